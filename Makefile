@@ -1,0 +1,121 @@
+# miosa_rollback: see README.md for what it is.
+#
+#   make, make install, make installcheck    as in any PGXS extension
+#   make demo      the main job on real servers, in a temporary folder
+#   make test      every suite, in a temporary folder
+#   make bench     our speed beside the floor's
+#   make lint      the rules that a compiler does not check
+#   make indent    rewrite the C files as pgindent would
+#
+# demo, test and bench install the packages they need; test/packages says which.
+
+EXTENSION = miosa_rollback
+MODULE_big = $(EXTENSION)
+
+# The version number is written in the control file and nowhere else.
+EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" \
+	$(EXTENSION).control)
+
+# By layer, bottom first; alphabetic within a layer (see test/lint/layers).
+OBJS = \
+	src/address.o \
+	src/argument.o \
+	src/errors.o \
+	src/guc.o \
+	src/http.o \
+	src/http_call.o \
+	src/http_transfer.o \
+	src/json.o \
+	src/query.o \
+	src/shmem.o \
+	src/adapter.o \
+	src/artifact.o \
+	src/audit.o \
+	src/candidate.o \
+	src/capacity.o \
+	src/deployment.o \
+	src/endpoint.o \
+	src/idempotency.o \
+	src/operation.o \
+	src/outbox.o \
+	src/wake.o \
+	src/rules.o \
+	src/choice.o \
+	src/dispatch.o \
+	src/rollback.o \
+	src/api.o \
+	src/launcher.o \
+	src/worker.o \
+	src/module.o
+
+OUR_HEADERS = $(wildcard src/*.h)
+
+# -Wextra without the warning that every SQL-callable function would give.
+PG_CFLAGS = -Wextra -Wno-unused-parameter
+PG_CPPFLAGS = -DMIOSA_ROLLBACK_VERSION='"$(EXTVERSION)"'
+SHLIB_LINK = -lcurl -ljansson
+
+# The install script is these pieces, in this order.
+SQL_PIECES = \
+	sql/header.sql \
+	sql/tables.sql \
+	sql/functions.sql \
+	sql/triggers.sql \
+	sql/delivery.sql \
+	sql/adapters.sql \
+	sql/feeding.sql \
+	sql/read.sql \
+	sql/console.sql \
+	sql/care.sql \
+	sql/rights.sql
+
+INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
+
+DATA = $(wildcard sql/$(EXTENSION)--*--*.sql)
+DATA_built = $(INSTALL_SQL)
+
+REGRESS =
+
+ISOLATION =
+
+TAP_TESTS = 1
+PROVE_TESTS = test/t/*.pl
+override PROVE_FLAGS += -I test/perl
+
+# The tests start a server of their own, because the library must be preloaded.
+# "make installcheck TEMP_SERVER=" runs them on one that is there.
+TEMP_SERVER = --temp-config=test/regress.conf
+
+# Inputs are in test/; the golden output of both kinds is in expected/.
+REGRESS_OPTS = --inputdir=test \
+	$(if $(TEMP_SERVER),--temp-instance=tmp_check $(TEMP_SERVER))
+ISOLATION_OPTS = --inputdir=test --outputdir=. \
+	$(if $(TEMP_SERVER),--temp-instance=tmp_check_iso $(TEMP_SERVER))
+
+EXTRA_CLEAN = test-failures
+
+PG_CONFIG ?= pg_config
+
+# Targets that run before PostgreSQL is installed must not need pg_config.
+ifneq ($(filter-out demo test bench lint indent,$(or $(MAKECMDGOALS),all)),)
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# PGXS does not track headers, nor where the version number comes from.
+$(OBJS) $(OBJS:.o=.bc): $(OUR_HEADERS) $(EXTENSION).control
+endif
+
+$(INSTALL_SQL): $(SQL_PIECES) $(EXTENSION).control
+	cat $(SQL_PIECES) > $@
+
+.DELETE_ON_ERROR:
+.PHONY: demo test bench lint indent
+demo test bench:
+	@KEEP='$(KEEP)' SUITES='$(SUITES)' TESTS='$(TESTS)' test/run $@
+
+lint:
+	@test/lint/all
+
+indent:
+	@test/lint/typedefs --fix
+	@test/lint/indent --fix
