@@ -1,0 +1,53 @@
+-- Functions written in C: the operations, and what the functions written in
+-- PL/pgSQL need of the C code.
+
+CREATE FUNCTION miosa.raise_condition(condition text, message text, detail text, hint text)
+RETURNS void LANGUAGE c VOLATILE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_raise_condition';
+COMMENT ON FUNCTION miosa.raise_condition(text, text, text, text) IS
+	'Raises a condition by its name, in the form that the caller (psql or PostgREST) understands';
+
+CREATE FUNCTION miosa.check_id(value text, what text)
+RETURNS text LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_check_id';
+COMMENT ON FUNCTION miosa.check_id(text, text) IS
+	'Returns value if it is an id (1 to 255 characters of A-Z a-z 0-9 . _ : -), raises INVALID_ARGUMENT otherwise; what names the argument';
+
+CREATE FUNCTION @extschema@.miosa_rollback(
+	deployment_id text,
+	version_id text DEFAULT NULL,
+	idempotency_key text DEFAULT NULL,
+	reason text DEFAULT NULL,
+	expected_active text DEFAULT NULL,
+	attribution jsonb DEFAULT NULL,
+	cutover text DEFAULT NULL,
+	accept_unverified boolean DEFAULT false)
+RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'miosa_rollback';
+COMMENT ON FUNCTION @extschema@.miosa_rollback(text, text, text, text, text, jsonb, text, boolean) IS
+	'Makes an older version of a deployment active and has every edge told at commit. version_id: null means the version that the active one was promoted over. idempotency_key: a repeated call returns the first result. reason: written to the audit event. expected_active: refuse when another version is active. attribution: the tenant''s own ids, an object; null means the deployment''s. cutover: when_healthy (default; routes wait for instances) or immediate. accept_unverified: go on when storage cannot say whether the artifact is there. Returns {"data": deployment, "operation": {...}}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_NOT_READY, NO_PREVIOUS_VERSION, ROLLBACK_REPEATED, IDEMPOTENCY_PAYLOAD_MISMATCH, ARTIFACT_GONE, ACTIVE_VERSION_CHANGED, DEPLOYMENT_BUSY, STORAGE_UNAVAILABLE, MIGRATION_INCOMPATIBLE, NOT_PRIMARY; a refusal changes nothing';
+
+CREATE FUNCTION @extschema@.miosa_promote(
+	deployment_id text,
+	version_id text,
+	idempotency_key text DEFAULT NULL,
+	reason text DEFAULT NULL,
+	expected_active text DEFAULT NULL,
+	attribution jsonb DEFAULT NULL,
+	cutover text DEFAULT NULL,
+	accept_unverified boolean DEFAULT false)
+RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'miosa_promote';
+COMMENT ON FUNCTION @extschema@.miosa_promote(text, text, text, text, text, jsonb, text, boolean) IS
+	'Makes a version of a deployment active and remembers which one it replaced. Arguments, result and conditions as miosa_rollback, but version_id is required';
+
+CREATE FUNCTION @extschema@.miosa_plan(
+	deployment_id text,
+	version_id text DEFAULT NULL)
+RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'miosa_plan';
+COMMENT ON FUNCTION @extschema@.miosa_plan(text, text) IS
+	'What miosa_rollback would do now: target, outcome, every check with its finding, number of edges that would be told. Asks storage, takes no lock, writes nothing, works on a standby. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';

@@ -1,0 +1,416 @@
+-- Tables of the platform's objects and of what happens to them.
+--
+-- Every key of deployment data begins with the deployment, so that the whole
+-- can be sharded by it.  Foreign keys run downwards only: none from
+-- deployments to versions (a cycle cannot be restored), none on the tables
+-- that every rollback writes (they would cost a third of its throughput).
+
+CREATE SCHEMA miosa;
+COMMENT ON SCHEMA miosa IS 'miosa_rollback: deployments, versions, delivery, and the console for people';
+
+CREATE TABLE miosa.plans (
+	name text PRIMARY KEY,
+	audit_retention interval NOT NULL CHECK (audit_retention > '0'),
+	idempotency_retention interval NOT NULL CHECK (idempotency_retention > '0'),
+	artifact_retention interval NOT NULL CHECK (artifact_retention > '0'),
+	builtin boolean NOT NULL DEFAULT false
+);
+COMMENT ON TABLE miosa.plans IS 'What a tenant pays for: how long things are kept';
+COMMENT ON COLUMN miosa.plans.name IS 'Name of the plan';
+COMMENT ON COLUMN miosa.plans.audit_retention IS 'How long audit events are kept';
+COMMENT ON COLUMN miosa.plans.idempotency_retention IS 'How long an idempotency key returns its first result';
+COMMENT ON COLUMN miosa.plans.artifact_retention IS 'How long the artifact of a version that does not serve is kept';
+COMMENT ON COLUMN miosa.plans.builtin IS 'Shipped with the extension and not edited since; such rows are not dumped';
+
+INSERT INTO miosa.plans (name, audit_retention, idempotency_retention, artifact_retention, builtin) VALUES
+	('free', '7 days', '24 hours', '30 days', true),
+	('pro', '30 days', '24 hours', '30 days', true),
+	('team', '90 days', '24 hours', '90 days', true),
+	('enterprise', '400 days', '7 days', '365 days', true);
+
+CREATE TABLE miosa.tenants (
+	id text PRIMARY KEY,
+	slug text NOT NULL UNIQUE,
+	plan text NOT NULL DEFAULT 'free' REFERENCES miosa.plans,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	updated_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE miosa.tenants IS 'Owners of deployments';
+COMMENT ON COLUMN miosa.tenants.id IS 'Opaque id';
+COMMENT ON COLUMN miosa.tenants.slug IS 'Name in managed hosts';
+COMMENT ON COLUMN miosa.tenants.plan IS 'Plan that says how long things are kept';
+COMMENT ON COLUMN miosa.tenants.created_at IS 'When the row was made';
+COMMENT ON COLUMN miosa.tenants.updated_at IS 'When the row was last changed';
+
+-- The pointer update must stay on its page and touch no index: room is left
+-- on every page, and no column that a rollback changes is indexed.
+CREATE TABLE miosa.deployments (
+	id text PRIMARY KEY,
+	tenant_id text NOT NULL REFERENCES miosa.tenants,
+	name text NOT NULL,
+	slug text NOT NULL,
+	kind text NOT NULL DEFAULT 'static' CHECK (kind IN ('static', 'dynamic', 'sandbox_backed')),
+	state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'building', 'running', 'stopped', 'failed')),
+	desired_replicas integer NOT NULL DEFAULT 1 CHECK (desired_replicas BETWEEN 0 AND 100000),
+	active_version_id text,
+	active_release_id text,
+	running_artifact_sha256 text,
+	serving_version_id text,
+	recent_served text[] NOT NULL DEFAULT '{}',
+	seq bigint NOT NULL DEFAULT 0,
+	route_seq bigint NOT NULL DEFAULT 0,
+	route_ttl interval NOT NULL DEFAULT '60 s' CHECK (route_ttl >= '0'),
+	last_rollback_at timestamptz,
+	owner_id text,
+	workspace_id text,
+	project_id text,
+	source_type text CHECK (source_type IN ('repo', 'sandbox', 'upload')),
+	auto_deploy boolean NOT NULL DEFAULT false,
+	custom_domain_id text,
+	linked_database_id text,
+	deployment_product text,
+	metadata jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object'),
+	external_workspace_id text,
+	external_user_id text,
+	external_project_id text,
+	public_url text,
+	auto_subdomain text,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	updated_at timestamptz NOT NULL DEFAULT now(),
+	UNIQUE (tenant_id, slug)
+) WITH (fillfactor = 70);
+COMMENT ON TABLE miosa.deployments IS 'What is deployed: each points at one active version';
+COMMENT ON COLUMN miosa.deployments.id IS 'Opaque id';
+COMMENT ON COLUMN miosa.deployments.tenant_id IS 'Owner';
+COMMENT ON COLUMN miosa.deployments.name IS 'Name for people';
+COMMENT ON COLUMN miosa.deployments.slug IS 'Name in the managed host, unique per tenant';
+COMMENT ON COLUMN miosa.deployments.kind IS 'Kind of new versions: static, dynamic or sandbox_backed; what a rollback does is decided by the version''s own kind';
+COMMENT ON COLUMN miosa.deployments.state IS 'pending, building, running, stopped or failed; pending also while instances are missing';
+COMMENT ON COLUMN miosa.deployments.desired_replicas IS 'Instances that a dynamic version should have';
+COMMENT ON COLUMN miosa.deployments.active_version_id IS 'The pointer: the version that shall serve; null before the first promotion';
+COMMENT ON COLUMN miosa.deployments.active_release_id IS 'Release of the active version';
+COMMENT ON COLUMN miosa.deployments.running_artifact_sha256 IS 'SHA-256 of that release''s artifact';
+COMMENT ON COLUMN miosa.deployments.serving_version_id IS 'What routes resolve to while the active version still waits for instances; null means the active one';
+COMMENT ON COLUMN miosa.deployments.recent_served IS 'The last three versions that served, newest first; their artifacts are never collected';
+COMMENT ON COLUMN miosa.deployments.seq IS 'Number of the newest operation, without gaps';
+COMMENT ON COLUMN miosa.deployments.route_seq IS 'Number of the newest route change';
+COMMENT ON COLUMN miosa.deployments.route_ttl IS 'How long edges may keep a route by themselves';
+COMMENT ON COLUMN miosa.deployments.last_rollback_at IS 'When the newest operation was made, if that was a rollback; null otherwise';
+COMMENT ON COLUMN miosa.deployments.owner_id IS 'Owner within the tenant';
+COMMENT ON COLUMN miosa.deployments.workspace_id IS 'Workspace of the platform';
+COMMENT ON COLUMN miosa.deployments.project_id IS 'Project of the platform';
+COMMENT ON COLUMN miosa.deployments.source_type IS 'repo, sandbox or upload';
+COMMENT ON COLUMN miosa.deployments.auto_deploy IS 'Whether pushes are published by themselves';
+COMMENT ON COLUMN miosa.deployments.custom_domain_id IS 'Id of the custom domain';
+COMMENT ON COLUMN miosa.deployments.linked_database_id IS 'Id of the linked database; a rollback never touches it';
+COMMENT ON COLUMN miosa.deployments.deployment_product IS 'Product that the deployment belongs to';
+COMMENT ON COLUMN miosa.deployments.metadata IS 'Free object; also holds the older repository fields (repo_url, branch, ...)';
+COMMENT ON COLUMN miosa.deployments.external_workspace_id IS 'The tenant''s own workspace id (external attribution)';
+COMMENT ON COLUMN miosa.deployments.external_user_id IS 'The tenant''s own user id (external attribution)';
+COMMENT ON COLUMN miosa.deployments.external_project_id IS 'The tenant''s own project id (external attribution)';
+COMMENT ON COLUMN miosa.deployments.public_url IS 'Canonical URL';
+COMMENT ON COLUMN miosa.deployments.auto_subdomain IS 'URL of the managed host';
+COMMENT ON COLUMN miosa.deployments.created_at IS 'When the deployment was made';
+COMMENT ON COLUMN miosa.deployments.updated_at IS 'When it was last changed';
+
+CREATE TABLE miosa.versions (
+	deployment_id text NOT NULL REFERENCES miosa.deployments,
+	id text NOT NULL,
+	tenant_id text NOT NULL REFERENCES miosa.tenants,
+	version_number integer NOT NULL CHECK (version_number > 0),
+	kind text NOT NULL DEFAULT 'static' CHECK (kind IN ('static', 'dynamic', 'sandbox_backed')),
+	state text NOT NULL DEFAULT 'created' CHECK (state IN ('created', 'building', 'ready', 'failed', 'archived')),
+	promoted_over text,
+	pinned boolean NOT NULL DEFAULT false,
+	created_by text,
+	source_sandbox_id text,
+	build_id text,
+	workspace_id text,
+	project_id text,
+	external_workspace_id text,
+	external_user_id text,
+	external_project_id text,
+	artifact_uri text,
+	artifact_manifest jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(artifact_manifest) = 'object'),
+	artifact_sha256 text,
+	source_sha256 text,
+	runtime_image text,
+	runtime_command text,
+	health_check_path text,
+	runtime_port integer CHECK (runtime_port BETWEEN 1 AND 65535),
+	build_log_uri text,
+	metadata jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object'),
+	promoted_at timestamptz,
+	archived_at timestamptz,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	updated_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (deployment_id, id),
+	UNIQUE (deployment_id, version_number)
+);
+COMMENT ON TABLE miosa.versions IS 'Versions of deployments; immutable once ready';
+COMMENT ON COLUMN miosa.versions.deployment_id IS 'Deployment';
+COMMENT ON COLUMN miosa.versions.id IS 'Opaque id';
+COMMENT ON COLUMN miosa.versions.tenant_id IS 'Owner';
+COMMENT ON COLUMN miosa.versions.version_number IS 'Number within the deployment; people write v12';
+COMMENT ON COLUMN miosa.versions.kind IS 'static, dynamic or sandbox_backed';
+COMMENT ON COLUMN miosa.versions.state IS 'created, building, ready, failed or archived; moves one way';
+COMMENT ON COLUMN miosa.versions.promoted_over IS 'Version that was active when this one was last promoted: where a rollback returns to';
+COMMENT ON COLUMN miosa.versions.pinned IS 'Never archived and its artifact never collected';
+COMMENT ON COLUMN miosa.versions.created_by IS 'User who made it';
+COMMENT ON COLUMN miosa.versions.source_sandbox_id IS 'Sandbox it was made from';
+COMMENT ON COLUMN miosa.versions.build_id IS 'Build that made it';
+COMMENT ON COLUMN miosa.versions.workspace_id IS 'Workspace of the platform';
+COMMENT ON COLUMN miosa.versions.project_id IS 'Project of the platform';
+COMMENT ON COLUMN miosa.versions.external_workspace_id IS 'The tenant''s own workspace id';
+COMMENT ON COLUMN miosa.versions.external_user_id IS 'The tenant''s own user id';
+COMMENT ON COLUMN miosa.versions.external_project_id IS 'The tenant''s own project id';
+COMMENT ON COLUMN miosa.versions.artifact_uri IS 'Where the artifact was uploaded to';
+COMMENT ON COLUMN miosa.versions.artifact_manifest IS 'files, total_bytes, entrypoint';
+COMMENT ON COLUMN miosa.versions.artifact_sha256 IS 'SHA-256 of the artifact, hex';
+COMMENT ON COLUMN miosa.versions.source_sha256 IS 'SHA-256 of the source, hex';
+COMMENT ON COLUMN miosa.versions.runtime_image IS 'Image of a dynamic version';
+COMMENT ON COLUMN miosa.versions.runtime_command IS 'Command of a dynamic version';
+COMMENT ON COLUMN miosa.versions.health_check_path IS 'Path that answers 2xx when an instance is healthy';
+COMMENT ON COLUMN miosa.versions.runtime_port IS 'Port of a dynamic version';
+COMMENT ON COLUMN miosa.versions.build_log_uri IS 'Where the build log is';
+COMMENT ON COLUMN miosa.versions.metadata IS 'Free object; migration_compatibility = "incompatible" marks a version that a schema change makes unsafe to return to or from';
+COMMENT ON COLUMN miosa.versions.promoted_at IS 'When it was last promoted';
+COMMENT ON COLUMN miosa.versions.archived_at IS 'When it was archived';
+COMMENT ON COLUMN miosa.versions.created_at IS 'When the version was made';
+COMMENT ON COLUMN miosa.versions.updated_at IS 'When it was last changed';
+
+CREATE TABLE miosa.releases (
+	deployment_id text NOT NULL,
+	id text NOT NULL,
+	deployment_version_id text NOT NULL,
+	tenant_id text NOT NULL REFERENCES miosa.tenants,
+	kind text NOT NULL DEFAULT 'static',
+	environment_id text,
+	storage_backend text,
+	storage_uri text NOT NULL,
+	sha256 text CHECK (sha256 ~ '^[0-9a-f]{64}$'),
+	size_bytes bigint CHECK (size_bytes >= 0),
+	metadata jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object'),
+	verified_at timestamptz,
+	collected_at timestamptz,
+	collected_by text,
+	ready_at timestamptz,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	updated_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (deployment_id, id),
+	UNIQUE (deployment_id, deployment_version_id),
+	FOREIGN KEY (deployment_id, deployment_version_id) REFERENCES miosa.versions
+);
+COMMENT ON TABLE miosa.releases IS 'Artifacts in storage, one a version, never changed';
+COMMENT ON COLUMN miosa.releases.deployment_id IS 'Deployment';
+COMMENT ON COLUMN miosa.releases.id IS 'Opaque id';
+COMMENT ON COLUMN miosa.releases.deployment_version_id IS 'Version that the artifact is of';
+COMMENT ON COLUMN miosa.releases.tenant_id IS 'Owner';
+COMMENT ON COLUMN miosa.releases.kind IS 'Kind of the version';
+COMMENT ON COLUMN miosa.releases.environment_id IS 'Environment of the platform';
+COMMENT ON COLUMN miosa.releases.storage_backend IS 'Name of the storage';
+COMMENT ON COLUMN miosa.releases.storage_uri IS 'Where the artifact is: https, http, file or s3; other schemes are never probed';
+COMMENT ON COLUMN miosa.releases.sha256 IS 'SHA-256 of the artifact, hex';
+COMMENT ON COLUMN miosa.releases.size_bytes IS 'Size of the artifact in bytes';
+COMMENT ON COLUMN miosa.releases.metadata IS 'Free object; migration_compatibility as in versions';
+COMMENT ON COLUMN miosa.releases.verified_at IS 'When storage last said that the artifact is there';
+COMMENT ON COLUMN miosa.releases.collected_at IS 'When the artifact was deleted; null while it is kept';
+COMMENT ON COLUMN miosa.releases.collected_by IS 'Who deleted it';
+COMMENT ON COLUMN miosa.releases.ready_at IS 'When the artifact was complete';
+COMMENT ON COLUMN miosa.releases.created_at IS 'When the release was made';
+COMMENT ON COLUMN miosa.releases.updated_at IS 'When it was last changed';
+
+CREATE TABLE miosa.runtime_instances (
+	deployment_id text NOT NULL,
+	id text NOT NULL,
+	tenant_id text NOT NULL REFERENCES miosa.tenants,
+	version_id text NOT NULL,
+	release_id text,
+	state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'provisioning', 'starting', 'healthy',
+		'unhealthy', 'stopping', 'stopped', 'failed', 'error', 'destroyed')),
+	address text,
+	port integer CHECK (port BETWEEN 1 AND 65535),
+	last_heartbeat_at timestamptz,
+	error_message text,
+	metadata jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object'),
+	created_at timestamptz NOT NULL DEFAULT now(),
+	updated_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (deployment_id, id),
+	FOREIGN KEY (deployment_id, version_id) REFERENCES miosa.versions
+);
+CREATE INDEX runtime_instances_version ON miosa.runtime_instances (deployment_id, version_id);
+COMMENT ON TABLE miosa.runtime_instances IS 'Running copies of dynamic versions';
+COMMENT ON COLUMN miosa.runtime_instances.deployment_id IS 'Deployment';
+COMMENT ON COLUMN miosa.runtime_instances.id IS 'Opaque id';
+COMMENT ON COLUMN miosa.runtime_instances.tenant_id IS 'Owner';
+COMMENT ON COLUMN miosa.runtime_instances.version_id IS 'Version that it runs';
+COMMENT ON COLUMN miosa.runtime_instances.release_id IS 'Release that it runs';
+COMMENT ON COLUMN miosa.runtime_instances.state IS 'Only healthy serves';
+COMMENT ON COLUMN miosa.runtime_instances.address IS 'Address that routers reach it at';
+COMMENT ON COLUMN miosa.runtime_instances.port IS 'Port that routers reach it at';
+COMMENT ON COLUMN miosa.runtime_instances.last_heartbeat_at IS 'When it was last heard of';
+COMMENT ON COLUMN miosa.runtime_instances.error_message IS 'Why it failed';
+COMMENT ON COLUMN miosa.runtime_instances.metadata IS 'Free object';
+COMMENT ON COLUMN miosa.runtime_instances.created_at IS 'When it was first heard of';
+COMMENT ON COLUMN miosa.runtime_instances.updated_at IS 'When it last changed its state';
+
+CREATE TABLE miosa.domains (
+	fqdn text PRIMARY KEY CHECK (fqdn = lower(fqdn) AND length(fqdn) <= 253
+		AND fqdn ~ '^(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'),
+	id text,
+	deployment_id text NOT NULL REFERENCES miosa.deployments,
+	tenant_id text NOT NULL REFERENCES miosa.tenants,
+	state text NOT NULL DEFAULT 'active' CHECK (state IN ('pending', 'verified', 'active', 'failed', 'removed')),
+	redirect_policy text NOT NULL DEFAULT 'none' CHECK (redirect_policy IN ('none', 'apex_to_www', 'www_to_apex')),
+	verified_at timestamptz,
+	created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX domains_deployment ON miosa.domains (deployment_id);
+COMMENT ON TABLE miosa.domains IS 'Hosts; an active one routes to its deployment''s version';
+COMMENT ON COLUMN miosa.domains.fqdn IS 'Host name in lower case, without a final dot';
+COMMENT ON COLUMN miosa.domains.id IS 'Opaque id of the platform';
+COMMENT ON COLUMN miosa.domains.deployment_id IS 'Deployment that the host shows';
+COMMENT ON COLUMN miosa.domains.tenant_id IS 'Owner';
+COMMENT ON COLUMN miosa.domains.state IS 'pending, verified, active, failed or removed; only active ones are routed';
+COMMENT ON COLUMN miosa.domains.redirect_policy IS 'none, apex_to_www or www_to_apex';
+COMMENT ON COLUMN miosa.domains.verified_at IS 'When ownership was shown';
+COMMENT ON COLUMN miosa.domains.created_at IS 'When the host was added';
+
+CREATE TABLE miosa.idempotency_keys (
+	deployment_id text NOT NULL,
+	key text NOT NULL,
+	operation text NOT NULL,
+	fingerprint bytea NOT NULL,
+	response jsonb NOT NULL,
+	seq bigint NOT NULL,
+	created_at timestamptz NOT NULL,
+	expires_at timestamptz NOT NULL,
+	PRIMARY KEY (deployment_id, key)
+);
+CREATE INDEX idempotency_keys_expiry ON miosa.idempotency_keys USING brin (expires_at);
+COMMENT ON TABLE miosa.idempotency_keys IS 'Results by key: a repeated call returns the first one';
+COMMENT ON COLUMN miosa.idempotency_keys.deployment_id IS 'Deployment';
+COMMENT ON COLUMN miosa.idempotency_keys.key IS 'Key as the caller chose it';
+COMMENT ON COLUMN miosa.idempotency_keys.operation IS 'rollback or promote';
+COMMENT ON COLUMN miosa.idempotency_keys.fingerprint IS 'SHA-256 of the request; another request under the key is refused';
+COMMENT ON COLUMN miosa.idempotency_keys.response IS 'Result, returned byte for byte';
+COMMENT ON COLUMN miosa.idempotency_keys.seq IS 'Operation that made the result';
+COMMENT ON COLUMN miosa.idempotency_keys.created_at IS 'When it was made';
+COMMENT ON COLUMN miosa.idempotency_keys.expires_at IS 'When the key is free again, by the tenant''s plan';
+
+CREATE TABLE miosa.audit_events (
+	deployment_id text NOT NULL,
+	seq bigint NOT NULL,
+	tenant_id text NOT NULL,
+	action text NOT NULL,
+	outcome text NOT NULL,
+	target_rule text NOT NULL,
+	previous_version_id text,
+	target_version_id text,
+	actor_type text NOT NULL,
+	actor_id text NOT NULL,
+	session_user_name text NOT NULL,
+	client_addr inet,
+	idempotency_key text,
+	reason text,
+	attribution jsonb NOT NULL DEFAULT '{}',
+	marks jsonb NOT NULL DEFAULT '{}',
+	created_at timestamptz NOT NULL,
+	PRIMARY KEY (deployment_id, seq)
+);
+CREATE INDEX audit_events_tenant ON miosa.audit_events (tenant_id, created_at);
+COMMENT ON TABLE miosa.audit_events IS 'One event an operation; append-only for everybody';
+COMMENT ON COLUMN miosa.audit_events.deployment_id IS 'Deployment';
+COMMENT ON COLUMN miosa.audit_events.seq IS 'Number of the operation; its id is deployment#seq';
+COMMENT ON COLUMN miosa.audit_events.tenant_id IS 'Owner';
+COMMENT ON COLUMN miosa.audit_events.action IS 'deployment.rollback, deployment.version.promote, or deployment.unpublish (by a plain UPDATE)';
+COMMENT ON COLUMN miosa.audit_events.outcome IS 'changed, pending, cutover or unchanged';
+COMMENT ON COLUMN miosa.audit_events.target_rule IS 'How the target was found: named, promoted_over, promoted_at, version_number or direct_update';
+COMMENT ON COLUMN miosa.audit_events.previous_version_id IS 'Version that was active before';
+COMMENT ON COLUMN miosa.audit_events.target_version_id IS 'Version that is active since; null: none';
+COMMENT ON COLUMN miosa.audit_events.actor_type IS 'user, api_key, role or system';
+COMMENT ON COLUMN miosa.audit_events.actor_id IS 'Who, by that type';
+COMMENT ON COLUMN miosa.audit_events.session_user_name IS 'Role that logged in';
+COMMENT ON COLUMN miosa.audit_events.client_addr IS 'Address of the client; null over a Unix socket';
+COMMENT ON COLUMN miosa.audit_events.idempotency_key IS 'Key of the call, if it had one';
+COMMENT ON COLUMN miosa.audit_events.reason IS 'Why, in the caller''s words';
+COMMENT ON COLUMN miosa.audit_events.attribution IS 'External attribution: the tenant''s own ids';
+COMMENT ON COLUMN miosa.audit_events.marks IS 'What was accepted knowingly: unverified artifact, incompatible migration';
+COMMENT ON COLUMN miosa.audit_events.created_at IS 'When, taken under the deployment''s lock, so that it rises with seq';
+
+-- The transaction comes first in the key: a pass scans from the oldest
+-- transaction that it has not seen, and never wades through dead rows while
+-- an old snapshot is open.
+CREATE TABLE miosa.outbox (
+	xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+	deployment_id text NOT NULL,
+	kind text NOT NULL CHECK (kind IN ('route', 'capacity', 'host_removed', 'repurge', 'settings')),
+	route_seq bigint NOT NULL DEFAULT 0,
+	host text,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (xid, deployment_id, kind, route_seq)
+);
+COMMENT ON TABLE miosa.outbox IS 'Committed work that has no epoch yet';
+COMMENT ON COLUMN miosa.outbox.xid IS 'Transaction that asked for the work';
+COMMENT ON COLUMN miosa.outbox.deployment_id IS 'Deployment; empty for settings';
+COMMENT ON COLUMN miosa.outbox.kind IS 'route, capacity, host_removed, repurge or settings';
+COMMENT ON COLUMN miosa.outbox.route_seq IS 'The deployment''s route change';
+COMMENT ON COLUMN miosa.outbox.host IS 'Host that is no longer routed, for host_removed; zone, for repurge';
+COMMENT ON COLUMN miosa.outbox.created_at IS 'When that transaction began';
+
+CREATE TABLE miosa.route_log (
+	epoch bigint PRIMARY KEY,
+	deployment_id text NOT NULL,
+	route_seq bigint NOT NULL,
+	kind text NOT NULL,
+	host text,
+	created_at timestamptz NOT NULL
+);
+CREATE INDEX route_log_deployment ON miosa.route_log (deployment_id, epoch);
+COMMENT ON TABLE miosa.route_log IS 'The one order of route changes; trimmed once every endpoint has them';
+COMMENT ON COLUMN miosa.route_log.epoch IS 'Position: term in the upper 24 bits, number in the lower 40';
+COMMENT ON COLUMN miosa.route_log.deployment_id IS 'Deployment';
+COMMENT ON COLUMN miosa.route_log.route_seq IS 'The deployment''s route change';
+COMMENT ON COLUMN miosa.route_log.kind IS 'route, host_removed, repurge or capacity';
+COMMENT ON COLUMN miosa.route_log.host IS 'Host that is no longer routed, for host_removed; zone, for repurge';
+COMMENT ON COLUMN miosa.route_log.created_at IS 'When the transaction that asked for it began';
+
+-- Hosts that edges route: the active domains, and the managed host of a
+-- deployment whose tenant is known.
+CREATE VIEW miosa.hosts AS
+	SELECT d.fqdn AS host, d.deployment_id, false AS managed
+	FROM miosa.domains d WHERE d.state = 'active'
+	UNION ALL
+	SELECT lower(p.slug || '.' || t.slug || '.' || m.domain), p.id, true
+	FROM miosa.deployments p JOIN miosa.tenants t ON t.id = p.tenant_id
+	CROSS JOIN (SELECT coalesce(current_setting('miosa_rollback.managed_domain', true),
+		'miosa.app') AS domain) m
+	WHERE m.domain <> '';
+COMMENT ON VIEW miosa.hosts IS 'Hosts that edges route: active domains and managed hosts';
+COMMENT ON COLUMN miosa.hosts.host IS 'Host name';
+COMMENT ON COLUMN miosa.hosts.deployment_id IS 'Deployment that it shows';
+COMMENT ON COLUMN miosa.hosts.managed IS 'Whether it is the managed host';
+
+-- What an edge is told about a deployment.
+CREATE VIEW miosa.routes AS
+	SELECT p.id AS deployment_id, p.tenant_id, v.id AS version_id,
+		v.version_number, v.kind, r.id AS release_id, r.storage_uri, r.sha256,
+		p.seq, p.route_seq, p.route_ttl, p.state
+	FROM miosa.deployments p
+	LEFT JOIN miosa.versions v
+		ON v.deployment_id = p.id AND v.id = coalesce(p.serving_version_id, p.active_version_id)
+	LEFT JOIN miosa.releases r
+		ON r.deployment_id = p.id AND r.deployment_version_id = v.id;
+COMMENT ON VIEW miosa.routes IS 'The present route of every deployment';
+COMMENT ON COLUMN miosa.routes.deployment_id IS 'Deployment';
+COMMENT ON COLUMN miosa.routes.tenant_id IS 'Owner';
+COMMENT ON COLUMN miosa.routes.version_id IS 'Version that serves; null before the first promotion';
+COMMENT ON COLUMN miosa.routes.version_number IS 'Its number';
+COMMENT ON COLUMN miosa.routes.kind IS 'Its kind';
+COMMENT ON COLUMN miosa.routes.release_id IS 'Its release';
+COMMENT ON COLUMN miosa.routes.storage_uri IS 'Where its artifact is';
+COMMENT ON COLUMN miosa.routes.sha256 IS 'SHA-256 of its artifact';
+COMMENT ON COLUMN miosa.routes.seq IS 'Newest operation';
+COMMENT ON COLUMN miosa.routes.route_seq IS 'Newest route change';
+COMMENT ON COLUMN miosa.routes.route_ttl IS 'How long edges may keep it by themselves';
+COMMENT ON COLUMN miosa.routes.state IS 'State of the deployment';

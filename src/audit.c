@@ -1,0 +1,48 @@
+/*-------------------------------------------------------------------------
+ *
+ * audit.c
+ *	  Who acts, as the audit event tells it.
+ *
+ * An application that acts for many users names them in miosa_rollback.actor.
+ * That name is the application's word; the role that logged in and the
+ * client's address, which the event holds too, are the server's.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "audit.h"
+#include "guc.h"
+
+static const char *const actor_types[] = {"user", "api_key", "role", "system"};
+
+/*
+ * The actor of the present call.  The current role is that of SET ROLE: the
+ * owner's rights, which the API functions run with, are no actor.
+ */
+MrbActor
+mrb_audit_actor(void)
+{
+	MrbActor	actor = {"user", mrb_actor};
+
+	if (mrb_actor == NULL || mrb_actor[0] == '\0')
+	{
+		actor.type = "role";
+		actor.id = GetUserNameFromId(GetOuterUserId(), false);
+		return actor;
+	}
+	for (size_t i = 0; i < lengthof(actor_types); i++)
+	{
+		size_t		len = strlen(actor_types[i]);
+
+		if (strncmp(mrb_actor, actor_types[i], len) == 0 &&
+			mrb_actor[len] == ':' && mrb_actor[len + 1] != '\0')
+		{
+			actor.type = actor_types[i];
+			actor.id = mrb_actor + len + 1;
+		}
+	}
+	return actor;
+}

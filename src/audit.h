@@ -1,0 +1,19 @@
+/*-------------------------------------------------------------------------
+ *
+ * audit.h
+ *	  Who acts, as the audit event tells it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_AUDIT_H
+#define MRB_AUDIT_H
+
+typedef struct MrbActor
+{
+	const char *type;			/* user, api_key, role, system */
+	const char *id;
+}			MrbActor;
+
+extern MrbActor mrb_audit_actor(void);
+
+#endif							/* MRB_AUDIT_H */

@@ -1,0 +1,34 @@
+/*-------------------------------------------------------------------------
+ *
+ * candidate.h
+ *	  Versions that a rollback could return to when none is named.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_CANDIDATE_H
+#define MRB_CANDIDATE_H
+
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+
+typedef struct MrbCandidate
+{
+	char	   *id;
+	int			number;			/* version_number */
+	char	   *rule;			/* promoted_over, promoted_at, version_number */
+	char	   *why_not;		/* NULL: it qualifies, as far as our rows tell */
+	char	   *storage_uri;	/* NULL: it has no release */
+	TimestampTz verified_at;	/* artifact last seen, 0: never */
+}			MrbCandidate;
+
+/* What a rollback from the active version would try, in that order. */
+extern List *mrb_candidate_list(const char *deployment_id);
+
+/*
+ * The version nearest to the given one that is ready and still has its
+ * artifact by our own record; NULL when there is none.
+ */
+extern char *mrb_candidate_nearest(const char *deployment_id,
+								   const char *version_id);
+
+#endif							/* MRB_CANDIDATE_H */

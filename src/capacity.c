@@ -1,0 +1,51 @@
+/*-------------------------------------------------------------------------
+ *
+ * capacity.c
+ *	  How many healthy instances are enough to switch to a version.
+ *
+ * A switch must never make availability worse: as many instances of the
+ * target as still serve, at most as many as are wanted.  When none serves any
+ * more there is nothing to lose, and routes switch at once.  A static version
+ * needs no instances, so one that serves now is as good as all of them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "capacity.h"
+
+static bool runs_in_instances(const char *kind);
+
+/*
+ * Judge a target.
+ */
+MrbCapacity
+mrb_capacity_judge(const char *kind, int healthy, int desired,
+				   const char *serving_kind, int serving_healthy)
+{
+	MrbCapacity it = {.enough = true, .reached = true};
+
+	if (!runs_in_instances(kind))
+		return it;
+
+	it.needed = true;
+	if (serving_kind == NULL)
+		it.required = 0;
+	else if (!runs_in_instances(serving_kind))
+		it.required = desired;
+	else
+		it.required = Min(desired, serving_healthy);
+	it.wanting = healthy < desired;
+	it.enough = healthy >= it.required;
+	it.reached = healthy >= Max(it.required, Min(desired, 1));
+	return it;
+}
+
+/*
+ * Whether versions of a kind run in instances.
+ */
+static bool
+runs_in_instances(const char *kind)
+{
+	return strcmp(kind, "static") != 0;
+}

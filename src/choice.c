@@ -1,0 +1,167 @@
+/*-------------------------------------------------------------------------
+ *
+ * choice.c
+ *	  Choose the version to go to, before any lock is taken.
+ *
+ * This is the one place of an operation that may ask the network.  A default
+ * target is searched for: a version whose artifact is gone is passed over and
+ * named, but one that storage cannot tell about is never passed over, because
+ * that would quietly go further back than anybody asked for.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/json.h"
+
+#include "candidate.h"
+#include "choice.h"
+
+/* Each probe may take artifact_timeout; a refusal must not take seconds. */
+#define MAX_PROBES 3
+
+static MrbFinding check_artifact(const MrbDeployment *deployment,
+								 const char *version_id,
+								 const char *storage_uri,
+								 TimestampTz verified_at,
+								 bool accept_unverified,
+								 MrbArtifactCheck *check);
+static void skip(StringInfo json, StringInfo text, const MrbCandidate *it,
+				 const char *why);
+
+/*
+ * Take the version that the caller named.  Nothing moves when it is active
+ * already, so storage is not asked.
+ */
+void
+mrb_choice_named(const MrbDeployment *deployment, bool accept_unverified,
+				 MrbChoice *choice)
+{
+	const MrbVersion *target = &deployment->target;
+	MrbArtifactCheck check = {.state = MRB_ARTIFACT_PRESENT};
+
+	memset(choice, 0, sizeof(*choice));
+	choice->id = target->id;
+	choice->rule = "named";
+	if (deployment->active.id != NULL &&
+		strcmp(deployment->active.id, target->id) == 0)
+		choice->artifact = mrb_rule_artifact_present(deployment->id, target->id,
+													 &check, false);
+	else
+		choice->artifact = check_artifact(deployment, target->id,
+										  target->storage_uri,
+										  target->verified_at,
+										  accept_unverified, &check);
+	choice->verified = check.probed && check.state == MRB_ARTIFACT_PRESENT;
+}
+
+/*
+ * Search for the version to return to.
+ */
+void
+mrb_choice_default(const MrbDeployment *deployment, bool accept_unverified,
+				   MrbChoice *choice)
+{
+	StringInfoData json;
+	StringInfoData text;
+	ListCell   *cell;
+	int			probes = 0;
+
+	memset(choice, 0, sizeof(*choice));
+	initStringInfo(&json);
+	initStringInfo(&text);
+	foreach(cell, mrb_candidate_list(deployment->id))
+	{
+		MrbCandidate *it = lfirst(cell);
+		MrbArtifactCheck check;
+		MrbFinding	finding;
+
+		if (it->why_not != NULL)
+		{
+			skip(&json, &text, it, it->why_not);
+			continue;
+		}
+		finding = check_artifact(deployment, it->id, it->storage_uri,
+								 it->verified_at, accept_unverified, &check);
+		if (check.state == MRB_ARTIFACT_GONE)
+		{
+			skip(&json, &text, it, "its artifact is gone from storage");
+			if (++probes >= MAX_PROBES)
+				break;
+			continue;
+		}
+		choice->id = it->id;
+		choice->rule = it->rule;
+		choice->artifact = finding;
+		choice->verified = check.probed &&
+			check.state == MRB_ARTIFACT_PRESENT;
+		break;
+	}
+
+	if (json.len > 0)
+	{
+		appendStringInfoChar(&json, ']');
+		choice->skipped = json.data;
+		choice->skipped_text = text.data;
+	}
+}
+
+/*
+ * A default target was found.
+ */
+MrbFinding
+mrb_choice_rule_previous_version(const MrbDeployment *deployment,
+								 const MrbChoice *choice)
+{
+	MrbFinding	it = {.rule = "previous_version", .verdict = MRB_HOLDS};
+
+	if (choice->id != NULL)
+		return it;
+	it.verdict = MRB_FAILS;
+	it.condition = MRB_ERR_NO_PREVIOUS_VERSION;
+	it.message = psprintf("deployment \"%s\" has no previous version to return to",
+						  deployment->id);
+	if (choice->skipped_text != NULL)
+		it.detail = psprintf("Passed over: %s.", choice->skipped_text);
+	else if (deployment->active.id == NULL)
+		it.detail = "It never had an active version.";
+	else
+		it.detail = psprintf("Nothing served before version \"%s\".",
+							 deployment->active.id);
+	it.hint = psprintf("Name a version; see which there are with SELECT * FROM miosa.candidates('%s');",
+					   deployment->id);
+	return it;
+}
+
+/*
+ * Ask storage for an artifact.  A version without a release has none to ask
+ * for, and our own record decides.
+ */
+static MrbFinding
+check_artifact(const MrbDeployment *deployment, const char *version_id,
+			   const char *storage_uri, TimestampTz verified_at,
+			   bool accept_unverified, MrbArtifactCheck *check)
+{
+	memset(check, 0, sizeof(*check));
+	if (storage_uri == NULL)
+		check->state = MRB_ARTIFACT_PRESENT;
+	else
+		mrb_artifact_check(storage_uri, verified_at, check);
+	return mrb_rule_artifact_present(deployment->id, version_id, check,
+									 accept_unverified);
+}
+
+/*
+ * Name a version that was passed over, for programs and for people.
+ */
+static void
+skip(StringInfo json, StringInfo text, const MrbCandidate *it, const char *why)
+{
+	appendStringInfo(json, "%s{\"version_id\": ", json->len ? ", " : "[");
+	escape_json(json, it->id);
+	appendStringInfo(json, ", \"version_number\": %d, \"why\": ", it->number);
+	escape_json(json, why);
+	appendStringInfoChar(json, '}');
+	appendStringInfo(text, "%sv%d (\"%s\"): %s", text->len ? ", " : "",
+					 it->number, it->id, why);
+}

@@ -1,0 +1,36 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  What differs between the supported server versions, 15 to 18.
+ *
+ * The only file that tests PG_VERSION_NUM.  Each wrapper says what changed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_COMPAT_H
+#define MRB_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "miosa_rollback needs PostgreSQL 15 or newer"
+#endif
+
+/* 18 moved the mark of functions that do not return to the front. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
+/* 17 took a process's own position out of its PGPROC. */
+#if PG_VERSION_NUM >= 170000
+#define MRB_PROC_NUMBER(proc) GetNumberFromPGProc(proc)
+#else
+#define MRB_PROC_NUMBER(proc) ((proc)->pgprocno)
+#endif
+
+/* 17 gave wait event sets a resource owner instead of a memory context. */
+#if PG_VERSION_NUM >= 170000
+#define MRB_CREATE_WAIT_EVENT_SET(n) CreateWaitEventSet(NULL, n)
+#else
+#define MRB_CREATE_WAIT_EVENT_SET(n) CreateWaitEventSet(TopMemoryContext, n)
+#endif
+
+#endif							/* MRB_COMPAT_H */

@@ -1,0 +1,154 @@
+/*-------------------------------------------------------------------------
+ *
+ * errors.c
+ *	  Raise a condition in the form that the caller understands.
+ *
+ * psql and applications get SQLSTATE, message, DETAIL and HINT.  PostgREST
+ * maps an error to HTTP by a convention of its own: SQLSTATE "PGRST", the
+ * body as JSON in the message, status and headers as JSON in the detail.  It
+ * is the caller when request.method is set, which it does for every request.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/json.h"
+
+#include "errors.h"
+
+typedef struct Condition
+{
+	const char *name;			/* as in errors.h */
+	const char *sqlstate;		/* five characters */
+	int			status;			/* HTTP status */
+	const char *code;			/* what HTTP clients read */
+	int			retry_after;	/* seconds, 0: no advice */
+}			Condition;
+
+static const Condition conditions[] = {
+#define CONDITION(name, sqlstate, status, code, retry) \
+	{#name, sqlstate, status, code, retry},
+	MRB_CONDITIONS(CONDITION)
+#undef CONDITION
+};
+
+pg_noreturn static void raise_for_postgrest(const Condition *condition, const char *code,
+								const char *message, const char *detail,
+								const char *hint);
+static bool called_by_postgrest(void);
+static void append_member(StringInfo buf, const char *name, const char *value);
+
+/*
+ * Raise a condition.
+ */
+void
+mrb_raise(MrbCondition condition, const char *message, const char *detail,
+		  const char *hint)
+{
+	mrb_raise_as(condition, conditions[condition].code, message, detail, hint);
+}
+
+/*
+ * Raise a condition that HTTP clients know by a code of its own.
+ */
+void
+mrb_raise_as(MrbCondition condition, const char *code, const char *message,
+			 const char *detail, const char *hint)
+{
+	const Condition *it = &conditions[condition];
+	const char *s = it->sqlstate;
+
+	if (called_by_postgrest())
+		raise_for_postgrest(it, code, message, detail, hint);
+
+	ereport(ERROR,
+			(errcode(MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4])),
+			 errmsg_internal("%s", message),
+			 detail ? errdetail_internal("%s", detail) : 0,
+			 hint ? errhint("%s", hint) : 0));
+}
+
+/*
+ * A condition's name.
+ */
+const char *
+mrb_condition_name(MrbCondition condition)
+{
+	return conditions[condition].name;
+}
+
+/*
+ * Find a condition by its name.
+ */
+bool
+mrb_condition_by_name(const char *name, MrbCondition *condition)
+{
+	for (size_t i = 0; i < lengthof(conditions); i++)
+	{
+		if (strcmp(conditions[i].name, name) == 0)
+		{
+			*condition = (MrbCondition) i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Raise a condition so that PostgREST answers with its exact HTTP status.
+ */
+static void
+raise_for_postgrest(const Condition *condition, const char *code,
+					const char *message, const char *detail, const char *hint)
+{
+	StringInfoData body;
+	StringInfoData response;
+
+	initStringInfo(&body);
+	append_member(&body, "code", code);
+	append_member(&body, "message", message);
+	append_member(&body, "details", detail);
+	append_member(&body, "hint", hint);
+	appendStringInfoChar(&body, '}');
+
+	initStringInfo(&response);
+	appendStringInfo(&response, "{\"status\": %d, \"headers\": {",
+					 condition->status);
+	if (condition->retry_after > 0)
+		appendStringInfo(&response, "\"Retry-After\": \"%d\"",
+						 condition->retry_after);
+	appendStringInfoString(&response, "}}");
+
+	ereport(ERROR,
+			(errcode(MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T')),
+			 errmsg_internal("%s", body.data),
+			 errdetail_internal("%s", response.data)));
+}
+
+/*
+ * PostgREST sets request.method for the transaction of every request.
+ */
+static bool
+called_by_postgrest(void)
+{
+	const char *method = GetConfigOption("request.method", true, false);
+
+	return method != NULL && method[0] != '\0';
+}
+
+/*
+ * Append one member to a JSON object under construction.
+ */
+static void
+append_member(StringInfo buf, const char *name, const char *value)
+{
+	appendStringInfoString(buf, buf->len == 0 ? "{" : ", ");
+	escape_json(buf, name);
+	appendStringInfoString(buf, ": ");
+	if (value != NULL)
+		escape_json(buf, value);
+	else
+		appendStringInfoString(buf, "null");
+}

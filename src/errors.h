@@ -1,0 +1,65 @@
+/*-------------------------------------------------------------------------
+ *
+ * errors.h
+ *	  Every condition that miosa_rollback raises, each written once.
+ *
+ * A condition is a promise to programs: its SQLSTATE and HTTP status never
+ * change, its texts may.  The columns are the condition's name, SQLSTATE,
+ * HTTP status, the code that the platform's HTTP clients know it by, and how
+ * many seconds a client should wait before it tries again (0: no advice).
+ *
+ * Everything that a caller did wrong is raised through mrb_raise(), so that
+ * psql and PostgREST see the same condition in the form that each understands.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_ERRORS_H
+#define MRB_ERRORS_H
+
+#include "compat.h"
+
+#define MRB_CONDITIONS(CONDITION) \
+	CONDITION(INVALID_ARGUMENT, "MR400", 400, "INVALID_ARGUMENT", 0) \
+	CONDITION(FORBIDDEN, "MR403", 403, "FORBIDDEN", 0) \
+	CONDITION(DEPLOYMENT_NOT_FOUND, "MR404", 404, "NOT_FOUND", 0) \
+	CONDITION(VERSION_NOT_FOUND, "MR44V", 404, "NOT_FOUND", 0) \
+	CONDITION(VERSION_NOT_READY, "MR409", 409, "VERSION_NOT_READY", 0) \
+	CONDITION(VERSION_IN_USE, "MR49U", 409, "VERSION_IN_USE", 0) \
+	CONDITION(NO_PREVIOUS_VERSION, "MR49P", 409, "NO_PREVIOUS_VERSION", 0) \
+	CONDITION(MIGRATION_INCOMPATIBLE, "MR49M", 409, "MIGRATION_INCOMPATIBLE", 0) \
+	CONDITION(ROLLBACK_REPEATED, "MR49R", 409, "ROLLBACK_REPEATED", 0) \
+	CONDITION(IDEMPOTENCY_PAYLOAD_MISMATCH, "MR49I", 409, \
+			  "IDEMPOTENCY_PAYLOAD_MISMATCH", 0) \
+	CONDITION(ARTIFACT_GONE, "MR410", 410, "ARTIFACT_GONE", 0) \
+	CONDITION(ACTIVE_VERSION_CHANGED, "MR412", 412, \
+			  "ACTIVE_VERSION_CHANGED", 0) \
+	CONDITION(DEPLOYMENT_BUSY, "MR423", 423, "DEPLOYMENT_BUSY", 1) \
+	CONDITION(STORAGE_UNAVAILABLE, "MR503", 503, "STORAGE_UNAVAILABLE", 5) \
+	CONDITION(NOT_PRIMARY, "MR53P", 503, "NOT_PRIMARY", 1)
+
+typedef enum MrbCondition
+{
+#define CONDITION(name, sqlstate, status, code, retry) MRB_ERR_##name,
+	MRB_CONDITIONS(CONDITION)
+#undef CONDITION
+}			MrbCondition;
+
+/*
+ * Raise a condition.  detail says what was seen, hint what to type next; both
+ * may be NULL.  Texts are copied, the caller's may be palloc'd.
+ */
+pg_noreturn extern void mrb_raise(MrbCondition condition, const char *message,
+					  const char *detail, const char *hint);
+
+/* As mrb_raise(), with another code for HTTP clients than the usual one. */
+pg_noreturn extern void mrb_raise_as(MrbCondition condition, const char *code,
+						 const char *message, const char *detail,
+						 const char *hint);
+
+/* A condition's name. */
+extern const char *mrb_condition_name(MrbCondition condition);
+
+/* Find a condition by its name; false when there is none of that name. */
+extern bool mrb_condition_by_name(const char *name, MrbCondition *condition);
+
+#endif							/* MRB_ERRORS_H */

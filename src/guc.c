@@ -1,0 +1,157 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.c
+ *	  Settings, sorted by name.
+ *
+ * Sizes of shared memory are fixed at server start.  What decides where the
+ * server may connect to, or which file it may look at, is set in the
+ * configuration alone (PGC_SIGHUP), because a caller must not choose it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+#include "guc.h"
+#include "miosa_rollback.h"
+
+char	   *mrb_actor;
+bool		mrb_allow_private_endpoints;
+char	   *mrb_artifact_file_root;
+int			mrb_artifact_max_age;
+int			mrb_artifact_timeout;
+int			mrb_artifact_unknown_grace;
+int			mrb_lock_wait;
+char	   *mrb_managed_domain;
+int			mrb_max_databases;
+int			mrb_on_incompatible;
+char	   *mrb_site;
+int			mrb_stage_wait;
+
+static const struct config_enum_entry on_incompatible_options[] = {
+	{"warn", MRB_INCOMPATIBLE_WARN, false},
+	{"refuse", MRB_INCOMPATIBLE_REFUSE, false},
+	{NULL, 0, false}
+};
+
+static void define_settings_a_to_l(void);
+static void define_settings_m_to_z(void);
+static bool check_file_root(char **newval, void **extra, GucSource source);
+
+/*
+ * Define every setting and reserve the prefix.
+ */
+void
+mrb_guc_define(void)
+{
+	define_settings_a_to_l();
+	define_settings_m_to_z();
+	MarkGUCPrefixReserved(MRB_EXTENSION);
+}
+
+/*
+ * Settings A to L.
+ */
+static void
+define_settings_a_to_l(void)
+{
+	DefineCustomStringVariable("miosa_rollback.actor",
+							   "Who acts, written to the audit event, as type:id (user:user_1, api_key:key_7).",
+							   "Empty means the current role.",
+							   &mrb_actor, "",
+							   PGC_USERSET, 0, NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("miosa_rollback.allow_private_endpoints",
+							 "Allows connections to loopback, link-local and private addresses.",
+							 NULL,
+							 &mrb_allow_private_endpoints, false,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomStringVariable("miosa_rollback.artifact_file_root",
+							   "Directory below which file:// artifacts are looked for.",
+							   "Empty means that file:// artifacts are never looked for.",
+							   &mrb_artifact_file_root, "",
+							   PGC_SIGHUP, 0, check_file_root, NULL, NULL);
+
+	DefineCustomIntVariable("miosa_rollback.artifact_max_age",
+							"How long a verification of an artifact is trusted without another probe.",
+							NULL,
+							&mrb_artifact_max_age, 3600, 0, INT_MAX / 1000,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("miosa_rollback.artifact_timeout",
+							"Longest wait for storage to say whether an artifact is there.",
+							NULL,
+							&mrb_artifact_timeout, 300, 1, 60000,
+							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("miosa_rollback.artifact_unknown_grace",
+							"How old the last verification may be when storage cannot say whether an artifact is there.",
+							NULL,
+							&mrb_artifact_unknown_grace, 86400, 0, INT_MAX / 1000,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("miosa_rollback.lock_wait",
+							"Longest wait for another operation on the same deployment.",
+							NULL,
+							&mrb_lock_wait, 500, 1, 60000,
+							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+/*
+ * Settings M to Z.
+ */
+static void
+define_settings_m_to_z(void)
+{
+	DefineCustomStringVariable("miosa_rollback.managed_domain",
+							   "Domain of managed hosts, which are deployment.tenant.domain.",
+							   "Empty means that there are no managed hosts.",
+							   &mrb_managed_domain, "miosa.app",
+							   PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	/* It sizes shared memory, so without preloading there is no such thing. */
+	if (process_shared_preload_libraries_in_progress)
+		DefineCustomIntVariable("miosa_rollback.max_databases",
+								"Number of databases that can have a dispatcher.",
+								NULL,
+								&mrb_max_databases, 16, 1, 1024,
+								PGC_POSTMASTER, 0, NULL, NULL, NULL);
+
+	DefineCustomEnumVariable("miosa_rollback.on_incompatible",
+							 "What happens when a schema change is marked as incompatible with older versions.",
+							 NULL,
+							 &mrb_on_incompatible, MRB_INCOMPATIBLE_WARN,
+							 on_incompatible_options,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+
+	DefineCustomStringVariable("miosa_rollback.site",
+							   "Name of this installation, the same on every server that may take over from another.",
+							   NULL,
+							   &mrb_site, "",
+							   PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("miosa_rollback.stage_wait",
+							"How long caches wait for the routers of their zone.",
+							NULL,
+							&mrb_stage_wait, 500, 0, 60000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+/*
+ * The root must be absolute: a relative one would mean the data directory.
+ */
+static bool
+check_file_root(char **newval, void **extra, GucSource source)
+{
+	(void) extra;
+	(void) source;
+	if (**newval == '\0' || is_absolute_path(*newval))
+		return true;
+	GUC_check_errdetail("The directory must be an absolute path.");
+	return false;
+}

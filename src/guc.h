@@ -1,0 +1,32 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.h
+ *	  Settings, sorted by name.  Their meaning is told in guc.c and README.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_GUC_H
+#define MRB_GUC_H
+
+typedef enum MrbOnIncompatible
+{
+	MRB_INCOMPATIBLE_WARN,
+	MRB_INCOMPATIBLE_REFUSE,
+}			MrbOnIncompatible;
+
+extern char *mrb_actor;
+extern bool mrb_allow_private_endpoints;
+extern char *mrb_artifact_file_root;
+extern int	mrb_artifact_max_age;	/* seconds */
+extern int	mrb_artifact_timeout;	/* milliseconds */
+extern int	mrb_artifact_unknown_grace; /* seconds */
+extern int	mrb_lock_wait;		/* milliseconds */
+extern char *mrb_managed_domain;
+extern int	mrb_max_databases;
+extern int	mrb_on_incompatible;	/* MrbOnIncompatible */
+extern char *mrb_site;
+extern int	mrb_stage_wait;		/* milliseconds */
+
+extern void mrb_guc_define(void);
+
+#endif							/* MRB_GUC_H */

@@ -1,0 +1,224 @@
+/*-------------------------------------------------------------------------
+ *
+ * idempotency.c
+ *	  A key that was used before returns what it returned before.
+ *
+ * Expiry is decided on read, by the clock and not by the transaction's start,
+ * so a late purge changes no answer.  A record is written by operation.c in
+ * one statement with what it is the result of.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/cryptohash.h"
+#include "port/pg_bswap.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "errors.h"
+#include "idempotency.h"
+#include "miosa_rollback.h"
+#include "query.h"
+
+/* Whether the deployment has moved is seen in the same snapshot. */
+static MrbQuery find_query = {
+	.sql = "SELECT k.fingerprint = $3, k.response, k.operation, k.seq,"
+	" k.created_at::text, p.seq, p.active_version_id"
+	" FROM miosa.idempotency_keys k"
+	" LEFT JOIN miosa.deployments p ON p.id = k.deployment_id"
+	" WHERE k.deployment_id = $1 AND k.key = $2"
+	" AND k.expires_at > clock_timestamp()",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TEXTOID, BYTEAOID},
+};
+
+static MrbQuery forget_query = {
+	.sql = "DELETE FROM miosa.idempotency_keys k"
+	" WHERE k.deployment_id = $1 AND k.key = $2"
+	" AND k.expires_at <= clock_timestamp()",
+	.nargs = 2,
+	.argtypes = {TEXTOID, TEXTOID},
+	.expected = MRB_QUERY_DELETE,
+};
+
+static void hash_part(pg_cryptohash_ctx *context, const char *part);
+static bytea *fingerprint_bytea(const MrbFingerprint *fingerprint);
+pg_noreturn static void raise_mismatch(const char *key, const char *operation_id,
+						   const char *operation, const char *created_at);
+static void warn_if_moved(const char *deployment_id, const Jsonb *response,
+						  int64 seq, int64 present_seq,
+						  const char *present_version);
+
+/*
+ * Check a key and return it in its one form.
+ */
+char *
+mrb_idempotency_check_key(const char *key)
+{
+	size_t		len = strlen(key);
+	char	   *bare;
+
+	if (len >= 2 && key[0] == '"' && key[len - 1] == '"')
+		bare = pnstrdup(key + 1, len - 2);
+	else
+		bare = pstrdup(key);
+
+	len = strlen(bare);
+	if (len == 0 || len > MRB_MAX_KEY)
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid idempotency key",
+				  psprintf("The key has %zu characters.", len),
+				  psprintf("A key has 1 to %d characters; a UUID is a good one: SELECT gen_random_uuid();",
+						   MRB_MAX_KEY));
+	for (size_t i = 0; i < len; i++)
+	{
+		if (bare[i] < 0x20 || bare[i] > 0x7e)
+			mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid idempotency key",
+					  psprintf("Its byte %zu is not printable ASCII.", i + 1),
+					  "A key is printable ASCII; a UUID is a good one: SELECT gen_random_uuid();");
+	}
+	return bare;
+}
+
+/*
+ * Hash the parts of a request, each with its length, so that no two different
+ * requests are hashed as the same bytes.
+ */
+MrbFingerprint
+mrb_idempotency_fingerprint(const char *operation, const char *target_id,
+							const char *expected_active, const char *cutover)
+{
+	pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
+	MrbFingerprint it;
+
+	if (pg_cryptohash_init(context) < 0)
+		elog(ERROR, "could not start a SHA-256: %s",
+			 pg_cryptohash_error(context));
+	hash_part(context, operation);
+	hash_part(context, target_id);
+	hash_part(context, expected_active);
+	hash_part(context, cutover);
+	if (pg_cryptohash_final(context, it.bytes, sizeof(it.bytes)) < 0)
+		elog(ERROR, "could not finish a SHA-256: %s",
+			 pg_cryptohash_error(context));
+	pg_cryptohash_free(context);
+	return it;
+}
+
+/*
+ * The stored response of an unexpired key.
+ */
+Jsonb *
+mrb_idempotency_find(const char *deployment_id, const char *key,
+					 const MrbFingerprint *fingerprint)
+{
+	Datum		values[3];
+	Jsonb	   *response = NULL;
+
+	values[0] = CStringGetTextDatum(deployment_id);
+	values[1] = CStringGetTextDatum(key);
+	values[2] = PointerGetDatum(fingerprint_bytea(fingerprint));
+
+	mrb_query_open();
+	if (mrb_query_run(&find_query, values, NULL) > 0)
+	{
+		int64		seq = mrb_query_int64(0, 4, 0);
+
+		if (!mrb_query_bool(0, 1))
+			raise_mismatch(key, psprintf("%s#" INT64_FORMAT, deployment_id, seq),
+						   mrb_query_text(0, 3), mrb_query_text(0, 5));
+		response = mrb_query_jsonb(0, 2);
+		warn_if_moved(deployment_id, response, seq, mrb_query_int64(0, 6, seq),
+					  mrb_query_text(0, 7));
+	}
+	mrb_query_close();
+	return response;
+}
+
+/*
+ * Delete an expired record.
+ */
+void
+mrb_idempotency_forget_expired(const char *deployment_id, const char *key)
+{
+	Datum		values[2];
+
+	values[0] = CStringGetTextDatum(deployment_id);
+	values[1] = CStringGetTextDatum(key);
+	mrb_query_open();
+	(void) mrb_query_run(&forget_query, values, NULL);
+	mrb_query_close();
+}
+
+/*
+ * Add one part with its length; a NULL has a length that no text can have.
+ */
+static void
+hash_part(pg_cryptohash_ctx *context, const char *part)
+{
+	uint32		len = part ? (uint32) strlen(part) : PG_UINT32_MAX;
+	uint32		wire = pg_hton32(len);
+
+	if (pg_cryptohash_update(context, (uint8 *) &wire, sizeof(wire)) < 0 ||
+		(part != NULL &&
+		 pg_cryptohash_update(context, (const uint8 *) part, len) < 0))
+		elog(ERROR, "could not compute a SHA-256: %s",
+			 pg_cryptohash_error(context));
+}
+
+static bytea *
+fingerprint_bytea(const MrbFingerprint *fingerprint)
+{
+	bytea	   *it = palloc(VARHDRSZ + sizeof(fingerprint->bytes));
+
+	SET_VARSIZE(it, VARHDRSZ + sizeof(fingerprint->bytes));
+	memcpy(VARDATA(it), fingerprint->bytes, sizeof(fingerprint->bytes));
+	return it;
+}
+
+/*
+ * The key was used for something else.
+ */
+static void
+raise_mismatch(const char *key, const char *operation_id,
+			   const char *operation, const char *created_at)
+{
+	mrb_raise(MRB_ERR_IDEMPOTENCY_PAYLOAD_MISMATCH,
+			  psprintf("idempotency key \"%s\" was used for another request", key),
+			  psprintf("It belongs to operation %s, a %s made at %s.",
+					   operation_id, operation, created_at),
+			  "A new request needs a new key: SELECT gen_random_uuid();");
+}
+
+/*
+ * A replay tells what was true then.  Say so when it is true no more.
+ */
+static void
+warn_if_moved(const char *deployment_id, const Jsonb *response, int64 seq,
+			  int64 present_seq, const char *present_version)
+{
+	Datum		path[2];
+	Datum		target;
+	char	   *target_id;
+
+	if (present_seq == seq)
+		return;
+
+	path[0] = CStringGetTextDatum("operation");
+	path[1] = CStringGetTextDatum("target_version_id");
+	target = DirectFunctionCall2(jsonb_extract_path_text,
+								 JsonbPGetDatum(response),
+								 PointerGetDatum(construct_array(path, 2, TEXTOID, -1, false, TYPALIGN_INT)));
+	target_id = TextDatumGetCString(target);
+	if (present_version != NULL && strcmp(target_id, present_version) == 0)
+		return;
+
+	ereport(WARNING,
+			(errmsg("deployment \"%s\" has moved since", deployment_id),
+			 errdetail("This is the result of operation %s#" INT64_FORMAT
+					   ", which made \"%s\" active; active now is \"%s\".",
+					   deployment_id, seq, target_id,
+					   present_version ? present_version : ""),
+			 errhint("To act again, call with a new key: SELECT gen_random_uuid();")));
+}

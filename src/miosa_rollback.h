@@ -1,0 +1,23 @@
+/*-------------------------------------------------------------------------
+ *
+ * miosa_rollback.h
+ *	  Names and limits that every part of the extension shares.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MIOSA_ROLLBACK_H
+#define MIOSA_ROLLBACK_H
+
+#define MRB_EXTENSION "miosa_rollback"
+
+/* NOTIFY channel of route changes. */
+#define MRB_CHANNEL "miosa_route"
+
+/* Longest id and longest idempotency key, in characters. */
+#define MRB_MAX_ID 255
+#define MRB_MAX_KEY 255
+
+/* Without version and key, a second rollback this soon is refused. */
+#define MRB_REPEAT_SECONDS 60
+
+#endif							/* MIOSA_ROLLBACK_H */

@@ -1,0 +1,223 @@
+/*-------------------------------------------------------------------------
+ *
+ * operation.c
+ *	  Write one rollback or promotion.
+ *
+ * One statement writes all four rows, so that none is ever there without the
+ * others and the response is made of the very row that is written.  The key's
+ * INSERT has no ON CONFLICT: an expired record was deleted before, anything
+ * else that is in the way is an error.  The time is taken here, under the
+ * deployment's lock, so that it rises with seq.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/sha2.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "operation.h"
+#include "query.h"
+
+/* Arguments of write_query, in order. */
+enum
+{
+	ARG_DEPLOYMENT,
+	ARG_TARGET,
+	ARG_RELEASE,
+	ARG_SHA256,
+	ARG_SERVING,
+	ARG_STATE,
+	ARG_NOW,
+	ARG_OPERATION,
+	ARG_ACTION,
+	ARG_OUTCOME,
+	ARG_RULE,
+	ARG_PREVIOUS,
+	ARG_ACTOR_TYPE,
+	ARG_ACTOR_ID,
+	ARG_KEY,
+	ARG_FINGERPRINT,
+	ARG_EXPIRES,
+	ARG_REASON,
+	ARG_ATTRIBUTION,
+	ARG_MARKS,
+	ARG_SKIPPED,
+	ARG_CAPACITY,
+	ARG_COUNT
+};
+
+static MrbQuery write_query = {
+	.sql = "WITH moved AS ("
+	" UPDATE miosa.deployments p SET"
+	" active_version_id = $2, active_release_id = $3,"
+	" running_artifact_sha256 = $4, serving_version_id = $5, state = $6,"
+	" recent_served = CASE WHEN $5 IS NULL THEN"
+	" (ARRAY[$2] || array_remove(p.recent_served, $2))[1:3]"
+	" ELSE p.recent_served END,"
+	" seq = p.seq + 1, route_seq = p.route_seq + 1,"
+	" last_rollback_at = CASE WHEN $8 = 'rollback' THEN $7 END,"
+	" updated_at = CASE WHEN $10 = 'unchanged' THEN p.updated_at ELSE $7 END"
+	" WHERE p.id = $1"
+	" RETURNING p.id, p.seq, p.route_seq, p.tenant_id,"
+	" p.external_workspace_id, p.external_user_id, p.external_project_id,"
+	" pg_catalog.jsonb_build_object('data', miosa.deployment_object(p),"
+	" 'operation', pg_catalog.jsonb_build_object("
+	" 'id', p.id || '#' || p.seq::text, 'previous_version_id', $12,"
+	" 'target_version_id', $2, 'target_rule', $11, 'outcome', $10)"
+	" || CASE WHEN $21 IS NULL THEN '{}'::jsonb"
+	" ELSE pg_catalog.jsonb_build_object('skipped', $21::jsonb) END) AS response"
+	"), event AS ("
+	" INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action,"
+	" outcome, target_rule, previous_version_id, target_version_id,"
+	" actor_type, actor_id, session_user_name, client_addr,"
+	" idempotency_key, reason, attribution, marks, created_at)"
+	" SELECT m.id, m.seq, m.tenant_id, $9, $10, $11, $12, $2, $13, $14,"
+	" session_user, pg_catalog.inet_client_addr(), $15, $18,"
+	" coalesce($19, pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object("
+	" 'external_workspace_id', m.external_workspace_id,"
+	" 'external_user_id', m.external_user_id,"
+	" 'external_project_id', m.external_project_id))), $20::jsonb, $7"
+	" FROM moved m"
+	"), keyed AS ("
+	" INSERT INTO miosa.idempotency_keys (deployment_id, key, operation,"
+	" fingerprint, response, seq, created_at, expires_at)"
+	" SELECT m.id, $15, $8, $16, m.response, m.seq, $7, $17"
+	" FROM moved m WHERE $15 IS NOT NULL"
+	"), queued AS ("
+	" INSERT INTO miosa.outbox (xid, deployment_id, kind, route_seq, created_at)"
+	" SELECT pg_catalog.pg_current_xact_id(), m.id, k.kind, m.route_seq, $7"
+	" FROM moved m, (VALUES ('route', true), ('capacity', $22)) k (kind, wanted)"
+	" WHERE k.wanted"
+	") SELECT m.response FROM moved m",
+	.nargs = ARG_COUNT,
+	.argtypes = {
+		[ARG_DEPLOYMENT] = TEXTOID,
+		[ARG_TARGET] = TEXTOID,
+		[ARG_RELEASE] = TEXTOID,
+		[ARG_SHA256] = TEXTOID,
+		[ARG_SERVING] = TEXTOID,
+		[ARG_STATE] = TEXTOID,
+		[ARG_NOW] = TIMESTAMPTZOID,
+		[ARG_OPERATION] = TEXTOID,
+		[ARG_ACTION] = TEXTOID,
+		[ARG_OUTCOME] = TEXTOID,
+		[ARG_RULE] = TEXTOID,
+		[ARG_PREVIOUS] = TEXTOID,
+		[ARG_ACTOR_TYPE] = TEXTOID,
+		[ARG_ACTOR_ID] = TEXTOID,
+		[ARG_KEY] = TEXTOID,
+		[ARG_FINGERPRINT] = BYTEAOID,
+		[ARG_EXPIRES] = TIMESTAMPTZOID,
+		[ARG_REASON] = TEXTOID,
+		[ARG_ATTRIBUTION] = JSONBOID,
+		[ARG_MARKS] = TEXTOID,
+		[ARG_SKIPPED] = TEXTOID,
+		[ARG_CAPACITY] = BOOLOID,
+	},
+};
+
+/*
+ * A promotion puts its version on top of the one it replaces.  A version that
+ * was further down moves to the top: what stood on it stands on what it stood
+ * on, so that following promoted_over never runs in a circle.
+ */
+static MrbQuery promote_query = {
+	.sql = "WITH relinked AS ("
+	" UPDATE miosa.versions v SET promoted_over = nullif(t.promoted_over, v.id)"
+	" FROM miosa.versions t"
+	" WHERE t.deployment_id = $1 AND t.id = $2"
+	" AND v.deployment_id = $1 AND v.promoted_over = $2"
+	" AND v.id <> $2"
+	") UPDATE miosa.versions v SET promoted_over = $3, promoted_at = $4,"
+	" updated_at = $4 WHERE v.deployment_id = $1 AND v.id = $2",
+	.nargs = 4,
+	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID},
+	.expected = MRB_QUERY_UPDATE,
+};
+
+static void put_text(Datum *values, bool *nulls, int arg, const char *value);
+static void push_promotion(const MrbOperation *operation, TimestampTz now);
+
+/*
+ * Write one operation.
+ */
+Jsonb *
+mrb_operation_write(const MrbOperation *operation)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Datum		values[ARG_COUNT] = {0};
+	bool		nulls[ARG_COUNT] = {false};
+	bytea	   *fingerprint = palloc(VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
+	Jsonb	   *response;
+
+	put_text(values, nulls, ARG_DEPLOYMENT, operation->deployment_id);
+	put_text(values, nulls, ARG_TARGET, operation->target_version_id);
+	put_text(values, nulls, ARG_RELEASE, operation->target_release_id);
+	put_text(values, nulls, ARG_SHA256, operation->target_sha256);
+	put_text(values, nulls, ARG_SERVING, operation->serving_version_id);
+	put_text(values, nulls, ARG_STATE, operation->state);
+	values[ARG_NOW] = TimestampTzGetDatum(now);
+	put_text(values, nulls, ARG_OPERATION,
+			 operation->promotion ? "promote" : "rollback");
+	put_text(values, nulls, ARG_ACTION,
+			 operation->promotion ? "deployment.version.promote" : "deployment.rollback");
+	put_text(values, nulls, ARG_OUTCOME, operation->outcome);
+	put_text(values, nulls, ARG_RULE, operation->target_rule);
+	put_text(values, nulls, ARG_PREVIOUS, operation->previous_version_id);
+	put_text(values, nulls, ARG_ACTOR_TYPE, operation->actor_type);
+	put_text(values, nulls, ARG_ACTOR_ID, operation->actor_id);
+	put_text(values, nulls, ARG_KEY, operation->key);
+	SET_VARSIZE(fingerprint, VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
+	memcpy(VARDATA(fingerprint), operation->fingerprint,
+		   PG_SHA256_DIGEST_LENGTH);
+	values[ARG_FINGERPRINT] = PointerGetDatum(fingerprint);
+	values[ARG_EXPIRES] = TimestampTzGetDatum(operation->key_expires_at);
+	put_text(values, nulls, ARG_REASON, operation->reason);
+	values[ARG_ATTRIBUTION] = JsonbPGetDatum(operation->attribution);
+	nulls[ARG_ATTRIBUTION] = operation->attribution == NULL;
+	put_text(values, nulls, ARG_MARKS, operation->marks);
+	put_text(values, nulls, ARG_SKIPPED, operation->skipped);
+	values[ARG_CAPACITY] = BoolGetDatum(operation->ask_capacity);
+
+	mrb_query_open();
+	if (operation->promotion && strcmp(operation->outcome, "unchanged") != 0)
+		push_promotion(operation, now);
+	if (mrb_query_run(&write_query, values, nulls) != 1)
+		elog(ERROR, "deployment \"%s\" vanished under its lock",
+			 operation->deployment_id);
+	response = mrb_query_jsonb(0, 1);
+	mrb_query_close();
+	return response;
+}
+
+/*
+ * Set a text argument; NULL becomes SQL null.
+ */
+static void
+put_text(Datum *values, bool *nulls, int arg, const char *value)
+{
+	nulls[arg] = value == NULL;
+	if (value != NULL)
+		values[arg] = CStringGetTextDatum(value);
+}
+
+/*
+ * Note which version the promoted one replaces.
+ */
+static void
+push_promotion(const MrbOperation *operation, TimestampTz now)
+{
+	Datum		values[4] = {0};
+	bool		nulls[4] = {false};
+
+	put_text(values, nulls, 0, operation->deployment_id);
+	put_text(values, nulls, 1, operation->target_version_id);
+	put_text(values, nulls, 2, operation->previous_version_id);
+	values[3] = TimestampTzGetDatum(now);
+	if (mrb_query_run(&promote_query, values, nulls) != 1)
+		elog(ERROR, "version \"%s\" vanished under its deployment's lock",
+			 operation->target_version_id);
+}

@@ -1,0 +1,184 @@
+/*-------------------------------------------------------------------------
+ *
+ * query.c
+ *	  Prepared statements: the one user of SPI.
+ *
+ * Plans are saved for the life of the backend, and the statements are those
+ * of this extension alone, so the number of kept plans has a fixed bound.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "query.h"
+
+StaticAssertDecl(MRB_QUERY_SELECT == SPI_OK_SELECT &&
+				 MRB_QUERY_INSERT == SPI_OK_INSERT &&
+				 MRB_QUERY_DELETE == SPI_OK_DELETE &&
+				 MRB_QUERY_UPDATE == SPI_OK_UPDATE &&
+				 MRB_QUERY_INSERT_RETURNING == SPI_OK_INSERT_RETURNING &&
+				 MRB_QUERY_DELETE_RETURNING == SPI_OK_DELETE_RETURNING &&
+				 MRB_QUERY_UPDATE_RETURNING == SPI_OK_UPDATE_RETURNING,
+				 "query.h must carry SPI's own result codes");
+
+static void query_prepare(MrbQuery *query);
+
+/*
+ * Start a group of statements.
+ */
+void
+mrb_query_open(void)
+{
+	int			rc = SPI_connect();
+
+	if (rc != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed: %s", SPI_result_code_string(rc));
+}
+
+/*
+ * End a group of statements and free what they returned.
+ */
+void
+mrb_query_close(void)
+{
+	int			rc = SPI_finish();
+
+	if (rc != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed: %s", SPI_result_code_string(rc));
+}
+
+/*
+ * Run one statement and check that it did what it was written for.
+ */
+uint64
+mrb_query_run(MrbQuery *query, const Datum *values, const bool *nulls)
+{
+	char		spi_nulls[MRB_QUERY_MAX_ARGS];
+	int			expected = query->expected ? query->expected : SPI_OK_SELECT;
+	int			rc;
+
+	if (query->plan == NULL)
+		query_prepare(query);
+	for (int i = 0; i < query->nargs; i++)
+		spi_nulls[i] = nulls != NULL && nulls[i] ? 'n' : ' ';
+
+	rc = SPI_execute_plan(query->plan, (Datum *) values, spi_nulls,
+						  query->read_only, 0);
+	if (rc != expected)
+		elog(ERROR, "unexpected result %s of: %s",
+			 SPI_result_code_string(rc), query->sql);
+	return SPI_processed;
+}
+
+/*
+ * One value of the last result, borrowed until mrb_query_close().
+ */
+Datum
+mrb_query_datum(uint64 row, int column, bool *isnull)
+{
+	Assert(row < SPI_processed);
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+						 column, isnull);
+}
+
+/*
+ * A text value, copied for the caller; NULL for SQL null.
+ */
+char *
+mrb_query_text(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = mrb_query_datum(row, column, &isnull);
+	text	   *packed;
+	int			len;
+	char	   *copy;
+
+	if (isnull)
+		return NULL;
+	packed = DatumGetTextPP(value);
+	len = VARSIZE_ANY_EXHDR(packed);
+	copy = SPI_palloc(len + 1);
+	memcpy(copy, VARDATA_ANY(packed), len);
+	copy[len] = '\0';
+	return copy;
+}
+
+/*
+ * A jsonb value, copied for the caller; NULL for SQL null.
+ */
+Jsonb *
+mrb_query_jsonb(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = mrb_query_datum(row, column, &isnull);
+	Jsonb	   *plain;
+	Jsonb	   *copy;
+
+	if (isnull)
+		return NULL;
+	plain = DatumGetJsonbP(value);
+	copy = SPI_palloc(VARSIZE(plain));
+	memcpy(copy, plain, VARSIZE(plain));
+	return copy;
+}
+
+int64
+mrb_query_int64(uint64 row, int column, int64 ifnull)
+{
+	bool		isnull;
+	Datum		value = mrb_query_datum(row, column, &isnull);
+
+	return isnull ? ifnull : DatumGetInt64(value);
+}
+
+int32
+mrb_query_int32(uint64 row, int column, int32 ifnull)
+{
+	bool		isnull;
+	Datum		value = mrb_query_datum(row, column, &isnull);
+
+	return isnull ? ifnull : DatumGetInt32(value);
+}
+
+/*
+ * A boolean; SQL null counts as false.
+ */
+bool
+mrb_query_bool(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = mrb_query_datum(row, column, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+TimestampTz
+mrb_query_timestamp(uint64 row, int column, TimestampTz ifnull)
+{
+	bool		isnull;
+	Datum		value = mrb_query_datum(row, column, &isnull);
+
+	return isnull ? ifnull : DatumGetTimestampTz(value);
+}
+
+/*
+ * Plan a statement for the life of this backend.  All of them look rows up by
+ * their keys, so no argument could make another plan better.
+ */
+static void
+query_prepare(MrbQuery *query)
+{
+	SPIPlanPtr	plan = SPI_prepare_cursor(query->sql, query->nargs,
+										  query->argtypes,
+										  CURSOR_OPT_GENERIC_PLAN);
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	if (SPI_keepplan(plan) != 0)
+		elog(ERROR, "SPI_keepplan failed for: %s", query->sql);
+	query->plan = plan;
+}

@@ -1,0 +1,61 @@
+/*-------------------------------------------------------------------------
+ *
+ * query.h
+ *	  Prepared statements: the one user of SPI.
+ *
+ * Other modules own their SQL text as static MrbQuery structs and run them
+ * between mrb_query_open() and mrb_query_close().  A statement is planned on
+ * first use and kept for the life of the backend.  Values read with the
+ * copying getters live in the memory context that was current at open; all
+ * others vanish at close.  An error between open and close needs no clean-up:
+ * the transaction's abort closes SPI.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_QUERY_H
+#define MRB_QUERY_H
+
+#include "datatype/timestamp.h"
+#include "utils/jsonb.h"
+
+#define MRB_QUERY_MAX_ARGS 24
+
+typedef struct MrbQuery
+{
+	const char *sql;			/* one statement, every name qualified */
+	int			nargs;
+	Oid			argtypes[MRB_QUERY_MAX_ARGS];
+	int			expected;		/* SPI_OK_...; 0 means SPI_OK_SELECT */
+	bool		read_only;		/* reuse the caller's snapshot, allow no write */
+	void	   *plan;			/* SPIPlanPtr once prepared */
+}			MrbQuery;
+
+/* Result codes for MrbQuery.expected, checked against SPI's own in query.c. */
+#define MRB_QUERY_SELECT 5
+#define MRB_QUERY_INSERT 7
+#define MRB_QUERY_DELETE 8
+#define MRB_QUERY_UPDATE 9
+#define MRB_QUERY_INSERT_RETURNING 11
+#define MRB_QUERY_DELETE_RETURNING 12
+#define MRB_QUERY_UPDATE_RETURNING 13
+
+extern void mrb_query_open(void);
+extern void mrb_query_close(void);
+
+/* nulls may be NULL: no argument is null.  Returns the number of rows. */
+extern uint64 mrb_query_run(MrbQuery *query, const Datum *values,
+							const bool *nulls);
+
+/* Columns are counted from 1, rows from 0.  Borrowed until close. */
+extern Datum mrb_query_datum(uint64 row, int column, bool *isnull);
+
+/* Copies in the context of open; NULL (or the given value) for SQL null. */
+extern char *mrb_query_text(uint64 row, int column);
+extern Jsonb *mrb_query_jsonb(uint64 row, int column);
+extern int64 mrb_query_int64(uint64 row, int column, int64 ifnull);
+extern int32 mrb_query_int32(uint64 row, int column, int32 ifnull);
+extern bool mrb_query_bool(uint64 row, int column);
+extern TimestampTz mrb_query_timestamp(uint64 row, int column,
+									   TimestampTz ifnull);
+
+#endif							/* MRB_QUERY_H */

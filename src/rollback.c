@@ -1,0 +1,437 @@
+/*-------------------------------------------------------------------------
+ *
+ * rollback.c
+ *	  Roll back, promote, and say beforehand what that would do.
+ *
+ * An operation reads, judges, asks storage, and only then locks; under the
+ * lock it reads and judges once more and writes.  So nothing that can take
+ * long ever happens while others wait, and nothing is decided on what may
+ * have changed meanwhile.  Promotion is the same path in the other direction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+
+#include "argument.h"
+#include "artifact.h"
+#include "audit.h"
+#include "capacity.h"
+#include "choice.h"
+#include "deployment.h"
+#include "endpoint.h"
+#include "idempotency.h"
+#include "operation.h"
+#include "rollback.h"
+#include "rules.h"
+#include "wake.h"
+
+#define MAX_REASON 4096
+
+static void check_request(const MrbRequest *request);
+static MrbDeployment *look(const char *deployment_id, const char *version_id,
+						   const char *key);
+static void choose(const MrbRequest *request, const MrbDeployment *seen,
+				   MrbChoice *choice);
+static void judge_again(const MrbRequest *request, const MrbDeployment *seen,
+						const MrbDeployment *now, const char *target_id);
+static Jsonb *write_operation(const MrbRequest *request, const char *key,
+							  const MrbFingerprint *fingerprint,
+							  const MrbDeployment *now,
+							  const MrbChoice *choice);
+static MrbCapacity judge_capacity(const MrbDeployment *now);
+static void settle(const MrbRequest *request, const MrbDeployment *now,
+				   MrbOperation *operation);
+static char *describe_marks(const MrbChoice *choice,
+							const MrbFinding *compatible);
+static bool same_id(const char *one, const char *other);
+static void plan_finding(StringInfo checks, const MrbFinding *finding,
+						 bool *would_do);
+static void append_string(StringInfo buf, const char *name, const char *value);
+
+/*
+ * Roll back or promote.
+ */
+Jsonb *
+mrb_rollback_run(const MrbRequest *request)
+{
+	MrbFingerprint fingerprint = {0};
+	MrbDeployment *seen;
+	MrbDeployment *now;
+	MrbChoice	choice;
+	Jsonb	   *stored;
+	char	   *key = NULL;
+
+	check_request(request);
+	if (request->key != NULL)
+	{
+		key = mrb_idempotency_check_key(request->key);
+		fingerprint = mrb_idempotency_fingerprint(
+												  request->promotion ? "promote" : "rollback",
+												  request->version_id,
+												  request->expected_active,
+												  request->cutover ? request->cutover : "when_healthy");
+		stored = mrb_idempotency_find(request->deployment_id, key,
+									  &fingerprint);
+		if (stored != NULL)
+			return stored;
+	}
+	if (RecoveryInProgress())
+		mrb_raise(MRB_ERR_NOT_PRIMARY, "this server is a standby",
+				  "A rollback writes, and a standby cannot.",
+				  "Call again on the primary; SELECT miosa_plan(...) works here.");
+
+	seen = look(request->deployment_id, request->version_id, NULL);
+	choose(request, seen, &choice);
+
+	mrb_deployment_lock(request->deployment_id);
+	if (key != NULL)
+	{
+		stored = mrb_idempotency_find(request->deployment_id, key,
+									  &fingerprint);
+		if (stored != NULL)
+			return stored;
+	}
+	now = look(request->deployment_id, choice.id, key);
+	judge_again(request, seen, now, choice.id);
+	return write_operation(request, key, &fingerprint, now, &choice);
+}
+
+/*
+ * What an operation would do: every rule's finding, the target, and how many
+ * would be told.  Asks storage, takes no lock, writes nothing.
+ */
+Jsonb *
+mrb_rollback_plan(const char *deployment_id, const char *version_id)
+{
+	StringInfoData checks;
+	StringInfoData plan;
+	MrbDeployment *seen;
+	MrbChoice	choice = {0};
+	MrbFinding	finding;
+	MrbOperation operation = {0};
+	MrbRequest	request = {0};
+	bool		would_do = true;
+
+	mrb_argument_check_id(deployment_id, "deployment id");
+	if (version_id != NULL)
+		mrb_argument_check_id(version_id, "version id");
+	seen = look(deployment_id, version_id, NULL);
+
+	initStringInfo(&checks);
+	if (version_id == NULL)
+	{
+		mrb_choice_default(seen, false, &choice);
+		finding = mrb_choice_rule_previous_version(seen, &choice);
+		plan_finding(&checks, &finding, &would_do);
+		finding = mrb_rule_not_repeated(seen, choice.id);
+		plan_finding(&checks, &finding, &would_do);
+		if (choice.id != NULL)
+			seen = look(deployment_id, choice.id, NULL);
+	}
+	else
+	{
+		finding = mrb_rule_version_exists(seen, version_id);
+		plan_finding(&checks, &finding, &would_do);
+		if (seen->target.id != NULL)
+			mrb_choice_named(seen, false, &choice);
+	}
+	if (seen->target.id != NULL)
+	{
+		finding = mrb_rule_version_ready(seen);
+		plan_finding(&checks, &finding, &would_do);
+		finding = mrb_rule_artifact_kept(seen);
+		plan_finding(&checks, &finding, &would_do);
+		plan_finding(&checks, &choice.artifact, &would_do);
+		finding = mrb_rule_compatible(seen);
+		plan_finding(&checks, &finding, &would_do);
+		settle(&request, seen, &operation);
+	}
+
+	initStringInfo(&plan);
+	appendStringInfoString(&plan, "{\"data\": {");
+	append_string(&plan, "deployment_id", seen->id);
+	append_string(&plan, "active_version_id", seen->active.id);
+	append_string(&plan, "target_version_id", choice.id);
+	append_string(&plan, "target_rule", choice.rule);
+	append_string(&plan, "outcome", would_do ? operation.outcome : NULL);
+	append_string(&plan, "state", would_do ? operation.state : NULL);
+	appendStringInfo(&plan, ", \"would_succeed\": %s, \"edges\": %d"
+					 ", \"scheduler_calls\": %s, \"skipped\": %s"
+					 ", \"checks\": [%s]}}",
+					 would_do ? "true" : "false",
+					 mrb_endpoint_count_edges(seen->id),
+					 would_do && operation.ask_capacity ? "true" : "false",
+					 choice.skipped ? choice.skipped : "[]", checks.data);
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+											  CStringGetDatum(plan.data)));
+}
+
+/*
+ * Step 1: arguments.
+ */
+static void
+check_request(const MrbRequest *request)
+{
+	mrb_argument_check_id(request->deployment_id, "deployment id");
+	if (request->version_id != NULL)
+		mrb_argument_check_id(request->version_id, "version id");
+	else if (request->promotion)
+		mrb_argument_missing("version id",
+							 "A promotion names its version: SELECT miosa_promote('deployment', 'version');");
+	if (request->expected_active != NULL)
+		mrb_argument_check_id(request->expected_active, "expected_active");
+
+	if (request->cutover != NULL &&
+		strcmp(request->cutover, "when_healthy") != 0 &&
+		strcmp(request->cutover, "immediate") != 0)
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid cutover",
+				  psprintf("It is \"%s\".", request->cutover),
+				  "Say cutover => 'when_healthy' (the default) or cutover => 'immediate'.");
+	if (request->attribution != NULL && !JB_ROOT_IS_OBJECT(request->attribution))
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid attribution",
+				  "It is not a JSON object.",
+				  "Say, for example, attribution => '{\"external_user_id\": \"u-1\"}'.");
+	if (request->reason != NULL && strlen(request->reason) > MAX_REASON)
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid reason",
+				  psprintf("It has %zu bytes.", strlen(request->reason)),
+				  psprintf("A reason has at most %d bytes; put a link to the rest in it.",
+						   MAX_REASON));
+}
+
+/*
+ * Read the deployment, which must be there.
+ */
+static MrbDeployment *
+look(const char *deployment_id, const char *version_id, const char *key)
+{
+	MrbDeployment *it = mrb_deployment_look(deployment_id, version_id, key);
+
+	if (it == NULL)
+		mrb_raise(MRB_ERR_DEPLOYMENT_NOT_FOUND,
+				  psprintf("deployment \"%s\" does not exist", deployment_id),
+				  "There is none of that id, or it belongs to another tenant.",
+				  "See which there are with SELECT id, name, slug FROM miosa.deployments ORDER BY id;");
+	return it;
+}
+
+/*
+ * Step 3: choose the target and judge it, without a lock.
+ */
+static void
+choose(const MrbRequest *request, const MrbDeployment *seen, MrbChoice *choice)
+{
+	MrbFinding	finding;
+
+	finding = mrb_rule_active_expected(seen, request->expected_active);
+	mrb_rule_enforce(&finding);
+
+	if (request->version_id == NULL)
+	{
+		if (request->key == NULL)
+		{
+			/* A retry must not go to storage: the rows alone name the call. */
+			finding = mrb_rule_not_repeated(seen, NULL);
+			if (finding.verdict == MRB_FAILS)
+			{
+				mrb_choice_default(seen, true, choice);
+				finding = mrb_rule_not_repeated(seen, choice->id);
+			}
+			mrb_rule_enforce(&finding);
+		}
+		mrb_choice_default(seen, request->accept_unverified, choice);
+		finding = mrb_choice_rule_previous_version(seen, choice);
+		mrb_rule_enforce(&finding);
+	}
+	else
+	{
+		finding = mrb_rule_version_exists(seen, request->version_id);
+		mrb_rule_enforce(&finding);
+		finding = mrb_rule_version_ready(seen);
+		mrb_rule_enforce(&finding);
+		finding = mrb_rule_artifact_kept(seen);
+		mrb_rule_enforce(&finding);
+		mrb_choice_named(seen, request->accept_unverified, choice);
+	}
+	mrb_rule_enforce(&choice->artifact);
+}
+
+/*
+ * Step 4: judge again what may have changed before the lock was ours.
+ */
+static void
+judge_again(const MrbRequest *request, const MrbDeployment *seen,
+			const MrbDeployment *now, const char *target_id)
+{
+	MrbFinding	finding;
+
+	finding = mrb_rule_active_expected(now, request->expected_active);
+	mrb_rule_enforce(&finding);
+
+	/*
+	 * Who names no version means the one before the version that was active
+	 * then.  If somebody else has gone there meanwhile, there is nothing left
+	 * to do; if the deployment went elsewhere, the choice is void.
+	 */
+	if (request->version_id == NULL && !same_id(now->active.id, target_id))
+	{
+		finding = mrb_rule_active_expected(now, seen->active.id);
+		mrb_rule_enforce(&finding);
+	}
+
+	finding = mrb_rule_version_exists(now, target_id);
+	mrb_rule_enforce(&finding);
+	finding = mrb_rule_version_ready(now);
+	mrb_rule_enforce(&finding);
+	finding = mrb_rule_artifact_kept(now);
+	mrb_rule_enforce(&finding);
+}
+
+/*
+ * Step 5: write, and have the dispatcher told at commit.
+ */
+static Jsonb *
+write_operation(const MrbRequest *request, const char *key,
+				const MrbFingerprint *fingerprint, const MrbDeployment *now,
+				const MrbChoice *choice)
+{
+	const MrbVersion *target = &now->target;
+	MrbActor	actor = mrb_audit_actor();
+	MrbFinding	compatible = mrb_rule_compatible(now);
+	MrbOperation operation = {0};
+	Jsonb	   *response;
+
+	mrb_rule_enforce(&compatible);
+	settle(request, now, &operation);
+	operation.promotion = request->promotion;
+	operation.target_rule = choice->rule;
+	operation.deployment_id = now->id;
+	operation.previous_version_id = now->active.id;
+	operation.target_version_id = target->id;
+	operation.target_release_id = target->release_id;
+	operation.target_sha256 = target->sha256;
+	operation.actor_type = actor.type;
+	operation.actor_id = actor.id;
+	operation.key = key;
+	operation.fingerprint = fingerprint->bytes;
+	operation.key_expires_at = now->key_retained_until;
+	operation.reason = request->reason;
+	operation.attribution = request->attribution;
+	operation.marks = describe_marks(choice, &compatible);
+	operation.skipped = choice->skipped;
+
+	if (now->key_expired)
+		mrb_idempotency_forget_expired(now->id, key);
+	response = mrb_operation_write(&operation);
+	if (choice->verified && target->release_id != NULL)
+		mrb_artifact_remember(now->id, target->release_id);
+	mrb_wake_dispatcher(now->id, operation.serving_version_id ?
+						operation.serving_version_id : target->id);
+	return response;
+}
+
+/*
+ * Judge the target's instances against those of the version that serves.
+ */
+static MrbCapacity
+judge_capacity(const MrbDeployment *now)
+{
+	return mrb_capacity_judge(now->target.kind, now->target.healthy,
+							  now->desired_replicas,
+							  now->serving.id ? now->serving.kind : NULL,
+							  now->serving.healthy);
+}
+
+/*
+ * Decide what routes resolve to from now on, and what that is called.  A
+ * stopped deployment stays stopped: a rollback does not start it.
+ */
+static void
+settle(const MrbRequest *request, const MrbDeployment *now,
+	   MrbOperation *operation)
+{
+	MrbCapacity capacity = judge_capacity(now);
+	bool		stopped = strcmp(now->state, "stopped") == 0;
+	bool		immediate = request->cutover != NULL &&
+		strcmp(request->cutover, "immediate") == 0;
+	bool		switches = capacity.enough || immediate || stopped;
+
+	operation->serving_version_id = switches ? NULL : now->serving.id;
+	operation->ask_capacity = capacity.needed && capacity.wanting && !stopped;
+	operation->state = stopped ? "stopped" :
+		capacity.reached ? "running" : "pending";
+
+	if (!same_id(now->active.id, now->target.id))
+		operation->outcome = switches ? "changed" : "pending";
+	else if (now->serving_version_id != NULL && switches)
+		operation->outcome = "cutover";
+	else
+	{
+		operation->outcome = "unchanged";
+		operation->state = now->state;
+	}
+}
+
+/*
+ * What was accepted knowingly, for the audit event.
+ */
+static char *
+describe_marks(const MrbChoice *choice, const MrbFinding *compatible)
+{
+	bool		unverified = choice->artifact.verdict == MRB_WARNS;
+	bool		incompatible = compatible->verdict == MRB_WARNS;
+
+	return psprintf("{%s%s%s}",
+					unverified ? "\"artifact\": \"unverified\"" : "",
+					unverified && incompatible ? ", " : "",
+					incompatible ? "\"migration\": \"incompatible\"" : "");
+}
+
+static bool
+same_id(const char *one, const char *other)
+{
+	return one != NULL && other != NULL && strcmp(one, other) == 0;
+}
+
+/*
+ * Append one rule's finding to a plan.
+ */
+static void
+plan_finding(StringInfo checks, const MrbFinding *finding, bool *would_do)
+{
+	static const char *const verdicts[] = {
+		[MRB_HOLDS] = "ok",
+		[MRB_WARNS] = "warning",
+		[MRB_FAILS] = "failed",
+	};
+
+	if (finding->verdict == MRB_FAILS)
+		*would_do = false;
+	appendStringInfoString(checks, checks->len ? ", {" : "{");
+	append_string(checks, "check", finding->rule);
+	append_string(checks, "result", verdicts[finding->verdict]);
+	append_string(checks, "code", finding->verdict == MRB_FAILS ?
+				  mrb_condition_name(finding->condition) : NULL);
+	append_string(checks, "message", finding->message);
+	append_string(checks, "detail", finding->detail);
+	append_string(checks, "hint", finding->hint);
+	appendStringInfoChar(checks, '}');
+}
+
+/*
+ * Append a member to the JSON object under construction.
+ */
+static void
+append_string(StringInfo buf, const char *name, const char *value)
+{
+	if (buf->data[buf->len - 1] != '{')
+		appendStringInfoString(buf, ", ");
+	appendStringInfo(buf, "\"%s\": ", name);
+	if (value != NULL)
+		escape_json(buf, value);
+	else
+		appendStringInfoString(buf, "null");
+}

@@ -1,0 +1,264 @@
+/*-------------------------------------------------------------------------
+ *
+ * rules.c
+ *	  What must hold before a deployment may move.
+ *
+ * Rules look at what was read and judge it; they read and write nothing
+ * themselves, so that the same rule serves a rollback before its lock, again
+ * under its lock, and a plan.  Only a rule that fails may look for the call
+ * that its hint proposes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "candidate.h"
+#include "guc.h"
+#include "miosa_rollback.h"
+#include "rules.h"
+
+static MrbFinding holds(const char *rule);
+static MrbFinding fails(const char *rule, MrbCondition condition,
+						const char *message, const char *detail,
+						const char *hint);
+static MrbFinding artifact_gone(const char *rule, const char *deployment_id,
+								const char *version_id, const char *detail);
+static char *show_candidates(const char *deployment_id);
+
+/*
+ * The version is there and belongs to this deployment.
+ */
+MrbFinding
+mrb_rule_version_exists(const MrbDeployment *deployment, const char *asked)
+{
+	if (deployment->target.id != NULL)
+		return holds("version_exists");
+	return fails("version_exists", MRB_ERR_VERSION_NOT_FOUND,
+				 psprintf("version \"%s\" does not exist", asked),
+				 psprintf("Deployment \"%s\" has no version of that id.",
+						  deployment->id),
+				 show_candidates(deployment->id));
+}
+
+/*
+ * Only a ready version can serve.
+ */
+MrbFinding
+mrb_rule_version_ready(const MrbDeployment *deployment)
+{
+	const MrbVersion *target = &deployment->target;
+
+	if (strcmp(target->state, "ready") == 0)
+		return holds("version_ready");
+	return fails("version_ready", MRB_ERR_VERSION_NOT_READY,
+				 psprintf("version \"%s\" is not ready", target->id),
+				 psprintf("Its state is \"%s\".", target->state),
+				 show_candidates(deployment->id));
+}
+
+/*
+ * The artifact was not collected, by our own record.
+ */
+MrbFinding
+mrb_rule_artifact_kept(const MrbDeployment *deployment)
+{
+	const MrbVersion *target = &deployment->target;
+
+	if (target->collected_at == 0)
+		return holds("artifact_kept");
+	return artifact_gone("artifact_kept", deployment->id, target->id,
+						 psprintf("It was collected at %s by %s.",
+								  timestamptz_to_str(target->collected_at),
+								  target->collected_by ? target->collected_by : "an unknown hand"));
+}
+
+/*
+ * Storage has the artifact.  When storage cannot tell, a verification that is
+ * not too old or the caller's word is taken for it, but never in silence.
+ */
+MrbFinding
+mrb_rule_artifact_present(const char *deployment_id, const char *version_id,
+						  const MrbArtifactCheck *check,
+						  bool accept_unverified)
+{
+	static const char *const rule = "artifact_present";
+	MrbFinding	it;
+
+	if (check->state == MRB_ARTIFACT_PRESENT)
+		return holds(rule);
+	if (check->state == MRB_ARTIFACT_GONE)
+		return artifact_gone(rule, deployment_id, version_id, check->detail);
+
+	it = fails(rule, MRB_ERR_STORAGE_UNAVAILABLE,
+			   psprintf("the artifact of version \"%s\" could not be verified",
+						version_id),
+			   check->detail,
+			   psprintf("To go back without the verification, type %s",
+						mrb_rule_call(deployment_id, version_id,
+									  ", accept_unverified => true")));
+	if (check->grace || accept_unverified)
+	{
+		it.verdict = MRB_WARNS;
+		it.hint = accept_unverified
+			? "The caller accepted that; see that the artifact is served."
+			: "It was verified not long ago; see that the artifact is served.";
+	}
+	return it;
+}
+
+/*
+ * The caller's picture of the deployment is the present one.  expected is
+ * NULL when the caller has none.
+ */
+MrbFinding
+mrb_rule_active_expected(const MrbDeployment *deployment, const char *expected)
+{
+	const char *active = deployment->active.id;
+
+	if (expected == NULL || (active != NULL && strcmp(expected, active) == 0))
+		return holds("active_expected");
+	return fails("active_expected", MRB_ERR_ACTIVE_VERSION_CHANGED,
+				 psprintf("the active version of deployment \"%s\" is not the expected one",
+						  deployment->id),
+				 psprintf("Expected is \"%s\", active is \"%s\".", expected,
+						  active ? active : "none"),
+				 psprintf("See what happened with SELECT * FROM miosa.history(%s);",
+						  quote_literal_cstr(deployment->id)));
+}
+
+/*
+ * Without version and key, a retry and a second rollback look the same.  So
+ * soon after a rollback it is taken for a retry.
+ */
+MrbFinding
+mrb_rule_not_repeated(const MrbDeployment *deployment,
+					  const char *default_target)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (deployment->last_rollback_at == 0 ||
+		TimestampDifferenceExceeds(deployment->last_rollback_at, now,
+								   MRB_REPEAT_SECONDS * 1000))
+		return holds("not_repeated");
+	return fails("not_repeated", MRB_ERR_ROLLBACK_REPEATED,
+				 psprintf("deployment \"%s\" was rolled back a moment ago",
+						  deployment->id),
+				 psprintf("Operation %s#" INT64_FORMAT " made \"%s\" active at %s; a call without version and key could be a retry of it.",
+						  deployment->id, deployment->seq,
+						  deployment->active.id ? deployment->active.id : "",
+						  timestamptz_to_str(deployment->last_rollback_at)),
+				 default_target ?
+				 psprintf("To go one further back, type %s",
+						  mrb_rule_call(deployment->id, default_target, "")) :
+				 show_candidates(deployment->id));
+}
+
+/*
+ * A schema change that is marked as incompatible does not go back with the
+ * code.  The mark counts when moving to an older version.
+ */
+MrbFinding
+mrb_rule_compatible(const MrbDeployment *deployment)
+{
+	const MrbVersion *active = &deployment->active;
+	const MrbVersion *target = &deployment->target;
+	MrbFinding	it;
+
+	if (active->id == NULL || target->number >= active->number ||
+		(!active->incompatible && !target->incompatible))
+		return holds("migration_compatible");
+
+	it = fails("migration_compatible", MRB_ERR_MIGRATION_INCOMPATIBLE,
+			   psprintf("a schema change of version \"%s\" is marked as incompatible",
+						active->incompatible ? active->id : target->id),
+			   "A rollback changes code, not data: the older code meets the newer schema.",
+			   "Read the version's migration notes first; SET miosa_rollback.on_incompatible = 'warn'; lets a superuser go on.");
+	if (mrb_on_incompatible == MRB_INCOMPATIBLE_WARN)
+	{
+		it.verdict = MRB_WARNS;
+		it.hint = "See whether the older version works with the present schema.";
+	}
+	return it;
+}
+
+/*
+ * Raise what fails, warn of what warns.
+ */
+void
+mrb_rule_enforce(const MrbFinding *finding)
+{
+	if (finding->verdict == MRB_FAILS)
+		mrb_raise(finding->condition, finding->message, finding->detail,
+				  finding->hint);
+	if (finding->verdict == MRB_WARNS)
+		ereport(WARNING,
+				(errmsg_internal("%s", finding->message),
+				 errdetail_internal("%s", finding->detail),
+				 errhint("%s", finding->hint)));
+}
+
+/*
+ * A call to paste.
+ */
+char *
+mrb_rule_call(const char *deployment_id, const char *version_id,
+			  const char *more)
+{
+	return psprintf("SELECT miosa_rollback(%s, %s%s);",
+					quote_literal_cstr(deployment_id),
+					quote_literal_cstr(version_id), more);
+}
+
+static MrbFinding
+holds(const char *rule)
+{
+	MrbFinding	it = {.rule = rule, .verdict = MRB_HOLDS};
+
+	return it;
+}
+
+static MrbFinding
+fails(const char *rule, MrbCondition condition, const char *message,
+	  const char *detail, const char *hint)
+{
+	MrbFinding	it = {
+		.rule = rule,
+		.verdict = MRB_FAILS,
+		.condition = condition,
+		.message = message,
+		.detail = detail,
+		.hint = hint,
+	};
+
+	return it;
+}
+
+/*
+ * The artifact is gone; the nearest version that still has one may do.
+ */
+static MrbFinding
+artifact_gone(const char *rule, const char *deployment_id,
+			  const char *version_id, const char *detail)
+{
+	char	   *nearest = mrb_candidate_nearest(deployment_id, version_id);
+
+	return fails(rule, MRB_ERR_ARTIFACT_GONE,
+				 psprintf("the artifact of version \"%s\" is gone", version_id),
+				 detail,
+				 nearest ? psprintf("The nearest version that can be restored: %s",
+									mrb_rule_call(deployment_id, nearest, "")) :
+				 show_candidates(deployment_id));
+}
+
+/*
+ * The hint that shows what one can return to.
+ */
+static char *
+show_candidates(const char *deployment_id)
+{
+	return psprintf("See what can be restored with SELECT * FROM miosa.candidates(%s);",
+					quote_literal_cstr(deployment_id));
+}

@@ -1,0 +1,55 @@
+/*-------------------------------------------------------------------------
+ *
+ * rules.h
+ *	  What must hold before a deployment may move: one finding a rule.
+ *
+ * A rollback enforces the findings one after another; a plan lists them all.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_RULES_H
+#define MRB_RULES_H
+
+#include "artifact.h"
+#include "deployment.h"
+#include "errors.h"
+
+typedef enum MrbVerdict
+{
+	MRB_HOLDS,
+	MRB_WARNS,					/* may go on, but somebody should know */
+	MRB_FAILS,					/* condition says as what */
+}			MrbVerdict;
+
+typedef struct MrbFinding
+{
+	const char *rule;			/* name in miosa_plan */
+	MrbVerdict	verdict;
+	MrbCondition condition;		/* when it fails */
+	const char *message;		/* the texts: when it does not hold */
+	const char *detail;
+	const char *hint;
+}			MrbFinding;
+
+extern MrbFinding mrb_rule_version_exists(const MrbDeployment *deployment,
+										  const char *asked);
+extern MrbFinding mrb_rule_version_ready(const MrbDeployment *deployment);
+extern MrbFinding mrb_rule_artifact_kept(const MrbDeployment *deployment);
+extern MrbFinding mrb_rule_artifact_present(const char *deployment_id,
+											const char *version_id,
+											const MrbArtifactCheck *check,
+											bool accept_unverified);
+extern MrbFinding mrb_rule_active_expected(const MrbDeployment *deployment,
+										   const char *expected);
+extern MrbFinding mrb_rule_not_repeated(const MrbDeployment *deployment,
+										const char *default_target);
+extern MrbFinding mrb_rule_compatible(const MrbDeployment *deployment);
+
+/* Raise what fails, warn of what warns. */
+extern void mrb_rule_enforce(const MrbFinding *finding);
+
+/* A call to paste: SELECT miosa_rollback('dep_1', 'ver_2'<more>); */
+extern char *mrb_rule_call(const char *deployment_id, const char *version_id,
+						   const char *more);
+
+#endif							/* MRB_RULES_H */
