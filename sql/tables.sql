@@ -121,6 +121,7 @@ CREATE TABLE miosa.versions (
 	kind text NOT NULL DEFAULT 'static' CHECK (kind IN ('static', 'dynamic', 'sandbox_backed')),
 	state text NOT NULL DEFAULT 'created' CHECK (state IN ('created', 'building', 'ready', 'failed', 'archived')),
 	promoted_over text,
+	promotion_seq bigint,
 	pinned boolean NOT NULL DEFAULT false,
 	created_by text,
 	source_sandbox_id text,
@@ -155,6 +156,7 @@ COMMENT ON COLUMN miosa.versions.version_number IS 'Number within the deployment
 COMMENT ON COLUMN miosa.versions.kind IS 'static, dynamic or sandbox_backed';
 COMMENT ON COLUMN miosa.versions.state IS 'created, building, ready, failed or archived; moves one way';
 COMMENT ON COLUMN miosa.versions.promoted_over IS 'Version that was active when this one was last promoted: where a rollback returns to';
+COMMENT ON COLUMN miosa.versions.promotion_seq IS 'Operation that last promoted it; null when none ever did';
 COMMENT ON COLUMN miosa.versions.pinned IS 'Never archived and its artifact never collected';
 COMMENT ON COLUMN miosa.versions.created_by IS 'User who made it';
 COMMENT ON COLUMN miosa.versions.source_sandbox_id IS 'Sandbox it was made from';

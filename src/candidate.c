@@ -6,9 +6,9 @@
  * Promotion pushes, rollback pops: a promoted version remembers which one it
  * replaced, and following that memory goes further back with every rollback,
  * never forth to the bad version.  Rows that were loaded without operations
- * have no such memory; for them the order of promotion decides, else the
- * version numbers.  These two are asked only where the memory has nothing at
- * all: a version that was rolled back from has a place in both.
+ * have no such memory; among them the order of promotion decides, else the
+ * version numbers.  A version that an operation has promoted is no part of
+ * these two: it may have been rolled back from.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,34 +20,41 @@
 #include "candidate.h"
 #include "query.h"
 
+/*
+ * The walk begins at the active version.  Where it ends at a version that no
+ * operation ever promoted, what was loaded goes on from there, always to a
+ * version that is smaller in (promoted_at, version_number), null first: so
+ * the walk cannot come back to where it was.
+ */
 static MrbQuery list_query = {
-	.sql = "WITH RECURSIVE active AS MATERIALIZED ("
-	" SELECT v.*, p.seq FROM miosa.deployments p"
-	" JOIN miosa.versions v ON v.deployment_id = p.id"
-	" AND v.id = p.active_version_id WHERE p.id = $1"
-	"), chain AS ("
-	" SELECT 1 AS step, a.promoted_over AS id, ARRAY[a.id] AS seen"
-	" FROM active a WHERE a.promoted_over IS NOT NULL"
+	.sql = "WITH RECURSIVE chain AS ("
+	" SELECT 0 AS step, v.id, v.promoted_over, ARRAY[v.id] AS seen"
+	" FROM miosa.deployments p JOIN miosa.versions v"
+	" ON v.deployment_id = p.id AND v.id = p.active_version_id"
+	" WHERE p.id = $1"
 	" UNION ALL"
-	" SELECT c.step + 1, v.promoted_over, c.seen || v.id"
+	" SELECT c.step + 1, v.id, v.promoted_over, c.seen || v.id"
+	" FROM chain c JOIN miosa.versions v"
+	" ON v.deployment_id = $1 AND v.id = c.promoted_over"
+	" WHERE v.id <> ALL (c.seen) AND c.step < 1000"
+	"), loaded_end AS ("
+	" SELECT v.promoted_at, v.version_number"
 	" FROM chain c JOIN miosa.versions v"
 	" ON v.deployment_id = $1 AND v.id = c.id"
-	" WHERE v.promoted_over IS NOT NULL"
-	" AND v.promoted_over <> ALL (c.seen || v.id) AND c.step < 1000"
+	" WHERE c.promoted_over IS NULL AND v.promotion_seq IS NULL"
 	"), ranked AS ("
 	" SELECT 1 AS source, c.step::bigint AS rank, 'promoted_over' AS rule, c.id"
-	" FROM chain c"
+	" FROM chain c WHERE c.step > 0"
 	" UNION ALL"
 	" SELECT 2, row_number() OVER (ORDER BY v.promoted_at DESC, v.version_number DESC),"
-	" 'promoted_at', v.id FROM active a JOIN miosa.versions v"
-	" ON v.deployment_id = $1 AND v.promoted_at < a.promoted_at"
-	" WHERE a.promoted_over IS NULL"
+	" 'promoted_at', v.id FROM loaded_end e JOIN miosa.versions v"
+	" ON v.deployment_id = $1 AND v.promotion_seq IS NULL"
+	" AND (v.promoted_at, v.version_number) < (e.promoted_at, e.version_number)"
 	" UNION ALL"
-	" SELECT 3, a.version_number - v.version_number, 'version_number', v.id"
-	" FROM active a JOIN miosa.versions v"
-	" ON v.deployment_id = $1 AND v.version_number < a.version_number"
-	" WHERE a.promoted_over IS NULL AND (a.promoted_at IS NULL"
-	" OR a.seq = 0 AND v.promoted_at IS NULL)"
+	" SELECT 3, e.version_number - v.version_number, 'version_number', v.id"
+	" FROM loaded_end e JOIN miosa.versions v"
+	" ON v.deployment_id = $1 AND v.promotion_seq IS NULL"
+	" AND v.promoted_at IS NULL AND v.version_number < e.version_number"
 	") SELECT v.id, v.version_number, k.rule,"
 	" CASE WHEN v.state <> 'ready' THEN 'its state is ' || v.state"
 	" WHEN r.collected_at IS NOT NULL THEN 'its artifact was collected'"

@@ -37,8 +37,9 @@
 #define VERSION_COLUMNS(v, r) \
 	v ".id, " v ".version_number, " v ".kind, " v ".state, " \
 	v ".promoted_over, " \
-	"coalesce(" v ".metadata->>'migration_compatibility', " \
-	r ".metadata->>'migration_compatibility') = 'incompatible', " \
+	v ".metadata->>'migration_compatibility' = 'incompatible'" \
+	" OR coalesce(" r ".metadata->>'migration_compatibility'" \
+	" = 'incompatible', false), " \
 	r ".id, " r ".storage_uri, " r ".sha256, " r ".verified_at, " \
 	r ".collected_at, " r ".collected_by, " \
 	"CASE WHEN " v ".kind <> 'static' THEN " \
@@ -107,6 +108,17 @@ static MrbQuery blocker_query = {
 	.argtypes = {TEXTOID},
 };
 
+/* Edges that are told of a deployment; disabled ones are not. */
+static MrbQuery edges_query = {
+	.sql = "SELECT count(*)::integer FROM miosa.deployments p"
+	" JOIN miosa.endpoints e ON e.enabled"
+	" AND miosa.selects(e.selector, p.id, p.tenant_id, p.kind)"
+	" JOIN miosa.adapters a ON a.name = e.adapter AND a.role = 'edge'"
+	" WHERE p.id = $1",
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
 static void read_version(MrbVersion *version, int column);
 static void wait_for_lock(const char *id, Datum *values, const char *blocker);
 pg_noreturn static void raise_busy(const char *id, const char *blocker);
@@ -150,6 +162,23 @@ mrb_deployment_look(const char *id, const char *target_id, const char *key)
 	}
 	mrb_query_close();
 	return it;
+}
+
+/*
+ * How many edges would be told.
+ */
+int
+mrb_deployment_count_edges(const char *id)
+{
+	Datum		values[1];
+	int			count;
+
+	values[0] = CStringGetTextDatum(id);
+	mrb_query_open();
+	(void) mrb_query_run(&edges_query, values, NULL);
+	count = mrb_query_int32(0, 1, 0);
+	mrb_query_close();
+	return count;
 }
 
 /*

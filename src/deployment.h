@@ -54,6 +54,9 @@ extern MrbDeployment *mrb_deployment_look(const char *id,
 										  const char *target_id,
 										  const char *key);
 
+/* How many enabled edges are told of the deployment. */
+extern int	mrb_deployment_count_edges(const char *id);
+
 /*
  * Lock the deployment's row until the end of the transaction.  Waits about
  * miosa_rollback.lock_wait, then raises DEPLOYMENT_BUSY.

@@ -16,6 +16,7 @@
 #include "port/pg_bswap.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "errors.h"
 #include "idempotency.h"
@@ -25,7 +26,7 @@
 /* Whether the deployment has moved is seen in the same snapshot. */
 static MrbQuery find_query = {
 	.sql = "SELECT k.fingerprint = $3, k.response, k.operation, k.seq,"
-	" k.created_at::text, p.seq, p.active_version_id"
+	" k.created_at, p.seq, p.active_version_id"
 	" FROM miosa.idempotency_keys k"
 	" LEFT JOIN miosa.deployments p ON p.id = k.deployment_id"
 	" WHERE k.deployment_id = $1 AND k.key = $2"
@@ -127,7 +128,8 @@ mrb_idempotency_find(const char *deployment_id, const char *key,
 
 		if (!mrb_query_bool(0, 1))
 			raise_mismatch(key, psprintf("%s#" INT64_FORMAT, deployment_id, seq),
-						   mrb_query_text(0, 3), mrb_query_text(0, 5));
+						   mrb_query_text(0, 3),
+						   timestamptz_to_str(mrb_query_timestamp(0, 5, 0)));
 		response = mrb_query_jsonb(0, 2);
 		warn_if_moved(deployment_id, response, seq, mrb_query_int64(0, 6, seq),
 					  mrb_query_text(0, 7));

@@ -132,13 +132,16 @@ static MrbQuery promote_query = {
 	" AND v.deployment_id = $1 AND v.promoted_over = $2"
 	" AND v.id <> $2"
 	") UPDATE miosa.versions v SET promoted_over = $3, promoted_at = $4,"
-	" updated_at = $4 WHERE v.deployment_id = $1 AND v.id = $2",
+	" promotion_seq = p.seq + 1, updated_at = $4"
+	" FROM miosa.deployments p"
+	" WHERE p.id = $1 AND v.deployment_id = $1 AND v.id = $2",
 	.nargs = 4,
 	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID},
 	.expected = MRB_QUERY_UPDATE,
 };
 
 static void put_text(Datum *values, bool *nulls, int arg, const char *value);
+static bool moves(const MrbOperation *operation);
 static void push_promotion(const MrbOperation *operation, TimestampTz now);
 
 /*
@@ -183,7 +186,7 @@ mrb_operation_write(const MrbOperation *operation)
 	values[ARG_CAPACITY] = BoolGetDatum(operation->ask_capacity);
 
 	mrb_query_open();
-	if (operation->promotion && strcmp(operation->outcome, "unchanged") != 0)
+	if (operation->promotion && moves(operation))
 		push_promotion(operation, now);
 	if (mrb_query_run(&write_query, values, nulls) != 1)
 		elog(ERROR, "deployment \"%s\" vanished under its lock",
@@ -202,6 +205,17 @@ put_text(Datum *values, bool *nulls, int arg, const char *value)
 	nulls[arg] = value == NULL;
 	if (value != NULL)
 		values[arg] = CStringGetTextDatum(value);
+}
+
+/*
+ * Whether another version is active afterwards.
+ */
+static bool
+moves(const MrbOperation *operation)
+{
+	return operation->previous_version_id == NULL ||
+		strcmp(operation->previous_version_id,
+			   operation->target_version_id) != 0;
 }
 
 /*

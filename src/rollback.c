@@ -22,7 +22,6 @@
 #include "capacity.h"
 #include "choice.h"
 #include "deployment.h"
-#include "endpoint.h"
 #include "idempotency.h"
 #include "operation.h"
 #include "rollback.h"
@@ -163,7 +162,7 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 					 ", \"scheduler_calls\": %s, \"skipped\": %s"
 					 ", \"checks\": [%s]}}",
 					 would_do ? "true" : "false",
-					 mrb_endpoint_count_edges(seen->id),
+					 mrb_deployment_count_edges(seen->id),
 					 would_do && operation.ask_capacity ? "true" : "false",
 					 choice.skipped ? choice.skipped : "[]", checks.data);
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
