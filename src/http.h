@@ -1,0 +1,79 @@
+/*-------------------------------------------------------------------------
+ *
+ * http.h
+ *	  HTTP requests, many at once or one alone.
+ *
+ * An engine never blocks: its sockets sit in an epoll set, whose descriptor
+ * the owner waits for.  Its memory is malloc'd and lives until it is
+ * destroyed, so an error in the owner must not lose sight of it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_HTTP_H
+#define MRB_HTTP_H
+
+/* What became of a request. */
+typedef enum MrbHttpOutcome
+{
+	MRB_HTTP_ANSWERED,			/* status and body are set */
+	MRB_HTTP_NOT_CONNECTED,		/* resolve, connect or TLS failed: not sent */
+	MRB_HTTP_TIMED_OUT,			/* may or may not have been acted upon */
+	MRB_HTTP_BROKEN,			/* reset, cut off, not HTTP: likewise */
+	MRB_HTTP_REFUSED,			/* our own outbound policy said no: not sent */
+} MrbHttpOutcome;
+
+typedef struct MrbHttpRequest
+{
+	const char *method;			/* any token: GET, HEAD, PUT, PURGE, BAN ... */
+	const char *url;			/* http or https */
+	const char *const *headers; /* "Name: value", NULL-terminated, or NULL */
+	const char *body;			/* or NULL */
+	size_t		body_len;
+	int			timeout_ms;		/* whole request, from when its socket opens */
+	void	   *owner;			/* handed back with the answer */
+} MrbHttpRequest;
+
+typedef struct MrbHttpAnswer
+{
+	MrbHttpOutcome outcome;
+	int			status;			/* HTTP status, 0 without an answer */
+	int			retry_after;	/* seconds, -1 when the answer has none */
+	const char *body;			/* first 64 kB, NUL-terminated */
+	size_t		body_len;
+	double		elapsed_ms;
+	const char *error;			/* one line for people, "" when answered */
+	void	   *owner;
+} MrbHttpAnswer;
+
+typedef struct MrbHttpEngine MrbHttpEngine;
+
+extern MrbHttpEngine *mrb_http_create(int max_in_flight);
+extern void mrb_http_destroy(MrbHttpEngine *engine);
+
+/* Descriptor to wait for (readable), and the longest wait in ms (-1: none). */
+extern int	mrb_http_descriptor(MrbHttpEngine *engine);
+extern long mrb_http_max_wait(MrbHttpEngine *engine);
+
+/* Requests whose answer was not fetched yet. */
+extern int	mrb_http_in_flight(MrbHttpEngine *engine);
+
+/*
+ * Start a request; everything is copied.  False when the engine is full or
+ * out of memory: nothing was sent, try again later.  It moves when driven.
+ */
+extern bool mrb_http_start(MrbHttpEngine *engine, const MrbHttpRequest *request);
+
+/*
+ * Move all transfers as far as they go without waiting.  Then fetch the
+ * answers one by one; each is valid until the next call for this engine.
+ */
+extern void mrb_http_drive(MrbHttpEngine *engine);
+extern bool mrb_http_next_answer(MrbHttpEngine *engine, MrbHttpAnswer *answer);
+
+/* Forget every request of that owner. */
+extern void mrb_http_cancel(MrbHttpEngine *engine, void *owner);
+
+/* Wait for one answer and interrupts.  Its strings are palloc'd. */
+extern void mrb_http_call(const MrbHttpRequest *request, MrbHttpAnswer *answer);
+
+#endif							/* MRB_HTTP_H */

@@ -1,0 +1,81 @@
+/*-------------------------------------------------------------------------
+ *
+ * http_call.c
+ *	  One HTTP request at a time, for a backend.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/wait_event.h"
+
+#include "http.h"
+
+/* Connections that are kept open for the next call. */
+#define CALL_CONNECTIONS 4
+
+static void call_wait(MrbHttpEngine *engine);
+
+/*
+ * Make one request and wait for it.  The engine stays for the life of the
+ * process, so that a second call finds its connection open.
+ */
+void
+mrb_http_call(const MrbHttpRequest *request, MrbHttpAnswer *answer)
+{
+	static MrbHttpEngine *engine = NULL;
+	MrbHttpRequest marked = *request;
+
+	if (engine == NULL)
+		engine = mrb_http_create(CALL_CONNECTIONS);
+	marked.owner = &marked;
+	if (!mrb_http_start(engine, &marked))
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("could not start an HTTP request")));
+
+	PG_TRY();
+	{
+		mrb_http_drive(engine);
+		while (!mrb_http_next_answer(engine, answer))
+		{
+			call_wait(engine);
+			mrb_http_drive(engine);
+		}
+	}
+	PG_CATCH();
+	{
+		mrb_http_cancel(engine, &marked);
+		SetLatch(MyLatch);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+
+	/* We may have reset the latch after somebody else had set it. */
+	SetLatch(MyLatch);
+	answer->owner = request->owner;
+	answer->body = pnstrdup(answer->body, answer->body_len);
+	answer->error = pstrdup(answer->error);
+}
+
+/*
+ * Wait until the engine wants to go on, and answer interrupts meanwhile.
+ */
+static void
+call_wait(MrbHttpEngine *engine)
+{
+	long		timeout = mrb_http_max_wait(engine);
+	int			events;
+
+	events = WaitLatchOrSocket(MyLatch,
+							   WL_LATCH_SET | WL_SOCKET_READABLE |
+							   WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							   mrb_http_descriptor(engine),
+							   timeout < 0 ? 1000 : timeout,
+							   PG_WAIT_EXTENSION);
+	if (events & WL_LATCH_SET)
+		ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}

@@ -1,0 +1,421 @@
+/*-------------------------------------------------------------------------
+ *
+ * http_transfer.c
+ *	  One HTTP request, as libcurl is told of it, and what became of it.
+ *
+ * A transfer is used again and again: that keeps libcurl's handle and the
+ * body's buffer.  All of its memory is malloc'd, and nothing here raises.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <sys/socket.h>
+
+#include "address.h"
+#include "guc.h"
+#include "http.h"
+#include "http_transfer.h"
+
+/* Longest body that is kept; what comes after it is not read. */
+#define MAX_BODY (64 * 1024)
+
+/* A body buffer above this size is not kept for the next request. */
+#define KEPT_BODY (4 * 1024)
+
+#define USER_AGENT "miosa_rollback/" MIOSA_ROLLBACK_VERSION
+
+#define SET_OPTION(transfer, option, value) \
+	(curl_easy_setopt((transfer)->easy, option, value) == CURLE_OK)
+
+static bool set_policy(MrbTransfer *transfer);
+static bool set_method(MrbTransfer *transfer, const MrbHttpRequest *request);
+static bool set_headers(MrbTransfer *transfer, const MrbHttpRequest *request);
+static bool add_header(MrbTransfer *transfer, const char *header);
+static curl_socket_t on_open(void *arg, curlsocktype purpose,
+							 struct curl_sockaddr *address);
+static int	on_request(void *arg, char *peer, char *local, int peer_port,
+					   int local_port);
+static size_t on_body(char *data, size_t size, size_t count, void *arg);
+static bool body_reserve(MrbTransfer *transfer, size_t len);
+static MrbHttpOutcome outcome_of(MrbTransfer *transfer, CURLcode result);
+static const char *error_of(MrbTransfer *transfer, MrbHttpOutcome outcome,
+							CURLcode result);
+static const char *request_flaw(const MrbHttpRequest *request);
+static bool header_is_clean(const char *header);
+static size_t token_length(const char *text);
+
+/*
+ * A new transfer, NULL without memory.
+ */
+MrbTransfer *
+mrb_transfer_create(void)
+{
+	MrbTransfer *transfer = calloc(1, sizeof(MrbTransfer));
+
+	if (transfer == NULL)
+		return NULL;
+	transfer->easy = curl_easy_init();
+	if (transfer->easy == NULL)
+	{
+		free(transfer);
+		return NULL;
+	}
+	return transfer;
+}
+
+void
+mrb_transfer_destroy(MrbTransfer *transfer)
+{
+	curl_easy_cleanup(transfer->easy);
+	curl_slist_free_all(transfer->headers);
+	free(transfer->body);
+	free(transfer);
+}
+
+/*
+ * Forget the last request.  libcurl must not be running it any more.
+ */
+void
+mrb_transfer_reset(MrbTransfer *transfer)
+{
+	curl_easy_reset(transfer->easy);
+	curl_slist_free_all(transfer->headers);
+	transfer->headers = NULL;
+	if (transfer->body_size > KEPT_BODY)
+	{
+		free(transfer->body);
+		transfer->body = NULL;
+		transfer->body_size = 0;
+	}
+	transfer->body_len = 0;
+	transfer->owner = NULL;
+	transfer->flaw = NULL;
+	transfer->cut = transfer->denied = transfer->opened = false;
+	transfer->open_errno = 0;
+	transfer->error[0] = '\0';
+}
+
+/*
+ * Copy a request into libcurl; false when out of memory.  One that must not be
+ * sent gets a flaw instead.
+ */
+bool
+mrb_transfer_prepare(MrbTransfer *transfer, const MrbHttpRequest *request)
+{
+	transfer->owner = request->owner;
+	transfer->flaw = request_flaw(request);
+	if (transfer->flaw != NULL)
+		return true;
+
+	return SET_OPTION(transfer, CURLOPT_PRIVATE, transfer) &&
+		SET_OPTION(transfer, CURLOPT_URL, request->url) &&
+		SET_OPTION(transfer, CURLOPT_TIMEOUT_MS, (long) Max(request->timeout_ms, 1)) &&
+		SET_OPTION(transfer, CURLOPT_ERRORBUFFER, transfer->error) &&
+		SET_OPTION(transfer, CURLOPT_WRITEFUNCTION, on_body) &&
+		SET_OPTION(transfer, CURLOPT_WRITEDATA, transfer) &&
+		SET_OPTION(transfer, CURLOPT_USERAGENT, USER_AGENT) &&
+		SET_OPTION(transfer, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1) &&
+		SET_OPTION(transfer, CURLOPT_TCP_NODELAY, 1L) &&
+		SET_OPTION(transfer, CURLOPT_NOSIGNAL, 1L) &&
+		SET_OPTION(transfer, CURLOPT_QUICK_EXIT, 1L) &&
+		set_policy(transfer) &&
+		set_method(transfer, request) &&
+		set_headers(transfer, request);
+}
+
+/*
+ * Describe the end of a request.
+ */
+void
+mrb_transfer_answer(MrbTransfer *transfer, CURLcode result, MrbHttpAnswer *answer)
+{
+	memset(answer, 0, sizeof(*answer));
+	answer->outcome = outcome_of(transfer, result);
+	answer->owner = transfer->owner;
+	answer->body = transfer->body_len > 0 ? transfer->body : "";
+	answer->body_len = transfer->body_len;
+	answer->retry_after = -1;
+	answer->error = error_of(transfer, answer->outcome, result);
+
+	if (transfer->flaw == NULL)
+	{
+		curl_off_t	elapsed = 0;
+
+		curl_easy_getinfo(transfer->easy, CURLINFO_TOTAL_TIME_T, &elapsed);
+		answer->elapsed_ms = elapsed / 1000.0;
+	}
+	if (answer->outcome == MRB_HTTP_ANSWERED)
+	{
+		long		status = 0;
+		curl_off_t	retry_after = 0;
+
+		curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+		curl_easy_getinfo(transfer->easy, CURLINFO_RETRY_AFTER, &retry_after);
+		answer->status = (int) status;
+		if (retry_after > 0)
+			answer->retry_after = (int) Min(retry_after, INT_MAX);
+	}
+}
+
+/*
+ * What we never do, whatever the URL or the environment says.
+ */
+static bool
+set_policy(MrbTransfer *transfer)
+{
+	if (!mrb_allow_private_endpoints &&
+		!(SET_OPTION(transfer, CURLOPT_PREREQFUNCTION, on_request) &&
+		  SET_OPTION(transfer, CURLOPT_PREREQDATA, transfer)))
+		return false;
+
+	return SET_OPTION(transfer, CURLOPT_OPENSOCKETFUNCTION, on_open) &&
+		SET_OPTION(transfer, CURLOPT_OPENSOCKETDATA, transfer) &&
+		SET_OPTION(transfer, CURLOPT_PROTOCOLS_STR, "http,https") &&
+		SET_OPTION(transfer, CURLOPT_FOLLOWLOCATION, 0L) &&
+		SET_OPTION(transfer, CURLOPT_PROXY, "") &&
+		SET_OPTION(transfer, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L) &&
+		SET_OPTION(transfer, CURLOPT_PATH_AS_IS, 1L) &&
+		SET_OPTION(transfer, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2) &&
+		SET_OPTION(transfer, CURLOPT_SSL_VERIFYPEER, 1L) &&
+		SET_OPTION(transfer, CURLOPT_SSL_VERIFYHOST, 2L);
+}
+
+/*
+ * Method and body.  libcurl knows three shapes of a request, to which any
+ * method's name can be given: without a body, without a body in the answer,
+ * and with a body, which may be empty.
+ */
+static bool
+set_method(MrbTransfer *transfer, const MrbHttpRequest *request)
+{
+	const char *method = request->method;
+	const char *body = request->body;
+
+	/* Servers want a length with these, if only zero. */
+	if (body == NULL && (strcmp(method, "POST") == 0 ||
+						 strcmp(method, "PUT") == 0 ||
+						 strcmp(method, "PATCH") == 0))
+		body = "";
+
+	if (strcmp(method, "HEAD") == 0)
+		return SET_OPTION(transfer, CURLOPT_NOBODY, 1L);
+	if (body != NULL &&
+		!(SET_OPTION(transfer, CURLOPT_POSTFIELDSIZE_LARGE,
+					 (curl_off_t) (request->body ? request->body_len : 0)) &&
+		  SET_OPTION(transfer, CURLOPT_COPYPOSTFIELDS, body)))
+		return false;
+	return SET_OPTION(transfer, CURLOPT_CUSTOMREQUEST, method);
+}
+
+/*
+ * The caller's headers, after some that stop libcurl's habits: waiting for
+ * leave to send a body, and types that nobody asked for.  An empty one keeps
+ * libcurl from adding its own, but not the caller's.
+ */
+static bool
+set_headers(MrbTransfer *transfer, const MrbHttpRequest *request)
+{
+	bool		ok;
+
+	ok = add_header(transfer, "Expect:") &&
+		add_header(transfer, "Accept:") &&
+		add_header(transfer, "Content-Type:");
+	for (int i = 0; request->headers != NULL && request->headers[i] != NULL; i++)
+		ok = ok && add_header(transfer, request->headers[i]);
+
+	return ok && SET_OPTION(transfer, CURLOPT_HTTPHEADER, transfer->headers);
+}
+
+/*
+ * Add to the headers; true when there is memory for it.
+ */
+static bool
+add_header(MrbTransfer *transfer, const char *header)
+{
+	struct curl_slist *longer = curl_slist_append(transfer->headers, header);
+
+	if (longer != NULL)
+		transfer->headers = longer;
+	return longer != NULL;
+}
+
+/*
+ * Open the socket for an address, if the outbound policy lets us.  The server
+ * starts programs (COPY ... PROGRAM), which must not inherit it.
+ */
+static curl_socket_t
+on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	MrbTransfer *transfer = arg;
+	curl_socket_t fd;
+
+	if (!mrb_allow_private_endpoints &&
+		!mrb_address_is_public(&address->addr))
+	{
+		transfer->denied = true;
+		return CURL_SOCKET_BAD;
+	}
+	transfer->opened = true;
+	fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
+				address->protocol);
+	if (fd < 0)
+	{
+		transfer->open_errno = errno;
+		return CURL_SOCKET_BAD;
+	}
+	return fd;
+}
+
+/*
+ * A connection from the time when private addresses were allowed must not be
+ * used again; this is called just before a request is sent.
+ */
+static int
+on_request(void *arg, char *peer, char *local, int peer_port, int local_port)
+{
+	MrbTransfer *transfer = arg;
+
+	if (mrb_address_text_is_public(peer))
+		return CURL_PREREQFUNC_OK;
+	transfer->denied = true;
+	transfer->opened = false;
+	return CURL_PREREQFUNC_ABORT;
+}
+
+/*
+ * Keep the next part of a body.  Taking less than was offered makes libcurl
+ * end the transfer, which is how a body that is too long is cut.
+ */
+static size_t
+on_body(char *data, size_t size, size_t count, void *arg)
+{
+	MrbTransfer *transfer = arg;
+	size_t		len = size * count;
+	size_t		kept = Min(len, MAX_BODY - transfer->body_len);
+
+	if (!body_reserve(transfer, transfer->body_len + kept))
+		return 0;
+	memcpy(transfer->body + transfer->body_len, data, kept);
+	transfer->body_len += kept;
+	transfer->body[transfer->body_len] = '\0';
+	transfer->cut = kept < len;
+	return kept;
+}
+
+/*
+ * Make room for a body of that length and its NUL.
+ */
+static bool
+body_reserve(MrbTransfer *transfer, size_t len)
+{
+	size_t		size = Min(Max(2 * len, 1024), MAX_BODY) + 1;
+	char	   *bigger;
+
+	if (len + 1 <= transfer->body_size)
+		return true;
+	bigger = realloc(transfer->body, size);
+	if (bigger == NULL)
+		return false;
+	transfer->body = bigger;
+	transfer->body_size = size;
+	return true;
+}
+
+/*
+ * What libcurl's result means to us.  What matters is whether the other side
+ * may have acted, and it cannot have as long as no byte of the request was
+ * written, be it that a time-out ended it before.
+ */
+static MrbHttpOutcome
+outcome_of(MrbTransfer *transfer, CURLcode result)
+{
+	long		sent = 0;
+
+	if (transfer->flaw != NULL)
+		return MRB_HTTP_REFUSED;
+	if (result == CURLE_OK || (result == CURLE_WRITE_ERROR && transfer->cut))
+		return MRB_HTTP_ANSWERED;
+	if (transfer->denied && !transfer->opened)
+		return MRB_HTTP_REFUSED;
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &sent);
+	if (sent == 0 &&
+		(result == CURLE_URL_MALFORMAT || result == CURLE_LOGIN_DENIED ||
+		 result == CURLE_UNSUPPORTED_PROTOCOL))
+		return MRB_HTTP_REFUSED;
+	if (sent == 0)
+		return MRB_HTTP_NOT_CONNECTED;
+	if (result == CURLE_OPERATION_TIMEDOUT)
+		return MRB_HTTP_TIMED_OUT;
+	return MRB_HTTP_BROKEN;
+}
+
+/*
+ * One line on why there is no answer.  It never names an address that the
+ * policy refused: who may not go there shall not learn it here.
+ */
+static const char *
+error_of(MrbTransfer *transfer, MrbHttpOutcome outcome, CURLcode result)
+{
+	if (outcome == MRB_HTTP_ANSWERED)
+		return "";
+	if (transfer->flaw != NULL)
+		return transfer->flaw;
+	if (transfer->denied && outcome == MRB_HTTP_REFUSED)
+		return "the host is not on the public Internet, and miosa_rollback.allow_private_endpoints is off";
+	if (transfer->open_errno != 0)
+		snprintf(transfer->error, sizeof(transfer->error),
+				 "could not open a socket: %s", strerror(transfer->open_errno));
+	if (transfer->error[0] != '\0')
+		return transfer->error;
+	return curl_easy_strerror(result);
+}
+
+/*
+ * Why a request must not be sent as it is; NULL when it may.  URLs are left to
+ * libcurl, which refuses spaces and control characters in them.
+ */
+static const char *
+request_flaw(const MrbHttpRequest *request)
+{
+	const char *method = request->method;
+
+	if (token_length(method) == 0 || method[token_length(method)] != '\0')
+		return "the method is not a word";
+	for (int i = 0; request->headers != NULL && request->headers[i] != NULL; i++)
+	{
+		if (!header_is_clean(request->headers[i]))
+			return "a header is not of the form \"Name: value\"";
+	}
+	return NULL;
+}
+
+/*
+ * Is it a name, a colon and a value without line ends and other control
+ * characters?  Otherwise a value could bring headers of its own.
+ */
+static bool
+header_is_clean(const char *header)
+{
+	size_t		name = token_length(header);
+
+	if (name == 0 || header[name] != ':')
+		return false;
+	for (const char *c = header + name + 1; *c != '\0'; c++)
+	{
+		if (((unsigned char) *c < ' ' && *c != '\t') || *c == '\x7f')
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Length of the HTTP token that a text begins with.
+ */
+static size_t
+token_length(const char *text)
+{
+	return strspn(text, "!#$%&'*+-.^_`|~0123456789"
+				  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+}

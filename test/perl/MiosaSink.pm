@@ -1,0 +1,339 @@
+#
+# A small HTTP server that writes down what it was asked and answers as told,
+# for webhooks and for faults. One process, one event loop, Perl core only.
+#
+#   my $sink = MiosaSink->new(dir => $dir)->start;
+#   $sink->answer('^/hook', status => 503, headers => {'Retry-After' => 1});
+#   $sink->answer('^/slow/', hold => 'gate');   # until $sink->release('gate')
+#   $sink->wait_for(2, '^/hook');               # the first two requests
+#
+# Without a rule the answer is 200 and the body is the path that was asked
+# for. The newest rule that matches wins.
+#
+package MiosaSink;
+
+use strict;
+use warnings FATAL => 'all';
+
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
+use File::Path qw(make_path);
+use IO::Select;
+use IO::Socket::INET;
+use JSON::PP qw(decode_json encode_json);
+use MiosaHttp qw(poll_until);
+use MiosaServer;
+use Socket qw(SOL_SOCKET SO_LINGER);
+use Time::HiRes qw(time);
+
+my $library = dirname(abs_path(__FILE__));
+
+# dir: an own folder; port: a free one when absent; keep: as MiosaServer
+sub new
+{
+	my ($class, %arg) = @_;
+	my $self = bless { rules => [], %arg }, $class;
+
+	make_path($self->{dir});
+	$self->{port} //= MiosaServer::free_port();
+	$self->{server} = MiosaServer->new(
+		name => $self->{name} // 'sink',
+		log => "$self->{dir}/sink.log",
+		port => $self->{port},
+		keep => $self->{keep});
+	return $self;
+}
+
+sub start
+{
+	my ($self) = @_;
+
+	$self->{server}->start($^X, "-I$library", '-MMiosaSink', '-e',
+		'MiosaSink::serve(@ARGV)', $self->{dir}, $self->{port});
+	return $self;
+}
+
+sub stop { my ($self) = @_; return $self->{server}->stop; }
+sub kill9 { my ($self) = @_; return $self->{server}->kill9; }
+sub url { my ($self) = @_; return "http://127.0.0.1:$self->{port}"; }
+
+# Add a rule for paths (with query) that match the pattern:
+#   status, headers, body   the answer; "%p" in the body is the path
+#   method                  only for this method
+#   times                   for so many requests, then the rule is over
+#   delay                   seconds before the answer
+#   hold                    no answer before release() of this name
+#   hang                    no answer at all
+#   reset                   the connection is reset instead
+#   close                   the connection is closed instead
+#   slow                    seconds between two bytes of the answer
+sub answer
+{
+	my ($self, $match, %rule) = @_;
+
+	unshift @{ $self->{rules} },
+	  { id => ++$self->{rule_id}, match => $match, %rule };
+	$self->_write_rules;
+	return $self;
+}
+
+# Forget all rules.
+sub plain
+{
+	my ($self) = @_;
+
+	$self->{rules} = [];
+	$self->_write_rules;
+	return $self;
+}
+
+sub release
+{
+	my ($self, $gate) = @_;
+
+	open(my $fh, '>', "$self->{dir}/gate.$gate") or die "gate: $!\n";
+	close $fh;
+	return;
+}
+
+# The requests so far, oldest first: {n, time, method, path, port, headers,
+# body}. The port is the client's; header names are in lower case.
+sub requests
+{
+	my ($self, $match) = @_;
+	my @request;
+
+	open(my $fh, '<', "$self->{dir}/requests") or return;
+	while (my $line = <$fh>)
+	{
+		last unless $line =~ /\n\z/;
+		my $request = decode_json($line);
+
+		push @request, $request
+		  if !defined $match || $request->{path} =~ /$match/;
+	}
+	close $fh;
+	return @request;
+}
+
+# Wait until there are so many; the list, or nothing.
+sub wait_for
+{
+	my ($self, $count, $match, $timeout) = @_;
+	my @request;
+
+	poll_until(
+		sub { (@request = $self->requests($match)) >= $count },
+		$timeout // 15) or return;
+	return @request;
+}
+
+# Forget the requests so far.
+sub clear
+{
+	my ($self) = @_;
+
+	truncate("$self->{dir}/requests", 0) if -e "$self->{dir}/requests";
+	return;
+}
+
+sub _write_rules
+{
+	my ($self) = @_;
+	my $path = "$self->{dir}/rules";
+
+	open(my $fh, '>', "$path.new") or die "$path.new: $!\n";
+	print $fh encode_json($self->{rules});
+	close $fh or die "$path.new: $!\n";
+	rename("$path.new", $path) or die "$path: $!\n";
+	return;
+}
+
+#
+# What follows runs in the server process.
+#
+
+my ($dir, $log, $select, %conn, %used, @rules, $rules_seen);
+
+sub serve
+{
+	($dir, my $port) = @_;
+	my $listen = IO::Socket::INET->new(
+		LocalAddr => '127.0.0.1',
+		LocalPort => $port,
+		Listen => 1024,
+		ReuseAddr => 1,
+		Blocking => 0) or die "could not listen: $!\n";
+
+	$SIG{PIPE} = 'IGNORE';
+	open($log, '>>', "$dir/requests") or die "$dir/requests: $!\n";
+	$log->autoflush(1);
+	$select = IO::Select->new($listen);
+	while (1)
+	{
+		my @ready = $select->can_read(_until_next());
+
+		for my $sock (@ready)
+		{
+			if ($sock == $listen)
+			{
+				while (my $new = $listen->accept)
+				{
+					$new->blocking(0);
+					$select->add($new);
+					$conn{$new} = { sock => $new, in => '', turn => 0 };
+				}
+				next;
+			}
+			_read($conn{$sock}) if $conn{$sock};
+		}
+		_turn($_) for grep { $_->{rule} } values %conn;
+	}
+}
+
+# Seconds until something is to be sent; gates are looked at every 10 ms.
+sub _until_next
+{
+	my $wait = 1;
+
+	for my $c (grep { $_->{rule} && !$_->{rule}{hang} } values %conn)
+	{
+		my $left = $c->{rule}{hold} ? 0.01 : $c->{turn} - time();
+
+		$wait = $left if $left < $wait;
+	}
+	return $wait < 0 ? 0 : $wait;
+}
+
+sub _drop
+{
+	my ($c) = @_;
+
+	$select->remove($c->{sock});
+	delete $conn{ $c->{sock} };
+	close $c->{sock};
+	return;
+}
+
+sub _read
+{
+	my ($c) = @_;
+	my $got = sysread($c->{sock}, $c->{in}, 65536, length $c->{in});
+
+	return if !defined $got && $!{EAGAIN};
+	return _drop($c) unless $got;
+	_request($c) unless $c->{rule};
+	return;
+}
+
+# Take one whole request from what has arrived, write it down, and decide
+# when and how it is answered.
+sub _request
+{
+	my ($c) = @_;
+	my $end = index($c->{in}, "\r\n\r\n");
+
+	return if $end < 0;
+	my ($first, @line) = split /\r\n/, substr($c->{in}, 0, $end);
+	my %header = map { /^([^:]+):\s*(.*)$/ ? (lc $1 => $2) : () } @line;
+	my $length = $header{'content-length'} // 0;
+
+	return if length $c->{in} < $end + 4 + $length;
+	my ($method, $path) = split / /, $first;
+	my $body = substr($c->{in}, $end + 4, $length);
+
+	$c->{in} = substr($c->{in}, $end + 4 + $length);
+	print $log encode_json(
+		{
+			n => ++$used{requests},
+			time => time(),
+			method => $method,
+			path => $path,
+			port => $c->{sock}->peerport,
+			headers => \%header,
+			body => $body
+		}), "\n";
+	my $rule = _rule($method, $path);
+
+	$c->{path} = $path;
+	$c->{head} = $method eq 'HEAD';
+	$c->{close} = lc($header{connection} // '') eq 'close';
+	$c->{turn} = time() + ($rule->{delay} // 0);
+	$c->{rule} = $rule;
+	return;
+}
+
+sub _rule
+{
+	my ($method, $path) = @_;
+	my $seen = join '.', (stat "$dir/rules")[ 1, 7, 9 ];
+
+	if ($seen ne ($rules_seen // ''))
+	{
+		$rules_seen = $seen;
+		@rules = ();
+		if (open(my $fh, '<', "$dir/rules"))
+		{
+			@rules = @{ decode_json(join '', <$fh>) };
+			close $fh;
+		}
+	}
+	for my $rule (@rules)
+	{
+		next if $path !~ /$rule->{match}/;
+		next if $rule->{method} && $rule->{method} ne $method;
+		next
+		  if defined $rule->{times}
+		  && ($used{ $rule->{id} } // 0) >= $rule->{times};
+		$used{ $rule->{id} }++;
+		return $rule;
+	}
+	return {};
+}
+
+# Go on with an answer whose time has come.
+sub _turn
+{
+	my ($c) = @_;
+	my $rule = $c->{rule};
+
+	return if $rule->{hang} || $c->{turn} > time();
+	return if $rule->{hold} && !-e "$dir/gate.$rule->{hold}";
+	if ($rule->{reset})
+	{
+		setsockopt($c->{sock}, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0));
+		return _drop($c);
+	}
+	return _drop($c) if $rule->{close};
+	$c->{out} //= _answer($c);
+	my $sent = syswrite($c->{sock}, $c->{out}, $rule->{slow} ? 1 : 65536);
+
+	return _drop($c) if !defined $sent && !$!{EAGAIN};
+	substr($c->{out}, 0, $sent // 0) = '';
+	$c->{turn} = time() + ($rule->{slow} // 0.001);
+	return if length $c->{out};
+	delete @$c{qw(out rule)};
+	return _drop($c) if $c->{close};
+	_request($c);
+	_turn($c) if $c->{rule};
+	return;
+}
+
+sub _answer
+{
+	my ($c) = @_;
+	my $rule = $c->{rule};
+	my $status = $rule->{status} // 200;
+	my $body = $rule->{body} // "%p\n";
+	my %header = (%{ $rule->{headers} // {} });
+
+	$body =~ s/%p/$c->{path}/g;
+	$body = '' if $status == 204 || $status == 304;
+	$header{'Content-Length'} = length $body unless $status == 204;
+	return "HTTP/1.1 $status Answer\r\n"
+	  . join('', map { "$_: $header{$_}\r\n" } sort keys %header)
+	  . "\r\n"
+	  . ($c->{head} ? '' : $body);
+}
+
+1;

@@ -1,0 +1,118 @@
+#
+# What the TAP tests of the edge share: a server with the extension, and a
+# small site on a real edge.
+#
+package MiosaTest;
+
+use strict;
+use warnings FATAL => 'all';
+
+use Exporter qw(import);
+use MiosaEdge;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Time::HiRes qw(time);
+
+our @EXPORT_OK =
+  qw(make_edge make_node make_site operate switch_seconds verdict);
+
+# A started server with the extension in database "postgres".
+sub make_node
+{
+	my ($name, $settings) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init;
+	$node->append_conf('postgresql.conf', <<'EOC' . ($settings // ''));
+shared_preload_libraries = 'miosa_rollback'
+miosa_rollback.allow_private_endpoints = on
+track_commit_timestamp = on
+EOC
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION miosa_rollback');
+	return $node;
+}
+
+# A started edge; arguments as MiosaEdge.
+sub make_edge
+{
+	my (%arg) = @_;
+
+	return MiosaEdge->new(
+		dir => PostgreSQL::Test::Utils::tempdir_short() . '/edge',
+		%arg)->start;
+}
+
+# Deployment dep_1 with versions ver_1 to ver_3, the given hosts, and the edge
+# as endpoints router-1, ... and cache; nothing is promoted yet.
+sub make_site
+{
+	my ($node, $edge, $hosts, $cache) = @_;
+	my $sql = <<"EOS";
+INSERT INTO miosa.secrets (name, value) VALUES ('edge', '$edge->{secret}');
+SELECT miosa_put_tenant('ten_1', 'acme');
+SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
+EOS
+
+	$sql .= "SELECT miosa_put_domain('$_', 'dep_1');\n" for @$hosts;
+	for my $number (1 .. 3)
+	{
+		my $id = "ver_$number";
+
+		$edge->publish($id, 'index.html' => "<h1>/$id/</h1>\n");
+		$sql .= "SELECT miosa_put_version('dep_1', '$id', $number,
+			state => 'ready', storage_uri => '"
+		  . $edge->origin_url
+		  . "/releases/$id/index.html');\n";
+	}
+	$sql .= "SELECT miosa_put_endpoint('$_', 'haproxy-map', '"
+	  . $edge->router_url($_)
+	  . "', secret => 'edge');\n"
+	  for $edge->router_names;
+	$sql .= "SELECT miosa_put_endpoint('cache', '"
+	  . ($cache // 'varnish-xkey') . "', '"
+	  . $edge->url . "');\n";
+	$node->safe_psql('postgres', $sql);
+	return;
+}
+
+# promote or roll back, in a transaction of its own
+sub operate
+{
+	my ($node, $what, $version) = @_;
+
+	return $node->safe_psql('postgres',
+		"SELECT miosa_$what('dep_1', '$version')");
+}
+
+# Seconds from the commit of an operation until all hosts show the version
+# through the cache, or nothing. psql runs beside the visitors.
+sub switch_seconds
+{
+	my ($node, $edge, $what, $version, $hosts) = @_;
+
+	open(my $psql, '-|', 'psql', '-XqAt', '-d', $node->connstr('postgres'),
+		'-c', "SELECT miosa_$what('dep_1', '$version')")
+	  or die "could not run psql: $!\n";
+	my $seen =
+	  $edge->wait_for_page("/$version/", $hosts) && time();
+
+	local $/;
+	<$psql>;
+	close $psql or die "psql failed\n";
+	return unless $seen;
+	return $seen - $node->safe_psql('postgres',
+		'SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin))
+		FROM miosa.audit_events ORDER BY seq DESC LIMIT 1');
+}
+
+# How waiting for the deployment's present route ends.
+sub verdict
+{
+	my ($node, $timeout) = @_;
+
+	return $node->safe_psql('postgres',
+		"SELECT miosa_wait_converged('dep_1', '$timeout')");
+}
+
+1;

@@ -1,0 +1,264 @@
+# What storage says about an artifact, and what is done when it says nothing:
+# no hanging storage may hold up a rollback, and none is taken for a yes.
+
+use strict;
+use warnings FATAL => 'all';
+
+use MiosaSink;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $dir = PostgreSQL::Test::Utils::tempdir_short();
+my $root = "$dir/artifacts";
+my $sink = MiosaSink->new(dir => "$dir/sink")->start;
+my $node = PostgreSQL::Test::Cluster->new('artifact');
+my $number = 1;
+
+mkdir $root or die "$root: $!\n";
+
+$node->init;
+$node->append_conf('postgresql.conf', <<"EOC");
+shared_preload_libraries = 'miosa_rollback'
+miosa_rollback.allow_private_endpoints = on
+miosa_rollback.artifact_file_root = '$root'
+EOC
+$node->start;
+$node->safe_psql('postgres', <<'EOS');
+CREATE EXTENSION miosa_rollback;
+SELECT miosa_put_tenant('ten_1', 'acme');
+SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
+SELECT miosa_put_version('dep_1', 'ver_1', 1);
+SELECT miosa_promote('dep_1', 'ver_1');
+EOS
+
+# A ready version whose artifact is at a URI; returns the version's id.
+sub version_at
+{
+	my ($uri, $verified) = @_;
+	my $id = 'ver_' . ++$number;
+
+	$node->safe_psql('postgres',
+		"SELECT miosa_put_version('dep_1', '$id', $number, storage_uri => '$uri')");
+	$node->safe_psql('postgres',
+		"UPDATE miosa.releases SET verified_at = now() - interval '$verified'
+		WHERE deployment_version_id = '$id'") if defined $verified;
+	return $id;
+}
+
+# Promote the version: {state: SQLSTATE or 'done', messages, ms}.
+sub promote
+{
+	my ($id, %arg) = @_;
+	my $started = time();
+	my ($status, $out, $messages) = $node->psql('postgres',
+		($arg{settings} // '')
+		  . "\\set VERBOSITY verbose\n"
+		  . "SELECT miosa_promote('dep_1', '$id'"
+		  . ($arg{more} // '') . ')');
+	my ($state) = $messages =~ /ERROR:  (\w{5}):/;
+
+	return {
+		state => $state // ($status == 0 ? 'done' : 'no error'),
+		messages => $messages,
+		ms => 1000 * (time() - $started)
+	};
+}
+
+# What is asked of a path, as "METHOD METHOD".
+sub asked
+{
+	my ($path) = @_;
+
+	return join ' ', map { $_->{method} } $sink->requests("^$path");
+}
+
+# Promote a version whose artifact is at that path, and compare.
+sub storage_says
+{
+	my ($path, $state, $pattern, $name, %arg) = @_;
+	my $got = promote(version_at($sink->url . $path, $arg{verified}), %arg);
+
+	is($got->{state}, $state, $name) or diag $got->{messages};
+	like($got->{messages}, $pattern, "$name: it is said why");
+	return $got;
+}
+
+# Certain answers
+storage_says('/there', 'done', qr/^$/, 'an artifact that is there');
+is(asked('/there'), 'HEAD', 'storage is asked once, without a body');
+
+$sink->answer('^/missing', status => 404);
+storage_says('/missing?sig=secret', 'MR410',
+	qr{Storage answered 404 to HEAD http://127\.0\.0\.1:\d+/missing\?\.\.\.\.},
+	'an artifact that is gone');
+$sink->answer('^/gone', status => 410);
+storage_says('/gone', 'MR410', qr/answered 410/, 'one that is gone for good');
+
+# Storage that knows no HEAD
+$sink->answer('^/get-only', status => 206);
+$sink->answer('^/get-only', method => 'HEAD', status => 405);
+storage_says('/get-only', 'done', qr/^$/, 'a server without HEAD');
+is(asked('/get-only'), 'HEAD GET', 'it is asked again by GET');
+is(($sink->requests('^/get-only'))[1]{headers}{range},
+	'bytes=0-0', 'for one byte');
+$sink->answer('^/get-none', status => 404);
+$sink->answer('^/get-none', method => 'HEAD', status => 501);
+storage_says('/get-none', 'MR410', qr/answered 404 to GET/,
+	'a server without HEAD and without the artifact');
+
+# Uncertain answers
+$sink->answer('^/denied', status => 403);
+storage_says('/denied', 'MR503', qr/answered 403/, 'a refusal');
+storage_says(
+	'/denied', 'done', qr/WARNING.*answered 403/s,
+	'a refusal after a verification of two hours ago',
+	verified => '2 hours');
+storage_says('/denied', 'MR503', qr/answered 403/,
+	'a refusal after a verification of long ago',
+	verified => '2 days');
+storage_says(
+	'/denied', 'done', qr/WARNING.*answered 403/s,
+	'a refusal that the caller accepts',
+	more => ', accept_unverified => true');
+$sink->answer('^/broken', status => 500);
+storage_says('/broken', 'MR503', qr/answered 500/, 'an error of the server');
+$sink->answer('^/moved', status => 302,
+	headers => { Location => '/moved-there' });
+storage_says('/moved', 'MR503', qr/answered 302/, 'a redirection');
+is(asked('/moved-there'), '', 'which is not followed');
+$sink->answer('^/reset', reset => 1);
+storage_says('/reset', 'MR503', qr/could not be asked/, 'a reset');
+is($node->safe_psql('postgres',
+		"SELECT count(*) FROM miosa.audit_events WHERE marks::text LIKE '%unverified%'"),
+	2, 'both that went on unverified are marked in the audit');
+
+# A young verification spares the question
+$sink->clear;
+storage_says('/known', 'done', qr/^$/, 'verified a minute ago',
+	verified => '1 minute');
+is(asked('/known'), '', 'storage is not asked');
+ok($node->safe_psql('postgres',
+		"SELECT verified_at > now() - interval '1 minute'
+		FROM miosa.releases WHERE storage_uri LIKE '%/there'"),
+	'a verification is remembered');
+
+# Storage that hangs
+$sink->answer('^/hang', hang => 1);
+my $got = storage_says('/hang', 'MR503', qr/did not answer HEAD .* within 300 ms/,
+	'storage that hangs');
+cmp_ok($got->{ms}, '<', 2000, 'it is given up after its time-out');
+$sink->answer('^/slow', slow => 0.2);
+storage_says('/slow', 'MR503', qr/within 300 ms/, 'storage that trickles');
+$sink->answer('^/late', hang => 1);
+$sink->answer('^/late', method => 'HEAD', status => 405, delay => 0.2);
+$got = storage_says('/late', 'MR503', qr/did not answer GET/,
+	'storage that hangs at the second question');
+cmp_ok($got->{ms}, '<', 2000, 'both questions share one time-out');
+
+# Ctrl-C and statement_timeout
+my $hanging = version_at($sink->url . '/hang-long');
+my $long = "SET miosa_rollback.artifact_timeout = '30 s';\n";
+
+$got = promote($hanging,
+	settings => $long . "SET statement_timeout = '200 ms';\n");
+is($got->{state}, '57014', 'statement_timeout ends a hanging probe');
+cmp_ok($got->{ms}, '<', 5000, 'at once');
+
+my $psql = $node->background_psql('postgres', on_error_stop => 0);
+$psql->query_safe($long);
+$psql->query_until(qr/go/,
+	"\\echo go\nSELECT miosa_promote('dep_1', '$hanging');\n");
+ok($sink->wait_for(2, '^/hang-long'), 'another probe hangs');
+my $started = time();
+$node->safe_psql('postgres',
+	"SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+	WHERE query LIKE 'SELECT miosa_promote%'");
+like($psql->query('SELECT 1 + 1'), qr/2/, 'the session goes on');
+cmp_ok(time() - $started, '<', 5, 'a cancel ends a hanging probe at once');
+$psql->quit;
+
+# The connection stays open for the next probe of the same session
+$sink->clear;
+my @versions = map { version_at($sink->url . $_) } '/first', '/second';
+
+$node->safe_psql('postgres',
+	join '', map { "SELECT miosa_promote('dep_1', '$_');\n" } @versions);
+my @port = map { $_->{port} } $sink->requests('^/(first|second)$');
+
+is(scalar @port, 2, 'two probes of a session');
+is($port[0], $port[1], 'share a connection');
+
+# What is never sent
+for my $host ('user:pw@127.0.0.1', 'user@127.0.0.1')
+{
+	$got = promote(version_at("http://$host:$sink->{port}/creds"));
+	is($got->{state}, 'MR503', "$host: credentials in a URI");
+	unlike($got->{messages}, qr/pw\@/, 'they are not shown');
+}
+$node->safe_psql('postgres', <<"EOS");
+INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state)
+	VALUES ('dep_1', 'ver_raw', 'ten_1', 999, 'ready');
+INSERT INTO miosa.releases (deployment_id, id, deployment_version_id, tenant_id, storage_uri)
+	VALUES ('dep_1', 'rel_raw', 'ver_raw', 'ten_1', 'http://127.0.0.1:$sink->{port}/creds more');
+EOS
+$got = promote('ver_raw');
+is($got->{state}, 'MR503', 'a space in a URI');
+like($got->{messages}, qr/characters that must be escaped/, 'it is said why');
+is(asked('/creds'), '', 'none of them is asked for');
+
+# Other schemes are decided by our own record
+is(promote(version_at('s3://bucket/key'))->{state},
+	'done', 'a scheme that is not asked');
+
+# Files, below the root only
+open(my $file, '>', "$root/a b.tar") or die "$root: $!\n";
+close $file;
+mkdir "$root/dir" or die "$root/dir: $!\n";
+symlink('/etc', "$root/out") or die "$root/out: $!\n";
+symlink('dir', "$root/in") or die "$root/in: $!\n";
+for my $case (
+	[ "$root/a%20b.tar", 'done', qr/^$/ ],
+	[ "$root/dir", 'done', qr/^$/ ],
+	[ "$root/in", 'done', qr/^$/ ],
+	[ "$root/none", 'MR410', qr/There is no file/ ],
+	[ "$root/dir/none/x", 'MR410', qr/There is no file/ ],
+	[ "$root/a%20b.tar/x", 'MR410', qr/There is no file/ ],
+	[ '/etc/passwd', 'MR503', qr/is not below/ ],
+	[ "$root/../sink", 'MR503', qr/is not below/ ],
+	[ "$root/%2e%2e/sink", 'MR503', qr/is not below/ ],
+	[ "$root/out/passwd", 'MR503', qr/is not below/ ],
+	[ "$root/out/none", 'MR503', qr/is not below/ ],
+	[ "${root}2/x", 'MR503', qr/is not below/ ],
+	[ "$root/x%00", 'MR503', qr/is not of the form/ ])
+{
+	my ($path, $state, $pattern) = @$case;
+
+	$got = promote(version_at("file://$path"));
+	is($got->{state}, $state, "file://$path");
+	like($got->{messages}, $pattern, 'it is said why');
+}
+rename($root, "$root.away") or die "$root: $!\n";
+is(promote(version_at("file://$root/dir"))->{state},
+	'MR503', 'without the root nothing is gone');
+
+# The defaults
+$node->append_conf('postgresql.conf', <<'EOC');
+miosa_rollback.allow_private_endpoints = off
+miosa_rollback.artifact_file_root = ''
+EOC
+$node->restart;
+$sink->clear;
+is(promote(version_at('file:///etc/none'))->{state},
+	'done', 'files are not looked for by default');
+$got = promote(version_at($sink->url . '/private'));
+is($got->{state}, 'MR503', 'private addresses are not asked by default');
+like($got->{messages}, qr/allow_private_endpoints is off/, 'it is said why');
+$got = promote(version_at("http://localhost:$sink->{port}/private"));
+is($got->{state}, 'MR503', 'a name is no way around it');
+unlike($got->{messages}, qr/127\.0|::1/, 'and its address is not told');
+is(asked('/private'), '', 'storage saw nothing of it');
+
+$sink->stop;
+done_testing();
