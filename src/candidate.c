@@ -67,14 +67,19 @@ static MrbQuery list_query = {
 	.argtypes = {TEXTOID},
 };
 
+/* Who goes back is never sent forth: that may be where the trouble came from. */
 static MrbQuery nearest_query = {
-	.sql = "SELECT v.id FROM miosa.versions v"
-	" JOIN miosa.versions t ON t.deployment_id = $1 AND t.id = $2"
+	.sql = "SELECT v.id FROM miosa.deployments p"
+	" JOIN miosa.versions t ON t.deployment_id = p.id AND t.id = $2"
+	" LEFT JOIN miosa.versions a"
+	" ON a.deployment_id = p.id AND a.id = p.active_version_id"
+	" JOIN miosa.versions v ON v.deployment_id = p.id AND v.state = 'ready'"
+	" AND v.id <> t.id AND v.id IS DISTINCT FROM a.id"
+	" AND (a.id IS NULL OR t.version_number > a.version_number"
+	" OR v.version_number < a.version_number)"
 	" LEFT JOIN miosa.releases r"
-	" ON r.deployment_id = $1 AND r.deployment_version_id = v.id"
-	" WHERE v.deployment_id = $1 AND v.id <> $2 AND v.state = 'ready'"
-	" AND r.collected_at IS NULL AND v.id IS DISTINCT FROM"
-	" (SELECT p.active_version_id FROM miosa.deployments p WHERE p.id = $1)"
+	" ON r.deployment_id = p.id AND r.deployment_version_id = v.id"
+	" WHERE p.id = $1 AND r.collected_at IS NULL"
 	" ORDER BY abs(v.version_number - t.version_number), v.version_number LIMIT 1",
 	.nargs = 2,
 	.argtypes = {TEXTOID, TEXTOID},

@@ -23,7 +23,7 @@
 static MrbFinding check_artifact(const MrbDeployment *deployment,
 								 const char *version_id,
 								 const char *storage_uri,
-								 TimestampTz verified_at,
+								 TimestampTz verified_at, bool promotion,
 								 bool accept_unverified,
 								 MrbArtifactCheck *check);
 static void skip(StringInfo json, StringInfo text, const MrbCandidate *it,
@@ -34,8 +34,8 @@ static void skip(StringInfo json, StringInfo text, const MrbCandidate *it,
  * already, so storage is not asked.
  */
 void
-mrb_choice_named(const MrbDeployment *deployment, bool accept_unverified,
-				 MrbChoice *choice)
+mrb_choice_named(const MrbDeployment *deployment, bool promotion,
+				 bool accept_unverified, MrbChoice *choice)
 {
 	const MrbVersion *target = &deployment->target;
 	MrbArtifactCheck check = {.state = MRB_ARTIFACT_PRESENT};
@@ -46,11 +46,11 @@ mrb_choice_named(const MrbDeployment *deployment, bool accept_unverified,
 	if (deployment->active.id != NULL &&
 		strcmp(deployment->active.id, target->id) == 0)
 		choice->artifact = mrb_rule_artifact_present(deployment->id, target->id,
-													 &check, false);
+													 &check, promotion, false);
 	else
 		choice->artifact = check_artifact(deployment, target->id,
 										  target->storage_uri,
-										  target->verified_at,
+										  target->verified_at, promotion,
 										  accept_unverified, &check);
 	choice->verified = check.probed && check.state == MRB_ARTIFACT_PRESENT;
 }
@@ -82,7 +82,8 @@ mrb_choice_default(const MrbDeployment *deployment, bool accept_unverified,
 			continue;
 		}
 		finding = check_artifact(deployment, it->id, it->storage_uri,
-								 it->verified_at, accept_unverified, &check);
+								 it->verified_at, false, accept_unverified,
+								 &check);
 		if (check.state == MRB_ARTIFACT_GONE)
 		{
 			skip(&json, &text, it, "its artifact is gone from storage");
@@ -140,7 +141,7 @@ mrb_choice_rule_previous_version(const MrbDeployment *deployment,
 static MrbFinding
 check_artifact(const MrbDeployment *deployment, const char *version_id,
 			   const char *storage_uri, TimestampTz verified_at,
-			   bool accept_unverified, MrbArtifactCheck *check)
+			   bool promotion, bool accept_unverified, MrbArtifactCheck *check)
 {
 	memset(check, 0, sizeof(*check));
 	if (storage_uri == NULL)
@@ -148,7 +149,7 @@ check_artifact(const MrbDeployment *deployment, const char *version_id,
 	else
 		mrb_artifact_check(storage_uri, verified_at, check);
 	return mrb_rule_artifact_present(deployment->id, version_id, check,
-									 accept_unverified);
+									 promotion, accept_unverified);
 }
 
 /*

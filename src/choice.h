@@ -23,7 +23,7 @@ typedef struct MrbChoice
 }			MrbChoice;
 
 /* The version that the caller named and that look found. */
-extern void mrb_choice_named(const MrbDeployment *deployment,
+extern void mrb_choice_named(const MrbDeployment *deployment, bool promotion,
 							 bool accept_unverified, MrbChoice *choice);
 
 /* The version to return to when the caller named none. */

@@ -95,7 +95,7 @@ static MrbQuery lock_query = {
  * on its own transaction id.  A shared xmax (several lockers) finds nobody.
  */
 static MrbQuery blocker_query = {
-	.sql = "SELECT pg_catalog.format('process %s (%s) has held it for %s s', l.pid,"
+	.sql = "SELECT pg_catalog.format('Process %s (%s) has held the row''s lock for %s s.', l.pid,"
 	" CASE WHEN a.application_name <> '' THEN a.application_name"
 	" ELSE coalesce(a.backend_type, 'unknown') END,"
 	" coalesce(extract(epoch FROM clock_timestamp() - a.xact_start)::numeric(20,1), 0))"
@@ -277,8 +277,7 @@ raise_busy(const char *id, const char *blocker)
 {
 	mrb_raise(MRB_ERR_DEPLOYMENT_BUSY,
 			  psprintf("deployment \"%s\" is busy with another operation", id),
-			  blocker ? psprintf("Of the row's lock, %s.", blocker)
-			  : "Who holds the row's lock could not be seen.",
+			  blocker ? blocker : "Who holds the row's lock could not be seen.",
 			  "Call again with the same arguments; to see who is in the way, type "
 			  "SELECT pid, application_name, state, xact_start, query "
 					   "FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start;");

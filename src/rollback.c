@@ -136,7 +136,7 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 		finding = mrb_rule_version_exists(seen, version_id);
 		plan_finding(&checks, &finding, &would_do);
 		if (seen->target.id != NULL)
-			mrb_choice_named(seen, false, &choice);
+			mrb_choice_named(seen, false, false, &choice);
 	}
 	if (seen->target.id != NULL)
 	{
@@ -253,7 +253,8 @@ choose(const MrbRequest *request, const MrbDeployment *seen, MrbChoice *choice)
 		mrb_rule_enforce(&finding);
 		finding = mrb_rule_artifact_kept(seen);
 		mrb_rule_enforce(&finding);
-		mrb_choice_named(seen, request->accept_unverified, choice);
+		mrb_choice_named(seen, request->promotion,
+						 request->accept_unverified, choice);
 	}
 	mrb_rule_enforce(&choice->artifact);
 }

@@ -26,6 +26,7 @@ static MrbFinding fails(const char *rule, MrbCondition condition,
 						const char *hint);
 static MrbFinding artifact_gone(const char *rule, const char *deployment_id,
 								const char *version_id, const char *detail);
+static char *rollback_call(const char *deployment_id, const char *version_id);
 static char *show_candidates(const char *deployment_id);
 
 /*
@@ -82,7 +83,7 @@ mrb_rule_artifact_kept(const MrbDeployment *deployment)
 MrbFinding
 mrb_rule_artifact_present(const char *deployment_id, const char *version_id,
 						  const MrbArtifactCheck *check,
-						  bool accept_unverified)
+						  bool promotion, bool accept_unverified)
 {
 	static const char *const rule = "artifact_present";
 	MrbFinding	it;
@@ -96,9 +97,10 @@ mrb_rule_artifact_present(const char *deployment_id, const char *version_id,
 			   psprintf("the artifact of version \"%s\" could not be verified",
 						version_id),
 			   check->detail,
-			   psprintf("To go back without the verification, type %s",
-						mrb_rule_call(deployment_id, version_id,
-									  ", accept_unverified => true")));
+			   psprintf("To go on without the verification, type SELECT miosa_%s(%s, %s, accept_unverified => true);",
+						promotion ? "promote" : "rollback",
+						quote_literal_cstr(deployment_id),
+						quote_literal_cstr(version_id)));
 	if (check->grace || accept_unverified)
 	{
 		it.verdict = MRB_WARNS;
@@ -152,7 +154,7 @@ mrb_rule_not_repeated(const MrbDeployment *deployment,
 						  timestamptz_to_str(deployment->last_rollback_at)),
 				 default_target ?
 				 psprintf("To go one further back, type %s",
-						  mrb_rule_call(deployment->id, default_target, "")) :
+						  rollback_call(deployment->id, default_target)) :
 				 show_candidates(deployment->id));
 }
 
@@ -200,18 +202,6 @@ mrb_rule_enforce(const MrbFinding *finding)
 				 errhint("%s", finding->hint)));
 }
 
-/*
- * A call to paste.
- */
-char *
-mrb_rule_call(const char *deployment_id, const char *version_id,
-			  const char *more)
-{
-	return psprintf("SELECT miosa_rollback(%s, %s%s);",
-					quote_literal_cstr(deployment_id),
-					quote_literal_cstr(version_id), more);
-}
-
 static MrbFinding
 holds(const char *rule)
 {
@@ -249,8 +239,19 @@ artifact_gone(const char *rule, const char *deployment_id,
 				 psprintf("the artifact of version \"%s\" is gone", version_id),
 				 detail,
 				 nearest ? psprintf("The nearest version that can be restored: %s",
-									mrb_rule_call(deployment_id, nearest, "")) :
+									rollback_call(deployment_id, nearest)) :
 				 show_candidates(deployment_id));
+}
+
+/*
+ * A call to paste.
+ */
+static char *
+rollback_call(const char *deployment_id, const char *version_id)
+{
+	return psprintf("SELECT miosa_rollback(%s, %s);",
+					quote_literal_cstr(deployment_id),
+					quote_literal_cstr(version_id));
 }
 
 /*

@@ -38,6 +38,7 @@ extern MrbFinding mrb_rule_artifact_kept(const MrbDeployment *deployment);
 extern MrbFinding mrb_rule_artifact_present(const char *deployment_id,
 											const char *version_id,
 											const MrbArtifactCheck *check,
+											bool promotion,
 											bool accept_unverified);
 extern MrbFinding mrb_rule_active_expected(const MrbDeployment *deployment,
 										   const char *expected);
@@ -47,9 +48,5 @@ extern MrbFinding mrb_rule_compatible(const MrbDeployment *deployment);
 
 /* Raise what fails, warn of what warns. */
 extern void mrb_rule_enforce(const MrbFinding *finding);
-
-/* A call to paste: SELECT miosa_rollback('dep_1', 'ver_2'<more>); */
-extern char *mrb_rule_call(const char *deployment_id, const char *version_id,
-						   const char *more);
 
 #endif							/* MRB_RULES_H */
