@@ -20,6 +20,7 @@ EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" \
 OBJS = \
 	src/address.o \
 	src/argument.o \
+	src/array.o \
 	src/errors.o \
 	src/guc.o \
 	src/http.o \
@@ -27,23 +28,42 @@ OBJS = \
 	src/http_transfer.o \
 	src/json.o \
 	src/query.o \
+	src/session.o \
 	src/shmem.o \
+	src/template.o \
+	src/timer.o \
 	src/adapter.o \
 	src/artifact.o \
 	src/audit.o \
 	src/candidate.o \
 	src/capacity.o \
 	src/deployment.o \
-	src/endpoint.o \
 	src/idempotency.o \
 	src/operation.o \
-	src/outbox.o \
+	src/route.o \
 	src/wake.o \
+	src/endpoint.o \
+	src/outbox.o \
+	src/ledger.o \
+	src/item.o \
+	src/barrier.o \
+	src/send.o \
+	src/queue.o \
+	src/health.o \
+	src/changes.o \
+	src/deliver.o \
+	src/record.o \
+	src/resync.o \
+	src/marker.o \
+	src/notify.o \
+	src/restart.o \
+	src/standing.o \
 	src/rules.o \
 	src/choice.o \
 	src/dispatch.o \
 	src/rollback.o \
 	src/api.o \
+	src/delivery.o \
 	src/launcher.o \
 	src/worker.o \
 	src/module.o
@@ -74,9 +94,35 @@ INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
 DATA = $(wildcard sql/$(EXTENSION)--*--*.sql)
 DATA_built = $(INSTALL_SQL)
 
-REGRESS =
+REGRESS = \
+	rollback_basics \
+	promotion \
+	target_choice \
+	idempotency_keys \
+	conditions \
+	transactions \
+	capacity_switch \
+	postgrest \
+	feed \
+	states \
+	read_api \
+	people \
+	maintenance \
+	grants \
+	dump_marks \
+	comments
 
-ISOLATION =
+ISOLATION = \
+	rollback_rollback \
+	rollback_promote \
+	rollback_pointer \
+	rollback_archive \
+	rollback_collect \
+	default_default \
+	same_key \
+	lock_wait \
+	repeatable_read \
+	feed_feed
 
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl

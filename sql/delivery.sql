@@ -1,0 +1,655 @@
+-- Delivery: who is told what, how, and whether they have acknowledged it.
+--
+-- What people set (adapters, endpoints, secrets) and what the dispatcher
+-- writes (endpoint_state, delivery_failures, dispatcher_state) are apart, so
+-- that a person's open transaction never stands in the dispatcher's way.  For
+-- the same reason the dispatcher's tables have no foreign keys.
+
+CREATE TABLE miosa.adapters (
+	name text PRIMARY KEY CHECK (name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'),
+	description text NOT NULL DEFAULT '',
+	role text NOT NULL DEFAULT 'edge' CHECK (role IN ('edge', 'scheduler', 'hook')),
+	stage integer NOT NULL DEFAULT 0 CHECK (stage IN (0, 1)),
+	per text NOT NULL DEFAULT 'deployment' CHECK (per IN ('deployment', 'host')),
+	self_expires boolean NOT NULL DEFAULT false,
+	settle interval NOT NULL DEFAULT '0' CHECK (settle BETWEEN '0' AND '10 min'),
+	timeout interval NOT NULL DEFAULT '5 s' CHECK (timeout BETWEEN '10 ms' AND '5 min'),
+	max_in_flight integer NOT NULL DEFAULT 8 CHECK (max_in_flight BETWEEN 1 AND 1000),
+	success integer[] CHECK (success IS NULL OR cardinality(success) > 0),
+	request jsonb NOT NULL,
+	remove jsonb,
+	volatile boolean NOT NULL DEFAULT false,
+	marker_write jsonb,
+	marker_read jsonb,
+	marker_interval interval NOT NULL DEFAULT '5 s' CHECK (marker_interval BETWEEN '100 ms' AND '1 day'),
+	builtin boolean NOT NULL DEFAULT false,
+	CHECK (NOT volatile OR (marker_write IS NOT NULL AND marker_read IS NOT NULL))
+);
+COMMENT ON TABLE miosa.adapters IS 'How to talk to one kind of endpoint; a request is an object with method, path, headers and body, whose texts may hold {variables}';
+COMMENT ON COLUMN miosa.adapters.name IS 'Name of the adapter';
+COMMENT ON COLUMN miosa.adapters.description IS 'What it talks to, for people';
+COMMENT ON COLUMN miosa.adapters.role IS 'edge (told routes or to forget them), scheduler (told capacity) or hook (told what happened)';
+COMMENT ON COLUMN miosa.adapters.stage IS '0: told first (routers); 1: told when stage 0 of its zone has acknowledged (caches)';
+COMMENT ON COLUMN miosa.adapters.per IS 'deployment: one request a deployment; host: one request for each of its hosts';
+COMMENT ON COLUMN miosa.adapters.self_expires IS 'Whether it forgets by itself, so that silence ends in the right state after the deployment''s route_ttl';
+COMMENT ON COLUMN miosa.adapters.settle IS 'Every request is repeated once after this time, because a fetch that was under way can bring the old page back; at least the cache''s time-out for fetches; 0 for never';
+COMMENT ON COLUMN miosa.adapters.timeout IS 'Longest time for one request';
+COMMENT ON COLUMN miosa.adapters.max_in_flight IS 'Most requests at the same time to one endpoint';
+COMMENT ON COLUMN miosa.adapters.success IS 'HTTP statuses that mean success; null means every 2xx';
+COMMENT ON COLUMN miosa.adapters.request IS 'The request that tells a route: {"method", "path", "headers": {}, "body"}';
+COMMENT ON COLUMN miosa.adapters.remove IS 'The request for a host that is no longer routed, when per is host; null when none is needed';
+COMMENT ON COLUMN miosa.adapters.volatile IS 'Whether it loses its table at a restart without telling, so that a marker has to be read back';
+COMMENT ON COLUMN miosa.adapters.marker_write IS 'The request that writes the marker, with {epoch}';
+COMMENT ON COLUMN miosa.adapters.marker_read IS 'The request whose answer''s body is the marker; 404 means that it is lost';
+COMMENT ON COLUMN miosa.adapters.marker_interval IS 'How often the marker is read back';
+COMMENT ON COLUMN miosa.adapters.builtin IS 'Shipped with the extension: cannot be changed (copy it under another name), not dumped';
+
+CREATE TABLE miosa.endpoints (
+	name text PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
+	adapter text NOT NULL REFERENCES miosa.adapters,
+	url text NOT NULL,
+	zone text NOT NULL DEFAULT 'default' CHECK (zone ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
+	stage integer CHECK (stage IN (0, 1)),
+	selector jsonb NOT NULL DEFAULT '{}',
+	secret text,
+	enabled boolean NOT NULL DEFAULT true,
+	reason text,
+	generation bigint NOT NULL DEFAULT 0,
+	origin text,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	updated_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE miosa.endpoints IS 'Who is told: routers, caches, webhooks';
+COMMENT ON COLUMN miosa.endpoints.name IS 'Name of the endpoint';
+COMMENT ON COLUMN miosa.endpoints.adapter IS 'How to talk to it';
+COMMENT ON COLUMN miosa.endpoints.url IS 'Base URL, http or https; the adapter''s path is appended';
+COMMENT ON COLUMN miosa.endpoints.zone IS 'Caches wait for the routers of their zone';
+COMMENT ON COLUMN miosa.endpoints.stage IS 'Overrides the adapter''s stage; null means the adapter''s';
+COMMENT ON COLUMN miosa.endpoints.selector IS 'Which deployments it is told of: {"tenant": ..., "kind": ..., "deployment": ...}, each a text or an array of texts; {} means all';
+COMMENT ON COLUMN miosa.endpoints.secret IS 'Name in miosa.secrets of what {secret} stands for';
+COMMENT ON COLUMN miosa.endpoints.enabled IS 'Whether it is told anything';
+COMMENT ON COLUMN miosa.endpoints.reason IS 'Why it is disabled';
+COMMENT ON COLUMN miosa.endpoints.generation IS 'Raised by miosa_resync: tell it everything again';
+COMMENT ON COLUMN miosa.endpoints.origin IS 'Installation that it was added in: a restored copy of the database must not tell it';
+COMMENT ON COLUMN miosa.endpoints.created_at IS 'When it was added';
+COMMENT ON COLUMN miosa.endpoints.updated_at IS 'When it was last changed';
+
+CREATE TABLE miosa.secrets (
+	name text PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
+	value text NOT NULL CHECK (value ~ '^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$'),
+	created_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE miosa.secrets IS 'Secrets of endpoints; read by the dispatcher alone, never dumped, logged or shown';
+COMMENT ON COLUMN miosa.secrets.name IS 'Name that endpoints and templates use';
+COMMENT ON COLUMN miosa.secrets.value IS 'The secret';
+COMMENT ON COLUMN miosa.secrets.created_at IS 'When it was written';
+
+CREATE TABLE miosa.endpoint_state (
+	endpoint text PRIMARY KEY,
+	config text NOT NULL,
+	acked_epoch bigint NOT NULL DEFAULT 0,
+	settled_epoch bigint NOT NULL DEFAULT 0,
+	verified_epoch bigint NOT NULL DEFAULT 0,
+	marker_epoch bigint NOT NULL DEFAULT 0,
+	resync_after text DEFAULT '',
+	health text NOT NULL DEFAULT 'new',
+	failures integer NOT NULL DEFAULT 0,
+	last_status integer,
+	last_error text,
+	last_error_at timestamptz,
+	last_success_at timestamptz,
+	next_try_at timestamptz,
+	acked_at timestamptz
+) WITH (fillfactor = 50);
+COMMENT ON TABLE miosa.endpoint_state IS 'How far each endpoint has come; written by the dispatcher alone';
+COMMENT ON COLUMN miosa.endpoint_state.endpoint IS 'Endpoint';
+COMMENT ON COLUMN miosa.endpoint_state.config IS 'Fingerprint of what it was set up as; another one means that everything is told again';
+COMMENT ON COLUMN miosa.endpoint_state.acked_epoch IS 'Everything up to here is acknowledged, but for delivery_failures and a resync under way';
+COMMENT ON COLUMN miosa.endpoint_state.settled_epoch IS 'Everything up to here has been repeated after the adapter''s settle time';
+COMMENT ON COLUMN miosa.endpoint_state.verified_epoch IS 'Newest epoch whose marker was read back from a volatile endpoint';
+COMMENT ON COLUMN miosa.endpoint_state.marker_epoch IS 'Marker that was written to a volatile endpoint; 0 for none';
+COMMENT ON COLUMN miosa.endpoint_state.resync_after IS 'While everything is told again: the last deployment, in the order of ids, that is done; null when no resync is under way';
+COMMENT ON COLUMN miosa.endpoint_state.health IS 'new, healthy, backing off or misconfigured';
+COMMENT ON COLUMN miosa.endpoint_state.failures IS 'Failures in a row';
+COMMENT ON COLUMN miosa.endpoint_state.last_status IS 'Last HTTP status';
+COMMENT ON COLUMN miosa.endpoint_state.last_error IS 'Last failure, for people';
+COMMENT ON COLUMN miosa.endpoint_state.last_error_at IS 'When that was';
+COMMENT ON COLUMN miosa.endpoint_state.last_success_at IS 'When a request last succeeded';
+COMMENT ON COLUMN miosa.endpoint_state.next_try_at IS 'When an endpoint that backs off is tried again';
+COMMENT ON COLUMN miosa.endpoint_state.acked_at IS 'When acked_epoch was last moved';
+
+CREATE TABLE miosa.delivery_failures (
+	endpoint text NOT NULL,
+	deployment_id text NOT NULL,
+	epoch bigint NOT NULL,
+	status integer,
+	attempts integer NOT NULL DEFAULT 0,
+	last_error text NOT NULL DEFAULT '',
+	first_failed_at timestamptz NOT NULL DEFAULT now(),
+	next_try_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (endpoint, deployment_id)
+);
+COMMENT ON TABLE miosa.delivery_failures IS 'What one endpoint does not take although it works; written by the dispatcher alone';
+COMMENT ON COLUMN miosa.delivery_failures.endpoint IS 'Endpoint';
+COMMENT ON COLUMN miosa.delivery_failures.deployment_id IS 'Deployment';
+COMMENT ON COLUMN miosa.delivery_failures.epoch IS 'Newest epoch that it did not take';
+COMMENT ON COLUMN miosa.delivery_failures.status IS 'Last HTTP status; null when there was none';
+COMMENT ON COLUMN miosa.delivery_failures.attempts IS 'Tries so far';
+COMMENT ON COLUMN miosa.delivery_failures.last_error IS 'Last failure, for people';
+COMMENT ON COLUMN miosa.delivery_failures.first_failed_at IS 'When it first failed';
+COMMENT ON COLUMN miosa.delivery_failures.next_try_at IS 'When it is tried again';
+
+CREATE TABLE miosa.dispatcher_state (
+	one boolean PRIMARY KEY DEFAULT true CHECK (one),
+	term bigint NOT NULL DEFAULT 1 CHECK (term BETWEEN 1 AND 8388607),
+	last_epoch bigint NOT NULL,
+	trimmed_epoch bigint NOT NULL DEFAULT 0,
+	site text NOT NULL,
+	system_identifier text NOT NULL,
+	timeline bigint NOT NULL,
+	database_oid oid NOT NULL
+) WITH (fillfactor = 10);
+COMMENT ON TABLE miosa.dispatcher_state IS 'Where the one order of route changes stands, and where it was made; one row';
+COMMENT ON COLUMN miosa.dispatcher_state.one IS 'Always true';
+COMMENT ON COLUMN miosa.dispatcher_state.term IS 'Upper 24 bits of epochs; rises when another timeline takes over';
+COMMENT ON COLUMN miosa.dispatcher_state.last_epoch IS 'Newest epoch given';
+COMMENT ON COLUMN miosa.dispatcher_state.trimmed_epoch IS 'Newest epoch that was deleted from route_log';
+COMMENT ON COLUMN miosa.dispatcher_state.site IS 'miosa_rollback.site where the dispatcher ran last';
+COMMENT ON COLUMN miosa.dispatcher_state.system_identifier IS 'System identifier of that server';
+COMMENT ON COLUMN miosa.dispatcher_state.timeline IS 'Its timeline';
+COMMENT ON COLUMN miosa.dispatcher_state.database_oid IS 'Its database';
+
+-- What the C code does for SQL.
+
+CREATE FUNCTION miosa.wake() RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_wake';
+COMMENT ON FUNCTION miosa.wake() IS 'Wakes the dispatcher when the transaction commits; warns when there is none and endpoints exist';
+
+CREATE FUNCTION miosa.request_dispatcher() RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_request_dispatcher';
+COMMENT ON FUNCTION miosa.request_dispatcher() IS 'Starts a dispatcher for this database when the transaction commits';
+
+CREATE FUNCTION miosa.check_request(request jsonb, what text) RETURNS void
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_check_request';
+COMMENT ON FUNCTION miosa.check_request(jsonb, text) IS 'Raises INVALID_ARGUMENT with the place of the mistake when an adapter''s request is wrong; what names the column';
+
+CREATE FUNCTION miosa.identity(OUT site text, OUT system_identifier text, OUT timeline bigint, OUT database_oid oid)
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_identity';
+COMMENT ON FUNCTION miosa.identity() IS 'Where this database is: site, system identifier, timeline (null on a standby) and oid';
+
+CREATE FUNCTION miosa.dispatcher(
+	OUT state text, OUT pid integer, OUT since timestamptz, OUT epoch bigint,
+	OUT passes bigint, OUT routes bigint, OUT sent bigint, OUT acknowledged bigint, OUT failed bigint,
+	OUT notified bigint, OUT errors bigint, OUT in_flight bigint, OUT pending bigint, OUT launcher boolean)
+LANGUAGE c VOLATILE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_dispatcher';
+COMMENT ON FUNCTION miosa.dispatcher() IS 'The dispatcher of this database as shared memory shows it: state (not preloaded, none, starting, running, paused, absent, aside, stopped), process, and counters since the server started';
+
+-- Validation.
+
+CREATE FUNCTION miosa.check_url(url text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+	problem text := CASE
+		WHEN url IS NULL OR url = '' THEN 'it is empty'
+		WHEN length(url) > 2000 THEN 'it is longer than 2000 characters'
+		WHEN url ~ '[[:cntrl:]]' THEN 'it has control characters'
+		WHEN url ~ '[[:space:]]' THEN 'it has spaces'
+		WHEN url !~ '^[!-~]*$' THEN 'it has characters outside of ASCII; write them percent-encoded'
+		WHEN url !~ '^https?://' THEN 'it must begin with http:// or https://'
+		WHEN url ~ '^https?://[^/?#]*@' THEN 'it has credentials; put them into miosa.secrets'
+		WHEN url ~ '[?#]' THEN 'it has a query or a fragment'
+		WHEN url ~ '["<>\\^`{|}]' THEN 'it has characters that must be percent-encoded'
+		WHEN url !~ '^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/.*)?$' THEN 'its host or port is malformed'
+	END;
+BEGIN
+	IF problem IS NOT NULL THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid endpoint URL', 'The URL cannot be used: ' || problem || '.', NULL);
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.check_url(text) IS 'Raises INVALID_ARGUMENT when a base URL is not plain http or https';
+
+CREATE FUNCTION miosa.check_selector(selector jsonb) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+	problem text;
+	item record;
+BEGIN
+	IF selector IS NULL OR jsonb_typeof(selector) <> 'object' THEN
+		problem := 'It must be an object.';
+	ELSE
+		FOR item IN SELECT key, value FROM jsonb_each(selector) LOOP
+			IF item.key NOT IN ('tenant', 'kind', 'deployment') THEN
+				problem := format('The key "%s" is not known; the keys are tenant, kind and deployment.', item.key);
+			ELSIF jsonb_typeof(item.value) <> 'string' AND (jsonb_typeof(item.value) <> 'array'
+				OR jsonb_path_exists(item.value, '$[*] ? (@.type() != "string")')) THEN
+				problem := format('The value of "%s" must be a text or an array of texts.', item.key);
+			END IF;
+		END LOOP;
+	END IF;
+	IF problem IS NOT NULL THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid endpoint selector', problem,
+			'A selector is {} for all, or for example {"tenant": "ten_1", "kind": ["static"]}.');
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.check_selector(jsonb) IS 'Raises INVALID_ARGUMENT when an endpoint''s selector is malformed';
+
+CREATE FUNCTION miosa.selects(selector jsonb, deployment_id text, tenant_id text, kind text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN selector = '{}' OR (
+	(NOT selector ? 'deployment' OR selector->'deployment' ? deployment_id)
+	AND (NOT selector ? 'tenant' OR selector->'tenant' ? tenant_id)
+	AND (NOT selector ? 'kind' OR selector->'kind' ? kind));
+COMMENT ON FUNCTION miosa.selects(jsonb, text, text, text) IS 'Whether an endpoint with this selector is told of a deployment';
+
+-- The installation that endpoints are bound to.
+CREATE FUNCTION miosa.origin() RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN i.site <> '' THEN i.site ELSE i.system_identifier || '/' || i.database_oid::text END
+	FROM miosa.identity() i;
+END;
+COMMENT ON FUNCTION miosa.origin() IS 'Name of this installation: miosa_rollback.site, else system identifier and database';
+
+-- Any difference between where the order of epochs was made and here means
+-- that this may be a copy, and a copy must not tell the original's edges.
+CREATE FUNCTION miosa.pause_reason() RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE
+		WHEN s.database_oid <> i.database_oid
+			THEN 'this database is a copy of another one'
+		WHEN s.site <> i.site
+			THEN format('miosa_rollback.site is "%s", but the dispatcher last ran at "%s"', i.site, s.site)
+		WHEN i.site = '' AND s.system_identifier <> i.system_identifier
+			THEN 'the system identifier has changed: this is a restored or upgraded copy'
+		WHEN i.site = '' AND s.timeline <> i.timeline
+			THEN 'the timeline has changed: this is a promoted standby or a restored copy'
+		ELSE (
+			SELECT format('endpoint "%s" was added in another installation', e.name)
+			FROM miosa.endpoints e
+			WHERE e.enabled AND e.origin <> miosa.origin()
+			ORDER BY e.name LIMIT 1)
+		END
+	FROM miosa.identity() i LEFT JOIN miosa.dispatcher_state s ON true;
+END;
+COMMENT ON FUNCTION miosa.pause_reason() IS 'Why the dispatcher must not tell anybody before miosa_resume(); null when it may';
+
+CREATE FUNCTION miosa.adapters_check() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF TG_OP <> 'INSERT' AND OLD.builtin THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('adapter "%s" is shipped with the extension', OLD.name),
+			'Shipped adapters cannot be changed or deleted.', 'Copy it: INSERT INTO miosa.adapters with another name and builtin = false.');
+	END IF;
+	IF TG_OP = 'DELETE' THEN
+		RETURN OLD;
+	END IF;
+	PERFORM miosa.check_request(NEW.request, 'request');
+	PERFORM miosa.check_request(NEW.remove, 'remove');
+	PERFORM miosa.check_request(NEW.marker_write, 'marker_write');
+	PERFORM miosa.check_request(NEW.marker_read, 'marker_read');
+	RETURN NEW;
+END $$;
+COMMENT ON FUNCTION miosa.adapters_check() IS 'Trigger: refuses a change of shipped adapters and requests that cannot be sent, with the place of the mistake';
+
+CREATE TRIGGER adapters_check BEFORE INSERT OR UPDATE OR DELETE ON miosa.adapters
+	FOR EACH ROW EXECUTE FUNCTION miosa.adapters_check();
+
+CREATE FUNCTION miosa.endpoints_check() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM miosa.check_url(NEW.url);
+	PERFORM miosa.check_selector(NEW.selector);
+	NEW.origin := coalesce(NEW.origin, miosa.origin());
+	IF TG_OP = 'UPDATE' THEN
+		NEW.updated_at := now();
+	END IF;
+	RETURN NEW;
+END $$;
+COMMENT ON FUNCTION miosa.endpoints_check() IS 'Trigger: refuses malformed endpoints and binds new ones to this installation';
+
+CREATE TRIGGER endpoints_check BEFORE INSERT OR UPDATE ON miosa.endpoints
+	FOR EACH ROW EXECUTE FUNCTION miosa.endpoints_check();
+
+-- One row a transaction tells the dispatcher to read its settings again.
+CREATE FUNCTION miosa.settings_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	INSERT INTO miosa.outbox (deployment_id, kind) VALUES ('', 'settings') ON CONFLICT DO NOTHING;
+	PERFORM miosa.wake();
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa.settings_changed() IS 'Trigger: has the dispatcher read adapters, endpoints and secrets again';
+
+CREATE TRIGGER settings_changed AFTER INSERT OR UPDATE OR DELETE ON miosa.adapters
+	FOR EACH STATEMENT EXECUTE FUNCTION miosa.settings_changed();
+CREATE TRIGGER settings_changed AFTER INSERT OR UPDATE OR DELETE ON miosa.endpoints
+	FOR EACH STATEMENT EXECUTE FUNCTION miosa.settings_changed();
+CREATE TRIGGER settings_changed AFTER INSERT OR UPDATE OR DELETE ON miosa.secrets
+	FOR EACH STATEMENT EXECUTE FUNCTION miosa.settings_changed();
+
+-- Where every endpoint stands with one deployment.
+
+CREATE FUNCTION miosa.convergence_rows(
+	deployment_id text,
+	OUT endpoint text, OUT zone text, OUT role text, OUT adapter text, OUT stage integer,
+	OUT state text, OUT done boolean, OUT epoch bigint, OUT acked_epoch bigint,
+	OUT health text, OUT age interval, OUT error text)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	WITH d AS (
+		SELECT p.id, p.tenant_id, p.kind, p.route_seq, p.route_ttl,
+			l.epoch, l.created_at, coalesce(l.route_seq, 0) AS logged_seq,
+			(l.route_seq IS NULL OR l.route_seq < p.route_seq) AND EXISTS (
+				SELECT FROM miosa.outbox o
+				WHERE o.deployment_id = p.id AND o.kind IN ('route', 'host_removed')) AS queued
+		FROM miosa.deployments p
+		LEFT JOIN LATERAL (
+			SELECT g.epoch, g.route_seq, g.created_at FROM miosa.route_log g
+			WHERE g.deployment_id = p.id AND g.kind IN ('route', 'host_removed')
+			ORDER BY g.epoch DESC LIMIT 1) l ON true
+		WHERE p.id = $1
+	), told AS (
+		SELECT e.name, e.zone, a.role, e.adapter, coalesce(e.stage, a.stage) AS stage, e.enabled, e.reason,
+			a.self_expires, a.settle, a.volatile, d.queued, d.route_ttl, d.created_at AS since,
+			greatest(d.epoch, (
+				SELECT max(g.epoch) FROM miosa.route_log g
+				WHERE g.deployment_id = d.id AND g.kind = 'repurge' AND g.host = e.zone
+					AND coalesce(e.stage, a.stage) = 1)) AS epoch,
+			s.endpoint IS NOT NULL AS known, s.acked_epoch, s.settled_epoch, s.verified_epoch, s.acked_at,
+			coalesce(s.health, 'new') AS health, s.last_error,
+			s.resync_after IS NOT NULL AND s.resync_after < d.id AS resyncing,
+			f.epoch IS NOT NULL AS failed, f.last_error AS failure
+		FROM d
+		JOIN miosa.endpoints e ON true
+		JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook')
+		LEFT JOIN miosa.endpoint_state s ON s.endpoint = e.name
+		LEFT JOIN miosa.delivery_failures f ON f.endpoint = e.name AND f.deployment_id = d.id
+		WHERE miosa.selects(e.selector, d.id, d.tenant_id, d.kind)
+	), judged AS (
+		SELECT t.*, t.enabled AND t.known AND NOT t.queued AND NOT t.failed AND NOT t.resyncing
+			AND t.acked_epoch >= coalesce(t.epoch, 0) AS acked
+		FROM told t
+	), zones AS (
+		SELECT j.zone, bool_and(j.acked) AS acked, max(j.acked_at) AS acked_at
+		FROM judged j WHERE j.enabled AND j.stage = 0 AND j.role = 'edge' GROUP BY j.zone
+	), expired AS (
+		SELECT j.*, j.enabled AND j.self_expires AND NOT j.acked AND NOT j.queued
+			AND coalesce(z.acked, true)
+			AND now() > greatest(j.since, z.acked_at) + j.route_ttl AS expired
+		FROM judged j LEFT JOIN zones z ON z.zone = j.zone
+	)
+	SELECT x.name, x.zone, x.role, x.adapter, x.stage,
+		CASE
+			WHEN NOT x.enabled THEN 'excluded'
+			WHEN x.acked AND x.volatile AND x.verified_epoch >= coalesce(x.epoch, 0) THEN 'verified'
+			WHEN x.acked AND x.settle > '0' AND x.settled_epoch >= coalesce(x.epoch, 0) THEN 'settled'
+			WHEN x.acked THEN 'acknowledged'
+			WHEN x.expired THEN 'expired'
+			WHEN x.failed THEN 'failed'
+			WHEN x.health IN ('backing off', 'misconfigured') THEN x.health
+			WHEN x.resyncing AND NOT x.queued THEN 'resyncing'
+			ELSE 'waiting'
+		END,
+		x.acked OR coalesce(x.expired, false), x.epoch, x.acked_epoch, x.health,
+		CASE WHEN NOT x.acked AND x.enabled THEN clock_timestamp() - x.since END,
+		CASE
+			WHEN NOT x.enabled THEN coalesce(x.reason, 'disabled')
+			WHEN x.failed THEN x.failure
+			WHEN NOT x.acked THEN x.last_error
+		END
+	FROM expired x
+	ORDER BY x.acked OR coalesce(x.expired, false), x.zone, x.stage, x.name;
+END;
+COMMENT ON FUNCTION miosa.convergence_rows(text) IS 'One row an endpoint that is told of the deployment: state (waiting, resyncing, backing off, misconfigured, failed, acknowledged, settled, verified, expired, excluded), whether it is done, since when it lacks the route and why; those that are not done first';
+
+CREATE FUNCTION miosa.convergence_state(deployment_id text, seq bigint) RETURNS text
+LANGUAGE sql VOLATILE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE
+		WHEN $2 IS NOT NULL AND p.seq > $2 AND EXISTS (
+			SELECT FROM miosa.audit_events e
+			WHERE e.deployment_id = p.id AND e.seq > $2 AND e.outcome <> 'unchanged') THEN 'superseded'
+		WHEN p.state = 'pending' AND p.active_version_id IS NOT NULL THEN 'waiting_instances'
+		WHEN c.edges = 0 THEN 'no_edges'
+		WHEN c.done = c.edges AND c.expired > 0 THEN 'expired'
+		WHEN c.done = c.edges THEN 'converged'
+		WHEN w.state IN ('running', 'starting') THEN 'waiting_edges'
+		ELSE 'no_dispatcher'
+	END
+	FROM miosa.deployments p
+	CROSS JOIN miosa.dispatcher() w
+	CROSS JOIN LATERAL (
+		SELECT count(*) AS edges, count(*) FILTER (WHERE r.done) AS done,
+			count(*) FILTER (WHERE r.state = 'expired') AS expired
+		FROM miosa.convergence_rows(p.id) r WHERE r.state <> 'excluded' AND r.role = 'edge') c
+	WHERE p.id = $1;
+END;
+COMMENT ON FUNCTION miosa.convergence_state(text, bigint) IS 'converged, expired, waiting_edges, waiting_instances, superseded, no_edges or no_dispatcher; seq null means the newest operation; null for an unknown deployment';
+
+-- "dep_1" or "dep_1#7".
+CREATE FUNCTION miosa.parse_operation(deployment_or_operation text, OUT deployment_id text, OUT seq bigint)
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	part text[] := regexp_match(deployment_or_operation, '^([A-Za-z0-9._:-]{1,255})(?:#([0-9]{1,18}))?$');
+BEGIN
+	IF part IS NULL THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid deployment or operation',
+			'It must be an id, or an id, "#" and a number.', 'For example ''dep_1'' or ''dep_1#42''.');
+	END IF;
+	deployment_id := part[1];
+	seq := part[2]::bigint;
+	IF NOT EXISTS (SELECT FROM miosa.deployments p
+		WHERE p.id = parse_operation.deployment_id AND (parse_operation.seq IS NULL OR p.seq >= parse_operation.seq)) THEN
+		PERFORM miosa.raise_condition('DEPLOYMENT_NOT_FOUND', format('deployment or operation "%s" not found', deployment_or_operation), NULL, NULL);
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.parse_operation(text) IS 'Splits an operation''s id; raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+
+CREATE FUNCTION @extschema@.miosa_convergence(deployment_or_operation text) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	wanted record;
+	result jsonb;
+BEGIN
+	SELECT * INTO wanted FROM miosa.parse_operation(deployment_or_operation);
+	SELECT jsonb_build_object(
+			'deployment_id', wanted.deployment_id,
+			'operation_id', wanted.deployment_id || '#' || coalesce(wanted.seq, (
+				SELECT p.seq FROM miosa.deployments p WHERE p.id = wanted.deployment_id)),
+			'state', miosa.convergence_state(wanted.deployment_id, wanted.seq),
+			'paused', miosa.pause_reason(),
+			'edges', count(*) FILTER (WHERE r.role = 'edge' AND r.state <> 'excluded'),
+			'done', count(*) FILTER (WHERE r.role = 'edge' AND r.done),
+			'endpoints', coalesce(jsonb_agg(jsonb_build_object(
+				'name', r.endpoint, 'zone', r.zone, 'role', r.role, 'adapter', r.adapter, 'stage', r.stage,
+				'state', r.state, 'done', r.done, 'epoch', r.epoch, 'acked_epoch', r.acked_epoch,
+				'health', r.health, 'age_seconds', round(extract(epoch FROM r.age), 3), 'error', r.error)), '[]'))
+		INTO result
+		FROM miosa.convergence_rows(wanted.deployment_id) r;
+	RETURN jsonb_build_object('data', result);
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_convergence(text) IS 'Who has acknowledged the present route of a deployment: {"data": {state, edges, done, endpoints: [...]}}. state is converged, expired (caches that forgot by themselves), waiting_edges, waiting_instances, superseded (by a newer operation), no_edges or no_dispatcher; only the first two are success. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+
+CREATE FUNCTION @extschema@.miosa_wait_converged(deployment_or_operation text, timeout interval DEFAULT '5 s') RETURNS text
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'miosa_wait_converged';
+COMMENT ON FUNCTION @extschema@.miosa_wait_converged(text, interval) IS 'Waits until the deployment has converged or timeout has passed; returns the state, as in miosa_convergence. Call it in a later transaction than the operation. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+
+-- Setting up endpoints.
+
+CREATE FUNCTION @extschema@.miosa_put_endpoint(
+	name text, adapter text, url text,
+	zone text DEFAULT 'default',
+	stage integer DEFAULT NULL,
+	selector jsonb DEFAULT '{}',
+	secret text DEFAULT NULL,
+	enabled boolean DEFAULT true) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	result jsonb;
+BEGIN
+	IF coalesce(miosa_put_endpoint.name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'
+		OR coalesce(miosa_put_endpoint.zone, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid name of endpoint or zone',
+			'It must have 1 to 63 characters of A-Z a-z 0-9 . _ - and begin with a letter or digit.', NULL);
+	END IF;
+	IF NOT EXISTS (SELECT FROM miosa.adapters a WHERE a.name = miosa_put_endpoint.adapter) THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('adapter "%s" does not exist', miosa_put_endpoint.adapter),
+			(SELECT 'Adapters are: ' || string_agg(a.name, ', ' ORDER BY a.name) || '.' FROM miosa.adapters a), NULL);
+	END IF;
+	IF miosa_put_endpoint.stage NOT IN (0, 1) THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid stage', 'A stage is 0 (routers) or 1 (caches).', NULL);
+	END IF;
+	IF miosa_put_endpoint.secret IS NOT NULL
+		AND NOT EXISTS (SELECT FROM miosa.secrets s WHERE s.name = miosa_put_endpoint.secret) THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('secret "%s" does not exist', miosa_put_endpoint.secret), NULL,
+			format('INSERT INTO miosa.secrets (name, value) VALUES (%L, ''...'');', miosa_put_endpoint.secret));
+	END IF;
+	INSERT INTO miosa.endpoints AS e (name, adapter, url, zone, stage, selector, secret, enabled)
+		VALUES (miosa_put_endpoint.name, miosa_put_endpoint.adapter, regexp_replace(miosa_put_endpoint.url, '/+$', ''),
+			miosa_put_endpoint.zone, miosa_put_endpoint.stage, coalesce(miosa_put_endpoint.selector, '{}'),
+			miosa_put_endpoint.secret, coalesce(miosa_put_endpoint.enabled, true))
+		ON CONFLICT (name) DO UPDATE SET adapter = excluded.adapter, url = excluded.url, zone = excluded.zone,
+			stage = excluded.stage, selector = excluded.selector, secret = excluded.secret, enabled = excluded.enabled,
+			reason = NULL
+		RETURNING to_jsonb(e) - 'generation' INTO result;
+	RETURN jsonb_build_object('data', result);
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_put_endpoint(text, text, text, text, integer, jsonb, text, boolean) IS 'Adds or changes an endpoint; a new or changed one is told everything. url: http or https, without credentials. stage: null means the adapter''s. secret: name in miosa.secrets. Returns {"data": endpoint}. Raises INVALID_ARGUMENT';
+
+-- The function below complains by itself about an endpoint that is not there.
+CREATE FUNCTION miosa.need_endpoint(name text) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM miosa.endpoints e WHERE e.name = need_endpoint.name) THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('endpoint "%s" does not exist', name),
+			(SELECT 'Endpoints are: ' || string_agg(e.name, ', ' ORDER BY e.name) || '.' FROM miosa.endpoints e), NULL);
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.need_endpoint(text) IS 'Raises INVALID_ARGUMENT when there is no endpoint of that name';
+
+CREATE FUNCTION @extschema@.miosa_set_endpoint(name text, enabled boolean, reason text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	result jsonb;
+BEGIN
+	PERFORM miosa.need_endpoint(miosa_set_endpoint.name);
+	IF miosa_set_endpoint.enabled IS NULL THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'enabled must be true or false', NULL, NULL);
+	END IF;
+	UPDATE miosa.endpoints e SET enabled = miosa_set_endpoint.enabled,
+			reason = CASE WHEN miosa_set_endpoint.enabled THEN NULL ELSE miosa_set_endpoint.reason END
+		WHERE e.name = miosa_set_endpoint.name
+		RETURNING to_jsonb(e) - 'generation' INTO result;
+	RETURN jsonb_build_object('data', result);
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_set_endpoint(text, boolean, text) IS 'Enables or disables an endpoint, with a reason; a disabled one is told nothing and does not count for convergence. Returns {"data": endpoint}. Raises INVALID_ARGUMENT';
+
+CREATE FUNCTION @extschema@.miosa_remove_endpoint(name text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+	PERFORM miosa.need_endpoint(miosa_remove_endpoint.name);
+	DELETE FROM miosa.endpoints e WHERE e.name = miosa_remove_endpoint.name;
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_remove_endpoint(text) IS 'Removes an endpoint and forgets how far it had come. Raises INVALID_ARGUMENT';
+
+-- Telling again.
+
+CREATE FUNCTION @extschema@.miosa_resend(deployment_id text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM FROM miosa.parse_operation(deployment_id);
+	PERFORM miosa.queue(deployment_id, 'route', NULL);
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_resend(text) IS 'Tells every endpoint the present route of a deployment again. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+
+CREATE FUNCTION @extschema@.miosa_resync(endpoint text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM miosa.need_endpoint(endpoint);
+	UPDATE miosa.endpoints e SET generation = e.generation + 1 WHERE e.name = miosa_resync.endpoint;
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_resync(text) IS 'Tells one endpoint the present route of every deployment again. Raises INVALID_ARGUMENT';
+
+CREATE FUNCTION @extschema@.miosa_redrive(endpoint text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	number bigint;
+BEGIN
+	PERFORM miosa.need_endpoint(endpoint);
+	UPDATE miosa.delivery_failures f SET next_try_at = now() WHERE f.endpoint = miosa_redrive.endpoint;
+	GET DIAGNOSTICS number = ROW_COUNT;
+	INSERT INTO miosa.outbox (deployment_id, kind) VALUES ('', 'settings') ON CONFLICT DO NOTHING;
+	PERFORM miosa.wake();
+	RETURN number;
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_redrive(text) IS 'Tries at once what an endpoint did not take (delivery_failures); returns how many. Raises INVALID_ARGUMENT';
+
+CREATE FUNCTION @extschema@.miosa_resume() RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	reason text := miosa.pause_reason();
+BEGIN
+	IF reason IS NULL THEN
+		RETURN 'was not paused';
+	END IF;
+	UPDATE miosa.dispatcher_state s SET term = s.term + 1, last_epoch = (s.term + 1) << 40,
+			site = i.site, system_identifier = i.system_identifier, timeline = i.timeline, database_oid = i.database_oid
+		FROM miosa.identity() i;
+	UPDATE miosa.endpoints e SET origin = miosa.origin(), generation = e.generation + 1;
+	INSERT INTO miosa.outbox (deployment_id, kind) VALUES ('', 'settings') ON CONFLICT DO NOTHING;
+	PERFORM miosa.wake();
+	RETURN 'resumed: ' || reason;
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_resume() IS 'Lets the dispatcher of a copy, a promoted standby or an upgraded server tell its endpoints, and tells them everything again; returns why it was paused. First disable or change the endpoints that belong to the original';
+
+-- An endpoint whose cursor lies before what is deleted here is told
+-- everything again when it comes back; so only enabled ones are waited for.
+CREATE FUNCTION miosa.trim_route_log("limit" integer) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+DECLARE
+	upto bigint;
+	number bigint;
+BEGIN
+	SELECT least(min(least(s.acked_epoch, s.settled_epoch)), (SELECT t.last_epoch FROM miosa.dispatcher_state t)) INTO upto
+		FROM miosa.endpoints e JOIN miosa.endpoint_state s ON s.endpoint = e.name
+		WHERE e.enabled;
+	WITH gone AS (
+		DELETE FROM miosa.route_log g
+		WHERE g.epoch IN (
+			SELECT o.epoch FROM miosa.route_log o
+			WHERE o.epoch <= upto AND o.created_at < now() - '1 hour'::interval
+			ORDER BY o.epoch LIMIT "limit")
+		RETURNING g.epoch
+	)
+	SELECT count(*), max(gone.epoch) INTO number, upto FROM gone;
+	UPDATE miosa.dispatcher_state t SET trimmed_epoch = upto WHERE upto > t.trimmed_epoch;
+	RETURN number;
+END $$;
+COMMENT ON FUNCTION miosa.trim_route_log(integer) IS 'Deletes at most so many route changes that are older than an hour and that every enabled endpoint has; returns how many';
+
+SELECT pg_catalog.pg_extension_config_dump('miosa.adapters', 'WHERE NOT builtin');
+SELECT pg_catalog.pg_extension_config_dump('miosa.endpoints', '');
+
+-- Last: the launcher starts a dispatcher here once this has committed.
+SELECT miosa.request_dispatcher();

@@ -1,0 +1,627 @@
+-- Feeding: how a control plane or CI keeps the platform's objects here.
+--
+-- Every function may be called again: the same call twice gives the same
+-- result, raises nothing and changes no route.  Fields that are not given stay
+-- as they are.  What has no argument of its own goes into fields, an object in
+-- the platform's shape; keys that we do not know are accepted and ignored,
+-- because the platform's objects have more fields than these tables.
+
+-- Helpers.
+
+CREATE FUNCTION miosa.require_primary() RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+	IF pg_is_in_recovery() THEN
+		PERFORM miosa.raise_condition('NOT_PRIMARY', 'this server is a standby',
+			'It can be read but not written.', 'Call the same on the primary.');
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.require_primary() IS 'Raise NOT_PRIMARY on a standby';
+
+CREATE FUNCTION miosa.no_deployment(id text) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+	PERFORM miosa.raise_condition('DEPLOYMENT_NOT_FOUND', format('deployment "%s" does not exist', id),
+		'There is none of that name, or it belongs to another tenant.',
+		'See which there are with SELECT id, name, slug FROM miosa.deployments ORDER BY id;');
+END $$;
+COMMENT ON FUNCTION miosa.no_deployment(text) IS 'Raise DEPLOYMENT_NOT_FOUND for this id or name';
+
+CREATE FUNCTION miosa.no_version(deployment_id text, id text) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+	PERFORM miosa.raise_condition('VERSION_NOT_FOUND', format('version "%s" does not exist', id),
+		format('Deployment "%s" has no such version.', deployment_id),
+		format('See which there are with SELECT * FROM miosa.candidates(%L);', deployment_id));
+END $$;
+COMMENT ON FUNCTION miosa.no_version(text, text) IS 'Raise VERSION_NOT_FOUND for this id or number of a version';
+
+CREATE FUNCTION miosa.check_word(value text, what text, words text[]) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+	IF value IS NULL OR value <> ALL (words) THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('invalid %s', what),
+			CASE WHEN value IS NULL THEN 'It is null.' ELSE format('It is "%s".', left(value, 100)) END,
+			format('Use one of: %s.', array_to_string(words, ', ')));
+	END IF;
+	RETURN value;
+END $$;
+COMMENT ON FUNCTION miosa.check_word(text, text, text[]) IS 'The value if it is one of the words, else INVALID_ARGUMENT; what names the argument';
+
+CREATE FUNCTION miosa.check_slug(value text, what text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+	IF value IS NULL OR value !~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$' THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('invalid %s', what),
+			CASE WHEN value IS NULL THEN 'It is null.' ELSE format('It is "%s".', left(value, 100)) END,
+			'A slug is part of a host name: 1 to 63 of a-z, 0-9 and -, no - at either end.');
+	END IF;
+	RETURN value;
+END $$;
+COMMENT ON FUNCTION miosa.check_slug(text, text) IS 'The value if it can be part of a host name, else INVALID_ARGUMENT; what names the argument';
+
+CREATE FUNCTION miosa.check_uri(value text, what text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+	IF value !~ '^[A-Za-z][A-Za-z0-9+.-]*:[^[:space:][:cntrl:]]+$' OR length(value) > 4096 THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('invalid %s', what),
+			format('It is "%s".', left(regexp_replace(value, '[[:cntrl:]]', '?', 'g'), 100)),
+			'A URI begins with its scheme (s3://bucket/key) and has no spaces.');
+	END IF;
+	RETURN value;
+END $$;
+COMMENT ON FUNCTION miosa.check_uri(text, text) IS 'The value if it is null or looks like a URI, else INVALID_ARGUMENT; what names the argument';
+
+-- Host names are compared in lower case, without the dot that ends a name and
+-- without a port.
+CREATE FUNCTION miosa.clean_host(host text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN lower(regexp_replace(regexp_replace(host, ':[0-9]+$', ''), '\.$', ''));
+COMMENT ON FUNCTION miosa.clean_host(text) IS 'A host name as it is stored: lower case, no final dot, no port';
+
+-- A message of the server as our condition: what a constraint or an input
+-- function refused is the caller's argument.
+CREATE FUNCTION miosa.refuse_row(what text, message text, detail text, field text) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+	checked text := substring(field FROM '^(?:tenants|deployments|versions|releases|runtime_instances|domains)_(.*)_check$');
+BEGIN
+	PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('invalid %s', what),
+		CASE WHEN checked IS NOT NULL THEN format('Field "%s" has a value that it cannot have.', checked)
+			WHEN detail LIKE 'Key %' THEN detail
+			WHEN field <> '' THEN format('Field "%s": %s.', field, message)
+			ELSE upper(left(message, 1)) || substr(message, 2) || '.' END, NULL);
+END $$;
+COMMENT ON FUNCTION miosa.refuse_row(text, text, text, text) IS 'Raise INVALID_ARGUMENT for an object (what) with the server''s own message and detail; field: the field or constraint that it is about';
+
+-- Lay fields over a row.  Keys that are fixed may be repeated with the value
+-- that the row has, so that a whole object can be sent back.
+CREATE FUNCTION miosa.merge_fields(base anyelement, fields jsonb, fixed text[], hint text) RETURNS anyelement
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE AS $$
+DECLARE
+	field text;
+BEGIN
+	IF fields IS NULL THEN
+		RETURN base;
+	ELSIF jsonb_typeof(fields) <> 'object' THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid fields',
+			format('They are a JSON %s.', jsonb_typeof(fields)), 'Pass an object: ''{"metadata": {}}''.');
+	END IF;
+	SELECT f.key INTO field FROM unnest(fixed) f (key)
+		WHERE fields ? f.key AND fields -> f.key <> to_jsonb(base) -> f.key
+		ORDER BY f.key LIMIT 1;
+	IF FOUND THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('field "%s" cannot be set here', field),
+			format('It is %s, asked for is %s.', to_jsonb(base) -> field, fields -> field),
+			CASE WHEN field NOT LIKE '%id' OR field LIKE 'active%' OR field LIKE 'serving%' THEN hint END);
+	END IF;
+	BEGIN
+		RETURN jsonb_populate_record(base, fields - fixed - 'updated_at'::text);
+	EXCEPTION WHEN data_exception THEN
+		NULL;
+	END;
+	-- Find out which one it was.
+	FOR field IN SELECT k.key FROM jsonb_object_keys(fields) k (key) ORDER BY k.key LOOP
+		BEGIN
+			PERFORM jsonb_populate_record(base, jsonb_build_object(field, fields -> field));
+		EXCEPTION WHEN data_exception THEN
+			PERFORM miosa.refuse_row('fields', SQLERRM, NULL, field);
+		END;
+	END LOOP;
+	PERFORM miosa.refuse_row('fields', 'they do not fit the table', NULL, NULL);
+END $$;
+COMMENT ON FUNCTION miosa.merge_fields(anyelement, jsonb, text[], text) IS 'The row with the fields laid over it; unknown keys are ignored. INVALID_ARGUMENT when a fixed field would change (with the hint) or a value does not fit, naming the field';
+
+-- Lock a deployment by its key and return it.
+CREATE FUNCTION miosa.lock_deployment(deployment_id text) RETURNS miosa.deployments
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	d miosa.deployments;
+BEGIN
+	PERFORM miosa.require_primary();
+	PERFORM miosa.check_id(deployment_id, 'deployment id');
+	SELECT * INTO d FROM miosa.deployments p WHERE p.id = deployment_id FOR NO KEY UPDATE;
+	IF NOT FOUND THEN
+		PERFORM miosa.no_deployment(deployment_id);
+	END IF;
+	RETURN d;
+END $$;
+COMMENT ON FUNCTION miosa.lock_deployment(text) IS 'Lock a deployment''s row FOR NO KEY UPDATE and return it. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, NOT_PRIMARY';
+
+-- Tenants.
+
+CREATE FUNCTION @extschema@.miosa_put_tenant(id text, slug text, plan text DEFAULT NULL)
+RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	t miosa.tenants;
+	message text;
+	detail text;
+	broken text;
+BEGIN
+	PERFORM miosa.require_primary();
+	PERFORM miosa.check_id(id, 'tenant id');
+	PERFORM miosa.check_slug(slug, 'slug');
+	IF plan IS NOT NULL AND NOT EXISTS (SELECT FROM miosa.plans p WHERE p.name = plan) THEN
+		PERFORM miosa.check_word(plan, 'plan', ARRAY(SELECT p.name FROM miosa.plans p ORDER BY p.name));
+	END IF;
+	INSERT INTO miosa.tenants AS o (id, slug, plan) VALUES (id, slug, coalesce(plan, 'free'))
+		ON CONFLICT ON CONSTRAINT tenants_pkey DO UPDATE
+		SET slug = EXCLUDED.slug, plan = coalesce(plan, o.plan), updated_at = now()
+		WHERE o.slug <> EXCLUDED.slug OR o.plan <> coalesce(plan, o.plan);
+	SELECT * INTO t FROM miosa.tenants o WHERE o.id = id;
+	RETURN jsonb_build_object('data', jsonb_build_object('id', t.id, 'slug', t.slug, 'plan', t.plan,
+		'created_at', miosa.iso(t.created_at), 'updated_at', miosa.iso(t.updated_at)));
+EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
+	PERFORM miosa.refuse_row('tenant', message, detail, broken);
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_put_tenant(text, text, text) IS 'Insert or change a tenant. slug: its part of managed hosts; a changed one moves the managed hosts of its deployments. plan: free, pro, team, enterprise or one of miosa.plans; null means free for a new tenant, else no change. Returns {"data": tenant}. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+
+-- Deployments.
+
+CREATE FUNCTION miosa.complete_capacity(deployment_id text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	d miosa.deployments;
+	capacity record;
+BEGIN
+	SELECT * INTO d FROM miosa.deployments p WHERE p.id = deployment_id;
+	IF d.active_version_id IS NULL OR d.state = 'stopped'
+		OR (d.serving_version_id IS NULL AND d.state <> 'pending') THEN
+		RETURN false;
+	END IF;
+	SELECT * INTO capacity FROM miosa.judge_capacity(d.id, d.active_version_id, d.serving_version_id, d.desired_replicas);
+	IF d.serving_version_id IS NULL THEN
+		IF NOT capacity.needed OR capacity.healthy >= d.desired_replicas THEN
+			UPDATE miosa.deployments p SET state = 'running', updated_at = clock_timestamp() WHERE p.id = d.id;
+		END IF;
+		RETURN false;
+	ELSIF NOT capacity.enough THEN
+		RETURN false;
+	END IF;
+	-- Nothing serves the old version any more or enough serve the new one.
+	UPDATE miosa.deployments p SET serving_version_id = NULL,
+			state = CASE WHEN capacity.reached THEN 'running' ELSE p.state END,
+			recent_served = (ARRAY[p.active_version_id] || array_remove(p.recent_served, p.active_version_id))[1:3],
+			updated_at = clock_timestamp()
+		WHERE p.id = d.id;
+	PERFORM miosa.queue(d.id, 'route', NULL);
+	RETURN true;
+END $$;
+COMMENT ON FUNCTION miosa.complete_capacity(text) IS 'Switch routes to the active version when its healthy instances are enough, and set the state running when the capacity is there; true when routes switched. The caller holds the lock of the deployment''s row';
+
+CREATE FUNCTION @extschema@.miosa_put_deployment(id text, tenant_id text, name text DEFAULT NULL, slug text DEFAULT NULL,
+	kind text DEFAULT NULL, desired_replicas integer DEFAULT NULL, fields jsonb DEFAULT '{}')
+RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	-- They have no columns; they are kept in metadata.
+	repository CONSTANT text[] := ARRAY['repo_url', 'repo_provider', 'branch', 'build_command', 'run_command',
+		'runtime_image', 'current_build_id'];
+	old miosa.deployments;
+	new miosa.deployments;
+	given jsonb;
+	message text;
+	detail text;
+	broken text;
+BEGIN
+	PERFORM miosa.require_primary();
+	PERFORM miosa.check_id(id, 'deployment id');
+	PERFORM miosa.check_id(tenant_id, 'tenant id');
+	IF NOT EXISTS (SELECT FROM miosa.tenants t WHERE t.id = tenant_id) THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('tenant "%s" does not exist', tenant_id), NULL,
+			format('Add it first: SELECT miosa_put_tenant(%L, ''slug'');', tenant_id));
+	END IF;
+	given := fields;
+	IF jsonb_typeof(fields) = 'object' THEN
+		given := fields || jsonb_strip_nulls(jsonb_build_object('name', name, 'slug', slug, 'kind', kind,
+			'desired_replicas', desired_replicas));
+		name := given ->> 'name';
+		slug := given ->> 'slug';
+	ELSIF fields IS NULL THEN
+		given := jsonb_strip_nulls(jsonb_build_object('name', name, 'slug', slug, 'kind', kind,
+			'desired_replicas', desired_replicas));
+	END IF;
+
+	INSERT INTO miosa.deployments (id, tenant_id, name, slug)
+		VALUES (id, tenant_id, coalesce(name, id), coalesce(slug,
+			nullif(trim(BOTH '-' FROM left(regexp_replace(lower(coalesce(name, id)), '[^a-z0-9]+', '-', 'g'), 63)), ''),
+			left(md5(id), 12)))
+		ON CONFLICT ON CONSTRAINT deployments_pkey DO NOTHING;
+	SELECT * INTO old FROM miosa.deployments p WHERE p.id = id FOR NO KEY UPDATE;
+	IF old.tenant_id <> tenant_id THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('deployment "%s" belongs to another tenant', id),
+			format('It is tenant "%s"''s.', old.tenant_id), NULL);
+	END IF;
+
+	new := miosa.merge_fields(old, given, ARRAY['id', 'tenant_id', 'active_version_id', 'active_release_id',
+		'running_artifact_sha256', 'serving_version_id', 'recent_served', 'seq', 'route_seq', 'last_rollback_at'],
+		format('To make another version active: SELECT miosa_promote(%L, ''version'');', id));
+	new.metadata := new.metadata || coalesce((SELECT jsonb_object_agg(f.key, f.value) FROM jsonb_each(given) f
+		WHERE f.key = ANY (repository) AND f.value <> coalesce(new.metadata -> f.key, 'null')), '{}');
+	IF new.slug IS DISTINCT FROM old.slug OR slug IS NOT NULL THEN
+		PERFORM miosa.check_slug(new.slug, 'slug');
+	END IF;
+	-- Whoever mirrors a deployment does not know that it waits for instances.
+	IF new.state = 'running' AND old.serving_version_id IS NOT NULL THEN
+		new.state := old.state;
+	END IF;
+	IF new IS DISTINCT FROM old THEN
+		new.updated_at := now();
+		UPDATE miosa.deployments p SET name = new.name, slug = new.slug, kind = new.kind, state = new.state,
+				desired_replicas = new.desired_replicas, route_ttl = new.route_ttl, owner_id = new.owner_id,
+				workspace_id = new.workspace_id, project_id = new.project_id, source_type = new.source_type,
+				auto_deploy = new.auto_deploy, custom_domain_id = new.custom_domain_id,
+				linked_database_id = new.linked_database_id, deployment_product = new.deployment_product,
+				metadata = new.metadata, external_workspace_id = new.external_workspace_id,
+				external_user_id = new.external_user_id, external_project_id = new.external_project_id,
+				public_url = new.public_url, auto_subdomain = new.auto_subdomain,
+				created_at = new.created_at, updated_at = new.updated_at
+			WHERE p.id = id;
+		IF new.desired_replicas <> old.desired_replicas AND EXISTS (SELECT FROM miosa.versions v
+				WHERE v.deployment_id = id AND v.id = old.active_version_id AND v.kind <> 'static') THEN
+			PERFORM miosa.queue(id, 'capacity', NULL);
+			PERFORM miosa.complete_capacity(id);
+		END IF;
+	END IF;
+	SELECT * INTO new FROM miosa.deployments p WHERE p.id = id;
+	RETURN jsonb_build_object('data', miosa.deployment_object(new));
+EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
+	PERFORM miosa.refuse_row('deployment', message, detail, broken);
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_put_deployment(text, text, text, text, text, integer, jsonb) IS 'Insert or change a deployment. name: default its id. slug: its part of the managed host, default made of the name. kind: static (default), dynamic or sandbox_backed. desired_replicas: instances of a dynamic version, default 1. fields: any other field of a deployment; the older repository fields go into metadata. Null and absent mean no change. The pointer is not changed here. Returns {"data": deployment}. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+
+-- Versions and their releases.
+
+CREATE FUNCTION @extschema@.miosa_put_version(deployment_id text, id text, version_number integer DEFAULT NULL,
+	kind text DEFAULT NULL, state text DEFAULT NULL, storage_uri text DEFAULT NULL, sha256 text DEFAULT NULL,
+	release_id text DEFAULT NULL, size_bytes bigint DEFAULT NULL, fields jsonb DEFAULT '{}', release jsonb DEFAULT '{}')
+RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	d miosa.deployments;
+	old miosa.versions;
+	new miosa.versions;
+	old_release miosa.releases;
+	new_release miosa.releases;
+	is_new boolean;
+	asked text;
+	given jsonb;
+	message text;
+	detail text;
+	broken text;
+BEGIN
+	d := miosa.lock_deployment(deployment_id);
+	PERFORM miosa.check_id(id, 'version id');
+	asked := miosa.check_word(coalesce(state, fields ->> 'state', 'ready'), 'state',
+		ARRAY['created', 'building', 'ready', 'failed', 'archived']);
+	given := coalesce(fields, '{}');
+	IF jsonb_typeof(given) = 'object' THEN
+		given := given || jsonb_strip_nulls(jsonb_build_object('version_number', version_number, 'kind', kind)) - 'state';
+	END IF;
+
+	SELECT * INTO old FROM miosa.versions v WHERE v.deployment_id = deployment_id AND v.id = id;
+	is_new := NOT FOUND;
+	IF is_new THEN
+		INSERT INTO miosa.versions AS v (deployment_id, id, tenant_id, version_number, kind)
+			VALUES (deployment_id, id, d.tenant_id,
+				coalesce((given ->> 'version_number')::integer,
+					(SELECT max(o.version_number) + 1 FROM miosa.versions o WHERE o.deployment_id = deployment_id), 1),
+				d.kind)
+			RETURNING * INTO old;
+	END IF;
+	new := miosa.merge_fields(old, given, ARRAY['deployment_id', 'id', 'tenant_id'], NULL);
+	-- A late repetition of an earlier call does not move a version back.
+	IF NOT (old.state = 'failed' AND state IS NULL)
+		AND coalesce(miosa.state_rank(asked) > miosa.state_rank(old.state),
+			asked <> old.state AND NOT (old.state = 'failed' AND asked IN ('created', 'building'))) THEN
+		new.state := asked;
+	END IF;
+	new.promoted_over := coalesce(old.promoted_over, new.promoted_over);
+	new.promoted_at := greatest(old.promoted_at, new.promoted_at);
+	new.archived_at := coalesce(old.archived_at, new.archived_at);
+	IF old.state IN ('created', 'building') THEN
+		new.artifact_uri := coalesce(new.artifact_uri, storage_uri);
+		new.artifact_sha256 := lower(coalesce(new.artifact_sha256, sha256));
+	END IF;
+
+	-- The release first: with its version ready it is closed.
+	given := coalesce(release, '{}');
+	IF jsonb_typeof(given) = 'object' THEN
+		given := given || jsonb_strip_nulls(jsonb_build_object('id', release_id, 'storage_uri', storage_uri,
+			'sha256', lower(coalesce(sha256, given ->> 'sha256')), 'size_bytes', size_bytes));
+	END IF;
+	SELECT * INTO old_release FROM miosa.releases r
+		WHERE r.deployment_id = deployment_id AND r.deployment_version_id = id;
+	IF FOUND THEN
+		new_release := miosa.merge_fields(old_release, given,
+			ARRAY['deployment_id', 'deployment_version_id', 'tenant_id'], NULL);
+		PERFORM miosa.check_uri(new_release.storage_uri, 'storage_uri');
+		IF new_release IS DISTINCT FROM old_release THEN
+			UPDATE miosa.releases r SET id = new_release.id, kind = new_release.kind,
+					environment_id = new_release.environment_id, storage_backend = new_release.storage_backend,
+					storage_uri = new_release.storage_uri, sha256 = new_release.sha256,
+					size_bytes = new_release.size_bytes, metadata = new_release.metadata,
+					verified_at = new_release.verified_at, collected_at = new_release.collected_at,
+					collected_by = new_release.collected_by, ready_at = new_release.ready_at, updated_at = now()
+				WHERE r.deployment_id = deployment_id AND r.id = old_release.id
+				RETURNING * INTO new_release;
+		END IF;
+	ELSIF coalesce(given ->> 'storage_uri', given ->> 'artifact_uri', new.artifact_uri) IS NOT NULL THEN
+		old_release.deployment_id := deployment_id;
+		old_release.id := left('rel_' || regexp_replace(id, '^ver_', ''), 255);
+		old_release.deployment_version_id := id;
+		old_release.tenant_id := d.tenant_id;
+		old_release.kind := new.kind;
+		old_release.storage_uri := coalesce(given ->> 'artifact_uri', new.artifact_uri);
+		old_release.sha256 := coalesce(lower(given ->> 'artifact_sha256'), new.artifact_sha256);
+		old_release.metadata := '{}';
+		old_release.ready_at := CASE WHEN new.state = 'ready' THEN now() END;
+		old_release.created_at := now();
+		new_release := miosa.merge_fields(old_release, given,
+			ARRAY['deployment_id', 'deployment_version_id', 'tenant_id'], NULL);
+		new_release.updated_at := now();
+		PERFORM miosa.check_id(new_release.id, 'release id');
+		PERFORM miosa.check_uri(new_release.storage_uri, 'storage_uri');
+		INSERT INTO miosa.releases SELECT (new_release).*;
+		IF d.active_version_id = id AND d.active_release_id IS NULL THEN
+			UPDATE miosa.deployments p SET active_release_id = new_release.id,
+					running_artifact_sha256 = new_release.sha256, updated_at = now()
+				WHERE p.id = deployment_id;
+			PERFORM miosa.queue(deployment_id, 'route', NULL);
+		END IF;
+	END IF;
+
+	IF new IS DISTINCT FROM old THEN
+		UPDATE miosa.versions v SET version_number = new.version_number, kind = new.kind, state = new.state,
+				promoted_over = new.promoted_over, pinned = new.pinned, created_by = new.created_by,
+				source_sandbox_id = new.source_sandbox_id, build_id = new.build_id,
+				workspace_id = new.workspace_id, project_id = new.project_id,
+				external_workspace_id = new.external_workspace_id, external_user_id = new.external_user_id,
+				external_project_id = new.external_project_id, artifact_uri = new.artifact_uri,
+				artifact_manifest = new.artifact_manifest, artifact_sha256 = new.artifact_sha256,
+				source_sha256 = new.source_sha256, runtime_image = new.runtime_image,
+				runtime_command = new.runtime_command, health_check_path = new.health_check_path,
+				runtime_port = new.runtime_port, build_log_uri = new.build_log_uri, metadata = new.metadata,
+				promoted_at = new.promoted_at, archived_at = new.archived_at, created_at = new.created_at,
+				updated_at = now()
+			WHERE v.deployment_id = deployment_id AND v.id = id;
+		SELECT * INTO new FROM miosa.versions v WHERE v.deployment_id = deployment_id AND v.id = id;
+	END IF;
+	RETURN jsonb_build_object('data', miosa.version_object(new), 'release', miosa.release_object(new_release));
+EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
+	PERFORM miosa.refuse_row('version', message, detail, broken);
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_put_version(text, text, integer, text, text, text, text, text, bigint, jsonb, jsonb) IS 'Insert or change a version and its release. version_number: default the next. kind: default the deployment''s. state: default ready; a state that the version has passed already changes nothing. storage_uri: where the artifact is; without one (here, in release or as artifact_uri) no release is made. sha256: hex. release_id: default rel_ and the version''s id without ver_. size_bytes: in bytes. fields, release: any other field of a version or release. Null and absent mean no change; what identifies a ready version cannot change. Returns {"data": version, "release": release}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_IN_USE, NOT_PRIMARY';
+
+CREATE FUNCTION @extschema@.miosa_set_version_state(deployment_id text, version_id text, state text)
+RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	v miosa.versions;
+BEGIN
+	PERFORM miosa.lock_deployment(deployment_id);
+	PERFORM miosa.check_id(version_id, 'version id');
+	PERFORM miosa.check_word(state, 'state', ARRAY['created', 'building', 'ready', 'failed', 'archived']);
+	SELECT * INTO v FROM miosa.versions o WHERE o.deployment_id = deployment_id AND o.id = version_id;
+	IF NOT FOUND THEN
+		PERFORM miosa.no_version(deployment_id, version_id);
+	END IF;
+	IF v.state <> state THEN
+		UPDATE miosa.versions o SET state = state, updated_at = now()
+			WHERE o.deployment_id = deployment_id AND o.id = version_id
+			RETURNING * INTO v;
+		IF state = 'ready' THEN
+			UPDATE miosa.releases r SET ready_at = now(), updated_at = now()
+				WHERE r.deployment_id = deployment_id AND r.deployment_version_id = version_id AND r.ready_at IS NULL;
+		END IF;
+	END IF;
+	RETURN jsonb_build_object('data', miosa.version_object(v));
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_set_version_state(text, text, text) IS 'Move a version to a state: created, building, ready, archived in this order, or failed from the first two; the state that it has is accepted. Returns {"data": version}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_IN_USE, NOT_PRIMARY';
+
+CREATE FUNCTION @extschema@.miosa_archive_version(deployment_id text, version_id text)
+RETURNS jsonb
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+RETURN @extschema@.miosa_set_version_state($1, $2, 'archived');
+COMMENT ON FUNCTION @extschema@.miosa_archive_version(text, text) IS 'Archive a version: no rollback goes there any more and its artifact may be collected. Refused as VERSION_IN_USE while it is active, serving or pinned. Returns {"data": version}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND, NOT_PRIMARY';
+
+-- Domains.
+
+CREATE FUNCTION miosa.check_host(host text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+	clean text := miosa.clean_host(host);
+BEGIN
+	IF clean IS NULL OR length(clean) > 253 OR clean
+		!~ '^(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$' THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid host name',
+			CASE WHEN host IS NULL THEN 'It is null.'
+				ELSE format('It is "%s".', left(regexp_replace(host, '[[:cntrl:]]', '?', 'g'), 100)) END,
+			'Write it as www.example.com or *.example.com, other letters than a-z in their xn-- form.');
+	END IF;
+	RETURN clean;
+END $$;
+COMMENT ON FUNCTION miosa.check_host(text) IS 'The host name as it is stored, or INVALID_ARGUMENT';
+
+CREATE FUNCTION @extschema@.miosa_put_domain(fqdn text, deployment_id text, state text DEFAULT 'active',
+	redirect_policy text DEFAULT NULL, fields jsonb DEFAULT '{}')
+RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	host text := miosa.check_host(fqdn);
+	d miosa.deployments;
+	old miosa.domains;
+	new miosa.domains;
+	holder text;
+	message text;
+	detail text;
+	broken text;
+BEGIN
+	PERFORM miosa.require_primary();
+	PERFORM miosa.check_id(deployment_id, 'deployment id');
+	PERFORM miosa.check_word(state, 'state', ARRAY['pending', 'verified', 'active', 'failed', 'removed']);
+	IF redirect_policy IS NOT NULL THEN
+		PERFORM miosa.check_word(redirect_policy, 'redirect_policy', ARRAY['none', 'apex_to_www', 'www_to_apex']);
+	END IF;
+	SELECT * INTO d FROM miosa.deployments p WHERE p.id = deployment_id;
+	IF NOT FOUND THEN
+		PERFORM miosa.no_deployment(deployment_id);
+	END IF;
+	holder := miosa.managed_deployment(host);
+	IF holder <> deployment_id THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('host "%s" is taken', host),
+			format('It is the managed host of deployment "%s".', holder), NULL);
+	END IF;
+
+	INSERT INTO miosa.domains (fqdn, deployment_id, tenant_id, state, redirect_policy)
+		VALUES (host, deployment_id, d.tenant_id, 'pending', coalesce(redirect_policy, 'none'))
+		ON CONFLICT ON CONSTRAINT domains_pkey DO NOTHING;
+	SELECT * INTO old FROM miosa.domains m WHERE m.fqdn = host FOR UPDATE;
+	IF old.tenant_id <> d.tenant_id AND old.state <> 'removed' THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('host "%s" is taken', host),
+			'It belongs to another tenant.', 'That tenant must remove it first, with miosa_remove_domain().');
+	END IF;
+	new := miosa.merge_fields(old, fields - ARRAY['fqdn', 'domain', 'deployment_id', 'tenant_id', 'state', 'redirect_policy'],
+		'{}', NULL);
+	new.deployment_id := deployment_id;
+	new.tenant_id := d.tenant_id;
+	new.state := state;
+	new.redirect_policy := coalesce(redirect_policy, fields ->> 'redirect_policy', old.redirect_policy);
+	IF new IS DISTINCT FROM old THEN
+		-- What this means for routes is the trigger's to say.
+		UPDATE miosa.domains m SET id = new.id, deployment_id = new.deployment_id, tenant_id = new.tenant_id,
+				state = new.state, redirect_policy = new.redirect_policy, verified_at = new.verified_at,
+				created_at = new.created_at
+			WHERE m.fqdn = host;
+	END IF;
+	RETURN jsonb_build_object('data', miosa.domain_object(new));
+EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
+	PERFORM miosa.refuse_row('domain', message, detail, broken);
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_put_domain(text, text, text, text, jsonb) IS 'Insert or change a host. fqdn: the host, in any case, with or without a final dot; *.example.com stands for the hosts one label below it. deployment_id: what it shows. state: pending, verified, active (default; only such are routed), failed or removed. redirect_policy: none, apex_to_www or www_to_apex; null means no change, none for a new host. Edges are told when a routed host changes. Returns {"data": domain}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, NOT_PRIMARY';
+
+CREATE FUNCTION @extschema@.miosa_remove_domain(fqdn text)
+RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	host text := miosa.check_host(fqdn);
+BEGIN
+	PERFORM miosa.require_primary();
+	DELETE FROM miosa.domains m WHERE m.fqdn = host;
+	RETURN jsonb_build_object('data', jsonb_build_object('domain', host, 'fqdn', host, 'state', 'removed'));
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_remove_domain(text) IS 'Remove a host; edges are told to forget it. A host that is not there is no error. Returns {"data": {"domain", "fqdn", "state": "removed"}}. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+
+-- Runtime instances.
+
+CREATE FUNCTION @extschema@.miosa_report_instance(deployment_id text, id text, version_id text, state text,
+	address text DEFAULT NULL, port integer DEFAULT NULL, error_message text DEFAULT NULL, fields jsonb DEFAULT '{}')
+RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	d miosa.deployments;
+	old miosa.runtime_instances;
+	new miosa.runtime_instances;
+	release text;
+	message text;
+	detail text;
+	broken text;
+BEGIN
+	PERFORM miosa.require_primary();
+	PERFORM miosa.check_id(deployment_id, 'deployment id');
+	PERFORM miosa.check_id(id, 'instance id');
+	PERFORM miosa.check_id(version_id, 'version id');
+	PERFORM miosa.check_word(state, 'state', ARRAY['pending', 'provisioning', 'starting', 'healthy', 'unhealthy',
+		'stopping', 'stopped', 'failed', 'error', 'destroyed']);
+	address := coalesce(address, fields ->> 'ip_address');
+
+	-- A heartbeat: nothing that counts has changed, so nobody is locked.  The
+	-- conditions are evaluated again if the row changes under our eyes.
+	UPDATE miosa.runtime_instances i SET last_heartbeat_at = now()
+		WHERE i.deployment_id = deployment_id AND i.id = id AND i.version_id = version_id AND i.state = state
+			AND i.address IS NOT DISTINCT FROM coalesce(address, i.address)
+			AND i.port IS NOT DISTINCT FROM coalesce(port, i.port)
+			AND i.error_message IS NOT DISTINCT FROM coalesce(error_message, i.error_message)
+			AND coalesce(fields, '{}') = '{}'
+		RETURNING * INTO new;
+	IF FOUND THEN
+		RETURN jsonb_build_object('data', miosa.instance_object(new));
+	END IF;
+
+	d := miosa.lock_deployment(deployment_id);
+	IF NOT EXISTS (SELECT FROM miosa.versions v WHERE v.deployment_id = deployment_id AND v.id = version_id) THEN
+		PERFORM miosa.no_version(deployment_id, version_id);
+	END IF;
+	SELECT r.id INTO release FROM miosa.releases r
+		WHERE r.deployment_id = deployment_id AND r.deployment_version_id = version_id;
+	INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id)
+		VALUES (deployment_id, id, d.tenant_id, version_id)
+		ON CONFLICT ON CONSTRAINT runtime_instances_pkey DO NOTHING;
+	SELECT * INTO old FROM miosa.runtime_instances i
+		WHERE i.deployment_id = deployment_id AND i.id = id FOR UPDATE;
+	new := miosa.merge_fields(old, fields - ARRAY['deployment_id', 'id', 'tenant_id', 'version_id', 'release_id', 'state'],
+		'{}', NULL);
+	-- What is being drained never counts again, even if it still says that it
+	-- is healthy.
+	IF old.state <> 'stopping' OR old.version_id <> version_id
+		OR state IN ('stopped', 'failed', 'error', 'destroyed') THEN
+		new.state := state;
+	END IF;
+	UPDATE miosa.runtime_instances i SET version_id = version_id, release_id = release, state = new.state,
+			address = coalesce(address, new.address), port = coalesce(port, new.port),
+			error_message = coalesce(error_message, new.error_message), metadata = new.metadata,
+			last_heartbeat_at = now(),
+			updated_at = CASE WHEN new.state <> old.state THEN now() ELSE old.updated_at END
+		WHERE i.deployment_id = deployment_id AND i.id = id
+		RETURNING * INTO new;
+	IF (old.state = 'healthy') <> (new.state = 'healthy') OR old.version_id <> version_id THEN
+		PERFORM miosa.complete_capacity(deployment_id);
+	END IF;
+	RETURN jsonb_build_object('data', miosa.instance_object(new));
+EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
+	PERFORM miosa.refuse_row('instance', message, detail, broken);
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_report_instance(text, text, text, text, text, integer, text, jsonb) IS 'Insert or change a running instance, also as its heartbeat. state: pending, provisioning, starting, healthy, unhealthy, stopping, stopped, failed, error or destroyed; only healthy serves, and one that is stopping does not become healthy again. address, port: where routers reach it. error_message: why it failed. fields: any other field of an instance. Null and absent mean no change. The report that completes the capacity of the active version switches the routes to it. Returns {"data": instance}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND, NOT_PRIMARY';

@@ -1,0 +1,409 @@
+-- Reading: the platform's object shapes, lists with cursors, and routes.
+--
+-- The functions that return objects have no SET clause and one expression
+-- each, so that the planner puts them in line; their bodies are parsed when
+-- they are made, so that no search_path matters.
+
+CREATE FUNCTION miosa.iso(at timestamptz) RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+COMMENT ON FUNCTION miosa.iso(timestamptz) IS 'The time as ISO 8601 in UTC with microseconds and Z, whatever DateStyle and TimeZone are; null for null';
+
+-- In the path of every rollback: no subquery here.
+CREATE FUNCTION miosa.deployment_object(d miosa.deployments) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN jsonb_build_object(
+	'id', d.id,
+	'tenant_id', d.tenant_id,
+	'name', d.name,
+	'slug', d.slug,
+	'kind', d.kind,
+	'state', d.state,
+	'desired_replicas', d.desired_replicas,
+	'active_version_id', d.active_version_id,
+	'active_release_id', d.active_release_id,
+	'running_artifact_sha256', d.running_artifact_sha256,
+	'serving_version_id', d.serving_version_id,
+	'owner_id', d.owner_id,
+	'workspace_id', d.workspace_id,
+	'project_id', d.project_id,
+	'repo_url', d.metadata -> 'repo_url',
+	'repo_provider', d.metadata -> 'repo_provider',
+	'branch', d.metadata -> 'branch',
+	'build_command', d.metadata -> 'build_command',
+	'run_command', d.metadata -> 'run_command',
+	'runtime_image', d.metadata -> 'runtime_image',
+	'current_build_id', d.metadata -> 'current_build_id',
+	'source_type', d.source_type,
+	'auto_deploy', d.auto_deploy,
+	'custom_domain_id', d.custom_domain_id,
+	'linked_database_id', d.linked_database_id,
+	'deployment_product', d.deployment_product,
+	'metadata', d.metadata,
+	'external_workspace_id', d.external_workspace_id,
+	'external_user_id', d.external_user_id,
+	'external_project_id', d.external_project_id,
+	'public_url', d.public_url,
+	'auto_subdomain', d.auto_subdomain,
+	'created_at', miosa.iso(d.created_at),
+	'updated_at', miosa.iso(d.updated_at));
+COMMENT ON FUNCTION miosa.deployment_object(miosa.deployments) IS 'A deployment in the platform''s shape; the older repository fields come from its metadata';
+
+CREATE FUNCTION miosa.version_object(v miosa.versions) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN jsonb_build_object(
+	'id', v.id,
+	'deployment_id', v.deployment_id,
+	'tenant_id', v.tenant_id,
+	'version_number', v.version_number,
+	'kind', v.kind,
+	'state', v.state,
+	'promoted_over', v.promoted_over,
+	'pinned', v.pinned,
+	'created_by', v.created_by,
+	'source_sandbox_id', v.source_sandbox_id,
+	'build_id', v.build_id,
+	'workspace_id', v.workspace_id,
+	'project_id', v.project_id,
+	'external_workspace_id', v.external_workspace_id,
+	'external_user_id', v.external_user_id,
+	'external_project_id', v.external_project_id,
+	'artifact_uri', v.artifact_uri,
+	'artifact_manifest', v.artifact_manifest,
+	'artifact_sha256', v.artifact_sha256,
+	'source_sha256', v.source_sha256,
+	'runtime_image', v.runtime_image,
+	'runtime_command', v.runtime_command,
+	'health_check_path', v.health_check_path,
+	'runtime_port', v.runtime_port,
+	'build_log_uri', v.build_log_uri,
+	'metadata', v.metadata,
+	'promoted_at', miosa.iso(v.promoted_at),
+	'archived_at', miosa.iso(v.archived_at),
+	'created_at', miosa.iso(v.created_at),
+	'updated_at', miosa.iso(v.updated_at));
+COMMENT ON FUNCTION miosa.version_object(miosa.versions) IS 'A version in the platform''s shape';
+
+-- The platform's clients read three shapes of audit events; this one has the
+-- fields of all of them, and what is particular to us in metadata as well.
+CREATE FUNCTION miosa.audit_object(a miosa.audit_events) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN jsonb_build_object(
+	'id', a.deployment_id || '#' || a.seq,
+	'tenant_id', a.tenant_id,
+	'actor_id', a.actor_id,
+	'actor_type', a.actor_type,
+	'action', a.action,
+	'outcome', a.outcome,
+	'resource', 'deployment:' || a.deployment_id,
+	'resource_type', 'deployment',
+	'resource_id', a.deployment_id,
+	'metadata', jsonb_build_object(
+		'deployment_id', a.deployment_id,
+		'seq', a.seq,
+		'outcome', a.outcome,
+		'target_rule', a.target_rule,
+		'previous_version_id', a.previous_version_id,
+		'target_version_id', a.target_version_id,
+		'idempotency_key', a.idempotency_key,
+		'reason', a.reason,
+		'attribution', a.attribution,
+		'marks', a.marks,
+		'session_user', a.session_user_name),
+	'ip_address', host(a.client_addr),
+	'created_at', miosa.iso(a.created_at),
+	'inserted_at', miosa.iso(a.created_at));
+COMMENT ON FUNCTION miosa.audit_object(miosa.audit_events) IS 'An audit event in a shape that all clients of the platform read';
+
+CREATE FUNCTION miosa.release_object(r miosa.releases) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE WHEN r.id IS NOT NULL THEN jsonb_build_object(
+	'id', r.id,
+	'deployment_id', r.deployment_id,
+	'deployment_version_id', r.deployment_version_id,
+	'tenant_id', r.tenant_id,
+	'kind', r.kind,
+	'environment_id', r.environment_id,
+	'storage_backend', r.storage_backend,
+	'storage_uri', r.storage_uri,
+	'sha256', r.sha256,
+	'artifact_uri', r.storage_uri,
+	'artifact_sha256', r.sha256,
+	'artifact_manifest', '{}'::jsonb,
+	'size_bytes', r.size_bytes,
+	'metadata', r.metadata,
+	'verified_at', miosa.iso(r.verified_at),
+	'collected_at', miosa.iso(r.collected_at),
+	'collected_by', r.collected_by,
+	'ready_at', miosa.iso(r.ready_at),
+	'created_at', miosa.iso(r.created_at),
+	'updated_at', miosa.iso(r.updated_at)) END;
+COMMENT ON FUNCTION miosa.release_object(miosa.releases) IS 'A release in the platform''s shape; null for no release';
+
+CREATE FUNCTION miosa.instance_object(i miosa.runtime_instances) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN jsonb_build_object(
+	'id', i.id,
+	'deployment_id', i.deployment_id,
+	'tenant_id', i.tenant_id,
+	'version_id', i.version_id,
+	'release_id', i.release_id,
+	'state', i.state,
+	'ip_address', i.address,
+	'port', i.port,
+	'last_heartbeat_at', miosa.iso(i.last_heartbeat_at),
+	'error_message', i.error_message,
+	'metadata', i.metadata,
+	'created_at', miosa.iso(i.created_at),
+	'updated_at', miosa.iso(i.updated_at));
+COMMENT ON FUNCTION miosa.instance_object(miosa.runtime_instances) IS 'A runtime instance in the platform''s shape';
+
+CREATE FUNCTION miosa.domain_object(m miosa.domains) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN jsonb_build_object(
+	'id', m.id,
+	'tenant_id', m.tenant_id,
+	'deployment_id', m.deployment_id,
+	'domain', m.fqdn,
+	'fqdn', m.fqdn,
+	'state', m.state,
+	'redirect_policy', m.redirect_policy,
+	'verified_at', miosa.iso(m.verified_at),
+	'created_at', miosa.iso(m.created_at));
+COMMENT ON FUNCTION miosa.domain_object(miosa.domains) IS 'A domain in the platform''s shape';
+
+-- Finding a deployment by what people and edges call it.
+
+CREATE FUNCTION miosa.managed_deployment(host text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT p.id
+	FROM (SELECT '.' || miosa.managed_domain() AS suffix) m
+	JOIN miosa.tenants t ON t.slug = split_part(left($1, -length(m.suffix)), '.', 2)
+	JOIN miosa.deployments p ON p.tenant_id = t.id AND p.slug = split_part($1, '.', 1)
+	WHERE right($1, length(m.suffix)) = m.suffix
+		AND left($1, -length(m.suffix)) = p.slug || '.' || t.slug
+$$;
+COMMENT ON FUNCTION miosa.managed_deployment(text) IS 'Deployment whose managed host this is (in lower case); null for none';
+
+CREATE FUNCTION miosa.domain_of_host(host text) RETURNS miosa.domains
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT m FROM miosa.domains m
+	WHERE m.state = 'active' AND m.fqdn IN ($1, '*' || substring($1 FROM '\..*$'))
+	ORDER BY m.fqdn = $1 DESC LIMIT 1
+$$;
+COMMENT ON FUNCTION miosa.domain_of_host(text) IS 'The active domain that routes this host (in lower case): its own, else the wildcard above it';
+
+-- Cursors are opaque to callers: the place of the last row in hexadecimal.
+
+CREATE FUNCTION miosa.write_cursor(list text, place text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN encode(convert_to(list || ':' || place, 'UTF8'), 'hex');
+COMMENT ON FUNCTION miosa.write_cursor(text, text) IS 'Cursor of a list after a place';
+
+CREATE FUNCTION miosa.read_cursor(cursor text, list text, pattern text) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+	place text[];
+BEGIN
+	IF cursor IS NULL THEN
+		RETURN NULL;
+	END IF;
+	-- Only pairs of digits that stand for printable ASCII are decoded.
+	IF length(cursor) <= 1200 AND cursor ~ '^([2-7][0-9a-f])+$' THEN
+		place := regexp_match(convert_from(decode(cursor, 'hex'), 'UTF8'), '^' || list || ':' || pattern || '$');
+	END IF;
+	IF place IS NULL THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid cursor',
+			format('It is "%s".', left(regexp_replace(cursor, '[[:cntrl:]]', '?', 'g'), 100)),
+			'Pass next_cursor of the page before, as it was, or none for the first page.');
+	END IF;
+	RETURN place;
+END $$;
+COMMENT ON FUNCTION miosa.read_cursor(text, text, text) IS 'Parts of the place that a cursor of this list stands for, by a regular expression; null for null. Raises INVALID_ARGUMENT';
+
+CREATE FUNCTION miosa.check_limit(value integer, most integer) RETURNS integer
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+	IF value IS NULL OR value NOT BETWEEN 1 AND most THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid limit',
+			format('It is %s.', coalesce(value::text, 'null')), format('Ask for 1 to %s rows.', most));
+	END IF;
+	RETURN value;
+END $$;
+COMMENT ON FUNCTION miosa.check_limit(integer, integer) IS 'The value if it is from 1 to most, else INVALID_ARGUMENT';
+
+-- The functions for programs.
+
+CREATE FUNCTION @extschema@.miosa_deployment(id text) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	d miosa.deployments;
+BEGIN
+	PERFORM miosa.check_id(id, 'deployment id');
+	SELECT * INTO d FROM miosa.deployments p WHERE p.id = id;
+	IF NOT FOUND THEN
+		PERFORM miosa.no_deployment(id);
+	END IF;
+	RETURN jsonb_build_object('data', miosa.deployment_object(d));
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_deployment(text) IS 'A deployment by its id: {"data": deployment}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+
+CREATE FUNCTION @extschema@.miosa_version(deployment_id text, version_id text) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	v miosa.versions;
+	r miosa.releases;
+BEGIN
+	PERFORM miosa.check_id(deployment_id, 'deployment id');
+	PERFORM miosa.check_id(version_id, 'version id');
+	SELECT * INTO v FROM miosa.versions o WHERE o.deployment_id = deployment_id AND o.id = version_id;
+	IF NOT FOUND THEN
+		IF NOT EXISTS (SELECT FROM miosa.deployments p WHERE p.id = deployment_id) THEN
+			PERFORM miosa.no_deployment(deployment_id);
+		END IF;
+		PERFORM miosa.no_version(deployment_id, version_id);
+	END IF;
+	SELECT * INTO r FROM miosa.releases o
+		WHERE o.deployment_id = deployment_id AND o.deployment_version_id = version_id;
+	RETURN jsonb_build_object('data', miosa.version_object(v), 'release', miosa.release_object(r));
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_version(text, text) IS 'A version of a deployment: {"data": version, "release": its release or null}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND';
+
+CREATE FUNCTION @extschema@.miosa_versions(deployment_id text, state text DEFAULT NULL,
+	"limit" integer DEFAULT 20, cursor text DEFAULT NULL)
+RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	below bigint;
+	result jsonb;
+BEGIN
+	PERFORM miosa.check_id(deployment_id, 'deployment id');
+	IF state IS NOT NULL THEN
+		PERFORM miosa.check_word(state, 'state', ARRAY['created', 'building', 'ready', 'failed', 'archived']);
+	END IF;
+	PERFORM miosa.check_limit("limit", 200);
+	below := (miosa.read_cursor(cursor, 'versions', '(\d{1,10})'))[1];
+	IF NOT EXISTS (SELECT FROM miosa.deployments p WHERE p.id = deployment_id) THEN
+		PERFORM miosa.no_deployment(deployment_id);
+	END IF;
+	-- One row more than asked for tells whether there is a next page.
+	SELECT jsonb_build_object(
+			'data', coalesce(jsonb_agg(p.object ORDER BY p.place) FILTER (WHERE p.place <= "limit"), '[]'),
+			'next_cursor', miosa.write_cursor('versions', CASE WHEN count(*) > "limit"
+				THEN min(p.version_number) FILTER (WHERE p.place <= "limit") END::text))
+		INTO result
+		FROM (SELECT miosa.version_object(v) AS object, v.version_number,
+				row_number() OVER (ORDER BY v.version_number DESC) AS place
+			FROM miosa.versions v
+			WHERE v.deployment_id = deployment_id AND (state IS NULL OR v.state = state)
+				AND (below IS NULL OR v.version_number < below)
+			ORDER BY v.version_number DESC LIMIT "limit" + 1) p;
+	RETURN result;
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_versions(text, text, integer, text) IS 'Versions of a deployment, highest number first: {"data": [version...], "next_cursor"}. state: only versions in it. limit: 1 to 200, default 20. cursor: next_cursor of the page before. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+
+CREATE FUNCTION @extschema@.miosa_audit_log(deployment_id text DEFAULT NULL, tenant_id text DEFAULT NULL,
+	action text DEFAULT NULL, actor text DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
+	"limit" integer DEFAULT 50, cursor text DEFAULT NULL)
+RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	place text[];
+	result jsonb;
+BEGIN
+	IF deployment_id IS NOT NULL THEN
+		PERFORM miosa.check_id(deployment_id, 'deployment id');
+	END IF;
+	IF tenant_id IS NOT NULL THEN
+		PERFORM miosa.check_id(tenant_id, 'tenant id');
+	END IF;
+	PERFORM miosa.check_limit("limit", 200);
+	place := miosa.read_cursor(cursor, 'audit', '(-?\d{1,17}):([A-Za-z0-9._:-]{1,255}):(\d{1,18})');
+	-- Planned for the filters of this call, so that each finds its index.
+	EXECUTE $sql$
+		SELECT jsonb_build_object(
+			'data', coalesce(jsonb_agg(p.object ORDER BY p.place) FILTER (WHERE p.place <= $7), '[]'),
+			'next_cursor', CASE WHEN count(*) > $7 THEN max(p.cursor) FILTER (WHERE p.place = $7) END)
+		FROM (SELECT miosa.audit_object(a) AS object,
+				miosa.write_cursor('audit', (extract(epoch FROM a.created_at) * 1000000)::bigint
+					|| ':' || a.deployment_id || ':' || a.seq) AS cursor,
+				row_number() OVER (ORDER BY a.created_at DESC, a.deployment_id DESC, a.seq DESC) AS place
+			FROM miosa.audit_events a
+			WHERE ($1 IS NULL OR a.deployment_id = $1) AND ($2 IS NULL OR a.tenant_id = $2)
+				AND ($3 IS NULL OR a.action = $3) AND ($4 IS NULL OR a.actor_id = $4)
+				AND ($5 IS NULL OR a.created_at >= $5) AND ($6 IS NULL OR a.created_at < $6)
+				AND ($8 IS NULL OR (a.created_at, a.deployment_id, a.seq) < ($8, $9, $10))
+			ORDER BY a.created_at DESC, a.deployment_id DESC, a.seq DESC LIMIT $7 + 1) p
+	$sql$ INTO result
+	USING deployment_id, tenant_id, action, actor, since, until, "limit",
+		'epoch'::timestamptz + place[1]::bigint * '1 microsecond'::interval, place[2], place[3]::bigint;
+	RETURN result;
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_audit_log(text, text, text, text, timestamptz, timestamptz, integer, text) IS 'Audit events, newest first: {"data": [event...], "next_cursor"}. Null filters nothing. actor: the actor_id. since, until: created_at from (inclusive) and to (exclusive). limit: 1 to 200, default 50. cursor: next_cursor of the page before. Raises INVALID_ARGUMENT';
+
+CREATE FUNCTION @extschema@.miosa_route(host text) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	name text := miosa.clean_host(host);
+	domain miosa.domains;
+	deployment text;
+	route jsonb;
+BEGIN
+	domain := miosa.domain_of_host(name);
+	deployment := coalesce(domain.deployment_id, miosa.managed_deployment(name));
+	SELECT jsonb_build_object('host', name, 'deployment_id', r.deployment_id, 'tenant_id', r.tenant_id,
+			'version_id', r.version_id, 'version_number', r.version_number, 'kind', r.kind,
+			'release_id', r.release_id, 'storage_uri', r.storage_uri, 'sha256', r.sha256,
+			'state', r.state, 'redirect_policy', coalesce(domain.redirect_policy, 'none'),
+			'ttl_seconds', extract(epoch FROM r.route_ttl)::double precision,
+			'seq', r.seq, 'route_seq', r.route_seq,
+			'epoch', (SELECT max(l.epoch) FROM miosa.route_log l WHERE l.deployment_id = r.deployment_id),
+			'instances', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', i.id, 'address', i.address, 'port', i.port)
+					ORDER BY i.id), '[]')
+				FROM miosa.runtime_instances i
+				WHERE i.deployment_id = r.deployment_id AND i.version_id = r.version_id AND i.state = 'healthy'))
+		INTO route
+		FROM miosa.routes r WHERE r.deployment_id = deployment;
+	RETURN CASE WHEN route IS NOT NULL THEN jsonb_build_object('data', route) END;
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_route(text) IS 'What an edge needs to serve a host now: {"data": {host, deployment_id, version_id, storage_uri, ttl_seconds, instances, ...}}; null for a host that is not routed. host: in any case, with or without final dot and port. version_id is null before the first promotion; epoch is that of the newest route change which the dispatcher has ordered, null when the log does not reach back';
+
+CREATE FUNCTION @extschema@.miosa_routes_since(epoch bigint, "limit" integer DEFAULT 1000) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	result jsonb;
+BEGIN
+	PERFORM miosa.check_limit("limit", 10000);
+	IF epoch IS NULL OR epoch < 0 THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid epoch',
+			format('It is %s.', coalesce(epoch::text, 'null')), 'Pass the last epoch that was seen, 0 for the beginning.');
+	END IF;
+	SELECT jsonb_build_object(
+			'data', coalesce(jsonb_agg(jsonb_build_object('epoch', l.epoch, 'kind', l.kind,
+					'deployment_id', l.deployment_id, 'removed_host', CASE WHEN l.kind = 'host_removed' THEN l.host END,
+					'hosts', (SELECT coalesce(jsonb_agg(h.host ORDER BY h.host), '[]')
+						FROM miosa.hosts h WHERE h.deployment_id = l.deployment_id),
+					'version_id', r.version_id, 'release_id', r.release_id, 'storage_uri', r.storage_uri,
+					'sha256', r.sha256, 'route_seq', r.route_seq)
+				ORDER BY l.epoch), '[]'),
+			'next_epoch', coalesce(max(l.epoch), epoch),
+			'gap', coalesce((SELECT s.trimmed_epoch > epoch FROM miosa.dispatcher_state s), false))
+		INTO result
+		FROM (SELECT * FROM miosa.route_log o WHERE o.epoch > epoch AND o.kind IN ('route', 'host_removed')
+			ORDER BY o.epoch LIMIT "limit") l
+		LEFT JOIN miosa.routes r ON r.deployment_id = l.deployment_id;
+	RETURN result;
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_routes_since(bigint, integer) IS 'Route changes after an epoch, for listeners that missed notifications: {"data": [{epoch, kind, deployment_id, hosts, version_id, ...}], "next_epoch", "gap"}, oldest first, each with the deployment''s present route. Call again with next_epoch until data is empty. gap is true when the log does not reach back to the epoch: then read every route again. limit: 1 to 10000. Raises INVALID_ARGUMENT';

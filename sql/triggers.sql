@@ -1,0 +1,465 @@
+-- Rules that hold for plain SQL too.
+--
+-- The functions of feeding.sql are the comfortable way to write these tables,
+-- but a control plane may also write them by plain SQL as their owner, and
+-- then the same rules hold.  Rows that are INSERTed are taken as they are,
+-- so that a restore refuses nothing and queues no work: after loading by
+-- plain INSERTs call miosa_resend() or miosa_resync().
+--
+-- The functions run with their owner's rights, because who may update a
+-- version need not be allowed to lock a deployment.
+--
+-- Locks: the deployment's row is what rollbacks, archivings and collections
+-- of one deployment take turns by.  A trigger that reads the deployment to
+-- refuse something locks that row first, and reads in a new statement, which
+-- has a new snapshot.  A row trigger runs when its own row is locked already,
+-- so a plain UPDATE of a version locks version, then deployment, where a
+-- promotion does it the other way round.  If the two meet in the same version,
+-- PostgreSQL ends one of them as a deadlock.  miosa_archive_version() locks
+-- the deployment first and does not have that problem.
+
+-- Who did it, for the audit: the role that was set, else who logged in.
+-- current_user would be the owner of the function that asks.
+CREATE FUNCTION miosa.caller() RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE current_setting('role') WHEN 'none' THEN session_user::text
+	ELSE current_setting('role') END;
+COMMENT ON FUNCTION miosa.caller() IS 'Role that acts, whoever owns the function that asks: the one of SET ROLE, else the one that logged in';
+
+-- Queueing work: the deployment's next route change, in the transaction that
+-- makes it.
+
+CREATE FUNCTION miosa.queue(deployment_id text, kind text, host text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	number bigint;
+BEGIN
+	UPDATE miosa.deployments p SET route_seq = p.route_seq + 1
+		WHERE p.id = deployment_id RETURNING p.route_seq INTO number;
+	INSERT INTO miosa.outbox (deployment_id, kind, route_seq, host)
+		VALUES (deployment_id, kind, coalesce(number, 0), host);
+	PERFORM miosa.wake();
+	RETURN number;
+END $$;
+COMMENT ON FUNCTION miosa.queue(text, text, text) IS 'Queue work of a kind (route, capacity, host_removed with its host) for a deployment as its next route change, and wake the dispatcher at commit; returns the number of the route change. Locks the deployment''s row';
+
+-- The setting exists once the library is loaded, which calling into it does
+-- where it is not preloaded.
+CREATE FUNCTION miosa.managed_domain() RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN nullif(CASE WHEN miosa.check_id('loaded', 'id') = 'loaded'
+	THEN lower(current_setting('miosa_rollback.managed_domain', true)) END, '');
+COMMENT ON FUNCTION miosa.managed_domain() IS 'miosa_rollback.managed_domain in lower case; null when it is empty';
+
+-- The managed host of a deployment by slugs; null when none is configured.
+CREATE FUNCTION miosa.managed_host(slug text, tenant_slug text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN lower(slug || '.' || tenant_slug) || '.' || miosa.managed_domain();
+COMMENT ON FUNCTION miosa.managed_host(text, text) IS 'Managed host of the deployment and tenant with these slugs; null when miosa_rollback.managed_domain is empty';
+
+-- How many healthy instances are enough; the same judgement as that of a
+-- rollback.  Routes switch when as many serve as did before, or as are wanted
+-- if that is fewer, and at once when nothing serves any more.  A static
+-- version counts as fully there.
+CREATE FUNCTION miosa.judge_capacity(deployment_id text, version_id text, serving_id text, desired integer,
+	OUT needed boolean, OUT healthy integer, OUT required integer, OUT enough boolean, OUT reached boolean)
+LANGUAGE sql VOLATILE PARALLEL SAFE
+AS $$
+	SELECT n.needed, n.healthy, n.required, NOT n.needed OR n.healthy >= n.required,
+		NOT n.needed OR n.healthy >= greatest(n.required, least($4, 1))
+	FROM (SELECT t.kind <> 'static' AS needed, c.target AS healthy,
+			CASE WHEN s.id IS NULL THEN 0 WHEN s.kind = 'static' THEN $4 ELSE least($4, c.serving) END AS required
+		FROM (SELECT count(*) FILTER (WHERE i.version_id = $2)::integer AS target,
+				count(*) FILTER (WHERE i.version_id = $3)::integer AS serving
+			FROM miosa.runtime_instances i WHERE i.deployment_id = $1 AND i.state = 'healthy') c
+		JOIN miosa.versions t ON t.deployment_id = $1 AND t.id = $2
+		LEFT JOIN miosa.versions s ON s.deployment_id = $1 AND s.id = $3) n
+$$;
+COMMENT ON FUNCTION miosa.judge_capacity(text, text, text, integer) IS 'Judge a version by its healthy instances while another serves (null: none) and so many are wanted. needed: it runs in instances at all; required: healthy ones before routes switch; enough: routes may switch; reached: the deployment counts as running. No row when the version does not exist. Volatile, because it must count in a new snapshot under the deployment''s lock';
+
+-- Versions.
+
+CREATE FUNCTION miosa.state_rank(state text) RETURNS integer
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN array_position(ARRAY['created', 'building', 'ready', 'archived'], state);
+COMMENT ON FUNCTION miosa.state_rank(text) IS 'Place of a version''s state in created, building, ready, archived; null for failed';
+
+-- Refuse what would take an artifact or version away from under routes.
+CREATE FUNCTION miosa.refuse_in_use(deployment_id text, version_id text, what text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	use text;
+	number integer;
+BEGIN
+	-- Not a mere lock: an operation with an older snapshot, under a stricter
+	-- isolation level, must fail to serialize and not overlook us.
+	UPDATE miosa.deployments p SET route_seq = p.route_seq WHERE p.id = deployment_id;
+	SELECT CASE WHEN p.active_version_id = version_id THEN 'active'
+			WHEN p.serving_version_id = version_id THEN 'serving'
+			WHEN v.pinned THEN 'pinned' END, v.version_number
+		INTO use, number
+		FROM miosa.deployments p
+		JOIN miosa.versions v ON v.deployment_id = p.id AND v.id = version_id
+		WHERE p.id = deployment_id;
+	IF use IS NOT NULL THEN
+		PERFORM miosa.raise_condition('VERSION_IN_USE',
+			format('version "%s" cannot be %s', version_id, what),
+			format('Version %s of deployment "%s" is %s.', number, deployment_id, use),
+			CASE use WHEN 'pinned' THEN
+				format('To unpin it: UPDATE miosa.versions SET pinned = false WHERE deployment_id = %L AND id = %L;',
+					deployment_id, version_id)
+			WHEN 'active' THEN
+				format('Make another version active first: SELECT * FROM miosa.candidates(%L);', deployment_id)
+			ELSE
+				format('Wait until the active version serves: SELECT * FROM miosa.status(%L);', deployment_id)
+			END);
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.refuse_in_use(text, text, text) IS 'Lock the deployment''s row and raise VERSION_IN_USE when the version is active, serving or pinned; what: the verb for the message';
+
+CREATE FUNCTION miosa.versions_state() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF NOT coalesce(CASE NEW.state
+			WHEN 'failed' THEN OLD.state IN ('created', 'building')
+			ELSE miosa.state_rank(NEW.state) > miosa.state_rank(OLD.state)
+		END, false) THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT',
+			format('version "%s" cannot go from %s to %s', NEW.id, OLD.state, NEW.state),
+			'The states are created, building, ready, archived, in this order; created and building can also become failed.',
+			CASE OLD.state WHEN 'archived' THEN 'Make a new version of the same artifact with miosa_put_version().'
+				WHEN 'failed' THEN 'Build again and make a new version with miosa_put_version().' END);
+	END IF;
+	IF NEW.state = 'archived' THEN
+		PERFORM miosa.refuse_in_use(OLD.deployment_id, OLD.id, 'archived');
+		NEW.archived_at := coalesce(NEW.archived_at, now());
+	END IF;
+	RETURN NEW;
+END $$;
+COMMENT ON FUNCTION miosa.versions_state() IS 'Trigger: states of a version move one way (INVALID_ARGUMENT), and what is active, serving or pinned is not archived (VERSION_IN_USE)';
+
+CREATE FUNCTION miosa.refuse_change() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	fields text;
+BEGIN
+	-- A release belongs to its version: it may change while that is built.
+	IF TG_TABLE_NAME = 'releases' THEN
+		IF (OLD.deployment_id, OLD.deployment_version_id) = (NEW.deployment_id, NEW.deployment_version_id)
+			AND EXISTS (SELECT FROM miosa.versions v WHERE v.deployment_id = OLD.deployment_id
+				AND v.id = OLD.deployment_version_id AND v.state IN ('created', 'building')) THEN
+			RETURN NEW;
+		END IF;
+	END IF;
+	SELECT string_agg(o.key, ', ' ORDER BY o.key) INTO fields
+		FROM jsonb_each(to_jsonb(OLD)) o
+		JOIN jsonb_each(to_jsonb(NEW)) n ON n.key = o.key AND n.value <> o.value
+		WHERE o.key = ANY (TG_ARGV);
+	PERFORM miosa.raise_condition('INVALID_ARGUMENT',
+		format('%s "%s" cannot be changed', left(TG_TABLE_NAME, -1), OLD.id),
+		format('Changed: %s.', fields),
+		'Put what is new into a new version with miosa_put_version().');
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa.refuse_change() IS 'Trigger: INVALID_ARGUMENT for a change of what identifies a version that is ready, or its release; the arguments are the columns concerned';
+
+CREATE FUNCTION miosa.versions_delete() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM miosa.refuse_in_use(OLD.deployment_id, OLD.id, 'deleted');
+	RETURN OLD;
+END $$;
+COMMENT ON FUNCTION miosa.versions_delete() IS 'Trigger: VERSION_IN_USE for the deletion of a version that is active, serving or pinned';
+
+CREATE TRIGGER versions_identity BEFORE UPDATE ON miosa.versions
+	FOR EACH ROW WHEN (OLD.state IN ('ready', 'archived')
+		AND (OLD.deployment_id, OLD.id, OLD.tenant_id, OLD.version_number, OLD.kind, OLD.source_sandbox_id, OLD.build_id,
+			OLD.artifact_uri, OLD.artifact_manifest, OLD.artifact_sha256, OLD.source_sha256,
+			OLD.runtime_image, OLD.runtime_command, OLD.health_check_path, OLD.runtime_port, OLD.created_at)
+		IS DISTINCT FROM
+			(NEW.deployment_id, NEW.id, NEW.tenant_id, NEW.version_number, NEW.kind, NEW.source_sandbox_id, NEW.build_id,
+			NEW.artifact_uri, NEW.artifact_manifest, NEW.artifact_sha256, NEW.source_sha256,
+			NEW.runtime_image, NEW.runtime_command, NEW.health_check_path, NEW.runtime_port, NEW.created_at))
+	EXECUTE FUNCTION miosa.refuse_change('deployment_id', 'id', 'tenant_id', 'version_number', 'kind', 'source_sandbox_id',
+		'build_id', 'artifact_uri', 'artifact_manifest', 'artifact_sha256', 'source_sha256',
+		'runtime_image', 'runtime_command', 'health_check_path', 'runtime_port', 'created_at');
+CREATE TRIGGER versions_state BEFORE UPDATE ON miosa.versions
+	FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state)
+	EXECUTE FUNCTION miosa.versions_state();
+CREATE TRIGGER versions_delete BEFORE DELETE ON miosa.versions
+	FOR EACH ROW EXECUTE FUNCTION miosa.versions_delete();
+
+-- Releases.
+
+CREATE FUNCTION miosa.releases_collect() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM miosa.refuse_in_use(OLD.deployment_id, OLD.deployment_version_id,
+		CASE TG_OP WHEN 'DELETE' THEN 'left without its release' ELSE 'collected' END);
+	IF TG_OP = 'DELETE' THEN
+		RETURN OLD;
+	END IF;
+	NEW.collected_by := coalesce(NEW.collected_by, miosa.caller());
+	RETURN NEW;
+END $$;
+COMMENT ON FUNCTION miosa.releases_collect() IS 'Trigger: VERSION_IN_USE for the collection or deletion of the release of a version that is active, serving or pinned';
+
+CREATE TRIGGER releases_identity BEFORE UPDATE ON miosa.releases
+	FOR EACH ROW WHEN (
+		(OLD.deployment_id, OLD.id, OLD.deployment_version_id, OLD.tenant_id, OLD.kind, OLD.storage_backend,
+			OLD.storage_uri, OLD.sha256, OLD.size_bytes, OLD.created_at)
+		IS DISTINCT FROM
+		(NEW.deployment_id, NEW.id, NEW.deployment_version_id, NEW.tenant_id, NEW.kind, NEW.storage_backend,
+			NEW.storage_uri, NEW.sha256, NEW.size_bytes, NEW.created_at))
+	EXECUTE FUNCTION miosa.refuse_change('deployment_id', 'id', 'deployment_version_id', 'tenant_id', 'kind',
+		'storage_backend', 'storage_uri', 'sha256', 'size_bytes', 'created_at');
+CREATE TRIGGER releases_collect BEFORE UPDATE ON miosa.releases
+	FOR EACH ROW WHEN (OLD.collected_at IS NULL AND NEW.collected_at IS NOT NULL)
+	EXECUTE FUNCTION miosa.releases_collect();
+CREATE TRIGGER releases_delete BEFORE DELETE ON miosa.releases
+	FOR EACH ROW EXECUTE FUNCTION miosa.releases_collect();
+
+-- The pointer, moved by a plain UPDATE.  WHEN is false on the extension's own
+-- path, where seq moves with the pointer.  The deployment's row is locked.
+
+CREATE FUNCTION miosa.deployments_pointer() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	target miosa.versions;
+	release miosa.releases;
+	left_version text := coalesce(OLD.serving_version_id, OLD.active_version_id);
+	left_number integer;
+	capacity record;
+	promotion boolean := false;
+	waits boolean := false;
+	wanting boolean := false;
+	event_action text := 'deployment.unpublish';
+	event_outcome text := 'changed';
+	moved_at timestamptz := clock_timestamp();
+BEGIN
+	NEW.serving_version_id := NULL;
+	NEW.active_release_id := NULL;
+	NEW.running_artifact_sha256 := NULL;
+
+	IF NEW.active_version_id IS NOT NULL THEN
+		SELECT * INTO target FROM miosa.versions v
+			WHERE v.deployment_id = NEW.id AND v.id = NEW.active_version_id;
+		IF NOT FOUND THEN
+			PERFORM miosa.raise_condition('VERSION_NOT_FOUND',
+				format('version "%s" does not exist', NEW.active_version_id),
+				format('Deployment "%s" has no such version.', NEW.id),
+				format('See what can be restored with SELECT * FROM miosa.candidates(%L);', NEW.id));
+		ELSIF target.state <> 'ready' THEN
+			PERFORM miosa.raise_condition('VERSION_NOT_READY',
+				format('version "%s" is not ready', target.id),
+				format('Its state is "%s".', target.state),
+				format('See what can be restored with SELECT * FROM miosa.candidates(%L);', NEW.id));
+		END IF;
+		SELECT * INTO release FROM miosa.releases r
+			WHERE r.deployment_id = NEW.id AND r.deployment_version_id = target.id;
+		IF release.collected_at IS NOT NULL THEN
+			PERFORM miosa.raise_condition('ARTIFACT_GONE',
+				format('the artifact of version "%s" is gone', target.id),
+				format('It was collected at %s by %s.', miosa.iso(release.collected_at),
+					coalesce(release.collected_by, 'an unknown role')),
+				format('See what can be restored with SELECT * FROM miosa.candidates(%L);', NEW.id));
+		END IF;
+		NEW.active_release_id := release.id;
+		NEW.running_artifact_sha256 := release.sha256;
+
+		SELECT v.version_number INTO left_number FROM miosa.versions v
+			WHERE v.deployment_id = NEW.id AND v.id = OLD.active_version_id;
+		promotion := left_number IS NULL OR target.version_number > left_number;
+		event_action := CASE WHEN promotion THEN 'deployment.version.promote' ELSE 'deployment.rollback' END;
+
+		SELECT * INTO capacity
+			FROM miosa.judge_capacity(NEW.id, target.id, left_version, NEW.desired_replicas);
+		wanting := capacity.needed AND capacity.healthy < NEW.desired_replicas;
+		IF NOT capacity.enough AND OLD.state <> 'stopped' THEN
+			waits := true;
+			NEW.serving_version_id := left_version;
+			event_outcome := 'pending';
+		END IF;
+		IF promotion THEN
+			-- It moves to the top: what stood on it stands on what it stood on.
+			UPDATE miosa.versions v SET promoted_over = nullif(target.promoted_over, v.id)
+				WHERE v.deployment_id = NEW.id AND v.promoted_over = target.id AND v.id <> target.id;
+			UPDATE miosa.versions v
+				SET promoted_over = OLD.active_version_id, promotion_seq = OLD.seq + 1,
+					promoted_at = moved_at, updated_at = moved_at
+				WHERE v.deployment_id = NEW.id AND v.id = target.id;
+		END IF;
+	END IF;
+
+	NEW.seq := OLD.seq + 1;
+	NEW.route_seq := OLD.route_seq + 1;
+	NEW.updated_at := moved_at;
+	NEW.last_rollback_at := CASE WHEN promotion THEN NULL ELSE moved_at END;
+	IF NEW.active_version_id IS NULL THEN
+		NEW.state := 'stopped';
+	ELSIF OLD.state <> 'stopped' THEN
+		NEW.state := CASE WHEN capacity.reached THEN 'running' ELSE 'pending' END;
+	END IF;
+	NEW.recent_served := OLD.recent_served;
+	IF NEW.active_version_id IS NOT NULL AND NOT waits THEN
+		NEW.recent_served := (ARRAY[target.id] || array_remove(OLD.recent_served, target.id))[1:3];
+	END IF;
+
+	INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule,
+			previous_version_id, target_version_id, actor_type, actor_id, session_user_name, client_addr,
+			attribution, created_at)
+		VALUES (NEW.id, NEW.seq, NEW.tenant_id, event_action, event_outcome, 'direct_update',
+			OLD.active_version_id, NEW.active_version_id, 'role', miosa.caller(), session_user, inet_client_addr(),
+			jsonb_strip_nulls(jsonb_build_object(
+				'external_workspace_id', NEW.external_workspace_id,
+				'external_user_id', NEW.external_user_id,
+				'external_project_id', NEW.external_project_id)),
+			moved_at);
+	INSERT INTO miosa.outbox (deployment_id, kind, route_seq) VALUES (NEW.id, 'route', NEW.route_seq);
+	IF wanting AND NEW.state <> 'stopped' THEN
+		INSERT INTO miosa.outbox (deployment_id, kind, route_seq) VALUES (NEW.id, 'capacity', NEW.route_seq);
+	END IF;
+	PERFORM miosa.wake();
+	RETURN NEW;
+END $$;
+COMMENT ON FUNCTION miosa.deployments_pointer() IS 'Trigger: a plain UPDATE of active_version_id becomes an operation (deployment.version.promote, deployment.rollback when the number is lower, deployment.unpublish when it is null), with its audit event (target_rule direct_update) and its route change. Raises VERSION_NOT_FOUND, VERSION_NOT_READY, ARTIFACT_GONE';
+
+CREATE TRIGGER deployments_pointer BEFORE UPDATE ON miosa.deployments
+	FOR EACH ROW WHEN (OLD.active_version_id IS DISTINCT FROM NEW.active_version_id AND NEW.seq = OLD.seq)
+	EXECUTE FUNCTION miosa.deployments_pointer();
+
+-- Hosts: a slug is part of the managed host, a domain is one.
+
+CREATE FUNCTION miosa.deployments_host() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	old_host text;
+BEGIN
+	SELECT miosa.managed_host(OLD.slug, t.slug) INTO old_host
+		FROM miosa.tenants t WHERE t.id = OLD.tenant_id;
+	IF old_host IS NULL THEN
+		RETURN NULL;
+	ELSIF TG_OP = 'DELETE' THEN
+		INSERT INTO miosa.outbox (deployment_id, kind, route_seq, host)
+			VALUES (OLD.id, 'host_removed', OLD.route_seq + 1, old_host);
+		PERFORM miosa.wake();
+	ELSE
+		PERFORM miosa.queue(OLD.id, 'host_removed', old_host);
+		PERFORM miosa.queue(OLD.id, 'route', NULL);
+	END IF;
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa.deployments_host() IS 'Trigger: queue the removal of a managed host whose deployment was renamed or deleted, and the new host''s route';
+
+CREATE TRIGGER deployments_host AFTER UPDATE ON miosa.deployments
+	FOR EACH ROW WHEN (OLD.slug IS DISTINCT FROM NEW.slug)
+	EXECUTE FUNCTION miosa.deployments_host();
+CREATE TRIGGER deployments_delete AFTER DELETE ON miosa.deployments
+	FOR EACH ROW EXECUTE FUNCTION miosa.deployments_host();
+
+CREATE FUNCTION miosa.tenants_host() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	d record;
+BEGIN
+	FOR d IN SELECT p.id, miosa.managed_host(p.slug, OLD.slug) AS host
+		FROM miosa.deployments p WHERE p.tenant_id = OLD.id ORDER BY p.id
+	LOOP
+		EXIT WHEN d.host IS NULL;
+		PERFORM miosa.queue(d.id, 'host_removed', d.host);
+		PERFORM miosa.queue(d.id, 'route', NULL);
+	END LOOP;
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa.tenants_host() IS 'Trigger: queue the removal of the managed hosts of a tenant whose slug changed, and the new hosts'' routes';
+
+CREATE TRIGGER tenants_host AFTER UPDATE ON miosa.tenants
+	FOR EACH ROW WHEN (OLD.slug IS DISTINCT FROM NEW.slug)
+	EXECUTE FUNCTION miosa.tenants_host();
+
+-- A host that moves is sent for both deployments: caches know pages by the
+-- deployment that they came from.
+CREATE FUNCTION miosa.domains_host() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	was_routed boolean := OLD.state = 'active';
+	is_routed boolean := TG_OP = 'UPDATE' AND NEW.state = 'active';
+BEGIN
+	IF was_routed AND (NOT is_routed OR NEW.fqdn <> OLD.fqdn) THEN
+		PERFORM miosa.queue(OLD.deployment_id, 'host_removed', OLD.fqdn);
+	ELSIF was_routed AND NEW.deployment_id <> OLD.deployment_id THEN
+		PERFORM miosa.queue(OLD.deployment_id, 'route', NULL);
+	END IF;
+	IF is_routed THEN
+		PERFORM miosa.queue(NEW.deployment_id, 'route', NULL);
+	END IF;
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa.domains_host() IS 'Trigger: queue the route of a host that changed, or the removal of one that is not routed any more';
+
+CREATE TRIGGER domains_host AFTER UPDATE ON miosa.domains
+	FOR EACH ROW WHEN ((OLD.fqdn, OLD.deployment_id, OLD.state, OLD.redirect_policy)
+		IS DISTINCT FROM (NEW.fqdn, NEW.deployment_id, NEW.state, NEW.redirect_policy))
+	EXECUTE FUNCTION miosa.domains_host();
+CREATE TRIGGER domains_delete AFTER DELETE ON miosa.domains
+	FOR EACH ROW EXECUTE FUNCTION miosa.domains_host();
+
+-- Plans.  A shipped plan that was edited is the user's and is dumped.  When it
+-- is restored, the row that CREATE EXTENSION has just made is in its place.
+
+CREATE FUNCTION miosa.plans_edit() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF TG_OP = 'UPDATE' THEN
+		NEW.builtin := false;
+		RETURN NEW;
+	END IF;
+	UPDATE miosa.plans p SET audit_retention = NEW.audit_retention,
+			idempotency_retention = NEW.idempotency_retention,
+			artifact_retention = NEW.artifact_retention, builtin = false
+		WHERE p.name = NEW.name AND p.builtin;
+	IF FOUND THEN
+		RETURN NULL;
+	END IF;
+	RETURN NEW;
+END $$;
+COMMENT ON FUNCTION miosa.plans_edit() IS 'Trigger: an edited plan is not a shipped one any more; inserting a plan of a shipped one''s name edits that one';
+
+CREATE TRIGGER plans_edit BEFORE UPDATE ON miosa.plans
+	FOR EACH ROW WHEN (OLD.builtin AND OLD.* IS DISTINCT FROM NEW.*)
+	EXECUTE FUNCTION miosa.plans_edit();
+CREATE TRIGGER plans_insert BEFORE INSERT ON miosa.plans
+	FOR EACH ROW WHEN (NOT NEW.builtin)
+	EXECUTE FUNCTION miosa.plans_edit();
+
+-- Audit events are append-only for everybody, also for a session that plays a
+-- replica.  Old events are kept: nothing removes them yet.
+
+CREATE FUNCTION miosa.audit_events_keep() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM miosa.raise_condition('FORBIDDEN', 'audit events cannot be changed',
+		format('%s on miosa.audit_events was refused.', TG_OP),
+		'Read them with miosa_audit_log() or SELECT * FROM miosa.history(...).');
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa.audit_events_keep() IS 'Trigger: FORBIDDEN for any UPDATE, DELETE or TRUNCATE of audit events';
+
+CREATE TRIGGER audit_events_keep BEFORE UPDATE OR DELETE ON miosa.audit_events
+	FOR EACH ROW EXECUTE FUNCTION miosa.audit_events_keep();
+CREATE TRIGGER audit_events_truncate BEFORE TRUNCATE ON miosa.audit_events
+	FOR EACH STATEMENT EXECUTE FUNCTION miosa.audit_events_keep();
+ALTER TABLE miosa.audit_events ENABLE ALWAYS TRIGGER audit_events_keep;
+ALTER TABLE miosa.audit_events ENABLE ALWAYS TRIGGER audit_events_truncate;

@@ -1,0 +1,26 @@
+/*-------------------------------------------------------------------------
+ *
+ * array.c
+ *	  SQL arrays, to hand many rows to one statement.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/array.h"
+#include "utils/lsyscache.h"
+
+#include "array.h"
+
+Datum
+mrb_array_make(Datum *values, bool *nulls, int n, Oid type)
+{
+	int			lower = 1;
+	int16		len;
+	bool		byval;
+	char		align;
+
+	get_typlenbyvalalign(type, &len, &byval, &align);
+	return PointerGetDatum(construct_md_array(values, nulls, 1, &n, &lower,
+											  type, len, byval, align));
+}

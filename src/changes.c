@@ -1,0 +1,143 @@
+/*-------------------------------------------------------------------------
+ *
+ * changes.c
+ *	  Route changes become work for endpoints.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/hsearch.h"
+
+#include "changes.h"
+#include "notify.h"
+#include "queue.h"
+
+#define MAX_ID 256
+
+/* A deployment of these changes. */
+typedef struct Concerned
+{
+	char		id[MAX_ID];		/* hash key */
+	MrbRoute   *picture;		/* NULL: it is gone */
+	MrbEntry   *entry;
+} Concerned;
+
+static HTAB *index_routes(const MrbTaken *taken);
+static Concerned *enter_route(HTAB *index, const MrbChange *change);
+static void tell(const MrbChange *change, MrbEntry *entry,
+				 MrbEndpoint *endpoint, bool old);
+static bool concerns(const MrbChange *change, const MrbEndpoint *endpoint);
+
+void
+mrb_changes_apply(const MrbTaken *taken, List *only)
+{
+	HTAB	   *index = index_routes(taken);
+
+	for (int i = 0; i < taken->nchanges; i++)
+	{
+		MrbChange  *change = &taken->changes[i];
+		Concerned  *concerned;
+		ListCell   *cell;
+		dlist_iter	iter;
+
+		if (change->kind == MRB_KIND_OTHER)
+			continue;
+		concerned = enter_route(index, change);
+		concerned->entry->users++;
+		if (only == NIL)
+		{
+			mrb_endpoint_foreach(iter)
+				tell(change, concerned->entry, mrb_endpoint_current(iter),
+					 false);
+			if (change->kind == MRB_KIND_ROUTE)
+				mrb_notify_add(concerned->entry->route);
+		}
+		else
+			foreach(cell, only)
+				tell(change, concerned->entry, lfirst(cell), true);
+		concerned->entry->confirm = false;
+		concerned->entry->users--;
+		mrb_route_release(concerned->entry);
+	}
+	hash_destroy(index);
+}
+
+static HTAB *
+index_routes(const MrbTaken *taken)
+{
+	HASHCTL		info = {
+		.keysize = MAX_ID,
+		.entrysize = sizeof(Concerned),
+		.hcxt = CurrentMemoryContext,
+	};
+	HTAB	   *index = hash_create("miosa_rollback changes",
+									Max(taken->nroutes, 16), &info,
+									HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+
+	for (int i = 0; i < taken->nroutes; i++)
+	{
+		bool		found;
+		Concerned  *concerned = hash_search(index,
+											taken->routes[i].deployment_id,
+											HASH_ENTER, &found);
+
+		concerned->picture = &taken->routes[i];
+	}
+	return index;
+}
+
+/*
+ * Make the change's picture the present one, with the change's epoch.
+ */
+static Concerned *
+enter_route(HTAB *index, const MrbChange *change)
+{
+	bool		found;
+	Concerned  *concerned = hash_search(index, change->deployment_id,
+										HASH_ENTER, &found);
+	bool		removed = change->kind == MRB_KIND_HOST_REMOVED &&
+		!change->routed;
+
+	if (!found)
+	{
+		concerned->picture = palloc0(sizeof(MrbRoute));
+		concerned->picture->deployment_id = change->deployment_id;
+	}
+	concerned->picture->epoch = change->epoch;
+	concerned->picture->since = change->since;
+	concerned->entry = mrb_route_enter(concerned->picture,
+									   (char **) &change->host, removed);
+	return concerned;
+}
+
+/*
+ * old: the change was given out before, so the caches of the zone may have
+ * stopped waiting for a router.
+ */
+static void
+tell(const MrbChange *change, MrbEntry *entry, MrbEndpoint *endpoint,
+	 bool old)
+{
+	if (!concerns(change, endpoint) ||
+		!mrb_endpoint_selects(endpoint, entry->route))
+		return;
+	if (change->epoch > endpoint->acked_epoch || !old)
+	{
+		mrb_queue_change(endpoint, entry, change->epoch);
+		if (old && endpoint->stage == 0)
+			mrb_queue_late(endpoint, entry);
+	}
+	else if (change->epoch > endpoint->settled_epoch &&
+			 endpoint->adapter->settle_ms > 0)
+		mrb_queue_repeat(endpoint, entry, change->epoch);
+}
+
+static bool
+concerns(const MrbChange *change, const MrbEndpoint *endpoint)
+{
+	if (change->kind != MRB_KIND_REPURGE)
+		return true;
+	return endpoint->stage == 1 &&
+		strcmp(endpoint->zone->name, change->host) == 0;
+}

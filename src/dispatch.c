@@ -1,0 +1,322 @@
+/*-------------------------------------------------------------------------
+ *
+ * dispatch.c
+ *	  The dispatcher: one pass of taking work, one turn of delivering it.
+ *
+ * A pass is one transaction: under the lock of dispatcher_state it takes
+ * committed work, reads the routes that it means in the same snapshot, gives
+ * epochs and appends them to the route log.  Only after its commit anything
+ * happens in memory, and nothing that happens there can fail but for lack of
+ * memory: then the process ends, and its successor reads the log again.
+ *
+ * Nothing is ever sent while a transaction is open.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "changes.h"
+#include "deliver.h"
+#include "dispatch.h"
+#include "guc.h"
+#include "health.h"
+#include "marker.h"
+#include "miosa_rollback.h"
+#include "notify.h"
+#include "outbox.h"
+#include "queue.h"
+#include "record.h"
+#include "resync.h"
+#include "restart.h"
+#include "session.h"
+#include "standing.h"
+
+/* Passes in a row before requests get their turn. */
+#define PASSES_MAX 4
+
+/* A pass that failed is tried again after this, doubled every time. */
+#define RETRY_MIN_MS 50
+#define RETRY_MAX_MS 5000
+
+#define LOCK_MS 1000
+
+/* What one pass has found. */
+typedef struct Pass
+{
+	MrbStanding standing;
+	MrbTaken	taken;
+	bool		reload;			/* settings are to be read, or were */
+	List	   *fresh;			/* endpoints that are new or were changed */
+} Pass;
+
+static MemoryContext kept = NULL;
+static MrbSlot *my_slot = NULL;
+static Oid	extension = InvalidOid;
+static bool loaded = false;		/* settings were read at least once */
+static char *paused = NULL;
+static int	failures = 0;
+static TimestampTz not_before = 0;
+
+static void run_pass(void *arg);
+static bool pass_due(void);
+static void pass_failed(int sqlstate);
+static void pause_dispatcher(const char *reason);
+static void apply(Pass *pass);
+static void apply_settings(Pass *pass);
+static void drop_endpoint(MrbEndpoint *endpoint);
+static void count(MrbCounter counter, int64 by);
+static void probe(MrbEndpoint *endpoint);
+
+void
+mrb_dispatch_create(MrbSlot *slot)
+{
+	my_slot = slot;
+	kept = AllocSetContextCreate(TopMemoryContext,
+								 MRB_EXTENSION " dispatcher",
+								 ALLOCSET_DEFAULT_SIZES);
+	mrb_ledger_init(kept);
+	mrb_route_init(kept);
+	mrb_queue_init(kept);
+	mrb_send_init(kept, slot);
+	mrb_health_init(probe);
+}
+
+int
+mrb_dispatch_descriptor(void)
+{
+	return mrb_send_descriptor();
+}
+
+long
+mrb_dispatch_max_wait(void)
+{
+	long		wait = mrb_timer_wait(1000);
+	long		http = mrb_send_max_wait();
+
+	if (http >= 0)
+		wait = Min(wait, http);
+	if (not_before != 0)
+		wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+														 not_before) + 1);
+	return mrb_record_wait(wait);
+}
+
+bool
+mrb_dispatch_pass(void)
+{
+	Pass		pass;
+	int			sqlstate = 0;
+
+	if (!pass_due())
+		return true;
+	for (int i = 0; i < PASSES_MAX; i++)
+	{
+		MemSet(&pass, 0, sizeof(pass));
+		if (!mrb_session_try(run_pass, &pass, &sqlstate))
+		{
+			pass_failed(sqlstate);
+			return true;
+		}
+		failures = 0;
+		not_before = 0;
+		if (pass.standing.absent)
+			return false;
+		if (pass.standing.paused != NULL)
+		{
+			pause_dispatcher(pass.standing.paused);
+			return true;
+		}
+		mrb_outbox_committed();
+		apply(&pass);
+		if (!pass.taken.more)
+			return true;
+	}
+
+	/* There is more: come back right after this turn's requests. */
+	not_before = GetCurrentTimestamp();
+	return true;
+}
+
+void
+mrb_dispatch_deliver(void)
+{
+	if (not_before != 0)
+		(void) mrb_dispatch_pass();
+	mrb_timer_run();
+	mrb_send_drive();
+	mrb_resync_step();
+	mrb_deliver_pump();
+	mrb_notify_step(my_slot);
+	mrb_record_step(my_slot, mrb_send_in_flight() > 0);
+	pg_atomic_write_u64(&my_slot->counters[MRB_COUNT_PENDING],
+						mrb_item_pending());
+}
+
+/*
+ * The transaction of a pass.
+ */
+static void
+run_pass(void *arg)
+{
+	Pass	   *pass = arg;
+	MrbStanding *standing = &pass->standing;
+
+	mrb_session_begin(MRB_SESSION_PASS, LOCK_MS);
+	if (!OidIsValid(extension))
+		extension = mrb_standing_extension();
+	mrb_standing_read(extension, standing);
+	if (!standing->absent && standing->paused == NULL)
+	{
+		mrb_outbox_take(standing->last_epoch, &pass->taken);
+		if (pass->taken.nchanges > 0)
+			mrb_standing_advance(pass->taken.last_epoch);
+		pass->reload = !loaded || pass->taken.settings;
+		if (pass->reload)
+			pass->fresh = mrb_endpoint_read(standing->term,
+											standing->last_epoch);
+	}
+	mrb_session_commit();
+}
+
+/*
+ * Whether a pass may be made, after one that failed.
+ */
+static bool
+pass_due(void)
+{
+	return not_before == 0 || GetCurrentTimestamp() >= not_before;
+}
+
+static void
+pass_failed(int sqlstate)
+{
+	int			after_ms = 0;
+
+	/* A race for dispatcher_state is run again at once. */
+	if (sqlstate != ERRCODE_T_R_SERIALIZATION_FAILURE || failures > 3)
+		after_ms = Min(RETRY_MAX_MS, RETRY_MIN_MS << Min(failures, 10));
+	failures++;
+	not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), after_ms);
+	count(MRB_COUNT_ERRORS, 1);
+}
+
+/*
+ * This may be a copy of another database: forget all endpoints, so that
+ * nobody is told anything.
+ */
+static void
+pause_dispatcher(const char *reason)
+{
+	if (paused != NULL && strcmp(paused, reason) == 0)
+		return;
+	if (paused != NULL)
+		pfree(paused);
+	paused = MemoryContextStrdup(kept, reason);
+	ereport(LOG,
+			(errmsg("dispatcher is paused: %s", reason),
+			 errhint("Disable the endpoints that belong to the original, then call miosa_resume().")));
+	while (!dlist_is_empty(&mrb_endpoints))
+		drop_endpoint(dlist_head_element(MrbEndpoint, node, &mrb_endpoints));
+	loaded = false;
+	mrb_shmem_set_state(my_slot, MRB_DISPATCHER_PAUSED);
+}
+
+/*
+ * What was committed becomes true in memory.
+ */
+static void
+apply(Pass *pass)
+{
+	MrbTaken   *taken = &pass->taken;
+
+	if (paused != NULL)
+	{
+		pfree(paused);
+		paused = NULL;
+	}
+	if (pass->reload)
+	{
+		/* New endpoints begin where this pass began. */
+		mrb_queue_set_newest(pass->standing.last_epoch);
+		apply_settings(pass);
+	}
+	if (my_slot->state != MRB_DISPATCHER_RUNNING)
+		mrb_shmem_set_state(my_slot, MRB_DISPATCHER_RUNNING);
+	mrb_queue_set_newest(Max(pass->standing.last_epoch, taken->last_epoch));
+	if (taken->nchanges > 0 || pass->reload)
+		count(MRB_COUNT_PASSES, 1);
+	if (taken->nchanges == 0)
+		return;
+	mrb_changes_apply(taken, NULL);
+	count(MRB_COUNT_ROUTES, taken->nchanges);
+	pg_atomic_write_u64(&my_slot->counters[MRB_COUNT_EPOCH],
+						taken->last_epoch);
+}
+
+/*
+ * Drop what is gone or was changed, take in what is new, with what it has
+ * still to be told from before.
+ */
+static void
+apply_settings(Pass *pass)
+{
+	dlist_mutable_iter iter;
+	ListCell   *cell;
+
+	dlist_foreach_modify(iter, &mrb_endpoints)
+	{
+		MrbEndpoint *endpoint = dlist_container(MrbEndpoint, node, iter.cur);
+
+		if (!endpoint->listed)
+			drop_endpoint(endpoint);
+		else
+			endpoint->listed = false;
+	}
+	foreach(cell, pass->fresh)
+	{
+		MrbEndpoint *endpoint = lfirst(cell);
+
+		mrb_endpoint_adopt(endpoint, kept);
+		mrb_queue_attach(endpoint);
+		mrb_ledger_mark(endpoint);
+		endpoint->listed = false;
+	}
+	mrb_restart_load(pass->fresh, pass->standing.trimmed_epoch);
+	foreach(cell, pass->fresh)
+		mrb_marker_watch(lfirst(cell));
+	if (loaded)
+		mrb_restart_redrive();
+	loaded = true;
+	mrb_record_tidy();
+}
+
+static void
+drop_endpoint(MrbEndpoint *endpoint)
+{
+	mrb_send_cancel(endpoint);
+	mrb_queue_detach(endpoint);
+	mrb_endpoint_drop(endpoint);
+}
+
+static void
+count(MrbCounter counter, int64 by)
+{
+	pg_atomic_fetch_add_u64(&my_slot->counters[counter], by);
+}
+
+/*
+ * An endpoint that backs off may be tried again.  One that may have lost its
+ * table meanwhile is asked for its marker first.
+ */
+static void
+probe(MrbEndpoint *endpoint)
+{
+	if (endpoint->adapter->volatile_table)
+		mrb_marker_look(endpoint);
+	else
+		mrb_queue_activate(endpoint);
+}

@@ -1,0 +1,25 @@
+/*-------------------------------------------------------------------------
+ *
+ * dispatch.h
+ *	  The dispatcher: one pass of taking work, one turn of delivering it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_DISPATCH_H
+#define MRB_DISPATCH_H
+
+#include "shmem.h"
+
+extern void mrb_dispatch_create(MrbSlot *slot);
+
+/* What to wait for besides the latch, and how long at most. */
+extern int	mrb_dispatch_descriptor(void);
+extern long mrb_dispatch_max_wait(void);
+
+/* Take what was committed; false when the extension is gone. */
+extern bool mrb_dispatch_pass(void);
+
+/* Send, receive, write down.  Never waits. */
+extern void mrb_dispatch_deliver(void);
+
+#endif							/* MRB_DISPATCH_H */

@@ -1,0 +1,420 @@
+/*-------------------------------------------------------------------------
+ *
+ * endpoint.c
+ *	  Endpoints as the dispatcher knows them: what they were set up as, how
+ *	  far they have come, and how they are.
+ *
+ * An endpoint lives in a memory context of its own.  When its settings
+ * change it is dropped and read anew, together with how far it has come, so
+ * nothing here ever changes under a request.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "endpoint.h"
+#include "query.h"
+
+/* Columns of read_query, in order. */
+enum
+{
+	COL_NAME = 1,
+	COL_URL,
+	COL_ZONE,
+	COL_STAGE,
+	COL_SELECTOR,
+	COL_SECRET,
+	COL_WANTS_SECRET,
+	COL_EDGE,
+	COL_CONFIG,
+	COL_SETTINGS,
+	COL_ADAPTER,
+	COL_PER_HOST,
+	COL_SELF_EXPIRES,
+	COL_VOLATILE,
+	COL_SETTLE,
+	COL_TIMEOUT,
+	COL_MARKER_INTERVAL,
+	COL_MAX_IN_FLIGHT,
+	COL_SUCCESS,
+	COL_REQUEST,
+	COL_REMOVE,
+	COL_MARKER_WRITE,
+	COL_MARKER_READ,
+	COL_STATE_CONFIG,
+	COL_ACKED,
+	COL_SETTLED,
+	COL_VERIFIED,
+	COL_MARKER,
+	COL_RESYNC_AFTER
+};
+
+#define MILLISECONDS(column) \
+	"(extract(epoch FROM " column ") * 1000)::pg_catalog.int4"
+
+static MrbQuery read_query = {
+	.sql = "SELECT e.name, e.url, e.zone,"
+	" coalesce(e.stage, a.stage), e.selector, s.value,"
+	" e.secret IS NOT NULL, a.role = 'edge',"
+	" pg_catalog.md5(pg_catalog.jsonb_build_array($1, e.url, e.zone,"
+	" coalesce(e.stage, a.stage), e.selector, e.generation, a.name,"
+	" a.request, a.remove, a.per, a.role)::text),"
+	" pg_catalog.md5(pg_catalog.jsonb_build_array($1,"
+	" pg_catalog.to_jsonb(e) - '{updated_at,origin}'::text[],"
+	" pg_catalog.to_jsonb(a),"
+	" (SELECT pg_catalog.jsonb_object_agg(x.name, x.value)"
+	" FROM miosa.secrets x))::text),"
+	" a.name, a.per = 'host', a.self_expires, a.volatile,"
+	" " MILLISECONDS("a.settle") ", " MILLISECONDS("a.timeout") ","
+	" " MILLISECONDS("a.marker_interval") ","
+	" a.max_in_flight, a.success, a.request, a.remove,"
+	" a.marker_write, a.marker_read,"
+	" t.config, t.acked_epoch, t.settled_epoch, t.verified_epoch,"
+	" t.marker_epoch, t.resync_after"
+	" FROM miosa.endpoints e"
+	" JOIN miosa.adapters a ON a.name = e.adapter"
+	" LEFT JOIN miosa.secrets s ON s.name = e.secret"
+	" LEFT JOIN miosa.endpoint_state t ON t.endpoint = e.name"
+	" WHERE e.enabled AND a.role IN ('edge', 'hook')"
+	" ORDER BY e.name",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
+static MrbQuery secrets_query = {
+	.sql = "SELECT name, value FROM miosa.secrets",
+};
+
+dlist_head	mrb_endpoints = DLIST_STATIC_INIT(mrb_endpoints);
+
+static List *zones = NIL;
+
+/* Names and values by turns. */
+static MemoryContext secrets_context = NULL;
+static List *secrets = NIL;
+
+static void read_secrets(void);
+static MrbEndpoint *read_endpoint(int row, int64 newest_epoch);
+static void read_adapter(int row, MrbEndpoint *endpoint);
+static MrbCall *read_call(int row, int column, const char *what,
+						  MrbEndpoint *endpoint);
+static void read_success(int row, MrbAdapter *adapter);
+static void read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch);
+static void misconfigured(MrbEndpoint *endpoint, const char *problem);
+static Jsonb *copy_jsonb(int row, int column);
+static MrbZone *find_zone(const char *name);
+static bool member_holds(const MrbEndpoint *endpoint, const char *key,
+						 const char *value);
+
+List *
+mrb_endpoint_read(int64 term, int64 newest_epoch)
+{
+	Datum		arg = Int64GetDatum(term);
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *fresh = NIL;
+	uint64		n;
+
+	read_secrets();
+	mrb_query_open();
+	n = mrb_query_run(&read_query, &arg, NULL);
+	MemoryContextSwitchTo(caller);
+	for (uint64 i = 0; i < n; i++)
+	{
+		MrbEndpoint *known = mrb_endpoint_find(mrb_query_text(i, COL_NAME));
+
+		if (known != NULL &&
+			strcmp(known->settings, mrb_query_text(i, COL_SETTINGS)) == 0)
+			known->listed = true;
+		else
+			fresh = lappend(fresh, read_endpoint(i, newest_epoch));
+	}
+	mrb_query_close();
+	MemoryContextSwitchTo(caller);
+	return fresh;
+}
+
+void
+mrb_endpoint_adopt(MrbEndpoint *endpoint, MemoryContext context)
+{
+	MemoryContextSetParent(endpoint->context, context);
+	endpoint->zone = find_zone((char *) endpoint->zone);
+	if (endpoint->edge && endpoint->stage == 0)
+		endpoint->zone->routers++;
+	if (endpoint->edge && endpoint->stage == 1)
+		endpoint->zone->caches++;
+	endpoint->listed = true;
+	dlist_push_tail(&mrb_endpoints, &endpoint->node);
+}
+
+void
+mrb_endpoint_drop(MrbEndpoint *endpoint)
+{
+	if (endpoint->edge && endpoint->stage == 0)
+		endpoint->zone->routers--;
+	if (endpoint->edge && endpoint->stage == 1)
+		endpoint->zone->caches--;
+	mrb_timer_cancel(&endpoint->retry_timer);
+	mrb_timer_cancel(&endpoint->marker_timer);
+	dlist_delete(&endpoint->node);
+	MemoryContextDelete(endpoint->context);
+}
+
+MrbEndpoint *
+mrb_endpoint_find(const char *name)
+{
+	dlist_iter	iter;
+
+	mrb_endpoint_foreach(iter)
+	{
+		MrbEndpoint *endpoint = mrb_endpoint_current(iter);
+
+		if (strcmp(endpoint->name, name) == 0)
+			return endpoint;
+	}
+	return NULL;
+}
+
+/*
+ * As miosa.selects(); what is not known of a deployment that is gone fits.
+ */
+bool
+mrb_endpoint_selects(const MrbEndpoint *endpoint, const MrbRoute *route)
+{
+	if (JB_ROOT_COUNT(endpoint->selector) == 0)
+		return true;
+	return member_holds(endpoint, "deployment", route->deployment_id) &&
+		member_holds(endpoint, "tenant", route->tenant_id) &&
+		member_holds(endpoint, "kind", route->deployment_kind);
+}
+
+const char *
+mrb_endpoint_secret(const char *name)
+{
+	for (int i = 0; i < list_length(secrets); i += 2)
+		if (strcmp(list_nth(secrets, i), name) == 0)
+			return list_nth(secrets, i + 1);
+	return NULL;
+}
+
+static void
+read_secrets(void)
+{
+	uint64		n;
+	MemoryContext caller = CurrentMemoryContext;
+
+	if (secrets_context == NULL)
+		secrets_context = AllocSetContextCreate(TopMemoryContext,
+												"miosa_rollback secrets",
+												ALLOCSET_SMALL_SIZES);
+	secrets = NIL;
+	MemoryContextReset(secrets_context);
+	MemoryContextSwitchTo(secrets_context);
+	mrb_query_open();
+	n = mrb_query_run(&secrets_query, NULL, NULL);
+	MemoryContextSwitchTo(secrets_context);
+	for (uint64 i = 0; i < n; i++)
+	{
+		secrets = lappend(secrets, mrb_query_text(i, 1));
+		secrets = lappend(secrets, mrb_query_text(i, 2));
+	}
+	mrb_query_close();
+	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * Make an endpoint in a context of its own, below the current one.
+ */
+static MrbEndpoint *
+read_endpoint(int row, int64 newest_epoch)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller,
+												  "miosa_rollback endpoint",
+												  ALLOCSET_SMALL_SIZES);
+	MrbEndpoint *endpoint;
+
+	MemoryContextSwitchTo(context);
+	endpoint = palloc0(sizeof(MrbEndpoint));
+	endpoint->context = context;
+	endpoint->name = pstrdup(mrb_query_text(row, COL_NAME));
+	endpoint->url = pstrdup(mrb_query_text(row, COL_URL));
+	endpoint->config = pstrdup(mrb_query_text(row, COL_CONFIG));
+	endpoint->settings = pstrdup(mrb_query_text(row, COL_SETTINGS));
+	endpoint->stage = mrb_query_int32(row, COL_STAGE, 0);
+	endpoint->edge = mrb_query_bool(row, COL_EDGE);
+	endpoint->selector = copy_jsonb(row, COL_SELECTOR);
+	if (mrb_query_text(row, COL_SECRET) != NULL)
+		endpoint->secret = pstrdup(mrb_query_text(row, COL_SECRET));
+	/* The name, until the endpoint is adopted. */
+	endpoint->zone = (MrbZone *) pstrdup(mrb_query_text(row, COL_ZONE));
+
+	read_adapter(row, endpoint);
+	read_state(row, endpoint, newest_epoch);
+	if (endpoint->secret == NULL && mrb_query_bool(row, COL_WANTS_SECRET))
+		misconfigured(endpoint, "its secret is not in miosa.secrets");
+	MemoryContextSwitchTo(caller);
+	return endpoint;
+}
+
+static void
+read_adapter(int row, MrbEndpoint *endpoint)
+{
+	MrbAdapter *adapter = palloc0(sizeof(MrbAdapter));
+
+	endpoint->adapter = adapter;
+	adapter->name = pstrdup(mrb_query_text(row, COL_ADAPTER));
+	adapter->stage = endpoint->stage;
+	adapter->per_host = mrb_query_bool(row, COL_PER_HOST);
+	adapter->self_expires = mrb_query_bool(row, COL_SELF_EXPIRES);
+	adapter->volatile_table = mrb_query_bool(row, COL_VOLATILE);
+	adapter->settle_ms = mrb_query_int32(row, COL_SETTLE, 0);
+	adapter->timeout_ms = mrb_query_int32(row, COL_TIMEOUT, 0);
+	adapter->marker_ms = mrb_query_int32(row, COL_MARKER_INTERVAL, 0);
+	adapter->max_in_flight = mrb_query_int32(row, COL_MAX_IN_FLIGHT, 1);
+	read_success(row, adapter);
+	adapter->request = read_call(row, COL_REQUEST, "request", endpoint);
+	adapter->remove = read_call(row, COL_REMOVE, "remove", endpoint);
+	adapter->marker_write = read_call(row, COL_MARKER_WRITE, "marker_write",
+									  endpoint);
+	adapter->marker_read = read_call(row, COL_MARKER_READ, "marker_read",
+									 endpoint);
+}
+
+/*
+ * A row that somebody broke stops its endpoint, not the dispatcher.
+ */
+static MrbCall *
+read_call(int row, int column, const char *what, MrbEndpoint *endpoint)
+{
+	Jsonb	   *request = copy_jsonb(row, column);
+	char	   *problem = NULL;
+	MrbCall    *call;
+
+	if (request == NULL)
+		return NULL;
+	call = mrb_adapter_compile(request, what, &problem);
+	if (call == NULL)
+		misconfigured(endpoint, problem);
+	return call;
+}
+
+static void
+read_success(int row, MrbAdapter *adapter)
+{
+	bool		isnull;
+	Datum		array = mrb_query_datum(row, COL_SUCCESS, &isnull);
+	Datum	   *elements;
+	bool	   *nulls;
+
+	if (isnull)
+		return;
+	deconstruct_array(DatumGetArrayTypeP(array), INT4OID, sizeof(int32), true,
+					  TYPALIGN_INT, &elements, &nulls, &adapter->nsuccess);
+	adapter->success = palloc(Max(adapter->nsuccess, 1) * sizeof(int));
+	for (int i = 0; i < adapter->nsuccess; i++)
+		adapter->success[i] = nulls[i] ? 0 : DatumGetInt32(elements[i]);
+}
+
+/*
+ * How far it has come.  One that is new, or is not what it was, is told
+ * everything; live work for it begins after the newest epoch.
+ */
+static void
+read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
+{
+	char	   *config = mrb_query_text(row, COL_STATE_CONFIG);
+	char	   *after = mrb_query_text(row, COL_RESYNC_AFTER);
+
+	endpoint->born = config != NULL;
+	if (config == NULL || strcmp(config, endpoint->config) != 0)
+	{
+		endpoint->acked_epoch = newest_epoch;
+		endpoint->settled_epoch = newest_epoch;
+		endpoint->resync_after = pstrdup("");
+		endpoint->resync_repurges = config != NULL;
+		return;
+	}
+	endpoint->acked_epoch = mrb_query_int64(row, COL_ACKED, 0);
+	endpoint->settled_epoch = mrb_query_int64(row, COL_SETTLED, 0);
+	endpoint->verified_epoch = mrb_query_int64(row, COL_VERIFIED, 0);
+	endpoint->marker_epoch = mrb_query_int64(row, COL_MARKER, 0);
+	endpoint->resync_after = after != NULL ? pstrdup(after) : NULL;
+	endpoint->resync_repurges = true;
+}
+
+static void
+misconfigured(MrbEndpoint *endpoint, const char *problem)
+{
+	endpoint->health = MRB_HEALTH_MISCONFIGURED;
+	strlcpy(endpoint->last_error, problem, sizeof(endpoint->last_error));
+}
+
+/*
+ * A jsonb value in the current context; NULL for SQL null.
+ */
+static Jsonb *
+copy_jsonb(int row, int column)
+{
+	Jsonb	   *value = mrb_query_jsonb(row, column);
+	Jsonb	   *copy;
+
+	if (value == NULL)
+		return NULL;
+	copy = palloc(VARSIZE(value));
+	memcpy(copy, value, VARSIZE(value));
+	return copy;
+}
+
+/*
+ * Zones are few and are never forgotten.
+ */
+static MrbZone *
+find_zone(const char *name)
+{
+	MemoryContext old;
+	MrbZone    *zone;
+	ListCell   *cell;
+
+	foreach(cell, zones)
+	{
+		zone = lfirst(cell);
+		if (strcmp(zone->name, name) == 0)
+			return zone;
+	}
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	zone = palloc0(sizeof(MrbZone));
+	zone->name = pstrdup(name);
+	zones = lappend(zones, zone);
+	MemoryContextSwitchTo(old);
+	return zone;
+}
+
+/*
+ * Whether a member of the selector is not there, is the value, or holds it.
+ */
+static bool
+member_holds(const MrbEndpoint *endpoint, const char *key, const char *value)
+{
+	JsonbValue	member;
+	JsonbValue	wanted;
+
+	if (value == NULL ||
+		getKeyJsonValueFromContainer(&endpoint->selector->root, key,
+									 strlen(key), &member) == NULL)
+		return true;
+	if (member.type == jbvString)
+		return member.val.string.len == (int) strlen(value) &&
+			memcmp(member.val.string.val, value, strlen(value)) == 0;
+	if (member.type != jbvBinary)
+		return false;
+	wanted.type = jbvString;
+	wanted.val.string.val = (char *) value;
+	wanted.val.string.len = strlen(value);
+	return findJsonbValueFromContainer(member.val.binary.data, JB_FARRAY,
+									   &wanted) != NULL;
+}

@@ -1,0 +1,30 @@
+/*-------------------------------------------------------------------------
+ *
+ * health.h
+ *	  Whether an endpoint takes anything at all, and when it is tried again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_HEALTH_H
+#define MRB_HEALTH_H
+
+#include "send.h"
+
+typedef void (*MrbHealthProbe) (MrbEndpoint *endpoint);
+
+/* probe: called when an endpoint that backs off may be tried again. */
+extern void mrb_health_init(MrbHealthProbe probe);
+
+/* Whether one more request may be started. */
+extern bool mrb_health_may_send(const MrbEndpoint *endpoint);
+
+extern void mrb_health_success(MrbEndpoint *endpoint, int status);
+extern void mrb_health_failure(const MrbSend *send,
+							   const MrbHttpAnswer *answer);
+
+extern const char *mrb_health_name(MrbHealth health);
+
+/* What went wrong, in one line for people. */
+extern char *mrb_health_describe(const MrbHttpAnswer *answer);
+
+#endif							/* MRB_HEALTH_H */

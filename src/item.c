@@ -1,0 +1,181 @@
+/*-------------------------------------------------------------------------
+ *
+ * item.c
+ *	  One deployment that one endpoint has still to be told of.
+ *
+ * There is at most one item for an endpoint and a deployment.  Two heaps an
+ * endpoint say how far it has come: everything below the lowest epoch in
+ * them is done.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "utils/memutils.h"
+
+#include "item.h"
+
+typedef struct ItemKey
+{
+	MrbEndpoint *endpoint;
+	MrbEntry   *entry;
+}			ItemKey;
+
+typedef struct ItemSlot
+{
+	ItemKey		key;
+	MrbItem    *item;
+	char		status;
+}			ItemSlot;
+
+#define SH_PREFIX items
+#define SH_ELEMENT_TYPE ItemSlot
+#define SH_KEY_TYPE ItemKey
+#define SH_KEY key
+#define SH_HASH_KEY(tb, key) hash_bytes((unsigned char *) &(key), sizeof(ItemKey))
+#define SH_EQUAL(tb, a, b) ((a).endpoint == (b).endpoint && (a).entry == (b).entry)
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+static MemoryContext kept = NULL;
+static items_hash *items = NULL;
+static int64 pending = 0;
+
+static int	compare_first(const pairingheap_node *a,
+						  const pairingheap_node *b, void *arg);
+static int	compare_unsettled(const pairingheap_node *a,
+							  const pairingheap_node *b, void *arg);
+
+void
+mrb_item_init(MemoryContext context)
+{
+	kept = context;
+	items = items_create(context, 256, NULL);
+}
+
+void
+mrb_item_attach(MrbEndpoint *endpoint)
+{
+	endpoint->unacked.ph_compare = compare_first;
+	endpoint->unsettled.ph_compare = compare_unsettled;
+	dlist_init(&endpoint->items);
+}
+
+MrbItem *
+mrb_item_find(MrbEndpoint *endpoint, MrbEntry *entry)
+{
+	ItemKey		key = {endpoint, entry};
+	bool		found;
+	ItemSlot   *slot = items_insert(items, key, &found);
+	MrbItem    *item;
+
+	if (found)
+		return slot->item;
+	item = MemoryContextAllocZero(kept, sizeof(MrbItem));
+	slot->item = item;
+	item->endpoint = endpoint;
+	item->entry = entry;
+	entry->users++;
+
+	/* Out of every list, as one that rests; the caller puts it into one. */
+	item->state = MRB_ITEM_RESTING;
+	dlist_push_tail(&endpoint->items, &item->item_node);
+	return item;
+}
+
+void
+mrb_item_free(MrbItem *item)
+{
+	ItemKey		key = {item->endpoint, item->entry};
+
+	Assert(item->first_epoch == 0 && !item->timer.set);
+	mrb_item_set_unsettled(item, 0);
+	if (item->note != NULL)
+		item->note->owner = NULL;
+	if (item->route != NULL)
+		mrb_route_unref(item->route);
+	dlist_delete(&item->item_node);
+	items_delete(items, key);
+	item->entry->users--;
+	mrb_route_release(item->entry);
+	pfree(item);
+}
+
+/*
+ * The lowest epoch that is not acknowledged; 0 when there is none.
+ */
+void
+mrb_item_set_first(MrbItem *item, int64 epoch)
+{
+	if (item->first_epoch != 0)
+	{
+		pairingheap_remove(&item->endpoint->unacked, &item->first_node);
+		pending--;
+	}
+	item->first_epoch = epoch;
+	if (epoch == 0)
+		return;
+	pairingheap_add(&item->endpoint->unacked, &item->first_node);
+	pending++;
+}
+
+void
+mrb_item_set_unsettled(MrbItem *item, int64 epoch)
+{
+	if (item->unsettled != 0)
+		pairingheap_remove(&item->endpoint->unsettled, &item->unsettled_node);
+	item->unsettled = epoch;
+	if (epoch != 0)
+		pairingheap_add(&item->endpoint->unsettled, &item->unsettled_node);
+}
+
+int64
+mrb_item_lowest_first(MrbEndpoint *endpoint)
+{
+	if (pairingheap_is_empty(&endpoint->unacked))
+		return 0;
+	return pairingheap_container(MrbItem, first_node,
+								 pairingheap_first(&endpoint->unacked))
+		->first_epoch;
+}
+
+int64
+mrb_item_lowest_unsettled(MrbEndpoint *endpoint)
+{
+	if (pairingheap_is_empty(&endpoint->unsettled))
+		return 0;
+	return pairingheap_container(MrbItem, unsettled_node,
+								 pairingheap_first(&endpoint->unsettled))
+		->unsettled;
+}
+
+int64
+mrb_item_pending(void)
+{
+	return pending;
+}
+
+/*
+ * Heaps give their greatest first; the greatest is the lowest epoch.
+ */
+static int
+compare_first(const pairingheap_node *a, const pairingheap_node *b, void *arg)
+{
+	int64		x = pairingheap_const_container(MrbItem, first_node, a)->first_epoch;
+	int64		y = pairingheap_const_container(MrbItem, first_node, b)->first_epoch;
+
+	return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static int
+compare_unsettled(const pairingheap_node *a, const pairingheap_node *b,
+				  void *arg)
+{
+	int64		x = pairingheap_const_container(MrbItem, unsettled_node, a)->unsettled;
+	int64		y = pairingheap_const_container(MrbItem, unsettled_node, b)->unsettled;
+
+	return x < y ? 1 : x > y ? -1 : 0;
+}

@@ -1,0 +1,86 @@
+/*-------------------------------------------------------------------------
+ *
+ * item.h
+ *	  One deployment that one endpoint has still to be told of.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_ITEM_H
+#define MRB_ITEM_H
+
+#include "ledger.h"
+
+typedef struct MrbBarrier MrbBarrier;
+
+typedef enum MrbItemState
+{
+	MRB_ITEM_BLOCKED,			/* a cache that waits for its zone's routers */
+	MRB_ITEM_READY,				/* in one of its endpoint's lists */
+	MRB_ITEM_SENDING,
+	MRB_ITEM_RESTING,			/* done, but is repeated a little later */
+	MRB_ITEM_PARKED,			/* was not taken, is tried again later */
+}			MrbItemState;
+
+/* What becomes of an item is told in queue.c. */
+typedef struct MrbItem
+{
+	MrbEndpoint *endpoint;
+	MrbEntry   *entry;
+	MrbItemState state;
+	dlist_node	item_node;		/* in its endpoint's items */
+	dlist_node	list_node;		/* in the list of its state */
+
+	int64		first_epoch;	/* lowest not acknowledged; 0: none */
+	int64		next_first;		/* the same of what came while sending */
+	int64		unsettled;		/* lowest acknowledged, not repeated; 0: none */
+	pairingheap_node first_node;	/* in its endpoint's unacked */
+	pairingheap_node unsettled_node;	/* in its endpoint's unsettled */
+
+	bool		bulk;			/* counts for the resync's chunk */
+	bool		again;			/* tell it again after what is in flight */
+	bool		repeat;			/* being told once more, to settle */
+	bool		confirm;		/* tell it once more after a success */
+	bool		late;			/* caches did not wait: they purge again */
+	bool		failed;			/* has a row in delivery_failures */
+	int			tries;			/* failed ones since the last success */
+	int			attempts;		/* failed ones since it is parked */
+	int64		successes_then; /* of its endpoint at the first of tries */
+	MrbTimer	timer;
+	MrbNote    *note;			/* not written yet, or NULL */
+
+	MrbBarrier *owing;			/* a router: the barrier that it holds up */
+	dlist_node	owing_node;
+
+	/* while sending */
+	MrbRoute   *route;
+	int			units;			/* requests that it takes */
+	int			next_unit;		/* the next to start */
+	int			outstanding;	/* without an answer */
+	bool		starting;		/* in its endpoint's list sending */
+	bool		broken;			/* one of them has failed */
+	bool		refused;		/* ... by the fault of the message */
+	bool		ambiguous;		/* ... or it may have been acted upon */
+	int			status;			/* of the one that failed */
+	char	   *error;
+}			MrbItem;
+
+extern void mrb_item_init(MemoryContext context);
+extern void mrb_item_attach(MrbEndpoint *endpoint);
+
+/* Found, or made: then it rests, in no list. */
+extern MrbItem *mrb_item_find(MrbEndpoint *endpoint, MrbEntry *entry);
+
+/* The item is in no list and on no clock. */
+extern void mrb_item_free(MrbItem *item);
+
+extern void mrb_item_set_first(MrbItem *item, int64 epoch);
+extern void mrb_item_set_unsettled(MrbItem *item, int64 epoch);
+
+/* 0: there is none. */
+extern int64 mrb_item_lowest_first(MrbEndpoint *endpoint);
+extern int64 mrb_item_lowest_unsettled(MrbEndpoint *endpoint);
+
+/* Items of all endpoints with something not acknowledged. */
+extern int64 mrb_item_pending(void);
+
+#endif							/* MRB_ITEM_H */

@@ -1,0 +1,385 @@
+/*-------------------------------------------------------------------------
+ *
+ * launcher.c
+ *	  The process that starts a dispatcher in each database that needs one.
+ *
+ * It is connected to no database, so that it stands in nobody's way, and
+ * sees the shared catalogs alone.  Whether a database has the extension can
+ * only be seen from inside: so a dispatcher is started in each new database,
+ * one new database at a time, and leaves again when it finds no extension.
+ * A database that has none is not looked into again before CREATE EXTENSION
+ * asks for it.
+ *
+ * The registry in shared memory says which dispatchers live, not our own
+ * handles: they survive a restart of the launcher.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "launcher.h"
+#include "miosa_rollback.h"
+#include "shmem.h"
+
+/* How often new databases are looked for. */
+#define POLL_MS 1000
+
+/* Another new database is not kept waiting longer by one that is locked. */
+#define PROBE_PATIENCE_MS 2000
+
+/* A dispatcher that ends sooner than this is started again more slowly. */
+#define QUICK_EXIT_MS 10000
+#define MIN_DELAY_MS 100
+#define MAX_DELAY_MS 30000
+
+/* What the launcher knows about a database. */
+typedef struct Entry
+{
+	Oid			database;		/* hash key */
+	bool		listed;			/* still in pg_database */
+	bool		known;			/* has been looked into */
+	bool		absent;			/* has no extension */
+	bool		alive;			/* its dispatcher was seen alive */
+	BackgroundWorkerHandle *handle; /* of the worker that we started */
+	TimestampTz started;		/* when that was */
+	TimestampTz not_before;		/* when it may be started next */
+	int			quick_exits;	/* how often in a row it ended soon */
+}			Entry;
+
+static HTAB *entries = NULL;
+static bool complained = false; /* about missing slots, once */
+
+static void launcher_exit(int code, Datum arg);
+static void read_databases(void);
+static void forget_dropped(void);
+static long look_after_all(void);
+static long look_after(Entry *entry, TimestampTz now, bool *probing);
+static bool worker_ended(Entry *entry, MrbSlot *slot);
+static void plan_restart(Entry *entry, MrbSlot *slot, TimestampTz now);
+static bool start_worker(Entry *entry, TimestampTz now);
+static void complain(const char *message, const char *hint);
+
+void
+mrb_launcher_register(void)
+{
+	BackgroundWorker worker = {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION,
+		.bgw_start_time = BgWorkerStart_RecoveryFinished,
+		.bgw_restart_time = 1,
+		.bgw_library_name = MRB_EXTENSION,
+		.bgw_function_name = "mrb_launcher_main",
+		.bgw_name = MRB_EXTENSION " launcher",
+		.bgw_type = MRB_EXTENSION " launcher",
+	};
+
+	RegisterBackgroundWorker(&worker);
+}
+
+void
+mrb_launcher_main(Datum main_arg)
+{
+	HASHCTL		info = {
+		.keysize = sizeof(Oid),
+		.entrysize = sizeof(Entry),
+	};
+	MemoryContext cycle;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+
+	entries = hash_create(MRB_EXTENSION " databases", 64, &info,
+						  HASH_ELEM | HASH_BLOBS);
+	cycle = AllocSetContextCreate(TopMemoryContext,
+								  MRB_EXTENSION " launcher cycle",
+								  ALLOCSET_DEFAULT_SIZES);
+	before_shmem_exit(launcher_exit, 0);
+	mrb_shmem_launcher_here();
+
+	for (;;)
+	{
+		long		wait;
+
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		MemoryContextSwitchTo(cycle);
+		read_databases();
+		forget_dropped();
+		wait = look_after_all();
+		MemoryContextReset(cycle);
+
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 wait, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}
+
+static void
+launcher_exit(int code, Datum arg)
+{
+	mrb_shmem_launcher_gone();
+}
+
+/*
+ * Bring the list of databases up to date with pg_database.
+ */
+static void
+read_databases(void)
+{
+	MemoryContext cycle = CurrentMemoryContext;
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+		Entry	   *entry;
+		bool		found;
+
+		if (!form->datallowconn || form->datistemplate)
+			continue;
+		entry = hash_search(entries, &form->oid, HASH_ENTER, &found);
+		if (!found)
+		{
+			MemSet(entry, 0, sizeof(Entry));
+			entry->database = form->oid;
+		}
+		entry->listed = true;
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(cycle);
+	pgstat_report_stat(true);
+}
+
+/*
+ * Forget databases that were dropped or accept no connections any more; the
+ * dispatcher of such a one ends by itself.
+ */
+static void
+forget_dropped(void)
+{
+	HASH_SEQ_STATUS seq;
+	Entry	   *entry;
+
+	hash_seq_init(&seq, entries);
+	while ((entry = hash_seq_search(&seq)) != NULL)
+	{
+		if (!entry->listed)
+		{
+			if (entry->handle != NULL)
+				pfree(entry->handle);
+			mrb_shmem_release(entry->database);
+			hash_search(entries, &entry->database, HASH_REMOVE, NULL);
+			continue;
+		}
+		entry->listed = false;
+	}
+}
+
+/*
+ * Start what shall run; returns how long to wait, in milliseconds.
+ */
+static long
+look_after_all(void)
+{
+	HASH_SEQ_STATUS seq;
+	TimestampTz now = GetCurrentTimestamp();
+	Entry	   *entry;
+	long		wait = POLL_MS;
+	bool		probing = false;
+
+	hash_seq_init(&seq, entries);
+	while ((entry = hash_seq_search(&seq)) != NULL)
+		if (!entry->known && entry->handle != NULL &&
+			!TimestampDifferenceExceeds(entry->started, now,
+										PROBE_PATIENCE_MS))
+			probing = true;
+
+	hash_seq_init(&seq, entries);
+	while ((entry = hash_seq_search(&seq)) != NULL)
+		wait = Min(wait, look_after(entry, now, &probing));
+	return wait;
+}
+
+/*
+ * One database: its dispatcher lives, is on its way, or is started when its
+ * time has come.
+ */
+static long
+look_after(Entry *entry, TimestampTz now, bool *probing)
+{
+	MrbSlot    *slot = mrb_shmem_slot(entry->database);
+
+	if (slot != NULL && slot->pid != 0)
+	{
+		entry->known = true;
+		entry->absent = false;
+		entry->alive = true;
+		return POLL_MS;
+	}
+	if (entry->handle != NULL || entry->alive)
+	{
+		if (!worker_ended(entry, slot))
+			return POLL_MS;
+		plan_restart(entry, slot, now);
+		slot = mrb_shmem_slot(entry->database);
+	}
+	if (slot != NULL && slot->requested)
+	{
+		entry->absent = false;
+		entry->known = true;
+		entry->not_before = 0;
+	}
+	if (entry->absent)
+		return POLL_MS;
+	if (entry->not_before > now)
+		return TimestampDifferenceMilliseconds(now, entry->not_before) + 1;
+	if (!entry->known && *probing)
+		return POLL_MS;
+	if (start_worker(entry, now) && !entry->known)
+		*probing = true;
+	return POLL_MS;
+}
+
+/*
+ * Whether the worker that we know of has ended.
+ */
+static bool
+worker_ended(Entry *entry, MrbSlot *slot)
+{
+	pid_t		pid;
+
+	if (entry->handle == NULL)
+		return true;
+	return GetBackgroundWorkerPid(entry->handle, &pid) == BGWH_STOPPED;
+}
+
+/*
+ * The worker has ended: decide when it is started again.
+ */
+static void
+plan_restart(Entry *entry, MrbSlot *slot, TimestampTz now)
+{
+	MrbDispatcherState state = slot ? slot->state : MRB_DISPATCHER_STOPPED;
+	int			delay = MIN_DELAY_MS;
+
+	if (entry->handle != NULL)
+		pfree(entry->handle);
+	entry->handle = NULL;
+	entry->known = true;
+	entry->alive = false;
+
+	if (state == MRB_DISPATCHER_ABSENT)
+	{
+		entry->absent = true;
+		entry->quick_exits = 0;
+		mrb_shmem_release(entry->database);
+		return;
+	}
+	if (state == MRB_DISPATCHER_ASIDE ||
+		TimestampDifferenceExceeds(entry->started, now, QUICK_EXIT_MS))
+		entry->quick_exits = 0;
+	else
+	{
+		delay = Min(MIN_DELAY_MS << Min(entry->quick_exits, 10),
+					MAX_DELAY_MS);
+		entry->quick_exits++;
+	}
+	entry->not_before = TimestampTzPlusMilliseconds(now, delay);
+}
+
+/*
+ * Register the dispatcher of a database.
+ */
+static bool
+start_worker(Entry *entry, TimestampTz now)
+{
+	BackgroundWorker worker = {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION,
+		.bgw_start_time = BgWorkerStart_RecoveryFinished,
+		.bgw_restart_time = BGW_NEVER_RESTART,
+		.bgw_library_name = MRB_EXTENSION,
+		.bgw_function_name = "mrb_worker_main",
+		.bgw_type = MRB_EXTENSION " dispatcher",
+		.bgw_main_arg = ObjectIdGetDatum(entry->database),
+		.bgw_notify_pid = MyProcPid,
+	};
+	MrbSlot    *slot = mrb_shmem_reserve(entry->database);
+	MemoryContext old;
+	bool		registered;
+
+	entry->started = now;
+	entry->not_before = TimestampTzPlusMilliseconds(now, POLL_MS);
+	if (slot == NULL)
+	{
+		complain("more databases than miosa_rollback.max_databases",
+				 "Raise miosa_rollback.max_databases and restart the server.");
+		return false;
+	}
+	mrb_shmem_set_state(slot, MRB_DISPATCHER_STARTING);
+	snprintf(worker.bgw_name, BGW_MAXLEN,
+			 MRB_EXTENSION " dispatcher of database %u", entry->database);
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	registered = RegisterDynamicBackgroundWorker(&worker, &entry->handle);
+	MemoryContextSwitchTo(old);
+	if (!registered)
+	{
+		entry->handle = NULL;
+		entry->not_before = TimestampTzPlusMilliseconds(now, 5 * POLL_MS);
+		mrb_shmem_set_state(slot, MRB_DISPATCHER_STOPPED);
+		complain("no background worker slot is free for a dispatcher",
+				 "Raise max_worker_processes and restart the server.");
+	}
+	else
+		complained = false;
+	return registered;
+}
+
+/*
+ * Say it once; doctor says it as often as it is asked.
+ */
+static void
+complain(const char *message, const char *hint)
+{
+	if (complained)
+		return;
+	complained = true;
+	ereport(LOG,
+			(errmsg("%s: %s", MRB_EXTENSION, message),
+			 errhint("%s", hint)));
+}

@@ -1,0 +1,16 @@
+/*-------------------------------------------------------------------------
+ *
+ * launcher.h
+ *	  The process that starts a dispatcher in each database that needs one.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_LAUNCHER_H
+#define MRB_LAUNCHER_H
+
+/* Register the launcher; only while the server preloads libraries. */
+extern void mrb_launcher_register(void);
+
+extern PGDLLEXPORT void mrb_launcher_main(Datum main_arg);
+
+#endif							/* MRB_LAUNCHER_H */

@@ -1,0 +1,170 @@
+/*-------------------------------------------------------------------------
+ *
+ * marker.c
+ *	  Noticing that a router has lost its table.
+ *
+ * Some routers hold their table in memory and lose it when they are reloaded,
+ * without telling anybody.  So beside the routes they are given a marker, an
+ * entry whose value is an epoch, and it is read back again and again.  When
+ * it is missing or lower than what was written, the table is not the one that
+ * was told: everything is told again.  When it is there, what was
+ * acknowledged before it was written is verified.
+ *
+ * A marker is only ever raised right after it was found in place, because a
+ * marker written into a table that was just lost would hide the loss.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "health.h"
+#include "marker.h"
+#include "queue.h"
+#include "resync.h"
+
+static void tick(MrbTimer *timer);
+static void read_marker(MrbEndpoint *endpoint);
+static void write_marker(MrbEndpoint *endpoint, int64 epoch);
+static void send_marker(MrbEndpoint *endpoint, const MrbCall *call,
+						int64 epoch, MrbSendDone done);
+static void was_read(MrbSend *send, const MrbHttpAnswer *answer);
+static void was_written(MrbSend *send, const MrbHttpAnswer *answer);
+static bool parse_marker(const MrbHttpAnswer *answer, int64 *epoch);
+
+void
+mrb_marker_watch(MrbEndpoint *endpoint)
+{
+	if (endpoint->adapter->volatile_table &&
+		endpoint->health != MRB_HEALTH_MISCONFIGURED)
+		mrb_timer_set(&endpoint->marker_timer, 0, tick);
+}
+
+void
+mrb_marker_look(MrbEndpoint *endpoint)
+{
+	if (endpoint->marker_epoch == 0)
+		write_marker(endpoint, mrb_queue_newest());
+	else
+		read_marker(endpoint);
+}
+
+static void
+tick(MrbTimer *timer)
+{
+	MrbEndpoint *endpoint = (MrbEndpoint *)
+		((char *) timer - offsetof(MrbEndpoint, marker_timer));
+
+	mrb_timer_set(timer, endpoint->adapter->marker_ms, tick);
+
+	/* One that backs off is looked at when it is tried again. */
+	if (endpoint->health != MRB_HEALTH_BACKING_OFF)
+		mrb_marker_look(endpoint);
+}
+
+static void
+read_marker(MrbEndpoint *endpoint)
+{
+	send_marker(endpoint, endpoint->adapter->marker_read, 0, was_read);
+}
+
+static void
+write_marker(MrbEndpoint *endpoint, int64 epoch)
+{
+	send_marker(endpoint, endpoint->adapter->marker_write, epoch,
+				was_written);
+}
+
+static void
+send_marker(MrbEndpoint *endpoint, const MrbCall *call, int64 epoch,
+			MrbSendDone done)
+{
+	MrbValues	values;
+	char		text[24];
+	const char *problem;
+
+	MemSet(&values, 0, sizeof(values));
+	snprintf(text, sizeof(text), INT64_FORMAT, epoch);
+	values.text[MRB_VAR_EPOCH] = text;
+	if (mrb_send_start(endpoint, call, &values, NULL, epoch, done,
+					   &problem) != MRB_START_WRONG)
+		return;
+	endpoint->health = MRB_HEALTH_MISCONFIGURED;
+	strlcpy(endpoint->last_error, problem, sizeof(endpoint->last_error));
+	mrb_ledger_mark(endpoint);
+}
+
+/*
+ * Compare what was read with what was written last.
+ */
+static void
+was_read(MrbSend *send, const MrbHttpAnswer *answer)
+{
+	MrbEndpoint *endpoint = send->endpoint;
+	int64		acked = mrb_queue_acked(endpoint);
+	int64		found = 0;
+
+	if (answer->outcome != MRB_HTTP_ANSWERED ||
+		(answer->status != 404 &&
+		 !mrb_adapter_is_success(endpoint->adapter, answer->status)))
+	{
+		mrb_health_failure(send, answer);
+		return;
+	}
+	mrb_health_success(endpoint, answer->status);
+	if (endpoint->marker_epoch == 0)
+		return;					/* lost already, found out by another reading */
+
+	if (!parse_marker(answer, &found) || found < endpoint->marker_epoch)
+	{
+		ereport(LOG,
+				(errmsg("endpoint \"%s\" has lost its table; it is told everything again",
+						endpoint->name)));
+		endpoint->marker_epoch = 0;
+		endpoint->verified_epoch = 0;
+		mrb_resync_begin(endpoint);
+		write_marker(endpoint, mrb_queue_newest());
+		return;
+	}
+	if (endpoint->verified_epoch != endpoint->marker_epoch)
+	{
+		endpoint->verified_epoch = endpoint->marker_epoch;
+		mrb_ledger_mark(endpoint);
+	}
+	if (acked > endpoint->marker_epoch && endpoint->resync_after == NULL)
+		write_marker(endpoint, acked);
+}
+
+static void
+was_written(MrbSend *send, const MrbHttpAnswer *answer)
+{
+	MrbEndpoint *endpoint = send->endpoint;
+
+	if (answer->outcome != MRB_HTTP_ANSWERED ||
+		!mrb_adapter_is_success(endpoint->adapter, answer->status))
+	{
+		mrb_health_failure(send, answer);
+		return;
+	}
+	mrb_health_success(endpoint, answer->status);
+	endpoint->marker_epoch = Max(endpoint->marker_epoch, send->epoch);
+	mrb_ledger_mark(endpoint);
+	read_marker(endpoint);
+}
+
+/*
+ * The body is a number and nothing else, but for a line end.
+ */
+static bool
+parse_marker(const MrbHttpAnswer *answer, int64 *epoch)
+{
+	char	   *end;
+
+	if (answer->status == 404 || answer->body_len == 0 ||
+		answer->body[0] < '0' || answer->body[0] > '9')
+		return false;
+	errno = 0;
+	*epoch = strtoll(answer->body, &end, 10);
+	return errno == 0 && strspn(end, "\r\n") == strlen(end);
+}

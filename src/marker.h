@@ -1,0 +1,19 @@
+/*-------------------------------------------------------------------------
+ *
+ * marker.h
+ *	  Noticing that a router has lost its table.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_MARKER_H
+#define MRB_MARKER_H
+
+#include "endpoint.h"
+
+/* Begin to look after the endpoint's marker, if its adapter has one. */
+extern void mrb_marker_watch(MrbEndpoint *endpoint);
+
+/* Look now: the endpoint was away, or something is to be verified. */
+extern void mrb_marker_look(MrbEndpoint *endpoint);
+
+#endif							/* MRB_MARKER_H */

@@ -1,0 +1,20 @@
+/*-------------------------------------------------------------------------
+ *
+ * notify.h
+ *	  NOTIFY, for edges that listen.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_NOTIFY_H
+#define MRB_NOTIFY_H
+
+#include "route.h"
+#include "shmem.h"
+
+/* Remember that listeners are to be told of the route. */
+extern void mrb_notify_add(const MrbRoute *route);
+
+/* Tell them, if there is anything and it is time to. */
+extern void mrb_notify_step(MrbSlot *slot);
+
+#endif							/* MRB_NOTIFY_H */

@@ -1,0 +1,500 @@
+/*-------------------------------------------------------------------------
+ *
+ * queue.c
+ *	  What each endpoint has still to be told.
+ *
+ * There is one item for each endpoint and deployment with something open.
+ * It remembers the lowest epoch that is not acknowledged, which holds the
+ * endpoint's cursor, but it is always the present route that is sent: so a
+ * thousand changes become few requests, the last one right.
+ *
+ * An item goes from BLOCKED (a cache whose routers do not know yet) to READY,
+ * then SENDING.  After a success it is gone, or RESTING until it is repeated,
+ * because the adapter settles or because an earlier try may still be on its
+ * way.  After a failure of the endpoint it is READY again, behind what has
+ * not failed.  When the endpoint takes others but not this one it is PARKED:
+ * the failure is noted, the cursor moves on, and the item has a clock of its
+ * own.  A change that comes while it is SENDING makes it start again after
+ * the answer; in every other state at once.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/pg_prng.h"
+#include "utils/timestamp.h"
+
+#include "barrier.h"
+#include "queue.h"
+
+/* After a try whose end is not known, the route is told again this late. */
+#define CONFIRM_MS 1000
+
+/* So often is something tried that its endpoint does not take. */
+#define POISON_TRIES 3
+
+/* Clock of what is parked. */
+#define PARK_MIN_MS 1000
+#define PARK_MAX_MS 300000
+
+static int64 newest = 0;
+static dlist_head active = DLIST_STATIC_INIT(active);
+
+static void set_first(MrbItem *item, int64 epoch);
+static void drop_item(MrbItem *item);
+static void take_out(MrbItem *item);
+static void enter(MrbItem *item);
+static void make_ready(MrbItem *item);
+static void rest_over(MrbTimer *timer);
+static void rest(MrbItem *item, int after_ms);
+static void park(MrbItem *item, int after_ms);
+static void chunk_done(MrbItem *item);
+static void repurge(MrbItem *item);
+
+void
+mrb_queue_init(MemoryContext context)
+{
+	mrb_item_init(context);
+	mrb_barrier_init(context, make_ready);
+}
+
+void
+mrb_queue_set_newest(int64 epoch)
+{
+	newest = epoch;
+}
+
+int64
+mrb_queue_newest(void)
+{
+	return newest;
+}
+
+void
+mrb_queue_attach(MrbEndpoint *endpoint)
+{
+	mrb_item_attach(endpoint);
+	dlist_init(&endpoint->items);
+	dlist_init(&endpoint->live);
+	dlist_init(&endpoint->retry);
+	dlist_init(&endpoint->bulk);
+	dlist_init(&endpoint->sending);
+	dlist_init(&endpoint->requests);
+	dlist_init(&endpoint->notes);
+}
+
+/*
+ * The endpoint is about to be dropped; its requests are gone already.
+ */
+void
+mrb_queue_detach(MrbEndpoint *endpoint)
+{
+	while (!dlist_is_empty(&endpoint->items))
+	{
+		MrbItem    *item = dlist_head_element(MrbItem, item_node,
+											  &endpoint->items);
+
+		take_out(item);
+		drop_item(item);
+	}
+	if (endpoint->active)
+		dlist_delete(&endpoint->active_node);
+	endpoint->active = false;
+	mrb_ledger_forget(endpoint);
+}
+
+void
+mrb_queue_change(MrbEndpoint *endpoint, MrbEntry *entry, int64 epoch)
+{
+	MrbItem    *item = mrb_item_find(endpoint, entry);
+
+	if (entry->confirm)
+		item->confirm = true;
+	if (item->first_epoch == 0)
+		set_first(item, epoch);
+	if (item->state == MRB_ITEM_SENDING)
+	{
+		item->again = true;
+		if (item->next_first == 0)
+			item->next_first = epoch;
+		return;
+	}
+	take_out(item);
+	item->repeat = false;
+	item->tries = 0;
+	enter(item);
+}
+
+void
+mrb_queue_bulk(MrbEndpoint *endpoint, MrbEntry *entry)
+{
+	MrbItem    *item = mrb_item_find(endpoint, entry);
+
+	if (!item->bulk)
+		endpoint->chunk_left++;
+	item->bulk = true;
+	if (item->state == MRB_ITEM_SENDING)
+	{
+		item->again = true;
+		return;
+	}
+	if (item->state == MRB_ITEM_BLOCKED)
+		return;
+	take_out(item);
+	make_ready(item);
+}
+
+void
+mrb_queue_late(MrbEndpoint *endpoint, MrbEntry *entry)
+{
+	MrbItem    *item = mrb_item_find(endpoint, entry);
+
+	/* The barrier counts those that are not late. */
+	mrb_barrier_paid(item);
+	item->late = true;
+	if (item->first_epoch != 0)
+		mrb_barrier_owe(item);
+}
+
+void
+mrb_queue_repeat(MrbEndpoint *endpoint, MrbEntry *entry, int64 epoch)
+{
+	MrbItem    *item = mrb_item_find(endpoint, entry);
+
+	if (item->unsettled == 0 || epoch < item->unsettled)
+		mrb_item_set_unsettled(item, epoch);
+	if (item->first_epoch != 0)
+		return;
+	take_out(item);
+	rest(item, endpoint->adapter->settle_ms);
+}
+
+void
+mrb_queue_park(MrbEndpoint *endpoint, MrbEntry *entry, int attempts,
+			   int after_ms)
+{
+	MrbItem    *item = mrb_item_find(endpoint, entry);
+
+	item->failed = true;
+	item->attempts = Max(item->attempts, attempts);
+	if (item->first_epoch != 0 || (item->state != MRB_ITEM_RESTING &&
+								   item->state != MRB_ITEM_PARKED))
+		return;
+	item->late = true;
+	take_out(item);
+	park(item, after_ms);
+}
+
+MrbEndpoint *
+mrb_queue_next_endpoint(void)
+{
+	MrbEndpoint *endpoint;
+
+	if (dlist_is_empty(&active))
+		return NULL;
+	endpoint = dlist_container(MrbEndpoint, active_node,
+							   dlist_pop_head_node(&active));
+	endpoint->active = false;
+	return endpoint;
+}
+
+/*
+ * Give the endpoint a turn.
+ */
+void
+mrb_queue_activate(MrbEndpoint *endpoint)
+{
+	if (endpoint->active)
+		return;
+	endpoint->active = true;
+	dlist_push_tail(&active, &endpoint->active_node);
+}
+
+/*
+ * First what has begun, then what is new, then what has failed before, then
+ * what a resync brings.
+ */
+MrbItem *
+mrb_queue_next_item(MrbEndpoint *endpoint, bool with_bulk)
+{
+	dlist_head *list = NULL;
+	MrbItem    *item;
+
+	if (!dlist_is_empty(&endpoint->sending))
+		return dlist_head_element(MrbItem, list_node, &endpoint->sending);
+	if (!dlist_is_empty(&endpoint->live))
+		list = &endpoint->live;
+	else if (!dlist_is_empty(&endpoint->retry))
+		list = &endpoint->retry;
+	else if (with_bulk && !dlist_is_empty(&endpoint->bulk))
+		list = &endpoint->bulk;
+	if (list == NULL)
+		return NULL;
+
+	item = dlist_container(MrbItem, list_node, dlist_pop_head_node(list));
+	item->state = MRB_ITEM_SENDING;
+	item->starting = true;
+	item->again = false;
+	item->broken = false;
+	item->next_unit = 0;
+	item->outstanding = 0;
+	item->route = item->entry->route;
+	item->route->refs++;
+	dlist_push_head(&endpoint->sending, &item->list_node);
+	return item;
+}
+
+bool
+mrb_queue_has_work(MrbEndpoint *endpoint)
+{
+	return !dlist_is_empty(&endpoint->sending) ||
+		!dlist_is_empty(&endpoint->live) ||
+		!dlist_is_empty(&endpoint->retry) ||
+		!dlist_is_empty(&endpoint->bulk);
+}
+
+void
+mrb_queue_started(MrbItem *item)
+{
+	dlist_delete(&item->list_node);
+	item->starting = false;
+}
+
+void
+mrb_queue_succeeded(MrbItem *item)
+{
+	MrbEndpoint *endpoint = item->endpoint;
+	int			settle_ms = endpoint->adapter->settle_ms;
+	int			after_ms = item->repeat ? 0 : settle_ms;
+	bool		again = item->again;
+
+	if (item->confirm)
+		after_ms = Max(after_ms, CONFIRM_MS);
+	item->confirm = false;
+	item->repeat = false;
+	if (item->late || (item->bulk && endpoint->resync_repurges))
+		repurge(item);
+	if (item->failed)
+		mrb_ledger_note(endpoint, &item->note, MRB_NOTE_CLEARED,
+						item->entry->id);
+	item->failed = false;
+	item->tries = 0;
+	item->attempts = 0;
+
+	if (after_ms == 0)
+		mrb_item_set_unsettled(item, 0);
+	else if (item->unsettled == 0 && item->first_epoch != 0)
+		mrb_item_set_unsettled(item, item->first_epoch);
+	set_first(item, item->next_first);
+	item->next_first = 0;
+	mrb_ledger_mark(endpoint);
+	mrb_route_unref(item->route);
+	item->route = NULL;
+	if (again)
+	{
+		enter(item);
+		return;
+	}
+	chunk_done(item);
+	item->late = false;
+	if (after_ms > 0)
+		rest(item, after_ms);
+	else
+		drop_item(item);
+}
+
+/*
+ * Not taken now, by nobody's fault but the endpoint's.
+ */
+void
+mrb_queue_failed(MrbItem *item, bool ambiguous)
+{
+	if (item->tries++ == 0)
+		item->successes_then = item->endpoint->successes;
+	if (ambiguous)
+		item->confirm = true;
+	item->next_first = 0;
+	mrb_route_unref(item->route);
+	item->route = NULL;
+	make_ready(item);
+}
+
+/*
+ * The endpoint works but does not take this: note it and go on without it.
+ */
+void
+mrb_queue_refused(MrbItem *item, int status, const char *error)
+{
+	MrbNote    *note = mrb_ledger_note(item->endpoint, &item->note,
+									   MRB_NOTE_FAILURE, item->entry->id);
+	int			after_ms;
+
+	item->failed = true;
+	item->attempts++;
+	after_ms = Min(PARK_MAX_MS, PARK_MIN_MS << Min(item->attempts - 1, 12));
+	after_ms = after_ms * (0.5 + 0.5 * pg_prng_double(&pg_global_prng_state));
+	note->epoch = item->route->epoch;
+	note->status = status;
+	note->attempts = item->attempts;
+	note->next_try_at = TimestampTzPlusMilliseconds(mrb_timer_now(), after_ms);
+	mrb_ledger_set_error(note, error);
+
+	mrb_route_unref(item->route);
+	item->route = NULL;
+	set_first(item, item->next_first);
+	item->next_first = 0;
+	if (item->again)
+	{
+		enter(item);
+		return;
+	}
+	mrb_item_set_unsettled(item, 0);
+	chunk_done(item);
+	item->late = true;
+	park(item, after_ms);
+}
+
+bool
+mrb_queue_is_poison(const MrbItem *item)
+{
+	return item->failed ||
+		(item->tries + 1 >= POISON_TRIES &&
+		 item->endpoint->successes > item->successes_then);
+}
+
+int64
+mrb_queue_acked(MrbEndpoint *endpoint)
+{
+	int64		first = mrb_item_lowest_first(endpoint);
+
+	return first == 0 ? newest : first - 1;
+}
+
+int64
+mrb_queue_settled(MrbEndpoint *endpoint)
+{
+	int64		acked = mrb_queue_acked(endpoint);
+	int64		unsettled = mrb_item_lowest_unsettled(endpoint);
+
+	return unsettled == 0 ? acked : Min(acked, unsettled - 1);
+}
+
+/*
+ * The lowest epoch that is not acknowledged; routers hold up caches by it.
+ */
+static void
+set_first(MrbItem *item, int64 epoch)
+{
+	mrb_item_set_first(item, epoch);
+	if (epoch != 0)
+		mrb_barrier_owe(item);
+	else
+		mrb_barrier_paid(item);
+}
+
+static void
+drop_item(MrbItem *item)
+{
+	set_first(item, 0);
+	mrb_timer_cancel(&item->timer);
+	mrb_item_free(item);
+}
+
+/*
+ * Take the item out of whatever list or clock it is in.
+ */
+static void
+take_out(MrbItem *item)
+{
+	switch (item->state)
+	{
+		case MRB_ITEM_BLOCKED:
+			mrb_barrier_leave(item);
+			break;
+		case MRB_ITEM_READY:
+			dlist_delete(&item->list_node);
+			break;
+		case MRB_ITEM_SENDING:
+			if (item->starting)
+				dlist_delete(&item->list_node);
+			item->starting = false;
+			break;
+		case MRB_ITEM_RESTING:
+		case MRB_ITEM_PARKED:
+			mrb_timer_cancel(&item->timer);
+			break;
+	}
+}
+
+/*
+ * There is something new to tell.
+ */
+static void
+enter(MrbItem *item)
+{
+	if (item->first_epoch != 0 && mrb_barrier_wait(item))
+		item->state = MRB_ITEM_BLOCKED;
+	else
+		make_ready(item);
+}
+
+static void
+make_ready(MrbItem *item)
+{
+	MrbEndpoint *endpoint = item->endpoint;
+
+	item->state = MRB_ITEM_READY;
+	if (item->tries > 0 || item->attempts > 0)
+		dlist_push_tail(&endpoint->retry, &item->list_node);
+	else if (item->bulk && item->first_epoch == 0)
+		dlist_push_tail(&endpoint->bulk, &item->list_node);
+	else
+		dlist_push_tail(&endpoint->live, &item->list_node);
+	mrb_queue_activate(endpoint);
+}
+
+/*
+ * The time of rest, or of being parked, is over.
+ */
+static void
+rest_over(MrbTimer *timer)
+{
+	MrbItem    *item = (MrbItem *) ((char *) timer - offsetof(MrbItem, timer));
+
+	item->repeat = item->state == MRB_ITEM_RESTING;
+	make_ready(item);
+}
+
+static void
+rest(MrbItem *item, int after_ms)
+{
+	item->state = MRB_ITEM_RESTING;
+	mrb_timer_set(&item->timer, after_ms, rest_over);
+}
+
+static void
+park(MrbItem *item, int after_ms)
+{
+	item->state = MRB_ITEM_PARKED;
+	mrb_timer_set(&item->timer, after_ms, rest_over);
+}
+
+static void
+chunk_done(MrbItem *item)
+{
+	if (item->bulk)
+		item->endpoint->chunk_left--;
+	item->bulk = false;
+}
+
+/*
+ * A router has acknowledged what the caches of its zone did not wait for.
+ */
+static void
+repurge(MrbItem *item)
+{
+	MrbEndpoint *endpoint = item->endpoint;
+
+	if (endpoint->edge && endpoint->stage == 0 && endpoint->zone->caches > 0)
+		mrb_ledger_note(endpoint, NULL, MRB_NOTE_REPURGE, item->entry->id);
+}

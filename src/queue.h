@@ -1,0 +1,57 @@
+/*-------------------------------------------------------------------------
+ *
+ * queue.h
+ *	  What each endpoint has still to be told.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_QUEUE_H
+#define MRB_QUEUE_H
+
+#include "item.h"
+
+extern void mrb_queue_init(MemoryContext context);
+
+/* The newest epoch given: where an endpoint stands that lacks nothing. */
+extern void mrb_queue_set_newest(int64 epoch);
+extern int64 mrb_queue_newest(void);
+
+extern void mrb_queue_attach(MrbEndpoint *endpoint);
+extern void mrb_queue_detach(MrbEndpoint *endpoint);
+
+/* The deployment's route has changed; or a resync comes to it. */
+extern void mrb_queue_change(MrbEndpoint *endpoint, MrbEntry *entry,
+							 int64 epoch);
+extern void mrb_queue_bulk(MrbEndpoint *endpoint, MrbEntry *entry);
+
+/* After a restart: caches did not wait; it is to be repeated; it failed. */
+extern void mrb_queue_late(MrbEndpoint *endpoint, MrbEntry *entry);
+extern void mrb_queue_repeat(MrbEndpoint *endpoint, MrbEntry *entry,
+							 int64 epoch);
+extern void mrb_queue_park(MrbEndpoint *endpoint, MrbEntry *entry,
+						   int attempts, int after_ms);
+
+/* The next endpoint, by turns, that has something to send; or NULL. */
+extern MrbEndpoint *mrb_queue_next_endpoint(void);
+extern void mrb_queue_activate(MrbEndpoint *endpoint);
+
+/* The item to start requests of; it is sending then.  Or NULL. */
+extern MrbItem *mrb_queue_next_item(MrbEndpoint *endpoint, bool with_bulk);
+extern bool mrb_queue_has_work(MrbEndpoint *endpoint);
+
+/* All requests of the item were started. */
+extern void mrb_queue_started(MrbItem *item);
+
+/* How it ended, once all its requests have. */
+extern void mrb_queue_succeeded(MrbItem *item);
+extern void mrb_queue_failed(MrbItem *item, bool ambiguous);
+extern void mrb_queue_refused(MrbItem *item, int status, const char *error);
+
+/* Whether the endpoint takes others, but not this. */
+extern bool mrb_queue_is_poison(const MrbItem *item);
+
+/* Where the endpoint stands, for its row. */
+extern int64 mrb_queue_acked(MrbEndpoint *endpoint);
+extern int64 mrb_queue_settled(MrbEndpoint *endpoint);
+
+#endif							/* MRB_QUEUE_H */

@@ -1,0 +1,22 @@
+/*-------------------------------------------------------------------------
+ *
+ * record.h
+ *	  Writing down how far endpoints have come.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_RECORD_H
+#define MRB_RECORD_H
+
+#include "shmem.h"
+
+/* Write down what has changed, if it is time to. */
+extern void mrb_record_step(MrbSlot *slot, bool busy);
+
+/* Milliseconds until there is something to write, at most most. */
+extern long mrb_record_wait(long most);
+
+/* Delete what belongs to endpoints that are gone. */
+extern void mrb_record_tidy(void);
+
+#endif							/* MRB_RECORD_H */

@@ -1,0 +1,19 @@
+/*-------------------------------------------------------------------------
+ *
+ * restart.h
+ *	  What endpoints had still to be told before the dispatcher knew them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_RESTART_H
+#define MRB_RESTART_H
+
+#include "nodes/pg_list.h"
+
+/* Load it for these endpoints. */
+extern void mrb_restart_load(List *endpoints, int64 trimmed_epoch);
+
+/* Try at once what was not taken and is due by its row. */
+extern void mrb_restart_redrive(void);
+
+#endif							/* MRB_RESTART_H */

@@ -1,0 +1,171 @@
+/*-------------------------------------------------------------------------
+ *
+ * resync.c
+ *	  Telling an endpoint everything.
+ *
+ * Deployments are read in the order of their ids, some at a time, and the
+ * next ones only when those are done, so that memory and the endpoint's
+ * patience are spared.  How far it has come is written down with the
+ * endpoint's cursor.  Endpoints at the same place share what is read.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "queue.h"
+#include "resync.h"
+#include "session.h"
+
+#define CHUNK 1000
+
+/* After an error nothing is read for so long; and all is looked at so often. */
+#define PAUSE_MS 1000
+#define STEP_MS 5
+
+/* What one transaction reads. */
+typedef struct Chunk
+{
+	const char *after;
+	MrbRoute   *routes;
+	int			n;
+}			Chunk;
+
+static bool wants_chunk(MrbEndpoint *endpoint);
+static void advance(MrbEndpoint *endpoint);
+static void set_text(MrbEndpoint *endpoint, char **text, const char *value);
+static void read_chunk(void *arg);
+static void hand_out(const Chunk *chunk);
+static void hand_to(MrbEndpoint *endpoint, const Chunk *chunk,
+					MrbEntry **entries);
+
+void
+mrb_resync_begin(MrbEndpoint *endpoint)
+{
+	set_text(endpoint, &endpoint->resync_after, "");
+	set_text(endpoint, &endpoint->chunk_end, NULL);
+	endpoint->chunk_last = false;
+	endpoint->resync_repurges = true;
+	mrb_ledger_mark(endpoint);
+}
+
+void
+mrb_resync_step(void)
+{
+	static TimestampTz not_before = 0;
+	dlist_iter	iter;
+
+	if (mrb_timer_now() < not_before)
+		return;
+	not_before = TimestampTzPlusMilliseconds(mrb_timer_now(), STEP_MS);
+	mrb_endpoint_foreach(iter)
+	{
+		MrbEndpoint *endpoint = mrb_endpoint_current(iter);
+		Chunk		chunk = {0};
+
+		if (!wants_chunk(endpoint))
+			continue;
+		advance(endpoint);
+		if (endpoint->resync_after == NULL)
+			continue;
+		chunk.after = endpoint->resync_after;
+		if (!mrb_session_try(read_chunk, &chunk, NULL))
+		{
+			not_before = TimestampTzPlusMilliseconds(mrb_timer_now(),
+													 PAUSE_MS);
+			return;
+		}
+		hand_out(&chunk);
+	}
+}
+
+static bool
+wants_chunk(MrbEndpoint *endpoint)
+{
+	return endpoint->resync_after != NULL && endpoint->chunk_left == 0 &&
+		(endpoint->health == MRB_HEALTH_NEW ||
+		 endpoint->health == MRB_HEALTH_HEALTHY);
+}
+
+/*
+ * The chunk is done: remember how far that is, or that it was the last.
+ */
+static void
+advance(MrbEndpoint *endpoint)
+{
+	if (endpoint->chunk_end == NULL && !endpoint->chunk_last)
+		return;
+	set_text(endpoint, &endpoint->resync_after,
+			 endpoint->chunk_last ? NULL : endpoint->chunk_end);
+	set_text(endpoint, &endpoint->chunk_end, NULL);
+	endpoint->chunk_last = false;
+	mrb_ledger_mark(endpoint);
+}
+
+static void
+set_text(MrbEndpoint *endpoint, char **text, const char *value)
+{
+	char	   *copy = value != NULL ?
+		MemoryContextStrdup(endpoint->context, value) : NULL;
+
+	if (*text != NULL)
+		pfree(*text);
+	*text = copy;
+}
+
+static void
+read_chunk(void *arg)
+{
+	Chunk	   *chunk = arg;
+
+	mrb_session_begin(MRB_SESSION_RECORD, 1000);
+	chunk->routes = mrb_route_read_after(chunk->after, CHUNK, &chunk->n);
+	mrb_session_commit();
+}
+
+/*
+ * Give the chunk to every endpoint that has come to the same place.
+ */
+static void
+hand_out(const Chunk *chunk)
+{
+	char	   *after = pstrdup(chunk->after);
+	MrbEntry  **entries = palloc(Max(chunk->n, 1) * sizeof(MrbEntry *));
+	dlist_iter	iter;
+
+	for (int i = 0; i < chunk->n; i++)
+	{
+		chunk->routes[i].epoch = mrb_queue_newest();
+		entries[i] = mrb_route_enter(&chunk->routes[i], NULL, 0);
+		entries[i]->users++;
+	}
+	mrb_endpoint_foreach(iter)
+	{
+		MrbEndpoint *endpoint = mrb_endpoint_current(iter);
+
+		if (wants_chunk(endpoint) && endpoint->chunk_end == NULL &&
+			!endpoint->chunk_last &&
+			strcmp(endpoint->resync_after, after) == 0)
+			hand_to(endpoint, chunk, entries);
+	}
+	for (int i = 0; i < chunk->n; i++)
+	{
+		entries[i]->users--;
+		mrb_route_release(entries[i]);
+	}
+}
+
+static void
+hand_to(MrbEndpoint *endpoint, const Chunk *chunk, MrbEntry **entries)
+{
+	if (chunk->n < CHUNK)
+		endpoint->chunk_last = true;
+	else
+		set_text(endpoint, &endpoint->chunk_end,
+				 chunk->routes[chunk->n - 1].deployment_id);
+	for (int i = 0; i < chunk->n; i++)
+		if (mrb_endpoint_selects(endpoint, &chunk->routes[i]))
+			mrb_queue_bulk(endpoint, entries[i]);
+}

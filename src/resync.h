@@ -1,0 +1,18 @@
+/*-------------------------------------------------------------------------
+ *
+ * resync.h
+ *	  Telling an endpoint everything.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_RESYNC_H
+#define MRB_RESYNC_H
+
+#include "endpoint.h"
+
+extern void mrb_resync_begin(MrbEndpoint *endpoint);
+
+/* Fetch what is to be told next, where the last chunk is done. */
+extern void mrb_resync_step(void);
+
+#endif							/* MRB_RESYNC_H */

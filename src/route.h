@@ -1,0 +1,73 @@
+/*-------------------------------------------------------------------------
+ *
+ * route.h
+ *	  What edges are told: pictures of routes, and the book of the present
+ *	  ones.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_ROUTE_H
+#define MRB_ROUTE_H
+
+#include "datatype/timestamp.h"
+
+#include "template.h"
+
+/* A host that is no longer routed, until every edge has been told. */
+typedef struct MrbGone MrbGone;
+
+/* A picture of one deployment's route; never changed once it is kept. */
+typedef struct MrbRoute
+{
+	int			refs;
+	int64		epoch;
+	TimestampTz since;			/* when the change was asked for */
+	char	   *deployment_id;
+	char	   *tenant_id;		/* NULL: the deployment is gone */
+	char	   *deployment_kind;
+	char	   *version_id;		/* NULL: nothing is routed */
+	char	   *version_number;
+	char	   *kind;			/* of the version */
+	char	   *release_id;
+	char	   *storage_uri;
+	char	   *sha256;
+	char	   *operation_id;
+	MrbList		hosts;
+	int			ngone;
+	MrbGone   **gone;
+}			MrbRoute;
+
+/* A deployment that somebody has still to be told of. */
+typedef struct MrbEntry
+{
+	char	   *id;
+	MrbRoute   *route;			/* the present one */
+	int			users;			/* items and barriers */
+	bool		confirm;		/* a host moved here: tell it twice */
+}			MrbEntry;
+
+extern void mrb_route_init(MemoryContext context);
+
+/*
+ * Read present routes, in the caller's transaction and memory context: those
+ * of the deployments named, or up to limit whose id comes after one.
+ */
+extern MrbRoute *mrb_route_read(char **ids, int n, int *found);
+extern MrbRoute *mrb_route_read_after(const char *id, int limit, int *found);
+
+/*
+ * Make a picture the present one of its deployment.  A host in removed is
+ * added to what edges are told to remove.
+ */
+extern MrbEntry *mrb_route_enter(const MrbRoute *picture,
+								 char **removed, int nremoved);
+
+/* Forget the entry once nobody uses it. */
+extern void mrb_route_release(MrbEntry *entry);
+
+extern void mrb_route_unref(MrbRoute *route);
+
+/* The i-th host to remove; NULL when it is routed again. */
+extern char *mrb_route_gone_host(const MrbRoute *route, int i);
+
+#endif							/* MRB_ROUTE_H */

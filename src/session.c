@@ -1,0 +1,139 @@
+/*-------------------------------------------------------------------------
+ *
+ * session.c
+ *	  The dispatcher's own transactions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "pgstat.h"
+#include "storage/lmgr.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "miosa_rollback.h"
+#include "session.h"
+
+/* The same error is not logged again sooner. */
+#define LOG_AGAIN_MS 60000
+
+static void set_locally(const char *name, const char *value);
+static void lock_extension(void);
+static void log_error(ErrorData *error);
+
+void
+mrb_session_begin(MrbSessionKind kind, int lock_timeout_ms)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	char		timeout[32];
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+
+	/* What is read outlives the transaction. */
+	MemoryContextSwitchTo(caller);
+	if (kind == MRB_SESSION_PASS)
+		XactIsoLevel = XACT_REPEATABLE_READ;
+	snprintf(timeout, sizeof(timeout), "%dms", lock_timeout_ms);
+	set_locally("lock_timeout", timeout);
+	if (kind == MRB_SESSION_RECORD)
+		set_locally("synchronous_commit", "off");
+	if (kind != MRB_SESSION_NOTIFY)
+	{
+		lock_extension();
+		PushActiveSnapshot(GetTransactionSnapshot());
+	}
+}
+
+void
+mrb_session_commit(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	if (ActiveSnapshotSet())
+		PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(caller);
+}
+
+bool
+mrb_session_try(MrbSessionWork work, void *arg, int *sqlstate)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	volatile bool done = true;
+
+	PG_TRY();
+	{
+		work(arg);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		HOLD_INTERRUPTS();
+		FlushErrorState();
+		AbortCurrentTransaction();
+		MemoryContextSwitchTo(caller);
+		if (sqlstate != NULL)
+			*sqlstate = error->sqlerrcode;
+		log_error(error);
+		FreeErrorData(error);
+		RESUME_INTERRUPTS();
+		done = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	return done;
+}
+
+static void
+set_locally(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/*
+ * DROP EXTENSION locks the extension first and then its objects, in an order
+ * of its own.  So whoever has the extension locked is not in its way, and it
+ * is not in theirs: without this the two deadlock over the tables.
+ */
+static void
+lock_extension(void)
+{
+	Oid			extension = get_extension_oid(MRB_EXTENSION, true);
+
+	if (OidIsValid(extension))
+		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+}
+
+/*
+ * Losing a race and waiting for somebody's lock are in the day's work.
+ */
+static void
+log_error(ErrorData *error)
+{
+	static int	last_code = 0;
+	static TimestampTz last_logged = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE)
+		return;
+	if (error->sqlerrcode == last_code &&
+		!TimestampDifferenceExceeds(last_logged, now, LOG_AGAIN_MS))
+		return;
+	last_code = error->sqlerrcode;
+	last_logged = now;
+	ereport(LOG,
+			(errmsg("%s", error->message),
+			 error->detail ? errdetail("%s", error->detail) : 0,
+			 errcontext("%s", error->context ? error->context : "")));
+}

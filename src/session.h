@@ -1,0 +1,31 @@
+/*-------------------------------------------------------------------------
+ *
+ * session.h
+ *	  The dispatcher's own transactions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_SESSION_H
+#define MRB_SESSION_H
+
+typedef enum MrbSessionKind
+{
+	MRB_SESSION_PASS,			/* repeatable read, commits like the user's */
+	MRB_SESSION_RECORD,			/* bookkeeping that may be lost in a crash */
+	MRB_SESSION_NOTIFY,			/* no snapshot */
+}			MrbSessionKind;
+
+/* lock_timeout_ms: no lock is waited for any longer. */
+extern void mrb_session_begin(MrbSessionKind kind, int lock_timeout_ms);
+extern void mrb_session_commit(void);
+
+typedef void (*MrbSessionWork) (void *arg);
+
+/*
+ * Run work, which begins and commits a transaction.  False when it raised an
+ * error: then the transaction is aborted, and the error is logged, but not
+ * the same one again and again.  *sqlstate, if given, is the error's.
+ */
+extern bool mrb_session_try(MrbSessionWork work, void *arg, int *sqlstate);
+
+#endif							/* MRB_SESSION_H */

@@ -1,0 +1,32 @@
+/*-------------------------------------------------------------------------
+ *
+ * standing.h
+ *	  Whether the dispatcher may tell anybody, and where its epochs stand.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_STANDING_H
+#define MRB_STANDING_H
+
+typedef struct MrbStanding
+{
+	bool		absent;			/* the extension is gone */
+	char	   *paused;			/* why it must not tell anybody, or NULL */
+	int64		term;
+	int64		last_epoch;
+	int64		trimmed_epoch;
+} MrbStanding;
+
+/*
+ * Lock dispatcher_state and look where we are, in the caller's transaction.
+ * A new timeline of the same site begins a new term.
+ */
+extern void mrb_standing_read(Oid extension, MrbStanding *standing);
+
+/* Write down the newest epoch given. */
+extern void mrb_standing_advance(int64 last_epoch);
+
+/* The extension's oid; InvalidOid when it is gone. */
+extern Oid	mrb_standing_extension(void);
+
+#endif							/* MRB_STANDING_H */

@@ -1,0 +1,185 @@
+/*-------------------------------------------------------------------------
+ *
+ * wake.c
+ *	  Telling the dispatcher, at commit, that there is work.
+ *
+ * A wish is remembered with the depth of the subtransaction that had it: when
+ * that is rolled back the wish is forgotten, when it is released the wish
+ * moves to its parent.  At commit the latch is set once, after the rows have
+ * become visible to others, so that the dispatcher never looks too early.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/async.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/json.h"
+
+#include "miosa_rollback.h"
+#include "query.h"
+#include "shmem.h"
+#include "wake.h"
+
+/* Depth of the subtransaction that had the wish; 0: nobody has it. */
+static int	wake_depth = 0;
+static int	request_depth = 0;
+
+static bool warned = false;		/* once in a transaction is enough */
+static bool callbacks_registered = false;
+
+static MrbQuery has_endpoints = {
+	.sql = "SELECT EXISTS (SELECT 1 FROM miosa.endpoints WHERE enabled)"
+};
+
+static void remember(int *depth);
+static void at_xact_end(XactEvent event, void *arg);
+static void at_subxact_end(SubXactEvent event, SubTransactionId mySubid,
+						   SubTransactionId parentSubid, void *arg);
+static void subxact_moved(int *depth, bool aborted);
+static void notify_listeners(const char *deployment_id,
+							 const char *version_id);
+static void warn_if_nobody_tells(void);
+
+bool
+mrb_wake_dispatcher_running(void)
+{
+	MrbSlot    *slot = mrb_shmem_slot(MyDatabaseId);
+
+	return slot != NULL && slot->pid != 0 &&
+		(slot->state == MRB_DISPATCHER_RUNNING ||
+		 slot->state == MRB_DISPATCHER_STARTING);
+}
+
+void
+mrb_wake_dispatcher(const char *deployment_id, const char *version_id)
+{
+	if (mrb_shmem_available())
+		remember(&wake_depth);
+	if (mrb_wake_dispatcher_running())
+		return;
+	if (deployment_id != NULL)
+		notify_listeners(deployment_id, version_id);
+	warn_if_nobody_tells();
+}
+
+void
+mrb_wake_request_dispatcher(void)
+{
+	if (mrb_shmem_available())
+		remember(&request_depth);
+}
+
+/*
+ * Remember a wish of the present subtransaction.
+ */
+static void
+remember(int *depth)
+{
+	int			here = GetCurrentTransactionNestLevel();
+
+	if (!callbacks_registered)
+	{
+		RegisterXactCallback(at_xact_end, NULL);
+		RegisterSubXactCallback(at_subxact_end, NULL);
+		callbacks_registered = true;
+	}
+	if (*depth == 0 || here < *depth)
+		*depth = here;
+}
+
+/*
+ * Fulfil the wishes at commit, forget them at any other end.  Prepared
+ * transactions commit without us: the dispatcher finds their work by polling.
+ */
+static void
+at_xact_end(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			if (wake_depth > 0)
+			{
+				MrbSlot    *slot = mrb_shmem_slot(MyDatabaseId);
+
+				if (slot != NULL)
+					mrb_shmem_wake(slot);
+			}
+			if (request_depth > 0)
+				mrb_shmem_ask_for_dispatcher(MyDatabaseId);
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			break;
+		default:
+			return;
+	}
+	wake_depth = 0;
+	request_depth = 0;
+	warned = false;
+}
+
+static void
+at_subxact_end(SubXactEvent event, SubTransactionId mySubid,
+			   SubTransactionId parentSubid, void *arg)
+{
+	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	subxact_moved(&wake_depth, event == SUBXACT_EVENT_ABORT_SUB);
+	subxact_moved(&request_depth, event == SUBXACT_EVENT_ABORT_SUB);
+}
+
+/*
+ * The subtransaction of the present depth ends.
+ */
+static void
+subxact_moved(int *depth, bool aborted)
+{
+	int			here = GetCurrentTransactionNestLevel();
+
+	if (*depth < here)
+		return;
+	*depth = aborted ? 0 : here - 1;
+}
+
+/*
+ * What the dispatcher would have said.  It has no epoch: nobody gives one.
+ */
+static void
+notify_listeners(const char *deployment_id, const char *version_id)
+{
+	StringInfoData payload;
+
+	initStringInfo(&payload);
+	appendStringInfoString(&payload, "{\"epoch\":null,\"deployment_id\":");
+	escape_json(&payload, deployment_id);
+	appendStringInfoString(&payload, ",\"version_id\":");
+	if (version_id != NULL)
+		escape_json(&payload, version_id);
+	else
+		appendStringInfoString(&payload, "null");
+	appendStringInfoChar(&payload, '}');
+	Async_Notify(MRB_CHANNEL, payload.data);
+	pfree(payload.data);
+}
+
+static void
+warn_if_nobody_tells(void)
+{
+	bool		isnull;
+	bool		some;
+
+	if (warned)
+		return;
+	warned = true;
+	mrb_query_open();
+	mrb_query_run(&has_endpoints, NULL, NULL);
+	some = DatumGetBool(mrb_query_datum(0, 1, &isnull));
+	mrb_query_close();
+	if (some)
+		ereport(WARNING,
+				(errmsg("no dispatcher runs in this database, so no endpoint will be told yet"),
+				 errhint("SELECT * FROM miosa_doctor() says why and what to do.")));
+}

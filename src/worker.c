@@ -1,0 +1,276 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *	  The dispatcher's process: start, signals, waiting, end.
+ *
+ * The launcher starts it in every database; it leaves at once where the
+ * extension is not.  It also leaves when somebody waits for its database as a
+ * whole (DROP, CREATE ... TEMPLATE, ALTER DATABASE): the launcher starts it
+ * again at once, and the new process waits for that lock before it counts as
+ * connected.
+ *
+ * What it waits for is fixed: its latch, the postmaster's death, and one
+ * epoll descriptor behind which all sockets are, because a socket cannot be
+ * taken out of a wait event set.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <sys/resource.h>
+
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "dispatch.h"
+#include "miosa_rollback.h"
+#include "shmem.h"
+#include "worker.h"
+
+/* How often somebody who waits for the database is looked for. */
+#define ASIDE_MS 400
+
+/* A commit that set no latch (COMMIT PREPARED) is found this late. */
+#define POLL_MS 1000
+
+static MrbSlot *my_slot = NULL;
+static MrbDispatcherState exit_state = MRB_DISPATCHER_STOPPED;
+static const char *database_name = "";
+
+static void become_dispatcher(Oid database);
+static void worker_exit(int code, Datum arg);
+static void leave(MrbDispatcherState state);
+static void settle_session(void);
+static void raise_descriptor_limit(void);
+static void run(void);
+static bool wait_for_work(WaitEventSet *set, long timeout);
+static bool due(TimestampTz *last, int interval_ms);
+static bool database_wanted(void);
+static void worker_context(void *arg);
+
+void
+mrb_worker_main(Datum main_arg)
+{
+	Oid			database = DatumGetObjectId(main_arg);
+	ErrorContextCallback context = {
+		.callback = worker_context,
+		.previous = error_context_stack,
+	};
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+
+	error_context_stack = &context;
+	become_dispatcher(database);
+	run();
+}
+
+/*
+ * Take the database's slot, or end quietly where there is nothing to do.
+ */
+static void
+become_dispatcher(Oid database)
+{
+	bool		present;
+
+	my_slot = mrb_shmem_slot(database);
+	if (my_slot == NULL)
+		proc_exit(0);
+
+	StartTransactionCommand();
+	present = OidIsValid(get_extension_oid(MRB_EXTENSION, true));
+	database_name = MemoryContextStrdup(TopMemoryContext,
+										get_database_name(database));
+	CommitTransactionCommand();
+	if (!present)
+	{
+		mrb_shmem_set_state(my_slot, MRB_DISPATCHER_ABSENT);
+		proc_exit(0);
+	}
+	if (!mrb_shmem_claim(my_slot))
+		proc_exit(0);
+	before_shmem_exit(worker_exit, 0);
+	settle_session();
+	raise_descriptor_limit();
+	ereport(LOG,
+			(errmsg("%s %s: dispatcher of database \"%s\" started",
+					MRB_EXTENSION, MIOSA_ROLLBACK_VERSION, database_name)));
+}
+
+static void
+worker_exit(int code, Datum arg)
+{
+	mrb_shmem_leave(my_slot, exit_state);
+}
+
+/*
+ * End in order; the launcher reads why in the slot.
+ */
+static void
+leave(MrbDispatcherState state)
+{
+	exit_state = state;
+	proc_exit(0);
+}
+
+/*
+ * Settings of the role or the database that are meant for people must not
+ * change what the dispatcher does.
+ */
+static void
+settle_session(void)
+{
+	SetConfigOption("application_name",
+					MRB_EXTENSION " " MIOSA_ROLLBACK_VERSION " dispatcher",
+					PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("search_path", "pg_catalog, pg_temp",
+					PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("statement_timeout", "0", PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("idle_in_transaction_session_timeout", "0",
+					PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("default_transaction_read_only", "off",
+					PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("jit", "off", PGC_USERSET, PGC_S_SESSION);
+}
+
+/*
+ * The usual soft limit of 1024 would be used up by a thousand edges.
+ */
+static void
+raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void) setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void
+run(void)
+{
+	WaitEventSet *set = MRB_CREATE_WAIT_EVENT_SET(3);
+	MemoryContext cycle = AllocSetContextCreate(TopMemoryContext,
+												MRB_EXTENSION " cycle",
+												ALLOCSET_DEFAULT_SIZES);
+	TimestampTz last_poll = 0;
+	TimestampTz last_aside = 0;
+	bool		woken = true;
+
+	mrb_dispatch_create(my_slot);
+	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	AddWaitEventToSet(set, WL_SOCKET_READABLE, mrb_dispatch_descriptor(),
+					  NULL, NULL);
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+			woken = true;
+		}
+		if (due(&last_aside, ASIDE_MS) && database_wanted())
+			leave(MRB_DISPATCHER_ASIDE);
+		if (woken || due(&last_poll, POLL_MS))
+		{
+			pgstat_report_activity(STATE_RUNNING, "looking for work");
+			MemoryContextSwitchTo(cycle);
+			if (!mrb_dispatch_pass())
+				leave(MRB_DISPATCHER_ABSENT);
+			last_poll = GetCurrentTimestamp();
+		}
+		MemoryContextSwitchTo(cycle);
+		mrb_dispatch_deliver();
+		MemoryContextSwitchTo(TopMemoryContext);
+		MemoryContextReset(cycle);
+		woken = wait_for_work(set, Min(mrb_dispatch_max_wait(), ASIDE_MS));
+	}
+}
+
+/*
+ * Whether the latch was set, so that there may be new work.
+ */
+static bool
+wait_for_work(WaitEventSet *set, long timeout)
+{
+	WaitEvent	events[3];
+	bool		woken = false;
+	int			n;
+
+	if (timeout > 0)
+	{
+		/* Without this the rows that we changed are never vacuumed. */
+		pgstat_report_stat(false);
+		pgstat_report_activity(STATE_IDLE, NULL);
+	}
+	n = WaitEventSetWait(set, timeout, events, lengthof(events),
+						 PG_WAIT_EXTENSION);
+	for (int i = 0; i < n; i++)
+	{
+		if (events[i].events & WL_LATCH_SET)
+		{
+			ResetLatch(MyLatch);
+			woken = true;
+		}
+	}
+	return woken;
+}
+
+/*
+ * Whether the interval has passed, which then begins anew.
+ */
+static bool
+due(TimestampTz *last, int interval_ms)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!TimestampDifferenceExceeds(*last, now, interval_ms))
+		return false;
+	*last = now;
+	return true;
+}
+
+/*
+ * Whether somebody holds or awaits a lock on the database as a whole.
+ */
+static bool
+database_wanted(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
+	if (LockAcquire(&tag, RowExclusiveLock, true, true) ==
+		LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	LockRelease(&tag, RowExclusiveLock, true);
+	return false;
+}
+
+/*
+ * Error context: which worker it was.
+ */
+static void
+worker_context(void *arg)
+{
+	errcontext("%s dispatcher of database \"%s\"",
+			   MRB_EXTENSION, database_name);
+}
