@@ -111,7 +111,7 @@ sub try
 	my $output = join '', <$pipe>;
 	my $ok = close $pipe;
 
-	chomp $output;
+	$output =~ s/\n+\z//;
 	return ($ok, $output);
 }
 

@@ -1,0 +1,34 @@
+-- Everything that the extension makes says what it is, and every function
+-- declares how it behaves.
+SET client_min_messages = warning;
+DROP EXTENSION IF EXISTS miosa_rollback CASCADE;
+CREATE EXTENSION miosa_rollback;
+-- Objects and columns without a comment: none.
+SELECT pg_describe_object(d.classid, d.objid, 0) AS without_comment
+FROM pg_depend d
+WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'miosa_rollback')
+	AND (d.classid = 'pg_proc'::regclass OR d.classid = 'pg_namespace'::regclass
+		OR d.classid = 'pg_class'::regclass AND (SELECT relkind FROM pg_class WHERE oid = d.objid) IN ('r', 'v'))
+	AND obj_description(d.objid, d.classid::regclass::name) IS NULL
+ORDER BY 1;
+SELECT c.relname, a.attname AS column_without_comment
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relnamespace = 'miosa'::regnamespace AND c.relkind IN ('r', 'v') AND col_description(c.oid, a.attnum) IS NULL
+ORDER BY 1, a.attnum;
+-- A function for programs names in its comment each argument that is optional
+-- or each condition that it raises.
+SELECT p.proname FROM pg_proc p
+WHERE p.proname LIKE 'miosa\_%' AND length(obj_description(p.oid, 'pg_proc')) < 40
+ORDER BY 1;
+-- Every table has a primary key (logical replication needs it).
+SELECT c.relname AS without_key FROM pg_class c
+WHERE c.relnamespace = 'miosa'::regnamespace AND c.relkind = 'r'
+	AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary);
+-- No object of ours outside of the schema miosa but the functions miosa_*.
+SELECT pg_describe_object(d.classid, d.objid, 0) AS outside
+FROM pg_depend d JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'miosa_rollback')
+	AND p.pronamespace <> 'miosa'::regnamespace AND p.proname NOT LIKE 'miosa\_%';
+DROP EXTENSION miosa_rollback CASCADE;

@@ -1,0 +1,37 @@
+-- Care: purging what has expired, scheduling that, and the doctor.
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+DROP EXTENSION IF EXISTS miosa_rollback CASCADE;
+CREATE EXTENSION miosa_rollback;
+SELECT miosa_put_tenant('ten_1', 'acme') IS NOT NULL AS ok;
+SELECT miosa_put_deployment('dep_1', 'ten_1', 'blog') IS NOT NULL AS ok;
+SELECT count(miosa_put_version('dep_1', 'ver_' || n, storage_uri => 's3://b/' || n)) FROM generate_series(1, 2) n;
+SELECT count(miosa_promote('dep_1', 'ver_' || n, 'key-' || n)) FROM generate_series(1, 2) n;
+
+-- Only what has expired goes, a batch at a time.
+SELECT * FROM miosa_purge_expired() WHERE what = 'idempotency_keys';
+INSERT INTO miosa.idempotency_keys (deployment_id, key, operation, fingerprint, response, seq, created_at, expires_at)
+	SELECT 'dep_1', 'old-' || n, 'rollback', '', '{}', 1, now() - '2 days'::interval, now() - '1 day'::interval FROM generate_series(1, 25) n;
+SELECT * FROM miosa_purge_expired(10) WHERE what = 'idempotency_keys';
+SELECT * FROM miosa_purge_expired(10) WHERE what = 'idempotency_keys';
+SELECT * FROM miosa_purge_expired() WHERE what = 'idempotency_keys';
+SELECT * FROM miosa_purge_expired() WHERE what = 'idempotency_keys';
+SELECT key FROM miosa.idempotency_keys ORDER BY key;
+SELECT * FROM miosa_purge_expired(0);
+
+-- Without pg_cron in this database: statements for where it is.
+SELECT replace(s, current_database(), 'DATABASE') AS statement FROM miosa_schedule_maintenance() s;
+
+-- The doctor looks at all of this, whatever it finds; every finding that is
+-- not ok says what to do.
+SELECT "check", status IN ('ok', 'warn', 'fail') AS known, (status = 'ok') = (fix = '') AS fix FROM miosa_doctor();
+SELECT "check", status, seen, fix FROM miosa_doctor() WHERE "check" IN ('preloaded', 'endpoints', 'pg_cron', 'durability', 'replication', 'restorable');
+BEGIN;
+INSERT INTO miosa.endpoints (name, adapter, url) VALUES ('router-a', 'haproxy-map', 'http://router-a.invalid'), ('router-b', 'haproxy-map', 'http://router-b.invalid');
+INSERT INTO miosa.endpoint_state (endpoint, config, health) VALUES ('router-a', '', 'backing off'), ('router-b', '', 'ok');
+INSERT INTO miosa.delivery_failures (endpoint, deployment_id, epoch) VALUES ('router-b', 'dep_1', 1);
+UPDATE miosa.versions SET state = 'archived' WHERE id = 'ver_1';
+SELECT "check", status, seen, fix FROM miosa_doctor() WHERE "check" IN ('endpoints', 'endpoint_health', 'delivery_failures', 'restorable');
+ROLLBACK;
+
+DROP EXTENSION miosa_rollback CASCADE;

@@ -1,0 +1,117 @@
+-- Reading: objects, pages with cursors, routes.
+\set SHOW_CONTEXT never
+SET timezone = 'Asia/Tokyo';
+SET datestyle = 'German';
+SET client_min_messages = warning;
+DROP EXTENSION IF EXISTS miosa_rollback CASCADE;
+CREATE EXTENSION miosa_rollback;
+SELECT miosa_put_tenant('ten_1', 'acme') IS NOT NULL AS ok;
+SELECT miosa_put_deployment('dep_1', 'ten_1', 'Blog') IS NOT NULL AS ok;
+SELECT count(miosa_put_version('dep_1', 'ver_' || n, storage_uri => 's3://b/' || n)) FROM generate_series(1, 7) n;
+SELECT miosa_put_version('dep_1', 'ver_8', state => 'failed') IS NOT NULL AS ok;
+SELECT count(miosa_promote('dep_1', 'ver_' || n)) FROM generate_series(1, 3) n;
+SELECT miosa_rollback('dep_1', 'ver_1', 'key-1', 'too slow') IS NOT NULL AS ok;
+
+-- Every field that clients read is there.
+SELECT string_agg(k, ' ' ORDER BY k COLLATE "C") FROM jsonb_object_keys(miosa_deployment('dep_1') -> 'data') k;
+SELECT string_agg(k, ' ' ORDER BY k COLLATE "C") FROM jsonb_object_keys(miosa_version('dep_1', 'ver_1') -> 'data') k;
+SELECT string_agg(k, ' ' ORDER BY k COLLATE "C") FROM jsonb_object_keys(miosa_version('dep_1', 'ver_1') -> 'release') k;
+SELECT string_agg(k, ' ' ORDER BY k COLLATE "C") FROM jsonb_object_keys(miosa_audit_log() -> 'data' -> 0) k;
+-- Times are ISO 8601 in UTC, whatever the session's settings.
+SELECT miosa.iso('2026-01-02 03:04:05.6789+09') AS iso, miosa.iso(NULL) AS none;
+SELECT bool_and(t ~ '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$') AS iso
+FROM unnest(ARRAY[miosa_deployment('dep_1') -> 'data' ->> 'created_at', miosa_version('dep_1', 'ver_1') -> 'data' ->> 'promoted_at',
+	miosa_audit_log() -> 'data' -> 0 ->> 'created_at']) t;
+-- The answers are the same whether an operation or a read makes them.
+SELECT miosa_rollback('dep_1', 'ver_1', 'key-1') -> 'data' = miosa_deployment('dep_1') -> 'data' AS same;
+SELECT a - '{created_at,inserted_at,ip_address,actor_id,metadata}'::text[] AS event FROM (SELECT miosa_audit_log() -> 'data' -> 0 AS a) p;
+SELECT jsonb_pretty((miosa_audit_log() -> 'data' -> 0 -> 'metadata') - 'session_user'::text) AS metadata;
+SELECT miosa_deployment('dep_9');
+SELECT miosa_deployment('');
+SELECT miosa_version('dep_1', 'ver_9');
+SELECT miosa_version('dep_9', 'ver_1');
+
+-- Pages: newest first, nothing twice, nothing left out, and stable while new
+-- versions arrive.
+CREATE FUNCTION pg_temp.pages(state text, n integer) RETURNS TABLE (page integer, ids jsonb) LANGUAGE plpgsql AS $$
+DECLARE
+	answer jsonb;
+BEGIN
+	page := 0;
+	LOOP
+		answer := public.miosa_versions('dep_1', state, n, answer ->> 'next_cursor');
+		page := page + 1;
+		ids := jsonb_path_query_array(answer, '$.data[*].id');
+		RETURN NEXT;
+		EXIT WHEN answer ->> 'next_cursor' IS NULL;
+	END LOOP;
+END $$;
+SELECT * FROM pg_temp.pages(NULL, 3);
+SELECT * FROM pg_temp.pages('ready', 7);
+SELECT * FROM pg_temp.pages('archived', 7);
+SELECT miosa_versions('dep_1', 'lost');
+SELECT miosa_versions('dep_1', "limit" => 0);
+SELECT miosa_versions('dep_1', "limit" => -5);
+SELECT miosa_versions('dep_1', "limit" => 2147483647);
+SELECT miosa_versions('dep_1', "limit" => NULL);
+SELECT miosa_versions('dep_1', cursor => 'nonsense');
+SELECT miosa_versions('dep_1', cursor => '');
+SELECT miosa_versions('dep_1', cursor => '76657273696f6e733a78');
+SELECT miosa_versions('dep_1', cursor => '7665' || chr(7));
+SELECT miosa_versions('dep_1', cursor => '61756469743a313a643a31');
+SELECT miosa_versions('dep_9');
+
+-- The audit log, with each filter.
+CREATE FUNCTION pg_temp.events(n integer) RETURNS TABLE (page integer, ids jsonb) LANGUAGE plpgsql AS $$
+DECLARE
+	answer jsonb;
+BEGIN
+	page := 0;
+	LOOP
+		answer := public.miosa_audit_log("limit" => n, cursor => answer ->> 'next_cursor');
+		page := page + 1;
+		ids := jsonb_path_query_array(answer, '$.data[*].id');
+		RETURN NEXT;
+		EXIT WHEN answer ->> 'next_cursor' IS NULL;
+	END LOOP;
+END $$;
+SELECT * FROM pg_temp.events(3);
+SELECT * FROM pg_temp.events(4);
+SELECT what, jsonb_array_length(answer -> 'data') AS events FROM (VALUES
+	('deployment', miosa_audit_log('dep_1')),
+	('other deployment', miosa_audit_log('dep_9')),
+	('tenant', miosa_audit_log(tenant_id => 'ten_1')),
+	('rollbacks', miosa_audit_log(action => 'deployment.rollback')),
+	('actor', miosa_audit_log(actor => current_user)),
+	('nobody', miosa_audit_log(actor => 'nobody')),
+	('since', miosa_audit_log(since => now() - interval '1 day')),
+	('until', miosa_audit_log(until => now() - interval '1 day')),
+	('all', miosa_audit_log('dep_1', 'ten_1', 'deployment.rollback', current_user, now() - interval '1 day', 'infinity')))
+	a (what, answer);
+SELECT miosa_audit_log("limit" => 201);
+SELECT miosa_audit_log(cursor => '61756469743a');
+SELECT miosa_audit_log('no id');
+
+-- Routes.
+SELECT miosa_put_domain('www.example.com', 'dep_1') IS NOT NULL AS ok;
+SELECT miosa_put_domain('*.example.org', 'dep_1') IS NOT NULL AS ok;
+SELECT miosa_put_domain('later.example.com', 'dep_1', 'pending') IS NOT NULL AS ok;
+SELECT host, miosa_route(host) -> 'data' ->> 'version_id' AS version
+FROM unnest('{www.example.com,WWW.Example.com.,www.example.com:8080,a.example.org,a.b.example.org,example.org,
+	later.example.com,blog.acme.miosa.app,other.acme.miosa.app,acme.miosa.app,nowhere,""}'::text[]) host;
+SELECT miosa_route(NULL) IS NULL AS none;
+SELECT jsonb_pretty((miosa_route('www.example.com') -> 'data') - '{epoch,seq,route_seq}'::text[]) AS route;
+SELECT miosa_routes_since(-1);
+SELECT miosa_routes_since(NULL);
+SELECT miosa_routes_since(0, 0);
+SELECT miosa_routes_since(9223372036854775807);
+BEGIN;
+DELETE FROM miosa.route_log;
+INSERT INTO miosa.route_log (epoch, deployment_id, route_seq, kind, host, created_at)
+	VALUES (5, 'dep_1', 1, 'route', NULL, now()), (7, 'dep_1', 2, 'host_removed', 'old.example.com', now()), (8, 'gone', 1, 'route', NULL, now());
+SELECT e -> 'epoch' AS epoch, e ->> 'kind' AS kind, e -> 'hosts' AS hosts, e ->> 'removed_host' AS removed, e ->> 'version_id' AS version
+FROM jsonb_array_elements(miosa_routes_since(0) -> 'data') e;
+SELECT miosa_routes_since(5, 1) -> 'next_epoch' AS next, jsonb_array_length(miosa_routes_since(5, 1) -> 'data') AS rows;
+ROLLBACK;
+
+DROP EXTENSION miosa_rollback CASCADE;
