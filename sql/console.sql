@@ -21,6 +21,25 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.clip(text, integer) IS 'The text on one line of at most so many characters, its end left out: for what people wrote and for error messages';
 
+CREATE FUNCTION miosa.wrap(value text, width integer, most integer) RETURNS SETOF text
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+	rest text := regexp_replace(value, '[[:cntrl:]]+', ' ', 'g');
+	line text;
+BEGIN
+	FOR i IN 1 .. most - 1 LOOP
+		EXIT WHEN length(rest) <= width;
+		-- At the last space that fits; in the middle of a word if there is none.
+		line := coalesce(substring(left(rest, width + 1) FROM '^(.*\S) '), left(rest, width));
+		RETURN NEXT line;
+		rest := ltrim(substr(rest, length(line) + 1));
+	END LOOP;
+	IF rest <> '' THEN
+		RETURN NEXT miosa.clip(rest, width);
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.wrap(text, integer, integer) IS 'The text on lines of at most so many characters, at most so many lines';
+
 CREATE FUNCTION miosa.span(value interval) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
 	SELECT CASE
@@ -205,6 +224,7 @@ DECLARE
 	data jsonb;
 	skipped jsonb;
 	edges record;
+	dispatcher text;
 	line text;
 BEGIN
 	IF promotion THEN
@@ -251,14 +271,16 @@ BEGIN
 		INTO edges
 		FROM miosa.convergence_rows(id) c WHERE c.role = 'edge';
 	item := 'edges';
-	value := CASE WHEN edges.told = 0 THEN 'none is told' ELSE format('%s will be told', edges.told) END
+	dispatcher := miosa.dispatcher_words();
+	value := CASE WHEN edges.told = 0 THEN 'none is told'
+			WHEN dispatcher = 'running' THEN format('%s will be told', edges.told)
+			ELSE format('%s to be told', edges.told) END
 		|| CASE WHEN edges.failing > 0 THEN format(', %s of them failing', edges.failing) ELSE '' END
 		|| CASE WHEN edges.excluded > 0 THEN format(', %s disabled', edges.excluded) ELSE '' END;
 	RETURN NEXT;
-	value := miosa.dispatcher_words();
-	IF value <> 'running' AND edges.told > 0 THEN
+	IF dispatcher <> 'running' AND edges.told > 0 THEN
 		item := 'NOT TOLD';
-		value := miosa.clip('dispatcher ' || value, 64);
+		value := miosa.clip('dispatcher ' || dispatcher, 64);
 		RETURN NEXT;
 	END IF;
 
@@ -330,6 +352,8 @@ DECLARE
 	name text;
 	version text;
 	dispatcher text := miosa.dispatcher_words();
+	-- A standby sees what the primary's dispatcher has confirmed.
+	telling boolean := dispatcher = 'running' OR pg_is_in_recovery();
 	convergence text;
 	healthy integer;
 	hosts text[];
@@ -360,7 +384,7 @@ BEGIN
 		WHEN active.kind <> 'static' AND healthy = 0 AND d.desired_replicas > 0 THEN
 			format('NOT SERVING: %s has no healthy instance', version)
 		WHEN edges.told = 0 THEN 'UNKNOWN: no edge is told of this deployment'
-		WHEN edges.done < edges.told AND dispatcher <> 'running' THEN
+		WHEN edges.done < edges.told AND NOT telling THEN
 			format('NOT CONVERGED: %s of %s edges confirmed %s, nobody tells', edges.done, edges.told, version)
 		WHEN edges.done < edges.told THEN
 			format('NOT CONVERGED: %s of %s edges confirmed %s', edges.done, edges.told, version)
@@ -368,7 +392,7 @@ BEGIN
 			format('WAITING: %s of %s instances of %s are healthy', healthy, d.desired_replicas, version)
 		WHEN convergence NOT IN ('converged', 'expired') THEN
 			format('NOT CONVERGED: %s', replace(convergence, '_', ' '))
-		WHEN dispatcher <> 'running' THEN
+		WHEN NOT telling THEN
 			format('CONVERGED on %s, but changes are not told now', version)
 		ELSE format('OK: %s edge%s confirmed %s', edges.done, CASE WHEN edges.done = 1 THEN '' ELSE 's' END, version)
 	END;
@@ -437,10 +461,9 @@ BEGIN
 			|| coalesce(' for ' || miosa.span(row.age), ''), 64);
 		RETURN NEXT;
 		item := '';
-		IF row.error IS NOT NULL THEN
-			value := '  ' || miosa.clip(row.error, 62);
+		FOR value IN SELECT '  ' || w.line FROM miosa.wrap(row.error, 62, 3) w (line) LOOP
 			RETURN NEXT;
-		END IF;
+		END LOOP;
 	END LOOP;
 	IF edges.told - edges.done > 5 THEN
 		value := format('and %s more', edges.told - edges.done - 5);
@@ -451,7 +474,7 @@ BEGIN
 	RETURN NEXT;
 
 	item := 'next';
-	IF dispatcher <> 'running' THEN
+	IF NOT telling THEN
 		value := 'SELECT * FROM miosa_doctor();';
 		RETURN NEXT;
 	ELSIF edges.done < edges.told THEN

@@ -71,6 +71,12 @@ mrb_raise_condition(PG_FUNCTION_ARGS)
 	char	   *message = text_argument(fcinfo, 1);
 	MrbCondition condition;
 
+	/*
+	 * The texts say all that a caller needs; where our own PL/pgSQL code was
+	 * would bury them under lines of context.
+	 */
+	error_context_stack = NULL;
+
 	if (name == NULL || message == NULL ||
 		!mrb_condition_by_name(name, &condition))
 		elog(ERROR, "unknown condition or no message: \"%s\"",

@@ -48,6 +48,7 @@ SELECT * FROM miosa.rollback('blog', 'no such');
 -- Durations and names.
 SELECT miosa.span(s), miosa.rough_span(s) FROM unnest('{0.2 s,59.9 s,60 s,59 min 59 s,1 h,2 h 5 min,23 h 59 min 59 s,1 day,3 days 4 h 5 min,400 days}'::interval[]) s;
 SELECT miosa.short('abcdefghij', 10), miosa.short('abcdefghijk', 10), miosa.short('dep_01HQXW5P7R8ZYFG9K2N3M4S5T6', 20);
+SELECT w AS wrapped FROM miosa.wrap(E'one two\nthree four, a-word-that-is-too-long-for-any-line and so on and on', 16, 4) w;
 SELECT line FROM miosa.paste('SELECT * FROM miosa.status', 'blog') line;
 SELECT line FROM miosa.paste('SELECT * FROM miosa.rollback', 'it''s', repeat('long-', 28)) line;
 SELECT miosa.bar(0, 3), miosa.bar(2, 3), miosa.bar(999, 1000), miosa.bar(3, 3), miosa.bar(0, 0);

@@ -1,0 +1,109 @@
+# The README says what is true: its transcript is what psql prints on real
+# edges, its SQL runs as it stands, and its defaults are the real ones.
+
+use strict;
+use warnings FATAL => 'all';
+
+use IPC::Run qw(run);
+use MiosaTest qw(make_edge make_node make_site operate verdict);
+use Test::More;
+
+my $readme = do
+{
+	local (@ARGV, $/) = ('README.md');
+	<>;
+};
+my $edge = make_edge(ttl => 60);
+my $node = make_node('readme');
+
+# A deployment on which versions 1, 2 and 3 were promoted, and the last has
+# served long enough for that to be told
+make_site($node, $edge, ['shop.example.com']);
+for my $number (1 .. 3)
+{
+	operate($node, 'promote', "ver_$number");
+	verdict($node, '10 s');
+}
+$node->poll_query_until('postgres',
+	"SELECT max(created_at) < now() - '1100 ms'::interval
+	FROM miosa.audit_events");
+
+# What psql prints for a statement, as a person sees it.
+sub psql_prints
+{
+	my ($statement) = @_;
+	my $output;
+
+	run [
+		'psql', '-X', '-d', $node->connstr('postgres'), '-c', $statement
+	  ],
+	  '>', \$output, '2>&1';
+	return $output;
+}
+
+# Without what depends on the clock.
+sub timeless
+{
+	my ($text) = @_;
+
+	$text =~ s/<?\d+(\.\d+)? (ms|s|min|h|d)\b/N time/g;
+	$text =~ s/\s+$//gm;
+	return $text;
+}
+
+# A statement, or several, must succeed.
+sub runs
+{
+	my ($database, $sql) = @_;
+	my ($title) = $sql =~ /^(.*)/;
+	my ($status, undef, $error) =
+	  $node->psql($database, $sql, extra_params => ['-1']);
+
+	is($status, 0, "it runs: $title") or diag $error;
+	return;
+}
+
+my ($transcript) = $readme =~ /^```\n(control=> .*?)^```$/ms;
+my $printed = '';
+
+for my $statement ($transcript =~ /^control=> (.*)$/gm)
+{
+	$printed .= "control=> $statement\n" . psql_prints($statement);
+	$printed =~ s/\n+\z/\n\n/;
+}
+is(timeless($transcript), timeless($printed), 'the transcript is real')
+  or diag "paste this:\n$printed";
+
+# Blocks of SQL, from an empty database on
+my @blocks = $readme =~ /^```sql\n(.*?)^```$/gms;
+
+cmp_ok(scalar @blocks, '>', 1, 'there are blocks to try');
+$node->safe_psql('postgres', 'CREATE ROLE alice; CREATE DATABASE control');
+$node->safe_psql('control', 'CREATE EXTENSION miosa_rollback');
+runs('control', $_) for @blocks;
+
+# The statements of the incident card
+my ($card) = $readme =~ /^## Incident card$(.*?)^## /ms;
+my @statements = grep { /^SELECT/ } $card =~ /`([^`]+;)`/g;
+
+cmp_ok(scalar @statements, '>=', 6, 'there are statements to try');
+for my $statement (@statements)
+{
+	operate($node, 'promote', 'ver_3');
+	runs('postgres', $statement);
+}
+
+# Settings, with their defaults
+my %default = $readme =~ /^### (miosa_rollback\.\S+)\n.*?^The default is (?:`([^`]*)`|empty)/gms;
+my %real = map { split /\|/, $_, 2 } split /\n/,
+  $node->safe_psql('postgres', <<'EOS');
+SELECT name || '|' || current_setting(name) FROM pg_settings
+WHERE name LIKE 'miosa_rollback.%'
+	AND name <> 'miosa_rollback.allow_private_endpoints'
+EOS
+
+delete $default{'miosa_rollback.allow_private_endpoints'};
+is_deeply({ map { $_ => $default{$_} // '' } keys %default },
+	\%real, 'settings and their defaults');
+
+done_testing();
