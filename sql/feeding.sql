@@ -576,6 +576,8 @@ BEGIN
 	PERFORM miosa.check_word(state, 'state', ARRAY['pending', 'provisioning', 'starting', 'healthy', 'unhealthy',
 		'stopping', 'stopped', 'failed', 'error', 'destroyed']);
 	address := coalesce(address, fields ->> 'ip_address');
+	port := coalesce(port, (fields ->> 'port')::integer);
+	error_message := coalesce(error_message, fields ->> 'error_message');
 
 	-- A heartbeat: nothing that counts has changed, so nobody is locked.  The
 	-- conditions are evaluated again if the row changes under our eyes.
@@ -584,7 +586,8 @@ BEGIN
 			AND i.address IS NOT DISTINCT FROM coalesce(address, i.address)
 			AND i.port IS NOT DISTINCT FROM coalesce(port, i.port)
 			AND i.error_message IS NOT DISTINCT FROM coalesce(error_message, i.error_message)
-			AND coalesce(fields, '{}') = '{}'
+			AND i.metadata = coalesce(fields -> 'metadata', i.metadata)
+			AND coalesce(jsonb_typeof(fields), 'object') = 'object'
 		RETURNING * INTO new;
 	IF FOUND THEN
 		RETURN jsonb_build_object('data', miosa.instance_object(new));

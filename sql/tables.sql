@@ -10,9 +10,9 @@ COMMENT ON SCHEMA miosa IS 'miosa_rollback: deployments, versions, delivery, and
 
 CREATE TABLE miosa.plans (
 	name text PRIMARY KEY,
-	audit_retention interval NOT NULL CHECK (audit_retention > '0'),
-	idempotency_retention interval NOT NULL CHECK (idempotency_retention > '0'),
-	artifact_retention interval NOT NULL CHECK (artifact_retention > '0'),
+	audit_retention interval NOT NULL CHECK (audit_retention BETWEEN '1 s' AND '100 years'),
+	idempotency_retention interval NOT NULL CHECK (idempotency_retention BETWEEN '1 s' AND '100 years'),
+	artifact_retention interval NOT NULL CHECK (artifact_retention BETWEEN '1 s' AND '100 years'),
 	builtin boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE miosa.plans IS 'What a tenant pays for: how long things are kept';

@@ -26,6 +26,16 @@ RETURN CASE current_setting('role') WHEN 'none' THEN session_user::text
 	ELSE current_setting('role') END;
 COMMENT ON FUNCTION miosa.caller() IS 'Role that acts, whoever owns the function that asks: the one of SET ROLE, else the one that logged in';
 
+CREATE FUNCTION miosa.actor(OUT type text, OUT id text)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN s.value = '' THEN 'role' ELSE coalesce(s.part[1], 'user') END,
+		CASE WHEN s.value = '' THEN miosa.caller() ELSE coalesce(s.part[2], s.value) END
+	FROM (SELECT v.value, regexp_match(v.value, '^(user|api_key|role|system):(.+)$') AS part
+		FROM (SELECT coalesce(current_setting('miosa_rollback.actor', true), '') AS value) v) s;
+END;
+COMMENT ON FUNCTION miosa.actor() IS 'Who acts, for the audit: miosa_rollback.actor as type:id, else the calling role';
+
 -- Queueing work: the deployment's next route change, in the transaction that
 -- makes it.
 
@@ -242,6 +252,7 @@ DECLARE
 	wanting boolean := false;
 	event_action text := 'deployment.unpublish';
 	event_outcome text := 'changed';
+	actor record;
 	moved_at timestamptz := clock_timestamp();
 BEGIN
 	NEW.serving_version_id := NULL;
@@ -312,11 +323,12 @@ BEGIN
 		NEW.recent_served := (ARRAY[target.id] || array_remove(OLD.recent_served, target.id))[1:3];
 	END IF;
 
+	SELECT * INTO actor FROM miosa.actor();
 	INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule,
 			previous_version_id, target_version_id, actor_type, actor_id, session_user_name, client_addr,
 			attribution, created_at)
 		VALUES (NEW.id, NEW.seq, NEW.tenant_id, event_action, event_outcome, 'direct_update',
-			OLD.active_version_id, NEW.active_version_id, 'role', miosa.caller(), session_user, inet_client_addr(),
+			OLD.active_version_id, NEW.active_version_id, actor.type, actor.id, session_user, inet_client_addr(),
 			jsonb_strip_nulls(jsonb_build_object(
 				'external_workspace_id', NEW.external_workspace_id,
 				'external_user_id', NEW.external_user_id,
@@ -360,7 +372,7 @@ END $$;
 COMMENT ON FUNCTION miosa.deployments_host() IS 'Trigger: queue the removal of a managed host whose deployment was renamed or deleted, and the new host''s route';
 
 CREATE TRIGGER deployments_host AFTER UPDATE ON miosa.deployments
-	FOR EACH ROW WHEN (OLD.slug IS DISTINCT FROM NEW.slug)
+	FOR EACH ROW WHEN ((OLD.slug, OLD.tenant_id) IS DISTINCT FROM (NEW.slug, NEW.tenant_id))
 	EXECUTE FUNCTION miosa.deployments_host();
 CREATE TRIGGER deployments_delete AFTER DELETE ON miosa.deployments
 	FOR EACH ROW EXECUTE FUNCTION miosa.deployments_host();

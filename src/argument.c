@@ -20,7 +20,7 @@ void
 mrb_argument_check_id(const char *value, const char *what)
 {
 	static const char *const hint =
-	"An id has 1 to 255 characters of A-Z a-z 0-9 . _ : and -; to see those that exist, type SELECT id, name FROM miosa.deployments;";
+	"An id has 1 to 255 characters of A-Z a-z 0-9 . _ : and -; see which deployments there are with SELECT id, name FROM miosa.deployments ORDER BY id;";
 	size_t		len;
 
 	if (value == NULL)

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 
@@ -28,7 +29,9 @@
 #include "rules.h"
 #include "wake.h"
 
+/* Both are written to every audit event, in bytes. */
 #define MAX_REASON 4096
+#define MAX_ATTRIBUTION 16384
 
 static void check_request(const MrbRequest *request);
 static MrbDeployment *look(const char *deployment_id, const char *version_id,
@@ -188,12 +191,22 @@ check_request(const MrbRequest *request)
 		strcmp(request->cutover, "when_healthy") != 0 &&
 		strcmp(request->cutover, "immediate") != 0)
 		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid cutover",
-				  psprintf("It is \"%s\".", request->cutover),
+				  psprintf("It is \"%.*s\".",
+						   pg_mbcliplen(request->cutover,
+										strlen(request->cutover), 32),
+						   request->cutover),
 				  "Say cutover => 'when_healthy' (the default) or cutover => 'immediate'.");
 	if (request->attribution != NULL && !JB_ROOT_IS_OBJECT(request->attribution))
 		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid attribution",
 				  "It is not a JSON object.",
 				  "Say, for example, attribution => '{\"external_user_id\": \"u-1\"}'.");
+	if (request->attribution != NULL &&
+		VARSIZE(request->attribution) > MAX_ATTRIBUTION)
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid attribution",
+				  psprintf("It has %zu bytes.",
+						   (size_t) VARSIZE(request->attribution)),
+				  psprintf("An attribution has at most %d bytes; put ids into it.",
+						   MAX_ATTRIBUTION));
 	if (request->reason != NULL && strlen(request->reason) > MAX_REASON)
 		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid reason",
 				  psprintf("It has %zu bytes.", strlen(request->reason)),

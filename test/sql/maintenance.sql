@@ -25,7 +25,7 @@ SELECT replace(s, current_database(), 'DATABASE') AS statement FROM miosa_schedu
 -- The doctor looks at all of this, whatever it finds; every finding that is
 -- not ok says what to do.
 SELECT "check", status IN ('ok', 'warn', 'fail') AS known, (status = 'ok') = (fix = '') AS fix FROM miosa_doctor();
-SELECT "check", status, seen, fix FROM miosa_doctor() WHERE "check" IN ('preloaded', 'endpoints', 'pg_cron', 'durability', 'replication', 'restorable');
+SELECT "check", status, seen, fix FROM miosa_doctor() WHERE "check" IN ('preloaded', 'endpoints', 'pg_cron', 'restorable');
 BEGIN;
 INSERT INTO miosa.endpoints (name, adapter, url) VALUES ('router-a', 'haproxy-map', 'http://router-a.invalid'), ('router-b', 'haproxy-map', 'http://router-b.invalid');
 INSERT INTO miosa.endpoint_state (endpoint, config, health) VALUES ('router-a', '', 'backing off'), ('router-b', '', 'ok');

@@ -83,7 +83,7 @@ SELECT what, jsonb_array_length(answer -> 'data') AS events FROM (VALUES
 	('tenant', miosa_audit_log(tenant_id => 'ten_1')),
 	('rollbacks', miosa_audit_log(action => 'deployment.rollback')),
 	('actor', miosa_audit_log(actor => current_user)),
-	('nobody', miosa_audit_log(actor => 'nobody')),
+	('stranger', miosa_audit_log(actor => 'stranger')),
 	('since', miosa_audit_log(since => now() - interval '1 day')),
 	('until', miosa_audit_log(until => now() - interval '1 day')),
 	('all', miosa_audit_log('dep_1', 'ten_1', 'deployment.rollback', current_user, now() - interval '1 day', 'infinity')))

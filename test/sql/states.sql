@@ -48,12 +48,14 @@ UPDATE miosa.releases SET verified_at = now(), metadata = '{"a": 1}' WHERE id = 
 -- belongs to it.
 BEGIN;
 UPDATE miosa.deployments SET active_version_id = 'v1' WHERE id = 'd';
+SET LOCAL miosa_rollback.actor = 'api_key:key_7';
 UPDATE miosa.deployments SET active_version_id = 'v3', name = 'new name' WHERE id = 'd';
+SET LOCAL miosa_rollback.actor = '';
 UPDATE miosa.deployments SET active_version_id = 'v2' WHERE id = 'd';
 SELECT name, state, active_version_id, active_release_id, left(running_artifact_sha256, 4) AS sha256, serving_version_id,
 	recent_served, seq, route_seq, last_rollback_at IS NOT NULL AS rollback FROM miosa.deployments WHERE id = 'd';
 SELECT seq, action, outcome, target_rule, previous_version_id AS previous, target_version_id AS target, actor_type,
-	actor_id = current_user AS actor FROM miosa.audit_events ORDER BY seq;
+	replace(actor_id, current_user, 'current_user') AS actor FROM miosa.audit_events ORDER BY seq;
 SELECT kind, route_seq FROM miosa.outbox WHERE xid = pg_current_xact_id() AND deployment_id = 'd' ORDER BY route_seq;
 SELECT id, promoted_over FROM miosa.versions WHERE deployment_id = 'd' ORDER BY id;
 -- The extension's own path is not recorded twice.
