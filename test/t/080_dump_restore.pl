@@ -1,0 +1,138 @@
+# pg_dump and restore lose nothing and send nothing: rows of every kind come
+# back as they were, edited plans and own adapters among them, and the copy
+# tells no edge before somebody says so.
+
+use strict;
+use warnings FATAL => 'all';
+
+use MiosaSink;
+use MiosaTest qw(make_node);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = make_node('dump');
+my $tempdir = PostgreSQL::Test::Utils::tempdir_short();
+my $sink = MiosaSink->new(dir => "$tempdir/sink")->start;
+my $url = $sink->url;
+
+# Rows of every kind, in every state
+$node->safe_psql('postgres', <<"EOS");
+UPDATE miosa.plans SET audit_retention = '31 days' WHERE name = 'pro';
+INSERT INTO miosa.plans VALUES ('own', '1 day', '2 days', '3 days');
+INSERT INTO miosa.secrets (name, value) VALUES ('token', 'never-dumped');
+INSERT INTO miosa.adapters (name, role, stage, request)
+	VALUES ('own', 'edge', 0, '{"method": "PUT", "path": "/own/{deployment_id}"}');
+SELECT miosa_put_endpoint('hook', 'webhook', '$url/hook', secret => 'token');
+SELECT miosa_put_endpoint('mine', 'own', '$url', zone => 'eu');
+SELECT miosa_put_endpoint('off', 'varnish-ban', '$url/off', enabled => false);
+SELECT miosa_put_tenant('ten_1', 'acme', 'pro');
+SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
+SELECT miosa_put_deployment('dep_2', 'ten_1', 'api', kind => 'dynamic', desired_replicas => 2);
+SELECT miosa_put_deployment('dep_3', 'ten_1', 'new');
+SELECT miosa_put_domain('shop.example.com', 'dep_1');
+SELECT miosa_put_domain('old.example.com', 'dep_1', state => 'removed');
+SELECT miosa_put_version('dep_1', 'ver_' || i, i, storage_uri => 's3://b/' || i,
+	release => '{"metadata": {"migration_compatibility": "incompatible"}}')
+	FROM generate_series(1, 5) i;
+SELECT miosa_put_version('dep_1', 'ver_6', state => 'building');
+SELECT miosa_put_version('dep_1', 'ver_7', state => 'failed');
+SELECT miosa_put_version('dep_2', 'ver_' || i, i) FROM generate_series(1, 2) i;
+SELECT miosa_promote('dep_1', 'ver_' || i) FROM generate_series(1, 3) i;
+SELECT miosa_rollback('dep_1', 'ver_2', 'key-1', reason => 'INC-7',
+	attribution => '{"external_user_id": "u-1"}');
+SELECT miosa_archive_version('dep_1', 'ver_4');
+UPDATE miosa.versions SET pinned = true WHERE id = 'ver_1' AND deployment_id = 'dep_1';
+UPDATE miosa.releases SET collected_at = now() WHERE id = 'rel_4' AND deployment_id = 'dep_1';
+SELECT miosa_promote('dep_2', 'ver_1');
+SELECT miosa_report_instance('dep_2', 'ins_1', 'ver_1', 'healthy', '10.0.0.7', 8080);
+SELECT miosa_report_instance('dep_2', 'ins_2', 'ver_1', 'failed', error_message => 'exit 1');
+SELECT miosa_promote('dep_2', 'ver_2');
+EOS
+is( $node->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '10 s')"),
+	'converged', 'the original is delivered');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM miosa.outbox'),
+	0, 'and has nothing left to send');
+
+my @kept = qw(plans tenants deployments versions releases runtime_instances
+  domains idempotency_keys audit_events endpoints);
+
+# Every row of a table, in one order.
+sub rows
+{
+	my ($database, $table) = @_;
+
+	return $node->safe_psql($database,
+		"SELECT t FROM miosa.$table t ORDER BY t::text");
+}
+
+# Every right on our objects.
+sub rights
+{
+	my ($database) = @_;
+
+	return $node->safe_psql($database, <<'EOS');
+SELECT oid::regclass::text, relacl FROM pg_class
+WHERE relnamespace = 'miosa'::regnamespace AND relkind IN ('r', 'v')
+UNION ALL
+SELECT oid::regprocedure::text, proacl FROM pg_proc
+WHERE pronamespace = 'miosa'::regnamespace OR proname LIKE 'miosa_%'
+ORDER BY 1
+EOS
+}
+
+my $silence = $sink->requests;
+for my $format ('plain', 'custom')
+{
+	my $copy = "copy_$format";
+	my $file = "$tempdir/$format.dump";
+
+	$node->command_ok(
+		[ 'pg_dump', "--format=$format", '-f', $file, '-d', 'postgres' ],
+		"pg_dump, $format");
+	$node->safe_psql('postgres', "CREATE DATABASE $copy");
+	my @restore =
+	  $format eq 'plain'
+	  ? ('psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', $copy, '-f', $file)
+	  : ('pg_restore', '--exit-on-error', '-d', $copy, $file);
+	$node->command_ok(\@restore, "restore, $format");
+
+	is(rows($copy, $_), rows('postgres', $_), "$format: $_ are the same")
+	  for @kept;
+	is( $node->safe_psql($copy, 'SELECT name FROM miosa.adapters WHERE NOT builtin'),
+		'own', "$format: own adapters are there");
+	is(rights($copy), rights('postgres'), "$format: rights are the same");
+	is( $node->safe_psql($copy,
+			'SELECT count(*) FROM miosa.secrets'),
+		0, "$format: secrets are not dumped");
+	unlike(slurp_file($file), qr/never-dumped/, 'they are not in the file')
+	  if $format eq 'plain';
+
+	# The copy is silent, and says so
+	ok( $node->poll_query_until($copy,
+			"SELECT state = 'paused' FROM miosa.dispatcher()"),
+		"$format: the copy is paused");
+	is( $node->safe_psql($copy,
+			"SELECT count(*) FROM miosa.outbox WHERE kind <> 'settings'"),
+		0, "$format: restoring has queued no work");
+	like($node->safe_psql($copy, 'SELECT miosa.pause_reason()'),
+		qr/another installation|copy of another/, "$format: and says why");
+
+	# The key answers as before, and the plan was the edited one
+	is( $node->safe_psql($copy,
+			"SELECT miosa_rollback('dep_1', 'ver_2', 'key-1')"),
+		$node->safe_psql('postgres',
+			"SELECT miosa_rollback('dep_1', 'ver_2', 'key-1')"),
+		"$format: a known key answers as it did");
+}
+is($sink->requests, $silence, 'nothing was sent again');
+
+# Until somebody says that the copy may speak
+$node->safe_psql('copy_custom',
+	"INSERT INTO miosa.secrets (name, value) VALUES ('token', 'new');
+	SELECT miosa_resume()");
+is( $node->safe_psql('copy_custom',
+		"SELECT miosa_wait_converged('dep_1', '10 s')"),
+	'converged', 'after miosa_resume() it tells everything');
+cmp_ok($sink->requests, '>', $silence, 'as its endpoints can tell');
+
+done_testing();
