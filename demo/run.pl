@@ -1,0 +1,478 @@
+#!/usr/bin/perl
+#
+# The main job on real servers: a site of two hosts is served by nginx, behind
+# two HAProxy routers, behind Varnish, whose pages live 10 s. A bad version 3
+# is rolled back by one call in psql, and the world sees version 2 again.
+#
+# "make demo" runs this as an unprivileged user in a temporary folder, with
+# the programs of a private PostgreSQL first in PATH. Everything that is
+# printed as a fact was checked; the first one that is not true ends the demo
+# with exit status 1. KEEP=1 leaves the servers running.
+#
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::Bin/../test/perl";
+
+use MiosaCluster;
+use MiosaEdge;
+use MiosaHttp qw(poll_until);
+use POSIX ();
+use Text::Wrap ();
+use Time::HiRes qw(sleep time);
+
+my $keep = $ENV{KEEP} ? 1 : 0;
+my $folder = $ENV{MIOSA_TMP} or die "this is started by \"make demo\"\n";
+my $lifetime = 10;
+# The managed host of deployment "shop" of tenant "acme", and a custom domain.
+my @hosts = ('shop.acme.miosa.app', 'www.acme.test');
+my $began = time();
+my ($traffic, $paused, $with_push, $first_answer);
+
+$| = 1;
+$SIG{INT} = $SIG{TERM} = sub { exit 130 };
+
+my $edge = MiosaEdge->new(
+	dir => "$folder/edge",
+	routers => 2,
+	ttl => $lifetime,
+	keep => $keep);
+my $db = MiosaCluster->new(
+	dir => "$folder/pg",
+	keep => $keep,
+	settings => <<'EOC');
+shared_preload_libraries = 'miosa_rollback'
+miosa_rollback.allow_private_endpoints = on
+miosa_rollback.artifact_max_age = 0
+track_commit_timestamp = on
+timezone = 'UTC'
+EOC
+
+eval { main(); 1 } or do
+{
+	my $error = $@;
+
+	stop_traffic();
+	print "\nFAILED: $error\n", $edge->logs;
+	print "postgres:\n", tail("$folder/pg/postgres.log", 30);
+	exit 1;
+};
+
+# A dispatcher that is stopped would not let its server stop.
+END
+{
+	local $?;
+	kill 'CONT', $paused if $paused;
+	stop_traffic();
+}
+
+sub main
+{
+	start_servers();
+	publish();
+	roll_back();
+	without_push();
+	same_key_again();
+	refusals();
+	history();
+	lost_router();
+	traffic_report();
+	farewell();
+	return;
+}
+
+sub start_servers
+{
+	my $start = time();
+
+	step('A site of two hosts, on real servers');
+	$edge->start;
+	fact("Varnish (pages live $lifetime s), 2 HAProxy, nginx", since($start));
+
+	$start = time();
+	$db->start;
+	$db->psql('CREATE EXTENSION miosa_rollback');
+	$db->psql("INSERT INTO miosa.secrets (name, value)
+		VALUES ('edge', '$edge->{secret}')");
+	$db->psql("SELECT miosa_put_endpoint('$_', 'haproxy-map', '"
+		  . $edge->router_url($_)
+		  . "', secret => 'edge')")
+	  for $edge->router_names;
+	$db->psql("SELECT miosa_put_endpoint('cache', 'varnish-xkey', '"
+		  . $edge->url . "')");
+	$db->psql("SELECT miosa_put_tenant('ten_acme', 'acme');
+		SELECT miosa_put_deployment('dep_shop', 'ten_acme', 'shop');
+		SELECT miosa_put_deployment('dep_blog', 'ten_acme', 'blog')");
+	$db->psql("SELECT miosa_put_domain('$hosts[1]', 'dep_shop')");
+	fact('PostgreSQL with miosa_rollback', since($start));
+	return;
+}
+
+# Write the files of a version and tell the database of it.
+sub put_version
+{
+	my ($deployment, $number, $text, $state) = @_;
+	my $id = "ver_${deployment}$number";
+
+	$edge->publish($id, 'index.html' => "<h1>$text</h1>\n");
+	$db->psql("SELECT miosa_put_version('dep_$deployment', '$id', $number,
+		state => '" . ($state // 'ready') . "',
+		storage_uri => '" . $edge->origin_url . "/releases/$id/index.html')");
+	return $id;
+}
+
+# Three versions, promoted one after the other; the last one is bad.
+sub publish
+{
+	my @text = (
+		'Shop, version 1',
+		'Shop, version 2',
+		'Shop, version 3: your basket is lost');
+
+	for my $number (1 .. 3)
+	{
+		my $start = time();
+		my $id = put_version('shop', $number, $text[ $number - 1 ]);
+
+		$db->psql("SELECT miosa_promote('dep_shop', '$id')");
+		$edge->wait_for_page("version $number", \@hosts)
+		  or die "version $number is not seen\n";
+		$traffic //= start_traffic();
+		fact("version $number published and promoted, both hosts show it",
+			since($start));
+	}
+	curl($_, 'version 3') for @hosts;
+	return;
+}
+
+# The main job.
+sub roll_back
+{
+	step('Version 3 is bad: one call in psql');
+	$with_push = timed_call(
+		"SELECT * FROM miosa.rollback('shop', reason => 'basket is lost')",
+		'version 2');
+	curl($_, 'version 2') for @hosts;
+	fact('commit to both hosts showing version 2', figure($with_push));
+	return;
+}
+
+# The same with the dispatcher stopped. The routers are told at once, as a
+# script of a platform would do it; nobody tells the cache.
+sub without_push
+{
+	my $start;
+
+	step('The same without push: the cache is waited out');
+	$db->psql("SELECT miosa_promote('dep_shop', 'ver_shop3')");
+	$edge->wait_for_page('version 3', \@hosts)
+	  or die "version 3 is not seen again\n";
+	dispatcher('STOP');
+	# What is in the cache shall be as fresh as can be
+	$edge->tell_cache('PURGE', $_, '/') for @hosts;
+	$edge->wait_for_page('version 3', \@hosts);
+	$start = time();
+	$first_answer = $db->psql(
+		"SELECT miosa_rollback('dep_shop', 'ver_shop2', 'incident-7')");
+	for my $router ($edge->router_names)
+	{
+		$edge->route(
+			$router, 'PUT', $_,
+			'x-deployment' => 'dep_shop',
+			'x-version' => 'ver_shop2') for @hosts;
+	}
+	$edge->wait_for_page('version 2', \@hosts, step => 0.02)
+	  or die "version 2 is not seen when the cache is waited out\n";
+	my $without_push = since($start, 1);
+
+	dispatcher('CONT');
+	check($without_push > $lifetime / 2, 'the cache kept the old page');
+	check($with_push < 1, 'push took less than a second');
+	print "  The dispatcher was stopped; the routers were told by hand at once,\n",
+	  "  and Varnish kept the page of version 3 for as long as it may.\n\n";
+	printf "  without push %s, with push %s\n", figure($without_push),
+	  figure($with_push);
+	return;
+}
+
+sub same_key_again
+{
+	my $call = "SELECT miosa_rollback('dep_shop', 'ver_shop2', 'incident-7')";
+	my $seq = $db->psql("SELECT seq FROM miosa.deployments
+		WHERE id = 'dep_shop'");
+
+	step('The same key again');
+	prompt($call);
+	check($db->psql($call) eq $first_answer, 'the answer is the same');
+	check(
+		$db->psql("SELECT seq FROM miosa.deployments WHERE id = 'dep_shop'") eq
+		  $seq,
+		'nothing moved');
+	fact('the same answer, byte for byte; nothing moved');
+	return;
+}
+
+sub refusals
+{
+	step('What is refused');
+	$edge->unpublish('ver_shop1');
+	refused('ver_shop1', 'MR410', 'its file was deleted (410)');
+	put_version('shop', 4, 'Shop, version 4', 'failed');
+	refused('ver_shop4', 'MR409', 'its build failed (409)');
+	put_version('blog', 1, 'Blog, version 1');
+	refused('ver_blog1', 'MR44V', 'it is of another deployment (404)');
+	check($edge->get($_)->{body} =~ /version 2/, "$_ still shows version 2")
+	  for @hosts;
+	return;
+}
+
+sub refused
+{
+	my ($version, $code, $why) = @_;
+	my $call = "SELECT * FROM miosa.rollback('shop', '$version')";
+	my ($ok, $output) = $db->try(
+		$call, undef,
+		'-v' => 'VERBOSITY=verbose',
+		'-v' => 'SHOW_CONTEXT=never');
+
+	prompt($call);
+	check(!$ok && $output =~ /^ERROR:\s+$code: /m,
+		"$version is refused with $code, not:\n$output");
+	for my $line (grep { !/^LOCATION:/ } split /\n/, $output)
+	{
+		local $Text::Wrap::columns = 80;
+		local $Text::Wrap::unexpand = 0;
+		print Text::Wrap::wrap('', ' ' x 8, $line), "\n";
+	}
+	fact($why);
+	return;
+}
+
+sub history
+{
+	step('What happened');
+	show("SELECT * FROM miosa.history('shop')", qr/rollback .*basket is lost/);
+	return;
+}
+
+# A router that is down must never be called converged.
+sub lost_router
+{
+	my $start;
+
+	step('A router is killed, and comes back with an empty table');
+	$db->psql("SELECT miosa_promote('dep_shop', 'ver_shop3')");
+	$edge->wait_for_page('version 3', \@hosts)
+	  or die "version 3 is not seen again\n";
+	$edge->kill9('router-2');
+	$start = time();
+	show("SELECT * FROM miosa.rollback('shop', 'ver_shop2')", qr/changed/);
+	$edge->wait_for_page('version 2', \@hosts)
+	  or die "version 2 is not seen\n";
+	fact('committed; the world sees version 2 through the other router',
+		since($start));
+	# The cache was told as well, after having waited for the router
+	poll_until(
+		sub { $db->psql("TABLE miosa.progress") =~ m{2/3} },
+		5) or die "the cache does not confirm\n";
+	show(
+		"SELECT * FROM miosa.status('shop')",
+		qr/NOT CONVERGED.*router-2/s);
+	fact('not converged, and the router is named');
+
+	$start = time();
+	$edge->start('router-2');
+	check(
+		$db->psql("SELECT miosa_wait_converged('dep_shop', '30 s')") eq
+		  'converged',
+		'converged again');
+	for my $host (@hosts)
+	{
+		my $route = $edge->route('router-2', 'GET', $host)->{body};
+
+		check($route eq 'dep_shop/ver_shop2',
+			"router-2 has the route of $host, not \"$route\"");
+	}
+	fact('router-2 is back, was told everything again; converged',
+		since($start));
+	return;
+}
+
+# One visitor after the other on both hosts, all the time: every answer must
+# be a page.
+sub start_traffic
+{
+	my $pid = fork() // die "could not fork: $!\n";
+
+	return $pid if $pid;
+	my ($asked, $bad, $last) = (0, 0, '');
+
+	eval {
+		local $SIG{TERM} = sub { die "enough\n" };
+		while (getppid() != 1)
+		{
+			for my $host (@hosts)
+			{
+				my $page = $edge->get($host);
+
+				$asked++;
+				next if $page->{status} == 200;
+				$bad++;
+				$last = "$page->{status} " . ($page->{error} // '');
+			}
+			sleep(0.05);
+		}
+	};
+	open(my $fh, '>', "$folder/traffic") or POSIX::_exit(1);
+	print $fh "$asked $bad $last\n";
+	close $fh;
+	POSIX::_exit(0);
+}
+
+sub stop_traffic
+{
+	return unless $traffic;
+	kill 'TERM', $traffic;
+	waitpid($traffic, 0);
+	undef $traffic;
+	return;
+}
+
+sub traffic_report
+{
+	stop_traffic();
+	my ($asked, $bad, $last) = split ' ', tail("$folder/traffic", 1), 3;
+
+	check($bad == 0, "$bad of $asked visitors got no page, the last $last");
+	step('Visitors all the while');
+	fact("$asked pages asked for, none failed");
+	return;
+}
+
+sub farewell
+{
+	printf "\nEverything above was checked. %.0f s\n", time() - $began;
+	return unless $keep;
+	print "\nThe servers are left running:\n\n  ",
+	  join(' ', $db->psql_command), "\n";
+	print "  curl -H 'Host: $_' ", $edge->url, "/\n" for @hosts;
+	print "\n";
+	return;
+}
+
+# Stop the dispatcher's process, or let it go on.
+sub dispatcher
+{
+	my ($signal) = @_;
+	my $pid = $db->psql("SELECT pid FROM miosa.dispatcher()");
+
+	check($pid =~ /^\d+$/, 'there is one dispatcher');
+	kill $signal, $pid or die "could not signal the dispatcher: $!\n";
+	$paused = $signal eq 'STOP' ? $pid : undef;
+	return;
+}
+
+# Run a call in psql and show it; seconds from its commit until both hosts
+# show the text.
+sub timed_call
+{
+	my ($sql, $text) = @_;
+	my $pipe = $db->open_psql(undef, '-P', 'footer=off', '-c', $sql);
+	my $seen = $edge->wait_for_page($text, \@hosts) && time();
+	my $output = join '', <$pipe>;
+
+	prompt($sql);
+	print $output =~ s/\n+\z/\n/r;
+	close $pipe or die "psql failed\n";
+	die "$text is not seen\n" unless $seen;
+	my $commit = $db->psql("SELECT extract(epoch FROM
+			pg_xact_commit_timestamp(xmin))
+		FROM miosa.audit_events WHERE deployment_id = 'dep_shop'
+		ORDER BY seq DESC LIMIT 1");
+
+	return $seen - $commit;
+}
+
+# Run a query and show it; its output must match.
+sub show
+{
+	my ($sql, $expected) = @_;
+	my ($ok, $output) = $db->try($sql, undef, '-P', 'footer=off');
+
+	prompt($sql);
+	print "$output\n";
+	check($ok, 'the call succeeds');
+	check($output =~ $expected, "the output matches $expected");
+	return;
+}
+
+sub curl
+{
+	my ($host, $text) = @_;
+	my $url = $edge->url . '/';
+	my $page = qx(curl -s -H 'Host: $host' $url);
+
+	print "  \$ curl -H 'Host: $host' $url\n  $page";
+	check($page =~ /$text/, "$host shows $text");
+	return;
+}
+
+sub step
+{
+	my ($title) = @_;
+
+	print "\n", '-' x 3, " $title ", '-' x (75 - length $title), "\n";
+	return;
+}
+
+# A checked fact, and how long it took.
+sub fact
+{
+	my ($text, $figure) = @_;
+
+	printf "  %-66s %8s\n", $text, $figure // 'ok';
+	return;
+}
+
+sub check
+{
+	my ($ok, $what) = @_;
+
+	die "not true: $what\n" unless $ok;
+	return;
+}
+
+sub prompt
+{
+	my ($sql) = @_;
+
+	print "demo=# $sql;\n";
+	return;
+}
+
+sub figure
+{
+	my ($seconds) = @_;
+
+	return sprintf($seconds < 1 ? '%.3f s' : '%.1f s', $seconds);
+}
+
+sub since
+{
+	my ($start, $plain) = @_;
+	my $seconds = time() - $start;
+
+	return $plain ? $seconds : sprintf('%.1f s', $seconds);
+}
+
+sub tail
+{
+	my ($path, $count) = @_;
+
+	open(my $fh, '<', $path) or return '';
+	my @line = <$fh>;
+	close $fh;
+	splice(@line, 0, -$count) if @line > $count;
+	return join '', @line;
+}
