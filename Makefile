@@ -42,7 +42,7 @@ OBJS = \
 	src/operation.o \
 	src/route.o \
 	src/wake.o \
-	src/endpoint.o \
+	src/endpoints.o \
 	src/outbox.o \
 	src/ledger.o \
 	src/item.o \
@@ -65,6 +65,7 @@ OBJS = \
 	src/api.o \
 	src/delivery.o \
 	src/launcher.o \
+	src/tester.o \
 	src/worker.o \
 	src/module.o
 
@@ -110,6 +111,7 @@ REGRESS = \
 	maintenance \
 	grants \
 	dump_marks \
+	endpoint_settings \
 	comments
 
 ISOLATION = \

@@ -206,6 +206,28 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.dispatcher_words() IS 'State of the dispatcher in words; running, or what keeps it from telling edges';
 
+-- The extension's own schema may be one where others can make functions too,
+-- and a call that is resolved when it runs could find an overload of theirs,
+-- which would run with our owner's rights.  The calls in these bodies are
+-- resolved once, when the extension is made.
+
+CREATE FUNCTION miosa.call_rollback(deployment_id text, version_id text, idempotency_key text, reason text,
+	expected_active text, cutover text, accept_unverified boolean) RETURNS jsonb
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+RETURN @extschema@.miosa_rollback($1, $2, $3, $4, $5, NULL::jsonb, $6, $7);
+COMMENT ON FUNCTION miosa.call_rollback(text, text, text, text, text, text, boolean) IS 'Calls miosa_rollback, whatever else is called so';
+
+CREATE FUNCTION miosa.call_promote(deployment_id text, version_id text, idempotency_key text, reason text,
+	expected_active text, cutover text, accept_unverified boolean) RETURNS jsonb
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+RETURN @extschema@.miosa_promote($1, $2, $3, $4, $5, NULL::jsonb, $6, $7);
+COMMENT ON FUNCTION miosa.call_promote(text, text, text, text, text, text, boolean) IS 'Calls miosa_promote, whatever else is called so';
+
+CREATE FUNCTION miosa.call_plan(deployment_id text) RETURNS jsonb
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+RETURN @extschema@.miosa_plan($1, NULL::text);
+COMMENT ON FUNCTION miosa.call_plan(text) IS 'Calls miosa_plan, whatever else is called so';
+
 -- Rolling back and promoting.
 
 CREATE FUNCTION miosa.operate(promotion boolean, deployment text, version text, reason text, idempotency_key text,
@@ -227,11 +249,9 @@ DECLARE
 	dispatcher text;
 	line text;
 BEGIN
-	IF promotion THEN
-		response := @extschema@.miosa_promote(id, target, idempotency_key, reason, expected, NULL, cutover, accept_unverified);
-	ELSE
-		response := @extschema@.miosa_rollback(id, target, idempotency_key, reason, expected, NULL, cutover, accept_unverified);
-	END IF;
+	response := CASE WHEN promotion
+		THEN miosa.call_promote(id, target, idempotency_key, reason, expected, cutover, accept_unverified)
+		ELSE miosa.call_rollback(id, target, idempotency_key, reason, expected, cutover, accept_unverified) END;
 	operation := response -> 'operation';
 	seq := split_part(operation ->> 'id', '#', 2);
 	data := response -> 'data';
@@ -502,7 +522,7 @@ DECLARE
 	chosen text;
 BEGIN
 	SELECT * INTO d FROM miosa.deployments p WHERE p.id = miosa.find_deployment(deployment);
-	chosen := @extschema@.miosa_plan(d.id) -> 'data' ->> 'target_version_id';
+	chosen := miosa.call_plan(d.id) -> 'data' ->> 'target_version_id';
 	RETURN QUERY
 		SELECT 'v' || v.version_number, miosa.short(v.id, 16),
 			CASE WHEN v.id = d.active_version_id THEN 'now'

@@ -246,14 +246,15 @@ RETURN selector = '{}' OR (
 	AND (NOT selector ? 'kind' OR selector->'kind' ? kind));
 COMMENT ON FUNCTION miosa.selects(jsonb, text, text, text) IS 'Whether an endpoint with this selector is told of a deployment';
 
--- The installation that endpoints are bound to.
+-- The installation that endpoints are bound to.  With a site it is also the
+-- database's name: a dump restored beside the original is a copy all the same.
 CREATE FUNCTION miosa.origin() RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT CASE WHEN i.site <> '' THEN i.site ELSE i.system_identifier || '/' || i.database_oid::text END
+	SELECT CASE WHEN i.site <> '' THEN i.site || '/' || current_database() ELSE i.system_identifier || '/' || i.database_oid::text END
 	FROM miosa.identity() i;
 END;
-COMMENT ON FUNCTION miosa.origin() IS 'Name of this installation: miosa_rollback.site, else system identifier and database';
+COMMENT ON FUNCTION miosa.origin() IS 'Name of this installation: miosa_rollback.site and the database''s name, else system identifier and database';
 
 -- Any difference between where the order of epochs was made and here means
 -- that this may be a copy, and a copy must not tell the original's edges.
@@ -382,7 +383,7 @@ BEGIN ATOMIC
 	), expired AS (
 		SELECT j.*, j.enabled AND j.self_expires AND NOT j.acked AND NOT j.queued
 			AND coalesce(z.acked, true)
-			AND now() > greatest(j.since, z.acked_at) + j.route_ttl AS expired
+			AND clock_timestamp() > greatest(j.since, z.acked_at) + j.route_ttl AS expired
 		FROM judged j LEFT JOIN zones z ON z.zone = j.zone
 	)
 	SELECT x.name, x.zone, x.role, x.adapter, x.stage,
@@ -568,6 +569,12 @@ BEGIN
 	DELETE FROM miosa.endpoints e WHERE e.name = miosa_remove_endpoint.name;
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_remove_endpoint(text) IS 'Removes an endpoint and forgets how far it had come. Raises INVALID_ARGUMENT';
+
+CREATE FUNCTION @extschema@.miosa_test_endpoint(name text) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'miosa_test_endpoint';
+COMMENT ON FUNCTION @extschema@.miosa_test_endpoint(text) IS 'Sends an endpoint, also a disabled one, a harmless request (the reading of its marker, else one about a deployment that cannot exist) and returns {"data": {endpoint, request with secrets masked, answer, verdict}}; verdict begins with ok when it works. Raises INVALID_ARGUMENT';
 
 -- Telling again.
 

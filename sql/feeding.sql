@@ -107,6 +107,7 @@ BEGIN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid fields',
 			format('They are a JSON %s.', jsonb_typeof(fields)), 'Pass an object: ''{"metadata": {}}''.');
 	END IF;
+	fields := coalesce((SELECT jsonb_object_agg(f.key, f.value) FROM jsonb_each(fields) f WHERE f.value <> 'null'), '{}');
 	SELECT f.key INTO field FROM unnest(fixed) f (key)
 		WHERE fields ? f.key AND fields -> f.key <> to_jsonb(base) -> f.key
 		ORDER BY f.key LIMIT 1;
@@ -130,7 +131,7 @@ BEGIN
 	END LOOP;
 	PERFORM miosa.refuse_row('fields', 'they do not fit the table', NULL, NULL);
 END $$;
-COMMENT ON FUNCTION miosa.merge_fields(anyelement, jsonb, text[], text) IS 'The row with the fields laid over it; unknown keys are ignored. INVALID_ARGUMENT when a fixed field would change (with the hint) or a value does not fit, naming the field';
+COMMENT ON FUNCTION miosa.merge_fields(anyelement, jsonb, text[], text) IS 'The row with the fields laid over it; unknown keys and nulls are ignored. INVALID_ARGUMENT when a fixed field would change (with the hint) or a value does not fit, naming the field';
 
 -- Lock a deployment by its key and return it.
 CREATE FUNCTION miosa.lock_deployment(deployment_id text) RETURNS miosa.deployments
@@ -265,7 +266,8 @@ BEGIN
 		'running_artifact_sha256', 'serving_version_id', 'recent_served', 'seq', 'route_seq', 'last_rollback_at'],
 		format('To make another version active: SELECT miosa_promote(%L, ''version'');', id));
 	new.metadata := new.metadata || coalesce((SELECT jsonb_object_agg(f.key, f.value) FROM jsonb_each(given) f
-		WHERE f.key = ANY (repository) AND f.value <> coalesce(new.metadata -> f.key, 'null')), '{}');
+		WHERE f.key = ANY (repository) AND f.value <> 'null'
+			AND f.value IS DISTINCT FROM new.metadata -> f.key), '{}');
 	IF new.slug IS DISTINCT FROM old.slug OR slug IS NOT NULL THEN
 		PERFORM miosa.check_slug(new.slug, 'slug');
 	END IF;
@@ -323,11 +325,13 @@ DECLARE
 BEGIN
 	d := miosa.lock_deployment(deployment_id);
 	PERFORM miosa.check_id(id, 'version id');
-	asked := miosa.check_word(coalesce(state, fields ->> 'state', 'ready'), 'state',
+	state := coalesce(state, fields ->> 'state');
+	asked := miosa.check_word(coalesce(state, 'ready'), 'state',
 		ARRAY['created', 'building', 'ready', 'failed', 'archived']);
 	given := coalesce(fields, '{}');
 	IF jsonb_typeof(given) = 'object' THEN
-		given := given || jsonb_strip_nulls(jsonb_build_object('version_number', version_number, 'kind', kind)) - 'state';
+		given := (given - 'state')
+			|| jsonb_strip_nulls(jsonb_build_object('version_number', version_number, 'kind', kind));
 	END IF;
 
 	SELECT * INTO old FROM miosa.versions v WHERE v.deployment_id = deployment_id AND v.id = id;

@@ -204,6 +204,26 @@ CREATE TRIGGER versions_state BEFORE UPDATE ON miosa.versions
 CREATE TRIGGER versions_delete BEFORE DELETE ON miosa.versions
 	FOR EACH ROW EXECUTE FUNCTION miosa.versions_delete();
 
+-- What was promoted over a version that is deleted stands on what that one
+-- stood on: else a rollback would find nothing behind the gap.  One deleted
+-- version may stand on another, so this goes on until none is met.
+CREATE FUNCTION miosa.versions_relink() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	FOR i IN 1 .. 1000 LOOP
+		UPDATE miosa.versions v SET promoted_over = nullif(g.promoted_over, v.id)
+			FROM gone g WHERE v.deployment_id = g.deployment_id AND v.promoted_over = g.id;
+		EXIT WHEN NOT FOUND;
+	END LOOP;
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa.versions_relink() IS 'Trigger: a version that was promoted over a deleted one now counts as promoted over the one before that';
+
+CREATE TRIGGER versions_relink AFTER DELETE ON miosa.versions
+	REFERENCING OLD TABLE AS gone
+	FOR EACH STATEMENT EXECUTE FUNCTION miosa.versions_relink();
+
 -- Releases.
 
 CREATE FUNCTION miosa.releases_collect() RETURNS trigger
@@ -347,6 +367,30 @@ CREATE TRIGGER deployments_pointer BEFORE UPDATE ON miosa.deployments
 	FOR EACH ROW WHEN (OLD.active_version_id IS DISTINCT FROM NEW.active_version_id AND NEW.seq = OLD.seq)
 	EXECUTE FUNCTION miosa.deployments_pointer();
 
+-- A deployment of this id may have been here and deleted.  Its audit events
+-- and route changes stay, so the numbers go on where it ended.  A restored
+-- deployment already has numbers at least that high.
+
+CREATE FUNCTION miosa.deployments_insert() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	last_seq bigint := (SELECT max(a.seq) FROM miosa.audit_events a WHERE a.deployment_id = NEW.id);
+	last_route bigint := (SELECT max(l.route_seq) FROM miosa.route_log l WHERE l.deployment_id = NEW.id);
+BEGIN
+	-- The outbox has no index by deployment, and new ids have nothing in it.
+	IF last_seq IS NOT NULL OR last_route IS NOT NULL THEN
+		NEW.seq := greatest(NEW.seq, last_seq);
+		NEW.route_seq := greatest(NEW.route_seq, last_route,
+			(SELECT max(o.route_seq) FROM miosa.outbox o WHERE o.deployment_id = NEW.id));
+	END IF;
+	RETURN NEW;
+END $$;
+COMMENT ON FUNCTION miosa.deployments_insert() IS 'Trigger: operations and route changes of a deployment whose id was used before are numbered on from there';
+
+CREATE TRIGGER deployments_insert BEFORE INSERT ON miosa.deployments
+	FOR EACH ROW EXECUTE FUNCTION miosa.deployments_insert();
+
 -- Hosts: a slug is part of the managed host, a domain is one.
 
 CREATE FUNCTION miosa.deployments_host() RETURNS trigger
@@ -355,6 +399,10 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	old_host text;
 BEGIN
+	-- The next deployment of this id must not get answers of this one.
+	IF TG_OP = 'DELETE' THEN
+		DELETE FROM miosa.idempotency_keys k WHERE k.deployment_id = OLD.id;
+	END IF;
 	SELECT miosa.managed_host(OLD.slug, t.slug) INTO old_host
 		FROM miosa.tenants t WHERE t.id = OLD.tenant_id;
 	IF old_host IS NULL THEN
@@ -369,7 +417,7 @@ BEGIN
 	END IF;
 	RETURN NULL;
 END $$;
-COMMENT ON FUNCTION miosa.deployments_host() IS 'Trigger: queue the removal of a managed host whose deployment was renamed or deleted, and the new host''s route';
+COMMENT ON FUNCTION miosa.deployments_host() IS 'Trigger: queue the removal of a managed host whose deployment was renamed or deleted, and the new host''s route; a deleted deployment''s idempotency keys go with it';
 
 CREATE TRIGGER deployments_host AFTER UPDATE ON miosa.deployments
 	FOR EACH ROW WHEN ((OLD.slug, OLD.tenant_id) IS DISTINCT FROM (NEW.slug, NEW.tenant_id))

@@ -219,7 +219,8 @@ compile_headers(JsonbContainer *object, MrbCall *call, const char *what,
 		if (token != WJB_VALUE)
 			continue;
 		text = value.type == jbvString ?
-			pnstrdup(value.val.string.val, value.val.string.len) : NULL;
+		pnstrdup(value.val.string.val, value.val.string.len) : NULL;
+
 		if (!check_header_name(name) || text == NULL)
 		{
 			*problem = psprintf("%s.headers.%s: the name is no header that can be set, or the value is not a text.",
@@ -269,7 +270,7 @@ compile_part(const char *text, MrbPlace place, const char *what,
 			if (*p >= 0x20 && *p <= 0x7e)
 				continue;
 			*problem = psprintf("%s.%s, character %d: it is not printable ASCII.",
-								what, part, (int) (p - text) + 1);
+								what, part, (int) (p - text) +1);
 			return NULL;
 		}
 	}
@@ -297,12 +298,14 @@ compile_body(JsonbContainer *object, MrbCall *call, const char *what,
 	if (value.type == jbvString)
 	{
 		text = pnstrdup(value.val.string.val, value.val.string.len);
+
 		if (text[0] != '{' && text[0] != '[')
 			place = MRB_PLACE_TEXT;
 	}
 	else if (value.type == jbvBinary)
 		text = JsonbToCString(NULL, value.val.binary.data,
 							  value.val.binary.len);
+
 	else
 	{
 		*problem = psprintf("%s.body: it must be a text, an object or an array.",

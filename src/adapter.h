@@ -22,7 +22,7 @@ typedef struct MrbCall
 	char	  **header_names;
 	MrbTemplate **headers;
 	MrbTemplate *body;			/* or NULL */
-}			MrbCall;
+} MrbCall;
 
 typedef struct MrbAdapter
 {
@@ -41,7 +41,7 @@ typedef struct MrbAdapter
 	MrbCall    *remove;			/* or NULL */
 	MrbCall    *marker_write;	/* or NULL */
 	MrbCall    *marker_read;	/* or NULL */
-}			MrbAdapter;
+} MrbAdapter;
 
 /* Compile in the current context; NULL when wrong, *problem says where. */
 extern MrbCall *mrb_adapter_compile(Jsonb *request, const char *what,

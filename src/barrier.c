@@ -34,14 +34,14 @@ typedef struct BarrierKey
 {
 	MrbZone    *zone;
 	MrbEntry   *entry;
-}			BarrierKey;
+} BarrierKey;
 
 typedef struct BarrierSlot
 {
 	BarrierKey	key;
 	MrbBarrier *barrier;
 	char		status;
-}			BarrierSlot;
+} BarrierSlot;
 
 #define SH_PREFIX barriers
 #define SH_ELEMENT_TYPE BarrierSlot
@@ -166,7 +166,7 @@ static void
 give_up(MrbTimer *timer)
 {
 	MrbBarrier *barrier = (MrbBarrier *)
-		((char *) timer - offsetof(MrbBarrier, timer));
+	((char *) timer - offsetof(MrbBarrier, timer));
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &barrier->owing)

@@ -25,6 +25,8 @@ typedef struct Concerned
 
 static HTAB *index_routes(const MrbTaken *taken);
 static Concerned *enter_route(HTAB *index, const MrbChange *change);
+static void tell_stage(const MrbChange *change, MrbEntry *entry, int stage,
+					   List *only);
 static void tell(const MrbChange *change, MrbEntry *entry,
 				 MrbEndpoint *endpoint, bool old);
 static bool concerns(const MrbChange *change, const MrbEndpoint *endpoint);
@@ -38,24 +40,17 @@ mrb_changes_apply(const MrbTaken *taken, List *only)
 	{
 		MrbChange  *change = &taken->changes[i];
 		Concerned  *concerned;
-		ListCell   *cell;
-		dlist_iter	iter;
 
 		if (change->kind == MRB_KIND_OTHER)
 			continue;
 		concerned = enter_route(index, change);
 		concerned->entry->users++;
-		if (only == NIL)
-		{
-			mrb_endpoint_foreach(iter)
-				tell(change, concerned->entry, mrb_endpoint_current(iter),
-					 false);
-			if (change->kind == MRB_KIND_ROUTE)
-				mrb_notify_add(concerned->entry->route);
-		}
-		else
-			foreach(cell, only)
-				tell(change, concerned->entry, lfirst(cell), true);
+
+		/* Routers first: a cache waits for what a router owes by then. */
+		for (int stage = 0; stage <= 1; stage++)
+			tell_stage(change, concerned->entry, stage, only);
+		if (only == NIL && change->kind == MRB_KIND_ROUTE)
+			mrb_notify_add(concerned->entry->route);
 		concerned->entry->confirm = false;
 		concerned->entry->users--;
 		mrb_route_release(concerned->entry);
@@ -97,7 +92,7 @@ enter_route(HTAB *index, const MrbChange *change)
 	Concerned  *concerned = hash_search(index, change->deployment_id,
 										HASH_ENTER, &found);
 	bool		removed = change->kind == MRB_KIND_HOST_REMOVED &&
-		!change->routed;
+	!change->routed;
 
 	if (!found)
 	{
@@ -109,6 +104,35 @@ enter_route(HTAB *index, const MrbChange *change)
 	concerned->entry = mrb_route_enter(concerned->picture,
 									   (char **) &change->host, removed);
 	return concerned;
+}
+
+/*
+ * Tell the endpoints of one stage: all, or those of a list.
+ */
+static void
+tell_stage(const MrbChange *change, MrbEntry *entry, int stage, List *only)
+{
+	ListCell   *cell;
+	dlist_iter	iter;
+
+	if (only == NIL)
+	{
+		mrb_endpoint_foreach(iter)
+		{
+			MrbEndpoint *endpoint = mrb_endpoint_current(iter);
+
+			if (endpoint->stage == stage)
+				tell(change, entry, endpoint, false);
+		}
+		return;
+	}
+	foreach(cell, only)
+	{
+		MrbEndpoint *endpoint = lfirst(cell);
+
+		if (endpoint->stage == stage)
+			tell(change, entry, endpoint, true);
+	}
 }
 
 /*

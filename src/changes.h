@@ -8,7 +8,7 @@
 #ifndef MRB_CHANGES_H
 #define MRB_CHANGES_H
 
-#include "endpoint.h"
+#include "endpoints.h"
 #include "outbox.h"
 
 /*

@@ -25,7 +25,7 @@ typedef struct Scratch
 {
 	char		epoch[24];
 	char		message_id[512];
-}			Scratch;
+} Scratch;
 
 static bool start_one(MrbEndpoint *endpoint, bool *full);
 static int	count_units(const MrbItem *item);

@@ -31,8 +31,9 @@
 
 /*
  * One look-up by keys only.  Columns of a version come in the order of
- * read_version().  An expired record of the key is reported, because the key
- * must be freed before it can be used again.
+ * read_version().  A record of the key is reported: who finds a live one has
+ * come late and must return its result, and an expired one must go before the
+ * key can be used again.
  */
 #define VERSION_COLUMNS(v, r) \
 	v ".id, " v ".version_number, " v ".kind, " v ".state, " \
@@ -57,7 +58,8 @@
 static MrbQuery look_query = {
 	.sql = "SELECT p.id, p.tenant_id, p.state, p.desired_replicas,"
 	" p.serving_version_id, p.seq, p.last_rollback_at,"
-	" clock_timestamp() + n.idempotency_retention, k.key IS NOT NULL, "
+	" clock_timestamp() + n.idempotency_retention,"
+	" k.expires_at > clock_timestamp(), k.expires_at <= clock_timestamp(), "
 	VERSION_COLUMNS("a", "ar") ", "
 	VERSION_COLUMNS("s", "sr") ", "
 	VERSION_COLUMNS("t", "tr")
@@ -66,7 +68,6 @@ static MrbQuery look_query = {
 	" JOIN miosa.plans n ON n.name = o.plan"
 	" LEFT JOIN miosa.idempotency_keys k"
 	" ON k.deployment_id = p.id AND k.key = $3"
-	" AND k.expires_at <= clock_timestamp()"
 	VERSION_JOIN("a", "ar", "p.active_version_id")
 	VERSION_JOIN("s", "sr", "coalesce(p.serving_version_id, p.active_version_id)")
 	VERSION_JOIN("t", "tr", "$2")
@@ -155,10 +156,11 @@ mrb_deployment_look(const char *id, const char *target_id, const char *key)
 		it->seq = mrb_query_int64(0, 6, 0);
 		it->last_rollback_at = mrb_query_timestamp(0, 7, 0);
 		it->key_retained_until = mrb_query_timestamp(0, 8, 0);
-		it->key_expired = mrb_query_bool(0, 9);
-		read_version(&it->active, 10);
-		read_version(&it->serving, 10 + VERSION_COLUMN_COUNT);
-		read_version(&it->target, 10 + 2 * VERSION_COLUMN_COUNT);
+		it->key_live = mrb_query_bool(0, 9);
+		it->key_expired = mrb_query_bool(0, 10);
+		read_version(&it->active, 11);
+		read_version(&it->serving, 11 + VERSION_COLUMN_COUNT);
+		read_version(&it->target, 11 + 2 * VERSION_COLUMN_COUNT);
 	}
 	mrb_query_close();
 	return it;
@@ -239,7 +241,6 @@ wait_for_lock(const char *id, Datum *values, const char *blocker)
 	MemoryContext context = CurrentMemoryContext;
 	int			wait = mrb_lock_wait;
 	int			nestlevel = NewGUCNestLevel();
-	uint64		rows = 0;
 	char		limit[32];
 
 	if (LockTimeout > 0 && LockTimeout < wait)
@@ -249,7 +250,8 @@ wait_for_lock(const char *id, Datum *values, const char *blocker)
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	PG_TRY();
 	{
-		rows = mrb_query_run(&lock_query, values, NULL);
+		/* No row, if it was deleted while we waited: the next look says so. */
+		(void) mrb_query_run(&lock_query, values, NULL);
 	}
 	PG_CATCH();
 	{
@@ -264,9 +266,6 @@ wait_for_lock(const char *id, Datum *values, const char *blocker)
 	}
 	PG_END_TRY();
 	AtEOXact_GUC(true, nestlevel);
-
-	/* Deleted while we waited: the next look says so. */
-	(void) rows;
 }
 
 /*

@@ -40,6 +40,7 @@ typedef struct MrbDeployment
 	int64		seq;			/* newest operation */
 	TimestampTz last_rollback_at;	/* newest operation, if a rollback; else 0 */
 	TimestampTz key_retained_until; /* when a key used now will expire */
+	bool		key_live;		/* a record of the key is there */
 	bool		key_expired;	/* an expired record of the key is there */
 	MrbVersion	active;			/* the pointer; id is NULL before the first */
 	MrbVersion	serving;		/* what routes resolve to now */

@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "endpoints.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -177,7 +178,7 @@ run_pass(void *arg)
 		pass->reload = !loaded || pass->taken.settings;
 		if (pass->reload)
 			pass->fresh = mrb_endpoint_read(standing->term,
-											standing->last_epoch);
+											standing->last_epoch, NULL);
 	}
 	mrb_session_commit();
 }

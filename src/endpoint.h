@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * endpoint.h
- *	  Endpoints as the dispatcher knows them: what they were set up as, how
- *	  far they have come, and how they are.
+ *	  An endpoint as the dispatcher knows it: what it was set up as, how far
+ *	  it has come, and how it is.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,26 +10,16 @@
 #define MRB_ENDPOINT_H
 
 #include "lib/ilist.h"
-#include "nodes/pg_list.h"
 
 #include "adapter.h"
-#include "route.h"
-#include "timer.h"
-
-typedef enum MrbHealth
-{
-	MRB_HEALTH_NEW,
-	MRB_HEALTH_HEALTHY,
-	MRB_HEALTH_BACKING_OFF,
-	MRB_HEALTH_MISCONFIGURED,
-}			MrbHealth;
+#include "vitals.h"
 
 typedef struct MrbZone
 {
 	char	   *name;
 	int			routers;		/* endpoints of stage 0 */
 	int			caches;			/* endpoints of stage 1 */
-}			MrbZone;
+} MrbZone;
 
 typedef struct MrbEndpoint
 {
@@ -74,52 +64,16 @@ typedef struct MrbEndpoint
 	/* requests, by deliver.c */
 	dlist_head	requests;
 	int			in_flight;
-	uint32		round;			/* rises when its health changes */
 
-	/* how it is */
-	MrbHealth	health;
-	int			failures;		/* in a row */
-	int64		successes;
-	bool		probing;		/* one request at a time */
-	int			last_status;
-	char		last_error[256];
-	TimestampTz last_error_at;
-	TimestampTz last_success_at;
-	TimestampTz next_try_at;
-	TimestampTz acked_at;
-	MrbTimer	retry_timer;
+	MrbVitals	vitals;			/* how it is, by health.c */
 	MrbTimer	marker_timer;
+	TimestampTz marker_due;		/* when it is read again at the latest */
 
 	/* what is to be written down, by record.c */
 	bool		born;			/* its row exists */
 	bool		dirty;
 	dlist_node	dirty_node;
 	dlist_head	notes;
-}			MrbEndpoint;
-
-extern dlist_head mrb_endpoints;
-
-#define mrb_endpoint_foreach(iter) dlist_foreach(iter, &mrb_endpoints)
-#define mrb_endpoint_current(iter) \
-	dlist_container(MrbEndpoint, node, (iter).cur)
-
-/*
- * Read what is set up, in the caller's transaction.  Returns the endpoints
- * that are new or were changed, made in the current context; those that are
- * known and unchanged are marked as listed.
- */
-extern List *mrb_endpoint_read(int64 term, int64 newest_epoch);
-
-/* Make the endpoint one of mrb_endpoints; take it away again and free it. */
-extern void mrb_endpoint_adopt(MrbEndpoint *endpoint, MemoryContext context);
-extern void mrb_endpoint_drop(MrbEndpoint *endpoint);
-extern MrbEndpoint *mrb_endpoint_find(const char *name);
-
-/* Whether it is told of the deployment. */
-extern bool mrb_endpoint_selects(const MrbEndpoint *endpoint,
-								 const MrbRoute *route);
-
-/* A secret by its name, as of the last reading; NULL when there is none. */
-extern const char *mrb_endpoint_secret(const char *name);
+} MrbEndpoint;
 
 #endif							/* MRB_ENDPOINT_H */

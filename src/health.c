@@ -38,12 +38,12 @@ mrb_health_init(MrbHealthProbe probe)
 bool
 mrb_health_may_send(const MrbEndpoint *endpoint)
 {
-	switch (endpoint->health)
+	switch (endpoint->vitals.health)
 	{
 		case MRB_HEALTH_MISCONFIGURED:
 			return false;
 		case MRB_HEALTH_BACKING_OFF:
-			return endpoint->probing && endpoint->in_flight == 0;
+			return endpoint->vitals.probing && endpoint->in_flight == 0;
 		case MRB_HEALTH_NEW:
 		case MRB_HEALTH_HEALTHY:
 			break;
@@ -54,17 +54,17 @@ mrb_health_may_send(const MrbEndpoint *endpoint)
 void
 mrb_health_success(MrbEndpoint *endpoint, int status)
 {
-	endpoint->successes++;
-	endpoint->last_status = status;
-	endpoint->last_success_at = mrb_timer_now();
-	if (endpoint->health != MRB_HEALTH_HEALTHY)
+	endpoint->vitals.successes++;
+	endpoint->vitals.last_status = status;
+	endpoint->vitals.last_success_at = mrb_timer_now();
+	if (endpoint->vitals.health != MRB_HEALTH_HEALTHY)
 	{
-		endpoint->health = MRB_HEALTH_HEALTHY;
-		endpoint->failures = 0;
-		endpoint->probing = false;
-		endpoint->next_try_at = 0;
-		endpoint->round++;
-		mrb_timer_cancel(&endpoint->retry_timer);
+		endpoint->vitals.health = MRB_HEALTH_HEALTHY;
+		endpoint->vitals.failures = 0;
+		endpoint->vitals.probing = false;
+		endpoint->vitals.next_try_at = 0;
+		endpoint->vitals.round++;
+		mrb_timer_cancel(&endpoint->vitals.retry_timer);
 		mrb_ledger_mark(endpoint);
 	}
 	if (mrb_queue_has_work(endpoint))
@@ -78,22 +78,22 @@ mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer)
 	char	   *error = mrb_health_describe(answer);
 	int			after_ms;
 
-	endpoint->last_status = answer->status;
-	endpoint->last_error_at = mrb_timer_now();
-	strlcpy(endpoint->last_error, error, sizeof(endpoint->last_error));
+	endpoint->vitals.last_status = answer->status;
+	endpoint->vitals.last_error_at = mrb_timer_now();
+	strlcpy(endpoint->vitals.last_error, error, sizeof(endpoint->vitals.last_error));
 	pfree(error);
 	mrb_ledger_mark(endpoint);
-	if (send->round != endpoint->round)
+	if (send->round != endpoint->vitals.round)
 		return;
 
-	endpoint->failures++;
-	endpoint->round++;
-	endpoint->health = MRB_HEALTH_BACKING_OFF;
-	endpoint->probing = false;
+	endpoint->vitals.failures++;
+	endpoint->vitals.round++;
+	endpoint->vitals.health = MRB_HEALTH_BACKING_OFF;
+	endpoint->vitals.probing = false;
 	after_ms = backoff_ms(endpoint, answer->retry_after);
-	endpoint->next_try_at = TimestampTzPlusMilliseconds(mrb_timer_now(),
-														after_ms);
-	mrb_timer_set(&endpoint->retry_timer, after_ms, retry);
+	endpoint->vitals.next_try_at = TimestampTzPlusMilliseconds(mrb_timer_now(),
+															   after_ms);
+	mrb_timer_set(&endpoint->vitals.retry_timer, after_ms, retry);
 }
 
 const char *
@@ -128,7 +128,7 @@ static int
 backoff_ms(const MrbEndpoint *endpoint, int retry_after)
 {
 	int			whole = Min(BACKOFF_MAX_MS,
-							BACKOFF_MIN_MS << Min(endpoint->failures - 1, 12));
+							BACKOFF_MIN_MS << Min(endpoint->vitals.failures - 1, 12));
 	int			part = whole * pg_prng_double(&pg_global_prng_state);
 
 	if (retry_after > 0)
@@ -140,8 +140,8 @@ static void
 retry(MrbTimer *timer)
 {
 	MrbEndpoint *endpoint = (MrbEndpoint *)
-		((char *) timer - offsetof(MrbEndpoint, retry_timer));
+	((char *) timer - offsetof(MrbEndpoint, vitals.retry_timer));
 
-	endpoint->probing = true;
+	endpoint->vitals.probing = true;
 	probe_endpoint(endpoint);
 }

@@ -20,14 +20,14 @@ typedef struct ItemKey
 {
 	MrbEndpoint *endpoint;
 	MrbEntry   *entry;
-}			ItemKey;
+} ItemKey;
 
 typedef struct ItemSlot
 {
 	ItemKey		key;
 	MrbItem    *item;
 	char		status;
-}			ItemSlot;
+} ItemSlot;
 
 #define SH_PREFIX items
 #define SH_ELEMENT_TYPE ItemSlot

@@ -9,6 +9,7 @@
 #define MRB_ITEM_H
 
 #include "ledger.h"
+#include "route.h"
 
 typedef struct MrbBarrier MrbBarrier;
 
@@ -19,7 +20,7 @@ typedef enum MrbItemState
 	MRB_ITEM_SENDING,
 	MRB_ITEM_RESTING,			/* done, but is repeated a little later */
 	MRB_ITEM_PARKED,			/* was not taken, is tried again later */
-}			MrbItemState;
+} MrbItemState;
 
 /* What becomes of an item is told in queue.c. */
 typedef struct MrbItem
@@ -31,8 +32,8 @@ typedef struct MrbItem
 	dlist_node	list_node;		/* in the list of its state */
 
 	int64		first_epoch;	/* lowest not acknowledged; 0: none */
-	int64		next_first;		/* the same of what came while sending */
-	int64		unsettled;		/* lowest acknowledged, not repeated; 0: none */
+	int64		next_first;		/* of what came while sending */
+	int64		unsettled;		/* lowest not repeated; 0: none */
 	pairingheap_node first_node;	/* in its endpoint's unacked */
 	pairingheap_node unsettled_node;	/* in its endpoint's unsettled */
 
@@ -48,10 +49,8 @@ typedef struct MrbItem
 	MrbTimer	timer;
 	MrbNote    *note;			/* not written yet, or NULL */
 
-	MrbBarrier *owing;			/* a router: the barrier that it holds up */
+	MrbBarrier *owing;			/* that a router holds up */
 	dlist_node	owing_node;
-
-	/* while sending */
 	MrbRoute   *route;
 	int			units;			/* requests that it takes */
 	int			next_unit;		/* the next to start */
@@ -62,25 +61,20 @@ typedef struct MrbItem
 	bool		ambiguous;		/* ... or it may have been acted upon */
 	int			status;			/* of the one that failed */
 	char	   *error;
-}			MrbItem;
+} MrbItem;
 
 extern void mrb_item_init(MemoryContext context);
 extern void mrb_item_attach(MrbEndpoint *endpoint);
 
-/* Found, or made: then it rests, in no list. */
+/* Found, or made: then it is in no list. */
 extern MrbItem *mrb_item_find(MrbEndpoint *endpoint, MrbEntry *entry);
-
-/* The item is in no list and on no clock. */
 extern void mrb_item_free(MrbItem *item);
-
 extern void mrb_item_set_first(MrbItem *item, int64 epoch);
 extern void mrb_item_set_unsettled(MrbItem *item, int64 epoch);
 
 /* 0: there is none. */
 extern int64 mrb_item_lowest_first(MrbEndpoint *endpoint);
 extern int64 mrb_item_lowest_unsettled(MrbEndpoint *endpoint);
-
-/* Items of all endpoints with something not acknowledged. */
 extern int64 mrb_item_pending(void);
 
 #endif							/* MRB_ITEM_H */

@@ -63,7 +63,7 @@ typedef struct Entry
 	TimestampTz started;		/* when that was */
 	TimestampTz not_before;		/* when it may be started next */
 	int			quick_exits;	/* how often in a row it ended soon */
-}			Entry;
+} Entry;
 
 static HTAB *entries = NULL;
 static bool complained = false; /* about missing slots, once */

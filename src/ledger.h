@@ -15,7 +15,7 @@ typedef enum MrbNoteKind
 	MRB_NOTE_FAILURE,			/* it does not take this deployment */
 	MRB_NOTE_CLEARED,			/* now it does */
 	MRB_NOTE_REPURGE,			/* caches of its zone must forget again */
-}			MrbNoteKind;
+} MrbNoteKind;
 
 /* Written in the transaction that moves the endpoint's cursor. */
 typedef struct MrbNote
@@ -29,7 +29,7 @@ typedef struct MrbNote
 	TimestampTz next_try_at;
 	char	   *error;
 	char	   *deployment_id;
-}			MrbNote;
+} MrbNote;
 
 /* Endpoints with something to write down. */
 extern dlist_head mrb_ledger_dirty;

@@ -17,12 +17,15 @@
  */
 #include "postgres.h"
 
-#include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "health.h"
 #include "marker.h"
 #include "queue.h"
 #include "resync.h"
+
+/* What was acknowledged is verified this soon. */
+#define VERIFY_MS 1000
 
 static void tick(MrbTimer *timer);
 static void read_marker(MrbEndpoint *endpoint);
@@ -37,13 +40,16 @@ void
 mrb_marker_watch(MrbEndpoint *endpoint)
 {
 	if (endpoint->adapter->volatile_table &&
-		endpoint->health != MRB_HEALTH_MISCONFIGURED)
+		endpoint->vitals.health != MRB_HEALTH_MISCONFIGURED)
 		mrb_timer_set(&endpoint->marker_timer, 0, tick);
 }
 
 void
 mrb_marker_look(MrbEndpoint *endpoint)
 {
+	endpoint->marker_due =
+		TimestampTzPlusMilliseconds(mrb_timer_now(),
+									endpoint->adapter->marker_ms);
 	if (endpoint->marker_epoch == 0)
 		write_marker(endpoint, mrb_queue_newest());
 	else
@@ -54,12 +60,15 @@ static void
 tick(MrbTimer *timer)
 {
 	MrbEndpoint *endpoint = (MrbEndpoint *)
-		((char *) timer - offsetof(MrbEndpoint, marker_timer));
+	((char *) timer - offsetof(MrbEndpoint, marker_timer));
 
-	mrb_timer_set(timer, endpoint->adapter->marker_ms, tick);
+	mrb_timer_set(timer, Min(endpoint->adapter->marker_ms, VERIFY_MS), tick);
 
 	/* One that backs off is looked at when it is tried again. */
-	if (endpoint->health != MRB_HEALTH_BACKING_OFF)
+	if (endpoint->vitals.health == MRB_HEALTH_BACKING_OFF)
+		return;
+	if (endpoint->verified_epoch < mrb_queue_acked(endpoint) ||
+		endpoint->marker_due <= mrb_timer_now())
 		mrb_marker_look(endpoint);
 }
 
@@ -81,17 +90,18 @@ send_marker(MrbEndpoint *endpoint, const MrbCall *call, int64 epoch,
 			MrbSendDone done)
 {
 	MrbValues	values;
-	char		text[24];
+	char text[	24];
 	const char *problem;
 
 	MemSet(&values, 0, sizeof(values));
 	snprintf(text, sizeof(text), INT64_FORMAT, epoch);
 	values.text[MRB_VAR_EPOCH] = text;
+
 	if (mrb_send_start(endpoint, call, &values, NULL, epoch, done,
 					   &problem) != MRB_START_WRONG)
 		return;
-	endpoint->health = MRB_HEALTH_MISCONFIGURED;
-	strlcpy(endpoint->last_error, problem, sizeof(endpoint->last_error));
+	endpoint->vitals.health = MRB_HEALTH_MISCONFIGURED;
+	strlcpy(endpoint->vitals.last_error, problem, sizeof(endpoint->vitals.last_error));
 	mrb_ledger_mark(endpoint);
 }
 

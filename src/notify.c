@@ -131,7 +131,7 @@ queue_too_full(void)
 {
 	static bool said = false;
 	double		usage =
-		DatumGetFloat8(OidFunctionCall0(F_PG_NOTIFICATION_QUEUE_USAGE));
+	DatumGetFloat8(OidFunctionCall0(F_PG_NOTIFICATION_QUEUE_USAGE));
 
 	if (usage <= QUEUE_LIMIT)
 	{

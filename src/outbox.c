@@ -35,14 +35,14 @@ typedef struct Mark
 {
 	uint64		from;			/* this transaction and younger ones */
 	char	   *running;		/* and these, as an array's text */
-}			Mark;
+} Mark;
 
 /* What happened to one deployment in this pass. */
 typedef struct Touched
 {
 	char		id[MAX_ID];		/* hash key */
 	int			route;			/* its change of kind route, -1: none */
-}			Touched;
+} Touched;
 
 static MrbQuery take_query = {
 	.sql = "WITH due AS ("

@@ -16,7 +16,7 @@ typedef enum MrbKind
 	MRB_KIND_HOST_REMOVED,
 	MRB_KIND_REPURGE,
 	MRB_KIND_OTHER,				/* nothing that edges are told */
-}			MrbKind;
+} MrbKind;
 
 /* One row of the route log. */
 typedef struct MrbChange
@@ -28,7 +28,7 @@ typedef struct MrbChange
 	int64		route_seq;
 	TimestampTz since;
 	bool		routed;			/* the removed host is routed again */
-}			MrbChange;
+} MrbChange;
 
 /* What one transaction has taken, or read again. */
 typedef struct MrbTaken
@@ -40,7 +40,7 @@ typedef struct MrbTaken
 	int			nroutes;
 	MrbRoute   *routes;			/* of all their deployments */
 	int64		last_epoch;
-}			MrbTaken;
+} MrbTaken;
 
 /*
  * Take committed work and give it epochs after last_epoch, in the caller's

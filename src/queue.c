@@ -310,7 +310,7 @@ void
 mrb_queue_failed(MrbItem *item, bool ambiguous)
 {
 	if (item->tries++ == 0)
-		item->successes_then = item->endpoint->successes;
+		item->successes_then = item->endpoint->vitals.successes;
 	if (ambiguous)
 		item->confirm = true;
 	item->next_first = 0;
@@ -359,7 +359,7 @@ mrb_queue_is_poison(const MrbItem *item)
 {
 	return item->failed ||
 		(item->tries + 1 >= POISON_TRIES &&
-		 item->endpoint->successes > item->successes_then);
+		 item->endpoint->vitals.successes > item->successes_then);
 }
 
 int64

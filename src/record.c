@@ -21,6 +21,7 @@
 #include "utils/timestamp.h"
 
 #include "array.h"
+#include "endpoints.h"
 #include "health.h"
 #include "query.h"
 #include "queue.h"
@@ -31,13 +32,14 @@
 #define GATHER_MS 10
 #define PAUSE_MS 100
 #define LOCK_MS 100
+#define IDLE_MS 1000
 
 /* The endpoints of one transaction. */
 typedef struct Batch
 {
 	MrbEndpoint **endpoints;
 	int			n;
-}			Batch;
+} Batch;
 
 static MrbQuery birth_query = {
 	.sql = "INSERT INTO miosa.endpoint_state (endpoint, config)"
@@ -134,6 +136,7 @@ static MrbQuery tidy_failures_query = {
 
 static TimestampTz not_before = 0;
 
+static void mark_idle(void);
 static void gather(Batch *batch);
 static void write_batch(void *arg);
 static void write_births(const Batch *batch);
@@ -152,6 +155,7 @@ mrb_record_step(MrbSlot *slot, bool busy)
 	Batch		batch;
 	bool		some = false;
 
+	mark_idle();
 	if (dlist_is_empty(&mrb_ledger_dirty) ||
 		(mrb_timer_now() < not_before &&
 		 (busy || not_before > TimestampTzPlusMilliseconds(mrb_timer_now(),
@@ -199,6 +203,29 @@ void
 mrb_record_tidy(void)
 {
 	(void) mrb_session_try(tidy, NULL, NULL);
+}
+
+/*
+ * An endpoint that is not concerned by what happens moves on all the same, so
+ * that the route log can be trimmed; but that is not urgent.
+ */
+static void
+mark_idle(void)
+{
+	static TimestampTz next = 0;
+	dlist_iter	iter;
+
+	if (mrb_timer_now() < next)
+		return;
+	next = TimestampTzPlusMilliseconds(mrb_timer_now(), IDLE_MS);
+	mrb_endpoint_foreach(iter)
+	{
+		MrbEndpoint *endpoint = mrb_endpoint_current(iter);
+
+		if (endpoint->acked_epoch != mrb_queue_acked(endpoint) ||
+			endpoint->settled_epoch != mrb_queue_settled(endpoint))
+			mrb_ledger_mark(endpoint);
+	}
 }
 
 static void
@@ -321,16 +348,16 @@ write_states(const Batch *batch)
 		nulls[6][i] = e->resync_after == NULL;
 		if (e->resync_after != NULL)
 			columns[6][i] = CStringGetTextDatum(e->resync_after);
-		columns[7][i] = CStringGetTextDatum(mrb_health_name(e->health));
-		columns[8][i] = Int32GetDatum(e->failures);
-		columns[9][i] = Int32GetDatum(e->last_status);
-		columns[10][i] = CStringGetTextDatum(e->last_error);
-		columns[11][i] = TimestampTzGetDatum(e->last_error_at);
-		nulls[11][i] = e->last_error_at == 0;
-		columns[12][i] = TimestampTzGetDatum(e->last_success_at);
-		nulls[12][i] = e->last_success_at == 0;
-		columns[13][i] = TimestampTzGetDatum(e->next_try_at);
-		nulls[13][i] = e->next_try_at == 0;
+		columns[7][i] = CStringGetTextDatum(mrb_health_name(e->vitals.health));
+		columns[8][i] = Int32GetDatum(e->vitals.failures);
+		columns[9][i] = Int32GetDatum(e->vitals.last_status);
+		columns[10][i] = CStringGetTextDatum(e->vitals.last_error);
+		columns[11][i] = TimestampTzGetDatum(e->vitals.last_error_at);
+		nulls[11][i] = e->vitals.last_error_at == 0;
+		columns[12][i] = TimestampTzGetDatum(e->vitals.last_success_at);
+		nulls[12][i] = e->vitals.last_success_at == 0;
+		columns[13][i] = TimestampTzGetDatum(e->vitals.next_try_at);
+		nulls[13][i] = e->vitals.next_try_at == 0;
 	}
 	for (int c = 0; c < 14; c++)
 		args[c] = mrb_array_make(columns[c], nulls[c], n, types[c]);

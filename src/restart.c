@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 
 #include "changes.h"
+#include "endpoints.h"
 #include "query.h"
 #include "queue.h"
 #include "restart.h"

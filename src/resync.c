@@ -15,6 +15,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "endpoints.h"
 #include "queue.h"
 #include "resync.h"
 #include "session.h"
@@ -31,7 +32,7 @@ typedef struct Chunk
 	const char *after;
 	MrbRoute   *routes;
 	int			n;
-}			Chunk;
+} Chunk;
 
 static bool wants_chunk(MrbEndpoint *endpoint);
 static void advance(MrbEndpoint *endpoint);
@@ -85,8 +86,8 @@ static bool
 wants_chunk(MrbEndpoint *endpoint)
 {
 	return endpoint->resync_after != NULL && endpoint->chunk_left == 0 &&
-		(endpoint->health == MRB_HEALTH_NEW ||
-		 endpoint->health == MRB_HEALTH_HEALTHY);
+		(endpoint->vitals.health == MRB_HEALTH_NEW ||
+		 endpoint->vitals.health == MRB_HEALTH_HEALTHY);
 }
 
 /*
@@ -108,9 +109,9 @@ static void
 set_text(MrbEndpoint *endpoint, char **text, const char *value)
 {
 	char	   *copy = value != NULL ?
-		MemoryContextStrdup(endpoint->context, value) : NULL;
+	MemoryContextStrdup(endpoint->context, value) : NULL;
 
-	if (*text != NULL)
+	if (*text !=NULL)
 		pfree(*text);
 	*text = copy;
 }

@@ -86,7 +86,18 @@ mrb_rollback_run(const MrbRequest *request)
 				  "A rollback writes, and a standby cannot.",
 				  "Call again on the primary; SELECT miosa_plan(...) works here.");
 
-	seen = look(request->deployment_id, request->version_id, NULL);
+	seen = look(request->deployment_id, request->version_id, key);
+	if (seen->key_live)
+	{
+		/*
+		 * An identical call has committed since we asked for its key, and
+		 * what it has moved must not be judged as if it were in our way.
+		 */
+		stored = mrb_idempotency_find(request->deployment_id, key,
+									  &fingerprint);
+		if (stored != NULL)
+			return stored;
+	}
 	choose(request, seen, &choice);
 
 	mrb_deployment_lock(request->deployment_id);

@@ -45,7 +45,7 @@ typedef struct GoneKey
 {
 	char		host[MAX_HOST]; /* hash key */
 	MrbGone    *gone;
-}			GoneKey;
+} GoneKey;
 
 typedef struct BookSlot
 {
@@ -53,7 +53,7 @@ typedef struct BookSlot
 	MrbEntry   *entry;
 	uint32		hash;
 	char		status;
-}			BookSlot;
+} BookSlot;
 
 #define SH_PREFIX book
 #define SH_ELEMENT_TYPE BookSlot
@@ -265,7 +265,7 @@ keep(const MrbRoute *picture, const MrbRoute *old, char **removed,
 {
 	int			ngone = nremoved + (old != NULL ? old->ngone : 0);
 	Size		size = MAXALIGN(sizeof(MrbRoute)) +
-		ngone * sizeof(MrbGone *) + picture->hosts.n * sizeof(char *);
+	ngone * sizeof(MrbGone *) + picture->hosts.n * sizeof(char *);
 	const char *const *from = (const char *const *) &picture->deployment_id;
 	int			nstrings = ROUTE_STRINGS;
 	MrbRoute   *route;

@@ -35,7 +35,7 @@ typedef struct MrbRoute
 	MrbList		hosts;
 	int			ngone;
 	MrbGone   **gone;
-}			MrbRoute;
+} MrbRoute;
 
 /* A deployment that somebody has still to be told of. */
 typedef struct MrbEntry
@@ -44,7 +44,7 @@ typedef struct MrbEntry
 	MrbRoute   *route;			/* the present one */
 	int			users;			/* items and barriers */
 	bool		confirm;		/* a host moved here: tell it twice */
-}			MrbEntry;
+} MrbEntry;
 
 extern void mrb_route_init(MemoryContext context);
 

@@ -9,6 +9,7 @@
 
 #include "utils/memutils.h"
 
+#include "endpoints.h"
 #include "send.h"
 
 static MemoryContext kept = NULL;
@@ -73,7 +74,7 @@ mrb_send_start(MrbEndpoint *endpoint, const MrbCall *call, MrbValues *values,
 	send->endpoint = endpoint;
 	send->item = item;
 	send->epoch = epoch;
-	send->round = endpoint->round;
+	send->round = endpoint->vitals.round;
 	send->done = done;
 	request.timeout_ms = endpoint->adapter->timeout_ms;
 	request.owner = send;

@@ -33,7 +33,7 @@ typedef enum MrbStarted
 	MRB_STARTED,
 	MRB_START_FULL,				/* no room: later */
 	MRB_START_WRONG,			/* the request cannot be made: *problem */
-}			MrbStarted;
+} MrbStarted;
 
 extern void mrb_send_init(MemoryContext context, MrbSlot *slot);
 extern int	mrb_send_descriptor(void);

@@ -13,7 +13,7 @@ typedef enum MrbSessionKind
 	MRB_SESSION_PASS,			/* repeatable read, commits like the user's */
 	MRB_SESSION_RECORD,			/* bookkeeping that may be lost in a crash */
 	MRB_SESSION_NOTIFY,			/* no snapshot */
-}			MrbSessionKind;
+} MrbSessionKind;
 
 /* lock_timeout_ms: no lock is waited for any longer. */
 extern void mrb_session_begin(MrbSessionKind kind, int lock_timeout_ms);

@@ -39,7 +39,7 @@ typedef struct Registry
 	int			launcher_procno;	/* of its latch; -1: none */
 	int			nslots;
 	MrbSlot		slots[FLEXIBLE_ARRAY_MEMBER];
-}			Registry;
+} Registry;
 
 static Registry *registry = NULL;
 static shmem_request_hook_type prev_shmem_request_hook = NULL;

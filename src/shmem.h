@@ -25,7 +25,7 @@ typedef enum MrbDispatcherState
 	MRB_DISPATCHER_ABSENT,		/* the database has no extension */
 	MRB_DISPATCHER_ASIDE,		/* left to let a DDL on the database pass */
 	MRB_DISPATCHER_STOPPED,		/* ended; the launcher starts it again */
-}			MrbDispatcherState;
+} MrbDispatcherState;
 
 typedef enum MrbCounter
 {
@@ -40,7 +40,7 @@ typedef enum MrbCounter
 	MRB_COUNT_PENDING,			/* deployments that some endpoint lacks now */
 	MRB_COUNT_EPOCH,			/* newest epoch given */
 	MRB_COUNTERS
-}			MrbCounter;
+} MrbCounter;
 
 /* Locking is told in shmem.c. */
 typedef struct MrbSlot
@@ -53,7 +53,7 @@ typedef struct MrbSlot
 	TimestampTz since;			/* when the process started */
 	pg_atomic_uint64 counters[MRB_COUNTERS];
 	ConditionVariable acknowledged; /* endpoints have acknowledged something */
-}			MrbSlot;
+} MrbSlot;
 
 extern void mrb_shmem_install(void);
 extern bool mrb_shmem_available(void);

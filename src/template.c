@@ -29,13 +29,14 @@ typedef enum Alphabet
 	ALPHABET_NUMBER,
 	ALPHABET_URI,				/* what RFC 3986 allows */
 	ALPHABET_SECRET,			/* printable ASCII */
-}			Alphabet;
+} Alphabet;
 
 static const struct
 {
 	const char *name;
 	Alphabet	alphabet;
 }			variables[MRB_VARIABLES] =
+
 {
 	[MRB_VAR_DEPLOYMENT_ID] = {"deployment_id", ALPHABET_ID},
 	[MRB_VAR_EPOCH] = {"epoch", ALPHABET_NUMBER},
@@ -61,7 +62,7 @@ typedef enum Style
 	STYLE_PERCENT,
 	STYLE_IN_JSON_STRING,
 	STYLE_JSON_VALUE,
-}			Style;
+} Style;
 
 /* A piece of literal text, followed by a variable unless it is the last. */
 typedef struct Segment
@@ -72,7 +73,7 @@ typedef struct Segment
 	MrbVariable variable;
 	char	   *secret;			/* name of the secret; NULL: the endpoint's */
 	Style		style;
-}			Segment;
+} Segment;
 
 struct MrbTemplate
 {
@@ -109,7 +110,7 @@ mrb_template_compile(const char *text, MrbPlace place, const char **problem,
 	for (int i = 0;; i++)
 	{
 		Segment    *segment = &template->segments[template->nsegments];
-		int			len = text[i] == '{' ? variable_length(text + i) : 0;
+		int			len = text[i] == '{' ? variable_length(text +i) : 0;
 
 		if (text[i] != '\0' && len == 0)
 		{
@@ -119,16 +120,16 @@ mrb_template_compile(const char *text, MrbPlace place, const char **problem,
 				in_string = !in_string;
 			continue;
 		}
-		segment->literal = pnstrdup(text + start, i - start);
+		segment->literal = pnstrdup(text +start, i - start);
 		segment->len = i - start;
 		template->nsegments++;
 		if (text[i] == '\0')
 			return template;
 
 		segment->style = style_for(place, in_string);
-		if (!parse_variable(text + i + 1, len - 2, segment))
+		if (!parse_variable(text +i + 1, len - 2, segment))
 		{
-			*problem = psprintf("unknown variable \"%.*s\"", len, text + i);
+			*problem = psprintf("unknown variable \"%.*s\"", len, text +i);
 			*offset = i;
 			return NULL;
 		}
@@ -191,7 +192,7 @@ variable_length(const char *text)
 	if (!(text[i] >= 'a' && text[i] <= 'z'))
 		return 0;
 	while ((text[i] >= 'a' && text[i] <= 'z') ||
-		   (text[i] >= '0' && text[i] <= '9') || text[i] == '_')
+		   (text[i] >= '0' && text[i] <= '9') ||text[i] == '_')
 		i++;
 	if (text[i] == ':')
 	{

@@ -28,7 +28,7 @@ typedef enum MrbVariable
 	MRB_VAR_VERSION_ID,
 	MRB_VAR_VERSION_NUMBER,
 	MRB_VARIABLES
-}			MrbVariable;
+} MrbVariable;
 
 /* Where a text lands, which says how values are escaped. */
 typedef enum MrbPlace
@@ -37,13 +37,13 @@ typedef enum MrbPlace
 	MRB_PLACE_HEADER,			/* as it is */
 	MRB_PLACE_JSON,				/* JSON, in and between its strings */
 	MRB_PLACE_TEXT,				/* a body that is not JSON: as it is */
-}			MrbPlace;
+} MrbPlace;
 
 typedef struct MrbList
 {
 	int			n;
 	char	  **items;
-}			MrbList;
+} MrbList;
 
 typedef struct MrbValues
 {
@@ -51,7 +51,7 @@ typedef struct MrbValues
 	MrbList		hosts;
 	MrbList		removed_hosts;
 	const char *(*named_secret) (const char *name);
-}			MrbValues;
+} MrbValues;
 
 typedef enum MrbRendered
 {
@@ -59,7 +59,7 @@ typedef enum MrbRendered
 	MRB_RENDER_NO_VALUE,		/* a variable has no value here */
 	MRB_RENDER_NO_SECRET,		/* the endpoint has no secret */
 	MRB_RENDER_REFUSED,			/* a value does not fit where it lands */
-}			MrbRendered;
+} MrbRendered;
 
 typedef struct MrbTemplate MrbTemplate;
 
@@ -75,7 +75,6 @@ extern MrbRendered mrb_template_render(const MrbTemplate *template,
 									   const MrbValues *values,
 									   StringInfo out, const char **variable);
 
-/* The names of all variables, for a hint. */
 extern char *mrb_template_variables(void);
 
 #endif							/* MRB_TEMPLATE_H */

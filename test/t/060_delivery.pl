@@ -13,6 +13,9 @@ use Test::More;
 
 my $node = make_node('delivery', <<'EOC');
 synchronous_commit = local
+wal_level = replica
+max_wal_senders = 2
+max_prepared_transactions = 10
 log_min_messages = log
 EOC
 my $sink =
@@ -79,8 +82,6 @@ is(sql("SELECT miosa_wait_converged('dep_1', '10 s')"),
 	'converged', 'and acknowledgements are written down afterwards');
 
 # COMMIT PREPARED sets no latch
-$node->append_conf('postgresql.conf', 'max_prepared_transactions = 10');
-$node->restart;
 $sink->clear;
 sql("BEGIN; SELECT miosa_resend('dep_1'); PREPARE TRANSACTION 'later'");
 sql("COMMIT PREPARED 'later'");
@@ -109,6 +110,7 @@ like($out, qr/"epoch":\d+/, 'with an epoch');
 
 # The lock that every commit with a NOTIFY takes is held by a session that
 # waits for a standby which is not there: NOTIFY fails, requests go out
+sql('CREATE TABLE something (n integer)');
 $node->append_conf('postgresql.conf', "synchronous_standby_names = 'nobody'");
 $node->reload;
 $node->poll_query_until('postgres',
@@ -116,7 +118,8 @@ $node->poll_query_until('postgres',
 my $stuck = IPC::Run::start(
 	[
 		'psql', '-XqAt', '-d', $node->connstr('postgres'),
-		'-c', 'SET synchronous_commit = on', '-c', 'NOTIFY other'
+		'-c', 'SET synchronous_commit = on',
+		'-c', 'INSERT INTO something VALUES (1); NOTIFY other'
 	],
 	'<', \undef, '>', \my $stuck_out, '2>', \my $stuck_err);
 ok( $node->poll_query_until('postgres',

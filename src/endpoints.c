@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
- * endpoint.c
- *	  Endpoints as the dispatcher knows them: what they were set up as, how
- *	  far they have come, and how they are.
+ * endpoints.c
+ *	  All endpoints that are enabled.
  *
  * An endpoint lives in a memory context of its own.  When its settings
  * change it is dropped and read anew, together with how far it has come, so
@@ -15,9 +14,10 @@
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-#include "endpoint.h"
+#include "endpoints.h"
 #include "query.h"
 
 /* Columns of read_query, in order. */
@@ -80,10 +80,11 @@ static MrbQuery read_query = {
 	" JOIN miosa.adapters a ON a.name = e.adapter"
 	" LEFT JOIN miosa.secrets s ON s.name = e.secret"
 	" LEFT JOIN miosa.endpoint_state t ON t.endpoint = e.name"
-	" WHERE e.enabled AND a.role IN ('edge', 'hook')"
+	" WHERE a.role IN ('edge', 'hook')"
+	" AND CASE WHEN $2 IS NULL THEN e.enabled ELSE e.name = $2 END"
 	" ORDER BY e.name",
-	.nargs = 1,
-	.argtypes = {INT8OID},
+	.nargs = 2,
+	.argtypes = {INT8OID, TEXTOID},
 };
 
 static MrbQuery secrets_query = {
@@ -91,6 +92,15 @@ static MrbQuery secrets_query = {
 };
 
 dlist_head	mrb_endpoints = DLIST_STATIC_INIT(mrb_endpoints);
+
+/* Endpoints by their names. */
+typedef struct NameSlot
+{
+	char		name[NAMEDATALEN];	/* hash key; longer names are refused */
+	MrbEndpoint *endpoint;
+} NameSlot;
+
+static HTAB *names = NULL;
 
 static List *zones = NIL;
 
@@ -112,16 +122,19 @@ static bool member_holds(const MrbEndpoint *endpoint, const char *key,
 						 const char *value);
 
 List *
-mrb_endpoint_read(int64 term, int64 newest_epoch)
+mrb_endpoint_read(int64 term, int64 newest_epoch, const char *name)
 {
-	Datum		arg = Int64GetDatum(term);
+	Datum		args[2] = {Int64GetDatum(term), (Datum) 0};
+	bool		nulls[2] = {false, name == NULL};
 	MemoryContext caller = CurrentMemoryContext;
 	List	   *fresh = NIL;
 	uint64		n;
 
+	if (name != NULL)
+		args[1] = CStringGetTextDatum(name);
 	read_secrets();
 	mrb_query_open();
-	n = mrb_query_run(&read_query, &arg, NULL);
+	n = mrb_query_run(&read_query, args, nulls);
 	MemoryContextSwitchTo(caller);
 	for (uint64 i = 0; i < n; i++)
 	{
@@ -141,6 +154,12 @@ mrb_endpoint_read(int64 term, int64 newest_epoch)
 void
 mrb_endpoint_adopt(MrbEndpoint *endpoint, MemoryContext context)
 {
+	HASHCTL		info = {
+		.keysize = NAMEDATALEN,
+		.entrysize = sizeof(NameSlot),
+	};
+	NameSlot   *slot;
+
 	MemoryContextSetParent(endpoint->context, context);
 	endpoint->zone = find_zone((char *) endpoint->zone);
 	if (endpoint->edge && endpoint->stage == 0)
@@ -149,6 +168,12 @@ mrb_endpoint_adopt(MrbEndpoint *endpoint, MemoryContext context)
 		endpoint->zone->caches++;
 	endpoint->listed = true;
 	dlist_push_tail(&mrb_endpoints, &endpoint->node);
+
+	if (names == NULL)
+		names = hash_create("miosa_rollback endpoints", 64, &info,
+							HASH_ELEM | HASH_STRINGS);
+	slot = hash_search(names, endpoint->name, HASH_ENTER, NULL);
+	slot->endpoint = endpoint;
 }
 
 void
@@ -158,25 +183,20 @@ mrb_endpoint_drop(MrbEndpoint *endpoint)
 		endpoint->zone->routers--;
 	if (endpoint->edge && endpoint->stage == 1)
 		endpoint->zone->caches--;
-	mrb_timer_cancel(&endpoint->retry_timer);
+	mrb_timer_cancel(&endpoint->vitals.retry_timer);
 	mrb_timer_cancel(&endpoint->marker_timer);
 	dlist_delete(&endpoint->node);
+	hash_search(names, endpoint->name, HASH_REMOVE, NULL);
 	MemoryContextDelete(endpoint->context);
 }
 
 MrbEndpoint *
 mrb_endpoint_find(const char *name)
 {
-	dlist_iter	iter;
+	NameSlot   *slot = names != NULL ?
+		hash_search(names, name, HASH_FIND, NULL) : NULL;
 
-	mrb_endpoint_foreach(iter)
-	{
-		MrbEndpoint *endpoint = mrb_endpoint_current(iter);
-
-		if (strcmp(endpoint->name, name) == 0)
-			return endpoint;
-	}
-	return NULL;
+	return slot != NULL ? slot->endpoint : NULL;
 }
 
 /*
@@ -350,8 +370,8 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 static void
 misconfigured(MrbEndpoint *endpoint, const char *problem)
 {
-	endpoint->health = MRB_HEALTH_MISCONFIGURED;
-	strlcpy(endpoint->last_error, problem, sizeof(endpoint->last_error));
+	endpoint->vitals.health = MRB_HEALTH_MISCONFIGURED;
+	strlcpy(endpoint->vitals.last_error, problem, sizeof(endpoint->vitals.last_error));
 }
 
 /*

@@ -1,0 +1,31 @@
+-- The rows that the benchmark works on: :deployments deployments of three
+-- ready versions each, the first of them active, whose artifacts no probe is
+-- set up for. Ids are numbers, because pgbench can compute those.
+SET synchronous_commit = off;
+SET session_replication_role = replica;
+INSERT INTO miosa.tenants (id, slug) VALUES ('tenant', 'bench');
+INSERT INTO miosa.deployments (id, tenant_id, name, slug, state,
+		active_version_id, active_release_id, running_artifact_sha256)
+	SELECT d, 'tenant', 'Deployment ' || d, 'd' || d, 'running',
+		'1', '1', repeat('1', 64)
+	FROM generate_series(0, :deployments - 1) d;
+INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state)
+	SELECT d, v, 'tenant', v, 'ready'
+	FROM generate_series(0, :deployments - 1) d, generate_series(1, 3) v;
+INSERT INTO miosa.releases (deployment_id, id, deployment_version_id,
+		tenant_id, storage_uri, sha256)
+	SELECT d, v, v, 'tenant', 'bench://artifacts/' || d || '/' || v,
+		repeat(v::text, 64)
+	FROM generate_series(0, :deployments - 1) d, generate_series(1, 3) v;
+RESET session_replication_role;
+RESET synchronous_commit;
+
+-- The key "replay" of the first deployments is known from now on.
+SELECT count(miosa_rollback(d::text, '2', 'replay'))
+	FROM generate_series(0, 999) d \g /dev/null
+
+-- A response of the usual length, which the planner takes for a constant.
+CREATE SCHEMA bench;
+SELECT format('CREATE FUNCTION bench.response() RETURNS jsonb
+	LANGUAGE sql IMMUTABLE RETURN %L::jsonb', k.response)
+	FROM miosa.idempotency_keys k LIMIT 1 \gexec

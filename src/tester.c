@@ -1,0 +1,203 @@
+/*-------------------------------------------------------------------------
+ *
+ * tester.c
+ *	  Trying an endpoint out, for the person who sets it up.
+ *
+ * What is sent is harmless: the reading of the marker, where there is one,
+ * else the request for a deployment and a host that cannot exist.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+
+#include "endpoints.h"
+#include "errors.h"
+
+PG_FUNCTION_INFO_V1(miosa_test_endpoint);
+
+#define TEST_ID "miosa-test"
+#define TEST_HOST "miosa-test.invalid"
+#define MASK "***"
+
+/* So much of an answer's body is shown. */
+#define BODY_SHOWN 500
+
+static MrbEndpoint *read_endpoint(const char *name);
+static const char *render(MrbEndpoint *endpoint, const MrbCall *call,
+						  bool masked, MrbHttpRequest *request);
+static const char *masked_secret(const char *name);
+static const char *judge(const MrbEndpoint *endpoint, bool marker,
+						 const MrbHttpAnswer *answer);
+static void append_member(StringInfo out, const char *name,
+						  const char *value);
+static void append_request(StringInfo out, const MrbHttpRequest *request);
+static void append_answer(StringInfo out, const MrbHttpAnswer *answer);
+
+/*
+ * miosa_test_endpoint(name)
+ */
+Datum
+miosa_test_endpoint(PG_FUNCTION_ARGS)
+{
+	MrbEndpoint *endpoint = read_endpoint(PG_ARGISNULL(0) ? "" :
+										  text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	bool		marker = endpoint->adapter->marker_read != NULL;
+	MrbCall    *call = marker ? endpoint->adapter->marker_read :
+		endpoint->adapter->request;
+	MrbHttpRequest shown = {0};
+	MrbHttpRequest request = {0};
+	MrbHttpAnswer answer;
+	const char *problem = NULL;
+	StringInfoData out;
+
+	if (endpoint->vitals.health == MRB_HEALTH_MISCONFIGURED)
+		problem = endpoint->vitals.last_error;
+	if (problem == NULL)
+		problem = render(endpoint, call, true, &shown);
+	if (problem == NULL)
+		problem = render(endpoint, call, false, &request);
+
+	initStringInfo(&out);
+	appendStringInfoString(&out, "{\"data\":{");
+	append_member(&out, "endpoint", endpoint->name);
+	if (problem != NULL)
+		append_member(&out, "verdict", problem);
+	else
+	{
+		request.timeout_ms = endpoint->adapter->timeout_ms;
+		mrb_http_call(&request, &answer);
+		append_request(&out, &shown);
+		append_answer(&out, &answer);
+		append_member(&out, "verdict", judge(endpoint, marker, &answer));
+	}
+	out.data[out.len - 1] = '}';
+	appendStringInfoChar(&out, '}');
+	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
+}
+
+static MrbEndpoint *
+read_endpoint(const char *name)
+{
+	List	   *found = mrb_endpoint_read(1, 0, name);
+
+	if (found == NIL)
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
+				  psprintf("endpoint \"%s\" does not exist", name), NULL,
+				  "SELECT name, adapter, url FROM miosa.endpoints;");
+	return linitial(found);
+}
+
+static const char *
+render(MrbEndpoint *endpoint, const MrbCall *call, bool masked,
+	   MrbHttpRequest *request)
+{
+	MrbValues	values;
+
+	MemSet(&values, 0, sizeof(values));
+	values.text[MRB_VAR_DEPLOYMENT_ID] = TEST_ID;
+	values.text[MRB_VAR_EPOCH] = "0";
+	values.text[MRB_VAR_HOST] = TEST_HOST;
+	values.text[MRB_VAR_KIND] = "static";
+	values.text[MRB_VAR_MESSAGE_ID] = TEST_ID;
+	values.text[MRB_VAR_OPERATION_ID] = TEST_ID;
+	values.text[MRB_VAR_RELEASE_ID] = TEST_ID;
+	values.text[MRB_VAR_SHA256] = TEST_ID;
+	values.text[MRB_VAR_STORAGE_URI] = TEST_ID;
+	values.text[MRB_VAR_TENANT_ID] = TEST_ID;
+	values.text[MRB_VAR_VERSION_ID] = TEST_ID;
+	values.text[MRB_VAR_VERSION_NUMBER] = "0";
+	values.text[MRB_VAR_SECRET] = endpoint->secret;
+	values.named_secret = mrb_endpoint_secret;
+	if (masked)
+	{
+		if (endpoint->secret != NULL)
+			values.text[MRB_VAR_SECRET] = MASK;
+		values.named_secret = masked_secret;
+	}
+	return mrb_adapter_render(call, endpoint->url, &values, request);
+}
+
+static const char *
+masked_secret(const char *name)
+{
+	return MASK;
+}
+
+static const char *
+judge(const MrbEndpoint *endpoint, bool marker, const MrbHttpAnswer *answer)
+{
+	if (answer->outcome != MRB_HTTP_ANSWERED)
+		return psprintf("no answer: %s", answer->error);
+	if (mrb_adapter_is_success(endpoint->adapter, answer->status))
+		return "ok";
+	if (marker && answer->status == 404)
+		return "ok: nothing was written to it yet";
+	if (answer->status == 401 || answer->status == 403)
+		return "it does not accept the secret, or our address";
+	if (answer->status >= 300 && answer->status <= 399)
+		return "it redirects, and redirects are never followed";
+	return psprintf("it answers with status %d", answer->status);
+}
+
+/*
+ * Each member ends with a comma; the last one is replaced.
+ */
+static void
+append_member(StringInfo out, const char *name, const char *value)
+{
+	escape_json(out, name);
+	appendStringInfoChar(out, ':');
+	if (value != NULL)
+		escape_json(out, value);
+	else
+		appendStringInfoString(out, "null");
+	appendStringInfoChar(out, ',');
+}
+
+static void
+append_request(StringInfo out, const MrbHttpRequest *request)
+{
+	appendStringInfoString(out, "\"request\":{");
+	append_member(out, "method", request->method);
+	append_member(out, "url", request->url);
+	appendStringInfoString(out, "\"headers\":[");
+	for (int i = 0; request->headers[i] != NULL; i++)
+	{
+		if (i > 0)
+			appendStringInfoChar(out, ',');
+		escape_json(out, request->headers[i]);
+	}
+	appendStringInfoString(out, "],");
+	append_member(out, "body", request->body);
+	out->data[out->len - 1] = '}';
+	appendStringInfoChar(out, ',');
+}
+
+static void
+append_answer(StringInfo out, const MrbHttpAnswer *answer)
+{
+	char	   *body;
+	int			len;
+
+	appendStringInfo(out, "\"answer\":{\"status\":%d,\"elapsed_ms\":%.1f,",
+					 answer->status, answer->elapsed_ms);
+	len = answer->body != NULL ? Min(answer->body_len, BODY_SHOWN) : 0;
+	body = palloc(len + 1);
+	for (int i = 0; i < len; i++)
+	{
+		/* Whatever it is, it must become valid text in any encoding. */
+		bool		plain = answer->body[i] >= 0x20 && answer->body[i] <= 0x7e;
+
+		body[i] = plain || answer->body[i] == '\n' ? answer->body[i] : '?';
+	}
+	body[len] = '\0';
+	append_member(out, "body", body);
+	out->data[out->len - 1] = '}';
+	appendStringInfoChar(out, ',');
+}

@@ -1,0 +1,244 @@
+# Endpoints that fail, messages that fail, and what must not suffer from it.
+
+use strict;
+use warnings FATAL => 'all';
+
+use JSON::PP qw(decode_json);
+use MiosaHttp qw(poll_until);
+use MiosaSink;
+use MiosaTest qw(make_node);
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $node = make_node('faults', "miosa_rollback.stage_wait = 400\n");
+my $dir = PostgreSQL::Test::Utils::tempdir_short();
+my ($router, $cache) =
+  map { MiosaSink->new(dir => "$dir/$_", name => $_)->start } qw(router cache);
+
+sub sql { return $node->safe_psql('postgres', @_); }
+
+sub wait_sql
+{
+	my ($query, $expected) = @_;
+	my $found;
+
+	poll_until(sub { ($found = sql($query)) eq $expected }, 15, 0.05);
+	return $found;
+}
+
+sub flip
+{
+	my ($deployment, $number) = @_;
+
+	return sql("SELECT miosa_promote('$deployment', 'v$number')");
+}
+
+sub verdict
+{
+	my ($deployment, $timeout) = @_;
+
+	$timeout //= '15 s';
+	return sql("SELECT miosa_wait_converged('$deployment', '$timeout')");
+}
+
+sub endpoint
+{
+	my ($deployment, $name) = @_;
+	my $data = decode_json(sql("SELECT miosa_convergence('$deployment')"));
+
+	return (grep { $_->{name} eq $name } @{ $data->{data}{endpoints} })[0];
+}
+
+sub paths { my ($sink, $match) = @_; return map { $_->{path} } $sink->requests($match); }
+
+sql(<<"EOS");
+INSERT INTO miosa.secrets (name, value) VALUES ('key', 'very secret');
+INSERT INTO miosa.adapters (name, request, remove) VALUES ('test-router',
+	'{"method": "PUT", "path": "/r/{deployment_id}/{version_id}",
+	"headers": {"Authorization": "Bearer {secret}"}}', NULL);
+INSERT INTO miosa.adapters (name, stage, self_expires, settle, request) VALUES ('test-cache',
+	1, true, '300 ms', '{"method": "PURGE", "path": "/c/{deployment_id}"}');
+SELECT miosa_put_tenant('ten_1', 'acme');
+SELECT miosa_put_deployment(d, 'ten_1', d) FROM unnest(ARRAY['a', 'b', 'c']) d;
+SELECT miosa_put_version(d, 'v' || n, n)
+	FROM unnest(ARRAY['a', 'b', 'c']) d, generate_series(1, 2) n;
+EOS
+
+is(verdict('a'), 'no_edges', 'without endpoints there is nothing to wait for');
+sql("SELECT miosa_put_endpoint('router', 'test-router', '@{[ $router->url ]}', secret => 'key')");
+flip($_, 1) for qw(a b c);
+is(verdict($_), 'converged', "$_ converges") for qw(a b c);
+is(($router->requests)[-1]{headers}{authorization},
+	'Bearer very secret', 'the secret is sent');
+
+# An endpoint that fails keeps its cursor and says so
+$router->answer('.', status => 503);
+flip('a', 2);
+is(verdict('a', '300 ms'), 'waiting_edges', 'a router that fails is waited for');
+my $row = endpoint('a', 'router');
+is($row->{state}, 'backing off', 'it backs off');
+like($row->{error}, qr/503/, 'the reason is shown');
+flip('b', 2);
+sleep 0.5;
+is(sql('SELECT count(*) FROM miosa.delivery_failures'),
+	0, 'that makes no delivery failures');
+$router->plain;
+is(verdict($_), 'converged', "$_ converges when it works again") for qw(a b);
+is((paths($router, '^/r/a/'))[-1], '/r/a/v2', 'with the present route');
+
+# What an endpoint asks for
+$router->answer('.', status => 429, headers => { 'Retry-After' => 2 });
+my $start = time();
+flip('a', 1);
+$router->wait_for(1, '^/r/a/v1');
+$router->plain;
+is(verdict('a'), 'converged', 'Retry-After ends');
+cmp_ok(time() - $start, '>', 1.8, 'and was obeyed');
+
+# A message that fails does not hold up the others
+$router->answer('^/r/b/', status => 422);
+flip('b', 1);
+is( wait_sql(
+		'SELECT deployment_id, status FROM miosa.delivery_failures', 'b|422'),
+	'b|422',
+	'what is not taken is a delivery failure');
+flip('c', 2);
+is(verdict('c'), 'converged', 'others are delivered');
+is(verdict('b', '300 ms'), 'waiting_edges', 'it is not called converged');
+is(endpoint('b', 'router')->{state}, 'failed', 'but failed');
+$router->plain;
+is(sql("SELECT miosa_redrive('router')"), 1, 'miosa_redrive()');
+is(verdict('b'), 'converged', 'tries again at once');
+is(sql('SELECT count(*) FROM miosa.delivery_failures'), 0, 'and it is over');
+
+# Nor does one for which the endpoint fails in any other way
+$router->answer('^/r/b/', status => 500);
+flip('b', 2);
+flip('c', 1);
+flip('a', 2);
+is(verdict($_), 'converged', "$_ is delivered beside poison") for qw(a c);
+for my $turn (1 .. 60)
+{
+	last if sql('SELECT count(*) FROM miosa.delivery_failures');
+	flip('c', $turn % 2 + 1);
+	sleep 0.1;
+}
+is(sql("SELECT deployment_id FROM miosa.delivery_failures"),
+	'b', 'three failed tries make a delivery failure');
+
+# It is still there after a crash, with its clock
+$node->stop('immediate');
+$router->plain;
+$node->start;
+sql("SELECT miosa_redrive('router')");
+is(verdict('b'), 'converged', 'also after a crash');
+
+# Many changes become few requests, the last one right
+$router->clear;
+$router->answer('^/r/a/', delay => 0.1);
+sql("DO \$\$ BEGIN FOR n IN 1 .. 200 LOOP
+	PERFORM miosa_promote('a', 'v' || (n % 2 + 1)); COMMIT; END LOOP; END \$\$");
+is(verdict('a'), 'converged', '200 changes');
+cmp_ok(scalar paths($router, '^/r/a/'), '<=', 60, 'become few requests');
+is((paths($router, '^/r/a/'))[-1], '/r/a/v1', 'the last one is right');
+$router->plain;
+
+# Caches after routers, and once more a little later
+sql("SELECT miosa_put_endpoint('cache', 'test-cache', '@{[ $cache->url ]}')");
+is(verdict('a'), 'converged', 'a new cache is told');
+sleep 0.5;
+$_->clear for $router, $cache;
+$router->answer('^/r/a/', delay => 0.2);
+flip('a', 2);
+is(verdict('a'), 'converged', 'a router of 200 ms');
+my ($put) = $router->requests('^/r/a/v2');
+my ($purge) = $cache->requests('^/c/a');
+cmp_ok($purge->{time} - $put->{time}, '>=', 0.19,
+	'the cache forgets after the router has acknowledged');
+my @purge = $cache->wait_for(2, '^/c/a');
+cmp_ok($purge[1]{time} - $purge[0]{time}, '>=', 0.29, 'and again after settle');
+is( wait_sql("SELECT state FROM miosa.convergence_rows('a') WHERE endpoint = 'cache'",
+		'settled'), 'settled', 'which is shown');
+
+# A router that hangs is not waited for longer than stage_wait, and its late
+# answer has the cache forget again
+$_->clear for $router, $cache;
+$router->answer('^/r/a/', hold => 'gate', times => 1);
+flip('a', 1);
+ok(@purge = $cache->wait_for(2, '^/c/a'), 'the cache is told in any case');
+($put) = $router->requests('^/r/a/v1');
+cmp_ok($purge[0]{time} - $put->{time}, '>=', 0.35, 'after stage_wait');
+is(verdict('a', '100 ms'), 'waiting_edges', 'not converged yet');
+$router->release('gate');
+is(verdict('a'), 'converged', 'converged when the router has answered');
+ok(@purge = $cache->wait_for(3, '^/c/a'), 'then the cache forgets again');
+
+# A cache that cannot be reached forgets by itself
+$cache->stop;
+sql("UPDATE miosa.deployments SET route_ttl = '1 s' WHERE id = 'a'");
+flip('a', 2);
+is(verdict('a', '8 s'), 'expired', 'a cache that is away has expired');
+$cache->start;
+is(wait_sql("SELECT miosa.convergence_state('a', NULL)", 'converged'),
+	'converged', 'and is told when it is back');
+
+# Everything is told to who is new
+sql(<<'EOS');
+INSERT INTO miosa.deployments (id, tenant_id, name, slug)
+	SELECT 'many_' || n, 'ten_1', 'many', 'many-' || n FROM generate_series(1, 2500) n;
+INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state)
+	SELECT 'many_' || n, 'v1', 'ten_1', 1, 'ready' FROM generate_series(1, 2500) n;
+UPDATE miosa.deployments SET active_version_id = 'v1', seq = 1 WHERE id LIKE 'many%';
+EOS
+$router->clear;
+sql("SELECT miosa_put_endpoint('second', 'test-router', '@{[ $router->url ]}/second',
+	selector => '{\"tenant\": \"ten_1\"}')");
+is( wait_sql(
+		"SELECT resync_after IS NULL AND acked_epoch > 0 FROM miosa.endpoint_state WHERE endpoint = 'second'",
+		't'),
+	't', 'a new endpoint is told everything');
+my %told = map { $_ => 1 } paths($router, '^/second/r/');
+is(scalar keys %told, 2503, 'every deployment once');
+is(endpoint('many_7', 'second')->{done}, JSON::PP::true, 'and it is done');
+
+# Disabled and removed ones
+sql("SELECT miosa_set_endpoint('second', false, 'maintenance')");
+$row = endpoint('a', 'second');
+is("$row->{state}: $row->{error}", 'excluded: maintenance', 'a disabled one');
+$router->clear;
+flip('a', 1);
+is(verdict('a'), 'converged', 'is not waited for');
+is(scalar paths($router, '^/second/'), 0, 'and not told');
+sql("SELECT miosa_remove_endpoint('second')");
+is( wait_sql("SELECT count(*) FROM miosa.endpoint_state WHERE endpoint = 'second'", 0),
+	0, 'nothing is left of a removed one');
+
+# A selector
+sql("SELECT miosa_put_endpoint('router', 'test-router', '@{[ $router->url ]}',
+	secret => 'key', selector => '{\"deployment\": [\"b\", \"c\"]}')");
+is(sql("SELECT count(*) FROM miosa.convergence_rows('a') WHERE endpoint = 'router'"),
+	0, 'a selector leaves out deployments');
+is(sql("SELECT count(*) FROM miosa.convergence_rows('b') WHERE endpoint = 'router'"),
+	1, 'and lets others in');
+
+# Trying out
+my $test = decode_json(sql("SELECT miosa_test_endpoint('router')"));
+is($test->{data}{verdict}, 'ok', 'miosa_test_endpoint()');
+unlike(sql("SELECT miosa_test_endpoint('router')"), qr/very secret/, 'masks the secret');
+$router->stop;
+like(sql("SELECT miosa_test_endpoint('router')"), qr/"verdict": "no answer/, 'and names a failure');
+
+# A broken adapter row stops its endpoint alone
+sql("SELECT miosa_put_endpoint('odd', 'test-router', '@{[ $cache->url ]}/odd')");
+sql("ALTER TABLE miosa.adapters DISABLE TRIGGER adapters_check;
+	UPDATE miosa.adapters SET request = '{\"method\": 1}' WHERE name = 'test-router';
+	ALTER TABLE miosa.adapters ENABLE TRIGGER adapters_check");
+is(wait_sql("SELECT health FROM miosa.endpoint_state WHERE endpoint = 'odd'", 'misconfigured'),
+	'misconfigured', 'a broken adapter');
+flip('a', 2);
+$cache->wait_for(1, '^/c/a');
+is(wait_sql("SELECT done FROM miosa.convergence_rows('a') WHERE endpoint = 'cache'", 't'),
+	't', 'others go on');
+
+done_testing();
