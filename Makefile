@@ -28,6 +28,7 @@ OBJS = \
 	src/http_transfer.o \
 	src/json.o \
 	src/query.o \
+	src/row.o \
 	src/session.o \
 	src/shmem.o \
 	src/template.o \

@@ -33,4 +33,13 @@
 #define MRB_CREATE_WAIT_EVENT_SET(n) CreateWaitEventSet(TopMemoryContext, n)
 #endif
 
+/* 18 gave index scans a place to count what they do. */
+#if PG_VERSION_NUM >= 180000
+#define MRB_INDEX_BEGINSCAN(relation, index, snapshot, nkeys) \
+	index_beginscan(relation, index, snapshot, NULL, nkeys, 0)
+#else
+#define MRB_INDEX_BEGINSCAN(relation, index, snapshot, nkeys) \
+	index_beginscan(relation, index, snapshot, nkeys, 0)
+#endif
+
 #endif							/* MRB_COMPAT_H */

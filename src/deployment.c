@@ -28,52 +28,108 @@
 #include "errors.h"
 #include "guc.h"
 #include "query.h"
+#include "row.h"
 
-/*
- * One look-up by keys only.  Columns of a version come in the order of
- * read_version().  A record of the key is reported: who finds a live one has
- * come late and must return its result, and an expired one must go before the
- * key can be used again.
- */
-#define VERSION_COLUMNS(v, r) \
-	v ".id, " v ".version_number, " v ".kind, " v ".state, " \
-	v ".promoted_over, " \
-	v ".metadata->>'migration_compatibility' = 'incompatible'" \
-	" OR coalesce(" r ".metadata->>'migration_compatibility'" \
-	" = 'incompatible', false), " \
-	r ".id, " r ".storage_uri, " r ".sha256, " r ".verified_at, " \
-	r ".collected_at, " r ".collected_by, " \
-	"CASE WHEN " v ".kind <> 'static' THEN " \
-	"(SELECT count(*)::integer FROM miosa.runtime_instances i" \
-	" WHERE i.deployment_id = p.id AND i.version_id = " v ".id" \
-	" AND i.state = 'healthy') END"
-#define VERSION_COLUMN_COUNT 13
+/* Columns of the rows that make up an MrbDeployment. */
+enum
+{
+	DEPLOYMENT_ID,
+	DEPLOYMENT_TENANT,
+	DEPLOYMENT_STATE,
+	DEPLOYMENT_REPLICAS,
+	DEPLOYMENT_ACTIVE,
+	DEPLOYMENT_SERVING,
+	DEPLOYMENT_SEQ,
+	DEPLOYMENT_LAST_ROLLBACK
+};
 
-#define VERSION_JOIN(v, r, id) \
-	" LEFT JOIN miosa.versions " v \
-	" ON " v ".deployment_id = p.id AND " v ".id = " id \
-	" LEFT JOIN miosa.releases " r \
-	" ON " r ".deployment_id = p.id AND " r ".deployment_version_id = " v ".id"
+static MrbRow deployment_row = {
+	.table = "deployments",
+	.index = "deployments_pkey",
+	.columns = {
+		[DEPLOYMENT_ID] = "id",
+		[DEPLOYMENT_TENANT] = "tenant_id",
+		[DEPLOYMENT_STATE] = "state",
+		[DEPLOYMENT_REPLICAS] = "desired_replicas",
+		[DEPLOYMENT_ACTIVE] = "active_version_id",
+		[DEPLOYMENT_SERVING] = "serving_version_id",
+		[DEPLOYMENT_SEQ] = "seq",
+		[DEPLOYMENT_LAST_ROLLBACK] = "last_rollback_at",
+	},
+};
 
-static MrbQuery look_query = {
-	.sql = "SELECT p.id, p.tenant_id, p.state, p.desired_replicas,"
-	" p.serving_version_id, p.seq, p.last_rollback_at,"
-	" clock_timestamp() + n.idempotency_retention,"
-	" k.expires_at > clock_timestamp(), k.expires_at <= clock_timestamp(), "
-	VERSION_COLUMNS("a", "ar") ", "
-	VERSION_COLUMNS("s", "sr") ", "
-	VERSION_COLUMNS("t", "tr")
-	" FROM miosa.deployments p"
-	" JOIN miosa.tenants o ON o.id = p.tenant_id"
-	" JOIN miosa.plans n ON n.name = o.plan"
-	" LEFT JOIN miosa.idempotency_keys k"
-	" ON k.deployment_id = p.id AND k.key = $3"
-	VERSION_JOIN("a", "ar", "p.active_version_id")
-	VERSION_JOIN("s", "sr", "coalesce(p.serving_version_id, p.active_version_id)")
-	VERSION_JOIN("t", "tr", "$2")
-	" WHERE p.id = $1",
-	.nargs = 3,
-	.argtypes = {TEXTOID, TEXTOID, TEXTOID},
+enum
+{
+	VERSION_ID,
+	VERSION_NUMBER,
+	VERSION_KIND,
+	VERSION_STATE,
+	VERSION_PROMOTED_OVER,
+	VERSION_METADATA
+};
+
+static MrbRow version_row = {
+	.table = "versions",
+	.index = "versions_pkey",
+	.columns = {
+		[VERSION_ID] = "id",
+		[VERSION_NUMBER] = "version_number",
+		[VERSION_KIND] = "kind",
+		[VERSION_STATE] = "state",
+		[VERSION_PROMOTED_OVER] = "promoted_over",
+		[VERSION_METADATA] = "metadata",
+	},
+};
+
+enum
+{
+	RELEASE_ID,
+	RELEASE_URI,
+	RELEASE_SHA256,
+	RELEASE_VERIFIED,
+	RELEASE_COLLECTED,
+	RELEASE_COLLECTED_BY,
+	RELEASE_METADATA
+};
+
+static MrbRow release_row = {
+	.table = "releases",
+	.index = "releases_deployment_id_deployment_version_id_key",
+	.columns = {
+		[RELEASE_ID] = "id",
+		[RELEASE_URI] = "storage_uri",
+		[RELEASE_SHA256] = "sha256",
+		[RELEASE_VERIFIED] = "verified_at",
+		[RELEASE_COLLECTED] = "collected_at",
+		[RELEASE_COLLECTED_BY] = "collected_by",
+		[RELEASE_METADATA] = "metadata",
+	},
+};
+
+static MrbRow tenant_row = {
+	.table = "tenants",
+	.index = "tenants_pkey",
+	.columns = {"plan"},
+};
+
+static MrbRow plan_row = {
+	.table = "plans",
+	.index = "plans_pkey",
+	.columns = {"idempotency_retention"},
+};
+
+static MrbRow key_row = {
+	.table = "idempotency_keys",
+	.index = "idempotency_keys_pkey",
+	.columns = {"expires_at"},
+};
+
+static MrbQuery healthy_query = {
+	.sql = "SELECT count(*)::integer FROM miosa.runtime_instances i"
+	" WHERE i.deployment_id = $1 AND i.version_id = $2"
+	" AND i.state = 'healthy'",
+	.nargs = 2,
+	.argtypes = {TEXTOID, TEXTOID},
 };
 
 /* Does not wait: the row is either locked now or somebody else has it. */
@@ -120,7 +176,11 @@ static MrbQuery edges_query = {
 	.argtypes = {TEXTOID},
 };
 
-static void read_version(MrbVersion *version, int column);
+static void read_version(MrbVersion *version, const char *deployment_id,
+						 const char *id);
+static bool marked_incompatible(MrbRow *row, int column);
+static void read_key(MrbDeployment *it, const char *key);
+static void count_healthy(MrbVersion *version, const char *deployment_id);
 static void wait_for_lock(const char *id, Datum *values, const char *blocker);
 pg_noreturn static void raise_busy(const char *id, const char *blocker);
 
@@ -130,39 +190,36 @@ pg_noreturn static void raise_busy(const char *id, const char *blocker);
 MrbDeployment *
 mrb_deployment_look(const char *id, const char *target_id, const char *key)
 {
-	Datum		values[3];
-	bool		nulls[3] = {false, target_id == NULL, key == NULL};
-	MrbDeployment *it = NULL;
+	MrbDeployment *it;
+	char	   *active_id;
 
-	values[0] = CStringGetTextDatum(id);
-	values[1] = target_id ? CStringGetTextDatum(target_id) : (Datum) 0;
-	values[2] = key ? CStringGetTextDatum(key) : (Datum) 0;
-
-	/* Allocated before SPI has a context of its own: it is the caller's. */
+	mrb_row_begin();
+	if (!mrb_row_find(&deployment_row, id, NULL))
+	{
+		mrb_row_end();
+		return NULL;
+	}
 	it = palloc0(sizeof(MrbDeployment));
-	mrb_query_open();
-	if (mrb_query_run(&look_query, values, nulls) == 0)
-	{
-		pfree(it);
-		it = NULL;
-	}
+	it->id = mrb_row_text(&deployment_row, DEPLOYMENT_ID);
+	it->tenant_id = mrb_row_text(&deployment_row, DEPLOYMENT_TENANT);
+	it->state = mrb_row_text(&deployment_row, DEPLOYMENT_STATE);
+	it->desired_replicas = mrb_row_int32(&deployment_row, DEPLOYMENT_REPLICAS);
+	active_id = mrb_row_text(&deployment_row, DEPLOYMENT_ACTIVE);
+	it->serving_version_id = mrb_row_text(&deployment_row, DEPLOYMENT_SERVING);
+	it->seq = mrb_row_int64(&deployment_row, DEPLOYMENT_SEQ);
+	it->last_rollback_at = mrb_row_timestamp(&deployment_row,
+											 DEPLOYMENT_LAST_ROLLBACK);
+	mrb_row_close(&deployment_row);
+
+	read_version(&it->active, id, active_id);
+	if (it->serving_version_id != NULL)
+		read_version(&it->serving, id, it->serving_version_id);
 	else
-	{
-		it->id = mrb_query_text(0, 1);
-		it->tenant_id = mrb_query_text(0, 2);
-		it->state = mrb_query_text(0, 3);
-		it->desired_replicas = mrb_query_int32(0, 4, 1);
-		it->serving_version_id = mrb_query_text(0, 5);
-		it->seq = mrb_query_int64(0, 6, 0);
-		it->last_rollback_at = mrb_query_timestamp(0, 7, 0);
-		it->key_retained_until = mrb_query_timestamp(0, 8, 0);
-		it->key_live = mrb_query_bool(0, 9);
-		it->key_expired = mrb_query_bool(0, 10);
-		read_version(&it->active, 11);
-		read_version(&it->serving, 11 + VERSION_COLUMN_COUNT);
-		read_version(&it->target, 11 + 2 * VERSION_COLUMN_COUNT);
-	}
-	mrb_query_close();
+		it->serving = it->active;
+	read_version(&it->target, id, target_id);
+	if (key != NULL)
+		read_key(it, key);
+	mrb_row_end();
 	return it;
 }
 
@@ -207,26 +264,104 @@ mrb_deployment_lock(const char *id)
 }
 
 /*
- * Read the columns of a version from the first row.
+ * Read a version and its release.  Nothing is done when there is none.
  */
 static void
-read_version(MrbVersion *version, int column)
+read_version(MrbVersion *version, const char *deployment_id, const char *id)
 {
-	version->id = mrb_query_text(0, column);
-	if (version->id == NULL)
+	if (id == NULL || !mrb_row_find(&version_row, deployment_id, id))
 		return;
-	version->number = mrb_query_int32(0, column + 1, 0);
-	version->kind = mrb_query_text(0, column + 2);
-	version->state = mrb_query_text(0, column + 3);
-	version->promoted_over = mrb_query_text(0, column + 4);
-	version->incompatible = mrb_query_bool(0, column + 5);
-	version->release_id = mrb_query_text(0, column + 6);
-	version->storage_uri = mrb_query_text(0, column + 7);
-	version->sha256 = mrb_query_text(0, column + 8);
-	version->verified_at = mrb_query_timestamp(0, column + 9, 0);
-	version->collected_at = mrb_query_timestamp(0, column + 10, 0);
-	version->collected_by = mrb_query_text(0, column + 11);
-	version->healthy = mrb_query_int32(0, column + 12, 0);
+	version->id = mrb_row_text(&version_row, VERSION_ID);
+	version->number = mrb_row_int32(&version_row, VERSION_NUMBER);
+	version->kind = mrb_row_text(&version_row, VERSION_KIND);
+	version->state = mrb_row_text(&version_row, VERSION_STATE);
+	version->promoted_over = mrb_row_text(&version_row, VERSION_PROMOTED_OVER);
+	version->incompatible = marked_incompatible(&version_row,
+												VERSION_METADATA);
+	mrb_row_close(&version_row);
+	if (strcmp(version->kind, "static") != 0)
+		count_healthy(version, deployment_id);
+
+	if (!mrb_row_find(&release_row, deployment_id, id))
+		return;
+	version->release_id = mrb_row_text(&release_row, RELEASE_ID);
+	version->storage_uri = mrb_row_text(&release_row, RELEASE_URI);
+	version->sha256 = mrb_row_text(&release_row, RELEASE_SHA256);
+	version->verified_at = mrb_row_timestamp(&release_row, RELEASE_VERIFIED);
+	version->collected_at = mrb_row_timestamp(&release_row, RELEASE_COLLECTED);
+	version->collected_by = mrb_row_text(&release_row, RELEASE_COLLECTED_BY);
+	if (marked_incompatible(&release_row, RELEASE_METADATA))
+		version->incompatible = true;
+	mrb_row_close(&release_row);
+}
+
+/*
+ * Whether an object says "migration_compatibility": "incompatible".
+ */
+static bool
+marked_incompatible(MrbRow *row, int column)
+{
+	static const char name[] = "migration_compatibility";
+	static const char mark[] = "incompatible";
+	Jsonb	   *object = mrb_row_jsonb(row, column);
+	JsonbValue	value;
+
+	return object != NULL && JB_ROOT_IS_OBJECT(object) &&
+		getKeyJsonValueFromContainer(&object->root, name, strlen(name),
+									 &value) != NULL &&
+		value.type == jbvString &&
+		value.val.string.len == (int) strlen(mark) &&
+		memcmp(value.val.string.val, mark, strlen(mark)) == 0;
+}
+
+/*
+ * Read how long a key is kept.  A record of the key is reported: who finds a
+ * live one has come late and must return its result, and an expired one must
+ * go before the key can be used again.
+ */
+static void
+read_key(MrbDeployment *it, const char *key)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	char	   *plan;
+	Datum		until;
+	bool		isnull;
+
+	if (!mrb_row_find(&tenant_row, it->tenant_id, NULL))
+		elog(ERROR, "tenant \"%s\" is missing", it->tenant_id);
+	plan = mrb_row_text(&tenant_row, 0);
+	mrb_row_close(&tenant_row);
+
+	if (!mrb_row_find(&plan_row, plan, NULL))
+		elog(ERROR, "plan \"%s\" is missing", plan);
+	until = DirectFunctionCall2(timestamptz_pl_interval,
+								TimestampTzGetDatum(now),
+								mrb_row_datum(&plan_row, 0, &isnull));
+	it->key_retained_until = DatumGetTimestampTz(until);
+	mrb_row_close(&plan_row);
+
+	if (mrb_row_find(&key_row, it->id, key))
+	{
+		it->key_live = mrb_row_timestamp(&key_row, 0) > now;
+		it->key_expired = !it->key_live;
+		mrb_row_close(&key_row);
+	}
+}
+
+/*
+ * Count the healthy instances of a version.
+ */
+static void
+count_healthy(MrbVersion *version, const char *deployment_id)
+{
+	Datum		values[2];
+
+	values[0] = CStringGetTextDatum(deployment_id);
+	values[1] = CStringGetTextDatum(version->id);
+	mrb_query_open();
+	(void) mrb_query_run(&healthy_query, values, NULL);
+	version->healthy = mrb_query_int32(0, 1, 0);
+	mrb_query_close();
 }
 
 /*

@@ -22,17 +22,35 @@
 #include "idempotency.h"
 #include "miosa_rollback.h"
 #include "query.h"
+#include "row.h"
 
-/* Whether the deployment has moved is seen in the same snapshot. */
-static MrbQuery find_query = {
-	.sql = "SELECT k.fingerprint = $3, k.response, k.operation, k.seq,"
-	" k.created_at, p.seq, p.active_version_id"
-	" FROM miosa.idempotency_keys k"
-	" LEFT JOIN miosa.deployments p ON p.id = k.deployment_id"
-	" WHERE k.deployment_id = $1 AND k.key = $2"
-	" AND k.expires_at > clock_timestamp()",
-	.nargs = 3,
-	.argtypes = {TEXTOID, TEXTOID, BYTEAOID},
+enum
+{
+	KEY_OPERATION,
+	KEY_FINGERPRINT,
+	KEY_RESPONSE,
+	KEY_SEQ,
+	KEY_CREATED_AT,
+	KEY_EXPIRES_AT
+};
+
+static MrbRow key_row = {
+	.table = "idempotency_keys",
+	.index = "idempotency_keys_pkey",
+	.columns = {
+		[KEY_OPERATION] = "operation",
+		[KEY_FINGERPRINT] = "fingerprint",
+		[KEY_RESPONSE] = "response",
+		[KEY_SEQ] = "seq",
+		[KEY_CREATED_AT] = "created_at",
+		[KEY_EXPIRES_AT] = "expires_at",
+	},
+};
+
+static MrbRow deployment_row = {
+	.table = "deployments",
+	.index = "deployments_pkey",
+	.columns = {"seq", "active_version_id"},
 };
 
 static MrbQuery forget_query = {
@@ -45,9 +63,10 @@ static MrbQuery forget_query = {
 };
 
 static void hash_part(pg_cryptohash_ctx *context, const char *part);
-static bytea *fingerprint_bytea(const MrbFingerprint *fingerprint);
+static Jsonb *read_response(const char *deployment_id, const char *key,
+							const MrbFingerprint *fingerprint);
 pg_noreturn static void raise_mismatch(const char *key, const char *operation_id,
-						   const char *operation, const char *created_at);
+									   const char *operation, const char *created_at);
 static void warn_if_moved(const char *deployment_id, const Jsonb *response,
 						  int64 seq, int64 present_seq,
 						  const char *present_version);
@@ -114,27 +133,16 @@ Jsonb *
 mrb_idempotency_find(const char *deployment_id, const char *key,
 					 const MrbFingerprint *fingerprint)
 {
-	Datum		values[3];
 	Jsonb	   *response = NULL;
 
-	values[0] = CStringGetTextDatum(deployment_id);
-	values[1] = CStringGetTextDatum(key);
-	values[2] = PointerGetDatum(fingerprint_bytea(fingerprint));
-
-	mrb_query_open();
-	if (mrb_query_run(&find_query, values, NULL) > 0)
+	mrb_row_begin();
+	if (mrb_row_find(&key_row, deployment_id, key))
 	{
-		int64		seq = mrb_query_int64(0, 4, 0);
-
-		if (!mrb_query_bool(0, 1))
-			raise_mismatch(key, psprintf("%s#" INT64_FORMAT, deployment_id, seq),
-						   mrb_query_text(0, 3),
-						   timestamptz_to_str(mrb_query_timestamp(0, 5, 0)));
-		response = mrb_query_jsonb(0, 2);
-		warn_if_moved(deployment_id, response, seq, mrb_query_int64(0, 6, seq),
-					  mrb_query_text(0, 7));
+		if (mrb_row_timestamp(&key_row, KEY_EXPIRES_AT) > GetCurrentTimestamp())
+			response = read_response(deployment_id, key, fingerprint);
+		mrb_row_close(&key_row);
 	}
-	mrb_query_close();
+	mrb_row_end();
 	return response;
 }
 
@@ -169,14 +177,38 @@ hash_part(pg_cryptohash_ctx *context, const char *part)
 			 pg_cryptohash_error(context));
 }
 
-static bytea *
-fingerprint_bytea(const MrbFingerprint *fingerprint)
+/*
+ * The response of the record that was found, if it answers this request.
+ */
+static Jsonb *
+read_response(const char *deployment_id, const char *key,
+			  const MrbFingerprint *fingerprint)
 {
-	bytea	   *it = palloc(VARHDRSZ + sizeof(fingerprint->bytes));
+	int64		seq = mrb_row_int64(&key_row, KEY_SEQ);
+	bool		isnull;
+	bytea	   *stored = DatumGetByteaPP(mrb_row_datum(&key_row,
+													   KEY_FINGERPRINT,
+													   &isnull));
+	Jsonb	   *response;
 
-	SET_VARSIZE(it, VARHDRSZ + sizeof(fingerprint->bytes));
-	memcpy(VARDATA(it), fingerprint->bytes, sizeof(fingerprint->bytes));
-	return it;
+	if (VARSIZE_ANY_EXHDR(stored) != sizeof(fingerprint->bytes) ||
+		memcmp(VARDATA_ANY(stored), fingerprint->bytes,
+			   sizeof(fingerprint->bytes)) != 0)
+		raise_mismatch(key, psprintf("%s#" INT64_FORMAT, deployment_id, seq),
+					   mrb_row_text(&key_row, KEY_OPERATION),
+					   timestamptz_to_str(mrb_row_timestamp(&key_row,
+															KEY_CREATED_AT)));
+	response = mrb_row_jsonb(&key_row, KEY_RESPONSE);
+
+	/* Whether the deployment has moved is seen in the same snapshot. */
+	if (mrb_row_find(&deployment_row, deployment_id, NULL))
+	{
+		warn_if_moved(deployment_id, response, seq,
+					  mrb_row_int64(&deployment_row, 0),
+					  mrb_row_text(&deployment_row, 1));
+		mrb_row_close(&deployment_row);
+	}
+	return response;
 }
 
 /*

@@ -3,11 +3,11 @@
  * operation.c
  *	  Write one rollback or promotion.
  *
- * One statement writes all four rows, so that none is ever there without the
- * others and the response is made of the very row that is written.  The key's
- * INSERT has no ON CONFLICT: an expired record was deleted before, anything
- * else that is in the way is an error.  The time is taken here, under the
- * deployment's lock, so that it rises with seq.
+ * One statement writes the four rows of every operation, so that none is ever
+ * there without the others and the response is made of the very row that is
+ * written.  The key's INSERT has no ON CONFLICT: an expired record was
+ * deleted before, anything else that is in the way is an error.  The time is
+ * taken here, under the deployment's lock, so that it rises with seq.
  *
  *-------------------------------------------------------------------------
  */
@@ -45,7 +45,6 @@ enum
 	ARG_ATTRIBUTION,
 	ARG_MARKS,
 	ARG_SKIPPED,
-	ARG_CAPACITY,
 	ARG_COUNT
 };
 
@@ -88,9 +87,8 @@ static MrbQuery write_query = {
 	" FROM moved m WHERE $15 IS NOT NULL"
 	"), queued AS ("
 	" INSERT INTO miosa.outbox (xid, deployment_id, kind, route_seq, created_at)"
-	" SELECT pg_catalog.pg_current_xact_id(), m.id, k.kind, m.route_seq, $7"
-	" FROM moved m, (VALUES ('route', true), ('capacity', $22)) k (kind, wanted)"
-	" WHERE k.wanted"
+	" SELECT pg_catalog.pg_current_xact_id(), m.id, 'route', m.route_seq, $7"
+	" FROM moved m"
 	") SELECT m.response FROM moved m",
 	.nargs = ARG_COUNT,
 	.argtypes = {
@@ -115,8 +113,17 @@ static MrbQuery write_query = {
 		[ARG_ATTRIBUTION] = JSONBOID,
 		[ARG_MARKS] = TEXTOID,
 		[ARG_SKIPPED] = TEXTOID,
-		[ARG_CAPACITY] = BOOLOID,
 	},
+};
+
+/* Apart, because few operations ask for instances. */
+static MrbQuery capacity_query = {
+	.sql = "INSERT INTO miosa.outbox (xid, deployment_id, kind, route_seq, created_at)"
+	" SELECT pg_catalog.pg_current_xact_id(), p.id, 'capacity', p.route_seq, $2"
+	" FROM miosa.deployments p WHERE p.id = $1",
+	.nargs = 2,
+	.argtypes = {TEXTOID, TIMESTAMPTZOID},
+	.expected = MRB_QUERY_INSERT,
 };
 
 /*
@@ -143,6 +150,7 @@ static MrbQuery promote_query = {
 static void put_text(Datum *values, bool *nulls, int arg, const char *value);
 static bool moves(const MrbOperation *operation);
 static void push_promotion(const MrbOperation *operation, TimestampTz now);
+static void ask_capacity(const MrbOperation *operation, TimestampTz now);
 
 /*
  * Write one operation.
@@ -183,7 +191,6 @@ mrb_operation_write(const MrbOperation *operation)
 	nulls[ARG_ATTRIBUTION] = operation->attribution == NULL;
 	put_text(values, nulls, ARG_MARKS, operation->marks);
 	put_text(values, nulls, ARG_SKIPPED, operation->skipped);
-	values[ARG_CAPACITY] = BoolGetDatum(operation->ask_capacity);
 
 	mrb_query_open();
 	if (operation->promotion && moves(operation))
@@ -192,6 +199,8 @@ mrb_operation_write(const MrbOperation *operation)
 		elog(ERROR, "deployment \"%s\" vanished under its lock",
 			 operation->deployment_id);
 	response = mrb_query_jsonb(0, 1);
+	if (operation->ask_capacity)
+		ask_capacity(operation, now);
 	mrb_query_close();
 	return response;
 }
@@ -234,4 +243,17 @@ push_promotion(const MrbOperation *operation, TimestampTz now)
 	if (mrb_query_run(&promote_query, values, nulls) != 1)
 		elog(ERROR, "version \"%s\" vanished under its deployment's lock",
 			 operation->target_version_id);
+}
+
+/*
+ * Have the schedulers told that instances are wanted.
+ */
+static void
+ask_capacity(const MrbOperation *operation, TimestampTz now)
+{
+	Datum		values[2];
+
+	values[0] = CStringGetTextDatum(operation->deployment_id);
+	values[1] = TimestampTzGetDatum(now);
+	(void) mrb_query_run(&capacity_query, values, NULL);
 }
