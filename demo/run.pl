@@ -303,27 +303,24 @@ sub lost_router
 # be a page.
 sub start_traffic
 {
+	my ($asked, $bad, $last, $enough) = (0, 0, '', 0);
 	my $pid = fork() // die "could not fork: $!\n";
 
 	return $pid if $pid;
-	my ($asked, $bad, $last) = (0, 0, '');
-
-	eval {
-		local $SIG{TERM} = sub { die "enough\n" };
-		while (getppid() != 1)
+	$SIG{TERM} = sub { $enough = 1 };
+	while (!$enough && getppid() != 1)
+	{
+		for my $host (@hosts)
 		{
-			for my $host (@hosts)
-			{
-				my $page = $edge->get($host);
+			my $page = $edge->get($host);
 
-				$asked++;
-				next if $page->{status} == 200;
-				$bad++;
-				$last = "$page->{status} " . ($page->{error} // '');
-			}
-			sleep(0.05);
+			$asked++;
+			next if $page->{status} == 200;
+			$bad++;
+			$last = "$page->{status} " . ($page->{error} // '');
 		}
-	};
+		sleep(0.05);
+	}
 	open(my $fh, '>', "$folder/traffic") or POSIX::_exit(1);
 	print $fh "$asked $bad $last\n";
 	close $fh;
