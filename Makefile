@@ -59,6 +59,7 @@ OBJS = \
 	src/notify.o \
 	src/restart.o \
 	src/standing.o \
+	src/sweep.o \
 	src/rules.o \
 	src/choice.o \
 	src/dispatch.o \

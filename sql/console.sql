@@ -9,10 +9,11 @@
 CREATE INDEX deployments_slug ON miosa.deployments (slug);
 
 CREATE FUNCTION miosa.short(value text, width integer) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN CASE WHEN length(value) <= width THEN value
-	ELSE left(value, width - 2 - (width - 2) / 3) || '..' || right(value, (width - 2) / 3) END;
-COMMENT ON FUNCTION miosa.short(text, integer) IS 'The text in at most so many characters, its middle left out: ids differ at their ends';
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+	SELECT CASE WHEN length(t) <= $2 THEN t ELSE left(t, $2 - 2 - ($2 - 2) / 3) || '..' || right(t, ($2 - 2) / 3) END
+	FROM regexp_replace($1, '[[:cntrl:]]+', ' ', 'g') t
+$$;
+COMMENT ON FUNCTION miosa.short(text, integer) IS 'The text on one line of at most so many characters, its middle left out: ids differ at their ends';
 
 CREATE FUNCTION miosa.clip(value text, width integer) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
@@ -30,7 +31,7 @@ BEGIN
 	FOR i IN 1 .. most - 1 LOOP
 		EXIT WHEN length(rest) <= width;
 		-- At the last space that fits; in the middle of a word if there is none.
-		line := coalesce(substring(left(rest, width + 1) FROM '^(.*\S) '), left(rest, width));
+		line := coalesce(substring(left(rest, width + 1) FROM '^(.*[^ ]) '), left(rest, width));
 		RETURN NEXT line;
 		rest := ltrim(substr(rest, length(line) + 1));
 	END LOOP;

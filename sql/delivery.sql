@@ -281,7 +281,7 @@ END;
 COMMENT ON FUNCTION miosa.pause_reason() IS 'Why the dispatcher must not tell anybody before miosa_resume(); null when it may';
 
 CREATE FUNCTION miosa.adapters_check() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF TG_OP <> 'INSERT' AND OLD.builtin THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('adapter "%s" is shipped with the extension', OLD.name),
@@ -302,7 +302,7 @@ CREATE TRIGGER adapters_check BEFORE INSERT OR UPDATE OR DELETE ON miosa.adapter
 	FOR EACH ROW EXECUTE FUNCTION miosa.adapters_check();
 
 CREATE FUNCTION miosa.endpoints_check() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM miosa.check_url(NEW.url);
 	PERFORM miosa.check_selector(NEW.selector);
@@ -654,6 +654,22 @@ BEGIN
 	RETURN number;
 END $$;
 COMMENT ON FUNCTION miosa.trim_route_log(integer) IS 'Deletes at most so many route changes that are older than an hour and that every enabled endpoint has; returns how many';
+
+-- pg_cron is the clock that people see and change; this is for when there is
+-- none, or it has missed its turn twice.
+CREATE FUNCTION miosa.sweep(batch integer) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	most bigint := 0;
+BEGIN
+	IF EXISTS (SELECT FROM miosa.idempotency_keys k WHERE k.expires_at < now() - '10 min'::interval)
+		OR (SELECT l.created_at FROM miosa.route_log l ORDER BY l.epoch LIMIT 1) < now() - '70 min'::interval THEN
+		SELECT max(p.removed) INTO most FROM @extschema@.miosa_purge_expired(batch) p;
+	END IF;
+	RETURN most;
+END $$;
+COMMENT ON FUNCTION miosa.sweep(integer) IS 'Calls miosa_purge_expired(batch) when that is overdue; returns the most that it has removed of one kind. The dispatcher calls it every minute';
 
 SELECT pg_catalog.pg_extension_config_dump('miosa.adapters', 'WHERE NOT builtin');
 SELECT pg_catalog.pg_extension_config_dump('miosa.endpoints', '');

@@ -472,7 +472,7 @@ DECLARE
 	clean text := miosa.clean_host(host);
 BEGIN
 	IF clean IS NULL OR length(clean) > 253 OR clean
-		!~ '^(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$' THEN
+		!~ '^([*][.])?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?[.])*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$' THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid host name',
 			CASE WHEN host IS NULL THEN 'It is null.'
 				ELSE format('It is "%s".', left(regexp_replace(host, '[[:cntrl:]]', '?', 'g'), 100)) END,

@@ -188,7 +188,7 @@ COMMENT ON FUNCTION miosa.managed_deployment(text) IS 'Deployment whose managed 
 CREATE FUNCTION miosa.domain_of_host(host text) RETURNS miosa.domains
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	SELECT m FROM miosa.domains m
-	WHERE m.state = 'active' AND m.fqdn IN ($1, '*' || substring($1 FROM '\..*$'))
+	WHERE m.state = 'active' AND m.fqdn IN ($1, '*' || substring($1 FROM '[.].*$'))
 	ORDER BY m.fqdn = $1 DESC LIMIT 1
 $$;
 COMMENT ON FUNCTION miosa.domain_of_host(text) IS 'The active domain that routes this host (in lower case): its own, else the wildcard above it';
@@ -288,7 +288,7 @@ BEGIN
 		PERFORM miosa.check_word(state, 'state', ARRAY['created', 'building', 'ready', 'failed', 'archived']);
 	END IF;
 	PERFORM miosa.check_limit("limit", 200);
-	below := (miosa.read_cursor(cursor, 'versions', '(\d{1,10})'))[1];
+	below := (miosa.read_cursor(cursor, 'versions', '([0-9]{1,10})'))[1];
 	IF NOT EXISTS (SELECT FROM miosa.deployments p WHERE p.id = deployment_id) THEN
 		PERFORM miosa.no_deployment(deployment_id);
 	END IF;
@@ -326,7 +326,7 @@ BEGIN
 		PERFORM miosa.check_id(tenant_id, 'tenant id');
 	END IF;
 	PERFORM miosa.check_limit("limit", 200);
-	place := miosa.read_cursor(cursor, 'audit', '(-?\d{1,17}):([A-Za-z0-9._:-]{1,255}):(\d{1,18})');
+	place := miosa.read_cursor(cursor, 'audit', '(-?[0-9]{1,17}):([A-Za-z0-9._:-]{1,255}):([0-9]{1,18})');
 	-- Planned for the filters of this call, so that each finds its index.
 	EXECUTE $sql$
 		SELECT jsonb_build_object(

@@ -378,7 +378,8 @@ COMMENT ON COLUMN miosa.route_log.host IS 'Host that is no longer routed, for ho
 COMMENT ON COLUMN miosa.route_log.created_at IS 'When the transaction that asked for it began';
 
 -- Hosts that edges route: the active domains, and the managed host of a
--- deployment whose tenant is known.
+-- deployment whose tenant is known.  No host shows two deployments: a domain
+-- goes before a managed host of its name, as in miosa_route().
 CREATE VIEW miosa.hosts AS
 	SELECT d.fqdn AS host, d.deployment_id, false AS managed
 	FROM miosa.domains d WHERE d.state = 'active'
@@ -387,7 +388,8 @@ CREATE VIEW miosa.hosts AS
 	FROM miosa.deployments p JOIN miosa.tenants t ON t.id = p.tenant_id
 	CROSS JOIN (SELECT coalesce(current_setting('miosa_rollback.managed_domain', true),
 		'miosa.app') AS domain) m
-	WHERE m.domain <> '';
+	WHERE m.domain <> '' AND NOT EXISTS (SELECT FROM miosa.domains d
+		WHERE d.state = 'active' AND d.fqdn = lower(p.slug || '.' || t.slug || '.' || m.domain));
 COMMENT ON VIEW miosa.hosts IS 'Hosts that edges route: active domains and managed hosts';
 COMMENT ON COLUMN miosa.hosts.host IS 'Host name';
 COMMENT ON COLUMN miosa.hosts.deployment_id IS 'Deployment that it shows';

@@ -150,16 +150,21 @@ static MrbQuery lock_query = {
 /*
  * Who holds the row: the transaction in the row's xmax, which holds the lock
  * on its own transaction id.  A shared xmax (several lockers) finds nobody.
+ * A prepared transaction has no process, and nobody else will end it.
  */
 static MrbQuery blocker_query = {
-	.sql = "SELECT pg_catalog.format('Process %s (%s) has held the row''s lock for %s s.', l.pid,"
+	.sql = "SELECT CASE WHEN x.gid IS NOT NULL THEN"
+	" pg_catalog.format('Prepared transaction %L has held the row''s lock for %s s; it waits for COMMIT PREPARED or ROLLBACK PREPARED.',"
+	" x.gid, extract(epoch FROM clock_timestamp() - x.prepared)::numeric(20,1))"
+	" ELSE pg_catalog.format('Process %s (%s) has held the row''s lock for %s s.', l.pid,"
 	" CASE WHEN a.application_name <> '' THEN a.application_name"
 	" ELSE coalesce(a.backend_type, 'unknown') END,"
-	" coalesce(extract(epoch FROM clock_timestamp() - a.xact_start)::numeric(20,1), 0))"
+	" coalesce(extract(epoch FROM clock_timestamp() - a.xact_start)::numeric(20,1), 0)) END"
 	" FROM miosa.deployments p"
 	" JOIN pg_catalog.pg_locks l ON l.locktype = 'transactionid'"
 	" AND l.transactionid = p.xmax AND l.granted"
 	" LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
+	" LEFT JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = p.xmax"
 	" WHERE p.id = $1",
 	.nargs = 1,
 	.argtypes = {TEXTOID},

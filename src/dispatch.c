@@ -35,6 +35,7 @@
 #include "restart.h"
 #include "session.h"
 #include "standing.h"
+#include "sweep.h"
 
 /* Passes in a row before requests get their turn. */
 #define PASSES_MAX 4
@@ -49,6 +50,7 @@
 typedef struct Pass
 {
 	MrbStanding standing;
+	bool		idle;			/* there was nothing to do */
 	MrbTaken	taken;
 	bool		reload;			/* settings are to be read, or were */
 	List	   *fresh;			/* endpoints that are new or were changed */
@@ -59,10 +61,12 @@ static MrbSlot *my_slot = NULL;
 static Oid	extension = InvalidOid;
 static bool loaded = false;		/* settings were read at least once */
 static char *paused = NULL;
+static char *site = NULL;		/* miosa_rollback.site as seen last */
 static int	failures = 0;
 static TimestampTz not_before = 0;
 
 static void run_pass(void *arg);
+static bool nothing_to_do(MrbStanding *standing);
 static bool pass_due(void);
 static void pass_failed(int sqlstate);
 static void pause_dispatcher(const char *reason);
@@ -131,6 +135,8 @@ mrb_dispatch_pass(void)
 			pause_dispatcher(pass.standing.paused);
 			return true;
 		}
+		if (pass.idle)
+			return true;
 		mrb_outbox_committed();
 		apply(&pass);
 		if (!pass.taken.more)
@@ -153,6 +159,8 @@ mrb_dispatch_deliver(void)
 	mrb_deliver_pump();
 	mrb_notify_step(my_slot);
 	mrb_record_step(my_slot, mrb_send_in_flight() > 0);
+	if (loaded)
+		mrb_sweep_step();
 	pg_atomic_write_u64(&my_slot->counters[MRB_COUNT_PENDING],
 						mrb_item_pending());
 }
@@ -169,6 +177,12 @@ run_pass(void *arg)
 	mrb_session_begin(MRB_SESSION_PASS, LOCK_MS);
 	if (!OidIsValid(extension))
 		extension = mrb_standing_extension();
+	pass->idle = nothing_to_do(standing);
+	if (pass->idle)
+	{
+		mrb_session_commit();
+		return;
+	}
 	mrb_standing_read(extension, standing);
 	if (!standing->absent && standing->paused == NULL)
 	{
@@ -181,6 +195,32 @@ run_pass(void *arg)
 											standing->last_epoch, NULL);
 	}
 	mrb_session_commit();
+}
+
+/*
+ * An idle database shall stay idle: a look that finds nothing writes nothing,
+ * not even a row lock.
+ */
+static bool
+nothing_to_do(MrbStanding *standing)
+{
+	if (mrb_standing_extension() != extension)
+	{
+		standing->absent = true;
+		return true;
+	}
+	if (paused != NULL)
+	{
+		standing->paused = mrb_standing_reason();
+		return standing->paused != NULL;
+	}
+	if (site == NULL || strcmp(site, mrb_site) != 0)
+	{
+		/* Read at the start, or changed by a reload: look where we are. */
+		site = MemoryContextStrdup(kept, mrb_site);
+		return false;
+	}
+	return loaded && !mrb_outbox_has_work();
 }
 
 /*

@@ -194,7 +194,7 @@ MrbEndpoint *
 mrb_endpoint_find(const char *name)
 {
 	NameSlot   *slot = names != NULL ?
-		hash_search(names, name, HASH_FIND, NULL) : NULL;
+	hash_search(names, name, HASH_FIND, NULL) : NULL;
 
 	return slot != NULL ? slot->endpoint : NULL;
 }

@@ -32,6 +32,9 @@ int			mrb_on_incompatible;
 char	   *mrb_site;
 int			mrb_stage_wait;
 
+/* An id with its type, in bytes. */
+#define MAX_ACTOR 512
+
 static const struct config_enum_entry on_incompatible_options[] = {
 	{"warn", MRB_INCOMPATIBLE_WARN, false},
 	{"refuse", MRB_INCOMPATIBLE_REFUSE, false},
@@ -40,6 +43,7 @@ static const struct config_enum_entry on_incompatible_options[] = {
 
 static void define_settings_a_to_l(void);
 static void define_settings_m_to_z(void);
+static bool check_actor(char **newval, void **extra, GucSource source);
 static bool check_file_root(char **newval, void **extra, GucSource source);
 
 /*
@@ -63,7 +67,7 @@ define_settings_a_to_l(void)
 							   "Who acts, written to the audit event, as type:id (user:user_1, api_key:key_7).",
 							   "Empty means the current role.",
 							   &mrb_actor, "",
-							   PGC_USERSET, 0, NULL, NULL, NULL);
+							   PGC_USERSET, 0, check_actor, NULL, NULL);
 
 	DefineCustomBoolVariable("miosa_rollback.allow_private_endpoints",
 							 "Allows connections to loopback, link-local and private addresses.",
@@ -140,6 +144,20 @@ define_settings_m_to_z(void)
 							NULL,
 							&mrb_stage_wait, 500, 0, 60000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+/*
+ * It is written to every audit event, and whoever calls can set it.
+ */
+static bool
+check_actor(char **newval, void **extra, GucSource source)
+{
+	(void) extra;
+	(void) source;
+	if (strlen(*newval) <= MAX_ACTOR)
+		return true;
+	GUC_check_errdetail("An actor has at most %d bytes.", MAX_ACTOR);
+	return false;
 }
 
 /*

@@ -200,6 +200,10 @@ forget_dropped(void)
 	{
 		if (!entry->listed)
 		{
+			MrbSlot    *slot = mrb_shmem_slot(entry->database);
+
+			if (slot != NULL && slot->pid != 0)
+				continue;		/* it will find out by itself */
 			if (entry->handle != NULL)
 				pfree(entry->handle);
 			mrb_shmem_release(entry->database);

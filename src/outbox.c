@@ -44,6 +44,15 @@ typedef struct Touched
 	int			route;			/* its change of kind route, -1: none */
 } Touched;
 
+static MrbQuery peek_query = {
+	.sql = "SELECT EXISTS (SELECT FROM miosa.outbox o"
+	" WHERE o.xid = ANY ($2::pg_catalog.xid8[]))"
+	" OR EXISTS (SELECT FROM miosa.outbox o"
+	" WHERE o.xid >= $1::pg_catalog.xid8)",
+	.nargs = 2,
+	.argtypes = {TEXTOID, TEXTOID},
+};
+
 static MrbQuery take_query = {
 	.sql = "WITH due AS ("
 	" (SELECT o.ctid AS row, 0 AS part, o.xid FROM miosa.outbox o"
@@ -102,6 +111,7 @@ static const char *const kind_names[] = {
 static Mark mark = {0, NULL};
 static Mark next_mark = {0, NULL};
 
+static void mark_args(Datum *args);
 static uint64 take_rows(MrbTaken *taken);
 static void plan_next_mark(MrbTaken *taken, uint64 n);
 static void fetch_changes(MrbTaken *taken, uint64 n, MemoryContext context);
@@ -109,6 +119,20 @@ static MrbKind parse_kind(const char *name);
 static void merge_changes(MrbTaken *taken);
 static void read_routes(MrbTaken *taken);
 static void append_log(MrbTaken *taken);
+
+bool
+mrb_outbox_has_work(void)
+{
+	Datum		args[2];
+	bool		found;
+
+	mark_args(args);
+	mrb_query_open();
+	mrb_query_run(&peek_query, args, NULL);
+	found = mrb_query_bool(0, 1);
+	mrb_query_close();
+	return found;
+}
 
 void
 mrb_outbox_take(int64 last_epoch, MrbTaken *taken)
@@ -160,17 +184,27 @@ mrb_outbox_read_log(int64 after, int limit, MrbTaken *taken)
 		read_routes(taken);
 }
 
-static uint64
-take_rows(MrbTaken *taken)
+/*
+ * Where this pass looks, as arguments of a statement.
+ */
+static void
+mark_args(Datum *args)
 {
-	MemoryContext context = CurrentMemoryContext;
 	char		from[24];
-	Datum		args[3];
-	uint64		n;
 
 	snprintf(from, sizeof(from), UINT64_FORMAT, mark.from);
 	args[0] = CStringGetTextDatum(from);
 	args[1] = CStringGetTextDatum(mark.running ? mark.running : "{}");
+}
+
+static uint64
+take_rows(MrbTaken *taken)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Datum		args[3];
+	uint64		n;
+
+	mark_args(args);
 	args[2] = Int32GetDatum(TAKE_MAX);
 	mrb_query_open();
 	n = mrb_query_run(&take_query, args, NULL);

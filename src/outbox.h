@@ -42,6 +42,9 @@ typedef struct MrbTaken
 	int64		last_epoch;
 } MrbTaken;
 
+/* Whether there is anything to take; a look that writes nothing. */
+extern bool mrb_outbox_has_work(void);
+
 /*
  * Take committed work and give it epochs after last_epoch, in the caller's
  * transaction and memory context.  Once that has committed, say so.

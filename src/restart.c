@@ -24,6 +24,9 @@
 
 #define CHUNK 10000
 
+/* Whoever locks our tables for longer ends the process, which comes back. */
+#define LOCK_MS 5000
+
 /* More changes than this are not caught up with one by one. */
 #define CHANGES_MAX 200000
 
@@ -135,7 +138,7 @@ read_log(void *arg)
 {
 	Reading    *reading = arg;
 
-	mrb_session_begin(MRB_SESSION_PASS, 0);
+	mrb_session_begin(MRB_SESSION_PASS, LOCK_MS);
 	mrb_outbox_read_log(reading->after, CHUNK, &reading->taken);
 	mrb_session_commit();
 }
@@ -164,7 +167,7 @@ read_failures(bool due, Failures *failures)
 	Datum		arg = BoolGetDatum(due);
 	int			n;
 
-	mrb_session_begin(MRB_SESSION_PASS, 0);
+	mrb_session_begin(MRB_SESSION_PASS, LOCK_MS);
 	failures->endpoints = palloc(FAILURES_MAX * sizeof(char *));
 	failures->ids = palloc(FAILURES_MAX * sizeof(char *));
 	failures->attempts = palloc(FAILURES_MAX * sizeof(int));

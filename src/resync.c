@@ -87,7 +87,8 @@ wants_chunk(MrbEndpoint *endpoint)
 {
 	return endpoint->resync_after != NULL && endpoint->chunk_left == 0 &&
 		(endpoint->vitals.health == MRB_HEALTH_NEW ||
-		 endpoint->vitals.health == MRB_HEALTH_HEALTHY);
+		 endpoint->vitals.health == MRB_HEALTH_HEALTHY ||
+		 endpoint->vitals.probing);
 }
 
 /*

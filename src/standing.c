@@ -38,6 +38,10 @@ static MrbQuery lock_query = {
 	" FOR UPDATE OF s",
 };
 
+static MrbQuery reason_query = {
+	.sql = "SELECT miosa.pause_reason()",
+};
+
 static MrbQuery new_term_query = {
 	.sql = "UPDATE miosa.dispatcher_state s SET term = s.term + 1,"
 	" last_epoch = (s.term + 1) << 40, timeline = i.timeline,"
@@ -80,6 +84,18 @@ mrb_standing_read(Oid extension, MrbStanding *standing)
 		standing->last_epoch = standing->term << EPOCH_BITS;
 	}
 	mrb_query_close();
+}
+
+char *
+mrb_standing_reason(void)
+{
+	char	   *reason;
+
+	mrb_query_open();
+	mrb_query_run(&reason_query, NULL, NULL);
+	reason = mrb_query_text(0, 1);
+	mrb_query_close();
+	return reason;
 }
 
 void

@@ -23,6 +23,9 @@ typedef struct MrbStanding
  */
 extern void mrb_standing_read(Oid extension, MrbStanding *standing);
 
+/* Why the dispatcher must not tell anybody, or NULL; takes no lock. */
+extern char *mrb_standing_reason(void);
+
 /* Write down the newest epoch given. */
 extern void mrb_standing_advance(int64 last_epoch);
 

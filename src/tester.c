@@ -49,7 +49,7 @@ miosa_test_endpoint(PG_FUNCTION_ARGS)
 										  text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	bool		marker = endpoint->adapter->marker_read != NULL;
 	MrbCall    *call = marker ? endpoint->adapter->marker_read :
-		endpoint->adapter->request;
+	endpoint->adapter->request;
 	MrbHttpRequest shown = {0};
 	MrbHttpRequest request = {0};
 	MrbHttpAnswer answer;

@@ -173,5 +173,6 @@ SET miosa_rollback.lock_wait = 0;
 SET miosa_rollback.lock_wait = '2 min';
 SET miosa_rollback.nonsense = 1;
 SET miosa_rollback.on_incompatible = 'maybe';
+SELECT test.refusal($$SELECT set_config('miosa_rollback.actor', 'user:' || repeat('x', 508), false) <> ''$$) LIKE '22023 %DETAIL: An actor has at most 512 bytes.%';
 
 \i :cleanup

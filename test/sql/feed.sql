@@ -64,6 +64,17 @@ SELECT miosa_put_version('dep_1', 'ver_2', state => 'building') -> 'data' ->> 's
 	miosa_put_version('dep_1', 'ver_2', state => 'building', storage_uri => 's3://bucket/x.tar') -> 'release' ->> 'sha256' AS sha256;
 SELECT miosa_put_version('dep_1', 'ver_2', storage_uri => 's3://bucket/2.tar', sha256 => repeat('cd', 32)) -> 'release' ->> 'storage_uri' AS uri;
 SELECT miosa_put_version('dep_1', 'ver_2', state => 'building') -> 'data' ->> 'state' AS state;
+SELECT miosa_put_version('dep_1', 'ver_2', fields => '{"state": "building"}') -> 'data' ->> 'state' AS state;
+-- Null is no change.
+SELECT miosa_put_version('dep_1', 'ver_2', fields => '{"metadata": null, "kind": null}', release => '{"sha256": null}') = miosa_version('dep_1', 'ver_2') AS same;
+SELECT miosa_put_deployment('dep_1', 'ten_1', fields => '{"name": null, "owner_id": null, "branch": null, "seq": null}') = miosa_deployment('dep_1') AS same;
+-- A domain that was there first keeps its host from the managed host.
+BEGIN;
+SELECT miosa_put_domain('later.acme.miosa.app', 'dep_1') IS NOT NULL AS ok;
+SELECT miosa_put_deployment('dep_later', 'ten_1', slug => 'later') IS NOT NULL AS ok;
+SELECT deployment_id, managed FROM miosa.hosts WHERE host = 'later.acme.miosa.app';
+SELECT miosa_route('later.acme.miosa.app') -> 'data' ->> 'deployment_id' AS routed;
+ROLLBACK;
 -- Metadata may change at any time, what identifies the version may not.
 SELECT miosa_put_version('dep_1', 'ver_2', fields => '{"metadata": {"migration_compatibility": "incompatible"}}') -> 'data' -> 'metadata' AS metadata;
 SELECT miosa_put_version('dep_1', 'ver_2', version_number => 9);

@@ -94,5 +94,28 @@ UPDATE miosa.audit_events SET reason = 'x';
 DELETE FROM miosa.outbox;
 RESET ROLE;
 
+-- The extension's schema may let others make functions.  Overloads of theirs
+-- are never what the console calls with its owner's rights.
+GRANT CREATE ON SCHEMA public TO regress_operator;
+SET ROLE regress_operator;
+CREATE FUNCTION public.miosa_rollback(text, text, text, text, text, text, text, boolean) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE EXCEPTION 'hijacked as %', current_user;
+END $$;
+CREATE FUNCTION public.miosa_promote(text, text, text, text, text, text, text, boolean) RETURNS jsonb LANGUAGE sql
+	RETURN public.miosa_rollback(NULL::text, NULL, NULL, NULL, NULL, NULL::text, NULL, NULL);
+CREATE FUNCTION public.miosa_plan(text) RETURNS jsonb LANGUAGE sql
+	RETURN public.miosa_promote(NULL::text, NULL, NULL, NULL, NULL, NULL::text, NULL, NULL);
+CREATE FUNCTION public.miosa_plan(text, text, text DEFAULT NULL) RETURNS jsonb LANGUAGE sql
+	RETURN public.miosa_promote(NULL::text, NULL, NULL, NULL, NULL, NULL::text, NULL, NULL);
+SELECT value FROM miosa.promote('blog', 'v3') WHERE item = 'result';
+SELECT value FROM miosa.rollback('blog', 'v2') WHERE item = 'result';
+SELECT version, note FROM miosa.candidates('blog');
+DROP FUNCTION public.miosa_plan(text, text, text), public.miosa_plan(text),
+	public.miosa_promote(text, text, text, text, text, text, text, boolean),
+	public.miosa_rollback(text, text, text, text, text, text, text, boolean);
+RESET ROLE;
+REVOKE CREATE ON SCHEMA public FROM regress_operator;
+
 DROP EXTENSION miosa_rollback CASCADE;
 DROP ROLE regress_nobody, regress_operator, regress_admin;

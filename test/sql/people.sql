@@ -127,6 +127,12 @@ UPDATE miosa.deployments SET state = 'stopped' WHERE slug = 'blog';
 SELECT item, value FROM miosa.status('blog') WHERE item = 'verdict';
 ROLLBACK;
 
+-- A name with line breaks and escapes stays on its line.
+BEGIN;
+UPDATE miosa.deployments SET name = E'Blog\n\x1b[31mOK' WHERE slug = 'blog';
+SELECT value FROM miosa.status('blog') WHERE item = 'deployment';
+ROLLBACK;
+
 -- The longest ids that there can be.
 BEGIN;
 INSERT INTO miosa.deployments (id, tenant_id, name, slug) VALUES (repeat('d', 255), 'ten_1', repeat('n', 300), repeat('s', 63));

@@ -114,4 +114,15 @@ FROM jsonb_array_elements(miosa_routes_since(0) -> 'data') e;
 SELECT miosa_routes_since(5, 1) -> 'next_epoch' AS next, jsonb_array_length(miosa_routes_since(5, 1) -> 'data') AS rows;
 ROLLBACK;
 
+-- What is read does not depend on the caller's standard_conforming_strings.
+\c -
+SET escape_string_warning = off;
+SET standard_conforming_strings = off;
+SELECT miosa_route('a.example.org') -> 'data' ->> 'deployment_id' AS deployment;
+SELECT miosa_put_domain('*.example.net', 'dep_1') -> 'data' ->> 'fqdn' AS fqdn;
+SELECT jsonb_array_length(miosa_versions('dep_1', NULL, 1, miosa_versions('dep_1', NULL, 1) ->> 'next_cursor') -> 'data') AS rows;
+SELECT jsonb_array_length(miosa_audit_log("limit" => 1, cursor => miosa_audit_log("limit" => 1) ->> 'next_cursor') -> 'data') AS rows;
+RESET standard_conforming_strings;
+SET client_min_messages = warning;
+
 DROP EXTENSION miosa_rollback CASCADE;

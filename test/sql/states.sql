@@ -99,6 +99,15 @@ DELETE FROM miosa.versions WHERE deployment_id = 'd';
 DELETE FROM miosa.deployments WHERE id = 'd';
 SELECT action, target_version_id FROM miosa.audit_events ORDER BY seq DESC LIMIT 1;
 SELECT kind, host FROM miosa.outbox WHERE xid = pg_current_xact_id() AND deployment_id = 'd' ORDER BY route_seq;
+-- Another one of its id goes on with its numbers, because its audit events
+-- stay, but gets none of its answers.
+SELECT seq AS ended, route_seq AS route_ended, key FROM (SELECT max(a.seq) AS seq FROM miosa.audit_events a WHERE a.deployment_id = 'd') a,
+	(SELECT max(o.route_seq) AS route_seq FROM miosa.outbox o WHERE o.deployment_id = 'd') o,
+	(SELECT count(*) AS key FROM miosa.idempotency_keys k WHERE k.deployment_id = 'd') k \gset
+INSERT INTO miosa.deployments (id, tenant_id, name, slug) VALUES ('d', 't', 'D', 'd')
+	RETURNING seq = :ended AS seq_goes_on, route_seq = :route_ended AS route_seq_goes_on, :key AS keys;
+INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state) VALUES ('d', 'v1', 't', 1, 'ready');
+SELECT miosa_promote('d', 'v1') -> 'operation' ->> 'id' = 'd#' || :ended + 1 AS next_id;
 ROLLBACK;
 
 -- Slugs are parts of managed hosts.

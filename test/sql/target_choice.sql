@@ -176,6 +176,15 @@ SELECT test.op(miosa_promote('dep_15', 'ver_3'));
 SELECT test.op(miosa_promote('dep_15', 'ver_1'));
 SELECT test.walk('dep_15');
 
+-- Promise: a version that was deleted leaves no gap: what it was promoted over
+-- is what is returned to, also when several go at once.
+SELECT test.history('dep_16', 5);
+DELETE FROM miosa.releases WHERE deployment_id = 'dep_16' AND id IN ('rel_4', 'rel_3', 'rel_2');
+DELETE FROM miosa.versions WHERE deployment_id = 'dep_16' AND id = 'ver_4';
+SELECT promoted_over FROM miosa.versions WHERE deployment_id = 'dep_16' AND id = 'ver_5';
+DELETE FROM miosa.versions WHERE deployment_id = 'dep_16' AND id IN ('ver_2', 'ver_3');
+SELECT test.op(miosa_rollback('dep_16'));
+
 -- Promise: the plan names the target that the rollback then takes.
 SELECT test.history('dep_14', 3);
 SELECT p ->> 'target_version_id', p ->> 'target_rule', p ->> 'outcome', p ->> 'would_succeed'

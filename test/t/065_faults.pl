@@ -90,6 +90,7 @@ is((paths($router, '^/r/a/'))[-1], '/r/a/v2', 'with the present route');
 # What an endpoint asks for
 $router->answer('.', status => 429, headers => { 'Retry-After' => 2 });
 my $start = time();
+$router->clear;
 flip('a', 1);
 $router->wait_for(1, '^/r/a/v1');
 $router->plain;
