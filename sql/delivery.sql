@@ -44,6 +44,10 @@ COMMENT ON COLUMN miosa.adapters.marker_read IS 'The request whose answer''s bod
 COMMENT ON COLUMN miosa.adapters.marker_interval IS 'How often the marker is read back';
 COMMENT ON COLUMN miosa.adapters.builtin IS 'Shipped with the extension: cannot be changed (copy it under another name), not dumped';
 
+-- What convergence has to look up in the outbox; routes are not in it, because
+-- every rollback would pay for that.
+CREATE INDEX outbox_waiting ON miosa.outbox (deployment_id) WHERE kind IN ('repurge', 'settings');
+
 CREATE TABLE miosa.endpoints (
 	name text PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
 	adapter text NOT NULL REFERENCES miosa.adapters,
@@ -69,7 +73,7 @@ COMMENT ON COLUMN miosa.endpoints.selector IS 'Which deployments it is told of: 
 COMMENT ON COLUMN miosa.endpoints.secret IS 'Name in miosa.secrets of what {secret} stands for';
 COMMENT ON COLUMN miosa.endpoints.enabled IS 'Whether it is told anything';
 COMMENT ON COLUMN miosa.endpoints.reason IS 'Why it is disabled';
-COMMENT ON COLUMN miosa.endpoints.generation IS 'Raised by miosa_resync: tell it everything again';
+COMMENT ON COLUMN miosa.endpoints.generation IS 'Raised by every change that matters and by miosa_resync: tell it everything again';
 COMMENT ON COLUMN miosa.endpoints.origin IS 'Installation that it was added in: a restored copy of the database must not tell it';
 COMMENT ON COLUMN miosa.endpoints.created_at IS 'When it was added';
 COMMENT ON COLUMN miosa.endpoints.updated_at IS 'When it was last changed';
@@ -87,6 +91,7 @@ COMMENT ON COLUMN miosa.secrets.created_at IS 'When it was written';
 CREATE TABLE miosa.endpoint_state (
 	endpoint text PRIMARY KEY,
 	config text NOT NULL,
+	generation bigint NOT NULL DEFAULT 0,
 	acked_epoch bigint NOT NULL DEFAULT 0,
 	settled_epoch bigint NOT NULL DEFAULT 0,
 	verified_epoch bigint NOT NULL DEFAULT 0,
@@ -104,6 +109,7 @@ CREATE TABLE miosa.endpoint_state (
 COMMENT ON TABLE miosa.endpoint_state IS 'How far each endpoint has come; written by the dispatcher alone';
 COMMENT ON COLUMN miosa.endpoint_state.endpoint IS 'Endpoint';
 COMMENT ON COLUMN miosa.endpoint_state.config IS 'Fingerprint of what it was set up as; another one means that everything is told again';
+COMMENT ON COLUMN miosa.endpoint_state.generation IS 'Generation of the endpoint that this is about; that of another one says nothing';
 COMMENT ON COLUMN miosa.endpoint_state.acked_epoch IS 'Everything up to here is acknowledged, but for delivery_failures and a resync under way';
 COMMENT ON COLUMN miosa.endpoint_state.settled_epoch IS 'Everything up to here has been repeated after the adapter''s settle time';
 COMMENT ON COLUMN miosa.endpoint_state.verified_epoch IS 'Newest epoch whose marker was read back from a volatile endpoint';
@@ -309,6 +315,10 @@ BEGIN
 	NEW.origin := coalesce(NEW.origin, miosa.origin());
 	IF TG_OP = 'UPDATE' THEN
 		NEW.updated_at := now();
+		IF (NEW.adapter, NEW.url, NEW.zone, NEW.stage, NEW.selector, NEW.enabled)
+			IS DISTINCT FROM (OLD.adapter, OLD.url, OLD.zone, OLD.stage, OLD.selector, OLD.enabled) THEN
+			NEW.generation := greatest(NEW.generation, OLD.generation + 1);
+		END IF;
 	END IF;
 	RETURN NEW;
 END $$;
@@ -345,12 +355,16 @@ RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	WITH d AS (
-		SELECT p.id, p.tenant_id, p.kind, p.route_seq, p.route_ttl,
-			l.epoch, l.created_at, coalesce(l.route_seq, 0) AS logged_seq,
+		SELECT p.id, p.tenant_id, p.kind, p.route_ttl, l.epoch, l.created_at,
+			EXISTS (SELECT FROM miosa.outbox o WHERE o.deployment_id = '' AND o.kind = 'settings') AS unread,
 			(l.route_seq IS NULL OR l.route_seq < p.route_seq) AND EXISTS (
 				SELECT FROM miosa.outbox o
-				WHERE o.deployment_id = p.id AND o.kind IN ('route', 'host_removed')) AS queued
+				WHERE o.deployment_id = p.id AND o.kind IN ('route', 'host_removed')) AS queued,
+			coalesce(st.term, 1) AS term, st.timeline IS DISTINCT FROM i.timeline
+				AND st.timeline IS NOT NULL AND i.timeline IS NOT NULL AS moved
 		FROM miosa.deployments p
+		CROSS JOIN miosa.identity() i
+		LEFT JOIN miosa.dispatcher_state st ON true
 		LEFT JOIN LATERAL (
 			SELECT g.epoch, g.route_seq, g.created_at FROM miosa.route_log g
 			WHERE g.deployment_id = p.id AND g.kind IN ('route', 'host_removed')
@@ -358,12 +372,16 @@ BEGIN ATOMIC
 		WHERE p.id = $1
 	), told AS (
 		SELECT e.name, e.zone, a.role, e.adapter, coalesce(e.stage, a.stage) AS stage, e.enabled, e.reason,
-			a.self_expires, a.settle, a.volatile, d.queued, d.route_ttl, d.created_at AS since,
+			a.self_expires, a.settle, a.volatile, d.route_ttl, d.created_at AS since,
+			d.queued OR coalesce(e.stage, a.stage) = 1 AND EXISTS (
+				SELECT FROM miosa.outbox o
+				WHERE o.deployment_id = d.id AND o.kind = 'repurge' AND o.host = e.zone) AS queued,
 			greatest(d.epoch, (
 				SELECT max(g.epoch) FROM miosa.route_log g
 				WHERE g.deployment_id = d.id AND g.kind = 'repurge' AND g.host = e.zone
 					AND coalesce(e.stage, a.stage) = 1)) AS epoch,
-			s.endpoint IS NOT NULL AS known, s.acked_epoch, s.settled_epoch, s.verified_epoch, s.acked_at,
+			s.generation = e.generation AND s.acked_epoch >> 40 >= d.term
+				AND NOT d.unread AND NOT d.moved AS known, s.acked_epoch, s.settled_epoch, s.verified_epoch, s.acked_at,
 			coalesce(s.health, 'new') AS health, s.last_error,
 			s.resync_after IS NOT NULL AND s.resync_after < d.id AS resyncing,
 			f.epoch IS NOT NULL AS failed, f.last_error AS failure
@@ -374,7 +392,7 @@ BEGIN ATOMIC
 		LEFT JOIN miosa.delivery_failures f ON f.endpoint = e.name AND f.deployment_id = d.id
 		WHERE miosa.selects(e.selector, d.id, d.tenant_id, d.kind)
 	), judged AS (
-		SELECT t.*, t.enabled AND t.known AND NOT t.queued AND NOT t.failed AND NOT t.resyncing
+		SELECT t.*, t.enabled AND coalesce(t.known, false) AND NOT t.queued AND NOT t.failed AND NOT t.resyncing
 			AND t.acked_epoch >= coalesce(t.epoch, 0) AS acked
 		FROM told t
 	), zones AS (

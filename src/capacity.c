@@ -23,7 +23,10 @@ MrbCapacity
 mrb_capacity_judge(const char *kind, int healthy, int desired,
 				   const char *serving_kind, int serving_healthy)
 {
-	MrbCapacity it = {.enough = true, .reached = true};
+	MrbCapacity it = {
+		.enough = true,
+		.reached = true,
+	};
 
 	if (!runs_in_instances(kind))
 		return it;

@@ -88,7 +88,11 @@ mrb_choice_default(const MrbDeployment *deployment, bool accept_unverified,
 		{
 			skip(&json, &text, it, "its artifact is gone from storage");
 			if (++probes >= MAX_PROBES)
+			{
+				appendStringInfoString(&text,
+									   ", and older ones were not asked for");
 				break;
+			}
 			continue;
 		}
 		choice->id = it->id;
@@ -114,7 +118,10 @@ MrbFinding
 mrb_choice_rule_previous_version(const MrbDeployment *deployment,
 								 const MrbChoice *choice)
 {
-	MrbFinding	it = {.rule = "previous_version", .verdict = MRB_HOLDS};
+	MrbFinding	it = {
+		.rule = "previous_version",
+		.verdict = MRB_HOLDS,
+	};
 
 	if (choice->id != NULL)
 		return it;

@@ -161,6 +161,7 @@ miosa_wait_converged(PG_FUNCTION_ARGS)
 {
 	Datum		args[2];
 	bool		nulls[2] = {false, false};
+	TimestampTz start = GetCurrentTimestamp();
 	TimestampTz end;
 	MrbSlot    *slot = mrb_shmem_slot(MyDatabaseId);
 	char	   *state;
@@ -170,8 +171,11 @@ miosa_wait_converged(PG_FUNCTION_ARGS)
 				  "deployment and timeout must not be null", NULL, NULL);
 	parse_operation(PG_GETARG_DATUM(0), args, nulls);
 	end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-												  TimestampTzGetDatum(GetCurrentTimestamp()),
+												  TimestampTzGetDatum(start),
 												  PG_GETARG_DATUM(1)));
+	if (end < start)
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "timeout must not be negative",
+				  NULL, NULL);
 	for (;;)
 	{
 		long		left;

@@ -130,6 +130,7 @@ static MrbQuery healthy_query = {
 	" AND i.state = 'healthy'",
 	.nargs = 2,
 	.argtypes = {TEXTOID, TEXTOID},
+	.read_only = true,
 };
 
 /* Does not wait: the row is either locked now or somebody else has it. */

@@ -158,7 +158,8 @@ mrb_dispatch_deliver(void)
 	mrb_resync_step();
 	mrb_deliver_pump();
 	mrb_notify_step(my_slot);
-	mrb_record_step(my_slot, mrb_send_in_flight() > 0);
+	if (mrb_record_step(my_slot, mrb_send_in_flight() > 0))
+		not_before = GetCurrentTimestamp();
 	if (loaded)
 		mrb_sweep_step();
 	pg_atomic_write_u64(&my_slot->counters[MRB_COUNT_PENDING],

@@ -37,6 +37,7 @@ typedef struct MrbEndpoint
 	MrbZone    *zone;
 	int			stage;
 	bool		edge;			/* counts for stages */
+	int64		generation;		/* rises with every change */
 	MrbAdapter *adapter;		/* NULL: misconfigured */
 
 	/* how far it has come; queue.c keeps the heaps */

@@ -31,6 +31,7 @@ enum
 	COL_SECRET,
 	COL_WANTS_SECRET,
 	COL_EDGE,
+	COL_GENERATION,
 	COL_CONFIG,
 	COL_SETTINGS,
 	COL_ADAPTER,
@@ -60,7 +61,7 @@ enum
 static MrbQuery read_query = {
 	.sql = "SELECT e.name, e.url, e.zone,"
 	" coalesce(e.stage, a.stage), e.selector, s.value,"
-	" e.secret IS NOT NULL, a.role = 'edge',"
+	" e.secret IS NOT NULL, a.role = 'edge', e.generation,"
 	" pg_catalog.md5(pg_catalog.jsonb_build_array($1, e.url, e.zone,"
 	" coalesce(e.stage, a.stage), e.selector, e.generation, a.name,"
 	" a.request, a.remove, a.per, a.role)::text),"
@@ -82,7 +83,7 @@ static MrbQuery read_query = {
 	" LEFT JOIN miosa.endpoint_state t ON t.endpoint = e.name"
 	" WHERE a.role IN ('edge', 'hook')"
 	" AND CASE WHEN $2 IS NULL THEN e.enabled ELSE e.name = $2 END"
-	" ORDER BY e.name",
+	" ORDER BY coalesce(e.stage, a.stage), e.name",
 	.nargs = 2,
 	.argtypes = {INT8OID, TEXTOID},
 };
@@ -167,7 +168,12 @@ mrb_endpoint_adopt(MrbEndpoint *endpoint, MemoryContext context)
 	if (endpoint->edge && endpoint->stage == 1)
 		endpoint->zone->caches++;
 	endpoint->listed = true;
-	dlist_push_tail(&mrb_endpoints, &endpoint->node);
+
+	/* Routers stand first: a cache waits only for what they owe already. */
+	if (endpoint->stage == 0)
+		dlist_push_head(&mrb_endpoints, &endpoint->node);
+	else
+		dlist_push_tail(&mrb_endpoints, &endpoint->node);
 
 	if (names == NULL)
 		names = hash_create("miosa_rollback endpoints", 64, &info,
@@ -267,6 +273,7 @@ read_endpoint(int row, int64 newest_epoch)
 	endpoint->settings = pstrdup(mrb_query_text(row, COL_SETTINGS));
 	endpoint->stage = mrb_query_int32(row, COL_STAGE, 0);
 	endpoint->edge = mrb_query_bool(row, COL_EDGE);
+	endpoint->generation = mrb_query_int64(row, COL_GENERATION, 0);
 	endpoint->selector = copy_jsonb(row, COL_SELECTOR);
 	if (mrb_query_text(row, COL_SECRET) != NULL)
 		endpoint->secret = pstrdup(mrb_query_text(row, COL_SECRET));

@@ -13,6 +13,7 @@
 #include "endpoint.h"
 #include "route.h"
 
+/* Those of stage 0 first. */
 extern dlist_head mrb_endpoints;
 
 #define mrb_endpoint_foreach(iter) dlist_foreach(iter, &mrb_endpoints)
@@ -21,7 +22,7 @@ extern dlist_head mrb_endpoints;
 
 /*
  * Read what is set up, in the caller's transaction.  Returns the endpoints
- * that are new or were changed, made in the current context; those that are
+ * that are new or were changed, those of stage 0 first, made in the current context; those that are
  * known and unchanged are marked as listed.  With a name only that one is
  * read, also when it is disabled.
  */

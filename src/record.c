@@ -34,6 +34,9 @@
 #define LOCK_MS 100
 #define IDLE_MS 1000
 
+/* Columns that are written of an endpoint. */
+#define STATES 15
+
 /* The endpoints of one transaction. */
 typedef struct Batch
 {
@@ -64,22 +67,24 @@ static MrbQuery update_query = {
 	" resync_after = n.after, health = n.health, failures = n.failures,"
 	" last_status = nullif(n.status, 0), last_error = nullif(n.error, ''),"
 	" last_error_at = n.error_at, last_success_at = n.success_at,"
-	" next_try_at = n.try_at,"
+	" next_try_at = n.try_at, generation = n.generation,"
 	" acked_at = CASE WHEN s.acked_epoch = n.acked THEN s.acked_at"
 	" ELSE pg_catalog.clock_timestamp() END"
 	" FROM unnest($1::text[], $2::text[], $3::pg_catalog.int8[],"
 	" $4::pg_catalog.int8[], $5::pg_catalog.int8[], $6::pg_catalog.int8[],"
 	" $7::text[], $8::text[], $9::pg_catalog.int4[], $10::pg_catalog.int4[],"
 	" $11::text[], $12::pg_catalog.timestamptz[],"
-	" $13::pg_catalog.timestamptz[], $14::pg_catalog.timestamptz[])"
+	" $13::pg_catalog.timestamptz[], $14::pg_catalog.timestamptz[],"
+	" $15::pg_catalog.int8[])"
 	" AS n(endpoint, config, acked, settled, verified, marker, after,"
-	" health, failures, status, error, error_at, success_at, try_at)"
+	" health, failures, status, error, error_at, success_at, try_at,"
+	" generation)"
 	" WHERE s.endpoint = n.endpoint",
-	.nargs = 14,
+	.nargs = STATES,
 	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
 		INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 		INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID,
-	TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID},
+	TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID},
 	.expected = MRB_QUERY_UPDATE,
 };
 
@@ -135,6 +140,7 @@ static MrbQuery tidy_failures_query = {
 };
 
 static TimestampTz not_before = 0;
+static bool queued_work = false;	/* something was put into the outbox */
 
 static void mark_idle(void);
 static void gather(Batch *batch);
@@ -149,18 +155,19 @@ static void fill_note(Datum **columns, int row, const MrbEndpoint *endpoint,
 static void written(const Batch *batch);
 static void tidy(void *arg);
 
-void
+bool
 mrb_record_step(MrbSlot *slot, bool busy)
 {
 	Batch		batch;
 	bool		some = false;
 
+	queued_work = false;
 	mark_idle();
 	if (dlist_is_empty(&mrb_ledger_dirty) ||
 		(mrb_timer_now() < not_before &&
 		 (busy || not_before > TimestampTzPlusMilliseconds(mrb_timer_now(),
 														   GATHER_MS))))
-		return;
+		return false;
 	not_before = TimestampTzPlusMilliseconds(mrb_timer_now(), GATHER_MS);
 
 	gather(&batch);
@@ -188,6 +195,7 @@ mrb_record_step(MrbSlot *slot, bool busy)
 												 PAUSE_MS);
 	if (some)
 		ConditionVariableBroadcast(&slot->acknowledged);
+	return some && queued_work;
 }
 
 long
@@ -318,17 +326,17 @@ lock_batch(Batch *batch)
 static void
 write_states(const Batch *batch)
 {
-	static const Oid types[14] = {
+	static const Oid types[STATES] = {
 		TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID,
 		TEXTOID, INT4OID, INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-		TIMESTAMPTZOID
+		TIMESTAMPTZOID, INT8OID
 	};
 	int			n = batch->n;
-	Datum	   *columns[14];
-	bool	   *nulls[14];
-	Datum		args[14];
+	Datum	   *columns[STATES];
+	bool	   *nulls[STATES];
+	Datum		args[STATES];
 
-	for (int c = 0; c < 14; c++)
+	for (int c = 0; c < STATES; c++)
 	{
 		columns[c] = palloc0(n * sizeof(Datum));
 		nulls[c] = palloc0(n * sizeof(bool));
@@ -358,8 +366,9 @@ write_states(const Batch *batch)
 		nulls[12][i] = e->vitals.last_success_at == 0;
 		columns[13][i] = TimestampTzGetDatum(e->vitals.next_try_at);
 		nulls[13][i] = e->vitals.next_try_at == 0;
+		columns[14][i] = Int64GetDatum(e->generation);
 	}
-	for (int c = 0; c < 14; c++)
+	for (int c = 0; c < STATES; c++)
 		args[c] = mrb_array_make(columns[c], nulls[c], n, types[c]);
 	mrb_query_open();
 	mrb_query_run(&update_query, args, NULL);
@@ -404,6 +413,7 @@ write_notes(const Batch *batch, MrbNoteKind kind, MrbQuery *query)
 	mrb_query_open();
 	mrb_query_run(query, args, NULL);
 	mrb_query_close();
+	queued_work |= kind == MRB_NOTE_REPURGE;
 }
 
 static void

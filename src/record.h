@@ -10,8 +10,11 @@
 
 #include "shmem.h"
 
-/* Write down what has changed, if it is time to. */
-extern void mrb_record_step(MrbSlot *slot, bool busy);
+/*
+ * Write down what has changed, if it is time to.  True when that has put work
+ * into the outbox.
+ */
+extern bool mrb_record_step(MrbSlot *slot, bool busy);
 
 /* Milliseconds until there is something to write, at most most. */
 extern long mrb_record_wait(long most);

@@ -205,7 +205,10 @@ mrb_rule_enforce(const MrbFinding *finding)
 static MrbFinding
 holds(const char *rule)
 {
-	MrbFinding	it = {.rule = rule, .verdict = MRB_HOLDS};
+	MrbFinding	it = {
+		.rule = rule,
+		.verdict = MRB_HOLDS,
+	};
 
 	return it;
 }

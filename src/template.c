@@ -82,6 +82,7 @@ struct MrbTemplate
 };
 
 static int	variable_length(const char *text);
+static bool is_stray_brace(const char *text, MrbPlace place);
 static bool parse_variable(const char *name, int len, Segment *segment);
 static Style style_for(MrbPlace place, bool in_string);
 static MrbRendered render_variable(const Segment *segment,
@@ -112,6 +113,12 @@ mrb_template_compile(const char *text, MrbPlace place, const char **problem,
 		Segment    *segment = &template->segments[template->nsegments];
 		int			len = text[i] == '{' ? variable_length(text +i) : 0;
 
+		if (len == 0 && is_stray_brace(text +i, place))
+		{
+			*problem = "a brace that belongs to no variable";
+			*offset = i;
+			return NULL;
+		}
 		if (text[i] != '\0' && len == 0)
 		{
 			if (text[i] == '\\' && in_string && text[i + 1] != '\0')
@@ -202,6 +209,20 @@ variable_length(const char *text)
 			i++;
 	}
 	return text[i] == '}' ? i + 1 : 0;
+}
+
+/*
+ * A brace that is no variable's is a slip of the pen: in a path, where braces
+ * have no place, and before a letter in other texts that are not JSON.
+ */
+static bool
+is_stray_brace(const char *text, MrbPlace place)
+{
+	if (place == MRB_PLACE_PATH)
+		return text[0] == '{' || text[0] == '}';
+	return place != MRB_PLACE_JSON && text[0] == '{' &&
+	((text[1] >= 'a' && text[1] <= 'z') ||
+	 (text[1] >= 'A' && text[1] <= 'Z'));
 }
 
 static bool

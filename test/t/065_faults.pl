@@ -50,6 +50,24 @@ sub endpoint
 	return (grep { $_->{name} eq $name } @{ $data->{data}{endpoints} })[0];
 }
 
+# Wait until nothing more comes.
+sub quiet
+{
+	my ($seen, $since) = (-1, 0);
+
+	poll_until(
+		sub {
+			my $now = () = map { $_->requests } $router, $cache;
+
+			($seen, $since) = ($now, time()) if $now != $seen;
+			return time() - $since > 0.7;
+		},
+		15,
+		0.05);
+	$_->clear for $router, $cache;
+	return;
+}
+
 sub paths { my ($sink, $match) = @_; return map { $_->{path} } $sink->requests($match); }
 
 sql(<<"EOS");
@@ -148,8 +166,7 @@ $router->plain;
 # Caches after routers, and once more a little later
 sql("SELECT miosa_put_endpoint('cache', 'test-cache', '@{[ $cache->url ]}')");
 is(verdict('a'), 'converged', 'a new cache is told');
-sleep 0.5;
-$_->clear for $router, $cache;
+quiet();
 $router->answer('^/r/a/', delay => 0.2);
 flip('a', 2);
 is(verdict('a'), 'converged', 'a router of 200 ms');
@@ -164,7 +181,7 @@ is( wait_sql("SELECT state FROM miosa.convergence_rows('a') WHERE endpoint = 'ca
 
 # A router that hangs is not waited for longer than stage_wait, and its late
 # answer has the cache forget again
-$_->clear for $router, $cache;
+quiet();
 $router->answer('^/r/a/', hold => 'gate', times => 1);
 flip('a', 1);
 ok(@purge = $cache->wait_for(2, '^/c/a'), 'the cache is told in any case');
@@ -174,6 +191,18 @@ is(verdict('a', '100 ms'), 'waiting_edges', 'not converged yet');
 $router->release('gate');
 is(verdict('a'), 'converged', 'converged when the router has answered');
 ok(@purge = $cache->wait_for(3, '^/c/a'), 'then the cache forgets again');
+
+# The same when the dispatcher has read its settings anew, in whatever order
+sql("SELECT pg_terminate_backend(pid) FROM miosa.dispatcher()");
+$node->poll_query_until('postgres',
+	"SELECT state = 'running' FROM miosa.dispatcher()");
+quiet();
+$router->answer('^/r/b/', delay => 0.2);
+flip('b', 1);
+is(verdict('b'), 'converged', 'after a restart of the dispatcher');
+($put) = $router->requests('^/r/b/v1');
+($purge) = $cache->requests('^/c/b');
+cmp_ok($purge->{time} - $put->{time}, '>=', 0.19, 'caches still come second');
 
 # A cache that cannot be reached forgets by itself
 $cache->stop;
