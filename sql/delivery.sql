@@ -214,7 +214,8 @@ DECLARE
 	END;
 BEGIN
 	IF problem IS NOT NULL THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid endpoint URL', 'The URL cannot be used: ' || problem || '.', NULL);
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid endpoint URL', 'The URL cannot be used: ' || problem || '.',
+			'For example ''http://10.0.0.5:8081''.');
 	END IF;
 END $$;
 COMMENT ON FUNCTION miosa.check_url(text) IS 'Raises INVALID_ARGUMENT when a base URL is not plain http or https';
@@ -428,8 +429,10 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION miosa.convergence_rows(text) IS 'One row an endpoint that is told of the deployment: state (waiting, resyncing, backing off, misconfigured, failed, acknowledged, settled, verified, expired, excluded), whether it is done, since when it lacks the route and why; those that are not done first';
 
+-- Stable, so that it runs in the snapshot that the caller has pushed: under
+-- REPEATABLE READ that of the transaction would be too old.
 CREATE FUNCTION miosa.convergence_state(deployment_id text, seq bigint) RETURNS text
-LANGUAGE sql VOLATILE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT CASE
 		WHEN $2 IS NOT NULL AND p.seq > $2 AND EXISTS (
@@ -467,7 +470,9 @@ BEGIN
 	seq := part[2]::bigint;
 	IF NOT EXISTS (SELECT FROM miosa.deployments p
 		WHERE p.id = parse_operation.deployment_id AND (parse_operation.seq IS NULL OR p.seq >= parse_operation.seq)) THEN
-		PERFORM miosa.raise_condition('DEPLOYMENT_NOT_FOUND', format('deployment or operation "%s" not found', deployment_or_operation), NULL, NULL);
+		PERFORM miosa.raise_condition('DEPLOYMENT_NOT_FOUND', format('deployment or operation "%s" does not exist', deployment_or_operation),
+			'There is none of that id, or it belongs to another tenant.',
+			'See which there are with SELECT id, name, seq FROM miosa.deployments ORDER BY id;');
 	END IF;
 END $$;
 COMMENT ON FUNCTION miosa.parse_operation(text) IS 'Splits an operation''s id; raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
@@ -522,18 +527,22 @@ BEGIN
 	IF coalesce(miosa_put_endpoint.name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'
 		OR coalesce(miosa_put_endpoint.zone, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid name of endpoint or zone',
-			'It must have 1 to 63 characters of A-Z a-z 0-9 . _ - and begin with a letter or digit.', NULL);
+			'It must have 1 to 63 characters of A-Z a-z 0-9 . _ - and begin with a letter or digit.',
+			'For example ''router-1'', in zone ''eu''.');
 	END IF;
 	IF NOT EXISTS (SELECT FROM miosa.adapters a WHERE a.name = miosa_put_endpoint.adapter) THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('adapter "%s" does not exist', miosa_put_endpoint.adapter),
-			(SELECT 'Adapters are: ' || string_agg(a.name, ', ' ORDER BY a.name) || '.' FROM miosa.adapters a), NULL);
+			(SELECT 'Adapters are: ' || string_agg(a.name, ', ' ORDER BY a.name) || '.' FROM miosa.adapters a),
+			'See what each talks to with SELECT name, description FROM miosa.adapters;');
 	END IF;
 	IF miosa_put_endpoint.stage NOT IN (0, 1) THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid stage', 'A stage is 0 (routers) or 1 (caches).', NULL);
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid stage', 'A stage is 0 (routers) or 1 (caches).',
+			'Leave it out for the adapter''s.');
 	END IF;
 	IF miosa_put_endpoint.secret IS NOT NULL
 		AND NOT EXISTS (SELECT FROM miosa.secrets s WHERE s.name = miosa_put_endpoint.secret) THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('secret "%s" does not exist', miosa_put_endpoint.secret), NULL,
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('secret "%s" does not exist', miosa_put_endpoint.secret),
+			'An endpoint names a secret that is in miosa.secrets.',
 			format('INSERT INTO miosa.secrets (name, value) VALUES (%L, ''...'');', miosa_put_endpoint.secret));
 	END IF;
 	INSERT INTO miosa.endpoints AS e (name, adapter, url, zone, stage, selector, secret, enabled)
@@ -554,7 +563,9 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 BEGIN
 	IF NOT EXISTS (SELECT FROM miosa.endpoints e WHERE e.name = need_endpoint.name) THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('endpoint "%s" does not exist', name),
-			(SELECT 'Endpoints are: ' || string_agg(e.name, ', ' ORDER BY e.name) || '.' FROM miosa.endpoints e), NULL);
+			coalesce((SELECT 'Endpoints are: ' || string_agg(e.name, ', ' ORDER BY e.name) || '.' FROM miosa.endpoints e),
+				'There is no endpoint.'),
+			'See them with SELECT name, adapter, url, enabled FROM miosa.endpoints;');
 	END IF;
 END $$;
 COMMENT ON FUNCTION miosa.need_endpoint(text) IS 'Raises INVALID_ARGUMENT when there is no endpoint of that name';
@@ -568,7 +579,8 @@ DECLARE
 BEGIN
 	PERFORM miosa.need_endpoint(miosa_set_endpoint.name);
 	IF miosa_set_endpoint.enabled IS NULL THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'enabled must be true or false', NULL, NULL);
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'enabled must be true or false', 'It is null.',
+			format('SELECT miosa_set_endpoint(%L, false, reason => ''...'');', miosa_set_endpoint.name));
 	END IF;
 	UPDATE miosa.endpoints e SET enabled = miosa_set_endpoint.enabled,
 			reason = CASE WHEN miosa_set_endpoint.enabled THEN NULL ELSE miosa_set_endpoint.reason END
@@ -600,8 +612,8 @@ CREATE FUNCTION @extschema@.miosa_resend(deployment_id text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	PERFORM FROM miosa.parse_operation(deployment_id);
-	PERFORM miosa.queue(deployment_id, 'route', NULL);
+	PERFORM miosa.queue(o.deployment_id, 'route', NULL)
+		FROM miosa.parse_operation(miosa_resend.deployment_id) o;
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_resend(text) IS 'Tells every endpoint the present route of a deployment again. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
 

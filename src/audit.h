@@ -12,7 +12,7 @@ typedef struct MrbActor
 {
 	const char *type;			/* user, api_key, role, system */
 	const char *id;
-}			MrbActor;
+} MrbActor;
 
 extern MrbActor mrb_audit_actor(void);
 

@@ -19,7 +19,7 @@ typedef struct MrbCandidate
 	char	   *why_not;		/* NULL: it qualifies, as far as our rows tell */
 	char	   *storage_uri;	/* NULL: it has no release */
 	TimestampTz verified_at;	/* artifact last seen, 0: never */
-}			MrbCandidate;
+} MrbCandidate;
 
 /* What a rollback from the active version would try, in that order. */
 extern List *mrb_candidate_list(const char *deployment_id);

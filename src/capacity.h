@@ -15,7 +15,7 @@ typedef struct MrbCapacity
 	bool		enough;			/* routes may switch to the target now */
 	bool		reached;		/* the deployment counts as running */
 	int			required;		/* healthy instances before routes switch */
-}			MrbCapacity;
+} MrbCapacity;
 
 /*
  * Judge a target of the given kind with that many healthy instances, for a

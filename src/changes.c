@@ -46,6 +46,10 @@ mrb_changes_apply(const MrbTaken *taken, List *only)
 		concerned = enter_route(index, change);
 		concerned->entry->users++;
 
+		/* It may have been in flight when its endpoint was last dropped. */
+		if (only != NIL)
+			concerned->entry->confirm = true;
+
 		/* Routers first: a cache waits for what a router owes by then. */
 		for (int stage = 0; stage <= 1; stage++)
 			tell_stage(change, concerned->entry, stage, only);

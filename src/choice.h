@@ -20,7 +20,7 @@ typedef struct MrbChoice
 	const char *skipped_text;	/* the same for people */
 	MrbFinding	artifact;		/* what storage says of it */
 	bool		verified;		/* storage was asked just now and has it */
-}			MrbChoice;
+} MrbChoice;
 
 /* The version that the caller named and that look found. */
 extern void mrb_choice_named(const MrbDeployment *deployment, bool promotion,

@@ -29,6 +29,7 @@ typedef struct Scratch
 
 static bool start_one(MrbEndpoint *endpoint, bool *full);
 static int	count_units(const MrbItem *item);
+static int	count_hosts(const MrbItem *item);
 static MrbStarted start_unit(MrbItem *item, const char **problem);
 static void fill_values(const MrbRoute *route, MrbValues *values,
 						Scratch *scratch);
@@ -109,19 +110,35 @@ start_one(MrbEndpoint *endpoint, bool *full)
 
 /*
  * How many requests the item takes.  Where nothing was ever published there
- * is nothing to tell.
+ * is nothing to tell; what was unpublished is told like a change.
  */
 static int
 count_units(const MrbItem *item)
 {
 	const MrbAdapter *adapter = item->endpoint->adapter;
 	const MrbRoute *route = item->route;
-	bool		routed = route->version_id != NULL;
 
 	if (!adapter->per_host)
-		return routed || route->ngone > 0 ? 1 : 0;
-	return (routed ? route->hosts.n : 0) +
+		return route->version_id != NULL || route->operation_id != NULL ||
+			route->ngone > 0 ? 1 : 0;
+	return count_hosts(item) +
 		(adapter->remove != NULL ? route->ngone : 0);
+}
+
+/*
+ * How many hosts of the route are told one by one.  Those of a deployment
+ * that serves nothing any more are told as removed.
+ */
+static int
+count_hosts(const MrbItem *item)
+{
+	const MrbRoute *route = item->route;
+
+	if (route->version_id == NULL &&
+		(route->operation_id == NULL ||
+		 item->endpoint->adapter->remove == NULL))
+		return 0;
+	return route->hosts.n;
 }
 
 /*
@@ -141,16 +158,15 @@ start_unit(MrbItem *item, const char **problem)
 	fill_values(route, &values, &scratch);
 	if (adapter->per_host)
 	{
-		int			routed = route->version_id != NULL ? route->hosts.n : 0;
+		int			hosts = count_hosts(item);
 		char	   *host;
 
-		if (item->next_unit < routed)
+		if (item->next_unit < hosts)
 			host = route->hosts.items[item->next_unit];
 		else
-		{
-			host = mrb_route_gone_host(route, item->next_unit - routed);
+			host = mrb_route_gone_host(route, item->next_unit - hosts);
+		if (item->next_unit >= hosts || route->version_id == NULL)
 			call = adapter->remove;
-		}
 		if (host == NULL)
 		{
 			/* Routed again meanwhile: nothing to do, but count it. */

@@ -420,5 +420,5 @@ raise_busy(const char *id, const char *blocker)
 			  blocker ? blocker : "Who holds the row's lock could not be seen.",
 			  "Call again with the same arguments; to see who is in the way, type "
 			  "SELECT pid, application_name, state, xact_start, query "
-					   "FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start;");
+			  "FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start;");
 }

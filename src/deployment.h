@@ -28,7 +28,7 @@ typedef struct MrbVersion
 	TimestampTz collected_at;	/* artifact deleted, 0: kept */
 	char	   *collected_by;	/* who deleted it */
 	int			healthy;		/* healthy instances, 0 when static */
-}			MrbVersion;
+} MrbVersion;
 
 typedef struct MrbDeployment
 {
@@ -45,7 +45,7 @@ typedef struct MrbDeployment
 	MrbVersion	active;			/* the pointer; id is NULL before the first */
 	MrbVersion	serving;		/* what routes resolve to now */
 	MrbVersion	target;			/* what was asked for, if anything */
-}			MrbDeployment;
+} MrbDeployment;
 
 /*
  * Read a deployment and, unless target_id is NULL, a version of it, in a new

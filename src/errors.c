@@ -25,7 +25,7 @@ typedef struct Condition
 	int			status;			/* HTTP status */
 	const char *code;			/* what HTTP clients read */
 	int			retry_after;	/* seconds, 0: no advice */
-}			Condition;
+} Condition;
 
 static const Condition conditions[] = {
 #define CONDITION(name, sqlstate, status, code, retry) \
@@ -35,8 +35,8 @@ static const Condition conditions[] = {
 };
 
 pg_noreturn static void raise_for_postgrest(const Condition *condition, const char *code,
-								const char *message, const char *detail,
-								const char *hint);
+											const char *message, const char *detail,
+											const char *hint);
 static bool called_by_postgrest(void);
 static void append_member(StringInfo buf, const char *name, const char *value);
 

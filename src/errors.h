@@ -42,19 +42,19 @@ typedef enum MrbCondition
 #define CONDITION(name, sqlstate, status, code, retry) MRB_ERR_##name,
 	MRB_CONDITIONS(CONDITION)
 #undef CONDITION
-}			MrbCondition;
+} MrbCondition;
 
 /*
  * Raise a condition.  detail says what was seen, hint what to type next; both
  * may be NULL.  Texts are copied, the caller's may be palloc'd.
  */
 pg_noreturn extern void mrb_raise(MrbCondition condition, const char *message,
-					  const char *detail, const char *hint);
+								  const char *detail, const char *hint);
 
 /* As mrb_raise(), with another code for HTTP clients than the usual one. */
 pg_noreturn extern void mrb_raise_as(MrbCondition condition, const char *code,
-						 const char *message, const char *detail,
-						 const char *hint);
+									 const char *message, const char *detail,
+									 const char *hint);
 
 /* A condition's name. */
 extern const char *mrb_condition_name(MrbCondition condition);

@@ -12,7 +12,7 @@ typedef enum MrbOnIncompatible
 {
 	MRB_INCOMPATIBLE_WARN,
 	MRB_INCOMPATIBLE_REFUSE,
-}			MrbOnIncompatible;
+} MrbOnIncompatible;
 
 extern char *mrb_actor;
 extern bool mrb_allow_private_endpoints;

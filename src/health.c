@@ -84,7 +84,12 @@ mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer)
 	pfree(error);
 	mrb_ledger_mark(endpoint);
 	if (send->round != endpoint->vitals.round)
+	{
+		/* It may be what the next try has waited for. */
+		if (endpoint->vitals.probing)
+			mrb_queue_activate(endpoint);
 		return;
+	}
 
 	endpoint->vitals.failures++;
 	endpoint->vitals.round++;

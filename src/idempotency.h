@@ -14,7 +14,7 @@
 typedef struct MrbFingerprint
 {
 	uint8		bytes[PG_SHA256_DIGEST_LENGTH];
-}			MrbFingerprint;
+} MrbFingerprint;
 
 /*
  * Check a key and return it in its one form: some HTTP clients send it in

@@ -64,9 +64,16 @@ tick(MrbTimer *timer)
 
 	mrb_timer_set(timer, Min(endpoint->adapter->marker_ms, VERIFY_MS), tick);
 
-	/* One that backs off is looked at when it is tried again. */
+	/*
+	 * One that backs off is looked at when it is tried again, which is now if
+	 * there was no room for it then.
+	 */
 	if (endpoint->vitals.health == MRB_HEALTH_BACKING_OFF)
+	{
+		if (endpoint->vitals.probing && endpoint->in_flight == 0)
+			mrb_marker_look(endpoint);
 		return;
+	}
 	if (endpoint->verified_epoch < mrb_queue_acked(endpoint) ||
 		endpoint->marker_due <= mrb_timer_now())
 		mrb_marker_look(endpoint);

@@ -34,7 +34,7 @@ typedef struct MrbOperation
 	Jsonb	   *attribution;	/* NULL: the deployment's own */
 	const char *marks;			/* JSON object: what was accepted knowingly */
 	const char *skipped;		/* JSON array: versions passed over, or NULL */
-}			MrbOperation;
+} MrbOperation;
 
 /* The caller holds the deployment's lock.  Returns the response. */
 extern Jsonb *mrb_operation_write(const MrbOperation *operation);

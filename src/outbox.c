@@ -53,10 +53,17 @@ static MrbQuery peek_query = {
 	.argtypes = {TEXTOID, TEXTOID},
 };
 
+/* A removed host may be routed again; looked up by keys, not by miosa.hosts. */
+#define HOST_IS_ROUTED(t) \
+	t ".kind = 'host_removed' AND (EXISTS (SELECT FROM miosa.domains d" \
+	" WHERE d.fqdn = " t ".host AND d.state = 'active')" \
+	" OR miosa.managed_deployment(" t ".host) IS NOT NULL)"
+
 static MrbQuery take_query = {
 	.sql = "WITH due AS ("
 	" (SELECT o.ctid AS row, 0 AS part, o.xid FROM miosa.outbox o"
-	" WHERE o.xid = ANY ($2::pg_catalog.xid8[]))"
+	" WHERE o.xid = ANY ($2::pg_catalog.xid8[])"
+	" AND o.xid < $1::pg_catalog.xid8)"
 	" UNION ALL"
 	" (SELECT o.ctid, 1, o.xid FROM miosa.outbox o"
 	" WHERE o.xid >= $1::pg_catalog.xid8 ORDER BY o.xid LIMIT $3)"
@@ -67,8 +74,7 @@ static MrbQuery take_query = {
 	" RETURNING o.xid, o.deployment_id, o.kind, o.route_seq, o.host,"
 	" o.created_at)"
 	" SELECT t.deployment_id, t.kind, t.route_seq, t.host, t.created_at,"
-	" t.kind = 'host_removed' AND EXISTS (SELECT FROM miosa.hosts h"
-	" WHERE h.host = t.host), t.xid::text"
+	" " HOST_IS_ROUTED("t") ", t.xid::text"
 	" FROM taken t ORDER BY t.xid, t.route_seq",
 	.nargs = 3,
 	.argtypes = {TEXTOID, TEXTOID, INT4OID},
@@ -94,8 +100,7 @@ static MrbQuery append_query = {
 
 static MrbQuery read_query = {
 	.sql = "SELECT l.deployment_id, l.kind, l.route_seq, l.host,"
-	" l.created_at, l.kind = 'host_removed' AND EXISTS ("
-	" SELECT FROM miosa.hosts h WHERE h.host = l.host), l.epoch"
+	" l.created_at, " HOST_IS_ROUTED("l") ", l.epoch"
 	" FROM miosa.route_log l WHERE l.epoch > $1 ORDER BY l.epoch LIMIT $2",
 	.nargs = 2,
 	.argtypes = {INT8OID, INT4OID},

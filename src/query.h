@@ -28,7 +28,7 @@ typedef struct MrbQuery
 	int			expected;		/* SPI_OK_...; 0 means SPI_OK_SELECT */
 	bool		read_only;		/* reuse the caller's snapshot, allow no write */
 	void	   *plan;			/* SPIPlanPtr once prepared */
-}			MrbQuery;
+} MrbQuery;
 
 /* Result codes for MrbQuery.expected, checked against SPI's own in query.c. */
 #define MRB_QUERY_SELECT 5

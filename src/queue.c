@@ -27,7 +27,7 @@
 #include "barrier.h"
 #include "queue.h"
 
-/* After a try whose end is not known, the route is told again this late. */
+/* After a try that may still be going on, the route is told again this late. */
 #define CONFIRM_MS 1000
 
 /* So often is something tried that its endpoint does not take. */
@@ -264,17 +264,17 @@ void
 mrb_queue_succeeded(MrbItem *item)
 {
 	MrbEndpoint *endpoint = item->endpoint;
-	int			settle_ms = endpoint->adapter->settle_ms;
-	int			after_ms = item->repeat ? 0 : settle_ms;
+	int			confirm_ms = Max(CONFIRM_MS, endpoint->adapter->timeout_ms);
+	int			after_ms = item->repeat ? 0 : endpoint->adapter->settle_ms;
 	bool		again = item->again;
 
 	if (item->confirm)
-		after_ms = Max(after_ms, CONFIRM_MS);
+		after_ms = Max(after_ms, confirm_ms);
 	item->confirm = false;
 	item->repeat = false;
 	if (item->late || (item->bulk && endpoint->resync_repurges))
 		repurge(item);
-	if (item->failed)
+	if (item->failed || item->bulk)
 		mrb_ledger_note(endpoint, &item->note, MRB_NOTE_CLEARED,
 						item->entry->id);
 	item->failed = false;

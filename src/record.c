@@ -28,10 +28,17 @@
 #include "record.h"
 #include "session.h"
 
-/* Under load, this much is collected; after a failure, this long is waited. */
+/* Under load, this much is collected. */
 #define GATHER_MS 10
+
+/*
+ * Whoever locks our tables must not hold up requests: after a few short waits
+ * for a lock the rest has to wait for its turn.
+ */
+#define LOCK_MS 20
+#define FAILURES_MAX 2
 #define PAUSE_MS 100
-#define LOCK_MS 100
+#define LOCKED_PAUSE_MS 500
 #define IDLE_MS 1000
 
 /* Columns that are written of an endpoint. */
@@ -160,6 +167,7 @@ mrb_record_step(MrbSlot *slot, bool busy)
 {
 	Batch		batch;
 	bool		some = false;
+	int			failures = 0;
 
 	queued_work = false;
 	mark_idle();
@@ -179,20 +187,27 @@ mrb_record_step(MrbSlot *slot, bool busy)
 	else if (batch.n > 1)
 	{
 		gather(&batch);
-		for (int i = 0; i < batch.n; i++)
+		for (int i = 0; i < batch.n && failures < FAILURES_MAX; i++)
 		{
 			Batch		one = {&batch.endpoints[i], 1};
+			MrbEndpoint *endpoint = batch.endpoints[i];
 
 			if (mrb_session_try(write_batch, &one, NULL))
 			{
 				written(&one);
 				some = true;
+				continue;
 			}
+			/* Those behind it come first the next time. */
+			dlist_delete(&endpoint->dirty_node);
+			dlist_push_tail(&mrb_ledger_dirty, &endpoint->dirty_node);
+			failures++;
 		}
 	}
 	if (!dlist_is_empty(&mrb_ledger_dirty))
 		not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												 PAUSE_MS);
+												 failures > 0 ?
+												 LOCKED_PAUSE_MS : PAUSE_MS);
 	if (some)
 		ConditionVariableBroadcast(&slot->acknowledged);
 	return some && queued_work;

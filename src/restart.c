@@ -201,6 +201,13 @@ park(const Failures *failures, int i, MrbEndpoint *endpoint)
 			picture = &failures->routes[r];
 	picture->epoch = mrb_queue_newest();
 	entry = mrb_route_enter(picture, NULL, 0);
+	if (!mrb_endpoint_selects(endpoint, entry->route))
+	{
+		/* Its selector was narrowed: it must not be told any more. */
+		mrb_ledger_note(endpoint, NULL, MRB_NOTE_CLEARED, failures->ids[i]);
+		mrb_route_release(entry);
+		return;
+	}
 	mrb_queue_park(endpoint, entry, failures->attempts[i],
 				   failures->after_ms[i]);
 }

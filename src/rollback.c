@@ -380,7 +380,7 @@ settle(const MrbRequest *request, const MrbDeployment *now,
 	MrbCapacity capacity = judge_capacity(now);
 	bool		stopped = strcmp(now->state, "stopped") == 0;
 	bool		immediate = request->cutover != NULL &&
-		strcmp(request->cutover, "immediate") == 0;
+	strcmp(request->cutover, "immediate") == 0;
 	bool		switches = capacity.enough || immediate || stopped;
 
 	operation->serving_version_id = switches ? NULL : now->serving.id;

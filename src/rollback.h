@@ -22,7 +22,7 @@ typedef struct MrbRequest
 	const char *cutover;		/* when_healthy (NULL too) or immediate */
 	Jsonb	   *attribution;	/* an object: the tenant's own ids */
 	bool		accept_unverified;	/* go on when storage cannot tell */
-}			MrbRequest;
+} MrbRequest;
 
 /* Returns the response, new or stored, allocated in the current context. */
 extern Jsonb *mrb_rollback_run(const MrbRequest *request);

@@ -19,7 +19,7 @@ typedef enum MrbVerdict
 	MRB_HOLDS,
 	MRB_WARNS,					/* may go on, but somebody should know */
 	MRB_FAILS,					/* condition says as what */
-}			MrbVerdict;
+} MrbVerdict;
 
 typedef struct MrbFinding
 {
@@ -29,7 +29,7 @@ typedef struct MrbFinding
 	const char *message;		/* the texts: when it does not hold */
 	const char *detail;
 	const char *hint;
-}			MrbFinding;
+} MrbFinding;
 
 extern MrbFinding mrb_rule_version_exists(const MrbDeployment *deployment,
 										  const char *asked);

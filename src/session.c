@@ -42,7 +42,8 @@ mrb_session_begin(MrbSessionKind kind, int lock_timeout_ms)
 		XactIsoLevel = XACT_REPEATABLE_READ;
 	snprintf(timeout, sizeof(timeout), "%dms", lock_timeout_ms);
 	set_locally("lock_timeout", timeout);
-	if (kind == MRB_SESSION_RECORD)
+	/* What is lost of these is done again; what has epochs must not be lost. */
+	if (kind != MRB_SESSION_PASS)
 		set_locally("synchronous_commit", "off");
 	if (kind != MRB_SESSION_NOTIFY)
 	{

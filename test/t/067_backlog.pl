@@ -1,0 +1,89 @@
+# What is committed is told, however much of it there is and in whatever order
+# its transactions end; and so is that nothing shall be served any more.
+
+use strict;
+use warnings FATAL => 'all';
+
+use MiosaSink;
+use MiosaTest qw(make_node);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = make_node('backlog');
+my $sink =
+  MiosaSink->new(dir => PostgreSQL::Test::Utils::tempdir_short() . '/sink')
+  ->start;
+
+$node->safe_psql('postgres', <<"EOS");
+SELECT miosa_put_tenant('ten_1', 'acme');
+SELECT miosa_put_deployment('dep_' || i, 'ten_1', 'd' || i) FROM generate_series(1, 1000) i;
+SELECT miosa_put_version('dep_1', 'ver_' || i, i) FROM generate_series(1, 2) i;
+SELECT miosa_put_endpoint('hook', 'webhook', '@{[ $sink->url ]}/hook');
+SELECT miosa_promote('dep_1', 'ver_1');
+EOS
+is( $node->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '10 s')"),
+	'converged', 'ready');
+
+# More than one pass takes, and a younger transaction that ends in the middle
+my ($big, $small, $watch) =
+  map { $node->background_psql('postgres') } 1 .. 3;
+
+for my $try (1 .. 3)
+{
+	$big->query_safe(
+		"BEGIN; INSERT INTO miosa.outbox (deployment_id, kind, route_seq)
+		SELECT 'dep_' || d, 'route', 1000 * $try + s
+		FROM generate_series(1, 1000) d, generate_series(1, 40) s");
+	$small->query_safe(
+		"BEGIN; INSERT INTO miosa.outbox (deployment_id, kind, route_seq)
+		VALUES ('dep_1', 'route', 1000 * $try + 99)");
+	my $epoch = $watch->query_safe('SELECT last_epoch FROM miosa.dispatcher_state');
+	$big->query_safe('SELECT miosa.wake(); COMMIT');
+
+	# As soon as one of several passes has committed
+	$watch->query_safe("DO \$\$ BEGIN
+		WHILE (SELECT last_epoch FROM miosa.dispatcher_state) = $epoch LOOP
+			COMMIT;
+		END LOOP; END \$\$");
+	$small->query_safe('SELECT miosa.wake(); COMMIT');
+	ok( $node->poll_query_until('postgres',
+			'SELECT count(*) = 0 FROM miosa.outbox'),
+		"a backlog is taken to its end, $try");
+}
+$_->quit for $big, $small, $watch;
+
+# What is unpublished is told
+$node->safe_psql('postgres',
+	"UPDATE miosa.deployments SET active_version_id = NULL WHERE id = 'dep_1'");
+is( $node->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '10 s')"),
+	'converged', 'unpublished');
+my @request = $sink->requests;
+like($request[-1]{body}, qr/"version_id":null/, 'and the edge was told so');
+
+# So is what was loaded without any operation
+$node->safe_psql('postgres', <<'EOS');
+INSERT INTO miosa.deployments (id, tenant_id, name, slug, state, active_version_id)
+	VALUES ('loaded', 'ten_1', 'Loaded', 'loaded', 'running', 'ver_9');
+INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state)
+	VALUES ('loaded', 'ver_9', 'ten_1', 9, 'ready');
+EOS
+is($node->safe_psql('postgres', "SELECT miosa_resend('loaded')"), '', 'loaded');
+is( $node->safe_psql('postgres', "SELECT miosa_wait_converged('loaded', '10 s')"),
+	'converged', 'a deployment that was loaded can be told');
+@request = $sink->requests;
+like(
+	$request[-1]{body},
+	qr/"deployment_id":"loaded".*"version_id":"ver_9"/,
+	'and the edge was told what it serves');
+
+# A transaction with an old snapshot is not told of old states
+my $old = $node->background_psql('postgres');
+
+$old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM miosa.endpoints');
+$sink->answer('^/hook', status => 503);
+$node->safe_psql('postgres', "SELECT miosa_promote('dep_1', 'ver_2')");
+is($old->query_safe("SELECT miosa_wait_converged('dep_1', '300 ms')"),
+	'waiting_edges', 'an old snapshot hides no edge that was not told');
+$old->quit;
+
+done_testing();
