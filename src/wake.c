@@ -14,10 +14,9 @@
 
 #include "access/xact.h"
 #include "commands/async.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "utils/json.h"
 
+#include "json.h"
 #include "miosa_rollback.h"
 #include "query.h"
 #include "shmem.h"
@@ -150,19 +149,10 @@ subxact_moved(int *depth, bool aborted)
 static void
 notify_listeners(const char *deployment_id, const char *version_id)
 {
-	StringInfoData payload;
+	char	   *payload = mrb_json_route_notice(0, deployment_id, version_id);
 
-	initStringInfo(&payload);
-	appendStringInfoString(&payload, "{\"epoch\":null,\"deployment_id\":");
-	escape_json(&payload, deployment_id);
-	appendStringInfoString(&payload, ",\"version_id\":");
-	if (version_id != NULL)
-		escape_json(&payload, version_id);
-	else
-		appendStringInfoString(&payload, "null");
-	appendStringInfoChar(&payload, '}');
-	Async_Notify(MRB_CHANNEL, payload.data);
-	pfree(payload.data);
+	Async_Notify(MRB_CHANNEL, payload);
+	pfree(payload);
 }
 
 static void
