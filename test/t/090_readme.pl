@@ -6,6 +6,7 @@ use warnings FATAL => 'all';
 
 use IPC::Run qw(run);
 use MiosaTest qw(make_edge make_node make_site operate verdict);
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $readme = do
@@ -92,6 +93,25 @@ for my $statement (@statements)
 	operate($node, 'promote', 'ver_3');
 	runs('postgres', $statement);
 }
+
+# The edges accept what they are told to be set up as
+my $dir = PostgreSQL::Test::Utils::tempdir_short();
+my ($haproxy) = $readme =~ /^```\n(frontend visitors\n.*?)^```$/ms;
+my ($varnish) = $readme =~ /^```\n(acl tellers .*?)^```$/ms;
+
+append_to_file("$dir/routes.map", '');
+$haproxy =~ s{/etc/haproxy/}{$dir/}g;
+$haproxy =~ s{^(frontend visitors)$}{$1\n  bind 127.0.0.1:1\n  default_backend origin}m;
+append_to_file("$dir/haproxy.cfg", "defaults\n  mode http\n  timeout connect 1s\n"
+	  . "  timeout client 1s\n  timeout server 1s\n${haproxy}backend origin\n"
+	  . "  server origin 127.0.0.1:1\n");
+$node->command_ok([ 'haproxy', '-c', '-q', '-f', "$dir/haproxy.cfg" ],
+	'HAProxy takes its lines');
+append_to_file("$dir/cache.vcl", "vcl 4.1;\nimport xkey;\nbackend default "
+	  . "{ .host = \"127.0.0.1\"; .port = \"1\"; }\n$varnish");
+$node->command_ok(
+	[ 'varnishd', '-C', '-n', "$dir/varnish", '-f', "$dir/cache.vcl" ],
+	'Varnish takes its lines');
 
 # Settings, with their defaults
 my %default = $readme =~ /^### (miosa_rollback\.\S+)\n.*?^The default is (?:`([^`]*)`|empty)/gms;
