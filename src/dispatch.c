@@ -15,7 +15,6 @@
  */
 #include "postgres.h"
 
-#include "endpoints.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -23,6 +22,7 @@
 #include "changes.h"
 #include "deliver.h"
 #include "dispatch.h"
+#include "endpoints.h"
 #include "guc.h"
 #include "health.h"
 #include "marker.h"

@@ -15,19 +15,20 @@
 #include "json.h"
 
 StaticAssertDecl(JANSSON_VERSION_HEX >= 0x020800,
-				 "jansson 2.8 is needed: it keeps the order of members and can pack a null string");
+				 "jansson 2.8 is needed: it keeps the order of members");
 
+static json_t *id_or_null(const char *id);
 static char *write_and_free(json_t *value);
 
 char *
 mrb_json_route_notice(int64 epoch, const char *deployment_id,
 					  const char *version_id)
 {
-	return write_and_free(json_pack("{s:o, s:s, s:s?}",
+	return write_and_free(json_pack("{s:o, s:o, s:o}",
 									"epoch",
 									epoch != 0 ? json_integer(epoch) : json_null(),
-									"deployment_id", deployment_id,
-									"version_id", version_id));
+									"deployment_id", id_or_null(deployment_id),
+									"version_id", id_or_null(version_id)));
 }
 
 char *
@@ -39,12 +40,24 @@ mrb_json_route_range(int64 from, int64 to)
 }
 
 /*
+ * An id that is not UTF-8 cannot be written.  The API accepts none, and one
+ * that was loaded must not end the dispatcher: who listens reads the log.
+ */
+static json_t *
+id_or_null(const char *id)
+{
+	json_t	   *value = id != NULL ? json_string(id) : NULL;
+
+	return value != NULL ? value : json_null();
+}
+
+/*
  * The text of a value, which may be NULL after a failure.
  */
 static char *
 write_and_free(json_t *value)
 {
-	char	   *dumped = value ? json_dumps(value, JSON_COMPACT) : NULL;
+	char	   *dumped = value ? json_dumps(value, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
 	char	   *copy = NULL;
 
 	json_decref(value);

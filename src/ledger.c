@@ -15,6 +15,8 @@ dlist_head	mrb_ledger_dirty = DLIST_STATIC_INIT(mrb_ledger_dirty);
 
 static MemoryContext kept = NULL;
 
+static void forget_note(MrbNote *note);
+
 void
 mrb_ledger_init(MemoryContext context)
 {
@@ -61,8 +63,11 @@ mrb_ledger_set_error(MrbNote *note, const char *error)
 	note->error = MemoryContextStrdup(kept, error);
 }
 
-void
-mrb_ledger_forget_note(MrbNote *note)
+/*
+ * What is written is forgotten.
+ */
+static void
+forget_note(MrbNote *note)
 {
 	if (note->owner != NULL)
 		*note->owner = NULL;
@@ -79,7 +84,7 @@ mrb_ledger_forget(MrbEndpoint *endpoint)
 	dlist_mutable_iter iter;
 
 	dlist_foreach_modify(iter, &endpoint->notes)
-		mrb_ledger_forget_note(dlist_container(MrbNote, node, iter.cur));
+		forget_note(dlist_container(MrbNote, node, iter.cur));
 	if (endpoint->dirty)
 		dlist_delete(&endpoint->dirty_node);
 	endpoint->dirty = false;

@@ -44,8 +44,7 @@ extern MrbNote *mrb_ledger_note(MrbEndpoint *endpoint, MrbNote **owner,
 								MrbNoteKind kind, const char *deployment_id);
 extern void mrb_ledger_set_error(MrbNote *note, const char *error);
 
-/* What is written is forgotten; so is everything of an endpoint that goes. */
-extern void mrb_ledger_forget_note(MrbNote *note);
+/* Forget everything of an endpoint that goes. */
 extern void mrb_ledger_forget(MrbEndpoint *endpoint);
 
 #endif							/* MRB_LEDGER_H */

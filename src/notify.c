@@ -14,12 +14,11 @@
 
 #include "commands/async.h"
 #include "fmgr.h"
-#include "lib/stringinfo.h"
 #include "utils/fmgroids.h"
-#include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "json.h"
 #include "miosa_rollback.h"
 #include "notify.h"
 #include "session.h"
@@ -42,13 +41,12 @@ static bool skipped = false;	/* because the queue is half full */
 static TimestampTz not_before = 0;
 
 static void send_all(void *arg);
-static char *range_payload(void);
 static bool queue_too_full(void);
 
 void
 mrb_notify_add(const MrbRoute *route)
 {
-	StringInfoData payload;
+	char	   *payload;
 
 	if (from_epoch == 0)
 		from_epoch = route->epoch;
@@ -62,17 +60,9 @@ mrb_notify_add(const MrbRoute *route)
 		waiting = AllocSetContextCreate(TopMemoryContext,
 										"miosa_rollback notifications",
 										ALLOCSET_DEFAULT_SIZES);
-	initStringInfo(&payload);
-	appendStringInfo(&payload, "{\"epoch\":" INT64_FORMAT
-					 ",\"deployment_id\":", route->epoch);
-	escape_json(&payload, route->deployment_id);
-	appendStringInfoString(&payload, ",\"version_id\":");
-	if (route->version_id != NULL)
-		escape_json(&payload, route->version_id);
-	else
-		appendStringInfoString(&payload, "null");
-	appendStringInfoChar(&payload, '}');
-	payloads[npayloads++] = MemoryContextStrdup(waiting, payload.data);
+	payload = mrb_json_route_notice(route->epoch, route->deployment_id,
+									route->version_id);
+	payloads[npayloads++] = MemoryContextStrdup(waiting, payload);
 }
 
 void
@@ -109,18 +99,11 @@ send_all(void *arg)
 	if (queue_too_full())
 		skipped = true;
 	else if (!single)
-		Async_Notify(MRB_CHANNEL, range_payload());
+		Async_Notify(MRB_CHANNEL, mrb_json_route_range(from_epoch, to_epoch));
 	else
 		for (int i = 0; i < npayloads; i++)
 			Async_Notify(MRB_CHANNEL, payloads[i]);
 	mrb_session_commit();
-}
-
-static char *
-range_payload(void)
-{
-	return psprintf("{\"from\":" INT64_FORMAT ",\"to\":" INT64_FORMAT "}",
-					from_epoch, to_epoch);
 }
 
 /*

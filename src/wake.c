@@ -33,6 +33,7 @@ static MrbQuery has_endpoints = {
 	.sql = "SELECT EXISTS (SELECT 1 FROM miosa.endpoints WHERE enabled)"
 };
 
+static bool dispatcher_running(void);
 static void remember(int *depth);
 static void at_xact_end(XactEvent event, void *arg);
 static void at_subxact_end(SubXactEvent event, SubTransactionId mySubid,
@@ -42,8 +43,11 @@ static void notify_listeners(const char *deployment_id,
 							 const char *version_id);
 static void warn_if_nobody_tells(void);
 
-bool
-mrb_wake_dispatcher_running(void)
+/*
+ * Whether this database has a dispatcher that will tell edges.
+ */
+static bool
+dispatcher_running(void)
 {
 	MrbSlot    *slot = mrb_shmem_slot(MyDatabaseId);
 
@@ -57,7 +61,7 @@ mrb_wake_dispatcher(const char *deployment_id, const char *version_id)
 {
 	if (mrb_shmem_available())
 		remember(&wake_depth);
-	if (mrb_wake_dispatcher_running())
+	if (dispatcher_running())
 		return;
 	if (deployment_id != NULL)
 		notify_listeners(deployment_id, version_id);

@@ -8,9 +8,6 @@
 #ifndef MRB_WAKE_H
 #define MRB_WAKE_H
 
-/* Whether this database has a dispatcher that will tell edges. */
-extern bool mrb_wake_dispatcher_running(void);
-
 /*
  * Set the dispatcher's latch when the present transaction commits.  Where no
  * dispatcher runs, listeners are notified by the transaction itself, and a
