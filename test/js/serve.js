@@ -9,7 +9,8 @@
 //
 // A service is {state, options, answer(request, options, state)}; the answer
 // is {status, headers, body}. Each request becomes a line of FOLDER/requests:
-// {n, service, time, method, url, headers, body, raw, status}.
+// {n, service, time, method, url, headers, body, raw, status, answer}, where
+// the answer is its headers.
 
 'use strict';
 
@@ -56,7 +57,7 @@ function listen(port, handle) {
 	server.listen(port, '127.0.0.1');
 }
 
-function record(name, request, status) {
+function record(name, request, answer) {
 	fs.appendFileSync(
 		`${folder}/requests`,
 		JSON.stringify({
@@ -64,7 +65,8 @@ function record(name, request, status) {
 			service: name,
 			time: Date.now() / 1000,
 			...request,
-			status,
+			status: answer.status,
+			answer: answer.headers || {},
 		}) + '\n'
 	);
 }
@@ -85,7 +87,7 @@ exports.serve = (services) => {
 			} catch (error) {
 				answer = { status: 500, body: `${error.stack}\n` };
 			}
-			record(name, request, answer.status);
+			record(name, request, answer);
 			send(answer.status, answer.headers || {}, answer.body || '');
 		});
 	}

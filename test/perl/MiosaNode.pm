@@ -75,7 +75,8 @@ sub state
 }
 
 # The requests to a service so far, oldest first: {n, service, time, method,
-# url, headers, body, raw, status}; header names are in lower case.
+# url, headers, body, raw, status, answer}; header names are in lower case but
+# for those of the answer.
 sub requests
 {
 	my ($self, $service) = @_;
