@@ -25,6 +25,7 @@ typedef struct Scratch
 {
 	char		epoch[24];
 	char		message_id[512];
+	char		changed_at[MRB_ROUTE_TIME_SIZE];
 } Scratch;
 
 static bool start_one(MrbEndpoint *endpoint, bool *full);
@@ -36,8 +37,8 @@ static void fill_values(const MrbRoute *route, MrbValues *values,
 static void list_removed(const MrbRoute *route, MrbValues *values);
 static void answered(MrbSend *send, const MrbHttpAnswer *answer);
 static void unit_failed(MrbItem *item, const MrbSend *send,
-						const MrbHttpAnswer *answer);
-static bool blames_message(const MrbHttpAnswer *answer);
+						const MrbHttpAnswer *answer, MrbVerdict verdict,
+						const char *why);
 static void break_item(MrbItem *item, int status, const char *error);
 static void finish_if_done(MrbItem *item);
 
@@ -186,7 +187,11 @@ fill_values(const MrbRoute *route, MrbValues *values, Scratch *scratch)
 			 route->epoch);
 	snprintf(scratch->message_id, sizeof(scratch->message_id), "%s@%s",
 			 route->deployment_id, scratch->epoch);
+	values->text[MRB_VAR_CHANGED_AT] =
+		mrb_route_changed_at(route, scratch->changed_at);
 	values->text[MRB_VAR_DEPLOYMENT_ID] = route->deployment_id;
+	values->deployment_ids.n = 1;
+	values->deployment_ids.items = (char **) &route->deployment_id;
 	values->text[MRB_VAR_EPOCH] = scratch->epoch;
 	values->text[MRB_VAR_KIND] = route->kind;
 	values->text[MRB_VAR_MESSAGE_ID] = scratch->message_id;
@@ -225,53 +230,39 @@ static void
 answered(MrbSend *send, const MrbHttpAnswer *answer)
 {
 	MrbItem    *item = send->item;
+	char	   *why;
+	MrbVerdict	verdict = mrb_adapter_judge(send->endpoint->adapter,
+											send->call, answer, &why);
 
 	item->outstanding--;
-	if (answer->outcome == MRB_HTTP_ANSWERED &&
-		mrb_adapter_is_success(send->endpoint->adapter, answer->status))
+	if (verdict == MRB_VERDICT_SUCCESS)
 		mrb_health_success(send->endpoint, answer->status);
 	else
-		unit_failed(item, send, answer);
+	{
+		unit_failed(item, send, answer, verdict, why);
+		pfree(why);
+	}
 	finish_if_done(item);
 }
 
 /*
- * Find out whose fault it is.  What the message is blamed for says that the
- * endpoint works.
+ * What the message is blamed for says that the endpoint works.
  */
 static void
-unit_failed(MrbItem *item, const MrbSend *send, const MrbHttpAnswer *answer)
+unit_failed(MrbItem *item, const MrbSend *send, const MrbHttpAnswer *answer,
+			MrbVerdict verdict, const char *why)
 {
-	char	   *error = mrb_health_describe(answer);
-	bool		refused = blames_message(answer) || mrb_queue_is_poison(item);
+	bool		blamed = verdict == MRB_VERDICT_MESSAGE;
+	bool		refused = blamed || mrb_queue_is_poison(item);
 
-	break_item(item, answer->status, error);
+	break_item(item, answer->status, why);
 	item->refused |= refused;
 	item->ambiguous |= answer->outcome == MRB_HTTP_TIMED_OUT ||
 		answer->outcome == MRB_HTTP_BROKEN;
-	if (blames_message(answer))
+	if (blamed)
 		mrb_health_success(send->endpoint, answer->status);
 	else
-		mrb_health_failure(send, answer);
-	pfree(error);
-}
-
-static bool
-blames_message(const MrbHttpAnswer *answer)
-{
-	if (answer->outcome != MRB_HTTP_ANSWERED)
-		return false;
-	switch (answer->status)
-	{
-		case 400:
-		case 409:
-		case 413:
-		case 414:
-		case 422:
-			return true;
-		default:
-			return false;
-	}
+		mrb_health_failure(send, answer, why);
 }
 
 /*

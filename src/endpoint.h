@@ -31,6 +31,7 @@ typedef struct MrbEndpoint
 	char	   *name;
 	char	   *url;
 	char	   *secret;			/* or NULL */
+	char	   *previous_secret;	/* being rotated out, or NULL */
 	char	   *config;			/* fingerprint; another one: resync */
 	char	   *settings;		/* fingerprint; another one: read again */
 	Jsonb	   *selector;
@@ -38,7 +39,7 @@ typedef struct MrbEndpoint
 	int			stage;
 	bool		edge;			/* counts for stages */
 	int64		generation;		/* rises with every change */
-	MrbAdapter *adapter;		/* NULL: misconfigured */
+	MrbAdapter *adapter;
 
 	/* how far it has come; queue.c keeps the heaps */
 	pairingheap unacked;		/* items by lowest epoch not acknowledged */
@@ -65,7 +66,6 @@ typedef struct MrbEndpoint
 	/* requests, by deliver.c */
 	dlist_head	requests;
 	int			in_flight;
-
 	MrbVitals	vitals;			/* how it is, by health.c */
 	MrbTimer	marker_timer;
 	TimestampTz marker_due;		/* when it is read again at the latest */

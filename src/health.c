@@ -72,16 +72,15 @@ mrb_health_success(MrbEndpoint *endpoint, int status)
 }
 
 void
-mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer)
+mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer,
+				   const char *why)
 {
 	MrbEndpoint *endpoint = send->endpoint;
-	char	   *error = mrb_health_describe(answer);
 	int			after_ms;
 
 	endpoint->vitals.last_status = answer->status;
 	endpoint->vitals.last_error_at = mrb_timer_now();
-	strlcpy(endpoint->vitals.last_error, error, sizeof(endpoint->vitals.last_error));
-	pfree(error);
+	strlcpy(endpoint->vitals.last_error, why, sizeof(endpoint->vitals.last_error));
 	mrb_ledger_mark(endpoint);
 	if (send->round != endpoint->vitals.round)
 	{
@@ -116,14 +115,6 @@ mrb_health_name(MrbHealth health)
 			break;
 	}
 	return "misconfigured";
-}
-
-char *
-mrb_health_describe(const MrbHttpAnswer *answer)
-{
-	if (answer->outcome != MRB_HTTP_ANSWERED)
-		return pstrdup(answer->error);
-	return psprintf("HTTP status %d", answer->status);
 }
 
 /*

@@ -11,6 +11,7 @@
 
 #include "endpoints.h"
 #include "send.h"
+#include "sign.h"
 
 static MemoryContext kept = NULL;
 static MemoryContext rendering = NULL;
@@ -64,14 +65,18 @@ mrb_send_start(MrbEndpoint *endpoint, const MrbCall *call, MrbValues *values,
 	/* What was rendered, and a problem, live until the next request. */
 	MemoryContextReset(rendering);
 	values->text[MRB_VAR_SECRET] = endpoint->secret;
+	values->previous_secret = endpoint->previous_secret;
 	values->named_secret = mrb_endpoint_secret;
-	*problem = mrb_adapter_render(call, endpoint->url, values, &request);
+	*problem = mrb_call_render(call, endpoint->url, values, &request);
+	if (*problem == NULL)
+		*problem = mrb_sign_request(endpoint->adapter, values, &request);
 	MemoryContextSwitchTo(old);
 	if (*problem != NULL)
 		return MRB_START_WRONG;
 
 	send = MemoryContextAlloc(kept, sizeof(MrbSend));
 	send->endpoint = endpoint;
+	send->call = call;
 	send->item = item;
 	send->epoch = epoch;
 	send->round = endpoint->vitals.round;

@@ -22,6 +22,7 @@ struct MrbSend
 {
 	dlist_node	node;			/* in its endpoint's requests */
 	MrbEndpoint *endpoint;
+	const MrbCall *call;		/* what it is */
 	MrbItem    *item;			/* NULL for a marker */
 	int64		epoch;			/* what the caller wants to remember */
 	uint32		round;			/* the endpoint's, when it was started */
