@@ -40,6 +40,8 @@ function take(bucket, rate, size) {
 	return 0;
 }
 
+const basic = (pair) => `Basic ${Buffer.from(pair).toString('base64')}`;
+
 // The answer that a test asks for instead, so many times.
 function ordered(options) {
 	if (!options.times) {
@@ -388,7 +390,7 @@ const bunny = {
 // /api/9/http/keyvals/{zone}: PATCH changes one key that is there, or takes it
 // away when the value is null; POST adds one that is not.
 const keyval = {
-	options: { zone: 'routes', secret: 'keyval-token' },
+	options: { zone: 'routes', secret: 'admin:keyval-password' },
 	state: { pairs: {} },
 	answer(request, options, state) {
 		const say = (status, code) =>
@@ -396,7 +398,7 @@ const keyval = {
 		const pair = parse(request.body);
 		const keys = pair && Object.keys(pair);
 
-		if (request.headers.authorization !== `Bearer ${options.secret}`) {
+		if (request.headers.authorization !== basic(options.secret)) {
 			return say(401, 'Unauthorized');
 		}
 		if (request.url !== `/api/9/http/keyvals/${options.zone}`) {
@@ -449,19 +451,16 @@ const keyval = {
 // /v3/services/haproxy/runtime/maps/{map}/entries: POST adds, PUT changes and
 // DELETE removes the entry that is there.
 const dataplane = {
-	options: { map: 'routes', user: 'admin', secret: 'dataplane-password' },
+	options: { map: 'routes', secret: 'admin:dataplane-password' },
 	state: { entries: {} },
 	answer(request, options, state) {
 		const say = (code, message) => json(code, { code, message });
 		const base = `/v3/services/haproxy/runtime/maps/${options.map}/entries`;
 		const url = new URL(request.url, 'http://localhost');
 		const key = decodeURIComponent(url.pathname.slice(base.length + 1));
-		const basic = Buffer.from(`${options.user}:${options.secret}`);
 		const given = parse(request.body);
 
-		if (
-			request.headers.authorization !== `Basic ${basic.toString('base64')}`
-		) {
+		if (request.headers.authorization !== basic(options.secret)) {
 			return say(401, 'unauthenticated for invalid credentials');
 		}
 		if (

@@ -5,10 +5,10 @@
 # In its configuration two objects have an "@id". "miosa" is a subroute whose
 # routes say which host is served by which version:
 #
-#   PATCH /id/{deployment}      the route of a deployment that it knows
-#   POST  /id/miosa/routes      one more; PATCH answers 404 then
+#   PATCH /id/miosa:{deployment}   the route of a deployment that it knows
+#   POST  /id/miosa/routes         one more; PATCH answers 404 then
 #
-# "miosa_epoch" holds a number that tells whether the table is the one that
+# "miosa_epoch" holds an epoch that tells whether the table is the one that
 # was told: Caddy forgets it whenever it is started or reloaded.
 #
 package MiosaCaddy;
@@ -37,7 +37,7 @@ sub command
     "automatic_https": {"disable": true},
     "routes": [
       {"handle": [
-        {"\@id": "miosa_epoch", "handler": "vars", "miosa_epoch": 0},
+        {"\@id": "miosa_epoch", "handler": "vars", "epoch": "0"},
         {"\@id": "miosa", "handler": "subroute", "routes": []}
       ]},
       {
