@@ -49,6 +49,7 @@ OBJS = \
 	src/item.o \
 	src/barrier.o \
 	src/send.o \
+	src/turns.o \
 	src/queue.o \
 	src/health.o \
 	src/changes.o \

@@ -16,6 +16,7 @@
 #include "deliver.h"
 #include "health.h"
 #include "queue.h"
+#include "turns.h"
 
 /* Resyncs may fill this part of what can be in flight. */
 #define BULK_MAX (MRB_SEND_MAX / 2)
@@ -48,13 +49,13 @@ mrb_deliver_pump(void)
 	bool		full = false;
 	dlist_head	later = DLIST_STATIC_INIT(later);
 
-	while (!full && (endpoint = mrb_queue_next_endpoint()) != NULL)
+	while (!full && (endpoint = mrb_turns_next_endpoint()) != NULL)
 	{
 		if (!mrb_health_may_send(endpoint))
 			continue;			/* an answer or a timer brings it back */
 		if (start_one(endpoint, &full))
-			mrb_queue_activate(endpoint);
-		else if (mrb_queue_has_work(endpoint))
+			mrb_turns_activate(endpoint);
+		else if (mrb_turns_has_work(endpoint))
 		{
 			/* Only a resync, which has to wait for room. */
 			endpoint->active = true;
@@ -66,7 +67,7 @@ mrb_deliver_pump(void)
 		endpoint = dlist_container(MrbEndpoint, active_node,
 								   dlist_pop_head_node(&later));
 		endpoint->active = false;
-		mrb_queue_activate(endpoint);
+		mrb_turns_activate(endpoint);
 	}
 }
 
@@ -76,7 +77,7 @@ mrb_deliver_pump(void)
 static bool
 start_one(MrbEndpoint *endpoint, bool *full)
 {
-	MrbItem    *item = mrb_queue_next_item(endpoint,
+	MrbItem    *item = mrb_turns_next_item(endpoint,
 										   mrb_send_in_flight() < BULK_MAX);
 	const char *problem;
 
@@ -103,7 +104,7 @@ start_one(MrbEndpoint *endpoint, bool *full)
 	}
 	if (item->starting &&
 		(item->broken || item->next_unit >= item->units))
-		mrb_queue_started(item);
+		mrb_turns_started(item);
 	finish_if_done(item);
 	return true;
 }
@@ -281,7 +282,7 @@ static void
 break_item(MrbItem *item, int status, const char *error)
 {
 	if (item->starting && item->outstanding > 0)
-		mrb_queue_started(item);
+		mrb_turns_started(item);
 	if (item->broken)
 		return;
 	item->broken = true;
@@ -302,7 +303,7 @@ finish_if_done(MrbItem *item)
 	if (item->outstanding > 0 || (item->starting && !item->broken))
 		return;
 	if (item->starting)
-		mrb_queue_started(item);
+		mrb_turns_started(item);
 	if (!item->broken)
 	{
 		mrb_queue_succeeded(item);

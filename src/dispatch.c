@@ -36,6 +36,7 @@
 #include "session.h"
 #include "standing.h"
 #include "sweep.h"
+#include "turns.h"
 
 /* Passes in a row before requests get their turn. */
 #define PASSES_MAX 4
@@ -360,5 +361,5 @@ probe(MrbEndpoint *endpoint)
 	if (endpoint->adapter->volatile_table)
 		mrb_marker_look(endpoint);
 	else
-		mrb_queue_activate(endpoint);
+		mrb_turns_activate(endpoint);
 }

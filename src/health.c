@@ -17,6 +17,7 @@
 
 #include "health.h"
 #include "queue.h"
+#include "turns.h"
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 30000
@@ -67,8 +68,8 @@ mrb_health_success(MrbEndpoint *endpoint, int status)
 		mrb_timer_cancel(&endpoint->vitals.retry_timer);
 		mrb_ledger_mark(endpoint);
 	}
-	if (mrb_queue_has_work(endpoint))
-		mrb_queue_activate(endpoint);
+	if (mrb_turns_has_work(endpoint))
+		mrb_turns_activate(endpoint);
 }
 
 void
@@ -87,7 +88,7 @@ mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer)
 	{
 		/* It may be what the next try has waited for. */
 		if (endpoint->vitals.probing)
-			mrb_queue_activate(endpoint);
+			mrb_turns_activate(endpoint);
 		return;
 	}
 

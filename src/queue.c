@@ -26,6 +26,7 @@
 
 #include "barrier.h"
 #include "queue.h"
+#include "turns.h"
 
 /* After a try that may still be going on, the route is told again this late. */
 #define CONFIRM_MS 1000
@@ -38,13 +39,11 @@
 #define PARK_MAX_MS 300000
 
 static int64 newest = 0;
-static dlist_head active = DLIST_STATIC_INIT(active);
 
 static void set_first(MrbItem *item, int64 epoch);
 static void drop_item(MrbItem *item);
 static void take_out(MrbItem *item);
 static void enter(MrbItem *item);
-static void make_ready(MrbItem *item);
 static void rest_over(MrbTimer *timer);
 static void rest(MrbItem *item, int after_ms);
 static void park(MrbItem *item, int after_ms);
@@ -55,7 +54,7 @@ void
 mrb_queue_init(MemoryContext context)
 {
 	mrb_item_init(context);
-	mrb_barrier_init(context, make_ready);
+	mrb_barrier_init(context, mrb_turns_ready);
 }
 
 void
@@ -97,9 +96,7 @@ mrb_queue_detach(MrbEndpoint *endpoint)
 		take_out(item);
 		drop_item(item);
 	}
-	if (endpoint->active)
-		dlist_delete(&endpoint->active_node);
-	endpoint->active = false;
+	mrb_turns_forget(endpoint);
 	mrb_ledger_forget(endpoint);
 }
 
@@ -141,7 +138,7 @@ mrb_queue_bulk(MrbEndpoint *endpoint, MrbEntry *entry)
 	if (item->state == MRB_ITEM_BLOCKED)
 		return;
 	take_out(item);
-	make_ready(item);
+	mrb_turns_ready(item);
 }
 
 void
@@ -183,81 +180,6 @@ mrb_queue_park(MrbEndpoint *endpoint, MrbEntry *entry, int attempts,
 	item->late = true;
 	take_out(item);
 	park(item, after_ms);
-}
-
-MrbEndpoint *
-mrb_queue_next_endpoint(void)
-{
-	MrbEndpoint *endpoint;
-
-	if (dlist_is_empty(&active))
-		return NULL;
-	endpoint = dlist_container(MrbEndpoint, active_node,
-							   dlist_pop_head_node(&active));
-	endpoint->active = false;
-	return endpoint;
-}
-
-/*
- * Give the endpoint a turn.
- */
-void
-mrb_queue_activate(MrbEndpoint *endpoint)
-{
-	if (endpoint->active)
-		return;
-	endpoint->active = true;
-	dlist_push_tail(&active, &endpoint->active_node);
-}
-
-/*
- * First what has begun, then what is new, then what has failed before, then
- * what a resync brings.
- */
-MrbItem *
-mrb_queue_next_item(MrbEndpoint *endpoint, bool with_bulk)
-{
-	dlist_head *list = NULL;
-	MrbItem    *item;
-
-	if (!dlist_is_empty(&endpoint->sending))
-		return dlist_head_element(MrbItem, list_node, &endpoint->sending);
-	if (!dlist_is_empty(&endpoint->live))
-		list = &endpoint->live;
-	else if (!dlist_is_empty(&endpoint->retry))
-		list = &endpoint->retry;
-	else if (with_bulk && !dlist_is_empty(&endpoint->bulk))
-		list = &endpoint->bulk;
-	if (list == NULL)
-		return NULL;
-
-	item = dlist_container(MrbItem, list_node, dlist_pop_head_node(list));
-	item->state = MRB_ITEM_SENDING;
-	item->starting = true;
-	item->again = false;
-	item->broken = false;
-	item->next_unit = 0;
-	item->outstanding = 0;
-	item->route = item->entry->route;
-	item->route->refs++;
-	dlist_push_head(&endpoint->sending, &item->list_node);
-	return item;
-}
-
-bool
-mrb_queue_has_work(MrbEndpoint *endpoint)
-{
-	return !dlist_is_empty(&endpoint->sending) ||
-		!dlist_is_empty(&endpoint->live) ||
-		!dlist_is_empty(&endpoint->retry) ||
-		!dlist_is_empty(&endpoint->bulk);
-}
-
-void
-mrb_queue_started(MrbItem *item)
-{
-	dlist_delete(&item->list_node);
-	item->starting = false;
 }
 
 void
@@ -316,7 +238,7 @@ mrb_queue_failed(MrbItem *item, bool ambiguous)
 	item->next_first = 0;
 	mrb_route_unref(item->route);
 	item->route = NULL;
-	make_ready(item);
+	mrb_turns_ready(item);
 }
 
 /*
@@ -435,22 +357,7 @@ enter(MrbItem *item)
 	if (item->first_epoch != 0 && mrb_barrier_wait(item))
 		item->state = MRB_ITEM_BLOCKED;
 	else
-		make_ready(item);
-}
-
-static void
-make_ready(MrbItem *item)
-{
-	MrbEndpoint *endpoint = item->endpoint;
-
-	item->state = MRB_ITEM_READY;
-	if (item->tries > 0 || item->attempts > 0)
-		dlist_push_tail(&endpoint->retry, &item->list_node);
-	else if (item->bulk && item->first_epoch == 0)
-		dlist_push_tail(&endpoint->bulk, &item->list_node);
-	else
-		dlist_push_tail(&endpoint->live, &item->list_node);
-	mrb_queue_activate(endpoint);
+		mrb_turns_ready(item);
 }
 
 /*
@@ -462,7 +369,7 @@ rest_over(MrbTimer *timer)
 	MrbItem    *item = (MrbItem *) ((char *) timer - offsetof(MrbItem, timer));
 
 	item->repeat = item->state == MRB_ITEM_RESTING;
-	make_ready(item);
+	mrb_turns_ready(item);
 }
 
 static void
