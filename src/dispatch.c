@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "breaker.h"
 #include "changes.h"
 #include "deliver.h"
 #include "dispatch.h"
@@ -88,7 +89,7 @@ mrb_dispatch_create(MrbSlot *slot)
 	mrb_route_init(kept);
 	mrb_queue_init(kept);
 	mrb_send_init(kept, slot);
-	mrb_health_init(probe);
+	mrb_health_init(kept, probe);
 }
 
 int
@@ -324,6 +325,7 @@ apply_settings(Pass *pass)
 		MrbEndpoint *endpoint = lfirst(cell);
 
 		mrb_endpoint_adopt(endpoint, kept);
+		mrb_breaker_attach(endpoint);
 		mrb_queue_attach(endpoint);
 		mrb_ledger_mark(endpoint);
 		endpoint->listed = false;
@@ -342,6 +344,7 @@ drop_endpoint(MrbEndpoint *endpoint)
 {
 	mrb_send_cancel(endpoint);
 	mrb_queue_detach(endpoint);
+	mrb_breaker_detach(endpoint);
 	mrb_endpoint_drop(endpoint);
 }
 

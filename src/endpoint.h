@@ -21,6 +21,8 @@ typedef struct MrbZone
 	int			caches;			/* endpoints of stage 1 */
 } MrbZone;
 
+typedef struct MrbServer MrbServer;
+
 typedef struct MrbEndpoint
 {
 	dlist_node	node;			/* in the list of all */
@@ -62,9 +64,15 @@ typedef struct MrbEndpoint
 	dlist_node	active_node;
 	bool		active;
 
-	/* requests, by deliver.c */
+	/* requests, by send.c, and what limits them */
 	dlist_head	requests;
 	int			in_flight;
+	int			window;			/* may be in flight, by health.c */
+	double		tokens;			/* of its rate, by pace.c */
+	TimestampTz filled_at;		/* when they were counted; 0: never */
+	MrbTimer	rate_timer;
+	MrbServer  *server;			/* by breaker.c */
+	dlist_node	server_node;
 
 	MrbVitals	vitals;			/* how it is, by health.c */
 	MrbTimer	marker_timer;

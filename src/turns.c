@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "pace.h"
 #include "turns.h"
 
 static dlist_head active = DLIST_STATIC_INIT(active);
@@ -95,6 +96,8 @@ mrb_turns_next_item(MrbEndpoint *endpoint, bool with_bulk)
 	item->outstanding = 0;
 	item->route = item->entry->route;
 	item->route->refs++;
+	if (item->first_epoch != 0)
+		mrb_pace_item_told(item);
 	mrb_turns_put_back(item);
 	return item;
 }
