@@ -23,7 +23,9 @@ OBJS = \
 	src/address.o \
 	src/argument.o \
 	src/array.o \
+	src/charset.o \
 	src/errors.o \
+	src/escape.o \
 	src/guc.o \
 	src/http.o \
 	src/http_call.o \
@@ -35,7 +37,10 @@ OBJS = \
 	src/shmem.o \
 	src/template.o \
 	src/timer.o \
+	src/variable.o \
+	src/call.o \
 	src/adapter.o \
+	src/adapter_judge.o \
 	src/artifact.o \
 	src/audit.o \
 	src/candidate.o \
@@ -45,6 +50,7 @@ OBJS = \
 	src/operation.o \
 	src/route.o \
 	src/wake.o \
+	src/sign.o \
 	src/endpoints.o \
 	src/outbox.o \
 	src/ledger.o \
@@ -73,6 +79,7 @@ OBJS = \
 	src/api.o \
 	src/delivery.o \
 	src/launcher.o \
+	src/preview.o \
 	src/tester.o \
 	src/worker.o \
 	src/module.o
@@ -119,6 +126,7 @@ REGRESS = \
 	maintenance \
 	grants \
 	dump_marks \
+	adapter_requests \
 	endpoint_settings \
 	comments
 

@@ -60,17 +60,17 @@ mrb_breaker_init(MemoryContext context, MrbBreakerRetry retry)
 void
 mrb_breaker_attach(MrbEndpoint *endpoint)
 {
-	endpoint->server = find_server(endpoint->url);
-	dlist_push_tail(&endpoint->server->endpoints, &endpoint->server_node);
+	endpoint->quota.server = find_server(endpoint->url);
+	dlist_push_tail(&endpoint->quota.server->endpoints, &endpoint->quota.server_node);
 }
 
 void
 mrb_breaker_detach(MrbEndpoint *endpoint)
 {
-	MrbServer  *server = endpoint->server;
+	MrbServer  *server = endpoint->quota.server;
 
-	dlist_delete(&endpoint->server_node);
-	endpoint->server = NULL;
+	dlist_delete(&endpoint->quota.server_node);
+	endpoint->quota.server = NULL;
 	if (!dlist_is_empty(&server->endpoints))
 		return;
 	mrb_timer_cancel(&server->timer);
@@ -81,7 +81,7 @@ mrb_breaker_detach(MrbEndpoint *endpoint)
 bool
 mrb_breaker_allows(const MrbEndpoint *endpoint)
 {
-	switch (endpoint->server->circuit)
+	switch (endpoint->quota.server->circuit)
 	{
 		case CIRCUIT_CLOSED:
 			return true;
@@ -90,25 +90,25 @@ mrb_breaker_allows(const MrbEndpoint *endpoint)
 		case CIRCUIT_HALF_OPEN:
 			break;
 	}
-	return endpoint->server->in_flight == 0;
+	return endpoint->quota.server->in_flight == 0;
 }
 
 void
 mrb_breaker_began(MrbEndpoint *endpoint)
 {
-	endpoint->server->in_flight++;
+	endpoint->quota.server->in_flight++;
 }
 
 void
 mrb_breaker_ended(MrbEndpoint *endpoint)
 {
-	endpoint->server->in_flight--;
+	endpoint->quota.server->in_flight--;
 }
 
 void
 mrb_breaker_failed(MrbEndpoint *endpoint)
 {
-	MrbServer  *server = endpoint->server;
+	MrbServer  *server = endpoint->quota.server;
 
 	/* What was under way when it opened tells nothing new. */
 	if (server->circuit == CIRCUIT_OPEN ||
@@ -122,7 +122,7 @@ mrb_breaker_failed(MrbEndpoint *endpoint)
 void
 mrb_breaker_worked(MrbEndpoint *endpoint)
 {
-	MrbServer  *server = endpoint->server;
+	MrbServer  *server = endpoint->quota.server;
 
 	server->failures = 0;
 	if (server->circuit == CIRCUIT_CLOSED)
@@ -135,7 +135,7 @@ mrb_breaker_worked(MrbEndpoint *endpoint)
 TimestampTz
 mrb_breaker_next_try(const MrbEndpoint *endpoint)
 {
-	const MrbServer *server = endpoint->server;
+	const MrbServer *server = endpoint->quota.server;
 
 	switch (server->circuit)
 	{
@@ -199,5 +199,5 @@ retry_all(MrbServer *server)
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &server->endpoints)
-		retry_endpoint(dlist_container(MrbEndpoint, server_node, iter.cur));
+		retry_endpoint(dlist_container(MrbEndpoint, quota.server_node, iter.cur));
 }

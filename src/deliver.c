@@ -35,7 +35,7 @@ static MrbStarted start(MrbEndpoint *endpoint, MrbMessage *message, int unit,
 static void answered(MrbSend *send, const MrbHttpAnswer *answer);
 static bool start_add(const MrbSend *send, const MrbHttpAnswer *answer);
 static void tell_health(const MrbSend *send, const MrbHttpAnswer *answer,
-						MrbVerdict verdict);
+						MrbVerdict verdict, const char *why);
 static void item_failed(MrbItem *item, const MrbSend *send,
 						const MrbHttpAnswer *answer, MrbVerdict verdict,
 						const char *why);
@@ -57,7 +57,7 @@ mrb_deliver_pump(void)
 		wait = mrb_pace_endpoint_wait(endpoint);
 		if (wait > 0)
 		{
-			mrb_timer_set(&endpoint->rate_timer, wait, rate_over);
+			mrb_timer_set(&endpoint->quota.rate_timer, wait, rate_over);
 			continue;
 		}
 		if (may_start(endpoint) && start_one(endpoint, &full))
@@ -85,7 +85,7 @@ mrb_deliver_pump(void)
 static bool
 may_start(MrbEndpoint *endpoint)
 {
-	return endpoint->window > 1 ||
+	return endpoint->quota.window > 1 ||
 		mrb_send_in_flight() < mrb_send_capacity() * 3 / 4;
 }
 
@@ -93,7 +93,7 @@ static void
 rate_over(MrbTimer *timer)
 {
 	mrb_turns_activate((MrbEndpoint *)
-					   ((char *) timer - offsetof(MrbEndpoint, rate_timer)));
+					   ((char *) timer - offsetof(MrbEndpoint, quota.rate_timer)));
 }
 
 /*
@@ -128,16 +128,16 @@ start_one(MrbEndpoint *endpoint, bool *full)
 static void
 start_unit(MrbItem *item, bool *full)
 {
-	if (item->next_unit == 0)
-		item->units = mrb_message_count(item);
-	if (item->next_unit < item->units && !say_unit(item))
+	if (item->telling.next_unit == 0)
+		item->telling.units = mrb_message_count(item);
+	if (item->telling.next_unit < item->telling.units && !say_unit(item))
 	{
 		*full = true;
 		return;
 	}
-	item->next_unit++;
-	if (item->starting &&
-		(item->broken || item->next_unit >= item->units))
+	item->telling.next_unit++;
+	if (item->telling.starting &&
+		(item->telling.broken || item->telling.next_unit >= item->telling.units))
 		mrb_turns_started(item);
 	finish_if_done(item);
 }
@@ -151,14 +151,14 @@ say_unit(MrbItem *item)
 	MrbMessage	message;
 	const char *problem;
 
-	mrb_message_of_unit(item, item->next_unit, &message);
+	mrb_message_of_unit(item, item->telling.next_unit, &message);
 	if (message.call == NULL)
 		return true;
-	switch (start(item->endpoint, &message, item->next_unit, &item, 1,
+	switch (start(item->endpoint, &message, item->telling.next_unit, &item, 1,
 				  &problem))
 	{
 		case MRB_STARTED:
-			item->outstanding++;
+			item->telling.outstanding++;
 			return true;
 		case MRB_START_FULL:
 			return false;
@@ -166,7 +166,7 @@ say_unit(MrbItem *item)
 			break;
 	}
 	break_item(item, 0, problem);
-	item->refused = true;
+	item->telling.refused = true;
 	return true;
 }
 
@@ -192,14 +192,14 @@ start_batch(MrbEndpoint *endpoint, bool *full)
 	for (int i = n - 1; i >= 0; i--)
 	{
 		if (started == MRB_STARTED)
-			items[i]->outstanding++;
+			items[i]->telling.outstanding++;
 		else if (started == MRB_START_FULL)
 			mrb_turns_put_back(items[i]);
 		else
 		{
 			break_item(items[i], 0, problem);
-			items[i]->refused = true;
-			items[i]->split = n / 2;
+			items[i]->telling.refused = true;
+			items[i]->telling.split = n / 2;
 			finish_if_done(items[i]);
 		}
 	}
@@ -277,19 +277,19 @@ static void
 answered(MrbSend *send, const MrbHttpAnswer *answer)
 {
 	MrbSendNote *note = &send->note;
-	const char *why = NULL;
+	char	   *why;
 	MrbVerdict	verdict = mrb_adapter_judge(send->endpoint->adapter,
 											note->call, answer, &why);
 
-	if (verdict != MRB_VERDICT_SUCCESS && start_add(send, answer))
+	if (start_add(send, answer))
 		return;
 	for (int i = 0; i < note->nitems; i++)
 	{
-		note->items[i]->outstanding--;
+		note->items[i]->telling.outstanding--;
 		if (verdict != MRB_VERDICT_SUCCESS)
 			item_failed(note->items[i], send, answer, verdict, why);
 	}
-	tell_health(send, answer, verdict);
+	tell_health(send, answer, verdict, why);
 	for (int i = 0; i < note->nitems; i++)
 		finish_if_done(note->items[i]);
 }
@@ -320,7 +320,7 @@ start_add(const MrbSend *send, const MrbHttpAnswer *answer)
  */
 static void
 tell_health(const MrbSend *send, const MrbHttpAnswer *answer,
-			MrbVerdict verdict)
+			MrbVerdict verdict, const char *why)
 {
 	switch (verdict)
 	{
@@ -329,10 +329,10 @@ tell_health(const MrbSend *send, const MrbHttpAnswer *answer,
 			mrb_health_success(send->endpoint, answer->status);
 			break;
 		case MRB_VERDICT_ENDPOINT:
-			mrb_health_failure(send, answer);
+			mrb_health_failure(send, answer, why);
 			break;
 		case MRB_VERDICT_GONE:
-			mrb_health_gone(send->endpoint, answer);
+			mrb_health_gone(send->endpoint, answer, why);
 			break;
 	}
 }
@@ -345,12 +345,12 @@ item_failed(MrbItem *item, const MrbSend *send, const MrbHttpAnswer *answer,
 			MrbVerdict verdict, const char *why)
 {
 	bool		refused = verdict == MRB_VERDICT_MESSAGE ||
-		(verdict == MRB_VERDICT_ENDPOINT && mrb_queue_is_poison(item));
+	(verdict == MRB_VERDICT_ENDPOINT && mrb_queue_is_poison(item));
 
 	break_item(item, answer->status, why);
-	item->refused |= refused;
-	item->split = send->note.nitems / 2;
-	item->ambiguous |= answer->outcome == MRB_HTTP_TIMED_OUT ||
+	item->telling.refused |= refused;
+	item->telling.split = send->note.nitems / 2;
+	item->telling.ambiguous |= answer->outcome == MRB_HTTP_TIMED_OUT ||
 		answer->outcome == MRB_HTTP_BROKEN;
 }
 
@@ -360,16 +360,16 @@ item_failed(MrbItem *item, const MrbSend *send, const MrbHttpAnswer *answer,
 static void
 break_item(MrbItem *item, int status, const char *error)
 {
-	if (item->starting && item->outstanding > 0)
+	if (item->telling.starting && item->telling.outstanding > 0)
 		mrb_turns_started(item);
-	if (item->broken)
+	if (item->telling.broken)
 		return;
-	item->broken = true;
-	item->refused = false;
-	item->ambiguous = false;
-	item->split = 0;
-	item->status = status;
-	item->error = MemoryContextStrdup(TopMemoryContext, error);
+	item->telling.broken = true;
+	item->telling.refused = false;
+	item->telling.ambiguous = false;
+	item->telling.split = 0;
+	item->telling.status = status;
+	item->telling.error = MemoryContextStrdup(TopMemoryContext, error);
 }
 
 /*
@@ -380,22 +380,22 @@ finish_if_done(MrbItem *item)
 {
 	char	   *error;
 
-	if (item->outstanding > 0 || (item->starting && !item->broken))
+	if (item->telling.outstanding > 0 || (item->telling.starting && !item->telling.broken))
 		return;
-	if (item->starting)
+	if (item->telling.starting)
 		mrb_turns_started(item);
-	if (!item->broken)
+	if (!item->telling.broken)
 	{
 		mrb_queue_succeeded(item);
 		return;
 	}
-	error = item->error;
-	item->error = NULL;
-	if (!item->refused)
-		mrb_queue_failed(item, item->ambiguous);
-	else if (item->split > 0)
-		mrb_queue_split(item, item->split);
+	error = item->telling.error;
+	item->telling.error = NULL;
+	if (!item->telling.refused)
+		mrb_queue_failed(item, item->telling.ambiguous);
+	else if (item->telling.split > 0)
+		mrb_queue_split(item, item->telling.split);
 	else
-		mrb_queue_refused(item, item->status, error);
+		mrb_queue_refused(item, item->telling.status, error);
 	pfree(error);
 }

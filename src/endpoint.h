@@ -12,16 +12,9 @@
 #include "lib/ilist.h"
 
 #include "adapter.h"
+#include "quota.h"
 #include "vitals.h"
-
-typedef struct MrbZone
-{
-	char	   *name;
-	int			routers;		/* endpoints of stage 0 */
-	int			caches;			/* endpoints of stage 1 */
-} MrbZone;
-
-typedef struct MrbServer MrbServer;
+#include "zone.h"
 
 typedef struct MrbEndpoint
 {
@@ -33,6 +26,7 @@ typedef struct MrbEndpoint
 	char	   *name;
 	char	   *url;
 	char	   *secret;			/* or NULL */
+	char	   *previous_secret;	/* being rotated out, or NULL */
 	char	   *config;			/* fingerprint; another one: resync */
 	char	   *settings;		/* fingerprint; another one: read again */
 	Jsonb	   *selector;
@@ -40,7 +34,7 @@ typedef struct MrbEndpoint
 	int			stage;
 	bool		edge;			/* counts for stages */
 	int64		generation;		/* rises with every change */
-	MrbAdapter *adapter;		/* NULL: misconfigured */
+	MrbAdapter *adapter;
 
 	/* how far it has come; queue.c keeps the heaps */
 	pairingheap unacked;		/* items by lowest epoch not acknowledged */
@@ -64,15 +58,10 @@ typedef struct MrbEndpoint
 	dlist_node	active_node;
 	bool		active;
 
-	/* requests, by send.c, and what limits them */
+	/* requests, by send.c */
 	dlist_head	requests;
 	int			in_flight;
-	int			window;			/* may be in flight, by health.c */
-	double		tokens;			/* of its rate, by pace.c */
-	TimestampTz filled_at;		/* when they were counted; 0: never */
-	MrbTimer	rate_timer;
-	MrbServer  *server;			/* by breaker.c */
-	dlist_node	server_node;
+	MrbQuota	quota;
 
 	MrbVitals	vitals;			/* how it is, by health.c */
 	MrbTimer	marker_timer;

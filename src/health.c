@@ -61,7 +61,7 @@ mrb_health_may_send(const MrbEndpoint *endpoint)
 		case MRB_HEALTH_HEALTHY:
 			break;
 	}
-	return endpoint->in_flight < Max(endpoint->window, 1) &&
+	return endpoint->in_flight < Max(endpoint->quota.window, 1) &&
 		mrb_breaker_allows(endpoint);
 }
 
@@ -71,8 +71,8 @@ mrb_health_success(MrbEndpoint *endpoint, int status)
 	endpoint->vitals.successes++;
 	endpoint->vitals.last_status = status;
 	endpoint->vitals.last_success_at = mrb_timer_now();
-	endpoint->window = Min(Max(endpoint->window, 1) * 2,
-						   endpoint->adapter->max_in_flight);
+	endpoint->quota.window = Min(Max(endpoint->quota.window, 1) * 2,
+								 endpoint->adapter->max_in_flight);
 	if (endpoint->vitals.health != MRB_HEALTH_HEALTHY &&
 		endpoint->vitals.health != MRB_HEALTH_GONE)
 	{
@@ -89,15 +89,14 @@ mrb_health_success(MrbEndpoint *endpoint, int status)
 }
 
 void
-mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer)
+mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer,
+				   const char *why)
 {
 	MrbEndpoint *endpoint = send->endpoint;
-	char	   *error = mrb_health_describe(answer);
 
 	endpoint->vitals.last_status = answer->status;
 	endpoint->vitals.last_error_at = mrb_timer_now();
-	strlcpy(endpoint->vitals.last_error, error, sizeof(endpoint->vitals.last_error));
-	pfree(error);
+	strlcpy(endpoint->vitals.last_error, why, sizeof(endpoint->vitals.last_error));
 	mrb_ledger_mark(endpoint);
 	if (send->round != endpoint->vitals.round ||
 		endpoint->vitals.health == MRB_HEALTH_GONE)
@@ -108,7 +107,7 @@ mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer)
 		return;
 	}
 
-	endpoint->window = 1;
+	endpoint->quota.window = 1;
 	endpoint->vitals.failures++;
 	endpoint->vitals.round++;
 	endpoint->vitals.health = MRB_HEALTH_BACKING_OFF;
@@ -120,16 +119,14 @@ mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer)
 }
 
 void
-mrb_health_gone(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
+mrb_health_gone(MrbEndpoint *endpoint, const MrbHttpAnswer *answer,
+				const char *why)
 {
-	char	   *error = mrb_health_describe(answer);
-
 	endpoint->vitals.health = MRB_HEALTH_GONE;
 	endpoint->vitals.last_status = answer->status;
 	endpoint->vitals.last_error_at = mrb_timer_now();
 	snprintf(endpoint->vitals.last_error, sizeof(endpoint->vitals.last_error),
-			 "it wants to hear nothing any more (%s)", error);
-	pfree(error);
+			 "it wants to hear nothing any more (%s)", why);
 	mrb_timer_set(&endpoint->vitals.retry_timer, 0, disable);
 }
 
@@ -150,14 +147,6 @@ mrb_health_name(MrbHealth health)
 			break;
 	}
 	return "misconfigured";
-}
-
-char *
-mrb_health_describe(const MrbHttpAnswer *answer)
-{
-	if (answer->outcome != MRB_HTTP_ANSWERED)
-		return pstrdup(answer->error);
-	return psprintf("HTTP status %d", answer->status);
 }
 
 /*

@@ -10,6 +10,7 @@
 
 #include "ledger.h"
 #include "route.h"
+#include "telling.h"
 
 typedef struct MrbBarrier MrbBarrier;
 
@@ -56,16 +57,7 @@ typedef struct MrbItem
 	MrbBarrier *owing;			/* that a router holds up */
 	dlist_node	owing_node;
 	MrbRoute   *route;
-	int			units;			/* requests that it takes */
-	int			next_unit;		/* the next to start */
-	int			outstanding;	/* without an answer */
-	bool		starting;		/* in its endpoint's list sending */
-	bool		broken;			/* one of them has failed */
-	bool		refused;		/* ... by the fault of the message */
-	bool		ambiguous;		/* ... or it may have been acted upon */
-	int			split;			/* ... or by that of its batch: make it smaller */
-	int			status;			/* of the one that failed */
-	char	   *error;
+	MrbTelling	telling;
 } MrbItem;
 
 extern void mrb_item_init(MemoryContext context);

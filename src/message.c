@@ -16,8 +16,6 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
-#include "utils/datetime.h"
-#include "utils/timestamp.h"
 
 #include "message.h"
 
@@ -26,7 +24,6 @@ static void begin(MrbMessage *message, const MrbItem *item, int64 epoch);
 static void fill_route(MrbMessage *message, const MrbRoute *route);
 static void name_batch(MrbMessage *message, MrbItem *const *items, int n);
 static void list_hosts(MrbItem *const *items, int n, MrbValues *values);
-static void write_time(char *text, size_t size, TimestampTz time);
 
 /*
  * Where nothing was ever published there is nothing to tell; what was
@@ -54,8 +51,8 @@ mrb_message_of_unit(MrbItem *item, int unit, MrbMessage *message)
 	char	   *host;
 
 	begin(message, item, route->epoch);
-	snprintf(message->message_id, sizeof(message->message_id), "%s@%s",
-			 route->deployment_id, message->epoch_text);
+	message->values.text[MRB_VAR_MESSAGE_ID] =
+		psprintf("%s@%s", route->deployment_id, message->epoch_text);
 	fill_route(message, route);
 	list_hosts(&item, 1, &message->values);
 	if (!adapter->per_host)
@@ -116,11 +113,9 @@ begin(MrbMessage *message, const MrbItem *item, int64 epoch)
 	message->epoch = epoch;
 	snprintf(message->epoch_text, sizeof(message->epoch_text), INT64_FORMAT,
 			 epoch);
-	write_time(message->changed_at, sizeof(message->changed_at),
-			   item->route->since);
 	values->text[MRB_VAR_EPOCH] = message->epoch_text;
-	values->text[MRB_VAR_MESSAGE_ID] = message->message_id;
-	values->text[MRB_VAR_CHANGED_AT] = message->changed_at;
+	values->text[MRB_VAR_CHANGED_AT] =
+		mrb_route_changed_at(item->route, message->changed_at);
 }
 
 static void
@@ -128,15 +123,15 @@ fill_route(MrbMessage *message, const MrbRoute *route)
 {
 	const char **text = message->values.text;
 
-	text[MRB_VAR_DEPLOYMENT_ID] = route->deployment_id;
-	text[MRB_VAR_KIND] = route->kind;
-	text[MRB_VAR_OPERATION_ID] = route->operation_id;
-	text[MRB_VAR_RELEASE_ID] = route->release_id;
-	text[MRB_VAR_SHA256] = route->sha256;
-	text[MRB_VAR_STORAGE_URI] = route->storage_uri;
-	text[MRB_VAR_TENANT_ID] = route->tenant_id;
-	text[MRB_VAR_VERSION_ID] = route->version_id;
-	text[MRB_VAR_VERSION_NUMBER] = route->version_number;
+	text[		MRB_VAR_DEPLOYMENT_ID] = route->deployment_id;
+	text[		MRB_VAR_KIND] = route->kind;
+	text[		MRB_VAR_OPERATION_ID] = route->operation_id;
+	text[		MRB_VAR_RELEASE_ID] = route->release_id;
+	text[		MRB_VAR_SHA256] = route->sha256;
+	text[		MRB_VAR_STORAGE_URI] = route->storage_uri;
+	text[		MRB_VAR_TENANT_ID] = route->tenant_id;
+	text[		MRB_VAR_VERSION_ID] = route->version_id;
+	text[		MRB_VAR_VERSION_NUMBER] = route->version_number;
 }
 
 /*
@@ -155,8 +150,8 @@ name_batch(MrbMessage *message, MrbItem *const *items, int n)
 		hash = hash_bytes_extended((const unsigned char *) route->deployment_id,
 								   strlen(route->deployment_id), hash);
 	}
-	snprintf(message->message_id, sizeof(message->message_id),
-			 "batch-" UINT64_FORMAT "@%s", hash, message->epoch_text);
+	message->values.text[MRB_VAR_MESSAGE_ID] =
+		psprintf("batch-" UINT64_FORMAT "@%s", hash, message->epoch_text);
 }
 
 /*
@@ -192,21 +187,4 @@ list_hosts(MrbItem *const *items, int n, MrbValues *values)
 				values->removed_hosts.items[values->removed_hosts.n++] = host;
 		}
 	}
-}
-
-/*
- * ISO 8601, UTC, to the millisecond; no catalog or time zone is looked at.
- */
-static void
-write_time(char *text, size_t size, TimestampTz time)
-{
-	struct pg_tm tm;
-	fsec_t		fsec;
-
-	if (timestamp2tm(time, NULL, &tm, &fsec, NULL, NULL) != 0)
-		text[0] = '\0';
-	else
-		snprintf(text, size, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
-				 tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min,
-				 tm.tm_sec, (int) (fsec / 1000));
 }

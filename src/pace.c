@@ -39,22 +39,22 @@ mrb_pace_endpoint_wait(MrbEndpoint *endpoint)
 
 	if (adapter->rate <= 0)
 		return 0;
-	if (endpoint->filled_at == 0)
-		endpoint->tokens = adapter->burst;
-	seconds = (double) (now - endpoint->filled_at) / USECS_PER_SEC;
-	endpoint->tokens = Min(adapter->burst,
-						   endpoint->tokens + seconds * adapter->rate);
-	endpoint->filled_at = now;
-	if (endpoint->tokens >= 1)
+	if (endpoint->quota.filled_at == 0)
+		endpoint->quota.tokens = adapter->burst;
+	seconds = (double) (now - endpoint->quota.filled_at) / USECS_PER_SEC;
+	endpoint->quota.tokens = Min(adapter->burst,
+								 endpoint->quota.tokens + seconds * adapter->rate);
+	endpoint->quota.filled_at = now;
+	if (endpoint->quota.tokens >= 1)
 		return 0;
-	return 1 + (int) Min((1 - endpoint->tokens) / adapter->rate * 1000,
+	return 1 + (int) Min((1 - endpoint->quota.tokens) / adapter->rate * 1000,
 						 INT_MAX - 1);
 }
 
 void
 mrb_pace_endpoint_sent(MrbEndpoint *endpoint)
 {
-	endpoint->tokens -= 1;
+	endpoint->quota.tokens -= 1;
 }
 
 int

@@ -396,9 +396,9 @@ take_out(MrbItem *item)
 			dlist_delete(&item->list_node);
 			break;
 		case MRB_ITEM_SENDING:
-			if (item->starting)
+			if (item->telling.starting)
 				dlist_delete(&item->list_node);
-			item->starting = false;
+			item->telling.starting = false;
 			break;
 		case MRB_ITEM_PACED:
 		case MRB_ITEM_RESTING:

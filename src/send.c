@@ -20,6 +20,7 @@
 #include "endpoints.h"
 #include "pace.h"
 #include "send.h"
+#include "sign.h"
 
 /* Most requests in flight, and descriptors that are left to the server. */
 #define IN_FLIGHT_MAX 4096
@@ -176,7 +177,10 @@ render(MrbEndpoint *endpoint, const MrbCall *call, MrbValues *values,
 	MemoryContextReset(rendering);
 	values->text[MRB_VAR_SECRET] = endpoint->secret;
 	values->named_secret = mrb_endpoint_secret;
-	problem = mrb_adapter_render(call, endpoint->url, values, request);
+	values->previous_secret = endpoint->previous_secret;
+	problem = mrb_call_render(call, endpoint->url, values, request);
+	if (problem == NULL)
+		problem = mrb_sign_request(endpoint->adapter, values, request);
 	MemoryContextSwitchTo(old);
 	return problem;
 }

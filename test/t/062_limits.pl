@@ -57,8 +57,8 @@ INSERT INTO miosa.adapters (name, stage, settle, request) VALUES ('forget',
 	1, '300 ms', '{"method": "PURGE", "path": "/{deployment_id}"}');
 INSERT INTO miosa.adapters (name, batch_max, request) VALUES ('many', 16,
 	'{"method": "POST", "path": "/batch/{deployment_ids|comma}", "headers": {"x-id": "{message_id}"}}');
-INSERT INTO miosa.adapters (name, batch_max, batch_bytes, request) VALUES ('short', 16, 30,
-	'{"method": "POST", "path": "/short", "body": {"keys": "{deployment_ids|space}"}}');
+INSERT INTO miosa.adapters (name, batch_max, batch_bytes, request) VALUES ('short', 16, 1024,
+	'{"method": "POST", "path": "/short", "body": "@{[ 'x' x 1000 ]}={deployment_ids|space}"}');
 INSERT INTO miosa.adapters (name, rate, burst, request) VALUES ('slow', 4, 2,
 	'{"method": "PUT", "path": "/slow/{deployment_id}"}');
 INSERT INTO miosa.adapters (name, request, add) VALUES ('adding',
@@ -145,7 +145,7 @@ with_endpoint('many', $router, sub {
 with_endpoint('short', $router, sub {
 	promote('v1', @many[0 .. 19]);
 	is(verdict($_), 'converged', "short bodies, $_") for @many[0, 10, 19];
-	is((grep { length $_->{body} > 30 } $router->requests) + 0,
+	is((grep { length $_->{body} > 1024 } $router->requests) + 0,
 		0, 'no body is longer than it may be');
 });
 
