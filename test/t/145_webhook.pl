@@ -159,6 +159,36 @@ is_deeply([ map { $_->{status} } ($server->requests('receiver'))[ -5 .. -1 ] ],
 	[ 301, 302, 307, 308, 204 ], 'each was a failed try');
 is(scalar $server->requests('elsewhere'), 0, 'nobody was led elsewhere');
 
+# 410: it does not want to be told any more
+$server->set('receiver', answers => [ { status => 410 } ]);
+operate($node, 'promote', 'ver_3');
+ok( poll_until(
+		sub {
+			$node->safe_psql('postgres',
+				"SELECT NOT enabled FROM miosa.endpoints WHERE name = 'hook'") eq
+			  't';
+		},
+		10),
+	'a receiver that is gone is disabled');
+like(
+	$node->safe_psql('postgres',
+		"SELECT reason FROM miosa.endpoints WHERE name = 'hook'"),
+	qr/410/,
+	'the reason says why');
+$before = messages();
+operate($node, 'rollback', 'ver_1');
+is(verdict($node, '10 s'), 'no_edges', 'nobody is left to be told');
+like(
+	$node->safe_psql('postgres', "SELECT miosa_convergence('dep_1')"),
+	qr/excluded/,
+	'it stays visible as excluded');
+is(scalar messages(), $before, 'it is not told');
+$node->safe_psql('postgres',
+	"SELECT miosa_set_endpoint('hook', true)");
+is(verdict($node, '10 s'), 'converged', 'it is when somebody enables it again');
+is(decode_json(last_message()->{body})->{data}{version_id},
+	'ver_1', 'of the present route');
+
 sub messages
 {
 	return @{ $server->state('receiver')->{messages} };
