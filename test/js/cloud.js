@@ -42,9 +42,10 @@ function take(bucket, rate, size) {
 
 const basic = (pair) => `Basic ${Buffer.from(pair).toString('base64')}`;
 
-// The answer that a test asks for instead, so many times.
-function ordered(options) {
-	if (!options.times) {
+// The answer that a test asks for instead, so many times; to those requests
+// only that hold a text.
+function ordered(options, request) {
+	if (!options.times || !request.raw.includes(options.only || '')) {
 		return undefined;
 	}
 	options.times -= 1;
@@ -93,7 +94,7 @@ const fastly = {
 		if (!/^(1|undefined)$/.test(headers['fastly-soft-purge'])) {
 			return wrong('Fastly-Soft-Purge');
 		}
-		const other = ordered(options);
+		const other = ordered(options, request);
 
 		if (other) {
 			return other;
@@ -166,7 +167,7 @@ const cloudflare = {
 				'Retry-After': String(Math.ceil(wait)),
 			});
 		}
-		const other = ordered(options);
+		const other = ordered(options, request);
 
 		if (other && other.success === false) {
 			return say(200, [{ code: 1107, message: 'Only enterprise zones' }]);
@@ -280,11 +281,16 @@ const cloudfront = {
 			return refuse(403, ...unsigned);
 		}
 		if (
-			request.method !== 'POST' ||
 			request.url !==
-				`/2020-05-31/distribution/${options.distribution}/invalidation`
+			`/2020-05-31/distribution/${options.distribution}/invalidation`
 		) {
 			return refuse(404, 'NoSuchDistribution', request.url);
+		}
+		if (request.method === 'GET') {
+			return xml(200, '<InvalidationList></InvalidationList>');
+		}
+		if (request.method !== 'POST') {
+			return refuse(405, 'MethodNotAllowed', request.method);
 		}
 		if (!/^(text|application)\/xml$/.test(request.headers['content-type'])) {
 			return refuse(400, 'MissingBody', 'Content-Type');
@@ -338,7 +344,7 @@ const cloudfront = {
 			state.calls += 1;
 		}
 		// What is lost on its way back has been done all the same
-		const other = ordered(options);
+		const other = ordered(options, request);
 
 		if (other) {
 			return other;
@@ -377,7 +383,7 @@ const bunny = {
 		) {
 			return wrong('CacheTag');
 		}
-		const other = ordered(options);
+		const other = ordered(options, request);
 
 		if (other) {
 			return other;
@@ -404,7 +410,7 @@ const keyval = {
 		if (request.url !== `/api/9/http/keyvals/${options.zone}`) {
 			return say(404, 'KeyvalNotFound');
 		}
-		const other = ordered(options);
+		const other = ordered(options, request);
 
 		if (other) {
 			return other;
@@ -469,7 +475,7 @@ const dataplane = {
 		) {
 			return say(404, `path ${request.url} was not found`);
 		}
-		const other = ordered(options);
+		const other = ordered(options, request);
 
 		if (other) {
 			return other;
