@@ -230,9 +230,15 @@ answered(MrbSend *send, const MrbHttpAnswer *answer)
 	item->outstanding--;
 	if (answer->outcome == MRB_HTTP_ANSWERED &&
 		mrb_adapter_is_success(send->endpoint->adapter, answer->status))
+	{
+		mrb_stats_answered(&send->endpoint->public, true);
 		mrb_health_success(send->endpoint, answer->status);
+	}
 	else
+	{
+		mrb_stats_answered(&send->endpoint->public, false);
 		unit_failed(item, send, answer);
+	}
 	finish_if_done(item);
 }
 
@@ -306,6 +312,9 @@ finish_if_done(MrbItem *item)
 		mrb_turns_started(item);
 	if (!item->broken)
 	{
+		if (item->first_epoch != 0 && item->units > 0)
+			mrb_stats_acknowledged(&item->endpoint->public,
+								   item->route->since);
 		mrb_queue_succeeded(item);
 		return;
 	}

@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * endpoint.h
- *	  An endpoint as the dispatcher knows it: what it was set up as, how far
- *	  it has come, and how it is.
+ *	  An endpoint as the dispatcher knows it.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,7 +11,7 @@
 #include "lib/ilist.h"
 
 #include "adapter.h"
-#include "vitals.h"
+#include "stats.h"
 
 typedef struct MrbZone
 {
@@ -67,6 +66,7 @@ typedef struct MrbEndpoint
 	int			in_flight;
 
 	MrbVitals	vitals;			/* how it is, by health.c */
+	MrbPublic	public;			/* what others see, by publish.c */
 	MrbTimer	marker_timer;
 	TimestampTz marker_due;		/* when it is read again at the latest */
 

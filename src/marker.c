@@ -126,9 +126,11 @@ was_read(MrbSend *send, const MrbHttpAnswer *answer)
 		(answer->status != 404 &&
 		 !mrb_adapter_is_success(endpoint->adapter, answer->status)))
 	{
+		mrb_stats_answered(&endpoint->public, false);
 		mrb_health_failure(send, answer);
 		return;
 	}
+	mrb_stats_answered(&endpoint->public, true);
 	mrb_health_success(endpoint, answer->status);
 	if (endpoint->marker_epoch == 0)
 		return;					/* lost already, found out by another reading */
@@ -161,9 +163,11 @@ was_written(MrbSend *send, const MrbHttpAnswer *answer)
 	if (answer->outcome != MRB_HTTP_ANSWERED ||
 		!mrb_adapter_is_success(endpoint->adapter, answer->status))
 	{
+		mrb_stats_answered(&endpoint->public, false);
 		mrb_health_failure(send, answer);
 		return;
 	}
+	mrb_stats_answered(&endpoint->public, true);
 	mrb_health_success(endpoint, answer->status);
 	endpoint->marker_epoch = Max(endpoint->marker_epoch, send->epoch);
 	mrb_ledger_mark(endpoint);

@@ -15,15 +15,11 @@
 static MemoryContext kept = NULL;
 static MemoryContext rendering = NULL;
 static MrbHttpEngine *engine = NULL;
-static MrbSlot *counters = NULL;
-
-static void count(MrbCounter counter, int64 by);
 
 void
-mrb_send_init(MemoryContext context, MrbSlot *slot)
+mrb_send_init(MemoryContext context)
 {
 	kept = context;
-	counters = slot;
 	rendering = AllocSetContextCreate(context, "miosa_rollback rendering",
 									  ALLOCSET_DEFAULT_SIZES);
 	engine = mrb_http_create(MRB_SEND_MAX);
@@ -86,7 +82,8 @@ mrb_send_start(MrbEndpoint *endpoint, const MrbCall *call, MrbValues *values,
 	}
 	dlist_push_tail(&endpoint->requests, &send->node);
 	endpoint->in_flight++;
-	count(MRB_COUNT_SENT, 1);
+	mrb_stats_sent(&endpoint->public,
+				   item != NULL && (item->tries > 0 || item->attempts > 0));
 	return MRB_STARTED;
 }
 
@@ -102,9 +99,6 @@ mrb_send_drive(void)
 
 		dlist_delete(&send->node);
 		send->endpoint->in_flight--;
-		count(answer.outcome == MRB_HTTP_ANSWERED &&
-			  answer.status < 400 ? MRB_COUNT_ACKNOWLEDGED :
-			  MRB_COUNT_FAILED, 1);
 		send->done(send, &answer);
 		pfree(send);
 	}
@@ -122,12 +116,4 @@ mrb_send_cancel(MrbEndpoint *endpoint)
 		pfree(send);
 	}
 	endpoint->in_flight = 0;
-}
-
-static void
-count(MrbCounter counter, int64 by)
-{
-	pg_atomic_fetch_add_u64(&counters->counters[counter], by);
-	pg_atomic_write_u64(&counters->counters[MRB_COUNT_IN_FLIGHT],
-						mrb_http_in_flight(engine));
 }
