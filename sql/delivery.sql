@@ -395,62 +395,76 @@ BEGIN ATOMIC
 		GROUP BY r.zone
 	), failures AS MATERIALIZED (
 		SELECT f.endpoint, f.last_error FROM miosa.delivery_failures f WHERE f.deployment_id = $1
-	), told AS (
-		SELECT e.name, e.zone, a.role, e.adapter, coalesce(e.stage, a.stage) AS stage, e.enabled, e.reason,
-			a.self_expires, a.settle > '0' AS settles, a.volatile, d.route_ttl, d.created_at AS since,
-			d.queued OR coalesce(r.queued, false) AS queued, greatest(d.epoch, r.epoch) AS epoch,
-			p.entry, CASE WHEN p.entry IS NULL THEN s.generation ELSE p.generation END = e.generation
-				AND coalesce(p.acked_epoch, s.acked_epoch) >> 40 >= d.term AND NOT d.unread AND NOT d.moved AS known,
-			coalesce(p.acked_epoch, s.acked_epoch) AS acked_epoch,
-			coalesce(p.settled_epoch, s.settled_epoch) AS settled_epoch,
-			coalesce(p.verified_epoch, s.verified_epoch) AS verified_epoch,
-			CASE WHEN p.entry IS NULL THEN s.acked_at ELSE p.acked_at END AS acked_at,
-			coalesce(p.health, s.health, 'new') AS health,
-			CASE WHEN p.entry IS NULL THEN s.last_error ELSE p.last_error END AS last_error,
-			coalesce(CASE WHEN p.entry IS NULL THEN s.resync_after ELSE p.resync_after END < d.id, false) AS resyncing,
-			f.endpoint IS NOT NULL AS failed, f.last_error AS failure
-		FROM d
-		CROSS JOIN miosa.endpoints e
-		JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook')
-		LEFT JOIN miosa.positions() p ON p.endpoint = e.name
-		LEFT JOIN miosa.endpoint_state s ON s.endpoint = e.name
-		LEFT JOIN repurges r ON r.zone = e.zone AND coalesce(e.stage, a.stage) = 1
-		LEFT JOIN failures f ON f.endpoint = e.name
-		WHERE miosa.selects(e.selector, d.id, d.tenant_id, d.kind)
 	), judged AS MATERIALIZED (
-		SELECT t.*, t.enabled AND coalesce(t.known, false) AND NOT t.queued AND NOT t.failed AND NOT t.resyncing AS plain,
-			t.acked_epoch >= coalesce(t.epoch, 0) AS reached
-		FROM told t
-	), zones AS (
-		SELECT j.zone, bool_and(j.plain AND j.reached) AS acked, max(j.acked_at) AS acked_at
-		FROM judged j WHERE j.enabled AND j.stage = 0 AND j.role = 'edge' GROUP BY j.zone
-	), expired AS (
-		SELECT j.*, j.plain AND j.reached AS acked, j.enabled AND j.self_expires AND NOT (j.plain AND j.reached) AND NOT j.queued
-			AND coalesce(z.acked, true)
-			AND clock_timestamp() > greatest(j.since, z.acked_at) + j.route_ttl AS expired
-		FROM judged j LEFT JOIN zones z ON z.zone = j.zone
+		SELECT t.name, t.zone, t.role, t.adapter, t.stage, t.epoch, t.acked_epoch, t.health, t.entry,
+			t.plain AND t.reached AS acked,
+			t.plain AND NOT t.reached AND t.entry IS NOT NULL AS behind,
+			t.enabled AND t.stage = 0 AND t.role = 'edge' AS router, t.acked_at, t.since, t.route_ttl,
+			-- Whether time alone may have done it; of this there is more below.
+			t.enabled AND t.self_expires AND NOT (t.plain AND t.reached) AND NOT t.queued
+				AND clock_timestamp() > t.since + t.route_ttl AS stale,
+			CASE
+				WHEN NOT t.enabled THEN 'excluded'
+				WHEN t.plain AND t.reached THEN CASE
+					WHEN t.volatile AND t.verified_epoch >= t.epoch THEN 'verified'
+					WHEN t.settles AND t.settled_epoch >= t.epoch THEN 'settled'
+					ELSE 'acknowledged' END
+				WHEN t.failed THEN 'failed'
+				WHEN t.health IN ('backing off', 'misconfigured', 'gone') THEN t.health
+				WHEN t.resyncing AND NOT t.queued THEN 'resyncing'
+				ELSE 'waiting'
+			END AS state,
+			CASE WHEN NOT (t.plain AND t.reached) AND t.enabled THEN clock_timestamp() - t.since END AS age,
+			CASE
+				WHEN NOT t.enabled THEN coalesce(t.reason, 'disabled')
+				WHEN t.failed THEN t.failure
+				WHEN NOT (t.plain AND t.reached) THEN t.last_error
+			END AS error
+		FROM (
+			SELECT t.*, t.enabled AND t.known AND NOT t.queued AND NOT t.failed AND NOT t.resyncing AS plain,
+				t.acked_epoch >= t.epoch AS reached
+			FROM (
+				SELECT e.name, e.zone, a.role, e.adapter, coalesce(e.stage, a.stage) AS stage, e.enabled, e.reason,
+					a.self_expires, a.settle > '0' AS settles, a.volatile, d.route_ttl, d.created_at AS since,
+					d.queued OR coalesce(r.queued, false) AS queued, coalesce(greatest(d.epoch, r.epoch), 0) AS epoch,
+					p.entry, coalesce(p.acked_epoch, s.acked_epoch) AS acked_epoch,
+					coalesce(coalesce(p.generation, s.generation) = e.generation
+						AND coalesce(p.acked_epoch, s.acked_epoch) >> 40 >= d.term, false) AND NOT d.unread AND NOT d.moved AS known,
+					coalesce(p.settled_epoch, s.settled_epoch) AS settled_epoch,
+					coalesce(p.verified_epoch, s.verified_epoch) AS verified_epoch,
+					coalesce(p.acked_at, s.acked_at) AS acked_at,
+					coalesce(p.health, s.health, 'new') AS health,
+					coalesce(p.last_error, s.last_error) AS last_error,
+					coalesce(coalesce(p.resync_after, s.resync_after) < d.id, false) AS resyncing,
+					f.endpoint IS NOT NULL AS failed, f.last_error AS failure
+				FROM d
+				CROSS JOIN miosa.endpoints e
+				JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook')
+				-- Names are compared by bytes: a sort by the rules of a language costs much.
+				LEFT JOIN miosa.positions() p ON p.endpoint COLLATE "C" = e.name COLLATE "C"
+				-- Looked up only for those without a place in shared memory.
+				LEFT JOIN LATERAL (
+					SELECT * FROM miosa.endpoint_state s WHERE s.endpoint = e.name AND p.entry IS NULL OFFSET 0) s ON true
+				LEFT JOIN repurges r ON r.zone = e.zone AND coalesce(e.stage, a.stage) = 1
+				LEFT JOIN failures f ON f.endpoint COLLATE "C" = e.name COLLATE "C"
+				WHERE miosa.selects(e.selector, d.id, d.tenant_id, d.kind)
+				-- Each of these is computed once.
+				OFFSET 0
+			) t OFFSET 0
+		) t
+	), zones AS MATERIALIZED (
+		SELECT j.zone, bool_and(j.acked) AS acked, max(j.acked_at) AS acked_at
+		FROM judged j WHERE j.router GROUP BY j.zone
 	)
-	SELECT x.name, x.zone, x.role, x.adapter, x.stage,
-		CASE
-			WHEN NOT x.enabled THEN 'excluded'
-			WHEN x.acked AND x.volatile AND x.verified_epoch >= coalesce(x.epoch, 0) THEN 'verified'
-			WHEN x.acked AND x.settles AND x.settled_epoch >= coalesce(x.epoch, 0) THEN 'settled'
-			WHEN x.acked THEN 'acknowledged'
-			WHEN x.expired THEN 'expired'
-			WHEN x.failed THEN 'failed'
-			WHEN x.health IN ('backing off', 'misconfigured', 'gone') THEN x.health
-			WHEN x.resyncing AND NOT x.queued THEN 'resyncing'
-			ELSE 'waiting'
-		END,
-		x.acked OR coalesce(x.expired, false), x.epoch, x.acked_epoch, x.health,
-		CASE WHEN NOT x.acked AND x.enabled THEN clock_timestamp() - x.since END,
-		CASE
-			WHEN NOT x.enabled THEN coalesce(x.reason, 'disabled')
-			WHEN x.failed THEN x.failure
-			WHEN NOT x.acked THEN x.last_error
-		END,
-		x.entry, x.entry IS NOT NULL AND x.plain AND NOT x.reached AND NOT coalesce(x.expired, false)
-	FROM expired x;
+	SELECT x.name, x.zone, x.role, x.adapter, x.stage, CASE WHEN x.expired THEN 'expired' ELSE x.state END,
+		x.acked OR x.expired, nullif(x.epoch, 0), x.acked_epoch, x.health, x.age, x.error, x.entry, x.behind AND NOT x.expired
+	FROM (
+		-- A cache could fetch the old page until its router had the new route.
+		SELECT j.*, CASE WHEN j.stale THEN coalesce((
+				SELECT z.acked AND clock_timestamp() > greatest(j.since, z.acked_at) + j.route_ttl
+				FROM zones z WHERE z.zone = j.zone), true) ELSE false END AS expired
+		FROM judged j
+	) x;
 END;
 COMMENT ON FUNCTION miosa.judge(text) IS 'miosa.convergence_rows() in the caller''s snapshot and in no order, with the endpoint''s entry in shared memory and whether an acknowledgement is all that it lacks';
 
@@ -464,8 +478,8 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_convergence_rows';
 COMMENT ON FUNCTION miosa.convergence_rows(text) IS 'One row an endpoint that is told of the deployment: state (waiting, resyncing, backing off, misconfigured, gone, failed, acknowledged, settled, verified, expired, excluded), whether it is done, since when it lacks the route and why; those that are not done first. As it is now, whatever the transaction''s snapshot shows';
 
-CREATE FUNCTION miosa.convergence_verdict(deployment_id text, seq bigint, edges bigint, done bigint, expired bigint) RETURNS text
-LANGUAGE sql STABLE PARALLEL RESTRICTED
+CREATE FUNCTION miosa.convergence_verdict(deployment_id text, seq bigint, edges bigint, done bigint, expired bigint) RETURNS SETOF text
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 1
 BEGIN ATOMIC
 	SELECT CASE
 		WHEN $2 IS NOT NULL AND p.seq > $2 AND EXISTS (
@@ -483,7 +497,7 @@ BEGIN ATOMIC
 	FROM miosa.deployments p CROSS JOIN miosa.dispatcher() w
 	WHERE p.id = $1;
 END;
-COMMENT ON FUNCTION miosa.convergence_verdict(text, bigint, bigint, bigint, bigint) IS 'The state of an operation, by how many edges are told, are done, and of these have expired';
+COMMENT ON FUNCTION miosa.convergence_verdict(text, bigint, bigint, bigint, bigint) IS 'The state of an operation, by how many edges are told, are done, and of these have expired; no row for an unknown deployment. A set, so that it becomes a part of the statement that calls it';
 
 CREATE FUNCTION miosa.laggards(
 	deployment_id text, seq bigint,
@@ -493,18 +507,21 @@ LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
 	WITH j AS MATERIALIZED (
 		SELECT * FROM miosa.judge($1) r WHERE r.role = 'edge' AND r.state <> 'excluded'
-	), v AS (
-		SELECT miosa.convergence_verdict($1, $2, count(*), count(*) FILTER (WHERE j.done),
-				count(*) FILTER (WHERE j.state = 'expired')) AS state,
+	), c AS (
+		SELECT count(*) AS edges, count(*) FILTER (WHERE j.done) AS done,
+			count(*) FILTER (WHERE j.state = 'expired') AS expired,
 			coalesce(bool_or(NOT j.done AND NOT j.behind), true) AS others
 		FROM j
 	)
-	SELECT v.state, v.others, j.endpoint, j.entry, j.epoch FROM v LEFT JOIN j ON j.behind;
+	SELECT v.state, c.others, j.endpoint, j.entry, j.epoch
+	FROM c
+	LEFT JOIN LATERAL miosa.convergence_verdict($1, $2, c.edges, c.done, c.expired) v (state) ON true
+	LEFT JOIN j ON j.behind;
 END;
 COMMENT ON FUNCTION miosa.laggards(text, bigint) IS 'The state of an operation, whether edges lack something else than an acknowledgement, and which lack just that; one row without an edge when there is none';
 
-CREATE FUNCTION miosa.convergence_object(deployment_id text, seq bigint) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL RESTRICTED
+CREATE FUNCTION miosa.convergence_object(deployment_id text, seq bigint) RETURNS SETOF jsonb
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 1
 BEGIN ATOMIC
 	WITH r AS MATERIALIZED (
 		SELECT * FROM miosa.judge($1)
@@ -523,8 +540,8 @@ BEGIN ATOMIC
 	SELECT jsonb_build_object('data', jsonb_build_object(
 		'deployment_id', $1,
 		'operation_id', $1 || '#' || coalesce($2, (SELECT p.seq FROM miosa.deployments p WHERE p.id = $1)),
-		'state', miosa.convergence_verdict($1, $2, e.edges, e.done, e.expired),
-		'paused', miosa.pause_reason(),
+		'state', v.state,
+		'paused', CASE WHEN (SELECT w.state FROM miosa.dispatcher() w) <> 'running' THEN miosa.pause_reason() END,
 		'edges', e.edges,
 		'done', e.done,
 		'zones', coalesce((
@@ -540,9 +557,10 @@ BEGIN ATOMIC
 				'health', r.health, 'age_seconds', round(extract(epoch FROM r.age), 3), 'error', r.error)
 				ORDER BY r.done, r.zone, r.stage, r.endpoint)
 			FROM r), '[]')))
-	FROM edges e;
+	FROM edges e
+	LEFT JOIN LATERAL miosa.convergence_verdict($1, $2, e.edges, e.done, e.expired) v (state) ON true;
 END;
-COMMENT ON FUNCTION miosa.convergence_object(text, bigint) IS 'Result of miosa_convergence(), in the caller''s snapshot';
+COMMENT ON FUNCTION miosa.convergence_object(text, bigint) IS 'Result of miosa_convergence(), in the caller''s snapshot; one row';
 
 CREATE FUNCTION miosa.convergence_state(deployment_id text, seq bigint) RETURNS text
 LANGUAGE c VOLATILE PARALLEL UNSAFE

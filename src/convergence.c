@@ -90,7 +90,7 @@ static MrbQuery rows_query = {
 };
 
 static MrbQuery object_query = {
-	.sql = "SELECT miosa.convergence_object($1, $2)",
+	.sql = "SELECT o FROM miosa.convergence_object($1, $2) o",
 	.nargs = 2,
 	.argtypes = {TEXTOID, INT8OID},
 	.read_only = true,

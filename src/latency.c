@@ -50,7 +50,7 @@ mrb_latency_percentile(const MrbLatency *latency, double part)
 
 		if (seen + latency->counts[i] >= wanted)
 			return (low + (lower_bound(i + 1) - low) *
-					(wanted - seen) / latency->counts[i]) / 1000.0;
+					(wanted - seen - 0.5) / latency->counts[i]) / 1000.0;
 		seen += latency->counts[i];
 	}
 	return -1;
