@@ -15,6 +15,7 @@
 
 #include "utils/timestamp.h"
 
+#include "breaker.h"
 #include "endpoints.h"
 #include "publish.h"
 #include "queue.h"
@@ -117,11 +118,12 @@ static void
 show_health(MrbPosition *position, const MrbEndpoint *endpoint)
 {
 	const MrbVitals *vitals = &endpoint->vitals;
+	TimestampTz server_try_at = mrb_breaker_next_try(endpoint);
 
 	position->health = vitals->health;
-	position->probing = vitals->probing;
-	position->breaker_open = vitals->health == MRB_HEALTH_BACKING_OFF &&
-		!vitals->probing;
+	position->breaker_open = server_try_at > mrb_timer_now() ||
+		(vitals->health == MRB_HEALTH_BACKING_OFF && !vitals->probing);
+	position->probing = vitals->probing || server_try_at != 0;
 	position->failures = vitals->failures;
 	position->last_status = vitals->last_status;
 	position->last_error_at = vitals->last_error_at;

@@ -9,9 +9,10 @@
  * thousand changes become few requests, the last one right.
  *
  * An item goes from BLOCKED (a cache whose routers do not know yet) to READY,
- * then SENDING.  After a success it is gone, or RESTING until it is repeated,
- * because the adapter settles or because an earlier try may still be on its
- * way.  After a failure of the endpoint it is READY again, behind what has
+ * then SENDING; what flips back and forth is PACED before.  After a success
+ * it is RESTING until it is repeated, because the adapter settles or because
+ * an earlier try may still be on its way, or LINGERING a little for the sake
+ * of the pace, and then gone.  After a failure of the endpoint it is READY again, behind what has
  * not failed.  When the endpoint takes others but not this one it is PARKED:
  * the failure is noted, the cursor moves on, and the item has a clock of its
  * own.  A change that comes while it is SENDING makes it start again after
@@ -25,6 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "barrier.h"
+#include "pace.h"
 #include "queue.h"
 #include "turns.h"
 
@@ -38,12 +40,21 @@
 #define PARK_MIN_MS 1000
 #define PARK_MAX_MS 300000
 
+/* So often are those looked at that were told just now. */
+#define LINGER_MS 50
+
 static int64 newest = 0;
+static dlist_head lingering = DLIST_STATIC_INIT(lingering);
+static MrbTimer linger_timer = {0};
 
 static void set_first(MrbItem *item, int64 epoch);
+static void linger(MrbItem *item);
+static void linger_over(MrbTimer *timer);
 static void drop_item(MrbItem *item);
 static void take_out(MrbItem *item);
 static void enter(MrbItem *item);
+static void go_on(MrbItem *item);
+static void pace_over(MrbTimer *timer);
 static void rest_over(MrbTimer *timer);
 static void rest(MrbItem *item, int after_ms);
 static void park(MrbItem *item, int after_ms);
@@ -54,7 +65,7 @@ void
 mrb_queue_init(MemoryContext context)
 {
 	mrb_item_init(context);
-	mrb_barrier_init(context, mrb_turns_ready);
+	mrb_barrier_init(context, go_on);
 }
 
 void
@@ -135,7 +146,7 @@ mrb_queue_bulk(MrbEndpoint *endpoint, MrbEntry *entry)
 		item->again = true;
 		return;
 	}
-	if (item->state == MRB_ITEM_BLOCKED)
+	if (item->state == MRB_ITEM_BLOCKED || item->state == MRB_ITEM_PACED)
 		return;
 	take_out(item);
 	mrb_turns_ready(item);
@@ -202,6 +213,7 @@ mrb_queue_succeeded(MrbItem *item)
 	item->failed = false;
 	item->tries = 0;
 	item->attempts = 0;
+	item->batch_most = 0;
 
 	if (after_ms == 0)
 		mrb_item_set_unsettled(item, 0);
@@ -221,6 +233,8 @@ mrb_queue_succeeded(MrbItem *item)
 	item->late = false;
 	if (after_ms > 0)
 		rest(item, after_ms);
+	else if (mrb_pace_item_is_hot(item))
+		linger(item);
 	else
 		drop_item(item);
 }
@@ -235,6 +249,19 @@ mrb_queue_failed(MrbItem *item, bool ambiguous)
 		item->successes_then = item->endpoint->vitals.successes;
 	if (ambiguous)
 		item->confirm = true;
+	item->next_first = 0;
+	mrb_route_unref(item->route);
+	item->route = NULL;
+	mrb_turns_ready(item);
+}
+
+/*
+ * A batch was not taken: find out with smaller ones whose fault it is.
+ */
+void
+mrb_queue_split(MrbItem *item, int batch_most)
+{
+	item->batch_most = batch_most;
 	item->next_first = 0;
 	mrb_route_unref(item->route);
 	item->route = NULL;
@@ -314,6 +341,38 @@ set_first(MrbItem *item, int64 epoch)
 		mrb_barrier_paid(item);
 }
 
+/*
+ * There is nothing more to tell, but it was told just now.
+ */
+static void
+linger(MrbItem *item)
+{
+	item->state = MRB_ITEM_LINGERING;
+	dlist_push_tail(&lingering, &item->list_node);
+	if (!linger_timer.set)
+		mrb_timer_set(&linger_timer, LINGER_MS, linger_over);
+}
+
+/*
+ * Roughly in the order in which they cool down; some may wait for others.
+ */
+static void
+linger_over(MrbTimer *timer)
+{
+	while (!dlist_is_empty(&lingering))
+	{
+		MrbItem    *item = dlist_head_element(MrbItem, list_node, &lingering);
+
+		if (mrb_pace_item_is_hot(item))
+		{
+			mrb_timer_set(timer, LINGER_MS, linger_over);
+			return;
+		}
+		dlist_delete(&item->list_node);
+		drop_item(item);
+	}
+}
+
 static void
 drop_item(MrbItem *item)
 {
@@ -337,13 +396,17 @@ take_out(MrbItem *item)
 			dlist_delete(&item->list_node);
 			break;
 		case MRB_ITEM_SENDING:
-			if (item->starting)
+			if (item->telling.starting)
 				dlist_delete(&item->list_node);
-			item->starting = false;
+			item->telling.starting = false;
 			break;
+		case MRB_ITEM_PACED:
 		case MRB_ITEM_RESTING:
 		case MRB_ITEM_PARKED:
 			mrb_timer_cancel(&item->timer);
+			break;
+		case MRB_ITEM_LINGERING:
+			dlist_delete(&item->list_node);
 			break;
 	}
 }
@@ -357,7 +420,30 @@ enter(MrbItem *item)
 	if (item->first_epoch != 0 && mrb_barrier_wait(item))
 		item->state = MRB_ITEM_BLOCKED;
 	else
+		go_on(item);
+}
+
+/*
+ * Nothing is in the way but that it was told too often just now.
+ */
+static void
+go_on(MrbItem *item)
+{
+	int			wait = mrb_pace_item_wait(item);
+
+	if (wait == 0)
+	{
 		mrb_turns_ready(item);
+		return;
+	}
+	item->state = MRB_ITEM_PACED;
+	mrb_timer_set(&item->timer, wait, pace_over);
+}
+
+static void
+pace_over(MrbTimer *timer)
+{
+	mrb_turns_ready((MrbItem *) ((char *) timer - offsetof(MrbItem, timer)));
 }
 
 /*

@@ -34,6 +34,7 @@ extern void mrb_queue_park(MrbEndpoint *endpoint, MrbEntry *entry,
 /* How it ended, once all its requests have. */
 extern void mrb_queue_succeeded(MrbItem *item);
 extern void mrb_queue_failed(MrbItem *item, bool ambiguous);
+extern void mrb_queue_split(MrbItem *item, int batch_most);
 extern void mrb_queue_refused(MrbItem *item, int status, const char *error);
 
 /* Whether the endpoint takes others, but not this. */

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "pace.h"
 #include "turns.h"
 
 static dlist_head active = DLIST_STATIC_INIT(active);
@@ -90,11 +91,13 @@ mrb_turns_next_item(MrbEndpoint *endpoint, bool with_bulk)
 	item = dlist_container(MrbItem, list_node, dlist_pop_head_node(list));
 	item->state = MRB_ITEM_SENDING;
 	item->again = false;
-	item->broken = false;
-	item->next_unit = 0;
-	item->outstanding = 0;
+	item->telling.broken = false;
+	item->telling.next_unit = 0;
+	item->telling.outstanding = 0;
 	item->route = item->entry->route;
 	item->route->refs++;
+	if (item->first_epoch != 0)
+		mrb_pace_item_told(item);
 	mrb_turns_put_back(item);
 	return item;
 }
@@ -103,12 +106,12 @@ void
 mrb_turns_started(MrbItem *item)
 {
 	dlist_delete(&item->list_node);
-	item->starting = false;
+	item->telling.starting = false;
 }
 
 void
 mrb_turns_put_back(MrbItem *item)
 {
-	item->starting = true;
+	item->telling.starting = true;
 	dlist_push_head(&item->endpoint->sending, &item->list_node);
 }
