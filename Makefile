@@ -4,10 +4,12 @@
 #   make demo      the main job on real servers, in a temporary folder
 #   make test      every suite, in a temporary folder
 #   make bench     our speed beside the floor's
+#   make fuzz      a million odd values, none of which may change a request
 #   make lint      the rules that a compiler does not check
 #   make indent    rewrite the C files as pgindent would
 #
-# demo, test and bench install the packages they need; test/packages says which.
+# demo, test, bench and fuzz install the packages they need; test/packages says
+# which.
 
 EXTENSION = miosa_rollback
 MODULE_big = $(EXTENSION)
@@ -54,8 +56,12 @@ OBJS = \
 	src/ledger.o \
 	src/item.o \
 	src/barrier.o \
-	src/send.o \
+	src/message.o \
+	src/pace.o \
+	src/turns.o \
+	src/breaker.o \
 	src/queue.o \
+	src/send.o \
 	src/health.o \
 	src/changes.o \
 	src/deliver.o \
@@ -155,7 +161,7 @@ EXTRA_CLEAN = test-failures
 PG_CONFIG ?= pg_config
 
 # Targets that run before PostgreSQL is installed must not need pg_config.
-ifneq ($(filter-out demo test bench lint indent,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo test bench fuzz lint indent,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
@@ -167,8 +173,8 @@ $(INSTALL_SQL): $(SQL_PIECES) $(EXTENSION).control
 	cat $(SQL_PIECES) > $@
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench lint indent
-demo test bench:
+.PHONY: demo test bench fuzz lint indent
+demo test bench fuzz:
 	@KEEP='$(KEEP)' SUITES='$(SUITES)' TESTS='$(TESTS)' test/run $@
 
 lint:

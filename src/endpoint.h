@@ -12,14 +12,9 @@
 #include "lib/ilist.h"
 
 #include "adapter.h"
+#include "quota.h"
 #include "vitals.h"
-
-typedef struct MrbZone
-{
-	char	   *name;
-	int			routers;		/* endpoints of stage 0 */
-	int			caches;			/* endpoints of stage 1 */
-} MrbZone;
+#include "zone.h"
 
 typedef struct MrbEndpoint
 {
@@ -63,9 +58,11 @@ typedef struct MrbEndpoint
 	dlist_node	active_node;
 	bool		active;
 
-	/* requests, by deliver.c */
+	/* requests, by send.c */
 	dlist_head	requests;
 	int			in_flight;
+	MrbQuota	quota;
+
 	MrbVitals	vitals;			/* how it is, by health.c */
 	MrbTimer	marker_timer;
 	TimestampTz marker_due;		/* when it is read again at the latest */

@@ -178,6 +178,7 @@ mrb_endpoint_drop(MrbEndpoint *endpoint)
 		endpoint->zone->caches--;
 	mrb_timer_cancel(&endpoint->vitals.retry_timer);
 	mrb_timer_cancel(&endpoint->marker_timer);
+	mrb_timer_cancel(&endpoint->quota.rate_timer);
 	dlist_delete(&endpoint->node);
 	hash_search(names, endpoint->name, HASH_REMOVE, NULL);
 	MemoryContextDelete(endpoint->context);

@@ -19,6 +19,7 @@
 
 #include "utils/timestamp.h"
 
+#include "breaker.h"
 #include "health.h"
 #include "marker.h"
 #include "queue.h"
@@ -48,6 +49,9 @@ mrb_marker_watch(MrbEndpoint *endpoint)
 void
 mrb_marker_look(MrbEndpoint *endpoint)
 {
+	/* The next tick tries again. */
+	if (!mrb_breaker_allows(endpoint))
+		return;
 	endpoint->marker_due =
 		TimestampTzPlusMilliseconds(mrb_timer_now(),
 									endpoint->adapter->marker_ms);
@@ -97,20 +101,19 @@ static void
 send_marker(MrbEndpoint *endpoint, const MrbCall *call, int64 epoch,
 			MrbSendDone done)
 {
-	MrbValues	values;
+	MrbSendNote note = {.call = call,.epoch = epoch,.done = done};
+	MrbValues	values = {0};
 	char text[	24];
 	char		message_id[32];
 	const char *problem;
 
-	MemSet(&values, 0, sizeof(values));
 	snprintf(text, sizeof(text), INT64_FORMAT, epoch);
 	snprintf(message_id, sizeof(message_id), "marker@%s", text);
 	values.text[MRB_VAR_EPOCH] = text;
 
 	values.text[MRB_VAR_MESSAGE_ID] = message_id;
-
-	if (mrb_send_start(endpoint, call, &values, NULL, epoch, done,
-					   &problem) != MRB_START_WRONG)
+	if (mrb_send_start(endpoint, &values, &note, &problem) !=
+		MRB_START_WRONG)
 		return;
 	endpoint->vitals.health = MRB_HEALTH_MISCONFIGURED;
 	strlcpy(endpoint->vitals.last_error, problem, sizeof(endpoint->vitals.last_error));
@@ -161,7 +164,7 @@ was_written(MrbSend *send, const MrbHttpAnswer *answer)
 	if (has_failed(send, answer))
 		return;
 	mrb_health_success(endpoint, answer->status);
-	endpoint->marker_epoch = Max(endpoint->marker_epoch, send->epoch);
+	endpoint->marker_epoch = Max(endpoint->marker_epoch, send->note.epoch);
 	mrb_ledger_mark(endpoint);
 	read_marker(endpoint);
 }
@@ -174,7 +177,7 @@ has_failed(MrbSend *send, const MrbHttpAnswer *answer)
 {
 	char	   *why;
 
-	if (mrb_adapter_judge(send->endpoint->adapter, send->call, answer,
+	if (mrb_adapter_judge(send->endpoint->adapter, send->note.call, answer,
 						  &why) == MRB_VERDICT_SUCCESS)
 		return false;
 	mrb_health_failure(send, answer, why);
