@@ -18,7 +18,7 @@
 #include "queue.h"
 
 /* Resyncs may fill this part of what can be in flight. */
-#define BULK_MAX (MRB_SEND_MAX / 2)
+#define BULK_MAX (mrb_send_max() / 2)
 
 /* Strings of a request that are made for it. */
 typedef struct Scratch

@@ -7,16 +7,27 @@
  */
 #include "postgres.h"
 
+#include <sys/resource.h>
+
 #include "utils/memutils.h"
 
 #include "endpoints.h"
 #include "send.h"
 
+/* Most requests in flight in all, if there are descriptors for them. */
+#define SEND_MAX 8192
+#define SEND_MIN 16
+
+/* Descriptors for tables, logs and name look-ups. */
+#define RESERVED_FDS 80
+
 static MemoryContext kept = NULL;
 static MemoryContext rendering = NULL;
 static MrbHttpEngine *engine = NULL;
 static MrbSlot *counters = NULL;
+static int	send_max = SEND_MIN;
 
+static int	affordable(void);
 static void count(MrbCounter counter, int64 by);
 
 void
@@ -26,11 +37,33 @@ mrb_send_init(MemoryContext context, MrbSlot *slot)
 	counters = slot;
 	rendering = AllocSetContextCreate(context, "miosa_rollback rendering",
 									  ALLOCSET_DEFAULT_SIZES);
-	engine = mrb_http_create(MRB_SEND_MAX);
+	send_max = affordable();
+	engine = mrb_http_create(send_max);
 	if (engine == NULL)
 		ereport(FATAL,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("could not set up the HTTP client")));
+}
+
+/*
+ * Every request has a socket.  Running out of descriptors would fail whichever
+ * endpoint comes next; who has to wait for a place is told a little later.
+ */
+static int
+affordable(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+		limit.rlim_cur < RESERVED_FDS + SEND_MIN)
+		return SEND_MIN;
+	return Min(limit.rlim_cur - RESERVED_FDS, SEND_MAX);
+}
+
+int
+mrb_send_max(void)
+{
+	return send_max;
 }
 
 int

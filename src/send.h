@@ -12,9 +12,6 @@
 #include "item.h"
 #include "shmem.h"
 
-/* Most requests in flight in all. */
-#define MRB_SEND_MAX 1024
-
 typedef struct MrbSend MrbSend;
 typedef void (*MrbSendDone) (MrbSend *send, const MrbHttpAnswer *answer);
 
@@ -37,6 +34,9 @@ typedef enum MrbStarted
 
 extern void mrb_send_init(MemoryContext context, MrbSlot *slot);
 extern int	mrb_send_descriptor(void);
+
+/* Most requests in flight in all. */
+extern int	mrb_send_max(void);
 extern long mrb_send_max_wait(void);
 extern int	mrb_send_in_flight(void);
 
