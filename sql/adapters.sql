@@ -19,8 +19,9 @@ INSERT INTO miosa.adapters (name, description, stage, per, self_expires, settle,
 	('varnish-ban', 'Varnish with std.ban on a header that holds the host: forgets everything of each host',
 		1, 'host', true, '2 s',
 		'{"method": "BAN", "path": "/", "headers": {"x-ban-host": "{host}"}}',
-		'{"method": "BAN", "path": "/", "headers": {"x-ban-host": "{host}"}}', false, NULL, NULL, true),
-	('webhook', 'An HTTP service that takes the route as JSON by POST and answers 2xx',
-		0, 'deployment', false, '0',
-		'{"method": "POST", "path": "", "headers": {"Content-Type": "application/json", "webhook-id": "{message_id}", "Authorization": "Bearer {secret}"}, "body": "{\"type\":\"route.changed\",\"id\":{message_id},\"epoch\":{epoch},\"operation_id\":{operation_id},\"deployment_id\":{deployment_id},\"tenant_id\":{tenant_id},\"version_id\":{version_id},\"version_number\":{version_number},\"release_id\":{release_id},\"storage_uri\":{storage_uri},\"sha256\":{sha256},\"hosts\":{hosts},\"removed_hosts\":{removed_hosts}}"}',
-		NULL, false, NULL, NULL, true);
+		'{"method": "BAN", "path": "/", "headers": {"x-ban-host": "{host}"}}', false, NULL, NULL, true);
+
+INSERT INTO miosa.adapters (name, description, verdicts, signer, request, builtin) VALUES
+	('webhook', 'An HTTP service that takes the route as JSON by POST and answers 2xx (Standard Webhooks 1.0); 410 disables it',
+		'{"410": "gone"}', 'standard-webhooks',
+		'{"method": "POST", "path": "", "headers": {"Content-Type": "application/json"}, "body": "{\"type\":\"route.changed\",\"timestamp\":{changed_at},\"data\":{\"id\":{message_id},\"epoch\":{epoch},\"operation_id\":{operation_id},\"deployment_id\":{deployment_id},\"tenant_id\":{tenant_id},\"version_id\":{version_id},\"version_number\":{version_number},\"release_id\":{release_id},\"storage_uri\":{storage_uri},\"sha256\":{sha256},\"hosts\":{hosts},\"removed_hosts\":{removed_hosts}}}"}', true);

@@ -15,15 +15,24 @@ CREATE TABLE miosa.adapters (
 	settle interval NOT NULL DEFAULT '0' CHECK (settle BETWEEN '0' AND '10 min'),
 	timeout interval NOT NULL DEFAULT '5 s' CHECK (timeout BETWEEN '10 ms' AND '5 min'),
 	max_in_flight integer NOT NULL DEFAULT 8 CHECK (max_in_flight BETWEEN 1 AND 1000),
+	batch_max integer NOT NULL DEFAULT 1 CHECK (batch_max BETWEEN 1 AND 10000),
+	batch_bytes integer NOT NULL DEFAULT 65536 CHECK (batch_bytes BETWEEN 1024 AND 1048576),
+	rate real CHECK (rate BETWEEN 0.001 AND 100000),
+	burst integer NOT NULL DEFAULT 1 CHECK (burst BETWEEN 1 AND 100000),
 	success integer[] CHECK (success IS NULL OR cardinality(success) > 0),
+	success_json_path jsonpath,
+	verdicts jsonb NOT NULL DEFAULT '{}',
+	signer text NOT NULL DEFAULT 'none' CHECK (signer IN ('none', 'header', 'standard-webhooks', 'sigv4')),
+	signer_options jsonb NOT NULL DEFAULT '{}',
+	charsets jsonb NOT NULL DEFAULT '{}',
 	request jsonb NOT NULL,
+	add jsonb,
 	remove jsonb,
 	volatile boolean NOT NULL DEFAULT false,
 	marker_write jsonb,
 	marker_read jsonb,
 	marker_interval interval NOT NULL DEFAULT '5 s' CHECK (marker_interval BETWEEN '100 ms' AND '1 day'),
-	builtin boolean NOT NULL DEFAULT false,
-	CHECK (NOT volatile OR (marker_write IS NOT NULL AND marker_read IS NOT NULL))
+	builtin boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE miosa.adapters IS 'How to talk to one kind of endpoint; a request is an object with method, path, headers and body, whose texts may hold {variables}';
 COMMENT ON COLUMN miosa.adapters.name IS 'Name of the adapter';
@@ -35,12 +44,22 @@ COMMENT ON COLUMN miosa.adapters.self_expires IS 'Whether it forgets by itself, 
 COMMENT ON COLUMN miosa.adapters.settle IS 'Every request is repeated once after this time, because a fetch that was under way can bring the old page back; at least the cache''s time-out for fetches; 0 for never';
 COMMENT ON COLUMN miosa.adapters.timeout IS 'Longest time for one request';
 COMMENT ON COLUMN miosa.adapters.max_in_flight IS 'Most requests at the same time to one endpoint';
+COMMENT ON COLUMN miosa.adapters.batch_max IS 'Most deployments in one request, with {deployment_ids} and {hosts}; more than 1 only when per is deployment';
+COMMENT ON COLUMN miosa.adapters.batch_bytes IS 'Longest body of a request for several deployments';
+COMMENT ON COLUMN miosa.adapters.rate IS 'Most requests a second to one endpoint; null for no limit';
+COMMENT ON COLUMN miosa.adapters.burst IS 'Requests that may come at once before rate counts';
 COMMENT ON COLUMN miosa.adapters.success IS 'HTTP statuses that mean success; null means every 2xx';
+COMMENT ON COLUMN miosa.adapters.success_json_path IS 'What must be true of the answer''s body besides, for example $.success == true; null for nothing';
+COMMENT ON COLUMN miosa.adapters.verdicts IS 'What other statuses mean where the default is wrong, {"400": "endpoint"}: endpoint (it fails: everything is held and tried again), message (it does not take this one: a row in delivery_failures) or gone (it is disabled). By default 400, 409, 413, 414 and 422 mean message, all others endpoint';
+COMMENT ON COLUMN miosa.adapters.signer IS 'none; header (a header holds {secret}, so the endpoint must have one); standard-webhooks (the secret is whsec_ and base64); sigv4 (the secret is KEYID:SECRET or KEYID:SECRET:TOKEN)';
+COMMENT ON COLUMN miosa.adapters.signer_options IS 'For sigv4: {"service": "cloudfront", "region": "us-east-1"}';
+COMMENT ON COLUMN miosa.adapters.charsets IS 'Fewer characters for the values of a variable, {"host": "a-z0-9.-"}; what has others is not sent';
 COMMENT ON COLUMN miosa.adapters.request IS 'The request that tells a route: {"method", "path", "headers": {}, "body"}';
+COMMENT ON COLUMN miosa.adapters.add IS 'The request that is sent instead when request is answered 404, because the entry is not there yet; null when none is needed';
 COMMENT ON COLUMN miosa.adapters.remove IS 'The request for a host that is no longer routed, when per is host; null when none is needed';
 COMMENT ON COLUMN miosa.adapters.volatile IS 'Whether it loses its table at a restart without telling, so that a marker has to be read back';
 COMMENT ON COLUMN miosa.adapters.marker_write IS 'The request that writes the marker, with {epoch}';
-COMMENT ON COLUMN miosa.adapters.marker_read IS 'The request whose answer''s body is the marker; 404 means that it is lost';
+COMMENT ON COLUMN miosa.adapters.marker_read IS 'The request whose answer''s body is the marker; 404 means that it is lost. It is also what miosa_test_endpoint sends';
 COMMENT ON COLUMN miosa.adapters.marker_interval IS 'How often the marker is read back';
 COMMENT ON COLUMN miosa.adapters.builtin IS 'Shipped with the extension: cannot be changed (copy it under another name), not dumped';
 
@@ -81,11 +100,13 @@ COMMENT ON COLUMN miosa.endpoints.updated_at IS 'When it was last changed';
 CREATE TABLE miosa.secrets (
 	name text PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
 	value text NOT NULL CHECK (value ~ '^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$'),
+	previous text CHECK (previous ~ '^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$'),
 	created_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE miosa.secrets IS 'Secrets of endpoints; read by the dispatcher alone, never dumped, logged or shown';
 COMMENT ON COLUMN miosa.secrets.name IS 'Name that endpoints and templates use';
 COMMENT ON COLUMN miosa.secrets.value IS 'The secret';
+COMMENT ON COLUMN miosa.secrets.previous IS 'The secret that is being rotated out: standard-webhooks signs with both; null when there is none';
 COMMENT ON COLUMN miosa.secrets.created_at IS 'When it was written';
 
 CREATE TABLE miosa.endpoint_state (
@@ -177,10 +198,15 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_request_dispatcher';
 COMMENT ON FUNCTION miosa.request_dispatcher() IS 'Starts a dispatcher for this database when the transaction commits';
 
-CREATE FUNCTION miosa.check_request(request jsonb, what text) RETURNS void
-LANGUAGE c IMMUTABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'mrb_check_request';
-COMMENT ON FUNCTION miosa.check_request(jsonb, text) IS 'Raises INVALID_ARGUMENT with the place of the mistake when an adapter''s request is wrong; what names the column';
+CREATE FUNCTION miosa.check_adapter(adapter jsonb) RETURNS void
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_check_adapter';
+COMMENT ON FUNCTION miosa.check_adapter(jsonb) IS 'Raises INVALID_ARGUMENT with the place of the mistake when a row of miosa.adapters is wrong or contradicts itself';
+
+CREATE FUNCTION miosa.render_request(request jsonb, "values" jsonb, charsets jsonb DEFAULT '{}') RETURNS jsonb
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_render_request';
+COMMENT ON FUNCTION miosa.render_request(jsonb, jsonb, jsonb) IS 'What an adapter''s request would be for these values, before it is signed: {"method", "url", "headers": [...], "body"}. values: texts (lists: arrays) by the names of the variables, {secret:name} as "secret:name", and the endpoint''s "url". Raises INVALID_ARGUMENT when the request is wrong or a value does not fit';
 
 CREATE FUNCTION miosa.identity(OUT site text, OUT system_identifier text, OUT timeline bigint, OUT database_oid oid)
 LANGUAGE c STABLE PARALLEL SAFE
@@ -297,13 +323,10 @@ BEGIN
 	IF TG_OP = 'DELETE' THEN
 		RETURN OLD;
 	END IF;
-	PERFORM miosa.check_request(NEW.request, 'request');
-	PERFORM miosa.check_request(NEW.remove, 'remove');
-	PERFORM miosa.check_request(NEW.marker_write, 'marker_write');
-	PERFORM miosa.check_request(NEW.marker_read, 'marker_read');
+	PERFORM miosa.check_adapter(to_jsonb(NEW));
 	RETURN NEW;
 END $$;
-COMMENT ON FUNCTION miosa.adapters_check() IS 'Trigger: refuses a change of shipped adapters and requests that cannot be sent, with the place of the mistake';
+COMMENT ON FUNCTION miosa.adapters_check() IS 'Trigger: refuses a change of shipped adapters, and what cannot be sent or contradicts itself, with the place of the mistake';
 
 CREATE TRIGGER adapters_check BEFORE INSERT OR UPDATE OR DELETE ON miosa.adapters
 	FOR EACH ROW EXECUTE FUNCTION miosa.adapters_check();

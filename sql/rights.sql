@@ -66,7 +66,7 @@ GRANT INSERT, UPDATE, DELETE ON
 	TO miosa_admin;
 GRANT INSERT, UPDATE, DELETE, SELECT (name, created_at) ON miosa.secrets TO miosa_admin;
 -- Their triggers' functions run as who writes.
-GRANT EXECUTE ON FUNCTION miosa.raise_condition, miosa.check_request, miosa.check_url, miosa.check_selector,
+GRANT EXECUTE ON FUNCTION miosa.raise_condition, miosa.check_adapter, miosa.render_request, miosa.check_url, miosa.check_selector,
 	miosa.origin, miosa.identity
 	TO miosa_admin;
 

@@ -20,7 +20,6 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "adapter.h"
 #include "errors.h"
 #include "guc.h"
 #include "query.h"
@@ -29,7 +28,6 @@
 
 PG_FUNCTION_INFO_V1(mrb_wake);
 PG_FUNCTION_INFO_V1(mrb_request_dispatcher);
-PG_FUNCTION_INFO_V1(mrb_check_request);
 PG_FUNCTION_INFO_V1(mrb_identity);
 PG_FUNCTION_INFO_V1(mrb_dispatcher);
 PG_FUNCTION_INFO_V1(miosa_wait_converged);
@@ -77,25 +75,6 @@ Datum
 mrb_request_dispatcher(PG_FUNCTION_ARGS)
 {
 	mrb_wake_request_dispatcher();
-	PG_RETURN_VOID();
-}
-
-/*
- * miosa.check_request(request, what)
- */
-Datum
-mrb_check_request(PG_FUNCTION_ARGS)
-{
-	char	   *problem = NULL;
-
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		PG_RETURN_VOID();
-	if (mrb_adapter_compile(PG_GETARG_JSONB_P(0),
-							text_to_cstring(PG_GETARG_TEXT_PP(1)),
-							&problem) == NULL)
-		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid adapter", problem,
-				  psprintf("The variables are %s.",
-						   mrb_template_variables()));
 	PG_RETURN_VOID();
 }
 

@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "breaker.h"
 #include "changes.h"
 #include "deliver.h"
 #include "dispatch.h"
@@ -36,6 +37,7 @@
 #include "session.h"
 #include "standing.h"
 #include "sweep.h"
+#include "turns.h"
 
 /* Passes in a row before requests get their turn. */
 #define PASSES_MAX 4
@@ -87,7 +89,7 @@ mrb_dispatch_create(MrbSlot *slot)
 	mrb_route_init(kept);
 	mrb_queue_init(kept);
 	mrb_send_init(kept, slot);
-	mrb_health_init(probe);
+	mrb_health_init(kept, probe);
 }
 
 int
@@ -323,6 +325,7 @@ apply_settings(Pass *pass)
 		MrbEndpoint *endpoint = lfirst(cell);
 
 		mrb_endpoint_adopt(endpoint, kept);
+		mrb_breaker_attach(endpoint);
 		mrb_queue_attach(endpoint);
 		mrb_ledger_mark(endpoint);
 		endpoint->listed = false;
@@ -341,6 +344,7 @@ drop_endpoint(MrbEndpoint *endpoint)
 {
 	mrb_send_cancel(endpoint);
 	mrb_queue_detach(endpoint);
+	mrb_breaker_detach(endpoint);
 	mrb_endpoint_drop(endpoint);
 }
 
@@ -360,5 +364,5 @@ probe(MrbEndpoint *endpoint)
 	if (endpoint->adapter->volatile_table)
 		mrb_marker_look(endpoint);
 	else
-		mrb_queue_activate(endpoint);
+		mrb_turns_activate(endpoint);
 }

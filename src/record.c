@@ -134,6 +134,18 @@ static MrbQuery repurge_query = {
 	.expected = MRB_QUERY_INSERT,
 };
 
+static MrbQuery gone_query = {
+	.sql = "WITH free AS (SELECT e.name FROM miosa.endpoints e"
+	" WHERE e.name = ANY ($1) AND e.enabled FOR UPDATE SKIP LOCKED)"
+	" UPDATE miosa.endpoints e SET enabled = false, reason = n.reason"
+	" FROM free f JOIN unnest($1::text[], $6::text[]) AS n(name, reason)"
+	" ON n.name = f.name WHERE e.name = f.name",
+	.nargs = 6,
+	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
+	INT4ARRAYOID, TEXTARRAYOID},
+	.expected = MRB_QUERY_UPDATE,
+};
+
 static MrbQuery tidy_states_query = {
 	.sql = "DELETE FROM miosa.endpoint_state s WHERE NOT EXISTS"
 	" (SELECT FROM miosa.endpoints e WHERE e.name = s.endpoint)",
@@ -283,6 +295,7 @@ write_batch(void *arg)
 		write_notes(batch, MRB_NOTE_CLEARED, &cleared_query);
 		write_notes(batch, MRB_NOTE_FAILURE, &failed_query);
 		write_notes(batch, MRB_NOTE_REPURGE, &repurge_query);
+		write_notes(batch, MRB_NOTE_GONE, &gone_query);
 	}
 	mrb_session_commit();
 }
@@ -428,7 +441,7 @@ write_notes(const Batch *batch, MrbNoteKind kind, MrbQuery *query)
 	mrb_query_open();
 	mrb_query_run(query, args, NULL);
 	mrb_query_close();
-	queued_work |= kind == MRB_NOTE_REPURGE;
+	queued_work |= kind == MRB_NOTE_REPURGE || kind == MRB_NOTE_GONE;
 }
 
 static void

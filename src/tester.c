@@ -18,6 +18,7 @@
 
 #include "endpoints.h"
 #include "errors.h"
+#include "sign.h"
 
 PG_FUNCTION_INFO_V1(miosa_test_endpoint);
 
@@ -31,8 +32,7 @@ PG_FUNCTION_INFO_V1(miosa_test_endpoint);
 static MrbEndpoint *read_endpoint(const char *name);
 static const char *render(MrbEndpoint *endpoint, const MrbCall *call,
 						  bool masked, MrbHttpRequest *request);
-static const char *masked_secret(const char *name);
-static const char *judge(const MrbEndpoint *endpoint, bool marker,
+static const char *judge(const MrbEndpoint *endpoint, const MrbCall *call,
 						 const MrbHttpAnswer *answer);
 static void append_member(StringInfo out, const char *name,
 						  const char *value);
@@ -74,7 +74,7 @@ miosa_test_endpoint(PG_FUNCTION_ARGS)
 		mrb_http_call(&request, &answer);
 		append_request(&out, &shown);
 		append_answer(&out, &answer);
-		append_member(&out, "verdict", judge(endpoint, marker, &answer));
+		append_member(&out, "verdict", judge(endpoint, call, &answer));
 	}
 	out.data[out.len - 1] = '}';
 	appendStringInfoChar(&out, '}');
@@ -97,9 +97,21 @@ static const char *
 render(MrbEndpoint *endpoint, const MrbCall *call, bool masked,
 	   MrbHttpRequest *request)
 {
+	static char *ids[] = {TEST_ID};
+	static char *hosts[] = {TEST_HOST};
 	MrbValues	values;
+	const char *problem;
 
 	MemSet(&values, 0, sizeof(values));
+	values.deployment_ids = (MrbList)
+	{
+		1, ids
+	};
+	values.hosts = (MrbList)
+	{
+		1, hosts
+	};
+	values.text[MRB_VAR_CHANGED_AT] = "1970-01-01T00:00:00Z";
 	values.text[MRB_VAR_DEPLOYMENT_ID] = TEST_ID;
 	values.text[MRB_VAR_EPOCH] = "0";
 	values.text[MRB_VAR_HOST] = TEST_HOST;
@@ -114,35 +126,38 @@ render(MrbEndpoint *endpoint, const MrbCall *call, bool masked,
 	values.text[MRB_VAR_VERSION_NUMBER] = "0";
 	values.text[MRB_VAR_SECRET] = endpoint->secret;
 	values.named_secret = mrb_endpoint_secret;
-	if (masked)
-	{
-		if (endpoint->secret != NULL)
-			values.text[MRB_VAR_SECRET] = MASK;
-		values.named_secret = masked_secret;
-	}
-	return mrb_adapter_render(call, endpoint->url, &values, request);
+	values.previous_secret = endpoint->previous_secret;
+	values.mask = masked ? MASK : NULL;
+	problem = mrb_call_render(call, endpoint->url, &values, request);
+	return problem != NULL ? problem :
+		mrb_sign_request(endpoint->adapter, &values, request);
 }
 
 static const char *
-masked_secret(const char *name)
+judge(const MrbEndpoint *endpoint, const MrbCall *call,
+	  const MrbHttpAnswer *answer)
 {
-	return MASK;
-}
+	const MrbAdapter *adapter = endpoint->adapter;
+	char	   *why;
+	MrbVerdict	verdict = mrb_adapter_judge(adapter, call, answer, &why);
 
-static const char *
-judge(const MrbEndpoint *endpoint, bool marker, const MrbHttpAnswer *answer)
-{
-	if (answer->outcome != MRB_HTTP_ANSWERED)
-		return psprintf("no answer: %s", answer->error);
-	if (mrb_adapter_is_success(endpoint->adapter, answer->status))
+	if (verdict == MRB_VERDICT_SUCCESS)
 		return "ok";
-	if (marker && answer->status == 404)
+	if (answer->outcome != MRB_HTTP_ANSWERED)
+		return psprintf("no answer: %s", why);
+	if (answer->status == 404 && call == adapter->marker_read)
 		return "ok: nothing was written to it yet";
+	if (answer->status == 404 && adapter->add != NULL)
+		return "ok: there is no such entry, and it would be added";
+	if (verdict == MRB_VERDICT_GONE)
+		return psprintf("it does not want to be told any more, and would be disabled (%s)", why);
+	if (verdict == MRB_VERDICT_MESSAGE)
+		return psprintf("it is there, but does not take the message (%s)", why);
 	if (answer->status == 401 || answer->status == 403)
 		return "it does not accept the secret, or our address";
 	if (answer->status >= 300 && answer->status <= 399)
 		return "it redirects, and redirects are never followed";
-	return psprintf("it answers with status %d", answer->status);
+	return psprintf("it fails (%s)", why);
 }
 
 /*
