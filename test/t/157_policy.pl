@@ -120,13 +120,16 @@ $sink->plain;
 #
 # A connection that is open already is of no use when it is not allowed
 #
-sql("SELECT miosa_promote('dep_1', 'v2')");
-is(sql("SELECT miosa_wait_converged('dep_1', '10 s')"),
-	'converged', 'told over the connection that is open');
-my ($first, $second) =
-  map { ($sink->requests("^/dep_1/$_"))[0] } qw(v1 v2);
+for my $version (qw(v2 v1 v2))
+{
+	sql("SELECT miosa_promote('dep_1', '$version')");
+	is(sql("SELECT miosa_wait_converged('dep_1', '10 s')"),
+		'converged', "$version is told");
+}
+my @request = $sink->requests;
+my %port = map { $_->{port} => 1 } @request;
 
-is($second->{port}, $first->{port}, 'and is used again');
+cmp_ok(scalar keys %port, '<', scalar @request, 'connections are kept');
 allow('off');
 $sink->clear;
 sql("SELECT miosa_promote('dep_1', 'v1')");

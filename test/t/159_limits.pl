@@ -83,16 +83,20 @@ $sink->answer('^/burst/', delay => 0.02);
 sql("SELECT miosa_put_endpoint('burst', 'burst', '@{[ $sink->url ]}/burst', zone => 'burst');
 	DO \$\$ BEGIN FOR d IN 1 .. 500 LOOP
 	PERFORM miosa_promote('dep_' || d, 'v2'); END LOOP; END \$\$");
-is( sql("SELECT DISTINCT miosa_wait_converged('dep_' || d, '20 s')
-		FROM generate_series(1, 500) d"),
-	'converged',
-	'a burst of 500');
+my %told;
+
+poll_until(
+	sub {
+		%told = map { $_->{path} => 1 } $sink->requests('^/burst/.*/v2');
+		return keys %told == 500;
+	},
+	20,
+	0.1);
+is(scalar keys %told, 500, 'a burst of 500 is told');
 is( sql("SELECT failures || coalesce(last_error, ' none') FROM miosa.endpoint_state
 		WHERE endpoint = 'burst'"),
 	'0 none',
 	'and none of them timed out');
-my %told = map { $_->{path} => 1 } $sink->requests('^/burst/.*/v2');
-is(scalar keys %told, 500, 'all were told');
 my @request = $sink->requests('^/burst/');
 cmp_ok($request[-1]{time} - $request[0]{time}, '>', 1,
 	'it took longer than one of them may');
@@ -117,7 +121,7 @@ sql("INSERT INTO miosa.endpoints (name, adapter, url, zone, selector)
 	FROM generate_series(1, 1500) n");
 ok(wait_sql('SELECT in_flight > 1000 FROM miosa.dispatcher()', 5),
 	'more than 1000 requests hang');
-cmp_ok(descriptors(), '>', 1000, 'each with a socket');
+ok(poll_until(sub { descriptors() > 1000 }, 3), 'each with a socket');
 in_a_second(told_in('good'), 'others are told within a second');
 in_a_second(told_in('good'), 'again');
 ok(wait_sql("SELECT count(*) = 1500 FROM miosa.endpoint_state
@@ -165,9 +169,9 @@ sub hang
 $node->poll_query_until('postgres',
 	"SELECT state = 'running' FROM miosa.dispatcher()");
 $pid = pid();
-hang(100);
+hang(40);
 isnt(told_in('good'), 'never', 'one that works is told in its turn');
-ok(wait_sql("SELECT count(*) = 100 FROM miosa.endpoint_state
+ok(wait_sql("SELECT count(*) = 40 FROM miosa.endpoint_state
 		WHERE endpoint LIKE 'few%' AND last_error ~ 'timed out'", 15),
 	'the others time out, and do not run out of sockets');
 cmp_ok(descriptors(), '<', $few, 'for there are no more at a time');
