@@ -48,7 +48,7 @@ COMMENT ON COLUMN miosa.adapters.batch_max IS 'Most deployments in one request, 
 COMMENT ON COLUMN miosa.adapters.batch_bytes IS 'Longest body of a request for several deployments';
 COMMENT ON COLUMN miosa.adapters.rate IS 'Most requests a second to one endpoint; null for no limit';
 COMMENT ON COLUMN miosa.adapters.burst IS 'Requests that may come at once before rate counts';
-COMMENT ON COLUMN miosa.adapters.success IS 'HTTP statuses that mean success; null means every 2xx';
+COMMENT ON COLUMN miosa.adapters.success IS 'HTTP statuses that mean success; null means every 2xx, as always for the marker';
 COMMENT ON COLUMN miosa.adapters.success_json_path IS 'What must be true of the answer''s body besides, for example $.success == true; null for nothing';
 COMMENT ON COLUMN miosa.adapters.verdicts IS 'What other statuses mean where the default is wrong, {"400": "endpoint"}: endpoint (it fails: everything is held and tried again), message (it does not take this one: a row in delivery_failures) or gone (it is disabled). By default 400, 409, 413, 414 and 422 mean message, all others endpoint';
 COMMENT ON COLUMN miosa.adapters.signer IS 'none; header (a header holds {secret}, so the endpoint must have one); standard-webhooks (the secret is whsec_ and base64); sigv4 (the secret is KEYID:SECRET or KEYID:SECRET:TOKEN)';

@@ -41,7 +41,8 @@ mrb_adapter_judge(const MrbAdapter *adapter, const MrbCall *call,
 		*why = pstrdup(answer->error);
 		return MRB_VERDICT_ENDPOINT;
 	}
-	if (!is_success(adapter, call, status))
+	if (marker ? status < 200 || status > 299 :
+		!is_success(adapter, call, status))
 	{
 		*why = psprintf("HTTP status %d", status);
 		return meaning_of(adapter, status);

@@ -21,6 +21,9 @@
 #include "queue.h"
 #include "turns.h"
 
+/* Those that are under way shall move on, too. */
+#define STARTS_PER_TURN 64
+
 static bool may_start(MrbEndpoint *endpoint);
 static void rate_over(MrbTimer *timer);
 static bool bulk_has_room(void);
@@ -42,15 +45,17 @@ static void item_failed(MrbItem *item, const MrbSend *send,
 static void break_item(MrbItem *item, int status, const char *error);
 static void finish_if_done(MrbItem *item);
 
-void
+bool
 mrb_deliver_pump(void)
 {
 	MrbEndpoint *endpoint;
 	bool		full = false;
+	int			started = 0;
 	int			wait;
 	dlist_head	later = DLIST_STATIC_INIT(later);
 
-	while (!full && (endpoint = mrb_turns_next_endpoint()) != NULL)
+	while (!full && started < STARTS_PER_TURN &&
+		   (endpoint = mrb_turns_next_endpoint()) != NULL)
 	{
 		if (!mrb_health_may_send(endpoint))
 			continue;			/* an answer or a timer brings it back */
@@ -61,7 +66,10 @@ mrb_deliver_pump(void)
 			continue;
 		}
 		if (may_start(endpoint) && start_one(endpoint, &full))
+		{
 			mrb_turns_activate(endpoint);
+			started++;
+		}
 		else if (mrb_turns_has_work(endpoint))
 		{
 			/* It has to wait for room. */
@@ -76,6 +84,7 @@ mrb_deliver_pump(void)
 		endpoint->active = false;
 		mrb_turns_activate(endpoint);
 	}
+	return started == STARTS_PER_TURN;
 }
 
 /*

@@ -39,9 +39,6 @@
 #include "sweep.h"
 #include "turns.h"
 
-/* Passes in a row before requests get their turn. */
-#define PASSES_MAX 4
-
 /* A pass that failed is tried again after this, doubled every time. */
 #define RETRY_MIN_MS 50
 #define RETRY_MAX_MS 5000
@@ -64,6 +61,7 @@ static Oid	extension = InvalidOid;
 static bool loaded = false;		/* settings were read at least once */
 static char *paused = NULL;
 static char *site = NULL;		/* miosa_rollback.site as seen last */
+static bool more_to_start = false;
 static int	failures = 0;
 static TimestampTz not_before = 0;
 
@@ -104,12 +102,14 @@ mrb_dispatch_max_wait(void)
 	long		wait = mrb_timer_wait(1000);
 	long		http = mrb_send_max_wait();
 
+	if (more_to_start)
+		return 0;
 	if (http >= 0)
 		wait = Min(wait, http);
 	if (not_before != 0)
 		wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
 														 not_before) + 1);
-	return mrb_record_wait(wait);
+	return mrb_record_wait(mrb_resync_wait(wait));
 }
 
 bool
@@ -120,33 +120,29 @@ mrb_dispatch_pass(void)
 
 	if (!pass_due())
 		return true;
-	for (int i = 0; i < PASSES_MAX; i++)
+	MemSet(&pass, 0, sizeof(pass));
+	if (!mrb_session_try(run_pass, &pass, &sqlstate))
 	{
-		MemSet(&pass, 0, sizeof(pass));
-		if (!mrb_session_try(run_pass, &pass, &sqlstate))
-		{
-			pass_failed(sqlstate);
-			return true;
-		}
-		failures = 0;
-		not_before = 0;
-		if (pass.standing.absent)
-			return false;
-		if (pass.standing.paused != NULL)
-		{
-			pause_dispatcher(pass.standing.paused);
-			return true;
-		}
-		if (pass.idle)
-			return true;
-		mrb_outbox_committed();
-		apply(&pass);
-		if (!pass.taken.more)
-			return true;
+		pass_failed(sqlstate);
+		return true;
 	}
+	failures = 0;
+	not_before = 0;
+	if (pass.standing.absent)
+		return false;
+	if (pass.standing.paused != NULL)
+	{
+		pause_dispatcher(pass.standing.paused);
+		return true;
+	}
+	if (pass.idle)
+		return true;
+	mrb_outbox_committed();
+	apply(&pass);
 
-	/* There is more: come back right after this turn's requests. */
-	not_before = GetCurrentTimestamp();
+	/* Whatever there is more comes after this turn's requests. */
+	if (pass.taken.more)
+		not_before = GetCurrentTimestamp();
 	return true;
 }
 
@@ -158,7 +154,7 @@ mrb_dispatch_deliver(void)
 	mrb_timer_run();
 	mrb_send_drive();
 	mrb_resync_step();
-	mrb_deliver_pump();
+	more_to_start = mrb_deliver_pump();
 	mrb_notify_step(my_slot);
 	if (mrb_record_step(my_slot, mrb_send_in_flight() > 0))
 		not_before = GetCurrentTimestamp();

@@ -27,7 +27,8 @@
 #include "outbox.h"
 #include "query.h"
 
-#define TAKE_MAX 10000
+/* Requests wait while a pass runs. */
+#define TAKE_MAX 2000
 
 /* Where the next pass looks. */
 typedef struct Mark

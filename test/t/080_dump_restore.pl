@@ -128,7 +128,7 @@ is($sink->requests, $silence, 'nothing was sent again');
 
 # Until somebody says that the copy may speak
 $node->safe_psql('copy_custom',
-	"INSERT INTO miosa.secrets (name, value) VALUES ('token', 'new');
+	"INSERT INTO miosa.secrets (name, value) VALUES ('token', 'whsec_' || repeat('new+', 8));
 	SELECT miosa_resume()");
 is( $node->safe_psql('copy_custom',
 		"SELECT miosa_wait_converged('dep_1', '10 s')"),
