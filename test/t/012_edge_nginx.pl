@@ -25,7 +25,11 @@ make_site($node, $edge, [ @hosts, $slow ]);
 is(forget($hosts[0]), 404, 'nginx says 404 about a page that is not cached');
 operate($node, 'promote', 'ver_1');
 is(verdict($node, '10 s'), 'converged', 'which is as good as forgotten');
-is(state('cache', 'last_status'), '404', 'nginx did say so');
+ok( $node->poll_query_until(
+		'postgres', q{
+		SELECT last_status = 404 FROM miosa.endpoint_state
+		WHERE endpoint = 'cache'}),
+	'nginx did say so');
 is( $node->safe_psql('postgres', 'SELECT count(*) FROM miosa.delivery_failures'),
 	'0',
 	'and no failure is recorded');
@@ -112,14 +116,6 @@ sub forget
 
 	return http(port => $edge->{port}{cache}, path => "/_purge/$host/")
 	  ->{status};
-}
-
-sub state
-{
-	my ($endpoint, $column) = @_;
-
-	return $node->safe_psql('postgres',
-		"SELECT $column FROM miosa.endpoint_state WHERE endpoint = '$endpoint'");
 }
 
 done_testing();

@@ -281,7 +281,12 @@ $cloud->set(
 	answer => { success => JSON::PP::false });
 only('cloudflare', 'ten_1', 'hasty', 'unheard');
 is(verdict($node, '500 ms'), 'waiting_edges', 'a failure with status 200 is one');
-like(state_of('cloudflare'), qr/success/, 'and is told from others');
+ok( $node->poll_query_until(
+		'postgres', q{
+		SELECT last_status = 200 AND last_error ~ 'success'
+		FROM miosa.endpoint_state WHERE endpoint = 'cloudflare'}),
+	'and is told from others')
+  or diag state_of('cloudflare');
 $cloud->set('cloudflare', times => 0);
 is(verdict($node, '20 s'), 'converged', 'told when it is over');
 is(failures(), '0', 'and no message is blamed');
