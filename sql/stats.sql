@@ -28,7 +28,7 @@ CREATE VIEW miosa.stat_endpoint AS
 			WHEN h.resyncing THEN 'resyncing'
 			ELSE h.health
 		END AS state,
-		CASE WHEN e.enabled THEN coalesce(s.breaker, 'closed') END AS breaker,
+		s.breaker,
 		b.epochs AS epochs_behind,
 		CASE WHEN b.epochs > 0 THEN (
 			SELECT g.created_at FROM miosa.route_log g WHERE g.epoch > h.acked_epoch ORDER BY g.epoch LIMIT 1)
@@ -63,7 +63,7 @@ COMMENT ON COLUMN miosa.stat_endpoint.stage IS '0: told first (routers), 1: afte
 COMMENT ON COLUMN miosa.stat_endpoint.adapter IS 'How it is talked to';
 COMMENT ON COLUMN miosa.stat_endpoint.enabled IS 'Whether it is told anything';
 COMMENT ON COLUMN miosa.stat_endpoint.state IS 'disabled, new (nothing was sent yet), healthy, resyncing (is told everything), backing off, misconfigured or gone (said that it wants to hear nothing)';
-COMMENT ON COLUMN miosa.stat_endpoint.breaker IS 'closed (requests are sent), open (none is, until next_try_at) or half open (one is tried)';
+COMMENT ON COLUMN miosa.stat_endpoint.breaker IS 'closed (requests are sent), open (none is, until next_try_at) or half open (one is tried), for the endpoint or for its whole server; null: not known';
 COMMENT ON COLUMN miosa.stat_endpoint.epochs_behind IS 'Route changes since the newest up to which it has acknowledged all, also those that do not concern it';
 COMMENT ON COLUMN miosa.stat_endpoint.undelivered_since IS 'When the oldest change that it lacks was asked for; null when it lacks none';
 COMMENT ON COLUMN miosa.stat_endpoint.p50_ms IS 'Milliseconds from the operation to the acknowledgement: half of the changes took no longer';
