@@ -103,6 +103,20 @@ mrb_stats_end(void)
 }
 
 /*
+ * What was counted goes on to be, when an endpoint is read anew.
+ */
+void
+mrb_stats_inherit(MrbPublic *public, const MrbPublic *predecessor)
+{
+	if (predecessor->stat == NULL)
+		return;
+	public->before = palloc(sizeof(MrbTally));
+	SpinLockAcquire(&predecessor->stat->mutex);
+	*public->before = predecessor->stat->tally;
+	SpinLockRelease(&predecessor->stat->mutex);
+}
+
+/*
  * Until something is published it says that it is of no generation, which
  * nobody takes for an acknowledgement.
  */
@@ -117,7 +131,10 @@ mrb_stats_claim(MrbPublic *public, const char *name)
 	{
 		SpinLockAcquire(&stat->mutex);
 		memset(&stat->position, 0, sizeof(MrbPosition));
-		memset(&stat->tally, 0, sizeof(MrbTally));
+		if (public->before != NULL)
+			stat->tally = *public->before;
+		else
+			memset(&stat->tally, 0, sizeof(MrbTally));
 		strlcpy(stat->position.name, name, NAMEDATALEN);
 		stat->position.generation = -1;
 		stat->database = MyDatabaseId;

@@ -185,9 +185,12 @@ sql("DELETE FROM miosa.secrets WHERE name = 'key'");
 is(wait_sql("SELECT state FROM miosa.stat_endpoint WHERE name = 'one'", 'misconfigured'),
 	'misconfigured', 'an endpoint without its secret');
 like(endpoint('one')->{last_error}, qr/secret/, 'says so');
+cmp_ok(endpoint('one')->{sent}, '>', 0, 'what was counted is kept');
 sql("INSERT INTO miosa.secrets (name, value) VALUES ('key', 'very secret')");
-is(wait_sql("SELECT state FROM miosa.stat_endpoint WHERE name = 'one'", 'healthy'),
-	'healthy', 'and with it works again');
+is(wait_sql("SELECT state FROM miosa.stat_endpoint WHERE name = 'one'", 'new'),
+	'new', 'with it it is set up anew');
+converge('a');
+is(endpoint('one')->{state}, 'healthy', 'and works');
 $sink->answer('^/two/', hold => 'resync');
 sql("SELECT miosa_resync('two')");
 is(wait_sql("SELECT state FROM miosa.stat_endpoint WHERE name = 'two'", 'resyncing'),
