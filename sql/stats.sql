@@ -80,7 +80,7 @@ COMMENT ON COLUMN miosa.stat_endpoint.last_success_at IS 'When a request last su
 COMMENT ON COLUMN miosa.stat_endpoint.next_try_at IS 'When an endpoint that backs off is tried again';
 
 CREATE VIEW miosa.stat_dispatcher AS
-	SELECT d.state, d.pid, d.since, t.term, greatest(d.epoch, t.last_epoch) AS epoch, d.passes, d.sent,
+	SELECT d.state, d.pid, d.since, t.term, t.last_epoch AS epoch, d.passes, d.sent,
 		d.acknowledged AS succeeded, d.failed, d.retried, d.in_flight, d.pending,
 		least((SELECT o.created_at FROM miosa.outbox o ORDER BY o.xid LIMIT 1),
 			(SELECT min(s.undelivered_since) FROM miosa.stat_endpoint s)) AS oldest_undelivered,

@@ -95,11 +95,15 @@ mrb_stats_begin(MrbSlot *slot)
 void
 mrb_stats_end(void)
 {
+	if (my_slot == NULL)
+		return;
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < mrb_stats_entries(); i++)
 		if (table->stats[i].database == MyDatabaseId)
 			give_back(&table->stats[i]);
 	LWLockRelease(table->lock);
+	pg_atomic_write_u64(&my_slot->counters[MRB_COUNT_IN_FLIGHT], 0);
+	pg_atomic_write_u64(&my_slot->counters[MRB_COUNT_PENDING], 0);
 }
 
 /*

@@ -160,6 +160,17 @@ cmp_ok($row->{p95_ms}, '<=', $row->{p99_ms}, 'p95 is no more');
 cmp_ok($row->{p95_ms}, '>=', $row->{p50_ms}, 'and no less than the half');
 cmp_ok(endpoint('two')->{p99_ms}, '<', 880, 'the other endpoint was quicker');
 
+# Nobody sees half of a change
+my $flips = $node->background_psql('postgres');
+$flips->query_until(qr//, "DO \$\$ BEGIN FOR n IN 1 .. 400 LOOP
+	PERFORM miosa_promote('b', 'v' || (n % 2 + 1)); COMMIT; PERFORM pg_sleep(0.002); END LOOP; END \$\$;\n");
+is(sql("DO \$\$ DECLARE seen bigint := 0; BEGIN FOR n IN 1 .. 3000 LOOP
+	IF EXISTS (SELECT FROM miosa.endpoint_stats() s WHERE s.succeeded + s.failed > s.sent
+		OR s.p50_ms > s.p95_ms OR s.p95_ms > s.p99_ms OR s.acked_epoch < 0) THEN
+		RAISE 'half of a change'; END IF; END LOOP; END \$\$"),
+	'', 'what is read together belongs together');
+$flips->quit;
+
 # Many changes are not many row versions: rows are written lazily
 is( wait_sql('SELECT bool_and(t.acked_epoch = d.last_epoch)
 		FROM miosa.endpoint_state t, miosa.dispatcher_state d', 't'),
@@ -270,6 +281,16 @@ is(wait_sql("SELECT count(*) FROM miosa.stat_endpoint WHERE state = 'backing off
 is(sql("SELECT miosa_wait_converged('a', '100 ms')"), 'waiting_edges', 'and waited for');
 $sink->plain;
 is(sql("SELECT miosa_wait_converged('a', '45 s')"), 'converged', 'until they have it');
+
+# An entry that is given back is taken by who has none
+my $owner = sql('SELECT endpoint FROM miosa.endpoint_stats()');
+sql("SELECT miosa_set_endpoint('$owner', false)");
+converge('a');
+is( wait_sql("SELECT count(*) FROM miosa.endpoint_stats() s JOIN miosa.endpoints e ON e.name = s.endpoint
+		WHERE e.enabled AND s.generation = e.generation", 1),
+	1, 'room becomes free');
+sql("SELECT miosa_set_endpoint('$owner', true)");
+converge('a');
 
 # What a copy is paused for is in pg_stat_activity
 $node->append_conf('postgresql.conf', "miosa_rollback.site = 'elsewhere'");
