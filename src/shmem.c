@@ -138,7 +138,8 @@ mrb_shmem_ask_for_dispatcher(Oid database)
 }
 
 /*
- * Become the one dispatcher of the slot; false when there is one already.
+ * Become the one dispatcher of the slot; false when there is one already.  The
+ * launcher may have other databases that wait for this one to be found out.
  */
 bool
 mrb_shmem_claim(MrbSlot *slot)
@@ -156,6 +157,8 @@ mrb_shmem_claim(MrbSlot *slot)
 		slot->requested = false;
 	}
 	LWLockRelease(registry->lock);
+	if (mine)
+		set_latch_of(registry->launcher_procno);
 	return mine;
 }
 
