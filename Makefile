@@ -132,6 +132,7 @@ REGRESS = \
 	read_api \
 	people \
 	maintenance \
+	monitoring \
 	grants \
 	dump_marks \
 	adapter_requests \
