@@ -180,6 +180,29 @@ is(sql("SELECT miosa_wait_converged('dep_1', '15 s')"),
 	'converged', 'once it says success, it is one');
 is(sql('SELECT pid FROM miosa.dispatcher()'), $pid, 'by the same dispatcher');
 
+# What is to be removed and is not there is removed; so it is with a status
+# that would be the endpoint's failure otherwise
+sql(<<"EOS");
+INSERT INTO miosa.adapters (name, per, verdicts, request, remove) VALUES ('hosts', 'host', '{"410": "gone"}',
+	'{"method": "PUT", "path": "/{host}"}', '{"method": "DELETE", "path": "/{host}"}');
+SELECT miosa_set_endpoint('flare', false);
+SELECT miosa_put_domain('a.test', 'dep_1'), miosa_put_domain('b.test', 'dep_1');
+SELECT miosa_put_endpoint('hosts', 'hosts', '@{[ $sink->url ]}/hosts');
+EOS
+is(sql("SELECT miosa_wait_converged('dep_1', '15 s')"), 'converged', 'hosts are told');
+for my $case ([ 'a.test', 404 ], [ 'b.test', 410 ])
+{
+	my ($host, $status) = @$case;
+
+	$sink->answer("^/hosts/$host", method => 'DELETE', status => $status);
+	sql("SELECT miosa_remove_domain('$host')");
+	ok($sink->wait_for(1, "^/hosts/$host"), "$host was routed");
+	is(sql("SELECT miosa_wait_converged('dep_1', '15 s')"),
+		'converged', "removed, by an answer of $status");
+	is( (grep { $_->{path} eq "/hosts/$host" } $sink->requests)[-1]{method},
+		'DELETE', 'to a request that removes');
+}
+
 # Nothing that miosa_test_endpoint shows holds a secret, not even an answer
 # that repeats it in whatever form
 my %forms = (
