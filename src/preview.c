@@ -92,13 +92,14 @@ refuse(const char *message, const char *problem)
 }
 
 /*
- * Whether it names a request, where texts with variables stand.
+ * Whether it names a place where variables stand.
  */
 static bool
 is_about_texts(const char *problem)
 {
 	static const char *const requests[] = {
-		"request.", "add.", "remove.", "marker_write.", "marker_read.", "It is not sent"
+		"request.", "add.", "remove.", "marker_write.", "marker_read.",
+		"charsets.", "values.", "It is not sent"
 	};
 
 	for (size_t i = 0; i < lengthof(requests); i++)
