@@ -35,10 +35,12 @@ BEGIN
 		('json', jsonb_build_object('method', 'PUT', 'path', '', 'body', '[' || template || ']')),
 		('string', jsonb_build_object('method', 'PUT', 'path', '', 'body', '["' || template || '"]')),
 		('xml', jsonb_build_object('method', 'PUT', 'path', '', 'body', '<a>' || template || '</a>')),
+		('form', jsonb_build_object('method', 'PUT', 'path', '', 'headers', '{"content-type": "application/x-www-form-urlencoded; charset=UTF-8"}'::jsonb,
+			'body', 'a=' || template)),
 		('text', jsonb_build_object('method', 'PUT', 'path', '', 'body', 'a=' || template))) v (name, request)
 	LOOP
 		BEGIN
-			RETURN NEXT place.name || ': ' || regexp_replace(test.wire(place.request, changes), '^\S+ http://edge\.test/?(\s+)?', '');
+			RETURN NEXT place.name || ': ' || regexp_replace(test.wire(place.request, changes), '^\S+ http://edge\.test/?(\s+content-type.*UTF-8)?(\s+)?', '');
 		EXCEPTION WHEN SQLSTATE 'MR400' THEN
 			DECLARE
 				reason text;
@@ -128,6 +130,9 @@ SELECT to_json(v.value), test.refusal(format('SELECT test.wire(%L, %L)',
 FROM unnest(ARRAY['1', '0', '007', '-1', '1e3', '1.5', '1,2', '0x10', 'null', '']) v (value);
 SELECT test.wire('{"method": "PUT", "path": "", "body": "<a b=\"{storage_uri}\">{secret}</a>"}', '{"storage_uri": "s3://a/''&amp;", "secret": "]]>\"<x>"}');
 SELECT test.wire('{"method": "PUT", "path": "", "body": {"{deployment_id}": ["{secret}"]}}', '{"secret": "\",\"x\":[\"\\"}');
+SELECT test.wire('{"method": "PUT", "path": "", "body": " \n[\"{secret}\"]"}', '{"secret": "\",\"x"}');
+SELECT test.wire('{"method": "PUT", "path": "", "body": "\"{secret}\""}', '{"secret": "\",\"x"}');
+SELECT test.wire('{"method": "PUT", "path": "", "body": " <a>{secret}</a>"}', '{"secret": "<b>"}');
 
 -- Values that are no values
 SELECT test.refusal($$SELECT miosa.render_request('{"method": "GET", "path": ""}', '{"nosuch": "x"}')$$);
@@ -185,6 +190,7 @@ FROM unnest(ARRAY['{"role": "router"}', '{"stage": 2}', '{"settle": "1 h"}', '{"
 	'{"signer": "sigv4", "signer_options": {"service": "s3", "region": "eu"}, "request": {"method": "GET", "path": "", "headers": {"Authorization": "x"}}}',
 	'{"signer": "sigv4", "signer_options": {"service": "s3", "region": "eu"}, "request": {"method": "GET", "path": "/{deployment_id}/a%2Bb"}}',
 	'{"signer": "standard-webhooks", "request": {"method": "POST", "path": "", "headers": {"x": "{secret}"}}}',
+	'{"signer": "standard-webhooks", "per": "host"}',
 	'{"signer": "standard-webhooks", "request": {"method": "POST", "path": "", "headers": {"Webhook-Id": "x"}}}']) v (columns);
 
 -- Secrets are put and rotated; what is refused is not shown
