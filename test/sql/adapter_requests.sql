@@ -227,6 +227,17 @@ UPDATE miosa.adapters SET verdicts = '{}', batch_max = 7, request = '{"method": 
 SELECT miosa_test_endpoint('mine-none') -> 'data' ->> 'verdict';
 ALTER TABLE miosa.adapters ENABLE TRIGGER adapters_check;
 
+-- Nor one whose URL cannot be signed, or is none
+INSERT INTO miosa.secrets (name, value) VALUES ('key', 'KEYID:KEYSECRET:KEYTOKEN');
+SELECT miosa_put_endpoint('front', 'cloudfront', 'http://127.0.0.1:9/a+b', secret => 'key', enabled => false) IS NULL \g /dev/null
+SELECT miosa_test_endpoint('front') -> 'data' ->> 'verdict';
+ALTER TABLE miosa.endpoints DISABLE TRIGGER endpoints_check;
+UPDATE miosa.endpoints SET url = 'nowhere:' WHERE name = 'front';
+SELECT miosa_test_endpoint('front') -> 'data' ->> 'verdict';
+UPDATE miosa.endpoints SET url = '' WHERE name = 'front';
+SELECT miosa_test_endpoint('front') -> 'data' ->> 'verdict';
+ALTER TABLE miosa.endpoints ENABLE TRIGGER endpoints_check;
+
 -- Addresses that nobody outside could reach are not connected to
 SELECT count(miosa_put_endpoint('e' || v.n, 'varnish-xkey', 'http://' || v.host, enabled => false))
 FROM unnest(ARRAY['0.0.0.0', '10.0.0.1', '100.64.0.1', '127.0.0.1:9', '127.1:9', '2130706433:9', '169.254.169.254', '172.16.0.1', '172.31.255.254', '192.0.0.1',
