@@ -203,6 +203,43 @@ for my $case ([ 'a.test', 404 ], [ 'b.test', 410 ])
 		'DELETE', 'to a request that removes');
 }
 
+# A row that somebody breaks stops its endpoint, with the place of the
+# mistake, and not the dispatcher; once it is right it is told again
+my @wrong = (
+	[ q(verdicts = '{"x": 1}'), 'verdicts: "x" is no HTTP status' ],
+	[ q(verdicts = '7'), 'verdicts: it must be an object' ],
+	[ q(charsets = '{"host": "z-a"}'), 'charsets.host, character 1' ],
+	[ q(success = '{{200,201},{202,203}}'), 'success, element 1' ],
+	[ q(request = '"x"'), 'request: it must be an object' ],
+	[ q(request = '{"method": "PUT", "path": "/{host"}'), 'request.path, character 2' ],
+	[ q(remove = '[]'), 'remove: it must be an object' ],
+	[ q(signer = 'sigv4'), 'signer_options.service' ],
+	[ q(batch_max = 5), 'batch_max' ],
+	[ q(volatile = true), 'volatile' ]);
+
+sql('ALTER TABLE miosa.adapters DISABLE TRIGGER adapters_check;
+	CREATE TABLE saved AS SELECT * FROM miosa.adapters');
+for my $case (@wrong)
+{
+	my ($column, $error) = @$case;
+
+	sql("UPDATE miosa.adapters SET $column WHERE name = 'hosts'");
+	ok( $node->poll_query_until('postgres',
+			"SELECT health = 'misconfigured' AND starts_with(last_error, '$error')
+			FROM miosa.endpoint_state WHERE endpoint = 'hosts'"),
+		"$column: $error");
+	sql("UPDATE miosa.adapters a SET (verdicts, charsets, success, request, remove, signer, batch_max, volatile)
+			= (s.verdicts, s.charsets, s.success, s.request, s.remove, s.signer, s.batch_max, s.volatile)
+		FROM saved s WHERE s.name = a.name AND a.name = 'hosts'");
+	ok( $node->poll_query_until('postgres',
+			"SELECT health <> 'misconfigured'
+			FROM miosa.endpoint_state WHERE endpoint = 'hosts'"),
+		'and it is told again');
+}
+sql('ALTER TABLE miosa.adapters ENABLE TRIGGER adapters_check');
+is(sql("SELECT miosa_wait_converged('dep_1', '15 s')"), 'converged', 'which converges');
+is(sql('SELECT pid FROM miosa.dispatcher()'), $pid, 'the dispatcher has lived');
+
 # Nothing that miosa_test_endpoint shows holds a secret, not even an answer
 # that repeats it in whatever form
 my %forms = (
