@@ -32,6 +32,7 @@ OBJS = \
 	src/http_call.o \
 	src/http_transfer.o \
 	src/json.o \
+	src/latency.o \
 	src/query.o \
 	src/row.o \
 	src/session.o \
@@ -52,6 +53,7 @@ OBJS = \
 	src/route.o \
 	src/wake.o \
 	src/sign.o \
+	src/stats.o \
 	src/endpoints.o \
 	src/outbox.o \
 	src/ledger.o \
@@ -66,20 +68,25 @@ OBJS = \
 	src/health.o \
 	src/changes.o \
 	src/deliver.o \
-	src/record.o \
+	src/publish.o \
 	src/resync.o \
+	src/rows.o \
 	src/marker.o \
 	src/notify.o \
+	src/record.o \
 	src/restart.o \
 	src/standing.o \
 	src/sweep.o \
 	src/rules.o \
 	src/choice.o \
 	src/dispatch.o \
+	src/look.o \
 	src/rollback.o \
 	src/api.o \
+	src/convergence.o \
 	src/delivery.o \
 	src/launcher.o \
+	src/monitor.o \
 	src/preview.o \
 	src/tester.o \
 	src/worker.o \
@@ -103,6 +110,7 @@ SQL_PIECES = \
 	sql/feeding.sql \
 	sql/read.sql \
 	sql/console.sql \
+	sql/stats.sql \
 	sql/care.sql \
 	sql/rights.sql
 

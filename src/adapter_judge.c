@@ -149,8 +149,8 @@ evaluate(JsonPath *path, const MrbHttpAnswer *answer)
 
 /*
  * JSON is UTF-8.  Conversions need a transaction, so where the server has
- * another encoding, what is not ASCII becomes "?".  That leaves JSON what it
- * is.
+ * another encoding, what is not ASCII becomes "?", be it written as \u.  That
+ * leaves JSON what it is.
  */
 static char *
 body_in_server_encoding(const MrbHttpAnswer *answer)
@@ -162,10 +162,19 @@ body_in_server_encoding(const MrbHttpAnswer *answer)
 				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
 				 errmsg("the answer holds a NUL")));
 	if (GetDatabaseEncoding() == PG_UTF8)
+	{
 		pg_verifymbstr(body, answer->body_len, false);
-	else
-		for (char *p = body; *p != '\0'; p++)
-			if (IS_HIGHBIT_SET(*p))
-				*p = '?';
+		return body;
+	}
+	for (char *p = body; *p != '\0'; p++)
+	{
+		if (IS_HIGHBIT_SET(*p))
+			*p = '?';
+		else if (*p == '\\' && p[1] == 'u' &&
+				 strspn(p + 2, "0123456789abcdefABCDEF") >= 4)
+			memset(p, '?', 6);
+		else if (*p == '\\' && p[1] != '\0')
+			p++;
+	}
 	return body;
 }

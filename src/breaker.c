@@ -49,6 +49,7 @@ static MrbServer *find_server(const char *url);
 static int	origin_length(const char *url);
 static void half_open(MrbTimer *timer);
 static void retry_all(MrbServer *server);
+static void show(MrbServer *server);
 
 void
 mrb_breaker_init(MemoryContext context, MrbBreakerRetry retry)
@@ -115,6 +116,7 @@ mrb_breaker_failed(MrbEndpoint *endpoint)
 		++server->failures < FAILURES_MAX)
 		return;
 	server->circuit = CIRCUIT_OPEN;
+	show(server);
 	mrb_timer_set(&server->timer, mrb_pace_backoff(server->failures),
 				  half_open);
 }
@@ -198,6 +200,20 @@ retry_all(MrbServer *server)
 {
 	dlist_iter	iter;
 
+	show(server);
 	dlist_foreach(iter, &server->endpoints)
 		retry_endpoint(dlist_container(MrbEndpoint, quota.server_node, iter.cur));
+}
+
+/*
+ * Others shall see the circuit of its endpoints.
+ */
+static void
+show(MrbServer *server)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &server->endpoints)
+		mrb_stats_mark(&dlist_container(MrbEndpoint, quota.server_node,
+										iter.cur)->public);
 }

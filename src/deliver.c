@@ -291,7 +291,12 @@ answered(MrbSend *send, const MrbHttpAnswer *answer)
 											note->call, answer, &why);
 
 	if (start_add(send, answer))
+	{
+		mrb_stats_answered(&send->endpoint->public, true);
 		return;
+	}
+	mrb_stats_answered(&send->endpoint->public,
+					   verdict == MRB_VERDICT_SUCCESS);
 	for (int i = 0; i < note->nitems; i++)
 	{
 		note->items[i]->telling.outstanding--;
@@ -395,6 +400,9 @@ finish_if_done(MrbItem *item)
 		mrb_turns_started(item);
 	if (!item->telling.broken)
 	{
+		if (item->first_epoch != 0 && item->telling.units > 0)
+			mrb_stats_acknowledged(&item->endpoint->public,
+								   item->route->since);
 		mrb_queue_succeeded(item);
 		return;
 	}

@@ -30,6 +30,7 @@
 #include "miosa_rollback.h"
 #include "notify.h"
 #include "outbox.h"
+#include "publish.h"
 #include "queue.h"
 #include "record.h"
 #include "resync.h"
@@ -86,7 +87,8 @@ mrb_dispatch_create(MrbSlot *slot)
 	mrb_ledger_init(kept);
 	mrb_route_init(kept);
 	mrb_queue_init(kept);
-	mrb_send_init(kept, slot);
+	mrb_send_init(kept);
+	mrb_stats_begin(slot);
 	mrb_health_init(kept, probe);
 }
 
@@ -109,7 +111,7 @@ mrb_dispatch_max_wait(void)
 	if (not_before != 0)
 		wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
 														 not_before) + 1);
-	return mrb_record_wait(mrb_resync_wait(wait));
+	return mrb_publish_wait(mrb_record_wait(mrb_resync_wait(wait)));
 }
 
 bool
@@ -155,13 +157,19 @@ mrb_dispatch_deliver(void)
 	mrb_send_drive();
 	mrb_resync_step();
 	more_to_start = mrb_deliver_pump();
+	mrb_publish_step(my_slot);
 	mrb_notify_step(my_slot);
 	if (mrb_record_step(my_slot, mrb_send_in_flight() > 0))
 		not_before = GetCurrentTimestamp();
 	if (loaded)
 		mrb_sweep_step();
-	pg_atomic_write_u64(&my_slot->counters[MRB_COUNT_PENDING],
-						mrb_item_pending());
+	mrb_publish_step(my_slot);
+}
+
+const char *
+mrb_dispatch_paused(void)
+{
+	return paused;
 }
 
 /*
@@ -293,8 +301,6 @@ apply(Pass *pass)
 		return;
 	mrb_changes_apply(taken, NULL);
 	count(MRB_COUNT_ROUTES, taken->nchanges);
-	pg_atomic_write_u64(&my_slot->counters[MRB_COUNT_EPOCH],
-						taken->last_epoch);
 }
 
 /*

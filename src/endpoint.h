@@ -13,7 +13,7 @@
 
 #include "adapter.h"
 #include "quota.h"
-#include "vitals.h"
+#include "stats.h"
 #include "zone.h"
 
 typedef struct MrbEndpoint
@@ -64,6 +64,7 @@ typedef struct MrbEndpoint
 	MrbQuota	quota;
 
 	MrbVitals	vitals;			/* how it is, by health.c */
+	MrbPublic	public;			/* what others see, by publish.c */
 	MrbTimer	marker_timer;
 	TimestampTz marker_due;		/* when it is read again at the latest */
 

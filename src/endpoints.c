@@ -103,6 +103,7 @@ static void read_secrets(void);
 static MrbEndpoint *read_endpoint(int row, int64 newest_epoch);
 static void read_adapter(int row, MrbEndpoint *endpoint);
 static void read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch);
+static void carry_on(MrbEndpoint *endpoint);
 static void misconfigured(MrbEndpoint *endpoint, const char *problem);
 static Jsonb *copy_jsonb(int row, int column);
 static MrbZone *find_zone(const char *name);
@@ -167,6 +168,7 @@ mrb_endpoint_adopt(MrbEndpoint *endpoint, MemoryContext context)
 							HASH_ELEM | HASH_STRINGS);
 	slot = hash_search(names, endpoint->name, HASH_ENTER, NULL);
 	slot->endpoint = endpoint;
+	mrb_stats_claim(&endpoint->public, endpoint->name);
 }
 
 void
@@ -180,6 +182,7 @@ mrb_endpoint_drop(MrbEndpoint *endpoint)
 	mrb_timer_cancel(&endpoint->marker_timer);
 	mrb_timer_cancel(&endpoint->quota.rate_timer);
 	dlist_delete(&endpoint->node);
+	mrb_stats_drop(&endpoint->public);
 	hash_search(names, endpoint->name, HASH_REMOVE, NULL);
 	MemoryContextDelete(endpoint->context);
 }
@@ -191,6 +194,12 @@ mrb_endpoint_find(const char *name)
 	hash_search(names, name, HASH_FIND, NULL) : NULL;
 
 	return slot != NULL ? slot->endpoint : NULL;
+}
+
+int
+mrb_endpoint_count(void)
+{
+	return names != NULL ? (int) hash_get_num_entries(names) : 0;
 }
 
 /*
@@ -324,6 +333,26 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 	endpoint->marker_epoch = mrb_query_int64(row, COL_MARKER, 0);
 	endpoint->resync_after = after != NULL ? pstrdup(after) : NULL;
 	endpoint->resync_repurges = true;
+	carry_on(endpoint);
+}
+
+/*
+ * Rows are written late.  What others see already may be trusted, for it is
+ * written whatever it passes.
+ */
+static void
+carry_on(MrbEndpoint *endpoint)
+{
+	MrbEndpoint *known = mrb_endpoint_find(endpoint->name);
+	const MrbPosition *seen = known != NULL ?
+	mrb_stats_position(&known->public) : NULL;
+
+	if (seen == NULL || seen->generation < 0 ||
+		strcmp(known->config, endpoint->config) != 0)
+		return;
+	endpoint->acked_epoch = Max(endpoint->acked_epoch, seen->acked_epoch);
+	endpoint->settled_epoch = Max(endpoint->settled_epoch,
+								  seen->settled_epoch);
 }
 
 /*

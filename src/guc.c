@@ -29,6 +29,7 @@ char	   *mrb_ca_file;
 int			mrb_lock_wait;
 char	   *mrb_managed_domain;
 int			mrb_max_databases;
+int			mrb_max_endpoints;
 int			mrb_on_incompatible;
 char	   *mrb_site;
 int			mrb_stage_wait;
@@ -125,13 +126,21 @@ define_settings_m_to_z(void)
 							   &mrb_managed_domain, "miosa.app",
 							   PGC_SIGHUP, 0, NULL, NULL, NULL);
 
-	/* It sizes shared memory, so without preloading there is no such thing. */
+	/* They size shared memory, which is not there without preloading. */
 	if (process_shared_preload_libraries_in_progress)
+	{
 		DefineCustomIntVariable("miosa_rollback.max_databases",
 								"Number of databases that can have a dispatcher.",
 								NULL,
 								&mrb_max_databases, 16, 1, 1024,
 								PGC_POSTMASTER, 0, NULL, NULL, NULL);
+
+		DefineCustomIntVariable("miosa_rollback.max_endpoints",
+								"Number of endpoints, of all databases, whose state and statistics are in shared memory.",
+								NULL,
+								&mrb_max_endpoints, 4096, 1, 65536,
+								PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	}
 
 	DefineCustomEnumVariable("miosa_rollback.on_incompatible",
 							 "What happens when a schema change is marked as incompatible with older versions.",

@@ -35,6 +35,12 @@ typedef struct MrbNote
 /* Endpoints with something to write down. */
 extern dlist_head mrb_ledger_dirty;
 
+/* Whether what is to be written down of the endpoint shall not wait. */
+extern bool mrb_ledger_is_urgent(const MrbEndpoint *endpoint);
+
+/* Whether that is so of some; who writes sets it. */
+extern bool mrb_ledger_urgent;
+
 extern void mrb_ledger_init(MemoryContext context);
 extern void mrb_ledger_mark(MrbEndpoint *endpoint);
 

@@ -132,6 +132,7 @@ was_read(MrbSend *send, const MrbHttpAnswer *answer)
 
 	if (answer->status != 404 && has_failed(send, answer))
 		return;
+	mrb_stats_answered(&endpoint->public, true);
 	mrb_health_success(endpoint, answer->status);
 	if (endpoint->marker_epoch == 0)
 		return;					/* lost already, found out by another reading */
@@ -163,6 +164,7 @@ was_written(MrbSend *send, const MrbHttpAnswer *answer)
 
 	if (has_failed(send, answer))
 		return;
+	mrb_stats_answered(&endpoint->public, true);
 	mrb_health_success(endpoint, answer->status);
 	endpoint->marker_epoch = Max(endpoint->marker_epoch, send->note.epoch);
 	mrb_ledger_mark(endpoint);
@@ -180,6 +182,7 @@ has_failed(MrbSend *send, const MrbHttpAnswer *answer)
 	if (mrb_adapter_judge(send->endpoint->adapter, send->note.call, answer,
 						  &why) == MRB_VERDICT_SUCCESS)
 		return false;
+	mrb_stats_answered(&send->endpoint->public, false);
 	mrb_health_failure(send, answer, why);
 	pfree(why);
 	return true;

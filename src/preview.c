@@ -78,7 +78,7 @@ mrb_render_request(PG_FUNCTION_ARGS)
 	fill_values(named_values, &values, &url);
 	reason = mrb_call_render(call, url, &values, &request);
 	if (reason != NULL)
-		refuse("the request cannot be sent", psprintf("%s.", reason));
+		refuse("the request cannot be sent", psprintf("It is not sent: %s.", reason));
 	PG_RETURN_DATUM(as_jsonb(&request));
 }
 

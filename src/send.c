@@ -30,20 +30,18 @@ static MemoryContext kept = NULL;
 static int	capacity = 0;
 static MemoryContext rendering = NULL;
 static MrbHttpEngine *engine = NULL;
-static MrbSlot *counters = NULL;
 
 static int	affordable(void);
 static const char *render(MrbEndpoint *endpoint, const MrbCall *call,
 						  MrbValues *values, MrbHttpRequest *request);
 static MrbSend *make_send(MrbEndpoint *endpoint, const MrbSendNote *note);
+static bool is_retry(const MrbSendNote *note);
 static bool was_connected(const MrbHttpAnswer *answer);
-static void count(MrbCounter counter, int64 by);
 
 void
-mrb_send_init(MemoryContext context, MrbSlot *slot)
+mrb_send_init(MemoryContext context)
 {
 	kept = context;
-	counters = slot;
 	rendering = AllocSetContextCreate(context, "miosa_rollback rendering",
 									  ALLOCSET_DEFAULT_SIZES);
 	capacity = affordable();
@@ -101,7 +99,7 @@ mrb_send_start(MrbEndpoint *endpoint, MrbValues *values,
 	endpoint->in_flight++;
 	mrb_breaker_began(endpoint);
 	mrb_pace_endpoint_sent(endpoint);
-	count(MRB_COUNT_SENT, 1);
+	mrb_stats_sent(&endpoint->public, is_retry(note));
 	return MRB_STARTED;
 }
 
@@ -129,9 +127,6 @@ mrb_send_drive(void)
 		mrb_breaker_ended(send->endpoint);
 		if (was_connected(&answer))
 			mrb_breaker_worked(send->endpoint);
-		count(answer.outcome == MRB_HTTP_ANSWERED &&
-			  answer.status < 400 ? MRB_COUNT_ACKNOWLEDGED :
-			  MRB_COUNT_FAILED, 1);
 		send->note.done(send, &answer);
 		pfree(send);
 	}
@@ -200,6 +195,18 @@ make_send(MrbEndpoint *endpoint, const MrbSendNote *note)
 }
 
 /*
+ * Whether something that the request is about has failed before.
+ */
+static bool
+is_retry(const MrbSendNote *note)
+{
+	for (int i = 0; i < note->nitems; i++)
+		if (note->items[i]->tries > 0 || note->items[i]->attempts > 0)
+			return true;
+	return false;
+}
+
+/*
  * Whether the other side was there, whatever came of it.
  */
 static bool
@@ -207,12 +214,4 @@ was_connected(const MrbHttpAnswer *answer)
 {
 	return answer->outcome != MRB_HTTP_NOT_CONNECTED &&
 		answer->outcome != MRB_HTTP_REFUSED;
-}
-
-static void
-count(MrbCounter counter, int64 by)
-{
-	pg_atomic_fetch_add_u64(&counters->counters[counter], by);
-	pg_atomic_write_u64(&counters->counters[MRB_COUNT_IN_FLIGHT],
-						mrb_http_in_flight(engine));
 }

@@ -10,7 +10,6 @@
 
 #include "http.h"
 #include "item.h"
-#include "shmem.h"
 
 typedef struct MrbSend MrbSend;
 typedef void (*MrbSendDone) (MrbSend *send, const MrbHttpAnswer *answer);
@@ -41,7 +40,7 @@ typedef enum MrbStarted
 	MRB_START_WRONG,			/* the request cannot be made: *problem */
 } MrbStarted;
 
-extern void mrb_send_init(MemoryContext context, MrbSlot *slot);
+extern void mrb_send_init(MemoryContext context);
 extern int	mrb_send_descriptor(void);
 extern long mrb_send_max_wait(void);
 extern int	mrb_send_in_flight(void);

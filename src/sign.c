@@ -45,6 +45,7 @@ static char *split_sigv4(const char *secret, char **token);
 static const char *sign_sigv4(const MrbAdapter *adapter,
 							  const MrbValues *values,
 							  MrbHttpRequest *request);
+static bool path_can_be_signed(const MrbAdapter *adapter, const char *url);
 static char *body_sha256(const MrbHttpRequest *request);
 static void add_header(MrbHttpRequest *request, char *header);
 static ResourceOwner enter_owner(void);
@@ -224,6 +225,9 @@ sign_sigv4(const MrbAdapter *adapter, const MrbValues *values,
 
 	if (credentials == NULL || hash == NULL)
 		return "could not sign with the secret";
+
+	if (!path_can_be_signed(adapter, request->url))
+		return "the path has percent-encoding that cannot be signed";
 	add_header(request, psprintf("x-amz-content-sha256: %s", hash));
 	if (token != NULL)
 		add_header(request, psprintf("x-amz-security-token: %s",
@@ -234,6 +238,19 @@ sign_sigv4(const MrbAdapter *adapter, const MrbValues *values,
 	request->sigv4 = adapter->sigv4;
 	request->credentials = credentials;
 	return NULL;
+}
+
+/*
+ * Services compute the signature from the path as they understand it: S3
+ * with a slash where there was "%2F", all others encoded once more.  libcurl
+ * signs what it sends.
+ */
+static bool
+path_can_be_signed(const MrbAdapter *adapter, const char *url)
+{
+	if (strcmp(strrchr(adapter->sigv4, ':'), ":s3") != 0)
+		return strchr(url, '%') == NULL;
+	return strstr(url, "%2F") == NULL && strstr(url, "%2f") == NULL;
 }
 
 /*

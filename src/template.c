@@ -137,7 +137,9 @@ mrb_template_render(const MrbTemplate *template, const MrbValues *values,
 		result = render_variable(segment, values, out);
 		if (result != MRB_RENDERED)
 		{
-			*variable = mrb_variable_name(segment->variable);
+			*variable = segment->secret != NULL ?
+				psprintf("secret:%s", segment->secret) :
+				mrb_variable_name(segment->variable);
 			return result;
 		}
 	}
@@ -321,15 +323,12 @@ render_variable(const Segment *segment, const MrbValues *values,
 	if (segment->variable == MRB_VAR_DEPLOYMENT_IDS)
 		return render_list(segment, &values->deployment_ids, out);
 	if (segment->secret != NULL)
-	{
 		value = values->named_secret(segment->secret);
-		if (value == NULL)
-			return MRB_RENDER_REFUSED;
-	}
 	if (value == NULL)
 	{
 		if (segment->variable == MRB_VAR_SECRET)
-			return MRB_RENDER_NO_SECRET;
+			return segment->secret != NULL ? MRB_RENDER_NO_VALUE :
+				MRB_RENDER_NO_SECRET;
 		if (segment->style != MRB_STYLE_JSON_STRING)
 			return MRB_RENDER_NO_VALUE;
 		appendStringInfoString(out, "null");
