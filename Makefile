@@ -23,6 +23,7 @@ OBJS = \
 	src/address.o \
 	src/argument.o \
 	src/array.o \
+	src/channel.o \
 	src/charset.o \
 	src/errors.o \
 	src/escape.o \
