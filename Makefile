@@ -4,10 +4,12 @@
 #   make demo      the main job on real servers, in a temporary folder
 #   make test      every suite, in a temporary folder
 #   make bench     our speed beside the floor's, and how fast edges are told
+#   make fuzz      a million odd values, none of which may change a request
 #   make lint      the rules that a compiler does not check
 #   make indent    rewrite the C files as pgindent would
 #
-# demo, test and bench install the packages they need; test/packages says which.
+# demo, test, bench and fuzz install the packages they need; test/packages says
+# which.
 
 EXTENSION = miosa_rollback
 MODULE_big = $(EXTENSION)
@@ -21,19 +23,25 @@ OBJS = \
 	src/address.o \
 	src/argument.o \
 	src/array.o \
+	src/charset.o \
 	src/errors.o \
+	src/escape.o \
 	src/guc.o \
 	src/http.o \
 	src/http_call.o \
 	src/http_transfer.o \
 	src/json.o \
+	src/latency.o \
 	src/query.o \
 	src/row.o \
 	src/session.o \
 	src/shmem.o \
 	src/template.o \
 	src/timer.o \
+	src/variable.o \
+	src/call.o \
 	src/adapter.o \
+	src/adapter_judge.o \
 	src/artifact.o \
 	src/audit.o \
 	src/candidate.o \
@@ -43,30 +51,42 @@ OBJS = \
 	src/operation.o \
 	src/route.o \
 	src/wake.o \
+	src/sign.o \
+	src/stats.o \
 	src/endpoints.o \
 	src/outbox.o \
 	src/ledger.o \
 	src/item.o \
 	src/barrier.o \
-	src/send.o \
+	src/message.o \
+	src/pace.o \
+	src/turns.o \
+	src/breaker.o \
 	src/queue.o \
+	src/send.o \
 	src/health.o \
 	src/changes.o \
 	src/deliver.o \
-	src/record.o \
+	src/publish.o \
 	src/resync.o \
+	src/rows.o \
 	src/marker.o \
 	src/notify.o \
+	src/record.o \
 	src/restart.o \
 	src/standing.o \
 	src/sweep.o \
 	src/rules.o \
 	src/choice.o \
 	src/dispatch.o \
+	src/look.o \
 	src/rollback.o \
 	src/api.o \
+	src/convergence.o \
 	src/delivery.o \
 	src/launcher.o \
+	src/monitor.o \
+	src/preview.o \
 	src/tester.o \
 	src/worker.o \
 	src/module.o
@@ -89,6 +109,7 @@ SQL_PIECES = \
 	sql/feeding.sql \
 	sql/read.sql \
 	sql/console.sql \
+	sql/stats.sql \
 	sql/care.sql \
 	sql/rights.sql
 
@@ -113,6 +134,7 @@ REGRESS = \
 	maintenance \
 	grants \
 	dump_marks \
+	adapter_requests \
 	endpoint_settings \
 	comments
 
@@ -147,7 +169,7 @@ EXTRA_CLEAN = test-failures
 PG_CONFIG ?= pg_config
 
 # Targets that run before PostgreSQL is installed must not need pg_config.
-ifneq ($(filter-out demo test bench lint indent,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo test bench fuzz lint indent,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
@@ -159,8 +181,8 @@ $(INSTALL_SQL): $(SQL_PIECES) $(EXTENSION).control
 	cat $(SQL_PIECES) > $@
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench lint indent
-demo test bench:
+.PHONY: demo test bench fuzz lint indent
+demo test bench fuzz:
 	@KEEP='$(KEEP)' SUITES='$(SUITES)' TESTS='$(TESTS)' test/run $@
 
 lint:

@@ -1,26 +1,72 @@
--- The adapters that are shipped: rows, as anybody could add them.
+-- The adapters that are shipped: rows, as anybody could add them.  What tells
+-- one service from another of its kind (a map, a zone, a distribution) is in
+-- the endpoint's URL.  Akamai is missing: it has a way of signing of its own.
 
-INSERT INTO miosa.adapters (name, description, stage, per, self_expires, settle, request, remove, volatile, marker_write, marker_read, builtin) VALUES
-	('haproxy-map', 'HAProxy with a map from host to deployment/version, written over HTTP (http-request set-map)',
-		0, 'host', false, '0',
+-- Routers: told the new route.
+
+INSERT INTO miosa.adapters (name, description, per, request, remove, volatile, marker_write, marker_read, builtin) VALUES
+	('haproxy-map', 'HAProxy with a map from host to deployment/version, written over HTTP (http-request set-map)', 'host',
 		'{"method": "PUT", "path": "/map/{host}", "headers": {"Authorization": "Bearer {secret}", "x-deployment": "{deployment_id}", "x-version": "{version_id}"}}',
 		'{"method": "DELETE", "path": "/map/{host}", "headers": {"Authorization": "Bearer {secret}"}}',
 		true,
 		'{"method": "PUT", "path": "/map/_epoch", "headers": {"Authorization": "Bearer {secret}", "x-version": "{epoch}"}}',
-		'{"method": "GET", "path": "/map/_epoch", "headers": {"Authorization": "Bearer {secret}"}}', true),
-	('varnish-xkey', 'Varnish with vmod xkey: forgets every object that is tagged with the deployment',
-		1, 'deployment', true, '2 s',
-		'{"method": "PURGE", "path": "/", "headers": {"xkey-purge": "{deployment_id}"}}',
-		NULL, false, NULL, NULL, true),
-	('varnish-purge', 'Varnish with return (purge): forgets the page / of each host, and no other; for sites of one page',
-		1, 'host', true, '2 s',
+		'{"method": "GET", "path": "/map/_epoch", "headers": {"Authorization": "Bearer {secret}"}}', true);
+
+INSERT INTO miosa.adapters (name, description, per, signer, request, add, remove, builtin) VALUES
+	('haproxy-dataplane', 'HAProxy Data Plane API 3, a map from host to deployment/version; URL: .../v3/services/haproxy/runtime/maps/MAP; secret: USER:PASSWORD', 'host', 'header',
+		'{"method": "PUT", "path": "/entries/{host}?force_sync=true", "headers": {"Authorization": "Basic {secret|base64}", "Content-Type": "application/json"}, "body": {"value": "{deployment_id}/{version_id}"}}',
+		'{"method": "POST", "path": "/entries?force_sync=true", "headers": {"Authorization": "Basic {secret|base64}", "Content-Type": "application/json"}, "body": {"key": "{host}", "value": "{deployment_id}/{version_id}"}}',
+		'{"method": "DELETE", "path": "/entries/{host}?force_sync=true", "headers": {"Authorization": "Basic {secret|base64}"}}', true),
+	('nginx-plus-keyval', 'NGINX Plus, a key-value zone from host to deployment/version, with a state file; URL: .../api/9/http/keyvals/ZONE; secret, if any: USER:PASSWORD', 'host', 'none',
+		'{"method": "PATCH", "path": "", "headers": {"Authorization": "Basic {secret|base64}", "Content-Type": "application/json"}, "body": {"{host}": "{deployment_id}/{version_id}"}}',
+		'{"method": "POST", "path": "", "headers": {"Authorization": "Basic {secret|base64}", "Content-Type": "application/json"}, "body": {"{host}": "{deployment_id}/{version_id}"}}',
+		'{"method": "PATCH", "path": "", "headers": {"Authorization": "Basic {secret|base64}", "Content-Type": "application/json"}, "body": {"{host}": null}}', true);
+
+-- An id of ours always begins with "miosa:", so that no deployment is called
+-- like another object of the configuration.  A body is a text where a value
+-- must stand without quotes: a list, or null for what serves nothing.
+INSERT INTO miosa.adapters (name, description, max_in_flight, request, add, volatile, marker_write, marker_read, builtin) VALUES
+	('caddy', 'Caddy by its admin API: sets the variables miosa_deployment and miosa_version for the hosts', 1,
+		'{"method": "PATCH", "path": "/id/miosa:{deployment_id}", "headers": {"Content-Type": "application/json"}, "body": "{\"@id\":\"miosa:{deployment_id}\",\"match\":[{\"host\":{hosts}}],\"handle\":[{\"handler\":\"vars\",\"miosa_deployment\":{deployment_id},\"miosa_version\":{version_id}}]}"}',
+		'{"method": "POST", "path": "/id/miosa/routes", "headers": {"Content-Type": "application/json"}, "body": "{\"@id\":\"miosa:{deployment_id}\",\"match\":[{\"host\":{hosts}}],\"handle\":[{\"handler\":\"vars\",\"miosa_deployment\":{deployment_id},\"miosa_version\":{version_id}}]}"}',
+		true,
+		'{"method": "PATCH", "path": "/id/miosa_epoch", "headers": {"Content-Type": "application/json"}, "body": {"@id": "miosa_epoch", "handler": "vars", "epoch": "{epoch}"}}',
+		'{"method": "GET", "path": "/id/miosa_epoch/epoch"}', true);
+
+INSERT INTO miosa.adapters (name, description, verdicts, signer, request, builtin) VALUES
+	('webhook', 'An HTTP service that takes the route as JSON by POST and answers 2xx (Standard Webhooks 1.0); 410 disables it; secret, if any: whsec_ and base64',
+		'{"410": "gone"}', 'standard-webhooks',
+		'{"method": "POST", "path": "", "headers": {"Content-Type": "application/json"}, "body": "{\"type\":\"route.changed\",\"timestamp\":{changed_at},\"data\":{\"id\":{message_id},\"epoch\":{epoch},\"operation_id\":{operation_id},\"deployment_id\":{deployment_id},\"tenant_id\":{tenant_id},\"version_id\":{version_id},\"version_number\":{version_number},\"release_id\":{release_id},\"storage_uri\":{storage_uri},\"sha256\":{sha256},\"hosts\":{hosts},\"removed_hosts\":{removed_hosts}}}"}', true);
+
+-- Caches: told to forget.
+
+INSERT INTO miosa.adapters (name, description, stage, per, self_expires, settle, success, request, remove, builtin) VALUES
+	('varnish-xkey', 'Varnish with vmod xkey: forgets every object that is tagged with the deployment', 1, 'deployment', true, '2 s', NULL,
+		'{"method": "PURGE", "path": "/", "headers": {"xkey-purge": "{deployment_id}"}}', NULL, true),
+	('varnish-purge', 'Varnish with return (purge): forgets the page / of each host, and no other; for sites of one page', 1, 'host', true, '2 s', NULL,
 		'{"method": "PURGE", "path": "/", "headers": {"Host": "{host}"}}',
-		'{"method": "PURGE", "path": "/", "headers": {"Host": "{host}"}}', false, NULL, NULL, true),
-	('varnish-ban', 'Varnish with std.ban on a header that holds the host: forgets everything of each host',
-		1, 'host', true, '2 s',
+		'{"method": "PURGE", "path": "/", "headers": {"Host": "{host}"}}', true),
+	('varnish-ban', 'Varnish with std.ban on a header that holds the host: forgets everything of each host', 1, 'host', true, '2 s', NULL,
 		'{"method": "BAN", "path": "/", "headers": {"x-ban-host": "{host}"}}',
-		'{"method": "BAN", "path": "/", "headers": {"x-ban-host": "{host}"}}', false, NULL, NULL, true),
-	('webhook', 'An HTTP service that takes the route as JSON by POST and answers 2xx',
-		0, 'deployment', false, '0',
-		'{"method": "POST", "path": "", "headers": {"Content-Type": "application/json", "webhook-id": "{message_id}", "Authorization": "Bearer {secret}"}, "body": "{\"type\":\"route.changed\",\"id\":{message_id},\"epoch\":{epoch},\"operation_id\":{operation_id},\"deployment_id\":{deployment_id},\"tenant_id\":{tenant_id},\"version_id\":{version_id},\"version_number\":{version_number},\"release_id\":{release_id},\"storage_uri\":{storage_uri},\"sha256\":{sha256},\"hosts\":{hosts},\"removed_hosts\":{removed_hosts}}"}',
-		NULL, false, NULL, NULL, true);
+		'{"method": "BAN", "path": "/", "headers": {"x-ban-host": "{host}"}}', true),
+	('nginx-cache-purge', 'nginx with ngx_cache_purge in a location of its own: forgets the page / of each host, and no other; for sites of one page', 1, 'host', true, '2 s', '{200,404}',
+		'{"method": "GET", "path": "/_purge/{host}/"}',
+		'{"method": "GET", "path": "/_purge/{host}/"}', true);
+
+-- CDNs know what they hold by tags, one of which is the deployment's id.
+
+INSERT INTO miosa.adapters (name, description, stage, self_expires, settle, timeout, batch_max, rate, burst, success_json_path, signer, request, builtin) VALUES
+	('fastly', 'Fastly, by surrogate keys; URL: https://api.fastly.com/service/SERVICE; secret: the API token', 1, true, '2 s', '10 s', 256, NULL, 1, NULL, 'header',
+		'{"method": "POST", "path": "/purge", "headers": {"Fastly-Key": "{secret}", "Content-Type": "application/json", "Accept": "application/json"}, "body": "{\"surrogate_keys\":{deployment_ids}}"}', true),
+	('cloudflare', 'Cloudflare, by cache tags; URL: https://api.cloudflare.com/client/v4/zones/ZONE; secret: the API token. On the free plan use a copy with rate 0.08', 1, true, '2 s', '10 s', 100, 5, 5, '$.success == true', 'header',
+		'{"method": "POST", "path": "/purge_cache", "headers": {"Authorization": "Bearer {secret}", "Content-Type": "application/json"}, "body": "{\"tags\":{deployment_ids}}"}', true),
+	('bunny', 'bunny.net, by cache tags; URL: https://api.bunny.net/pullzone/ZONE; secret: the access key', 1, true, '2 s', '10 s', 1, NULL, 1, NULL, 'header',
+		'{"method": "POST", "path": "/purgeCache", "headers": {"AccessKey": "{secret}", "Content-Type": "application/json"}, "body": {"CacheTag": "{deployment_id}"}}', true);
+
+-- CloudFront has no tags, so everything is forgotten; too many invalidations
+-- at a time are answered 400, which is no fault of the message.
+INSERT INTO miosa.adapters (name, description, stage, self_expires, timeout, max_in_flight, batch_max, success, verdicts, signer, signer_options, request, marker_read, builtin) VALUES
+	('cloudfront', 'Amazon CloudFront: invalidates everything of the distribution; URL: https://cloudfront.amazonaws.com/2020-05-31/distribution/ID; secret: KEYID:SECRET or KEYID:SECRET:TOKEN', 1, true, '10 s', 1, 100,
+		'{201}', '{"400": "endpoint"}', 'sigv4', '{"service": "cloudfront", "region": "us-east-1"}',
+		'{"method": "POST", "path": "/invalidation", "headers": {"Content-Type": "text/xml"}, "body": "<?xml version=\"1.0\" encoding=\"UTF-8\"?><InvalidationBatch xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><Paths><Quantity>1</Quantity><Items><Path>/*</Path></Items></Paths><CallerReference>{message_id}</CallerReference></InvalidationBatch>"}',
+		'{"method": "GET", "path": "/invalidation"}', true);

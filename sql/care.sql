@@ -80,6 +80,7 @@ DECLARE
 	paused text;
 	n bigint;
 	m bigint;
+	lacking bigint;
 	names text;
 	at timestamptz;
 	usage double precision;
@@ -136,6 +137,18 @@ BEGIN
 	fix := CASE WHEN n < m THEN '' ELSE 'Raise max_worker_processes and restart the server.' END;
 	RETURN NEXT;
 
+	-- Its row has to do then, which is written late.
+	"check" := 'endpoint_entries';
+	SELECT e.taken, e.size INTO n, m FROM miosa.endpoint_entries() e;
+	SELECT count(*) INTO lacking FROM miosa.endpoints e JOIN miosa.adapters a ON a.name = e.adapter
+		WHERE e.enabled AND a.role IN ('edge', 'hook') AND dispatcher.state = 'running'
+			AND NOT EXISTS (SELECT FROM miosa.endpoint_stats() s WHERE s.endpoint = e.name);
+	status := CASE WHEN n < m OR lacking = 0 THEN 'ok' ELSE 'warn' END;
+	seen := format('%s of miosa_rollback.max_endpoints = %s are taken%s', n, m,
+		CASE WHEN status = 'ok' THEN '' ELSE format('; %s here have none', lacking) END);
+	fix := CASE status WHEN 'ok' THEN '' ELSE 'Raise miosa_rollback.max_endpoints and restart the server.' END;
+	RETURN NEXT;
+
 	"check" := 'endpoints';
 	SELECT count(*) FILTER (WHERE e.enabled), count(*) FILTER (WHERE NOT e.enabled) INTO n, m
 		FROM miosa.endpoints e;
@@ -145,12 +158,12 @@ BEGIN
 	RETURN NEXT;
 
 	"check" := 'endpoint_health';
-	SELECT count(*), string_agg(e.name || ' (' || s.health || ')', ', ' ORDER BY e.name) INTO n, names
-		FROM miosa.endpoints e JOIN miosa.endpoint_state s ON s.endpoint = e.name
-		WHERE e.enabled AND s.health IN ('backing off', 'misconfigured');
+	SELECT count(*), string_agg(s.name || ' (' || s.state || ')', ', ' ORDER BY s.name) INTO n, names
+		FROM miosa.stat_endpoint s
+		WHERE s.state IN ('backing off', 'misconfigured', 'gone');
 	status := CASE WHEN n = 0 THEN 'ok' ELSE 'fail' END;
 	seen := CASE WHEN n = 0 THEN 'no endpoint fails' ELSE miosa.clip(names, 200) END;
-	fix := CASE WHEN n = 0 THEN '' ELSE 'SELECT endpoint, last_status, last_error FROM miosa.endpoint_state; a dead one: SELECT miosa_set_endpoint(''name'', false, ''why'');' END;
+	fix := CASE WHEN n = 0 THEN '' ELSE 'SELECT name, last_status, last_error FROM miosa.stat_endpoint; a dead one: SELECT miosa_set_endpoint(''name'', false, ''why'');' END;
 	RETURN NEXT;
 
 	"check" := 'delivery_failures';

@@ -15,15 +15,24 @@ CREATE TABLE miosa.adapters (
 	settle interval NOT NULL DEFAULT '0' CHECK (settle BETWEEN '0' AND '10 min'),
 	timeout interval NOT NULL DEFAULT '5 s' CHECK (timeout BETWEEN '10 ms' AND '5 min'),
 	max_in_flight integer NOT NULL DEFAULT 8 CHECK (max_in_flight BETWEEN 1 AND 1000),
+	batch_max integer NOT NULL DEFAULT 1 CHECK (batch_max BETWEEN 1 AND 10000),
+	batch_bytes integer NOT NULL DEFAULT 65536 CHECK (batch_bytes BETWEEN 1024 AND 1048576),
+	rate real CHECK (rate BETWEEN 0.001 AND 100000),
+	burst integer NOT NULL DEFAULT 1 CHECK (burst BETWEEN 1 AND 100000),
 	success integer[] CHECK (success IS NULL OR cardinality(success) > 0),
+	success_json_path jsonpath,
+	verdicts jsonb NOT NULL DEFAULT '{}',
+	signer text NOT NULL DEFAULT 'none' CHECK (signer IN ('none', 'header', 'standard-webhooks', 'sigv4')),
+	signer_options jsonb NOT NULL DEFAULT '{}',
+	charsets jsonb NOT NULL DEFAULT '{}',
 	request jsonb NOT NULL,
+	add jsonb,
 	remove jsonb,
 	volatile boolean NOT NULL DEFAULT false,
 	marker_write jsonb,
 	marker_read jsonb,
 	marker_interval interval NOT NULL DEFAULT '5 s' CHECK (marker_interval BETWEEN '100 ms' AND '1 day'),
-	builtin boolean NOT NULL DEFAULT false,
-	CHECK (NOT volatile OR (marker_write IS NOT NULL AND marker_read IS NOT NULL))
+	builtin boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE miosa.adapters IS 'How to talk to one kind of endpoint; a request is an object with method, path, headers and body, whose texts may hold {variables}';
 COMMENT ON COLUMN miosa.adapters.name IS 'Name of the adapter';
@@ -35,18 +44,29 @@ COMMENT ON COLUMN miosa.adapters.self_expires IS 'Whether it forgets by itself, 
 COMMENT ON COLUMN miosa.adapters.settle IS 'Every request is repeated once after this time, because a fetch that was under way can bring the old page back; at least the cache''s time-out for fetches; 0 for never';
 COMMENT ON COLUMN miosa.adapters.timeout IS 'Longest time for one request';
 COMMENT ON COLUMN miosa.adapters.max_in_flight IS 'Most requests at the same time to one endpoint';
-COMMENT ON COLUMN miosa.adapters.success IS 'HTTP statuses that mean success; null means every 2xx';
+COMMENT ON COLUMN miosa.adapters.batch_max IS 'Most deployments in one request, with {deployment_ids} and {hosts}; more than 1 only when per is deployment';
+COMMENT ON COLUMN miosa.adapters.batch_bytes IS 'Longest body of a request for several deployments';
+COMMENT ON COLUMN miosa.adapters.rate IS 'Most requests a second to one endpoint; null for no limit';
+COMMENT ON COLUMN miosa.adapters.burst IS 'Requests that may come at once before rate counts';
+COMMENT ON COLUMN miosa.adapters.success IS 'HTTP statuses that mean success; null means every 2xx, as always for the marker';
+COMMENT ON COLUMN miosa.adapters.success_json_path IS 'What must be true of the answer''s body besides, for example $.success == true; null for nothing';
+COMMENT ON COLUMN miosa.adapters.verdicts IS 'What other statuses mean where the default is wrong, {"400": "endpoint"}: endpoint (it fails: everything is held and tried again), message (it does not take this one: a row in delivery_failures) or gone (it is disabled). By default 400, 409, 413, 414 and 422 mean message, all others endpoint';
+COMMENT ON COLUMN miosa.adapters.signer IS 'none; header (a header holds {secret}, so the endpoint must have one); standard-webhooks (the secret is whsec_ and base64); sigv4 (the secret is KEYID:SECRET or KEYID:SECRET:TOKEN)';
+COMMENT ON COLUMN miosa.adapters.signer_options IS 'For sigv4: {"service": "cloudfront", "region": "us-east-1"}';
+COMMENT ON COLUMN miosa.adapters.charsets IS 'Fewer characters for the values of a variable, {"host": "a-z0-9.-"}; what has others is not sent';
 COMMENT ON COLUMN miosa.adapters.request IS 'The request that tells a route: {"method", "path", "headers": {}, "body"}';
+COMMENT ON COLUMN miosa.adapters.add IS 'The request that is sent instead when request is answered 404, because the entry is not there yet; null when none is needed';
 COMMENT ON COLUMN miosa.adapters.remove IS 'The request for a host that is no longer routed, when per is host; null when none is needed';
 COMMENT ON COLUMN miosa.adapters.volatile IS 'Whether it loses its table at a restart without telling, so that a marker has to be read back';
 COMMENT ON COLUMN miosa.adapters.marker_write IS 'The request that writes the marker, with {epoch}';
-COMMENT ON COLUMN miosa.adapters.marker_read IS 'The request whose answer''s body is the marker; 404 means that it is lost';
+COMMENT ON COLUMN miosa.adapters.marker_read IS 'The request whose answer''s body is the marker; 404 means that it is lost. It is also what miosa_test_endpoint sends';
 COMMENT ON COLUMN miosa.adapters.marker_interval IS 'How often the marker is read back';
 COMMENT ON COLUMN miosa.adapters.builtin IS 'Shipped with the extension: cannot be changed (copy it under another name), not dumped';
 
 -- What convergence has to look up in the outbox; routes are not in it, because
 -- every rollback would pay for that.
 CREATE INDEX outbox_waiting ON miosa.outbox (deployment_id) WHERE kind IN ('repurge', 'settings');
+CREATE INDEX route_log_repurges ON miosa.route_log (deployment_id, host, epoch) WHERE kind = 'repurge';
 
 CREATE TABLE miosa.endpoints (
 	name text PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
@@ -81,11 +101,13 @@ COMMENT ON COLUMN miosa.endpoints.updated_at IS 'When it was last changed';
 CREATE TABLE miosa.secrets (
 	name text PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
 	value text NOT NULL CHECK (value ~ '^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$'),
+	previous text CHECK (previous ~ '^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$'),
 	created_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE miosa.secrets IS 'Secrets of endpoints; read by the dispatcher alone, never dumped, logged or shown';
 COMMENT ON COLUMN miosa.secrets.name IS 'Name that endpoints and templates use';
 COMMENT ON COLUMN miosa.secrets.value IS 'The secret';
+COMMENT ON COLUMN miosa.secrets.previous IS 'The secret that is being rotated out: standard-webhooks signs with both; null when there is none';
 COMMENT ON COLUMN miosa.secrets.created_at IS 'When it was written';
 
 CREATE TABLE miosa.endpoint_state (
@@ -144,6 +166,7 @@ COMMENT ON COLUMN miosa.delivery_failures.attempts IS 'Tries so far';
 COMMENT ON COLUMN miosa.delivery_failures.last_error IS 'Last failure, for people';
 COMMENT ON COLUMN miosa.delivery_failures.first_failed_at IS 'When it first failed';
 COMMENT ON COLUMN miosa.delivery_failures.next_try_at IS 'When it is tried again';
+CREATE INDEX delivery_failures_deployment ON miosa.delivery_failures (deployment_id);
 
 CREATE TABLE miosa.dispatcher_state (
 	one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -177,10 +200,15 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_request_dispatcher';
 COMMENT ON FUNCTION miosa.request_dispatcher() IS 'Starts a dispatcher for this database when the transaction commits';
 
-CREATE FUNCTION miosa.check_request(request jsonb, what text) RETURNS void
-LANGUAGE c IMMUTABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'mrb_check_request';
-COMMENT ON FUNCTION miosa.check_request(jsonb, text) IS 'Raises INVALID_ARGUMENT with the place of the mistake when an adapter''s request is wrong; what names the column';
+CREATE FUNCTION miosa.check_adapter(adapter jsonb) RETURNS void
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_check_adapter';
+COMMENT ON FUNCTION miosa.check_adapter(jsonb) IS 'Raises INVALID_ARGUMENT with the place of the mistake when a row of miosa.adapters is wrong or contradicts itself';
+
+CREATE FUNCTION miosa.render_request(request jsonb, "values" jsonb, charsets jsonb DEFAULT '{}') RETURNS jsonb
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_render_request';
+COMMENT ON FUNCTION miosa.render_request(jsonb, jsonb, jsonb) IS 'What an adapter''s request would be for these values, before it is signed: {"method", "url", "headers": [...], "body"}. values: texts (lists: arrays) by the names of the variables, {secret:name} as "secret:name", and the endpoint''s "url". Raises INVALID_ARGUMENT when the request is wrong or a value does not fit';
 
 CREATE FUNCTION miosa.identity(OUT site text, OUT system_identifier text, OUT timeline bigint, OUT database_oid oid)
 LANGUAGE c STABLE PARALLEL SAFE
@@ -190,7 +218,7 @@ COMMENT ON FUNCTION miosa.identity() IS 'Where this database is: site, system id
 CREATE FUNCTION miosa.dispatcher(
 	OUT state text, OUT pid integer, OUT since timestamptz, OUT epoch bigint,
 	OUT passes bigint, OUT routes bigint, OUT sent bigint, OUT acknowledged bigint, OUT failed bigint,
-	OUT notified bigint, OUT errors bigint, OUT in_flight bigint, OUT pending bigint, OUT launcher boolean)
+	OUT retried bigint, OUT notified bigint, OUT errors bigint, OUT in_flight bigint, OUT pending bigint, OUT launcher boolean)
 LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_dispatcher';
 COMMENT ON FUNCTION miosa.dispatcher() IS 'The dispatcher of this database as shared memory shows it: state (not preloaded, none, starting, running, paused, absent, aside, stopped), process, and counters since the server started';
@@ -267,6 +295,7 @@ COMMENT ON FUNCTION miosa.origin() IS 'Name of this installation: miosa_rollback
 -- that this may be a copy, and a copy must not tell the original's edges.
 CREATE FUNCTION miosa.pause_reason() RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT CASE
 		WHEN s.database_oid <> i.database_oid
@@ -297,13 +326,10 @@ BEGIN
 	IF TG_OP = 'DELETE' THEN
 		RETURN OLD;
 	END IF;
-	PERFORM miosa.check_request(NEW.request, 'request');
-	PERFORM miosa.check_request(NEW.remove, 'remove');
-	PERFORM miosa.check_request(NEW.marker_write, 'marker_write');
-	PERFORM miosa.check_request(NEW.marker_read, 'marker_read');
+	PERFORM miosa.check_adapter(to_jsonb(NEW));
 	RETURN NEW;
 END $$;
-COMMENT ON FUNCTION miosa.adapters_check() IS 'Trigger: refuses a change of shipped adapters and requests that cannot be sent, with the place of the mistake';
+COMMENT ON FUNCTION miosa.adapters_check() IS 'Trigger: refuses a change of shipped adapters, and what cannot be sent or contradicts itself, with the place of the mistake';
 
 CREATE TRIGGER adapters_check BEFORE INSERT OR UPDATE OR DELETE ON miosa.adapters
 	FOR EACH ROW EXECUTE FUNCTION miosa.adapters_check();
@@ -345,17 +371,26 @@ CREATE TRIGGER settings_changed AFTER INSERT OR UPDATE OR DELETE ON miosa.endpoi
 CREATE TRIGGER settings_changed AFTER INSERT OR UPDATE OR DELETE ON miosa.secrets
 	FOR EACH STATEMENT EXECUTE FUNCTION miosa.settings_changed();
 
--- Where every endpoint stands with one deployment.
+-- Where every endpoint stands with one deployment.  convergence.c looks by
+-- these: it has shared memory copied before the snapshot is taken.
 
-CREATE FUNCTION miosa.convergence_rows(
+CREATE FUNCTION miosa.positions(
+	OUT endpoint text, OUT entry integer, OUT generation bigint, OUT acked_epoch bigint, OUT settled_epoch bigint,
+	OUT verified_epoch bigint, OUT acked_at timestamptz, OUT resync_after text, OUT health text, OUT last_error text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'mrb_positions';
+COMMENT ON FUNCTION miosa.positions() IS 'Where the endpoints that the dispatcher tells stand by shared memory, which knows it before miosa.endpoint_state; resync_after null means that no resync is under way';
+
+CREATE FUNCTION miosa.judge(
 	deployment_id text,
 	OUT endpoint text, OUT zone text, OUT role text, OUT adapter text, OUT stage integer,
 	OUT state text, OUT done boolean, OUT epoch bigint, OUT acked_epoch bigint,
-	OUT health text, OUT age interval, OUT error text)
+	OUT health text, OUT age interval, OUT error text, OUT entry integer, OUT behind boolean)
 RETURNS SETOF record
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
-	WITH d AS (
+	WITH d AS MATERIALIZED (
 		SELECT p.id, p.tenant_id, p.kind, p.route_ttl, l.epoch, l.created_at,
 			EXISTS (SELECT FROM miosa.outbox o WHERE o.deployment_id = '' AND o.kind = 'settings') AS unread,
 			(l.route_seq IS NULL OR l.route_seq < p.route_seq) AND EXISTS (
@@ -371,89 +406,189 @@ BEGIN ATOMIC
 			WHERE g.deployment_id = p.id AND g.kind IN ('route', 'host_removed')
 			ORDER BY g.epoch DESC LIMIT 1) l ON true
 		WHERE p.id = $1
-	), told AS (
-		SELECT e.name, e.zone, a.role, e.adapter, coalesce(e.stage, a.stage) AS stage, e.enabled, e.reason,
-			a.self_expires, a.settle, a.volatile, d.route_ttl, d.created_at AS since,
-			d.queued OR coalesce(e.stage, a.stage) = 1 AND EXISTS (
-				SELECT FROM miosa.outbox o
-				WHERE o.deployment_id = d.id AND o.kind = 'repurge' AND o.host = e.zone) AS queued,
-			greatest(d.epoch, (
-				SELECT max(g.epoch) FROM miosa.route_log g
-				WHERE g.deployment_id = d.id AND g.kind = 'repurge' AND g.host = e.zone
-					AND coalesce(e.stage, a.stage) = 1)) AS epoch,
-			s.generation = e.generation AND s.acked_epoch >> 40 >= d.term
-				AND NOT d.unread AND NOT d.moved AS known, s.acked_epoch, s.settled_epoch, s.verified_epoch, s.acked_at,
-			coalesce(s.health, 'new') AS health, s.last_error,
-			s.resync_after IS NOT NULL AND s.resync_after < d.id AS resyncing,
-			f.epoch IS NOT NULL AS failed, f.last_error AS failure
-		FROM d
-		JOIN miosa.endpoints e ON true
-		JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook')
-		LEFT JOIN miosa.endpoint_state s ON s.endpoint = e.name
-		LEFT JOIN miosa.delivery_failures f ON f.endpoint = e.name AND f.deployment_id = d.id
-		WHERE miosa.selects(e.selector, d.id, d.tenant_id, d.kind)
-	), judged AS (
-		SELECT t.*, t.enabled AND coalesce(t.known, false) AND NOT t.queued AND NOT t.failed AND NOT t.resyncing
-			AND t.acked_epoch >= coalesce(t.epoch, 0) AS acked
-		FROM told t
-	), zones AS (
+	), repurges AS MATERIALIZED (
+		-- Once a zone: what its caches have still to forget again.
+		SELECT r.zone, max(r.epoch) AS epoch, bool_or(r.queued) AS queued
+		FROM (
+			SELECT g.host AS zone, g.epoch, false AS queued FROM miosa.route_log g
+			WHERE g.deployment_id = $1 AND g.kind = 'repurge'
+			UNION ALL
+			SELECT o.host, NULL, true FROM miosa.outbox o
+			WHERE o.deployment_id = $1 AND o.kind = 'repurge') r
+		GROUP BY r.zone
+	), failures AS MATERIALIZED (
+		SELECT f.endpoint, f.last_error FROM miosa.delivery_failures f WHERE f.deployment_id = $1
+	), judged AS MATERIALIZED (
+		SELECT t.name, t.zone, t.role, t.adapter, t.stage, t.epoch, t.acked_epoch, t.health, t.entry,
+			t.plain AND t.reached AS acked,
+			t.plain AND NOT t.reached AND t.entry IS NOT NULL AS behind,
+			t.enabled AND t.stage = 0 AND t.role = 'edge' AS router, t.acked_at, t.since, t.route_ttl,
+			-- Whether time alone may have done it; of this there is more below.
+			t.enabled AND t.self_expires AND NOT (t.plain AND t.reached) AND NOT t.queued
+				AND clock_timestamp() > t.since + t.route_ttl AS stale,
+			CASE
+				WHEN NOT t.enabled THEN 'excluded'
+				WHEN t.plain AND t.reached THEN CASE
+					WHEN t.volatile AND t.verified_epoch >= t.epoch THEN 'verified'
+					WHEN t.settles AND t.settled_epoch >= t.epoch THEN 'settled'
+					ELSE 'acknowledged' END
+				WHEN t.failed THEN 'failed'
+				WHEN t.health IN ('backing off', 'misconfigured', 'gone') THEN t.health
+				WHEN t.resyncing AND NOT t.queued THEN 'resyncing'
+				ELSE 'waiting'
+			END AS state,
+			CASE WHEN NOT (t.plain AND t.reached) AND t.enabled THEN clock_timestamp() - t.since END AS age,
+			CASE
+				WHEN NOT t.enabled THEN coalesce(t.reason, 'disabled')
+				WHEN t.failed THEN t.failure
+				WHEN NOT (t.plain AND t.reached) THEN t.last_error
+			END AS error
+		FROM (
+			SELECT t.*, t.enabled AND t.known AND NOT t.queued AND NOT t.failed AND NOT t.resyncing AS plain,
+				t.acked_epoch >= t.epoch AS reached
+			FROM (
+				SELECT e.name, e.zone, a.role, e.adapter, coalesce(e.stage, a.stage) AS stage, e.enabled, e.reason,
+					a.self_expires, a.settle > '0' AS settles, a.volatile, d.route_ttl, d.created_at AS since,
+					d.queued OR coalesce(r.queued, false) AS queued, coalesce(greatest(d.epoch, r.epoch), 0) AS epoch,
+					p.entry, coalesce(p.acked_epoch, s.acked_epoch) AS acked_epoch,
+					coalesce(coalesce(p.generation, s.generation) = e.generation
+						AND coalesce(p.acked_epoch, s.acked_epoch) >> 40 >= d.term, false) AND NOT d.unread AND NOT d.moved AS known,
+					coalesce(p.settled_epoch, s.settled_epoch) AS settled_epoch,
+					coalesce(p.verified_epoch, s.verified_epoch) AS verified_epoch,
+					coalesce(p.acked_at, s.acked_at) AS acked_at,
+					coalesce(p.health, s.health, 'new') AS health,
+					coalesce(p.last_error, s.last_error) AS last_error,
+					coalesce(coalesce(p.resync_after, s.resync_after) < d.id, false) AS resyncing,
+					f.endpoint IS NOT NULL AS failed, f.last_error AS failure
+				FROM d
+				CROSS JOIN miosa.endpoints e
+				JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook')
+				-- Names are compared by bytes: a sort by the rules of a language costs much.
+				LEFT JOIN miosa.positions() p ON p.endpoint COLLATE "C" = e.name COLLATE "C"
+				-- Looked up only for those without a place in shared memory.
+				LEFT JOIN LATERAL (
+					SELECT * FROM miosa.endpoint_state s WHERE s.endpoint = e.name AND p.entry IS NULL OFFSET 0) s ON true
+				LEFT JOIN repurges r ON r.zone = e.zone AND coalesce(e.stage, a.stage) = 1
+				LEFT JOIN failures f ON f.endpoint COLLATE "C" = e.name COLLATE "C"
+				WHERE miosa.selects(e.selector, d.id, d.tenant_id, d.kind)
+				-- Each of these is computed once.
+				OFFSET 0
+			) t OFFSET 0
+		) t
+	), zones AS MATERIALIZED (
 		SELECT j.zone, bool_and(j.acked) AS acked, max(j.acked_at) AS acked_at
-		FROM judged j WHERE j.enabled AND j.stage = 0 AND j.role = 'edge' GROUP BY j.zone
-	), expired AS (
-		SELECT j.*, j.enabled AND j.self_expires AND NOT j.acked AND NOT j.queued
-			AND coalesce(z.acked, true)
-			AND clock_timestamp() > greatest(j.since, z.acked_at) + j.route_ttl AS expired
-		FROM judged j LEFT JOIN zones z ON z.zone = j.zone
+		FROM judged j WHERE j.router GROUP BY j.zone
 	)
-	SELECT x.name, x.zone, x.role, x.adapter, x.stage,
-		CASE
-			WHEN NOT x.enabled THEN 'excluded'
-			WHEN x.acked AND x.volatile AND x.verified_epoch >= coalesce(x.epoch, 0) THEN 'verified'
-			WHEN x.acked AND x.settle > '0' AND x.settled_epoch >= coalesce(x.epoch, 0) THEN 'settled'
-			WHEN x.acked THEN 'acknowledged'
-			WHEN x.expired THEN 'expired'
-			WHEN x.failed THEN 'failed'
-			WHEN x.health IN ('backing off', 'misconfigured') THEN x.health
-			WHEN x.resyncing AND NOT x.queued THEN 'resyncing'
-			ELSE 'waiting'
-		END,
-		x.acked OR coalesce(x.expired, false), x.epoch, x.acked_epoch, x.health,
-		CASE WHEN NOT x.acked AND x.enabled THEN clock_timestamp() - x.since END,
-		CASE
-			WHEN NOT x.enabled THEN coalesce(x.reason, 'disabled')
-			WHEN x.failed THEN x.failure
-			WHEN NOT x.acked THEN x.last_error
-		END
-	FROM expired x
-	ORDER BY x.acked OR coalesce(x.expired, false), x.zone, x.stage, x.name;
+	SELECT x.name, x.zone, x.role, x.adapter, x.stage, CASE WHEN x.expired THEN 'expired' ELSE x.state END,
+		x.acked OR x.expired, nullif(x.epoch, 0), x.acked_epoch, x.health, x.age, x.error, x.entry, x.behind AND NOT x.expired
+	FROM (
+		-- A cache could fetch the old page until its router had the new route.
+		SELECT j.*, CASE WHEN j.stale THEN coalesce((
+				SELECT z.acked AND clock_timestamp() > greatest(j.since, z.acked_at) + j.route_ttl
+				FROM zones z WHERE z.zone = j.zone), true) ELSE false END AS expired
+		FROM judged j
+	) x;
 END;
-COMMENT ON FUNCTION miosa.convergence_rows(text) IS 'One row an endpoint that is told of the deployment: state (waiting, resyncing, backing off, misconfigured, failed, acknowledged, settled, verified, expired, excluded), whether it is done, since when it lacks the route and why; those that are not done first';
+COMMENT ON FUNCTION miosa.judge(text) IS 'miosa.convergence_rows() in the caller''s snapshot and in no order, with the endpoint''s entry in shared memory and whether an acknowledgement is all that it lacks';
 
--- Stable, so that it runs in the snapshot that the caller has pushed: under
--- REPEATABLE READ that of the transaction would be too old.
-CREATE FUNCTION miosa.convergence_state(deployment_id text, seq bigint) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
+CREATE FUNCTION miosa.convergence_rows(
+	deployment_id text,
+	OUT endpoint text, OUT zone text, OUT role text, OUT adapter text, OUT stage integer,
+	OUT state text, OUT done boolean, OUT epoch bigint, OUT acked_epoch bigint,
+	OUT health text, OUT age interval, OUT error text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_convergence_rows';
+COMMENT ON FUNCTION miosa.convergence_rows(text) IS 'One row an endpoint that is told of the deployment: state (waiting, resyncing, backing off, misconfigured, gone, failed, acknowledged, settled, verified, expired, excluded), whether it is done, since when it lacks the route and why; those that are not done first. As it is now, whatever the transaction''s snapshot shows';
+
+CREATE FUNCTION miosa.convergence_verdict(deployment_id text, seq bigint, edges bigint, done bigint, expired bigint) RETURNS SETOF text
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 1
 BEGIN ATOMIC
 	SELECT CASE
 		WHEN $2 IS NOT NULL AND p.seq > $2 AND EXISTS (
 			SELECT FROM miosa.audit_events e
 			WHERE e.deployment_id = p.id AND e.seq > $2 AND e.outcome <> 'unchanged') THEN 'superseded'
 		WHEN p.state = 'pending' AND p.active_version_id IS NOT NULL THEN 'waiting_instances'
-		WHEN c.edges = 0 THEN 'no_edges'
-		WHEN c.done = c.edges AND c.expired > 0 THEN 'expired'
-		WHEN c.done = c.edges THEN 'converged'
+		WHEN $3 = 0 THEN 'no_edges'
+		WHEN $4 = $3 AND $5 > 0 THEN 'expired'
+		WHEN $4 = $3 THEN 'converged'
 		WHEN w.state IN ('running', 'starting') THEN 'waiting_edges'
+		-- The launcher starts it again within a second.
+		WHEN w.state IN ('aside', 'stopped') AND w.launcher THEN 'waiting_edges'
 		ELSE 'no_dispatcher'
 	END
-	FROM miosa.deployments p
-	CROSS JOIN miosa.dispatcher() w
-	CROSS JOIN LATERAL (
-		SELECT count(*) AS edges, count(*) FILTER (WHERE r.done) AS done,
-			count(*) FILTER (WHERE r.state = 'expired') AS expired
-		FROM miosa.convergence_rows(p.id) r WHERE r.state <> 'excluded' AND r.role = 'edge') c
+	FROM miosa.deployments p CROSS JOIN miosa.dispatcher() w
 	WHERE p.id = $1;
 END;
-COMMENT ON FUNCTION miosa.convergence_state(text, bigint) IS 'converged, expired, waiting_edges, waiting_instances, superseded, no_edges or no_dispatcher; seq null means the newest operation; null for an unknown deployment';
+COMMENT ON FUNCTION miosa.convergence_verdict(text, bigint, bigint, bigint, bigint) IS 'The state of an operation, by how many edges are told, are done, and of these have expired; no row for an unknown deployment. A set, so that it becomes a part of the statement that calls it';
+
+CREATE FUNCTION miosa.laggards(
+	deployment_id text, seq bigint,
+	OUT state text, OUT others boolean, OUT endpoint text, OUT entry integer, OUT epoch bigint)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+	WITH j AS MATERIALIZED (
+		SELECT * FROM miosa.judge($1) r WHERE r.role = 'edge' AND r.state <> 'excluded'
+	), c AS (
+		SELECT count(*) AS edges, count(*) FILTER (WHERE j.done) AS done,
+			count(*) FILTER (WHERE j.state = 'expired') AS expired,
+			coalesce(bool_or(NOT j.done AND NOT j.behind), true) AS others
+		FROM j
+	)
+	SELECT v.state, c.others, j.endpoint, j.entry, j.epoch
+	FROM c
+	LEFT JOIN LATERAL miosa.convergence_verdict($1, $2, c.edges, c.done, c.expired) v (state) ON true
+	LEFT JOIN j ON j.behind;
+END;
+COMMENT ON FUNCTION miosa.laggards(text, bigint) IS 'The state of an operation, whether edges lack something else than an acknowledgement, and which lack just that; one row without an edge when there is none';
+
+CREATE FUNCTION miosa.convergence_object(deployment_id text, seq bigint) RETURNS SETOF jsonb
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 1
+BEGIN ATOMIC
+	WITH r AS MATERIALIZED (
+		SELECT * FROM miosa.judge($1)
+	), edges AS (
+		SELECT count(*) AS edges, count(*) FILTER (WHERE r.done) AS done,
+			count(*) FILTER (WHERE r.state = 'expired') AS expired
+		FROM r WHERE r.role = 'edge' AND r.state <> 'excluded'
+	), zones AS (
+		SELECT r.zone, count(*) AS edges, count(*) FILTER (WHERE r.done) AS done,
+			(array_agg(r.endpoint ORDER BY r.age DESC NULLS LAST, r.error IS NULL, r.endpoint)
+				FILTER (WHERE NOT r.done))[1] AS slowest,
+			(array_agg(r.error ORDER BY r.age DESC NULLS LAST, r.error IS NULL, r.endpoint)
+				FILTER (WHERE NOT r.done))[1] AS error
+		FROM r WHERE r.role = 'edge' AND r.state <> 'excluded' GROUP BY r.zone
+	)
+	SELECT jsonb_build_object('data', jsonb_build_object(
+		'deployment_id', $1,
+		'operation_id', $1 || '#' || coalesce($2, (SELECT p.seq FROM miosa.deployments p WHERE p.id = $1)),
+		'state', v.state,
+		'paused', CASE WHEN (SELECT w.state FROM miosa.dispatcher() w) <> 'running' THEN miosa.pause_reason() END,
+		'edges', e.edges,
+		'done', e.done,
+		'zones', coalesce((
+			SELECT jsonb_agg(jsonb_build_object(
+				'zone', z.zone, 'edges', z.edges, 'done', z.done,
+				'slowest', z.slowest, 'error', z.error)
+				ORDER BY z.edges - z.done DESC, z.zone)
+			FROM zones z), '[]'),
+		'endpoints', coalesce((
+			SELECT jsonb_agg(jsonb_build_object(
+				'name', r.endpoint, 'zone', r.zone, 'role', r.role, 'adapter', r.adapter, 'stage', r.stage,
+				'state', r.state, 'done', r.done, 'epoch', r.epoch, 'acked_epoch', r.acked_epoch,
+				'health', r.health, 'age_seconds', round(extract(epoch FROM r.age), 3), 'error', r.error)
+				ORDER BY r.done, r.zone, r.stage, r.endpoint)
+			FROM r), '[]')))
+	FROM edges e
+	LEFT JOIN LATERAL miosa.convergence_verdict($1, $2, e.edges, e.done, e.expired) v (state) ON true;
+END;
+COMMENT ON FUNCTION miosa.convergence_object(text, bigint) IS 'Result of miosa_convergence(), in the caller''s snapshot; one row';
+
+CREATE FUNCTION miosa.convergence_state(deployment_id text, seq bigint) RETURNS text
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_convergence_state';
+COMMENT ON FUNCTION miosa.convergence_state(text, bigint) IS 'converged, expired, waiting_edges, waiting_instances, superseded, no_edges or no_dispatcher, as it is now; seq null means the newest operation; null for an unknown deployment';
 
 -- "dep_1" or "dep_1#7".
 CREATE FUNCTION miosa.parse_operation(deployment_or_operation text, OUT deployment_id text, OUT seq bigint)
@@ -478,30 +613,10 @@ END $$;
 COMMENT ON FUNCTION miosa.parse_operation(text) IS 'Splits an operation''s id; raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
 
 CREATE FUNCTION @extschema@.miosa_convergence(deployment_or_operation text) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE PARALLEL SAFE
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	wanted record;
-	result jsonb;
-BEGIN
-	SELECT * INTO wanted FROM miosa.parse_operation(deployment_or_operation);
-	SELECT jsonb_build_object(
-			'deployment_id', wanted.deployment_id,
-			'operation_id', wanted.deployment_id || '#' || coalesce(wanted.seq, (
-				SELECT p.seq FROM miosa.deployments p WHERE p.id = wanted.deployment_id)),
-			'state', miosa.convergence_state(wanted.deployment_id, wanted.seq),
-			'paused', miosa.pause_reason(),
-			'edges', count(*) FILTER (WHERE r.role = 'edge' AND r.state <> 'excluded'),
-			'done', count(*) FILTER (WHERE r.role = 'edge' AND r.done),
-			'endpoints', coalesce(jsonb_agg(jsonb_build_object(
-				'name', r.endpoint, 'zone', r.zone, 'role', r.role, 'adapter', r.adapter, 'stage', r.stage,
-				'state', r.state, 'done', r.done, 'epoch', r.epoch, 'acked_epoch', r.acked_epoch,
-				'health', r.health, 'age_seconds', round(extract(epoch FROM r.age), 3), 'error', r.error)), '[]'))
-		INTO result
-		FROM miosa.convergence_rows(wanted.deployment_id) r;
-	RETURN jsonb_build_object('data', result);
-END $$;
-COMMENT ON FUNCTION @extschema@.miosa_convergence(text) IS 'Who has acknowledged the present route of a deployment: {"data": {state, edges, done, endpoints: [...]}}. state is converged, expired (caches that forgot by themselves), waiting_edges, waiting_instances, superseded (by a newer operation), no_edges or no_dispatcher; only the first two are success. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'miosa_convergence';
+COMMENT ON FUNCTION @extschema@.miosa_convergence(text) IS 'Who has acknowledged the present route of a deployment: {"data": {state, edges, done, zones: [{zone, edges, done, slowest, error}], endpoints: [...]}}, laggards first, as it is now, whatever the transaction''s snapshot shows. state is converged, expired (caches that forgot by themselves), waiting_edges, waiting_instances, superseded (by a newer operation), no_edges or no_dispatcher; only the first two are success. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
 
 CREATE FUNCTION @extschema@.miosa_wait_converged(deployment_or_operation text, timeout interval DEFAULT '5 s') RETURNS text
 LANGUAGE c VOLATILE PARALLEL UNSAFE

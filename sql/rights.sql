@@ -48,7 +48,7 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.miosa_audit_log, @extschema@.miosa_route, @extschema@.miosa_routes_since,
 	@extschema@.miosa_convergence, @extschema@.miosa_wait_converged, @extschema@.miosa_doctor,
 	miosa.rollback, miosa.promote, miosa.status, miosa.candidates, miosa.history,
-	miosa.progress_rows, miosa.dispatcher
+	miosa.progress_rows
 	TO miosa_operator;
 GRANT SELECT ON
 	miosa.plans, miosa.tenants, miosa.deployments, miosa.versions, miosa.releases, miosa.runtime_instances,
@@ -56,6 +56,12 @@ GRANT SELECT ON
 	miosa.adapters, miosa.endpoints, miosa.endpoint_state, miosa.delivery_failures, miosa.dispatcher_state,
 	miosa.hosts, miosa.routes, miosa.progress
 	TO miosa_operator;
+
+-- Monitoring sees how it goes, and nothing else.
+GRANT USAGE ON SCHEMA miosa TO pg_monitor;
+GRANT SELECT ON miosa.stat_endpoint, miosa.stat_dispatcher TO miosa_operator, pg_monitor;
+GRANT EXECUTE ON FUNCTION miosa.endpoint_stats, miosa.dispatcher, miosa.pause_reason
+	TO miosa_operator, pg_monitor;
 
 -- Administrators also write what people and control planes write.  What only
 -- operations and the dispatcher write (audit events, keys, outbox, log,
@@ -66,7 +72,7 @@ GRANT INSERT, UPDATE, DELETE ON
 	TO miosa_admin;
 GRANT INSERT, UPDATE, DELETE, SELECT (name, created_at) ON miosa.secrets TO miosa_admin;
 -- Their triggers' functions run as who writes.
-GRANT EXECUTE ON FUNCTION miosa.raise_condition, miosa.check_request, miosa.check_url, miosa.check_selector,
+GRANT EXECUTE ON FUNCTION miosa.raise_condition, miosa.check_adapter, miosa.render_request, miosa.check_url, miosa.check_selector,
 	miosa.origin, miosa.identity
 	TO miosa_admin;
 

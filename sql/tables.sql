@@ -349,7 +349,7 @@ CREATE TABLE miosa.outbox (
 	kind text NOT NULL CHECK (kind IN ('route', 'capacity', 'host_removed', 'repurge', 'settings')),
 	route_seq bigint NOT NULL DEFAULT 0,
 	host text,
-	created_at timestamptz NOT NULL DEFAULT now(),
+	created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
 	PRIMARY KEY (xid, deployment_id, kind, route_seq)
 );
 COMMENT ON TABLE miosa.outbox IS 'Committed work that has no epoch yet';
@@ -358,7 +358,7 @@ COMMENT ON COLUMN miosa.outbox.deployment_id IS 'Deployment; empty for settings'
 COMMENT ON COLUMN miosa.outbox.kind IS 'route, capacity, host_removed, repurge or settings';
 COMMENT ON COLUMN miosa.outbox.route_seq IS 'The deployment''s route change';
 COMMENT ON COLUMN miosa.outbox.host IS 'Host that is no longer routed, for host_removed; zone, for repurge';
-COMMENT ON COLUMN miosa.outbox.created_at IS 'When that transaction began';
+COMMENT ON COLUMN miosa.outbox.created_at IS 'When it was asked for';
 
 CREATE TABLE miosa.route_log (
 	epoch bigint PRIMARY KEY,
@@ -375,7 +375,7 @@ COMMENT ON COLUMN miosa.route_log.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.route_log.route_seq IS 'The deployment''s route change';
 COMMENT ON COLUMN miosa.route_log.kind IS 'route, host_removed, repurge or capacity';
 COMMENT ON COLUMN miosa.route_log.host IS 'Host that is no longer routed, for host_removed; zone, for repurge';
-COMMENT ON COLUMN miosa.route_log.created_at IS 'When the transaction that asked for it began';
+COMMENT ON COLUMN miosa.route_log.created_at IS 'When it was asked for';
 
 -- Hosts that edges route: the active domains, and the managed host of a
 -- deployment whose tenant is known.  No host shows two deployments: a domain

@@ -1,350 +1,473 @@
 /*-------------------------------------------------------------------------
  *
  * adapter.c
- *	  How to talk to one kind of endpoint.
+ *	  How to talk to one kind of endpoint: a row of miosa.adapters, read.
  *
- * Adapters are rows: what is written here is only how a request object of
- * such a row becomes an HTTP request.  It is compiled by the same code when
- * the row is written, to refuse mistakes with their place, and when the
- * dispatcher reads it.
+ * The same code refuses a mistake with its place when a row is written and
+ * stops an endpoint when the dispatcher meets one.  Columns that contradict
+ * each other are mistakes too: they would fail at the first request, which
+ * can be during an incident.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
 
 #include "adapter.h"
 
-/* What a request would be broken by, or what we set ourselves. */
-static const char *const forbidden_headers[] = {
-	"connection", "content-length", "expect", "keep-alive",
-	"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+/* What has a value only in a request that is about one deployment. */
+#define OF_ONE_DEPLOYMENT \
+	(MRB_USES(MRB_VAR_DEPLOYMENT_ID) | MRB_USES(MRB_VAR_KIND) | \
+	 MRB_USES(MRB_VAR_OPERATION_ID) | MRB_USES(MRB_VAR_RELEASE_ID) | \
+	 MRB_USES(MRB_VAR_SHA256) | MRB_USES(MRB_VAR_STORAGE_URI) | \
+	 MRB_USES(MRB_VAR_TENANT_ID) | MRB_USES(MRB_VAR_VERSION_ID) | \
+	 MRB_USES(MRB_VAR_VERSION_NUMBER))
+
+/* What has a value in a request about the marker. */
+#define OF_MARKER \
+	(MRB_USES(MRB_VAR_EPOCH) | MRB_USES(MRB_VAR_MESSAGE_ID) | \
+	 MRB_USES(MRB_VAR_SECRET))
+
+static const char *const signers[] = {
+	[MRB_SIGNER_NONE] = "none",
+	[MRB_SIGNER_HEADER] = "header",
+	[MRB_SIGNER_STANDARD_WEBHOOKS] = "standard-webhooks",
+	[MRB_SIGNER_SIGV4] = "sigv4",
 };
 
-static char *member_text(JsonbContainer *object, const char *key,
-						 const char *what, char **problem);
-static bool check_members(JsonbContainer *object, const char *what,
-						  char **problem);
-static bool compile_headers(JsonbContainer *object, MrbCall *call,
-							const char *what, char **problem);
-static bool check_header_name(const char *name);
-static MrbTemplate *compile_part(const char *text, MrbPlace place,
-								 const char *what, const char *part,
-								 char **problem);
-static bool compile_body(JsonbContainer *object, MrbCall *call,
-						 const char *what, char **problem);
-static const char *render_part(const MrbTemplate *template,
-							   const MrbValues *values, StringInfo out,
-							   const char *where, bool *leave_out);
+static const char *const verdicts[] = {
+	[MRB_VERDICT_ENDPOINT] = "endpoint",
+	[MRB_VERDICT_MESSAGE] = "message",
+	[MRB_VERDICT_GONE] = "gone",
+};
 
-MrbCall *
-mrb_adapter_compile(Jsonb *request, const char *what, char **problem)
+static void read_plain(Jsonb *row, MrbAdapter *adapter);
+static char *read_calls(Jsonb *row, MrbAdapter *adapter);
+static char *read_charset(const char *name, const JsonbValue *value,
+						  MrbAlphabets *alphabets);
+static char *read_success(Jsonb *row, MrbAdapter *adapter);
+static char *read_verdicts(Jsonb *row, MrbAdapter *adapter);
+static char *read_meaning(const char *status, const JsonbValue *value,
+						  MrbAdapter *adapter);
+static char *read_signer(Jsonb *row, MrbAdapter *adapter);
+static char *read_sigv4(JsonbContainer *options, MrbAdapter *adapter);
+static char *check_variables(const MrbAdapter *adapter);
+static char *check_batch(const MrbAdapter *adapter);
+static char *check_signed(const MrbAdapter *adapter);
+static bool get(JsonbContainer *object, const char *key, JsonbValue *value);
+static JsonbContainer *get_object(Jsonb *row, const char *key,
+								  char **problem);
+static char *get_text(JsonbContainer *object, const char *key);
+static double get_number(Jsonb *row, const char *key);
+static bool get_bool(Jsonb *row, const char *key);
+static bool next_member(JsonbIterator **it, char **key, JsonbValue *value);
+
+bool
+mrb_adapter_read(Jsonb *row, MrbAdapter *adapter, char **problem)
 {
-	MrbCall    *call = palloc0(sizeof(MrbCall));
-	char	   *path;
-
-	if (!JB_ROOT_IS_OBJECT(request))
-	{
-		*problem = psprintf("%s: it must be an object.", what);
-		return NULL;
-	}
-	if (!check_members(&request->root, what, problem))
-		return NULL;
-
-	call->method = member_text(&request->root, "method", what, problem);
-	if (call->method == NULL)
-		return NULL;
-	if (strlen(call->method) < 1 || strlen(call->method) > 20 ||
-		strspn(call->method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") !=
-		strlen(call->method))
-	{
-		*problem = psprintf("%s.method: it must be 1 to 20 capital letters.",
-							what);
-		return NULL;
-	}
-
-	path = member_text(&request->root, "path", what, problem);
-	if (path == NULL)
-		return NULL;
-	if ((path[0] != '\0' && path[0] != '/') ||
-		strpbrk(path, " \"<>\\^`|#") != NULL)
-	{
-		*problem = psprintf("%s.path: it must be empty or begin with \"/\", and have no space and none of \" < > \\ ^ ` | #.",
-							what);
-		return NULL;
-	}
-	call->path = compile_part(path, MRB_PLACE_PATH, what, "path", problem);
-	if (call->path == NULL ||
-		!compile_headers(&request->root, call, what, problem) ||
-		!compile_body(&request->root, call, what, problem))
-		return NULL;
-	return call;
+	read_plain(row, adapter);
+	*problem = read_calls(row, adapter);
+	if (*problem == NULL)
+		*problem = read_success(row, adapter);
+	if (*problem == NULL)
+		*problem = read_verdicts(row, adapter);
+	if (*problem == NULL)
+		*problem = read_signer(row, adapter);
+	if (*problem == NULL)
+		*problem = check_variables(adapter);
+	if (*problem == NULL)
+		*problem = check_batch(adapter);
+	if (*problem == NULL)
+		*problem = check_signed(adapter);
+	return *problem == NULL;
 }
 
-const char *
-mrb_adapter_render(const MrbCall *call, const char *url,
-				   const MrbValues *values, MrbHttpRequest *request)
+static void
+read_plain(Jsonb *row, MrbAdapter *adapter)
 {
-	const char **headers = palloc0((call->nheaders + 1) * sizeof(char *));
-	StringInfoData text;
-	const char *problem;
-	bool		leave_out;
-	int			n = 0;
+	char	   *per = get_text(&row->root, "per");
 
-	initStringInfo(&text);
-	appendStringInfoString(&text, url);
-	problem = render_part(call->path, values, &text, "path", NULL);
-	if (problem != NULL)
-		return problem;
-	request->method = call->method;
-	request->url = text.data;
+	adapter->name = get_text(&row->root, "name");
+	adapter->stage = get_number(row, "stage");
+	adapter->per_host = per != NULL && strcmp(per, "host") == 0;
+	adapter->self_expires = get_bool(row, "self_expires");
+	adapter->volatile_table = get_bool(row, "volatile");
+	adapter->settle_ms = get_number(row, "settle");
+	adapter->timeout_ms = get_number(row, "timeout");
+	adapter->marker_ms = get_number(row, "marker_interval");
+	adapter->max_in_flight = get_number(row, "max_in_flight");
+	adapter->batch_max = get_number(row, "batch_max");
+	adapter->batch_bytes = get_number(row, "batch_bytes");
+	adapter->rate = get_number(row, "rate");
+	adapter->burst = get_number(row, "burst");
+}
 
-	for (int i = 0; i < call->nheaders; i++)
+static char *
+read_calls(Jsonb *row, MrbAdapter *adapter)
+{
+	struct
 	{
-		initStringInfo(&text);
-		appendStringInfo(&text, "%s: ", call->header_names[i]);
-		problem = render_part(call->headers[i], values, &text,
-							  call->header_names[i], &leave_out);
-		if (problem != NULL)
-			return problem;
-		if (!leave_out)
-			headers[n++] = text.data;
+		const char *name;
+		MrbCall   **call;
+	}			calls[] = {
+		{"request", &adapter->request},
+		{"add", &adapter->add},
+		{"remove", &adapter->remove},
+		{"marker_write", &adapter->marker_write},
+		{"marker_read", &adapter->marker_read},
+	};
+	MrbAlphabets alphabets;
+	char	   *problem = NULL;
+	JsonbContainer *charsets = get_object(row, "charsets", &problem);
+
+	mrb_variable_alphabets(&alphabets);
+	if (charsets != NULL)
+		problem = mrb_adapter_read_charsets(charsets, &alphabets);
+	for (size_t i = 0; i < lengthof(calls) && problem == NULL; i++)
+	{
+		JsonbValue	value;
+
+		if (get(&row->root, calls[i].name, &value))
+			*calls[i].call = mrb_call_compile(JsonbValueToJsonb(&value),
+											  calls[i].name, &alphabets,
+											  &problem);
 	}
-	request->headers = headers;
+	if (problem == NULL && adapter->request == NULL)
+		problem = "request: it is missing.";
+	if (problem == NULL && adapter->volatile_table &&
+		(adapter->marker_write == NULL || adapter->marker_read == NULL))
+		problem = "volatile: it needs marker_write and marker_read.";
+	return problem;
+}
 
-	request->body = NULL;
-	request->body_len = 0;
-	if (call->body != NULL)
+char *
+mrb_adapter_read_charsets(JsonbContainer *object, MrbAlphabets *alphabets)
+{
+	JsonbIterator *it = JsonbIteratorInit(object);
+	char	   *problem = NULL;
+	JsonbValue	value;
+	char	   *name = NULL;
+
+	while (problem == NULL && next_member(&it, &name, &value))
+		problem = read_charset(name, &value, alphabets);
+	return problem;
+}
+
+static char *
+read_charset(const char *name, const JsonbValue *value,
+			 MrbAlphabets *alphabets)
+{
+	MrbVariable variable = mrb_variable_find(name, strlen(name));
+	const char *reason;
+	int			offset;
+
+	if (variable == MRB_VARIABLES)
+		return psprintf("charsets.%s: there is no such variable.", name);
+	if (value->type != jbvString)
+		return psprintf("charsets.%s: it is not a text.", name);
+	if (!mrb_variable_narrow(alphabets, variable,
+							 pnstrdup(value->val.string.val,
+									  value->val.string.len),
+							 &reason, &offset))
+		return psprintf("charsets.%s, character %d: %s.", name, offset + 1,
+						reason);
+	return NULL;
+}
+
+static char *
+read_success(Jsonb *row, MrbAdapter *adapter)
+{
+	JsonbValue	value;
+	JsonbContainer *array;
+
+	adapter->success_text = get_text(&row->root, "success_json_path");
+	if (adapter->success_text != NULL)
+		adapter->success_path =
+			DatumGetJsonPathP(DirectFunctionCall1(jsonpath_in,
+												  CStringGetDatum(adapter->success_text)));
+	if (!get(&row->root, "success", &value))
+		return NULL;
+	array = value.val.binary.data;
+	adapter->nsuccess = JsonContainerSize(array);
+	adapter->success = palloc(Max(adapter->nsuccess, 1) * sizeof(int));
+	for (int i = 0; i < adapter->nsuccess; i++)
 	{
-		initStringInfo(&text);
-		problem = render_part(call->body, values, &text, "body", NULL);
-		if (problem != NULL)
-			return problem;
-		request->body = text.data;
-		request->body_len = text.len;
+		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
+		int			status = element->type == jbvNumeric ?
+		DatumGetInt32(DirectFunctionCall1(numeric_int4,
+										  NumericGetDatum(element->val.numeric))) : 0;
+
+		if (status < 200 || status > 599)
+			return psprintf("success, element %d: it is no HTTP status.",
+							i + 1);
+		if (status == 404 && adapter->add != NULL)
+			return "success: 404 means that the entry must be added.";
+		adapter->success[i] = status;
 	}
 	return NULL;
 }
 
-bool
-mrb_adapter_is_success(const MrbAdapter *adapter, int status)
+static char *
+read_verdicts(Jsonb *row, MrbAdapter *adapter)
 {
-	if (adapter->nsuccess == 0)
-		return status >= 200 && status <= 299;
+	char	   *problem = NULL;
+	JsonbContainer *object = get_object(row, "verdicts", &problem);
+	JsonbIterator *it = object != NULL ? JsonbIteratorInit(object) : NULL;
+	JsonbValue	value;
+	char	   *status = NULL;
+
+	if (object != NULL)
+		adapter->meanings = palloc(Max(JsonContainerSize(object), 1) *
+								   sizeof(MrbMeaning));
+	while (problem == NULL && next_member(&it, &status, &value))
+		problem = read_meaning(status, &value, adapter);
+	return problem;
+}
+
+static char *
+read_meaning(const char *status, const JsonbValue *value,
+			 MrbAdapter *adapter)
+{
+	MrbMeaning *meaning = &adapter->meanings[adapter->nmeanings];
+	int			verdict = MRB_VERDICT_ENDPOINT;
+
+	meaning->status = atoi(status);
+	if (strlen(status) != 3 || strspn(status, "0123456789") != 3 ||
+		meaning->status < 200 || meaning->status > 599)
+		return psprintf("verdicts: \"%s\" is no HTTP status.", status);
 	for (int i = 0; i < adapter->nsuccess; i++)
-		if (adapter->success[i] == status)
-			return true;
-	return false;
+		if (adapter->success[i] == meaning->status)
+			return psprintf("verdicts: \"%s\" is a success already.", status);
+	if (adapter->nsuccess == 0 && meaning->status <= 299)
+		return psprintf("verdicts: \"%s\" is a success already.", status);
+	if (meaning->status == 404 && adapter->add != NULL)
+		return "verdicts: \"404\" means that the entry must be added.";
+
+	while (verdict < (int) lengthof(verdicts) &&
+		   (value->type != jbvString ||
+			value->val.string.len != (int) strlen(verdicts[verdict]) ||
+			memcmp(value->val.string.val, verdicts[verdict],
+				   value->val.string.len) != 0))
+		verdict++;
+	if (verdict == lengthof(verdicts))
+		return psprintf("verdicts.%s: it must be \"endpoint\", \"message\" or \"gone\".",
+						status);
+	meaning->verdict = verdict;
+	adapter->nmeanings++;
+	return NULL;
+}
+
+static char *
+read_signer(Jsonb *row, MrbAdapter *adapter)
+{
+	char	   *name = get_text(&row->root, "signer");
+	char	   *problem = NULL;
+	JsonbContainer *options = get_object(row, "signer_options", &problem);
+	int			i = 0;
+
+	while (i < (int) lengthof(signers) &&
+		   (name == NULL || strcmp(signers[i], name) != 0))
+		i++;
+	if (i == lengthof(signers))
+		return "signer: it must be none, header, standard-webhooks or sigv4.";
+	adapter->signer = i;
+	if (problem != NULL)
+		return problem;
+	if (adapter->signer == MRB_SIGNER_SIGV4)
+		return read_sigv4(options, adapter);
+	if (options != NULL && JsonContainerSize(options) > 0)
+		return psprintf("signer_options: the signer \"%s\" has none.", name);
+	return NULL;
+}
+
+static char *
+read_sigv4(JsonbContainer *options, MrbAdapter *adapter)
+{
+	static const char *const names[] = {"service", "region"};
+	char	   *values[lengthof(names)];
+
+	for (size_t i = 0; i < lengthof(names); i++)
+	{
+		values[i] = options != NULL ? get_text(options, names[i]) : NULL;
+		if (values[i] == NULL || values[i][0] == '\0' ||
+			strspn(values[i], "abcdefghijklmnopqrstuvwxyz0123456789-") !=
+			strlen(values[i]))
+			return psprintf("signer_options.%s: the signer \"sigv4\" needs it, as a text of a-z 0-9 -.",
+							names[i]);
+	}
+	if (JsonContainerSize(options) != lengthof(names))
+		return "signer_options: the signer \"sigv4\" has service and region, nothing else.";
+	adapter->sigv4 = psprintf("aws:amz:%s:%s", values[1], values[0]);
+	return NULL;
 }
 
 /*
- * A member that must be a text.
+ * Whether every variable has a value where it stands.
  */
 static char *
-member_text(JsonbContainer *object, const char *key, const char *what,
-			char **problem)
+check_variables(const MrbAdapter *adapter)
+{
+	if (!adapter->per_host &&
+		((adapter->request->uses | (adapter->add ? adapter->add->uses : 0)) &
+		 MRB_USES(MRB_VAR_HOST)) != 0)
+		return "request: {host} has a value only when per is \"host\".";
+	if (adapter->remove != NULL && !adapter->per_host)
+		return "remove: it is for hosts, so per must be \"host\".";
+	if (adapter->marker_write != NULL &&
+		(adapter->marker_write->uses & MRB_USES(MRB_VAR_EPOCH)) == 0)
+		return "marker_write: it must hold {epoch}.";
+	if ((adapter->marker_write != NULL &&
+		 (adapter->marker_write->uses & ~OF_MARKER) != 0) ||
+		(adapter->marker_read != NULL &&
+		 (adapter->marker_read->uses & ~OF_MARKER & ~MRB_USES(MRB_VAR_EPOCH)) != 0))
+		return "marker_write, marker_read: only {epoch}, {message_id} and {secret} have a value there.";
+	return NULL;
+}
+
+/*
+ * A batch must not be told with the words of one of its deployments.
+ */
+static char *
+check_batch(const MrbAdapter *adapter)
+{
+	uint32		uses = adapter->request->uses;
+
+	if (adapter->add != NULL)
+		uses |= adapter->add->uses;
+	if (adapter->batch_max <= 1)
+		return NULL;
+	if (adapter->per_host)
+		return "batch_max: more than 1 needs per = \"deployment\".";
+	for (int i = 0; i < MRB_VARIABLES; i++)
+		if ((uses & OF_ONE_DEPLOYMENT & MRB_USES(i)) != 0)
+			return psprintf("batch_max: a request for more than 1 deployment cannot hold {%s}.",
+							mrb_variable_name(i));
+	return NULL;
+}
+
+/*
+ * What signs must not be sent, what is sent must be there, and what the
+ * signer writes cannot be written by hand.
+ */
+static char *
+check_signed(const MrbAdapter *adapter)
+{
+	static const char *const written[] = {
+		"webhook-id", "webhook-timestamp", "webhook-signature",
+		"authorization", "x-amz-date", "x-amz-content-sha256",
+		"x-amz-security-token",
+	};
+	const MrbCall *calls[] = {
+		adapter->request, adapter->add, adapter->remove,
+		adapter->marker_write, adapter->marker_read
+	};
+	bool		holds = (adapter->request->uses & MRB_USES(MRB_VAR_SECRET)) != 0;
+
+	if (adapter->signer == MRB_SIGNER_HEADER && !holds)
+		return "signer: \"header\" needs {secret} in a header of the request.";
+	if (adapter->signer != MRB_SIGNER_STANDARD_WEBHOOKS &&
+		adapter->signer != MRB_SIGNER_SIGV4)
+		return NULL;
+	for (size_t i = 0; i < lengthof(calls); i++)
+	{
+		if (calls[i] == NULL)
+			continue;
+		if ((calls[i]->uses & MRB_USES(MRB_VAR_SECRET)) != 0)
+			return psprintf("signer: \"%s\" signs with the secret, so {secret} must not be sent.",
+							signers[adapter->signer]);
+		for (size_t j = 0; j < lengthof(written); j++)
+			if (mrb_call_has_header(calls[i], written[j]))
+				return psprintf("signer: \"%s\" does not go with a header %s.",
+								signers[adapter->signer], written[j]);
+		if (adapter->signer == MRB_SIGNER_SIGV4 &&
+			!mrb_call_path_is_encoded(calls[i]))
+			return "signer: \"sigv4\" needs paths without \"?\" whose characters are A-Z a-z 0-9 - . _ ~ / or percent-encoded.";
+	}
+	return NULL;
+}
+
+/*
+ * A member that is there and is not null.
+ */
+static bool
+get(JsonbContainer *object, const char *key, JsonbValue *value)
+{
+	return getKeyJsonValueFromContainer(object, key, strlen(key),
+										value) != NULL &&
+		value->type != jbvNull;
+}
+
+/*
+ * NULL when there is none, or it is no object, which is a problem.
+ */
+static JsonbContainer *
+get_object(Jsonb *row, const char *key, char **problem)
 {
 	JsonbValue	value;
 
-	if (getKeyJsonValueFromContainer(object, key, strlen(key),
-									 &value) == NULL ||
-		value.type != jbvString)
-	{
-		*problem = psprintf("%s.%s: it is missing or is not a text.",
-							what, key);
+	if (!get(&row->root, key, &value))
 		return NULL;
-	}
+	if (value.type == jbvBinary &&
+		JsonContainerIsObject(value.val.binary.data))
+		return value.val.binary.data;
+	*problem = psprintf("%s: it must be an object.", key);
+	return NULL;
+}
+
+/*
+ * NULL when it is no text.
+ */
+static char *
+get_text(JsonbContainer *object, const char *key)
+{
+	JsonbValue	value;
+
+	if (!get(object, key, &value) || value.type != jbvString)
+		return NULL;
 	return pnstrdup(value.val.string.val, value.val.string.len);
 }
 
 /*
- * A misspelt member would silently do nothing.
+ * 0 when it is no number.
  */
-static bool
-check_members(JsonbContainer *object, const char *what, char **problem)
+static double
+get_number(Jsonb *row, const char *key)
 {
-	JsonbIterator *it = JsonbIteratorInit(object);
-	JsonbIteratorToken token;
 	JsonbValue	value;
 
-	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
-	{
-		char	   *key;
-
-		if (token != WJB_KEY)
-			continue;
-		key = pnstrdup(value.val.string.val, value.val.string.len);
-		if (strcmp(key, "method") != 0 && strcmp(key, "path") != 0 &&
-			strcmp(key, "headers") != 0 && strcmp(key, "body") != 0)
-		{
-			*problem = psprintf("%s.%s: there is no such member; they are method, path, headers and body.",
-								what, key);
-			return false;
-		}
-	}
-	return true;
+	if (!get(&row->root, key, &value) || value.type != jbvNumeric)
+		return 0;
+	return DatumGetFloat8(DirectFunctionCall1(numeric_float8,
+											  NumericGetDatum(value.val.numeric)));
 }
 
 static bool
-compile_headers(JsonbContainer *object, MrbCall *call, const char *what,
-				char **problem)
+get_bool(Jsonb *row, const char *key)
 {
-	JsonbValue	headers;
-	JsonbIterator *it;
-	JsonbIteratorToken token;
 	JsonbValue	value;
-	char	   *name = NULL;
-	int			most;
 
-	if (getKeyJsonValueFromContainer(object, "headers", 7, &headers) == NULL)
-		return true;
-	if (headers.type != jbvBinary ||
-		!JsonContainerIsObject(headers.val.binary.data))
+	return get(&row->root, key, &value) && value.type == jbvBool &&
+		value.val.boolean;
+}
+
+/*
+ * The next member of an object; false at its end, or for no object.
+ */
+static bool
+next_member(JsonbIterator **it, char **key, JsonbValue *value)
+{
+	JsonbIteratorToken token;
+
+	while (*it != NULL &&
+		   (token = JsonbIteratorNext(it, value, true)) != WJB_DONE)
 	{
-		*problem = psprintf("%s.headers: it must be an object.", what);
-		return false;
-	}
-	most = JsonContainerSize(headers.val.binary.data);
-	call->header_names = palloc0(most * sizeof(char *));
-	call->headers = palloc0(most * sizeof(MrbTemplate *));
-
-	it = JsonbIteratorInit(headers.val.binary.data);
-	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
-	{
-		char	   *text;
-
 		if (token == WJB_KEY)
-			name = pnstrdup(value.val.string.val, value.val.string.len);
-		if (token != WJB_VALUE)
-			continue;
-		text = value.type == jbvString ?
-		pnstrdup(value.val.string.val, value.val.string.len) : NULL;
-
-		if (!check_header_name(name) || text == NULL)
-		{
-			*problem = psprintf("%s.headers.%s: the name is no header that can be set, or the value is not a text.",
-								what, name);
-			return false;
-		}
-		call->header_names[call->nheaders] = name;
-		call->headers[call->nheaders] =
-			compile_part(text, MRB_PLACE_HEADER, what,
-						 psprintf("headers.%s", name), problem);
-		if (call->headers[call->nheaders++] == NULL)
-			return false;
+			*key = pnstrdup(value->val.string.val, value->val.string.len);
+		if (token == WJB_VALUE)
+			return true;
 	}
-	return true;
-}
-
-static bool
-check_header_name(const char *name)
-{
-	if (*name == '\0' || strlen(name) > 100)
-		return false;
-	for (const char *p = name; *p != '\0'; p++)
-		if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-			  (*p >= '0' && *p <= '9') || *p == '-' || *p == '_'))
-			return false;
-	for (size_t i = 0; i < lengthof(forbidden_headers); i++)
-		if (pg_strcasecmp(name, forbidden_headers[i]) == 0)
-			return false;
-	return true;
-}
-
-/*
- * Compile one text; paths and headers are visible ASCII.
- */
-static MrbTemplate *
-compile_part(const char *text, MrbPlace place, const char *what,
-			 const char *part, char **problem)
-{
-	const char *reason;
-	int			offset;
-	MrbTemplate *template;
-
-	if (place == MRB_PLACE_PATH || place == MRB_PLACE_HEADER)
-	{
-		for (const char *p = text; *p != '\0'; p++)
-		{
-			if (*p >= 0x20 && *p <= 0x7e)
-				continue;
-			*problem = psprintf("%s.%s, character %d: it is not printable ASCII.",
-								what, part, (int) (p - text) +1);
-			return NULL;
-		}
-	}
-	template = mrb_template_compile(text, place, &reason, &offset);
-	if (template == NULL)
-		*problem = psprintf("%s.%s, character %d: %s.", what, part,
-							offset + 1, reason);
-	return template;
-}
-
-/*
- * The body is a text, or an object or array whose texts hold variables.
- */
-static bool
-compile_body(JsonbContainer *object, MrbCall *call, const char *what,
-			 char **problem)
-{
-	JsonbValue	value;
-	char	   *text;
-	MrbPlace	place = MRB_PLACE_JSON;
-
-	if (getKeyJsonValueFromContainer(object, "body", 4, &value) == NULL ||
-		value.type == jbvNull)
-		return true;
-	if (value.type == jbvString)
-	{
-		text = pnstrdup(value.val.string.val, value.val.string.len);
-
-		if (text[0] != '{' && text[0] != '[')
-			place = MRB_PLACE_TEXT;
-	}
-	else if (value.type == jbvBinary)
-		text = JsonbToCString(NULL, value.val.binary.data,
-							  value.val.binary.len);
-
-	else
-	{
-		*problem = psprintf("%s.body: it must be a text, an object or an array.",
-							what);
-		return false;
-	}
-	call->body = compile_part(text, place, what, "body", problem);
-	return call->body != NULL;
-}
-
-/*
- * Render one text; NULL when done.  What holds the endpoint's secret can be
- * left out where leave_out is given: the endpoint has none.
- */
-static const char *
-render_part(const MrbTemplate *template, const MrbValues *values,
-			StringInfo out, const char *where, bool *leave_out)
-{
-	const char *variable = NULL;
-
-	if (leave_out != NULL)
-		*leave_out = false;
-	switch (mrb_template_render(template, values, out, &variable))
-	{
-		case MRB_RENDERED:
-			return NULL;
-		case MRB_RENDER_NO_SECRET:
-			if (leave_out != NULL)
-			{
-				*leave_out = true;
-				return NULL;
-			}
-			return psprintf("the endpoint has no secret, but its adapter needs one (%s)",
-							where);
-		case MRB_RENDER_NO_VALUE:
-			return psprintf("{%s} has no value (%s)", variable, where);
-		case MRB_RENDER_REFUSED:
-			break;
-	}
-	return psprintf("the value of {%s} cannot be sent there (%s)", variable,
-					where);
+	return false;
 }

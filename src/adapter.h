@@ -8,26 +8,37 @@
 #ifndef MRB_ADAPTER_H
 #define MRB_ADAPTER_H
 
-#include "utils/jsonb.h"
+#include "utils/jsonpath.h"
 
-#include "http.h"
-#include "template.h"
+#include "call.h"
 
-/* A request object of the adapters table, compiled. */
-typedef struct MrbCall
+/* What an answer says. */
+typedef enum MrbVerdict
 {
-	char	   *method;
-	MrbTemplate *path;			/* what follows the endpoint's URL */
-	int			nheaders;
-	char	  **header_names;
-	MrbTemplate **headers;
-	MrbTemplate *body;			/* or NULL */
-} MrbCall;
+	MRB_VERDICT_SUCCESS,
+	MRB_VERDICT_ENDPOINT,		/* the endpoint fails: hold and try again */
+	MRB_VERDICT_MESSAGE,		/* it works, but does not take this one */
+	MRB_VERDICT_GONE,			/* it does not want to be told any more */
+} MrbVerdict;
+
+typedef struct MrbMeaning
+{
+	int			status;
+	MrbVerdict	verdict;
+} MrbMeaning;
+
+typedef enum MrbSigner
+{
+	MRB_SIGNER_NONE,
+	MRB_SIGNER_HEADER,			/* a header holds {secret}, which must be */
+	MRB_SIGNER_STANDARD_WEBHOOKS,
+	MRB_SIGNER_SIGV4,
+} MrbSigner;
 
 typedef struct MrbAdapter
 {
 	char	   *name;
-	int			stage;
+	int			stage;			/* the endpoint's, which can be another */
 	bool		per_host;
 	bool		self_expires;
 	bool		volatile_table; /* loses its table without telling */
@@ -35,26 +46,34 @@ typedef struct MrbAdapter
 	int			timeout_ms;
 	int			marker_ms;		/* how often the marker is read back */
 	int			max_in_flight;
+	int			batch_max;		/* deployments in one request */
+	int			batch_bytes;	/* longest body of one that has several */
+	double		rate;			/* requests a second; 0: as they come */
+	int			burst;
 	int			nsuccess;		/* 0: every 2xx is a success */
 	int		   *success;
+	JsonPath   *success_path;	/* must hold for the answer's body, or NULL */
+	char	   *success_text;	/* the same for people */
+	int			nmeanings;
+	MrbMeaning *meanings;		/* of statuses that are no success */
+	MrbSigner	signer;
+	char	   *sigv4;			/* in the words of CURLOPT_AWS_SIGV4 */
 	MrbCall    *request;
+	MrbCall    *add;			/* when request is answered 404, or NULL */
 	MrbCall    *remove;			/* or NULL */
 	MrbCall    *marker_write;	/* or NULL */
 	MrbCall    *marker_read;	/* or NULL */
 } MrbAdapter;
 
-/* Compile in the current context; NULL when wrong, *problem says where. */
-extern MrbCall *mrb_adapter_compile(Jsonb *request, const char *what,
-									char **problem);
+/* From a row of miosa.adapters, intervals in ms; false: see *problem. */
+extern bool mrb_adapter_read(Jsonb *row, MrbAdapter *adapter, char **problem);
 
-/*
- * Fill in method, url, headers and body, palloc'd; NULL when done, else what
- * is wrong, in words for people.
- */
-extern const char *mrb_adapter_render(const MrbCall *call, const char *url,
-									  const MrbValues *values,
-									  MrbHttpRequest *request);
+extern char *mrb_adapter_read_charsets(JsonbContainer *object,
+									   MrbAlphabets *alphabets);
 
-extern bool mrb_adapter_is_success(const MrbAdapter *adapter, int status);
+/* call is the one that was answered; *why is palloc'd, NULL for a success. */
+extern MrbVerdict mrb_adapter_judge(const MrbAdapter *adapter,
+									const MrbCall *call,
+									const MrbHttpAnswer *answer, char **why);
 
 #endif							/* MRB_ADAPTER_H */

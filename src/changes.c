@@ -7,18 +7,14 @@
  */
 #include "postgres.h"
 
-#include "utils/hsearch.h"
-
 #include "changes.h"
 #include "notify.h"
 #include "queue.h"
 
-#define MAX_ID 256
-
 /* A deployment of these changes. */
 typedef struct Concerned
 {
-	char		id[MAX_ID];		/* hash key */
+	char	   *id;				/* hash key */
 	MrbRoute   *picture;		/* NULL: it is gone */
 	MrbEntry   *entry;
 } Concerned;
@@ -65,20 +61,15 @@ mrb_changes_apply(const MrbTaken *taken, List *only)
 static HTAB *
 index_routes(const MrbTaken *taken)
 {
-	HASHCTL		info = {
-		.keysize = MAX_ID,
-		.entrysize = sizeof(Concerned),
-		.hcxt = CurrentMemoryContext,
-	};
-	HTAB	   *index = hash_create("miosa_rollback changes",
-									Max(taken->nroutes, 16), &info,
-									HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	HTAB	   *index = mrb_outbox_id_table("miosa_rollback changes",
+											Max(taken->nroutes, 16),
+											sizeof(Concerned));
 
 	for (int i = 0; i < taken->nroutes; i++)
 	{
 		bool		found;
 		Concerned  *concerned = hash_search(index,
-											taken->routes[i].deployment_id,
+											&taken->routes[i].deployment_id,
 											HASH_ENTER, &found);
 
 		concerned->picture = &taken->routes[i];
@@ -93,7 +84,7 @@ static Concerned *
 enter_route(HTAB *index, const MrbChange *change)
 {
 	bool		found;
-	Concerned  *concerned = hash_search(index, change->deployment_id,
+	Concerned  *concerned = hash_search(index, &change->deployment_id,
 										HASH_ENTER, &found);
 	bool		removed = change->kind == MRB_KIND_HOST_REMOVED &&
 	!change->routed;

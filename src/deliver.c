@@ -5,7 +5,8 @@
  *
  * Endpoints take turns, one request each, so that none waits for another.
  * An adapter that works per host makes several requests of an item; the item
- * is done when all of them are.
+ * is done when all of them are.  One that takes batches makes a request of
+ * several items; when it is refused, smaller ones find out whose fault it is.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,48 +16,63 @@
 
 #include "deliver.h"
 #include "health.h"
+#include "message.h"
+#include "pace.h"
 #include "queue.h"
+#include "turns.h"
 
-/* Resyncs may fill this part of what can be in flight. */
-#define BULK_MAX (MRB_SEND_MAX / 2)
+/* Those that are under way shall move on, too. */
+#define STARTS_PER_TURN 64
 
-/* Strings of a request that are made for it. */
-typedef struct Scratch
-{
-	char		epoch[24];
-	char		message_id[512];
-} Scratch;
-
+static bool may_start(MrbEndpoint *endpoint);
+static void rate_over(MrbTimer *timer);
+static bool bulk_has_room(void);
 static bool start_one(MrbEndpoint *endpoint, bool *full);
-static int	count_units(const MrbItem *item);
-static int	count_hosts(const MrbItem *item);
-static MrbStarted start_unit(MrbItem *item, const char **problem);
-static void fill_values(const MrbRoute *route, MrbValues *values,
-						Scratch *scratch);
-static void list_removed(const MrbRoute *route, MrbValues *values);
+static void start_unit(MrbItem *item, bool *full);
+static bool say_unit(MrbItem *item);
+static void start_batch(MrbEndpoint *endpoint, bool *full);
+static int	gather(MrbEndpoint *endpoint, MrbItem **items);
+static int	shorten(MrbItem **items, int n, MrbMessage *message);
+static MrbStarted start(MrbEndpoint *endpoint, MrbMessage *message, int unit,
+						MrbItem **items, int nitems, const char **problem);
 static void answered(MrbSend *send, const MrbHttpAnswer *answer);
-static void unit_failed(MrbItem *item, const MrbSend *send,
-						const MrbHttpAnswer *answer);
-static bool blames_message(const MrbHttpAnswer *answer);
+static bool start_add(const MrbSend *send, const MrbHttpAnswer *answer);
+static void tell_health(const MrbSend *send, const MrbHttpAnswer *answer,
+						MrbVerdict verdict, const char *why);
+static void item_failed(MrbItem *item, const MrbSend *send,
+						const MrbHttpAnswer *answer, MrbVerdict verdict,
+						const char *why);
 static void break_item(MrbItem *item, int status, const char *error);
 static void finish_if_done(MrbItem *item);
 
-void
+bool
 mrb_deliver_pump(void)
 {
 	MrbEndpoint *endpoint;
 	bool		full = false;
+	int			started = 0;
+	int			wait;
 	dlist_head	later = DLIST_STATIC_INIT(later);
 
-	while (!full && (endpoint = mrb_queue_next_endpoint()) != NULL)
+	while (!full && started < STARTS_PER_TURN &&
+		   (endpoint = mrb_turns_next_endpoint()) != NULL)
 	{
 		if (!mrb_health_may_send(endpoint))
 			continue;			/* an answer or a timer brings it back */
-		if (start_one(endpoint, &full))
-			mrb_queue_activate(endpoint);
-		else if (mrb_queue_has_work(endpoint))
+		wait = mrb_pace_endpoint_wait(endpoint);
+		if (wait > 0)
 		{
-			/* Only a resync, which has to wait for room. */
+			mrb_timer_set(&endpoint->quota.rate_timer, wait, rate_over);
+			continue;
+		}
+		if (may_start(endpoint) && start_one(endpoint, &full))
+		{
+			mrb_turns_activate(endpoint);
+			started++;
+		}
+		else if (mrb_turns_has_work(endpoint))
+		{
+			/* It has to wait for room. */
 			endpoint->active = true;
 			dlist_push_tail(&later, &endpoint->active_node);
 		}
@@ -66,8 +82,36 @@ mrb_deliver_pump(void)
 		endpoint = dlist_container(MrbEndpoint, active_node,
 								   dlist_pop_head_node(&later));
 		endpoint->active = false;
-		mrb_queue_activate(endpoint);
+		mrb_turns_activate(endpoint);
 	}
+	return started == STARTS_PER_TURN;
+}
+
+/*
+ * The last quarter of what can be in flight is for those that have answered
+ * lately, so that all the others together cannot hold them up.
+ */
+static bool
+may_start(MrbEndpoint *endpoint)
+{
+	return endpoint->quota.window > 1 ||
+		mrb_send_in_flight() < mrb_send_capacity() * 3 / 4;
+}
+
+static void
+rate_over(MrbTimer *timer)
+{
+	mrb_turns_activate((MrbEndpoint *)
+					   ((char *) timer - offsetof(MrbEndpoint, quota.rate_timer)));
+}
+
+/*
+ * Resyncs may fill half of what can be in flight.
+ */
+static bool
+bulk_has_room(void)
+{
+	return mrb_send_in_flight() < mrb_send_capacity() / 2;
 }
 
 /*
@@ -76,202 +120,252 @@ mrb_deliver_pump(void)
 static bool
 start_one(MrbEndpoint *endpoint, bool *full)
 {
-	MrbItem    *item = mrb_queue_next_item(endpoint,
-										   mrb_send_in_flight() < BULK_MAX);
-	const char *problem;
+	MrbItem    *item = mrb_turns_next_item(endpoint, bulk_has_room());
 
 	if (item == NULL)
 		return false;
-	if (item->next_unit == 0)
-		item->units = count_units(item);
-	if (item->next_unit < item->units)
-	{
-		switch (start_unit(item, &problem))
-		{
-			case MRB_STARTED:
-				item->outstanding++;
-				break;
-			case MRB_START_FULL:
-				*full = true;
-				return true;
-			case MRB_START_WRONG:
-				break_item(item, 0, problem);
-				item->refused = true;
-				break;
-		}
-		item->next_unit++;
-	}
-	if (item->starting &&
-		(item->broken || item->next_unit >= item->units))
-		mrb_queue_started(item);
-	finish_if_done(item);
+	if (endpoint->adapter->batch_max > 1)
+		start_batch(endpoint, full);
+	else
+		start_unit(item, full);
 	return true;
 }
 
 /*
- * How many requests the item takes.  Where nothing was ever published there
- * is nothing to tell; what was unpublished is told like a change.
+ * Start the item's next request.
  */
-static int
-count_units(const MrbItem *item)
+static void
+start_unit(MrbItem *item, bool *full)
 {
-	const MrbAdapter *adapter = item->endpoint->adapter;
-	const MrbRoute *route = item->route;
-
-	if (!adapter->per_host)
-		return route->version_id != NULL || route->operation_id != NULL ||
-			route->ngone > 0 ? 1 : 0;
-	return count_hosts(item) +
-		(adapter->remove != NULL ? route->ngone : 0);
-}
-
-/*
- * How many hosts of the route are told one by one.  Those of a deployment
- * that serves nothing any more are told as removed.
- */
-static int
-count_hosts(const MrbItem *item)
-{
-	const MrbRoute *route = item->route;
-
-	if (route->version_id == NULL &&
-		(route->operation_id == NULL ||
-		 item->endpoint->adapter->remove == NULL))
-		return 0;
-	return route->hosts.n;
-}
-
-/*
- * Start the item's next request.  Hosts come first, then removed hosts.
- */
-static MrbStarted
-start_unit(MrbItem *item, const char **problem)
-{
-	MrbEndpoint *endpoint = item->endpoint;
-	MrbAdapter *adapter = endpoint->adapter;
-	MrbRoute   *route = item->route;
-	MrbCall    *call = adapter->request;
-	MrbValues	values;
-	Scratch		scratch;
-
-	MemSet(&values, 0, sizeof(values));
-	fill_values(route, &values, &scratch);
-	if (adapter->per_host)
+	if (item->telling.next_unit == 0)
+		item->telling.units = mrb_message_count(item);
+	if (item->telling.next_unit < item->telling.units && !say_unit(item))
 	{
-		int			hosts = count_hosts(item);
-		char	   *host;
-
-		if (item->next_unit < hosts)
-			host = route->hosts.items[item->next_unit];
-		else
-			host = mrb_route_gone_host(route, item->next_unit - hosts);
-		if (item->next_unit >= hosts || route->version_id == NULL)
-			call = adapter->remove;
-		if (host == NULL)
-		{
-			/* Routed again meanwhile: nothing to do, but count it. */
-			item->outstanding--;
-			return MRB_STARTED;
-		}
-		values.text[MRB_VAR_HOST] = host;
+		*full = true;
+		return;
 	}
-	return mrb_send_start(endpoint, call, &values, item, route->epoch,
-						  answered, problem);
-}
-
-static void
-fill_values(const MrbRoute *route, MrbValues *values, Scratch *scratch)
-{
-	snprintf(scratch->epoch, sizeof(scratch->epoch), INT64_FORMAT,
-			 route->epoch);
-	snprintf(scratch->message_id, sizeof(scratch->message_id), "%s@%s",
-			 route->deployment_id, scratch->epoch);
-	values->text[MRB_VAR_DEPLOYMENT_ID] = route->deployment_id;
-	values->text[MRB_VAR_EPOCH] = scratch->epoch;
-	values->text[MRB_VAR_KIND] = route->kind;
-	values->text[MRB_VAR_MESSAGE_ID] = scratch->message_id;
-	values->text[MRB_VAR_OPERATION_ID] = route->operation_id;
-	values->text[MRB_VAR_RELEASE_ID] = route->release_id;
-	values->text[MRB_VAR_SHA256] = route->sha256;
-	values->text[MRB_VAR_STORAGE_URI] = route->storage_uri;
-	values->text[MRB_VAR_TENANT_ID] = route->tenant_id;
-	values->text[MRB_VAR_VERSION_ID] = route->version_id;
-	values->text[MRB_VAR_VERSION_NUMBER] = route->version_number;
-	values->hosts = route->hosts;
-	if (route->ngone > 0)
-		list_removed(route, values);
-}
-
-/*
- * The list lives until the end of the turn.
- */
-static void
-list_removed(const MrbRoute *route, MrbValues *values)
-{
-	values->removed_hosts.items = palloc(route->ngone * sizeof(char *));
-	for (int i = 0; i < route->ngone; i++)
-	{
-		char	   *host = mrb_route_gone_host(route, i);
-
-		if (host != NULL)
-			values->removed_hosts.items[values->removed_hosts.n++] = host;
-	}
-}
-
-/*
- * One request of an item has ended.
- */
-static void
-answered(MrbSend *send, const MrbHttpAnswer *answer)
-{
-	MrbItem    *item = send->item;
-
-	item->outstanding--;
-	if (answer->outcome == MRB_HTTP_ANSWERED &&
-		mrb_adapter_is_success(send->endpoint->adapter, answer->status))
-		mrb_health_success(send->endpoint, answer->status);
-	else
-		unit_failed(item, send, answer);
+	item->telling.next_unit++;
+	if (item->telling.starting &&
+		(item->telling.broken || item->telling.next_unit >= item->telling.units))
+		mrb_turns_started(item);
 	finish_if_done(item);
 }
 
 /*
- * Find out whose fault it is.  What the message is blamed for says that the
- * endpoint works.
+ * False when there is no room for the request.
  */
-static void
-unit_failed(MrbItem *item, const MrbSend *send, const MrbHttpAnswer *answer)
+static bool
+say_unit(MrbItem *item)
 {
-	char	   *error = mrb_health_describe(answer);
-	bool		refused = blames_message(answer) || mrb_queue_is_poison(item);
+	MrbMessage	message;
+	const char *problem;
 
-	break_item(item, answer->status, error);
-	item->refused |= refused;
-	item->ambiguous |= answer->outcome == MRB_HTTP_TIMED_OUT ||
-		answer->outcome == MRB_HTTP_BROKEN;
-	if (blames_message(answer))
-		mrb_health_success(send->endpoint, answer->status);
-	else
-		mrb_health_failure(send, answer);
-	pfree(error);
+	mrb_message_of_unit(item, item->telling.next_unit, &message);
+	if (message.call == NULL)
+		return true;
+	switch (start(item->endpoint, &message, item->telling.next_unit, &item, 1,
+				  &problem))
+	{
+		case MRB_STARTED:
+			item->telling.outstanding++;
+			return true;
+		case MRB_START_FULL:
+			return false;
+		case MRB_START_WRONG:
+			break;
+	}
+	break_item(item, 0, problem);
+	item->telling.refused = true;
+	return true;
 }
 
-static bool
-blames_message(const MrbHttpAnswer *answer)
+/*
+ * Start one request about the next items.
+ */
+static void
+start_batch(MrbEndpoint *endpoint, bool *full)
 {
-	if (answer->outcome != MRB_HTTP_ANSWERED)
-		return false;
-	switch (answer->status)
+	MrbItem   **items = palloc(endpoint->adapter->batch_max *
+							   sizeof(MrbItem *));
+	MrbMessage	message;
+	const char *problem = NULL;
+	MrbStarted	started;
+	int			n = gather(endpoint, items);
+
+	if (n == 0)
+		return;
+	n = shorten(items, n, &message);
+	started = start(endpoint, &message, 0, items, n, &problem);
+	if (started == MRB_START_FULL)
+		*full = true;
+	for (int i = n - 1; i >= 0; i--)
 	{
-		case 400:
-		case 409:
-		case 413:
-		case 414:
-		case 422:
-			return true;
-		default:
-			return false;
+		if (started == MRB_STARTED)
+			items[i]->telling.outstanding++;
+		else if (started == MRB_START_FULL)
+			mrb_turns_put_back(items[i]);
+		else
+		{
+			break_item(items[i], 0, problem);
+			items[i]->telling.refused = true;
+			items[i]->telling.split = n / 2;
+			finish_if_done(items[i]);
+		}
 	}
+	pfree(items);
+}
+
+/*
+ * As many items as one request may be about.  Of which there is nothing to
+ * tell is done at once.
+ */
+static int
+gather(MrbEndpoint *endpoint, MrbItem **items)
+{
+	int			most = endpoint->adapter->batch_max;
+	int			n = 0;
+	MrbItem    *item;
+
+	while (n < most && (item = mrb_turns_next_item(endpoint,
+												   bulk_has_room())) != NULL)
+	{
+		if (item->batch_most > 0)
+			most = Min(most, item->batch_most);
+		if (n >= most)
+			break;				/* it is the first of the next one */
+		mrb_turns_started(item);
+		if (mrb_message_count(item) > 0)
+			items[n++] = item;
+		else
+			finish_if_done(item);
+	}
+	return n;
+}
+
+/*
+ * Make the message about as many of the items as fit into a body; the rest
+ * goes first in the next one.
+ */
+static int
+shorten(MrbItem **items, int n, MrbMessage *message)
+{
+	MrbEndpoint *endpoint = items[0]->endpoint;
+
+	for (;;)
+	{
+		int			half = n / 2;
+
+		mrb_message_of_batch(items, n, message);
+		if (n == 1 || mrb_send_fits(endpoint, &message->values, message->call))
+			return n;
+		while (n > half)
+			mrb_turns_put_back(items[--n]);
+	}
+}
+
+static MrbStarted
+start(MrbEndpoint *endpoint, MrbMessage *message, int unit, MrbItem **items,
+	  int nitems, const char **problem)
+{
+	MrbSendNote note = {
+		.call = message->call,
+		.epoch = message->epoch,
+		.unit = unit,
+		.nitems = nitems,
+		.items = items,
+		.done = answered,
+	};
+
+	return mrb_send_start(endpoint, &message->values, &note, problem);
+}
+
+/*
+ * A request has ended.
+ */
+static void
+answered(MrbSend *send, const MrbHttpAnswer *answer)
+{
+	MrbSendNote *note = &send->note;
+	char	   *why;
+	MrbVerdict	verdict = mrb_adapter_judge(send->endpoint->adapter,
+											note->call, answer, &why);
+
+	if (start_add(send, answer))
+	{
+		mrb_stats_answered(&send->endpoint->public, true);
+		return;
+	}
+	mrb_stats_answered(&send->endpoint->public,
+					   verdict == MRB_VERDICT_SUCCESS);
+	for (int i = 0; i < note->nitems; i++)
+	{
+		note->items[i]->telling.outstanding--;
+		if (verdict != MRB_VERDICT_SUCCESS)
+			item_failed(note->items[i], send, answer, verdict, why);
+	}
+	tell_health(send, answer, verdict, why);
+	for (int i = 0; i < note->nitems; i++)
+		finish_if_done(note->items[i]);
+}
+
+/*
+ * What the endpoint does not know yet has to be added.
+ */
+static bool
+start_add(const MrbSend *send, const MrbHttpAnswer *answer)
+{
+	const MrbAdapter *adapter = send->endpoint->adapter;
+	const MrbSendNote *note = &send->note;
+	MrbMessage	message;
+	const char *problem;
+
+	if (adapter->add == NULL || note->call != adapter->request ||
+		note->nitems != 1 || answer->outcome != MRB_HTTP_ANSWERED ||
+		answer->status != 404)
+		return false;
+	mrb_message_of_unit(note->items[0], note->unit, &message);
+	message.call = adapter->add;
+	return start(send->endpoint, &message, note->unit, note->items, 1,
+				 &problem) == MRB_STARTED;
+}
+
+/*
+ * What the message is blamed for says that the endpoint works.
+ */
+static void
+tell_health(const MrbSend *send, const MrbHttpAnswer *answer,
+			MrbVerdict verdict, const char *why)
+{
+	switch (verdict)
+	{
+		case MRB_VERDICT_SUCCESS:
+		case MRB_VERDICT_MESSAGE:
+			mrb_health_success(send->endpoint, answer->status);
+			break;
+		case MRB_VERDICT_ENDPOINT:
+			mrb_health_failure(send, answer, why);
+			break;
+		case MRB_VERDICT_GONE:
+			mrb_health_gone(send->endpoint, answer, why);
+			break;
+	}
+}
+
+/*
+ * Find out whose fault it is, before the endpoint's health is told of it.
+ */
+static void
+item_failed(MrbItem *item, const MrbSend *send, const MrbHttpAnswer *answer,
+			MrbVerdict verdict, const char *why)
+{
+	bool		refused = verdict == MRB_VERDICT_MESSAGE ||
+	(verdict == MRB_VERDICT_ENDPOINT && mrb_queue_is_poison(item));
+
+	break_item(item, answer->status, why);
+	item->telling.refused |= refused;
+	item->telling.split = send->note.nitems / 2;
+	item->telling.ambiguous |= answer->outcome == MRB_HTTP_TIMED_OUT ||
+		answer->outcome == MRB_HTTP_BROKEN;
 }
 
 /*
@@ -280,15 +374,16 @@ blames_message(const MrbHttpAnswer *answer)
 static void
 break_item(MrbItem *item, int status, const char *error)
 {
-	if (item->starting && item->outstanding > 0)
-		mrb_queue_started(item);
-	if (item->broken)
+	if (item->telling.starting && item->telling.outstanding > 0)
+		mrb_turns_started(item);
+	if (item->telling.broken)
 		return;
-	item->broken = true;
-	item->refused = false;
-	item->ambiguous = false;
-	item->status = status;
-	item->error = MemoryContextStrdup(TopMemoryContext, error);
+	item->telling.broken = true;
+	item->telling.refused = false;
+	item->telling.ambiguous = false;
+	item->telling.split = 0;
+	item->telling.status = status;
+	item->telling.error = MemoryContextStrdup(TopMemoryContext, error);
 }
 
 /*
@@ -299,20 +394,25 @@ finish_if_done(MrbItem *item)
 {
 	char	   *error;
 
-	if (item->outstanding > 0 || (item->starting && !item->broken))
+	if (item->telling.outstanding > 0 || (item->telling.starting && !item->telling.broken))
 		return;
-	if (item->starting)
-		mrb_queue_started(item);
-	if (!item->broken)
+	if (item->telling.starting)
+		mrb_turns_started(item);
+	if (!item->telling.broken)
 	{
+		if (item->first_epoch != 0 && item->telling.units > 0)
+			mrb_stats_acknowledged(&item->endpoint->public,
+								   item->route->since);
 		mrb_queue_succeeded(item);
 		return;
 	}
-	error = item->error;
-	item->error = NULL;
-	if (item->refused)
-		mrb_queue_refused(item, item->status, error);
+	error = item->telling.error;
+	item->telling.error = NULL;
+	if (!item->telling.refused)
+		mrb_queue_failed(item, item->telling.ambiguous);
+	else if (item->telling.split > 0)
+		mrb_queue_split(item, item->telling.split);
 	else
-		mrb_queue_failed(item, item->ambiguous);
+		mrb_queue_refused(item, item->telling.status, error);
 	pfree(error);
 }

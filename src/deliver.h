@@ -8,7 +8,7 @@
 #ifndef MRB_DELIVER_H
 #define MRB_DELIVER_H
 
-/* Start as many requests as may be in flight. */
-extern void mrb_deliver_pump(void);
+/* Start requests; true when there may be more to start at once. */
+extern bool mrb_deliver_pump(void);
 
 #endif							/* MRB_DELIVER_H */

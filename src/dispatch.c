@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "breaker.h"
 #include "changes.h"
 #include "deliver.h"
 #include "dispatch.h"
@@ -29,6 +30,7 @@
 #include "miosa_rollback.h"
 #include "notify.h"
 #include "outbox.h"
+#include "publish.h"
 #include "queue.h"
 #include "record.h"
 #include "resync.h"
@@ -36,9 +38,7 @@
 #include "session.h"
 #include "standing.h"
 #include "sweep.h"
-
-/* Passes in a row before requests get their turn. */
-#define PASSES_MAX 4
+#include "turns.h"
 
 /* A pass that failed is tried again after this, doubled every time. */
 #define RETRY_MIN_MS 50
@@ -62,6 +62,7 @@ static Oid	extension = InvalidOid;
 static bool loaded = false;		/* settings were read at least once */
 static char *paused = NULL;
 static char *site = NULL;		/* miosa_rollback.site as seen last */
+static bool more_to_start = false;
 static int	failures = 0;
 static TimestampTz not_before = 0;
 
@@ -86,8 +87,9 @@ mrb_dispatch_create(MrbSlot *slot)
 	mrb_ledger_init(kept);
 	mrb_route_init(kept);
 	mrb_queue_init(kept);
-	mrb_send_init(kept, slot);
-	mrb_health_init(probe);
+	mrb_send_init(kept);
+	mrb_stats_begin(slot);
+	mrb_health_init(kept, probe);
 }
 
 int
@@ -102,12 +104,14 @@ mrb_dispatch_max_wait(void)
 	long		wait = mrb_timer_wait(1000);
 	long		http = mrb_send_max_wait();
 
+	if (more_to_start)
+		return 0;
 	if (http >= 0)
 		wait = Min(wait, http);
 	if (not_before != 0)
 		wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
 														 not_before) + 1);
-	return mrb_record_wait(wait);
+	return mrb_publish_wait(mrb_record_wait(mrb_resync_wait(wait)));
 }
 
 bool
@@ -118,33 +122,29 @@ mrb_dispatch_pass(void)
 
 	if (!pass_due())
 		return true;
-	for (int i = 0; i < PASSES_MAX; i++)
+	MemSet(&pass, 0, sizeof(pass));
+	if (!mrb_session_try(run_pass, &pass, &sqlstate))
 	{
-		MemSet(&pass, 0, sizeof(pass));
-		if (!mrb_session_try(run_pass, &pass, &sqlstate))
-		{
-			pass_failed(sqlstate);
-			return true;
-		}
-		failures = 0;
-		not_before = 0;
-		if (pass.standing.absent)
-			return false;
-		if (pass.standing.paused != NULL)
-		{
-			pause_dispatcher(pass.standing.paused);
-			return true;
-		}
-		if (pass.idle)
-			return true;
-		mrb_outbox_committed();
-		apply(&pass);
-		if (!pass.taken.more)
-			return true;
+		pass_failed(sqlstate);
+		return true;
 	}
+	failures = 0;
+	not_before = 0;
+	if (pass.standing.absent)
+		return false;
+	if (pass.standing.paused != NULL)
+	{
+		pause_dispatcher(pass.standing.paused);
+		return true;
+	}
+	if (pass.idle)
+		return true;
+	mrb_outbox_committed();
+	apply(&pass);
 
-	/* There is more: come back right after this turn's requests. */
-	not_before = GetCurrentTimestamp();
+	/* Whatever there is more comes after this turn's requests. */
+	if (pass.taken.more)
+		not_before = GetCurrentTimestamp();
 	return true;
 }
 
@@ -156,14 +156,20 @@ mrb_dispatch_deliver(void)
 	mrb_timer_run();
 	mrb_send_drive();
 	mrb_resync_step();
-	mrb_deliver_pump();
+	more_to_start = mrb_deliver_pump();
+	mrb_publish_step(my_slot);
 	mrb_notify_step(my_slot);
 	if (mrb_record_step(my_slot, mrb_send_in_flight() > 0))
 		not_before = GetCurrentTimestamp();
 	if (loaded)
 		mrb_sweep_step();
-	pg_atomic_write_u64(&my_slot->counters[MRB_COUNT_PENDING],
-						mrb_item_pending());
+	mrb_publish_step(my_slot);
+}
+
+const char *
+mrb_dispatch_paused(void)
+{
+	return paused;
 }
 
 /*
@@ -295,8 +301,6 @@ apply(Pass *pass)
 		return;
 	mrb_changes_apply(taken, NULL);
 	count(MRB_COUNT_ROUTES, taken->nchanges);
-	pg_atomic_write_u64(&my_slot->counters[MRB_COUNT_EPOCH],
-						taken->last_epoch);
 }
 
 /*
@@ -323,6 +327,7 @@ apply_settings(Pass *pass)
 		MrbEndpoint *endpoint = lfirst(cell);
 
 		mrb_endpoint_adopt(endpoint, kept);
+		mrb_breaker_attach(endpoint);
 		mrb_queue_attach(endpoint);
 		mrb_ledger_mark(endpoint);
 		endpoint->listed = false;
@@ -341,6 +346,7 @@ drop_endpoint(MrbEndpoint *endpoint)
 {
 	mrb_send_cancel(endpoint);
 	mrb_queue_detach(endpoint);
+	mrb_breaker_detach(endpoint);
 	mrb_endpoint_drop(endpoint);
 }
 
@@ -360,5 +366,5 @@ probe(MrbEndpoint *endpoint)
 	if (endpoint->adapter->volatile_table)
 		mrb_marker_look(endpoint);
 	else
-		mrb_queue_activate(endpoint);
+		mrb_turns_activate(endpoint);
 }

@@ -19,6 +19,9 @@ extern long mrb_dispatch_max_wait(void);
 /* Take what was committed; false when the extension is gone. */
 extern bool mrb_dispatch_pass(void);
 
+/* Why nobody is told; NULL when they are. */
+extern const char *mrb_dispatch_paused(void);
+
 /* Send, receive, write down.  Never waits. */
 extern void mrb_dispatch_deliver(void);
 

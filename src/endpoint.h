@@ -12,14 +12,9 @@
 #include "lib/ilist.h"
 
 #include "adapter.h"
-#include "vitals.h"
-
-typedef struct MrbZone
-{
-	char	   *name;
-	int			routers;		/* endpoints of stage 0 */
-	int			caches;			/* endpoints of stage 1 */
-} MrbZone;
+#include "quota.h"
+#include "stats.h"
+#include "zone.h"
 
 typedef struct MrbEndpoint
 {
@@ -31,6 +26,7 @@ typedef struct MrbEndpoint
 	char	   *name;
 	char	   *url;
 	char	   *secret;			/* or NULL */
+	char	   *previous_secret;	/* being rotated out, or NULL */
 	char	   *config;			/* fingerprint; another one: resync */
 	char	   *settings;		/* fingerprint; another one: read again */
 	Jsonb	   *selector;
@@ -38,7 +34,7 @@ typedef struct MrbEndpoint
 	int			stage;
 	bool		edge;			/* counts for stages */
 	int64		generation;		/* rises with every change */
-	MrbAdapter *adapter;		/* NULL: misconfigured */
+	MrbAdapter *adapter;
 
 	/* how far it has come; queue.c keeps the heaps */
 	pairingheap unacked;		/* items by lowest epoch not acknowledged */
@@ -62,11 +58,13 @@ typedef struct MrbEndpoint
 	dlist_node	active_node;
 	bool		active;
 
-	/* requests, by deliver.c */
+	/* requests, by send.c */
 	dlist_head	requests;
 	int			in_flight;
+	MrbQuota	quota;
 
 	MrbVitals	vitals;			/* how it is, by health.c */
+	MrbPublic	public;			/* what others see, by publish.c */
 	MrbTimer	marker_timer;
 	TimestampTz marker_due;		/* when it is read again at the latest */
 

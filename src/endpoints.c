@@ -19,6 +19,7 @@
 
 #include "endpoints.h"
 #include "query.h"
+#include "sign.h"
 
 /* Columns of read_query, in order. */
 enum
@@ -34,19 +35,8 @@ enum
 	COL_GENERATION,
 	COL_CONFIG,
 	COL_SETTINGS,
+	COL_PREVIOUS_SECRET,
 	COL_ADAPTER,
-	COL_PER_HOST,
-	COL_SELF_EXPIRES,
-	COL_VOLATILE,
-	COL_SETTLE,
-	COL_TIMEOUT,
-	COL_MARKER_INTERVAL,
-	COL_MAX_IN_FLIGHT,
-	COL_SUCCESS,
-	COL_REQUEST,
-	COL_REMOVE,
-	COL_MARKER_WRITE,
-	COL_MARKER_READ,
 	COL_STATE_CONFIG,
 	COL_ACKED,
 	COL_SETTLED,
@@ -68,13 +58,13 @@ static MrbQuery read_query = {
 	" pg_catalog.md5(pg_catalog.jsonb_build_array($1,"
 	" pg_catalog.to_jsonb(e) - '{updated_at,origin}'::text[],"
 	" pg_catalog.to_jsonb(a),"
-	" (SELECT pg_catalog.jsonb_object_agg(x.name, x.value)"
-	" FROM miosa.secrets x))::text),"
-	" a.name, a.per = 'host', a.self_expires, a.volatile,"
-	" " MILLISECONDS("a.settle") ", " MILLISECONDS("a.timeout") ","
-	" " MILLISECONDS("a.marker_interval") ","
-	" a.max_in_flight, a.success, a.request, a.remove,"
-	" a.marker_write, a.marker_read,"
+	" (SELECT pg_catalog.jsonb_object_agg(x.name, x.value || ' ' ||"
+	" coalesce(x.previous, '')) FROM miosa.secrets x))::text),"
+	" s.previous,"
+	" pg_catalog.to_jsonb(a) || pg_catalog.jsonb_build_object("
+	"'settle', " MILLISECONDS("a.settle") ","
+	" 'timeout', " MILLISECONDS("a.timeout") ","
+	" 'marker_interval', " MILLISECONDS("a.marker_interval") "),"
 	" t.config, t.acked_epoch, t.settled_epoch, t.verified_epoch,"
 	" t.marker_epoch, t.resync_after"
 	" FROM miosa.endpoints e"
@@ -112,10 +102,8 @@ static List *secrets = NIL;
 static void read_secrets(void);
 static MrbEndpoint *read_endpoint(int row, int64 newest_epoch);
 static void read_adapter(int row, MrbEndpoint *endpoint);
-static MrbCall *read_call(int row, int column, const char *what,
-						  MrbEndpoint *endpoint);
-static void read_success(int row, MrbAdapter *adapter);
 static void read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch);
+static void carry_on(MrbEndpoint *endpoint);
 static void misconfigured(MrbEndpoint *endpoint, const char *problem);
 static Jsonb *copy_jsonb(int row, int column);
 static MrbZone *find_zone(const char *name);
@@ -180,6 +168,7 @@ mrb_endpoint_adopt(MrbEndpoint *endpoint, MemoryContext context)
 							HASH_ELEM | HASH_STRINGS);
 	slot = hash_search(names, endpoint->name, HASH_ENTER, NULL);
 	slot->endpoint = endpoint;
+	mrb_stats_claim(&endpoint->public, endpoint->name);
 }
 
 void
@@ -191,7 +180,9 @@ mrb_endpoint_drop(MrbEndpoint *endpoint)
 		endpoint->zone->caches--;
 	mrb_timer_cancel(&endpoint->vitals.retry_timer);
 	mrb_timer_cancel(&endpoint->marker_timer);
+	mrb_timer_cancel(&endpoint->quota.rate_timer);
 	dlist_delete(&endpoint->node);
+	mrb_stats_drop(&endpoint->public);
 	hash_search(names, endpoint->name, HASH_REMOVE, NULL);
 	MemoryContextDelete(endpoint->context);
 }
@@ -203,6 +194,12 @@ mrb_endpoint_find(const char *name)
 	hash_search(names, name, HASH_FIND, NULL) : NULL;
 
 	return slot != NULL ? slot->endpoint : NULL;
+}
+
+int
+mrb_endpoint_count(void)
+{
+	return names != NULL ? (int) hash_get_num_entries(names) : 0;
 }
 
 /*
@@ -277,74 +274,38 @@ read_endpoint(int row, int64 newest_epoch)
 	endpoint->selector = copy_jsonb(row, COL_SELECTOR);
 	if (mrb_query_text(row, COL_SECRET) != NULL)
 		endpoint->secret = pstrdup(mrb_query_text(row, COL_SECRET));
+	if (mrb_query_text(row, COL_PREVIOUS_SECRET) != NULL)
+		endpoint->previous_secret =
+			pstrdup(mrb_query_text(row, COL_PREVIOUS_SECRET));
 	/* The name, until the endpoint is adopted. */
 	endpoint->zone = (MrbZone *) pstrdup(mrb_query_text(row, COL_ZONE));
 
-	read_adapter(row, endpoint);
-	read_state(row, endpoint, newest_epoch);
 	if (endpoint->secret == NULL && mrb_query_bool(row, COL_WANTS_SECRET))
 		misconfigured(endpoint, "its secret is not in miosa.secrets");
+	read_adapter(row, endpoint);
+	read_state(row, endpoint, newest_epoch);
 	MemoryContextSwitchTo(caller);
 	return endpoint;
-}
-
-static void
-read_adapter(int row, MrbEndpoint *endpoint)
-{
-	MrbAdapter *adapter = palloc0(sizeof(MrbAdapter));
-
-	endpoint->adapter = adapter;
-	adapter->name = pstrdup(mrb_query_text(row, COL_ADAPTER));
-	adapter->stage = endpoint->stage;
-	adapter->per_host = mrb_query_bool(row, COL_PER_HOST);
-	adapter->self_expires = mrb_query_bool(row, COL_SELF_EXPIRES);
-	adapter->volatile_table = mrb_query_bool(row, COL_VOLATILE);
-	adapter->settle_ms = mrb_query_int32(row, COL_SETTLE, 0);
-	adapter->timeout_ms = mrb_query_int32(row, COL_TIMEOUT, 0);
-	adapter->marker_ms = mrb_query_int32(row, COL_MARKER_INTERVAL, 0);
-	adapter->max_in_flight = mrb_query_int32(row, COL_MAX_IN_FLIGHT, 1);
-	read_success(row, adapter);
-	adapter->request = read_call(row, COL_REQUEST, "request", endpoint);
-	adapter->remove = read_call(row, COL_REMOVE, "remove", endpoint);
-	adapter->marker_write = read_call(row, COL_MARKER_WRITE, "marker_write",
-									  endpoint);
-	adapter->marker_read = read_call(row, COL_MARKER_READ, "marker_read",
-									 endpoint);
 }
 
 /*
  * A row that somebody broke stops its endpoint, not the dispatcher.
  */
-static MrbCall *
-read_call(int row, int column, const char *what, MrbEndpoint *endpoint)
-{
-	Jsonb	   *request = copy_jsonb(row, column);
-	char	   *problem = NULL;
-	MrbCall    *call;
-
-	if (request == NULL)
-		return NULL;
-	call = mrb_adapter_compile(request, what, &problem);
-	if (call == NULL)
-		misconfigured(endpoint, problem);
-	return call;
-}
-
 static void
-read_success(int row, MrbAdapter *adapter)
+read_adapter(int row, MrbEndpoint *endpoint)
 {
-	bool		isnull;
-	Datum		array = mrb_query_datum(row, COL_SUCCESS, &isnull);
-	Datum	   *elements;
-	bool	   *nulls;
+	MrbAdapter *adapter = palloc0(sizeof(MrbAdapter));
+	const char *unsigned_why;
+	char	   *problem;
 
-	if (isnull)
-		return;
-	deconstruct_array(DatumGetArrayTypeP(array), INT4OID, sizeof(int32), true,
-					  TYPALIGN_INT, &elements, &nulls, &adapter->nsuccess);
-	adapter->success = palloc(Max(adapter->nsuccess, 1) * sizeof(int));
-	for (int i = 0; i < adapter->nsuccess; i++)
-		adapter->success[i] = nulls[i] ? 0 : DatumGetInt32(elements[i]);
+	endpoint->adapter = adapter;
+	if (!mrb_adapter_read(copy_jsonb(row, COL_ADAPTER), adapter, &problem))
+		misconfigured(endpoint, problem);
+	adapter->stage = endpoint->stage;
+	unsigned_why = mrb_sign_check(adapter, endpoint->url, endpoint->secret,
+								  endpoint->previous_secret);
+	if (unsigned_why != NULL)
+		misconfigured(endpoint, unsigned_why);
 }
 
 /*
@@ -372,11 +333,36 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 	endpoint->marker_epoch = mrb_query_int64(row, COL_MARKER, 0);
 	endpoint->resync_after = after != NULL ? pstrdup(after) : NULL;
 	endpoint->resync_repurges = true;
+	carry_on(endpoint);
 }
 
+/*
+ * Rows are written late.  What others see already may be trusted, for it is
+ * written whatever it passes.
+ */
+static void
+carry_on(MrbEndpoint *endpoint)
+{
+	MrbEndpoint *known = mrb_endpoint_find(endpoint->name);
+	const MrbPosition *seen = known != NULL ?
+	mrb_stats_position(&known->public) : NULL;
+
+	if (seen == NULL || seen->generation < 0 ||
+		strcmp(known->config, endpoint->config) != 0)
+		return;
+	endpoint->acked_epoch = Max(endpoint->acked_epoch, seen->acked_epoch);
+	endpoint->settled_epoch = Max(endpoint->settled_epoch,
+								  seen->settled_epoch);
+}
+
+/*
+ * The first problem is the one that is shown.
+ */
 static void
 misconfigured(MrbEndpoint *endpoint, const char *problem)
 {
+	if (endpoint->vitals.health == MRB_HEALTH_MISCONFIGURED)
+		return;
 	endpoint->vitals.health = MRB_HEALTH_MISCONFIGURED;
 	strlcpy(endpoint->vitals.last_error, problem, sizeof(endpoint->vitals.last_error));
 }

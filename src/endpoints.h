@@ -33,6 +33,7 @@ extern List *mrb_endpoint_read(int64 term, int64 newest_epoch,
 extern void mrb_endpoint_adopt(MrbEndpoint *endpoint, MemoryContext context);
 extern void mrb_endpoint_drop(MrbEndpoint *endpoint);
 extern MrbEndpoint *mrb_endpoint_find(const char *name);
+extern int	mrb_endpoint_count(void);
 
 /* Whether it is told of the deployment. */
 extern bool mrb_endpoint_selects(const MrbEndpoint *endpoint,

@@ -25,9 +25,11 @@ char	   *mrb_artifact_file_root;
 int			mrb_artifact_max_age;
 int			mrb_artifact_timeout;
 int			mrb_artifact_unknown_grace;
+char	   *mrb_ca_file;
 int			mrb_lock_wait;
 char	   *mrb_managed_domain;
 int			mrb_max_databases;
+int			mrb_max_endpoints;
 int			mrb_on_incompatible;
 char	   *mrb_site;
 int			mrb_stage_wait;
@@ -44,7 +46,7 @@ static const struct config_enum_entry on_incompatible_options[] = {
 static void define_settings_a_to_l(void);
 static void define_settings_m_to_z(void);
 static bool check_actor(char **newval, void **extra, GucSource source);
-static bool check_file_root(char **newval, void **extra, GucSource source);
+static bool check_absolute(char **newval, void **extra, GucSource source);
 
 /*
  * Define every setting and reserve the prefix.
@@ -79,7 +81,7 @@ define_settings_a_to_l(void)
 							   "Directory below which file:// artifacts are looked for.",
 							   "Empty means that file:// artifacts are never looked for.",
 							   &mrb_artifact_file_root, "",
-							   PGC_SIGHUP, 0, check_file_root, NULL, NULL);
+							   PGC_SIGHUP, 0, check_absolute, NULL, NULL);
 
 	DefineCustomIntVariable("miosa_rollback.artifact_max_age",
 							"How long a verification of an artifact is trusted without another probe.",
@@ -98,6 +100,12 @@ define_settings_a_to_l(void)
 							NULL,
 							&mrb_artifact_unknown_grace, 86400, 0, INT_MAX / 1000,
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+
+	DefineCustomStringVariable("miosa_rollback.ca_file",
+							   "File with the certificate authorities that endpoints and storage are checked with.",
+							   "Empty means those of the system.",
+							   &mrb_ca_file, "",
+							   PGC_SIGHUP, 0, check_absolute, NULL, NULL);
 
 	DefineCustomIntVariable("miosa_rollback.lock_wait",
 							"Longest wait for another operation on the same deployment.",
@@ -118,13 +126,21 @@ define_settings_m_to_z(void)
 							   &mrb_managed_domain, "miosa.app",
 							   PGC_SIGHUP, 0, NULL, NULL, NULL);
 
-	/* It sizes shared memory, so without preloading there is no such thing. */
+	/* They size shared memory, which is not there without preloading. */
 	if (process_shared_preload_libraries_in_progress)
+	{
 		DefineCustomIntVariable("miosa_rollback.max_databases",
 								"Number of databases that can have a dispatcher.",
 								NULL,
 								&mrb_max_databases, 16, 1, 1024,
 								PGC_POSTMASTER, 0, NULL, NULL, NULL);
+
+		DefineCustomIntVariable("miosa_rollback.max_endpoints",
+								"Number of endpoints, of all databases, whose state and statistics are in shared memory.",
+								NULL,
+								&mrb_max_endpoints, 4096, 1, 65536,
+								PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	}
 
 	DefineCustomEnumVariable("miosa_rollback.on_incompatible",
 							 "What happens when a schema change is marked as incompatible with older versions.",
@@ -161,15 +177,15 @@ check_actor(char **newval, void **extra, GucSource source)
 }
 
 /*
- * The root must be absolute: a relative one would mean the data directory.
+ * A relative path would mean the data directory.
  */
 static bool
-check_file_root(char **newval, void **extra, GucSource source)
+check_absolute(char **newval, void **extra, GucSource source)
 {
 	(void) extra;
 	(void) source;
 	if (**newval == '\0' || is_absolute_path(*newval))
 		return true;
-	GUC_check_errdetail("The directory must be an absolute path.");
+	GUC_check_errdetail("It must be an absolute path.");
 	return false;
 }

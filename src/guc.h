@@ -20,9 +20,11 @@ extern char *mrb_artifact_file_root;
 extern int	mrb_artifact_max_age;	/* seconds */
 extern int	mrb_artifact_timeout;	/* milliseconds */
 extern int	mrb_artifact_unknown_grace; /* seconds */
+extern char *mrb_ca_file;
 extern int	mrb_lock_wait;		/* milliseconds */
 extern char *mrb_managed_domain;
 extern int	mrb_max_databases;
+extern int	mrb_max_endpoints;
 extern int	mrb_on_incompatible;	/* MrbOnIncompatible */
 extern char *mrb_site;
 extern int	mrb_stage_wait;		/* milliseconds */

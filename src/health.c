@@ -7,32 +7,43 @@
  * doubles with every failure in a row (or for as long as it asks for); then
  * one request at a time is tried until one succeeds.  Requests that were
  * under way when the first of them failed tell nothing new and do not count.
+ * A server that cannot be connected to is left alone as a whole; see
+ * breaker.c.
+ *
+ * An endpoint that has not answered yet gets one request at a time, and twice
+ * as many after each success: a thousand that hang must not take up all that
+ * can be in flight.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "common/pg_prng.h"
 #include "utils/timestamp.h"
 
+#include "breaker.h"
 #include "health.h"
+#include "pace.h"
 #include "queue.h"
-
-#define BACKOFF_MIN_MS 100
-#define BACKOFF_MAX_MS 30000
+#include "turns.h"
 
 /* However long an endpoint asks to be left alone. */
 #define RETRY_AFTER_MAX_S 3600
 
+/* So soon it is tried again to disable one whose row is locked. */
+#define GONE_AGAIN_MS 5000
+
 static MrbHealthProbe probe_endpoint = NULL;
 
-static int	backoff_ms(const MrbEndpoint *endpoint, int retry_after);
+static void back_off(MrbEndpoint *endpoint, int retry_after);
 static void retry(MrbTimer *timer);
+static void server_retry(MrbEndpoint *endpoint);
+static void disable(MrbTimer *timer);
 
 void
-mrb_health_init(MrbHealthProbe probe)
+mrb_health_init(MemoryContext context, MrbHealthProbe probe)
 {
 	probe_endpoint = probe;
+	mrb_breaker_init(context, server_retry);
 }
 
 bool
@@ -41,14 +52,17 @@ mrb_health_may_send(const MrbEndpoint *endpoint)
 	switch (endpoint->vitals.health)
 	{
 		case MRB_HEALTH_MISCONFIGURED:
+		case MRB_HEALTH_GONE:
 			return false;
 		case MRB_HEALTH_BACKING_OFF:
-			return endpoint->vitals.probing && endpoint->in_flight == 0;
+			return endpoint->vitals.probing && endpoint->in_flight == 0 &&
+				mrb_breaker_allows(endpoint);
 		case MRB_HEALTH_NEW:
 		case MRB_HEALTH_HEALTHY:
 			break;
 	}
-	return endpoint->in_flight < endpoint->adapter->max_in_flight;
+	return endpoint->in_flight < Max(endpoint->quota.window, 1) &&
+		mrb_breaker_allows(endpoint);
 }
 
 void
@@ -57,7 +71,10 @@ mrb_health_success(MrbEndpoint *endpoint, int status)
 	endpoint->vitals.successes++;
 	endpoint->vitals.last_status = status;
 	endpoint->vitals.last_success_at = mrb_timer_now();
-	if (endpoint->vitals.health != MRB_HEALTH_HEALTHY)
+	endpoint->quota.window = Min(Max(endpoint->quota.window, 1) * 2,
+								 endpoint->adapter->max_in_flight);
+	if (endpoint->vitals.health != MRB_HEALTH_HEALTHY &&
+		endpoint->vitals.health != MRB_HEALTH_GONE)
 	{
 		endpoint->vitals.health = MRB_HEALTH_HEALTHY;
 		endpoint->vitals.failures = 0;
@@ -67,38 +84,50 @@ mrb_health_success(MrbEndpoint *endpoint, int status)
 		mrb_timer_cancel(&endpoint->vitals.retry_timer);
 		mrb_ledger_mark(endpoint);
 	}
-	if (mrb_queue_has_work(endpoint))
-		mrb_queue_activate(endpoint);
+	if (mrb_turns_has_work(endpoint))
+		mrb_turns_activate(endpoint);
 }
 
 void
-mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer)
+mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer,
+				   const char *why)
 {
 	MrbEndpoint *endpoint = send->endpoint;
-	char	   *error = mrb_health_describe(answer);
-	int			after_ms;
 
 	endpoint->vitals.last_status = answer->status;
 	endpoint->vitals.last_error_at = mrb_timer_now();
-	strlcpy(endpoint->vitals.last_error, error, sizeof(endpoint->vitals.last_error));
-	pfree(error);
+	strlcpy(endpoint->vitals.last_error, why, sizeof(endpoint->vitals.last_error));
 	mrb_ledger_mark(endpoint);
-	if (send->round != endpoint->vitals.round)
+	if (send->round != endpoint->vitals.round ||
+		endpoint->vitals.health == MRB_HEALTH_GONE)
 	{
 		/* It may be what the next try has waited for. */
 		if (endpoint->vitals.probing)
-			mrb_queue_activate(endpoint);
+			mrb_turns_activate(endpoint);
 		return;
 	}
 
+	endpoint->quota.window = 1;
 	endpoint->vitals.failures++;
 	endpoint->vitals.round++;
 	endpoint->vitals.health = MRB_HEALTH_BACKING_OFF;
 	endpoint->vitals.probing = false;
-	after_ms = backoff_ms(endpoint, answer->retry_after);
-	endpoint->vitals.next_try_at = TimestampTzPlusMilliseconds(mrb_timer_now(),
-															   after_ms);
-	mrb_timer_set(&endpoint->vitals.retry_timer, after_ms, retry);
+	endpoint->vitals.unreachable = answer->outcome == MRB_HTTP_NOT_CONNECTED;
+	if (endpoint->vitals.unreachable)
+		mrb_breaker_failed(endpoint);
+	back_off(endpoint, answer->retry_after);
+}
+
+void
+mrb_health_gone(MrbEndpoint *endpoint, const MrbHttpAnswer *answer,
+				const char *why)
+{
+	endpoint->vitals.health = MRB_HEALTH_GONE;
+	endpoint->vitals.last_status = answer->status;
+	endpoint->vitals.last_error_at = mrb_timer_now();
+	snprintf(endpoint->vitals.last_error, sizeof(endpoint->vitals.last_error),
+			 "it wants to hear nothing any more (%s)", why);
+	mrb_timer_set(&endpoint->vitals.retry_timer, 0, disable);
 }
 
 const char *
@@ -112,33 +141,34 @@ mrb_health_name(MrbHealth health)
 			return "healthy";
 		case MRB_HEALTH_BACKING_OFF:
 			return "backing off";
+		case MRB_HEALTH_GONE:
+			return "gone";
 		case MRB_HEALTH_MISCONFIGURED:
 			break;
 	}
 	return "misconfigured";
 }
 
-char *
-mrb_health_describe(const MrbHttpAnswer *answer)
-{
-	if (answer->outcome != MRB_HTTP_ANSWERED)
-		return pstrdup(answer->error);
-	return psprintf("HTTP status %d", answer->status);
-}
-
 /*
- * Full jitter: anything from nothing to the whole.
+ * The server's circuit decides while it is not closed.
  */
-static int
-backoff_ms(const MrbEndpoint *endpoint, int retry_after)
+static void
+back_off(MrbEndpoint *endpoint, int retry_after)
 {
-	int			whole = Min(BACKOFF_MAX_MS,
-							BACKOFF_MIN_MS << Min(endpoint->vitals.failures - 1, 12));
-	int			part = whole * pg_prng_double(&pg_global_prng_state);
+	MrbVitals  *vitals = &endpoint->vitals;
+	int			after_ms = mrb_pace_backoff(vitals->failures);
 
+	vitals->next_try_at = mrb_breaker_next_try(endpoint);
+	if (vitals->unreachable && vitals->next_try_at != 0)
+	{
+		mrb_timer_cancel(&vitals->retry_timer);
+		return;
+	}
 	if (retry_after > 0)
-		part = Max(part, Min(retry_after, RETRY_AFTER_MAX_S) * 1000);
-	return part;
+		after_ms = Max(after_ms, Min(retry_after, RETRY_AFTER_MAX_S) * 1000);
+	vitals->next_try_at = TimestampTzPlusMilliseconds(mrb_timer_now(),
+													  after_ms);
+	mrb_timer_set(&vitals->retry_timer, after_ms, retry);
 }
 
 static void
@@ -149,4 +179,39 @@ retry(MrbTimer *timer)
 
 	endpoint->vitals.probing = true;
 	probe_endpoint(endpoint);
+}
+
+/*
+ * The server can be tried again: so can those that could not reach it, and
+ * those that only waited.
+ */
+static void
+server_retry(MrbEndpoint *endpoint)
+{
+	if (endpoint->vitals.health != MRB_HEALTH_BACKING_OFF)
+	{
+		if (mrb_turns_has_work(endpoint))
+			mrb_turns_activate(endpoint);
+		return;
+	}
+	if (!endpoint->vitals.unreachable)
+		return;
+	mrb_timer_cancel(&endpoint->vitals.retry_timer);
+	endpoint->vitals.probing = true;
+	probe_endpoint(endpoint);
+}
+
+/*
+ * Have its row disabled.  Once that is done the endpoint is dropped, and with
+ * it this timer.
+ */
+static void
+disable(MrbTimer *timer)
+{
+	MrbEndpoint *endpoint = (MrbEndpoint *)
+	((char *) timer - offsetof(MrbEndpoint, vitals.retry_timer));
+
+	mrb_ledger_set_error(mrb_ledger_note(endpoint, NULL, MRB_NOTE_GONE, ""),
+						 endpoint->vitals.last_error);
+	mrb_timer_set(timer, GONE_AGAIN_MS, disable);
 }

@@ -13,18 +13,20 @@
 typedef void (*MrbHealthProbe) (MrbEndpoint *endpoint);
 
 /* probe: called when an endpoint that backs off may be tried again. */
-extern void mrb_health_init(MrbHealthProbe probe);
+extern void mrb_health_init(MemoryContext context, MrbHealthProbe probe);
 
 /* Whether one more request may be started. */
 extern bool mrb_health_may_send(const MrbEndpoint *endpoint);
 
 extern void mrb_health_success(MrbEndpoint *endpoint, int status);
 extern void mrb_health_failure(const MrbSend *send,
-							   const MrbHttpAnswer *answer);
+							   const MrbHttpAnswer *answer, const char *why);
+
+
+/* It says that it wants to hear nothing any more: it is disabled. */
+extern void mrb_health_gone(MrbEndpoint *endpoint,
+							const MrbHttpAnswer *answer, const char *why);
 
 extern const char *mrb_health_name(MrbHealth health);
-
-/* What went wrong, in one line for people. */
-extern char *mrb_health_describe(const MrbHttpAnswer *answer);
 
 #endif							/* MRB_HEALTH_H */

@@ -29,6 +29,8 @@ typedef struct MrbHttpRequest
 	const char *const *headers; /* "Name: value", NULL-terminated, or NULL */
 	const char *body;			/* or NULL */
 	size_t		body_len;
+	const char *sigv4;			/* as CURLOPT_AWS_SIGV4, or NULL: not signed */
+	const char *credentials;	/* it is signed with: KEYID:SECRET */
 	int			timeout_ms;		/* whole request, from when its socket opens */
 	void	   *owner;			/* handed back with the answer */
 } MrbHttpRequest;
@@ -54,8 +56,7 @@ extern void mrb_http_destroy(MrbHttpEngine *engine);
 extern int	mrb_http_descriptor(MrbHttpEngine *engine);
 extern long mrb_http_max_wait(MrbHttpEngine *engine);
 
-/* Requests whose answer was not fetched yet. */
-extern int	mrb_http_in_flight(MrbHttpEngine *engine);
+extern int	mrb_http_in_flight(MrbHttpEngine *engine);	/* not fetched yet */
 
 /*
  * Start a request; everything is copied.  False when the engine is full or

@@ -31,6 +31,7 @@
 static bool set_policy(MrbTransfer *transfer);
 static bool set_method(MrbTransfer *transfer, const MrbHttpRequest *request);
 static bool set_headers(MrbTransfer *transfer, const MrbHttpRequest *request);
+static bool set_signature(MrbTransfer *transfer, const MrbHttpRequest *request);
 static bool add_header(MrbTransfer *transfer, const char *header);
 static curl_socket_t on_open(void *arg, curlsocktype purpose,
 							 struct curl_sockaddr *address);
@@ -121,7 +122,8 @@ mrb_transfer_prepare(MrbTransfer *transfer, const MrbHttpRequest *request)
 		SET_OPTION(transfer, CURLOPT_QUICK_EXIT, 1L) &&
 		set_policy(transfer) &&
 		set_method(transfer, request) &&
-		set_headers(transfer, request);
+		set_headers(transfer, request) &&
+		set_signature(transfer, request);
 }
 
 /*
@@ -167,6 +169,10 @@ set_policy(MrbTransfer *transfer)
 	if (!mrb_allow_private_endpoints &&
 		!(SET_OPTION(transfer, CURLOPT_PREREQFUNCTION, on_request) &&
 		  SET_OPTION(transfer, CURLOPT_PREREQDATA, transfer)))
+		return false;
+
+	if (mrb_ca_file != NULL && mrb_ca_file[0] != '\0' &&
+		!SET_OPTION(transfer, CURLOPT_CAINFO, mrb_ca_file))
 		return false;
 
 	return SET_OPTION(transfer, CURLOPT_OPENSOCKETFUNCTION, on_open) &&
@@ -216,15 +222,28 @@ set_method(MrbTransfer *transfer, const MrbHttpRequest *request)
 static bool
 set_headers(MrbTransfer *transfer, const MrbHttpRequest *request)
 {
-	bool		ok;
+	bool		ok = true;
 
-	ok = add_header(transfer, "Expect:") &&
-		add_header(transfer, "Accept:") &&
-		add_header(transfer, "Content-Type:");
+	/* libcurl would sign the empty ones, which are not sent. */
+	if (request->sigv4 == NULL)
+		ok = add_header(transfer, "Expect:") &&
+			add_header(transfer, "Accept:") &&
+			add_header(transfer, "Content-Type:");
 	for (int i = 0; request->headers != NULL && request->headers[i] != NULL; i++)
 		ok = ok && add_header(transfer, request->headers[i]);
 
 	return ok && SET_OPTION(transfer, CURLOPT_HTTPHEADER, transfer->headers);
+}
+
+/*
+ * libcurl signs by itself, the date of the request among the headers.
+ */
+static bool
+set_signature(MrbTransfer *transfer, const MrbHttpRequest *request)
+{
+	return request->sigv4 == NULL ||
+		(SET_OPTION(transfer, CURLOPT_AWS_SIGV4, request->sigv4) &&
+		 SET_OPTION(transfer, CURLOPT_USERPWD, request->credentials));
 }
 
 /*
@@ -268,15 +287,16 @@ on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 }
 
 /*
- * A connection from the time when private addresses were allowed must not be
- * used again; this is called just before a request is sent.
+ * This is called just before a request is sent, and denies two more: a
+ * connection from the time when private addresses were allowed, and one to
+ * this machine by a public address of its own.
  */
 static int
 on_request(void *arg, char *peer, char *local, int peer_port, int local_port)
 {
 	MrbTransfer *transfer = arg;
 
-	if (mrb_address_text_is_public(peer))
+	if (mrb_address_text_is_public(peer) && strcmp(peer, local) != 0)
 		return CURL_PREREQFUNC_OK;
 	transfer->denied = true;
 	transfer->opened = false;

@@ -97,8 +97,8 @@ mrb_item_free(MrbItem *item)
 		item->note->owner = NULL;
 	if (item->route != NULL)
 		mrb_route_unref(item->route);
-	if (item->error != NULL)
-		pfree(item->error);
+	if (item->telling.error != NULL)
+		pfree(item->telling.error);
 	dlist_delete(&item->item_node);
 	items_delete(items, key);
 	item->entry->users--;

@@ -10,16 +10,19 @@
 
 #include "ledger.h"
 #include "route.h"
+#include "telling.h"
 
 typedef struct MrbBarrier MrbBarrier;
 
 typedef enum MrbItemState
 {
 	MRB_ITEM_BLOCKED,			/* a cache that waits for its zone's routers */
+	MRB_ITEM_PACED,				/* waits, because it was told just now */
 	MRB_ITEM_READY,				/* in one of its endpoint's lists */
 	MRB_ITEM_SENDING,
 	MRB_ITEM_RESTING,			/* done, but is repeated a little later */
 	MRB_ITEM_PARKED,			/* was not taken, is tried again later */
+	MRB_ITEM_LINGERING,			/* done; kept to know when it was told */
 } MrbItemState;
 
 /* What becomes of an item is told in queue.c. */
@@ -45,22 +48,16 @@ typedef struct MrbItem
 	bool		failed;			/* has a row in delivery_failures */
 	int			tries;			/* failed ones since the last success */
 	int			attempts;		/* failed ones since it is parked */
+	int			batch_most;		/* so many deployments a request; 0: any */
 	int64		successes_then; /* of its endpoint at the first of tries */
+	TimestampTz cool_at;		/* told lately until then, by pace.c */
 	MrbTimer	timer;
 	MrbNote    *note;			/* not written yet, or NULL */
 
 	MrbBarrier *owing;			/* that a router holds up */
 	dlist_node	owing_node;
 	MrbRoute   *route;
-	int			units;			/* requests that it takes */
-	int			next_unit;		/* the next to start */
-	int			outstanding;	/* without an answer */
-	bool		starting;		/* in its endpoint's list sending */
-	bool		broken;			/* one of them has failed */
-	bool		refused;		/* ... by the fault of the message */
-	bool		ambiguous;		/* ... or it may have been acted upon */
-	int			status;			/* of the one that failed */
-	char	   *error;
+	MrbTelling	telling;
 } MrbItem;
 
 extern void mrb_item_init(MemoryContext context);

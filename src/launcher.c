@@ -72,8 +72,9 @@ static void launcher_exit(int code, Datum arg);
 static void read_databases(void);
 static void forget_dropped(void);
 static long look_after_all(void);
+static bool looks_around(Entry *entry, TimestampTz now);
 static long look_after(Entry *entry, TimestampTz now, bool *probing);
-static bool worker_ended(Entry *entry, MrbSlot *slot);
+static bool worker_ended(Entry *entry);
 static void plan_restart(Entry *entry, MrbSlot *slot, TimestampTz now);
 static bool start_worker(Entry *entry, TimestampTz now);
 static void complain(const char *message, const char *hint);
@@ -228,15 +229,29 @@ look_after_all(void)
 
 	hash_seq_init(&seq, entries);
 	while ((entry = hash_seq_search(&seq)) != NULL)
-		if (!entry->known && entry->handle != NULL &&
-			!TimestampDifferenceExceeds(entry->started, now,
-										PROBE_PATIENCE_MS))
+		if (looks_around(entry, now))
 			probing = true;
 
 	hash_seq_init(&seq, entries);
 	while ((entry = hash_seq_search(&seq)) != NULL)
 		wait = Min(wait, look_after(entry, now, &probing));
 	return wait;
+}
+
+/*
+ * Whether a worker is finding out if a new database has the extension, which
+ * the next new one waits for.
+ */
+static bool
+looks_around(Entry *entry, TimestampTz now)
+{
+	MrbSlot    *slot;
+
+	if (entry->known || entry->handle == NULL ||
+		TimestampDifferenceExceeds(entry->started, now, PROBE_PATIENCE_MS))
+		return false;
+	slot = mrb_shmem_slot(entry->database);
+	return (slot == NULL || slot->pid == 0) && !worker_ended(entry);
 }
 
 /*
@@ -257,7 +272,7 @@ look_after(Entry *entry, TimestampTz now, bool *probing)
 	}
 	if (entry->handle != NULL || entry->alive)
 	{
-		if (!worker_ended(entry, slot))
+		if (!worker_ended(entry))
 			return POLL_MS;
 		plan_restart(entry, slot, now);
 		slot = mrb_shmem_slot(entry->database);
@@ -283,7 +298,7 @@ look_after(Entry *entry, TimestampTz now, bool *probing)
  * Whether the worker that we know of has ended.
  */
 static bool
-worker_ended(Entry *entry, MrbSlot *slot)
+worker_ended(Entry *entry)
 {
 	pid_t		pid;
 

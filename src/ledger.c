@@ -12,9 +12,11 @@
 #include "ledger.h"
 
 dlist_head	mrb_ledger_dirty = DLIST_STATIC_INIT(mrb_ledger_dirty);
+bool		mrb_ledger_urgent = false;
 
 static MemoryContext kept = NULL;
 
+static bool holds_cursor(MrbNoteKind kind);
 static void forget_note(MrbNote *note);
 
 void
@@ -24,15 +26,27 @@ mrb_ledger_init(MemoryContext context)
 }
 
 /*
- * The endpoint's row is no longer what it should be.
+ * The endpoint's row, and what others see of it, is no longer what it should
+ * be.
  */
 void
 mrb_ledger_mark(MrbEndpoint *endpoint)
 {
+	mrb_stats_mark(&endpoint->public);
+	mrb_ledger_urgent |= mrb_ledger_is_urgent(endpoint);
 	if (endpoint->dirty)
 		return;
 	endpoint->dirty = true;
 	dlist_push_tail(&mrb_ledger_dirty, &endpoint->dirty_node);
+}
+
+/*
+ * A row that is not there yet, and notes.
+ */
+bool
+mrb_ledger_is_urgent(const MrbEndpoint *endpoint)
+{
+	return !endpoint->born || !dlist_is_empty((dlist_head *) &endpoint->notes);
 }
 
 MrbNote *
@@ -41,7 +55,10 @@ mrb_ledger_note(MrbEndpoint *endpoint, MrbNote **owner, MrbNoteKind kind,
 {
 	MrbNote    *note = owner != NULL ? *owner : NULL;
 
-	mrb_ledger_mark(endpoint);
+	if (note != NULL && holds_cursor(note->kind))
+		endpoint->public.unwritten--;
+	if (holds_cursor(kind))
+		endpoint->public.unwritten++;
 	if (note == NULL)
 	{
 		note = MemoryContextAllocZero(kept, sizeof(MrbNote));
@@ -52,7 +69,18 @@ mrb_ledger_note(MrbEndpoint *endpoint, MrbNote **owner, MrbNoteKind kind,
 		dlist_push_tail(&endpoint->notes, &note->node);
 	}
 	note->kind = kind;
+	mrb_ledger_mark(endpoint);
 	return note;
+}
+
+/*
+ * Whether others would take too much for done if they saw the cursor before
+ * the note is written.
+ */
+static bool
+holds_cursor(MrbNoteKind kind)
+{
+	return kind == MRB_NOTE_FAILURE || kind == MRB_NOTE_REPURGE;
 }
 
 void
@@ -85,6 +113,7 @@ mrb_ledger_forget(MrbEndpoint *endpoint)
 
 	dlist_foreach_modify(iter, &endpoint->notes)
 		forget_note(dlist_container(MrbNote, node, iter.cur));
+	endpoint->public.unwritten = 0;
 	if (endpoint->dirty)
 		dlist_delete(&endpoint->dirty_node);
 	endpoint->dirty = false;

@@ -15,6 +15,7 @@ typedef enum MrbNoteKind
 	MRB_NOTE_FAILURE,			/* it does not take this deployment */
 	MRB_NOTE_CLEARED,			/* now it does */
 	MRB_NOTE_REPURGE,			/* caches of its zone must forget again */
+	MRB_NOTE_GONE,				/* it is to be disabled */
 } MrbNoteKind;
 
 /* Written in the transaction that moves the endpoint's cursor. */
@@ -33,6 +34,12 @@ typedef struct MrbNote
 
 /* Endpoints with something to write down. */
 extern dlist_head mrb_ledger_dirty;
+
+/* Whether what is to be written down of the endpoint shall not wait. */
+extern bool mrb_ledger_is_urgent(const MrbEndpoint *endpoint);
+
+/* Whether that is so of some; who writes sets it. */
+extern bool mrb_ledger_urgent;
 
 extern void mrb_ledger_init(MemoryContext context);
 extern void mrb_ledger_mark(MrbEndpoint *endpoint);

@@ -19,6 +19,7 @@
 
 #include "utils/timestamp.h"
 
+#include "breaker.h"
 #include "health.h"
 #include "marker.h"
 #include "queue.h"
@@ -34,6 +35,7 @@ static void send_marker(MrbEndpoint *endpoint, const MrbCall *call,
 						int64 epoch, MrbSendDone done);
 static void was_read(MrbSend *send, const MrbHttpAnswer *answer);
 static void was_written(MrbSend *send, const MrbHttpAnswer *answer);
+static bool has_failed(MrbSend *send, const MrbHttpAnswer *answer);
 static bool parse_marker(const MrbHttpAnswer *answer, int64 *epoch);
 
 void
@@ -47,6 +49,9 @@ mrb_marker_watch(MrbEndpoint *endpoint)
 void
 mrb_marker_look(MrbEndpoint *endpoint)
 {
+	/* The next tick tries again. */
+	if (!mrb_breaker_allows(endpoint))
+		return;
 	endpoint->marker_due =
 		TimestampTzPlusMilliseconds(mrb_timer_now(),
 									endpoint->adapter->marker_ms);
@@ -96,16 +101,19 @@ static void
 send_marker(MrbEndpoint *endpoint, const MrbCall *call, int64 epoch,
 			MrbSendDone done)
 {
-	MrbValues	values;
+	MrbSendNote note = {.call = call,.epoch = epoch,.done = done};
+	MrbValues	values = {0};
 	char text[	24];
+	char		message_id[32];
 	const char *problem;
 
-	MemSet(&values, 0, sizeof(values));
 	snprintf(text, sizeof(text), INT64_FORMAT, epoch);
+	snprintf(message_id, sizeof(message_id), "marker@%s", text);
 	values.text[MRB_VAR_EPOCH] = text;
 
-	if (mrb_send_start(endpoint, call, &values, NULL, epoch, done,
-					   &problem) != MRB_START_WRONG)
+	values.text[MRB_VAR_MESSAGE_ID] = message_id;
+	if (mrb_send_start(endpoint, &values, &note, &problem) !=
+		MRB_START_WRONG)
 		return;
 	endpoint->vitals.health = MRB_HEALTH_MISCONFIGURED;
 	strlcpy(endpoint->vitals.last_error, problem, sizeof(endpoint->vitals.last_error));
@@ -122,13 +130,9 @@ was_read(MrbSend *send, const MrbHttpAnswer *answer)
 	int64		acked = mrb_queue_acked(endpoint);
 	int64		found = 0;
 
-	if (answer->outcome != MRB_HTTP_ANSWERED ||
-		(answer->status != 404 &&
-		 !mrb_adapter_is_success(endpoint->adapter, answer->status)))
-	{
-		mrb_health_failure(send, answer);
+	if (answer->status != 404 && has_failed(send, answer))
 		return;
-	}
+	mrb_stats_answered(&endpoint->public, true);
 	mrb_health_success(endpoint, answer->status);
 	if (endpoint->marker_epoch == 0)
 		return;					/* lost already, found out by another reading */
@@ -158,30 +162,50 @@ was_written(MrbSend *send, const MrbHttpAnswer *answer)
 {
 	MrbEndpoint *endpoint = send->endpoint;
 
-	if (answer->outcome != MRB_HTTP_ANSWERED ||
-		!mrb_adapter_is_success(endpoint->adapter, answer->status))
-	{
-		mrb_health_failure(send, answer);
+	if (has_failed(send, answer))
 		return;
-	}
+	mrb_stats_answered(&endpoint->public, true);
 	mrb_health_success(endpoint, answer->status);
-	endpoint->marker_epoch = Max(endpoint->marker_epoch, send->epoch);
+	endpoint->marker_epoch = Max(endpoint->marker_epoch, send->note.epoch);
 	mrb_ledger_mark(endpoint);
 	read_marker(endpoint);
 }
 
 /*
- * The body is a number and nothing else, but for a line end.
+ * Whatever a marker's request is answered, it is no message to be blamed.
+ */
+static bool
+has_failed(MrbSend *send, const MrbHttpAnswer *answer)
+{
+	char	   *why;
+
+	if (mrb_adapter_judge(send->endpoint->adapter, send->note.call, answer,
+						  &why) == MRB_VERDICT_SUCCESS)
+		return false;
+	mrb_stats_answered(&send->endpoint->public, false);
+	mrb_health_failure(send, answer, why);
+	pfree(why);
+	return true;
+}
+
+/*
+ * The body is a number and nothing else but for a line end, or the number as
+ * a JSON string.
  */
 static bool
 parse_marker(const MrbHttpAnswer *answer, int64 *epoch)
 {
+	const char *digits = answer->body;
+	bool		quoted = digits[0] == '"';
 	char	   *end;
 
-	if (answer->status == 404 || answer->body_len == 0 ||
-		answer->body[0] < '0' || answer->body[0] > '9')
+	if (quoted)
+		digits++;
+	if (answer->status == 404 || digits[0] < '0' || digits[0] > '9')
 		return false;
 	errno = 0;
-	*epoch = strtoll(answer->body, &end, 10);
+	*epoch = strtoll(digits, &end, 10);
+	if (quoted && *end++ != '"')
+		return false;
 	return errno == 0 && strspn(end, "\r\n") == strlen(end);
 }

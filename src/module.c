@@ -17,6 +17,7 @@
 #include "guc.h"
 #include "launcher.h"
 #include "shmem.h"
+#include "stats.h"
 
 PG_MODULE_MAGIC;
 
@@ -30,6 +31,7 @@ _PG_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	mrb_shmem_install();
+	mrb_stats_install();
 
 	/* pg_upgrade's servers must not tell anybody anything. */
 	if (!IsBinaryUpgrade)

@@ -17,9 +17,9 @@
 
 #include "access/transam.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -27,8 +27,8 @@
 #include "outbox.h"
 #include "query.h"
 
-#define TAKE_MAX 10000
-#define MAX_ID 256
+/* Requests wait while a pass runs. */
+#define TAKE_MAX 2000
 
 /* Where the next pass looks. */
 typedef struct Mark
@@ -40,7 +40,7 @@ typedef struct Mark
 /* What happened to one deployment in this pass. */
 typedef struct Touched
 {
-	char		id[MAX_ID];		/* hash key */
+	char	   *id;				/* hash key */
 	int			route;			/* its change of kind route, -1: none */
 } Touched;
 
@@ -121,6 +121,8 @@ static uint64 take_rows(MrbTaken *taken);
 static void plan_next_mark(MrbTaken *taken, uint64 n);
 static void fetch_changes(MrbTaken *taken, uint64 n, MemoryContext context);
 static MrbKind parse_kind(const char *name);
+static uint32 hash_id(const void *key, Size keysize);
+static int	match_ids(const void *a, const void *b, Size keysize);
 static void merge_changes(MrbTaken *taken);
 static void read_routes(MrbTaken *taken);
 static void append_log(MrbTaken *taken);
@@ -272,6 +274,9 @@ fetch_changes(MrbTaken *taken, uint64 n, MemoryContext context)
 		change->host = mrb_query_text(i, 4);
 		change->since = mrb_query_timestamp(i, 5, 0);
 		change->routed = mrb_query_bool(i, 6);
+		if (change->host == NULL && (change->kind == MRB_KIND_HOST_REMOVED ||
+									 change->kind == MRB_KIND_REPURGE))
+			change->kind = MRB_KIND_OTHER;	/* it says nothing */
 		taken->nchanges++;
 	}
 }
@@ -285,6 +290,35 @@ parse_kind(const char *name)
 	return MRB_KIND_OTHER;
 }
 
+HTAB *
+mrb_outbox_id_table(const char *name, long nelem, Size entrysize)
+{
+	HASHCTL		info = {
+		.keysize = sizeof(char *),
+		.entrysize = entrysize,
+		.hash = hash_id,
+		.match = match_ids,
+		.hcxt = CurrentMemoryContext,
+	};
+
+	return hash_create(name, nelem, &info,
+					   HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
+}
+
+static uint32
+hash_id(const void *key, Size keysize)
+{
+	const char *id = *(const char *const *) key;
+
+	return hash_bytes((const unsigned char *) id, strlen(id));
+}
+
+static int
+match_ids(const void *a, const void *b, Size keysize)
+{
+	return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
 /*
  * One change of route a deployment, the newest, which also purges; its age is
  * that of the oldest.  A removed host is a change of its own.
@@ -292,25 +326,20 @@ parse_kind(const char *name)
 static void
 merge_changes(MrbTaken *taken)
 {
-	HASHCTL		info = {
-		.keysize = MAX_ID,
-		.entrysize = sizeof(Touched),
-		.hcxt = CurrentMemoryContext,
-	};
 	HTAB	   *touched;
 	int			n = 0;
 
 	if (taken->nchanges < 2)
 		return;
-	touched = hash_create("miosa_rollback pass", 256, &info,
-						  HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	touched = mrb_outbox_id_table("miosa_rollback pass", 256,
+								  sizeof(Touched));
 	for (int i = 0; i < taken->nchanges; i++)
 	{
 		MrbChange  *change = &taken->changes[i];
 		Touched    *entry;
 		bool		found;
 
-		entry = hash_search(touched, change->deployment_id, HASH_ENTER,
+		entry = hash_search(touched, &change->deployment_id, HASH_ENTER,
 							&found);
 		if (!found)
 			entry->route = -1;

@@ -8,6 +8,8 @@
 #ifndef MRB_OUTBOX_H
 #define MRB_OUTBOX_H
 
+#include "utils/hsearch.h"
+
 #include "route.h"
 
 typedef enum MrbKind
@@ -54,5 +56,12 @@ extern void mrb_outbox_committed(void);
 
 /* Read again what has come after an epoch, at most limit changes of it. */
 extern void mrb_outbox_read_log(int64 after, int limit, MrbTaken *taken);
+
+/*
+ * A table of the caller's memory context, whose entries begin with the pointer
+ * to an id.  Ids have any length: an owner can load them.
+ */
+extern HTAB *mrb_outbox_id_table(const char *name, long nelem,
+								 Size entrysize);
 
 #endif							/* MRB_OUTBOX_H */

@@ -9,9 +9,10 @@
  * thousand changes become few requests, the last one right.
  *
  * An item goes from BLOCKED (a cache whose routers do not know yet) to READY,
- * then SENDING.  After a success it is gone, or RESTING until it is repeated,
- * because the adapter settles or because an earlier try may still be on its
- * way.  After a failure of the endpoint it is READY again, behind what has
+ * then SENDING; what flips back and forth is PACED before.  After a success
+ * it is RESTING until it is repeated, because the adapter settles or because
+ * an earlier try may still be on its way, or LINGERING a little for the sake
+ * of the pace, and then gone.  After a failure of the endpoint it is READY again, behind what has
  * not failed.  When the endpoint takes others but not this one it is PARKED:
  * the failure is noted, the cursor moves on, and the item has a clock of its
  * own.  A change that comes while it is SENDING makes it start again after
@@ -25,7 +26,9 @@
 #include "utils/timestamp.h"
 
 #include "barrier.h"
+#include "pace.h"
 #include "queue.h"
+#include "turns.h"
 
 /* After a try that may still be going on, the route is told again this late. */
 #define CONFIRM_MS 1000
@@ -37,14 +40,21 @@
 #define PARK_MIN_MS 1000
 #define PARK_MAX_MS 300000
 
+/* So often are those looked at that were told just now. */
+#define LINGER_MS 50
+
 static int64 newest = 0;
-static dlist_head active = DLIST_STATIC_INIT(active);
+static dlist_head lingering = DLIST_STATIC_INIT(lingering);
+static MrbTimer linger_timer = {0};
 
 static void set_first(MrbItem *item, int64 epoch);
+static void linger(MrbItem *item);
+static void linger_over(MrbTimer *timer);
 static void drop_item(MrbItem *item);
 static void take_out(MrbItem *item);
 static void enter(MrbItem *item);
-static void make_ready(MrbItem *item);
+static void go_on(MrbItem *item);
+static void pace_over(MrbTimer *timer);
 static void rest_over(MrbTimer *timer);
 static void rest(MrbItem *item, int after_ms);
 static void park(MrbItem *item, int after_ms);
@@ -55,7 +65,7 @@ void
 mrb_queue_init(MemoryContext context)
 {
 	mrb_item_init(context);
-	mrb_barrier_init(context, make_ready);
+	mrb_barrier_init(context, go_on);
 }
 
 void
@@ -97,9 +107,7 @@ mrb_queue_detach(MrbEndpoint *endpoint)
 		take_out(item);
 		drop_item(item);
 	}
-	if (endpoint->active)
-		dlist_delete(&endpoint->active_node);
-	endpoint->active = false;
+	mrb_turns_forget(endpoint);
 	mrb_ledger_forget(endpoint);
 }
 
@@ -138,10 +146,10 @@ mrb_queue_bulk(MrbEndpoint *endpoint, MrbEntry *entry)
 		item->again = true;
 		return;
 	}
-	if (item->state == MRB_ITEM_BLOCKED)
+	if (item->state == MRB_ITEM_BLOCKED || item->state == MRB_ITEM_PACED)
 		return;
 	take_out(item);
-	make_ready(item);
+	mrb_turns_ready(item);
 }
 
 void
@@ -185,81 +193,6 @@ mrb_queue_park(MrbEndpoint *endpoint, MrbEntry *entry, int attempts,
 	park(item, after_ms);
 }
 
-MrbEndpoint *
-mrb_queue_next_endpoint(void)
-{
-	MrbEndpoint *endpoint;
-
-	if (dlist_is_empty(&active))
-		return NULL;
-	endpoint = dlist_container(MrbEndpoint, active_node,
-							   dlist_pop_head_node(&active));
-	endpoint->active = false;
-	return endpoint;
-}
-
-/*
- * Give the endpoint a turn.
- */
-void
-mrb_queue_activate(MrbEndpoint *endpoint)
-{
-	if (endpoint->active)
-		return;
-	endpoint->active = true;
-	dlist_push_tail(&active, &endpoint->active_node);
-}
-
-/*
- * First what has begun, then what is new, then what has failed before, then
- * what a resync brings.
- */
-MrbItem *
-mrb_queue_next_item(MrbEndpoint *endpoint, bool with_bulk)
-{
-	dlist_head *list = NULL;
-	MrbItem    *item;
-
-	if (!dlist_is_empty(&endpoint->sending))
-		return dlist_head_element(MrbItem, list_node, &endpoint->sending);
-	if (!dlist_is_empty(&endpoint->live))
-		list = &endpoint->live;
-	else if (!dlist_is_empty(&endpoint->retry))
-		list = &endpoint->retry;
-	else if (with_bulk && !dlist_is_empty(&endpoint->bulk))
-		list = &endpoint->bulk;
-	if (list == NULL)
-		return NULL;
-
-	item = dlist_container(MrbItem, list_node, dlist_pop_head_node(list));
-	item->state = MRB_ITEM_SENDING;
-	item->starting = true;
-	item->again = false;
-	item->broken = false;
-	item->next_unit = 0;
-	item->outstanding = 0;
-	item->route = item->entry->route;
-	item->route->refs++;
-	dlist_push_head(&endpoint->sending, &item->list_node);
-	return item;
-}
-
-bool
-mrb_queue_has_work(MrbEndpoint *endpoint)
-{
-	return !dlist_is_empty(&endpoint->sending) ||
-		!dlist_is_empty(&endpoint->live) ||
-		!dlist_is_empty(&endpoint->retry) ||
-		!dlist_is_empty(&endpoint->bulk);
-}
-
-void
-mrb_queue_started(MrbItem *item)
-{
-	dlist_delete(&item->list_node);
-	item->starting = false;
-}
-
 void
 mrb_queue_succeeded(MrbItem *item)
 {
@@ -280,6 +213,7 @@ mrb_queue_succeeded(MrbItem *item)
 	item->failed = false;
 	item->tries = 0;
 	item->attempts = 0;
+	item->batch_most = 0;
 
 	if (after_ms == 0)
 		mrb_item_set_unsettled(item, 0);
@@ -299,6 +233,8 @@ mrb_queue_succeeded(MrbItem *item)
 	item->late = false;
 	if (after_ms > 0)
 		rest(item, after_ms);
+	else if (mrb_pace_item_is_hot(item))
+		linger(item);
 	else
 		drop_item(item);
 }
@@ -316,7 +252,20 @@ mrb_queue_failed(MrbItem *item, bool ambiguous)
 	item->next_first = 0;
 	mrb_route_unref(item->route);
 	item->route = NULL;
-	make_ready(item);
+	mrb_turns_ready(item);
+}
+
+/*
+ * A batch was not taken: find out with smaller ones whose fault it is.
+ */
+void
+mrb_queue_split(MrbItem *item, int batch_most)
+{
+	item->batch_most = batch_most;
+	item->next_first = 0;
+	mrb_route_unref(item->route);
+	item->route = NULL;
+	mrb_turns_ready(item);
 }
 
 /*
@@ -392,6 +341,38 @@ set_first(MrbItem *item, int64 epoch)
 		mrb_barrier_paid(item);
 }
 
+/*
+ * There is nothing more to tell, but it was told just now.
+ */
+static void
+linger(MrbItem *item)
+{
+	item->state = MRB_ITEM_LINGERING;
+	dlist_push_tail(&lingering, &item->list_node);
+	if (!linger_timer.set)
+		mrb_timer_set(&linger_timer, LINGER_MS, linger_over);
+}
+
+/*
+ * Roughly in the order in which they cool down; some may wait for others.
+ */
+static void
+linger_over(MrbTimer *timer)
+{
+	while (!dlist_is_empty(&lingering))
+	{
+		MrbItem    *item = dlist_head_element(MrbItem, list_node, &lingering);
+
+		if (mrb_pace_item_is_hot(item))
+		{
+			mrb_timer_set(timer, LINGER_MS, linger_over);
+			return;
+		}
+		dlist_delete(&item->list_node);
+		drop_item(item);
+	}
+}
+
 static void
 drop_item(MrbItem *item)
 {
@@ -415,13 +396,17 @@ take_out(MrbItem *item)
 			dlist_delete(&item->list_node);
 			break;
 		case MRB_ITEM_SENDING:
-			if (item->starting)
+			if (item->telling.starting)
 				dlist_delete(&item->list_node);
-			item->starting = false;
+			item->telling.starting = false;
 			break;
+		case MRB_ITEM_PACED:
 		case MRB_ITEM_RESTING:
 		case MRB_ITEM_PARKED:
 			mrb_timer_cancel(&item->timer);
+			break;
+		case MRB_ITEM_LINGERING:
+			dlist_delete(&item->list_node);
 			break;
 	}
 }
@@ -435,22 +420,30 @@ enter(MrbItem *item)
 	if (item->first_epoch != 0 && mrb_barrier_wait(item))
 		item->state = MRB_ITEM_BLOCKED;
 	else
-		make_ready(item);
+		go_on(item);
+}
+
+/*
+ * Nothing is in the way but that it was told too often just now.
+ */
+static void
+go_on(MrbItem *item)
+{
+	int			wait = mrb_pace_item_wait(item);
+
+	if (wait == 0)
+	{
+		mrb_turns_ready(item);
+		return;
+	}
+	item->state = MRB_ITEM_PACED;
+	mrb_timer_set(&item->timer, wait, pace_over);
 }
 
 static void
-make_ready(MrbItem *item)
+pace_over(MrbTimer *timer)
 {
-	MrbEndpoint *endpoint = item->endpoint;
-
-	item->state = MRB_ITEM_READY;
-	if (item->tries > 0 || item->attempts > 0)
-		dlist_push_tail(&endpoint->retry, &item->list_node);
-	else if (item->bulk && item->first_epoch == 0)
-		dlist_push_tail(&endpoint->bulk, &item->list_node);
-	else
-		dlist_push_tail(&endpoint->live, &item->list_node);
-	mrb_queue_activate(endpoint);
+	mrb_turns_ready((MrbItem *) ((char *) timer - offsetof(MrbItem, timer)));
 }
 
 /*
@@ -462,7 +455,7 @@ rest_over(MrbTimer *timer)
 	MrbItem    *item = (MrbItem *) ((char *) timer - offsetof(MrbItem, timer));
 
 	item->repeat = item->state == MRB_ITEM_RESTING;
-	make_ready(item);
+	mrb_turns_ready(item);
 }
 
 static void

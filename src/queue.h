@@ -31,20 +31,10 @@ extern void mrb_queue_repeat(MrbEndpoint *endpoint, MrbEntry *entry,
 extern void mrb_queue_park(MrbEndpoint *endpoint, MrbEntry *entry,
 						   int attempts, int after_ms);
 
-/* The next endpoint, by turns, that has something to send; or NULL. */
-extern MrbEndpoint *mrb_queue_next_endpoint(void);
-extern void mrb_queue_activate(MrbEndpoint *endpoint);
-
-/* The item to start requests of; it is sending then.  Or NULL. */
-extern MrbItem *mrb_queue_next_item(MrbEndpoint *endpoint, bool with_bulk);
-extern bool mrb_queue_has_work(MrbEndpoint *endpoint);
-
-/* All requests of the item were started. */
-extern void mrb_queue_started(MrbItem *item);
-
 /* How it ended, once all its requests have. */
 extern void mrb_queue_succeeded(MrbItem *item);
 extern void mrb_queue_failed(MrbItem *item, bool ambiguous);
+extern void mrb_queue_split(MrbItem *item, int batch_most);
 extern void mrb_queue_refused(MrbItem *item, int status, const char *error);
 
 /* Whether the endpoint takes others, but not this. */

@@ -3,214 +3,91 @@
  * record.c
  *	  Writing down how far endpoints have come.
  *
- * One transaction for all endpoints that have moved.  Rows that somebody has
+ * Others see in shared memory how far endpoints have come (publish.c); their
+ * rows are for a restart, and are written now and then, so that a million
+ * acknowledgements do not make a million dead rows.  What is not seen before
+ * it is written does not wait.
+ *
+ * One transaction for many endpoints that have moved.  Rows that somebody has
  * locked are left out and tried again; should anything else be in the way,
  * endpoints are written one by one, so that only the one that is concerned
  * falls behind.  A crash may lose the newest of this: then endpoints are told
  * again what they know.
  *
- * What an endpoint's cursor leaves behind is written together with it: what
- * it did not take, and that caches must forget again.
- *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "array.h"
 #include "endpoints.h"
-#include "health.h"
-#include "query.h"
 #include "queue.h"
 #include "record.h"
+#include "rows.h"
 #include "session.h"
 
-/* Under load, this much is collected. */
+/* Under load, this much is collected of what is urgent, and of the rest. */
 #define GATHER_MS 10
+#define LAZY_MS 500
 
-/*
- * Whoever locks our tables must not hold up requests: after a few short waits
- * for a lock the rest has to wait for its turn.
- */
-#define LOCK_MS 20
+/* So many rows a transaction: requests wait for it. */
+#define ROWS_MAX 250
+
+/* After a few waits for a lock the rest has to wait for its turn. */
 #define FAILURES_MAX 2
 #define PAUSE_MS 100
 #define LOCKED_PAUSE_MS 500
 #define IDLE_MS 1000
+#define IDLE_BUSY_MS 10000
 
-/* Columns that are written of an endpoint. */
-#define STATES 15
-
-/* The endpoints of one transaction. */
-typedef struct Batch
-{
-	MrbEndpoint **endpoints;
-	int			n;
-} Batch;
-
-static MrbQuery birth_query = {
-	.sql = "INSERT INTO miosa.endpoint_state (endpoint, config)"
-	" SELECT * FROM unnest($1::text[], $2::text[])"
-	" ON CONFLICT (endpoint) DO NOTHING",
-	.nargs = 2,
-	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
-	.expected = MRB_QUERY_INSERT,
-};
-
-static MrbQuery lock_query = {
-	.sql = "SELECT s.endpoint FROM miosa.endpoint_state s"
-	" WHERE s.endpoint = ANY ($1) FOR UPDATE SKIP LOCKED",
-	.nargs = 1,
-	.argtypes = {TEXTARRAYOID},
-};
-
-static MrbQuery update_query = {
-	.sql = "UPDATE miosa.endpoint_state s SET"
-	" config = n.config, acked_epoch = n.acked, settled_epoch = n.settled,"
-	" verified_epoch = n.verified, marker_epoch = n.marker,"
-	" resync_after = n.after, health = n.health, failures = n.failures,"
-	" last_status = nullif(n.status, 0), last_error = nullif(n.error, ''),"
-	" last_error_at = n.error_at, last_success_at = n.success_at,"
-	" next_try_at = n.try_at, generation = n.generation,"
-	" acked_at = CASE WHEN s.acked_epoch = n.acked THEN s.acked_at"
-	" ELSE pg_catalog.clock_timestamp() END"
-	" FROM unnest($1::text[], $2::text[], $3::pg_catalog.int8[],"
-	" $4::pg_catalog.int8[], $5::pg_catalog.int8[], $6::pg_catalog.int8[],"
-	" $7::text[], $8::text[], $9::pg_catalog.int4[], $10::pg_catalog.int4[],"
-	" $11::text[], $12::pg_catalog.timestamptz[],"
-	" $13::pg_catalog.timestamptz[], $14::pg_catalog.timestamptz[],"
-	" $15::pg_catalog.int8[])"
-	" AS n(endpoint, config, acked, settled, verified, marker, after,"
-	" health, failures, status, error, error_at, success_at, try_at,"
-	" generation)"
-	" WHERE s.endpoint = n.endpoint",
-	.nargs = STATES,
-	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
-		INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-		INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID,
-	TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID},
-	.expected = MRB_QUERY_UPDATE,
-};
-
-static MrbQuery cleared_query = {
-	.sql = "DELETE FROM miosa.delivery_failures f"
-	" USING unnest($1::text[], $2::text[]) AS n(endpoint, deployment_id)"
-	" WHERE f.endpoint = n.endpoint AND f.deployment_id = n.deployment_id",
-	.nargs = 2,
-	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
-	.expected = MRB_QUERY_DELETE,
-};
-
-static MrbQuery failed_query = {
-	.sql = "INSERT INTO miosa.delivery_failures AS f (endpoint,"
-	" deployment_id, epoch, status, attempts, last_error, next_try_at)"
-	" SELECT n.endpoint, n.deployment_id, n.epoch, nullif(n.status, 0),"
-	" n.attempts, n.error, n.try_at"
-	" FROM unnest($1::text[], $2::text[], $3::pg_catalog.int8[],"
-	" $4::pg_catalog.int4[], $5::pg_catalog.int4[], $6::text[],"
-	" $7::pg_catalog.timestamptz[])"
-	" AS n(endpoint, deployment_id, epoch, status, attempts, error, try_at)"
-	" ON CONFLICT (endpoint, deployment_id) DO UPDATE SET"
-	" epoch = excluded.epoch, status = excluded.status,"
-	" attempts = excluded.attempts, last_error = excluded.last_error,"
-	" next_try_at = excluded.next_try_at",
-	.nargs = 7,
-	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
-	INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID},
-	.expected = MRB_QUERY_INSERT,
-};
-
-static MrbQuery repurge_query = {
-	.sql = "INSERT INTO miosa.outbox (deployment_id, kind, route_seq, host)"
-	" SELECT n.deployment_id, 'repurge',"
-	" pg_catalog.row_number() OVER (), n.zone"
-	" FROM unnest($1::text[], $2::text[]) AS n(deployment_id, zone)"
-	" GROUP BY n.deployment_id, n.zone",
-	.nargs = 2,
-	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
-	.expected = MRB_QUERY_INSERT,
-};
-
-static MrbQuery tidy_states_query = {
-	.sql = "DELETE FROM miosa.endpoint_state s WHERE NOT EXISTS"
-	" (SELECT FROM miosa.endpoints e WHERE e.name = s.endpoint)",
-	.expected = MRB_QUERY_DELETE,
-};
-
-static MrbQuery tidy_failures_query = {
-	.sql = "DELETE FROM miosa.delivery_failures f WHERE NOT EXISTS"
-	" (SELECT FROM miosa.endpoints e WHERE e.name = f.endpoint)",
-	.expected = MRB_QUERY_DELETE,
-};
-
-static TimestampTz not_before = 0;
+static TimestampTz not_before = 0;	/* after a lock; nothing is written */
+static TimestampTz urgent_before = 0;	/* what is urgent, under load */
+static TimestampTz rest_before = 0; /* what is not */
+static TimestampTz rest_since = 0;	/* something waits; 0: nothing does */
+static TimestampTz wait_until = 0;	/* until then nothing is to be done */
+static int	round_left = 0;		/* of those that were dirty together */
 static bool queued_work = false;	/* something was put into the outbox */
 
-static void mark_idle(void);
-static void gather(Batch *batch);
-static void write_batch(void *arg);
-static void write_births(const Batch *batch);
-static void lock_batch(Batch *batch);
-static void write_states(const Batch *batch);
-static void write_notes(const Batch *batch, MrbNoteKind kind,
-						MrbQuery *query);
-static void fill_note(Datum **columns, int row, const MrbEndpoint *endpoint,
-					  const MrbNote *note);
-static void written(const Batch *batch);
-static void tidy(void *arg);
+static TimestampTz urgent_due(bool busy);
+static TimestampTz rest_due(bool busy);
+static void write_some(bool all);
+static bool write_singly(bool all);
+static void next_round(int n);
+static void mark_idle(bool busy);
+static void gather(MrbBatch *batch, bool all);
+static void written(const MrbBatch *batch);
+static void look_for_urgent(void);
 
 bool
 mrb_record_step(MrbSlot *slot, bool busy)
 {
-	Batch		batch;
-	bool		some = false;
-	int			failures = 0;
+	bool		all;
 
 	queued_work = false;
-	mark_idle();
-	if (dlist_is_empty(&mrb_ledger_dirty) ||
-		(mrb_timer_now() < not_before &&
-		 (busy || not_before > TimestampTzPlusMilliseconds(mrb_timer_now(),
-														   GATHER_MS))))
+	mark_idle(busy);
+	if (dlist_is_empty(&mrb_ledger_dirty))
+	{
+		rest_since = 0;
 		return false;
-	not_before = TimestampTzPlusMilliseconds(mrb_timer_now(), GATHER_MS);
-
-	gather(&batch);
-	if (mrb_session_try(write_batch, &batch, NULL))
-	{
-		written(&batch);
-		some = batch.n > 0;
 	}
-	else if (batch.n > 1)
+	if (rest_since == 0)
+		rest_since = mrb_timer_now();
+	all = mrb_timer_now() >= rest_due(busy);
+	if (all || mrb_timer_now() >= urgent_due(busy))
 	{
-		gather(&batch);
-		for (int i = 0; i < batch.n && failures < FAILURES_MAX; i++)
-		{
-			Batch		one = {&batch.endpoints[i], 1};
-			MrbEndpoint *endpoint = batch.endpoints[i];
-
-			if (mrb_session_try(write_batch, &one, NULL))
-			{
-				written(&one);
-				some = true;
-				continue;
-			}
-			/* Those behind it come first the next time. */
-			dlist_delete(&endpoint->dirty_node);
-			dlist_push_tail(&mrb_ledger_dirty, &endpoint->dirty_node);
-			failures++;
-		}
-	}
-	if (!dlist_is_empty(&mrb_ledger_dirty))
-		not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												 failures > 0 ?
-												 LOCKED_PAUSE_MS : PAUSE_MS);
-	if (some)
+		write_some(all);
 		ConditionVariableBroadcast(&slot->acknowledged);
-	return some && queued_work;
+	}
+	wait_until = Min(rest_due(busy), urgent_due(busy));
+	return queued_work;
+}
+
+void
+mrb_record_flush(void)
+{
+	not_before = 0;
+	while (!dlist_is_empty(&mrb_ledger_dirty) && not_before == 0)
+		write_some(true);
 }
 
 long
@@ -219,13 +96,110 @@ mrb_record_wait(long most)
 	if (dlist_is_empty(&mrb_ledger_dirty))
 		return most;
 	return Min(most, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-													 not_before) + 1);
+													 wait_until) + 1);
 }
 
 void
 mrb_record_tidy(void)
 {
-	(void) mrb_session_try(tidy, NULL, NULL);
+	(void) mrb_session_try(mrb_rows_tidy, NULL, NULL);
+}
+
+static TimestampTz
+urgent_due(bool busy)
+{
+	if (!mrb_ledger_urgent)
+		return DT_NOEND;
+	return Max(not_before, busy ? urgent_before : 0);
+}
+
+/*
+ * What comes alone is written soon, what comes together is collected.
+ */
+static TimestampTz
+rest_due(bool busy)
+{
+	TimestampTz due = rest_before;
+
+	if (round_left > 0)
+		return not_before;
+	if (busy)
+		due = Max(due, TimestampTzPlusMilliseconds(rest_since, LAZY_MS));
+	return Max(due, not_before);
+}
+
+/*
+ * Write down one batch, of all or of what is urgent.
+ */
+static void
+write_some(bool all)
+{
+	MrbBatch	batch;
+	int			n;
+
+	gather(&batch, all);
+	n = batch.n;
+	if (n == 0)
+	{
+		look_for_urgent();
+		return;
+	}
+	if (all)
+		next_round(n);
+	urgent_before = TimestampTzPlusMilliseconds(mrb_timer_now(), GATHER_MS);
+	if (mrb_session_try(mrb_rows_write, &batch, NULL))
+	{
+		written(&batch);
+		if (batch.n < n)
+			not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													 PAUSE_MS);
+	}
+	else if (n == 1 || !write_singly(all))
+		not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												 LOCKED_PAUSE_MS);
+	look_for_urgent();
+}
+
+/*
+ * False when some could not be written.
+ */
+static bool
+write_singly(bool all)
+{
+	MrbBatch	batch;
+	int			failures = 0;
+
+	gather(&batch, all);
+	for (int i = 0; i < batch.n && failures < FAILURES_MAX; i++)
+	{
+		MrbBatch	one = {&batch.endpoints[i], 1, false};
+
+		if (mrb_session_try(mrb_rows_write, &one, NULL))
+			written(&one);
+		else
+			failures++;
+	}
+	return failures == 0;
+}
+
+/*
+ * n are written now; once all have had their turn that were dirty at the same
+ * time, the others wait.
+ */
+static void
+next_round(int n)
+{
+	dlist_iter	iter;
+
+	if (round_left <= 0)
+		dlist_foreach(iter, &mrb_ledger_dirty)
+			round_left++;
+	round_left -= n;
+	if (round_left > 0)
+		return;
+	round_left = 0;
+	rest_since = mrb_timer_now();
+	rest_before = TimestampTzPlusMilliseconds(rest_since, LAZY_MS);
 }
 
 /*
@@ -233,14 +207,15 @@ mrb_record_tidy(void)
  * that the route log can be trimmed; but that is not urgent.
  */
 static void
-mark_idle(void)
+mark_idle(bool busy)
 {
-	static TimestampTz next = 0;
+	static TimestampTz last = 0;
 	dlist_iter	iter;
 
-	if (mrb_timer_now() < next)
+	if (!TimestampDifferenceExceeds(last, mrb_timer_now(),
+									busy ? IDLE_BUSY_MS : IDLE_MS))
 		return;
-	next = TimestampTzPlusMilliseconds(mrb_timer_now(), IDLE_MS);
+	last = mrb_timer_now();
 	mrb_endpoint_foreach(iter)
 	{
 		MrbEndpoint *endpoint = mrb_endpoint_current(iter);
@@ -251,220 +226,54 @@ mark_idle(void)
 	}
 }
 
+/*
+ * Those that are tried go to the end: whoever cannot be written must not be
+ * in the way of the others.
+ */
 static void
-gather(Batch *batch)
+gather(MrbBatch *batch, bool all)
 {
 	dlist_iter	iter;
-	int			n = 0;
 
-	dlist_foreach(iter, &mrb_ledger_dirty)
-		n++;
 	batch->n = 0;
-	batch->endpoints = palloc(Max(n, 1) * sizeof(MrbEndpoint *));
+	batch->endpoints = palloc(ROWS_MAX * sizeof(MrbEndpoint *));
 	dlist_foreach(iter, &mrb_ledger_dirty)
-		batch->endpoints[batch->n++] = dlist_container(MrbEndpoint,
-													   dirty_node, iter.cur);
-}
-
-/*
- * Afterwards the batch holds those that were written.
- */
-static void
-write_batch(void *arg)
-{
-	Batch	   *batch = arg;
-
-	mrb_session_begin(MRB_SESSION_RECORD, LOCK_MS);
-	write_births(batch);
-	lock_batch(batch);
-	if (batch->n > 0)
 	{
-		write_states(batch);
-		write_notes(batch, MRB_NOTE_CLEARED, &cleared_query);
-		write_notes(batch, MRB_NOTE_FAILURE, &failed_query);
-		write_notes(batch, MRB_NOTE_REPURGE, &repurge_query);
+		MrbEndpoint *endpoint = dlist_container(MrbEndpoint, dirty_node,
+												iter.cur);
+
+		if (all || mrb_ledger_is_urgent(endpoint))
+			batch->endpoints[batch->n++] = endpoint;
+		if (batch->n == ROWS_MAX)
+			break;
 	}
-	mrb_session_commit();
-}
-
-static void
-write_births(const Batch *batch)
-{
-	Datum	   *names = palloc(batch->n * sizeof(Datum));
-	Datum	   *configs = palloc(batch->n * sizeof(Datum));
-	Datum		args[2];
-	int			n = 0;
-
 	for (int i = 0; i < batch->n; i++)
 	{
-		if (batch->endpoints[i]->born)
-			continue;
-		names[n] = CStringGetTextDatum(batch->endpoints[i]->name);
-		configs[n++] = CStringGetTextDatum(batch->endpoints[i]->config);
+		dlist_delete(&batch->endpoints[i]->dirty_node);
+		dlist_push_tail(&mrb_ledger_dirty, &batch->endpoints[i]->dirty_node);
 	}
-	if (n == 0)
-		return;
-	args[0] = mrb_array_make(names, NULL, n, TEXTOID);
-	args[1] = mrb_array_make(configs, NULL, n, TEXTOID);
-	mrb_query_open();
-	mrb_query_run(&birth_query, args, NULL);
-	mrb_query_close();
-}
-
-/*
- * Leave out those whose row somebody else has locked.
- */
-static void
-lock_batch(Batch *batch)
-{
-	Datum	   *names = palloc(batch->n * sizeof(Datum));
-	Datum		arg;
-	uint64		n;
-	int			kept = 0;
-
-	for (int i = 0; i < batch->n; i++)
-		names[i] = CStringGetTextDatum(batch->endpoints[i]->name);
-	arg = mrb_array_make(names, NULL, batch->n, TEXTOID);
-	mrb_query_open();
-	n = mrb_query_run(&lock_query, &arg, NULL);
-	for (uint64 row = 0; row < n; row++)
-	{
-		MrbEndpoint *endpoint = mrb_endpoint_find(mrb_query_text(row, 1));
-
-		if (endpoint != NULL)
-			batch->endpoints[kept++] = endpoint;
-	}
-	batch->n = kept;
-	mrb_query_close();
 }
 
 static void
-write_states(const Batch *batch)
+written(const MrbBatch *batch)
 {
-	static const Oid types[STATES] = {
-		TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID,
-		TEXTOID, INT4OID, INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-		TIMESTAMPTZOID, INT8OID
-	};
-	int			n = batch->n;
-	Datum	   *columns[STATES];
-	bool	   *nulls[STATES];
-	Datum		args[STATES];
-
-	for (int c = 0; c < STATES; c++)
-	{
-		columns[c] = palloc0(n * sizeof(Datum));
-		nulls[c] = palloc0(n * sizeof(bool));
-	}
-	for (int i = 0; i < n; i++)
-	{
-		MrbEndpoint *e = batch->endpoints[i];
-
-		e->acked_epoch = mrb_queue_acked(e);
-		e->settled_epoch = mrb_queue_settled(e);
-		columns[0][i] = CStringGetTextDatum(e->name);
-		columns[1][i] = CStringGetTextDatum(e->config);
-		columns[2][i] = Int64GetDatum(e->acked_epoch);
-		columns[3][i] = Int64GetDatum(e->settled_epoch);
-		columns[4][i] = Int64GetDatum(e->verified_epoch);
-		columns[5][i] = Int64GetDatum(e->marker_epoch);
-		nulls[6][i] = e->resync_after == NULL;
-		if (e->resync_after != NULL)
-			columns[6][i] = CStringGetTextDatum(e->resync_after);
-		columns[7][i] = CStringGetTextDatum(mrb_health_name(e->vitals.health));
-		columns[8][i] = Int32GetDatum(e->vitals.failures);
-		columns[9][i] = Int32GetDatum(e->vitals.last_status);
-		columns[10][i] = CStringGetTextDatum(e->vitals.last_error);
-		columns[11][i] = TimestampTzGetDatum(e->vitals.last_error_at);
-		nulls[11][i] = e->vitals.last_error_at == 0;
-		columns[12][i] = TimestampTzGetDatum(e->vitals.last_success_at);
-		nulls[12][i] = e->vitals.last_success_at == 0;
-		columns[13][i] = TimestampTzGetDatum(e->vitals.next_try_at);
-		nulls[13][i] = e->vitals.next_try_at == 0;
-		columns[14][i] = Int64GetDatum(e->generation);
-	}
-	for (int c = 0; c < STATES; c++)
-		args[c] = mrb_array_make(columns[c], nulls[c], n, types[c]);
-	mrb_query_open();
-	mrb_query_run(&update_query, args, NULL);
-	mrb_query_close();
-}
-
-/*
- * All notes of one kind; the statement takes as many of the columns as it
- * needs.
- */
-static void
-write_notes(const Batch *batch, MrbNoteKind kind, MrbQuery *query)
-{
-	static const Oid types[7] = {
-		TEXTOID, TEXTOID, INT8OID, INT4OID, INT4OID, TEXTOID, TIMESTAMPTZOID
-	};
-	Datum	   *columns[7];
-	Datum		args[7];
-	int			n = 0;
-	dlist_iter	iter;
-
-	for (int i = 0; i < batch->n; i++)
-		dlist_foreach(iter, &batch->endpoints[i]->notes)
-			n += dlist_container(MrbNote, node, iter.cur)->kind == kind;
-	if (n == 0)
-		return;
-	for (int c = 0; c < 7; c++)
-		columns[c] = palloc0(n * sizeof(Datum));
-	n = 0;
-	for (int i = 0; i < batch->n; i++)
-	{
-		dlist_foreach(iter, &batch->endpoints[i]->notes)
-		{
-			MrbNote    *note = dlist_container(MrbNote, node, iter.cur);
-
-			if (note->kind == kind)
-				fill_note(columns, n++, batch->endpoints[i], note);
-		}
-	}
-	for (int c = 0; c < query->nargs; c++)
-		args[c] = mrb_array_make(columns[c], NULL, n, types[c]);
-	mrb_query_open();
-	mrb_query_run(query, args, NULL);
-	mrb_query_close();
-	queued_work |= kind == MRB_NOTE_REPURGE;
-}
-
-static void
-fill_note(Datum **columns, int row, const MrbEndpoint *endpoint,
-		  const MrbNote *note)
-{
-	columns[0][row] = CStringGetTextDatum(note->kind == MRB_NOTE_REPURGE ?
-										  note->deployment_id :
-										  endpoint->name);
-	columns[1][row] = CStringGetTextDatum(note->kind == MRB_NOTE_REPURGE ?
-										  endpoint->zone->name :
-										  note->deployment_id);
-	columns[2][row] = Int64GetDatum(note->epoch);
-	columns[3][row] = Int32GetDatum(note->status);
-	columns[4][row] = Int32GetDatum(note->attempts);
-	columns[5][row] = CStringGetTextDatum(note->error ? note->error : "");
-	columns[6][row] = TimestampTzGetDatum(note->next_try_at);
-}
-
-static void
-written(const Batch *batch)
-{
+	queued_work |= batch->queued_work;
 	for (int i = 0; i < batch->n; i++)
 	{
 		batch->endpoints[i]->born = true;
 		mrb_ledger_forget(batch->endpoints[i]);
+		mrb_stats_mark(&batch->endpoints[i]->public);
 	}
 }
 
 static void
-tidy(void *arg)
+look_for_urgent(void)
 {
-	mrb_session_begin(MRB_SESSION_RECORD, LOCK_MS);
-	mrb_query_open();
-	mrb_query_run(&tidy_states_query, NULL, NULL);
-	mrb_query_run(&tidy_failures_query, NULL, NULL);
-	mrb_query_close();
-	mrb_session_commit();
+	dlist_iter	iter;
+
+	mrb_ledger_urgent = false;
+	dlist_foreach(iter, &mrb_ledger_dirty)
+		mrb_ledger_urgent |= mrb_ledger_is_urgent(dlist_container(MrbEndpoint,
+																  dirty_node,
+																  iter.cur));
 }

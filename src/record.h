@@ -16,6 +16,9 @@
  */
 extern bool mrb_record_step(MrbSlot *slot, bool busy);
 
+/* The same at once, before the process ends. */
+extern void mrb_record_flush(void);
+
 /* Milliseconds until there is something to write, at most most. */
 extern long mrb_record_wait(long most);
 

@@ -51,11 +51,13 @@ typedef struct Failures
 	int			nroutes;
 } Failures;
 
+/* Whatever is in the table: infinite times and any number of attempts. */
 static MrbQuery failures_query = {
-	.sql = "SELECT f.endpoint, f.deployment_id, f.attempts,"
-	" greatest(0, least(extract(epoch FROM"
-	" f.next_try_at - pg_catalog.clock_timestamp()) * 1000,"
-	" 300000))::pg_catalog.int4"
+	.sql = "SELECT f.endpoint, f.deployment_id,"
+	" greatest(0, least(f.attempts, 1000)),"
+	" (1000 * extract(epoch FROM least(greatest(f.next_try_at,"
+	" pg_catalog.now()), pg_catalog.now() + interval '300 s')"
+	" - pg_catalog.now()))::pg_catalog.int4"
 	" FROM miosa.delivery_failures f"
 	" WHERE NOT $1 OR f.next_try_at <= pg_catalog.clock_timestamp()"
 	" ORDER BY f.next_try_at LIMIT 10000",

@@ -34,7 +34,10 @@ typedef struct Chunk
 	int			n;
 } Chunk;
 
-static bool wants_chunk(MrbEndpoint *endpoint);
+static TimestampTz not_before = 0;
+static bool under_way = false;	/* some endpoint is being told everything */
+
+static bool may_go_on(MrbEndpoint *endpoint);
 static void advance(MrbEndpoint *endpoint);
 static void set_text(MrbEndpoint *endpoint, char **text, const char *value);
 static void read_chunk(void *arg);
@@ -55,18 +58,19 @@ mrb_resync_begin(MrbEndpoint *endpoint)
 void
 mrb_resync_step(void)
 {
-	static TimestampTz not_before = 0;
 	dlist_iter	iter;
 
 	if (mrb_timer_now() < not_before)
 		return;
 	not_before = TimestampTzPlusMilliseconds(mrb_timer_now(), STEP_MS);
+	under_way = false;
 	mrb_endpoint_foreach(iter)
 	{
 		MrbEndpoint *endpoint = mrb_endpoint_current(iter);
 		Chunk		chunk = {0};
 
-		if (!wants_chunk(endpoint))
+		under_way |= may_go_on(endpoint);
+		if (!may_go_on(endpoint) || endpoint->chunk_left > 0)
 			continue;
 		advance(endpoint);
 		if (endpoint->resync_after == NULL)
@@ -82,10 +86,19 @@ mrb_resync_step(void)
 	}
 }
 
-static bool
-wants_chunk(MrbEndpoint *endpoint)
+long
+mrb_resync_wait(long most)
 {
-	return endpoint->resync_after != NULL && endpoint->chunk_left == 0 &&
+	if (!under_way)
+		return most;
+	return Min(most, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+													 not_before));
+}
+
+static bool
+may_go_on(MrbEndpoint *endpoint)
+{
+	return endpoint->resync_after != NULL &&
 		(endpoint->vitals.health == MRB_HEALTH_NEW ||
 		 endpoint->vitals.health == MRB_HEALTH_HEALTHY ||
 		 endpoint->vitals.probing);
@@ -147,8 +160,8 @@ hand_out(const Chunk *chunk)
 	{
 		MrbEndpoint *endpoint = mrb_endpoint_current(iter);
 
-		if (wants_chunk(endpoint) && endpoint->chunk_end == NULL &&
-			!endpoint->chunk_last &&
+		if (may_go_on(endpoint) && endpoint->chunk_left == 0 &&
+			endpoint->chunk_end == NULL && !endpoint->chunk_last &&
 			strcmp(endpoint->resync_after, after) == 0)
 			hand_to(endpoint, chunk, entries);
 	}

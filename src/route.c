@@ -23,6 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "query.h"
 #include "route.h"
@@ -73,7 +74,7 @@ typedef struct BookSlot
 	" r.kind, r.release_id, r.storage_uri, r.sha256," \
 	" CASE WHEN p.seq > 0 THEN p.id || '#' || p.seq::text END," \
 	" ARRAY(SELECT h.host FROM miosa.hosts h" \
-	" WHERE h.deployment_id = p.id ORDER BY h.host)" \
+	" WHERE h.deployment_id = p.id ORDER BY h.host), p.updated_at" \
 	" FROM miosa.deployments p JOIN miosa.routes r ON r.deployment_id = p.id "
 
 static MrbQuery read_query = {
@@ -203,6 +204,21 @@ mrb_route_unref(MrbRoute *route)
 }
 
 char *
+mrb_route_changed_at(const MrbRoute *route, char *buffer)
+{
+	TimestampTz at = route->since != 0 ? route->since : route->updated_at;
+	struct pg_tm tm;
+	fsec_t		fsec;
+
+	if (at == 0 || timestamp2tm(at, NULL, &tm, &fsec, NULL, NULL) != 0)
+		return NULL;
+	snprintf(buffer, MRB_ROUTE_TIME_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ",
+			 tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min,
+			 tm.tm_sec, (int) fsec);
+	return buffer;
+}
+
+char *
 mrb_route_gone_host(const MrbRoute *route, int i)
 {
 	return route->gone[i]->routed_again ? NULL : route->gone[i]->host;
@@ -232,6 +248,7 @@ fetch_routes(int n, MemoryContext context)
 		route->sha256 = mrb_query_text(i, 9);
 		route->operation_id = mrb_query_text(i, 10);
 		fetch_hosts(i, &route->hosts, context);
+		route->updated_at = mrb_query_timestamp(i, 12, 0);
 	}
 	return routes;
 }

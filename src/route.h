@@ -21,7 +21,8 @@ typedef struct MrbRoute
 {
 	int			refs;
 	int64		epoch;
-	TimestampTz since;			/* when the change was asked for */
+	TimestampTz since;			/* when the change was asked for; 0: resync */
+	TimestampTz updated_at;		/* when the deployment was last changed */
 	char	   *deployment_id;
 	char	   *tenant_id;		/* NULL: the deployment is gone */
 	char	   *deployment_kind;
@@ -66,6 +67,12 @@ extern MrbEntry *mrb_route_enter(const MrbRoute *picture,
 extern void mrb_route_release(MrbEntry *entry);
 
 extern void mrb_route_unref(MrbRoute *route);
+
+/* Room for a time in ISO 8601. */
+#define MRB_ROUTE_TIME_SIZE 32
+
+/* When the route changed, the same on every try; NULL when unknown. */
+extern char *mrb_route_changed_at(const MrbRoute *route, char *buffer);
 
 /* The i-th host to remove; NULL when it is routed again. */
 extern char *mrb_route_gone_host(const MrbRoute *route, int i);

@@ -3,30 +3,49 @@
  * send.c
  *	  Requests to endpoints, under way.
  *
+ * Every request needs a descriptor, and so does every connection that is kept
+ * for the next one.  libcurl keeps no more of both together than the engine
+ * was made for, so that is what is left of the process's limit after the
+ * server's own files.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include <sys/resource.h>
+
 #include "utils/memutils.h"
 
+#include "breaker.h"
 #include "endpoints.h"
+#include "pace.h"
 #include "send.h"
+#include "sign.h"
+
+/* Most requests in flight, and descriptors that are left to the server. */
+#define IN_FLIGHT_MAX 4096
+#define DESCRIPTORS_SPARED 200
 
 static MemoryContext kept = NULL;
+static int	capacity = 0;
 static MemoryContext rendering = NULL;
 static MrbHttpEngine *engine = NULL;
-static MrbSlot *counters = NULL;
 
-static void count(MrbCounter counter, int64 by);
+static int	affordable(void);
+static const char *render(MrbEndpoint *endpoint, const MrbCall *call,
+						  MrbValues *values, MrbHttpRequest *request);
+static MrbSend *make_send(MrbEndpoint *endpoint, const MrbSendNote *note);
+static bool is_retry(const MrbSendNote *note);
+static bool was_connected(const MrbHttpAnswer *answer);
 
 void
-mrb_send_init(MemoryContext context, MrbSlot *slot)
+mrb_send_init(MemoryContext context)
 {
 	kept = context;
-	counters = slot;
 	rendering = AllocSetContextCreate(context, "miosa_rollback rendering",
 									  ALLOCSET_DEFAULT_SIZES);
-	engine = mrb_http_create(MRB_SEND_MAX);
+	capacity = affordable();
+	engine = mrb_http_create(capacity);
 	if (engine == NULL)
 		ereport(FATAL,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
@@ -51,43 +70,46 @@ mrb_send_in_flight(void)
 	return mrb_http_in_flight(engine);
 }
 
-MrbStarted
-mrb_send_start(MrbEndpoint *endpoint, const MrbCall *call, MrbValues *values,
-			   MrbItem *item, int64 epoch, MrbSendDone done,
-			   const char **problem)
+int
+mrb_send_capacity(void)
 {
-	MemoryContext old = MemoryContextSwitchTo(rendering);
+	return capacity;
+}
+
+MrbStarted
+mrb_send_start(MrbEndpoint *endpoint, MrbValues *values,
+			   const MrbSendNote *note, const char **problem)
+{
 	MrbHttpRequest request = {0};
 	MrbSend    *send;
-	bool		started;
 
-	/* What was rendered, and a problem, live until the next request. */
-	MemoryContextReset(rendering);
-	values->text[MRB_VAR_SECRET] = endpoint->secret;
-	values->named_secret = mrb_endpoint_secret;
-	*problem = mrb_adapter_render(call, endpoint->url, values, &request);
-	MemoryContextSwitchTo(old);
+	*problem = render(endpoint, note->call, values, &request);
 	if (*problem != NULL)
 		return MRB_START_WRONG;
 
-	send = MemoryContextAlloc(kept, sizeof(MrbSend));
-	send->endpoint = endpoint;
-	send->item = item;
-	send->epoch = epoch;
-	send->round = endpoint->vitals.round;
-	send->done = done;
+	send = make_send(endpoint, note);
 	request.timeout_ms = endpoint->adapter->timeout_ms;
 	request.owner = send;
-	started = mrb_http_start(engine, &request);
-	if (!started)
+	if (!mrb_http_start(engine, &request))
 	{
 		pfree(send);
 		return MRB_START_FULL;
 	}
 	dlist_push_tail(&endpoint->requests, &send->node);
 	endpoint->in_flight++;
-	count(MRB_COUNT_SENT, 1);
+	mrb_breaker_began(endpoint);
+	mrb_pace_endpoint_sent(endpoint);
+	mrb_stats_sent(&endpoint->public, is_retry(note));
 	return MRB_STARTED;
+}
+
+bool
+mrb_send_fits(MrbEndpoint *endpoint, MrbValues *values, const MrbCall *call)
+{
+	MrbHttpRequest request = {0};
+
+	return render(endpoint, call, values, &request) != NULL ||
+		request.body_len <= (size_t) endpoint->adapter->batch_bytes;
 }
 
 void
@@ -102,10 +124,10 @@ mrb_send_drive(void)
 
 		dlist_delete(&send->node);
 		send->endpoint->in_flight--;
-		count(answer.outcome == MRB_HTTP_ANSWERED &&
-			  answer.status < 400 ? MRB_COUNT_ACKNOWLEDGED :
-			  MRB_COUNT_FAILED, 1);
-		send->done(send, &answer);
+		mrb_breaker_ended(send->endpoint);
+		if (was_connected(&answer))
+			mrb_breaker_worked(send->endpoint);
+		send->note.done(send, &answer);
 		pfree(send);
 	}
 }
@@ -119,15 +141,77 @@ mrb_send_cancel(MrbEndpoint *endpoint)
 										   dlist_pop_head_node(&endpoint->requests));
 
 		mrb_http_cancel(engine, send);
+		mrb_breaker_ended(endpoint);
 		pfree(send);
 	}
 	endpoint->in_flight = 0;
 }
 
-static void
-count(MrbCounter counter, int64 by)
+static int
+affordable(void)
 {
-	pg_atomic_fetch_add_u64(&counters->counters[counter], by);
-	pg_atomic_write_u64(&counters->counters[MRB_COUNT_IN_FLIGHT],
-						mrb_http_in_flight(engine));
+	struct rlimit limit;
+	int			left = IN_FLIGHT_MAX;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+		limit.rlim_cur != RLIM_INFINITY)
+		left = (int) Min(limit.rlim_cur, INT_MAX) - DESCRIPTORS_SPARED;
+	return Max(16, Min(left, IN_FLIGHT_MAX));
+}
+
+/*
+ * What is rendered, and a problem, live until the next request.
+ */
+static const char *
+render(MrbEndpoint *endpoint, const MrbCall *call, MrbValues *values,
+	   MrbHttpRequest *request)
+{
+	MemoryContext old = MemoryContextSwitchTo(rendering);
+	const char *problem;
+
+	MemoryContextReset(rendering);
+	values->text[MRB_VAR_SECRET] = endpoint->secret;
+	values->named_secret = mrb_endpoint_secret;
+	values->previous_secret = endpoint->previous_secret;
+	problem = mrb_call_render(call, endpoint->url, values, request);
+	if (problem == NULL)
+		problem = mrb_sign_request(endpoint->adapter, values, request);
+	MemoryContextSwitchTo(old);
+	return problem;
+}
+
+static MrbSend *
+make_send(MrbEndpoint *endpoint, const MrbSendNote *note)
+{
+	Size		items = note->nitems * sizeof(MrbItem *);
+	MrbSend    *send = MemoryContextAlloc(kept, sizeof(MrbSend) + items);
+
+	send->endpoint = endpoint;
+	send->round = endpoint->vitals.round;
+	send->note = *note;
+	send->note.items = (MrbItem **) (send + 1);
+	memcpy(send->note.items, note->items, items);
+	return send;
+}
+
+/*
+ * Whether something that the request is about has failed before.
+ */
+static bool
+is_retry(const MrbSendNote *note)
+{
+	for (int i = 0; i < note->nitems; i++)
+		if (note->items[i]->tries > 0 || note->items[i]->attempts > 0)
+			return true;
+	return false;
+}
+
+/*
+ * Whether the other side was there, whatever came of it.
+ */
+static bool
+was_connected(const MrbHttpAnswer *answer)
+{
+	return answer->outcome != MRB_HTTP_NOT_CONNECTED &&
+		answer->outcome != MRB_HTTP_REFUSED;
 }

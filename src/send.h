@@ -10,22 +10,27 @@
 
 #include "http.h"
 #include "item.h"
-#include "shmem.h"
-
-/* Most requests in flight in all. */
-#define MRB_SEND_MAX 1024
 
 typedef struct MrbSend MrbSend;
 typedef void (*MrbSendDone) (MrbSend *send, const MrbHttpAnswer *answer);
+
+/* What the caller wants to remember of a request. */
+typedef struct MrbSendNote
+{
+	const MrbCall *call;
+	int64		epoch;
+	int			unit;			/* of an item with several requests */
+	int			nitems;			/* 0: it is about a marker */
+	MrbItem   **items;
+	MrbSendDone done;
+} MrbSendNote;
 
 struct MrbSend
 {
 	dlist_node	node;			/* in its endpoint's requests */
 	MrbEndpoint *endpoint;
-	MrbItem    *item;			/* NULL for a marker */
-	int64		epoch;			/* what the caller wants to remember */
 	uint32		round;			/* the endpoint's, when it was started */
-	MrbSendDone done;
+	MrbSendNote note;			/* its items follow */
 };
 
 typedef enum MrbStarted
@@ -35,15 +40,22 @@ typedef enum MrbStarted
 	MRB_START_WRONG,			/* the request cannot be made: *problem */
 } MrbStarted;
 
-extern void mrb_send_init(MemoryContext context, MrbSlot *slot);
+extern void mrb_send_init(MemoryContext context);
 extern int	mrb_send_descriptor(void);
 extern long mrb_send_max_wait(void);
 extern int	mrb_send_in_flight(void);
 
-extern MrbStarted mrb_send_start(MrbEndpoint *endpoint, const MrbCall *call,
-								 MrbValues *values, MrbItem *item,
-								 int64 epoch, MrbSendDone done,
+/* Most requests that can be in flight in all. */
+extern int	mrb_send_capacity(void);
+
+/* The note is copied. */
+extern MrbStarted mrb_send_start(MrbEndpoint *endpoint, MrbValues *values,
+								 const MrbSendNote *note,
 								 const char **problem);
+
+/* Longer bodies than this are not sent for several items. */
+extern bool mrb_send_fits(MrbEndpoint *endpoint, MrbValues *values,
+						  const MrbCall *call);
 
 /* Move everything on and hand out the answers. */
 extern void mrb_send_drive(void);

@@ -4,7 +4,8 @@
  *	  Shared memory: which database has a dispatcher, and its counters.
  *
  * Locking: "lock" guards every field of the registry and of the slots, except
- * these.  Counters are atomics, written by the slot's dispatcher alone.
+ * these.  Counters are atomics, written by the slot's dispatcher alone,
+ * but that anybody may set them to zero.
  * procno of a slot and of the launcher are single words that are read without
  * the lock where a latch is set: at worst a latch of a process that has just
  * taken the place of another is set, and a latch set for nothing does no
@@ -137,7 +138,8 @@ mrb_shmem_ask_for_dispatcher(Oid database)
 }
 
 /*
- * Become the one dispatcher of the slot; false when there is one already.
+ * Become the one dispatcher of the slot; false when there is one already.  The
+ * launcher may have other databases that wait for this one to be found out.
  */
 bool
 mrb_shmem_claim(MrbSlot *slot)
@@ -155,6 +157,8 @@ mrb_shmem_claim(MrbSlot *slot)
 		slot->requested = false;
 	}
 	LWLockRelease(registry->lock);
+	if (mine)
+		set_latch_of(registry->launcher_procno);
 	return mine;
 }
 

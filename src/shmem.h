@@ -34,6 +34,7 @@ typedef enum MrbCounter
 	MRB_COUNT_SENT,				/* requests sent */
 	MRB_COUNT_ACKNOWLEDGED,		/* requests that succeeded */
 	MRB_COUNT_FAILED,			/* requests that did not */
+	MRB_COUNT_RETRIED,			/* requests for what had failed before */
 	MRB_COUNT_NOTIFIED,			/* notifications sent */
 	MRB_COUNT_ERRORS,			/* passes that ended in an error */
 	MRB_COUNT_IN_FLIGHT,		/* requests in flight now */

@@ -4,65 +4,40 @@
  *	  Texts with {variables}, compiled once and rendered for every request.
  *
  * "{" followed by a lower-case name and "}" is a variable; every other brace
- * is an ordinary character, so that JSON needs no escapes.
+ * is an ordinary character, so that JSON needs no escapes.  "|" and the name
+ * of a filter can follow the name: |base64 for one value, |space and |comma
+ * for a list where it cannot be an array.
  *
- * Values come from other people's tables, and they land in URLs, headers,
- * JSON and, through a cache's configuration, in its expressions.  So each
- * variable has an alphabet, checked whenever it is rendered, that holds none
- * of the characters that could end a header, a path or a VCL expression; and
- * besides it is escaped for the place.  What does not fit is refused: nothing
- * is sent rather than something else.
+ * A value must be of its variable's alphabet, checked whenever it is
+ * rendered, and besides it is escaped for the place.  What does not fit is
+ * refused: nothing is sent rather than something else.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "nodes/pg_list.h"
-#include "utils/json.h"
-
+#include "escape.h"
 #include "template.h"
 
-typedef enum Alphabet
+typedef enum Filter
 {
-	ALPHABET_ID,				/* A-Z a-z 0-9 . _ : - # @ */
-	ALPHABET_HOST,				/* a-z 0-9 . _ - and a leading "*." */
-	ALPHABET_NUMBER,
-	ALPHABET_URI,				/* what RFC 3986 allows */
-	ALPHABET_SECRET,			/* printable ASCII */
-} Alphabet;
+	FILTER_NONE,
+	FILTER_BASE64,				/* of one value */
+	FILTER_SPACE,				/* a list, its items apart by a space */
+	FILTER_COMMA,				/* ... by a comma */
+} Filter;
 
 static const struct
 {
 	const char *name;
-	Alphabet	alphabet;
-}			variables[MRB_VARIABLES] =
+	Filter		filter;
+}			filters[] =
 
 {
-	[MRB_VAR_DEPLOYMENT_ID] = {"deployment_id", ALPHABET_ID},
-	[MRB_VAR_EPOCH] = {"epoch", ALPHABET_NUMBER},
-	[MRB_VAR_HOST] = {"host", ALPHABET_HOST},
-	[MRB_VAR_HOSTS] = {"hosts", ALPHABET_HOST},
-	[MRB_VAR_KIND] = {"kind", ALPHABET_ID},
-	[MRB_VAR_MESSAGE_ID] = {"message_id", ALPHABET_ID},
-	[MRB_VAR_OPERATION_ID] = {"operation_id", ALPHABET_ID},
-	[MRB_VAR_RELEASE_ID] = {"release_id", ALPHABET_ID},
-	[MRB_VAR_REMOVED_HOSTS] = {"removed_hosts", ALPHABET_HOST},
-	[MRB_VAR_SECRET] = {"secret", ALPHABET_SECRET},
-	[MRB_VAR_SHA256] = {"sha256", ALPHABET_ID},
-	[MRB_VAR_STORAGE_URI] = {"storage_uri", ALPHABET_URI},
-	[MRB_VAR_TENANT_ID] = {"tenant_id", ALPHABET_ID},
-	[MRB_VAR_VERSION_ID] = {"version_id", ALPHABET_ID},
-	[MRB_VAR_VERSION_NUMBER] = {"version_number", ALPHABET_NUMBER},
+	{"base64", FILTER_BASE64},
+	{"space", FILTER_SPACE},
+	{"comma", FILTER_COMMA},
 };
-
-/* How one variable is written, the place and the quotes around considered. */
-typedef enum Style
-{
-	STYLE_PLAIN,
-	STYLE_PERCENT,
-	STYLE_IN_JSON_STRING,
-	STYLE_JSON_VALUE,
-} Style;
 
 /* A piece of literal text, followed by a variable unless it is the last. */
 typedef struct Segment
@@ -71,8 +46,10 @@ typedef struct Segment
 	int			len;
 	bool		has_variable;
 	MrbVariable variable;
+	MrbCharset	alphabet;
 	char	   *secret;			/* name of the secret; NULL: the endpoint's */
-	Style		style;
+	Filter		filter;
+	MrbStyle	style;
 } Segment;
 
 struct MrbTemplate
@@ -82,20 +59,22 @@ struct MrbTemplate
 };
 
 static int	variable_length(const char *text);
-static bool is_stray_brace(const char *text, MrbPlace place);
-static bool parse_variable(const char *name, int len, Segment *segment);
-static Style style_for(MrbPlace place, bool in_string);
+static bool is_stray(const char *text, MrbPlace place);
+static MrbStyle style_for(MrbPlace place, bool in_string);
+static const char *parse_variable(const char *text, int len,
+								  Segment *segment);
+static bool parse_filter(const char *name, int len, Filter *filter);
+static const char *check_filter(const Segment *segment);
 static MrbRendered render_variable(const Segment *segment,
 								   const MrbValues *values, StringInfo out);
 static MrbRendered render_list(const Segment *segment, const MrbList *list,
 							   StringInfo out);
-static bool fits(Alphabet alphabet, const char *value);
-static void append_value(StringInfo out, Style style, Alphabet alphabet,
+static void append_value(const Segment *segment, StringInfo out,
 						 const char *value);
-static void append_percent(StringInfo out, const char *value);
 
 MrbTemplate *
-mrb_template_compile(const char *text, MrbPlace place, const char **problem,
+mrb_template_compile(const char *text, MrbPlace place,
+					 const MrbAlphabets *alphabets, const char **problem,
 					 int *offset)
 {
 	int			most = 1;
@@ -113,10 +92,10 @@ mrb_template_compile(const char *text, MrbPlace place, const char **problem,
 		Segment    *segment = &template->segments[template->nsegments];
 		int			len = text[i] == '{' ? variable_length(text +i) : 0;
 
-		if (len == 0 && is_stray_brace(text +i, place))
+		*offset = i;
+		if (len == 0 && is_stray(text +i, place))
 		{
-			*problem = "a brace that belongs to no variable";
-			*offset = i;
+			*problem = "a brace or bar that belongs to no variable";
 			return NULL;
 		}
 		if (text[i] != '\0' && len == 0)
@@ -134,20 +113,10 @@ mrb_template_compile(const char *text, MrbPlace place, const char **problem,
 			return template;
 
 		segment->style = style_for(place, in_string);
-		if (!parse_variable(text +i + 1, len - 2, segment))
-		{
-			*problem = psprintf("unknown variable \"%.*s\"", len, text +i);
-			*offset = i;
+		*problem = parse_variable(text +i, len, segment);
+		if (*problem != NULL)
 			return NULL;
-		}
-		if ((segment->variable == MRB_VAR_HOSTS ||
-			 segment->variable == MRB_VAR_REMOVED_HOSTS) &&
-			segment->style != STYLE_JSON_VALUE)
-		{
-			*problem = "a list can only stand in JSON, outside of quotes";
-			*offset = i;
-			return NULL;
-		}
+		segment->alphabet = alphabets->of[segment->variable];
 		i += len - 1;
 		start = i + 1;
 	}
@@ -168,24 +137,59 @@ mrb_template_render(const MrbTemplate *template, const MrbValues *values,
 		result = render_variable(segment, values, out);
 		if (result != MRB_RENDERED)
 		{
-			*variable = variables[segment->variable].name;
+			*variable = segment->secret != NULL ?
+				psprintf("secret:%s", segment->secret) :
+				mrb_variable_name(segment->variable);
 			return result;
 		}
 	}
 	return MRB_RENDERED;
 }
 
-char *
-mrb_template_variables(void)
+void
+mrb_template_sample(const MrbTemplate *template, StringInfo out)
 {
-	StringInfoData names;
+	for (int i = 0; i < template->nsegments; i++)
+	{
+		const Segment *segment = &template->segments[i];
 
-	initStringInfo(&names);
+		appendBinaryStringInfo(out, segment->literal, segment->len);
+		if (segment->has_variable)
+			appendStringInfoString(out, segment->style == MRB_STYLE_JSON_STRING ?
+								   "null" : "x");
+	}
+}
+
+uint32
+mrb_template_uses(const MrbTemplate *template)
+{
+	uint32		uses = 0;
+
+	for (int i = 0; i < template->nsegments; i++)
+	{
+		const Segment *segment = &template->segments[i];
+
+		/* One by name is no matter of the endpoint's secret. */
+		if (segment->has_variable && segment->secret == NULL)
+			uses |= MRB_USES(segment->variable);
+	}
+	return uses;
+}
+
+char *
+mrb_template_language(void)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoString(&text, "The variables are");
 	for (int i = 0; i < MRB_VARIABLES; i++)
-		appendStringInfo(&names, "%s{%s}", i > 0 ? " " : "",
-						 variables[i].name);
-	appendStringInfoString(&names, " {secret:name}");
-	return names.data;
+		appendStringInfo(&text, " {%s}", mrb_variable_name(i));
+	appendStringInfoString(&text, " {secret:name}; the filters are");
+	for (size_t i = 0; i < lengthof(filters); i++)
+		appendStringInfo(&text, " |%s", filters[i].name);
+	appendStringInfoChar(&text, '.');
+	return text.data;
 }
 
 /*
@@ -201,11 +205,9 @@ variable_length(const char *text)
 	while ((text[i] >= 'a' && text[i] <= 'z') ||
 		   (text[i] >= '0' && text[i] <= '9') ||text[i] == '_')
 		i++;
-	if (text[i] == ':')
+	if (text[i] == ':' || text[i] == '|')
 	{
-		i++;
-		while (text[i] != '\0' && text[i] != '}' &&
-			   strchr("{\"", text[i]) == NULL)
+		while (text[i] != '\0' && strchr("{}\"", text[i]) == NULL)
 			i++;
 	}
 	return text[i] == '}' ? i + 1 : 0;
@@ -213,56 +215,99 @@ variable_length(const char *text)
 
 /*
  * A brace that is no variable's is a slip of the pen: in a path, where braces
- * have no place, and before a letter in other texts that are not JSON.
+ * and bars have no place, and before a letter in other texts that are not JSON.
  */
 static bool
-is_stray_brace(const char *text, MrbPlace place)
+is_stray(const char *text, MrbPlace place)
 {
 	if (place == MRB_PLACE_PATH)
-		return text[0] == '{' || text[0] == '}';
+		return text[0] != '\0' && strchr("{}|", text[0]) != NULL;
 	return place != MRB_PLACE_JSON && text[0] == '{' &&
 	((text[1] >= 'a' && text[1] <= 'z') ||
 	 (text[1] >= 'A' && text[1] <= 'Z'));
 }
 
-static bool
-parse_variable(const char *name, int len, Segment *segment)
-{
-	const char *colon = memchr(name, ':', len);
-	int			bare = colon != NULL ? colon - name : len;
-
-	for (int i = 0; i < MRB_VARIABLES; i++)
-	{
-		if (strncmp(variables[i].name, name, bare) != 0 ||
-			variables[i].name[bare] != '\0')
-			continue;
-		if (colon != NULL)
-		{
-			if (i != MRB_VAR_SECRET || bare + 1 == len)
-				return false;
-			segment->secret = pnstrdup(colon + 1, len - bare - 1);
-		}
-		segment->has_variable = true;
-		segment->variable = i;
-		return true;
-	}
-	return false;
-}
-
-static Style
+static MrbStyle
 style_for(MrbPlace place, bool in_string)
 {
 	switch (place)
 	{
 		case MRB_PLACE_PATH:
-			return STYLE_PERCENT;
+			return MRB_STYLE_PERCENT;
 		case MRB_PLACE_JSON:
-			return in_string ? STYLE_IN_JSON_STRING : STYLE_JSON_VALUE;
+			return in_string ? MRB_STYLE_IN_JSON_STRING :
+				MRB_STYLE_JSON_STRING;
+		case MRB_PLACE_XML:
+			return MRB_STYLE_XML;
 		case MRB_PLACE_HEADER:
 		case MRB_PLACE_TEXT:
 			break;
 	}
-	return STYLE_PLAIN;
+	return MRB_STYLE_PLAIN;
+}
+
+/*
+ * Parse a variable with its braces; NULL when done, else what is wrong.
+ */
+static const char *
+parse_variable(const char *text, int len, Segment *segment)
+{
+	const char *name = text +1;
+	const char *end = text +len - 1;
+	const char *bar = memchr(name, '|', end - name);
+	const char *colon;
+
+	if (bar != NULL &&
+		!parse_filter(bar + 1, end - bar - 1, &segment->filter))
+		return psprintf("unknown filter \"%.*s\"", (int) (end - bar), bar);
+	end = bar != NULL ? bar : end;
+
+	colon = memchr(name, ':', end - name);
+	segment->variable = mrb_variable_find(name,
+										  (colon ? colon : end) - name);
+	if (segment->variable == MRB_VARIABLES ||
+		(colon != NULL &&
+		 (segment->variable != MRB_VAR_SECRET || colon + 1 == end)))
+		return psprintf("unknown variable \"%.*s\"", len, text);
+	if (colon != NULL)
+		segment->secret = pnstrdup(colon + 1, end - colon - 1);
+	segment->has_variable = true;
+	return check_filter(segment);
+}
+
+static bool
+parse_filter(const char *name, int len, Filter *filter)
+{
+	for (size_t i = 0; i < lengthof(filters); i++)
+	{
+		if (strncmp(filters[i].name, name, len) != 0 ||
+			filters[i].name[len] != '\0')
+			continue;
+		*filter = filters[i].filter;
+		return true;
+	}
+	return false;
+}
+
+/*
+ * Whether variable, filter and place go together.
+ */
+static const char *
+check_filter(const Segment *segment)
+{
+	bool		array = segment->style == MRB_STYLE_JSON_STRING;
+
+	if (!mrb_variable_is_list(segment->variable))
+		return segment->filter == FILTER_NONE ||
+			segment->filter == FILTER_BASE64 ? NULL :
+			"|space and |comma are for lists";
+	if (segment->filter == FILTER_BASE64)
+		return "|base64 is not for lists";
+	if (array && segment->filter != FILTER_NONE)
+		return "in JSON, outside of quotes, a list is an array and takes no filter";
+	if (!array && segment->filter == FILTER_NONE)
+		return "a list needs |space or |comma here; it is an array only in JSON, outside of quotes";
+	return NULL;
 }
 
 static MrbRendered
@@ -270,139 +315,73 @@ render_variable(const Segment *segment, const MrbValues *values,
 				StringInfo out)
 {
 	const char *value = values->text[segment->variable];
-	Alphabet	alphabet = variables[segment->variable].alphabet;
 
 	if (segment->variable == MRB_VAR_HOSTS)
 		return render_list(segment, &values->hosts, out);
 	if (segment->variable == MRB_VAR_REMOVED_HOSTS)
 		return render_list(segment, &values->removed_hosts, out);
+	if (segment->variable == MRB_VAR_DEPLOYMENT_IDS)
+		return render_list(segment, &values->deployment_ids, out);
 	if (segment->secret != NULL)
-	{
 		value = values->named_secret(segment->secret);
-		if (value == NULL)
-			return MRB_RENDER_REFUSED;
-	}
 	if (value == NULL)
 	{
 		if (segment->variable == MRB_VAR_SECRET)
-			return MRB_RENDER_NO_SECRET;
-		if (segment->style != STYLE_JSON_VALUE)
+			return segment->secret != NULL ? MRB_RENDER_NO_VALUE :
+				MRB_RENDER_NO_SECRET;
+		if (segment->style != MRB_STYLE_JSON_STRING)
 			return MRB_RENDER_NO_VALUE;
 		appendStringInfoString(out, "null");
 		return MRB_RENDERED;
 	}
-	if (!fits(alphabet, value))
+	if (!mrb_variable_fits(segment->variable, &segment->alphabet, value))
 		return MRB_RENDER_REFUSED;
-	append_value(out, segment->style, alphabet, value);
+	if (segment->variable == MRB_VAR_SECRET && values->mask != NULL)
+		mrb_escape_append(out, segment->style == MRB_STYLE_JSON_STRING ?
+						  segment->style : MRB_STYLE_PLAIN, values->mask);
+	else
+		append_value(segment, out, value);
 	return MRB_RENDERED;
 }
 
 /*
- * A list becomes a JSON array.
+ * A list becomes a JSON array, or a text with its items apart.
  */
 static MrbRendered
 render_list(const Segment *segment, const MrbList *list, StringInfo out)
 {
-	appendStringInfoChar(out, '[');
+	bool		array = segment->filter == FILTER_NONE;
+	const char *apart = segment->filter == FILTER_SPACE ? " " : ",";
+
+	if (list->n == 0 && !array)
+		return MRB_RENDER_NO_VALUE;
+	if (array)
+		appendStringInfoChar(out, '[');
 	for (int i = 0; i < list->n; i++)
 	{
-		if (!fits(ALPHABET_HOST, list->items[i]))
+		if (!mrb_variable_fits(segment->variable, &segment->alphabet,
+							   list->items[i]))
 			return MRB_RENDER_REFUSED;
-		if (i > 0)
+		if (i > 0 && array)
 			appendStringInfoChar(out, ',');
-		append_value(out, segment->style, ALPHABET_HOST, list->items[i]);
+		else if (i > 0)
+			mrb_escape_append(out, segment->style, apart);
+		mrb_escape_append(out, segment->style, list->items[i]);
 	}
-	appendStringInfoChar(out, ']');
+	if (array)
+		appendStringInfoChar(out, ']');
 	return MRB_RENDERED;
 }
 
-/*
- * Whether the value is of its alphabet; an empty one is of none.
- */
-static bool
-fits(Alphabet alphabet, const char *value)
-{
-	if (alphabet == ALPHABET_HOST && value[0] == '*' && value[1] == '.')
-		value += 2;
-	if (*value == '\0')
-		return false;
-	for (const char *p = value; *p != '\0'; p++)
-	{
-		bool		digit = *p >= '0' && *p <= '9';
-		bool		lower = *p >= 'a' && *p <= 'z';
-		bool		upper = *p >= 'A' && *p <= 'Z';
-		bool		ok = false;
-
-		switch (alphabet)
-		{
-			case ALPHABET_ID:
-				ok = digit || lower || upper || strchr("._:-#@", *p) != NULL;
-				break;
-			case ALPHABET_HOST:
-				ok = digit || lower || strchr("._-", *p) != NULL;
-				break;
-			case ALPHABET_NUMBER:
-				ok = digit;
-				break;
-			case ALPHABET_URI:
-				ok = digit || lower || upper ||
-					strchr("-._~:/?#[]@!$&'()*+,;=%", *p) != NULL;
-				break;
-			case ALPHABET_SECRET:
-				ok = *p >= 0x20 && *p <= 0x7e;
-				break;
-		}
-		if (!ok)
-			return false;
-	}
-	return true;
-}
-
 static void
-append_value(StringInfo out, Style style, Alphabet alphabet,
-			 const char *value)
+append_value(const Segment *segment, StringInfo out, const char *value)
 {
-	switch (style)
-	{
-		case STYLE_PLAIN:
-			appendStringInfoString(out, value);
-			break;
-		case STYLE_PERCENT:
-			append_percent(out, value);
-			break;
-		case STYLE_JSON_VALUE:
-			if (alphabet == ALPHABET_NUMBER)
-				appendStringInfoString(out, value);
-			else
-				escape_json(out, value);
-			break;
-		case STYLE_IN_JSON_STRING:
-			{
-				int			start = out->len;
+	MrbStyle	style = segment->style;
 
-				/* escape_json() adds quotes; there are some already. */
-				escape_json(out, value);
-				memmove(out->data + start, out->data + start + 1,
-						out->len - start - 2);
-				out->len -= 2;
-				out->data[out->len] = '\0';
-			}
-			break;
-	}
-}
-
-/*
- * Only what RFC 3986 calls unreserved stays as it is.
- */
-static void
-append_percent(StringInfo out, const char *value)
-{
-	for (const char *p = value; *p != '\0'; p++)
-	{
-		if ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-			(*p >= '0' && *p <= '9') || strchr("-._~", *p) != NULL)
-			appendStringInfoChar(out, *p);
-		else
-			appendStringInfo(out, "%%%02X", (unsigned char) *p);
-	}
+	if (segment->filter == FILTER_BASE64)
+		value = mrb_escape_base64(value, strlen(value));
+	else if (style == MRB_STYLE_JSON_STRING &&
+			 mrb_variable_is_number(segment->variable))
+		style = MRB_STYLE_PLAIN;
+	mrb_escape_append(out, style, value);
 }

@@ -10,25 +10,7 @@
 
 #include "lib/stringinfo.h"
 
-typedef enum MrbVariable
-{
-	MRB_VAR_DEPLOYMENT_ID,
-	MRB_VAR_EPOCH,
-	MRB_VAR_HOST,
-	MRB_VAR_HOSTS,				/* list */
-	MRB_VAR_KIND,
-	MRB_VAR_MESSAGE_ID,
-	MRB_VAR_OPERATION_ID,
-	MRB_VAR_RELEASE_ID,
-	MRB_VAR_REMOVED_HOSTS,		/* list */
-	MRB_VAR_SECRET,				/* the endpoint's, or one by name */
-	MRB_VAR_SHA256,
-	MRB_VAR_STORAGE_URI,
-	MRB_VAR_TENANT_ID,
-	MRB_VAR_VERSION_ID,
-	MRB_VAR_VERSION_NUMBER,
-	MRB_VARIABLES
-} MrbVariable;
+#include "variable.h"
 
 /* Where a text lands, which says how values are escaped. */
 typedef enum MrbPlace
@@ -36,7 +18,8 @@ typedef enum MrbPlace
 	MRB_PLACE_PATH,				/* of a URL: percent-encoded */
 	MRB_PLACE_HEADER,			/* as it is */
 	MRB_PLACE_JSON,				/* JSON, in and between its strings */
-	MRB_PLACE_TEXT,				/* a body that is not JSON: as it is */
+	MRB_PLACE_XML,				/* a body that begins with "<" */
+	MRB_PLACE_TEXT,				/* any other body: as it is */
 } MrbPlace;
 
 typedef struct MrbList
@@ -50,7 +33,10 @@ typedef struct MrbValues
 	const char *text[MRB_VARIABLES];	/* NULL: there is none */
 	MrbList		hosts;
 	MrbList		removed_hosts;
+	MrbList		deployment_ids; /* all of a batch */
+	const char *previous_secret;	/* the one that is being rotated out */
 	const char *(*named_secret) (const char *name);
+	const char *mask;			/* if not NULL, it is shown for secrets */
 } MrbValues;
 
 typedef enum MrbRendered
@@ -68,6 +54,7 @@ typedef struct MrbTemplate MrbTemplate;
  * what and *offset says where.
  */
 extern MrbTemplate *mrb_template_compile(const char *text, MrbPlace place,
+										 const MrbAlphabets *alphabets,
 										 const char **problem, int *offset);
 
 /* Append to out; when it fails, *variable is the name that did it. */
@@ -75,6 +62,13 @@ extern MrbRendered mrb_template_render(const MrbTemplate *template,
 									   const MrbValues *values,
 									   StringInfo out, const char **variable);
 
-extern char *mrb_template_variables(void);
+/* Append it with something harmless for each variable, to try its form. */
+extern void mrb_template_sample(const MrbTemplate *template, StringInfo out);
+
+/* The variables in it, as bits of MRB_USES(). */
+extern uint32 mrb_template_uses(const MrbTemplate *template);
+
+/* What templates can hold, in a line for people. */
+extern char *mrb_template_language(void);
 
 #endif							/* MRB_TEMPLATE_H */

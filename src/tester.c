@@ -4,7 +4,8 @@
  *	  Trying an endpoint out, for the person who sets it up.
  *
  * What is sent is harmless: the reading of the marker, where there is one,
- * else the request for a deployment and a host that cannot exist.
+ * else the request for a deployment and a host that cannot exist.  What is
+ * shown holds no secret, not even where the answer repeats one.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,6 +19,8 @@
 
 #include "endpoints.h"
 #include "errors.h"
+#include "escape.h"
+#include "sign.h"
 
 PG_FUNCTION_INFO_V1(miosa_test_endpoint);
 
@@ -28,16 +31,23 @@ PG_FUNCTION_INFO_V1(miosa_test_endpoint);
 /* So much of an answer's body is shown. */
 #define BODY_SHOWN 500
 
+/* What was sent as {secret:name}. */
+static List *named_secrets = NIL;
+
 static MrbEndpoint *read_endpoint(const char *name);
 static const char *render(MrbEndpoint *endpoint, const MrbCall *call,
 						  bool masked, MrbHttpRequest *request);
-static const char *masked_secret(const char *name);
-static const char *judge(const MrbEndpoint *endpoint, bool marker,
+static const char *judge(const MrbEndpoint *endpoint, const MrbCall *call,
 						 const MrbHttpAnswer *answer);
 static void append_member(StringInfo out, const char *name,
 						  const char *value);
 static void append_request(StringInfo out, const MrbHttpRequest *request);
-static void append_answer(StringInfo out, const MrbHttpAnswer *answer);
+static void append_answer(StringInfo out, const MrbEndpoint *endpoint,
+						  const MrbHttpAnswer *answer);
+static const char *remember_secret(const char *name);
+static char *mask_secret(char *text, const char *secret);
+static char *mask_forms(char *text, const char *secret);
+static char *replace(char *text, const char *from, const char *to);
 
 /*
  * miosa_test_endpoint(name)
@@ -56,6 +66,7 @@ miosa_test_endpoint(PG_FUNCTION_ARGS)
 	const char *problem = NULL;
 	StringInfoData out;
 
+	named_secrets = NIL;
 	if (endpoint->vitals.health == MRB_HEALTH_MISCONFIGURED)
 		problem = endpoint->vitals.last_error;
 	if (problem == NULL)
@@ -73,8 +84,8 @@ miosa_test_endpoint(PG_FUNCTION_ARGS)
 		request.timeout_ms = endpoint->adapter->timeout_ms;
 		mrb_http_call(&request, &answer);
 		append_request(&out, &shown);
-		append_answer(&out, &answer);
-		append_member(&out, "verdict", judge(endpoint, marker, &answer));
+		append_answer(&out, endpoint, &answer);
+		append_member(&out, "verdict", judge(endpoint, call, &answer));
 	}
 	out.data[out.len - 1] = '}';
 	appendStringInfoChar(&out, '}');
@@ -97,9 +108,21 @@ static const char *
 render(MrbEndpoint *endpoint, const MrbCall *call, bool masked,
 	   MrbHttpRequest *request)
 {
+	static char *ids[] = {TEST_ID};
+	static char *hosts[] = {TEST_HOST};
 	MrbValues	values;
+	const char *problem;
 
 	MemSet(&values, 0, sizeof(values));
+	values.deployment_ids = (MrbList)
+	{
+		1, ids
+	};
+	values.hosts = (MrbList)
+	{
+		1, hosts
+	};
+	values.text[MRB_VAR_CHANGED_AT] = "1970-01-01T00:00:00Z";
 	values.text[MRB_VAR_DEPLOYMENT_ID] = TEST_ID;
 	values.text[MRB_VAR_EPOCH] = "0";
 	values.text[MRB_VAR_HOST] = TEST_HOST;
@@ -113,36 +136,39 @@ render(MrbEndpoint *endpoint, const MrbCall *call, bool masked,
 	values.text[MRB_VAR_VERSION_ID] = TEST_ID;
 	values.text[MRB_VAR_VERSION_NUMBER] = "0";
 	values.text[MRB_VAR_SECRET] = endpoint->secret;
-	values.named_secret = mrb_endpoint_secret;
-	if (masked)
-	{
-		if (endpoint->secret != NULL)
-			values.text[MRB_VAR_SECRET] = MASK;
-		values.named_secret = masked_secret;
-	}
-	return mrb_adapter_render(call, endpoint->url, &values, request);
+	values.named_secret = remember_secret;
+	values.previous_secret = endpoint->previous_secret;
+	values.mask = masked ? MASK : NULL;
+	problem = mrb_call_render(call, endpoint->url, &values, request);
+	return problem != NULL ? problem :
+		mrb_sign_request(endpoint->adapter, &values, request);
 }
 
 static const char *
-masked_secret(const char *name)
+judge(const MrbEndpoint *endpoint, const MrbCall *call,
+	  const MrbHttpAnswer *answer)
 {
-	return MASK;
-}
+	const MrbAdapter *adapter = endpoint->adapter;
+	char	   *why;
+	MrbVerdict	verdict = mrb_adapter_judge(adapter, call, answer, &why);
 
-static const char *
-judge(const MrbEndpoint *endpoint, bool marker, const MrbHttpAnswer *answer)
-{
-	if (answer->outcome != MRB_HTTP_ANSWERED)
-		return psprintf("no answer: %s", answer->error);
-	if (mrb_adapter_is_success(endpoint->adapter, answer->status))
+	if (verdict == MRB_VERDICT_SUCCESS)
 		return "ok";
-	if (marker && answer->status == 404)
+	if (answer->outcome != MRB_HTTP_ANSWERED)
+		return psprintf("no answer: %s", why);
+	if (answer->status == 404 && call == adapter->marker_read)
 		return "ok: nothing was written to it yet";
+	if (answer->status == 404 && adapter->add != NULL)
+		return "ok: there is no such entry, and it would be added";
+	if (verdict == MRB_VERDICT_GONE)
+		return psprintf("it does not want to be told any more, and would be disabled (%s)", why);
+	if (verdict == MRB_VERDICT_MESSAGE)
+		return psprintf("it is there, but does not take the message (%s)", why);
 	if (answer->status == 401 || answer->status == 403)
 		return "it does not accept the secret, or our address";
 	if (answer->status >= 300 && answer->status <= 399)
 		return "it redirects, and redirects are never followed";
-	return psprintf("it answers with status %d", answer->status);
+	return psprintf("it fails (%s)", why);
 }
 
 /*
@@ -180,24 +206,91 @@ append_request(StringInfo out, const MrbHttpRequest *request)
 }
 
 static void
-append_answer(StringInfo out, const MrbHttpAnswer *answer)
+append_answer(StringInfo out, const MrbEndpoint *endpoint,
+			  const MrbHttpAnswer *answer)
 {
-	char	   *body;
-	int			len;
+	char	   *body = pnstrdup(answer->body, answer->body_len);
+	ListCell   *cell;
 
 	appendStringInfo(out, "\"answer\":{\"status\":%d,\"elapsed_ms\":%.1f,",
 					 answer->status, answer->elapsed_ms);
-	len = answer->body != NULL ? Min(answer->body_len, BODY_SHOWN) : 0;
-	body = palloc(len + 1);
-	for (int i = 0; i < len; i++)
-	{
-		/* Whatever it is, it must become valid text in any encoding. */
-		bool		plain = answer->body[i] >= 0x20 && answer->body[i] <= 0x7e;
-
-		body[i] = plain || answer->body[i] == '\n' ? answer->body[i] : '?';
-	}
-	body[len] = '\0';
+	/* Whatever it is, it must become valid text in any encoding. */
+	for (char *p = body; *p != '\0'; p++)
+		if ((*p < 0x20 || *p > 0x7e) && *p != '\n')
+			*p = '?';
+	body = mask_secret(body, endpoint->secret);
+	body = mask_secret(body, endpoint->previous_secret);
+	foreach(cell, named_secrets)
+		body = mask_secret(body, lfirst(cell));
+	if (strlen(body) > BODY_SHOWN)
+		body[BODY_SHOWN] = '\0';
 	append_member(out, "body", body);
 	out->data[out->len - 1] = '}';
 	appendStringInfoChar(out, ',');
+}
+
+static const char *
+remember_secret(const char *name)
+{
+	const char *secret = mrb_endpoint_secret(name);
+
+	if (secret != NULL)
+		named_secrets = lappend(named_secrets, pstrdup(secret));
+	return secret;
+}
+
+/*
+ * As a whole, and each of its parts where it has some (USER:PASSWORD).
+ */
+static char *
+mask_secret(char *text, const char *secret)
+{
+	char	   *parts;
+	char	   *rest;
+
+	if (secret == NULL)
+		return text;
+	text = mask_forms(text, secret);
+
+	parts = pstrdup(secret);
+	for (char *part = strtok_r(parts, ":", &rest); part != NULL;
+		 part = strtok_r(NULL, ":", &rest))
+		text = mask_forms(text, part);
+	return text;
+}
+
+static char *
+mask_forms(char *text, const char *secret)
+{
+	static const MrbStyle styles[] = {
+		MRB_STYLE_PLAIN, MRB_STYLE_PERCENT, MRB_STYLE_IN_JSON_STRING,
+		MRB_STYLE_XML
+	};
+
+	for (size_t i = 0; i < lengthof(styles); i++)
+	{
+		StringInfoData form;
+
+		initStringInfo(&form);
+		mrb_escape_append(&form, styles[i], secret);
+		text = replace(text, form.data, MASK);
+	}
+	return replace(text, mrb_escape_base64(secret, strlen(secret)), MASK);
+}
+
+static char *
+replace(char *text, const char *from, const char *to)
+{
+	StringInfoData out;
+	char	   *found;
+
+	initStringInfo(&out);
+	while ((found = strstr(text, from)) != NULL)
+	{
+		appendBinaryStringInfo(&out, text, found - text);
+		appendStringInfoString(&out, to);
+		text = found + strlen(from);
+	}
+	appendStringInfoString(&out, text);
+	return out.data;
 }

@@ -16,6 +16,7 @@ typedef enum MrbHealth
 	MRB_HEALTH_HEALTHY,
 	MRB_HEALTH_BACKING_OFF,
 	MRB_HEALTH_MISCONFIGURED,
+	MRB_HEALTH_GONE,			/* wants to hear nothing ever again */
 } MrbHealth;
 
 typedef struct MrbVitals
@@ -25,6 +26,7 @@ typedef struct MrbVitals
 	int			failures;		/* in a row */
 	int64		successes;		/* in all */
 	bool		probing;		/* one request at a time */
+	bool		unreachable;	/* the last failure was a connection's */
 	int			last_status;	/* of HTTP; 0: none */
 	char		last_error[256];
 	TimestampTz last_error_at;	/* 0: never */

@@ -37,8 +37,12 @@
 
 #include "compat.h"
 #include "dispatch.h"
+#include "endpoints.h"
+#include "item.h"
 #include "miosa_rollback.h"
-#include "shmem.h"
+#include "record.h"
+#include "send.h"
+#include "stats.h"
 #include "worker.h"
 
 /* How often somebody who waits for the database is looked for. */
@@ -46,6 +50,9 @@
 
 /* A commit that set no latch (COMMIT PREPARED) is found this late. */
 #define POLL_MS 1000
+
+/* Numbers that change all the time are shown this often. */
+#define SHOW_MS 100
 
 static MrbSlot *my_slot = NULL;
 static MrbDispatcherState exit_state = MRB_DISPATCHER_STOPPED;
@@ -58,6 +65,7 @@ static void settle_session(void);
 static void raise_descriptor_limit(void);
 static void run(void);
 static bool wait_for_work(WaitEventSet *set, long timeout);
+static void show_activity(void);
 static bool due(TimestampTz *last, int interval_ms);
 static bool database_wanted(void);
 static void worker_context(void *arg);
@@ -116,6 +124,7 @@ become_dispatcher(Oid database)
 static void
 worker_exit(int code, Datum arg)
 {
+	mrb_stats_end();
 	mrb_shmem_leave(my_slot, exit_state);
 }
 
@@ -193,10 +202,12 @@ run(void)
 			woken = true;
 		}
 		if (due(&last_aside, ASIDE_MS) && database_wanted())
+		{
+			mrb_record_flush();
 			leave(MRB_DISPATCHER_ASIDE);
+		}
 		if (woken || due(&last_poll, POLL_MS))
 		{
-			pgstat_report_activity(STATE_RUNNING, "looking for work");
 			MemoryContextSwitchTo(cycle);
 			if (!mrb_dispatch_pass())
 				leave(MRB_DISPATCHER_ABSENT);
@@ -206,6 +217,7 @@ run(void)
 		mrb_dispatch_deliver();
 		MemoryContextSwitchTo(TopMemoryContext);
 		MemoryContextReset(cycle);
+		show_activity();
 		woken = wait_for_work(set, Min(mrb_dispatch_max_wait(), ASIDE_MS));
 	}
 }
@@ -224,7 +236,6 @@ wait_for_work(WaitEventSet *set, long timeout)
 	{
 		/* Without this the rows that we changed are never vacuumed. */
 		pgstat_report_stat(false);
-		pgstat_report_activity(STATE_IDLE, NULL);
 	}
 	n = WaitEventSetWait(set, timeout, events, lengthof(events),
 						 PG_WAIT_EXTENSION);
@@ -237,6 +248,45 @@ wait_for_work(WaitEventSet *set, long timeout)
 		}
 	}
 	return woken;
+}
+
+/*
+ * In pg_stat_activity: running while somebody lacks something.  What has not
+ * changed is not shown again, nor more often than a person could read it, but
+ * that the end of the work is shown at once.
+ */
+static void
+show_activity(void)
+{
+	static int	shown_endpoints = -1;
+	static int	shown_in_flight = 0;
+	static int64 shown_pending = 0;
+	static bool shown_paused = false;
+	static TimestampTz shown_at = 0;
+	int			endpoints = mrb_endpoint_count();
+	int			in_flight = mrb_send_in_flight();
+	int64		pending = mrb_item_pending();
+	bool		idle = in_flight == 0 && pending == 0;
+	const char *paused = mrb_dispatch_paused();
+	char text[	256];
+
+	if ((endpoints == shown_endpoints && in_flight == shown_in_flight &&
+		 pending == shown_pending && (paused != NULL) == shown_paused) ||
+		(!idle && !TimestampDifferenceExceeds(shown_at, mrb_timer_now(),
+											  SHOW_MS)))
+		return;
+	shown_endpoints = endpoints;
+	shown_in_flight = in_flight;
+	shown_pending = pending;
+	shown_paused = paused != NULL;
+	shown_at = mrb_timer_now();
+	if (paused != NULL)
+		snprintf(text, sizeof(text), "paused: %s", paused);
+	else
+		snprintf(text, sizeof(text),
+				 "%d endpoints, %d in flight, " INT64_FORMAT " pending",
+				 endpoints, in_flight, pending);
+	pgstat_report_activity(idle ? STATE_IDLE : STATE_RUNNING, text);
 }
 
 /*

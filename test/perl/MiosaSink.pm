@@ -67,6 +67,11 @@ sub url { my ($self) = @_; return "http://127.0.0.1:$self->{port}"; }
 #   reset                   the connection is reset instead
 #   close                   the connection is closed instead
 #   slow                    seconds between two bytes of the answer
+#   raw                     these bytes instead, then the connection is closed
+#   more                    and then these, again and again
+#   leave                   the connection is closed after the answer, without
+#                           having said so
+#   chance                  the rule holds with this probability only
 sub answer
 {
 	my ($self, $match, %rule) = @_;
@@ -282,6 +287,7 @@ sub _rule
 	{
 		next if $path !~ /$rule->{match}/;
 		next if $rule->{method} && $rule->{method} ne $method;
+		next if defined $rule->{chance} && rand() >= $rule->{chance};
 		next
 		  if defined $rule->{times}
 		  && ($used{ $rule->{id} } // 0) >= $rule->{times};
@@ -305,15 +311,16 @@ sub _turn
 		return _drop($c);
 	}
 	return _drop($c) if $rule->{close};
-	$c->{out} //= _answer($c);
+	$c->{out} //= $rule->{raw} // _answer($c);
 	my $sent = syswrite($c->{sock}, $c->{out}, $rule->{slow} ? 1 : 65536);
 
 	return _drop($c) if !defined $sent && !$!{EAGAIN};
 	substr($c->{out}, 0, $sent // 0) = '';
 	$c->{turn} = time() + ($rule->{slow} // 0.001);
+	$c->{out} = $rule->{more} if defined $rule->{more} && $c->{out} eq '';
 	return if length $c->{out};
 	delete @$c{qw(out rule)};
-	return _drop($c) if $c->{close};
+	return _drop($c) if $c->{close} || $rule->{leave} || defined $rule->{raw};
 	_request($c);
 	_turn($c) if $c->{rule};
 	return;

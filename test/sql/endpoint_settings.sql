@@ -54,7 +54,7 @@ FROM unnest(ARRAY[
 	'{"method": "PUT", "path": "/", "body": "{nosuch}"}',
 	'{"method": "PUT", "path": "/", "bodi": "x"}']) request;
 INSERT INTO miosa.adapters (name, request, volatile) VALUES ('own', '{"method": "PUT", "path": "/"}', true);
-INSERT INTO miosa.adapters (name, request) VALUES ('own', '{"method": "PUT", "path": "/{host}", "headers": {"x-version": "{version_id}"}}');
+INSERT INTO miosa.adapters (name, per, request) VALUES ('own', 'host', '{"method": "PUT", "path": "/{host}", "headers": {"x-version": "{version_id}"}}');
 UPDATE miosa.adapters SET request = '{"method": "PUT", "path": "/{nosuch}"}' WHERE name = 'own';
 SELECT name, request FROM miosa.adapters WHERE NOT builtin;
 

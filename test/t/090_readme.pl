@@ -5,6 +5,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use IPC::Run qw(run);
+use MiosaServer;
 use MiosaTest qw(make_edge make_node make_site operate verdict);
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -99,6 +100,9 @@ my $dir = PostgreSQL::Test::Utils::tempdir_short();
 my ($haproxy) = $readme =~ /^```\n(frontend visitors\n.*?)^```$/ms;
 my ($varnish) = $readme =~ /^```\n(acl tellers .*?)^```$/ms;
 
+my ($nginx) = $readme =~ /^```\n(location \/ .*?)^```$/ms;
+my ($caddy) = $readme =~ /^```\n(\{\n  "admin".*?)^```$/ms;
+
 append_to_file("$dir/routes.map", '');
 $haproxy =~ s{/etc/haproxy/}{$dir/}g;
 $haproxy =~ s{^(frontend visitors)$}{$1\n  bind 127.0.0.1:1\n  default_backend origin}m;
@@ -112,6 +116,21 @@ append_to_file("$dir/cache.vcl", "vcl 4.1;\nimport xkey;\nbackend default "
 $node->command_ok(
 	[ 'varnishd', '-C', '-n', "$dir/varnish", '-f', "$dir/cache.vcl" ],
 	'Varnish takes its lines');
+
+append_to_file("$dir/nginx.conf",
+	"load_module /usr/lib/nginx/modules/ngx_http_cache_purge_module.so;\n"
+	  . "pid $dir/nginx.pid;\nerror_log stderr;\nevents {}\nhttp {\n"
+	  . join('', map { "  ${_}_temp_path $dir/$_;\n" }
+		  qw(client_body proxy fastcgi uwsgi scgi))
+	  . "  access_log off;\n  proxy_cache_path $dir/pages keys_zone=pages:1m;\n"
+	  . "  upstream router { server 127.0.0.1:1; }\n"
+	  . "  server {\n    listen 127.0.0.1:" . MiosaServer::free_port() . ";\n$nginx  }\n}\n");
+$node->command_ok(
+	[ 'nginx', '-t', '-q', '-p', $dir, '-c', "$dir/nginx.conf" ],
+	'nginx takes its lines');
+append_to_file("$dir/caddy.json", $caddy);
+$node->command_ok([ 'caddy', 'validate', '--config', "$dir/caddy.json" ],
+	'Caddy takes its lines');
 
 # Settings, with their defaults
 my %default = $readme =~ /^### (miosa_rollback\.\S+)\n.*?^The default is (?:`([^`]*)`|empty)/gms;

@@ -1,0 +1,121 @@
+-- Statistics: how endpoints and the dispatcher are, and what was counted.
+--
+-- What is counted is in shared memory, and there since the server started or
+-- miosa_reset_stats() was called.  The views are for monitoring: pg_monitor
+-- may read them, so they show no address and no secret.
+
+CREATE FUNCTION miosa.endpoint_stats(
+	OUT endpoint text, OUT generation bigint, OUT acked_epoch bigint, OUT acked_at timestamptz, OUT resyncing boolean,
+	OUT health text, OUT breaker text, OUT failures integer, OUT last_status integer, OUT last_error text,
+	OUT last_error_at timestamptz, OUT last_success_at timestamptz, OUT next_try_at timestamptz,
+	OUT sent bigint, OUT succeeded bigint, OUT failed bigint, OUT retried bigint,
+	OUT p50_ms float8, OUT p95_ms float8, OUT p99_ms float8)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_endpoint_stats';
+COMMENT ON FUNCTION miosa.endpoint_stats() IS 'What shared memory says of each endpoint that the dispatcher tells; use miosa.stat_endpoint';
+
+CREATE FUNCTION miosa.endpoint_entries(OUT taken integer, OUT size integer)
+LANGUAGE c VOLATILE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_endpoint_entries';
+COMMENT ON FUNCTION miosa.endpoint_entries() IS 'How many places for endpoints there are in shared memory, and how many are taken, by all databases';
+
+CREATE VIEW miosa.stat_endpoint AS
+	SELECT e.name, e.zone, coalesce(e.stage, a.stage) AS stage, e.adapter, e.enabled,
+		CASE
+			WHEN NOT e.enabled THEN 'disabled'
+			WHEN h.health IN ('backing off', 'misconfigured', 'gone') THEN h.health
+			WHEN h.resyncing THEN 'resyncing'
+			ELSE h.health
+		END AS state,
+		CASE WHEN e.enabled THEN coalesce(s.breaker, 'closed') END AS breaker,
+		b.epochs AS epochs_behind,
+		CASE WHEN b.epochs > 0 THEN (
+			SELECT g.created_at FROM miosa.route_log g WHERE g.epoch > h.acked_epoch ORDER BY g.epoch LIMIT 1)
+		END AS undelivered_since,
+		round(s.p50_ms::numeric, 3) AS p50_ms, round(s.p95_ms::numeric, 3) AS p95_ms,
+		round(s.p99_ms::numeric, 3) AS p99_ms,
+		coalesce(s.sent, 0) AS sent, coalesce(s.succeeded, 0) AS succeeded,
+		coalesce(s.failed, 0) AS failed, coalesce(s.retried, 0) AS retried,
+		h.last_status, h.last_error, h.last_error_at, h.last_success_at, h.next_try_at
+	FROM miosa.endpoints e
+	JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook')
+	LEFT JOIN miosa.endpoint_stats() s ON s.endpoint COLLATE "C" = e.name COLLATE "C" AND e.enabled
+	LEFT JOIN LATERAL (
+		SELECT * FROM miosa.endpoint_state t WHERE t.endpoint = e.name AND s.endpoint IS NULL OFFSET 0) t ON true
+	LEFT JOIN miosa.dispatcher_state d ON true
+	-- Without a place in shared memory the row has to do.
+	CROSS JOIN LATERAL (
+		SELECT s.acked_epoch, s.resyncing, s.health, s.last_status, s.last_error, s.last_error_at, s.last_success_at,
+			s.next_try_at
+		WHERE s.endpoint IS NOT NULL
+		UNION ALL
+		SELECT coalesce(t.acked_epoch, 0), t.resync_after IS NOT NULL, coalesce(t.health, 'new'), t.last_status,
+			t.last_error, t.last_error_at, t.last_success_at, CASE WHEN e.enabled THEN t.next_try_at END
+		WHERE s.endpoint IS NULL) h
+	-- What belongs to an earlier term was told by another server.
+	CROSS JOIN LATERAL (
+		SELECT CASE WHEN e.enabled THEN greatest(0, d.last_epoch - greatest(h.acked_epoch, d.term << 40)) END AS epochs) b;
+COMMENT ON VIEW miosa.stat_endpoint IS 'How every endpoint is; what is counted is since it was last set up, the dispatcher started or miosa_reset_stats()';
+COMMENT ON COLUMN miosa.stat_endpoint.name IS 'Endpoint';
+COMMENT ON COLUMN miosa.stat_endpoint.zone IS 'Its zone';
+COMMENT ON COLUMN miosa.stat_endpoint.stage IS '0: told first (routers), 1: after those (caches)';
+COMMENT ON COLUMN miosa.stat_endpoint.adapter IS 'How it is talked to';
+COMMENT ON COLUMN miosa.stat_endpoint.enabled IS 'Whether it is told anything';
+COMMENT ON COLUMN miosa.stat_endpoint.state IS 'disabled, new (nothing was sent yet), healthy, resyncing (is told everything), backing off, misconfigured or gone (said that it wants to hear nothing)';
+COMMENT ON COLUMN miosa.stat_endpoint.breaker IS 'closed (requests are sent), open (none is, until next_try_at) or half open (one is tried)';
+COMMENT ON COLUMN miosa.stat_endpoint.epochs_behind IS 'Route changes since the newest up to which it has acknowledged all, also those that do not concern it';
+COMMENT ON COLUMN miosa.stat_endpoint.undelivered_since IS 'When the oldest change that it lacks was asked for; null when it lacks none';
+COMMENT ON COLUMN miosa.stat_endpoint.p50_ms IS 'Milliseconds from the operation to the acknowledgement: half of the changes took no longer';
+COMMENT ON COLUMN miosa.stat_endpoint.p95_ms IS 'The same for 95 of 100';
+COMMENT ON COLUMN miosa.stat_endpoint.p99_ms IS 'The same for 99 of 100';
+COMMENT ON COLUMN miosa.stat_endpoint.sent IS 'Requests sent, also those that read or write its marker';
+COMMENT ON COLUMN miosa.stat_endpoint.succeeded IS 'Requests that succeeded';
+COMMENT ON COLUMN miosa.stat_endpoint.failed IS 'Requests that did not, by whose fault ever';
+COMMENT ON COLUMN miosa.stat_endpoint.retried IS 'Requests sent again after a failure';
+COMMENT ON COLUMN miosa.stat_endpoint.last_status IS 'Last HTTP status; null when there was none';
+COMMENT ON COLUMN miosa.stat_endpoint.last_error IS 'Last failure, for people';
+COMMENT ON COLUMN miosa.stat_endpoint.last_error_at IS 'When that was';
+COMMENT ON COLUMN miosa.stat_endpoint.last_success_at IS 'When a request last succeeded';
+COMMENT ON COLUMN miosa.stat_endpoint.next_try_at IS 'When an endpoint that backs off is tried again';
+
+CREATE VIEW miosa.stat_dispatcher AS
+	SELECT d.state, d.pid, d.since, t.term, greatest(d.epoch, t.last_epoch) AS epoch, d.passes, d.sent,
+		d.acknowledged AS succeeded, d.failed, d.retried, d.in_flight, d.pending,
+		least((SELECT o.created_at FROM miosa.outbox o ORDER BY o.xid LIMIT 1),
+			(SELECT min(s.undelivered_since) FROM miosa.stat_endpoint s)) AS oldest_undelivered,
+		d.notified, d.errors, miosa.pause_reason() AS paused
+	FROM miosa.dispatcher() d LEFT JOIN miosa.dispatcher_state t ON true;
+COMMENT ON VIEW miosa.stat_dispatcher IS 'How the dispatcher of this database is; one row. What is counted is since the server started or miosa_reset_stats()';
+COMMENT ON COLUMN miosa.stat_dispatcher.state IS 'not preloaded, none, starting, running, paused, absent, aside (lets a command on the database pass) or stopped';
+COMMENT ON COLUMN miosa.stat_dispatcher.pid IS 'Its process';
+COMMENT ON COLUMN miosa.stat_dispatcher.since IS 'When that was started';
+COMMENT ON COLUMN miosa.stat_dispatcher.term IS 'How often the order of changes was taken over, by another server or after a restore';
+COMMENT ON COLUMN miosa.stat_dispatcher.epoch IS 'Newest route change';
+COMMENT ON COLUMN miosa.stat_dispatcher.passes IS 'Passes that found something to do';
+COMMENT ON COLUMN miosa.stat_dispatcher.sent IS 'Requests sent';
+COMMENT ON COLUMN miosa.stat_dispatcher.succeeded IS 'Requests that succeeded';
+COMMENT ON COLUMN miosa.stat_dispatcher.failed IS 'Requests that did not';
+COMMENT ON COLUMN miosa.stat_dispatcher.retried IS 'Requests sent again after a failure';
+COMMENT ON COLUMN miosa.stat_dispatcher.in_flight IS 'Requests without an answer yet';
+COMMENT ON COLUMN miosa.stat_dispatcher.pending IS 'Deployments that an endpoint lacks, over all endpoints';
+COMMENT ON COLUMN miosa.stat_dispatcher.oldest_undelivered IS 'When the oldest change that some enabled endpoint lacks was asked for; null when none lacks any';
+COMMENT ON COLUMN miosa.stat_dispatcher.notified IS 'Notifications sent';
+COMMENT ON COLUMN miosa.stat_dispatcher.errors IS 'Passes that ended in an error; the server''s log has it';
+COMMENT ON COLUMN miosa.stat_dispatcher.paused IS 'Why it tells nobody before miosa_resume(); null when it may';
+
+CREATE FUNCTION miosa.reset_stats(endpoint text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_reset_stats';
+COMMENT ON FUNCTION miosa.reset_stats(text) IS 'Forgets what was counted of one endpoint; null: of all and of the dispatcher';
+
+CREATE FUNCTION @extschema@.miosa_reset_stats(endpoint text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF endpoint IS NOT NULL THEN
+		PERFORM miosa.need_endpoint(endpoint);
+	END IF;
+	PERFORM miosa.reset_stats(endpoint);
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_reset_stats(text) IS 'Sets to zero what miosa.stat_endpoint counts of one endpoint, or of all together with what miosa.stat_dispatcher counts; writes nothing to disk. endpoint: default null, all. Raises INVALID_ARGUMENT';

@@ -1,0 +1,33 @@
+/*-------------------------------------------------------------------------
+ *
+ * charset.h
+ *	  Sets of ASCII characters, written like "a-z0-9._-".
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_CHARSET_H
+#define MRB_CHARSET_H
+
+typedef struct MrbCharset
+{
+	uint64		bits[2];
+} MrbCharset;
+
+/*
+ * Parse characters and ranges; a "-" that ends no range stands for itself.
+ * False when the text is wrong or, unless within is NULL, has more than that
+ * set; then *problem says what and *offset where.
+ */
+extern bool mrb_charset_parse(const char *text, const MrbCharset *within,
+							  MrbCharset *set, const char **problem,
+							  int *offset);
+
+static inline bool
+mrb_charset_has(const MrbCharset *set, char character)
+{
+	unsigned char c = character;
+
+	return c < 128 && ((set->bits[c >> 6] >> (c & 63)) & 1) != 0;
+}
+
+#endif							/* MRB_CHARSET_H */

@@ -1,0 +1,92 @@
+/*-------------------------------------------------------------------------
+ *
+ * escape.c
+ *	  Writing a value so that it stays one, whatever it stands in.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/base64.h"
+#include "utils/json.h"
+
+#include "escape.h"
+
+static void append_percent(StringInfo out, const char *value);
+static void append_in_string(StringInfo out, const char *value);
+static void append_xml(StringInfo out, const char *value);
+
+void
+mrb_escape_append(StringInfo out, MrbStyle style, const char *value)
+{
+	switch (style)
+	{
+		case MRB_STYLE_PLAIN:
+			appendStringInfoString(out, value);
+			break;
+		case MRB_STYLE_PERCENT:
+			append_percent(out, value);
+			break;
+		case MRB_STYLE_IN_JSON_STRING:
+			append_in_string(out, value);
+			break;
+		case MRB_STYLE_JSON_STRING:
+			escape_json(out, value);
+			break;
+		case MRB_STYLE_XML:
+			append_xml(out, value);
+			break;
+	}
+}
+
+char *
+mrb_escape_base64(const char *value, int len)
+{
+	int			size = pg_b64_enc_len(len);
+	char	   *encoded = palloc(size + 1);
+
+	encoded[pg_b64_encode(value, len, encoded, size)] = '\0';
+	return encoded;
+}
+
+/*
+ * Only what RFC 3986 calls unreserved stays as it is.
+ */
+static void
+append_percent(StringInfo out, const char *value)
+{
+	for (const char *p = value; *p != '\0'; p++)
+	{
+		if ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+			(*p >= '0' && *p <= '9') || strchr("-._~", *p) != NULL)
+			appendStringInfoChar(out, *p);
+		else
+			appendStringInfo(out, "%%%02X", (unsigned char) *p);
+	}
+}
+
+/*
+ * escape_json() adds quotes; there are some already.
+ */
+static void
+append_in_string(StringInfo out, const char *value)
+{
+	int			start = out->len;
+
+	escape_json(out, value);
+	memmove(out->data + start, out->data + start + 1, out->len - start - 2);
+	out->len -= 2;
+	out->data[out->len] = '\0';
+}
+
+static void
+append_xml(StringInfo out, const char *value)
+{
+	for (const char *p = value; *p != '\0'; p++)
+	{
+		if (strchr("&<>\"'", *p) != NULL)
+			appendStringInfo(out, "&#%d;", *p);
+		else
+			appendStringInfoChar(out, *p);
+	}
+}

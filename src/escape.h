@@ -1,0 +1,28 @@
+/*-------------------------------------------------------------------------
+ *
+ * escape.h
+ *	  Writing a value so that it stays one, whatever it stands in.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_ESCAPE_H
+#define MRB_ESCAPE_H
+
+#include "lib/stringinfo.h"
+
+typedef enum MrbStyle
+{
+	MRB_STYLE_PLAIN,			/* as it is */
+	MRB_STYLE_PERCENT,			/* in a URL */
+	MRB_STYLE_IN_JSON_STRING,	/* between quotes that are there already */
+	MRB_STYLE_JSON_STRING,		/* with its quotes */
+	MRB_STYLE_XML,				/* text or a quoted attribute */
+} MrbStyle;
+
+extern void mrb_escape_append(StringInfo out, MrbStyle style,
+							  const char *value);
+
+/* Palloc'd. */
+extern char *mrb_escape_base64(const char *value, int len);
+
+#endif							/* MRB_ESCAPE_H */

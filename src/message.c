@@ -1,0 +1,190 @@
+/*-------------------------------------------------------------------------
+ *
+ * message.c
+ *	  What a request says about a deployment, or about several.
+ *
+ * An adapter that works per host makes a request for each host of the route,
+ * then one for each host that is no longer routed.  All others make one
+ * request of the whole route, or of the routes of a batch, which then have
+ * only lists in common.
+ *
+ * A message's id is made of what it says, so that it is the same on every
+ * try, and another one as soon as the route has changed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+
+#include "message.h"
+
+static int	count_hosts(const MrbItem *item);
+static void begin(MrbMessage *message, const MrbItem *item, int64 epoch);
+static void fill_route(MrbMessage *message, const MrbRoute *route);
+static void name_batch(MrbMessage *message, MrbItem *const *items, int n);
+static void list_hosts(MrbItem *const *items, int n, MrbValues *values);
+
+/*
+ * Where nothing was ever published there is nothing to tell; what was
+ * unpublished is told like a change.
+ */
+int
+mrb_message_count(const MrbItem *item)
+{
+	const MrbAdapter *adapter = item->endpoint->adapter;
+	const MrbRoute *route = item->route;
+
+	if (!adapter->per_host)
+		return route->version_id != NULL || route->operation_id != NULL ||
+			route->ngone > 0 ? 1 : 0;
+	return count_hosts(item) +
+		(adapter->remove != NULL ? route->ngone : 0);
+}
+
+void
+mrb_message_of_unit(MrbItem *item, int unit, MrbMessage *message)
+{
+	const MrbAdapter *adapter = item->endpoint->adapter;
+	MrbRoute   *route = item->route;
+	int			hosts;
+	char	   *host;
+
+	begin(message, item, route->epoch);
+	message->values.text[MRB_VAR_MESSAGE_ID] =
+		psprintf("%s@%s", route->deployment_id, message->epoch_text);
+	fill_route(message, route);
+	list_hosts(&item, 1, &message->values);
+	if (!adapter->per_host)
+		return;
+
+	hosts = count_hosts(item);
+	host = unit < hosts ? route->hosts.items[unit] :
+		mrb_route_gone_host(route, unit - hosts);
+	if (unit >= hosts || route->version_id == NULL)
+		message->call = adapter->remove;
+	/* It may have been routed again meanwhile. */
+	if (host == NULL)
+		message->call = NULL;
+	message->values.text[MRB_VAR_HOST] = host;
+}
+
+void
+mrb_message_of_batch(MrbItem *const *items, int nitems, MrbMessage *message)
+{
+	int64		epoch = 0;
+	MrbValues  *values = &message->values;
+
+	if (nitems == 1)
+	{
+		mrb_message_of_unit(items[0], 0, message);
+		return;
+	}
+	for (int i = 0; i < nitems; i++)
+		epoch = Max(epoch, items[i]->route->epoch);
+	begin(message, items[0], epoch);
+	name_batch(message, items, nitems);
+	list_hosts(items, nitems, values);
+}
+
+/*
+ * How many hosts of the route are told one by one.  Those of a deployment
+ * that serves nothing any more are told as removed.
+ */
+static int
+count_hosts(const MrbItem *item)
+{
+	const MrbRoute *route = item->route;
+
+	if (route->version_id == NULL &&
+		(route->operation_id == NULL ||
+		 item->endpoint->adapter->remove == NULL))
+		return 0;
+	return route->hosts.n;
+}
+
+static void
+begin(MrbMessage *message, const MrbItem *item, int64 epoch)
+{
+	MrbValues  *values = &message->values;
+
+	MemSet(values, 0, sizeof(MrbValues));
+	message->call = item->endpoint->adapter->request;
+	message->epoch = epoch;
+	snprintf(message->epoch_text, sizeof(message->epoch_text), INT64_FORMAT,
+			 epoch);
+	values->text[MRB_VAR_EPOCH] = message->epoch_text;
+	values->text[MRB_VAR_CHANGED_AT] =
+		mrb_route_changed_at(item->route, message->changed_at);
+}
+
+static void
+fill_route(MrbMessage *message, const MrbRoute *route)
+{
+	const char **text = message->values.text;
+
+	text[		MRB_VAR_DEPLOYMENT_ID] = route->deployment_id;
+	text[		MRB_VAR_KIND] = route->kind;
+	text[		MRB_VAR_OPERATION_ID] = route->operation_id;
+	text[		MRB_VAR_RELEASE_ID] = route->release_id;
+	text[		MRB_VAR_SHA256] = route->sha256;
+	text[		MRB_VAR_STORAGE_URI] = route->storage_uri;
+	text[		MRB_VAR_TENANT_ID] = route->tenant_id;
+	text[		MRB_VAR_VERSION_ID] = route->version_id;
+	text[		MRB_VAR_VERSION_NUMBER] = route->version_number;
+}
+
+/*
+ * A short name for all that the batch says.
+ */
+static void
+name_batch(MrbMessage *message, MrbItem *const *items, int n)
+{
+	uint64		hash = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		const MrbRoute *route = items[i]->route;
+
+		hash = hash_combine64(hash, route->epoch);
+		hash = hash_bytes_extended((const unsigned char *) route->deployment_id,
+								   strlen(route->deployment_id), hash);
+	}
+	message->values.text[MRB_VAR_MESSAGE_ID] =
+		psprintf("batch-" UINT64_FORMAT "@%s", hash, message->epoch_text);
+}
+
+/*
+ * Deployments, hosts and removed hosts of all items, one after the other.
+ */
+static void
+list_hosts(MrbItem *const *items, int n, MrbValues *values)
+{
+	int			nhosts = 0;
+	int			ngone = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		nhosts += items[i]->route->hosts.n;
+		ngone += items[i]->route->ngone;
+	}
+	values->deployment_ids.items = palloc(n * sizeof(char *));
+	values->hosts.items = palloc((nhosts + 1) * sizeof(char *));
+	values->removed_hosts.items = palloc((ngone + 1) * sizeof(char *));
+	for (int i = 0; i < n; i++)
+	{
+		const MrbRoute *route = items[i]->route;
+
+		values->deployment_ids.items[values->deployment_ids.n++] =
+			route->deployment_id;
+		for (int h = 0; h < route->hosts.n; h++)
+			values->hosts.items[values->hosts.n++] = route->hosts.items[h];
+		for (int g = 0; g < route->ngone; g++)
+		{
+			char	   *host = mrb_route_gone_host(route, g);
+
+			if (host != NULL)
+				values->removed_hosts.items[values->removed_hosts.n++] = host;
+		}
+	}
+}

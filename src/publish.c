@@ -1,0 +1,181 @@
+/*-------------------------------------------------------------------------
+ *
+ * publish.c
+ *	  Letting others see how far endpoints have come.
+ *
+ * What an endpoint has acknowledged is put into shared memory in the turn in
+ * which it has, long before its row is written.  But a cursor that has passed
+ * what the endpoint did not take, or what caches must forget again, stays
+ * hidden until that is written: whoever sees the cursor finds the row, too.
+ * What makes an endpoint look worse is shown at once in any case.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "breaker.h"
+#include "endpoints.h"
+#include "publish.h"
+#include "queue.h"
+#include "send.h"
+
+/* Who waits is not woken sooner again. */
+#define WAKE_MS 2
+
+/* So often those are looked at that new changes do not concern. */
+#define SWEEP_MS 100
+
+static TimestampTz woken_at = 0;
+static bool wake_owed = false;
+static TimestampTz swept_at = 0;
+static int64 swept_epoch = 0;
+
+static void sweep(void);
+static void publish(MrbEndpoint *endpoint);
+static void show_health(MrbPosition *position, const MrbEndpoint *endpoint);
+static bool show_progress(MrbPosition *position, MrbEndpoint *endpoint);
+static void show_setbacks(MrbPosition *position,
+						  const MrbEndpoint *endpoint);
+static void set_gauge(MrbSlot *slot, MrbCounter counter, int64 value);
+
+void
+mrb_publish_step(MrbSlot *slot)
+{
+	if (swept_epoch != mrb_queue_newest() &&
+		TimestampDifferenceExceeds(swept_at, mrb_timer_now(), SWEEP_MS))
+		sweep();
+	while (!dlist_is_empty(&mrb_stats_changed))
+	{
+		MrbPublic  *public = dlist_container(MrbPublic, changed_node,
+											 dlist_pop_head_node(&mrb_stats_changed));
+
+		public->changed = false;
+		publish((MrbEndpoint *) ((char *) public -
+								 offsetof(MrbEndpoint, public)));
+	}
+	set_gauge(slot, MRB_COUNT_EPOCH, mrb_queue_newest());
+	set_gauge(slot, MRB_COUNT_IN_FLIGHT, mrb_send_in_flight());
+	set_gauge(slot, MRB_COUNT_PENDING, mrb_item_pending());
+	if (wake_owed &&
+		TimestampDifferenceExceeds(woken_at, mrb_timer_now(), WAKE_MS))
+	{
+		ConditionVariableBroadcast(&slot->acknowledged);
+		woken_at = mrb_timer_now();
+		wake_owed = false;
+	}
+}
+
+long
+mrb_publish_wait(long most)
+{
+	if (wake_owed)
+		return Min(most, WAKE_MS);
+	return swept_epoch != mrb_queue_newest() ? Min(most, SWEEP_MS) : most;
+}
+
+/*
+ * An endpoint that lacks nothing moves on with every change that does not
+ * concern it.
+ */
+static void
+sweep(void)
+{
+	dlist_iter	iter;
+
+	swept_at = mrb_timer_now();
+	swept_epoch = mrb_queue_newest();
+	mrb_endpoint_foreach(iter)
+	{
+		MrbEndpoint *endpoint = mrb_endpoint_current(iter);
+		const MrbPosition *seen = mrb_stats_position(&endpoint->public);
+
+		if (seen != NULL && (seen->acked_epoch != mrb_queue_acked(endpoint) ||
+							 seen->settled_epoch != mrb_queue_settled(endpoint)))
+			mrb_stats_mark(&endpoint->public);
+	}
+}
+
+static void
+publish(MrbEndpoint *endpoint)
+{
+	const MrbPosition *seen = mrb_stats_position(&endpoint->public);
+	MrbPosition position;
+
+	if (seen == NULL)
+		return;
+	position = *seen;
+	show_health(&position, endpoint);
+	if (endpoint->public.unwritten == 0)
+		wake_owed |= show_progress(&position, endpoint);
+	else
+		show_setbacks(&position, endpoint);
+	mrb_stats_publish(&endpoint->public, &position);
+}
+
+static void
+show_health(MrbPosition *position, const MrbEndpoint *endpoint)
+{
+	const MrbVitals *vitals = &endpoint->vitals;
+	TimestampTz server_try_at = mrb_breaker_next_try(endpoint);
+
+	position->health = vitals->health;
+	position->breaker_open = server_try_at > mrb_timer_now() ||
+		(vitals->health == MRB_HEALTH_BACKING_OFF && !vitals->probing);
+	position->probing = vitals->probing || server_try_at != 0;
+	position->failures = vitals->failures;
+	position->last_status = vitals->last_status;
+	position->last_error_at = vitals->last_error_at;
+	position->last_success_at = vitals->last_success_at;
+	position->next_try_at = vitals->next_try_at;
+	strlcpy(position->last_error, vitals->last_error,
+			sizeof(position->last_error));
+}
+
+/*
+ * True when it has acknowledged something.
+ */
+static bool
+show_progress(MrbPosition *position, MrbEndpoint *endpoint)
+{
+	int64		acked = mrb_queue_acked(endpoint);
+	bool		moved = position->generation != endpoint->generation ||
+	position->acked_epoch != acked ||
+	(position->resyncing && endpoint->resync_after == NULL);
+
+	if (position->generation != endpoint->generation ||
+		position->acked_epoch != acked)
+		position->acked_at = mrb_timer_now();
+	position->generation = endpoint->generation;
+	position->acked_epoch = acked;
+	position->settled_epoch = mrb_queue_settled(endpoint);
+	position->verified_epoch = endpoint->verified_epoch;
+	position->resyncing = endpoint->resync_after != NULL;
+	strlcpy(position->resync_after,
+			position->resyncing ? endpoint->resync_after : "",
+			sizeof(position->resync_after));
+	return moved;
+}
+
+/*
+ * A resync has begun, or its table was lost.
+ */
+static void
+show_setbacks(MrbPosition *position, const MrbEndpoint *endpoint)
+{
+	position->verified_epoch = Min(position->verified_epoch,
+								   endpoint->verified_epoch);
+	if (endpoint->resync_after != NULL &&
+		(!position->resyncing || endpoint->resync_after[0] == '\0'))
+	{
+		position->resyncing = true;
+		position->resync_after[0] = '\0';
+	}
+}
+
+static void
+set_gauge(MrbSlot *slot, MrbCounter counter, int64 value)
+{
+	pg_atomic_write_u64(&slot->counters[counter], value);
+}

@@ -1,0 +1,64 @@
+/*-------------------------------------------------------------------------
+ *
+ * stats.h
+ *	  Shared memory: where each endpoint stands, and what was counted of it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_STATS_H
+#define MRB_STATS_H
+
+#include "lib/ilist.h"
+
+#include "position.h"
+#include "shmem.h"
+
+typedef struct MrbStat MrbStat;
+
+/* Belongs to an endpoint of the dispatcher: what others see of it. */
+typedef struct MrbPublic
+{
+	MrbStat    *stat;			/* NULL: all entries were taken */
+	bool		changed;		/* and so in mrb_stats_changed */
+	dlist_node	changed_node;
+	int			unwritten;		/* notes that its cursor must wait for */
+} MrbPublic;
+
+/* What is to be published, by publish.c. */
+extern dlist_head mrb_stats_changed;
+
+extern void mrb_stats_install(void);
+
+/* The process is the dispatcher of its database; it is no longer. */
+extern void mrb_stats_begin(MrbSlot *slot);
+extern void mrb_stats_end(void);
+
+/* What it does for an endpoint; without an entry, nothing is done. */
+extern void mrb_stats_claim(MrbPublic *public, const char *name);
+extern void mrb_stats_drop(MrbPublic *public);
+extern void mrb_stats_mark(MrbPublic *public);
+extern const MrbPosition *mrb_stats_position(const MrbPublic *public);
+extern void mrb_stats_publish(MrbPublic *public, const MrbPosition *position);
+extern void mrb_stats_sent(MrbPublic *public, bool again);
+extern void mrb_stats_answered(MrbPublic *public, bool success);
+extern void mrb_stats_acknowledged(MrbPublic *public, TimestampTz since);
+
+/*
+ * For everybody.  Entries are numbered from 0 to below mrb_stats_entries();
+ * false: that one is not taken by an endpoint of the database.  A tally may
+ * be left out.
+ */
+extern int	mrb_stats_entries(void);
+extern bool mrb_stats_read(int entry, Oid database, MrbPosition *position,
+						   MrbTally *tally);
+
+/* Its acked_epoch while it is that endpoint's; else, or in a resync, -1. */
+extern int64 mrb_stats_acked(int entry, Oid database, const char *name);
+
+/* How many entries are taken, by all databases. */
+extern int	mrb_stats_taken(void);
+
+/* Forget what was counted; name NULL: of all, and of the dispatcher. */
+extern void mrb_stats_reset(Oid database, const char *name);
+
+#endif							/* MRB_STATS_H */

@@ -1,0 +1,126 @@
+/*-------------------------------------------------------------------------
+ *
+ * variable.c
+ *	  The variables of templates, and what their values are made of.
+ *
+ * Values come from other people's tables, and they land in URLs, headers,
+ * bodies and, through a cache's configuration, in its expressions.  So each
+ * variable has an alphabet that holds none of the characters that could end
+ * a header, a path or a VCL expression.  An adapter can narrow it, for an
+ * edge that takes less; nobody can widen it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "variable.h"
+
+#define ID_CHARACTERS "A-Za-z0-9._:#@-"
+#define HOST_CHARACTERS "a-z0-9._*-"	/* "*" only as "*." at the start */
+#define NUMBER_CHARACTERS "0-9"
+#define URI_CHARACTERS "A-Za-z0-9._~:/?#[]@!$&'()*+,;=%-"	/* RFC 3986 */
+#define SECRET_CHARACTERS " -~" /* printable ASCII */
+
+static const struct
+{
+	const char *name;
+	const char *characters;
+	bool		list;
+}			variables[MRB_VARIABLES] =
+
+{
+	[MRB_VAR_CHANGED_AT] = {"changed_at", ID_CHARACTERS, false},
+	[MRB_VAR_DEPLOYMENT_ID] = {"deployment_id", ID_CHARACTERS, false},
+	[MRB_VAR_DEPLOYMENT_IDS] = {"deployment_ids", ID_CHARACTERS, true},
+	[MRB_VAR_EPOCH] = {"epoch", NUMBER_CHARACTERS, false},
+	[MRB_VAR_HOST] = {"host", HOST_CHARACTERS, false},
+	[MRB_VAR_HOSTS] = {"hosts", HOST_CHARACTERS, true},
+	[MRB_VAR_KIND] = {"kind", ID_CHARACTERS, false},
+	[MRB_VAR_MESSAGE_ID] = {"message_id", ID_CHARACTERS, false},
+	[MRB_VAR_OPERATION_ID] = {"operation_id", ID_CHARACTERS, false},
+	[MRB_VAR_RELEASE_ID] = {"release_id", ID_CHARACTERS, false},
+	[MRB_VAR_REMOVED_HOSTS] = {"removed_hosts", HOST_CHARACTERS, true},
+	[MRB_VAR_SECRET] = {"secret", SECRET_CHARACTERS, false},
+	[MRB_VAR_SHA256] = {"sha256", ID_CHARACTERS, false},
+	[MRB_VAR_STORAGE_URI] = {"storage_uri", URI_CHARACTERS, false},
+	[MRB_VAR_TENANT_ID] = {"tenant_id", ID_CHARACTERS, false},
+	[MRB_VAR_VERSION_ID] = {"version_id", ID_CHARACTERS, false},
+	[MRB_VAR_VERSION_NUMBER] = {"version_number", NUMBER_CHARACTERS, false},
+};
+
+static bool is_host_variable(MrbVariable variable);
+
+const char *
+mrb_variable_name(MrbVariable variable)
+{
+	return variables[variable].name;
+}
+
+bool
+mrb_variable_is_list(MrbVariable variable)
+{
+	return variables[variable].list;
+}
+
+bool
+mrb_variable_is_number(MrbVariable variable)
+{
+	return variable == MRB_VAR_EPOCH || variable == MRB_VAR_VERSION_NUMBER;
+}
+
+MrbVariable
+mrb_variable_find(const char *name, int len)
+{
+	int			i = 0;
+
+	while (i < MRB_VARIABLES &&
+		   (strncmp(variables[i].name, name, len) != 0 ||
+			variables[i].name[len] != '\0'))
+		i++;
+	return i;
+}
+
+void
+mrb_variable_alphabets(MrbAlphabets *alphabets)
+{
+	const char *problem;
+	int			offset;
+
+	for (int i = 0; i < MRB_VARIABLES; i++)
+		mrb_charset_parse(variables[i].characters, NULL, &alphabets->of[i],
+						  &problem, &offset);
+}
+
+bool
+mrb_variable_narrow(MrbAlphabets *alphabets, MrbVariable variable,
+					const char *characters, const char **problem, int *offset)
+{
+	MrbCharset *alphabet = &alphabets->of[variable];
+
+	return mrb_charset_parse(characters, alphabet, alphabet, problem, offset);
+}
+
+bool
+mrb_variable_fits(MrbVariable variable, const MrbCharset *alphabet,
+				  const char *value)
+{
+	const char *star = strrchr(value, '*');
+
+	if (value[0] == '\0')
+		return false;
+	for (const char *p = value; *p != '\0'; p++)
+		if (!mrb_charset_has(alphabet, *p))
+			return false;
+	if (is_host_variable(variable) && star != NULL)
+		return star == value && value[1] == '.' && value[2] != '\0';
+	/* "007" would not be a number in JSON. */
+	return !mrb_variable_is_number(variable) || value[0] != '0' ||
+		value[1] == '\0';
+}
+
+static bool
+is_host_variable(MrbVariable variable)
+{
+	return variable == MRB_VAR_HOST || variable == MRB_VAR_HOSTS ||
+		variable == MRB_VAR_REMOVED_HOSTS;
+}

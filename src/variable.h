@@ -1,0 +1,61 @@
+/*-------------------------------------------------------------------------
+ *
+ * variable.h
+ *	  The variables of templates, and what their values are made of.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_VARIABLE_H
+#define MRB_VARIABLE_H
+
+#include "charset.h"
+
+typedef enum MrbVariable
+{
+	MRB_VAR_CHANGED_AT,
+	MRB_VAR_DEPLOYMENT_ID,
+	MRB_VAR_DEPLOYMENT_IDS,		/* list */
+	MRB_VAR_EPOCH,
+	MRB_VAR_HOST,
+	MRB_VAR_HOSTS,				/* list */
+	MRB_VAR_KIND,
+	MRB_VAR_MESSAGE_ID,
+	MRB_VAR_OPERATION_ID,
+	MRB_VAR_RELEASE_ID,
+	MRB_VAR_REMOVED_HOSTS,		/* list */
+	MRB_VAR_SECRET,				/* the endpoint's, or one by name */
+	MRB_VAR_SHA256,
+	MRB_VAR_STORAGE_URI,
+	MRB_VAR_TENANT_ID,
+	MRB_VAR_VERSION_ID,
+	MRB_VAR_VERSION_NUMBER,
+	MRB_VARIABLES
+} MrbVariable;
+
+/* A set of variables, as bits. */
+#define MRB_USES(variable) (UINT32_C(1) << (variable))
+
+/* What the values of each variable may be made of. */
+typedef struct MrbAlphabets
+{
+	MrbCharset	of[MRB_VARIABLES];
+} MrbAlphabets;
+
+extern const char *mrb_variable_name(MrbVariable variable);
+extern bool mrb_variable_is_list(MrbVariable variable);
+extern bool mrb_variable_is_number(MrbVariable variable);
+
+/* MRB_VARIABLES when there is none of that name. */
+extern MrbVariable mrb_variable_find(const char *name, int len);
+
+/* The built-in alphabets; and make one of them smaller, never larger. */
+extern void mrb_variable_alphabets(MrbAlphabets *alphabets);
+extern bool mrb_variable_narrow(MrbAlphabets *alphabets, MrbVariable variable,
+								const char *characters,
+								const char **problem, int *offset);
+
+/* Whether a value is of the alphabet and of its variable's form. */
+extern bool mrb_variable_fits(MrbVariable variable, const MrbCharset *alphabet,
+							  const char *value);
+
+#endif							/* MRB_VARIABLE_H */

@@ -1,0 +1,220 @@
+-- Adapters: what each of them sends, byte for byte; what a value or a row
+-- must not do is refused, and the place of the mistake is named.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set fixture :abs_srcdir '/fixture.sql'
+\i :fixture
+
+SET client_min_messages = warning;
+
+-- What a request is about, for all of them.
+CREATE TABLE test.given AS SELECT jsonb_build_object(
+	'url', 'http://edge.test', 'changed_at', '2026-01-02T03:04:05.000006Z', 'deployment_id', 'dep_1',
+	'deployment_ids', '["dep_1", "dep_2"]'::jsonb, 'epoch', 1099511627776, 'host', 'shop.test',
+	'hosts', '["shop.test", "*.shop.test"]'::jsonb, 'kind', 'static', 'message_id', 'dep_1@1099511627776',
+	'operation_id', 'dep_1#7', 'release_id', 'rel_2', 'removed_hosts', '["old.test"]'::jsonb,
+	'secret', 'user:pass/word', 'secret:other', 'another', 'sha256', 'e3b0c442',
+	'storage_uri', 's3://bucket/a&b?c=d', 'tenant_id', 'ten_1', 'version_id', 'ver_2', 'version_number', 2) AS given;
+
+-- A request as it goes over the wire, but for what a signer adds.
+CREATE FUNCTION test.wire(request jsonb, changes jsonb DEFAULT '{}', charsets jsonb DEFAULT '{}')
+RETURNS text LANGUAGE sql AS $$
+	SELECT concat_ws(E'\n', (s.sent ->> 'method') || ' ' || (s.sent ->> 'url'),
+		(SELECT string_agg('    ' || h.line, E'\n') FROM jsonb_array_elements_text(s.sent -> 'headers') h (line)),
+		'    ' || (s.sent ->> 'body'))
+	FROM test.given g, LATERAL (SELECT miosa.render_request(request, g.given || changes, charsets)) s (sent)
+	WHERE request IS NOT NULL $$;
+
+-- The same for a text with variables in each place that there is.
+CREATE FUNCTION test.places(template text, changes jsonb DEFAULT '{}') RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+	place record;
+BEGIN
+	FOR place IN SELECT * FROM (VALUES
+		('path', jsonb_build_object('method', 'GET', 'path', '/' || template)),
+		('header', jsonb_build_object('method', 'GET', 'path', '', 'headers', jsonb_build_object('x', template))),
+		('json', jsonb_build_object('method', 'PUT', 'path', '', 'body', '[' || template || ']')),
+		('string', jsonb_build_object('method', 'PUT', 'path', '', 'body', '["' || template || '"]')),
+		('xml', jsonb_build_object('method', 'PUT', 'path', '', 'body', '<a>' || template || '</a>')),
+		('text', jsonb_build_object('method', 'PUT', 'path', '', 'body', 'a=' || template))) v (name, request)
+	LOOP
+		BEGIN
+			RETURN NEXT place.name || ': ' || regexp_replace(test.wire(place.request, changes), '^\S+ http://edge\.test/?(\s+)?', '');
+		EXCEPTION WHEN SQLSTATE 'MR400' THEN
+			DECLARE
+				reason text;
+			BEGIN
+				GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL;
+				RETURN NEXT place.name || ' refused: ' || reason;
+			END;
+		END;
+	END LOOP;
+END $$;
+
+-- How a row is refused that has these columns.
+CREATE FUNCTION test.wrong(columns jsonb) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	message text;
+	detail text;
+BEGIN
+	INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, '{"name": "wrong", "builtin": false}' || columns)).*
+		FROM miosa.adapters a WHERE a.name = 'varnish-xkey';
+	DELETE FROM miosa.adapters WHERE name = 'wrong';
+	RETURN 'not refused';
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
+	RETURN CASE WHEN message = 'invalid adapter' THEN detail ELSE message END;
+END $$;
+
+-- Every shipped adapter
+SELECT format(E'-- %s: request\n%s', a.name, test.wire(a.request)) FROM miosa.adapters a ORDER BY a.name COLLATE "C";
+SELECT format(E'-- %s: add\n%s', a.name, test.wire(a.add)) FROM miosa.adapters a WHERE a.add IS NOT NULL ORDER BY a.name COLLATE "C";
+SELECT format(E'-- %s: remove\n%s', a.name, test.wire(a.remove)) FROM miosa.adapters a WHERE a.remove IS NOT NULL ORDER BY a.name COLLATE "C";
+SELECT format(E'-- %s: markers\n%s\n%s', a.name, test.wire(a.marker_write), test.wire(a.marker_read))
+FROM miosa.adapters a WHERE a.marker_read IS NOT NULL ORDER BY a.name COLLATE "C";
+SELECT name, stage, per, settle, timeout, max_in_flight, batch_max, batch_bytes, rate, burst
+FROM miosa.adapters WHERE builtin ORDER BY name COLLATE "C";
+SELECT name, success, success_json_path, verdicts, signer, signer_options
+FROM miosa.adapters WHERE builtin AND (success IS NOT NULL OR success_json_path IS NOT NULL OR verdicts <> '{}' OR signer <> 'none')
+ORDER BY name COLLATE "C";
+
+-- What serves nothing, and has no secret
+SELECT test.wire(request, '{"version_id": null, "hosts": []}') FROM miosa.adapters WHERE name = 'caddy';
+SELECT test.wire(request, '{"version_id": null, "version_number": null, "release_id": null, "storage_uri": null, "sha256": null,
+	"operation_id": null, "hosts": [], "removed_hosts": [], "changed_at": null}') FROM miosa.adapters WHERE name = 'webhook';
+SELECT test.wire(request, '{"secret": null}') FROM miosa.adapters WHERE name = 'nginx-plus-keyval';
+SELECT test.refusal($$SELECT test.wire('{"method": "GET", "path": "/{secret}"}', '{"secret": null}')$$);
+SELECT test.refusal($$SELECT test.wire('{"method": "GET", "path": "/{version_id}"}', '{"version_id": null}')$$);
+SELECT test.refusal($$SELECT test.wire('{"method": "GET", "path": "/{secret:nosuch}"}')$$);
+
+-- Each place has its way of writing a value
+SELECT test.places('{host}');
+SELECT test.places('{epoch}');
+SELECT test.places('{operation_id}');
+SELECT test.places('{storage_uri}');
+SELECT test.places('{secret}', '{"secret": "a\"b<c>&d''e\\f %41"}');
+SELECT test.places('{secret|base64}');
+SELECT test.places('{secret:other|base64}');
+SELECT test.places('{hosts}');
+SELECT test.places('{hosts|space}');
+SELECT test.places('{deployment_ids|comma}');
+SELECT test.places('{removed_hosts|comma}', '{"removed_hosts": []}');
+SELECT test.places('{host|space}');
+SELECT test.places('{hosts|base64}');
+SELECT test.places('{host|upper}');
+SELECT test.places('{host|}');
+SELECT test.places('{host|base64|base64}');
+SELECT test.places('{host:b}');
+SELECT test.places('{secret:}');
+SELECT test.places('{Host}');
+SELECT test.places('{host');
+SELECT test.places('{');
+SELECT test.places('a|b');
+
+-- Values that would say something else than what they are
+SELECT to_json(v.value), test.refusal(format('SELECT test.wire(%L, %L)',
+	'{"method": "BAN", "path": "/", "headers": {"x-ban-host": "{host}"}}', jsonb_build_object('host', v.value))) LIKE 'MR400 the request cannot be sent%' AS refused
+FROM unnest(ARRAY['b.test && obj.status == 200', 'b.test || 1', 'b.test"', 'b.test''', 'b.test~.', E'b.test\rX: 1', E'b.test\nX: 1',
+	E'b.test\r\n\r\nGET /', E'b.test\t', 'b.test/', 'b.test/../x', '../x', 'b.test?a=b', 'b.test#', 'b.test%00', 'b.test%0d%0aX:1', 'b.test:80',
+	'user@b.test', 'B.TEST', 'b.test ', ' b.test', '', '*', '*.', '*.*.test', 'a.*.test', 'a*.test', '**.test', 'bücher.test', 'b.test;x', 'b,c.test',
+	'b<c>.test', 'b&c.test', 'b\c.test', '{host}', '$(id)', '`id`', 'b.test' || chr(127), 'b.test' || chr(133), 'b.test' || chr(8232)]) v (value);
+SELECT to_json(v.value), test.refusal(format('SELECT test.wire(%L, %L)',
+	'{"method": "PATCH", "path": "/id/{deployment_id}"}', jsonb_build_object('deployment_id', v.value))) LIKE 'MR400 the request cannot be sent%' AS refused
+FROM unnest(ARRAY['.', '..', 'a/..', '%2e%2e', 'a b', 'a"b', 'a&b', 'a=b', 'a?b', 'a,b', 'a+b', E'a\nb', 'a' || chr(160), '', '...', 'dep:1', 'dep.1', 'dep#1', 'dep@1', '-']) v (value);
+SELECT v.request, test.refusal(format('SELECT test.wire(%L, %L)', v.request, '{"deployment_id": ".", "version_id": "."}')) LIKE 'MR400 the request cannot be sent%' AS refused
+FROM unnest(ARRAY['{"method": "GET", "path": "/{deployment_id}/x"}', '{"method": "GET", "path": "/{deployment_id}{version_id}"}',
+	'{"method": "GET", "path": "/x/.{deployment_id}?y"}', '{"method": "GET", "path": "/x?y=/{deployment_id}"}', '{"method": "GET", "path": "/x-{deployment_id}"}']) v (request);
+SELECT to_json(v.value), test.refusal(format('SELECT test.wire(%L, %L)',
+	'{"method": "PUT", "path": "", "body": "[{epoch}]"}', jsonb_build_object('epoch', v.value))) LIKE 'MR400 the request cannot be sent%' AS refused
+FROM unnest(ARRAY['1', '0', '007', '-1', '1e3', '1.5', '1,2', '0x10', 'null', '']) v (value);
+SELECT test.wire('{"method": "PUT", "path": "", "body": "<a b=\"{storage_uri}\">{secret}</a>"}', '{"storage_uri": "s3://a/''&amp;", "secret": "]]>\"<x>"}');
+SELECT test.wire('{"method": "PUT", "path": "", "body": {"{deployment_id}": ["{secret}"]}}', '{"secret": "\",\"x\":[\"\\"}');
+
+-- Values that are no values
+SELECT test.refusal($$SELECT miosa.render_request('{"method": "GET", "path": ""}', '{"nosuch": "x"}')$$);
+SELECT test.refusal($$SELECT miosa.render_request('{"method": "GET", "path": ""}', '{"hosts": "x"}')$$);
+SELECT test.refusal($$SELECT miosa.render_request('{"method": "GET", "path": ""}', '{"hosts": [["x"]]}')$$);
+SELECT test.refusal($$SELECT miosa.render_request('{"method": "GET", "path": ""}', '{"host": true}')$$);
+SELECT test.refusal($$SELECT miosa.render_request('{"method": "GET", "path": ""}', '[]')$$);
+SELECT test.refusal($$SELECT miosa.render_request(NULL, '{}')$$);
+SELECT test.refusal($$SELECT miosa.render_request('{"method": "get", "path": ""}', '{}')$$);
+
+-- Alphabets can be narrowed, not widened
+SELECT v.host, test.code(format('SELECT test.wire(%L, %L, %L)', '{"method": "GET", "path": "/{host}"}',
+	jsonb_build_object('host', v.host), '{"host": "a-z0-9.-"}'))
+FROM unnest(ARRAY['shop.test', 'shop_1.test', '*.shop.test', 'shop.test/']) v (host);
+SELECT test.wire('{"method": "GET", "path": "/{hosts|comma}"}', '{}', '{"hosts": "*.a-z"}');
+SELECT v.charsets, test.wrong(jsonb_build_object('charsets', v.charsets::jsonb))
+FROM unnest(ARRAY['[]', '"a-z"', '{"nosuch": "a-z"}', '{"host": 1}', '{"host": ""}', '{"host": "a-z0-9.-/"}', '{"host": "A-Z"}', '{"host": "0-Z"}',
+	'{"host": "z-a"}', '{"host": "a-zé"}', '{"host": "a\n"}', '{"epoch": "0-9a"}', '{"host": "a-z", "deployment_id": "a b"}',
+	'{"host": "-a-c-", "deployment_id": "a-zA-Z0-9", "epoch": "0-9"}']) v (charsets);
+
+-- Requests that cannot be sent
+SELECT v.request, test.wrong(jsonb_build_object('request', v.request::jsonb))
+FROM unnest(ARRAY['null', '"x"', '[]', '{}', '{"method": "PUT"}', '{"method": 1, "path": ""}', '{"method": "", "path": ""}', '{"method": "put", "path": ""}',
+	'{"method": "CONNECT", "path": ""}', '{"method": "PUT", "path": 1}', '{"method": "PUT", "path": "x"}', '{"method": "PUT", "path": "/a b"}',
+	'{"method": "PUT", "path": "/#a"}', '{"method": "PUT", "path": "/é"}', '{"method": "PUT", "path": "/../x"}', '{"method": "PUT", "path": "/a/./b?c"}',
+	'{"method": "PUT", "path": "/{host"}', '{"method": "PUT", "path": "/host}"}', '{"method": "PUT", "path": "/{nosuch}"}', '{"method": "PUT", "path": "/a|b"}',
+	'{"method": "PUT", "path": "/{hosts}"}', '{"method": "PUT", "path": "/{deployment_id|space}"}', '{"method": "PUT", "path": "/{host}"}',
+	'{"method": "PUT", "path": "", "headers": []}', '{"method": "PUT", "path": "", "headers": {"x": 1}}', '{"method": "PUT", "path": "", "headers": {"x": ""}}',
+	'{"method": "PUT", "path": "", "headers": {"x": " a"}}', '{"method": "PUT", "path": "", "headers": {"x y": "a"}}', '{"method": "PUT", "path": "", "headers": {"x:": "a"}}',
+	'{"method": "PUT", "path": "", "headers": {"": "a"}}', '{"method": "PUT", "path": "", "headers": {"x": "a\r\ny: b"}}', '{"method": "PUT", "path": "", "headers": {"X": "a", "x": "b"}}',
+	'{"method": "PUT", "path": "", "headers": {"Transfer-Encoding": "chunked"}}', '{"method": "PUT", "path": "", "headers": {"x": "{hosts}"}}',
+	'{"method": "PUT", "path": "", "body": 1}', '{"method": "PUT", "path": "", "body": "{\"a\": {epoch}"}', '{"method": "PUT", "path": "", "body": "{\"a\": {epoch}}}"}',
+	'{"method": "PUT", "path": "", "body": "[{hosts|space}]"}', '{"method": "PUT", "path": "", "body": "<a>{hosts}</a>"}', '{"method": "PUT", "path": "", "body": "[\"{hosts}\"]"}',
+	'{"method": "HEAD", "path": "", "body": "x"}', '{"method": "PUT", "path": "", "url": "x"}']) v (request);
+
+-- Columns that are wrong, or contradict each other
+SELECT v.columns, test.wrong(v.columns::jsonb)
+FROM unnest(ARRAY['{"role": "router"}', '{"stage": 2}', '{"settle": "1 h"}', '{"timeout": "0"}', '{"max_in_flight": 0}',
+	'{"batch_max": 0}', '{"batch_max": 20000}', '{"batch_bytes": 10}', '{"rate": 0}', '{"rate": -1}', '{"rate": "NaN"}', '{"rate": "Infinity"}', '{"burst": 0}',
+	'{"success": []}', '{"success": [200, 99]}', '{"success": [null]}', '{"success": [600]}', '{"success_json_path": "$."}',
+	'{"verdicts": []}', '{"verdicts": "x"}', '{"verdicts": {"402x": "message"}}', '{"verdicts": {"99": "message"}}', '{"verdicts": {"4xx": "message"}}',
+	'{"verdicts": {"600": "message"}}', '{"verdicts": {"0404": "message"}}', '{"verdicts": {"404": "success"}}', '{"verdicts": {"404": 1}}', '{"verdicts": {"404": null}}',
+	'{"verdicts": {"204": "message"}}', '{"success": [200, 404], "verdicts": {"404": "message"}}', '{"verdicts": {"404": "message", "410": "gone", "302": "message"}}',
+	'{"add": {"method": "POST", "path": "/x y"}}', '{"add": {"method": "POST", "path": ""}, "success": [200, 404]}',
+	'{"add": {"method": "POST", "path": ""}, "verdicts": {"404": "message"}}', '{"remove": {"method": "DELETE", "path": ""}}', '{"remove": {"method": "DELETE"}}',
+	'{"volatile": true}', '{"marker_write": {"method": "PUT", "path": "/m"}}', '{"marker_write": {"method": "PUT", "path": "/{host}/{epoch}"}}',
+	'{"marker_read": {"method": "GET", "path": "/{version_id}"}}',
+	'{"batch_max": 2}', '{"batch_max": 2, "per": "host"}', '{"batch_max": 2, "request": {"method": "PUT", "path": "/{deployment_ids|comma}/{version_id}"}}',
+	'{"batch_max": 2, "request": {"method": "PUT", "path": "/{deployment_ids|comma}"}}',
+	'{"signer": "hmac"}', '{"signer": "header"}', '{"signer": "header", "request": {"method": "PUT", "path": "", "headers": {"x": "{secret:other}"}}}', '{"signer_options": []}',
+	'{"signer_options": {"service": "s3"}}', '{"signer": "sigv4"}', '{"signer": "sigv4", "signer_options": {"service": "s3"}}', '{"signer": "sigv4", "signer_options": {"service": "s3", "region": ""}}',
+	'{"signer": "sigv4", "signer_options": {"service": "s3", "region": "eu:1"}}', '{"signer": "sigv4", "signer_options": {"service": "s3", "region": "eu", "bucket": "b"}}',
+	'{"signer": "sigv4", "signer_options": {"service": "s3", "region": "eu"}, "request": {"method": "GET", "path": "/a?b=c"}}',
+	'{"signer": "sigv4", "signer_options": {"service": "s3", "region": "eu"}, "request": {"method": "GET", "path": "/a+b"}}',
+	'{"signer": "sigv4", "signer_options": {"service": "s3", "region": "eu"}, "request": {"method": "GET", "path": "", "headers": {"Authorization": "x"}}}',
+	'{"signer": "sigv4", "signer_options": {"service": "s3", "region": "eu"}, "request": {"method": "GET", "path": "/{deployment_id}/a%2Bb"}}',
+	'{"signer": "standard-webhooks", "request": {"method": "POST", "path": "", "headers": {"x": "{secret}"}}}',
+	'{"signer": "standard-webhooks", "request": {"method": "POST", "path": "", "headers": {"Webhook-Id": "x"}}}']) v (columns);
+
+-- An endpoint that cannot be signed for says so, and nothing is sent
+INSERT INTO miosa.secrets (name, value, previous) VALUES
+	('plain', 'not-a-whsec', NULL), ('short', 'whsec_' || encode('too short', 'base64'), NULL), ('base64', 'whsec_????????????????????????????????', NULL),
+	('long', 'whsec_' || translate(encode(convert_to(repeat('x', 65), 'UTF8'), 'base64'), E'\n', ''), NULL),
+	('old', 'whsec_' || encode(convert_to(repeat('x', 24), 'UTF8'), 'base64'), 'plain'), ('pair', 'KEYID:', NULL), ('four', 'a:b:c:d', NULL);
+INSERT INTO miosa.adapters (name, request, verdicts) VALUES ('mine', '{"method": "PUT", "path": "/"}', '{"404": "message"}');
+SELECT miosa_put_endpoint(replace(v.adapter, '-', '') || '-' || coalesce(v.secret, 'none'), v.adapter, v.url, secret => v.secret, enabled => false) IS NULL
+FROM (VALUES ('webhook', 'plain', 'http://edge.test'), ('webhook', 'short', 'http://edge.test'), ('webhook', 'base64', 'http://edge.test'),
+	('webhook', 'long', 'http://edge.test'), ('webhook', 'old', 'http://edge.test'), ('fastly', NULL, 'http://edge.test'), ('cloudfront', NULL, 'http://edge.test'),
+	('cloudfront', 'plain', 'http://edge.test'), ('cloudfront', 'pair', 'http://edge.test'), ('cloudfront', 'four', 'http://edge.test'),
+	('mine', NULL, 'http://edge.test')) v (adapter, secret, url) \g /dev/null
+SELECT miosa_test_endpoint(e.name) -> 'data' ->> 'verdict' FROM miosa.endpoints e WHERE e.name <> 'mine-none' ORDER BY e.name COLLATE "C";
+
+-- Nor is one whose adapter somebody has broken
+ALTER TABLE miosa.adapters DISABLE TRIGGER adapters_check;
+UPDATE miosa.adapters SET verdicts = '{"404": "success"}' WHERE name = 'mine';
+SELECT miosa_test_endpoint('mine-none') -> 'data' ->> 'verdict';
+UPDATE miosa.adapters SET verdicts = '{}', batch_max = 7, request = '{"method": "PUT", "path": "/{version_id}"}' WHERE name = 'mine';
+SELECT miosa_test_endpoint('mine-none') -> 'data' ->> 'verdict';
+ALTER TABLE miosa.adapters ENABLE TRIGGER adapters_check;
+
+-- Addresses that nobody outside could reach are not connected to
+SELECT count(miosa_put_endpoint('e' || v.n, 'varnish-xkey', 'http://' || v.host, enabled => false))
+FROM unnest(ARRAY['0.0.0.0', '10.0.0.1', '100.64.0.1', '127.0.0.1:9', '127.1:9', '2130706433:9', '169.254.169.254', '172.16.0.1', '172.31.255.254', '192.0.0.1',
+	'192.0.2.1', '192.88.99.1', '192.168.1.1', '198.18.0.1', '198.51.100.1', '203.0.113.1', '224.0.0.1', '240.0.0.1', '255.255.255.255',
+	'[::]', '[::1]:9', '[::127.0.0.1]:9', '[::ffff:127.0.0.1]:9', '[::ffff:8.8.8.8]', '[64:ff9b::7f00:1]', '[64:ff9b:1::1]', '[100::1]', '[2001::1]', '[2001:db8::1]',
+	'[2002:7f00:1::]', '[3fff::1]', '[5f00::1]', '[fc00::1]', '[fd12:3456::1]', '[fe80::1]', '[fec0::1]', '[ff02::1]']) WITH ORDINALITY v (host, n);
+SELECT t.verdict, count(*) FROM miosa.endpoints e, LATERAL (SELECT miosa_test_endpoint(e.name) -> 'data' ->> 'verdict') t (verdict)
+WHERE e.name ~ '^e\d' GROUP BY 1;
+
+\i :cleanup

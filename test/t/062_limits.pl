@@ -1,0 +1,216 @@
+# How often and how much at once: pace, batches, rates, circuits, and what an
+# answer of "not there yet" or "never again" does.
+
+use strict;
+use warnings FATAL => 'all';
+
+use JSON::PP qw(decode_json);
+use MiosaHttp qw(poll_until);
+use MiosaSink;
+use MiosaServer;
+use MiosaTest qw(make_node);
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $node = make_node('limits');
+my $dir = PostgreSQL::Test::Utils::tempdir_short();
+my ($router, $cache) =
+  map { MiosaSink->new(dir => "$dir/$_", name => $_)->start } qw(router cache);
+
+sub sql { return $node->safe_psql('postgres', @_); }
+
+sub wait_sql
+{
+	my ($query, $expected) = @_;
+	my $found;
+
+	poll_until(sub { ($found = sql($query)) eq $expected }, 15, 0.05);
+	return $found;
+}
+
+sub verdict
+{
+	my ($deployment) = @_;
+
+	return sql("SELECT miosa_wait_converged('$deployment', '15 s')");
+}
+
+sub paths { my ($sink, $match) = @_; return map { $_->{path} } $sink->requests($match); }
+
+# Promote a version of many deployments in one transaction.
+sub promote
+{
+	my ($version, @deployment) = @_;
+	my $list = join ',', map { "'$_'" } @deployment;
+
+	return sql("DO \$\$ BEGIN PERFORM miosa_promote(d, '$version')
+		FROM unnest(ARRAY[$list]) d; END \$\$");
+}
+
+my @many = map { "d$_" } 10 .. 49;
+
+sql(<<"EOS");
+INSERT INTO miosa.adapters (name, request) VALUES ('one',
+	'{"method": "PUT", "path": "/{deployment_id}/{version_id}"}');
+INSERT INTO miosa.adapters (name, stage, settle, request) VALUES ('forget',
+	1, '300 ms', '{"method": "PURGE", "path": "/{deployment_id}"}');
+INSERT INTO miosa.adapters (name, batch_max, request) VALUES ('many', 16,
+	'{"method": "POST", "path": "/batch/{deployment_ids|comma}", "headers": {"x-id": "{message_id}"}}');
+INSERT INTO miosa.adapters (name, batch_max, batch_bytes, request) VALUES ('short', 16, 1024,
+	'{"method": "POST", "path": "/short", "body": "@{[ 'x' x 1000 ]}={deployment_ids|space}"}');
+INSERT INTO miosa.adapters (name, rate, burst, request) VALUES ('slow', 4, 2,
+	'{"method": "PUT", "path": "/slow/{deployment_id}"}');
+INSERT INTO miosa.adapters (name, request, add) VALUES ('adding',
+	'{"method": "PATCH", "path": "/known/{deployment_id}"}',
+	'{"method": "POST", "path": "/new", "body": {"id": "{deployment_id}"}}');
+INSERT INTO miosa.adapters (name, verdicts, request) VALUES ('leaving', '{"410": "gone"}',
+	'{"method": "PUT", "path": "/leaving/{deployment_id}"}');
+SELECT miosa_put_tenant('ten_1', 'acme');
+SELECT miosa_put_deployment(d, 'ten_1', d) FROM unnest('{flip,@{[ join ',', @many ]}}'::text[]) d;
+SELECT miosa_put_version(d, 'v' || n, n)
+	FROM unnest('{flip,@{[ join ',', @many ]}}'::text[]) d, generate_series(1, 2) n;
+EOS
+
+# One endpoint of an adapter, until it is removed
+sub with_endpoint
+{
+	my ($adapter, $sink, $body) = @_;
+
+	sql("SELECT miosa_put_endpoint('$adapter', '$adapter', '" . $sink->url . "')");
+	is(wait_sql("SELECT count(*) FROM miosa.endpoint_state
+			WHERE endpoint = '$adapter' AND resync_after IS NULL", 1),
+		1, "endpoint $adapter is there");
+	$sink->clear;
+	$body->();
+	sql("SELECT miosa_remove_endpoint('$adapter')");
+	$sink->plain;
+	return;
+}
+
+# A thousand flips in a second are at most ten requests, the last one right
+sql("SELECT miosa_put_endpoint('router', 'one', '@{[ $router->url ]}'),
+	miosa_put_endpoint('cache', 'forget', '@{[ $cache->url ]}')");
+promote('v2', 'flip');
+is(verdict('flip'), 'converged', 'ready');
+is(wait_sql("SELECT state FROM miosa.convergence_rows('flip') WHERE endpoint = 'cache'", 'settled'),
+	'settled', 'and settled');
+$_->clear for $router, $cache;
+my $start = time();
+sql("DO \$\$ DECLARE start timestamptz := clock_timestamp(); BEGIN FOR n IN 1 .. 1000 LOOP
+	PERFORM miosa_promote('flip', 'v' || (n % 2 + 1)); COMMIT;
+	PERFORM pg_sleep(extract(epoch FROM start - clock_timestamp()) + n / 1000.0);
+	END LOOP; END \$\$");
+my $seconds = time() - $start;
+is(verdict('flip'), 'converged', "1,000 flips in $seconds s");
+is(wait_sql("SELECT state FROM miosa.convergence_rows('flip') WHERE endpoint = 'cache'", 'settled'),
+	'settled', 'and have settled');
+my $most = 10 * ($seconds < 1 ? 1 : $seconds);
+cmp_ok(scalar paths($router), '<=', $most, 'few requests to the router');
+cmp_ok(scalar paths($cache), '<=', $most, 'and to the cache');
+is((paths($router))[-1], '/flip/v1', 'the last one is right');
+cmp_ok(($cache->requests)[-1]{time}, '>', ($router->requests)[-1]{time},
+	'the cache comes last');
+
+# A single change is never held up
+$router->clear;
+promote('v2', 'flip');
+my ($request) = $router->wait_for(1, '.', 1);
+ok($request, 'a change after a pause is told at once');
+sql("SELECT miosa_remove_endpoint('router'), miosa_remove_endpoint('cache')");
+
+# Batches
+with_endpoint('many', $router, sub {
+	promote('v1', @many);
+	is(verdict($many[-1]), 'converged', 'many deployments at once');
+	is(verdict($_), 'converged', "$_ is among them") for @many[0, 20];
+	my %told = map { $_ => 1 } map { /batch\/(.*)/ ? split(/,|%2C/, $1) : () } paths($router);
+	is(scalar(keys %told), scalar(@many), 'each is told');
+	my @sizes = map { scalar(() = /d\d\d/g) } paths($router);
+	cmp_ok(scalar(@sizes), '<=', 12, 'in few requests');
+	is((grep { $_ > 16 } @sizes) + 0, 0, 'none of more than 16');
+
+	# One that is not taken holds up none of its batch
+	$router->clear;
+	$router->answer('d33', status => 422);
+	promote('v2', @many);
+	is(verdict($_), 'converged', "$_ is told beside a bad one") for @many[0, 20, -1];
+	is(wait_sql('SELECT string_agg(deployment_id, $$,$$) FROM miosa.delivery_failures', 'd33'),
+		'd33', 'and only that one is a failure');
+	my @alone = grep { m{/batch/d33$} } paths($router);
+	cmp_ok(scalar(@alone), '>=', 1, 'found by smaller batches');
+	my ($first) = grep { $_->{path} =~ m{/batch/d33$} } $router->requests;
+	like($first->{headers}{'x-id'}, qr/^d33\@\d+$/, 'alone it has an id of its own');
+});
+with_endpoint('short', $router, sub {
+	promote('v1', @many[0 .. 19]);
+	is(verdict($_), 'converged', "short bodies, $_") for @many[0, 10, 19];
+	is((grep { length $_->{body} > 1024 } $router->requests) + 0,
+		0, 'no body is longer than it may be');
+});
+
+# A rate
+with_endpoint('slow', $router, sub {
+	# The resync has emptied the bucket
+	my $before = time();
+	promote('v2', @many[0 .. 7]);
+	is(verdict($_), 'converged', "rate, $_") for @many[0 .. 7];
+	my @at = map { $_->{time} } $router->requests('^/slow');
+	my $worst = 0;
+	for my $at (@at)
+	{
+		my $n = grep { $_ >= $at && $_ < $at + 1 } @at;
+		$worst = $n if $n > $worst;
+	}
+	cmp_ok($worst, '<=', 6, 'never more than rate and burst in a second');
+	cmp_ok(time() - $before, '>', 1, 'so it takes its time');
+	is(sql('SELECT failed FROM miosa.dispatcher()') >= 0, 1, 'nothing to do for anybody');
+});
+
+# What is not there yet is added
+with_endpoint('adding', $router, sub {
+	$router->answer('^/known/d12', status => 404, times => 1);
+	promote('v1', 'd12');
+	is(verdict('d12'), 'converged', 'not there yet');
+	is(join(' ', map { "$_->{method} $_->{path}" } $router->requests),
+		'PATCH /known/d12 POST /new', 'so it is added');
+	is(sql('SELECT count(*) FROM miosa.delivery_failures'), 0, 'without a failure');
+});
+
+# Who wants to hear nothing any more is disabled, also behind a locked row
+with_endpoint('leaving', $router, sub {
+	my $session = $node->background_psql('postgres', on_error_stop => 0);
+	$router->answer('^/leaving', status => 410);
+	$session->query_safe('BEGIN');
+	$session->query_safe("SELECT FROM miosa.endpoints WHERE name = 'leaving' FOR UPDATE");
+	promote('v2', 'd12');
+	ok($router->wait_for(1, '^/leaving'), '410');
+	is(wait_sql("SELECT health FROM miosa.endpoint_state WHERE endpoint = 'leaving'", 'gone'),
+		'gone', 'is understood');
+	$session->query_safe('ROLLBACK');
+	$session->quit;
+	is(wait_sql("SELECT enabled FROM miosa.endpoints WHERE name = 'leaving'", 'f'),
+		'f', 'the endpoint is disabled');
+	like(sql("SELECT reason FROM miosa.endpoints WHERE name = 'leaving'"),
+		qr/410/, 'with the reason');
+	is(scalar paths($router, '^/leaving'), 1, 'and asked no more');
+	is(verdict('d12'), 'no_edges', 'nobody waits for it');
+});
+
+# A server that is down is tried for all of its endpoints together
+my $port = MiosaServer::free_port();
+sql("SELECT miosa_put_endpoint('e' || n, 'one', 'http://127.0.0.1:$port/e' || n,
+	selector => '{\"deployment\": [\"flip\"]}') FROM generate_series(1, 40) n");
+promote('v1', 'flip');
+is(wait_sql("SELECT count(*) > 2 FROM miosa.endpoint_state WHERE health = 'backing off'", 't'),
+	't', 'nobody listens');
+my $sent = sql('SELECT sent FROM miosa.dispatcher()');
+$start = time();
+poll_until(sub { time() - $start > 2 }, 5, 0.1);
+cmp_ok(sql('SELECT sent FROM miosa.dispatcher()') - $sent, '<', 40,
+	'40 endpoints of one server do not try each for itself');
+my $late = MiosaSink->new(dir => "$dir/late", name => 'late', port => $port)->start;
+is(verdict('flip'), 'converged', 'when it is there all are told');
+is(scalar(keys %{ { map { $_ => 1 } paths($late) } }), 40, 'each of them');
+
+done_testing();

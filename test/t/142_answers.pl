@@ -1,0 +1,283 @@
+# What answers mean, to the dispatcher and to miosa_test_endpoint: verdicts of
+# statuses and of bodies, whatever is in them; no secret is ever shown; TLS.
+
+use strict;
+use warnings FATAL => 'all';
+
+use JSON::PP qw(decode_json);
+use MIME::Base64 qw(encode_base64);
+use MiosaHttp qw(poll_until);
+use MiosaServer;
+use MiosaSink;
+use MiosaTest qw(make_node);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+# Databases in UTF-8, as people have them
+$ENV{LC_ALL} = 'C.UTF-8';
+my $node = make_node('answers');
+my $dir = PostgreSQL::Test::Utils::tempdir_short();
+my $sink = MiosaSink->new(dir => "$dir/sink")->start;
+my $secret = 'Wonder:Pass word/1+"<';
+my $encoded = encode_base64($secret, '');
+my $whsec = 'whsec_' . encode_base64('k' x 32, '');
+my $old = 'whsec_' . encode_base64('o' x 32, '');
+my $key = 'AKIDWONDER:wJalrXUtnFEMI/K7MDENG:TOKENwonder==';
+
+sub sql { return $node->safe_psql('postgres', @_); }
+
+# What miosa_test_endpoint returns: the text of it, and its parts.
+sub try_endpoint
+{
+	my ($name) = @_;
+	my $text = sql("SELECT miosa_test_endpoint('$name') -> 'data'");
+
+	return ($text, decode_json($text));
+}
+
+# The verdict when the sink answers so.
+sub verdict
+{
+	my ($name, %answer) = @_;
+
+	$sink->answer('.', %answer);
+	my (undef, $result) = try_endpoint($name);
+
+	return $result->{verdict};
+}
+
+sql(<<"EOS");
+INSERT INTO miosa.secrets (name, value, previous) VALUES ('pair', '$secret', NULL),
+	('hook', '$whsec', '$old'), ('key', '$key', NULL), ('other', 'Blue/Moon 7', NULL);
+INSERT INTO miosa.adapters (name, request) VALUES ('named',
+	'{"method": "PUT", "path": "/n/{secret:other}", "headers": {"x-a": "{secret:other|base64}", "x-b": "{secret}"},
+	"body": {"a": "{secret:other}", "b": "{secret|base64}"}}');
+INSERT INTO miosa.adapters (name, verdicts, request) VALUES ('judged',
+	'{"400": "endpoint", "404": "message", "503": "message", "418": "gone"}', '{"method": "PUT", "path": "/j"}');
+SELECT miosa_put_endpoint(e.name, e.adapter, '@{[ $sink->url ]}/' || e.name, secret => e.secret, enabled => false)
+FROM (VALUES ('router', 'haproxy-map', 'pair'), ('api', 'haproxy-dataplane', 'pair'), ('named', 'named', 'pair'),
+	('judged', 'judged', NULL), ('plain', 'varnish-xkey', NULL), ('nginx', 'nginx-cache-purge', NULL),
+	('hook', 'webhook', 'hook'), ('flare', 'cloudflare', 'pair'), ('front', 'cloudfront', 'key')) e (name, adapter, secret);
+EOS
+
+# Statuses
+for my $case (
+	[ 'plain', 200, qr/^ok$/ ],
+	[ 'plain', 204, qr/^ok$/ ],
+	[ 'plain', 301, qr/^it redirects/ ],
+	[ 'plain', 401, qr/^it does not accept the secret/ ],
+	[ 'plain', 403, qr/^it does not accept the secret/ ],
+	[ 'plain', 404, qr/^it fails \(HTTP status 404\)/ ],
+	[ 'plain', 429, qr/^it fails/ ],
+	[ 'plain', 500, qr/^it fails/ ],
+	(map { [ 'plain', $_, qr/does not take the message/ ] } 400, 409, 413, 414, 422),
+	[ 'judged', 400, qr/^it fails \(HTTP status 400\)/ ],
+	[ 'judged', 404, qr/does not take the message/ ],
+	[ 'judged', 503, qr/does not take the message/ ],
+	[ 'judged', 418, qr/would be disabled \(HTTP status 418\)/ ],
+	[ 'judged', 422, qr/does not take the message/ ],
+	[ 'nginx', 404, qr/^ok$/ ],
+	[ 'nginx', 204, qr/^it fails/ ],
+	[ 'api', 404, qr/^ok: there is no such entry, and it would be added/ ],
+	[ 'router', 404, qr/^ok: nothing was written to it yet/ ],
+	[ 'hook', 410, qr/would be disabled/ ],
+	[ 'hook', 302, qr/^it redirects/ ],
+	[ 'front', 200, qr/^ok$/ ])
+{
+	my ($name, $status, $expected) = @$case;
+
+	like(
+		verdict(
+			$name,
+			status => $status,
+			headers => { Location => $sink->url . '/elsewhere' }),
+		$expected,
+		"$name answers $status");
+}
+is(scalar $sink->requests('elsewhere'), 0, 'no redirect was followed');
+
+# Bodies: only one that says success is one, and none is an error of ours
+for my $case (
+	[ '{"success": true}', 1 ],
+	[ '{"result": {"id": "x"}, "success": true, "errors": []}', 1 ],
+	[ ' {"success":true} ', 1 ],
+	[ '{"success": true, "text": "bücher \u00e9"}', 1 ],
+	[ '{"success": false}', 0 ],
+	[ '{"success": "true"}', 0 ],
+	[ '{"success": null}', 0 ],
+	[ '{}', 0 ],
+	[ '[]', 0 ],
+	[ 'true', 0 ],
+	[ '', 0 ],
+	[ 'success', 0 ],
+	[ '<html>', 0 ],
+	[ '{"success": true', 0 ],
+	[ '{"success": true}}', 0 ],
+	[ "{\"success\": true, \"x\": \"\xff\xfe\"}", 0 ],
+	[ "{\"success\": true}\0", 0 ],
+	[ '{"success": true, "x": "\u0000"}', 0 ],
+	[ '{"success": true, "x": ' . '[' x 20000, 0 ],
+	[ '{"success": true, "x": ' . '[' x 100 . ']' x 100 . '}', 1 ],
+	[ '{"success": true, "x": ' . '[' x 32000 . ']' x 32000 . '}', 0 ],
+	[ '{"success": true, "x": 1e999999}', 0 ],
+	[ '{"success": true, "x": "' . 'y' x 70000 . '"}', 0 ])
+{
+	my ($body, $ok) = @$case;
+	my $shown = substr($body, 0, 50) =~ s/[^ -~]/?/gr;
+	my $verdict = verdict('flare', body => $body);
+
+	if ($ok)
+	{
+		is($verdict, 'ok', "taken: $shown");
+	}
+	else
+	{
+		like(
+			$verdict,
+			qr/^it fails \(HTTP status 200, but of the answer it is not true that \(\$\."success" == true\)\)$/,
+			"not taken: $shown");
+	}
+}
+
+# A database of another encoding cannot hold all of JSON, but judges alike
+$node->safe_psql('postgres',
+	"CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'");
+$node->safe_psql('ascii', <<"EOS");
+CREATE EXTENSION miosa_rollback;
+INSERT INTO miosa.secrets (name, value) VALUES ('key', 'x');
+SELECT miosa_put_endpoint('ascii', 'cloudflare', '@{[ $sink->url ]}/ascii', secret => 'key', enabled => false);
+EOS
+for my $case (
+	[ '{"success": true, "text": "bücher \u00e9 \\\\"}', 'ok' ],
+	[ '{"success": true, "text": "\u00"}', 'it fails' ],
+	[ '{"text": "\\\\", "success": false}', 'it fails' ])
+{
+	$sink->answer('.', body => $case->[0]);
+	like(
+		$node->safe_psql('ascii',
+			"SELECT miosa_test_endpoint('ascii') -> 'data' ->> 'verdict'"),
+		qr/^$case->[1]/,
+		'in SQL_ASCII: ' . ($case->[0] =~ s/[^ -~]/?/gr));
+}
+
+# The dispatcher holds the cursor, says why, and lives
+my $pid = sql('SELECT pid FROM miosa.dispatcher()');
+$sink->answer('^/flare', body => "\xff{{{");
+sql(<<'EOS');
+SELECT miosa_put_tenant('ten_1', 'acme');
+SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
+SELECT miosa_put_version('dep_1', 'ver_1');
+SELECT miosa_promote('dep_1', 'ver_1');
+SELECT miosa_set_endpoint('flare', true);
+EOS
+ok( $node->poll_query_until('postgres',
+		"SELECT health = 'backing off' AND last_error LIKE '%it is not true that%'
+		FROM miosa.endpoint_state WHERE endpoint = 'flare'"),
+	'an answer that is no JSON is a failure of the endpoint');
+is(sql('SELECT count(*) FROM miosa.delivery_failures'), 0, 'of no message');
+$sink->answer('^/flare', body => '{"success": true}');
+is(sql("SELECT miosa_wait_converged('dep_1', '15 s')"),
+	'converged', 'once it says success, it is one');
+is(sql('SELECT pid FROM miosa.dispatcher()'), $pid, 'by the same dispatcher');
+
+# Nothing that miosa_test_endpoint shows holds a secret, not even an answer
+# that repeats it in whatever form
+my %forms = (
+	router => [
+		$secret, $encoded, 'Wonder%3APass%20word%2F1%2B%22%3C',
+		'Pass word/1+\\"<', 'Pass word/1+&#34;&#60;', 'Pass word/1+"<'
+	],
+	named => [
+		$secret, $encoded, 'Blue/Moon 7', 'Blue%2FMoon%207',
+		encode_base64('Blue/Moon 7', '')
+	],
+	hook => [ $whsec, $old ],
+	front => [ $key, 'wJalrXUtnFEMI/K7MDENG', 'TOKENwonder==' ]);
+
+for my $name (sort keys %forms)
+{
+	my @form = @{ $forms{$name} };
+
+	$sink->answer('.', body => 'You sent: ' . join(', ', @form) . '.');
+	my ($text, $result) = try_endpoint($name);
+
+	is( $result->{answer}{body},
+		'You sent: ' . join(', ', ('***') x @form) . '.',
+		"an answer of $name shows no secret");
+	is_deeply([ grep { index($text, $_) >= 0 } @form ],
+		[], 'nor does anything else')
+	  or diag $text;
+}
+is_deeply(
+	(try_endpoint('named'))[1]{request}{headers},
+	[ 'x-a: ***', 'x-b: ***' ], 'not a header');
+is((try_endpoint('named'))[1]{request}{url}, $sink->url . '/named/n/***', 'not a URL');
+is( (try_endpoint('named'))[1]{request}{body},
+	'{"a": "***", "b": "***"}', 'not a body');
+is( (try_endpoint('hook'))[1]{request}{headers}[-1],
+	'webhook-signature: v1,*** v1,***', 'a signature is not shown either');
+is( (try_endpoint('front'))[1]{request}{headers}[-1],
+	'authorization: AWS4-HMAC-SHA256 ***', 'nor is that of AWS');
+
+# TLS is verified, with authorities of our own if need be
+sub certificate
+{
+	my ($name, $names) = @_;
+
+	system_or_bail(
+		'openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days',
+		'1', '-subj', "/CN=$name", '-addext', "subjectAltName=$names", '-keyout',
+		"$dir/$name.key", '-out', "$dir/$name.crt");
+	return;
+}
+
+certificate('right', 'IP:127.0.0.1');
+certificate('wrong', 'DNS:edge.test');
+
+my %tls;
+for my $case ([ 'right', '-no_tls1_1' ], ['wrong'], [ 'old', '-tls1_1' ])
+{
+	my ($name, @option) = @$case;
+	my $file = -e "$dir/$name.crt" ? $name : 'right';
+	my $port = MiosaServer::free_port();
+
+	$tls{$name} = MiosaServer->new(
+		name => $name,
+		log => "$dir/$name.log",
+		port => $port)->start(
+		'openssl', 's_server', '-quiet', '-www', '-accept',
+		"127.0.0.1:$port", '-cert', "$dir/$file.crt", '-key',
+		"$dir/$file.key", '-cipher', 'ALL:@SECLEVEL=0', @option);
+	sql("SELECT miosa_put_endpoint('tls-$name', 'nginx-cache-purge',
+		'https://127.0.0.1:$port', enabled => false)");
+}
+
+sub tls_verdict { return (try_endpoint("tls-$_[0]"))[1]{verdict}; }
+
+sub trust
+{
+	my ($name) = @_;
+
+	$node->append_conf('postgresql.conf', "miosa_rollback.ca_file = '$name'");
+	$node->reload;
+	return $node->poll_query_until('postgres',
+		"SELECT current_setting('miosa_rollback.ca_file') = '$name'");
+}
+
+like(tls_verdict('right'), qr/^no answer: .*certificate/i,
+	'an authority that nobody knows is not trusted');
+trust("$dir/right.crt");
+is(tls_verdict('right'), 'ok', 'one that is set is');
+like(tls_verdict('old'), qr/^no answer: /, 'TLS before 1.2 is not spoken');
+like(tls_verdict('wrong'), qr/^no answer: .*certificate/i,
+	'nor is another one trusted');
+trust("$dir/wrong.crt");
+like(tls_verdict('wrong'), qr/^no answer: .*(?:subject|match)/i,
+	'a certificate must be for the host');
+like(tls_verdict('right'), qr/^no answer: .*certificate/i,
+	'a connection that was trusted before is not used again');
+my ($status, undef, $error) =
+  $node->psql('postgres', "ALTER SYSTEM SET miosa_rollback.ca_file = 'ca.crt'");
+like($error, qr/must be an absolute path/, 'a relative file is refused');
+
+done_testing();

@@ -1,0 +1,284 @@
+# Every way in which an edge can misbehave on the network, all at once: the
+# good ones beside it hear of a change within a second, each bad one says what
+# is wrong with it, and nothing is lost when it recovers. What may have been
+# acted upon is told once more, because a request that is stuck somewhere must
+# not have the last word.
+
+use strict;
+use warnings FATAL => 'all';
+
+use MiosaFault qw(certificates full_listener hanging_resolver silent_listener
+  tls_server);
+use MiosaHttp qw(poll_until);
+use MiosaServer;
+use MiosaSink;
+use MiosaTest qw(make_node);
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $dir = PostgreSQL::Test::Utils::tempdir_short();
+
+# Only this server, and what it starts, looks names up in vain
+my $node = do
+{
+	local $ENV{LD_PRELOAD} = hanging_resolver("$dir/resolver");
+	make_node('network');
+};
+my ($good, $bad) =
+  map { MiosaSink->new(dir => "$dir/$_", name => $_)->start } qw(good bad);
+my @full = full_listener();
+my $silent = silent_listener();
+
+certificates("$dir/tls");
+my ($tls, $tls_port) =
+  tls_server("$dir/tls", qw(good other expired stranger));
+
+my $number = 1;
+
+sub sql { return $node->safe_psql('postgres', @_); }
+
+sub wait_sql
+{
+	my ($query, $expected, $timeout) = @_;
+	my $found;
+
+	poll_until(sub { ($found = sql($query)) eq $expected },
+		$timeout // 10, 0.05);
+	return $found;
+}
+
+# What is said about an endpoint, as soon as something is.
+sub last_error
+{
+	my ($name) = @_;
+	my $query = "SELECT last_error FROM miosa.endpoint_state
+		WHERE endpoint = '$name'";
+
+	return poll_until(sub { sql($query) }, 5, 0.05) // '';
+}
+
+sub add
+{
+	my ($name, $url, $adapter) = @_;
+
+	return sprintf(
+		"SELECT miosa_put_endpoint('%s', '%s', '%s', zone => '%s');\n",
+		$name, $adapter // 'told', $url, $name);
+}
+
+# Change the route; the seconds until the good ones have all heard of it.
+sub change
+{
+	$number = 3 - $number;
+	$good->clear;
+	my $start = time();
+
+	sql("SELECT miosa_promote('dep_1', 'v$number')");
+	for my $name (qw(good hook))
+	{
+		$good->wait_for(1, "^/$name", 10) or return 'never';
+	}
+	return time() - $start;
+}
+
+sub in_a_second
+{
+	my ($seconds, $name) = @_;
+
+	ok($seconds ne 'never' && $seconds < 1,
+		"$name: the good ones hear of it within a second")
+	  or diag "it took $seconds seconds";
+	return;
+}
+
+# Resident memory of the dispatcher, in kB.
+sub memory
+{
+	my $pid = sql('SELECT pid FROM miosa.dispatcher()');
+	my ($kb) = slurp_file("/proc/$pid/status") =~ /^VmRSS:\s+(\d+)/m;
+
+	return $kb;
+}
+
+# What each of them does, what is said about it, and whether it may have acted
+my %junk = (raw => "HTTP/1.1 200 OK\r\n", more => 'x' x 60000);
+my %fault = (
+	hang => [ { hang => 1 }, qr/timed out/i, 1 ],
+	reset => [ { reset => 1 }, qr/reset|receiv/i, 1 ],
+	close => [ { close => 1 }, qr/empty reply/i, 1 ],
+	slow => [ { slow => 0.05 }, qr/timed out/i, 1 ],
+	garbage => [ { raw => "SSH-2.0-OpenSSH_9.2p1\r\n" }, qr/HTTP/, 1 ],
+	binary => [ { raw => join('', map { chr } 0 .. 255) }, qr/HTTP/, 1 ],
+	status => [ { raw => "HTTP/1.1 abc\r\n\r\n" }, qr/./, 1 ],
+	cut => [
+		{ raw => "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nno" },
+		qr/transfer closed|outstanding/i, 1
+	],
+	headers => [
+		{
+			raw => "HTTP/1.1 200 OK\r\n",
+			more => "X-Junk: " . 'x' x 1000 . "\r\n"
+		},
+		qr/header|timed out/i, 1
+	],
+	header => [ { %junk, raw => "$junk{raw}X-Junk: " }, qr/header|timed out|memory/i, 1 ],
+	drip => [ { %junk, raw => "$junk{raw}\r\n", slow => 0.01 }, qr/timed out/i, 1 ],
+	continues => [
+		{ raw => "HTTP/1.1 100 Continue\r\n\r\n",
+			more => "HTTP/1.1 100 Continue\r\n\r\n" },
+		qr/timed out|header/i, 1
+	],
+	redirect => [
+		{ status => 302, headers => { Location => $good->url . '/led' } },
+		qr/302/, 0
+	],
+	denied => [ { status => 401 }, qr/401/, 0 ],
+	broken => [ { status => 500 }, qr/500/, 0 ]);
+
+sql(<<"EOS" . add('good', $good->url . '/good') . add('hook', $good->url . '/hook', 'webhook'));
+INSERT INTO miosa.adapters (name, timeout, request) VALUES ('told', '1 s',
+	'{"method": "PUT", "path": "/{deployment_id}/{version_id}"}');
+SELECT miosa_put_tenant('ten_1', 'acme');
+SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
+SELECT miosa_put_version('dep_1', 'v' || n, n) FROM generate_series(1, 2) n;
+SELECT miosa_promote('dep_1', 'v1');
+EOS
+is(sql("SELECT miosa_wait_converged('dep_1', '10 s')"), 'converged', 'ready');
+in_a_second(change(), 'without faults');
+
+#
+# Servers that misbehave
+#
+my $names = join ', ', map { "'$_'" } sort keys %fault;
+
+$bad->answer("^/$_/", %{ $fault{$_}[0] }) for keys %fault;
+sql(join '', map { add($_, $bad->url . "/$_") } sort keys %fault);
+is(wait_sql("SELECT count(*) FROM miosa.endpoint_state
+		WHERE endpoint IN ($names) AND last_error IS NOT NULL",
+		scalar keys %fault),
+	scalar keys %fault, 'each of them fails');
+my $before = memory();
+
+in_a_second(change(), "$_ of 3") for 1 .. 3;
+for my $name (sort keys %fault)
+{
+	my ($health, $error) = split /\|/,
+	  sql("SELECT health, last_error FROM miosa.endpoint_state
+		WHERE endpoint = '$name'");
+
+	is($health, 'backing off', "$name: backs off");
+	like($error, $fault{$name}[1], "$name: and says why");
+}
+is(sql("SELECT state FROM miosa.convergence_rows('dep_1')
+		WHERE endpoint = 'hang'"),
+	'backing off', 'convergence shows it');
+is(sql("SELECT miosa_wait_converged('dep_1', '100 ms')"),
+	'waiting_edges', 'and claims nothing');
+is(scalar($good->requests('^/led')), 0, 'a redirect was not followed');
+cmp_ok(memory() - $before, '<', 10000, 'endless answers are not kept');
+
+# An answer without an end is an answer: it is cut, and what it said counts
+$bad->answer('^/endless/', %junk, raw => "$junk{raw}\r\n");
+sql(add('endless', $bad->url . '/endless'));
+is(wait_sql("SELECT health FROM miosa.endpoint_state
+		WHERE endpoint = 'endless'", 'healthy'),
+	'healthy', 'an endless body is cut');
+sql("SELECT miosa_remove_endpoint('endless')");
+
+# They recover
+my $version = "v$number";
+
+$bad->plain;
+$bad->clear;
+is(sql("SELECT miosa_wait_converged('dep_1', '15 s')"),
+	'converged', 'all is told when they have recovered');
+ok( poll_until(
+		sub { return !grep { !again($_) } grep { $fault{$_}[2] } keys %fault; },
+		8),
+	'what may have been acted upon is told once more');
+for my $name (sort keys %fault)
+{
+	my @path = map { $_->{path} } $bad->requests("^/$name/");
+
+	is($path[-1], "/$name/dep_1/$version", "$name: the last word is right");
+	ok(!$fault{$name}[2] || again($name), "$name: told as often as is needed");
+}
+is(sql('SELECT count(*) FROM miosa.delivery_failures'),
+	0, 'what endpoints do wrong is no delivery failure');
+
+# Whether it was told again, a little after it has answered.
+sub again
+{
+	my ($name) = @_;
+	my @request = $bad->requests("^/$name/");
+
+	return @request >= 2 && $request[-1]{time} - $request[0]{time} > 0.5;
+}
+
+#
+# Kept connections that are closed at random, before or after an answer
+#
+sql(join '', map { "SELECT miosa_remove_endpoint('$_');\n" } keys %fault);
+sql(add('flaky', $bad->url . '/flaky'));
+is(sql("SELECT miosa_wait_converged('dep_1', '10 s')"), 'converged', 'ready');
+$bad->answer('^/flaky/', leave => 1, chance => 0.4);
+$bad->answer('^/flaky/', reset => 1, chance => 0.1);
+$bad->answer('^/flaky/', close => 1, chance => 0.1);
+my $worst = 0;
+
+for my $turn (1 .. 20)
+{
+	my $seconds = change();
+
+	$worst = $seconds if $seconds eq 'never' || $seconds > $worst;
+	last if $worst eq 'never';
+}
+in_a_second($worst, 'an edge that closes connections at random');
+is(sql("SELECT miosa_wait_converged('dep_1', '20 s')"),
+	'converged', 'it gets everything');
+my @request = $bad->requests('^/flaky/');
+is($request[-1]{path}, "/flaky/dep_1/v$number", 'the last word is right');
+$bad->plain;
+
+#
+# Connections and names that hang
+#
+sql(add('connect', 'http://127.0.0.1:' . $full[0]->sockport)
+	  . add('handshake', 'https://127.0.0.1:' . $silent->sockport)
+	  . add('name', 'http://edge.hanging.test:80')
+	  . add('nowhere', 'http://edge.invalid:80')
+	  . add('closed', 'http://127.0.0.1:' . MiosaServer::free_port()));
+like(last_error($_->[0]), $_->[1], "$_->[0]: says why")
+  for [ connect => qr/timed out/i ],
+  [ handshake => qr/timed out|timeout/i ],
+  [ name => qr/timed out/i ],
+  [ nowhere => qr/resolve host|timed out/i ],
+  [ closed => qr/refused|connect/i ];
+in_a_second(change(), 'connections and names that hang');
+is(sql("SELECT min(failures) > 0 FROM miosa.endpoint_state
+		WHERE endpoint IN ('connect', 'handshake', 'name', 'closed')"),
+	't', 'failures are counted');
+
+sql("SELECT miosa_put_endpoint('name', 'told', '@{[ $bad->url ]}/name', zone => 'name')");
+is( wait_sql("SELECT health FROM miosa.endpoint_state
+		WHERE endpoint = 'name'", 'healthy'),
+	'healthy', 'an address that is corrected is told at once');
+sql("SELECT miosa_remove_endpoint('$_')")
+  for qw(connect handshake name nowhere closed);
+
+#
+# TLS: who the other side is matters
+#
+sub tls_url { return "https://127.0.0.1:$tls_port->{ $_[0] }"; }
+
+sql(add('good-tls', tls_url('good')) . add('stranger', tls_url('stranger'))
+	. add('plain', tls_url('plain')));
+like(last_error('good-tls'), qr/certificate/,
+	'a certificate of an unknown authority is refused');
+like(last_error('stranger'), qr/certificate/, 'so is one that signed itself');
+like(last_error('plain'), qr/SSL|TLS/, 'and a server that speaks no TLS');
+in_a_second(change(), 'unknown certificates');
+unlike(slurp_file("$dir/tls/access.log"),
+	qr/PUT/, 'nothing was sent to any of them');
+done_testing();

@@ -1,0 +1,158 @@
+# Whoever may write a URL must not be able to make the server ask questions in
+# its own network: with miosa_rollback.allow_private_endpoints off nothing but
+# the public Internet is connected to, in whatever way an address is written,
+# and an error does not say which address it was. What is written here reaches
+# a server that listens, should it be let through.
+
+use strict;
+use warnings FATAL => 'all';
+
+use JSON::PP qw(decode_json);
+use MiosaHttp qw(poll_until);
+use MiosaSink;
+use MiosaTest qw(make_node);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $dir = PostgreSQL::Test::Utils::tempdir_short();
+my ($sink, $proxy) =
+  map { MiosaSink->new(dir => "$dir/$_", name => $_)->start } qw(sink proxy);
+my $port = $sink->{port};
+my $node = do
+{
+	local @ENV{qw(http_proxy HTTP_PROXY https_proxy HTTPS_PROXY all_proxy
+		  ALL_PROXY)} = ($proxy->url) x 6;
+	local $ENV{no_proxy} = '';
+
+	make_node('policy', <<"EOC");
+miosa_rollback.allow_private_endpoints = off
+EOC
+};
+
+sub sql { return $node->safe_psql('postgres', @_); }
+
+sub allow
+{
+	my ($how) = @_;
+
+	$node->append_conf('postgresql.conf',
+		"miosa_rollback.allow_private_endpoints = $how");
+	$node->reload;
+	return $node->poll_query_until('postgres',
+		"SELECT current_setting('miosa_rollback.allow_private_endpoints') = '$how'"
+	);
+}
+
+sub last_error
+{
+	my ($name, $like) = @_;
+	my $error = '';
+
+	poll_until(
+		sub {
+			$error = sql("SELECT last_error FROM miosa.endpoint_state
+				WHERE endpoint = '$name'");
+			return $error =~ $like;
+		},
+		5,
+		0.05);
+	return $error;
+}
+
+my $refused = qr/not on the public Internet/;
+my $is_address = qr/\d+\.\d+|::|[0-9a-f]+:[0-9a-f]|7f00|localhost/;
+
+sql(<<'EOS');
+INSERT INTO miosa.adapters (name, timeout, request) VALUES ('told', '2 s',
+	'{"method": "PUT", "path": "/{deployment_id}/{version_id}"}');
+SELECT miosa_put_tenant('ten_1', 'acme');
+SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
+SELECT miosa_put_version('dep_1', 'v' || n, n) FROM generate_series(1, 2) n;
+EOS
+
+#
+# Addresses
+#
+my @host = qw(
+  127.0.0.1 127.1 127.8.9.10 0.0.0.0 0 10.0.0.1 10.255.255.255 172.16.0.1
+  172.31.255.255 192.168.0.1 169.254.169.254 100.64.0.1 100.127.255.254
+  192.0.0.1 192.0.2.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1
+  255.255.255.255 2130706433 017700000001 0x7f000001 0x7f.1 0177.0.0.1
+  0x7f.0.0.0x1 [::1] [::] [0:0:0:0:0:0:0:1] [::ffff:127.0.0.1]
+  [::ffff:7f00:1] [::127.0.0.1] [64:ff9b::7f00:1] [64:ff9b::127.0.0.1]
+  [2002:7f00:1::] [2001::1] [2001:db8::1] [fc00::1] [fd12:3456::1] [fe80::1]
+  [fec0::1] [ff02::1] localhost LOCALHOST);
+
+for my $host (@host)
+{
+	sql("SELECT miosa_put_endpoint('tried', 'told', 'http://$host:$port')");
+	my $verdict =
+	  decode_json(sql("SELECT miosa_test_endpoint('tried')"))
+	  ->{data}{verdict};
+
+	like($verdict, $refused, "$host is refused");
+	unlike($verdict, $is_address, 'and the address is not named');
+}
+sql("SELECT miosa_put_endpoint('tried', 'told', 'http://localhost:$port');
+	SELECT miosa_promote('dep_1', 'v1')");
+my $error = last_error('tried', $refused);
+
+like($error, $refused, 'the dispatcher refuses it too');
+unlike($error, $is_address, 'and names no address either');
+is(scalar(map { $_->requests } $sink, $proxy), 0, 'nobody was asked');
+
+#
+# Allowed: directly, without a proxy, and not further than one step
+#
+allow('on');
+sql("SELECT miosa_put_endpoint('tried', 'told', 'http://127.0.0.1:$port')");
+is(sql("SELECT miosa_wait_converged('dep_1', '10 s')"),
+	'converged', 'it is told when that is allowed');
+is(scalar($proxy->requests),
+	0, "a proxy in the server's environment is not used");
+$sink->answer('.', status => 307,
+	headers => { Location => $proxy->url . '/further' });
+like(decode_json(sql("SELECT miosa_test_endpoint('tried')"))->{data}{verdict},
+	qr/redirects/, 'a redirect is not followed');
+is(scalar($proxy->requests), 0, 'by nobody');
+$sink->plain;
+
+#
+# A connection that is open already is of no use when it is not allowed
+#
+for my $version (qw(v2 v1 v2))
+{
+	sql("SELECT miosa_promote('dep_1', '$version')");
+	is(sql("SELECT miosa_wait_converged('dep_1', '10 s')"),
+		'converged', "$version is told");
+}
+my @request = $sink->requests;
+my %port = map { $_->{port} => 1 } @request;
+
+cmp_ok(scalar keys %port, '<', scalar @request, 'connections are kept');
+allow('off');
+$sink->clear;
+sql("SELECT miosa_promote('dep_1', 'v1')");
+like(last_error('tried', $refused), $refused, 'turned off, it is refused');
+is(scalar($sink->requests), 0, 'although a connection was open');
+is(sql("SELECT miosa_wait_converged('dep_1', '100 ms')"),
+	'waiting_edges', 'which is not called converged');
+allow('on');
+is(sql("SELECT miosa_wait_converged('dep_1', '10 s')"),
+	'converged', 'turned on again, it is told');
+
+#
+# Other protocols
+#
+for my $url ("ftp://127.0.0.1:$port", "file:///etc/passwd",
+	"gopher://127.0.0.1:$port", "telnet://127.0.0.1:$port", "127.0.0.1:$port",
+	"http:127.0.0.1", "http://a\@127.0.0.1:$port", "http://127.0.0.1:$port\\t",
+	"dict://127.0.0.1:$port", "HTTPS://127.0.0.1", "http://127.0.0.1:$port/?x")
+{
+	my ($status, undef, $message) = $node->psql('postgres',
+		"SELECT miosa_put_endpoint('other', 'told', E'$url')");
+
+	like($message, qr/invalid endpoint URL/, "$url cannot be an endpoint");
+}
+
+done_testing();

@@ -1,0 +1,210 @@
+# The dispatcher comes back, however it has ended and whatever it was doing,
+# and never takes the server with it; locks of people end it as little as they
+# stop requests that are under way.
+
+use strict;
+use warnings FATAL => 'all';
+
+use IPC::Run;
+use MiosaHttp qw(poll_until);
+use MiosaSink;
+use MiosaTest qw(make_node);
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $node = make_node('comes_back', <<'EOC');
+max_worker_processes = 24
+restart_after_crash = on
+EOC
+my $sink =
+  MiosaSink->new(dir => PostgreSQL::Test::Utils::tempdir_short() . '/sink')
+  ->start;
+my $url = $sink->url;
+my $number = 1;
+
+sub sql { return $node->safe_psql('postgres', @_); }
+
+sub postmaster
+{
+	return (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
+}
+
+sub running
+{
+	my ($pid) = @_;
+
+	return poll_until(
+		sub {
+			return sql("SELECT state = 'running' AND pid <> $pid
+				FROM miosa.dispatcher()") eq 't';
+		},
+		10,
+		0.02);
+}
+
+# A change that is told within the time.
+sub is_told
+{
+	my ($name, $timeout) = @_;
+
+	$number = 3 - $number;
+	$sink->clear;
+	sql("SELECT miosa_promote('dep_1', 'v$number')");
+	ok($sink->wait_for(1, "^/good/dep_1/v$number", $timeout // 2), $name);
+	return;
+}
+
+sql(<<"EOS");
+INSERT INTO miosa.adapters (name, max_in_flight, request) VALUES ('told', 2,
+	'{"method": "PUT", "path": "/{deployment_id}/{version_id}"}');
+SELECT miosa_put_tenant('ten_1', 'acme');
+SELECT miosa_put_deployment(d, 'ten_1', replace(d, '_', '-')) FROM
+	(SELECT 'dep_' || n AS d FROM generate_series(1, 400) n) x;
+SELECT miosa_put_version('dep_' || d, 'v' || n, n) FROM generate_series(1, 400) d, generate_series(1, 2) n;
+SELECT miosa_put_endpoint('good', 'told', '$url/good');
+EOS
+is_told('ready');
+my $postmaster = postmaster();
+
+#
+# Every way to end
+#
+my $pid = sql('SELECT pid FROM miosa.dispatcher()');
+my $start = time();
+
+sql("SELECT pg_terminate_backend($pid)");
+ok(running($pid), 'back after SIGTERM');
+cmp_ok(time() - $start, '<', 1.5, 'soon');
+is_told('and tells');
+
+# An error that nothing else can be done about: exit code 1
+$pid = sql('SELECT pid FROM miosa.dispatcher()');
+sql('ALTER TABLE miosa.delivery_failures RENAME TO renamed;
+	UPDATE miosa.endpoints SET zone = zone');
+ok(poll_until(sub { !kill 0, $pid }, 5), 'a table that is missing ends it');
+sql('ALTER TABLE miosa.renamed RENAME TO delivery_failures');
+$start = time();
+ok(running($pid), 'back after exit code 1');
+cmp_ok(time() - $start, '<', 3, 'soon');
+is_told('and tells');
+like(slurp_file($node->logfile),
+	qr/dispatcher" \(PID $pid\) exited with exit code 1/, 'it was 1');
+
+# In order, because somebody wants the database: exit code 0
+$pid = sql('SELECT pid FROM miosa.dispatcher()');
+$node->safe_psql('template1', 'CREATE DATABASE copy TEMPLATE postgres');
+ok(running($pid), 'back after exit code 0');
+is_told('and tells');
+unlike(slurp_file($node->logfile),
+	qr/dispatcher" \(PID $pid\) exited/, 'it was 0');
+sql('DROP DATABASE copy');
+
+#
+# Ended again and again, most of all while it starts
+#
+$node->safe_psql('template1', "CREATE DATABASE $_") for map { "d$_" } 1 .. 3;
+$node->safe_psql($_, 'CREATE EXTENSION miosa_rollback')
+  for map { "d$_" } 1 .. 3;
+sql(<<'EOS');
+DO $$ DECLARE ended integer := 0; n integer; BEGIN
+	WHILE ended < 20 LOOP
+		SELECT count(pg_terminate_backend(pid)) INTO n FROM pg_stat_activity
+			WHERE backend_type = 'miosa_rollback dispatcher'
+				OR backend_type = 'miosa_rollback launcher' AND random() < 0.01;
+		COMMIT;
+		ended := ended + n;
+		PERFORM pg_sleep(random() * 0.01);
+	END LOOP; END $$;
+EOS
+ok( poll_until(
+		sub {
+			sql("SELECT count(*) FROM pg_stat_activity
+				WHERE backend_type = 'miosa_rollback dispatcher'") == 4;
+		},
+		15,
+		0.1),
+	'all are back after 20 times');
+is_told('and tell');
+is(postmaster(), $postmaster, 'the server is the one that it was');
+unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/,
+	'and nothing has crashed so far');
+$node->safe_psql('template1', "DROP DATABASE $_") for map { "d$_" } 1 .. 3;
+
+#
+# People's locks
+#
+my @table = split /\n/, sql("SELECT oid::regclass FROM pg_class
+	WHERE relnamespace = 'miosa'::regnamespace AND relkind = 'r' ORDER BY 1");
+my $session = $node->background_psql('postgres');
+
+cmp_ok(scalar @table, '>=', 15, 'there are tables to lock');
+$pid = sql('SELECT pid FROM miosa.dispatcher()');
+is_told('ready');
+$sink->answer('^/good/', delay => 0.02);
+$sink->clear;
+sql("DO \$\$ BEGIN FOR d IN 1 .. 400 LOOP
+	PERFORM miosa_promote('dep_' || d, 'v2'); COMMIT; END LOOP; END \$\$");
+$sink->wait_for(1, '^/good/');
+for my $table (@table)
+{
+	$session->query_safe("BEGIN; LOCK TABLE $table; SELECT pg_sleep(0.1)");
+	$session->query_safe('ROLLBACK');
+}
+my $locked = time();
+$session->query_safe('BEGIN; LOCK TABLE ' . join(', ', @table));
+sleep 1.5;
+$session->query_safe('ROLLBACK');
+my $unlocked = time();
+
+$session->quit;
+is(sql("SELECT miosa_wait_converged('dep_400', '15 s')"),
+	'converged', 'all is told');
+is(sql('SELECT pid FROM miosa.dispatcher()'),
+	$pid, 'locks did not end the dispatcher');
+my ($gap, $last, $meanwhile) = (0, undef, 0);
+
+for my $request ($sink->requests('^/good/'))
+{
+	my $time = $request->{time};
+
+	$gap = $time - $last if defined $last && $time - $last > $gap;
+	$last = $time;
+	$meanwhile++ if $time > $locked && $time < $unlocked;
+}
+cmp_ok($gap, '<', 1.3, 'requests were never held up longer than a pass waits');
+cmp_ok($last, '>', $unlocked, 'they were under way all the time');
+cmp_ok($meanwhile, '>', 0, 'some of them while all tables were locked');
+$sink->plain;
+
+#
+# A crash of the server, with work that no dispatcher has taken
+#
+is_told('ready');
+$session = $node->background_psql('postgres', on_error_stop => 0);
+my $holder = $session->query_safe('SELECT pg_backend_pid()');
+
+$session->query_safe('BEGIN; SELECT * FROM miosa.dispatcher_state FOR UPDATE');
+$sink->clear;
+sql("SELECT miosa_promote('dep_1', 'v1'); SELECT miosa_promote('dep_1', 'v2')");
+is(sql('SELECT count(*) > 0 FROM miosa.outbox'), 't', 'work is waiting');
+is(scalar($sink->requests), 0, 'and not told');
+kill 'KILL', $holder;
+ok( poll_until(
+		sub {
+			my ($status) =
+			  $node->psql('postgres', 'SELECT 1', timeout => 5);
+			return $status == 0
+			  && slurp_file($node->logfile) =~
+			  /terminating any other active server processes/;
+		},
+		15,
+		0.1),
+	'the server restarts by itself');
+$session->{timeout} = undef;
+eval { $session->quit };
+ok($sink->wait_for(1, '^/good/dep_1/v2', 10),
+	'what was waiting is told, without anything new');
+is(postmaster(), $postmaster, 'by the same postmaster');
+
+done_testing();
