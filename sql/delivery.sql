@@ -405,7 +405,8 @@ BEGIN ATOMIC
 			SELECT g.epoch, g.route_seq, g.created_at FROM miosa.route_log g
 			WHERE g.deployment_id = p.id AND g.kind IN ('route', 'host_removed')
 			ORDER BY g.epoch DESC LIMIT 1) l ON true
-		WHERE p.id = $1
+		-- It is one row in any case; this tells the planner.
+		WHERE p.id = $1 LIMIT 1
 	), repurges AS MATERIALIZED (
 		-- Once a zone: what its caches have still to forget again.
 		SELECT r.zone, max(r.epoch) AS epoch, bool_or(r.queued) AS queued
