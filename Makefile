@@ -3,7 +3,7 @@
 #   make, make install, make installcheck    as in any PGXS extension
 #   make demo      the main job on real servers, in a temporary folder
 #   make test      every suite, in a temporary folder
-#   make bench     our speed beside the floor's
+#   make bench     our speed beside the floor's, and how fast edges are told
 #   make fuzz      a million odd values, none of which may change a request
 #   make lint      the rules that a compiler does not check
 #   make indent    rewrite the C files as pgindent would
@@ -23,6 +23,7 @@ OBJS = \
 	src/address.o \
 	src/argument.o \
 	src/array.o \
+	src/channel.o \
 	src/charset.o \
 	src/errors.o \
 	src/escape.o \
@@ -132,6 +133,7 @@ REGRESS = \
 	read_api \
 	people \
 	maintenance \
+	monitoring \
 	grants \
 	dump_marks \
 	adapter_requests \

@@ -399,11 +399,15 @@ BEGIN
 					'sha256', r.sha256, 'route_seq', r.route_seq)
 				ORDER BY l.epoch), '[]'),
 			'next_epoch', coalesce(max(l.epoch), epoch),
-			'gap', coalesce((SELECT s.trimmed_epoch > epoch FROM miosa.dispatcher_state s), false))
+			-- Trimmed; or of a primary that was lost before all of it came here.
+			'gap', coalesce((SELECT s.trimmed_epoch > epoch OR epoch > s.last_epoch
+				OR epoch >> 40 < s.term AND epoch > coalesce((SELECT max(o.epoch) FROM miosa.route_log o
+					WHERE o.epoch < ((epoch >> 40) + 1) << 40), s.trimmed_epoch)
+				FROM miosa.dispatcher_state s), false))
 		INTO result
 		FROM (SELECT * FROM miosa.route_log o WHERE o.epoch > epoch AND o.kind IN ('route', 'host_removed')
 			ORDER BY o.epoch LIMIT "limit") l
 		LEFT JOIN miosa.routes r ON r.deployment_id = l.deployment_id;
 	RETURN result;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_routes_since(bigint, integer) IS 'Route changes after an epoch, for listeners that missed notifications: {"data": [{epoch, kind, deployment_id, hosts, version_id, ...}], "next_epoch", "gap"}, oldest first, each with the deployment''s present route. Call again with next_epoch until data is empty. gap is true when the log does not reach back to the epoch: then read every route again. limit: 1 to 10000. Raises INVALID_ARGUMENT';
+COMMENT ON FUNCTION @extschema@.miosa_routes_since(bigint, integer) IS 'Route changes after an epoch, for listeners that missed notifications: {"data": [{epoch, kind, deployment_id, hosts, version_id, ...}], "next_epoch", "gap"}, oldest first, each with the deployment''s present route. Call again with next_epoch until data is empty. gap is true when the log does not reach back to the epoch, or the epoch is of a primary that was lost: then read every route again. limit: 1 to 10000. Raises INVALID_ARGUMENT';

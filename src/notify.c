@@ -12,14 +12,11 @@
  */
 #include "postgres.h"
 
-#include "commands/async.h"
-#include "fmgr.h"
-#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "channel.h"
 #include "json.h"
-#include "miosa_rollback.h"
 #include "notify.h"
 #include "session.h"
 #include "timer.h"
@@ -29,7 +26,6 @@
 
 #define LOCK_MS 50
 #define PAUSE_MS 1000
-#define QUEUE_LIMIT 0.5
 
 static MemoryContext waiting = NULL;
 static char *payloads[SINGLE_MAX];
@@ -41,7 +37,6 @@ static bool skipped = false;	/* because the queue is half full */
 static TimestampTz not_before = 0;
 
 static void send_all(void *arg);
-static bool queue_too_full(void);
 
 void
 mrb_notify_add(const MrbRoute *route)
@@ -62,6 +57,11 @@ mrb_notify_add(const MrbRoute *route)
 										ALLOCSET_DEFAULT_SIZES);
 	payload = mrb_json_route_notice(route->epoch, route->deployment_id,
 									route->version_id);
+	if (!mrb_channel_fits(payload))
+	{
+		single = false;
+		return;
+	}
 	payloads[npayloads++] = MemoryContextStrdup(waiting, payload);
 }
 
@@ -96,35 +96,12 @@ static void
 send_all(void *arg)
 {
 	mrb_session_begin(MRB_SESSION_NOTIFY, LOCK_MS);
-	if (queue_too_full())
+	if (!mrb_channel_has_room())
 		skipped = true;
 	else if (!single)
-		Async_Notify(MRB_CHANNEL, mrb_json_route_range(from_epoch, to_epoch));
+		mrb_channel_notify(mrb_json_route_range(from_epoch, to_epoch));
 	else
 		for (int i = 0; i < npayloads; i++)
-			Async_Notify(MRB_CHANNEL, payloads[i]);
+			mrb_channel_notify(payloads[i]);
 	mrb_session_commit();
-}
-
-/*
- * A full queue would make every NOTIFY of the server fail.
- */
-static bool
-queue_too_full(void)
-{
-	static bool said = false;
-	double		usage =
-	DatumGetFloat8(OidFunctionCall0(F_PG_NOTIFICATION_QUEUE_USAGE));
-
-	if (usage <= QUEUE_LIMIT)
-	{
-		said = false;
-		return false;
-	}
-	if (!said)
-		ereport(LOG,
-				(errmsg("the notification queue is more than half full; route changes are not announced until it is not"),
-				 errhint("A session that listens has been in a transaction for long; see pg_stat_activity.")));
-	said = true;
-	return true;
 }

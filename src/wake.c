@@ -8,23 +8,42 @@
  * moves to its parent.  At commit the latch is set once, after the rows have
  * become visible to others, so that the dispatcher never looks too early.
  *
+ * Where no dispatcher runs, listeners are notified by the transaction itself,
+ * as late as possible: only then is it known whether it is prepared, which a
+ * NOTIFY would forbid, and whether the queue has room.  Who cannot be notified
+ * is not: that must never fail somebody's rollback.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "commands/async.h"
 #include "miscadmin.h"
+#include "utils/memutils.h"
 
+#include "channel.h"
 #include "json.h"
 #include "miosa_rollback.h"
 #include "query.h"
 #include "shmem.h"
 #include "wake.h"
 
+/* After so many changes listeners are told to read everything. */
+#define NOTICES_MAX 100
+
+/* What listeners will be told. */
+typedef struct Notice
+{
+	int			depth;			/* of the subtransaction */
+	char	   *payload;
+} Notice;
+
 /* Depth of the subtransaction that had the wish; 0: nobody has it. */
 static int	wake_depth = 0;
 static int	request_depth = 0;
+
+static List *notices = NIL;
+static bool too_many = false;	/* of them */
 
 static bool warned = false;		/* once in a transaction is enough */
 static bool callbacks_registered = false;
@@ -34,13 +53,16 @@ static MrbQuery has_endpoints = {
 };
 
 static bool dispatcher_running(void);
+static void register_callbacks(void);
 static void remember(int *depth);
 static void at_xact_end(XactEvent event, void *arg);
 static void at_subxact_end(SubXactEvent event, SubTransactionId mySubid,
 						   SubTransactionId parentSubid, void *arg);
 static void subxact_moved(int *depth, bool aborted);
-static void notify_listeners(const char *deployment_id,
-							 const char *version_id);
+static void notices_moved(bool aborted);
+static void remember_notice(const char *deployment_id,
+							const char *version_id);
+static void notify_listeners(void);
 static void warn_if_nobody_tells(void);
 
 /*
@@ -64,7 +86,7 @@ mrb_wake_dispatcher(const char *deployment_id, const char *version_id)
 	if (dispatcher_running())
 		return;
 	if (deployment_id != NULL)
-		notify_listeners(deployment_id, version_id);
+		remember_notice(deployment_id, version_id);
 	warn_if_nobody_tells();
 }
 
@@ -75,6 +97,16 @@ mrb_wake_request_dispatcher(void)
 		remember(&request_depth);
 }
 
+static void
+register_callbacks(void)
+{
+	if (callbacks_registered)
+		return;
+	RegisterXactCallback(at_xact_end, NULL);
+	RegisterSubXactCallback(at_subxact_end, NULL);
+	callbacks_registered = true;
+}
+
 /*
  * Remember a wish of the present subtransaction.
  */
@@ -83,12 +115,7 @@ remember(int *depth)
 {
 	int			here = GetCurrentTransactionNestLevel();
 
-	if (!callbacks_registered)
-	{
-		RegisterXactCallback(at_xact_end, NULL);
-		RegisterSubXactCallback(at_subxact_end, NULL);
-		callbacks_registered = true;
-	}
+	register_callbacks();
 	if (*depth == 0 || here < *depth)
 		*depth = here;
 }
@@ -102,6 +129,9 @@ at_xact_end(XactEvent event, void *arg)
 {
 	switch (event)
 	{
+		case XACT_EVENT_PRE_COMMIT:
+			notify_listeners();
+			return;
 		case XACT_EVENT_COMMIT:
 			if (wake_depth > 0)
 			{
@@ -121,6 +151,8 @@ at_xact_end(XactEvent event, void *arg)
 	}
 	wake_depth = 0;
 	request_depth = 0;
+	notices = NIL;				/* their memory was the transaction's */
+	too_many = false;
 	warned = false;
 }
 
@@ -132,6 +164,7 @@ at_subxact_end(SubXactEvent event, SubTransactionId mySubid,
 		return;
 	subxact_moved(&wake_depth, event == SUBXACT_EVENT_ABORT_SUB);
 	subxact_moved(&request_depth, event == SUBXACT_EVENT_ABORT_SUB);
+	notices_moved(event == SUBXACT_EVENT_ABORT_SUB);
 }
 
 /*
@@ -148,15 +181,68 @@ subxact_moved(int *depth, bool aborted)
 }
 
 /*
+ * The same for what listeners are told, the newest of which comes last.
+ */
+static void
+notices_moved(bool aborted)
+{
+	int			here = GetCurrentTransactionNestLevel();
+
+	for (int i = list_length(notices) - 1; i >= 0; i--)
+	{
+		Notice	   *notice = list_nth(notices, i);
+
+		if (notice->depth < here)
+			break;
+		if (aborted)
+			notices = list_delete_nth_cell(notices, i);
+		else
+			notice->depth = here - 1;
+	}
+}
+
+/*
  * What the dispatcher would have said.  It has no epoch: nobody gives one.
  */
 static void
-notify_listeners(const char *deployment_id, const char *version_id)
+remember_notice(const char *deployment_id, const char *version_id)
 {
-	char	   *payload = mrb_json_route_notice(0, deployment_id, version_id);
+	MemoryContext old;
+	Notice	   *notice;
 
-	Async_Notify(MRB_CHANNEL, payload);
-	pfree(payload);
+	if (list_length(notices) >= NOTICES_MAX)
+		too_many = true;
+	if (too_many)
+		return;
+	register_callbacks();
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	notice = palloc(sizeof(Notice));
+	notice->depth = GetCurrentTransactionNestLevel();
+	notice->payload = mrb_json_route_notice(0, deployment_id, version_id);
+	if (mrb_channel_fits(notice->payload))
+		notices = lappend(notices, notice);
+	else
+		too_many = true;
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * One message a change, or one without a deployment: read everything.
+ */
+static void
+notify_listeners(void)
+{
+	ListCell   *cell;
+
+	if ((notices == NIL && !too_many) || !mrb_channel_has_room())
+		return;
+	if (too_many)
+	{
+		mrb_channel_notify(mrb_json_route_notice(0, NULL, NULL));
+		return;
+	}
+	foreach(cell, notices)
+		mrb_channel_notify(((Notice *) lfirst(cell))->payload);
 }
 
 static void

@@ -281,4 +281,32 @@ like(last_error('plain'), qr/SSL|TLS/, 'and a server that speaks no TLS');
 in_a_second(change(), 'unknown certificates');
 unlike(slurp_file("$dir/tls/access.log"),
 	qr/PUT/, 'nothing was sent to any of them');
+
+# With the right authority a right certificate will do, and no other
+$node->append_conf('postgresql.conf',
+	"miosa_rollback.ca_file = '$dir/tls/ca.pem'");
+$node->reload;
+is(wait_sql("SELECT health FROM miosa.endpoint_state
+		WHERE endpoint = 'good-tls'", 'healthy', 15),
+	'healthy', 'its authority is known: told');
+sql("SELECT miosa_remove_endpoint('plain')");
+sql(add('other', tls_url('other')) . add('expired', tls_url('expired'))
+	. add('old', tls_url('old')));
+like(last_error('other'), qr/name|subject/,
+	'a certificate for another name is refused');
+like(last_error('expired'), qr/expired/, 'so is one that has expired');
+like(last_error('stranger'), qr/certificate/, 'and one that signed itself');
+my $offered = `echo | openssl s_client -tls1_1 -cipher DEFAULT\@SECLEVEL=0 \
+	-connect 127.0.0.1:$tls_port->{old} 2>&1`;
+
+SKIP:
+{
+	skip 'openssl offers no TLS 1.1 here', 1
+	  unless $offered =~ /Protocol *: TLSv1\.1/;
+	like(last_error('old'), qr/SSL|TLS/, 'TLS 1.1 is refused');
+}
+in_a_second(change(), 'certificates that are refused');
+my %asked = map { $_ => 1 } slurp_file("$dir/tls/access.log") =~ /^(\d+) PUT/gm;
+
+is_deeply(\%asked, { $tls_port->{good} => 1 }, 'only the good one was asked');
 done_testing();

@@ -1,0 +1,175 @@
+# The primary is lost with a rollback that the standby never got, but that the
+# edges were told. The standby takes over in a new term: edges are corrected to
+# what it has, caches forget, epochs are higher than all before, and what
+# happens from then on does not wait until everybody was told everything.
+
+use strict;
+use warnings FATAL => 'all';
+
+use MiosaHttp qw(poll_until);
+use MiosaSink;
+use MiosaTest qw(make_edge make_node make_site operate);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $many = 2000;
+my $dir = PostgreSQL::Test::Utils::tempdir_short();
+my $primary = make_node('primary', <<'EOC');
+miosa_rollback.site = 'main'
+wal_level = replica
+max_wal_senders = 5
+hot_standby = on
+EOC
+my $edge = make_edge(ttl => 60);
+my %sink =
+  map { $_ => MiosaSink->new(dir => "$dir/$_", name => $_)->start }
+  qw(router cache);
+
+# A real router and cache for one site, and for all deployments two endpoints
+# that write down what they are told; the site is a deployment like the others
+make_site($primary, $edge, ['shop.example.com']);
+$primary->safe_psql('postgres', <<"EOS");
+UPDATE miosa.endpoints SET selector = '{"deployment": "dep_1"}';
+INSERT INTO miosa.adapters (name, max_in_flight, request) VALUES ('told', 8,
+	'{"method": "PUT", "path": "/{deployment_id}/{version_id}", "headers": {"x-epoch": "{epoch}"}}');
+INSERT INTO miosa.adapters (name, stage, self_expires, settle, request) VALUES ('forgets', 1, true, '200 ms',
+	'{"method": "PURGE", "path": "/{deployment_id}", "headers": {"x-epoch": "{epoch}"}}');
+SELECT miosa_put_endpoint('router', 'told', '@{[ $sink{router}->url ]}', zone => 'two');
+SELECT miosa_put_endpoint('flushed', 'forgets', '@{[ $sink{cache}->url ]}', zone => 'two',
+	selector => '{"deployment": ["dep_1", "live"]}');
+SELECT miosa_put_deployment('live', 'ten_1', 'live');
+SELECT miosa_put_version('live', 'ver_' || n, n) FROM generate_series(1, 2) n;
+EOS
+operate($primary, 'promote', $_) for qw(ver_1 ver_2);
+$primary->safe_psql('postgres', "SELECT miosa_promote('live', 'ver_1')");
+$primary->safe_psql('postgres', <<"EOS");
+INSERT INTO miosa.deployments (id, tenant_id, name, slug)
+	SELECT 'many_' || n, 'ten_1', 'many', 'many-' || n FROM generate_series(1, $many) n;
+INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state)
+	SELECT 'many_' || n, 'v1', 'ten_1', 1, 'ready' FROM generate_series(1, $many) n;
+UPDATE miosa.deployments SET active_version_id = 'v1', seq = 1 WHERE id LIKE 'many%';
+EOS
+
+sub converged
+{
+	my ($node, $deployment, $name) = @_;
+
+	is( $node->safe_psql('postgres',
+			"SELECT miosa_wait_converged('$deployment', '20 s')"),
+		'converged', $name);
+	return;
+}
+
+# The newest that an endpoint was told about a deployment.
+sub told
+{
+	my ($name, $deployment) = @_;
+	my @request = $sink{$name}->requests("^/$deployment\\b");
+
+	return @request ? $request[-1] : {};
+}
+
+# What the real router has.
+sub routed
+{
+	return $edge->route('router-1', 'GET', 'shop.example.com')->{body};
+}
+
+sub highest
+{
+	my $highest = 0;
+
+	for my $request (map { $_->requests } values %sink)
+	{
+		my $epoch = $request->{headers}{'x-epoch'};
+
+		$highest = $epoch if $epoch > $highest;
+	}
+	return $highest;
+}
+
+converged($primary, 'dep_1', 'the primary tells its edges');
+$primary->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+
+$standby->init_from_backup($primary, 'base', has_streaming => 1);
+$standby->start;
+$primary->wait_for_catchup($standby);
+is($standby->safe_psql('postgres', 'SELECT state FROM miosa.dispatcher()'),
+	'none', 'the standby tells nobody');
+
+# The standby is cut off; the rollback that follows is lost with the primary
+$standby->append_conf('postgresql.conf', "primary_conninfo = ''");
+$standby->reload;
+ok( $standby->poll_query_until('postgres',
+		'SELECT count(*) = 0 FROM pg_stat_wal_receiver'),
+	'replication is cut');
+operate($primary, 'rollback', 'ver_1');
+converged($primary, 'dep_1', 'a rollback that the standby does not get');
+is(told('router', 'dep_1')->{path}, '/dep_1/ver_1', 'edges were told of it');
+like(routed(), qr{^dep_1/ver_1$}m, 'a real one, too');
+ok($edge->wait_for_page('/ver_1/', ['shop.example.com']),
+	'visitors see it');
+my $epoch = told('router', 'dep_1')->{headers}{'x-epoch'};
+my $highest = highest();
+
+is($epoch, $highest, 'it has the highest epoch so far');
+$primary->stop('immediate');
+is( $standby->safe_psql('postgres',
+		"SELECT active_version_id FROM miosa.deployments WHERE id = 'dep_1'"),
+	'ver_2', 'the standby never heard of it');
+
+# The standby takes over, and everybody has to be told everything; routers
+# take their time
+$_->clear for values %sink;
+$sink{router}->answer('^/many', delay => 0.02);
+$standby->promote;
+ok( poll_until(
+		sub {
+			return $standby->safe_psql('postgres',
+				'SELECT state FROM miosa.dispatcher()') eq 'running';
+		},
+		10,
+		0.02),
+	'it has a dispatcher, without anybody saying so');
+my $start = time();
+
+$standby->safe_psql('postgres', "SELECT miosa_promote('live', 'ver_2')");
+my $seen = poll_until(
+	sub {
+		return (told('router', 'live')->{path} // '') eq '/live/ver_2'
+		  && time() - $start;
+	},
+	10);
+ok($seen && $seen < 1, 'a new promotion is told within a second')
+  or diag 'it took ' . ($seen // 'too long');
+my $resync = "SELECT resync_after IS NOT NULL FROM miosa.endpoint_state
+	WHERE endpoint = 'router'";
+
+is($standby->safe_psql('postgres', $resync),
+	't', 'while the router is still being told everything');
+converged($standby, 'dep_1', 'the edges converge on what the standby has');
+is(told('router', 'dep_1')->{path}, '/dep_1/ver_2', 'they are corrected');
+like(routed(), qr{^dep_1/ver_2$}m, 'the real router, too');
+ok($edge->wait_for_page('/ver_2/', ['shop.example.com']),
+	'visitors see it, so the real cache has forgotten');
+ok($sink{cache}->wait_for(1, '^/dep_1'), 'caches are flushed');
+ok($standby->poll_query_until('postgres', $resync, 'f'),
+	'everybody is told everything in the end');
+my %told = map { $_->{path} => 1 } $sink{router}->requests('^/many');
+
+is(scalar keys %told, $many, 'each deployment');
+my ($lowest) = sort { $a <=> $b }
+  map { $_->{headers}{'x-epoch'} } map { $_->requests } values %sink;
+
+cmp_ok($lowest, '>', $highest, 'every epoch is higher than all before');
+is(($lowest >> 40) - ($highest >> 40), 1, 'for it is a new term');
+is( $standby->safe_psql('postgres',
+		"SELECT miosa_routes_since($highest) ->> 'gap'"),
+	'true',
+	'a listener that heard of the lost rollback reads everything again');
+
+$standby->stop;
+done_testing();
