@@ -143,7 +143,7 @@ EOS
 my ($state, $event) = split /\|/, sql(
 	"SELECT state, wait_event_type FROM pg_stat_activity
 	WHERE backend_type = 'miosa_rollback dispatcher'");
-is("$state $event", 'active Extension', 'it waits, and says that somebody lacks something');
+is("$state $event", 'idle Extension', 'it is idle, and waits');
 
 # The resolver's threads never run a signal handler of the server's
 my $pid = dispatcher();
