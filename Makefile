@@ -3,7 +3,7 @@
 #   make, make install, make installcheck    as in any PGXS extension
 #   make demo      the main job on real servers, in a temporary folder
 #   make test      every suite, in a temporary folder
-#   make bench     our speed beside the floor's
+#   make bench     our speed beside the floor's, and how fast edges are told
 #   make fuzz      a million odd values, none of which may change a request
 #   make torture   100,000 deliveries while processes are ended at random
 #   make lint      the rules that a compiler does not check
@@ -134,6 +134,7 @@ REGRESS = \
 	read_api \
 	people \
 	maintenance \
+	monitoring \
 	grants \
 	dump_marks \
 	adapter_requests \

@@ -405,7 +405,8 @@ BEGIN ATOMIC
 			SELECT g.epoch, g.route_seq, g.created_at FROM miosa.route_log g
 			WHERE g.deployment_id = p.id AND g.kind IN ('route', 'host_removed')
 			ORDER BY g.epoch DESC LIMIT 1) l ON true
-		WHERE p.id = $1
+		-- It is one row in any case; this tells the planner.
+		WHERE p.id = $1 LIMIT 1
 	), repurges AS MATERIALIZED (
 		-- Once a zone: what its caches have still to forget again.
 		SELECT r.zone, max(r.epoch) AS epoch, bool_or(r.queued) AS queued
@@ -671,6 +672,28 @@ BEGIN
 	RETURN jsonb_build_object('data', result);
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_put_endpoint(text, text, text, text, integer, jsonb, text, boolean) IS 'Adds or changes an endpoint; a new or changed one is told everything. url: http or https, without credentials. stage: null means the adapter''s. secret: name in miosa.secrets. Returns {"data": endpoint}. Raises INVALID_ARGUMENT';
+
+-- A CHECK would show the secret in its message, so what is wrong is said here.
+CREATE FUNCTION @extschema@.miosa_put_secret(name text, value text, keep_previous boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+	IF coalesce(miosa_put_secret.name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid name of a secret',
+			'It must have 1 to 63 characters of A-Z a-z 0-9 . _ - and begin with a letter or digit.', 'For example ''edge''.');
+	END IF;
+	IF coalesce(miosa_put_secret.value, '') !~ '^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$' THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid secret',
+			'It must be printable ASCII, without a space at either end.',
+			format('SELECT miosa_put_secret(%L, ''...'');', miosa_put_secret.name));
+	END IF;
+	INSERT INTO miosa.secrets AS s (name, value) VALUES (miosa_put_secret.name, miosa_put_secret.value)
+		ON CONFLICT (name) DO UPDATE SET value = excluded.value,
+			previous = CASE WHEN NOT miosa_put_secret.keep_previous THEN NULL
+				WHEN s.value = excluded.value THEN s.previous ELSE s.value END;
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_put_secret(text, text, boolean) IS 'Adds or changes a secret. With keep_previous the one before stays valid beside it: webhooks are signed with both until it is put once more without. Raises INVALID_ARGUMENT';
 
 -- The function below complains by itself about an endpoint that is not there.
 CREATE FUNCTION miosa.need_endpoint(name text) RETURNS void

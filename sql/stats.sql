@@ -28,7 +28,7 @@ CREATE VIEW miosa.stat_endpoint AS
 			WHEN h.resyncing THEN 'resyncing'
 			ELSE h.health
 		END AS state,
-		CASE WHEN e.enabled THEN coalesce(s.breaker, 'closed') END AS breaker,
+		s.breaker,
 		b.epochs AS epochs_behind,
 		CASE WHEN b.epochs > 0 THEN (
 			SELECT g.created_at FROM miosa.route_log g WHERE g.epoch > h.acked_epoch ORDER BY g.epoch LIMIT 1)
@@ -56,14 +56,14 @@ CREATE VIEW miosa.stat_endpoint AS
 	-- What belongs to an earlier term was told by another server.
 	CROSS JOIN LATERAL (
 		SELECT CASE WHEN e.enabled THEN greatest(0, d.last_epoch - greatest(h.acked_epoch, d.term << 40)) END AS epochs) b;
-COMMENT ON VIEW miosa.stat_endpoint IS 'How every endpoint is; what is counted is since it was last set up, the dispatcher started or miosa_reset_stats()';
+COMMENT ON VIEW miosa.stat_endpoint IS 'How every endpoint is; what is counted is since it was added or enabled, the dispatcher started or miosa_reset_stats()';
 COMMENT ON COLUMN miosa.stat_endpoint.name IS 'Endpoint';
 COMMENT ON COLUMN miosa.stat_endpoint.zone IS 'Its zone';
 COMMENT ON COLUMN miosa.stat_endpoint.stage IS '0: told first (routers), 1: after those (caches)';
 COMMENT ON COLUMN miosa.stat_endpoint.adapter IS 'How it is talked to';
 COMMENT ON COLUMN miosa.stat_endpoint.enabled IS 'Whether it is told anything';
-COMMENT ON COLUMN miosa.stat_endpoint.state IS 'disabled, new (nothing was sent yet), healthy, resyncing (is told everything), backing off, misconfigured or gone (said that it wants to hear nothing)';
-COMMENT ON COLUMN miosa.stat_endpoint.breaker IS 'closed (requests are sent), open (none is, until next_try_at) or half open (one is tried)';
+COMMENT ON COLUMN miosa.stat_endpoint.state IS 'disabled, new (nothing was sent since it was set up), healthy, resyncing (is told everything), backing off, misconfigured or gone (said that it wants to hear nothing)';
+COMMENT ON COLUMN miosa.stat_endpoint.breaker IS 'closed (requests are sent), open (none is, until next_try_at) or half open (one is tried), for the endpoint or for its whole server; null: not known';
 COMMENT ON COLUMN miosa.stat_endpoint.epochs_behind IS 'Route changes since the newest up to which it has acknowledged all, also those that do not concern it';
 COMMENT ON COLUMN miosa.stat_endpoint.undelivered_since IS 'When the oldest change that it lacks was asked for; null when it lacks none';
 COMMENT ON COLUMN miosa.stat_endpoint.p50_ms IS 'Milliseconds from the operation to the acknowledgement: half of the changes took no longer';
@@ -80,7 +80,7 @@ COMMENT ON COLUMN miosa.stat_endpoint.last_success_at IS 'When a request last su
 COMMENT ON COLUMN miosa.stat_endpoint.next_try_at IS 'When an endpoint that backs off is tried again';
 
 CREATE VIEW miosa.stat_dispatcher AS
-	SELECT d.state, d.pid, d.since, t.term, greatest(d.epoch, t.last_epoch) AS epoch, d.passes, d.sent,
+	SELECT d.state, d.pid, d.since, t.term, t.last_epoch AS epoch, d.passes, d.sent,
 		d.acknowledged AS succeeded, d.failed, d.retried, d.in_flight, d.pending,
 		least((SELECT o.created_at FROM miosa.outbox o ORDER BY o.xid LIMIT 1),
 			(SELECT min(s.undelivered_since) FROM miosa.stat_endpoint s)) AS oldest_undelivered,

@@ -371,6 +371,9 @@ check_signed(const MrbAdapter *adapter)
 	if (adapter->signer != MRB_SIGNER_STANDARD_WEBHOOKS &&
 		adapter->signer != MRB_SIGNER_SIGV4)
 		return NULL;
+	/* Its receivers drop what comes twice with one id. */
+	if (adapter->signer == MRB_SIGNER_STANDARD_WEBHOOKS && adapter->per_host)
+		return "signer: \"standard-webhooks\" needs per = \"deployment\".";
 	for (size_t i = 0; i < lengthof(calls); i++)
 	{
 		if (calls[i] == NULL)

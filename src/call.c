@@ -19,6 +19,8 @@
 #define UNRESERVED \
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 
+#define FORM_TYPE "application/x-www-form-urlencoded"
+
 /* What a request would be broken by, or what we set ourselves. */
 static const char *const forbidden_headers[] = {
 	"connection", "content-length", "expect", "keep-alive",
@@ -43,6 +45,7 @@ static void compile_header(Source *source, char *name,
 						   const JsonbValue *value);
 static bool check_header_name(const MrbCall *call, const char *name);
 static void compile_body(Source *source);
+static MrbPlace body_place(const MrbCall *call, const char *text);
 static MrbTemplate *compile_part(Source *source, const char *text,
 								 MrbPlace place, const char *part);
 static char *member_text(Source *source, const char *key);
@@ -292,7 +295,7 @@ compile_body(Source *source)
 	MrbCall    *call = source->call;
 	JsonbValue	value;
 	char	   *text = NULL;
-	MrbPlace	place = MRB_PLACE_JSON;
+	MrbPlace	place;
 	char	   *flaw;
 
 	if (getKeyJsonValueFromContainer(source->object, "body", 4,
@@ -312,16 +315,34 @@ compile_body(Source *source)
 								   source->what);
 		return;
 	}
-	if (text[0] == '<')
-		place = MRB_PLACE_XML;
-	else if (text[0] != '{' && text[0] != '[')
-		place = MRB_PLACE_TEXT;
+	place = body_place(call, text);
 	call->body = compile_part(source, text, place, "body");
 	if (call->body == NULL || place != MRB_PLACE_JSON)
 		return;
 	flaw = json_flaw(call->body);
 	if (flaw != NULL)
 		source->problem = psprintf("%s.body: %s", source->what, flaw);
+}
+
+/*
+ * What a body is, by what it begins with, else by its type.
+ */
+static MrbPlace
+body_place(const MrbCall *call, const char *text)
+{
+	char		first = text[strspn(text, " \t\r\n")];
+	StringInfoData type;
+
+	if (first == '{' || first == '[' || first == '"')
+		return MRB_PLACE_JSON;
+	if (first == '<')
+		return MRB_PLACE_XML;
+	initStringInfo(&type);
+	for (int i = 0; i < call->nheaders; i++)
+		if (pg_strcasecmp(call->header_names[i], "Content-Type") == 0)
+			mrb_template_sample(call->headers[i], &type);
+	return pg_strncasecmp(type.data, FORM_TYPE, strlen(FORM_TYPE)) == 0 ?
+		MRB_PLACE_FORM : MRB_PLACE_TEXT;
 }
 
 /*

@@ -69,7 +69,7 @@ typedef struct MrbEndpoint
 	TimestampTz marker_due;		/* when it is read again at the latest */
 
 	/* what is to be written down, by record.c */
-	bool		born;			/* its row exists */
+	bool		born;			/* its row is of this config */
 	bool		dirty;
 	dlist_node	dirty_node;
 	dlist_head	notes;

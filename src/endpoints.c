@@ -103,7 +103,8 @@ static void read_secrets(void);
 static MrbEndpoint *read_endpoint(int row, int64 newest_epoch);
 static void read_adapter(int row, MrbEndpoint *endpoint);
 static void read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch);
-static void carry_on(MrbEndpoint *endpoint);
+static void carry_on(MrbEndpoint *endpoint, const MrbEndpoint *known);
+static void remember(MrbEndpoint *endpoint, const MrbEndpoint *known);
 static void misconfigured(MrbEndpoint *endpoint, const char *problem);
 static Jsonb *copy_jsonb(int row, int column);
 static MrbZone *find_zone(const char *name);
@@ -318,8 +319,12 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 	char	   *config = mrb_query_text(row, COL_STATE_CONFIG);
 	char	   *after = mrb_query_text(row, COL_RESYNC_AFTER);
 
-	endpoint->born = config != NULL;
-	if (config == NULL || strcmp(config, endpoint->config) != 0)
+	MrbEndpoint *known = mrb_endpoint_find(endpoint->name);
+
+	if (known != NULL)
+		remember(endpoint, known);
+	endpoint->born = config != NULL && strcmp(config, endpoint->config) == 0;
+	if (!endpoint->born)
 	{
 		endpoint->acked_epoch = newest_epoch;
 		endpoint->settled_epoch = newest_epoch;
@@ -333,7 +338,8 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 	endpoint->marker_epoch = mrb_query_int64(row, COL_MARKER, 0);
 	endpoint->resync_after = after != NULL ? pstrdup(after) : NULL;
 	endpoint->resync_repurges = true;
-	carry_on(endpoint);
+	if (known != NULL && strcmp(known->config, config) == 0)
+		carry_on(endpoint, known);
 }
 
 /*
@@ -341,14 +347,11 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
  * written whatever it passes.
  */
 static void
-carry_on(MrbEndpoint *endpoint)
+carry_on(MrbEndpoint *endpoint, const MrbEndpoint *known)
 {
-	MrbEndpoint *known = mrb_endpoint_find(endpoint->name);
-	const MrbPosition *seen = known != NULL ?
-	mrb_stats_position(&known->public) : NULL;
+	const MrbPosition *seen = mrb_stats_position(&known->public);
 
-	if (seen == NULL || seen->generation < 0 ||
-		strcmp(known->config, endpoint->config) != 0)
+	if (seen == NULL || seen->generation < 0)
 		return;
 	endpoint->acked_epoch = Max(endpoint->acked_epoch, seen->acked_epoch);
 	endpoint->settled_epoch = Max(endpoint->settled_epoch,
@@ -356,8 +359,23 @@ carry_on(MrbEndpoint *endpoint)
 }
 
 /*
- * The first problem is the one that is shown.
+ * What people are shown of the past does not end with a change of settings.
  */
+static void
+remember(MrbEndpoint *endpoint, const MrbEndpoint *known)
+{
+	const MrbVitals *past = &known->vitals;
+
+	mrb_stats_inherit(&endpoint->public, &known->public);
+	endpoint->vitals.last_success_at = past->last_success_at;
+	endpoint->vitals.last_status = past->last_status;
+	if (endpoint->vitals.health == MRB_HEALTH_MISCONFIGURED)
+		return;
+	endpoint->vitals.last_error_at = past->last_error_at;
+	strlcpy(endpoint->vitals.last_error, past->last_error,
+			sizeof(endpoint->vitals.last_error));
+}
+
 static void
 misconfigured(MrbEndpoint *endpoint, const char *problem)
 {

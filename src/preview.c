@@ -21,6 +21,7 @@ PG_FUNCTION_INFO_V1(mrb_render_request);
 static Jsonb *named_values = NULL;
 
 pg_noreturn static void refuse(const char *message, const char *problem);
+static bool is_about_texts(const char *problem);
 static void fill_values(Jsonb *given, MrbValues *values, const char **url);
 static void fill_value(const char *name, const JsonbValue *value,
 					   MrbValues *values, const char **url);
@@ -86,7 +87,25 @@ static void
 refuse(const char *message, const char *problem)
 {
 	mrb_raise(MRB_ERR_INVALID_ARGUMENT, message, problem,
-			  mrb_template_language());
+			  is_about_texts(problem) ? mrb_template_language() :
+			  "See what each column means with \\d+ miosa.adapters, or in the README.");
+}
+
+/*
+ * Whether it names a place where variables stand.
+ */
+static bool
+is_about_texts(const char *problem)
+{
+	static const char *const requests[] = {
+		"request.", "add.", "remove.", "marker_write.", "marker_read.",
+		"charsets.", "values.", "It is not sent"
+	};
+
+	for (size_t i = 0; i < lengthof(requests); i++)
+		if (strncmp(problem, requests[i], strlen(requests[i])) == 0)
+			return true;
+	return false;
 }
 
 static void

@@ -91,8 +91,14 @@ sweep(void)
 		MrbEndpoint *endpoint = mrb_endpoint_current(iter);
 		const MrbPosition *seen = mrb_stats_position(&endpoint->public);
 
-		if (seen != NULL && (seen->acked_epoch != mrb_queue_acked(endpoint) ||
-							 seen->settled_epoch != mrb_queue_settled(endpoint)))
+		if (seen == NULL)
+		{
+			/* Others may have given back an entry. */
+			mrb_stats_claim(&endpoint->public, endpoint->name);
+			mrb_stats_mark(&endpoint->public);
+		}
+		else if (seen->acked_epoch != mrb_queue_acked(endpoint) ||
+				 seen->settled_epoch != mrb_queue_settled(endpoint))
 			mrb_stats_mark(&endpoint->public);
 	}
 }

@@ -75,7 +75,8 @@ mrb_sign_check(const MrbAdapter *adapter, const char *url,
 			if (secret == NULL ||
 				split_sigv4(secret, &token) == NULL)
 				return "its adapter needs a secret of the form KEYID:SECRET or KEYID:SECRET:TOKEN";
-			path = strchr(strstr(url, "://") + 3, '/');
+			path = strstr(url, "://");
+			path = path != NULL ? strchr(path + 3, '/') : url;
 			if (path != NULL && !mrb_call_text_is_encoded(path))
 				return "the path of its url must be fully percent-encoded to be signed";
 			break;

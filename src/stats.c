@@ -95,11 +95,29 @@ mrb_stats_begin(MrbSlot *slot)
 void
 mrb_stats_end(void)
 {
+	if (my_slot == NULL)
+		return;
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < mrb_stats_entries(); i++)
 		if (table->stats[i].database == MyDatabaseId)
 			give_back(&table->stats[i]);
 	LWLockRelease(table->lock);
+	pg_atomic_write_u64(&my_slot->counters[MRB_COUNT_IN_FLIGHT], 0);
+	pg_atomic_write_u64(&my_slot->counters[MRB_COUNT_PENDING], 0);
+}
+
+/*
+ * What was counted goes on to be, when an endpoint is read anew.
+ */
+void
+mrb_stats_inherit(MrbPublic *public, const MrbPublic *predecessor)
+{
+	if (predecessor->stat == NULL)
+		return;
+	public->before = palloc(sizeof(MrbTally));
+	SpinLockAcquire(&predecessor->stat->mutex);
+	*public->before = predecessor->stat->tally;
+	SpinLockRelease(&predecessor->stat->mutex);
 }
 
 /*
@@ -117,7 +135,10 @@ mrb_stats_claim(MrbPublic *public, const char *name)
 	{
 		SpinLockAcquire(&stat->mutex);
 		memset(&stat->position, 0, sizeof(MrbPosition));
-		memset(&stat->tally, 0, sizeof(MrbTally));
+		if (public->before != NULL)
+			stat->tally = *public->before;
+		else
+			memset(&stat->tally, 0, sizeof(MrbTally));
 		strlcpy(stat->position.name, name, NAMEDATALEN);
 		stat->position.generation = -1;
 		stat->database = MyDatabaseId;

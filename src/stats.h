@@ -19,6 +19,7 @@ typedef struct MrbStat MrbStat;
 typedef struct MrbPublic
 {
 	MrbStat    *stat;			/* NULL: all entries were taken */
+	MrbTally   *before;			/* what its predecessor counted, or NULL */
 	bool		changed;		/* and so in mrb_stats_changed */
 	dlist_node	changed_node;
 	int			unwritten;		/* notes that its cursor must wait for */
@@ -34,6 +35,8 @@ extern void mrb_stats_begin(MrbSlot *slot);
 extern void mrb_stats_end(void);
 
 /* What it does for an endpoint; without an entry, nothing is done. */
+extern void mrb_stats_inherit(MrbPublic *public,
+							  const MrbPublic *predecessor);
 extern void mrb_stats_claim(MrbPublic *public, const char *name);
 extern void mrb_stats_drop(MrbPublic *public);
 extern void mrb_stats_mark(MrbPublic *public);

@@ -233,6 +233,7 @@ style_for(MrbPlace place, bool in_string)
 	switch (place)
 	{
 		case MRB_PLACE_PATH:
+		case MRB_PLACE_FORM:
 			return MRB_STYLE_PERCENT;
 		case MRB_PLACE_JSON:
 			return in_string ? MRB_STYLE_IN_JSON_STRING :

@@ -18,7 +18,8 @@ typedef enum MrbPlace
 	MRB_PLACE_PATH,				/* of a URL: percent-encoded */
 	MRB_PLACE_HEADER,			/* as it is */
 	MRB_PLACE_JSON,				/* JSON, in and between its strings */
-	MRB_PLACE_XML,				/* a body that begins with "<" */
+	MRB_PLACE_XML,				/* XML, its text and quoted attributes */
+	MRB_PLACE_FORM,				/* of an HTML form: percent-encoded */
 	MRB_PLACE_TEXT,				/* any other body: as it is */
 } MrbPlace;
 

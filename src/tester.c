@@ -114,14 +114,9 @@ render(MrbEndpoint *endpoint, const MrbCall *call, bool masked,
 	const char *problem;
 
 	MemSet(&values, 0, sizeof(values));
-	values.deployment_ids = (MrbList)
-	{
-		1, ids
-	};
-	values.hosts = (MrbList)
-	{
-		1, hosts
-	};
+	values.deployment_ids.n = values.hosts.n = 1;
+	values.deployment_ids.items = ids;
+	values.hosts.items = hosts;
 	values.text[MRB_VAR_CHANGED_AT] = "1970-01-01T00:00:00Z";
 	values.text[MRB_VAR_DEPLOYMENT_ID] = TEST_ID;
 	values.text[MRB_VAR_EPOCH] = "0";

@@ -16,6 +16,13 @@ use Time::HiRes qw(time);
 our @EXPORT_OK =
   qw(make_edge make_node make_site operate switch_seconds verdict);
 
+# How each kind of edge is told, if a test does not say otherwise.
+my %adapter = (
+	caddy => 'caddy',
+	haproxy => 'haproxy-map',
+	nginx => 'nginx-cache-purge',
+	varnish => 'varnish-xkey');
+
 # A started server with the extension in database "postgres".
 sub make_node
 {
@@ -65,12 +72,12 @@ EOS
 		  . $edge->origin_url
 		  . "/releases/$id/index.html');\n";
 	}
-	$sql .= "SELECT miosa_put_endpoint('$_', 'haproxy-map', '"
+	$sql .= "SELECT miosa_put_endpoint('$_', '$adapter{ $edge->{router} }', '"
 	  . $edge->router_url($_)
 	  . "', secret => 'edge');\n"
 	  for $edge->router_names;
 	$sql .= "SELECT miosa_put_endpoint('cache', '"
-	  . ($cache // 'varnish-xkey') . "', '"
+	  . ($cache // $adapter{ $edge->{cache} }) . "', '"
 	  . $edge->url . "');\n";
 	$node->safe_psql('postgres', $sql);
 	return;

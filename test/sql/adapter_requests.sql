@@ -35,10 +35,12 @@ BEGIN
 		('json', jsonb_build_object('method', 'PUT', 'path', '', 'body', '[' || template || ']')),
 		('string', jsonb_build_object('method', 'PUT', 'path', '', 'body', '["' || template || '"]')),
 		('xml', jsonb_build_object('method', 'PUT', 'path', '', 'body', '<a>' || template || '</a>')),
+		('form', jsonb_build_object('method', 'PUT', 'path', '', 'headers', '{"content-type": "application/x-www-form-urlencoded; charset=UTF-8"}'::jsonb,
+			'body', 'a=' || template)),
 		('text', jsonb_build_object('method', 'PUT', 'path', '', 'body', 'a=' || template))) v (name, request)
 	LOOP
 		BEGIN
-			RETURN NEXT place.name || ': ' || regexp_replace(test.wire(place.request, changes), '^\S+ http://edge\.test/?(\s+)?', '');
+			RETURN NEXT place.name || ': ' || regexp_replace(test.wire(place.request, changes), '^\S+ http://edge\.test/?(\s+content-type.*UTF-8)?(\s+)?', '');
 		EXCEPTION WHEN SQLSTATE 'MR400' THEN
 			DECLARE
 				reason text;
@@ -116,10 +118,10 @@ SELECT to_json(v.value), test.refusal(format('SELECT test.wire(%L, %L)',
 FROM unnest(ARRAY['b.test && obj.status == 200', 'b.test || 1', 'b.test"', 'b.test''', 'b.test~.', E'b.test\rX: 1', E'b.test\nX: 1',
 	E'b.test\r\n\r\nGET /', E'b.test\t', 'b.test/', 'b.test/../x', '../x', 'b.test?a=b', 'b.test#', 'b.test%00', 'b.test%0d%0aX:1', 'b.test:80',
 	'user@b.test', 'B.TEST', 'b.test ', ' b.test', '', '*', '*.', '*.*.test', 'a.*.test', 'a*.test', '**.test', 'bücher.test', 'b.test;x', 'b,c.test',
-	'b<c>.test', 'b&c.test', 'b\c.test', '{host}', '$(id)', '`id`', 'b.test' || chr(127), 'b.test' || chr(133), 'b.test' || chr(8232)]) v (value);
+	'b<c>.test', 'b&c.test', 'b\c.test', '{host}', '$(id)', '`id`', 'b.test' || chr(127), E'b.test\xc2\x85', E'b.test\xe2\x80\xa8']) v (value);
 SELECT to_json(v.value), test.refusal(format('SELECT test.wire(%L, %L)',
 	'{"method": "PATCH", "path": "/id/{deployment_id}"}', jsonb_build_object('deployment_id', v.value))) LIKE 'MR400 the request cannot be sent%' AS refused
-FROM unnest(ARRAY['.', '..', 'a/..', '%2e%2e', 'a b', 'a"b', 'a&b', 'a=b', 'a?b', 'a,b', 'a+b', E'a\nb', 'a' || chr(160), '', '...', 'dep:1', 'dep.1', 'dep#1', 'dep@1', '-']) v (value);
+FROM unnest(ARRAY['.', '..', 'a/..', '%2e%2e', 'a b', 'a"b', 'a&b', 'a=b', 'a?b', 'a,b', 'a+b', E'a\nb', E'a\xc2\xa0', '', '...', 'dep:1', 'dep.1', 'dep#1', 'dep@1', '-']) v (value);
 SELECT v.request, test.refusal(format('SELECT test.wire(%L, %L)', v.request, '{"deployment_id": ".", "version_id": "."}')) LIKE 'MR400 the request cannot be sent%' AS refused
 FROM unnest(ARRAY['{"method": "GET", "path": "/{deployment_id}/x"}', '{"method": "GET", "path": "/{deployment_id}{version_id}"}',
 	'{"method": "GET", "path": "/x/.{deployment_id}?y"}', '{"method": "GET", "path": "/x?y=/{deployment_id}"}', '{"method": "GET", "path": "/x-{deployment_id}"}']) v (request);
@@ -128,6 +130,9 @@ SELECT to_json(v.value), test.refusal(format('SELECT test.wire(%L, %L)',
 FROM unnest(ARRAY['1', '0', '007', '-1', '1e3', '1.5', '1,2', '0x10', 'null', '']) v (value);
 SELECT test.wire('{"method": "PUT", "path": "", "body": "<a b=\"{storage_uri}\">{secret}</a>"}', '{"storage_uri": "s3://a/''&amp;", "secret": "]]>\"<x>"}');
 SELECT test.wire('{"method": "PUT", "path": "", "body": {"{deployment_id}": ["{secret}"]}}', '{"secret": "\",\"x\":[\"\\"}');
+SELECT test.wire('{"method": "PUT", "path": "", "body": " \n[\"{secret}\"]"}', '{"secret": "\",\"x"}');
+SELECT test.wire('{"method": "PUT", "path": "", "body": "\"{secret}\""}', '{"secret": "\",\"x"}');
+SELECT test.wire('{"method": "PUT", "path": "", "body": " <a>{secret}</a>"}', '{"secret": "<b>"}');
 
 -- Values that are no values
 SELECT test.refusal($$SELECT miosa.render_request('{"method": "GET", "path": ""}', '{"nosuch": "x"}')$$);
@@ -185,7 +190,21 @@ FROM unnest(ARRAY['{"role": "router"}', '{"stage": 2}', '{"settle": "1 h"}', '{"
 	'{"signer": "sigv4", "signer_options": {"service": "s3", "region": "eu"}, "request": {"method": "GET", "path": "", "headers": {"Authorization": "x"}}}',
 	'{"signer": "sigv4", "signer_options": {"service": "s3", "region": "eu"}, "request": {"method": "GET", "path": "/{deployment_id}/a%2Bb"}}',
 	'{"signer": "standard-webhooks", "request": {"method": "POST", "path": "", "headers": {"x": "{secret}"}}}',
+	'{"signer": "standard-webhooks", "per": "host"}',
 	'{"signer": "standard-webhooks", "request": {"method": "POST", "path": "", "headers": {"Webhook-Id": "x"}}}']) v (columns);
+
+-- Secrets are put and rotated; what is refused is not shown
+SELECT test.refusal($$SELECT miosa_put_secret('a b', 'x')$$);
+SELECT test.refusal($$SELECT miosa_put_secret('a', NULL)$$);
+SELECT test.refusal(format('SELECT miosa_put_secret(''a'', %L)', v)) FROM unnest(ARRAY['', ' hush', 'hush ', E'hu\nsh', 'húsh']) v;
+CREATE FUNCTION test.put_secret(value text, keep boolean) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM miosa_put_secret('a', value, keep);
+	RETURN (SELECT concat_ws(', before: ', s.value, s.previous) FROM miosa.secrets s WHERE s.name = 'a');
+END $$;
+SELECT test.put_secret(v.value, v.keep)
+FROM (VALUES ('one', true), ('two', true), ('two', true), ('two', false), ('three', true), ('four', true), ('five', false)) v (value, keep);
+DELETE FROM miosa.secrets WHERE name = 'a';
 
 -- An endpoint that cannot be signed for says so, and nothing is sent
 INSERT INTO miosa.secrets (name, value, previous) VALUES
@@ -207,6 +226,17 @@ SELECT miosa_test_endpoint('mine-none') -> 'data' ->> 'verdict';
 UPDATE miosa.adapters SET verdicts = '{}', batch_max = 7, request = '{"method": "PUT", "path": "/{version_id}"}' WHERE name = 'mine';
 SELECT miosa_test_endpoint('mine-none') -> 'data' ->> 'verdict';
 ALTER TABLE miosa.adapters ENABLE TRIGGER adapters_check;
+
+-- Nor one whose URL cannot be signed, or is none
+INSERT INTO miosa.secrets (name, value) VALUES ('key', 'KEYID:KEYSECRET:KEYTOKEN');
+SELECT miosa_put_endpoint('front', 'cloudfront', 'http://127.0.0.1:9/a+b', secret => 'key', enabled => false) IS NULL \g /dev/null
+SELECT miosa_test_endpoint('front') -> 'data' ->> 'verdict';
+ALTER TABLE miosa.endpoints DISABLE TRIGGER endpoints_check;
+UPDATE miosa.endpoints SET url = 'nowhere:' WHERE name = 'front';
+SELECT miosa_test_endpoint('front') -> 'data' ->> 'verdict';
+UPDATE miosa.endpoints SET url = '' WHERE name = 'front';
+SELECT miosa_test_endpoint('front') -> 'data' ->> 'verdict';
+ALTER TABLE miosa.endpoints ENABLE TRIGGER endpoints_check;
 
 -- Addresses that nobody outside could reach are not connected to
 SELECT count(miosa_put_endpoint('e' || v.n, 'varnish-xkey', 'http://' || v.host, enabled => false))

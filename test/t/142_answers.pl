@@ -180,6 +180,66 @@ is(sql("SELECT miosa_wait_converged('dep_1', '15 s')"),
 	'converged', 'once it says success, it is one');
 is(sql('SELECT pid FROM miosa.dispatcher()'), $pid, 'by the same dispatcher');
 
+# What is to be removed and is not there is removed; so it is with a status
+# that would be the endpoint's failure otherwise
+sql(<<"EOS");
+INSERT INTO miosa.adapters (name, per, verdicts, request, remove) VALUES ('hosts', 'host', '{"410": "gone"}',
+	'{"method": "PUT", "path": "/{host}"}', '{"method": "DELETE", "path": "/{host}"}');
+SELECT miosa_set_endpoint('flare', false);
+SELECT miosa_put_domain('a.test', 'dep_1'), miosa_put_domain('b.test', 'dep_1');
+SELECT miosa_put_endpoint('hosts', 'hosts', '@{[ $sink->url ]}/hosts');
+EOS
+is(sql("SELECT miosa_wait_converged('dep_1', '15 s')"), 'converged', 'hosts are told');
+for my $case ([ 'a.test', 404 ], [ 'b.test', 410 ])
+{
+	my ($host, $status) = @$case;
+
+	$sink->answer("^/hosts/$host", method => 'DELETE', status => $status);
+	sql("SELECT miosa_remove_domain('$host')");
+	ok($sink->wait_for(1, "^/hosts/$host"), "$host was routed");
+	is(sql("SELECT miosa_wait_converged('dep_1', '15 s')"),
+		'converged', "removed, by an answer of $status");
+	is( (grep { $_->{path} eq "/hosts/$host" } $sink->requests)[-1]{method},
+		'DELETE', 'to a request that removes');
+}
+
+# A row that somebody breaks stops its endpoint, with the place of the
+# mistake, and not the dispatcher; once it is right it is told again
+my @wrong = (
+	[ q(verdicts = '{"x": 1}'), 'verdicts: "x" is no HTTP status' ],
+	[ q(verdicts = '7'), 'verdicts: it must be an object' ],
+	[ q(charsets = '{"host": "z-a"}'), 'charsets.host, character 1' ],
+	[ q(success = '{{200,201},{202,203}}'), 'success, element 1' ],
+	[ q(request = '"x"'), 'request: it must be an object' ],
+	[ q(request = '{"method": "PUT", "path": "/{host"}'), 'request.path, character 2' ],
+	[ q(remove = '[]'), 'remove: it must be an object' ],
+	[ q(signer = 'sigv4'), 'signer_options.service' ],
+	[ q(batch_max = 5), 'batch_max' ],
+	[ q(volatile = true), 'volatile' ]);
+
+sql('ALTER TABLE miosa.adapters DISABLE TRIGGER adapters_check;
+	CREATE TABLE saved AS SELECT * FROM miosa.adapters');
+for my $case (@wrong)
+{
+	my ($column, $error) = @$case;
+
+	sql("UPDATE miosa.adapters SET $column WHERE name = 'hosts'");
+	ok( $node->poll_query_until('postgres',
+			"SELECT health = 'misconfigured' AND starts_with(last_error, '$error')
+			FROM miosa.endpoint_state WHERE endpoint = 'hosts'"),
+		"$column: $error");
+	sql("UPDATE miosa.adapters a SET (verdicts, charsets, success, request, remove, signer, batch_max, volatile)
+			= (s.verdicts, s.charsets, s.success, s.request, s.remove, s.signer, s.batch_max, s.volatile)
+		FROM saved s WHERE s.name = a.name AND a.name = 'hosts'");
+	ok( $node->poll_query_until('postgres',
+			"SELECT health <> 'misconfigured'
+			FROM miosa.endpoint_state WHERE endpoint = 'hosts'"),
+		'and it is told again');
+}
+sql('ALTER TABLE miosa.adapters ENABLE TRIGGER adapters_check');
+is(sql("SELECT miosa_wait_converged('dep_1', '15 s')"), 'converged', 'which converges');
+is(sql('SELECT pid FROM miosa.dispatcher()'), $pid, 'the dispatcher has lived');
+
 # Nothing that miosa_test_endpoint shows holds a secret, not even an answer
 # that repeats it in whatever form
 my %forms = (

@@ -1,0 +1,102 @@
+// The frame of the servers that tests run with Node.js: a port for each
+// service, every request written down as it came in, and a port over which
+// the test sets options and looks at the state.
+//
+//   node SCRIPT FOLDER '{"control": port, "service": port, ...}'
+//
+//   PUT /{service}   options, as JSON; they replace those of that name
+//   GET /{service}   what the service has kept in its state
+//
+// A service is {state, options, answer(request, options, state)}; the answer
+// is {status, headers, body}. Each request becomes a line of FOLDER/requests:
+// {n, service, time, method, url, headers, body, raw, status, answer}, where
+// the answer is its headers.
+
+'use strict';
+
+const fs = require('fs');
+const http = require('http');
+
+const [folder, ports] = [process.argv[2], JSON.parse(process.argv[3])];
+let count = 0;
+
+// Hand each whole request to a function, with the bytes that it came in.
+// They are taken from the socket, before anybody has parsed them.
+function listen(port, handle) {
+	const server = http.createServer((request, response) => {
+		const chunks = [];
+
+		request.on('data', (chunk) => chunks.push(chunk));
+		request.on('end', () => {
+			const raw = Buffer.concat(request.socket.taken.splice(0));
+
+			handle(
+				{
+					method: request.method,
+					url: request.url,
+					headers: request.headers,
+					body: Buffer.concat(chunks).toString('latin1'),
+					raw: raw.toString('latin1'),
+				},
+				(status, headers, body) => {
+					response.writeHead(status, {
+						...headers,
+						'Content-Length': Buffer.byteLength(body),
+					});
+					response.end(body);
+				}
+			);
+		});
+	});
+
+	server.on('connection', (socket) => {
+		socket.taken = [];
+		socket.on('data', (chunk) => socket.taken.push(chunk));
+	});
+	server.keepAliveTimeout = 60000;
+	server.listen(port, '127.0.0.1');
+}
+
+function record(name, request, answer) {
+	fs.appendFileSync(
+		`${folder}/requests`,
+		JSON.stringify({
+			n: ++count,
+			service: name,
+			time: Date.now() / 1000,
+			...request,
+			status: answer.status,
+			answer: answer.headers || {},
+		}) + '\n'
+	);
+}
+
+exports.json = (status, value, headers) => ({
+	status,
+	headers: { 'Content-Type': 'application/json', ...headers },
+	body: JSON.stringify(value),
+});
+
+exports.serve = (services) => {
+	for (const [name, service] of Object.entries(services)) {
+		listen(ports[name], (request, send) => {
+			let answer;
+
+			try {
+				answer = service.answer(request, service.options, service.state);
+			} catch (error) {
+				answer = { status: 500, body: `${error.stack}\n` };
+			}
+			record(name, request, answer);
+			send(answer.status, answer.headers || {}, answer.body || '');
+		});
+	}
+	listen(ports.control, (request, send) => {
+		const service = services[request.url.slice(1)];
+
+		if (request.method === 'PUT') {
+			Object.assign(service.options, JSON.parse(request.body));
+		}
+		send(200, {}, JSON.stringify(service.state));
+	});
+};

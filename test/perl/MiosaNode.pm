@@ -1,0 +1,132 @@
+#
+# A program of test/js, run by Node.js: one that plays services of others,
+# each on a port of its own. What it is asked is written down byte by byte.
+#
+#   my $cloud = MiosaNode->new(dir => $dir, script => 'cloud',
+#       services => [ 'fastly', 'bunny' ])->start;
+#   $cloud->set('fastly', secret => 'x');    # options; see the program
+#   $cloud->wait_for(1, 'fastly');           # the first request
+#   $cloud->state('fastly');                 # what it has kept
+#
+# Modules come from NODE_PATH, where test/run has put them.
+#
+package MiosaNode;
+
+use strict;
+use warnings FATAL => 'all';
+
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
+use File::Path qw(make_path);
+use JSON::PP qw(decode_json encode_json);
+use MiosaHttp qw(http poll_until);
+use MiosaServer;
+
+my $scripts = dirname(abs_path(__FILE__)) . '/../js';
+
+sub new
+{
+	my ($class, %arg) = @_;
+	my $self = bless {%arg}, $class;
+
+	make_path($self->{dir});
+	$self->{port}{$_} = MiosaServer::free_port()
+	  for 'control', @{ $self->{services} };
+	$self->{server} = MiosaServer->new(
+		name => $self->{script},
+		log => "$self->{dir}/$self->{script}.log",
+		port => $self->{port}{control});
+	return $self;
+}
+
+sub start
+{
+	my ($self) = @_;
+
+	$self->{server}->start('node', "$scripts/$self->{script}.js",
+		$self->{dir}, encode_json($self->{port}));
+	return $self;
+}
+
+sub stop { my ($self) = @_; return $self->{server}->stop; }
+sub tail { my ($self) = @_; return $self->{server}->tail; }
+
+sub url
+{
+	my ($self, $service) = @_;
+
+	return "http://127.0.0.1:$self->{port}{$service}";
+}
+
+# Replace options of a service.
+sub set
+{
+	my ($self, $service, %option) = @_;
+
+	$self->_control('PUT', $service, encode_json(\%option));
+	return $self;
+}
+
+sub state
+{
+	my ($self, $service) = @_;
+
+	return decode_json($self->_control('GET', $service));
+}
+
+# The requests to a service so far, oldest first: {n, service, time, method,
+# url, headers, body, raw, status, answer}; header names are in lower case but
+# for those of the answer.
+sub requests
+{
+	my ($self, $service) = @_;
+	my @request;
+
+	open(my $fh, '<', "$self->{dir}/requests") or return;
+	while (my $line = <$fh>)
+	{
+		last unless $line =~ /\n\z/;
+		my $request = decode_json($line);
+
+		push @request, $request if $request->{service} eq $service;
+	}
+	close $fh;
+	return @request;
+}
+
+# Wait until there are so many; the list, or nothing.
+sub wait_for
+{
+	my ($self, $count, $service, $timeout) = @_;
+	my @request;
+
+	poll_until(
+		sub { (@request = $self->requests($service)) >= $count },
+		$timeout // 15) or return;
+	return @request;
+}
+
+# Forget the requests so far, of all services.
+sub clear
+{
+	my ($self) = @_;
+
+	truncate("$self->{dir}/requests", 0) if -e "$self->{dir}/requests";
+	return;
+}
+
+sub _control
+{
+	my ($self, $method, $service, $body) = @_;
+	my $answer = http(
+		port => $self->{port}{control},
+		method => $method,
+		path => "/$service",
+		body => $body);
+
+	die "$self->{script}: $service: $answer->{status} $answer->{body}\n"
+	  unless $answer->{status} == 200;
+	return $answer->{body};
+}
+
+1;
