@@ -136,6 +136,10 @@ ok( poll_until(
 is(sql("SELECT string_agg(DISTINCT miosa.convergence_state(id, NULL), ' ')
 		FROM miosa.deployments WHERE active_version_id IS NOT NULL"),
 	'converged', 'every deployment has converged');
+is( sql("SELECT count(*) FROM pg_proc WHERE 'jit=off' = ANY (proconfig)
+		AND proname IN ('miosa_convergence', 'miosa_wait_converged')"),
+	2,
+	'which is asked without compiling the question every time');
 is(sql('SELECT count(*) FROM miosa.delivery_failures'),
 	0, 'nothing was given up');
 
