@@ -234,7 +234,8 @@ gather(MrbEndpoint *endpoint, MrbItem **items)
 		if (n >= most)
 			break;				/* it is the first of the next one */
 		mrb_turns_started(item);
-		if (mrb_message_count(item) > 0)
+		item->telling.units = mrb_message_count(item);
+		if (item->telling.units > 0)
 			items[n++] = item;
 		else
 			finish_if_done(item);

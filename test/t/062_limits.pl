@@ -128,6 +128,8 @@ with_endpoint('many', $router, sub {
 	is(scalar(keys %told), scalar(@many), 'each is told');
 	my @sizes = map { scalar(() = /d\d\d/g) } paths($router);
 	cmp_ok(scalar(@sizes), '<=', 12, 'in few requests');
+	isnt(sql("SELECT p50_ms FROM miosa.stat_endpoint WHERE name = 'many'"),
+		'', 'and how long it took is counted');
 	is((grep { $_ > 16 } @sizes) + 0, 0, 'none of more than 16');
 
 	# One that is not taken holds up none of its batch
