@@ -361,10 +361,10 @@ item_failed(MrbItem *item, const MrbSend *send, const MrbHttpAnswer *answer,
 			MrbVerdict verdict, const char *why)
 {
 	bool		not_now = answer->outcome == MRB_HTTP_ANSWERED &&
-		(answer->status == 429 || answer->retry_after > 0);
+	(answer->status == 429 || answer->retry_after > 0);
 	bool		refused = verdict == MRB_VERDICT_MESSAGE ||
-		(verdict == MRB_VERDICT_ENDPOINT && !not_now &&
-		 mrb_queue_is_poison(item));
+	(verdict == MRB_VERDICT_ENDPOINT && !not_now &&
+	 mrb_queue_is_poison(item));
 
 	break_item(item, answer->status, why);
 	item->telling.refused |= refused;
