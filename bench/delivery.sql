@@ -67,3 +67,24 @@ BEGIN
 		PERFORM pg_sleep(0.01);
 	END LOOP;
 END $$;
+
+-- Commit one change after the other, for as long as it is let; but no more
+-- than the dispatcher takes, because what waits for its turn needs memory.
+CREATE PROCEDURE bench.flip_on()
+LANGUAGE plpgsql AS $$
+DECLARE
+	deployments integer := (SELECT count(*) FROM miosa.deployments);
+	n integer := 0;
+BEGIN
+	SET synchronous_commit = off;
+	LOOP
+		PERFORM miosa_rollback(p.id, CASE p.active_version_id WHEN '1' THEN '2' ELSE '1' END)
+			FROM miosa.deployments p WHERE p.id = (n % deployments)::text;
+		COMMIT;
+		n := n + 1;
+		WHILE (SELECT w.pending > 10000 FROM miosa.dispatcher() w) LOOP
+			PERFORM pg_sleep(0.005);
+			COMMIT;
+		END LOOP;
+	END LOOP;
+END $$;
