@@ -16,8 +16,7 @@
 #  history without an end                   regress maintenance
 #  a shutdown waits for a standby           here
 #  it runs during pg_upgrade                161_upgrade
-#  no free worker slot                      isolation of no use; miosa_doctor()
-#                                           in regress maintenance
+#  no free worker slot                      miosa_doctor(), regress maintenance
 #  back-pressure at the cap                 159_limits
 #  a dump loses rows or rights              080_dump_restore
 #  an extension of that name, no tables     050_workers (created anew)
