@@ -16,7 +16,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 my $deliveries = $ENV{TORTURE} || 20000;
-my $deployments = 1000;
+my $deployments = $deliveries > 50000 ? 5000 : 1000;
 my $dir = PostgreSQL::Test::Utils::tempdir_short();
 my %port = map { $_ => MiosaServer::free_port() } qw(router cache);
 my $node = make_node('torture', "max_wal_size = 256MB\njit = off\n");
