@@ -213,4 +213,31 @@ my $late = MiosaSink->new(dir => "$dir/late", name => 'late', port => $port)->st
 is(verdict('flip'), 'converged', 'when it is there all are told');
 is(scalar(keys %{ { map { $_ => 1 } paths($late) } }), 40, 'each of them');
 
+# Who waits for another to try the server does not wait for ever when that one
+# is removed
+$late->stop;
+promote('v2', 'flip');
+is(wait_sql("SELECT count(*) FROM miosa.stat_endpoint WHERE breaker <> 'closed'", 40),
+	40, 'all of them have lost the server');
+$late->answer('.', hold => 'trial');
+$late->clear;
+$late->start;
+my ($trial) = $late->wait_for(1, '.');
+$trial->{path} =~ m{^/(e\d+)/} or die 'no trial';
+$late->plain;
+sql("SELECT miosa_remove_endpoint('$1')");
+is(verdict('flip'), 'converged', 'another one tries');
+
+# Nor does one that waited for itself when the server went away
+$late->answer('^/e1\d/', status => 503, headers => { 'Retry-After' => 2 });
+promote('v1', 'flip');
+is(wait_sql("SELECT count(*) > 8 FROM miosa.stat_endpoint WHERE last_status = 503", 't'),
+	't', 'some have to wait');
+$late->stop;
+promote('v2', 'flip');
+$start = time();
+poll_until(sub { time() - $start > 3 }, 5, 0.1);
+$late->plain->start;
+is(verdict('flip'), 'converged', 'they go on with the others');
+
 done_testing();
