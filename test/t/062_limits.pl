@@ -141,6 +141,17 @@ with_endpoint('many', $router, sub {
 	cmp_ok(scalar(@alone), '>=', 1, 'found by smaller batches');
 	my ($first) = grep { $_->{path} =~ m{/batch/d33$} } $router->requests;
 	like($first->{headers}{'x-id'}, qr/^d33\@\d+$/, 'alone it has an id of its own');
+	is(sql("SELECT p50_ms > 0 FROM miosa.stat_endpoint WHERE name = 'many'"),
+		't', 'batches are timed');
+
+	# Not even when the endpoint itself seems to fail because of it
+	$router->plain->answer('d34', status => 500);
+	sql("SELECT miosa_redrive('many')");
+	is(wait_sql('SELECT count(*) FROM miosa.delivery_failures', 0), 0, 'it is taken now');
+	promote('v1', @many[20 .. 27]);
+	is(verdict($_), 'converged', "$_ is told beside poison") for @many[20, 25, 27];
+	is(wait_sql("SELECT status FROM miosa.delivery_failures WHERE deployment_id = 'd34'", 500),
+		500, 'which is found out');
 });
 with_endpoint('short', $router, sub {
 	promote('v1', @many[0 .. 19]);
