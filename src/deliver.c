@@ -331,7 +331,8 @@ start_add(const MrbSend *send, const MrbHttpAnswer *answer)
 }
 
 /*
- * What the message is blamed for says that the endpoint works.
+ * What the message is blamed for says that the endpoint works, but only what
+ * it takes says that it takes messages.
  */
 static void
 tell_health(const MrbSend *send, const MrbHttpAnswer *answer,
@@ -340,6 +341,9 @@ tell_health(const MrbSend *send, const MrbHttpAnswer *answer,
 	switch (verdict)
 	{
 		case MRB_VERDICT_SUCCESS:
+			send->endpoint->vitals.taken++;
+			mrb_health_success(send->endpoint, answer->status);
+			break;
 		case MRB_VERDICT_MESSAGE:
 			mrb_health_success(send->endpoint, answer->status);
 			break;
