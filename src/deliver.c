@@ -303,6 +303,8 @@ answered(MrbSend *send, const MrbHttpAnswer *answer)
 		note->items[i]->telling.outstanding--;
 		if (verdict != MRB_VERDICT_SUCCESS)
 			item_failed(note->items[i], send, answer, verdict, why);
+		if (answer->resent)
+			note->items[i]->confirm = true;
 	}
 	tell_health(send, answer, verdict, why);
 	for (int i = 0; i < note->nitems; i++)
