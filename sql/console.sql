@@ -619,8 +619,8 @@ BEGIN
 			FROM summed s JOIN summed w ON w.whole = 1
 			-- Zones have lines of their own when not all are equally far.
 			WHERE s.whole = 1 OR EXISTS (SELECT FROM summed o
-				WHERE o.whole = 0 AND (o.done = o.total) <> (s.done = s.total))
-			ORDER BY s.whole DESC, s.zone
+				WHERE o.whole = 0 AND o.done * s.total <> s.done * o.total)
+			ORDER BY s.whole DESC, s.total - s.done DESC, s.zone
 		LOOP
 			EXIT WHEN zone.finished AND changed.at < now() - '10 min'::interval;
 			operation := CASE WHEN zone.whole = 1

@@ -310,6 +310,8 @@ answered(MrbSend *send, const MrbHttpAnswer *answer)
 		note->items[i]->telling.outstanding--;
 		if (verdict != MRB_VERDICT_SUCCESS)
 			item_failed(note->items[i], send, answer, verdict, why);
+		if (answer->resent)
+			note->items[i]->confirm = true;
 	}
 	tell_health(send, answer, verdict, why);
 	for (int i = 0; i < note->nitems; i++)
@@ -338,7 +340,8 @@ start_add(const MrbSend *send, const MrbHttpAnswer *answer)
 }
 
 /*
- * What the message is blamed for says that the endpoint works.
+ * What the message is blamed for says that the endpoint works, but only what
+ * it takes says that it takes messages.
  */
 static void
 tell_health(const MrbSend *send, const MrbHttpAnswer *answer,
@@ -347,6 +350,9 @@ tell_health(const MrbSend *send, const MrbHttpAnswer *answer,
 	switch (verdict)
 	{
 		case MRB_VERDICT_SUCCESS:
+			send->endpoint->vitals.taken++;
+			mrb_health_success(send->endpoint, answer->status);
+			break;
 		case MRB_VERDICT_MESSAGE:
 			mrb_health_success(send->endpoint, answer->status);
 			break;

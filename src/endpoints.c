@@ -311,7 +311,9 @@ read_adapter(int row, MrbEndpoint *endpoint)
 
 /*
  * How far it has come.  One that is new, or is not what it was, is told
- * everything; live work for it begins after the newest epoch.
+ * everything; live work for it begins after the newest epoch.  But it may
+ * have hosts that were removed since it was told last, of which a resync does
+ * not know.
  */
 static void
 read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
@@ -330,6 +332,7 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 		endpoint->settled_epoch = newest_epoch;
 		endpoint->resync_after = pstrdup("");
 		endpoint->resync_repurges = config != NULL;
+		endpoint->known_epoch = mrb_query_int64(row, COL_ACKED, 0);
 		return;
 	}
 	endpoint->acked_epoch = mrb_query_int64(row, COL_ACKED, 0);

@@ -68,7 +68,6 @@ mrb_health_may_send(const MrbEndpoint *endpoint)
 void
 mrb_health_success(MrbEndpoint *endpoint, int status)
 {
-	endpoint->vitals.successes++;
 	endpoint->vitals.last_status = status;
 	endpoint->vitals.last_success_at = mrb_timer_now();
 	endpoint->quota.window = Min(Max(endpoint->quota.window, 1) * 2,

@@ -39,6 +39,7 @@ typedef struct MrbHttpAnswer
 {
 	MrbHttpOutcome outcome;
 	int			status;			/* HTTP status, 0 without an answer */
+	bool		resent;			/* a first try may be acted upon as well */
 	int			retry_after;	/* seconds, -1 when the answer has none */
 	const char *body;			/* first 64 kB, NUL-terminated */
 	size_t		body_len;
@@ -48,7 +49,6 @@ typedef struct MrbHttpAnswer
 } MrbHttpAnswer;
 
 typedef struct MrbHttpEngine MrbHttpEngine;
-
 extern MrbHttpEngine *mrb_http_create(int max_in_flight);
 extern void mrb_http_destroy(MrbHttpEngine *engine);
 

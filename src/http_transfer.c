@@ -93,6 +93,7 @@ mrb_transfer_reset(MrbTransfer *transfer)
 	transfer->owner = NULL;
 	transfer->flaw = NULL;
 	transfer->cut = transfer->denied = transfer->opened = false;
+	transfer->attempts = 0;
 	transfer->open_errno = 0;
 	transfer->error[0] = '\0';
 }
@@ -135,6 +136,7 @@ mrb_transfer_answer(MrbTransfer *transfer, CURLcode result, MrbHttpAnswer *answe
 	memset(answer, 0, sizeof(*answer));
 	answer->outcome = outcome_of(transfer, result);
 	answer->owner = transfer->owner;
+	answer->resent = transfer->attempts > 1;
 	answer->body = transfer->body_len > 0 ? transfer->body : "";
 	answer->body_len = transfer->body_len;
 	answer->retry_after = -1;
@@ -166,16 +168,13 @@ mrb_transfer_answer(MrbTransfer *transfer, CURLcode result, MrbHttpAnswer *answe
 static bool
 set_policy(MrbTransfer *transfer)
 {
-	if (!mrb_allow_private_endpoints &&
-		!(SET_OPTION(transfer, CURLOPT_PREREQFUNCTION, on_request) &&
-		  SET_OPTION(transfer, CURLOPT_PREREQDATA, transfer)))
-		return false;
-
 	if (mrb_ca_file != NULL && mrb_ca_file[0] != '\0' &&
 		!SET_OPTION(transfer, CURLOPT_CAINFO, mrb_ca_file))
 		return false;
 
-	return SET_OPTION(transfer, CURLOPT_OPENSOCKETFUNCTION, on_open) &&
+	return SET_OPTION(transfer, CURLOPT_PREREQFUNCTION, on_request) &&
+		SET_OPTION(transfer, CURLOPT_PREREQDATA, transfer) &&
+		SET_OPTION(transfer, CURLOPT_OPENSOCKETFUNCTION, on_open) &&
 		SET_OPTION(transfer, CURLOPT_OPENSOCKETDATA, transfer) &&
 		SET_OPTION(transfer, CURLOPT_PROTOCOLS_STR, "http,https") &&
 		SET_OPTION(transfer, CURLOPT_FOLLOWLOCATION, 0L) &&
@@ -287,16 +286,19 @@ on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 }
 
 /*
- * This is called just before a request is sent, and denies two more: a
- * connection from the time when private addresses were allowed, and one to
- * this machine by a public address of its own.
+ * This is called just before a request is sent, also when libcurl sends it
+ * again because a connection that was kept has died under it.  It denies two
+ * more: a connection from the time when private addresses were allowed, and
+ * one to this machine by a public address of its own.
  */
 static int
 on_request(void *arg, char *peer, char *local, int peer_port, int local_port)
 {
 	MrbTransfer *transfer = arg;
 
-	if (mrb_address_text_is_public(peer) && strcmp(peer, local) != 0)
+	transfer->attempts++;
+	if (mrb_allow_private_endpoints ||
+		(mrb_address_text_is_public(peer) && strcmp(peer, local) != 0))
 		return CURL_PREREQFUNC_OK;
 	transfer->denied = true;
 	transfer->opened = false;

@@ -31,6 +31,8 @@ typedef struct MrbTransfer
 	size_t		body_size;		/* bytes allocated */
 	bool		cut;			/* body was longer than what we keep */
 
+	int			attempts;		/* libcurl tries again by itself, see
+								 * on_request */
 	bool		denied;			/* an address was against the policy */
 	bool		opened;			/* but another one was not */
 	int			open_errno;		/* why a socket could not be opened, or 0 */

@@ -49,7 +49,7 @@ typedef struct MrbItem
 	int			tries;			/* failed ones since the last success */
 	int			attempts;		/* failed ones since it is parked */
 	int			batch_most;		/* so many deployments a request; 0: any */
-	int64		successes_then; /* of its endpoint at the first of tries */
+	int64		taken_then;		/* by its endpoint at the first of tries */
 	TimestampTz cool_at;		/* told lately until then, by pace.c */
 	MrbTimer	timer;
 	MrbNote    *note;			/* not written yet, or NULL */

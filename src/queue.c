@@ -246,7 +246,7 @@ void
 mrb_queue_failed(MrbItem *item, bool ambiguous)
 {
 	if (item->tries++ == 0)
-		item->successes_then = item->endpoint->vitals.successes;
+		item->taken_then = item->endpoint->vitals.taken;
 	if (ambiguous)
 		item->confirm = true;
 	start_over(item);
@@ -302,7 +302,7 @@ mrb_queue_is_poison(const MrbItem *item)
 {
 	return item->failed ||
 		(item->tries + 1 >= POISON_TRIES &&
-		 item->endpoint->vitals.successes > item->successes_then);
+		 item->endpoint->vitals.taken > item->taken_then);
 }
 
 int64

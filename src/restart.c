@@ -128,6 +128,8 @@ lowest_cursor(List *endpoints, int64 trimmed_epoch)
 		}
 		lowest = Min(lowest, Min(endpoint->acked_epoch,
 								 endpoint->settled_epoch));
+		if (endpoint->known_epoch > 0)
+			lowest = Min(lowest, endpoint->known_epoch);
 	}
 	return Max(lowest, trimmed_epoch);
 }

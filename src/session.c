@@ -45,6 +45,8 @@ mrb_session_begin(MrbSessionKind kind, int lock_timeout_ms)
 	/* What is lost of these is done again; what has epochs must not be lost. */
 	if (kind != MRB_SESSION_PASS)
 		set_locally("synchronous_commit", "off");
+	else if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
+		set_locally("synchronous_commit", "local");
 	if (kind != MRB_SESSION_NOTIFY)
 	{
 		lock_extension();

@@ -24,7 +24,7 @@ typedef struct MrbVitals
 	MrbHealth	health;
 	uint32		round;			/* rises when that changes */
 	int			failures;		/* in a row */
-	int64		successes;		/* in all */
+	int64		taken;			/* messages, in all */
 	bool		probing;		/* one request at a time */
 	bool		unreachable;	/* the last failure was a connection's */
 	int			last_status;	/* of HTTP; 0: none */

@@ -124,6 +124,9 @@ is(zones($operation), 'us:0/1 eu:1/1', 'the zone that lags comes first');
 my $zone = convergence('a')->{zones}[0];
 is($zone->{slowest}, 'far', 'with the slowest edge');
 is($zone->{error}, undef, 'which has made no error');
+is(sql("SELECT string_agg(trim(operation) || ' ' || edges || ' ' || slowest, ', ')
+		FROM miosa.progress WHERE trim(operation) IN ('us', 'eu')"),
+	'us ------ 0/1 far, eu ###### 1/1 ', 'miosa.progress has the same order');
 is(verdict('b'), 'converged', 'others do not wait for it');
 
 # Two wait, both hear of it; so does one with an old snapshot
