@@ -5,11 +5,12 @@
 #   make test      every suite, in a temporary folder
 #   make bench     our speed beside the floor's, and how fast edges are told
 #   make fuzz      a million odd values, none of which may change a request
+#   make torture   100,000 deliveries while processes are ended at random
 #   make lint      the rules that a compiler does not check
 #   make indent    rewrite the C files as pgindent would
 #
-# demo, test, bench and fuzz install the packages they need; test/packages says
-# which.
+# demo, test, bench, fuzz and torture install the packages they need;
+# test/packages says which.
 
 EXTENSION = miosa_rollback
 MODULE_big = $(EXTENSION)
@@ -171,7 +172,7 @@ EXTRA_CLEAN = test-failures
 PG_CONFIG ?= pg_config
 
 # Targets that run before PostgreSQL is installed must not need pg_config.
-ifneq ($(filter-out demo test bench fuzz lint indent,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo test bench fuzz torture lint indent,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
@@ -183,9 +184,12 @@ $(INSTALL_SQL): $(SQL_PIECES) $(EXTENSION).control
 	cat $(SQL_PIECES) > $@
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench fuzz lint indent
+.PHONY: demo test bench fuzz torture lint indent
 demo test bench fuzz:
 	@KEEP='$(KEEP)' SUITES='$(SUITES)' TESTS='$(TESTS)' test/run $@
+
+torture:
+	@KEEP='$(KEEP)' SUITES=tap TESTS=160_torture TORTURE=100000 test/run test
 
 lint:
 	@test/lint/all

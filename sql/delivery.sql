@@ -405,7 +405,8 @@ BEGIN ATOMIC
 			SELECT g.epoch, g.route_seq, g.created_at FROM miosa.route_log g
 			WHERE g.deployment_id = p.id AND g.kind IN ('route', 'host_removed')
 			ORDER BY g.epoch DESC LIMIT 1) l ON true
-		WHERE p.id = $1
+		-- It is one row in any case; this tells the planner.
+		WHERE p.id = $1 LIMIT 1
 	), repurges AS MATERIALIZED (
 		-- Once a zone: what its caches have still to forget again.
 		SELECT r.zone, max(r.epoch) AS epoch, bool_or(r.queued) AS queued
@@ -612,15 +613,17 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.parse_operation(text) IS 'Splits an operation''s id; raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
 
+-- Compiling these queries takes a hundred times longer than running them, and
+-- it would be done at every call: so no JIT.
 CREATE FUNCTION @extschema@.miosa_convergence(deployment_or_operation text) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS 'MODULE_PATHNAME', 'miosa_convergence';
 COMMENT ON FUNCTION @extschema@.miosa_convergence(text) IS 'Who has acknowledged the present route of a deployment: {"data": {state, edges, done, zones: [{zone, edges, done, slowest, error}], endpoints: [...]}}, laggards first, as it is now, whatever the transaction''s snapshot shows. state is converged, expired (caches that forgot by themselves), waiting_edges, waiting_instances, superseded (by a newer operation), no_edges or no_dispatcher; only the first two are success. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
 
 CREATE FUNCTION @extschema@.miosa_wait_converged(deployment_or_operation text, timeout interval DEFAULT '5 s') RETURNS text
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS 'MODULE_PATHNAME', 'miosa_wait_converged';
 COMMENT ON FUNCTION @extschema@.miosa_wait_converged(text, interval) IS 'Waits until the deployment has converged or timeout has passed; returns the state, as in miosa_convergence. Call it in a later transaction than the operation. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
 

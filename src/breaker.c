@@ -23,6 +23,9 @@
 /* Failed connections in a row that open a circuit. */
 #define FAILURES_MAX 3
 
+/* So often endpoints are called upon while a circuit is half open. */
+#define HALF_OPEN_AGAIN_MS 1000
+
 typedef enum Circuit
 {
 	CIRCUIT_CLOSED,
@@ -192,6 +195,9 @@ half_open(MrbTimer *timer)
 	((char *) timer - offsetof(MrbServer, timer));
 
 	server->circuit = CIRCUIT_HALF_OPEN;
+
+	/* Who tries it may be removed meanwhile, and be nobody's turn then. */
+	mrb_timer_set(timer, HALF_OPEN_AGAIN_MS, half_open);
 	retry_all(server);
 }
 

@@ -42,4 +42,11 @@
 	index_beginscan(relation, index, snapshot, nkeys, 0)
 #endif
 
+/* 18 has base64 be made of bytes instead of characters. */
+#if PG_VERSION_NUM >= 180000
+typedef uint8 MrbBase64Byte;
+#else
+typedef char MrbBase64Byte;
+#endif
+
 #endif							/* MRB_COMPAT_H */

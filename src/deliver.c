@@ -234,7 +234,8 @@ gather(MrbEndpoint *endpoint, MrbItem **items)
 		if (n >= most)
 			break;				/* it is the first of the next one */
 		mrb_turns_started(item);
-		if (mrb_message_count(item) > 0)
+		item->telling.units = mrb_message_count(item);
+		if (item->telling.units > 0)
 			items[n++] = item;
 		else
 			finish_if_done(item);
@@ -353,13 +354,18 @@ tell_health(const MrbSend *send, const MrbHttpAnswer *answer,
 
 /*
  * Find out whose fault it is, before the endpoint's health is told of it.
+ * One that says "not now" says nothing about the message, however often the
+ * same one meets that while others are taken.
  */
 static void
 item_failed(MrbItem *item, const MrbSend *send, const MrbHttpAnswer *answer,
 			MrbVerdict verdict, const char *why)
 {
+	bool		not_now = answer->outcome == MRB_HTTP_ANSWERED &&
+	(answer->status == 429 || answer->retry_after > 0);
 	bool		refused = verdict == MRB_VERDICT_MESSAGE ||
-	(verdict == MRB_VERDICT_ENDPOINT && mrb_queue_is_poison(item));
+	(verdict == MRB_VERDICT_ENDPOINT && !not_now &&
+	 mrb_queue_is_poison(item));
 
 	break_item(item, answer->status, why);
 	item->telling.refused |= refused;

@@ -44,7 +44,8 @@
 #define RETRY_MIN_MS 50
 #define RETRY_MAX_MS 5000
 
-#define LOCK_MS 1000
+/* Requests wait meanwhile. */
+#define LOCK_MS 100
 
 /* What one pass has found. */
 typedef struct Pass

@@ -10,6 +10,7 @@
 #include "common/base64.h"
 #include "utils/json.h"
 
+#include "compat.h"
 #include "escape.h"
 
 static void append_percent(StringInfo out, const char *value);
@@ -45,7 +46,8 @@ mrb_escape_base64(const char *value, int len)
 	int			size = pg_b64_enc_len(len);
 	char	   *encoded = palloc(size + 1);
 
-	encoded[pg_b64_encode(value, len, encoded, size)] = '\0';
+	encoded[pg_b64_encode((const MrbBase64Byte *) value, len,
+						  encoded, size)] = '\0';
 	return encoded;
 }
 

@@ -101,8 +101,8 @@ mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer,
 	if (send->round != endpoint->vitals.round ||
 		endpoint->vitals.health == MRB_HEALTH_GONE)
 	{
-		/* It may be what the next try has waited for. */
-		if (endpoint->vitals.probing)
+		/* It may be what others have waited for. */
+		if (mrb_turns_has_work(endpoint))
 			mrb_turns_activate(endpoint);
 		return;
 	}

@@ -47,7 +47,7 @@
 #define PROBE_PATIENCE_MS 2000
 
 /* A dispatcher that ends sooner than this is started again more slowly. */
-#define QUICK_EXIT_MS 10000
+#define QUICK_EXIT_MS 1000
 #define MIN_DELAY_MS 100
 #define MAX_DELAY_MS 30000
 

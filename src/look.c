@@ -19,6 +19,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -56,8 +57,13 @@ mrb_look(MrbQuery *query, const Datum *args, const bool *nulls,
 		 MrbLookReading reading, void *arg)
 {
 	Picture		picture;
+	int			level = NewGUCNestLevel();
 
 	take_picture(&picture);
+
+	/* What tables are thought to hold must not have the statement compiled. */
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 
 	/* What this very command has done before is seen as well. */
 	CommandCounterIncrement();
@@ -75,6 +81,7 @@ mrb_look(MrbQuery *query, const Datum *args, const bool *nulls,
 	}
 	PG_END_TRY();
 	PopActiveSnapshot();
+	AtEOXact_GUC(true, level);
 	pfree(picture.seen);
 }
 

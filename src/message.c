@@ -9,7 +9,8 @@
  * only lists in common.
  *
  * A message's id is made of what it says, so that it is the same on every
- * try, and another one as soon as the route has changed.
+ * try, and another one as soon as the route has changed; or when everything
+ * is told again, which who drops repeats must not drop.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,6 +23,7 @@
 static int	count_hosts(const MrbItem *item);
 static void begin(MrbMessage *message, const MrbItem *item, int64 epoch);
 static void fill_route(MrbMessage *message, const MrbRoute *route);
+static const char *name_route(const MrbItem *item, const char *epoch);
 static void name_batch(MrbMessage *message, MrbItem *const *items, int n);
 static void list_hosts(MrbItem *const *items, int n, MrbValues *values);
 
@@ -52,7 +54,7 @@ mrb_message_of_unit(MrbItem *item, int unit, MrbMessage *message)
 
 	begin(message, item, route->epoch);
 	message->values.text[MRB_VAR_MESSAGE_ID] =
-		psprintf("%s@%s", route->deployment_id, message->epoch_text);
+		name_route(item, message->epoch_text);
 	fill_route(message, route);
 	list_hosts(&item, 1, &message->values);
 	if (!adapter->per_host)
@@ -134,6 +136,15 @@ fill_route(MrbMessage *message, const MrbRoute *route)
 	text[		MRB_VAR_VERSION_NUMBER] = route->version_number;
 }
 
+static const char *
+name_route(const MrbItem *item, const char *epoch)
+{
+	if (item->bulk)
+		return psprintf("%s@%s." INT64_FORMAT, item->route->deployment_id,
+						epoch, item->endpoint->generation);
+	return psprintf("%s@%s", item->route->deployment_id, epoch);
+}
+
 /*
  * A short name for all that the batch says.
  */
@@ -147,6 +158,8 @@ name_batch(MrbMessage *message, MrbItem *const *items, int n)
 		const MrbRoute *route = items[i]->route;
 
 		hash = hash_combine64(hash, route->epoch);
+		if (items[i]->bulk)
+			hash = hash_combine64(hash, items[i]->endpoint->generation);
 		hash = hash_bytes_extended((const unsigned char *) route->deployment_id,
 								   strlen(route->deployment_id), hash);
 	}

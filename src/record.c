@@ -68,6 +68,7 @@ mrb_record_step(MrbSlot *slot, bool busy)
 	if (dlist_is_empty(&mrb_ledger_dirty))
 	{
 		rest_since = 0;
+		round_left = 0;
 		return false;
 	}
 	if (rest_since == 0)

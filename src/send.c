@@ -14,6 +14,7 @@
 
 #include <sys/resource.h>
 
+#include "storage/fd.h"
 #include "utils/memutils.h"
 
 #include "breaker.h"
@@ -23,6 +24,7 @@
 #include "sign.h"
 
 /* Most requests in flight, and descriptors that are left to the server. */
+#define IN_FLIGHT_MIN 16
 #define IN_FLIGHT_MAX 4096
 #define DESCRIPTORS_SPARED 200
 
@@ -150,13 +152,22 @@ mrb_send_cancel(MrbEndpoint *endpoint)
 static int
 affordable(void)
 {
-	struct rlimit limit;
+	struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
 	int			left = IN_FLIGHT_MAX;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
-		limit.rlim_cur != RLIM_INFINITY)
+	(void) getrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur != RLIM_INFINITY)
 		left = (int) Min(limit.rlim_cur, INT_MAX) - DESCRIPTORS_SPARED;
-	return Max(16, Min(left, IN_FLIGHT_MAX));
+	left = Max(IN_FLIGHT_MIN, Min(left, IN_FLIGHT_MAX));
+
+	/*
+	 * The server keeps files open up to a number that it found out at its
+	 * start.  Where both do not fit, it has to do with fewer.
+	 */
+	if (limit.rlim_cur < (rlim_t) max_safe_fds + left)
+		for (int i = 0; i < left; i++)
+			ReserveExternalFD();
+	return left;
 }
 
 /*

@@ -19,6 +19,7 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "escape.h"
 #include "sign.h"
 
@@ -112,7 +113,8 @@ webhook_key(const char *secret, uint8 *key)
 		strlen(text) > WEBHOOK_TEXT_MAX ||
 		strspn(text, BASE64_ALPHABET) != strlen(text))
 		return -1;
-	len = pg_b64_decode(text, strlen(text), (char *) key, WEBHOOK_BUFFER);
+	len = pg_b64_decode(text, strlen(text), (MrbBase64Byte *) key,
+						WEBHOOK_BUFFER);
 	return len >= WEBHOOK_KEY_MIN && len <= WEBHOOK_KEY_MAX ? len : -1;
 }
 

@@ -251,42 +251,41 @@ wait_for_work(WaitEventSet *set, long timeout)
 }
 
 /*
- * In pg_stat_activity: running while somebody lacks something.  What has not
- * changed is not shown again, nor more often than a person could read it, but
- * that the end of the work is shown at once.
+ * In pg_stat_activity: running while work goes on, idle when there is none or
+ * all that there is waits for others.  Nothing is shown more often than a
+ * person could read it, but the end of the work at once.
  */
 static void
 show_activity(void)
 {
-	static int	shown_endpoints = -1;
-	static int	shown_in_flight = 0;
-	static int64 shown_pending = 0;
-	static bool shown_paused = false;
+	static char shown[256] = "";
+	static bool shown_running = false;
 	static TimestampTz shown_at = 0;
-	int			endpoints = mrb_endpoint_count();
-	int			in_flight = mrb_send_in_flight();
-	int64		pending = mrb_item_pending();
-	bool		idle = in_flight == 0 && pending == 0;
-	const char *paused = mrb_dispatch_paused();
+	static uint64 shown_sent = 0;
+	uint64		sent = pg_atomic_read_u64(&my_slot->counters[MRB_COUNT_SENT]);
+	bool		recent = !TimestampDifferenceExceeds(shown_at, mrb_timer_now(),
+													 SHOW_MS);
+	bool		running = mrb_send_in_flight() > 0 || mrb_item_pending() > 0;
 	char text[	256];
 
-	if ((endpoints == shown_endpoints && in_flight == shown_in_flight &&
-		 pending == shown_pending && (paused != NULL) == shown_paused) ||
-		(!idle && !TimestampDifferenceExceeds(shown_at, mrb_timer_now(),
-											  SHOW_MS)))
+	if (recent && (running || !shown_running))
 		return;
-	shown_endpoints = endpoints;
-	shown_in_flight = in_flight;
-	shown_pending = pending;
-	shown_paused = paused != NULL;
-	shown_at = mrb_timer_now();
-	if (paused != NULL)
-		snprintf(text, sizeof(text), "paused: %s", paused);
+
+	if (mrb_dispatch_paused() != NULL)
+		snprintf(text, sizeof(text), "paused: %s", mrb_dispatch_paused());
 	else
 		snprintf(text, sizeof(text),
 				 "%d endpoints, %d in flight, " INT64_FORMAT " pending",
-				 endpoints, in_flight, pending);
-	pgstat_report_activity(idle ? STATE_IDLE : STATE_RUNNING, text);
+				 mrb_endpoint_count(), mrb_send_in_flight(),
+				 mrb_item_pending());
+	running = running && sent != shown_sent;
+	shown_at = mrb_timer_now();
+	shown_sent = sent;
+	if (running == shown_running && strcmp(text, shown) == 0)
+		return;
+	strlcpy(shown, text, sizeof(shown));
+	shown_running = running;
+	pgstat_report_activity(running ? STATE_RUNNING : STATE_IDLE, text);
 }
 
 /*

@@ -128,6 +128,8 @@ with_endpoint('many', $router, sub {
 	is(scalar(keys %told), scalar(@many), 'each is told');
 	my @sizes = map { scalar(() = /d\d\d/g) } paths($router);
 	cmp_ok(scalar(@sizes), '<=', 12, 'in few requests');
+	isnt(sql("SELECT p50_ms FROM miosa.stat_endpoint WHERE name = 'many'"),
+		'', 'and how long it took is counted');
 	is((grep { $_ > 16 } @sizes) + 0, 0, 'none of more than 16');
 
 	# One that is not taken holds up none of its batch
@@ -212,5 +214,22 @@ cmp_ok(sql('SELECT sent FROM miosa.dispatcher()') - $sent, '<', 40,
 my $late = MiosaSink->new(dir => "$dir/late", name => 'late', port => $port)->start;
 is(verdict('flip'), 'converged', 'when it is there all are told');
 is(scalar(keys %{ { map { $_ => 1 } paths($late) } }), 40, 'each of them');
+
+sql("DELETE FROM miosa.endpoints");
+$late->stop;
+
+# Nor does it stay half open when the one that tries it is removed
+sql("SELECT miosa_put_endpoint('e' || n, 'one', '" . $late->url . "/e' || n)
+	FROM generate_series(1, 3) n");
+promote('v2', 'flip');
+is(wait_sql("SELECT count(*) FROM miosa.stat_endpoint WHERE state = 'backing off'", 3),
+	3, 'nobody listens any more');
+$late->clear;
+$late->answer('.', hang => 1, times => 1);
+$late->start;
+my ($tried) = $late->wait_for(1, '.', 20);
+my ($name) = $tried->{path} =~ m{^/(e\d)};
+sql("SELECT miosa_remove_endpoint('$name')");
+is(verdict('flip'), 'converged', "without $name the others are told");
 
 done_testing();

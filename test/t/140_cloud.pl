@@ -8,6 +8,7 @@ use warnings FATAL => 'all';
 use Digest::SHA qw(sha256_hex);
 use JSON::PP qw(decode_json encode_json);
 use MIME::Base64 qw(encode_base64);
+use MiosaHttp qw(poll_until);
 use MiosaNode;
 use MiosaTest qw(make_node operate verdict);
 use PostgreSQL::Test::Utils;
@@ -284,7 +285,7 @@ is(verdict($node, '500 ms'), 'waiting_edges', 'a failure with status 200 is one'
 ok( $node->poll_query_until(
 		'postgres', q{
 		SELECT last_status = 200 AND last_error ~ 'success'
-		FROM miosa.endpoint_state WHERE endpoint = 'cloudflare'}),
+		FROM miosa.stat_endpoint WHERE name = 'cloudflare'}),
 	'and is told from others')
   or diag state_of('cloudflare');
 $cloud->set('cloudflare', times => 0);
@@ -293,7 +294,7 @@ is(failures(), '0', 'and no message is blamed');
 
 # Too many invalidations at a time are answered with 400, which is no fault of
 # the message; and what was done but not answered is not done twice
-$cloud->set('cloudfront', most => 1, seconds => 0.25);
+$cloud->set('cloudfront', most => 2, seconds => 0.25);
 only('cloudfront', 'ten_2');
 is(failures(), '0', 'cloudfront: no message is blamed for 400');
 cmp_ok($cloud->state('cloudfront')->{refused},
@@ -419,13 +420,13 @@ sub told
 {
 	my ($service) = @_;
 
-	$node->poll_query_until(
-		'postgres', qq{
-		SELECT acked_epoch >= coalesce((SELECT max(epoch) FROM miosa.route_log), 0)
-			AND resync_after IS NULL
-			AND NOT EXISTS (SELECT FROM miosa.outbox WHERE kind = 'route')
-		FROM miosa.endpoint_state WHERE endpoint = '$service'})
-	  or die "$service was not told all: " . state_of($service);
+	poll_until(
+		sub {
+			sql("SELECT epochs_behind = 0 AND state <> 'resyncing'
+				AND NOT EXISTS (SELECT FROM miosa.outbox)
+				FROM miosa.stat_endpoint WHERE name = '$service'") eq 't';
+		},
+		30) or die "$service was not told all: " . state_of($service);
 	return;
 }
 
@@ -433,8 +434,8 @@ sub state_of
 {
 	my ($service) = @_;
 
-	return sql("SELECT to_jsonb(s) FROM miosa.endpoint_state s
-		WHERE endpoint = '$service'");
+	return sql("SELECT to_jsonb(s) FROM miosa.stat_endpoint s
+		WHERE name = '$service'");
 }
 
 sub sql

@@ -33,7 +33,7 @@ sub goes_on
 		"SELECT miosa_promote('dep_1', 'v$number')") == 0
 	  && poll_until(
 		sub {
-			my @request = $sink->requests('^/good/');
+			my @request = $sink->requests('^/good/dep_1/');
 
 			return @request && $request[-1]{path} eq "/good/dep_1/v$number";
 		},

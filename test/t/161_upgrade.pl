@@ -1,0 +1,69 @@
+# pg_upgrade takes everything along and tells nobody anything while it runs;
+# afterwards the copy is silent until somebody says that it may speak.
+
+use strict;
+use warnings FATAL => 'all';
+
+use MiosaSink;
+use MiosaTest qw(make_node);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $dir = PostgreSQL::Test::Utils::tempdir_short();
+my $sink = MiosaSink->new(dir => "$dir/sink")->start;
+my $old = make_node('old');
+my $new = PostgreSQL::Test::Cluster->new('new');
+
+$new->init;
+$new->append_conf('postgresql.conf', <<'EOC');
+shared_preload_libraries = 'miosa_rollback'
+miosa_rollback.allow_private_endpoints = on
+EOC
+$old->safe_psql('postgres', <<"EOS");
+SELECT miosa_put_tenant('ten_1', 'acme');
+SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
+SELECT miosa_put_version('dep_1', 'ver_' || n, n) FROM generate_series(1, 2) n;
+SELECT miosa_put_endpoint('hook', 'webhook', '@{[ $sink->url ]}/hook');
+SELECT miosa_promote('dep_1', 'ver_1', 'key-1');
+EOS
+is( $old->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '10 s')"),
+	'converged', 'the old server tells');
+
+# Work that waits, so that any dispatcher would have something to tell
+$sink->answer('.', status => 503);
+$old->safe_psql('postgres', "SELECT miosa_promote('dep_1', 'ver_2', 'key-2')");
+$sink->wait_for(2);
+$old->stop;
+$sink->plain;
+$sink->clear;
+
+my $bin = $old->config_data('--bindir');
+
+chdir $dir or die "chdir: $!\n";
+
+$old->command_ok(
+	[
+		'pg_upgrade', '--no-sync', '-d', $old->data_dir, '-D', $new->data_dir,
+		'-b', $bin, '-B', $bin, '-s', $dir, '-p', $old->port, '-P', $new->port
+	],
+	'pg_upgrade');
+is(scalar($sink->requests), 0, 'nobody is told anything meanwhile');
+$new->start;
+ok( $new->poll_query_until('postgres',
+		"SELECT state = 'paused' FROM miosa.dispatcher()"),
+	'the new server is paused');
+like($new->safe_psql('postgres', 'SELECT miosa.pause_reason()'),
+	qr/system identifier|copy of another/, 'and says why');
+is(scalar($sink->requests), 0, 'and tells nobody');
+is( $new->safe_psql('postgres',
+		"SELECT miosa_promote('dep_1', 'ver_2', 'key-2') #>> '{operation,id}'"),
+	'dep_1#2',
+	'it knows what was done');
+$new->safe_psql('postgres', 'SELECT miosa_resume()');
+is( $new->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '10 s')"),
+	'converged', 'resumed, it tells');
+my @request = $sink->requests('^/hook');
+like($request[-1]{body}, qr/"version_id":"ver_2"/, 'what was not told before');
+
+done_testing();
