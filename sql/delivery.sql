@@ -661,7 +661,7 @@ BEGIN
 		AND NOT EXISTS (SELECT FROM miosa.secrets s WHERE s.name = miosa_put_endpoint.secret) THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('secret "%s" does not exist', miosa_put_endpoint.secret),
 			'An endpoint names a secret that is in miosa.secrets.',
-			format('INSERT INTO miosa.secrets (name, value) VALUES (%L, ''...'');', miosa_put_endpoint.secret));
+			format('SELECT miosa_put_secret(%L, ''...'');', miosa_put_endpoint.secret));
 	END IF;
 	INSERT INTO miosa.endpoints AS e (name, adapter, url, zone, stage, selector, secret, enabled)
 		VALUES (miosa_put_endpoint.name, miosa_put_endpoint.adapter, regexp_replace(miosa_put_endpoint.url, '/+$', ''),
