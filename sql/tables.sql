@@ -247,7 +247,7 @@ COMMENT ON COLUMN miosa.runtime_instances.id IS 'Opaque id';
 COMMENT ON COLUMN miosa.runtime_instances.tenant_id IS 'Owner';
 COMMENT ON COLUMN miosa.runtime_instances.version_id IS 'Version that it runs';
 COMMENT ON COLUMN miosa.runtime_instances.release_id IS 'Release that it runs';
-COMMENT ON COLUMN miosa.runtime_instances.state IS 'Only healthy serves';
+COMMENT ON COLUMN miosa.runtime_instances.state IS 'pending, provisioning, starting, healthy, unhealthy, stopping, stopped, failed, error or destroyed; only healthy serves';
 COMMENT ON COLUMN miosa.runtime_instances.address IS 'Address that routers reach it at';
 COMMENT ON COLUMN miosa.runtime_instances.port IS 'Port that routers reach it at';
 COMMENT ON COLUMN miosa.runtime_instances.last_heartbeat_at IS 'When it was last heard of';
