@@ -178,4 +178,34 @@ delete $default{'miosa_rollback.allow_private_endpoints'};
 is_deeply({ map { $_ => $default{$_} // '' } keys %default },
 	\%real, 'settings and their defaults');
 
+# The tables of these sections leave out nothing that there is
+sub missing
+{
+	my ($section, $query) = @_;
+	my ($text) = $readme =~ /^## \Q$section\E$(.*?)(?=^## )/ms;
+
+	$text = join "\n", $text =~ /^\|.*/gm;
+	return join ' ', grep { $text !~ /\b\Q$_\E\b/ } split /\n/,
+	  $node->safe_psql('postgres', $query);
+}
+
+is( missing(
+		'Functions for programs',
+		"SELECT DISTINCT proname FROM pg_proc WHERE proname LIKE 'miosa\\_%'
+			AND pronamespace = 'public'::regnamespace"),
+	'',
+	'every function for programs');
+is( missing(
+		'Tables',
+		"SELECT relname FROM pg_class WHERE relkind IN ('r', 'v')
+			AND relnamespace = 'miosa'::regnamespace"),
+	'',
+	'every table and view');
+is( missing(
+		'Monitoring',
+		"SELECT attname FROM pg_attribute WHERE attnum > 0 AND attrelid IN
+			('miosa.stat_endpoint'::regclass, 'miosa.stat_dispatcher'::regclass)"),
+	'',
+	'every column that is monitored');
+
 done_testing();
