@@ -55,6 +55,18 @@ sub is_told
 	return;
 }
 
+# The table of an endpoint is lost once.  What it is told again it does not
+# answer.
+sub lose_table
+{
+	$sink->clear;
+	$sink->answer('^/table/dep_1', hold => 'resync');
+	$sink->answer('^/table/mark$', status => 404, times => 1);
+	my ($written) = $sink->wait_for(1, '^/table/mark/');
+	ok($sink->wait_for(1, '^/table/dep_1'), 'its loss is noticed');
+	return $written;
+}
+
 sql(<<"EOS");
 INSERT INTO miosa.adapters (name, max_in_flight, request) VALUES ('told', 2,
 	'{"method": "PUT", "path": "/{deployment_id}/{version_id}"}');
@@ -223,11 +235,12 @@ $node->poll_query_until('postgres', 'SELECT verified_epoch > 1 AND verified_epoc
   or die 'is not verified';
 $session = $node->background_psql('postgres', on_error_stop => 0);
 $session->query_safe(q{BEGIN; SELECT FROM miosa.endpoint_state WHERE endpoint = 'table' FOR UPDATE});
+my $mark = lose_table();
 $sink->clear;
-$sink->answer('^/table/dep_1', hold => 'resync');
-$sink->answer('^/table/mark$', status => 404, times => 1);
-my ($mark) = $sink->wait_for(1, '^/table/mark/');
-ok($sink->wait_for(1, '^/table/dep_1'), 'its loss is noticed');
+sql(q{UPDATE miosa.adapters SET timeout = '7 s' WHERE name = 'table'});
+ok($sink->wait_for(1, '^/table/dep_1'), 'and not forgotten when settings change');
+$sink->plain->answer('^/table/mark$', body => '9' x 18);
+$mark = lose_table();
 $mark->{path} =~ m{(\d+)$} or die 'no marker';
 $sink->plain->answer('^/table/mark$', body => $1);
 $pid = sql('SELECT pid FROM miosa.dispatcher()');
