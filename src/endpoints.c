@@ -102,6 +102,7 @@ static List *secrets = NIL;
 static void read_secrets(void);
 static MrbEndpoint *read_endpoint(int row, int64 newest_epoch);
 static void read_adapter(int row, MrbEndpoint *endpoint);
+static void check_secrets(MrbEndpoint *endpoint);
 static void read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch);
 static void carry_on(MrbEndpoint *endpoint, const MrbEndpoint *known);
 static void remember(MrbEndpoint *endpoint, const MrbEndpoint *known);
@@ -317,6 +318,31 @@ read_adapter(int row, MrbEndpoint *endpoint)
 								  endpoint->previous_secret);
 	if (unsigned_why != NULL)
 		misconfigured(endpoint, unsigned_why);
+	check_secrets(endpoint);
+}
+
+/*
+ * Without its secrets every message would fail, by no fault of its own.
+ */
+static void
+check_secrets(MrbEndpoint *endpoint)
+{
+	const MrbAdapter *adapter = endpoint->adapter;
+	const MrbCall *const calls[] = {
+		adapter->request, adapter->add, adapter->remove,
+		adapter->marker_write, adapter->marker_read
+	};
+	MrbValues	values = {.named_secret = mrb_endpoint_secret};
+
+	values.text[MRB_VAR_SECRET] = endpoint->secret;
+	for (size_t i = 0; i < lengthof(calls); i++)
+	{
+		const char *problem = calls[i] == NULL ? NULL :
+		mrb_call_lacks_secret(calls[i], &values);
+
+		if (problem != NULL)
+			misconfigured(endpoint, problem);
+	}
 }
 
 /*
