@@ -41,8 +41,10 @@ is(dispatchers('postgres'), 'postgres', 'CREATE EXTENSION starts one');
 # Two databases with the extension, one without
 $node->safe_psql('postgres', "CREATE DATABASE $_") for qw(one two);
 $node->safe_psql('one', 'CREATE EXTENSION miosa_rollback');
+$node->safe_psql('two', 'CREATE SCHEMA miosa_rollback; CREATE SCHEMA miosa');
 is(dispatchers('one postgres'),
-	'one postgres', 'one each, and none where the extension is not');
+	'one postgres', 'one each, and none where only a schema has its name');
+$node->safe_psql('two', 'DROP SCHEMA miosa_rollback, miosa');
 
 # What is rolled back asks for nothing, also in a savepoint
 $node->safe_psql('two',

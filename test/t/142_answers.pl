@@ -271,6 +271,7 @@ for my $name (sort keys %forms)
 is_deeply(
 	(try_endpoint('named'))[1]{request}{headers},
 	[ 'x-a: ***', 'x-b: ***' ], 'not a header');
+cmp_ok((try_endpoint('named'))[1]{answer}{elapsed_ms}, '>', 0, 'the time is shown');
 is((try_endpoint('named'))[1]{request}{url}, $sink->url . '/named/n/***', 'not a URL');
 is( (try_endpoint('named'))[1]{request}{body},
 	'{"a": "***", "b": "***"}', 'not a body');
