@@ -142,4 +142,28 @@ $start = time();
 $node->stop('fast');
 cmp_ok(time() - $start, '<', 5, 'the server stops at once');
 
+# Too few slots for workers: one database goes without, it is said so there,
+# and it has its dispatcher as soon as a slot is free
+$node->append_conf('postgresql.conf', 'max_worker_processes = 3');
+$node->start;
+my $with;
+
+ok( poll_until(
+		sub {
+			$with = $node->safe_psql('postgres',
+				"SELECT string_agg(datname, ' ') FROM pg_stat_activity
+				WHERE backend_type = 'miosa_rollback dispatcher'");
+			return $with =~ /^(?:one|postgres)$/;
+		},
+		10),
+	'one dispatcher has a slot');
+my $without = $with eq 'one' ? 'postgres' : 'one';
+
+is( $node->safe_psql($without,
+		q{SELECT string_agg("check" || ' ' || status, ', ' ORDER BY "check") FROM miosa_doctor()
+		WHERE "check" IN ('dispatcher', 'worker_slots')}),
+	'dispatcher fail, worker_slots warn', 'the doctor of the other one says why');
+$node->safe_psql($with, 'DROP EXTENSION miosa_rollback CASCADE');
+is(dispatchers($without, 15), $without, 'which has it when there is one');
+
 done_testing();
