@@ -82,7 +82,7 @@ BEGIN
 			FROM miosa.deployments p WHERE p.id = (n % deployments)::text;
 		COMMIT;
 		n := n + 1;
-		WHILE (SELECT w.pending > 10000 FROM miosa.dispatcher() w) LOOP
+		WHILE (SELECT w.pending > 2000 FROM miosa.dispatcher() w) LOOP
 			PERFORM pg_sleep(0.005);
 			COMMIT;
 		END LOOP;

@@ -476,7 +476,7 @@ BEGIN
 	RETURN NEXT;
 	item := 'waiting';
 	FOR row IN SELECT * FROM miosa.convergence_rows(d.id) c
-		WHERE NOT c.done AND c.state <> 'excluded' ORDER BY c.role, c.stage, c.zone, c.endpoint LIMIT 5
+		WHERE c.role = 'edge' AND NOT c.done AND c.state <> 'excluded' ORDER BY c.stage, c.zone, c.endpoint LIMIT 5
 	LOOP
 		value := miosa.clip(format('%s (%s): %s', miosa.short(row.endpoint, 24), miosa.short(row.zone, 12), row.state)
 			|| coalesce(' for ' || miosa.span(row.age), ''), 64);

@@ -37,7 +37,7 @@ CREATE TABLE miosa.adapters (
 COMMENT ON TABLE miosa.adapters IS 'How to talk to one kind of endpoint; a request is an object with method, path, headers and body, whose texts may hold {variables}';
 COMMENT ON COLUMN miosa.adapters.name IS 'Name of the adapter';
 COMMENT ON COLUMN miosa.adapters.description IS 'What it talks to, for people';
-COMMENT ON COLUMN miosa.adapters.role IS 'edge (told routes or to forget them), scheduler (told capacity) or hook (told what happened)';
+COMMENT ON COLUMN miosa.adapters.role IS 'edge (told routes, or to forget them, and waited for), hook (the same, but not waited for) or scheduler (told nothing so far)';
 COMMENT ON COLUMN miosa.adapters.stage IS '0: told first (routers); 1: told when stage 0 of its zone has acknowledged (caches)';
 COMMENT ON COLUMN miosa.adapters.per IS 'deployment: one request a deployment; host: one request for each of its hosts';
 COMMENT ON COLUMN miosa.adapters.self_expires IS 'Whether it forgets by itself, so that silence ends in the right state after the deployment''s route_ttl';
@@ -104,7 +104,7 @@ CREATE TABLE miosa.secrets (
 	previous text CHECK (previous ~ '^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$'),
 	created_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE miosa.secrets IS 'Secrets of endpoints; read by the dispatcher alone, never dumped, logged or shown';
+COMMENT ON TABLE miosa.secrets IS 'Secrets of endpoints; read by the dispatcher and miosa_test_endpoint alone, never dumped or shown';
 COMMENT ON COLUMN miosa.secrets.name IS 'Name that endpoints and templates use';
 COMMENT ON COLUMN miosa.secrets.value IS 'The secret';
 COMMENT ON COLUMN miosa.secrets.previous IS 'The secret that is being rotated out: standard-webhooks signs with both; null when there is none';
@@ -137,10 +137,10 @@ COMMENT ON COLUMN miosa.endpoint_state.settled_epoch IS 'Everything up to here h
 COMMENT ON COLUMN miosa.endpoint_state.verified_epoch IS 'Newest epoch whose marker was read back from a volatile endpoint';
 COMMENT ON COLUMN miosa.endpoint_state.marker_epoch IS 'Marker that was written to a volatile endpoint; 0 for none';
 COMMENT ON COLUMN miosa.endpoint_state.resync_after IS 'While everything is told again: the last deployment, in the order of ids, that is done; null when no resync is under way';
-COMMENT ON COLUMN miosa.endpoint_state.health IS 'new, healthy, backing off or misconfigured';
+COMMENT ON COLUMN miosa.endpoint_state.health IS 'new, healthy, backing off, misconfigured or gone';
 COMMENT ON COLUMN miosa.endpoint_state.failures IS 'Failures in a row';
 COMMENT ON COLUMN miosa.endpoint_state.last_status IS 'Last HTTP status';
-COMMENT ON COLUMN miosa.endpoint_state.last_error IS 'Last failure, for people';
+COMMENT ON COLUMN miosa.endpoint_state.last_error IS 'Last failure, for people; it stays after a success';
 COMMENT ON COLUMN miosa.endpoint_state.last_error_at IS 'When that was';
 COMMENT ON COLUMN miosa.endpoint_state.last_success_at IS 'When a request last succeeded';
 COMMENT ON COLUMN miosa.endpoint_state.next_try_at IS 'When an endpoint that backs off is tried again';
@@ -661,7 +661,7 @@ BEGIN
 		AND NOT EXISTS (SELECT FROM miosa.secrets s WHERE s.name = miosa_put_endpoint.secret) THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('secret "%s" does not exist', miosa_put_endpoint.secret),
 			'An endpoint names a secret that is in miosa.secrets.',
-			format('INSERT INTO miosa.secrets (name, value) VALUES (%L, ''...'');', miosa_put_endpoint.secret));
+			format('SELECT miosa_put_secret(%L, ''...'');', miosa_put_endpoint.secret));
 	END IF;
 	INSERT INTO miosa.endpoints AS e (name, adapter, url, zone, stage, selector, secret, enabled)
 		VALUES (miosa_put_endpoint.name, miosa_put_endpoint.adapter, regexp_replace(miosa_put_endpoint.url, '/+$', ''),

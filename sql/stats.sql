@@ -2,7 +2,7 @@
 --
 -- What is counted is in shared memory, and there since the server started or
 -- miosa_reset_stats() was called.  The views are for monitoring: pg_monitor
--- may read them, so they show no address and no secret.
+-- may read them, so they show no secret, and no address but that in an error.
 
 CREATE FUNCTION miosa.endpoint_stats(
 	OUT endpoint text, OUT generation bigint, OUT acked_epoch bigint, OUT acked_at timestamptz, OUT resyncing boolean,
@@ -71,10 +71,10 @@ COMMENT ON COLUMN miosa.stat_endpoint.p95_ms IS 'The same for 95 of 100';
 COMMENT ON COLUMN miosa.stat_endpoint.p99_ms IS 'The same for 99 of 100';
 COMMENT ON COLUMN miosa.stat_endpoint.sent IS 'Requests sent, also those that read or write its marker';
 COMMENT ON COLUMN miosa.stat_endpoint.succeeded IS 'Requests that succeeded';
-COMMENT ON COLUMN miosa.stat_endpoint.failed IS 'Requests that did not, by whose fault ever';
+COMMENT ON COLUMN miosa.stat_endpoint.failed IS 'Requests that did not, whosever fault it was';
 COMMENT ON COLUMN miosa.stat_endpoint.retried IS 'Requests sent again after a failure';
 COMMENT ON COLUMN miosa.stat_endpoint.last_status IS 'Last HTTP status; null when there was none';
-COMMENT ON COLUMN miosa.stat_endpoint.last_error IS 'Last failure, for people';
+COMMENT ON COLUMN miosa.stat_endpoint.last_error IS 'Last failure, for people; it stays after a success';
 COMMENT ON COLUMN miosa.stat_endpoint.last_error_at IS 'When that was';
 COMMENT ON COLUMN miosa.stat_endpoint.last_success_at IS 'When a request last succeeded';
 COMMENT ON COLUMN miosa.stat_endpoint.next_try_at IS 'When an endpoint that backs off is tried again';

@@ -17,9 +17,9 @@ CREATE TABLE miosa.plans (
 );
 COMMENT ON TABLE miosa.plans IS 'What a tenant pays for: how long things are kept';
 COMMENT ON COLUMN miosa.plans.name IS 'Name of the plan';
-COMMENT ON COLUMN miosa.plans.audit_retention IS 'How long audit events are kept';
+COMMENT ON COLUMN miosa.plans.audit_retention IS 'How long audit events shall be kept; nothing deletes them yet';
 COMMENT ON COLUMN miosa.plans.idempotency_retention IS 'How long an idempotency key returns its first result';
-COMMENT ON COLUMN miosa.plans.artifact_retention IS 'How long the artifact of a version that does not serve is kept';
+COMMENT ON COLUMN miosa.plans.artifact_retention IS 'How long the artifact of a version that does not serve shall be kept, by whoever collects them';
 COMMENT ON COLUMN miosa.plans.builtin IS 'Shipped with the extension and not edited since; such rows are not dumped';
 
 INSERT INTO miosa.plans (name, audit_retention, idempotency_retention, artifact_retention, builtin) VALUES
@@ -91,7 +91,7 @@ COMMENT ON COLUMN miosa.deployments.active_version_id IS 'The pointer: the versi
 COMMENT ON COLUMN miosa.deployments.active_release_id IS 'Release of the active version';
 COMMENT ON COLUMN miosa.deployments.running_artifact_sha256 IS 'SHA-256 of that release''s artifact';
 COMMENT ON COLUMN miosa.deployments.serving_version_id IS 'What routes resolve to while the active version still waits for instances; null means the active one';
-COMMENT ON COLUMN miosa.deployments.recent_served IS 'The last three versions that served, newest first; their artifacts are never collected';
+COMMENT ON COLUMN miosa.deployments.recent_served IS 'The last three versions that served, newest first; whoever collects artifacts shall spare theirs';
 COMMENT ON COLUMN miosa.deployments.seq IS 'Number of the newest operation, without gaps';
 COMMENT ON COLUMN miosa.deployments.route_seq IS 'Number of the newest route change';
 COMMENT ON COLUMN miosa.deployments.route_ttl IS 'How long edges may keep a route by themselves';
@@ -211,7 +211,7 @@ COMMENT ON COLUMN miosa.releases.tenant_id IS 'Owner';
 COMMENT ON COLUMN miosa.releases.kind IS 'Kind of the version';
 COMMENT ON COLUMN miosa.releases.environment_id IS 'Environment of the platform';
 COMMENT ON COLUMN miosa.releases.storage_backend IS 'Name of the storage';
-COMMENT ON COLUMN miosa.releases.storage_uri IS 'Where the artifact is: https, http, file or s3; other schemes are never probed';
+COMMENT ON COLUMN miosa.releases.storage_uri IS 'Where the artifact is; https, http and file are probed, for other schemes collected_at decides';
 COMMENT ON COLUMN miosa.releases.sha256 IS 'SHA-256 of the artifact, hex';
 COMMENT ON COLUMN miosa.releases.size_bytes IS 'Size of the artifact in bytes';
 COMMENT ON COLUMN miosa.releases.metadata IS 'Free object; migration_compatibility as in versions';
@@ -247,7 +247,7 @@ COMMENT ON COLUMN miosa.runtime_instances.id IS 'Opaque id';
 COMMENT ON COLUMN miosa.runtime_instances.tenant_id IS 'Owner';
 COMMENT ON COLUMN miosa.runtime_instances.version_id IS 'Version that it runs';
 COMMENT ON COLUMN miosa.runtime_instances.release_id IS 'Release that it runs';
-COMMENT ON COLUMN miosa.runtime_instances.state IS 'Only healthy serves';
+COMMENT ON COLUMN miosa.runtime_instances.state IS 'pending, provisioning, starting, healthy, unhealthy, stopping, stopped, failed, error or destroyed; only healthy serves';
 COMMENT ON COLUMN miosa.runtime_instances.address IS 'Address that routers reach it at';
 COMMENT ON COLUMN miosa.runtime_instances.port IS 'Port that routers reach it at';
 COMMENT ON COLUMN miosa.runtime_instances.last_heartbeat_at IS 'When it was last heard of';
@@ -369,7 +369,7 @@ CREATE TABLE miosa.route_log (
 	created_at timestamptz NOT NULL
 );
 CREATE INDEX route_log_deployment ON miosa.route_log (deployment_id, epoch);
-COMMENT ON TABLE miosa.route_log IS 'The one order of route changes; trimmed once every endpoint has them';
+COMMENT ON TABLE miosa.route_log IS 'The one order of route changes; kept for an hour, and until every enabled endpoint has them';
 COMMENT ON COLUMN miosa.route_log.epoch IS 'Position: term in the upper 24 bits, number in the lower 40';
 COMMENT ON COLUMN miosa.route_log.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.route_log.route_seq IS 'The deployment''s route change';

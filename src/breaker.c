@@ -7,8 +7,9 @@
  * several times in a row, none of its endpoints tries any more: the circuit
  * is open.  After a while it is half open, and one request at a time is let
  * through, whichever endpoint it comes from.  The first connection that works
- * closes it for all of them.  What an endpoint answers is no business of this
- * file; see health.c.
+ * closes it for all of them; after one that tells nothing, because it was
+ * given up or denied, another endpoint has its turn.  What an endpoint answers
+ * is no business of this file; see health.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,9 +23,6 @@
 
 /* Failed connections in a row that open a circuit. */
 #define FAILURES_MAX 3
-
-/* So often endpoints are called upon while a circuit is half open. */
-#define HALF_OPEN_AGAIN_MS 1000
 
 typedef enum Circuit
 {
@@ -103,10 +101,17 @@ mrb_breaker_began(MrbEndpoint *endpoint)
 	endpoint->quota.server->in_flight++;
 }
 
+/*
+ * Those that waited for this request go on, unless what becomes of it says
+ * otherwise before the timer does.
+ */
 void
 mrb_breaker_ended(MrbEndpoint *endpoint)
 {
-	endpoint->quota.server->in_flight--;
+	MrbServer  *server = endpoint->quota.server;
+
+	if (--server->in_flight == 0 && server->circuit == CIRCUIT_HALF_OPEN)
+		mrb_timer_set(&server->timer, 0, half_open);
 }
 
 void
@@ -195,9 +200,6 @@ half_open(MrbTimer *timer)
 	((char *) timer - offsetof(MrbServer, timer));
 
 	server->circuit = CIRCUIT_HALF_OPEN;
-
-	/* Who tries it may be removed meanwhile, and be nobody's turn then. */
-	mrb_timer_set(timer, HALF_OPEN_AGAIN_MS, half_open);
 	retry_all(server);
 }
 

@@ -7,6 +7,9 @@
  * An adapter that works per host makes several requests of an item; the item
  * is done when all of them are.  One that takes batches makes a request of
  * several items; when it is refused, smaller ones find out whose fault it is.
+ * One that fails for no reason that it tells may hold an item that is to
+ * blame, so after a few of them items are tried alone: when one is taken, it
+ * is not the endpoint's fault.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,6 +26,9 @@
 
 /* Those that are under way shall move on, too. */
 #define STARTS_PER_TURN 64
+
+/* After so many failures in a row no more batches are tried. */
+#define BATCH_TRIES 3
 
 static bool may_start(MrbEndpoint *endpoint);
 static void rate_over(MrbTimer *timer);
@@ -222,7 +228,8 @@ start_batch(MrbEndpoint *endpoint, bool *full)
 static int
 gather(MrbEndpoint *endpoint, MrbItem **items)
 {
-	int			most = endpoint->adapter->batch_max;
+	int			most = endpoint->vitals.failures < BATCH_TRIES ?
+	endpoint->adapter->batch_max : 1;
 	int			n = 0;
 	MrbItem    *item;
 
@@ -234,7 +241,7 @@ gather(MrbEndpoint *endpoint, MrbItem **items)
 		if (n >= most)
 			break;				/* it is the first of the next one */
 		mrb_turns_started(item);
-		item->telling.units = mrb_message_count(item);
+		item->telling.units = Min(mrb_message_count(item), 1);
 		if (item->telling.units > 0)
 			items[n++] = item;
 		else

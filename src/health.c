@@ -100,9 +100,8 @@ mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer,
 	if (send->round != endpoint->vitals.round ||
 		endpoint->vitals.health == MRB_HEALTH_GONE)
 	{
-		/* It may be what others have waited for. */
-		if (mrb_turns_has_work(endpoint))
-			mrb_turns_activate(endpoint);
+		/* It may be what the next request has waited for. */
+		mrb_turns_activate(endpoint);
 		return;
 	}
 
@@ -182,7 +181,7 @@ retry(MrbTimer *timer)
 
 /*
  * The server can be tried again: so can those that could not reach it, and
- * those that only waited.
+ * those that only waited, be it that their own time was over meanwhile.
  */
 static void
 server_retry(MrbEndpoint *endpoint)
@@ -193,7 +192,7 @@ server_retry(MrbEndpoint *endpoint)
 			mrb_turns_activate(endpoint);
 		return;
 	}
-	if (!endpoint->vitals.unreachable)
+	if (!endpoint->vitals.unreachable && !endpoint->vitals.probing)
 		return;
 	mrb_timer_cancel(&endpoint->vitals.retry_timer);
 	endpoint->vitals.probing = true;

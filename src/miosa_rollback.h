@@ -13,6 +13,9 @@
 /* NOTIFY channel of route changes. */
 #define MRB_CHANNEL "miosa_route"
 
+/* An epoch is a term, and below it a number of so many bits. */
+#define MRB_EPOCH_BITS 40
+
 /* Longest id and longest idempotency key, in characters. */
 #define MRB_MAX_ID 255
 #define MRB_MAX_KEY 255

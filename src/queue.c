@@ -52,6 +52,7 @@ static void linger(MrbItem *item);
 static void linger_over(MrbTimer *timer);
 static void drop_item(MrbItem *item);
 static void take_out(MrbItem *item);
+static void start_over(MrbItem *item);
 static void enter(MrbItem *item);
 static void go_on(MrbItem *item);
 static void pace_over(MrbTimer *timer);
@@ -84,7 +85,6 @@ void
 mrb_queue_attach(MrbEndpoint *endpoint)
 {
 	mrb_item_attach(endpoint);
-	dlist_init(&endpoint->items);
 	dlist_init(&endpoint->live);
 	dlist_init(&endpoint->retry);
 	dlist_init(&endpoint->bulk);
@@ -249,10 +249,7 @@ mrb_queue_failed(MrbItem *item, bool ambiguous)
 		item->taken_then = item->endpoint->vitals.taken;
 	if (ambiguous)
 		item->confirm = true;
-	item->next_first = 0;
-	mrb_route_unref(item->route);
-	item->route = NULL;
-	mrb_turns_ready(item);
+	start_over(item);
 }
 
 /*
@@ -262,10 +259,7 @@ void
 mrb_queue_split(MrbItem *item, int batch_most)
 {
 	item->batch_most = batch_most;
-	item->next_first = 0;
-	mrb_route_unref(item->route);
-	item->route = NULL;
-	mrb_turns_ready(item);
+	start_over(item);
 }
 
 /*
@@ -393,6 +387,7 @@ take_out(MrbItem *item)
 			mrb_barrier_leave(item);
 			break;
 		case MRB_ITEM_READY:
+		case MRB_ITEM_LINGERING:
 			dlist_delete(&item->list_node);
 			break;
 		case MRB_ITEM_SENDING:
@@ -405,10 +400,22 @@ take_out(MrbItem *item)
 		case MRB_ITEM_PARKED:
 			mrb_timer_cancel(&item->timer);
 			break;
-		case MRB_ITEM_LINGERING:
-			dlist_delete(&item->list_node);
-			break;
 	}
+}
+
+/*
+ * Nothing of it was taken.  What has changed meanwhile may have to wait.
+ */
+static void
+start_over(MrbItem *item)
+{
+	item->next_first = 0;
+	mrb_route_unref(item->route);
+	item->route = NULL;
+	if (item->again)
+		enter(item);
+	else
+		mrb_turns_ready(item);
 }
 
 /*

@@ -27,8 +27,11 @@
 /* Whoever locks our tables for longer ends the process, which comes back. */
 #define LOCK_MS 5000
 
-/* More changes than this are not caught up with one by one. */
-#define CHANGES_MAX 200000
+/*
+ * More changes than this are not caught up with one by one: nothing is sent
+ * while they are read.
+ */
+#define CHANGES_MAX 50000
 
 /* As in failures_query; what comes after them waits for a restart. */
 #define FAILURES_MAX 10000
@@ -75,8 +78,6 @@ void
 mrb_restart_load(List *endpoints, int64 trimmed_epoch)
 {
 	Reading		reading = {0};
-	int			total = 0;
-	ListCell   *cell;
 
 	if (endpoints == NIL)
 		return;
@@ -88,15 +89,8 @@ mrb_restart_load(List *endpoints, int64 trimmed_epoch)
 			break;
 		mrb_changes_apply(&reading.taken, endpoints);
 		reading.after = reading.taken.last_epoch;
-		total += reading.taken.nchanges;
 		if (!reading.taken.more)
 			break;
-		if (total > CHANGES_MAX)
-		{
-			foreach(cell, endpoints)
-				mrb_resync_begin(lfirst(cell));
-			break;
-		}
 	}
 	park_failures(endpoints, false);
 }
@@ -108,7 +102,8 @@ mrb_restart_redrive(void)
 }
 
 /*
- * Where the log has to be read from.
+ * Where the log has to be read from.  Those that are too far behind are told
+ * everything instead.
  */
 static int64
 lowest_cursor(List *endpoints, int64 trimmed_epoch)
@@ -120,7 +115,9 @@ lowest_cursor(List *endpoints, int64 trimmed_epoch)
 	{
 		MrbEndpoint *endpoint = lfirst(cell);
 
-		if (endpoint->acked_epoch < trimmed_epoch)
+		if (endpoint->acked_epoch < trimmed_epoch ||
+			Min(endpoint->acked_epoch, endpoint->settled_epoch) <
+			mrb_queue_newest() - CHANGES_MAX)
 		{
 			endpoint->acked_epoch = mrb_queue_newest();
 			endpoint->settled_epoch = mrb_queue_newest();

@@ -5,7 +5,9 @@
  *
  * Deployments are read in the order of their ids, some at a time, and the
  * next ones only when those are done, so that memory and the endpoint's
- * patience are spared.  How far it has come is written down with the
+ * patience are spared.  What is told has the epoch of the deployment's last
+ * change, so that it never seems newer than the change that comes next, nor
+ * older than what was told before.  How far it has come is written down with the
  * endpoint's cursor.  Endpoints at the same place share what is read.
  *
  *-------------------------------------------------------------------------
@@ -16,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "endpoints.h"
+#include "miosa_rollback.h"
 #include "queue.h"
 #include "resync.h"
 #include "session.h"
@@ -42,6 +45,7 @@ static void advance(MrbEndpoint *endpoint);
 static void set_text(MrbEndpoint *endpoint, char **text, const char *value);
 static void read_chunk(void *arg);
 static void hand_out(const Chunk *chunk);
+static int64 term_begin(void);
 static void hand_to(MrbEndpoint *endpoint, const Chunk *chunk,
 					MrbEntry **entries);
 
@@ -152,7 +156,7 @@ hand_out(const Chunk *chunk)
 
 	for (int i = 0; i < chunk->n; i++)
 	{
-		chunk->routes[i].epoch = mrb_queue_newest();
+		chunk->routes[i].epoch = Max(chunk->routes[i].epoch, term_begin());
 		entries[i] = mrb_route_enter(&chunk->routes[i], NULL, 0);
 		entries[i]->users++;
 	}
@@ -170,6 +174,15 @@ hand_out(const Chunk *chunk)
 		entries[i]->users--;
 		mrb_route_release(entries[i]);
 	}
+}
+
+/*
+ * What was told in an earlier term can be newer than what is known of it here.
+ */
+static int64
+term_begin(void)
+{
+	return mrb_queue_newest() >> MRB_EPOCH_BITS << MRB_EPOCH_BITS;
 }
 
 static void

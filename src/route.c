@@ -69,22 +69,29 @@ typedef struct BookSlot
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
-#define ROUTE_COLUMNS \
+#define ROUTE_COLUMNS(epoch) \
 	"SELECT p.id, p.tenant_id, p.kind, r.version_id, r.version_number::text," \
 	" r.kind, r.release_id, r.storage_uri, r.sha256," \
 	" CASE WHEN p.seq > 0 THEN p.id || '#' || p.seq::text END," \
 	" ARRAY(SELECT h.host FROM miosa.hosts h" \
-	" WHERE h.deployment_id = p.id ORDER BY h.host), p.updated_at" \
+	" WHERE h.deployment_id = p.id ORDER BY h.host), p.updated_at," \
+	" " epoch \
 	" FROM miosa.deployments p JOIN miosa.routes r ON r.deployment_id = p.id "
 
 static MrbQuery read_query = {
-	.sql = ROUTE_COLUMNS "WHERE p.id = ANY ($1)",
+	.sql = ROUTE_COLUMNS("0::pg_catalog.int8") "WHERE p.id = ANY ($1)",
 	.nargs = 1,
 	.argtypes = {TEXTARRAYOID},
 };
 
+/* Of what was trimmed from the log, it is only known how new it can be. */
+#define LAST_CHANGE \
+	"coalesce((SELECT max(l.epoch) FROM miosa.route_log l" \
+	" WHERE l.deployment_id = p.id)," \
+	" (SELECT s.trimmed_epoch FROM miosa.dispatcher_state s))"
+
 static MrbQuery read_after_query = {
-	.sql = ROUTE_COLUMNS "WHERE p.id > $1 ORDER BY p.id LIMIT $2",
+	.sql = ROUTE_COLUMNS(LAST_CHANGE) "WHERE p.id > $1 ORDER BY p.id LIMIT $2",
 	.nargs = 2,
 	.argtypes = {TEXTOID, INT4OID},
 };
@@ -249,6 +256,7 @@ fetch_routes(int n, MemoryContext context)
 		route->operation_id = mrb_query_text(i, 10);
 		fetch_hosts(i, &route->hosts, context);
 		route->updated_at = mrb_query_timestamp(i, 12, 0);
+		route->epoch = mrb_query_int64(i, 13, 0);
 	}
 	return routes;
 }

@@ -50,8 +50,8 @@ typedef struct MrbEntry
 extern void mrb_route_init(MemoryContext context);
 
 /*
- * Read present routes, in the caller's transaction and memory context: those
- * of the deployments named, or up to limit whose id comes after one.
+ * Read present routes, in the caller's transaction and memory context: of the
+ * deployments named, or of up to limit after one, with their last epoch.
  */
 extern MrbRoute *mrb_route_read(char **ids, int n, int *found);
 extern MrbRoute *mrb_route_read_after(const char *id, int limit, int *found);

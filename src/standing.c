@@ -18,8 +18,6 @@
 #include "query.h"
 #include "standing.h"
 
-#define EPOCH_BITS 40
-
 /* Epochs of term 1 begin here. */
 static MrbQuery create_query = {
 	.sql = "INSERT INTO miosa.dispatcher_state (term, last_epoch, site,"
@@ -81,7 +79,7 @@ mrb_standing_read(Oid extension, MrbStanding *standing)
 	{
 		mrb_query_run(&new_term_query, NULL, NULL);
 		standing->term++;
-		standing->last_epoch = standing->term << EPOCH_BITS;
+		standing->last_epoch = standing->term << MRB_EPOCH_BITS;
 	}
 	mrb_query_close();
 }

@@ -271,7 +271,7 @@ sub _request
 sub _rule
 {
 	my ($method, $path) = @_;
-	my $seen = join '.', (stat "$dir/rules")[ 1, 7, 9 ];
+	my $seen = join '.', (Time::HiRes::stat("$dir/rules"))[ 1, 7, 9 ];
 
 	if ($seen ne ($rules_seen // ''))
 	{

@@ -98,4 +98,30 @@ is( $node->safe_psql(
 	'converged',
 	'converged then');
 
+# A cache that fails while the route changes once more waits for the router
+# like any other
+$node->append_conf('postgresql.conf', "miosa_rollback.stage_wait = '30 s'");
+$node->reload;
+$node->poll_query_until(
+	'postgres', 'SELECT count(*) = 3 AND min(s.settled_epoch) =
+		(SELECT last_epoch FROM miosa.dispatcher_state)
+		FROM miosa.endpoint_state s') or die 'does not settle';
+$sink->clear;
+$sink->answer('^/a-cache/', hold => 'busy', status => 503, times => 1);
+$node->safe_psql('postgres', "SELECT miosa_promote('dep_1', 'ver_2')");
+ok($sink->wait_for(1, '^/a-cache/'), 'a cache is told and does not answer');
+$sink->answer('^/router/map/www', hold => 'again');
+$node->safe_psql('postgres', "SELECT miosa_rollback('dep_1', 'ver_1')");
+ok( poll_until(
+		sub { (grep { $_->{path} eq '/router/map/www.acme.test' }
+			  $sink->requests) > 1 },
+		15),
+	'the route changes again');
+$sink->release('busy');
+my $failed = time();
+poll_until(sub { time() - $failed > 1 }, 5, 0.05);
+is(scalar(() = $sink->requests('^/a-cache/')), 1, 'it is not told again');
+$sink->release('again');
+ok($sink->wait_for(2, '^/a-cache/'), 'before the router has answered');
+
 done_testing();

@@ -5,6 +5,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use IPC::Run qw(run);
+use MiosaHttp qw(http poll_until);
 use MiosaServer;
 use MiosaTest qw(make_edge make_node make_site operate verdict);
 use PostgreSQL::Test::Utils;
@@ -76,13 +77,47 @@ for my $statement ($transcript =~ /^control=> (.*)$/gm)
 is(timeless($transcript), timeless($printed), 'the transcript is real')
   or diag "paste this:\n$printed";
 
-# Blocks of SQL, from an empty database on
+# Blocks of SQL, from an empty database on, with the edge of one's own
 my @blocks = $readme =~ /^```sql\n(.*?)^```$/gms;
+my $dir = PostgreSQL::Test::Utils::tempdir_short();
+my $own_port = MiosaServer::free_port();
+my $own = MiosaServer->new(
+	name => 'own', log => "$dir/own.log", port => $own_port);
+my ($own_text) = $readme =~ /^```python\n(import http\.server.*?)^```$/ms;
+
+$own_text =~ s/"10\.0\.0\.7", 8090/"127.0.0.1", $own_port/
+  or die "the edge of one's own does not listen where it should\n";
+append_to_file("$dir/own.py", $own_text);
+$own->start('python3', "$dir/own.py");
+s{http://10\.0\.0\.7:8090}{http://127.0.0.1:$own_port} for @blocks;
 
 cmp_ok(scalar @blocks, '>', 1, 'there are blocks to try');
 $node->safe_psql('postgres', 'CREATE ROLE alice; CREATE DATABASE control');
 $node->safe_psql('control', 'CREATE EXTENSION miosa_rollback');
 runs('control', $_) for @blocks;
+
+# What that edge holds for the host of the examples, or the status.
+sub own_route
+{
+	my $answer = http(
+		port => $own_port,
+		path => '/routes/shop.example.com',
+		headers => { Authorization => 'Bearer the token of edge-1' });
+
+	return $answer->{status} == 200 ? $answer->{body} : $answer->{status};
+}
+
+my $verdict = "SELECT miosa_test_endpoint('edge-1') -> 'data' ->> 'verdict'";
+my $route;
+
+poll_until(sub { ($route = own_route()) eq 'ver_1' }, 15);
+is($route, 'ver_1', "the edge of one's own is told the route");
+$own->stop;
+$own->start('python3', "$dir/own.py");
+is(own_route(), '404', 'it loses its table when it is restarted');
+poll_until(sub { ($route = own_route()) eq 'ver_1' }, 30);
+is($route, 'ver_1', 'and is told again');
+is($node->safe_psql('control', $verdict), 'ok', 'it passes its test');
 
 # The statements of the incident card
 my ($card) = $readme =~ /^## Incident card$(.*?)^## /ms;
@@ -96,22 +131,20 @@ for my $statement (@statements)
 }
 
 # The edges accept what they are told to be set up as
-my $dir = PostgreSQL::Test::Utils::tempdir_short();
 my ($haproxy) = $readme =~ /^```\n(frontend visitors\n.*?)^```$/ms;
-my ($varnish) = $readme =~ /^```\n(acl tellers .*?)^```$/ms;
+my ($varnish) = $readme =~ /^```\n(import std;\n.*?)^```$/ms;
 
 my ($nginx) = $readme =~ /^```\n(location \/ .*?)^```$/ms;
 my ($caddy) = $readme =~ /^```\n(\{\n  "admin".*?)^```$/ms;
 
 append_to_file("$dir/routes.map", '');
 $haproxy =~ s{/etc/haproxy/}{$dir/}g;
-$haproxy =~ s{^(frontend visitors)$}{$1\n  bind 127.0.0.1:1\n  default_backend origin}m;
 append_to_file("$dir/haproxy.cfg", "defaults\n  mode http\n  timeout connect 1s\n"
-	  . "  timeout client 1s\n  timeout server 1s\n${haproxy}backend origin\n"
+	  . "  timeout client 1s\n  timeout server 1s\n${haproxy}backend releases\n"
 	  . "  server origin 127.0.0.1:1\n");
 $node->command_ok([ 'haproxy', '-c', '-q', '-f', "$dir/haproxy.cfg" ],
 	'HAProxy takes its lines');
-append_to_file("$dir/cache.vcl", "vcl 4.1;\nimport xkey;\nbackend default "
+append_to_file("$dir/cache.vcl", "vcl 4.1;\nbackend default "
 	  . "{ .host = \"127.0.0.1\"; .port = \"1\"; }\n$varnish");
 $node->command_ok(
 	[ 'varnishd', '-C', '-n', "$dir/varnish", '-f', "$dir/cache.vcl" ],
@@ -144,5 +177,35 @@ EOS
 delete $default{'miosa_rollback.allow_private_endpoints'};
 is_deeply({ map { $_ => $default{$_} // '' } keys %default },
 	\%real, 'settings and their defaults');
+
+# The tables of these sections leave out nothing that there is
+sub missing
+{
+	my ($section, $query) = @_;
+	my ($text) = $readme =~ /^## \Q$section\E$(.*?)(?=^## )/ms;
+
+	$text = join "\n", $text =~ /^\|.*/gm;
+	return join ' ', grep { $text !~ /\b\Q$_\E\b/ } split /\n/,
+	  $node->safe_psql('postgres', $query);
+}
+
+is( missing(
+		'Functions for programs',
+		"SELECT DISTINCT proname FROM pg_proc WHERE proname LIKE 'miosa\\_%'
+			AND pronamespace = 'public'::regnamespace"),
+	'',
+	'every function for programs');
+is( missing(
+		'Tables',
+		"SELECT relname FROM pg_class WHERE relkind IN ('r', 'v')
+			AND relnamespace = 'miosa'::regnamespace"),
+	'',
+	'every table and view');
+is( missing(
+		'Monitoring',
+		"SELECT attname FROM pg_attribute WHERE attnum > 0 AND attrelid IN
+			('miosa.stat_endpoint'::regclass, 'miosa.stat_dispatcher'::regclass)"),
+	'',
+	'every column that is monitored');
 
 done_testing();

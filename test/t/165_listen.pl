@@ -34,7 +34,7 @@ EOS
 # The listener of the README
 #
 my ($example) =
-  slurp_file('README.md') =~ /^```python\n(.*?)^```$/ms;
+  slurp_file('README.md') =~ /^```python\n(import select.*?)^```$/ms;
 
 append_to_file("$dir/listener.py", <<"EOC");
 import json, sys
