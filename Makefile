@@ -5,7 +5,8 @@
 #   make test      every suite, in a temporary folder
 #   make bench     our speed beside the floor's, and how fast edges are told
 #   make fuzz      a million odd values, none of which may change a request
-#   make torture   100,000 deliveries while processes are ended at random
+#   make torture   100,000 deliveries while processes are ended at random, and
+#                  a full queue of notifications
 #   make lint      the rules that a compiler does not check
 #   make indent    rewrite the C files as pgindent would
 #
@@ -189,7 +190,7 @@ demo test bench fuzz:
 	@KEEP='$(KEEP)' SUITES='$(SUITES)' TESTS='$(TESTS)' test/run $@
 
 torture:
-	@KEEP='$(KEEP)' SUITES=tap TESTS=160_torture TORTURE=100000 test/run test
+	@KEEP='$(KEEP)' SUITES=tap TESTS='160_torture 166_full_queue' TORTURE=100000 test/run test
 
 lint:
 	@test/lint/all

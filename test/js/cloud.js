@@ -1,6 +1,6 @@
 // Plays the services that cannot be run on a developer's machine, as strictly
 // as their documentation says what they accept: Fastly, Cloudflare,
-// CloudFront, Bunny, NGINX Plus and the HAProxy Data Plane API. What a real
+// CloudFront, Bunny, NGINX Plus, the HAProxy Data Plane API and S3. What a real
 // one would refuse is refused; what it would forgive but no client should
 // send is refused too, with 499.
 
@@ -212,7 +212,10 @@ function refusal(request, options) {
 	if (!(Math.abs(age) < 300000)) {
 		return ['RequestExpired', date];
 	}
-	if (scope !== `${date.slice(0, 8)}/us-east-1/cloudfront/aws4_request`) {
+	if (
+		scope !==
+		`${date.slice(0, 8)}/${options.region}/${options.name}/aws4_request`
+	) {
 		return ['SignatureDoesNotMatch', scope];
 	}
 	for (const name of Object.keys(headers)) {
@@ -231,8 +234,8 @@ function refusal(request, options) {
 	}
 	const signer = new aws4.RequestSigner(
 		{
-			service: 'cloudfront',
-			region: 'us-east-1',
+			service: options.name,
+			region: options.region,
 			method: request.method,
 			path: request.url,
 			body,
@@ -258,6 +261,8 @@ const xml = (status, text) => ({
 // few, and a reference that is known is not invalidated again.
 const cloudfront = {
 	options: {
+		name: 'cloudfront',
+		region: 'us-east-1',
 		distribution: 'EDFDVBD6EXAMPLE',
 		id: 'AKIDEXAMPLE',
 		secret: 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY',
@@ -516,4 +521,27 @@ const dataplane = {
 	},
 };
 
-serve({ fastly, cloudflare, cloudfront, bunny, keyval, dataplane });
+// Whatever is asked, signed as for S3 with a token of a session.
+const s3 = {
+	options: {
+		name: 's3',
+		region: 'eu-central-1',
+		id: 'AKIDEXAMPLE',
+		secret: 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY',
+		token: 'session/token==',
+	},
+	state: { error: null },
+	answer(request, options, state) {
+		const unsigned =
+			request.headers['x-amz-security-token'] === options.token
+				? refusal(request, options)
+				: ['InvalidToken', request.headers['x-amz-security-token']];
+
+		if (unsigned) {
+			state.error = { code: unsigned[0], message: unsigned[1] };
+		}
+		return { status: unsigned ? 403 : 204 };
+	},
+};
+
+serve({ fastly, cloudflare, cloudfront, bunny, keyval, dataplane, s3 });

@@ -118,4 +118,15 @@ RESET ROLE;
 REVOKE CREATE ON SCHEMA public FROM regress_operator;
 
 DROP EXTENSION miosa_rollback CASCADE;
+
+-- Who may make anything in the database may not make the extension, nor have
+-- it adopt what he has made.
+GRANT CREATE ON DATABASE :DBNAME TO regress_nobody;
+SET ROLE regress_nobody;
+CREATE EXTENSION miosa_rollback;
+CREATE SCHEMA miosa;
+RESET ROLE;
+CREATE EXTENSION miosa_rollback;
+DROP SCHEMA miosa;
+REVOKE CREATE ON DATABASE :DBNAME FROM regress_nobody;
 DROP ROLE regress_nobody, regress_operator, regress_admin;

@@ -19,6 +19,41 @@ SELECT * FROM miosa_purge_expired() WHERE what = 'idempotency_keys';
 SELECT key FROM miosa.idempotency_keys ORDER BY key;
 SELECT * FROM miosa_purge_expired(0);
 
+-- Of the route log what is older than an hour goes, if every endpoint that is
+-- enabled has it, and has been told it twice where that is needed; those that
+-- are disabled do not count.
+DO $$
+BEGIN
+	FOR i IN 1 .. 400 LOOP
+		EXIT WHEN (miosa.dispatcher()).state = 'running' AND NOT EXISTS (SELECT FROM miosa.outbox);
+		PERFORM pg_sleep(0.05);
+		COMMIT;
+	END LOOP;
+END $$;
+BEGIN;
+DELETE FROM miosa.route_log;
+DELETE FROM miosa.dispatcher_state;
+INSERT INTO miosa.dispatcher_state (last_epoch, site, system_identifier, timeline, database_oid)
+	SELECT 1000, i.site, i.system_identifier, i.timeline, i.database_oid FROM miosa.identity() i;
+INSERT INTO miosa.route_log (epoch, deployment_id, route_seq, kind, created_at)
+	SELECT n, 'dep_1', n, 'route', now() - CASE WHEN n <= 80 THEN '61 min'::interval ELSE '59 min' END FROM generate_series(1, 100) n;
+INSERT INTO miosa.endpoints (name, adapter, url, enabled) VALUES ('one', 'webhook', 'http://one.invalid', true),
+	('two', 'varnish-xkey', 'http://two.invalid', true), ('off', 'webhook', 'http://off.invalid', false);
+INSERT INTO miosa.endpoint_state (endpoint, config, acked_epoch, settled_epoch) VALUES
+	('one', '', 50, 50), ('two', '', 1000, 40), ('off', '', 3, 3);
+SELECT removed FROM miosa_purge_expired(25) WHERE what = 'route_log';
+SELECT removed FROM miosa_purge_expired() WHERE what = 'route_log';
+SELECT min(l.epoch), max(l.epoch), max(s.trimmed_epoch) AS trimmed FROM miosa.route_log l, miosa.dispatcher_state s;
+UPDATE miosa.endpoint_state SET acked_epoch = 1000, settled_epoch = 1000;
+SELECT removed FROM miosa_purge_expired() WHERE what = 'route_log';
+SELECT min(l.epoch), max(l.epoch), max(s.trimmed_epoch) AS trimmed FROM miosa.route_log l, miosa.dispatcher_state s;
+-- The dispatcher does it when nobody else has for long.
+SELECT miosa.sweep(10) AS too_early;
+UPDATE miosa.route_log SET created_at = now() - '2 h'::interval;
+SELECT miosa.sweep(10);
+SELECT count(*) FROM miosa.route_log;
+ROLLBACK;
+
 -- Without pg_cron in this database: statements for where it is.
 SELECT replace(s, current_database(), 'DATABASE') AS statement FROM miosa_schedule_maintenance() s;
 

@@ -41,8 +41,10 @@ is(dispatchers('postgres'), 'postgres', 'CREATE EXTENSION starts one');
 # Two databases with the extension, one without
 $node->safe_psql('postgres', "CREATE DATABASE $_") for qw(one two);
 $node->safe_psql('one', 'CREATE EXTENSION miosa_rollback');
+$node->safe_psql('two', 'CREATE SCHEMA miosa_rollback; CREATE SCHEMA miosa');
 is(dispatchers('one postgres'),
-	'one postgres', 'one each, and none where the extension is not');
+	'one postgres', 'one each, and none where only a schema has its name');
+$node->safe_psql('two', 'DROP SCHEMA miosa_rollback, miosa');
 
 # What is rolled back asks for nothing, also in a savepoint
 $node->safe_psql('two',
@@ -139,5 +141,29 @@ is( $node->safe_psql('one', 'SELECT pid FROM miosa.dispatcher()'),
 $start = time();
 $node->stop('fast');
 cmp_ok(time() - $start, '<', 5, 'the server stops at once');
+
+# Too few slots for workers: one database goes without, it is said so there,
+# and it has its dispatcher as soon as a slot is free
+$node->append_conf('postgresql.conf', 'max_worker_processes = 3');
+$node->start;
+my $with;
+
+ok( poll_until(
+		sub {
+			$with = $node->safe_psql('postgres',
+				"SELECT string_agg(datname, ' ') FROM pg_stat_activity
+				WHERE backend_type = 'miosa_rollback dispatcher'");
+			return $with =~ /^(?:one|postgres)$/;
+		},
+		10),
+	'one dispatcher has a slot');
+my $without = $with eq 'one' ? 'postgres' : 'one';
+
+is( $node->safe_psql($without,
+		q{SELECT string_agg("check" || ' ' || status, ', ' ORDER BY "check") FROM miosa_doctor()
+		WHERE "check" IN ('dispatcher', 'worker_slots')}),
+	'dispatcher fail, worker_slots warn', 'the doctor of the other one says why');
+$node->safe_psql($with, 'DROP EXTENSION miosa_rollback CASCADE');
+is(dispatchers($without, 15), $without, 'which has it when there is one');
 
 done_testing();

@@ -14,7 +14,7 @@ use MiosaTest qw(make_node operate verdict);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my @services = qw(fastly cloudflare cloudfront bunny keyval dataplane);
+my @services = qw(fastly cloudflare cloudfront bunny keyval dataplane s3);
 my $cloud = MiosaNode->new(
 	dir => PostgreSQL::Test::Utils::tempdir_short() . '/cloud',
 	script => 'cloud',
@@ -30,14 +30,16 @@ my %path = (
 	cloudfront => '/2020-05-31/distribution/EDFDVBD6EXAMPLE',
 	bunny => '/pullzone/1234567',
 	keyval => '/api/9/http/keyvals/routes',
-	dataplane => '/v3/services/haproxy/runtime/maps/routes');
+	dataplane => '/v3/services/haproxy/runtime/maps/routes',
+	s3 => '/bucket');
 my %secret = (
 	fastly => 'fastly-token',
 	cloudflare => 'cloudflare-token',
 	cloudfront => 'AKIDEXAMPLE:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY',
 	bunny => 'bunny-key',
 	keyval => 'admin:keyval-password',
-	dataplane => 'admin:dataplane-password');
+	dataplane => 'admin:dataplane-password',
+	s3 => 'AKIDEXAMPLE:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY:session/token==');
 my %adapter = (
 	keyval => 'nginx-plus-keyval',
 	dataplane => 'haproxy-dataplane');
@@ -111,7 +113,7 @@ my %added = (
 			qq({"key": "$host", "value": "dep_1/ver_$number"}));
 	});
 
-for my $service (@services)
+for my $service (grep { $golden{$_} } @services)
 {
 	$cloud->clear;
 	only($service, 'ten_1');
@@ -324,6 +326,20 @@ is(verdict($node, '500 ms'), 'waiting_edges', 'an outdated token is waited for')
 is(failures(), '0', 'and no message is blamed');
 sql("UPDATE miosa.secrets SET value = 'another-token' WHERE name = 'fastly'");
 is(verdict($node, '20 s'), 'converged', 'told with the new one');
+
+# Every character that is encoded in a path, the token of a session, and a body
+# are signed as others sign them
+my $odd = join '', map { sprintf '%%%02X', $_ }
+  grep { chr !~ m{[A-Za-z0-9._~/-]} } 0x20 .. 0x7e;
+
+sql(qq(INSERT INTO miosa.adapters (name, signer, signer_options, request)
+	VALUES ('odd', 'sigv4', '{"service": "s3", "region": "eu-central-1"}',
+	'{"method": "PUT", "path": "/a$odd/{deployment_id}", "body": "b={version_id}"}')));
+only('s3', 'ten_1', 'odd', 'unheard');
+is(verdict($node, '10 s'), 'converged', 's3: signed')
+  or diag explain $cloud->state('s3');
+is($cloud->state('s3')->{error}, undef, 's3: each time');
+like(($cloud->requests('s3'))[-1]{raw}, qr{^PUT /bucket/a\Q$odd\E/dep_1 }, 's3: and sent like that');
 
 # A request as it should be: method and path, headers, and a body if any.
 sub request

@@ -15,8 +15,21 @@ use Test::More;
 
 # Databases in UTF-8, as people have them
 $ENV{LC_ALL} = 'C.UTF-8';
-my $node = make_node('answers');
 my $dir = PostgreSQL::Test::Utils::tempdir_short();
+
+# An OpenSSL that would speak any version of TLS, so that only we refuse some
+append_to_file("$dir/openssl.cnf", <<'EOC');
+openssl_conf = all
+[all]
+ssl_conf = ssl
+[ssl]
+system_default = any
+[any]
+MinProtocol = TLSv1
+CipherString = ALL:@SECLEVEL=0
+EOC
+local $ENV{OPENSSL_CONF} = "$dir/openssl.cnf";
+my $node = make_node('answers');
 my $sink = MiosaSink->new(dir => "$dir/sink")->start;
 my $secret = 'Wonder:Pass word/1+"<';
 my $encoded = encode_base64($secret, '');
@@ -271,6 +284,7 @@ for my $name (sort keys %forms)
 is_deeply(
 	(try_endpoint('named'))[1]{request}{headers},
 	[ 'x-a: ***', 'x-b: ***' ], 'not a header');
+cmp_ok((try_endpoint('named'))[1]{answer}{elapsed_ms}, '>', 0, 'the time is shown');
 is((try_endpoint('named'))[1]{request}{url}, $sink->url . '/named/n/***', 'not a URL');
 is( (try_endpoint('named'))[1]{request}{body},
 	'{"a": "***", "b": "***"}', 'not a body');
@@ -328,7 +342,9 @@ like(tls_verdict('right'), qr/^no answer: .*certificate/i,
 	'an authority that nobody knows is not trusted');
 trust("$dir/right.crt");
 is(tls_verdict('right'), 'ok', 'one that is set is');
-like(tls_verdict('old'), qr/^no answer: /, 'TLS before 1.2 is not spoken');
+my $offered = `curl -sko $dir/offered -w '%{http_code}' --tlsv1.0 https://127.0.0.1:$tls{old}{port}`;
+is($offered, 200, 'a server of TLS 1.1 answers others');
+like(tls_verdict('old'), qr/^no answer: .*(?:version|protocol)/i, 'TLS before 1.2 is not spoken');
 like(tls_verdict('wrong'), qr/^no answer: .*certificate/i,
 	'nor is another one trusted');
 trust("$dir/wrong.crt");

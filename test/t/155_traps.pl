@@ -16,16 +16,17 @@
 #  history without an end                   regress maintenance
 #  a shutdown waits for a standby           here
 #  it runs during pg_upgrade                161_upgrade
-#  no free worker slot                      miosa_doctor(), regress maintenance
-#  back-pressure at the cap                 159_limits
+#  no free worker slot                      050_workers
+#  back-pressure at the cap                 063_promises, 159_limits
 #  a dump loses rows or rights              080_dump_restore
-#  an extension of that name, no tables     050_workers (created anew)
+#  a schema of that name, no extension      050_workers
 #  memory grows                             make bench
 #  a stuck worker is killed                 here (SIGTERM within a second)
 #  a name look-up has no time-out           here; 150_network_faults
 #  a resolver's thread runs our signals     here
 #  tokens readable by all                   regress grants
 #  redirects are followed                   150_network_faults, 157_policy
+#  fakes take any signature                 140_cloud (verifies them all)
 #
 # In this file everything hangs that can: connecting, the TLS handshake, the
 # answer, the name look-up. Nobody may have to wait for it.

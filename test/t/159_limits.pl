@@ -171,6 +171,12 @@ $node->poll_query_until('postgres',
 $pid = pid();
 hang(40);
 isnt(told_in('good'), 'never', 'one that works is told in its turn');
+my $most = sql("DO \$\$ BEGIN CREATE TEMP TABLE seen AS SELECT 0::bigint AS n;
+	FOR i IN 1 .. 100 LOOP INSERT INTO seen SELECT in_flight FROM miosa.dispatcher();
+		PERFORM pg_sleep(0.01); END LOOP; END \$\$;
+	SELECT max(n) FROM seen");
+cmp_ok($most, '>', 4, 'many are asked at the same time');
+cmp_ok($most, '<=', 16, 'but no more than there is room for');
 ok(wait_sql("SELECT count(*) = 40 FROM miosa.endpoint_state
 		WHERE endpoint LIKE 'few%' AND last_error ~ 'timed out'", 15),
 	'the others time out, and do not run out of sockets');
