@@ -19,8 +19,9 @@ use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use File::Path qw(make_path);
 use JSON::PP qw(decode_json encode_json);
-use MiosaHttp qw(http poll_until);
+use MiosaHttp qw(http);
 use MiosaServer;
+use parent qw(MiosaLog);
 
 my $scripts = dirname(abs_path(__FILE__)) . '/../js';
 
@@ -74,45 +75,14 @@ sub state
 	return decode_json($self->_control('GET', $service));
 }
 
-# The requests to a service so far, oldest first: {n, service, time, method,
-# url, headers, body, raw, status, answer}; header names are in lower case but
-# for those of the answer.
-sub requests
+# A request is {n, service, time, method, url, headers, body, raw, status,
+# answer}; header names are in lower case but for those of the answer. Its mark
+# is its service.
+sub meant
 {
-	my ($self, $service) = @_;
-	my @request;
+	my ($self, $request, $service) = @_;
 
-	open(my $fh, '<', "$self->{dir}/requests") or return;
-	while (my $line = <$fh>)
-	{
-		last unless $line =~ /\n\z/;
-		my $request = decode_json($line);
-
-		push @request, $request if $request->{service} eq $service;
-	}
-	close $fh;
-	return @request;
-}
-
-# Wait until there are so many; the list, or nothing.
-sub wait_for
-{
-	my ($self, $count, $service, $timeout) = @_;
-	my @request;
-
-	poll_until(
-		sub { (@request = $self->requests($service)) >= $count },
-		$timeout // 15) or return;
-	return @request;
-}
-
-# Forget the requests so far, of all services.
-sub clear
-{
-	my ($self) = @_;
-
-	truncate("$self->{dir}/requests", 0) if -e "$self->{dir}/requests";
-	return;
+	return $request->{service} eq $service;
 }
 
 sub _control

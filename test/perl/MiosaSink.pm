@@ -21,8 +21,8 @@ use File::Path qw(make_path);
 use IO::Select;
 use IO::Socket::INET;
 use JSON::PP qw(decode_json encode_json);
-use MiosaHttp qw(poll_until);
 use MiosaServer;
+use parent qw(MiosaLog);
 use Socket qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes qw(time);
 
@@ -101,45 +101,13 @@ sub release
 	return;
 }
 
-# The requests so far, oldest first: {n, time, method, path, port, headers,
-# body}. The port is the client's; header names are in lower case.
-sub requests
+# A request is {n, time, method, path, port, headers, body}: the port is the
+# client's, header names are in lower case. Its mark is a pattern of its path.
+sub meant
 {
-	my ($self, $match) = @_;
-	my @request;
+	my ($self, $request, $match) = @_;
 
-	open(my $fh, '<', "$self->{dir}/requests") or return;
-	while (my $line = <$fh>)
-	{
-		last unless $line =~ /\n\z/;
-		my $request = decode_json($line);
-
-		push @request, $request
-		  if !defined $match || $request->{path} =~ /$match/;
-	}
-	close $fh;
-	return @request;
-}
-
-# Wait until there are so many; the list, or nothing.
-sub wait_for
-{
-	my ($self, $count, $match, $timeout) = @_;
-	my @request;
-
-	poll_until(
-		sub { (@request = $self->requests($match)) >= $count },
-		$timeout // 15) or return;
-	return @request;
-}
-
-# Forget the requests so far.
-sub clear
-{
-	my ($self) = @_;
-
-	truncate("$self->{dir}/requests", 0) if -e "$self->{dir}/requests";
-	return;
+	return !defined $match || $request->{path} =~ /$match/;
 }
 
 sub _write_rules

@@ -9,12 +9,13 @@ use warnings FATAL => 'all';
 
 use Exporter qw(import);
 use MiosaEdge;
+use MiosaHttp qw(poll_until);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(time);
 
 our @EXPORT_OK =
-  qw(make_edge make_node make_site operate switch_seconds verdict);
+  qw(make_edge make_node make_site operate switch_seconds verdict wait_sql);
 
 # How each kind of edge is told, if a test does not say otherwise.
 my %adapter = (
@@ -111,6 +112,22 @@ sub switch_seconds
 	return $seen - $node->safe_psql('postgres',
 		'SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin))
 		FROM miosa.audit_events ORDER BY seq DESC LIMIT 1');
+}
+
+# What a query returns, as soon as that is what is expected, or in the end.
+sub wait_sql
+{
+	my ($node, $query, $expected, $timeout) = @_;
+	my $found;
+
+	poll_until(
+		sub {
+			$found = $node->safe_psql('postgres', $query);
+			return $found eq $expected;
+		},
+		$timeout // 15,
+		0.05);
+	return $found;
 }
 
 # How waiting for the deployment's present route ends.

@@ -20,14 +20,7 @@ my ($router, $cache) =
 
 sub sql { return $node->safe_psql('postgres', @_); }
 
-sub wait_sql
-{
-	my ($query, $expected) = @_;
-	my $found;
-
-	poll_until(sub { ($found = sql($query)) eq $expected }, 15, 0.05);
-	return $found;
-}
+sub wait_sql { return MiosaTest::wait_sql($node, @_); }
 
 sub verdict
 {

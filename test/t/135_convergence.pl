@@ -21,14 +21,7 @@ my %turn;
 
 sub sql { return $node->safe_psql('postgres', @_); }
 
-sub wait_sql
-{
-	my ($query, $expected) = @_;
-	my $found;
-
-	poll_until(sub { ($found = sql($query)) eq $expected }, 15, 0.05);
-	return $found;
-}
+sub wait_sql { return MiosaTest::wait_sql($node, @_); }
 
 # The other version of the deployment; the operation's id.
 sub flip
