@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "utils/memutils.h"
 
 #include "changes.h"
 #include "endpoints.h"
@@ -78,12 +79,20 @@ void
 mrb_restart_load(List *endpoints, int64 trimmed_epoch)
 {
 	Reading		reading = {0};
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext chunk;
 
 	if (endpoints == NIL)
 		return;
 	reading.after = lowest_cursor(endpoints, trimmed_epoch);
+
+	/* However much there is, it need not be in memory all at once. */
+	chunk = AllocSetContextCreate(caller, "miosa_rollback restart",
+								  ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(chunk);
 	while (reading.after < mrb_queue_newest())
 	{
+		MemoryContextReset(chunk);
 		read_log(&reading);
 		if (reading.taken.nchanges == 0)
 			break;
@@ -92,6 +101,8 @@ mrb_restart_load(List *endpoints, int64 trimmed_epoch)
 		if (!reading.taken.more)
 			break;
 	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(chunk);
 	park_failures(endpoints, false);
 }
 
