@@ -391,7 +391,8 @@ RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
 	WITH d AS MATERIALIZED (
-		SELECT p.id, p.tenant_id, p.kind, p.route_ttl, l.epoch, l.created_at,
+		-- Of what was trimmed from the log, it is only known how new it can be.
+		SELECT p.id, p.tenant_id, p.kind, p.route_ttl, coalesce(l.epoch, st.trimmed_epoch) AS epoch, l.created_at,
 			EXISTS (SELECT FROM miosa.outbox o WHERE o.deployment_id = '' AND o.kind = 'settings') AS unread,
 			(l.route_seq IS NULL OR l.route_seq < p.route_seq) AND EXISTS (
 				SELECT FROM miosa.outbox o
@@ -801,16 +802,19 @@ END $$;
 COMMENT ON FUNCTION @extschema@.miosa_resume() IS 'Lets the dispatcher of a copy, a promoted standby or an upgraded server tell its endpoints, and tells them everything again; returns why it was paused. First disable or change the endpoints that belong to the original';
 
 -- An endpoint whose cursor lies before what is deleted here is told
--- everything again when it comes back; so only enabled ones are waited for.
+-- everything again when it comes back, and so is one that is more than 50,000
+-- changes behind (restart.c).  So only enabled ones are waited for, and only
+-- so far: one that is down for days must not fill the disk.
 CREATE FUNCTION miosa.trim_route_log("limit" integer) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 DECLARE
 	upto bigint;
 	number bigint;
 BEGIN
-	SELECT least(min(least(s.acked_epoch, s.settled_epoch)), (SELECT t.last_epoch FROM miosa.dispatcher_state t)) INTO upto
-		FROM miosa.endpoints e JOIN miosa.endpoint_state s ON s.endpoint = e.name
-		WHERE e.enabled;
+	SELECT greatest(least(min(least(s.acked_epoch, s.settled_epoch)), t.last_epoch), t.last_epoch - 100000) INTO upto
+		FROM miosa.dispatcher_state t
+		LEFT JOIN (miosa.endpoints e JOIN miosa.endpoint_state s ON s.endpoint = e.name) ON e.enabled
+		GROUP BY t.last_epoch;
 	WITH gone AS (
 		DELETE FROM miosa.route_log g
 		WHERE g.epoch IN (
@@ -823,7 +827,7 @@ BEGIN
 	UPDATE miosa.dispatcher_state t SET trimmed_epoch = upto WHERE upto > t.trimmed_epoch;
 	RETURN number;
 END $$;
-COMMENT ON FUNCTION miosa.trim_route_log(integer) IS 'Deletes at most so many route changes that are older than an hour and that every enabled endpoint has; returns how many';
+COMMENT ON FUNCTION miosa.trim_route_log(integer) IS 'Deletes at most so many route changes that are older than an hour and that every enabled endpoint has, or that are not among the newest 100,000; returns how many';
 
 -- pg_cron is the clock that people see and change; this is for when there is
 -- none, or it has missed its turn twice.

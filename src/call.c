@@ -127,6 +127,29 @@ mrb_call_render(const MrbCall *call, const char *url,
 	return NULL;
 }
 
+/*
+ * A header with the endpoint's secret is left out where there is none.
+ */
+const char *
+mrb_call_lacks_secret(const MrbCall *call, const MrbValues *values)
+{
+	const char *name = mrb_template_lacks_secret(call->path, values);
+
+	if (name == NULL && call->body != NULL)
+		name = mrb_template_lacks_secret(call->body, values);
+	for (int i = 0; name == NULL && i < call->nheaders; i++)
+	{
+		name = mrb_template_lacks_secret(call->headers[i], values);
+		if (name != NULL && name[0] == '\0')
+			name = NULL;
+	}
+	if (name == NULL)
+		return NULL;
+	return name[0] == '\0' ?
+		"the endpoint has no secret, but its adapter needs one" :
+		psprintf("secret \"%s\" is not in miosa.secrets", name);
+}
+
 bool
 mrb_call_has_header(const MrbCall *call, const char *name)
 {

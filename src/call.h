@@ -41,6 +41,10 @@ extern const char *mrb_call_render(const MrbCall *call, const char *url,
 /* So many can be added to the headers of a rendered request. */
 #define MRB_CALL_MORE_HEADERS 4
 
+/* Which secret is missing for it, in words; NULL when none is. */
+extern const char *mrb_call_lacks_secret(const MrbCall *call,
+										 const MrbValues *values);
+
 extern bool mrb_call_has_header(const MrbCall *call, const char *name);
 
 /* Whether the path has only what needs no percent-encoding. */

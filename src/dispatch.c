@@ -47,9 +47,6 @@
 /* Requests wait meanwhile. */
 #define LOCK_MS 100
 
-/* Longest rest after a pass, which is as long as the pass. */
-#define REST_MAX_MS 50
-
 /* What one pass has found. */
 typedef struct Pass
 {
@@ -69,12 +66,10 @@ static char *site = NULL;		/* miosa_rollback.site as seen last */
 static bool more_to_start = false;
 static int	failures = 0;
 static TimestampTz not_before = 0;
-static TimestampTz rest_until = 0;	/* while requests are in flight */
 
 static void run_pass(void *arg);
 static bool nothing_to_do(MrbStanding *standing);
 static bool pass_due(void);
-static void rest(TimestampTz begin);
 static void pass_failed(int sqlstate);
 static void pause_dispatcher(const char *reason);
 static void apply(Pass *pass);
@@ -125,10 +120,7 @@ mrb_dispatch_pass(void)
 {
 	Pass		pass;
 	int			sqlstate = 0;
-	TimestampTz begin = GetCurrentTimestamp();
 
-	if (not_before == 0 && begin < rest_until && mrb_send_in_flight() > 0)
-		not_before = rest_until;
 	if (!pass_due())
 		return true;
 	MemSet(&pass, 0, sizeof(pass));
@@ -150,7 +142,6 @@ mrb_dispatch_pass(void)
 		return true;
 	mrb_outbox_committed();
 	apply(&pass);
-	rest(begin);
 
 	/* Whatever there is more comes after this turn's requests. */
 	if (pass.taken.more)
@@ -247,19 +238,6 @@ static bool
 pass_due(void)
 {
 	return not_before == 0 || GetCurrentTimestamp() >= not_before;
-}
-
-/*
- * Nothing is sent while a pass runs, and its commit waits for the disk.  So
- * under load a pass takes no more than half of the time, and is the larger
- * for it; when nothing is in flight the next one need not wait.
- */
-static void
-rest(TimestampTz begin)
-{
-	TimestampTz now = GetCurrentTimestamp();
-
-	rest_until = now + Min(now - begin, (TimestampTz) REST_MAX_MS * 1000);
 }
 
 static void

@@ -102,6 +102,7 @@ static List *secrets = NIL;
 static void read_secrets(void);
 static MrbEndpoint *read_endpoint(int row, int64 newest_epoch);
 static void read_adapter(int row, MrbEndpoint *endpoint);
+static void check_secrets(MrbEndpoint *endpoint);
 static void read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch);
 static void carry_on(MrbEndpoint *endpoint, const MrbEndpoint *known);
 static void remember(MrbEndpoint *endpoint, const MrbEndpoint *known);
@@ -119,9 +120,14 @@ mrb_endpoint_read(int64 term, int64 newest_epoch, const char *name)
 	MemoryContext caller = CurrentMemoryContext;
 	List	   *fresh = NIL;
 	uint64		n;
+	dlist_iter	iter;
 
 	if (name != NULL)
 		args[1] = CStringGetTextDatum(name);
+
+	/* What an earlier pass has found that failed later does not count. */
+	mrb_endpoint_foreach(iter)
+		mrb_endpoint_current(iter)->listed = false;
 	read_secrets();
 	mrb_query_open();
 	n = mrb_query_run(&read_query, args, nulls);
@@ -230,24 +236,29 @@ read_secrets(void)
 {
 	uint64		n;
 	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller,
+												  "miosa_rollback secrets",
+												  ALLOCSET_SMALL_SIZES);
+	List	   *fresh = NIL;
 
-	if (secrets_context == NULL)
-		secrets_context = AllocSetContextCreate(TopMemoryContext,
-												"miosa_rollback secrets",
-												ALLOCSET_SMALL_SIZES);
-	secrets = NIL;
-	MemoryContextReset(secrets_context);
-	MemoryContextSwitchTo(secrets_context);
+	MemoryContextSwitchTo(context);
 	mrb_query_open();
 	n = mrb_query_run(&secrets_query, NULL, NULL);
-	MemoryContextSwitchTo(secrets_context);
+	MemoryContextSwitchTo(context);
 	for (uint64 i = 0; i < n; i++)
 	{
-		secrets = lappend(secrets, mrb_query_text(i, 1));
-		secrets = lappend(secrets, mrb_query_text(i, 2));
+		fresh = lappend(fresh, mrb_query_text(i, 1));
+		fresh = lappend(fresh, mrb_query_text(i, 2));
 	}
 	mrb_query_close();
 	MemoryContextSwitchTo(caller);
+
+	/* Those known before are in use until these are complete. */
+	MemoryContextSetParent(context, TopMemoryContext);
+	if (secrets_context != NULL)
+		MemoryContextDelete(secrets_context);
+	secrets_context = context;
+	secrets = fresh;
 }
 
 /*
@@ -307,6 +318,31 @@ read_adapter(int row, MrbEndpoint *endpoint)
 								  endpoint->previous_secret);
 	if (unsigned_why != NULL)
 		misconfigured(endpoint, unsigned_why);
+	check_secrets(endpoint);
+}
+
+/*
+ * Without its secrets every message would fail, by no fault of its own.
+ */
+static void
+check_secrets(MrbEndpoint *endpoint)
+{
+	const MrbAdapter *adapter = endpoint->adapter;
+	const MrbCall *const calls[] = {
+		adapter->request, adapter->add, adapter->remove,
+		adapter->marker_write, adapter->marker_read
+	};
+	MrbValues	values = {.named_secret = mrb_endpoint_secret};
+
+	values.text[MRB_VAR_SECRET] = endpoint->secret;
+	for (size_t i = 0; i < lengthof(calls); i++)
+	{
+		const char *problem = calls[i] == NULL ? NULL :
+		mrb_call_lacks_secret(calls[i], &values);
+
+		if (problem != NULL)
+			misconfigured(endpoint, problem);
+	}
 }
 
 /*
@@ -347,13 +383,17 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 
 /*
  * Rows are written late.  What others see already may be trusted, for it is
- * written whatever it passes.
+ * written whatever it passes.  But a resync that its row does not know of yet
+ * has to begin again.
  */
 static void
 carry_on(MrbEndpoint *endpoint, const MrbEndpoint *known)
 {
 	const MrbPosition *seen = mrb_stats_position(&known->public);
 
+	if (known->resync_after != NULL &&
+		(endpoint->resync_after == NULL || known->resync_after[0] == '\0'))
+		endpoint->resync_after = pstrdup("");
 	if (seen == NULL || seen->generation < 0)
 		return;
 	endpoint->acked_epoch = Max(endpoint->acked_epoch, seen->acked_epoch);

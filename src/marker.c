@@ -11,7 +11,10 @@
  * acknowledged before it was written is verified.
  *
  * A marker is only ever raised right after it was found in place, because a
- * marker written into a table that was just lost would hide the loss.
+ * marker written into a table that was just lost would hide the loss.  So a
+ * table that is being told everything gets the lowest marker there is: should
+ * this process end before it has written down that it has to, its successor
+ * finds out again.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,8 +31,12 @@
 /* What was acknowledged is verified this soon. */
 #define VERIFY_MS 1000
 
+/* Lower than every epoch. */
+#define LOWEST_MARKER 1
+
 static void tick(MrbTimer *timer);
 static void read_marker(MrbEndpoint *endpoint);
+static void write_first_marker(MrbEndpoint *endpoint);
 static void write_marker(MrbEndpoint *endpoint, int64 epoch);
 static void send_marker(MrbEndpoint *endpoint, const MrbCall *call,
 						int64 epoch, MrbSendDone done);
@@ -56,7 +63,7 @@ mrb_marker_look(MrbEndpoint *endpoint)
 		TimestampTzPlusMilliseconds(mrb_timer_now(),
 									endpoint->adapter->marker_ms);
 	if (endpoint->marker_epoch == 0)
-		write_marker(endpoint, mrb_queue_newest());
+		write_first_marker(endpoint);
 	else
 		read_marker(endpoint);
 }
@@ -88,6 +95,13 @@ static void
 read_marker(MrbEndpoint *endpoint)
 {
 	send_marker(endpoint, endpoint->adapter->marker_read, 0, was_read);
+}
+
+static void
+write_first_marker(MrbEndpoint *endpoint)
+{
+	write_marker(endpoint, endpoint->resync_after != NULL ? LOWEST_MARKER :
+				 mrb_queue_newest());
 }
 
 static void
@@ -145,7 +159,7 @@ was_read(MrbSend *send, const MrbHttpAnswer *answer)
 		endpoint->marker_epoch = 0;
 		endpoint->verified_epoch = 0;
 		mrb_resync_begin(endpoint);
-		write_marker(endpoint, mrb_queue_newest());
+		write_first_marker(endpoint);
 		return;
 	}
 	if (endpoint->verified_epoch != endpoint->marker_epoch)

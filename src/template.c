@@ -160,6 +160,25 @@ mrb_template_sample(const MrbTemplate *template, StringInfo out)
 	}
 }
 
+const char *
+mrb_template_lacks_secret(const MrbTemplate *template,
+						  const MrbValues *values)
+{
+	for (int i = 0; i < template->nsegments; i++)
+	{
+		const Segment *segment = &template->segments[i];
+
+		if (!segment->has_variable || segment->variable != MRB_VAR_SECRET)
+			continue;
+		if (segment->secret == NULL && values->text[MRB_VAR_SECRET] == NULL)
+			return "";
+		if (segment->secret != NULL &&
+			values->named_secret(segment->secret) == NULL)
+			return segment->secret;
+	}
+	return NULL;
+}
+
 uint32
 mrb_template_uses(const MrbTemplate *template)
 {

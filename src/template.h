@@ -66,6 +66,10 @@ extern MrbRendered mrb_template_render(const MrbTemplate *template,
 /* Append it with something harmless for each variable, to try its form. */
 extern void mrb_template_sample(const MrbTemplate *template, StringInfo out);
 
+/* The first secret that is missing, "" for the endpoint's own; or NULL. */
+extern const char *mrb_template_lacks_secret(const MrbTemplate *template,
+											 const MrbValues *values);
+
 /* The variables in it, as bits of MRB_USES(). */
 extern uint32 mrb_template_uses(const MrbTemplate *template);
 

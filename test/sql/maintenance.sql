@@ -52,6 +52,11 @@ SELECT miosa.sweep(10) AS too_early;
 UPDATE miosa.route_log SET created_at = now() - '2 h'::interval;
 SELECT miosa.sweep(10);
 SELECT count(*) FROM miosa.route_log;
+-- Who is down for ever does not keep more than the newest 100,000.
+UPDATE miosa.endpoint_state SET acked_epoch = 1, settled_epoch = 1;
+SELECT removed FROM miosa_purge_expired() WHERE what = 'route_log';
+UPDATE miosa.dispatcher_state SET last_epoch = 100095;
+SELECT removed FROM miosa_purge_expired() WHERE what = 'route_log';
 ROLLBACK;
 
 -- Without pg_cron in this database: statements for where it is.

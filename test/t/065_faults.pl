@@ -252,6 +252,27 @@ is(sql("SELECT count(*) FROM miosa.convergence_rows('a') WHERE endpoint = 'route
 is(sql("SELECT count(*) FROM miosa.convergence_rows('b') WHERE endpoint = 'router'"),
 	1, 'and lets others in');
 
+# A secret that is gone is no fault of the messages
+sql(<<"EOS");
+INSERT INTO miosa.secrets (name, value) VALUES ('token', 'x');
+INSERT INTO miosa.adapters (name, request) VALUES ('named',
+	'{"method": "PUT", "path": "/named/{deployment_id}", "headers": {"x-token": "{secret:token}"}}');
+SELECT miosa_put_endpoint('named', 'named', '@{[ $router->url ]}');
+EOS
+is(verdict('a'), 'converged', 'with a secret by its name');
+sql(q{DELETE FROM miosa.secrets WHERE name = 'token'});
+is(wait_sql(q{SELECT state || ': ' || last_error FROM miosa.stat_endpoint WHERE name = 'named'},
+		'misconfigured: secret "token" is not in miosa.secrets'),
+	'misconfigured: secret "token" is not in miosa.secrets', 'without it');
+flip($_, sql("SELECT CASE active_version_id WHEN 'v1' THEN 2 ELSE 1 END
+	FROM miosa.deployments WHERE id = '$_'")) for qw(a c);
+is(verdict('a', '300 ms'), 'waiting_edges', 'nothing is told');
+is(sql("SELECT count(*) FROM miosa.delivery_failures WHERE endpoint = 'named'"),
+	0, 'and nothing is given up');
+sql("INSERT INTO miosa.secrets (name, value) VALUES ('token', 'y')");
+is(verdict($_), 'converged', "$_ is told with the new one") for qw(a c);
+sql("SELECT miosa_remove_endpoint('named')");
+
 # Trying out
 my $test = decode_json(sql("SELECT miosa_test_endpoint('router')"));
 is($test->{data}{verdict}, 'ok', 'miosa_test_endpoint()');

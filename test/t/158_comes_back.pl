@@ -55,6 +55,18 @@ sub is_told
 	return;
 }
 
+# The table of an endpoint is lost once.  What it is told again it does not
+# answer.
+sub lose_table
+{
+	$sink->clear;
+	$sink->answer('^/table/dep_1', hold => 'resync');
+	$sink->answer('^/table/mark$', status => 404, times => 1);
+	my ($written) = $sink->wait_for(1, '^/table/mark/');
+	ok($sink->wait_for(1, '^/table/dep_1'), 'its loss is noticed');
+	return $written;
+}
+
 sql(<<"EOS");
 INSERT INTO miosa.adapters (name, max_in_flight, request) VALUES ('told', 2,
 	'{"method": "PUT", "path": "/{deployment_id}/{version_id}"}');
@@ -206,5 +218,37 @@ eval { $session->quit };
 ok($sink->wait_for(1, '^/good/dep_1/v2', 10),
 	'what was waiting is told, without anything new');
 is(postmaster(), $postmaster, 'by the same postmaster');
+
+#
+# A table that was lost, of which only a dispatcher knew that has ended
+#
+sql(<<"EOS");
+INSERT INTO miosa.adapters (name, volatile, marker_interval, marker_write, marker_read, request)
+	VALUES ('table', true, '200 ms', '{"method": "PUT", "path": "/mark/{epoch}"}',
+	'{"method": "GET", "path": "/mark"}', '{"method": "PUT", "path": "/{deployment_id}"}');
+EOS
+$sink->answer('^/table/mark$', body => '9' x 18);
+sql("SELECT miosa_put_endpoint('table', 'table', '$url/table', selector => '{\"deployment\": [\"dep_1\"]}')");
+ok($sink->wait_for(1, '^/table/dep_1'), 'a table is told');
+$node->poll_query_until('postgres', 'SELECT verified_epoch > 1 AND verified_epoch = acked_epoch
+	AND resync_after IS NULL FROM miosa.endpoint_state WHERE endpoint = $$table$$')
+  or die 'is not verified';
+$session = $node->background_psql('postgres', on_error_stop => 0);
+$session->query_safe(q{BEGIN; SELECT FROM miosa.endpoint_state WHERE endpoint = 'table' FOR UPDATE});
+my $mark = lose_table();
+$sink->clear;
+sql(q{UPDATE miosa.adapters SET timeout = '7 s' WHERE name = 'table'});
+ok($sink->wait_for(1, '^/table/dep_1'), 'and not forgotten when settings change');
+$sink->plain->answer('^/table/mark$', body => '9' x 18);
+$mark = lose_table();
+$mark->{path} =~ m{(\d+)$} or die 'no marker';
+$sink->plain->answer('^/table/mark$', body => $1);
+$pid = sql('SELECT pid FROM miosa.dispatcher()');
+sql("SELECT pg_terminate_backend($pid)");
+ok(running($pid), 'and forgotten');
+$sink->clear;
+$session->query_safe('ROLLBACK');
+$session->quit;
+ok($sink->wait_for(1, '^/table/dep_1'), 'but noticed again');
 
 done_testing();
