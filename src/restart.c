@@ -130,6 +130,8 @@ lowest_cursor(List *endpoints, int64 trimmed_epoch)
 			Min(endpoint->acked_epoch, endpoint->settled_epoch) <
 			mrb_queue_newest() - CHANGES_MAX)
 		{
+			endpoint->known_epoch = Max(endpoint->known_epoch,
+										endpoint->acked_epoch);
 			endpoint->acked_epoch = mrb_queue_newest();
 			endpoint->settled_epoch = mrb_queue_newest();
 			mrb_resync_begin(endpoint);
@@ -137,7 +139,8 @@ lowest_cursor(List *endpoints, int64 trimmed_epoch)
 		lowest = Min(lowest, Min(endpoint->acked_epoch,
 								 endpoint->settled_epoch));
 		if (endpoint->known_epoch > 0)
-			lowest = Min(lowest, endpoint->known_epoch);
+			lowest = Min(lowest, Max(endpoint->known_epoch,
+									 mrb_queue_newest() - CHANGES_MAX));
 	}
 	return Max(lowest, trimmed_epoch);
 }

@@ -34,6 +34,11 @@ $node->safe_psql(
 	FROM generate_series(1, 3) i;
 	SELECT miosa_put_endpoint('hook', 'webhook', '$url', secret => 'hook')});
 
+# What is told because the endpoint is new has ids of its own
+ok( $node->poll_query_until('postgres',
+		'SELECT resync_after IS NULL FROM miosa.endpoint_state'),
+	'the endpoint has all there is');
+
 # One message: signed, and of use to nobody who changes it
 operate($node, 'promote', 'ver_1');
 is(verdict($node, '10 s'), 'converged', 'a message is delivered')
