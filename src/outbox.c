@@ -101,9 +101,11 @@ static MrbQuery append_query = {
 static MrbQuery read_query = {
 	.sql = "SELECT l.deployment_id, l.kind, l.route_seq, l.host,"
 	" l.created_at, " HOST_IS_ROUTED("l") ", l.epoch"
-	" FROM miosa.route_log l WHERE l.epoch > $1 ORDER BY l.epoch LIMIT $2",
-	.nargs = 2,
-	.argtypes = {INT8OID, INT4OID},
+	" FROM miosa.route_log l WHERE l.epoch > $1"
+	" AND (l.epoch > $3 OR l.kind = 'host_removed')"
+	" ORDER BY l.epoch LIMIT $2",
+	.nargs = 3,
+	.argtypes = {INT8OID, INT4OID, INT8OID},
 };
 
 static const char *const kind_names[] = {
@@ -172,10 +174,12 @@ mrb_outbox_committed(void)
 }
 
 void
-mrb_outbox_read_log(int64 after, int limit, MrbTaken *taken)
+mrb_outbox_read_log(int64 after, int64 all_after, int limit,
+					MrbTaken *taken)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Datum		args[2] = {Int64GetDatum(after), Int32GetDatum(limit)};
+	Datum		args[3] = {Int64GetDatum(after), Int32GetDatum(limit),
+	Int64GetDatum(all_after)};
 	uint64		n;
 
 	MemSet(taken, 0, sizeof(MrbTaken));

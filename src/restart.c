@@ -40,6 +40,7 @@
 typedef struct Reading
 {
 	int64		after;
+	int64		all_after;		/* before that, the removed hosts alone */
 	MrbTaken	taken;
 } Reading;
 
@@ -69,7 +70,8 @@ static MrbQuery failures_query = {
 	.argtypes = {BOOLOID},
 };
 
-static int64 lowest_cursor(List *endpoints, int64 trimmed_epoch);
+static void find_start(List *endpoints, int64 trimmed_epoch,
+					   Reading *reading);
 static void read_log(void *arg);
 static void park_failures(List *only, bool due);
 static void read_failures(bool due, Failures *failures);
@@ -84,7 +86,7 @@ mrb_restart_load(List *endpoints, int64 trimmed_epoch)
 
 	if (endpoints == NIL)
 		return;
-	reading.after = lowest_cursor(endpoints, trimmed_epoch);
+	find_start(endpoints, trimmed_epoch, &reading);
 
 	/* However much there is, it need not be in memory all at once. */
 	chunk = AllocSetContextCreate(caller, "miosa_rollback restart",
@@ -114,12 +116,13 @@ mrb_restart_redrive(void)
 
 /*
  * Where the log has to be read from.  Those that are too far behind are told
- * everything instead.
+ * everything instead; but a resync does not know of hosts that were removed.
  */
-static int64
-lowest_cursor(List *endpoints, int64 trimmed_epoch)
+static void
+find_start(List *endpoints, int64 trimmed_epoch, Reading *reading)
 {
 	int64		lowest = mrb_queue_newest();
+	int64		known = lowest;
 	ListCell   *cell;
 
 	foreach(cell, endpoints)
@@ -130,8 +133,8 @@ lowest_cursor(List *endpoints, int64 trimmed_epoch)
 			Min(endpoint->acked_epoch, endpoint->settled_epoch) <
 			mrb_queue_newest() - CHANGES_MAX)
 		{
-			endpoint->known_epoch = Max(endpoint->known_epoch,
-										endpoint->acked_epoch);
+			if (endpoint->known_epoch == 0)
+				endpoint->known_epoch = endpoint->acked_epoch;
 			endpoint->acked_epoch = mrb_queue_newest();
 			endpoint->settled_epoch = mrb_queue_newest();
 			mrb_resync_begin(endpoint);
@@ -139,10 +142,10 @@ lowest_cursor(List *endpoints, int64 trimmed_epoch)
 		lowest = Min(lowest, Min(endpoint->acked_epoch,
 								 endpoint->settled_epoch));
 		if (endpoint->known_epoch > 0)
-			lowest = Min(lowest, Max(endpoint->known_epoch,
-									 mrb_queue_newest() - CHANGES_MAX));
+			known = Min(known, endpoint->known_epoch);
 	}
-	return Max(lowest, trimmed_epoch);
+	reading->all_after = Max(lowest, trimmed_epoch);
+	reading->after = Max(Min(lowest, known), trimmed_epoch);
 }
 
 /*
@@ -154,7 +157,8 @@ read_log(void *arg)
 	Reading    *reading = arg;
 
 	mrb_session_begin(MRB_SESSION_PASS, LOCK_MS);
-	mrb_outbox_read_log(reading->after, CHUNK, &reading->taken);
+	mrb_outbox_read_log(reading->after, reading->all_after, CHUNK,
+						&reading->taken);
 	mrb_session_commit();
 }
 

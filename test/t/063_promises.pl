@@ -290,7 +290,7 @@ like(slurp_file($node->logfile), qr/endpoint "held" has lost its table/, 'the lo
 #
 sub hosts { return join ' ', map { "$_->{method} $_->{path}" } $sink->requests('test$'); }
 
-sql("SELECT miosa_put_domain(h || '.test', 'd1') FROM unnest('{a,b,c,d}'::text[]) h");
+sql("SELECT miosa_put_domain(h || '.test', 'd1') FROM unnest('{a,b,c,d,e}'::text[]) h");
 only('hosts', 'hosts', $few);
 $sink->answer('.', status => 503);
 sql("SELECT miosa_remove_domain('a.test')");
@@ -317,6 +317,15 @@ $sink->clear;
 $sink->plain;
 converges('back', 'd1');
 like(hosts(), qr{DELETE /hosts/d\.test}, 'it is taken away, though the log does not reach back');
+$sink->answer('.', status => 503);
+sql("SELECT miosa_remove_domain('e.test')");
+wait_sql('SELECT state FROM miosa.stat_endpoint', 'backing off', 'one more, and then very much happens');
+sql('UPDATE miosa.dispatcher_state SET last_epoch = last_epoch + 60000');
+$sink->clear;
+new_dispatcher();
+$sink->plain;
+converges('told everything', 'd1');
+ok(poll_until(sub { hosts() =~ m{DELETE /hosts/e\.test} }, 5), 'it is taken away as well');
 only('hook', 'webhook', $few);
 sql("SELECT miosa_remove_domain('c.test')");
 converges('a webhook', 'd1');
