@@ -158,12 +158,16 @@ mrb_dispatch_deliver(void)
 	mrb_send_drive();
 	mrb_resync_step();
 	more_to_start = mrb_deliver_pump();
+
+	/* Who waits for an answer shall not wait for a transaction. */
 	mrb_publish_step(my_slot);
 	mrb_notify_step(my_slot);
 	if (mrb_record_step(my_slot, mrb_send_in_flight() > 0))
 		not_before = GetCurrentTimestamp();
 	if (loaded)
 		mrb_sweep_step();
+
+	/* Now for what was not to be seen before it was written. */
 	mrb_publish_step(my_slot);
 }
 

@@ -22,9 +22,9 @@ extern dlist_head mrb_endpoints;
 
 /*
  * Read what is set up, in the caller's transaction.  Returns the endpoints
- * that are new or were changed, those of stage 0 first, made in the current context; those that are
- * known and unchanged are marked as listed.  With a name only that one is
- * read, also when it is disabled.
+ * that are new or were changed, those of stage 0 first, made in the current
+ * context; those that are known and unchanged are marked as listed.  With a
+ * name only that one is read, also when it is disabled.
  */
 extern List *mrb_endpoint_read(int64 term, int64 newest_epoch,
 							   const char *name);

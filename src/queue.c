@@ -12,11 +12,11 @@
  * then SENDING; what flips back and forth is PACED before.  After a success
  * it is RESTING until it is repeated, because the adapter settles or because
  * an earlier try may still be on its way, or LINGERING a little for the sake
- * of the pace, and then gone.  After a failure of the endpoint it is READY again, behind what has
- * not failed.  When the endpoint takes others but not this one it is PARKED:
- * the failure is noted, the cursor moves on, and the item has a clock of its
- * own.  A change that comes while it is SENDING makes it start again after
- * the answer; in every other state at once.
+ * of the pace, and then gone.  After a failure of the endpoint it is READY
+ * again, behind what has not failed.  When the endpoint takes others but not
+ * this one it is PARKED: the failure is noted, the cursor moves on, and the
+ * item has a clock of its own.  A change makes it start again: after the
+ * answer while it is SENDING, else as soon as its pace allows.
  *
  *-------------------------------------------------------------------------
  */

@@ -7,8 +7,8 @@
  * next ones only when those are done, so that memory and the endpoint's
  * patience are spared.  What is told has the epoch of the deployment's last
  * change, so that it never seems newer than the change that comes next, nor
- * older than what was told before.  How far it has come is written down with the
- * endpoint's cursor.  Endpoints at the same place share what is read.
+ * older than what was told before.  How far it has come is written down with
+ * the endpoint's cursor.  Endpoints at the same place share what is read.
  *
  *-------------------------------------------------------------------------
  */

@@ -48,10 +48,6 @@ mrb_send_init(MemoryContext context)
 									  ALLOCSET_DEFAULT_SIZES);
 	capacity = affordable();
 	engine = mrb_http_create(capacity);
-	if (engine == NULL)
-		ereport(FATAL,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("could not set up the HTTP client")));
 }
 
 int

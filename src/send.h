@@ -53,7 +53,7 @@ extern MrbStarted mrb_send_start(MrbEndpoint *endpoint, MrbValues *values,
 								 const MrbSendNote *note,
 								 const char **problem);
 
-/* Longer bodies than this are not sent for several items. */
+/* Whether a message about several items is short enough for its adapter. */
 extern bool mrb_send_fits(MrbEndpoint *endpoint, MrbValues *values,
 						  const MrbCall *call);
 
