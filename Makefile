@@ -108,6 +108,7 @@ SQL_PIECES = \
 	sql/functions.sql \
 	sql/triggers.sql \
 	sql/delivery.sql \
+	sql/capacity.sql \
 	sql/adapters.sql \
 	sql/feeding.sql \
 	sql/read.sql \

@@ -385,8 +385,8 @@ BEGIN
 	SELECT * INTO active FROM miosa.versions v WHERE v.deployment_id = d.id AND v.id = d.active_version_id;
 	SELECT * INTO event FROM miosa.audit_events a
 		WHERE a.deployment_id = d.id AND a.outcome IN ('changed', 'pending') ORDER BY a.seq DESC LIMIT 1;
-	SELECT count(*) INTO healthy FROM miosa.runtime_instances i
-		WHERE i.deployment_id = d.id AND i.version_id = d.active_version_id AND i.state = 'healthy';
+	SELECT count(*) INTO healthy FROM miosa.live_instances i
+		WHERE i.deployment_id = d.id AND i.version_id = d.active_version_id;
 	SELECT count(*) FILTER (WHERE c.state <> 'excluded') AS told,
 			count(*) FILTER (WHERE c.done AND c.state <> 'excluded') AS done,
 			count(*) FILTER (WHERE c.state = 'expired') AS expired,

@@ -176,7 +176,8 @@ CREATE TABLE miosa.dispatcher_state (
 	site text NOT NULL,
 	system_identifier text NOT NULL,
 	timeline bigint NOT NULL,
-	database_oid oid NOT NULL
+	database_oid oid NOT NULL,
+	term_since timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 10);
 COMMENT ON TABLE miosa.dispatcher_state IS 'Where the one order of route changes stands, and where it was made; one row';
 COMMENT ON COLUMN miosa.dispatcher_state.one IS 'Always true';
@@ -187,6 +188,7 @@ COMMENT ON COLUMN miosa.dispatcher_state.site IS 'miosa_rollback.site where the 
 COMMENT ON COLUMN miosa.dispatcher_state.system_identifier IS 'System identifier of that server';
 COMMENT ON COLUMN miosa.dispatcher_state.timeline IS 'Its timeline';
 COMMENT ON COLUMN miosa.dispatcher_state.database_oid IS 'Its database';
+COMMENT ON COLUMN miosa.dispatcher_state.term_since IS 'When the term began: heartbeats from before count from then';
 
 -- What the C code does for SQL.
 
@@ -792,7 +794,7 @@ BEGIN
 		RETURN 'was not paused';
 	END IF;
 	UPDATE miosa.dispatcher_state s SET term = s.term + 1, last_epoch = (s.term + 1) << 40,
-			site = i.site, system_identifier = i.system_identifier, timeline = i.timeline, database_oid = i.database_oid
+			term_since = clock_timestamp(), site = i.site, system_identifier = i.system_identifier, timeline = i.timeline, database_oid = i.database_oid
 		FROM miosa.identity() i;
 	UPDATE miosa.endpoints e SET origin = miosa.origin(), generation = e.generation + 1;
 	INSERT INTO miosa.outbox (deployment_id, kind) VALUES ('', 'settings') ON CONFLICT DO NOTHING;

@@ -184,38 +184,6 @@ COMMENT ON FUNCTION @extschema@.miosa_put_tenant(text, text, text) IS 'Insert or
 
 -- Deployments.
 
-CREATE FUNCTION miosa.complete_capacity(deployment_id text) RETURNS boolean
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
-#variable_conflict use_variable
-DECLARE
-	d miosa.deployments;
-	capacity record;
-BEGIN
-	SELECT * INTO d FROM miosa.deployments p WHERE p.id = deployment_id;
-	IF d.active_version_id IS NULL OR d.state = 'stopped'
-		OR (d.serving_version_id IS NULL AND d.state <> 'pending') THEN
-		RETURN false;
-	END IF;
-	SELECT * INTO capacity FROM miosa.judge_capacity(d.id, d.active_version_id, d.serving_version_id, d.desired_replicas);
-	IF d.serving_version_id IS NULL THEN
-		IF NOT capacity.needed OR capacity.healthy >= d.desired_replicas THEN
-			UPDATE miosa.deployments p SET state = 'running', updated_at = clock_timestamp() WHERE p.id = d.id;
-		END IF;
-		RETURN false;
-	ELSIF NOT capacity.enough THEN
-		RETURN false;
-	END IF;
-	-- Nothing serves the old version any more or enough serve the new one.
-	UPDATE miosa.deployments p SET serving_version_id = NULL,
-			state = CASE WHEN capacity.reached THEN 'running' ELSE p.state END,
-			recent_served = (ARRAY[p.active_version_id] || array_remove(p.recent_served, p.active_version_id))[1:3],
-			updated_at = clock_timestamp()
-		WHERE p.id = d.id;
-	PERFORM miosa.queue(d.id, 'route', NULL);
-	RETURN true;
-END $$;
-COMMENT ON FUNCTION miosa.complete_capacity(text) IS 'Switch routes to the active version when its healthy instances are enough, and set the state running when the capacity is there; true when routes switched. The caller holds the lock of the deployment''s row';
-
 CREATE FUNCTION @extschema@.miosa_put_deployment(id text, tenant_id text, name text DEFAULT NULL, slug text DEFAULT NULL,
 	kind text DEFAULT NULL, desired_replicas integer DEFAULT NULL, fields jsonb DEFAULT '{}')
 RETURNS jsonb
@@ -263,7 +231,7 @@ BEGIN
 	END IF;
 
 	new := miosa.merge_fields(old, given, ARRAY['id', 'tenant_id', 'active_version_id', 'active_release_id',
-		'running_artifact_sha256', 'serving_version_id', 'recent_served', 'seq', 'route_seq', 'last_rollback_at'],
+		'running_artifact_sha256', 'serving_version_id', 'recent_served', 'seq', 'route_seq', 'last_rollback_at', 'waiting_since'],
 		format('To make another version active: SELECT miosa_promote(%L, ''version'');', id));
 	new.metadata := new.metadata || coalesce((SELECT jsonb_object_agg(f.key, f.value) FROM jsonb_each(given) f
 		WHERE f.key = ANY (repository) AND f.value <> 'null'

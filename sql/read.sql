@@ -370,8 +370,8 @@ BEGIN
 			'epoch', (SELECT max(l.epoch) FROM miosa.route_log l WHERE l.deployment_id = r.deployment_id),
 			'instances', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', i.id, 'address', i.address, 'port', i.port)
 					ORDER BY i.id), '[]')
-				FROM miosa.runtime_instances i
-				WHERE i.deployment_id = r.deployment_id AND i.version_id = r.version_id AND i.state = 'healthy'))
+				FROM miosa.live_instances i
+				WHERE i.deployment_id = r.deployment_id AND i.version_id = r.version_id))
 		INTO route
 		FROM miosa.routes r WHERE r.deployment_id = deployment;
 	RETURN CASE WHEN route IS NOT NULL THEN jsonb_build_object('data', route) END;

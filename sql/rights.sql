@@ -52,9 +52,9 @@ GRANT EXECUTE ON FUNCTION
 	TO miosa_operator;
 GRANT SELECT ON
 	miosa.plans, miosa.tenants, miosa.deployments, miosa.versions, miosa.releases, miosa.runtime_instances,
-	miosa.domains, miosa.idempotency_keys, miosa.audit_events, miosa.outbox, miosa.route_log,
+	miosa.capacity, miosa.storages, miosa.domains, miosa.idempotency_keys, miosa.audit_events, miosa.outbox, miosa.route_log,
 	miosa.adapters, miosa.endpoints, miosa.endpoint_state, miosa.delivery_failures, miosa.dispatcher_state,
-	miosa.hosts, miosa.routes, miosa.progress
+	miosa.hosts, miosa.routes, miosa.live_instances, miosa.progress
 	TO miosa_operator;
 
 -- Monitoring sees how it goes, and nothing else.
@@ -68,7 +68,7 @@ GRANT EXECUTE ON FUNCTION miosa.endpoint_stats, miosa.dispatcher, miosa.pause_re
 -- states) is not theirs, and of a secret they see the name, not the value.
 GRANT INSERT, UPDATE, DELETE ON
 	miosa.plans, miosa.tenants, miosa.deployments, miosa.versions, miosa.releases, miosa.runtime_instances,
-	miosa.domains, miosa.adapters, miosa.endpoints
+	miosa.storages, miosa.domains, miosa.adapters, miosa.endpoints
 	TO miosa_admin;
 GRANT INSERT, UPDATE, DELETE, SELECT (name, created_at) ON miosa.secrets TO miosa_admin;
 -- Their triggers' functions run as who writes.
@@ -85,6 +85,8 @@ SELECT pg_extension_config_dump('miosa.deployments', '');
 SELECT pg_extension_config_dump('miosa.versions', '');
 SELECT pg_extension_config_dump('miosa.releases', '');
 SELECT pg_extension_config_dump('miosa.runtime_instances', '');
+SELECT pg_extension_config_dump('miosa.capacity', '');
+SELECT pg_extension_config_dump('miosa.storages', '');
 SELECT pg_extension_config_dump('miosa.domains', '');
 SELECT pg_extension_config_dump('miosa.idempotency_keys', '');
 SELECT pg_extension_config_dump('miosa.audit_events', '');

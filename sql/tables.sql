@@ -61,6 +61,7 @@ CREATE TABLE miosa.deployments (
 	route_seq bigint NOT NULL DEFAULT 0,
 	route_ttl interval NOT NULL DEFAULT '60 s' CHECK (route_ttl >= '0'),
 	last_rollback_at timestamptz,
+	waiting_since timestamptz,
 	owner_id text,
 	workspace_id text,
 	project_id text,
@@ -96,6 +97,7 @@ COMMENT ON COLUMN miosa.deployments.seq IS 'Number of the newest operation, with
 COMMENT ON COLUMN miosa.deployments.route_seq IS 'Number of the newest route change';
 COMMENT ON COLUMN miosa.deployments.route_ttl IS 'How long edges may keep a route by themselves';
 COMMENT ON COLUMN miosa.deployments.last_rollback_at IS 'When the newest operation was made, if that was a rollback; null otherwise';
+COMMENT ON COLUMN miosa.deployments.waiting_since IS 'Since when the active version waits for instances; null when routes resolve to it';
 COMMENT ON COLUMN miosa.deployments.owner_id IS 'Owner within the tenant';
 COMMENT ON COLUMN miosa.deployments.workspace_id IS 'Workspace of the platform';
 COMMENT ON COLUMN miosa.deployments.project_id IS 'Project of the platform';
@@ -142,6 +144,7 @@ CREATE TABLE miosa.versions (
 	build_log_uri text,
 	metadata jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object'),
 	promoted_at timestamptz,
+	last_served_at timestamptz,
 	archived_at timestamptz,
 	created_at timestamptz NOT NULL DEFAULT now(),
 	updated_at timestamptz NOT NULL DEFAULT now(),
@@ -177,6 +180,7 @@ COMMENT ON COLUMN miosa.versions.runtime_port IS 'Port of a dynamic version';
 COMMENT ON COLUMN miosa.versions.build_log_uri IS 'Where the build log is';
 COMMENT ON COLUMN miosa.versions.metadata IS 'Free object; migration_compatibility = "incompatible" marks a version that a schema change makes unsafe to return to or from';
 COMMENT ON COLUMN miosa.versions.promoted_at IS 'When it was last promoted';
+COMMENT ON COLUMN miosa.versions.last_served_at IS 'When it was last one of the three versions that served most recently; null while it is one, or when it never was';
 COMMENT ON COLUMN miosa.versions.archived_at IS 'When it was archived';
 COMMENT ON COLUMN miosa.versions.created_at IS 'When the version was made';
 COMMENT ON COLUMN miosa.versions.updated_at IS 'When it was last changed';
@@ -194,8 +198,10 @@ CREATE TABLE miosa.releases (
 	size_bytes bigint CHECK (size_bytes >= 0),
 	metadata jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object'),
 	verified_at timestamptz,
+	missing_at timestamptz,
 	collected_at timestamptz,
 	collected_by text,
+	deleted_at timestamptz,
 	ready_at timestamptz,
 	created_at timestamptz NOT NULL DEFAULT now(),
 	updated_at timestamptz NOT NULL DEFAULT now(),
@@ -216,8 +222,10 @@ COMMENT ON COLUMN miosa.releases.sha256 IS 'SHA-256 of the artifact, hex';
 COMMENT ON COLUMN miosa.releases.size_bytes IS 'Size of the artifact in bytes';
 COMMENT ON COLUMN miosa.releases.metadata IS 'Free object; migration_compatibility as in versions';
 COMMENT ON COLUMN miosa.releases.verified_at IS 'When storage last said that the artifact is there';
-COMMENT ON COLUMN miosa.releases.collected_at IS 'When the artifact was deleted; null while it is kept';
-COMMENT ON COLUMN miosa.releases.collected_by IS 'Who deleted it';
+COMMENT ON COLUMN miosa.releases.missing_at IS 'When storage was found not to have it, although our record does; null once it is seen again';
+COMMENT ON COLUMN miosa.releases.collected_at IS 'When the artifact was given up, to be deleted; null while it is kept';
+COMMENT ON COLUMN miosa.releases.collected_by IS 'Who gave it up';
+COMMENT ON COLUMN miosa.releases.deleted_at IS 'When whoever deletes artifacts said that it is done';
 COMMENT ON COLUMN miosa.releases.ready_at IS 'When the artifact was complete';
 COMMENT ON COLUMN miosa.releases.created_at IS 'When the release was made';
 COMMENT ON COLUMN miosa.releases.updated_at IS 'When it was last changed';
@@ -233,6 +241,8 @@ CREATE TABLE miosa.runtime_instances (
 	address text,
 	port integer CHECK (port BETWEEN 1 AND 65535),
 	last_heartbeat_at timestamptz,
+	observed_at timestamptz,
+	reported_by text,
 	error_message text,
 	metadata jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object'),
 	created_at timestamptz NOT NULL DEFAULT now(),
@@ -251,10 +261,53 @@ COMMENT ON COLUMN miosa.runtime_instances.state IS 'pending, provisioning, start
 COMMENT ON COLUMN miosa.runtime_instances.address IS 'Address that routers reach it at';
 COMMENT ON COLUMN miosa.runtime_instances.port IS 'Port that routers reach it at';
 COMMENT ON COLUMN miosa.runtime_instances.last_heartbeat_at IS 'When it was last heard of';
+COMMENT ON COLUMN miosa.runtime_instances.observed_at IS 'When its state was observed, by the clock of who reports; what was observed earlier changes nothing';
+COMMENT ON COLUMN miosa.runtime_instances.reported_by IS 'Scheduler endpoint whose status poll counted it; null when it was reported';
 COMMENT ON COLUMN miosa.runtime_instances.error_message IS 'Why it failed';
 COMMENT ON COLUMN miosa.runtime_instances.metadata IS 'Free object';
 COMMENT ON COLUMN miosa.runtime_instances.created_at IS 'When it was first heard of';
 COMMENT ON COLUMN miosa.runtime_instances.updated_at IS 'When it last changed its state';
+
+-- What schedulers are asked for.  A version that has what it needs has no row.
+CREATE TABLE miosa.capacity (
+	deployment_id text NOT NULL,
+	version_id text NOT NULL,
+	state text NOT NULL CHECK (state IN ('wanted', 'idle', 'draining', 'drained')),
+	since timestamptz NOT NULL DEFAULT clock_timestamp(),
+	asked_at timestamptz,
+	last_error text,
+	last_error_at timestamptz,
+	PRIMARY KEY (deployment_id, version_id),
+	FOREIGN KEY (deployment_id, version_id) REFERENCES miosa.versions ON DELETE CASCADE
+);
+CREATE INDEX capacity_open ON miosa.capacity (deployment_id) WHERE state <> 'drained';
+COMMENT ON TABLE miosa.capacity IS 'Versions for which schedulers are asked to start instances, or to stop them';
+COMMENT ON COLUMN miosa.capacity.deployment_id IS 'Deployment';
+COMMENT ON COLUMN miosa.capacity.version_id IS 'Version';
+COMMENT ON COLUMN miosa.capacity.state IS 'wanted (instances are missing), idle (not needed any more, drained after drain_delay), draining (the scheduler is asked to stop all) or drained (none is left; a return asks for instances again)';
+COMMENT ON COLUMN miosa.capacity.since IS 'Since when it is in this state';
+COMMENT ON COLUMN miosa.capacity.asked_at IS 'When a scheduler last took the request of this state; null: none yet';
+COMMENT ON COLUMN miosa.capacity.last_error IS 'Why the last request was not taken, for people; it stays after a success';
+COMMENT ON COLUMN miosa.capacity.last_error_at IS 'When that was';
+
+-- Where artifacts are, and how to ask for them.
+CREATE TABLE miosa.storages (
+	prefix text PRIMARY KEY CHECK (prefix ~ '^s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?)?$'),
+	endpoint text NOT NULL,
+	region text NOT NULL DEFAULT 'us-east-1' CHECK (region ~ '^[a-z0-9-]{1,63}$'),
+	addressing text NOT NULL DEFAULT 'path' CHECK (addressing IN ('path', 'virtual')),
+	secret text,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	updated_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE miosa.storages IS 'Object storage that is asked whether artifacts are there';
+COMMENT ON COLUMN miosa.storages.prefix IS 'Storage URIs that begin so are asked for here, s3:// or s3://bucket/; the longest one counts';
+COMMENT ON COLUMN miosa.storages.endpoint IS 'Base URL of the service, http or https';
+COMMENT ON COLUMN miosa.storages.region IS 'Region that requests are signed for';
+COMMENT ON COLUMN miosa.storages.addressing IS 'path: endpoint/bucket/key; virtual: the bucket is part of the host name';
+COMMENT ON COLUMN miosa.storages.secret IS 'Name in miosa.secrets of KEYID:SECRET or KEYID:SECRET:TOKEN; null: requests are not signed';
+COMMENT ON COLUMN miosa.storages.created_at IS 'When it was added';
+COMMENT ON COLUMN miosa.storages.updated_at IS 'When it was last changed';
 
 CREATE TABLE miosa.domains (
 	fqdn text PRIMARY KEY CHECK (fqdn = lower(fqdn) AND length(fqdn) <= 253

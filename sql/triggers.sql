@@ -54,12 +54,17 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.queue(text, text, text) IS 'Queue work of a kind (route, capacity, host_removed with its host) for a deployment as its next route change, and wake the dispatcher at commit; returns the number of the route change. Locks the deployment''s row';
 
--- The setting exists once the library is loaded, which calling into it does
+-- A setting exists once the library is loaded, which calling into it does
 -- where it is not preloaded.
-CREATE FUNCTION miosa.managed_domain() RETURNS text
+CREATE FUNCTION miosa.setting(name text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN nullif(CASE WHEN miosa.check_id('loaded', 'id') = 'loaded'
-	THEN lower(current_setting('miosa_rollback.managed_domain', true)) END, '');
+	THEN current_setting('miosa_rollback.' || name, true) END, '');
+COMMENT ON FUNCTION miosa.setting(text) IS 'The setting miosa_rollback.name; null when it is empty';
+
+CREATE FUNCTION miosa.managed_domain() RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN lower(miosa.setting('managed_domain'));
 COMMENT ON FUNCTION miosa.managed_domain() IS 'miosa_rollback.managed_domain in lower case; null when it is empty';
 
 -- The managed host of a deployment by slugs; null when none is configured.
@@ -67,26 +72,6 @@ CREATE FUNCTION miosa.managed_host(slug text, tenant_slug text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN lower(slug || '.' || tenant_slug) || '.' || miosa.managed_domain();
 COMMENT ON FUNCTION miosa.managed_host(text, text) IS 'Managed host of the deployment and tenant with these slugs; null when miosa_rollback.managed_domain is empty';
-
--- How many healthy instances are enough; the same judgement as that of a
--- rollback.  Routes switch when as many serve as did before, or as are wanted
--- if that is fewer, and at once when nothing serves any more.  A static
--- version counts as fully there.
-CREATE FUNCTION miosa.judge_capacity(deployment_id text, version_id text, serving_id text, desired integer,
-	OUT needed boolean, OUT healthy integer, OUT required integer, OUT enough boolean, OUT reached boolean)
-LANGUAGE sql VOLATILE PARALLEL SAFE
-AS $$
-	SELECT n.needed, n.healthy, n.required, NOT n.needed OR n.healthy >= n.required,
-		NOT n.needed OR n.healthy >= greatest(n.required, least($4, 1))
-	FROM (SELECT t.kind <> 'static' AS needed, c.target AS healthy,
-			CASE WHEN s.id IS NULL THEN 0 WHEN s.kind = 'static' THEN $4 ELSE least($4, c.serving) END AS required
-		FROM (SELECT count(*) FILTER (WHERE i.version_id = $2)::integer AS target,
-				count(*) FILTER (WHERE i.version_id = $3)::integer AS serving
-			FROM miosa.runtime_instances i WHERE i.deployment_id = $1 AND i.state = 'healthy') c
-		JOIN miosa.versions t ON t.deployment_id = $1 AND t.id = $2
-		LEFT JOIN miosa.versions s ON s.deployment_id = $1 AND s.id = $3) n
-$$;
-COMMENT ON FUNCTION miosa.judge_capacity(text, text, text, integer) IS 'Judge a version by its healthy instances while another serves (null: none) and so many are wanted. needed: it runs in instances at all; required: healthy ones before routes switch; enough: routes may switch; reached: the deployment counts as running. No row when the version does not exist. Volatile, because it must count in a new snapshot under the deployment''s lock';
 
 -- Versions.
 

@@ -125,9 +125,8 @@ static MrbRow key_row = {
 };
 
 static MrbQuery healthy_query = {
-	.sql = "SELECT count(*)::integer FROM miosa.runtime_instances i"
-	" WHERE i.deployment_id = $1 AND i.version_id = $2"
-	" AND i.state = 'healthy'",
+	.sql = "SELECT count(*)::integer FROM miosa.live_instances i"
+	" WHERE i.deployment_id = $1 AND i.version_id = $2",
 	.nargs = 2,
 	.argtypes = {TEXTOID, TEXTOID},
 	.read_only = true,

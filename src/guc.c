@@ -26,6 +26,10 @@ int			mrb_artifact_max_age;
 int			mrb_artifact_timeout;
 int			mrb_artifact_unknown_grace;
 char	   *mrb_ca_file;
+int			mrb_capacity_interval;
+int			mrb_cutover_deadline;
+int			mrb_drain_delay;
+int			mrb_heartbeat_timeout;
 int			mrb_lock_wait;
 char	   *mrb_managed_domain;
 int			mrb_max_databases;
@@ -43,7 +47,8 @@ static const struct config_enum_entry on_incompatible_options[] = {
 	{NULL, 0, false}
 };
 
-static void define_settings_a_to_l(void);
+static void define_settings_a_to_c(void);
+static void define_settings_d_to_l(void);
 static void define_settings_m_to_z(void);
 static bool check_actor(char **newval, void **extra, GucSource source);
 static bool check_absolute(char **newval, void **extra, GucSource source);
@@ -54,16 +59,17 @@ static bool check_absolute(char **newval, void **extra, GucSource source);
 void
 mrb_guc_define(void)
 {
-	define_settings_a_to_l();
+	define_settings_a_to_c();
+	define_settings_d_to_l();
 	define_settings_m_to_z();
 	MarkGUCPrefixReserved(MRB_EXTENSION);
 }
 
 /*
- * Settings A to L.
+ * Settings A to C.
  */
 static void
-define_settings_a_to_l(void)
+define_settings_a_to_c(void)
 {
 	DefineCustomStringVariable("miosa_rollback.actor",
 							   "Who acts, written to the audit event, as type:id (user:user_1, api_key:key_7).",
@@ -106,6 +112,37 @@ define_settings_a_to_l(void)
 							   "Empty means those of the system.",
 							   &mrb_ca_file, "",
 							   PGC_SIGHUP, 0, check_absolute, NULL, NULL);
+
+	DefineCustomIntVariable("miosa_rollback.capacity_interval",
+							"How often schedulers are asked again for instances that are missing.",
+							NULL,
+							&mrb_capacity_interval, 30000, 100, 3600000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("miosa_rollback.cutover_deadline",
+							"How long routes wait for all instances of a version; then one healthy instance is enough.",
+							NULL,
+							&mrb_cutover_deadline, 60000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+/*
+ * Settings D to L.
+ */
+static void
+define_settings_d_to_l(void)
+{
+	DefineCustomIntVariable("miosa_rollback.drain_delay",
+							"How long instances of a version that is not needed any more are kept.",
+							"Minus one means for ever.",
+							&mrb_drain_delay, 900000, -1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("miosa_rollback.heartbeat_timeout",
+							"How long after its last heartbeat an instance counts as healthy.",
+							"Zero means for ever.",
+							&mrb_heartbeat_timeout, 90000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("miosa_rollback.lock_wait",
 							"Longest wait for another operation on the same deployment.",

@@ -21,6 +21,10 @@ extern int	mrb_artifact_max_age;	/* seconds */
 extern int	mrb_artifact_timeout;	/* milliseconds */
 extern int	mrb_artifact_unknown_grace; /* seconds */
 extern char *mrb_ca_file;
+extern int	mrb_capacity_interval;	/* milliseconds */
+extern int	mrb_cutover_deadline;	/* milliseconds */
+extern int	mrb_drain_delay;	/* milliseconds, -1: never */
+extern int	mrb_heartbeat_timeout;	/* milliseconds, 0: never */
 extern int	mrb_lock_wait;		/* milliseconds */
 extern char *mrb_managed_domain;
 extern int	mrb_max_databases;

@@ -42,7 +42,7 @@ static MrbQuery reason_query = {
 
 static MrbQuery new_term_query = {
 	.sql = "UPDATE miosa.dispatcher_state s SET term = s.term + 1,"
-	" last_epoch = (s.term + 1) << 40, timeline = i.timeline,"
+	" term_since = pg_catalog.clock_timestamp(), last_epoch = (s.term + 1) << 40, timeline = i.timeline,"
 	" system_identifier = i.system_identifier FROM miosa.identity() i",
 	.expected = MRB_QUERY_UPDATE,
 };
