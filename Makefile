@@ -45,6 +45,7 @@ OBJS = \
 	src/call.o \
 	src/adapter.o \
 	src/adapter_judge.o \
+	src/adapter_scheduler.o \
 	src/artifact.o \
 	src/audit.o \
 	src/candidate.o \
@@ -56,10 +57,12 @@ OBJS = \
 	src/wake.o \
 	src/sign.o \
 	src/stats.o \
+	src/need.o \
 	src/endpoints.o \
 	src/outbox.o \
 	src/ledger.o \
 	src/item.o \
+	src/task.o \
 	src/barrier.o \
 	src/message.o \
 	src/pace.o \
@@ -67,7 +70,11 @@ OBJS = \
 	src/breaker.o \
 	src/queue.o \
 	src/send.o \
+	src/want.o \
+	src/demand.o \
 	src/health.o \
+	src/outcome.o \
+	src/ask.o \
 	src/changes.o \
 	src/deliver.o \
 	src/publish.o \
@@ -79,6 +86,7 @@ OBJS = \
 	src/restart.o \
 	src/standing.o \
 	src/sweep.o \
+	src/tour.o \
 	src/rules.o \
 	src/choice.o \
 	src/dispatch.o \
@@ -109,6 +117,7 @@ SQL_PIECES = \
 	sql/triggers.sql \
 	sql/delivery.sql \
 	sql/capacity.sql \
+	sql/schedulers.sql \
 	sql/adapters.sql \
 	sql/feeding.sql \
 	sql/read.sql \
