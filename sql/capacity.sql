@@ -4,11 +4,15 @@
 -- An instance that is not heard of is not healthy.  After a fail-over nobody
 -- was heard of for a while, so all heartbeats begin anew with the term.
 CREATE FUNCTION miosa.heartbeat_horizon() RETURNS timestamptz
-LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
-	SELECT CASE WHEN t.timeout = '0' OR (SELECT s.term_since FROM miosa.dispatcher_state s) > clock_timestamp() - t.timeout
-		THEN '-infinity' ELSE clock_timestamp() - t.timeout END
-	FROM (SELECT miosa.setting('heartbeat_timeout')::interval AS timeout) t
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	timeout CONSTANT interval := miosa.setting('heartbeat_timeout');
+	horizon CONSTANT timestamptz := clock_timestamp() - timeout;
+BEGIN
+	RETURN CASE WHEN timeout = '0' OR (SELECT s.term_since FROM miosa.dispatcher_state s) > horizon
+		THEN '-infinity' ELSE horizon END;
+END $$;
 COMMENT ON FUNCTION miosa.heartbeat_horizon() IS 'Instances that were last heard of before this count as not healthy (miosa_rollback.heartbeat_timeout)';
 
 CREATE VIEW miosa.live_instances AS
