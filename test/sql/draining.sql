@@ -50,7 +50,7 @@ BEGIN
 	RETURN test.waits(dep);
 END $$;
 -- A scheduler of some deployments that is not really there.
-INSERT INTO miosa.adapters (name, role, request) VALUES ('none', 'scheduler', '{"method": "PUT", "path": "/{deployment_id}"}');
+INSERT INTO miosa.adapters (name, role, request) VALUES ('none', 'scheduler', '{"method": "PUT", "path": "/{deployment_id}/{count}"}');
 INSERT INTO miosa.endpoints (name, adapter, url, enabled, reason, selector)
 	VALUES ('scheduler', 'none', 'http://scheduler.invalid', false, 'only a name', '{"deployment": ["asked_1", "asked_2"]}');
 
