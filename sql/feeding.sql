@@ -255,9 +255,10 @@ BEGIN
 				public_url = new.public_url, auto_subdomain = new.auto_subdomain,
 				created_at = new.created_at, updated_at = new.updated_at
 			WHERE p.id = id;
-		IF new.desired_replicas <> old.desired_replicas AND EXISTS (SELECT FROM miosa.versions v
+		IF (new.desired_replicas <> old.desired_replicas OR (new.state = 'stopped') <> (old.state = 'stopped'))
+			AND EXISTS (SELECT FROM miosa.versions v
 				WHERE v.deployment_id = id AND v.id = old.active_version_id AND v.kind <> 'static') THEN
-			PERFORM miosa.queue(id, 'capacity', NULL);
+			PERFORM miosa.ask_again(id, new.desired_replicas > old.desired_replicas OR old.state = 'stopped');
 			PERFORM miosa.complete_capacity(id);
 		END IF;
 	END IF;
@@ -267,7 +268,7 @@ EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
 	PERFORM miosa.refuse_row('deployment', message, detail, broken);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_deployment(text, text, text, text, text, integer, jsonb) IS 'Insert or change a deployment. name: default its id. slug: its part of the managed host, default made of the name. kind: static (default), dynamic or sandbox_backed. desired_replicas: instances of a dynamic version, default 1. fields: any other field of a deployment; the older repository fields go into metadata. Null and absent mean no change. The pointer is not changed here. Returns {"data": deployment}. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_put_deployment(text, text, text, text, text, integer, jsonb) IS 'Insert or change a deployment. name: default its id. slug: its part of the managed host, default made of the name. kind: static (default), dynamic or sandbox_backed. desired_replicas: instances of a dynamic version, default 1; schedulers are asked when they become more. fields: any other field of a deployment; the older repository fields go into metadata. Null and absent mean no change. The pointer is not changed here. Returns {"data": deployment}. Raises INVALID_ARGUMENT, NOT_PRIMARY';
 
 -- Versions and their releases.
 
