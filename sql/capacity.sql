@@ -4,11 +4,15 @@
 -- An instance that is not heard of is not healthy.  After a fail-over nobody
 -- was heard of for a while, so all heartbeats begin anew with the term.
 CREATE FUNCTION miosa.heartbeat_horizon() RETURNS timestamptz
-LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
-	SELECT CASE WHEN t.timeout = '0' OR (SELECT s.term_since FROM miosa.dispatcher_state s) > clock_timestamp() - t.timeout
-		THEN '-infinity' ELSE clock_timestamp() - t.timeout END
-	FROM (SELECT miosa.setting('heartbeat_timeout')::interval AS timeout) t
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	timeout CONSTANT interval := miosa.setting('heartbeat_timeout');
+	horizon CONSTANT timestamptz := clock_timestamp() - timeout;
+BEGIN
+	RETURN CASE WHEN timeout = '0' OR (SELECT s.term_since FROM miosa.dispatcher_state s) > horizon
+		THEN '-infinity' ELSE horizon END;
+END $$;
 COMMENT ON FUNCTION miosa.heartbeat_horizon() IS 'Instances that were last heard of before this count as not healthy (miosa_rollback.heartbeat_timeout)';
 
 CREATE VIEW miosa.live_instances AS
@@ -171,10 +175,20 @@ COMMENT ON FUNCTION miosa.forget_idle(miosa.deployments) IS 'Keep the instances 
 -- to the version either comes before and keeps it, or finds no instances and
 -- asks for new ones.
 
-CREATE FUNCTION miosa.drain_version(deployment_id text, version_id text) RETURNS void
+CREATE FUNCTION miosa.drain_version(deployment_id text, version_id text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 #variable_conflict use_variable
+DECLARE
+	locked integer;
 BEGIN
+	-- A transaction of many heartbeats may have some of them and wait for us.
+	SELECT count(*) INTO locked FROM (SELECT FROM miosa.runtime_instances i
+		WHERE i.deployment_id = deployment_id AND i.version_id = version_id AND NOT miosa.has_ended(i.state)
+		FOR NO KEY UPDATE SKIP LOCKED) l;
+	IF locked < (SELECT count(*) FROM miosa.runtime_instances i
+		WHERE i.deployment_id = deployment_id AND i.version_id = version_id AND NOT miosa.has_ended(i.state)) THEN
+		RETURN false;
+	END IF;
 	UPDATE miosa.runtime_instances i SET state = 'stopping', updated_at = clock_timestamp()
 		WHERE i.deployment_id = deployment_id AND i.version_id = version_id
 			AND i.state <> 'stopping' AND NOT miosa.has_ended(i.state);
@@ -182,8 +196,9 @@ BEGIN
 			last_error = NULL, last_error_at = NULL
 		WHERE c.deployment_id = deployment_id AND c.version_id = version_id;
 	PERFORM miosa.queue(deployment_id, 'capacity', NULL);
+	RETURN true;
 END $$;
-COMMENT ON FUNCTION miosa.drain_version(text, text) IS 'Mark the instances of an idle version as stopping and have schedulers asked to stop them. The caller holds the lock of the deployment''s row';
+COMMENT ON FUNCTION miosa.drain_version(text, text) IS 'Mark the instances of an idle version as stopping and have schedulers asked to stop them; false, having done nothing, when somebody else has a lock on one of them. The caller holds the lock of the deployment''s row';
 
 -- Instances that are not heard of any more are gone.
 CREATE FUNCTION miosa.end_drain(deployment_id text, version_id text) RETURNS boolean
@@ -204,7 +219,10 @@ BEGIN
 		RETURN false;
 	END IF;
 	UPDATE miosa.runtime_instances i SET state = 'stopped', updated_at = clock_timestamp()
-		WHERE i.deployment_id = deployment_id AND i.version_id = version_id AND NOT miosa.has_ended(i.state);
+		FROM (SELECT r.id FROM miosa.runtime_instances r
+			WHERE r.deployment_id = deployment_id AND r.version_id = version_id AND NOT miosa.has_ended(r.state)
+			FOR NO KEY UPDATE SKIP LOCKED) gone
+		WHERE i.deployment_id = deployment_id AND i.id = gone.id;
 	RETURN true;
 END $$;
 COMMENT ON FUNCTION miosa.end_drain(text, text) IS 'Note that a draining version is drained, if a scheduler was asked and no instance of it is heard of; whether that is so. The caller holds the lock of the deployment''s row';
@@ -264,8 +282,7 @@ BEGIN
 				DELETE FROM miosa.capacity c WHERE c.deployment_id = deployment_id AND c.version_id = asked.version_id;
 				n := n + 1;
 			ELSIF settled AND miosa.drain_due(asked.since, delay) <= clock_timestamp() THEN
-				PERFORM miosa.drain_version(deployment_id, asked.version_id);
-				n := n + 1;
+				n := n + miosa.drain_version(deployment_id, asked.version_id)::integer;
 			END IF;
 		WHEN 'draining' THEN
 			n := n + miosa.end_drain(deployment_id, asked.version_id)::integer;
@@ -452,9 +469,12 @@ BEGIN
 				error_message = NULL, last_heartbeat_at = EXCLUDED.last_heartbeat_at, updated_at = clock_timestamp();
 	END IF;
 	UPDATE miosa.runtime_instances i SET last_heartbeat_at = clock_timestamp()
-		WHERE i.deployment_id = deployment_id AND i.version_id = version_id AND i.reported_by = endpoint
-			AND (i.state = 'healthy' OR i.state = 'stopping' AND rows.draining)
-			AND coalesce(i.last_heartbeat_at, i.updated_at) < clock_timestamp() - recent;
+		FROM (SELECT r.id FROM miosa.runtime_instances r
+			WHERE r.deployment_id = deployment_id AND r.version_id = version_id AND r.reported_by = endpoint
+				AND (r.state = 'healthy' OR r.state = 'stopping' AND rows.draining)
+				AND coalesce(r.last_heartbeat_at, r.updated_at) < clock_timestamp() - recent
+			FOR NO KEY UPDATE SKIP LOCKED) heard
+		WHERE i.deployment_id = deployment_id AND i.id = heard.id;
 	IF d.id IS NOT NULL THEN
 		PERFORM miosa.complete_capacity(deployment_id);
 	END IF;
