@@ -114,9 +114,8 @@ mrb_dispatch_max_wait(void)
 	if (not_before != 0)
 		wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
 														 not_before) + 1);
-	if (loaded)
-		wait = mrb_verify_wait(wait);
-	return mrb_publish_wait(mrb_record_wait(mrb_resync_wait(wait)));
+	wait = mrb_verify_wait(mrb_resync_wait(wait));
+	return mrb_publish_wait(mrb_record_wait(wait));
 }
 
 bool
@@ -169,10 +168,8 @@ mrb_dispatch_deliver(void)
 	if (mrb_record_step(my_slot, mrb_send_in_flight() > 0))
 		not_before = GetCurrentTimestamp();
 	if (loaded)
-	{
 		mrb_sweep_step();
-		mrb_verify_step();
-	}
+	mrb_verify_step(loaded);
 
 	/* Now for what was not to be seen before it was written. */
 	mrb_publish_step(my_slot);

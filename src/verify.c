@@ -68,6 +68,7 @@ static int	started = 0;		/* so many of them were asked for */
 static int	answered = 0;
 static TimestampTz next_start = 0;
 static TimestampTz next_page = 0;
+static bool active = false;		/* we are to do this at all */
 
 /* The tour. */
 static char after[NAMEDATALEN * 5] = "";
@@ -75,6 +76,7 @@ static TimestampTz tour_began = 0;
 static int64 tour_looked = 0;
 static int64 expected = 0;		/* deployments; 0: not known yet */
 
+static void begin_page(void);
 static void take_answers(void);
 static void start_some(void);
 static bool start(Work *work);
@@ -116,35 +118,45 @@ mrb_verify_wait(long most)
 		if (mrb_http_in_flight(engine) < IN_FLIGHT)
 			most = Min(most, TimestampDifferenceMilliseconds(now, next_start) + 1);
 	}
-	else if (works == NIL && mrb_artifact_max_age > 0)
+	else if (works == NIL && active)
 		most = Min(most, TimestampDifferenceMilliseconds(now, next_page) + 1);
 	return most;
 }
 
 void
-mrb_verify_step(void)
+mrb_verify_step(bool wanted)
 {
-	if (mrb_http_in_flight(engine) > 0)
+	active = wanted && mrb_artifact_max_age > 0;
+	if (mrb_http_in_flight(engine) > 0 || mrb_http_max_wait(engine) == 0)
 		take_answers();
-	start_some();
+	if (active)
+		start_some();
+	else
+	{
+		answered += list_length(works) - started;
+		started = list_length(works);
+	}
 	if (works != NIL && answered == list_length(works))
 		finish_page();
-	if (works == NIL && mrb_artifact_max_age > 0 &&
-		mrb_timer_now() >= next_page)
-	{
-		Page		page = {0};
-		MemoryContext old = MemoryContextSwitchTo(page_context);
+	if (works == NIL && active && mrb_timer_now() >= next_page)
+		begin_page();
+}
 
-		if (mrb_session_try(read_page, &page, NULL))
-			plan_next_page(&page);
-		else
-		{
-			forget_page();
-			next_page = TimestampTzPlusMilliseconds(mrb_timer_now(), RETRY_MS);
-		}
-		MemoryContextSwitchTo(old);
-		start_some();
+static void
+begin_page(void)
+{
+	MemoryContext old = MemoryContextSwitchTo(page_context);
+	Page		page = {0};
+
+	if (mrb_session_try(read_page, &page, NULL))
+		plan_next_page(&page);
+	else
+	{
+		forget_page();
+		next_page = TimestampTzPlusMilliseconds(mrb_timer_now(), RETRY_MS);
 	}
+	MemoryContextSwitchTo(old);
+	start_some();
 }
 
 static void
@@ -211,7 +223,7 @@ finish_page(void)
 {
 	ListCell   *cell;
 
-	if (mrb_session_try(write_down, NULL, NULL))
+	if (active && mrb_session_try(write_down, NULL, NULL))
 		foreach(cell, works)
 			report(lfirst(cell));
 	forget_page();

@@ -16,7 +16,10 @@ extern void mrb_verify_init(MemoryContext context);
 extern int	mrb_verify_descriptor(void);
 extern long mrb_verify_wait(long most);
 
-/* Look, ask, write down, as far as it goes without waiting. */
-extern void mrb_verify_step(void);
+/*
+ * Look, ask, write down, as far as it goes without waiting.  When it is not
+ * wanted, what is under way is only brought to its end.
+ */
+extern void mrb_verify_step(bool wanted);
 
 #endif							/* MRB_VERIFY_H */

@@ -26,7 +26,9 @@ miosa_rollback.artifact_timeout = '5 s'
 EOC
 my $number = 0;
 
-sub sql { my ($query) = @_; return $node->safe_psql('postgres', $query); }
+my $database = 'postgres';
+
+sub sql { my ($query) = @_; return $node->safe_psql($database, $query); }
 
 sub quoted { my ($text) = @_; return "'" . $text =~ s/'/''/gr . "'"; }
 
@@ -265,7 +267,29 @@ storage_says($s3->presign('GET', 'shop-bucket', '1.tar'),
 storage_says($s3->presign('HEAD', 'shop-bucket', '1.tar', 0),
 	'MR503', qr/answered 403/, 'one that has expired');
 
+# A database of its own, set up like the first one
+sub other_database
+{
+	my ($encoding) = @_;
+
+	sql("CREATE DATABASE $encoding ENCODING '$encoding' LOCALE 'C' TEMPLATE template0");
+	$database = $encoding;
+	sql("CREATE EXTENSION miosa_rollback;
+		SELECT miosa_put_secret('s3', '" . $s3->secret . "');
+		SELECT miosa_put_storage('s3://', '" . $s3->url . "', 'eu-central-1', secret => 's3');
+		SELECT miosa_put_tenant('ten_1', 'acme');
+		SELECT miosa_put_deployment('many', 'ten_1', 'many')");
+	return;
+}
+
+# Storage knows keys in UTF-8, also when the database does not
+other_database('latin1');
+is(sql(q{SELECT miosa_test_storage('s3://shop-bucket/' || chr(233)) #>> '{data,artifact,detail}'})
+	  =~ m{(/shop-bucket/\S*)\.$} && $1,
+	'/shop-bucket/%C3%A9', 'a key in another encoding');
+
 # Ten thousand keys of anything, half of them there
+other_database('utf8');
 srand(20240607);
 my @alphabet = (
 	[ 0x01, 0x1F ], [ 0x20, 0x2F ], [ 0x30, 0x7E ], [ 0x7F, 0xFF ],
@@ -290,7 +314,6 @@ my @present = @keys[ grep { $_ % 2 == 0 } 0 .. $#keys ];
 $s3->set(objects => { many => { map { $_ => 1 } @present } });
 append_to_file("$dir/keys.json", JSON::PP->new->ascii->encode(\@keys));
 sql(qq{
-	SELECT miosa_put_deployment('many', 'ten_1', 'many');
 	SELECT miosa_put_version('many', 'ver_' || n, n::integer, storage_uri => 's3://many/' || key)
 		FROM jsonb_array_elements_text(pg_read_file('$dir/keys.json')::jsonb) WITH ORDINALITY k (key, n)});
 my $started = time();
@@ -307,6 +330,7 @@ is($s3->state->{connections} < 200 ? 'few' : $s3->state->{connections},
 	'few', 'over one connection');
 
 # Bad rows
+$database = 'postgres';
 for my $case (
 	[ "'ftp://x', 'http://a'", qr/invalid prefix/ ],
 	[ "'s3://B_x/', 'http://a'", qr/invalid prefix/ ],
