@@ -112,6 +112,7 @@ SQL_PIECES = \
 	sql/adapters.sql \
 	sql/feeding.sql \
 	sql/read.sql \
+	sql/collect.sql \
 	sql/console.sql \
 	sql/stats.sql \
 	sql/care.sql \
@@ -135,6 +136,7 @@ REGRESS = \
 	states \
 	read_api \
 	people \
+	collection \
 	maintenance \
 	monitoring \
 	grants \
@@ -149,6 +151,7 @@ ISOLATION = \
 	rollback_pointer \
 	rollback_archive \
 	rollback_collect \
+	collect_rollback \
 	default_default \
 	same_key \
 	lock_wait \

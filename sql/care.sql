@@ -247,19 +247,16 @@ BEGIN
 	RETURN NEXT;
 
 	"check" := 'restorable';
-	SELECT count(*), string_agg(w.id, ', ' ORDER BY w.id) FILTER (WHERE w.place <= 3) INTO n, names
-		FROM (SELECT p.id, row_number() OVER (ORDER BY p.id) AS place
-			FROM miosa.deployments p
-			WHERE p.active_version_id IS NOT NULL AND NOT EXISTS (
-				SELECT FROM miosa.versions v
-				LEFT JOIN miosa.releases r ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id
-				WHERE v.deployment_id = p.id AND v.state = 'ready' AND v.id <> p.active_version_id
-					AND r.collected_at IS NULL)) w;
+	SELECT count(*), count(*) FILTER (WHERE w.restorable = 0),
+			string_agg(w.deployment_id, ', ' ORDER BY w.restorable, w.deployment_id) FILTER (WHERE w.place <= 3)
+		INTO n, m, names
+		FROM (SELECT s.deployment_id, s.restorable, row_number() OVER (ORDER BY s.restorable, s.deployment_id) AS place
+			FROM miosa.scarcely_restorable s) w;
 	status := CASE WHEN n = 0 THEN 'ok' ELSE 'warn' END;
-	seen := CASE WHEN n = 0 THEN 'every active deployment has a version to go back to'
-		ELSE format('without a version to go back to: %s (%s%s)', n, miosa.clip(names, 120),
+	seen := CASE WHEN n = 0 THEN 'every active deployment has two versions to go back to'
+		ELSE format('with fewer than two versions to go back to: %s, with none: %s (%s%s)', n, m, miosa.clip(names, 120),
 			CASE WHEN n > 3 THEN ', ...' ELSE '' END) END;
-	fix := CASE WHEN n = 0 THEN '' ELSE 'Normal after a first publish; else keep older versions ready and their artifacts.' END;
+	fix := CASE WHEN n = 0 THEN '' ELSE 'TABLE miosa.scarcely_restorable; normal after the first publishes, else keep older versions ready: SELECT miosa_pin_version(''deployment'', ''version'');' END;
 	RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_doctor() IS 'What is wrong with this installation: one row a check, with status (ok, warn, fail), what was seen and what to do. Works without preloading and on a standby';

@@ -135,6 +135,7 @@ RETURN CASE WHEN r.id IS NOT NULL THEN jsonb_build_object(
 	'verified_at', miosa.iso(r.verified_at),
 	'collected_at', miosa.iso(r.collected_at),
 	'collected_by', r.collected_by,
+	'deleted_at', miosa.iso(r.deleted_at),
 	'ready_at', miosa.iso(r.ready_at),
 	'created_at', miosa.iso(r.created_at),
 	'updated_at', miosa.iso(r.updated_at)) END;

@@ -29,10 +29,10 @@ BEGIN
 		WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
 			AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'miosa_rollback')
 	LOOP
-		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', object.name);
+		EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', object.name);
 		-- All of the API is the administrators'.
 		IF object.nspname <> 'miosa' THEN
-			EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO miosa_admin', object.name);
+			EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO miosa_admin', object.name);
 		END IF;
 	END LOOP;
 END $$;
@@ -56,6 +56,7 @@ GRANT SELECT ON
 	miosa.adapters, miosa.endpoints, miosa.endpoint_state, miosa.delivery_failures, miosa.dispatcher_state,
 	miosa.hosts, miosa.routes, miosa.live_instances, miosa.progress
 	TO miosa_operator;
+GRANT SELECT ON @extschema@.miosa_collectable_releases, miosa.release_keeping, miosa.scarcely_restorable TO miosa_operator;
 
 -- Monitoring sees how it goes, and nothing else.
 GRANT USAGE ON SCHEMA miosa TO pg_monitor;

@@ -19,7 +19,7 @@ COMMENT ON TABLE miosa.plans IS 'What a tenant pays for: how long things are kep
 COMMENT ON COLUMN miosa.plans.name IS 'Name of the plan';
 COMMENT ON COLUMN miosa.plans.audit_retention IS 'How long audit events shall be kept; nothing deletes them yet';
 COMMENT ON COLUMN miosa.plans.idempotency_retention IS 'How long an idempotency key returns its first result';
-COMMENT ON COLUMN miosa.plans.artifact_retention IS 'How long the artifact of a version that does not serve shall be kept, by whoever collects them';
+COMMENT ON COLUMN miosa.plans.artifact_retention IS 'How long the artifact of a version that does not serve is kept before miosa_collect() gives it up';
 COMMENT ON COLUMN miosa.plans.builtin IS 'Shipped with the extension and not edited since; such rows are not dumped';
 
 INSERT INTO miosa.plans (name, audit_retention, idempotency_retention, artifact_retention, builtin) VALUES
@@ -92,7 +92,7 @@ COMMENT ON COLUMN miosa.deployments.active_version_id IS 'The pointer: the versi
 COMMENT ON COLUMN miosa.deployments.active_release_id IS 'Release of the active version';
 COMMENT ON COLUMN miosa.deployments.running_artifact_sha256 IS 'SHA-256 of that release''s artifact';
 COMMENT ON COLUMN miosa.deployments.serving_version_id IS 'What routes resolve to while the active version still waits for instances; null means the active one';
-COMMENT ON COLUMN miosa.deployments.recent_served IS 'The last three versions that served, newest first; whoever collects artifacts shall spare theirs';
+COMMENT ON COLUMN miosa.deployments.recent_served IS 'The last three versions that served, newest first; their artifacts are not collected';
 COMMENT ON COLUMN miosa.deployments.seq IS 'Number of the newest operation, without gaps';
 COMMENT ON COLUMN miosa.deployments.route_seq IS 'Number of the newest route change';
 COMMENT ON COLUMN miosa.deployments.route_ttl IS 'How long edges may keep a route by themselves';

@@ -103,8 +103,7 @@ BEGIN
 			format('version "%s" cannot be %s', version_id, what),
 			format('Version %s of deployment "%s" is %s.', number, deployment_id, use),
 			CASE use WHEN 'pinned' THEN
-				format('To unpin it: UPDATE miosa.versions SET pinned = false WHERE deployment_id = %L AND id = %L;',
-					deployment_id, version_id)
+				format('To unpin it: SELECT miosa_unpin_version(%L, %L);', deployment_id, version_id)
 			WHEN 'active' THEN
 				format('Make another version active first: SELECT * FROM miosa.candidates(%L);', deployment_id)
 			ELSE
