@@ -4,11 +4,15 @@
 -- An instance that is not heard of is not healthy.  After a fail-over nobody
 -- was heard of for a while, so all heartbeats begin anew with the term.
 CREATE FUNCTION miosa.heartbeat_horizon() RETURNS timestamptz
-LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
-	SELECT CASE WHEN t.timeout = '0' OR (SELECT s.term_since FROM miosa.dispatcher_state s) > clock_timestamp() - t.timeout
-		THEN '-infinity' ELSE clock_timestamp() - t.timeout END
-	FROM (SELECT miosa.setting('heartbeat_timeout')::interval AS timeout) t
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	timeout CONSTANT interval := miosa.setting('heartbeat_timeout');
+	horizon CONSTANT timestamptz := clock_timestamp() - timeout;
+BEGIN
+	RETURN CASE WHEN timeout = '0' OR (SELECT s.term_since FROM miosa.dispatcher_state s) > horizon
+		THEN '-infinity' ELSE horizon END;
+END $$;
 COMMENT ON FUNCTION miosa.heartbeat_horizon() IS 'Instances that were last heard of before this count as not healthy (miosa_rollback.heartbeat_timeout)';
 
 CREATE VIEW miosa.live_instances AS
@@ -20,6 +24,11 @@ COMMENT ON COLUMN miosa.live_instances.version_id IS 'Version that it runs';
 COMMENT ON COLUMN miosa.live_instances.id IS 'Opaque id';
 COMMENT ON COLUMN miosa.live_instances.address IS 'Address that routers reach it at';
 COMMENT ON COLUMN miosa.live_instances.port IS 'Port that routers reach it at';
+
+CREATE FUNCTION miosa.has_ended(state text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN state IN ('stopped', 'failed', 'error', 'destroyed');
+COMMENT ON FUNCTION miosa.has_ended(text) IS 'Whether an instance in this state runs no more';
 
 -- How many healthy instances are enough; the same judgement as that of a
 -- rollback.  Routes switch when as many serve as did before, or as are wanted
@@ -41,6 +50,8 @@ AS $$
 $$;
 COMMENT ON FUNCTION miosa.judge_capacity(text, text, text, integer) IS 'Judge a version by its healthy instances while another serves (null: none) and so many are wanted. needed: it runs in instances at all; required: healthy ones before routes switch; enough: routes may switch; reached: the deployment counts as running. No row when the version does not exist. Volatile, because it must count in a new snapshot under the deployment''s lock';
 
+-- Who waits too long is content with one instance.  With none routes stay
+-- where they are: what serves is worth more than nothing.
 CREATE FUNCTION miosa.complete_capacity(deployment_id text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 #variable_conflict use_variable
@@ -49,21 +60,24 @@ DECLARE
 	capacity record;
 BEGIN
 	SELECT * INTO d FROM miosa.deployments p WHERE p.id = deployment_id;
-	IF d.active_version_id IS NULL OR d.state = 'stopped'
-		OR (d.serving_version_id IS NULL AND d.state <> 'pending') THEN
+	IF d.active_version_id IS NULL OR d.state = 'stopped' THEN
 		RETURN false;
 	END IF;
 	SELECT * INTO capacity FROM miosa.judge_capacity(d.id, d.active_version_id, d.serving_version_id, d.desired_replicas);
+	IF NOT capacity.needed OR capacity.healthy >= d.desired_replicas THEN
+		PERFORM miosa.forget_wanted(d.id, d.active_version_id);
+	END IF;
 	IF d.serving_version_id IS NULL THEN
-		IF NOT capacity.needed OR capacity.healthy >= d.desired_replicas THEN
+		IF d.state = 'pending' AND (NOT capacity.needed OR capacity.healthy >= d.desired_replicas) THEN
 			UPDATE miosa.deployments p SET state = 'running', updated_at = clock_timestamp() WHERE p.id = d.id;
 		END IF;
 		RETURN false;
-	ELSIF NOT capacity.enough THEN
+	ELSIF NOT capacity.enough AND NOT (capacity.healthy > 0
+		AND d.waiting_since + miosa.setting('cutover_deadline')::interval <= clock_timestamp()) THEN
 		RETURN false;
 	END IF;
 	-- Nothing serves the old version any more or enough serve the new one.
-	UPDATE miosa.deployments p SET serving_version_id = NULL,
+	UPDATE miosa.deployments p SET serving_version_id = NULL, waiting_since = NULL,
 			state = CASE WHEN capacity.reached THEN 'running' ELSE p.state END,
 			recent_served = (ARRAY[p.active_version_id] || array_remove(p.recent_served, p.active_version_id))[1:3],
 			updated_at = clock_timestamp()
@@ -71,5 +85,383 @@ BEGIN
 	PERFORM miosa.queue(d.id, 'route', NULL);
 	RETURN true;
 END $$;
-COMMENT ON FUNCTION miosa.complete_capacity(text) IS 'Switch routes to the active version when its healthy instances are enough, and set the state running when the capacity is there; true when routes switched. The caller holds the lock of the deployment''s row';
+COMMENT ON FUNCTION miosa.complete_capacity(text) IS 'Switch routes to the active version when its healthy instances are enough, or when it has waited for miosa_rollback.cutover_deadline and has one; set the state running when the capacity is there, and ask schedulers no longer. True when routes switched. The caller holds the lock of the deployment''s row';
 
+-- What schedulers are asked for.
+--
+-- Only an operation asks for instances: that some are missing later is for
+-- the scheduler to see, which may have reasons that we do not know.
+
+CREATE FUNCTION miosa.has_scheduler(deployment_id text) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT EXISTS (SELECT FROM miosa.deployments p
+		JOIN miosa.endpoints e ON miosa.selects(e.selector, p.id, p.tenant_id, p.kind)
+		JOIN miosa.adapters a ON a.name = e.adapter AND a.role = 'scheduler'
+		WHERE p.id = $1)
+$$;
+COMMENT ON FUNCTION miosa.has_scheduler(text) IS 'Whether there is a scheduler, enabled or not, that is asked for instances of a deployment';
+
+CREATE FUNCTION miosa.want_capacity(deployment_id text, version_id text) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	INSERT INTO miosa.capacity AS c (deployment_id, version_id, state) VALUES ($1, $2, 'wanted')
+		ON CONFLICT ON CONSTRAINT capacity_pkey DO UPDATE SET state = 'wanted', asked_at = NULL,
+			since = CASE c.state WHEN 'wanted' THEN c.since ELSE EXCLUDED.since END,
+			last_error = CASE c.state WHEN 'wanted' THEN c.last_error END,
+			last_error_at = CASE c.state WHEN 'wanted' THEN c.last_error_at END
+$$;
+COMMENT ON FUNCTION miosa.want_capacity(text, text) IS 'Note that schedulers are to be asked for instances of a version. The caller holds the lock of the deployment''s row and queues work of the kind capacity';
+
+-- A count that was not asked for yet is asked for even if it is there: a
+-- scheduler that was told to stop the version may still mean to.
+CREATE FUNCTION miosa.forget_wanted(deployment_id text, version_id text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+#variable_conflict use_variable
+BEGIN
+	DELETE FROM miosa.capacity c
+		WHERE c.deployment_id = deployment_id AND c.version_id = version_id AND c.state = 'wanted'
+			AND (c.asked_at IS NOT NULL OR NOT miosa.has_scheduler(deployment_id));
+	RETURN FOUND;
+END $$;
+COMMENT ON FUNCTION miosa.forget_wanted(text, text) IS 'Ask schedulers no longer for instances of a version, unless none was asked yet; whether that changed something. The caller holds the lock of the deployment''s row';
+
+-- Whether a version whose instances are all there shall be asked for all the
+-- same, because a scheduler was told to stop them.
+CREATE FUNCTION miosa.was_drained(deployment_id text, version_id text) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT EXISTS (SELECT FROM miosa.capacity c
+		WHERE c.deployment_id = $1 AND c.version_id = $2 AND c.state IN ('draining', 'drained'))
+$$;
+COMMENT ON FUNCTION miosa.was_drained(text, text) IS 'Whether schedulers were asked to stop the instances of a version';
+
+CREATE FUNCTION miosa.ask_again(deployment_id text, more boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	d miosa.deployments;
+BEGIN
+	SELECT * INTO d FROM miosa.deployments p WHERE p.id = deployment_id;
+	IF d.state = 'stopped' THEN
+		DELETE FROM miosa.capacity c WHERE c.deployment_id = deployment_id AND c.state = 'wanted';
+	ELSIF more AND d.desired_replicas > 0 AND (miosa.was_drained(d.id, d.active_version_id)
+		OR d.desired_replicas > (SELECT count(*) FROM miosa.live_instances i
+			WHERE i.deployment_id = d.id AND i.version_id = d.active_version_id)) THEN
+		PERFORM miosa.want_capacity(d.id, d.active_version_id);
+		PERFORM miosa.queue(d.id, 'capacity', NULL);
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.ask_again(text, boolean) IS 'Have schedulers asked for instances of the active version if some are missing and more are wanted than before; for nothing when the deployment is stopped. The caller holds the lock of the deployment''s row';
+
+-- The versions whose instances stay: what serves, what shall serve, and what
+-- a rollback or its undoing would go to.
+CREATE FUNCTION miosa.kept_versions(d miosa.deployments) RETURNS text[]
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT array_remove(ARRAY[$1.active_version_id, $1.serving_version_id,
+		(SELECT v.promoted_over FROM miosa.versions v WHERE v.deployment_id = $1.id AND v.id = $1.active_version_id)]
+		|| $1.recent_served[1:2], NULL)
+$$;
+COMMENT ON FUNCTION miosa.kept_versions(miosa.deployments) IS 'Versions of a deployment whose instances are never drained';
+
+-- A version that is needed again is idle no longer; if it is left again, its
+-- time begins anew.
+CREATE FUNCTION miosa.forget_idle(d miosa.deployments) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	DELETE FROM miosa.capacity c
+		WHERE c.deployment_id = $1.id AND c.state = 'idle' AND c.version_id = ANY (miosa.kept_versions($1))
+$$;
+COMMENT ON FUNCTION miosa.forget_idle(miosa.deployments) IS 'Keep the instances of versions that are needed again. The caller holds the lock of the deployment''s row';
+
+-- Draining.  Instances are marked as stopping under the deployment's lock
+-- before a scheduler is asked, and what is stopping never counts: a rollback
+-- to the version either comes before and keeps it, or finds no instances and
+-- asks for new ones.
+
+CREATE FUNCTION miosa.drain_version(deployment_id text, version_id text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+#variable_conflict use_variable
+BEGIN
+	UPDATE miosa.runtime_instances i SET state = 'stopping', updated_at = clock_timestamp()
+		WHERE i.deployment_id = deployment_id AND i.version_id = version_id
+			AND i.state <> 'stopping' AND NOT miosa.has_ended(i.state);
+	UPDATE miosa.capacity c SET state = 'draining', since = clock_timestamp(), asked_at = NULL,
+			last_error = NULL, last_error_at = NULL
+		WHERE c.deployment_id = deployment_id AND c.version_id = version_id;
+	PERFORM miosa.queue(deployment_id, 'capacity', NULL);
+END $$;
+COMMENT ON FUNCTION miosa.drain_version(text, text) IS 'Mark the instances of an idle version as stopping and have schedulers asked to stop them. The caller holds the lock of the deployment''s row';
+
+-- Instances that are not heard of any more are gone.
+CREATE FUNCTION miosa.end_drain(deployment_id text, version_id text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	horizon timestamptz := miosa.heartbeat_horizon();
+BEGIN
+	IF EXISTS (SELECT FROM miosa.runtime_instances i
+		WHERE i.deployment_id = deployment_id AND i.version_id = version_id
+			AND NOT miosa.has_ended(i.state) AND coalesce(i.last_heartbeat_at, i.updated_at) > horizon) THEN
+		RETURN false;
+	END IF;
+	UPDATE miosa.capacity c SET state = 'drained', since = clock_timestamp()
+		WHERE c.deployment_id = deployment_id AND c.version_id = version_id AND c.state = 'draining'
+			AND (c.asked_at IS NOT NULL OR NOT miosa.has_scheduler(deployment_id));
+	IF NOT FOUND THEN
+		RETURN false;
+	END IF;
+	UPDATE miosa.runtime_instances i SET state = 'stopped', updated_at = clock_timestamp()
+		WHERE i.deployment_id = deployment_id AND i.version_id = version_id AND NOT miosa.has_ended(i.state);
+	RETURN true;
+END $$;
+COMMENT ON FUNCTION miosa.end_drain(text, text) IS 'Note that a draining version is drained, if a scheduler was asked and no instance of it is heard of; whether that is so. The caller holds the lock of the deployment''s row';
+
+-- The pass.
+
+CREATE FUNCTION miosa.settle_capacity(deployment_id text) RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	delay interval := miosa.setting('drain_delay')::interval;
+	was miosa.deployments;
+	d miosa.deployments;
+	kept text[];
+	settled boolean;
+	asked record;
+	n integer := 0;
+	more integer;
+BEGIN
+	PERFORM FROM miosa.deployments p WHERE p.id = deployment_id FOR NO KEY UPDATE SKIP LOCKED;
+	IF NOT FOUND THEN
+		RETURN NULL;
+	END IF;
+	SELECT * INTO was FROM miosa.deployments p WHERE p.id = deployment_id;
+	IF was.serving_version_id IS NOT NULL OR was.state = 'pending' THEN
+		PERFORM miosa.complete_capacity(deployment_id);
+	END IF;
+	SELECT * INTO d FROM miosa.deployments p WHERE p.id = deployment_id;
+	IF (was.state, was.serving_version_id) IS DISTINCT FROM (d.state, d.serving_version_id) THEN
+		n := n + 1;
+	END IF;
+	kept := miosa.kept_versions(d);
+	settled := d.serving_version_id IS NULL AND d.state NOT IN ('stopped', 'pending')
+		AND miosa.convergence_state(d.id, NULL) IN ('converged', 'expired', 'no_edges');
+
+	FOR asked IN
+		SELECT c.version_id, c.state, c.since, c.version_id = ANY (kept) AS kept,
+			(SELECT count(*) FROM miosa.live_instances i
+				WHERE i.deployment_id = c.deployment_id AND i.version_id = c.version_id) AS healthy
+		FROM miosa.capacity c WHERE c.deployment_id = deployment_id AND c.state <> 'drained' ORDER BY c.version_id
+	LOOP
+		CASE asked.state
+		WHEN 'wanted' THEN
+			IF d.state = 'stopped' THEN
+				DELETE FROM miosa.capacity c WHERE c.deployment_id = deployment_id AND c.version_id = asked.version_id;
+				n := n + 1;
+			ELSIF asked.healthy >= d.desired_replicas AND miosa.forget_wanted(deployment_id, asked.version_id) THEN
+				n := n + 1;
+			ELSIF settled AND NOT asked.kept THEN
+				-- What was asked for may come yet.
+				UPDATE miosa.capacity c SET state = 'idle', since = clock_timestamp()
+					WHERE c.deployment_id = deployment_id AND c.version_id = asked.version_id;
+				n := n + 1;
+			END IF;
+		WHEN 'idle' THEN
+			IF asked.kept THEN
+				DELETE FROM miosa.capacity c WHERE c.deployment_id = deployment_id AND c.version_id = asked.version_id;
+				n := n + 1;
+			ELSIF settled AND miosa.drain_due(asked.since, delay) <= clock_timestamp() THEN
+				PERFORM miosa.drain_version(deployment_id, asked.version_id);
+				n := n + 1;
+			END IF;
+		WHEN 'draining' THEN
+			n := n + miosa.end_drain(deployment_id, asked.version_id)::integer;
+		END CASE;
+	END LOOP;
+
+	IF settled THEN
+		INSERT INTO miosa.capacity AS c (deployment_id, version_id, state)
+			SELECT DISTINCT i.deployment_id, i.version_id, 'idle'
+			FROM miosa.runtime_instances i
+			JOIN miosa.versions v ON v.deployment_id = i.deployment_id AND v.id = i.version_id AND v.kind <> 'static'
+			WHERE i.deployment_id = deployment_id AND i.version_id <> ALL (kept)
+				AND i.state <> 'stopping' AND NOT miosa.has_ended(i.state)
+				AND coalesce(i.last_heartbeat_at, i.updated_at) > miosa.heartbeat_horizon()
+			ON CONFLICT ON CONSTRAINT capacity_pkey DO UPDATE
+				SET state = 'idle', since = EXCLUDED.since, asked_at = NULL, last_error = NULL, last_error_at = NULL
+				WHERE c.state = 'drained';
+		GET DIAGNOSTICS more = ROW_COUNT;
+		n := n + more;
+	END IF;
+	RETURN n;
+END $$;
+COMMENT ON FUNCTION miosa.settle_capacity(text) IS 'Do for a deployment what is due: switch routes, ask schedulers no longer for what is there, and drain what is not needed. Returns how much that was; null, having done nothing, when somebody else has its row''s lock';
+
+CREATE FUNCTION miosa.drain_due(since timestamptz, delay interval) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN delay >= '0' THEN since + delay ELSE 'infinity' END;
+COMMENT ON FUNCTION miosa.drain_due(timestamptz, interval) IS 'When a version that is idle since then is drained; a negative delay: never';
+
+-- Deployments are looked at as one range of ids; only the few in which
+-- something may be due are locked.  The locks of all that is changed are held
+-- until the caller commits, so a page ends early rather than hold them long.
+CREATE FUNCTION miosa.capacity_pass(after text, "limit" integer, OUT next text, OUT changed integer,
+	OUT next_due timestamptz)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
+#variable_conflict use_variable
+DECLARE
+	enough CONSTANT interval := '50 ms';
+	started CONSTANT timestamptz := clock_timestamp();
+	deadline CONSTANT interval := miosa.setting('cutover_deadline');
+	delay CONSTANT interval := miosa.setting('drain_delay');
+	horizon CONSTANT timestamptz := miosa.heartbeat_horizon();
+	last text;
+	due text;
+	more integer;
+	busy boolean := false;
+BEGIN
+	PERFORM miosa.require_primary();
+	PERFORM miosa.check_limit("limit", 100000);
+	after := coalesce(after, '');
+	changed := 0;
+	SELECT p.id INTO next FROM miosa.deployments p WHERE p.id > after ORDER BY p.id OFFSET "limit" - 1 LIMIT 1;
+	last := coalesce(next, (SELECT max(p.id) FROM miosa.deployments p));
+	FOR due IN
+		-- Waiting for instances.
+		SELECT p.id FROM miosa.deployments p
+			WHERE p.id > after AND p.id <= last AND (p.serving_version_id IS NOT NULL OR p.state = 'pending')
+				AND p.state <> 'stopped' AND EXISTS (SELECT FROM miosa.versions v
+					WHERE v.deployment_id = p.id AND v.id = p.active_version_id AND v.kind <> 'static')
+		UNION
+		SELECT c.deployment_id FROM miosa.capacity c
+			WHERE c.deployment_id > after AND c.deployment_id <= last AND c.state <> 'drained'
+				AND (c.state <> 'idle' OR miosa.drain_due(c.since, delay) <= started)
+		UNION
+		-- Instances that nobody needs.
+		SELECT i.deployment_id FROM miosa.runtime_instances i
+			JOIN miosa.deployments p ON p.id = i.deployment_id
+			WHERE i.deployment_id > after AND i.deployment_id <= last AND p.id > after AND p.id <= last
+				AND i.version_id <> p.active_version_id AND i.version_id <> ALL (p.recent_served[1:2])
+				AND p.serving_version_id IS NULL AND p.state NOT IN ('stopped', 'pending')
+				AND i.state <> 'stopping' AND NOT miosa.has_ended(i.state)
+				AND coalesce(i.last_heartbeat_at, i.updated_at) > horizon
+				AND NOT EXISTS (SELECT FROM miosa.versions v
+					WHERE v.deployment_id = p.id AND v.id = p.active_version_id AND v.promoted_over = i.version_id)
+				AND NOT EXISTS (SELECT FROM miosa.capacity c
+					WHERE c.deployment_id = i.deployment_id AND c.version_id = i.version_id AND c.state <> 'drained')
+		ORDER BY 1
+	LOOP
+		more := miosa.settle_capacity(due);
+		busy := busy OR more IS NULL;
+		changed := changed + coalesce(more, 0);
+		IF clock_timestamp() > started + enough THEN
+			next := due;
+			last := due;
+			EXIT;
+		END IF;
+	END LOOP;
+	SELECT min(d.at) INTO next_due
+		FROM (SELECT p.waiting_since + deadline AS at FROM miosa.deployments p
+				WHERE p.id > after AND p.id <= last AND p.serving_version_id IS NOT NULL AND p.state <> 'stopped'
+			UNION ALL
+			SELECT miosa.drain_due(c.since, delay) FROM miosa.capacity c
+				WHERE c.deployment_id > after AND c.deployment_id <= last AND c.state = 'idle'
+			UNION ALL
+			SELECT clock_timestamp() + '1 s'::interval WHERE busy) d
+		WHERE d.at > started AND d.at < 'infinity';
+END $$;
+COMMENT ON FUNCTION miosa.capacity_pass(text, integer) IS 'Do what is due for the capacity of a page of deployments: those with ids above after (empty: from the start), at most limit. Switches routes whose instances are there or whose miosa_rollback.cutover_deadline has passed, notes idle versions, drains those that are idle for miosa_rollback.drain_delay. Waits for no lock and ends early when there is much to do. next: where the next page begins, null after the last one; changed: how much was done; next_due: when the first deployment of the page has something to do again, null for never. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+
+-- Status polls.  A scheduler that says no more than a number gets as many
+-- rows, named after the endpoint, beside the instances that are reported.
+--
+-- A number cannot tell an instance that was told to stop from one that
+-- serves.  So as many of the polled as were told to stop count as those, until
+-- a poll finds fewer or they were not heard of for long: while a version is
+-- draining a poll is how they are heard of, after a return it is not.
+
+CREATE FUNCTION miosa.poll_rows(deployment_id text, version_id text, endpoint text, healthy integer,
+	OUT draining boolean, OUT present integer, OUT stale integer, OUT leftover integer,
+	OUT stopping integer, OUT wanted integer)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	WITH rows AS (
+		SELECT r.state, r.reported_by IS NOT DISTINCT FROM $3 AS own,
+			coalesce(r.last_heartbeat_at, r.updated_at) > h.horizon AS fresh,
+			CASE WHEN h.timeout > '0' THEN coalesce(r.last_heartbeat_at, r.updated_at) > h.horizon
+				ELSE r.updated_at > clock_timestamp() - miosa.setting('cutover_deadline')::interval END AS ending
+		FROM miosa.runtime_instances r
+		CROSS JOIN (SELECT miosa.heartbeat_horizon() AS horizon, miosa.setting('heartbeat_timeout')::interval AS timeout) h
+		WHERE r.deployment_id = $1 AND r.version_id = $2 AND r.state IN ('healthy', 'stopping')
+	), counted AS (
+		SELECT EXISTS (SELECT FROM miosa.capacity c
+				WHERE c.deployment_id = $1 AND c.version_id = $2 AND c.state = 'draining') AS draining,
+			count(*) FILTER (WHERE r.own AND r.state = 'healthy') AS present,
+			count(*) FILTER (WHERE r.own AND r.state = 'healthy' AND NOT r.fresh) AS stale,
+			count(*) FILTER (WHERE r.own AND r.state = 'stopping') AS leftover,
+			count(*) FILTER (WHERE r.own AND r.state = 'stopping' AND r.ending) AS ending,
+			greatest($4 - count(*) FILTER (WHERE NOT r.own AND CASE r.state WHEN 'healthy' THEN r.fresh ELSE r.ending END), 0) AS room
+		FROM rows r
+	), told AS (
+		SELECT c.*, least(CASE WHEN c.draining THEN c.leftover ELSE c.ending END, c.room) AS stopping FROM counted c
+	)
+	SELECT t.draining, t.present::integer, t.stale::integer, t.leftover::integer, t.stopping::integer,
+		CASE WHEN t.draining THEN 0 ELSE t.room - t.stopping END::integer
+	FROM told t
+$$;
+COMMENT ON FUNCTION miosa.poll_rows(text, text, text, integer) IS 'What a poll of an endpoint that found so many healthy instances of a version means for the rows that it counts. draining: the version is being drained; present, stale: healthy rows, and those of them that were not heard of lately; leftover: rows that are stopping; stopping: how many of these are still there; wanted: healthy rows that there should be';
+
+CREATE FUNCTION miosa.take_poll(deployment_id text, version_id text, endpoint text, healthy integer) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	prefix CONSTANT text := endpoint || ':' || version_id || ':';
+	timeout CONSTANT interval := miosa.setting('heartbeat_timeout');
+	-- Heartbeats are written as often as somebody looks at them.
+	recent CONSTANT interval := CASE WHEN timeout > '0' THEN least(timeout / 4, '10 s') ELSE '10 s' END;
+	rows record;
+	d miosa.deployments;
+BEGIN
+	PERFORM miosa.require_primary();
+	IF healthy IS NULL OR healthy NOT BETWEEN 0 AND 100000 OR endpoint IS NULL
+		OR NOT EXISTS (SELECT FROM miosa.versions v
+			WHERE v.deployment_id = deployment_id AND v.id = version_id AND v.kind <> 'static') THEN
+		RETURN false;
+	END IF;
+	SELECT * INTO rows FROM miosa.poll_rows(deployment_id, version_id, endpoint, healthy);
+	IF rows.present <> rows.wanted OR rows.stale > 0 OR rows.leftover <> rows.stopping THEN
+		PERFORM FROM miosa.deployments p WHERE p.id = deployment_id FOR NO KEY UPDATE SKIP LOCKED;
+		IF NOT FOUND THEN
+			RETURN false;
+		END IF;
+		SELECT * INTO d FROM miosa.deployments p WHERE p.id = deployment_id;
+		SELECT * INTO rows FROM miosa.poll_rows(deployment_id, version_id, endpoint, healthy);
+		-- The highest numbers go first.
+		UPDATE miosa.runtime_instances i SET state = 'stopped', last_heartbeat_at = clock_timestamp(), updated_at = clock_timestamp()
+			FROM (SELECT r.id, r.state, row_number() OVER (PARTITION BY r.state ORDER BY length(r.id), r.id) AS place
+				FROM miosa.runtime_instances r
+				WHERE r.deployment_id = deployment_id AND r.version_id = version_id AND r.reported_by = endpoint
+					AND r.state IN ('healthy', 'stopping')) o
+			WHERE i.deployment_id = deployment_id AND i.id = o.id
+				AND o.place > CASE o.state WHEN 'healthy' THEN rows.wanted ELSE rows.stopping END;
+		INSERT INTO miosa.runtime_instances AS i (deployment_id, id, tenant_id, version_id, release_id, state,
+				last_heartbeat_at, reported_by)
+			SELECT deployment_id, prefix || n, d.tenant_id, version_id,
+				(SELECT r.id FROM miosa.releases r WHERE r.deployment_id = deployment_id AND r.deployment_version_id = version_id),
+				'healthy', clock_timestamp(), endpoint
+			FROM generate_series(1, rows.wanted + (SELECT count(*)::integer FROM miosa.runtime_instances r
+				WHERE r.deployment_id = deployment_id AND r.version_id = version_id)) n
+			LEFT JOIN miosa.runtime_instances o ON o.deployment_id = deployment_id AND o.id = prefix || n
+			WHERE o.id IS NULL OR o.reported_by = endpoint AND o.version_id = version_id AND o.state IN ('stopped', 'failed', 'error')
+			ORDER BY n LIMIT greatest(rows.wanted - rows.present, 0)
+			ON CONFLICT ON CONSTRAINT runtime_instances_pkey DO UPDATE SET state = 'healthy', release_id = EXCLUDED.release_id,
+				error_message = NULL, last_heartbeat_at = EXCLUDED.last_heartbeat_at, updated_at = clock_timestamp();
+	END IF;
+	UPDATE miosa.runtime_instances i SET last_heartbeat_at = clock_timestamp()
+		WHERE i.deployment_id = deployment_id AND i.version_id = version_id AND i.reported_by = endpoint
+			AND (i.state = 'healthy' OR i.state = 'stopping' AND rows.draining)
+			AND coalesce(i.last_heartbeat_at, i.updated_at) < clock_timestamp() - recent;
+	IF d.id IS NOT NULL THEN
+		PERFORM miosa.complete_capacity(deployment_id);
+	END IF;
+	RETURN true;
+END $$;
+COMMENT ON FUNCTION miosa.take_poll(text, text, text, integer) IS 'Take the number of healthy instances of a version that a status poll of a scheduler endpoint found: with the instances that are reported otherwise, as many count as healthy from now on. Locks the deployment''s row only when that changes something, and does not wait for it. False when nothing was done: the row is locked, the version is unknown or runs in no instances, or the number is not from 0 to 100000. Raises NOT_PRIMARY';

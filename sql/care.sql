@@ -173,6 +173,16 @@ BEGIN
 	fix := CASE WHEN n = 0 THEN '' ELSE 'TABLE miosa.delivery_failures; when it is repaired: SELECT miosa_redrive(''endpoint'');' END;
 	RETURN NEXT;
 
+	"check" := 'capacity';
+	SELECT count(*), string_agg(w.id, ', ' ORDER BY w.id) FILTER (WHERE w.place <= 3) INTO n, names
+		FROM (SELECT o.id, row_number() OVER (ORDER BY o.id) AS place FROM miosa.overdue o) w;
+	status := CASE WHEN n = 0 THEN 'ok' ELSE 'fail' END;
+	seen := CASE WHEN n = 0 THEN 'no deployment waits too long for instances'
+		ELSE format('wait for instances longer than cutover_deadline: %s (%s%s)', n, miosa.clip(names, 120),
+			CASE WHEN n > 3 THEN ', ...' ELSE '' END) END;
+	fix := CASE WHEN n = 0 THEN '' ELSE 'TABLE miosa.overdue; then SELECT * FROM miosa.status(''deployment'');' END;
+	RETURN NEXT;
+
 	"check" := 'outbox';
 	SELECT count(*), min(o.created_at) INTO n, at
 		FROM (SELECT o.created_at FROM miosa.outbox o ORDER BY o.xid LIMIT 100000) o;

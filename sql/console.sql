@@ -356,6 +356,47 @@ SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION miosa.promote(text, text, text, text, text, text, boolean) IS 'Make a version active, for people: rows of (item, value). deployment: id, host or unique slug. version: id or v12. The other arguments and the conditions raised: as miosa_promote';
 
+CREATE FUNCTION miosa.count_instances(deployment_id text, version_id text, OUT healthy integer, OUT starting integer)
+LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
+	SELECT (SELECT count(*)::integer FROM miosa.live_instances i WHERE i.deployment_id = $1 AND i.version_id = $2),
+		(SELECT count(*)::integer FROM miosa.runtime_instances i WHERE i.deployment_id = $1 AND i.version_id = $2
+			AND i.state IN ('pending', 'provisioning', 'starting'))
+$$;
+COMMENT ON FUNCTION miosa.count_instances(text, text) IS 'How many instances of a version serve, and how many are not yet so far';
+
+CREATE FUNCTION miosa.scheduler_lines(deployment_id text, version_id text, OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	asked miosa.capacity;
+BEGIN
+	SELECT * INTO asked FROM miosa.capacity c
+		WHERE c.deployment_id = deployment_id AND c.version_id = version_id AND c.state = 'wanted';
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	item := 'scheduler';
+	value := CASE WHEN asked.asked_at IS NOT NULL THEN
+			format('took it %s ago', miosa.span(clock_timestamp() - asked.asked_at))
+		WHEN NOT miosa.has_scheduler(deployment_id) THEN 'none is asked: no endpoint is a scheduler of it'
+		ELSE format('asked for %s, none took it yet', miosa.span(clock_timestamp() - asked.since)) END;
+	RETURN NEXT;
+	-- What was refused before it was taken is of no interest.
+	IF asked.last_error_at > coalesce(asked.asked_at, '-infinity') THEN
+		item := '';
+		FOR value IN SELECT '  ' || w.line FROM miosa.wrap(asked.last_error, 62, 3) w (line) LOOP
+			RETURN NEXT;
+		END LOOP;
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.scheduler_lines(text, text) IS 'Lines of miosa.status() about what schedulers are asked for';
+
+CREATE FUNCTION miosa.is_overdue(d miosa.deployments) RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL SAFE
+RETURN coalesce(d.waiting_since + miosa.setting('cutover_deadline')::interval < clock_timestamp(), false);
+COMMENT ON FUNCTION miosa.is_overdue(miosa.deployments) IS 'Whether a deployment waits for instances longer than miosa_rollback.cutover_deadline';
+
 -- Status.  It never says OK unless every edge has confirmed what shall serve
 -- and, where instances are needed, one of them is healthy.
 
@@ -376,7 +417,7 @@ DECLARE
 	-- A standby sees what the primary's dispatcher has confirmed.
 	telling boolean := dispatcher = 'running' OR pg_is_in_recovery();
 	convergence text;
-	healthy integer;
+	instances record;
 	hosts text[];
 BEGIN
 	SELECT * INTO d FROM miosa.deployments p WHERE p.id = miosa.find_deployment(deployment);
@@ -385,8 +426,7 @@ BEGIN
 	SELECT * INTO active FROM miosa.versions v WHERE v.deployment_id = d.id AND v.id = d.active_version_id;
 	SELECT * INTO event FROM miosa.audit_events a
 		WHERE a.deployment_id = d.id AND a.outcome IN ('changed', 'pending') ORDER BY a.seq DESC LIMIT 1;
-	SELECT count(*) INTO healthy FROM miosa.live_instances i
-		WHERE i.deployment_id = d.id AND i.version_id = d.active_version_id;
+	SELECT * INTO instances FROM miosa.count_instances(d.id, d.active_version_id);
 	SELECT count(*) FILTER (WHERE c.state <> 'excluded') AS told,
 			count(*) FILTER (WHERE c.done AND c.state <> 'excluded') AS done,
 			count(*) FILTER (WHERE c.state = 'expired') AS expired,
@@ -399,10 +439,14 @@ BEGIN
 	value := CASE
 		WHEN d.active_version_id IS NULL THEN 'NOT PUBLISHED: no version is active'
 		WHEN d.state IN ('stopped', 'failed') THEN format('NOT SERVING: the deployment is %s', d.state)
+		WHEN d.serving_version_id IS NOT NULL AND instances.healthy = 0 AND miosa.is_overdue(d) THEN
+			miosa.clip(format('OVERDUE: %s has no healthy instance for %s, %s is served', version,
+				miosa.span(clock_timestamp() - d.waiting_since), miosa.version_name(d.id, d.serving_version_id)), 64)
 		WHEN d.serving_version_id IS NOT NULL THEN
-			format('NOT SWITCHED: %s waits for instances, %s is served', version,
-				miosa.version_name(d.id, d.serving_version_id))
-		WHEN active.kind <> 'static' AND healthy = 0 AND d.desired_replicas > 0 THEN
+			miosa.clip(format('NOT SWITCHED: %s waits for instances%s, %s is served', version,
+				coalesce(' for ' || miosa.span(clock_timestamp() - d.waiting_since), ''),
+				miosa.version_name(d.id, d.serving_version_id)), 64)
+		WHEN active.kind <> 'static' AND instances.healthy = 0 AND d.desired_replicas > 0 THEN
 			format('NOT SERVING: %s has no healthy instance', version)
 		WHEN edges.told = 0 THEN 'UNKNOWN: no edge is told of this deployment'
 		WHEN edges.done < edges.told AND NOT telling THEN
@@ -410,7 +454,7 @@ BEGIN
 		WHEN edges.done < edges.told THEN
 			format('NOT CONVERGED: %s of %s edges confirmed %s', edges.done, edges.told, version)
 		WHEN convergence = 'waiting_instances' THEN
-			format('WAITING: %s of %s instances of %s are healthy', healthy, d.desired_replicas, version)
+			format('WAITING: %s of %s instances of %s are healthy', instances.healthy, d.desired_replicas, version)
 		WHEN convergence NOT IN ('converged', 'expired') THEN
 			format('NOT CONVERGED: %s', replace(convergence, '_', ' '))
 		WHEN NOT telling THEN
@@ -449,8 +493,11 @@ BEGIN
 	END IF;
 	IF active.kind <> 'static' THEN
 		item := 'instances';
-		value := format('%s healthy of %s wanted', healthy, d.desired_replicas);
+		value := format('%s healthy, %s starting, %s wanted', instances.healthy, instances.starting, d.desired_replicas);
 		RETURN NEXT;
+		FOR item, value IN SELECT * FROM miosa.scheduler_lines(d.id, d.active_version_id) LOOP
+			RETURN NEXT;
+		END LOOP;
 	END IF;
 
 	item := 'hosts';
@@ -509,6 +556,36 @@ BEGIN
 	END IF;
 END $$;
 COMMENT ON FUNCTION miosa.status(text) IS 'How a deployment is, for people: rows of (item, value). The verdict says OK only when every edge has confirmed the active version. deployment: id, host or unique slug. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+
+-- Deployments that wait for instances for too long, or that serve nothing
+-- for as long because the scheduler did not bring any.
+CREATE FUNCTION miosa.overdue_rows(OUT id text, OUT version_id text, OUT serving_version_id text, OUT waits interval,
+	OUT desired_replicas integer, OUT healthy integer, OUT starting integer, OUT asked_at timestamptz, OUT last_error text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+	SELECT p.id, v.id AS version_id, p.serving_version_id, clock_timestamp() - coalesce(p.waiting_since, c.since),
+		p.desired_replicas, i.healthy, i.starting, c.asked_at, c.last_error
+	FROM miosa.deployments p
+	JOIN miosa.versions v ON v.deployment_id = p.id AND v.id = p.active_version_id AND v.kind <> 'static'
+	LEFT JOIN miosa.capacity c ON c.deployment_id = p.id AND c.version_id = v.id AND c.state = 'wanted'
+	CROSS JOIN LATERAL miosa.count_instances(p.id, v.id) i
+	WHERE p.state <> 'stopped' AND p.desired_replicas > 0 AND i.healthy = 0
+		AND coalesce(p.waiting_since, c.since) < (SELECT clock_timestamp() - miosa.setting('cutover_deadline')::interval)
+$$;
+COMMENT ON FUNCTION miosa.overdue_rows() IS 'Rows of miosa.overdue';
+
+CREATE VIEW miosa.overdue AS SELECT * FROM miosa.overdue_rows();
+COMMENT ON VIEW miosa.overdue IS 'Deployments whose active version has waited for longer than miosa_rollback.cutover_deadline and still has no healthy instance';
+COMMENT ON COLUMN miosa.overdue.id IS 'Deployment';
+COMMENT ON COLUMN miosa.overdue.version_id IS 'Active version, which waits';
+COMMENT ON COLUMN miosa.overdue.serving_version_id IS 'Version that serves instead; null: the active one, so nothing does';
+COMMENT ON COLUMN miosa.overdue.waits IS 'How long it has waited';
+COMMENT ON COLUMN miosa.overdue.desired_replicas IS 'Instances that are wanted';
+COMMENT ON COLUMN miosa.overdue.healthy IS 'Instances that are healthy';
+COMMENT ON COLUMN miosa.overdue.starting IS 'Instances that are starting';
+COMMENT ON COLUMN miosa.overdue.asked_at IS 'When a scheduler last took the request for instances; null: none yet';
+COMMENT ON COLUMN miosa.overdue.last_error IS 'Why the last request was not taken';
 
 -- Where one can go back to.
 
@@ -593,6 +670,20 @@ RETURN CASE WHEN total = 0 THEN 'nobody is told' ELSE
 	|| ' ' || done || '/' || total END;
 COMMENT ON FUNCTION miosa.bar(bigint, bigint) IS 'A bar of six signs and the two numbers; full only when all are done';
 
+CREATE FUNCTION miosa.instances_progress(deployment_id text, OUT age text, OUT bar text, OUT error text)
+LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
+	SELECT coalesce(miosa.span(clock_timestamp() - coalesce(p.waiting_since, c.since)), ''),
+		miosa.bar(least(i.healthy, p.desired_replicas), p.desired_replicas),
+		coalesce(miosa.clip(CASE WHEN c.last_error_at > coalesce(c.asked_at, '-infinity') THEN c.last_error END, 13), '')
+	FROM miosa.deployments p
+	JOIN miosa.versions v ON v.deployment_id = p.id AND v.id = p.active_version_id AND v.kind <> 'static'
+	CROSS JOIN LATERAL miosa.count_instances(p.id, v.id) i
+	LEFT JOIN miosa.capacity c ON c.deployment_id = p.id AND c.version_id = v.id AND c.state = 'wanted'
+	WHERE p.id = $1 AND p.desired_replicas > 0 AND p.state <> 'stopped'
+		AND (p.serving_version_id IS NOT NULL OR p.state = 'pending')
+$$;
+COMMENT ON FUNCTION miosa.instances_progress(text) IS 'What miosa.progress says about instances while a deployment waits for them; null when it does not';
+
 CREATE FUNCTION miosa.progress_rows(OUT operation text, OUT age text, OUT edges text, OUT slowest text, OUT last_error text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -601,6 +692,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	changed record;
 	zone record;
+	waits record;
 BEGIN
 	FOR changed IN
 		SELECT p.id, p.seq, max(l.created_at) AS at
@@ -612,6 +704,7 @@ BEGIN
 		JOIN miosa.deployments p ON p.id = l.deployment_id
 		GROUP BY p.id, p.seq ORDER BY max(l.created_at) DESC, p.id LIMIT 20
 	LOOP
+		SELECT * INTO waits FROM miosa.instances_progress(changed.id);
 		FOR zone IN
 			WITH told AS (
 				SELECT * FROM miosa.convergence_rows(changed.id) c WHERE c.role = 'edge' AND c.state <> 'excluded'
@@ -629,7 +722,7 @@ BEGIN
 				WHERE o.whole = 0 AND o.done * s.total <> s.done * o.total)
 			ORDER BY s.whole DESC, s.total - s.done DESC, s.zone
 		LOOP
-			EXIT WHEN zone.finished AND changed.at < now() - '10 min'::interval;
+			EXIT WHEN zone.finished AND changed.at < now() - '10 min'::interval AND waits.bar IS NULL;
 			operation := CASE WHEN zone.whole = 1
 				THEN miosa.short(miosa.call_name(changed.id), 15 - length(changed.seq::text)) || '#' || changed.seq
 				ELSE miosa.short('  ' || zone.zone, 16) END;
@@ -638,15 +731,23 @@ BEGIN
 			slowest := coalesce(miosa.short(zone.slowest, 12), '');
 			last_error := coalesce(miosa.clip(zone.error, 13), '');
 			RETURN NEXT;
+			IF zone.whole = 1 AND waits.bar IS NOT NULL THEN
+				operation := '  instances';
+				age := waits.age;
+				edges := waits.bar;
+				slowest := '';
+				last_error := waits.error;
+				RETURN NEXT;
+			END IF;
 		END LOOP;
 	END LOOP;
 END $$;
 COMMENT ON FUNCTION miosa.progress_rows() IS 'Rows of miosa.progress';
 
 CREATE VIEW miosa.progress AS SELECT * FROM miosa.progress_rows();
-COMMENT ON VIEW miosa.progress IS 'How far the newest route changes have come, for \watch 1: the last 20 deployments, those younger than 10 minutes or not yet everywhere; zones have lines of their own when they differ';
-COMMENT ON COLUMN miosa.progress.operation IS 'Deployment and newest operation; below it a zone';
-COMMENT ON COLUMN miosa.progress.age IS 'Time since the change';
-COMMENT ON COLUMN miosa.progress.edges IS 'Edges that confirmed it, of those that are told';
+COMMENT ON VIEW miosa.progress IS 'How far the newest route changes have come, for \watch 1: the last 20 deployments, those younger than 10 minutes or not yet everywhere; a line for the instances while a version waits for them, and lines for zones when they differ';
+COMMENT ON COLUMN miosa.progress.operation IS 'Deployment and newest operation; below it instances, or a zone';
+COMMENT ON COLUMN miosa.progress.age IS 'Time since the change; of instances: since they are waited for';
+COMMENT ON COLUMN miosa.progress.edges IS 'Edges that confirmed it, of those that are told; instances that are healthy, of those that are wanted';
 COMMENT ON COLUMN miosa.progress.slowest IS 'Edge that lacks it longest';
 COMMENT ON COLUMN miosa.progress.last_error IS 'Why, shortened; miosa.status() has it whole';

@@ -255,9 +255,10 @@ BEGIN
 				public_url = new.public_url, auto_subdomain = new.auto_subdomain,
 				created_at = new.created_at, updated_at = new.updated_at
 			WHERE p.id = id;
-		IF new.desired_replicas <> old.desired_replicas AND EXISTS (SELECT FROM miosa.versions v
+		IF (new.desired_replicas <> old.desired_replicas OR (new.state = 'stopped') <> (old.state = 'stopped'))
+			AND EXISTS (SELECT FROM miosa.versions v
 				WHERE v.deployment_id = id AND v.id = old.active_version_id AND v.kind <> 'static') THEN
-			PERFORM miosa.queue(id, 'capacity', NULL);
+			PERFORM miosa.ask_again(id, new.desired_replicas > old.desired_replicas OR old.state = 'stopped');
 			PERFORM miosa.complete_capacity(id);
 		END IF;
 	END IF;
@@ -267,7 +268,7 @@ EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
 	PERFORM miosa.refuse_row('deployment', message, detail, broken);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_deployment(text, text, text, text, text, integer, jsonb) IS 'Insert or change a deployment. name: default its id. slug: its part of the managed host, default made of the name. kind: static (default), dynamic or sandbox_backed. desired_replicas: instances of a dynamic version, default 1. fields: any other field of a deployment; the older repository fields go into metadata. Null and absent mean no change. The pointer is not changed here. Returns {"data": deployment}. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_put_deployment(text, text, text, text, text, integer, jsonb) IS 'Insert or change a deployment. name: default its id. slug: its part of the managed host, default made of the name. kind: static (default), dynamic or sandbox_backed. desired_replicas: instances of a dynamic version, default 1; schedulers are asked when they become more. fields: any other field of a deployment; the older repository fields go into metadata. Null and absent mean no change. The pointer is not changed here. Returns {"data": deployment}. Raises INVALID_ARGUMENT, NOT_PRIMARY';
 
 -- Versions and their releases.
 
@@ -532,6 +533,18 @@ COMMENT ON FUNCTION @extschema@.miosa_remove_domain(text) IS 'Remove a host; edg
 
 -- Runtime instances.
 
+CREATE FUNCTION miosa.check_address(value text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+	IF value !~ '^[A-Za-z0-9._:%-]{1,255}$' THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid address',
+			format('It is "%s".', left(regexp_replace(value, '[[:cntrl:]]', '?', 'g'), 100)),
+			'Write an IP address or a host name, without brackets; the port has an argument of its own.');
+	END IF;
+	RETURN value;
+END $$;
+COMMENT ON FUNCTION miosa.check_address(text) IS 'The value if it is null or looks like an address of a host, else INVALID_ARGUMENT';
+
 CREATE FUNCTION @extschema@.miosa_report_instance(deployment_id text, id text, version_id text, state text,
 	address text DEFAULT NULL, port integer DEFAULT NULL, error_message text DEFAULT NULL, fields jsonb DEFAULT '{}')
 RETURNS jsonb
@@ -543,6 +556,9 @@ DECLARE
 	old miosa.runtime_instances;
 	new miosa.runtime_instances;
 	release text;
+	horizon timestamptz := miosa.heartbeat_horizon();
+	observed timestamptz;
+	was_live boolean;
 	message text;
 	detail text;
 	broken text;
@@ -553,14 +569,21 @@ BEGIN
 	PERFORM miosa.check_id(version_id, 'version id');
 	PERFORM miosa.check_word(state, 'state', ARRAY['pending', 'provisioning', 'starting', 'healthy', 'unhealthy',
 		'stopping', 'stopped', 'failed', 'error', 'destroyed']);
-	address := coalesce(address, fields ->> 'ip_address');
+	address := miosa.check_address(coalesce(address, fields ->> 'ip_address'));
 	port := coalesce(port, (fields ->> 'port')::integer);
 	error_message := coalesce(error_message, fields ->> 'error_message');
+	observed := (fields ->> 'observed_at')::timestamptz;
+	-- A clock that is ahead must not make all that comes later look old.
+	observed := CASE WHEN observed > clock_timestamp() THEN clock_timestamp() ELSE observed END;
 
 	-- A heartbeat: nothing that counts has changed, so nobody is locked.  The
-	-- conditions are evaluated again if the row changes under our eyes.
-	UPDATE miosa.runtime_instances i SET last_heartbeat_at = now()
-		WHERE i.deployment_id = deployment_id AND i.id = id AND i.version_id = version_id AND i.state = state
+	-- conditions are evaluated again if the row changes under our eyes.  Who
+	-- was not heard of for long has not counted, so for it this is a change.
+	UPDATE miosa.runtime_instances i SET last_heartbeat_at = now(), observed_at = coalesce(observed, clock_timestamp())
+		WHERE i.deployment_id = deployment_id AND i.id = id AND i.version_id = version_id AND i.reported_by IS NULL
+			AND (i.state = state OR i.state = 'stopping' AND NOT miosa.has_ended(state))
+			AND (i.state <> 'healthy' OR coalesce(i.last_heartbeat_at, i.updated_at) > horizon)
+			AND coalesce(i.observed_at <= observed, true)
 			AND i.address IS NOT DISTINCT FROM coalesce(address, i.address)
 			AND i.port IS NOT DISTINCT FROM coalesce(port, i.port)
 			AND i.error_message IS NOT DISTINCT FROM coalesce(error_message, i.error_message)
@@ -582,22 +605,25 @@ BEGIN
 		ON CONFLICT ON CONSTRAINT runtime_instances_pkey DO NOTHING;
 	SELECT * INTO old FROM miosa.runtime_instances i
 		WHERE i.deployment_id = deployment_id AND i.id = id FOR UPDATE;
-	new := miosa.merge_fields(old, fields - ARRAY['deployment_id', 'id', 'tenant_id', 'version_id', 'release_id', 'state'],
-		'{}', NULL);
+	IF old.state = 'destroyed' OR old.observed_at > observed THEN
+		RETURN jsonb_build_object('data', miosa.instance_object(old));
+	END IF;
+	was_live := old.state = 'healthy' AND coalesce(old.last_heartbeat_at, old.updated_at) > horizon;
+	new := miosa.merge_fields(old, fields - ARRAY['deployment_id', 'id', 'tenant_id', 'version_id', 'release_id', 'state',
+		'observed_at', 'reported_by'], '{}', NULL);
 	-- What is being drained never counts again, even if it still says that it
 	-- is healthy.
-	IF old.state <> 'stopping' OR old.version_id <> version_id
-		OR state IN ('stopped', 'failed', 'error', 'destroyed') THEN
+	IF old.state <> 'stopping' OR old.version_id <> version_id OR miosa.has_ended(state) THEN
 		new.state := state;
 	END IF;
 	UPDATE miosa.runtime_instances i SET version_id = version_id, release_id = release, state = new.state,
 			address = coalesce(address, new.address), port = coalesce(port, new.port),
 			error_message = coalesce(error_message, new.error_message), metadata = new.metadata,
-			last_heartbeat_at = now(),
+			last_heartbeat_at = now(), observed_at = coalesce(observed, clock_timestamp()), reported_by = NULL,
 			updated_at = CASE WHEN new.state <> old.state THEN now() ELSE old.updated_at END
 		WHERE i.deployment_id = deployment_id AND i.id = id
 		RETURNING * INTO new;
-	IF (old.state = 'healthy') <> (new.state = 'healthy') OR old.version_id <> version_id THEN
+	IF was_live <> (new.state = 'healthy') OR old.version_id <> version_id THEN
 		PERFORM miosa.complete_capacity(deployment_id);
 	END IF;
 	RETURN jsonb_build_object('data', miosa.instance_object(new));
@@ -605,4 +631,4 @@ EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
 	PERFORM miosa.refuse_row('instance', message, detail, broken);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_report_instance(text, text, text, text, text, integer, text, jsonb) IS 'Insert or change a running instance, also as its heartbeat. state: pending, provisioning, starting, healthy, unhealthy, stopping, stopped, failed, error or destroyed; only healthy serves, and one that is stopping does not become healthy again. address, port: where routers reach it. error_message: why it failed. fields: any other field of an instance. Null and absent mean no change. The report that completes the capacity of the active version switches the routes to it. Returns {"data": instance}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_report_instance(text, text, text, text, text, integer, text, jsonb) IS 'Insert or change a running instance, also as its heartbeat. state: pending, provisioning, starting, healthy, unhealthy, stopping, stopped, failed, error or destroyed; only healthy serves, one that is stopping does not become healthy again and one that is destroyed never comes back. address, port: where routers reach it. error_message: why it failed. fields: any other field of an instance, and observed_at, when the state was observed: a report of something earlier than what is known changes nothing. Null and absent mean no change. The report that completes the capacity of the active version switches the routes to it. Returns {"data": instance}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND, NOT_PRIMARY';

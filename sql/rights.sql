@@ -48,13 +48,14 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.miosa_audit_log, @extschema@.miosa_route, @extschema@.miosa_routes_since,
 	@extschema@.miosa_convergence, @extschema@.miosa_wait_converged, @extschema@.miosa_doctor,
 	miosa.rollback, miosa.promote, miosa.status, miosa.candidates, miosa.history,
-	miosa.progress_rows
+	miosa.progress_rows, miosa.heartbeat_horizon, miosa.overdue_rows
 	TO miosa_operator;
 GRANT SELECT ON
 	miosa.plans, miosa.tenants, miosa.deployments, miosa.versions, miosa.releases, miosa.runtime_instances,
 	miosa.capacity, miosa.storages, miosa.domains, miosa.idempotency_keys, miosa.audit_events, miosa.outbox, miosa.route_log,
 	miosa.adapters, miosa.endpoints, miosa.endpoint_state, miosa.delivery_failures, miosa.dispatcher_state,
-	miosa.hosts, miosa.routes, miosa.live_instances, miosa.progress
+	miosa.hosts, miosa.routes, miosa.live_instances, miosa.progress,
+	miosa.overdue
 	TO miosa_operator;
 GRANT SELECT ON @extschema@.miosa_collectable_releases, miosa.release_keeping, miosa.scarcely_restorable TO miosa_operator;
 

@@ -296,7 +296,8 @@ BEGIN
 
 		SELECT * INTO capacity
 			FROM miosa.judge_capacity(NEW.id, target.id, left_version, NEW.desired_replicas);
-		wanting := capacity.needed AND capacity.healthy < NEW.desired_replicas;
+		wanting := capacity.needed AND NEW.desired_replicas > 0 AND (capacity.healthy < NEW.desired_replicas
+			OR miosa.was_drained(NEW.id, target.id));
 		IF NOT capacity.enough AND OLD.state <> 'stopped' THEN
 			waits := true;
 			NEW.serving_version_id := left_version;
@@ -317,6 +318,7 @@ BEGIN
 	NEW.route_seq := OLD.route_seq + 1;
 	NEW.updated_at := moved_at;
 	NEW.last_rollback_at := CASE WHEN promotion THEN NULL ELSE moved_at END;
+	NEW.waiting_since := CASE WHEN waits THEN moved_at END;
 	IF NEW.active_version_id IS NULL THEN
 		NEW.state := 'stopped';
 	ELSIF OLD.state <> 'stopped' THEN
@@ -340,8 +342,10 @@ BEGIN
 			moved_at);
 	INSERT INTO miosa.outbox (deployment_id, kind, route_seq) VALUES (NEW.id, 'route', NEW.route_seq);
 	IF wanting AND NEW.state <> 'stopped' THEN
+		PERFORM miosa.want_capacity(NEW.id, target.id);
 		INSERT INTO miosa.outbox (deployment_id, kind, route_seq) VALUES (NEW.id, 'capacity', NEW.route_seq);
 	END IF;
+	PERFORM miosa.forget_idle(NEW);
 	PERFORM miosa.wake();
 	RETURN NEW;
 END $$;

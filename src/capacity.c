@@ -14,8 +14,6 @@
 
 #include "capacity.h"
 
-static bool runs_in_instances(const char *kind);
-
 /*
  * Judge a target.
  */
@@ -28,13 +26,13 @@ mrb_capacity_judge(const char *kind, int healthy, int desired,
 		.reached = true,
 	};
 
-	if (!runs_in_instances(kind))
+	if (!mrb_capacity_runs(kind))
 		return it;
 
 	it.needed = true;
 	if (serving_kind == NULL)
 		it.required = 0;
-	else if (!runs_in_instances(serving_kind))
+	else if (!mrb_capacity_runs(serving_kind))
 		it.required = desired;
 	else
 		it.required = Min(desired, serving_healthy);
@@ -47,8 +45,8 @@ mrb_capacity_judge(const char *kind, int healthy, int desired,
 /*
  * Whether versions of a kind run in instances.
  */
-static bool
-runs_in_instances(const char *kind)
+bool
+mrb_capacity_runs(const char *kind)
 {
 	return strcmp(kind, "static") != 0;
 }

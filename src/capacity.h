@@ -26,4 +26,7 @@ extern MrbCapacity mrb_capacity_judge(const char *kind, int healthy,
 									  int desired, const char *serving_kind,
 									  int serving_healthy);
 
+/* Whether versions of a kind run in instances. */
+extern bool mrb_capacity_runs(const char *kind);
+
 #endif							/* MRB_CAPACITY_H */

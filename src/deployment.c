@@ -106,6 +106,12 @@ static MrbRow release_row = {
 	},
 };
 
+static MrbRow capacity_row = {
+	.table = "capacity",
+	.index = "capacity_pkey",
+	.columns = {"state"},
+};
+
 static MrbRow tenant_row = {
 	.table = "tenants",
 	.index = "tenants_pkey",
@@ -184,6 +190,7 @@ static MrbQuery edges_query = {
 static void read_version(MrbVersion *version, const char *deployment_id,
 						 const char *id);
 static bool marked_incompatible(MrbRow *row, int column);
+static bool was_drained(const MrbVersion *version, const char *deployment_id);
 static void read_key(MrbDeployment *it, const char *key);
 static void count_healthy(MrbVersion *version, const char *deployment_id);
 static void wait_for_lock(const char *id, Datum *values, const char *blocker);
@@ -222,6 +229,7 @@ mrb_deployment_look(const char *id, const char *target_id, const char *key)
 	else
 		it->serving = it->active;
 	read_version(&it->target, id, target_id);
+	it->target_drained = was_drained(&it->target, id);
 	if (key != NULL)
 		read_key(it, key);
 	mrb_row_end();
@@ -317,6 +325,23 @@ marked_incompatible(MrbRow *row, int column)
 		value.type == jbvString &&
 		value.val.string.len == (int) strlen(mark) &&
 		memcmp(value.val.string.val, mark, strlen(mark)) == 0;
+}
+
+/*
+ * Whether schedulers were told to stop the version's instances.  Then they
+ * must be asked for them again, whatever is left of them.
+ */
+static bool
+was_drained(const MrbVersion *version, const char *deployment_id)
+{
+	char	   *state;
+
+	if (version->id == NULL || strcmp(version->kind, "static") == 0 ||
+		!mrb_row_find(&capacity_row, deployment_id, version->id))
+		return false;
+	state = mrb_row_text(&capacity_row, 0);
+	mrb_row_close(&capacity_row);
+	return strcmp(state, "draining") == 0 || strcmp(state, "drained") == 0;
 }
 
 /*

@@ -45,6 +45,7 @@ typedef struct MrbDeployment
 	MrbVersion	active;			/* the pointer; id is NULL before the first */
 	MrbVersion	serving;		/* what routes resolve to now */
 	MrbVersion	target;			/* what was asked for, if anything */
+	bool		target_drained; /* schedulers were told to stop the target */
 } MrbDeployment;
 
 /*

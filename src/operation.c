@@ -56,6 +56,9 @@ static MrbQuery write_query = {
 	" recent_served = CASE WHEN $5 IS NULL THEN"
 	" (ARRAY[$2] || array_remove(p.recent_served, $2))[1:3]"
 	" ELSE p.recent_served END,"
+	" waiting_since = CASE WHEN $5 IS NULL THEN NULL"
+	" WHEN p.active_version_id = $2 THEN coalesce(p.waiting_since, $7)"
+	" ELSE $7 END,"
 	" seq = p.seq + 1, route_seq = p.route_seq + 1,"
 	" last_rollback_at = CASE WHEN $8 = 'rollback' THEN $7 END,"
 	" updated_at = CASE WHEN $10 = 'unchanged' THEN p.updated_at ELSE $7 END"
@@ -118,12 +121,19 @@ static MrbQuery write_query = {
 
 /* Apart, because few operations ask for instances. */
 static MrbQuery capacity_query = {
-	.sql = "INSERT INTO miosa.outbox (xid, deployment_id, kind, route_seq, created_at)"
-	" SELECT pg_catalog.pg_current_xact_id(), p.id, 'capacity', p.route_seq, $2"
-	" FROM miosa.deployments p WHERE p.id = $1",
-	.nargs = 2,
-	.argtypes = {TEXTOID, TIMESTAMPTZOID},
+	.sql = "WITH wanted AS MATERIALIZED (SELECT miosa.want_capacity($1, $2))"
+	" INSERT INTO miosa.outbox (xid, deployment_id, kind, route_seq, created_at)"
+	" SELECT pg_catalog.pg_current_xact_id(), p.id, 'capacity', p.route_seq, $3"
+	" FROM miosa.deployments p CROSS JOIN wanted WHERE p.id = $1",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TEXTOID, TIMESTAMPTZOID},
 	.expected = MRB_QUERY_INSERT,
+};
+
+static MrbQuery idle_query = {
+	.sql = "SELECT miosa.forget_idle(p) FROM miosa.deployments p WHERE p.id = $1",
+	.nargs = 1,
+	.argtypes = {TEXTOID},
 };
 
 /*
@@ -201,6 +211,8 @@ mrb_operation_write(const MrbOperation *operation)
 	response = mrb_query_jsonb(0, 1);
 	if (operation->ask_capacity)
 		ask_capacity(operation, now);
+	if (operation->runs_instances)
+		(void) mrb_query_run(&idle_query, values, nulls);
 	mrb_query_close();
 	return response;
 }
@@ -251,9 +263,10 @@ push_promotion(const MrbOperation *operation, TimestampTz now)
 static void
 ask_capacity(const MrbOperation *operation, TimestampTz now)
 {
-	Datum		values[2];
+	Datum		values[3];
 
 	values[0] = CStringGetTextDatum(operation->deployment_id);
-	values[1] = TimestampTzGetDatum(now);
+	values[1] = CStringGetTextDatum(operation->target_version_id);
+	values[2] = TimestampTzGetDatum(now);
 	(void) mrb_query_run(&capacity_query, values, NULL);
 }

@@ -25,6 +25,7 @@ typedef struct MrbOperation
 	const char *serving_version_id; /* NULL: the target serves */
 	const char *state;			/* of the deployment from now on */
 	bool		ask_capacity;	/* tell the schedulers */
+	bool		runs_instances; /* either version does */
 	const char *actor_type;
 	const char *actor_id;
 	const char *key;			/* NULL: none */

@@ -384,7 +384,10 @@ settle(const MrbRequest *request, const MrbDeployment *now,
 	bool		switches = capacity.enough || immediate || stopped;
 
 	operation->serving_version_id = switches ? NULL : now->serving.id;
-	operation->ask_capacity = capacity.needed && capacity.wanting && !stopped;
+	operation->ask_capacity = capacity.needed && !stopped &&
+		now->desired_replicas > 0 && (capacity.wanting || now->target_drained);
+	operation->runs_instances = mrb_capacity_runs(now->target.kind) ||
+		(now->active.id != NULL && mrb_capacity_runs(now->active.kind));
 	operation->state = stopped ? "stopped" :
 		capacity.reached ? "running" : "pending";
 
