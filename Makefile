@@ -115,6 +115,7 @@ SQL_PIECES = \
 	sql/collect.sql \
 	sql/console.sql \
 	sql/stats.sql \
+	sql/retention.sql \
 	sql/care.sql \
 	sql/rights.sql
 
