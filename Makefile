@@ -132,6 +132,8 @@ REGRESS = \
 	conditions \
 	transactions \
 	capacity_switch \
+	instances \
+	draining \
 	postgrest \
 	feed \
 	states \
@@ -157,7 +159,10 @@ ISOLATION = \
 	same_key \
 	lock_wait \
 	repeatable_read \
-	feed_feed
+	feed_feed \
+	report_rollback \
+	drain_rollback \
+	poll_report
 
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl

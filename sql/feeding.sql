@@ -609,8 +609,10 @@ BEGIN
 		RETURN jsonb_build_object('data', miosa.instance_object(old));
 	END IF;
 	was_live := old.state = 'healthy' AND coalesce(old.last_heartbeat_at, old.updated_at) > horizon;
-	new := miosa.merge_fields(old, fields - ARRAY['deployment_id', 'id', 'tenant_id', 'version_id', 'release_id', 'state',
-		'observed_at', 'reported_by'], '{}', NULL);
+	IF jsonb_typeof(fields) = 'object' THEN
+		fields := fields - ARRAY['deployment_id', 'id', 'tenant_id', 'version_id', 'release_id', 'state', 'observed_at', 'reported_by'];
+	END IF;
+	new := miosa.merge_fields(old, fields, '{}', NULL);
 	-- What is being drained never counts again, even if it still says that it
 	-- is healthy.
 	IF old.state <> 'stopping' OR old.version_id <> version_id OR miosa.has_ended(state) THEN
