@@ -134,16 +134,13 @@ BEGIN;
 INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id, state, last_heartbeat_at, updated_at)
 	SELECT 'dep_1', format('%s %s %s', s, updated, coalesce(heard::text, 'never')), 'ten_1', 'ver_1', s, now() - heard * '1 day'::interval, now() - updated * '1 day'::interval
 	FROM unnest('{starting,healthy,unhealthy,stopping,stopped,failed,error,destroyed}'::text[]) s, unnest('{6,8}'::integer[]) updated, unnest('{6,8,null}'::integer[]) heard;
-UPDATE miosa.dispatcher_state SET term_since = now() - '1 day'::interval;
-SELECT * FROM pg_temp.pages('runtime_instances', NULL, 5000);
-SELECT removed FROM miosa_purge_expired() WHERE what = 'runtime_instances';
-SELECT string_agg(i.id, ', ' ORDER BY i.id) AS kept FROM miosa.runtime_instances i WHERE i.state <> 'healthy';
-SELECT count(*) AS healthy FROM miosa.runtime_instances i WHERE i.state = 'healthy';
+-- After a fail-over nobody was heard of for a while.
 UPDATE miosa.dispatcher_state SET term_since = clock_timestamp();
-SELECT removed FROM miosa_purge_expired() WHERE what = 'runtime_instances';
+SELECT * FROM pg_temp.pages('runtime_instances', NULL, 5000);
 UPDATE miosa.dispatcher_state SET term_since = now() - '1 day'::interval;
+SELECT removed FROM miosa_purge_expired(20) WHERE what = 'runtime_instances';
 SELECT removed FROM miosa_purge_expired() WHERE what = 'runtime_instances';
-SELECT string_agg(i.id, ', ' ORDER BY i.id) AS healthy FROM miosa.runtime_instances i WHERE i.state = 'healthy';
+SELECT i.state, string_agg(substr(i.id, length(i.state) + 2), ', ' ORDER BY i.id) AS kept FROM miosa.runtime_instances i GROUP BY 1 ORDER BY 1;
 ROLLBACK;
 
 -- The procedure does all of it in transactions of its own.
