@@ -123,8 +123,10 @@ SQL_PIECES = \
 	sql/adapters.sql \
 	sql/feeding.sql \
 	sql/read.sql \
+	sql/collect.sql \
 	sql/console.sql \
 	sql/stats.sql \
+	sql/retention.sql \
 	sql/care.sql \
 	sql/rights.sql
 
@@ -148,6 +150,7 @@ REGRESS = \
 	states \
 	read_api \
 	people \
+	collection \
 	maintenance \
 	monitoring \
 	grants \
@@ -162,6 +165,7 @@ ISOLATION = \
 	rollback_pointer \
 	rollback_archive \
 	rollback_collect \
+	collect_rollback \
 	default_default \
 	same_key \
 	lock_wait \

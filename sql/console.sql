@@ -589,8 +589,8 @@ COMMENT ON COLUMN miosa.overdue.last_error IS 'Why the last request was not take
 
 -- Where one can go back to.
 
-CREATE FUNCTION miosa.candidates(deployment text, OUT version text, OUT id text, OUT last_served text,
-	OUT served text, OUT artifact text, OUT note text)
+CREATE FUNCTION miosa.candidates(deployment text, OUT version text, OUT last_served text, OUT served text,
+	OUT artifact text, OUT expires text, OUT live text, OUT note text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -602,7 +602,7 @@ BEGIN
 	SELECT * INTO d FROM miosa.deployments p WHERE p.id = miosa.find_deployment(deployment);
 	chosen := miosa.call_plan(d.id) -> 'data' ->> 'target_version_id';
 	RETURN QUERY
-		SELECT 'v' || v.version_number, miosa.short(v.id, 16),
+		SELECT 'v' || v.version_number,
 			CASE WHEN v.id = d.active_version_id THEN 'now'
 				ELSE coalesce(miosa.rough_span(now() - coalesce(s.ended, s.began)) || ' ago', 'never') END,
 			miosa.rough_span(coalesce(s.ended, CASE WHEN v.id = d.active_version_id THEN now() END) - s.began),
@@ -611,6 +611,13 @@ BEGIN
 				WHEN r.missing_at IS NOT NULL THEN 'missing'
 				WHEN r.verified_at IS NOT NULL THEN 'seen ' || miosa.rough_span(now() - r.verified_at)
 				ELSE 'unverified' END,
+			CASE WHEN k.release_id IS NULL THEN ''
+				WHEN k.kept_as IS NOT NULL THEN 'never'
+				WHEN k.due THEN CASE WHEN EXISTS (SELECT FROM miosa.release_keeping o
+					WHERE o.storage_uri = k.storage_uri AND NOT o.due) THEN 'shared' ELSE 'now' END
+				ELSE miosa.rough_span(k.expires_at - now()) END,
+			CASE WHEN v.kind = 'static' THEN '' ELSE miosa.clip((SELECT count(*) FROM miosa.live_instances i
+				WHERE i.deployment_id = d.id AND i.version_id = v.id)::text, 6) END,
 			CASE WHEN v.id = d.active_version_id THEN 'active'
 				WHEN v.state <> 'ready' THEN v.state
 				WHEN r.collected_at IS NOT NULL THEN 'gone'
@@ -618,13 +625,13 @@ BEGIN
 				WHEN 'incompatible' IN (v.metadata ->> 'migration_compatibility', r.metadata ->> 'migration_compatibility')
 					THEN 'schema!'
 				ELSE '' END
-		FROM miosa.versions v
+		FROM (SELECT * FROM miosa.versions o WHERE o.deployment_id = d.id ORDER BY o.version_number DESC LIMIT 50) v
 		LEFT JOIN miosa.releases r ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id
+		LEFT JOIN miosa.release_keeping k ON k.deployment_id = r.deployment_id AND k.release_id = r.id
 		LEFT JOIN miosa.served(d.id, NULL) s ON s.version_id = v.id
-		WHERE v.deployment_id = d.id
-		ORDER BY v.version_number DESC LIMIT 50;
+		ORDER BY v.version_number DESC;
 END $$;
-COMMENT ON FUNCTION miosa.candidates(text) IS 'The newest 50 versions of a deployment, for people: when and how long each last served, its artifact, and why one cannot go there (note; default: where a rollback without a version goes; schema!: a schema change is marked as incompatible). deployment: id, host or unique slug. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+COMMENT ON FUNCTION miosa.candidates(text) IS 'The newest 50 versions of a deployment, for people: when and how long each last served, its artifact and when that may be given up (expires: never while something keeps it, now when miosa_collect() may take it, shared when only another release of the same artifact keeps it), how many instances of it are alive, and why one cannot go there (note; default: where a rollback without a version goes; schema!: a schema change is marked as incompatible). deployment: id, host or unique slug. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
 
 -- What happened.
 

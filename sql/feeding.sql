@@ -349,6 +349,9 @@ BEGIN
 					collected_by = new_release.collected_by, ready_at = new_release.ready_at, updated_at = now()
 				WHERE r.deployment_id = deployment_id AND r.id = old_release.id
 				RETURNING * INTO new_release;
+			IF new_release.storage_uri <> old_release.storage_uri THEN
+				PERFORM miosa.refuse_claimed(new_release.storage_uri);
+			END IF;
 		END IF;
 	ELSIF coalesce(given ->> 'storage_uri', given ->> 'artifact_uri', new.artifact_uri) IS NOT NULL THEN
 		old_release.deployment_id := deployment_id;
@@ -367,6 +370,9 @@ BEGIN
 		PERFORM miosa.check_id(new_release.id, 'release id');
 		PERFORM miosa.check_uri(new_release.storage_uri, 'storage_uri');
 		INSERT INTO miosa.releases SELECT (new_release).*;
+		IF new_release.collected_at IS NULL THEN
+			PERFORM miosa.refuse_claimed(new_release.storage_uri);
+		END IF;
 		IF d.active_version_id = id AND d.active_release_id IS NULL THEN
 			UPDATE miosa.deployments p SET active_release_id = new_release.id,
 					running_artifact_sha256 = new_release.sha256, updated_at = now()
@@ -396,7 +402,7 @@ EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
 	PERFORM miosa.refuse_row('version', message, detail, broken);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_version(text, text, integer, text, text, text, text, text, bigint, jsonb, jsonb) IS 'Insert or change a version and its release. version_number: default the next. kind: default the deployment''s. state: default ready; a state that the version has passed already changes nothing. storage_uri: where the artifact is; without one (here, in release or as artifact_uri) no release is made. sha256: hex. release_id: default rel_ and the version''s id without ver_. size_bytes: in bytes. fields, release: any other field of a version or release. Null and absent mean no change; what identifies a ready version cannot change. Returns {"data": version, "release": release}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_IN_USE, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_put_version(text, text, integer, text, text, text, text, text, bigint, jsonb, jsonb) IS 'Insert or change a version and its release. version_number: default the next. kind: default the deployment''s. state: default ready; a state that the version has passed already changes nothing. storage_uri: where the artifact is; without one (here, in release or as artifact_uri) no release is made. sha256: hex. release_id: default rel_ and the version''s id without ver_. size_bytes: in bytes. fields, release: any other field of a version or release. Null and absent mean no change; what identifies a ready version cannot change. An artifact that was collected and may be deleted any moment is refused as ARTIFACT_GONE. Returns {"data": version, "release": release}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_IN_USE, ARTIFACT_GONE, NOT_PRIMARY';
 
 CREATE FUNCTION @extschema@.miosa_set_version_state(deployment_id text, version_id text, state text)
 RETURNS jsonb

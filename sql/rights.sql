@@ -57,6 +57,11 @@ GRANT SELECT ON
 	miosa.hosts, miosa.routes, miosa.live_instances, miosa.progress,
 	miosa.overdue
 	TO miosa_operator;
+-- What miosa_maintain() is made of: it runs as who calls it.
+GRANT EXECUTE ON FUNCTION
+	miosa.require_primary, miosa.maintain_rows, miosa.maintain_route_log, miosa.maintain_capacity, miosa.maintained
+	TO miosa_admin;
+GRANT SELECT ON miosa.maintenance, @extschema@.miosa_collectable_releases, miosa.release_keeping, miosa.scarcely_restorable TO miosa_operator;
 
 -- Monitoring sees how it goes, and nothing else.
 GRANT USAGE ON SCHEMA miosa TO pg_monitor;
