@@ -47,7 +47,8 @@ BEGIN
 			FROM miosa.live_instances i WHERE i.deployment_id = deployment_id) c
 		JOIN miosa.versions t ON t.deployment_id = deployment_id AND t.id = version_id
 		LEFT JOIN miosa.versions s ON s.deployment_id = deployment_id AND s.id = serving_id;
-	enough := NOT needed OR healthy >= required;
+	enough := NOT needed OR healthy >= required
+		OR healthy > 0 AND miosa.setting('cutover_deadline')::interval = '0';
 	reached := NOT needed OR healthy >= greatest(required, least(desired, 1));
 END $$;
 COMMENT ON FUNCTION miosa.judge_capacity(text, text, text, integer) IS 'Judge a version by its healthy instances while another serves (null: none) and so many are wanted. needed: it runs in instances at all; required: healthy ones before routes switch; enough: routes may switch; reached: the deployment counts as running. All null when the version does not exist. Volatile, because it must count in a new snapshot under the deployment''s lock';
