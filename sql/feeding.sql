@@ -582,7 +582,8 @@ BEGIN
 	UPDATE miosa.runtime_instances i SET last_heartbeat_at = now(), observed_at = coalesce(observed, clock_timestamp())
 		WHERE i.deployment_id = deployment_id AND i.id = id AND i.version_id = version_id AND i.reported_by IS NULL
 			AND (i.state = state OR i.state = 'stopping' AND NOT miosa.has_ended(state))
-			AND (i.state <> 'healthy' OR coalesce(i.last_heartbeat_at, i.updated_at) > horizon)
+			AND CASE i.state WHEN 'healthy' THEN coalesce(i.last_heartbeat_at, i.updated_at) > horizon
+				WHEN 'stopping' THEN greatest(i.last_heartbeat_at, i.updated_at) > horizon ELSE true END
 			AND coalesce(i.observed_at <= observed, true)
 			AND i.address IS NOT DISTINCT FROM coalesce(address, i.address)
 			AND i.port IS NOT DISTINCT FROM coalesce(port, i.port)
@@ -594,23 +595,22 @@ BEGIN
 		RETURN jsonb_build_object('data', miosa.instance_object(new));
 	END IF;
 
-	-- The instance before the deployment: a transaction of many heartbeats may
-	-- have it, and who waits for that must not make rollbacks wait.
-	SELECT * INTO old FROM miosa.runtime_instances i
-		WHERE i.deployment_id = deployment_id AND i.id = id FOR NO KEY UPDATE;
-	d := miosa.lock_deployment(deployment_id);
-	IF NOT EXISTS (SELECT FROM miosa.versions v WHERE v.deployment_id = deployment_id AND v.id = version_id) THEN
+	SELECT * INTO d FROM miosa.deployments p WHERE p.id = deployment_id;
+	IF NOT FOUND THEN
+		PERFORM miosa.no_deployment(deployment_id);
+	ELSIF NOT EXISTS (SELECT FROM miosa.versions v WHERE v.deployment_id = deployment_id AND v.id = version_id) THEN
 		PERFORM miosa.no_version(deployment_id, version_id);
 	END IF;
+	-- The instance before the deployment: a transaction of many heartbeats may
+	-- have it, and who waits for that must not make rollbacks wait.
+	INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id)
+		VALUES (deployment_id, id, d.tenant_id, version_id)
+		ON CONFLICT ON CONSTRAINT runtime_instances_pkey DO NOTHING;
+	SELECT * INTO old FROM miosa.runtime_instances i
+		WHERE i.deployment_id = deployment_id AND i.id = id FOR NO KEY UPDATE;
+	PERFORM miosa.lock_deployment(deployment_id);
 	SELECT r.id INTO release FROM miosa.releases r
 		WHERE r.deployment_id = deployment_id AND r.deployment_version_id = version_id;
-	IF old.id IS NULL THEN
-		INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id)
-			VALUES (deployment_id, id, d.tenant_id, version_id)
-			ON CONFLICT ON CONSTRAINT runtime_instances_pkey DO NOTHING;
-		SELECT * INTO old FROM miosa.runtime_instances i
-			WHERE i.deployment_id = deployment_id AND i.id = id FOR NO KEY UPDATE;
-	END IF;
 	IF old.state = 'destroyed' OR old.observed_at > observed THEN
 		RETURN jsonb_build_object('data', miosa.instance_object(old));
 	END IF;
@@ -620,8 +620,10 @@ BEGIN
 	END IF;
 	new := miosa.merge_fields(old, fields, '{}', NULL);
 	-- What is being drained never counts again, even if it still says that it
-	-- is healthy.
-	IF old.state <> 'stopping' OR old.version_id <> version_id OR miosa.has_ended(state) THEN
+	-- is healthy.  Who was silent for long since has stopped, and was started
+	-- again.
+	IF old.state <> 'stopping' OR old.version_id <> version_id OR miosa.has_ended(state)
+		OR greatest(old.last_heartbeat_at, old.updated_at) <= horizon THEN
 		new.state := state;
 	END IF;
 	UPDATE miosa.runtime_instances i SET version_id = version_id, release_id = release, state = new.state,

@@ -66,9 +66,9 @@ CREATE TRIGGER note_drain AFTER UPDATE ON miosa.capacity FOR EACH ROW
 EOS
 
 $node->pgbench(
-	'-n -c 12 -j 2 -t 120',
+	'-n -c 12 -j 2 -t 400',
 	0,
-	[qr{actually processed: 1440/1440\b}],
+	[qr{actually processed: 4800/4800\b}],
 	[qr{^$}],
 	'12 clients with everything',
 	{
