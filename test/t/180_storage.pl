@@ -61,7 +61,8 @@ sub storage_says
 	my ($uri, $expected, $pattern, $name, $more) = @_;
 	my ($state, $messages) = promote($uri, $more);
 
-	is($state, $expected, $name) or diag $messages;
+	is($state, $expected, $name)
+	  or diag $messages, $s3->state->{refused} // '';
 	like($messages, $pattern, "$name: it is said why");
 	return;
 }
@@ -314,8 +315,12 @@ my @present = @keys[ grep { $_ % 2 == 0 } 0 .. $#keys ];
 $s3->set(objects => { many => { map { $_ => 1 } @present } });
 append_to_file("$dir/keys.json", JSON::PP->new->ascii->encode(\@keys));
 sql(qq{
-	SELECT miosa_put_version('many', 'ver_' || n, n::integer, storage_uri => 's3://many/' || key)
-		FROM jsonb_array_elements_text(pg_read_file('$dir/keys.json')::jsonb) WITH ORDINALITY k (key, n)});
+	WITH key AS (SELECT 's3://many/' || key AS uri, n
+			FROM jsonb_array_elements_text(pg_read_file('$dir/keys.json')::jsonb) WITH ORDINALITY k (key, n)),
+		version AS (INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number)
+			SELECT 'many', 'ver_' || n, 'ten_1', n FROM key)
+	INSERT INTO miosa.releases (deployment_id, id, deployment_version_id, tenant_id, storage_uri)
+		SELECT 'many', 'rel_' || n, 'ver_' || n, 'ten_1', miosa.check_uri(uri, 'storage_uri') FROM key});
 my $started = time();
 my $wrong = sql(q{
 	SELECT count(*) FROM generate_series(1, 10000) n
