@@ -8,6 +8,7 @@ use warnings FATAL => 'all';
 use JSON::PP ();
 use MiosaFault qw(certificates);
 use MiosaS3;
+use MiosaSink;
 use MiosaTest qw(make_node);
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -20,6 +21,7 @@ my $s3 = MiosaS3->new(dir => "$dir/s3")->start;
 my $tls = MiosaS3->new(
 	dir => "$dir/s3s",
 	tls => { key => "$dir/tls/s3.key", cert => "$dir/tls/s3.pem" })->start;
+my $sink = MiosaSink->new(dir => "$dir/sink")->start;
 my $node = make_node('storage', <<"EOC");
 miosa_rollback.ca_file = '$dir/tls/ca.pem'
 miosa_rollback.artifact_timeout = '5 s'
@@ -115,6 +117,13 @@ for my $key ('../shop-bucket/1.tar', './1.tar', '/1.tar', 'x/../1.tar',
 	storage_says("s3://shop-bucket/$key", 'MR410', qr/answered 404/,
 		"\"$key\" is no other way to 1.tar");
 }
+
+# What edges are told of such a key is a URI
+sql("SELECT miosa_put_endpoint('hook', 'webhook', '" . $sink->url . "/hook')");
+like((map { $_->{body} } $sink->wait_for(1, '^/hook'))[-1],
+	qr{"storage_uri":"s3://shop-bucket/%F0%9F%9A%80/%C3%A9"},
+	'an edge is told');
+sql("SELECT miosa_remove_endpoint('hook')");
 
 # The size
 storage_says('s3://shop-bucket/1.tar', 'done', qr/^$/,
@@ -362,6 +371,5 @@ storage_says('s3://shop-bucket/2.tar', 'done', qr/^$/,
 	'without a storage our own record decides');
 like(verdict('s3://shop-bucket/2.tar'), qr/is not asked/, 'the test says so');
 
-$s3->stop;
-$tls->stop;
+$_->stop for $s3, $tls, $sink;
 done_testing();
