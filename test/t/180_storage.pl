@@ -132,6 +132,13 @@ storage_says('s3://shop-bucket/1.tar', 'MR503',
 	qr/Storage has 5 bytes there, but the artifact has 6\./,
 	'one of another size', ', size_bytes => 6');
 
+$sink->answer('^/part', status => 206, headers => { 'Content-Range' => 'bytes 0-0/7' });
+$sink->answer('^/part', method => 'HEAD', status => 405);
+storage_says($sink->url . '/part', 'done', qr/^$/,
+	'the size of what was asked for a byte of', ', size_bytes => 7');
+storage_says($sink->url . '/part', 'MR503', qr/has 7 bytes there/,
+	'another one', ', size_bytes => 8');
+
 # What says nothing about the object
 with_options(
 	{ list => \0 },
@@ -297,6 +304,10 @@ other_database('latin1');
 is(sql(q{SELECT miosa_test_storage('s3://shop-bucket/' || chr(233)) #>> '{data,artifact,detail}'})
 	  =~ m{(/shop-bucket/\S*)\.$} && $1,
 	'/shop-bucket/%C3%A9', 'a key in another encoding');
+other_database('euc_jp');
+like(sql(q{SELECT miosa_test_storage('s3://shop-bucket/' || convert_from('\xfefe', 'EUC_JP'))
+		#>> '{data,artifact,detail}'}),
+	qr/cannot be written in UTF-8/, 'a key that no UTF-8 can be made of');
 
 # Ten thousand keys of anything, half of them there
 other_database('utf8');
