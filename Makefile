@@ -27,6 +27,7 @@ OBJS = \
 	src/array.o \
 	src/channel.o \
 	src/charset.o \
+	src/digest.o \
 	src/errors.o \
 	src/escape.o \
 	src/guc.o \
@@ -37,14 +38,19 @@ OBJS = \
 	src/latency.o \
 	src/query.o \
 	src/row.o \
+	src/s3.o \
 	src/session.o \
 	src/shmem.o \
 	src/template.o \
 	src/timer.o \
 	src/variable.o \
 	src/call.o \
+	src/sigv4.o \
 	src/adapter.o \
 	src/adapter_judge.o \
+	src/artifact_file.o \
+	src/storage.o \
+	src/probe.o \
 	src/artifact.o \
 	src/audit.o \
 	src/candidate.o \
@@ -53,6 +59,7 @@ OBJS = \
 	src/idempotency.o \
 	src/operation.o \
 	src/route.o \
+	src/due.o \
 	src/wake.o \
 	src/sign.o \
 	src/stats.o \
@@ -79,6 +86,7 @@ OBJS = \
 	src/restart.o \
 	src/standing.o \
 	src/sweep.o \
+	src/verify.o \
 	src/rules.o \
 	src/choice.o \
 	src/dispatch.o \
@@ -90,7 +98,9 @@ OBJS = \
 	src/launcher.o \
 	src/monitor.o \
 	src/preview.o \
+	src/storage_tester.o \
 	src/tester.o \
+	src/verification.o \
 	src/worker.o \
 	src/module.o
 
@@ -108,6 +118,7 @@ SQL_PIECES = \
 	sql/functions.sql \
 	sql/triggers.sql \
 	sql/delivery.sql \
+	sql/storage.sql \
 	sql/capacity.sql \
 	sql/adapters.sql \
 	sql/feeding.sql \

@@ -215,5 +215,19 @@ BEGIN
 			CASE WHEN n > 3 THEN ', ...' ELSE '' END) END;
 	fix := CASE WHEN n = 0 THEN '' ELSE 'TABLE miosa.scarcely_restorable; normal after the first publishes, else keep older versions ready: SELECT miosa_pin_version(''deployment'', ''version'');' END;
 	RETURN NEXT;
+
+	"check" := 'artifacts';
+	SELECT count(*), string_agg(w.name, ', ' ORDER BY w.name) FILTER (WHERE w.place <= 3) INTO n, names
+		FROM (SELECT r.deployment_id || ' v' || v.version_number AS name,
+				row_number() OVER (ORDER BY r.deployment_id, v.version_number) AS place
+			FROM miosa.releases r
+			JOIN miosa.versions v ON v.deployment_id = r.deployment_id AND v.id = r.deployment_version_id
+			WHERE r.missing_at IS NOT NULL AND r.collected_at IS NULL AND v.state = 'ready') w;
+	status := CASE WHEN n = 0 THEN 'ok' ELSE 'fail' END;
+	seen := CASE WHEN n = 0 THEN 'storage has what it was asked for'
+		ELSE format('storage lost what rollbacks would go to: %s (%s%s)', n, miosa.clip(names, 120),
+			CASE WHEN n > 3 THEN ', ...' ELSE '' END) END;
+	fix := CASE WHEN n = 0 THEN '' ELSE 'SELECT deployment_id, storage_uri, missing_at FROM miosa.releases WHERE missing_at IS NOT NULL; put them back, or archive the versions.' END;
+	RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_doctor() IS 'What is wrong with this installation: one row a check, with status (ok, warn, fail), what was seen and what to do. Works without preloading and on a standby';

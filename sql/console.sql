@@ -608,6 +608,7 @@ BEGIN
 			miosa.rough_span(coalesce(s.ended, CASE WHEN v.id = d.active_version_id THEN now() END) - s.began),
 			CASE WHEN r.id IS NULL THEN 'none'
 				WHEN r.collected_at IS NOT NULL THEN 'collected'
+				WHEN r.missing_at IS NOT NULL THEN 'missing'
 				WHEN r.verified_at IS NOT NULL THEN 'seen ' || miosa.rough_span(now() - r.verified_at)
 				ELSE 'unverified' END,
 			CASE WHEN k.release_id IS NULL THEN ''

@@ -104,8 +104,8 @@ CREATE TABLE miosa.secrets (
 	previous text CHECK (previous ~ '^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$'),
 	created_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE miosa.secrets IS 'Secrets of endpoints; read by the dispatcher and miosa_test_endpoint alone, never dumped or shown';
-COMMENT ON COLUMN miosa.secrets.name IS 'Name that endpoints and templates use';
+COMMENT ON TABLE miosa.secrets IS 'Secrets of endpoints and storages; used by the dispatcher and by what asks storage, never dumped or shown';
+COMMENT ON COLUMN miosa.secrets.name IS 'Name that endpoints, storages and templates use';
 COMMENT ON COLUMN miosa.secrets.value IS 'The secret';
 COMMENT ON COLUMN miosa.secrets.previous IS 'The secret that is being rotated out: standard-webhooks signs with both; null when there is none';
 COMMENT ON COLUMN miosa.secrets.created_at IS 'When it was written';

@@ -63,14 +63,14 @@ COMMENT ON FUNCTION miosa.check_slug(text, text) IS 'The value if it can be part
 CREATE FUNCTION miosa.check_uri(value text, what text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
-	IF value !~ '^[A-Za-z][A-Za-z0-9+.-]*:[^[:space:][:cntrl:]]+$' OR length(value) > 4096 THEN
+	IF value !~* '^(s3://[a-z0-9].*|(?!s3://)[a-z][a-z0-9+.-]*:[^[:space:][:cntrl:]]+)$' OR length(value) > 4096 THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('invalid %s', what),
 			format('It is "%s".', left(regexp_replace(value, '[[:cntrl:]]', '?', 'g'), 100)),
-			'A URI begins with its scheme (s3://bucket/key) and has no spaces.');
+			'A URI begins with its scheme (s3://bucket/key); only keys in S3 may have spaces.');
 	END IF;
 	RETURN value;
 END $$;
-COMMENT ON FUNCTION miosa.check_uri(text, text) IS 'The value if it is null or looks like a URI, else INVALID_ARGUMENT; what names the argument';
+COMMENT ON FUNCTION miosa.check_uri(text, text) IS 'The value if it is null or looks like a URI, else INVALID_ARGUMENT; what names the argument. The key of an s3:// URI is any text, written as it is';
 
 -- Host names are compared in lower case, without the dot that ends a name and
 -- without a port.

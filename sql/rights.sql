@@ -81,6 +81,10 @@ GRANT INSERT, UPDATE, DELETE, SELECT (name, created_at) ON miosa.secrets TO mios
 GRANT EXECUTE ON FUNCTION miosa.raise_condition, miosa.check_adapter, miosa.render_request, miosa.check_url, miosa.check_selector,
 	miosa.origin, miosa.identity
 	TO miosa_admin;
+-- So does a procedure that commits.
+GRANT EXECUTE ON FUNCTION miosa.require_primary, miosa.check_limit, miosa.some_deployment, miosa.due_artifacts,
+	miosa.verify_artifact
+	TO miosa_admin;
 
 -- pg_dump: the data tables are dumped like a user's own.  Shipped plans and
 -- adapters are not, since CREATE EXTENSION makes them; nor are secrets, and

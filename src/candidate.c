@@ -58,7 +58,7 @@ static MrbQuery list_query = {
 	") SELECT v.id, v.version_number, k.rule,"
 	" CASE WHEN v.state <> 'ready' THEN 'its state is ' || v.state"
 	" WHEN r.collected_at IS NOT NULL THEN 'its artifact was collected'"
-	" END, r.storage_uri, r.verified_at"
+	" END, r.storage_uri, r.size_bytes, r.verified_at, r.missing_at, r.id"
 	" FROM ranked k JOIN miosa.versions v ON v.deployment_id = $1 AND v.id = k.id"
 	" LEFT JOIN miosa.releases r"
 	" ON r.deployment_id = $1 AND r.deployment_version_id = v.id"
@@ -109,8 +109,11 @@ mrb_candidate_list(const char *deployment_id)
 		it->number = mrb_query_int32(row, 2, 0);
 		it->rule = mrb_query_text(row, 3);
 		it->why_not = mrb_query_text(row, 4);
-		it->storage_uri = mrb_query_text(row, 5);
-		it->verified_at = mrb_query_timestamp(row, 6, 0);
+		it->artifact.uri = mrb_query_text(row, 5);
+		it->artifact.size = mrb_query_int64(row, 6, -1);
+		it->artifact.verified_at = mrb_query_timestamp(row, 7, 0);
+		it->missing_at = mrb_query_timestamp(row, 8, 0);
+		it->release_id = mrb_query_text(row, 9);
 		list = lappend(list, it);
 	}
 	MemoryContextSwitchTo(spi);

@@ -39,6 +39,7 @@
 #include "standing.h"
 #include "sweep.h"
 #include "turns.h"
+#include "verify.h"
 
 /* A pass that failed is tried again after this, doubled every time. */
 #define RETRY_MIN_MS 50
@@ -89,6 +90,7 @@ mrb_dispatch_create(MrbSlot *slot)
 	mrb_route_init(kept);
 	mrb_queue_init(kept);
 	mrb_send_init(kept);
+	mrb_verify_init(kept);
 	mrb_stats_begin(slot);
 	mrb_health_init(kept, probe);
 }
@@ -112,7 +114,8 @@ mrb_dispatch_max_wait(void)
 	if (not_before != 0)
 		wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
 														 not_before) + 1);
-	return mrb_publish_wait(mrb_record_wait(mrb_resync_wait(wait)));
+	wait = mrb_verify_wait(mrb_resync_wait(wait));
+	return mrb_publish_wait(mrb_record_wait(wait));
 }
 
 bool
@@ -166,6 +169,7 @@ mrb_dispatch_deliver(void)
 		not_before = GetCurrentTimestamp();
 	if (loaded)
 		mrb_sweep_step();
+	mrb_verify_step(loaded);
 
 	/* Now for what was not to be seen before it was written. */
 	mrb_publish_step(my_slot);

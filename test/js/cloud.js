@@ -6,9 +6,8 @@
 
 'use strict';
 
-const crypto = require('crypto');
-const aws4 = require('aws4');
 const { json, serve } = require('./serve');
+const { refusal } = require('./sigv4');
 
 // A request that nobody's documentation allows.
 const wrong = (why) => ({ status: 499, body: `${why}\n` });
@@ -182,74 +181,6 @@ const cloudflare = {
 		return say(200, []);
 	},
 };
-
-// Check the signature as AWS does, with what aws4, which is nobody's of ours,
-// makes of the headers that were signed.
-function refusal(request, options) {
-	const { headers } = request;
-	const parts = (headers.authorization || '').match(
-		/^AWS4-HMAC-SHA256 Credential=([^/]+)\/([^,]+), ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})$/
-	);
-	const date = headers['x-amz-date'] || '';
-	const age =
-		Date.now() -
-		Date.parse(
-			date.replace(
-				/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/,
-				'$1-$2-$3T$4:$5:$6Z'
-			)
-		);
-
-	if (!parts) {
-		return ['IncompleteSignature', headers.authorization];
-	}
-	const [, id, scope, names, found] = parts;
-	const signed = names.split(';');
-
-	if (id !== options.id) {
-		return ['InvalidClientTokenId', id];
-	}
-	if (!(Math.abs(age) < 300000)) {
-		return ['RequestExpired', date];
-	}
-	if (
-		scope !==
-		`${date.slice(0, 8)}/${options.region}/${options.name}/aws4_request`
-	) {
-		return ['SignatureDoesNotMatch', scope];
-	}
-	for (const name of Object.keys(headers)) {
-		if (/^(host|x-amz-.*)$/.test(name) && !signed.includes(name)) {
-			return ['SignatureDoesNotMatch', `${name} is not signed`];
-		}
-	}
-	if (!signed.every((name) => headers[name] !== undefined)) {
-		return ['SignatureDoesNotMatch', `not all of ${names} are there`];
-	}
-	const body = Buffer.from(request.body, 'latin1');
-	const hash = crypto.createHash('sha256').update(body).digest('hex');
-
-	if (![undefined, hash].includes(headers['x-amz-content-sha256'])) {
-		return ['XAmzContentSHA256Mismatch', hash];
-	}
-	const signer = new aws4.RequestSigner(
-		{
-			service: options.name,
-			region: options.region,
-			method: request.method,
-			path: request.url,
-			body,
-			headers: Object.fromEntries(signed.map((name) => [name, headers[name]])),
-			doNotModifyHeaders: true,
-		},
-		{ accessKeyId: id, secretAccessKey: options.secret }
-	);
-
-	signer.datetime = date;
-	return signer.signature() === found && signer.signedHeaders() === names
-		? undefined
-		: ['SignatureDoesNotMatch', signer.canonicalString()];
-}
 
 const xml = (status, text) => ({
 	status,

@@ -2,13 +2,17 @@
 // service, every request written down as it came in, and a port over which
 // the test sets options and looks at the state.
 //
-//   node SCRIPT FOLDER '{"control": port, "service": port, ...}'
+//   node SCRIPT FOLDER '{"control": port, "service": port, ...}' '{}'
+//
+// The last argument is {service: {key, cert}}, file names, of those that speak
+// TLS.
 //
 //   PUT /{service}   options, as JSON; they replace those of that name
 //   GET /{service}   what the service has kept in its state
 //
 // A service is {state, options, answer(request, options, state)}; the answer
-// is {status, headers, body}. Each request becomes a line of FOLDER/requests:
+// is {status, headers, body}, or {status, raw}, the bytes to answer with. How
+// many connections came is counted in state.connections. Each request becomes a line of FOLDER/requests:
 // {n, service, time, method, url, headers, body, raw, status, answer}, where
 // the answer is its headers.
 
@@ -16,14 +20,20 @@
 
 const fs = require('fs');
 const http = require('http');
+const https = require('https');
 
-const [folder, ports] = [process.argv[2], JSON.parse(process.argv[3])];
+const folder = process.argv[2];
+const [ports, tls] = [3, 4].map((i) => JSON.parse(process.argv[i] || '{}'));
 let count = 0;
 
 // Hand each whole request to a function, with the bytes that it came in.
 // They are taken from the socket, before anybody has parsed them.
-function listen(port, handle) {
-	const server = http.createServer((request, response) => {
+function listen(port, files, state, handle) {
+	const options = files && {
+		key: fs.readFileSync(files.key),
+		cert: fs.readFileSync(files.cert),
+	};
+	const answer = (request, response) => {
 		const chunks = [];
 
 		request.on('data', (chunk) => chunks.push(chunk));
@@ -38,18 +48,27 @@ function listen(port, handle) {
 					body: Buffer.concat(chunks).toString('latin1'),
 					raw: raw.toString('latin1'),
 				},
-				(status, headers, body) => {
+				({ status, headers, body, raw: bytes }) => {
+					if (bytes !== undefined) {
+						request.socket.write(bytes);
+						return;
+					}
 					response.writeHead(status, {
+						'Content-Length': Buffer.byteLength(body || ''),
 						...headers,
-						'Content-Length': Buffer.byteLength(body),
 					});
-					response.end(body);
+					response.end(body || '');
 				}
 			);
 		});
-	});
+	};
+	const server = files
+		? https.createServer(options, answer)
+		: http.createServer(answer);
 
-	server.on('connection', (socket) => {
+	state.connections = 0;
+	server.on(files ? 'secureConnection' : 'connection', (socket) => {
+		state.connections += 1;
 		socket.taken = [];
 		socket.on('data', (chunk) => socket.taken.push(chunk));
 	});
@@ -79,7 +98,7 @@ exports.json = (status, value, headers) => ({
 
 exports.serve = (services) => {
 	for (const [name, service] of Object.entries(services)) {
-		listen(ports[name], (request, send) => {
+		listen(ports[name], tls[name], service.state, (request, send) => {
 			let answer;
 
 			try {
@@ -88,15 +107,17 @@ exports.serve = (services) => {
 				answer = { status: 500, body: `${error.stack}\n` };
 			}
 			record(name, request, answer);
-			send(answer.status, answer.headers || {}, answer.body || '');
+			send(answer);
 		});
 	}
-	listen(ports.control, (request, send) => {
+	listen(ports.control, undefined, {}, (request, send) => {
 		const service = services[request.url.slice(1)];
 
 		if (request.method === 'PUT') {
-			Object.assign(service.options, JSON.parse(request.body));
+			const given = Buffer.from(request.body, 'latin1').toString();
+
+			Object.assign(service.options, JSON.parse(given));
 		}
-		send(200, {}, JSON.stringify(service.state));
+		send({ status: 200, body: JSON.stringify(service.state) });
 	});
 };

@@ -87,10 +87,10 @@ sub full_listener
 
 # In the folder: ca.pem, and <name>.pem and <name>.key for servers at
 # 127.0.0.1: good, other (for another name), expired, and stranger (signed by
-# nobody).
+# nobody). More can be asked for: name => 'IP:127.0.0.1,DNS:www.test'.
 sub certificates
 {
-	my ($dir) = @_;
+	my ($dir, %more) = @_;
 
 	make_path("$dir/issued");
 	_write("$dir/index.txt", '');
@@ -121,6 +121,8 @@ EOC
 		'20491231000000Z');
 	_issue($dir, 'expired', 'IP:127.0.0.1', '20200101000000Z',
 		'20200102000000Z');
+	_issue($dir, $_, $more{$_}, '20200101000000Z', '20491231000000Z')
+	  for sort keys %more;
 	return;
 }
 

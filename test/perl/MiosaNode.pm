@@ -3,7 +3,8 @@
 # each on a port of its own. What it is asked is written down byte by byte.
 #
 #   my $cloud = MiosaNode->new(dir => $dir, script => 'cloud',
-#       services => [ 'fastly', 'bunny' ])->start;
+#       services => [ 'fastly', 'bunny' ])->start;    # tls => {service =>
+#                            # {key =>, cert =>}}: those that speak TLS
 #   $cloud->set('fastly', secret => 'x');    # options; see the program
 #   $cloud->wait_for(1, 'fastly');           # the first request
 #   $cloud->state('fastly');                 # what it has kept
@@ -31,12 +32,14 @@ sub new
 	my $self = bless {%arg}, $class;
 
 	make_path($self->{dir});
+	$self->{tls} //= {};
 	$self->{port}{$_} = MiosaServer::free_port()
 	  for 'control', @{ $self->{services} };
 	$self->{server} = MiosaServer->new(
 		name => $self->{script},
 		log => "$self->{dir}/$self->{script}.log",
-		port => $self->{port}{control});
+		port => $self->{port}{control},
+		keep => $self->{keep});
 	return $self;
 }
 
@@ -45,7 +48,8 @@ sub start
 	my ($self) = @_;
 
 	$self->{server}->start('node', "$scripts/$self->{script}.js",
-		$self->{dir}, encode_json($self->{port}));
+		$self->{dir}, encode_json($self->{port}),
+		encode_json($self->{tls}));
 	return $self;
 }
 
@@ -56,7 +60,9 @@ sub url
 {
 	my ($self, $service) = @_;
 
-	return "http://127.0.0.1:$self->{port}{$service}";
+	return 'http'
+	  . ($self->{tls}{$service} ? 's' : '')
+	  . "://127.0.0.1:$self->{port}{$service}";
 }
 
 # Replace options of a service.
