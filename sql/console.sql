@@ -390,7 +390,7 @@ BEGIN
 	item := 'scheduler';
 	value := CASE WHEN asked.asked_at IS NOT NULL THEN
 			format('took it %s ago', miosa.span(clock_timestamp() - asked.asked_at))
-		WHEN NOT miosa.has_scheduler(deployment_id) THEN 'none is asked: no endpoint is a scheduler of it'
+		WHEN NOT miosa.has_scheduler(deployment_id, false) THEN 'none is asked: no scheduler of it is enabled'
 		ELSE format('asked for %s, none took it yet', miosa.span(clock_timestamp() - asked.since)) END;
 	RETURN NEXT;
 	-- What was refused before it was taken is of no interest.

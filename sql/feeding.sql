@@ -594,17 +594,22 @@ BEGIN
 		RETURN jsonb_build_object('data', miosa.instance_object(new));
 	END IF;
 
-	d := miosa.lock_deployment(deployment_id);
-	IF NOT EXISTS (SELECT FROM miosa.versions v WHERE v.deployment_id = deployment_id AND v.id = version_id) THEN
+	SELECT * INTO d FROM miosa.deployments p WHERE p.id = deployment_id;
+	IF NOT FOUND THEN
+		PERFORM miosa.no_deployment(deployment_id);
+	ELSIF NOT EXISTS (SELECT FROM miosa.versions v WHERE v.deployment_id = deployment_id AND v.id = version_id) THEN
 		PERFORM miosa.no_version(deployment_id, version_id);
 	END IF;
-	SELECT r.id INTO release FROM miosa.releases r
-		WHERE r.deployment_id = deployment_id AND r.deployment_version_id = version_id;
+	-- The instance before the deployment: a transaction of many heartbeats may
+	-- have it, and who waits for that must not make rollbacks wait.
 	INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id)
 		VALUES (deployment_id, id, d.tenant_id, version_id)
 		ON CONFLICT ON CONSTRAINT runtime_instances_pkey DO NOTHING;
 	SELECT * INTO old FROM miosa.runtime_instances i
-		WHERE i.deployment_id = deployment_id AND i.id = id FOR UPDATE;
+		WHERE i.deployment_id = deployment_id AND i.id = id FOR NO KEY UPDATE;
+	PERFORM miosa.lock_deployment(deployment_id);
+	SELECT r.id INTO release FROM miosa.releases r
+		WHERE r.deployment_id = deployment_id AND r.deployment_version_id = version_id;
 	IF old.state = 'destroyed' OR old.observed_at > observed THEN
 		RETURN jsonb_build_object('data', miosa.instance_object(old));
 	END IF;
