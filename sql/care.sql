@@ -135,7 +135,8 @@ BEGIN
 	-- Where pg_cron is elsewhere, only what it does can be seen.
 	"check" := 'pg_cron';
 	SELECT m.ended_at INTO at FROM miosa.maintenance m;
-	names := coalesce('; maintenance ended ' || miosa.span(greatest(clock_timestamp() - at, '0')) || ' ago', '; no maintenance yet');
+	names := CASE WHEN at IS NULL THEN '; no maintenance yet'
+		ELSE format('; maintenance ended %s ago', miosa.span(greatest(clock_timestamp() - at, '0'))) END;
 	IF EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron') THEN
 		EXECUTE 'SELECT count(*) FROM cron.job j WHERE j.active AND j.jobname IN (SELECT m.name FROM miosa.maintenance_jobs() m)'
 			INTO n;

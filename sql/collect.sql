@@ -120,7 +120,7 @@ CREATE VIEW miosa.release_keeping AS
 							WHERE o.deployment_id = v.deployment_id AND o.version_number > v.version_number
 								AND o.state = 'ready' AND q.collected_at IS NULL
 								AND o.id <> ALL (p.recent_served) AND o.id IS DISTINCT FROM p.active_version_id
-							LIMIT 3) newer) < 3 THEN 'newest'
+							ORDER BY o.version_number LIMIT 3) newer) < 3 THEN 'newest'
 			END AS kept_as
 		FROM miosa.releases r
 		JOIN miosa.versions v ON v.deployment_id = r.deployment_id AND v.id = r.deployment_version_id

@@ -18,7 +18,7 @@
 #include "choice.h"
 
 /* Each probe may take artifact_timeout; a refusal must not take seconds. */
-#define MAX_PROBES 3
+#define MAX_PROBES MRB_CANDIDATE_ENOUGH
 
 static MrbFinding check_artifact(const MrbDeployment *deployment,
 								 const char *version_id,

@@ -22,7 +22,7 @@
 #include "query.h"
 
 /* A rollback asks for no more of them either. */
-#define MISSING_MAX 3
+#define MISSING_MAX MRB_CANDIDATE_ENOUGH
 
 /* Deliveries may wait meanwhile. */
 #define BUDGET_MS 10

@@ -28,6 +28,7 @@
 #define LOCK_MS 100
 
 /* How often it is looked, and how soon a tour goes on. */
+#define SWEEP_FIRST_MS 5000
 #define SWEEP_MS 60000
 #define SWEEP_AGAIN_MS 200
 #define SWEEP_NEXT_MS 10
@@ -91,7 +92,7 @@ mrb_sweep_step(void)
 		page = AllocSetContextCreate(TopMemoryContext,
 									 MRB_EXTENSION " sweep",
 									 ALLOCSET_DEFAULT_SIZES);
-		mrb_timer_set(&timer, SWEEP_MS, time_to_sweep);
+		mrb_timer_set(&timer, SWEEP_FIRST_MS, time_to_sweep);
 	}
 	if (!due)
 		return;
