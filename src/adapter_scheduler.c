@@ -103,8 +103,8 @@ check_scheduler(const MrbAdapter *adapter)
 		return "add: a scheduler has none.";
 	if (adapter->volatile_table || adapter->marker_write != NULL)
 		return "volatile, marker_write: a scheduler is told no routes that it could lose.";
-	if (adapter->self_expires || adapter->settle_ms > 0)
-		return "self_expires, settle: a scheduler is told no routes that it could forget.";
+	if (adapter->self_expires)
+		return "self_expires: a scheduler is told no routes that it could forget.";
 	if (adapter->per_instance && adapter->remove == NULL)
 		return "remove: it is missing; an instance could not be stopped when per is \"instance\".";
 	if (!adapter->per_instance && adapter->remove != NULL)
@@ -122,10 +122,12 @@ check_variables(const MrbAdapter *adapter)
 	MRB_VAR_COUNT;
 	uint32		uses = adapter->request->uses;
 
-	if ((uses & MRB_USES(must)) == 0 ||
-		(adapter->remove != NULL &&
-		 (adapter->remove->uses & MRB_USES(must)) == 0))
-		return psprintf("request: it must hold {%s}, and so must remove.",
+	if ((uses & MRB_USES(must)) == 0)
+		return psprintf("request: it must hold {%s}.",
+						mrb_variable_name(must));
+	if (adapter->remove != NULL &&
+		(adapter->remove->uses & MRB_USES(must)) == 0)
+		return psprintf("remove: it must hold {%s}.",
 						mrb_variable_name(must));
 	if (adapter->remove != NULL)
 		uses |= adapter->remove->uses;

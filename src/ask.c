@@ -64,7 +64,8 @@ mrb_ask_start(MrbEndpoint *endpoint, bool *full)
 		mrb_want_rest(want);
 		return true;
 	}
-	instance = poll ? NULL : mrb_task_instance(task);
+	instance = !poll && endpoint->adapter->per_instance ?
+		mrb_task_instance(task) : NULL;
 	if (!poll && instance == NULL && endpoint->adapter->per_instance &&
 		task->need.unknown == 0)
 	{

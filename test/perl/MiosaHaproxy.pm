@@ -103,14 +103,17 @@ sub socket_path
 	return "$edge->{dir}/$name.sock";
 }
 
-# Servers are there from the start, but off.
+# Servers are there from the start, but off.  One that dies under a request
+# is replaced by another.
 sub _instances
 {
 	my ($version) = @_;
 
 	return <<"EOC";
 backend inst-$version
-  option redispatch
+  option redispatch 1
+  retries 5
+  retry-on all-retryable-errors
   server-template s 1-8 127.0.0.1:1 disabled
 
 EOC

@@ -52,7 +52,7 @@ BEGIN
 	RETURN test.waits(dep);
 END $$;
 -- A scheduler of some deployments that is not really there, nor asked.
-INSERT INTO miosa.adapters (name, role, request) VALUES ('none', 'scheduler', '{"method": "PUT", "path": "/{deployment_id}"}');
+INSERT INTO miosa.adapters (name, role, request) VALUES ('none', 'scheduler', '{"method": "PUT", "path": "/{deployment_id}/{count}"}');
 INSERT INTO miosa.endpoints (name, adapter, url, selector)
 	VALUES ('scheduler', 'none', 'http://scheduler.invalid', '{"deployment": ["asked_1", "asked_2"]}');
 
