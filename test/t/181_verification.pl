@@ -159,7 +159,8 @@ for my $time (@time)
 {
 	$second{$time} = grep { $_ >= $time && $_ < $time + 1 } @time;
 }
-cmp_ok(max(values %second), '<=', 55, 'no more than some fifty a second');
+# Those that are under way may come in together.
+cmp_ok(max(values %second), '<=', 50 + 16, 'no more than some fifty a second');
 cmp_ok($time[-1] - $time[0], '>', 3, 'spread over time');
 
 # By hand
