@@ -27,6 +27,7 @@ OBJS = \
 	src/array.o \
 	src/channel.o \
 	src/charset.o \
+	src/digest.o \
 	src/errors.o \
 	src/escape.o \
 	src/guc.o \
@@ -37,15 +38,20 @@ OBJS = \
 	src/latency.o \
 	src/query.o \
 	src/row.o \
+	src/s3.o \
 	src/session.o \
 	src/shmem.o \
 	src/template.o \
 	src/timer.o \
 	src/variable.o \
 	src/call.o \
+	src/sigv4.o \
 	src/adapter.o \
 	src/adapter_judge.o \
 	src/adapter_scheduler.o \
+	src/artifact_file.o \
+	src/storage.o \
+	src/probe.o \
 	src/artifact.o \
 	src/audit.o \
 	src/candidate.o \
@@ -54,6 +60,7 @@ OBJS = \
 	src/idempotency.o \
 	src/operation.o \
 	src/route.o \
+	src/due.o \
 	src/wake.o \
 	src/sign.o \
 	src/stats.o \
@@ -87,6 +94,7 @@ OBJS = \
 	src/standing.o \
 	src/sweep.o \
 	src/tour.o \
+	src/verify.o \
 	src/rules.o \
 	src/choice.o \
 	src/dispatch.o \
@@ -98,7 +106,9 @@ OBJS = \
 	src/launcher.o \
 	src/monitor.o \
 	src/preview.o \
+	src/storage_tester.o \
 	src/tester.o \
+	src/verification.o \
 	src/worker.o \
 	src/module.o
 
@@ -116,13 +126,16 @@ SQL_PIECES = \
 	sql/functions.sql \
 	sql/triggers.sql \
 	sql/delivery.sql \
+	sql/storage.sql \
 	sql/capacity.sql \
 	sql/schedulers.sql \
 	sql/adapters.sql \
 	sql/feeding.sql \
 	sql/read.sql \
+	sql/collect.sql \
 	sql/console.sql \
 	sql/stats.sql \
+	sql/retention.sql \
 	sql/care.sql \
 	sql/rights.sql
 
@@ -146,6 +159,7 @@ REGRESS = \
 	states \
 	read_api \
 	people \
+	collection \
 	maintenance \
 	monitoring \
 	grants \
@@ -160,6 +174,7 @@ ISOLATION = \
 	rollback_pointer \
 	rollback_archive \
 	rollback_collect \
+	collect_rollback \
 	default_default \
 	same_key \
 	lock_wait \

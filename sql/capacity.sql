@@ -36,19 +36,22 @@ COMMENT ON FUNCTION miosa.has_ended(text) IS 'Whether an instance in this state 
 -- version counts as fully there.
 CREATE FUNCTION miosa.judge_capacity(deployment_id text, version_id text, serving_id text, desired integer,
 	OUT needed boolean, OUT healthy integer, OUT required integer, OUT enough boolean, OUT reached boolean)
-LANGUAGE sql VOLATILE PARALLEL SAFE
-AS $$
-	SELECT n.needed, n.healthy, n.required, NOT n.needed OR n.healthy >= n.required,
-		NOT n.needed OR n.healthy >= greatest(n.required, least($4, 1))
-	FROM (SELECT t.kind <> 'static' AS needed, c.target AS healthy,
-			CASE WHEN s.id IS NULL THEN 0 WHEN s.kind = 'static' THEN $4 ELSE least($4, c.serving) END AS required
-		FROM (SELECT count(*) FILTER (WHERE i.version_id = $2)::integer AS target,
-				count(*) FILTER (WHERE i.version_id = $3)::integer AS serving
-			FROM miosa.live_instances i WHERE i.deployment_id = $1) c
-		JOIN miosa.versions t ON t.deployment_id = $1 AND t.id = $2
-		LEFT JOIN miosa.versions s ON s.deployment_id = $1 AND s.id = $3) n
-$$;
-COMMENT ON FUNCTION miosa.judge_capacity(text, text, text, integer) IS 'Judge a version by its healthy instances while another serves (null: none) and so many are wanted. needed: it runs in instances at all; required: healthy ones before routes switch; enough: routes may switch; reached: the deployment counts as running. No row when the version does not exist. Volatile, because it must count in a new snapshot under the deployment''s lock';
+LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
+#variable_conflict use_variable
+BEGIN
+	SELECT t.kind <> 'static', c.target,
+			CASE WHEN s.id IS NULL THEN 0 WHEN s.kind = 'static' THEN desired ELSE least(desired, c.serving) END
+		INTO needed, healthy, required
+		FROM (SELECT count(*) FILTER (WHERE i.version_id = version_id) AS target,
+				count(*) FILTER (WHERE i.version_id = serving_id) AS serving
+			FROM miosa.live_instances i WHERE i.deployment_id = deployment_id) c
+		JOIN miosa.versions t ON t.deployment_id = deployment_id AND t.id = version_id
+		LEFT JOIN miosa.versions s ON s.deployment_id = deployment_id AND s.id = serving_id;
+	enough := NOT needed OR healthy >= required
+		OR healthy > 0 AND miosa.setting('cutover_deadline')::interval = '0';
+	reached := NOT needed OR healthy >= greatest(required, least(desired, 1));
+END $$;
+COMMENT ON FUNCTION miosa.judge_capacity(text, text, text, integer) IS 'Judge a version by its healthy instances while another serves (null: none) and so many are wanted. needed: it runs in instances at all; required: healthy ones before routes switch; enough: routes may switch; reached: the deployment counts as running. All null when the version does not exist. Volatile, because it must count in a new snapshot under the deployment''s lock';
 
 -- Who waits too long is content with one instance.  With none routes stay
 -- where they are: what serves is worth more than nothing.
@@ -92,23 +95,25 @@ COMMENT ON FUNCTION miosa.complete_capacity(text) IS 'Switch routes to the activ
 -- Only an operation asks for instances: that some are missing later is for
 -- the scheduler to see, which may have reasons that we do not know.
 
-CREATE FUNCTION miosa.has_scheduler(deployment_id text) RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-	SELECT EXISTS (SELECT FROM miosa.deployments p
+CREATE FUNCTION miosa.has_scheduler(deployment_id text, or_had boolean) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+	RETURN EXISTS (SELECT FROM miosa.deployments p
 		JOIN miosa.endpoints e ON miosa.selects(e.selector, p.id, p.tenant_id, p.kind)
 		JOIN miosa.adapters a ON a.name = e.adapter AND a.role = 'scheduler'
-		WHERE p.id = $1)
-$$;
-COMMENT ON FUNCTION miosa.has_scheduler(text) IS 'Whether there is a scheduler, enabled or not, that is asked for instances of a deployment';
+		WHERE p.id = $1 AND (e.enabled OR or_had));
+END $$;
+COMMENT ON FUNCTION miosa.has_scheduler(text, boolean) IS 'Whether there is a scheduler that is asked for instances of a deployment; or_had: one that is disabled counts as well';
 
 CREATE FUNCTION miosa.want_capacity(deployment_id text, version_id text) RETURNS void
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
 	INSERT INTO miosa.capacity AS c (deployment_id, version_id, state) VALUES ($1, $2, 'wanted')
 		ON CONFLICT ON CONSTRAINT capacity_pkey DO UPDATE SET state = 'wanted', asked_at = NULL,
 			since = CASE c.state WHEN 'wanted' THEN c.since ELSE EXCLUDED.since END,
 			last_error = CASE c.state WHEN 'wanted' THEN c.last_error END,
-			last_error_at = CASE c.state WHEN 'wanted' THEN c.last_error_at END
-$$;
+			last_error_at = CASE c.state WHEN 'wanted' THEN c.last_error_at END;
+END $$;
 COMMENT ON FUNCTION miosa.want_capacity(text, text) IS 'Note that schedulers are to be asked for instances of a version. The caller holds the lock of the deployment''s row and queues work of the kind capacity';
 
 -- A count that was not asked for yet is asked for even if it is there: a
@@ -119,7 +124,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 BEGIN
 	DELETE FROM miosa.capacity c
 		WHERE c.deployment_id = deployment_id AND c.version_id = version_id AND c.state = 'wanted'
-			AND (c.asked_at IS NOT NULL OR NOT miosa.has_scheduler(deployment_id));
+			AND (c.asked_at IS NOT NULL OR NOT miosa.has_scheduler(deployment_id, false));
 	RETURN FOUND;
 END $$;
 COMMENT ON FUNCTION miosa.forget_wanted(text, text) IS 'Ask schedulers no longer for instances of a version, unless none was asked yet; whether that changed something. The caller holds the lock of the deployment''s row';
@@ -127,10 +132,11 @@ COMMENT ON FUNCTION miosa.forget_wanted(text, text) IS 'Ask schedulers no longer
 -- Whether a version whose instances are all there shall be asked for all the
 -- same, because a scheduler was told to stop them.
 CREATE FUNCTION miosa.was_drained(deployment_id text, version_id text) RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-	SELECT EXISTS (SELECT FROM miosa.capacity c
-		WHERE c.deployment_id = $1 AND c.version_id = $2 AND c.state IN ('draining', 'drained'))
-$$;
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+	RETURN EXISTS (SELECT FROM miosa.capacity c
+		WHERE c.deployment_id = $1 AND c.version_id = $2 AND c.state IN ('draining', 'drained'));
+END $$;
 COMMENT ON FUNCTION miosa.was_drained(text, text) IS 'Whether schedulers were asked to stop the instances of a version';
 
 CREATE FUNCTION miosa.ask_again(deployment_id text, more boolean) RETURNS void
@@ -154,20 +160,22 @@ COMMENT ON FUNCTION miosa.ask_again(text, boolean) IS 'Have schedulers asked for
 -- The versions whose instances stay: what serves, what shall serve, and what
 -- a rollback or its undoing would go to.
 CREATE FUNCTION miosa.kept_versions(d miosa.deployments) RETURNS text[]
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-	SELECT array_remove(ARRAY[$1.active_version_id, $1.serving_version_id,
-		(SELECT v.promoted_over FROM miosa.versions v WHERE v.deployment_id = $1.id AND v.id = $1.active_version_id)]
-		|| $1.recent_served[1:2], NULL)
-$$;
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+	RETURN array_remove(ARRAY[d.active_version_id, d.serving_version_id,
+		(SELECT v.promoted_over FROM miosa.versions v WHERE v.deployment_id = d.id AND v.id = d.active_version_id)]
+		|| d.recent_served[1:2], NULL);
+END $$;
 COMMENT ON FUNCTION miosa.kept_versions(miosa.deployments) IS 'Versions of a deployment whose instances are never drained';
 
 -- A version that is needed again is idle no longer; if it is left again, its
 -- time begins anew.
 CREATE FUNCTION miosa.forget_idle(d miosa.deployments) RETURNS void
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
 	DELETE FROM miosa.capacity c
-		WHERE c.deployment_id = $1.id AND c.state = 'idle' AND c.version_id = ANY (miosa.kept_versions($1))
-$$;
+		WHERE c.deployment_id = d.id AND c.state = 'idle' AND c.version_id = ANY (miosa.kept_versions(d));
+END $$;
 COMMENT ON FUNCTION miosa.forget_idle(miosa.deployments) IS 'Keep the instances of versions that are needed again. The caller holds the lock of the deployment''s row';
 
 -- Draining.  Instances are marked as stopping under the deployment's lock
@@ -200,7 +208,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.drain_version(text, text) IS 'Mark the instances of an idle version as stopping and have schedulers asked to stop them; false, having done nothing, when somebody else has a lock on one of them. The caller holds the lock of the deployment''s row';
 
--- Instances that are not heard of any more are gone.
+-- Instances that are not heard of since they were told to stop are gone.
 CREATE FUNCTION miosa.end_drain(deployment_id text, version_id text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 #variable_conflict use_variable
@@ -209,12 +217,12 @@ DECLARE
 BEGIN
 	IF EXISTS (SELECT FROM miosa.runtime_instances i
 		WHERE i.deployment_id = deployment_id AND i.version_id = version_id
-			AND NOT miosa.has_ended(i.state) AND coalesce(i.last_heartbeat_at, i.updated_at) > horizon) THEN
+			AND NOT miosa.has_ended(i.state) AND greatest(i.last_heartbeat_at, i.updated_at) > horizon) THEN
 		RETURN false;
 	END IF;
 	UPDATE miosa.capacity c SET state = 'drained', since = clock_timestamp()
 		WHERE c.deployment_id = deployment_id AND c.version_id = version_id AND c.state = 'draining'
-			AND (c.asked_at IS NOT NULL OR NOT miosa.has_scheduler(deployment_id));
+			AND (c.asked_at IS NOT NULL OR NOT miosa.has_scheduler(deployment_id, true));
 	IF NOT FOUND THEN
 		RETURN false;
 	END IF;
@@ -247,6 +255,9 @@ BEGIN
 		RETURN NULL;
 	END IF;
 	SELECT * INTO was FROM miosa.deployments p WHERE p.id = deployment_id;
+	-- A row that was loaded does not know since when it waits.
+	UPDATE miosa.deployments p SET waiting_since = clock_timestamp()
+		WHERE p.id = deployment_id AND p.serving_version_id IS NOT NULL AND p.waiting_since IS NULL;
 	IF was.serving_version_id IS NOT NULL OR was.state = 'pending' THEN
 		PERFORM miosa.complete_capacity(deployment_id);
 	END IF;
@@ -394,11 +405,13 @@ COMMENT ON FUNCTION miosa.capacity_pass(text, integer) IS 'Do what is due for th
 CREATE FUNCTION miosa.poll_rows(deployment_id text, version_id text, endpoint text, healthy integer,
 	OUT draining boolean, OUT present integer, OUT stale integer, OUT leftover integer,
 	OUT stopping integer, OUT wanted integer)
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+#variable_conflict use_column
+BEGIN
 	WITH rows AS (
 		SELECT r.state, r.reported_by IS NOT DISTINCT FROM $3 AS own,
 			coalesce(r.last_heartbeat_at, r.updated_at) > h.horizon AS fresh,
-			CASE WHEN h.timeout > '0' THEN coalesce(r.last_heartbeat_at, r.updated_at) > h.horizon
+			CASE WHEN h.timeout > '0' THEN greatest(r.last_heartbeat_at, r.updated_at) > h.horizon
 				ELSE r.updated_at > clock_timestamp() - miosa.setting('cutover_deadline')::interval END AS ending
 		FROM miosa.runtime_instances r
 		CROSS JOIN (SELECT miosa.heartbeat_horizon() AS horizon, miosa.setting('heartbeat_timeout')::interval AS timeout) h
@@ -415,10 +428,10 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	), told AS (
 		SELECT c.*, least(CASE WHEN c.draining THEN c.leftover ELSE c.ending END, c.room) AS stopping FROM counted c
 	)
-	SELECT t.draining, t.present::integer, t.stale::integer, t.leftover::integer, t.stopping::integer,
-		CASE WHEN t.draining THEN 0 ELSE t.room - t.stopping END::integer
-	FROM told t
-$$;
+	SELECT t.draining, t.present, t.stale, t.leftover, t.stopping, CASE WHEN t.draining THEN 0 ELSE t.room - t.stopping END
+		INTO draining, present, stale, leftover, stopping, wanted
+		FROM told t;
+END $$;
 COMMENT ON FUNCTION miosa.poll_rows(text, text, text, integer) IS 'What a poll of an endpoint that found so many healthy instances of a version means for the rows that it counts. draining: the version is being drained; present, stale: healthy rows, and those of them that were not heard of lately; leftover: rows that are stopping; stopping: how many of these are still there; wanted: healthy rows that there should be';
 
 CREATE FUNCTION miosa.take_poll(deployment_id text, version_id text, endpoint text, healthy integer) RETURNS boolean

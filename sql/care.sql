@@ -1,72 +1,4 @@
--- Care: what runs now and then, and what is wrong.
-
--- Expiry is decided when a key is read, so a late purge changes no answer.
-CREATE FUNCTION @extschema@.miosa_purge_expired(batch integer DEFAULT 10000, OUT what text, OUT removed bigint)
-RETURNS SETOF record
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	PERFORM miosa.require_primary();
-	PERFORM miosa.check_limit(batch, 1000000);
-	what := 'idempotency_keys';
-	WITH old AS (
-		SELECT k.deployment_id, k.key FROM miosa.idempotency_keys k
-		WHERE k.expires_at <= clock_timestamp()
-		LIMIT batch FOR UPDATE SKIP LOCKED
-	)
-	DELETE FROM miosa.idempotency_keys k USING old
-		WHERE k.deployment_id = old.deployment_id AND k.key = old.key;
-	GET DIAGNOSTICS removed = ROW_COUNT;
-	RETURN NEXT;
-	what := 'route_log';
-	removed := miosa.trim_route_log(batch);
-	RETURN NEXT;
-END $$;
-COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Delete expired idempotency keys and route changes that nobody needs any more; returns how many of each. batch: at most so many of each in one call, 1 to 1000000, default 10000; call again while the number is reached. Raises INVALID_ARGUMENT, NOT_PRIMARY';
-
--- The jobs, written once.  pg_cron may be in this database, in another one, or
--- nowhere; nothing here depends on it.
-CREATE FUNCTION miosa.maintenance_jobs(OUT name text, OUT schedule text, OUT command text)
-RETURNS SETOF record
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-	SELECT 'miosa_rollback purge in ' || current_database(), '*/5 * * * *',
-		'SELECT * FROM @extschema@.miosa_purge_expired(100000)'
-	UNION ALL
-	SELECT 'miosa_rollback job history of ' || current_database(), '17 3 * * *',
-		'DELETE FROM cron.job_run_details d USING cron.job j WHERE j.jobid = d.jobid'
-		|| ' AND j.jobname LIKE ''miosa\_rollback %'' AND d.end_time < now() - interval ''7 days'''
-$$;
-COMMENT ON FUNCTION miosa.maintenance_jobs() IS 'Jobs for pg_cron: name, schedule, command';
-
-CREATE FUNCTION @extschema@.miosa_schedule_maintenance() RETURNS SETOF text
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	cron_schema text;
-	job record;
-BEGIN
-	PERFORM miosa.require_primary();
-	SELECT n.nspname INTO cron_schema
-		FROM pg_extension e
-		JOIN pg_proc p ON p.proname = 'schedule'
-		JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
-			AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
-		JOIN pg_namespace n ON n.oid = p.pronamespace
-		WHERE e.extname = 'pg_cron' LIMIT 1;
-	FOR job IN SELECT * FROM miosa.maintenance_jobs() LOOP
-		IF cron_schema IS NOT NULL THEN
-			-- A job of this name is replaced.
-			EXECUTE format('SELECT %I.schedule($1, $2, $3)', cron_schema) USING job.name, job.schedule, job.command;
-			RETURN NEXT format('scheduled "%s" (%s)', job.name, job.schedule);
-		ELSIF job.command LIKE '%cron.%' THEN
-			RETURN NEXT format('SELECT cron.schedule(%L, %L, %L);', job.name, job.schedule, job.command);
-		ELSE
-			RETURN NEXT format('SELECT cron.schedule_in_database(%L, %L, %L, %L);',
-				job.name, job.schedule, job.command, current_database());
-		END IF;
-	END LOOP;
-END $$;
-COMMENT ON FUNCTION @extschema@.miosa_schedule_maintenance() IS 'Have pg_cron purge what has expired every 5 minutes and delete our old lines of its job history every night. May be called again. Where pg_cron is not in this database, returns the statements to paste into the database where it is. Raises NOT_PRIMARY';
+-- Care: what is wrong.
 
 -- One finding a row, worst first is not the order: the order is fixed, so that
 -- two runs can be compared.
@@ -82,6 +14,7 @@ DECLARE
 	m bigint;
 	lacking bigint;
 	names text;
+	reason text;
 	at timestamptz;
 	usage double precision;
 BEGIN
@@ -199,26 +132,41 @@ BEGIN
 	fix := CASE WHEN usage < 0.5 THEN '' ELSE 'A listener sleeps in a transaction: end it; routes are told over HTTP all the same.' END;
 	RETURN NEXT;
 
+	-- Where pg_cron is elsewhere, only what it does can be seen.
 	"check" := 'pg_cron';
+	SELECT m.ended_at INTO at FROM miosa.maintenance m;
+	names := CASE WHEN at IS NULL THEN '; no maintenance yet'
+		ELSE format('; maintenance ended %s ago', miosa.span(greatest(clock_timestamp() - at, '0'))) END;
 	IF EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron') THEN
 		EXECUTE 'SELECT count(*) FROM cron.job j WHERE j.active AND j.jobname IN (SELECT m.name FROM miosa.maintenance_jobs() m)'
 			INTO n;
-		status := CASE WHEN n > 0 THEN 'ok' ELSE 'warn' END;
-		seen := format('%s of our jobs are scheduled', n);
+		EXECUTE 'SELECT format(''"%s" failed: %s'', l.jobname, l.return_message) FROM (
+				SELECT DISTINCT ON (j.jobid) j.jobname, d.status, d.return_message
+				FROM (SELECT * FROM cron.job_run_details r ORDER BY r.runid DESC LIMIT 1000) d
+				JOIN cron.job j ON j.jobid = d.jobid
+				WHERE j.active AND j.jobname IN (SELECT m.name FROM miosa.maintenance_jobs() m)
+					AND d.status IN (''succeeded'', ''failed'')
+				ORDER BY j.jobid, d.runid DESC) l
+			WHERE l.status = ''failed'' LIMIT 1' INTO reason;
+		SELECT count(*) INTO m FROM miosa.maintenance_jobs();
+		status := CASE WHEN n = m AND reason IS NULL THEN 'ok' ELSE 'warn' END;
+		seen := coalesce(miosa.clip(reason, 200), format('%s of our %s jobs are scheduled', n, m) || names);
+		fix := CASE WHEN status = 'ok' THEN '' WHEN reason IS NULL THEN 'SELECT * FROM miosa_schedule_maintenance();'
+			ELSE 'SELECT * FROM cron.job_run_details ORDER BY runid DESC LIMIT 20;' END;
 	ELSE
-		status := 'warn';
-		seen := 'not in this database';
+		status := CASE WHEN standby OR at > clock_timestamp() - '15 min'::interval THEN 'ok' ELSE 'warn' END;
+		seen := 'not in this database' || names;
+		fix := CASE status WHEN 'ok' THEN '' ELSE 'SELECT * FROM miosa_schedule_maintenance();' END;
 	END IF;
-	fix := CASE status WHEN 'ok' THEN '' ELSE 'SELECT * FROM miosa_schedule_maintenance();' END;
 	RETURN NEXT;
 
 	"check" := 'expired_keys';
-	SELECT count(*), min(k.expires_at) INTO n, at
-		FROM (SELECT k.expires_at FROM miosa.idempotency_keys k
+	SELECT count(*) INTO n
+		FROM (SELECT FROM miosa.idempotency_keys k
 			WHERE k.expires_at < now() - '10 min'::interval LIMIT 100000) k;
 	status := CASE WHEN n < 10000 THEN 'ok' ELSE 'warn' END;
 	seen := format('%s%s keys wait for the purge', n, CASE WHEN n = 100000 THEN ' or more' ELSE '' END);
-	fix := CASE status WHEN 'ok' THEN '' ELSE 'SELECT * FROM miosa_purge_expired();' END;
+	fix := CASE status WHEN 'ok' THEN '' ELSE 'CALL miosa_maintain();' END;
 	RETURN NEXT;
 
 	"check" := 'durability';
@@ -257,19 +205,33 @@ BEGIN
 	RETURN NEXT;
 
 	"check" := 'restorable';
-	SELECT count(*), string_agg(w.id, ', ' ORDER BY w.id) FILTER (WHERE w.place <= 3) INTO n, names
-		FROM (SELECT p.id, row_number() OVER (ORDER BY p.id) AS place
-			FROM miosa.deployments p
-			WHERE p.active_version_id IS NOT NULL AND NOT EXISTS (
-				SELECT FROM miosa.versions v
-				LEFT JOIN miosa.releases r ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id
-				WHERE v.deployment_id = p.id AND v.state = 'ready' AND v.id <> p.active_version_id
-					AND r.collected_at IS NULL)) w;
+	SELECT count(*), count(*) FILTER (WHERE w.restorable = 0),
+			string_agg(w.deployment_id, ', ' ORDER BY w.restorable, w.deployment_id) FILTER (WHERE w.place <= 3)
+		INTO n, m, names
+		FROM (SELECT s.deployment_id, s.restorable, row_number() OVER (ORDER BY s.restorable, s.deployment_id) AS place
+			FROM miosa.scarcely_restorable s) w;
 	status := CASE WHEN n = 0 THEN 'ok' ELSE 'warn' END;
-	seen := CASE WHEN n = 0 THEN 'every active deployment has a version to go back to'
-		ELSE format('without a version to go back to: %s (%s%s)', n, miosa.clip(names, 120),
+	seen := CASE WHEN n = 0 THEN 'every active deployment has two versions to go back to'
+		ELSE format('with fewer than two versions to go back to: %s, with none: %s (%s%s)', n, m, miosa.clip(names, 120),
 			CASE WHEN n > 3 THEN ', ...' ELSE '' END) END;
-	fix := CASE WHEN n = 0 THEN '' ELSE 'Normal after a first publish; else keep older versions ready and their artifacts.' END;
+	fix := CASE WHEN n = 0 THEN '' ELSE 'TABLE miosa.scarcely_restorable; normal after the first publishes, else keep older versions ready: SELECT miosa_pin_version(''deployment'', ''version'');' END;
+	RETURN NEXT;
+
+	"check" := 'artifacts';
+	SELECT count(*), string_agg(w.name, ', ' ORDER BY w.name) FILTER (WHERE w.place <= 3) INTO n, names
+		FROM (SELECT r.deployment_id || ' v' || v.version_number AS name,
+				row_number() OVER (ORDER BY r.deployment_id, v.version_number) AS place
+			FROM miosa.releases r
+			JOIN miosa.versions v ON v.deployment_id = r.deployment_id AND v.id = r.deployment_version_id
+			-- What rollbacks still go to is missed again and again.
+			WHERE r.missing_at > now() - greatest('1 day'::interval,
+					2 * current_setting('miosa_rollback.artifact_max_age', true)::interval)
+				AND r.collected_at IS NULL AND v.state = 'ready') w;
+	status := CASE WHEN n = 0 THEN 'ok' ELSE 'fail' END;
+	seen := CASE WHEN n = 0 THEN 'storage has what it was asked for'
+		ELSE format('storage lost what rollbacks would go to: %s (%s%s)', n, miosa.clip(names, 120),
+			CASE WHEN n > 3 THEN ', ...' ELSE '' END) END;
+	fix := CASE WHEN n = 0 THEN '' ELSE 'SELECT deployment_id, storage_uri, missing_at FROM miosa.releases WHERE missing_at IS NOT NULL; put them back, or archive the versions.' END;
 	RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_doctor() IS 'What is wrong with this installation: one row a check, with status (ok, warn, fail), what was seen and what to do. Works without preloading and on a standby';

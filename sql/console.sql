@@ -170,25 +170,36 @@ COMMENT ON FUNCTION miosa.version_name(text, text) IS 'A version as people write
 
 -- When versions were active, by the audit events.  Old events are not needed
 -- to roll back; without any, the time of the promotion is all that is known.
+CREATE FUNCTION miosa.served_by_events(deployment_id text, before_seq bigint, OUT version_id text, OUT began timestamptz, OUT ended timestamptz)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT e.target_version_id, e.created_at, lead(e.created_at) OVER (ORDER BY e.seq)
+	FROM (SELECT a.target_version_id, a.created_at, a.seq FROM miosa.audit_events a
+		WHERE a.deployment_id = $1 AND a.outcome IN ('changed', 'pending') AND ($2 IS NULL OR a.seq < $2)
+		ORDER BY a.seq DESC LIMIT 500) e
+	UNION ALL
+	-- What the oldest event found active.
+	(SELECT a.previous_version_id, v.promoted_at, a.created_at
+		FROM miosa.audit_events a
+		JOIN miosa.versions v ON v.deployment_id = a.deployment_id AND v.id = a.previous_version_id
+		WHERE a.deployment_id = $1 ORDER BY a.seq LIMIT 1)
+$$;
+COMMENT ON FUNCTION miosa.served_by_events(text, bigint) IS 'When versions were active by the newest 500 events: from and until (null: still); before_seq: as it was before that operation, null for now';
+
+CREATE FUNCTION miosa.has_events(deployment_id text) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT (SELECT a.seq FROM miosa.audit_events a WHERE a.deployment_id = $1 ORDER BY a.seq LIMIT 1) IS NOT NULL
+$$;
+COMMENT ON FUNCTION miosa.has_events(text) IS 'Whether a deployment has audit events';
+
 CREATE FUNCTION miosa.served(deployment_id text, before_seq bigint, OUT version_id text, OUT began timestamptz, OUT ended timestamptz)
 RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	SELECT DISTINCT ON (s.version_id) s.version_id, s.began, s.ended
-	FROM (SELECT e.target_version_id AS version_id, e.created_at AS began,
-			lead(e.created_at) OVER (ORDER BY e.seq) AS ended
-		FROM (SELECT a.* FROM miosa.audit_events a
-			WHERE a.deployment_id = $1 AND a.outcome IN ('changed', 'pending') AND ($2 IS NULL OR a.seq < $2)
-			ORDER BY a.seq DESC LIMIT 1000) e
-		UNION ALL
-		-- What the oldest event found active.
-		(SELECT a.previous_version_id, v.promoted_at, a.created_at
-			FROM miosa.audit_events a
-			JOIN miosa.versions v ON v.deployment_id = a.deployment_id AND v.id = a.previous_version_id
-			WHERE a.deployment_id = $1 ORDER BY a.seq LIMIT 1)
+	FROM (SELECT e.version_id, e.began, e.ended FROM miosa.served_by_events($1, $2) e
 		UNION ALL
 		SELECT v.id, v.promoted_at, NULL FROM miosa.versions v
-			WHERE v.deployment_id = $1 AND v.promoted_at IS NOT NULL
-				AND NOT EXISTS (SELECT FROM miosa.audit_events a WHERE a.deployment_id = $1)) s
+			WHERE v.deployment_id = $1 AND v.promoted_at IS NOT NULL AND NOT miosa.has_events($1)) s
 	WHERE s.version_id IS NOT NULL
 	ORDER BY s.version_id, s.ended DESC NULLS FIRST, s.began DESC
 $$;
@@ -379,7 +390,7 @@ BEGIN
 	item := 'scheduler';
 	value := CASE WHEN asked.asked_at IS NOT NULL THEN
 			format('took it %s ago', miosa.span(clock_timestamp() - asked.asked_at))
-		WHEN NOT miosa.has_scheduler(deployment_id) THEN 'none is asked: no endpoint is a scheduler of it'
+		WHEN NOT miosa.has_scheduler(deployment_id, false) THEN 'none is asked: no scheduler of it is enabled'
 		ELSE format('asked for %s, none took it yet', miosa.span(clock_timestamp() - asked.since)) END;
 	RETURN NEXT;
 	-- What was refused before it was taken is of no interest.
@@ -589,11 +600,11 @@ COMMENT ON COLUMN miosa.overdue.last_error IS 'Why the last request was not take
 
 -- Where one can go back to.
 
-CREATE FUNCTION miosa.candidates(deployment text, OUT version text, OUT id text, OUT last_served text,
-	OUT served text, OUT artifact text, OUT note text)
+CREATE FUNCTION miosa.candidates(deployment text, OUT version text, OUT last_served text, OUT served text,
+	OUT artifact text, OUT expires text, OUT live text, OUT note text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_variable
 DECLARE
 	d miosa.deployments;
@@ -602,14 +613,22 @@ BEGIN
 	SELECT * INTO d FROM miosa.deployments p WHERE p.id = miosa.find_deployment(deployment);
 	chosen := miosa.call_plan(d.id) -> 'data' ->> 'target_version_id';
 	RETURN QUERY
-		SELECT 'v' || v.version_number, miosa.short(v.id, 16),
+		SELECT 'v' || v.version_number,
 			CASE WHEN v.id = d.active_version_id THEN 'now'
 				ELSE coalesce(miosa.rough_span(now() - coalesce(s.ended, s.began)) || ' ago', 'never') END,
 			miosa.rough_span(coalesce(s.ended, CASE WHEN v.id = d.active_version_id THEN now() END) - s.began),
 			CASE WHEN r.id IS NULL THEN 'none'
 				WHEN r.collected_at IS NOT NULL THEN 'collected'
+				WHEN r.missing_at IS NOT NULL THEN 'missing'
 				WHEN r.verified_at IS NOT NULL THEN 'seen ' || miosa.rough_span(now() - r.verified_at)
 				ELSE 'unverified' END,
+			CASE WHEN k.release_id IS NULL THEN ''
+				WHEN k.kept_as IS NOT NULL THEN 'never'
+				WHEN k.due THEN CASE WHEN EXISTS (SELECT FROM miosa.release_keeping o
+					WHERE o.storage_uri = k.storage_uri AND NOT o.due) THEN 'shared' ELSE 'now' END
+				ELSE miosa.rough_span(k.expires_at - now()) END,
+			CASE WHEN v.kind = 'static' THEN '' ELSE miosa.clip((SELECT count(*) FROM miosa.live_instances i
+				WHERE i.deployment_id = d.id AND i.version_id = v.id)::text, 6) END,
 			CASE WHEN v.id = d.active_version_id THEN 'active'
 				WHEN v.state <> 'ready' THEN v.state
 				WHEN r.collected_at IS NOT NULL THEN 'gone'
@@ -617,13 +636,15 @@ BEGIN
 				WHEN 'incompatible' IN (v.metadata ->> 'migration_compatibility', r.metadata ->> 'migration_compatibility')
 					THEN 'schema!'
 				ELSE '' END
-		FROM miosa.versions v
+		FROM (SELECT * FROM miosa.versions o WHERE o.deployment_id = d.id ORDER BY o.version_number DESC LIMIT 50) v
 		LEFT JOIN miosa.releases r ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id
-		LEFT JOIN miosa.served(d.id, NULL) s ON s.version_id = v.id
-		WHERE v.deployment_id = d.id
-		ORDER BY v.version_number DESC LIMIT 50;
+		LEFT JOIN miosa.release_keeping k ON k.deployment_id = r.deployment_id AND k.release_id = r.id
+		LEFT JOIN (SELECT DISTINCT ON (e.version_id) e.version_id, e.began, e.ended FROM miosa.served_by_events(d.id, NULL) e
+			ORDER BY e.version_id, e.ended DESC NULLS FIRST, e.began DESC) o ON o.version_id = v.id
+		CROSS JOIN LATERAL (SELECT coalesce(o.began, v.promoted_at) AS began, o.ended) s
+		ORDER BY v.version_number DESC;
 END $$;
-COMMENT ON FUNCTION miosa.candidates(text) IS 'The newest 50 versions of a deployment, for people: when and how long each last served, its artifact, and why one cannot go there (note; default: where a rollback without a version goes; schema!: a schema change is marked as incompatible). deployment: id, host or unique slug. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+COMMENT ON FUNCTION miosa.candidates(text) IS 'The newest 50 versions of a deployment, for people: when and how long each last served, its artifact and when that may be given up (expires: never while something keeps it, now when miosa_collect() may take it, shared when only another release of the same artifact keeps it), how many instances of it are alive, and why one cannot go there (note; default: where a rollback without a version goes; schema!: a schema change is marked as incompatible). deployment: id, host or unique slug. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
 
 -- What happened.
 

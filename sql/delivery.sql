@@ -112,8 +112,8 @@ CREATE TABLE miosa.secrets (
 	previous text CHECK (previous ~ '^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$'),
 	created_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE miosa.secrets IS 'Secrets of endpoints; read by the dispatcher and miosa_test_endpoint alone, never dumped or shown';
-COMMENT ON COLUMN miosa.secrets.name IS 'Name that endpoints and templates use';
+COMMENT ON TABLE miosa.secrets IS 'Secrets of endpoints and storages; used by the dispatcher and by what asks storage, never dumped or shown';
+COMMENT ON COLUMN miosa.secrets.name IS 'Name that endpoints, storages and templates use';
 COMMENT ON COLUMN miosa.secrets.value IS 'The secret';
 COMMENT ON COLUMN miosa.secrets.previous IS 'The secret that is being rotated out: standard-webhooks signs with both; null when there is none';
 COMMENT ON COLUMN miosa.secrets.created_at IS 'When it was written';
@@ -818,6 +818,7 @@ COMMENT ON FUNCTION @extschema@.miosa_resume() IS 'Lets the dispatcher of a copy
 CREATE FUNCTION miosa.trim_route_log("limit" integer) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 DECLARE
+	trimmed bigint := (SELECT t.trimmed_epoch FROM miosa.dispatcher_state t);
 	upto bigint;
 	number bigint;
 BEGIN
@@ -829,9 +830,13 @@ BEGIN
 	WITH gone AS (
 		DELETE FROM miosa.route_log g
 		WHERE g.epoch IN (
-			SELECT o.epoch FROM miosa.route_log o
-			WHERE o.epoch <= upto AND o.created_at < now() - '1 hour'::interval
-			ORDER BY o.epoch LIMIT "limit")
+			-- Without a gap, so that nothing is left behind the epoch that
+			-- the next call begins at; a time to come says nothing.
+			SELECT p.epoch FROM (
+				SELECT o.epoch, bool_and(o.created_at NOT BETWEEN now() - '1 hour'::interval AND now()) OVER (ORDER BY o.epoch) AS old
+				FROM (SELECT l.epoch, l.created_at FROM miosa.route_log l
+					WHERE l.epoch > trimmed AND l.epoch <= upto ORDER BY l.epoch LIMIT "limit") o) p
+			WHERE p.old)
 		RETURNING g.epoch
 	)
 	SELECT count(*), max(gone.epoch) INTO number, upto FROM gone;
@@ -839,22 +844,6 @@ BEGIN
 	RETURN number;
 END $$;
 COMMENT ON FUNCTION miosa.trim_route_log(integer) IS 'Deletes at most so many route changes that are older than an hour and that every enabled endpoint but schedulers has, or that are not among the newest 100,000; returns how many';
-
--- pg_cron is the clock that people see and change; this is for when there is
--- none, or it has missed its turn twice.
-CREATE FUNCTION miosa.sweep(batch integer) RETURNS bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	most bigint := 0;
-BEGIN
-	IF EXISTS (SELECT FROM miosa.idempotency_keys k WHERE k.expires_at < now() - '10 min'::interval)
-		OR (SELECT l.created_at FROM miosa.route_log l ORDER BY l.epoch LIMIT 1) < now() - '70 min'::interval THEN
-		SELECT max(p.removed) INTO most FROM @extschema@.miosa_purge_expired(batch) p;
-	END IF;
-	RETURN most;
-END $$;
-COMMENT ON FUNCTION miosa.sweep(integer) IS 'Calls miosa_purge_expired(batch) when that is overdue; returns the most that it has removed of one kind. The dispatcher calls it every minute';
 
 SELECT pg_catalog.pg_extension_config_dump('miosa.adapters', 'WHERE NOT builtin');
 SELECT pg_catalog.pg_extension_config_dump('miosa.endpoints', '');

@@ -63,14 +63,14 @@ COMMENT ON FUNCTION miosa.check_slug(text, text) IS 'The value if it can be part
 CREATE FUNCTION miosa.check_uri(value text, what text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
-	IF value !~ '^[A-Za-z][A-Za-z0-9+.-]*:[^[:space:][:cntrl:]]+$' OR length(value) > 4096 THEN
+	IF value !~* '^(s3://[a-z0-9].*|(?!s3://)[a-z][a-z0-9+.-]*:[^[:space:][:cntrl:]]+)$' OR length(value) > 4096 THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('invalid %s', what),
 			format('It is "%s".', left(regexp_replace(value, '[[:cntrl:]]', '?', 'g'), 100)),
-			'A URI begins with its scheme (s3://bucket/key) and has no spaces.');
+			'A URI begins with its scheme (s3://bucket/key); only keys in S3 may have spaces.');
 	END IF;
 	RETURN value;
 END $$;
-COMMENT ON FUNCTION miosa.check_uri(text, text) IS 'The value if it is null or looks like a URI, else INVALID_ARGUMENT; what names the argument';
+COMMENT ON FUNCTION miosa.check_uri(text, text) IS 'The value if it is null or looks like a URI, else INVALID_ARGUMENT; what names the argument. The key of an s3:// URI is any text, written as it is';
 
 -- Host names are compared in lower case, without the dot that ends a name and
 -- without a port.
@@ -349,6 +349,9 @@ BEGIN
 					collected_by = new_release.collected_by, ready_at = new_release.ready_at, updated_at = now()
 				WHERE r.deployment_id = deployment_id AND r.id = old_release.id
 				RETURNING * INTO new_release;
+			IF new_release.storage_uri <> old_release.storage_uri THEN
+				PERFORM miosa.refuse_claimed(new_release.storage_uri);
+			END IF;
 		END IF;
 	ELSIF coalesce(given ->> 'storage_uri', given ->> 'artifact_uri', new.artifact_uri) IS NOT NULL THEN
 		old_release.deployment_id := deployment_id;
@@ -367,6 +370,9 @@ BEGIN
 		PERFORM miosa.check_id(new_release.id, 'release id');
 		PERFORM miosa.check_uri(new_release.storage_uri, 'storage_uri');
 		INSERT INTO miosa.releases SELECT (new_release).*;
+		IF new_release.collected_at IS NULL THEN
+			PERFORM miosa.refuse_claimed(new_release.storage_uri);
+		END IF;
 		IF d.active_version_id = id AND d.active_release_id IS NULL THEN
 			UPDATE miosa.deployments p SET active_release_id = new_release.id,
 					running_artifact_sha256 = new_release.sha256, updated_at = now()
@@ -396,7 +402,7 @@ EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
 	PERFORM miosa.refuse_row('version', message, detail, broken);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_version(text, text, integer, text, text, text, text, text, bigint, jsonb, jsonb) IS 'Insert or change a version and its release. version_number: default the next. kind: default the deployment''s. state: default ready; a state that the version has passed already changes nothing. storage_uri: where the artifact is; without one (here, in release or as artifact_uri) no release is made. sha256: hex. release_id: default rel_ and the version''s id without ver_. size_bytes: in bytes. fields, release: any other field of a version or release. Null and absent mean no change; what identifies a ready version cannot change. Returns {"data": version, "release": release}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_IN_USE, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_put_version(text, text, integer, text, text, text, text, text, bigint, jsonb, jsonb) IS 'Insert or change a version and its release. version_number: default the next. kind: default the deployment''s. state: default ready; a state that the version has passed already changes nothing. storage_uri: where the artifact is; without one (here, in release or as artifact_uri) no release is made. sha256: hex. release_id: default rel_ and the version''s id without ver_. size_bytes: in bytes. fields, release: any other field of a version or release. Null and absent mean no change; what identifies a ready version cannot change. An artifact that was collected and may be deleted any moment is refused as ARTIFACT_GONE. Returns {"data": version, "release": release}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_IN_USE, ARTIFACT_GONE, NOT_PRIMARY';
 
 CREATE FUNCTION @extschema@.miosa_set_version_state(deployment_id text, version_id text, state text)
 RETURNS jsonb
@@ -576,7 +582,8 @@ BEGIN
 	UPDATE miosa.runtime_instances i SET last_heartbeat_at = now(), observed_at = coalesce(observed, clock_timestamp())
 		WHERE i.deployment_id = deployment_id AND i.id = id AND i.version_id = version_id AND i.reported_by IS NULL
 			AND (i.state = state OR i.state = 'stopping' AND NOT miosa.has_ended(state))
-			AND (i.state <> 'healthy' OR coalesce(i.last_heartbeat_at, i.updated_at) > horizon)
+			AND CASE i.state WHEN 'healthy' THEN coalesce(i.last_heartbeat_at, i.updated_at) > horizon
+				WHEN 'stopping' THEN greatest(i.last_heartbeat_at, i.updated_at) > horizon ELSE true END
 			AND coalesce(i.observed_at <= observed, true)
 			AND i.address IS NOT DISTINCT FROM coalesce(address, i.address)
 			AND i.port IS NOT DISTINCT FROM coalesce(port, i.port)
@@ -613,8 +620,10 @@ BEGIN
 	END IF;
 	new := miosa.merge_fields(old, fields, '{}', NULL);
 	-- What is being drained never counts again, even if it still says that it
-	-- is healthy.
-	IF old.state <> 'stopping' OR old.version_id <> version_id OR miosa.has_ended(state) THEN
+	-- is healthy.  Who was silent for long since has stopped, and was started
+	-- again.
+	IF old.state <> 'stopping' OR old.version_id <> version_id OR miosa.has_ended(state)
+		OR greatest(old.last_heartbeat_at, old.updated_at) <= horizon THEN
 		new.state := state;
 	END IF;
 	UPDATE miosa.runtime_instances i SET version_id = version_id, release_id = release, state = new.state,

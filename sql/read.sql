@@ -135,6 +135,7 @@ RETURN CASE WHEN r.id IS NOT NULL THEN jsonb_build_object(
 	'verified_at', miosa.iso(r.verified_at),
 	'collected_at', miosa.iso(r.collected_at),
 	'collected_by', r.collected_by,
+	'deleted_at', miosa.iso(r.deleted_at),
 	'ready_at', miosa.iso(r.ready_at),
 	'created_at', miosa.iso(r.created_at),
 	'updated_at', miosa.iso(r.updated_at)) END;
@@ -349,34 +350,48 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_audit_log(text, text, text, text, timestamptz, timestamptz, integer, text) IS 'Audit events, newest first: {"data": [event...], "next_cursor"}. Null filters nothing. actor: the actor_id. since, until: created_at from (inclusive) and to (exclusive). limit: 1 to 200, default 50. cursor: next_cursor of the page before. Raises INVALID_ARGUMENT';
 
-CREATE FUNCTION @extschema@.miosa_route(host text) RETURNS jsonb
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+-- Who serves a host, and what its redirect policy says.
+CREATE FUNCTION miosa.find_host(host text, OUT deployment_id text, OUT redirect_policy text, OUT redirect_to text)
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT coalesce((m.domain).deployment_id, miosa.managed_deployment($1)), coalesce((m.domain).redirect_policy, 'none'),
+		CASE (m.domain).redirect_policy
+			WHEN 'apex_to_www' THEN CASE WHEN $1 NOT LIKE 'www.%' THEN 'www.' || $1 END
+			WHEN 'www_to_apex' THEN substring($1 FROM '^www[.](.+)$') END
+	FROM (SELECT miosa.domain_of_host($1) AS domain) m
+$$;
+COMMENT ON FUNCTION miosa.find_host(text) IS 'Deployment that serves a host (in lower case), null for none; the redirect policy of its domain, and the host that this points to, null for none';
+
+CREATE FUNCTION @extschema@.miosa_route(host text) RETURNS SETOF jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
 	name text := miosa.clean_host(host);
-	domain miosa.domains;
-	deployment text;
-	route jsonb;
+	here record;
+	there record;
 BEGIN
-	domain := miosa.domain_of_host(name);
-	deployment := coalesce(domain.deployment_id, miosa.managed_deployment(name));
-	SELECT jsonb_build_object('host', name, 'deployment_id', r.deployment_id, 'tenant_id', r.tenant_id,
+	SELECT * INTO here FROM miosa.find_host(name);
+	-- A visitor is sent on only to where the same is shown, and stays there.
+	SELECT * INTO there FROM miosa.find_host(here.redirect_to);
+	IF there.deployment_id IS DISTINCT FROM here.deployment_id OR there.redirect_to = name THEN
+		here.redirect_to := NULL;
+	END IF;
+	RETURN QUERY
+		SELECT jsonb_build_object('data', jsonb_build_object('host', name, 'deployment_id', r.deployment_id, 'tenant_id', r.tenant_id,
 			'version_id', r.version_id, 'version_number', r.version_number, 'kind', r.kind,
 			'release_id', r.release_id, 'storage_uri', r.storage_uri, 'sha256', r.sha256,
-			'state', r.state, 'redirect_policy', coalesce(domain.redirect_policy, 'none'),
+			'state', r.state, 'redirect_policy', here.redirect_policy, 'redirect_to', here.redirect_to,
 			'ttl_seconds', extract(epoch FROM r.route_ttl)::double precision,
 			'seq', r.seq, 'route_seq', r.route_seq,
-			'epoch', (SELECT max(l.epoch) FROM miosa.route_log l WHERE l.deployment_id = r.deployment_id),
+			'epoch', (SELECT max(l.epoch) FROM miosa.route_log l
+				WHERE l.deployment_id = r.deployment_id AND l.kind IN ('route', 'host_removed')),
 			'instances', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', i.id, 'address', i.address, 'port', i.port)
 					ORDER BY i.id), '[]')
 				FROM miosa.live_instances i
-				WHERE i.deployment_id = r.deployment_id AND i.version_id = r.version_id))
-		INTO route
-		FROM miosa.routes r WHERE r.deployment_id = deployment;
-	RETURN CASE WHEN route IS NOT NULL THEN jsonb_build_object('data', route) END;
+				WHERE i.deployment_id = r.deployment_id AND i.version_id = r.version_id AND i.address IS NOT NULL)))
+		FROM miosa.routes r WHERE r.deployment_id = here.deployment_id;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_route(text) IS 'What an edge needs to serve a host now: {"data": {host, deployment_id, version_id, storage_uri, ttl_seconds, instances, ...}}; null for a host that is not routed. host: in any case, with or without final dot and port. version_id is null before the first promotion; epoch is that of the newest route change which the dispatcher has ordered, null when the log does not reach back';
+COMMENT ON FUNCTION @extschema@.miosa_route(text) IS 'What an edge needs to serve a host now: one row {"data": {host, deployment_id, version_id, storage_uri, redirect_to, ttl_seconds, instances, ...}}; no row for a host that is not routed. host: in any case, with or without final dot and port. version_id is null before the first promotion; instances are those of the version that are alive and have an address; redirect_to is the host that the redirect policy sends visitors to, null unless that one is routed to the same deployment and does not send them back; epoch is that of the newest route change which the dispatcher has ordered, null when the log does not reach back';
 
 CREATE FUNCTION @extschema@.miosa_routes_since(epoch bigint, "limit" integer DEFAULT 1000) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER

@@ -29,10 +29,10 @@ BEGIN
 		WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
 			AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'miosa_rollback')
 	LOOP
-		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', object.name);
+		EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', object.name);
 		-- All of the API is the administrators'.
 		IF object.nspname <> 'miosa' THEN
-			EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO miosa_admin', object.name);
+			EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO miosa_admin', object.name);
 		END IF;
 	END LOOP;
 END $$;
@@ -57,6 +57,11 @@ GRANT SELECT ON
 	miosa.hosts, miosa.routes, miosa.live_instances, miosa.progress,
 	miosa.overdue
 	TO miosa_operator;
+-- What miosa_maintain() is made of: it runs as who calls it.
+GRANT EXECUTE ON FUNCTION
+	miosa.require_primary, miosa.maintain_rows, miosa.maintain_route_log, miosa.maintain_capacity, miosa.maintained
+	TO miosa_admin;
+GRANT SELECT ON miosa.maintenance, @extschema@.miosa_collectable_releases, miosa.release_keeping, miosa.scarcely_restorable TO miosa_operator;
 
 -- Monitoring sees how it goes, and nothing else.
 GRANT USAGE ON SCHEMA miosa TO pg_monitor;
@@ -75,6 +80,10 @@ GRANT INSERT, UPDATE, DELETE, SELECT (name, created_at) ON miosa.secrets TO mios
 -- Their triggers' functions run as who writes.
 GRANT EXECUTE ON FUNCTION miosa.raise_condition, miosa.check_adapter, miosa.render_request, miosa.check_url, miosa.check_selector,
 	miosa.origin, miosa.identity
+	TO miosa_admin;
+-- So does a procedure that commits.
+GRANT EXECUTE ON FUNCTION miosa.require_primary, miosa.check_limit, miosa.some_deployment, miosa.due_artifacts,
+	miosa.verify_artifact
 	TO miosa_admin;
 
 -- pg_dump: the data tables are dumped like a user's own.  Shipped plans and

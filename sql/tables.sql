@@ -17,9 +17,9 @@ CREATE TABLE miosa.plans (
 );
 COMMENT ON TABLE miosa.plans IS 'What a tenant pays for: how long things are kept';
 COMMENT ON COLUMN miosa.plans.name IS 'Name of the plan';
-COMMENT ON COLUMN miosa.plans.audit_retention IS 'How long audit events shall be kept; nothing deletes them yet';
+COMMENT ON COLUMN miosa.plans.audit_retention IS 'How long audit events are kept; the newest one of a deployment is kept for ever';
 COMMENT ON COLUMN miosa.plans.idempotency_retention IS 'How long an idempotency key returns its first result';
-COMMENT ON COLUMN miosa.plans.artifact_retention IS 'How long the artifact of a version that does not serve shall be kept, by whoever collects them';
+COMMENT ON COLUMN miosa.plans.artifact_retention IS 'How long the artifact of a version that does not serve is kept before miosa_collect() gives it up';
 COMMENT ON COLUMN miosa.plans.builtin IS 'Shipped with the extension and not edited since; such rows are not dumped';
 
 INSERT INTO miosa.plans (name, audit_retention, idempotency_retention, artifact_retention, builtin) VALUES
@@ -92,7 +92,7 @@ COMMENT ON COLUMN miosa.deployments.active_version_id IS 'The pointer: the versi
 COMMENT ON COLUMN miosa.deployments.active_release_id IS 'Release of the active version';
 COMMENT ON COLUMN miosa.deployments.running_artifact_sha256 IS 'SHA-256 of that release''s artifact';
 COMMENT ON COLUMN miosa.deployments.serving_version_id IS 'What routes resolve to while the active version still waits for instances; null means the active one';
-COMMENT ON COLUMN miosa.deployments.recent_served IS 'The last three versions that served, newest first; whoever collects artifacts shall spare theirs';
+COMMENT ON COLUMN miosa.deployments.recent_served IS 'The last three versions that served, newest first; their artifacts are not collected';
 COMMENT ON COLUMN miosa.deployments.seq IS 'Number of the newest operation, without gaps';
 COMMENT ON COLUMN miosa.deployments.route_seq IS 'Number of the newest route change';
 COMMENT ON COLUMN miosa.deployments.route_ttl IS 'How long edges may keep a route by themselves';
@@ -217,7 +217,7 @@ COMMENT ON COLUMN miosa.releases.tenant_id IS 'Owner';
 COMMENT ON COLUMN miosa.releases.kind IS 'Kind of the version';
 COMMENT ON COLUMN miosa.releases.environment_id IS 'Environment of the platform';
 COMMENT ON COLUMN miosa.releases.storage_backend IS 'Name of the storage';
-COMMENT ON COLUMN miosa.releases.storage_uri IS 'Where the artifact is; https, http and file are probed, for other schemes collected_at decides';
+COMMENT ON COLUMN miosa.releases.storage_uri IS 'Where the artifact is; https, http, file, and s3 below a prefix of miosa.storages are asked, for all others collected_at decides. What follows s3://bucket/ is the key as it is, not percent-encoded';
 COMMENT ON COLUMN miosa.releases.sha256 IS 'SHA-256 of the artifact, hex';
 COMMENT ON COLUMN miosa.releases.size_bytes IS 'Size of the artifact in bytes';
 COMMENT ON COLUMN miosa.releases.metadata IS 'Free object; migration_compatibility as in versions';
@@ -342,7 +342,7 @@ CREATE TABLE miosa.idempotency_keys (
 	expires_at timestamptz NOT NULL,
 	PRIMARY KEY (deployment_id, key)
 );
-CREATE INDEX idempotency_keys_expiry ON miosa.idempotency_keys USING brin (expires_at);
+CREATE INDEX idempotency_keys_expiry ON miosa.idempotency_keys (expires_at);
 COMMENT ON TABLE miosa.idempotency_keys IS 'Results by key: a repeated call returns the first one';
 COMMENT ON COLUMN miosa.idempotency_keys.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.idempotency_keys.key IS 'Key as the caller chose it';
@@ -374,7 +374,7 @@ CREATE TABLE miosa.audit_events (
 	PRIMARY KEY (deployment_id, seq)
 );
 CREATE INDEX audit_events_tenant ON miosa.audit_events (tenant_id, created_at);
-COMMENT ON TABLE miosa.audit_events IS 'One event an operation; append-only for everybody';
+COMMENT ON TABLE miosa.audit_events IS 'One event an operation; append-only for everybody, until the tenant''s plan keeps it no longer';
 COMMENT ON COLUMN miosa.audit_events.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.audit_events.seq IS 'Number of the operation; its id is deployment#seq';
 COMMENT ON COLUMN miosa.audit_events.tenant_id IS 'Owner';

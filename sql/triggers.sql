@@ -103,8 +103,7 @@ BEGIN
 			format('version "%s" cannot be %s', version_id, what),
 			format('Version %s of deployment "%s" is %s.', number, deployment_id, use),
 			CASE use WHEN 'pinned' THEN
-				format('To unpin it: UPDATE miosa.versions SET pinned = false WHERE deployment_id = %L AND id = %L;',
-					deployment_id, version_id)
+				format('To unpin it: SELECT miosa_unpin_version(%L, %L);', deployment_id, version_id)
 			WHEN 'active' THEN
 				format('Make another version active first: SELECT * FROM miosa.candidates(%L);', deployment_id)
 			ELSE
@@ -493,18 +492,30 @@ CREATE TRIGGER plans_insert BEFORE INSERT ON miosa.plans
 	EXECUTE FUNCTION miosa.plans_edit();
 
 -- Audit events are append-only for everybody, also for a session that plays a
--- replica.  Old events are kept: nothing removes them yet.
+-- replica.  Only those may be deleted that the tenant's plan does not keep any
+-- more, and never the newest one of a deployment.
 
 CREATE FUNCTION miosa.audit_events_keep() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	detail text := format('%s on miosa.audit_events was refused.', TG_OP);
 BEGIN
-	PERFORM miosa.raise_condition('FORBIDDEN', 'audit events cannot be changed',
-		format('%s on miosa.audit_events was refused.', TG_OP),
+	IF TG_OP = 'DELETE' THEN
+		IF OLD.created_at >= now() - miosa.audit_retention(OLD.tenant_id) THEN
+			detail := format('The plan of tenant "%s" keeps event "%s#%s" for %s.', OLD.tenant_id, OLD.deployment_id, OLD.seq,
+				miosa.audit_retention(OLD.tenant_id));
+		ELSIF miosa.is_newest_event(OLD.deployment_id, OLD.seq) THEN
+			detail := format('Event "%s#%s" is the newest one of its deployment.', OLD.deployment_id, OLD.seq);
+		ELSE
+			RETURN OLD;
+		END IF;
+	END IF;
+	PERFORM miosa.raise_condition('FORBIDDEN', 'audit events cannot be changed', detail,
 		'Read them with miosa_audit_log() or SELECT * FROM miosa.history(...).');
 	RETURN NULL;
 END $$;
-COMMENT ON FUNCTION miosa.audit_events_keep() IS 'Trigger: FORBIDDEN for any UPDATE, DELETE or TRUNCATE of audit events';
+COMMENT ON FUNCTION miosa.audit_events_keep() IS 'Trigger: FORBIDDEN for any UPDATE or TRUNCATE of audit events, and for a DELETE of one that the tenant''s plan keeps or that is the newest of its deployment';
 
 CREATE TRIGGER audit_events_keep BEFORE UPDATE OR DELETE ON miosa.audit_events
 	FOR EACH ROW EXECUTE FUNCTION miosa.audit_events_keep();

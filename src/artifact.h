@@ -17,25 +17,63 @@ typedef enum MrbArtifactState
 	MRB_ARTIFACT_UNKNOWN,		/* storage cannot or will not tell */
 } MrbArtifactState;
 
+/* What our own record says of it. */
+typedef struct MrbArtifact
+{
+	const char *uri;
+	int64		size;			/* in bytes, -1: not known */
+	TimestampTz verified_at;	/* last seen, 0: never */
+} MrbArtifact;
+
 typedef struct MrbArtifactCheck
 {
 	MrbArtifactState state;
 	bool		probed;			/* storage was asked just now */
 	bool		grace;			/* unknown, but verified not long ago */
-	TimestampTz verified_at;	/* as given, 0: never */
 	char	   *detail;			/* what was seen, a sentence, palloc'd */
 } MrbArtifactCheck;
+
+struct MrbProbe;
 
 /*
  * Find out, without a lock, in about miosa_rollback.artifact_timeout at most.
  * Raises nothing but interrupts and want of resources.
  */
-extern void mrb_artifact_check(const char *storage_uri,
-							   TimestampTz verified_at,
+extern void mrb_artifact_check(const MrbArtifact *artifact,
 							   MrbArtifactCheck *check);
+
+/*
+ * The same, however young the verification is, up to where the network would
+ * have to be waited for: then the request is returned, palloc'd, and without
+ * one the check is complete.  Reads in the caller's transaction.
+ */
+extern struct MrbProbe *mrb_artifact_begin(const MrbArtifact *artifact,
+										   MrbArtifactCheck *check);
+
+/* Whether it is a file, which cannot be looked for without waiting. */
+extern bool mrb_artifact_is_file(const char *uri);
+
+/* Whether a verification is no older than so many seconds. */
+extern bool mrb_artifact_younger(TimestampTz verified_at, int seconds);
+
+/* Storage has another size than our record: unknown, and said so. */
+extern bool mrb_artifact_size_differs(const MrbArtifact *artifact, int64 size,
+									  MrbArtifactCheck *check);
 
 /* Record that storage had it a moment ago; skipped when the row is locked. */
 extern void mrb_artifact_remember(const char *deployment_id,
 								  const char *release_id);
+
+/*
+ * Record that storage did not have it when it was asked; likewise.  Whether
+ * that is news.
+ */
+extern bool mrb_artifact_miss(const char *deployment_id,
+							  const char *release_id, TimestampTz asked_at);
+
+/* Tell the server's log that an artifact is missing. */
+extern void mrb_artifact_report(const char *deployment_id,
+								const char *version_id,
+								const MrbArtifactCheck *check);
 
 #endif							/* MRB_ARTIFACT_H */

@@ -41,6 +41,16 @@ extern const char *mrb_call_render(const MrbCall *call, const char *url,
 /* So many can be added to the headers of a rendered request. */
 #define MRB_CALL_MORE_HEADERS 4
 
+static inline void
+mrb_call_add_header(MrbHttpRequest *request, const char *header)
+{
+	const char **headers = (const char **) request->headers;
+
+	while (*headers != NULL)
+		headers++;
+	*headers = header;
+}
+
 /* Which secret is missing for it, in words; NULL when none is. */
 extern const char *mrb_call_lacks_secret(const MrbCall *call,
 										 const MrbValues *values);

@@ -10,80 +10,136 @@
  * version numbers.  A version that an operation has promoted is no part of
  * these two: it may have been rolled back from.
  *
+ * Most often the first one qualifies, so the walk is made in two paces, a few
+ * steps and then all the rest, and it ends when enough were found.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
 
 #include "candidate.h"
 #include "query.h"
 
-/*
- * The walk begins at the active version.  Where it ends at a version that no
- * operation ever promoted, what was loaded goes on from there, always to a
- * version that is smaller in (promoted_at, version_number), null first: so
- * the walk cannot come back to where it was.
- */
-static MrbQuery list_query = {
+/* How far the first pace goes, and how far both together. */
+#define FEW 8
+#define MOST 1000
+
+/* An id has at most 255 characters. */
+#define ID_SIZE 256
+
+/* What is told of a version v and its release r. */
+#define FACTS \
+	"v.id, v.version_number," \
+	" CASE WHEN v.state <> 'ready' THEN 'its state is ' || v.state" \
+	" WHEN r.collected_at IS NOT NULL THEN 'its artifact was collected'" \
+	" END, r.storage_uri, r.size_bytes, r.verified_at, r.missing_at, r.id"
+#define RELEASE \
+	" LEFT JOIN miosa.releases r" \
+	" ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id"
+
+typedef struct Walk
+{
+	Datum		deployment_id;
+	List	   *list;
+	int			qualifying;
+	MemoryContext context;		/* of the list */
+} Walk;
+
+/* The end of the chain, when it is a version that no operation promoted. */
+typedef struct LoadedEnd
+{
+	bool		found;
+	Datum		number;
+	Datum		promoted_at;
+	bool		never_promoted;
+} LoadedEnd;
+
+/* The first row is where it begins, the active version when none is given. */
+static MrbQuery chain_query = {
 	.sql = "WITH RECURSIVE chain AS ("
-	" SELECT 0 AS step, v.id, v.promoted_over, ARRAY[v.id] AS seen"
-	" FROM miosa.deployments p JOIN miosa.versions v"
-	" ON v.deployment_id = p.id AND v.id = p.active_version_id"
-	" WHERE p.id = $1"
+	" SELECT 0 AS step, v.id, v.promoted_over FROM miosa.versions v"
+	" WHERE v.deployment_id = $1 AND v.id = coalesce($2, (SELECT p.active_version_id"
+	" FROM miosa.deployments p WHERE p.id = $1))"
 	" UNION ALL"
-	" SELECT c.step + 1, v.id, v.promoted_over, c.seen || v.id"
+	" SELECT c.step + 1, v.id, v.promoted_over"
 	" FROM chain c JOIN miosa.versions v"
 	" ON v.deployment_id = $1 AND v.id = c.promoted_over"
-	" WHERE v.id <> ALL (c.seen) AND c.step < 1000"
-	"), loaded_end AS ("
-	" SELECT v.promoted_at, v.version_number"
-	" FROM chain c JOIN miosa.versions v"
-	" ON v.deployment_id = $1 AND v.id = c.id"
-	" WHERE c.promoted_over IS NULL AND v.promotion_seq IS NULL"
-	"), ranked AS ("
-	" SELECT 1 AS source, c.step::bigint AS rank, 'promoted_over' AS rule, c.id"
-	" FROM chain c WHERE c.step > 0"
-	" UNION ALL"
-	" SELECT 2, row_number() OVER (ORDER BY v.promoted_at DESC, v.version_number DESC),"
-	" 'promoted_at', v.id FROM loaded_end e JOIN miosa.versions v"
-	" ON v.deployment_id = $1 AND v.promotion_seq IS NULL"
-	" AND (v.promoted_at, v.version_number) < (e.promoted_at, e.version_number)"
-	" UNION ALL"
-	" SELECT 3, e.version_number - v.version_number, 'version_number', v.id"
-	" FROM loaded_end e JOIN miosa.versions v"
-	" ON v.deployment_id = $1 AND v.promotion_seq IS NULL"
-	" AND v.promoted_at IS NULL AND v.version_number < e.version_number"
-	") SELECT v.id, v.version_number, k.rule,"
-	" CASE WHEN v.state <> 'ready' THEN 'its state is ' || v.state"
-	" WHEN r.collected_at IS NOT NULL THEN 'its artifact was collected'"
-	" END, r.storage_uri, r.verified_at"
-	" FROM ranked k JOIN miosa.versions v ON v.deployment_id = $1 AND v.id = k.id"
-	" LEFT JOIN miosa.releases r"
-	" ON r.deployment_id = $1 AND r.deployment_version_id = v.id"
-	" ORDER BY k.source, k.rank LIMIT 1000",
-	.nargs = 1,
-	.argtypes = {TEXTOID},
+	" WHERE c.step < $3"
+	") SELECT " FACTS ", v.promoted_over IS NULL AND v.promotion_seq IS NULL, v.promoted_at"
+	" FROM chain c JOIN miosa.versions v ON v.deployment_id = $1 AND v.id = c.id" RELEASE
+	" ORDER BY c.step",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TEXTOID, INT4OID},
+};
+
+/*
+ * Where the walk ends at a version that no operation ever promoted, what was
+ * loaded goes on from there, always to a version that is smaller in
+ * (promoted_at, version_number), null first: so it cannot come back to where
+ * it was.
+ */
+static MrbQuery promoted_query = {
+	.sql = "SELECT " FACTS " FROM ("
+	" SELECT o.id FROM miosa.versions o"
+	" WHERE o.deployment_id = $1 AND o.promotion_seq IS NULL"
+	" AND (o.promoted_at, o.version_number) < ($2, $3)"
+	" ORDER BY o.promoted_at DESC, o.version_number DESC LIMIT $4 OFFSET $5) l"
+	" JOIN miosa.versions v ON v.deployment_id = $1 AND v.id = l.id" RELEASE
+	" ORDER BY v.promoted_at DESC, v.version_number DESC",
+	.nargs = 5,
+	.argtypes = {TEXTOID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID},
+};
+
+static MrbQuery number_query = {
+	.sql = "SELECT " FACTS " FROM ("
+	" SELECT * FROM miosa.versions v"
+	" WHERE v.deployment_id = $1 AND v.promotion_seq IS NULL"
+	" AND v.promoted_at IS NULL AND v.version_number < $3"
+	" ORDER BY v.version_number DESC LIMIT $4 OFFSET $5) v" RELEASE
+	" ORDER BY v.version_number DESC",
+	.nargs = 5,
+	.argtypes = {TEXTOID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID},
 };
 
 /* Who goes back is never sent forth: that may be where the trouble came from. */
 static MrbQuery nearest_query = {
-	.sql = "SELECT v.id FROM miosa.deployments p"
+	.sql = "WITH target AS MATERIALIZED ("
+	" SELECT t.deployment_id, t.version_number, p.active_version_id, a.version_number AS active"
+	" FROM miosa.deployments p"
 	" JOIN miosa.versions t ON t.deployment_id = p.id AND t.id = $2"
 	" LEFT JOIN miosa.versions a"
 	" ON a.deployment_id = p.id AND a.id = p.active_version_id"
-	" JOIN miosa.versions v ON v.deployment_id = p.id AND v.state = 'ready'"
-	" AND v.id <> t.id AND v.id IS DISTINCT FROM a.id"
-	" AND (a.id IS NULL OR t.version_number > a.version_number"
-	" OR v.version_number < a.version_number)"
-	" LEFT JOIN miosa.releases r"
-	" ON r.deployment_id = p.id AND r.deployment_version_id = v.id"
-	" WHERE p.id = $1 AND r.collected_at IS NULL"
-	" ORDER BY abs(v.version_number - t.version_number), v.version_number LIMIT 1",
+	" WHERE p.id = $1"
+	") SELECT n.id FROM target t CROSS JOIN LATERAL ("
+	" (SELECT v.id, v.version_number FROM miosa.versions v" RELEASE
+	" WHERE v.deployment_id = t.deployment_id AND v.version_number < t.version_number"
+	" AND v.state = 'ready' AND r.collected_at IS NULL"
+	" AND v.id IS DISTINCT FROM t.active_version_id"
+	" ORDER BY v.version_number DESC LIMIT 1)"
+	" UNION ALL"
+	" (SELECT v.id, v.version_number FROM miosa.versions v" RELEASE
+	" WHERE v.deployment_id = t.deployment_id AND v.version_number > t.version_number"
+	" AND v.state = 'ready' AND r.collected_at IS NULL"
+	" AND v.id IS DISTINCT FROM t.active_version_id"
+	" AND (t.active IS NULL OR t.version_number > t.active"
+	" OR v.version_number < t.active)"
+	" ORDER BY v.version_number LIMIT 1)) n"
+	" ORDER BY abs(n.version_number - t.version_number), n.version_number LIMIT 1",
 	.nargs = 2,
 	.argtypes = {TEXTOID, TEXTOID},
 };
+
+static void walk_chain(Walk *walk, LoadedEnd *end);
+static void walk_loaded(Walk *walk, MrbQuery *query, const char *rule,
+						const LoadedEnd *end);
+static HTAB *id_table(void);
+static void add(Walk *walk, uint64 row, const char *rule);
+static bool enough(const Walk *walk);
 
 /*
  * What a rollback from the active version would try, in that order.
@@ -91,31 +147,139 @@ static MrbQuery nearest_query = {
 List *
 mrb_candidate_list(const char *deployment_id)
 {
-	MemoryContext context = CurrentMemoryContext;
-	MemoryContext spi;
-	Datum		values[1];
-	List	   *list = NIL;
-	uint64		rows;
+	Walk		walk = {
+		.deployment_id = CStringGetTextDatum(deployment_id),
+		.context = CurrentMemoryContext,
+	};
+	LoadedEnd	end = {0};
 
-	values[0] = CStringGetTextDatum(deployment_id);
-	mrb_query_open();
-	rows = mrb_query_run(&list_query, values, NULL);
-	spi = MemoryContextSwitchTo(context);
-	for (uint64 row = 0; row < rows; row++)
+	walk_chain(&walk, &end);
+	if (end.found)
 	{
-		MrbCandidate *it = palloc(sizeof(MrbCandidate));
-
-		it->id = mrb_query_text(row, 1);
-		it->number = mrb_query_int32(row, 2, 0);
-		it->rule = mrb_query_text(row, 3);
-		it->why_not = mrb_query_text(row, 4);
-		it->storage_uri = mrb_query_text(row, 5);
-		it->verified_at = mrb_query_timestamp(row, 6, 0);
-		list = lappend(list, it);
+		walk_loaded(&walk, &promoted_query, "promoted_at", &end);
+		walk_loaded(&walk, &number_query, "version_number", &end);
 	}
+	return walk.list;
+}
+
+/*
+ * Follow what was promoted over what.  A chain that was tampered with may run
+ * in a circle.
+ */
+static void
+walk_chain(Walk *walk, LoadedEnd *end)
+{
+	HTAB	   *seen = id_table();
+	char	   *start = NULL;
+	int			steps = FEW;
+	bool		more = true;
+
+	while (more && !enough(walk))
+	{
+		Datum		values[3];
+		bool		nulls[3] = {false, start == NULL, false};
+		uint64		rows;
+		bool		found = false;
+
+		values[0] = walk->deployment_id;
+		values[1] = start ? CStringGetTextDatum(start) : (Datum) 0;
+		values[2] = Int32GetDatum(steps);
+		mrb_query_open();
+		rows = mrb_query_run(&chain_query, values, nulls);
+		for (uint64 row = 0; row < rows && !found && !enough(walk); row++)
+		{
+			bool		isnull;
+
+			start = mrb_query_text(row, 1);
+			if (row == 0 && hash_get_num_entries(seen) > 0)
+				continue;
+			(void) hash_search(seen, start, HASH_ENTER, &found);
+			if (found)
+				break;
+			if (hash_get_num_entries(seen) > 1)
+				add(walk, row, "promoted_over");
+			end->found = mrb_query_bool(row, 9);
+			end->number = Int32GetDatum(mrb_query_int32(row, 2, 0));
+			end->promoted_at = mrb_query_datum(row, 10, &isnull);
+			end->never_promoted = isnull;
+		}
+		mrb_query_close();
+		more = !found && rows == (uint64) steps + 1 && steps == FEW;
+		steps = MOST - FEW;
+	}
+	hash_destroy(seen);
+}
+
+/*
+ * Go on through what was loaded.
+ */
+static void
+walk_loaded(Walk *walk, MrbQuery *query, const char *rule,
+			const LoadedEnd *end)
+{
+	int			limit = FEW;
+	int			offset = 0;
+	int			rows = limit;
+
+	while (rows == limit && !enough(walk))
+	{
+		Datum		values[5];
+		bool		nulls[5] = {false, end->never_promoted, false, false, false};
+
+		values[0] = walk->deployment_id;
+		values[1] = end->promoted_at;
+		values[2] = end->number;
+		values[3] = Int32GetDatum(limit);
+		values[4] = Int32GetDatum(offset);
+		mrb_query_open();
+		rows = (int) mrb_query_run(query, values, nulls);
+		for (int row = 0; row < rows && !enough(walk); row++)
+			add(walk, row, rule);
+		mrb_query_close();
+		offset += limit;
+		limit = MOST;
+	}
+}
+
+static HTAB *
+id_table(void)
+{
+	HASHCTL		info = {
+		.keysize = ID_SIZE,
+		.entrysize = ID_SIZE,
+		.hcxt = CurrentMemoryContext,
+	};
+
+	return hash_create("miosa_rollback candidates", 32, &info,
+					   HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
+static void
+add(Walk *walk, uint64 row, const char *rule)
+{
+	MemoryContext spi = MemoryContextSwitchTo(walk->context);
+	MrbCandidate *it = palloc(sizeof(MrbCandidate));
+
+	it->id = mrb_query_text(row, 1);
+	it->number = mrb_query_int32(row, 2, 0);
+	it->rule = rule;
+	it->why_not = mrb_query_text(row, 3);
+	it->artifact.uri = mrb_query_text(row, 4);
+	it->artifact.size = mrb_query_int64(row, 5, -1);
+	it->artifact.verified_at = mrb_query_timestamp(row, 6, 0);
+	it->missing_at = mrb_query_timestamp(row, 7, 0);
+	it->release_id = mrb_query_text(row, 8);
+	walk->list = lappend(walk->list, it);
+	if (it->why_not == NULL)
+		walk->qualifying++;
 	MemoryContextSwitchTo(spi);
-	mrb_query_close();
-	return list;
+}
+
+static bool
+enough(const Walk *walk)
+{
+	return walk->qualifying >= MRB_CANDIDATE_ENOUGH ||
+		list_length(walk->list) >= MOST;
 }
 
 /*

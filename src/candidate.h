@@ -8,18 +8,23 @@
 #ifndef MRB_CANDIDATE_H
 #define MRB_CANDIDATE_H
 
-#include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
+
+#include "artifact.h"
 
 typedef struct MrbCandidate
 {
 	char	   *id;
 	int			number;			/* version_number */
-	char	   *rule;			/* promoted_over, promoted_at, version_number */
+	const char *rule;			/* promoted_over, promoted_at, version_number */
 	char	   *why_not;		/* NULL: it qualifies, as far as our rows tell */
-	char	   *storage_uri;	/* NULL: it has no release */
-	TimestampTz verified_at;	/* artifact last seen, 0: never */
+	char	   *release_id;		/* NULL: it has none */
+	MrbArtifact artifact;		/* uri is NULL without a release */
+	TimestampTz missing_at;		/* storage did not have it, 0: it had */
 } MrbCandidate;
+
+/* Storage is asked for no more of them, so no more that qualify are listed. */
+#define MRB_CANDIDATE_ENOUGH 3
 
 /* What a rollback from the active version would try, in that order. */
 extern List *mrb_candidate_list(const char *deployment_id);

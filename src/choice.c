@@ -18,12 +18,11 @@
 #include "choice.h"
 
 /* Each probe may take artifact_timeout; a refusal must not take seconds. */
-#define MAX_PROBES 3
+#define MAX_PROBES MRB_CANDIDATE_ENOUGH
 
 static MrbFinding check_artifact(const MrbDeployment *deployment,
 								 const char *version_id,
-								 const char *storage_uri,
-								 TimestampTz verified_at, bool promotion,
+								 const MrbArtifact *artifact, bool promotion,
 								 bool accept_unverified,
 								 MrbArtifactCheck *check);
 static void skip(StringInfo json, StringInfo text, const MrbCandidate *it,
@@ -49,8 +48,7 @@ mrb_choice_named(const MrbDeployment *deployment, bool promotion,
 													 &check, promotion, false);
 	else
 		choice->artifact = check_artifact(deployment, target->id,
-										  target->storage_uri,
-										  target->verified_at, promotion,
+										  &target->artifact, promotion,
 										  accept_unverified, &check);
 	choice->verified = check.probed && check.state == MRB_ARTIFACT_PRESENT;
 }
@@ -81,9 +79,8 @@ mrb_choice_default(const MrbDeployment *deployment, bool accept_unverified,
 			skip(&json, &text, it, it->why_not);
 			continue;
 		}
-		finding = check_artifact(deployment, it->id, it->storage_uri,
-								 it->verified_at, false, accept_unverified,
-								 &check);
+		finding = check_artifact(deployment, it->id, &it->artifact, false,
+								 accept_unverified, &check);
 		if (check.state == MRB_ARTIFACT_GONE)
 		{
 			skip(&json, &text, it, "its artifact is gone from storage");
@@ -147,14 +144,14 @@ mrb_choice_rule_previous_version(const MrbDeployment *deployment,
  */
 static MrbFinding
 check_artifact(const MrbDeployment *deployment, const char *version_id,
-			   const char *storage_uri, TimestampTz verified_at,
-			   bool promotion, bool accept_unverified, MrbArtifactCheck *check)
+			   const MrbArtifact *artifact, bool promotion,
+			   bool accept_unverified, MrbArtifactCheck *check)
 {
 	memset(check, 0, sizeof(*check));
-	if (storage_uri == NULL)
+	if (artifact->uri == NULL)
 		check->state = MRB_ARTIFACT_PRESENT;
 	else
-		mrb_artifact_check(storage_uri, verified_at, check);
+		mrb_artifact_check(artifact, check);
 	return mrb_rule_artifact_present(deployment->id, version_id, check,
 									 promotion, accept_unverified);
 }

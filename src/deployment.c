@@ -86,6 +86,7 @@ enum
 	RELEASE_ID,
 	RELEASE_URI,
 	RELEASE_SHA256,
+	RELEASE_SIZE,
 	RELEASE_VERIFIED,
 	RELEASE_COLLECTED,
 	RELEASE_COLLECTED_BY,
@@ -99,6 +100,7 @@ static MrbRow release_row = {
 		[RELEASE_ID] = "id",
 		[RELEASE_URI] = "storage_uri",
 		[RELEASE_SHA256] = "sha256",
+		[RELEASE_SIZE] = "size_bytes",
 		[RELEASE_VERIFIED] = "verified_at",
 		[RELEASE_COLLECTED] = "collected_at",
 		[RELEASE_COLLECTED_BY] = "collected_by",
@@ -189,6 +191,7 @@ static MrbQuery edges_query = {
 
 static void read_version(MrbVersion *version, const char *deployment_id,
 						 const char *id);
+static void read_artifact(MrbArtifact *artifact);
 static bool marked_incompatible(MrbRow *row, int column);
 static bool was_drained(const MrbVersion *version, const char *deployment_id);
 static void read_key(MrbDeployment *it, const char *key);
@@ -298,14 +301,27 @@ read_version(MrbVersion *version, const char *deployment_id, const char *id)
 	if (!mrb_row_find(&release_row, deployment_id, id))
 		return;
 	version->release_id = mrb_row_text(&release_row, RELEASE_ID);
-	version->storage_uri = mrb_row_text(&release_row, RELEASE_URI);
+	read_artifact(&version->artifact);
 	version->sha256 = mrb_row_text(&release_row, RELEASE_SHA256);
-	version->verified_at = mrb_row_timestamp(&release_row, RELEASE_VERIFIED);
 	version->collected_at = mrb_row_timestamp(&release_row, RELEASE_COLLECTED);
 	version->collected_by = mrb_row_text(&release_row, RELEASE_COLLECTED_BY);
 	if (marked_incompatible(&release_row, RELEASE_METADATA))
 		version->incompatible = true;
 	mrb_row_close(&release_row);
+}
+
+/*
+ * What the release that was found says of its artifact.
+ */
+static void
+read_artifact(MrbArtifact *artifact)
+{
+	bool		unknown;
+	Datum		size = mrb_row_datum(&release_row, RELEASE_SIZE, &unknown);
+
+	artifact->uri = mrb_row_text(&release_row, RELEASE_URI);
+	artifact->size = unknown ? -1 : DatumGetInt64(size);
+	artifact->verified_at = mrb_row_timestamp(&release_row, RELEASE_VERIFIED);
 }
 
 /*

@@ -12,6 +12,8 @@
 #include "datatype/timestamp.h"
 #include "utils/jsonb.h"
 
+#include "artifact.h"
+
 /* A version together with its release. */
 typedef struct MrbVersion
 {
@@ -22,9 +24,8 @@ typedef struct MrbVersion
 	char	   *promoted_over;	/* version that it was promoted over */
 	bool		incompatible;	/* marked: a schema change breaks others */
 	char	   *release_id;		/* NULL: it has no release */
-	char	   *storage_uri;	/* where its artifact is */
+	MrbArtifact artifact;		/* uri is NULL without a release */
 	char	   *sha256;			/* of its artifact */
-	TimestampTz verified_at;	/* artifact last seen, 0: never */
 	TimestampTz collected_at;	/* artifact deleted, 0: kept */
 	char	   *collected_by;	/* who deleted it */
 	int			healthy;		/* healthy instances, 0 when static */

@@ -42,6 +42,7 @@
 #include "sweep.h"
 #include "tour.h"
 #include "turns.h"
+#include "verify.h"
 #include "want.h"
 
 /* A pass that failed is tried again after this, doubled every time. */
@@ -95,6 +96,7 @@ mrb_dispatch_create(MrbSlot *slot)
 	mrb_queue_init(kept);
 	mrb_want_init(kept);
 	mrb_send_init(kept);
+	mrb_verify_init(kept);
 	mrb_stats_begin(slot);
 	mrb_health_init(kept, probe);
 }
@@ -118,9 +120,10 @@ mrb_dispatch_max_wait(void)
 	if (not_before != 0)
 		wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
 														 not_before) + 1);
+	wait = mrb_verify_wait(mrb_resync_wait(wait));
 	if (loaded)
 		wait = mrb_tour_wait(mrb_outcome_wait(mrb_demand_wait(wait)));
-	return mrb_publish_wait(mrb_record_wait(mrb_resync_wait(wait)));
+	return mrb_publish_wait(mrb_record_wait(wait));
 }
 
 bool
@@ -180,6 +183,7 @@ mrb_dispatch_deliver(void)
 		mrb_tour_step();
 		mrb_sweep_step();
 	}
+	mrb_verify_step(loaded);
 
 	/* Now for what was not to be seen before it was written. */
 	mrb_publish_step(my_slot);

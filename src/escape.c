@@ -13,7 +13,12 @@
 #include "compat.h"
 #include "escape.h"
 
-static void append_percent(StringInfo out, const char *value);
+/* What a URI is made of besides letters and digits, by RFC 3986. */
+#define URI_MARKS "-._~:/?#[]@!$&'()*+,;=%"
+
+static bool in_uri(char c, const char *marks);
+static void append_percent(StringInfo out, const char *value,
+						   const char *kept);
 static void append_in_string(StringInfo out, const char *value);
 static void append_xml(StringInfo out, const char *value);
 
@@ -26,7 +31,10 @@ mrb_escape_append(StringInfo out, MrbStyle style, const char *value)
 			appendStringInfoString(out, value);
 			break;
 		case MRB_STYLE_PERCENT:
-			append_percent(out, value);
+			append_percent(out, value, "-._~");
+			break;
+		case MRB_STYLE_PERCENT_PATH:
+			append_percent(out, value, "-._~/");
 			break;
 		case MRB_STYLE_IN_JSON_STRING:
 			append_in_string(out, value);
@@ -40,6 +48,21 @@ mrb_escape_append(StringInfo out, MrbStyle style, const char *value)
 	}
 }
 
+const char *
+mrb_escape_uri(const char *uri)
+{
+	const char *p = uri;
+	StringInfoData out;
+
+	while (in_uri(*p, URI_MARKS))
+		p++;
+	if (*p == '\0')
+		return uri;
+	initStringInfo(&out);
+	append_percent(&out, uri, URI_MARKS);
+	return out.data;
+}
+
 char *
 mrb_escape_base64(const char *value, int len)
 {
@@ -51,16 +74,24 @@ mrb_escape_base64(const char *value, int len)
 	return encoded;
 }
 
+static bool
+in_uri(char c, const char *marks)
+{
+	return c != '\0' &&
+		((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+		 (c >= '0' && c <= '9') || strchr(marks, c) != NULL);
+}
+
 /*
- * Only what RFC 3986 calls unreserved stays as it is.
+ * What RFC 3986 calls unreserved stays as it is: letters, digits, and what is
+ * named here.
  */
 static void
-append_percent(StringInfo out, const char *value)
+append_percent(StringInfo out, const char *value, const char *kept)
 {
 	for (const char *p = value; *p != '\0'; p++)
 	{
-		if ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-			(*p >= '0' && *p <= '9') || strchr("-._~", *p) != NULL)
+		if (in_uri(*p, kept))
 			appendStringInfoChar(out, *p);
 		else
 			appendStringInfo(out, "%%%02X", (unsigned char) *p);

@@ -14,6 +14,7 @@ typedef enum MrbStyle
 {
 	MRB_STYLE_PLAIN,			/* as it is */
 	MRB_STYLE_PERCENT,			/* in a URL */
+	MRB_STYLE_PERCENT_PATH,		/* the same, but slashes stay */
 	MRB_STYLE_IN_JSON_STRING,	/* between quotes that are there already */
 	MRB_STYLE_JSON_STRING,		/* with its quotes */
 	MRB_STYLE_XML,				/* text or a quoted attribute */
@@ -21,6 +22,9 @@ typedef enum MrbStyle
 
 extern void mrb_escape_append(StringInfo out, MrbStyle style,
 							  const char *value);
+
+/* With what no URI can have percent-encoded; palloc'd if anything was. */
+extern const char *mrb_escape_uri(const char *uri);
 
 /* Palloc'd. */
 extern char *mrb_escape_base64(const char *value, int len);

@@ -43,6 +43,8 @@ typedef struct MrbHttpAnswer
 	int			retry_after;	/* seconds, -1 when the answer has none */
 	const char *body;			/* first 64 kB, NUL-terminated */
 	size_t		body_len;
+	int64		size;			/* of the whole by the headers, -1: unknown */
+	const char *region;			/* where S3 says the bucket is, or "" */
 	double		elapsed_ms;
 	const char *error;			/* one line for people, "" when answered */
 	void	   *owner;
@@ -58,10 +60,7 @@ extern long mrb_http_max_wait(MrbHttpEngine *engine);
 
 extern int	mrb_http_in_flight(MrbHttpEngine *engine);	/* not fetched yet */
 
-/*
- * Start a request; everything is copied.  False when the engine is full or
- * out of memory: nothing was sent, try again later.  It moves when driven.
- */
+/* Everything is copied.  False when full or out of memory: try again later. */
 extern bool mrb_http_start(MrbHttpEngine *engine, const MrbHttpRequest *request);
 
 /*

@@ -57,6 +57,7 @@ mrb_http_call(const MrbHttpRequest *request, MrbHttpAnswer *answer)
 	SetLatch(MyLatch);
 	answer->owner = request->owner;
 	answer->body = pnstrdup(answer->body, answer->body_len);
+	answer->region = pstrdup(answer->region);
 	answer->error = pstrdup(answer->error);
 }
 

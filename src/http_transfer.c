@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
 #include <sys/socket.h>
 
 #include "address.h"
@@ -22,6 +23,9 @@
 
 /* A body buffer above this size is not kept for the next request. */
 #define KEPT_BODY (4 * 1024)
+
+/* What the name of a region is made of. */
+#define REGION_CHARACTERS "abcdefghijklmnopqrstuvwxyz0123456789-"
 
 #define USER_AGENT "miosa_rollback/" MIOSA_ROLLBACK_VERSION
 
@@ -39,6 +43,9 @@ static int	on_request(void *arg, char *peer, char *local, int peer_port,
 					   int local_port);
 static size_t on_body(char *data, size_t size, size_t count, void *arg);
 static bool body_reserve(MrbTransfer *transfer, size_t len);
+static int64 size_of(MrbTransfer *transfer, int status);
+static const char *region_of(MrbTransfer *transfer);
+static const char *header_of(MrbTransfer *transfer, const char *name);
 static MrbHttpOutcome outcome_of(MrbTransfer *transfer, CURLcode result);
 static const char *error_of(MrbTransfer *transfer, MrbHttpOutcome outcome,
 							CURLcode result);
@@ -140,6 +147,8 @@ mrb_transfer_answer(MrbTransfer *transfer, CURLcode result, MrbHttpAnswer *answe
 	answer->body = transfer->body_len > 0 ? transfer->body : "";
 	answer->body_len = transfer->body_len;
 	answer->retry_after = -1;
+	answer->size = -1;
+	answer->region = "";
 	answer->error = error_of(transfer, answer->outcome, result);
 
 	if (transfer->flaw == NULL)
@@ -157,6 +166,8 @@ mrb_transfer_answer(MrbTransfer *transfer, CURLcode result, MrbHttpAnswer *answe
 		curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
 		curl_easy_getinfo(transfer->easy, CURLINFO_RETRY_AFTER, &retry_after);
 		answer->status = (int) status;
+		answer->size = size_of(transfer, answer->status);
+		answer->region = region_of(transfer);
 		if (retry_after > 0)
 			answer->retry_after = (int) Min(retry_after, INT_MAX);
 	}
@@ -342,6 +353,51 @@ body_reserve(MrbTransfer *transfer, size_t len)
 	transfer->body = bigger;
 	transfer->body_size = size;
 	return true;
+}
+
+/*
+ * How long a body is that may not have come as a whole, or at all.
+ */
+static int64
+size_of(MrbTransfer *transfer, int status)
+{
+	curl_off_t	size = -1;
+	const char *total;
+	char	   *end;
+
+	if (status != 206)
+	{
+		curl_easy_getinfo(transfer->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T,
+						  &size);
+		return size;
+	}
+	total = strchr(header_of(transfer, "content-range"), '/');
+	if (total == NULL || !isdigit((unsigned char) total[1]))
+		return -1;
+	errno = 0;
+	size = strtoll(total + 1, &end, 10);
+	return errno == 0 && *end == '\0' ? size : -1;
+}
+
+static const char *
+region_of(MrbTransfer *transfer)
+{
+	const char *region = header_of(transfer, "x-amz-bucket-region");
+
+	return strlen(region) < 64 &&
+		strspn(region, REGION_CHARACTERS) == strlen(region) ? region : "";
+}
+
+/*
+ * The value of a header of the answer, "" when it has none.
+ */
+static const char *
+header_of(MrbTransfer *transfer, const char *name)
+{
+	struct curl_header *header = NULL;
+
+	return curl_easy_header(transfer->easy, name, 0, CURLH_HEADER, -1,
+							&header) == CURLHE_OK ? header->value : "";
 }
 
 /*

@@ -18,6 +18,7 @@
 
 #include "common/hashfn.h"
 
+#include "escape.h"
 #include "message.h"
 
 static int	count_hosts(const MrbItem *item);
@@ -130,7 +131,10 @@ fill_route(MrbMessage *message, const MrbRoute *route)
 	text[		MRB_VAR_OPERATION_ID] = route->operation_id;
 	text[		MRB_VAR_RELEASE_ID] = route->release_id;
 	text[		MRB_VAR_SHA256] = route->sha256;
-	text[		MRB_VAR_STORAGE_URI] = route->storage_uri;
+
+	/* A key in S3 can have characters that no template takes. */
+	text[		MRB_VAR_STORAGE_URI] = route->storage_uri == NULL ? NULL :
+	mrb_escape_uri(route->storage_uri);
 	text[		MRB_VAR_TENANT_ID] = route->tenant_id;
 	text[		MRB_VAR_VERSION_ID] = route->version_id;
 	text[		MRB_VAR_VERSION_NUMBER] = route->version_number;

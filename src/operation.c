@@ -131,7 +131,9 @@ static MrbQuery capacity_query = {
 };
 
 static MrbQuery idle_query = {
-	.sql = "SELECT miosa.forget_idle(p) FROM miosa.deployments p WHERE p.id = $1",
+	.sql = "SELECT miosa.forget_idle(p) FROM miosa.deployments p WHERE p.id = $1"
+	" AND EXISTS (SELECT FROM miosa.capacity c"
+	" WHERE c.deployment_id = p.id AND c.state = 'idle')",
 	.nargs = 1,
 	.argtypes = {TEXTOID},
 };

@@ -9,9 +9,9 @@
  * again at once, and the new process waits for that lock before it counts as
  * connected.
  *
- * What it waits for is fixed: its latch, the postmaster's death, and one
- * epoll descriptor behind which all sockets are, because a socket cannot be
- * taken out of a wait event set.
+ * What it waits for is fixed: its latch, the postmaster's death, and two
+ * epoll descriptors behind which all sockets are, those to endpoints and those
+ * to storage, because a socket cannot be taken out of a wait event set.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,6 +43,7 @@
 #include "record.h"
 #include "send.h"
 #include "stats.h"
+#include "verify.h"
 #include "worker.h"
 
 /* How often somebody who waits for the database is looked for. */
@@ -179,7 +180,7 @@ raise_descriptor_limit(void)
 static void
 run(void)
 {
-	WaitEventSet *set = MRB_CREATE_WAIT_EVENT_SET(3);
+	WaitEventSet *set = MRB_CREATE_WAIT_EVENT_SET(4);
 	MemoryContext cycle = AllocSetContextCreate(TopMemoryContext,
 												MRB_EXTENSION " cycle",
 												ALLOCSET_DEFAULT_SIZES);
@@ -191,6 +192,8 @@ run(void)
 	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	AddWaitEventToSet(set, WL_SOCKET_READABLE, mrb_dispatch_descriptor(),
+					  NULL, NULL);
+	AddWaitEventToSet(set, WL_SOCKET_READABLE, mrb_verify_descriptor(),
 					  NULL, NULL);
 	for (;;)
 	{
@@ -228,7 +231,7 @@ run(void)
 static bool
 wait_for_work(WaitEventSet *set, long timeout)
 {
-	WaitEvent	events[3];
+	WaitEvent	events[4];
 	bool		woken = false;
 	int			n;
 

@@ -9,6 +9,8 @@ INSERT INTO miosa.dispatcher_state (last_epoch, site, system_identifier, timelin
 	SELECT 1::bigint << 40, '', 'elsewhere', i.timeline, i.database_oid, now() - '1 h'::interval FROM miosa.identity() i
 	ON CONFLICT (one) DO UPDATE SET system_identifier = EXCLUDED.system_identifier, term_since = EXCLUDED.term_since;
 SELECT miosa.pause_reason() IS NOT NULL AS paused;
+-- so that nobody is told is no news
+SET client_min_messages = error;
 -- As a scheduler would report them.
 CREATE FUNCTION test.report(dep text, version text, state text, n integer) RETURNS void LANGUAGE sql AS $$
 	SELECT miosa_report_instance(dep, version || '-' || i, version, state) FROM generate_series(1, n) i $$;
@@ -49,10 +51,10 @@ BEGIN
 	END LOOP;
 	RETURN test.waits(dep);
 END $$;
--- A scheduler of some deployments that is not really there.
+-- A scheduler of some deployments that is not really there, nor asked.
 INSERT INTO miosa.adapters (name, role, request) VALUES ('none', 'scheduler', '{"method": "PUT", "path": "/{deployment_id}/{count}"}');
-INSERT INTO miosa.endpoints (name, adapter, url, enabled, reason, selector)
-	VALUES ('scheduler', 'none', 'http://scheduler.invalid', false, 'only a name', '{"deployment": ["asked_1", "asked_2"]}');
+INSERT INTO miosa.endpoints (name, adapter, url, selector)
+	VALUES ('scheduler', 'none', 'http://scheduler.invalid', '{"deployment": ["asked_1", "asked_2"]}');
 
 -- Promise: an operation asks for what is missing, and says since when it waits;
 -- the same again does not begin anew, another target does.
@@ -145,6 +147,12 @@ SELECT test.pass() AS changed;
 SELECT test.waits('dep_2');
 SELECT test.queued() LIKE '%route' AS told;
 ROLLBACK;
+-- one that was loaded begins to wait when it is seen
+BEGIN;
+UPDATE miosa.deployments SET waiting_since = NULL WHERE id = 'dep_2';
+SELECT test.pass();
+SELECT test.waits('dep_2');
+ROLLBACK;
 -- but not a stopped one
 BEGIN;
 SELECT test.report('dep_2', 'ver_4', 'healthy', 1);
@@ -196,6 +204,11 @@ SELECT test.pass() AS drained;
 SELECT test.asked('dep_3');
 SELECT id, state FROM miosa.runtime_instances WHERE deployment_id = 'dep_3' ORDER BY id;
 SELECT test.queued() LIKE '%capacity' AS told;
+-- one that was silent before is not healthy again because it speaks
+SAVEPOINT silent;
+UPDATE miosa.runtime_instances SET last_heartbeat_at = now() - '2 min'::interval WHERE deployment_id = 'dep_3' AND id = 'ver_1-2';
+SELECT miosa_report_instance('dep_3', 'ver_1-2', 'ver_1', 'healthy') -> 'data' ->> 'state' AS state;
+ROLLBACK TO silent;
 -- a return finds none of them, and asks
 SAVEPOINT draining;
 SELECT miosa_plan('dep_3', 'ver_1') -> 'data' -> 'scheduler_calls' AS calls;
@@ -208,7 +221,7 @@ ROLLBACK TO draining;
 SELECT test.pass() AS not_yet;
 SELECT test.report('dep_3', 'ver_1', 'stopped', 1);
 SELECT test.pass() AS not_yet;
-UPDATE miosa.runtime_instances SET last_heartbeat_at = now() - '2 min'::interval WHERE deployment_id = 'dep_3' AND id = 'ver_1-2';
+UPDATE miosa.runtime_instances SET last_heartbeat_at = now() - '2 min'::interval, updated_at = now() - '2 min'::interval WHERE deployment_id = 'dep_3' AND id = 'ver_1-2';
 SELECT test.pass() AS ended;
 SELECT test.asked('dep_3');
 SELECT id, state FROM miosa.runtime_instances WHERE deployment_id = 'dep_3' AND version_id = 'ver_1' ORDER BY id;
@@ -242,6 +255,16 @@ SELECT test.pass() AS not_asked;
 UPDATE miosa.capacity SET asked_at = now() WHERE deployment_id = 'asked_1' AND state = 'draining';
 SELECT test.pass() AS drained;
 SELECT test.asked('asked_1');
+-- one that is disabled is not asked for what is there, but must be told to stop
+SAVEPOINT disabled;
+UPDATE miosa.endpoints SET enabled = false, reason = 'broken' WHERE name = 'scheduler';
+SELECT test.op(miosa_rollback('asked_1', 'ver_1'));
+SELECT test.report('asked_1', 'ver_1', 'healthy', 2);
+SELECT test.asked('asked_1');
+INSERT INTO miosa.capacity (deployment_id, version_id, state) VALUES ('asked_1', 'ver_4', 'draining');
+SELECT test.pass() >= 0 AS passed;
+SELECT test.asked('asked_1');
+ROLLBACK TO disabled;
 -- what is wanted but not needed any more may come yet, and is drained then
 SELECT test.op(miosa_promote('asked_1', 'ver_4'));
 UPDATE miosa.capacity SET last_error = 'scheduler.invalid answered 409: a deployment is active', last_error_at = now()

@@ -48,15 +48,112 @@ UPDATE miosa.endpoint_state SET acked_epoch = 1000, settled_epoch = 1000;
 SELECT removed FROM miosa_purge_expired() WHERE what = 'route_log';
 SELECT min(l.epoch), max(l.epoch), max(s.trimmed_epoch) AS trimmed FROM miosa.route_log l, miosa.dispatcher_state s;
 -- The dispatcher does it when nobody else has for long.
-SELECT miosa.sweep(10) AS too_early;
+SELECT miosa.trim_overdue(10) AS too_early;
 UPDATE miosa.route_log SET created_at = now() - '2 h'::interval;
-SELECT miosa.sweep(10);
+SELECT miosa.trim_overdue(10);
 SELECT count(*) FROM miosa.route_log;
+-- A younger one keeps those behind it; one from a time to come does not.
+UPDATE miosa.route_log SET created_at = now() - '59 min'::interval WHERE epoch = 93;
+SELECT removed FROM miosa_purge_expired() WHERE what = 'route_log';
+UPDATE miosa.route_log SET created_at = now() + '59 min'::interval WHERE epoch = 93;
+SELECT removed FROM miosa_purge_expired(2) WHERE what = 'route_log';
 -- Who is down for ever does not keep more than the newest 100,000.
 UPDATE miosa.endpoint_state SET acked_epoch = 1, settled_epoch = 1;
 SELECT removed FROM miosa_purge_expired() WHERE what = 'route_log';
 UPDATE miosa.dispatcher_state SET last_epoch = 100095;
 SELECT removed FROM miosa_purge_expired() WHERE what = 'route_log';
+ROLLBACK;
+
+-- Audit events go by the plan of their tenant; the newest one of a deployment
+-- stays, unless the deployment is gone.  Nobody can delete any other.
+SELECT miosa_put_tenant('ten_2', 'pros', 'pro') IS NOT NULL AS ok;
+SELECT miosa_put_deployment('dep_2', 'ten_2', 'shop') IS NOT NULL AS ok;
+CREATE FUNCTION pg_temp.event(deployment text, tenant text, number integer, age interval) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule, actor_type, actor_id, session_user_name, created_at)
+	VALUES (deployment, number, tenant, 'deployment.rollback', 'changed', 'named', 'user', 'u', 'u', now() - age)
+$$;
+BEGIN;
+SELECT pg_temp.event(d, t, n, a) FROM (VALUES ('dep_1', 'ten_1', -3, '9 days'::interval), ('dep_1', 'ten_1', -2, '8 days'), ('dep_1', 'ten_1', -1, '6 days'),
+	('dep_2', 'ten_2', -3, '31 days'), ('dep_2', 'ten_2', -2, '31 days'), ('dep_2', 'ten_2', -1, '31 days'), ('dep_2', 'ten_2', 0, '31 days'),
+	('gone', 'ten_2', 1, '31 days'), ('gone', 'nobody', 2, '399 days'), ('gone', 'nobody', 3, '401 days')) v (d, t, n, a);
+SELECT removed FROM miosa_purge_expired(2) WHERE what = 'audit_events';
+SELECT removed FROM miosa_purge_expired() WHERE what = 'audit_events';
+SELECT removed FROM miosa_purge_expired() WHERE what = 'audit_events';
+SELECT deployment_id, seq, tenant_id, date_trunc('day', now() - created_at) AS age FROM miosa.audit_events WHERE created_at < now() ORDER BY 1, 2;
+SAVEPOINT s;
+DELETE FROM miosa.audit_events WHERE deployment_id = 'dep_1' AND seq = -1;
+ROLLBACK TO s;
+DELETE FROM miosa.audit_events WHERE deployment_id = 'dep_2';
+ROLLBACK TO s;
+UPDATE miosa.plans SET audit_retention = '5 days' WHERE name = 'free';
+DELETE FROM miosa.audit_events WHERE deployment_id = 'dep_1' AND seq = -1;
+UPDATE miosa.audit_events SET reason = 'x' WHERE deployment_id = 'dep_2';
+ROLLBACK;
+TRUNCATE miosa.audit_events;
+
+-- Pages: each ends somewhere, together they have every row once, whatever
+-- the size of a page, and a short memory begins later.
+CREATE FUNCTION pg_temp.pages(kind text, since interval, most integer, OUT pages integer, OUT rows bigint, OUT different bigint) LANGUAGE plpgsql AS $$
+DECLARE
+	page record;
+	place text;
+	found tid[] := '{}';
+BEGIN
+	pages := 0;
+	LOOP
+		SELECT * INTO page FROM miosa.expired_rows(kind, place, '10 min', since, most);
+		pages := pages + 1;
+		found := found || page.rows;
+		place := page.next;
+		EXIT WHEN place IS NULL;
+	END LOOP;
+	SELECT count(*), count(DISTINCT f) INTO rows, different FROM unnest(found) f;
+END $$;
+BEGIN;
+INSERT INTO miosa.idempotency_keys (deployment_id, key, operation, fingerprint, response, seq, created_at, expires_at)
+	SELECT 'dep_1', 'old-' || n, 'rollback', '', '{}', 1, now() - '2 days'::interval, now() - (n / 5) * '1 min'::interval FROM generate_series(1, 1000) n;
+INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule, actor_type, actor_id, session_user_name, created_at)
+	SELECT 'dep_' || 1 + n % 2, -n, 'ten_' || 1 + n % 2, 'deployment.rollback', 'changed', 'named', 'user', 'u', 'u', now() - '50 days'::interval + (n / 5) * '1 min'::interval
+	FROM generate_series(1, 1000) n;
+SELECT pg_temp.event('dep_2', 'ten_2', 1, '0');
+SELECT * FROM pg_temp.pages('idempotency_keys', NULL, 10);
+SELECT * FROM pg_temp.pages('idempotency_keys', NULL, 5000);
+SELECT * FROM pg_temp.pages('idempotency_keys', '30 min', 5000);
+SELECT * FROM pg_temp.pages('audit_events', NULL, 10);
+SELECT * FROM pg_temp.pages('audit_events', NULL, 5000);
+SELECT * FROM pg_temp.pages('audit_events', '30 min', 5000);
+-- A row is judged again when it is deleted: its place may be another's.
+SELECT p.* FROM miosa.purge_rows('idempotency_keys', ARRAY(SELECT k.ctid FROM miosa.idempotency_keys k WHERE k.expires_at > now())) p;
+SELECT p.* FROM miosa.purge_rows('audit_events', ARRAY(SELECT a.ctid FROM miosa.audit_events a WHERE a.seq > 0)) p;
+SELECT p.* FROM miosa.purge_rows('idempotency_keys', NULL) p;
+ROLLBACK;
+
+-- Instances that ended or were not heard of a week ago.  Without a time-out of
+-- heartbeats one that is healthy does not age.
+BEGIN;
+INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id, state, last_heartbeat_at, updated_at)
+	SELECT 'dep_1', format('%s %s %s', s, updated, coalesce(heard::text, 'never')), 'ten_1', 'ver_1', s, now() - heard * '1 day'::interval, now() - updated * '1 day'::interval
+	FROM unnest('{starting,healthy,unhealthy,stopping,stopped,failed,error,destroyed}'::text[]) s, unnest('{6,8}'::integer[]) updated, unnest('{6,8,null}'::integer[]) heard;
+-- After a fail-over nobody was heard of for a while.
+UPDATE miosa.dispatcher_state SET term_since = clock_timestamp();
+SELECT * FROM pg_temp.pages('runtime_instances', NULL, 5000);
+UPDATE miosa.dispatcher_state SET term_since = now() - '1 day'::interval;
+SELECT removed FROM miosa_purge_expired(20) WHERE what = 'runtime_instances';
+SELECT removed FROM miosa_purge_expired() WHERE what = 'runtime_instances';
+SELECT i.state, string_agg(substr(i.id, length(i.state) + 2), ', ' ORDER BY i.id) AS kept FROM miosa.runtime_instances i GROUP BY 1 ORDER BY 1;
+ROLLBACK;
+
+-- The procedure does all of it in transactions of its own.
+INSERT INTO miosa.idempotency_keys (deployment_id, key, operation, fingerprint, response, seq, created_at, expires_at)
+	SELECT 'dep_1', 'old-' || n, 'rollback', '', '{}', 1, now() - '2 days'::interval, now() - '1 day'::interval FROM generate_series(1, 6000) n;
+SELECT pg_temp.event('gone', 'ten_1', n, '8 days') FROM generate_series(1, 2) n;
+INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id, state, updated_at) VALUES ('dep_1', 'old', 'ten_1', 'ver_1', 'stopped', now() - '8 days'::interval);
+CALL miosa_maintain();
+SELECT removed, began_at < ended_at AS took, run_by = current_user AS by FROM miosa.maintenance;
+CALL miosa_maintain(false);
+SELECT removed FROM miosa.maintenance;
+BEGIN;
+CALL miosa_maintain();
 ROLLBACK;
 
 -- Without pg_cron in this database: statements for where it is.

@@ -76,7 +76,7 @@ UPDATE miosa.versions SET state = 'archived' WHERE version_number = 5;
 UPDATE miosa.versions SET metadata = '{"migration_compatibility": "incompatible"}' WHERE version_number = 6;
 UPDATE miosa.releases SET collected_at = now() WHERE deployment_version_id LIKE '%T3';
 UPDATE miosa.releases SET verified_at = now() - '10 min'::interval WHERE deployment_version_id LIKE '%T2';
-SELECT version, id, regexp_replace(last_served, '^<1 s ago$', 'just now') AS last_served, served, artifact, note
+SELECT version, regexp_replace(last_served, '^<1 s ago$', 'just now') AS last_served, served, artifact, expires, live, note
 	FROM miosa.candidates('blog') WHERE version <> 'v1';
 SELECT op, what, change, by, reason FROM miosa.history('blog', 3);
 SELECT item, value FROM miosa.rollback('blog', reason => 'errors at checkout');
@@ -136,7 +136,7 @@ ROLLBACK;
 -- The longest ids that there can be.
 BEGIN;
 INSERT INTO miosa.deployments (id, tenant_id, name, slug) VALUES (repeat('d', 255), 'ten_1', repeat('n', 300), repeat('s', 63));
-SELECT count(miosa_put_version(repeat('d', 255), repeat(n::text, 255), 2147483640 + n, storage_uri => 's3://b/' || n)) FROM generate_series(1, 2) n;
+SELECT count(miosa_put_version(repeat('d', 255), repeat(n::text, 255), 2147483640 + n, 'dynamic', storage_uri => 's3://b/' || n)) FROM generate_series(1, 2) n;
 SELECT miosa_put_domain(repeat(repeat('h', 60) || '.', 4) || 'example', repeat('d', 255)) IS NOT NULL AS ok;
 INSERT INTO miosa.endpoints (name, adapter, url, zone) SELECT repeat(n::text, 63), 'haproxy-map', 'http://router.invalid', repeat(n::text, 63) FROM generate_series(1, 9) n;
 SELECT pg_temp.width(format('SELECT * FROM miosa.promote(%L, %L, %L)', repeat('d', 255), repeat('1', 255), repeat('r', 500))) <= 80 AS promote;

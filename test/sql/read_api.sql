@@ -96,11 +96,52 @@ SELECT miosa_audit_log('no id');
 SELECT miosa_put_domain('www.example.com', 'dep_1') IS NOT NULL AS ok;
 SELECT miosa_put_domain('*.example.org', 'dep_1') IS NOT NULL AS ok;
 SELECT miosa_put_domain('later.example.com', 'dep_1', 'pending') IS NOT NULL AS ok;
-SELECT host, miosa_route(host) -> 'data' ->> 'version_id' AS version
+SELECT host, r -> 'data' ->> 'version_id' AS version
 FROM unnest('{www.example.com,WWW.Example.com.,www.example.com:8080,a.example.org,a.b.example.org,example.org,
-	later.example.com,blog.acme.miosa.app,other.acme.miosa.app,acme.miosa.app,nowhere,""}'::text[]) host;
-SELECT miosa_route(NULL) IS NULL AS none;
+	later.example.com,blog.acme.miosa.app,other.acme.miosa.app,acme.miosa.app,nowhere,""}'::text[]) host LEFT JOIN miosa_route(host) r ON true;
+SELECT count(*) AS none FROM miosa_route(NULL);
 SELECT jsonb_pretty((miosa_route('www.example.com') -> 'data') - '{epoch,seq,route_seq}'::text[]) AS route;
+-- Redirects: only to what shows the same, and not back.
+BEGIN;
+SELECT miosa_put_deployment('dep_2', 'ten_1', 'Shop') IS NOT NULL AS ok;
+SELECT count(miosa_put_domain(fqdn, deployment, redirect_policy => policy)) FROM (VALUES
+	('one.test', 'dep_1', 'apex_to_www'), ('www.one.test', 'dep_1', 'none'),
+	('two.test', 'dep_1', 'none'), ('www.two.test', 'dep_1', 'www_to_apex'),
+	('loop.test', 'dep_1', 'apex_to_www'), ('www.loop.test', 'dep_1', 'www_to_apex'),
+	('split.test', 'dep_1', 'apex_to_www'), ('www.split.test', 'dep_2', 'none'),
+	('lone.test', 'dep_1', 'apex_to_www'), ('www.lone.test', 'dep_1', 'apex_to_www'),
+	('dark.test', 'dep_1', 'apex_to_www'),
+	('wild.test', 'dep_1', 'apex_to_www'), ('*.wild.test', 'dep_1', 'www_to_apex'),
+	('apex.test', 'dep_1', 'none'), ('*.apex.test', 'dep_1', 'www_to_apex'),
+	('*.deep.test', 'dep_1', 'apex_to_www'), ('www.test', 'dep_1', 'www_to_apex')) d (fqdn, deployment, policy);
+SELECT miosa_put_domain('www.dark.test', 'dep_1', 'pending') IS NOT NULL AS ok;
+SELECT host, r -> 'data' ->> 'deployment_id' AS deployment, r -> 'data' ->> 'redirect_policy' AS policy, r -> 'data' ->> 'redirect_to' AS redirect_to
+FROM unnest('{one.test,ONE.test.,one.test:8080,www.one.test,two.test,www.two.test,loop.test,www.loop.test,split.test,www.split.test,lone.test,www.lone.test,
+	dark.test,www.dark.test,wild.test,www.wild.test,a.wild.test,www.apex.test,a.apex.test,www.a.apex.test,a.deep.test,www.deep.test,www.test}'::text[]) host
+	LEFT JOIN miosa_route(host) r ON true;
+ROLLBACK;
+-- A dynamic deployment has those instances that are alive and can be reached,
+-- of what serves.  Heartbeats count since the dispatcher began.
+DO $$
+BEGIN
+	FOR i IN 1 .. 400 LOOP
+		EXIT WHEN (miosa.dispatcher()).state = 'running';
+		PERFORM pg_sleep(0.05);
+	END LOOP;
+END $$;
+BEGIN;
+SELECT miosa_put_deployment('dyn', 'ten_1', 'Dyn', kind => 'dynamic') IS NOT NULL AS ok;
+SELECT miosa_put_domain('dyn.test', 'dyn') IS NOT NULL AS ok;
+SELECT miosa_route('dyn.test') -> 'data' -> 'version_id' AS version, miosa_route('dyn.test') -> 'data' -> 'instances' AS instances;
+SELECT count(miosa_put_version('dyn', 'v' || n, storage_uri => 's3://b/dyn-' || n)) FROM generate_series(1, 2) n;
+SELECT count(miosa_report_instance('dyn', id, version, state, address, port)) FROM (VALUES ('i1', 'v1', 'healthy', '10.0.0.1', 80),
+	('i2', 'v1', 'healthy', NULL, NULL), ('i3', 'v1', 'starting', '10.0.0.3', 80), ('i4', 'v2', 'healthy', '10.0.0.4', 80), ('i5', 'v1', 'healthy', '10.0.0.5', 81)) i (id, version, state, address, port);
+SELECT miosa_promote('dyn', 'v1') IS NOT NULL AS ok;
+SELECT r -> 'data' ->> 'version_id' AS version, r -> 'data' ->> 'kind' AS kind, r -> 'data' ->> 'storage_uri' AS uri, r -> 'data' -> 'instances' AS instances FROM miosa_route('dyn.test') r;
+UPDATE miosa.dispatcher_state SET term_since = now() - '1 day'::interval;
+UPDATE miosa.runtime_instances SET last_heartbeat_at = now() - '1 hour'::interval WHERE id = 'i1';
+SELECT r -> 'data' ->> 'version_id' AS version, r -> 'data' -> 'instances' AS instances FROM miosa_route('dyn.test') r;
+ROLLBACK;
 SELECT miosa_routes_since(-1);
 SELECT miosa_routes_since(NULL);
 SELECT miosa_routes_since(0, 0);

@@ -54,7 +54,7 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM miosa.outbox'),
 	0, 'and has nothing left to send');
 
 my @kept = qw(plans tenants deployments versions releases runtime_instances
-  domains idempotency_keys audit_events endpoints);
+  capacity domains idempotency_keys audit_events endpoints);
 
 # Every row of a table, in one order.
 sub rows

@@ -1,0 +1,294 @@
+-- Collection: giving up artifacts that nobody goes back to any more, so that
+-- whoever looks after the storage can delete them.
+--
+-- It cannot take away what a rollback needs: a release is claimed under the
+-- row lock of its deployment, after it was judged in a new statement under
+-- that lock, and a rollback judges its target under the same lock.  Artifacts
+-- are content-addressed, so one may belong to releases of many deployments:
+-- it is given up when all of them are due, and for all of them at once.
+
+-- Who else has an artifact?
+CREATE INDEX releases_storage_uri ON miosa.releases USING hash (storage_uri);
+-- Claims that were not confirmed yet.
+CREATE INDEX releases_claimed ON miosa.releases (updated_at) WHERE collected_at IS NOT NULL AND deleted_at IS NULL;
+
+-- When a version served last.  A version that comes back into recent_served
+-- pushes another one out, so this runs then too.
+CREATE FUNCTION miosa.deployments_served() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	UPDATE miosa.versions v SET last_served_at = CASE WHEN v.id = ANY (NEW.recent_served) THEN NULL ELSE clock_timestamp() END
+		WHERE v.deployment_id = NEW.id AND v.id = ANY (OLD.recent_served || NEW.recent_served)
+			AND (v.last_served_at IS NULL) <> (v.id = ANY (NEW.recent_served));
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa.deployments_served() IS 'Trigger: note when a version stopped to be one of those that served most recently';
+
+CREATE TRIGGER deployments_served AFTER UPDATE ON miosa.deployments
+	FOR EACH ROW WHEN (NOT NEW.recent_served @> OLD.recent_served)
+	EXECUTE FUNCTION miosa.deployments_served();
+
+-- A pin that comes too late must say so.  Locks as archiving does.
+CREATE FUNCTION miosa.versions_pin() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	gone miosa.releases;
+BEGIN
+	UPDATE miosa.deployments p SET route_seq = p.route_seq WHERE p.id = NEW.deployment_id;
+	SELECT * INTO gone FROM miosa.releases r
+		WHERE r.deployment_id = NEW.deployment_id AND r.deployment_version_id = NEW.id AND r.collected_at IS NOT NULL;
+	IF FOUND THEN
+		PERFORM miosa.raise_condition('ARTIFACT_GONE',
+			format('version "%s" cannot be pinned', NEW.id),
+			format('Its artifact was collected at %s by %s.', miosa.iso(gone.collected_at),
+				coalesce(gone.collected_by, 'an unknown role')),
+			format('See what can be restored with SELECT * FROM miosa.candidates(%L);', NEW.deployment_id));
+	END IF;
+	RETURN NEW;
+END $$;
+COMMENT ON FUNCTION miosa.versions_pin() IS 'Trigger: ARTIFACT_GONE for the pinning of a version whose artifact was collected';
+
+CREATE TRIGGER versions_pin BEFORE UPDATE ON miosa.versions
+	FOR EACH ROW WHEN (NEW.pinned AND NOT OLD.pinned)
+	EXECUTE FUNCTION miosa.versions_pin();
+
+-- A new release may name an artifact that is just being given up.  Whoever
+-- comes second waits, and then sees what the first one did.  There are few
+-- locks, because a restore inserts a million releases in one transaction.
+CREATE FUNCTION miosa.uri_lock(uri text) RETURNS integer
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN hashtext(uri) & 255;
+COMMENT ON FUNCTION miosa.uri_lock(text) IS 'Second key of the advisory lock for a storage URI; the first is the oid of miosa.releases';
+
+CREATE FUNCTION miosa.releases_uri() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM pg_advisory_xact_lock_shared(TG_RELID::integer, miosa.uri_lock(NEW.storage_uri));
+	RETURN NEW;
+END $$;
+COMMENT ON FUNCTION miosa.releases_uri() IS 'Trigger: let no artifact be given up while a new release of it is not committed';
+
+CREATE TRIGGER releases_uri_insert BEFORE INSERT ON miosa.releases
+	FOR EACH ROW EXECUTE FUNCTION miosa.releases_uri();
+CREATE TRIGGER releases_uri_update BEFORE UPDATE ON miosa.releases
+	FOR EACH ROW WHEN (NEW.storage_uri <> OLD.storage_uri)
+	EXECUTE FUNCTION miosa.releases_uri();
+
+CREATE FUNCTION miosa.refuse_claimed(uri text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+DECLARE
+	claim miosa.releases;
+BEGIN
+	SELECT * INTO claim FROM miosa.releases r
+		WHERE r.storage_uri = uri AND r.collected_at IS NOT NULL AND r.deleted_at IS NULL
+		ORDER BY r.collected_at LIMIT 1;
+	IF FOUND THEN
+		PERFORM miosa.raise_condition('ARTIFACT_GONE',
+			format('the artifact "%s" is being deleted', miosa.clip(uri, 200)),
+			format('It was collected at %s for release "%s" of deployment "%s", and its deletion is not confirmed.',
+				miosa.iso(claim.collected_at), claim.id, claim.deployment_id),
+			format('When it is deleted: SELECT miosa_confirm_collected(%L, %L); then upload it and call again.',
+				claim.deployment_id, claim.id));
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.refuse_claimed(text) IS 'Raise ARTIFACT_GONE when an artifact was given up and may be deleted any moment';
+
+-- What is kept, why, and what is not.  Comparisons are with now() less the
+-- retention: a time far in the future must not overflow.
+CREATE VIEW miosa.release_keeping AS
+	SELECT k.deployment_id, k.version_id, k.version_number, k.release_id, k.tenant_id, k.storage_uri, k.sha256,
+		k.size_bytes, k.kept_as, k.since, least(k.since, '9999-01-01') + k.retention AS expires_at,
+		k.kept_as IS NULL AND k.since <= now() - k.retention AS due
+	FROM (
+		SELECT r.deployment_id, v.id AS version_id, v.version_number, r.id AS release_id, p.tenant_id, r.storage_uri, r.sha256,
+			r.size_bytes, s.artifact_retention AS retention,
+			CASE WHEN v.state = 'archived' THEN coalesce(v.archived_at, v.updated_at)
+				ELSE greatest(v.last_served_at, v.promoted_at, v.created_at) END AS since,
+			CASE WHEN v.id = p.active_version_id THEN 'active'
+				WHEN v.id = p.serving_version_id THEN 'serving'
+				WHEN v.pinned THEN 'pinned'
+				WHEN v.id = ANY (p.recent_served[1:3]) THEN 'served'
+				WHEN v.id = a.promoted_over THEN 'previous'
+				WHEN v.state IN ('created', 'building') THEN 'building'
+				-- Where few ever served, the newest make up for them.
+				WHEN v.state = 'ready' AND cardinality(p.recent_served) < 3 AND cardinality(p.recent_served) + (
+						SELECT count(*) FROM (SELECT FROM miosa.versions o
+							JOIN miosa.releases q ON q.deployment_id = o.deployment_id AND q.deployment_version_id = o.id
+							WHERE o.deployment_id = v.deployment_id AND o.version_number > v.version_number
+								AND o.state = 'ready' AND q.collected_at IS NULL
+								AND o.id <> ALL (p.recent_served) AND o.id IS DISTINCT FROM p.active_version_id
+							ORDER BY o.version_number LIMIT 3) newer) < 3 THEN 'newest'
+			END AS kept_as
+		FROM miosa.releases r
+		JOIN miosa.versions v ON v.deployment_id = r.deployment_id AND v.id = r.deployment_version_id
+		JOIN miosa.deployments p ON p.id = r.deployment_id
+		JOIN miosa.tenants t ON t.id = p.tenant_id
+		JOIN miosa.plans s ON s.name = t.plan
+		LEFT JOIN miosa.versions a ON a.deployment_id = p.id AND a.id = p.active_version_id
+		WHERE r.collected_at IS NULL) k;
+COMMENT ON VIEW miosa.release_keeping IS 'Releases whose artifact was not given up: why each is kept, or since when it is not';
+COMMENT ON COLUMN miosa.release_keeping.deployment_id IS 'Deployment';
+COMMENT ON COLUMN miosa.release_keeping.version_id IS 'Version';
+COMMENT ON COLUMN miosa.release_keeping.version_number IS 'Its number';
+COMMENT ON COLUMN miosa.release_keeping.release_id IS 'Release';
+COMMENT ON COLUMN miosa.release_keeping.tenant_id IS 'Owner';
+COMMENT ON COLUMN miosa.release_keeping.storage_uri IS 'Where its artifact is';
+COMMENT ON COLUMN miosa.release_keeping.sha256 IS 'SHA-256 of its artifact, hex';
+COMMENT ON COLUMN miosa.release_keeping.size_bytes IS 'Size of its artifact in bytes';
+COMMENT ON COLUMN miosa.release_keeping.kept_as IS 'active, serving, pinned, served (one of the last three that did), previous (the active version was promoted over it), building or newest (of those that are ready, where fewer than three served); null: its age decides';
+COMMENT ON COLUMN miosa.release_keeping.since IS 'Since when its age counts: archived, else last served, promoted or made';
+COMMENT ON COLUMN miosa.release_keeping.expires_at IS 'When the artifact retention of the tenant''s plan is over, counted from there';
+COMMENT ON COLUMN miosa.release_keeping.due IS 'Whether nothing keeps it any more, unless another release has the same artifact';
+
+CREATE VIEW @extschema@.miosa_collectable_releases AS
+	SELECT k.deployment_id, k.version_id, k.version_number, k.release_id, k.tenant_id, k.storage_uri, k.sha256,
+		k.size_bytes, k.expires_at
+	FROM miosa.release_keeping k
+	WHERE k.due AND NOT EXISTS (SELECT FROM miosa.release_keeping o WHERE o.storage_uri = k.storage_uri AND NOT o.due);
+COMMENT ON VIEW @extschema@.miosa_collectable_releases IS 'Releases that miosa_collect() would claim now';
+COMMENT ON COLUMN @extschema@.miosa_collectable_releases.deployment_id IS 'Deployment';
+COMMENT ON COLUMN @extschema@.miosa_collectable_releases.version_id IS 'Version';
+COMMENT ON COLUMN @extschema@.miosa_collectable_releases.version_number IS 'Its number';
+COMMENT ON COLUMN @extschema@.miosa_collectable_releases.release_id IS 'Release';
+COMMENT ON COLUMN @extschema@.miosa_collectable_releases.tenant_id IS 'Owner';
+COMMENT ON COLUMN @extschema@.miosa_collectable_releases.storage_uri IS 'Where its artifact is';
+COMMENT ON COLUMN @extschema@.miosa_collectable_releases.sha256 IS 'SHA-256 of its artifact, hex';
+COMMENT ON COLUMN @extschema@.miosa_collectable_releases.size_bytes IS 'Size of its artifact in bytes';
+COMMENT ON COLUMN @extschema@.miosa_collectable_releases.expires_at IS 'When its retention was over';
+
+CREATE VIEW miosa.scarcely_restorable AS
+	SELECT p.id AS deployment_id, p.tenant_id, p.active_version_id, n.restorable
+	FROM miosa.deployments p
+	CROSS JOIN LATERAL (
+		SELECT count(*)::integer AS restorable FROM (
+			SELECT FROM miosa.versions v
+			LEFT JOIN miosa.releases r ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id
+			WHERE v.deployment_id = p.id AND v.state = 'ready' AND v.id <> p.active_version_id
+				AND r.collected_at IS NULL AND r.missing_at IS NULL
+			LIMIT 2) found) n
+	WHERE p.active_version_id IS NOT NULL AND n.restorable < 2;
+COMMENT ON VIEW miosa.scarcely_restorable IS 'Deployments with an active version and fewer than two others to go to: ready, with an artifact that was neither given up nor found missing';
+COMMENT ON COLUMN miosa.scarcely_restorable.deployment_id IS 'Deployment';
+COMMENT ON COLUMN miosa.scarcely_restorable.tenant_id IS 'Owner';
+COMMENT ON COLUMN miosa.scarcely_restorable.active_version_id IS 'Its active version';
+COMMENT ON COLUMN miosa.scarcely_restorable.restorable IS 'How many others one can go to: 0 or 1';
+
+-- Claiming.
+
+CREATE FUNCTION @extschema@.miosa_collect("limit" integer DEFAULT 100)
+RETURNS TABLE (deployment_id text, version_id text, release_id text, storage_uri text, sha256 text, size_bytes bigint)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	-- Who was told to delete something and does not say that it is done has
+	-- perhaps crashed.
+	patience CONSTANT interval := '1 hour';
+	releases CONSTANT integer := 'miosa.releases'::regclass::oid::integer;
+	uri text;
+	holders text[];
+	number integer := 0;
+	n integer;
+BEGIN
+	PERFORM miosa.require_primary();
+	PERFORM miosa.check_limit(miosa_collect."limit", 1000);
+	FOR uri IN
+		SELECT r.storage_uri FROM miosa.releases r
+			WHERE r.collected_at IS NOT NULL AND r.deleted_at IS NULL AND r.updated_at < now() - patience
+			ORDER BY r.updated_at
+	LOOP
+		EXIT WHEN number >= miosa_collect."limit";
+		CONTINUE WHEN NOT pg_try_advisory_xact_lock(releases, miosa.uri_lock(uri));
+		RETURN QUERY
+			UPDATE miosa.releases r SET updated_at = clock_timestamp()
+				WHERE r.storage_uri = uri AND r.collected_at IS NOT NULL AND r.deleted_at IS NULL AND r.updated_at < now() - patience
+					AND NOT EXISTS (SELECT FROM miosa.releases o WHERE o.storage_uri = uri AND o.collected_at IS NULL)
+				RETURNING r.deployment_id, r.deployment_version_id, r.id, r.storage_uri, r.sha256, r.size_bytes;
+		GET DIAGNOSTICS n = ROW_COUNT;
+		number := number + least(n, 1);
+	END LOOP;
+	FOR uri IN SELECT c.storage_uri FROM @extschema@.miosa_collectable_releases c LOOP
+		EXIT WHEN number >= miosa_collect."limit";
+		CONTINUE WHEN NOT pg_try_advisory_xact_lock(releases, miosa.uri_lock(uri));
+		holders := ARRAY(SELECT DISTINCT r.deployment_id FROM miosa.releases r
+			WHERE r.storage_uri = uri AND r.collected_at IS NULL);
+		PERFORM FROM miosa.deployments p WHERE p.id = ANY (holders) ORDER BY p.id FOR NO KEY UPDATE SKIP LOCKED;
+		GET DIAGNOSTICS n = ROW_COUNT;
+		CONTINUE WHEN n < cardinality(holders);
+		-- A new statement: nobody can make one of them needed any more.
+		RETURN QUERY
+			UPDATE miosa.releases r SET collected_at = clock_timestamp(), collected_by = miosa.caller(), updated_at = clock_timestamp()
+				FROM @extschema@.miosa_collectable_releases c
+				WHERE c.storage_uri = uri AND r.deployment_id = c.deployment_id AND r.id = c.release_id AND r.collected_at IS NULL
+				RETURNING r.deployment_id, r.deployment_version_id, r.id, r.storage_uri, r.sha256, r.size_bytes;
+		GET DIAGNOSTICS n = ROW_COUNT;
+		number := number + least(n, 1);
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_collect(integer) IS 'Claims artifacts that nothing keeps any more, and returns them to be deleted from storage once this has committed; miosa_confirm_collected() then says that it is done. What was claimed more than an hour ago and not confirmed is returned again. An artifact of several releases is claimed when all of them are due, and has a row for each. Deployments that are locked are left for the next call. limit: so many artifacts, 1 to 1000, default 100. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+
+CREATE FUNCTION @extschema@.miosa_confirm_collected(deployment_id text, release_id text) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	r miosa.releases;
+BEGIN
+	PERFORM miosa.require_primary();
+	PERFORM miosa.check_id(deployment_id, 'deployment id');
+	PERFORM miosa.check_id(release_id, 'release id');
+	UPDATE miosa.releases o SET deleted_at = clock_timestamp(), updated_at = clock_timestamp()
+		WHERE o.deployment_id = deployment_id AND o.id = release_id
+			AND o.collected_at IS NOT NULL AND o.deleted_at IS NULL;
+	SELECT * INTO r FROM miosa.releases o WHERE o.deployment_id = deployment_id AND o.id = release_id;
+	IF NOT FOUND THEN
+		IF NOT EXISTS (SELECT FROM miosa.deployments p WHERE p.id = deployment_id) THEN
+			PERFORM miosa.no_deployment(deployment_id);
+		END IF;
+		PERFORM miosa.raise_condition('VERSION_NOT_FOUND', format('release "%s" does not exist', release_id),
+			format('Deployment "%s" has no such release.', deployment_id),
+			format('See which there are with SELECT id, storage_uri FROM miosa.releases WHERE deployment_id = %L;', deployment_id));
+	ELSIF r.collected_at IS NULL THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('release "%s" was not collected', release_id),
+			'Only what miosa_collect() has returned may be deleted from storage.',
+			format('If its artifact is gone all the same: UPDATE miosa.releases SET collected_at = now() WHERE deployment_id = %L AND id = %L;',
+				deployment_id, release_id));
+	END IF;
+	RETURN jsonb_build_object('data', miosa.release_object(r));
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_confirm_collected(text, text) IS 'Says that the artifact of a collected release was deleted from storage; may be repeated. Returns {"data": release}. Raises INVALID_ARGUMENT (also for a release that was not collected), DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND, NOT_PRIMARY';
+
+-- Pinning.
+
+CREATE FUNCTION miosa.set_pinned(deployment_id text, version_id text, pinned boolean) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	v miosa.versions;
+BEGIN
+	PERFORM miosa.lock_deployment(deployment_id);
+	PERFORM miosa.check_id(version_id, 'version id');
+	UPDATE miosa.versions o SET pinned = pinned, updated_at = now()
+		WHERE o.deployment_id = deployment_id AND o.id = version_id AND o.pinned <> pinned;
+	SELECT * INTO v FROM miosa.versions o WHERE o.deployment_id = deployment_id AND o.id = version_id;
+	IF NOT FOUND THEN
+		PERFORM miosa.no_version(deployment_id, version_id);
+	END IF;
+	RETURN jsonb_build_object('data', miosa.version_object(v));
+END $$;
+COMMENT ON FUNCTION miosa.set_pinned(text, text, boolean) IS 'What miosa_pin_version and miosa_unpin_version have in common';
+
+CREATE FUNCTION @extschema@.miosa_pin_version(deployment_id text, version_id text) RETURNS jsonb
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+RETURN miosa.set_pinned($1, $2, true);
+COMMENT ON FUNCTION @extschema@.miosa_pin_version(text, text) IS 'Keep a version: it cannot be archived and its artifact is never collected. May be repeated. Returns {"data": version}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND, ARTIFACT_GONE, NOT_PRIMARY';
+
+CREATE FUNCTION @extschema@.miosa_unpin_version(deployment_id text, version_id text) RETURNS jsonb
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+RETURN miosa.set_pinned($1, $2, false);
+COMMENT ON FUNCTION @extschema@.miosa_unpin_version(text, text) IS 'Undo miosa_pin_version. May be repeated. Returns {"data": version}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND, NOT_PRIMARY';

@@ -1,0 +1,341 @@
+-- Retention: deleting what nobody needs any more, little at a time.
+--
+-- Whoever does it, pg_cron or the dispatcher, does it the same way: list a
+-- page of rows that have expired, then delete them by their place in the
+-- table, at most 1,000 rows and 50 ms a transaction.  Each row is judged again
+-- when it is deleted, and one that somebody has locked is left.  So nobody
+-- waits for it, and it never wades twice through what it has deleted, not even
+-- while an old snapshot keeps all of that.
+--
+-- Expiry is decided when something is read, so a late purge changes no answer.
+
+CREATE TABLE miosa.maintenance (
+	only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+	began_at timestamptz NOT NULL,
+	ended_at timestamptz NOT NULL,
+	removed bigint NOT NULL,
+	run_by text NOT NULL
+);
+COMMENT ON TABLE miosa.maintenance IS 'One row: how the last miosa_maintain() went; none before the first';
+COMMENT ON COLUMN miosa.maintenance.only_row IS 'Always true';
+COMMENT ON COLUMN miosa.maintenance.began_at IS 'When it began';
+COMMENT ON COLUMN miosa.maintenance.ended_at IS 'When it had done all';
+COMMENT ON COLUMN miosa.maintenance.removed IS 'How many rows it deleted';
+COMMENT ON COLUMN miosa.maintenance.run_by IS 'Role that ran it';
+
+-- Events of a tenant that is gone are kept as long as any plan keeps them.
+CREATE FUNCTION miosa.audit_retention(tenant_id text) RETURNS interval
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT coalesce((SELECT s.audit_retention FROM miosa.tenants t JOIN miosa.plans s ON s.name = t.plan WHERE t.id = $1),
+		(SELECT max(s.audit_retention) FROM miosa.plans s))
+$$;
+COMMENT ON FUNCTION miosa.audit_retention(text) IS 'How long the audit events of a tenant are kept, by its plan';
+
+-- How a deployment came to be as it is stays known as long as it is there.
+CREATE FUNCTION miosa.is_newest_event(deployment_id text, seq bigint) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT NOT EXISTS (SELECT FROM miosa.audit_events e WHERE e.deployment_id = $1 AND e.seq > $2)
+		AND EXISTS (SELECT FROM miosa.deployments p WHERE p.id = $1)
+$$;
+COMMENT ON FUNCTION miosa.is_newest_event(text, bigint) IS 'Whether this is the newest audit event of a deployment that exists; it is kept for ever';
+
+-- Instances that ended, or were not heard of, a week ago.  Where heartbeats
+-- have no time-out, a healthy one is never too old.
+CREATE FUNCTION miosa.instance_expired(i miosa.runtime_instances, at timestamptz, horizon timestamptz) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN i.state IN ('stopped', 'failed', 'error', 'destroyed') AND i.updated_at < at THEN true
+	ELSE coalesce(i.last_heartbeat_at, i.updated_at) < CASE i.state WHEN 'healthy' THEN least(at, horizon) ELSE at END END;
+COMMENT ON FUNCTION miosa.instance_expired(miosa.runtime_instances, timestamptz, timestamptz) IS 'Whether an instance ended, or was last heard of, before a time; for one that is healthy it must be before the heartbeat horizon as well';
+
+CREATE FUNCTION miosa.expired_rows(kind text, place text, grace interval, since interval, most integer,
+	OUT next text, OUT rows tid[])
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET jit = off AS $$
+#variable_conflict use_variable
+DECLARE
+	quick CONSTANT interval := '30 ms';
+	started CONSTANT timestamptz := clock_timestamp();
+	horizon CONSTANT timestamptz := miosa.heartbeat_horizon();
+	pages CONSTANT bigint := 100;
+	tenant text;
+	keep interval;
+	after timestamptz;
+	piece tid[];
+	last timestamptz;
+	n bigint;
+BEGIN
+	rows := '{}';
+	CASE kind
+	WHEN 'idempotency_keys' THEN
+		-- Those that expire at the same time are on one page.
+		SELECT array_agg(k.ctid), max(k.expires_at) INTO piece, last
+			FROM (SELECT o.ctid, o.expires_at FROM miosa.idempotency_keys o
+				WHERE o.expires_at > coalesce(place::timestamptz, started - grace - since, '-infinity') AND o.expires_at <= started - grace
+				ORDER BY o.expires_at FETCH FIRST (most) ROWS WITH TIES) k;
+		rows := coalesce(piece, '{}');
+		next := CASE WHEN cardinality(rows) >= most THEN last END;
+	WHEN 'audit_events' THEN
+		tenant := place::jsonb ->> 0;
+		after := (place::jsonb ->> 1)::timestamptz;
+		IF tenant IS NULL THEN
+			SELECT min(a.tenant_id) INTO tenant FROM miosa.audit_events a;
+		END IF;
+		WHILE tenant IS NOT NULL LOOP
+			keep := miosa.audit_retention(tenant);
+			after := coalesce(after, started - grace - keep - since, '-infinity');
+			SELECT array_agg(k.ctid), max(k.created_at) INTO piece, last
+				FROM (SELECT a.ctid, a.created_at FROM miosa.audit_events a
+					WHERE a.tenant_id = tenant AND a.created_at > after
+						AND a.created_at < started - grace - keep
+						AND (EXISTS (SELECT FROM miosa.audit_events e WHERE e.deployment_id = a.deployment_id AND e.seq > a.seq)
+							OR NOT EXISTS (SELECT FROM miosa.deployments p WHERE p.id = a.deployment_id))
+					ORDER BY a.created_at FETCH FIRST (most) ROWS WITH TIES) k;
+			rows := rows || coalesce(piece, '{}');
+			IF cardinality(piece) >= most THEN
+				next := jsonb_build_array(tenant, last);
+				RETURN;
+			END IF;
+			after := NULL;
+			SELECT min(a.tenant_id) INTO tenant FROM miosa.audit_events a WHERE a.tenant_id > tenant;
+			IF tenant IS NOT NULL AND (cardinality(rows) >= most OR clock_timestamp() > started + quick) THEN
+				next := jsonb_build_array(tenant);
+				RETURN;
+			END IF;
+		END LOOP;
+	WHEN 'runtime_instances' THEN
+		-- No index knows when each was last heard of, since that would have to
+		-- be written with every heartbeat.
+		n := coalesce(place::bigint, 0);
+		rows := ARRAY(SELECT i.ctid FROM miosa.runtime_instances i
+			WHERE i.ctid >= format('(%s,0)', n)::tid AND i.ctid < format('(%s,0)', n + pages)::tid
+				AND miosa.instance_expired(i, started - grace - '7 days'::interval, horizon));
+		next := CASE WHEN (n + pages) * current_setting('block_size')::bigint < pg_relation_size('miosa.runtime_instances') THEN n + pages END;
+	END CASE;
+END $$;
+COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Where rows of a kind are that may be deleted: idempotency_keys that have expired, audit_events that the tenant''s plan does not keep any more, runtime_instances that ended or were not heard of for 7 days. place: next of the page before, null for the first one; grace: only what has been so for that long; since: and not for longer than this beside, which passes over what was deleted before, null for no such limit (instances have none); most: about how many rows a page has; next: null after the last page';
+
+CREATE FUNCTION miosa.purge_rows(kind text, rows tid[], OUT done integer, OUT removed bigint)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+#variable_conflict use_variable
+DECLARE
+	most CONSTANT integer := least(coalesce(cardinality(rows), 0), 1000);
+	step CONSTANT integer := 100;
+	enough CONSTANT timestamptz := clock_timestamp() + '40 ms'::interval;
+	old CONSTANT timestamptz := clock_timestamp() - '7 days'::interval;
+	horizon CONSTANT timestamptz := miosa.heartbeat_horizon();
+	piece tid[];
+	n bigint;
+BEGIN
+	done := 0;
+	removed := 0;
+	WHILE done < most AND clock_timestamp() < enough LOOP
+		piece := rows[done + 1 : least(done + step, most)];
+		done := done + cardinality(piece);
+		CASE kind
+		WHEN 'idempotency_keys' THEN
+			DELETE FROM miosa.idempotency_keys k WHERE k.ctid = ANY (ARRAY(
+				SELECT o.ctid FROM miosa.idempotency_keys o
+				WHERE o.ctid = ANY (piece) AND o.expires_at <= clock_timestamp() FOR UPDATE SKIP LOCKED));
+		WHEN 'audit_events' THEN
+			DELETE FROM miosa.audit_events k WHERE k.ctid = ANY (ARRAY(
+				SELECT a.ctid FROM miosa.audit_events a
+				WHERE a.ctid = ANY (piece) AND a.created_at < now() - miosa.audit_retention(a.tenant_id)
+					AND (EXISTS (SELECT FROM miosa.audit_events e WHERE e.deployment_id = a.deployment_id AND e.seq > a.seq)
+						OR NOT EXISTS (SELECT FROM miosa.deployments p WHERE p.id = a.deployment_id))
+				FOR UPDATE SKIP LOCKED));
+		WHEN 'runtime_instances' THEN
+			DELETE FROM miosa.runtime_instances k WHERE k.ctid = ANY (ARRAY(
+				SELECT i.ctid FROM miosa.runtime_instances i
+				WHERE i.ctid = ANY (piece) AND miosa.instance_expired(i, old, horizon) FOR UPDATE SKIP LOCKED));
+		END CASE;
+		GET DIAGNOSTICS n = ROW_COUNT;
+		removed := removed + n;
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION miosa.purge_rows(text, tid[]) IS 'Delete the first of these rows that miosa.expired_rows() has listed, if they are still expired and nobody has them locked: at most 1,000, and no more once 40 ms have passed. done: how many of the places were looked at; removed: how many rows are gone';
+
+CREATE FUNCTION miosa.trim_overdue("limit" integer) RETURNS bigint
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT CASE WHEN (SELECT l.created_at FROM miosa.route_log l
+			WHERE l.epoch > (SELECT s.trimmed_epoch FROM miosa.dispatcher_state s)
+			ORDER BY l.epoch LIMIT 1) < now() - '70 min'::interval
+		THEN miosa.trim_route_log($1) ELSE 0 END
+$$;
+COMMENT ON FUNCTION miosa.trim_overdue(integer) IS 'miosa.trim_route_log(), when that should have been done 10 minutes ago';
+
+-- By hand, and for what cannot call a procedure.
+CREATE FUNCTION @extschema@.miosa_purge_expired(batch integer DEFAULT 1000, OUT what text, OUT removed bigint)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	page record;
+	place text;
+	piece record;
+	places tid[];
+BEGIN
+	PERFORM miosa.require_primary();
+	PERFORM miosa.check_limit(batch, 1000000);
+	FOREACH what IN ARRAY ARRAY['idempotency_keys', 'audit_events', 'runtime_instances'] LOOP
+		removed := 0;
+		place := NULL;
+		LOOP
+			SELECT * INTO page FROM miosa.expired_rows(what, place, '0', NULL, batch);
+			places := page.rows[1 : batch - removed];
+			WHILE cardinality(places) > 0 LOOP
+				SELECT * INTO piece FROM miosa.purge_rows(what, places[1:1000]);
+				places := places[piece.done + 1 :];
+				removed := removed + piece.removed;
+			END LOOP;
+			place := page.next;
+			EXIT WHEN place IS NULL OR removed >= batch;
+		END LOOP;
+		RETURN NEXT;
+	END LOOP;
+	what := 'route_log';
+	removed := miosa.trim_route_log(batch);
+	RETURN NEXT;
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Delete expired idempotency keys, audit events that the tenant''s plan does not keep any more, instances that ended or were not heard of for 7 days, and route changes that nobody needs; returns how many of each. All in the caller''s transaction: CALL miosa_maintain() does it in many short ones. batch: at most so many of each in one call, 1 to 1000000, default 1000; call again while the number is reached. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+
+-- A procedure that commits can neither be SECURITY DEFINER nor set a
+-- search_path.  So all that this one does is to call functions, by their
+-- whole names.
+
+CREATE FUNCTION miosa.maintain_capacity(place text) RETURNS text
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+	SELECT c.next FROM miosa.capacity_pass($1, 1000) c
+$$;
+COMMENT ON FUNCTION miosa.maintain_capacity(text) IS 'A page of miosa.capacity_pass(), and where the next one begins';
+
+CREATE FUNCTION miosa.maintain_route_log() RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+	SELECT miosa.trim_route_log(1000) = 1000
+$$;
+COMMENT ON FUNCTION miosa.maintain_route_log() IS 'Trim 1,000 rows of the route log; true when there may be more';
+
+-- One step of a purge; its state goes around with the caller.
+CREATE FUNCTION miosa.maintain_rows(INOUT kind text, INOUT place text, INOUT rows tid[], INOUT done integer, INOUT removed bigint)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	kinds CONSTANT text[] := ARRAY['idempotency_keys', 'audit_events', 'runtime_instances'];
+	piece record;
+BEGIN
+	IF kind IS NULL THEN
+		kind := kinds[1];
+	ELSIF done < cardinality(rows) THEN
+		SELECT * INTO piece FROM miosa.purge_rows(kind, rows[done + 1 : done + 1000]);
+		done := done + piece.done;
+		removed := removed + piece.removed;
+		RETURN;
+	ELSIF place IS NULL THEN
+		kind := kinds[array_position(kinds, kind) + 1];
+		IF kind IS NULL THEN
+			RETURN;
+		END IF;
+	END IF;
+	SELECT e.next, e.rows, 0 INTO place, rows, done FROM miosa.expired_rows(kind, place, '0', NULL, 5000) e;
+END $$;
+COMMENT ON FUNCTION miosa.maintain_rows(text, text, tid[], integer, bigint) IS 'The next step of purging rows: list a page or delete up to 1,000 rows of it. All arguments are what the step before returned; the first one is called with nulls and 0 removed; kind is null when all is done';
+
+CREATE FUNCTION miosa.maintained(began timestamptz, removed bigint) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+	INSERT INTO miosa.maintenance (began_at, ended_at, removed, run_by) VALUES ($1, clock_timestamp(), $2, miosa.caller())
+		ON CONFLICT (only_row) DO UPDATE SET began_at = excluded.began_at, ended_at = excluded.ended_at,
+			removed = excluded.removed, run_by = excluded.run_by
+$$;
+COMMENT ON FUNCTION miosa.maintained(timestamptz, bigint) IS 'Note that miosa_maintain() has done all';
+
+CREATE PROCEDURE @extschema@.miosa_maintain(artifacts boolean DEFAULT true)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+DECLARE
+	began timestamptz := pg_catalog.clock_timestamp();
+	step record;
+	place text := '';
+BEGIN
+	PERFORM miosa.require_primary();
+	SELECT NULL::pg_catalog.text AS kind, NULL::pg_catalog.text AS place, NULL::pg_catalog.tid[] AS rows,
+		0::pg_catalog.int4 AS done, 0::pg_catalog.int8 AS removed INTO step;
+	LOOP
+		-- What a crash loses is done again.
+		PERFORM pg_catalog.set_config('synchronous_commit', 'off', true);
+		SELECT * INTO step FROM miosa.maintain_rows(step.kind, step.place, step.rows, step.done, step.removed);
+		COMMIT;
+		EXIT WHEN step.kind IS NULL;
+		-- The disk is everybody's.
+		IF step.done OPERATOR(pg_catalog.>) 0 THEN
+			PERFORM pg_catalog.pg_sleep(0.01);
+		END IF;
+	END LOOP;
+	LOOP
+		PERFORM pg_catalog.set_config('synchronous_commit', 'off', true);
+		EXIT WHEN NOT miosa.maintain_route_log();
+		COMMIT;
+	END LOOP;
+	COMMIT;
+	WHILE place IS NOT NULL LOOP
+		place := miosa.maintain_capacity(place);
+		COMMIT;
+	END LOOP;
+	PERFORM miosa.maintained(began, step.removed);
+	COMMIT;
+	IF artifacts THEN
+		CALL @extschema@.miosa_verify_artifacts();
+	END IF;
+END $$;
+COMMENT ON PROCEDURE @extschema@.miosa_maintain(boolean) IS 'Do all that is due: delete what has expired (as miosa_purge_expired), look after capacity (as the dispatcher does), and verify artifacts if artifacts is true (the default). Commits after every step, which deletes at most 1,000 rows and takes about 50 ms at most, so it cannot run inside of a transaction. Raises NOT_PRIMARY';
+
+-- The jobs, written once.  pg_cron may be in this database, in another one, or
+-- nowhere; nothing here depends on it.
+CREATE FUNCTION miosa.maintenance_jobs(OUT name text, OUT schedule text, OUT command text)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT 'miosa_rollback maintenance in ' || current_database(), '*/5 * * * *',
+		'CALL @extschema@.miosa_maintain(artifacts => false)'
+	UNION ALL
+	SELECT 'miosa_rollback artifacts in ' || current_database(), '*/5 * * * *',
+		'CALL @extschema@.miosa_verify_artifacts()'
+	UNION ALL
+	SELECT 'miosa_rollback job history of ' || current_database(), '17 3 * * *',
+		'DELETE FROM cron.job_run_details d USING cron.job j WHERE j.jobid = d.jobid'
+		|| ' AND j.jobname LIKE ''miosa\_rollback %'' AND d.end_time < now() - interval ''7 days'''
+$$;
+COMMENT ON FUNCTION miosa.maintenance_jobs() IS 'Jobs for pg_cron: name, schedule, command';
+
+CREATE FUNCTION @extschema@.miosa_schedule_maintenance() RETURNS SETOF text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	cron_schema text;
+	job record;
+BEGIN
+	PERFORM miosa.require_primary();
+	SELECT n.nspname INTO cron_schema
+		FROM pg_extension e
+		JOIN pg_proc p ON p.proname = 'schedule'
+		JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+			AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+		JOIN pg_namespace n ON n.oid = p.pronamespace
+		WHERE e.extname = 'pg_cron' LIMIT 1;
+	FOR job IN SELECT * FROM miosa.maintenance_jobs() LOOP
+		IF cron_schema IS NOT NULL THEN
+			-- A job of this name is replaced.
+			EXECUTE format('SELECT %I.schedule($1, $2, $3)', cron_schema) USING job.name, job.schedule, job.command;
+			RETURN NEXT format('scheduled "%s" (%s)', job.name, job.schedule);
+		ELSIF job.command LIKE '%cron.%' THEN
+			RETURN NEXT format('SELECT cron.schedule(%L, %L, %L);', job.name, job.schedule, job.command);
+		ELSE
+			RETURN NEXT format('SELECT cron.schedule_in_database(%L, %L, %L, %L);',
+				job.name, job.schedule, job.command, current_database());
+		END IF;
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_schedule_maintenance() IS 'Have pg_cron (1.4 or newer) call miosa_maintain() and miosa_verify_artifacts() every 5 minutes, and delete our old lines of its job history every night. May be called again: a job of the same name is replaced. Where pg_cron is not in this database, returns the statements to paste into the database where it is. Raises NOT_PRIMARY';

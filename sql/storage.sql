@@ -1,0 +1,149 @@
+-- Object storage: where artifacts are looked for, and by whose leave.
+
+-- A prefix that names a bucket ends with a slash: "s3://shop" would be that
+-- of "s3://shop-private/..." as well.
+CREATE FUNCTION miosa.storages_check() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	host text;
+	problem text;
+BEGIN
+	NEW.prefix := regexp_replace(NEW.prefix, '^(s3://[^/]+)$', '\1/');
+	NEW.endpoint := regexp_replace(NEW.endpoint, '/+$', '');
+	IF coalesce(NEW.prefix, '') !~ '^s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.*)?$' THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid prefix of a storage',
+			CASE WHEN NEW.prefix IS NULL THEN 'It is null.' ELSE format('It is "%s".', left(NEW.prefix, 100)) END,
+			'Name all of S3, ''s3://'', or a bucket, ''s3://bucket/'', or a part of it, ''s3://bucket/releases/''.');
+	END IF;
+	PERFORM miosa.check_url(NEW.endpoint);
+	host := substring(NEW.endpoint FROM '^https?://([^/]*)');
+	problem := CASE
+		WHEN coalesce(NEW.region, '') !~ '^[a-z0-9-]{1,63}$' THEN 'The region must have 1 to 63 characters of a-z 0-9 -.'
+		WHEN coalesce(NEW.addressing, '') NOT IN ('path', 'virtual') THEN 'addressing must be ''path'' or ''virtual''.'
+		WHEN NEW.addressing = 'virtual' AND host ~ '^([0-9.]+|\[.*)(:|$)' THEN 'The bucket cannot be part of a host that is an address.'
+		WHEN substr(NEW.endpoint, length(substring(NEW.endpoint FROM '^https?://[^/]*')) + 1) !~ '^[A-Za-z0-9._~/-]*$'
+			THEN 'The path of the endpoint has characters that cannot be signed.'
+	END;
+	IF problem IS NOT NULL THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid storage', problem,
+			'SELECT miosa_put_secret(''s3'', ''KEYID:SECRET''); SELECT miosa_put_storage(''s3://'', ''https://s3.eu-central-1.amazonaws.com'', ''eu-central-1'', secret => ''s3'');');
+	END IF;
+	IF TG_OP = 'UPDATE' THEN
+		NEW.updated_at := now();
+	END IF;
+	RETURN NEW;
+END $$;
+COMMENT ON FUNCTION miosa.storages_check() IS 'Trigger: a storage can be asked, as far as its row tells. Completes a bucket''s name with a slash and takes those off at the end of the endpoint. Raises INVALID_ARGUMENT';
+CREATE TRIGGER storages_check BEFORE INSERT OR UPDATE ON miosa.storages
+	FOR EACH ROW EXECUTE FUNCTION miosa.storages_check();
+
+CREATE FUNCTION @extschema@.miosa_put_storage(
+	prefix text, endpoint text,
+	region text DEFAULT 'us-east-1',
+	addressing text DEFAULT 'path',
+	secret text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	result jsonb;
+BEGIN
+	PERFORM miosa.require_primary();
+	IF NOT EXISTS (SELECT FROM miosa.secrets s WHERE s.name = miosa_put_storage.secret AND s.value ~ '^[^:]+:[^:]+(:[^:]+)?$')
+		AND miosa_put_storage.secret IS NOT NULL THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('secret "%s" cannot be used', miosa_put_storage.secret),
+			'A storage names a secret in miosa.secrets, of the form KEYID:SECRET or KEYID:SECRET:TOKEN.',
+			format('SELECT miosa_put_secret(%L, ''KEYID:SECRET'');', miosa_put_storage.secret));
+	END IF;
+	INSERT INTO miosa.storages AS s (prefix, endpoint, region, addressing, secret)
+		VALUES (miosa_put_storage.prefix, miosa_put_storage.endpoint, miosa_put_storage.region,
+			miosa_put_storage.addressing, miosa_put_storage.secret)
+		ON CONFLICT (prefix) DO UPDATE SET endpoint = excluded.endpoint, region = excluded.region,
+			addressing = excluded.addressing, secret = excluded.secret
+		RETURNING to_jsonb(s) INTO result;
+	RETURN jsonb_build_object('data', result);
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_put_storage(text, text, text, text, text) IS 'Adds or changes where s3:// artifacts are asked for. prefix: those that begin so, ''s3://'' or ''s3://bucket/''; the longest one counts. endpoint: base URL of the service, http or https. region: that requests are signed for. addressing: path (endpoint/bucket/key) or virtual (bucket.endpoint/key). secret: name in miosa.secrets of KEYID:SECRET or KEYID:SECRET:TOKEN; null: requests are not signed. Returns {"data": storage}. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+
+CREATE FUNCTION @extschema@.miosa_remove_storage(prefix text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+	PERFORM miosa.require_primary();
+	DELETE FROM miosa.storages s
+		WHERE s.prefix IN (miosa_remove_storage.prefix, miosa_remove_storage.prefix || '/');
+	IF NOT FOUND THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('storage "%s" does not exist', miosa_remove_storage.prefix),
+			coalesce((SELECT 'Storages are: ' || string_agg(s.prefix, ', ' ORDER BY s.prefix) || '.' FROM miosa.storages s),
+				'There is no storage.'),
+			'See them with SELECT prefix, endpoint, region, addressing, secret FROM miosa.storages;');
+	END IF;
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_remove_storage(text) IS 'Removes a storage: our own record alone decides then about artifacts there. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+
+CREATE FUNCTION @extschema@.miosa_test_storage(storage_uri text) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'miosa_test_storage';
+COMMENT ON FUNCTION @extschema@.miosa_test_storage(text) IS 'Asks storage for an artifact, and for one that cannot be there, and returns {"data": {artifact, absent, verdict}}: what was answered, and whether it can be believed; verdict begins with ok when it can. storage_uri: of an artifact that is there, of any scheme. Writes nothing. Raises INVALID_ARGUMENT';
+
+-- Few at any time, so that doctors need not look through all releases.
+CREATE INDEX releases_missing ON miosa.releases (deployment_id) WHERE missing_at IS NOT NULL;
+
+-- Verifying what a rollback would go to, before it is needed.  The dispatcher
+-- does this all the time; here is the same for people and for pg_cron.
+
+CREATE FUNCTION miosa.due_artifacts(after text, OUT next text, OUT deployment_ids text[], OUT release_ids text[])
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'mrb_due_artifacts';
+COMMENT ON FUNCTION miosa.due_artifacts(text) IS 'Releases that a rollback would go to and that storage was not asked for since half of miosa_rollback.artifact_max_age, of the next deployments. after: the last deployment that was looked at, in the order of ids; begin with the empty text. next: where to go on; null when there are no more';
+
+CREATE FUNCTION miosa.verify_artifact(deployment_id text, release_id text) RETURNS text
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'mrb_verify_artifact';
+COMMENT ON FUNCTION miosa.verify_artifact(text, text) IS 'Asks storage for the artifact of a release and writes down what it says: present, gone, unknown (nothing is written) or not asked (nobody can be). Null for a release that is not there or was collected';
+
+-- Not with the owner's rights, because such a procedure could not commit.  It
+-- begins anywhere: with more than it may do, what storage cannot tell about
+-- must not always come first.
+CREATE PROCEDURE @extschema@.miosa_verify_artifacts("limit" integer DEFAULT 1000)
+LANGUAGE plpgsql AS $$
+DECLARE
+	start text;
+	page record;
+	position text;
+	wrapped boolean := false;
+	asked integer := 0;
+BEGIN
+	PERFORM miosa.require_primary();
+	PERFORM miosa.check_limit("limit", 1000000);
+	start := miosa.some_deployment();
+	position := start;
+	LOOP
+		SELECT * INTO page FROM miosa.due_artifacts(position) d;
+		FOR i IN 1 .. pg_catalog.cardinality(page.release_ids) LOOP
+			EXIT WHEN asked >= "limit";
+			COMMIT;
+			PERFORM miosa.verify_artifact(page.deployment_ids[i], page.release_ids[i]);
+			asked := asked + 1;
+		END LOOP;
+		COMMIT;
+		EXIT WHEN asked >= "limit" OR (wrapped AND (page.next IS NULL OR page.next >= start));
+		wrapped := wrapped OR page.next IS NULL;
+		position := coalesce(page.next, '');
+	END LOOP;
+END $$;
+COMMENT ON PROCEDURE @extschema@.miosa_verify_artifacts(integer) IS 'Asks storage for the artifacts that rollbacks would go to and whose last verification is older than half of miosa_rollback.artifact_max_age, each in a transaction of its own; call it outside of one. limit: at most so many, 1 to 1000000, default 1000. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+
+CREATE FUNCTION miosa.some_deployment() RETURNS text
+LANGUAGE sql VOLATILE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT coalesce((
+		SELECT p.id FROM miosa.deployments p TABLESAMPLE system ((
+			SELECT 100.0 / greatest(c.relpages, 1) FROM pg_class c WHERE c.oid = 'miosa.deployments'::regclass))
+		LIMIT 1), '');
+END;
+COMMENT ON FUNCTION miosa.some_deployment() IS 'The id of a deployment that was chosen by chance, or an empty text';

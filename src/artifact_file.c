@@ -1,0 +1,170 @@
+/*-------------------------------------------------------------------------
+ *
+ * artifact_file.c
+ *	  Artifacts in files of this machine.
+ *
+ * Files are looked for below one directory only.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+#include <sys/stat.h>
+
+#include "artifact.h"
+#include "artifact_file.h"
+#include "guc.h"
+
+static char *file_path(const char *uri);
+static int	hex_pair(const char *text);
+static bool goes_up(const char *path);
+static bool is_below(const char *path, const char *directory);
+static bool escapes(const char *path, const char *directory);
+
+/*
+ * Look for a file or directory below the root.  Symbolic links are followed,
+ * but not out of it.
+ */
+void
+mrb_artifact_file_check(const MrbArtifact *artifact, MrbArtifactCheck *check)
+{
+	char	   *path = file_path(artifact->uri);
+	char	   *root = realpath(mrb_artifact_file_root, NULL);
+	char	   *refused = NULL;
+	struct stat found;
+
+	/* Without the root, say a disk that is not mounted, nothing is gone. */
+	if (root == NULL)
+		refused = psprintf("The directory of miosa_rollback.artifact_file_root could not be read: %m.");
+	else if (path == NULL)
+		refused = pstrdup("Its storage URI is not of the form file:///path, so storage was not asked.");
+	else if (goes_up(path) || !is_below(path, mrb_artifact_file_root) ||
+			 escapes(path, root))
+		refused = psprintf("File \"%s\" is not below miosa_rollback.artifact_file_root, so it was not looked for.",
+						   path);
+	free(root);
+	if (refused != NULL)
+	{
+		check->state = MRB_ARTIFACT_UNKNOWN;
+		check->detail = refused;
+		return;
+	}
+
+	check->probed = true;
+	check->state = MRB_ARTIFACT_UNKNOWN;
+	if (stat(path, &found) == 0)
+	{
+		if (!mrb_artifact_size_differs(artifact, S_ISREG(found.st_mode) ?
+									   (int64) found.st_size : -1, check))
+		{
+			check->state = MRB_ARTIFACT_PRESENT;
+			check->detail = psprintf("There is a file \"%s\".", path);
+		}
+	}
+	else if (errno == ENOENT || errno == ENOTDIR)
+	{
+		check->state = MRB_ARTIFACT_GONE;
+		check->detail = psprintf("There is no file \"%s\".", path);
+	}
+	else
+		check->detail = psprintf("File \"%s\" could not be looked at: %m.",
+								 path);
+}
+
+/*
+ * The path of a file URI with its escapes undone; NULL when it has none.
+ */
+static char *
+file_path(const char *uri)
+{
+	const char *from = uri + strlen("file://");
+	char	   *path = palloc(strlen(from) + 1);
+	char	   *to = path;
+
+	if (pg_strncasecmp(from, "localhost/", 10) == 0)
+		from += strlen("localhost");
+	if (*from != '/')
+		return NULL;
+	for (; *from != '\0'; from++)
+	{
+		int			c = (unsigned char) *from;
+
+		if (c == '%')
+		{
+			c = hex_pair(from + 1);
+			from += 2;
+		}
+		if (c < ' ' || c == 0x7f)
+			return NULL;
+		*to++ = (char) c;
+	}
+	*to = '\0';
+	return path;
+}
+
+/*
+ * The value of two hexadecimal digits, -1 when they are none.
+ */
+static int
+hex_pair(const char *text)
+{
+	char		digits[3] = {0};
+
+	if (!isxdigit((unsigned char) text[0]) ||
+		!isxdigit((unsigned char) text[1]))
+		return -1;
+	memcpy(digits, text, 2);
+	return (int) strtol(digits, NULL, 16);
+}
+
+/*
+ * Does a path have ".." in it?
+ */
+static bool
+goes_up(const char *path)
+{
+	for (const char *c = path; (c = strstr(c, "/..")) != NULL; c++)
+	{
+		if (c[3] == '/' || c[3] == '\0')
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Is it a path inside the directory, by their text?
+ */
+static bool
+is_below(const char *path, const char *directory)
+{
+	size_t		len = strlen(directory);
+
+	while (len > 0 && directory[len - 1] == '/')
+		len--;
+	return strncmp(path, directory, len) == 0 && path[len] == '/';
+}
+
+/*
+ * Do symbolic links lead out of the directory?  As much of the path as there
+ * is decides.
+ */
+static bool
+escapes(const char *path, const char *directory)
+{
+	char	   *prefix = pstrdup(path);
+	char	   *real;
+	bool		outside;
+
+	while ((real = realpath(prefix, NULL)) == NULL)
+	{
+		char	   *slash = strrchr(prefix, '/');
+
+		if (slash == NULL || slash == prefix)
+			return true;
+		*slash = '\0';
+	}
+	outside = strcmp(real, directory) != 0 && !is_below(real, directory);
+	free(real);
+	return outside;
+}

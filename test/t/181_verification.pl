@@ -1,0 +1,215 @@
+# What a rollback would go to is verified before anybody needs it: by the
+# dispatcher, all the time and at a pace, and by a procedure, by hand.
+
+use strict;
+use warnings FATAL => 'all';
+
+use List::Util qw(max);
+use MiosaHttp qw(poll_until);
+use MiosaS3;
+use MiosaSink;
+use MiosaTest qw(make_node verdict wait_sql);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $dir = PostgreSQL::Test::Utils::tempdir_short();
+my $s3 = MiosaS3->new(dir => "$dir/s3")->start;
+my $sink = MiosaSink->new(dir => "$dir/sink")->start;
+my $node = make_node('verification', <<"EOC");
+miosa_rollback.artifact_max_age = '8 s'
+miosa_rollback.artifact_file_root = '$dir'
+EOC
+
+sub sql { my ($query) = @_; return $node->safe_psql('postgres', $query); }
+
+sub setting
+{
+	my ($name, $value) = @_;
+
+	$node->append_conf('postgresql.conf', "miosa_rollback.$name = $value\n");
+	$node->reload;
+	return;
+}
+
+# Deployment dep_<n> with versions 1 to 3, of which 3 is active.
+sub deployment
+{
+	my ($n) = @_;
+
+	$s3->put('shop', "$n/$_.tar", 'x') for 1 .. 3;
+	return "SELECT miosa_put_deployment('dep_$n', 'ten_1', 'shop-$n');\n"
+	  . join '', map {
+		"SELECT miosa_put_version('dep_$n', 'ver_$_', $_, storage_uri => 's3://shop/$n/$_.tar');
+		SELECT miosa_promote('dep_$n', 'ver_$_');\n"
+	  } 1 .. 3;
+}
+
+# Forget what was verified.
+sub forget
+{
+	my ($where) = @_;
+
+	sql("UPDATE miosa.releases SET verified_at = NULL WHERE $where");
+	return;
+}
+
+# Which releases of a deployment are verified, as "rel_1 rel_2".
+sub verified
+{
+	my ($id) = @_;
+
+	return "SELECT string_agg(id, ' ' ORDER BY id) FROM miosa.releases
+		WHERE deployment_id = '$id' AND verified_at IS NOT NULL";
+}
+
+# Switch the dispatcher's part off, and wait until nothing is asked any more.
+sub switch_off
+{
+	setting('artifact_max_age', 0);
+	return poll_until(
+		sub { $s3->clear; return !$s3->wait_for(1, '/', 1); }, 15);
+}
+
+sub doctor
+{
+	return sql("SELECT status || ': ' || seen FROM miosa_doctor() WHERE \"check\" = 'artifacts'");
+}
+
+sql("SELECT miosa_put_tenant('ten_1', 'acme');
+	SELECT miosa_put_secret('s3', '" . $s3->secret . "');
+	SELECT miosa_put_storage('s3://', '" . $s3->url . "', 'eu-central-1', secret => 's3')");
+sql(deployment(1));
+
+# The default target, and nothing else
+forget('true');
+is(wait_sql($node, verified('dep_1'), 'rel_2'),
+	'rel_2', 'the default target is verified');
+my $first = sql("SELECT verified_at FROM miosa.releases WHERE id = 'rel_2'");
+is(wait_sql($node,
+		"SELECT verified_at > '$first' FROM miosa.releases WHERE id = 'rel_2'", 't'),
+	't', 'and again, long before that is too old');
+is(sql("SELECT verified_at - '$first' BETWEEN '4 s' AND '8 s'
+		FROM miosa.releases WHERE id = 'rel_2'"),
+	't', 'but not all the time');
+is(sql(verified('dep_1')), 'rel_2', 'nothing else was');
+$s3->clear;
+sql("SELECT miosa_rollback('dep_1'); SELECT miosa_promote('dep_1', 'ver_3', accept_unverified => true)");
+is(scalar $s3->requests('/shop/1/2.tar'), 0, 'a rollback need not ask');
+
+# One that is gone
+my $log = -s $node->logfile;
+
+$s3->delete('shop', '1/2.tar');
+is(wait_sql($node,
+		"SELECT missing_at IS NOT NULL AND verified_at IS NULL FROM miosa.releases WHERE id = 'rel_2'", 't'),
+	't', 'an object that was deleted is found missing');
+is(wait_sql($node, verified('dep_1') . " AND id <> 'rel_3'", 'rel_1'),
+	'rel_1', 'and what would be taken in its place is verified');
+like(doctor(), qr/^fail: .*dep_1 v2/, 'the doctor names it');
+is(sql("SELECT artifact FROM miosa.candidates('dep_1') WHERE version = 'v2'"),
+	'missing', 'the candidates show it');
+$first = sql("SELECT missing_at FROM miosa.releases WHERE id = 'rel_2'");
+is(wait_sql($node,
+		"SELECT missing_at > '$first' FROM miosa.releases WHERE id = 'rel_2'", 't'),
+	't', 'it is asked for again');
+my $logged = () = slurp_file($node->logfile, $log) =~
+  /LOG:  the artifact of version "ver_2" of deployment "dep_1" is gone from storage/g;
+is($logged, 1, 'it is logged once');
+$s3->put('shop', '1/2.tar', 'x');
+is(wait_sql($node,
+		"SELECT missing_at IS NULL AND verified_at IS NOT NULL FROM miosa.releases WHERE id = 'rel_2'", 't'),
+	't', 'it has come back');
+like(doctor(), qr/^ok/, 'the doctor is content');
+
+# An answer that says nothing
+$s3->set(expired => \1);
+sql("UPDATE miosa.releases SET verified_at = now() - interval '1 hour' WHERE id = 'rel_2'");
+$first = sql("SELECT verified_at FROM miosa.releases WHERE id = 'rel_2'");
+$s3->clear;
+ok($s3->wait_for(3, '/shop/1/2.tar'), 'storage is asked although it refuses');
+is(sql("SELECT verified_at, missing_at FROM miosa.releases WHERE id = 'rel_2'"),
+	"$first|", 'which changes nothing');
+$s3->set(expired => \0);
+
+# Storage that hangs holds up nobody
+sql("SELECT miosa_put_endpoint('hook', 'webhook', '" . $sink->url . "/hook')");
+$s3->set(instead => { raw => '' });
+sql("UPDATE miosa.releases SET verified_at = NULL WHERE deployment_id = 'dep_1'");
+$s3->clear;
+ok($s3->wait_for(1, '/shop/1/2.tar'), 'storage hangs');
+sql("SELECT miosa_promote('dep_1', 'ver_1', accept_unverified => true)");
+ok($sink->wait_for(1, '^/hook', 2), 'an edge is told all the same');
+$s3->set(instead => undef);
+
+# Many, at a pace
+ok(switch_off(), 'switched off');
+sql(join '', map { deployment($_) } 100 .. 299);
+forget('true');
+$s3->clear;
+ok(!$s3->wait_for(1, '/', 3), 'with an age of 0 nothing is verified');
+setting('artifact_max_age', "'20 s'");
+is(wait_sql($node,
+		"SELECT count(*) FROM miosa.releases WHERE id = 'rel_2'
+			AND deployment_id ~ '^dep_\\d{3}' AND verified_at IS NOT NULL", '200', 30),
+	'200', 'two hundred deployments are verified');
+my %second;
+my @time = map { $_->{time} } grep { $_->{url} =~ m{/2\.tar$} } $s3->requests('/shop/');
+
+for my $time (@time)
+{
+	$second{$time} = grep { $_ >= $time && $_ < $time + 1 } @time;
+}
+# Those that are under way may come in together.
+cmp_ok(max(values %second), '<=', 50 + 16, 'no more than some fifty a second');
+cmp_ok($time[-1] - $time[0], '>', 3, 'spread over time');
+
+# By hand
+ok(switch_off(), 'switched off again');
+forget('true');
+$s3->clear;
+my $hour = "SET miosa_rollback.artifact_max_age = '1 h';\n";
+
+sql($hour . 'CALL miosa_verify_artifacts(30)');
+is(scalar $s3->requests('/shop/'), 30, 'the procedure asks no more than it may');
+sql($hour . "SET ROLE miosa_admin;\nCALL miosa_verify_artifacts()");
+is(sql("SELECT count(*) FROM miosa.releases WHERE id = 'rel_2'
+		AND deployment_id ~ '^dep_\\d{3}' AND verified_at IS NOT NULL"),
+	'200', 'administrators may call it, and it goes round');
+my $asked = $s3->requests('/shop/');
+
+sql($hour . 'CALL miosa_verify_artifacts()');
+is(scalar $s3->requests('/shop/'), $asked, 'what is verified is not asked for again');
+my (undef, undef, $error) =
+  $node->psql('postgres', "BEGIN; ${hour}CALL miosa_verify_artifacts()");
+like($error, qr/invalid transaction termination/, 'it is not for use in a transaction');
+(undef, undef, $error) = $node->psql('postgres', 'CALL miosa_verify_artifacts(0)');
+like($error, qr/invalid limit/, 'a limit of nothing');
+
+# Files are looked for by the procedure alone
+append_to_file("$dir/1.tar", 'x');
+sql("SELECT miosa_put_deployment('dep_f', 'ten_1', 'files');
+	SELECT miosa_put_version('dep_f', 'ver_1', 1, storage_uri => 'file://$dir/1.tar');
+	SELECT miosa_put_version('dep_f', 'ver_2', 2);
+	SELECT miosa_promote('dep_f', 'ver_1');
+	SELECT miosa_promote('dep_f', 'ver_2')");
+forget("deployment_id = 'dep_f'");
+sql($hour . 'CALL miosa_verify_artifacts()');
+is(sql(verified('dep_f')), 'rel_1', 'a file is looked for');
+unlink("$dir/1.tar") or die "$dir/1.tar: $!\n";
+forget("deployment_id = 'dep_f'");
+sql($hour . 'CALL miosa_verify_artifacts()');
+is(sql("SELECT missing_at IS NOT NULL FROM miosa.releases WHERE deployment_id = 'dep_f'"),
+	't', 'and missed');
+
+# A copy of the database asks nobody
+forget('true');
+setting('artifact_max_age', "'8 s'");
+setting('site', "'elsewhere'");
+is(wait_sql($node, 'SELECT state FROM miosa.dispatcher()', 'paused'),
+	'paused', 'the dispatcher is paused');
+$s3->clear;
+ok(!$s3->wait_for(1, '/', 3), 'and asks nothing');
+
+$s3->stop;
+$sink->stop;
+done_testing();
