@@ -56,8 +56,9 @@ mrb_ask_start(MrbEndpoint *endpoint, bool *full)
 	task = mrb_want_due(want, &poll);
 	if (task != NULL && !poll && !mrb_want_is_fresh(want))
 	{
+		/* It comes first in the next turn. */
 		mrb_want_reread(want);
-		return true;
+		return false;
 	}
 	if (task == NULL)
 	{

@@ -11,7 +11,7 @@
 #include "endpoint.h"
 
 /*
- * Start one request to a scheduler; false when there is nothing to ask.
+ * Start one request to a scheduler; false when there is none to start now.
  * *full is set when there is no room for one.
  */
 extern bool mrb_ask_start(MrbEndpoint *endpoint, bool *full);

@@ -9,7 +9,9 @@
  * anything is stopped, over all deployments of a scheduler.
  *
  * What is wanted is read again before it is asked for, unless it was read
- * just now, so that nobody is asked for what was wanted once.
+ * just now, so that nobody is asked for what was wanted once.  A reading takes
+ * nobody's place in the queue away: where requests have a rate, who waits for
+ * the first one must not wait behind those that are asked again.
  *
  *-------------------------------------------------------------------------
  */
@@ -72,7 +74,9 @@ static bool concerns(const MrbEndpoint *endpoint, const MrbNeed *need);
 static void leave(MrbWant *want);
 static TimestampTz next_due(const MrbWant *want);
 static void rest_over(MrbTimer *timer);
-static void make_ready(MrbWant *want);
+static void make_ready(MrbWant *want, bool first);
+static bool wants_up(const MrbWant *want);
+static bool keeps_place(const MrbWant *want);
 static void forget_flight(MrbWant *want);
 
 void
@@ -130,6 +134,7 @@ mrb_want_set(MrbEndpoint *endpoint, const char *id, const MrbNeed *needs,
 {
 	MrbWant    *want = mrb_want_find(endpoint, id);
 	bool		any = false;
+	bool		first;
 
 	for (int i = 0; i < n; i++)
 		any |= concerns(endpoint, &needs[i]);
@@ -140,10 +145,14 @@ mrb_want_set(MrbEndpoint *endpoint, const char *id, const MrbNeed *needs,
 	want->listed = true;
 	want->read_at = mrb_timer_now();
 	set_tasks(want, needs, n);
-	if (want->state == MRB_WANT_BUSY)
+	if (want->state == MRB_WANT_BUSY || keeps_place(want))
 		return;
+	first = want->state == MRB_WANT_STALE;
 	leave(want);
-	mrb_want_rest(want);
+	if (first && next_due(want) <= mrb_timer_now())
+		make_ready(want, true);
+	else
+		mrb_want_rest(want);
 }
 
 MrbWant *
@@ -203,7 +212,7 @@ mrb_want_rest(MrbWant *want)
 	if (want->ntasks == 0)
 		free_want(want);
 	else if (due <= mrb_timer_now())
-		make_ready(want);
+		make_ready(want, false);
 	else
 		mrb_timer_set(&want->timer,
 					  (int) Min((due - mrb_timer_now()) / 1000 + 1, INT_MAX),
@@ -338,22 +347,45 @@ next_due(const MrbWant *want)
 static void
 rest_over(MrbTimer *timer)
 {
-	make_ready((MrbWant *) ((char *) timer - offsetof(MrbWant, timer)));
+	make_ready((MrbWant *) ((char *) timer - offsetof(MrbWant, timer)), false);
 }
 
+/*
+ * first: it has had its turn, but had to be read again.
+ */
 static void
-make_ready(MrbWant *want)
+make_ready(MrbWant *want, bool first)
 {
-	MrbEndpoint *endpoint = want->endpoint;
+	MrbAgenda  *agenda = &want->endpoint->agenda;
+	dlist_head *list;
+
+	want->state = MRB_WANT_READY;
+	want->up = wants_up(want);
+	list = want->up ? &agenda->ups : &agenda->others;
+	if (first)
+		dlist_push_head(list, &want->list_node);
+	else
+		dlist_push_tail(list, &want->list_node);
+	mrb_turns_activate(want->endpoint);
+}
+
+/*
+ * Whether instances are to be asked for now.
+ */
+static bool
+wants_up(const MrbWant *want)
+{
 	bool		poll;
 	MrbTask    *task = mrb_want_due(want, &poll);
 
-	want->state = MRB_WANT_READY;
-	if (task != NULL && !poll && task->need.goal == MRB_GOAL_UP)
-		dlist_push_tail(&endpoint->agenda.ups, &want->list_node);
-	else
-		dlist_push_tail(&endpoint->agenda.others, &want->list_node);
-	mrb_turns_activate(endpoint);
+	return task != NULL && !poll && task->need.goal == MRB_GOAL_UP;
+}
+
+static bool
+keeps_place(const MrbWant *want)
+{
+	return want->state == MRB_WANT_READY &&
+		next_due(want) <= mrb_timer_now() && want->up == wants_up(want);
 }
 
 static void

@@ -36,6 +36,7 @@ typedef struct MrbWant
 	int			ntasks;
 	MrbTask    *tasks;
 	MrbWantState state;
+	bool		up;				/* when ready: in its endpoint's ups */
 	bool		listed;			/* by the last reading */
 	TimestampTz read_at;
 	MrbTimer	timer;
