@@ -13,36 +13,44 @@ CREATE FUNCTION miosa.capacity_requests(
 	OUT state text, OUT count integer, OUT unknown integer, OUT since timestamptz, OUT asked boolean,
 	OUT instances text[], OUT watchers text[])
 RETURNS SETOF record
-LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
-	WITH wanted AS MATERIALIZED (
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	WITH asked AS MATERIALIZED (
+		SELECT DISTINCT unnest($1) AS id
+	), wanted AS MATERIALIZED (
 		SELECT c.deployment_id, c.version_id, c.state, c.since, c.asked_at IS NOT NULL AS asked
 		FROM miosa.capacity c WHERE $1 IS NULL AND c.state IN ('wanted', 'draining')
 		UNION ALL
 		SELECT c.deployment_id, c.version_id, c.state, c.since, c.asked_at IS NOT NULL
-		FROM (SELECT DISTINCT unnest($1) AS id) d
-		JOIN miosa.capacity c ON c.deployment_id = d.id AND c.state IN ('wanted', 'draining')
+		FROM asked a CROSS JOIN LATERAL (
+			SELECT * FROM miosa.capacity c WHERE c.deployment_id = a.id AND c.state IN ('wanted', 'draining') OFFSET 0) c
 	), polled AS MATERIALIZED (
 		SELECT i.deployment_id, i.version_id, i.reported_by, i.state
 		FROM miosa.runtime_instances i WHERE $1 IS NULL AND i.reported_by IS NOT NULL
 		UNION ALL
 		SELECT i.deployment_id, i.version_id, i.reported_by, i.state
-		FROM (SELECT DISTINCT unnest($1) AS id) d
-		JOIN miosa.runtime_instances i ON i.deployment_id = d.id AND i.reported_by IS NOT NULL
+		FROM asked a CROSS JOIN LATERAL (
+			SELECT * FROM miosa.runtime_instances i WHERE i.deployment_id = a.id AND i.reported_by IS NOT NULL OFFSET 0) i
 	), watched AS MATERIALIZED (
 		SELECT i.deployment_id, i.version_id, array_agg(DISTINCT i.reported_by) AS watchers
-		FROM polled i JOIN miosa.deployments p ON p.id = i.deployment_id
+		FROM polled i CROSS JOIN LATERAL (SELECT * FROM miosa.deployments p WHERE p.id = i.deployment_id OFFSET 0) p
 		WHERE NOT miosa.has_ended(i.state) OR i.version_id IN (p.active_version_id, p.serving_version_id)
 		GROUP BY i.deployment_id, i.version_id
 	)
+	-- Looked up one by one, so that one deployment among many costs no more.
 	SELECT p.id, p.tenant_id, p.kind, v.id, v.version_number, v.kind, r.id, r.storage_uri, r.sha256,
 		p.id || '#' || p.seq::text, coalesce(v.metadata ->> 'workload', p.slug || '-v' || v.version_number::text),
 		w.state, n.count, CASE w.state WHEN 'wanted' THEN greatest(0, n.count - n.live - cardinality(l.instances)) ELSE 0 END,
 		w.since, coalesce(w.asked, false), l.instances, t.watchers
 	FROM wanted w
 	FULL JOIN watched t ON t.deployment_id = w.deployment_id AND t.version_id = w.version_id
-	JOIN miosa.deployments p ON p.id = coalesce(w.deployment_id, t.deployment_id)
-	JOIN miosa.versions v ON v.deployment_id = p.id AND v.id = coalesce(w.version_id, t.version_id)
-	LEFT JOIN miosa.releases r ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id
+	CROSS JOIN LATERAL (
+		SELECT * FROM miosa.deployments p WHERE p.id = coalesce(w.deployment_id, t.deployment_id) OFFSET 0) p
+	CROSS JOIN LATERAL (
+		SELECT * FROM miosa.versions v
+		WHERE v.deployment_id = p.id AND v.id = coalesce(w.version_id, t.version_id) OFFSET 0) v
+	LEFT JOIN LATERAL (
+		SELECT * FROM miosa.releases r
+		WHERE r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id OFFSET 0) r ON true
 	CROSS JOIN LATERAL (
 		SELECT CASE w.state WHEN 'wanted' THEN p.desired_replicas ELSE 0 END AS count,
 			CASE w.state WHEN 'wanted' THEN (SELECT count(*)::integer FROM miosa.live_instances i
