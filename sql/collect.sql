@@ -143,11 +143,20 @@ COMMENT ON COLUMN miosa.release_keeping.since IS 'Since when its age counts: arc
 COMMENT ON COLUMN miosa.release_keeping.expires_at IS 'When the artifact retention of the tenant''s plan is over, counted from there';
 COMMENT ON COLUMN miosa.release_keeping.due IS 'Whether nothing keeps it any more, unless another release has the same artifact';
 
+-- Once an artifact, however many releases have it.
+CREATE VIEW miosa.collectable_artifacts AS
+	SELECT k.storage_uri FROM miosa.release_keeping k WHERE k.due
+	GROUP BY k.storage_uri
+	HAVING NOT EXISTS (SELECT FROM miosa.release_keeping o WHERE o.storage_uri = k.storage_uri AND NOT o.due);
+COMMENT ON VIEW miosa.collectable_artifacts IS 'Artifacts of which all releases are due';
+COMMENT ON COLUMN miosa.collectable_artifacts.storage_uri IS 'Where the artifact is';
+
 CREATE VIEW @extschema@.miosa_collectable_releases AS
 	SELECT k.deployment_id, k.version_id, k.version_number, k.release_id, k.tenant_id, k.storage_uri, k.sha256,
 		k.size_bytes, k.expires_at
-	FROM miosa.release_keeping k
-	WHERE k.due AND NOT EXISTS (SELECT FROM miosa.release_keeping o WHERE o.storage_uri = k.storage_uri AND NOT o.due);
+	FROM miosa.collectable_artifacts a
+	JOIN miosa.release_keeping k ON k.storage_uri = a.storage_uri
+	WHERE k.due;
 COMMENT ON VIEW @extschema@.miosa_collectable_releases IS 'Releases that miosa_collect() would claim now';
 COMMENT ON COLUMN @extschema@.miosa_collectable_releases.deployment_id IS 'Deployment';
 COMMENT ON COLUMN @extschema@.miosa_collectable_releases.version_id IS 'Version';
@@ -181,7 +190,7 @@ COMMENT ON COLUMN miosa.scarcely_restorable.restorable IS 'How many others one c
 CREATE FUNCTION @extschema@.miosa_collect("limit" integer DEFAULT 100)
 RETURNS TABLE (deployment_id text, version_id text, release_id text, storage_uri text, sha256 text, size_bytes bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
 	-- Who was told to delete something and does not say that it is done has
@@ -210,7 +219,7 @@ BEGIN
 		GET DIAGNOSTICS n = ROW_COUNT;
 		number := number + least(n, 1);
 	END LOOP;
-	FOR uri IN SELECT c.storage_uri FROM @extschema@.miosa_collectable_releases c LOOP
+	FOR uri IN SELECT c.storage_uri FROM miosa.collectable_artifacts c LOOP
 		EXIT WHEN number >= miosa_collect."limit";
 		CONTINUE WHEN NOT pg_try_advisory_xact_lock(releases, miosa.uri_lock(uri));
 		holders := ARRAY(SELECT DISTINCT r.deployment_id FROM miosa.releases r
@@ -221,8 +230,9 @@ BEGIN
 		-- A new statement: nobody can make one of them needed any more.
 		RETURN QUERY
 			UPDATE miosa.releases r SET collected_at = clock_timestamp(), collected_by = miosa.caller(), updated_at = clock_timestamp()
-				FROM @extschema@.miosa_collectable_releases c
-				WHERE c.storage_uri = uri AND r.deployment_id = c.deployment_id AND r.id = c.release_id AND r.collected_at IS NULL
+				FROM (SELECT k.deployment_id, k.release_id, bool_and(k.due) OVER () AS all_due
+					FROM miosa.release_keeping k WHERE k.storage_uri = uri) c
+				WHERE c.all_due AND r.deployment_id = c.deployment_id AND r.id = c.release_id AND r.collected_at IS NULL
 				RETURNING r.deployment_id, r.deployment_version_id, r.id, r.storage_uri, r.sha256, r.size_bytes;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		number := number + least(n, 1);
