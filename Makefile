@@ -48,6 +48,7 @@ OBJS = \
 	src/sigv4.o \
 	src/adapter.o \
 	src/adapter_judge.o \
+	src/adapter_scheduler.o \
 	src/artifact_file.o \
 	src/storage.o \
 	src/probe.o \
@@ -63,10 +64,12 @@ OBJS = \
 	src/wake.o \
 	src/sign.o \
 	src/stats.o \
+	src/need.o \
 	src/endpoints.o \
 	src/outbox.o \
 	src/ledger.o \
 	src/item.o \
+	src/task.o \
 	src/barrier.o \
 	src/message.o \
 	src/pace.o \
@@ -74,7 +77,11 @@ OBJS = \
 	src/breaker.o \
 	src/queue.o \
 	src/send.o \
+	src/want.o \
+	src/demand.o \
 	src/health.o \
+	src/outcome.o \
+	src/ask.o \
 	src/changes.o \
 	src/deliver.o \
 	src/publish.o \
@@ -86,6 +93,7 @@ OBJS = \
 	src/restart.o \
 	src/standing.o \
 	src/sweep.o \
+	src/tour.o \
 	src/verify.o \
 	src/rules.o \
 	src/choice.o \
@@ -120,6 +128,7 @@ SQL_PIECES = \
 	sql/delivery.sql \
 	sql/storage.sql \
 	sql/capacity.sql \
+	sql/schedulers.sql \
 	sql/adapters.sql \
 	sql/feeding.sql \
 	sql/read.sql \

@@ -10,7 +10,7 @@ use Exporter qw(import);
 use POSIX ();
 
 our @EXPORT_OK =
-  qw(median percentile pgbench progress range slope slurp verdict);
+  qw(median percentile pgbench progress range row slope slurp verdict);
 
 # pgbench(cluster, database, output file, arguments): run it to its end.
 sub pgbench
@@ -81,6 +81,23 @@ sub verdict
 	my ($target, $reached) = @_;
 
 	return $target . ($reached ? '' : '  below');
+}
+
+# A line of the table: median and range of the values, and a target.
+sub row
+{
+	my ($what, $format, $value, $comparison, $target, $range) = @_;
+	my $median = median(@$value);
+	my $reached = 1;
+
+	$range //= @$value > 1 ? range($format, @$value) : '';
+	$reached = $comparison eq '<=' ? $median <= $target : $median >= $target
+	  if $comparison;
+	progress('');
+	printf "%-52s %9s  %-17s  %s\n", $what,
+	  sprintf($format, $median), $range,
+	  $comparison ? verdict("$comparison $target", $reached) : '';
+	return;
 }
 
 # What is going on, on a terminal.

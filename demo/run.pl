@@ -2,7 +2,8 @@
 #
 # The main job on real servers: a site of two hosts is served by nginx, behind
 # two HAProxy routers, behind Varnish, whose pages live 10 s. A bad version 3
-# is rolled back by one call in psql, and the world sees version 2 again.
+# is rolled back by one call in psql, and the world sees version 2 again. Then
+# the same with a deployment that runs in instances (MiosaDynamic).
 #
 # "make demo" runs this as an unprivileged user in a temporary folder, with
 # the programs of a private PostgreSQL first in PATH. Everything that is
@@ -13,14 +14,15 @@ use strict;
 use warnings FATAL => 'all';
 
 use FindBin;
-use lib "$FindBin::Bin/../test/perl";
+use lib $FindBin::Bin, "$FindBin::Bin/../test/perl";
 
 use MiosaCluster;
+use MiosaDemo qw(check fact figure prompt refused show since start_visitors
+  step stop_visitors tail);
+use MiosaDynamic qw(dynamic_act dynamic_settings dynamic_versions);
 use MiosaEdge;
 use MiosaHttp qw(poll_until);
-use POSIX ();
-use Text::Wrap ();
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(time);
 
 my $keep = $ENV{KEEP} ? 1 : 0;
 my $folder = $ENV{MIOSA_TMP} or die "this is started by \"make demo\"\n";
@@ -28,7 +30,7 @@ my $lifetime = 10;
 # The managed host of deployment "shop" of tenant "acme", and a custom domain.
 my @hosts = ('shop.acme.miosa.app', 'www.acme.test');
 my $began = time();
-my ($traffic, $paused, $with_push, $first_answer);
+my ($visitors, $paused, $with_push, $first_answer);
 
 $| = 1;
 $SIG{INT} = $SIG{TERM} = sub { exit 130 };
@@ -37,11 +39,12 @@ my $edge = MiosaEdge->new(
 	dir => "$folder/edge",
 	routers => 2,
 	ttl => $lifetime,
+	dynamic => dynamic_versions(),
 	keep => $keep);
 my $db = MiosaCluster->new(
 	dir => "$folder/pg",
 	keep => $keep,
-	settings => <<'EOC');
+	settings => <<'EOC' . dynamic_settings());
 shared_preload_libraries = 'miosa_rollback'
 miosa_rollback.allow_private_endpoints = on
 miosa_rollback.artifact_max_age = 0
@@ -49,11 +52,12 @@ track_commit_timestamp = on
 timezone = 'UTC'
 EOC
 
+$MiosaDemo::db = $db;
 eval { main(); 1 } or do
 {
 	my $error = $@;
 
-	stop_traffic();
+	stop_visitors();
 	print "\nFAILED: $error\n", $edge->logs;
 	print "postgres:\n", tail("$folder/pg/postgres.log", 30);
 	exit 1;
@@ -64,7 +68,7 @@ END
 {
 	local $?;
 	kill 'CONT', $paused if $paused;
-	stop_traffic();
+	stop_visitors();
 }
 
 sub main
@@ -77,7 +81,9 @@ sub main
 	refusals();
 	history();
 	lost_router();
-	traffic_report();
+	step('Visitors all the while');
+	stop_visitors($visitors);
+	dynamic_act($folder, db => $db, edge => $edge, keep => $keep);
 	farewell();
 	return;
 }
@@ -138,7 +144,11 @@ sub publish
 		$db->psql("SELECT miosa_promote('dep_shop', '$id')");
 		$edge->wait_for_page("version $number", \@hosts)
 		  or die "version $number is not seen\n";
-		$traffic //= start_traffic();
+		if (!$visitors)
+		{
+			$visitors = "$folder/visitors-shop";
+			start_visitors($edge, $visitors, @hosts);
+		}
 		fact("version $number published and promoted, both hosts show it",
 			since($start));
 	}
@@ -217,35 +227,13 @@ sub refusals
 {
 	step('What is refused');
 	$edge->unpublish('ver_shop1');
-	refused('ver_shop1', 'MR410', 'its file was deleted (410)');
+	refused('shop', 'ver_shop1', 'MR410', 'its file was deleted (410)');
 	put_version('shop', 4, 'Shop, version 4', 'failed');
-	refused('ver_shop4', 'MR409', 'its build failed (409)');
+	refused('shop', 'ver_shop4', 'MR409', 'its build failed (409)');
 	put_version('blog', 1, 'Blog, version 1');
-	refused('ver_blog1', 'MR44V', 'it is of another deployment (404)');
+	refused('shop', 'ver_blog1', 'MR44V', 'it is of another deployment (404)');
 	check($edge->get($_)->{body} =~ /version 2/, "$_ still shows version 2")
 	  for @hosts;
-	return;
-}
-
-sub refused
-{
-	my ($version, $code, $why) = @_;
-	my $call = "SELECT * FROM miosa.rollback('shop', '$version')";
-	my ($ok, $output) = $db->try(
-		$call, undef,
-		'-v' => 'VERBOSITY=verbose',
-		'-v' => 'SHOW_CONTEXT=never');
-
-	prompt($call);
-	check(!$ok && $output =~ /^ERROR:\s+$code: /m,
-		"$version is refused with $code, not:\n$output");
-	for my $line (grep { !/^LOCATION:/ } split /\n/, $output)
-	{
-		local $Text::Wrap::columns = 80;
-		local $Text::Wrap::unexpand = 0;
-		print Text::Wrap::wrap('', ' ' x 8, $line), "\n";
-	}
-	fact($why);
 	return;
 }
 
@@ -299,54 +287,6 @@ sub lost_router
 	return;
 }
 
-# One visitor after the other on both hosts, all the time: every answer must
-# be a page.
-sub start_traffic
-{
-	my ($asked, $bad, $last, $enough) = (0, 0, '', 0);
-	my $pid = fork() // die "could not fork: $!\n";
-
-	return $pid if $pid;
-	$SIG{TERM} = sub { $enough = 1 };
-	while (!$enough && getppid() != 1)
-	{
-		for my $host (@hosts)
-		{
-			my $page = $edge->get($host);
-
-			$asked++;
-			next if $page->{status} == 200;
-			$bad++;
-			$last = "$page->{status} " . ($page->{error} // '');
-		}
-		sleep(0.05);
-	}
-	open(my $fh, '>', "$folder/traffic") or POSIX::_exit(1);
-	print $fh "$asked $bad $last\n";
-	close $fh;
-	POSIX::_exit(0);
-}
-
-sub stop_traffic
-{
-	return unless $traffic;
-	kill 'TERM', $traffic;
-	waitpid($traffic, 0);
-	undef $traffic;
-	return;
-}
-
-sub traffic_report
-{
-	stop_traffic();
-	my ($asked, $bad, $last) = split ' ', tail("$folder/traffic", 1), 3;
-
-	check($bad == 0, "$bad of $asked visitors got no page, the last $last");
-	step('Visitors all the while');
-	fact("$asked pages asked for, none failed");
-	return;
-}
-
 sub farewell
 {
 	printf "\nEverything above was checked. %.0f s\n", time() - $began;
@@ -391,19 +331,6 @@ sub timed_call
 	return $seen - $commit;
 }
 
-# Run a query and show it; its output must match.
-sub show
-{
-	my ($sql, $expected) = @_;
-	my ($ok, $output) = $db->try($sql, undef, '-P', 'footer=off');
-
-	prompt($sql);
-	print "$output\n";
-	check($ok, 'the call succeeds');
-	check($output =~ $expected, "the output matches $expected");
-	return;
-}
-
 sub curl
 {
 	my ($host, $text) = @_;
@@ -415,61 +342,3 @@ sub curl
 	return;
 }
 
-sub step
-{
-	my ($title) = @_;
-
-	print "\n", '-' x 3, " $title ", '-' x (75 - length $title), "\n";
-	return;
-}
-
-# A checked fact, and how long it took.
-sub fact
-{
-	my ($text, $figure) = @_;
-
-	printf "  %-66s %8s\n", $text, $figure // 'ok';
-	return;
-}
-
-sub check
-{
-	my ($ok, $what) = @_;
-
-	die "not true: $what\n" unless $ok;
-	return;
-}
-
-sub prompt
-{
-	my ($sql) = @_;
-
-	print "demo=# $sql;\n";
-	return;
-}
-
-sub figure
-{
-	my ($seconds) = @_;
-
-	return sprintf($seconds < 1 ? '%.3f s' : '%.1f s', $seconds);
-}
-
-sub since
-{
-	my ($start, $plain) = @_;
-	my $seconds = time() - $start;
-
-	return $plain ? $seconds : sprintf('%.1f s', $seconds);
-}
-
-sub tail
-{
-	my ($path, $count) = @_;
-
-	open(my $fh, '<', $path) or return '';
-	my @line = <$fh>;
-	close $fh;
-	splice(@line, 0, -$count) if @line > $count;
-	return join '', @line;
-}

@@ -70,3 +70,32 @@ INSERT INTO miosa.adapters (name, description, stage, self_expires, timeout, max
 		'{201}', '{"400": "endpoint"}', 'sigv4', '{"service": "cloudfront", "region": "us-east-1"}',
 		'{"method": "POST", "path": "/invalidation", "headers": {"Content-Type": "text/xml"}, "body": "<?xml version=\"1.0\" encoding=\"UTF-8\"?><InvalidationBatch xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><Paths><Quantity>1</Quantity><Items><Path>/*</Path></Items></Paths><CallerReference>{message_id}</CallerReference></InvalidationBatch>"}',
 		'{"method": "GET", "path": "/invalidation"}', true);
+
+-- Schedulers: asked for as many instances of a version as there shall be.  A
+-- version runs as a workload of its own, whose name is {workload}.
+
+INSERT INTO miosa.adapters (name, description, role, timeout, signer, signer_options, success, charsets, request, poll, healthy_json_path, poll_valid, builtin) VALUES
+	('kubernetes-scale', 'Kubernetes, a Deployment for each version; URL: https://HOST/apis/apps/v1/namespaces/NAMESPACE; secret: a token that may patch deployments/scale and get deployments', 'scheduler', '10 s', 'header', '{}', '{200}', '{"workload": "a-z0-9.-"}',
+		'{"method": "PATCH", "path": "/deployments/{workload}/scale", "headers": {"Authorization": "Bearer {secret}", "Content-Type": "application/merge-patch+json", "Accept": "application/json"}, "body": "{\"spec\":{\"replicas\":{count}}}"}',
+		'{"method": "GET", "path": "/deployments/{workload}", "headers": {"Authorization": "Bearer {secret}", "Accept": "application/json"}}',
+		'$.status.readyReplicas', '$.kind == "Deployment"', true),
+	('nomad-scale', 'Nomad, a job for each version, with one group that is called like the job; URL: https://HOST/v1; secret, if any: a token that may scale and read jobs', 'scheduler', '10 s', 'none', '{}', '{200}', '{}',
+		'{"method": "POST", "path": "/job/{workload}/scale", "headers": {"X-Nomad-Token": "{secret}", "Content-Type": "application/json"}, "body": "{\"Count\":{count},\"Target\":{\"Group\":{workload}},\"Message\":\"miosa_rollback {operation_id}\",\"Meta\":{\"miosa_request\":{message_id}}}"}',
+		'{"method": "GET", "path": "/job/{workload}/scale", "headers": {"X-Nomad-Token": "{secret}"}}',
+		'$.TaskGroups.*.Healthy', '$.JobID.type() == "string"', true),
+	('ecs-service', 'Amazon ECS, a service for each version in the cluster "default" of us-east-1 (for others use a copy); URL: https://ecs.us-east-1.amazonaws.com; secret: KEYID:SECRET or KEYID:SECRET:TOKEN', 'scheduler', '10 s', 'sigv4', '{"service": "ecs", "region": "us-east-1"}', '{200}', '{"workload": "A-Za-z0-9_-"}',
+		'{"method": "POST", "path": "/", "headers": {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "AmazonEC2ContainerServiceV20141113.UpdateService"}, "body": "{\"cluster\":\"default\",\"service\":{workload},\"desiredCount\":{count}}"}',
+		'{"method": "POST", "path": "/", "headers": {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "AmazonEC2ContainerServiceV20141113.DescribeServices"}, "body": "{\"cluster\":\"default\",\"services\":[{workload}]}"}',
+		'$.services[0].runningCount', '$.services.size() == 1', true);
+
+-- Its machines are made by others and are there while they are stopped; so it
+-- is asked for each by itself, and they are reported with the machine's id.
+INSERT INTO miosa.adapters (name, description, role, per, timeout, rate, burst, success, signer, request, remove, builtin) VALUES
+	('fly-machines', 'Fly Machines, which are reported as instances by their ids; URL: https://api.machines.dev/v1/apps/APP; secret: the API token', 'scheduler', 'instance', '10 s', 1, 3, '{200}', 'header',
+		'{"method": "POST", "path": "/machines/{instance_id}/start", "headers": {"Authorization": "Bearer {secret}"}}',
+		'{"method": "POST", "path": "/machines/{instance_id}/stop", "headers": {"Authorization": "Bearer {secret}", "Content-Type": "application/json"}, "body": {}}', true);
+
+INSERT INTO miosa.adapters (name, description, role, verdicts, signer, request, builtin) VALUES
+	('webhook-scheduler', 'An HTTP service that takes how many instances there shall be as JSON by POST, answers 2xx and reports them with miosa_report_instance (Standard Webhooks 1.0); 410 disables it; secret, if any: whsec_ and base64', 'scheduler',
+		'{"410": "gone"}', 'standard-webhooks',
+		'{"method": "POST", "path": "", "headers": {"Content-Type": "application/json"}, "body": "{\"type\":\"capacity.wanted\",\"timestamp\":{changed_at},\"data\":{\"id\":{message_id},\"operation_id\":{operation_id},\"deployment_id\":{deployment_id},\"tenant_id\":{tenant_id},\"version_id\":{version_id},\"version_number\":{version_number},\"release_id\":{release_id},\"storage_uri\":{storage_uri},\"sha256\":{sha256},\"workload\":{workload},\"count\":{count}}}"}', true);

@@ -47,7 +47,8 @@ BEGIN
 			FROM miosa.live_instances i WHERE i.deployment_id = deployment_id) c
 		JOIN miosa.versions t ON t.deployment_id = deployment_id AND t.id = version_id
 		LEFT JOIN miosa.versions s ON s.deployment_id = deployment_id AND s.id = serving_id;
-	enough := NOT needed OR healthy >= required;
+	enough := NOT needed OR healthy >= required
+		OR healthy > 0 AND miosa.setting('cutover_deadline')::interval = '0';
 	reached := NOT needed OR healthy >= greatest(required, least(desired, 1));
 END $$;
 COMMENT ON FUNCTION miosa.judge_capacity(text, text, text, integer) IS 'Judge a version by its healthy instances while another serves (null: none) and so many are wanted. needed: it runs in instances at all; required: healthy ones before routes switch; enough: routes may switch; reached: the deployment counts as running. All null when the version does not exist. Volatile, because it must count in a new snapshot under the deployment''s lock';
@@ -207,7 +208,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.drain_version(text, text) IS 'Mark the instances of an idle version as stopping and have schedulers asked to stop them; false, having done nothing, when somebody else has a lock on one of them. The caller holds the lock of the deployment''s row';
 
--- Instances that are not heard of any more are gone.
+-- Instances that are not heard of since they were told to stop are gone.
 CREATE FUNCTION miosa.end_drain(deployment_id text, version_id text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 #variable_conflict use_variable
@@ -216,7 +217,7 @@ DECLARE
 BEGIN
 	IF EXISTS (SELECT FROM miosa.runtime_instances i
 		WHERE i.deployment_id = deployment_id AND i.version_id = version_id
-			AND NOT miosa.has_ended(i.state) AND coalesce(i.last_heartbeat_at, i.updated_at) > horizon) THEN
+			AND NOT miosa.has_ended(i.state) AND greatest(i.last_heartbeat_at, i.updated_at) > horizon) THEN
 		RETURN false;
 	END IF;
 	UPDATE miosa.capacity c SET state = 'drained', since = clock_timestamp()
@@ -410,7 +411,7 @@ BEGIN
 	WITH rows AS (
 		SELECT r.state, r.reported_by IS NOT DISTINCT FROM $3 AS own,
 			coalesce(r.last_heartbeat_at, r.updated_at) > h.horizon AS fresh,
-			CASE WHEN h.timeout > '0' THEN coalesce(r.last_heartbeat_at, r.updated_at) > h.horizon
+			CASE WHEN h.timeout > '0' THEN greatest(r.last_heartbeat_at, r.updated_at) > h.horizon
 				ELSE r.updated_at > clock_timestamp() - miosa.setting('cutover_deadline')::interval END AS ending
 		FROM miosa.runtime_instances r
 		CROSS JOIN (SELECT miosa.heartbeat_horizon() AS horizon, miosa.setting('heartbeat_timeout')::interval AS timeout) h

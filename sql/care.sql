@@ -223,7 +223,10 @@ BEGIN
 				row_number() OVER (ORDER BY r.deployment_id, v.version_number) AS place
 			FROM miosa.releases r
 			JOIN miosa.versions v ON v.deployment_id = r.deployment_id AND v.id = r.deployment_version_id
-			WHERE r.missing_at IS NOT NULL AND r.collected_at IS NULL AND v.state = 'ready') w;
+			-- What rollbacks still go to is missed again and again.
+			WHERE r.missing_at > now() - greatest('1 day'::interval,
+					2 * current_setting('miosa_rollback.artifact_max_age', true)::interval)
+				AND r.collected_at IS NULL AND v.state = 'ready') w;
 	status := CASE WHEN n = 0 THEN 'ok' ELSE 'fail' END;
 	seen := CASE WHEN n = 0 THEN 'storage has what it was asked for'
 		ELSE format('storage lost what rollbacks would go to: %s (%s%s)', n, miosa.clip(names, 120),

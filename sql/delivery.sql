@@ -10,7 +10,7 @@ CREATE TABLE miosa.adapters (
 	description text NOT NULL DEFAULT '',
 	role text NOT NULL DEFAULT 'edge' CHECK (role IN ('edge', 'scheduler', 'hook')),
 	stage integer NOT NULL DEFAULT 0 CHECK (stage IN (0, 1)),
-	per text NOT NULL DEFAULT 'deployment' CHECK (per IN ('deployment', 'host')),
+	per text NOT NULL DEFAULT 'deployment' CHECK (per IN ('deployment', 'host', 'instance')),
 	self_expires boolean NOT NULL DEFAULT false,
 	settle interval NOT NULL DEFAULT '0' CHECK (settle BETWEEN '0' AND '10 min'),
 	timeout interval NOT NULL DEFAULT '5 s' CHECK (timeout BETWEEN '10 ms' AND '5 min'),
@@ -32,14 +32,18 @@ CREATE TABLE miosa.adapters (
 	marker_write jsonb,
 	marker_read jsonb,
 	marker_interval interval NOT NULL DEFAULT '5 s' CHECK (marker_interval BETWEEN '100 ms' AND '1 day'),
+	poll jsonb,
+	healthy_json_path jsonpath,
+	poll_valid jsonpath,
+	poll_interval interval NOT NULL DEFAULT '2 s' CHECK (poll_interval BETWEEN '100 ms' AND '1 hour'),
 	builtin boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE miosa.adapters IS 'How to talk to one kind of endpoint; a request is an object with method, path, headers and body, whose texts may hold {variables}';
 COMMENT ON COLUMN miosa.adapters.name IS 'Name of the adapter';
 COMMENT ON COLUMN miosa.adapters.description IS 'What it talks to, for people';
-COMMENT ON COLUMN miosa.adapters.role IS 'edge (told routes, or to forget them, and waited for), hook (the same, but not waited for) or scheduler (told nothing so far)';
+COMMENT ON COLUMN miosa.adapters.role IS 'edge (told routes, or to forget them, and waited for), hook (the same, but not waited for) or scheduler (asked for the instances of dynamic versions)';
 COMMENT ON COLUMN miosa.adapters.stage IS '0: told first (routers); 1: told when stage 0 of its zone has acknowledged (caches)';
-COMMENT ON COLUMN miosa.adapters.per IS 'deployment: one request a deployment; host: one request for each of its hosts';
+COMMENT ON COLUMN miosa.adapters.per IS 'deployment: one request a deployment; host: one request for each of its hosts; instance (schedulers): one request for each instance to start or to stop';
 COMMENT ON COLUMN miosa.adapters.self_expires IS 'Whether it forgets by itself, so that silence ends in the right state after the deployment''s route_ttl';
 COMMENT ON COLUMN miosa.adapters.settle IS 'Every request is repeated once after this time, because a fetch that was under way can bring the old page back; at least the cache''s time-out for fetches; 0 for never';
 COMMENT ON COLUMN miosa.adapters.timeout IS 'Longest time for one request';
@@ -50,17 +54,21 @@ COMMENT ON COLUMN miosa.adapters.rate IS 'Most requests a second to one endpoint
 COMMENT ON COLUMN miosa.adapters.burst IS 'Requests that may come at once before rate counts';
 COMMENT ON COLUMN miosa.adapters.success IS 'HTTP statuses that mean success; null means every 2xx, as always for the marker';
 COMMENT ON COLUMN miosa.adapters.success_json_path IS 'What must be true of the answer''s body besides, for example $.success == true; null for nothing';
-COMMENT ON COLUMN miosa.adapters.verdicts IS 'What other statuses mean where the default is wrong, {"400": "endpoint"}: endpoint (it fails: everything is held and tried again), message (it does not take this one: a row in delivery_failures) or gone (it is disabled). By default 400, 409, 413, 414 and 422 mean message, all others endpoint';
+COMMENT ON COLUMN miosa.adapters.verdicts IS 'What other statuses mean where the default is wrong, {"400": "endpoint"}: endpoint (it fails: everything is held and tried again), message (it does not take this one: a row in delivery_failures) or gone (it is disabled). By default 400, 409, 413, 414 and 422 mean message, of a scheduler also 404, 412 and 423, all others endpoint';
 COMMENT ON COLUMN miosa.adapters.signer IS 'none; header (a header holds {secret}, so the endpoint must have one); standard-webhooks (the secret is whsec_ and base64); sigv4 (the secret is KEYID:SECRET or KEYID:SECRET:TOKEN)';
 COMMENT ON COLUMN miosa.adapters.signer_options IS 'For sigv4: {"service": "cloudfront", "region": "us-east-1"}';
 COMMENT ON COLUMN miosa.adapters.charsets IS 'Fewer characters for the values of a variable, {"host": "a-z0-9.-"}; what has others is not sent';
-COMMENT ON COLUMN miosa.adapters.request IS 'The request that tells a route: {"method", "path", "headers": {}, "body"}';
+COMMENT ON COLUMN miosa.adapters.request IS 'The request that tells a route, or a scheduler how many instances of a version there shall be: {"method", "path", "headers": {}, "body"}';
 COMMENT ON COLUMN miosa.adapters.add IS 'The request that is sent instead when request is answered 404, because the entry is not there yet; null when none is needed';
-COMMENT ON COLUMN miosa.adapters.remove IS 'The request for a host that is no longer routed, when per is host; null when none is needed';
+COMMENT ON COLUMN miosa.adapters.remove IS 'The request for a host that is no longer routed, when per is host, or for an instance that shall stop, when per is instance; null when none is needed';
 COMMENT ON COLUMN miosa.adapters.volatile IS 'Whether it loses its table at a restart without telling, so that a marker has to be read back';
 COMMENT ON COLUMN miosa.adapters.marker_write IS 'The request that writes the marker, with {epoch}';
 COMMENT ON COLUMN miosa.adapters.marker_read IS 'The request whose answer''s body is the marker; 404 means that it is lost. It is also what miosa_test_endpoint sends';
 COMMENT ON COLUMN miosa.adapters.marker_interval IS 'How often the marker is read back';
+COMMENT ON COLUMN miosa.adapters.poll IS 'The request that asks a scheduler how many instances of a version are healthy; null when instances are reported with miosa_report_instance. It is also what miosa_test_endpoint sends';
+COMMENT ON COLUMN miosa.adapters.healthy_json_path IS 'Where that number is in the answer''s body, for example $.status.readyReplicas; when nothing is there it is 0 where poll_valid holds, else the answer is no answer';
+COMMENT ON COLUMN miosa.adapters.poll_valid IS 'What must be true of the body of a poll''s answer, for example $.kind == "Deployment"; null for nothing';
+COMMENT ON COLUMN miosa.adapters.poll_interval IS 'How often is polled while instances are missing or are being stopped; afterwards every miosa_rollback.capacity_interval, as their heartbeat';
 COMMENT ON COLUMN miosa.adapters.builtin IS 'Shipped with the extension: cannot be changed (copy it under another name), not dumped';
 
 -- What convergence has to look up in the outbox; routes are not in it, because
@@ -83,7 +91,7 @@ CREATE TABLE miosa.endpoints (
 	created_at timestamptz NOT NULL DEFAULT now(),
 	updated_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE miosa.endpoints IS 'Who is told: routers, caches, webhooks';
+COMMENT ON TABLE miosa.endpoints IS 'Who is told: routers, caches, webhooks; and the schedulers that are asked for instances';
 COMMENT ON COLUMN miosa.endpoints.name IS 'Name of the endpoint';
 COMMENT ON COLUMN miosa.endpoints.adapter IS 'How to talk to it';
 COMMENT ON COLUMN miosa.endpoints.url IS 'Base URL, http or https; the adapter''s path is appended';
@@ -747,7 +755,7 @@ CREATE FUNCTION @extschema@.miosa_test_endpoint(name text) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'miosa_test_endpoint';
-COMMENT ON FUNCTION @extschema@.miosa_test_endpoint(text) IS 'Sends an endpoint, also a disabled one, a harmless request (the reading of its marker, else one about a deployment that cannot exist) and returns {"data": {endpoint, request with secrets masked, answer, verdict}}; verdict begins with ok when it works. Raises INVALID_ARGUMENT';
+COMMENT ON FUNCTION @extschema@.miosa_test_endpoint(text) IS 'Sends an endpoint, also a disabled one, a harmless request (its poll or the reading of its marker, else one about a deployment that cannot exist) and returns {"data": {endpoint, request with secrets masked, answer, verdict}}; verdict begins with ok when it works. Raises INVALID_ARGUMENT';
 
 -- Telling again.
 
@@ -816,7 +824,8 @@ DECLARE
 BEGIN
 	SELECT greatest(least(min(least(s.acked_epoch, s.settled_epoch)), t.last_epoch), t.last_epoch - 100000) INTO upto
 		FROM miosa.dispatcher_state t
-		LEFT JOIN (miosa.endpoints e JOIN miosa.endpoint_state s ON s.endpoint = e.name) ON e.enabled
+		LEFT JOIN (miosa.endpoints e JOIN miosa.endpoint_state s ON s.endpoint = e.name
+			JOIN miosa.adapters a ON a.name = e.adapter AND a.role <> 'scheduler') ON e.enabled
 		GROUP BY t.last_epoch;
 	WITH gone AS (
 		DELETE FROM miosa.route_log g
@@ -834,7 +843,7 @@ BEGIN
 	UPDATE miosa.dispatcher_state t SET trimmed_epoch = upto WHERE upto > t.trimmed_epoch;
 	RETURN number;
 END $$;
-COMMENT ON FUNCTION miosa.trim_route_log(integer) IS 'Deletes at most so many route changes that are older than an hour and that every enabled endpoint has, or that are not among the newest 100,000; returns how many';
+COMMENT ON FUNCTION miosa.trim_route_log(integer) IS 'Deletes at most so many route changes that are older than an hour and that every enabled endpoint but schedulers has, or that are not among the newest 100,000; returns how many';
 
 SELECT pg_catalog.pg_extension_config_dump('miosa.adapters', 'WHERE NOT builtin');
 SELECT pg_catalog.pg_extension_config_dump('miosa.endpoints', '');

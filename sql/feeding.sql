@@ -582,7 +582,8 @@ BEGIN
 	UPDATE miosa.runtime_instances i SET last_heartbeat_at = now(), observed_at = coalesce(observed, clock_timestamp())
 		WHERE i.deployment_id = deployment_id AND i.id = id AND i.version_id = version_id AND i.reported_by IS NULL
 			AND (i.state = state OR i.state = 'stopping' AND NOT miosa.has_ended(state))
-			AND (i.state <> 'healthy' OR coalesce(i.last_heartbeat_at, i.updated_at) > horizon)
+			AND CASE i.state WHEN 'healthy' THEN coalesce(i.last_heartbeat_at, i.updated_at) > horizon
+				WHEN 'stopping' THEN greatest(i.last_heartbeat_at, i.updated_at) > horizon ELSE true END
 			AND coalesce(i.observed_at <= observed, true)
 			AND i.address IS NOT DISTINCT FROM coalesce(address, i.address)
 			AND i.port IS NOT DISTINCT FROM coalesce(port, i.port)
@@ -619,8 +620,10 @@ BEGIN
 	END IF;
 	new := miosa.merge_fields(old, fields, '{}', NULL);
 	-- What is being drained never counts again, even if it still says that it
-	-- is healthy.
-	IF old.state <> 'stopping' OR old.version_id <> version_id OR miosa.has_ended(state) THEN
+	-- is healthy.  Who was silent for long since has stopped, and was started
+	-- again.
+	IF old.state <> 'stopping' OR old.version_id <> version_id OR miosa.has_ended(state)
+		OR greatest(old.last_heartbeat_at, old.updated_at) <= horizon THEN
 		new.state := state;
 	END IF;
 	UPDATE miosa.runtime_instances i SET version_id = version_id, release_id = release, state = new.state,

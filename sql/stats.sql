@@ -39,7 +39,7 @@ CREATE VIEW miosa.stat_endpoint AS
 		coalesce(s.failed, 0) AS failed, coalesce(s.retried, 0) AS retried,
 		h.last_status, h.last_error, h.last_error_at, h.last_success_at, h.next_try_at
 	FROM miosa.endpoints e
-	JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook')
+	JOIN miosa.adapters a ON a.name = e.adapter
 	LEFT JOIN miosa.endpoint_stats() s ON s.endpoint COLLATE "C" = e.name COLLATE "C" AND e.enabled
 	LEFT JOIN LATERAL (
 		SELECT * FROM miosa.endpoint_state t WHERE t.endpoint = e.name AND s.endpoint IS NULL OFFSET 0) t ON true
@@ -55,7 +55,7 @@ CREATE VIEW miosa.stat_endpoint AS
 		WHERE s.endpoint IS NULL) h
 	-- What belongs to an earlier term was told by another server.
 	CROSS JOIN LATERAL (
-		SELECT CASE WHEN e.enabled THEN greatest(0, d.last_epoch - greatest(h.acked_epoch, d.term << 40)) END AS epochs) b;
+		SELECT CASE WHEN e.enabled AND a.role <> 'scheduler' THEN greatest(0, d.last_epoch - greatest(h.acked_epoch, d.term << 40)) END AS epochs) b;
 COMMENT ON VIEW miosa.stat_endpoint IS 'How every endpoint is; what is counted is since it was added or enabled, the dispatcher started or miosa_reset_stats()';
 COMMENT ON COLUMN miosa.stat_endpoint.name IS 'Endpoint';
 COMMENT ON COLUMN miosa.stat_endpoint.zone IS 'Its zone';
@@ -64,7 +64,7 @@ COMMENT ON COLUMN miosa.stat_endpoint.adapter IS 'How it is talked to';
 COMMENT ON COLUMN miosa.stat_endpoint.enabled IS 'Whether it is told anything';
 COMMENT ON COLUMN miosa.stat_endpoint.state IS 'disabled, new (nothing was sent since it was set up), healthy, resyncing (is told everything), backing off, misconfigured or gone (said that it wants to hear nothing)';
 COMMENT ON COLUMN miosa.stat_endpoint.breaker IS 'closed (requests are sent), open (none is, until next_try_at) or half open (one is tried), for the endpoint or for its whole server; null: not known';
-COMMENT ON COLUMN miosa.stat_endpoint.epochs_behind IS 'Route changes since the newest up to which it has acknowledged all, also those that do not concern it';
+COMMENT ON COLUMN miosa.stat_endpoint.epochs_behind IS 'Route changes since the newest up to which it has acknowledged all, also those that do not concern it; null for schedulers';
 COMMENT ON COLUMN miosa.stat_endpoint.undelivered_since IS 'When the oldest change that it lacks was asked for; null when it lacks none';
 COMMENT ON COLUMN miosa.stat_endpoint.p50_ms IS 'Milliseconds from the operation to the acknowledgement: half of the changes took no longer';
 COMMENT ON COLUMN miosa.stat_endpoint.p95_ms IS 'The same for 95 of 100';

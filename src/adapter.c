@@ -82,6 +82,8 @@ mrb_adapter_read(Jsonb *row, MrbAdapter *adapter, char **problem)
 		*problem = check_batch(adapter);
 	if (*problem == NULL)
 		*problem = check_signed(adapter);
+	if (*problem == NULL)
+		*problem = mrb_adapter_read_scheduler(row, adapter);
 	return *problem == NULL;
 }
 
@@ -89,7 +91,10 @@ static void
 read_plain(Jsonb *row, MrbAdapter *adapter)
 {
 	char	   *per = get_text(&row->root, "per");
+	char	   *role = get_text(&row->root, "role");
 
+	adapter->scheduler = role != NULL && strcmp(role, "scheduler") == 0;
+	adapter->per_instance = per != NULL && strcmp(per, "instance") == 0;
 	adapter->name = get_text(&row->root, "name");
 	adapter->stage = get_number(row, "stage");
 	adapter->per_host = per != NULL && strcmp(per, "host") == 0;
@@ -98,6 +103,7 @@ read_plain(Jsonb *row, MrbAdapter *adapter)
 	adapter->settle_ms = get_number(row, "settle");
 	adapter->timeout_ms = get_number(row, "timeout");
 	adapter->marker_ms = get_number(row, "marker_interval");
+	adapter->poll.interval_ms = get_number(row, "poll_interval");
 	adapter->max_in_flight = get_number(row, "max_in_flight");
 	adapter->batch_max = get_number(row, "batch_max");
 	adapter->batch_bytes = get_number(row, "batch_bytes");
@@ -118,6 +124,7 @@ read_calls(Jsonb *row, MrbAdapter *adapter)
 		{"remove", &adapter->remove},
 		{"marker_write", &adapter->marker_write},
 		{"marker_read", &adapter->marker_read},
+		{"poll", &adapter->poll.call},
 	};
 	MrbAlphabets alphabets;
 	char	   *problem = NULL;
@@ -314,7 +321,7 @@ check_variables(const MrbAdapter *adapter)
 		((adapter->request->uses | (adapter->add ? adapter->add->uses : 0)) &
 		 MRB_USES(MRB_VAR_HOST)) != 0)
 		return "request: {host} has a value only when per is \"host\".";
-	if (adapter->remove != NULL && !adapter->per_host)
+	if (adapter->remove != NULL && !adapter->per_host && !adapter->scheduler)
 		return "remove: it is for hosts, so per must be \"host\".";
 	if (adapter->marker_write != NULL &&
 		(adapter->marker_write->uses & MRB_USES(MRB_VAR_EPOCH)) == 0)
@@ -362,7 +369,7 @@ check_signed(const MrbAdapter *adapter)
 	};
 	const MrbCall *calls[] = {
 		adapter->request, adapter->add, adapter->remove,
-		adapter->marker_write, adapter->marker_read
+		adapter->marker_write, adapter->marker_read, adapter->poll.call
 	};
 	bool		holds = (adapter->request->uses & MRB_USES(MRB_VAR_SECRET)) != 0;
 

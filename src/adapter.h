@@ -8,9 +8,7 @@
 #ifndef MRB_ADAPTER_H
 #define MRB_ADAPTER_H
 
-#include "utils/jsonpath.h"
-
-#include "call.h"
+#include "poll.h"
 
 /* What an answer says. */
 typedef enum MrbVerdict
@@ -39,7 +37,9 @@ typedef struct MrbAdapter
 {
 	char	   *name;
 	int			stage;			/* the endpoint's, which can be another */
+	bool		scheduler;		/* asked for instances, and told no routes */
 	bool		per_host;
+	bool		per_instance;
 	bool		self_expires;
 	bool		volatile_table; /* loses its table without telling */
 	int			settle_ms;		/* 0: never repeated */
@@ -63,17 +63,16 @@ typedef struct MrbAdapter
 	MrbCall    *remove;			/* or NULL */
 	MrbCall    *marker_write;	/* or NULL */
 	MrbCall    *marker_read;	/* or NULL */
+	MrbPoll		poll;			/* of a scheduler */
 } MrbAdapter;
 
 /* From a row of miosa.adapters, intervals in ms; false: see *problem. */
 extern bool mrb_adapter_read(Jsonb *row, MrbAdapter *adapter, char **problem);
 
+/* What only schedulers have; a problem, or NULL. */
+extern char *mrb_adapter_read_scheduler(Jsonb *row, MrbAdapter *adapter);
+
 extern char *mrb_adapter_read_charsets(JsonbContainer *object,
 									   MrbAlphabets *alphabets);
-
-/* call is the one that was answered; *why is palloc'd, NULL for a success. */
-extern MrbVerdict mrb_adapter_judge(const MrbAdapter *adapter,
-									const MrbCall *call,
-									const MrbHttpAnswer *answer, char **why);
 
 #endif							/* MRB_ADAPTER_H */

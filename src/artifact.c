@@ -96,7 +96,7 @@ mrb_artifact_begin(const MrbArtifact *artifact, MrbArtifactCheck *check)
 		if (storage != NULL)
 			return mrb_probe_s3(artifact, storage, check);
 	}
-	else if (has_scheme(uri, "file") && mrb_artifact_file_root != NULL &&
+	else if (mrb_artifact_is_file(uri) && mrb_artifact_file_root != NULL &&
 			 mrb_artifact_file_root[0] != '\0')
 	{
 		mrb_artifact_file_check(artifact, check);
@@ -105,6 +105,12 @@ mrb_artifact_begin(const MrbArtifact *artifact, MrbArtifactCheck *check)
 	conclude(check, MRB_ARTIFACT_PRESENT,
 			 pstrdup("Storage of this kind is not asked; our own record has it."));
 	return NULL;
+}
+
+bool
+mrb_artifact_is_file(const char *uri)
+{
+	return has_scheme(uri, "file");
 }
 
 /*

@@ -50,6 +50,9 @@ extern void mrb_artifact_check(const MrbArtifact *artifact,
 extern struct MrbProbe *mrb_artifact_begin(const MrbArtifact *artifact,
 										   MrbArtifactCheck *check);
 
+/* Whether it is a file, which cannot be looked for without waiting. */
+extern bool mrb_artifact_is_file(const char *uri);
+
 /* Whether a verification is no older than so many seconds. */
 extern bool mrb_artifact_younger(TimestampTz verified_at, int seconds);
 

@@ -6,13 +6,15 @@
  * A switch must never make availability worse: as many instances of the
  * target as still serve, at most as many as are wanted.  When none serves any
  * more there is nothing to lose, and routes switch at once.  A static version
- * needs no instances, so one that serves now is as good as all of them.
+ * needs no instances, so one that serves now is as good as all of them.  Who
+ * does not wait at all is content with one.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "capacity.h"
+#include "guc.h"
 
 /*
  * Judge a target.
@@ -37,7 +39,8 @@ mrb_capacity_judge(const char *kind, int healthy, int desired,
 	else
 		it.required = Min(desired, serving_healthy);
 	it.wanting = healthy < desired;
-	it.enough = healthy >= it.required;
+	it.enough = healthy >= it.required ||
+		(mrb_cutover_deadline == 0 && healthy > 0);
 	it.reached = healthy >= Max(it.required, Min(desired, 1));
 	return it;
 }

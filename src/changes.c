@@ -168,6 +168,8 @@ is_missed_removal(const MrbChange *change, const MrbEndpoint *endpoint)
 static bool
 concerns(const MrbChange *change, const MrbEndpoint *endpoint)
 {
+	if (endpoint->adapter->scheduler)
+		return false;
 	if (change->kind != MRB_KIND_REPURGE)
 		return true;
 	return endpoint->stage == 1 &&

@@ -17,6 +17,8 @@
 
 #include "utils/memutils.h"
 
+#include "adapter_judge.h"
+#include "ask.h"
 #include "deliver.h"
 #include "health.h"
 #include "message.h"
@@ -43,8 +45,6 @@ static MrbStarted start(MrbEndpoint *endpoint, MrbMessage *message, int unit,
 						MrbItem **items, int nitems, const char **problem);
 static void answered(MrbSend *send, const MrbHttpAnswer *answer);
 static bool start_add(const MrbSend *send, const MrbHttpAnswer *answer);
-static void tell_health(const MrbSend *send, const MrbHttpAnswer *answer,
-						MrbVerdict verdict, const char *why);
 static void item_failed(MrbItem *item, const MrbSend *send,
 						const MrbHttpAnswer *answer, MrbVerdict verdict,
 						const char *why);
@@ -71,7 +71,9 @@ mrb_deliver_pump(void)
 			mrb_timer_set(&endpoint->quota.rate_timer, wait, rate_over);
 			continue;
 		}
-		if (may_start(endpoint) && start_one(endpoint, &full))
+		if (may_start(endpoint) &&
+			(endpoint->adapter->scheduler ? mrb_ask_start(endpoint, &full) :
+			 start_one(endpoint, &full)))
 		{
 			mrb_turns_activate(endpoint);
 			started++;
@@ -313,7 +315,7 @@ answered(MrbSend *send, const MrbHttpAnswer *answer)
 		if (answer->resent)
 			note->items[i]->confirm = true;
 	}
-	tell_health(send, answer, verdict, why);
+	mrb_health_tell(send, answer, verdict, why);
 	for (int i = 0; i < note->nitems; i++)
 		finish_if_done(note->items[i]);
 }
@@ -337,32 +339,6 @@ start_add(const MrbSend *send, const MrbHttpAnswer *answer)
 	message.call = adapter->add;
 	return start(send->endpoint, &message, note->unit, note->items, 1,
 				 &problem) == MRB_STARTED;
-}
-
-/*
- * What the message is blamed for says that the endpoint works, but only what
- * it takes says that it takes messages.
- */
-static void
-tell_health(const MrbSend *send, const MrbHttpAnswer *answer,
-			MrbVerdict verdict, const char *why)
-{
-	switch (verdict)
-	{
-		case MRB_VERDICT_SUCCESS:
-			send->endpoint->vitals.taken++;
-			mrb_health_success(send->endpoint, answer->status);
-			break;
-		case MRB_VERDICT_MESSAGE:
-			mrb_health_success(send->endpoint, answer->status);
-			break;
-		case MRB_VERDICT_ENDPOINT:
-			mrb_health_failure(send, answer, why);
-			break;
-		case MRB_VERDICT_GONE:
-			mrb_health_gone(send->endpoint, answer, why);
-			break;
-	}
 }
 
 /*

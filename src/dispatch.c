@@ -22,6 +22,7 @@
 #include "breaker.h"
 #include "changes.h"
 #include "deliver.h"
+#include "demand.h"
 #include "dispatch.h"
 #include "endpoints.h"
 #include "guc.h"
@@ -30,6 +31,7 @@
 #include "miosa_rollback.h"
 #include "notify.h"
 #include "outbox.h"
+#include "outcome.h"
 #include "publish.h"
 #include "queue.h"
 #include "record.h"
@@ -38,8 +40,10 @@
 #include "session.h"
 #include "standing.h"
 #include "sweep.h"
+#include "tour.h"
 #include "turns.h"
 #include "verify.h"
+#include "want.h"
 
 /* A pass that failed is tried again after this, doubled every time. */
 #define RETRY_MIN_MS 50
@@ -56,6 +60,7 @@ typedef struct Pass
 	MrbTaken	taken;
 	bool		reload;			/* settings are to be read, or were */
 	List	   *fresh;			/* endpoints that are new or were changed */
+	MrbDemand	demand;
 } Pass;
 
 static MemoryContext kept = NULL;
@@ -89,6 +94,7 @@ mrb_dispatch_create(MrbSlot *slot)
 	mrb_ledger_init(kept);
 	mrb_route_init(kept);
 	mrb_queue_init(kept);
+	mrb_want_init(kept);
 	mrb_send_init(kept);
 	mrb_verify_init(kept);
 	mrb_stats_begin(slot);
@@ -115,6 +121,8 @@ mrb_dispatch_max_wait(void)
 		wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
 														 not_before) + 1);
 	wait = mrb_verify_wait(mrb_resync_wait(wait));
+	if (loaded)
+		wait = mrb_tour_wait(mrb_outcome_wait(mrb_demand_wait(wait)));
 	return mrb_publish_wait(mrb_record_wait(wait));
 }
 
@@ -160,6 +168,8 @@ mrb_dispatch_deliver(void)
 	mrb_timer_run();
 	mrb_send_drive();
 	mrb_resync_step();
+	if (loaded)
+		mrb_demand_step();
 	more_to_start = mrb_deliver_pump();
 
 	/* Who waits for an answer shall not wait for a transaction. */
@@ -168,7 +178,11 @@ mrb_dispatch_deliver(void)
 	if (mrb_record_step(my_slot, mrb_send_in_flight() > 0))
 		not_before = GetCurrentTimestamp();
 	if (loaded)
+	{
+		mrb_outcome_step();
+		mrb_tour_step();
 		mrb_sweep_step();
+	}
 	mrb_verify_step(loaded);
 
 	/* Now for what was not to be seen before it was written. */
@@ -209,6 +223,7 @@ run_pass(void *arg)
 		if (pass->reload)
 			pass->fresh = mrb_endpoint_read(standing->term,
 											standing->last_epoch, NULL);
+		mrb_demand_read(&pass->taken, pass->reload, &pass->demand);
 	}
 	mrb_session_commit();
 }
@@ -306,6 +321,7 @@ apply(Pass *pass)
 	mrb_queue_set_newest(Max(pass->standing.last_epoch, taken->last_epoch));
 	if (taken->nchanges > 0 || pass->reload)
 		count(MRB_COUNT_PASSES, 1);
+	mrb_demand_enter(&pass->demand);
 	if (taken->nchanges == 0)
 		return;
 	mrb_changes_apply(taken, NULL);
@@ -338,6 +354,7 @@ apply_settings(Pass *pass)
 		mrb_endpoint_adopt(endpoint, kept);
 		mrb_breaker_attach(endpoint);
 		mrb_queue_attach(endpoint);
+		mrb_want_attach(endpoint);
 		mrb_ledger_mark(endpoint);
 		endpoint->listed = false;
 	}
@@ -354,6 +371,7 @@ static void
 drop_endpoint(MrbEndpoint *endpoint)
 {
 	mrb_send_cancel(endpoint);
+	mrb_want_detach(endpoint);
 	mrb_queue_detach(endpoint);
 	mrb_breaker_detach(endpoint);
 	mrb_endpoint_drop(endpoint);

@@ -12,6 +12,7 @@
 #include "lib/ilist.h"
 
 #include "adapter.h"
+#include "agenda.h"
 #include "quota.h"
 #include "stats.h"
 #include "zone.h"
@@ -63,7 +64,7 @@ typedef struct MrbEndpoint
 	dlist_head	requests;
 	int			in_flight;
 	MrbQuota	quota;
-
+	MrbAgenda	agenda;			/* of a scheduler, by want.c */
 	MrbVitals	vitals;			/* how it is, by health.c */
 	MrbPublic	public;			/* what others see, by publish.c */
 	MrbTimer	marker_timer;

@@ -71,8 +71,7 @@ static MrbQuery read_query = {
 	" JOIN miosa.adapters a ON a.name = e.adapter"
 	" LEFT JOIN miosa.secrets s ON s.name = e.secret"
 	" LEFT JOIN miosa.endpoint_state t ON t.endpoint = e.name"
-	" WHERE a.role IN ('edge', 'hook')"
-	" AND CASE WHEN $2 IS NULL THEN e.enabled ELSE e.name = $2 END"
+	" WHERE CASE WHEN $2 IS NULL THEN e.enabled ELSE e.name = $2 END"
 	" ORDER BY coalesce(e.stage, a.stage), e.name",
 	.nargs = 2,
 	.argtypes = {INT8OID, TEXTOID},
@@ -330,7 +329,7 @@ check_secrets(MrbEndpoint *endpoint)
 	const MrbAdapter *adapter = endpoint->adapter;
 	const MrbCall *const calls[] = {
 		adapter->request, adapter->add, adapter->remove,
-		adapter->marker_write, adapter->marker_read
+		adapter->marker_write, adapter->marker_read, adapter->poll.call
 	};
 	MrbValues	values = {.named_secret = mrb_endpoint_secret};
 
@@ -362,10 +361,12 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 	if (known != NULL)
 		remember(endpoint, known);
 	endpoint->born = config != NULL && strcmp(config, endpoint->config) == 0;
-	if (!endpoint->born)
+	if (!endpoint->born || endpoint->adapter->scheduler)
 	{
 		endpoint->acked_epoch = newest_epoch;
 		endpoint->settled_epoch = newest_epoch;
+		if (endpoint->adapter->scheduler)
+			return;				/* it is told no routes */
 		endpoint->resync_after = pstrdup("");
 		endpoint->resync_repurges = config != NULL;
 		endpoint->known_epoch = mrb_query_int64(row, COL_ACKED, 0);

@@ -128,6 +128,32 @@ mrb_health_gone(MrbEndpoint *endpoint, const MrbHttpAnswer *answer,
 	mrb_timer_set(&endpoint->vitals.retry_timer, 0, disable);
 }
 
+/*
+ * What the message is blamed for says that the endpoint works, but only what
+ * it takes says that it takes messages.
+ */
+void
+mrb_health_tell(const MrbSend *send, const MrbHttpAnswer *answer,
+				MrbVerdict verdict, const char *why)
+{
+	switch (verdict)
+	{
+		case MRB_VERDICT_SUCCESS:
+			send->endpoint->vitals.taken++;
+			mrb_health_success(send->endpoint, answer->status);
+			break;
+		case MRB_VERDICT_MESSAGE:
+			mrb_health_success(send->endpoint, answer->status);
+			break;
+		case MRB_VERDICT_ENDPOINT:
+			mrb_health_failure(send, answer, why);
+			break;
+		case MRB_VERDICT_GONE:
+			mrb_health_gone(send->endpoint, answer, why);
+			break;
+	}
+}
+
 const char *
 mrb_health_name(MrbHealth health)
 {

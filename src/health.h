@@ -22,10 +22,13 @@ extern void mrb_health_success(MrbEndpoint *endpoint, int status);
 extern void mrb_health_failure(const MrbSend *send,
 							   const MrbHttpAnswer *answer, const char *why);
 
-
 /* It says that it wants to hear nothing any more: it is disabled. */
 extern void mrb_health_gone(MrbEndpoint *endpoint,
 							const MrbHttpAnswer *answer, const char *why);
+
+/* Whatever of these an answer means. */
+extern void mrb_health_tell(const MrbSend *send, const MrbHttpAnswer *answer,
+							MrbVerdict verdict, const char *why);
 
 extern const char *mrb_health_name(MrbHealth health);
 

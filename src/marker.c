@@ -22,6 +22,7 @@
 
 #include "utils/timestamp.h"
 
+#include "adapter_judge.h"
 #include "breaker.h"
 #include "health.h"
 #include "marker.h"

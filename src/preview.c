@@ -99,7 +99,7 @@ is_about_texts(const char *problem)
 {
 	static const char *const requests[] = {
 		"request.", "add.", "remove.", "marker_write.", "marker_read.",
-		"charsets.", "values.", "It is not sent"
+		"poll.", "charsets.", "values.", "It is not sent"
 	};
 
 	for (size_t i = 0; i < lengthof(requests); i++)

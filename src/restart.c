@@ -220,9 +220,10 @@ park(const Failures *failures, int i, MrbEndpoint *endpoint)
 			picture = &failures->routes[r];
 	picture->epoch = mrb_queue_newest();
 	entry = mrb_route_enter(picture, NULL, 0);
-	if (!mrb_endpoint_selects(endpoint, entry->route))
+	if (endpoint->adapter->scheduler ||
+		!mrb_endpoint_selects(endpoint, entry->route))
 	{
-		/* Its selector was narrowed: it must not be told any more. */
+		/* Its settings were changed: it must not be told any more. */
 		mrb_ledger_note(endpoint, NULL, MRB_NOTE_CLEARED, failures->ids[i]);
 		mrb_route_release(entry);
 		return;

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "mb/pg_wchar.h"
 
 #include "escape.h"
@@ -21,6 +22,7 @@
 #define BUCKET_CHARACTERS "abcdefghijklmnopqrstuvwxyz0123456789.-"
 
 static bool is_bucket(const char *name, size_t len);
+static const char *in_utf8(const char *key);
 
 char *
 mrb_s3_url(const char *uri, const char *endpoint, bool virtual_host,
@@ -37,7 +39,10 @@ mrb_s3_url(const char *uri, const char *endpoint, bool virtual_host,
 	else if (bucket[bucket_len] == '\0' || *key == '\0')
 		*flaw = "its storage URI names a bucket and no key in it";
 	else
-		*flaw = NULL;
+	{
+		key = in_utf8(key);
+		*flaw = key == NULL ? "its storage URI cannot be written in UTF-8" : NULL;
+	}
 	if (*flaw != NULL)
 		return NULL;
 
@@ -47,8 +52,7 @@ mrb_s3_url(const char *uri, const char *endpoint, bool virtual_host,
 						 endpoint, (int) bucket_len, bucket, host);
 	else
 		appendStringInfo(&url, "%s/%.*s/", endpoint, (int) bucket_len, bucket);
-	mrb_escape_append(&url, MRB_STYLE_PERCENT_PATH,
-					  pg_server_to_any(key, strlen(key), PG_UTF8));
+	mrb_escape_append(&url, MRB_STYLE_PERCENT_PATH, key);
 	return url.data;
 }
 
@@ -61,4 +65,31 @@ is_bucket(const char *name, size_t len)
 	return len >= BUCKET_MIN && len <= BUCKET_MAX &&
 		strspn(name, BUCKET_CHARACTERS) >= len &&
 		strchr(".-", name[0]) == NULL && strchr(".-", name[len - 1]) == NULL;
+}
+
+/*
+ * NULL when that cannot be; it must not be an error, because the dispatcher
+ * would meet it again and again.
+ */
+static const char *
+in_utf8(const char *key)
+{
+	int			encoding = GetDatabaseEncoding();
+	int			len = strlen(key);
+	int			size = len * MAX_CONVERSION_GROWTH + 1;
+	Oid			conversion;
+	char	   *converted;
+
+	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII)
+		return key;
+	conversion = FindDefaultConversionProc(encoding, PG_UTF8);
+	if (!OidIsValid(conversion))
+		return NULL;
+	converted = palloc(size);
+	if (pg_do_encoding_conversion_buf(conversion, encoding, PG_UTF8,
+									  (unsigned char *) key, len,
+									  (unsigned char *) converted, size,
+									  true) != len)
+		return NULL;
+	return converted;
 }

@@ -210,7 +210,7 @@ is_retry(const MrbSendNote *note)
 	for (int i = 0; i < note->nitems; i++)
 		if (note->items[i]->tries > 0 || note->items[i]->attempts > 0)
 			return true;
-	return false;
+	return note->again;
 }
 
 /*

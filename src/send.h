@@ -20,8 +20,10 @@ typedef struct MrbSendNote
 	const MrbCall *call;
 	int64		epoch;
 	int			unit;			/* of an item with several requests */
-	int			nitems;			/* 0: it is about a marker */
+	int			nitems;			/* 0: it is about no route */
 	MrbItem   **items;
+	void	   *subject;		/* what it is about then, or NULL */
+	bool		again;			/* that has failed before */
 	MrbSendDone done;
 } MrbSendNote;
 

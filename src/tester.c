@@ -3,8 +3,9 @@
  * tester.c
  *	  Trying an endpoint out, for the person who sets it up.
  *
- * What is sent is harmless: the reading of the marker, where there is one,
- * else the request for a deployment and a host that cannot exist.  What is
+ * What is sent is harmless: a poll or the reading of the marker, where there
+ * is one, else the request for a deployment and a host that cannot exist, or
+ * for none of its instances.  What is
  * shown holds no secret, not even where the answer repeats one.
  *
  *-------------------------------------------------------------------------
@@ -17,6 +18,7 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 
+#include "adapter_judge.h"
 #include "endpoints.h"
 #include "errors.h"
 #include "escape.h"
@@ -57,9 +59,9 @@ miosa_test_endpoint(PG_FUNCTION_ARGS)
 {
 	MrbEndpoint *endpoint = read_endpoint(PG_ARGISNULL(0) ? "" :
 										  text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	bool		marker = endpoint->adapter->marker_read != NULL;
-	MrbCall    *call = marker ? endpoint->adapter->marker_read :
-	endpoint->adapter->request;
+	const MrbAdapter *adapter = endpoint->adapter;
+	MrbCall    *call = adapter->poll.call != NULL ? adapter->poll.call :
+	adapter->marker_read != NULL ? adapter->marker_read : adapter->request;
 	MrbHttpRequest shown = {0};
 	MrbHttpRequest request = {0};
 	MrbHttpAnswer answer;
@@ -81,7 +83,7 @@ miosa_test_endpoint(PG_FUNCTION_ARGS)
 		append_member(&out, "verdict", problem);
 	else
 	{
-		request.timeout_ms = endpoint->adapter->timeout_ms;
+		request.timeout_ms = adapter->timeout_ms;
 		mrb_http_call(&request, &answer);
 		append_request(&out, &shown);
 		append_answer(&out, endpoint, &answer);
@@ -118,10 +120,13 @@ render(MrbEndpoint *endpoint, const MrbCall *call, bool masked,
 	values.deployment_ids.items = ids;
 	values.hosts.items = hosts;
 	values.text[MRB_VAR_CHANGED_AT] = "1970-01-01T00:00:00Z";
+	values.text[MRB_VAR_COUNT] = "0";
 	values.text[MRB_VAR_DEPLOYMENT_ID] = TEST_ID;
 	values.text[MRB_VAR_EPOCH] = "0";
 	values.text[MRB_VAR_HOST] = TEST_HOST;
-	values.text[MRB_VAR_KIND] = "static";
+	values.text[MRB_VAR_INSTANCE_ID] = TEST_ID;
+	values.text[MRB_VAR_KIND] = endpoint->adapter->scheduler ? "dynamic" :
+		"static";
 	values.text[MRB_VAR_MESSAGE_ID] = TEST_ID;
 	values.text[MRB_VAR_OPERATION_ID] = TEST_ID;
 	values.text[MRB_VAR_RELEASE_ID] = TEST_ID;
@@ -130,6 +135,7 @@ render(MrbEndpoint *endpoint, const MrbCall *call, bool masked,
 	values.text[MRB_VAR_TENANT_ID] = TEST_ID;
 	values.text[MRB_VAR_VERSION_ID] = TEST_ID;
 	values.text[MRB_VAR_VERSION_NUMBER] = "0";
+	values.text[MRB_VAR_WORKLOAD] = TEST_ID;
 	values.text[MRB_VAR_SECRET] = endpoint->secret;
 	values.named_secret = remember_secret;
 	values.previous_secret = endpoint->previous_secret;
@@ -153,6 +159,8 @@ judge(const MrbEndpoint *endpoint, const MrbCall *call,
 		return psprintf("no answer: %s", why);
 	if (answer->status == 404 && call == adapter->marker_read)
 		return "ok: nothing was written to it yet";
+	if (answer->status == 404 && adapter->scheduler)
+		return "ok: it has no such workload";
 	if (answer->status == 404 && adapter->add != NULL)
 		return "ok: there is no such entry, and it would be added";
 	if (verdict == MRB_VERDICT_GONE)

@@ -53,7 +53,9 @@ mrb_turns_has_work(MrbEndpoint *endpoint)
 	return !dlist_is_empty(&endpoint->sending) ||
 		!dlist_is_empty(&endpoint->live) ||
 		!dlist_is_empty(&endpoint->retry) ||
-		!dlist_is_empty(&endpoint->bulk);
+		!dlist_is_empty(&endpoint->bulk) ||
+		!dlist_is_empty(&endpoint->agenda.ups) ||
+		!dlist_is_empty(&endpoint->agenda.others);
 }
 
 void

@@ -30,11 +30,13 @@ static const struct
 
 {
 	[MRB_VAR_CHANGED_AT] = {"changed_at", ID_CHARACTERS, false},
+	[MRB_VAR_COUNT] = {"count", NUMBER_CHARACTERS, false},
 	[MRB_VAR_DEPLOYMENT_ID] = {"deployment_id", ID_CHARACTERS, false},
 	[MRB_VAR_DEPLOYMENT_IDS] = {"deployment_ids", ID_CHARACTERS, true},
 	[MRB_VAR_EPOCH] = {"epoch", NUMBER_CHARACTERS, false},
 	[MRB_VAR_HOST] = {"host", HOST_CHARACTERS, false},
 	[MRB_VAR_HOSTS] = {"hosts", HOST_CHARACTERS, true},
+	[MRB_VAR_INSTANCE_ID] = {"instance_id", ID_CHARACTERS, false},
 	[MRB_VAR_KIND] = {"kind", ID_CHARACTERS, false},
 	[MRB_VAR_MESSAGE_ID] = {"message_id", ID_CHARACTERS, false},
 	[MRB_VAR_OPERATION_ID] = {"operation_id", ID_CHARACTERS, false},
@@ -46,6 +48,7 @@ static const struct
 	[MRB_VAR_TENANT_ID] = {"tenant_id", ID_CHARACTERS, false},
 	[MRB_VAR_VERSION_ID] = {"version_id", ID_CHARACTERS, false},
 	[MRB_VAR_VERSION_NUMBER] = {"version_number", NUMBER_CHARACTERS, false},
+	[MRB_VAR_WORKLOAD] = {"workload", ID_CHARACTERS, false},
 };
 
 static bool is_host_variable(MrbVariable variable);
@@ -65,7 +68,8 @@ mrb_variable_is_list(MrbVariable variable)
 bool
 mrb_variable_is_number(MrbVariable variable)
 {
-	return variable == MRB_VAR_EPOCH || variable == MRB_VAR_VERSION_NUMBER;
+	return variable == MRB_VAR_COUNT || variable == MRB_VAR_EPOCH ||
+		variable == MRB_VAR_VERSION_NUMBER;
 }
 
 MrbVariable

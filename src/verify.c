@@ -11,7 +11,8 @@
  * itself, as it does without us.
  *
  * Storage that hangs must not hold up deliveries, nor take their descriptors, so
- * this has an HTTP engine of its own, and a small one.
+ * this has an HTTP engine of its own, and a small one.  Files are left to who
+ * wants them: a file system that hangs would hold up everything.
  *
  *-------------------------------------------------------------------------
  */
@@ -152,6 +153,9 @@ begin_page(void)
 		plan_next_page(&page);
 	else
 	{
+		/* Where an error is met, the tour must not end. */
+		if (page.last != NULL)
+			strlcpy(after, page.last, sizeof(after));
 		forget_page();
 		next_page = TimestampTzPlusMilliseconds(mrb_timer_now(), RETRY_MS);
 	}
@@ -260,9 +264,6 @@ report(const Work *work)
 							&work->check);
 }
 
-/*
- * Files are looked for at once, in the transaction; they are local.
- */
 static void
 read_page(void *arg)
 {
@@ -273,7 +274,12 @@ read_page(void *arg)
 	mrb_session_begin(MRB_SESSION_RECORD, LOCK_MS);
 	due = mrb_due_list(after, PAGE, &page->last, &page->looked);
 	foreach(cell, due)
-		page->works = lappend(page->works, prepare(lfirst(cell)));
+	{
+		MrbDue	   *it = lfirst(cell);
+
+		if (!mrb_artifact_is_file(it->artifact.uri))
+			page->works = lappend(page->works, prepare(it));
+	}
 	if (expected == 0)
 		page->estimate = mrb_due_estimate();
 	mrb_session_commit();

@@ -115,6 +115,7 @@ exports.presigned = (request, options) => {
 		{ accessKeyId: options.id, secretAccessKey: options.secret }
 	);
 
+	signer.datetime = given('Date');
 	return signer.signature() === given('Signature')
 		? undefined
 		: ['SignatureDoesNotMatch', signer.canonicalString()];

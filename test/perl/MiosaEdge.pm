@@ -27,7 +27,8 @@ use Time::HiRes ();
 # dir: an own folder. cache: varnish or nginx. router: haproxy or caddy.
 # routers: how many (1). ttl: seconds a page stays in the cache (60). secret:
 # what HAProxy wants to hear. slow: a port that serves the hosts named slow.*
-# instead of nginx (with HAProxy). keep: leave servers running at exit.
+# instead of nginx (with HAProxy). dynamic: versions that are served by their
+# instances (with HAProxy). keep: leave servers running at exit.
 sub new
 {
 	my ($class, %arg) = @_;
@@ -126,6 +127,14 @@ sub router_url
 	my ($self, $router) = @_;
 
 	return 'http://127.0.0.1:' . $self->{admin}{ $router // 'router-1' };
+}
+
+# Where the instances of dynamic versions are made known to the routers.
+sub sockets
+{
+	my ($self) = @_;
+
+	return map { MiosaHaproxy::socket_path($self, $_) } $self->router_names;
 }
 
 # Where the origin serves files.

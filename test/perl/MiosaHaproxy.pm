@@ -7,6 +7,10 @@
 #   DELETE /map/{host}                            the host is gone
 #   GET    /map/{host}                            the value, or 404
 #
+# Versions that are named as dynamic are served by their instances: each has a
+# backend inst-VERSION with servers s1, s2, ..., which are set over the
+# router's socket by whoever starts instances (see MiosaScheduler).
+#
 package MiosaHaproxy;
 
 use strict;
@@ -18,12 +22,23 @@ sub command
 	my ($edge, $name) = @_;
 	my $map = "$edge->{dir}/$name.map";
 	my $admin = "127.0.0.1:$edge->{admin}{$name}";
+	my @dynamic = @{ $edge->{dynamic} // [] };
+	my $socket =
+	  @dynamic
+	  ? '  stats socket ' . socket_path($edge, $name) . ' mode 666 level admin'
+	  : '';
+	my $choice =
+	  @dynamic
+	  ? "  use_backend inst-%[var(txn.version)] if { var(txn.version) -m str @dynamic }"
+	  : '';
+	my $instances = join '', map { _instances($_) } @dynamic;
 
 	# HAProxy reads the file at its start only and never writes to it
 	$edge->write_file($map, '');
 	$edge->write_file("$edge->{dir}/$name.cfg", <<"EOC");
 global
   log stderr format raw local0 notice
+$socket
 defaults
   mode http
   log global
@@ -44,6 +59,7 @@ frontend visitors
   http-response set-header x-version %[var(txn.version)]
   http-response set-header x-router $name
   use_backend slow if slow
+$choice
   default_backend origin
 
 backend origin
@@ -54,7 +70,7 @@ backend slow
   http-request set-path /releases/%[var(txn.version)]%[path]
   server slow 127.0.0.1:$edge->{slow_port}
 
-frontend told
+${instances}frontend told
   bind $admin
   acl secret req.hdr(authorization) -m str "Bearer $edge->{secret}"
   acl host path_reg ^/map/[A-Za-z0-9._-]+\$
@@ -77,6 +93,30 @@ frontend told
   http-request return status 204
 EOC
 	return ('haproxy', '-db', '-f', "$edge->{dir}/$name.cfg");
+}
+
+# Where the servers of dynamic versions are set.
+sub socket_path
+{
+	my ($edge, $name) = @_;
+
+	return "$edge->{dir}/$name.sock";
+}
+
+# Servers are there from the start, but off.  One that dies under a request
+# is replaced by another.
+sub _instances
+{
+	my ($version) = @_;
+
+	return <<"EOC";
+backend inst-$version
+  option redispatch 1
+  retries 5
+  retry-on all-retryable-errors
+  server-template s 1-8 127.0.0.1:1 disabled
+
+EOC
 }
 
 # What an operator's reload does: a new process reads the (empty) map file and

@@ -8,12 +8,12 @@ SET client_min_messages = warning;
 
 -- What a request is about, for all of them.
 CREATE TABLE test.given AS SELECT jsonb_build_object(
-	'url', 'http://edge.test', 'changed_at', '2026-01-02T03:04:05.000006Z', 'deployment_id', 'dep_1',
+	'url', 'http://edge.test', 'changed_at', '2026-01-02T03:04:05.000006Z', 'count', 3, 'deployment_id', 'dep_1',
 	'deployment_ids', '["dep_1", "dep_2"]'::jsonb, 'epoch', 1099511627776, 'host', 'shop.test',
-	'hosts', '["shop.test", "*.shop.test"]'::jsonb, 'kind', 'static', 'message_id', 'dep_1@1099511627776',
+	'hosts', '["shop.test", "*.shop.test"]'::jsonb, 'instance_id', '148ed599c14189', 'kind', 'static', 'message_id', 'dep_1@1099511627776',
 	'operation_id', 'dep_1#7', 'release_id', 'rel_2', 'removed_hosts', '["old.test"]'::jsonb,
 	'secret', 'user:pass/word', 'secret:other', 'another', 'sha256', 'e3b0c442',
-	'storage_uri', 's3://bucket/a&b?c=d', 'tenant_id', 'ten_1', 'version_id', 'ver_2', 'version_number', 2) AS given;
+	'storage_uri', 's3://bucket/a&b?c=d', 'tenant_id', 'ten_1', 'version_id', 'ver_2', 'version_number', 2, 'workload', 'shop-v2') AS given;
 
 -- A request as it goes over the wire, but for what a signer adds.
 CREATE FUNCTION test.wire(request jsonb, changes jsonb DEFAULT '{}', charsets jsonb DEFAULT '{}')
@@ -73,6 +73,8 @@ SELECT format(E'-- %s: add\n%s', a.name, test.wire(a.add)) FROM miosa.adapters a
 SELECT format(E'-- %s: remove\n%s', a.name, test.wire(a.remove)) FROM miosa.adapters a WHERE a.remove IS NOT NULL ORDER BY a.name COLLATE "C";
 SELECT format(E'-- %s: markers\n%s\n%s', a.name, test.wire(a.marker_write), test.wire(a.marker_read))
 FROM miosa.adapters a WHERE a.marker_read IS NOT NULL ORDER BY a.name COLLATE "C";
+SELECT format(E'-- %s: poll\n%s', a.name, test.wire(a.poll)) FROM miosa.adapters a WHERE a.poll IS NOT NULL ORDER BY a.name COLLATE "C";
+SELECT name, healthy_json_path, poll_valid, poll_interval FROM miosa.adapters WHERE poll IS NOT NULL ORDER BY name COLLATE "C";
 SELECT name, stage, per, settle, timeout, max_in_flight, batch_max, batch_bytes, rate, burst
 FROM miosa.adapters WHERE builtin ORDER BY name COLLATE "C";
 SELECT name, success, success_json_path, verdicts, signer, signer_options
@@ -192,6 +194,42 @@ FROM unnest(ARRAY['{"role": "router"}', '{"stage": 2}', '{"settle": "1 h"}', '{"
 	'{"signer": "standard-webhooks", "request": {"method": "POST", "path": "", "headers": {"x": "{secret}"}}}',
 	'{"signer": "standard-webhooks", "per": "host"}',
 	'{"signer": "standard-webhooks", "request": {"method": "POST", "path": "", "headers": {"Webhook-Id": "x"}}}']) v (columns);
+
+-- Rows for schedulers: what they must say, and what only edges have; and what
+-- only schedulers have
+SELECT v.columns, test.wrong('{"stage": 0, "settle": "0", "self_expires": false, "role": "scheduler",
+	"request": {"method": "PUT", "path": "/{workload}/{count}"}}' || v.columns::jsonb)
+FROM unnest(ARRAY[
+	'{}',
+	'{"request": {"method": "PUT", "path": "/{workload}"}}',
+	'{"request": {"method": "PUT", "path": "/{host}/{count}"}}',
+	'{"request": {"method": "PUT", "path": "/{epoch}/{count}"}}',
+	'{"request": {"method": "PUT", "path": "/{instance_id}/{count}"}}',
+	'{"per": "host"}',
+	'{"batch_max": 2}',
+	'{"self_expires": true}',
+	'{"add": {"method": "PUT", "path": "/{workload}/{count}"}}',
+	'{"volatile": true, "marker_write": {"method": "PUT", "path": "/{epoch}"}, "marker_read": {"method": "GET", "path": "/"}}',
+	'{"remove": {"method": "PUT", "path": "/{workload}/{count}"}}',
+	'{"per": "instance"}',
+	'{"per": "instance", "request": {"method": "PUT", "path": "/{instance_id}"}}',
+	'{"per": "instance", "request": {"method": "PUT", "path": "/{instance_id}"}, "remove": {"method": "DELETE", "path": "/{workload}"}}',
+	'{"per": "instance", "request": {"method": "PUT", "path": "/{instance_id}"}, "remove": {"method": "DELETE", "path": "/{instance_id}"}}',
+	'{"per": "instance", "request": {"method": "PUT", "path": "/{instance_id}"}, "remove": {"method": "DELETE", "path": "/{instance_id}"}, "poll": {"method": "GET", "path": "/"}, "healthy_json_path": "$.n"}',
+	'{"poll": {"method": "GET", "path": "/{workload}"}}',
+	'{"healthy_json_path": "$.n"}',
+	'{"poll_valid": "$.n > 1"}',
+	'{"poll": {"method": "GET", "path": "/{count}"}, "healthy_json_path": "$.n"}',
+	'{"poll": {"method": "GET", "path": "/{hosts|comma}"}, "healthy_json_path": "$.n"}',
+	'{"poll": {"method": "GET", "path": "/{nosuch}"}, "healthy_json_path": "$.n"}',
+	'{"poll": {"method": "GET", "path": "/{workload}"}, "healthy_json_path": "$.n["}',
+	'{"poll": {"method": "GET", "path": "/{workload}"}, "healthy_json_path": "$.n", "poll_interval": "0"}',
+	'{"poll": {"method": "GET", "path": "/{workload}"}, "healthy_json_path": "$.n", "poll_valid": "$.ok == true"}',
+	'{"signer": "sigv4", "signer_options": {"service": "a", "region": "b"}, "poll": {"method": "GET", "path": "/a b"}, "healthy_json_path": "$.n"}',
+	'{"signer": "sigv4", "signer_options": {"service": "a", "region": "b"}, "poll": {"method": "GET", "path": "/?b=a"}, "healthy_json_path": "$.n"}']) v (columns);
+SELECT v.columns, test.wrong(v.columns::jsonb)
+FROM unnest(ARRAY['{"per": "instance"}', '{"poll": {"method": "GET", "path": "/"}}', '{"healthy_json_path": "$.n"}', '{"poll_valid": "$.n > 1"}',
+	'{"request": {"method": "PUT", "path": "/{workload}"}}', '{"request": {"method": "PUT", "path": "/{count}"}}']) v (columns);
 
 -- Secrets are put and rotated; what is refused is not shown
 SELECT test.refusal($$SELECT miosa_put_secret('a b', 'x')$$);

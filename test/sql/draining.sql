@@ -52,7 +52,7 @@ BEGIN
 	RETURN test.waits(dep);
 END $$;
 -- A scheduler of some deployments that is not really there, nor asked.
-INSERT INTO miosa.adapters (name, role, request) VALUES ('none', 'scheduler', '{"method": "PUT", "path": "/{deployment_id}"}');
+INSERT INTO miosa.adapters (name, role, request) VALUES ('none', 'scheduler', '{"method": "PUT", "path": "/{deployment_id}/{count}"}');
 INSERT INTO miosa.endpoints (name, adapter, url, selector)
 	VALUES ('scheduler', 'none', 'http://scheduler.invalid', '{"deployment": ["asked_1", "asked_2"]}');
 
@@ -204,6 +204,11 @@ SELECT test.pass() AS drained;
 SELECT test.asked('dep_3');
 SELECT id, state FROM miosa.runtime_instances WHERE deployment_id = 'dep_3' ORDER BY id;
 SELECT test.queued() LIKE '%capacity' AS told;
+-- one that was silent before is not healthy again because it speaks
+SAVEPOINT silent;
+UPDATE miosa.runtime_instances SET last_heartbeat_at = now() - '2 min'::interval WHERE deployment_id = 'dep_3' AND id = 'ver_1-2';
+SELECT miosa_report_instance('dep_3', 'ver_1-2', 'ver_1', 'healthy') -> 'data' ->> 'state' AS state;
+ROLLBACK TO silent;
 -- a return finds none of them, and asks
 SAVEPOINT draining;
 SELECT miosa_plan('dep_3', 'ver_1') -> 'data' -> 'scheduler_calls' AS calls;
@@ -216,7 +221,7 @@ ROLLBACK TO draining;
 SELECT test.pass() AS not_yet;
 SELECT test.report('dep_3', 'ver_1', 'stopped', 1);
 SELECT test.pass() AS not_yet;
-UPDATE miosa.runtime_instances SET last_heartbeat_at = now() - '2 min'::interval WHERE deployment_id = 'dep_3' AND id = 'ver_1-2';
+UPDATE miosa.runtime_instances SET last_heartbeat_at = now() - '2 min'::interval, updated_at = now() - '2 min'::interval WHERE deployment_id = 'dep_3' AND id = 'ver_1-2';
 SELECT test.pass() AS ended;
 SELECT test.asked('dep_3');
 SELECT id, state FROM miosa.runtime_instances WHERE deployment_id = 'dep_3' AND version_id = 'ver_1' ORDER BY id;

@@ -77,6 +77,10 @@ FROM unnest('{pending,provisioning,starting,healthy,unhealthy,stopping}'::text[]
 SELECT last_heartbeat_at = (SELECT max(last_heartbeat_at) FROM miosa.runtime_instances) AS heard FROM miosa.runtime_instances WHERE id = 's';
 SELECT test.state(miosa_report_instance('dep_3', 's', 'ver_1', 'stopped'));
 SELECT test.state(miosa_report_instance('dep_3', 's', 'ver_1', 'starting'));
+-- who was told to stop and then was silent for long has stopped
+SELECT test.state(miosa_report_instance('dep_3', 's', 'ver_1', 'stopping'));
+SELECT test.silent('s');
+SELECT test.state(miosa_report_instance('dep_3', 's', 'ver_1', 'healthy'));
 SELECT test.state(miosa_report_instance('dep_3', 's', 'ver_1', 'destroyed'));
 SELECT s AS said, test.state(miosa_report_instance('dep_3', 's', 'ver_1', s)) FROM unnest('{starting,healthy,stopped,destroyed}'::text[]) s;
 

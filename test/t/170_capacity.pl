@@ -100,6 +100,17 @@ is(value($route), 'ver_3', 'until they come');
 is(value(q{SELECT status FROM miosa_doctor() WHERE "check" = 'capacity'}),
 	'ok', 'then all is well');
 
+# Who does not wait at all
+value("SELECT miosa_report_instance('dep_1', 'ver_2-2', 'ver_2', 'unhealthy')");
+is( value("SELECT miosa_plan('dep_1', 'ver_2') -> 'data' ->> 'outcome'"),
+	'pending', 'one of two is not enough');
+set(cutover_deadline => '0');
+is( value("SELECT miosa_plan('dep_1', 'ver_2') -> 'data' ->> 'outcome'"),
+	'changed', 'without a deadline it is at once');
+is( value("BEGIN; UPDATE miosa.deployments SET active_version_id = 'ver_2'; $route; ROLLBACK"),
+	'ver_2', 'also by a plain UPDATE');
+set(cutover_deadline => '1 min');
+
 # Heartbeats; the term began too lately for anybody to be taken for dead
 value("SELECT miosa_rollback('dep_1', 'ver_2')");
 report('ver_2', 2, 'healthy');

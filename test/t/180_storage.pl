@@ -8,6 +8,7 @@ use warnings FATAL => 'all';
 use JSON::PP ();
 use MiosaFault qw(certificates);
 use MiosaS3;
+use MiosaSink;
 use MiosaTest qw(make_node);
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -20,6 +21,7 @@ my $s3 = MiosaS3->new(dir => "$dir/s3")->start;
 my $tls = MiosaS3->new(
 	dir => "$dir/s3s",
 	tls => { key => "$dir/tls/s3.key", cert => "$dir/tls/s3.pem" })->start;
+my $sink = MiosaSink->new(dir => "$dir/sink")->start;
 my $node = make_node('storage', <<"EOC");
 miosa_rollback.ca_file = '$dir/tls/ca.pem'
 miosa_rollback.artifact_timeout = '5 s'
@@ -61,7 +63,8 @@ sub storage_says
 	my ($uri, $expected, $pattern, $name, $more) = @_;
 	my ($state, $messages) = promote($uri, $more);
 
-	is($state, $expected, $name) or diag $messages;
+	is($state, $expected, $name)
+	  or diag $messages, $s3->state->{refused} // '';
 	like($messages, $pattern, "$name: it is said why");
 	return;
 }
@@ -115,12 +118,26 @@ for my $key ('../shop-bucket/1.tar', './1.tar', '/1.tar', 'x/../1.tar',
 		"\"$key\" is no other way to 1.tar");
 }
 
+# What edges are told of such a key is a URI
+sql("SELECT miosa_put_endpoint('hook', 'webhook', '" . $sink->url . "/hook')");
+like((map { $_->{body} } $sink->wait_for(1, '^/hook'))[-1],
+	qr{"storage_uri":"s3://shop-bucket/%F0%9F%9A%80/%C3%A9"},
+	'an edge is told');
+sql("SELECT miosa_remove_endpoint('hook')");
+
 # The size
 storage_says('s3://shop-bucket/1.tar', 'done', qr/^$/,
 	'an object of the right size', ', size_bytes => 5');
 storage_says('s3://shop-bucket/1.tar', 'MR503',
 	qr/Storage has 5 bytes there, but the artifact has 6\./,
 	'one of another size', ', size_bytes => 6');
+
+$sink->answer('^/part', status => 206, headers => { 'Content-Range' => 'bytes 0-0/7' });
+$sink->answer('^/part', method => 'HEAD', status => 405);
+storage_says($sink->url . '/part', 'done', qr/^$/,
+	'the size of what was asked for a byte of', ', size_bytes => 7');
+storage_says($sink->url . '/part', 'MR503', qr/has 7 bytes there/,
+	'another one', ', size_bytes => 8');
 
 # What says nothing about the object
 with_options(
@@ -287,6 +304,10 @@ other_database('latin1');
 is(sql(q{SELECT miosa_test_storage('s3://shop-bucket/' || chr(233)) #>> '{data,artifact,detail}'})
 	  =~ m{(/shop-bucket/\S*)\.$} && $1,
 	'/shop-bucket/%C3%A9', 'a key in another encoding');
+other_database('euc_jp');
+like(sql(q{SELECT miosa_test_storage('s3://shop-bucket/' || convert_from('\xfefe', 'EUC_JP'))
+		#>> '{data,artifact,detail}'}),
+	qr/cannot be written in UTF-8/, 'a key that no UTF-8 can be made of');
 
 # Ten thousand keys of anything, half of them there
 other_database('utf8');
@@ -314,8 +335,12 @@ my @present = @keys[ grep { $_ % 2 == 0 } 0 .. $#keys ];
 $s3->set(objects => { many => { map { $_ => 1 } @present } });
 append_to_file("$dir/keys.json", JSON::PP->new->ascii->encode(\@keys));
 sql(qq{
-	SELECT miosa_put_version('many', 'ver_' || n, n::integer, storage_uri => 's3://many/' || key)
-		FROM jsonb_array_elements_text(pg_read_file('$dir/keys.json')::jsonb) WITH ORDINALITY k (key, n)});
+	WITH key AS (SELECT 's3://many/' || key AS uri, n
+			FROM jsonb_array_elements_text(pg_read_file('$dir/keys.json')::jsonb) WITH ORDINALITY k (key, n)),
+		version AS (INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number)
+			SELECT 'many', 'ver_' || n, 'ten_1', n FROM key)
+	INSERT INTO miosa.releases (deployment_id, id, deployment_version_id, tenant_id, storage_uri)
+		SELECT 'many', 'rel_' || n, 'ver_' || n, 'ten_1', miosa.check_uri(uri, 'storage_uri') FROM key});
 my $started = time();
 my $wrong = sql(q{
 	SELECT count(*) FROM generate_series(1, 10000) n
@@ -357,6 +382,5 @@ storage_says('s3://shop-bucket/2.tar', 'done', qr/^$/,
 	'without a storage our own record decides');
 like(verdict('s3://shop-bucket/2.tar'), qr/is not asked/, 'the test says so');
 
-$s3->stop;
-$tls->stop;
+$_->stop for $s3, $tls, $sink;
 done_testing();

@@ -131,20 +131,6 @@ is(sql("SELECT verified_at, missing_at FROM miosa.releases WHERE id = 'rel_2'"),
 	"$first|", 'which changes nothing');
 $s3->set(expired => \0);
 
-# A file
-append_to_file("$dir/1.tar", 'x');
-sql("SELECT miosa_put_deployment('dep_f', 'ten_1', 'files');
-	SELECT miosa_put_version('dep_f', 'ver_1', 1, storage_uri => 'file://$dir/1.tar');
-	SELECT miosa_put_version('dep_f', 'ver_2', 2);
-	SELECT miosa_promote('dep_f', 'ver_1');
-	SELECT miosa_promote('dep_f', 'ver_2')");
-forget("deployment_id = 'dep_f'");
-is(wait_sql($node, verified('dep_f'), 'rel_1'), 'rel_1', 'a file is looked for');
-unlink("$dir/1.tar") or die "$dir/1.tar: $!\n";
-is(wait_sql($node,
-		"SELECT missing_at IS NOT NULL FROM miosa.releases WHERE deployment_id = 'dep_f'", 't'),
-	't', 'and missed');
-
 # Storage that hangs holds up nobody
 sql("SELECT miosa_put_endpoint('hook', 'webhook', '" . $sink->url . "/hook')");
 $s3->set(instead => { raw => '' });
@@ -173,7 +159,8 @@ for my $time (@time)
 {
 	$second{$time} = grep { $_ >= $time && $_ < $time + 1 } @time;
 }
-cmp_ok(max(values %second), '<=', 55, 'no more than some fifty a second');
+# Those that are under way may come in together.
+cmp_ok(max(values %second), '<=', 50 + 16, 'no more than some fifty a second');
 cmp_ok($time[-1] - $time[0], '>', 3, 'spread over time');
 
 # By hand
@@ -197,6 +184,22 @@ my (undef, undef, $error) =
 like($error, qr/invalid transaction termination/, 'it is not for use in a transaction');
 (undef, undef, $error) = $node->psql('postgres', 'CALL miosa_verify_artifacts(0)');
 like($error, qr/invalid limit/, 'a limit of nothing');
+
+# Files are looked for by the procedure alone
+append_to_file("$dir/1.tar", 'x');
+sql("SELECT miosa_put_deployment('dep_f', 'ten_1', 'files');
+	SELECT miosa_put_version('dep_f', 'ver_1', 1, storage_uri => 'file://$dir/1.tar');
+	SELECT miosa_put_version('dep_f', 'ver_2', 2);
+	SELECT miosa_promote('dep_f', 'ver_1');
+	SELECT miosa_promote('dep_f', 'ver_2')");
+forget("deployment_id = 'dep_f'");
+sql($hour . 'CALL miosa_verify_artifacts()');
+is(sql(verified('dep_f')), 'rel_1', 'a file is looked for');
+unlink("$dir/1.tar") or die "$dir/1.tar: $!\n";
+forget("deployment_id = 'dep_f'");
+sql($hour . 'CALL miosa_verify_artifacts()');
+is(sql("SELECT missing_at IS NOT NULL FROM miosa.releases WHERE deployment_id = 'dep_f'"),
+	't', 'and missed');
 
 # A copy of the database asks nobody
 forget('true');

@@ -1,0 +1,252 @@
+/*-------------------------------------------------------------------------
+ *
+ * task.c
+ *	  One version that one scheduler is asked for, and how far that is.
+ *
+ * A count is absolute, so it may be asked for any number of times.  It is
+ * asked for until the scheduler has taken it, and again every
+ * capacity_interval until it is reached.  What a scheduler does not take has
+ * a clock of its own, which never ends: that it is in the middle of something
+ * else passes, and so does a wrong name once somebody has put it right.
+ *
+ * A scheduler that is polled tells how many instances there are: often while
+ * some are missing, now and then afterwards, as their heartbeat.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/pg_prng.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "task.h"
+
+/* Clock of what is not taken. */
+#define REFUSED_MIN_MS 1000
+#define REFUSED_MAX_MS 30000
+
+/* However long it asks to be left alone with one request. */
+#define RETRY_AFTER_MAX_S 3600
+
+/* After a try that may still be going on, it is asked again this late. */
+#define CONFIRM_MS 1000
+
+/* So often is something tried that the endpoint fails at, and only at this. */
+#define POISON_TRIES 3
+
+static bool is_same(const MrbNeed *a, const MrbNeed *b);
+static List *copy_names(const List *names);
+static bool has_name(const List *names, const char *name);
+static List *add_name(List *names, const char *name, MemoryContext context);
+static TimestampTz after(int ms);
+static int	clock_ms(int failures);
+static void told(MrbTask *task, const MrbEndpoint *endpoint);
+
+void
+mrb_task_begin(MrbTask *task, const MrbNeed *need,
+			   const MrbEndpoint *endpoint)
+{
+	MemSet(task, 0, sizeof(MrbTask));
+	mrb_need_copy(&task->need, need);
+	task->ask_at = need->goal == MRB_GOAL_WATCH ? DT_NOEND : mrb_timer_now();
+	task->poll_at = endpoint->adapter->poll.call != NULL &&
+		mrb_need_is_watched_by(need, endpoint->name) ?
+		mrb_timer_now() : DT_NOEND;
+}
+
+/*
+ * The version was asked for before.  It is asked for anew when something else
+ * is wanted of it, or when an operation has asked again since.
+ */
+void
+mrb_task_carry_on(MrbTask *task, const MrbTask *old)
+{
+	if (old->poll_at != DT_NOEND &&
+		(task->poll_at != DT_NOEND || task->need.goal != MRB_GOAL_WATCH))
+	{
+		task->poll_at = old->poll_at;
+		task->poll_failures = old->poll_failures;
+	}
+	if (!is_same(&task->need, &old->need) ||
+		(old->told_at != 0 && !old->unwritten && !task->need.asked))
+		return;
+	task->ask_at = old->ask_at;
+	task->told_at = old->told_at;
+	task->unwritten = old->unwritten;
+	task->request_at = old->request_at;
+	task->confirm = old->confirm;
+	task->failures = old->failures;
+	task->taken_then = old->taken_then;
+	task->done = copy_names(old->done);
+	task->refused = copy_names(old->refused);
+}
+
+char *
+mrb_task_instance(const MrbTask *task)
+{
+	for (int i = 0; i < task->need.instances.n; i++)
+	{
+		char	   *instance = task->need.instances.items[i];
+
+		if (!has_name(task->done, instance) &&
+			!has_name(task->refused, instance))
+			return instance;
+	}
+	return NULL;
+}
+
+/*
+ * True when all of it is taken, which is to be written down.
+ */
+bool
+mrb_task_taken(MrbTask *task, const MrbEndpoint *endpoint,
+			   const char *instance, MemoryContext context)
+{
+	if (instance != NULL)
+	{
+		task->done = add_name(task->done, instance, context);
+		if (mrb_task_instance(task) != NULL)
+			return false;		/* it is the next one's turn */
+		if (task->refused != NIL)
+		{
+			task->refused = NIL;
+			task->ask_at = after(clock_ms(task->failures));
+			return false;
+		}
+	}
+	told(task, endpoint);
+	return true;
+}
+
+/*
+ * The scheduler works, but does not take this.
+ */
+void
+mrb_task_refused(MrbTask *task, const char *instance, int retry_after,
+				 MemoryContext context)
+{
+	if (instance != NULL)
+	{
+		task->refused = add_name(task->refused, instance, context);
+		if (mrb_task_instance(task) != NULL)
+		{
+			task->failures = Max(task->failures, 1);
+			return;
+		}
+		task->refused = NIL;
+	}
+	task->failures++;
+	task->ask_at = after(Max(clock_ms(task->failures),
+							 Min(retry_after, RETRY_AFTER_MAX_S) * 1000));
+}
+
+/*
+ * The endpoint failed, and its health says when it is tried again; unless it
+ * takes others and fails at this.
+ */
+void
+mrb_task_failed(MrbTask *task, const MrbEndpoint *endpoint, bool ambiguous)
+{
+	if (task->failures++ == 0)
+		task->taken_then = endpoint->vitals.taken;
+	task->confirm |= ambiguous;
+	if (task->failures >= POISON_TRIES &&
+		endpoint->vitals.taken > task->taken_then)
+		task->ask_at = after(clock_ms(task->failures - POISON_TRIES));
+}
+
+void
+mrb_task_polled(MrbTask *task, const MrbEndpoint *endpoint, int healthy)
+{
+	bool		reached = task->need.goal == MRB_GOAL_WATCH ||
+	(task->need.goal == MRB_GOAL_UP && healthy >= task->need.count) ||
+	(task->need.goal == MRB_GOAL_DOWN && healthy == 0);
+
+	task->poll_failures = 0;
+	task->poll_at = after(reached ? mrb_capacity_interval :
+						  endpoint->adapter->poll.interval_ms);
+}
+
+void
+mrb_task_not_polled(MrbTask *task, const MrbEndpoint *endpoint)
+{
+	task->poll_at = after(Max(endpoint->adapter->poll.interval_ms,
+							  clock_ms(++task->poll_failures)));
+}
+
+static bool
+is_same(const MrbNeed *a, const MrbNeed *b)
+{
+	return a->goal == b->goal && a->count == b->count &&
+		a->since == b->since;
+}
+
+static List *
+copy_names(const List *names)
+{
+	List	   *copy = NIL;
+	ListCell   *cell;
+
+	foreach(cell, names)
+		copy = lappend(copy, pstrdup(lfirst(cell)));
+	return copy;
+}
+
+static bool
+has_name(const List *names, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, names)
+		if (strcmp(lfirst(cell), name) == 0)
+		return true;
+	return false;
+}
+
+static List *
+add_name(List *names, const char *name, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	names = lappend(names, pstrdup(name));
+	MemoryContextSwitchTo(old);
+	return names;
+}
+
+static TimestampTz
+after(int ms)
+{
+	return TimestampTzPlusMilliseconds(mrb_timer_now(), ms);
+}
+
+/*
+ * Doubled with every failure in a row, with jitter.
+ */
+static int
+clock_ms(int failures)
+{
+	int			doubled = REFUSED_MIN_MS << Min(Max(failures - 1, 0), 6);
+
+	return Min(doubled, REFUSED_MAX_MS) *
+		(0.5 + 0.5 * pg_prng_double(&pg_global_prng_state));
+}
+
+static void
+told(MrbTask *task, const MrbEndpoint *endpoint)
+{
+	int			again_ms = task->confirm ?
+	Max(CONFIRM_MS, endpoint->adapter->timeout_ms) : mrb_capacity_interval;
+
+	task->told_at = mrb_timer_now();
+	task->unwritten = true;
+	task->ask_at = after(again_ms);
+	task->request_at = 0;
+	task->confirm = false;
+	task->failures = 0;
+	task->done = NIL;
+	task->refused = NIL;
+	if (endpoint->adapter->poll.call != NULL)
+		task->poll_at = after(endpoint->adapter->poll.interval_ms);
+}

@@ -1,0 +1,499 @@
+#
+# A small real scheduler: it is asked by webhook (adapter webhook-scheduler)
+# how many instances of a version there shall be, starts and stops a process
+# for each, has them served by HAProxy, and reports them by SQL as any
+# scheduler of a platform would: starting, healthy, a heartbeat, stopping,
+# stopped.
+#
+#   my $scheduler = MiosaScheduler->new(
+#       dir => $dir,                        # an own folder
+#       psql => [ $cluster->psql_command ], # how to report
+#       secret => 'whsec_...',              # what requests are signed with
+#       sockets => [ $edge->sockets ],      # of HAProxy; see MiosaHaproxy
+#       boot => 2)->start;                  # seconds until an instance listens
+#   ... miosa_put_endpoint('boots', 'webhook-scheduler', $scheduler->url, ...)
+#   $scheduler->wait_for(1, 'ver_1');       # the first request about ver_1
+#   $scheduler->instances('ver_1');         # [ {id, state, port, ...}, ... ]
+#
+# An instance answers "<h1>/VERSION/</h1>" to whatever it is asked.
+#
+package MiosaScheduler;
+
+use strict;
+use warnings FATAL => 'all';
+
+use Cwd qw(abs_path);
+use Digest::SHA qw(hmac_sha256);
+use Fcntl;
+use File::Basename qw(dirname);
+use File::Path qw(make_path);
+use IO::Handle;
+use IO::Select;
+use IO::Socket::INET;
+use IO::Socket::UNIX;
+use JSON::PP qw(decode_json encode_json);
+use MIME::Base64 qw(decode_base64 encode_base64);
+use MiosaHttp qw(http);
+use MiosaServer;
+use parent qw(MiosaLog);
+use POSIX qw(:sys_wait_h);
+use Time::HiRes qw(sleep time);
+
+my $library = dirname(abs_path(__FILE__));
+
+# dir, psql, secret, sockets, boot: as above. heartbeat: seconds between two
+# of an instance (5). refuse: answer so many requests with 503 first. keep:
+# leave it running at exit, as MiosaServer does.
+sub new
+{
+	my ($class, %arg) = @_;
+	my $self = bless {
+		sockets => [],
+		boot => 0,
+		heartbeat => 5,
+		refuse => 0,
+		%arg
+	}, $class;
+
+	make_path($self->{dir});
+	$self->{port} //= MiosaServer::free_port();
+	$self->{server} = MiosaServer->new(
+		name => 'scheduler',
+		log => "$self->{dir}/scheduler.log",
+		port => $self->{port},
+		keep => $self->{keep});
+	return $self;
+}
+
+sub start
+{
+	my ($self) = @_;
+	my %option = map { $_ => $self->{$_} }
+	  qw(dir port psql secret sockets boot heartbeat refuse);
+
+	$self->{server}->start($^X, "-I$library", '-MMiosaScheduler', '-e',
+		'MiosaScheduler::serve(@ARGV)', encode_json(\%option));
+	return $self;
+}
+
+# Its instances end with it.
+sub stop { my ($self) = @_; return $self->{server}->stop; }
+sub kill9 { my ($self) = @_; return $self->{server}->kill9; }
+sub tail { my ($self) = @_; return $self->{server}->tail; }
+sub url { my ($self) = @_; return "http://127.0.0.1:$self->{port}"; }
+
+# Change boot, heartbeat or refuse while it runs.
+sub set
+{
+	my ($self, %option) = @_;
+
+	$self->_control('PUT', '/options', encode_json(\%option));
+	return $self;
+}
+
+# The instances that run, {id, deployment, version, state, port, pid}, oldest
+# first; of one version, or of all.
+sub instances
+{
+	my ($self, $version) = @_;
+
+	return
+	  grep { !defined $version || $_->{version} eq $version }
+	  @{ decode_json($self->_control('GET', '/instances')) };
+}
+
+# A request is {n, time, id, again, deployment, version, count, status}: again
+# is true for one that was dropped because its id was seen before. Its mark is
+# the version.
+sub meant
+{
+	my ($self, $request, $version) = @_;
+
+	return !defined $version || $request->{version} eq $version;
+}
+
+sub _control
+{
+	my ($self, $method, $path, $body) = @_;
+	my $answer = http(
+		port => $self->{port},
+		method => $method,
+		path => $path,
+		body => $body);
+
+	die "scheduler: $path: $answer->{status} $answer->{body}\n" . $self->tail
+	  unless $answer->{status} == 200;
+	return $answer->{body};
+}
+
+#
+# What follows runs in the scheduler's process.
+#
+
+my ($option, $log, $psql, $select, %conn, %want, %instance, %seen);
+my $requests = 0;
+my $started = 0;
+my $stop = 0;
+
+sub serve
+{
+	$option = decode_json($_[0]);
+	my $listen = _listen($option->{port});
+
+	$SIG{PIPE} = 'IGNORE';
+	$SIG{TERM} = sub { $stop = 1 };
+	open($log, '>>', "$option->{dir}/requests") or die "requests: $!\n";
+	$log->autoflush(1);
+	$select = IO::Select->new($listen);
+	while (!$stop)
+	{
+		for my $sock ($select->can_read(%instance ? 0.02 : 0.5))
+		{
+			if ($sock == $listen)
+			{
+				_accept($listen);
+				next;
+			}
+			_read($conn{$sock}, \&_answer) if $conn{$sock};
+		}
+		_look_after($_) for sort { $a->{n} <=> $b->{n} } values %instance;
+	}
+	kill 'TERM', map { $_->{pid} } values %instance;
+	return;
+}
+
+sub _listen
+{
+	my ($port) = @_;
+
+	return IO::Socket::INET->new(
+		LocalAddr => '127.0.0.1',
+		LocalPort => $port,
+		Listen => 1024,
+		ReuseAddr => 1,
+		Blocking => 0) // die "could not listen on port $port: $!\n";
+}
+
+sub _accept
+{
+	my ($listen) = @_;
+
+	while (my $new = $listen->accept)
+	{
+		$new->blocking(0);
+		$select->add($new);
+		$conn{$new} = { sock => $new, in => '' };
+	}
+	return;
+}
+
+sub _drop
+{
+	my ($c) = @_;
+
+	$select->remove($c->{sock});
+	delete $conn{ $c->{sock} };
+	close $c->{sock};
+	return;
+}
+
+# Take whole requests from what has arrived, and answer each.
+sub _read
+{
+	my ($c, $answer) = @_;
+	my $got = sysread($c->{sock}, $c->{in}, 65536, length $c->{in});
+
+	return if !defined $got && $!{EAGAIN};
+	return _drop($c) unless $got;
+	while ((my $end = index($c->{in}, "\r\n\r\n")) >= 0)
+	{
+		my ($first, @line) = split /\r\n/, substr($c->{in}, 0, $end);
+		my %header = map { /^([^:]+):\s*(.*)$/ ? (lc $1 => $2) : () } @line;
+		my $length = $header{'content-length'} // 0;
+
+		return if length $c->{in} < $end + 4 + $length;
+		my ($method, $path) = split / /, $first;
+		my $body = substr($c->{in}, $end + 4, $length);
+
+		$c->{in} = substr($c->{in}, $end + 4 + $length);
+		my ($status, $text, @more) =
+		  $answer->($method, $path, \%header, $body);
+		my $out = join "\r\n", "HTTP/1.1 $status Answer",
+		  'Content-Length: ' . length $text, @more, '',
+		  $method eq 'HEAD' ? '' : $text;
+
+		$c->{sock}->blocking(1);
+		print { $c->{sock} } $out or return _drop($c);
+		$c->{sock}->flush;
+		$c->{sock}->blocking(0);
+		return _drop($c) if lc($header{connection} // '') eq 'close';
+	}
+	return;
+}
+
+sub _answer
+{
+	my ($method, $path, $header, $body) = @_;
+
+	if ($method eq 'GET' && $path eq '/instances')
+	{
+		return (200, encode_json(
+			[
+				map {
+					my $i = $_;
+					+{ map { $_ => $i->{$_} }
+						  qw(id deployment version state port pid) }
+				} sort { $a->{n} <=> $b->{n} } values %instance
+			]));
+	}
+	if ($method eq 'PUT' && $path eq '/options')
+	{
+		$option = { %$option, %{ decode_json($body) } };
+		return (200, '');
+	}
+	return (405, '') unless $method eq 'POST';
+	return (401, "not signed by our secret\n")
+	  unless _is_signed($header, $body);
+	return _take_request($header->{'webhook-id'}, $body);
+}
+
+# As Standard Webhooks 1.0 has it; without a secret everybody may ask.
+sub _is_signed
+{
+	my ($header, $body) = @_;
+
+	return 1 unless defined $option->{secret};
+	my $key = decode_base64($option->{secret} =~ s/^whsec_//r);
+	my $text = join '.', $header->{'webhook-id'} // '',
+	  $header->{'webhook-timestamp'} // '', $body;
+	my $good = 'v1,' . encode_base64(hmac_sha256($text, $key), '');
+
+	return 0 + grep { $_ eq $good }
+	  split / /, $header->{'webhook-signature'} // '';
+}
+
+# An absolute count, so it does not matter how often it is asked for; a
+# message that came before is dropped all the same.
+sub _take_request
+{
+	my ($id, $body) = @_;
+	my $given = eval { decode_json($body)->{data} };
+	my $status = 204;
+
+	return (400, "no JSON\n") unless ref $given eq 'HASH';
+	my ($deployment, $version, $count) =
+	  @$given{qw(deployment_id version_id count)};
+
+	return (422, "deployment_id, version_id or count is missing\n")
+	  unless defined $deployment
+	  && defined $version
+	  && ($count // '') =~ /^\d+$/;
+	$status = 503 if $option->{refuse} > 0 && $option->{refuse}--;
+	print $log encode_json(
+		{
+			n => ++$requests,
+			time => time(),
+			id => $id,
+			again => $seen{$id} ? 1 : 0,
+			deployment => $deployment,
+			version => $version,
+			count => $count,
+			status => $status
+		}), "\n";
+	return ($status, '') if $status != 204 || $seen{$id}++;
+	$want{$deployment}{$version} = $count;
+	_reconcile($deployment, $version);
+	return ($status, '');
+}
+
+# As many as are wanted; the newest go first.
+sub _reconcile
+{
+	my ($deployment, $version) = @_;
+	my $count = $want{$deployment}{$version} // 0;
+	my @there = sort { $a->{n} <=> $b->{n} }
+	  grep {
+			 $_->{deployment} eq $deployment
+		  && $_->{version} eq $version
+		  && $_->{state} ne 'stopping'
+	  } values %instance;
+
+	_stop_instance(pop @there) while @there > $count;
+	for (@there + 1 .. $count)
+	{
+		_start_instance($deployment, $version);
+	}
+	return;
+}
+
+sub _start_instance
+{
+	my ($deployment, $version) = @_;
+	my $port = MiosaServer::free_port();
+	my $n = ++$started;
+	my %slot = map { $_->{slot} => 1 }
+	  grep { $_->{version} eq $version } values %instance;
+	my ($slot) = grep { !$slot{$_} } 1 .. 1000;
+	my $parent = $$;
+	my $pid = fork() // die "could not fork: $!\n";
+
+	if (!$pid)
+	{
+		no warnings 'exec';
+		exec 'setpriv', '--pdeathsig', 'TERM', $^X, "-I$library",
+		  '-MMiosaScheduler', '-e', 'MiosaScheduler::instance(@ARGV)', $port,
+		  $version, "$version-$n", $option->{boot}
+		  if getppid() == $parent;
+		POSIX::_exit(127);
+	}
+	$instance{$n} = {
+		n => $n,
+		id => "$version-$n",
+		deployment => $deployment,
+		version => $version,
+		slot => $slot,
+		port => $port,
+		pid => $pid,
+		state => 'starting'
+	};
+	_report($instance{$n});
+	return;
+}
+
+# Requests go elsewhere before it is told to end.
+sub _stop_instance
+{
+	my ($i) = @_;
+
+	$i->{state} = 'stopping';
+	_report($i);
+	_tell_routers($i, 'state maint');
+	kill 'TERM', $i->{pid};
+	return;
+}
+
+# Has it come up, has it ended, is a heartbeat due?
+sub _look_after
+{
+	my ($i) = @_;
+
+	if (waitpid($i->{pid}, WNOHANG) != 0)
+	{
+		my $failed = $i->{state} ne 'stopping';
+
+		_tell_routers($i, 'state maint') if $failed;
+		$i->{state} = $failed ? 'failed' : 'stopped';
+		_report($i);
+		delete $instance{ $i->{n} };
+		_reconcile($i->{deployment}, $i->{version});
+		return;
+	}
+	if ($i->{state} eq 'starting' && _is_healthy($i))
+	{
+		_tell_routers($i, "addr 127.0.0.1 port $i->{port}", 'state ready');
+		$i->{state} = 'healthy';
+		_report($i);
+	}
+	_report($i) if time() > $i->{reported} + $option->{heartbeat};
+	return;
+}
+
+sub _is_healthy
+{
+	my ($i) = @_;
+
+	return http(
+		port => $i->{port},
+		path => '/health',
+		timeout => 1)->{status} == 200;
+}
+
+# What a reload of the router loses is told again with the next instance.
+sub _tell_routers
+{
+	my ($i, @what) = @_;
+
+	for my $path (@{ $option->{sockets} })
+	{
+		for my $what (@what)
+		{
+			my $sock = IO::Socket::UNIX->new(Peer => $path);
+
+			if (!$sock)
+			{
+				print STDERR "$path: $!\n";
+				next;
+			}
+			print $sock "set server inst-$i->{version}/s$i->{slot} $what\n";
+			$sock->flush;
+			print STDERR "$path: $_" for grep { /\S/ && !/changed|no need/i } <$sock>;
+			close $sock;
+		}
+	}
+	return;
+}
+
+# By one psql that is there all the time; one that has ended is started again.
+sub _report
+{
+	my ($i) = @_;
+	my ($deployment, $id, $version, $state) =
+	  map { s/'/''/gr } @$i{qw(deployment id version state)};
+
+	$i->{reported} = time();
+	if ($psql && waitpid($psql->{pid}, WNOHANG) != 0)
+	{
+		close $psql->{pipe};
+		undef $psql;
+	}
+	if (!$psql)
+	{
+		my $pid = open(my $pipe, '|-', @{ $option->{psql} }, '-XqAt', '-o',
+			'/dev/null') or die "could not run psql: $!\n";
+
+		# Instances must not inherit it
+		fcntl($pipe, F_SETFD, FD_CLOEXEC) or die "fcntl: $!\n";
+		$pipe->autoflush(1);
+		$psql = { pid => $pid, pipe => $pipe };
+	}
+	print { $psql->{pipe} }
+	  "SELECT miosa_report_instance('$deployment', '$id', '$version',"
+	  . " '$state', '127.0.0.1', $i->{port});\n"
+	  or print STDERR "could not report: $!\n";
+	return;
+}
+
+# An instance: nothing for some seconds, then its page.
+sub instance
+{
+	my ($port, $version, $id, $boot) = @_;
+	my $page = "<h1>/$version/</h1>\n";
+
+	$SIG{TERM} = sub { $stop = 1 };
+	$SIG{PIPE} = 'IGNORE';
+	sleep($boot) if $boot > 0;
+	return if $stop;
+	my $listen = _listen($port);
+
+	$select = IO::Select->new($listen);
+	while (!$stop)
+	{
+		for my $sock ($select->can_read(1))
+		{
+			if ($sock == $listen)
+			{
+				_accept($listen);
+				next;
+			}
+			_read(
+				$conn{$sock},
+				sub {
+					return (200, $page, 'Content-Type: text/html',
+						'Cache-Control: no-store', "X-Instance: $id");
+				}) if $conn{$sock};
+		}
+	}
+	return;
+}
+
+1;
