@@ -626,7 +626,7 @@ BEGIN
 				WHEN k.kept_as IS NOT NULL THEN 'never'
 				WHEN k.due THEN CASE WHEN EXISTS (SELECT FROM miosa.release_keeping o
 					WHERE o.storage_uri = k.storage_uri AND NOT o.due) THEN 'shared' ELSE 'now' END
-				ELSE miosa.rough_span(k.expires_at - now()) END,
+				ELSE coalesce(miosa.rough_span(k.expires_at - now()), 'never') END,
 			CASE WHEN v.kind = 'static' THEN '' ELSE miosa.clip((SELECT count(*) FROM miosa.live_instances i
 				WHERE i.deployment_id = d.id AND i.version_id = v.id)::text, 6) END,
 			CASE WHEN v.id = d.active_version_id THEN 'active'
