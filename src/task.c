@@ -115,6 +115,8 @@ mrb_task_taken(MrbTask *task, const MrbEndpoint *endpoint,
 			task->ask_at = after(clock_ms(task->failures));
 			return false;
 		}
+		if (task->need.unknown > 0)
+			return false;		/* the next turn says so */
 	}
 	told(task, endpoint);
 	return true;
@@ -137,6 +139,8 @@ mrb_task_refused(MrbTask *task, const char *instance, int retry_after,
 		}
 		task->refused = NIL;
 	}
+	else
+		task->done = NIL;		/* all are asked for again */
 	task->failures++;
 	task->ask_at = after(Max(clock_ms(task->failures),
 							 Min(retry_after, RETRY_AFTER_MAX_S) * 1000));
@@ -169,11 +173,15 @@ mrb_task_polled(MrbTask *task, const MrbEndpoint *endpoint, int healthy)
 						  endpoint->adapter->poll.interval_ms);
 }
 
+/*
+ * A poll can be a heartbeat, so it is never put off for long.
+ */
 void
 mrb_task_not_polled(MrbTask *task, const MrbEndpoint *endpoint)
 {
 	task->poll_at = after(Max(endpoint->adapter->poll.interval_ms,
-							  clock_ms(++task->poll_failures)));
+							  Min(clock_ms(++task->poll_failures),
+								  mrb_capacity_interval)));
 }
 
 static bool

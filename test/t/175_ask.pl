@@ -1,0 +1,172 @@
+# How schedulers are asked: one request at a time for a deployment, with the
+# count that is wanted when it is sent, starts before stops, again after a
+# crash; and what one that is down or gone holds up: nothing else.
+
+use strict;
+use warnings FATAL => 'all';
+
+use IPC::Run qw(start);
+use JSON::PP qw(decode_json);
+use MiosaHttp qw(poll_until);
+use MiosaSink;
+use MiosaTest qw(make_node);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = make_node('ask', "miosa_rollback.capacity_interval = 1s\n");
+my $dir = PostgreSQL::Test::Utils::tempdir_short();
+my $sink = MiosaSink->new(dir => "$dir/sink");
+
+# Six deployments, and a site that has no instances
+sql(qq{
+	SELECT miosa_put_tenant('ten_1', 'acme');
+	SELECT miosa_put_deployment('dep_' || i, 'ten_1', 'app-' || i, kind => 'dynamic', desired_replicas => 1),
+		miosa_put_version('dep_' || i, 'ver_1', 1, 'dynamic'), miosa_put_version('dep_' || i, 'ver_2', 2, 'dynamic')
+	FROM generate_series(1, 6) i;
+	SELECT miosa_put_deployment('site', 'ten_1', 'site'), miosa_put_version('site', 'ver_1', 1);
+	SELECT miosa_put_endpoint('boots', 'webhook-scheduler', '} . $sink->url . q{/boots')});
+
+# One that is down holds up nobody else, and is shown
+sql("SELECT miosa_promote('dep_1', 'ver_1'), miosa_promote('site', 'ver_1')");
+is(wait_sql("SELECT state FROM miosa.stat_endpoint WHERE name = 'boots'", 'backing off'),
+	'backing off', 'a scheduler that is down is left alone');
+is( wait_sql("SELECT last_error <> '' AND asked_at IS NULL FROM miosa.capacity WHERE deployment_id = 'dep_1'", 't'),
+	't', 'and what it was not asked says why');
+is(sql("SELECT miosa_wait_converged('site', '5 s')"),
+	'no_edges', 'a site does not wait for it');
+is(sql("SELECT epochs_behind FROM miosa.stat_endpoint WHERE name = 'boots'"),
+	'', 'there is no route that it lacks');
+sql("UPDATE miosa.route_log SET created_at = now() - '2 h'::interval");
+is(wait_sql("SELECT miosa.trim_route_log(1000) >= 0 AND NOT EXISTS (SELECT FROM miosa.route_log)", 't'),
+	't', 'the log of routes is trimmed all the same');
+$sink->start;
+is(asked('dep_1', 1), 'ver_1 1', 'once it is up it is asked');
+is( wait_sql("SELECT asked_at IS NOT NULL FROM miosa.capacity WHERE deployment_id = 'dep_1'", 't'),
+	't', 'which is written down');
+ok($sink->wait_for(2, '^/boots'), 'and asked again, because none came');
+my @id = map { $_->{headers}{'webhook-id'} } $sink->requests;
+
+isnt($id[0], $id[1], 'under another id, so that it is not dropped');
+report('dep_1', 'ver_1', 'healthy');
+is(wait_sql("SELECT count(*) FROM miosa.capacity WHERE deployment_id = 'dep_1'", 0),
+	0, 'until it comes');
+
+# While a request is in flight there is no second one; then comes the last word
+$sink->clear;
+$sink->answer('^/boots', hold => 'gate', times => 1);
+sql("SELECT miosa_promote('dep_2', 'ver_1')");
+ok($sink->wait_for(1), 'a request is in flight');
+sql("SELECT miosa_put_deployment('dep_2', 'ten_1', desired_replicas => $_)") for 2 .. 5;
+sql("SELECT miosa_promote('dep_3', 'ver_1')");
+is(asked('dep_3', 1), 'ver_1 1', 'another deployment does not wait for it');
+is(scalar(grep { about($_)->{deployment_id} eq 'dep_2' } $sink->requests),
+	1, 'the same one has no second request');
+$sink->release('gate');
+is(asked('dep_2', 2), 'ver_1 1, ver_1 5', 'then it is asked for what is wanted by then');
+
+# What fails is tried again under its id; a refusal leaves others alone
+report('dep_2', 'ver_1', 'healthy', $_) for 1 .. 5;
+report('dep_3', 'ver_1', 'healthy');
+is(wait_sql("SELECT count(*) FROM miosa.capacity", 0), 0, 'all is there');
+$sink->clear;
+$sink->answer('^/boots', status => 409, times => 2);
+sql("SELECT miosa_promote('dep_4', 'ver_1')");
+is(asked('dep_4', 3), 'ver_1 1, ver_1 1, ver_1 1', 'what is refused is asked for again');
+my @same = map { $_->{headers}{'webhook-id'} } grep { about($_)->{deployment_id} eq 'dep_4' } $sink->requests;
+
+is($same[0], $same[2], 'under the same id');
+is(sql("SELECT state FROM miosa.stat_endpoint WHERE name = 'boots'"),
+	'healthy', 'the scheduler is taken for healthy');
+like(sql("SELECT last_error FROM miosa.capacity WHERE deployment_id = 'dep_4'"),
+	qr/409/, 'and what it said is kept');
+report('dep_4', 'ver_1', 'healthy');
+
+# Starts before stops, however many of these there are
+sql(q{INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, '{"name": "slow", "builtin": false, "rate": 2, "burst": 1}')).*
+	FROM miosa.adapters a WHERE name = 'webhook-scheduler'});
+sql("SELECT miosa_put_endpoint('boots', 'slow', '" . $sink->url . "/boots')");
+is(wait_sql("SELECT count(*) FROM miosa.capacity", 0), 0, 'all is there again');
+$sink->clear;
+sql(q{
+	INSERT INTO miosa.capacity (deployment_id, version_id, state)
+		SELECT 'dep_' || i, 'ver_2', 'draining' FROM generate_series(1, 5) i;
+	SELECT miosa.queue('dep_' || i, 'capacity', NULL) FROM generate_series(1, 5) i;
+	SELECT miosa_promote('dep_6', 'ver_1')});
+ok($sink->wait_for(6), 'all are asked');
+my @order = map { about($_)->{count} } ($sink->requests)[ 0 .. 5 ];
+my ($start) = grep { $order[$_] } 0 .. 5;
+
+cmp_ok($start, '<=', 1, 'what is missing comes before all that is stopped')
+  or diag "@order";
+
+# After a crash of the dispatcher everything is asked for again
+sql("SELECT miosa_put_endpoint('boots', 'webhook-scheduler', '" . $sink->url . "/boots')");
+sql("UPDATE miosa.capacity SET state = 'drained' WHERE state = 'draining'");
+$sink->clear;
+sql("SELECT pg_terminate_backend(pid) FROM miosa.dispatcher()");
+is(asked('dep_6', 1), 'ver_1 1', 'a new dispatcher asks for what is missing');
+report('dep_6', 'ver_1', 'healthy');
+is(wait_sql("SELECT count(*) FROM miosa.capacity WHERE state = 'wanted'", 0), 0, 'it comes');
+
+# Whoever has the row locked does not wait for us, nor we for them
+$sink->clear;
+my ($in, $out) = ('', '');
+my $holder = start [ 'psql', '-XqAt', '-d', $node->connstr('postgres') ],
+  '<', \$in, '>', \$out;
+
+sql("SELECT miosa_promote('dep_1', 'ver_2')");
+$in = "BEGIN; SELECT 'held' FROM miosa.capacity WHERE deployment_id = 'dep_1' AND version_id = 'ver_2' FOR UPDATE;\n";
+$holder->pump until $out =~ /held/;
+sql("UPDATE miosa.endpoints SET generation = generation + 1");
+sql("SELECT miosa_promote('dep_2', 'ver_2')");
+is( wait_sql("SELECT asked_at IS NOT NULL FROM miosa.capacity WHERE deployment_id = 'dep_2' AND state = 'wanted'", 't'),
+	't', 'others are written down while a row is locked');
+$in = "UPDATE miosa.capacity SET asked_at = NULL WHERE deployment_id = 'dep_1'; COMMIT;\n";
+$holder->finish;
+is( wait_sql("SELECT asked_at IS NOT NULL FROM miosa.capacity WHERE deployment_id = 'dep_1' AND state = 'wanted'", 't'),
+	't', 'and that one when it is free');
+
+# 410: it does not want to be asked any more
+$sink->answer('^/boots', status => 410, times => 1);
+sql("SELECT miosa_promote('dep_3', 'ver_2')");
+is(wait_sql("SELECT enabled FROM miosa.endpoints WHERE name = 'boots'", 'f'),
+	'f', 'one that is gone is disabled');
+like(sql("SELECT reason FROM miosa.endpoints WHERE name = 'boots'"),
+	qr/410/, 'with the reason');
+
+sub sql { return $node->safe_psql('postgres', @_); }
+sub wait_sql { return MiosaTest::wait_sql($node, @_); }
+
+sub report
+{
+	my ($deployment, $version, $state, $n) = @_;
+
+	$n //= 1;
+	return sql("SELECT miosa_report_instance('$deployment', '$version-$n', '$version', '$state', '127.0.0.1', 80)");
+}
+
+sub about
+{
+	my ($request) = @_;
+
+	return decode_json($request->{body})->{data};
+}
+
+# The first so many things that were asked for one deployment.
+sub asked
+{
+	my ($deployment, $count) = @_;
+	my @asked;
+
+	poll_until(
+		sub {
+			@asked = map { "$_->{version_id} $_->{count}" }
+			  grep { $_->{deployment_id} eq $deployment }
+			  map { about($_) } $sink->requests;
+			return @asked >= $count;
+		},
+		30);
+	return join ', ', @asked[ 0 .. ($#asked < $count ? $#asked : $count - 1) ];
+}
+
+done_testing();
