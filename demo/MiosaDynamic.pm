@@ -46,7 +46,6 @@ sub dynamic_act
 	$visitors = "$folder/visitors-api";
 	start_servers($folder, $arg{keep});
 	publish();
-	$db->psql("ANALYZE");
 	roll_back_to_nothing();
 	roll_back_to_living();
 	artifact_deleted();
@@ -67,7 +66,8 @@ sub start_servers
 		psql => [ $db->psql_command ],
 		secret => $secret,
 		sockets => [ $edge->sockets ],
-		boot => 1.5,
+		boot => 1,
+		stagger => 0.5,
 		heartbeat => 2,
 		keep => $keep)->start;
 	$db->psql("SELECT miosa_put_secret('boots', '$secret');
@@ -102,7 +102,7 @@ sub publish
 		$edge->wait_for_page("/$id/", [$host])
 		  or die "$id is not seen\n" . $scheduler->tail;
 		start_visitors($edge, $visitors, $host) if $number == 1;
-		fact("version $number promoted, $wanted instances started, it serves",
+		fact("version $number promoted, instances are started, it serves",
 			since($start));
 	}
 	$start = time();

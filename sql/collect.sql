@@ -13,14 +13,19 @@ CREATE INDEX releases_storage_uri ON miosa.releases USING hash (storage_uri);
 CREATE INDEX releases_claimed ON miosa.releases (updated_at) WHERE collected_at IS NOT NULL AND deleted_at IS NULL;
 
 -- When a version served last.  A version that comes back into recent_served
--- pushes another one out, so this runs then too.
+-- pushes another one out, so this runs then too.  An operation must not wait
+-- for somebody who has another version locked: what is left out here keeps its
+-- artifact, until miosa_collect() makes up for it.
 CREATE FUNCTION miosa.deployments_served() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	UPDATE miosa.versions v SET last_served_at = CASE WHEN v.id = ANY (NEW.recent_served) THEN NULL ELSE clock_timestamp() END
-		WHERE v.deployment_id = NEW.id AND v.id = ANY (OLD.recent_served || NEW.recent_served)
-			AND (v.last_served_at IS NULL) <> (v.id = ANY (NEW.recent_served));
+		WHERE v.deployment_id = NEW.id AND v.id = ANY (ARRAY(
+			SELECT o.id FROM miosa.versions o
+			WHERE o.deployment_id = NEW.id AND o.id = ANY (OLD.recent_served || NEW.recent_served)
+				AND (o.id <> ALL (NEW.recent_served) OR o.last_served_at IS NOT NULL)
+			FOR NO KEY UPDATE SKIP LOCKED));
 	RETURN NULL;
 END $$;
 COMMENT ON FUNCTION miosa.deployments_served() IS 'Trigger: note when a version stopped to be one of those that served most recently';
@@ -101,11 +106,13 @@ COMMENT ON FUNCTION miosa.refuse_claimed(text) IS 'Raise ARTIFACT_GONE when an a
 CREATE VIEW miosa.release_keeping AS
 	SELECT k.deployment_id, k.version_id, k.version_number, k.release_id, k.tenant_id, k.storage_uri, k.sha256,
 		k.size_bytes, k.kept_as, k.since, least(k.since, '9999-01-01') + k.retention AS expires_at,
-		k.kept_as IS NULL AND k.since <= now() - k.retention AS due
+		k.kept_as IS NULL AND coalesce(k.since <= now() - k.retention, false) AS due
 	FROM (
 		SELECT r.deployment_id, v.id AS version_id, v.version_number, r.id AS release_id, p.tenant_id, r.storage_uri, r.sha256,
 			r.size_bytes, s.artifact_retention AS retention,
 			CASE WHEN v.state = 'archived' THEN coalesce(v.archived_at, v.updated_at)
+				-- It served, and nobody knows until when.
+				WHEN v.promotion_seq IS NOT NULL AND v.last_served_at IS NULL THEN NULL
 				ELSE greatest(v.last_served_at, v.promoted_at, v.created_at) END AS since,
 			CASE WHEN v.id = p.active_version_id THEN 'active'
 				WHEN v.id = p.serving_version_id THEN 'serving'
@@ -139,15 +146,24 @@ COMMENT ON COLUMN miosa.release_keeping.storage_uri IS 'Where its artifact is';
 COMMENT ON COLUMN miosa.release_keeping.sha256 IS 'SHA-256 of its artifact, hex';
 COMMENT ON COLUMN miosa.release_keeping.size_bytes IS 'Size of its artifact in bytes';
 COMMENT ON COLUMN miosa.release_keeping.kept_as IS 'active, serving, pinned, served (one of the last three that did), previous (the active version was promoted over it), building or newest (of those that are ready, where fewer than three served); null: its age decides';
-COMMENT ON COLUMN miosa.release_keeping.since IS 'Since when its age counts: archived, else last served, promoted or made';
+COMMENT ON COLUMN miosa.release_keeping.since IS 'Since when its age counts: archived, else last served, promoted or made; null: not known, until miosa_collect() looks at it';
 COMMENT ON COLUMN miosa.release_keeping.expires_at IS 'When the artifact retention of the tenant''s plan is over, counted from there';
 COMMENT ON COLUMN miosa.release_keeping.due IS 'Whether nothing keeps it any more, unless another release has the same artifact';
+
+-- Once an artifact, however many releases have it.
+CREATE VIEW miosa.collectable_artifacts AS
+	SELECT k.storage_uri FROM miosa.release_keeping k WHERE k.due
+	GROUP BY k.storage_uri
+	HAVING NOT EXISTS (SELECT FROM miosa.release_keeping o WHERE o.storage_uri = k.storage_uri AND NOT o.due);
+COMMENT ON VIEW miosa.collectable_artifacts IS 'Artifacts of which all releases are due';
+COMMENT ON COLUMN miosa.collectable_artifacts.storage_uri IS 'Where the artifact is';
 
 CREATE VIEW @extschema@.miosa_collectable_releases AS
 	SELECT k.deployment_id, k.version_id, k.version_number, k.release_id, k.tenant_id, k.storage_uri, k.sha256,
 		k.size_bytes, k.expires_at
-	FROM miosa.release_keeping k
-	WHERE k.due AND NOT EXISTS (SELECT FROM miosa.release_keeping o WHERE o.storage_uri = k.storage_uri AND NOT o.due);
+	FROM miosa.collectable_artifacts a
+	JOIN miosa.release_keeping k ON k.storage_uri = a.storage_uri
+	WHERE k.due;
 COMMENT ON VIEW @extschema@.miosa_collectable_releases IS 'Releases that miosa_collect() would claim now';
 COMMENT ON COLUMN @extschema@.miosa_collectable_releases.deployment_id IS 'Deployment';
 COMMENT ON COLUMN @extschema@.miosa_collectable_releases.version_id IS 'Version';
@@ -181,7 +197,7 @@ COMMENT ON COLUMN miosa.scarcely_restorable.restorable IS 'How many others one c
 CREATE FUNCTION @extschema@.miosa_collect("limit" integer DEFAULT 100)
 RETURNS TABLE (deployment_id text, version_id text, release_id text, storage_uri text, sha256 text, size_bytes bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
 	-- Who was told to delete something and does not say that it is done has
@@ -195,6 +211,13 @@ DECLARE
 BEGIN
 	PERFORM miosa.require_primary();
 	PERFORM miosa.check_limit(miosa_collect."limit", 1000);
+	-- What stopped to serve unnoticed did so now at the latest.
+	UPDATE miosa.versions v SET last_served_at = clock_timestamp()
+		FROM (SELECT o.deployment_id, o.id FROM miosa.versions o JOIN miosa.deployments p ON p.id = o.deployment_id
+			WHERE o.promotion_seq IS NOT NULL AND o.last_served_at IS NULL AND o.id <> ALL (p.recent_served)
+				AND o.id IS DISTINCT FROM p.active_version_id AND o.id IS DISTINCT FROM p.serving_version_id
+			FOR NO KEY UPDATE OF o SKIP LOCKED) u
+		WHERE v.deployment_id = u.deployment_id AND v.id = u.id;
 	FOR uri IN
 		SELECT r.storage_uri FROM miosa.releases r
 			WHERE r.collected_at IS NOT NULL AND r.deleted_at IS NULL AND r.updated_at < now() - patience
@@ -210,7 +233,7 @@ BEGIN
 		GET DIAGNOSTICS n = ROW_COUNT;
 		number := number + least(n, 1);
 	END LOOP;
-	FOR uri IN SELECT c.storage_uri FROM @extschema@.miosa_collectable_releases c LOOP
+	FOR uri IN SELECT c.storage_uri FROM miosa.collectable_artifacts c LOOP
 		EXIT WHEN number >= miosa_collect."limit";
 		CONTINUE WHEN NOT pg_try_advisory_xact_lock(releases, miosa.uri_lock(uri));
 		holders := ARRAY(SELECT DISTINCT r.deployment_id FROM miosa.releases r
@@ -221,8 +244,9 @@ BEGIN
 		-- A new statement: nobody can make one of them needed any more.
 		RETURN QUERY
 			UPDATE miosa.releases r SET collected_at = clock_timestamp(), collected_by = miosa.caller(), updated_at = clock_timestamp()
-				FROM @extschema@.miosa_collectable_releases c
-				WHERE c.storage_uri = uri AND r.deployment_id = c.deployment_id AND r.id = c.release_id AND r.collected_at IS NULL
+				FROM (SELECT k.deployment_id, k.release_id, bool_and(k.due) OVER () AS all_due
+					FROM miosa.release_keeping k WHERE k.storage_uri = uri) c
+				WHERE c.all_due AND r.deployment_id = c.deployment_id AND r.id = c.release_id AND r.collected_at IS NULL
 				RETURNING r.deployment_id, r.deployment_version_id, r.id, r.storage_uri, r.sha256, r.size_bytes;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		number := number + least(n, 1);

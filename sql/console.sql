@@ -179,10 +179,9 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 		ORDER BY a.seq DESC LIMIT 500) e
 	UNION ALL
 	-- What the oldest event found active.
-	(SELECT a.previous_version_id, v.promoted_at, a.created_at
-		FROM miosa.audit_events a
-		JOIN miosa.versions v ON v.deployment_id = a.deployment_id AND v.id = a.previous_version_id
-		WHERE a.deployment_id = $1 ORDER BY a.seq LIMIT 1)
+	SELECT e.previous_version_id, v.promoted_at, e.created_at
+	FROM (SELECT a.* FROM miosa.audit_events a WHERE a.deployment_id = $1 ORDER BY a.seq LIMIT 1) e
+	JOIN miosa.versions v ON v.deployment_id = $1 AND v.id = e.previous_version_id
 $$;
 COMMENT ON FUNCTION miosa.served_by_events(text, bigint) IS 'When versions were active by the newest 500 events: from and until (null: still); before_seq: as it was before that operation, null for now';
 
@@ -598,13 +597,16 @@ COMMENT ON COLUMN miosa.overdue.starting IS 'Instances that are starting';
 COMMENT ON COLUMN miosa.overdue.asked_at IS 'When a scheduler last took the request for instances; null: none yet';
 COMMENT ON COLUMN miosa.overdue.last_error IS 'Why the last request was not taken';
 
--- Where one can go back to.
+-- Where one can go back to.  The planner takes each deployment for one of the
+-- usual size; without bitmaps it reads the newest versions and events of a
+-- large one by index, and not all of them.
 
 CREATE FUNCTION miosa.candidates(deployment text, OUT version text, OUT last_served text, OUT served text,
 	OUT artifact text, OUT expires text, OUT live text, OUT note text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_bitmapscan = off AS $$
 #variable_conflict use_variable
 DECLARE
 	d miosa.deployments;
@@ -626,7 +628,7 @@ BEGIN
 				WHEN k.kept_as IS NOT NULL THEN 'never'
 				WHEN k.due THEN CASE WHEN EXISTS (SELECT FROM miosa.release_keeping o
 					WHERE o.storage_uri = k.storage_uri AND NOT o.due) THEN 'shared' ELSE 'now' END
-				ELSE miosa.rough_span(k.expires_at - now()) END,
+				ELSE coalesce(miosa.rough_span(k.expires_at - now()), 'never') END,
 			CASE WHEN v.kind = 'static' THEN '' ELSE miosa.clip((SELECT count(*) FROM miosa.live_instances i
 				WHERE i.deployment_id = d.id AND i.version_id = v.id)::text, 6) END,
 			CASE WHEN v.id = d.active_version_id THEN 'active'

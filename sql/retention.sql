@@ -257,9 +257,9 @@ CREATE PROCEDURE @extschema@.miosa_maintain(artifacts boolean DEFAULT true)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
-	began timestamptz := pg_catalog.clock_timestamp();
+	began pg_catalog.timestamptz := pg_catalog.clock_timestamp();
 	step record;
-	place text := '';
+	place pg_catalog.text := '';
 BEGIN
 	PERFORM miosa.require_primary();
 	SELECT NULL::pg_catalog.text AS kind, NULL::pg_catalog.text AS place, NULL::pg_catalog.tid[] AS rows,

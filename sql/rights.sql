@@ -61,7 +61,7 @@ GRANT SELECT ON
 GRANT EXECUTE ON FUNCTION
 	miosa.require_primary, miosa.maintain_rows, miosa.maintain_route_log, miosa.maintain_capacity, miosa.maintained
 	TO miosa_admin;
-GRANT SELECT ON miosa.maintenance, @extschema@.miosa_collectable_releases, miosa.release_keeping, miosa.scarcely_restorable TO miosa_operator;
+GRANT SELECT ON miosa.maintenance, @extschema@.miosa_collectable_releases, miosa.release_keeping, miosa.collectable_artifacts, miosa.scarcely_restorable TO miosa_operator;
 
 -- Monitoring sees how it goes, and nothing else.
 GRANT USAGE ON SCHEMA miosa TO pg_monitor;

@@ -62,17 +62,17 @@ typedef struct LoadedEnd
 /* The first row is where it begins, the active version when none is given. */
 static MrbQuery chain_query = {
 	.sql = "WITH RECURSIVE chain AS ("
-	" SELECT 0 AS step, v.id, v.promoted_over FROM miosa.versions v"
+	" SELECT 0 AS step, v.* FROM miosa.versions v"
 	" WHERE v.deployment_id = $1 AND v.id = coalesce($2, (SELECT p.active_version_id"
 	" FROM miosa.deployments p WHERE p.id = $1))"
 	" UNION ALL"
-	" SELECT c.step + 1, v.id, v.promoted_over"
+	" SELECT c.step + 1, v.*"
 	" FROM chain c JOIN miosa.versions v"
 	" ON v.deployment_id = $1 AND v.id = c.promoted_over"
 	" WHERE c.step < $3"
 	") SELECT " FACTS ", v.promoted_over IS NULL AND v.promotion_seq IS NULL, v.promoted_at"
-	" FROM chain c JOIN miosa.versions v ON v.deployment_id = $1 AND v.id = c.id" RELEASE
-	" ORDER BY c.step",
+	" FROM chain v" RELEASE
+	" ORDER BY v.step",
 	.nargs = 3,
 	.argtypes = {TEXTOID, TEXTOID, INT4OID},
 };

@@ -41,8 +41,9 @@ use Time::HiRes qw(sleep time);
 
 my $library = dirname(abs_path(__FILE__));
 
-# dir, psql, secret, sockets, boot: as above. heartbeat: seconds between two
-# of an instance (5). refuse: answer so many requests with 503 first. keep:
+# dir, psql, secret, sockets, boot: as above. stagger: seconds more for each
+# instance of a version after the first (0). heartbeat: seconds between two of
+# an instance (5). refuse: answer so many requests with 503 first. keep:
 # leave it running at exit, as MiosaServer does.
 sub new
 {
@@ -50,6 +51,7 @@ sub new
 	my $self = bless {
 		sockets => [],
 		boot => 0,
+		stagger => 0,
 		heartbeat => 5,
 		refuse => 0,
 		%arg
@@ -69,7 +71,7 @@ sub start
 {
 	my ($self) = @_;
 	my %option = map { $_ => $self->{$_} }
-	  qw(dir port psql secret sockets boot heartbeat refuse);
+	  qw(dir port psql secret sockets boot stagger heartbeat refuse);
 
 	$self->{server}->start($^X, "-I$library", '-MMiosaScheduler', '-e',
 		'MiosaScheduler::serve(@ARGV)', encode_json(\%option));
@@ -342,7 +344,8 @@ sub _start_instance
 		no warnings 'exec';
 		exec 'setpriv', '--pdeathsig', 'TERM', $^X, "-I$library",
 		  '-MMiosaScheduler', '-e', 'MiosaScheduler::instance(@ARGV)', $port,
-		  $version, "$version-$n", $option->{boot}
+		  $version, "$version-$n",
+		  $option->{boot} + ($slot - 1) * $option->{stagger}
 		  if getppid() == $parent;
 		POSIX::_exit(127);
 	}
