@@ -217,7 +217,7 @@ $(INSTALL_SQL): $(SQL_PIECES) $(EXTENSION).control
 .DELETE_ON_ERROR:
 .PHONY: demo test bench fuzz torture lint indent
 demo test bench fuzz:
-	@KEEP='$(KEEP)' SUITES='$(SUITES)' TESTS='$(TESTS)' test/run $@
+	@KEEP='$(KEEP)' SUITES='$(SUITES)' TESTS='$(TESTS)' JOBS='$(or $(JOBS),2)' test/run $@
 
 torture:
 	@KEEP='$(KEEP)' SUITES=tap TESTS='160_torture 166_full_queue' TORTURE=100000 test/run test

@@ -20,9 +20,9 @@ my $world = MiosaNode->new(
 	script => 'schedulers',
 	services => \@services)->start;
 my $node = make_node('schedulers', <<'EOC');
-miosa_rollback.capacity_interval = 500ms
+miosa_rollback.capacity_interval = 150ms
 miosa_rollback.drain_delay = -1
-miosa_rollback.heartbeat_timeout = 3s
+miosa_rollback.heartbeat_timeout = 1500ms
 EOC
 my $agent = 'miosa_rollback/'
   . sql("SELECT extversion FROM pg_extension WHERE extname = 'miosa_rollback'");
@@ -131,7 +131,7 @@ for my $service (qw(kubernetes nomad ecs))
 	my $since = sql('SELECT clock_timestamp()');
 
 	is( wait_sql(
-			"SELECT bool_and(last_heartbeat_at > '$since'::timestamptz + '3 s') FROM miosa.runtime_instances
+			"SELECT bool_and(last_heartbeat_at > '$since'::timestamptz + '1500 ms') FROM miosa.runtime_instances
 			WHERE deployment_id = '$service' AND reported_by = '$service'", 't'),
 		't',
 		"$service: they are heard of");
