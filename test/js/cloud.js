@@ -6,19 +6,8 @@
 
 'use strict';
 
-const { json, serve } = require('./serve');
+const { json, ordered, parse, serve, wrong } = require('./serve');
 const { refusal } = require('./sigv4');
-
-// A request that nobody's documentation allows.
-const wrong = (why) => ({ status: 499, body: `${why}\n` });
-
-const parse = (text) => {
-	try {
-		return JSON.parse(text);
-	} catch {
-		return undefined;
-	}
-};
 
 const isTexts = (list) =>
 	Array.isArray(list) && list.every((item) => typeof item === 'string' && item);
@@ -40,16 +29,6 @@ function take(bucket, rate, size) {
 }
 
 const basic = (pair) => `Basic ${Buffer.from(pair).toString('base64')}`;
-
-// The answer that a test asks for instead, so many times; to those requests
-// only that hold a text.
-function ordered(options, request) {
-	if (!options.times || !request.raw.includes(options.only || '')) {
-		return undefined;
-	}
-	options.times -= 1;
-	return { status: 200, ...options.answer };
-}
 
 // POST /service/{id}/purge takes up to 256 keys, in a header or in the body,
 // and not in both; a header of theirs has at most 16384 bytes, a key 1024.

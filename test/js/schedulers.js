@@ -10,29 +10,11 @@
 
 'use strict';
 
-const { json, serve } = require('./serve');
+const { json, ordered, parse, serve, wrong } = require('./serve');
 const { refusal } = require('./sigv4');
-
-const wrong = (why) => ({ status: 499, body: `${why}\n` });
-
-const parse = (text) => {
-	try {
-		return JSON.parse(text);
-	} catch {
-		return undefined;
-	}
-};
 
 const now = () => Date.now() / 1000;
 const isCount = (n) => Number.isInteger(n) && n >= 0;
-
-function ordered(options, request) {
-	if (!options.times || !request.raw.includes(options.only || '')) {
-		return undefined;
-	}
-	options.times -= 1;
-	return { status: 200, ...options.answer };
-}
 
 // A workload is {count, since, before}: how many there shall be, since when,
 // and how many there were then.

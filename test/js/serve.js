@@ -96,6 +96,28 @@ exports.json = (status, value, headers) => ({
 	body: JSON.stringify(value),
 });
 
+// A request that nobody's documentation allows.
+exports.wrong = (why) => ({ status: 499, body: `${why}\n` });
+
+// What a JSON text says; undefined when it is none.
+exports.parse = (text) => {
+	try {
+		return JSON.parse(text);
+	} catch {
+		return undefined;
+	}
+};
+
+// The answer that a test asks for instead, so many times; to those requests
+// only that hold a text.
+exports.ordered = (options, request) => {
+	if (!options.times || !request.raw.includes(options.only || '')) {
+		return undefined;
+	}
+	options.times -= 1;
+	return { status: 200, ...options.answer };
+};
+
 exports.serve = (services) => {
 	for (const [name, service] of Object.entries(services)) {
 		listen(ports[name], tls[name], service.state, (request, send) => {
