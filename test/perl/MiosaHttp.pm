@@ -1,6 +1,6 @@
 #
-# The smallest HTTP client that lets a test name any Host header, and waiting
-# with a deadline. Perl's own HTTP::Tiny refuses a Host that differs from the
+# The smallest HTTP client that lets a test name any Host header, what small
+# servers need, and waiting with a deadline. Perl's own HTTP::Tiny refuses a Host that differs from the
 # address.
 #
 package MiosaHttp;
@@ -12,7 +12,7 @@ use Exporter qw(import);
 use IO::Socket::INET;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT_OK = qw(http poll_until);
+our @EXPORT_OK = qw(http listen_on poll_until take_request);
 
 # http(port =>, method =>, host =>, path =>, headers => {}, body =>,
 # timeout =>): the answer as {status, headers, body}. Status 0 means that
@@ -88,6 +88,44 @@ sub _parse
 		$body = $plain;
 	}
 	return { status => $status, headers => \%header, body => $body };
+}
+
+# For small servers: a port of loopback that is listened on, not blocking.
+sub listen_on
+{
+	my ($port) = @_;
+
+	return IO::Socket::INET->new(
+		LocalAddr => '127.0.0.1',
+		LocalPort => $port,
+		Listen => 1024,
+		ReuseAddr => 1,
+		Blocking => 0) // die "could not listen on port $port: $!\n";
+}
+
+# Take the first whole request off what has arrived: {method, path, headers,
+# body}, the names of headers in lower case; nothing when it is not all there.
+sub take_request
+{
+	my ($in) = @_;
+	my $end = index($$in, "\r\n\r\n");
+
+	return if $end < 0;
+	my ($first, @line) = split /\r\n/, substr($$in, 0, $end);
+	my %header = map { /^([^:]+):\s*(.*)$/ ? (lc $1 => $2) : () } @line;
+	my $length = $header{'content-length'} // 0;
+
+	return if length $$in < $end + 4 + $length;
+	my ($method, $path) = split / /, $first;
+	my $body = substr($$in, $end + 4, $length);
+
+	$$in = substr($$in, $end + 4 + $length);
+	return {
+		method => $method,
+		path => $path,
+		headers => \%header,
+		body => $body
+	};
 }
 
 # Call until it returns true, at most for so many seconds; what it returned,

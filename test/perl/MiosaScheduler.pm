@@ -29,11 +29,10 @@ use File::Basename qw(dirname);
 use File::Path qw(make_path);
 use IO::Handle;
 use IO::Select;
-use IO::Socket::INET;
 use IO::Socket::UNIX;
 use JSON::PP qw(decode_json encode_json);
 use MIME::Base64 qw(decode_base64 encode_base64);
-use MiosaHttp qw(http);
+use MiosaHttp qw(http listen_on take_request);
 use MiosaServer;
 use parent qw(MiosaLog);
 use POSIX qw(:sys_wait_h);
@@ -140,7 +139,7 @@ my $stop = 0;
 sub serve
 {
 	$option = decode_json($_[0]);
-	my $listen = _listen($option->{port});
+	my $listen = listen_on($option->{port});
 
 	$SIG{PIPE} = 'IGNORE';
 	$SIG{TERM} = sub { $stop = 1 };
@@ -162,18 +161,6 @@ sub serve
 	}
 	kill 'TERM', map { $_->{pid} } values %instance;
 	return;
-}
-
-sub _listen
-{
-	my ($port) = @_;
-
-	return IO::Socket::INET->new(
-		LocalAddr => '127.0.0.1',
-		LocalPort => $port,
-		Listen => 1024,
-		ReuseAddr => 1,
-		Blocking => 0) // die "could not listen on port $port: $!\n";
 }
 
 sub _accept
@@ -207,28 +194,21 @@ sub _read
 
 	return if !defined $got && $!{EAGAIN};
 	return _drop($c) unless $got;
-	while ((my $end = index($c->{in}, "\r\n\r\n")) >= 0)
+	while (my $request = take_request(\$c->{in}))
 	{
-		my ($first, @line) = split /\r\n/, substr($c->{in}, 0, $end);
-		my %header = map { /^([^:]+):\s*(.*)$/ ? (lc $1 => $2) : () } @line;
-		my $length = $header{'content-length'} // 0;
-
-		return if length $c->{in} < $end + 4 + $length;
-		my ($method, $path) = split / /, $first;
-		my $body = substr($c->{in}, $end + 4, $length);
-
-		$c->{in} = substr($c->{in}, $end + 4 + $length);
+		my $header = $request->{headers};
 		my ($status, $text, @more) =
-		  $answer->($method, $path, \%header, $body);
+		  $answer->(
+			$request->{method}, $request->{path}, $header, $request->{body});
 		my $out = join "\r\n", "HTTP/1.1 $status Answer",
 		  'Content-Length: ' . length $text, @more, '',
-		  $method eq 'HEAD' ? '' : $text;
+		  $request->{method} eq 'HEAD' ? '' : $text;
 
 		$c->{sock}->blocking(1);
 		print { $c->{sock} } $out or return _drop($c);
 		$c->{sock}->flush;
 		$c->{sock}->blocking(0);
-		return _drop($c) if lc($header{connection} // '') eq 'close';
+		return _drop($c) if lc($header->{connection} // '') eq 'close';
 	}
 	return;
 }
@@ -476,7 +456,7 @@ sub instance
 	$SIG{PIPE} = 'IGNORE';
 	sleep($boot) if $boot > 0;
 	return if $stop;
-	my $listen = _listen($port);
+	my $listen = listen_on($port);
 
 	$select = IO::Select->new($listen);
 	while (!$stop)

@@ -19,8 +19,8 @@ use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use File::Path qw(make_path);
 use IO::Select;
-use IO::Socket::INET;
 use JSON::PP qw(decode_json encode_json);
+use MiosaHttp qw(listen_on take_request);
 use MiosaServer;
 use parent qw(MiosaLog);
 use Socket qw(SOL_SOCKET SO_LINGER);
@@ -131,12 +131,7 @@ my ($dir, $log, $select, %conn, %used, @rules, $rules_seen);
 sub serve
 {
 	($dir, my $port) = @_;
-	my $listen = IO::Socket::INET->new(
-		LocalAddr => '127.0.0.1',
-		LocalPort => $port,
-		Listen => 1024,
-		ReuseAddr => 1,
-		Blocking => 0) or die "could not listen: $!\n";
+	my $listen = listen_on($port);
 
 	$SIG{PIPE} = 'IGNORE';
 	open($log, '>>', "$dir/requests") or die "$dir/requests: $!\n";
@@ -204,33 +199,21 @@ sub _read
 sub _request
 {
 	my ($c) = @_;
-	my $end = index($c->{in}, "\r\n\r\n");
+	my $request = take_request(\$c->{in}) or return;
+	my ($method, $path) = @$request{qw(method path)};
 
-	return if $end < 0;
-	my ($first, @line) = split /\r\n/, substr($c->{in}, 0, $end);
-	my %header = map { /^([^:]+):\s*(.*)$/ ? (lc $1 => $2) : () } @line;
-	my $length = $header{'content-length'} // 0;
-
-	return if length $c->{in} < $end + 4 + $length;
-	my ($method, $path) = split / /, $first;
-	my $body = substr($c->{in}, $end + 4, $length);
-
-	$c->{in} = substr($c->{in}, $end + 4 + $length);
 	print $log encode_json(
 		{
 			n => ++$used{requests},
 			time => time(),
-			method => $method,
-			path => $path,
-			port => $c->{sock}->peerport,
-			headers => \%header,
-			body => $body
+			%$request,
+			port => $c->{sock}->peerport
 		}), "\n";
 	my $rule = _rule($method, $path);
 
 	$c->{path} = $path;
 	$c->{head} = $method eq 'HEAD';
-	$c->{close} = lc($header{connection} // '') eq 'close';
+	$c->{close} = lc($request->{headers}{connection} // '') eq 'close';
 	$c->{turn} = time() + ($rule->{delay} // 0);
 	$c->{rule} = $rule;
 	return;
