@@ -245,7 +245,13 @@ did_not(MrbWant *want, MrbTask *task, MrbVerdict verdict,
 	if (verdict == MRB_VERDICT_MESSAGE)
 		show_error(want->endpoint, why);
 	if (task == NULL)
+	{
+		/* It may be acted upon after what is wanted now. */
+		task = mrb_want_task(want, want->flight.version_id);
+		if (task != NULL && ambiguous && !want->flight.poll)
+			task->confirm = true;
 		return;
+	}
 	mrb_outcome_add(want, task, -1, why);
 	if (want->flight.poll)
 		mrb_task_not_polled(task, want->endpoint);

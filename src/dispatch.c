@@ -322,6 +322,9 @@ apply(Pass *pass)
 	if (taken->nchanges > 0 || pass->reload)
 		count(MRB_COUNT_PASSES, 1);
 	mrb_demand_enter(&pass->demand);
+	if (pass->demand.nids > 0)
+		mrb_tour_expect(TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													mrb_cutover_deadline));
 	if (taken->nchanges == 0)
 		return;
 	mrb_changes_apply(taken, NULL);

@@ -138,7 +138,9 @@ url_flaw(const char *url)
 		return not_asked("its storage URI has credentials in it");
 	for (const char *c = url; *c != '\0'; c++)
 	{
-		if ((unsigned char) *c <= ' ' || (unsigned char) *c >= 0x7f)
+		/* What follows a "#" is never sent: another file would be asked for. */
+		if ((unsigned char) *c <= ' ' || (unsigned char) *c >= 0x7f ||
+			*c == '#')
 			return not_asked("its storage URI has characters that must be escaped");
 	}
 	return NULL;

@@ -42,7 +42,7 @@ static bool has_name(const List *names, const char *name);
 static List *add_name(List *names, const char *name, MemoryContext context);
 static TimestampTz after(int ms);
 static int	clock_ms(int failures);
-static void told(MrbTask *task, const MrbEndpoint *endpoint);
+static bool told(MrbTask *task, const MrbEndpoint *endpoint);
 
 void
 mrb_task_begin(MrbTask *task, const MrbNeed *need,
@@ -69,6 +69,7 @@ mrb_task_carry_on(MrbTask *task, const MrbTask *old)
 		task->poll_at = old->poll_at;
 		task->poll_failures = old->poll_failures;
 	}
+	task->confirm = old->confirm;
 	if (!is_same(&task->need, &old->need) ||
 		(old->told_at != 0 && !old->unwritten && !task->need.asked))
 		return;
@@ -76,7 +77,6 @@ mrb_task_carry_on(MrbTask *task, const MrbTask *old)
 	task->told_at = old->told_at;
 	task->unwritten = old->unwritten;
 	task->request_at = old->request_at;
-	task->confirm = old->confirm;
 	task->failures = old->failures;
 	task->taken_then = old->taken_then;
 	task->done = copy_names(old->done);
@@ -118,8 +118,7 @@ mrb_task_taken(MrbTask *task, const MrbEndpoint *endpoint,
 		if (task->need.unknown > 0)
 			return false;		/* the next turn says so */
 	}
-	told(task, endpoint);
-	return true;
+	return told(task, endpoint);
 }
 
 /*
@@ -241,15 +240,16 @@ clock_ms(int failures)
 		(0.5 + 0.5 * pg_prng_double(&pg_global_prng_state));
 }
 
-static void
+/*
+ * The scheduler took it.  If an earlier try may still come late, it is asked
+ * once more, under another id, and only then is that written down: before,
+ * nobody may think that no more need be asked.
+ */
+static bool
 told(MrbTask *task, const MrbEndpoint *endpoint)
 {
-	int			again_ms = task->confirm ?
-	Max(CONFIRM_MS, endpoint->adapter->timeout_ms) : mrb_capacity_interval;
+	bool		confirm = task->confirm;
 
-	task->told_at = mrb_timer_now();
-	task->unwritten = true;
-	task->ask_at = after(again_ms);
 	task->request_at = 0;
 	task->confirm = false;
 	task->failures = 0;
@@ -257,4 +257,13 @@ told(MrbTask *task, const MrbEndpoint *endpoint)
 	task->refused = NIL;
 	if (endpoint->adapter->poll.call != NULL)
 		task->poll_at = after(endpoint->adapter->poll.interval_ms);
+	if (confirm)
+	{
+		task->ask_at = after(Max(CONFIRM_MS, endpoint->adapter->timeout_ms));
+		return false;
+	}
+	task->told_at = mrb_timer_now();
+	task->unwritten = true;
+	task->ask_at = after(mrb_capacity_interval);
+	return true;
 }

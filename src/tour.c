@@ -78,6 +78,12 @@ mrb_tour_step(void)
 	mrb_demand_refresh();
 }
 
+void
+mrb_tour_expect(TimestampTz at)
+{
+	due = Min(due, at);
+}
+
 long
 mrb_tour_wait(long most)
 {

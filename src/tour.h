@@ -8,8 +8,13 @@
 #ifndef MRB_TOUR_H
 #define MRB_TOUR_H
 
+#include "datatype/timestamp.h"
+
 /* Look after the next page of deployments, if it is time to. */
 extern void mrb_tour_step(void);
+
+/* Something is due then that no tour has found yet. */
+extern void mrb_tour_expect(TimestampTz at);
 
 /* Milliseconds until it is, at most most. */
 extern long mrb_tour_wait(long most);

@@ -124,6 +124,9 @@ storage_says(
 	more => ', accept_unverified => true');
 $sink->answer('^/broken', status => 500);
 storage_says('/broken', 'MR503', qr/answered 500/, 'an error of the server');
+storage_says('/other#part', 'MR503', qr/characters that must be escaped/,
+	'a fragment, which is never sent');
+is(asked('/other'), '', 'another file is not asked for instead');
 $sink->answer('^/moved', status => 302,
 	headers => { Location => '/moved-there' });
 storage_says('/moved', 'MR503', qr/answered 302/, 'a redirection');

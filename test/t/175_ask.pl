@@ -128,6 +128,39 @@ $holder->finish;
 is( wait_sql("SELECT asked_at IS NOT NULL FROM miosa.capacity WHERE deployment_id = 'dep_1' AND state = 'wanted'", 't'),
 	't', 'and that one when it is free');
 
+# What may still be on its way must not have the last word, whatever is wanted
+# by now; and nobody thinks before that no more need be asked
+$node->append_conf('postgresql.conf', <<'EOC');
+miosa_rollback.capacity_interval = '1min'
+miosa_rollback.cutover_deadline = '1s'
+EOC
+$node->reload;
+sql(q{INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, '{"name": "hasty", "builtin": false, "timeout": "500 ms"}')).*
+	FROM miosa.adapters a WHERE name = 'webhook-scheduler'});
+sql('DELETE FROM miosa.capacity');
+sql("SELECT miosa_put_endpoint('boots', 'hasty', '" . $sink->url . "/boots')");
+$sink->clear;
+$sink->answer('^/boots', hang => 1, times => 1);
+sql("SELECT miosa_promote('dep_5', 'ver_1')");
+ok($sink->wait_for(1, '^/boots'), 'a request hangs');
+sql("SELECT miosa_put_deployment('dep_5', 'ten_1', desired_replicas => 2)");
+is(asked('dep_5', 2), 'ver_1 1, ver_1 2', 'it is given up, and something else is asked for');
+report('dep_5', 'ver_1', 'healthy', $_) for 1, 2;
+is(asked('dep_5', 3), 'ver_1 1, ver_1 2, ver_1 2', 'which is asked for once more, although it is there');
+my @last = map { $_->{headers}{'webhook-id'} } grep { about($_)->{count} == 2 } $sink->requests;
+
+isnt($last[0], $last[1], 'under another id');
+is( wait_sql("SELECT asked_at IS NOT NULL FROM miosa.capacity WHERE deployment_id = 'dep_5'", 't'),
+	't', 'then that is written down');
+
+# A deadline is kept although the next tour of all deployments is far
+sql("SELECT miosa_promote('dep_5', 'ver_2')");
+report('dep_5', 'ver_2', 'healthy', 1);
+is(sql("SELECT serving_version_id FROM miosa.deployments WHERE id = 'dep_5'"),
+	'ver_1', 'one of two is not enough');
+is(wait_sql("SELECT serving_version_id IS NULL FROM miosa.deployments WHERE id = 'dep_5'", 't'),
+	't', 'but after the deadline');
+
 # 410: it does not want to be asked any more
 $sink->answer('^/boots', status => 410, times => 1);
 sql("SELECT miosa_promote('dep_3', 'ver_2')");
