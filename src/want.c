@@ -9,7 +9,9 @@
  * anything is stopped, over all deployments of a scheduler.
  *
  * What is wanted is read again before it is asked for, unless it was read
- * just now, so that nobody is asked for what was wanted once.
+ * just now, so that nobody is asked for what was wanted once.  That costs
+ * none its place: where there are more wants than a scheduler takes, those
+ * that were asked for last come last.
  *
  *-------------------------------------------------------------------------
  */
@@ -73,6 +75,7 @@ static void leave(MrbWant *want);
 static TimestampTz next_due(const MrbWant *want);
 static void rest_over(MrbTimer *timer);
 static void make_ready(MrbWant *want);
+static dlist_head *list_of(const MrbWant *want);
 static void forget_flight(MrbWant *want);
 
 void
@@ -130,6 +133,7 @@ mrb_want_set(MrbEndpoint *endpoint, const char *id, const MrbNeed *needs,
 {
 	MrbWant    *want = mrb_want_find(endpoint, id);
 	bool		any = false;
+	bool		first;
 
 	for (int i = 0; i < n; i++)
 		any |= concerns(endpoint, &needs[i]);
@@ -140,10 +144,14 @@ mrb_want_set(MrbEndpoint *endpoint, const char *id, const MrbNeed *needs,
 	want->listed = true;
 	want->read_at = mrb_timer_now();
 	set_tasks(want, needs, n);
-	if (want->state == MRB_WANT_BUSY)
+	if (want->state == MRB_WANT_BUSY ||
+		(want->state == MRB_WANT_READY && list_of(want) == want->list))
 		return;
+	first = want->state == MRB_WANT_STALE && list_of(want) != NULL;
 	leave(want);
 	mrb_want_rest(want);
+	if (first)
+		dlist_move_head(want->list, &want->list_node);
 }
 
 MrbWant *
@@ -234,8 +242,8 @@ mrb_want_stale(char **ids, int most)
 	{
 		if (n == most)
 			break;
-		ids[n++] = dlist_container(MrbWant, list_node,
-								   iter.cur)->deployment_id;
+		ids[n++] = pstrdup(dlist_container(MrbWant, list_node,
+										   iter.cur)->deployment_id);
 	}
 	return n;
 }
@@ -344,16 +352,29 @@ rest_over(MrbTimer *timer)
 static void
 make_ready(MrbWant *want)
 {
-	MrbEndpoint *endpoint = want->endpoint;
+	dlist_head *list = list_of(want);
+
+	/* Its clock may be about to say so, too. */
+	mrb_timer_cancel(&want->timer);
+	want->state = MRB_WANT_READY;
+	want->list = list != NULL ? list : &want->endpoint->agenda.others;
+	dlist_push_tail(want->list, &want->list_node);
+	mrb_turns_activate(want->endpoint);
+}
+
+/*
+ * Where it waits for its turn; NULL when nothing is due.
+ */
+static dlist_head *
+list_of(const MrbWant *want)
+{
 	bool		poll;
 	MrbTask    *task = mrb_want_due(want, &poll);
 
-	want->state = MRB_WANT_READY;
-	if (task != NULL && !poll && task->need.goal == MRB_GOAL_UP)
-		dlist_push_tail(&endpoint->agenda.ups, &want->list_node);
-	else
-		dlist_push_tail(&endpoint->agenda.others, &want->list_node);
-	mrb_turns_activate(endpoint);
+	if (task == NULL)
+		return NULL;
+	return !poll && task->need.goal == MRB_GOAL_UP ?
+		&want->endpoint->agenda.ups : &want->endpoint->agenda.others;
 }
 
 static void
