@@ -259,7 +259,8 @@ did_not(MrbWant *want, MrbTask *task, MrbVerdict verdict,
 		mrb_task_refused(task, want->flight.instance_id, answer->retry_after,
 						 want->context);
 	else
-		mrb_task_failed(task, want->endpoint, ambiguous);
+		mrb_task_failed(task, want->endpoint, want->flight.instance_id,
+						ambiguous, want->context);
 }
 
 /*

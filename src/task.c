@@ -42,6 +42,7 @@ static bool has_name(const List *names, const char *name);
 static List *add_name(List *names, const char *name, MemoryContext context);
 static TimestampTz after(int ms);
 static int	clock_ms(int failures);
+static bool skip(MrbTask *task, const char *instance, MemoryContext context);
 static bool told(MrbTask *task, const MrbEndpoint *endpoint);
 
 void
@@ -128,18 +129,13 @@ void
 mrb_task_refused(MrbTask *task, const char *instance, int retry_after,
 				 MemoryContext context)
 {
-	if (instance != NULL)
-	{
-		task->refused = add_name(task->refused, instance, context);
-		if (mrb_task_instance(task) != NULL)
-		{
-			task->failures = Max(task->failures, 1);
-			return;
-		}
-		task->refused = NIL;
-	}
-	else
+	if (instance == NULL)
 		task->done = NIL;		/* all are asked for again */
+	else if (skip(task, instance, context))
+	{
+		task->failures = Max(task->failures, 1);
+		return;
+	}
 	task->failures++;
 	task->ask_at = after(Max(clock_ms(task->failures),
 							 Min(retry_after, RETRY_AFTER_MAX_S) * 1000));
@@ -147,16 +143,20 @@ mrb_task_refused(MrbTask *task, const char *instance, int retry_after,
 
 /*
  * The endpoint failed, and its health says when it is tried again; unless it
- * takes others and fails at this.
+ * takes others and fails at this.  It may be one instance that it fails at,
+ * so the others are tried before that one is again.
  */
 void
-mrb_task_failed(MrbTask *task, const MrbEndpoint *endpoint, bool ambiguous)
+mrb_task_failed(MrbTask *task, const MrbEndpoint *endpoint,
+				const char *instance, bool ambiguous, MemoryContext context)
 {
 	if (task->failures++ == 0)
 		task->taken_then = endpoint->vitals.taken;
 	task->confirm |= ambiguous;
-	if (task->failures >= POISON_TRIES &&
-		endpoint->vitals.taken > task->taken_then)
+	if (task->failures < POISON_TRIES ||
+		(instance != NULL && skip(task, instance, context)))
+		return;
+	if (endpoint->vitals.taken > task->taken_then)
 		task->ask_at = after(clock_ms(task->failures - POISON_TRIES));
 }
 
@@ -238,6 +238,20 @@ clock_ms(int failures)
 
 	return Min(doubled, REFUSED_MAX_MS) *
 		(0.5 + 0.5 * pg_prng_double(&pg_global_prng_state));
+}
+
+/*
+ * Leave the instance out until the others have had their turn; false when all
+ * of them have had it.
+ */
+static bool
+skip(MrbTask *task, const char *instance, MemoryContext context)
+{
+	task->refused = add_name(task->refused, instance, context);
+	if (mrb_task_instance(task) != NULL)
+		return true;
+	task->refused = NIL;
+	return false;
 }
 
 /*

@@ -41,7 +41,8 @@ extern bool mrb_task_taken(MrbTask *task, const MrbEndpoint *endpoint,
 extern void mrb_task_refused(MrbTask *task, const char *instance,
 							 int retry_after, MemoryContext context);
 extern void mrb_task_failed(MrbTask *task, const MrbEndpoint *endpoint,
-							bool ambiguous);
+							const char *instance, bool ambiguous,
+							MemoryContext context);
 
 /* What became of a poll. */
 extern void mrb_task_polled(MrbTask *task, const MrbEndpoint *endpoint,

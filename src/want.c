@@ -243,8 +243,8 @@ mrb_want_stale(char **ids, int most)
 	{
 		if (n == most)
 			break;
-		ids[n++] = dlist_container(MrbWant, list_node,
-								   iter.cur)->deployment_id;
+		ids[n++] = pstrdup(dlist_container(MrbWant, list_node,
+										   iter.cur)->deployment_id);
 	}
 	return n;
 }
@@ -359,6 +359,8 @@ make_ready(MrbWant *want, bool first)
 	MrbAgenda  *agenda = &want->endpoint->agenda;
 	dlist_head *list;
 
+	/* Its clock may be about to say so, too. */
+	mrb_timer_cancel(&want->timer);
 	want->state = MRB_WANT_READY;
 	want->up = wants_up(want);
 	list = want->up ? &agenda->ups : &agenda->others;

@@ -67,7 +67,7 @@ extern void mrb_want_take_off(MrbWant *want, const MrbTask *task, bool poll,
 /* It has no request in flight (any more): wait for its next turn. */
 extern void mrb_want_rest(MrbWant *want);
 
-/* It was read too long ago; and the ids of those, at most that many. */
+/* It was read too long ago; and the ids of those, palloc'd, at most so many. */
 extern bool mrb_want_is_fresh(const MrbWant *want);
 extern void mrb_want_reread(MrbWant *want);
 extern int	mrb_want_stale(char **ids, int most);
