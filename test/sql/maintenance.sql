@@ -57,6 +57,13 @@ UPDATE miosa.route_log SET created_at = now() - '59 min'::interval WHERE epoch =
 SELECT removed FROM miosa_purge_expired() WHERE what = 'route_log';
 UPDATE miosa.route_log SET created_at = now() + '59 min'::interval WHERE epoch = 93;
 SELECT removed FROM miosa_purge_expired(2) WHERE what = 'route_log';
+-- One that was made since our transaction began is young.
+DELETE FROM miosa.route_log;
+INSERT INTO miosa.route_log (epoch, deployment_id, route_seq, kind, created_at) VALUES (94, 'dep_1', 94, 'route', clock_timestamp());
+SELECT removed FROM miosa_purge_expired() WHERE what = 'route_log';
+INSERT INTO miosa.route_log (epoch, deployment_id, route_seq, kind, created_at)
+	SELECT n, 'dep_1', n, 'route', now() - '61 min'::interval FROM generate_series(95, 100) n;
+UPDATE miosa.route_log SET created_at = now() - '61 min'::interval;
 -- Who is down for ever does not keep more than the newest 100,000.
 UPDATE miosa.endpoint_state SET acked_epoch = 1, settled_epoch = 1;
 SELECT removed FROM miosa_purge_expired() WHERE what = 'route_log';
