@@ -87,6 +87,10 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 DECLARE
 	claim miosa.releases;
 BEGIN
+	-- An older snapshot does not show a claim, but cannot lock what it changed.
+	IF current_setting('transaction_isolation') <> 'read committed' THEN
+		PERFORM FROM miosa.releases r WHERE r.storage_uri = uri FOR SHARE;
+	END IF;
 	SELECT * INTO claim FROM miosa.releases r
 		WHERE r.storage_uri = uri AND r.collected_at IS NOT NULL AND r.deleted_at IS NULL
 		ORDER BY r.collected_at LIMIT 1;
@@ -211,6 +215,12 @@ DECLARE
 BEGIN
 	PERFORM miosa.require_primary();
 	PERFORM miosa.check_limit(miosa_collect."limit", 1000);
+	IF current_setting('transaction_isolation') <> 'read committed' THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'miosa_collect() cannot run in this transaction',
+			format('Its isolation level is %s: it would not see a release that was added since it began.',
+				current_setting('transaction_isolation')),
+			'BEGIN ISOLATION LEVEL READ COMMITTED; SELECT * FROM miosa_collect(); COMMIT;');
+	END IF;
 	-- What stopped to serve unnoticed did so now at the latest.
 	UPDATE miosa.versions v SET last_served_at = clock_timestamp()
 		FROM (SELECT o.deployment_id, o.id FROM miosa.versions o JOIN miosa.deployments p ON p.id = o.deployment_id
@@ -252,7 +262,7 @@ BEGIN
 		number := number + least(n, 1);
 	END LOOP;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_collect(integer) IS 'Claims artifacts that nothing keeps any more, and returns them to be deleted from storage once this has committed; miosa_confirm_collected() then says that it is done. What was claimed more than an hour ago and not confirmed is returned again. An artifact of several releases is claimed when all of them are due, and has a row for each. Deployments that are locked are left for the next call. limit: so many artifacts, 1 to 1000, default 100. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_collect(integer) IS 'Claims artifacts that nothing keeps any more, and returns them to be deleted from storage once this has committed; miosa_confirm_collected() then says that it is done. What was claimed more than an hour ago and not confirmed is returned again. An artifact of several releases is claimed when all of them are due, and has a row for each. Deployments that are locked are left for the next call. limit: so many artifacts, 1 to 1000, default 100. The isolation level must be read committed. Raises INVALID_ARGUMENT, NOT_PRIMARY';
 
 CREATE FUNCTION @extschema@.miosa_confirm_collected(deployment_id text, release_id text) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
