@@ -82,7 +82,7 @@ BEGIN
 	-- Nothing serves the old version any more or enough serve the new one.
 	UPDATE miosa.deployments p SET serving_version_id = NULL, waiting_since = NULL,
 			state = CASE WHEN capacity.reached THEN 'running' ELSE p.state END,
-			recent_served = (ARRAY[p.active_version_id] || array_remove(p.recent_served, p.active_version_id))[1:3],
+			recent_served = miosa.add_served(p.recent_served, p.serving_version_id, p.active_version_id),
 			updated_at = clock_timestamp()
 		WHERE p.id = d.id;
 	PERFORM miosa.queue(d.id, 'route', NULL);
