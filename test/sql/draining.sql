@@ -209,6 +209,11 @@ SAVEPOINT silent;
 UPDATE miosa.runtime_instances SET last_heartbeat_at = now() - '2 min'::interval WHERE deployment_id = 'dep_3' AND id = 'ver_1-2';
 SELECT miosa_report_instance('dep_3', 'ver_1-2', 'ver_1', 'healthy') -> 'data' ->> 'state' AS state;
 ROLLBACK TO silent;
+-- one that comes up only now is stopped with the others
+SELECT miosa_report_instance('dep_3', 'late', 'ver_1', 'healthy') -> 'data' ->> 'state' AS state;
+SELECT miosa_report_instance('dep_3', 'late', 'ver_1', 'healthy') -> 'data' ->> 'state' AS state;
+SELECT test.op(miosa_rollback('dep_3', 'ver_1'));
+ROLLBACK TO silent;
 -- a return finds none of them, and asks
 SAVEPOINT draining;
 SELECT miosa_plan('dep_3', 'ver_1') -> 'data' -> 'scheduler_calls' AS calls;
