@@ -129,6 +129,10 @@ SELECT * FROM pg_temp.pages('idempotency_keys', '30 min', 5000);
 SELECT * FROM pg_temp.pages('audit_events', NULL, 10);
 SELECT * FROM pg_temp.pages('audit_events', NULL, 5000);
 SELECT * FROM pg_temp.pages('audit_events', '30 min', 5000);
+-- What stays for ever is not all looked at in one page.
+INSERT INTO miosa.deployments (id, tenant_id, name, slug) SELECT 'kept_' || n, 'ten_2', 'x', 'kept-' || n FROM generate_series(1, 50) n;
+SELECT count(pg_temp.event('kept_' || n, 'ten_2', 1, '60 days'::interval + n * '1 s'::interval)) FROM generate_series(1, 50) n;
+SELECT * FROM pg_temp.pages('audit_events', NULL, 10);
 -- A row is judged again when it is deleted: its place may be another's.
 SELECT p.* FROM miosa.purge_rows('idempotency_keys', ARRAY(SELECT k.ctid FROM miosa.idempotency_keys k WHERE k.expires_at > now())) p;
 SELECT p.* FROM miosa.purge_rows('audit_events', ARRAY(SELECT a.ctid FROM miosa.audit_events a WHERE a.seq > 0)) p;
