@@ -105,6 +105,24 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.refuse_claimed(text) IS 'Raise ARTIFACT_GONE when an artifact was given up and may be deleted any moment';
 
+CREATE FUNCTION miosa.stands_on(deployment_id text, version_id text) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	v record;
+BEGIN
+	FOR i IN 1 .. 1000 LOOP
+		SELECT o.id, o.promoted_over, o.state = 'ready' AND r.collected_at IS NULL AS there INTO v
+			FROM miosa.versions o
+			LEFT JOIN miosa.releases r ON r.deployment_id = o.deployment_id AND r.deployment_version_id = o.id
+			WHERE o.deployment_id = deployment_id AND o.id = version_id;
+		EXIT WHEN v.there OR v.promoted_over IS NULL;
+		version_id := v.promoted_over;
+	END LOOP;
+	RETURN CASE WHEN v.there THEN v.id END;
+END $$;
+COMMENT ON FUNCTION miosa.stands_on(text, text) IS 'The version, or the nearest one below it in the order of promotion, that is ready and whose artifact was not given up; null when there is none';
+
 -- What is kept, why, and what is not.  Comparisons are with now() less the
 -- retention: a time far in the future must not overflow.
 CREATE VIEW miosa.release_keeping AS
@@ -124,6 +142,10 @@ CREATE VIEW miosa.release_keeping AS
 				WHEN v.id = ANY (p.recent_served[1:3]) THEN 'served'
 				WHEN v.id = a.promoted_over THEN 'previous'
 				WHEN v.state IN ('created', 'building') THEN 'building'
+				-- A rollback passes over what it cannot go to.
+				WHEN v.state = 'ready' AND (b.state <> 'ready' OR EXISTS (SELECT FROM miosa.releases q
+						WHERE q.deployment_id = b.deployment_id AND q.deployment_version_id = b.id AND q.collected_at IS NOT NULL))
+					AND v.id = miosa.stands_on(p.id, a.promoted_over) THEN 'previous'
 				-- Where few ever served, the newest make up for them.
 				WHEN v.state = 'ready' AND cardinality(p.recent_served) < 3 AND cardinality(p.recent_served) + (
 						SELECT count(*) FROM (SELECT FROM miosa.versions o
@@ -139,6 +161,7 @@ CREATE VIEW miosa.release_keeping AS
 		JOIN miosa.tenants t ON t.id = p.tenant_id
 		JOIN miosa.plans s ON s.name = t.plan
 		LEFT JOIN miosa.versions a ON a.deployment_id = p.id AND a.id = p.active_version_id
+		LEFT JOIN miosa.versions b ON b.deployment_id = p.id AND b.id = a.promoted_over
 		WHERE r.collected_at IS NULL) k;
 COMMENT ON VIEW miosa.release_keeping IS 'Releases whose artifact was not given up: why each is kept, or since when it is not';
 COMMENT ON COLUMN miosa.release_keeping.deployment_id IS 'Deployment';
@@ -149,7 +172,7 @@ COMMENT ON COLUMN miosa.release_keeping.tenant_id IS 'Owner';
 COMMENT ON COLUMN miosa.release_keeping.storage_uri IS 'Where its artifact is';
 COMMENT ON COLUMN miosa.release_keeping.sha256 IS 'SHA-256 of its artifact, hex';
 COMMENT ON COLUMN miosa.release_keeping.size_bytes IS 'Size of its artifact in bytes';
-COMMENT ON COLUMN miosa.release_keeping.kept_as IS 'active, serving, pinned, served (one of the last three that did), previous (the active version was promoted over it), building or newest (of those that are ready, where fewer than three served); null: its age decides';
+COMMENT ON COLUMN miosa.release_keeping.kept_as IS 'active, serving, pinned, served (one of the last three that did), previous (the active version was promoted over it, or over what stood on it and is archived or given up), building or newest (of those that are ready, where fewer than three served); null: its age decides';
 COMMENT ON COLUMN miosa.release_keeping.since IS 'Since when its age counts: archived, else last served, promoted or made; null: not known, until miosa_collect() looks at it';
 COMMENT ON COLUMN miosa.release_keeping.expires_at IS 'When the artifact retention of the tenant''s plan is over, counted from there';
 COMMENT ON COLUMN miosa.release_keeping.due IS 'Whether nothing keeps it any more, unless another release has the same artifact';
