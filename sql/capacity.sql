@@ -258,7 +258,8 @@ BEGIN
 	-- A row that was loaded does not know since when it waits.
 	UPDATE miosa.deployments p SET waiting_since = clock_timestamp()
 		WHERE p.id = deployment_id AND p.serving_version_id IS NOT NULL AND p.waiting_since IS NULL;
-	IF was.serving_version_id IS NOT NULL OR was.state = 'pending' THEN
+	-- While a dump is restored, deployments are there before any instance is.
+	IF (was.serving_version_id IS NOT NULL OR was.state = 'pending') AND EXISTS (SELECT FROM miosa.runtime_instances) THEN
 		PERFORM miosa.complete_capacity(deployment_id);
 	END IF;
 	SELECT * INTO d FROM miosa.deployments p WHERE p.id = deployment_id;

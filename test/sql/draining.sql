@@ -153,6 +153,12 @@ UPDATE miosa.deployments SET waiting_since = NULL WHERE id = 'dep_2';
 SELECT test.pass();
 SELECT test.waits('dep_2');
 ROLLBACK;
+-- and waits on while no instance of any deployment was restored yet
+BEGIN;
+DELETE FROM miosa.runtime_instances;
+SELECT test.pass();
+SELECT test.waits('dep_2');
+ROLLBACK;
 -- but not a stopped one
 BEGIN;
 SELECT test.report('dep_2', 'ver_4', 'healthy', 1);
