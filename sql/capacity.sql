@@ -82,7 +82,7 @@ BEGIN
 	-- Nothing serves the old version any more or enough serve the new one.
 	UPDATE miosa.deployments p SET serving_version_id = NULL, waiting_since = NULL,
 			state = CASE WHEN capacity.reached THEN 'running' ELSE p.state END,
-			recent_served = (ARRAY[p.active_version_id] || array_remove(p.recent_served, p.active_version_id))[1:3],
+			recent_served = miosa.add_served(p.recent_served, p.serving_version_id, p.active_version_id),
 			updated_at = clock_timestamp()
 		WHERE p.id = d.id;
 	PERFORM miosa.queue(d.id, 'route', NULL);
@@ -258,7 +258,8 @@ BEGIN
 	-- A row that was loaded does not know since when it waits.
 	UPDATE miosa.deployments p SET waiting_since = clock_timestamp()
 		WHERE p.id = deployment_id AND p.serving_version_id IS NOT NULL AND p.waiting_since IS NULL;
-	IF was.serving_version_id IS NOT NULL OR was.state = 'pending' THEN
+	-- While a dump is restored, deployments are there before any instance is.
+	IF (was.serving_version_id IS NOT NULL OR was.state = 'pending') AND EXISTS (SELECT FROM miosa.runtime_instances) THEN
 		PERFORM miosa.complete_capacity(deployment_id);
 	END IF;
 	SELECT * INTO d FROM miosa.deployments p WHERE p.id = deployment_id;

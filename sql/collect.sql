@@ -87,6 +87,10 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 DECLARE
 	claim miosa.releases;
 BEGIN
+	-- An older snapshot does not show a claim, but cannot lock what it changed.
+	IF current_setting('transaction_isolation') <> 'read committed' THEN
+		PERFORM FROM miosa.releases r WHERE r.storage_uri = uri FOR SHARE;
+	END IF;
 	SELECT * INTO claim FROM miosa.releases r
 		WHERE r.storage_uri = uri AND r.collected_at IS NOT NULL AND r.deleted_at IS NULL
 		ORDER BY r.collected_at LIMIT 1;
@@ -100,6 +104,24 @@ BEGIN
 	END IF;
 END $$;
 COMMENT ON FUNCTION miosa.refuse_claimed(text) IS 'Raise ARTIFACT_GONE when an artifact was given up and may be deleted any moment';
+
+CREATE FUNCTION miosa.stands_on(deployment_id text, version_id text) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	v record;
+BEGIN
+	FOR i IN 1 .. 1000 LOOP
+		SELECT o.id, o.promoted_over, o.state = 'ready' AND r.collected_at IS NULL AS there INTO v
+			FROM miosa.versions o
+			LEFT JOIN miosa.releases r ON r.deployment_id = o.deployment_id AND r.deployment_version_id = o.id
+			WHERE o.deployment_id = deployment_id AND o.id = version_id;
+		EXIT WHEN v.there OR v.promoted_over IS NULL;
+		version_id := v.promoted_over;
+	END LOOP;
+	RETURN CASE WHEN v.there THEN v.id END;
+END $$;
+COMMENT ON FUNCTION miosa.stands_on(text, text) IS 'The version, or the nearest one below it in the order of promotion, that is ready and whose artifact was not given up; null when there is none';
 
 -- What is kept, why, and what is not.  Comparisons are with now() less the
 -- retention: a time far in the future must not overflow.
@@ -120,6 +142,10 @@ CREATE VIEW miosa.release_keeping AS
 				WHEN v.id = ANY (p.recent_served[1:3]) THEN 'served'
 				WHEN v.id = a.promoted_over THEN 'previous'
 				WHEN v.state IN ('created', 'building') THEN 'building'
+				-- A rollback passes over what it cannot go to.
+				WHEN v.state = 'ready' AND (b.state <> 'ready' OR EXISTS (SELECT FROM miosa.releases q
+						WHERE q.deployment_id = b.deployment_id AND q.deployment_version_id = b.id AND q.collected_at IS NOT NULL))
+					AND v.id = miosa.stands_on(p.id, a.promoted_over) THEN 'previous'
 				-- Where few ever served, the newest make up for them.
 				WHEN v.state = 'ready' AND cardinality(p.recent_served) < 3 AND cardinality(p.recent_served) + (
 						SELECT count(*) FROM (SELECT FROM miosa.versions o
@@ -135,6 +161,7 @@ CREATE VIEW miosa.release_keeping AS
 		JOIN miosa.tenants t ON t.id = p.tenant_id
 		JOIN miosa.plans s ON s.name = t.plan
 		LEFT JOIN miosa.versions a ON a.deployment_id = p.id AND a.id = p.active_version_id
+		LEFT JOIN miosa.versions b ON b.deployment_id = p.id AND b.id = a.promoted_over
 		WHERE r.collected_at IS NULL) k;
 COMMENT ON VIEW miosa.release_keeping IS 'Releases whose artifact was not given up: why each is kept, or since when it is not';
 COMMENT ON COLUMN miosa.release_keeping.deployment_id IS 'Deployment';
@@ -145,7 +172,7 @@ COMMENT ON COLUMN miosa.release_keeping.tenant_id IS 'Owner';
 COMMENT ON COLUMN miosa.release_keeping.storage_uri IS 'Where its artifact is';
 COMMENT ON COLUMN miosa.release_keeping.sha256 IS 'SHA-256 of its artifact, hex';
 COMMENT ON COLUMN miosa.release_keeping.size_bytes IS 'Size of its artifact in bytes';
-COMMENT ON COLUMN miosa.release_keeping.kept_as IS 'active, serving, pinned, served (one of the last three that did), previous (the active version was promoted over it), building or newest (of those that are ready, where fewer than three served); null: its age decides';
+COMMENT ON COLUMN miosa.release_keeping.kept_as IS 'active, serving, pinned, served (one of the last three that did), previous (the active version was promoted over it, or over what stood on it and is archived or given up), building or newest (of those that are ready, where fewer than three served); null: its age decides';
 COMMENT ON COLUMN miosa.release_keeping.since IS 'Since when its age counts: archived, else last served, promoted or made; null: not known, until miosa_collect() looks at it';
 COMMENT ON COLUMN miosa.release_keeping.expires_at IS 'When the artifact retention of the tenant''s plan is over, counted from there';
 COMMENT ON COLUMN miosa.release_keeping.due IS 'Whether nothing keeps it any more, unless another release has the same artifact';
@@ -211,6 +238,12 @@ DECLARE
 BEGIN
 	PERFORM miosa.require_primary();
 	PERFORM miosa.check_limit(miosa_collect."limit", 1000);
+	IF current_setting('transaction_isolation') <> 'read committed' THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'miosa_collect() cannot run in this transaction',
+			format('Its isolation level is %s: it would not see a release that was added since it began.',
+				current_setting('transaction_isolation')),
+			'BEGIN ISOLATION LEVEL READ COMMITTED; SELECT * FROM miosa_collect(); COMMIT;');
+	END IF;
 	-- What stopped to serve unnoticed did so now at the latest.
 	UPDATE miosa.versions v SET last_served_at = clock_timestamp()
 		FROM (SELECT o.deployment_id, o.id FROM miosa.versions o JOIN miosa.deployments p ON p.id = o.deployment_id
@@ -252,7 +285,7 @@ BEGIN
 		number := number + least(n, 1);
 	END LOOP;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_collect(integer) IS 'Claims artifacts that nothing keeps any more, and returns them to be deleted from storage once this has committed; miosa_confirm_collected() then says that it is done. What was claimed more than an hour ago and not confirmed is returned again. An artifact of several releases is claimed when all of them are due, and has a row for each. Deployments that are locked are left for the next call. limit: so many artifacts, 1 to 1000, default 100. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_collect(integer) IS 'Claims artifacts that nothing keeps any more, and returns them to be deleted from storage once this has committed; miosa_confirm_collected() then says that it is done. What was claimed more than an hour ago and not confirmed is returned again. An artifact of several releases is claimed when all of them are due, and has a row for each. Deployments that are locked are left for the next call. limit: so many artifacts, 1 to 1000, default 100. The isolation level must be read committed. Raises INVALID_ARGUMENT, NOT_PRIMARY';
 
 CREATE FUNCTION @extschema@.miosa_confirm_collected(deployment_id text, release_id text) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER

@@ -627,7 +627,8 @@ BEGIN
 			CASE WHEN k.release_id IS NULL THEN ''
 				WHEN k.kept_as IS NOT NULL THEN 'never'
 				WHEN k.due THEN CASE WHEN EXISTS (SELECT FROM miosa.release_keeping o
-					WHERE o.storage_uri = k.storage_uri AND NOT o.due) THEN 'shared' ELSE 'now' END
+					-- Looked up; without OFFSET all releases are hashed.
+					WHERE o.storage_uri = k.storage_uri AND NOT o.due OFFSET 0) THEN 'shared' ELSE 'now' END
 				ELSE coalesce(miosa.rough_span(k.expires_at - now()), 'never') END,
 			CASE WHEN v.kind = 'static' THEN '' ELSE miosa.clip((SELECT count(*) FROM miosa.live_instances i
 				WHERE i.deployment_id = d.id AND i.version_id = v.id)::text, 6) END,

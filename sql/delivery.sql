@@ -819,6 +819,8 @@ CREATE FUNCTION miosa.trim_route_log("limit" integer) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 DECLARE
 	trimmed bigint := (SELECT t.trimmed_epoch FROM miosa.dispatcher_state t);
+	-- Others commit after our transaction has begun.
+	at CONSTANT timestamptz := clock_timestamp();
 	upto bigint;
 	number bigint;
 BEGIN
@@ -831,9 +833,10 @@ BEGIN
 		DELETE FROM miosa.route_log g
 		WHERE g.epoch IN (
 			-- Without a gap, so that nothing is left behind the epoch that
-			-- the next call begins at; a time to come says nothing.
+			-- the next call begins at; a time to come says nothing,
+			-- unless the clock was just set back a little.
 			SELECT p.epoch FROM (
-				SELECT o.epoch, bool_and(o.created_at NOT BETWEEN now() - '1 hour'::interval AND now()) OVER (ORDER BY o.epoch) AS old
+				SELECT o.epoch, bool_and(o.created_at NOT BETWEEN at - '1 hour'::interval AND at + '1 min'::interval) OVER (ORDER BY o.epoch) AS old
 				FROM (SELECT l.epoch, l.created_at FROM miosa.route_log l
 					WHERE l.epoch > trimmed AND l.epoch <= upto ORDER BY l.epoch LIMIT "limit") o) p
 			WHERE p.old)

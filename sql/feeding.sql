@@ -624,7 +624,10 @@ BEGIN
 	-- again.
 	IF old.state <> 'stopping' OR old.version_id <> version_id OR miosa.has_ended(state)
 		OR greatest(old.last_heartbeat_at, old.updated_at) <= horizon THEN
-		new.state := state;
+		-- Nor does what comes up after its scheduler was asked to stop all.
+		new.state := CASE WHEN NOT miosa.has_ended(state) AND EXISTS (SELECT FROM miosa.capacity c
+				WHERE c.deployment_id = deployment_id AND c.version_id = version_id AND c.state = 'draining')
+			THEN 'stopping' ELSE state END;
 	END IF;
 	UPDATE miosa.runtime_instances i SET version_id = version_id, release_id = release, state = new.state,
 			address = coalesce(address, new.address), port = coalesce(port, new.port),

@@ -83,15 +83,19 @@ BEGIN
 		WHILE tenant IS NOT NULL LOOP
 			keep := miosa.audit_retention(tenant);
 			after := coalesce(after, started - grace - keep - since, '-infinity');
-			SELECT array_agg(k.ctid), max(k.created_at) INTO piece, last
-				FROM (SELECT a.ctid, a.created_at FROM miosa.audit_events a
+			-- Those that stay for ever take up a page as well: there may
+			-- be very many.
+			SELECT array_agg(k.ctid) FILTER (WHERE EXISTS (
+						SELECT FROM miosa.audit_events e WHERE e.deployment_id = k.deployment_id AND e.seq > k.seq)
+					OR NOT EXISTS (SELECT FROM miosa.deployments p WHERE p.id = k.deployment_id)),
+					max(k.created_at), count(*)
+				INTO piece, last, n
+				FROM (SELECT a.ctid, a.created_at, a.deployment_id, a.seq FROM miosa.audit_events a
 					WHERE a.tenant_id = tenant AND a.created_at > after
 						AND a.created_at < started - grace - keep
-						AND (EXISTS (SELECT FROM miosa.audit_events e WHERE e.deployment_id = a.deployment_id AND e.seq > a.seq)
-							OR NOT EXISTS (SELECT FROM miosa.deployments p WHERE p.id = a.deployment_id))
 					ORDER BY a.created_at FETCH FIRST (most) ROWS WITH TIES) k;
 			rows := rows || coalesce(piece, '{}');
-			IF cardinality(piece) >= most THEN
+			IF n >= most THEN
 				next := jsonb_build_array(tenant, last);
 				RETURN;
 			END IF;
@@ -112,7 +116,7 @@ BEGIN
 		next := CASE WHEN (n + pages) * current_setting('block_size')::bigint < pg_relation_size('miosa.runtime_instances') THEN n + pages END;
 	END CASE;
 END $$;
-COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Where rows of a kind are that may be deleted: idempotency_keys that have expired, audit_events that the tenant''s plan does not keep any more, runtime_instances that ended or were not heard of for 7 days. place: next of the page before, null for the first one; grace: only what has been so for that long; since: and not for longer than this beside, which passes over what was deleted before, null for no such limit (instances have none); most: about how many rows a page has; next: null after the last page';
+COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Where rows of a kind are that may be deleted: idempotency_keys that have expired, audit_events that the tenant''s plan does not keep any more, runtime_instances that ended or were not heard of for 7 days. place: next of the page before, null for the first one; grace: only what has been so for that long; since: and not for longer than this beside, which passes over what was deleted before, null for no such limit (instances have none); most: about how many rows a page has, or looks at; next: null after the last page';
 
 CREATE FUNCTION miosa.purge_rows(kind text, rows tid[], OUT done integer, OUT removed bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -182,7 +186,7 @@ BEGIN
 		removed := 0;
 		place := NULL;
 		LOOP
-			SELECT * INTO page FROM miosa.expired_rows(what, place, '0', NULL, batch);
+			SELECT * INTO page FROM miosa.expired_rows(what, place, '0', NULL, greatest(batch, 1000));
 			places := page.rows[1 : batch - removed];
 			WHILE cardinality(places) > 0 LOOP
 				SELECT * INTO piece FROM miosa.purge_rows(what, places[1:1000]);

@@ -36,6 +36,13 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION miosa.actor() IS 'Who acts, for the audit: miosa_rollback.actor as type:id, else the calling role';
 
+-- Rows that were loaded may not say that their active version has served.
+CREATE FUNCTION miosa.add_served(served text[], until_now text, from_now text) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (array_remove(ARRAY[from_now, nullif(until_now, from_now)]
+	|| array_remove(array_remove(served, until_now), from_now), NULL))[1:3];
+COMMENT ON FUNCTION miosa.add_served(text[], text, text) IS 'recent_served of a deployment in which one version (null: none) served until now, and another does from now on';
+
 -- Queueing work: the deployment's next route change, in the transaction that
 -- makes it.
 
@@ -326,7 +333,7 @@ BEGIN
 	END IF;
 	NEW.recent_served := OLD.recent_served;
 	IF NEW.active_version_id IS NOT NULL AND NOT waits THEN
-		NEW.recent_served := (ARRAY[target.id] || array_remove(OLD.recent_served, target.id))[1:3];
+		NEW.recent_served := miosa.add_served(OLD.recent_served, left_version, target.id);
 	END IF;
 
 	SELECT * INTO actor FROM miosa.actor();

@@ -59,7 +59,10 @@ typedef struct LoadedEnd
 	bool		never_promoted;
 } LoadedEnd;
 
-/* The first row is where it begins, the active version when none is given. */
+/*
+ * The first row is where it begins, the active version when none is given.
+ * Without OFFSET the planner may read all versions of a large deployment.
+ */
 static MrbQuery chain_query = {
 	.sql = "WITH RECURSIVE chain AS ("
 	" SELECT 0 AS step, v.* FROM miosa.versions v"
@@ -67,8 +70,8 @@ static MrbQuery chain_query = {
 	" FROM miosa.deployments p WHERE p.id = $1))"
 	" UNION ALL"
 	" SELECT c.step + 1, v.*"
-	" FROM chain c JOIN miosa.versions v"
-	" ON v.deployment_id = $1 AND v.id = c.promoted_over"
+	" FROM chain c CROSS JOIN LATERAL (SELECT * FROM miosa.versions o"
+	" WHERE o.deployment_id = $1 AND o.id = c.promoted_over OFFSET 0) v"
 	" WHERE c.step < $3"
 	") SELECT " FACTS ", v.promoted_over IS NULL AND v.promotion_seq IS NULL, v.promoted_at"
 	" FROM chain v" RELEASE

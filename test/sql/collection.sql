@@ -74,6 +74,38 @@ UPDATE miosa.deployments SET recent_served = '{ver_1,ver_2}';
 SELECT * FROM test.keeping WHERE kept_as = 'newest';
 ROLLBACK;
 
+-- What a rollback goes to when the version before is archived is kept too.
+BEGIN;
+SELECT test.history('dep_2', 8);
+SELECT test.op(miosa_rollback('dep_2', 'ver_5'));
+SELECT miosa_archive_version('dep_2', 'ver_4') IS NOT NULL AS archived;
+SELECT test.age('dep_2', '400 days');
+SELECT version_id, kept_as, due FROM miosa.release_keeping WHERE deployment_id = 'dep_2' ORDER BY version_number;
+SELECT version_id FROM miosa_collect() WHERE deployment_id = 'dep_2' ORDER BY 1;
+SELECT miosa_plan('dep_2') -> 'data' ->> 'target_version_id' AS target;
+SELECT version_id FROM miosa_collect() WHERE deployment_id = 'dep_2';
+SET LOCAL ROLE miosa_operator;
+SELECT count(*) FROM miosa.release_keeping WHERE kept_as = 'previous';
+ROLLBACK;
+
+-- What was loaded as active has served, although recent_served is empty.
+BEGIN;
+SELECT test.deployment('dep_2', 4);
+UPDATE miosa.versions SET promoted_at = now() WHERE deployment_id = 'dep_2' AND id = 'ver_1';
+ALTER TABLE miosa.deployments DISABLE TRIGGER deployments_pointer;
+UPDATE miosa.deployments SET active_version_id = 'ver_1', active_release_id = 'rel_1', state = 'running' WHERE id = 'dep_2';
+ALTER TABLE miosa.deployments ENABLE TRIGGER deployments_pointer;
+SELECT test.age('dep_2', '400 days');
+SAVEPOINT loaded;
+SELECT test.op(miosa_promote('dep_2', 'ver_' || n)) FROM generate_series(2, 3) n;
+SELECT version_id, kept_as, due FROM miosa.release_keeping WHERE deployment_id = 'dep_2' ORDER BY version_number;
+SELECT test.op(miosa_promote('dep_2', 'ver_4'));
+SELECT version_id, kept_as, due FROM miosa.release_keeping WHERE deployment_id = 'dep_2' ORDER BY version_number;
+ROLLBACK TO loaded;
+UPDATE miosa.deployments SET active_version_id = 'ver_2' WHERE id = 'dep_2';
+SELECT recent_served FROM miosa.deployments WHERE id = 'dep_2';
+ROLLBACK;
+
 -- One artifact of two releases is claimed when both are due, and then once
 -- for each.
 SELECT test.deployment('dep_2', 6);

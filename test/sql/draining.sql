@@ -153,6 +153,12 @@ UPDATE miosa.deployments SET waiting_since = NULL WHERE id = 'dep_2';
 SELECT test.pass();
 SELECT test.waits('dep_2');
 ROLLBACK;
+-- and waits on while no instance of any deployment was restored yet
+BEGIN;
+DELETE FROM miosa.runtime_instances;
+SELECT test.pass();
+SELECT test.waits('dep_2');
+ROLLBACK;
 -- but not a stopped one
 BEGIN;
 SELECT test.report('dep_2', 'ver_4', 'healthy', 1);
@@ -208,6 +214,11 @@ SELECT test.queued() LIKE '%capacity' AS told;
 SAVEPOINT silent;
 UPDATE miosa.runtime_instances SET last_heartbeat_at = now() - '2 min'::interval WHERE deployment_id = 'dep_3' AND id = 'ver_1-2';
 SELECT miosa_report_instance('dep_3', 'ver_1-2', 'ver_1', 'healthy') -> 'data' ->> 'state' AS state;
+ROLLBACK TO silent;
+-- one that comes up only now is stopped with the others
+SELECT miosa_report_instance('dep_3', 'late', 'ver_1', 'healthy') -> 'data' ->> 'state' AS state;
+SELECT miosa_report_instance('dep_3', 'late', 'ver_1', 'healthy') -> 'data' ->> 'state' AS state;
+SELECT test.op(miosa_rollback('dep_3', 'ver_1'));
 ROLLBACK TO silent;
 -- a return finds none of them, and asks
 SAVEPOINT draining;

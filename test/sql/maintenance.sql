@@ -57,6 +57,13 @@ UPDATE miosa.route_log SET created_at = now() - '59 min'::interval WHERE epoch =
 SELECT removed FROM miosa_purge_expired() WHERE what = 'route_log';
 UPDATE miosa.route_log SET created_at = now() + '59 min'::interval WHERE epoch = 93;
 SELECT removed FROM miosa_purge_expired(2) WHERE what = 'route_log';
+-- One that was made since our transaction began is young.
+DELETE FROM miosa.route_log;
+INSERT INTO miosa.route_log (epoch, deployment_id, route_seq, kind, created_at) VALUES (94, 'dep_1', 94, 'route', clock_timestamp());
+SELECT removed FROM miosa_purge_expired() WHERE what = 'route_log';
+INSERT INTO miosa.route_log (epoch, deployment_id, route_seq, kind, created_at)
+	SELECT n, 'dep_1', n, 'route', now() - '61 min'::interval FROM generate_series(95, 100) n;
+UPDATE miosa.route_log SET created_at = now() - '61 min'::interval;
 -- Who is down for ever does not keep more than the newest 100,000.
 UPDATE miosa.endpoint_state SET acked_epoch = 1, settled_epoch = 1;
 SELECT removed FROM miosa_purge_expired() WHERE what = 'route_log';
@@ -122,6 +129,10 @@ SELECT * FROM pg_temp.pages('idempotency_keys', '30 min', 5000);
 SELECT * FROM pg_temp.pages('audit_events', NULL, 10);
 SELECT * FROM pg_temp.pages('audit_events', NULL, 5000);
 SELECT * FROM pg_temp.pages('audit_events', '30 min', 5000);
+-- What stays for ever is not all looked at in one page.
+INSERT INTO miosa.deployments (id, tenant_id, name, slug) SELECT 'kept_' || n, 'ten_2', 'x', 'kept-' || n FROM generate_series(1, 50) n;
+SELECT count(pg_temp.event('kept_' || n, 'ten_2', 1, '60 days'::interval + n * '1 s'::interval)) FROM generate_series(1, 50) n;
+SELECT * FROM pg_temp.pages('audit_events', NULL, 10);
 -- A row is judged again when it is deleted: its place may be another's.
 SELECT p.* FROM miosa.purge_rows('idempotency_keys', ARRAY(SELECT k.ctid FROM miosa.idempotency_keys k WHERE k.expires_at > now())) p;
 SELECT p.* FROM miosa.purge_rows('audit_events', ARRAY(SELECT a.ctid FROM miosa.audit_events a WHERE a.seq > 0)) p;
