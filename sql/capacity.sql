@@ -1,8 +1,14 @@
 -- Capacity: whether a dynamic version has the instances that it needs, and
 -- what happens when it gets them.
 
--- An instance that is not heard of is not healthy.  After a fail-over nobody
--- was heard of for a while, so all heartbeats begin anew with the term.
+-- An instance that is not heard of is not healthy.  But while the server was
+-- down, or another one took over, nobody could be heard of: then all heartbeats
+-- begin anew, with the server or with the term.
+CREATE FUNCTION miosa.server_started() RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN pg_postmaster_start_time();
+COMMENT ON FUNCTION miosa.server_started() IS 'When the server was started; a test can say something else';
+
 CREATE FUNCTION miosa.heartbeat_horizon() RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -10,7 +16,9 @@ DECLARE
 	timeout CONSTANT interval := miosa.setting('heartbeat_timeout');
 	horizon CONSTANT timestamptz := clock_timestamp() - timeout;
 BEGIN
-	RETURN CASE WHEN timeout = '0' OR (SELECT s.term_since FROM miosa.dispatcher_state s) > horizon
+	RETURN CASE WHEN timeout = '0' OR miosa.server_started() > horizon
+			OR (SELECT s.term_since > horizon OR s.timeline <> i.timeline
+				FROM miosa.dispatcher_state s CROSS JOIN miosa.identity() i)
 		THEN '-infinity' ELSE horizon END;
 END $$;
 COMMENT ON FUNCTION miosa.heartbeat_horizon() IS 'Instances that were last heard of before this count as not healthy (miosa_rollback.heartbeat_timeout)';
@@ -24,6 +32,21 @@ COMMENT ON COLUMN miosa.live_instances.version_id IS 'Version that it runs';
 COMMENT ON COLUMN miosa.live_instances.id IS 'Opaque id';
 COMMENT ON COLUMN miosa.live_instances.address IS 'Address that routers reach it at';
 COMMENT ON COLUMN miosa.live_instances.port IS 'Port that routers reach it at';
+
+-- A heartbeat of the future would keep an instance alive for ever.
+CREATE FUNCTION miosa.instances_clock() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	NEW.last_heartbeat_at := least(NEW.last_heartbeat_at, clock_timestamp());
+	NEW.updated_at := least(NEW.updated_at, clock_timestamp());
+	RETURN NEW;
+END $$;
+COMMENT ON FUNCTION miosa.instances_clock() IS 'Trigger: an instance was heard of, and has changed, now at the latest';
+
+CREATE TRIGGER instances_clock BEFORE INSERT OR UPDATE ON miosa.runtime_instances
+	FOR EACH ROW WHEN (NEW.last_heartbeat_at > clock_timestamp() OR NEW.updated_at > clock_timestamp())
+	EXECUTE FUNCTION miosa.instances_clock();
 
 CREATE FUNCTION miosa.has_ended(state text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -135,7 +158,7 @@ CREATE FUNCTION miosa.was_drained(deployment_id text, version_id text) RETURNS b
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 BEGIN
 	RETURN EXISTS (SELECT FROM miosa.capacity c
-		WHERE c.deployment_id = $1 AND c.version_id = $2 AND c.state IN ('draining', 'drained'));
+		WHERE c.deployment_id = $1 AND c.version_id = $2 AND c.stop_asked);
 END $$;
 COMMENT ON FUNCTION miosa.was_drained(text, text) IS 'Whether schedulers were asked to stop the instances of a version';
 
@@ -169,11 +192,13 @@ END $$;
 COMMENT ON FUNCTION miosa.kept_versions(miosa.deployments) IS 'Versions of a deployment whose instances are never drained';
 
 -- A version that is needed again is idle no longer; if it is left again, its
--- time begins anew.
+-- time begins anew.  What schedulers were told is not forgotten.
 CREATE FUNCTION miosa.forget_idle(d miosa.deployments) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 BEGIN
 	DELETE FROM miosa.capacity c
+		WHERE c.deployment_id = d.id AND c.state = 'idle' AND c.version_id = ANY (miosa.kept_versions(d)) AND NOT c.stop_asked;
+	UPDATE miosa.capacity c SET state = 'drained', since = clock_timestamp()
 		WHERE c.deployment_id = d.id AND c.state = 'idle' AND c.version_id = ANY (miosa.kept_versions(d));
 END $$;
 COMMENT ON FUNCTION miosa.forget_idle(miosa.deployments) IS 'Keep the instances of versions that are needed again. The caller holds the lock of the deployment''s row';
@@ -200,7 +225,7 @@ BEGIN
 	UPDATE miosa.runtime_instances i SET state = 'stopping', updated_at = clock_timestamp()
 		WHERE i.deployment_id = deployment_id AND i.version_id = version_id
 			AND i.state <> 'stopping' AND NOT miosa.has_ended(i.state);
-	UPDATE miosa.capacity c SET state = 'draining', since = clock_timestamp(), asked_at = NULL,
+	UPDATE miosa.capacity c SET state = 'draining', since = clock_timestamp(), asked_at = NULL, stop_asked = true,
 			last_error = NULL, last_error_at = NULL
 		WHERE c.deployment_id = deployment_id AND c.version_id = version_id;
 	PERFORM miosa.queue(deployment_id, 'capacity', NULL);
@@ -291,7 +316,7 @@ BEGIN
 			END IF;
 		WHEN 'idle' THEN
 			IF asked.kept THEN
-				DELETE FROM miosa.capacity c WHERE c.deployment_id = deployment_id AND c.version_id = asked.version_id;
+				PERFORM miosa.forget_idle(d);
 				n := n + 1;
 			ELSIF settled AND miosa.drain_due(asked.since, delay) <= clock_timestamp() THEN
 				n := n + miosa.drain_version(deployment_id, asked.version_id)::integer;

@@ -91,6 +91,7 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 		FOR NO KEY UPDATE OF c SKIP LOCKED
 	), noted AS (
 		UPDATE miosa.capacity c SET asked_at = coalesce(g.taken_at, c.asked_at),
+				stop_asked = c.stop_asked AND (c.state <> 'wanted' OR g.taken_at IS NULL),
 				last_error = coalesce(g.error, c.last_error), last_error_at = coalesce(g.failed_at, c.last_error_at)
 			FROM given g JOIN free f ON f.deployment_id = g.deployment_id AND f.version_id = g.version_id AND f.state = g.state
 			WHERE c.deployment_id = g.deployment_id AND c.version_id = g.version_id AND c.state = g.state

@@ -275,6 +275,7 @@ CREATE TABLE miosa.capacity (
 	state text NOT NULL CHECK (state IN ('wanted', 'idle', 'draining', 'drained')),
 	since timestamptz NOT NULL DEFAULT clock_timestamp(),
 	asked_at timestamptz,
+	stop_asked boolean NOT NULL DEFAULT false,
 	last_error text,
 	last_error_at timestamptz,
 	PRIMARY KEY (deployment_id, version_id),
@@ -287,6 +288,7 @@ COMMENT ON COLUMN miosa.capacity.version_id IS 'Version';
 COMMENT ON COLUMN miosa.capacity.state IS 'wanted (instances are missing), idle (not needed any more, drained after drain_delay), draining (the scheduler is asked to stop all) or drained (none is left; a return asks for instances again)';
 COMMENT ON COLUMN miosa.capacity.since IS 'Since when it is in this state';
 COMMENT ON COLUMN miosa.capacity.asked_at IS 'When a scheduler last took the request of this state; null: none yet';
+COMMENT ON COLUMN miosa.capacity.stop_asked IS 'Whether schedulers were last told to stop all instances: a return asks for them again, whatever is still, or again, there';
 COMMENT ON COLUMN miosa.capacity.last_error IS 'Why the last request was not taken, for people; it stays after a success';
 COMMENT ON COLUMN miosa.capacity.last_error_at IS 'When that was';
 

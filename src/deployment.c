@@ -111,7 +111,7 @@ static MrbRow release_row = {
 static MrbRow capacity_row = {
 	.table = "capacity",
 	.index = "capacity_pkey",
-	.columns = {"state"},
+	.columns = {"stop_asked"},
 };
 
 static MrbRow tenant_row = {
@@ -350,14 +350,15 @@ marked_incompatible(MrbRow *row, int column)
 static bool
 was_drained(const MrbVersion *version, const char *deployment_id)
 {
-	char	   *state;
+	bool		asked;
+	bool		isnull;
 
 	if (version->id == NULL || strcmp(version->kind, "static") == 0 ||
 		!mrb_row_find(&capacity_row, deployment_id, version->id))
 		return false;
-	state = mrb_row_text(&capacity_row, 0);
+	asked = DatumGetBool(mrb_row_datum(&capacity_row, 0, &isnull));
 	mrb_row_close(&capacity_row);
-	return strcmp(state, "draining") == 0 || strcmp(state, "drained") == 0;
+	return asked;
 }
 
 /*

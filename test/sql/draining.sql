@@ -3,8 +3,10 @@
 \set fixture :abs_srcdir '/fixture.sql'
 \i :fixture
 
--- The term is an hour old, so that heartbeats of two minutes ago are; and the
+-- Server and term are an hour old, so that heartbeats of two minutes ago are; the
 -- dispatcher takes this for a copy and keeps its hands off.
+CREATE OR REPLACE FUNCTION miosa.server_started() RETURNS timestamptz LANGUAGE sql STABLE
+	RETURN now() - '1 h'::interval;
 INSERT INTO miosa.dispatcher_state (last_epoch, site, system_identifier, timeline, database_oid, term_since)
 	SELECT 1::bigint << 40, '', 'elsewhere', i.timeline, i.database_oid, now() - '1 h'::interval FROM miosa.identity() i
 	ON CONFLICT (one) DO UPDATE SET system_identifier = EXCLUDED.system_identifier, term_since = EXCLUDED.term_since;
@@ -247,9 +249,21 @@ ROLLBACK TO drained;
 UPDATE miosa.deployments SET active_version_id = 'ver_1' WHERE id = 'dep_3';
 SELECT test.asked('dep_3');
 ROLLBACK TO drained;
--- and what came back by itself is idle again
+-- and what came back by itself is idle again; schedulers still think that it is
+-- not wanted, so a return asks them all the same
 SELECT test.pass();
 SELECT test.asked('dep_3');
+SELECT miosa_plan('dep_3', 'ver_1') -> 'data' -> 'scheduler_calls' AS calls;
+SAVEPOINT idle;
+SELECT test.op(miosa_rollback('dep_3', 'ver_1'));
+SELECT test.asked('dep_3');
+ROLLBACK TO idle;
+-- also after it was kept for a while as the version before
+UPDATE miosa.versions SET promoted_over = 'ver_1' WHERE deployment_id = 'dep_3'
+	AND id = (SELECT active_version_id FROM miosa.deployments WHERE id = 'dep_3');
+SELECT test.op(miosa_promote('dep_3', 'ver_3'));
+SELECT test.asked('dep_3');
+SELECT miosa_plan('dep_3', 'ver_1') -> 'data' -> 'scheduler_calls' AS calls;
 ROLLBACK;
 
 -- Promise: with a scheduler nothing is taken for done before it was asked.

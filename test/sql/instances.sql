@@ -3,8 +3,10 @@
 \set fixture :abs_srcdir '/fixture.sql'
 \i :fixture
 
--- The term is an hour old, so that heartbeats of two minutes ago are; and the
+-- Server and term are an hour old, so that heartbeats of two minutes ago are; the
 -- dispatcher takes this for a copy and keeps its hands off.
+CREATE OR REPLACE FUNCTION miosa.server_started() RETURNS timestamptz LANGUAGE sql STABLE
+	RETURN now() - '1 h'::interval;
 INSERT INTO miosa.dispatcher_state (last_epoch, site, system_identifier, timeline, database_oid, term_since)
 	SELECT 1::bigint << 40, '', 'elsewhere', i.timeline, i.database_oid, now() - '1 h'::interval FROM miosa.identity() i
 	ON CONFLICT (one) DO UPDATE SET system_identifier = EXCLUDED.system_identifier, term_since = EXCLUDED.term_since;
@@ -137,6 +139,28 @@ SELECT test.state(miosa_report_instance('dep_5', 'k8s:ver_2:1', 'ver_2', 'destro
 SELECT miosa.take_poll('dep_5', 'ver_2', 'k8s', 1);
 SELECT miosa.take_poll('dep_5', 'ver_2', 'k8s', 3);
 SELECT * FROM test.rows('dep_5');
+
+-- Promise: whoever could not be heard of is not missed: while the server was
+-- down, and between a fail-over and the first work of the new dispatcher.
+BEGIN;
+CREATE FUNCTION test.live() RETURNS bigint LANGUAGE sql AS $$
+	SELECT count(*) FROM miosa.live_instances WHERE deployment_id = 'dep_5' AND version_id = 'ver_2' $$;
+SELECT test.live() AS before, test.silent('k8s:ver_2:2');
+SELECT test.live();
+SAVEPOINT silent;
+CREATE OR REPLACE FUNCTION miosa.server_started() RETURNS timestamptz LANGUAGE sql STABLE RETURN now() - '1 min'::interval;
+SELECT test.live() AS after_a_start;
+ROLLBACK TO silent;
+UPDATE miosa.dispatcher_state SET timeline = timeline + 1;
+SELECT test.live() AS after_a_fail_over;
+ROLLBACK TO silent;
+-- Promise: nobody is heard of in the future.
+UPDATE miosa.runtime_instances SET last_heartbeat_at = '2999-01-01' WHERE deployment_id = 'dep_5' AND id = 'k8s:ver_2:2';
+INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id, state, updated_at)
+	VALUES ('dep_5', 'ahead', 'ten_1', 'ver_2', 'healthy', 'infinity');
+SELECT id, coalesce(last_heartbeat_at, updated_at) <= clock_timestamp() AS by_now FROM miosa.runtime_instances
+	WHERE deployment_id = 'dep_5' AND id IN ('ahead', 'k8s:ver_2:2') ORDER BY id;
+ROLLBACK;
 
 -- Promise: nonsense is ignored.
 SELECT count(*) AS instances FROM miosa.runtime_instances \gset

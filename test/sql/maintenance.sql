@@ -148,6 +148,7 @@ INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id, s
 -- After a fail-over nobody was heard of for a while.
 UPDATE miosa.dispatcher_state SET term_since = clock_timestamp();
 SELECT * FROM pg_temp.pages('runtime_instances', NULL, 5000);
+CREATE OR REPLACE FUNCTION miosa.server_started() RETURNS timestamptz LANGUAGE sql STABLE RETURN now() - '1 day'::interval;
 UPDATE miosa.dispatcher_state SET term_since = now() - '1 day'::interval;
 SELECT removed FROM miosa_purge_expired(20) WHERE what = 'runtime_instances';
 SELECT removed FROM miosa_purge_expired() WHERE what = 'runtime_instances';

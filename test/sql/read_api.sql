@@ -138,6 +138,7 @@ SELECT count(miosa_report_instance('dyn', id, version, state, address, port)) FR
 	('i2', 'v1', 'healthy', NULL, NULL), ('i3', 'v1', 'starting', '10.0.0.3', 80), ('i4', 'v2', 'healthy', '10.0.0.4', 80), ('i5', 'v1', 'healthy', '10.0.0.5', 81)) i (id, version, state, address, port);
 SELECT miosa_promote('dyn', 'v1') IS NOT NULL AS ok;
 SELECT r -> 'data' ->> 'version_id' AS version, r -> 'data' ->> 'kind' AS kind, r -> 'data' ->> 'storage_uri' AS uri, r -> 'data' -> 'instances' AS instances FROM miosa_route('dyn.test') r;
+CREATE OR REPLACE FUNCTION miosa.server_started() RETURNS timestamptz LANGUAGE sql STABLE RETURN now() - '1 day'::interval;
 UPDATE miosa.dispatcher_state SET term_since = now() - '1 day'::interval;
 UPDATE miosa.runtime_instances SET last_heartbeat_at = now() - '1 hour'::interval WHERE id = 'i1';
 SELECT r -> 'data' ->> 'version_id' AS version, r -> 'data' -> 'instances' AS instances FROM miosa_route('dyn.test') r;
