@@ -1,9 +1,10 @@
 # miosa_rollback: see README.md for what it is.
 #
 #   make, make install, make installcheck    as in any PGXS extension
-#   make demo      the main job on real servers, in a temporary folder
+#   make demo      the main jobs on real servers, in a temporary folder
 #   make test      every suite, in a temporary folder
-#   make bench     our speed beside the floor's, and how fast edges are told
+#   make bench     our speed beside the floor's, how fast edges and schedulers
+#                  are told, and what keeping and deleting cost
 #   make fuzz      a million odd values, none of which may change a request
 #   make torture   100,000 deliveries while processes are ended at random, and
 #                  a full queue of notifications

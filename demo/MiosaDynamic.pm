@@ -83,11 +83,11 @@ sub start_servers
 	return;
 }
 
-# Each version is promoted and has its instances started; then version 1 is
-# needed by nobody any more.
+# Each version is promoted and has its instances started, which serve what is
+# in object storage; then version 1 is needed by nobody any more.
 sub publish
 {
-	my $start;
+	my ($start, %artifact);
 
 	for my $number (1 .. @versions)
 	{
@@ -95,7 +95,9 @@ sub publish
 		my $key = "dep_api/$id/dist.tar.zst";
 
 		$start = time();
-		$s3->put($bucket, $key, "the artifact of version $number\n");
+		$s3->put($bucket, $key, "<h1>/$id/</h1> from object storage\n");
+		$artifact{$id} = $s3->presign('GET', $bucket, $key);
+		$scheduler->set(artifacts => \%artifact);
 		$db->psql("SELECT miosa_put_version('dep_api', '$id', $number,
 			storage_uri => 's3://$bucket/$key')");
 		$db->psql("SELECT miosa_promote('dep_api', '$id')");
@@ -105,6 +107,10 @@ sub publish
 		fact("version $number promoted, instances are started, it serves",
 			since($start));
 	}
+	check(
+		$edge->get($host)->{body} =~ /$versions[2].*from object storage/,
+		'instances serve what is in object storage');
+	fact('they serve what is in object storage, fetched with a signed URL');
 	$start = time();
 	poll_until(sub { !$scheduler->instances($versions[0]) }, 30)
 	  or die "$versions[0] is not drained\n" . $scheduler->tail;

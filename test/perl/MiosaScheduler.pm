@@ -15,7 +15,8 @@
 #   $scheduler->wait_for(1, 'ver_1');       # the first request about ver_1
 #   $scheduler->instances('ver_1');         # [ {id, state, port, ...}, ... ]
 #
-# An instance answers "<h1>/VERSION/</h1>" to whatever it is asked.
+# An instance answers "<h1>/VERSION/</h1>" to whatever it is asked, or what it
+# has fetched from its version's URL in artifacts.
 #
 package MiosaScheduler;
 
@@ -42,7 +43,8 @@ my $library = dirname(abs_path(__FILE__));
 
 # dir, psql, secret, sockets, boot: as above. stagger: seconds more for each
 # instance of a version after the first (0). heartbeat: seconds between two of
-# an instance (5). refuse: answer so many requests with 503 first. keep:
+# an instance (5). artifacts: by versions, the URL that an instance fetches its
+# page from when it starts. refuse: answer so many requests with 503 first. keep:
 # leave it running at exit, as MiosaServer does.
 sub new
 {
@@ -52,6 +54,7 @@ sub new
 		boot => 0,
 		stagger => 0,
 		heartbeat => 5,
+		artifacts => {},
 		refuse => 0,
 		%arg
 	}, $class;
@@ -70,7 +73,8 @@ sub start
 {
 	my ($self) = @_;
 	my %option = map { $_ => $self->{$_} }
-	  qw(dir port psql secret sockets boot stagger heartbeat refuse);
+	  qw(dir port psql secret sockets boot stagger heartbeat artifacts
+	  refuse);
 
 	$self->{server}->start($^X, "-I$library", '-MMiosaScheduler', '-e',
 		'MiosaScheduler::serve(@ARGV)', encode_json(\%option));
@@ -83,7 +87,7 @@ sub kill9 { my ($self) = @_; return $self->{server}->kill9; }
 sub tail { my ($self) = @_; return $self->{server}->tail; }
 sub url { my ($self) = @_; return "http://127.0.0.1:$self->{port}"; }
 
-# Change boot, heartbeat or refuse while it runs.
+# Change boot, heartbeat, artifacts or refuse while it runs.
 sub set
 {
 	my ($self, %option) = @_;
@@ -325,7 +329,8 @@ sub _start_instance
 		exec 'setpriv', '--pdeathsig', 'TERM', $^X, "-I$library",
 		  '-MMiosaScheduler', '-e', 'MiosaScheduler::instance(@ARGV)', $port,
 		  $version, "$version-$n",
-		  $option->{boot} + ($slot - 1) * $option->{stagger}
+		  $option->{boot} + ($slot - 1) * $option->{stagger},
+		  $option->{artifacts}{$version} // ''
 		  if getppid() == $parent;
 		POSIX::_exit(127);
 	}
@@ -446,14 +451,26 @@ sub _report
 	return;
 }
 
+# An instance without its artifact does not come up.
+sub _fetch
+{
+	my ($url) = @_;
+	my ($port, $path) = $url =~ m{^http://127\.0\.0\.1:(\d+)(/.*)};
+	my $answer = http(port => $port, path => $path);
+
+	return $answer->{body} if $answer->{status} == 200;
+	die "$url: $answer->{status}\n";
+}
+
 # An instance: nothing for some seconds, then its page.
 sub instance
 {
-	my ($port, $version, $id, $boot) = @_;
+	my ($port, $version, $id, $boot, $artifact) = @_;
 	my $page = "<h1>/$version/</h1>\n";
 
 	$SIG{TERM} = sub { $stop = 1 };
 	$SIG{PIPE} = 'IGNORE';
+	$page = _fetch($artifact) if $artifact ne '';
 	sleep($boot) if $boot > 0;
 	return if $stop;
 	my $listen = listen_on($port);

@@ -266,9 +266,13 @@ is( $started->{raw},
 	request('fly', 'POST /v1/apps/sites/machines/m1/start',
 		'Authorization: Bearer fly-token', ''),
 	'fly: started, byte for byte');
+$world->set('fly', times => 1, only => 'machines/m4/start',
+	answer => { status => 429, headers => { 'Retry-After' => '1' }, body => '{"error":"rate limit exceeded"}' });
 sql("SELECT miosa_report_instance('fly', 'm4', 'ver_1', 'stopped')");
 ok( poll_until(sub { $world->state('fly')->{machines}{m4} }, 20),
 	'fly: the fourth is started when it is known') or diag state_of('fly');
+is(scalar(grep { $_->{status} == 429 } $world->requests('fly')),
+	1, 'fly: after a 429, without an operator');
 sql("SELECT miosa_report_instance('fly', 'm' || i, 'ver_1', 'healthy') FROM generate_series(1, 4) i");
 is( wait_sql("SELECT count(*) FROM miosa.capacity WHERE deployment_id = 'fly'", 0, 20),
 	0, 'fly: then all are there');

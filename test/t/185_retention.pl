@@ -50,6 +50,29 @@ SELECT miosa_put_version('dep_1', 'ver_' || n, storage_uri => 'test://' || n) FR
 SELECT miosa_promote('dep_1', 'ver_' || n) FROM generate_series(1, 2) n;
 EOS
 
+# How many rows each statement deletes, by whoever does it.
+sql(<<'EOS');
+CREATE TABLE steps (deleted bigint, took interval);
+CREATE FUNCTION note_step() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO public.steps SELECT count(*), clock_timestamp() - now() FROM gone;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER note_step AFTER DELETE ON miosa.idempotency_keys REFERENCING OLD TABLE AS gone
+	FOR EACH STATEMENT EXECUTE FUNCTION note_step();
+CREATE TRIGGER note_step AFTER DELETE ON miosa.audit_events REFERENCING OLD TABLE AS gone
+	FOR EACH STATEMENT EXECUTE FUNCTION note_step();
+EOS
+
+# The largest step since the last time, and whether all of them were asked.
+sub steps
+{
+	my $largest = sql('SELECT max(deleted) BETWEEN 1 AND 1000, sum(deleted) FROM steps');
+
+	sql('TRUNCATE steps');
+	return $largest;
+}
+
 # Without pg_cron the dispatcher does it, but only what pg_cron should have
 # done twice already.
 keys_of('overdue', 5000, 11, 0);
@@ -71,6 +94,7 @@ SELECT concat_ws(' ', (SELECT count(*) FROM miosa.idempotency_keys WHERE key LIK
 	(SELECT count(*) FROM miosa.runtime_instances WHERE updated_at < now() - '7 days'::interval),
 	(SELECT count(*) FROM miosa.route_log WHERE created_at < now() - '70 min'::interval))
 EOS
+is(steps(), 't|7500', 'a thousand rows at a time at most');
 is(left('due'), 10, 'and leaves the rest to pg_cron');
 is(sql(<<'EOS'), '2500 25 2', 'what is kept stays');
 SELECT concat_ws(' ', (SELECT count(*) FROM miosa.audit_events WHERE seq < 0),
