@@ -527,6 +527,8 @@ BEGIN ATOMIC
 		WHEN w.state IN ('running', 'starting') THEN 'waiting_edges'
 		-- The launcher starts it again within a second.
 		WHEN w.state IN ('aside', 'stopped') AND w.launcher THEN 'waiting_edges'
+		-- It has not seen yet that it was resumed.
+		WHEN w.state = 'paused' AND miosa.pause_reason() IS NULL THEN 'waiting_edges'
 		ELSE 'no_dispatcher'
 	END
 	FROM miosa.deployments p CROSS JOIN miosa.dispatcher() w
