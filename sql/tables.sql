@@ -19,7 +19,7 @@ COMMENT ON TABLE miosa.plans IS 'What a tenant pays for: how long things are kep
 COMMENT ON COLUMN miosa.plans.name IS 'Name of the plan';
 COMMENT ON COLUMN miosa.plans.audit_retention IS 'How long audit events are kept; the newest one of a deployment is kept for ever';
 COMMENT ON COLUMN miosa.plans.idempotency_retention IS 'How long an idempotency key returns its first result';
-COMMENT ON COLUMN miosa.plans.artifact_retention IS 'How long the artifact of a version that does not serve is kept before miosa_collect() gives it up';
+COMMENT ON COLUMN miosa.plans.artifact_retention IS 'How long the artifact of a version that does not serve is kept before miosa_collect() gives it up; 1 second to 100 years';
 COMMENT ON COLUMN miosa.plans.builtin IS 'Shipped with the extension and not edited since; such rows are not dumped';
 
 INSERT INTO miosa.plans (name, audit_retention, idempotency_retention, artifact_retention, builtin) VALUES
@@ -287,7 +287,7 @@ COMMENT ON COLUMN miosa.capacity.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.capacity.version_id IS 'Version';
 COMMENT ON COLUMN miosa.capacity.state IS 'wanted (instances are missing), idle (not needed any more, drained after drain_delay), draining (the scheduler is asked to stop all) or drained (none is left; a return asks for instances again)';
 COMMENT ON COLUMN miosa.capacity.since IS 'Since when it is in this state';
-COMMENT ON COLUMN miosa.capacity.asked_at IS 'When a scheduler last took the request of this state; null: none yet';
+COMMENT ON COLUMN miosa.capacity.asked_at IS 'When a scheduler last took the request of this state; null: none since an operation last asked for it';
 COMMENT ON COLUMN miosa.capacity.stop_asked IS 'Whether schedulers were last told to stop all instances: a return asks for them again, whatever is still, or again, there';
 COMMENT ON COLUMN miosa.capacity.last_error IS 'Why the last request was not taken, for people; it stays after a success';
 COMMENT ON COLUMN miosa.capacity.last_error_at IS 'When that was';
