@@ -16,7 +16,7 @@ my $dir = PostgreSQL::Test::Utils::tempdir_short();
 my $s3 = MiosaS3->new(dir => "$dir/s3")->start;
 my $sink = MiosaSink->new(dir => "$dir/sink")->start;
 my $node = make_node('verification', <<"EOC");
-miosa_rollback.artifact_max_age = '5 s'
+miosa_rollback.artifact_max_age = '8 s'
 miosa_rollback.artifact_file_root = '$dir'
 EOC
 
@@ -88,7 +88,7 @@ my $first = sql("SELECT verified_at FROM miosa.releases WHERE id = 'rel_2'");
 is(wait_sql($node,
 		"SELECT verified_at > '$first' FROM miosa.releases WHERE id = 'rel_2'", 't'),
 	't', 'and again, long before that is too old');
-is(sql("SELECT verified_at - '$first' BETWEEN '2.5 s' AND '5 s'
+is(sql("SELECT verified_at - '$first' BETWEEN '4 s' AND '8 s'
 		FROM miosa.releases WHERE id = 'rel_2'"),
 	't', 'but not all the time');
 is(sql(verified('dep_1')), 'rel_2', 'nothing else was');
