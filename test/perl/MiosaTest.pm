@@ -10,7 +10,7 @@ use warnings FATAL => 'all';
 use Exporter qw(import);
 use MiosaEdge;
 use MiosaHttp qw(poll_until);
-use PostgreSQL::Test::Cluster;
+use MiosaPostgres;
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(time);
 
@@ -28,7 +28,7 @@ my %adapter = (
 sub make_node
 {
 	my ($name, $settings) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = MiosaPostgres->new($name);
 
 	$node->init;
 	$node->append_conf('postgresql.conf', <<'EOC' . ($settings // ''));

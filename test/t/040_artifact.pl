@@ -5,7 +5,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use MiosaSink;
-use PostgreSQL::Test::Cluster;
+use MiosaPostgres;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
@@ -13,7 +13,7 @@ use Time::HiRes qw(time);
 my $dir = PostgreSQL::Test::Utils::tempdir_short();
 my $root = "$dir/artifacts";
 my $sink = MiosaSink->new(dir => "$dir/sink")->start;
-my $node = PostgreSQL::Test::Cluster->new('artifact');
+my $node = MiosaPostgres->new('artifact');
 my $number = 1;
 
 mkdir $root or die "$root: $!\n";

@@ -7,7 +7,7 @@ use warnings FATAL => 'all';
 use MiosaHttp qw(poll_until);
 use MiosaSink;
 use MiosaTest qw(make_node);
-use PostgreSQL::Test::Cluster;
+use MiosaPostgres;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -84,7 +84,7 @@ $node->safe_psql('postgres', 'DROP DATABASE restored');
 
 # A base backup, started as a server of its own on a new timeline
 $node->backup('base');
-my $clone = PostgreSQL::Test::Cluster->new('clone');
+my $clone = MiosaPostgres->new('clone');
 $clone->init_from_backup($node, 'base', has_streaming => 1);
 $clone->start;
 $node->safe_psql('postgres', "SELECT miosa_promote('dep_1', 'ver_2')");
@@ -107,7 +107,7 @@ $node->safe_psql('postgres', 'SELECT miosa_resume()');
 is_told($node, 'postgres', 'resumed');
 my $before = epoch($node);
 $node->backup('second');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
+my $standby = MiosaPostgres->new('standby');
 $standby->init_from_backup($node, 'second', has_streaming => 1);
 $standby->start;
 $node->wait_for_catchup($standby);

@@ -9,7 +9,7 @@ use warnings FATAL => 'all';
 use MiosaHttp qw(poll_until);
 use MiosaSink;
 use MiosaTest qw(make_edge make_node make_site operate);
-use PostgreSQL::Test::Cluster;
+use MiosaPostgres;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
@@ -92,7 +92,7 @@ sub highest
 
 converged($primary, 'dep_1', 'the primary tells its edges');
 $primary->backup('base');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
+my $standby = MiosaPostgres->new('standby');
 
 $standby->init_from_backup($primary, 'base', has_streaming => 1);
 $standby->start;

@@ -4,11 +4,11 @@
 use strict;
 use warnings FATAL => 'all';
 
-use PostgreSQL::Test::Cluster;
+use MiosaPostgres;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('bare');
+my $node = MiosaPostgres->new('bare');
 $node->init;
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION miosa_rollback');

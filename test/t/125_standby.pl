@@ -5,11 +5,11 @@
 use strict;
 use warnings FATAL => 'all';
 
-use PostgreSQL::Test::Cluster;
+use MiosaPostgres;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $primary = PostgreSQL::Test::Cluster->new('primary');
+my $primary = MiosaPostgres->new('primary');
 $primary->init(allows_streaming => 1);
 $primary->append_conf('postgresql.conf', <<'EOC');
 shared_preload_libraries = 'miosa_rollback'
@@ -25,7 +25,7 @@ INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state)
 DO 'BEGIN PERFORM miosa_promote(''dep_1'', ''ver_'' || i) FROM generate_series(1, 3) i; END';
 EOS
 $primary->backup('base');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
+my $standby = MiosaPostgres->new('standby');
 $standby->init_from_backup($primary, 'base', has_streaming => 1);
 $standby->start;
 

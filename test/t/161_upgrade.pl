@@ -6,16 +6,17 @@ use warnings FATAL => 'all';
 
 use MiosaSink;
 use MiosaTest qw(make_node);
-use PostgreSQL::Test::Cluster;
+use MiosaPostgres;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $dir = PostgreSQL::Test::Utils::tempdir_short();
 my $sink = MiosaSink->new(dir => "$dir/sink")->start;
 my $old = make_node('old');
-my $new = PostgreSQL::Test::Cluster->new('new');
+my $new = MiosaPostgres->new('new');
 
-$new->init;
+# An option of its own gives it a system identifier of its own (test/initdb)
+$new->init(extra => ['--lc-messages=C']);
 $new->append_conf('postgresql.conf', <<'EOC');
 shared_preload_libraries = 'miosa_rollback'
 miosa_rollback.allow_private_endpoints = on

@@ -9,7 +9,7 @@ use IPC::Run;
 use JSON::PP qw(decode_json);
 use MiosaHttp qw(poll_until);
 use MiosaTest qw(make_node);
-use PostgreSQL::Test::Cluster;
+use MiosaPostgres;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -200,7 +200,7 @@ $node->stop;
 #
 # Without a dispatcher the transaction notifies, and never fails of it
 #
-$node = PostgreSQL::Test::Cluster->new('alone');
+$node = MiosaPostgres->new('alone');
 $node->init;
 $node->append_conf('postgresql.conf', 'max_prepared_transactions = 10');
 $node->start;

@@ -6,11 +6,11 @@ use strict;
 use warnings FATAL => 'all';
 
 use MiosaTest qw(make_node wait_sql);
-use PostgreSQL::Test::Cluster;
+use MiosaPostgres;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = PostgreSQL::Test::Cluster->new('primary');
+my $node = MiosaPostgres->new('primary');
 $node->init(allows_streaming => 1);
 $node->append_conf('postgresql.conf', <<'EOC');
 shared_preload_libraries = 'miosa_rollback'
@@ -182,7 +182,7 @@ is(value($scans), $before, 'a pass reads no table from end to end');
 # A standby
 set(heartbeat_timeout => '5 s');
 $node->backup('base');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
+my $standby = MiosaPostgres->new('standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
 $standby->start;
 report('ver_4', 2, 'healthy');

@@ -6,7 +6,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use MiosaTest qw(wait_sql);
-use PostgreSQL::Test::Cluster;
+use MiosaPostgres;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -18,7 +18,7 @@ my %node;
 sub start
 {
 	my ($name, $workers) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = MiosaPostgres->new($name);
 
 	$node->init;
 	$node->append_conf('postgresql.conf', <<"EOC");
