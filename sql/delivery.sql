@@ -6,7 +6,7 @@
 -- the same reason the dispatcher's tables have no foreign keys.
 
 CREATE TABLE miosa.adapters (
-	name text PRIMARY KEY CHECK (name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'),
+	name text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'),
 	description text NOT NULL DEFAULT '',
 	role text NOT NULL DEFAULT 'edge' CHECK (role IN ('edge', 'scheduler', 'hook')),
 	stage integer NOT NULL DEFAULT 0 CHECK (stage IN (0, 1)),
@@ -77,13 +77,13 @@ CREATE INDEX outbox_waiting ON miosa.outbox (deployment_id) WHERE kind IN ('repu
 CREATE INDEX route_log_repurges ON miosa.route_log (deployment_id, host, epoch) WHERE kind = 'repurge';
 
 CREATE TABLE miosa.endpoints (
-	name text PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
-	adapter text NOT NULL REFERENCES miosa.adapters,
+	name text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
+	adapter text COLLATE "C" NOT NULL REFERENCES miosa.adapters,
 	url text NOT NULL,
-	zone text NOT NULL DEFAULT 'default' CHECK (zone ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
+	zone text COLLATE "C" NOT NULL DEFAULT 'default' CHECK (zone ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
 	stage integer CHECK (stage IN (0, 1)),
 	selector jsonb NOT NULL DEFAULT '{}',
-	secret text,
+	secret text COLLATE "C",
 	enabled boolean NOT NULL DEFAULT true,
 	reason text,
 	generation bigint NOT NULL DEFAULT 0,
@@ -107,7 +107,7 @@ COMMENT ON COLUMN miosa.endpoints.created_at IS 'When it was added';
 COMMENT ON COLUMN miosa.endpoints.updated_at IS 'When it was last changed';
 
 CREATE TABLE miosa.secrets (
-	name text PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
+	name text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
 	value text NOT NULL CHECK (value ~ '^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$'),
 	previous text CHECK (previous ~ '^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$'),
 	created_at timestamptz NOT NULL DEFAULT now()
@@ -119,14 +119,14 @@ COMMENT ON COLUMN miosa.secrets.previous IS 'The secret that is being rotated ou
 COMMENT ON COLUMN miosa.secrets.created_at IS 'When it was written';
 
 CREATE TABLE miosa.endpoint_state (
-	endpoint text PRIMARY KEY,
+	endpoint text COLLATE "C" PRIMARY KEY,
 	config text NOT NULL,
 	generation bigint NOT NULL DEFAULT 0,
 	acked_epoch bigint NOT NULL DEFAULT 0,
 	settled_epoch bigint NOT NULL DEFAULT 0,
 	verified_epoch bigint NOT NULL DEFAULT 0,
 	marker_epoch bigint NOT NULL DEFAULT 0,
-	resync_after text DEFAULT '',
+	resync_after text COLLATE "C" DEFAULT '',
 	health text NOT NULL DEFAULT 'new',
 	failures integer NOT NULL DEFAULT 0,
 	last_status integer,
@@ -155,8 +155,8 @@ COMMENT ON COLUMN miosa.endpoint_state.next_try_at IS 'When an endpoint that bac
 COMMENT ON COLUMN miosa.endpoint_state.acked_at IS 'When acked_epoch was last moved';
 
 CREATE TABLE miosa.delivery_failures (
-	endpoint text NOT NULL,
-	deployment_id text NOT NULL,
+	endpoint text COLLATE "C" NOT NULL,
+	deployment_id text COLLATE "C" NOT NULL,
 	epoch bigint NOT NULL,
 	status integer,
 	attempts integer NOT NULL DEFAULT 0,
@@ -181,7 +181,7 @@ CREATE TABLE miosa.dispatcher_state (
 	term bigint NOT NULL DEFAULT 1 CHECK (term BETWEEN 1 AND 8388607),
 	last_epoch bigint NOT NULL,
 	trimmed_epoch bigint NOT NULL DEFAULT 0,
-	site text NOT NULL,
+	site text COLLATE "C" NOT NULL,
 	system_identifier text NOT NULL,
 	timeline bigint NOT NULL,
 	database_oid oid NOT NULL,
@@ -476,12 +476,12 @@ BEGIN ATOMIC
 				CROSS JOIN miosa.endpoints e
 				JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook')
 				-- Names are compared by bytes: a sort by the rules of a language costs much.
-				LEFT JOIN miosa.positions() p ON p.endpoint COLLATE "C" = e.name COLLATE "C"
+				LEFT JOIN miosa.positions() p ON p.endpoint = e.name
 				-- Looked up only for those without a place in shared memory.
 				LEFT JOIN LATERAL (
 					SELECT * FROM miosa.endpoint_state s WHERE s.endpoint = e.name AND p.entry IS NULL OFFSET 0) s ON true
 				LEFT JOIN repurges r ON r.zone = e.zone AND coalesce(e.stage, a.stage) = 1
-				LEFT JOIN failures f ON f.endpoint COLLATE "C" = e.name COLLATE "C"
+				LEFT JOIN failures f ON f.endpoint = e.name
 				WHERE miosa.selects(e.selector, d.id, d.tenant_id, d.kind)
 				-- Each of these is computed once.
 				OFFSET 0

@@ -63,7 +63,7 @@ COMMENT ON FUNCTION miosa.check_slug(text, text) IS 'The value if it can be part
 CREATE FUNCTION miosa.check_uri(value text, what text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
-	IF value !~* '^(s3://[a-z0-9].*|(?!s3://)[a-z][a-z0-9+.-]*:[^[:space:][:cntrl:]]+)$' OR length(value) > 4096 THEN
+	IF value COLLATE "C" !~* '^(s3://[a-z0-9].*|(?!s3://)[a-z][a-z0-9+.-]*:[^[:space:][:cntrl:]]+)$' OR length(value) > 4096 THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('invalid %s', what),
 			format('It is "%s".', left(regexp_replace(value, '[[:cntrl:]]', '?', 'g'), 100)),
 			'A URI begins with its scheme (s3://bucket/key); only keys in S3 may have spaces.');
@@ -76,7 +76,7 @@ COMMENT ON FUNCTION miosa.check_uri(text, text) IS 'The value if it is null or l
 -- without a port.
 CREATE FUNCTION miosa.clean_host(host text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN lower(regexp_replace(regexp_replace(host, ':[0-9]+$', ''), '\.$', ''));
+RETURN lower(regexp_replace(regexp_replace(host, ':[0-9]+$', ''), '\.$', '') COLLATE "C");
 COMMENT ON FUNCTION miosa.clean_host(text) IS 'A host name as it is stored: lower case, no final dot, no port';
 
 -- A message of the server as our condition: what a constraint or an input
@@ -90,7 +90,7 @@ BEGIN
 		CASE WHEN checked IS NOT NULL THEN format('Field "%s" has a value that it cannot have.', checked)
 			WHEN detail LIKE 'Key %' THEN detail
 			WHEN field <> '' THEN format('Field "%s": %s.', field, message)
-			ELSE upper(left(message, 1)) || substr(message, 2) || '.' END, NULL);
+			ELSE upper(left(message, 1) COLLATE "C") || substr(message, 2) || '.' END, NULL);
 END $$;
 COMMENT ON FUNCTION miosa.refuse_row(text, text, text, text) IS 'Raise INVALID_ARGUMENT for an object (what) with the server''s own message and detail; field: the field or constraint that it is about';
 
@@ -221,7 +221,7 @@ BEGIN
 
 	INSERT INTO miosa.deployments (id, tenant_id, name, slug)
 		VALUES (id, tenant_id, coalesce(name, id), coalesce(slug,
-			nullif(trim(BOTH '-' FROM left(regexp_replace(lower(coalesce(name, id)), '[^a-z0-9]+', '-', 'g'), 63)), ''),
+			nullif(trim(BOTH '-' FROM left(regexp_replace(lower(coalesce(name, id) COLLATE "C"), '[^a-z0-9]+', '-', 'g'), 63)), ''),
 			left(md5(id), 12)))
 		ON CONFLICT ON CONSTRAINT deployments_pkey DO NOTHING;
 	SELECT * INTO old FROM miosa.deployments p WHERE p.id = id FOR NO KEY UPDATE;
@@ -325,14 +325,14 @@ BEGIN
 	new.archived_at := coalesce(old.archived_at, new.archived_at);
 	IF old.state IN ('created', 'building') THEN
 		new.artifact_uri := coalesce(new.artifact_uri, storage_uri);
-		new.artifact_sha256 := lower(coalesce(new.artifact_sha256, sha256));
+		new.artifact_sha256 := lower(coalesce(new.artifact_sha256, sha256) COLLATE "C");
 	END IF;
 
 	-- The release first: with its version ready it is closed.
 	given := coalesce(release, '{}');
 	IF jsonb_typeof(given) = 'object' THEN
 		given := given || jsonb_strip_nulls(jsonb_build_object('id', release_id, 'storage_uri', storage_uri,
-			'sha256', lower(coalesce(sha256, given ->> 'sha256')), 'size_bytes', size_bytes));
+			'sha256', lower(coalesce(sha256, given ->> 'sha256') COLLATE "C"), 'size_bytes', size_bytes));
 	END IF;
 	SELECT * INTO old_release FROM miosa.releases r
 		WHERE r.deployment_id = deployment_id AND r.deployment_version_id = id;
@@ -360,7 +360,7 @@ BEGIN
 		old_release.tenant_id := d.tenant_id;
 		old_release.kind := new.kind;
 		old_release.storage_uri := coalesce(given ->> 'artifact_uri', new.artifact_uri);
-		old_release.sha256 := coalesce(lower(given ->> 'artifact_sha256'), new.artifact_sha256);
+		old_release.sha256 := coalesce(lower((given ->> 'artifact_sha256') COLLATE "C"), new.artifact_sha256);
 		old_release.metadata := '{}';
 		old_release.ready_at := CASE WHEN new.state = 'ready' THEN now() END;
 		old_release.created_at := now();

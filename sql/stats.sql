@@ -40,7 +40,7 @@ CREATE VIEW miosa.stat_endpoint AS
 		h.last_status, h.last_error, h.last_error_at, h.last_success_at, h.next_try_at
 	FROM miosa.endpoints e
 	JOIN miosa.adapters a ON a.name = e.adapter
-	LEFT JOIN miosa.endpoint_stats() s ON s.endpoint COLLATE "C" = e.name COLLATE "C" AND e.enabled
+	LEFT JOIN miosa.endpoint_stats() s ON s.endpoint = e.name AND e.enabled
 	LEFT JOIN LATERAL (
 		SELECT * FROM miosa.endpoint_state t WHERE t.endpoint = e.name AND s.endpoint IS NULL OFFSET 0) t ON true
 	LEFT JOIN miosa.dispatcher_state d ON true

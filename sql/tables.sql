@@ -4,12 +4,18 @@
 -- can be sharded by it.  Foreign keys run downwards only: none from
 -- deployments to versions (a cycle cannot be restored), none on the tables
 -- that every rollback writes (they would cost a third of its throughput).
+--
+-- Ids, hosts and names are ASCII and are compared byte by byte: their columns
+-- have the collation "C", so that case, order and patterns do not depend on
+-- the language of the database.  An expression without such a column says
+-- COLLATE "C" itself where it changes case or ignores it (test/lint/collation
+-- checks that).
 
 CREATE SCHEMA miosa;
 COMMENT ON SCHEMA miosa IS 'miosa_rollback: deployments, versions, delivery, and the console for people';
 
 CREATE TABLE miosa.plans (
-	name text PRIMARY KEY,
+	name text COLLATE "C" PRIMARY KEY,
 	audit_retention interval NOT NULL CHECK (audit_retention BETWEEN '1 s' AND '100 years'),
 	idempotency_retention interval NOT NULL CHECK (idempotency_retention BETWEEN '1 s' AND '100 years'),
 	artifact_retention interval NOT NULL CHECK (artifact_retention BETWEEN '1 s' AND '100 years'),
@@ -29,9 +35,9 @@ INSERT INTO miosa.plans (name, audit_retention, idempotency_retention, artifact_
 	('enterprise', '400 days', '7 days', '365 days', true);
 
 CREATE TABLE miosa.tenants (
-	id text PRIMARY KEY,
-	slug text NOT NULL UNIQUE,
-	plan text NOT NULL DEFAULT 'free' REFERENCES miosa.plans,
+	id text COLLATE "C" PRIMARY KEY,
+	slug text COLLATE "C" NOT NULL UNIQUE,
+	plan text COLLATE "C" NOT NULL DEFAULT 'free' REFERENCES miosa.plans,
 	created_at timestamptz NOT NULL DEFAULT now(),
 	updated_at timestamptz NOT NULL DEFAULT now()
 );
@@ -45,17 +51,17 @@ COMMENT ON COLUMN miosa.tenants.updated_at IS 'When the row was last changed';
 -- The pointer update must stay on its page and touch no index: room is left
 -- on every page, and no column that a rollback changes is indexed.
 CREATE TABLE miosa.deployments (
-	id text PRIMARY KEY,
-	tenant_id text NOT NULL REFERENCES miosa.tenants,
+	id text COLLATE "C" PRIMARY KEY,
+	tenant_id text COLLATE "C" NOT NULL REFERENCES miosa.tenants,
 	name text NOT NULL,
-	slug text NOT NULL,
+	slug text COLLATE "C" NOT NULL,
 	kind text NOT NULL DEFAULT 'static' CHECK (kind IN ('static', 'dynamic', 'sandbox_backed')),
 	state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'building', 'running', 'stopped', 'failed')),
 	desired_replicas integer NOT NULL DEFAULT 1 CHECK (desired_replicas BETWEEN 0 AND 100000),
-	active_version_id text,
-	active_release_id text,
-	running_artifact_sha256 text,
-	serving_version_id text,
+	active_version_id text COLLATE "C",
+	active_release_id text COLLATE "C",
+	running_artifact_sha256 text COLLATE "C",
+	serving_version_id text COLLATE "C",
 	recent_served text[] NOT NULL DEFAULT '{}',
 	seq bigint NOT NULL DEFAULT 0,
 	route_seq bigint NOT NULL DEFAULT 0,
@@ -116,13 +122,13 @@ COMMENT ON COLUMN miosa.deployments.created_at IS 'When the deployment was made'
 COMMENT ON COLUMN miosa.deployments.updated_at IS 'When it was last changed';
 
 CREATE TABLE miosa.versions (
-	deployment_id text NOT NULL REFERENCES miosa.deployments,
-	id text NOT NULL,
-	tenant_id text NOT NULL REFERENCES miosa.tenants,
+	deployment_id text COLLATE "C" NOT NULL REFERENCES miosa.deployments,
+	id text COLLATE "C" NOT NULL,
+	tenant_id text COLLATE "C" NOT NULL REFERENCES miosa.tenants,
 	version_number integer NOT NULL CHECK (version_number > 0),
 	kind text NOT NULL DEFAULT 'static' CHECK (kind IN ('static', 'dynamic', 'sandbox_backed')),
 	state text NOT NULL DEFAULT 'created' CHECK (state IN ('created', 'building', 'ready', 'failed', 'archived')),
-	promoted_over text,
+	promoted_over text COLLATE "C",
 	promotion_seq bigint,
 	pinned boolean NOT NULL DEFAULT false,
 	created_by text,
@@ -135,8 +141,8 @@ CREATE TABLE miosa.versions (
 	external_project_id text,
 	artifact_uri text,
 	artifact_manifest jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(artifact_manifest) = 'object'),
-	artifact_sha256 text,
-	source_sha256 text,
+	artifact_sha256 text COLLATE "C",
+	source_sha256 text COLLATE "C",
 	runtime_image text,
 	runtime_command text,
 	health_check_path text,
@@ -186,15 +192,15 @@ COMMENT ON COLUMN miosa.versions.created_at IS 'When the version was made';
 COMMENT ON COLUMN miosa.versions.updated_at IS 'When it was last changed';
 
 CREATE TABLE miosa.releases (
-	deployment_id text NOT NULL,
-	id text NOT NULL,
-	deployment_version_id text NOT NULL,
-	tenant_id text NOT NULL REFERENCES miosa.tenants,
+	deployment_id text COLLATE "C" NOT NULL,
+	id text COLLATE "C" NOT NULL,
+	deployment_version_id text COLLATE "C" NOT NULL,
+	tenant_id text COLLATE "C" NOT NULL REFERENCES miosa.tenants,
 	kind text NOT NULL DEFAULT 'static',
 	environment_id text,
 	storage_backend text,
 	storage_uri text NOT NULL,
-	sha256 text CHECK (sha256 ~ '^[0-9a-f]{64}$'),
+	sha256 text COLLATE "C" CHECK (sha256 ~ '^[0-9a-f]{64}$'),
 	size_bytes bigint CHECK (size_bytes >= 0),
 	metadata jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object'),
 	verified_at timestamptz,
@@ -231,11 +237,11 @@ COMMENT ON COLUMN miosa.releases.created_at IS 'When the release was made';
 COMMENT ON COLUMN miosa.releases.updated_at IS 'When it was last changed';
 
 CREATE TABLE miosa.runtime_instances (
-	deployment_id text NOT NULL,
-	id text NOT NULL,
-	tenant_id text NOT NULL REFERENCES miosa.tenants,
-	version_id text NOT NULL,
-	release_id text,
+	deployment_id text COLLATE "C" NOT NULL,
+	id text COLLATE "C" NOT NULL,
+	tenant_id text COLLATE "C" NOT NULL REFERENCES miosa.tenants,
+	version_id text COLLATE "C" NOT NULL,
+	release_id text COLLATE "C",
 	state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'provisioning', 'starting', 'healthy',
 		'unhealthy', 'stopping', 'stopped', 'failed', 'error', 'destroyed')),
 	address text,
@@ -270,8 +276,8 @@ COMMENT ON COLUMN miosa.runtime_instances.updated_at IS 'When it last changed it
 
 -- What schedulers are asked for.  A version that has what it needs has no row.
 CREATE TABLE miosa.capacity (
-	deployment_id text NOT NULL,
-	version_id text NOT NULL,
+	deployment_id text COLLATE "C" NOT NULL,
+	version_id text COLLATE "C" NOT NULL,
 	state text NOT NULL CHECK (state IN ('wanted', 'idle', 'draining', 'drained')),
 	since timestamptz NOT NULL DEFAULT clock_timestamp(),
 	asked_at timestamptz,
@@ -294,11 +300,11 @@ COMMENT ON COLUMN miosa.capacity.last_error_at IS 'When that was';
 
 -- Where artifacts are, and how to ask for them.
 CREATE TABLE miosa.storages (
-	prefix text PRIMARY KEY CHECK (prefix ~ '^s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?)?$'),
+	prefix text COLLATE "C" PRIMARY KEY CHECK (prefix ~ '^s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?)?$'),
 	endpoint text NOT NULL,
 	region text NOT NULL DEFAULT 'us-east-1' CHECK (region ~ '^[a-z0-9-]{1,63}$'),
 	addressing text NOT NULL DEFAULT 'path' CHECK (addressing IN ('path', 'virtual')),
-	secret text,
+	secret text COLLATE "C",
 	created_at timestamptz NOT NULL DEFAULT now(),
 	updated_at timestamptz NOT NULL DEFAULT now()
 );
@@ -312,11 +318,11 @@ COMMENT ON COLUMN miosa.storages.created_at IS 'When it was added';
 COMMENT ON COLUMN miosa.storages.updated_at IS 'When it was last changed';
 
 CREATE TABLE miosa.domains (
-	fqdn text PRIMARY KEY CHECK (fqdn = lower(fqdn) AND length(fqdn) <= 253
+	fqdn text COLLATE "C" PRIMARY KEY CHECK (fqdn = lower(fqdn COLLATE "C") AND length(fqdn) <= 253
 		AND fqdn ~ '^(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'),
-	id text,
-	deployment_id text NOT NULL REFERENCES miosa.deployments,
-	tenant_id text NOT NULL REFERENCES miosa.tenants,
+	id text COLLATE "C",
+	deployment_id text COLLATE "C" NOT NULL REFERENCES miosa.deployments,
+	tenant_id text COLLATE "C" NOT NULL REFERENCES miosa.tenants,
 	state text NOT NULL DEFAULT 'active' CHECK (state IN ('pending', 'verified', 'active', 'failed', 'removed')),
 	redirect_policy text NOT NULL DEFAULT 'none' CHECK (redirect_policy IN ('none', 'apex_to_www', 'www_to_apex')),
 	verified_at timestamptz,
@@ -334,8 +340,8 @@ COMMENT ON COLUMN miosa.domains.verified_at IS 'When ownership was shown';
 COMMENT ON COLUMN miosa.domains.created_at IS 'When the host was added';
 
 CREATE TABLE miosa.idempotency_keys (
-	deployment_id text NOT NULL,
-	key text NOT NULL,
+	deployment_id text COLLATE "C" NOT NULL,
+	key text COLLATE "C" NOT NULL,
 	operation text NOT NULL,
 	fingerprint bytea NOT NULL,
 	response jsonb NOT NULL,
@@ -356,19 +362,19 @@ COMMENT ON COLUMN miosa.idempotency_keys.created_at IS 'When it was made';
 COMMENT ON COLUMN miosa.idempotency_keys.expires_at IS 'When the key is free again, by the tenant''s plan';
 
 CREATE TABLE miosa.audit_events (
-	deployment_id text NOT NULL,
+	deployment_id text COLLATE "C" NOT NULL,
 	seq bigint NOT NULL,
-	tenant_id text NOT NULL,
+	tenant_id text COLLATE "C" NOT NULL,
 	action text NOT NULL,
 	outcome text NOT NULL,
 	target_rule text NOT NULL,
-	previous_version_id text,
-	target_version_id text,
+	previous_version_id text COLLATE "C",
+	target_version_id text COLLATE "C",
 	actor_type text NOT NULL,
 	actor_id text NOT NULL,
 	session_user_name text NOT NULL,
 	client_addr inet,
-	idempotency_key text,
+	idempotency_key text COLLATE "C",
 	reason text,
 	attribution jsonb NOT NULL DEFAULT '{}',
 	marks jsonb NOT NULL DEFAULT '{}',
@@ -400,10 +406,10 @@ COMMENT ON COLUMN miosa.audit_events.created_at IS 'When, taken under the deploy
 -- an old snapshot is open.
 CREATE TABLE miosa.outbox (
 	xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
-	deployment_id text NOT NULL,
+	deployment_id text COLLATE "C" NOT NULL,
 	kind text NOT NULL CHECK (kind IN ('route', 'capacity', 'host_removed', 'repurge', 'settings')),
 	route_seq bigint NOT NULL DEFAULT 0,
-	host text,
+	host text COLLATE "C",
 	created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
 	PRIMARY KEY (xid, deployment_id, kind, route_seq)
 );
@@ -417,10 +423,10 @@ COMMENT ON COLUMN miosa.outbox.created_at IS 'When it was asked for';
 
 CREATE TABLE miosa.route_log (
 	epoch bigint PRIMARY KEY,
-	deployment_id text NOT NULL,
+	deployment_id text COLLATE "C" NOT NULL,
 	route_seq bigint NOT NULL,
 	kind text NOT NULL,
-	host text,
+	host text COLLATE "C",
 	created_at timestamptz NOT NULL
 );
 CREATE INDEX route_log_deployment ON miosa.route_log (deployment_id, epoch);
@@ -439,12 +445,12 @@ CREATE VIEW miosa.hosts AS
 	SELECT d.fqdn AS host, d.deployment_id, false AS managed
 	FROM miosa.domains d WHERE d.state = 'active'
 	UNION ALL
-	SELECT lower(p.slug || '.' || t.slug || '.' || m.domain), p.id, true
+	SELECT lower(p.slug || '.' || t.slug || '.' || m.domain COLLATE "C"), p.id, true
 	FROM miosa.deployments p JOIN miosa.tenants t ON t.id = p.tenant_id
 	CROSS JOIN (SELECT coalesce(current_setting('miosa_rollback.managed_domain', true),
 		'miosa.app') AS domain) m
 	WHERE m.domain <> '' AND NOT EXISTS (SELECT FROM miosa.domains d
-		WHERE d.state = 'active' AND d.fqdn = lower(p.slug || '.' || t.slug || '.' || m.domain));
+		WHERE d.state = 'active' AND d.fqdn = lower(p.slug || '.' || t.slug || '.' || m.domain COLLATE "C"));
 COMMENT ON VIEW miosa.hosts IS 'Hosts that edges route: active domains and managed hosts';
 COMMENT ON COLUMN miosa.hosts.host IS 'Host name';
 COMMENT ON COLUMN miosa.hosts.deployment_id IS 'Deployment that it shows';

@@ -71,13 +71,13 @@ COMMENT ON FUNCTION miosa.setting(text) IS 'The setting miosa_rollback.name; nul
 
 CREATE FUNCTION miosa.managed_domain() RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN lower(miosa.setting('managed_domain'));
+RETURN lower(miosa.setting('managed_domain') COLLATE "C");
 COMMENT ON FUNCTION miosa.managed_domain() IS 'miosa_rollback.managed_domain in lower case; null when it is empty';
 
 -- The managed host of a deployment by slugs; null when none is configured.
 CREATE FUNCTION miosa.managed_host(slug text, tenant_slug text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN lower(slug || '.' || tenant_slug) || '.' || miosa.managed_domain();
+RETURN lower((slug || '.' || tenant_slug) COLLATE "C") || '.' || miosa.managed_domain();
 COMMENT ON FUNCTION miosa.managed_host(text, text) IS 'Managed host of the deployment and tenant with these slugs; null when miosa_rollback.managed_domain is empty';
 
 -- Versions.

@@ -27,7 +27,7 @@ static MrbQuery read_query = {
 	" r.state, r.count, r.unknown, r.since, r.asked, r.instances,"
 	" r.watchers"
 	" FROM miosa.capacity_requests($1) r"
-	" ORDER BY r.deployment_id COLLATE \"C\"",
+	" ORDER BY r.deployment_id",
 	.nargs = 1,
 	.argtypes = {TEXTARRAYOID},
 };
