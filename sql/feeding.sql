@@ -222,7 +222,7 @@ BEGIN
 	INSERT INTO miosa.deployments (id, tenant_id, name, slug)
 		VALUES (id, tenant_id, coalesce(name, id), coalesce(slug,
 			nullif(trim(BOTH '-' FROM left(regexp_replace(lower(coalesce(name, id) COLLATE "C"), '[^a-z0-9]+', '-', 'g'), 63)), ''),
-			left(md5(id), 12)))
+			left(encode(sha256(convert_to(id, getdatabaseencoding())), 'hex'), 12)))
 		ON CONFLICT ON CONSTRAINT deployments_pkey DO NOTHING;
 	SELECT * INTO old FROM miosa.deployments p WHERE p.id = id FOR NO KEY UPDATE;
 	IF old.tenant_id <> tenant_id THEN

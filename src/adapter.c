@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
+#include "utils/timestamp.h"
 
 #include "adapter.h"
 
@@ -62,6 +63,7 @@ static JsonbContainer *get_object(Jsonb *row, const char *key,
 								  char **problem);
 static char *get_text(JsonbContainer *object, const char *key);
 static double get_number(Jsonb *row, const char *key);
+static int	get_milliseconds(Jsonb *row, const char *key);
 static bool get_bool(Jsonb *row, const char *key);
 static bool next_member(JsonbIterator **it, char **key, JsonbValue *value);
 
@@ -100,10 +102,10 @@ read_plain(Jsonb *row, MrbAdapter *adapter)
 	adapter->per_host = per != NULL && strcmp(per, "host") == 0;
 	adapter->self_expires = get_bool(row, "self_expires");
 	adapter->volatile_table = get_bool(row, "volatile");
-	adapter->settle_ms = get_number(row, "settle");
-	adapter->timeout_ms = get_number(row, "timeout");
-	adapter->marker_ms = get_number(row, "marker_interval");
-	adapter->poll.interval_ms = get_number(row, "poll_interval");
+	adapter->settle_ms = get_milliseconds(row, "settle");
+	adapter->timeout_ms = get_milliseconds(row, "timeout");
+	adapter->marker_ms = get_milliseconds(row, "marker_interval");
+	adapter->poll.interval_ms = get_milliseconds(row, "poll_interval");
 	adapter->max_in_flight = get_number(row, "max_in_flight");
 	adapter->batch_max = get_number(row, "batch_max");
 	adapter->batch_bytes = get_number(row, "batch_bytes");
@@ -454,6 +456,31 @@ get_number(Jsonb *row, const char *key)
 											  NumericGetDatum(value.val.numeric)));
 }
 
+/*
+ * An interval, which a row has as text, in milliseconds; 0 when there is
+ * none.  This is the one place that reads a column of type interval.
+ */
+static int
+get_milliseconds(Jsonb *row, const char *key)
+{
+	char	   *written = get_text(&row->root, key);
+	Interval   *span;
+	double		ms;
+
+	if (written == NULL)
+		return 0;
+	span = DatumGetIntervalP(DirectFunctionCall3(interval_in,
+												 CStringGetDatum(written),
+												 ObjectIdGetDatum(InvalidOid),
+												 Int32GetDatum(-1)));
+	ms = ((double) span->month * DAYS_PER_MONTH + span->day) *
+		(USECS_PER_DAY / 1000) + span->time / 1000;
+	return (int) Max(0, Min(ms, PG_INT32_MAX));
+}
+
+/*
+ * False when it is no boolean.
+ */
 static bool
 get_bool(Jsonb *row, const char *key)
 {

@@ -66,7 +66,7 @@ typedef struct MrbAdapter
 	MrbPoll		poll;			/* of a scheduler */
 } MrbAdapter;
 
-/* From a row of miosa.adapters, intervals in ms; false: see *problem. */
+/* From a row of miosa.adapters as to_jsonb() makes it; false: see *problem. */
 extern bool mrb_adapter_read(Jsonb *row, MrbAdapter *adapter, char **problem);
 
 /* What only schedulers have; a problem, or NULL. */

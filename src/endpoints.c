@@ -17,6 +17,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
+#include "digest.h"
 #include "endpoints.h"
 #include "query.h"
 #include "sign.h"
@@ -45,27 +46,20 @@ enum
 	COL_RESYNC_AFTER
 };
 
-#define MILLISECONDS(column) \
-	"(extract(epoch FROM " column ") * 1000)::pg_catalog.int4"
-
 static MrbQuery read_query = {
 	.sql = "SELECT e.name, e.url, e.zone,"
 	" coalesce(e.stage, a.stage), e.selector, s.value,"
 	" e.secret IS NOT NULL, a.role = 'edge', e.generation,"
-	" pg_catalog.md5(pg_catalog.jsonb_build_array($1, e.url, e.zone,"
+	" pg_catalog.jsonb_build_array($1, e.url, e.zone,"
 	" coalesce(e.stage, a.stage), e.selector, e.generation, a.name,"
-	" a.request, a.remove, a.per, a.role)::text),"
-	" pg_catalog.md5(pg_catalog.jsonb_build_array($1,"
+	" a.request, a.remove, a.per, a.role)::text,"
+	" pg_catalog.jsonb_build_array($1,"
 	" pg_catalog.to_jsonb(e) - '{updated_at,origin}'::text[],"
 	" pg_catalog.to_jsonb(a),"
 	" (SELECT pg_catalog.jsonb_object_agg(x.name, x.value || ' ' ||"
-	" coalesce(x.previous, '')) FROM miosa.secrets x))::text),"
+	" coalesce(x.previous, '')) FROM miosa.secrets x))::text,"
 	" s.previous,"
-	" pg_catalog.to_jsonb(a) || pg_catalog.jsonb_build_object("
-	"'settle', " MILLISECONDS("a.settle") ","
-	" 'timeout', " MILLISECONDS("a.timeout") ","
-	" 'marker_interval', " MILLISECONDS("a.marker_interval") "),"
-	" t.config, t.acked_epoch, t.settled_epoch, t.verified_epoch,"
+	" pg_catalog.to_jsonb(a), t.config, t.acked_epoch, t.settled_epoch, t.verified_epoch,"
 	" t.marker_epoch, t.resync_after"
 	" FROM miosa.endpoints e"
 	" JOIN miosa.adapters a ON a.name = e.adapter"
@@ -99,6 +93,7 @@ static MemoryContext secrets_context = NULL;
 static List *secrets = NIL;
 
 static void read_secrets(void);
+static char *fingerprint(int row, int column);
 static MrbEndpoint *read_endpoint(int row, int64 newest_epoch);
 static void read_adapter(int row, MrbEndpoint *endpoint);
 static void check_secrets(MrbEndpoint *endpoint);
@@ -136,7 +131,7 @@ mrb_endpoint_read(int64 term, int64 newest_epoch, const char *name)
 		MrbEndpoint *known = mrb_endpoint_find(mrb_query_text(i, COL_NAME));
 
 		if (known != NULL &&
-			strcmp(known->settings, mrb_query_text(i, COL_SETTINGS)) == 0)
+			strcmp(known->settings, fingerprint(i, COL_SETTINGS)) == 0)
 			known->listed = true;
 		else
 			fresh = lappend(fresh, read_endpoint(i, newest_epoch));
@@ -261,6 +256,23 @@ read_secrets(void)
 }
 
 /*
+ * SHA-256 of a text, in the current context.  The server refuses md5() where
+ * OpenSSL runs in FIPS mode.
+ */
+static char *
+fingerprint(int row, int column)
+{
+	char	   *value = mrb_query_text(row, column);
+	char	   *hex = mrb_digest_sha256(value, strlen(value));
+
+	if (hex == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not compute a SHA-256 hash")));
+	return hex;
+}
+
+/*
  * Make an endpoint in a context of its own, below the current one.
  */
 static MrbEndpoint *
@@ -277,8 +289,8 @@ read_endpoint(int row, int64 newest_epoch)
 	endpoint->context = context;
 	endpoint->name = pstrdup(mrb_query_text(row, COL_NAME));
 	endpoint->url = pstrdup(mrb_query_text(row, COL_URL));
-	endpoint->config = pstrdup(mrb_query_text(row, COL_CONFIG));
-	endpoint->settings = pstrdup(mrb_query_text(row, COL_SETTINGS));
+	endpoint->config = fingerprint(row, COL_CONFIG);
+	endpoint->settings = fingerprint(row, COL_SETTINGS);
 	endpoint->stage = mrb_query_int32(row, COL_STAGE, 0);
 	endpoint->edge = mrb_query_bool(row, COL_EDGE);
 	endpoint->generation = mrb_query_int64(row, COL_GENERATION, 0);

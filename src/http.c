@@ -79,11 +79,13 @@ mrb_http_create(int max_in_flight)
 	MrbHttpEngine *engine;
 
 	http_library_check();
-	if (!AcquireExternalFD())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("too many open files for an HTTP client")));
 
+	/*
+	 * AcquireExternalFD() refuses a third of the server's own files, which
+	 * the requests' descriptors alone can be.  This one must not be refused:
+	 * without it nothing is delivered and no storage is asked.
+	 */
+	ReserveExternalFD();
 	engine = calloc(1, sizeof(MrbHttpEngine));
 	if (engine != NULL)
 	{

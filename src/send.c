@@ -28,6 +28,9 @@
 #define IN_FLIGHT_MAX 4096
 #define DESCRIPTORS_SPARED 200
 
+/* What the process has open besides: latch, epoll sets, libcurl's pipes. */
+#define DESCRIPTORS_OTHER 32
+
 static MemoryContext kept = NULL;
 static int	capacity = 0;
 static MemoryContext rendering = NULL;
@@ -145,11 +148,15 @@ mrb_send_cancel(MrbEndpoint *endpoint)
 	endpoint->in_flight = 0;
 }
 
+/*
+ * Number of requests in flight that the limit of open files allows for.
+ */
 static int
 affordable(void)
 {
 	struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
 	int			left = IN_FLIGHT_MAX;
+	int64		missing;
 
 	(void) getrlimit(RLIMIT_NOFILE, &limit);
 	if (limit.rlim_cur != RLIM_INFINITY)
@@ -158,11 +165,15 @@ affordable(void)
 
 	/*
 	 * The server keeps files open up to a number that it found out at its
-	 * start.  Where both do not fit, it has to do with fewer.
+	 * start.  Where both do not fit, it has to do with as many fewer; it
+	 * closes and opens files by turns when all of its number is taken away.
 	 */
-	if (limit.rlim_cur < (rlim_t) max_safe_fds + left)
-		for (int i = 0; i < left; i++)
-			ReserveExternalFD();
+	if (limit.rlim_cur == RLIM_INFINITY)
+		return left;
+	missing = (int64) max_safe_fds + left + DESCRIPTORS_OTHER -
+		(int64) Min(limit.rlim_cur, INT_MAX);
+	for (int i = 0; i < Min(missing, left); i++)
+		ReserveExternalFD();
 	return left;
 }
 
