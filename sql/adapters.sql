@@ -34,7 +34,7 @@ INSERT INTO miosa.adapters (name, description, max_in_flight, request, add, vola
 		'{"method": "GET", "path": "/id/miosa_epoch/epoch"}', true);
 
 INSERT INTO miosa.adapters (name, description, verdicts, signer, request, builtin) VALUES
-	('webhook', 'An HTTP service that takes the route as JSON by POST and answers 2xx (Standard Webhooks 1.0); 410 disables it; secret, if any: whsec_ and base64',
+	('webhook', 'An HTTP service that takes the route as JSON by POST and answers 2xx (Standard Webhooks 1.0); secret, if any: whsec_ and base64',
 		'{"410": "gone"}', 'standard-webhooks',
 		'{"method": "POST", "path": "", "headers": {"Content-Type": "application/json"}, "body": "{\"type\":\"route.changed\",\"timestamp\":{changed_at},\"data\":{\"id\":{message_id},\"epoch\":{epoch},\"operation_id\":{operation_id},\"deployment_id\":{deployment_id},\"tenant_id\":{tenant_id},\"version_id\":{version_id},\"version_number\":{version_number},\"release_id\":{release_id},\"storage_uri\":{storage_uri},\"sha256\":{sha256},\"hosts\":{hosts},\"removed_hosts\":{removed_hosts}}}"}', true);
 
@@ -96,6 +96,6 @@ INSERT INTO miosa.adapters (name, description, role, per, timeout, rate, burst, 
 		'{"method": "POST", "path": "/machines/{instance_id}/stop", "headers": {"Authorization": "Bearer {secret}", "Content-Type": "application/json"}, "body": {}}', true);
 
 INSERT INTO miosa.adapters (name, description, role, verdicts, signer, request, builtin) VALUES
-	('webhook-scheduler', 'An HTTP service that takes how many instances there shall be as JSON by POST, answers 2xx and reports them with miosa_report_instance (Standard Webhooks 1.0); 410 disables it; secret, if any: whsec_ and base64', 'scheduler',
+	('webhook-scheduler', 'An HTTP service that takes how many instances there shall be as JSON by POST, answers 2xx and reports them with miosa_report_instance (Standard Webhooks 1.0); secret, if any: whsec_ and base64', 'scheduler',
 		'{"410": "gone"}', 'standard-webhooks',
 		'{"method": "POST", "path": "", "headers": {"Content-Type": "application/json"}, "body": "{\"type\":\"capacity.wanted\",\"timestamp\":{changed_at},\"data\":{\"id\":{message_id},\"operation_id\":{operation_id},\"deployment_id\":{deployment_id},\"tenant_id\":{tenant_id},\"version_id\":{version_id},\"version_number\":{version_number},\"release_id\":{release_id},\"storage_uri\":{storage_uri},\"sha256\":{sha256},\"workload\":{workload},\"count\":{count}}}"}', true);

@@ -93,7 +93,7 @@ BEGIN
 	"check" := 'endpoint_health';
 	SELECT count(*), string_agg(s.name || ' (' || s.state || ')', ', ' ORDER BY s.name) INTO n, names
 		FROM miosa.stat_endpoint s
-		WHERE s.state IN ('backing off', 'misconfigured', 'gone');
+		WHERE s.state IN ('backing off', 'misconfigured', 'gone', 'unverified');
 	status := CASE WHEN n = 0 THEN 'ok' ELSE 'fail' END;
 	seen := CASE WHEN n = 0 THEN 'no endpoint fails' ELSE miosa.clip(names, 200) END;
 	fix := CASE WHEN n = 0 THEN '' ELSE 'SELECT name, last_status, last_error FROM miosa.stat_endpoint; a dead one: SELECT miosa_set_endpoint(''name'', false, ''why'');' END;

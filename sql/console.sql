@@ -298,7 +298,7 @@ BEGIN
 
 	SELECT count(*) FILTER (WHERE c.state <> 'excluded') AS told,
 			count(*) FILTER (WHERE c.state = 'excluded') AS excluded,
-			count(*) FILTER (WHERE c.state <> 'excluded' AND c.health IN ('backing off', 'misconfigured')) AS failing
+			count(*) FILTER (WHERE c.state <> 'excluded' AND c.health IN ('backing off', 'misconfigured', 'gone', 'unverified')) AS failing
 		INTO edges
 		FROM miosa.convergence_rows(id) c WHERE c.role = 'edge';
 	item := 'edges';

@@ -54,7 +54,7 @@ COMMENT ON COLUMN miosa.adapters.rate IS 'Most requests a second to one endpoint
 COMMENT ON COLUMN miosa.adapters.burst IS 'Requests that may come at once before rate counts';
 COMMENT ON COLUMN miosa.adapters.success IS 'HTTP statuses that mean success; null means every 2xx, as always for the marker';
 COMMENT ON COLUMN miosa.adapters.success_json_path IS 'What must be true of the answer''s body besides, for example $.success == true; null for nothing';
-COMMENT ON COLUMN miosa.adapters.verdicts IS 'What other statuses mean where the default is wrong, {"400": "endpoint"}: endpoint (it fails: everything is held and tried again), message (it does not take this one: a row in delivery_failures) or gone (it is disabled). By default 400, 409, 413, 414 and 422 mean message, of a scheduler also 404, 412 and 423, all others endpoint';
+COMMENT ON COLUMN miosa.adapters.verdicts IS 'What other statuses mean where the default is wrong, {"400": "endpoint"}: endpoint (it fails: everything is held and tried again), message (it does not take this one: a row in delivery_failures) or gone (it is shown so and tried again every miosa_rollback.gone_retry). By default 400, 409, 413, 414 and 422 mean message, of a scheduler also 404, 412 and 423, all others endpoint';
 COMMENT ON COLUMN miosa.adapters.signer IS 'none; header (a header holds {secret}, so the endpoint must have one); standard-webhooks (the secret is whsec_ and base64); sigv4 (the secret is KEYID:SECRET or KEYID:SECRET:TOKEN)';
 COMMENT ON COLUMN miosa.adapters.signer_options IS 'For sigv4: {"service": "cloudfront", "region": "us-east-1"}';
 COMMENT ON COLUMN miosa.adapters.charsets IS 'Fewer characters for the values of a variable, {"host": "a-z0-9.-"}; what has others is not sent';
@@ -145,7 +145,7 @@ COMMENT ON COLUMN miosa.endpoint_state.settled_epoch IS 'Everything up to here h
 COMMENT ON COLUMN miosa.endpoint_state.verified_epoch IS 'Newest epoch whose marker was read back from a volatile endpoint';
 COMMENT ON COLUMN miosa.endpoint_state.marker_epoch IS 'Marker that was written to a volatile endpoint; 0 for none';
 COMMENT ON COLUMN miosa.endpoint_state.resync_after IS 'While everything is told again: the last deployment, in the order of ids, that is done; null when no resync is under way';
-COMMENT ON COLUMN miosa.endpoint_state.health IS 'new, healthy, backing off, misconfigured or gone';
+COMMENT ON COLUMN miosa.endpoint_state.health IS 'new, healthy, backing off, misconfigured, gone or unverified';
 COMMENT ON COLUMN miosa.endpoint_state.failures IS 'Failures in a row';
 COMMENT ON COLUMN miosa.endpoint_state.last_status IS 'Last HTTP status';
 COMMENT ON COLUMN miosa.endpoint_state.last_error IS 'Last failure, for people; it stays after a success';
@@ -445,7 +445,7 @@ BEGIN ATOMIC
 					WHEN t.settles AND t.settled_epoch >= t.epoch THEN 'settled'
 					ELSE 'acknowledged' END
 				WHEN t.failed THEN 'failed'
-				WHEN t.health IN ('backing off', 'misconfigured', 'gone') THEN t.health
+				WHEN t.health IN ('backing off', 'misconfigured', 'gone', 'unverified') THEN t.health
 				WHEN t.resyncing AND NOT t.queued THEN 'resyncing'
 				ELSE 'waiting'
 			END AS state,
@@ -456,7 +456,8 @@ BEGIN ATOMIC
 				WHEN NOT (t.plain AND t.reached) THEN t.last_error
 			END AS error
 		FROM (
-			SELECT t.*, t.enabled AND t.known AND NOT t.queued AND NOT t.failed AND NOT t.resyncing AS plain,
+			SELECT t.*, t.enabled AND t.known AND NOT t.queued AND NOT t.failed AND NOT t.resyncing
+					AND t.health <> 'unverified' AS plain,
 				t.acked_epoch >= t.epoch AS reached
 			FROM (
 				SELECT e.name, e.zone, a.role, e.adapter, coalesce(e.stage, a.stage) AS stage, e.enabled, e.reason,
@@ -511,7 +512,7 @@ CREATE FUNCTION miosa.convergence_rows(
 RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_convergence_rows';
-COMMENT ON FUNCTION miosa.convergence_rows(text) IS 'One row an endpoint that is told of the deployment: state (waiting, resyncing, backing off, misconfigured, gone, failed, acknowledged, settled, verified, expired, excluded), whether it is done, since when it lacks the route and why; those that are not done first. As it is now, whatever the transaction''s snapshot shows';
+COMMENT ON FUNCTION miosa.convergence_rows(text) IS 'One row an endpoint that is told of the deployment: state (waiting, resyncing, backing off, misconfigured, gone, unverified, failed, acknowledged, settled, verified, expired, excluded), whether it is done, since when it lacks the route and why; those that are not done first. As it is now, whatever the transaction''s snapshot shows';
 
 CREATE FUNCTION miosa.convergence_verdict(deployment_id text, seq bigint, edges bigint, done bigint, expired bigint) RETURNS SETOF text
 LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 1

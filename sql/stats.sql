@@ -24,7 +24,7 @@ CREATE VIEW miosa.stat_endpoint AS
 	SELECT e.name, e.zone, coalesce(e.stage, a.stage) AS stage, e.adapter, e.enabled,
 		CASE
 			WHEN NOT e.enabled THEN 'disabled'
-			WHEN h.health IN ('backing off', 'misconfigured', 'gone') THEN h.health
+			WHEN h.health IN ('backing off', 'misconfigured', 'gone', 'unverified') THEN h.health
 			WHEN h.resyncing THEN 'resyncing'
 			ELSE h.health
 		END AS state,
@@ -62,7 +62,7 @@ COMMENT ON COLUMN miosa.stat_endpoint.zone IS 'Its zone';
 COMMENT ON COLUMN miosa.stat_endpoint.stage IS '0: told first (routers), 1: after those (caches)';
 COMMENT ON COLUMN miosa.stat_endpoint.adapter IS 'How it is talked to';
 COMMENT ON COLUMN miosa.stat_endpoint.enabled IS 'Whether it is told anything';
-COMMENT ON COLUMN miosa.stat_endpoint.state IS 'disabled, new (nothing was sent since it was set up), healthy, resyncing (is told everything), backing off, misconfigured or gone (said that it wants to hear nothing)';
+COMMENT ON COLUMN miosa.stat_endpoint.state IS 'disabled, new (nothing was sent since it was set up), healthy, resyncing (is told everything), backing off, misconfigured, gone (answers that it is gone) or unverified (does not return its marker)';
 COMMENT ON COLUMN miosa.stat_endpoint.breaker IS 'closed (requests are sent), open (none is, until next_try_at) or half open (one is tried), for the endpoint or for its whole server; null: not known';
 COMMENT ON COLUMN miosa.stat_endpoint.epochs_behind IS 'Route changes since the newest up to which it has acknowledged all, also those that do not concern it; null for schedulers';
 COMMENT ON COLUMN miosa.stat_endpoint.undelivered_since IS 'When the oldest change that it lacks was asked for; null when it lacks none';

@@ -45,6 +45,10 @@ typedef struct MrbEndpoint
 	int64		known_epoch;	/* acked before it was changed; 0: no matter */
 	int64		verified_epoch;
 	int64		marker_epoch;	/* 0: no marker is written */
+	bool		marker_unread;	/* it was never read back */
+	int			marker_failures;	/* readings without it, lately */
+	int			marker_hits;	/* readings with it since the last of those */
+	bool		marker_reported;	/* that it is unverified */
 	char	   *resync_after;	/* NULL: no resync */
 	char	   *chunk_end;		/* resync_after once the chunk is done */
 	bool		chunk_last;

@@ -29,6 +29,7 @@ char	   *mrb_ca_file;
 int			mrb_capacity_interval;
 int			mrb_cutover_deadline;
 int			mrb_drain_delay;
+int			mrb_gone_retry;
 int			mrb_heartbeat_timeout;
 int			mrb_lock_wait;
 char	   *mrb_managed_domain;
@@ -136,6 +137,12 @@ define_settings_d_to_l(void)
 							"How long instances of a version that is not needed any more are kept.",
 							"Minus one means for ever.",
 							&mrb_drain_delay, 900000, -1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("miosa_rollback.gone_retry",
+							"How often an endpoint is tried again that answers that it is gone.",
+							NULL,
+							&mrb_gone_retry, 300000, 100, 86400000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("miosa_rollback.heartbeat_timeout",

@@ -24,6 +24,7 @@ extern char *mrb_ca_file;
 extern int	mrb_capacity_interval;	/* milliseconds */
 extern int	mrb_cutover_deadline;	/* milliseconds */
 extern int	mrb_drain_delay;	/* milliseconds, -1: never */
+extern int	mrb_gone_retry;		/* milliseconds */
 extern int	mrb_heartbeat_timeout;	/* milliseconds, 0: never */
 extern int	mrb_lock_wait;		/* milliseconds */
 extern char *mrb_managed_domain;

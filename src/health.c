@@ -10,6 +10,10 @@
  * A server that cannot be connected to is left alone as a whole; see
  * breaker.c.
  *
+ * An endpoint that answers that it is gone may have been removed for good, or
+ * by mistake.  It keeps its work and counts as not converged until a person
+ * disables it, and it is tried again every gone_retry.
+ *
  * An endpoint that has not answered yet gets one request at a time, and twice
  * as many after each success: a thousand that hang must not take up all that
  * can be in flight.
@@ -21,6 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "breaker.h"
+#include "guc.h"
 #include "health.h"
 #include "pace.h"
 #include "queue.h"
@@ -29,15 +34,11 @@
 /* However long an endpoint asks to be left alone. */
 #define RETRY_AFTER_MAX_S 3600
 
-/* So soon it is tried again to disable one whose row is locked. */
-#define GONE_AGAIN_MS 5000
-
 static MrbHealthProbe probe_endpoint = NULL;
 
 static void back_off(MrbEndpoint *endpoint, int retry_after);
 static void retry(MrbTimer *timer);
 static void server_retry(MrbEndpoint *endpoint);
-static void disable(MrbTimer *timer);
 
 void
 mrb_health_init(MemoryContext context, MrbHealthProbe probe)
@@ -52,13 +53,14 @@ mrb_health_may_send(const MrbEndpoint *endpoint)
 	switch (endpoint->vitals.health)
 	{
 		case MRB_HEALTH_MISCONFIGURED:
-		case MRB_HEALTH_GONE:
 			return false;
 		case MRB_HEALTH_BACKING_OFF:
+		case MRB_HEALTH_GONE:
 			return endpoint->vitals.probing && endpoint->in_flight == 0 &&
 				mrb_breaker_allows(endpoint);
 		case MRB_HEALTH_NEW:
 		case MRB_HEALTH_HEALTHY:
+		case MRB_HEALTH_UNVERIFIED:
 			break;
 	}
 	return endpoint->in_flight < Max(endpoint->quota.window, 1) &&
@@ -72,8 +74,16 @@ mrb_health_success(MrbEndpoint *endpoint, int status)
 	endpoint->vitals.last_success_at = mrb_timer_now();
 	endpoint->quota.window = Min(Max(endpoint->quota.window, 1) * 2,
 								 endpoint->adapter->max_in_flight);
-	if (endpoint->vitals.health != MRB_HEALTH_HEALTHY &&
-		endpoint->vitals.health != MRB_HEALTH_GONE)
+
+	/* A request that was under way when it went away says nothing. */
+	if (endpoint->vitals.health == MRB_HEALTH_GONE &&
+		!endpoint->vitals.probing)
+		return;
+	if (endpoint->vitals.health == MRB_HEALTH_GONE)
+		ereport(LOG,
+				(errmsg("endpoint \"%s\" takes requests again",
+						endpoint->name)));
+	if (endpoint->vitals.health != MRB_HEALTH_HEALTHY)
 	{
 		endpoint->vitals.health = MRB_HEALTH_HEALTHY;
 		endpoint->vitals.failures = 0;
@@ -97,8 +107,7 @@ mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer,
 	endpoint->vitals.last_error_at = mrb_timer_now();
 	strlcpy(endpoint->vitals.last_error, why, sizeof(endpoint->vitals.last_error));
 	mrb_ledger_mark(endpoint);
-	if (send->round != endpoint->vitals.round ||
-		endpoint->vitals.health == MRB_HEALTH_GONE)
+	if (send->round != endpoint->vitals.round)
 	{
 		/* It may be what the next request has waited for. */
 		mrb_turns_activate(endpoint);
@@ -117,15 +126,36 @@ mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer,
 }
 
 void
-mrb_health_gone(MrbEndpoint *endpoint, const MrbHttpAnswer *answer,
+mrb_health_gone(const MrbSend *send, const MrbHttpAnswer *answer,
 				const char *why)
 {
-	endpoint->vitals.health = MRB_HEALTH_GONE;
-	endpoint->vitals.last_status = answer->status;
-	endpoint->vitals.last_error_at = mrb_timer_now();
-	snprintf(endpoint->vitals.last_error, sizeof(endpoint->vitals.last_error),
-			 "it wants to hear nothing any more (%s)", why);
-	mrb_timer_set(&endpoint->vitals.retry_timer, 0, disable);
+	MrbEndpoint *endpoint = send->endpoint;
+	MrbVitals  *vitals = &endpoint->vitals;
+	bool		known = vitals->health == MRB_HEALTH_GONE;
+
+	vitals->last_status = answer->status;
+	vitals->last_error_at = mrb_timer_now();
+	snprintf(vitals->last_error, sizeof(vitals->last_error),
+			 "it answers that it is gone (%s)", why);
+	mrb_ledger_mark(endpoint);
+	if (send->round != vitals->round)
+		return;
+	endpoint->quota.window = 1;
+	vitals->failures++;
+	vitals->round++;
+	vitals->health = MRB_HEALTH_GONE;
+	vitals->probing = false;
+	vitals->unreachable = false;
+	vitals->next_try_at = TimestampTzPlusMilliseconds(mrb_timer_now(),
+													  mrb_gone_retry);
+	mrb_timer_set(&vitals->retry_timer, mrb_gone_retry, retry);
+	if (!known)
+		ereport(WARNING,
+				(errmsg("endpoint \"%s\" answers that it is gone (%s)",
+						endpoint->name, why),
+				 errdetail("It does not count as converged and is tried again every miosa_rollback.gone_retry."),
+				 errhint("If it is gone for good: SELECT miosa_set_endpoint('%s', false, 'gone');",
+						 endpoint->name)));
 }
 
 /*
@@ -149,9 +179,18 @@ mrb_health_tell(const MrbSend *send, const MrbHttpAnswer *answer,
 			mrb_health_failure(send, answer, why);
 			break;
 		case MRB_VERDICT_GONE:
-			mrb_health_gone(send->endpoint, answer, why);
+			mrb_health_gone(send, answer, why);
 			break;
 	}
+}
+
+MrbHealth
+mrb_health_shown(const MrbEndpoint *endpoint)
+{
+	if (endpoint->vitals.health == MRB_HEALTH_HEALTHY &&
+		endpoint->marker_reported)
+		return MRB_HEALTH_UNVERIFIED;
+	return endpoint->vitals.health;
 }
 
 const char *
@@ -167,6 +206,8 @@ mrb_health_name(MrbHealth health)
 			return "backing off";
 		case MRB_HEALTH_GONE:
 			return "gone";
+		case MRB_HEALTH_UNVERIFIED:
+			return "unverified";
 		case MRB_HEALTH_MISCONFIGURED:
 			break;
 	}
@@ -223,19 +264,4 @@ server_retry(MrbEndpoint *endpoint)
 	mrb_timer_cancel(&endpoint->vitals.retry_timer);
 	endpoint->vitals.probing = true;
 	probe_endpoint(endpoint);
-}
-
-/*
- * Have its row disabled.  Once that is done the endpoint is dropped, and with
- * it this timer.
- */
-static void
-disable(MrbTimer *timer)
-{
-	MrbEndpoint *endpoint = (MrbEndpoint *)
-	((char *) timer - offsetof(MrbEndpoint, vitals.retry_timer));
-
-	mrb_ledger_set_error(mrb_ledger_note(endpoint, NULL, MRB_NOTE_GONE, ""),
-						 endpoint->vitals.last_error);
-	mrb_timer_set(timer, GONE_AGAIN_MS, disable);
 }

@@ -22,14 +22,16 @@ extern void mrb_health_success(MrbEndpoint *endpoint, int status);
 extern void mrb_health_failure(const MrbSend *send,
 							   const MrbHttpAnswer *answer, const char *why);
 
-/* It says that it wants to hear nothing any more: it is disabled. */
-extern void mrb_health_gone(MrbEndpoint *endpoint,
+/* It answers that it is gone: it is tried again every gone_retry. */
+extern void mrb_health_gone(const MrbSend *send,
 							const MrbHttpAnswer *answer, const char *why);
 
 /* Whatever of these an answer means. */
 extern void mrb_health_tell(const MrbSend *send, const MrbHttpAnswer *answer,
 							MrbVerdict verdict, const char *why);
 
+/* The health that others see. */
+extern MrbHealth mrb_health_shown(const MrbEndpoint *endpoint);
 extern const char *mrb_health_name(MrbHealth health);
 
 #endif							/* MRB_HEALTH_H */

@@ -15,7 +15,6 @@ typedef enum MrbNoteKind
 	MRB_NOTE_FAILURE,			/* it does not take this deployment */
 	MRB_NOTE_CLEARED,			/* now it does */
 	MRB_NOTE_REPURGE,			/* caches of its zone must forget again */
-	MRB_NOTE_GONE,				/* it is to be disabled */
 } MrbNoteKind;
 
 /* Written in the transaction that moves the endpoint's cursor. */

@@ -16,6 +16,12 @@
  * this process end before it has written down that it has to, its successor
  * finds out again.
  *
+ * An endpoint that does not return a marker that was just written, or that
+ * loses it again and again (several processes behind one address), cannot be
+ * verified.  It is then "unverified": routes are delivered as they change,
+ * but it does not count as converged, and it is resynchronized with a
+ * back-off.  A few readings in a row with the marker end that.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -35,6 +41,14 @@
 /* Lower than every epoch. */
 #define LOWEST_MARKER 1
 
+/* Losses that are answered with a resync at once, until readings with the
+ * marker have followed. */
+#define LOSSES_MAX 3
+#define HITS_MIN 6
+
+/* Longest wait before the next resync. */
+#define AGAIN_MAX_MS 300000
+
 static void tick(MrbTimer *timer);
 static void read_marker(MrbEndpoint *endpoint);
 static void write_first_marker(MrbEndpoint *endpoint);
@@ -44,7 +58,9 @@ static void send_marker(MrbEndpoint *endpoint, const MrbCall *call,
 static void was_read(MrbSend *send, const MrbHttpAnswer *answer);
 static void was_written(MrbSend *send, const MrbHttpAnswer *answer);
 static bool has_failed(MrbSend *send, const MrbHttpAnswer *answer);
-static bool parse_marker(const MrbHttpAnswer *answer, int64 *epoch);
+static void not_found(MrbEndpoint *endpoint, const MrbHttpAnswer *answer);
+static void unverified(MrbEndpoint *endpoint, const MrbHttpAnswer *answer);
+static void found_again(MrbEndpoint *endpoint);
 
 void
 mrb_marker_watch(MrbEndpoint *endpoint)
@@ -63,10 +79,16 @@ mrb_marker_look(MrbEndpoint *endpoint)
 	endpoint->marker_due =
 		TimestampTzPlusMilliseconds(mrb_timer_now(),
 									endpoint->adapter->marker_ms);
-	if (endpoint->marker_epoch == 0)
-		write_first_marker(endpoint);
-	else
+	if (endpoint->marker_epoch != 0)
+	{
 		read_marker(endpoint);
+		return;
+	}
+
+	/* The table may be lost as well. */
+	if (endpoint->marker_reported && endpoint->resync_after == NULL)
+		mrb_resync_begin(endpoint);
+	write_first_marker(endpoint);
 }
 
 static void
@@ -81,13 +103,15 @@ tick(MrbTimer *timer)
 	 * One that backs off is looked at when it is tried again, which is now if
 	 * there was no room for it then.
 	 */
-	if (endpoint->vitals.health == MRB_HEALTH_BACKING_OFF)
+	if (endpoint->vitals.health == MRB_HEALTH_BACKING_OFF ||
+		endpoint->vitals.health == MRB_HEALTH_GONE)
 	{
 		if (endpoint->vitals.probing && endpoint->in_flight == 0)
 			mrb_marker_look(endpoint);
 		return;
 	}
-	if (endpoint->verified_epoch < mrb_queue_acked(endpoint) ||
+	if ((endpoint->verified_epoch < mrb_queue_acked(endpoint) &&
+		 !endpoint->marker_reported) ||
 		endpoint->marker_due <= mrb_timer_now())
 		mrb_marker_look(endpoint);
 }
@@ -152,17 +176,14 @@ was_read(MrbSend *send, const MrbHttpAnswer *answer)
 	if (endpoint->marker_epoch == 0)
 		return;					/* lost already, found out by another reading */
 
-	if (!parse_marker(answer, &found) || found < endpoint->marker_epoch)
+	if (!mrb_marker_parse(answer, &found) || found < endpoint->marker_epoch)
 	{
-		ereport(LOG,
-				(errmsg("endpoint \"%s\" has lost its table; it is told everything again",
-						endpoint->name)));
-		endpoint->marker_epoch = 0;
-		endpoint->verified_epoch = 0;
-		mrb_resync_begin(endpoint);
-		write_first_marker(endpoint);
+		not_found(endpoint, answer);
 		return;
 	}
+	endpoint->marker_unread = false;
+	if (endpoint->marker_failures > 0)
+		found_again(endpoint);
 	if (endpoint->verified_epoch != endpoint->marker_epoch)
 	{
 		endpoint->verified_epoch = endpoint->marker_epoch;
@@ -181,9 +202,83 @@ was_written(MrbSend *send, const MrbHttpAnswer *answer)
 		return;
 	mrb_stats_answered(&endpoint->public, true);
 	mrb_health_success(endpoint, answer->status);
+	if (endpoint->marker_epoch == 0)
+		endpoint->marker_unread = true;
 	endpoint->marker_epoch = Max(endpoint->marker_epoch, send->note.epoch);
 	mrb_ledger_mark(endpoint);
 	read_marker(endpoint);
+}
+
+/*
+ * The marker that was written is not there.
+ */
+static void
+not_found(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
+{
+	bool		unread = endpoint->marker_unread;
+
+	endpoint->marker_epoch = 0;
+	endpoint->verified_epoch = 0;
+	endpoint->marker_hits = 0;
+	endpoint->marker_failures++;
+	mrb_ledger_mark(endpoint);
+	if (unread || endpoint->marker_failures > LOSSES_MAX)
+	{
+		unverified(endpoint, answer);
+		return;
+	}
+	ereport(LOG,
+			(errmsg("endpoint \"%s\" lost its routing table, resynchronizing",
+					endpoint->name)));
+	mrb_resync_begin(endpoint);
+	write_first_marker(endpoint);
+}
+
+/*
+ * It cannot be verified now: try again later, and later each time.  It is
+ * logged once, until the marker is there again.
+ */
+static void
+unverified(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
+{
+	MrbVitals  *vitals = &endpoint->vitals;
+	int			doubled = Min(endpoint->marker_failures - 1, 12);
+	int64		after_ms = (int64) endpoint->adapter->marker_ms << doubled;
+
+	vitals->last_status = answer->status;
+	vitals->last_error_at = mrb_timer_now();
+	snprintf(vitals->last_error, sizeof(vitals->last_error),
+			 "it does not return the marker that was written, so its table cannot be verified (HTTP status %d)",
+			 answer->status);
+	if (!endpoint->marker_reported)
+		ereport(WARNING,
+				(errmsg("endpoint \"%s\" does not return its marker",
+						endpoint->name),
+				 errdetail("Routes are delivered, but the endpoint does not count as converged, and it is resynchronized with a back-off."),
+				 errhint("SELECT miosa_test_endpoint('%s');",
+						 endpoint->name)));
+	endpoint->marker_reported = true;
+	endpoint->marker_due =
+		TimestampTzPlusMilliseconds(mrb_timer_now(),
+									Min(after_ms, AGAIN_MAX_MS));
+}
+
+/*
+ * The marker is there, after it was not.
+ */
+static void
+found_again(MrbEndpoint *endpoint)
+{
+	if (++endpoint->marker_hits < HITS_MIN)
+		return;
+	endpoint->marker_failures = 0;
+	endpoint->marker_hits = 0;
+	if (endpoint->marker_reported)
+		ereport(LOG,
+				(errmsg("endpoint \"%s\" returns its marker again",
+						endpoint->name)));
+	endpoint->marker_reported = false;
+	mrb_ledger_mark(endpoint);
 }
 
 /*
@@ -193,12 +288,16 @@ static bool
 has_failed(MrbSend *send, const MrbHttpAnswer *answer)
 {
 	char	   *why;
+	MrbVerdict	verdict = mrb_adapter_judge(send->endpoint->adapter,
+											send->note.call, answer, &why);
 
-	if (mrb_adapter_judge(send->endpoint->adapter, send->note.call, answer,
-						  &why) == MRB_VERDICT_SUCCESS)
+	if (verdict == MRB_VERDICT_SUCCESS)
 		return false;
 	mrb_stats_answered(&send->endpoint->public, false);
-	mrb_health_failure(send, answer, why);
+	if (verdict == MRB_VERDICT_GONE)
+		mrb_health_gone(send, answer, why);
+	else
+		mrb_health_failure(send, answer, why);
 	pfree(why);
 	return true;
 }
@@ -207,8 +306,8 @@ has_failed(MrbSend *send, const MrbHttpAnswer *answer)
  * The body is a number and nothing else but for a line end, or the number as
  * a JSON string.
  */
-static bool
-parse_marker(const MrbHttpAnswer *answer, int64 *epoch)
+bool
+mrb_marker_parse(const MrbHttpAnswer *answer, int64 *epoch)
 {
 	const char *digits = answer->body;
 	bool		quoted = digits[0] == '"';

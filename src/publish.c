@@ -17,6 +17,7 @@
 
 #include "breaker.h"
 #include "endpoints.h"
+#include "health.h"
 #include "publish.h"
 #include "queue.h"
 #include "send.h"
@@ -126,9 +127,10 @@ show_health(MrbPosition *position, const MrbEndpoint *endpoint)
 	const MrbVitals *vitals = &endpoint->vitals;
 	TimestampTz server_try_at = mrb_breaker_next_try(endpoint);
 
-	position->health = vitals->health;
+	position->health = mrb_health_shown(endpoint);
 	position->breaker_open = server_try_at > mrb_timer_now() ||
-		(vitals->health == MRB_HEALTH_BACKING_OFF && !vitals->probing);
+		((vitals->health == MRB_HEALTH_BACKING_OFF ||
+		  vitals->health == MRB_HEALTH_GONE) && !vitals->probing);
 	position->probing = vitals->probing || server_try_at != 0;
 	position->failures = vitals->failures;
 	position->last_status = vitals->last_status;

@@ -111,18 +111,6 @@ static MrbQuery repurge_query = {
 	.expected = MRB_QUERY_INSERT,
 };
 
-static MrbQuery gone_query = {
-	.sql = "WITH free AS (SELECT e.name FROM miosa.endpoints e"
-	" WHERE e.name = ANY ($1) AND e.enabled FOR UPDATE SKIP LOCKED)"
-	" UPDATE miosa.endpoints e SET enabled = false, reason = n.reason"
-	" FROM free f JOIN unnest($1::text[], $6::text[]) AS n(name, reason)"
-	" ON n.name = f.name WHERE e.name = f.name",
-	.nargs = 6,
-	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
-	INT4ARRAYOID, TEXTARRAYOID},
-	.expected = MRB_QUERY_UPDATE,
-};
-
 static MrbQuery tidy_states_query = {
 	.sql = "DELETE FROM miosa.endpoint_state s WHERE NOT EXISTS"
 	" (SELECT FROM miosa.endpoints e WHERE e.name = s.endpoint)",
@@ -157,7 +145,6 @@ mrb_rows_write(void *arg)
 		write_notes(batch, MRB_NOTE_CLEARED, &cleared_query);
 		write_notes(batch, MRB_NOTE_FAILURE, &failed_query);
 		write_notes(batch, MRB_NOTE_REPURGE, &repurge_query);
-		write_notes(batch, MRB_NOTE_GONE, &gone_query);
 	}
 	mrb_session_commit();
 }
@@ -257,7 +244,7 @@ write_states(const MrbBatch *batch)
 		nulls[6][i] = e->resync_after == NULL;
 		if (e->resync_after != NULL)
 			columns[6][i] = CStringGetTextDatum(e->resync_after);
-		columns[7][i] = CStringGetTextDatum(mrb_health_name(e->vitals.health));
+		columns[7][i] = CStringGetTextDatum(mrb_health_name(mrb_health_shown(e)));
 		columns[8][i] = Int32GetDatum(e->vitals.failures);
 		columns[9][i] = Int32GetDatum(e->vitals.last_status);
 		columns[10][i] = CStringGetTextDatum(e->vitals.last_error);
@@ -314,8 +301,7 @@ write_notes(MrbBatch *batch, MrbNoteKind kind, MrbQuery *query)
 	mrb_query_open();
 	mrb_query_run(query, args, NULL);
 	mrb_query_close();
-	batch->queued_work |= kind == MRB_NOTE_REPURGE ||
-		kind == MRB_NOTE_GONE;
+	batch->queued_work |= kind == MRB_NOTE_REPURGE;
 }
 
 static void

@@ -5,8 +5,10 @@
  *
  * What is sent is harmless: a poll or the reading of the marker, where there
  * is one, else the request for a deployment and a host that cannot exist, or
- * for none of its instances.  What is
- * shown holds no secret, not even where the answer repeats one.
+ * for none of its instances.  Where no marker is found, one that the
+ * dispatcher takes for none is written and read back, because an endpoint
+ * that does not return it can never be verified.  What is shown holds no
+ * secret, not even where the answer repeats one.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,6 +24,7 @@
 #include "endpoints.h"
 #include "errors.h"
 #include "escape.h"
+#include "marker.h"
 #include "sign.h"
 
 PG_FUNCTION_INFO_V1(miosa_test_endpoint);
@@ -39,6 +42,13 @@ static List *named_secrets = NIL;
 static MrbEndpoint *read_endpoint(const char *name);
 static const char *render(MrbEndpoint *endpoint, const MrbCall *call,
 						  bool masked, MrbHttpRequest *request);
+static const char *ask(MrbEndpoint *endpoint, const MrbCall *call,
+					   StringInfo out, MrbHttpAnswer *answer);
+static void test(MrbEndpoint *endpoint, StringInfo out);
+static const char *test_marker(MrbEndpoint *endpoint, StringInfo out);
+static const char *judge_marker(const MrbEndpoint *endpoint,
+								const MrbCall *call, bool last,
+								const MrbHttpAnswer *answer);
 static const char *judge(const MrbEndpoint *endpoint, const MrbCall *call,
 						 const MrbHttpAnswer *answer);
 static void append_member(StringInfo out, const char *name,
@@ -59,36 +69,16 @@ miosa_test_endpoint(PG_FUNCTION_ARGS)
 {
 	MrbEndpoint *endpoint = read_endpoint(PG_ARGISNULL(0) ? "" :
 										  text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	const MrbAdapter *adapter = endpoint->adapter;
-	MrbCall    *call = adapter->poll.call != NULL ? adapter->poll.call :
-	adapter->marker_read != NULL ? adapter->marker_read : adapter->request;
-	MrbHttpRequest shown = {0};
-	MrbHttpRequest request = {0};
-	MrbHttpAnswer answer;
-	const char *problem = NULL;
 	StringInfoData out;
 
 	named_secrets = NIL;
-	if (endpoint->vitals.health == MRB_HEALTH_MISCONFIGURED)
-		problem = endpoint->vitals.last_error;
-	if (problem == NULL)
-		problem = render(endpoint, call, true, &shown);
-	if (problem == NULL)
-		problem = render(endpoint, call, false, &request);
-
 	initStringInfo(&out);
 	appendStringInfoString(&out, "{\"data\":{");
 	append_member(&out, "endpoint", endpoint->name);
-	if (problem != NULL)
-		append_member(&out, "verdict", problem);
+	if (endpoint->vitals.health == MRB_HEALTH_MISCONFIGURED)
+		append_member(&out, "verdict", endpoint->vitals.last_error);
 	else
-	{
-		request.timeout_ms = adapter->timeout_ms;
-		mrb_http_call(&request, &answer);
-		append_request(&out, &shown);
-		append_answer(&out, endpoint, &answer);
-		append_member(&out, "verdict", judge(endpoint, call, &answer));
-	}
+		test(endpoint, &out);
 	out.data[out.len - 1] = '}';
 	appendStringInfoChar(&out, '}');
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
@@ -104,6 +94,108 @@ read_endpoint(const char *name)
 				  psprintf("endpoint \"%s\" does not exist", name), NULL,
 				  "SELECT name, adapter, url FROM miosa.endpoints;");
 	return linitial(found);
+}
+
+/*
+ * Send the request that shows most, and append what became of it.
+ */
+static void
+test(MrbEndpoint *endpoint, StringInfo out)
+{
+	const MrbAdapter *adapter = endpoint->adapter;
+	MrbCall    *call = adapter->poll.call != NULL ? adapter->poll.call :
+	adapter->marker_read != NULL ? adapter->marker_read : adapter->request;
+	MrbHttpAnswer answer;
+	const char *problem;
+	StringInfoData shown;
+
+	if (adapter->volatile_table)
+	{
+		problem = test_marker(endpoint, out);
+		append_member(out, "verdict", problem);
+		return;
+	}
+	initStringInfo(&shown);
+	problem = ask(endpoint, call, &shown, &answer);
+	appendStringInfoString(out, shown.data);
+	append_member(out, "verdict", problem != NULL ? problem :
+				  judge(endpoint, call, &answer));
+}
+
+/*
+ * Send one request, and append it with its answer; returns why it cannot be
+ * sent, or NULL.
+ */
+static const char *
+ask(MrbEndpoint *endpoint, const MrbCall *call, StringInfo out,
+	MrbHttpAnswer *answer)
+{
+	MrbHttpRequest shown = {0};
+	MrbHttpRequest request = {0};
+	const char *problem = render(endpoint, call, true, &shown);
+
+	if (problem == NULL)
+		problem = render(endpoint, call, false, &request);
+	if (problem != NULL)
+		return problem;
+	request.timeout_ms = endpoint->adapter->timeout_ms;
+	mrb_http_call(&request, answer);
+	append_request(out, &shown);
+	append_answer(out, endpoint, answer);
+	return NULL;
+}
+
+/*
+ * The marker that is there is left alone.  Where there is none, the epoch 0
+ * is written, which is lower than every marker: the dispatcher resynchronizes
+ * the endpoint as it would without it.  What is appended is the last request.
+ */
+static const char *
+test_marker(MrbEndpoint *endpoint, StringInfo out)
+{
+	const MrbAdapter *adapter = endpoint->adapter;
+	const MrbCall *const calls[] = {
+		adapter->marker_read, adapter->marker_write, adapter->marker_read
+	};
+	StringInfoData shown;
+	MrbHttpAnswer answer;
+	const char *problem = NULL;
+
+	initStringInfo(&shown);
+	for (size_t i = 0; i < lengthof(calls) && problem == NULL; i++)
+	{
+		resetStringInfo(&shown);
+		problem = ask(endpoint, calls[i], &shown, &answer);
+		if (problem == NULL)
+			problem = judge_marker(endpoint, calls[i],
+								   i == lengthof(calls) - 1, &answer);
+	}
+	appendStringInfoString(out, shown.data);
+	return problem;
+}
+
+/*
+ * The verdict, or NULL when the next request tells more.
+ */
+static const char *
+judge_marker(const MrbEndpoint *endpoint, const MrbCall *call, bool last,
+			 const MrbHttpAnswer *answer)
+{
+	bool		reading = call == endpoint->adapter->marker_read;
+	bool		taken = answer->outcome == MRB_HTTP_ANSWERED &&
+	answer->status >= 200 && answer->status <= 299;
+	int64		found;
+
+	if (!taken && (!reading || answer->status != 404))
+		return judge(endpoint, call, answer);
+	if (!reading)
+		return NULL;
+	if (taken && mrb_marker_parse(answer, &found))
+		return last ? "ok: nothing was written to it yet" : "ok";
+	if (!last)
+		return NULL;
+	return psprintf("it does not return the marker that is written to it, so it can never be verified (HTTP status %d)",
+					answer->status);
 }
 
 static const char *
@@ -159,12 +251,14 @@ judge(const MrbEndpoint *endpoint, const MrbCall *call,
 		return psprintf("no answer: %s", why);
 	if (answer->status == 404 && call == adapter->marker_read)
 		return "ok: nothing was written to it yet";
+	if (answer->status == 404 && call == adapter->marker_write)
+		return "it does not take the marker (HTTP status 404)";
 	if (answer->status == 404 && adapter->scheduler)
 		return "ok: it has no such workload";
 	if (answer->status == 404 && adapter->add != NULL)
 		return "ok: there is no such entry, and it would be added";
 	if (verdict == MRB_VERDICT_GONE)
-		return psprintf("it does not want to be told any more, and would be disabled (%s)", why);
+		return psprintf("it answers that it is gone (%s)", why);
 	if (verdict == MRB_VERDICT_MESSAGE)
 		return psprintf("it is there, but does not take the message (%s)", why);
 	if (answer->status == 401 || answer->status == 403)

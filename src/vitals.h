@@ -16,7 +16,9 @@ typedef enum MrbHealth
 	MRB_HEALTH_HEALTHY,
 	MRB_HEALTH_BACKING_OFF,
 	MRB_HEALTH_MISCONFIGURED,
-	MRB_HEALTH_GONE,			/* wants to hear nothing ever again */
+	MRB_HEALTH_GONE,			/* answers that it is gone */
+	MRB_HEALTH_UNVERIFIED,		/* healthy, but does not keep its marker; only
+								 * shown, see mrb_health_shown() */
 } MrbHealth;
 
 typedef struct MrbVitals

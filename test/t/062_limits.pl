@@ -1,5 +1,5 @@
 # How often and how much at once: pace, batches, rates, circuits, and what an
-# answer of "not there yet" or "never again" does.
+# answer of "not there yet" does.
 
 use strict;
 use warnings FATAL => 'all';
@@ -57,8 +57,6 @@ INSERT INTO miosa.adapters (name, rate, burst, request) VALUES ('slow', 4, 2,
 INSERT INTO miosa.adapters (name, request, add) VALUES ('adding',
 	'{"method": "PATCH", "path": "/known/{deployment_id}"}',
 	'{"method": "POST", "path": "/new", "body": {"id": "{deployment_id}"}}');
-INSERT INTO miosa.adapters (name, verdicts, request) VALUES ('leaving', '{"410": "gone"}',
-	'{"method": "PUT", "path": "/leaving/{deployment_id}"}');
 SELECT miosa_put_tenant('ten_1', 'acme');
 SELECT miosa_put_deployment(d, 'ten_1', d) FROM unnest('{flip,@{[ join ',', @many ]}}'::text[]) d;
 SELECT miosa_put_version(d, 'v' || n, n)
@@ -179,26 +177,6 @@ with_endpoint('adding', $router, sub {
 	is(join(' ', map { "$_->{method} $_->{path}" } $router->requests),
 		'PATCH /known/d12 POST /new', 'so it is added');
 	is(sql('SELECT count(*) FROM miosa.delivery_failures'), 0, 'without a failure');
-});
-
-# Who wants to hear nothing any more is disabled, also behind a locked row
-with_endpoint('leaving', $router, sub {
-	my $session = $node->background_psql('postgres', on_error_stop => 0);
-	$router->answer('^/leaving', status => 410);
-	$session->query_safe('BEGIN');
-	$session->query_safe("SELECT FROM miosa.endpoints WHERE name = 'leaving' FOR UPDATE");
-	promote('v2', 'd12');
-	ok($router->wait_for(1, '^/leaving'), '410');
-	is(wait_sql("SELECT health FROM miosa.endpoint_state WHERE endpoint = 'leaving'", 'gone'),
-		'gone', 'is understood');
-	$session->query_safe('ROLLBACK');
-	$session->quit;
-	is(wait_sql("SELECT enabled FROM miosa.endpoints WHERE name = 'leaving'", 'f'),
-		'f', 'the endpoint is disabled');
-	like(sql("SELECT reason FROM miosa.endpoints WHERE name = 'leaving'"),
-		qr/410/, 'with the reason');
-	is(scalar paths($router, '^/leaving'), 1, 'and asked no more');
-	is(verdict('d12'), 'no_edges', 'nobody waits for it');
 });
 
 # A server that is down is tried for all of its endpoints together

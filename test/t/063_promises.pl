@@ -283,7 +283,7 @@ wait_sql("SELECT state FROM miosa.convergence_rows('d1')", 'verified', 'verified
 $sink->clear;
 $sink->answer('^/held/marker', method => 'GET', body => '7');
 ok($sink->wait_for(4, '^/held/map'), 'then all is told again');
-like(slurp_file($node->logfile), qr/endpoint "held" has lost its table/, 'the log says why');
+like(slurp_file($node->logfile), qr/endpoint "held" lost its routing table/, 'the log says why');
 
 #
 # Hosts that are removed

@@ -8,7 +8,7 @@ use JSON::PP qw(decode_json);
 use MIME::Base64 qw(encode_base64);
 use MiosaHttp qw(poll_until);
 use MiosaNode;
-use MiosaTest qw(make_node operate verdict);
+use MiosaTest qw(wait_sql make_node operate verdict);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -164,33 +164,22 @@ is_deeply([ map { $_->{status} } ($server->requests('receiver'))[ -5 .. -1 ] ],
 	[ 301, 302, 307, 308, 204 ], 'each was a failed try');
 is(scalar $server->requests('elsewhere'), 0, 'nobody was led elsewhere');
 
-# 410: it does not want to be told any more
+# 410: it is gone, which is not the same as disabled
 $server->set('receiver', answers => [ { status => 410 } ]);
 operate($node, 'promote', 'ver_3');
-ok( poll_until(
-		sub {
-			$node->safe_psql('postgres',
-				"SELECT NOT enabled FROM miosa.endpoints WHERE name = 'hook'") eq
-			  't';
-		},
-		10),
-	'a receiver that is gone is disabled');
+is( wait_sql($node, "SELECT state FROM miosa.stat_endpoint WHERE name = 'hook'", 'gone', 180),
+	'gone', 'a receiver that answers 410 is gone');
 like(
 	$node->safe_psql('postgres',
-		"SELECT reason FROM miosa.endpoints WHERE name = 'hook'"),
+		"SELECT last_error FROM miosa.stat_endpoint WHERE name = 'hook'"),
 	qr/410/,
-	'the reason says why');
+	'the error says why');
 $before = messages();
 operate($node, 'rollback', 'ver_1');
-is(verdict($node, '10 s'), 'no_edges', 'nobody is left to be told');
-like(
-	$node->safe_psql('postgres', "SELECT miosa_convergence('dep_1')"),
-	qr/excluded/,
-	'it stays visible as excluded');
-is(scalar messages(), $before, 'it is not told');
-$node->safe_psql('postgres',
-	"SELECT miosa_set_endpoint('hook', true)");
-is(verdict($node, '10 s'), 'converged', 'it is when somebody enables it again');
+is(verdict($node, '100 ms'), 'waiting_edges', 'it counts as not converged');
+is(scalar messages(), $before, 'it is not told before gone_retry has passed');
+$node->safe_psql('postgres', "SELECT miosa_resync('hook')");
+is(verdict($node, '180 s'), 'converged', 'it is when somebody asks for it');
 is(decode_json(last_message()->{body})->{data}{version_id},
 	'ver_1', 'of the present route');
 

@@ -161,12 +161,12 @@ is(sql("SELECT serving_version_id FROM miosa.deployments WHERE id = 'dep_5'"),
 is(wait_sql("SELECT serving_version_id IS NULL FROM miosa.deployments WHERE id = 'dep_5'", 't'),
 	't', 'but after the deadline');
 
-# 410: it does not want to be asked any more
+# 410: it is gone
 $sink->answer('^/boots', status => 410, times => 1);
 sql("SELECT miosa_promote('dep_3', 'ver_2')");
-is(wait_sql("SELECT enabled FROM miosa.endpoints WHERE name = 'boots'", 'f'),
-	'f', 'one that is gone is disabled');
-like(sql("SELECT reason FROM miosa.endpoints WHERE name = 'boots'"),
+is(wait_sql("SELECT state FROM miosa.stat_endpoint WHERE name = 'boots'", 'gone'),
+	'gone', 'one that answers 410 is shown as gone');
+like(sql("SELECT last_error FROM miosa.stat_endpoint WHERE name = 'boots'"),
 	qr/410/, 'with the reason');
 
 sub sql { return $node->safe_psql('postgres', @_); }

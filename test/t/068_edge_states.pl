@@ -1,0 +1,112 @@
+# Edges that say that they are gone, and edges that do not return their
+# marker: neither counts as success, neither is asked without pause, and
+# status, doctor and log say so.
+
+use strict;
+use warnings FATAL => 'all';
+
+use MiosaSink;
+use MiosaTest qw(make_node);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = make_node('states', "miosa_rollback.gone_retry = '1 h'\n");
+my $sink = MiosaSink->new(dir => PostgreSQL::Test::Utils::tempdir_short() . '/sink')->start;
+
+sub sql { return $node->safe_psql('postgres', @_); }
+sub wait_sql { return MiosaTest::wait_sql($node, @_, 180); }
+sub state_of { return "SELECT state FROM miosa.stat_endpoint WHERE name = '$_[0]'"; }
+sub logged { my $n = () = slurp_file($node->logfile) =~ /$_[0]/g; return $n; }
+
+sub verdict { my ($timeout) = @_; return sql("SELECT miosa_wait_converged('d1', '$timeout')"); }
+
+sub doctor
+{
+	return sql("SELECT d.status || ' ' || d.seen FROM miosa_doctor() d
+		WHERE to_jsonb(d)::text LIKE '%\"endpoint_health\"%'");
+}
+
+sql(<<"EOS");
+INSERT INTO miosa.adapters (name, verdicts, request) VALUES ('leaving', '{"410": "gone"}',
+	'{"method": "PUT", "path": "/leaving/{version_id}"}');
+INSERT INTO miosa.adapters (name, request, volatile, marker_write, marker_read, marker_interval) VALUES ('mute',
+	'{"method": "PUT", "path": "/mute/map/{version_id}"}', true,
+	'{"method": "PUT", "path": "/mute/marker/{epoch}"}', '{"method": "GET", "path": "/mute/marker"}', '100 ms');
+SELECT miosa_put_tenant('ten_1', 'acme');
+SELECT miosa_put_deployment('d1', 'ten_1', 'd1'), miosa_put_version('d1', 'v1', 1), miosa_put_version('d1', 'v2', 2);
+SELECT miosa_put_endpoint('leaving', 'leaving', '@{[ $sink->url ]}');
+EOS
+
+#
+# 410: gone by itself is not disabled by a person
+#
+sql("SELECT miosa_promote('d1', 'v1')");
+is(verdict('180 s'), 'converged', 'an edge works');
+$sink->answer('^/leaving', status => 410);
+$sink->clear;
+sql("SELECT miosa_promote('d1', 'v2')");
+is(wait_sql(state_of('leaving'), 'gone'), 'gone', 'it answers 410');
+is(verdict('1 s'), 'waiting_edges', 'it does not count as converged');
+is(sql("SELECT enabled FROM miosa.endpoints"), 't', 'nor is it disabled');
+like(doctor(), qr/^fail leaving \(gone\)/, 'the doctor names it');
+like(sql("SELECT string_agg(value, E'\\n') FROM miosa.status('d1')"),
+	qr/leaving \(default\): gone.*\n.*410/, 'so does status');
+is(logged('WARNING:  endpoint "leaving" answers that it is gone \(HTTP status 410\)'),
+	1, 'so does the log');
+is(sql("SELECT next_try_at - last_error_at BETWEEN '1 h' AND '1 h 1 s' FROM miosa.stat_endpoint"),
+	't', 'it is tried again after gone_retry');
+sql("SELECT miosa_rollback('d1', 'v1')");
+is(wait_sql('SELECT epochs_behind > 1 FROM miosa.stat_endpoint', 't'), 't', 'a change is taken');
+is(scalar $sink->requests, 1, 'and it is not asked before that');
+
+# A person can have it tried at once; then it is tried now and then
+$node->append_conf('postgresql.conf', "miosa_rollback.gone_retry = '200 ms'\n");
+$node->reload;
+is(wait_sql("SHOW miosa_rollback.gone_retry", '200ms'), '200ms', 'gone_retry is shorter');
+sql("SELECT miosa_resync('leaving')");
+ok($sink->wait_for(4, '^/leaving', 180), 'it is tried again and again');
+my @at = map { $_->{time} } $sink->requests('^/leaving');
+cmp_ok($at[$_] - $at[ $_ - 1 ], '>=', 0.19, 'not before gone_retry has passed') for 2, 3;
+$sink->plain;
+is(verdict('180 s'), 'converged', 'and is told when it is back');
+is(sql(state_of('leaving')), 'healthy', 'it is healthy');
+is(logged('LOG:  endpoint "leaving" takes requests again'), 1, 'the log says so');
+sql("SELECT miosa_remove_endpoint('leaving')");
+
+#
+# A volatile endpoint that never returns its marker
+#
+$sink->clear;
+sql("SELECT miosa_put_endpoint('mute', 'mute', '@{[ $sink->url ]}')");
+is(wait_sql(state_of('mute'), 'unverified'), 'unverified', 'a router does not return its marker');
+like(sql("SELECT miosa_test_endpoint('mute') -> 'data' ->> 'verdict'"),
+	qr/^it does not return the marker that is written to it/, 'miosa_test_endpoint finds out');
+like(doctor(), qr/^fail mute \(unverified\)/, 'the doctor names it');
+ok($sink->wait_for(6, '^/mute/marker/[1-9]', 180), 'it is tried again');
+@at = map { $_->{time} } $sink->requests('^/mute/marker/[1-9]');
+cmp_ok($at[ $_ + 1 ] - $at[$_], '>=', 0.1 * 2**$_ - 0.01, "try $_ is later than the one before") for 0 .. 4;
+cmp_ok(scalar $sink->requests('^/mute/map'), '<=', 1 + scalar $sink->requests('^/mute/marker/[1-9]'),
+	'it is resynchronized with the tries only');
+is(logged('WARNING:  endpoint "mute" does not return its marker'), 1, 'one log line');
+is(logged('endpoint "mute" lost its routing table'), 0, 'and no other');
+sql("SELECT miosa_promote('d1', 'v2')");
+ok($sink->wait_for(1, '^/mute/map/v2', 180), 'a change is delivered');
+is(verdict('1 s'), 'waiting_edges', 'which does not count as converged');
+like(sql("SELECT string_agg(value, E'\\n') FROM miosa.status('d1')"),
+	qr/mute \(default\): unverified.*\n.*marker/, 'status says why');
+$sink->answer('/marker$', method => 'GET', body => '9' x 18);
+sql("SELECT miosa_resync('mute')");
+is(verdict('180 s'), 'converged', 'it does when the marker is returned');
+is(wait_sql(state_of('mute'), 'healthy'), 'healthy', 'and is healthy');
+is(sql("SELECT miosa_test_endpoint('mute') -> 'data' ->> 'verdict'"), 'ok', 'also to miosa_test_endpoint');
+
+# One that loses its table again and again, as two processes behind one
+# address would
+$sink->plain->answer('/marker$', method => 'GET', body => '0');
+is(wait_sql(state_of('mute'), 'unverified'), 'unverified', 'it is lost again and again');
+$sink->plain->answer('/marker$', method => 'GET', body => '9' x 18);
+is(wait_sql(state_of('mute'), 'healthy'), 'healthy', 'by itself it comes back');
+is(verdict('180 s'), 'converged', 'and converges');
+
+$node->stop;
+done_testing();
