@@ -12,7 +12,13 @@
 #   make indent    rewrite the C files as pgindent would
 #
 # demo, test, bench, fuzz and torture install the packages they need;
-# test/packages says which.
+# test/packages says which. They take
+#
+#   PG_CONFIG=/path/to/pg_config    another PostgreSQL, 15 to 18, than Debian's
+#   JOBS=n         so many files of tests at a time
+#   LOAD=n         test and demo: n busy processes beside them
+#
+# and what test/run says at its top.
 
 EXTENSION = miosa_rollback
 MODULE_big = $(EXTENSION)
@@ -201,6 +207,8 @@ ISOLATION_OPTS = --inputdir=test --outputdir=. \
 
 EXTRA_CLEAN = test-failures
 
+# Only one that was given; without it test/run takes Debian's.
+GIVEN_PG_CONFIG := $(PG_CONFIG)
 PG_CONFIG ?= pg_config
 
 # Targets that run before PostgreSQL is installed must not need pg_config.
@@ -218,10 +226,12 @@ $(INSTALL_SQL): $(SQL_PIECES) $(EXTENSION).control
 .DELETE_ON_ERROR:
 .PHONY: demo test bench fuzz torture lint indent
 demo test bench fuzz:
-	@KEEP='$(KEEP)' SUITES='$(SUITES)' TESTS='$(TESTS)' JOBS='$(or $(JOBS),2)' test/run $@
+	@PG_CONFIG='$(GIVEN_PG_CONFIG)' KEEP='$(KEEP)' SUITES='$(SUITES)' \
+		TESTS='$(TESTS)' JOBS='$(or $(JOBS),2)' LOAD='$(or $(LOAD),0)' \
+		test/run $@
 
 torture:
-	@KEEP='$(KEEP)' SUITES=tap TESTS='160_torture 166_full_queue' TORTURE=100000 test/run test
+	@PG_CONFIG='$(GIVEN_PG_CONFIG)' KEEP='$(KEEP)' SUITES=tap TESTS='160_torture 166_full_queue' TORTURE=100000 test/run test
 
 lint:
 	@test/lint/all

@@ -193,8 +193,8 @@ sub wait_for_page
 			} @left;
 			return @left ? 0 : Time::HiRes::time() - $start;
 		},
-		$arg{timeout} // 15,
-		$arg{step} // 0.0005);
+		$arg{timeout} // 180,
+		$arg{step} // 0.005);
 }
 
 # The calls that a HAProxy takes, for tests of the edge itself.

@@ -1,7 +1,7 @@
 #
 # The smallest HTTP client that lets a test name any Host header, what small
-# servers need, and waiting with a deadline. Perl's own HTTP::Tiny refuses a Host that differs from the
-# address.
+# servers need, and waiting with a deadline. Perl's own HTTP::Tiny refuses a
+# Host that differs from the address.
 #
 package MiosaHttp;
 
@@ -12,7 +12,7 @@ use Exporter qw(import);
 use IO::Socket::INET;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT_OK = qw(http listen_on poll_until take_request);
+our @EXPORT_OK = qw(connect_to http listen_on poll_until take_request);
 
 # http(port =>, method =>, host =>, path =>, headers => {}, body =>,
 # timeout =>): the answer as {status, headers, body}. Status 0 means that
@@ -20,7 +20,7 @@ our @EXPORT_OK = qw(http listen_on poll_until take_request);
 sub http
 {
 	my (%arg) = @_;
-	my $timeout = $arg{timeout} // 5;
+	my $timeout = $arg{timeout} // 60;
 	my $method = $arg{method} // 'GET';
 	my $body = $arg{body} // '';
 	my %header = (
@@ -35,9 +35,7 @@ sub http
 		local $SIG{ALRM} = sub { die "timed out\n" };
 		local $SIG{PIPE} = 'IGNORE';
 		Time::HiRes::alarm($timeout);
-		my $sock = IO::Socket::INET->new(
-			PeerAddr => '127.0.0.1',
-			PeerPort => $arg{port}) or die "could not connect: $!\n";
+		my $sock = connect_to($arg{port}) or die "could not connect: $!\n";
 		print $sock "$method " . ($arg{path} // '/') . " HTTP/1.1\r\n",
 		  (map { "$_: $header{$_}\r\n" } sort keys %header), "\r\n", $body
 		  or die "could not send: $!\n";
@@ -46,6 +44,7 @@ sub http
 		{
 			my $got = sysread($sock, $answer, 65536, length $answer);
 
+			next if !defined $got && $!{EINTR};
 			die "could not read: $!\n" unless defined $got;
 			last unless $got;
 		}
@@ -88,6 +87,21 @@ sub _parse
 		$body = $plain;
 	}
 	return { status => $status, headers => \%header, body => $body };
+}
+
+# A connection to a port of loopback, or nothing. What a signal interrupts is
+# begun again.
+sub connect_to
+{
+	my ($port) = @_;
+	my $sock;
+
+	1
+	  until ($sock = IO::Socket::INET->new(
+			PeerAddr => '127.0.0.1',
+			PeerPort => $port))
+	  || !$!{EINTR};
+	return $sock;
 }
 
 # For small servers: a port of loopback that is listened on, not blocking.

@@ -37,7 +37,7 @@ sub wait_for
 
 	poll_until(
 		sub { (@request = $self->requests($mark)) >= $count },
-		$timeout // 15) or return;
+		$timeout // 180) or return;
 	return @request;
 }
 

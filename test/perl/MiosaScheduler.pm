@@ -196,7 +196,7 @@ sub _read
 	my ($c, $answer) = @_;
 	my $got = sysread($c->{sock}, $c->{in}, 65536, length $c->{in});
 
-	return if !defined $got && $!{EAGAIN};
+	return if !defined $got && ($!{EAGAIN} || $!{EINTR});
 	return _drop($c) unless $got;
 	while (my $request = take_request(\$c->{in}))
 	{

@@ -13,33 +13,73 @@ use warnings FATAL => 'all';
 # Loaded before our END block, so that its own removes folders after servers
 # have ended.
 use File::Temp ();
+use Fcntl qw(:DEFAULT :flock :seek);
+use File::Path qw(make_path);
+use File::Spec;
 use IO::Socket::INET;
 use POSIX qw(:sys_wait_h);
-use MiosaHttp qw(poll_until);
+use MiosaHttp qw(connect_to poll_until);
 
 my %live;
 my %given;
 my $owner = $$;
 
 # A port of 127.0.0.1 that nobody listens on, below the range from which the
-# kernel takes the local ports of outgoing connections.
+# kernel takes the local ports of outgoing connections. No other process that
+# asks here, or makes a PostgreSQL::Test::Cluster, is given it before this one
+# has ended.
 sub free_port
 {
 	for (1 .. 1000)
 	{
 		my $port = 12000 + int(rand(20000));
 
-		next if $given{$port};
-		my $sock = IO::Socket::INET->new(
-			LocalAddr => '127.0.0.1',
-			LocalPort => $port,
-			Listen => 1,
-			ReuseAddr => 1) or next;
-		close $sock;
-		$given{$port} = 1;
-		return $port;
+		return $port if _reserve($port) && _is_free($port);
 	}
 	die "no free port found\n";
+}
+
+# Write this process into the file of a port, unless another one that lives is
+# there. The files are those of PostgreSQL::Test::Cluster.
+sub _reserve
+{
+	my ($port) = @_;
+	my $dir = $ENV{PG_TEST_PORT_DIR}
+	  // File::Spec->tmpdir . "/miosa-ports.$<";
+
+	make_path($dir);
+	sysopen(my $fh, "$dir/$port.rsv", O_RDWR | O_CREAT)
+	  or die "$dir/$port.rsv: $!\n";
+	_again(sub { flock($fh, LOCK_EX) }) or die "$dir/$port.rsv: $!\n";
+	my $pid = (readline($fh) // 0) + 0;
+
+	return 0 if $pid && (kill(0, $pid) || $!{EPERM});
+	seek($fh, 0, SEEK_SET);
+	printf $fh "%10d\n", $$;
+	close $fh or die "$dir/$port.rsv: $!\n";
+	$given{$port} = { file => "$dir/$port.rsv", pid => $$ };
+	return 1;
+}
+
+sub _is_free
+{
+	my ($port) = @_;
+
+	return IO::Socket::INET->new(
+		LocalAddr => '127.0.0.1',
+		LocalPort => $port,
+		Listen => 1,
+		ReuseAddr => 1);
+}
+
+# Call again what a signal has interrupted.
+sub _again
+{
+	my ($call) = @_;
+	my $result;
+
+	1 until ($result = $call->()) || !$!{EINTR};
+	return $result;
 }
 
 # name, log (file), port (answers when up), keep
@@ -72,7 +112,7 @@ sub replace
 
 	$self->{pid} = $self->_spawn(@command);
 	die $self->trouble("the old process did not end")
-	  unless poll_until(sub { waitpid($old, WNOHANG) != 0 }, 10);
+	  unless poll_until(sub { waitpid($old, WNOHANG) != 0 }, 180);
 	$self->_wait_for_port;
 	return $self;
 }
@@ -108,11 +148,9 @@ sub _wait_for_port
 	my $up = poll_until(
 		sub {
 			die $self->trouble("ended at once") unless $self->running;
-			return IO::Socket::INET->new(
-				PeerAddr => '127.0.0.1',
-				PeerPort => $self->{port});
+			return connect_to($self->{port});
 		},
-		15);
+		180);
 	die $self->trouble("did not listen on port $self->{port}") unless $up;
 	return;
 }
@@ -147,7 +185,7 @@ sub kill9
 
 	return unless $self->running;
 	kill 'KILL', -$self->{pid};
-	poll_until(sub { !$self->running }, 5)
+	poll_until(sub { !$self->running }, 180)
 	  or die $self->trouble("survived SIGKILL");
 	return;
 }
@@ -173,6 +211,7 @@ sub trouble
 
 END
 {
+	unlink map { $_->{pid} == $$ ? $_->{file} : () } values %given;
 	if ($$ == $owner)
 	{
 		# waitpid would otherwise overwrite the exit status

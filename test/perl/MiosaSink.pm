@@ -188,7 +188,7 @@ sub _read
 	my ($c) = @_;
 	my $got = sysread($c->{sock}, $c->{in}, 65536, length $c->{in});
 
-	return if !defined $got && $!{EAGAIN};
+	return if !defined $got && ($!{EAGAIN} || $!{EINTR});
 	return _drop($c) unless $got;
 	_request($c) unless $c->{rule};
 	return;
@@ -265,7 +265,7 @@ sub _turn
 	$c->{out} //= $rule->{raw} // _answer($c);
 	my $sent = syswrite($c->{sock}, $c->{out}, $rule->{slow} ? 1 : 65536);
 
-	return _drop($c) if !defined $sent && !$!{EAGAIN};
+	return _drop($c) if !defined $sent && !$!{EAGAIN} && !$!{EINTR};
 	substr($c->{out}, 0, $sent // 0) = '';
 	$c->{turn} = time() + ($rule->{slow} // 0.001);
 	$c->{out} = $rule->{more} if defined $rule->{more} && $c->{out} eq '';

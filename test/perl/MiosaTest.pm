@@ -125,7 +125,7 @@ sub wait_sql
 			$found = $node->safe_psql('postgres', $query);
 			return $found eq $expected;
 		},
-		$timeout // 15,
+		$timeout // 180,
 		0.05);
 	return $found;
 }
