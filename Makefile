@@ -144,7 +144,8 @@ SQL_PIECES = \
 	sql/stats.sql \
 	sql/retention.sql \
 	sql/care.sql \
-	sql/rights.sql
+	sql/rights.sql \
+	sql/overloads.sql
 
 INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
 
@@ -173,6 +174,7 @@ REGRESS = \
 	dump_marks \
 	adapter_requests \
 	endpoint_settings \
+	argument_types \
 	comments
 
 ISOLATION = \

@@ -26,7 +26,7 @@ WHERE (p.pronamespace = 'miosa'::regnamespace OR p.proname LIKE 'miosa\_%') AND 
 	AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false);
 
 -- What the groups have.
-SELECT a.grantee::regrole AS role, p.pronamespace::regnamespace AS schema, string_agg(p.proname, ' ' ORDER BY p.proname) AS functions
+SELECT a.grantee::regrole AS role, p.pronamespace::regnamespace AS schema, string_agg(DISTINCT p.proname, ' ' ORDER BY p.proname) AS functions
 FROM pg_proc p CROSS JOIN aclexplode(p.proacl) a
 WHERE (p.pronamespace = 'miosa'::regnamespace OR p.proname LIKE 'miosa\_%') AND a.grantee <> p.proowner
 GROUP BY 1, 2 ORDER BY 1, 2;
@@ -98,22 +98,22 @@ RESET ROLE;
 -- are never what the console calls with its owner's rights.
 GRANT CREATE ON SCHEMA public TO regress_operator;
 SET ROLE regress_operator;
-CREATE FUNCTION public.miosa_rollback(text, text, text, text, text, text, text, boolean) RETURNS jsonb LANGUAGE plpgsql AS $$
+CREATE FUNCTION public.miosa_rollback(text, text, text, text, text, varchar, text, boolean) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
 	RAISE EXCEPTION 'hijacked as %', current_user;
 END $$;
-CREATE FUNCTION public.miosa_promote(text, text, text, text, text, text, text, boolean) RETURNS jsonb LANGUAGE sql
-	RETURN public.miosa_rollback(NULL::text, NULL, NULL, NULL, NULL, NULL::text, NULL, NULL);
+CREATE FUNCTION public.miosa_promote(text, text, text, text, text, varchar, text, boolean) RETURNS jsonb LANGUAGE sql
+	RETURN public.miosa_rollback(NULL::text, NULL, NULL, NULL, NULL, NULL::varchar, NULL, NULL);
 CREATE FUNCTION public.miosa_plan(text) RETURNS jsonb LANGUAGE sql
-	RETURN public.miosa_promote(NULL::text, NULL, NULL, NULL, NULL, NULL::text, NULL, NULL);
+	RETURN public.miosa_promote(NULL::text, NULL, NULL, NULL, NULL, NULL::varchar, NULL, NULL);
 CREATE FUNCTION public.miosa_plan(text, text, text DEFAULT NULL) RETURNS jsonb LANGUAGE sql
-	RETURN public.miosa_promote(NULL::text, NULL, NULL, NULL, NULL, NULL::text, NULL, NULL);
+	RETURN public.miosa_promote(NULL::text, NULL, NULL, NULL, NULL, NULL::varchar, NULL, NULL);
 SELECT value FROM miosa.promote('blog', 'v3') WHERE item = 'result';
 SELECT value FROM miosa.rollback('blog', 'v2') WHERE item = 'result';
 SELECT version, note FROM miosa.candidates('blog');
 DROP FUNCTION public.miosa_plan(text, text, text), public.miosa_plan(text),
-	public.miosa_promote(text, text, text, text, text, text, text, boolean),
-	public.miosa_rollback(text, text, text, text, text, text, text, boolean);
+	public.miosa_promote(text, text, text, text, text, varchar, text, boolean),
+	public.miosa_rollback(text, text, text, text, text, varchar, text, boolean);
 RESET ROLE;
 REVOKE CREATE ON SCHEMA public FROM regress_operator;
 

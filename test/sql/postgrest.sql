@@ -82,7 +82,8 @@ RESET request.headers;
 
 -- Promise: the arguments have the names that gateways call by.
 SELECT proname, pg_get_function_arguments(oid) FROM pg_proc
-WHERE proname IN ('miosa_rollback', 'miosa_promote', 'miosa_plan') ORDER BY proname;
+WHERE proname IN ('miosa_rollback', 'miosa_promote', 'miosa_plan') AND 'deployment_id' = ANY (proargnames)
+ORDER BY proname;
 SELECT test.op(miosa_rollback(deployment_id => 'dep_1', version_id => 'ver_2'));
 RESET request.method;
 
