@@ -57,6 +57,11 @@ COMMENT ON FUNCTION miosa.has_ended(text) IS 'Whether an instance in this state 
 -- rollback.  Routes switch when as many serve as did before, or as are wanted
 -- if that is fewer, and at once when nothing serves any more.  A static
 -- version counts as fully there.
+--
+-- needed: it runs in instances at all; required: healthy ones before routes
+-- switch; enough: routes may switch; reached: the deployment counts as
+-- running. All null when the version does not exist. Volatile, because it must
+-- count in a new snapshot under the deployment's lock.
 CREATE FUNCTION miosa.judge_capacity(deployment_id text, version_id text, serving_id text, desired integer,
 	OUT needed boolean, OUT healthy integer, OUT required integer, OUT enough boolean, OUT reached boolean)
 LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
@@ -74,10 +79,16 @@ BEGIN
 		OR healthy > 0 AND miosa.setting('cutover_deadline')::interval = '0';
 	reached := NOT needed OR healthy >= greatest(required, least(desired, 1));
 END $$;
-COMMENT ON FUNCTION miosa.judge_capacity(text, text, text, integer) IS 'Judge a version by its healthy instances while another serves (null: none) and so many are wanted. needed: it runs in instances at all; required: healthy ones before routes switch; enough: routes may switch; reached: the deployment counts as running. All null when the version does not exist. Volatile, because it must count in a new snapshot under the deployment''s lock';
+COMMENT ON FUNCTION miosa.judge_capacity(text, text, text, integer) IS 'Judge a version by its healthy instances while another serves (null: none) and so many are wanted';
 
 -- Who waits too long is content with one instance.  With none routes stay
 -- where they are: what serves is worth more than nothing.
+--
+-- Switch routes to the active version when its healthy instances are enough,
+-- or when it has waited for miosa_rollback.cutover_deadline and has one; set
+-- the state running when the capacity is there, and ask schedulers no longer.
+-- True when routes switched. The caller holds the lock of the deployment's
+-- row.
 CREATE FUNCTION miosa.complete_capacity(deployment_id text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 #variable_conflict use_variable
@@ -111,7 +122,7 @@ BEGIN
 	PERFORM miosa.queue(d.id, 'route', NULL);
 	RETURN true;
 END $$;
-COMMENT ON FUNCTION miosa.complete_capacity(text) IS 'Switch routes to the active version when its healthy instances are enough, or when it has waited for miosa_rollback.cutover_deadline and has one; set the state running when the capacity is there, and ask schedulers no longer. True when routes switched. The caller holds the lock of the deployment''s row';
+COMMENT ON FUNCTION miosa.complete_capacity(text) IS 'Switch routes to the active version when its healthy instances are enough, or it has one and has waited for miosa_rollback.cutover_deadline; true when routes switched';
 
 -- What schedulers are asked for.
 --
@@ -128,6 +139,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.has_scheduler(text, boolean) IS 'Whether there is a scheduler that is asked for instances of a deployment; or_had: one that is disabled counts as well';
 
+-- The caller holds the lock of the deployment's row and queues work of the
+-- kind capacity.
 CREATE FUNCTION miosa.want_capacity(deployment_id text, version_id text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 BEGIN
@@ -137,10 +150,12 @@ BEGIN
 			last_error = CASE c.state WHEN 'wanted' THEN c.last_error END,
 			last_error_at = CASE c.state WHEN 'wanted' THEN c.last_error_at END;
 END $$;
-COMMENT ON FUNCTION miosa.want_capacity(text, text) IS 'Note that schedulers are to be asked for instances of a version. The caller holds the lock of the deployment''s row and queues work of the kind capacity';
+COMMENT ON FUNCTION miosa.want_capacity(text, text) IS 'Note that schedulers are to be asked for instances of a version';
 
 -- A count that was not asked for yet is asked for even if it is there: a
 -- scheduler that was told to stop the version may still mean to.
+--
+-- The caller holds the lock of the deployment's row.
 CREATE FUNCTION miosa.forget_wanted(deployment_id text, version_id text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 #variable_conflict use_variable
@@ -150,7 +165,7 @@ BEGIN
 			AND (c.asked_at IS NOT NULL OR NOT miosa.has_scheduler(deployment_id, false));
 	RETURN FOUND;
 END $$;
-COMMENT ON FUNCTION miosa.forget_wanted(text, text) IS 'Ask schedulers no longer for instances of a version, unless none was asked yet; whether that changed something. The caller holds the lock of the deployment''s row';
+COMMENT ON FUNCTION miosa.forget_wanted(text, text) IS 'Ask schedulers no longer for instances of a version, unless none was asked yet; whether that changed something';
 
 -- Whether a version whose instances are all there shall be asked for all the
 -- same, because a scheduler was told to stop them.
@@ -162,6 +177,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.was_drained(text, text) IS 'Whether schedulers were asked to stop the instances of a version';
 
+-- The caller holds the lock of the deployment's row.
 CREATE FUNCTION miosa.ask_again(deployment_id text, more boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 #variable_conflict use_variable
@@ -178,7 +194,7 @@ BEGIN
 		PERFORM miosa.queue(d.id, 'capacity', NULL);
 	END IF;
 END $$;
-COMMENT ON FUNCTION miosa.ask_again(text, boolean) IS 'Have schedulers asked for instances of the active version if some are missing and more are wanted than before; for nothing when the deployment is stopped. The caller holds the lock of the deployment''s row';
+COMMENT ON FUNCTION miosa.ask_again(text, boolean) IS 'Have schedulers asked for instances of the active version if some are missing and more are wanted than before; for nothing when the deployment is stopped';
 
 -- The versions whose instances stay: what serves, what shall serve, and what
 -- a rollback or its undoing would go to.
@@ -193,6 +209,8 @@ COMMENT ON FUNCTION miosa.kept_versions(miosa.deployments) IS 'Versions of a dep
 
 -- A version that is needed again is idle no longer; if it is left again, its
 -- time begins anew.  What schedulers were told is not forgotten.
+--
+-- The caller holds the lock of the deployment's row.
 CREATE FUNCTION miosa.forget_idle(d miosa.deployments) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 BEGIN
@@ -201,13 +219,14 @@ BEGIN
 	UPDATE miosa.capacity c SET state = 'drained', since = clock_timestamp()
 		WHERE c.deployment_id = d.id AND c.state = 'idle' AND c.version_id = ANY (miosa.kept_versions(d));
 END $$;
-COMMENT ON FUNCTION miosa.forget_idle(miosa.deployments) IS 'Keep the instances of versions that are needed again. The caller holds the lock of the deployment''s row';
+COMMENT ON FUNCTION miosa.forget_idle(miosa.deployments) IS 'Keep the instances of versions that are needed again';
 
 -- Draining.  Instances are marked as stopping under the deployment's lock
 -- before a scheduler is asked, and what is stopping never counts: a rollback
 -- to the version either comes before and keeps it, or finds no instances and
 -- asks for new ones.
 
+-- The caller holds the lock of the deployment's row.
 CREATE FUNCTION miosa.drain_version(deployment_id text, version_id text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 #variable_conflict use_variable
@@ -231,9 +250,11 @@ BEGIN
 	PERFORM miosa.queue(deployment_id, 'capacity', NULL);
 	RETURN true;
 END $$;
-COMMENT ON FUNCTION miosa.drain_version(text, text) IS 'Mark the instances of an idle version as stopping and have schedulers asked to stop them; false, having done nothing, when somebody else has a lock on one of them. The caller holds the lock of the deployment''s row';
+COMMENT ON FUNCTION miosa.drain_version(text, text) IS 'Mark the instances of an idle version as stopping and have schedulers asked to stop them; false, having done nothing, when somebody else has a lock on one of them';
 
 -- Instances that are not heard of since they were told to stop are gone.
+--
+-- The caller holds the lock of the deployment's row.
 CREATE FUNCTION miosa.end_drain(deployment_id text, version_id text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 #variable_conflict use_variable
@@ -258,10 +279,12 @@ BEGIN
 		WHERE i.deployment_id = deployment_id AND i.id = gone.id;
 	RETURN true;
 END $$;
-COMMENT ON FUNCTION miosa.end_drain(text, text) IS 'Note that a draining version is drained, if a scheduler was asked and no instance of it is heard of; whether that is so. The caller holds the lock of the deployment''s row';
+COMMENT ON FUNCTION miosa.end_drain(text, text) IS 'Note that a draining version is drained, if a scheduler was asked and no instance of it is heard of; whether that is so';
 
 -- The pass.
 
+-- Returns how much that was; null, having done nothing, when somebody else has
+-- its row's lock.
 CREATE FUNCTION miosa.settle_capacity(deployment_id text) RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 #variable_conflict use_variable
@@ -342,7 +365,7 @@ BEGIN
 	END IF;
 	RETURN n;
 END $$;
-COMMENT ON FUNCTION miosa.settle_capacity(text) IS 'Do for a deployment what is due: switch routes, ask schedulers no longer for what is there, and drain what is not needed. Returns how much that was; null, having done nothing, when somebody else has its row''s lock';
+COMMENT ON FUNCTION miosa.settle_capacity(text) IS 'Do for a deployment what is due: switch routes, ask schedulers no longer for what is there, and drain what is not needed';
 
 CREATE FUNCTION miosa.drain_due(since timestamptz, delay interval) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -352,6 +375,14 @@ COMMENT ON FUNCTION miosa.drain_due(timestamptz, interval) IS 'When a version th
 -- Deployments are looked at as one range of ids; only the few in which
 -- something may be due are locked.  The locks of all that is changed are held
 -- until the caller commits, so a page ends early rather than hold them long.
+--
+-- Switches routes whose instances are there or whose
+-- miosa_rollback.cutover_deadline has passed, notes idle versions, drains
+-- those that are idle for miosa_rollback.drain_delay. Waits for no lock and
+-- ends early when there is much to do. next: where the next page begins, null
+-- after the last one; changed: how much was done; next_due: when the first
+-- deployment of the page has something to do again, null for never. Raises
+-- INVALID_ARGUMENT, NOT_PRIMARY.
 CREATE FUNCTION miosa.capacity_pass(after text, "limit" integer, OUT next text, OUT changed integer,
 	OUT next_due timestamptz)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -418,7 +449,7 @@ BEGIN
 			SELECT clock_timestamp() + '1 s'::interval WHERE busy) d
 		WHERE d.at > started AND d.at < 'infinity';
 END $$;
-COMMENT ON FUNCTION miosa.capacity_pass(text, integer) IS 'Do what is due for the capacity of a page of deployments: those with ids above after (empty: from the start), at most limit. Switches routes whose instances are there or whose miosa_rollback.cutover_deadline has passed, notes idle versions, drains those that are idle for miosa_rollback.drain_delay. Waits for no lock and ends early when there is much to do. next: where the next page begins, null after the last one; changed: how much was done; next_due: when the first deployment of the page has something to do again, null for never. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+COMMENT ON FUNCTION miosa.capacity_pass(text, integer) IS 'Do what is due for the capacity of a page of deployments: those with ids above after (empty: from the start), at most limit';
 
 -- Status polls.  A scheduler that says no more than a number gets as many
 -- rows, named after the endpoint, beside the instances that are reported.
@@ -428,6 +459,10 @@ COMMENT ON FUNCTION miosa.capacity_pass(text, integer) IS 'Do what is due for th
 -- a poll finds fewer or they were not heard of for long: while a version is
 -- draining a poll is how they are heard of, after a return it is not.
 
+-- draining: the version is being drained; present, stale: healthy rows, and
+-- those of them that were not heard of lately; leftover: rows that are
+-- stopping; stopping: how many of these are still there; wanted: healthy rows
+-- that there should be.
 CREATE FUNCTION miosa.poll_rows(deployment_id text, version_id text, endpoint text, healthy integer,
 	OUT draining boolean, OUT present integer, OUT stale integer, OUT leftover integer,
 	OUT stopping integer, OUT wanted integer)
@@ -458,8 +493,12 @@ BEGIN
 		INTO draining, present, stale, leftover, stopping, wanted
 		FROM told t;
 END $$;
-COMMENT ON FUNCTION miosa.poll_rows(text, text, text, integer) IS 'What a poll of an endpoint that found so many healthy instances of a version means for the rows that it counts. draining: the version is being drained; present, stale: healthy rows, and those of them that were not heard of lately; leftover: rows that are stopping; stopping: how many of these are still there; wanted: healthy rows that there should be';
+COMMENT ON FUNCTION miosa.poll_rows(text, text, text, integer) IS 'What a poll of an endpoint that found so many healthy instances of a version means for the rows that it counts';
 
+-- Locks the deployment's row only when that changes something, and does not
+-- wait for it. False when nothing was done: the row is locked, the version is
+-- unknown or runs in no instances, or the number is not from 0 to 100000.
+-- Raises NOT_PRIMARY.
 CREATE FUNCTION miosa.take_poll(deployment_id text, version_id text, endpoint text, healthy integer) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp AS $$
@@ -519,4 +558,4 @@ BEGIN
 	END IF;
 	RETURN true;
 END $$;
-COMMENT ON FUNCTION miosa.take_poll(text, text, text, integer) IS 'Take the number of healthy instances of a version that a status poll of a scheduler endpoint found: with the instances that are reported otherwise, as many count as healthy from now on. Locks the deployment''s row only when that changes something, and does not wait for it. False when nothing was done: the row is locked, the version is unknown or runs in no instances, or the number is not from 0 to 100000. Raises NOT_PRIMARY';
+COMMENT ON FUNCTION miosa.take_poll(text, text, text, integer) IS 'Take the number of healthy instances of a version that a status poll of a scheduler endpoint found: with the instances that are reported otherwise, as many count as healthy from now on';

@@ -234,4 +234,4 @@ BEGIN
 	fix := CASE WHEN n = 0 THEN '' ELSE 'SELECT deployment_id, storage_uri, missing_at FROM miosa.releases WHERE missing_at IS NOT NULL; put them back, or archive the versions.' END;
 	RETURN NEXT;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_doctor() IS 'What is wrong with this installation: one row a check, with status (ok, warn, fail), what was seen and what to do. Works without preloading and on a standby';
+COMMENT ON FUNCTION @extschema@.miosa_doctor() IS 'What is wrong with this installation: one row a check, with status (ok, warn, fail), what was seen and what to do';

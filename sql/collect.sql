@@ -172,7 +172,7 @@ COMMENT ON COLUMN miosa.release_keeping.tenant_id IS 'Owner';
 COMMENT ON COLUMN miosa.release_keeping.storage_uri IS 'Where its artifact is';
 COMMENT ON COLUMN miosa.release_keeping.sha256 IS 'SHA-256 of its artifact, hex';
 COMMENT ON COLUMN miosa.release_keeping.size_bytes IS 'Size of its artifact in bytes';
-COMMENT ON COLUMN miosa.release_keeping.kept_as IS 'active, serving, pinned, served (one of the last three that did), previous (the active version was promoted over it, or over what stood on it and is archived or given up), building or newest (of those that are ready, where fewer than three served); null: its age decides';
+COMMENT ON COLUMN miosa.release_keeping.kept_as IS 'Why it is kept: active, serving, pinned, served, previous, building or newest (docs/reference.md tells each); null: its age decides';
 COMMENT ON COLUMN miosa.release_keeping.since IS 'Since when its age counts: archived, else last served, promoted or made; null: not known, until miosa_collect() looks at it';
 COMMENT ON COLUMN miosa.release_keeping.expires_at IS 'When the artifact retention of the tenant''s plan is over, counted from there';
 COMMENT ON COLUMN miosa.release_keeping.due IS 'Whether nothing keeps it any more, unless another release has the same artifact';
@@ -285,7 +285,7 @@ BEGIN
 		number := number + least(n, 1);
 	END LOOP;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_collect(integer) IS 'Claims artifacts that nothing keeps any more, and returns them to be deleted from storage once this has committed; miosa_confirm_collected() then says that it is done. What was claimed more than an hour ago and not confirmed is returned again. An artifact of several releases is claimed when all of them are due, and has a row for each. Deployments that are locked are left for the next call. limit: so many artifacts, 1 to 1000, default 100. The isolation level must be read committed. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_collect(integer) IS 'Claims artifacts that nothing keeps any more, and returns them to be deleted from storage once this has committed; miosa_confirm_collected() then says that it is done';
 
 CREATE FUNCTION @extschema@.miosa_confirm_collected(deployment_id text, release_id text) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -316,7 +316,7 @@ BEGIN
 	END IF;
 	RETURN jsonb_build_object('data', miosa.release_object(r));
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_confirm_collected(text, text) IS 'Says that the artifact of a collected release was deleted from storage; may be repeated. Returns {"data": release}. Raises INVALID_ARGUMENT (also for a release that was not collected), DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_confirm_collected(text, text) IS 'Says that the artifact of a collected release was deleted from storage; may be repeated';
 
 -- Pinning.
 
@@ -342,10 +342,10 @@ CREATE FUNCTION @extschema@.miosa_pin_version(deployment_id text, version_id tex
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 RETURN miosa.set_pinned($1, $2, true);
-COMMENT ON FUNCTION @extschema@.miosa_pin_version(text, text) IS 'Keep a version: it cannot be archived and its artifact is never collected. May be repeated. Returns {"data": version}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND, ARTIFACT_GONE, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_pin_version(text, text) IS 'Keep a version: it cannot be archived and its artifact is never collected';
 
 CREATE FUNCTION @extschema@.miosa_unpin_version(deployment_id text, version_id text) RETURNS jsonb
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 RETURN miosa.set_pinned($1, $2, false);
-COMMENT ON FUNCTION @extschema@.miosa_unpin_version(text, text) IS 'Undo miosa_pin_version. May be repeated. Returns {"data": version}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_unpin_version(text, text) IS 'Undo miosa_pin_version; the version may be archived and collected again';

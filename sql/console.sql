@@ -94,6 +94,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.paste(text, text[]) IS 'Lines of at most 64 characters that make up a call of a function with these text arguments';
 
+-- Raises INVALID_ARGUMENT (also for a slug that two tenants use, with the
+-- ids), DEPLOYMENT_NOT_FOUND.
 CREATE FUNCTION miosa.find_deployment(name text) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 #variable_conflict use_variable
@@ -125,8 +127,9 @@ BEGIN
 	END IF;
 	RETURN ids[1];
 END $$;
-COMMENT ON FUNCTION miosa.find_deployment(text) IS 'Id of the deployment of this id, host or slug. Raises INVALID_ARGUMENT (also for a slug that two tenants use, with the ids), DEPLOYMENT_NOT_FOUND';
+COMMENT ON FUNCTION miosa.find_deployment(text) IS 'Id of the deployment of this id, host or slug';
 
+-- Raises INVALID_ARGUMENT, VERSION_NOT_FOUND.
 CREATE FUNCTION miosa.find_version(deployment_id text, name text) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 #variable_conflict use_variable
@@ -147,7 +150,7 @@ BEGIN
 	END IF;
 	RETURN found_id;
 END $$;
-COMMENT ON FUNCTION miosa.find_version(text, text) IS 'Id of the version of this id or number (v12); null for null. Raises INVALID_ARGUMENT, VERSION_NOT_FOUND';
+COMMENT ON FUNCTION miosa.find_version(text, text) IS 'Id of the version of this id or number (v12); null for null';
 
 -- The shorter of id and slug, for people and for calls to paste.
 CREATE FUNCTION miosa.call_name(deployment_id text) RETURNS text
@@ -354,7 +357,7 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 	SELECT * FROM miosa.operate(false, $1, $2, $3, $4, $5, $6, $7)
 $$;
-COMMENT ON FUNCTION miosa.rollback(text, text, text, text, text, text, boolean) IS 'Roll a deployment back, for people: rows of (item, value). deployment: id, host or unique slug. version: id or v12; null means the one before. The other arguments and the conditions raised: as miosa_rollback';
+COMMENT ON FUNCTION miosa.rollback(text, text, text, text, text, text, boolean) IS 'Roll a deployment back, for people: rows of (item, value); without a version to the one before';
 
 CREATE FUNCTION miosa.promote(deployment text, version text, reason text DEFAULT NULL,
 	idempotency_key text DEFAULT NULL, expected_active text DEFAULT NULL, cutover text DEFAULT NULL,
@@ -364,7 +367,7 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 	SELECT * FROM miosa.operate(true, $1, $2, $3, $4, $5, $6, $7)
 $$;
-COMMENT ON FUNCTION miosa.promote(text, text, text, text, text, text, boolean) IS 'Make a version active, for people: rows of (item, value). deployment: id, host or unique slug. version: id or v12. The other arguments and the conditions raised: as miosa_promote';
+COMMENT ON FUNCTION miosa.promote(text, text, text, text, text, text, boolean) IS 'Make a version active, for people: rows of (item, value)';
 
 CREATE FUNCTION miosa.count_instances(deployment_id text, version_id text, OUT healthy integer, OUT starting integer)
 LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
@@ -565,7 +568,7 @@ BEGIN
 		END LOOP;
 	END IF;
 END $$;
-COMMENT ON FUNCTION miosa.status(text) IS 'How a deployment is, for people: rows of (item, value). The verdict says OK only when every edge has confirmed the active version. deployment: id, host or unique slug. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+COMMENT ON FUNCTION miosa.status(text) IS 'How a deployment is, for people: rows of (item, value)';
 
 -- Deployments that wait for instances for too long, or that serve nothing
 -- for as long because the scheduler did not bring any.
@@ -647,7 +650,7 @@ BEGIN
 		CROSS JOIN LATERAL (SELECT coalesce(o.began, v.promoted_at) AS began, o.ended) s
 		ORDER BY v.version_number DESC;
 END $$;
-COMMENT ON FUNCTION miosa.candidates(text) IS 'The newest 50 versions of a deployment, for people: when and how long each last served, its artifact and when that may be given up (expires: never while something keeps it, now when miosa_collect() may take it, shared when only another release of the same artifact keeps it), how many instances of it are alive, and why one cannot go there (note; default: where a rollback without a version goes; schema!: a schema change is marked as incompatible). deployment: id, host or unique slug. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+COMMENT ON FUNCTION miosa.candidates(text) IS 'The newest 50 versions of a deployment, for people: when each served, its artifact and how long that is kept, its live instances, and whether one can go there';
 
 -- What happened.
 
@@ -675,7 +678,7 @@ BEGIN
 		FROM miosa.audit_events a WHERE a.deployment_id = found_id
 		ORDER BY a.seq DESC LIMIT history."limit";
 END $$;
-COMMENT ON FUNCTION miosa.history(text, integer) IS 'The newest operations of a deployment, for people, in the session''s time zone; reason and actor are shortened, miosa_audit_log() has them whole. deployment: id, host or unique slug. limit: 1 to 1000, default 10. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+COMMENT ON FUNCTION miosa.history(text, integer) IS 'The newest operations of a deployment, for people, in the session''s time zone; miosa_audit_log() has them in full';
 
 -- Progress, for \watch 1: the deployments that changed last, as long as they
 -- are young or not done.
@@ -762,7 +765,7 @@ END $$;
 COMMENT ON FUNCTION miosa.progress_rows() IS 'Rows of miosa.progress';
 
 CREATE VIEW miosa.progress AS SELECT * FROM miosa.progress_rows();
-COMMENT ON VIEW miosa.progress IS 'How far the newest route changes have come, for \watch 1: the last 20 deployments, those younger than 10 minutes or not yet everywhere; a line for the instances while a version waits for them, and lines for zones when they differ';
+COMMENT ON VIEW miosa.progress IS 'How far the newest route changes have come, for \watch 1: deployments that changed in the last 10 minutes or are not yet everywhere';
 COMMENT ON COLUMN miosa.progress.operation IS 'Deployment and newest operation; below it instances, or a zone';
 COMMENT ON COLUMN miosa.progress.age IS 'Time since the change; of instances: since they are waited for';
 COMMENT ON COLUMN miosa.progress.edges IS 'Edges that confirmed it, of those that are told; instances that are healthy, of those that are wanted';

@@ -54,7 +54,7 @@ COMMENT ON COLUMN miosa.adapters.rate IS 'Most requests a second to one endpoint
 COMMENT ON COLUMN miosa.adapters.burst IS 'Requests that may come at once before rate counts';
 COMMENT ON COLUMN miosa.adapters.success IS 'HTTP statuses that mean success; null means every 2xx, as always for the marker';
 COMMENT ON COLUMN miosa.adapters.success_json_path IS 'What must be true of the answer''s body besides, for example $.success == true; null for nothing';
-COMMENT ON COLUMN miosa.adapters.verdicts IS 'What other statuses mean where the default is wrong, {"400": "endpoint"}: endpoint (it fails: everything is held and tried again), message (it does not take this one: a row in delivery_failures) or gone (it is shown so and tried again every miosa_rollback.gone_retry). By default 400, 409, 413, 414 and 422 mean message, of a scheduler also 404, 412 and 423, all others endpoint';
+COMMENT ON COLUMN miosa.adapters.verdicts IS 'What other statuses mean where the default is wrong, {"400": "endpoint"}: endpoint, message or gone (docs/reference.md tells each and the defaults)';
 COMMENT ON COLUMN miosa.adapters.signer IS 'none; header (a header holds {secret}, so the endpoint must have one); standard-webhooks (the secret is whsec_ and base64); sigv4 (the secret is KEYID:SECRET or KEYID:SECRET:TOKEN)';
 COMMENT ON COLUMN miosa.adapters.signer_options IS 'For sigv4: {"service": "cloudfront", "region": "us-east-1"}';
 COMMENT ON COLUMN miosa.adapters.charsets IS 'Fewer characters for the values of a variable, {"host": "a-z0-9.-"}; what has others is not sent';
@@ -63,9 +63,9 @@ COMMENT ON COLUMN miosa.adapters.add IS 'The request that is sent instead when r
 COMMENT ON COLUMN miosa.adapters.remove IS 'The request for a host that is no longer routed, when per is host, or for an instance that shall stop, when per is instance; null when none is needed';
 COMMENT ON COLUMN miosa.adapters.volatile IS 'Whether it loses its table at a restart without telling, so that a marker has to be read back';
 COMMENT ON COLUMN miosa.adapters.marker_write IS 'The request that writes the marker, with {epoch}';
-COMMENT ON COLUMN miosa.adapters.marker_read IS 'The request whose answer''s body is the marker; 404 means that it is lost. It is also what miosa_test_endpoint sends';
+COMMENT ON COLUMN miosa.adapters.marker_read IS 'The request whose answer''s body is the marker; 404 means that it is lost';
 COMMENT ON COLUMN miosa.adapters.marker_interval IS 'How often the marker is read back';
-COMMENT ON COLUMN miosa.adapters.poll IS 'The request that asks a scheduler how many instances of a version are healthy; null when instances are reported with miosa_report_instance. It is also what miosa_test_endpoint sends';
+COMMENT ON COLUMN miosa.adapters.poll IS 'The request that asks a scheduler how many instances of a version are healthy; null when instances are reported with miosa_report_instance';
 COMMENT ON COLUMN miosa.adapters.healthy_json_path IS 'Where that number is in the answer''s body, for example $.status.readyReplicas; when nothing is there it is 0 where poll_valid holds, else the answer is no answer';
 COMMENT ON COLUMN miosa.adapters.poll_valid IS 'What must be true of the body of a poll''s answer, for example $.kind == "Deployment"; null for nothing';
 COMMENT ON COLUMN miosa.adapters.poll_interval IS 'How often is polled while instances are missing or are being stopped; afterwards every miosa_rollback.capacity_interval, as their heartbeat';
@@ -218,7 +218,7 @@ COMMENT ON FUNCTION miosa.check_adapter(jsonb) IS 'Raises INVALID_ARGUMENT with 
 CREATE FUNCTION miosa.render_request(request jsonb, "values" jsonb, charsets jsonb DEFAULT '{}') RETURNS jsonb
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_render_request';
-COMMENT ON FUNCTION miosa.render_request(jsonb, jsonb, jsonb) IS 'What an adapter''s request would be for these values, before it is signed: {"method", "url", "headers": [...], "body"}. values: texts (lists: arrays) by the names of the variables, {secret:name} as "secret:name", and the endpoint''s "url". Raises INVALID_ARGUMENT when the request is wrong or a value does not fit';
+COMMENT ON FUNCTION miosa.render_request(jsonb, jsonb, jsonb) IS 'What an adapter''s request would be for these values, before it is signed: {"method", "url", "headers": [...], "body"}';
 
 CREATE FUNCTION miosa.identity(OUT site text, OUT system_identifier text, OUT timeline bigint, OUT database_oid oid)
 LANGUAGE c STABLE PARALLEL SAFE
@@ -504,6 +504,11 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION miosa.judge(text) IS 'miosa.convergence_rows() in the caller''s snapshot and in no order, with the endpoint''s entry in shared memory and whether an acknowledgement is all that it lacks';
 
+-- One row an endpoint that is told of the deployment: state (waiting,
+-- resyncing, backing off, misconfigured, gone, unverified, failed,
+-- acknowledged, settled, verified, expired, excluded), whether it is done,
+-- since when it lacks the route and why; those that are not done first. As it
+-- is now, whatever the transaction's snapshot shows.
 CREATE FUNCTION miosa.convergence_rows(
 	deployment_id text,
 	OUT endpoint text, OUT zone text, OUT role text, OUT adapter text, OUT stage integer,
@@ -512,8 +517,9 @@ CREATE FUNCTION miosa.convergence_rows(
 RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_convergence_rows';
-COMMENT ON FUNCTION miosa.convergence_rows(text) IS 'One row an endpoint that is told of the deployment: state (waiting, resyncing, backing off, misconfigured, gone, unverified, failed, acknowledged, settled, verified, expired, excluded), whether it is done, since when it lacks the route and why; those that are not done first. As it is now, whatever the transaction''s snapshot shows';
+COMMENT ON FUNCTION miosa.convergence_rows(text) IS 'One row an endpoint that is told of the deployment: its state, whether it is done, since when it lacks the route and why; those that are not done first';
 
+-- A set, so that it becomes a part of the statement that calls it.
 CREATE FUNCTION miosa.convergence_verdict(deployment_id text, seq bigint, edges bigint, done bigint, expired bigint) RETURNS SETOF text
 LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 1
 BEGIN ATOMIC
@@ -535,7 +541,7 @@ BEGIN ATOMIC
 	FROM miosa.deployments p CROSS JOIN miosa.dispatcher() w
 	WHERE p.id = $1;
 END;
-COMMENT ON FUNCTION miosa.convergence_verdict(text, bigint, bigint, bigint, bigint) IS 'The state of an operation, by how many edges are told, are done, and of these have expired; no row for an unknown deployment. A set, so that it becomes a part of the statement that calls it';
+COMMENT ON FUNCTION miosa.convergence_verdict(text, bigint, bigint, bigint, bigint) IS 'The state of an operation, by how many edges are told, are done, and of these have expired; no row for an unknown deployment';
 
 CREATE FUNCTION miosa.laggards(
 	deployment_id text, seq bigint,
@@ -633,13 +639,13 @@ CREATE FUNCTION @extschema@.miosa_convergence(deployment_or_operation text) RETU
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS 'MODULE_PATHNAME', 'miosa_convergence';
-COMMENT ON FUNCTION @extschema@.miosa_convergence(text) IS 'Who has acknowledged the present route of a deployment: {"data": {state, edges, done, zones: [{zone, edges, done, slowest, error}], endpoints: [...]}}, laggards first, as it is now, whatever the transaction''s snapshot shows. state is converged, expired (caches that forgot by themselves), waiting_edges, waiting_instances, superseded (by a newer operation), no_edges or no_dispatcher; only the first two are success. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+COMMENT ON FUNCTION @extschema@.miosa_convergence(text) IS 'Who has acknowledged the present route of a deployment, by zone and endpoint, those that lag first';
 
 CREATE FUNCTION @extschema@.miosa_wait_converged(deployment_or_operation text, timeout interval DEFAULT '5 s') RETURNS text
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS 'MODULE_PATHNAME', 'miosa_wait_converged';
-COMMENT ON FUNCTION @extschema@.miosa_wait_converged(text, interval) IS 'Waits until the deployment has converged or timeout has passed; returns the state, as in miosa_convergence. Call it in a later transaction than the operation. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+COMMENT ON FUNCTION @extschema@.miosa_wait_converged(text, interval) IS 'Waits until the deployment has converged or timeout has passed; returns the state, as in miosa_convergence';
 
 -- Setting up endpoints.
 
@@ -687,7 +693,7 @@ BEGIN
 		RETURNING to_jsonb(e) - 'generation' INTO result;
 	RETURN jsonb_build_object('data', result);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_endpoint(text, text, text, text, integer, jsonb, text, boolean) IS 'Adds or changes an endpoint; a new or changed one is told everything. url: http or https, without credentials. stage: null means the adapter''s. secret: name in miosa.secrets. Returns {"data": endpoint}. Raises INVALID_ARGUMENT';
+COMMENT ON FUNCTION @extschema@.miosa_put_endpoint(text, text, text, text, integer, jsonb, text, boolean) IS 'Adds or changes an endpoint; a new or changed one is told everything';
 
 -- A CHECK would show the secret in its message, so what is wrong is said here.
 CREATE FUNCTION @extschema@.miosa_put_secret(name text, value text, keep_previous boolean DEFAULT false) RETURNS void
@@ -709,7 +715,7 @@ BEGIN
 			previous = CASE WHEN NOT miosa_put_secret.keep_previous THEN NULL
 				WHEN s.value = excluded.value THEN s.previous ELSE s.value END;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_secret(text, text, boolean) IS 'Adds or changes a secret. With keep_previous the one before stays valid beside it: webhooks are signed with both until it is put once more without. Raises INVALID_ARGUMENT';
+COMMENT ON FUNCTION @extschema@.miosa_put_secret(text, text, boolean) IS 'Adds or changes a secret that endpoints or storages name; with keep_previous the one before stays valid beside it';
 
 -- The function below complains by itself about an endpoint that is not there.
 CREATE FUNCTION miosa.need_endpoint(name text) RETURNS void
@@ -742,7 +748,7 @@ BEGIN
 		RETURNING to_jsonb(e) - 'generation' INTO result;
 	RETURN jsonb_build_object('data', result);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_set_endpoint(text, boolean, text) IS 'Enables or disables an endpoint, with a reason; a disabled one is told nothing and does not count for convergence. Returns {"data": endpoint}. Raises INVALID_ARGUMENT';
+COMMENT ON FUNCTION @extschema@.miosa_set_endpoint(text, boolean, text) IS 'Enables or disables an endpoint, with a reason; a disabled one is told nothing and does not count for convergence';
 
 CREATE FUNCTION @extschema@.miosa_remove_endpoint(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -752,13 +758,13 @@ BEGIN
 	PERFORM miosa.need_endpoint(miosa_remove_endpoint.name);
 	DELETE FROM miosa.endpoints e WHERE e.name = miosa_remove_endpoint.name;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_remove_endpoint(text) IS 'Removes an endpoint and forgets how far it had come. Raises INVALID_ARGUMENT';
+COMMENT ON FUNCTION @extschema@.miosa_remove_endpoint(text) IS 'Removes an endpoint and forgets how far it had come';
 
 CREATE FUNCTION @extschema@.miosa_test_endpoint(name text) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'miosa_test_endpoint';
-COMMENT ON FUNCTION @extschema@.miosa_test_endpoint(text) IS 'Sends an endpoint, also a disabled one, a harmless request (its poll or the reading of its marker, else one about a deployment that cannot exist) and returns {"data": {endpoint, request with secrets masked, answer, verdict}}; verdict begins with ok when it works. Raises INVALID_ARGUMENT';
+COMMENT ON FUNCTION @extschema@.miosa_test_endpoint(text) IS 'Sends an endpoint, also a disabled one, a harmless request, and says what the answer means; the verdict begins with ok when it works';
 
 -- Telling again.
 
@@ -769,7 +775,7 @@ BEGIN
 	PERFORM miosa.queue(o.deployment_id, 'route', NULL)
 		FROM miosa.parse_operation(miosa_resend.deployment_id) o;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_resend(text) IS 'Tells every endpoint the present route of a deployment again. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+COMMENT ON FUNCTION @extschema@.miosa_resend(text) IS 'Tells every endpoint the present route of a deployment again';
 
 CREATE FUNCTION @extschema@.miosa_resync(endpoint text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -778,7 +784,7 @@ BEGIN
 	PERFORM miosa.need_endpoint(endpoint);
 	UPDATE miosa.endpoints e SET generation = e.generation + 1 WHERE e.name = miosa_resync.endpoint;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_resync(text) IS 'Tells one endpoint the present route of every deployment again. Raises INVALID_ARGUMENT';
+COMMENT ON FUNCTION @extschema@.miosa_resync(text) IS 'Tells one endpoint the present route of every deployment again';
 
 CREATE FUNCTION @extschema@.miosa_redrive(endpoint text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -793,7 +799,7 @@ BEGIN
 	PERFORM miosa.wake();
 	RETURN number;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_redrive(text) IS 'Tries at once what an endpoint did not take (delivery_failures); returns how many. Raises INVALID_ARGUMENT';
+COMMENT ON FUNCTION @extschema@.miosa_redrive(text) IS 'Tries at once what an endpoint did not take (delivery_failures); returns how many';
 
 CREATE FUNCTION @extschema@.miosa_resume() RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -812,7 +818,7 @@ BEGIN
 	PERFORM miosa.wake();
 	RETURN 'resumed: ' || reason;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_resume() IS 'Lets the dispatcher of a copy, a promoted standby or an upgraded server tell its endpoints, and tells them everything again; returns why it was paused. First disable or change the endpoints that belong to the original';
+COMMENT ON FUNCTION @extschema@.miosa_resume() IS 'Lets the dispatcher of a copy, a promoted standby or an upgraded server tell its endpoints, and tells them everything again; returns why it was paused';
 
 -- An endpoint whose cursor lies before what is deleted here is told
 -- everything again when it comes back, and so is one that is more than 50,000

@@ -60,6 +60,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.check_slug(text, text) IS 'The value if it can be part of a host name, else INVALID_ARGUMENT; what names the argument';
 
+-- The key of an s3:// URI is any text, written as it is.
 CREATE FUNCTION miosa.check_uri(value text, what text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
@@ -70,7 +71,7 @@ BEGIN
 	END IF;
 	RETURN value;
 END $$;
-COMMENT ON FUNCTION miosa.check_uri(text, text) IS 'The value if it is null or looks like a URI, else INVALID_ARGUMENT; what names the argument. The key of an s3:// URI is any text, written as it is';
+COMMENT ON FUNCTION miosa.check_uri(text, text) IS 'The value if it is null or looks like a URI, else INVALID_ARGUMENT; what names the argument';
 
 -- Host names are compared in lower case, without the dot that ends a name and
 -- without a port.
@@ -96,6 +97,9 @@ COMMENT ON FUNCTION miosa.refuse_row(text, text, text, text) IS 'Raise INVALID_A
 
 -- Lay fields over a row.  Keys that are fixed may be repeated with the value
 -- that the row has, so that a whole object can be sent back.
+--
+-- INVALID_ARGUMENT when a fixed field would change (with the hint) or a value
+-- does not fit, naming the field.
 CREATE FUNCTION miosa.merge_fields(base anyelement, fields jsonb, fixed text[], hint text) RETURNS anyelement
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE AS $$
 DECLARE
@@ -131,9 +135,11 @@ BEGIN
 	END LOOP;
 	PERFORM miosa.refuse_row('fields', 'they do not fit the table', NULL, NULL);
 END $$;
-COMMENT ON FUNCTION miosa.merge_fields(anyelement, jsonb, text[], text) IS 'The row with the fields laid over it; unknown keys and nulls are ignored. INVALID_ARGUMENT when a fixed field would change (with the hint) or a value does not fit, naming the field';
+COMMENT ON FUNCTION miosa.merge_fields(anyelement, jsonb, text[], text) IS 'The row with the fields laid over it; unknown keys and nulls are ignored';
 
 -- Lock a deployment by its key and return it.
+--
+-- Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, NOT_PRIMARY.
 CREATE FUNCTION miosa.lock_deployment(deployment_id text) RETURNS miosa.deployments
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 #variable_conflict use_variable
@@ -148,7 +154,7 @@ BEGIN
 	END IF;
 	RETURN d;
 END $$;
-COMMENT ON FUNCTION miosa.lock_deployment(text) IS 'Lock a deployment''s row FOR NO KEY UPDATE and return it. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, NOT_PRIMARY';
+COMMENT ON FUNCTION miosa.lock_deployment(text) IS 'Lock a deployment''s row FOR NO KEY UPDATE and return it';
 
 -- Tenants.
 
@@ -180,7 +186,7 @@ EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
 	PERFORM miosa.refuse_row('tenant', message, detail, broken);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_tenant(text, text, text) IS 'Insert or change a tenant. slug: its part of managed hosts; a changed one moves the managed hosts of its deployments. plan: free, pro, team, enterprise or one of miosa.plans; null means free for a new tenant, else no change. Returns {"data": tenant}. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_put_tenant(text, text, text) IS 'Insert or change a tenant, with its slug and its plan';
 
 -- Deployments.
 
@@ -268,7 +274,7 @@ EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
 	PERFORM miosa.refuse_row('deployment', message, detail, broken);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_deployment(text, text, text, text, text, integer, jsonb) IS 'Insert or change a deployment. name: default its id. slug: its part of the managed host, default made of the name. kind: static (default), dynamic or sandbox_backed. desired_replicas: instances of a dynamic version, default 1; schedulers are asked when they become more. fields: any other field of a deployment; the older repository fields go into metadata. Null and absent mean no change. The pointer is not changed here. Returns {"data": deployment}. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_put_deployment(text, text, text, text, text, integer, jsonb) IS 'Insert or change a deployment of a tenant, but not its pointer';
 
 -- Versions and their releases.
 
@@ -402,7 +408,7 @@ EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
 	PERFORM miosa.refuse_row('version', message, detail, broken);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_version(text, text, integer, text, text, text, text, text, bigint, jsonb, jsonb) IS 'Insert or change a version and its release. version_number: default the next. kind: default the deployment''s. state: default ready; a state that the version has passed already changes nothing. storage_uri: where the artifact is; without one (here, in release or as artifact_uri) no release is made. sha256: hex. release_id: default rel_ and the version''s id without ver_. size_bytes: in bytes. fields, release: any other field of a version or release. Null and absent mean no change; what identifies a ready version cannot change. An artifact that was collected and may be deleted any moment is refused as ARTIFACT_GONE. Returns {"data": version, "release": release}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_IN_USE, ARTIFACT_GONE, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_put_version(text, text, integer, text, text, text, text, text, bigint, jsonb, jsonb) IS 'Insert or change a version and its release';
 
 CREATE FUNCTION @extschema@.miosa_set_version_state(deployment_id text, version_id text, state text)
 RETURNS jsonb
@@ -430,14 +436,14 @@ BEGIN
 	END IF;
 	RETURN jsonb_build_object('data', miosa.version_object(v));
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_set_version_state(text, text, text) IS 'Move a version to a state: created, building, ready, archived in this order, or failed from the first two; the state that it has is accepted. Returns {"data": version}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_IN_USE, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_set_version_state(text, text, text) IS 'Move a version to a state: created, building, ready, archived in this order, or failed from the first two; the state that it has is accepted';
 
 CREATE FUNCTION @extschema@.miosa_archive_version(deployment_id text, version_id text)
 RETURNS jsonb
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 RETURN @extschema@.miosa_set_version_state($1, $2, 'archived');
-COMMENT ON FUNCTION @extschema@.miosa_archive_version(text, text) IS 'Archive a version: no rollback goes there any more and its artifact may be collected. Refused as VERSION_IN_USE while it is active, serving or pinned. Returns {"data": version}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_archive_version(text, text) IS 'Archive a version: no rollback goes there any more and its artifact may be collected';
 
 -- Domains.
 
@@ -515,7 +521,7 @@ EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
 	PERFORM miosa.refuse_row('domain', message, detail, broken);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_domain(text, text, text, text, jsonb) IS 'Insert or change a host. fqdn: the host, in any case, with or without a final dot; *.example.com stands for the hosts one label below it. deployment_id: what it shows. state: pending, verified, active (default; only such are routed), failed or removed. redirect_policy: none, apex_to_www or www_to_apex; null means no change, none for a new host. Edges are told when a routed host changes. Returns {"data": domain}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_put_domain(text, text, text, text, jsonb) IS 'Insert or change a host; edges are told when a routed host changes';
 
 CREATE FUNCTION @extschema@.miosa_remove_domain(fqdn text)
 RETURNS jsonb
@@ -529,7 +535,7 @@ BEGIN
 	DELETE FROM miosa.domains m WHERE m.fqdn = host;
 	RETURN jsonb_build_object('data', jsonb_build_object('domain', host, 'fqdn', host, 'state', 'removed'));
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_remove_domain(text) IS 'Remove a host; edges are told to forget it. A host that is not there is no error. Returns {"data": {"domain", "fqdn", "state": "removed"}}. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_remove_domain(text) IS 'Remove a host; edges are told to forget it';
 
 -- Runtime instances.
 
@@ -644,4 +650,4 @@ EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
 	PERFORM miosa.refuse_row('instance', message, detail, broken);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_report_instance(text, text, text, text, text, integer, text, jsonb) IS 'Insert or change a running instance, also as its heartbeat. state: pending, provisioning, starting, healthy, unhealthy, stopping, stopped, failed, error or destroyed; only healthy serves, one that is stopping does not become healthy again and one that is destroyed never comes back. address, port: where routers reach it. error_message: why it failed. fields: any other field of an instance, and observed_at, when the state was observed: a report of something earlier than what is known changes nothing. Null and absent mean no change. The report that completes the capacity of the active version switches the routes to it. Returns {"data": instance}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_report_instance(text, text, text, text, text, integer, text, jsonb) IS 'Insert or change a running instance, also as its heartbeat';

@@ -26,7 +26,7 @@ RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'miosa_rollback';
 COMMENT ON FUNCTION @extschema@.miosa_rollback(text, text, text, text, text, jsonb, text, boolean) IS
-	'Makes an older version of a deployment active and has every edge told at commit. version_id: null means the version that the active one was promoted over. idempotency_key: a repeated call returns the first result. reason: written to the audit event. expected_active: refuse when another version is active. attribution: the tenant''s own ids, an object; null means the deployment''s. cutover: when_healthy (default; routes wait for instances) or immediate. accept_unverified: go on when storage cannot say whether the artifact is there. Returns {"data": deployment, "operation": {...}}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND, VERSION_NOT_READY, NO_PREVIOUS_VERSION, ROLLBACK_REPEATED, IDEMPOTENCY_PAYLOAD_MISMATCH, ARTIFACT_GONE, ACTIVE_VERSION_CHANGED, DEPLOYMENT_BUSY, STORAGE_UNAVAILABLE, MIGRATION_INCOMPATIBLE, NOT_PRIMARY; a refusal changes nothing';
+	'Makes an older version of a deployment active and has every edge told at commit';
 
 CREATE FUNCTION @extschema@.miosa_promote(
 	deployment_id text,
@@ -41,7 +41,7 @@ RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'miosa_promote';
 COMMENT ON FUNCTION @extschema@.miosa_promote(text, text, text, text, text, jsonb, text, boolean) IS
-	'Makes a version of a deployment active and remembers which one it replaced. Arguments, result and conditions as miosa_rollback, but version_id is required';
+	'Makes a version of a deployment active and remembers which one it replaced';
 
 CREATE FUNCTION @extschema@.miosa_plan(
 	deployment_id text,
@@ -50,4 +50,4 @@ RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'miosa_plan';
 COMMENT ON FUNCTION @extschema@.miosa_plan(text, text) IS
-	'What miosa_rollback would do now: target, outcome, every check with its finding, number of edges that would be told. Asks storage, takes no lock, writes nothing, works on a standby. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+	'What miosa_rollback would do now: target, outcome, every check with its finding, number of edges that would be told';

@@ -201,6 +201,7 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN encode(convert_to(list || ':' || place, 'UTF8'), 'hex');
 COMMENT ON FUNCTION miosa.write_cursor(text, text) IS 'Cursor of a list after a place';
 
+-- Raises INVALID_ARGUMENT.
 CREATE FUNCTION miosa.read_cursor(cursor text, list text, pattern text) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
@@ -220,7 +221,7 @@ BEGIN
 	END IF;
 	RETURN place;
 END $$;
-COMMENT ON FUNCTION miosa.read_cursor(text, text, text) IS 'Parts of the place that a cursor of this list stands for, by a regular expression; null for null. Raises INVALID_ARGUMENT';
+COMMENT ON FUNCTION miosa.read_cursor(text, text, text) IS 'Parts of the place that a cursor of this list stands for, by a regular expression; null for null';
 
 CREATE FUNCTION miosa.check_limit(value integer, most integer) RETURNS integer
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
@@ -249,7 +250,7 @@ BEGIN
 	END IF;
 	RETURN jsonb_build_object('data', miosa.deployment_object(d));
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_deployment(text) IS 'A deployment by its id: {"data": deployment}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+COMMENT ON FUNCTION @extschema@.miosa_deployment(text) IS 'A deployment by its id: {"data": deployment}';
 
 CREATE FUNCTION @extschema@.miosa_version(deployment_id text, version_id text) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
@@ -272,7 +273,7 @@ BEGIN
 		WHERE o.deployment_id = deployment_id AND o.deployment_version_id = version_id;
 	RETURN jsonb_build_object('data', miosa.version_object(v), 'release', miosa.release_object(r));
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_version(text, text) IS 'A version of a deployment: {"data": version, "release": its release or null}. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, VERSION_NOT_FOUND';
+COMMENT ON FUNCTION @extschema@.miosa_version(text, text) IS 'A version of a deployment: {"data": version, "release": its release or null}';
 
 CREATE FUNCTION @extschema@.miosa_versions(deployment_id text, state text DEFAULT NULL,
 	"limit" integer DEFAULT 20, cursor text DEFAULT NULL)
@@ -307,7 +308,7 @@ BEGIN
 			ORDER BY v.version_number DESC LIMIT "limit" + 1) p;
 	RETURN result;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_versions(text, text, integer, text) IS 'Versions of a deployment, highest number first: {"data": [version...], "next_cursor"}. state: only versions in it. limit: 1 to 200, default 20. cursor: next_cursor of the page before. Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+COMMENT ON FUNCTION @extschema@.miosa_versions(text, text, integer, text) IS 'Versions of a deployment, highest number first: {"data": [version...], "next_cursor"}';
 
 CREATE FUNCTION @extschema@.miosa_audit_log(deployment_id text DEFAULT NULL, tenant_id text DEFAULT NULL,
 	action text DEFAULT NULL, actor text DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
@@ -348,7 +349,7 @@ BEGIN
 		'epoch'::timestamptz + place[1]::bigint * '1 microsecond'::interval, place[2], place[3]::bigint;
 	RETURN result;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_audit_log(text, text, text, text, timestamptz, timestamptz, integer, text) IS 'Audit events, newest first: {"data": [event...], "next_cursor"}. Null filters nothing. actor: the actor_id. since, until: created_at from (inclusive) and to (exclusive). limit: 1 to 200, default 50. cursor: next_cursor of the page before. Raises INVALID_ARGUMENT';
+COMMENT ON FUNCTION @extschema@.miosa_audit_log(text, text, text, text, timestamptz, timestamptz, integer, text) IS 'Audit events, newest first: {"data": [event...], "next_cursor"}';
 
 -- Who serves a host, and what its redirect policy says.
 CREATE FUNCTION miosa.find_host(host text, OUT deployment_id text, OUT redirect_policy text, OUT redirect_to text)
@@ -391,7 +392,7 @@ BEGIN
 				WHERE i.deployment_id = r.deployment_id AND i.version_id = r.version_id AND i.address IS NOT NULL)))
 		FROM miosa.routes r WHERE r.deployment_id = here.deployment_id;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_route(text) IS 'What an edge needs to serve a host now: one row {"data": {host, deployment_id, version_id, storage_uri, redirect_to, ttl_seconds, instances, ...}}; no row for a host that is not routed. host: in any case, with or without final dot and port. version_id is null before the first promotion; instances are those of the version that are alive and have an address; redirect_to is the host that the redirect policy sends visitors to, null unless that one is routed to the same deployment and does not send them back; epoch is that of the newest route change which the dispatcher has ordered, null when the log does not reach back';
+COMMENT ON FUNCTION @extschema@.miosa_route(text) IS 'What an edge needs to serve a host now: one row {"data": {host, deployment_id, version_id, storage_uri, redirect_to, ttl_seconds, instances, ...}}; no row for a host that is not routed';
 
 CREATE FUNCTION @extschema@.miosa_routes_since(epoch bigint, "limit" integer DEFAULT 1000) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
@@ -425,4 +426,4 @@ BEGIN
 		LEFT JOIN miosa.routes r ON r.deployment_id = l.deployment_id;
 	RETURN result;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_routes_since(bigint, integer) IS 'Route changes after an epoch, for listeners that missed notifications: {"data": [{epoch, kind, deployment_id, hosts, version_id, ...}], "next_epoch", "gap"}, oldest first, each with the deployment''s present route. Call again with next_epoch until data is empty. gap is true when the log does not reach back to the epoch, or the epoch is of a primary that was lost: then read every route again. limit: 1 to 10000. Raises INVALID_ARGUMENT';
+COMMENT ON FUNCTION @extschema@.miosa_routes_since(bigint, integer) IS 'Route changes after an epoch, oldest first, each with the deployment''s present route: for listeners that missed notifications';

@@ -47,6 +47,13 @@ RETURN CASE WHEN i.state IN ('stopped', 'failed', 'error', 'destroyed') AND i.up
 	ELSE coalesce(i.last_heartbeat_at, i.updated_at) < CASE i.state WHEN 'healthy' THEN least(at, horizon) ELSE at END END;
 COMMENT ON FUNCTION miosa.instance_expired(miosa.runtime_instances, timestamptz, timestamptz) IS 'Whether an instance ended, or was last heard of, before a time; for one that is healthy it must be before the heartbeat horizon as well';
 
+-- Where rows of a kind are that may be deleted: idempotency_keys that have
+-- expired, audit_events that the tenant's plan does not keep any more,
+-- runtime_instances that ended or were not heard of for 7 days. place: next of
+-- the page before, null for the first one; grace: only what has been so for
+-- that long; since: and not for longer than this beside, which passes over
+-- what was deleted before, null for no such limit (instances have none); most:
+-- about how many rows a page has, or looks at; next: null after the last page.
 CREATE FUNCTION miosa.expired_rows(kind text, place text, grace interval, since interval, most integer,
 	OUT next text, OUT rows tid[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -116,8 +123,10 @@ BEGIN
 		next := CASE WHEN (n + pages) * current_setting('block_size')::bigint < pg_relation_size('miosa.runtime_instances') THEN n + pages END;
 	END CASE;
 END $$;
-COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Where rows of a kind are that may be deleted: idempotency_keys that have expired, audit_events that the tenant''s plan does not keep any more, runtime_instances that ended or were not heard of for 7 days. place: next of the page before, null for the first one; grace: only what has been so for that long; since: and not for longer than this beside, which passes over what was deleted before, null for no such limit (instances have none); most: about how many rows a page has, or looks at; next: null after the last page';
+COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Where rows of a kind are that may be deleted: idempotency_keys, audit_events or runtime_instances, page by page';
 
+-- done: how many of the places were looked at; removed: how many rows are
+-- gone.
 CREATE FUNCTION miosa.purge_rows(kind text, rows tid[], OUT done integer, OUT removed bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off AS $$
@@ -157,7 +166,7 @@ BEGIN
 		removed := removed + n;
 	END LOOP;
 END $$;
-COMMENT ON FUNCTION miosa.purge_rows(text, tid[]) IS 'Delete the first of these rows that miosa.expired_rows() has listed, if they are still expired and nobody has them locked: at most 1,000, and no more once 40 ms have passed. done: how many of the places were looked at; removed: how many rows are gone';
+COMMENT ON FUNCTION miosa.purge_rows(text, tid[]) IS 'Delete the first of these rows that miosa.expired_rows() has listed, if they are still expired and nobody has them locked: at most 1,000, and no more once 40 ms have passed';
 
 CREATE FUNCTION miosa.trim_overdue("limit" integer) RETURNS bigint
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
@@ -202,7 +211,7 @@ BEGIN
 	removed := miosa.trim_route_log(batch);
 	RETURN NEXT;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Delete expired idempotency keys, audit events that the tenant''s plan does not keep any more, instances that ended or were not heard of for 7 days, and route changes that nobody needs; returns how many of each. All in the caller''s transaction: CALL miosa_maintain() does it in many short ones. batch: at most so many of each in one call, 1 to 1000000, default 1000; call again while the number is reached. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Delete expired idempotency keys, audit events, ended instances and route changes that nobody needs, in the caller''s transaction; returns how many of each';
 
 -- A procedure that commits can neither be SECURITY DEFINER nor set a
 -- search_path.  So all that this one does is to call functions, by their
@@ -223,6 +232,9 @@ $$;
 COMMENT ON FUNCTION miosa.maintain_route_log() IS 'Trim 1,000 rows of the route log; true when there may be more';
 
 -- One step of a purge; its state goes around with the caller.
+--
+-- All arguments are what the step before returned; the first one is called
+-- with nulls and 0 removed; kind is null when all is done.
 CREATE FUNCTION miosa.maintain_rows(INOUT kind text, INOUT place text, INOUT rows tid[], INOUT done integer, INOUT removed bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -246,7 +258,7 @@ BEGIN
 	END IF;
 	SELECT e.next, e.rows, 0 INTO place, rows, done FROM miosa.expired_rows(kind, place, '0', NULL, 5000) e;
 END $$;
-COMMENT ON FUNCTION miosa.maintain_rows(text, text, tid[], integer, bigint) IS 'The next step of purging rows: list a page or delete up to 1,000 rows of it. All arguments are what the step before returned; the first one is called with nulls and 0 removed; kind is null when all is done';
+COMMENT ON FUNCTION miosa.maintain_rows(text, text, tid[], integer, bigint) IS 'The next step of purging rows: list a page or delete up to 1,000 rows of it';
 
 CREATE FUNCTION miosa.maintained(began timestamptz, removed bigint) RETURNS void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -295,7 +307,7 @@ BEGIN
 		CALL @extschema@.miosa_verify_artifacts();
 	END IF;
 END $$;
-COMMENT ON PROCEDURE @extschema@.miosa_maintain(boolean) IS 'Do all that is due: delete what has expired (as miosa_purge_expired), look after capacity (as the dispatcher does), and verify artifacts if artifacts is true (the default). Commits after every step, which deletes at most 1,000 rows and takes about 50 ms at most, so it cannot run inside of a transaction. Raises NOT_PRIMARY';
+COMMENT ON PROCEDURE @extschema@.miosa_maintain(boolean) IS 'Do all that is due: delete what has expired (as miosa_purge_expired), look after capacity (as the dispatcher does), and verify artifacts if artifacts is true (the default)';
 
 -- The jobs, written once.  pg_cron may be in this database, in another one, or
 -- nowhere; nothing here depends on it.
@@ -342,4 +354,4 @@ BEGIN
 		END IF;
 	END LOOP;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_schedule_maintenance() IS 'Have pg_cron (1.4 or newer) call miosa_maintain() and miosa_verify_artifacts() every 5 minutes, and delete our old lines of its job history every night. May be called again: a job of the same name is replaced. Where pg_cron is not in this database, returns the statements to paste into the database where it is. Raises NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_schedule_maintenance() IS 'Have pg_cron (1.4 or newer) call miosa_maintain() and miosa_verify_artifacts() every 5 minutes, and delete our old lines of its job history every night';

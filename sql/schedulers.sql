@@ -5,6 +5,14 @@ CREATE INDEX runtime_instances_polled ON miosa.runtime_instances (deployment_id,
 
 -- Polls are also how instances are heard of that were asked for long ago: of
 -- a version that serves or shall serve even when a poll has found none.
+--
+-- state: wanted, draining or null, when it is only polled; count: how many
+-- instances there shall be; instances: which of them to start, or to stop,
+-- where that is asked for one by one; unknown: how many are missing besides;
+-- asked: whether a scheduler took the request since an operation last asked
+-- for it; watchers: endpoints whose polls are its heartbeat; workload: its
+-- name where it runs, the version's metadata "workload", else made of the
+-- deployment's slug and its number.
 CREATE FUNCTION miosa.capacity_requests(
 	ids text[],
 	OUT deployment_id text, OUT tenant_id text, OUT deployment_kind text,
@@ -71,8 +79,9 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 			ELSE '{}' END AS instances) l
 	WHERE p.state <> 'stopped' OR w.state IS DISTINCT FROM 'wanted'
 $$;
-COMMENT ON FUNCTION miosa.capacity_requests(text[]) IS 'What schedulers are to be asked for, and whose instances are to be polled, one row a version of the deployments named; null: of all. state: wanted, draining or null, when it is only polled; count: how many instances there shall be; instances: which of them to start, or to stop, where that is asked for one by one; unknown: how many are missing besides; asked: whether a scheduler took the request since an operation last asked for it; watchers: endpoints whose polls are its heartbeat; workload: its name where it runs, the version''s metadata "workload", else made of the deployment''s slug and its number';
+COMMENT ON FUNCTION miosa.capacity_requests(text[]) IS 'What schedulers are to be asked for, and whose instances are to be polled, one row a version of the deployments named; null: of all';
 
+-- Waits for no lock; returns the versions whose rows were locked.
 CREATE FUNCTION miosa.note_asked(
 	deployment_ids text[], version_ids text[], states text[], errors text[], at timestamptz[],
 	OUT deployment_id text, OUT version_id text)
@@ -102,4 +111,4 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 		WHERE NOT EXISTS (SELECT FROM free f
 			WHERE f.deployment_id = g.deployment_id AND f.version_id = g.version_id AND f.state = g.state)
 $$;
-COMMENT ON FUNCTION miosa.note_asked(text[], text[], text[], text[], timestamptz[]) IS 'Note in miosa.capacity which requests schedulers have taken (error null), and why they did not take others, while the versions are still in those states. Waits for no lock; returns the versions whose rows were locked';
+COMMENT ON FUNCTION miosa.note_asked(text[], text[], text[], text[], timestamptz[]) IS 'Note in miosa.capacity which requests schedulers have taken (error null), and why they did not take others, while the versions are still in those states';

@@ -86,7 +86,7 @@ CREATE VIEW miosa.stat_dispatcher AS
 			(SELECT min(s.undelivered_since) FROM miosa.stat_endpoint s)) AS oldest_undelivered,
 		d.notified, d.errors, miosa.pause_reason() AS paused
 	FROM miosa.dispatcher() d LEFT JOIN miosa.dispatcher_state t ON true;
-COMMENT ON VIEW miosa.stat_dispatcher IS 'How the dispatcher of this database is; one row. What is counted is since the server started or miosa_reset_stats()';
+COMMENT ON VIEW miosa.stat_dispatcher IS 'How the dispatcher of this database is; one row';
 COMMENT ON COLUMN miosa.stat_dispatcher.state IS 'not preloaded, none, starting, running, paused, absent, aside (lets a command on the database pass) or stopped';
 COMMENT ON COLUMN miosa.stat_dispatcher.pid IS 'Its process';
 COMMENT ON COLUMN miosa.stat_dispatcher.since IS 'When that was started';
@@ -118,4 +118,4 @@ BEGIN
 	END IF;
 	PERFORM miosa.reset_stats(endpoint);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_reset_stats(text) IS 'Sets to zero what miosa.stat_endpoint counts of one endpoint, or of all together with what miosa.stat_dispatcher counts; writes nothing to disk. endpoint: default null, all. Raises INVALID_ARGUMENT';
+COMMENT ON FUNCTION @extschema@.miosa_reset_stats(text) IS 'Sets to zero what miosa.stat_endpoint counts of one endpoint, or of all together with what miosa.stat_dispatcher counts; writes nothing to disk';

@@ -2,6 +2,9 @@
 
 -- A prefix that names a bucket ends with a slash: "s3://shop" would be that
 -- of "s3://shop-private/..." as well.
+--
+-- Completes a bucket's name with a slash and takes those off at the end of the
+-- endpoint. Raises INVALID_ARGUMENT.
 CREATE FUNCTION miosa.storages_check() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -33,7 +36,7 @@ BEGIN
 	END IF;
 	RETURN NEW;
 END $$;
-COMMENT ON FUNCTION miosa.storages_check() IS 'Trigger: a storage can be asked, as far as its row tells. Completes a bucket''s name with a slash and takes those off at the end of the endpoint. Raises INVALID_ARGUMENT';
+COMMENT ON FUNCTION miosa.storages_check() IS 'Trigger: a storage can be asked, as far as its row tells';
 CREATE TRIGGER storages_check BEFORE INSERT OR UPDATE ON miosa.storages
 	FOR EACH ROW EXECUTE FUNCTION miosa.storages_check();
 
@@ -63,7 +66,7 @@ BEGIN
 		RETURNING to_jsonb(s) INTO result;
 	RETURN jsonb_build_object('data', result);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_storage(text, text, text, text, text) IS 'Adds or changes where s3:// artifacts are asked for. prefix: those that begin so, ''s3://'' or ''s3://bucket/''; the longest one counts. endpoint: base URL of the service, http or https. region: that requests are signed for. addressing: path (endpoint/bucket/key) or virtual (bucket.endpoint/key). secret: name in miosa.secrets of KEYID:SECRET or KEYID:SECRET:TOKEN; null: requests are not signed. Returns {"data": storage}. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_put_storage(text, text, text, text, text) IS 'Adds or changes where s3:// artifacts are asked for';
 
 CREATE FUNCTION @extschema@.miosa_remove_storage(prefix text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -80,13 +83,13 @@ BEGIN
 			'See them with SELECT prefix, endpoint, region, addressing, secret FROM miosa.storages;');
 	END IF;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_remove_storage(text) IS 'Removes a storage: our own record alone decides then about artifacts there. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+COMMENT ON FUNCTION @extschema@.miosa_remove_storage(text) IS 'Removes a storage: our own record alone decides then about artifacts there';
 
 CREATE FUNCTION @extschema@.miosa_test_storage(storage_uri text) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'miosa_test_storage';
-COMMENT ON FUNCTION @extschema@.miosa_test_storage(text) IS 'Asks storage for an artifact, and for one that cannot be there, and returns {"data": {artifact, absent, verdict}}: what was answered, and whether it can be believed; verdict begins with ok when it can. storage_uri: of an artifact that is there, of any scheme. Writes nothing. Raises INVALID_ARGUMENT';
+COMMENT ON FUNCTION @extschema@.miosa_test_storage(text) IS 'Asks storage for an artifact, and for one that cannot be there, and returns {"data": {artifact, absent, verdict}}: what was answered, and whether it can be believed; verdict begins with ok when it can';
 
 -- Few at any time, so that doctors need not look through all releases.
 CREATE INDEX releases_missing ON miosa.releases (deployment_id) WHERE missing_at IS NOT NULL;
@@ -94,17 +97,20 @@ CREATE INDEX releases_missing ON miosa.releases (deployment_id) WHERE missing_at
 -- Verifying what a rollback would go to, before it is needed.  The dispatcher
 -- does this all the time; here is the same for people and for pg_cron.
 
+-- after: the last deployment that was looked at, in the order of ids; begin
+-- with the empty text. next: where to go on; null when there are no more.
 CREATE FUNCTION miosa.due_artifacts(after text, OUT next text, OUT deployment_ids text[], OUT release_ids text[])
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'mrb_due_artifacts';
-COMMENT ON FUNCTION miosa.due_artifacts(text) IS 'Releases that a rollback would go to and that storage was not asked for since half of miosa_rollback.artifact_max_age, of the next deployments. after: the last deployment that was looked at, in the order of ids; begin with the empty text. next: where to go on; null when there are no more';
+COMMENT ON FUNCTION miosa.due_artifacts(text) IS 'Releases that a rollback would go to and that storage was not asked for since half of miosa_rollback.artifact_max_age, of the next deployments';
 
+-- Null for a release that is not there or was collected.
 CREATE FUNCTION miosa.verify_artifact(deployment_id text, release_id text) RETURNS text
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'mrb_verify_artifact';
-COMMENT ON FUNCTION miosa.verify_artifact(text, text) IS 'Asks storage for the artifact of a release and writes down what it says: present, gone, unknown (nothing is written) or not asked (nobody can be). Null for a release that is not there or was collected';
+COMMENT ON FUNCTION miosa.verify_artifact(text, text) IS 'Asks storage for the artifact of a release and writes down what it says: present, gone, unknown (nothing is written) or not asked (nobody can be)';
 
 -- Not with the owner's rights, because such a procedure could not commit.  It
 -- begins anywhere: with more than it may do, what storage cannot tell about
@@ -136,7 +142,7 @@ BEGIN
 		position := coalesce(page.next, '');
 	END LOOP;
 END $$;
-COMMENT ON PROCEDURE @extschema@.miosa_verify_artifacts(integer) IS 'Asks storage for the artifacts that rollbacks would go to and whose last verification is older than half of miosa_rollback.artifact_max_age, each in a transaction of its own; call it outside of one. limit: at most so many, 1 to 1000000, default 1000. Raises INVALID_ARGUMENT, NOT_PRIMARY';
+COMMENT ON PROCEDURE @extschema@.miosa_verify_artifacts(integer) IS 'Asks storage for the artifacts that rollbacks would go to and whose last verification is older than half of miosa_rollback.artifact_max_age, each in a transaction of its own; call it outside of one';
 
 CREATE FUNCTION miosa.some_deployment() RETURNS text
 LANGUAGE sql VOLATILE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

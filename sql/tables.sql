@@ -223,7 +223,7 @@ COMMENT ON COLUMN miosa.releases.tenant_id IS 'Owner';
 COMMENT ON COLUMN miosa.releases.kind IS 'Kind of the version';
 COMMENT ON COLUMN miosa.releases.environment_id IS 'Environment of the platform';
 COMMENT ON COLUMN miosa.releases.storage_backend IS 'Name of the storage';
-COMMENT ON COLUMN miosa.releases.storage_uri IS 'Where the artifact is; https, http, file, and s3 below a prefix of miosa.storages are asked, for all others collected_at decides. What follows s3://bucket/ is the key as it is, not percent-encoded';
+COMMENT ON COLUMN miosa.releases.storage_uri IS 'Where the artifact is; https, http, file, and s3 below a prefix of miosa.storages are asked, for all others collected_at decides';
 COMMENT ON COLUMN miosa.releases.sha256 IS 'SHA-256 of the artifact, hex';
 COMMENT ON COLUMN miosa.releases.size_bytes IS 'Size of the artifact in bytes';
 COMMENT ON COLUMN miosa.releases.metadata IS 'Free object; migration_compatibility as in versions';

@@ -46,6 +46,7 @@ COMMENT ON FUNCTION miosa.add_served(text[], text, text) IS 'recent_served of a 
 -- Queueing work: the deployment's next route change, in the transaction that
 -- makes it.
 
+-- Locks the deployment's row.
 CREATE FUNCTION miosa.queue(deployment_id text, kind text, host text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 #variable_conflict use_variable
@@ -59,7 +60,7 @@ BEGIN
 	PERFORM miosa.wake();
 	RETURN number;
 END $$;
-COMMENT ON FUNCTION miosa.queue(text, text, text) IS 'Queue work of a kind (route, capacity, host_removed with its host) for a deployment as its next route change, and wake the dispatcher at commit; returns the number of the route change. Locks the deployment''s row';
+COMMENT ON FUNCTION miosa.queue(text, text, text) IS 'Queue work of a kind (route, capacity, host_removed with its host) for a deployment as its next route change, and wake the dispatcher at commit; returns the number of the route change';
 
 -- A setting exists once the library is loaded, which calling into it does
 -- where it is not preloaded.
@@ -249,6 +250,11 @@ CREATE TRIGGER releases_delete BEFORE DELETE ON miosa.releases
 -- The pointer, moved by a plain UPDATE.  WHEN is false on the extension's own
 -- path, where seq moves with the pointer.  The deployment's row is locked.
 
+-- Trigger: a plain UPDATE of active_version_id becomes an operation
+-- (deployment.version.promote, deployment.rollback when the number is lower,
+-- deployment.unpublish when it is null), with its audit event (target_rule
+-- direct_update) and its route change. Raises VERSION_NOT_FOUND,
+-- VERSION_NOT_READY, ARTIFACT_GONE.
 CREATE FUNCTION miosa.deployments_pointer() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -356,7 +362,7 @@ BEGIN
 	PERFORM miosa.wake();
 	RETURN NEW;
 END $$;
-COMMENT ON FUNCTION miosa.deployments_pointer() IS 'Trigger: a plain UPDATE of active_version_id becomes an operation (deployment.version.promote, deployment.rollback when the number is lower, deployment.unpublish when it is null), with its audit event (target_rule direct_update) and its route change. Raises VERSION_NOT_FOUND, VERSION_NOT_READY, ARTIFACT_GONE';
+COMMENT ON FUNCTION miosa.deployments_pointer() IS 'Trigger: a plain UPDATE of active_version_id becomes an operation, with its audit event (target_rule direct_update) and its route change';
 
 CREATE TRIGGER deployments_pointer BEFORE UPDATE ON miosa.deployments
 	FOR EACH ROW WHEN (OLD.active_version_id IS DISTINCT FROM NEW.active_version_id AND NEW.seq = OLD.seq)

@@ -16,10 +16,13 @@ SELECT c.relname, a.attname AS column_without_comment
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.relnamespace = 'miosa'::regnamespace AND c.relkind IN ('r', 'v') AND col_description(c.oid, a.attnum) IS NULL
 ORDER BY 1, a.attnum;
--- A function for programs names in its comment each argument that is optional
--- or each condition that it raises.
-SELECT p.proname FROM pg_proc p
-WHERE p.proname LIKE 'miosa\_%' AND length(obj_description(p.oid, 'pg_proc')) < 40
+-- Comments that are not one sentence of at most 200 characters: none.  The
+-- rest is in docs/reference.md.
+SELECT pg_describe_object(c.classoid, c.objoid, c.objsubid) AS too_long, length(c.description)
+FROM pg_description c JOIN pg_depend d ON (d.classid, d.objid) = (c.classoid, c.objoid)
+	AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'miosa_rollback')
+WHERE length(c.description) > 200 OR c.description ~ '[^ ]\.(\s|$)'
 ORDER BY 1;
 -- Every table has a primary key (logical replication needs it).
 SELECT c.relname AS without_key FROM pg_class c

@@ -1,5 +1,6 @@
-# The README says what is true: its transcript is what psql prints on real
-# edges, its SQL runs as it stands, and its defaults are the real ones.
+# README and docs say what is true: the transcript is what psql prints on real
+# edges, their SQL runs as it stands, their lists are complete, their defaults
+# are the real ones and their links lead somewhere.
 
 use strict;
 use warnings FATAL => 'all';
@@ -11,11 +12,8 @@ use MiosaTest qw(make_edge make_node make_site operate verdict);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $readme = do
-{
-	local (@ARGV, $/) = ('README.md');
-	<>;
-};
+my @documents = ('README.md', sort glob 'docs/*.md');
+my $readme = join "\n", map { slurp_file($_) } @documents;
 my $edge = make_edge(ttl => 60);
 my $node = make_node('readme');
 
@@ -182,7 +180,7 @@ is_deeply({ map { $_ => $default{$_} // '' } keys %default },
 sub missing
 {
 	my ($section, $query) = @_;
-	my ($text) = $readme =~ /^## \Q$section\E$(.*?)(?=^## )/ms;
+	my ($text) = $readme =~ /^## \Q$section\E$(.*?)(?=^## |\z)/ms;
 
 	$text = join "\n", $text =~ /^\|.*/gm;
 	return join ' ', grep { $text !~ /\b\Q$_\E\b/ } split /\n/,
@@ -195,6 +193,11 @@ is( missing(
 			AND pronamespace = 'public'::regnamespace"),
 	'',
 	'every function for programs');
+is( join(' ', grep { $readme !~ /^### \Q$_\E$/m } split /\n/, $node->safe_psql('postgres', <<'EOS')), '', 'each has a section');
+SELECT DISTINCT proname FROM pg_proc
+WHERE proname LIKE 'miosa\_%' AND pronamespace = 'public'::regnamespace
+	AND proname <> 'miosa_collectable_releases'
+EOS
 is( missing(
 		'Tables',
 		"SELECT relname FROM pg_class WHERE relkind IN ('r', 'v')
@@ -207,5 +210,22 @@ is( missing(
 			('miosa.stat_endpoint'::regclass, 'miosa.stat_dispatcher'::regclass)"),
 	'',
 	'every column that is monitored');
+
+# Links from one document to another or to a heading
+for my $document (@documents)
+{
+	my ($folder) = $document =~ m{^(.*/)?};
+
+	for my $link (slurp_file($document) =~ /\]\(([^)\s]+)\)/g)
+	{
+		my ($path, $heading) = $link =~ m{^(?!https?:)([^#]*)#?(.*)} or next;
+		my $target = $path eq '' ? $document : ($folder // '') . $path;
+		my @headings = -f $target ? slurp_file($target) =~ /^#+ (.*)$/gm : ();
+
+		s/[^\w -]//g, s/ /-/g for @headings;
+		ok(-f $target && ($heading eq '' || grep { lc eq $heading } @headings),
+			"$document: the link $link leads somewhere");
+	}
+}
 
 done_testing();
