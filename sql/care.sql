@@ -204,6 +204,21 @@ BEGIN
 	END IF;
 	RETURN NEXT;
 
+	"check" := 'grants';
+	SELECT count(*), count(*) FILTER (WHERE w.object = 'miosa.secrets'),
+			string_agg(format('%s on %s to %s', w.privilege, w.object, w.grantee), ', ' ORDER BY w.place) FILTER (WHERE w.place <= 3),
+			string_agg(w.revoke, ' ' ORDER BY w.place) FILTER (WHERE w.place <= 3)
+		INTO n, m, names, reason
+		FROM (SELECT g.*, row_number() OVER (ORDER BY g.object <> 'miosa.secrets', g.object, g.grantee, g.privilege) AS place
+			FROM miosa.foreign_grants g) w;
+	status := CASE WHEN m > 0 THEN 'fail' WHEN n > 0 THEN 'warn' ELSE 'ok' END;
+	seen := CASE WHEN n = 0 THEN 'nobody has rights besides those that the extension gave'
+		ELSE format('rights that the extension did not give: %s%s', miosa.clip(names, 300),
+			CASE WHEN n > 3 THEN format(' and %s more', n - 3) ELSE '' END) END;
+	fix := CASE WHEN n = 0 THEN '' WHEN n <= 3 THEN reason
+		ELSE 'SELECT revoke FROM miosa.foreign_grants \gexec' END;
+	RETURN NEXT;
+
 	"check" := 'restorable';
 	SELECT count(*), count(*) FILTER (WHERE w.restorable = 0),
 			string_agg(w.deployment_id, ', ' ORDER BY w.restorable, w.deployment_id) FILTER (WHERE w.place <= 3)

@@ -50,7 +50,8 @@ BEGIN
 	EXECUTE format('COMMENT ON FUNCTION %s IS %L', overload,
 		format('%s() for arguments of type %s; calls the one with text', proc.proname,
 			(SELECT string_agg(DISTINCT t.value, ', ' ORDER BY t.value) FROM jsonb_each_text(types) t)));
-	EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', overload);
+	PERFORM miosa.leave_to_owner(m) FROM miosa.members m
+		WHERE m.classid = 'pg_proc'::regclass AND m.objid = overload::regprocedure;
 	FOR grantee IN
 		SELECT a.grantee::regrole::text AS name FROM aclexplode(proc.proacl) a
 		JOIN pg_proc p ON p.oid = original WHERE a.grantee NOT IN (0, p.proowner)
@@ -102,3 +103,4 @@ BEGIN
 	END LOOP;
 END $$;
 DROP FUNCTION miosa.overload(regprocedure, jsonb, integer, integer);
+DROP FUNCTION miosa.leave_to_owner(miosa.members);

@@ -1,4 +1,4 @@
--- Rights.  Nothing is PUBLIC's.  Two groups get what they need; roles belong
+-- Rights.  Nothing is PUBLIC's, whatever default privileges say.  Two groups get what they need; roles belong
 -- to the whole cluster, so they are made only if they are missing, stay when
 -- the extension is dropped, and are the same in every database that has it.
 
@@ -15,30 +15,89 @@ BEGIN
 	END IF;
 END $$;
 
--- A function that somebody else made in our schema is not ours to grant, so
--- we go by what belongs to the extension.
+-- What belongs to the extension: a function that somebody else made in our
+-- schema is not ours to grant.
+CREATE VIEW miosa.members AS
+	SELECT d.classid, d.objid, 0 AS objsubid, o.kind, o.object, o.owner, o.acl
+	FROM pg_depend d
+	CROSS JOIN LATERAL (
+		SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
+			format('%I.%I', c.relnamespace::regnamespace, c.relname) AS object, c.relowner AS owner,
+			coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner)) AS acl
+		FROM pg_class c WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid AND c.relkind NOT IN ('i', 'I', 'c', 't')
+		UNION ALL
+		SELECT 'ROUTINE', p.oid::regprocedure::text, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
+		FROM pg_proc p WHERE d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+		UNION ALL
+		SELECT 'TYPE', t.oid::regtype::text, t.typowner, coalesce(t.typacl, acldefault('T', t.typowner))
+		FROM pg_type t WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid
+		UNION ALL
+		SELECT 'SCHEMA', n.oid::regnamespace::text, n.nspowner, coalesce(n.nspacl, acldefault('n', n.nspowner))
+		FROM pg_namespace n WHERE d.classid = 'pg_namespace'::regclass AND n.oid = d.objid) o
+	WHERE d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
+		AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'miosa_rollback');
+COMMENT ON VIEW miosa.members IS 'What belongs to the extension and has rights: tables, views, functions, the schema';
+COMMENT ON COLUMN miosa.members.classid IS 'Catalog of the object';
+COMMENT ON COLUMN miosa.members.objid IS 'OID of the object';
+COMMENT ON COLUMN miosa.members.objsubid IS 'Always 0';
+COMMENT ON COLUMN miosa.members.kind IS 'The word that GRANT has for it';
+COMMENT ON COLUMN miosa.members.object IS 'Its name, as GRANT takes it';
+COMMENT ON COLUMN miosa.members.owner IS 'Its owner';
+COMMENT ON COLUMN miosa.members.acl IS 'Its rights';
+
+-- pg_init_privs has the rights that the install script left.
+CREATE VIEW miosa.foreign_grants AS
+	SELECT DISTINCT g.kind, g.object, g.grantee, g.privilege,
+		format('REVOKE %s ON %s %s FROM %s CASCADE;', g.privilege, g.kind, g.object, g.grantee) AS revoke
+	FROM (
+		SELECT m.kind, m.object, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS grantee,
+			a.privilege_type || coalesce(' (' || quote_ident(m.attname) || ')', '') AS privilege
+		FROM (
+			SELECT o.classid, o.objid, o.objsubid, NULL::name AS attname, o.kind, o.object, o.owner, o.acl FROM miosa.members o
+			UNION ALL
+			SELECT o.classid, o.objid, t.attnum, t.attname, o.kind, o.object, o.owner, t.attacl
+			FROM miosa.members o JOIN pg_attribute t ON o.classid = 'pg_class'::regclass AND t.attrelid = o.objid
+			WHERE t.attacl IS NOT NULL) m
+		CROSS JOIN aclexplode(m.acl) a
+		WHERE a.grantee <> m.owner AND NOT EXISTS (
+			SELECT FROM pg_init_privs i CROSS JOIN aclexplode(i.initprivs) s
+			WHERE i.classoid = m.classid AND i.objoid = m.objid AND i.objsubid = m.objsubid
+				AND s.grantee = a.grantee AND s.privilege_type = a.privilege_type)) g;
+COMMENT ON VIEW miosa.foreign_grants IS 'Rights on what belongs to the extension that neither its owner nor its install script gave';
+COMMENT ON COLUMN miosa.foreign_grants.kind IS 'The word that REVOKE has for the object';
+COMMENT ON COLUMN miosa.foreign_grants.object IS 'Name of the object';
+COMMENT ON COLUMN miosa.foreign_grants.grantee IS 'Role that has the right, or PUBLIC';
+COMMENT ON COLUMN miosa.foreign_grants.privilege IS 'The right, with the column if it is about one';
+COMMENT ON COLUMN miosa.foreign_grants.revoke IS 'The statement that takes it back';
+
+-- ALTER DEFAULT PRIVILEGES may have given anybody rights on what was made
+-- above, or taken some from its owner: each object begins with its owner's
+-- alone, and is given below to whom it is meant for.
+CREATE FUNCTION miosa.leave_to_owner(member miosa.members) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+DECLARE
+	grantee oid;
+BEGIN
+	FOR grantee IN SELECT DISTINCT a.grantee FROM aclexplode(member.acl) a WHERE a.grantee <> member.owner LOOP
+		EXECUTE format('REVOKE ALL ON %s %s FROM %s CASCADE', member.kind, member.object,
+			CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END);
+	END LOOP;
+	EXECUTE format('GRANT ALL ON %s %s TO %s', member.kind, member.object, member.owner::regrole);
+END $$;
+
 DO $$
 DECLARE
-	object record;
+	m miosa.members;
 BEGIN
-	FOR object IN
-		SELECT p.oid::regprocedure::text AS name, p.prokind, n.nspname, p.proname
-		FROM pg_depend d
-		JOIN pg_proc p ON p.oid = d.objid
-		JOIN pg_namespace n ON n.oid = p.pronamespace
-		WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
-			AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'miosa_rollback')
-	LOOP
-		EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', object.name);
+	FOR m IN SELECT * FROM miosa.members LOOP
+		PERFORM miosa.leave_to_owner(m);
 		-- All of the API is the administrators'.
-		IF object.nspname <> 'miosa' THEN
-			EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO miosa_admin', object.name);
+		IF m.kind = 'ROUTINE' AND m.object NOT LIKE 'miosa.%' THEN
+			EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO miosa_admin', m.object);
 		END IF;
 	END LOOP;
 END $$;
 
-REVOKE ALL ON ALL TABLES IN SCHEMA miosa FROM PUBLIC;
-REVOKE ALL ON SCHEMA miosa FROM PUBLIC;
 GRANT USAGE ON SCHEMA miosa TO miosa_operator, miosa_admin;
 
 -- Operators roll back, promote and read.
@@ -65,6 +124,7 @@ GRANT SELECT ON miosa.maintenance, @extschema@.miosa_collectable_releases, miosa
 
 -- Monitoring sees how it goes, and nothing else.
 GRANT USAGE ON SCHEMA miosa TO pg_monitor;
+GRANT SELECT ON miosa.foreign_grants TO miosa_operator;
 GRANT SELECT ON miosa.stat_endpoint, miosa.stat_dispatcher TO miosa_operator, pg_monitor;
 GRANT EXECUTE ON FUNCTION miosa.endpoint_stats, miosa.dispatcher, miosa.pause_reason
 	TO miosa_operator, pg_monitor;

@@ -119,6 +119,96 @@ REVOKE CREATE ON SCHEMA public FROM regress_operator;
 
 DROP EXTENSION miosa_rollback CASCADE;
 
+-- Whatever default privileges say: no object gets other rights.  Every right on
+-- every object of the extension, its columns and types.
+CREATE TEMP TABLE rights (run text, object text, owner boolean, grantee text, privilege text, grantable boolean);
+CREATE PROCEDURE pg_temp.note_rights(run text) LANGUAGE sql AS $$
+	WITH members AS (
+		SELECT d.classid, d.objid FROM pg_depend d
+			WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+				AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'miosa_rollback')
+		UNION
+		SELECT 'pg_type'::regclass, t.oid FROM pg_type t WHERE t.typnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'miosa')
+	), acls AS (
+		SELECT m.classid, m.objid, 0 AS sub, c.relowner AS owner,
+			coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner)) AS acl
+			FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid
+		UNION ALL
+		SELECT m.classid, m.objid, a.attnum, c.relowner, a.attacl FROM members m
+			JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid JOIN pg_attribute a ON a.attrelid = c.oid
+		UNION ALL
+		SELECT m.classid, m.objid, 0, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
+			FROM members m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
+		UNION ALL
+		SELECT m.classid, m.objid, 0, t.typowner, coalesce(t.typacl, acldefault('T', t.typowner))
+			FROM members m JOIN pg_type t ON m.classid = 'pg_type'::regclass AND t.oid = m.objid
+		UNION ALL
+		SELECT m.classid, m.objid, 0, n.nspowner, coalesce(n.nspacl, acldefault('n', n.nspowner))
+			FROM members m JOIN pg_namespace n ON m.classid = 'pg_namespace'::regclass AND n.oid = m.objid
+	)
+	INSERT INTO rights SELECT $1, pg_describe_object(o.classid, o.objid, o.sub), a.grantee = o.owner,
+		CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END, a.privilege_type, a.is_grantable
+		FROM acls o CROSS JOIN aclexplode(o.acl) a
+$$;
+CREATE EXTENSION miosa_rollback;
+CALL pg_temp.note_rights('plain');
+SELECT count(*) > 500 AS enough, bool_or(object LIKE '%column%') AS columns FROM rights;
+-- Every kind of object, role and place.
+DO $$
+DECLARE
+	place text;
+	grantee text;
+	change text;
+	run text;
+BEGIN
+	FOREACH place IN ARRAY ARRAY['FOR ROLE CURRENT_USER', 'IN SCHEMA public'] LOOP
+		DROP EXTENSION miosa_rollback;
+		run := 'hostile ' || place;
+		FOREACH grantee IN ARRAY ARRAY['regress_nobody', 'PUBLIC', 'miosa_operator', 'miosa_admin', 'pg_monitor'] LOOP
+			FOREACH change IN ARRAY ARRAY['TABLES', 'SEQUENCES', 'FUNCTIONS', 'TYPES', 'SCHEMAS'] LOOP
+				CONTINUE WHEN change = 'SCHEMAS' AND place LIKE '%IN SCHEMA%';
+				EXECUTE format('ALTER DEFAULT PRIVILEGES %s GRANT ALL ON %s TO %s%s', place, change, grantee,
+					CASE grantee WHEN 'PUBLIC' THEN '' ELSE ' WITH GRANT OPTION' END);
+				CONTINUE WHEN place LIKE '%IN SCHEMA%';
+				EXECUTE format('ALTER DEFAULT PRIVILEGES %s REVOKE ALL ON %s FROM CURRENT_USER', place, change);
+			END LOOP;
+		END LOOP;
+		CREATE EXTENSION miosa_rollback;
+		CALL pg_temp.note_rights(run);
+		FOREACH grantee IN ARRAY ARRAY['regress_nobody', 'PUBLIC', 'miosa_operator', 'miosa_admin', 'pg_monitor'] LOOP
+			FOREACH change IN ARRAY ARRAY['TABLES', 'SEQUENCES', 'FUNCTIONS', 'TYPES', 'SCHEMAS'] LOOP
+				CONTINUE WHEN change = 'SCHEMAS' AND place LIKE '%IN SCHEMA%';
+				EXECUTE format('ALTER DEFAULT PRIVILEGES %s REVOKE ALL ON %s FROM %s', place, change, grantee);
+				CONTINUE WHEN place LIKE '%IN SCHEMA%';
+				EXECUTE format('ALTER DEFAULT PRIVILEGES %s GRANT ALL ON %s TO CURRENT_USER', place, change);
+				IF change IN ('FUNCTIONS', 'TYPES') THEN
+					EXECUTE format('ALTER DEFAULT PRIVILEGES %s GRANT ALL ON %s TO PUBLIC', place, change);
+				END IF;
+			END LOOP;
+		END LOOP;
+	END LOOP;
+END $$;
+SELECT count(*) AS defaults_left FROM pg_default_acl;
+SELECT r.run, r.object, r.grantee, r.privilege, r.grantable, r.owner FROM rights r
+WHERE NOT EXISTS (SELECT FROM rights p WHERE p.run = 'plain'
+	AND (p.object, p.owner, p.grantee, p.privilege, p.grantable) = (r.object, r.owner, r.grantee, r.privilege, r.grantable));
+SELECT r.run, p.object, p.grantee, p.privilege FROM rights p CROSS JOIN (SELECT DISTINCT run FROM rights) r
+WHERE p.run = 'plain' AND NOT EXISTS (SELECT FROM rights o WHERE o.run = r.run
+	AND (p.object, p.owner, p.grantee, p.privilege, p.grantable) = (o.object, o.owner, o.grantee, o.privilege, o.grantable));
+
+-- What others are given later is seen, and how to take it back.
+SELECT status, seen, fix FROM miosa_doctor() WHERE "check" = 'grants';
+GRANT SELECT ON miosa.tenants TO regress_nobody;
+SELECT status, seen, fix FROM miosa_doctor() WHERE "check" = 'grants';
+GRANT SELECT (value) ON miosa.secrets TO miosa_operator;
+GRANT EXECUTE ON FUNCTION miosa_put_secret TO PUBLIC;
+SELECT status, seen, fix FROM miosa_doctor() WHERE "check" = 'grants';
+GRANT USAGE ON SCHEMA miosa TO regress_nobody;
+SELECT status, seen, fix FROM miosa_doctor() WHERE "check" = 'grants';
+SELECT revoke FROM miosa.foreign_grants ORDER BY 1 \gexec
+SELECT status, seen, fix FROM miosa_doctor() WHERE "check" = 'grants';
+DROP EXTENSION miosa_rollback;
+
 -- Who may make anything in the database may not make the extension, nor have
 -- it adopt what he has made.
 GRANT CREATE ON DATABASE :DBNAME TO regress_nobody;
