@@ -49,4 +49,13 @@ typedef uint8 MrbBase64Byte;
 typedef char MrbBase64Byte;
 #endif
 
+/* 17 lets callers lend the memory of a JSON lexer. */
+#if PG_VERSION_NUM >= 170000
+#define MRB_JSON_LEXER(json, len, encoding, need_escapes) \
+	makeJsonLexContextCstringLen(NULL, json, len, encoding, need_escapes)
+#else
+#define MRB_JSON_LEXER(json, len, encoding, need_escapes) \
+	makeJsonLexContextCstringLen(json, len, encoding, need_escapes)
+#endif
+
 #endif							/* MRB_COMPAT_H */

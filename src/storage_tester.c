@@ -11,6 +11,8 @@
  */
 #include "postgres.h"
 
+#include <inttypes.h>
+
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
@@ -82,8 +84,8 @@ absent_uri(const char *uri)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate random values")));
-	snprintf(id, sizeof(id), "%016" INT64_MODIFIER "x%016" INT64_MODIFIER "x",
-			 random[0], random[1]);
+	snprintf(id, sizeof(id), "%016" PRIx64 "%016" PRIx64, random[0],
+			 random[1]);
 	path += 3;
 	len = pg_strncasecmp(uri, "s3:", 3) == 0 ? (int) strlen(path) :
 		(int) strcspn(path, "?#");
