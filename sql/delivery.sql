@@ -12,8 +12,10 @@ CREATE TABLE miosa.adapters (
 	stage integer NOT NULL DEFAULT 0 CHECK (stage IN (0, 1)),
 	per text NOT NULL DEFAULT 'deployment' CHECK (per IN ('deployment', 'host', 'instance')),
 	self_expires boolean NOT NULL DEFAULT false,
-	settle interval NOT NULL DEFAULT '0' CHECK (settle BETWEEN '0' AND '10 min'),
-	timeout interval NOT NULL DEFAULT '5 s' CHECK (timeout BETWEEN '10 ms' AND '5 min'),
+	settle interval NOT NULL DEFAULT '0'
+		CONSTRAINT "settle must be from 0 to 10 minutes" CHECK (settle BETWEEN '0' AND '10 min'),
+	timeout interval NOT NULL DEFAULT '5 s'
+		CONSTRAINT "timeout must be from 10 ms to 5 minutes" CHECK (timeout BETWEEN '10 ms' AND '5 min'),
 	max_in_flight integer NOT NULL DEFAULT 8 CHECK (max_in_flight BETWEEN 1 AND 1000),
 	batch_max integer NOT NULL DEFAULT 1 CHECK (batch_max BETWEEN 1 AND 10000),
 	batch_bytes integer NOT NULL DEFAULT 65536 CHECK (batch_bytes BETWEEN 1024 AND 1048576),
@@ -31,11 +33,13 @@ CREATE TABLE miosa.adapters (
 	volatile boolean NOT NULL DEFAULT false,
 	marker_write jsonb,
 	marker_read jsonb,
-	marker_interval interval NOT NULL DEFAULT '5 s' CHECK (marker_interval BETWEEN '100 ms' AND '1 day'),
+	marker_interval interval NOT NULL DEFAULT '5 s'
+		CONSTRAINT "marker_interval must be from 100 ms to 1 day" CHECK (marker_interval BETWEEN '100 ms' AND '1 day'),
 	poll jsonb,
 	healthy_json_path jsonpath,
 	poll_valid jsonpath,
-	poll_interval interval NOT NULL DEFAULT '2 s' CHECK (poll_interval BETWEEN '100 ms' AND '1 hour'),
+	poll_interval interval NOT NULL DEFAULT '2 s'
+		CONSTRAINT "poll_interval must be from 100 ms to 1 hour" CHECK (poll_interval BETWEEN '100 ms' AND '1 hour'),
 	builtin boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE miosa.adapters IS 'How to talk to one kind of endpoint; a request is an object with method, path, headers and body, whose texts may hold {variables}';
@@ -94,7 +98,7 @@ CREATE TABLE miosa.endpoints (
 COMMENT ON TABLE miosa.endpoints IS 'Who is told: routers, caches, webhooks; and the schedulers that are asked for instances';
 COMMENT ON COLUMN miosa.endpoints.name IS 'Name of the endpoint';
 COMMENT ON COLUMN miosa.endpoints.adapter IS 'How to talk to it';
-COMMENT ON COLUMN miosa.endpoints.url IS 'Base URL, http or https; the adapter''s path is appended';
+COMMENT ON COLUMN miosa.endpoints.url IS 'Base URL, http or https; the adapter''s path is appended, with one slash between them';
 COMMENT ON COLUMN miosa.endpoints.zone IS 'Caches wait for the routers of their zone';
 COMMENT ON COLUMN miosa.endpoints.stage IS 'Overrides the adapter''s stage; null means the adapter''s';
 COMMENT ON COLUMN miosa.endpoints.selector IS 'Which deployments it is told of: {"tenant": ..., "kind": ..., "deployment": ...}, each a text or an array of texts; {} means all';
@@ -249,6 +253,7 @@ DECLARE
 		WHEN url ~ '[?#]' THEN 'it has a query or a fragment'
 		WHEN url ~ '["<>\\^`{|}]' THEN 'it has characters that must be percent-encoded'
 		WHEN url !~ '^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/.*)?$' THEN 'its host or port is malformed'
+		WHEN substring(url FROM '^https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})')::integer NOT BETWEEN 1 AND 65535 THEN 'its port is not one of 1 to 65535'
 	END;
 BEGIN
 	IF problem IS NOT NULL THEN
@@ -684,7 +689,7 @@ BEGIN
 			format('SELECT miosa_put_secret(%L, ''...'');', miosa_put_endpoint.secret));
 	END IF;
 	INSERT INTO miosa.endpoints AS e (name, adapter, url, zone, stage, selector, secret, enabled)
-		VALUES (miosa_put_endpoint.name, miosa_put_endpoint.adapter, regexp_replace(miosa_put_endpoint.url, '/+$', ''),
+		VALUES (miosa_put_endpoint.name, miosa_put_endpoint.adapter, miosa_put_endpoint.url,
 			miosa_put_endpoint.zone, miosa_put_endpoint.stage, coalesce(miosa_put_endpoint.selector, '{}'),
 			miosa_put_endpoint.secret, coalesce(miosa_put_endpoint.enabled, true))
 		ON CONFLICT (name) DO UPDATE SET adapter = excluded.adapter, url = excluded.url, zone = excluded.zone,
@@ -743,7 +748,7 @@ BEGIN
 			format('SELECT miosa_set_endpoint(%L, false, reason => ''...'');', miosa_set_endpoint.name));
 	END IF;
 	UPDATE miosa.endpoints e SET enabled = miosa_set_endpoint.enabled,
-			reason = CASE WHEN miosa_set_endpoint.enabled THEN NULL ELSE miosa_set_endpoint.reason END
+			reason = CASE WHEN miosa_set_endpoint.enabled THEN NULL ELSE nullif(btrim(miosa_set_endpoint.reason), '') END
 		WHERE e.name = miosa_set_endpoint.name
 		RETURNING to_jsonb(e) - 'generation' INTO result;
 	RETURN jsonb_build_object('data', result);

@@ -86,14 +86,29 @@ CREATE FUNCTION miosa.refuse_row(what text, message text, detail text, field tex
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
 	checked text := substring(field FROM '^(?:tenants|deployments|versions|releases|runtime_instances|domains)_(.*)_check$');
+	-- A constraint whose name is a sentence says what it wants.
+	rule text[] := regexp_match(field, '^(\w+) (must be .*)$');
 BEGIN
 	PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('invalid %s', what),
-		CASE WHEN checked IS NOT NULL THEN format('Field "%s" has a value that it cannot have.', checked)
+		CASE WHEN rule IS NOT NULL THEN format('Field "%s" %s.', rule[1], rule[2])
+			WHEN checked IS NOT NULL THEN format('Field "%s" has a value that it cannot have.', checked)
 			WHEN detail LIKE 'Key %' THEN detail
 			WHEN field <> '' THEN format('Field "%s": %s.', field, message)
 			ELSE upper(left(message, 1) COLLATE "C") || substr(message, 2) || '.' END, NULL);
 END $$;
 COMMENT ON FUNCTION miosa.refuse_row(text, text, text, text) IS 'Raise INVALID_ARGUMENT for an object (what) with the server''s own message and detail; field: the field or constraint that it is about';
+
+-- Times are calculated with, so they must be finite and not too far away.
+CREATE FUNCTION miosa.check_time(value timestamptz, field text) RETURNS timestamptz
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+	IF value NOT BETWEEN '1970-01-01 00:00:00+00' AND '2200-01-01 00:00:00+00' THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('invalid %s', field),
+			format('It is %s.', to_jsonb(value AT TIME ZONE 'UTC') #>> '{}'), 'Write a time from 1970 to 2199, for example ''2026-01-31T12:00:00Z''.');
+	END IF;
+	RETURN value;
+END $$;
+COMMENT ON FUNCTION miosa.check_time(timestamptz, text) IS 'The value if it is null or a time from 1970 to 2199, else INVALID_ARGUMENT; field names the argument';
 
 -- Lay fields over a row.  Keys that are fixed may be repeated with the value
 -- that the row has, so that a whole object can be sent back.
@@ -120,8 +135,13 @@ BEGIN
 			format('It is %s, asked for is %s.', to_jsonb(base) -> field, fields -> field),
 			CASE WHEN field NOT LIKE '%id' OR field LIKE 'active%' OR field LIKE 'serving%' THEN hint END);
 	END IF;
+	fields := fields - fixed - 'updated_at'::text;
 	BEGIN
-		RETURN jsonb_populate_record(base, fields - fixed - 'updated_at'::text);
+		base := jsonb_populate_record(base, fields);
+		PERFORM miosa.check_time(f.value::timestamptz, f.key)
+			FROM jsonb_each_text(to_jsonb(base)) f
+			WHERE f.key LIKE '%\_at' AND fields ? f.key;
+		RETURN base;
 	EXCEPTION WHEN data_exception THEN
 		NULL;
 	END;
@@ -242,6 +262,9 @@ BEGIN
 	new.metadata := new.metadata || coalesce((SELECT jsonb_object_agg(f.key, f.value) FROM jsonb_each(given) f
 		WHERE f.key = ANY (repository) AND f.value <> 'null'
 			AND f.value IS DISTINCT FROM new.metadata -> f.key), '{}');
+	IF btrim(new.name) = '' THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid name', 'It is blank.', 'Leave it out for the id.');
+	END IF;
 	IF new.slug IS DISTINCT FROM old.slug OR slug IS NOT NULL THEN
 		PERFORM miosa.check_slug(new.slug, 'slug');
 	END IF;
@@ -580,7 +603,8 @@ BEGIN
 	error_message := coalesce(error_message, fields ->> 'error_message');
 	observed := (fields ->> 'observed_at')::timestamptz;
 	-- A clock that is ahead must not make all that comes later look old.
-	observed := CASE WHEN observed > clock_timestamp() THEN clock_timestamp() ELSE observed END;
+	observed := CASE WHEN observed > clock_timestamp() THEN clock_timestamp()
+		ELSE miosa.check_time(observed, 'observed_at') END;
 
 	-- A heartbeat: nothing that counts has changed, so nobody is locked.  The
 	-- conditions are evaluated again if the row changes under our eyes.  Who

@@ -16,9 +16,12 @@ COMMENT ON SCHEMA miosa IS 'miosa_rollback: deployments, versions, delivery, and
 
 CREATE TABLE miosa.plans (
 	name text COLLATE "C" PRIMARY KEY,
-	audit_retention interval NOT NULL CHECK (audit_retention BETWEEN '1 s' AND '100 years'),
-	idempotency_retention interval NOT NULL CHECK (idempotency_retention BETWEEN '1 s' AND '100 years'),
-	artifact_retention interval NOT NULL CHECK (artifact_retention BETWEEN '1 s' AND '100 years'),
+	audit_retention interval NOT NULL
+		CONSTRAINT "audit_retention must be from 1 second to 100 years" CHECK (audit_retention BETWEEN '1 s' AND '100 years'),
+	idempotency_retention interval NOT NULL
+		CONSTRAINT "idempotency_retention must be from 1 second to 100 years" CHECK (idempotency_retention BETWEEN '1 s' AND '100 years'),
+	artifact_retention interval NOT NULL
+		CONSTRAINT "artifact_retention must be from 1 second to 100 years" CHECK (artifact_retention BETWEEN '1 s' AND '100 years'),
 	builtin boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE miosa.plans IS 'What a tenant pays for: how long things are kept';
@@ -65,7 +68,8 @@ CREATE TABLE miosa.deployments (
 	recent_served text[] NOT NULL DEFAULT '{}',
 	seq bigint NOT NULL DEFAULT 0,
 	route_seq bigint NOT NULL DEFAULT 0,
-	route_ttl interval NOT NULL DEFAULT '60 s' CHECK (route_ttl >= '0'),
+	route_ttl interval NOT NULL DEFAULT '60 s'
+		CONSTRAINT "route_ttl must be from 0 to 1 year" CHECK (route_ttl BETWEEN '0' AND '1 year'),
 	last_rollback_at timestamptz,
 	waiting_since timestamptz,
 	owner_id text,
@@ -101,7 +105,7 @@ COMMENT ON COLUMN miosa.deployments.serving_version_id IS 'What routes resolve t
 COMMENT ON COLUMN miosa.deployments.recent_served IS 'The last three versions that served, newest first; their artifacts are not collected';
 COMMENT ON COLUMN miosa.deployments.seq IS 'Number of the newest operation, without gaps';
 COMMENT ON COLUMN miosa.deployments.route_seq IS 'Number of the newest route change';
-COMMENT ON COLUMN miosa.deployments.route_ttl IS 'How long edges may keep a route by themselves';
+COMMENT ON COLUMN miosa.deployments.route_ttl IS 'How long edges may keep a route by themselves; at most 1 year';
 COMMENT ON COLUMN miosa.deployments.last_rollback_at IS 'When the newest operation was made, if that was a rollback; null otherwise';
 COMMENT ON COLUMN miosa.deployments.waiting_since IS 'Since when the active version waits for instances; null when routes resolve to it';
 COMMENT ON COLUMN miosa.deployments.owner_id IS 'Owner within the tenant';

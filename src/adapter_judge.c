@@ -26,15 +26,20 @@
 #define NO_VALUE (-1)
 #define NO_COUNT (-2)
 
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
+
 static bool is_success(const MrbAdapter *adapter, const MrbCall *call,
 					   int status);
 static MrbVerdict meaning_of(const MrbAdapter *adapter, int status);
-static bool path_holds(JsonPath *path, const MrbHttpAnswer *answer);
-static bool try_answer(int (*evaluate) (JsonPath *, const MrbHttpAnswer *),
+static char *falseness(JsonPath *path, const char *text,
+					   const MrbHttpAnswer *answer);
+static char *unreadable(const MrbHttpAnswer *answer, const char *flaw);
+static bool try_answer(int (*evaluate) (JsonPath *, Datum),
 					   JsonPath *path, const MrbHttpAnswer *answer,
-					   int *result);
-static int	match(JsonPath *path, const MrbHttpAnswer *answer);
-static int	count(JsonPath *path, const MrbHttpAnswer *answer);
+					   int *result, const char **flaw);
+static const char *body_flaw(int sqlstate);
+static int	match(JsonPath *path, Datum body);
+static int	count(JsonPath *path, Datum body);
 static char *body_in_server_encoding(const MrbHttpAnswer *answer);
 
 MrbVerdict
@@ -57,14 +62,10 @@ mrb_adapter_judge(const MrbAdapter *adapter, const MrbCall *call,
 		*why = psprintf("HTTP status %d", status);
 		return meaning_of(adapter, status);
 	}
-	if (adapter->success_path != NULL && !plain &&
-		!path_holds(adapter->success_path, answer))
-	{
-		*why = psprintf("HTTP status %d, but of the answer it is not true that %s",
-						status, adapter->success_text);
-		return MRB_VERDICT_ENDPOINT;
-	}
-	return MRB_VERDICT_SUCCESS;
+	if (adapter->success_path != NULL && !plain)
+		*why = falseness(adapter->success_path, adapter->success_text,
+						 answer);
+	return *why == NULL ? MRB_VERDICT_SUCCESS : MRB_VERDICT_ENDPOINT;
 }
 
 int
@@ -72,16 +73,17 @@ mrb_adapter_count(const MrbAdapter *adapter, const MrbHttpAnswer *answer,
 				  char **why)
 {
 	int			found = NO_COUNT;
+	const char *flaw;
 
-	*why = NULL;
-	if (adapter->poll.valid_path != NULL && !path_holds(adapter->poll.valid_path, answer))
+	*why = adapter->poll.valid_path == NULL ? NULL :
+		falseness(adapter->poll.valid_path, adapter->poll.valid_text, answer);
+	if (*why != NULL)
+		return -1;
+	if (!try_answer(count, adapter->poll.healthy_path, answer, &found, &flaw))
 	{
-		*why = psprintf("HTTP status %d, but of the answer it is not true that %s",
-						answer->status, adapter->poll.valid_text);
+		*why = unreadable(answer, flaw);
 		return -1;
 	}
-	if (!try_answer(count, adapter->poll.healthy_path, answer, &found))
-		found = NO_COUNT;
 	if (found == NO_VALUE && adapter->poll.valid_path != NULL)
 		return 0;
 	if (found >= 0)
@@ -139,34 +141,63 @@ meaning_of(const MrbAdapter *adapter, int status)
 }
 
 /*
- * As jsonb_path_match(); what cannot be evaluated does not hold.
+ * Why a path is not true of the answer, as jsonb_path_match() sees it; NULL
+ * when it is true.
  */
-static bool
-path_holds(JsonPath *path, const MrbHttpAnswer *answer)
+static char *
+falseness(JsonPath *path, const char *text, const MrbHttpAnswer *answer)
 {
-	int			holds;
+	int			holds = 0;
+	const char *flaw;
 
-	return try_answer(match, path, answer, &holds) && holds != 0;
+	if (!try_answer(match, path, answer, &holds, &flaw))
+		return unreadable(answer, flaw);
+	if (holds != 0)
+		return NULL;
+	return psprintf("HTTP status %d, but of the answer it is not true that %s",
+					answer->status, text);
 }
 
 /*
- * False when the body is no JSON, or the path cannot be evaluated.
+ * An answer that cannot be read says nothing, neither yes nor no.
+ */
+static char *
+unreadable(const MrbHttpAnswer *answer, const char *flaw)
+{
+	return psprintf("HTTP status %d, but the answer cannot be read: %s",
+					answer->status, flaw);
+}
+
+/*
+ * False, and what is wrong, when the body cannot be read.  A path that cannot
+ * be evaluated leaves the result as it is.
  */
 static bool
-try_answer(int (*evaluate) (JsonPath *, const MrbHttpAnswer *),
-		   JsonPath *path, const MrbHttpAnswer *answer, int *result)
+try_answer(int (*evaluate) (JsonPath *, Datum),
+		   JsonPath *path, const MrbHttpAnswer *answer, int *result,
+		   const char **flaw)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext scratch = AllocSetContextCreate(caller,
-												  "miosa_rollback answer",
-												  ALLOCSET_DEFAULT_SIZES);
-	volatile bool done = false;
+	MemoryContext scratch;
+	const char *volatile found = NULL;
+	volatile bool parsed = false;
 
+	if (answer->cut)
+	{
+		*flaw = "it is longer than 64 kB";
+		return false;
+	}
+	scratch = AllocSetContextCreate(caller, "miosa_rollback answer",
+									ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(scratch);
 	PG_TRY();
 	{
-		*result = evaluate(path, answer);
-		done = true;
+		Datum		body;
+
+		body = DirectFunctionCall1(jsonb_in,
+								   CStringGetDatum(body_in_server_encoding(answer)));
+		parsed = true;
+		*result = evaluate(path, body);
 	}
 	PG_CATCH();
 	{
@@ -174,23 +205,47 @@ try_answer(int (*evaluate) (JsonPath *, const MrbHttpAnswer *),
 		if (geterrcode() == ERRCODE_QUERY_CANCELED ||
 			geterrcode() == ERRCODE_ADMIN_SHUTDOWN)
 			PG_RE_THROW();
+		if (!parsed)
+			found = body_flaw(geterrcode());
 		FlushErrorState();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(scratch);
-	return done;
+	*flaw = found;
+	return found == NULL;
 }
 
+/*
+ * What an error of reading JSON says about the body.
+ */
+static const char *
+body_flaw(int sqlstate)
+{
+	switch (sqlstate)
+	{
+		case ERRCODE_INVALID_TEXT_REPRESENTATION:
+			return "it is not JSON";
+		case ERRCODE_UNTRANSLATABLE_CHARACTER:
+			return "it has a \\u escape that the database cannot store";
+		case ERRCODE_CHARACTER_NOT_IN_REPERTOIRE:
+			return "it is not UTF-8";
+		case ERRCODE_STATEMENT_TOO_COMPLEX:
+			return "it is nested too deeply";
+		default:
+			return "it is not JSON that the database can store";
+	}
+}
+
+/*
+ * As jsonb_path_match(), but what is no boolean is false.
+ */
 static int
-match(JsonPath *path, const MrbHttpAnswer *answer)
+match(JsonPath *path, Datum body)
 {
 	LOCAL_FCINFO(fcinfo, 2);
-	Datum		body;
 	Datum		result;
 
-	body = DirectFunctionCall1(jsonb_in,
-							   CStringGetDatum(body_in_server_encoding(answer)));
 	InitFunctionCallInfoData(*fcinfo, NULL, 2, DEFAULT_COLLATION_OID, NULL,
 							 NULL);
 	fcinfo->args[0].value = body;
@@ -202,18 +257,16 @@ match(JsonPath *path, const MrbHttpAnswer *answer)
 }
 
 /*
- * The whole number at the path; NO_VALUE or NO_COUNT when there is none.
+ * The whole number at the path; NO_VALUE when there is nothing or null, and
+ * NO_COUNT when there is something else.
  */
 static int
-count(JsonPath *path, const MrbHttpAnswer *answer)
+count(JsonPath *path, Datum body)
 {
-	Datum		body;
 	Jsonb	   *found;
 	JsonbValue *value;
 	double		number;
 
-	body = DirectFunctionCall1(jsonb_in,
-							   CStringGetDatum(body_in_server_encoding(answer)));
 	found = DatumGetJsonbP(DirectFunctionCall4(jsonb_path_query_array, body,
 											   PointerGetDatum(path),
 											   DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")),
@@ -221,6 +274,8 @@ count(JsonPath *path, const MrbHttpAnswer *answer)
 	if (JB_ROOT_COUNT(found) == 0)
 		return NO_VALUE;
 	value = getIthJsonbValueFromContainer(&found->root, 0);
+	if (JB_ROOT_COUNT(found) == 1 && value->type == jbvNull)
+		return NO_VALUE;
 	if (JB_ROOT_COUNT(found) > 1 || value->type != jbvNumeric)
 		return NO_COUNT;
 	number = DatumGetFloat8(DirectFunctionCall1(numeric_float8,
@@ -231,7 +286,7 @@ count(JsonPath *path, const MrbHttpAnswer *answer)
 }
 
 /*
- * JSON is UTF-8.  Conversions need a transaction, so where the server has
+ * JSON is UTF-8, before which some write a byte order mark.  Conversions need a transaction, so where the server has
  * another encoding, what is not ASCII becomes "?", be it written as \u.  That
  * leaves JSON what it is.
  */
@@ -242,11 +297,13 @@ body_in_server_encoding(const MrbHttpAnswer *answer)
 
 	if (strlen(body) != answer->body_len)
 		ereport(ERROR,
-				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("the answer holds a NUL")));
+	if (strncmp(body, BYTE_ORDER_MARK, strlen(BYTE_ORDER_MARK)) == 0)
+		body += strlen(BYTE_ORDER_MARK);
 	if (GetDatabaseEncoding() == PG_UTF8)
 	{
-		pg_verifymbstr(body, answer->body_len, false);
+		pg_verifymbstr(body, strlen(body), false);
 		return body;
 	}
 	for (char *p = body; *p != '\0'; p++)

@@ -116,6 +116,9 @@ run_operation(FunctionCallInfo fcinfo, bool promotion)
 		.accept_unverified = !PG_ARGISNULL(7) && PG_GETARG_BOOL(7),
 	};
 
+	/* A blank reason says nothing. */
+	if (request.reason != NULL && request.reason[strspn(request.reason, " \t\r\n")] == '\0')
+		request.reason = NULL;
 	if (request.key == NULL)
 		request.key = key_from_http_header();
 	return mrb_rollback_run(&request);

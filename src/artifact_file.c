@@ -160,9 +160,10 @@ escapes(const char *path, const char *directory)
 	{
 		char	   *slash = strrchr(prefix, '/');
 
-		if (slash == NULL || slash == prefix)
+		if (slash == NULL)
 			return true;
-		*slash = '\0';
+		/* Where the first directory is missing, the topmost one decides. */
+		slash[slash == prefix ? 1 : 0] = '\0';
 	}
 	outside = strcmp(real, directory) != 0 && !is_below(real, directory);
 	free(real);

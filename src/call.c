@@ -15,6 +15,7 @@
 #include "mb/pg_wchar.h"
 
 #include "call.h"
+#include "compat.h"
 
 #define UNRESERVED \
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
@@ -50,6 +51,7 @@ static MrbTemplate *compile_part(Source *source, const char *text,
 								 MrbPlace place, const char *part);
 static char *member_text(Source *source, const char *key);
 static char *json_flaw(const MrbTemplate *template);
+static void append_url(StringInfo out, const char *url, const char *path);
 static bool has_dot_segment(const char *path);
 static const char *render_part(const MrbTemplate *template,
 							   const MrbValues *values, StringInfo out,
@@ -86,14 +88,16 @@ mrb_call_render(const MrbCall *call, const char *url,
 	const char **headers = palloc0((call->nheaders + MRB_CALL_MORE_HEADERS + 1) *
 								   sizeof(char *));
 	StringInfoData text;
+	StringInfoData path;
 	const char *problem;
 	bool		leave_out;
 	int			n = 0;
 
+	initStringInfo(&path);
+	problem = render_part(call->path, values, &path, "path", NULL);
 	initStringInfo(&text);
-	appendStringInfoString(&text, url);
-	problem = render_part(call->path, values, &text, "path", NULL);
-	if (problem == NULL && has_dot_segment(text.data + strlen(url)))
+	append_url(&text, url, path.data);
+	if (problem == NULL && has_dot_segment(path.data))
 		problem = "a value of dots would lead to another path";
 	if (problem != NULL)
 		return problem;
@@ -430,10 +434,24 @@ json_flaw(const MrbTemplate *template)
 
 	initStringInfo(&text);
 	mrb_template_sample(template, &text);
-	lex = makeJsonLexContextCstringLen(text.data, text.len,
-									   GetDatabaseEncoding(), true);
+	lex = MRB_JSON_LEXER(text.data, text.len, GetDatabaseEncoding(), true);
 	error = pg_parse_json(lex, &nullSemAction);
 	return error == JSON_SUCCESS ? NULL : json_errdetail(error, lex);
+}
+
+/*
+ * Append a path to a base URL.  A slash that ends the URL and one that begins
+ * the path are one; a URL to which no path is added stays as it is.
+ */
+static void
+append_url(StringInfo out, const char *url, const char *path)
+{
+	size_t		len = strlen(url);
+
+	if (path[0] == '/' && len > 0 && url[len - 1] == '/')
+		len--;
+	appendBinaryStringInfo(out, url, len);
+	appendStringInfoString(out, path);
 }
 
 /*

@@ -18,6 +18,7 @@
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
 #include "errors.h"
@@ -285,12 +286,20 @@ operation_args(const Operation *operation, Datum args[2], bool nulls[2])
 	nulls[1] = operation->seq < 0;
 }
 
+/*
+ * When to stop waiting.  A longer timeout could lie beyond all times.
+ */
 static TimestampTz
 end_of_wait(Datum timeout)
 {
 	TimestampTz start = GetCurrentTimestamp();
 	TimestampTz end;
+	Interval	longest = {.month = 12};
 
+	if (DatumGetBool(DirectFunctionCall2(interval_gt, timeout,
+										 IntervalPGetDatum(&longest))))
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "timeout is too long",
+				  "It must be at most 1 year.", NULL);
 	end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 												  TimestampTzGetDatum(start),
 												  timeout));

@@ -43,6 +43,7 @@ typedef struct MrbHttpAnswer
 	int			retry_after;	/* seconds, -1 when the answer has none */
 	const char *body;			/* first 64 kB, NUL-terminated */
 	size_t		body_len;
+	bool		cut;			/* there was more of it */
 	int64		size;			/* of the whole by the headers, -1: unknown */
 	const char *region;			/* where S3 says the bucket is, or "" */
 	double		elapsed_ms;

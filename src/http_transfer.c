@@ -146,6 +146,7 @@ mrb_transfer_answer(MrbTransfer *transfer, CURLcode result, MrbHttpAnswer *answe
 	answer->resent = transfer->attempts > 1;
 	answer->body = transfer->body_len > 0 ? transfer->body : "";
 	answer->body_len = transfer->body_len;
+	answer->cut = transfer->cut;
 	answer->retry_after = -1;
 	answer->size = -1;
 	answer->region = "";

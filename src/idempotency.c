@@ -86,6 +86,10 @@ mrb_idempotency_check_key(const char *key)
 		bare = pstrdup(key);
 
 	len = strlen(bare);
+	if (len > 0 && strspn(bare, " ") == len)
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid idempotency key",
+				  "The key is blank.",
+				  "A key names one operation; a UUID is a good one: SELECT gen_random_uuid();");
 	if (len == 0 || len > MRB_MAX_KEY)
 		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid idempotency key",
 				  psprintf("The key has %zu characters.", len),

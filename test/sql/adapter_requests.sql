@@ -114,6 +114,12 @@ SELECT test.places('{host');
 SELECT test.places('{');
 SELECT test.places('a|b');
 
+-- A base URL and a path are joined by one slash; without a path the URL is
+-- sent as it is
+SELECT test.wire(jsonb_build_object('method', 'GET', 'path', v.path), jsonb_build_object('url', v.url))
+FROM (VALUES ('http://e', ''), ('http://e/', ''), ('http://e', '/x'), ('http://e/', '/x'), ('http://e/a', '/x'), ('http://e/a/', '/x'),
+	('http://e/a/', ''), ('http://e/a//', '/x'), ('http://e/', '/{host}')) v (url, path);
+
 -- Values that would say something else than what they are
 SELECT to_json(v.value), test.refusal(format('SELECT test.wire(%L, %L)',
 	'{"method": "BAN", "path": "/", "headers": {"x-ban-host": "{host}"}}', jsonb_build_object('host', v.value))) LIKE 'MR400 the request cannot be sent%' AS refused

@@ -16,8 +16,13 @@ SELECT test.refusal($$SELECT miosa_put_endpoint('e', 'webhook', NULL)$$);
 SELECT test.refusal(format('SELECT miosa_put_endpoint(''e'', ''webhook'', %L)', url))
 FROM unnest(ARRAY['', 'ftp://edge/', 'file:///etc/passwd', 'gopher://edge', 'edge:80', '//edge', 'javascript:1',
 	'http://', 'http://user:pw@edge/', 'http://edge /', E'http://edge/\n', E'http://ed\tge/', E'http://edge/\x7f',
-	'http://edge/?a=b', 'http://edge/#a', 'http://edge:port/', 'http://edge:123456/', 'http://é.example/', 'http://edge/{host}',
+	'http://edge/?a=b', 'http://edge/#a', 'http://edge:port/', 'http://edge:123456/', 'http://edge:99999/', 'https://[::1]:65536', 'http://edge:0', 'http://edge:00/x', 'http://é.example/', 'http://edge/{host}',
 	'http://' || repeat('e', 2000)]) url;
+
+-- The highest port is one; what ends with a slash keeps it
+SELECT miosa_put_endpoint('slash', 'webhook', url, enabled => false) -> 'data' ->> 'url'
+FROM unnest(ARRAY['http://edge:65535', 'http://edge/', 'http://edge/hook/', 'http://edge/hook//']) url;
+DELETE FROM miosa.endpoints WHERE name = 'slash';
 
 -- Names, zones, stages, selectors, adapters, secrets
 SELECT test.code(format('SELECT miosa_put_endpoint(%L, ''webhook'', ''http://edge'')', name))

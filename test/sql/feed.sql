@@ -45,6 +45,18 @@ SELECT miosa_put_deployment('', 'ten_1');
 SELECT miosa_put_deployment(NULL, 'ten_1');
 SELECT miosa_put_deployment(repeat('x', 256), 'ten_1');
 SELECT miosa_put_deployment('dep/1', 'ten_1');
+SELECT miosa_put_deployment('dep_1', 'ten_1', name => '  ');
+-- Times that could not be calculated with.
+SELECT miosa_put_deployment('dep_1', 'ten_1', fields => '{"route_ttl": "178000000 years"}');
+SELECT miosa_put_deployment('dep_1', 'ten_1', fields => '{"route_ttl": "-1 s"}');
+SELECT miosa_put_deployment('dep_1', 'ten_1', fields => '{"created_at": "infinity"}');
+SELECT miosa_put_deployment('dep_1', 'ten_1', fields => '{"created_at": "290000-01-01"}');
+SELECT miosa_put_deployment('dep_1', 'ten_1', fields => '{"created_at": "0044-03-15 BC"}');
+\set VERBOSITY terse
+UPDATE miosa.deployments SET route_ttl = '178000000 years' WHERE id = 'dep_1';
+\set VERBOSITY default
+SELECT miosa_put_deployment('dep_1', 'ten_1', fields => '{"route_ttl": "1 year"}') IS NOT NULL AS ok;
+SELECT miosa_wait_converged('dep_1', '178000000 years');
 SELECT count(*) AS deployments, min(owner_id) AS owner FROM miosa.deployments;
 
 -- Versions: the next number, the deployment's kind, ready, with a release.

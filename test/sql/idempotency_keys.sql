@@ -127,6 +127,9 @@ UPDATE miosa.idempotency_keys SET expires_at = clock_timestamp() WHERE deploymen
 SELECT test.code($$SELECT miosa_rollback('dep_3', 'ver_99', 'key-4')$$);
 SELECT count(*) FROM miosa.idempotency_keys WHERE deployment_id = 'dep_3' AND key = 'key-4';
 
+-- A blank key is none, however it is written.
+SELECT test.refusal(format('SELECT miosa_rollback(''dep_3'', ''ver_1'', %L)', key)) FROM unnest(ARRAY[' ', '   ', '" "', '', '""']) key;
+
 -- Promise: a refusal is not stored under the key.
 INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state) VALUES ('dep_3', 'ver_5', 'ten_1', 5, 'building');
 SELECT test.code($$SELECT miosa_rollback('dep_3', 'ver_5', 'key-5')$$);

@@ -160,4 +160,9 @@ SELECT test.history('dep_1');
 SELECT test.op(miosa_rollback('dep_1', NULL, 'key-1'));
 SELECT test.op(miosa_rollback('dep_1', NULL, 'key-1'));
 
+-- A blank reason is none
+SELECT test.history('dep_blank', 2);
+SELECT test.op(miosa_rollback('dep_blank', 'ver_1', reason => E' \t\n'));
+SELECT reason IS NULL AS none FROM miosa.audit_events WHERE deployment_id = 'dep_blank' ORDER BY seq DESC LIMIT 1;
+
 \i :cleanup

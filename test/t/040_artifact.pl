@@ -246,6 +246,21 @@ rename($root, "$root.away") or die "$root: $!\n";
 is(promote(version_at("file://$root/dir"))->{state},
 	'MR503', 'without the root nothing is gone');
 
+# Everything may be below the root, also what would be in a missing folder
+$node->append_conf('postgresql.conf',
+	"miosa_rollback.artifact_file_root = '/'\n");
+$node->reload;
+$node->poll_query_until('postgres',
+	"SELECT current_setting('miosa_rollback.artifact_file_root') = '/'");
+for my $path ('/miosa-none', '/miosa-none/x/y', "$root.away/none/x")
+{
+	$got = promote(version_at("file://$path"));
+	is($got->{state}, 'MR410', "file://$path is gone");
+	like($got->{messages}, qr/There is no file/, 'it is said why');
+}
+is(promote(version_at("file://$root.away/dir"))->{state},
+	'done', 'and what is there is found');
+
 # The defaults
 $node->append_conf('postgresql.conf', <<'EOC');
 miosa_rollback.allow_private_endpoints = off

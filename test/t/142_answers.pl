@@ -109,46 +109,66 @@ for my $case (
 }
 is(scalar $sink->requests('elsewhere'), 0, 'no redirect was followed');
 
-# Bodies: only one that says success is one, and none is an error of ours
+# Bodies: only one that says success is one, none is an error of ours, and one
+# that cannot be read is not called untrue
+my $untrue = qr/of the answer it is not true that \(\$\."success" == true\)/;
+my $no_json = qr/the answer cannot be read: it is not JSON/;
 for my $case (
-	[ '{"success": true}', 1 ],
-	[ '{"result": {"id": "x"}, "success": true, "errors": []}', 1 ],
-	[ ' {"success":true} ', 1 ],
-	[ '{"success": true, "text": "bücher \u00e9"}', 1 ],
-	[ '{"success": false}', 0 ],
-	[ '{"success": "true"}', 0 ],
-	[ '{"success": null}', 0 ],
-	[ '{}', 0 ],
-	[ '[]', 0 ],
-	[ 'true', 0 ],
-	[ '', 0 ],
-	[ 'success', 0 ],
-	[ '<html>', 0 ],
-	[ '{"success": true', 0 ],
-	[ '{"success": true}}', 0 ],
-	[ "{\"success\": true, \"x\": \"\xff\xfe\"}", 0 ],
-	[ "{\"success\": true}\0", 0 ],
-	[ '{"success": true, "x": "\u0000"}', 0 ],
-	[ '{"success": true, "x": ' . '[' x 20000, 0 ],
-	[ '{"success": true, "x": ' . '[' x 100 . ']' x 100 . '}', 1 ],
-	[ '{"success": true, "x": ' . '[' x 32000 . ']' x 32000 . '}', 0 ],
-	[ '{"success": true, "x": 1e999999}', 0 ],
-	[ '{"success": true, "x": "' . 'y' x 70000 . '"}', 0 ])
+	[ '{"success": true}' ],
+	[ '{"result": {"id": "x"}, "success": true, "errors": []}' ],
+	[ ' {"success":true} ' ],
+	[ "\xef\xbb\xbf{\"success\": true}" ],
+	[ '{"success": true, "text": "bücher \u00e9"}' ],
+	[ '{"success": false}', $untrue ],
+	[ '{"success": "true"}', $untrue ],
+	[ '{"success": null}', $untrue ],
+	[ '{}', $untrue ],
+	[ '[]', $untrue ],
+	[ 'true', $untrue ],
+	[ '', qr/$no_json$/ ],
+	[ 'success', qr/$no_json$/ ],
+	[ '<html>', qr/$no_json$/ ],
+	[ "\xef\xbb\xbf", qr/$no_json$/ ],
+	[ '{"success": true', qr/$no_json$/ ],
+	[ '{"success": true}}', qr/$no_json$/ ],
+	[
+		"{\"success\": true, \"x\": \"\xff\xfe\"}",
+		qr/the answer cannot be read: it is not UTF-8$/
+	],
+	[ "{\"success\": true}\0", qr/$no_json$/ ],
+	[
+		'{"success": true, "x": "\u0000"}',
+		qr/cannot be read: it has a \\u escape that the database cannot store$/
+	],
+	[ '{"success": true, "x": ' . '[' x 20000, qr/the answer cannot be read/ ],
+	[ '{"success": true, "x": ' . '[' x 100 . ']' x 100 . '}' ],
+	[
+		'{"success": true, "x": ' . '[' x 32000 . ']' x 32000 . '}',
+		qr/the answer cannot be read: it is nested too deeply$/
+	],
+	[
+		'{"success": true, "x": 1e999999}',
+		qr/cannot be read: it is not JSON that the database can store$/
+	],
+	[
+		'{"success": true, "x": "' . 'y' x 70000 . '"}',
+		qr/the answer cannot be read: it is longer than 64 kB$/
+	])
 {
-	my ($body, $ok) = @$case;
+	my ($body, $flaw) = @$case;
 	my $shown = substr($body, 0, 50) =~ s/[^ -~]/?/gr;
 	my $verdict = verdict('flare', body => $body);
 
-	if ($ok)
+	if ($flaw)
 	{
-		is($verdict, 'ok', "taken: $shown");
+		my ($reason) =
+		  $verdict =~ /^it fails \(HTTP status 200, but (.*)\)$/;
+
+		like($reason // $verdict, $flaw, "not taken: $shown");
 	}
 	else
 	{
-		like(
-			$verdict,
-			qr/^it fails \(HTTP status 200, but of the answer it is not true that \(\$\."success" == true\)\)$/,
-			"not taken: $shown");
+		is($verdict, 'ok', "taken: $shown");
 	}
 }
 
@@ -184,7 +204,7 @@ SELECT miosa_promote('dep_1', 'ver_1');
 SELECT miosa_set_endpoint('flare', true);
 EOS
 ok( $node->poll_query_until('postgres',
-		"SELECT health = 'backing off' AND last_error LIKE '%it is not true that%'
+		"SELECT health = 'backing off' AND last_error LIKE '%the answer cannot be read: it is not UTF-8'
 		FROM miosa.endpoint_state WHERE endpoint = 'flare'"),
 	'an answer that is no JSON is a failure of the endpoint');
 is(sql('SELECT count(*) FROM miosa.delivery_failures'), 0, 'of no message');

@@ -160,6 +160,16 @@ for my $service (qw(kubernetes nomad ecs))
 		  or diag state_of($service);
 		is(sql(live($service, 'ver_1')), 2, "$service: so nothing has changed");
 	}
+
+	# A number that is null is none, where it is known whose it is
+	if ($service eq 'kubernetes')
+	{
+		$world->set($service, times => 1000, only => poll_text($service),
+			answer => { body => '{"kind":"Deployment","status":{"readyReplicas":null}}' });
+		is(wait_sql(live($service, 'ver_1'), 0), 0, "$service: null is 0");
+		$world->set($service, times => 0);
+		is(wait_sql(live($service, 'ver_1'), 2), 2, "$service: until there is a number");
+	}
 	$world->set($service, healthy => {});
 }
 
@@ -380,8 +390,7 @@ sub bodies
 	my @number = map { $with{$service}->($_) } '-1', '1.5', '100001', '"2"', '[1]';
 
 	return @number if $service ne 'kubernetes';
-	return (@number, $with{kubernetes}->('1e300'), $with{kubernetes}->('null'),
-		'', 'garbage', '[]', '{}', '<html>', '{"kind":"Status"}');
+	return (@number, $with{kubernetes}->('1e300'), '', 'garbage', '[]', '{}', '<html>', '{"kind":"Status"}');
 }
 
 sub sql { return $node->safe_psql('postgres', @_); }
