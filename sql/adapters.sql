@@ -4,31 +4,35 @@
 
 -- Routers: told the new route.
 
-INSERT INTO miosa.adapters (name, description, per, request, remove, volatile, marker_write, marker_read, builtin) VALUES
+INSERT INTO miosa.adapters (name, description, per, request, remove, wildcard_request, wildcard_remove, volatile, marker_write, marker_read, builtin) VALUES
 	('haproxy-map', 'HAProxy with a map from host to deployment/version, written over HTTP (http-request set-map)', 'host',
 		'{"method": "PUT", "path": "/map/{host}", "headers": {"Authorization": "Bearer {secret}", "x-deployment": "{deployment_id}", "x-version": "{version_id}"}}',
 		'{"method": "DELETE", "path": "/map/{host}", "headers": {"Authorization": "Bearer {secret}"}}',
+		'{"method": "PUT", "path": "/wildcard/{domain}", "headers": {"Authorization": "Bearer {secret}", "x-deployment": "{deployment_id}", "x-version": "{version_id}"}}',
+		'{"method": "DELETE", "path": "/wildcard/{domain}", "headers": {"Authorization": "Bearer {secret}"}}',
 		true,
 		'{"method": "PUT", "path": "/map/_epoch", "headers": {"Authorization": "Bearer {secret}", "x-version": "{epoch}"}}',
 		'{"method": "GET", "path": "/map/_epoch", "headers": {"Authorization": "Bearer {secret}"}}', true);
 
 INSERT INTO miosa.adapters (name, description, per, signer, request, add, remove, builtin) VALUES
-	('haproxy-dataplane', 'HAProxy Data Plane API 3, a map from host to deployment/version; URL: .../v3/services/haproxy/runtime/maps/MAP; secret: USER:PASSWORD', 'host', 'header',
+	('haproxy-dataplane', 'HAProxy Data Plane API 3, a map from host to deployment/version, without wildcard hosts; URL: .../v3/services/haproxy/runtime/maps/MAP; secret: USER:PASSWORD', 'host', 'header',
 		'{"method": "PUT", "path": "/entries/{host}?force_sync=true", "headers": {"Authorization": "Basic {secret|base64}", "Content-Type": "application/json"}, "body": {"value": "{deployment_id}/{version_id}"}}',
 		'{"method": "POST", "path": "/entries?force_sync=true", "headers": {"Authorization": "Basic {secret|base64}", "Content-Type": "application/json"}, "body": {"key": "{host}", "value": "{deployment_id}/{version_id}"}}',
 		'{"method": "DELETE", "path": "/entries/{host}?force_sync=true", "headers": {"Authorization": "Basic {secret|base64}"}}', true),
-	('nginx-plus-keyval', 'NGINX Plus, a key-value zone from host to deployment/version, with a state file; URL: .../api/9/http/keyvals/ZONE; secret, if any: USER:PASSWORD', 'host', 'none',
+	('nginx-plus-keyval', 'NGINX Plus, a key-value zone from host to deployment/version, with a state file, without wildcard hosts; URL: .../api/9/http/keyvals/ZONE; secret, if any: USER:PASSWORD', 'host', 'none',
 		'{"method": "PATCH", "path": "", "headers": {"Authorization": "Basic {secret|base64}", "Content-Type": "application/json"}, "body": {"{host}": "{deployment_id}/{version_id}"}}',
 		'{"method": "POST", "path": "", "headers": {"Authorization": "Basic {secret|base64}", "Content-Type": "application/json"}, "body": {"{host}": "{deployment_id}/{version_id}"}}',
 		'{"method": "PATCH", "path": "", "headers": {"Authorization": "Basic {secret|base64}", "Content-Type": "application/json"}, "body": {"{host}": null}}', true);
 
 -- An id of ours always begins with "miosa:", so that no deployment is called
 -- like another object of the configuration.  A body is a text where a value
--- must stand without quotes: a list, or null for what serves nothing.
+-- must stand without quotes: a list, or null for what serves nothing.  All
+-- routes that match set the variables one after the other, so one that matches
+-- by a wildcard host leaves alone what is set already.
 INSERT INTO miosa.adapters (name, description, max_in_flight, request, add, volatile, marker_write, marker_read, builtin) VALUES
 	('caddy', 'Caddy by its admin API: sets the variables miosa_deployment and miosa_version for the hosts', 1,
-		'{"method": "PATCH", "path": "/id/miosa:{deployment_id}", "headers": {"Content-Type": "application/json"}, "body": "{\"@id\":\"miosa:{deployment_id}\",\"match\":[{\"host\":{hosts}}],\"handle\":[{\"handler\":\"vars\",\"miosa_deployment\":{deployment_id},\"miosa_version\":{version_id}}]}"}',
-		'{"method": "POST", "path": "/id/miosa/routes", "headers": {"Content-Type": "application/json"}, "body": "{\"@id\":\"miosa:{deployment_id}\",\"match\":[{\"host\":{hosts}}],\"handle\":[{\"handler\":\"vars\",\"miosa_deployment\":{deployment_id},\"miosa_version\":{version_id}}]}"}',
+		'{"method": "PATCH", "path": "/id/miosa:{deployment_id}", "headers": {"Content-Type": "application/json"}, "body": "{\"@id\":\"miosa:{deployment_id}\",\"match\":[{\"host\":{plain_hosts}},{\"host\":{wildcard_hosts},\"vars\":{\"miosa_deployment\":[\"\",\"<nil>\"]}}],\"handle\":[{\"handler\":\"vars\",\"miosa_deployment\":{deployment_id},\"miosa_version\":{version_id}}]}"}',
+		'{"method": "POST", "path": "/id/miosa/routes", "headers": {"Content-Type": "application/json"}, "body": "{\"@id\":\"miosa:{deployment_id}\",\"match\":[{\"host\":{plain_hosts}},{\"host\":{wildcard_hosts},\"vars\":{\"miosa_deployment\":[\"\",\"<nil>\"]}}],\"handle\":[{\"handler\":\"vars\",\"miosa_deployment\":{deployment_id},\"miosa_version\":{version_id}}]}"}',
 		true,
 		'{"method": "PATCH", "path": "/id/miosa_epoch", "headers": {"Content-Type": "application/json"}, "body": {"@id": "miosa_epoch", "handler": "vars", "epoch": "{epoch}"}}',
 		'{"method": "GET", "path": "/id/miosa_epoch/epoch"}', true);
@@ -40,18 +44,20 @@ INSERT INTO miosa.adapters (name, description, verdicts, signer, request, builti
 
 -- Caches: told to forget.
 
-INSERT INTO miosa.adapters (name, description, stage, per, self_expires, settle, success, request, remove, builtin) VALUES
+INSERT INTO miosa.adapters (name, description, stage, per, self_expires, settle, success, request, remove, wildcard_request, wildcard_remove, builtin) VALUES
 	('varnish-xkey', 'Varnish with vmod xkey: forgets every object that is tagged with the deployment', 1, 'deployment', true, '2 s', NULL,
-		'{"method": "PURGE", "path": "/", "headers": {"xkey-purge": "{deployment_id}"}}', NULL, true),
-	('varnish-purge', 'Varnish with return (purge): forgets the page / of each host, and no other; for sites of one page', 1, 'host', true, '2 s', NULL,
+		'{"method": "PURGE", "path": "/", "headers": {"xkey-purge": "{deployment_id}"}}', NULL, NULL, NULL, true),
+	('varnish-purge', 'Varnish with return (purge): forgets the page / of each host, and no other; for sites of one page, without wildcard hosts', 1, 'host', true, '2 s', NULL,
 		'{"method": "PURGE", "path": "/", "headers": {"Host": "{host}"}}',
-		'{"method": "PURGE", "path": "/", "headers": {"Host": "{host}"}}', true),
+		'{"method": "PURGE", "path": "/", "headers": {"Host": "{host}"}}', NULL, NULL, true),
 	('varnish-ban', 'Varnish with std.ban on a header that holds the host: forgets everything of each host', 1, 'host', true, '2 s', NULL,
 		'{"method": "BAN", "path": "/", "headers": {"x-ban-host": "{host}"}}',
-		'{"method": "BAN", "path": "/", "headers": {"x-ban-host": "{host}"}}', true),
-	('nginx-cache-purge', 'nginx with ngx_cache_purge in a location of its own: forgets the page / of each host, and no other; for sites of one page', 1, 'host', true, '2 s', '{200,404}',
+		'{"method": "BAN", "path": "/", "headers": {"x-ban-host": "{host}"}}',
+		'{"method": "BAN", "path": "/", "headers": {"x-ban-domain": "{domain}"}}',
+		'{"method": "BAN", "path": "/", "headers": {"x-ban-domain": "{domain}"}}', true),
+	('nginx-cache-purge', 'nginx with ngx_cache_purge in a location of its own: forgets the page / of each host, and no other; for sites of one page, without wildcard hosts', 1, 'host', true, '2 s', '{200,404}',
 		'{"method": "GET", "path": "/_purge/{host}/"}',
-		'{"method": "GET", "path": "/_purge/{host}/"}', true);
+		'{"method": "GET", "path": "/_purge/{host}/"}', NULL, NULL, true);
 
 -- CDNs know what they hold by tags, one of which is the deployment's id.
 

@@ -99,6 +99,15 @@ BEGIN
 	fix := CASE WHEN n = 0 THEN '' ELSE 'SELECT name, last_status, last_error FROM miosa.stat_endpoint; a dead one: SELECT miosa_set_endpoint(''name'', false, ''why'');' END;
 	RETURN NEXT;
 
+	"check" := 'wildcards';
+	SELECT count(DISTINCT g.endpoint), string_agg(DISTINCT format('%s (%s)', g.endpoint, g.adapter), ', ') INTO n, names
+		FROM miosa.wildcard_gaps() g;
+	status := CASE WHEN n = 0 THEN 'ok' ELSE 'fail' END;
+	seen := CASE WHEN n = 0 THEN 'every endpoint can do what it is told of wildcard hosts'
+		ELSE 'can do nothing with wildcard hosts: ' || miosa.clip(names, 160) END;
+	fix := CASE WHEN n = 0 THEN '' ELSE 'SELECT * FROM miosa.wildcard_gaps(); use an adapter with wildcards, or a selector without these deployments.' END;
+	RETURN NEXT;
+
 	"check" := 'delivery_failures';
 	SELECT count(*) INTO n FROM miosa.delivery_failures f;
 	status := CASE WHEN n = 0 THEN 'ok' ELSE 'fail' END;

@@ -30,6 +30,9 @@ CREATE TABLE miosa.adapters (
 	request jsonb NOT NULL,
 	add jsonb,
 	remove jsonb,
+	wildcards boolean NOT NULL,
+	wildcard_request jsonb,
+	wildcard_remove jsonb,
 	volatile boolean NOT NULL DEFAULT false,
 	marker_write jsonb,
 	marker_read jsonb,
@@ -65,6 +68,9 @@ COMMENT ON COLUMN miosa.adapters.charsets IS 'Fewer characters for the values of
 COMMENT ON COLUMN miosa.adapters.request IS 'The request that tells a route, or a scheduler how many instances of a version there shall be: {"method", "path", "headers": {}, "body"}';
 COMMENT ON COLUMN miosa.adapters.add IS 'The request that is sent instead when request is answered 404, because the entry is not there yet; null when none is needed';
 COMMENT ON COLUMN miosa.adapters.remove IS 'The request for a host that is no longer routed, when per is host, or for an instance that shall stop, when per is instance; null when none is needed';
+COMMENT ON COLUMN miosa.adapters.wildcards IS 'Whether it can do what it is told of a wildcard host (*.example.com), by default unless per is host; otherwise the host does not converge';
+COMMENT ON COLUMN miosa.adapters.wildcard_request IS 'The request for a wildcard host, with {domain}, when per is host; null: request, with the wildcard as {host}';
+COMMENT ON COLUMN miosa.adapters.wildcard_remove IS 'The same for remove';
 COMMENT ON COLUMN miosa.adapters.volatile IS 'Whether it loses its table at a restart without telling, so that a marker has to be read back';
 COMMENT ON COLUMN miosa.adapters.marker_write IS 'The request that writes the marker, with {epoch}';
 COMMENT ON COLUMN miosa.adapters.marker_read IS 'The request whose answer''s body is the marker; 404 means that it is lost';
@@ -341,6 +347,7 @@ BEGIN
 	IF TG_OP = 'DELETE' THEN
 		RETURN OLD;
 	END IF;
+	NEW.wildcards := coalesce(NEW.wildcards, NEW.per <> 'host' OR NEW.wildcard_request IS NOT NULL);
 	PERFORM miosa.check_adapter(to_jsonb(NEW));
 	RETURN NEW;
 END $$;
@@ -385,6 +392,40 @@ CREATE TRIGGER settings_changed AFTER INSERT OR UPDATE OR DELETE ON miosa.endpoi
 	FOR EACH STATEMENT EXECUTE FUNCTION miosa.settings_changed();
 CREATE TRIGGER settings_changed AFTER INSERT OR UPDATE OR DELETE ON miosa.secrets
 	FOR EACH STATEMENT EXECUTE FUNCTION miosa.settings_changed();
+
+-- Endpoints that can do nothing with a wildcard host of a deployment that they
+-- are told of.
+CREATE FUNCTION miosa.wildcard_gaps(OUT endpoint text, OUT adapter text, OUT fqdn text, OUT deployment_id text)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT e.name, a.name, d.fqdn, p.id
+	FROM miosa.domains d
+	JOIN miosa.deployments p ON p.id = d.deployment_id
+	JOIN miosa.endpoints e ON e.enabled AND miosa.selects(e.selector, p.id, p.tenant_id, p.kind)
+	JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook') AND NOT a.wildcards
+	WHERE d.state = 'active' AND d.fqdn LIKE '*.%'
+	ORDER BY e.name COLLATE "C", d.fqdn COLLATE "C";
+END;
+COMMENT ON FUNCTION miosa.wildcard_gaps() IS 'Endpoints whose adapter can do nothing with a wildcard host that they are told of';
+
+CREATE FUNCTION miosa.warn_of_wildcards(endpoint text, fqdn text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	gap record;
+BEGIN
+	FOR gap IN SELECT * FROM miosa.wildcard_gaps() g
+		WHERE g.endpoint = coalesce(warn_of_wildcards.endpoint, g.endpoint) AND g.fqdn = coalesce(warn_of_wildcards.fqdn, g.fqdn)
+		LIMIT 5
+	LOOP
+		RAISE WARNING 'endpoint "%" can do nothing with the wildcard host "%"', gap.endpoint, gap.fqdn
+			USING DETAIL = format('Its adapter "%s" has no request for wildcard hosts, so deployment "%s" does not converge there.',
+				gap.adapter, gap.deployment_id),
+			HINT = 'SELECT name, description FROM miosa.adapters WHERE role = ''edge'' AND wildcards;';
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION miosa.warn_of_wildcards(text, text) IS 'Warns of the rows of miosa.wildcard_gaps() for an endpoint or for a host; null means any';
 
 -- Where every endpoint stands with one deployment.  convergence.c looks by
 -- these: it has shared memory copied before the snapshot is taken.
@@ -696,6 +737,7 @@ BEGIN
 			stage = excluded.stage, selector = excluded.selector, secret = excluded.secret, enabled = excluded.enabled,
 			reason = NULL
 		RETURNING to_jsonb(e) - 'generation' INTO result;
+	PERFORM miosa.warn_of_wildcards(miosa_put_endpoint.name, NULL);
 	RETURN jsonb_build_object('data', result);
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_put_endpoint(text, text, text, text, integer, jsonb, text, boolean) IS 'Adds or changes an endpoint; a new or changed one is told everything';

@@ -539,6 +539,9 @@ BEGIN
 				created_at = new.created_at
 			WHERE m.fqdn = host;
 	END IF;
+	IF host LIKE '*.%' THEN
+		PERFORM miosa.warn_of_wildcards(NULL, host);
+	END IF;
 	RETURN jsonb_build_object('data', miosa.domain_object(new));
 EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;

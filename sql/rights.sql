@@ -126,6 +126,7 @@ GRANT SELECT ON miosa.maintenance, @extschema@.miosa_collectable_releases, miosa
 GRANT USAGE ON SCHEMA miosa TO pg_monitor;
 GRANT SELECT ON miosa.foreign_grants TO miosa_operator;
 GRANT SELECT ON miosa.stat_endpoint, miosa.stat_dispatcher TO miosa_operator, pg_monitor;
+GRANT EXECUTE ON FUNCTION miosa.wildcard_gaps TO miosa_operator;
 GRANT EXECUTE ON FUNCTION miosa.endpoint_stats, miosa.dispatcher, miosa.pause_reason
 	TO miosa_operator, pg_monitor;
 

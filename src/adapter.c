@@ -56,6 +56,7 @@ static char *read_meaning(const char *status, const JsonbValue *value,
 static char *read_signer(Jsonb *row, MrbAdapter *adapter);
 static char *read_sigv4(JsonbContainer *options, MrbAdapter *adapter);
 static char *check_variables(const MrbAdapter *adapter);
+static char *check_wildcards(const MrbAdapter *adapter);
 static char *check_batch(const MrbAdapter *adapter);
 static char *check_signed(const MrbAdapter *adapter);
 static bool get(JsonbContainer *object, const char *key, JsonbValue *value);
@@ -81,6 +82,8 @@ mrb_adapter_read(Jsonb *row, MrbAdapter *adapter, char **problem)
 	if (*problem == NULL)
 		*problem = check_variables(adapter);
 	if (*problem == NULL)
+		*problem = check_wildcards(adapter);
+	if (*problem == NULL)
 		*problem = check_batch(adapter);
 	if (*problem == NULL)
 		*problem = check_signed(adapter);
@@ -100,6 +103,7 @@ read_plain(Jsonb *row, MrbAdapter *adapter)
 	adapter->name = get_text(&row->root, "name");
 	adapter->stage = get_number(row, "stage");
 	adapter->per_host = per != NULL && strcmp(per, "host") == 0;
+	adapter->wildcards = get_bool(row, "wildcards");
 	adapter->self_expires = get_bool(row, "self_expires");
 	adapter->volatile_table = get_bool(row, "volatile");
 	adapter->settle_ms = get_milliseconds(row, "settle");
@@ -124,6 +128,8 @@ read_calls(Jsonb *row, MrbAdapter *adapter)
 		{"request", &adapter->request},
 		{"add", &adapter->add},
 		{"remove", &adapter->remove},
+		{"wildcard_request", &adapter->wildcard_request},
+		{"wildcard_remove", &adapter->wildcard_remove},
 		{"marker_write", &adapter->marker_write},
 		{"marker_read", &adapter->marker_read},
 		{"poll", &adapter->poll.call},
@@ -337,6 +343,25 @@ check_variables(const MrbAdapter *adapter)
 }
 
 /*
+ * What has no request for wildcard hosts of its own sends the usual one.
+ */
+static char *
+check_wildcards(const MrbAdapter *adapter)
+{
+	if (adapter->wildcard_request == NULL && adapter->wildcard_remove == NULL)
+		return NULL;
+	if (!adapter->per_host)
+		return "wildcard_request, wildcard_remove: they are for hosts, so per must be \"host\".";
+	if (!adapter->wildcards)
+		return "wildcards: it must be true where wildcard_request is set.";
+	if (adapter->wildcard_request == NULL)
+		return "wildcard_remove: it needs wildcard_request.";
+	if (adapter->remove != NULL && adapter->wildcard_remove == NULL)
+		return "wildcard_request: it needs wildcard_remove, because there is remove.";
+	return NULL;
+}
+
+/*
  * A batch must not be told with the words of one of its deployments.
  */
 static char *
@@ -371,6 +396,7 @@ check_signed(const MrbAdapter *adapter)
 	};
 	const MrbCall *calls[] = {
 		adapter->request, adapter->add, adapter->remove,
+		adapter->wildcard_request, adapter->wildcard_remove,
 		adapter->marker_write, adapter->marker_read, adapter->poll.call
 	};
 	bool		holds = (adapter->request->uses & MRB_USES(MRB_VAR_SECRET)) != 0;

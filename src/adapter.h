@@ -40,6 +40,7 @@ typedef struct MrbAdapter
 	bool		scheduler;		/* asked for instances, and told no routes */
 	bool		per_host;
 	bool		per_instance;
+	bool		wildcards;		/* can do what it is told of "*.example.com" */
 	bool		self_expires;
 	bool		volatile_table; /* loses its table without telling */
 	int			settle_ms;		/* 0: never repeated */
@@ -61,6 +62,8 @@ typedef struct MrbAdapter
 	MrbCall    *request;
 	MrbCall    *add;			/* when request is answered 404, or NULL */
 	MrbCall    *remove;			/* or NULL */
+	MrbCall    *wildcard_request;	/* of a wildcard host, or NULL */
+	MrbCall    *wildcard_remove;	/* or NULL */
 	MrbCall    *marker_write;	/* or NULL */
 	MrbCall    *marker_read;	/* or NULL */
 	MrbPoll		poll;			/* of a scheduler */

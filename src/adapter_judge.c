@@ -60,6 +60,10 @@ mrb_adapter_judge(const MrbAdapter *adapter, const MrbCall *call,
 		!is_success(adapter, call, status))
 	{
 		*why = psprintf("HTTP status %d", status);
+
+		/* An edge that knows no wildcards still takes all others. */
+		if (call == adapter->wildcard_request && status == 404)
+			return MRB_VERDICT_MESSAGE;
 		return meaning_of(adapter, status);
 	}
 	if (adapter->success_path != NULL && !plain)
@@ -100,7 +104,8 @@ mrb_adapter_count(const MrbAdapter *adapter, const MrbHttpAnswer *answer,
 static bool
 is_success(const MrbAdapter *adapter, const MrbCall *call, int status)
 {
-	if (call == adapter->remove && (status == 404 || status == 410))
+	if ((call == adapter->remove || call == adapter->wildcard_remove) &&
+		(status == 404 || status == 410))
 		return true;
 	if (adapter->nsuccess == 0)
 		return status >= 200 && status <= 299;

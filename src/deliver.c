@@ -388,11 +388,22 @@ static void
 finish_if_done(MrbItem *item)
 {
 	char	   *error;
+	const char *unsaid;
 
 	if (item->telling.outstanding > 0 || (item->telling.starting && !item->telling.broken))
 		return;
 	if (item->telling.starting)
 		mrb_turns_started(item);
+	unsaid = item->telling.broken ? NULL : mrb_message_unsaid(item);
+	if (unsaid != NULL)
+	{
+		/* What it was told is in place, but that is not the whole route. */
+		error = psprintf("adapter \"%s\" can do nothing with the wildcard host \"%s\"",
+						 item->endpoint->adapter->name, unsaid);
+		mrb_queue_refused(item, 0, error);
+		pfree(error);
+		return;
+	}
 	if (!item->telling.broken)
 	{
 		if (item->first_epoch != 0 && item->telling.units > 0)

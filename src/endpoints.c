@@ -341,6 +341,7 @@ check_secrets(MrbEndpoint *endpoint)
 	const MrbAdapter *adapter = endpoint->adapter;
 	const MrbCall *const calls[] = {
 		adapter->request, adapter->add, adapter->remove,
+		adapter->wildcard_request, adapter->wildcard_remove,
 		adapter->marker_write, adapter->marker_read, adapter->poll.call
 	};
 	MrbValues	values = {.named_secret = mrb_endpoint_secret};

@@ -4,7 +4,8 @@
  *	  What a request says about a deployment, or about several.
  *
  * An adapter that works per host makes a request for each host of the route,
- * then one for each host that is no longer routed.  All others make one
+ * then one for each host that is no longer routed.  Wildcard hosts come last;
+ * an adapter that can do nothing with them is not sent any.  All others make one
  * request of the whole route, or of the routes of a batch, which then have
  * only lists in common.
  *
@@ -51,6 +52,7 @@ mrb_message_of_unit(MrbItem *item, int unit, MrbMessage *message)
 	const MrbAdapter *adapter = item->endpoint->adapter;
 	MrbRoute   *route = item->route;
 	int			hosts;
+	bool		removing;
 	char	   *host;
 
 	begin(message, item, route->epoch);
@@ -64,12 +66,35 @@ mrb_message_of_unit(MrbItem *item, int unit, MrbMessage *message)
 	hosts = count_hosts(item);
 	host = unit < hosts ? route->hosts.items[unit] :
 		mrb_route_gone_host(route, unit - hosts);
-	if (unit >= hosts || route->version_id == NULL)
+	removing = unit >= hosts || route->version_id == NULL;
+	if (removing)
 		message->call = adapter->remove;
 	/* It may have been routed again meanwhile. */
 	if (host == NULL)
 		message->call = NULL;
+	else if (mrb_route_is_wildcard(host))
+	{
+		if (adapter->wildcard_request != NULL)
+			message->call = removing ? adapter->wildcard_remove :
+				adapter->wildcard_request;
+		if (!adapter->wildcards)
+			message->call = NULL;
+		message->values.text[MRB_VAR_DOMAIN] = host + 2;
+	}
 	message->values.text[MRB_VAR_HOST] = host;
+}
+
+const char *
+mrb_message_unsaid(const MrbItem *item)
+{
+	const MrbAdapter *adapter = item->endpoint->adapter;
+	const MrbList *hosts = &item->route->hosts;
+
+	if (!adapter->per_host || adapter->wildcards || hosts->n == 0 ||
+		item->route->version_id == NULL ||
+		!mrb_route_is_wildcard(hosts->items[hosts->n - 1]))
+		return NULL;
+	return hosts->items[hosts->n - 1];
 }
 
 void
@@ -179,6 +204,7 @@ list_hosts(MrbItem *const *items, int n, MrbValues *values)
 {
 	int			nhosts = 0;
 	int			ngone = 0;
+	char	   *host;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -187,6 +213,8 @@ list_hosts(MrbItem *const *items, int n, MrbValues *values)
 	}
 	values->deployment_ids.items = palloc(n * sizeof(char *));
 	values->hosts.items = palloc((nhosts + 1) * sizeof(char *));
+	values->plain_hosts.items = palloc((nhosts + 1) * sizeof(char *));
+	values->wildcard_hosts.items = palloc((nhosts + 1) * sizeof(char *));
 	values->removed_hosts.items = palloc((ngone + 1) * sizeof(char *));
 	for (int i = 0; i < n; i++)
 	{
@@ -195,11 +223,18 @@ list_hosts(MrbItem *const *items, int n, MrbValues *values)
 		values->deployment_ids.items[values->deployment_ids.n++] =
 			route->deployment_id;
 		for (int h = 0; h < route->hosts.n; h++)
-			values->hosts.items[values->hosts.n++] = route->hosts.items[h];
+		{
+			MrbList    *part;
+
+			host = route->hosts.items[h];
+			part = mrb_route_is_wildcard(host) ? &values->wildcard_hosts :
+				&values->plain_hosts;
+			values->hosts.items[values->hosts.n++] = host;
+			part->items[part->n++] = host;
+		}
 		for (int g = 0; g < route->ngone; g++)
 		{
-			char	   *host = mrb_route_gone_host(route, g);
-
+			host = mrb_route_gone_host(route, g);
 			if (host != NULL)
 				values->removed_hosts.items[values->removed_hosts.n++] = host;
 		}

@@ -25,6 +25,11 @@ typedef struct MrbMessage
 extern int	mrb_message_count(const MrbItem *item);
 
 /*
+ * A host that the item's endpoint cannot be told of, or NULL.
+ */
+extern const char *mrb_message_unsaid(const MrbItem *item);
+
+/*
  * Its unit-th request, or one request about several items.  Lists and
  * ids live in the current memory context.
  */

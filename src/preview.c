@@ -98,8 +98,9 @@ static bool
 is_about_texts(const char *problem)
 {
 	static const char *const requests[] = {
-		"request.", "add.", "remove.", "marker_write.", "marker_read.",
-		"poll.", "charsets.", "values.", "It is not sent"
+		"request.", "add.", "remove.", "wildcard_request.",
+		"wildcard_remove.", "marker_write.", "marker_read.", "poll.",
+		"charsets.", "values.", "It is not sent"
 	};
 
 	for (size_t i = 0; i < lengthof(requests); i++)
@@ -132,6 +133,8 @@ fill_value(const char *name, const JsonbValue *value, MrbValues *values,
 {
 	MrbVariable variable = mrb_variable_find(name, strlen(name));
 	MrbList    *list = variable == MRB_VAR_HOSTS ? &values->hosts :
+	variable == MRB_VAR_PLAIN_HOSTS ? &values->plain_hosts :
+	variable == MRB_VAR_WILDCARD_HOSTS ? &values->wildcard_hosts :
 	variable == MRB_VAR_REMOVED_HOSTS ? &values->removed_hosts :
 	&values->deployment_ids;
 

@@ -73,8 +73,8 @@ typedef struct BookSlot
 	"SELECT p.id, p.tenant_id, p.kind, r.version_id, r.version_number::text," \
 	" r.kind, r.release_id, r.storage_uri, r.sha256," \
 	" CASE WHEN p.seq > 0 THEN p.id || '#' || p.seq::text END," \
-	" ARRAY(SELECT h.host FROM miosa.hosts h" \
-	" WHERE h.deployment_id = p.id ORDER BY h.host), p.updated_at," \
+	" ARRAY(SELECT h.host FROM miosa.hosts h WHERE h.deployment_id = p.id" \
+	" ORDER BY h.host LIKE '*.%', h.host COLLATE \"C\"), p.updated_at," \
 	" " epoch \
 	" FROM miosa.deployments p JOIN miosa.routes r ON r.deployment_id = p.id "
 
@@ -223,6 +223,12 @@ mrb_route_changed_at(const MrbRoute *route, char *buffer)
 			 tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min,
 			 tm.tm_sec, (int) fsec);
 	return buffer;
+}
+
+bool
+mrb_route_is_wildcard(const char *host)
+{
+	return host[0] == '*';
 }
 
 char *

@@ -74,6 +74,9 @@ extern void mrb_route_unref(MrbRoute *route);
 /* When the route changed, the same on every try; NULL when unknown. */
 extern char *mrb_route_changed_at(const MrbRoute *route, char *buffer);
 
+/* Whether it stands for the hosts one label below it ("*.example.com"). */
+extern bool mrb_route_is_wildcard(const char *host);
+
 /* The i-th host to remove; NULL when it is routed again. */
 extern char *mrb_route_gone_host(const MrbRoute *route, int i);
 

@@ -338,6 +338,10 @@ render_variable(const Segment *segment, const MrbValues *values,
 
 	if (segment->variable == MRB_VAR_HOSTS)
 		return render_list(segment, &values->hosts, out);
+	if (segment->variable == MRB_VAR_PLAIN_HOSTS)
+		return render_list(segment, &values->plain_hosts, out);
+	if (segment->variable == MRB_VAR_WILDCARD_HOSTS)
+		return render_list(segment, &values->wildcard_hosts, out);
 	if (segment->variable == MRB_VAR_REMOVED_HOSTS)
 		return render_list(segment, &values->removed_hosts, out);
 	if (segment->variable == MRB_VAR_DEPLOYMENT_IDS)

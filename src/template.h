@@ -32,7 +32,9 @@ typedef struct MrbList
 typedef struct MrbValues
 {
 	const char *text[MRB_VARIABLES];	/* NULL: there is none */
-	MrbList		hosts;
+	MrbList		hosts;			/* plain ones first */
+	MrbList		plain_hosts;	/* parts of hosts */
+	MrbList		wildcard_hosts;
 	MrbList		removed_hosts;
 	MrbList		deployment_ids; /* all of a batch */
 	const char *previous_secret;	/* the one that is being rotated out */

@@ -211,6 +211,7 @@ render(MrbEndpoint *endpoint, const MrbCall *call, bool masked,
 	values.deployment_ids.n = values.hosts.n = 1;
 	values.deployment_ids.items = ids;
 	values.hosts.items = hosts;
+	values.plain_hosts = values.hosts;
 	values.text[MRB_VAR_CHANGED_AT] = "1970-01-01T00:00:00Z";
 	values.text[MRB_VAR_COUNT] = "0";
 	values.text[MRB_VAR_DEPLOYMENT_ID] = TEST_ID;

@@ -17,6 +17,7 @@
 
 #define ID_CHARACTERS "A-Za-z0-9._:#@-"
 #define HOST_CHARACTERS "a-z0-9._*-"	/* "*" only as "*." at the start */
+#define DOMAIN_CHARACTERS "a-z0-9._-"
 #define NUMBER_CHARACTERS "0-9"
 #define URI_CHARACTERS "A-Za-z0-9._~:/?#[]@!$&'()*+,;=%-"	/* RFC 3986 */
 #define SECRET_CHARACTERS " -~" /* printable ASCII */
@@ -33,6 +34,7 @@ static const struct
 	[MRB_VAR_COUNT] = {"count", NUMBER_CHARACTERS, false},
 	[MRB_VAR_DEPLOYMENT_ID] = {"deployment_id", ID_CHARACTERS, false},
 	[MRB_VAR_DEPLOYMENT_IDS] = {"deployment_ids", ID_CHARACTERS, true},
+	[MRB_VAR_DOMAIN] = {"domain", DOMAIN_CHARACTERS, false},
 	[MRB_VAR_EPOCH] = {"epoch", NUMBER_CHARACTERS, false},
 	[MRB_VAR_HOST] = {"host", HOST_CHARACTERS, false},
 	[MRB_VAR_HOSTS] = {"hosts", HOST_CHARACTERS, true},
@@ -40,6 +42,7 @@ static const struct
 	[MRB_VAR_KIND] = {"kind", ID_CHARACTERS, false},
 	[MRB_VAR_MESSAGE_ID] = {"message_id", ID_CHARACTERS, false},
 	[MRB_VAR_OPERATION_ID] = {"operation_id", ID_CHARACTERS, false},
+	[MRB_VAR_PLAIN_HOSTS] = {"plain_hosts", DOMAIN_CHARACTERS, true},
 	[MRB_VAR_RELEASE_ID] = {"release_id", ID_CHARACTERS, false},
 	[MRB_VAR_REMOVED_HOSTS] = {"removed_hosts", HOST_CHARACTERS, true},
 	[MRB_VAR_SECRET] = {"secret", SECRET_CHARACTERS, false},
@@ -48,6 +51,7 @@ static const struct
 	[MRB_VAR_TENANT_ID] = {"tenant_id", ID_CHARACTERS, false},
 	[MRB_VAR_VERSION_ID] = {"version_id", ID_CHARACTERS, false},
 	[MRB_VAR_VERSION_NUMBER] = {"version_number", NUMBER_CHARACTERS, false},
+	[MRB_VAR_WILDCARD_HOSTS] = {"wildcard_hosts", HOST_CHARACTERS, true},
 	[MRB_VAR_WORKLOAD] = {"workload", ID_CHARACTERS, false},
 };
 
@@ -126,5 +130,6 @@ static bool
 is_host_variable(MrbVariable variable)
 {
 	return variable == MRB_VAR_HOST || variable == MRB_VAR_HOSTS ||
-		variable == MRB_VAR_REMOVED_HOSTS;
+		variable == MRB_VAR_REMOVED_HOSTS ||
+		variable == MRB_VAR_WILDCARD_HOSTS;
 }

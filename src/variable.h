@@ -16,6 +16,7 @@ typedef enum MrbVariable
 	MRB_VAR_COUNT,
 	MRB_VAR_DEPLOYMENT_ID,
 	MRB_VAR_DEPLOYMENT_IDS,		/* list */
+	MRB_VAR_DOMAIN,				/* of a wildcard host, without its "*." */
 	MRB_VAR_EPOCH,
 	MRB_VAR_HOST,
 	MRB_VAR_HOSTS,				/* list */
@@ -23,6 +24,7 @@ typedef enum MrbVariable
 	MRB_VAR_KIND,
 	MRB_VAR_MESSAGE_ID,
 	MRB_VAR_OPERATION_ID,
+	MRB_VAR_PLAIN_HOSTS,		/* list: hosts without wildcards */
 	MRB_VAR_RELEASE_ID,
 	MRB_VAR_REMOVED_HOSTS,		/* list */
 	MRB_VAR_SECRET,				/* the endpoint's, or one by name */
@@ -31,6 +33,7 @@ typedef enum MrbVariable
 	MRB_VAR_TENANT_ID,
 	MRB_VAR_VERSION_ID,
 	MRB_VAR_VERSION_NUMBER,
+	MRB_VAR_WILDCARD_HOSTS,		/* list */
 	MRB_VAR_WORKLOAD,
 	MRB_VARIABLES
 } MrbVariable;

@@ -6,6 +6,8 @@
 #                                                 x-deployment a plain value
 #   DELETE /map/{host}                            the host is gone
 #   GET    /map/{host}                            the value, or 404
+#   PUT, DELETE /wildcard/{domain}                the same for all hosts one
+#                                                 label below the domain
 #
 # Versions that are named as dynamic are served by their instances: each has a
 # backend inst-VERSION with servers s1, s2, ..., which are set over the
@@ -51,6 +53,7 @@ frontend visitors
   bind 127.0.0.1:$edge->{port}{$name}
   http-request set-var(txn.host) req.hdr(host),field(1,:),lower
   http-request set-var(txn.route) var(txn.host),map($map)
+  http-request set-var(txn.route) var(txn.host),regsub(^[^.]+,),map($map) unless { var(txn.route) -m found }
   http-request return status 404 content-type text/plain hdr x-router $name hdr x-route none string "no route" unless { var(txn.route) -m sub / }
   acl slow var(txn.host) -m beg slow.
   http-request set-var(txn.deployment) var(txn.route),field(1,/)
@@ -73,11 +76,12 @@ backend slow
 ${instances}frontend told
   bind $admin
   acl secret req.hdr(authorization) -m str "Bearer $edge->{secret}"
-  acl host path_reg ^/map/[A-Za-z0-9._-]+\$
+  acl host path_reg ^/(map|wildcard)/[A-Za-z0-9._-]+\$
   acl version req.hdr(x-version) -m reg ^[A-Za-z0-9._:-]+\$
   acl deployment req.hdr(x-deployment) -m reg ^[A-Za-z0-9._:-]+\$
   acl has_deployment req.hdr(x-deployment) -m found
   http-request set-var(txn.key) path,field(3,/),lower
+  http-request set-var-fmt(txn.key) .%[var(txn.key)] if { path_beg /wildcard/ }
   http-request set-var(txn.value) var(txn.key),map($map)
   http-request return status 401 unless secret
   http-request return status 404 unless host

@@ -1,6 +1,7 @@
 #
 # Varnish as the cache of MiosaEdge. It forgets in three ways: PURGE {path}
-# with Host; PURGE with xkey-purge: {deployment}; BAN with x-ban-host: {host}.
+# with Host; PURGE with xkey-purge: {deployment}; BAN with x-ban-host: {host}, or with
+# x-ban-domain: {domain} for all hosts one label below it.
 #
 package MiosaVarnish;
 
@@ -52,6 +53,12 @@ sub vcl_recv {
   }
   if (req.method == "PURGE") {
     return (purge);
+  }
+  if (req.method == "BAN" && req.http.x-ban-domain ~ "^[a-z0-9._-]+\$") {
+    if (std.ban("obj.http.x-host ~ ^[^.]+[.]" + regsuball(req.http.x-ban-domain, "[.]", "[.]") + "\$")) {
+      return (synth(200, "Banned"));
+    }
+    return (synth(400, std.ban_error()));
   }
   if (req.method == "BAN") {
     if (req.http.x-ban-host !~ "^[a-z0-9._-]+\$") {

@@ -10,7 +10,8 @@ SET client_min_messages = warning;
 CREATE TABLE test.given AS SELECT jsonb_build_object(
 	'url', 'http://edge.test', 'changed_at', '2026-01-02T03:04:05.000006Z', 'count', 3, 'deployment_id', 'dep_1',
 	'deployment_ids', '["dep_1", "dep_2"]'::jsonb, 'epoch', 1099511627776, 'host', 'shop.test',
-	'hosts', '["shop.test", "*.shop.test"]'::jsonb, 'instance_id', '148ed599c14189', 'kind', 'static', 'message_id', 'dep_1@1099511627776',
+	'hosts', '["shop.test", "*.shop.test"]'::jsonb,
+	'plain_hosts', '["shop.test"]'::jsonb, 'wildcard_hosts', '["*.shop.test"]'::jsonb, 'domain', 'shop.test', 'instance_id', '148ed599c14189', 'kind', 'static', 'message_id', 'dep_1@1099511627776',
 	'operation_id', 'dep_1#7', 'release_id', 'rel_2', 'removed_hosts', '["old.test"]'::jsonb,
 	'secret', 'user:pass/word', 'secret:other', 'another', 'sha256', 'e3b0c442',
 	'storage_uri', 's3://bucket/a&b?c=d', 'tenant_id', 'ten_1', 'version_id', 'ver_2', 'version_number', 2, 'workload', 'shop-v2') AS given;
@@ -71,6 +72,10 @@ END $$;
 SELECT format(E'-- %s: request\n%s', a.name, test.wire(a.request)) FROM miosa.adapters a ORDER BY a.name COLLATE "C";
 SELECT format(E'-- %s: add\n%s', a.name, test.wire(a.add)) FROM miosa.adapters a WHERE a.add IS NOT NULL ORDER BY a.name COLLATE "C";
 SELECT format(E'-- %s: remove\n%s', a.name, test.wire(a.remove)) FROM miosa.adapters a WHERE a.remove IS NOT NULL ORDER BY a.name COLLATE "C";
+SELECT format(E'-- %s: wildcards\n%s\n%s', a.name, test.wire(a.wildcard_request, '{"host": "*.shop.test", "domain": "shop.test"}'),
+	test.wire(a.wildcard_remove, '{"host": "*.shop.test", "domain": "shop.test"}'))
+FROM miosa.adapters a WHERE a.wildcard_request IS NOT NULL ORDER BY a.name COLLATE "C";
+SELECT a.name, a.wildcards FROM miosa.adapters a WHERE a.role = 'edge' ORDER BY a.name COLLATE "C";
 SELECT format(E'-- %s: markers\n%s\n%s', a.name, test.wire(a.marker_write), test.wire(a.marker_read))
 FROM miosa.adapters a WHERE a.marker_read IS NOT NULL ORDER BY a.name COLLATE "C";
 SELECT format(E'-- %s: poll\n%s', a.name, test.wire(a.poll)) FROM miosa.adapters a WHERE a.poll IS NOT NULL ORDER BY a.name COLLATE "C";
@@ -82,7 +87,7 @@ FROM miosa.adapters WHERE builtin AND (success IS NOT NULL OR success_json_path 
 ORDER BY name COLLATE "C";
 
 -- What serves nothing, and has no secret
-SELECT test.wire(request, '{"version_id": null, "hosts": []}') FROM miosa.adapters WHERE name = 'caddy';
+SELECT test.wire(request, '{"version_id": null, "hosts": [], "plain_hosts": [], "wildcard_hosts": []}') FROM miosa.adapters WHERE name = 'caddy';
 SELECT test.wire(request, '{"version_id": null, "version_number": null, "release_id": null, "storage_uri": null, "sha256": null,
 	"operation_id": null, "hosts": [], "removed_hosts": [], "changed_at": null}') FROM miosa.adapters WHERE name = 'webhook';
 SELECT test.wire(request, '{"secret": null}') FROM miosa.adapters WHERE name = 'nginx-plus-keyval';
@@ -190,6 +195,10 @@ FROM unnest(ARRAY['{"role": "router"}', '{"stage": 2}', '{"settle": "1 h"}', '{"
 	'{"marker_read": {"method": "GET", "path": "/{version_id}"}}',
 	'{"batch_max": 2}', '{"batch_max": 2, "per": "host"}', '{"batch_max": 2, "request": {"method": "PUT", "path": "/{deployment_ids|comma}/{version_id}"}}',
 	'{"batch_max": 2, "request": {"method": "PUT", "path": "/{deployment_ids|comma}"}}',
+	'{"wildcards": false}', '{"wildcard_request": {"method": "PUT", "path": "/{domain}"}}',
+	'{"per": "host", "wildcard_request": {"method": "PUT", "path": "/{domain}"}}', '{"per": "host", "wildcards": false, "wildcard_request": {"method": "PUT", "path": "/{domain}"}}',
+	'{"per": "host", "wildcard_remove": {"method": "PUT", "path": "/{domain}"}}',
+	'{"per": "host", "remove": {"method": "PUT", "path": "/{host}"}, "wildcard_request": {"method": "PUT", "path": "/{domain}"}}',
 	'{"signer": "hmac"}', '{"signer": "header"}', '{"signer": "header", "request": {"method": "PUT", "path": "", "headers": {"x": "{secret:other}"}}}', '{"signer_options": []}',
 	'{"signer_options": {"service": "s3"}}', '{"signer": "sigv4"}', '{"signer": "sigv4", "signer_options": {"service": "s3"}}', '{"signer": "sigv4", "signer_options": {"service": "s3", "region": ""}}',
 	'{"signer": "sigv4", "signer_options": {"service": "s3", "region": "eu:1"}}', '{"signer": "sigv4", "signer_options": {"service": "s3", "region": "eu", "bucket": "b"}}',
@@ -281,6 +290,22 @@ SELECT miosa_test_endpoint('front') -> 'data' ->> 'verdict';
 UPDATE miosa.endpoints SET url = '' WHERE name = 'front';
 SELECT miosa_test_endpoint('front') -> 'data' ->> 'verdict';
 ALTER TABLE miosa.endpoints ENABLE TRIGGER endpoints_check;
+
+-- Wildcard hosts, where an endpoint can do nothing with them: warned of, and
+-- seen by the doctor
+SET client_min_messages = warning;
+SELECT miosa_put_tenant('ten_w', 'wild'), miosa_put_deployment('dep_w', 'ten_w', 'wild') \g /dev/null
+SELECT miosa_put_endpoint('w-xkey', 'varnish-xkey', 'http://edge.test', selector => '{"tenant": "ten_w"}'),
+	miosa_put_endpoint('w-nginx', 'nginx-cache-purge', 'http://edge.test', selector => '{"tenant": "ten_w"}') \g /dev/null
+SELECT miosa_put_domain('plain.wild.test', 'dep_w') IS NULL;
+SELECT miosa_put_domain('*.wild.test', 'dep_w') IS NULL;
+SELECT * FROM miosa.wildcard_gaps();
+SELECT miosa_put_endpoint('w-purge', 'varnish-purge', 'http://edge.test', selector => '{"tenant": "ten_w"}') IS NULL;
+SELECT d.status, d.seen FROM miosa_doctor() d WHERE to_jsonb(d)::text LIKE '%"wildcards"%';
+SELECT miosa_set_endpoint('w-purge', false), miosa_set_endpoint('w-nginx', false) \g /dev/null
+SELECT d.status, d.seen FROM miosa_doctor() d WHERE to_jsonb(d)::text LIKE '%"wildcards"%';
+SELECT miosa_put_domain('*.wild.test', 'dep_w') IS NULL;
+SELECT r -> 'data' ->> 'deployment_id' FROM unnest(ARRAY['a.wild.test', 'plain.wild.test', 'a.b.wild.test', 'wild.test']) h, LATERAL miosa_route(h) r;
 
 -- Addresses that nobody outside could reach are not connected to
 SELECT count(miosa_put_endpoint('e' || v.n, 'varnish-xkey', 'http://' || v.host, enabled => false))

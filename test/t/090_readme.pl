@@ -115,7 +115,8 @@ $own->start('python3', "$dir/own.py");
 is(own_route(), '404', 'it loses its table when it is restarted');
 poll_until(sub { ($route = own_route()) eq 'ver_1' }, 30);
 is($route, 'ver_1', 'and is told again');
-is($node->safe_psql('control', $verdict), 'ok', 'it passes its test');
+poll_until(sub { ($route = $node->safe_psql('control', $verdict)) eq 'ok' }, 180);
+is($route, 'ok', 'it passes its test');
 
 # The statements of the incident card
 my ($card) = $readme =~ /^## Incident card$(.*?)^## /ms;
