@@ -64,11 +64,14 @@ OBJS = \
 	src/candidate.o \
 	src/capacity.o \
 	src/deployment.o \
+	src/guard.o \
 	src/idempotency.o \
 	src/operation.o \
 	src/route.o \
 	src/due.o \
 	src/wake.o \
+	src/enqueue.o \
+	src/settle.o \
 	src/sign.o \
 	src/stats.o \
 	src/need.o \
@@ -106,6 +109,7 @@ OBJS = \
 	src/choice.o \
 	src/dispatch.o \
 	src/look.o \
+	src/pointer.o \
 	src/rollback.o \
 	src/api.o \
 	src/convergence.o \
@@ -159,6 +163,7 @@ REGRESS = \
 	idempotency_keys \
 	conditions \
 	transactions \
+	pointer \
 	capacity_switch \
 	instances \
 	draining \

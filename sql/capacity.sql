@@ -53,75 +53,14 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN state IN ('stopped', 'failed', 'error', 'destroyed');
 COMMENT ON FUNCTION miosa.has_ended(text) IS 'Whether an instance in this state runs no more';
 
--- How many healthy instances are enough; the same judgement as that of a
--- rollback.  Routes switch when as many serve as did before, or as are wanted
--- if that is fewer, and at once when nothing serves any more.  A static
--- version counts as fully there.
---
--- needed: it runs in instances at all; required: healthy ones before routes
--- switch; enough: routes may switch; reached: the deployment counts as
--- running. All null when the version does not exist. Volatile, because it must
--- count in a new snapshot under the deployment's lock.
-CREATE FUNCTION miosa.judge_capacity(deployment_id text, version_id text, serving_id text, desired integer,
-	OUT needed boolean, OUT healthy integer, OUT required integer, OUT enough boolean, OUT reached boolean)
-LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
-#variable_conflict use_variable
-BEGIN
-	SELECT t.kind <> 'static', c.target,
-			CASE WHEN s.id IS NULL THEN 0 WHEN s.kind = 'static' THEN desired ELSE least(desired, c.serving) END
-		INTO needed, healthy, required
-		FROM (SELECT count(*) FILTER (WHERE i.version_id = version_id) AS target,
-				count(*) FILTER (WHERE i.version_id = serving_id) AS serving
-			FROM miosa.live_instances i WHERE i.deployment_id = deployment_id) c
-		JOIN miosa.versions t ON t.deployment_id = deployment_id AND t.id = version_id
-		LEFT JOIN miosa.versions s ON s.deployment_id = deployment_id AND s.id = serving_id;
-	enough := NOT needed OR healthy >= required
-		OR healthy > 0 AND miosa.setting('cutover_deadline')::interval = '0';
-	reached := NOT needed OR healthy >= greatest(required, least(desired, 1));
-END $$;
-COMMENT ON FUNCTION miosa.judge_capacity(text, text, text, integer) IS 'Judge a version by its healthy instances while another serves (null: none) and so many are wanted';
-
--- Who waits too long is content with one instance.  With none routes stay
--- where they are: what serves is worth more than nothing.
---
 -- Switch routes to the active version when its healthy instances are enough,
 -- or when it has waited for miosa_rollback.cutover_deadline and has one; set
 -- the state running when the capacity is there, and ask schedulers no longer.
 -- True when routes switched. The caller holds the lock of the deployment's
 -- row.
 CREATE FUNCTION miosa.complete_capacity(deployment_id text) RETURNS boolean
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
-#variable_conflict use_variable
-DECLARE
-	d miosa.deployments;
-	capacity record;
-BEGIN
-	SELECT * INTO d FROM miosa.deployments p WHERE p.id = deployment_id;
-	IF d.active_version_id IS NULL OR d.state = 'stopped' THEN
-		RETURN false;
-	END IF;
-	SELECT * INTO capacity FROM miosa.judge_capacity(d.id, d.active_version_id, d.serving_version_id, d.desired_replicas);
-	IF NOT capacity.needed OR capacity.healthy >= d.desired_replicas THEN
-		PERFORM miosa.forget_wanted(d.id, d.active_version_id);
-	END IF;
-	IF d.serving_version_id IS NULL THEN
-		IF d.state = 'pending' AND (NOT capacity.needed OR capacity.healthy >= d.desired_replicas) THEN
-			UPDATE miosa.deployments p SET state = 'running', updated_at = clock_timestamp() WHERE p.id = d.id;
-		END IF;
-		RETURN false;
-	ELSIF NOT capacity.enough AND NOT (capacity.healthy > 0
-		AND d.waiting_since + miosa.setting('cutover_deadline')::interval <= clock_timestamp()) THEN
-		RETURN false;
-	END IF;
-	-- Nothing serves the old version any more or enough serve the new one.
-	UPDATE miosa.deployments p SET serving_version_id = NULL, waiting_since = NULL,
-			state = CASE WHEN capacity.reached THEN 'running' ELSE p.state END,
-			recent_served = miosa.add_served(p.recent_served, p.serving_version_id, p.active_version_id),
-			updated_at = clock_timestamp()
-		WHERE p.id = d.id;
-	PERFORM miosa.queue(d.id, 'route', NULL);
-	RETURN true;
-END $$;
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_complete_capacity';
 COMMENT ON FUNCTION miosa.complete_capacity(text) IS 'Switch routes to the active version when its healthy instances are enough, or it has one and has waited for miosa_rollback.cutover_deadline; true when routes switched';
 
 -- What schedulers are asked for.
@@ -198,28 +137,29 @@ COMMENT ON FUNCTION miosa.ask_again(text, boolean) IS 'Have schedulers asked for
 
 -- The versions whose instances stay: what serves, what shall serve, and what
 -- a rollback or its undoing would go to.
-CREATE FUNCTION miosa.kept_versions(d miosa.deployments) RETURNS text[]
+CREATE FUNCTION miosa.kept_versions(deployment_id text, active_version_id text, serving_version_id text,
+	recent_served text[]) RETURNS text[]
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 BEGIN
-	RETURN array_remove(ARRAY[d.active_version_id, d.serving_version_id,
-		(SELECT v.promoted_over FROM miosa.versions v WHERE v.deployment_id = d.id AND v.id = d.active_version_id)]
-		|| d.recent_served[1:2], NULL);
+	RETURN array_remove(ARRAY[$2, $3,
+		(SELECT v.promoted_over FROM miosa.versions v WHERE v.deployment_id = $1 AND v.id = $2)]
+		|| $4[1:2], NULL);
 END $$;
-COMMENT ON FUNCTION miosa.kept_versions(miosa.deployments) IS 'Versions of a deployment whose instances are never drained';
+COMMENT ON FUNCTION miosa.kept_versions(text, text, text, text[]) IS 'Versions of a deployment whose instances are never drained';
 
 -- A version that is needed again is idle no longer; if it is left again, its
 -- time begins anew.  What schedulers were told is not forgotten.
 --
 -- The caller holds the lock of the deployment's row.
-CREATE FUNCTION miosa.forget_idle(d miosa.deployments) RETURNS void
+CREATE FUNCTION miosa.forget_idle(deployment_id text, kept text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 BEGIN
 	DELETE FROM miosa.capacity c
-		WHERE c.deployment_id = d.id AND c.state = 'idle' AND c.version_id = ANY (miosa.kept_versions(d)) AND NOT c.stop_asked;
+		WHERE c.deployment_id = $1 AND c.state = 'idle' AND c.version_id = ANY ($2) AND NOT c.stop_asked;
 	UPDATE miosa.capacity c SET state = 'drained', since = clock_timestamp()
-		WHERE c.deployment_id = d.id AND c.state = 'idle' AND c.version_id = ANY (miosa.kept_versions(d));
+		WHERE c.deployment_id = $1 AND c.state = 'idle' AND c.version_id = ANY ($2);
 END $$;
-COMMENT ON FUNCTION miosa.forget_idle(miosa.deployments) IS 'Keep the instances of versions that are needed again';
+COMMENT ON FUNCTION miosa.forget_idle(text, text[]) IS 'Keep the instances of versions that are needed again';
 
 -- Draining.  Instances are marked as stopping under the deployment's lock
 -- before a scheduler is asked, and what is stopping never counts: a rollback
@@ -314,7 +254,7 @@ BEGIN
 	IF (was.state, was.serving_version_id) IS DISTINCT FROM (d.state, d.serving_version_id) THEN
 		n := n + 1;
 	END IF;
-	kept := miosa.kept_versions(d);
+	kept := miosa.kept_versions(d.id, d.active_version_id, d.serving_version_id, d.recent_served);
 	settled := d.serving_version_id IS NULL AND d.state NOT IN ('stopped', 'pending')
 		AND miosa.convergence_state(d.id, NULL) IN ('converged', 'expired', 'no_edges');
 
@@ -339,7 +279,7 @@ BEGIN
 			END IF;
 		WHEN 'idle' THEN
 			IF asked.kept THEN
-				PERFORM miosa.forget_idle(d);
+				PERFORM miosa.forget_idle(deployment_id, kept);
 				n := n + 1;
 			ELSIF settled AND miosa.drain_due(asked.since, delay) <= clock_timestamp() THEN
 				n := n + miosa.drain_version(deployment_id, asked.version_id)::integer;

@@ -26,16 +26,6 @@ RETURN CASE current_setting('role') WHEN 'none' THEN session_user::text
 	ELSE current_setting('role') END;
 COMMENT ON FUNCTION miosa.caller() IS 'Role that acts, whoever owns the function that asks: the one of SET ROLE, else the one that logged in';
 
-CREATE FUNCTION miosa.actor(OUT type text, OUT id text)
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT CASE WHEN s.value = '' THEN 'role' ELSE coalesce(s.part[1], 'user') END,
-		CASE WHEN s.value = '' THEN miosa.caller() ELSE coalesce(s.part[2], s.value) END
-	FROM (SELECT v.value, regexp_match(v.value, '^(user|api_key|role|system):(.+)$') AS part
-		FROM (SELECT coalesce(current_setting('miosa_rollback.actor', true), '') AS value) v) s;
-END;
-COMMENT ON FUNCTION miosa.actor() IS 'Who acts, for the audit: miosa_rollback.actor as type:id, else the calling role';
-
 -- Rows that were loaded may not say that their active version has served.
 CREATE FUNCTION miosa.add_served(served text[], until_now text, from_now text) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -48,18 +38,8 @@ COMMENT ON FUNCTION miosa.add_served(text[], text, text) IS 'recent_served of a 
 
 -- Locks the deployment's row.
 CREATE FUNCTION miosa.queue(deployment_id text, kind text, host text) RETURNS bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
-#variable_conflict use_variable
-DECLARE
-	number bigint;
-BEGIN
-	UPDATE miosa.deployments p SET route_seq = p.route_seq + 1
-		WHERE p.id = deployment_id RETURNING p.route_seq INTO number;
-	INSERT INTO miosa.outbox (deployment_id, kind, route_seq, host)
-		VALUES (deployment_id, kind, coalesce(number, 0), host);
-	PERFORM miosa.wake();
-	RETURN number;
-END $$;
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_queue_work';
 COMMENT ON FUNCTION miosa.queue(text, text, text) IS 'Queue work of a kind (route, capacity, host_removed with its host) for a deployment as its next route change, and wake the dispatcher at commit; returns the number of the route change';
 
 -- A setting exists once the library is loaded, which calling into it does
@@ -247,8 +227,9 @@ CREATE TRIGGER releases_collect BEFORE UPDATE ON miosa.releases
 CREATE TRIGGER releases_delete BEFORE DELETE ON miosa.releases
 	FOR EACH ROW EXECUTE FUNCTION miosa.releases_collect();
 
--- The pointer, moved by a plain UPDATE.  WHEN is false on the extension's own
--- path, where seq moves with the pointer.  The deployment's row is locked.
+-- The pointer and what follows from it.  The C function knows the extension's
+-- own statements by themselves; no condition here depends on what is written.
+-- The deployment's row is locked.
 
 -- Trigger: a plain UPDATE of active_version_id becomes an operation
 -- (deployment.version.promote, deployment.rollback when the number is lower,
@@ -256,116 +237,15 @@ CREATE TRIGGER releases_delete BEFORE DELETE ON miosa.releases
 -- direct_update) and its route change. Raises VERSION_NOT_FOUND,
 -- VERSION_NOT_READY, ARTIFACT_GONE.
 CREATE FUNCTION miosa.deployments_pointer() RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	target miosa.versions;
-	release miosa.releases;
-	left_version text := coalesce(OLD.serving_version_id, OLD.active_version_id);
-	left_number integer;
-	capacity record;
-	promotion boolean := false;
-	waits boolean := false;
-	wanting boolean := false;
-	event_action text := 'deployment.unpublish';
-	event_outcome text := 'changed';
-	actor record;
-	moved_at timestamptz := clock_timestamp();
-BEGIN
-	NEW.serving_version_id := NULL;
-	NEW.active_release_id := NULL;
-	NEW.running_artifact_sha256 := NULL;
-
-	IF NEW.active_version_id IS NOT NULL THEN
-		SELECT * INTO target FROM miosa.versions v
-			WHERE v.deployment_id = NEW.id AND v.id = NEW.active_version_id;
-		IF NOT FOUND THEN
-			PERFORM miosa.raise_condition('VERSION_NOT_FOUND',
-				format('version "%s" does not exist', NEW.active_version_id),
-				format('Deployment "%s" has no such version.', NEW.id),
-				format('See what can be restored with SELECT * FROM miosa.candidates(%L);', NEW.id));
-		ELSIF target.state <> 'ready' THEN
-			PERFORM miosa.raise_condition('VERSION_NOT_READY',
-				format('version "%s" is not ready', target.id),
-				format('Its state is "%s".', target.state),
-				format('See what can be restored with SELECT * FROM miosa.candidates(%L);', NEW.id));
-		END IF;
-		SELECT * INTO release FROM miosa.releases r
-			WHERE r.deployment_id = NEW.id AND r.deployment_version_id = target.id;
-		IF release.collected_at IS NOT NULL THEN
-			PERFORM miosa.raise_condition('ARTIFACT_GONE',
-				format('the artifact of version "%s" is gone', target.id),
-				format('It was collected at %s by %s.', miosa.iso(release.collected_at),
-					coalesce(release.collected_by, 'an unknown role')),
-				format('See what can be restored with SELECT * FROM miosa.candidates(%L);', NEW.id));
-		END IF;
-		NEW.active_release_id := release.id;
-		NEW.running_artifact_sha256 := release.sha256;
-
-		SELECT v.version_number INTO left_number FROM miosa.versions v
-			WHERE v.deployment_id = NEW.id AND v.id = OLD.active_version_id;
-		promotion := left_number IS NULL OR target.version_number > left_number;
-		event_action := CASE WHEN promotion THEN 'deployment.version.promote' ELSE 'deployment.rollback' END;
-
-		SELECT * INTO capacity
-			FROM miosa.judge_capacity(NEW.id, target.id, left_version, NEW.desired_replicas);
-		wanting := capacity.needed AND NEW.desired_replicas > 0 AND (capacity.healthy < NEW.desired_replicas
-			OR miosa.was_drained(NEW.id, target.id));
-		IF NOT capacity.enough AND OLD.state <> 'stopped' THEN
-			waits := true;
-			NEW.serving_version_id := left_version;
-			event_outcome := 'pending';
-		END IF;
-		IF promotion THEN
-			-- It moves to the top: what stood on it stands on what it stood on.
-			UPDATE miosa.versions v SET promoted_over = nullif(target.promoted_over, v.id)
-				WHERE v.deployment_id = NEW.id AND v.promoted_over = target.id AND v.id <> target.id;
-			UPDATE miosa.versions v
-				SET promoted_over = OLD.active_version_id, promotion_seq = OLD.seq + 1,
-					promoted_at = moved_at, updated_at = moved_at
-				WHERE v.deployment_id = NEW.id AND v.id = target.id;
-		END IF;
-	END IF;
-
-	NEW.seq := OLD.seq + 1;
-	NEW.route_seq := OLD.route_seq + 1;
-	NEW.updated_at := moved_at;
-	NEW.last_rollback_at := CASE WHEN promotion THEN NULL ELSE moved_at END;
-	NEW.waiting_since := CASE WHEN waits THEN moved_at END;
-	IF NEW.active_version_id IS NULL THEN
-		NEW.state := 'stopped';
-	ELSIF OLD.state <> 'stopped' THEN
-		NEW.state := CASE WHEN capacity.reached THEN 'running' ELSE 'pending' END;
-	END IF;
-	NEW.recent_served := OLD.recent_served;
-	IF NEW.active_version_id IS NOT NULL AND NOT waits THEN
-		NEW.recent_served := miosa.add_served(OLD.recent_served, left_version, target.id);
-	END IF;
-
-	SELECT * INTO actor FROM miosa.actor();
-	INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule,
-			previous_version_id, target_version_id, actor_type, actor_id, session_user_name, client_addr,
-			attribution, created_at)
-		VALUES (NEW.id, NEW.seq, NEW.tenant_id, event_action, event_outcome, 'direct_update',
-			OLD.active_version_id, NEW.active_version_id, actor.type, actor.id, session_user, inet_client_addr(),
-			jsonb_strip_nulls(jsonb_build_object(
-				'external_workspace_id', NEW.external_workspace_id,
-				'external_user_id', NEW.external_user_id,
-				'external_project_id', NEW.external_project_id)),
-			moved_at);
-	INSERT INTO miosa.outbox (deployment_id, kind, route_seq) VALUES (NEW.id, 'route', NEW.route_seq);
-	IF wanting AND NEW.state <> 'stopped' THEN
-		PERFORM miosa.want_capacity(NEW.id, target.id);
-		INSERT INTO miosa.outbox (deployment_id, kind, route_seq) VALUES (NEW.id, 'capacity', NEW.route_seq);
-	END IF;
-	PERFORM miosa.forget_idle(NEW);
-	PERFORM miosa.wake();
-	RETURN NEW;
-END $$;
-COMMENT ON FUNCTION miosa.deployments_pointer() IS 'Trigger: a plain UPDATE of active_version_id becomes an operation, with its audit event (target_rule direct_update) and its route change';
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_deployments_pointer';
+COMMENT ON FUNCTION miosa.deployments_pointer() IS 'Trigger: a plain UPDATE of active_version_id becomes an operation, and what follows from operations cannot be written otherwise';
 
 CREATE TRIGGER deployments_pointer BEFORE UPDATE ON miosa.deployments
-	FOR EACH ROW WHEN (OLD.active_version_id IS DISTINCT FROM NEW.active_version_id AND NEW.seq = OLD.seq)
+	FOR EACH ROW WHEN ((OLD.seq, OLD.route_seq, OLD.active_version_id, OLD.serving_version_id,
+			OLD.active_release_id, OLD.running_artifact_sha256, OLD.recent_served)
+		IS DISTINCT FROM (NEW.seq, NEW.route_seq, NEW.active_version_id, NEW.serving_version_id,
+			NEW.active_release_id, NEW.running_artifact_sha256, NEW.recent_served))
 	EXECUTE FUNCTION miosa.deployments_pointer();
 
 -- A deployment of this id may have been here and deleted.  Its audit events

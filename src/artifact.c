@@ -53,6 +53,7 @@ static MrbQuery miss_query = {
 	.expected = MRB_QUERY_UPDATE_RETURNING,
 };
 
+static bool is_asked(const char *uri);
 static bool has_scheme(const char *uri, const char *scheme);
 static void conclude(MrbArtifactCheck *check, MrbArtifactState state,
 					 char *detail);
@@ -105,6 +106,50 @@ mrb_artifact_begin(const MrbArtifact *artifact, MrbArtifactCheck *check)
 	conclude(check, MRB_ARTIFACT_PRESENT,
 			 pstrdup("Storage of this kind is not asked; our own record has it."));
 	return NULL;
+}
+
+/*
+ * What our own record says, for whoever must not wait for storage.
+ */
+void
+mrb_artifact_recall(const MrbArtifact *artifact, MrbArtifactCheck *check)
+{
+	memset(check, 0, sizeof(*check));
+	if (mrb_artifact_younger(artifact->verified_at, mrb_artifact_max_age))
+		conclude(check, MRB_ARTIFACT_PRESENT,
+				 psprintf("Storage had it at %s.",
+						  timestamptz_to_str(artifact->verified_at)));
+	else if (artifact->missing_at != 0)
+		conclude(check, MRB_ARTIFACT_GONE,
+				 psprintf("Storage did not have it at %s.",
+						  timestamptz_to_str(artifact->missing_at)));
+	else if (!is_asked(artifact->uri))
+		conclude(check, MRB_ARTIFACT_PRESENT,
+				 pstrdup("Storage of this kind is not asked; our own record has it."));
+	else
+	{
+		conclude(check, MRB_ARTIFACT_UNKNOWN,
+				 artifact->verified_at != 0 ?
+				 psprintf("Storage last had it at %s.",
+						  timestamptz_to_str(artifact->verified_at)) :
+				 pstrdup("Storage was never asked for it."));
+		check->grace = mrb_artifact_younger(artifact->verified_at,
+											mrb_artifact_unknown_grace);
+	}
+}
+
+/*
+ * Whether storage is asked for artifacts of such a URI.
+ */
+static bool
+is_asked(const char *uri)
+{
+	if (has_scheme(uri, "http") || has_scheme(uri, "https"))
+		return true;
+	if (has_scheme(uri, "s3"))
+		return mrb_storage_find(uri) != NULL;
+	return mrb_artifact_is_file(uri) && mrb_artifact_file_root != NULL &&
+		mrb_artifact_file_root[0] != '\0';
 }
 
 bool

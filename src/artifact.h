@@ -23,6 +23,7 @@ typedef struct MrbArtifact
 	const char *uri;
 	int64		size;			/* in bytes, -1: not known */
 	TimestampTz verified_at;	/* last seen, 0: never */
+	TimestampTz missing_at;		/* storage did not have it, 0: it had */
 } MrbArtifact;
 
 typedef struct MrbArtifactCheck
@@ -49,6 +50,10 @@ extern void mrb_artifact_check(const MrbArtifact *artifact,
  */
 extern struct MrbProbe *mrb_artifact_begin(const MrbArtifact *artifact,
 										   MrbArtifactCheck *check);
+
+/* Find out by our own record alone, as far as that tells; asks nobody. */
+extern void mrb_artifact_recall(const MrbArtifact *artifact,
+								MrbArtifactCheck *check);
 
 /* Whether it is a file, which cannot be looked for without waiting. */
 extern bool mrb_artifact_is_file(const char *uri);

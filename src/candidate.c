@@ -137,6 +137,15 @@ static MrbQuery nearest_query = {
 	.argtypes = {TEXTOID, TEXTOID},
 };
 
+/* Of a deployment without an active version. */
+static MrbQuery unpublished_query = {
+	.sql = "SELECT a.seq, a.previous_version_id FROM miosa.audit_events a"
+	" WHERE a.deployment_id = $1 AND a.action = 'deployment.unpublish'"
+	" ORDER BY a.seq DESC LIMIT 1",
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
 static void walk_chain(Walk *walk, LoadedEnd *end);
 static void walk_loaded(Walk *walk, MrbQuery *query, const char *rule,
 						const LoadedEnd *end);
@@ -270,7 +279,7 @@ add(Walk *walk, uint64 row, const char *rule)
 	it->artifact.uri = mrb_query_text(row, 4);
 	it->artifact.size = mrb_query_int64(row, 5, -1);
 	it->artifact.verified_at = mrb_query_timestamp(row, 6, 0);
-	it->missing_at = mrb_query_timestamp(row, 7, 0);
+	it->artifact.missing_at = mrb_query_timestamp(row, 7, 0);
 	it->release_id = mrb_query_text(row, 8);
 	walk->list = lappend(walk->list, it);
 	if (it->why_not == NULL)
@@ -301,4 +310,24 @@ mrb_candidate_nearest(const char *deployment_id, const char *version_id)
 		nearest = mrb_query_text(0, 1);
 	mrb_query_close();
 	return nearest;
+}
+
+/*
+ * The version that was active before the deployment was unpublished.
+ */
+char *
+mrb_candidate_unpublished(const char *deployment_id, int64 *seq)
+{
+	Datum		values[1];
+	char	   *version_id = NULL;
+
+	values[0] = CStringGetTextDatum(deployment_id);
+	mrb_query_open();
+	if (mrb_query_run(&unpublished_query, values, NULL) > 0)
+	{
+		*seq = mrb_query_int64(0, 1, 0);
+		version_id = mrb_query_text(0, 2);
+	}
+	mrb_query_close();
+	return version_id;
 }

@@ -20,7 +20,6 @@ typedef struct MrbCandidate
 	char	   *why_not;		/* NULL: it qualifies, as far as our rows tell */
 	char	   *release_id;		/* NULL: it has none */
 	MrbArtifact artifact;		/* uri is NULL without a release */
-	TimestampTz missing_at;		/* storage did not have it, 0: it had */
 } MrbCandidate;
 
 /* Storage is asked for no more of them, so no more that qualify are listed. */
@@ -35,5 +34,11 @@ extern List *mrb_candidate_list(const char *deployment_id);
  */
 extern char *mrb_candidate_nearest(const char *deployment_id,
 								   const char *version_id);
+
+/*
+ * The version that was active before a deployment without an active version
+ * was unpublished, and the operation that did it; NULL when none is known.
+ */
+extern char *mrb_candidate_unpublished(const char *deployment_id, int64 *seq);
 
 #endif							/* MRB_CANDIDATE_H */

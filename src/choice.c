@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
 #include "utils/json.h"
 
 #include "candidate.h"
@@ -51,6 +52,25 @@ mrb_choice_named(const MrbDeployment *deployment, bool promotion,
 										  &target->artifact, promotion,
 										  accept_unverified, &check);
 	choice->verified = check.probed && check.state == MRB_ARTIFACT_PRESENT;
+}
+
+/*
+ * Take the version that was written, whose deployment is locked.  What cannot
+ * be verified now is accepted, with a warning.
+ */
+void
+mrb_choice_recorded(const MrbDeployment *deployment, MrbChoice *choice)
+{
+	const MrbVersion *target = &deployment->target;
+	MrbArtifactCheck check = {.state = MRB_ARTIFACT_PRESENT};
+
+	memset(choice, 0, sizeof(*choice));
+	choice->id = target->id;
+	choice->rule = "direct_update";
+	if (target->artifact.uri != NULL)
+		mrb_artifact_recall(&target->artifact, &check);
+	choice->artifact = mrb_rule_artifact_present(deployment->id, target->id,
+												 &check, false, true);
 }
 
 /*
@@ -119,6 +139,8 @@ mrb_choice_rule_previous_version(const MrbDeployment *deployment,
 		.rule = "previous_version",
 		.verdict = MRB_HOLDS,
 	};
+	char	   *unpublished = NULL;
+	int64		seq = 0;
 
 	if (choice->id != NULL)
 		return it;
@@ -126,15 +148,25 @@ mrb_choice_rule_previous_version(const MrbDeployment *deployment,
 	it.condition = MRB_ERR_NO_PREVIOUS_VERSION;
 	it.message = psprintf("deployment \"%s\" has no previous version to return to",
 						  deployment->id);
+	it.hint = psprintf("Name a version; see which there are with SELECT * FROM miosa.candidates('%s');",
+					   deployment->id);
+	if (deployment->active.id == NULL)
+		unpublished = mrb_candidate_unpublished(deployment->id, &seq);
 	if (choice->skipped_text != NULL)
 		it.detail = psprintf("Passed over: %s.", choice->skipped_text);
+	else if (unpublished != NULL)
+	{
+		it.detail = psprintf("Operation %s#" INT64_FORMAT " unpublished it; version \"%s\" was active.",
+							 deployment->id, seq, unpublished);
+		it.hint = psprintf("To publish that version again, type SELECT miosa_promote(%s, %s);",
+						   quote_literal_cstr(deployment->id),
+						   quote_literal_cstr(unpublished));
+	}
 	else if (deployment->active.id == NULL)
 		it.detail = "It never had an active version.";
 	else
 		it.detail = psprintf("Nothing served before version \"%s\".",
 							 deployment->active.id);
-	it.hint = psprintf("Name a version; see which there are with SELECT * FROM miosa.candidates('%s');",
-					   deployment->id);
 	return it;
 }
 

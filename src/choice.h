@@ -26,6 +26,10 @@ typedef struct MrbChoice
 extern void mrb_choice_named(const MrbDeployment *deployment, bool promotion,
 							 bool accept_unverified, MrbChoice *choice);
 
+/* The same where storage cannot be waited for: our own record decides. */
+extern void mrb_choice_recorded(const MrbDeployment *deployment,
+								MrbChoice *choice);
+
 /* The version to return to when the caller named none. */
 extern void mrb_choice_default(const MrbDeployment *deployment,
 							   bool accept_unverified, MrbChoice *choice);

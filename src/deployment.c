@@ -40,6 +40,7 @@ enum
 	DEPLOYMENT_ACTIVE,
 	DEPLOYMENT_SERVING,
 	DEPLOYMENT_SEQ,
+	DEPLOYMENT_WAITING,
 	DEPLOYMENT_LAST_ROLLBACK
 };
 
@@ -54,6 +55,7 @@ static MrbRow deployment_row = {
 		[DEPLOYMENT_ACTIVE] = "active_version_id",
 		[DEPLOYMENT_SERVING] = "serving_version_id",
 		[DEPLOYMENT_SEQ] = "seq",
+		[DEPLOYMENT_WAITING] = "waiting_since",
 		[DEPLOYMENT_LAST_ROLLBACK] = "last_rollback_at",
 	},
 };
@@ -88,6 +90,7 @@ enum
 	RELEASE_SHA256,
 	RELEASE_SIZE,
 	RELEASE_VERIFIED,
+	RELEASE_MISSING,
 	RELEASE_COLLECTED,
 	RELEASE_COLLECTED_BY,
 	RELEASE_METADATA
@@ -102,6 +105,7 @@ static MrbRow release_row = {
 		[RELEASE_SHA256] = "sha256",
 		[RELEASE_SIZE] = "size_bytes",
 		[RELEASE_VERIFIED] = "verified_at",
+		[RELEASE_MISSING] = "missing_at",
 		[RELEASE_COLLECTED] = "collected_at",
 		[RELEASE_COLLECTED_BY] = "collected_by",
 		[RELEASE_METADATA] = "metadata",
@@ -222,6 +226,8 @@ mrb_deployment_look(const char *id, const char *target_id, const char *key)
 	active_id = mrb_row_text(&deployment_row, DEPLOYMENT_ACTIVE);
 	it->serving_version_id = mrb_row_text(&deployment_row, DEPLOYMENT_SERVING);
 	it->seq = mrb_row_int64(&deployment_row, DEPLOYMENT_SEQ);
+	it->waiting_since = mrb_row_timestamp(&deployment_row,
+										  DEPLOYMENT_WAITING);
 	it->last_rollback_at = mrb_row_timestamp(&deployment_row,
 											 DEPLOYMENT_LAST_ROLLBACK);
 	mrb_row_close(&deployment_row);
@@ -322,6 +328,7 @@ read_artifact(MrbArtifact *artifact)
 	artifact->uri = mrb_row_text(&release_row, RELEASE_URI);
 	artifact->size = unknown ? -1 : DatumGetInt64(size);
 	artifact->verified_at = mrb_row_timestamp(&release_row, RELEASE_VERIFIED);
+	artifact->missing_at = mrb_row_timestamp(&release_row, RELEASE_MISSING);
 }
 
 /*

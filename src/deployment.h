@@ -39,6 +39,7 @@ typedef struct MrbDeployment
 	int			desired_replicas;
 	char	   *serving_version_id; /* as in the row: NULL means active */
 	int64		seq;			/* newest operation */
+	TimestampTz waiting_since;	/* for instances, 0: does not wait */
 	TimestampTz last_rollback_at;	/* newest operation, if a rollback; else 0 */
 	TimestampTz key_retained_until; /* when a key used now will expire */
 	bool		key_live;		/* a record of the key is there */

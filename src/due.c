@@ -134,7 +134,7 @@ add_due(List *due, char *deployment_id)
 			found->artifact = it->artifact;
 			due = lappend(due, found);
 		}
-		if (it->missing_at == 0 || ++missing >= MISSING_MAX)
+		if (it->artifact.missing_at == 0 || ++missing >= MISSING_MAX)
 			break;
 	}
 	return due;
@@ -148,6 +148,6 @@ static bool
 is_due(const MrbCandidate *it)
 {
 	return it->release_id != NULL &&
-		!mrb_artifact_younger(Max(it->artifact.verified_at, it->missing_at),
+		!mrb_artifact_younger(Max(it->artifact.verified_at, it->artifact.missing_at),
 							  mrb_artifact_max_age / 2);
 }

@@ -9,6 +9,10 @@
  * deleted before, anything else that is in the way is an error.  The time is
  * taken here, under the deployment's lock, so that it rises with seq.
  *
+ * Where a plain UPDATE moves the pointer, its trigger has the row: then the
+ * same statement reads the row that is updated instead of updating it, and the
+ * trigger puts the values into the new one.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -18,6 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "guard.h"
 #include "operation.h"
 #include "query.h"
 
@@ -45,78 +50,127 @@ enum
 	ARG_ATTRIBUTION,
 	ARG_MARKS,
 	ARG_SKIPPED,
-	ARG_COUNT
+	ARG_WARNINGS,
+	ARG_COUNT,
+
+	/* Of the row that a plain UPDATE writes. */
+	ARG_ROW_TENANT = ARG_COUNT,
+	ARG_ROW_WORKSPACE,
+	ARG_ROW_USER,
+	ARG_ROW_PROJECT,
+	ARG_ROW_COUNT
 };
+
+/* Columns of the result of both statements, from 1. */
+enum
+{
+	RESULT_ROUTE_SEQ = 1,
+	RESULT_RECENT_SERVED,
+	RESULT_RESPONSE,			/* of write_query */
+	RESULT_MOVED = RESULT_RESPONSE, /* the first of row_query's MOVED_COLUMNS */
+};
+
+/*
+ * What an operation changes in the deployment's row p, as columns and values
+ * in the same order.
+ */
+#define MOVED_COLUMNS \
+	"active_version_id, active_release_id, running_artifact_sha256," \
+	" serving_version_id, state, recent_served, waiting_since, seq," \
+	" route_seq, last_rollback_at, updated_at"
+#define MOVED_VALUES \
+	"$2, $3, $4, $5, $6," \
+	" CASE WHEN $5 IS NULL THEN miosa.add_served(p.recent_served," \
+	" coalesce(p.serving_version_id, p.active_version_id), $2)" \
+	" ELSE p.recent_served END," \
+	" CASE WHEN $5 IS NULL THEN NULL" \
+	" WHEN p.active_version_id = $2 THEN coalesce(p.waiting_since, $7)" \
+	" ELSE $7 END," \
+	" p.seq + 1, p.route_seq + 1," \
+	" CASE WHEN $8 = 'rollback' THEN $7 END," \
+	" CASE WHEN $10 = 'unchanged' THEN p.updated_at ELSE $7 END"
+
+/* The audit event and the outgoing work of the row m that was moved. */
+#define EVENT_AND_WORK \
+	" event AS (" \
+	" INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action," \
+	" outcome, target_rule, previous_version_id, target_version_id," \
+	" actor_type, actor_id, session_user_name, client_addr," \
+	" idempotency_key, reason, attribution, marks, created_at)" \
+	" SELECT m.id, m.seq, m.tenant_id, $9, $10, $11, $12, $2, $13, $14," \
+	" session_user, pg_catalog.inet_client_addr(), $15, $18," \
+	" coalesce($19, pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(" \
+	" 'external_workspace_id', m.external_workspace_id," \
+	" 'external_user_id', m.external_user_id," \
+	" 'external_project_id', m.external_project_id))), $20::jsonb, $7" \
+	" FROM moved m" \
+	"), queued AS (" \
+	" INSERT INTO miosa.outbox (xid, deployment_id, kind, route_seq, created_at)" \
+	" SELECT pg_catalog.pg_current_xact_id(), m.id, 'route', m.route_seq, $7" \
+	" FROM moved m)"
+
+#define ARG_TYPES \
+	[ARG_DEPLOYMENT] = TEXTOID, \
+	[ARG_TARGET] = TEXTOID, \
+	[ARG_RELEASE] = TEXTOID, \
+	[ARG_SHA256] = TEXTOID, \
+	[ARG_SERVING] = TEXTOID, \
+	[ARG_STATE] = TEXTOID, \
+	[ARG_NOW] = TIMESTAMPTZOID, \
+	[ARG_OPERATION] = TEXTOID, \
+	[ARG_ACTION] = TEXTOID, \
+	[ARG_OUTCOME] = TEXTOID, \
+	[ARG_RULE] = TEXTOID, \
+	[ARG_PREVIOUS] = TEXTOID, \
+	[ARG_ACTOR_TYPE] = TEXTOID, \
+	[ARG_ACTOR_ID] = TEXTOID, \
+	[ARG_KEY] = TEXTOID, \
+	[ARG_FINGERPRINT] = BYTEAOID, \
+	[ARG_EXPIRES] = TIMESTAMPTZOID, \
+	[ARG_REASON] = TEXTOID, \
+	[ARG_ATTRIBUTION] = JSONBOID, \
+	[ARG_MARKS] = TEXTOID, \
+	[ARG_SKIPPED] = TEXTOID, \
+	[ARG_WARNINGS] = TEXTOID
 
 static MrbQuery write_query = {
 	.sql = "WITH moved AS ("
-	" UPDATE miosa.deployments p SET"
-	" active_version_id = $2, active_release_id = $3,"
-	" running_artifact_sha256 = $4, serving_version_id = $5, state = $6,"
-	" recent_served = CASE WHEN $5 IS NULL THEN"
-	" miosa.add_served(p.recent_served,"
-	" coalesce(p.serving_version_id, p.active_version_id), $2)"
-	" ELSE p.recent_served END,"
-	" waiting_since = CASE WHEN $5 IS NULL THEN NULL"
-	" WHEN p.active_version_id = $2 THEN coalesce(p.waiting_since, $7)"
-	" ELSE $7 END,"
-	" seq = p.seq + 1, route_seq = p.route_seq + 1,"
-	" last_rollback_at = CASE WHEN $8 = 'rollback' THEN $7 END,"
-	" updated_at = CASE WHEN $10 = 'unchanged' THEN p.updated_at ELSE $7 END"
+	" UPDATE miosa.deployments p SET (" MOVED_COLUMNS ") = ROW(" MOVED_VALUES ")"
 	" WHERE p.id = $1"
-	" RETURNING p.id, p.seq, p.route_seq, p.tenant_id,"
+	" RETURNING p.id, p.seq, p.route_seq, p.recent_served, p.tenant_id,"
 	" p.external_workspace_id, p.external_user_id, p.external_project_id,"
 	" pg_catalog.jsonb_build_object('data', miosa.deployment_object(p),"
 	" 'operation', pg_catalog.jsonb_build_object("
 	" 'id', p.id || '#' || p.seq::text, 'previous_version_id', $12,"
 	" 'target_version_id', $2, 'target_rule', $11, 'outcome', $10)"
 	" || CASE WHEN $21 IS NULL THEN '{}'::jsonb"
-	" ELSE pg_catalog.jsonb_build_object('skipped', $21::jsonb) END) AS response"
-	"), event AS ("
-	" INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action,"
-	" outcome, target_rule, previous_version_id, target_version_id,"
-	" actor_type, actor_id, session_user_name, client_addr,"
-	" idempotency_key, reason, attribution, marks, created_at)"
-	" SELECT m.id, m.seq, m.tenant_id, $9, $10, $11, $12, $2, $13, $14,"
-	" session_user, pg_catalog.inet_client_addr(), $15, $18,"
-	" coalesce($19, pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object("
-	" 'external_workspace_id', m.external_workspace_id,"
-	" 'external_user_id', m.external_user_id,"
-	" 'external_project_id', m.external_project_id))), $20::jsonb, $7"
-	" FROM moved m"
-	"), keyed AS ("
+	" ELSE pg_catalog.jsonb_build_object('skipped', $21::jsonb) END"
+	" || CASE WHEN $22 IS NULL THEN '{}'::jsonb"
+	" ELSE pg_catalog.jsonb_build_object('warnings', $22::jsonb) END) AS response"
+	")," EVENT_AND_WORK ", keyed AS ("
 	" INSERT INTO miosa.idempotency_keys (deployment_id, key, operation,"
 	" fingerprint, response, seq, created_at, expires_at)"
 	" SELECT m.id, $15, $8, $16, m.response, m.seq, $7, $17"
 	" FROM moved m WHERE $15 IS NOT NULL"
-	"), queued AS ("
-	" INSERT INTO miosa.outbox (xid, deployment_id, kind, route_seq, created_at)"
-	" SELECT pg_catalog.pg_current_xact_id(), m.id, 'route', m.route_seq, $7"
-	" FROM moved m"
-	") SELECT m.response FROM moved m",
+	") SELECT m.route_seq, m.recent_served, m.response FROM moved m",
 	.nargs = ARG_COUNT,
+	.argtypes = {ARG_TYPES},
+};
+
+static MrbQuery row_query = {
+	.sql = "WITH moved (id, tenant_id, external_workspace_id,"
+	" external_user_id, external_project_id, " MOVED_COLUMNS ") AS ("
+	" SELECT p.id, $23, $24, $25, $26, " MOVED_VALUES
+	" FROM miosa.deployments p WHERE p.id = $1"
+	")," EVENT_AND_WORK
+	" SELECT m.route_seq, m.recent_served, " MOVED_COLUMNS " FROM moved m",
+	.nargs = ARG_ROW_COUNT,
 	.argtypes = {
-		[ARG_DEPLOYMENT] = TEXTOID,
-		[ARG_TARGET] = TEXTOID,
-		[ARG_RELEASE] = TEXTOID,
-		[ARG_SHA256] = TEXTOID,
-		[ARG_SERVING] = TEXTOID,
-		[ARG_STATE] = TEXTOID,
-		[ARG_NOW] = TIMESTAMPTZOID,
-		[ARG_OPERATION] = TEXTOID,
-		[ARG_ACTION] = TEXTOID,
-		[ARG_OUTCOME] = TEXTOID,
-		[ARG_RULE] = TEXTOID,
-		[ARG_PREVIOUS] = TEXTOID,
-		[ARG_ACTOR_TYPE] = TEXTOID,
-		[ARG_ACTOR_ID] = TEXTOID,
-		[ARG_KEY] = TEXTOID,
-		[ARG_FINGERPRINT] = BYTEAOID,
-		[ARG_EXPIRES] = TIMESTAMPTZOID,
-		[ARG_REASON] = TEXTOID,
-		[ARG_ATTRIBUTION] = JSONBOID,
-		[ARG_MARKS] = TEXTOID,
-		[ARG_SKIPPED] = TEXTOID,
+		ARG_TYPES,
+		[ARG_ROW_TENANT] = TEXTOID,
+		[ARG_ROW_WORKSPACE] = TEXTOID,
+		[ARG_ROW_USER] = TEXTOID,
+		[ARG_ROW_PROJECT] = TEXTOID,
 	},
 };
 
@@ -124,19 +178,28 @@ static MrbQuery write_query = {
 static MrbQuery capacity_query = {
 	.sql = "WITH wanted AS MATERIALIZED (SELECT miosa.want_capacity($1, $2))"
 	" INSERT INTO miosa.outbox (xid, deployment_id, kind, route_seq, created_at)"
-	" SELECT pg_catalog.pg_current_xact_id(), p.id, 'capacity', p.route_seq, $3"
-	" FROM miosa.deployments p CROSS JOIN wanted WHERE p.id = $1",
-	.nargs = 3,
-	.argtypes = {TEXTOID, TEXTOID, TIMESTAMPTZOID},
+	" SELECT pg_catalog.pg_current_xact_id(), $1, 'capacity', $4, $3"
+	" FROM wanted",
+	.nargs = 4,
+	.argtypes = {TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID},
 	.expected = MRB_QUERY_INSERT,
 };
 
 static MrbQuery idle_query = {
-	.sql = "SELECT miosa.forget_idle(p) FROM miosa.deployments p WHERE p.id = $1"
-	" AND EXISTS (SELECT FROM miosa.capacity c"
-	" WHERE c.deployment_id = p.id AND c.state = 'idle')",
+	.sql = "SELECT miosa.forget_idle($1, miosa.kept_versions($1, $2, $3, $4))"
+	" WHERE EXISTS (SELECT FROM miosa.capacity c"
+	" WHERE c.deployment_id = $1 AND c.state = 'idle')",
+	.nargs = 4,
+	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID},
+};
+
+/* Nothing is asked for that nobody shall see. */
+static MrbQuery unwant_query = {
+	.sql = "DELETE FROM miosa.capacity c"
+	" WHERE c.deployment_id = $1 AND c.state = 'wanted'",
 	.nargs = 1,
 	.argtypes = {TEXTOID},
+	.expected = MRB_QUERY_DELETE,
 };
 
 /*
@@ -160,10 +223,23 @@ static MrbQuery promote_query = {
 	.expected = MRB_QUERY_UPDATE,
 };
 
+/* Names of an operation, by MrbAction. */
+static const struct
+{
+	const char *operation;		/* of the idempotency record */
+	const char *action;			/* of the audit event */
+}			names[] = {
+	[MRB_ROLLBACK] = {"rollback", "deployment.rollback"},
+	[MRB_PROMOTE] = {"promote", "deployment.version.promote"},
+	[MRB_UNPUBLISH] = {"unpublish", "deployment.unpublish"},
+};
+
+static void fill(const MrbOperation *operation, TimestampTz now,
+				 Datum *values, bool *nulls);
 static void put_text(Datum *values, bool *nulls, int arg, const char *value);
 static bool moves(const MrbOperation *operation);
 static void push_promotion(const MrbOperation *operation, TimestampTz now);
-static void ask_capacity(const MrbOperation *operation, TimestampTz now);
+static void settle_capacity(const MrbOperation *operation, TimestampTz now);
 
 /*
  * Write one operation.
@@ -174,8 +250,63 @@ mrb_operation_write(const MrbOperation *operation)
 	TimestampTz now = GetCurrentTimestamp();
 	Datum		values[ARG_COUNT] = {0};
 	bool		nulls[ARG_COUNT] = {false};
-	bytea	   *fingerprint = palloc(VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
 	Jsonb	   *response;
+
+	fill(operation, now, values, nulls);
+	mrb_query_open();
+	if (operation->action == MRB_PROMOTE && moves(operation))
+		push_promotion(operation, now);
+	if (mrb_guard_run(&write_query, values, nulls) != 1)
+		elog(ERROR, "deployment \"%s\" vanished under its lock",
+			 operation->deployment_id);
+	response = mrb_query_jsonb(0, RESULT_RESPONSE);
+	settle_capacity(operation, now);
+	mrb_query_close();
+	return response;
+}
+
+/*
+ * Write all of an operation but the deployment's row, which a plain UPDATE
+ * has under its hands.
+ */
+void
+mrb_operation_write_row(const MrbOperation *operation, const MrbOwner *owner,
+						MrbMoved *moved)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Datum		values[ARG_ROW_COUNT] = {0};
+	bool		nulls[ARG_ROW_COUNT] = {false};
+
+	fill(operation, now, values, nulls);
+	put_text(values, nulls, ARG_ROW_TENANT, owner->tenant_id);
+	put_text(values, nulls, ARG_ROW_WORKSPACE, owner->external_workspace_id);
+	put_text(values, nulls, ARG_ROW_USER, owner->external_user_id);
+	put_text(values, nulls, ARG_ROW_PROJECT, owner->external_project_id);
+
+	mrb_query_open();
+	if (operation->action == MRB_PROMOTE && moves(operation))
+		push_promotion(operation, now);
+	if (mrb_query_run(&row_query, values, nulls) != 1)
+		elog(ERROR, "deployment \"%s\" vanished under its lock",
+			 operation->deployment_id);
+	for (int i = 0; i < MRB_MOVED_COUNT; i++)
+	{
+		moved->columns[i] = mrb_query_name(RESULT_MOVED + i);
+		moved->values[i] = mrb_query_copy(0, RESULT_MOVED + i,
+										  &moved->nulls[i]);
+	}
+	settle_capacity(operation, now);
+	mrb_query_close();
+}
+
+/*
+ * The arguments that both statements have.
+ */
+static void
+fill(const MrbOperation *operation, TimestampTz now, Datum *values,
+	 bool *nulls)
+{
+	bytea	   *fingerprint = palloc0(VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
 
 	put_text(values, nulls, ARG_DEPLOYMENT, operation->deployment_id);
 	put_text(values, nulls, ARG_TARGET, operation->target_version_id);
@@ -184,10 +315,8 @@ mrb_operation_write(const MrbOperation *operation)
 	put_text(values, nulls, ARG_SERVING, operation->serving_version_id);
 	put_text(values, nulls, ARG_STATE, operation->state);
 	values[ARG_NOW] = TimestampTzGetDatum(now);
-	put_text(values, nulls, ARG_OPERATION,
-			 operation->promotion ? "promote" : "rollback");
-	put_text(values, nulls, ARG_ACTION,
-			 operation->promotion ? "deployment.version.promote" : "deployment.rollback");
+	put_text(values, nulls, ARG_OPERATION, names[operation->action].operation);
+	put_text(values, nulls, ARG_ACTION, names[operation->action].action);
 	put_text(values, nulls, ARG_OUTCOME, operation->outcome);
 	put_text(values, nulls, ARG_RULE, operation->target_rule);
 	put_text(values, nulls, ARG_PREVIOUS, operation->previous_version_id);
@@ -195,8 +324,9 @@ mrb_operation_write(const MrbOperation *operation)
 	put_text(values, nulls, ARG_ACTOR_ID, operation->actor_id);
 	put_text(values, nulls, ARG_KEY, operation->key);
 	SET_VARSIZE(fingerprint, VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
-	memcpy(VARDATA(fingerprint), operation->fingerprint,
-		   PG_SHA256_DIGEST_LENGTH);
+	if (operation->key != NULL)
+		memcpy(VARDATA(fingerprint), operation->fingerprint,
+			   PG_SHA256_DIGEST_LENGTH);
 	values[ARG_FINGERPRINT] = PointerGetDatum(fingerprint);
 	values[ARG_EXPIRES] = TimestampTzGetDatum(operation->key_expires_at);
 	put_text(values, nulls, ARG_REASON, operation->reason);
@@ -204,20 +334,7 @@ mrb_operation_write(const MrbOperation *operation)
 	nulls[ARG_ATTRIBUTION] = operation->attribution == NULL;
 	put_text(values, nulls, ARG_MARKS, operation->marks);
 	put_text(values, nulls, ARG_SKIPPED, operation->skipped);
-
-	mrb_query_open();
-	if (operation->promotion && moves(operation))
-		push_promotion(operation, now);
-	if (mrb_query_run(&write_query, values, nulls) != 1)
-		elog(ERROR, "deployment \"%s\" vanished under its lock",
-			 operation->deployment_id);
-	response = mrb_query_jsonb(0, 1);
-	if (operation->ask_capacity)
-		ask_capacity(operation, now);
-	if (operation->runs_instances)
-		(void) mrb_query_run(&idle_query, values, nulls);
-	mrb_query_close();
-	return response;
+	put_text(values, nulls, ARG_WARNINGS, operation->warnings);
 }
 
 /*
@@ -261,15 +378,36 @@ push_promotion(const MrbOperation *operation, TimestampTz now)
 }
 
 /*
- * Have the schedulers told that instances are wanted.
+ * What the operation means for instances.  The last result is that of the
+ * statement which wrote it.
  */
 static void
-ask_capacity(const MrbOperation *operation, TimestampTz now)
+settle_capacity(const MrbOperation *operation, TimestampTz now)
 {
-	Datum		values[3];
+	Datum		values[4] = {0};
+	bool		nulls[4] = {false};
+	Datum		route_seq;
+	Datum		recent_served;
+	bool		isnull;
 
-	values[0] = CStringGetTextDatum(operation->deployment_id);
-	values[1] = CStringGetTextDatum(operation->target_version_id);
-	values[2] = TimestampTzGetDatum(now);
-	(void) mrb_query_run(&capacity_query, values, NULL);
+	if (!operation->ask_capacity && !operation->runs_instances)
+		return;
+	route_seq = mrb_query_datum(0, RESULT_ROUTE_SEQ, &isnull);
+	recent_served = mrb_query_datum(0, RESULT_RECENT_SERVED, &isnull);
+	put_text(values, nulls, 0, operation->deployment_id);
+	put_text(values, nulls, 1, operation->target_version_id);
+	if (operation->ask_capacity)
+	{
+		values[2] = TimestampTzGetDatum(now);
+		values[3] = route_seq;
+		(void) mrb_query_run(&capacity_query, values, NULL);
+	}
+	if (operation->runs_instances)
+	{
+		put_text(values, nulls, 2, operation->serving_version_id);
+		values[3] = recent_served;
+		(void) mrb_query_run(&idle_query, values, nulls);
+	}
+	if (operation->action == MRB_UNPUBLISH)
+		(void) mrb_query_run(&unwant_query, values, nulls);
 }

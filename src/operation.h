@@ -12,14 +12,21 @@
 #include "datatype/timestamp.h"
 #include "utils/jsonb.h"
 
+typedef enum MrbAction
+{
+	MRB_ROLLBACK,
+	MRB_PROMOTE,
+	MRB_UNPUBLISH,				/* no version is active any more */
+} MrbAction;
+
 typedef struct MrbOperation
 {
-	bool		promotion;		/* else a rollback */
+	MrbAction	action;
 	const char *outcome;		/* changed, pending, cutover, unchanged */
 	const char *target_rule;	/* how the target was found */
 	const char *deployment_id;
 	const char *previous_version_id;	/* NULL: there was none */
-	const char *target_version_id;
+	const char *target_version_id;	/* NULL: unpublished */
 	const char *target_release_id;	/* may be NULL */
 	const char *target_sha256;	/* may be NULL */
 	const char *serving_version_id; /* NULL: the target serves */
@@ -35,9 +42,38 @@ typedef struct MrbOperation
 	Jsonb	   *attribution;	/* NULL: the deployment's own */
 	const char *marks;			/* JSON object: what was accepted knowingly */
 	const char *skipped;		/* JSON array: versions passed over, or NULL */
+	const char *warnings;		/* JSON array: what somebody should know, or
+								 * NULL */
 } MrbOperation;
+
+/* Whose the row is that a plain UPDATE writes; each may be NULL. */
+typedef struct MrbOwner
+{
+	const char *tenant_id;
+	const char *external_workspace_id;
+	const char *external_user_id;
+	const char *external_project_id;
+} MrbOwner;
+
+/* How many columns of the row an operation writes. */
+#define MRB_MOVED_COUNT 11
+
+/* Their names and values, palloc'd. */
+typedef struct MrbMoved
+{
+	const char *columns[MRB_MOVED_COUNT];
+	Datum		values[MRB_MOVED_COUNT];
+	bool		nulls[MRB_MOVED_COUNT];
+} MrbMoved;
 
 /* The caller holds the deployment's lock.  Returns the response. */
 extern Jsonb *mrb_operation_write(const MrbOperation *operation);
+
+/*
+ * The same where a plain UPDATE is about to write the deployment's row: all
+ * but that row is written, and moved says what must be in it.
+ */
+extern void mrb_operation_write_row(const MrbOperation *operation,
+									const MrbOwner *owner, MrbMoved *moved);
 
 #endif							/* MRB_OPERATION_H */

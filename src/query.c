@@ -86,6 +86,35 @@ mrb_query_datum(uint64 row, int column, bool *isnull)
 }
 
 /*
+ * The name of a column of the last result, copied for the caller.
+ */
+char *
+mrb_query_name(int column)
+{
+	Form_pg_attribute attribute = TupleDescAttr(SPI_tuptable->tupdesc,
+												column - 1);
+	char	   *copy = SPI_palloc(NAMEDATALEN);
+
+	strlcpy(copy, NameStr(attribute->attname), NAMEDATALEN);
+	return copy;
+}
+
+/*
+ * One value of any type, copied for the caller.
+ */
+Datum
+mrb_query_copy(uint64 row, int column, bool *isnull)
+{
+	Datum		value = mrb_query_datum(row, column, isnull);
+	Form_pg_attribute attribute = TupleDescAttr(SPI_tuptable->tupdesc,
+												column - 1);
+
+	if (*isnull)
+		return (Datum) 0;
+	return SPI_datumTransfer(value, attribute->attbyval, attribute->attlen);
+}
+
+/*
  * A text value, copied for the caller; NULL for SQL null.
  */
 char *

@@ -18,7 +18,7 @@
 #include "datatype/timestamp.h"
 #include "utils/jsonb.h"
 
-#define MRB_QUERY_MAX_ARGS 24
+#define MRB_QUERY_MAX_ARGS 26
 
 typedef struct MrbQuery
 {
@@ -50,6 +50,8 @@ extern uint64 mrb_query_run(MrbQuery *query, const Datum *values,
 extern Datum mrb_query_datum(uint64 row, int column, bool *isnull);
 
 /* Copies in the context of open; NULL (or the given value) for SQL null. */
+extern char *mrb_query_name(int column);
+extern Datum mrb_query_copy(uint64 row, int column, bool *isnull);
 extern char *mrb_query_text(uint64 row, int column);
 extern Jsonb *mrb_query_jsonb(uint64 row, int column);
 extern int64 mrb_query_int64(uint64 row, int column, int64 ifnull);

@@ -20,13 +20,13 @@
 #include "argument.h"
 #include "artifact.h"
 #include "audit.h"
-#include "capacity.h"
 #include "choice.h"
 #include "deployment.h"
 #include "idempotency.h"
 #include "operation.h"
 #include "rollback.h"
 #include "rules.h"
+#include "settle.h"
 #include "wake.h"
 
 /* Both are written to every audit event, in bytes. */
@@ -44,11 +44,6 @@ static Jsonb *write_operation(const MrbRequest *request, const char *key,
 							  const MrbFingerprint *fingerprint,
 							  const MrbDeployment *now,
 							  const MrbChoice *choice);
-static MrbCapacity judge_capacity(const MrbDeployment *now);
-static void settle(const MrbRequest *request, const MrbDeployment *now,
-				   MrbOperation *operation);
-static char *describe_marks(const MrbChoice *choice,
-							const MrbFinding *compatible);
 static bool same_id(const char *one, const char *other);
 static void plan_finding(StringInfo checks, const MrbFinding *finding,
 						 bool *would_do);
@@ -126,7 +121,6 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 	MrbChoice	choice = {0};
 	MrbFinding	finding;
 	MrbOperation operation = {0};
-	MrbRequest	request = {0};
 	bool		would_do = true;
 
 	mrb_argument_check_id(deployment_id, "deployment id");
@@ -161,7 +155,7 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 		plan_finding(&checks, &choice.artifact, &would_do);
 		finding = mrb_rule_compatible(seen);
 		plan_finding(&checks, &finding, &would_do);
-		settle(&request, seen, &operation);
+		mrb_settle(seen, false, &operation);
 	}
 
 	initStringInfo(&plan);
@@ -329,14 +323,10 @@ write_operation(const MrbRequest *request, const char *key,
 	Jsonb	   *response;
 
 	mrb_rule_enforce(&compatible);
-	settle(request, now, &operation);
-	operation.promotion = request->promotion;
+	mrb_settle(now, request->cutover != NULL &&
+			   strcmp(request->cutover, "immediate") == 0, &operation);
+	operation.action = request->promotion ? MRB_PROMOTE : MRB_ROLLBACK;
 	operation.target_rule = choice->rule;
-	operation.deployment_id = now->id;
-	operation.previous_version_id = now->active.id;
-	operation.target_version_id = target->id;
-	operation.target_release_id = target->release_id;
-	operation.target_sha256 = target->sha256;
 	operation.actor_type = actor.type;
 	operation.actor_id = actor.id;
 	operation.key = key;
@@ -344,7 +334,7 @@ write_operation(const MrbRequest *request, const char *key,
 	operation.key_expires_at = now->key_retained_until;
 	operation.reason = request->reason;
 	operation.attribution = request->attribution;
-	operation.marks = describe_marks(choice, &compatible);
+	operation.marks = mrb_rule_marks(&choice->artifact, &compatible);
 	operation.skipped = choice->skipped;
 
 	if (now->key_expired)
@@ -358,65 +348,8 @@ write_operation(const MrbRequest *request, const char *key,
 }
 
 /*
- * Judge the target's instances against those of the version that serves.
+ * Whether both are the same version; none is not the same as none.
  */
-static MrbCapacity
-judge_capacity(const MrbDeployment *now)
-{
-	return mrb_capacity_judge(now->target.kind, now->target.healthy,
-							  now->desired_replicas,
-							  now->serving.id ? now->serving.kind : NULL,
-							  now->serving.healthy);
-}
-
-/*
- * Decide what routes resolve to from now on, and what that is called.  A
- * stopped deployment stays stopped: a rollback does not start it.
- */
-static void
-settle(const MrbRequest *request, const MrbDeployment *now,
-	   MrbOperation *operation)
-{
-	MrbCapacity capacity = judge_capacity(now);
-	bool		stopped = strcmp(now->state, "stopped") == 0;
-	bool		immediate = request->cutover != NULL &&
-	strcmp(request->cutover, "immediate") == 0;
-	bool		switches = capacity.enough || immediate || stopped;
-
-	operation->serving_version_id = switches ? NULL : now->serving.id;
-	operation->ask_capacity = capacity.needed && !stopped &&
-		now->desired_replicas > 0 && (capacity.wanting || now->target_drained);
-	operation->runs_instances = mrb_capacity_runs(now->target.kind) ||
-		(now->active.id != NULL && mrb_capacity_runs(now->active.kind));
-	operation->state = stopped ? "stopped" :
-		capacity.reached ? "running" : "pending";
-
-	if (!same_id(now->active.id, now->target.id))
-		operation->outcome = switches ? "changed" : "pending";
-	else if (now->serving_version_id != NULL && switches)
-		operation->outcome = "cutover";
-	else
-	{
-		operation->outcome = "unchanged";
-		operation->state = now->state;
-	}
-}
-
-/*
- * What was accepted knowingly, for the audit event.
- */
-static char *
-describe_marks(const MrbChoice *choice, const MrbFinding *compatible)
-{
-	bool		unverified = choice->artifact.verdict == MRB_WARNS;
-	bool		incompatible = compatible->verdict == MRB_WARNS;
-
-	return psprintf("{%s%s%s}",
-					unverified ? "\"artifact\": \"unverified\"" : "",
-					unverified && incompatible ? ", " : "",
-					incompatible ? "\"migration\": \"incompatible\"" : "");
-}
-
 static bool
 same_id(const char *one, const char *other)
 {

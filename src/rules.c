@@ -187,6 +187,21 @@ mrb_rule_compatible(const MrbDeployment *deployment)
 }
 
 /*
+ * What was accepted knowingly, for the audit event.
+ */
+char *
+mrb_rule_marks(const MrbFinding *artifact, const MrbFinding *compatible)
+{
+	bool		unverified = artifact->verdict == MRB_WARNS;
+	bool		incompatible = compatible->verdict == MRB_WARNS;
+
+	return psprintf("{%s%s%s}",
+					unverified ? "\"artifact\": \"unverified\"" : "",
+					unverified && incompatible ? ", " : "",
+					incompatible ? "\"migration\": \"incompatible\"" : "");
+}
+
+/*
  * Raise what fails, warn of what warns.
  */
 void

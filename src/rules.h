@@ -46,6 +46,10 @@ extern MrbFinding mrb_rule_not_repeated(const MrbDeployment *deployment,
 										const char *default_target);
 extern MrbFinding mrb_rule_compatible(const MrbDeployment *deployment);
 
+/* What was accepted knowingly, a JSON object for the audit event. */
+extern char *mrb_rule_marks(const MrbFinding *artifact,
+							const MrbFinding *compatible);
+
 /* Raise what fails, warn of what warns. */
 extern void mrb_rule_enforce(const MrbFinding *finding);
 

@@ -61,7 +61,9 @@ ROLLBACK;
 
 -- Each reason to keep.
 BEGIN;
+SET session_replication_role = replica;
 UPDATE miosa.deployments SET serving_version_id = 'ver_2', recent_served = '{}';
+RESET session_replication_role;
 UPDATE miosa.versions SET promoted_over = 'ver_3' WHERE id = 'ver_5';
 UPDATE miosa.versions SET pinned = true WHERE id = 'ver_1';
 INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state, created_at)
@@ -70,7 +72,9 @@ INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state,
 INSERT INTO miosa.releases (deployment_id, id, deployment_version_id, tenant_id, storage_uri)
 	SELECT 'dep_1', 'rel_' || n, 'ver_' || n, 'ten_1', 'test://' || n FROM generate_series(6, 13) n;
 SELECT * FROM test.keeping;
+SET session_replication_role = replica;
 UPDATE miosa.deployments SET recent_served = '{ver_1,ver_2}';
+RESET session_replication_role;
 SELECT * FROM test.keeping WHERE kept_as = 'newest';
 ROLLBACK;
 

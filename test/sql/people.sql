@@ -62,8 +62,10 @@ SELECT * FROM miosa.history('blog');
 -- so that ages are what they are and the dispatcher sees nothing of it.
 BEGIN;
 SELECT item, value FROM miosa.promote('blog', 'v1');
+SET LOCAL session_replication_role = replica;
 UPDATE miosa.deployments SET seq = 4, route_seq = 4, active_version_id = 'ver_01HQXW5P7R8ZYFG9K2N3M4S5T4',
 	recent_served = '{ver_01HQXW5P7R8ZYFG9K2N3M4S5T4}' WHERE slug = 'blog';
+SET LOCAL session_replication_role = origin;
 UPDATE miosa.versions v SET promoted_over = 'ver_01HQXW5P7R8ZYFG9K2N3M4S5T' || version_number - 1 WHERE version_number IN (2, 3, 4);
 INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule, previous_version_id,
 		target_version_id, actor_type, actor_id, session_user_name, reason, created_at)

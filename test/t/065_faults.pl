@@ -212,7 +212,9 @@ INSERT INTO miosa.deployments (id, tenant_id, name, slug)
 	SELECT 'many_' || n, 'ten_1', 'many', 'many-' || n FROM generate_series(1, 2500) n;
 INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state)
 	SELECT 'many_' || n, 'v1', 'ten_1', 1, 'ready' FROM generate_series(1, 2500) n;
+SET session_replication_role = replica;
 UPDATE miosa.deployments SET active_version_id = 'v1', seq = 1 WHERE id LIKE 'many%';
+RESET session_replication_role;
 EOS
 $router->clear;
 sql("SELECT miosa_put_endpoint('second', 'test-router', '@{[ $router->url ]}/second',

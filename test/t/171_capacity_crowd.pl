@@ -57,7 +57,7 @@ CREATE TRIGGER note_switch AFTER UPDATE ON miosa.deployments FOR EACH ROW
 	EXECUTE FUNCTION note_switch();
 CREATE FUNCTION note_drain() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-	INSERT INTO public.drained SELECT NEW.deployment_id, NEW.version_id, miosa.kept_versions(p) || p.serving_version_id
+	INSERT INTO public.drained SELECT NEW.deployment_id, NEW.version_id, miosa.kept_versions(p.id, p.active_version_id, p.serving_version_id, p.recent_served) || p.serving_version_id
 		FROM miosa.deployments p WHERE p.id = NEW.deployment_id;
 	RETURN NULL;
 END $$;
@@ -142,8 +142,8 @@ is( value('SELECT count(*) FROM miosa.deployments p WHERE (p.serving_version_id 
 	0,
 	'who waits knows since when');
 is( value(<<'EOS'), 0, 'and none waits that has enough');
-SELECT count(*) FROM miosa.deployments p, miosa.judge_capacity(p.id, p.active_version_id, p.serving_version_id, p.desired_replicas) j
-WHERE p.serving_version_id IS NOT NULL AND j.enough
+SELECT count(*) FROM miosa.deployments p
+WHERE p.serving_version_id IS NOT NULL AND miosa.complete_capacity(p.id)
 EOS
 is( value(<<'EOS'), 0, 'nor is anything asked for that is there');
 SELECT count(*) FROM miosa.capacity c JOIN miosa.deployments p ON p.id = c.deployment_id

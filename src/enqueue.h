@@ -1,0 +1,20 @@
+/*-------------------------------------------------------------------------
+ *
+ * enqueue.h
+ *	  Queue work for a deployment, in the transaction that makes it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_ENQUEUE_H
+#define MRB_ENQUEUE_H
+
+/*
+ * Queue work of a kind (route, capacity, host_removed with its host, else
+ * NULL) as the deployment's next route change, and wake the dispatcher at
+ * commit.  Locks the deployment's row.  Returns the number of the route
+ * change, 0 when there is no such deployment.
+ */
+extern int64 mrb_enqueue(const char *deployment_id, const char *kind,
+						 const char *host);
+
+#endif							/* MRB_ENQUEUE_H */

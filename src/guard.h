@@ -1,0 +1,23 @@
+/*-------------------------------------------------------------------------
+ *
+ * guard.h
+ *	  Which statements may write what is derived in miosa.deployments.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_GUARD_H
+#define MRB_GUARD_H
+
+#include "query.h"
+
+/* Run a statement that updates one deployment, as mrb_query_run(). */
+extern uint64 mrb_guard_run(MrbQuery *query, const Datum *values,
+							const bool *nulls);
+
+/*
+ * For the trigger: whether the update that it is called for is that of
+ * mrb_guard_run().  True once a statement.
+ */
+extern bool mrb_guard_passes(void);
+
+#endif							/* MRB_GUARD_H */
