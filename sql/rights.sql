@@ -31,6 +31,8 @@ CREATE VIEW miosa.members AS
 		UNION ALL
 		SELECT 'TYPE', t.oid::regtype::text, t.typowner, coalesce(t.typacl, acldefault('T', t.typowner))
 		FROM pg_type t WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid
+			-- Since PostgreSQL 17 arrays and rows of tables are members too.
+			AND t.typelem = 0 AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind <> 'c')
 		UNION ALL
 		SELECT 'SCHEMA', n.oid::regnamespace::text, n.nspowner, coalesce(n.nspacl, acldefault('n', n.nspowner))
 		FROM pg_namespace n WHERE d.classid = 'pg_namespace'::regclass AND n.oid = d.objid) o

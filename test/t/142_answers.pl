@@ -87,13 +87,13 @@ for my $case (
 	[ 'judged', 400, qr/^it fails \(HTTP status 400\)/ ],
 	[ 'judged', 404, qr/does not take the message/ ],
 	[ 'judged', 503, qr/does not take the message/ ],
-	[ 'judged', 418, qr/would be disabled \(HTTP status 418\)/ ],
+	[ 'judged', 418, qr/^it answers that it is gone \(HTTP status 418\)/ ],
 	[ 'judged', 422, qr/does not take the message/ ],
 	[ 'nginx', 404, qr/^ok$/ ],
 	[ 'nginx', 204, qr/^it fails/ ],
 	[ 'api', 404, qr/^ok: there is no such entry, and it would be added/ ],
-	[ 'router', 404, qr/^ok: nothing was written to it yet/ ],
-	[ 'hook', 410, qr/would be disabled/ ],
+	[ 'router', 404, qr/^it does not take the marker \(HTTP status 404\)/ ],
+	[ 'hook', 410, qr/^it answers that it is gone/ ],
 	[ 'hook', 302, qr/^it redirects/ ],
 	[ 'front', 200, qr/^ok$/ ])
 {
