@@ -51,6 +51,7 @@ OBJS = \
 	src/template.o \
 	src/timer.o \
 	src/variable.o \
+	src/worker_settings.o \
 	src/call.o \
 	src/sigv4.o \
 	src/adapter.o \

@@ -1,5 +1,54 @@
 -- Care: what is wrong.
 
+-- What keeps the dispatcher, worst first.  It makes a pass every second, so one
+-- that has made none for long is stopped, stuck or failing, whatever its state.
+CREATE FUNCTION miosa.check_dispatcher(OUT status text, OUT seen text, OUT fix text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+DECLARE
+	d record;
+	paused text := miosa.pause_reason();
+	waits_for text;
+	since text;
+BEGIN
+	SELECT * INTO d FROM miosa.dispatcher();
+	status := 'fail';
+	fix := '';
+	since := coalesce('no pass for ' || miosa.span(clock_timestamp() - d.last_pass_at), 'no pass yet');
+	IF pg_is_in_recovery() THEN
+		status := 'ok';
+		seen := 'none: this server is a standby';
+	ELSIF d.state = 'not preloaded' THEN
+		seen := 'none';
+		fix := 'See preloaded.';
+	ELSIF d.stalled AND d.pid IS NOT NULL AND d.error IS NULL THEN
+		SELECT a.wait_event INTO waits_for FROM pg_stat_activity a WHERE a.pid = d.pid;
+		IF waits_for = 'SyncRep' THEN
+			seen := format('%s: process %s waits for a synchronous standby, as every COMMIT does', since, d.pid);
+			fix := 'Start the standby, see SELECT application_name, state, sync_state FROM pg_stat_replication; or go on without: ALTER SYSTEM SET synchronous_standby_names = ''''; SELECT pg_reload_conf();';
+		ELSE
+			seen := format('%s: process %s is stopped or stuck%s', since, d.pid, coalesce(' (' || waits_for || ')', ''));
+			fix := format('In a shell on the server: kill -CONT %s; if it stays so: SELECT pg_terminate_backend(%s);', d.pid, d.pid);
+		END IF;
+	ELSIF d.stalled THEN
+		seen := d.state || ', ' || since || CASE WHEN d.launcher THEN '' ELSE ', no launcher runs' END || coalesce(': ' || d.error, '');
+		fix := 'Look for miosa_rollback in the server''s log, and see worker_slots; it is tried again by itself.';
+	ELSIF paused IS NOT NULL THEN
+		seen := 'paused: ' || paused;
+		fix := 'If this server shall tell these endpoints: SELECT miosa_resume();';
+	ELSIF d.state = 'running' THEN
+		status := 'ok';
+		seen := 'running, process ' || d.pid;
+	ELSIF d.state = 'starting' AND d.error IS NULL THEN
+		status := 'warn';
+		seen := 'starting';
+		fix := 'Ask again in a few seconds.';
+	ELSE
+		seen := d.state || CASE WHEN d.launcher THEN '' ELSE ', and no launcher runs' END || coalesce(': ' || d.error, '');
+		fix := 'Look for miosa_rollback in the server''s log; see worker_slots.';
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.check_dispatcher() IS 'What miosa_doctor() says of the dispatcher';
+
 -- One finding a row, worst first is not the order: the order is fixed, so that
 -- two runs can be compared.
 CREATE FUNCTION @extschema@.miosa_doctor(OUT "check" text, OUT status text, OUT seen text, OUT fix text)
@@ -9,7 +58,6 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	standby boolean := pg_is_in_recovery();
 	dispatcher record;
-	paused text;
 	n bigint;
 	m bigint;
 	lacking bigint;
@@ -19,7 +67,6 @@ DECLARE
 	usage double precision;
 BEGIN
 	SELECT * INTO dispatcher FROM miosa.dispatcher();
-	paused := miosa.pause_reason();
 
 	"check" := 'preloaded';
 	IF dispatcher.state = 'not preloaded' THEN
@@ -34,30 +81,7 @@ BEGIN
 	RETURN NEXT;
 
 	"check" := 'dispatcher';
-	fix := '';
-	IF standby THEN
-		status := 'ok';
-		seen := 'none: this server is a standby';
-	ELSIF paused IS NOT NULL THEN
-		status := 'fail';
-		seen := 'paused: ' || paused;
-		fix := 'If this server shall tell these endpoints: SELECT miosa_resume();';
-	ELSIF dispatcher.state = 'running' THEN
-		status := 'ok';
-		seen := 'running, process ' || dispatcher.pid;
-	ELSIF dispatcher.state = 'not preloaded' THEN
-		status := 'fail';
-		seen := 'none';
-		fix := 'See preloaded.';
-	ELSIF dispatcher.state = 'starting' THEN
-		status := 'warn';
-		seen := 'starting';
-		fix := 'Ask again in a few seconds.';
-	ELSE
-		status := 'fail';
-		seen := dispatcher.state || CASE WHEN dispatcher.launcher THEN '' ELSE ', and no launcher runs' END;
-		fix := 'Look for miosa_rollback in the server''s log; see worker_slots.';
-	END IF;
+	SELECT c.status, c.seen, c.fix INTO status, seen, fix FROM miosa.check_dispatcher() c;
 	RETURN NEXT;
 
 	"check" := 'worker_slots';

@@ -213,8 +213,10 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 		WHEN pg_is_in_recovery() THEN 'none: this server is a standby'
 		WHEN d.state = 'not preloaded' THEN 'none: shared_preload_libraries lacks miosa_rollback'
 		WHEN r.reason IS NOT NULL THEN 'paused: ' || r.reason
+		WHEN d.stalled THEN 'STUCK' || coalesce(', no pass for ' || miosa.span(clock_timestamp() - d.last_pass_at), '')
+			|| coalesce(': ' || d.error, '')
 		WHEN d.state = 'running' THEN 'running'
-		ELSE d.state
+		ELSE d.state || coalesce(': ' || d.error, '')
 	END
 	FROM miosa.dispatcher() d, (SELECT miosa.pause_reason() AS reason) r
 $$;

@@ -238,10 +238,11 @@ COMMENT ON FUNCTION miosa.identity() IS 'Where this database is: site, system id
 CREATE FUNCTION miosa.dispatcher(
 	OUT state text, OUT pid integer, OUT since timestamptz, OUT epoch bigint,
 	OUT passes bigint, OUT routes bigint, OUT sent bigint, OUT acknowledged bigint, OUT failed bigint,
-	OUT retried bigint, OUT notified bigint, OUT errors bigint, OUT in_flight bigint, OUT pending bigint, OUT launcher boolean)
+	OUT retried bigint, OUT notified bigint, OUT errors bigint, OUT in_flight bigint, OUT pending bigint, OUT launcher boolean,
+	OUT last_pass_at timestamptz, OUT stalled boolean, OUT error text)
 LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_dispatcher';
-COMMENT ON FUNCTION miosa.dispatcher() IS 'The dispatcher of this database as shared memory shows it: state (not preloaded, none, starting, running, paused, absent, aside, stopped), process, and counters since the server started';
+COMMENT ON FUNCTION miosa.dispatcher() IS 'The dispatcher of this database as shared memory shows it; miosa.stat_dispatcher tells what the columns mean';
 
 -- Validation.
 
@@ -432,7 +433,8 @@ COMMENT ON FUNCTION miosa.warn_of_wildcards(text, text) IS 'Warns of the rows of
 
 CREATE FUNCTION miosa.positions(
 	OUT endpoint text, OUT entry integer, OUT generation bigint, OUT acked_epoch bigint, OUT settled_epoch bigint,
-	OUT verified_epoch bigint, OUT acked_at timestamptz, OUT resync_after text, OUT health text, OUT last_error text)
+	OUT verified_epoch bigint, OUT acked_at timestamptz, OUT resync_after text, OUT health text, OUT last_error text,
+	OUT last_error_at timestamptz)
 RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'mrb_positions';
@@ -448,11 +450,11 @@ LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
 	WITH d AS MATERIALIZED (
 		-- Of what was trimmed from the log, it is only known how new it can be.
-		SELECT p.id, p.tenant_id, p.kind, p.route_ttl, coalesce(l.epoch, st.trimmed_epoch) AS epoch, l.created_at,
+		SELECT p.id, p.tenant_id, p.kind, p.route_ttl, coalesce(l.epoch, st.trimmed_epoch) AS epoch,
+			-- Of what the dispatcher has not taken yet, nothing else is known.
+			coalesce(q.created_at, l.created_at) AS created_at,
 			EXISTS (SELECT FROM miosa.outbox o WHERE o.deployment_id = '' AND o.kind = 'settings') AS unread,
-			(l.route_seq IS NULL OR l.route_seq < p.route_seq) AND EXISTS (
-				SELECT FROM miosa.outbox o
-				WHERE o.deployment_id = p.id AND o.kind IN ('route', 'host_removed')) AS queued,
+			q.created_at IS NOT NULL AS queued,
 			coalesce(st.term, 1) AS term, st.timeline IS DISTINCT FROM i.timeline
 				AND st.timeline IS NOT NULL AND i.timeline IS NOT NULL AS moved
 		FROM miosa.deployments p
@@ -462,6 +464,10 @@ BEGIN ATOMIC
 			SELECT g.epoch, g.route_seq, g.created_at FROM miosa.route_log g
 			WHERE g.deployment_id = p.id AND g.kind IN ('route', 'host_removed')
 			ORDER BY g.epoch DESC LIMIT 1) l ON true
+		LEFT JOIN LATERAL (
+			SELECT max(o.created_at) AS created_at FROM miosa.outbox o
+			WHERE o.deployment_id = p.id AND o.kind IN ('route', 'host_removed')
+				AND (l.route_seq IS NULL OR l.route_seq < p.route_seq)) q ON true
 		-- It is one row in any case; this tells the planner.
 		WHERE p.id = $1 LIMIT 1
 	), repurges AS MATERIALIZED (
@@ -498,8 +504,12 @@ BEGIN ATOMIC
 			CASE WHEN NOT (t.plain AND t.reached) AND t.enabled THEN clock_timestamp() - t.since END AS age,
 			CASE
 				WHEN NOT t.enabled THEN coalesce(t.reason, 'disabled')
+				-- An endpoint is no reason for what the dispatcher has not taken,
+				-- nor an error that is older than the change, unless it lasts.
+				WHEN t.queued THEN NULL
 				WHEN t.failed THEN t.failure
-				WHEN NOT (t.plain AND t.reached) THEN t.last_error
+				WHEN NOT (t.plain AND t.reached) AND (t.last_error_at >= t.since
+					OR t.health IN ('backing off', 'misconfigured', 'gone')) THEN t.last_error
 			END AS error
 		FROM (
 			SELECT t.*, t.enabled AND t.known AND NOT t.queued AND NOT t.failed AND NOT t.resyncing
@@ -517,6 +527,7 @@ BEGIN ATOMIC
 					coalesce(p.acked_at, s.acked_at) AS acked_at,
 					coalesce(p.health, s.health, 'new') AS health,
 					coalesce(p.last_error, s.last_error) AS last_error,
+					coalesce(p.last_error_at, s.last_error_at) AS last_error_at,
 					coalesce(coalesce(p.resync_after, s.resync_after) < d.id, false) AS resyncing,
 					f.endpoint IS NOT NULL AS failed, f.last_error AS failure
 				FROM d
@@ -577,6 +588,7 @@ BEGIN ATOMIC
 		WHEN $3 = 0 THEN 'no_edges'
 		WHEN $4 = $3 AND $5 > 0 THEN 'expired'
 		WHEN $4 = $3 THEN 'converged'
+		WHEN w.stalled THEN 'no_dispatcher'
 		WHEN w.state IN ('running', 'starting') THEN 'waiting_edges'
 		-- The launcher starts it again within a second.
 		WHEN w.state IN ('aside', 'stopped') AND w.launcher THEN 'waiting_edges'

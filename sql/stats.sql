@@ -84,7 +84,7 @@ CREATE VIEW miosa.stat_dispatcher AS
 		d.acknowledged AS succeeded, d.failed, d.retried, d.in_flight, d.pending,
 		least((SELECT o.created_at FROM miosa.outbox o ORDER BY o.xid LIMIT 1),
 			(SELECT min(s.undelivered_since) FROM miosa.stat_endpoint s)) AS oldest_undelivered,
-		d.notified, d.errors, miosa.pause_reason() AS paused
+		d.notified, d.errors, miosa.pause_reason() AS paused, d.last_pass_at, d.stalled, d.error
 	FROM miosa.dispatcher() d LEFT JOIN miosa.dispatcher_state t ON true;
 COMMENT ON VIEW miosa.stat_dispatcher IS 'How the dispatcher of this database is; one row';
 COMMENT ON COLUMN miosa.stat_dispatcher.state IS 'not preloaded, none, starting, running, paused, absent, aside (lets a command on the database pass) or stopped';
@@ -103,6 +103,9 @@ COMMENT ON COLUMN miosa.stat_dispatcher.oldest_undelivered IS 'When the oldest c
 COMMENT ON COLUMN miosa.stat_dispatcher.notified IS 'Notifications sent';
 COMMENT ON COLUMN miosa.stat_dispatcher.errors IS 'Passes that ended in an error; the server''s log has it';
 COMMENT ON COLUMN miosa.stat_dispatcher.paused IS 'Why it tells nobody before miosa_resume(); null when it may';
+COMMENT ON COLUMN miosa.stat_dispatcher.last_pass_at IS 'When it last looked for work; at least every second while it runs';
+COMMENT ON COLUMN miosa.stat_dispatcher.stalled IS 'Whether it has not for more than 10 seconds, so that it must be stopped, stuck or failing';
+COMMENT ON COLUMN miosa.stat_dispatcher.error IS 'Why its passes fail, or why it does not start; null after a pass';
 
 CREATE FUNCTION miosa.reset_stats(endpoint text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE

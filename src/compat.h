@@ -42,6 +42,11 @@
 	index_beginscan(relation, index, snapshot, nkeys, 0)
 #endif
 
+/* 15.4 and 16 have a mark of databases whose DROP was interrupted. */
+#ifndef DATCONNLIMIT_INVALID_DB
+#define DATCONNLIMIT_INVALID_DB -2
+#endif
+
 /* 18 has base64 be made of bytes instead of characters. */
 #if PG_VERSION_NUM >= 180000
 typedef uint8 MrbBase64Byte;

@@ -80,8 +80,8 @@ mrb_dispatcher(PG_FUNCTION_ARGS)
 		MRB_COUNT_PENDING
 	};
 	MrbSlot    *slot = mrb_shmem_slot(MyDatabaseId);
-	Datum		values[15] = {0};
-	bool		nulls[15];
+	Datum		values[18] = {0};
+	bool		nulls[18];
 
 	MemSet(nulls, true, sizeof(nulls));
 	values[0] = CStringGetTextDatum(state_name(slot));
@@ -99,7 +99,19 @@ mrb_dispatcher(PG_FUNCTION_ARGS)
 		nulls[3 + i] = false;
 	}
 	values[14] = BoolGetDatum(mrb_shmem_launcher_lives());
-	nulls[14] = false;
+	values[16] = BoolGetDatum(slot != NULL && mrb_shmem_stalled(slot));
+	nulls[14] = nulls[16] = false;
+	if (slot != NULL)
+	{
+		uint64		last = pg_atomic_read_u64(&slot->last_pass_at);
+		char		error[MRB_SLOT_ERROR];
+
+		values[15] = TimestampTzGetDatum((TimestampTz) last);
+		nulls[15] = last == 0;
+		nulls[17] = mrb_shmem_error(slot, error) == 0;
+		if (!nulls[17])
+			values[17] = CStringGetTextDatum(error);
+	}
 	return row_of(fcinfo, values, nulls);
 }
 

@@ -142,6 +142,7 @@ mrb_dispatch_pass(void)
 	}
 	failures = 0;
 	not_before = 0;
+	mrb_shmem_passed(my_slot);
 	if (pass.standing.absent)
 		return false;
 	if (pass.standing.paused != NULL)
@@ -206,7 +207,7 @@ run_pass(void *arg)
 
 	mrb_session_begin(MRB_SESSION_PASS, LOCK_MS);
 	if (!OidIsValid(extension))
-		extension = mrb_standing_extension();
+		extension = mrb_session_extension();
 	pass->idle = nothing_to_do(standing);
 	if (pass->idle)
 	{
@@ -235,7 +236,7 @@ run_pass(void *arg)
 static bool
 nothing_to_do(MrbStanding *standing)
 {
-	if (mrb_standing_extension() != extension)
+	if (mrb_session_extension() != extension)
 	{
 		standing->absent = true;
 		return true;
@@ -272,6 +273,8 @@ pass_failed(int sqlstate)
 	if (sqlstate != ERRCODE_T_R_SERIALIZATION_FAILURE || failures > 3)
 		after_ms = Min(RETRY_MAX_MS, RETRY_MIN_MS << Min(failures, 10));
 	failures++;
+	if (sqlstate != ERRCODE_T_R_SERIALIZATION_FAILURE)
+		mrb_shmem_failed(my_slot, mrb_session_error());
 	not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), after_ms);
 	count(MRB_COUNT_ERRORS, 1);
 }

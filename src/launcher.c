@@ -36,6 +36,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "launcher.h"
 #include "miosa_rollback.h"
 #include "shmem.h"
@@ -77,7 +78,7 @@ static long look_after(Entry *entry, TimestampTz now, bool *probing);
 static bool worker_ended(Entry *entry);
 static void plan_restart(Entry *entry, MrbSlot *slot, TimestampTz now);
 static bool start_worker(Entry *entry, TimestampTz now);
-static void complain(const char *message, const char *hint);
+static void complain(MrbSlot *slot, const char *message, const char *hint);
 
 void
 mrb_launcher_register(void)
@@ -169,7 +170,9 @@ read_databases(void)
 		Entry	   *entry;
 		bool		found;
 
-		if (!form->datallowconn || form->datistemplate)
+		/* One whose DROP DATABASE was interrupted cannot be connected to. */
+		if (!form->datallowconn || form->datistemplate ||
+			form->datconnlimit == DATCONNLIMIT_INVALID_DB)
 			continue;
 		entry = hash_search(entries, &form->oid, HASH_ENTER, &found);
 		if (!found)
@@ -366,7 +369,7 @@ start_worker(Entry *entry, TimestampTz now)
 	entry->not_before = TimestampTzPlusMilliseconds(now, POLL_MS);
 	if (slot == NULL)
 	{
-		complain("more databases than miosa_rollback.max_databases",
+		complain(NULL, "more databases than miosa_rollback.max_databases",
 				 "Raise miosa_rollback.max_databases and restart the server.");
 		return false;
 	}
@@ -381,7 +384,7 @@ start_worker(Entry *entry, TimestampTz now)
 		entry->handle = NULL;
 		entry->not_before = TimestampTzPlusMilliseconds(now, 5 * POLL_MS);
 		mrb_shmem_set_state(slot, MRB_DISPATCHER_STOPPED);
-		complain("no background worker slot is free for a dispatcher",
+		complain(slot, "no background worker slot is free for a dispatcher",
 				 "Raise max_worker_processes and restart the server.");
 	}
 	else
@@ -393,8 +396,10 @@ start_worker(Entry *entry, TimestampTz now)
  * Say it once; doctor says it as often as it is asked.
  */
 static void
-complain(const char *message, const char *hint)
+complain(MrbSlot *slot, const char *message, const char *hint)
 {
+	if (slot != NULL)
+		mrb_shmem_failed(slot, message);
 	if (complained)
 		return;
 	complained = true;

@@ -30,7 +30,7 @@
 PG_FUNCTION_INFO_V1(mrb_positions);
 
 /* Columns of miosa.positions(). */
-#define COLUMNS 10
+#define COLUMNS 11
 
 /* An endpoint's position, and the entry that it was read from. */
 typedef struct Seen
@@ -150,5 +150,7 @@ put_position(ReturnSetInfo *set, const Seen *seen)
 	values[8] = CStringGetTextDatum(mrb_health_name(position->health));
 	values[9] = CStringGetTextDatum(position->last_error);
 	nulls[9] = position->last_error[0] == '\0';
+	values[10] = TimestampTzGetDatum(position->last_error_at);
+	nulls[10] = position->last_error_at == 0;
 	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
 }

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "changes.h"
@@ -22,6 +23,7 @@
 #include "restart.h"
 #include "resync.h"
 #include "session.h"
+#include "shmem.h"
 
 #define CHUNK 10000
 
@@ -96,6 +98,7 @@ mrb_restart_load(List *endpoints, int64 trimmed_epoch)
 	{
 		MemoryContextReset(chunk);
 		read_log(&reading);
+		mrb_shmem_passed(mrb_shmem_slot(MyDatabaseId));
 		if (reading.taken.nchanges == 0)
 			break;
 		mrb_changes_apply(&reading.taken, endpoints);

@@ -10,7 +10,9 @@
 #include "access/xact.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
+#include "mb/pg_wchar.h"
 #include "pgstat.h"
+#include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -23,8 +25,16 @@
 /* The same error is not logged again sooner. */
 #define LOG_AGAIN_MS 60000
 
+/* Longest message that is kept. */
+#define ERROR_MAX 256
+
+static Oid	known_extension = InvalidOid;
+static bool trying = false;		/* errors are caught */
+static bool dropped = false;	/* as the last transaction has found it */
+static char last_error[ERROR_MAX] = "";
+
 static void set_locally(const char *name, const char *value);
-static void lock_extension(void);
+static bool lock_extension(void);
 static void log_error(ErrorData *error);
 
 void
@@ -33,6 +43,7 @@ mrb_session_begin(MrbSessionKind kind, int lock_timeout_ms)
 	MemoryContext caller = CurrentMemoryContext;
 	char		timeout[32];
 
+	dropped = false;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 
@@ -47,11 +58,19 @@ mrb_session_begin(MrbSessionKind kind, int lock_timeout_ms)
 		set_locally("synchronous_commit", "off");
 	else if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
 		set_locally("synchronous_commit", "local");
-	if (kind != MRB_SESSION_NOTIFY)
+	if (kind == MRB_SESSION_NOTIFY)
+		return;
+	if (!lock_extension())
 	{
-		lock_extension();
-		PushActiveSnapshot(GetTransactionSnapshot());
+		/* The launcher finds out whether there is another one. */
+		if (!trying)
+			proc_exit(0);
+		if (kind != MRB_SESSION_PASS)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("extension \"%s\" was dropped", MRB_EXTENSION)));
 	}
+	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
 void
@@ -71,6 +90,7 @@ mrb_session_try(MrbSessionWork work, void *arg, int *sqlstate)
 	MemoryContext caller = CurrentMemoryContext;
 	volatile bool done = true;
 
+	trying = true;
 	PG_TRY();
 	{
 		work(arg);
@@ -93,10 +113,26 @@ mrb_session_try(MrbSessionWork work, void *arg, int *sqlstate)
 		done = false;
 	}
 	PG_END_TRY();
+	trying = false;
 	MemoryContextSwitchTo(caller);
 	return done;
 }
 
+const char *
+mrb_session_error(void)
+{
+	return last_error;
+}
+
+Oid
+mrb_session_extension(void)
+{
+	return get_extension_oid(MRB_EXTENSION, true);
+}
+
+/*
+ * SET LOCAL.
+ */
 static void
 set_locally(const char *name, const char *value)
 {
@@ -108,14 +144,26 @@ set_locally(const char *name, const char *value)
  * DROP EXTENSION locks the extension first and then its objects, in an order
  * of its own.  So whoever has the extension locked is not in its way, and it
  * is not in theirs: without this the two deadlock over the tables.
+ *
+ * False when the extension that this process has begun with is not there any
+ * more, be it that another one is: its tables must not be touched.
  */
-static void
+static bool
 lock_extension(void)
 {
-	Oid			extension = get_extension_oid(MRB_EXTENSION, true);
+	Oid			extension = mrb_session_extension();
 
+	if (!OidIsValid(known_extension))
+		known_extension = extension;
 	if (OidIsValid(extension))
+	{
 		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+
+		/* It may have been dropped while this waited. */
+		extension = mrb_session_extension();
+	}
+	dropped = !OidIsValid(extension) || extension != known_extension;
+	return !dropped;
 }
 
 /*
@@ -127,8 +175,13 @@ log_error(ErrorData *error)
 	static int	last_code = 0;
 	static TimestampTz last_logged = 0;
 	TimestampTz now = GetCurrentTimestamp();
+	const char *message = error->message ? error->message : "";
+	int			len = pg_mbcliplen(message, strlen(message),
+								   sizeof(last_error) - 1);
 
-	if (error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE)
+	memcpy(last_error, message, len);
+	last_error[len] = '\0';
+	if (error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE || dropped)
 		return;
 	if (error->sqlerrcode == last_code &&
 		!TimestampDifferenceExceeds(last_logged, now, LOG_AGAIN_MS))

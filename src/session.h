@@ -24,8 +24,15 @@ typedef void (*MrbSessionWork) (void *arg);
 /*
  * Run work, which begins and commits a transaction.  False when it raised an
  * error: then the transaction is aborted, and the error is logged, but not
- * the same one again and again.  *sqlstate, if given, is the error's.
+ * the same one again and again.  *sqlstate, if given, is the error's.  That
+ * the extension was dropped is not logged: the next pass ends the process.
  */
 extern bool mrb_session_try(MrbSessionWork work, void *arg, int *sqlstate);
+
+/* The message of the last error, until the next one. */
+extern const char *mrb_session_error(void);
+
+/* The extension's oid; InvalidOid when it is gone. */
+extern Oid	mrb_session_extension(void);
 
 #endif							/* MRB_SESSION_H */

@@ -5,7 +5,7 @@
  *
  * Locking: "lock" guards every field of the registry and of the slots, except
  * these.  Counters are atomics, written by the slot's dispatcher alone,
- * but that anybody may set them to zero.
+ * but that anybody may set them to zero; so are the times of its last pass.
  * procno of a slot and of the launcher are single words that are read without
  * the lock where a latch is set: at worst a latch of a process that has just
  * taken the place of another is set, and a latch set for nothing does no
@@ -20,6 +20,9 @@
  */
 #include "postgres.h"
 
+#include <time.h>
+
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -32,6 +35,12 @@
 #include "guc.h"
 #include "miosa_rollback.h"
 #include "shmem.h"
+
+/*
+ * A dispatcher that works makes a pass every second; reading a large backlog
+ * at its start counts as passes.
+ */
+#define STALLED_MS 10000
 
 typedef struct Registry
 {
@@ -53,6 +62,7 @@ static MrbSlot *find_slot(Oid database);
 static MrbSlot *take_free_slot(Oid database);
 static void reset_slot(MrbSlot *slot);
 static void set_latch_of(int procno);
+static uint64 monotonic_ms(void);
 
 /*
  * Ask for shared memory; only while the server preloads libraries.
@@ -195,6 +205,55 @@ mrb_shmem_wake(MrbSlot *slot)
 }
 
 void
+mrb_shmem_passed(MrbSlot *slot)
+{
+	pg_atomic_write_u64(&slot->last_pass_at, GetCurrentTimestamp());
+	pg_atomic_write_u64(&slot->last_pass_ms, monotonic_ms());
+
+	/* Only its dispatcher writes an error while it has one. */
+	if (slot->error_at == 0)
+		return;
+	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+	slot->error_at = 0;
+	slot->error[0] = '\0';
+	LWLockRelease(registry->lock);
+}
+
+void
+mrb_shmem_failed(MrbSlot *slot, const char *error)
+{
+	int			len = pg_mbcliplen(error, strlen(error), MRB_SLOT_ERROR - 1);
+	TimestampTz now = GetCurrentTimestamp();
+
+	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+	slot->error_at = now;
+	memcpy(slot->error, error, len);
+	slot->error[len] = '\0';
+	LWLockRelease(registry->lock);
+}
+
+bool
+mrb_shmem_stalled(MrbSlot *slot)
+{
+	uint64		last = pg_atomic_read_u64(&slot->last_pass_ms);
+	uint64		now = monotonic_ms();
+
+	return now > last && now - last > STALLED_MS;
+}
+
+TimestampTz
+mrb_shmem_error(MrbSlot *slot, char error[MRB_SLOT_ERROR])
+{
+	TimestampTz at;
+
+	LWLockAcquire(registry->lock, LW_SHARED);
+	at = slot->error_at;
+	memcpy(error, slot->error, MRB_SLOT_ERROR);
+	LWLockRelease(registry->lock);
+	return at;
+}
+
+void
 mrb_shmem_launcher_here(void)
 {
 	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
@@ -253,6 +312,8 @@ shmem_startup(void)
 			slot->database = InvalidOid;
 			for (int c = 0; c < MRB_COUNTERS; c++)
 				pg_atomic_init_u64(&slot->counters[c], 0);
+			pg_atomic_init_u64(&slot->last_pass_at, 0);
+			pg_atomic_init_u64(&slot->last_pass_ms, 0);
 			ConditionVariableInit(&slot->acknowledged);
 			reset_slot(slot);
 		}
@@ -299,6 +360,10 @@ reset_slot(MrbSlot *slot)
 	slot->pid = 0;
 	slot->procno = -1;
 	slot->since = 0;
+	slot->error_at = 0;
+	slot->error[0] = '\0';
+	pg_atomic_write_u64(&slot->last_pass_at, 0);
+	pg_atomic_write_u64(&slot->last_pass_ms, monotonic_ms());
 	for (int c = 0; c < MRB_COUNTERS; c++)
 		pg_atomic_write_u64(&slot->counters[c], 0);
 }
@@ -308,4 +373,16 @@ set_latch_of(int procno)
 {
 	if (procno >= 0)
 		SetLatch(&GetPGProcByNumber(procno)->procLatch);
+}
+
+/*
+ * Milliseconds of a clock that is never set, the same for all processes.
+ */
+static uint64
+monotonic_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }

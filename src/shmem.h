@@ -43,6 +43,9 @@ typedef enum MrbCounter
 	MRB_COUNTERS
 } MrbCounter;
 
+/* Longest error that a slot keeps, in bytes. */
+#define MRB_SLOT_ERROR 256
+
 /* Locking is told in shmem.c. */
 typedef struct MrbSlot
 {
@@ -52,6 +55,11 @@ typedef struct MrbSlot
 	int			pid;			/* 0: no process */
 	int			procno;			/* of its latch; -1: none */
 	TimestampTz since;			/* when the process started */
+	TimestampTz error_at;		/* 0: the last pass went well */
+	char		error[MRB_SLOT_ERROR];	/* why no pass goes well, for people */
+	pg_atomic_uint64 last_pass_at;	/* a TimestampTz; 0: none yet */
+	pg_atomic_uint64 last_pass_ms;	/* the same by a monotonic clock, or when
+									 * the slot was taken */
 	pg_atomic_uint64 counters[MRB_COUNTERS];
 	ConditionVariable acknowledged; /* endpoints have acknowledged something */
 } MrbSlot;
@@ -71,6 +79,19 @@ extern bool mrb_shmem_claim(MrbSlot *slot);
 extern void mrb_shmem_set_state(MrbSlot *slot, MrbDispatcherState state);
 extern void mrb_shmem_leave(MrbSlot *slot, MrbDispatcherState state);
 extern void mrb_shmem_wake(MrbSlot *slot);
+
+/*
+ * The heartbeat of the slot's dispatcher, whichever process that is: it has
+ * made a pass, or could not, be it that it could not even start.
+ */
+extern void mrb_shmem_passed(MrbSlot *slot);
+extern void mrb_shmem_failed(MrbSlot *slot, const char *error);
+
+/* Whether passes have not been made for so long that something is wrong. */
+extern bool mrb_shmem_stalled(MrbSlot *slot);
+
+/* When and why passes began to fail, in the caller's buffer; 0: they do not. */
+extern TimestampTz mrb_shmem_error(MrbSlot *slot, char error[MRB_SLOT_ERROR]);
 
 extern void mrb_shmem_launcher_here(void);
 extern void mrb_shmem_launcher_gone(void);

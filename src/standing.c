@@ -12,10 +12,10 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
 
 #include "miosa_rollback.h"
 #include "query.h"
+#include "session.h"
 #include "standing.h"
 
 /* Epochs of term 1 begin here. */
@@ -60,7 +60,7 @@ mrb_standing_read(Oid extension, MrbStanding *standing)
 	bool		moved;
 
 	MemSet(standing, 0, sizeof(MrbStanding));
-	standing->absent = mrb_standing_extension() != extension;
+	standing->absent = mrb_session_extension() != extension;
 	if (standing->absent)
 		return;
 
@@ -104,10 +104,4 @@ mrb_standing_advance(int64 last_epoch)
 	mrb_query_open();
 	mrb_query_run(&advance_query, &arg, NULL);
 	mrb_query_close();
-}
-
-Oid
-mrb_standing_extension(void)
-{
-	return get_extension_oid(MRB_EXTENSION, true);
 }

@@ -29,7 +29,4 @@ extern char *mrb_standing_reason(void);
 /* Write down the newest epoch given. */
 extern void mrb_standing_advance(int64 last_epoch);
 
-/* The extension's oid; InvalidOid when it is gone. */
-extern Oid	mrb_standing_extension(void);
-
 #endif							/* MRB_STANDING_H */

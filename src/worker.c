@@ -30,6 +30,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
+#include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -45,6 +46,7 @@
 #include "stats.h"
 #include "verify.h"
 #include "worker.h"
+#include "worker_settings.h"
 
 /* How often somebody who waits for the database is looked for. */
 #define ASIDE_MS 400
@@ -56,13 +58,14 @@
 #define SHOW_MS 100
 
 static MrbSlot *my_slot = NULL;
+static emit_log_hook_type prev_emit_log_hook = NULL;
 static MrbDispatcherState exit_state = MRB_DISPATCHER_STOPPED;
 static const char *database_name = "";
 
 static void become_dispatcher(Oid database);
 static void worker_exit(int code, Datum arg);
 static void leave(MrbDispatcherState state);
-static void settle_session(void);
+static void note_error(ErrorData *error);
 static void raise_descriptor_limit(void);
 static void run(void);
 static bool wait_for_work(WaitEventSet *set, long timeout);
@@ -83,6 +86,9 @@ mrb_worker_main(Datum main_arg)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
+	my_slot = mrb_shmem_slot(database);
+	prev_emit_log_hook = emit_log_hook;
+	emit_log_hook = note_error;
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 
 	error_context_stack = &context;
@@ -98,7 +104,6 @@ become_dispatcher(Oid database)
 {
 	bool		present;
 
-	my_slot = mrb_shmem_slot(database);
 	if (my_slot == NULL)
 		proc_exit(0);
 
@@ -106,7 +111,12 @@ become_dispatcher(Oid database)
 	present = OidIsValid(get_extension_oid(MRB_EXTENSION, true));
 	database_name = MemoryContextStrdup(TopMemoryContext,
 										get_database_name(database));
+	if (present)
+		mrb_worker_settings_apply();
 	CommitTransactionCommand();
+	SetConfigOption("application_name",
+					MRB_EXTENSION " " MIOSA_ROLLBACK_VERSION " dispatcher",
+					PGC_USERSET, PGC_S_SESSION);
 	if (!present)
 	{
 		mrb_shmem_set_state(my_slot, MRB_DISPATCHER_ABSENT);
@@ -115,11 +125,24 @@ become_dispatcher(Oid database)
 	if (!mrb_shmem_claim(my_slot))
 		proc_exit(0);
 	before_shmem_exit(worker_exit, 0);
-	settle_session();
 	raise_descriptor_limit();
 	ereport(LOG,
 			(errmsg("%s %s: dispatcher of database \"%s\" started",
 					MRB_EXTENSION, MIOSA_ROLLBACK_VERSION, database_name)));
+}
+
+/*
+ * An error that ends this process is shown where people look for why there is
+ * no dispatcher, also when it could not even connect.
+ */
+static void
+note_error(ErrorData *error)
+{
+	if (error->elevel >= ERROR && my_slot != NULL && MyProc != NULL &&
+		error->sqlerrcode != ERRCODE_ADMIN_SHUTDOWN && error->message != NULL)
+		mrb_shmem_failed(my_slot, error->message);
+	if (prev_emit_log_hook != NULL)
+		prev_emit_log_hook(error);
 }
 
 static void
@@ -137,30 +160,6 @@ leave(MrbDispatcherState state)
 {
 	exit_state = state;
 	proc_exit(0);
-}
-
-/*
- * Settings of the role or the database that are meant for people must not
- * change what the dispatcher does.
- */
-static void
-settle_session(void)
-{
-	SetConfigOption("application_name",
-					MRB_EXTENSION " " MIOSA_ROLLBACK_VERSION " dispatcher",
-					PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("search_path", "pg_catalog, pg_temp",
-					PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("statement_timeout", "0", PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("idle_in_transaction_session_timeout", "0",
-					PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("default_transaction_read_only", "off",
-					PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("default_transaction_isolation", "read committed",
-					PGC_USERSET, PGC_S_SESSION);
-	SetConfigOption("session_replication_role", "origin",
-					PGC_SUSET, PGC_S_SESSION);
-	SetConfigOption("jit", "off", PGC_USERSET, PGC_S_SESSION);
 }
 
 /*

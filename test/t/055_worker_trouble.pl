@@ -10,18 +10,20 @@ use MiosaTest qw(make_node);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = make_node('trouble');
+# A standby can be waited for.
+my $node = make_node('trouble', "wal_level = replica\nmax_wal_senders = 2\n");
 my $sink =
   MiosaSink->new(dir => PostgreSQL::Test::Utils::tempdir_short() . '/sink')
   ->start;
 my $url = $sink->url;
-my $number = 1;
 
-sql(qq{
+my $setup = qq{
 	SELECT miosa_put_tenant('ten_1', 'acme');
 	SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
 	SELECT miosa_put_version('dep_1', 'ver_' || n, n) FROM generate_series(1, 2) n;
-	SELECT miosa_put_endpoint('hook', 'webhook', '$url/hook')});
+	SELECT miosa_put_endpoint('hook', 'webhook', '$url/hook')};
+
+sql($setup);
 is(delivered(), 'converged', 'ready');
 
 #
@@ -56,6 +58,141 @@ cmp_ok(scalar @fast, '<=', 2 + $seconds / 0.1, 'and no more often than that');
 sql("DELETE FROM miosa.endpoints WHERE name IN ('fast', 'slow')");
 
 #
+# Settings that are meant for people: those of the database and of the role
+#
+my @hostile = (
+	[ role => 'stranger' ],
+	[ search_path => 'nowhere' ],
+	[ statement_timeout => '1ms' ],
+	[ lock_timeout => '1ms' ],
+	[ idle_in_transaction_session_timeout => '1ms' ],
+	[ idle_session_timeout => '1ms' ],
+	[ default_transaction_isolation => 'serializable' ],
+	[ default_transaction_read_only => 'on' ],
+	[ default_transaction_deferrable => 'on' ],
+	[ row_security => 'off' ],
+	[ session_replication_role => 'replica' ],
+	[ exit_on_error => 'on' ],
+	[ client_min_messages => 'error' ],
+	[ standard_conforming_strings => 'off' ],
+	[ array_nulls => 'off' ],
+	[ transform_null_equals => 'on' ],
+	[ quote_all_identifiers => 'on' ],
+	[ DateStyle => 'SQL, DMY' ],
+	[ IntervalStyle => 'sql_standard' ],
+	[ TimeZone => 'Asia/Kathmandu' ],
+	[ bytea_output => 'escape' ],
+	[ extra_float_digits => '-15' ],
+	[ xmloption => 'document' ],
+	[ default_tablespace => 'pg_global' ],
+	[ plan_cache_mode => 'force_custom_plan' ],
+	[ jit => 'on' ],
+	[ jit_above_cost => '0' ],
+	[ enable_indexscan => 'off' ],
+	[ enable_nestloop => 'off' ],
+	[ join_collapse_limit => '1' ],
+	[ track_activities => 'off' ],
+	[ track_counts => 'off' ],
+	[ synchronous_commit => 'off' ],
+	[ 'plpgsql.variable_conflict' => 'use_column' ],
+	[ 'plpgsql.extra_errors' => 'all' ],
+	[ 'miosa_rollback.actor' => 'user:nobody' ],
+	[ 'request.method' => 'POST' ]);
+
+push @hostile, [ transaction_timeout => '1ms' ]
+  if sql('SHOW server_version_num') >= 170000;
+my $me = sql('SELECT current_user');
+my %place = (
+	by_database => 'DATABASE by_database',
+	by_role => "ROLE $me IN DATABASE by_role");
+my $log_from = -s $node->logfile;
+
+sql('CREATE ROLE stranger');
+for my $database (sort keys %place)
+{
+	sql("CREATE DATABASE $database");
+	sql_in($database, 'CREATE EXTENSION miosa_rollback');
+	sql_in($database, $setup);
+	is(delivered($database), 'converged', "$database: ready");
+
+	# What maintenance has not done for a day is done by the dispatcher.
+	sql_in($database, q{
+		SELECT miosa_promote('dep_1', 'ver_1', 'key');
+		UPDATE miosa.idempotency_keys SET created_at = now() - '9 days'::interval, expires_at = now() - '8 days'::interval});
+	sql(join ";\n", map { "ALTER $place{$database} SET $_->[0] = '$_->[1]'" } @hostile);
+	restart_dispatcher($database);
+
+	# It has read them by now, and the sessions of this test need not.
+	sql("ALTER $place{$database} RESET ALL");
+}
+for my $database (sort keys %place)
+{
+	is(delivered($database), 'converged', "$database: it delivers");
+	is(sql_in($database, 'SELECT status FROM miosa.check_dispatcher()'),
+		'ok', "$database: the doctor says so");
+	ok( $node->poll_query_until($database, 'SELECT count(*) = 0 FROM miosa.idempotency_keys'),
+		"$database: maintenance is done");
+}
+unlike(slurp_file($node->logfile, $log_from),
+	qr/^(?!.*terminating).*(?:ERROR|FATAL)/m, 'nothing fails');
+
+#
+# One that is stopped, one that waits for a standby that is not there
+#
+restart_dispatcher('by_database');
+my %pid = map { $_ => sql_in($_, 'SELECT pid FROM miosa.dispatcher()') } sort keys %place;
+
+# An old error of the endpoint is no reason for what comes later.
+$sink->answer('^/hook', status => 500, times => 1);
+is(delivered('by_role'), 'converged', 'an endpoint that failed once works again');
+ok( $node->poll_query_until('by_role', 'SELECT last_error IS NOT NULL FROM miosa.stat_endpoint'),
+	'its error is kept');
+kill 'STOP', $pid{by_role};
+sql_in('by_role', "SELECT miosa_promote('dep_1', 'ver_1', reason => 'unseen')");
+sql_in('by_role', "SELECT miosa_promote('dep_1', 'ver_2', reason => 'unseen')");
+$node->append_conf('postgresql.conf', "synchronous_standby_names = 'nobody'");
+$node->reload;
+ok( $node->poll_query_until('by_database', q{SELECT current_setting('synchronous_standby_names') = 'nobody'}),
+	'a standby is missing');
+sql_in('by_database', "SET synchronous_commit = local; SELECT miosa_promote('dep_1', 'ver_1')");
+sql_in('by_database', "SET synchronous_commit = local; SELECT miosa_promote('dep_1', 'ver_2')");
+is(waits_until('by_role', 'fail'), 'fail', 'a stopped dispatcher: the doctor fails');
+is(waits_until('by_database', 'fail'), 'fail', 'one that waits for a standby: the doctor fails');
+like(sql_in('by_role', 'SELECT seen || fix FROM miosa.check_dispatcher()'),
+	qr/no pass for [^:]+: process $pid{by_role} is stopped or stuck.*kill -CONT $pid{by_role};/,
+	'stopped: it says what to do');
+like(sql_in('by_database', 'SELECT seen || fix FROM miosa.check_dispatcher()'),
+	qr/process $pid{by_database} waits for a synchronous standby.*synchronous_standby_names/,
+	'waits for a standby: it says what to do');
+is(sql_in('by_role', "SELECT miosa_wait_converged('dep_1', '180 s')"),
+	'no_dispatcher', 'nobody is waited for in vain');
+is( sql_in('by_role', "SELECT count(*) FROM miosa.convergence_rows('dep_1') c JOIN miosa.outbox o ON o.deployment_id = 'dep_1'
+		WHERE c.error IS NOT NULL OR c.age > clock_timestamp() - (SELECT min(created_at) FROM miosa.outbox)"),
+	0, 'no endpoint is blamed, and the age is that of the change');
+like(sql_in('by_role', "SELECT string_agg(value, ' ') FROM miosa.status('dep_1') WHERE item IN ('verdict', 'dispatcher')"),
+	qr/NOT CONVERGED.*nobody tells.*STUCK, no pass for/, 'status says so');
+kill 'CONT', $pid{by_role};
+$node->append_conf('postgresql.conf', "synchronous_standby_names = ''");
+$node->reload;
+for my $database (sort keys %place)
+{
+	is(waits_until($database, 'ok'), 'ok', "$database: it is well again");
+	is(sql_in($database, "SELECT miosa_wait_converged('dep_1', '180 s')"),
+		'converged', "$database: and delivers");
+}
+
+#
+# One whose every start fails says why
+#
+sql_in('by_role', 'ALTER TABLE miosa.dispatcher_state RENAME TO hidden');
+restart_dispatcher('by_role');
+is(waits_until('by_role', 'fail'), 'fail', 'what does not start fails');
+like(sql_in('by_role', 'SELECT seen FROM miosa.check_dispatcher()'),
+	qr/relation "miosa.dispatcher_state" does not exist/, 'and says why');
+sql_in('by_role', 'ALTER TABLE miosa.hidden RENAME TO dispatcher_state');
+is(waits_until('by_role', 'ok'), 'ok', 'until it does');
+
+#
 # Limits of open files, from the highest that there is here
 #
 for my $limit (65536, 5000, 4096, 1024, 320, 120)
@@ -75,14 +212,40 @@ for my $limit (65536, 5000, 4096, 1024, 320, 120)
 }
 
 sub sql { return $node->safe_psql('postgres', @_); }
-sub wait_sql { return MiosaTest::wait_sql($node, @_); }
+sub sql_in { return $node->safe_psql(@_); }
 
 # How telling the endpoint a new change ends.
 sub delivered
 {
-	$number = 3 - $number;
-	sql("SELECT miosa_promote('dep_1', 'ver_$number')");
-	return sql("SELECT miosa_wait_converged('dep_1', '180 s')");
+	my ($database) = @_;
+
+	$database //= 'postgres';
+	sql_in($database, qq{SELECT miosa_promote('dep_1', v.id) FROM miosa.versions v, miosa.deployments d
+		WHERE v.id IS DISTINCT FROM d.active_version_id AND v.deployment_id = 'dep_1' AND d.id = 'dep_1' LIMIT 1});
+	return sql_in($database, "SELECT miosa_wait_converged('dep_1', '180 s')");
+}
+
+# What the doctor says of the dispatcher, once that is as expected.
+sub waits_until
+{
+	my ($database, $expected) = @_;
+	my $query = 'SELECT status FROM miosa.check_dispatcher()';
+
+	$node->poll_query_until($database, $query, $expected);
+	return sql_in($database, $query);
+}
+
+# A new process, which has read its settings.
+sub restart_dispatcher
+{
+	my ($database) = @_;
+	my $of = "FROM pg_stat_activity WHERE datname = '$database' AND application_name LIKE 'miosa_rollback % dispatcher'";
+	my $pid = sql("SELECT pid $of");
+
+	sql("SELECT pg_terminate_backend($pid)");
+	ok( $node->poll_query_until('postgres', "SELECT count(*) = 1 $of AND pid <> $pid"),
+		"$database: a dispatcher is started again");
+	return;
 }
 
 sub hard_limit
