@@ -142,6 +142,7 @@ SQL_PIECES = \
 	sql/capacity.sql \
 	sql/schedulers.sql \
 	sql/adapters.sql \
+	sql/references.sql \
 	sql/feeding.sql \
 	sql/read.sql \
 	sql/collect.sql \

@@ -79,7 +79,7 @@ COMMENT ON COLUMN miosa.adapters.poll IS 'The request that asks a scheduler how 
 COMMENT ON COLUMN miosa.adapters.healthy_json_path IS 'Where that number is in the answer''s body, for example $.status.readyReplicas; when nothing is there it is 0 where poll_valid holds, else the answer is no answer';
 COMMENT ON COLUMN miosa.adapters.poll_valid IS 'What must be true of the body of a poll''s answer, for example $.kind == "Deployment"; null for nothing';
 COMMENT ON COLUMN miosa.adapters.poll_interval IS 'How often is polled while instances are missing or are being stopped; afterwards every miosa_rollback.capacity_interval, as their heartbeat';
-COMMENT ON COLUMN miosa.adapters.builtin IS 'Shipped with the extension: cannot be changed (copy it under another name), not dumped';
+COMMENT ON COLUMN miosa.adapters.builtin IS 'Shipped with the extension: cannot be changed (copy it under another name), not dumped; only the extension''s own scripts set it';
 
 -- What convergence has to look up in the outbox; routes are not in it, because
 -- every rollback would pay for that.
@@ -235,6 +235,11 @@ LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_identity';
 COMMENT ON FUNCTION miosa.identity() IS 'Where this database is: site, system identifier, timeline (null on a standby) and oid';
 
+CREATE FUNCTION miosa.in_own_script() RETURNS boolean
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'mrb_in_own_script';
+COMMENT ON FUNCTION miosa.in_own_script() IS 'Whether the install script of this extension runs, or one of its upgrade scripts';
+
 CREATE FUNCTION miosa.dispatcher(
 	OUT state text, OUT pid integer, OUT since timestamptz, OUT epoch bigint,
 	OUT passes bigint, OUT routes bigint, OUT sent bigint, OUT acknowledged bigint, OUT failed bigint,
@@ -340,15 +345,21 @@ COMMENT ON FUNCTION miosa.pause_reason() IS 'Why the dispatcher must not tell an
 
 CREATE FUNCTION miosa.adapters_check() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	ours CONSTANT boolean := miosa.in_own_script();
 BEGIN
-	IF TG_OP <> 'INSERT' AND OLD.builtin THEN
+	IF TG_OP <> 'INSERT' AND OLD.builtin AND NOT ours THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('adapter "%s" is shipped with the extension', OLD.name),
-			'Shipped adapters cannot be changed or deleted.', 'Copy it: INSERT INTO miosa.adapters with another name and builtin = false.');
+			'Shipped adapters cannot be changed or deleted.',
+			format('INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, ''{"name": "my-%1$s"}'')).* FROM miosa.adapters a WHERE name = %2$L;',
+				left(OLD.name, 60), OLD.name));
 	END IF;
 	IF TG_OP = 'DELETE' THEN
 		RETURN OLD;
 	END IF;
 	NEW.wildcards := coalesce(NEW.wildcards, NEW.per <> 'host' OR NEW.wildcard_request IS NOT NULL);
+	-- A copy of a shipped adapter is not shipped.
+	NEW.builtin := NEW.builtin AND ours;
 	PERFORM miosa.check_adapter(to_jsonb(NEW));
 	RETURN NEW;
 END $$;

@@ -112,7 +112,7 @@ GRANT EXECUTE ON FUNCTION
 	miosa.progress_rows, miosa.heartbeat_horizon, miosa.overdue_rows, miosa.stands_on
 	TO miosa_operator;
 GRANT SELECT ON
-	miosa.plans, miosa.tenants, miosa.deployments, miosa.versions, miosa.releases, miosa.runtime_instances,
+	miosa.plans, miosa.own_plans, miosa.shipped_plans, miosa.tenants, miosa.deployments, miosa.versions, miosa.releases, miosa.runtime_instances,
 	miosa.capacity, miosa.storages, miosa.domains, miosa.idempotency_keys, miosa.audit_events, miosa.outbox, miosa.route_log,
 	miosa.adapters, miosa.endpoints, miosa.endpoint_state, miosa.delivery_failures, miosa.dispatcher_state,
 	miosa.hosts, miosa.routes, miosa.live_instances, miosa.progress,
@@ -149,10 +149,10 @@ GRANT EXECUTE ON FUNCTION miosa.require_primary, miosa.check_limit, miosa.some_d
 	miosa.verify_artifact
 	TO miosa_admin;
 
--- pg_dump: the data tables are dumped like a user's own.  Shipped plans and
--- adapters are not, since CREATE EXTENSION makes them; nor are secrets, and
+-- pg_dump: the data tables are dumped like a user's own.  Shipped adapters
+-- are not, since CREATE EXTENSION makes them; nor are secrets, and
 -- what the dispatcher makes by itself (delivery.sql marks its own tables).
-SELECT pg_extension_config_dump('miosa.plans', 'WHERE NOT builtin');
+SELECT pg_extension_config_dump('miosa.own_plans', '');
 SELECT pg_extension_config_dump('miosa.tenants', '');
 SELECT pg_extension_config_dump('miosa.deployments', '');
 SELECT pg_extension_config_dump('miosa.versions', '');

@@ -14,33 +14,53 @@
 CREATE SCHEMA miosa;
 COMMENT ON SCHEMA miosa IS 'miosa_rollback: deployments, versions, delivery, and the console for people';
 
-CREATE TABLE miosa.plans (
+-- Shipped plans are apart from people's own, so that a restore, whatever order
+-- and switches it has, finds none of its rows there already, and a subscription
+-- neither.  A materialized view has an index and survives a crash, and what it
+-- holds is neither dumped nor published.
+CREATE MATERIALIZED VIEW miosa.shipped_plans AS
+	SELECT p.name COLLATE "C" AS name, p.audit_retention::interval, p.idempotency_retention::interval, p.artifact_retention::interval
+	FROM (VALUES
+		('free', '7 days', '24 hours', '30 days'),
+		('pro', '30 days', '24 hours', '30 days'),
+		('team', '90 days', '24 hours', '90 days'),
+		('enterprise', '400 days', '7 days', '365 days')) p (name, audit_retention, idempotency_retention, artifact_retention);
+CREATE UNIQUE INDEX shipped_plans_name ON miosa.shipped_plans (name);
+COMMENT ON MATERIALIZED VIEW miosa.shipped_plans IS 'Plans that are shipped with the extension';
+COMMENT ON COLUMN miosa.shipped_plans.name IS 'Name of the plan';
+COMMENT ON COLUMN miosa.shipped_plans.audit_retention IS 'As in miosa.plans';
+COMMENT ON COLUMN miosa.shipped_plans.idempotency_retention IS 'As in miosa.plans';
+COMMENT ON COLUMN miosa.shipped_plans.artifact_retention IS 'As in miosa.plans';
+
+CREATE TABLE miosa.own_plans (
 	name text COLLATE "C" PRIMARY KEY,
-	audit_retention interval NOT NULL
-		CONSTRAINT "audit_retention must be from 1 second to 100 years" CHECK (audit_retention BETWEEN '1 s' AND '100 years'),
-	idempotency_retention interval NOT NULL
-		CONSTRAINT "idempotency_retention must be from 1 second to 100 years" CHECK (idempotency_retention BETWEEN '1 s' AND '100 years'),
-	artifact_retention interval NOT NULL
-		CONSTRAINT "artifact_retention must be from 1 second to 100 years" CHECK (artifact_retention BETWEEN '1 s' AND '100 years'),
-	builtin boolean NOT NULL DEFAULT false
+	audit_retention interval NOT NULL CHECK (audit_retention BETWEEN '1 s' AND '100 years'),
+	idempotency_retention interval NOT NULL CHECK (idempotency_retention BETWEEN '1 s' AND '100 years'),
+	artifact_retention interval NOT NULL CHECK (artifact_retention BETWEEN '1 s' AND '100 years')
 );
-COMMENT ON TABLE miosa.plans IS 'What a tenant pays for: how long things are kept';
+COMMENT ON TABLE miosa.own_plans IS 'Plans that were added, and shipped ones that were edited; written through miosa.plans';
+COMMENT ON COLUMN miosa.own_plans.name IS 'Name of the plan; it hides a shipped one of that name';
+COMMENT ON COLUMN miosa.own_plans.audit_retention IS 'As in miosa.plans';
+COMMENT ON COLUMN miosa.own_plans.idempotency_retention IS 'As in miosa.plans';
+COMMENT ON COLUMN miosa.own_plans.artifact_retention IS 'As in miosa.plans';
+
+CREATE VIEW miosa.plans AS
+	SELECT o.name, o.audit_retention, o.idempotency_retention, o.artifact_retention, false AS builtin
+	FROM miosa.own_plans o
+	UNION ALL
+	SELECT s.name, s.audit_retention, s.idempotency_retention, s.artifact_retention, true
+	FROM miosa.shipped_plans s WHERE NOT EXISTS (SELECT FROM miosa.own_plans o WHERE o.name = s.name);
+COMMENT ON VIEW miosa.plans IS 'What a tenant pays for: how long things are kept; can be written like a table';
 COMMENT ON COLUMN miosa.plans.name IS 'Name of the plan';
 COMMENT ON COLUMN miosa.plans.audit_retention IS 'How long audit events are kept; the newest one of a deployment is kept for ever';
 COMMENT ON COLUMN miosa.plans.idempotency_retention IS 'How long an idempotency key returns its first result';
 COMMENT ON COLUMN miosa.plans.artifact_retention IS 'How long the artifact of a version that does not serve is kept before miosa_collect() gives it up; 1 second to 100 years';
-COMMENT ON COLUMN miosa.plans.builtin IS 'Shipped with the extension and not edited since; such rows are not dumped';
-
-INSERT INTO miosa.plans (name, audit_retention, idempotency_retention, artifact_retention, builtin) VALUES
-	('free', '7 days', '24 hours', '30 days', true),
-	('pro', '30 days', '24 hours', '30 days', true),
-	('team', '90 days', '24 hours', '90 days', true),
-	('enterprise', '400 days', '7 days', '365 days', true);
+COMMENT ON COLUMN miosa.plans.builtin IS 'Shipped with the extension and not edited since; what is written here is ignored';
 
 CREATE TABLE miosa.tenants (
 	id text COLLATE "C" PRIMARY KEY,
 	slug text COLLATE "C" NOT NULL UNIQUE,
-	plan text COLLATE "C" NOT NULL DEFAULT 'free' REFERENCES miosa.plans,
+	plan text COLLATE "C" NOT NULL DEFAULT 'free',
 	created_at timestamptz NOT NULL DEFAULT now(),
 	updated_at timestamptz NOT NULL DEFAULT now()
 );

@@ -355,34 +355,64 @@ CREATE TRIGGER domains_host AFTER UPDATE ON miosa.domains
 CREATE TRIGGER domains_delete AFTER DELETE ON miosa.domains
 	FOR EACH ROW EXECUTE FUNCTION miosa.domains_host();
 
--- Plans.  A shipped plan that was edited is the user's and is dumped.  When it
--- is restored, the row that CREATE EXTENSION has just made is in its place.
+-- Plans.  A row of a shipped plan is not changed: one's own hides it.
 
-CREATE FUNCTION miosa.plans_edit() RETURNS trigger
+CREATE FUNCTION miosa.plans_write() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF TG_OP = 'UPDATE' THEN
-		NEW.builtin := false;
+	IF TG_OP = 'INSERT' OR OLD.builtin AND TG_OP = 'UPDATE' THEN
+		NEW.builtin := coalesce(OLD.builtin, false);
+		IF NEW IS DISTINCT FROM OLD THEN
+			INSERT INTO miosa.own_plans (name, audit_retention, idempotency_retention, artifact_retention)
+				VALUES (NEW.name, NEW.audit_retention, NEW.idempotency_retention, NEW.artifact_retention);
+			NEW.builtin := false;
+		END IF;
 		RETURN NEW;
+	ELSIF OLD.builtin THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('plan "%s" is shipped with the extension', OLD.name),
+			'Shipped plans cannot be deleted.',
+			format('See which tenants have it: SELECT id, slug FROM miosa.tenants WHERE plan = %L;', OLD.name));
+	ELSIF TG_OP = 'UPDATE' THEN
+		NEW.builtin := false;
+		UPDATE miosa.own_plans p SET name = NEW.name, audit_retention = NEW.audit_retention,
+				idempotency_retention = NEW.idempotency_retention, artifact_retention = NEW.artifact_retention
+			WHERE p.name = OLD.name;
+	ELSE
+		DELETE FROM miosa.own_plans p WHERE p.name = OLD.name;
 	END IF;
-	UPDATE miosa.plans p SET audit_retention = NEW.audit_retention,
-			idempotency_retention = NEW.idempotency_retention,
-			artifact_retention = NEW.artifact_retention, builtin = false
-		WHERE p.name = NEW.name AND p.builtin;
-	IF FOUND THEN
+	-- Somebody else may have changed or deleted it.
+	IF NOT FOUND THEN
 		RETURN NULL;
 	END IF;
-	RETURN NEW;
+	RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
 END $$;
-COMMENT ON FUNCTION miosa.plans_edit() IS 'Trigger: an edited plan is not a shipped one any more; inserting a plan of a shipped one''s name edits that one';
+COMMENT ON FUNCTION miosa.plans_write() IS 'Trigger: miosa.plans is written like a table; a shipped plan that is changed becomes a row of miosa.own_plans';
+CREATE TRIGGER plans_write INSTEAD OF INSERT OR UPDATE OR DELETE ON miosa.plans
+	FOR EACH ROW EXECUTE FUNCTION miosa.plans_write();
 
-CREATE TRIGGER plans_edit BEFORE UPDATE ON miosa.plans
-	FOR EACH ROW WHEN (OLD.builtin AND OLD.* IS DISTINCT FROM NEW.*)
-	EXECUTE FUNCTION miosa.plans_edit();
-CREATE TRIGGER plans_insert BEFORE INSERT ON miosa.plans
-	FOR EACH ROW WHEN (NOT NEW.builtin)
-	EXECUTE FUNCTION miosa.plans_edit();
+CREATE FUNCTION miosa.own_plans_keep() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	tenant text;
+BEGIN
+	-- Tenants that are being given the plan hold a lock on its row.
+	SELECT t.id INTO tenant FROM miosa.tenants t
+		WHERE t.plan = OLD.name AND NOT EXISTS (SELECT FROM miosa.plans p WHERE p.name = OLD.name)
+		ORDER BY t.id LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION 'update or delete on plan "%" violates a reference of tenants', OLD.name
+			USING ERRCODE = 'foreign_key_violation', SCHEMA = 'miosa', TABLE = 'own_plans', CONSTRAINT = 'tenants_plan_fkey',
+				DETAIL = format('Tenant "%s" still has the plan.', tenant);
+	END IF;
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa.own_plans_keep() IS 'Trigger: foreign_key_violation for the deletion of a plan that a tenant has';
+CREATE TRIGGER own_plans_delete AFTER DELETE ON miosa.own_plans
+	FOR EACH ROW EXECUTE FUNCTION miosa.own_plans_keep();
+CREATE TRIGGER own_plans_rename AFTER UPDATE ON miosa.own_plans
+	FOR EACH ROW WHEN (OLD.name <> NEW.name) EXECUTE FUNCTION miosa.own_plans_keep();
 
 -- Audit events are append-only for everybody, also for a session that plays a
 -- replica.  Only those may be deleted that the tenant's plan does not keep any

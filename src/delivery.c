@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "commands/extension.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -23,6 +24,7 @@
 PG_FUNCTION_INFO_V1(mrb_wake);
 PG_FUNCTION_INFO_V1(mrb_request_dispatcher);
 PG_FUNCTION_INFO_V1(mrb_identity);
+PG_FUNCTION_INFO_V1(mrb_in_own_script);
 PG_FUNCTION_INFO_V1(mrb_dispatcher);
 
 static const char *state_name(const MrbSlot *slot);
@@ -65,6 +67,16 @@ mrb_identity(PG_FUNCTION_ARGS)
 	values[2] = Int64GetDatum(nulls[2] ? 0 : (int64) GetWALInsertionTimeLine());
 	values[3] = ObjectIdGetDatum(MyDatabaseId);
 	return row_of(fcinfo, values, nulls);
+}
+
+/*
+ * miosa.in_own_script()
+ */
+Datum
+mrb_in_own_script(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(creating_extension && CurrentExtensionObject ==
+				   get_extension_oid("miosa_rollback", true));
 }
 
 /*

@@ -124,9 +124,16 @@ static MrbRow tenant_row = {
 	.columns = {"plan"},
 };
 
-static MrbRow plan_row = {
-	.table = "plans",
-	.index = "plans_pkey",
+/* The rows of the view miosa.plans: an own plan hides a shipped one. */
+static MrbRow own_plan_row = {
+	.table = "own_plans",
+	.index = "own_plans_pkey",
+	.columns = {"idempotency_retention"},
+};
+
+static MrbRow shipped_plan_row = {
+	.table = "shipped_plans",
+	.index = "shipped_plans_name",
 	.columns = {"idempotency_retention"},
 };
 
@@ -377,6 +384,7 @@ static void
 read_key(MrbDeployment *it, const char *key)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	MrbRow	   *plan_row = &own_plan_row;
 	char	   *plan;
 	Datum		until;
 	bool		isnull;
@@ -386,13 +394,17 @@ read_key(MrbDeployment *it, const char *key)
 	plan = mrb_row_text(&tenant_row, 0);
 	mrb_row_close(&tenant_row);
 
-	if (!mrb_row_find(&plan_row, plan, NULL))
-		elog(ERROR, "plan \"%s\" is missing", plan);
+	if (!mrb_row_find(plan_row, plan, NULL))
+	{
+		plan_row = &shipped_plan_row;
+		if (!mrb_row_find(plan_row, plan, NULL))
+			elog(ERROR, "plan \"%s\" is missing", plan);
+	}
 	until = DirectFunctionCall2(timestamptz_pl_interval,
 								TimestampTzGetDatum(now),
-								mrb_row_datum(&plan_row, 0, &isnull));
+								mrb_row_datum(plan_row, 0, &isnull));
 	it->key_retained_until = DatumGetTimestampTz(until);
-	mrb_row_close(&plan_row);
+	mrb_row_close(plan_row);
 
 	if (mrb_row_find(&key_row, it->id, key))
 	{

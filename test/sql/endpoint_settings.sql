@@ -67,6 +67,22 @@ SELECT name, request FROM miosa.adapters WHERE NOT builtin;
 SELECT name, role, stage, per, self_expires, settle, volatile FROM miosa.adapters WHERE builtin ORDER BY name COLLATE "C";
 UPDATE miosa.adapters SET timeout = '1 s' WHERE name = 'webhook';
 DELETE FROM miosa.adapters WHERE name = 'webhook';
+-- A copy, as the hint has it, is not: it is changed and deleted, and never becomes one
+INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, '{"name": "my-webhook"}')).* FROM miosa.adapters a WHERE name = 'webhook';
+UPDATE miosa.adapters SET timeout = '1 s', builtin = true WHERE name = 'my-webhook';
+SELECT name, timeout, builtin FROM miosa.adapters WHERE name LIKE '%webhook' ORDER BY name;
+DELETE FROM miosa.adapters WHERE name = 'my-webhook';
+BEGIN;
+INSERT INTO miosa.plans SELECT 'my-' || name, audit_retention, idempotency_retention, artifact_retention, builtin FROM miosa.plans WHERE name = 'pro';
+SELECT name, builtin FROM miosa.plans WHERE name LIKE '%pro' ORDER BY name;
+SELECT miosa_put_tenant('ten_p', 'p', 'my-pro') -> 'data' ->> 'plan' AS plan;
+SELECT test.refusal($$DELETE FROM miosa.plans WHERE name = 'my-pro'$$);
+SELECT test.refusal($$DELETE FROM miosa.plans WHERE name = 'pro'$$);
+UPDATE miosa.plans SET audit_retention = '1 day' WHERE name = 'pro';
+DELETE FROM miosa.plans WHERE name = 'pro';
+SELECT name, audit_retention, builtin FROM miosa.plans WHERE name = 'pro';
+INSERT INTO miosa.tenants (id, slug, plan) VALUES ('ten_q', 'q', 'none');
+ROLLBACK;
 
 -- Convergence: nothing good is said while nobody is told
 SELECT miosa_convergence('dep_1') -> 'data' ->> 'state' AS state;
