@@ -10,6 +10,10 @@ use MiosaPostgres;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+chomp(my $share = qx(pg_config --sharedir));
+plan skip_all => 'this PostgreSQL has no pg_cron'
+  unless -e "$share/extension/pg_cron.control";
+
 my %way = (libpq => 'off', workers => 'on');
 my %node;
 
