@@ -43,7 +43,9 @@ OBJS = \
 	src/http_transfer.o \
 	src/json.o \
 	src/latency.o \
+	src/naming.o \
 	src/query.o \
+	src/request.o \
 	src/row.o \
 	src/s3.o \
 	src/session.o \
@@ -113,6 +115,7 @@ OBJS = \
 	src/pointer.o \
 	src/rollback.o \
 	src/api.o \
+	src/console.o \
 	src/convergence.o \
 	src/delivery.o \
 	src/launcher.o \
@@ -164,6 +167,7 @@ REGRESS = \
 	target_choice \
 	idempotency_keys \
 	conditions \
+	hints \
 	transactions \
 	pointer \
 	capacity_switch \

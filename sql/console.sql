@@ -222,29 +222,30 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.dispatcher_words() IS 'State of the dispatcher in words; running, or what keeps it from telling edges';
 
--- The extension's own schema may be one where others can make functions too,
--- and a call that is resolved when it runs could find an overload of theirs,
--- which would run with our owner's rights.  The calls in these bodies are
--- resolved once, when the extension is made.
-
 CREATE FUNCTION miosa.call_rollback(deployment_id text, version_id text, idempotency_key text, reason text,
-	expected_active text, cutover text, accept_unverified boolean) RETURNS jsonb
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-RETURN @extschema@.miosa_rollback($1, $2, $3, $4, $5, NULL::jsonb, $6, $7);
-COMMENT ON FUNCTION miosa.call_rollback(text, text, text, text, text, text, boolean) IS 'Calls miosa_rollback, whatever else is called so';
+	expected_active text, cutover text, accept_unverified boolean, name text) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_call_rollback';
+COMMENT ON FUNCTION miosa.call_rollback(text, text, text, text, text, text, boolean, text) IS 'What miosa_rollback does, for people who know the deployment by this name: hints name it so';
 
 CREATE FUNCTION miosa.call_promote(deployment_id text, version_id text, idempotency_key text, reason text,
-	expected_active text, cutover text, accept_unverified boolean) RETURNS jsonb
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-RETURN @extschema@.miosa_promote($1, $2, $3, $4, $5, NULL::jsonb, $6, $7);
-COMMENT ON FUNCTION miosa.call_promote(text, text, text, text, text, text, boolean) IS 'Calls miosa_promote, whatever else is called so';
+	expected_active text, cutover text, accept_unverified boolean, name text) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_call_promote';
+COMMENT ON FUNCTION miosa.call_promote(text, text, text, text, text, text, boolean, text) IS 'What miosa_promote does, for people who know the deployment by this name: hints name it so';
+
+-- The extension's own schema may be one where others can make functions too,
+-- and a call that is resolved when it runs could find an overload of theirs,
+-- which would run with our owner's rights.  The call in this body is resolved
+-- once, when the extension is made.
 
 CREATE FUNCTION miosa.call_plan(deployment_id text) RETURNS jsonb
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 RETURN @extschema@.miosa_plan($1, NULL::text);
 COMMENT ON FUNCTION miosa.call_plan(text) IS 'Calls miosa_plan, whatever else is called so';
 
--- Rolling back and promoting.
+-- Rolling back and promoting.  People call functions in C, which call those
+-- with _rows behind their names (src/console.c).
 
 CREATE FUNCTION miosa.operate(promotion boolean, deployment text, version text, reason text, idempotency_key text,
 	expected_active text, cutover text, accept_unverified boolean, OUT item text, OUT value text)
@@ -266,8 +267,8 @@ DECLARE
 	line text;
 BEGIN
 	response := CASE WHEN promotion
-		THEN miosa.call_promote(id, target, idempotency_key, reason, expected, cutover, accept_unverified)
-		ELSE miosa.call_rollback(id, target, idempotency_key, reason, expected, cutover, accept_unverified) END;
+		THEN miosa.call_promote(id, target, idempotency_key, reason, expected, cutover, accept_unverified, name)
+		ELSE miosa.call_rollback(id, target, idempotency_key, reason, expected, cutover, accept_unverified, name) END;
 	operation := response -> 'operation';
 	seq := split_part(operation ->> 'id', '#', 2);
 	data := response -> 'data';
@@ -351,7 +352,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.version_line(text, text, bigint) IS 'A version for people: number, id, how long it served and until when, before the operation of that number (null: now)';
 
-CREATE FUNCTION miosa.rollback(deployment text, version text DEFAULT NULL, reason text DEFAULT NULL,
+CREATE FUNCTION miosa.rollback_rows(deployment text, version text DEFAULT NULL, reason text DEFAULT NULL,
 	idempotency_key text DEFAULT NULL, expected_active text DEFAULT NULL, cutover text DEFAULT NULL,
 	accept_unverified boolean DEFAULT false, OUT item text, OUT value text)
 RETURNS SETOF record
@@ -359,9 +360,18 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 	SELECT * FROM miosa.operate(false, $1, $2, $3, $4, $5, $6, $7)
 $$;
+COMMENT ON FUNCTION miosa.rollback_rows(text, text, text, text, text, text, boolean) IS 'Rows of miosa.rollback()';
+
+CREATE FUNCTION miosa.rollback(deployment text, version text DEFAULT NULL, reason text DEFAULT NULL,
+	idempotency_key text DEFAULT NULL, expected_active text DEFAULT NULL, cutover text DEFAULT NULL,
+	accept_unverified boolean DEFAULT false, OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'mrb_console';
 COMMENT ON FUNCTION miosa.rollback(text, text, text, text, text, text, boolean) IS 'Roll a deployment back, for people: rows of (item, value); without a version to the one before';
 
-CREATE FUNCTION miosa.promote(deployment text, version text, reason text DEFAULT NULL,
+CREATE FUNCTION miosa.promote_rows(deployment text, version text, reason text DEFAULT NULL,
 	idempotency_key text DEFAULT NULL, expected_active text DEFAULT NULL, cutover text DEFAULT NULL,
 	accept_unverified boolean DEFAULT false, OUT item text, OUT value text)
 RETURNS SETOF record
@@ -369,6 +379,15 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 	SELECT * FROM miosa.operate(true, $1, $2, $3, $4, $5, $6, $7)
 $$;
+COMMENT ON FUNCTION miosa.promote_rows(text, text, text, text, text, text, boolean) IS 'Rows of miosa.promote()';
+
+CREATE FUNCTION miosa.promote(deployment text, version text, reason text DEFAULT NULL,
+	idempotency_key text DEFAULT NULL, expected_active text DEFAULT NULL, cutover text DEFAULT NULL,
+	accept_unverified boolean DEFAULT false, OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'mrb_console';
 COMMENT ON FUNCTION miosa.promote(text, text, text, text, text, text, boolean) IS 'Make a version active, for people: rows of (item, value)';
 
 CREATE FUNCTION miosa.count_instances(deployment_id text, version_id text, OUT healthy integer, OUT starting integer)
@@ -415,7 +434,7 @@ COMMENT ON FUNCTION miosa.is_overdue(miosa.deployments) IS 'Whether a deployment
 -- Status.  It never says OK unless every edge has confirmed what shall serve
 -- and, where instances are needed, one of them is healthy.
 
-CREATE FUNCTION miosa.status(deployment text, OUT item text, OUT value text)
+CREATE FUNCTION miosa.status_rows(deployment text, OUT item text, OUT value text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -558,7 +577,7 @@ BEGIN
 
 	item := 'next';
 	IF NOT telling THEN
-		value := 'SELECT * FROM miosa_doctor();';
+		value := miosa.qualify('SELECT * FROM miosa_doctor();');
 		RETURN NEXT;
 	ELSIF edges.done < edges.told THEN
 		value := 'TABLE miosa.progress;';
@@ -570,6 +589,13 @@ BEGIN
 		END LOOP;
 	END IF;
 END $$;
+COMMENT ON FUNCTION miosa.status_rows(text) IS 'Rows of miosa.status()';
+
+CREATE FUNCTION miosa.status(deployment text, OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'mrb_console';
 COMMENT ON FUNCTION miosa.status(text) IS 'How a deployment is, for people: rows of (item, value)';
 
 -- Deployments that wait for instances for too long, or that serve nothing
@@ -606,7 +632,7 @@ COMMENT ON COLUMN miosa.overdue.last_error IS 'Why the last request was not take
 -- usual size; without bitmaps it reads the newest versions and events of a
 -- large one by index, and not all of them.
 
-CREATE FUNCTION miosa.candidates(deployment text, OUT version text, OUT last_served text, OUT served text,
+CREATE FUNCTION miosa.candidates_rows(deployment text, OUT version text, OUT last_served text, OUT served text,
 	OUT artifact text, OUT expires text, OUT live text, OUT note text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -652,11 +678,19 @@ BEGIN
 		CROSS JOIN LATERAL (SELECT coalesce(o.began, v.promoted_at) AS began, o.ended) s
 		ORDER BY v.version_number DESC;
 END $$;
+COMMENT ON FUNCTION miosa.candidates_rows(text) IS 'Rows of miosa.candidates()';
+
+CREATE FUNCTION miosa.candidates(deployment text, OUT version text, OUT last_served text, OUT served text,
+	OUT artifact text, OUT expires text, OUT live text, OUT note text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'mrb_console';
 COMMENT ON FUNCTION miosa.candidates(text) IS 'The newest 50 versions of a deployment, for people: when each served, its artifact and how long that is kept, its live instances, and whether one can go there';
 
 -- What happened.
 
-CREATE FUNCTION miosa.history(deployment text, "limit" integer DEFAULT 10, OUT op text, OUT at text, OUT what text,
+CREATE FUNCTION miosa.history_rows(deployment text, "limit" integer DEFAULT 10, OUT op text, OUT at text, OUT what text,
 	OUT change text, OUT by text, OUT reason text)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
@@ -665,7 +699,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found_id text := miosa.find_deployment(deployment);
 BEGIN
-	PERFORM miosa.check_limit(history."limit", 1000);
+	PERFORM miosa.check_limit(history_rows."limit", 1000);
 	RETURN QUERY
 		SELECT '#' || a.seq, to_char(a.created_at, 'MM-DD HH24:MI'),
 			CASE a.action WHEN 'deployment.rollback' THEN 'rollback'
@@ -678,8 +712,16 @@ BEGIN
 					|| coalesce(miosa.version_name(found_id, a.target_version_id), 'none') END, 14),
 			miosa.short(a.actor_id, 11), miosa.clip(coalesce(a.reason, ''), 13)
 		FROM miosa.audit_events a WHERE a.deployment_id = found_id
-		ORDER BY a.seq DESC LIMIT history."limit";
+		ORDER BY a.seq DESC LIMIT history_rows."limit";
 END $$;
+COMMENT ON FUNCTION miosa.history_rows(text, integer) IS 'Rows of miosa.history()';
+
+CREATE FUNCTION miosa.history(deployment text, "limit" integer DEFAULT 10, OUT op text, OUT at text, OUT what text,
+	OUT change text, OUT by text, OUT reason text)
+RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'mrb_console';
 COMMENT ON FUNCTION miosa.history(text, integer) IS 'The newest operations of a deployment, for people, in the session''s time zone; miosa_audit_log() has them in full';
 
 -- Progress, for \watch 1: the deployments that changed last, as long as they

@@ -258,7 +258,7 @@ BEGIN
 
 	new := miosa.merge_fields(old, given, ARRAY['id', 'tenant_id', 'active_version_id', 'active_release_id',
 		'running_artifact_sha256', 'serving_version_id', 'recent_served', 'seq', 'route_seq', 'last_rollback_at', 'waiting_since'],
-		format('To make another version active: SELECT miosa_promote(%L, ''version'');', id));
+		format('To make another version active, see which there are with SELECT * FROM miosa.candidates(%L);', id));
 	new.metadata := new.metadata || coalesce((SELECT jsonb_object_agg(f.key, f.value) FROM jsonb_each(given) f
 		WHERE f.key = ANY (repository) AND f.value <> 'null'
 			AND f.value IS DISTINCT FROM new.metadata -> f.key), '{}');

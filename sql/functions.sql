@@ -7,6 +7,12 @@ AS 'MODULE_PATHNAME', 'mrb_raise_condition';
 COMMENT ON FUNCTION miosa.raise_condition(text, text, text, text) IS
 	'Raises a condition by its name, in the form that the caller (psql or PostgREST) understands';
 
+CREATE FUNCTION miosa.qualify(value text)
+RETURNS text LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_qualify';
+COMMENT ON FUNCTION miosa.qualify(text) IS
+	'A text that proposes calls, with our schema before the functions that the caller''s search_path does not find';
+
 CREATE FUNCTION miosa.check_id(value text, what text)
 RETURNS text LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_check_id';

@@ -304,10 +304,17 @@ BEGIN
 	PERFORM miosa.maintained(began, step.removed);
 	COMMIT;
 	IF artifacts THEN
-		CALL @extschema@.miosa_verify_artifacts();
+		CALL miosa.verify_artifacts(1000);
 	END IF;
 END $$;
 COMMENT ON PROCEDURE @extschema@.miosa_maintain(boolean) IS 'Do all that is due: delete what has expired (as miosa_purge_expired), look after capacity (as the dispatcher does), and verify artifacts if artifacts is true (the default)';
+
+CREATE FUNCTION miosa.functions_schema() RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+	WHERE e.extname = 'miosa_rollback'
+$$;
+COMMENT ON FUNCTION miosa.functions_schema() IS 'The schema of the functions for programs, quoted; it may have been renamed since CREATE EXTENSION';
 
 -- The jobs, written once.  pg_cron may be in this database, in another one, or
 -- nowhere; nothing here depends on it.
@@ -315,10 +322,10 @@ CREATE FUNCTION miosa.maintenance_jobs(OUT name text, OUT schedule text, OUT com
 RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	SELECT 'miosa_rollback maintenance in ' || current_database(), '*/5 * * * *',
-		'CALL @extschema@.miosa_maintain(artifacts => false)'
+		format('CALL %s.miosa_maintain(artifacts => false)', miosa.functions_schema())
 	UNION ALL
 	SELECT 'miosa_rollback artifacts in ' || current_database(), '*/5 * * * *',
-		'CALL @extschema@.miosa_verify_artifacts()'
+		format('CALL %s.miosa_verify_artifacts()', miosa.functions_schema())
 	UNION ALL
 	SELECT 'miosa_rollback job history of ' || current_database(), '17 3 * * *',
 		'DELETE FROM cron.job_run_details d USING cron.job j WHERE j.jobid = d.jobid'

@@ -22,7 +22,7 @@ CREATE VIEW miosa.members AS
 	FROM pg_depend d
 	CROSS JOIN LATERAL (
 		SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
-			format('%I.%I', c.relnamespace::regnamespace, c.relname) AS object, c.relowner AS owner,
+			format('%s.%I', c.relnamespace::regnamespace, c.relname) AS object, c.relowner AS owner,
 			coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner)) AS acl
 		FROM pg_class c WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid AND c.relkind NOT IN ('i', 'I', 'c', 't')
 		UNION ALL
@@ -148,6 +148,7 @@ GRANT EXECUTE ON FUNCTION miosa.raise_condition, miosa.check_adapter, miosa.rend
 GRANT EXECUTE ON FUNCTION miosa.require_primary, miosa.check_limit, miosa.some_deployment, miosa.due_artifacts,
 	miosa.verify_artifact
 	TO miosa_admin;
+GRANT EXECUTE ON PROCEDURE miosa.verify_artifacts TO miosa_admin;
 
 -- pg_dump: the data tables are dumped like a user's own.  Shipped adapters
 -- are not, since CREATE EXTENSION makes them; nor are secrets, and

@@ -115,7 +115,7 @@ COMMENT ON FUNCTION miosa.verify_artifact(text, text) IS 'Asks storage for the a
 -- Not with the owner's rights, because such a procedure could not commit.  It
 -- begins anywhere: with more than it may do, what storage cannot tell about
 -- must not always come first.
-CREATE PROCEDURE @extschema@.miosa_verify_artifacts("limit" integer DEFAULT 1000)
+CREATE PROCEDURE miosa.verify_artifacts("limit" integer)
 LANGUAGE plpgsql AS $$
 DECLARE
 	start text;
@@ -141,6 +141,13 @@ BEGIN
 		wrapped := wrapped OR page.next IS NULL;
 		position := coalesce(page.next, '');
 	END LOOP;
+END $$;
+COMMENT ON PROCEDURE miosa.verify_artifacts(integer) IS 'What miosa_verify_artifacts and miosa_maintain call; its schema cannot be renamed';
+
+CREATE PROCEDURE @extschema@.miosa_verify_artifacts("limit" integer DEFAULT 1000)
+LANGUAGE plpgsql AS $$
+BEGIN
+	CALL miosa.verify_artifacts("limit");
 END $$;
 COMMENT ON PROCEDURE @extschema@.miosa_verify_artifacts(integer) IS 'Asks storage for the artifacts that rollbacks would go to and whose last verification is older than half of miosa_rollback.artifact_max_age, each in a transaction of its own; call it outside of one';
 

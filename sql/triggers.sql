@@ -435,7 +435,7 @@ BEGIN
 		END IF;
 	END IF;
 	PERFORM miosa.raise_condition('FORBIDDEN', 'audit events cannot be changed', detail,
-		'Read them with miosa_audit_log() or SELECT * FROM miosa.history(...).');
+		'Read them with SELECT miosa_audit_log();');
 	RETURN NULL;
 END $$;
 COMMENT ON FUNCTION miosa.audit_events_keep() IS 'Trigger: FORBIDDEN for any UPDATE or TRUNCATE of audit events, and for a DELETE of one that the tenant''s plan keeps or that is the newest of its deployment';

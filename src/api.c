@@ -24,10 +24,13 @@
 PG_FUNCTION_INFO_V1(miosa_rollback);
 PG_FUNCTION_INFO_V1(miosa_promote);
 PG_FUNCTION_INFO_V1(miosa_plan);
+PG_FUNCTION_INFO_V1(mrb_call_rollback);
+PG_FUNCTION_INFO_V1(mrb_call_promote);
 PG_FUNCTION_INFO_V1(mrb_raise_condition);
 PG_FUNCTION_INFO_V1(mrb_check_id);
 
 static Jsonb *run_operation(FunctionCallInfo fcinfo, bool promotion);
+static Jsonb *run_for_console(FunctionCallInfo fcinfo, bool promotion);
 static char *text_argument(FunctionCallInfo fcinfo, int arg);
 static char *key_from_http_header(void);
 
@@ -48,6 +51,26 @@ Datum
 miosa_promote(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_JSONB_P(run_operation(fcinfo, true));
+}
+
+/*
+ * miosa.call_rollback(deployment_id, version_id, idempotency_key, reason,
+ * expected_active, cutover, accept_unverified, name): the same for people, who
+ * know the deployment by that name.
+ */
+Datum
+mrb_call_rollback(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_JSONB_P(run_for_console(fcinfo, false));
+}
+
+/*
+ * miosa.call_promote(...), with the same arguments.
+ */
+Datum
+mrb_call_promote(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_JSONB_P(run_for_console(fcinfo, true));
 }
 
 /*
@@ -121,6 +144,27 @@ run_operation(FunctionCallInfo fcinfo, bool promotion)
 		request.reason = NULL;
 	if (request.key == NULL)
 		request.key = key_from_http_header();
+	return mrb_rollback_run(&request);
+}
+
+/*
+ * Unpack the arguments that the console's operations have.
+ */
+static Jsonb *
+run_for_console(FunctionCallInfo fcinfo, bool promotion)
+{
+	MrbRequest	request = {
+		.promotion = promotion,
+		.deployment_id = text_argument(fcinfo, 0),
+		.version_id = text_argument(fcinfo, 1),
+		.key = text_argument(fcinfo, 2),
+		.reason = text_argument(fcinfo, 3),
+		.expected_active = text_argument(fcinfo, 4),
+		.cutover = text_argument(fcinfo, 5),
+		.accept_unverified = !PG_ARGISNULL(6) && PG_GETARG_BOOL(6),
+		.console_name = text_argument(fcinfo, 7),
+	};
+
 	return mrb_rollback_run(&request);
 }
 

@@ -17,6 +17,7 @@
 
 #include "candidate.h"
 #include "choice.h"
+#include "request.h"
 
 /* Each probe may take artifact_timeout; a refusal must not take seconds. */
 #define MAX_PROBES MRB_CANDIDATE_ENOUGH
@@ -45,7 +46,7 @@ mrb_choice_named(const MrbDeployment *deployment, bool promotion,
 	choice->rule = "named";
 	if (deployment->active.id != NULL &&
 		strcmp(deployment->active.id, target->id) == 0)
-		choice->artifact = mrb_rule_artifact_present(deployment->id, target->id,
+		choice->artifact = mrb_rule_artifact_present(deployment, target->id,
 													 &check, promotion, false);
 	else
 		choice->artifact = check_artifact(deployment, target->id,
@@ -69,7 +70,7 @@ mrb_choice_recorded(const MrbDeployment *deployment, MrbChoice *choice)
 	choice->rule = "direct_update";
 	if (target->artifact.uri != NULL)
 		mrb_artifact_recall(&target->artifact, &check);
-	choice->artifact = mrb_rule_artifact_present(deployment->id, target->id,
+	choice->artifact = mrb_rule_artifact_present(deployment, target->id,
 												 &check, false, true);
 }
 
@@ -148,8 +149,9 @@ mrb_choice_rule_previous_version(const MrbDeployment *deployment,
 	it.condition = MRB_ERR_NO_PREVIOUS_VERSION;
 	it.message = psprintf("deployment \"%s\" has no previous version to return to",
 						  deployment->id);
-	it.hint = psprintf("Name a version; see which there are with SELECT * FROM miosa.candidates('%s');",
-					   deployment->id);
+	it.hint = psprintf("Name a version; see which there are with %s",
+					   mrb_request_show(deployment->request, "candidates",
+										deployment->id));
 	if (deployment->active.id == NULL)
 		unpublished = mrb_candidate_unpublished(deployment->id, &seq);
 	if (choice->skipped_text != NULL)
@@ -158,9 +160,10 @@ mrb_choice_rule_previous_version(const MrbDeployment *deployment,
 	{
 		it.detail = psprintf("Operation %s#" INT64_FORMAT " unpublished it; version \"%s\" was active.",
 							 deployment->id, seq, unpublished);
-		it.hint = psprintf("To publish that version again, type SELECT miosa_promote(%s, %s);",
-						   quote_literal_cstr(deployment->id),
-						   quote_literal_cstr(unpublished));
+		it.hint = psprintf("To publish that version again, type %s",
+						   mrb_request_again(deployment->request, true,
+											 deployment->id, unpublished,
+											 false));
 	}
 	else if (deployment->active.id == NULL)
 		it.detail = "It never had an active version.";
@@ -184,7 +187,7 @@ check_artifact(const MrbDeployment *deployment, const char *version_id,
 		check->state = MRB_ARTIFACT_PRESENT;
 	else
 		mrb_artifact_check(artifact, check);
-	return mrb_rule_artifact_present(deployment->id, version_id, check,
+	return mrb_rule_artifact_present(deployment, version_id, check,
 									 promotion, accept_unverified);
 }
 

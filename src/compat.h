@@ -63,4 +63,11 @@ typedef char MrbBase64Byte;
 	makeJsonLexContextCstringLen(json, len, encoding, need_escapes)
 #endif
 
+/* 16 keeps settings in a hash table and says how many there are. */
+#if PG_VERSION_NUM >= 160000
+#define MRB_GUC_VARIABLES(n) get_guc_variables(n)
+#else
+#define MRB_GUC_VARIABLES(n) (*(n) = GetNumConfigOptions(), get_guc_variables())
+#endif
+
 #endif							/* MRB_COMPAT_H */

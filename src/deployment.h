@@ -48,6 +48,8 @@ typedef struct MrbDeployment
 	MrbVersion	serving;		/* what routes resolve to now */
 	MrbVersion	target;			/* what was asked for, if anything */
 	bool		target_drained; /* schedulers were told to stop the target */
+	const struct MrbRequest *request;	/* what the caller asks for, which
+										 * hints repeat; NULL: nothing */
 } MrbDeployment;
 
 /*

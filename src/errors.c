@@ -17,6 +17,7 @@
 #include "utils/json.h"
 
 #include "errors.h"
+#include "naming.h"
 
 typedef struct Condition
 {
@@ -33,6 +34,8 @@ static const Condition conditions[] = {
 	MRB_CONDITIONS(CONDITION)
 #undef CONDITION
 };
+
+static MrbCaller caller;
 
 pg_noreturn static void raise_for_postgrest(const Condition *condition, const char *code,
 											const char *message, const char *detail,
@@ -60,6 +63,9 @@ mrb_raise_as(MrbCondition condition, const char *code, const char *message,
 	const Condition *it = &conditions[condition];
 	const char *s = it->sqlstate;
 
+	hint = mrb_naming_qualify(hint);
+	if (caller.known)
+		error_context_stack = caller.frames;
 	if (called_by_postgrest())
 		raise_for_postgrest(it, code, message, detail, hint);
 
@@ -68,6 +74,31 @@ mrb_raise_as(MrbCondition condition, const char *code, const char *message,
 			 errmsg_internal("%s", message),
 			 detail ? errdetail_internal("%s", detail) : 0,
 			 hint ? errhint("%s", hint) : 0));
+}
+
+/*
+ * Note that the present frames are the caller's and those to come are ours.
+ */
+MrbCaller
+mrb_errors_enter(void)
+{
+	MrbCaller	before = caller;
+
+	if (!caller.known)
+	{
+		caller.known = true;
+		caller.frames = error_context_stack;
+	}
+	return before;
+}
+
+/*
+ * Go back to what mrb_errors_enter() has found.
+ */
+void
+mrb_errors_leave(MrbCaller before)
+{
+	caller = before;
 }
 
 /*

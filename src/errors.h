@@ -17,6 +17,7 @@
 #define MRB_ERRORS_H
 
 #include "compat.h"
+#include "utils/elog.h"
 
 #define MRB_CONDITIONS(CONDITION) \
 	CONDITION(INVALID_ARGUMENT, "MR400", 400, "INVALID_ARGUMENT", 0) \
@@ -55,6 +56,17 @@ pg_noreturn extern void mrb_raise(MrbCondition condition, const char *message,
 pg_noreturn extern void mrb_raise_as(MrbCondition condition, const char *code,
 									 const char *message, const char *detail,
 									 const char *hint);
+
+/* Where the frames of a caller end, for whom ours are no context. */
+typedef struct MrbCaller
+{
+	bool		known;
+	ErrorContextCallback *frames;
+} MrbCaller;
+
+/* Raise conditions with the present frames alone; returns what was before. */
+extern MrbCaller mrb_errors_enter(void);
+extern void mrb_errors_leave(MrbCaller before);
 
 /* A condition's name. */
 extern const char *mrb_condition_name(MrbCondition condition);

@@ -23,6 +23,7 @@
 #include "choice.h"
 #include "deployment.h"
 #include "idempotency.h"
+#include "naming.h"
 #include "operation.h"
 #include "rollback.h"
 #include "rules.h"
@@ -34,7 +35,7 @@
 #define MAX_ATTRIBUTION 16384
 
 static void check_request(const MrbRequest *request);
-static MrbDeployment *look(const char *deployment_id, const char *version_id,
+static MrbDeployment *look(const MrbRequest *request, const char *version_id,
 						   const char *key);
 static void choose(const MrbRequest *request, const MrbDeployment *seen,
 				   MrbChoice *choice);
@@ -79,9 +80,11 @@ mrb_rollback_run(const MrbRequest *request)
 	if (RecoveryInProgress())
 		mrb_raise(MRB_ERR_NOT_PRIMARY, "this server is a standby",
 				  "A rollback writes, and a standby cannot.",
-				  "Call again on the primary; SELECT miosa_plan(...) works here.");
+				  psprintf("Call again on the primary; this works here: %s",
+						   mrb_request_show(request, "candidates",
+											request->deployment_id)));
 
-	seen = look(request->deployment_id, request->version_id, key);
+	seen = look(request, request->version_id, key);
 	if (seen->key_live)
 	{
 		/*
@@ -103,7 +106,7 @@ mrb_rollback_run(const MrbRequest *request)
 		if (stored != NULL)
 			return stored;
 	}
-	now = look(request->deployment_id, choice.id, key);
+	now = look(request, choice.id, key);
 	judge_again(request, seen, now, choice.id);
 	return write_operation(request, key, &fingerprint, now, &choice);
 }
@@ -121,12 +124,13 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 	MrbChoice	choice = {0};
 	MrbFinding	finding;
 	MrbOperation operation = {0};
+	MrbRequest	request = {.deployment_id = deployment_id};
 	bool		would_do = true;
 
 	mrb_argument_check_id(deployment_id, "deployment id");
 	if (version_id != NULL)
 		mrb_argument_check_id(version_id, "version id");
-	seen = look(deployment_id, version_id, NULL);
+	seen = look(&request, version_id, NULL);
 
 	initStringInfo(&checks);
 	if (version_id == NULL)
@@ -137,7 +141,7 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 		finding = mrb_rule_not_repeated(seen, choice.id);
 		plan_finding(&checks, &finding, &would_do);
 		if (choice.id != NULL)
-			seen = look(deployment_id, choice.id, NULL);
+			seen = look(&request, choice.id, NULL);
 	}
 	else
 	{
@@ -188,7 +192,9 @@ check_request(const MrbRequest *request)
 		mrb_argument_check_id(request->version_id, "version id");
 	else if (request->promotion)
 		mrb_argument_missing("version id",
-							 "A promotion names its version: SELECT miosa_promote('deployment', 'version');");
+							 psprintf("A promotion names its version; see which there are with %s",
+									  mrb_request_show(request, "candidates",
+													   request->deployment_id)));
 	if (request->expected_active != NULL)
 		mrb_argument_check_id(request->expected_active, "expected_active");
 
@@ -223,8 +229,9 @@ check_request(const MrbRequest *request)
  * Read the deployment, which must be there.
  */
 static MrbDeployment *
-look(const char *deployment_id, const char *version_id, const char *key)
+look(const MrbRequest *request, const char *version_id, const char *key)
 {
+	const char *deployment_id = request->deployment_id;
 	MrbDeployment *it = mrb_deployment_look(deployment_id, version_id, key);
 
 	if (it == NULL)
@@ -232,6 +239,7 @@ look(const char *deployment_id, const char *version_id, const char *key)
 				  psprintf("deployment \"%s\" does not exist", deployment_id),
 				  "There is none of that id, or it belongs to another tenant.",
 				  "See which there are with SELECT id, name, slug FROM miosa.deployments ORDER BY id;");
+	it->request = request;
 	return it;
 }
 
@@ -377,7 +385,7 @@ plan_finding(StringInfo checks, const MrbFinding *finding, bool *would_do)
 				  mrb_condition_name(finding->condition) : NULL);
 	append_string(checks, "message", finding->message);
 	append_string(checks, "detail", finding->detail);
-	append_string(checks, "hint", finding->hint);
+	append_string(checks, "hint", mrb_naming_qualify(finding->hint));
 	appendStringInfoChar(checks, '}');
 }
 

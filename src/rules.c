@@ -18,16 +18,17 @@
 #include "candidate.h"
 #include "guc.h"
 #include "miosa_rollback.h"
+#include "request.h"
 #include "rules.h"
 
 static MrbFinding holds(const char *rule);
 static MrbFinding fails(const char *rule, MrbCondition condition,
 						const char *message, const char *detail,
 						const char *hint);
-static MrbFinding artifact_gone(const char *rule, const char *deployment_id,
+static MrbFinding artifact_gone(const char *rule,
+								const MrbDeployment *deployment,
 								const char *version_id, const char *detail);
-static char *rollback_call(const char *deployment_id, const char *version_id);
-static char *show_candidates(const char *deployment_id);
+static char *show_candidates(const MrbDeployment *deployment);
 
 /*
  * The version is there and belongs to this deployment.
@@ -41,7 +42,7 @@ mrb_rule_version_exists(const MrbDeployment *deployment, const char *asked)
 				 psprintf("version \"%s\" does not exist", asked),
 				 psprintf("Deployment \"%s\" has no version of that id.",
 						  deployment->id),
-				 show_candidates(deployment->id));
+				 show_candidates(deployment));
 }
 
 /*
@@ -57,7 +58,7 @@ mrb_rule_version_ready(const MrbDeployment *deployment)
 	return fails("version_ready", MRB_ERR_VERSION_NOT_READY,
 				 psprintf("version \"%s\" is not ready", target->id),
 				 psprintf("Its state is \"%s\".", target->state),
-				 show_candidates(deployment->id));
+				 show_candidates(deployment));
 }
 
 /*
@@ -70,7 +71,7 @@ mrb_rule_artifact_kept(const MrbDeployment *deployment)
 
 	if (target->collected_at == 0)
 		return holds("artifact_kept");
-	return artifact_gone("artifact_kept", deployment->id, target->id,
+	return artifact_gone("artifact_kept", deployment, target->id,
 						 psprintf("It was collected at %s by %s.",
 								  timestamptz_to_str(target->collected_at),
 								  target->collected_by ? target->collected_by : "an unknown hand"));
@@ -81,7 +82,8 @@ mrb_rule_artifact_kept(const MrbDeployment *deployment)
  * not too old or the caller's word is taken for it, but never in silence.
  */
 MrbFinding
-mrb_rule_artifact_present(const char *deployment_id, const char *version_id,
+mrb_rule_artifact_present(const MrbDeployment *deployment,
+						  const char *version_id,
 						  const MrbArtifactCheck *check,
 						  bool promotion, bool accept_unverified)
 {
@@ -91,16 +93,15 @@ mrb_rule_artifact_present(const char *deployment_id, const char *version_id,
 	if (check->state == MRB_ARTIFACT_PRESENT)
 		return holds(rule);
 	if (check->state == MRB_ARTIFACT_GONE)
-		return artifact_gone(rule, deployment_id, version_id, check->detail);
+		return artifact_gone(rule, deployment, version_id, check->detail);
 
 	it = fails(rule, MRB_ERR_STORAGE_UNAVAILABLE,
 			   psprintf("the artifact of version \"%s\" could not be verified",
 						version_id),
 			   check->detail,
-			   psprintf("To go on without the verification, type SELECT miosa_%s(%s, %s, accept_unverified => true);",
-						promotion ? "promote" : "rollback",
-						quote_literal_cstr(deployment_id),
-						quote_literal_cstr(version_id)));
+			   psprintf("To go on without the verification, type %s",
+						mrb_request_again(deployment->request, promotion,
+										  deployment->id, version_id, true)));
 	if (check->grace || accept_unverified)
 	{
 		it.verdict = MRB_WARNS;
@@ -127,8 +128,9 @@ mrb_rule_active_expected(const MrbDeployment *deployment, const char *expected)
 						  deployment->id),
 				 psprintf("Expected is \"%s\", active is \"%s\".", expected,
 						  active ? active : "none"),
-				 psprintf("See what happened with SELECT * FROM miosa.history(%s);",
-						  quote_literal_cstr(deployment->id)));
+				 psprintf("See what happened with %s",
+						  mrb_request_show(deployment->request, "history",
+										   deployment->id)));
 }
 
 /*
@@ -154,8 +156,10 @@ mrb_rule_not_repeated(const MrbDeployment *deployment,
 						  timestamptz_to_str(deployment->last_rollback_at)),
 				 default_target ?
 				 psprintf("To go one further back, type %s",
-						  rollback_call(deployment->id, default_target)) :
-				 show_candidates(deployment->id));
+						  mrb_request_again(deployment->request, false,
+											deployment->id, default_target,
+											false)) :
+				 show_candidates(deployment));
 }
 
 /*
@@ -248,36 +252,28 @@ fails(const char *rule, MrbCondition condition, const char *message,
  * The artifact is gone; the nearest version that still has one may do.
  */
 static MrbFinding
-artifact_gone(const char *rule, const char *deployment_id,
+artifact_gone(const char *rule, const MrbDeployment *deployment,
 			  const char *version_id, const char *detail)
 {
-	char	   *nearest = mrb_candidate_nearest(deployment_id, version_id);
+	char	   *nearest = mrb_candidate_nearest(deployment->id, version_id);
 
 	return fails(rule, MRB_ERR_ARTIFACT_GONE,
 				 psprintf("the artifact of version \"%s\" is gone", version_id),
 				 detail,
 				 nearest ? psprintf("The nearest version that can be restored: %s",
-									rollback_call(deployment_id, nearest)) :
-				 show_candidates(deployment_id));
-}
-
-/*
- * A call to paste.
- */
-static char *
-rollback_call(const char *deployment_id, const char *version_id)
-{
-	return psprintf("SELECT miosa_rollback(%s, %s);",
-					quote_literal_cstr(deployment_id),
-					quote_literal_cstr(version_id));
+									mrb_request_again(deployment->request,
+													  false, deployment->id,
+													  nearest, false)) :
+				 show_candidates(deployment));
 }
 
 /*
  * The hint that shows what one can return to.
  */
 static char *
-show_candidates(const char *deployment_id)
+show_candidates(const MrbDeployment *deployment)
 {
-	return psprintf("See what can be restored with SELECT * FROM miosa.candidates(%s);",
-					quote_literal_cstr(deployment_id));
+	return psprintf("See what can be restored with %s",
+					mrb_request_show(deployment->request, "candidates",
+									 deployment->id));
 }

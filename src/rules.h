@@ -35,7 +35,7 @@ extern MrbFinding mrb_rule_version_exists(const MrbDeployment *deployment,
 										  const char *asked);
 extern MrbFinding mrb_rule_version_ready(const MrbDeployment *deployment);
 extern MrbFinding mrb_rule_artifact_kept(const MrbDeployment *deployment);
-extern MrbFinding mrb_rule_artifact_present(const char *deployment_id,
+extern MrbFinding mrb_rule_artifact_present(const MrbDeployment *deployment,
 											const char *version_id,
 											const MrbArtifactCheck *check,
 											bool promotion,

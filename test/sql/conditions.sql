@@ -91,9 +91,9 @@ SELECT test.op(:pasted);
 -- it is never the version that was just rolled back from
 SELECT test.op(miosa_rollback('dep_1', 'ver_3'));
 UPDATE miosa.releases SET collected_at = now(), collected_by = 'collector' WHERE deployment_id = 'dep_1' AND id = 'rel_1';
-SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_1', 'key-2')$$);
+SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_1', 'key-3')$$);
 -- a promotion meets the same
-SELECT test.refusal($$SELECT miosa_promote('dep_1', 'ver_2', 'key-2')$$);
+SELECT test.refusal($$SELECT miosa_promote('dep_1', 'ver_2', 'key-3')$$);
 
 -- MIGRATION_INCOMPATIBLE: warned of and marked, or refused, by setting
 SELECT test.history('dep_4', 3);

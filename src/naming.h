@@ -1,0 +1,18 @@
+/*-------------------------------------------------------------------------
+ *
+ * naming.h
+ *	  Names of our functions, as the caller has to write them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_NAMING_H
+#define MRB_NAMING_H
+
+/*
+ * The text with the schema before each call of one of our functions, if the
+ * caller's search_path does not have it; NULL for NULL.  Palloc'd, or the
+ * text itself.
+ */
+extern const char *mrb_naming_qualify(const char *text);
+
+#endif							/* MRB_NAMING_H */
