@@ -43,6 +43,7 @@ OBJS = \
 	src/http_transfer.o \
 	src/json.o \
 	src/latency.o \
+	src/member.o \
 	src/naming.o \
 	src/query.o \
 	src/request.o \

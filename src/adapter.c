@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "adapter.h"
+#include "member.h"
 
 /* What has a value only in a request that is about one deployment. */
 #define OF_ONE_DEPLOYMENT \
@@ -59,14 +60,12 @@ static char *check_variables(const MrbAdapter *adapter);
 static char *check_wildcards(const MrbAdapter *adapter);
 static char *check_batch(const MrbAdapter *adapter);
 static char *check_signed(const MrbAdapter *adapter);
-static bool get(JsonbContainer *object, const char *key, JsonbValue *value);
 static JsonbContainer *get_object(Jsonb *row, const char *key,
 								  char **problem);
-static char *get_text(JsonbContainer *object, const char *key);
+static int	get_int(Jsonb *row, const char *key);
 static double get_number(Jsonb *row, const char *key);
 static int	get_milliseconds(Jsonb *row, const char *key);
 static bool get_bool(Jsonb *row, const char *key);
-static bool next_member(JsonbIterator **it, char **key, JsonbValue *value);
 
 bool
 mrb_adapter_read(Jsonb *row, MrbAdapter *adapter, char **problem)
@@ -95,13 +94,13 @@ mrb_adapter_read(Jsonb *row, MrbAdapter *adapter, char **problem)
 static void
 read_plain(Jsonb *row, MrbAdapter *adapter)
 {
-	char	   *per = get_text(&row->root, "per");
-	char	   *role = get_text(&row->root, "role");
+	char	   *per = mrb_member_text(&row->root, "per");
+	char	   *role = mrb_member_text(&row->root, "role");
 
 	adapter->scheduler = role != NULL && strcmp(role, "scheduler") == 0;
 	adapter->per_instance = per != NULL && strcmp(per, "instance") == 0;
-	adapter->name = get_text(&row->root, "name");
-	adapter->stage = get_number(row, "stage");
+	adapter->name = mrb_member_text(&row->root, "name");
+	adapter->stage = get_int(row, "stage");
 	adapter->per_host = per != NULL && strcmp(per, "host") == 0;
 	adapter->wildcards = get_bool(row, "wildcards");
 	adapter->self_expires = get_bool(row, "self_expires");
@@ -110,11 +109,11 @@ read_plain(Jsonb *row, MrbAdapter *adapter)
 	adapter->timeout_ms = get_milliseconds(row, "timeout");
 	adapter->marker_ms = get_milliseconds(row, "marker_interval");
 	adapter->poll.interval_ms = get_milliseconds(row, "poll_interval");
-	adapter->max_in_flight = get_number(row, "max_in_flight");
-	adapter->batch_max = get_number(row, "batch_max");
-	adapter->batch_bytes = get_number(row, "batch_bytes");
+	adapter->max_in_flight = get_int(row, "max_in_flight");
+	adapter->batch_max = get_int(row, "batch_max");
+	adapter->batch_bytes = get_int(row, "batch_bytes");
 	adapter->rate = get_number(row, "rate");
-	adapter->burst = get_number(row, "burst");
+	adapter->burst = get_int(row, "burst");
 }
 
 static char *
@@ -145,7 +144,7 @@ read_calls(Jsonb *row, MrbAdapter *adapter)
 	{
 		JsonbValue	value;
 
-		if (get(&row->root, calls[i].name, &value))
+		if (mrb_member_get(&row->root, calls[i].name, &value))
 			*calls[i].call = mrb_call_compile(JsonbValueToJsonb(&value),
 											  calls[i].name, &alphabets,
 											  &problem);
@@ -161,12 +160,12 @@ read_calls(Jsonb *row, MrbAdapter *adapter)
 char *
 mrb_adapter_read_charsets(JsonbContainer *object, MrbAlphabets *alphabets)
 {
-	JsonbIterator *it = JsonbIteratorInit(object);
+	JsonbIterator *it = NULL;
 	char	   *problem = NULL;
 	JsonbValue	value;
-	char	   *name = NULL;
+	char	   *name;
 
-	while (problem == NULL && next_member(&it, &name, &value))
+	while (problem == NULL && mrb_member_next(object, &it, &name, &value))
 		problem = read_charset(name, &value, alphabets);
 	return problem;
 }
@@ -198,14 +197,16 @@ read_success(Jsonb *row, MrbAdapter *adapter)
 	JsonbValue	value;
 	JsonbContainer *array;
 
-	adapter->success_text = get_text(&row->root, "success_json_path");
+	adapter->success_text = mrb_member_text(&row->root, "success_json_path");
 	if (adapter->success_text != NULL)
 		adapter->success_path =
 			DatumGetJsonPathP(DirectFunctionCall1(jsonpath_in,
 												  CStringGetDatum(adapter->success_text)));
-	if (!get(&row->root, "success", &value))
+	if (!mrb_member_get(&row->root, "success", &value))
 		return NULL;
-	array = value.val.binary.data;
+	array = mrb_member_array(&value);
+	if (array == NULL)
+		return "success: it must be an array.";
 	adapter->nsuccess = JsonContainerSize(array);
 	adapter->success = palloc(Max(adapter->nsuccess, 1) * sizeof(int));
 	for (int i = 0; i < adapter->nsuccess; i++)
@@ -230,14 +231,15 @@ read_verdicts(Jsonb *row, MrbAdapter *adapter)
 {
 	char	   *problem = NULL;
 	JsonbContainer *object = get_object(row, "verdicts", &problem);
-	JsonbIterator *it = object != NULL ? JsonbIteratorInit(object) : NULL;
+	JsonbIterator *it = NULL;
 	JsonbValue	value;
-	char	   *status = NULL;
+	char	   *status;
 
-	if (object != NULL)
-		adapter->meanings = palloc(Max(JsonContainerSize(object), 1) *
-								   sizeof(MrbMeaning));
-	while (problem == NULL && next_member(&it, &status, &value))
+	if (object == NULL)
+		return problem;
+	adapter->meanings = palloc(Max(JsonContainerSize(object), 1) *
+							   sizeof(MrbMeaning));
+	while (problem == NULL && mrb_member_next(object, &it, &status, &value))
 		problem = read_meaning(status, &value, adapter);
 	return problem;
 }
@@ -262,10 +264,7 @@ read_meaning(const char *status, const JsonbValue *value,
 		return "verdicts: \"404\" means that the entry must be added.";
 
 	while (verdict < (int) lengthof(verdicts) &&
-		   (value->type != jbvString ||
-			value->val.string.len != (int) strlen(verdicts[verdict]) ||
-			memcmp(value->val.string.val, verdicts[verdict],
-				   value->val.string.len) != 0))
+		   !mrb_member_equals(value, verdicts[verdict]))
 		verdict++;
 	if (verdict == lengthof(verdicts))
 		return psprintf("verdicts.%s: it must be \"endpoint\", \"message\" or \"gone\".",
@@ -278,7 +277,7 @@ read_meaning(const char *status, const JsonbValue *value,
 static char *
 read_signer(Jsonb *row, MrbAdapter *adapter)
 {
-	char	   *name = get_text(&row->root, "signer");
+	char	   *name = mrb_member_text(&row->root, "signer");
 	char	   *problem = NULL;
 	JsonbContainer *options = get_object(row, "signer_options", &problem);
 	int			i = 0;
@@ -306,7 +305,7 @@ read_sigv4(JsonbContainer *options, MrbAdapter *adapter)
 
 	for (size_t i = 0; i < lengthof(names); i++)
 	{
-		values[i] = options != NULL ? get_text(options, names[i]) : NULL;
+		values[i] = options != NULL ? mrb_member_text(options, names[i]) : NULL;
 		if (values[i] == NULL || values[i][0] == '\0' ||
 			strspn(values[i], "abcdefghijklmnopqrstuvwxyz0123456789-") !=
 			strlen(values[i]))
@@ -428,17 +427,6 @@ check_signed(const MrbAdapter *adapter)
 }
 
 /*
- * A member that is there and is not null.
- */
-static bool
-get(JsonbContainer *object, const char *key, JsonbValue *value)
-{
-	return getKeyJsonValueFromContainer(object, key, strlen(key),
-										value) != NULL &&
-		value->type != jbvNull;
-}
-
-/*
  * NULL when there is none, or it is no object, which is a problem.
  */
 static JsonbContainer *
@@ -446,39 +434,35 @@ get_object(Jsonb *row, const char *key, char **problem)
 {
 	JsonbValue	value;
 
-	if (!get(&row->root, key, &value))
+	if (!mrb_member_get(&row->root, key, &value))
 		return NULL;
-	if (value.type == jbvBinary &&
-		JsonContainerIsObject(value.val.binary.data))
-		return value.val.binary.data;
-	*problem = psprintf("%s: it must be an object.", key);
-	return NULL;
+	if (mrb_member_object(&value) == NULL)
+		*problem = psprintf("%s: it must be an object.", key);
+	return mrb_member_object(&value);
 }
 
 /*
- * NULL when it is no text.
+ * As get_number(), or the integer that is nearest to it.
  */
-static char *
-get_text(JsonbContainer *object, const char *key)
+static int
+get_int(Jsonb *row, const char *key)
 {
-	JsonbValue	value;
+	double		number = get_number(row, key);
 
-	if (!get(object, key, &value) || value.type != jbvString)
-		return NULL;
-	return pnstrdup(value.val.string.val, value.val.string.len);
+	return (int) Min(Max(number, PG_INT32_MIN), PG_INT32_MAX);
 }
 
 /*
- * 0 when it is no number.
+ * 0 when it is no number; infinity when it is too large.
  */
 static double
 get_number(Jsonb *row, const char *key)
 {
 	JsonbValue	value;
 
-	if (!get(&row->root, key, &value) || value.type != jbvNumeric)
+	if (!mrb_member_get(&row->root, key, &value) || value.type != jbvNumeric)
 		return 0;
-	return DatumGetFloat8(DirectFunctionCall1(numeric_float8,
+	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
 											  NumericGetDatum(value.val.numeric)));
 }
 
@@ -489,7 +473,7 @@ get_number(Jsonb *row, const char *key)
 static int
 get_milliseconds(Jsonb *row, const char *key)
 {
-	char	   *written = get_text(&row->root, key);
+	char	   *written = mrb_member_text(&row->root, key);
 	Interval   *span;
 	double		ms;
 
@@ -512,25 +496,6 @@ get_bool(Jsonb *row, const char *key)
 {
 	JsonbValue	value;
 
-	return get(&row->root, key, &value) && value.type == jbvBool &&
+	return mrb_member_get(&row->root, key, &value) && value.type == jbvBool &&
 		value.val.boolean;
-}
-
-/*
- * The next member of an object; false at its end, or for no object.
- */
-static bool
-next_member(JsonbIterator **it, char **key, JsonbValue *value)
-{
-	JsonbIteratorToken token;
-
-	while (*it != NULL &&
-		   (token = JsonbIteratorNext(it, value, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-			*key = pnstrdup(value->val.string.val, value->val.string.len);
-		if (token == WJB_VALUE)
-			return true;
-	}
-	return false;
 }

@@ -15,6 +15,7 @@
 #include "utils/fmgrprotos.h"
 
 #include "adapter.h"
+#include "member.h"
 
 /* What has a value only where routes are told. */
 #define OF_ROUTES \
@@ -58,15 +59,10 @@ mrb_adapter_read_scheduler(Jsonb *row, MrbAdapter *adapter)
 static char *
 read_path(Jsonb *row, const char *key, JsonPath **path)
 {
-	JsonbValue	value;
-	char	   *text;
+	char	   *text = mrb_member_text(&row->root, key);
 
-	if (getKeyJsonValueFromContainer(&row->root, key, strlen(key),
-									 &value) == NULL ||
-		value.type != jbvString)
+	if (text == NULL)
 		return NULL;
-	text = pnstrdup(value.val.string.val, value.val.string.len);
-
 	*path = DatumGetJsonPathP(DirectFunctionCall1(jsonpath_in,
 												  CStringGetDatum(text)));
 	return text;

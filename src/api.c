@@ -19,6 +19,7 @@
 
 #include "argument.h"
 #include "errors.h"
+#include "member.h"
 #include "rollback.h"
 
 PG_FUNCTION_INFO_V1(miosa_rollback);
@@ -188,19 +189,10 @@ key_from_http_header(void)
 {
 	const char *headers = GetConfigOption("request.headers", true, false);
 	Jsonb	   *object;
-	JsonbValue	name = {.type = jbvString};
-	JsonbValue *value;
 
 	if (headers == NULL || headers[0] == '\0')
 		return NULL;
 	object = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 												CStringGetDatum(headers)));
-	if (!JB_ROOT_IS_OBJECT(object))
-		return NULL;
-	name.val.string.val = "idempotency-key";
-	name.val.string.len = strlen(name.val.string.val);
-	value = findJsonbValueFromContainer(&object->root, JB_FOBJECT, &name);
-	if (value == NULL || value->type != jbvString)
-		return NULL;
-	return pnstrdup(value->val.string.val, value->val.string.len);
+	return mrb_member_text(&object->root, "idempotency-key");
 }

@@ -16,6 +16,7 @@
 
 #include "call.h"
 #include "compat.h"
+#include "member.h"
 
 #define UNRESERVED \
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
@@ -185,17 +186,12 @@ mrb_call_text_is_encoded(const char *path)
 static void
 check_members(Source *source)
 {
-	JsonbIterator *it = JsonbIteratorInit(source->object);
-	JsonbIteratorToken token;
+	JsonbIterator *it = NULL;
 	JsonbValue	value;
+	char	   *key;
 
-	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	while (mrb_member_next(source->object, &it, &key, &value))
 	{
-		char	   *key;
-
-		if (token != WJB_KEY)
-			continue;
-		key = pnstrdup(value.val.string.val, value.val.string.len);
 		if (strcmp(key, "method") != 0 && strcmp(key, "path") != 0 &&
 			strcmp(key, "headers") != 0 && strcmp(key, "body") != 0)
 			source->problem =
@@ -244,35 +240,28 @@ static void
 compile_headers(Source *source)
 {
 	MrbCall    *call = source->call;
+	JsonbContainer *headers;
 	JsonbValue	value;
-	JsonbIterator *it;
-	JsonbIteratorToken token;
-	char	   *name = NULL;
+	JsonbIterator *it = NULL;
+	char	   *name;
 	int			most;
 
-	if (getKeyJsonValueFromContainer(source->object, "headers", 7,
-									 &value) == NULL)
+	if (!mrb_member_find(source->object, "headers", &value))
 		return;
-	if (value.type != jbvBinary ||
-		!JsonContainerIsObject(value.val.binary.data))
+	headers = mrb_member_object(&value);
+	if (headers == NULL)
 	{
 		source->problem = psprintf("%s.headers: it must be an object.",
 								   source->what);
 		return;
 	}
-	most = JsonContainerSize(value.val.binary.data);
+	most = JsonContainerSize(headers);
 	call->header_names = palloc0(most * sizeof(char *));
 	call->headers = palloc0(most * sizeof(MrbTemplate *));
 
-	it = JsonbIteratorInit(value.val.binary.data);
 	while (source->problem == NULL &&
-		   (token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-			name = pnstrdup(value.val.string.val, value.val.string.len);
-		if (token == WJB_VALUE)
-			compile_header(source, name, &value);
-	}
+		   mrb_member_next(headers, &it, &name, &value))
+		compile_header(source, name, &value);
 }
 
 static void
@@ -325,9 +314,7 @@ compile_body(Source *source)
 	MrbPlace	place;
 	char	   *flaw;
 
-	if (getKeyJsonValueFromContainer(source->object, "body", 4,
-									 &value) == NULL ||
-		value.type == jbvNull)
+	if (!mrb_member_get(source->object, "body", &value))
 		return;
 	if (value.type == jbvString)
 		text = pnstrdup(value.val.string.val, value.val.string.len);
@@ -409,17 +396,12 @@ compile_part(Source *source, const char *text, MrbPlace place,
 static char *
 member_text(Source *source, const char *key)
 {
-	JsonbValue	value;
+	char	   *text = mrb_member_text(source->object, key);
 
-	if (getKeyJsonValueFromContainer(source->object, key, strlen(key),
-									 &value) == NULL ||
-		value.type != jbvString)
-	{
+	if (text == NULL)
 		source->problem = psprintf("%s.%s: it is missing or is not a text.",
 								   source->what, key);
-		return NULL;
-	}
-	return pnstrdup(value.val.string.val, value.val.string.len);
+	return text;
 }
 
 /*

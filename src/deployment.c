@@ -27,6 +27,7 @@
 #include "deployment.h"
 #include "errors.h"
 #include "guc.h"
+#include "member.h"
 #include "query.h"
 #include "row.h"
 
@@ -344,17 +345,12 @@ read_artifact(MrbArtifact *artifact)
 static bool
 marked_incompatible(MrbRow *row, int column)
 {
-	static const char name[] = "migration_compatibility";
-	static const char mark[] = "incompatible";
 	Jsonb	   *object = mrb_row_jsonb(row, column);
 	JsonbValue	value;
 
-	return object != NULL && JB_ROOT_IS_OBJECT(object) &&
-		getKeyJsonValueFromContainer(&object->root, name, strlen(name),
-									 &value) != NULL &&
-		value.type == jbvString &&
-		value.val.string.len == (int) strlen(mark) &&
-		memcmp(value.val.string.val, mark, strlen(mark)) == 0;
+	return object != NULL &&
+		mrb_member_find(&object->root, "migration_compatibility", &value) &&
+		mrb_member_equals(&value, "incompatible");
 }
 
 /*

@@ -19,6 +19,7 @@
 
 #include "digest.h"
 #include "endpoints.h"
+#include "member.h"
 #include "query.h"
 #include "sign.h"
 
@@ -305,6 +306,8 @@ read_endpoint(int row, int64 newest_epoch)
 
 	if (endpoint->secret == NULL && mrb_query_bool(row, COL_WANTS_SECRET))
 		misconfigured(endpoint, "its secret is not in miosa.secrets");
+	if (!JB_ROOT_IS_OBJECT(endpoint->selector))
+		misconfigured(endpoint, "its selector is not an object");
 	read_adapter(row, endpoint);
 	read_state(row, endpoint, newest_epoch);
 	MemoryContextSwitchTo(caller);
@@ -492,17 +495,13 @@ member_holds(const MrbEndpoint *endpoint, const char *key, const char *value)
 	JsonbValue	wanted;
 
 	if (value == NULL ||
-		getKeyJsonValueFromContainer(&endpoint->selector->root, key,
-									 strlen(key), &member) == NULL)
+		!mrb_member_find(&endpoint->selector->root, key, &member))
 		return true;
-	if (member.type == jbvString)
-		return member.val.string.len == (int) strlen(value) &&
-			memcmp(member.val.string.val, value, strlen(value)) == 0;
-	if (member.type != jbvBinary)
-		return false;
+	if (mrb_member_array(&member) == NULL)
+		return mrb_member_equals(&member, value);
 	wanted.type = jbvString;
 	wanted.val.string.val = (char *) value;
 	wanted.val.string.len = strlen(value);
-	return findJsonbValueFromContainer(member.val.binary.data, JB_FARRAY,
+	return findJsonbValueFromContainer(mrb_member_array(&member), JB_FARRAY,
 									   &wanted) != NULL;
 }

@@ -13,6 +13,7 @@
 
 #include "adapter.h"
 #include "errors.h"
+#include "member.h"
 
 PG_FUNCTION_INFO_V1(mrb_check_adapter);
 PG_FUNCTION_INFO_V1(mrb_render_request);
@@ -112,19 +113,14 @@ is_about_texts(const char *problem)
 static void
 fill_values(Jsonb *given, MrbValues *values, const char **url)
 {
-	JsonbIterator *it = JsonbIteratorInit(&given->root);
-	JsonbIteratorToken token;
+	JsonbIterator *it = NULL;
 	JsonbValue	value;
-	char	   *name = NULL;
+	char	   *name;
 
 	values->named_secret = named_secret;
-	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-			name = pnstrdup(value.val.string.val, value.val.string.len);
-		if (token == WJB_VALUE && value.type != jbvNull)
+	while (mrb_member_next(&given->root, &it, &name, &value))
+		if (value.type != jbvNull)
 			fill_value(name, &value, values, url);
-	}
 }
 
 static void
@@ -146,9 +142,8 @@ fill_value(const char *name, const JsonbValue *value, MrbValues *values,
 		refuse("invalid request", psprintf("values.%s: there is no such variable.", name));
 	else if (!mrb_variable_is_list(variable))
 		values->text[variable] = as_text(name, value);
-	else if (value->type == jbvBinary &&
-			 JsonContainerIsArray(value->val.binary.data))
-		fill_list(name, value->val.binary.data, list);
+	else if (mrb_member_array(value) != NULL)
+		fill_list(name, mrb_member_array(value), list);
 	else
 		refuse("invalid request", psprintf("values.%s: it must be an array.", name));
 }
@@ -179,8 +174,7 @@ named_secret(const char *name)
 	char	   *key = psprintf("secret:%s", name);
 	JsonbValue	value;
 
-	if (getKeyJsonValueFromContainer(&named_values->root, key, strlen(key),
-									 &value) == NULL)
+	if (!mrb_member_find(&named_values->root, key, &value))
 		return NULL;
 	return as_text(key, &value);
 }

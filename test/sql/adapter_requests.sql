@@ -280,6 +280,23 @@ UPDATE miosa.adapters SET verdicts = '{}', batch_max = 7, request = '{"method": 
 SELECT miosa_test_endpoint('mine-none') -> 'data' ->> 'verdict';
 ALTER TABLE miosa.adapters ENABLE TRIGGER adapters_check;
 
+-- Nor one whose selector is not what a selector is
+UPDATE miosa.adapters SET request = '{"method": "PUT", "path": "/"}', batch_max = 1 WHERE name = 'mine';
+SET session_replication_role = replica;
+UPDATE miosa.endpoints SET selector = '["deployment", "tenant", "kind"]' WHERE name = 'mine-none';
+SELECT miosa_test_endpoint('mine-none') -> 'data' ->> 'verdict';
+UPDATE miosa.endpoints SET selector = '"deployment"' WHERE name = 'mine-none';
+SELECT miosa_test_endpoint('mine-none') -> 'data' ->> 'verdict';
+UPDATE miosa.endpoints SET selector = '{}' WHERE name = 'mine-none';
+RESET session_replication_role;
+
+-- What no row of the table could be is refused all the same
+SELECT v.adapter, test.refusal(format('SELECT miosa.check_adapter(%L)', v.adapter))
+FROM unnest(ARRAY['[]', '1', '{}', '{"request": 1, "success": 200}', '{"request": [], "verdicts": [1]}',
+	'{"request": {"method": "PUT", "path": "/"}, "signer": "none", "success": 200}', '{"request": {"method": "PUT", "path": "/"}, "signer": "none", "success": {"a": 1}}',
+	'{"request": {"method": "PUT", "path": "/"}, "signer": "none", "success": "200"}', '{"request": {"method": "PUT", "path": "/"}, "signer": "none", "success": [[200]]}',
+	'{"request": {"method": "PUT", "path": "/"}, "signer": "none", "stage": 1e300, "batch_max": -1e300, "rate": 1e999, "timeout": 1e300, "burst": "x"}']) v (adapter);
+
 -- Nor one whose URL cannot be signed, or is none
 INSERT INTO miosa.secrets (name, value) VALUES ('key', 'KEYID:KEYSECRET:KEYTOKEN');
 SELECT miosa_put_endpoint('front', 'cloudfront', 'http://127.0.0.1:9/a+b', secret => 'key', enabled => false) IS NULL \g /dev/null

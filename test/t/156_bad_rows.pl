@@ -81,7 +81,7 @@ my @request = (
 my $n = 0;
 my $adapters = join '', map {
 	$n++;
-	"INSERT INTO miosa.adapters (name, request) VALUES ('bad-$n', '$_');
+	"INSERT INTO miosa.adapters (name, wildcards, request) VALUES ('bad-$n', false, '$_');
 	INSERT INTO miosa.endpoints (name, adapter, url)
 	VALUES ('bad-$n', 'bad-$n', '$url/bad');\n";
 } @request;
@@ -106,6 +106,8 @@ INSERT INTO miosa.endpoints (name, adapter, url, selector, secret) VALUES
 	('bad-s4', 'told', '$url/bad', '{"tenant": {"a": [1]}}', NULL),
 	('bad-s5', 'told', '$url/bad', '{"kind": null, "x": 1}', NULL),
 	('bad-s6', 'told', '$url/bad', '{}', 'there-is-none'),
+	('bad-s8', 'told', '$url/bad', '["tenant", "kind", "deployment", "dep_1"]', NULL),
+	('bad-s9', 'told', '$url/bad', '[{"tenant": "ten_1"}, [], 5, null]', NULL),
 	('bad-s7', 'there-is-none', '$url/bad', '{}', NULL);
 UPDATE miosa.endpoints SET origin = (SELECT origin FROM miosa.endpoints WHERE name = 'good');
 SET session_replication_role = origin;
@@ -114,8 +116,11 @@ EOS
 goes_on('endpoints and adapters', $pid);
 is(sql("SELECT string_agg(e.name, ' ' ORDER BY e.name) FROM miosa.endpoints e
 		LEFT JOIN miosa.endpoint_state s ON s.endpoint = e.name
-		WHERE e.name LIKE 'bad-%' AND s.health = 'healthy' AND e.name !~ '-s[1-6]\$'"),
+		WHERE e.name LIKE 'bad-%' AND s.health = 'healthy' AND e.name !~ '-s[4-6]\$'"),
 	'', 'none of them is called healthy');
+is( sql("SELECT string_agg(s.endpoint, ' ' ORDER BY s.endpoint) FROM miosa.endpoint_state s
+		WHERE s.health = 'misconfigured' AND s.last_error = 'its selector is not an object'"),
+	'bad-s1 bad-s2 bad-s3 bad-s8 bad-s9', 'a selector of another shape is named');
 
 #
 # Deployments, versions, domains
