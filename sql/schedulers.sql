@@ -18,7 +18,7 @@ CREATE FUNCTION miosa.capacity_requests(
 	OUT deployment_id text, OUT tenant_id text, OUT deployment_kind text,
 	OUT version_id text, OUT version_number integer, OUT kind text,
 	OUT release_id text, OUT storage_uri text, OUT sha256 text, OUT operation_id text, OUT workload text,
-	OUT state text, OUT count integer, OUT unknown integer, OUT since timestamptz, OUT asked boolean,
+	OUT state text, OUT count integer, OUT missing integer, OUT unknown integer, OUT since timestamptz, OUT asked boolean,
 	OUT instances text[], OUT watchers text[])
 RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
@@ -47,7 +47,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	-- Looked up one by one, so that one deployment among many costs no more.
 	SELECT p.id, p.tenant_id, p.kind, v.id, v.version_number, v.kind, r.id, r.storage_uri, r.sha256,
 		p.id || '#' || p.seq::text, coalesce(v.metadata ->> 'workload', p.slug || '-v' || v.version_number::text),
-		w.state, n.count, CASE w.state WHEN 'wanted' THEN greatest(0, n.count - n.live - cardinality(l.instances)) ELSE 0 END,
+		w.state, n.count, n.missing, greatest(0, n.missing - cardinality(l.instances)),
 		w.since, coalesce(w.asked, false), l.instances, t.watchers
 	FROM wanted w
 	FULL JOIN watched t ON t.deployment_id = w.deployment_id AND t.version_id = w.version_id
@@ -61,8 +61,9 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 		WHERE r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id OFFSET 0) r ON true
 	CROSS JOIN LATERAL (
 		SELECT CASE w.state WHEN 'wanted' THEN p.desired_replicas ELSE 0 END AS count,
-			CASE w.state WHEN 'wanted' THEN (SELECT count(*)::integer FROM miosa.live_instances i
-				WHERE i.deployment_id = p.id AND i.version_id = v.id) ELSE 0 END AS live) n
+			CASE w.state WHEN 'wanted' THEN greatest(0, p.desired_replicas - (
+				SELECT count(*)::integer FROM miosa.live_instances i
+				WHERE i.deployment_id = p.id AND i.version_id = v.id)) ELSE 0 END AS missing) n
 	CROSS JOIN LATERAL (
 		SELECT CASE w.state
 			WHEN 'wanted' THEN ARRAY(
@@ -71,7 +72,8 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 					-- What is stopping can be started once it has stopped.
 					AND (i.state <> 'stopping' OR coalesce(i.last_heartbeat_at, i.updated_at) <= miosa.heartbeat_horizon())
 					AND NOT EXISTS (SELECT FROM miosa.live_instances o WHERE o.deployment_id = p.id AND o.id = i.id)
-				ORDER BY i.id LIMIT greatest(0, n.count - n.live))
+				-- More than are missing: another one is started for each that is gone.
+				ORDER BY i.id LIMIT CASE WHEN n.missing > 0 THEN n.missing + 1000 ELSE 0 END)
 			WHEN 'draining' THEN ARRAY(
 				SELECT i.id FROM miosa.runtime_instances i
 				WHERE i.deployment_id = p.id AND i.version_id = v.id AND i.reported_by IS NULL AND i.state = 'stopping'

@@ -140,6 +140,10 @@ meaning_of(const MrbAdapter *adapter, int status)
 			/* It does not know this workload, or is not ready to change it. */
 			return adapter->scheduler ? MRB_VERDICT_MESSAGE :
 				MRB_VERDICT_ENDPOINT;
+		case 410:
+			/* Where each instance has a URL, only that instance is gone. */
+			return adapter->per_instance ? MRB_VERDICT_MESSAGE :
+				MRB_VERDICT_ENDPOINT;
 		default:
 			return MRB_VERDICT_ENDPOINT;
 	}

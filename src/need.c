@@ -24,7 +24,7 @@ static MrbQuery read_query = {
 	.sql = "SELECT r.deployment_id, r.tenant_id, r.deployment_kind,"
 	" r.version_id, r.version_number::text, r.kind, r.release_id,"
 	" r.storage_uri, r.sha256, r.operation_id, r.workload,"
-	" r.state, r.count, r.unknown, r.since, r.asked, r.instances,"
+	" r.state, r.count, r.missing, r.unknown, r.since, r.asked, r.instances,"
 	" r.watchers"
 	" FROM miosa.capacity_requests($1) r"
 	" ORDER BY r.deployment_id",
@@ -64,11 +64,12 @@ mrb_need_read(char **ids, int n, int *found)
 			strings[s] = mrb_query_text(i, s + 1);
 		need->goal = parse_goal(mrb_query_text(i, NEED_STRINGS + 1));
 		need->count = mrb_query_int32(i, NEED_STRINGS + 2, 0);
-		need->unknown = mrb_query_int32(i, NEED_STRINGS + 3, 0);
-		need->since = mrb_query_timestamp(i, NEED_STRINGS + 4, 0);
-		need->asked = mrb_query_bool(i, NEED_STRINGS + 5);
-		fetch_list(i, NEED_STRINGS + 6, &need->instances, context);
-		fetch_list(i, NEED_STRINGS + 7, &need->watchers, context);
+		need->missing = mrb_query_int32(i, NEED_STRINGS + 3, 0);
+		need->unknown = mrb_query_int32(i, NEED_STRINGS + 4, 0);
+		need->since = mrb_query_timestamp(i, NEED_STRINGS + 5, 0);
+		need->asked = mrb_query_bool(i, NEED_STRINGS + 6);
+		fetch_list(i, NEED_STRINGS + 7, &need->instances, context);
+		fetch_list(i, NEED_STRINGS + 8, &need->watchers, context);
 	}
 	mrb_query_close();
 	return needs;

@@ -35,10 +35,12 @@ typedef struct MrbNeed
 	char	   *workload;
 	MrbGoal		goal;
 	int			count;			/* instances that there shall be */
+	int			missing;		/* so many of the instances below are to start */
 	int			unknown;		/* missing, and not among the instances below */
 	TimestampTz since;
 	bool		asked;			/* some scheduler took the request */
-	MrbList		instances;		/* to start, or to stop, one by one */
+	MrbList		instances;		/* that can be started, or are to stop, one by
+								 * one */
 	MrbList		watchers;		/* endpoints whose polls are a heartbeat */
 } MrbNeed;
 

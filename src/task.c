@@ -42,6 +42,7 @@ static bool has_name(const List *names, const char *name);
 static List *add_name(List *names, const char *name, MemoryContext context);
 static TimestampTz after(int ms);
 static int	clock_ms(int failures);
+static bool has_enough(const MrbTask *task);
 static bool skip(MrbTask *task, const char *instance, MemoryContext context);
 static bool told(MrbTask *task, const MrbEndpoint *endpoint);
 
@@ -84,9 +85,14 @@ mrb_task_carry_on(MrbTask *task, const MrbTask *old)
 	task->refused = copy_names(old->refused);
 }
 
+/*
+ * One that was refused is left out, so that another one takes its place.
+ */
 char *
 mrb_task_instance(const MrbTask *task)
 {
+	if (has_enough(task))
+		return NULL;
 	for (int i = 0; i < task->need.instances.n; i++)
 	{
 		char	   *instance = task->need.instances.items[i];
@@ -110,7 +116,7 @@ mrb_task_taken(MrbTask *task, const MrbEndpoint *endpoint,
 		task->done = add_name(task->done, instance, context);
 		if (mrb_task_instance(task) != NULL)
 			return false;		/* it is the next one's turn */
-		if (task->refused != NIL)
+		if (task->refused != NIL && !has_enough(task))
 		{
 			task->refused = NIL;
 			task->ask_at = after(clock_ms(task->failures));
@@ -238,6 +244,23 @@ clock_ms(int failures)
 
 	return Min(doubled, REFUSED_MAX_MS) *
 		(0.5 + 0.5 * pg_prng_double(&pg_global_prng_state));
+}
+
+/*
+ * Whether the start of as many instances as are missing was taken.  All that
+ * are to stop must stop.
+ */
+static bool
+has_enough(const MrbTask *task)
+{
+	int			taken = 0;
+
+	if (task->need.goal != MRB_GOAL_UP)
+		return false;
+	for (int i = 0; i < task->need.instances.n; i++)
+		if (has_name(task->done, task->need.instances.items[i]))
+			taken++;
+	return taken >= task->need.missing;
 }
 
 /*

@@ -169,6 +169,33 @@ is(wait_sql("SELECT state FROM miosa.stat_endpoint WHERE name = 'boots'", 'gone'
 like(sql("SELECT last_error FROM miosa.stat_endpoint WHERE name = 'boots'"),
 	qr/410/, 'with the reason');
 
+# One by one: what is refused, for good or for now, is replaced by another one
+# of the version, and no more are started than are missing
+sql(q{
+	INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, '{"name": "machines", "builtin": false, "signer": "none", "rate": null,
+			"request": {"method": "POST", "path": "/{instance_id}/start"}, "remove": {"method": "POST", "path": "/{instance_id}/stop"}}')).*
+		FROM miosa.adapters a WHERE name = 'fly-machines';
+	SELECT miosa_put_endpoint('machines', 'machines', '} . $sink->url . q{/machines', selector => '{"deployment": "dep_7"}');
+	SELECT miosa_put_deployment('dep_7', 'ten_1', 'app-7', kind => 'dynamic', desired_replicas => 2);
+	SELECT miosa_put_version('dep_7', 'ver_' || i, i, 'dynamic') FROM generate_series(1, 2) i;
+	SELECT miosa_report_instance('dep_7', 'new-' || i, 'ver_2', 'healthy') FROM generate_series(1, 2) i;
+	SELECT miosa_report_instance('dep_7', 'old-' || i, 'ver_1', 'healthy') FROM generate_series(1, 6) i;
+	SELECT miosa_promote('dep_7', 'ver_1');
+	SELECT miosa_promote('dep_7', 'ver_2');
+	SELECT miosa_report_instance('dep_7', 'old-' || i, 'ver_1', 'stopped') FROM generate_series(1, 6) i});
+$sink->clear;
+$sink->answer('/old-1/', status => 404);
+$sink->answer('/old-2/', status => 410);
+$sink->answer('/old-3/', status => 409);
+sql("SELECT miosa_rollback('dep_7', 'ver_1')");
+is( wait_sql("SELECT asked_at IS NOT NULL FROM miosa.capacity WHERE deployment_id = 'dep_7' AND version_id = 'ver_1'", 't'),
+	't', 'instances of the version are started');
+is( join(' ', map { $_->{path} =~ m{/(old-\d)/start$} } $sink->requests('^/machines')),
+	'old-1 old-2 old-3 old-4 old-5', 'those that are gone are replaced by others');
+sql("SELECT miosa_report_instance('dep_7', 'old-' || i, 'ver_1', 'healthy') FROM generate_series(4, 5) i");
+is(wait_sql("SELECT serving_version_id IS NULL AND active_version_id = 'ver_1' FROM miosa.deployments WHERE id = 'dep_7'", 't'),
+	't', 'and the rollback is done');
+
 sub sql { return $node->safe_psql('postgres', @_); }
 sub wait_sql { return MiosaTest::wait_sql($node, @_); }
 
