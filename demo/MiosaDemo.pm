@@ -9,7 +9,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use Exporter qw(import);
-use POSIX ();
+use MiosaVisitors ();
 use Text::Wrap ();
 use Time::HiRes qw(sleep time);
 
@@ -122,32 +122,27 @@ sub tail
 sub start_visitors
 {
 	my ($edge, $file, @host) = @_;
-	my ($asked, $bad, $last, $enough) = (0, 0, '', 0);
-	my $pid = fork() // die "could not fork: $!\n";
+	my ($asked, $bad, $last) = (0, 0, '');
 
-	if ($pid)
-	{
-		$visitors{$file} = $pid;
-		return;
-	}
-	$SIG{TERM} = sub { $enough = 1 };
-	while (!$enough && getppid() != 1)
-	{
-		for my $host (@host)
-		{
-			my $page = $edge->get($host);
+	$visitors{$file} = MiosaVisitors::start_visitors(
+		sub {
+			for my $host (@host)
+			{
+				my $page = $edge->get($host);
 
-			$asked++;
-			next if $page->{status} == 200;
-			$bad++;
-			$last = "$page->{status} " . ($page->{error} // '');
-		}
-		sleep(0.05 / @host);
-	}
-	open(my $fh, '>', $file) or POSIX::_exit(1);
-	print $fh "$asked $bad $last\n";
-	close $fh;
-	POSIX::_exit(0);
+				$asked++;
+				next if $page->{status} == 200;
+				$bad++;
+				$last = "$page->{status} " . ($page->{error} // '');
+			}
+			sleep(0.05 / @host);
+		},
+		sub {
+			open(my $fh, '>', $file) or die "$file: $!\n";
+			print $fh "$asked $bad $last\n";
+			close $fh or die "$file: $!\n";
+		});
+	return;
 }
 
 # End one group, and say how it went; or all of them, whatever they saw.
@@ -159,8 +154,7 @@ sub stop_visitors
 	{
 		my $pid = delete $visitors{$_} or next;
 
-		kill 'TERM', $pid;
-		waitpid($pid, 0);
+		MiosaVisitors::stop_visitors($pid);
 	}
 	return unless defined $file;
 	my ($asked, $bad, $last) = split ' ', tail($file, 1), 3;

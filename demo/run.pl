@@ -198,7 +198,7 @@ sub without_push
 
 	dispatcher('CONT');
 	check($without_push > $lifetime / 2, 'the cache kept the old page');
-	check($with_push < 1, 'push took less than a second');
+	check($with_push < $without_push / 2, 'push was much faster');
 	print "  The dispatcher was stopped; the routers were told by hand at once,\n",
 	  "  and Varnish kept the page of version 3 for as long as it may.\n\n";
 	printf "  without push %s, with push %s\n", figure($without_push),
@@ -263,7 +263,7 @@ sub lost_router
 	# The cache was told as well, after having waited for the router
 	poll_until(
 		sub { $db->psql("TABLE miosa.progress") =~ m{2/3} },
-		5) or die "the cache does not confirm\n";
+		180) or die "the cache does not confirm\n";
 	show(
 		"SELECT * FROM miosa.status('shop')",
 		qr/NOT CONVERGED.*router-2/s);
@@ -272,7 +272,7 @@ sub lost_router
 	$start = time();
 	$edge->start('router-2');
 	check(
-		$db->psql("SELECT miosa_wait_converged('dep_shop', '30 s')") eq
+		$db->psql("SELECT miosa_wait_converged('dep_shop', '180 s')") eq
 		  'converged',
 		'converged again');
 	for my $host (@hosts)

@@ -44,8 +44,9 @@ my $library = dirname(abs_path(__FILE__));
 # dir, psql, secret, sockets, boot: as above. stagger: seconds more for each
 # instance of a version after the first (0). heartbeat: seconds between two of
 # an instance (5). artifacts: by versions, the URL that an instance fetches its
-# page from when it starts. refuse: answer so many requests with 503 first. keep:
-# leave it running at exit, as MiosaServer does.
+# page from when it starts. refuse: answer so many requests with 503 first. hold:
+# leave instances that start as they are until it is 0. keep: leave it running at
+# exit, as MiosaServer does.
 sub new
 {
 	my ($class, %arg) = @_;
@@ -56,6 +57,7 @@ sub new
 		heartbeat => 5,
 		artifacts => {},
 		refuse => 0,
+		hold => 0,
 		%arg
 	}, $class;
 
@@ -74,7 +76,7 @@ sub start
 	my ($self) = @_;
 	my %option = map { $_ => $self->{$_} }
 	  qw(dir port psql secret sockets boot stagger heartbeat artifacts
-	  refuse);
+	  refuse hold);
 
 	$self->{server}->start($^X, "-I$library", '-MMiosaScheduler', '-e',
 		'MiosaScheduler::serve(@ARGV)', encode_json(\%option));
@@ -87,7 +89,7 @@ sub kill9 { my ($self) = @_; return $self->{server}->kill9; }
 sub tail { my ($self) = @_; return $self->{server}->tail; }
 sub url { my ($self) = @_; return "http://127.0.0.1:$self->{port}"; }
 
-# Change boot, heartbeat, artifacts or refuse while it runs.
+# Change boot, heartbeat, artifacts, refuse or hold while it runs.
 sub set
 {
 	my ($self, %option) = @_;
@@ -376,7 +378,7 @@ sub _look_after
 		_reconcile($i->{deployment}, $i->{version});
 		return;
 	}
-	if ($i->{state} eq 'starting' && _is_healthy($i))
+	if ($i->{state} eq 'starting' && !$option->{hold} && _is_healthy($i))
 	{
 		_tell_routers($i, "addr 127.0.0.1 port $i->{port}", 'state ready');
 		$i->{state} = 'healthy';
@@ -393,7 +395,7 @@ sub _is_healthy
 	return http(
 		port => $i->{port},
 		path => '/health',
-		timeout => 1)->{status} == 200;
+		timeout => 30)->{status} == 200;
 }
 
 # What a reload of the router loses is told again with the next instance.
