@@ -75,6 +75,7 @@ OBJS = \
 	src/due.o \
 	src/wake.o \
 	src/enqueue.o \
+	src/marks.o \
 	src/settle.o \
 	src/sign.o \
 	src/stats.o \
@@ -171,6 +172,7 @@ REGRESS = \
 	hints \
 	transactions \
 	pointer \
+	marks \
 	capacity_switch \
 	instances \
 	draining \

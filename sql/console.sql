@@ -452,6 +452,7 @@ DECLARE
 	telling boolean := dispatcher = 'running' OR pg_is_in_recovery();
 	convergence text;
 	instances record;
+	target text;
 	hosts text[];
 BEGIN
 	SELECT * INTO d FROM miosa.deployments p WHERE p.id = miosa.find_deployment(deployment);
@@ -532,6 +533,15 @@ BEGIN
 		FOR item, value IN SELECT * FROM miosa.scheduler_lines(d.id, d.active_version_id) LOOP
 			RETURN NEXT;
 		END LOOP;
+	END IF;
+
+	item := 'schema';
+	target := miosa.default_target(d.id);
+	SELECT miosa.clip(format('a rollback to %s meets the marked change of %s', miosa.version_name(d.id, target),
+			string_agg(miosa.version_name(d.id, m.id), ', ' ORDER BY m.place)), 64)
+		INTO value FROM unnest(miosa.schema_marks(d.id, target)) WITH ORDINALITY m (id, place) HAVING count(*) > 0;
+	IF FOUND THEN
+		RETURN NEXT;
 	END IF;
 
 	item := 'hosts';
@@ -641,10 +651,19 @@ SET enable_bitmapscan = off AS $$
 #variable_conflict use_variable
 DECLARE
 	d miosa.deployments;
+	plan jsonb;
 	chosen text;
+	refused boolean;
+	gone text[];
 BEGIN
 	SELECT * INTO d FROM miosa.deployments p WHERE p.id = miosa.find_deployment(deployment);
-	chosen := miosa.call_plan(d.id) -> 'data' ->> 'target_version_id';
+	-- What a rollback would do is the plan's to say, also what storage has.
+	plan := miosa.call_plan(d.id) -> 'data';
+	chosen := plan ->> 'target_version_id';
+	refused := jsonb_path_exists(plan, '$.checks[*] ? (@.result == "failed"
+		&& (@.check == "artifact_present" || @.check == "migration_compatible"))');
+	gone := ARRAY(SELECT s.value ->> 'version_id' FROM jsonb_array_elements(plan -> 'skipped') s
+		WHERE s.value ->> 'code' = 'ARTIFACT_GONE');
 	RETURN QUERY
 		SELECT 'v' || v.version_number,
 			CASE WHEN v.id = d.active_version_id THEN 'now'
@@ -652,7 +671,7 @@ BEGIN
 			miosa.rough_span(coalesce(s.ended, CASE WHEN v.id = d.active_version_id THEN now() END) - s.began),
 			CASE WHEN r.id IS NULL THEN 'none'
 				WHEN r.collected_at IS NOT NULL THEN 'collected'
-				WHEN r.missing_at IS NOT NULL THEN 'missing'
+				WHEN m.missing THEN 'missing'
 				WHEN r.verified_at IS NOT NULL THEN 'seen ' || miosa.rough_span(now() - r.verified_at)
 				ELSE 'unverified' END,
 			CASE WHEN k.release_id IS NULL THEN ''
@@ -665,17 +684,18 @@ BEGIN
 				WHERE i.deployment_id = d.id AND i.version_id = v.id)::text, 6) END,
 			CASE WHEN v.id = d.active_version_id THEN 'active'
 				WHEN v.state <> 'ready' THEN v.state
-				WHEN r.collected_at IS NOT NULL THEN 'gone'
-				WHEN v.id = chosen THEN 'default'
-				WHEN 'incompatible' IN (v.metadata ->> 'migration_compatibility', r.metadata ->> 'migration_compatibility')
-					THEN 'schema!'
-				ELSE '' END
+				WHEN r.collected_at IS NOT NULL OR m.missing THEN 'gone'
+				WHEN v.id = chosen AND refused THEN 'default refused'
+				ELSE concat_ws(' ', CASE WHEN v.id = chosen THEN 'default' END, CASE WHEN m.marked THEN 'schema!' END) END
 		FROM (SELECT * FROM miosa.versions o WHERE o.deployment_id = d.id ORDER BY o.version_number DESC LIMIT 50) v
 		LEFT JOIN miosa.releases r ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id
 		LEFT JOIN miosa.release_keeping k ON k.deployment_id = r.deployment_id AND k.release_id = r.id
 		LEFT JOIN (SELECT DISTINCT ON (e.version_id) e.version_id, e.began, e.ended FROM miosa.served_by_events(d.id, NULL) e
 			ORDER BY e.version_id, e.ended DESC NULLS FIRST, e.began DESC) o ON o.version_id = v.id
 		CROSS JOIN LATERAL (SELECT coalesce(o.began, v.promoted_at) AS began, o.ended) s
+		CROSS JOIN LATERAL (SELECT v.id = ANY (gone) OR v.id IS DISTINCT FROM chosen AND r.missing_at IS NOT NULL AS missing,
+			'incompatible' IN (v.metadata ->> 'migration_compatibility', r.metadata ->> 'migration_compatibility')
+				OR cardinality(miosa.schema_marks(d.id, v.id)) > 0 AS marked) m
 		ORDER BY v.version_number DESC;
 END $$;
 COMMENT ON FUNCTION miosa.candidates_rows(text) IS 'Rows of miosa.candidates()';

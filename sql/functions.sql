@@ -19,6 +19,19 @@ AS 'MODULE_PATHNAME', 'mrb_check_id';
 COMMENT ON FUNCTION miosa.check_id(text, text) IS
 	'Returns value if it is an id (1 to 255 characters of A-Z a-z 0-9 . _ : -), raises INVALID_ARGUMENT otherwise; what names the argument';
 
+CREATE FUNCTION miosa.default_target(deployment_id text)
+RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_default_target';
+COMMENT ON FUNCTION miosa.default_target(text) IS
+	'Where a rollback without a version goes as far as our own records tell; null when there is nothing';
+
+-- One that is not older, or does not exist, crosses none.
+CREATE FUNCTION miosa.schema_marks(deployment_id text, version_id text)
+RETURNS text[] LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_schema_marks';
+COMMENT ON FUNCTION miosa.schema_marks(text, text) IS
+	'Versions marked as incompatible that going from the active version back to this one crosses, newest first';
+
 CREATE FUNCTION @extschema@.miosa_rollback(
 	deployment_id text,
 	version_id text DEFAULT NULL,

@@ -181,6 +181,8 @@ CREATE TABLE miosa.versions (
 	PRIMARY KEY (deployment_id, id),
 	UNIQUE (deployment_id, version_number)
 );
+CREATE INDEX versions_marked ON miosa.versions (deployment_id)
+	WHERE metadata -> 'migration_compatibility' = '"incompatible"';
 COMMENT ON TABLE miosa.versions IS 'Versions of deployments; immutable once ready';
 COMMENT ON COLUMN miosa.versions.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.versions.id IS 'Opaque id';
@@ -239,6 +241,8 @@ CREATE TABLE miosa.releases (
 	UNIQUE (deployment_id, deployment_version_id),
 	FOREIGN KEY (deployment_id, deployment_version_id) REFERENCES miosa.versions
 );
+CREATE INDEX releases_marked ON miosa.releases (deployment_id)
+	WHERE metadata -> 'migration_compatibility' = '"incompatible"';
 COMMENT ON TABLE miosa.releases IS 'Artifacts in storage, one a version, never changed';
 COMMENT ON COLUMN miosa.releases.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.releases.id IS 'Opaque id';

@@ -62,11 +62,12 @@ static void conclude(MrbArtifactCheck *check, MrbArtifactState state,
  * Find out whether an artifact is there, as far as we can and may.
  */
 void
-mrb_artifact_check(const MrbArtifact *artifact, MrbArtifactCheck *check)
+mrb_artifact_check(const MrbArtifact *artifact, bool ask,
+				   MrbArtifactCheck *check)
 {
 	MrbProbe   *probe;
 
-	if (mrb_artifact_younger(artifact->verified_at, mrb_artifact_max_age))
+	if (!ask && mrb_artifact_younger(artifact->verified_at, mrb_artifact_max_age))
 	{
 		memset(check, 0, sizeof(*check));
 		conclude(check, MRB_ARTIFACT_PRESENT,
@@ -79,7 +80,8 @@ mrb_artifact_check(const MrbArtifact *artifact, MrbArtifactCheck *check)
 		mrb_probe_run(probe, check);
 	check->grace = check->state == MRB_ARTIFACT_UNKNOWN &&
 		mrb_artifact_younger(artifact->verified_at,
-							 mrb_artifact_unknown_grace);
+							 Max(mrb_artifact_unknown_grace,
+								 mrb_artifact_max_age));
 }
 
 MrbProbe *

@@ -38,9 +38,10 @@ struct MrbProbe;
 
 /*
  * Find out, without a lock, in about miosa_rollback.artifact_timeout at most.
- * Raises nothing but interrupts and want of resources.
+ * ask: also when a verification is young, which then counts only if storage
+ * cannot tell.  Raises nothing but interrupts and want of resources.
  */
-extern void mrb_artifact_check(const MrbArtifact *artifact,
+extern void mrb_artifact_check(const MrbArtifact *artifact, bool ask,
 							   MrbArtifactCheck *check);
 
 /*

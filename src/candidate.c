@@ -18,12 +18,15 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "candidate.h"
 #include "query.h"
+
+PG_FUNCTION_INFO_V1(mrb_default_target);
 
 /* How far the first pace goes, and how far both together. */
 #define FEW 8
@@ -37,7 +40,8 @@
 	"v.id, v.version_number," \
 	" CASE WHEN v.state <> 'ready' THEN 'its state is ' || v.state" \
 	" WHEN r.collected_at IS NOT NULL THEN 'its artifact was collected'" \
-	" END, r.storage_uri, r.size_bytes, r.verified_at, r.missing_at, r.id"
+	" END, r.storage_uri, r.size_bytes, r.verified_at, r.missing_at, r.id," \
+	" v.state <> 'ready'"
 #define RELEASE \
 	" LEFT JOIN miosa.releases r" \
 	" ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id"
@@ -154,6 +158,26 @@ static void add(Walk *walk, uint64 row, const char *rule);
 static bool enough(const Walk *walk);
 
 /*
+ * miosa.default_target(deployment_id): storage is not asked.
+ */
+Datum
+mrb_default_target(PG_FUNCTION_ARGS)
+{
+	ListCell   *cell;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	foreach(cell, mrb_candidate_list(text_to_cstring(PG_GETARG_TEXT_PP(0))))
+	{
+		MrbCandidate *it = lfirst(cell);
+
+		if (it->why_not == NULL && it->artifact.missing_at == 0)
+			PG_RETURN_TEXT_P(cstring_to_text(it->id));
+	}
+	PG_RETURN_NULL();
+}
+
+/*
  * What a rollback from the active version would try, in that order.
  */
 List *
@@ -210,9 +234,9 @@ walk_chain(Walk *walk, LoadedEnd *end)
 				break;
 			if (hash_get_num_entries(seen) > 1)
 				add(walk, row, "promoted_over");
-			end->found = mrb_query_bool(row, 9);
+			end->found = mrb_query_bool(row, 10);
 			end->number = Int32GetDatum(mrb_query_int32(row, 2, 0));
-			end->promoted_at = mrb_query_datum(row, 10, &isnull);
+			end->promoted_at = mrb_query_datum(row, 11, &isnull);
 			end->never_promoted = isnull;
 		}
 		mrb_query_close();
@@ -276,6 +300,8 @@ add(Walk *walk, uint64 row, const char *rule)
 	it->number = mrb_query_int32(row, 2, 0);
 	it->rule = rule;
 	it->why_not = mrb_query_text(row, 3);
+	it->condition = mrb_query_bool(row, 9) ? MRB_ERR_VERSION_NOT_READY :
+		MRB_ERR_ARTIFACT_GONE;
 	it->artifact.uri = mrb_query_text(row, 4);
 	it->artifact.size = mrb_query_int64(row, 5, -1);
 	it->artifact.verified_at = mrb_query_timestamp(row, 6, 0);

@@ -11,12 +11,14 @@
 #include "nodes/pg_list.h"
 
 #include "artifact.h"
+#include "errors.h"
 
 typedef struct MrbCandidate
 {
 	char	   *id;
 	int			number;			/* version_number */
 	const char *rule;			/* promoted_over, promoted_at, version_number */
+	MrbCondition condition;		/* with why_not */
 	char	   *why_not;		/* NULL: it qualifies, as far as our rows tell */
 	char	   *release_id;		/* NULL: it has none */
 	MrbArtifact artifact;		/* uri is NULL without a release */

@@ -24,11 +24,11 @@
 
 static MrbFinding check_artifact(const MrbDeployment *deployment,
 								 const char *version_id,
-								 const MrbArtifact *artifact, bool promotion,
-								 bool accept_unverified,
+								 const MrbArtifact *artifact, bool named,
+								 bool promotion, bool accept_unverified,
 								 MrbArtifactCheck *check);
 static void skip(StringInfo json, StringInfo text, const MrbCandidate *it,
-				 const char *why);
+				 const char *code, const char *why);
 
 /*
  * Take the version that the caller named.  Nothing moves when it is active
@@ -50,7 +50,7 @@ mrb_choice_named(const MrbDeployment *deployment, bool promotion,
 													 &check, promotion, false);
 	else
 		choice->artifact = check_artifact(deployment, target->id,
-										  &target->artifact, promotion,
+										  &target->artifact, true, promotion,
 										  accept_unverified, &check);
 	choice->verified = check.probed && check.state == MRB_ARTIFACT_PRESENT;
 }
@@ -97,14 +97,16 @@ mrb_choice_default(const MrbDeployment *deployment, bool accept_unverified,
 
 		if (it->why_not != NULL)
 		{
-			skip(&json, &text, it, it->why_not);
+			skip(&json, &text, it, mrb_condition_name(it->condition),
+				 it->why_not);
 			continue;
 		}
-		finding = check_artifact(deployment, it->id, &it->artifact, false,
+		finding = check_artifact(deployment, it->id, &it->artifact, false, false,
 								 accept_unverified, &check);
 		if (check.state == MRB_ARTIFACT_GONE)
 		{
-			skip(&json, &text, it, "its artifact is gone from storage");
+			skip(&json, &text, it, mrb_condition_name(MRB_ERR_ARTIFACT_GONE),
+				 "its artifact is gone from storage");
 			if (++probes >= MAX_PROBES)
 			{
 				appendStringInfoString(&text,
@@ -174,19 +176,19 @@ mrb_choice_rule_previous_version(const MrbDeployment *deployment,
 }
 
 /*
- * Ask storage for an artifact.  A version without a release has none to ask
- * for, and our own record decides.
+ * Ask storage for an artifact, in any case when its version was named.  A
+ * version without a release has none to ask for, and our own record decides.
  */
 static MrbFinding
 check_artifact(const MrbDeployment *deployment, const char *version_id,
-			   const MrbArtifact *artifact, bool promotion,
+			   const MrbArtifact *artifact, bool named, bool promotion,
 			   bool accept_unverified, MrbArtifactCheck *check)
 {
 	memset(check, 0, sizeof(*check));
 	if (artifact->uri == NULL)
 		check->state = MRB_ARTIFACT_PRESENT;
 	else
-		mrb_artifact_check(artifact, check);
+		mrb_artifact_check(artifact, named, check);
 	return mrb_rule_artifact_present(deployment, version_id, check,
 									 promotion, accept_unverified);
 }
@@ -195,11 +197,13 @@ check_artifact(const MrbDeployment *deployment, const char *version_id,
  * Name a version that was passed over, for programs and for people.
  */
 static void
-skip(StringInfo json, StringInfo text, const MrbCandidate *it, const char *why)
+skip(StringInfo json, StringInfo text, const MrbCandidate *it,
+	 const char *code, const char *why)
 {
 	appendStringInfo(json, "%s{\"version_id\": ", json->len ? ", " : "[");
 	escape_json(json, it->id);
-	appendStringInfo(json, ", \"version_number\": %d, \"why\": ", it->number);
+	appendStringInfo(json, ", \"version_number\": %d, \"code\": \"%s\", \"why\": ",
+					 it->number, code);
 	escape_json(json, why);
 	appendStringInfoChar(json, '}');
 	appendStringInfo(text, "%sv%d (\"%s\"): %s", text->len ? ", " : "",

@@ -27,7 +27,6 @@
 #include "deployment.h"
 #include "errors.h"
 #include "guc.h"
-#include "member.h"
 #include "query.h"
 #include "row.h"
 
@@ -67,8 +66,7 @@ enum
 	VERSION_NUMBER,
 	VERSION_KIND,
 	VERSION_STATE,
-	VERSION_PROMOTED_OVER,
-	VERSION_METADATA
+	VERSION_PROMOTED_OVER
 };
 
 static MrbRow version_row = {
@@ -80,7 +78,6 @@ static MrbRow version_row = {
 		[VERSION_KIND] = "kind",
 		[VERSION_STATE] = "state",
 		[VERSION_PROMOTED_OVER] = "promoted_over",
-		[VERSION_METADATA] = "metadata",
 	},
 };
 
@@ -93,8 +90,7 @@ enum
 	RELEASE_VERIFIED,
 	RELEASE_MISSING,
 	RELEASE_COLLECTED,
-	RELEASE_COLLECTED_BY,
-	RELEASE_METADATA
+	RELEASE_COLLECTED_BY
 };
 
 static MrbRow release_row = {
@@ -109,7 +105,6 @@ static MrbRow release_row = {
 		[RELEASE_MISSING] = "missing_at",
 		[RELEASE_COLLECTED] = "collected_at",
 		[RELEASE_COLLECTED_BY] = "collected_by",
-		[RELEASE_METADATA] = "metadata",
 	},
 };
 
@@ -204,7 +199,6 @@ static MrbQuery edges_query = {
 static void read_version(MrbVersion *version, const char *deployment_id,
 						 const char *id);
 static void read_artifact(MrbArtifact *artifact);
-static bool marked_incompatible(MrbRow *row, int column);
 static bool was_drained(const MrbVersion *version, const char *deployment_id);
 static void read_key(MrbDeployment *it, const char *key);
 static void count_healthy(MrbVersion *version, const char *deployment_id);
@@ -306,8 +300,6 @@ read_version(MrbVersion *version, const char *deployment_id, const char *id)
 	version->kind = mrb_row_text(&version_row, VERSION_KIND);
 	version->state = mrb_row_text(&version_row, VERSION_STATE);
 	version->promoted_over = mrb_row_text(&version_row, VERSION_PROMOTED_OVER);
-	version->incompatible = marked_incompatible(&version_row,
-												VERSION_METADATA);
 	mrb_row_close(&version_row);
 	if (strcmp(version->kind, "static") != 0)
 		count_healthy(version, deployment_id);
@@ -319,8 +311,6 @@ read_version(MrbVersion *version, const char *deployment_id, const char *id)
 	version->sha256 = mrb_row_text(&release_row, RELEASE_SHA256);
 	version->collected_at = mrb_row_timestamp(&release_row, RELEASE_COLLECTED);
 	version->collected_by = mrb_row_text(&release_row, RELEASE_COLLECTED_BY);
-	if (marked_incompatible(&release_row, RELEASE_METADATA))
-		version->incompatible = true;
 	mrb_row_close(&release_row);
 }
 
@@ -337,20 +327,6 @@ read_artifact(MrbArtifact *artifact)
 	artifact->size = unknown ? -1 : DatumGetInt64(size);
 	artifact->verified_at = mrb_row_timestamp(&release_row, RELEASE_VERIFIED);
 	artifact->missing_at = mrb_row_timestamp(&release_row, RELEASE_MISSING);
-}
-
-/*
- * Whether an object says "migration_compatibility": "incompatible".
- */
-static bool
-marked_incompatible(MrbRow *row, int column)
-{
-	Jsonb	   *object = mrb_row_jsonb(row, column);
-	JsonbValue	value;
-
-	return object != NULL &&
-		mrb_member_find(&object->root, "migration_compatibility", &value) &&
-		mrb_member_equals(&value, "incompatible");
 }
 
 /*

@@ -10,6 +10,7 @@
 #define MRB_DEPLOYMENT_H
 
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
 #include "artifact.h"
@@ -22,7 +23,6 @@ typedef struct MrbVersion
 	char	   *kind;			/* static, dynamic, sandbox_backed */
 	char	   *state;			/* only ready ones can be returned to */
 	char	   *promoted_over;	/* version that it was promoted over */
-	bool		incompatible;	/* marked: a schema change breaks others */
 	char	   *release_id;		/* NULL: it has no release */
 	MrbArtifact artifact;		/* uri is NULL without a release */
 	char	   *sha256;			/* of its artifact */
@@ -47,6 +47,8 @@ typedef struct MrbDeployment
 	MrbVersion	active;			/* the pointer; id is NULL before the first */
 	MrbVersion	serving;		/* what routes resolve to now */
 	MrbVersion	target;			/* what was asked for, if anything */
+	List	   *marked;			/* marks.h: ids of versions that going to the
+								 * target crosses */
 	bool		target_drained; /* schedulers were told to stop the target */
 	const struct MrbRequest *request;	/* what the caller asks for, which
 										 * hints repeat; NULL: nothing */

@@ -36,6 +36,7 @@
 #include "deployment.h"
 #include "errors.h"
 #include "guard.h"
+#include "marks.h"
 #include "operation.h"
 #include "rules.h"
 #include "settle.h"
@@ -75,7 +76,7 @@ static const struct
 
 static HeapTuple apply(const Change *change);
 static HeapTuple move(const Change *change);
-static void judge(const MrbDeployment *now, const char *asked,
+static void judge(MrbDeployment *now, const char *asked,
 				  MrbOperation *operation);
 static void keep_derived(const Change *change);
 static Datum column_of(const Change *change, bool after, const char *name,
@@ -193,7 +194,7 @@ move(const Change *change)
  * higher number is a promotion.
  */
 static void
-judge(const MrbDeployment *now, const char *asked, MrbOperation *operation)
+judge(MrbDeployment *now, const char *asked, MrbOperation *operation)
 {
 	MrbChoice	choice;
 	MrbFinding	finding;
@@ -206,6 +207,7 @@ judge(const MrbDeployment *now, const char *asked, MrbOperation *operation)
 	mrb_rule_enforce(&finding);
 	mrb_choice_recorded(now, &choice);
 	mrb_rule_enforce(&choice.artifact);
+	mrb_marks_read(now);
 	finding = mrb_rule_compatible(now);
 	mrb_rule_enforce(&finding);
 

@@ -23,6 +23,7 @@
 #include "choice.h"
 #include "deployment.h"
 #include "idempotency.h"
+#include "marks.h"
 #include "naming.h"
 #include "operation.h"
 #include "rollback.h"
@@ -108,6 +109,7 @@ mrb_rollback_run(const MrbRequest *request)
 	}
 	now = look(request, choice.id, key);
 	judge_again(request, seen, now, choice.id);
+	mrb_marks_read(now);
 	return write_operation(request, key, &fingerprint, now, &choice);
 }
 
@@ -157,6 +159,7 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 		finding = mrb_rule_artifact_kept(seen);
 		plan_finding(&checks, &finding, &would_do);
 		plan_finding(&checks, &choice.artifact, &would_do);
+		mrb_marks_read(seen);
 		finding = mrb_rule_compatible(seen);
 		plan_finding(&checks, &finding, &would_do);
 		mrb_settle(seen, false, &operation);

@@ -25,7 +25,7 @@
 typedef struct MrbRow
 {
 	const char *table;			/* in schema miosa */
-	const char *index;			/* unique, on one or two text columns */
+	const char *index;			/* on one or two text columns */
 	const char *columns[MRB_ROW_MAX_COLUMNS];	/* those that are read */
 	Oid			relid;			/* of the table that attnums are of */
 	Oid			indexid;		/* while the row is open */
@@ -37,7 +37,10 @@ typedef struct MrbRow
 extern void mrb_row_begin(void);
 extern void mrb_row_end(void);
 
-/* Whether there is such a row; second is NULL for a key of one column. */
+/*
+ * Whether there is such a row; second is NULL for a key of one column.  Of
+ * several any one is found.
+ */
 extern bool mrb_row_find(MrbRow *row, const char *first, const char *second);
 extern void mrb_row_close(MrbRow *row);
 

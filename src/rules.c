@@ -21,6 +21,10 @@
 #include "request.h"
 #include "rules.h"
 
+/* So many marked versions are named. */
+#define MARKED_SHOWN 5
+
+static char *describe_marked(List *marked);
 static MrbFinding holds(const char *rule);
 static MrbFinding fails(const char *rule, MrbCondition condition,
 						const char *message, const char *detail,
@@ -164,22 +168,19 @@ mrb_rule_not_repeated(const MrbDeployment *deployment,
 
 /*
  * A schema change that is marked as incompatible does not go back with the
- * code.  The mark counts when moving to an older version.
+ * code.  The mark counts when moving to an older version, for all versions
+ * that marks.c names.
  */
 MrbFinding
 mrb_rule_compatible(const MrbDeployment *deployment)
 {
-	const MrbVersion *active = &deployment->active;
-	const MrbVersion *target = &deployment->target;
 	MrbFinding	it;
 
-	if (active->id == NULL || target->number >= active->number ||
-		(!active->incompatible && !target->incompatible))
+	if (deployment->marked == NIL)
 		return holds("migration_compatible");
 
 	it = fails("migration_compatible", MRB_ERR_MIGRATION_INCOMPATIBLE,
-			   psprintf("a schema change of version \"%s\" is marked as incompatible",
-						active->incompatible ? active->id : target->id),
+			   describe_marked(deployment->marked),
 			   "A rollback changes code, not data: the older code meets the newer schema.",
 			   "Read the version's migration notes first; SET miosa_rollback.on_incompatible = 'warn'; lets a superuser go on.");
 	if (mrb_on_incompatible == MRB_INCOMPATIBLE_WARN)
@@ -188,6 +189,28 @@ mrb_rule_compatible(const MrbDeployment *deployment)
 		it.hint = "See whether the older version works with the present schema.";
 	}
 	return it;
+}
+
+/*
+ * Name the marked versions, the newest ones if they are many.
+ */
+static char *
+describe_marked(List *marked)
+{
+	StringInfoData text;
+	int			n = list_length(marked);
+
+	initStringInfo(&text);
+	appendStringInfo(&text, "%s \"%s\"",
+					 n == 1 ? "a schema change of version" :
+					 "schema changes of versions", (char *) linitial(marked));
+	for (int i = 1; i < Min(n, MARKED_SHOWN); i++)
+		appendStringInfo(&text, ", \"%s\"", (char *) list_nth(marked, i));
+	if (n > MARKED_SHOWN)
+		appendStringInfo(&text, " and %d more", n - MARKED_SHOWN);
+	appendStringInfoString(&text, n == 1 ? " is marked as incompatible" :
+						   " are marked as incompatible");
+	return text.data;
 }
 
 /*

@@ -137,11 +137,52 @@ is($node->safe_psql('postgres',
 		"SELECT count(*) FROM miosa.audit_events WHERE marks::text LIKE '%unverified%'"),
 	2, 'both that went on unverified are marked in the audit');
 
-# A young verification spares the question
+# A version that is named is asked for, however young its verification, which
+# counts when storage does not answer
 $sink->clear;
 storage_says('/known', 'done', qr/^$/, 'verified a minute ago',
 	verified => '1 minute');
-is(asked('/known'), '', 'storage is not asked');
+is(asked('/known'), 'HEAD', 'storage is asked all the same');
+$sink->answer('^/lately', status => 404);
+storage_says('/lately', 'MR410', qr/answered 404/,
+	'gone since a minute ago',
+	verified => '1 minute');
+$sink->answer('^/silent', hang => 1);
+storage_says(
+	'/silent', 'done', qr/WARNING.*did not answer/s,
+	'no answer, but verified a minute ago',
+	verified => '1 minute',
+	settings => "SET miosa_rollback.artifact_unknown_grace = 0;\n");
+
+# A default target is not asked for while its verification is young; what
+# people see of it is what a rollback would do
+$node->safe_psql('postgres', <<"EOS");
+SELECT miosa_put_deployment('dep_2', 'ten_1', 'blog');
+SELECT miosa_put_version('dep_2', 'c' || n, n, storage_uri => '@{[ $sink->url ]}/c' || n) FROM generate_series(1, 3) n;
+SELECT miosa_promote('dep_2', 'c1');
+SELECT miosa_promote('dep_2', 'c2');
+SELECT miosa_promote('dep_2', 'c3');
+EOS
+$sink->clear;
+my $seen = "SELECT string_agg(version || ' ' || split_part(artifact, ' ', 1) || ' ' || note, ', ') FROM miosa.candidates('dep_2')";
+is($node->safe_psql('postgres', $seen),
+	'v3 seen active, v2 seen default, v1 seen ', 'seen a moment ago');
+is(asked('/c2'), '', 'storage is not asked');
+$sink->answer('^/c2', status => 404);
+my $ask = "SET miosa_rollback.artifact_max_age = 0;\n";
+is($node->safe_psql('postgres', $ask . $seen),
+	'v3 seen active, v2 missing gone, v1 seen default',
+	'what the plan passes over is gone, and the next one the default');
+is( $node->safe_psql('postgres',
+		$ask . "SELECT miosa_plan('dep_2') -> 'data' ->> 'target_version_id'"),
+	'c1', 'as in the plan');
+$sink->answer('^/c1', status => 403);
+is($node->safe_psql('postgres', $ask
+		  . "SET miosa_rollback.artifact_unknown_grace = 0;\n"
+		  . $seen),
+	'v3 seen active, v2 missing gone, v1 seen default refused',
+	'and that it would be refused is said');
+
 ok($node->safe_psql('postgres',
 		"SELECT verified_at > now() - interval '1 minute'
 		FROM miosa.releases WHERE storage_uri LIKE '%/there'"),
