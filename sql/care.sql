@@ -51,7 +51,7 @@ COMMENT ON FUNCTION miosa.check_dispatcher() IS 'What miosa_doctor() says of the
 
 -- One finding a row, worst first is not the order: the order is fixed, so that
 -- two runs can be compared.
-CREATE FUNCTION @extschema@.miosa_doctor(OUT "check" text, OUT status text, OUT seen text, OUT fix text)
+CREATE FUNCTION miosa.doctor_rows(OUT item text, OUT status text, OUT seen text, OUT fix text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -68,7 +68,7 @@ DECLARE
 BEGIN
 	SELECT * INTO dispatcher FROM miosa.dispatcher();
 
-	"check" := 'preloaded';
+	item := 'preloaded';
 	IF dispatcher.state = 'not preloaded' THEN
 		status := 'fail';
 		seen := 'the library is not in shared_preload_libraries; edges are not told';
@@ -80,11 +80,11 @@ BEGIN
 	END IF;
 	RETURN NEXT;
 
-	"check" := 'dispatcher';
+	item := 'dispatcher';
 	SELECT c.status, c.seen, c.fix INTO status, seen, fix FROM miosa.check_dispatcher() c;
 	RETURN NEXT;
 
-	"check" := 'worker_slots';
+	item := 'worker_slots';
 	SELECT count(*) INTO n FROM pg_stat_activity a
 		WHERE a.backend_type NOT IN ('client backend', 'autovacuum launcher', 'autovacuum worker', 'background writer',
 			'checkpointer', 'startup', 'walreceiver', 'walsender', 'walwriter', 'archiver', 'slotsync worker');
@@ -95,7 +95,7 @@ BEGIN
 	RETURN NEXT;
 
 	-- Its row has to do then, which is written late.
-	"check" := 'endpoint_entries';
+	item := 'endpoint_entries';
 	SELECT e.taken, e.size INTO n, m FROM miosa.endpoint_entries() e;
 	SELECT count(*) INTO lacking FROM miosa.endpoints e JOIN miosa.adapters a ON a.name = e.adapter
 		WHERE e.enabled AND a.role IN ('edge', 'hook') AND dispatcher.state = 'running'
@@ -106,7 +106,7 @@ BEGIN
 	fix := CASE status WHEN 'ok' THEN '' ELSE 'Raise miosa_rollback.max_endpoints and restart the server.' END;
 	RETURN NEXT;
 
-	"check" := 'endpoints';
+	item := 'endpoints';
 	SELECT count(*) FILTER (WHERE e.enabled), count(*) FILTER (WHERE NOT e.enabled) INTO n, m
 		FROM miosa.endpoints e;
 	status := CASE WHEN n = 0 THEN 'warn' ELSE 'ok' END;
@@ -114,7 +114,7 @@ BEGIN
 	fix := CASE WHEN n = 0 THEN 'Add one: SELECT miosa_put_endpoint(''edge-1'', ''haproxy-map'', ''http://...'');' ELSE '' END;
 	RETURN NEXT;
 
-	"check" := 'endpoint_health';
+	item := 'endpoint_health';
 	SELECT count(*), string_agg(s.name || ' (' || s.state || ')', ', ' ORDER BY s.name) INTO n, names
 		FROM miosa.stat_endpoint s
 		WHERE s.state IN ('backing off', 'misconfigured', 'gone', 'unverified');
@@ -123,23 +123,23 @@ BEGIN
 	fix := CASE WHEN n = 0 THEN '' ELSE 'SELECT name, last_status, last_error FROM miosa.stat_endpoint; a dead one: SELECT miosa_set_endpoint(''name'', false, ''why'');' END;
 	RETURN NEXT;
 
-	"check" := 'wildcards';
+	item := 'wildcards';
 	SELECT count(DISTINCT g.endpoint), string_agg(DISTINCT format('%s (%s)', g.endpoint, g.adapter), ', ') INTO n, names
 		FROM miosa.wildcard_gaps() g;
 	status := CASE WHEN n = 0 THEN 'ok' ELSE 'fail' END;
 	seen := CASE WHEN n = 0 THEN 'every endpoint can do what it is told of wildcard hosts'
 		ELSE 'can do nothing with wildcard hosts: ' || miosa.clip(names, 160) END;
-	fix := CASE WHEN n = 0 THEN '' ELSE 'SELECT * FROM miosa.wildcard_gaps(); use an adapter with wildcards, or a selector without these deployments.' END;
+	fix := CASE WHEN n = 0 THEN '' ELSE 'SELECT * FROM miosa.wildcard_gaps(); then another adapter, or a selector without these deployments: SELECT miosa_put_endpoint(...);' END;
 	RETURN NEXT;
 
-	"check" := 'delivery_failures';
+	item := 'delivery_failures';
 	SELECT count(*) INTO n FROM miosa.delivery_failures f;
 	status := CASE WHEN n = 0 THEN 'ok' ELSE 'fail' END;
 	seen := CASE WHEN n = 0 THEN 'none' ELSE format('routes that an endpoint does not take: %s', n) END;
 	fix := CASE WHEN n = 0 THEN '' ELSE 'TABLE miosa.delivery_failures; when it is repaired: SELECT miosa_redrive(''endpoint'');' END;
 	RETURN NEXT;
 
-	"check" := 'capacity';
+	item := 'capacity';
 	SELECT count(*), string_agg(w.id, ', ' ORDER BY w.id) FILTER (WHERE w.place <= 3) INTO n, names
 		FROM (SELECT o.id, row_number() OVER (ORDER BY o.id) AS place FROM miosa.overdue o) w;
 	status := CASE WHEN n = 0 THEN 'ok' ELSE 'fail' END;
@@ -149,7 +149,7 @@ BEGIN
 	fix := CASE WHEN n = 0 THEN '' ELSE 'TABLE miosa.overdue; then SELECT * FROM miosa.status(''deployment'');' END;
 	RETURN NEXT;
 
-	"check" := 'outbox';
+	item := 'outbox';
 	SELECT count(*), min(o.created_at) INTO n, at
 		FROM (SELECT o.created_at FROM miosa.outbox o ORDER BY o.xid LIMIT 100000) o;
 	status := CASE WHEN n = 0 OR at > now() - '5 s'::interval THEN 'ok' ELSE 'fail' END;
@@ -157,7 +157,7 @@ BEGIN
 	fix := CASE status WHEN 'ok' THEN '' ELSE 'See dispatcher.' END;
 	RETURN NEXT;
 
-	"check" := 'notification_queue';
+	item := 'notification_queue';
 	-- On a standby there is no queue to look at.
 	usage := CASE WHEN standby THEN 0 ELSE pg_notification_queue_usage() END;
 	status := CASE WHEN usage < 0.5 THEN 'ok' ELSE 'warn' END;
@@ -166,7 +166,7 @@ BEGIN
 	RETURN NEXT;
 
 	-- Where pg_cron is elsewhere, only what it does can be seen.
-	"check" := 'pg_cron';
+	item := 'pg_cron';
 	SELECT m.ended_at INTO at FROM miosa.maintenance m;
 	names := CASE WHEN at IS NULL THEN '; no maintenance yet'
 		ELSE format('; maintenance ended %s ago', miosa.span(greatest(clock_timestamp() - at, '0'))) END;
@@ -193,7 +193,7 @@ BEGIN
 	END IF;
 	RETURN NEXT;
 
-	"check" := 'expired_keys';
+	item := 'expired_keys';
 	SELECT count(*) INTO n
 		FROM (SELECT FROM miosa.idempotency_keys k
 			WHERE k.expires_at < now() - '10 min'::interval LIMIT 100000) k;
@@ -202,7 +202,7 @@ BEGIN
 	fix := CASE status WHEN 'ok' THEN '' ELSE 'CALL miosa_maintain();' END;
 	RETURN NEXT;
 
-	"check" := 'durability';
+	item := 'durability';
 	SELECT string_agg(format('%s = %s', s.name, s.setting), ', ' ORDER BY s.name) INTO names
 		FROM pg_settings s
 		WHERE s.name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND s.setting = 'off';
@@ -211,7 +211,7 @@ BEGIN
 	fix := CASE WHEN names IS NULL THEN '' ELSE 'A crash can lose a rollback that was answered: switch them on.' END;
 	RETURN NEXT;
 
-	"check" := 'replication';
+	item := 'replication';
 	SELECT count(*) INTO n FROM pg_stat_replication r WHERE r.application_name <> 'pg_basebackup';
 	IF n > 0 AND current_setting('synchronous_standby_names') = '' THEN
 		status := 'warn';
@@ -224,7 +224,7 @@ BEGIN
 	END IF;
 	RETURN NEXT;
 
-	"check" := 'site';
+	item := 'site';
 	names := coalesce(current_setting('miosa_rollback.site', true), '');
 	IF names = '' AND (standby OR n > 0) THEN
 		status := 'warn';
@@ -237,7 +237,7 @@ BEGIN
 	END IF;
 	RETURN NEXT;
 
-	"check" := 'grants';
+	item := 'grants';
 	SELECT count(*), count(*) FILTER (WHERE w.object = 'miosa.secrets'),
 			string_agg(format('%s on %s to %s', w.privilege, w.object, w.grantee), ', ' ORDER BY w.place) FILTER (WHERE w.place <= 3),
 			string_agg(w.revoke, ' ' ORDER BY w.place) FILTER (WHERE w.place <= 3)
@@ -252,7 +252,7 @@ BEGIN
 		ELSE 'SELECT revoke FROM miosa.foreign_grants \gexec' END;
 	RETURN NEXT;
 
-	"check" := 'restorable';
+	item := 'restorable';
 	SELECT count(*), count(*) FILTER (WHERE w.restorable = 0),
 			string_agg(w.deployment_id, ', ' ORDER BY w.restorable, w.deployment_id) FILTER (WHERE w.place <= 3)
 		INTO n, m, names
@@ -265,7 +265,7 @@ BEGIN
 	fix := CASE WHEN n = 0 THEN '' ELSE 'TABLE miosa.scarcely_restorable; normal after the first publishes, else keep older versions ready: SELECT miosa_pin_version(''deployment'', ''version'');' END;
 	RETURN NEXT;
 
-	"check" := 'artifacts';
+	item := 'artifacts';
 	SELECT count(*), string_agg(w.name, ', ' ORDER BY w.name) FILTER (WHERE w.place <= 3) INTO n, names
 		FROM (SELECT r.deployment_id || ' v' || v.version_number AS name,
 				row_number() OVER (ORDER BY r.deployment_id, v.version_number) AS place
@@ -279,7 +279,32 @@ BEGIN
 	seen := CASE WHEN n = 0 THEN 'storage has what it was asked for'
 		ELSE format('storage lost what rollbacks would go to: %s (%s%s)', n, miosa.clip(names, 120),
 			CASE WHEN n > 3 THEN ', ...' ELSE '' END) END;
-	fix := CASE WHEN n = 0 THEN '' ELSE 'SELECT deployment_id, storage_uri, missing_at FROM miosa.releases WHERE missing_at IS NOT NULL; put them back, or archive the versions.' END;
+	fix := CASE WHEN n = 0 THEN '' ELSE 'SELECT deployment_id, storage_uri, missing_at FROM miosa.releases WHERE missing_at IS NOT NULL; put them back, or archive the versions: SELECT miosa_archive_version(''deployment'', ''version'');' END;
 	RETURN NEXT;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_doctor() IS 'What is wrong with this installation: one row a check, with status (ok, warn, fail), what was seen and what to do';
+COMMENT ON FUNCTION miosa.doctor_rows() IS 'Rows of miosa_doctor(), without the role';
+
+-- A fix that calls our functions needs who may call them; what is not done by
+-- them is done to the server.
+CREATE FUNCTION miosa.fix_needs(fix text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT CASE WHEN $1 = '' OR $1 ~ '^(See [a-z_]+[.]|Ask again)' THEN ''
+		WHEN f.operator IS NULL OR $1 ~ 'ALTER SYSTEM|pg_terminate_backend' THEN 'superuser'
+		WHEN f.operator THEN 'miosa_operator' ELSE 'miosa_admin' END
+	FROM (SELECT bool_and(has_function_privilege('miosa_operator', p.oid, 'EXECUTE')) AS operator
+		FROM regexp_matches($1, '\m(\w+)\(', 'g') m
+		JOIN pg_proc p ON p.proname = m[1] COLLATE "C"
+		JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+			AND d.refclassid = 'pg_extension'::regclass
+		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'miosa_rollback') f
+$$;
+COMMENT ON FUNCTION miosa.fix_needs(text) IS 'Role that may do what a fix says: miosa_operator, miosa_admin or superuser; empty when there is nothing to do';
+
+CREATE FUNCTION @extschema@.miosa_doctor(OUT item text, OUT status text, OUT seen text, OUT fix text, OUT needs text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN QUERY SELECT d.item, d.status, d.seen, miosa.qualify(d.fix), miosa.fix_needs(d.fix) FROM miosa.doctor_rows() d;
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_doctor() IS 'What is wrong with this installation: one row an item, with status (ok, warn, fail), what was seen, what to do, and which role that needs';

@@ -710,39 +710,46 @@ COMMENT ON FUNCTION miosa.candidates(text) IS 'The newest 50 versions of a deplo
 
 -- What happened.
 
-CREATE FUNCTION miosa.history_rows(deployment text, "limit" integer DEFAULT 10, OUT op text, OUT at text, OUT what text,
-	OUT change text, OUT by text, OUT reason text)
+CREATE FUNCTION miosa.history_rows(deployment text, "limit" integer DEFAULT 10, OUT op text, OUT at text, OUT what text)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
 	found_id text := miosa.find_deployment(deployment);
+	event miosa.audit_events;
 BEGIN
 	PERFORM miosa.check_limit(history_rows."limit", 1000);
-	RETURN QUERY
-		SELECT '#' || a.seq, to_char(a.created_at, 'MM-DD HH24:MI'),
-			CASE a.action WHEN 'deployment.rollback' THEN 'rollback'
-				WHEN 'deployment.version.promote' THEN 'promote'
-				WHEN 'deployment.unpublish' THEN 'unset'
-				ELSE miosa.clip(a.action, 8) END,
-			miosa.short(CASE WHEN a.outcome = 'unchanged' THEN miosa.version_name(found_id, a.target_version_id) || ' again'
-				WHEN a.outcome = 'cutover' THEN miosa.version_name(found_id, a.target_version_id) || ' cutover'
-				ELSE coalesce(miosa.version_name(found_id, a.previous_version_id), 'none') || ' -> '
-					|| coalesce(miosa.version_name(found_id, a.target_version_id), 'none') END, 14),
-			miosa.short(a.actor_id, 11), miosa.clip(coalesce(a.reason, ''), 13)
-		FROM miosa.audit_events a WHERE a.deployment_id = found_id
-		ORDER BY a.seq DESC LIMIT history_rows."limit";
+	FOR event IN
+		SELECT * FROM miosa.audit_events a WHERE a.deployment_id = found_id
+		ORDER BY a.seq DESC LIMIT history_rows."limit"
+	LOOP
+		op := '#' || event.seq;
+		at := to_char(event.created_at, 'MM-DD HH24:MI:SS');
+		what := miosa.clip(format('%s %s by %s',
+			coalesce((SELECT a.short FROM miosa.actions() a WHERE a.action = event.action), event.action),
+			miosa.short(CASE event.outcome
+				WHEN 'unchanged' THEN miosa.version_name(found_id, event.target_version_id) || ' again'
+				WHEN 'cutover' THEN miosa.version_name(found_id, event.target_version_id) || ' cutover'
+				ELSE coalesce(miosa.version_name(found_id, event.previous_version_id), 'none') || ' -> '
+					|| coalesce(miosa.version_name(found_id, event.target_version_id), 'none') END, 16),
+			miosa.short(event.actor_id, 24)), 52);
+		RETURN NEXT;
+		op := '';
+		at := '';
+		FOR what IN SELECT '  ' || w.line FROM miosa.wrap(event.reason, 50, 10) w (line) LOOP
+			RETURN NEXT;
+		END LOOP;
+	END LOOP;
 END $$;
 COMMENT ON FUNCTION miosa.history_rows(text, integer) IS 'Rows of miosa.history()';
 
-CREATE FUNCTION miosa.history(deployment text, "limit" integer DEFAULT 10, OUT op text, OUT at text, OUT what text,
-	OUT change text, OUT by text, OUT reason text)
+CREATE FUNCTION miosa.history(deployment text, "limit" integer DEFAULT 10, OUT op text, OUT at text, OUT what text)
 RETURNS SETOF record
 LANGUAGE c STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'mrb_console';
-COMMENT ON FUNCTION miosa.history(text, integer) IS 'The newest operations of a deployment, for people, in the session''s time zone; miosa_audit_log() has them in full';
+COMMENT ON FUNCTION miosa.history(text, integer) IS 'The newest operations of a deployment, for people, in the session''s time zone, with their reasons below; miosa_audit_log() has them in full';
 
 -- Progress, for \watch 1: the deployments that changed last, as long as they
 -- are young or not done.
@@ -768,6 +775,36 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.instances_progress(text) IS 'What miosa.progress says about instances while a deployment waits for them; null when it does not';
 
+-- What an endpoint has of the log is written now and then, so that a change
+-- can count as under way for half a second longer than it is.
+CREATE FUNCTION miosa.changed_lately(OUT id text, OUT seq bigint, OUT at timestamptz, OUT number bigint, OUT cut boolean)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
+	WITH entries AS MATERIALIZED (
+		(SELECT g.deployment_id, g.created_at, g.epoch FROM miosa.route_log g
+			WHERE g.kind IN ('route', 'host_removed') ORDER BY g.epoch DESC LIMIT 1000)
+		UNION ALL
+		(SELECT o.deployment_id, o.created_at, NULL FROM miosa.outbox o
+			WHERE o.kind IN ('route', 'host_removed') ORDER BY o.xid LIMIT 1000)
+	), changed AS (
+		SELECT p.id, p.seq, max(l.created_at) AS at, CASE WHEN bool_and(l.epoch IS NOT NULL) THEN max(l.epoch) END AS epoch,
+			p.serving_version_id IS NOT NULL OR p.state = 'pending' AS waits
+		FROM entries l JOIN miosa.deployments p ON p.id = l.deployment_id
+		GROUP BY p.id
+	), behind AS (
+		SELECT min(CASE WHEN s.resync_after IS NULL THEN coalesce(s.acked_epoch, 0) ELSE 0 END) AS epoch
+		FROM miosa.endpoints e JOIN miosa.adapters a ON a.name = e.adapter AND a.role = 'edge'
+		LEFT JOIN miosa.endpoint_state s ON s.endpoint = e.name
+		WHERE e.enabled
+	)
+	SELECT c.id, c.seq, c.at, count(*) OVER (), (SELECT count(*) FROM entries) >= 1000
+	FROM changed c CROSS JOIN behind b
+	WHERE c.at >= now() - '10 min'::interval OR c.epoch IS NULL OR c.epoch > b.epoch OR c.waits
+		OR EXISTS (SELECT FROM miosa.delivery_failures f WHERE f.deployment_id = c.id)
+	ORDER BY c.at DESC, c.id LIMIT 20
+$$;
+COMMENT ON FUNCTION miosa.changed_lately() IS 'The last 20 deployments that changed and are young or perhaps not everywhere, how many there are of these, and whether the log was read in part';
+
 CREATE FUNCTION miosa.progress_rows(OUT operation text, OUT age text, OUT edges text, OUT slowest text, OUT last_error text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -778,15 +815,7 @@ DECLARE
 	zone record;
 	waits record;
 BEGIN
-	FOR changed IN
-		SELECT p.id, p.seq, max(l.created_at) AS at
-		FROM ((SELECT g.deployment_id, g.created_at FROM miosa.route_log g
-				WHERE g.kind IN ('route', 'host_removed') ORDER BY g.epoch DESC LIMIT 1000)
-			UNION ALL
-			(SELECT o.deployment_id, o.created_at FROM miosa.outbox o
-				WHERE o.kind IN ('route', 'host_removed') ORDER BY o.xid LIMIT 1000)) l
-		JOIN miosa.deployments p ON p.id = l.deployment_id
-		GROUP BY p.id, p.seq ORDER BY max(l.created_at) DESC, p.id LIMIT 20
+	FOR changed IN SELECT * FROM miosa.changed_lately()
 	LOOP
 		SELECT * INTO waits FROM miosa.instances_progress(changed.id);
 		FOR zone IN
@@ -825,6 +854,14 @@ BEGIN
 			END IF;
 		END LOOP;
 	END LOOP;
+	IF changed.number > 20 THEN
+		operation := format('and %s%s more', CASE WHEN changed.cut THEN 'over ' ELSE '' END, changed.number - 20);
+		age := '';
+		edges := '';
+		slowest := '';
+		last_error := '';
+		RETURN NEXT;
+	END IF;
 END $$;
 COMMENT ON FUNCTION miosa.progress_rows() IS 'Rows of miosa.progress';
 

@@ -680,18 +680,19 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_convergence_state';
 COMMENT ON FUNCTION miosa.convergence_state(text, bigint) IS 'converged, expired, waiting_edges, waiting_instances, superseded, no_edges or no_dispatcher, as it is now; seq null means the newest operation; null for an unknown deployment';
 
--- "dep_1" or "dep_1#7".
+-- "dep_1", "shop" or "www.example.com", each of them also with "#7".
 CREATE FUNCTION miosa.parse_operation(deployment_or_operation text, OUT deployment_id text, OUT seq bigint)
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	part text[] := regexp_match(deployment_or_operation, '^([A-Za-z0-9._:-]{1,255})(?:#([0-9]{1,18}))?$');
+	part text[] := regexp_match(deployment_or_operation, '^([^#]{1,255})(?:#([0-9]{1,18}))?$');
 BEGIN
 	IF part IS NULL THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid deployment or operation',
-			'It must be an id, or an id, "#" and a number.', 'For example ''dep_1'' or ''dep_1#42''.');
+			'It must name a deployment by id, host or slug, and for an operation "#" and its number.',
+			'For example ''dep_1'', ''www.example.com'' or ''dep_1#42''.');
 	END IF;
-	deployment_id := part[1];
+	deployment_id := miosa.find_deployment(part[1]);
 	seq := part[2]::bigint;
 	IF NOT EXISTS (SELECT FROM miosa.deployments p
 		WHERE p.id = parse_operation.deployment_id AND (parse_operation.seq IS NULL OR p.seq >= parse_operation.seq)) THEN
@@ -700,7 +701,7 @@ BEGIN
 			'See which there are with SELECT id, name, seq FROM miosa.deployments ORDER BY id;');
 	END IF;
 END $$;
-COMMENT ON FUNCTION miosa.parse_operation(text) IS 'Splits an operation''s id; raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+COMMENT ON FUNCTION miosa.parse_operation(text) IS 'The deployment and number of an operation, or of a deployment with null; raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
 
 -- Compiling these queries takes a hundred times longer than running them, and
 -- it would be done at every call: so no JIT.

@@ -310,6 +310,12 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_versions(text, text, integer, text) IS 'Versions of a deployment, highest number first: {"data": [version...], "next_cursor"}';
 
+CREATE FUNCTION miosa.actions(OUT action text, OUT short text) RETURNS SETOF record
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	VALUES ('deployment.rollback', 'rollback'), ('deployment.version.promote', 'promote'), ('deployment.unpublish', 'unpublish')
+$$;
+COMMENT ON FUNCTION miosa.actions() IS 'Actions of audit events, and what people call them';
+
 CREATE FUNCTION @extschema@.miosa_audit_log(deployment_id text DEFAULT NULL, tenant_id text DEFAULT NULL,
 	action text DEFAULT NULL, actor text DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
 	"limit" integer DEFAULT 50, cursor text DEFAULT NULL)
@@ -326,6 +332,10 @@ BEGIN
 	END IF;
 	IF tenant_id IS NOT NULL THEN
 		PERFORM miosa.check_id(tenant_id, 'tenant id');
+	END IF;
+	IF action IS NOT NULL THEN
+		action := coalesce((SELECT a.action FROM miosa.actions() a WHERE a.short = action), action);
+		PERFORM miosa.check_word(action, 'action', ARRAY(SELECT a.short FROM miosa.actions() a) || ARRAY(SELECT a.action FROM miosa.actions() a));
 	END IF;
 	PERFORM miosa.check_limit("limit", 200);
 	place := miosa.read_cursor(cursor, 'audit', '(-?[0-9]{1,17}):([A-Za-z0-9._:-]{1,255}):([0-9]{1,18})');

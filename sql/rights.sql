@@ -102,12 +102,13 @@ END $$;
 
 GRANT USAGE ON SCHEMA miosa TO miosa_operator, miosa_admin;
 
--- Operators roll back, promote and read.
+-- Operators roll back, promote and read, and have edges told again.
 GRANT EXECUTE ON FUNCTION
 	@extschema@.miosa_rollback, @extschema@.miosa_promote, @extschema@.miosa_plan,
 	@extschema@.miosa_deployment, @extschema@.miosa_version, @extschema@.miosa_versions,
 	@extschema@.miosa_audit_log, @extschema@.miosa_route, @extschema@.miosa_routes_since,
 	@extschema@.miosa_convergence, @extschema@.miosa_wait_converged, @extschema@.miosa_doctor,
+	@extschema@.miosa_resend, @extschema@.miosa_resync, @extschema@.miosa_redrive, @extschema@.miosa_test_endpoint,
 	miosa.rollback, miosa.promote, miosa.status, miosa.candidates, miosa.history,
 	miosa.progress_rows, miosa.heartbeat_horizon, miosa.overdue_rows, miosa.stands_on
 	TO miosa_operator;

@@ -110,4 +110,6 @@ SELECT test.hint(call) FROM unnest(ARRAY[
 -- conditions that none of these raises: what takes a second session or server
 SELECT s FROM unnest('{MR400,MR403,MR404,MR44V,MR409,MR49U,MR49P,MR49M,MR49R,MR49I,MR410,MR412,MR423,MR503,MR53P}'::text[]) s
 WHERE s NOT IN (SELECT state FROM test.seen) ORDER BY s;
+-- what the doctor proposes
+SELECT test.value('(SELECT to_jsonb(array_agg(fix)) FROM miosa_doctor() WHERE item = ''endpoints'')');
 \set ECHO none

@@ -186,6 +186,6 @@ UPDATE miosa.releases SET missing_at = now() WHERE deployment_id = 'dep_2' AND i
 SELECT deployment_id, active_version_id, restorable FROM miosa.scarcely_restorable;
 UPDATE miosa.releases SET collected_at = now() WHERE deployment_id = 'dep_2' AND id = 'rel_3';
 SELECT deployment_id, active_version_id, restorable FROM miosa.scarcely_restorable;
-SELECT status, seen, fix FROM miosa_doctor() WHERE "check" = 'restorable';
+SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'restorable';
 
 \i :cleanup

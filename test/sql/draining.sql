@@ -131,7 +131,7 @@ SELECT next_due FROM miosa.capacity_pass('dep_1', 1);
 SELECT item, value FROM miosa.status('dep_2') WHERE item IN ('verdict', 'instances', 'scheduler');
 SELECT operation, age, edges FROM miosa.progress WHERE operation LIKE '%instances';
 SELECT id, version_id, serving_version_id, date_trunc('minute', waits) AS waits, desired_replicas, healthy, starting, asked_at, last_error FROM miosa.overdue;
-SELECT status, seen, fix FROM miosa_doctor() WHERE "check" = 'capacity';
+SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'capacity';
 -- the report of the first is what it waited for
 SAVEPOINT pass;
 SELECT test.report('dep_2', 'ver_4', 'healthy', 1);

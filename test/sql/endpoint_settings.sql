@@ -90,6 +90,12 @@ SELECT test.refusal($$SELECT miosa_convergence('dep_9')$$);
 SELECT test.refusal($$SELECT miosa_convergence('dep_1#99')$$);
 SELECT test.code($$SELECT miosa_convergence('dep 1')$$), test.code($$SELECT miosa_convergence(NULL)$$);
 SELECT miosa_wait_converged('dep_1', '0 s');
+-- by slug and host too, and of an operation
+SELECT miosa_wait_converged(d.slug, '0 s') = miosa_wait_converged(d.id, '0 s') AS slug,
+	miosa_convergence(d.slug || '.acme.miosa.app') = miosa_convergence(d.id) AS host,
+	miosa_convergence(d.slug || '#' || d.seq) = miosa_convergence(d.id || '#' || d.seq) AS operation
+FROM miosa.deployments d WHERE d.id = 'dep_1';
+SELECT test.refusal($$SELECT miosa_convergence('dep_1#')$$);
 SELECT test.code($$SELECT miosa_wait_converged('dep_1', '-1 s')$$), test.code($$SELECT miosa_wait_converged('dep_9')$$);
 
 -- Waiting in the operation's own transaction would wait for ever

@@ -40,6 +40,7 @@ SELECT pg_has_role('miosa_admin', 'miosa_operator', 'USAGE') AS admin_is_operato
 SELECT miosa_put_tenant('ten_1', 'acme') IS NOT NULL AS ok;
 SELECT miosa_put_deployment('dep_1', 'ten_1', 'blog') IS NOT NULL AS ok;
 SELECT count(miosa_put_version('dep_1', 'ver_' || n, storage_uri => 's3://b/' || n)) FROM generate_series(1, 3) n;
+SELECT miosa_put_endpoint('edge-1', 'webhook', 'http://127.0.0.1:1', enabled => false) IS NOT NULL AS ok;
 CREATE ROLE regress_nobody;
 CREATE ROLE regress_operator IN ROLE miosa_operator;
 CREATE ROLE regress_admin IN ROLE miosa_admin;
@@ -54,9 +55,11 @@ SELECT value FROM miosa.promote('blog', 'v2') WHERE item = 'result';
 SELECT value FROM miosa.rollback('blog', 'v1') WHERE item = 'result';
 SELECT count(*) > 0 AS ok FROM miosa.status('blog');
 SELECT count(*) AS candidates FROM miosa.candidates('blog');
-SELECT change, by FROM miosa.history('blog');
+SELECT what FROM miosa.history('blog');
 SELECT count(*) >= 0 AS ok FROM miosa.progress;
 SELECT count(*) > 0 AS ok FROM miosa_doctor();
+SELECT miosa_resend('dep_1') IS NOT NULL AS resend, miosa_resync('edge-1') IS NOT NULL AS resync, miosa_redrive('edge-1') AS redriven;
+SELECT left(miosa_test_endpoint('edge-1') -> 'data' ->> 'verdict', 30) AS verdict;
 SELECT miosa_plan('dep_1', 'ver_2') -> 'data' ->> 'outcome' AS outcome;
 SELECT miosa_convergence('dep_1') -> 'data' ->> 'state' AS state;
 SELECT miosa_deployment('dep_1') IS NOT NULL AND miosa_version('dep_1', 'ver_1') IS NOT NULL AND miosa_versions('dep_1') IS NOT NULL
@@ -197,16 +200,16 @@ WHERE p.run = 'plain' AND NOT EXISTS (SELECT FROM rights o WHERE o.run = r.run
 	AND (p.object, p.owner, p.grantee, p.privilege, p.grantable) = (o.object, o.owner, o.grantee, o.privilege, o.grantable));
 
 -- What others are given later is seen, and how to take it back.
-SELECT status, seen, fix FROM miosa_doctor() WHERE "check" = 'grants';
+SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'grants';
 GRANT SELECT ON miosa.tenants TO regress_nobody;
-SELECT status, seen, fix FROM miosa_doctor() WHERE "check" = 'grants';
+SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'grants';
 GRANT SELECT (value) ON miosa.secrets TO miosa_operator;
 GRANT EXECUTE ON FUNCTION miosa_put_secret TO PUBLIC;
-SELECT status, seen, fix FROM miosa_doctor() WHERE "check" = 'grants';
+SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'grants';
 GRANT USAGE ON SCHEMA miosa TO regress_nobody;
-SELECT status, seen, fix FROM miosa_doctor() WHERE "check" = 'grants';
+SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'grants';
 SELECT revoke FROM miosa.foreign_grants ORDER BY 1 \gexec
-SELECT status, seen, fix FROM miosa_doctor() WHERE "check" = 'grants';
+SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'grants';
 DROP EXTENSION miosa_rollback;
 
 -- Who may make anything in the database may not make the extension, nor have

@@ -173,14 +173,17 @@ SELECT replace(s, current_database(), 'DATABASE') AS statement FROM miosa_schedu
 
 -- The doctor looks at all of this, whatever it finds; every finding that is
 -- not ok says what to do.
-SELECT "check", status IN ('ok', 'warn', 'fail') AS known, (status = 'ok') = (fix = '') AS fix FROM miosa_doctor();
-SELECT "check", status, seen, fix FROM miosa_doctor() WHERE "check" IN ('preloaded', 'endpoints', 'pg_cron', 'restorable');
+SELECT item, status IN ('ok', 'warn', 'fail') AS known, (status = 'ok') = (fix = '') AS fix FROM miosa_doctor();
+SELECT fix, miosa.fix_needs(fix) FROM unnest(ARRAY['', 'See dispatcher.', 'SELECT miosa_redrive(''e'');', 'SELECT miosa_resume();',
+	'TABLE miosa.overdue; then SELECT * FROM miosa.status(''d'');', 'Raise max_worker_processes and restart the server.']) fix;
+SELECT item, fix, needs FROM miosa_doctor() WHERE (fix = '') <> (needs = '') AND fix NOT LIKE 'See %';
+SELECT item, status, seen, fix FROM miosa_doctor() WHERE item IN ('preloaded', 'endpoints', 'pg_cron', 'restorable');
 BEGIN;
 INSERT INTO miosa.endpoints (name, adapter, url) VALUES ('router-a', 'haproxy-map', 'http://router-a.invalid'), ('router-b', 'haproxy-map', 'http://router-b.invalid');
 INSERT INTO miosa.endpoint_state (endpoint, config, health) VALUES ('router-a', '', 'backing off'), ('router-b', '', 'ok');
 INSERT INTO miosa.delivery_failures (endpoint, deployment_id, epoch) VALUES ('router-b', 'dep_1', 1);
 UPDATE miosa.versions SET state = 'archived' WHERE id = 'ver_1';
-SELECT "check", status, seen, fix FROM miosa_doctor() WHERE "check" IN ('endpoints', 'endpoint_health', 'delivery_failures', 'restorable');
+SELECT item, status, seen, fix FROM miosa_doctor() WHERE item IN ('endpoints', 'endpoint_health', 'delivery_failures', 'restorable');
 ROLLBACK;
 
 DROP EXTENSION miosa_rollback CASCADE;

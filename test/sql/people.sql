@@ -80,9 +80,10 @@ UPDATE miosa.releases SET collected_at = now() WHERE deployment_version_id LIKE 
 UPDATE miosa.releases SET verified_at = now() - '10 min'::interval WHERE deployment_version_id LIKE '%T2';
 SELECT version, regexp_replace(last_served, '^<1 s ago$', 'just now') AS last_served, served, artifact, expires, live, note
 	FROM miosa.candidates('blog') WHERE version <> 'v1';
-SELECT op, what, change, by, reason FROM miosa.history('blog', 3);
+SELECT op, what FROM miosa.history('blog', 3);
 SELECT item, value FROM miosa.rollback('blog', reason => 'errors at checkout');
-SELECT op, what, change, reason FROM miosa.history('blog', 1);
+SELECT op, what FROM miosa.history('blog', 1);
+SELECT at ~ '^\d\d-\d\d \d\d:\d\d:\d\d$' AS to_the_second FROM miosa.history('blog', 1) WHERE at <> '';
 SELECT item, value FROM miosa.rollback('blog', 'v2');
 SELECT item, value FROM miosa.promote('blog', 'v4', expected_active => 'v2') WHERE item IN ('result', 'from', 'undo');
 -- The same key gives the first answer again.
@@ -124,6 +125,16 @@ INSERT INTO miosa.endpoint_state (endpoint, config, acked_epoch, settled_epoch, 
 	VALUES ('router-a', '', 5000000000000, 5000000000000, 5000000000000, 'ok', now(), NULL);
 SELECT item, value FROM miosa.status('blog') WHERE item IN ('verdict', 'edges', 'waiting', 'dispatcher', 'next');
 SELECT operation, edges, slowest, last_error FROM miosa.progress;
+-- What is left out is said.
+SELECT count(miosa_put_deployment('many_' || n, 'ten_1')) FROM generate_series(1, 30) n;
+INSERT INTO miosa.route_log (epoch, deployment_id, route_seq, kind, created_at)
+	SELECT 5000000000000 + n, 'many_' || n, 1, 'route', now() + n * '1 s'::interval FROM generate_series(1, 30) n;
+SELECT operation FROM miosa.progress WHERE operation LIKE 'and %';
+-- One that changed long ago and did not come everywhere is still there.
+UPDATE miosa.route_log SET created_at = now() - '1 h'::interval WHERE deployment_id IN ('many_1', 'many_2');
+UPDATE miosa.endpoint_state SET acked_epoch = 5000000000001;
+DELETE FROM miosa.route_log WHERE epoch > 5000000000002;
+SELECT operation, edges FROM miosa.progress;
 -- But not when the deployment does not run, or has no instance.
 UPDATE miosa.deployments SET state = 'stopped' WHERE slug = 'blog';
 SELECT item, value FROM miosa.status('blog') WHERE item = 'verdict';

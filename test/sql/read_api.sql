@@ -82,6 +82,7 @@ SELECT what, jsonb_array_length(answer -> 'data') AS events FROM (VALUES
 	('other deployment', miosa_audit_log('dep_9')),
 	('tenant', miosa_audit_log(tenant_id => 'ten_1')),
 	('rollbacks', miosa_audit_log(action => 'deployment.rollback')),
+	('the same', miosa_audit_log(action => 'rollback')),
 	('actor', miosa_audit_log(actor => current_user)),
 	('stranger', miosa_audit_log(actor => 'stranger')),
 	('since', miosa_audit_log(since => now() - interval '1 day')),
@@ -89,6 +90,7 @@ SELECT what, jsonb_array_length(answer -> 'data') AS events FROM (VALUES
 	('all', miosa_audit_log('dep_1', 'ten_1', 'deployment.rollback', current_user, now() - interval '1 day', 'infinity')))
 	a (what, answer);
 SELECT miosa_audit_log("limit" => 201);
+SELECT miosa_audit_log(action => 'rolback');
 SELECT miosa_audit_log(cursor => '61756469743a');
 SELECT miosa_audit_log('no id');
 

@@ -160,8 +160,8 @@ ok( poll_until(
 my $without = $with eq 'one' ? 'postgres' : 'one';
 
 is( $node->safe_psql($without,
-		q{SELECT string_agg("check" || ' ' || status, ', ' ORDER BY "check") FROM miosa_doctor()
-		WHERE "check" IN ('dispatcher', 'worker_slots')}),
+		q{SELECT string_agg(item || ' ' || status, ', ' ORDER BY item) FROM miosa_doctor()
+		WHERE item IN ('dispatcher', 'worker_slots')}),
 	'dispatcher fail, worker_slots warn', 'the doctor of the other one says why');
 $node->safe_psql($with, 'DROP EXTENSION miosa_rollback CASCADE');
 is(dispatchers($without, 15), $without, 'which has it when there is one');

@@ -266,7 +266,7 @@ like($err, qr/permission denied/, 'which it cannot read otherwise');
 $node->append_conf('postgresql.conf', 'miosa_rollback.max_endpoints = 1');
 $node->restart;
 is(wait_sql('SELECT state FROM miosa.stat_dispatcher', 'running'), 'running', 'room for one');
-is(wait_sql("SELECT status || ' ' || seen FROM miosa_doctor() WHERE \"check\" = 'endpoint_entries'",
+is(wait_sql("SELECT status || ' ' || seen FROM miosa_doctor() WHERE item = 'endpoint_entries'",
 		'warn 1 of miosa_rollback.max_endpoints = 1 are taken; 1 here have none'),
 	'warn 1 of miosa_rollback.max_endpoints = 1 are taken; 1 here have none', 'the doctor warns');
 $sink->clear;

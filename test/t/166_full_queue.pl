@@ -60,7 +60,7 @@ is_told("told, $_ of 3") for 1 .. 3;
 is(sql('SELECT notified FROM miosa.stat_dispatcher'), $notified, 'without NOTIFY');
 like(slurp_file($node->logfile), qr/more than half full; route changes are not announced/,
 	'the log says so');
-is(sql(q{SELECT status FROM miosa_doctor() WHERE "check" = 'notification_queue'}),
+is(sql(q{SELECT status FROM miosa_doctor() WHERE item = 'notification_queue'}),
 	'warn', 'and the doctor');
 sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 	WHERE state = 'idle in transaction'");

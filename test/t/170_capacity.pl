@@ -92,12 +92,12 @@ like(
 	value("SELECT value FROM miosa.status('app') WHERE item = 'verdict'"),
 	qr/^OVERDUE: v3 has no healthy instance for .*, v2 is served$/,
 	'miosa.status says so');
-is(value(q{SELECT status FROM miosa_doctor() WHERE "check" = 'capacity'}),
+is(value(q{SELECT status FROM miosa_doctor() WHERE item = 'capacity'}),
 	'fail', 'and miosa_doctor()');
 set(cutover_deadline => '1 min');
 report('ver_3', 2, 'healthy');
 is(value($route), 'ver_3', 'until they come');
-is(value(q{SELECT status FROM miosa_doctor() WHERE "check" = 'capacity'}),
+is(value(q{SELECT status FROM miosa_doctor() WHERE item = 'capacity'}),
 	'ok', 'then all is well');
 
 # Who does not wait at all

@@ -72,7 +72,7 @@ sub switch_off
 
 sub doctor
 {
-	return sql("SELECT status || ': ' || seen FROM miosa_doctor() WHERE \"check\" = 'artifacts'");
+	return sql("SELECT status || ': ' || seen FROM miosa_doctor() WHERE item = 'artifacts'");
 }
 
 sql("SELECT miosa_put_tenant('ten_1', 'acme');

@@ -58,7 +58,7 @@ sub doctor
 	my ($node, $database) = @_;
 
 	return $node->safe_psql($database,
-		'SELECT status, seen FROM miosa_doctor() WHERE "check" = \'pg_cron\'');
+		'SELECT status, seen FROM miosa_doctor() WHERE item = \'pg_cron\'');
 }
 
 for my $way (sort keys %way)
