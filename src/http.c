@@ -176,6 +176,7 @@ bool
 mrb_http_start(MrbHttpEngine *engine, const MrbHttpRequest *request)
 {
 	MrbTransfer *transfer;
+	CURLMcode	code;
 
 	if (engine->in_flight >= engine->max_in_flight)
 		return false;
@@ -188,17 +189,22 @@ mrb_http_start(MrbHttpEngine *engine, const MrbHttpRequest *request)
 		engine_release(engine, transfer);
 		return false;
 	}
+	if (transfer->flaw == NULL)
+	{
+		code = curl_multi_add_handle(engine->multi, transfer->easy);
+		transfer->running = code == CURLM_OK;
+		if (code == CURLM_OUT_OF_MEMORY)
+		{
+			engine_release(engine, transfer);
+			return false;
+		}
+		if (code != CURLM_OK)
+			transfer->flaw = curl_multi_strerror(code);
+	}
 	if (transfer->flaw != NULL)
 	{
 		transfer->next = engine->flawed;
 		engine->flawed = transfer;
-	}
-	else if (curl_multi_add_handle(engine->multi, transfer->easy) == CURLM_OK)
-		transfer->running = true;
-	else
-	{
-		engine_release(engine, transfer);
-		return false;
 	}
 	engine->in_flight++;
 	return true;

@@ -30,8 +30,11 @@
 #define USER_AGENT "miosa_rollback/" MIOSA_ROLLBACK_VERSION
 
 #define SET_OPTION(transfer, option, value) \
-	(curl_easy_setopt((transfer)->easy, option, value) == CURLE_OK)
+	option_taken(transfer, #option, \
+				 curl_easy_setopt((transfer)->easy, option, value))
 
+static bool option_taken(MrbTransfer *transfer, const char *option,
+						 CURLcode code);
 static bool set_policy(MrbTransfer *transfer);
 static bool set_method(MrbTransfer *transfer, const MrbHttpRequest *request);
 static bool set_headers(MrbTransfer *transfer, const MrbHttpRequest *request);
@@ -112,12 +115,14 @@ mrb_transfer_reset(MrbTransfer *transfer)
 bool
 mrb_transfer_prepare(MrbTransfer *transfer, const MrbHttpRequest *request)
 {
+	bool		taken;
+
 	transfer->owner = request->owner;
 	transfer->flaw = request_flaw(request);
 	if (transfer->flaw != NULL)
 		return true;
 
-	return SET_OPTION(transfer, CURLOPT_PRIVATE, transfer) &&
+	taken = SET_OPTION(transfer, CURLOPT_PRIVATE, transfer) &&
 		SET_OPTION(transfer, CURLOPT_URL, request->url) &&
 		SET_OPTION(transfer, CURLOPT_TIMEOUT_MS, (long) Max(request->timeout_ms, 1)) &&
 		SET_OPTION(transfer, CURLOPT_ERRORBUFFER, transfer->error) &&
@@ -132,6 +137,7 @@ mrb_transfer_prepare(MrbTransfer *transfer, const MrbHttpRequest *request)
 		set_method(transfer, request) &&
 		set_headers(transfer, request) &&
 		set_signature(transfer, request);
+	return taken || transfer->flaw != NULL;
 }
 
 /*
@@ -172,6 +178,24 @@ mrb_transfer_answer(MrbTransfer *transfer, CURLcode result, MrbHttpAnswer *answe
 		if (retry_after > 0)
 			answer->retry_after = (int) Min(retry_after, INT_MAX);
 	}
+}
+
+/*
+ * An option that libcurl does not take will not be taken the next time, be it
+ * that it was built without it or that the value is too long: that is a flaw of
+ * the request, and is shown.  Only a lack of memory passes.
+ */
+static bool
+option_taken(MrbTransfer *transfer, const char *option, CURLcode code)
+{
+	if (code != CURLE_OK && code != CURLE_OUT_OF_MEMORY)
+	{
+		snprintf(transfer->error, sizeof(transfer->error),
+				 "libcurl does not take %s: %s", option,
+				 curl_easy_strerror(code));
+		transfer->flaw = transfer->error;
+	}
+	return code == CURLE_OK;
 }
 
 /*

@@ -16,6 +16,7 @@
 
 #include "storage/fd.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "breaker.h"
 #include "endpoints.h"
@@ -31,6 +32,9 @@
 /* What the process has open besides: latch, epoll sets, libcurl's pipes. */
 #define DESCRIPTORS_OTHER 32
 
+/* The lack of memory is not logged again sooner. */
+#define LOG_AGAIN_MS 60000
+
 static MemoryContext kept = NULL;
 static int	capacity = 0;
 static MemoryContext rendering = NULL;
@@ -42,6 +46,7 @@ static const char *render(MrbEndpoint *endpoint, const MrbCall *call,
 static MrbSend *make_send(MrbEndpoint *endpoint, const MrbSendNote *note);
 static bool is_retry(const MrbSendNote *note);
 static bool was_connected(const MrbHttpAnswer *answer);
+static void log_out_of_memory(void);
 
 void
 mrb_send_init(MemoryContext context)
@@ -94,6 +99,8 @@ mrb_send_start(MrbEndpoint *endpoint, MrbValues *values,
 	if (!mrb_http_start(engine, &request))
 	{
 		pfree(send);
+		if (mrb_http_in_flight(engine) < capacity)
+			log_out_of_memory();
 		return MRB_START_FULL;
 	}
 	dlist_push_tail(&endpoint->requests, &send->node);
@@ -232,4 +239,21 @@ was_connected(const MrbHttpAnswer *answer)
 {
 	return answer->outcome != MRB_HTTP_NOT_CONNECTED &&
 		answer->outcome != MRB_HTTP_REFUSED;
+}
+
+/*
+ * The request waits for memory, which nobody would see otherwise.
+ */
+static void
+log_out_of_memory(void)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!TimestampDifferenceExceeds(last, now, LOG_AGAIN_MS))
+		return;
+	last = now;
+	ereport(LOG,
+			(errcode(ERRCODE_OUT_OF_MEMORY),
+			 errmsg("out of memory for an HTTP request, which waits")));
 }

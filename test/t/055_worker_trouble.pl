@@ -58,6 +58,37 @@ cmp_ok(scalar @fast, '<=', 2 + $seconds / 0.1, 'and no more often than that');
 sql("DELETE FROM miosa.endpoints WHERE name IN ('fast', 'slow')");
 
 #
+# An option that libcurl does not take, here because of its length, is an error
+# of the endpoint; it is not waited for memory
+#
+sql(qq{
+	INSERT INTO miosa.adapters (name, signer, signer_options, request) VALUES
+		('signed', 'sigv4', '{"service": "s3", "region": "us-east-1"}', '{"method": "PUT", "path": "/{deployment_id}"}');
+	INSERT INTO miosa.secrets (name, value) VALUES ('long', 'AKID:' || repeat('x', 8000001));
+	SELECT miosa_put_endpoint('signed', 'signed', '$url/signed', secret => 'long')});
+ok( $node->poll_query_until('postgres', q{SELECT last_error LIKE 'libcurl does not take CURLOPT_USERPWD: %'
+		FROM miosa.stat_endpoint WHERE name = 'signed'}),
+	'what libcurl does not take is shown');
+sql("DELETE FROM miosa.endpoints WHERE name = 'signed'; DELETE FROM miosa.secrets WHERE name = 'long'");
+
+#
+# A database whose DROP was interrupted is left alone, and an extension that is
+# dropped and made again is no error
+#
+my $before = -s $node->logfile;
+
+sql('CREATE DATABASE broken ALLOW_CONNECTIONS false');
+sql("UPDATE pg_database SET datallowconn = true, datconnlimit = -2 WHERE datname = 'broken'");
+for my $turn (1 .. 5)
+{
+	sql("DROP EXTENSION miosa_rollback CASCADE; CREATE EXTENSION miosa_rollback; $setup");
+	is(delivered(), 'converged', "turn $turn: made again, it delivers");
+}
+unlike(slurp_file($node->logfile, $before),
+	qr/does not exist|cannot connect to invalid database|broken.*started/, 'nothing is logged that was to be expected');
+sql('DROP DATABASE broken');
+
+#
 # Settings that are meant for people: those of the database and of the role
 #
 my @hostile = (
