@@ -122,7 +122,7 @@ start(MrbWant *want, MrbTask *task, bool poll, const char *instance,
 		.again = (poll ? task->poll_failures : task->failures) > 0,
 		.done = answered,
 	};
-	TimestampTz at = mrb_timer_now();
+	TimestampTz at = mrb_timer_wall();
 	MrbValues	values = {0};
 	Texts		texts;
 
@@ -269,7 +269,7 @@ did_not(MrbWant *want, MrbTask *task, MrbVerdict verdict,
 static void
 show_error(MrbEndpoint *endpoint, const char *why)
 {
-	endpoint->vitals.last_error_at = mrb_timer_now();
+	endpoint->vitals.last_error_at = mrb_timer_wall();
 	strlcpy(endpoint->vitals.last_error, why,
 			sizeof(endpoint->vitals.last_error));
 	mrb_ledger_mark(endpoint);

@@ -150,9 +150,9 @@ mrb_breaker_next_try(const MrbEndpoint *endpoint)
 	switch (server->circuit)
 	{
 		case CIRCUIT_OPEN:
-			return server->timer.at;
+			return mrb_timer_to_wall(server->timer.at);
 		case CIRCUIT_HALF_OPEN:
-			return mrb_timer_now();
+			return mrb_timer_wall();
 		case CIRCUIT_CLOSED:
 			break;
 	}

@@ -24,6 +24,7 @@
 #include "errors.h"
 #include "look.h"
 #include "stats.h"
+#include "timer.h"
 
 PG_FUNCTION_INFO_V1(mrb_convergence_rows);
 PG_FUNCTION_INFO_V1(mrb_convergence_state);
@@ -113,7 +114,7 @@ static void read_laggards(uint64 n, void *arg);
 static void parse_operation(FunctionCallInfo fcinfo, Operation *operation);
 static void operation_args(const Operation *operation, Datum args[2],
 						   bool nulls[2]);
-static TimestampTz end_of_wait(Datum timeout);
+static MrbTick end_of_wait(Datum timeout);
 static bool find_laggards(const Operation *operation, Laggards *laggards);
 static void wait_for_them(MrbSlot *slot, Laggards *laggards, long left);
 static bool caught_up(Laggards *laggards);
@@ -177,7 +178,7 @@ miosa_wait_converged(PG_FUNCTION_ARGS)
 	MemoryContext turn = AllocSetContextCreate(caller, "miosa_rollback wait",
 											   ALLOCSET_DEFAULT_SIZES);
 	Operation	operation;
-	TimestampTz end;
+	MrbTick		end;
 	Laggards	laggards;
 	long		left;
 
@@ -195,8 +196,7 @@ miosa_wait_converged(PG_FUNCTION_ARGS)
 	if (slot != NULL)
 		ConditionVariablePrepareToSleep(&slot->acknowledged);
 	while (find_laggards(&operation, &laggards) &&
-		   (left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-												   end)) > 0)
+		   (left = mrb_tick_ms(mrb_timer_read(), end)) > 0)
 	{
 		wait_for_them(slot, &laggards, left);
 		MemoryContextReset(turn);
@@ -289,7 +289,7 @@ operation_args(const Operation *operation, Datum args[2], bool nulls[2])
 /*
  * When to stop waiting.  A longer timeout could lie beyond all times.
  */
-static TimestampTz
+static MrbTick
 end_of_wait(Datum timeout)
 {
 	TimestampTz start = GetCurrentTimestamp();
@@ -306,7 +306,7 @@ end_of_wait(Datum timeout)
 	if (end < start)
 		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "timeout must not be negative",
 				  NULL, NULL);
-	return end;
+	return mrb_timer_read() + (end - start);
 }
 
 /*
@@ -315,7 +315,7 @@ end_of_wait(Datum timeout)
 static bool
 find_laggards(const Operation *operation, Laggards *laggards)
 {
-	TimestampTz start = GetCurrentTimestamp();
+	MrbTick		start = mrb_timer_read();
 	Datum		args[2];
 	bool		nulls[2];
 
@@ -325,8 +325,7 @@ find_laggards(const Operation *operation, Laggards *laggards)
 	mrb_look(&laggards_query, args, nulls, read_laggards, laggards);
 	if (laggards->state == NULL)
 		laggards->state = pstrdup("superseded");	/* it is gone */
-	laggards->took_ms = TimestampDifferenceMilliseconds(start,
-														GetCurrentTimestamp());
+	laggards->took_ms = mrb_tick_ms(start, mrb_timer_read());
 	return strcmp(laggards->state, "waiting_edges") == 0 ||
 		strcmp(laggards->state, "waiting_instances") == 0;
 }
@@ -338,20 +337,19 @@ find_laggards(const Operation *operation, Laggards *laggards)
 static void
 wait_for_them(MrbSlot *slot, Laggards *laggards, long left)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz news_at = TimestampTzPlusMilliseconds(now, NEWS_PART *
-													  laggards->took_ms);
-	TimestampTz until =
-	TimestampTzPlusMilliseconds(now,
-								Min(left, Max(LOOK_MS, LOOK_PART *
-											  laggards->took_ms)));
+	MrbTick		now = mrb_timer_read();
+	MrbTick		news_at = mrb_tick_plus(now, NEWS_PART *
+										laggards->took_ms);
+	MrbTick		until =
+	mrb_tick_plus(now, Min(left, Max(LOOK_MS, LOOK_PART *
+									 laggards->took_ms)));
 
 	while (!caught_up(laggards) && now < until)
 	{
-		left = TimestampDifferenceMilliseconds(now, until);
+		left = mrb_tick_ms(now, until);
 		if (!sleep_on(slot, left) && laggards->others)
 			until = Min(until, news_at);
-		now = GetCurrentTimestamp();
+		now = mrb_timer_read();
 	}
 }
 

@@ -12,7 +12,6 @@
  */
 #include "postgres.h"
 
-#include "utils/timestamp.h"
 
 #include "demand.h"
 #include "endpoints.h"
@@ -27,7 +26,7 @@
 #define PAUSE_MS 1000
 
 static bool all_due = false;
-static TimestampTz not_before = 0;
+static MrbTick not_before = 0;
 
 static bool has_scheduler(void);
 static void unlist(MrbEndpoint *endpoint, char **ids, int nids);
@@ -110,7 +109,7 @@ mrb_demand_step(void)
 	else
 	{
 		all_due = demand.all;
-		not_before = TimestampTzPlusMilliseconds(mrb_timer_now(), PAUSE_MS);
+		not_before = mrb_tick_plus(mrb_timer_now(), PAUSE_MS);
 	}
 }
 
@@ -121,8 +120,7 @@ mrb_demand_wait(long most)
 
 	if (!all_due && mrb_want_stale(&id, 1) == 0)
 		return most;
-	return Min(most, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-													 not_before));
+	return Min(most, mrb_tick_ms(mrb_timer_read(), not_before));
 }
 
 static bool

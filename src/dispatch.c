@@ -17,7 +17,6 @@
 
 #include "miscadmin.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "breaker.h"
 #include "changes.h"
@@ -71,7 +70,7 @@ static char *paused = NULL;
 static char *site = NULL;		/* miosa_rollback.site as seen last */
 static bool more_to_start = false;
 static int	failures = 0;
-static TimestampTz not_before = 0;
+static MrbTick not_before = 0;
 
 static void run_pass(void *arg);
 static bool nothing_to_do(MrbStanding *standing);
@@ -118,8 +117,7 @@ mrb_dispatch_max_wait(void)
 	if (http >= 0)
 		wait = Min(wait, http);
 	if (not_before != 0)
-		wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-														 not_before) + 1);
+		wait = Min(wait, mrb_tick_ms(mrb_timer_read(), not_before) + 1);
 	wait = mrb_verify_wait(mrb_resync_wait(wait));
 	if (loaded)
 		wait = mrb_tour_wait(mrb_outcome_wait(mrb_demand_wait(wait)));
@@ -157,7 +155,7 @@ mrb_dispatch_pass(void)
 
 	/* Whatever there is more comes after this turn's requests. */
 	if (pass.taken.more)
-		not_before = GetCurrentTimestamp();
+		not_before = mrb_timer_read();
 	return true;
 }
 
@@ -177,7 +175,7 @@ mrb_dispatch_deliver(void)
 	mrb_publish_step(my_slot);
 	mrb_notify_step(my_slot);
 	if (mrb_record_step(my_slot, mrb_send_in_flight() > 0))
-		not_before = GetCurrentTimestamp();
+		not_before = mrb_timer_read();
 	if (loaded)
 	{
 		mrb_outcome_step();
@@ -261,7 +259,7 @@ nothing_to_do(MrbStanding *standing)
 static bool
 pass_due(void)
 {
-	return not_before == 0 || GetCurrentTimestamp() >= not_before;
+	return not_before == 0 || mrb_timer_read() >= not_before;
 }
 
 static void
@@ -275,7 +273,7 @@ pass_failed(int sqlstate)
 	failures++;
 	if (sqlstate != ERRCODE_T_R_SERIALIZATION_FAILURE)
 		mrb_shmem_failed(my_slot, mrb_session_error());
-	not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), after_ms);
+	not_before = mrb_tick_plus(mrb_timer_read(), after_ms);
 	count(MRB_COUNT_ERRORS, 1);
 }
 
@@ -326,8 +324,8 @@ apply(Pass *pass)
 		count(MRB_COUNT_PASSES, 1);
 	mrb_demand_enter(&pass->demand);
 	if (pass->demand.nids > 0)
-		mrb_tour_expect(TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													mrb_cutover_deadline));
+		mrb_tour_expect(mrb_tick_plus(mrb_timer_read(),
+									  mrb_cutover_deadline));
 	if (taken->nchanges == 0)
 		return;
 	mrb_changes_apply(taken, NULL);

@@ -72,7 +72,7 @@ typedef struct MrbEndpoint
 	MrbVitals	vitals;			/* how it is, by health.c */
 	MrbPublic	public;			/* what others see, by publish.c */
 	MrbTimer	marker_timer;
-	TimestampTz marker_due;		/* when it is read again at the latest */
+	MrbTick		marker_due;		/* when it is read again at the latest */
 
 	/* what is to be written down, by record.c */
 	bool		born;			/* its row is of this config */

@@ -71,7 +71,7 @@ void
 mrb_health_success(MrbEndpoint *endpoint, int status)
 {
 	endpoint->vitals.last_status = status;
-	endpoint->vitals.last_success_at = mrb_timer_now();
+	endpoint->vitals.last_success_at = mrb_timer_wall();
 	endpoint->quota.window = Min(Max(endpoint->quota.window, 1) * 2,
 								 endpoint->adapter->max_in_flight);
 
@@ -104,7 +104,7 @@ mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer,
 	MrbEndpoint *endpoint = send->endpoint;
 
 	endpoint->vitals.last_status = answer->status;
-	endpoint->vitals.last_error_at = mrb_timer_now();
+	endpoint->vitals.last_error_at = mrb_timer_wall();
 	strlcpy(endpoint->vitals.last_error, why, sizeof(endpoint->vitals.last_error));
 	mrb_ledger_mark(endpoint);
 	if (send->round != endpoint->vitals.round)
@@ -134,7 +134,7 @@ mrb_health_gone(const MrbSend *send, const MrbHttpAnswer *answer,
 	bool		known = vitals->health == MRB_HEALTH_GONE;
 
 	vitals->last_status = answer->status;
-	vitals->last_error_at = mrb_timer_now();
+	vitals->last_error_at = mrb_timer_wall();
 	snprintf(vitals->last_error, sizeof(vitals->last_error),
 			 "it answers that it is gone (%s)", why);
 	mrb_ledger_mark(endpoint);
@@ -146,7 +146,7 @@ mrb_health_gone(const MrbSend *send, const MrbHttpAnswer *answer,
 	vitals->health = MRB_HEALTH_GONE;
 	vitals->probing = false;
 	vitals->unreachable = false;
-	vitals->next_try_at = TimestampTzPlusMilliseconds(mrb_timer_now(),
+	vitals->next_try_at = TimestampTzPlusMilliseconds(mrb_timer_wall(),
 													  mrb_gone_retry);
 	mrb_timer_set(&vitals->retry_timer, mrb_gone_retry, retry);
 	if (!known)
@@ -231,7 +231,7 @@ back_off(MrbEndpoint *endpoint, int retry_after)
 	}
 	if (retry_after > 0)
 		after_ms = Max(after_ms, Min(retry_after, RETRY_AFTER_MAX_S) * 1000);
-	vitals->next_try_at = TimestampTzPlusMilliseconds(mrb_timer_now(),
+	vitals->next_try_at = TimestampTzPlusMilliseconds(mrb_timer_wall(),
 													  after_ms);
 	mrb_timer_set(&vitals->retry_timer, after_ms, retry);
 }

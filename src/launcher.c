@@ -34,12 +34,12 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "launcher.h"
 #include "miosa_rollback.h"
 #include "shmem.h"
+#include "timer.h"
 
 /* How often new databases are looked for. */
 #define POLL_MS 1000
@@ -61,8 +61,8 @@ typedef struct Entry
 	bool		absent;			/* has no extension */
 	bool		alive;			/* its dispatcher was seen alive */
 	BackgroundWorkerHandle *handle; /* of the worker that we started */
-	TimestampTz started;		/* when that was */
-	TimestampTz not_before;		/* when it may be started next */
+	MrbTick		started;		/* when that was */
+	MrbTick		not_before;		/* when it may be started next */
 	int			quick_exits;	/* how often in a row it ended soon */
 } Entry;
 
@@ -73,11 +73,11 @@ static void launcher_exit(int code, Datum arg);
 static void read_databases(void);
 static void forget_dropped(void);
 static long look_after_all(void);
-static bool looks_around(Entry *entry, TimestampTz now);
-static long look_after(Entry *entry, TimestampTz now, bool *probing);
+static bool looks_around(Entry *entry, MrbTick now);
+static long look_after(Entry *entry, MrbTick now, bool *probing);
 static bool worker_ended(Entry *entry);
-static void plan_restart(Entry *entry, MrbSlot *slot, TimestampTz now);
-static bool start_worker(Entry *entry, TimestampTz now);
+static void plan_restart(Entry *entry, MrbSlot *slot, MrbTick now);
+static bool start_worker(Entry *entry, MrbTick now);
 static void complain(MrbSlot *slot, const char *message, const char *hint);
 
 void
@@ -225,7 +225,7 @@ static long
 look_after_all(void)
 {
 	HASH_SEQ_STATUS seq;
-	TimestampTz now = GetCurrentTimestamp();
+	MrbTick		now = mrb_timer_read();
 	Entry	   *entry;
 	long		wait = POLL_MS;
 	bool		probing = false;
@@ -246,12 +246,12 @@ look_after_all(void)
  * the next new one waits for.
  */
 static bool
-looks_around(Entry *entry, TimestampTz now)
+looks_around(Entry *entry, MrbTick now)
 {
 	MrbSlot    *slot;
 
 	if (entry->known || entry->handle == NULL ||
-		TimestampDifferenceExceeds(entry->started, now, PROBE_PATIENCE_MS))
+		mrb_tick_exceeds(entry->started, now, PROBE_PATIENCE_MS))
 		return false;
 	slot = mrb_shmem_slot(entry->database);
 	return (slot == NULL || slot->pid == 0) && !worker_ended(entry);
@@ -262,7 +262,7 @@ looks_around(Entry *entry, TimestampTz now)
  * time has come.
  */
 static long
-look_after(Entry *entry, TimestampTz now, bool *probing)
+look_after(Entry *entry, MrbTick now, bool *probing)
 {
 	MrbSlot    *slot = mrb_shmem_slot(entry->database);
 
@@ -289,7 +289,7 @@ look_after(Entry *entry, TimestampTz now, bool *probing)
 	if (entry->absent)
 		return POLL_MS;
 	if (entry->not_before > now)
-		return TimestampDifferenceMilliseconds(now, entry->not_before) + 1;
+		return mrb_tick_ms(now, entry->not_before) + 1;
 	if (!entry->known && *probing)
 		return POLL_MS;
 	if (start_worker(entry, now) && !entry->known)
@@ -314,7 +314,7 @@ worker_ended(Entry *entry)
  * The worker has ended: decide when it is started again.
  */
 static void
-plan_restart(Entry *entry, MrbSlot *slot, TimestampTz now)
+plan_restart(Entry *entry, MrbSlot *slot, MrbTick now)
 {
 	MrbDispatcherState state = slot ? slot->state : MRB_DISPATCHER_STOPPED;
 	int			delay = MIN_DELAY_MS;
@@ -333,7 +333,7 @@ plan_restart(Entry *entry, MrbSlot *slot, TimestampTz now)
 		return;
 	}
 	if (state == MRB_DISPATCHER_ASIDE ||
-		TimestampDifferenceExceeds(entry->started, now, QUICK_EXIT_MS))
+		mrb_tick_exceeds(entry->started, now, QUICK_EXIT_MS))
 		entry->quick_exits = 0;
 	else
 	{
@@ -341,14 +341,14 @@ plan_restart(Entry *entry, MrbSlot *slot, TimestampTz now)
 					MAX_DELAY_MS);
 		entry->quick_exits++;
 	}
-	entry->not_before = TimestampTzPlusMilliseconds(now, delay);
+	entry->not_before = mrb_tick_plus(now, delay);
 }
 
 /*
  * Register the dispatcher of a database.
  */
 static bool
-start_worker(Entry *entry, TimestampTz now)
+start_worker(Entry *entry, MrbTick now)
 {
 	BackgroundWorker worker = {
 		.bgw_flags = BGWORKER_SHMEM_ACCESS |
@@ -366,7 +366,7 @@ start_worker(Entry *entry, TimestampTz now)
 	bool		registered;
 
 	entry->started = now;
-	entry->not_before = TimestampTzPlusMilliseconds(now, POLL_MS);
+	entry->not_before = mrb_tick_plus(now, POLL_MS);
 	if (slot == NULL)
 	{
 		complain(NULL, "more databases than miosa_rollback.max_databases",
@@ -382,7 +382,7 @@ start_worker(Entry *entry, TimestampTz now)
 	if (!registered)
 	{
 		entry->handle = NULL;
-		entry->not_before = TimestampTzPlusMilliseconds(now, 5 * POLL_MS);
+		entry->not_before = mrb_tick_plus(now, 5 * POLL_MS);
 		mrb_shmem_set_state(slot, MRB_DISPATCHER_STOPPED);
 		complain(slot, "no background worker slot is free for a dispatcher",
 				 "Raise max_worker_processes and restart the server.");

@@ -26,7 +26,6 @@
  */
 #include "postgres.h"
 
-#include "utils/timestamp.h"
 
 #include "adapter_judge.h"
 #include "breaker.h"
@@ -77,8 +76,7 @@ mrb_marker_look(MrbEndpoint *endpoint)
 	if (!mrb_breaker_allows(endpoint))
 		return;
 	endpoint->marker_due =
-		TimestampTzPlusMilliseconds(mrb_timer_now(),
-									endpoint->adapter->marker_ms);
+		mrb_tick_plus(mrb_timer_now(), endpoint->adapter->marker_ms);
 	if (endpoint->marker_epoch != 0)
 	{
 		read_marker(endpoint);
@@ -246,7 +244,7 @@ unverified(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 	int64		after_ms = (int64) endpoint->adapter->marker_ms << doubled;
 
 	vitals->last_status = answer->status;
-	vitals->last_error_at = mrb_timer_now();
+	vitals->last_error_at = mrb_timer_wall();
 	snprintf(vitals->last_error, sizeof(vitals->last_error),
 			 "it does not return the marker that was written, so its table cannot be verified (HTTP status %d)",
 			 answer->status);
@@ -259,8 +257,7 @@ unverified(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 						 endpoint->name)));
 	endpoint->marker_reported = true;
 	endpoint->marker_due =
-		TimestampTzPlusMilliseconds(mrb_timer_now(),
-									Min(after_ms, AGAIN_MAX_MS));
+		mrb_tick_plus(mrb_timer_now(), Min(after_ms, AGAIN_MAX_MS));
 }
 
 /*

@@ -13,7 +13,6 @@
 #include "postgres.h"
 
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "channel.h"
 #include "json.h"
@@ -34,7 +33,7 @@ static int64 from_epoch = 0;	/* 0: nothing waits */
 static int64 to_epoch = 0;
 static bool single = true;		/* payloads holds all of it */
 static bool skipped = false;	/* because the queue is half full */
-static TimestampTz not_before = 0;
+static MrbTick not_before = 0;
 
 static void send_all(void *arg);
 
@@ -74,8 +73,7 @@ mrb_notify_step(MrbSlot *slot)
 	if (!mrb_session_try(send_all, NULL, NULL) || skipped)
 	{
 		single = false;
-		not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												 PAUSE_MS);
+		not_before = mrb_tick_plus(mrb_timer_read(), PAUSE_MS);
 	}
 	else
 	{

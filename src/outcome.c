@@ -72,7 +72,7 @@ static MrbQuery poll_query = {
 };
 
 static dlist_head outcomes = DLIST_STATIC_INIT(outcomes);
-static TimestampTz not_before = 0;
+static MrbTick not_before = 0;
 
 static char *keep_text(const char *text);
 static void gather(Batch *batch, int most);
@@ -102,7 +102,7 @@ mrb_outcome_add(const MrbWant *want, const MrbTask *task, int healthy,
 	outcome->goal = task->need.goal;
 	outcome->healthy = healthy;
 	outcome->error = keep_text(error);
-	outcome->at = mrb_timer_now();
+	outcome->at = mrb_timer_wall();
 	dlist_push_tail(&outcomes, &outcome->node);
 }
 
@@ -119,7 +119,7 @@ mrb_outcome_step(void)
 		written(&batch);
 		return;
 	}
-	not_before = TimestampTzPlusMilliseconds(mrb_timer_now(), AGAIN_MS);
+	not_before = mrb_tick_plus(mrb_timer_now(), AGAIN_MS);
 	for (int i = 0; i < batch.n; i++)
 	{
 		Batch		one = {.outcomes = &batch.outcomes[i],.n = 1};
@@ -136,8 +136,7 @@ mrb_outcome_wait(long most)
 {
 	if (dlist_is_empty(&outcomes))
 		return most;
-	return Min(most, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-													 not_before));
+	return Min(most, mrb_tick_ms(mrb_timer_read(), not_before));
 }
 
 static char *
@@ -287,8 +286,7 @@ written(Batch *batch)
 
 		tell_task(outcome);
 		if (outcome->busy && outcome->healthy < 0)
-			not_before = TimestampTzPlusMilliseconds(mrb_timer_now(),
-													 AGAIN_MS);
+			not_before = mrb_tick_plus(mrb_timer_now(), AGAIN_MS);
 		else
 			forget(outcome);
 	}
@@ -313,8 +311,8 @@ tell_task(const Outcome *outcome)
 		task->unwritten = false;
 	if (outcome->healthy < 0 || !outcome->busy)
 		return;
-	task->poll_at = TimestampTzPlusMilliseconds(mrb_timer_now(),
-												endpoint->adapter->poll.interval_ms);
+	task->poll_at = mrb_tick_plus(mrb_timer_now(),
+								  endpoint->adapter->poll.interval_ms);
 	if (want->state == MRB_WANT_RESTING)
 		mrb_want_rest(want);
 }

@@ -19,7 +19,6 @@
 #include <limits.h>
 
 #include "common/pg_prng.h"
-#include "utils/timestamp.h"
 
 #include "pace.h"
 
@@ -28,13 +27,13 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 30000
 
-static int	ms_until(TimestampTz at);
+static int	ms_until(MrbTick at);
 
 int
 mrb_pace_endpoint_wait(MrbEndpoint *endpoint)
 {
 	const MrbAdapter *adapter = endpoint->adapter;
-	TimestampTz now = mrb_timer_now();
+	MrbTick		now = mrb_timer_now();
 	double		seconds;
 
 	if (adapter->rate <= 0)
@@ -60,8 +59,7 @@ mrb_pace_endpoint_sent(MrbEndpoint *endpoint)
 int
 mrb_pace_item_wait(const MrbItem *item)
 {
-	return ms_until(TimestampTzPlusMilliseconds(item->cool_at,
-												-TELL_AGAIN_MS));
+	return ms_until(mrb_tick_plus(item->cool_at, -TELL_AGAIN_MS));
 }
 
 bool
@@ -76,9 +74,8 @@ mrb_pace_item_is_hot(const MrbItem *item)
 void
 mrb_pace_item_told(MrbItem *item)
 {
-	item->cool_at = TimestampTzPlusMilliseconds(Max(item->cool_at,
-													mrb_timer_now()),
-												TELL_AGAIN_MS);
+	item->cool_at = mrb_tick_plus(Max(item->cool_at, mrb_timer_now()),
+								  TELL_AGAIN_MS);
 }
 
 /*
@@ -94,9 +91,9 @@ mrb_pace_backoff(int failures)
 }
 
 static int
-ms_until(TimestampTz at)
+ms_until(MrbTick at)
 {
-	TimestampTz now = mrb_timer_now();
+	MrbTick		now = mrb_timer_now();
 
 	return at <= now ? 0 : (int) ((at - now + 999) / 1000);
 }

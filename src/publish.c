@@ -28,9 +28,9 @@
 /* So often those are looked at that new changes do not concern. */
 #define SWEEP_MS 100
 
-static TimestampTz woken_at = 0;
+static MrbTick woken_at = 0;
 static bool wake_owed = false;
-static TimestampTz swept_at = 0;
+static MrbTick swept_at = 0;
 static int64 swept_epoch = 0;
 
 static void sweep(void);
@@ -45,7 +45,7 @@ void
 mrb_publish_step(MrbSlot *slot)
 {
 	if (swept_epoch != mrb_queue_newest() &&
-		TimestampDifferenceExceeds(swept_at, mrb_timer_now(), SWEEP_MS))
+		mrb_tick_exceeds(swept_at, mrb_timer_now(), SWEEP_MS))
 		sweep();
 	while (!dlist_is_empty(&mrb_stats_changed))
 	{
@@ -60,7 +60,7 @@ mrb_publish_step(MrbSlot *slot)
 	set_gauge(slot, MRB_COUNT_IN_FLIGHT, mrb_send_in_flight());
 	set_gauge(slot, MRB_COUNT_PENDING, mrb_item_pending());
 	if (wake_owed &&
-		TimestampDifferenceExceeds(woken_at, mrb_timer_now(), WAKE_MS))
+		mrb_tick_exceeds(woken_at, mrb_timer_now(), WAKE_MS))
 	{
 		ConditionVariableBroadcast(&slot->acknowledged);
 		woken_at = mrb_timer_now();
@@ -128,7 +128,7 @@ show_health(MrbPosition *position, const MrbEndpoint *endpoint)
 	TimestampTz server_try_at = mrb_breaker_next_try(endpoint);
 
 	position->health = mrb_health_shown(endpoint);
-	position->breaker_open = server_try_at > mrb_timer_now() ||
+	position->breaker_open = server_try_at > mrb_timer_wall() ||
 		((vitals->health == MRB_HEALTH_BACKING_OFF ||
 		  vitals->health == MRB_HEALTH_GONE) && !vitals->probing);
 	position->probing = vitals->probing || server_try_at != 0;
@@ -154,7 +154,7 @@ show_progress(MrbPosition *position, MrbEndpoint *endpoint)
 
 	if (position->generation != endpoint->generation ||
 		position->acked_epoch != acked)
-		position->acked_at = mrb_timer_now();
+		position->acked_at = mrb_timer_wall();
 	position->generation = endpoint->generation;
 	position->acked_epoch = acked;
 	position->settled_epoch = mrb_queue_settled(endpoint);

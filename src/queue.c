@@ -279,7 +279,8 @@ mrb_queue_refused(MrbItem *item, int status, const char *error)
 	note->epoch = item->route->epoch;
 	note->status = status;
 	note->attempts = item->attempts;
-	note->next_try_at = TimestampTzPlusMilliseconds(mrb_timer_now(), after_ms);
+	note->next_try_at = TimestampTzPlusMilliseconds(mrb_timer_wall(),
+													after_ms);
 	mrb_ledger_set_error(note, error);
 
 	mrb_route_unref(item->route);

@@ -18,7 +18,7 @@ typedef struct MrbQuota
 {
 	int			window;			/* may be in flight, by health.c */
 	double		tokens;			/* of its rate, by pace.c */
-	TimestampTz filled_at;		/* when they were counted; 0: never */
+	MrbTick		filled_at;		/* when they were counted; 0: never */
 	MrbTimer	rate_timer;
 	MrbServer  *server;			/* by breaker.c */
 	dlist_node	server_node;

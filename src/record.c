@@ -18,7 +18,6 @@
  */
 #include "postgres.h"
 
-#include "utils/timestamp.h"
 
 #include "endpoints.h"
 #include "queue.h"
@@ -40,16 +39,16 @@
 #define IDLE_MS 1000
 #define IDLE_BUSY_MS 10000
 
-static TimestampTz not_before = 0;	/* after a lock; nothing is written */
-static TimestampTz urgent_before = 0;	/* what is urgent, under load */
-static TimestampTz rest_before = 0; /* what is not */
-static TimestampTz rest_since = 0;	/* something waits; 0: nothing does */
-static TimestampTz wait_until = 0;	/* until then nothing is to be done */
+static MrbTick not_before = 0;	/* after a lock; nothing is written */
+static MrbTick urgent_before = 0;	/* what is urgent, under load */
+static MrbTick rest_before = 0; /* what is not */
+static MrbTick rest_since = 0;	/* something waits; 0: nothing does */
+static MrbTick wait_until = 0;	/* until then nothing is to be done */
 static int	round_left = 0;		/* of those that were dirty together */
 static bool queued_work = false;	/* something was put into the outbox */
 
-static TimestampTz urgent_due(bool busy);
-static TimestampTz rest_due(bool busy);
+static MrbTick urgent_due(bool busy);
+static MrbTick rest_due(bool busy);
 static void write_some(bool all);
 static bool write_singly(bool all);
 static void next_round(int n);
@@ -96,8 +95,7 @@ mrb_record_wait(long most)
 {
 	if (dlist_is_empty(&mrb_ledger_dirty))
 		return most;
-	return Min(most, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-													 wait_until) + 1);
+	return Min(most, mrb_tick_ms(mrb_timer_read(), wait_until) + 1);
 }
 
 void
@@ -106,26 +104,26 @@ mrb_record_tidy(void)
 	(void) mrb_session_try(mrb_rows_tidy, NULL, NULL);
 }
 
-static TimestampTz
+static MrbTick
 urgent_due(bool busy)
 {
 	if (!mrb_ledger_urgent)
-		return DT_NOEND;
+		return MRB_TICK_NEVER;
 	return Max(not_before, busy ? urgent_before : 0);
 }
 
 /*
  * What comes alone is written soon, what comes together is collected.
  */
-static TimestampTz
+static MrbTick
 rest_due(bool busy)
 {
-	TimestampTz due = rest_before;
+	MrbTick		due = rest_before;
 
 	if (round_left > 0)
 		return not_before;
 	if (busy)
-		due = Max(due, TimestampTzPlusMilliseconds(rest_since, LAZY_MS));
+		due = Max(due, mrb_tick_plus(rest_since, LAZY_MS));
 	return Max(due, not_before);
 }
 
@@ -147,17 +145,15 @@ write_some(bool all)
 	}
 	if (all)
 		next_round(n);
-	urgent_before = TimestampTzPlusMilliseconds(mrb_timer_now(), GATHER_MS);
+	urgent_before = mrb_tick_plus(mrb_timer_now(), GATHER_MS);
 	if (mrb_session_try(mrb_rows_write, &batch, NULL))
 	{
 		written(&batch);
 		if (batch.n < n)
-			not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													 PAUSE_MS);
+			not_before = mrb_tick_plus(mrb_timer_read(), PAUSE_MS);
 	}
 	else if (n == 1 || !write_singly(all))
-		not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												 LOCKED_PAUSE_MS);
+		not_before = mrb_tick_plus(mrb_timer_read(), LOCKED_PAUSE_MS);
 	look_for_urgent();
 }
 
@@ -200,7 +196,7 @@ next_round(int n)
 		return;
 	round_left = 0;
 	rest_since = mrb_timer_now();
-	rest_before = TimestampTzPlusMilliseconds(rest_since, LAZY_MS);
+	rest_before = mrb_tick_plus(rest_since, LAZY_MS);
 }
 
 /*
@@ -210,11 +206,11 @@ next_round(int n)
 static void
 mark_idle(bool busy)
 {
-	static TimestampTz last = 0;
+	static MrbTick last = 0;
 	dlist_iter	iter;
 
-	if (!TimestampDifferenceExceeds(last, mrb_timer_now(),
-									busy ? IDLE_BUSY_MS : IDLE_MS))
+	if (!mrb_tick_exceeds(last, mrb_timer_now(),
+						  busy ? IDLE_BUSY_MS : IDLE_MS))
 		return;
 	last = mrb_timer_now();
 	mrb_endpoint_foreach(iter)

@@ -15,7 +15,6 @@
 #include "postgres.h"
 
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "endpoints.h"
 #include "miosa_rollback.h"
@@ -37,7 +36,7 @@ typedef struct Chunk
 	int			n;
 } Chunk;
 
-static TimestampTz not_before = 0;
+static MrbTick not_before = 0;
 static bool under_way = false;	/* some endpoint is being told everything */
 
 static bool may_go_on(MrbEndpoint *endpoint);
@@ -66,7 +65,7 @@ mrb_resync_step(void)
 
 	if (mrb_timer_now() < not_before)
 		return;
-	not_before = TimestampTzPlusMilliseconds(mrb_timer_now(), STEP_MS);
+	not_before = mrb_tick_plus(mrb_timer_now(), STEP_MS);
 	under_way = false;
 	mrb_endpoint_foreach(iter)
 	{
@@ -82,8 +81,7 @@ mrb_resync_step(void)
 		chunk.after = endpoint->resync_after;
 		if (!mrb_session_try(read_chunk, &chunk, NULL))
 		{
-			not_before = TimestampTzPlusMilliseconds(mrb_timer_now(),
-													 PAUSE_MS);
+			not_before = mrb_tick_plus(mrb_timer_now(), PAUSE_MS);
 			return;
 		}
 		hand_out(&chunk);
@@ -95,8 +93,7 @@ mrb_resync_wait(long most)
 {
 	if (!under_way)
 		return most;
-	return Min(most, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-													 not_before));
+	return Min(most, mrb_tick_ms(mrb_timer_read(), not_before));
 }
 
 static bool

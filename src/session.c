@@ -17,10 +17,10 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
 #include "miosa_rollback.h"
 #include "session.h"
+#include "timer.h"
 
 /* The same error is not logged again sooner. */
 #define LOG_AGAIN_MS 60000
@@ -173,8 +173,8 @@ static void
 log_error(ErrorData *error)
 {
 	static int	last_code = 0;
-	static TimestampTz last_logged = 0;
-	TimestampTz now = GetCurrentTimestamp();
+	static MrbTick last_logged = 0;
+	MrbTick		now = mrb_timer_read();
 	const char *message = error->message ? error->message : "";
 	int			len = pg_mbcliplen(message, strlen(message),
 								   sizeof(last_error) - 1);
@@ -184,7 +184,7 @@ log_error(ErrorData *error)
 	if (error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE || dropped)
 		return;
 	if (error->sqlerrcode == last_code &&
-		!TimestampDifferenceExceeds(last_logged, now, LOG_AGAIN_MS))
+		!mrb_tick_exceeds(last_logged, now, LOG_AGAIN_MS))
 		return;
 	last_code = error->sqlerrcode;
 	last_logged = now;

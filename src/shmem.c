@@ -20,8 +20,6 @@
  */
 #include "postgres.h"
 
-#include <time.h>
-
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -35,6 +33,7 @@
 #include "guc.h"
 #include "miosa_rollback.h"
 #include "shmem.h"
+#include "timer.h"
 
 /*
  * A dispatcher that works makes a pass every second; reading a large backlog
@@ -62,7 +61,6 @@ static MrbSlot *find_slot(Oid database);
 static MrbSlot *take_free_slot(Oid database);
 static void reset_slot(MrbSlot *slot);
 static void set_latch_of(int procno);
-static uint64 monotonic_ms(void);
 
 /*
  * Ask for shared memory; only while the server preloads libraries.
@@ -208,7 +206,7 @@ void
 mrb_shmem_passed(MrbSlot *slot)
 {
 	pg_atomic_write_u64(&slot->last_pass_at, GetCurrentTimestamp());
-	pg_atomic_write_u64(&slot->last_pass_ms, monotonic_ms());
+	pg_atomic_write_u64(&slot->last_pass_ms, mrb_timer_read() / 1000);
 
 	/* Only its dispatcher writes an error while it has one. */
 	if (slot->error_at == 0)
@@ -236,7 +234,7 @@ bool
 mrb_shmem_stalled(MrbSlot *slot)
 {
 	uint64		last = pg_atomic_read_u64(&slot->last_pass_ms);
-	uint64		now = monotonic_ms();
+	uint64		now = mrb_timer_read() / 1000;
 
 	return now > last && now - last > STALLED_MS;
 }
@@ -363,7 +361,7 @@ reset_slot(MrbSlot *slot)
 	slot->error_at = 0;
 	slot->error[0] = '\0';
 	pg_atomic_write_u64(&slot->last_pass_at, 0);
-	pg_atomic_write_u64(&slot->last_pass_ms, monotonic_ms());
+	pg_atomic_write_u64(&slot->last_pass_ms, mrb_timer_read() / 1000);
 	for (int c = 0; c < MRB_COUNTERS; c++)
 		pg_atomic_write_u64(&slot->counters[c], 0);
 }
@@ -373,16 +371,4 @@ set_latch_of(int procno)
 {
 	if (procno >= 0)
 		SetLatch(&GetPGProcByNumber(procno)->procLatch);
-}
-
-/*
- * Milliseconds of a clock that is never set, the same for all processes.
- */
-static uint64
-monotonic_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }

@@ -18,7 +18,6 @@
 
 #include "common/pg_prng.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "guc.h"
 #include "task.h"
@@ -40,7 +39,7 @@ static bool is_same(const MrbNeed *a, const MrbNeed *b);
 static List *copy_names(const List *names);
 static bool has_name(const List *names, const char *name);
 static List *add_name(List *names, const char *name, MemoryContext context);
-static TimestampTz after(int ms);
+static MrbTick after(int ms);
 static int	clock_ms(int failures);
 static bool has_enough(const MrbTask *task);
 static bool skip(MrbTask *task, const char *instance, MemoryContext context);
@@ -52,10 +51,10 @@ mrb_task_begin(MrbTask *task, const MrbNeed *need,
 {
 	MemSet(task, 0, sizeof(MrbTask));
 	mrb_need_copy(&task->need, need);
-	task->ask_at = need->goal == MRB_GOAL_WATCH ? DT_NOEND : mrb_timer_now();
+	task->ask_at = need->goal == MRB_GOAL_WATCH ? MRB_TICK_NEVER : mrb_timer_now();
 	task->poll_at = endpoint->adapter->poll.call != NULL &&
 		mrb_need_is_watched_by(need, endpoint->name) ?
-		mrb_timer_now() : DT_NOEND;
+		mrb_timer_now() : MRB_TICK_NEVER;
 }
 
 /*
@@ -65,8 +64,8 @@ mrb_task_begin(MrbTask *task, const MrbNeed *need,
 void
 mrb_task_carry_on(MrbTask *task, const MrbTask *old)
 {
-	if (old->poll_at != DT_NOEND &&
-		(task->poll_at != DT_NOEND || task->need.goal != MRB_GOAL_WATCH))
+	if (old->poll_at != MRB_TICK_NEVER &&
+		(task->poll_at != MRB_TICK_NEVER || task->need.goal != MRB_GOAL_WATCH))
 	{
 		task->poll_at = old->poll_at;
 		task->poll_failures = old->poll_failures;
@@ -228,10 +227,10 @@ add_name(List *names, const char *name, MemoryContext context)
 	return names;
 }
 
-static TimestampTz
+static MrbTick
 after(int ms)
 {
-	return TimestampTzPlusMilliseconds(mrb_timer_now(), ms);
+	return mrb_tick_plus(mrb_timer_now(), ms);
 }
 
 /*
@@ -299,7 +298,7 @@ told(MrbTask *task, const MrbEndpoint *endpoint)
 		task->ask_at = after(Max(CONFIRM_MS, endpoint->adapter->timeout_ms));
 		return false;
 	}
-	task->told_at = mrb_timer_now();
+	task->told_at = mrb_timer_wall();
 	task->unwritten = true;
 	task->ask_at = after(mrb_capacity_interval);
 	return true;

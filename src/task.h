@@ -14,8 +14,8 @@
 typedef struct MrbTask
 {
 	MrbNeed		need;
-	TimestampTz ask_at;			/* DT_NOEND: it is not asked for */
-	TimestampTz poll_at;		/* DT_NOEND: it is not polled */
+	MrbTick		ask_at;			/* MRB_TICK_NEVER: it is not asked for */
+	MrbTick		poll_at;		/* MRB_TICK_NEVER: it is not polled */
 	TimestampTz told_at;		/* the scheduler took it then; 0: not yet */
 	bool		unwritten;		/* that is still to be written down */
 	TimestampTz request_at;		/* names the request on every try; 0: none */

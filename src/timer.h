@@ -11,6 +11,14 @@
 #include "datatype/timestamp.h"
 #include "lib/pairingheap.h"
 
+/* Microseconds of the monotonic clock; 0 is before all others. */
+typedef int64 MrbTick;
+
+#define MRB_TICK_NEVER PG_INT64_MAX
+
+#define mrb_tick_plus(tick, ms) ((tick) + (MrbTick) (ms) * 1000)
+#define mrb_tick_exceeds(from, to, ms) ((to) - (from) >= (MrbTick) (ms) * 1000)
+
 typedef struct MrbTimer MrbTimer;
 typedef void (*MrbTimerCallback) (MrbTimer *timer);
 
@@ -18,13 +26,20 @@ typedef void (*MrbTimerCallback) (MrbTimer *timer);
 struct MrbTimer
 {
 	pairingheap_node node;
-	TimestampTz at;
+	MrbTick		at;
 	bool		set;
 	MrbTimerCallback fire;
 };
 
-/* The time of this turn, taken by mrb_timer_run(). */
-extern TimestampTz mrb_timer_now(void);
+/* What measures a distance: now, and when mrb_timer_run() was called. */
+extern MrbTick mrb_timer_read(void);
+extern MrbTick mrb_timer_now(void);
+extern long mrb_tick_ms(MrbTick from, MrbTick to);
+
+/* What is stored or shown: the wall clock of this turn; and conversions. */
+extern TimestampTz mrb_timer_wall(void);
+extern TimestampTz mrb_timer_to_wall(MrbTick at);
+extern MrbTick mrb_timer_from_wall(TimestampTz at);
 
 extern void mrb_timer_set(MrbTimer *timer, int after_ms,
 						  MrbTimerCallback fire);

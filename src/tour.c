@@ -14,7 +14,6 @@
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "demand.h"
 #include "guc.h"
@@ -33,7 +32,7 @@
 typedef struct Page
 {
 	char	   *next;			/* where the next one begins; NULL: nowhere */
-	TimestampTz due;			/* DT_NOEND: nothing is */
+	MrbTick		due;			/* MRB_TICK_NEVER: nothing is */
 } Page;
 
 static MrbQuery pass_query = {
@@ -43,43 +42,43 @@ static MrbQuery pass_query = {
 };
 
 static char *place = NULL;		/* in a tour; NULL: in none */
-static TimestampTz begun_at = 0;	/* the last tour */
-static TimestampTz due = DT_NOEND;	/* what that has found */
-static TimestampTz not_before = 0;
+static MrbTick begun_at = 0;	/* the last tour */
+static MrbTick due = MRB_TICK_NEVER;	/* what that has found */
+static MrbTick not_before = 0;
 
-static TimestampTz next_at(void);
+static MrbTick next_at(void);
 static void go_to(const char *next);
 static void read_page(void *arg);
 
 void
 mrb_tour_step(void)
 {
-	Page		page = {.due = DT_NOEND};
+	Page		page = {.due = MRB_TICK_NEVER};
 
 	if (next_at() > mrb_timer_now())
 		return;
 	if (place == NULL)
 	{
 		begun_at = mrb_timer_now();
-		due = DT_NOEND;
+		due = MRB_TICK_NEVER;
 		go_to("");
 	}
 	if (!mrb_session_try(read_page, &page, NULL))
 	{
-		not_before = TimestampTzPlusMilliseconds(mrb_timer_now(), PAUSE_MS);
+		not_before = mrb_tick_plus(mrb_timer_now(), PAUSE_MS);
 		return;
 	}
 	due = Min(due, page.due);
 	go_to(page.next);
 	if (place != NULL)
 		return;
-	not_before = TimestampTzPlusMilliseconds(begun_at,
-											 Min(PAUSE_MS, mrb_capacity_interval));
+	not_before = mrb_tick_plus(begun_at,
+							   Min(PAUSE_MS, mrb_capacity_interval));
 	mrb_demand_refresh();
 }
 
 void
-mrb_tour_expect(TimestampTz at)
+mrb_tour_expect(MrbTick at)
 {
 	due = Min(due, at);
 }
@@ -87,15 +86,14 @@ mrb_tour_expect(TimestampTz at)
 long
 mrb_tour_wait(long most)
 {
-	return Min(most, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-													 next_at()) + 1);
+	return Min(most, mrb_tick_ms(mrb_timer_read(), next_at()) + 1);
 }
 
-static TimestampTz
+static MrbTick
 next_at(void)
 {
-	TimestampTz at = begun_at == 0 || place != NULL ? 0 :
-	Min(due, TimestampTzPlusMilliseconds(begun_at, mrb_capacity_interval));
+	MrbTick		at = begun_at == 0 || place != NULL ? 0 :
+	Min(due, mrb_tick_plus(begun_at, mrb_capacity_interval));
 
 	return Max(at, not_before);
 }
@@ -121,7 +119,7 @@ read_page(void *arg)
 	mrb_query_open();
 	mrb_query_run(&pass_query, args, NULL);
 	page->next = mrb_query_text(0, 1);
-	page->due = mrb_query_timestamp(0, 2, DT_NOEND);
+	page->due = mrb_timer_from_wall(mrb_query_timestamp(0, 2, DT_NOEND));
 	mrb_query_close();
 	mrb_session_commit();
 }

@@ -14,7 +14,7 @@
 extern void mrb_tour_step(void);
 
 /* Something is due then that no tour has found yet. */
-extern void mrb_tour_expect(TimestampTz at);
+extern void mrb_tour_expect(MrbTick at);
 
 /* Milliseconds until it is, at most most. */
 extern long mrb_tour_wait(long most);

@@ -67,13 +67,13 @@ static MemoryContext page_context = NULL;	/* until all of it is written */
 static List *works = NIL;		/* of this page */
 static int	started = 0;		/* so many of them were asked for */
 static int	answered = 0;
-static TimestampTz next_start = 0;
-static TimestampTz next_page = 0;
+static MrbTick next_start = 0;
+static MrbTick next_page = 0;
 static bool active = false;		/* we are to do this at all */
 
 /* The tour. */
 static char after[NAMEDATALEN * 5] = "";
-static TimestampTz tour_began = 0;
+static MrbTick tour_began = 0;
 static int64 tour_looked = 0;
 static int64 expected = 0;		/* deployments; 0: not known yet */
 
@@ -109,7 +109,7 @@ mrb_verify_descriptor(void)
 long
 mrb_verify_wait(long most)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	MrbTick		now = mrb_timer_read();
 	long		http = mrb_http_max_wait(engine);
 
 	if (http >= 0)
@@ -117,10 +117,10 @@ mrb_verify_wait(long most)
 	if (started < list_length(works))
 	{
 		if (mrb_http_in_flight(engine) < IN_FLIGHT)
-			most = Min(most, TimestampDifferenceMilliseconds(now, next_start) + 1);
+			most = Min(most, mrb_tick_ms(now, next_start) + 1);
 	}
 	else if (works == NIL && active)
-		most = Min(most, TimestampDifferenceMilliseconds(now, next_page) + 1);
+		most = Min(most, mrb_tick_ms(now, next_page) + 1);
 	return most;
 }
 
@@ -157,7 +157,7 @@ begin_page(void)
 		if (page.last != NULL)
 			strlcpy(after, page.last, sizeof(after));
 		forget_page();
-		next_page = TimestampTzPlusMilliseconds(mrb_timer_now(), RETRY_MS);
+		next_page = mrb_tick_plus(mrb_timer_now(), RETRY_MS);
 	}
 	MemoryContextSwitchTo(old);
 	start_some();
@@ -189,7 +189,7 @@ take_answers(void)
 static void
 start_some(void)
 {
-	TimestampTz now = mrb_timer_now();
+	MrbTick		now = mrb_timer_now();
 
 	while (started < list_length(works))
 	{
@@ -200,8 +200,7 @@ start_some(void)
 		else if (now < next_start || !start(work))
 			break;
 		else
-			next_start = TimestampTzPlusMilliseconds(Max(now, next_start),
-													 PACE_MS);
+			next_start = mrb_tick_plus(Max(now, next_start), PACE_MS);
 		started++;
 	}
 }
@@ -302,7 +301,7 @@ prepare(MrbDue *due)
 static void
 plan_next_page(const Page *page)
 {
-	TimestampTz now = mrb_timer_now();
+	MrbTick		now = mrb_timer_now();
 	int64		pages;
 
 	works = page->works;
@@ -316,16 +315,15 @@ plan_next_page(const Page *page)
 	{
 		after[0] = '\0';
 		expected = Max(tour_looked, 1);
-		next_page = Max(TimestampTzPlusMilliseconds(tour_began, tour_ms()),
-						TimestampTzPlusMilliseconds(now, PAGE_MIN_MS));
+		next_page = Max(mrb_tick_plus(tour_began, tour_ms()),
+						mrb_tick_plus(now, PAGE_MIN_MS));
 		return;
 	}
 	strlcpy(after, page->last, sizeof(after));
 	if (expected == 0)
 		expected = Max(page->estimate, 1);
 	pages = (Max(expected, tour_looked) + PAGE - 1) / PAGE;
-	next_page = TimestampTzPlusMilliseconds(now, Max(PAGE_MIN_MS,
-													 tour_ms() / pages));
+	next_page = mrb_tick_plus(now, Max(PAGE_MIN_MS, tour_ms() / pages));
 }
 
 static void

@@ -21,7 +21,6 @@
 
 #include "common/hashfn.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "turns.h"
 #include "want.h"
@@ -72,7 +71,7 @@ static void free_want(MrbWant *want);
 static void set_tasks(MrbWant *want, const MrbNeed *needs, int n);
 static bool concerns(const MrbEndpoint *endpoint, const MrbNeed *need);
 static void leave(MrbWant *want);
-static TimestampTz next_due(const MrbWant *want);
+static MrbTick next_due(const MrbWant *want);
 static void rest_over(MrbTimer *timer);
 static void make_ready(MrbWant *want, bool first);
 static bool wants_up(const MrbWant *want);
@@ -205,7 +204,7 @@ mrb_want_take_off(MrbWant *want, const MrbTask *task, bool poll,
 void
 mrb_want_rest(MrbWant *want)
 {
-	TimestampTz due = next_due(want);
+	MrbTick		due = next_due(want);
 
 	forget_flight(want);
 	want->state = MRB_WANT_RESTING;
@@ -222,8 +221,7 @@ mrb_want_rest(MrbWant *want)
 bool
 mrb_want_is_fresh(const MrbWant *want)
 {
-	return !TimestampDifferenceExceeds(want->read_at, mrb_timer_now(),
-									   FRESH_MS);
+	return !mrb_tick_exceeds(want->read_at, mrb_timer_now(), FRESH_MS);
 }
 
 void
@@ -334,10 +332,10 @@ leave(MrbWant *want)
 	mrb_timer_cancel(&want->timer);
 }
 
-static TimestampTz
+static MrbTick
 next_due(const MrbWant *want)
 {
-	TimestampTz due = DT_NOEND;
+	MrbTick		due = MRB_TICK_NEVER;
 
 	for (int i = 0; i < want->ntasks; i++)
 		due = Min(due, Min(want->tasks[i].ask_at, want->tasks[i].poll_at));

@@ -38,7 +38,7 @@ typedef struct MrbWant
 	MrbWantState state;
 	bool		up;				/* when ready: in its endpoint's ups */
 	bool		listed;			/* by the last reading */
-	TimestampTz read_at;
+	MrbTick		read_at;
 	MrbTimer	timer;
 	MrbFlight	flight;
 	dlist_node	node;			/* in its endpoint's wants */

@@ -34,7 +34,6 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "dispatch.h"
@@ -70,7 +69,7 @@ static void raise_descriptor_limit(void);
 static void run(void);
 static bool wait_for_work(WaitEventSet *set, long timeout);
 static void show_activity(void);
-static bool due(TimestampTz *last, int interval_ms);
+static bool due(MrbTick *last, int interval_ms);
 static bool database_wanted(void);
 static void worker_context(void *arg);
 
@@ -183,8 +182,8 @@ run(void)
 	MemoryContext cycle = AllocSetContextCreate(TopMemoryContext,
 												MRB_EXTENSION " cycle",
 												ALLOCSET_DEFAULT_SIZES);
-	TimestampTz last_poll = 0;
-	TimestampTz last_aside = 0;
+	MrbTick		last_poll = 0;
+	MrbTick		last_aside = 0;
 	bool		woken = true;
 
 	mrb_dispatch_create(my_slot);
@@ -213,7 +212,7 @@ run(void)
 			MemoryContextSwitchTo(cycle);
 			if (!mrb_dispatch_pass())
 				leave(MRB_DISPATCHER_ABSENT);
-			last_poll = GetCurrentTimestamp();
+			last_poll = mrb_timer_read();
 		}
 		MemoryContextSwitchTo(cycle);
 		mrb_dispatch_deliver();
@@ -262,11 +261,11 @@ show_activity(void)
 {
 	static char shown[256] = "";
 	static bool shown_running = false;
-	static TimestampTz shown_at = 0;
+	static MrbTick shown_at = 0;
 	static uint64 shown_sent = 0;
 	uint64		sent = pg_atomic_read_u64(&my_slot->counters[MRB_COUNT_SENT]);
-	bool		recent = !TimestampDifferenceExceeds(shown_at, mrb_timer_now(),
-													 SHOW_MS);
+	bool		recent = !mrb_tick_exceeds(shown_at, mrb_timer_now(),
+										   SHOW_MS);
 	bool		running = mrb_send_in_flight() > 0 || mrb_item_pending() > 0;
 	char text[	256];
 
@@ -294,11 +293,11 @@ show_activity(void)
  * Whether the interval has passed, which then begins anew.
  */
 static bool
-due(TimestampTz *last, int interval_ms)
+due(MrbTick *last, int interval_ms)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	MrbTick		now = mrb_timer_read();
 
-	if (!TimestampDifferenceExceeds(*last, now, interval_ms))
+	if (!mrb_tick_exceeds(*last, now, interval_ms))
 		return false;
 	*last = now;
 	return true;
