@@ -37,7 +37,7 @@ $sql .= "SELECT miosa_put_endpoint('router', 'haproxy-map', '$url/router',
 $node->safe_psql('postgres', $sql);
 $node->safe_psql('postgres', "SELECT miosa_promote('dep_1', 'ver_1')");
 is( $node->safe_psql(
-		'postgres', "SELECT miosa_wait_converged('dep_1', '20 s')"),
+		'postgres', "SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged',
 	'version 1 is told');
 
@@ -54,7 +54,7 @@ $node->safe_psql('postgres', "SELECT miosa_promote('dep_1', 'ver_2')");
 ok( poll_until(
 		sub { grep { $_->{path} eq '/router/map/www.acme.test' }
 			  $sink->requests },
-		15),
+		180),
 	'the router is told');
 my $known = time();
 
@@ -90,11 +90,11 @@ $known = time();
 $sink->release('late');
 ok( poll_until(
 		sub { grep { $_->{time} > $known } $sink->requests("^/$_/") },
-		15),
+		180),
 	"$_ forgets once more when the router is there")
   for @caches;
 is( $node->safe_psql(
-		'postgres', "SELECT miosa_wait_converged('dep_1', '20 s')"),
+		'postgres', "SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged',
 	'converged then');
 
@@ -115,11 +115,11 @@ $node->safe_psql('postgres', "SELECT miosa_rollback('dep_1', 'ver_1')");
 ok( poll_until(
 		sub { (grep { $_->{path} eq '/router/map/www.acme.test' }
 			  $sink->requests) > 1 },
-		15),
+		180),
 	'the route changes again');
 $sink->release('busy');
 my $failed = time();
-poll_until(sub { time() - $failed > 1 }, 5, 0.05);
+poll_until(sub { time() - $failed > 1 }, 180, 0.05);
 is(scalar(() = $sink->requests('^/a-cache/')), 1, 'it is not told again');
 $sink->release('again');
 ok($sink->wait_for(2, '^/a-cache/'), 'before the router has answered');

@@ -98,14 +98,14 @@ SELECT miosa_put_version('dep_1', 'ver_' || n, n) FROM generate_series(1, 3) n;
 SELECT miosa_put_endpoint('hook', 'webhook', '@{[ $sink->url ]}/hook');
 SELECT miosa_promote('dep_1', 'ver_1');
 EOS
-is( $node->safe_psql('one', "SELECT miosa_wait_converged('dep_1', '10 s')"),
+is( $node->safe_psql('one', "SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'a webhook is told');
 
 my $pid = $node->safe_psql('one', 'SELECT pid FROM miosa.dispatcher()');
 $start = time();
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
 $node->safe_psql('one', "SELECT miosa_promote('dep_1', 'ver_2')");
-is( $node->safe_psql('one', "SELECT miosa_wait_converged('dep_1', '10 s')"),
+is( $node->safe_psql('one', "SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'what was committed while it was away is delivered')
   if $node->poll_query_until('one',
 	"SELECT state = 'running' AND pid <> $pid FROM miosa.dispatcher()");
@@ -155,7 +155,7 @@ ok( poll_until(
 				WHERE backend_type = 'miosa_rollback dispatcher'");
 			return $with =~ /^(?:one|postgres)$/;
 		},
-		10),
+		180),
 	'one dispatcher has a slot');
 my $without = $with eq 'one' ? 'postgres' : 'one';
 

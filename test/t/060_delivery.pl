@@ -78,14 +78,14 @@ for my $lock (
 	$session->query_safe('ROLLBACK');
 	$session->quit;
 }
-is(sql("SELECT miosa_wait_converged('dep_1', '10 s')"),
+is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'and acknowledgements are written down afterwards');
 
 # COMMIT PREPARED sets no latch
 $sink->clear;
 sql("BEGIN; SELECT miosa_resend('dep_1'); PREPARE TRANSACTION 'later'");
 sql("COMMIT PREPARED 'later'");
-ok($sink->wait_for(1, '^/hook', 5), 'a prepared transaction is found');
+ok($sink->wait_for(1, '^/hook'), 'a prepared transaction is found');
 
 # A savepoint that is rolled back, then a commit
 $sink->clear;
@@ -103,7 +103,7 @@ ok( poll_until(
 			$out .= $listener->query('SELECT 1');
 			return $out =~ /"deployment_id":"dep_1"/;
 		},
-		5,
+		180,
 		0.1),
 	'and NOTIFY has come') or diag $out;
 like($out, qr/"epoch":\d+/, 'with an epoch');
@@ -141,7 +141,7 @@ ok( poll_until(
 			$out .= $listener->query('SELECT 1');
 			return $out =~ /"(?:from|deployment_id)":/;
 		},
-		10,
+		180,
 		0.1),
 	'NOTIFY is made up for afterwards');
 $listener->quit;

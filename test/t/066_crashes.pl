@@ -69,7 +69,7 @@ ok( poll_until(
 		sub { return sql("SELECT count(*) FROM miosa.deployments
 				WHERE active_version_id IS NOT NULL
 				AND miosa.convergence_state(id, NULL) <> 'converged'") == 0 },
-		30,
+		180,
 		0.2),
 	'everything converges');
 cmp_ok(sql('SELECT count(*) FROM miosa.audit_events'), '>', 300, 'a lot has happened');

@@ -21,7 +21,7 @@ SELECT miosa_put_version('dep_1', 'ver_' || i, i) FROM generate_series(1, 2) i;
 SELECT miosa_put_endpoint('hook', 'webhook', '@{[ $sink->url ]}/hook');
 SELECT miosa_promote('dep_1', 'ver_1');
 EOS
-is( $node->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '10 s')"),
+is( $node->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'ready');
 
 # More than one pass takes, and a younger transaction that ends in the middle.
@@ -56,7 +56,7 @@ $_->quit for $big, $small, $watch;
 # What is unpublished is told
 $node->safe_psql('postgres',
 	"UPDATE miosa.deployments SET active_version_id = NULL WHERE id = 'dep_1'");
-is( $node->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '10 s')"),
+is( $node->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'unpublished');
 my @request = $sink->requests;
 like($request[-1]{body}, qr/"version_id":null/, 'and the edge was told so');
@@ -69,7 +69,7 @@ INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state)
 	VALUES ('loaded', 'ver_9', 'ten_1', 9, 'ready');
 EOS
 is($node->safe_psql('postgres', "SELECT miosa_resend('loaded')"), '', 'loaded');
-is( $node->safe_psql('postgres', "SELECT miosa_wait_converged('loaded', '10 s')"),
+is( $node->safe_psql('postgres', "SELECT miosa_wait_converged('loaded', '180 s')"),
 	'converged', 'a deployment that was loaded can be told');
 @request = $sink->requests;
 like(

@@ -14,7 +14,7 @@ my $node = make_node('states', "miosa_rollback.gone_retry = '1 h'\n");
 my $sink = MiosaSink->new(dir => PostgreSQL::Test::Utils::tempdir_short() . '/sink')->start;
 
 sub sql { return $node->safe_psql('postgres', @_); }
-sub wait_sql { return MiosaTest::wait_sql($node, @_, 180); }
+sub wait_sql { return MiosaTest::wait_sql($node, @_); }
 sub state_of { return "SELECT state FROM miosa.stat_endpoint WHERE name = '$_[0]'"; }
 sub logged { my $n = () = slurp_file($node->logfile) =~ /$_[0]/g; return $n; }
 
@@ -64,7 +64,7 @@ $node->append_conf('postgresql.conf', "miosa_rollback.gone_retry = '200 ms'\n");
 $node->reload;
 is(wait_sql("SHOW miosa_rollback.gone_retry", '200ms'), '200ms', 'gone_retry is shorter');
 sql("SELECT miosa_resync('leaving')");
-ok($sink->wait_for(4, '^/leaving', 180), 'it is tried again and again');
+ok($sink->wait_for(4, '^/leaving'), 'it is tried again and again');
 my @at = map { $_->{time} } $sink->requests('^/leaving');
 cmp_ok($at[$_] - $at[ $_ - 1 ], '>=', 0.19, 'not before gone_retry has passed') for 2, 3;
 $sink->plain;
@@ -82,7 +82,7 @@ is(wait_sql(state_of('mute'), 'unverified'), 'unverified', 'a router does not re
 like(sql("SELECT miosa_test_endpoint('mute') -> 'data' ->> 'verdict'"),
 	qr/^it does not return the marker that is written to it/, 'miosa_test_endpoint finds out');
 like(doctor(), qr/^fail mute \(unverified\)/, 'the doctor names it');
-ok($sink->wait_for(6, '^/mute/marker/[1-9]', 180), 'it is tried again');
+ok($sink->wait_for(6, '^/mute/marker/[1-9]'), 'it is tried again');
 @at = map { $_->{time} } $sink->requests('^/mute/marker/[1-9]');
 cmp_ok($at[ $_ + 1 ] - $at[$_], '>=', 0.1 * 2**$_ - 0.01, "try $_ is later than the one before") for 0 .. 4;
 cmp_ok(scalar $sink->requests('^/mute/map'), '<=', 1 + scalar $sink->requests('^/mute/marker/[1-9]'),
@@ -90,7 +90,7 @@ cmp_ok(scalar $sink->requests('^/mute/map'), '<=', 1 + scalar $sink->requests('^
 is(logged('WARNING:  endpoint "mute" does not return its marker'), 1, 'one log line');
 is(logged('endpoint "mute" lost its routing table'), 0, 'and no other');
 sql("SELECT miosa_promote('d1', 'v2')");
-ok($sink->wait_for(1, '^/mute/map/v2', 180), 'a change is delivered');
+ok($sink->wait_for(1, '^/mute/map/v2'), 'a change is delivered');
 is(verdict('1 s'), 'waiting_edges', 'which does not count as converged');
 like(sql("SELECT string_agg(value, E'\\n') FROM miosa.status('d1')"),
 	qr/mute \(default\): unverified.*\n.*marker/, 'status says why');

@@ -47,7 +47,7 @@ sub is_told
 {
 	my ($server, $database, $name) = @_;
 
-	is($server->safe_psql($database, "SELECT miosa_wait_converged('dep_1', '15 s')"),
+	is($server->safe_psql($database, "SELECT miosa_wait_converged('dep_1', '180 s')"),
 		'converged', $name);
 	return;
 }

@@ -59,7 +59,7 @@ sub converged
 	my ($node, $deployment, $name) = @_;
 
 	is( $node->safe_psql('postgres',
-			"SELECT miosa_wait_converged('$deployment', '20 s')"),
+			"SELECT miosa_wait_converged('$deployment', '180 s')"),
 		'converged', $name);
 	return;
 }
@@ -133,7 +133,7 @@ ok( poll_until(
 			return $standby->safe_psql('postgres',
 				'SELECT state FROM miosa.dispatcher()') eq 'running';
 		},
-		10,
+		180,
 		0.02),
 	'it has a dispatcher, without anybody saying so');
 my $start = time();
@@ -144,7 +144,7 @@ my $seen = poll_until(
 		return (told('router', 'live')->{path} // '') eq '/live/ver_2'
 		  && time() - $start;
 	},
-	10);
+	180);
 ok($seen && $seen < 1, 'a new promotion is told within a second')
   or diag 'it took ' . ($seen // 'too long');
 my $resync = "SELECT resync_after IS NOT NULL FROM miosa.endpoint_state

@@ -54,7 +54,7 @@ SELECT miosa_report_instance('dep_2', 'ins_1', 'ver_1', 'healthy', '10.0.0.7', 8
 SELECT miosa_report_instance('dep_2', 'ins_2', 'ver_1', 'failed', error_message => 'exit 1');
 SELECT miosa_promote('dep_2', 'ver_2');
 EOS
-is( $node->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '10 s')"),
+is( $node->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'the original is delivered');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM miosa.outbox'),
 	0, 'and has nothing left to send');
@@ -177,7 +177,7 @@ $node->safe_psql('copy_custom',
 	"INSERT INTO miosa.secrets (name, value) VALUES ('token', 'whsec_' || repeat('new+', 8));
 	SELECT miosa_resume()");
 is( $node->safe_psql('copy_custom',
-		"SELECT miosa_wait_converged('dep_1', '10 s')"),
+		"SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'after miosa_resume() it tells everything');
 cmp_ok($sink->requests, '>', $silence, 'as its endpoints can tell');
 

@@ -23,7 +23,7 @@ make_site($node, $edge, ['shop.example.com']);
 for my $number (1 .. 3)
 {
 	operate($node, 'promote', "ver_$number");
-	verdict($node, '10 s');
+	verdict($node, '180 s');
 }
 $node->poll_query_until('postgres',
 	"SELECT max(created_at) < now() - '1100 ms'::interval
@@ -108,12 +108,12 @@ sub own_route
 my $verdict = "SELECT miosa_test_endpoint('edge-1') -> 'data' ->> 'verdict'";
 my $route;
 
-poll_until(sub { ($route = own_route()) eq 'ver_1' }, 15);
+poll_until(sub { ($route = own_route()) eq 'ver_1' }, 180);
 is($route, 'ver_1', "the edge of one's own is told the route");
 $own->stop;
 $own->start('python3', "$dir/own.py");
 is(own_route(), '404', 'it loses its table when it is restarted');
-poll_until(sub { ($route = own_route()) eq 'ver_1' }, 30);
+poll_until(sub { ($route = own_route()) eq 'ver_1' }, 180);
 is($route, 'ver_1', 'and is told again');
 poll_until(sub { ($route = $node->safe_psql('control', $verdict)) eq 'ok' }, 180);
 is($route, 'ok', 'it passes its test');

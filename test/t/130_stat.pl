@@ -35,7 +35,7 @@ sub converge
 	my ($deployment) = @_;
 
 	flip($deployment);
-	return sql("SELECT miosa_wait_converged('$deployment', '15 s')");
+	return sql("SELECT miosa_wait_converged('$deployment', '180 s')");
 }
 
 # One row as a hash.
@@ -109,7 +109,7 @@ flip('b');
 is(wait_sql("SELECT epochs_behind FROM miosa.stat_endpoint WHERE name = 'two'", 2),
 	2, 'and falls back further');
 $sink->plain->release('gate');
-is(sql("SELECT miosa_wait_converged('a', '15 s')"), 'converged', 'until it answers');
+is(sql("SELECT miosa_wait_converged('a', '180 s')"), 'converged', 'until it answers');
 is(wait_sql("SELECT epochs_behind FROM miosa.stat_endpoint WHERE name = 'two'", 0),
 	0, 'then it has all');
 
@@ -132,7 +132,7 @@ is(wait_sql("SELECT failed > 1 AND retried > 0 FROM miosa.stat_endpoint WHERE na
 cmp_ok(dispatcher()->{failed}, '>', 1, 'by the dispatcher, too');
 is(endpoint('one')->{state}, 'healthy', 'the other one is well');
 $sink->plain;
-is(sql("SELECT miosa_wait_converged('a', '45 s')"), 'converged', 'it works again');
+is(sql("SELECT miosa_wait_converged('a', '180 s')"), 'converged', 'it works again');
 $row = endpoint('two');
 is("$row->{state} $row->{breaker}", 'healthy closed', 'and is healthy');
 is($row->{next_try_at}, undef, 'without a next try');
@@ -160,7 +160,7 @@ $flips->query_until(qr//, "DO \$\$ BEGIN FOR n IN 1 .. 1000 LOOP
 	PERFORM miosa_promote('b', 'v' || (n % 2 + 1)); COMMIT; PERFORM pg_sleep(0.002); END LOOP; END \$\$;\n");
 ok( poll_until(
 		sub { sql(activity()) =~ /^active\|2 endpoints, \d+ in flight, \d+ pending$/ },
-		15,
+		180,
 		0.05),
 	'pg_stat_activity shows work');
 is(sql("DO \$\$ DECLARE seen bigint := 0; BEGIN FOR n IN 1 .. 3000 LOOP
@@ -186,7 +186,7 @@ poll_until(
 		($writes, $since) = ($now, time()) if $now != $writes;
 		return $writes > 0 && time() - $since > 2.5;
 	},
-	20,
+	180,
 	0.1);
 cmp_ok($writes, '>', 0, 'they are written');
 cmp_ok($writes, '<', 40, '300 changes are few writes');
@@ -280,7 +280,7 @@ is(wait_sql("SELECT count(*) FROM miosa.stat_endpoint WHERE state = 'backing off
 	2, 'but the state of both is shown');
 is(sql("SELECT miosa_wait_converged('a', '100 ms')"), 'waiting_edges', 'and waited for');
 $sink->plain;
-is(sql("SELECT miosa_wait_converged('a', '45 s')"), 'converged', 'until they have it');
+is(sql("SELECT miosa_wait_converged('a', '180 s')"), 'converged', 'until they have it');
 
 # An entry that is given back is taken by who has none
 my $owner = sql('SELECT endpoint FROM miosa.endpoint_stats()');

@@ -54,7 +54,7 @@ sub waiter
 		[
 			'psql', '-XqAt', '-d', $node->connstr('postgres'),
 			(map { ('-c', $_) } @{ $before // [] }),
-			'-c', "SELECT miosa_wait_converged('$what', '20 s')"
+			'-c', "SELECT miosa_wait_converged('$what', '180 s')"
 		],
 		'<', \undef, '>', \$self->{out}, '2>', \$self->{err});
 	return $self;
@@ -185,7 +185,7 @@ $router->answer('^/b/', hold => 'expiry');
 flip('b');
 is(verdict('b', '2 s'), 'waiting_edges', 'while the router lacks it nothing expires');
 $router->plain->release('expiry');
-is(verdict('b', '8 s'), 'expired', 'then the cache does');
+is(verdict('b', '180 s'), 'expired', 'then the cache does');
 is(convergence('b')->{state}, 'expired', 'miosa_convergence() says so, too');
 is(zones('b'), 'eu:2/2 us:1/1', 'which is done');
 $cache->plain;
@@ -210,7 +210,7 @@ for my $level ('REPEATABLE READ', 'SERIALIZABLE')
 		is($ask->("SELECT miosa_convergence('$what') -> 'data' ->> 'state'"), 'waiting_edges', "$what has not converged");
 	}
 	$far->plain->release("rr-$level");
-	is($ask->("SELECT miosa_wait_converged('$operation', '15 s')"), 'converged', 'then it has');
+	is($ask->("SELECT miosa_wait_converged('$operation', '180 s')"), 'converged', 'then it has');
 	is($ask->("SELECT miosa_convergence('c') -> 'data' ->> 'state'"), 'converged', 'by miosa_convergence(), too');
 	is($ask->("SELECT bool_and(done) FROM miosa.convergence_rows('c') WHERE role = 'edge'"), 't', 'and by its rows');
 	is($ask->("SELECT seq FROM miosa.deployments WHERE id = 'c'"), $seq, 'in the same snapshot');

@@ -130,7 +130,7 @@ for my $service (grep { $golden{$_} } @services)
 	$cloud->clear;
 	$number++;
 	operate($node, 'promote', "ver_$number");
-	is(verdict($node, '10 s'), 'converged', "$service: told")
+	is(verdict($node, '180 s'), 'converged', "$service: told")
 	  or diag state_of($service);
 
 	my @request = $cloud->requests($service);
@@ -192,7 +192,7 @@ for my $service (sort keys %removal)
 	$cloud->set($service, only => $host, times => 1, answer => { status => 404 });
 	$number++;
 	operate($node, 'promote', "ver_$number");
-	is(verdict($node, '15 s'), 'converged', "$service: told after a conflict")
+	is(verdict($node, '180 s'), 'converged', "$service: told after a conflict")
 	  or diag state_of($service);
 	is($table->()->{$host}, "dep_1/ver_$number", "$service: the new route");
 	is(scalar(grep { $_->{status} == 409 } $cloud->requests($service)),
@@ -291,7 +291,7 @@ ok( $node->poll_query_until(
 	'and is told from others')
   or diag state_of('cloudflare');
 $cloud->set('cloudflare', times => 0);
-is(verdict($node, '20 s'), 'converged', 'told when it is over');
+is(verdict($node, '180 s'), 'converged', 'told when it is over');
 is(failures(), '0', 'and no message is blamed');
 
 # Too many invalidations at a time are answered with 400, which is no fault of
@@ -309,7 +309,7 @@ my $before = $cloud->state('cloudfront');
 
 $cloud->set('cloudfront', times => 1, answer => { status => 500 });
 operate($node, 'promote', "ver_$number");
-is(verdict($node, '20 s'), 'converged', 'cloudfront: told at the second try');
+is(verdict($node, '180 s'), 'converged', 'cloudfront: told at the second try');
 
 my $after = $cloud->state('cloudfront');
 
@@ -325,7 +325,7 @@ operate($node, 'rollback', 'ver_1');
 is(verdict($node, '500 ms'), 'waiting_edges', 'an outdated token is waited for');
 is(failures(), '0', 'and no message is blamed');
 sql("UPDATE miosa.secrets SET value = 'another-token' WHERE name = 'fastly'");
-is(verdict($node, '20 s'), 'converged', 'told with the new one');
+is(verdict($node, '180 s'), 'converged', 'told with the new one');
 
 # Every character that is encoded in a path, the token of a session, and a body
 # are signed as others sign them
@@ -336,7 +336,7 @@ sql(qq(INSERT INTO miosa.adapters (name, signer, signer_options, request)
 	VALUES ('odd', 'sigv4', '{"service": "s3", "region": "eu-central-1"}',
 	'{"method": "PUT", "path": "/a$odd/{deployment_id}", "body": "b={version_id}"}')));
 only('s3', 'ten_1', 'odd', 'unheard');
-is(verdict($node, '10 s'), 'converged', 's3: signed')
+is(verdict($node, '180 s'), 'converged', 's3: signed')
   or diag explain $cloud->state('s3');
 is($cloud->state('s3')->{error}, undef, 's3: each time');
 like(($cloud->requests('s3'))[-1]{raw}, qr{^PUT /bucket/a\Q$odd\E/dep_1 }, 's3: and sent like that');
@@ -442,7 +442,7 @@ sub told
 				AND NOT EXISTS (SELECT FROM miosa.outbox)
 				FROM miosa.stat_endpoint WHERE name = '$service'") eq 't';
 		},
-		30) or die "$service was not told all: " . state_of($service);
+		180) or die "$service was not told all: " . state_of($service);
 	return;
 }
 

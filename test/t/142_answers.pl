@@ -209,7 +209,7 @@ ok( $node->poll_query_until('postgres',
 	'an answer that is no JSON is a failure of the endpoint');
 is(sql('SELECT count(*) FROM miosa.delivery_failures'), 0, 'of no message');
 $sink->answer('^/flare', body => '{"success": true}');
-is(sql("SELECT miosa_wait_converged('dep_1', '15 s')"),
+is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'once it says success, it is one');
 is(sql('SELECT pid FROM miosa.dispatcher()'), $pid, 'by the same dispatcher');
 
@@ -222,7 +222,7 @@ SELECT miosa_set_endpoint('flare', false);
 SELECT miosa_put_domain('a.test', 'dep_1'), miosa_put_domain('b.test', 'dep_1');
 SELECT miosa_put_endpoint('hosts', 'hosts', '@{[ $sink->url ]}/hosts');
 EOS
-is(sql("SELECT miosa_wait_converged('dep_1', '15 s')"), 'converged', 'hosts are told');
+is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', 'hosts are told');
 for my $case ([ 'a.test', 404 ], [ 'b.test', 410 ])
 {
 	my ($host, $status) = @$case;
@@ -230,7 +230,7 @@ for my $case ([ 'a.test', 404 ], [ 'b.test', 410 ])
 	$sink->answer("^/hosts/$host", method => 'DELETE', status => $status);
 	sql("SELECT miosa_remove_domain('$host')");
 	ok($sink->wait_for(1, "^/hosts/$host"), "$host was routed");
-	is(sql("SELECT miosa_wait_converged('dep_1', '15 s')"),
+	is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"),
 		'converged', "removed, by an answer of $status");
 	is( (grep { $_->{path} eq "/hosts/$host" } $sink->requests)[-1]{method},
 		'DELETE', 'to a request that removes');
@@ -270,7 +270,7 @@ for my $case (@wrong)
 		'and it is told again');
 }
 sql('ALTER TABLE miosa.adapters ENABLE TRIGGER adapters_check');
-is(sql("SELECT miosa_wait_converged('dep_1', '15 s')"), 'converged', 'which converges');
+is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', 'which converges');
 is(sql('SELECT pid FROM miosa.dispatcher()'), $pid, 'the dispatcher has lived');
 
 # Nothing that miosa_test_endpoint shows holds a secret, not even an answer

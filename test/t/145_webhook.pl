@@ -41,7 +41,7 @@ ok( $node->poll_query_until('postgres',
 
 # One message: signed, and of use to nobody who changes it
 operate($node, 'promote', 'ver_1');
-is(verdict($node, '10 s'), 'converged', 'a message is delivered')
+is(verdict($node, '180 s'), 'converged', 'a message is delivered')
   or diag $server->tail;
 
 my ($request) = $server->requests('receiver');
@@ -92,7 +92,7 @@ $server->set(
 		{ status => 429, headers => { 'Retry-After' => '1' } }
 	]);
 operate($node, 'promote', 'ver_2');
-is(verdict($node, '20 s'), 'converged', 'delivered at the fourth try');
+is(verdict($node, '180 s'), 'converged', 'delivered at the fourth try');
 
 my @tries = (messages())[ 1 .. 4 ];
 
@@ -107,19 +107,19 @@ isnt($tries[0]{id}, $message->{id}, 'another message has another id');
 rotate("value = '$new', previous = '$old'");
 $server->set('receiver', secrets => [ $old, $new, $other ]);
 operate($node, 'rollback', 'ver_1');
-is(verdict($node, '10 s'), 'converged', 'told during a rotation');
+is(verdict($node, '180 s'), 'converged', 'told during a rotation');
 is_deeply(last_message()->{good}, [ 1, 1, 0 ], 'signed with both secrets');
 $server->set('receiver', secrets => [$old]);
 operate($node, 'promote', 'ver_3');
-is(verdict($node, '10 s'),
+is(verdict($node, '180 s'),
 	'converged', 'a receiver with the old secret takes it');
 $server->set('receiver', secrets => [$new]);
 operate($node, 'rollback', 'ver_1');
-is(verdict($node, '10 s'), 'converged', 'one with the new secret as well');
+is(verdict($node, '180 s'), 'converged', 'one with the new secret as well');
 rotate('previous = NULL');
 $server->set('receiver', secrets => [ $old, $new ]);
 operate($node, 'promote', 'ver_2');
-is(verdict($node, '10 s'), 'converged', 'told after the rotation');
+is(verdict($node, '180 s'), 'converged', 'told after the rotation');
 is_deeply(last_message()->{good}, [ 0, 1 ], 'signed with the new one alone');
 
 # A secret that the receiver does not know: its 401 holds everything up, and
@@ -129,7 +129,7 @@ operate($node, 'rollback', 'ver_1');
 is(verdict($node, '1 s'), 'waiting_edges', 'a wrong secret is waited for');
 is(failures(), '0', 'and no message is blamed');
 rotate("value = '$new'");
-is(verdict($node, '20 s'), 'converged', 'the right one ends it');
+is(verdict($node, '180 s'), 'converged', 'the right one ends it');
 is(last_message()->{good}[1], 1, 'by a good signature');
 
 # A secret that cannot be one: nothing is sent at all
@@ -141,11 +141,11 @@ ok( poll_until(
 			$node->safe_psql('postgres',
 				'SELECT health FROM miosa.endpoint_state') eq 'misconfigured';
 		},
-		10),
+		180),
 	'a secret of another form is a mistake in the settings');
 is(scalar messages(), $before, 'nothing is sent unsigned');
 rotate("value = '$new'");
-is(verdict($node, '20 s'), 'converged', 'told when it is put right');
+is(verdict($node, '180 s'), 'converged', 'told when it is put right');
 
 # A redirect is a failure and is not followed
 $server->set(
@@ -159,7 +159,7 @@ $server->set(
 		} 301, 302, 307, 308
 	]);
 operate($node, 'rollback', 'ver_1');
-is(verdict($node, '20 s'), 'converged', 'redirected four times, then taken');
+is(verdict($node, '180 s'), 'converged', 'redirected four times, then taken');
 is_deeply([ map { $_->{status} } ($server->requests('receiver'))[ -5 .. -1 ] ],
 	[ 301, 302, 307, 308, 204 ], 'each was a failed try');
 is(scalar $server->requests('elsewhere'), 0, 'nobody was led elsewhere');

@@ -55,7 +55,7 @@ sub last_error
 	my $query = "SELECT last_error FROM miosa.endpoint_state
 		WHERE endpoint = '$name'";
 
-	return poll_until(sub { sql($query) }, 5, 0.05) // '';
+	return poll_until(sub { sql($query) }, 180, 0.05) // '';
 }
 
 sub add
@@ -144,7 +144,7 @@ SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
 SELECT miosa_put_version('dep_1', 'v' || n, n) FROM generate_series(1, 2) n;
 SELECT miosa_promote('dep_1', 'v1');
 EOS
-is(sql("SELECT miosa_wait_converged('dep_1', '10 s')"), 'converged', 'ready');
+is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', 'ready');
 in_a_second(change(), 'without faults');
 
 #
@@ -191,11 +191,11 @@ my $version = "v$number";
 
 $bad->plain;
 $bad->clear;
-is(sql("SELECT miosa_wait_converged('dep_1', '15 s')"),
+is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'all is told when they have recovered');
 ok( poll_until(
 		sub { return !grep { !again($_) } grep { $fault{$_}[2] } keys %fault; },
-		8),
+		180),
 	'what may have been acted upon is told once more');
 for my $name (sort keys %fault)
 {
@@ -221,7 +221,7 @@ sub again
 #
 sql(join '', map { "SELECT miosa_remove_endpoint('$_');\n" } keys %fault);
 sql(add('flaky', $bad->url . '/flaky'));
-is(sql("SELECT miosa_wait_converged('dep_1', '10 s')"), 'converged', 'ready');
+is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', 'ready');
 $bad->answer('^/flaky/', leave => 1, chance => 0.4);
 $bad->answer('^/flaky/', reset => 1, chance => 0.1);
 $bad->answer('^/flaky/', close => 1, chance => 0.1);
@@ -235,7 +235,7 @@ for my $turn (1 .. 20)
 	last if $worst eq 'never';
 }
 in_a_second($worst, 'an edge that closes connections at random');
-is(sql("SELECT miosa_wait_converged('dep_1', '20 s')"),
+is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'it gets everything');
 my @request = $bad->requests('^/flaky/');
 is($request[-1]{path}, "/flaky/dep_1/v$number", 'the last word is right');

@@ -37,7 +37,7 @@ sub goes_on
 
 			return @request && $request[-1]{path} eq "/good/dep_1/v$number";
 		},
-		5);
+		180);
 
 	ok($told, "$name: others are told");
 	is(pid(), $before, "$name: the dispatcher goes on") if $before;
@@ -151,7 +151,7 @@ ok( poll_until(
 			return $told{"/good/${long}1/${long}1"}
 			  && $told{"/good/${long}2/${long}2"};
 		},
-		5),
+		180),
 	'long ids are told, and are not taken for one another');
 goes_on('ids of every kind', $pid);
 is((grep { $_->{headers}{'x-injected'} } $sink->requests),
@@ -172,7 +172,7 @@ INSERT INTO miosa.outbox (deployment_id, kind, route_seq, host) VALUES
 SELECT miosa.wake();
 EOS
 goes_on('outbox', $pid);
-is( poll_until(sub { sql('SELECT count(*) FROM miosa.outbox') == 0 }, 5),
+is( poll_until(sub { sql('SELECT count(*) FROM miosa.outbox') == 0 }, 180),
 	1, 'nothing is left in the outbox');
 
 sql(<<'EOS');
@@ -200,7 +200,7 @@ ok( poll_until(
 			return sql("SELECT state = 'running' AND pid <> $pid
 				FROM miosa.dispatcher()") eq 't';
 		},
-		10,
+		180,
 		0.1),
 	'another dispatcher runs');
 $pid = pid();

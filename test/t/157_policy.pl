@@ -54,7 +54,7 @@ sub last_error
 				WHERE endpoint = '$name'");
 			return $error =~ $like;
 		},
-		5,
+		180,
 		0.05);
 	return $error;
 }
@@ -106,7 +106,7 @@ is(scalar(map { $_->requests } $sink, $proxy), 0, 'nobody was asked');
 #
 allow('on');
 sql("SELECT miosa_put_endpoint('tried', 'told', 'http://127.0.0.1:$port')");
-is(sql("SELECT miosa_wait_converged('dep_1', '10 s')"),
+is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'it is told when that is allowed');
 is(scalar($proxy->requests),
 	0, "a proxy in the server's environment is not used");
@@ -123,7 +123,7 @@ $sink->plain;
 for my $version (qw(v2 v1 v2))
 {
 	sql("SELECT miosa_promote('dep_1', '$version')");
-	is(sql("SELECT miosa_wait_converged('dep_1', '10 s')"),
+	is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"),
 		'converged', "$version is told");
 }
 my @request = $sink->requests;
@@ -138,7 +138,7 @@ is(scalar($sink->requests), 0, 'although a connection was open');
 is(sql("SELECT miosa_wait_converged('dep_1', '100 ms')"),
 	'waiting_edges', 'which is not called converged');
 allow('on');
-is(sql("SELECT miosa_wait_converged('dep_1', '10 s')"),
+is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'turned on again, it is told');
 
 #

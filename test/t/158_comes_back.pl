@@ -39,7 +39,7 @@ sub running
 			return sql("SELECT state = 'running' AND pid <> $pid
 				FROM miosa.dispatcher()") eq 't';
 		},
-		10,
+		180,
 		0.02);
 }
 
@@ -94,7 +94,7 @@ is_told('and tells');
 $pid = sql('SELECT pid FROM miosa.dispatcher()');
 sql('ALTER TABLE miosa.delivery_failures RENAME TO renamed;
 	UPDATE miosa.endpoints SET zone = zone');
-ok(poll_until(sub { !kill 0, $pid }, 5), 'a table that is missing ends it');
+ok(poll_until(sub { !kill 0, $pid }, 180), 'a table that is missing ends it');
 sql('ALTER TABLE miosa.renamed RENAME TO delivery_failures');
 $start = time();
 ok(running($pid), 'back after exit code 1');
@@ -134,7 +134,7 @@ ok( poll_until(
 			sql("SELECT count(*) FROM pg_stat_activity
 				WHERE backend_type = 'miosa_rollback dispatcher'") == 4;
 		},
-		15,
+		180,
 		0.1),
 	'all are back after 20 times');
 is_told('and tell');
@@ -170,7 +170,7 @@ $session->query_safe('ROLLBACK');
 my $unlocked = time();
 
 $session->quit;
-is(sql("SELECT miosa_wait_converged('dep_400', '15 s')"),
+is(sql("SELECT miosa_wait_converged('dep_400', '180 s')"),
 	'converged', 'all is told');
 is(sql('SELECT pid FROM miosa.dispatcher()'),
 	$pid, 'locks did not end the dispatcher');
@@ -210,12 +210,12 @@ ok( poll_until(
 			  && slurp_file($node->logfile) =~
 			  /terminating any other active server processes/;
 		},
-		15,
+		180,
 		0.1),
 	'the server restarts by itself');
 $session->{timeout} = undef;
 eval { $session->quit };
-ok($sink->wait_for(1, '^/good/dep_1/v2', 10),
+ok($sink->wait_for(1, '^/good/dep_1/v2'),
 	'what was waiting is told, without anything new');
 is(postmaster(), $postmaster, 'by the same postmaster');
 

@@ -42,7 +42,7 @@ sub told_in
 	my $start = time();
 
 	sql("SELECT miosa_promote('dep_1', 'v$number')");
-	return $sink->wait_for(1, "^/$match/dep_1/v$number", 15)
+	return $sink->wait_for(1, "^/$match/dep_1/v$number")
 	  ? time() - $start
 	  : 'never';
 }
@@ -72,7 +72,7 @@ SELECT miosa_put_version('dep_' || d, 'v' || n, n) FROM generate_series(1, 500) 
 SELECT miosa_put_endpoint('good', 'hangs', '@{[ $sink->url ]}/good', zone => 'good');
 SELECT miosa_promote('dep_1', 'v1');
 EOS
-is(sql("SELECT miosa_wait_converged('dep_1', '10 s')"), 'converged', 'ready');
+is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', 'ready');
 my $pid = pid();
 
 #
@@ -90,7 +90,7 @@ poll_until(
 		%told = map { $_->{path} => 1 } $sink->requests('^/burst/.*/v2');
 		return keys %told == 500;
 	},
-	20,
+	180,
 	0.1);
 is(scalar keys %told, 500, 'a burst of 500 is told');
 is( sql("SELECT failures || coalesce(last_error, ' none') FROM miosa.endpoint_state
@@ -121,7 +121,7 @@ sql("INSERT INTO miosa.endpoints (name, adapter, url, zone, selector)
 	FROM generate_series(1, 1500) n");
 ok(wait_sql('SELECT in_flight > 1000 FROM miosa.dispatcher()', 5),
 	'more than 1000 requests hang');
-ok(poll_until(sub { descriptors() > 1000 }, 3), 'each with a socket');
+ok(poll_until(sub { descriptors() > 1000 }, 180), 'each with a socket');
 in_a_second(told_in('good'), 'others are told within a second');
 in_a_second(told_in('good'), 'again');
 ok(wait_sql("SELECT count(*) = 1500 FROM miosa.endpoint_state
@@ -133,7 +133,7 @@ like(sql("SELECT string_agg(DISTINCT last_error, ' ') FROM miosa.endpoint_state
 in_a_second(told_in('good'), 'others are told meanwhile');
 is(pid(), $pid, 'the dispatcher is the one that it was');
 sql("DELETE FROM miosa.endpoints WHERE name LIKE 'silent%'");
-ok( poll_until(sub { descriptors() < 300 }, 5, 0.1),
+ok( poll_until(sub { descriptors() < 300 }, 180, 0.1),
 	'their sockets are closed when they are removed')
   or diag descriptors();
 

@@ -130,7 +130,7 @@ ok( poll_until(
 					AND settled_epoch = acked_epoch AND resync_after IS NULL)
 				FROM miosa.endpoint_state") eq 't';
 		},
-		60,
+		180,
 		0.2),
 	'everything was taken and told');
 is(sql("SELECT string_agg(DISTINCT miosa.convergence_state(id, NULL), ' ')

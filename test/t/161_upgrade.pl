@@ -28,7 +28,7 @@ SELECT miosa_put_version('dep_1', 'ver_' || n, n) FROM generate_series(1, 2) n;
 SELECT miosa_put_endpoint('hook', 'webhook', '@{[ $sink->url ]}/hook');
 SELECT miosa_promote('dep_1', 'ver_1', 'key-1');
 EOS
-is( $old->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '10 s')"),
+is( $old->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'the old server tells');
 
 # Work that waits, so that any dispatcher would have something to tell
@@ -62,7 +62,7 @@ is( $new->safe_psql('postgres',
 	'dep_1#2',
 	'it knows what was done');
 $new->safe_psql('postgres', 'SELECT miosa_resume()');
-is( $new->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '10 s')"),
+is( $new->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'resumed, it tells');
 my @request = $sink->requests('^/hook');
 like($request[-1]{body}, qr/"version_id":"ver_2"/, 'what was not told before');

@@ -104,7 +104,7 @@ sub hears
 			$heard .= $ear->query('SELECT 1') . "\n";
 			return $heard =~ $like;
 		},
-		5,
+		180,
 		0.05);
 	return $heard =~ /with payload "(.*?)" received/g;
 }

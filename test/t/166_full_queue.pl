@@ -29,7 +29,7 @@ sub is_told
 
 	$number = 3 - $number;
 	sql("SELECT miosa_promote('dep_1', 'v$number')");
-	is(sql("SELECT miosa_wait_converged('dep_1', '10 s')"), 'converged', $name);
+	is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', $name);
 	return;
 }
 
@@ -71,7 +71,7 @@ ok( poll_until(
 			$heard .= $listener->query('SELECT 1');
 			return $heard =~ /\{"from":\d+,"to":\d+\}/;
 		},
-		20,
+		180,
 		0.1),
 	'listeners are told what they have missed')
   or diag $heard;

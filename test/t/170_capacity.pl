@@ -47,7 +47,7 @@ sub passes_until
 {
 	my ($query, $expected) = @_;
 
-	return wait_sql($node, <<"EOS", $expected, 30) =~ s/^.*\n//r;
+	return wait_sql($node, <<"EOS", $expected) =~ s/^.*\n//r;
 SELECT '' FROM miosa.capacity_pass('', 1000);
 $query
 EOS

@@ -220,7 +220,7 @@ $world->set(
 	times => 2,
 	only => 'PATCH',
 	answer => { status => 409 });
-is(wait_sql(serving('kubernetes'), 'ver_1', 30),
+is(wait_sql(serving('kubernetes'), 'ver_1'),
 	'ver_1', 'kubernetes: once it is there it is asked for, without an operator')
   or diag state_of('kubernetes');
 
@@ -235,7 +235,7 @@ $world->set('nomad', active => 3);
 sql("SELECT miosa_rollback('nomad', 'ver_1')");
 ok($world->wait_for(1, 'nomad'), 'nomad: asked');
 sql("SELECT miosa_put_deployment('nomad', 'ten_1', desired_replicas => 3)");
-is(wait_sql(live('nomad', 'ver_1'), 3, 30),
+is(wait_sql(live('nomad', 'ver_1'), 3),
 	3, 'nomad: more are there after all, without an operator')
   or diag state_of('nomad');
 cmp_ok($world->state('nomad')->{blocked}, '>', 0, 'nomad: it refused meanwhile');
@@ -248,7 +248,7 @@ $world->clear;
 $world->set('ecs', times => 1, only => 'UpdateService',
 	answer => { status => 429, headers => { 'Retry-After' => '2' }, body => '{}' });
 sql("SELECT miosa_rollback('ecs', 'ver_1')");
-is(wait_sql(serving('ecs'), 'ver_1', 30), 'ver_1', 'ecs: rolled back')
+is(wait_sql(serving('ecs'), 'ver_1'), 'ver_1', 'ecs: rolled back')
   or diag state_of('ecs');
 my @held = $world->requests('ecs');
 my ($busy) = grep { $_->{status} == 429 } @held;
@@ -279,12 +279,12 @@ is( $started->{raw},
 $world->set('fly', times => 1, only => 'machines/m4/start',
 	answer => { status => 429, headers => { 'Retry-After' => '1' }, body => '{"error":"rate limit exceeded"}' });
 sql("SELECT miosa_report_instance('fly', 'm4', 'ver_1', 'stopped')");
-ok( poll_until(sub { $world->state('fly')->{machines}{m4} }, 20),
+ok( poll_until(sub { $world->state('fly')->{machines}{m4} }, 180),
 	'fly: the fourth is started when it is known') or diag state_of('fly');
 is(scalar(grep { $_->{status} == 429 } $world->requests('fly')),
 	1, 'fly: after a 429, without an operator');
 sql("SELECT miosa_report_instance('fly', 'm' || i, 'ver_1', 'healthy') FROM generate_series(1, 4) i");
-is( wait_sql("SELECT count(*) FROM miosa.capacity WHERE deployment_id = 'fly'", 0, 20),
+is( wait_sql("SELECT count(*) FROM miosa.capacity WHERE deployment_id = 'fly'", 0),
 	0, 'fly: then all are there');
 is($world->state('fly')->{limited}, 0, 'fly: the rate was never too high');
 
@@ -306,7 +306,7 @@ is(sql("SELECT count(*) FROM miosa.capacity WHERE deployment_id = 'fly' AND stat
 $world->clear;
 $node->append_conf('postgresql.conf', "miosa_rollback.drain_delay = 200ms\n");
 $node->reload;
-ok( poll_until(sub { 4 == grep { ($_->{state} // '') eq 'stopping' } values %{ $world->state('fly')->{machines} } }, 20),
+ok( poll_until(sub { 4 == grep { ($_->{state} // '') eq 'stopping' } values %{ $world->state('fly')->{machines} } }, 180),
 	'fly: all four are stopped') or diag state_of('fly');
 my ($stopped) = $world->requests('fly');
 
@@ -402,7 +402,7 @@ sub wait_match
 	my ($query, $pattern) = @_;
 	my $found;
 
-	poll_until(sub { ($found = sql($query)) =~ $pattern }, 15, 0.05);
+	poll_until(sub { ($found = sql($query)) =~ $pattern }, 180, 0.05);
 	return $found;
 }
 

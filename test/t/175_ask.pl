@@ -227,7 +227,7 @@ sub asked
 			  map { about($_) } $sink->requests;
 			return @asked >= $count;
 		},
-		30);
+		180);
 	return join ', ', @asked[ 0 .. ($#asked < $count ? $#asked : $count - 1) ];
 }
 

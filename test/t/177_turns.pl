@@ -31,7 +31,7 @@ sql(q{
 	SELECT miosa_promote('dep_' || i, 'ver_1', 'key_' || i, 'test') FROM generate_series(1, 9) i});
 for my $i (1 .. 9)
 {
-	ok($sink->wait_for(1, "^/dep_$i/1", 15), "dep_$i is asked for");
+	ok($sink->wait_for(1, "^/dep_$i/1"), "dep_$i is asked for");
 }
 sql(q{SELECT miosa_remove_endpoint('slow')});
 
@@ -43,10 +43,10 @@ sql(q{
 	SELECT miosa_report_instance('dep_m', 'm' || i, 'ver_1', 'stopped') FROM generate_series(1, 3) i;
 	SELECT miosa_put_endpoint('machines', 'machines', '} . $sink->url . q{')});
 sql(q{SELECT miosa_promote('dep_m', 'ver_1', 'key_m', 'test')});
-ok($sink->wait_for(1, '^/start/m1$', 15), 'the first machine is asked for');
-ok($sink->wait_for(1, '^/start/m2$', 30), 'so is the second');
-ok($sink->wait_for(1, '^/start/m3$', 15), 'and the third');
-ok($sink->wait_for(5, '^/start/m1$', 60), 'the first again and again');
+ok($sink->wait_for(1, '^/start/m1$'), 'the first machine is asked for');
+ok($sink->wait_for(1, '^/start/m2$'), 'so is the second');
+ok($sink->wait_for(1, '^/start/m3$'), 'and the third');
+ok($sink->wait_for(5, '^/start/m1$'), 'the first again and again');
 
 sub sql { return $node->safe_psql('postgres', @_); }
 

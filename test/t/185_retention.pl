@@ -88,7 +88,7 @@ INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id, s
 UPDATE miosa.route_log SET created_at = now() - '2 h'::interval;
 EOS
 $node->restart;
-is(wait_sql($node, <<'EOS', '0 0 0 0', 60), '0 0 0 0', 'the dispatcher deletes what is overdue');
+is(wait_sql($node, <<'EOS', '0 0 0 0'), '0 0 0 0', 'the dispatcher deletes what is overdue');
 SELECT concat_ws(' ', (SELECT count(*) FROM miosa.idempotency_keys WHERE key LIKE 'overdue-%'),
 	(SELECT count(*) FROM miosa.audit_events WHERE created_at < now() - '7 days'::interval),
 	(SELECT count(*) FROM miosa.runtime_instances WHERE updated_at < now() - '7 days'::interval),

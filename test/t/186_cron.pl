@@ -114,7 +114,7 @@ for my $way (sort keys %way)
 		like(doctor($node, $database), qr/^ok\|/,
 			"$way, $database: the doctor is content");
 	}
-	is(wait_sql($node, <<'EOS', 4, 70), 4, "$way: all jobs have succeeded");
+	is(wait_sql($node, <<'EOS', 4), 4, "$way: all jobs have succeeded");
 SELECT count(DISTINCT j.jobid) FROM cron.job_run_details d JOIN cron.job j ON j.jobid = d.jobid
 WHERE j.command LIKE 'CALL%' AND d.status = 'succeeded'
 EOS
