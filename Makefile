@@ -243,7 +243,7 @@ $(INSTALL_SQL): $(SQL_PIECES) $(EXTENSION).control
 .PHONY: demo test bench fuzz torture lint indent
 demo test bench fuzz:
 	@PG_CONFIG='$(GIVEN_PG_CONFIG)' KEEP='$(KEEP)' SUITES='$(SUITES)' \
-		TESTS='$(TESTS)' JOBS='$(or $(JOBS),2)' LOAD='$(or $(LOAD),0)' \
+		TESTS='$(TESTS)' JOBS='$(or $(JOBS),3)' LOAD='$(or $(LOAD),0)' \
 		test/run $@
 
 torture:

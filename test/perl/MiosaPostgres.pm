@@ -17,6 +17,13 @@ use MiosaSession;
 use PostgreSQL::Test::Cluster;
 use parent -norequire, 'PostgreSQL::Test::Cluster';
 
+# Since 16 a module of PostgreSQL lets signals raise an error, which would have
+# a child that a test has just forked, and ends again, stop the servers.
+INIT
+{
+	$SIG{TERM} = $SIG{INT} = 'DEFAULT';
+}
+
 # What a plain statement begins with, and what is in none.
 my $plain = qr/^\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH|TABLE|VALUES)\b/i;
 my $special = qr/\\
