@@ -50,6 +50,7 @@ OBJS = \
 	src/row.o \
 	src/s3.o \
 	src/session.o \
+	src/setting.o \
 	src/shmem.o \
 	src/template.o \
 	src/timer.o \

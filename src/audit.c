@@ -5,7 +5,9 @@
  *
  * An application that acts for many users names them in miosa_rollback.actor.
  * That name is the application's word; the role that logged in and the
- * client's address, which the event holds too, are the server's.
+ * client's address, which the event holds too, are the server's.  A name that
+ * SET has made for the session does not count: a pooler in transaction mode
+ * hands it on to the next client.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,6 +17,9 @@
 
 #include "audit.h"
 #include "guc.h"
+#include "setting.h"
+
+static bool left_by_session(void);
 
 static const char *const actor_types[] = {"user", "api_key", "role", "system"};
 
@@ -27,7 +32,7 @@ mrb_audit_actor(void)
 {
 	MrbActor	actor = {"user", mrb_actor};
 
-	if (mrb_actor == NULL || mrb_actor[0] == '\0')
+	if (mrb_actor == NULL || mrb_actor[0] == '\0' || left_by_session())
 	{
 		actor.type = "role";
 		actor.id = GetUserNameFromId(GetOuterUserId(), false);
@@ -45,4 +50,20 @@ mrb_audit_actor(void)
 		}
 	}
 	return actor;
+}
+
+/*
+ * Whether the name is one that SET without LOCAL has made, which may be that
+ * of another client.  It must not keep anybody from rolling back either.
+ */
+static bool
+left_by_session(void)
+{
+	if (!mrb_setting_is_for_session("miosa_rollback.actor"))
+		return false;
+	ereport(WARNING,
+			(errmsg("miosa_rollback.actor is ignored, because it is set for the session"),
+			 errdetail("A pooler in transaction mode hands it on to the next client."),
+			 errhint("RESET miosa_rollback.actor; then, in each transaction, SET LOCAL miosa_rollback.actor = 'user:...';")));
+	return true;
 }

@@ -22,14 +22,12 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/guc.h"
-#include "utils/guc_tables.h"
 #include "utils/lsyscache.h"
 #include "utils/varlena.h"
 
-#include "compat.h"
 #include "miosa_rollback.h"
 #include "naming.h"
+#include "setting.h"
 
 #define PREFIX "miosa_"
 
@@ -37,7 +35,6 @@ PG_FUNCTION_INFO_V1(mrb_qualify);
 
 static char *our_schema(void);
 static bool caller_finds(const char *schema);
-static const char *caller_search_path(void);
 static const char *end_of_literal(const char *text, const char *at);
 static size_t call_length(const char *text, const char *at);
 static bool in_word(char c);
@@ -112,12 +109,13 @@ our_schema(void)
 }
 
 /*
- * Whether the caller's search_path has a schema.
+ * Whether the caller's search_path has a schema; our own functions run with
+ * another one.
  */
 static bool
 caller_finds(const char *schema)
 {
-	char	   *path = pstrdup(caller_search_path());
+	char	   *path = pstrdup(mrb_setting_of_caller("search_path"));
 	List	   *names;
 	ListCell   *cell;
 	bool		found = false;
@@ -136,31 +134,6 @@ caller_finds(const char *schema)
 	list_free(names);
 	pfree(path);
 	return found;
-}
-
-/*
- * The search_path that was set where the outermost function was called that
- * has a setting of its own, as ours have.
- */
-static const char *
-caller_search_path(void)
-{
-	const char *path = GetConfigOption("search_path", false, false);
-	int			n;
-	struct config_generic **variables = MRB_GUC_VARIABLES(&n);
-
-	for (int i = 0; i < n; i++)
-	{
-		if (strcmp(variables[i]->name, "search_path") != 0)
-			continue;
-		for (GucStack *it = variables[i]->stack; it != NULL; it = it->prev)
-		{
-			if (it->state == GUC_SAVE && it->prior.val.stringval != NULL)
-				path = it->prior.val.stringval;
-		}
-		break;
-	}
-	return path;
 }
 
 /*

@@ -80,6 +80,25 @@ SET request.headers = '{"idempotency-key": 7}';
 SELECT test.op(miosa_rollback('dep_1', 'ver_3'));
 RESET request.headers;
 
+-- Promise: the pre-request of docs/reference.md names the actor, by the token
+-- that PostgREST has checked; without a user in it, it is the role.
+CREATE FUNCTION test.pre_request() RETURNS void LANGUAGE sql AS $$
+	SELECT set_config('miosa_rollback.actor',
+		'user:' || (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub'), true)
+$$;
+BEGIN;
+SET LOCAL request.jwt.claims = '{"sub": "user_42", "role": "miosa_operator"}';
+SELECT count(*) FROM test.pre_request();
+SELECT count(*) FROM miosa_rollback('dep_1', 'ver_1');
+SELECT actor_type, actor_id FROM miosa.audit_events WHERE deployment_id = 'dep_1' ORDER BY seq DESC LIMIT 1;
+ROLLBACK;
+BEGIN;
+SET LOCAL request.jwt.claims = '{"role": "miosa_operator"}';
+SELECT count(*) FROM test.pre_request();
+SELECT count(*) FROM miosa_rollback('dep_1', 'ver_1');
+SELECT actor_type FROM miosa.audit_events WHERE deployment_id = 'dep_1' ORDER BY seq DESC LIMIT 1;
+ROLLBACK;
+
 -- Promise: the arguments have the names that gateways call by.
 SELECT proname, pg_get_function_arguments(oid) FROM pg_proc
 WHERE proname IN ('miosa_rollback', 'miosa_promote', 'miosa_plan') AND 'deployment_id' = ANY (proargnames)

@@ -75,20 +75,52 @@ GRANT USAGE ON SCHEMA public TO regress_miosa_sre;
 GRANT EXECUTE ON FUNCTION miosa_rollback(text, text, text, text, text, jsonb, text, boolean) TO regress_miosa_sre;
 SET ROLE regress_miosa_sre;
 SELECT miosa_rollback('dep_1', 'ver_2') -> 'operation' ->> 'id';
-SET miosa_rollback.actor = 'user:user_01H8:x';
+BEGIN;
+SET LOCAL miosa_rollback.actor = 'user:user_01H8:x';
 SELECT miosa_rollback('dep_1', 'ver_1') -> 'operation' ->> 'id';
-SET miosa_rollback.actor = 'api_key:key_7';
+COMMIT;
+BEGIN;
+SET LOCAL miosa_rollback.actor = 'api_key:key_7';
 SELECT miosa_rollback('dep_1', 'ver_2') -> 'operation' ->> 'id';
-SET miosa_rollback.actor = 'system:autopilot';
+COMMIT;
+BEGIN;
+SET LOCAL miosa_rollback.actor = 'system:autopilot';
 SELECT miosa_rollback('dep_1', 'ver_1') -> 'operation' ->> 'id';
-SET miosa_rollback.actor = 'nobody@example.org';
+COMMIT;
+BEGIN;
+SET LOCAL miosa_rollback.actor = 'nobody@example.org';
 SELECT miosa_rollback('dep_1', 'ver_2') -> 'operation' ->> 'id';
-SET miosa_rollback.actor = 'user:';
+COMMIT;
+BEGIN;
+SET LOCAL miosa_rollback.actor = 'user:';
 SELECT miosa_rollback('dep_1', 'ver_1') -> 'operation' ->> 'id';
-RESET miosa_rollback.actor;
+COMMIT;
 RESET ROLE;
 SELECT seq, actor_type, actor_id, session_user_name = session_user FROM miosa.audit_events
 WHERE deployment_id = 'dep_1' AND seq > 8 ORDER BY seq;
+-- Promise: no name leaks to the next client of a pooled connection.  One that
+-- SET has made for the session does not count, that of the login does.
+SET miosa_rollback.actor = 'user:before';
+SELECT miosa_rollback('dep_1', 'ver_2') -> 'operation' ->> 'id';
+BEGIN;
+SET LOCAL miosa_rollback.actor = 'user:now';
+SELECT miosa_rollback('dep_1', 'ver_1') -> 'operation' ->> 'id';
+SAVEPOINT a;
+SET miosa_rollback.actor = 'user:later';
+SELECT miosa_rollback('dep_1', 'ver_2') -> 'operation' ->> 'id';
+ROLLBACK TO a;
+SELECT miosa_rollback('dep_1', 'ver_2') -> 'operation' ->> 'id';
+COMMIT;
+RESET miosa_rollback.actor;
+SELECT format('ALTER ROLE %I SET miosa_rollback.actor = %L', current_user, 'user:login') AS login \gset
+:login;
+\c
+SELECT miosa_rollback('dep_1', 'ver_1') -> 'operation' ->> 'id';
+SELECT format('ALTER ROLE %I RESET miosa_rollback.actor', current_user) AS login \gset
+:login;
+\c
+SELECT seq, actor_type, actor_type = 'role' OR actor_id IN ('now', 'login') AS right FROM miosa.audit_events
+WHERE deployment_id = 'dep_1' AND seq > 14 ORDER BY seq;
 DROP OWNED BY regress_miosa_sre;
 DROP ROLE regress_miosa_sre;
 
