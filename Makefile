@@ -174,6 +174,7 @@ REGRESS = \
 	transactions \
 	pointer \
 	marks \
+	warnings \
 	capacity_switch \
 	instances \
 	draining \

@@ -278,7 +278,8 @@ BEGIN
 		|| CASE operation ->> 'outcome'
 			WHEN 'unchanged' THEN ': it was active; edges are told again'
 			WHEN 'pending' THEN ': waits for healthy instances'
-			ELSE '' END;
+			ELSE '' END
+		|| coalesce(', REPLAYED: superseded by #' || split_part(operation ->> 'superseded_by', '#', 2), '');
 	RETURN NEXT;
 
 	IF operation ->> 'previous_version_id' <> operation ->> 'target_version_id' THEN
@@ -327,7 +328,8 @@ BEGIN
 		RETURN NEXT;
 		item := '';
 	END LOOP;
-	IF operation ->> 'outcome' IN ('changed', 'pending') AND operation ->> 'previous_version_id' IS NOT NULL THEN
+	IF operation ->> 'outcome' IN ('changed', 'pending') AND operation ->> 'previous_version_id' IS NOT NULL
+		AND operation ->> 'superseded_by' IS NULL THEN
 		item := 'undo';
 		FOR line IN SELECT p.line FROM miosa.paste(
 				CASE WHEN promotion THEN 'SELECT * FROM miosa.rollback' ELSE 'SELECT * FROM miosa.promote' END,

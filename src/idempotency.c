@@ -14,12 +14,12 @@
 #include "catalog/pg_type.h"
 #include "common/cryptohash.h"
 #include "port/pg_bswap.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "errors.h"
 #include "idempotency.h"
+#include "member.h"
 #include "miosa_rollback.h"
 #include "query.h"
 #include "row.h"
@@ -62,14 +62,27 @@ static MrbQuery forget_query = {
 	.expected = MRB_QUERY_DELETE,
 };
 
+/* A stored response and what is to be known of it. */
+static MrbQuery superseded_query = {
+	.sql = "SELECT $1 || pg_catalog.jsonb_build_object('operation',"
+	" ($1 -> 'operation') || pg_catalog.jsonb_build_object("
+	" 'replayed', true, 'superseded_by', $2,"
+	" 'warnings', coalesce($1 #> '{operation,warnings}', '[]')"
+	" || pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object("
+	" 'code', 'SUPERSEDED', 'message', $3, 'detail', $4, 'hint', $5))))",
+	.nargs = 5,
+	.argtypes = {JSONBOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID},
+	.read_only = true,
+};
+
 static void hash_part(pg_cryptohash_ctx *context, const char *part);
 static Jsonb *read_response(const char *deployment_id, const char *key,
 							const MrbFingerprint *fingerprint);
 pg_noreturn static void raise_mismatch(const char *key, const char *operation_id,
 									   const char *operation, const char *created_at);
-static void warn_if_moved(const char *deployment_id, const Jsonb *response,
-						  int64 seq, int64 present_seq,
-						  const char *present_version);
+static Jsonb *mark_if_superseded(const char *deployment_id, Jsonb *response,
+								 int64 seq, int64 present_seq,
+								 const char *present_version);
 
 /*
  * Check a key and return it in its one form.
@@ -207,9 +220,9 @@ read_response(const char *deployment_id, const char *key,
 	/* Whether the deployment has moved is seen in the same snapshot. */
 	if (mrb_row_find(&deployment_row, deployment_id, NULL))
 	{
-		warn_if_moved(deployment_id, response, seq,
-					  mrb_row_int64(&deployment_row, 0),
-					  mrb_row_text(&deployment_row, 1));
+		response = mark_if_superseded(deployment_id, response, seq,
+									  mrb_row_int64(&deployment_row, 0),
+									  mrb_row_text(&deployment_row, 1));
 		mrb_row_close(&deployment_row);
 	}
 	return response;
@@ -230,33 +243,50 @@ raise_mismatch(const char *key, const char *operation_id,
 }
 
 /*
- * A replay tells what was true then.  Say so when it is true no more.
+ * A replay tells what was true then.  When it is true no more that is said, in
+ * the answer too; what is stored stays as it is.
  */
-static void
-warn_if_moved(const char *deployment_id, const Jsonb *response, int64 seq,
-			  int64 present_seq, const char *present_version)
+static Jsonb *
+mark_if_superseded(const char *deployment_id, Jsonb *response, int64 seq,
+				   int64 present_seq, const char *present_version)
 {
-	Datum		path[2];
-	Datum		target;
-	char	   *target_id;
+	Datum		values[5];
+	JsonbValue	operation;
+	char	   *target_id = NULL;
+	char	   *message;
+	char	   *detail;
+	const char *hint;
 
 	if (present_seq == seq)
-		return;
+		return response;
+	if (mrb_member_get(&response->root, "operation", &operation))
+		target_id = mrb_member_text(mrb_member_object(&operation),
+									"target_version_id");
+	if (target_id == NULL ||
+		(present_version != NULL && strcmp(target_id, present_version) == 0))
+		return response;
 
-	path[0] = CStringGetTextDatum("operation");
-	path[1] = CStringGetTextDatum("target_version_id");
-	target = DirectFunctionCall2(jsonb_extract_path_text,
-								 JsonbPGetDatum(response),
-								 PointerGetDatum(construct_array(path, 2, TEXTOID, -1, false, TYPALIGN_INT)));
-	target_id = TextDatumGetCString(target);
-	if (present_version != NULL && strcmp(target_id, present_version) == 0)
-		return;
-
+	message = psprintf("deployment \"%s\" has moved since", deployment_id);
+	detail = psprintf("This is the result of operation %s#" INT64_FORMAT
+					  ", which made \"%s\" active; %s.",
+					  deployment_id, seq, target_id,
+					  present_version ?
+					  psprintf("active now is \"%s\"", present_version) :
+					  "no version is active now");
+	hint = "To act again, call with a new key: SELECT gen_random_uuid();";
 	ereport(WARNING,
-			(errmsg("deployment \"%s\" has moved since", deployment_id),
-			 errdetail("This is the result of operation %s#" INT64_FORMAT
-					   ", which made \"%s\" active; active now is \"%s\".",
-					   deployment_id, seq, target_id,
-					   present_version ? present_version : ""),
-			 errhint("To act again, call with a new key: SELECT gen_random_uuid();")));
+			(errmsg_internal("%s", message),
+			 errdetail_internal("%s", detail), errhint("%s", hint)));
+
+	values[0] = JsonbPGetDatum(response);
+	values[1] = CStringGetTextDatum(psprintf("%s#" INT64_FORMAT, deployment_id,
+											 present_seq));
+	values[2] = CStringGetTextDatum(message);
+	values[3] = CStringGetTextDatum(detail);
+	values[4] = CStringGetTextDatum(hint);
+	mrb_query_open();
+	(void) mrb_query_run(&superseded_query, values, NULL);
+	response = mrb_query_jsonb(0, 1);
+	mrb_query_close();
+	return response;
 }

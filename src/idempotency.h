@@ -33,8 +33,8 @@ extern MrbFingerprint mrb_idempotency_fingerprint(const char *operation,
 
 /*
  * The stored response of an unexpired key; NULL when the key is free.  Raises
- * IDEMPOTENCY_PAYLOAD_MISMATCH when it was used for another request, and
- * warns when the deployment has moved since.
+ * IDEMPOTENCY_PAYLOAD_MISMATCH when it was used for another request.  When the
+ * deployment has moved since, warns, and marks the response as superseded.
  */
 extern Jsonb *mrb_idempotency_find(const char *deployment_id, const char *key,
 								   const MrbFingerprint *fingerprint);

@@ -35,6 +35,14 @@
 #define MAX_REASON 4096
 #define MAX_ATTRIBUTION 16384
 
+/* What a plan says of the rules. */
+typedef struct Plan
+{
+	StringInfoData checks;		/* every finding */
+	StringInfoData warnings;	/* those that warn */
+	bool		failed;			/* one of them refuses */
+} Plan;
+
 static void check_request(const MrbRequest *request);
 static MrbDeployment *look(const MrbRequest *request, const char *version_id,
 						   const char *key);
@@ -47,8 +55,11 @@ static Jsonb *write_operation(const MrbRequest *request, const char *key,
 							  const MrbDeployment *now,
 							  const MrbChoice *choice);
 static bool same_id(const char *one, const char *other);
-static void plan_finding(StringInfo checks, const MrbFinding *finding,
-						 bool *would_do);
+static Jsonb *show_plan(const Plan *plan, const MrbDeployment *seen,
+						const MrbChoice *choice,
+						const MrbOperation *operation);
+static void plan_finding(Plan *plan, const MrbFinding *finding);
+static void list_warning(StringInfo warnings, const MrbFinding *finding);
 static void append_string(StringInfo buf, const char *name, const char *value);
 
 /*
@@ -120,68 +131,82 @@ mrb_rollback_run(const MrbRequest *request)
 Jsonb *
 mrb_rollback_plan(const char *deployment_id, const char *version_id)
 {
-	StringInfoData checks;
-	StringInfoData plan;
+	Plan		plan = {0};
 	MrbDeployment *seen;
 	MrbChoice	choice = {0};
 	MrbFinding	finding;
 	MrbOperation operation = {0};
 	MrbRequest	request = {.deployment_id = deployment_id};
-	bool		would_do = true;
 
 	mrb_argument_check_id(deployment_id, "deployment id");
 	if (version_id != NULL)
 		mrb_argument_check_id(version_id, "version id");
 	seen = look(&request, version_id, NULL);
 
-	initStringInfo(&checks);
+	initStringInfo(&plan.checks);
+	initStringInfo(&plan.warnings);
 	if (version_id == NULL)
 	{
 		mrb_choice_default(seen, false, &choice);
 		finding = mrb_choice_rule_previous_version(seen, &choice);
-		plan_finding(&checks, &finding, &would_do);
+		plan_finding(&plan, &finding);
 		finding = mrb_rule_not_repeated(seen, choice.id);
-		plan_finding(&checks, &finding, &would_do);
+		plan_finding(&plan, &finding);
 		if (choice.id != NULL)
 			seen = look(&request, choice.id, NULL);
 	}
 	else
 	{
 		finding = mrb_rule_version_exists(seen, version_id);
-		plan_finding(&checks, &finding, &would_do);
+		plan_finding(&plan, &finding);
 		if (seen->target.id != NULL)
 			mrb_choice_named(seen, false, false, &choice);
 	}
 	if (seen->target.id != NULL)
 	{
 		finding = mrb_rule_version_ready(seen);
-		plan_finding(&checks, &finding, &would_do);
+		plan_finding(&plan, &finding);
 		finding = mrb_rule_artifact_kept(seen);
-		plan_finding(&checks, &finding, &would_do);
-		plan_finding(&checks, &choice.artifact, &would_do);
+		plan_finding(&plan, &finding);
+		plan_finding(&plan, &choice.artifact);
 		mrb_marks_read(seen);
 		finding = mrb_rule_compatible(seen);
-		plan_finding(&checks, &finding, &would_do);
+		plan_finding(&plan, &finding);
 		mrb_settle(seen, false, &operation);
 	}
 
-	initStringInfo(&plan);
-	appendStringInfoString(&plan, "{\"data\": {");
-	append_string(&plan, "deployment_id", seen->id);
-	append_string(&plan, "active_version_id", seen->active.id);
-	append_string(&plan, "target_version_id", choice.id);
-	append_string(&plan, "target_rule", choice.rule);
-	append_string(&plan, "outcome", would_do ? operation.outcome : NULL);
-	append_string(&plan, "state", would_do ? operation.state : NULL);
-	appendStringInfo(&plan, ", \"would_succeed\": %s, \"edges\": %d"
+	finding = mrb_rule_told(mrb_wake_untold());
+	plan_finding(&plan, &finding);
+	return show_plan(&plan, seen, &choice, &operation);
+}
+
+/*
+ * A plan as programs read it.
+ */
+static Jsonb *
+show_plan(const Plan *plan, const MrbDeployment *seen, const MrbChoice *choice,
+		  const MrbOperation *operation)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfoString(&json, "{\"data\": {");
+	append_string(&json, "deployment_id", seen->id);
+	append_string(&json, "active_version_id", seen->active.id);
+	append_string(&json, "target_version_id", choice->id);
+	append_string(&json, "target_rule", choice->rule);
+	append_string(&json, "outcome", plan->failed ? NULL : operation->outcome);
+	append_string(&json, "state", plan->failed ? NULL : operation->state);
+	appendStringInfo(&json, ", \"would_succeed\": %s, \"edges\": %d"
 					 ", \"scheduler_calls\": %s, \"skipped\": %s"
-					 ", \"checks\": [%s]}}",
-					 would_do ? "true" : "false",
+					 ", \"warnings\": [%s], \"checks\": [%s]}}",
+					 plan->failed ? "false" : "true",
 					 mrb_deployment_count_edges(seen->id),
-					 would_do && operation.ask_capacity ? "true" : "false",
-					 choice.skipped ? choice.skipped : "[]", checks.data);
+					 !plan->failed && operation->ask_capacity ? "true" : "false",
+					 choice->skipped ? choice->skipped : "[]",
+					 plan->warnings.data, plan->checks.data);
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-											  CStringGetDatum(plan.data)));
+											  CStringGetDatum(json.data)));
 }
 
 /*
@@ -330,7 +355,9 @@ write_operation(const MrbRequest *request, const char *key,
 	const MrbVersion *target = &now->target;
 	MrbActor	actor = mrb_audit_actor();
 	MrbFinding	compatible = mrb_rule_compatible(now);
+	MrbFinding	told;
 	MrbOperation operation = {0};
+	StringInfoData warnings;
 	Jsonb	   *response;
 
 	mrb_rule_enforce(&compatible);
@@ -347,6 +374,13 @@ write_operation(const MrbRequest *request, const char *key,
 	operation.attribution = request->attribution;
 	operation.marks = mrb_rule_marks(&choice->artifact, &compatible);
 	operation.skipped = choice->skipped;
+	told = mrb_rule_told(mrb_wake_untold());
+	initStringInfo(&warnings);
+	list_warning(&warnings, &choice->artifact);
+	list_warning(&warnings, &compatible);
+	list_warning(&warnings, &told);
+	if (warnings.len > 0)
+		operation.warnings = psprintf("[%s]", warnings.data);
 
 	if (now->key_expired)
 		mrb_idempotency_forget_expired(now->id, key);
@@ -371,8 +405,10 @@ same_id(const char *one, const char *other)
  * Append one rule's finding to a plan.
  */
 static void
-plan_finding(StringInfo checks, const MrbFinding *finding, bool *would_do)
+plan_finding(Plan *plan, const MrbFinding *finding)
 {
+	StringInfo	checks = &plan->checks;
+
 	static const char *const verdicts[] = {
 		[MRB_HOLDS] = "ok",
 		[MRB_WARNS] = "warning",
@@ -380,16 +416,33 @@ plan_finding(StringInfo checks, const MrbFinding *finding, bool *would_do)
 	};
 
 	if (finding->verdict == MRB_FAILS)
-		*would_do = false;
+		plan->failed = true;
+	list_warning(&plan->warnings, finding);
 	appendStringInfoString(checks, checks->len ? ", {" : "{");
 	append_string(checks, "check", finding->rule);
 	append_string(checks, "result", verdicts[finding->verdict]);
 	append_string(checks, "code", finding->verdict == MRB_FAILS ?
-				  mrb_condition_name(finding->condition) : NULL);
+				  mrb_condition_name(finding->condition) : finding->warning);
 	append_string(checks, "message", finding->message);
 	append_string(checks, "detail", finding->detail);
 	append_string(checks, "hint", mrb_naming_qualify(finding->hint));
 	appendStringInfoChar(checks, '}');
+}
+
+/*
+ * Append a finding that warns to the warnings of an answer.
+ */
+static void
+list_warning(StringInfo warnings, const MrbFinding *finding)
+{
+	if (finding->verdict != MRB_WARNS)
+		return;
+	appendStringInfoString(warnings, warnings->len ? ", {" : "{");
+	append_string(warnings, "code", finding->warning);
+	append_string(warnings, "message", finding->message);
+	append_string(warnings, "detail", finding->detail);
+	append_string(warnings, "hint", mrb_naming_qualify(finding->hint));
+	appendStringInfoChar(warnings, '}');
 }
 
 /*

@@ -20,6 +20,7 @@
 #include "miosa_rollback.h"
 #include "request.h"
 #include "rules.h"
+#include "wake.h"
 
 /* So many marked versions are named. */
 #define MARKED_SHOWN 5
@@ -109,6 +110,7 @@ mrb_rule_artifact_present(const MrbDeployment *deployment,
 	if (check->grace || accept_unverified)
 	{
 		it.verdict = MRB_WARNS;
+		it.warning = "ARTIFACT_UNVERIFIED";
 		it.hint = accept_unverified
 			? "The caller accepted that; see that the artifact is served."
 			: "It was verified not long ago; see that the artifact is served.";
@@ -186,6 +188,7 @@ mrb_rule_compatible(const MrbDeployment *deployment)
 	if (mrb_on_incompatible == MRB_INCOMPATIBLE_WARN)
 	{
 		it.verdict = MRB_WARNS;
+		it.warning = "MIGRATION_INCOMPATIBLE";
 		it.hint = "See whether the older version works with the present schema.";
 	}
 	return it;
@@ -211,6 +214,25 @@ describe_marked(List *marked)
 	appendStringInfoString(&text, n == 1 ? " is marked as incompatible" :
 						   " are marked as incompatible");
 	return text.data;
+}
+
+/*
+ * Whoever shall learn of the change will be told.  That never refuses one.
+ */
+MrbFinding
+mrb_rule_told(bool untold)
+{
+	MrbFinding	it = {
+		.rule = "endpoints_told",
+		.verdict = untold ? MRB_WARNS : MRB_HOLDS,
+	};
+
+	if (!untold)
+		return it;
+	it.warning = "NOT_TOLD";
+	it.message = MRB_WAKE_UNTOLD_MESSAGE;
+	it.hint = MRB_WAKE_UNTOLD_HINT;
+	return it;
 }
 
 /*

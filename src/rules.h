@@ -26,6 +26,7 @@ typedef struct MrbFinding
 	const char *rule;			/* name in miosa_plan */
 	MrbVerdict	verdict;
 	MrbCondition condition;		/* when it fails */
+	const char *warning;		/* its code when it warns */
 	const char *message;		/* the texts: when it does not hold */
 	const char *detail;
 	const char *hint;
@@ -45,6 +46,9 @@ extern MrbFinding mrb_rule_active_expected(const MrbDeployment *deployment,
 extern MrbFinding mrb_rule_not_repeated(const MrbDeployment *deployment,
 										const char *default_target);
 extern MrbFinding mrb_rule_compatible(const MrbDeployment *deployment);
+
+/* untold: there are endpoints that nobody will tell. */
+extern MrbFinding mrb_rule_told(bool untold);
 
 /* What was accepted knowingly, a JSON object for the audit event. */
 extern char *mrb_rule_marks(const MrbFinding *artifact,

@@ -78,6 +78,23 @@ dispatcher_running(void)
 		 slot->state == MRB_DISPATCHER_STARTING);
 }
 
+/*
+ * Whether somebody should be told and nobody does it.
+ */
+bool
+mrb_wake_untold(void)
+{
+	bool		some;
+
+	if (dispatcher_running())
+		return false;
+	mrb_query_open();
+	(void) mrb_query_run(&has_endpoints, NULL, NULL);
+	some = mrb_query_bool(0, 1);
+	mrb_query_close();
+	return some;
+}
+
 void
 mrb_wake_dispatcher(const char *deployment_id, const char *version_id)
 {
@@ -245,21 +262,17 @@ notify_listeners(void)
 		mrb_channel_notify(((Notice *) lfirst(cell))->payload);
 }
 
+/*
+ * Warn once in a transaction.
+ */
 static void
 warn_if_nobody_tells(void)
 {
-	bool		isnull;
-	bool		some;
-
 	if (warned)
 		return;
 	warned = true;
-	mrb_query_open();
-	mrb_query_run(&has_endpoints, NULL, NULL);
-	some = DatumGetBool(mrb_query_datum(0, 1, &isnull));
-	mrb_query_close();
-	if (some)
+	if (mrb_wake_untold())
 		ereport(WARNING,
-				(errmsg("no dispatcher runs in this database, so no endpoint will be told yet"),
-				 errhint("SELECT * FROM miosa_doctor() says why and what to do.")));
+				(errmsg_internal("%s", MRB_WAKE_UNTOLD_MESSAGE),
+				 errhint("%s", MRB_WAKE_UNTOLD_HINT)));
 }

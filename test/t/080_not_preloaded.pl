@@ -37,6 +37,12 @@ like($err, qr/WARNING:  no dispatcher runs/, 'with a warning');
 ($status, $out, $err) = $node->psql('postgres', "SELECT miosa_promote('dep_1', 'ver_2')");
 is($status, 0, 'a promotion works');
 like($err, qr/WARNING:  no dispatcher runs.*HINT:/s, 'with a warning and a hint');
+is( $node->safe_psql(
+		'postgres',
+		q{SELECT miosa_promote('dep_1', 'ver_1') #>> '{operation,warnings,0,code}', miosa_plan('dep_1', 'ver_2') #>> '{data,warnings,0,code}'}
+	),
+	'NOT_TOLD|NOT_TOLD',
+	'which is in the answer too, and in a plan');
 is($node->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '5 s')"),
 	'no_dispatcher', 'waiting says why it does not');
 is($node->safe_psql('postgres', 'SELECT state FROM miosa.dispatcher()'),
