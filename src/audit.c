@@ -19,8 +19,6 @@
 #include "guc.h"
 #include "setting.h"
 
-static bool left_by_session(void);
-
 static const char *const actor_types[] = {"user", "api_key", "role", "system"};
 
 /*
@@ -30,9 +28,11 @@ static const char *const actor_types[] = {"user", "api_key", "role", "system"};
 MrbActor
 mrb_audit_actor(void)
 {
-	MrbActor	actor = {"user", mrb_actor};
+	MrbActor	actor = {.type = "user",.id = mrb_actor};
 
-	if (mrb_actor == NULL || mrb_actor[0] == '\0' || left_by_session())
+	if (mrb_actor != NULL && mrb_actor[0] != '\0')
+		actor.ignored = mrb_setting_is_for_session("miosa_rollback.actor");
+	if (mrb_actor == NULL || mrb_actor[0] == '\0' || actor.ignored)
 	{
 		actor.type = "role";
 		actor.id = GetUserNameFromId(GetOuterUserId(), false);
@@ -50,20 +50,4 @@ mrb_audit_actor(void)
 		}
 	}
 	return actor;
-}
-
-/*
- * Whether the name is one that SET without LOCAL has made, which may be that
- * of another client.  It must not keep anybody from rolling back either.
- */
-static bool
-left_by_session(void)
-{
-	if (!mrb_setting_is_for_session("miosa_rollback.actor"))
-		return false;
-	ereport(WARNING,
-			(errmsg("miosa_rollback.actor is ignored, because it is set for the session"),
-			 errdetail("A pooler in transaction mode hands it on to the next client."),
-			 errhint("RESET miosa_rollback.actor; then, in each transaction, SET LOCAL miosa_rollback.actor = 'user:...';")));
-	return true;
 }

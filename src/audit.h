@@ -12,6 +12,7 @@ typedef struct MrbActor
 {
 	const char *type;			/* user, api_key, role, system */
 	const char *id;
+	bool		ignored;		/* a name that SET made for the session */
 } MrbActor;
 
 extern MrbActor mrb_audit_actor(void);

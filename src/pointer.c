@@ -150,6 +150,7 @@ move(const Change *change)
 {
 	TupleDesc	desc = RelationGetDescr(change->trigger->tg_relation);
 	MrbActor	actor = mrb_audit_actor();
+	MrbFinding	named = mrb_rule_actor_counts(actor.ignored);
 	MrbOperation operation = {.target_rule = "direct_update"};
 	MrbOwner	owner;
 	MrbMoved	moved;
@@ -170,6 +171,7 @@ move(const Change *change)
 		mrb_settle_unpublish(now, &operation);
 	else
 		judge(now, change->active, &operation);
+	mrb_rule_enforce(&named);
 	operation.actor_type = actor.type;
 	operation.actor_id = actor.id;
 

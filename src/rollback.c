@@ -355,11 +355,13 @@ write_operation(const MrbRequest *request, const char *key,
 	const MrbVersion *target = &now->target;
 	MrbActor	actor = mrb_audit_actor();
 	MrbFinding	compatible = mrb_rule_compatible(now);
+	MrbFinding	named = mrb_rule_actor_counts(actor.ignored);
 	MrbFinding	told;
 	MrbOperation operation = {0};
 	StringInfoData warnings;
 	Jsonb	   *response;
 
+	mrb_rule_enforce(&named);
 	mrb_rule_enforce(&compatible);
 	mrb_settle(now, request->cutover != NULL &&
 			   strcmp(request->cutover, "immediate") == 0, &operation);
@@ -379,6 +381,7 @@ write_operation(const MrbRequest *request, const char *key,
 	list_warning(&warnings, &choice->artifact);
 	list_warning(&warnings, &compatible);
 	list_warning(&warnings, &told);
+	list_warning(&warnings, &named);
 	if (warnings.len > 0)
 		operation.warnings = psprintf("[%s]", warnings.data);
 

@@ -18,6 +18,7 @@
 #include "candidate.h"
 #include "guc.h"
 #include "miosa_rollback.h"
+#include "naming.h"
 #include "request.h"
 #include "rules.h"
 #include "wake.h"
@@ -236,6 +237,28 @@ mrb_rule_told(bool untold)
 }
 
 /*
+ * A name of who acts that SET without LOCAL has made may be that of another
+ * client of a pooled session.  It does not count, and keeps nobody from rolling
+ * back.
+ */
+MrbFinding
+mrb_rule_actor_counts(bool ignored)
+{
+	MrbFinding	it = {
+		.rule = "actor_counts",
+		.verdict = ignored ? MRB_WARNS : MRB_HOLDS,
+	};
+
+	if (!ignored)
+		return it;
+	it.warning = "ACTOR_IGNORED";
+	it.message = "miosa_rollback.actor is ignored, because it is set for the session";
+	it.detail = "A pooler in transaction mode hands it on to the next client.";
+	it.hint = "RESET miosa_rollback.actor; then, in each transaction, SET LOCAL miosa_rollback.actor = 'user:...';";
+	return it;
+}
+
+/*
  * What was accepted knowingly, for the audit event.
  */
 char *
@@ -263,7 +286,7 @@ mrb_rule_enforce(const MrbFinding *finding)
 		ereport(WARNING,
 				(errmsg_internal("%s", finding->message),
 				 errdetail_internal("%s", finding->detail),
-				 errhint("%s", finding->hint)));
+				 errhint("%s", mrb_naming_qualify(finding->hint))));
 }
 
 static MrbFinding

@@ -50,6 +50,9 @@ extern MrbFinding mrb_rule_compatible(const MrbDeployment *deployment);
 /* untold: there are endpoints that nobody will tell. */
 extern MrbFinding mrb_rule_told(bool untold);
 
+/* Whether the actor is whom the application has named. */
+extern MrbFinding mrb_rule_actor_counts(bool ignored);
+
 /* What was accepted knowingly, a JSON object for the audit event. */
 extern char *mrb_rule_marks(const MrbFinding *artifact,
 							const MrbFinding *compatible);
