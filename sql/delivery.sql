@@ -52,7 +52,7 @@ COMMENT ON COLUMN miosa.adapters.role IS 'edge (told routes, or to forget them, 
 COMMENT ON COLUMN miosa.adapters.stage IS '0: told first (routers); 1: told when stage 0 of its zone has acknowledged (caches)';
 COMMENT ON COLUMN miosa.adapters.per IS 'deployment: one request a deployment; host: one request for each of its hosts; instance (schedulers): one request for each instance to start or to stop';
 COMMENT ON COLUMN miosa.adapters.self_expires IS 'Whether it forgets by itself, so that silence ends in the right state after the deployment''s route_ttl';
-COMMENT ON COLUMN miosa.adapters.settle IS 'Every request is repeated once after this time, because a fetch that was under way can bring the old page back; at least the cache''s time-out for fetches; 0 for never';
+COMMENT ON COLUMN miosa.adapters.settle IS 'When every request is repeated, because a fetch under way can bring the old page back: at least the cache''s time-out for fetches; 0 for never';
 COMMENT ON COLUMN miosa.adapters.timeout IS 'Longest time for one request';
 COMMENT ON COLUMN miosa.adapters.max_in_flight IS 'Most requests at the same time to one endpoint';
 COMMENT ON COLUMN miosa.adapters.batch_max IS 'Most deployments in one request, with {deployment_ids} and {hosts}; more than 1 only when per is deployment';
@@ -891,6 +891,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_resume() IS 'Lets the dispatcher of a copy, a promoted standby or an upgraded server tell its endpoints, and tells them everything again; returns why it was paused';
 
+-- Removed hosts are remembered longer: see miosa.removed_hosts.
+--
 -- An endpoint whose cursor lies before what is deleted here is told
 -- everything again when it comes back, and so is one that is more than 50,000
 -- changes behind (restart.c).  So only enabled ones are waited for, and only
@@ -924,6 +926,12 @@ BEGIN
 	)
 	SELECT count(*), max(gone.epoch) INTO number, upto FROM gone;
 	UPDATE miosa.dispatcher_state t SET trimmed_epoch = upto WHERE upto > t.trimmed_epoch;
+	DELETE FROM miosa.removed_hosts r WHERE r.host IN (
+		SELECT o.host FROM miosa.removed_hosts o
+		WHERE o.removed_at < at - '30 days'::interval
+			OR EXISTS (SELECT FROM miosa.domains d WHERE d.fqdn = o.host AND d.state = 'active')
+			OR miosa.managed_deployment(o.host) IS NOT NULL
+		LIMIT "limit");
 	RETURN number;
 END $$;
 COMMENT ON FUNCTION miosa.trim_route_log(integer) IS 'Deletes at most so many route changes that are older than an hour and that every enabled endpoint but schedulers has, or that are not among the newest 100,000; returns how many';

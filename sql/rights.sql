@@ -114,7 +114,7 @@ GRANT EXECUTE ON FUNCTION
 	TO miosa_operator;
 GRANT SELECT ON
 	miosa.plans, miosa.own_plans, miosa.shipped_plans, miosa.tenants, miosa.deployments, miosa.versions, miosa.releases, miosa.runtime_instances,
-	miosa.capacity, miosa.storages, miosa.domains, miosa.idempotency_keys, miosa.audit_events, miosa.outbox, miosa.route_log,
+	miosa.capacity, miosa.storages, miosa.domains, miosa.idempotency_keys, miosa.audit_events, miosa.outbox, miosa.route_log, miosa.removed_hosts,
 	miosa.adapters, miosa.endpoints, miosa.endpoint_state, miosa.delivery_failures, miosa.dispatcher_state,
 	miosa.hosts, miosa.routes, miosa.live_instances, miosa.progress,
 	miosa.overdue
@@ -163,5 +163,6 @@ SELECT pg_extension_config_dump('miosa.runtime_instances', '');
 SELECT pg_extension_config_dump('miosa.capacity', '');
 SELECT pg_extension_config_dump('miosa.storages', '');
 SELECT pg_extension_config_dump('miosa.domains', '');
+SELECT pg_extension_config_dump('miosa.removed_hosts', '');
 SELECT pg_extension_config_dump('miosa.idempotency_keys', '');
 SELECT pg_extension_config_dump('miosa.audit_events', '');

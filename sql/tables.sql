@@ -466,6 +466,18 @@ COMMENT ON COLUMN miosa.route_log.kind IS 'route, host_removed, repurge or capac
 COMMENT ON COLUMN miosa.route_log.host IS 'Host that is no longer routed, for host_removed; zone, for repurge';
 COMMENT ON COLUMN miosa.route_log.created_at IS 'When it was asked for';
 
+-- The log is kept for an hour; a router may be away for longer.
+CREATE TABLE miosa.removed_hosts (
+	host text PRIMARY KEY,
+	deployment_id text NOT NULL,
+	removed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX removed_hosts_deployment ON miosa.removed_hosts (deployment_id);
+COMMENT ON TABLE miosa.removed_hosts IS 'Hosts that are no longer routed, which a resync has edges remove; kept for 30 days, or until they are routed again';
+COMMENT ON COLUMN miosa.removed_hosts.host IS 'Host';
+COMMENT ON COLUMN miosa.removed_hosts.deployment_id IS 'Deployment that it showed, which may be gone';
+COMMENT ON COLUMN miosa.removed_hosts.removed_at IS 'When that was';
+
 -- Hosts that edges route: the active domains, and the managed host of a
 -- deployment whose tenant is known.  No host shows two deployments: a domain
 -- goes before a managed host of its name, as in miosa_route().

@@ -25,8 +25,6 @@ static void tell_stage(const MrbChange *change, MrbEntry *entry, int stage,
 					   List *only);
 static void tell(const MrbChange *change, MrbEntry *entry,
 				 MrbEndpoint *endpoint, bool old);
-static bool is_missed_removal(const MrbChange *change,
-							  const MrbEndpoint *endpoint);
 static bool concerns(const MrbChange *change, const MrbEndpoint *endpoint);
 
 void
@@ -143,8 +141,7 @@ tell(const MrbChange *change, MrbEntry *entry, MrbEndpoint *endpoint,
 	if (!concerns(change, endpoint) ||
 		!mrb_endpoint_selects(endpoint, entry->route))
 		return;
-	if (change->epoch > endpoint->acked_epoch || !old ||
-		is_missed_removal(change, endpoint))
+	if (change->epoch > endpoint->acked_epoch || !old)
 	{
 		mrb_queue_change(endpoint, entry, change->epoch);
 		if (old && endpoint->stage == 0)
@@ -153,16 +150,6 @@ tell(const MrbChange *change, MrbEntry *entry, MrbEndpoint *endpoint,
 	else if (change->epoch > endpoint->settled_epoch &&
 			 endpoint->adapter->settle_ms > 0)
 		mrb_queue_repeat(endpoint, entry, change->epoch);
-}
-
-/*
- * Was a host removed while the endpoint was disabled or another one?
- */
-static bool
-is_missed_removal(const MrbChange *change, const MrbEndpoint *endpoint)
-{
-	return change->kind == MRB_KIND_HOST_REMOVED &&
-		endpoint->known_epoch > 0 && change->epoch > endpoint->known_epoch;
 }
 
 static bool

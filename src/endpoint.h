@@ -42,7 +42,6 @@ typedef struct MrbEndpoint
 	pairingheap unsettled;		/* items by lowest epoch not repeated */
 	int64		acked_epoch;	/* as last written down */
 	int64		settled_epoch;
-	int64		known_epoch;	/* acked before it was changed; 0: no matter */
 	int64		verified_epoch;
 	int64		marker_epoch;	/* 0: no marker is written */
 	bool		marker_unread;	/* it was never read back */

@@ -362,9 +362,7 @@ check_secrets(MrbEndpoint *endpoint)
 
 /*
  * How far it has come.  One that is new, or is not what it was, is told
- * everything; live work for it begins after the newest epoch.  But it may
- * have hosts that were removed since it was told last, of which a resync does
- * not know.
+ * everything; live work for it begins after the newest epoch.
  */
 static void
 read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
@@ -385,7 +383,6 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 			return;				/* it is told no routes */
 		endpoint->resync_after = pstrdup("");
 		endpoint->resync_repurges = config != NULL;
-		endpoint->known_epoch = mrb_query_int64(row, COL_ACKED, 0);
 		return;
 	}
 	endpoint->acked_epoch = mrb_query_int64(row, COL_ACKED, 0);

@@ -78,6 +78,8 @@ mrb_item_find(MrbEndpoint *endpoint, MrbEntry *entry)
 	slot->item = item;
 	item->endpoint = endpoint;
 	item->entry = entry;
+	item->picture = entry->route;
+	item->picture->refs++;
 	entry->users++;
 
 	/* Out of every list, as one that rests; the caller puts it into one. */
@@ -97,6 +99,7 @@ mrb_item_free(MrbItem *item)
 		item->note->owner = NULL;
 	if (item->route != NULL)
 		mrb_route_unref(item->route);
+	mrb_route_unref(item->picture);
 	if (item->telling.error != NULL)
 		pfree(item->telling.error);
 	dlist_delete(&item->item_node);
@@ -104,6 +107,20 @@ mrb_item_free(MrbItem *item)
 	item->entry->users--;
 	mrb_route_release(item->entry);
 	pfree(item);
+}
+
+/*
+ * Tries and repeats of an item have the same picture, and so the same epoch
+ * and message id, whatever is entered into the book for another endpoint.
+ */
+void
+mrb_item_take_picture(MrbItem *item)
+{
+	MrbRoute   *old = item->picture;
+
+	item->picture = item->entry->route;
+	item->picture->refs++;
+	mrb_route_unref(old);
 }
 
 /*

@@ -25,6 +25,14 @@ typedef enum MrbItemState
 	MRB_ITEM_LINGERING,			/* done; kept to know when it was told */
 } MrbItemState;
 
+/* A purge is repeated early, and once more after the adapter's settle. */
+typedef enum MrbRepeat
+{
+	MRB_REPEAT_NONE,			/* told for the first time */
+	MRB_REPEAT_EARLY,
+	MRB_REPEAT_LAST,
+} MrbRepeat;
+
 /* What becomes of an item is told in queue.c. */
 typedef struct MrbItem
 {
@@ -42,7 +50,8 @@ typedef struct MrbItem
 
 	bool		bulk;			/* counts for the resync's chunk */
 	bool		again;			/* tell it again after what is in flight */
-	bool		repeat;			/* being told once more, to settle */
+	MrbRepeat	repeat;			/* which telling this is */
+	MrbRepeat	next_repeat;	/* which the next one is, while it rests */
 	bool		confirm;		/* tell it once more after a success */
 	bool		late;			/* caches did not wait: they purge again */
 	bool		failed;			/* has a row in delivery_failures */
@@ -56,7 +65,8 @@ typedef struct MrbItem
 
 	MrbBarrier *owing;			/* that a router holds up */
 	dlist_node	owing_node;
-	MrbRoute   *route;
+	MrbRoute   *picture;		/* what it is told next, or again */
+	MrbRoute   *route;			/* what it is being told; NULL: nothing */
 	MrbTelling	telling;
 } MrbItem;
 
@@ -66,6 +76,9 @@ extern void mrb_item_attach(MrbEndpoint *endpoint);
 /* Found, or made: then it is in no list. */
 extern MrbItem *mrb_item_find(MrbEndpoint *endpoint, MrbEntry *entry);
 extern void mrb_item_free(MrbItem *item);
+
+/* Tell the item the entry's present picture from now on. */
+extern void mrb_item_take_picture(MrbItem *item);
 extern void mrb_item_set_first(MrbItem *item, int64 epoch);
 extern void mrb_item_set_unsettled(MrbItem *item, int64 epoch);
 

@@ -53,11 +53,9 @@ static MrbQuery peek_query = {
 	.argtypes = {TEXTOID, TEXTOID},
 };
 
-/* A removed host may be routed again; looked up by keys, not by miosa.hosts. */
-#define HOST_IS_ROUTED(t) \
-	t ".kind = 'host_removed' AND (EXISTS (SELECT FROM miosa.domains d" \
-	" WHERE d.fqdn = " t ".host AND d.state = 'active')" \
-	" OR miosa.managed_deployment(" t ".host) IS NOT NULL)"
+/* A removed host may be routed again. */
+#define REMOVAL_IS_OVER(t) \
+	t ".kind = 'host_removed' AND " MRB_HOST_IS_ROUTED(t ".host")
 
 static MrbQuery take_query = {
 	.sql = "WITH due AS ("
@@ -74,7 +72,7 @@ static MrbQuery take_query = {
 	" RETURNING o.xid, o.deployment_id, o.kind, o.route_seq, o.host,"
 	" o.created_at)"
 	" SELECT t.deployment_id, t.kind, t.route_seq, t.host, t.created_at,"
-	" " HOST_IS_ROUTED("t") ", t.xid::text"
+	" " REMOVAL_IS_OVER("t") ", t.xid::text"
 	" FROM taken t ORDER BY t.xid, t.route_seq",
 	.nargs = 3,
 	.argtypes = {TEXTOID, TEXTOID, INT4OID},
@@ -98,14 +96,25 @@ static MrbQuery append_query = {
 	.expected = MRB_QUERY_INSERT,
 };
 
+static MrbQuery removed_query = {
+	.sql = "INSERT INTO miosa.removed_hosts AS r (host, deployment_id)"
+	" SELECT DISTINCT ON (n.host) n.host, n.id"
+	" FROM unnest($1::text[], $2::text[]) WITH ORDINALITY"
+	" AS n(host, id, place) ORDER BY n.host, n.place DESC"
+	" ON CONFLICT (host) DO UPDATE SET deployment_id = excluded.deployment_id,"
+	" removed_at = excluded.removed_at",
+	.nargs = 2,
+	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
+	.expected = MRB_QUERY_INSERT,
+};
+
 static MrbQuery read_query = {
 	.sql = "SELECT l.deployment_id, l.kind, l.route_seq, l.host,"
-	" l.created_at, " HOST_IS_ROUTED("l") ", l.epoch"
+	" l.created_at, " REMOVAL_IS_OVER("l") ", l.epoch"
 	" FROM miosa.route_log l WHERE l.epoch > $1"
-	" AND (l.epoch > $3 OR l.kind = 'host_removed')"
 	" ORDER BY l.epoch LIMIT $2",
-	.nargs = 3,
-	.argtypes = {INT8OID, INT4OID, INT8OID},
+	.nargs = 2,
+	.argtypes = {INT8OID, INT4OID},
 };
 
 static const char *const kind_names[] = {
@@ -128,6 +137,7 @@ static int	match_ids(const void *a, const void *b, Size keysize);
 static void merge_changes(MrbTaken *taken);
 static void read_routes(MrbTaken *taken);
 static void append_log(MrbTaken *taken);
+static void remember_removed(const MrbTaken *taken);
 
 bool
 mrb_outbox_has_work(void)
@@ -159,6 +169,7 @@ mrb_outbox_take(int64 last_epoch, MrbTaken *taken)
 		return;
 	read_routes(taken);
 	append_log(taken);
+	remember_removed(taken);
 }
 
 /*
@@ -174,12 +185,10 @@ mrb_outbox_committed(void)
 }
 
 void
-mrb_outbox_read_log(int64 after, int64 all_after, int limit,
-					MrbTaken *taken)
+mrb_outbox_read_log(int64 after, int limit, MrbTaken *taken)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Datum		args[3] = {Int64GetDatum(after), Int32GetDatum(limit),
-	Int64GetDatum(all_after)};
+	Datum		args[2] = {Int64GetDatum(after), Int32GetDatum(limit)};
 	uint64		n;
 
 	MemSet(taken, 0, sizeof(MrbTaken));
@@ -407,5 +416,34 @@ append_log(MrbTaken *taken)
 	args[5] = mrb_array_make(columns[5], NULL, n, TIMESTAMPTZOID);
 	mrb_query_open();
 	mrb_query_run(&append_query, args, NULL);
+	mrb_query_close();
+}
+
+/*
+ * What the log forgets sooner: a resync tells of removed hosts as well.
+ */
+static void
+remember_removed(const MrbTaken *taken)
+{
+	Datum	   *hosts = palloc(taken->nchanges * sizeof(Datum));
+	Datum	   *ids = palloc(taken->nchanges * sizeof(Datum));
+	Datum		args[2];
+	int			n = 0;
+
+	for (int i = 0; i < taken->nchanges; i++)
+	{
+		MrbChange  *change = &taken->changes[i];
+
+		if (change->kind != MRB_KIND_HOST_REMOVED || change->routed)
+			continue;
+		hosts[n] = CStringGetTextDatum(change->host);
+		ids[n++] = CStringGetTextDatum(change->deployment_id);
+	}
+	if (n == 0)
+		return;
+	args[0] = mrb_array_make(hosts, NULL, n, TEXTOID);
+	args[1] = mrb_array_make(ids, NULL, n, TEXTOID);
+	mrb_query_open();
+	mrb_query_run(&removed_query, args, NULL);
 	mrb_query_close();
 }

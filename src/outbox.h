@@ -54,11 +54,8 @@ extern bool mrb_outbox_has_work(void);
 extern void mrb_outbox_take(int64 last_epoch, MrbTaken *taken);
 extern void mrb_outbox_committed(void);
 
-/*
- * Read again what has come after an epoch, at most limit changes of it; up to
- * all_after the removed hosts alone.
- */
-extern void mrb_outbox_read_log(int64 after, int64 all_after, int limit,
+/* Read again what has come after an epoch, at most limit changes of it. */
+extern void mrb_outbox_read_log(int64 after, int limit,
 								MrbTaken *taken);
 
 /*

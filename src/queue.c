@@ -33,6 +33,9 @@
 /* After a try that may still be going on, the route is told again this late. */
 #define CONFIRM_MS 1000
 
+/* A purge is repeated this soon, besides after its adapter's settle. */
+#define EARLY_MS 100
+
 /* So often is something tried that its endpoint does not take. */
 #define POISON_TRIES 3
 
@@ -57,7 +60,8 @@ static void enter(MrbItem *item);
 static void go_on(MrbItem *item);
 static void pace_over(MrbTimer *timer);
 static void rest_over(MrbTimer *timer);
-static void rest(MrbItem *item, int after_ms);
+static void rest(MrbItem *item, int after_ms, MrbRepeat repeat);
+static bool repeats_early(const MrbItem *item);
 static void park(MrbItem *item, int after_ms);
 static void chunk_done(MrbItem *item);
 static void repurge(MrbItem *item);
@@ -118,6 +122,7 @@ mrb_queue_change(MrbEndpoint *endpoint, MrbEntry *entry, int64 epoch)
 
 	if (entry->confirm)
 		item->confirm = true;
+	mrb_item_take_picture(item);
 	if (item->first_epoch == 0)
 		set_first(item, epoch);
 	if (item->state == MRB_ITEM_SENDING)
@@ -128,7 +133,7 @@ mrb_queue_change(MrbEndpoint *endpoint, MrbEntry *entry, int64 epoch)
 		return;
 	}
 	take_out(item);
-	item->repeat = false;
+	item->repeat = MRB_REPEAT_NONE;
 	item->tries = 0;
 	enter(item);
 }
@@ -141,6 +146,10 @@ mrb_queue_bulk(MrbEndpoint *endpoint, MrbEntry *entry)
 	if (!item->bulk)
 		endpoint->chunk_left++;
 	item->bulk = true;
+
+	/* A change that is told already keeps its epoch and its message id. */
+	if (item->first_epoch == 0 || entry->route->ngone > item->picture->ngone)
+		mrb_item_take_picture(item);
 	if (item->state == MRB_ITEM_SENDING)
 	{
 		item->again = true;
@@ -173,8 +182,9 @@ mrb_queue_repeat(MrbEndpoint *endpoint, MrbEntry *entry, int64 epoch)
 		mrb_item_set_unsettled(item, epoch);
 	if (item->first_epoch != 0)
 		return;
+	mrb_item_take_picture(item);
 	take_out(item);
-	rest(item, endpoint->adapter->settle_ms);
+	rest(item, endpoint->adapter->settle_ms, MRB_REPEAT_LAST);
 }
 
 void
@@ -198,13 +208,17 @@ mrb_queue_succeeded(MrbItem *item)
 {
 	MrbEndpoint *endpoint = item->endpoint;
 	int			confirm_ms = Max(CONFIRM_MS, endpoint->adapter->timeout_ms);
-	int			after_ms = item->repeat ? 0 : endpoint->adapter->settle_ms;
+	int			after_ms = item->repeat == MRB_REPEAT_LAST ? 0 :
+	endpoint->adapter->settle_ms;
+	bool		early = repeats_early(item);
 	bool		again = item->again;
 
-	if (item->confirm)
+	if (item->repeat == MRB_REPEAT_EARLY)
+		after_ms -= EARLY_MS;
+	if (item->confirm && !early)
 		after_ms = Max(after_ms, confirm_ms);
-	item->confirm = false;
-	item->repeat = false;
+	item->confirm &= early;
+	item->repeat = MRB_REPEAT_NONE;
 	if (item->late || (item->bulk && endpoint->resync_repurges))
 		repurge(item);
 	if (item->failed || item->bulk)
@@ -231,12 +245,28 @@ mrb_queue_succeeded(MrbItem *item)
 	}
 	chunk_done(item);
 	item->late = false;
-	if (after_ms > 0)
-		rest(item, after_ms);
+	if (early)
+		rest(item, EARLY_MS, MRB_REPEAT_EARLY);
+	else if (after_ms > 0)
+		rest(item, after_ms, MRB_REPEAT_LAST);
 	else if (mrb_pace_item_is_hot(item))
 		linger(item);
 	else
 		drop_item(item);
+}
+
+/*
+ * Most fetches that were under way when a purge came end soon after it, and
+ * not only after settle.  A resync, and where requests are counted, have to do
+ * with one repeat.
+ */
+static bool
+repeats_early(const MrbItem *item)
+{
+	const MrbAdapter *adapter = item->endpoint->adapter;
+
+	return item->repeat == MRB_REPEAT_NONE && !item->bulk &&
+		adapter->rate <= 0 && adapter->settle_ms > 2 * EARLY_MS;
 }
 
 /*
@@ -462,13 +492,15 @@ rest_over(MrbTimer *timer)
 {
 	MrbItem    *item = (MrbItem *) ((char *) timer - offsetof(MrbItem, timer));
 
-	item->repeat = item->state == MRB_ITEM_RESTING;
+	item->repeat = item->state == MRB_ITEM_RESTING ? item->next_repeat :
+		MRB_REPEAT_NONE;
 	mrb_turns_ready(item);
 }
 
 static void
-rest(MrbItem *item, int after_ms)
+rest(MrbItem *item, int after_ms, MrbRepeat repeat)
 {
+	item->next_repeat = repeat;
 	item->state = MRB_ITEM_RESTING;
 	mrb_timer_set(&item->timer, after_ms, rest_over);
 }

@@ -42,7 +42,6 @@
 typedef struct Reading
 {
 	int64		after;
-	int64		all_after;		/* before that, the removed hosts alone */
 	MrbTaken	taken;
 } Reading;
 
@@ -119,13 +118,12 @@ mrb_restart_redrive(void)
 
 /*
  * Where the log has to be read from.  Those that are too far behind are told
- * everything instead; but a resync does not know of hosts that were removed.
+ * everything instead.
  */
 static void
 find_start(List *endpoints, int64 trimmed_epoch, Reading *reading)
 {
 	int64		lowest = mrb_queue_newest();
-	int64		known = lowest;
 	ListCell   *cell;
 
 	foreach(cell, endpoints)
@@ -136,19 +134,14 @@ find_start(List *endpoints, int64 trimmed_epoch, Reading *reading)
 			Min(endpoint->acked_epoch, endpoint->settled_epoch) <
 			mrb_queue_newest() - CHANGES_MAX)
 		{
-			if (endpoint->known_epoch == 0)
-				endpoint->known_epoch = endpoint->acked_epoch;
 			endpoint->acked_epoch = mrb_queue_newest();
 			endpoint->settled_epoch = mrb_queue_newest();
 			mrb_resync_begin(endpoint);
 		}
 		lowest = Min(lowest, Min(endpoint->acked_epoch,
 								 endpoint->settled_epoch));
-		if (endpoint->known_epoch > 0)
-			known = Min(known, endpoint->known_epoch);
 	}
-	reading->all_after = Max(lowest, trimmed_epoch);
-	reading->after = Max(Min(lowest, known), trimmed_epoch);
+	reading->after = Max(lowest, trimmed_epoch);
 }
 
 /*
@@ -160,7 +153,7 @@ read_log(void *arg)
 	Reading    *reading = arg;
 
 	mrb_session_begin(MRB_SESSION_PASS, LOCK_MS);
-	mrb_outbox_read_log(reading->after, reading->all_after, CHUNK,
+	mrb_outbox_read_log(reading->after, CHUNK,
 						&reading->taken);
 	mrb_session_commit();
 }

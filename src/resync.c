@@ -10,6 +10,10 @@
  * older than what was told before.  How far it has come is written down with
  * the endpoint's cursor.  Endpoints at the same place share what is read.
  *
+ * Hosts that were removed are told as well, as far back as they are
+ * remembered, also those of deployments that are gone: an endpoint that was
+ * away, or had a table already, would route them for ever.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -154,7 +158,9 @@ hand_out(const Chunk *chunk)
 	for (int i = 0; i < chunk->n; i++)
 	{
 		chunk->routes[i].epoch = Max(chunk->routes[i].epoch, term_begin());
-		entries[i] = mrb_route_enter(&chunk->routes[i], NULL, 0);
+		entries[i] = mrb_route_enter(&chunk->routes[i],
+									 chunk->routes[i].removed.items,
+									 chunk->routes[i].removed.n);
 		entries[i]->users++;
 	}
 	mrb_endpoint_foreach(iter)

@@ -6,7 +6,8 @@
  *
  * A picture and its epoch are read in one snapshot and travel together.  A
  * picture is immutable and counted: requests in flight keep the one they were
- * made of while the book has gone on.  A deployment is in the book only while
+ * made of while the book has gone on, and so do items, for their tries and
+ * repeats.  A deployment is in the book only while
  * somebody has still to be told of it, so its size follows the work, not the
  * number of deployments.
  *
@@ -69,17 +70,18 @@ typedef struct BookSlot
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
-#define ROUTE_COLUMNS(epoch) \
-	"SELECT p.id, p.tenant_id, p.kind, r.version_id, r.version_number::text," \
-	" r.kind, r.release_id, r.storage_uri, r.sha256," \
+#define ROUTE_COLUMNS(id, epoch, removed) \
+	"SELECT " id ", p.tenant_id, p.kind, r.version_id," \
+	" r.version_number::text, r.kind, r.release_id, r.storage_uri, r.sha256," \
 	" CASE WHEN p.seq > 0 THEN p.id || '#' || p.seq::text END," \
 	" ARRAY(SELECT h.host FROM miosa.hosts h WHERE h.deployment_id = p.id" \
 	" ORDER BY h.host LIKE '*.%', h.host COLLATE \"C\"), p.updated_at," \
-	" " epoch \
-	" FROM miosa.deployments p JOIN miosa.routes r ON r.deployment_id = p.id "
+	" " epoch ", " removed
 
 static MrbQuery read_query = {
-	.sql = ROUTE_COLUMNS("0::pg_catalog.int8") "WHERE p.id = ANY ($1)",
+	.sql = ROUTE_COLUMNS("p.id", "0::pg_catalog.int8", "NULL::text[]")
+	" FROM miosa.deployments p JOIN miosa.routes r ON r.deployment_id = p.id"
+	" WHERE p.id = ANY ($1)",
 	.nargs = 1,
 	.argtypes = {TEXTARRAYOID},
 };
@@ -87,11 +89,23 @@ static MrbQuery read_query = {
 /* Of what was trimmed from the log, it is only known how new it can be. */
 #define LAST_CHANGE \
 	"coalesce((SELECT max(l.epoch) FROM miosa.route_log l" \
-	" WHERE l.deployment_id = p.id)," \
+	" WHERE l.deployment_id = k.id)," \
 	" (SELECT s.trimmed_epoch FROM miosa.dispatcher_state s))"
 
+#define REMOVED_HOSTS \
+	"ARRAY(SELECT h.host FROM miosa.removed_hosts h" \
+	" WHERE h.deployment_id = k.id AND NOT " MRB_HOST_IS_ROUTED("h.host") ")"
+
 static MrbQuery read_after_query = {
-	.sql = ROUTE_COLUMNS(LAST_CHANGE) "WHERE p.id > $1 ORDER BY p.id LIMIT $2",
+	.sql = ROUTE_COLUMNS("k.id", LAST_CHANGE, REMOVED_HOSTS)
+	" FROM ((SELECT d.id FROM miosa.deployments d WHERE d.id > $1"
+	" ORDER BY d.id LIMIT $2)"
+	" UNION (SELECT h.deployment_id FROM miosa.removed_hosts h"
+	" WHERE h.deployment_id > $1 GROUP BY h.deployment_id"
+	" ORDER BY h.deployment_id LIMIT $2)"
+	" ORDER BY 1 LIMIT $2) k"
+	" LEFT JOIN miosa.deployments p ON p.id = k.id"
+	" LEFT JOIN miosa.routes r ON r.deployment_id = p.id ORDER BY k.id",
 	.nargs = 2,
 	.argtypes = {TEXTOID, INT4OID},
 };
@@ -101,7 +115,7 @@ static book_hash *book = NULL;
 static HTAB *gone_hosts = NULL;
 
 static MrbRoute *fetch_routes(int n, MemoryContext context);
-static void fetch_hosts(int row, MrbList *hosts, MemoryContext context);
+static void fetch_hosts(int row, int column, MrbList *hosts, MemoryContext context);
 static MrbRoute *keep(const MrbRoute *picture, const MrbRoute *old,
 					  char **removed, int nremoved);
 static char *copy_string(char **space, const char *text);
@@ -174,6 +188,13 @@ mrb_route_enter(const MrbRoute *picture, char **removed, int nremoved)
 	}
 	old = entry->route;
 	entry->route = keep(picture, old, removed, nremoved);
+
+	/* What is read for one endpoint must not look older to the next one. */
+	if (old != NULL && old->epoch > picture->epoch)
+	{
+		entry->route->epoch = old->epoch;
+		entry->route->since = old->since;
+	}
 	if (old != NULL)
 		mrb_route_unref(old);
 	if (take_back_gone(entry->route))
@@ -260,7 +281,8 @@ fetch_routes(int n, MemoryContext context)
 		route->storage_uri = mrb_query_text(i, 8);
 		route->sha256 = mrb_query_text(i, 9);
 		route->operation_id = mrb_query_text(i, 10);
-		fetch_hosts(i, &route->hosts, context);
+		fetch_hosts(i, 11, &route->hosts, context);
+		fetch_hosts(i, 14, &route->removed, context);
 		route->updated_at = mrb_query_timestamp(i, 12, 0);
 		route->epoch = mrb_query_int64(i, 13, 0);
 	}
@@ -268,10 +290,10 @@ fetch_routes(int n, MemoryContext context)
 }
 
 static void
-fetch_hosts(int row, MrbList *hosts, MemoryContext context)
+fetch_hosts(int row, int column, MrbList *hosts, MemoryContext context)
 {
 	bool		isnull;
-	Datum		array = mrb_query_datum(row, 11, &isnull);
+	Datum		array = mrb_query_datum(row, column, &isnull);
 	Datum	   *elements;
 	MemoryContext old;
 
@@ -310,6 +332,7 @@ keep(const MrbRoute *picture, const MrbRoute *old, char **removed,
 	route = MemoryContextAlloc(kept, size);
 	*route = *picture;
 	route->refs = 1;
+	MemSet(&route->removed, 0, sizeof(MrbList));
 	space = (char *) route + MAXALIGN(sizeof(MrbRoute));
 	route->gone = (MrbGone **) space;
 	space += ngone * sizeof(MrbGone *);

@@ -17,6 +17,13 @@
 typedef struct MrbGone MrbGone;
 
 /* A picture of one deployment's route; never changed once it is kept. */
+/*
+ * SQL: whether a host is routed.  It is looked up by keys, not by miosa.hosts.
+ */
+#define MRB_HOST_IS_ROUTED(host) \
+	"(EXISTS (SELECT FROM miosa.domains d WHERE d.fqdn = " host \
+	" AND d.state = 'active') OR miosa.managed_deployment(" host ") IS NOT NULL)"
+
 typedef struct MrbRoute
 {
 	int			refs;
@@ -34,6 +41,7 @@ typedef struct MrbRoute
 	char	   *sha256;
 	char	   *operation_id;
 	MrbList		hosts;
+	MrbList		removed;		/* only of one that was just read */
 	int			ngone;
 	MrbGone   **gone;
 } MrbRoute;
@@ -51,7 +59,8 @@ extern void mrb_route_init(MemoryContext context);
 
 /*
  * Read present routes, in the caller's transaction and memory context: of the
- * deployments named, or of up to limit after one, with their last epoch.
+ * deployments named, or of up to limit after one, with their last epoch and
+ * the hosts that were removed from them, also of deployments that are gone.
  */
 extern MrbRoute *mrb_route_read(char **ids, int n, int *found);
 extern MrbRoute *mrb_route_read_after(const char *id, int limit, int *found);

@@ -96,7 +96,7 @@ mrb_turns_next_item(MrbEndpoint *endpoint, bool with_bulk)
 	item->telling.broken = false;
 	item->telling.next_unit = 0;
 	item->telling.outstanding = 0;
-	item->route = item->entry->route;
+	item->route = item->picture;
 	item->route->refs++;
 	if (item->first_epoch != 0)
 		mrb_pace_item_told(item);
