@@ -142,12 +142,12 @@ sub take_request
 	};
 }
 
-# Call until it returns true, at most for so many seconds; what it returned,
-# or nothing. The step is the pause between two calls.
+# Call until it returns true, at most for so many seconds (180, which cost
+# nothing where the end is good); what it returned, or nothing. The step is the pause between two calls.
 sub poll_until
 {
 	my ($try, $timeout, $step) = @_;
-	my $deadline = time() + $timeout;
+	my $deadline = time() + ($timeout // 180);
 
 	while (1)
 	{
