@@ -28,6 +28,7 @@
 #include "health.h"
 #include "marker.h"
 #include "miosa_rollback.h"
+#include "naming.h"
 #include "notify.h"
 #include "outbox.h"
 #include "outcome.h"
@@ -291,7 +292,7 @@ pause_dispatcher(const char *reason)
 	paused = MemoryContextStrdup(kept, reason);
 	ereport(LOG,
 			(errmsg("dispatcher is paused: %s", reason),
-			 errhint("Disable the endpoints that belong to the original, then call miosa_resume().")));
+			 errhint("%s", mrb_naming_qualify("Disable the endpoints that belong to the original, then: SELECT miosa_resume();"))));
 	while (!dlist_is_empty(&mrb_endpoints))
 		drop_endpoint(dlist_head_element(MrbEndpoint, node, &mrb_endpoints));
 	loaded = false;

@@ -27,6 +27,7 @@
 #include "breaker.h"
 #include "guc.h"
 #include "health.h"
+#include "naming.h"
 #include "pace.h"
 #include "queue.h"
 #include "turns.h"
@@ -154,8 +155,8 @@ mrb_health_gone(const MrbSend *send, const MrbHttpAnswer *answer,
 				(errmsg("endpoint \"%s\" answers that it is gone (%s)",
 						endpoint->name, why),
 				 errdetail("It does not count as converged and is tried again every miosa_rollback.gone_retry."),
-				 errhint("If it is gone for good: SELECT miosa_set_endpoint('%s', false, 'gone');",
-						 endpoint->name)));
+				 errhint("%s", mrb_naming_qualify(psprintf("If it is gone for good: SELECT miosa_set_endpoint('%s', false, 'gone');",
+														   endpoint->name)))));
 }
 
 /*

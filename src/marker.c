@@ -31,6 +31,7 @@
 #include "breaker.h"
 #include "health.h"
 #include "marker.h"
+#include "naming.h"
 #include "queue.h"
 #include "resync.h"
 
@@ -253,8 +254,8 @@ unverified(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 				(errmsg("endpoint \"%s\" does not return its marker",
 						endpoint->name),
 				 errdetail("Routes are delivered, but the endpoint does not count as converged, and it is resynchronized with a back-off."),
-				 errhint("SELECT miosa_test_endpoint('%s');",
-						 endpoint->name)));
+				 errhint("%s", mrb_naming_qualify(psprintf("SELECT miosa_test_endpoint('%s');",
+														   endpoint->name)))));
 	endpoint->marker_reported = true;
 	endpoint->marker_due =
 		mrb_tick_plus(mrb_timer_now(), Min(after_ms, AGAIN_MAX_MS));

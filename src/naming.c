@@ -33,7 +33,9 @@
 
 PG_FUNCTION_INFO_V1(mrb_qualify);
 
-static char *our_schema(void);
+static char known[NAMEDATALEN]; /* the schema as it was last looked up */
+
+static const char *our_schema(void);
 static bool caller_finds(const char *schema);
 static const char *end_of_literal(const char *text, const char *at);
 static size_t call_length(const char *text, const char *at);
@@ -58,11 +60,11 @@ mrb_naming_qualify(const char *text)
 	const char *schema;
 	const char *at = text;
 
-	if (text == NULL || strstr(text, PREFIX) == NULL || !IsTransactionState())
+	if (text == NULL || strstr(text, PREFIX) == NULL)
 		return text;
 
-	schema = our_schema();
-	if (schema == NULL || caller_finds(schema))
+	schema = IsTransactionState() ? our_schema() : known;
+	if (schema[0] == '\0' || caller_finds(schema))
 		return text;
 
 	initStringInfo(&buf);
@@ -85,9 +87,18 @@ mrb_naming_qualify(const char *text)
 }
 
 /*
- * The schema of the extension; NULL when it is not there.
+ * Remember the schema for texts outside of a transaction.
  */
-static char *
+void
+mrb_naming_learn(void)
+{
+	our_schema();
+}
+
+/*
+ * The schema of the extension; empty when it is not there.
+ */
+static const char *
 our_schema(void)
 {
 	Relation	extensions = table_open(ExtensionRelationId, AccessShareLock);
@@ -103,9 +114,10 @@ our_schema(void)
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 		schema = get_namespace_name(((Form_pg_extension) GETSTRUCT(tuple))->extnamespace);
+	strlcpy(known, schema ? schema : "", sizeof(known));
 	systable_endscan(scan);
 	table_close(extensions, AccessShareLock);
-	return schema;
+	return known;
 }
 
 /*

@@ -15,4 +15,10 @@
  */
 extern const char *mrb_naming_qualify(const char *text);
 
+/*
+ * Look the schema up for texts that are written outside of a transaction, as
+ * those of a worker are; without this they are left as they are.
+ */
+extern void mrb_naming_learn(void);
+
 #endif							/* MRB_NAMING_H */

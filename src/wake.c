@@ -24,6 +24,7 @@
 #include "channel.h"
 #include "json.h"
 #include "miosa_rollback.h"
+#include "naming.h"
 #include "query.h"
 #include "shmem.h"
 #include "wake.h"
@@ -274,5 +275,5 @@ warn_if_nobody_tells(void)
 	if (mrb_wake_untold())
 		ereport(WARNING,
 				(errmsg_internal("%s", MRB_WAKE_UNTOLD_MESSAGE),
-				 errhint("%s", MRB_WAKE_UNTOLD_HINT)));
+				 errhint("%s", mrb_naming_qualify(MRB_WAKE_UNTOLD_HINT))));
 }

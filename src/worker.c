@@ -40,6 +40,7 @@
 #include "endpoints.h"
 #include "item.h"
 #include "miosa_rollback.h"
+#include "naming.h"
 #include "record.h"
 #include "send.h"
 #include "stats.h"
@@ -111,7 +112,10 @@ become_dispatcher(Oid database)
 	database_name = MemoryContextStrdup(TopMemoryContext,
 										get_database_name(database));
 	if (present)
+	{
 		mrb_worker_settings_apply();
+		mrb_naming_learn();
+	}
 	CommitTransactionCommand();
 	SetConfigOption("application_name",
 					MRB_EXTENSION " " MIOSA_ROLLBACK_VERSION " dispatcher",

@@ -49,7 +49,9 @@ sub refusal
 my $refused = refusal(q{SELECT miosa_rollback('dep_1', 'ver_1', 'key-2');});
 like($refused, qr/MR53P: this server is a standby/,
 	'a new operation is refused as NOT_PRIMARY');
-like($refused, qr/HINT: .*primary/, 'with what to do');
+my ($hint) = $refused =~ /HINT: .*primary.*?(SELECT .*);/;
+is($standby->safe_psql('postgres', "SELECT count(*) FROM ($hint) c"),
+	'3', 'with what works here');
 like(refusal(q{SELECT miosa_promote('dep_1', 'ver_3');}),
 	qr/MR53P/, 'a promotion is, too');
 like(refusal(q{SELECT miosa_rollback('dep_1', 'ver_1', 'key-1');}),
