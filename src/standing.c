@@ -24,7 +24,8 @@ static MrbQuery create_query = {
 	" system_identifier, timeline, database_oid)"
 	" SELECT 1, 1::pg_catalog.int8 << 40, i.site, i.system_identifier,"
 	" i.timeline, i.database_oid FROM miosa.identity() i"
-	" WHERE NOT EXISTS (SELECT FROM miosa.dispatcher_state)",
+	" WHERE NOT EXISTS (SELECT FROM miosa.dispatcher_state)"
+	" ON CONFLICT DO NOTHING",
 	.expected = MRB_QUERY_INSERT,
 };
 
