@@ -9,8 +9,17 @@ DECLARE
 	paused text := miosa.pause_reason();
 	waits_for text;
 	since text;
+	-- Without the launcher nobody starts a dispatcher again.
+	launcher text := '';
+	launcher_fix text;
 BEGIN
 	SELECT * INTO d FROM miosa.dispatcher();
+	IF d.launcher_pid IS NULL THEN
+		launcher := ', and no launcher runs';
+	ELSIF NOT d.launcher THEN
+		launcher := format(', and the launcher, process %s, is stopped or stuck', d.launcher_pid);
+		launcher_fix := format('In a shell on the server: kill -CONT %s; if it stays so: SELECT pg_terminate_backend(%s);', d.launcher_pid, d.launcher_pid);
+	END IF;
 	status := 'fail';
 	fix := '';
 	since := coalesce('no pass for ' || miosa.span(clock_timestamp() - d.last_pass_at), 'no pass yet');
@@ -30,21 +39,22 @@ BEGIN
 			fix := format('In a shell on the server: kill -CONT %s; if it stays so: SELECT pg_terminate_backend(%s);', d.pid, d.pid);
 		END IF;
 	ELSIF d.stalled THEN
-		seen := d.state || ', ' || since || CASE WHEN d.launcher THEN '' ELSE ', no launcher runs' END || coalesce(': ' || d.error, '');
-		fix := 'Look for miosa_rollback in the server''s log, and see worker_slots; it is tried again by itself.';
+		seen := d.state || ', ' || since || launcher || coalesce(': ' || d.error, '');
+		fix := coalesce(launcher_fix, 'Look for miosa_rollback in the server''s log, and see worker_slots; it is tried again by itself.');
 	ELSIF paused IS NOT NULL THEN
 		seen := 'paused: ' || paused;
 		fix := 'If this server shall tell these endpoints: SELECT miosa_resume();';
 	ELSIF d.state = 'running' THEN
-		status := 'ok';
-		seen := 'running, process ' || d.pid;
+		status := CASE launcher WHEN '' THEN 'ok' ELSE 'warn' END;
+		seen := 'running, process ' || d.pid || launcher;
+		fix := coalesce(launcher_fix, '');
 	ELSIF d.state = 'starting' AND d.error IS NULL THEN
 		status := 'warn';
 		seen := 'starting';
 		fix := 'Ask again in a few seconds.';
 	ELSE
-		seen := d.state || CASE WHEN d.launcher THEN '' ELSE ', and no launcher runs' END || coalesce(': ' || d.error, '');
-		fix := 'Look for miosa_rollback in the server''s log; see worker_slots.';
+		seen := d.state || launcher || coalesce(': ' || d.error, '');
+		fix := coalesce(launcher_fix, 'Look for miosa_rollback in the server''s log; see worker_slots.');
 	END IF;
 END $$;
 COMMENT ON FUNCTION miosa.check_dispatcher() IS 'What miosa_doctor() says of the dispatcher';

@@ -400,6 +400,12 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.count_instances(text, text) IS 'How many instances of a version serve, and how many are not yet so far';
 
+CREATE FUNCTION miosa.lasting_error(asked miosa.capacity) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN asked.last_error_at > coalesce(asked.asked_at, '-infinity') AND asked.last_error_at >= asked.since
+	THEN asked.last_error END;
+COMMENT ON FUNCTION miosa.lasting_error(miosa.capacity) IS 'Why schedulers do not take what is wanted now; null when they took it since, or were not asked yet';
+
 CREATE FUNCTION miosa.scheduler_lines(deployment_id text, version_id text, OUT item text, OUT value text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
@@ -418,10 +424,9 @@ BEGIN
 		WHEN NOT miosa.has_scheduler(deployment_id, false) THEN 'none is asked: no scheduler of it is enabled'
 		ELSE format('asked for %s, none took it yet', miosa.span(clock_timestamp() - asked.since)) END;
 	RETURN NEXT;
-	-- What was refused before it was taken is of no interest.
-	IF asked.last_error_at > coalesce(asked.asked_at, '-infinity') THEN
+	IF miosa.lasting_error(asked) IS NOT NULL THEN
 		item := '';
-		FOR value IN SELECT '  ' || w.line FROM miosa.wrap(asked.last_error, 62, 3) w (line) LOOP
+		FOR value IN SELECT '  ' || w.line FROM miosa.wrap(miosa.lasting_error(asked), 62, 3) w (line) LOOP
 			RETURN NEXT;
 		END LOOP;
 	END IF;
@@ -618,7 +623,7 @@ RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 	SELECT p.id, v.id AS version_id, p.serving_version_id, clock_timestamp() - coalesce(p.waiting_since, c.since),
-		p.desired_replicas, i.healthy, i.starting, c.asked_at, c.last_error
+		p.desired_replicas, i.healthy, i.starting, c.asked_at, miosa.lasting_error(c)
 	FROM miosa.deployments p
 	JOIN miosa.versions v ON v.deployment_id = p.id AND v.id = p.active_version_id AND v.kind <> 'static'
 	LEFT JOIN miosa.capacity c ON c.deployment_id = p.id AND c.version_id = v.id AND c.state = 'wanted'
@@ -767,7 +772,7 @@ CREATE FUNCTION miosa.instances_progress(deployment_id text, OUT age text, OUT b
 LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 	SELECT coalesce(miosa.span(clock_timestamp() - coalesce(p.waiting_since, c.since)), ''),
 		miosa.bar(least(i.healthy, p.desired_replicas), p.desired_replicas),
-		coalesce(miosa.clip(CASE WHEN c.last_error_at > coalesce(c.asked_at, '-infinity') THEN c.last_error END, 13), '')
+		coalesce(miosa.clip(miosa.lasting_error(c), 13), '')
 	FROM miosa.deployments p
 	JOIN miosa.versions v ON v.deployment_id = p.id AND v.id = p.active_version_id AND v.kind <> 'static'
 	CROSS JOIN LATERAL miosa.count_instances(p.id, v.id) i

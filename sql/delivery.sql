@@ -244,7 +244,7 @@ CREATE FUNCTION miosa.dispatcher(
 	OUT state text, OUT pid integer, OUT since timestamptz, OUT epoch bigint,
 	OUT passes bigint, OUT routes bigint, OUT sent bigint, OUT acknowledged bigint, OUT failed bigint,
 	OUT retried bigint, OUT notified bigint, OUT errors bigint, OUT in_flight bigint, OUT pending bigint, OUT launcher boolean,
-	OUT last_pass_at timestamptz, OUT stalled boolean, OUT error text)
+	OUT last_pass_at timestamptz, OUT stalled boolean, OUT error text, OUT launcher_pid integer)
 LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_dispatcher';
 COMMENT ON FUNCTION miosa.dispatcher() IS 'The dispatcher of this database as shared memory shows it; miosa.stat_dispatcher tells what the columns mean';
@@ -601,8 +601,8 @@ BEGIN ATOMIC
 		WHEN $4 = $3 THEN 'converged'
 		WHEN w.stalled THEN 'no_dispatcher'
 		WHEN w.state IN ('running', 'starting') THEN 'waiting_edges'
-		-- The launcher starts it again within a second.
-		WHEN w.state IN ('aside', 'stopped') AND w.launcher THEN 'waiting_edges'
+		-- The launcher starts it again within a second, also when the extension was made anew.
+		WHEN w.state IN ('aside', 'stopped', 'absent') AND w.launcher THEN 'waiting_edges'
 		-- It has not seen yet that it was resumed.
 		WHEN w.state = 'paused' AND miosa.pause_reason() IS NULL THEN 'waiting_edges'
 		ELSE 'no_dispatcher'

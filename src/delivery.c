@@ -92,8 +92,8 @@ mrb_dispatcher(PG_FUNCTION_ARGS)
 		MRB_COUNT_PENDING
 	};
 	MrbSlot    *slot = mrb_shmem_slot(MyDatabaseId);
-	Datum		values[18] = {0};
-	bool		nulls[18];
+	Datum		values[19] = {0};
+	bool		nulls[19];
 
 	MemSet(nulls, true, sizeof(nulls));
 	values[0] = CStringGetTextDatum(state_name(slot));
@@ -113,6 +113,8 @@ mrb_dispatcher(PG_FUNCTION_ARGS)
 	values[14] = BoolGetDatum(mrb_shmem_launcher_lives());
 	values[16] = BoolGetDatum(slot != NULL && mrb_shmem_stalled(slot));
 	nulls[14] = nulls[16] = false;
+	values[18] = Int32GetDatum(mrb_shmem_launcher_pid());
+	nulls[18] = mrb_shmem_launcher_pid() == 0;
 	if (slot != NULL)
 	{
 		uint64		last = pg_atomic_read_u64(&slot->last_pass_at);

@@ -129,6 +129,7 @@ mrb_launcher_main(Datum main_arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
+		mrb_shmem_launcher_turns();
 		MemoryContextSwitchTo(cycle);
 		read_databases();
 		forget_dropped();

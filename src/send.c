@@ -16,13 +16,13 @@
 
 #include "storage/fd.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "breaker.h"
 #include "endpoints.h"
 #include "pace.h"
 #include "send.h"
 #include "sign.h"
+#include "timer.h"
 
 /* Most requests in flight, and descriptors that are left to the server. */
 #define IN_FLIGHT_MIN 16
@@ -247,10 +247,10 @@ was_connected(const MrbHttpAnswer *answer)
 static void
 log_out_of_memory(void)
 {
-	static TimestampTz last = 0;
-	TimestampTz now = GetCurrentTimestamp();
+	static MrbTick last = 0;
+	MrbTick		now = mrb_timer_read();
 
-	if (!TimestampDifferenceExceeds(last, now, LOG_AGAIN_MS))
+	if (last != 0 && !mrb_tick_exceeds(last, now, LOG_AGAIN_MS))
 		return;
 	last = now;
 	ereport(LOG,

@@ -46,6 +46,7 @@ typedef struct Registry
 	LWLock	   *lock;
 	int			launcher_pid;	/* 0: no launcher */
 	int			launcher_procno;	/* of its latch; -1: none */
+	pg_atomic_uint64 launcher_ms;	/* its last turn, by a monotonic clock */
 	int			nslots;
 	MrbSlot		slots[FLEXIBLE_ARRAY_MEMBER];
 } Registry;
@@ -61,6 +62,7 @@ static MrbSlot *find_slot(Oid database);
 static MrbSlot *take_free_slot(Oid database);
 static void reset_slot(MrbSlot *slot);
 static void set_latch_of(int procno);
+static bool is_long_ago(pg_atomic_uint64 *ms);
 
 /*
  * Ask for shared memory; only while the server preloads libraries.
@@ -233,10 +235,7 @@ mrb_shmem_failed(MrbSlot *slot, const char *error)
 bool
 mrb_shmem_stalled(MrbSlot *slot)
 {
-	uint64		last = pg_atomic_read_u64(&slot->last_pass_ms);
-	uint64		now = mrb_timer_read() / 1000;
-
-	return now > last && now - last > STALLED_MS;
+	return is_long_ago(&slot->last_pass_ms);
 }
 
 TimestampTz
@@ -257,6 +256,7 @@ mrb_shmem_launcher_here(void)
 	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
 	registry->launcher_pid = MyProcPid;
 	registry->launcher_procno = MRB_PROC_NUMBER(MyProc);
+	mrb_shmem_launcher_turns();
 	LWLockRelease(registry->lock);
 }
 
@@ -272,10 +272,23 @@ mrb_shmem_launcher_gone(void)
 	LWLockRelease(registry->lock);
 }
 
+void
+mrb_shmem_launcher_turns(void)
+{
+	pg_atomic_write_u64(&registry->launcher_ms, mrb_timer_read() / 1000);
+}
+
+int
+mrb_shmem_launcher_pid(void)
+{
+	return registry != NULL ? registry->launcher_pid : 0;
+}
+
 bool
 mrb_shmem_launcher_lives(void)
 {
-	return registry != NULL && registry->launcher_pid != 0;
+	return mrb_shmem_launcher_pid() != 0 &&
+		!is_long_ago(&registry->launcher_ms);
 }
 
 static void
@@ -302,6 +315,7 @@ shmem_startup(void)
 		registry->lock = &(GetNamedLWLockTranche(MRB_EXTENSION))->lock;
 		registry->launcher_pid = 0;
 		registry->launcher_procno = -1;
+		pg_atomic_init_u64(&registry->launcher_ms, 0);
 		registry->nslots = mrb_max_databases + 1;
 		for (int i = 0; i < registry->nslots; i++)
 		{
@@ -371,4 +385,17 @@ set_latch_of(int procno)
 {
 	if (procno >= 0)
 		SetLatch(&GetPGProcByNumber(procno)->procLatch);
+}
+
+/*
+ * Whether that was so long ago that a process that does it every second must
+ * be stopped, stuck or failing.
+ */
+static bool
+is_long_ago(pg_atomic_uint64 *ms)
+{
+	uint64		last = pg_atomic_read_u64(ms);
+	uint64		now = mrb_timer_read() / 1000;
+
+	return now > last && now - last > STALLED_MS;
 }

@@ -95,6 +95,10 @@ extern TimestampTz mrb_shmem_error(MrbSlot *slot, char error[MRB_SLOT_ERROR]);
 
 extern void mrb_shmem_launcher_here(void);
 extern void mrb_shmem_launcher_gone(void);
+
+/* Its heartbeat, its process (0: none), and whether it works. */
+extern void mrb_shmem_launcher_turns(void);
+extern int	mrb_shmem_launcher_pid(void);
 extern bool mrb_shmem_launcher_lives(void);
 
 #endif							/* MRB_SHMEM_H */

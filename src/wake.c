@@ -67,14 +67,15 @@ static void notify_listeners(void);
 static void warn_if_nobody_tells(void);
 
 /*
- * Whether this database has a dispatcher that will tell edges.
+ * Whether this database has a dispatcher that will tell edges; one that is
+ * stopped or stuck will not.
  */
 static bool
 dispatcher_running(void)
 {
 	MrbSlot    *slot = mrb_shmem_slot(MyDatabaseId);
 
-	return slot != NULL && slot->pid != 0 &&
+	return slot != NULL && slot->pid != 0 && !mrb_shmem_stalled(slot) &&
 		(slot->state == MRB_DISPATCHER_RUNNING ||
 		 slot->state == MRB_DISPATCHER_STARTING);
 }

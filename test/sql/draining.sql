@@ -292,7 +292,7 @@ SELECT test.asked('asked_1');
 ROLLBACK TO disabled;
 -- what is wanted but not needed any more may come yet, and is drained then
 SELECT test.op(miosa_promote('asked_1', 'ver_4'));
-UPDATE miosa.capacity SET last_error = 'scheduler.invalid answered 409: a deployment is active', last_error_at = now()
+UPDATE miosa.capacity SET last_error = 'scheduler.invalid answered 409: a deployment is active', last_error_at = clock_timestamp()
 	WHERE deployment_id = 'asked_1' AND state = 'wanted';
 SELECT regexp_replace(value, 'for <?[0-9]+ s', 'for <time>') AS value FROM miosa.status('asked_1') WHERE item IN ('verdict', 'instances', 'scheduler', '');
 SELECT edges, last_error FROM miosa.progress WHERE operation LIKE '%instances' AND last_error <> '';

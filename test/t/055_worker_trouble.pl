@@ -24,6 +24,7 @@ my $setup = qq{
 	SELECT miosa_put_endpoint('hook', 'webhook', '$url/hook')};
 
 sql($setup);
+waits_until('postgres', 'ok');
 is(delivered(), 'converged', 'ready');
 
 #
@@ -82,6 +83,7 @@ sql("UPDATE pg_database SET datallowconn = true, datconnlimit = -2 WHERE datname
 for my $turn (1 .. 5)
 {
 	sql("DROP EXTENSION miosa_rollback CASCADE; CREATE EXTENSION miosa_rollback; $setup");
+	waits_until('postgres', 'ok');
 	is(delivered(), 'converged', "turn $turn: made again, it delivers");
 }
 unlike(slurp_file($node->logfile, $before),
@@ -144,6 +146,7 @@ for my $database (sort keys %place)
 	sql("CREATE DATABASE $database");
 	sql_in($database, 'CREATE EXTENSION miosa_rollback');
 	sql_in($database, $setup);
+	waits_until($database, 'ok');
 	is(delivered($database), 'converged', "$database: ready");
 
 	# What maintenance has not done for a day is done by the dispatcher.
@@ -178,7 +181,9 @@ $sink->answer('^/hook', status => 500, times => 1);
 is(delivered('by_role'), 'converged', 'an endpoint that failed once works again');
 ok( $node->poll_query_until('by_role', 'SELECT last_error IS NOT NULL FROM miosa.stat_endpoint'),
 	'its error is kept');
-kill 'STOP', $pid{by_role};
+my $launcher = sql('SELECT launcher_pid FROM miosa.dispatcher()');
+
+kill 'STOP', $pid{by_role}, $launcher;
 sql_in('by_role', "SELECT miosa_promote('dep_1', 'ver_1', reason => 'unseen')");
 sql_in('by_role', "SELECT miosa_promote('dep_1', 'ver_2', reason => 'unseen')");
 $node->append_conf('postgresql.conf', "synchronous_standby_names = 'nobody'");
@@ -189,6 +194,10 @@ sql_in('by_database', "SET synchronous_commit = local; SELECT miosa_promote('dep
 sql_in('by_database', "SET synchronous_commit = local; SELECT miosa_promote('dep_1', 'ver_2')");
 is(waits_until('by_role', 'fail'), 'fail', 'a stopped dispatcher: the doctor fails');
 is(waits_until('by_database', 'fail'), 'fail', 'one that waits for a standby: the doctor fails');
+is(waits_until('postgres', 'warn'), 'warn', 'a stopped launcher: the doctor warns');
+like(sql('SELECT seen || fix FROM miosa.check_dispatcher()'),
+	qr/running, process \d+, and the launcher, process $launcher, is stopped or stuck.*kill -CONT $launcher;/,
+	'launcher: it says what to do');
 like(sql_in('by_role', 'SELECT seen || fix FROM miosa.check_dispatcher()'),
 	qr/no pass for [^:]+: process $pid{by_role} is stopped or stuck.*kill -CONT $pid{by_role};/,
 	'stopped: it says what to do');
@@ -202,7 +211,11 @@ is( sql_in('by_role', "SELECT count(*) FROM miosa.convergence_rows('dep_1') c JO
 	0, 'no endpoint is blamed, and the age is that of the change');
 like(sql_in('by_role', "SELECT string_agg(value, ' ') FROM miosa.status('dep_1') WHERE item IN ('verdict', 'dispatcher')"),
 	qr/NOT CONVERGED.*nobody tells.*STUCK, no pass for/, 'status says so');
-kill 'CONT', $pid{by_role};
+my ($ok, $out, $err) = $node->psql('by_role', "SET synchronous_commit = local; SELECT miosa_promote('dep_1', 'ver_1')");
+
+like($err, qr/WARNING:  no dispatcher runs in this database, so no endpoint will be told yet/,
+	'whoever changes a route is warned');
+kill 'CONT', $pid{by_role}, $launcher;
 $node->append_conf('postgresql.conf', "synchronous_standby_names = ''");
 $node->reload;
 for my $database (sort keys %place)
@@ -236,6 +249,7 @@ for my $limit (65536, 5000, 4096, 1024, 320, 120)
 		my $from = -s $node->logfile;
 
 		$node->restart;
+		waits_until('postgres', 'ok');
 		is(delivered(), 'converged', "$limit open files: it delivers");
 		unlike(slurp_file($node->logfile, $from),
 			qr/open files|ERROR/, "$limit open files: nothing fails");
