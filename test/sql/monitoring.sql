@@ -1,5 +1,4 @@
 -- Views for monitoring: what they show, who may read them, and the reset.
-\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS miosa_rollback CASCADE;
 CREATE EXTENSION miosa_rollback;

@@ -1,6 +1,5 @@
 -- The console: how people name things, what they see, and that it fits into
 -- 80 columns.
-\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS miosa_rollback CASCADE;
 CREATE EXTENSION miosa_rollback;

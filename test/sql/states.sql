@@ -1,6 +1,5 @@
 -- The rules that hold for plain SQL: the state machine of versions, what is
 -- immutable, what is in use, the pointer moved by a plain UPDATE, audit events.
-\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS miosa_rollback CASCADE;
 CREATE EXTENSION miosa_rollback;
