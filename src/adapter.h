@@ -16,7 +16,7 @@ typedef enum MrbVerdict
 	MRB_VERDICT_SUCCESS,
 	MRB_VERDICT_ENDPOINT,		/* the endpoint fails: hold and try again */
 	MRB_VERDICT_MESSAGE,		/* it works, but does not take this one */
-	MRB_VERDICT_GONE,			/* it does not want to be told any more */
+	MRB_VERDICT_GONE,			/* it is gone, for good or by mistake */
 } MrbVerdict;
 
 typedef struct MrbMeaning
