@@ -1,4 +1,5 @@
 -- Rights: nothing is PUBLIC's, operators operate, administrators administrate.
+\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS miosa_rollback CASCADE;
 CREATE EXTENSION miosa_rollback;
