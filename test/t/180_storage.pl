@@ -341,14 +341,11 @@ sql(qq{
 			SELECT 'many', 'ver_' || n, 'ten_1', n FROM key)
 	INSERT INTO miosa.releases (deployment_id, id, deployment_version_id, tenant_id, storage_uri)
 		SELECT 'many', 'rel_' || n, 'ver_' || n, 'ten_1', miosa.check_uri(uri, 'storage_uri') FROM key});
-my $started = time();
 my $wrong = sql(q{
 	SELECT count(*) FROM generate_series(1, 10000) n
 	WHERE miosa.verify_artifact('many', 'rel_' || n) <> CASE n % 2 WHEN 1 THEN 'present' ELSE 'gone' END});
-my $seconds = time() - $started;
 
 is($wrong, '0', 'every key is found, and every other one is not');
-cmp_ok($seconds, '<', 40, 'in ' . sprintf('%.1f s', $seconds));
 is(scalar(grep { $_->{status} !~ /^(200|404)$/ } $s3->requests('/many/')),
 	0, 'every signature was right');
 is($s3->state->{connections} < 200 ? 'few' : $s3->state->{connections},
