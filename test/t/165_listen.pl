@@ -81,7 +81,7 @@ sub knows_all
 			return !grep { ($known->{$_} // '') ne $served->{$_} }
 			  keys %$served;
 		},
-		$timeout // 5);
+		$timeout // 180);
 	is_deeply({ map { $_ => $known->{$_} } keys %$served }, $served, $name)
 	  or diag slurp_file("$dir/trouble");
 	return;
@@ -116,7 +116,7 @@ ok( $node->poll_query_until('postgres',
 my $start = time();
 sql("SELECT miosa_promote('dep_1', 'v1')");
 knows_all('it hears of a change');
-cmp_ok(time() - $start, '<', 2, 'soon, so by NOTIFY and not by polling');
+cmp_ok(time() - $start, '<', 9, 'sooner than it polls, so by NOTIFY and not by polling');
 is_deeply([ map { decode_json($_)->{deployment_id} } hears(qr/dep_1/) ],
 	['dep_1'], 'one message for one change');
 
@@ -168,7 +168,7 @@ $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM ($connected) l");
 $node->stop('immediate');
 $node->start;
 sql("SELECT miosa_promote('dep_' || d, 'v2') FROM generate_series(1, 50) d");
-knows_all('while the server was away', 10);
+knows_all('while the server was away');
 
 # Away for longer than the log reaches back
 $listener->kill_kill;
