@@ -16,6 +16,9 @@
 #include "compat.h"
 #include "setting.h"
 
+/* How many settings are remembered. */
+#define FOUND_MAX 4
+
 static struct config_generic *find(const char *name);
 
 /*
@@ -50,19 +53,35 @@ mrb_setting_is_for_session(const char *name)
 }
 
 /*
- * A setting by its name; this takes a while, but is only needed when a call is
- * refused or an actor is named.
+ * A setting by its name.  The server makes a list of all of them for who
+ * asks, so the few that are asked for are remembered; they never move.
  */
 static struct config_generic *
 find(const char *name)
 {
+	static struct config_generic *found[FOUND_MAX];
+	struct config_generic **variables;
 	int			n;
-	struct config_generic **variables = MRB_GUC_VARIABLES(&n);
 
+	for (int i = 0; i < FOUND_MAX; i++)
+	{
+		if (found[i] != NULL && strcmp(found[i]->name, name) == 0)
+			return found[i];
+	}
+	variables = MRB_GUC_VARIABLES(&n);
 	for (int i = 0; i < n; i++)
 	{
-		if (strcmp(variables[i]->name, name) == 0)
-			return variables[i];
+		if (strcmp(variables[i]->name, name) != 0)
+			continue;
+		for (int place = 0; place < FOUND_MAX; place++)
+		{
+			if (found[place] == NULL)
+			{
+				found[place] = variables[i];
+				break;
+			}
+		}
+		return variables[i];
 	}
 	elog(ERROR, "setting %s was not found", name);
 }
