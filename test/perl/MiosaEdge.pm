@@ -25,7 +25,7 @@ use MiosaVarnish;
 use Time::HiRes ();
 
 # dir: an own folder. cache: varnish or nginx. router: haproxy or caddy.
-# routers: how many (1). ttl: seconds a page stays in the cache (60). secret:
+# routers: how many (1). ttl: seconds a page stays in the cache (600). secret:
 # what HAProxy wants to hear. slow: a port that serves the hosts named slow.*
 # instead of nginx (with HAProxy). dynamic: versions that are served by their
 # instances (with HAProxy). keep: leave servers running at exit.
@@ -36,7 +36,7 @@ sub new
 		cache => 'varnish',
 		router => 'haproxy',
 		routers => 1,
-		ttl => 60,
+		ttl => 600,
 		secret => 'edge-secret',
 		%arg
 	}, $class;

@@ -24,7 +24,7 @@ SELECT * FROM miosa_purge_expired(0);
 -- are disabled do not count.
 DO $$
 BEGIN
-	FOR i IN 1 .. 400 LOOP
+	FOR i IN 1 .. 3600 LOOP
 		EXIT WHEN (miosa.dispatcher()).state = 'running' AND NOT EXISTS (SELECT FROM miosa.outbox);
 		PERFORM pg_sleep(0.05);
 		COMMIT;

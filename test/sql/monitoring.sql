@@ -5,7 +5,7 @@ CREATE EXTENSION miosa_rollback;
 -- Once the dispatcher is there, the rows below are in nobody's way.
 DO $$
 BEGIN
-	FOR i IN 1 .. 400 LOOP
+	FOR i IN 1 .. 3600 LOOP
 		EXIT WHEN (miosa.dispatcher()).state = 'running';
 		PERFORM pg_sleep(0.05);
 	END LOOP;

@@ -6,7 +6,7 @@ CREATE EXTENSION miosa_rollback;
 -- The status depends on the dispatcher: it must be there.
 DO $$
 BEGIN
-	FOR i IN 1 .. 400 LOOP
+	FOR i IN 1 .. 3600 LOOP
 		EXIT WHEN (miosa.dispatcher()).state = 'running';
 		PERFORM pg_sleep(0.05);
 	END LOOP;

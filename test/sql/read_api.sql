@@ -126,7 +126,7 @@ ROLLBACK;
 -- of what serves.  Heartbeats count since the dispatcher began.
 DO $$
 BEGIN
-	FOR i IN 1 .. 400 LOOP
+	FOR i IN 1 .. 3600 LOOP
 		EXIT WHEN (miosa.dispatcher()).state = 'running';
 		PERFORM pg_sleep(0.05);
 	END LOOP;

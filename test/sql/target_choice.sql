@@ -151,9 +151,9 @@ UPDATE miosa.deployments SET last_rollback_at = last_rollback_at - interval '61 
 SELECT test.code($$SELECT miosa_rollback('dep_11')$$);
 SELECT test.history('dep_12', 4);
 SELECT test.op(miosa_rollback('dep_12'));
-UPDATE miosa.deployments SET last_rollback_at = last_rollback_at - interval '50 s' WHERE id = 'dep_12';
+UPDATE miosa.deployments SET last_rollback_at = last_rollback_at - interval '30 s' WHERE id = 'dep_12';
 SELECT test.code($$SELECT miosa_rollback('dep_12')$$);
-UPDATE miosa.deployments SET last_rollback_at = last_rollback_at - interval '11 s' WHERE id = 'dep_12';
+UPDATE miosa.deployments SET last_rollback_at = last_rollback_at - interval '31 s' WHERE id = 'dep_12';
 SELECT test.op(miosa_rollback('dep_12'));
 -- a key or a version says what is meant
 SELECT test.op(miosa_rollback('dep_12', NULL, 'k1'));

@@ -12,7 +12,7 @@ use Test::More;
 
 my @hosts = ('shop.acme.test', 'www.acme.test');
 my $blog = 'blog.acme.test';
-my $edge = make_edge(router => 'caddy', ttl => 60);
+my $edge = make_edge(router => 'caddy', ttl => 600);
 my $node = make_node('caddy');
 
 make_site($node, $edge, [ $hosts[0] ]);
@@ -50,7 +50,7 @@ is_deeply(\@wrong, [], 'ten switches, each served by the very next request')
 like($edge->get($hosts[0])->{headers}{xkey} // '', qr/^dep_1$/,
 	'pages are tagged with the deployment');
 operate($node, 'rollback', 'ver_1');
-ok($edge->wait_for_page('/ver_1/', [ $hosts[0] ], timeout => 5),
+ok($edge->wait_for_page('/ver_1/', [ $hosts[0] ]),
 	'and a rollback is seen through the cache')
   or diag $edge->logs;
 
@@ -92,7 +92,7 @@ is(routes(), 2, 'every deployment once');
 is(verdict($node, '180 s'), 'converged', 'converged then');
 
 # The same when a change comes before anybody has looked
-ok(poll_until(\&marked, 10), 'Caddy holds the marker again');
+ok(poll_until(\&marked, 180), 'Caddy holds the marker again');
 $edge->reload('router-1');
 operate($node, 'promote', 'ver_2');
 ok( poll_until(

@@ -16,7 +16,7 @@ my $node;
 for my $router (qw(haproxy caddy))
 {
 	$node = make_node($router);
-	my $edge = make_edge(router => $router, ttl => 120);
+	my $edge = make_edge(router => $router, ttl => 600);
 
 	# dep_1 is the site of the wildcard, dep_2 that of one host below it
 	make_site($node, $edge, ['*.acme.test'], $router eq 'haproxy' ? 'varnish-ban' : undef);
@@ -46,16 +46,16 @@ for my $router (qw(haproxy caddy))
 	shows($edge, $plain, 'ver_3');
 	shows($edge, $wild, 'ver_1');
 	$edge->reload('router-1');
-	ok($edge->wait_for_page('/ver_1/', [$wild], timeout => 180, path => "/?reloaded"), "$router: told again after a reload");
-	ok($edge->wait_for_page('/ver_3/', [$plain], timeout => 180, path => "/?reloaded"), "$router: in whichever order");
+	ok($edge->wait_for_page('/ver_1/', [$wild], path => "/?reloaded"), "$router: told again after a reload");
+	ok($edge->wait_for_page('/ver_3/', [$plain], path => "/?reloaded"), "$router: in whichever order");
 
 	# When it is gone, the wildcard is there again; then that goes
 	sql("SELECT miosa_remove_domain('$plain')");
-	ok($edge->wait_for_page('/ver_1/', [$plain], timeout => 180), "$router: without its own domain it is under the wildcard")
+	ok($edge->wait_for_page('/ver_1/', [$plain]), "$router: without its own domain it is under the wildcard")
 	  or diag $edge->logs;
 	caches_without_wildcards($edge) if $router eq 'haproxy';
 	sql("SELECT miosa_remove_domain('*.acme.test')");
-	ok($edge->wait_for_page('no route', [$wild], timeout => 180), "$router: a removed wildcard is not served")
+	ok($edge->wait_for_page('no route', [$wild]), "$router: a removed wildcard is not served")
 	  or diag $edge->logs;
 	$node->stop;
 	$edge->stop;
@@ -101,7 +101,7 @@ sub shows
 {
 	my ($edge, $host, $version) = @_;
 
-	return ok($edge->wait_for_page("/$version/", [$host], timeout => 180), "$host shows $version")
+	return ok($edge->wait_for_page("/$version/", [$host]), "$host shows $version")
 	  || diag $edge->logs;
 }
 

@@ -16,7 +16,7 @@ use Time::HiRes qw(time);
 my $sink =
   MiosaSink->new(dir => PostgreSQL::Test::Utils::tempdir_short() . '/sink')
   ->start;
-my $node = make_node('order', "miosa_rollback.stage_wait = '30 s'\n");
+my $node = make_node('order', "miosa_rollback.stage_wait = '60 s'\n");
 my @caches = ('a-cache', 'z-cache');
 my $url = $sink->url;
 my $sql = q{
@@ -100,7 +100,7 @@ is( $node->safe_psql(
 
 # A cache that fails while the route changes once more waits for the router
 # like any other
-$node->append_conf('postgresql.conf', "miosa_rollback.stage_wait = '30 s'");
+$node->append_conf('postgresql.conf', "miosa_rollback.stage_wait = '60 s'");
 $node->reload;
 $node->poll_query_until(
 	'postgres', 'SELECT count(*) = 3 AND min(s.settled_epoch) =

@@ -25,15 +25,15 @@ my $turn = 0;
 
 sub sql { return $node->safe_psql('postgres', @_); }
 
-# The other version is promoted and the sink hears of it within the time.
+# The other version is promoted and the sink hears of it.
 sub is_delivered
 {
-	my ($name, $timeout) = @_;
+	my ($name) = @_;
 	my $version = 'ver_' . (++$turn % 2 + 1);
 
 	$sink->clear;
 	sql("SELECT miosa_promote('dep_1', '$version')");
-	my @request = $sink->wait_for(1, '^/hook', $timeout // 2);
+	my @request = $sink->wait_for(1, '^/hook');
 
 	like(@request ? $request[-1]{body} : 'nothing',
 		qr/"version_id":"$version"/, $name);
@@ -129,9 +129,13 @@ is_delivered('delivered while NOTIFY cannot be committed');
 ok( $node->poll_query_until('postgres',
 		"SELECT state = 'running' FROM miosa.dispatcher()"),
 	'the dispatcher goes on');
-like(
-	PostgreSQL::Test::Utils::slurp_file($node->logfile),
-	qr/canceling statement due to lock timeout/,
+ok( poll_until(
+		sub {
+			return PostgreSQL::Test::Utils::slurp_file($node->logfile) =~
+			  /canceling statement due to lock timeout/;
+		},
+		180,
+		0.1),
 	'the log says so');
 sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity
 	WHERE wait_event = 'SyncRep'");

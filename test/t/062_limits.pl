@@ -92,11 +92,11 @@ sql("DO \$\$ DECLARE start timestamptz := clock_timestamp(); BEGIN FOR n IN 1 ..
 	PERFORM miosa_promote('flip', 'v' || (n % 2 + 1)); COMMIT;
 	PERFORM pg_sleep(extract(epoch FROM start - clock_timestamp()) + n / 1000.0);
 	END LOOP; END \$\$");
-my $seconds = time() - $start;
-is(verdict('flip'), 'converged', "1,000 flips in $seconds s");
+is(verdict('flip'), 'converged', '1,000 flips');
 is(wait_sql("SELECT state FROM miosa.convergence_rows('flip') WHERE endpoint = 'cache'", 'settled'),
 	'settled', 'and have settled');
-my $most = 10 * ($seconds < 1 ? 1 : $seconds);
+# All of them were sent in that time
+my $most = 10 * (time() - $start) + 2;
 cmp_ok(scalar paths($router), '<=', $most, 'few requests to the router');
 cmp_ok(scalar paths($cache), '<=', $most, 'and to the cache');
 is((paths($router))[-1], '/flip/v1', 'the last one is right');
@@ -107,7 +107,7 @@ cmp_ok(($cache->requests)[-1]{time}, '>', ($router->requests)[-1]{time},
 $router->clear;
 promote('v2', 'flip');
 my ($request) = $router->wait_for(1, '.');
-ok($request, 'a change after a pause is told at once');
+ok($request, 'a change after a pause is told');
 sql("SELECT miosa_remove_endpoint('router'), miosa_remove_endpoint('cache')");
 
 # Batches
@@ -158,15 +158,9 @@ with_endpoint('slow', $router, sub {
 	promote('v2', @many[0 .. 7]);
 	is(verdict($_), 'converged', "rate, $_") for @many[0 .. 7];
 	my @at = map { $_->{time} } $router->requests('^/slow');
-	my $worst = 0;
-	for my $at (@at)
-	{
-		my $n = grep { $_ >= $at && $_ < $at + 1 } @at;
-		$worst = $n if $n > $worst;
-	}
-	cmp_ok($worst, '<=', 6, 'never more than rate and burst in a second');
-	cmp_ok(time() - $before, '>', 1, 'so it takes its time');
-	is(sql('SELECT failed FROM miosa.dispatcher()') >= 0, 1, 'nothing to do for anybody');
+	is(scalar @at, 8, 'one request each');
+	cmp_ok($at[$_] - $before, '>=', ($_ - 1) / 4 - 0.05, "request $_ is sent when rate and burst allow it")
+	  for 2 .. 7;
 });
 
 # What is not there yet is added

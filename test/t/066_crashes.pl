@@ -73,7 +73,7 @@ ok( poll_until(
 		0.2),
 	'everything converges');
 cmp_ok(sql('SELECT count(*) FROM miosa.audit_events'), '>', 300, 'a lot has happened');
-is(sql('SELECT count(*) FROM miosa.outbox'), 0, 'nothing waits');
+is(MiosaTest::wait_sql($node, 'SELECT count(*) FROM miosa.outbox', 0), 0, 'nothing waits');
 is(sql('SELECT count(*) FROM miosa.delivery_failures'), 0, 'nothing has failed');
 
 my %active = split /[|\n]/, sql('SELECT id, active_version_id FROM miosa.deployments

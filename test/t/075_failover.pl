@@ -12,7 +12,6 @@ use MiosaTest qw(make_edge make_node make_site operate);
 use MiosaPostgres;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
 
 my $many = 2000;
 my $dir = PostgreSQL::Test::Utils::tempdir_short();
@@ -22,7 +21,7 @@ wal_level = replica
 max_wal_senders = 5
 hot_standby = on
 EOC
-my $edge = make_edge(ttl => 60);
+my $edge = make_edge(ttl => 600);
 my %sink =
   map { $_ => MiosaSink->new(dir => "$dir/$_", name => $_)->start }
   qw(router cache);
@@ -32,7 +31,7 @@ my %sink =
 make_site($primary, $edge, ['shop.example.com']);
 $primary->safe_psql('postgres', <<"EOS");
 UPDATE miosa.endpoints SET selector = '{"deployment": "dep_1"}';
-INSERT INTO miosa.adapters (name, max_in_flight, request) VALUES ('told', 8,
+INSERT INTO miosa.adapters (name, timeout, max_in_flight, request) VALUES ('told', '5 min', 8,
 	'{"method": "PUT", "path": "/{deployment_id}/{version_id}", "headers": {"x-epoch": "{epoch}"}}');
 INSERT INTO miosa.adapters (name, stage, self_expires, settle, request) VALUES ('forgets', 1, true, '200 ms',
 	'{"method": "PURGE", "path": "/{deployment_id}", "headers": {"x-epoch": "{epoch}"}}');
@@ -123,10 +122,10 @@ is( $standby->safe_psql('postgres',
 		"SELECT active_version_id FROM miosa.deployments WHERE id = 'dep_1'"),
 	'ver_2', 'the standby never heard of it');
 
-# The standby takes over, and everybody has to be told everything; routers
-# take their time
+# The standby takes over, and everybody has to be told everything; of one
+# deployment a router takes its time
 $_->clear for values %sink;
-$sink{router}->answer('^/many', delay => 0.02);
+$sink{router}->answer('^/many_7/', hold => 'resync');
 $standby->promote;
 ok( poll_until(
 		sub {
@@ -136,22 +135,17 @@ ok( poll_until(
 		180,
 		0.02),
 	'it has a dispatcher, without anybody saying so');
-my $start = time();
-
 $standby->safe_psql('postgres', "SELECT miosa_promote('live', 'ver_2')");
-my $seen = poll_until(
-	sub {
-		return (told('router', 'live')->{path} // '') eq '/live/ver_2'
-		  && time() - $start;
-	},
-	180);
-ok($seen && $seen < 1, 'a new promotion is told within a second')
-  or diag 'it took ' . ($seen // 'too long');
+ok( poll_until(
+		sub { (told('router', 'live')->{path} // '') eq '/live/ver_2' },
+		180),
+	'a new promotion is told');
 my $resync = "SELECT resync_after IS NOT NULL FROM miosa.endpoint_state
 	WHERE endpoint = 'router'";
 
 is($standby->safe_psql('postgres', $resync),
 	't', 'while the router is still being told everything');
+$sink{router}->release('resync');
 converged($standby, 'dep_1', 'the edges converge on what the standby has');
 is(told('router', 'dep_1')->{path}, '/dep_1/ver_2', 'they are corrected');
 like(routed(), qr{^dep_1/ver_2$}m, 'the real router, too');

@@ -14,7 +14,7 @@ use Test::More;
 
 my @documents = ('README.md', sort glob 'docs/*.md');
 my $readme = join "\n", map { slurp_file($_) } @documents;
-my $edge = make_edge(ttl => 60);
+my $edge = make_edge(ttl => 600);
 my $node = make_node('readme');
 
 # A deployment on which versions 1, 2 and 3 were promoted, and the last has

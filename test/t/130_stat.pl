@@ -58,7 +58,7 @@ sub activity
 
 sql(<<"EOS");
 INSERT INTO miosa.secrets (name, value) VALUES ('key', 'very secret');
-INSERT INTO miosa.adapters (name, request) VALUES ('test-router',
+INSERT INTO miosa.adapters (name, timeout, request) VALUES ('test-router', '5 min',
 	'{"method": "PUT", "path": "/{deployment_id}/{version_id}",
 	"headers": {"Authorization": "Bearer {secret}"}}');
 SELECT miosa_put_tenant('ten_1', 'acme');
@@ -133,25 +133,28 @@ cmp_ok(dispatcher()->{failed}, '>', 1, 'by the dispatcher, too');
 is(endpoint('one')->{state}, 'healthy', 'the other one is well');
 $sink->plain;
 is(sql("SELECT miosa_wait_converged('a', '180 s')"), 'converged', 'it works again');
+is(wait_sql("SELECT state || ' ' || breaker FROM miosa.stat_endpoint WHERE name = 'two'", 'healthy closed'),
+	'healthy closed', 'and is healthy');
 $row = endpoint('two');
-is("$row->{state} $row->{breaker}", 'healthy closed', 'and is healthy');
 is($row->{next_try_at}, undef, 'without a next try');
 cmp_ok($row->{failed}, '>', 1, 'what was counted stays');
 
 # Latency: 19 changes of a tenth of a second, one of a second
 sql('SELECT miosa_reset_stats()');
+my $began = time();
 $sink->answer('^/', delay => 0.1);
 converge('a') for 1 .. 19;
 $sink->answer('^/one/', delay => 1);
 converge('a');
 $sink->plain;
+my $all_ms = 1000 * (time() - $began);
 $row = endpoint('one');
 cmp_ok($row->{p50_ms}, '>', 88, 'half took no less than the answer');
-cmp_ok($row->{p50_ms}, '<', 600, 'and not much more');
+cmp_ok($row->{p50_ms}, '<', 1.1 * $all_ms / 10, 'and not much more');
 cmp_ok($row->{p99_ms}, '>', 880, 'the slowest shows in p99');
 cmp_ok($row->{p95_ms}, '<=', $row->{p99_ms}, 'p95 is no more');
 cmp_ok($row->{p95_ms}, '>=', $row->{p50_ms}, 'and no less than the half');
-cmp_ok(endpoint('two')->{p99_ms}, '<', 880, 'the other endpoint was quicker');
+cmp_ok(endpoint('two')->{p99_ms}, '<', $row->{p99_ms}, 'the other endpoint was quicker');
 
 # Nobody sees half of a change
 $sink->answer('^/', delay => 0.01);
@@ -176,6 +179,7 @@ is( wait_sql('SELECT bool_and(t.acked_epoch = d.last_epoch)
 		FROM miosa.endpoint_state t, miosa.dispatcher_state d', 't'),
 	't', 'rows are written in the end');
 sql("SELECT pg_stat_reset_single_table_counters('miosa.endpoint_state'::regclass)");
+$began = time();
 sql("DO \$\$ BEGIN FOR n IN 1 .. 300 LOOP
 	PERFORM miosa_promote('b', 'v' || (n % 2 + 1)); COMMIT; PERFORM pg_sleep(0.005); END LOOP; END \$\$");
 my ($writes, $since) = (-1, time());
@@ -189,7 +193,7 @@ poll_until(
 	180,
 	0.1);
 cmp_ok($writes, '>', 0, 'they are written');
-cmp_ok($writes, '<', 40, '300 changes are few writes');
+cmp_ok($writes, '<=', 20 * (time() - $began), '300 changes are a few writes a second');
 
 # Misconfigured, resyncing, disabled
 sql("DELETE FROM miosa.secrets WHERE name = 'key'");

@@ -37,7 +37,7 @@ sub verdict
 {
 	my ($what, $timeout) = @_;
 
-	$timeout //= '15 s';
+	$timeout //= '180 s';
 	return sql("SELECT miosa_wait_converged('$what', '$timeout')");
 }
 
@@ -73,11 +73,11 @@ sub waiters { return wait_sql("SELECT count(*) FROM pg_stat_activity
 	WHERE query LIKE 'SELECT miosa_wait_converged%' AND wait_event = 'Extension'", shift); }
 
 sql(<<'EOS');
-INSERT INTO miosa.adapters (name, request) VALUES ('test-router',
+INSERT INTO miosa.adapters (name, timeout, request) VALUES ('test-router', '5 min',
 	'{"method": "PUT", "path": "/{deployment_id}/{version_id}"}');
-INSERT INTO miosa.adapters (name, stage, self_expires, request) VALUES ('test-cache',
-	1, true, '{"method": "PURGE", "path": "/{deployment_id}"}');
-INSERT INTO miosa.adapters (name, role, request) VALUES ('test-hook', 'hook',
+INSERT INTO miosa.adapters (name, timeout, stage, self_expires, request) VALUES ('test-cache',
+	'5 min', 1, true, '{"method": "PURGE", "path": "/{deployment_id}"}');
+INSERT INTO miosa.adapters (name, timeout, role, request) VALUES ('test-hook', '5 min', 'hook',
 	'{"method": "POST", "path": "/{deployment_id}"}');
 SELECT miosa_put_tenant('ten_1', 'acme');
 SELECT miosa_put_deployment(d, 'ten_1', d) FROM unnest(ARRAY['a', 'b', 'c']) d;
@@ -113,6 +113,7 @@ is(zones('a'), 'eu:1/1 us:1/1', 'in all zones; a hook is no edge');
 $far->answer('^/a/', hold => 'far');
 $operation = flip('a');
 is(verdict($operation, '300 ms'), 'waiting_edges', 'waiting_edges');
+poll_until(sub { zones($operation) eq 'us:0/1 eu:1/1' }, 180, 0.05);
 is(zones($operation), 'us:0/1 eu:1/1', 'the zone that lags comes first');
 my $zone = convergence('a')->{zones}[0];
 is($zone->{slowest}, 'far', 'with the slowest edge');
@@ -135,7 +136,7 @@ is_deeply([ map { finish($_) =~ s/^3\n//r } @waiter ],
 $far->answer('^/a/', status => 503);
 flip('a');
 is(verdict('a', '300 ms'), 'waiting_edges', 'an edge that fails');
-like(convergence('a')->{zones}[0]{error}, qr/503/, 'is told why');
+ok(poll_until(sub { (convergence('a')->{zones}[0]{error} // '') =~ /503/ }, 180, 0.05), 'is told why');
 sql("SELECT miosa_set_endpoint('far', false, 'being replaced')");
 is(verdict('a'), 'converged', 'a disabled edge is not waited for');
 my ($row) = grep { $_->{name} eq 'far' } @{ convergence('a')->{endpoints} };
@@ -292,9 +293,7 @@ $node->append_conf('postgresql.conf', "miosa_rollback.site = 'elsewhere'");
 $node->reload;
 is(wait_sql('SELECT state FROM miosa.dispatcher()', 'paused'), 'paused', 'a copy tells nobody');
 (undef, undef, $err) = $node->psql('postgres', "SELECT miosa_promote('a', 'v" . (++$turn{a} % 2 + 1) . "')");
-my $start = time();
-is(verdict('a', '10 s'), 'no_dispatcher', 'no_dispatcher');
-cmp_ok(time() - $start, '<', 5, 'without waiting');
+is(verdict('a', '1 h'), 'no_dispatcher', 'no_dispatcher, without waiting');
 my $data = convergence('a');
 is($data->{state}, 'no_dispatcher', 'miosa_convergence() says so, too');
 like($data->{paused}, qr/elsewhere/, 'and why');

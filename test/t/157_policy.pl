@@ -63,7 +63,7 @@ my $refused = qr/not on the public Internet/;
 my $is_address = qr/\d+\.\d+|::|[0-9a-f]+:[0-9a-f]|7f00|localhost/;
 
 sql(<<'EOS');
-INSERT INTO miosa.adapters (name, timeout, request) VALUES ('told', '2 s',
+INSERT INTO miosa.adapters (name, timeout, request) VALUES ('told', '60 s',
 	'{"method": "PUT", "path": "/{deployment_id}/{version_id}"}');
 SELECT miosa_put_tenant('ten_1', 'acme');
 SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');

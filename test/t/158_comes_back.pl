@@ -11,7 +11,6 @@ use MiosaSink;
 use MiosaTest qw(make_node);
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep time);
 
 my $node = make_node('comes_back', <<'EOC');
 max_worker_processes = 24
@@ -43,15 +42,15 @@ sub running
 		0.02);
 }
 
-# A change that is told within the time.
+# A change that is told.
 sub is_told
 {
-	my ($name, $timeout) = @_;
+	my ($name) = @_;
 
 	$number = 3 - $number;
 	$sink->clear;
 	sql("SELECT miosa_promote('dep_1', 'v$number')");
-	ok($sink->wait_for(1, "^/good/dep_1/v$number", $timeout // 2), $name);
+	ok($sink->wait_for(1, "^/good/dep_1/v$number"), $name);
 	return;
 }
 
@@ -59,8 +58,10 @@ sub is_told
 # answer.
 sub lose_table
 {
+	my ($gate) = @_;
+
 	$sink->clear;
-	$sink->answer('^/table/dep_1', hold => 'resync');
+	$sink->answer('^/table/dep_1', hold => $gate);
 	$sink->answer('^/table/mark$', status => 404, times => 1);
 	my ($written) = $sink->wait_for(1, '^/table/mark/');
 	ok($sink->wait_for(1, '^/table/dep_1'), 'its loss is noticed');
@@ -68,7 +69,7 @@ sub lose_table
 }
 
 sql(<<"EOS");
-INSERT INTO miosa.adapters (name, max_in_flight, request) VALUES ('told', 2,
+INSERT INTO miosa.adapters (name, timeout, max_in_flight, request) VALUES ('told', '5 min', 2,
 	'{"method": "PUT", "path": "/{deployment_id}/{version_id}"}');
 SELECT miosa_put_tenant('ten_1', 'acme');
 SELECT miosa_put_deployment(d, 'ten_1', replace(d, '_', '-')) FROM
@@ -83,11 +84,8 @@ my $postmaster = postmaster();
 # Every way to end
 #
 my $pid = sql('SELECT pid FROM miosa.dispatcher()');
-my $start = time();
-
 sql("SELECT pg_terminate_backend($pid)");
 ok(running($pid), 'back after SIGTERM');
-cmp_ok(time() - $start, '<', 1.5, 'soon');
 is_told('and tells');
 
 # An error that nothing else can be done about: exit code 1
@@ -96,9 +94,7 @@ sql('ALTER TABLE miosa.delivery_failures RENAME TO renamed;
 	UPDATE miosa.endpoints SET zone = zone');
 ok(poll_until(sub { !kill 0, $pid }, 180), 'a table that is missing ends it');
 sql('ALTER TABLE miosa.renamed RENAME TO delivery_failures');
-$start = time();
 ok(running($pid), 'back after exit code 1');
-cmp_ok(time() - $start, '<', 3, 'soon');
 is_told('and tells');
 like(slurp_file($node->logfile),
 	qr/dispatcher" \(PID $pid\) exited with exit code 1/, 'it was 1');
@@ -153,40 +149,27 @@ my $session = $node->background_psql('postgres');
 cmp_ok(scalar @table, '>=', 15, 'there are tables to lock');
 $pid = sql('SELECT pid FROM miosa.dispatcher()');
 is_told('ready');
-$sink->answer('^/good/', delay => 0.02);
+$sink->answer('^/good/', hold => 'many');
 $sink->clear;
 sql("DO \$\$ BEGIN FOR d IN 1 .. 400 LOOP
 	PERFORM miosa_promote('dep_' || d, 'v2'); COMMIT; END LOOP; END \$\$");
-$sink->wait_for(1, '^/good/');
+$node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM miosa.outbox')
+  or die "changes are not read\n";
+ok($sink->wait_for(2, '^/good/'), 'there is much to tell');
 for my $table (@table)
 {
 	$session->query_safe("BEGIN; LOCK TABLE $table; SELECT pg_sleep(0.1)");
 	$session->query_safe('ROLLBACK');
 }
-my $locked = time();
 $session->query_safe('BEGIN; LOCK TABLE ' . join(', ', @table));
-sleep 1.5;
+$sink->release('many');
+ok($sink->wait_for(10, '^/good/'), 'requests go out while all tables are locked');
 $session->query_safe('ROLLBACK');
-my $unlocked = time();
-
 $session->quit;
 is(sql("SELECT miosa_wait_converged('dep_400', '180 s')"),
 	'converged', 'all is told');
 is(sql('SELECT pid FROM miosa.dispatcher()'),
 	$pid, 'locks did not end the dispatcher');
-my ($gap, $last, $meanwhile) = (0, undef, 0);
-
-for my $request ($sink->requests('^/good/'))
-{
-	my $time = $request->{time};
-
-	$gap = $time - $last if defined $last && $time - $last > $gap;
-	$last = $time;
-	$meanwhile++ if $time > $locked && $time < $unlocked;
-}
-cmp_ok($gap, '<', 1.3, 'requests were never held up longer than a pass waits');
-cmp_ok($last, '>', $unlocked, 'they were under way all the time');
-cmp_ok($meanwhile, '>', 0, 'some of them while all tables were locked');
 $sink->plain;
 
 #
@@ -205,7 +188,7 @@ kill 'KILL', $holder;
 ok( poll_until(
 		sub {
 			my ($status) =
-			  $node->psql('postgres', 'SELECT 1', timeout => 5);
+			  $node->psql('postgres', 'SELECT 1', timeout => 180);
 			return $status == 0
 			  && slurp_file($node->logfile) =~
 			  /terminating any other active server processes/;
@@ -223,8 +206,8 @@ is(postmaster(), $postmaster, 'by the same postmaster');
 # A table that was lost, of which only a dispatcher knew that has ended
 #
 sql(<<"EOS");
-INSERT INTO miosa.adapters (name, volatile, marker_interval, marker_write, marker_read, request)
-	VALUES ('table', true, '200 ms', '{"method": "PUT", "path": "/mark/{epoch}"}',
+INSERT INTO miosa.adapters (name, timeout, volatile, marker_interval, marker_write, marker_read, request)
+	VALUES ('table', '5 min', true, '200 ms', '{"method": "PUT", "path": "/mark/{epoch}"}',
 	'{"method": "GET", "path": "/mark"}', '{"method": "PUT", "path": "/{deployment_id}"}');
 EOS
 $sink->answer('^/table/mark$', body => '9' x 18);
@@ -235,12 +218,13 @@ $node->poll_query_until('postgres', 'SELECT verified_epoch > 1 AND verified_epoc
   or die 'is not verified';
 $session = $node->background_psql('postgres', on_error_stop => 0);
 $session->query_safe(q{BEGIN; SELECT FROM miosa.endpoint_state WHERE endpoint = 'table' FOR UPDATE});
-my $mark = lose_table();
+my $mark = lose_table('first');
 $sink->clear;
-sql(q{UPDATE miosa.adapters SET timeout = '7 s' WHERE name = 'table'});
+sql(q{UPDATE miosa.adapters SET timeout = '4 min' WHERE name = 'table'});
 ok($sink->wait_for(1, '^/table/dep_1'), 'and not forgotten when settings change');
 $sink->plain->answer('^/table/mark$', body => '9' x 18);
-$mark = lose_table();
+$sink->release('first');
+$mark = lose_table('second');
 $mark->{path} =~ m{(\d+)$} or die 'no marker';
 $sink->plain->answer('^/table/mark$', body => $1);
 $pid = sql('SELECT pid FROM miosa.dispatcher()');

@@ -98,7 +98,7 @@ my ($ended, $stopped) = (0, 0);
 my $stream = stream();
 my $start = time();
 
-while (count_told() < $deliveries && time() - $start < 600)
+while (count_told() < $deliveries && time() - $start < 1800)
 {
 	sleep 0.4 + rand(1);
 	if ($ended + $stopped > 0 && rand() < 0.3 || $ended - $stopped > 3)

@@ -12,7 +12,6 @@ use MiosaTest qw(make_node);
 use MiosaPostgres;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep time);
 
 my $dir = PostgreSQL::Test::Utils::tempdir_short();
 my $node = make_node('listen', "max_prepared_transactions = 10\n");
@@ -36,6 +35,8 @@ EOS
 my ($example) =
   slurp_file('README.md') =~ /^```python\n(import select.*?)^```$/ms;
 
+# It shall hear by NOTIFY, and not because it looks again
+$example =~ s/(select\.select\(.*), 10\)/$1, 600)/ or die "no time to look again\n";
 append_to_file("$dir/listener.py", <<"EOC");
 import json, sys
 $example
@@ -113,10 +114,8 @@ sub hears
 ok( $node->poll_query_until('postgres',
 		"SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'listener'"),
 	'the example runs');
-my $start = time();
 sql("SELECT miosa_promote('dep_1', 'v1')");
 knows_all('it hears of a change');
-cmp_ok(time() - $start, '<', 9, 'sooner than it polls, so by NOTIFY and not by polling');
 is_deeply([ map { decode_json($_)->{deployment_id} } hears(qr/dep_1/) ],
 	['dep_1'], 'one message for one change');
 

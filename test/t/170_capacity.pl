@@ -94,7 +94,7 @@ like(
 	'miosa.status says so');
 is(value(q{SELECT status FROM miosa_doctor() WHERE item = 'capacity'}),
 	'fail', 'and miosa_doctor()');
-set(cutover_deadline => '1 min');
+set(cutover_deadline => '1 h');
 report('ver_3', 2, 'healthy');
 is(value($route), 'ver_3', 'until they come');
 is(value(q{SELECT status FROM miosa_doctor() WHERE item = 'capacity'}),
@@ -109,7 +109,7 @@ is( value("SELECT miosa_plan('dep_1', 'ver_2') -> 'data' ->> 'outcome'"),
 	'changed', 'without a deadline it is at once');
 is( value("BEGIN; UPDATE miosa.deployments SET active_version_id = 'ver_2'; $route; ROLLBACK"),
 	'ver_2', 'also by a plain UPDATE');
-set(cutover_deadline => '1 min');
+set(cutover_deadline => '1 h');
 
 # Heartbeats; the term began too lately for anybody to be taken for dead
 value("SELECT miosa_rollback('dep_1', 'ver_2')");
@@ -121,7 +121,7 @@ set(heartbeat_timeout => '1 s');
 is( wait_sql($node, 'SELECT count(*) FROM miosa.live_instances', 0),
 	0, 'those that are not heard of do not count');
 is(passes_until($route, "\nver_4"), 'ver_4', 'and are nothing to wait for');
-set(heartbeat_timeout => '1 min');
+set(heartbeat_timeout => '1 h');
 is(value("SELECT count(*) FROM miosa.live_instances WHERE version_id = 'ver_2'"),
 	2, 'a longer time-out counts them again');
 report('ver_4', 2, 'healthy');
@@ -180,7 +180,6 @@ EOS
 is(value($scans), $before, 'a pass reads no table from end to end');
 
 # A standby
-set(heartbeat_timeout => '5 s');
 $node->backup('base');
 my $standby = MiosaPostgres->new('standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
@@ -202,12 +201,18 @@ like( $standby->safe_psql('postgres',
 	'but shows how it is');
 
 # When it takes over, nobody is taken for dead before there was time to report
+my $term = value('SELECT term_since FROM miosa.dispatcher_state');
+set(heartbeat_timeout => '1 s');
 is(wait_sql($node, $alive, 0), 0, 'none was heard of before the primary fails');
 $node->wait_for_catchup($standby);
 $node->stop('immediate');
 $standby->promote;
 $standby->safe_psql('postgres', 'SELECT miosa_resume()');
 is($standby->safe_psql('postgres', $alive), 4, 'the new term begins with all of them');
+is(wait_sql($standby, "SELECT term_since > '$term' FROM miosa.dispatcher_state", 't'),
+	't', 'which has begun');
+$standby->safe_psql('postgres', "ALTER SYSTEM SET miosa_rollback.heartbeat_timeout = '1 s'");
+$standby->reload;
 is(wait_sql($standby, $alive, 0), 0, 'and not for longer than a time-out');
 
 $standby->stop;

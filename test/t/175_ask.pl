@@ -131,11 +131,11 @@ is( wait_sql("SELECT asked_at IS NOT NULL FROM miosa.capacity WHERE deployment_i
 # What may still be on its way must not have the last word, whatever is wanted
 # by now; and nobody thinks before that no more need be asked
 $node->append_conf('postgresql.conf', <<'EOC');
-miosa_rollback.capacity_interval = '1min'
-miosa_rollback.cutover_deadline = '1s'
+miosa_rollback.capacity_interval = '1h'
+miosa_rollback.cutover_deadline = '10min'
 EOC
 $node->reload;
-sql(q{INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, '{"name": "hasty", "builtin": false, "timeout": "500 ms"}')).*
+sql(q{INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, '{"name": "hasty", "builtin": false, "timeout": "2 s"}')).*
 	FROM miosa.adapters a WHERE name = 'webhook-scheduler'});
 sql('DELETE FROM miosa.capacity');
 sql("SELECT miosa_put_endpoint('boots', 'hasty', '" . $sink->url . "/boots')");
@@ -154,9 +154,11 @@ is( wait_sql("SELECT asked_at IS NOT NULL FROM miosa.capacity WHERE deployment_i
 	't', 'then that is written down');
 
 # A deadline is kept although the next tour of all deployments is far
-sql("SELECT miosa_promote('dep_5', 'ver_2')");
-report('dep_5', 'ver_2', 'healthy', 1);
-is(sql("SELECT serving_version_id FROM miosa.deployments WHERE id = 'dep_5'"),
+$node->append_conf('postgresql.conf', "miosa_rollback.cutover_deadline = '1s'\n");
+$node->reload;
+is( (split /\n/, sql("BEGIN; SELECT miosa_promote('dep_5', 'ver_2');
+		SELECT miosa_report_instance('dep_5', 'ver_2-1', 'ver_2', 'healthy', '127.0.0.1', 80);
+		SELECT serving_version_id FROM miosa.deployments WHERE id = 'dep_5'; COMMIT"))[-1],
 	'ver_1', 'one of two is not enough');
 is(wait_sql("SELECT serving_version_id IS NULL FROM miosa.deployments WHERE id = 'dep_5'", 't'),
 	't', 'but after the deadline');

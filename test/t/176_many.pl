@@ -36,8 +36,7 @@ my $one = milliseconds(q('{dep_7}'));
 
 is(sql('SELECT count(*) FROM miosa.capacity_requests(NULL)'), $number, 'each is to be polled');
 note sprintf 'to read what is wanted: %.1f ms of %d deployments, %.2f ms of one', $all, $number, $one;
-cmp_ok($all, '<', 1000, 'to look at all holds requests up for less than a second');
-cmp_ok($one, '<', 5, 'to look at one is quick');
+cmp_ok($one, '<', $all / 20, 'to look at one is not to look at all');
 
 # An incident: what a thousand go to has no instances
 sql("SELECT miosa_put_endpoint('boots', 'webhook-scheduler', '" . $sink->url . "/boots')");
@@ -49,7 +48,7 @@ my $start = time();
 sql("SELECT count(miosa_promote('dep_' || i, 'ver_2')) FROM generate_series(1, $asked) i");
 my $committed = time();
 
-ok($sink->wait_for($asked, '^/boots', 60), 'all of them are asked for');
+ok($sink->wait_for($asked, '^/boots'), 'all of them are asked for');
 my @request = $sink->requests;
 my %count;
 

@@ -24,7 +24,7 @@ my $tls = MiosaS3->new(
 my $sink = MiosaSink->new(dir => "$dir/sink")->start;
 my $node = make_node('storage', <<"EOC");
 miosa_rollback.ca_file = '$dir/tls/ca.pem'
-miosa_rollback.artifact_timeout = '5 s'
+miosa_rollback.artifact_timeout = '60 s'
 EOC
 my $number = 0;
 

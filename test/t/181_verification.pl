@@ -4,19 +4,19 @@
 use strict;
 use warnings FATAL => 'all';
 
-use List::Util qw(max);
 use MiosaHttp qw(poll_until);
 use MiosaS3;
 use MiosaSink;
 use MiosaTest qw(make_node verdict wait_sql);
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 
 my $dir = PostgreSQL::Test::Utils::tempdir_short();
 my $s3 = MiosaS3->new(dir => "$dir/s3")->start;
 my $sink = MiosaSink->new(dir => "$dir/sink")->start;
 my $node = make_node('verification', <<"EOC");
-miosa_rollback.artifact_max_age = '8 s'
+miosa_rollback.artifact_max_age = '4 s'
 miosa_rollback.artifact_file_root = '$dir'
 EOC
 
@@ -67,12 +67,23 @@ sub switch_off
 {
 	setting('artifact_max_age', 0);
 	return poll_until(
-		sub { $s3->clear; return !$s3->wait_for(1, '/', 1); });
+		sub { $s3->clear; return !$s3->wait_for(1, '/', 1); }, 180);
 }
 
+# What the doctor says, as soon as it matches, or in the end.
 sub doctor
 {
-	return sql("SELECT status || ': ' || seen FROM miosa_doctor() WHERE item = 'artifacts'");
+	my ($like) = @_;
+	my $said;
+
+	poll_until(
+		sub {
+			$said = sql("SELECT status || ': ' || seen FROM miosa_doctor() WHERE item = 'artifacts'");
+			return $said =~ $like;
+		},
+		180,
+		0.1);
+	return $said;
 }
 
 sql("SELECT miosa_put_tenant('ten_1', 'acme');
@@ -87,14 +98,17 @@ is(wait_sql($node, verified('dep_1'), 'rel_2'),
 my $first = sql("SELECT verified_at FROM miosa.releases WHERE id = 'rel_2'");
 is(wait_sql($node,
 		"SELECT verified_at > '$first' FROM miosa.releases WHERE id = 'rel_2'", 't'),
-	't', 'and again, long before that is too old');
-is(sql("SELECT verified_at - '$first' BETWEEN '4 s' AND '8 s'
+	't', 'and again, by itself');
+is(sql("SELECT verified_at - '$first' >= '2 s'
 		FROM miosa.releases WHERE id = 'rel_2'"),
 	't', 'but not all the time');
 is(sql(verified('dep_1')), 'rel_2', 'nothing else was');
+ok(switch_off(), 'switched off');
 $s3->clear;
-sql("SELECT miosa_rollback('dep_1'); SELECT miosa_promote('dep_1', 'ver_3', accept_unverified => true)");
+sql("SET miosa_rollback.artifact_max_age = '1 h';
+	SELECT miosa_rollback('dep_1'); SELECT miosa_promote('dep_1', 'ver_3', accept_unverified => true)");
 is(scalar $s3->requests('/shop/1/2.tar'), 0, 'a rollback need not ask');
+setting('artifact_max_age', "'4 s'");
 
 # One that is gone
 my $log = -s $node->logfile;
@@ -105,7 +119,7 @@ is(wait_sql($node,
 	't', 'an object that was deleted is found missing');
 is(wait_sql($node, verified('dep_1') . " AND id <> 'rel_3'", 'rel_1'),
 	'rel_1', 'and what would be taken in its place is verified');
-like(doctor(), qr/^fail: .*dep_1 v2/, 'the doctor names it');
+like(doctor(qr/^fail: .*dep_1 v2/), qr/^fail: .*dep_1 v2/, 'the doctor names it');
 is(sql("SELECT artifact FROM miosa.candidates('dep_1') WHERE version = 'v2'"),
 	'missing', 'the candidates show it');
 $first = sql("SELECT missing_at FROM miosa.releases WHERE id = 'rel_2'");
@@ -119,7 +133,7 @@ $s3->put('shop', '1/2.tar', 'x');
 is(wait_sql($node,
 		"SELECT missing_at IS NULL AND verified_at IS NOT NULL FROM miosa.releases WHERE id = 'rel_2'", 't'),
 	't', 'it has come back');
-like(doctor(), qr/^ok/, 'the doctor is content');
+like(doctor(qr/^ok/), qr/^ok/, 'the doctor is content');
 
 # An answer that says nothing
 $s3->set(expired => \1);
@@ -146,22 +160,18 @@ ok(switch_off(), 'switched off');
 sql(join '', map { deployment($_) } 100 .. 219);
 forget('true');
 $s3->clear;
-ok(!$s3->wait_for(1, '/', 2), 'with an age of 0 nothing is verified');
+ok(!$s3->wait_for(1, '/', 1), 'with an age of 0 nothing is verified');
+my $began = time();
 setting('artifact_max_age', "'12 s'");
 is(wait_sql($node,
 		"SELECT count(*) FROM miosa.releases WHERE id = 'rel_2'
-			AND deployment_id ~ '^dep_\\d{3}' AND verified_at IS NOT NULL", '120', 30),
+			AND deployment_id ~ '^dep_\\d{3}' AND verified_at IS NOT NULL", '120'),
 	'120', 'all of many deployments are verified');
-my %second;
 my @time = map { $_->{time} } grep { $_->{url} =~ m{/2\.tar$} } $s3->requests('/shop/');
 
-for my $time (@time)
-{
-	$second{$time} = grep { $_ >= $time && $_ < $time + 1 } @time;
-}
 # Those that are under way may come in together.
-cmp_ok(max(values %second), '<=', 50 + 16, 'no more than some fifty a second');
-cmp_ok($time[-1] - $time[0], '>', 2, 'spread over time');
+cmp_ok(scalar @time, '<=', 16 + 50 * ($time[-1] - $began), 'no more than some fifty a second');
+cmp_ok($time[-1] - $began, '>', 2, 'spread over time');
 
 # By hand
 ok(switch_off(), 'switched off again');
@@ -208,7 +218,7 @@ setting('site', "'elsewhere'");
 is(wait_sql($node, 'SELECT state FROM miosa.dispatcher()', 'paused'),
 	'paused', 'the dispatcher is paused');
 $s3->clear;
-ok(!$s3->wait_for(1, '/', 2), 'and asks nothing');
+ok(!$s3->wait_for(1, '/', 1), 'and asks nothing');
 
 $s3->stop;
 $sink->stop;
