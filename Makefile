@@ -8,11 +8,15 @@
 #   make fuzz      a million odd values, none of which may change a request
 #   make torture   100,000 deliveries while processes are ended at random, and
 #                  a full queue of notifications
+#   make sanitize  the suites with AddressSanitizer and
+#                  UndefinedBehaviorSanitizer: no report
+#   make coverage  which lines and branches the suites run: 90 % of the lines
+#   make valgrind  the main paths under Valgrind: no report about our code
 #   make lint      the rules that a compiler does not check
 #   make indent    rewrite the C files as pgindent would
 #
-# demo, test, bench, fuzz and torture install the packages they need;
-# test/packages says which. They take
+# demo, test, bench, fuzz, torture and the three after it install the packages
+# that they need; test/packages says which. They take
 #
 #   PG_CONFIG=/path/to/pg_config    another PostgreSQL, 15 to 18, than Debian's
 #   JOBS=n         so many files of tests at a time
@@ -230,7 +234,7 @@ GIVEN_PG_CONFIG := $(PG_CONFIG)
 PG_CONFIG ?= pg_config
 
 # Targets that run before PostgreSQL is installed must not need pg_config.
-ifneq ($(filter-out demo test bench fuzz torture lint indent,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo test bench fuzz torture sanitize coverage valgrind lint indent,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
@@ -242,8 +246,8 @@ $(INSTALL_SQL): $(SQL_PIECES) $(EXTENSION).control
 	cat $(SQL_PIECES) > $@
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench fuzz torture lint indent
-demo test bench fuzz:
+.PHONY: demo test bench fuzz torture sanitize coverage valgrind lint indent
+demo test bench fuzz sanitize coverage valgrind:
 	@PG_CONFIG='$(GIVEN_PG_CONFIG)' KEEP='$(KEEP)' SUITES='$(SUITES)' \
 		TESTS='$(TESTS)' JOBS='$(or $(JOBS),3)' LOAD='$(or $(LOAD),0)' \
 		test/run $@

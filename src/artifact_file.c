@@ -51,6 +51,7 @@ mrb_artifact_file_check(const MrbArtifact *artifact, MrbArtifactCheck *check)
 		return;
 	}
 
+	Assert(path != NULL);
 	check->probed = true;
 	check->state = MRB_ARTIFACT_UNKNOWN;
 	if (stat(path, &found) == 0)

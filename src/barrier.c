@@ -123,6 +123,8 @@ mrb_barrier_leave(MrbItem *item)
 {
 	MrbBarrier *barrier = find_barrier(item, false);
 
+	/* It is there as long as anything waits at it. */
+	Assert(barrier != NULL);
 	dlist_delete(&item->list_node);
 	free_if_idle(barrier);
 }

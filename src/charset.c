@@ -11,8 +11,8 @@
 
 #include "charset.h"
 
-static const char *add_range(MrbCharset *set, char first, char last,
-							 const MrbCharset *within);
+static const char *add_range(MrbCharset *set, unsigned char first,
+							 unsigned char last, const MrbCharset *within);
 
 bool
 mrb_charset_parse(const char *text, const MrbCharset *within, MrbCharset *set,
@@ -41,7 +41,8 @@ mrb_charset_parse(const char *text, const MrbCharset *within, MrbCharset *set,
  * NULL when done, else what is wrong.
  */
 static const char *
-add_range(MrbCharset *set, char first, char last, const MrbCharset *within)
+add_range(MrbCharset *set, unsigned char first, unsigned char last,
+		  const MrbCharset *within)
 {
 	if (first < ' ' || first > '~' || last < ' ' || last > '~')
 		return "it is not printable ASCII";

@@ -139,6 +139,7 @@ unlist(MrbEndpoint *endpoint, char **ids, int nids)
 {
 	dlist_iter	iter;
 
+	Assert(ids != NULL || nids == 0);
 	if (ids == NULL)
 		dlist_foreach(iter, &endpoint->agenda.wants)
 			dlist_container(MrbWant, node, iter.cur)->listed = false;
@@ -159,6 +160,7 @@ drop_unlisted(MrbEndpoint *endpoint, char **ids, int nids)
 {
 	dlist_mutable_iter iter;
 
+	Assert(ids != NULL || nids == 0);
 	if (ids == NULL)
 	{
 		dlist_foreach_modify(iter, &endpoint->agenda.wants)

@@ -47,6 +47,7 @@ mrb_need_read(char **ids, int n, int *found)
 	Datum		arg = (Datum) 0;
 	MrbNeed    *needs;
 
+	Assert(ids != NULL || n == 0);
 	for (int i = 0; i < n; i++)
 		elements[i] = CStringGetTextDatum(ids[i]);
 	if (!all)
