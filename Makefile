@@ -47,6 +47,7 @@ OBJS = \
 	src/http_transfer.o \
 	src/json.o \
 	src/latency.o \
+	src/lock_wait.o \
 	src/member.o \
 	src/naming.o \
 	src/query.o \
@@ -160,6 +161,7 @@ SQL_PIECES = \
 	sql/stats.sql \
 	sql/retention.sql \
 	sql/care.sql \
+	sql/guards.sql \
 	sql/rights.sql \
 	sql/overloads.sql
 
@@ -207,6 +209,7 @@ ISOLATION = \
 	default_default \
 	same_key \
 	lock_wait \
+	table_locks \
 	repeatable_read \
 	feed_feed \
 	report_rollback \

@@ -66,6 +66,7 @@ RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+	lock_wait CONSTANT integer := miosa.bound_waits();
 	standby boolean := pg_is_in_recovery();
 	dispatcher record;
 	n bigint;
@@ -88,6 +89,15 @@ BEGIN
 		seen := 'shared_preload_libraries has miosa_rollback';
 		fix := '';
 	END IF;
+	RETURN NEXT;
+
+	item := 'locks';
+	SELECT h.pid, h.description INTO n, reason FROM miosa.table_holder() h;
+	status := CASE WHEN reason IS NULL THEN 'ok' ELSE 'fail' END;
+	seen := coalesce(reason, 'no other process keeps out readers or writers of a table');
+	fix := CASE WHEN reason IS NULL THEN ''
+		WHEN n IS NULL THEN 'SELECT gid, prepared, owner FROM pg_prepared_xacts; then COMMIT PREPARED or ROLLBACK PREPARED.'
+		ELSE format('End its transaction, or the process: SELECT pg_terminate_backend(%s);', n) END;
 	RETURN NEXT;
 
 	item := 'dispatcher';
@@ -291,6 +301,11 @@ BEGIN
 			CASE WHEN n > 3 THEN ', ...' ELSE '' END) END;
 	fix := CASE WHEN n = 0 THEN '' ELSE 'SELECT deployment_id, storage_uri, missing_at FROM miosa.releases WHERE missing_at IS NOT NULL; put them back, or archive the versions: SELECT miosa_archive_version(''deployment'', ''version'');' END;
 	RETURN NEXT;
+EXCEPTION WHEN lock_not_available THEN
+	status := 'fail';
+	seen := 'a table is locked: this check and those after it were left out';
+	fix := 'See locks.';
+	RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION miosa.doctor_rows() IS 'Rows of miosa_doctor(), without the role';
 
@@ -304,6 +319,8 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	FROM (SELECT bool_and(has_function_privilege('miosa_operator', p.oid, 'EXECUTE')) AS operator
 		FROM regexp_matches($1, '\m(\w+)\(', 'g') m
 		JOIN pg_proc p ON p.proname = m[1] COLLATE "C"
+			-- What a guarded function calls is nobody's.
+			AND (p.pronamespace <> 'miosa'::regnamespace OR p.proname NOT LIKE 'miosa\_%')
 		JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 			AND d.refclassid = 'pg_extension'::regclass
 		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'miosa_rollback') f

@@ -60,18 +60,12 @@ CREATE TRIGGER versions_pin BEFORE UPDATE ON miosa.versions
 	EXECUTE FUNCTION miosa.versions_pin();
 
 -- A new release may name an artifact that is just being given up.  Whoever
--- comes second waits, and then sees what the first one did.  There are few
--- locks, because a restore inserts a million releases in one transaction.
-CREATE FUNCTION miosa.uri_lock(uri text) RETURNS integer
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN hashtext(uri) & 255;
-COMMENT ON FUNCTION miosa.uri_lock(text) IS 'Second key of the advisory lock for a storage URI; the first is the oid of miosa.releases';
-
+-- comes second waits, and then sees what the first one did.
 CREATE FUNCTION miosa.releases_uri() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	PERFORM pg_advisory_xact_lock_shared(TG_RELID::integer, miosa.uri_lock(NEW.storage_uri));
+	PERFORM miosa.lock_uri(NEW.storage_uri, false, true);
 	RETURN NEW;
 END $$;
 COMMENT ON FUNCTION miosa.releases_uri() IS 'Trigger: let no artifact be given up while a new release of it is not committed';
@@ -230,7 +224,6 @@ DECLARE
 	-- Who was told to delete something and does not say that it is done has
 	-- perhaps crashed.
 	patience CONSTANT interval := '1 hour';
-	releases CONSTANT integer := 'miosa.releases'::regclass::oid::integer;
 	uri text;
 	holders text[];
 	number integer := 0;
@@ -257,7 +250,7 @@ BEGIN
 			ORDER BY r.updated_at
 	LOOP
 		EXIT WHEN number >= miosa_collect."limit";
-		CONTINUE WHEN NOT pg_try_advisory_xact_lock(releases, miosa.uri_lock(uri));
+		CONTINUE WHEN NOT miosa.lock_uri(uri, true, false);
 		RETURN QUERY
 			UPDATE miosa.releases r SET updated_at = clock_timestamp()
 				WHERE r.storage_uri = uri AND r.collected_at IS NOT NULL AND r.deleted_at IS NULL AND r.updated_at < now() - patience
@@ -268,7 +261,7 @@ BEGIN
 	END LOOP;
 	FOR uri IN SELECT c.storage_uri FROM miosa.collectable_artifacts c LOOP
 		EXIT WHEN number >= miosa_collect."limit";
-		CONTINUE WHEN NOT pg_try_advisory_xact_lock(releases, miosa.uri_lock(uri));
+		CONTINUE WHEN NOT miosa.lock_uri(uri, true, false);
 		holders := ARRAY(SELECT DISTINCT r.deployment_id FROM miosa.releases r
 			WHERE r.storage_uri = uri AND r.collected_at IS NULL);
 		PERFORM FROM miosa.deployments p WHERE p.id = ANY (holders) ORDER BY p.id FOR NO KEY UPDATE SKIP LOCKED;

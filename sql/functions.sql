@@ -13,6 +13,30 @@ AS 'MODULE_PATHNAME', 'mrb_qualify';
 COMMENT ON FUNCTION miosa.qualify(text) IS
 	'A text that proposes calls, with our schema before the functions that the caller''s search_path does not find';
 
+-- Waits for locks.  Functions that people and programs call are guarded
+-- (guards.sql, console.sql); one that does it by itself declares lock_wait and
+-- ends its wait with raise_busy().
+
+CREATE FUNCTION miosa.bound_waits() RETURNS integer
+LANGUAGE c VOLATILE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_bound_waits';
+COMMENT ON FUNCTION miosa.bound_waits() IS 'Has the function that is running wait for no lock longer than lock_wait; returns the milliseconds';
+
+CREATE FUNCTION miosa.raise_busy() RETURNS void
+LANGUAGE c VOLATILE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_raise_busy';
+COMMENT ON FUNCTION miosa.raise_busy() IS 'Raises DEPLOYMENT_BUSY, naming who is most probably in the way';
+
+CREATE FUNCTION miosa.table_holder(OUT pid integer, OUT description text)
+LANGUAGE c VOLATILE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_table_holder';
+COMMENT ON FUNCTION miosa.table_holder() IS 'Which other process keeps readers or writers out of a table of the extension; null: none';
+
+CREATE FUNCTION miosa.lock_uri(uri text, exclusive boolean, wait boolean) RETURNS boolean
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_lock_uri';
+COMMENT ON FUNCTION miosa.lock_uri(text, boolean, boolean) IS 'Locks an artifact''s URI until the transaction ends; false when another has it and wait is false';
+
 CREATE FUNCTION miosa.check_id(value text, what text)
 RETURNS text LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_check_id';

@@ -218,17 +218,27 @@ COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Delete expired 
 -- whole names.
 
 CREATE FUNCTION miosa.maintain_capacity(place text) RETURNS text
-LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
-	SELECT c.next FROM miosa.capacity_pass($1, 1000) c
-$$;
+DECLARE
+	lock_wait CONSTANT integer := miosa.bound_waits();
+BEGIN
+	RETURN (SELECT c.next FROM miosa.capacity_pass(place, 1000) c);
+EXCEPTION WHEN lock_not_available THEN
+	PERFORM miosa.raise_busy();
+END $$;
 COMMENT ON FUNCTION miosa.maintain_capacity(text) IS 'A page of miosa.capacity_pass(), and where the next one begins';
 
 CREATE FUNCTION miosa.maintain_route_log() RETURNS boolean
-LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
-	SELECT miosa.trim_route_log(1000) = 1000
-$$;
+DECLARE
+	lock_wait CONSTANT integer := miosa.bound_waits();
+BEGIN
+	RETURN miosa.trim_route_log(1000) = 1000;
+EXCEPTION WHEN lock_not_available THEN
+	PERFORM miosa.raise_busy();
+END $$;
 COMMENT ON FUNCTION miosa.maintain_route_log() IS 'Trim 1,000 rows of the route log; true when there may be more';
 
 -- One step of a purge; its state goes around with the caller.
@@ -240,6 +250,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
+	lock_wait CONSTANT integer := miosa.bound_waits();
 	kinds CONSTANT text[] := ARRAY['idempotency_keys', 'audit_events', 'runtime_instances'];
 	piece record;
 BEGIN
@@ -257,6 +268,8 @@ BEGIN
 		END IF;
 	END IF;
 	SELECT e.next, e.rows, 0 INTO place, rows, done FROM miosa.expired_rows(kind, place, '0', NULL, 5000) e;
+EXCEPTION WHEN lock_not_available THEN
+	PERFORM miosa.raise_busy();
 END $$;
 COMMENT ON FUNCTION miosa.maintain_rows(text, text, tid[], integer, bigint) IS 'The next step of purging rows: list a page or delete up to 1,000 rows of it';
 

@@ -152,11 +152,15 @@ END $$;
 COMMENT ON PROCEDURE @extschema@.miosa_verify_artifacts(integer) IS 'Asks storage for the artifacts that rollbacks would go to and whose last verification is older than half of miosa_rollback.artifact_max_age, each in a transaction of its own; call it outside of one';
 
 CREATE FUNCTION miosa.some_deployment() RETURNS text
-LANGUAGE sql VOLATILE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT coalesce((
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	lock_wait CONSTANT integer := miosa.bound_waits();
+BEGIN
+	RETURN coalesce((
 		SELECT p.id FROM miosa.deployments p TABLESAMPLE system ((
 			SELECT 100.0 / greatest(c.relpages, 1) FROM pg_class c WHERE c.oid = 'miosa.deployments'::regclass))
 		LIMIT 1), '');
-END;
+EXCEPTION WHEN lock_not_available THEN
+	PERFORM miosa.raise_busy();
+END $$;
 COMMENT ON FUNCTION miosa.some_deployment() IS 'The id of a deployment that was chosen by chance, or an empty text';

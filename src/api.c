@@ -19,6 +19,7 @@
 
 #include "argument.h"
 #include "errors.h"
+#include "lock_wait.h"
 #include "member.h"
 #include "rollback.h"
 
@@ -30,6 +31,9 @@ PG_FUNCTION_INFO_V1(mrb_call_promote);
 PG_FUNCTION_INFO_V1(mrb_raise_condition);
 PG_FUNCTION_INFO_V1(mrb_check_id);
 
+static Datum call_rollback(PG_FUNCTION_ARGS);
+static Datum call_promote(PG_FUNCTION_ARGS);
+static Datum call_plan(PG_FUNCTION_ARGS);
 static Jsonb *run_operation(FunctionCallInfo fcinfo, bool promotion);
 static Jsonb *run_for_console(FunctionCallInfo fcinfo, bool promotion);
 static char *text_argument(FunctionCallInfo fcinfo, int arg);
@@ -42,6 +46,15 @@ static char *key_from_http_header(void);
 Datum
 miosa_rollback(PG_FUNCTION_ARGS)
 {
+	return mrb_lock_wait_call(call_rollback, fcinfo);
+}
+
+/*
+ * miosa_rollback(), with bounded waits.
+ */
+static Datum
+call_rollback(PG_FUNCTION_ARGS)
+{
 	PG_RETURN_JSONB_P(run_operation(fcinfo, false));
 }
 
@@ -50,6 +63,15 @@ miosa_rollback(PG_FUNCTION_ARGS)
  */
 Datum
 miosa_promote(PG_FUNCTION_ARGS)
+{
+	return mrb_lock_wait_call(call_promote, fcinfo);
+}
+
+/*
+ * miosa_promote(), with bounded waits.
+ */
+static Datum
+call_promote(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_JSONB_P(run_operation(fcinfo, true));
 }
@@ -79,6 +101,15 @@ mrb_call_promote(PG_FUNCTION_ARGS)
  */
 Datum
 miosa_plan(PG_FUNCTION_ARGS)
+{
+	return mrb_lock_wait_call(call_plan, fcinfo);
+}
+
+/*
+ * miosa_plan(), with bounded waits.
+ */
+static Datum
+call_plan(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_JSONB_P(mrb_rollback_plan(text_argument(fcinfo, 0),
 										text_argument(fcinfo, 1)));

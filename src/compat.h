@@ -63,6 +63,13 @@ typedef char MrbBase64Byte;
 	makeJsonLexContextCstringLen(json, len, encoding, need_escapes)
 #endif
 
+/* 16 gave the look at one process in the copied statistics another name. */
+#if PG_VERSION_NUM >= 160000
+#define MRB_LOCAL_BEENTRY(i) pgstat_get_local_beentry_by_index(i)
+#else
+#define MRB_LOCAL_BEENTRY(i) pgstat_fetch_stat_local_beentry(i)
+#endif
+
 /* 16 keeps settings in a hash table and says how many there are. */
 #if PG_VERSION_NUM >= 160000
 #define MRB_GUC_VARIABLES(n) get_guc_variables(n)

@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
@@ -21,24 +22,80 @@
 #include "utils/syscache.h"
 
 #include "errors.h"
+#include "lock_wait.h"
 
 PG_FUNCTION_INFO_V1(mrb_console);
+PG_FUNCTION_INFO_V1(mrb_guarded);
 
-static FmgrInfo *find_rows_function(FunctionCallInfo fcinfo);
+static Datum call_rows_function(PG_FUNCTION_ARGS);
+static Datum call_body(PG_FUNCTION_ARGS);
+static Datum call_other(FunctionCallInfo fcinfo, const char *schema,
+						const char *suffix);
+static FmgrInfo *find_other(FunctionCallInfo fcinfo, const char *schema,
+							const char *suffix);
 
 /*
- * Call the function that has the rows, with the same arguments.
+ * Every function of the console.
  */
 Datum
 mrb_console(PG_FUNCTION_ARGS)
 {
+	return mrb_lock_wait_call(call_rows_function, fcinfo);
+}
+
+/*
+ * The functions for programs that are not written in C.  One in PL/pgSQL
+ * opens tables already while it is compiled, before it could bound its
+ * waits by itself.
+ */
+Datum
+mrb_guarded(PG_FUNCTION_ARGS)
+{
+	return mrb_lock_wait_call(call_body, fcinfo);
+}
+
+/*
+ * Call the function that has the rows, with the same arguments.
+ */
+static Datum
+call_rows_function(PG_FUNCTION_ARGS)
+{
+	MrbCaller	before = mrb_errors_enter();
+	volatile Datum result = (Datum) 0;
+
+	PG_TRY();
+	{
+		result = call_other(fcinfo, NULL, "_rows");
+	}
+	PG_FINALLY();
+	{
+		mrb_errors_leave(before);
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/*
+ * Call the function of the same name in schema miosa, with the same arguments.
+ */
+static Datum
+call_body(PG_FUNCTION_ARGS)
+{
+	return call_other(fcinfo, "miosa", "");
+}
+
+/*
+ * Call another function with the same arguments: of that schema (NULL: the
+ * same), with that behind its name.
+ */
+static Datum
+call_other(FunctionCallInfo fcinfo, const char *schema, const char *suffix)
+{
 	FmgrInfo   *own = fcinfo->flinfo;
 	volatile Datum result = (Datum) 0;
-	MrbCaller	before;
 
 	if (own->fn_extra == NULL)
-		own->fn_extra = find_rows_function(fcinfo);
-	before = mrb_errors_enter();
+		own->fn_extra = find_other(fcinfo, schema, suffix);
 	PG_TRY();
 	{
 		fcinfo->flinfo = own->fn_extra;
@@ -47,22 +104,20 @@ mrb_console(PG_FUNCTION_ARGS)
 	PG_FINALLY();
 	{
 		fcinfo->flinfo = own;
-		mrb_errors_leave(before);
 	}
 	PG_END_TRY();
 	return result;
 }
 
 /*
- * Look up the function of the same schema and arguments with _rows behind its
- * name, for as long as the calling one is known.
+ * Look up that function, for as long as the calling one is known.
  */
 static FmgrInfo *
-find_rows_function(FunctionCallInfo fcinfo)
+find_other(FunctionCallInfo fcinfo, const char *schema, const char *suffix)
 {
 	FmgrInfo   *own = fcinfo->flinfo;
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(own->fn_oid));
-	FmgrInfo   *rows = MemoryContextAlloc(own->fn_mcxt, sizeof(FmgrInfo));
+	FmgrInfo   *other = MemoryContextAlloc(own->fn_mcxt, sizeof(FmgrInfo));
 	Form_pg_proc proc;
 	Oid			id;
 	char	   *name;
@@ -70,14 +125,15 @@ find_rows_function(FunctionCallInfo fcinfo)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for function %u", own->fn_oid);
 	proc = (Form_pg_proc) GETSTRUCT(tuple);
-	name = psprintf("%s_rows", NameStr(proc->proname));
+	name = psprintf("%s%s", NameStr(proc->proname), suffix);
 	id = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
 						 CStringGetDatum(name),
 						 PointerGetDatum(&proc->proargtypes),
-						 ObjectIdGetDatum(proc->pronamespace));
+						 ObjectIdGetDatum(schema == NULL ? proc->pronamespace :
+										  get_namespace_oid(schema, false)));
 	if (!OidIsValid(id))
 		elog(ERROR, "function %s was not found", name);
 	ReleaseSysCache(tuple);
-	fmgr_info_cxt(id, rows, own->fn_mcxt);
-	return rows;
+	fmgr_info_cxt(id, other, own->fn_mcxt);
+	return other;
 }

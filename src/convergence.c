@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "errors.h"
+#include "lock_wait.h"
 #include "look.h"
 #include "stats.h"
 #include "timer.h"
@@ -106,6 +107,8 @@ static MrbQuery laggards_query = {
 	.read_only = true,
 };
 
+static Datum call_convergence(PG_FUNCTION_ARGS);
+static Datum call_wait_converged(PG_FUNCTION_ARGS);
 static void read_rows(uint64 n, void *arg);
 static void read_text(uint64 n, void *arg);
 static void read_jsonb(uint64 n, void *arg);
@@ -156,6 +159,15 @@ mrb_convergence_state(PG_FUNCTION_ARGS)
 Datum
 miosa_convergence(PG_FUNCTION_ARGS)
 {
+	return mrb_lock_wait_call(call_convergence, fcinfo);
+}
+
+/*
+ * miosa_convergence(), with bounded waits.
+ */
+static Datum
+call_convergence(PG_FUNCTION_ARGS)
+{
 	Operation	operation;
 	Datum		args[2];
 	bool		nulls[2];
@@ -172,6 +184,15 @@ miosa_convergence(PG_FUNCTION_ARGS)
  */
 Datum
 miosa_wait_converged(PG_FUNCTION_ARGS)
+{
+	return mrb_lock_wait_call(call_wait_converged, fcinfo);
+}
+
+/*
+ * miosa_wait_converged(), with bounded waits.
+ */
+static Datum
+call_wait_converged(PG_FUNCTION_ARGS)
 {
 	MrbSlot    *slot = mrb_shmem_slot(MyDatabaseId);
 	MemoryContext caller = CurrentMemoryContext;

@@ -21,6 +21,7 @@
 
 #include "artifact.h"
 #include "errors.h"
+#include "lock_wait.h"
 #include "probe.h"
 
 PG_FUNCTION_INFO_V1(miosa_test_storage);
@@ -28,6 +29,7 @@ PG_FUNCTION_INFO_V1(miosa_test_storage);
 /* What cannot be there is called so, and something random. */
 #define ABSENT_NAME "miosa-test"
 
+static Datum call_test_storage(PG_FUNCTION_ARGS);
 static char *absent_uri(const char *uri);
 static void ask(const char *uri, MrbArtifactCheck *check);
 static const char *verdict(const MrbArtifactCheck *it,
@@ -40,6 +42,15 @@ static void append_check(StringInfo out, const char *name,
  */
 Datum
 miosa_test_storage(PG_FUNCTION_ARGS)
+{
+	return mrb_lock_wait_call(call_test_storage, fcinfo);
+}
+
+/*
+ * miosa_test_storage(), with bounded waits.
+ */
+static Datum
+call_test_storage(PG_FUNCTION_ARGS)
 {
 	char	   *uri = PG_ARGISNULL(0) ? "" :
 	text_to_cstring(PG_GETARG_TEXT_PP(0));

@@ -24,6 +24,7 @@
 #include "endpoints.h"
 #include "errors.h"
 #include "escape.h"
+#include "lock_wait.h"
 #include "marker.h"
 #include "sign.h"
 
@@ -39,6 +40,7 @@ PG_FUNCTION_INFO_V1(miosa_test_endpoint);
 /* What was sent as {secret:name}. */
 static List *named_secrets = NIL;
 
+static Datum call_test_endpoint(PG_FUNCTION_ARGS);
 static MrbEndpoint *read_endpoint(const char *name);
 static const char *render(MrbEndpoint *endpoint, const MrbCall *call,
 						  bool masked, MrbHttpRequest *request);
@@ -66,6 +68,15 @@ static char *replace(char *text, const char *from, const char *to);
  */
 Datum
 miosa_test_endpoint(PG_FUNCTION_ARGS)
+{
+	return mrb_lock_wait_call(call_test_endpoint, fcinfo);
+}
+
+/*
+ * miosa_test_endpoint(), with bounded waits.
+ */
+static Datum
+call_test_endpoint(PG_FUNCTION_ARGS)
 {
 	MrbEndpoint *endpoint = read_endpoint(PG_ARGISNULL(0) ? "" :
 										  text_to_cstring(PG_GETARG_TEXT_PP(0)));

@@ -16,6 +16,7 @@
 
 #include "due.h"
 #include "guc.h"
+#include "lock_wait.h"
 #include "probe.h"
 #include "query.h"
 
@@ -33,6 +34,8 @@ static MrbQuery release_query = {
 	.argtypes = {TEXTOID, TEXTOID},
 };
 
+static Datum call_due_artifacts(PG_FUNCTION_ARGS);
+static Datum call_verify_artifact(PG_FUNCTION_ARGS);
 static Datum text_array(const char **items, int n);
 static bool find_release(char *deployment_id, char *release_id, MrbDue *due);
 static const char *verify(const MrbDue *due);
@@ -42,6 +45,15 @@ static const char *verify(const MrbDue *due);
  */
 Datum
 mrb_due_artifacts(PG_FUNCTION_ARGS)
+{
+	return mrb_lock_wait_call(call_due_artifacts, fcinfo);
+}
+
+/*
+ * mrb_due_artifacts(), with bounded waits.
+ */
+static Datum
+call_due_artifacts(PG_FUNCTION_ARGS)
 {
 	TupleDesc	tupdesc;
 	List	   *due = NIL;
@@ -81,6 +93,15 @@ mrb_due_artifacts(PG_FUNCTION_ARGS)
  */
 Datum
 mrb_verify_artifact(PG_FUNCTION_ARGS)
+{
+	return mrb_lock_wait_call(call_verify_artifact, fcinfo);
+}
+
+/*
+ * mrb_verify_artifact(), with bounded waits.
+ */
+static Datum
+call_verify_artifact(PG_FUNCTION_ARGS)
 {
 	MrbDue		due;
 

@@ -48,7 +48,7 @@ WITH functions AS (
 	SELECT p.oid::regprocedure AS function, p.proname, p.proargnames[:p.pronargs] AS all_names,
 		p.proargnames[:p.pronargs - p.pronargdefaults] AS required
 	FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-	WHERE p.proname LIKE 'miosa\_%')
+	WHERE p.proname LIKE 'miosa\_%' AND p.pronamespace <> 'miosa'::regnamespace)
 SELECT t.function, o.function AS taken_for
 FROM functions t JOIN functions o ON o.proname = t.proname AND o.function <> t.function
 	AND o.required <@ t.all_names AND t.required <@ o.all_names
@@ -57,6 +57,6 @@ WHERE NOT t.all_names && ARRAY['deployment', 'operation', 'uuid'];
 -- Whoever may call the function with text may call the others, and nobody else.
 SELECT p.proname, count(DISTINCT p.proacl::text) AS different_rights
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-WHERE p.proname LIKE 'miosa\_%'
+WHERE p.proname LIKE 'miosa\_%' AND p.pronamespace <> 'miosa'::regnamespace
 GROUP BY p.proname HAVING count(DISTINCT p.proacl::text) > 1;
 DROP EXTENSION miosa_rollback CASCADE;

@@ -1,0 +1,299 @@
+/*-------------------------------------------------------------------------
+ *
+ * lock_wait.c
+ *	  Waits for locks end after miosa_rollback.lock_wait and say who is in the
+ *	  way.
+ *
+ * PostgreSQL says neither which lock was waited for nor who has it, and when
+ * the wait is over it can't be asked.  So the blocker is looked for among the
+ * locks that are held at that moment: whoever keeps a whole table of ours from
+ * others, else the oldest transaction that has locked rows of one.  This reads
+ * shared memory and the catalog cache alone, so that it may be done while the
+ * error is handled.
+ *
+ * The lock of an artifact's URI is one that only C code can take: the keys of
+ * advisory locks are open to every role.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "common/hashfn.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "utils/backend_status.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "guc.h"
+#include "lock_wait.h"
+
+/* Few, because a restore inserts a million releases in one transaction. */
+#define URI_LOCKS 256
+
+/* Modes that keep readers or writers of a table out. */
+#define TABLE_MODES (LOCKBIT_ON(ShareLock) | \
+					 LOCKBIT_ON(ShareRowExclusiveLock) | \
+					 LOCKBIT_ON(ExclusiveLock) | \
+					 LOCKBIT_ON(AccessExclusiveLock))
+/* Modes of those that lock or change rows. */
+#define ROW_MODES (LOCKBIT_ON(RowShareLock) | LOCKBIT_ON(RowExclusiveLock))
+
+/* Whoever is most probably in the way. */
+typedef struct Blocker
+{
+	int			pid;			/* 0: a prepared transaction */
+	const char *what;			/* what it has, as the end of a sentence */
+	bool		whole;			/* a table or an artifact, not rows */
+	TimestampTz since;			/* when its transaction began; 0: unknown */
+	const char *name;			/* its application, or its kind of process */
+} Blocker;
+
+PG_FUNCTION_INFO_V1(mrb_bound_waits);
+PG_FUNCTION_INFO_V1(mrb_raise_busy);
+PG_FUNCTION_INFO_V1(mrb_table_holder);
+PG_FUNCTION_INFO_V1(mrb_lock_uri);
+
+pg_noreturn static void raise_busy(void);
+static bool find_blocker(Blocker *found);
+static bool judge_lock(const LockInstanceData *lock, Oid schema, Oid releases,
+					   Blocker *blocker);
+static void look_up_process(Blocker *blocker);
+static char *describe(const Blocker *blocker);
+
+/*
+ * Bound the waits of the function that is running.
+ */
+void
+mrb_lock_wait_bound(void)
+{
+	int			wait = mrb_lock_wait;
+	char		limit[32];
+
+	if (LockTimeout > 0 && LockTimeout <= wait)
+		return;
+	snprintf(limit, sizeof(limit), "%d", wait);
+	(void) set_config_option("lock_timeout", limit, PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+/*
+ * Call a function with bounded waits.  The time-out's error is replaced by
+ * ours and thrown on, never swallowed, so no subtransaction is needed.
+ */
+Datum
+mrb_lock_wait_call(PGFunction function, FunctionCallInfo fcinfo)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Datum		result = (Datum) 0;
+
+	mrb_lock_wait_bound();
+	PG_TRY();
+	{
+		result = function(fcinfo);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+			PG_RE_THROW();
+		FlushErrorState();
+		raise_busy();
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/*
+ * miosa.bound_waits(): the most milliseconds that a lock is waited for.
+ */
+Datum
+mrb_bound_waits(PG_FUNCTION_ARGS)
+{
+	mrb_lock_wait_bound();
+	PG_RETURN_INT32(LockTimeout);
+}
+
+/*
+ * miosa.raise_busy()
+ */
+Datum
+mrb_raise_busy(PG_FUNCTION_ARGS)
+{
+	error_context_stack = NULL;
+	raise_busy();
+	PG_RETURN_VOID();
+}
+
+/*
+ * miosa.table_holder(): who keeps others out of a table of ours, if anybody.
+ */
+Datum
+mrb_table_holder(PG_FUNCTION_ARGS)
+{
+	Blocker		blocker;
+	Datum		values[2] = {0};
+	bool		nulls[2] = {true, true};
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (find_blocker(&blocker) && blocker.whole)
+	{
+		values[0] = Int32GetDatum(blocker.pid);
+		nulls[0] = blocker.pid == 0;
+		values[1] = CStringGetTextDatum(describe(&blocker));
+		nulls[1] = false;
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
+													  values, nulls)));
+}
+
+/*
+ * miosa.lock_uri(uri, exclusive, wait): lock an artifact's URI until the end
+ * of the transaction.  False: somebody else has it, and wait is false.
+ */
+Datum
+mrb_lock_uri(PG_FUNCTION_ARGS)
+{
+	text	   *uri = PG_GETARG_TEXT_PP(0);
+	uint32		hash = hash_bytes((unsigned char *) VARDATA_ANY(uri),
+								  VARSIZE_ANY_EXHDR(uri));
+	Oid			releases = get_relname_relid("releases",
+											 get_namespace_oid("miosa", false));
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, releases, hash % URI_LOCKS, 0);
+	PG_RETURN_BOOL(LockAcquire(&tag, PG_GETARG_BOOL(1) ? ExclusiveLock :
+							   ShareLock, false, !PG_GETARG_BOOL(2)) !=
+				   LOCKACQUIRE_NOT_AVAIL);
+}
+
+/*
+ * Refuse, naming who is in the way.
+ */
+static void
+raise_busy(void)
+{
+	Blocker		blocker;
+
+	mrb_raise(MRB_ERR_DEPLOYMENT_BUSY,
+			  psprintf("a lock was not free within %d ms", LockTimeout),
+			  find_blocker(&blocker) ? describe(&blocker) :
+			  "Who held it could not be seen: it is free now.",
+			  "Call again with the same arguments; to see who is in the way, type "
+			  "SELECT pid, application_name, state, xact_start, query "
+			  "FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start;");
+}
+
+/*
+ * Find who is most probably in the way; false: nobody.
+ */
+static bool
+find_blocker(Blocker *found)
+{
+	Oid			schema = get_namespace_oid("miosa", false);
+	Oid			releases = get_relname_relid("releases", schema);
+	LockData   *data = GetLockStatusData();
+	bool		any = false;
+
+	for (int i = 0; i < data->nelements; i++)
+	{
+		Blocker		blocker = {0};
+
+		if (!judge_lock(&data->locks[i], schema, releases, &blocker) ||
+			(any && found->whole && !blocker.whole))
+			continue;
+		look_up_process(&blocker);
+		if (any && found->whole == blocker.whole &&
+			found->since <= blocker.since)
+			continue;
+		*found = blocker;
+		any = true;
+	}
+	return any;
+}
+
+/*
+ * Whether a lock is one that we may have waited for, and what it is.
+ */
+static bool
+judge_lock(const LockInstanceData *lock, Oid schema, Oid releases,
+		   Blocker *blocker)
+{
+	const LOCKTAG *tag = &lock->locktag;
+	char	   *table;
+
+	if (lock->holdMask == 0 || lock->pid == MyProcPid ||
+		tag->locktag_field1 != MyDatabaseId)
+		return false;
+	blocker->pid = lock->pid;
+	if (tag->locktag_type == LOCKTAG_OBJECT && OidIsValid(releases) &&
+		tag->locktag_field2 == releases)
+	{
+		blocker->whole = (lock->holdMask & LOCKBIT_ON(ExclusiveLock)) != 0;
+		blocker->what = "has locked an artifact";
+		return true;
+	}
+	if (tag->locktag_type != LOCKTAG_RELATION ||
+		(lock->holdMask & (TABLE_MODES | ROW_MODES)) == 0 ||
+		get_rel_namespace(tag->locktag_field2) != schema)
+		return false;
+	table = get_rel_name(tag->locktag_field2);
+	blocker->whole = (lock->holdMask & TABLE_MODES) != 0;
+	blocker->what = psprintf("has locked %s miosa.%s",
+							 blocker->whole ? "the table" : "rows of",
+							 table ? table : "?");
+	return true;
+}
+
+/*
+ * Fill in what pg_stat_activity would show of the process.
+ */
+static void
+look_up_process(Blocker *blocker)
+{
+	int			count = pgstat_fetch_stat_numbackends();
+
+	blocker->name = "unknown";
+	for (int i = 1; i <= count && blocker->pid != 0; i++)
+	{
+		LocalPgBackendStatus *local = MRB_LOCAL_BEENTRY(i);
+		PgBackendStatus *entry = local ? &local->backendStatus : NULL;
+
+		if (entry == NULL || entry->st_procpid != blocker->pid)
+			continue;
+		blocker->since = entry->st_xact_start_timestamp;
+		blocker->name = entry->st_appname != NULL &&
+			entry->st_appname[0] != '\0' ? pstrdup(entry->st_appname) :
+			GetBackendTypeDesc(entry->st_backendType);
+		return;
+	}
+}
+
+/*
+ * The blocker as a sentence.
+ */
+static char *
+describe(const Blocker *blocker)
+{
+	if (blocker->pid == 0)
+		return psprintf("A prepared transaction %s; it waits for COMMIT PREPARED or ROLLBACK PREPARED.",
+						blocker->what);
+	if (blocker->since == 0)
+		return psprintf("Process %d (%s) %s.", blocker->pid, blocker->name,
+						blocker->what);
+	return psprintf("Process %d (%s) %s; its transaction has been open for %.1f s.",
+					blocker->pid, blocker->name, blocker->what,
+					TimestampDifferenceMilliseconds(blocker->since,
+													GetCurrentTimestamp()) / 1000.0);
+}
