@@ -272,6 +272,16 @@ BEGIN
 		ELSE 'SELECT revoke FROM miosa.foreign_grants \gexec' END;
 	RETURN NEXT;
 
+	item := 'publications';
+	SELECT count(*), string_agg(quote_ident(w.pubname), ', ' ORDER BY w.pubname) INTO n, names
+		FROM (SELECT DISTINCT t.pubname FROM pg_publication_tables t
+			WHERE t.schemaname = 'miosa' AND t.tablename = 'secrets') w;
+	status := CASE WHEN n = 0 THEN 'ok' ELSE 'fail' END;
+	seen := CASE WHEN n = 0 THEN 'no publication has miosa.secrets'
+		ELSE format('secrets leave the server in clear, by publication %s', miosa.clip(names, 200)) END;
+	fix := CASE WHEN n = 0 THEN '' ELSE 'Drop it, and publish a list of tables without miosa.secrets: CREATE PUBLICATION name FOR TABLE ...;' END;
+	RETURN NEXT;
+
 	item := 'restorable';
 	SELECT count(*), count(*) FILTER (WHERE w.restorable = 0),
 			string_agg(w.deployment_id, ', ' ORDER BY w.restorable, w.deployment_id) FILTER (WHERE w.place <= 3)

@@ -210,6 +210,16 @@ GRANT USAGE ON SCHEMA miosa TO regress_nobody;
 SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'grants';
 SELECT revoke FROM miosa.foreign_grants ORDER BY 1 \gexec
 SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'grants';
+
+-- A publication of all tables would send secrets in clear.
+SET client_min_messages = error;
+CREATE PUBLICATION regress_all FOR ALL TABLES;
+SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'publications';
+DROP PUBLICATION regress_all;
+CREATE PUBLICATION regress_some FOR TABLE miosa.deployments;
+SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'publications';
+DROP PUBLICATION regress_some;
+SET client_min_messages = warning;
 DROP EXTENSION miosa_rollback;
 
 -- Who may make anything in the database may not make the extension, nor have
