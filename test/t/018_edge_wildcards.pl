@@ -6,6 +6,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use MiosaHttp qw(http);
+use MiosaHttp qw(poll_until);
 use MiosaTest qw(make_edge make_node make_site operate verdict wait_sql);
 use Test::More;
 
@@ -32,7 +33,8 @@ for my $router (qw(haproxy caddy))
 	is($edge->get('acme.test')->{status}, 404, "$router: nor is the domain itself");
 
 	# A switch is seen through the cache at once
-	is($edge->get($wild)->{headers}{'x-cache'}, 'hit', "$router: the page is in the cache");
+	ok( poll_until(sub { ($edge->get($wild)->{headers}{'x-cache'} // '') eq 'hit' }, 180),
+		"$router: the page is in the cache");
 	operate($node, 'promote', 'ver_2');
 	is(verdict($node, '180 s'), 'converged', "$router: a promotion converges");
 	shows($edge, $wild, 'ver_2');
