@@ -129,6 +129,7 @@ OBJS = \
 	src/launcher.o \
 	src/monitor.o \
 	src/preview.o \
+	src/replication.o \
 	src/storage_tester.o \
 	src/tester.o \
 	src/verification.o \
@@ -161,6 +162,7 @@ SQL_PIECES = \
 	sql/stats.sql \
 	sql/retention.sql \
 	sql/care.sql \
+	sql/replication.sql \
 	sql/guards.sql \
 	sql/rights.sql \
 	sql/overloads.sql

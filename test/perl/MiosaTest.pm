@@ -24,13 +24,14 @@ my %adapter = (
 	nginx => 'nginx-cache-purge',
 	varnish => 'varnish-xkey');
 
-# A started server with the extension in database "postgres".
+# A started server with the extension in database "postgres"; init: arguments
+# of PostgreSQL::Test::Cluster::init.
 sub make_node
 {
-	my ($name, $settings) = @_;
+	my ($name, $settings, %init) = @_;
 	my $node = MiosaPostgres->new($name);
 
-	$node->init;
+	$node->init(%init);
 	$node->append_conf('postgresql.conf', <<'EOC' . ($settings // ''));
 shared_preload_libraries = 'miosa_rollback'
 miosa_rollback.allow_private_endpoints = on
