@@ -17,7 +17,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use JSON::PP ();
-use MiosaHttp qw(http);
+use MiosaHttp qw(http poll_until);
 
 # Write the first configuration of a router; the command that runs it.
 sub command
@@ -85,12 +85,19 @@ sub reload
 	return;
 }
 
-# What a router holds under an id (and a path in it), or nothing.
+# What a router holds under an id (and a path in it), or nothing. While a
+# configuration is loaded Caddy closes connections without an answer.
 sub object
 {
 	my ($edge, $name, $id) = @_;
-	my $answer = http(port => $edge->{admin}{$name}, path => "/id/$id");
+	my $answer;
 
+	poll_until(
+		sub {
+			$answer = http(port => $edge->{admin}{$name}, path => "/id/$id");
+			return $answer->{status} != 0;
+		},
+		180);
 	return unless $answer->{status} == 200;
 	return JSON::PP->new->allow_nonref->decode($answer->{body});
 }

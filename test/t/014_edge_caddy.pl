@@ -83,7 +83,13 @@ ok(poll_until(sub { served($blog)->[0] eq 'ver_3' }, 180), 'until it is again');
 # An operator's reload: the table is lost, nobody says so, no change follows
 ok(marked(), 'Caddy holds the marker');
 $edge->reload('router-1');
-is(routes(), 0, 'the table is lost on a reload');
+ok( poll_until(
+		sub {
+			PostgreSQL::Test::Utils::slurp_file($node->logfile) =~
+			  /endpoint "router-1" lost its routing table/;
+		},
+		180),
+	'the table is lost on a reload');
 ok( poll_until(
 		sub { served()->[0] eq 'ver_1' && served($blog)->[0] eq 'ver_3' }, 180),
 	'the lost table is noticed and told again')

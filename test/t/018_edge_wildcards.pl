@@ -5,8 +5,7 @@
 use strict;
 use warnings FATAL => 'all';
 
-use MiosaHttp qw(http);
-use MiosaHttp qw(poll_until);
+use MiosaHttp qw(http poll_until);
 use MiosaTest qw(make_edge make_node make_site operate verdict wait_sql);
 use Test::More;
 

@@ -22,8 +22,13 @@ is(verdict($node, '180 s'), 'converged', 'converged')
 
 # A reload empties the table; nobody tells the dispatcher, no rollback follows
 $edge->reload('router-1');
-is($edge->route('router-1', 'GET', $hosts[0])->{status},
-	404, 'the table is lost on a reload');
+ok( poll_until(
+		sub {
+			PostgreSQL::Test::Utils::slurp_file($node->logfile) =~
+			  /endpoint "router-1" lost its routing table/;
+		},
+		180),
+	'the table is lost on a reload');
 ok( poll_until(sub { knows('router-1', 'ver_2') }, 180),
 	'the lost table is noticed and filled again')
   or diag $edge->logs;
