@@ -69,6 +69,7 @@ static int	started = 0;		/* so many of them were asked for */
 static int	answered = 0;
 static MrbTick next_start = 0;
 static MrbTick next_page = 0;
+static int	paged_for = 0;		/* artifact_max_age of that plan */
 static bool active = false;		/* we are to do this at all */
 
 /* The tour. */
@@ -139,7 +140,8 @@ mrb_verify_step(bool wanted)
 	}
 	if (works != NIL && answered == list_length(works))
 		finish_page();
-	if (works == NIL && active && mrb_timer_now() >= next_page)
+	if (works == NIL && active &&
+		(mrb_timer_now() >= next_page || paged_for != mrb_artifact_max_age))
 		begin_page();
 }
 
@@ -149,6 +151,7 @@ begin_page(void)
 	MemoryContext old = MemoryContextSwitchTo(page_context);
 	Page		page = {0};
 
+	paged_for = mrb_artifact_max_age;
 	if (mrb_session_try(read_page, &page, NULL))
 		plan_next_page(&page);
 	else

@@ -211,6 +211,17 @@ sql($hour . 'CALL miosa_verify_artifacts()');
 is(sql("SELECT missing_at IS NOT NULL FROM miosa.releases WHERE deployment_id = 'dep_f'"),
 	't', 'and missed');
 
+# An age that is made shorter counts at once, not after a tour of the old one
+ok(switch_off(), 'switched off once more');
+forget("deployment_id = 'dep_100'");
+setting('artifact_max_age', "'1 h'");
+is(wait_sql($node, verified('dep_100') . " AND id = 'rel_2'", 'rel_2'),
+	'rel_2', 'with an age of an hour it is verified');
+$s3->clear;
+setting('artifact_max_age', "'4 s'");
+ok($s3->wait_for(1, '/shop/'), 'and again when the age is made shorter');
+ok(switch_off(), 'switched off for good');
+
 # A copy of the database asks nobody
 forget('true');
 setting('artifact_max_age', "'4 s'");
