@@ -275,9 +275,13 @@ ok($sink->wait_for(5), 'refused again and again');
 is(failures(), 0, '3,000 changes, and none of them is blamed');
 wait_sql('SELECT epochs_behind >= 3000 FROM miosa.stat_endpoint', 't', 'the cursor is held');
 cmp_ok(scalar paths('.'), '<', 50, 'nor are there thousands of tries');
-$sink->plain;
-$sink->clear;
 sql("SELECT miosa_put_secret('key', 'second')");
+ok( poll_until(
+		sub { grep { $_->{headers}{'x-key'} eq 'second' } $sink->requests('/m') },
+		180),
+	'tried with the new token');
+$sink->clear;
+$sink->plain;
 converges('with the new token', qw(m1 m3000));
 wait_sql('SELECT epochs_behind FROM miosa.stat_endpoint', 0, 'all of it is told');
 %told = map { $_->{path} => $_->{headers}{'x-key'} } $sink->requests('/m');
