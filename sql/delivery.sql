@@ -61,7 +61,7 @@ COMMENT ON COLUMN miosa.adapters.rate IS 'Most requests a second to one endpoint
 COMMENT ON COLUMN miosa.adapters.burst IS 'Requests that may come at once before rate counts';
 COMMENT ON COLUMN miosa.adapters.success IS 'HTTP statuses that mean success; null means every 2xx, as always for the marker';
 COMMENT ON COLUMN miosa.adapters.success_json_path IS 'What must be true of the answer''s body besides, for example $.success == true; null for nothing';
-COMMENT ON COLUMN miosa.adapters.verdicts IS 'What other statuses mean where the default is wrong, {"400": "endpoint"}: endpoint, message or gone (docs/reference.md tells each and the defaults)';
+COMMENT ON COLUMN miosa.adapters.verdicts IS 'What other statuses mean where the default is wrong, {"400": "endpoint"}: endpoint, message or gone (README.md tells each and the defaults)';
 COMMENT ON COLUMN miosa.adapters.signer IS 'none; header (a header holds {secret}, so the endpoint must have one); standard-webhooks (the secret is whsec_ and base64); sigv4 (the secret is KEYID:SECRET or KEYID:SECRET:TOKEN)';
 COMMENT ON COLUMN miosa.adapters.signer_options IS 'For sigv4: {"service": "cloudfront", "region": "us-east-1"}';
 COMMENT ON COLUMN miosa.adapters.charsets IS 'Fewer characters for the values of a variable, {"host": "a-z0-9.-"}; what has others is not sent';
@@ -732,6 +732,7 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	result jsonb;
 BEGIN
+	PERFORM miosa.require_primary();
 	IF coalesce(miosa_put_endpoint.name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'
 		OR coalesce(miosa_put_endpoint.zone, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid name of endpoint or zone',
@@ -772,6 +773,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+	PERFORM miosa.require_primary();
 	IF coalesce(miosa_put_secret.name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid name of a secret',
 			'It must have 1 to 63 characters of A-Z a-z 0-9 . _ - and begin with a letter or digit.', 'For example ''edge''.');
@@ -808,6 +810,7 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	result jsonb;
 BEGIN
+	PERFORM miosa.require_primary();
 	PERFORM miosa.need_endpoint(miosa_set_endpoint.name);
 	IF miosa_set_endpoint.enabled IS NULL THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'enabled must be true or false', 'It is null.',
@@ -826,6 +829,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+	PERFORM miosa.require_primary();
 	PERFORM miosa.need_endpoint(miosa_remove_endpoint.name);
 	DELETE FROM miosa.endpoints e WHERE e.name = miosa_remove_endpoint.name;
 END $$;
@@ -843,6 +847,7 @@ CREATE FUNCTION @extschema@.miosa_resend(deployment_id text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+	PERFORM miosa.require_primary();
 	PERFORM miosa.queue(o.deployment_id, 'route', NULL)
 		FROM miosa.parse_operation(miosa_resend.deployment_id) o;
 END $$;
@@ -852,6 +857,7 @@ CREATE FUNCTION @extschema@.miosa_resync(endpoint text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+	PERFORM miosa.require_primary();
 	PERFORM miosa.need_endpoint(endpoint);
 	UPDATE miosa.endpoints e SET generation = e.generation + 1 WHERE e.name = miosa_resync.endpoint;
 END $$;
@@ -863,6 +869,7 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	number bigint;
 BEGIN
+	PERFORM miosa.require_primary();
 	PERFORM miosa.need_endpoint(endpoint);
 	UPDATE miosa.delivery_failures f SET next_try_at = now() WHERE f.endpoint = miosa_redrive.endpoint;
 	GET DIAGNOSTICS number = ROW_COUNT;
@@ -878,6 +885,7 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	reason text := miosa.pause_reason();
 BEGIN
+	PERFORM miosa.require_primary();
 	IF reason IS NULL THEN
 		RETURN 'was not paused';
 	END IF;

@@ -338,7 +338,8 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 		format('CALL %s.miosa_maintain(artifacts => false)', miosa.functions_schema())
 	UNION ALL
 	SELECT 'miosa_rollback artifacts in ' || current_database(), '*/5 * * * *',
-		format('CALL %s.miosa_verify_artifacts()', miosa.functions_schema())
+		-- With its argument, so that nobody's procedure without one is preferred
+		format('CALL %s.miosa_verify_artifacts("limit" => 1000)', miosa.functions_schema())
 	UNION ALL
 	SELECT 'miosa_rollback job history of ' || current_database(), '17 3 * * *',
 		'DELETE FROM cron.job_run_details d USING cron.job j WHERE j.jobid = d.jobid'

@@ -137,7 +137,7 @@ BEGIN
 			asked := asked + 1;
 		END LOOP;
 		COMMIT;
-		EXIT WHEN asked >= "limit" OR (wrapped AND (page.next IS NULL OR page.next >= start));
+		EXIT WHEN asked >= "limit" OR (wrapped AND (page.next IS NULL OR page.next COLLATE pg_catalog."C" >= start));
 		wrapped := wrapped OR page.next IS NULL;
 		position := coalesce(page.next, '');
 	END LOOP;

@@ -468,8 +468,8 @@ COMMENT ON COLUMN miosa.route_log.created_at IS 'When it was asked for';
 
 -- The log is kept for an hour; a router may be away for longer.
 CREATE TABLE miosa.removed_hosts (
-	host text PRIMARY KEY,
-	deployment_id text NOT NULL,
+	host text COLLATE "C" PRIMARY KEY,
+	deployment_id text COLLATE "C" NOT NULL,
 	removed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX removed_hosts_deployment ON miosa.removed_hosts (deployment_id);

@@ -394,6 +394,12 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	tenant text;
 BEGIN
+	-- An older snapshot does not show tenants that were given the plan since.
+	IF current_setting('transaction_isolation') <> 'read committed' THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('plan "%s" cannot be deleted or renamed in this transaction', OLD.name),
+			format('The isolation level is %s.', current_setting('transaction_isolation')),
+			'Call the same in a transaction of its own: BEGIN ISOLATION LEVEL READ COMMITTED;');
+	END IF;
 	-- Tenants that are being given the plan hold a lock on its row.
 	SELECT t.id INTO tenant FROM miosa.tenants t
 		WHERE t.plan = OLD.name AND NOT EXISTS (SELECT FROM miosa.plans p WHERE p.name = OLD.name)

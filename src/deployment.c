@@ -369,7 +369,10 @@ read_key(MrbDeployment *it, const char *key)
 	if (!mrb_row_find(plan_row, plan, NULL))
 	{
 		plan_row = &shipped_plan_row;
-		if (!mrb_row_find(plan_row, plan, NULL))
+
+		/* A restore may leave a tenant without its plan: take the smallest. */
+		if (!mrb_row_find(plan_row, plan, NULL) &&
+			!mrb_row_find(plan_row, "free", NULL))
 			elog(ERROR, "plan \"%s\" is missing", plan);
 	}
 	until = DirectFunctionCall2(timestamptz_pl_interval,

@@ -85,9 +85,9 @@ for my $way (sort keys %way)
 	is($node->safe_psql('postgres', <<'EOS'), <<'EOR' =~ s/\n\z//r, "$way: all jobs, once");
 SELECT database, jobname, command FROM cron.job WHERE command LIKE 'CALL%' ORDER BY 1, 2
 EOS
-other|miosa_rollback artifacts in other|CALL public.miosa_verify_artifacts()
+other|miosa_rollback artifacts in other|CALL public.miosa_verify_artifacts("limit" => 1000)
 other|miosa_rollback maintenance in other|CALL public.miosa_maintain(artifacts => false)
-postgres|miosa_rollback artifacts in postgres|CALL public.miosa_verify_artifacts()
+postgres|miosa_rollback artifacts in postgres|CALL public.miosa_verify_artifacts("limit" => 1000)
 postgres|miosa_rollback maintenance in postgres|CALL public.miosa_maintain(artifacts => false)
 EOR
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'),
