@@ -7,28 +7,34 @@
  * of the pointer and of what follows from it.  The extension's own statements
  * run through here, and the trigger knows them by a variable of this process:
  * nothing that a statement can write, set or call changes it.  It holds for
- * one row, so that a trigger of somebody else, fired by the same statement,
- * has no use of it.
+ * one update of the row that the statement is about, so that a trigger of
+ * somebody else, fired by the same statement, has no use of it.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
+
 #include "guard.h"
 
-/* A statement of ours runs, and its row was not updated yet. */
-static bool passes = false;
+/*
+ * The deployment whose row a statement of ours is about to update; NULL when
+ * none runs, or it has updated the row.
+ */
+static const char *passes = NULL;
 
 /*
- * Run a statement of our own.  An error leaves nothing behind.
+ * Run a statement of our own, whose first argument is the deployment.  An
+ * error leaves nothing behind.
  */
 uint64
 mrb_guard_run(MrbQuery *query, const Datum *values, const bool *nulls)
 {
-	bool		before = passes;
+	const char *before = passes;
 	uint64		rows;
 
-	passes = true;
+	passes = TextDatumGetCString(values[0]);
 	PG_TRY();
 	{
 		rows = mrb_query_run(query, values, nulls);
@@ -42,13 +48,13 @@ mrb_guard_run(MrbQuery *query, const Datum *values, const bool *nulls)
 }
 
 /*
- * Whether the present update is ours.
+ * Whether the present update, of this deployment's row, is ours.
  */
 bool
-mrb_guard_passes(void)
+mrb_guard_passes(const char *deployment_id)
 {
-	bool		it = passes;
-
-	passes = false;
-	return it;
+	if (passes == NULL || strcmp(passes, deployment_id) != 0)
+		return false;
+	passes = NULL;
+	return true;
 }

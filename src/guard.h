@@ -10,7 +10,10 @@
 
 #include "query.h"
 
-/* Run a statement that updates one deployment, as mrb_query_run(). */
+/*
+ * Run a statement that updates one deployment, its first argument, as
+ * mrb_query_run().
+ */
 extern uint64 mrb_guard_run(MrbQuery *query, const Datum *values,
 							const bool *nulls);
 
@@ -18,6 +21,6 @@ extern uint64 mrb_guard_run(MrbQuery *query, const Datum *values,
  * For the trigger: whether the update that it is called for is that of
  * mrb_guard_run().  True once a statement.
  */
-extern bool mrb_guard_passes(void);
+extern bool mrb_guard_passes(const char *deployment_id);
 
 #endif							/* MRB_GUARD_H */

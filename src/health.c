@@ -140,7 +140,11 @@ mrb_health_gone(const MrbSend *send, const MrbHttpAnswer *answer,
 			 "it answers that it is gone (%s)", why);
 	mrb_ledger_mark(endpoint);
 	if (send->round != vitals->round)
+	{
+		/* It may be what the next request has waited for. */
+		mrb_turns_activate(endpoint);
 		return;
+	}
 	endpoint->quota.window = 1;
 	vitals->failures++;
 	vitals->round++;

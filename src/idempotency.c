@@ -259,7 +259,8 @@ mark_if_superseded(const char *deployment_id, Jsonb *response, int64 seq,
 
 	if (present_seq == seq)
 		return response;
-	if (mrb_member_get(&response->root, "operation", &operation))
+	if (mrb_member_get(&response->root, "operation", &operation) &&
+		mrb_member_object(&operation) != NULL)
 		target_id = mrb_member_text(mrb_member_object(&operation),
 									"target_version_id");
 	if (target_id == NULL ||

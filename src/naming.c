@@ -139,7 +139,7 @@ caller_finds(const char *schema)
 		const char *name = lfirst(cell);
 
 		if (strcmp(name, "$user") == 0)
-			name = GetUserNameFromId(GetSessionUserId(), true);
+			name = GetUserNameFromId(GetOuterUserId(), true);
 		if (name != NULL && strcmp(name, schema) == 0)
 			found = true;
 	}

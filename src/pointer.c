@@ -104,7 +104,7 @@ mrb_deployments_pointer(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("deployments_pointer must be fired before an update of a row")));
-	if (mrb_guard_passes())
+	if (mrb_guard_passes(text_of(&change, false, "id")))
 		return PointerGetDatum(change.trigger->tg_newtuple);
 
 	/*

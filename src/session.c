@@ -153,8 +153,6 @@ lock_extension(void)
 {
 	Oid			extension = mrb_session_extension();
 
-	if (!OidIsValid(known_extension))
-		known_extension = extension;
 	if (OidIsValid(extension))
 	{
 		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
@@ -162,6 +160,8 @@ lock_extension(void)
 		/* It may have been dropped while this waited. */
 		extension = mrb_session_extension();
 	}
+	if (!OidIsValid(known_extension))
+		known_extension = extension;
 	dropped = !OidIsValid(extension) || extension != known_extension;
 	return !dropped;
 }

@@ -163,6 +163,8 @@ mrb_shmem_claim(MrbSlot *slot)
 		slot->pid = MyProcPid;
 		slot->procno = MRB_PROC_NUMBER(MyProc);
 		slot->since = GetCurrentTimestamp();
+		/* It has not had the time for a pass yet. */
+		pg_atomic_write_u64(&slot->last_pass_ms, mrb_timer_read() / 1000);
 		slot->state = MRB_DISPATCHER_STARTING;
 		slot->requested = false;
 	}

@@ -44,6 +44,7 @@ static const WorkerSetting settings[] = {
 	/* who it is, and what a name means */
 	{"role", "none"},
 	{"search_path", "pg_catalog, pg_temp"},
+	{"restrict_nonsystem_relation_kind", ""},
 	{"row_security", "on"},
 	{"default_tablespace", ""},
 	{"temp_tablespaces", ""},
