@@ -1,6 +1,7 @@
--- Rights.  Nothing is PUBLIC's, whatever default privileges say.  Two groups get what they need; roles belong
--- to the whole cluster, so they are made only if they are missing, stay when
--- the extension is dropped, and are the same in every database that has it.
+-- Rights.  Nothing is PUBLIC's, whatever default privileges say.  Two groups
+-- get what they need; roles belong to the whole cluster, so they are made only
+-- if they are missing, stay when the extension is dropped, and are the same in
+-- every database that has it.
 
 DO $$
 BEGIN

@@ -295,7 +295,8 @@ count(JsonPath *path, Datum body)
 }
 
 /*
- * JSON is UTF-8, before which some write a byte order mark.  Conversions need a transaction, so where the server has
+ * The body as text for jsonb_in().  JSON is UTF-8, before which some write a
+ * byte order mark.  Conversions need a transaction, so where the server has
  * another encoding, what is not ASCII becomes "?", be it written as \u.  That
  * leaves JSON what it is.
  */

@@ -143,7 +143,8 @@ sub take_request
 }
 
 # Call until it returns true, at most for so many seconds (180, which cost
-# nothing where the end is good); what it returned, or nothing. The step is the pause between two calls.
+# nothing where the end is good); what it returned, or nothing. The step is the
+# pause between two calls.
 sub poll_until
 {
 	my ($try, $timeout, $step) = @_;
