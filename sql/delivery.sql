@@ -899,8 +899,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_resume() IS 'Lets the dispatcher of a copy, a promoted standby or an upgraded server tell its endpoints, and tells them everything again; returns why it was paused';
 
--- Removed hosts are remembered longer: see miosa.removed_hosts.
---
 -- An endpoint whose cursor lies before what is deleted here is told
 -- everything again when it comes back, and so is one that is more than 50,000
 -- changes behind (restart.c).  So only enabled ones are waited for, and only
@@ -934,12 +932,6 @@ BEGIN
 	)
 	SELECT count(*), max(gone.epoch) INTO number, upto FROM gone;
 	UPDATE miosa.dispatcher_state t SET trimmed_epoch = upto WHERE upto > t.trimmed_epoch;
-	DELETE FROM miosa.removed_hosts r WHERE r.host IN (
-		SELECT o.host FROM miosa.removed_hosts o
-		WHERE o.removed_at < at - '30 days'::interval
-			OR EXISTS (SELECT FROM miosa.domains d WHERE d.fqdn = o.host AND d.state = 'active')
-			OR miosa.managed_deployment(o.host) IS NOT NULL
-		LIMIT "limit");
 	RETURN number;
 END $$;
 COMMENT ON FUNCTION miosa.trim_route_log(integer) IS 'Deletes at most so many route changes that are older than an hour and that every enabled endpoint but schedulers has, or that are not among the newest 100,000; returns how many';

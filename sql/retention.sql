@@ -47,17 +47,33 @@ RETURN CASE WHEN i.state IN ('stopped', 'failed', 'error', 'destroyed') AND i.up
 	ELSE coalesce(i.last_heartbeat_at, i.updated_at) < CASE i.state WHEN 'healthy' THEN least(at, horizon) ELSE at END END;
 COMMENT ON FUNCTION miosa.instance_expired(miosa.runtime_instances, timestamptz, timestamptz) IS 'Whether an instance ended, or was last heard of, before a time; for one that is healthy it must be before the heartbeat horizon as well';
 
+-- A resync has edges remove such a host.  One that is routed again is not
+-- removed anyway, so its row may stay for a while.
+CREATE FUNCTION miosa.removed_host_expired(host text, removed_at timestamptz, before timestamptz) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+	RETURN removed_at < before - '30 days'::interval
+		OR EXISTS (SELECT FROM miosa.domains d WHERE d.fqdn = $1 AND d.state = 'active')
+		OR miosa.managed_deployment($1) IS NOT NULL;
+END $$;
+COMMENT ON FUNCTION miosa.removed_host_expired(text, timestamptz, timestamptz) IS 'Whether a host was removed more than 30 days before a time, or is routed again';
+
 -- Where rows of a kind are that may be deleted: idempotency_keys that have
 -- expired, audit_events that the tenant's plan does not keep any more,
--- runtime_instances that ended or were not heard of for 7 days. place: next of
--- the page before, null for the first one; grace: only what has been so for
--- that long; since: and not for longer than this beside, which passes over
--- what was deleted before, null for no such limit (instances have none); most:
--- about how many rows a page has, or looks at; next: null after the last page.
+-- runtime_instances that ended or were not heard of for 7 days, removed_hosts
+-- of 30 days ago or that are routed again. place: next of the page before,
+-- null for the first one; grace: only what has been so for that long; since:
+-- and not for longer than this beside, which passes over what was deleted
+-- before, null for no such limit (instances have none, and with one hosts are
+-- left out, since each is looked up); most: about how many rows a page has, or
+-- looks at (of hosts 1,000 at most); next: null after the last page.
+--
+-- A page is read in the order of an index whatever the planner believes of the
+-- table, so that no more than the page is touched.
 CREATE FUNCTION miosa.expired_rows(kind text, place text, grace interval, since interval, most integer,
 	OUT next text, OUT rows tid[])
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET jit = off SET enable_seqscan = off SET enable_sort = off AS $$
 #variable_conflict use_variable
 DECLARE
 	quick CONSTANT interval := '30 ms';
@@ -69,6 +85,8 @@ DECLARE
 	after timestamptz;
 	piece tid[];
 	last timestamptz;
+	hosts CONSTANT integer := least(most, 1000);
+	last_host text;
 	n bigint;
 BEGIN
 	rows := '{}';
@@ -121,15 +139,26 @@ BEGIN
 			WHERE i.ctid >= format('(%s,0)', n)::tid AND i.ctid < format('(%s,0)', n + pages)::tid
 				AND miosa.instance_expired(i, started - grace - '7 days'::interval, horizon));
 		next := CASE WHEN (n + pages) * current_setting('block_size')::bigint < pg_relation_size('miosa.runtime_instances') THEN n + pages END;
+	WHEN 'removed_hosts' THEN
+		IF since IS NULL THEN
+			SELECT array_agg(k.ctid) FILTER (WHERE miosa.removed_host_expired(k.host, k.removed_at, started - grace)),
+					max(k.host), count(*)
+				INTO piece, last_host, n
+				FROM (SELECT r.ctid, r.host, r.removed_at FROM miosa.removed_hosts r
+					WHERE r.host > coalesce(place, '') ORDER BY r.host LIMIT hosts) k;
+			rows := coalesce(piece, '{}');
+			next := CASE WHEN n >= hosts THEN last_host END;
+		END IF;
 	END CASE;
 END $$;
-COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Where rows of a kind are that may be deleted: idempotency_keys, audit_events or runtime_instances, page by page';
+COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Where rows of a kind are that may be deleted: idempotency_keys, audit_events, runtime_instances or removed_hosts, page by page';
 
 -- done: how many of the places were looked at; removed: how many rows are
--- gone.
+-- gone.  A plan that was made while the table was empty must not read all of
+-- it when it is full.
 CREATE FUNCTION miosa.purge_rows(kind text, rows tid[], OUT done integer, OUT removed bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
 #variable_conflict use_variable
 DECLARE
 	most CONSTANT integer := least(coalesce(cardinality(rows), 0), 1000);
@@ -161,6 +190,11 @@ BEGIN
 			DELETE FROM miosa.runtime_instances k WHERE k.ctid = ANY (ARRAY(
 				SELECT i.ctid FROM miosa.runtime_instances i
 				WHERE i.ctid = ANY (piece) AND miosa.instance_expired(i, old, horizon) FOR UPDATE SKIP LOCKED));
+		WHEN 'removed_hosts' THEN
+			DELETE FROM miosa.removed_hosts k WHERE k.ctid = ANY (ARRAY(
+				SELECT r.ctid FROM miosa.removed_hosts r
+				WHERE r.ctid = ANY (piece) AND miosa.removed_host_expired(r.host, r.removed_at, clock_timestamp())
+				FOR UPDATE SKIP LOCKED));
 		END CASE;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		removed := removed + n;
@@ -191,7 +225,7 @@ DECLARE
 BEGIN
 	PERFORM miosa.require_primary();
 	PERFORM miosa.check_limit(batch, 1000000);
-	FOREACH what IN ARRAY ARRAY['idempotency_keys', 'audit_events', 'runtime_instances'] LOOP
+	FOREACH what IN ARRAY ARRAY['idempotency_keys', 'audit_events', 'runtime_instances', 'removed_hosts'] LOOP
 		removed := 0;
 		place := NULL;
 		LOOP
@@ -211,7 +245,7 @@ BEGIN
 	removed := miosa.trim_route_log(batch);
 	RETURN NEXT;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Delete expired idempotency keys, audit events, ended instances and route changes that nobody needs, in the caller''s transaction; returns how many of each';
+COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Delete expired idempotency keys, audit events, ended instances, removed hosts and route changes that nobody needs, in the caller''s transaction; returns how many of each';
 
 -- A procedure that commits can neither be SECURITY DEFINER nor set a
 -- search_path.  So all that this one does is to call functions, by their
@@ -251,7 +285,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
 	lock_wait CONSTANT integer := miosa.bound_waits();
-	kinds CONSTANT text[] := ARRAY['idempotency_keys', 'audit_events', 'runtime_instances'];
+	kinds CONSTANT text[] := ARRAY['idempotency_keys', 'audit_events', 'runtime_instances', 'removed_hosts'];
 	piece record;
 BEGIN
 	IF kind IS NULL THEN

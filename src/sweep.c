@@ -38,7 +38,7 @@
 
 /* What a tour looks for, and after that the route log. */
 static const char *const kinds[] = {
-	"idempotency_keys", "audit_events", "runtime_instances"
+	"idempotency_keys", "audit_events", "runtime_instances", "removed_hosts"
 };
 
 typedef struct Tour

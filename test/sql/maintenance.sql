@@ -155,6 +155,56 @@ SELECT removed FROM miosa_purge_expired() WHERE what = 'runtime_instances';
 SELECT i.state, string_agg(substr(i.id, length(i.state) + 2), ', ' ORDER BY i.id) AS kept FROM miosa.runtime_instances i GROUP BY 1 ORDER BY 1;
 ROLLBACK;
 
+-- A step touches a page of rows at most, whatever there is.
+CREATE FUNCTION pg_temp.touched() RETURNS bigint LANGUAGE sql VOLATILE AS $$
+	SELECT sum(s.seq_tup_read + coalesce(s.idx_tup_fetch, 0))::bigint FROM pg_stat_xact_user_tables s
+	WHERE s.schemaname = 'miosa' AND s.relname IN ('idempotency_keys', 'audit_events', 'runtime_instances', 'removed_hosts')
+$$;
+CREATE FUNCTION pg_temp.steps(OUT what text, OUT steps integer, OUT removed bigint, OUT most bigint) RETURNS SETOF record LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+	step record;
+	before bigint;
+	already bigint := 0;
+BEGIN
+	SELECT NULL::text AS kind, NULL::text AS place, NULL::tid[] AS rows, 0 AS done, 0::bigint AS removed INTO step;
+	LOOP
+		before := pg_temp.touched();
+		SELECT * INTO step FROM miosa.maintain_rows(step.kind, step.place, step.rows, step.done, step.removed);
+		IF what IS DISTINCT FROM step.kind THEN
+			IF what IS NOT NULL THEN
+				RETURN NEXT;
+			END IF;
+			what := step.kind;
+			steps := 0;
+			most := 0;
+		END IF;
+		EXIT WHEN step.kind IS NULL;
+		steps := steps + 1;
+		removed := step.removed - already;
+		most := greatest(most, pg_temp.touched() - before);
+		IF step.place IS NULL AND step.done >= cardinality(step.rows) THEN
+			already := step.removed;
+		END IF;
+	END LOOP;
+	what := 'route_log';
+	before := pg_temp.touched();
+	PERFORM miosa.maintain_route_log();
+	SELECT 1, 0, pg_temp.touched() - before INTO steps, removed, most;
+	RETURN NEXT;
+END $$;
+BEGIN;
+INSERT INTO miosa.removed_hosts (host, deployment_id) SELECT 'h' || n || '.test', 'dep_1' FROM generate_series(1, 12000) n;
+UPDATE miosa.removed_hosts SET removed_at = now() - '31 days'::interval WHERE host LIKE 'h%7.test';
+INSERT INTO miosa.domains (fqdn, deployment_id, tenant_id) VALUES ('h8.test', 'dep_1', 'ten_1'), ('h9.test', 'dep_1', 'ten_1');
+UPDATE miosa.domains SET state = 'failed' WHERE fqdn = 'h9.test';
+INSERT INTO miosa.removed_hosts (host, deployment_id) SELECT miosa.managed_host('blog', 'acme'), 'dep_1';
+INSERT INTO miosa.idempotency_keys (deployment_id, key, operation, fingerprint, response, seq, created_at, expires_at)
+	SELECT 'dep_1', 'old-' || n, 'rollback', '', '{}', 1, now() - '2 days'::interval, now() - n * '1 s'::interval FROM generate_series(1, 12000) n;
+SELECT what, removed, most <= CASE what WHEN 'removed_hosts' THEN 1000 WHEN 'route_log' THEN 0 ELSE 6000 END AS bounded FROM pg_temp.steps();
+SELECT count(*), count(*) FILTER (WHERE host IN ('h8.test', 'h9.test')) AS routed_and_not FROM miosa.removed_hosts;
+ROLLBACK;
+
 -- The procedure does all of it in transactions of its own.
 INSERT INTO miosa.idempotency_keys (deployment_id, key, operation, fingerprint, response, seq, created_at, expires_at)
 	SELECT 'dep_1', 'old-' || n, 'rollback', '', '{}', 1, now() - '2 days'::interval, now() - '1 day'::interval FROM generate_series(1, 6000) n;

@@ -105,7 +105,7 @@ is(wait_sql('SELECT count(*) FROM miosa.outbox', 0), 0, 'one comes back, and one
 is(sql("SELECT string_agg(host, ' ' ORDER BY host) FROM miosa.removed_hosts"),
 	'a.test b.test c.test d.test', 'and remembered');
 sql("UPDATE miosa.route_log SET created_at = now() - '2 h'::interval;
-	SELECT miosa.trim_route_log(1000000)");
+	SELECT miosa_purge_expired(1000000)");
 is(sql('SELECT count(*) FROM miosa.route_log'), 0, 'the log is trimmed');
 is(sql("SELECT string_agg(host, ' ' ORDER BY host) FROM miosa.removed_hosts"),
 	'a.test c.test d.test', 'what is routed again is forgotten with it');
@@ -127,7 +127,7 @@ is_deeply([ sort grep { /DELETE .*test$/ } told('^/joins') ], [ map { "DELETE /j
 # The rule by which they are forgotten
 sql("UPDATE miosa.removed_hosts SET removed_at = now() - '29 days'::interval WHERE host = 'a.test';
 	UPDATE miosa.removed_hosts SET removed_at = now() - '31 days'::interval WHERE host = 'c.test';
-	SELECT miosa.trim_route_log(1000)");
+	SELECT miosa_purge_expired()");
 is(sql("SELECT string_agg(host, ' ' ORDER BY host) FROM miosa.removed_hosts"), 'a.test d.test', 'for 30 days');
 
 $node->stop;
