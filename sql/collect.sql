@@ -229,7 +229,6 @@ DECLARE
 	number integer := 0;
 	n integer;
 BEGIN
-	PERFORM miosa.require_primary();
 	PERFORM miosa.check_limit(miosa_collect."limit", 1000);
 	IF current_setting('transaction_isolation') <> 'read committed' THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'miosa_collect() cannot run in this transaction',
@@ -287,7 +286,6 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	r miosa.releases;
 BEGIN
-	PERFORM miosa.require_primary();
 	PERFORM miosa.check_id(deployment_id, 'deployment id');
 	PERFORM miosa.check_id(release_id, 'release id');
 	UPDATE miosa.releases o SET deleted_at = clock_timestamp(), updated_at = clock_timestamp()

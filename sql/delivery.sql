@@ -732,7 +732,6 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	result jsonb;
 BEGIN
-	PERFORM miosa.require_primary();
 	IF coalesce(miosa_put_endpoint.name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'
 		OR coalesce(miosa_put_endpoint.zone, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid name of endpoint or zone',
@@ -773,7 +772,6 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-	PERFORM miosa.require_primary();
 	IF coalesce(miosa_put_secret.name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid name of a secret',
 			'It must have 1 to 63 characters of A-Z a-z 0-9 . _ - and begin with a letter or digit.', 'For example ''edge''.');
@@ -810,7 +808,6 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	result jsonb;
 BEGIN
-	PERFORM miosa.require_primary();
 	PERFORM miosa.need_endpoint(miosa_set_endpoint.name);
 	IF miosa_set_endpoint.enabled IS NULL THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'enabled must be true or false', 'It is null.',
@@ -829,7 +826,6 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-	PERFORM miosa.require_primary();
 	PERFORM miosa.need_endpoint(miosa_remove_endpoint.name);
 	DELETE FROM miosa.endpoints e WHERE e.name = miosa_remove_endpoint.name;
 END $$;
@@ -847,7 +843,6 @@ CREATE FUNCTION @extschema@.miosa_resend(deployment_id text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	PERFORM miosa.require_primary();
 	PERFORM miosa.queue(o.deployment_id, 'route', NULL)
 		FROM miosa.parse_operation(miosa_resend.deployment_id) o;
 END $$;
@@ -857,7 +852,6 @@ CREATE FUNCTION @extschema@.miosa_resync(endpoint text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	PERFORM miosa.require_primary();
 	PERFORM miosa.need_endpoint(endpoint);
 	UPDATE miosa.endpoints e SET generation = e.generation + 1 WHERE e.name = miosa_resync.endpoint;
 END $$;
@@ -869,7 +863,6 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	number bigint;
 BEGIN
-	PERFORM miosa.require_primary();
 	PERFORM miosa.need_endpoint(endpoint);
 	UPDATE miosa.delivery_failures f SET next_try_at = now() WHERE f.endpoint = miosa_redrive.endpoint;
 	GET DIAGNOSTICS number = ROW_COUNT;
@@ -885,7 +878,6 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	reason text := miosa.pause_reason();
 BEGIN
-	PERFORM miosa.require_primary();
 	IF reason IS NULL THEN
 		RETURN 'was not paused';
 	END IF;

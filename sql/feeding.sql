@@ -8,6 +8,7 @@
 
 -- Helpers.
 
+-- For what is not guarded (guards.sql): a procedure, and what it calls.
 CREATE FUNCTION miosa.require_primary() RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 BEGIN
@@ -159,14 +160,13 @@ COMMENT ON FUNCTION miosa.merge_fields(anyelement, jsonb, text[], text) IS 'The 
 
 -- Lock a deployment by its key and return it.
 --
--- Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND, NOT_PRIMARY.
+-- Raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND.
 CREATE FUNCTION miosa.lock_deployment(deployment_id text) RETURNS miosa.deployments
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 #variable_conflict use_variable
 DECLARE
 	d miosa.deployments;
 BEGIN
-	PERFORM miosa.require_primary();
 	PERFORM miosa.check_id(deployment_id, 'deployment id');
 	SELECT * INTO d FROM miosa.deployments p WHERE p.id = deployment_id FOR NO KEY UPDATE;
 	IF NOT FOUND THEN
@@ -189,7 +189,6 @@ DECLARE
 	detail text;
 	broken text;
 BEGIN
-	PERFORM miosa.require_primary();
 	PERFORM miosa.check_id(id, 'tenant id');
 	PERFORM miosa.check_slug(slug, 'slug');
 	IF plan IS NOT NULL AND NOT EXISTS (SELECT FROM miosa.plans p WHERE p.name = plan) THEN
@@ -227,7 +226,6 @@ DECLARE
 	detail text;
 	broken text;
 BEGIN
-	PERFORM miosa.require_primary();
 	PERFORM miosa.check_id(id, 'deployment id');
 	PERFORM miosa.check_id(tenant_id, 'tenant id');
 	IF NOT EXISTS (SELECT FROM miosa.tenants t WHERE t.id = tenant_id) THEN
@@ -502,7 +500,6 @@ DECLARE
 	detail text;
 	broken text;
 BEGIN
-	PERFORM miosa.require_primary();
 	PERFORM miosa.check_id(deployment_id, 'deployment id');
 	PERFORM miosa.check_word(state, 'state', ARRAY['pending', 'verified', 'active', 'failed', 'removed']);
 	IF redirect_policy IS NOT NULL THEN
@@ -557,7 +554,6 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	host text := miosa.check_host(fqdn);
 BEGIN
-	PERFORM miosa.require_primary();
 	DELETE FROM miosa.domains m WHERE m.fqdn = host;
 	RETURN jsonb_build_object('data', jsonb_build_object('domain', host, 'fqdn', host, 'state', 'removed'));
 END $$;
@@ -595,7 +591,6 @@ DECLARE
 	detail text;
 	broken text;
 BEGIN
-	PERFORM miosa.require_primary();
 	PERFORM miosa.check_id(deployment_id, 'deployment id');
 	PERFORM miosa.check_id(id, 'instance id');
 	PERFORM miosa.check_id(version_id, 'version id');

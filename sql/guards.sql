@@ -1,7 +1,8 @@
 -- The functions for programs that are not written in C wait for no lock
--- longer than lock_wait, and name who is in the way.  What was written above
--- moves to schema miosa; a function in C of the same name, arguments and
--- comment takes its place, and calls it with bounded waits.
+-- longer than lock_wait, and name who is in the way; those that are volatile
+-- raise NOT_PRIMARY on a standby.  What was written above moves to schema
+-- miosa; a function in C of the same name, arguments and comment takes its
+-- place, and calls it with bounded waits.
 DO $$
 DECLARE
 	f record;

@@ -223,7 +223,6 @@ DECLARE
 	piece record;
 	places tid[];
 BEGIN
-	PERFORM miosa.require_primary();
 	PERFORM miosa.check_limit(batch, 1000000);
 	FOREACH what IN ARRAY ARRAY['idempotency_keys', 'audit_events', 'runtime_instances', 'removed_hosts'] LOOP
 		removed := 0;
@@ -388,7 +387,6 @@ DECLARE
 	cron_schema text;
 	job record;
 BEGIN
-	PERFORM miosa.require_primary();
 	SELECT n.nspname INTO cron_schema
 		FROM pg_extension e
 		JOIN pg_proc p ON p.proname = 'schedule'

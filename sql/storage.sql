@@ -51,7 +51,6 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	result jsonb;
 BEGIN
-	PERFORM miosa.require_primary();
 	IF NOT EXISTS (SELECT FROM miosa.secrets s WHERE s.name = miosa_put_storage.secret AND s.value ~ '^[^:]+:[^:]+(:[^:]+)?$')
 		AND miosa_put_storage.secret IS NOT NULL THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('secret "%s" cannot be used', miosa_put_storage.secret),
@@ -73,7 +72,6 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-	PERFORM miosa.require_primary();
 	DELETE FROM miosa.storages s
 		WHERE s.prefix IN (miosa_remove_storage.prefix, miosa_remove_storage.prefix || '/');
 	IF NOT FOUND THEN

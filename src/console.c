@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
 #include "fmgr.h"
@@ -46,11 +47,17 @@ mrb_console(PG_FUNCTION_ARGS)
 /*
  * The functions for programs that are not written in C.  One in PL/pgSQL
  * opens tables already while it is compiled, before it could bound its
- * waits by itself.
+ * waits by itself.  Those that are volatile write, which a standby refuses
+ * before it judges the arguments: it may be behind.
  */
 Datum
 mrb_guarded(PG_FUNCTION_ARGS)
 {
+	if (RecoveryInProgress() &&
+		func_volatile(fcinfo->flinfo->fn_oid) == PROVOLATILE_VOLATILE)
+		mrb_raise(MRB_ERR_NOT_PRIMARY, "this server is a standby",
+				  "It can be read but not written.",
+				  "Call the same on the primary.");
 	return mrb_lock_wait_call(call_body, fcinfo);
 }
 

@@ -1,6 +1,6 @@
 # On a standby a known key still gets its answer and a plan can be made, a new
-# operation is refused with what to do, and after a promotion all goes on with
-# the same keys and the next number.
+# operation is refused with what to do, as is every other function that writes,
+# and after a promotion all goes on with the same keys and the next number.
 
 use strict;
 use warnings FATAL => 'all';
@@ -23,6 +23,7 @@ INSERT INTO miosa.deployments (id, tenant_id, name, slug) VALUES ('dep_1', 'ten_
 INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state)
 	SELECT 'dep_1', 'ver_' || i, 'ten_1', i, 'ready' FROM generate_series(1, 3) i;
 DO 'BEGIN PERFORM miosa_promote(''dep_1'', ''ver_'' || i) FROM generate_series(1, 3) i; END';
+SELECT miosa_put_endpoint('nobody', 'webhook', 'http://127.0.0.1:1/', enabled => false);
 EOS
 $primary->backup('base');
 my $standby = MiosaPostgres->new('standby');
@@ -62,6 +63,54 @@ FROM (SELECT miosa_plan('dep_1', 'ver_1') -> 'data' AS p) x
 EOS
 	'ver_1|changed|true',
 	'a plan can be made');
+
+# Every public function that may write, from the catalogs. Most arguments name
+# nothing, but a standby may not know yet what there is.
+my $writers = $standby->safe_psql('postgres', <<'EOS');
+SELECT format('%s %s.%I(%s);', CASE p.prokind WHEN 'p' THEN 'CALL' ELSE 'SELECT' END, p.pronamespace::regnamespace, p.proname,
+	(SELECT string_agg(format('%L::%s', CASE t
+			WHEN 'text'::regtype THEN CASE WHEN p.proargnames[n] LIKE '%version%' THEN 'ver_1'
+				WHEN p.proargnames[n] = 'attribution' THEN '{}' ELSE 'dep_1' END
+			WHEN 'uuid'::regtype THEN '00000000-0000-0000-0000-000000000001'
+			WHEN 'boolean'::regtype THEN 'true'
+			WHEN 'jsonb'::regtype THEN '{}'
+			WHEN 'json'::regtype THEN '{}'
+			ELSE '1' END, t::regtype), ', ' ORDER BY n)
+		FROM unnest(p.proargtypes[0:p.pronargs - p.pronargdefaults - 1]) WITH ORDINALITY a (t, n)))
+FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
+WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
+	AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'miosa_rollback')
+	AND p.provolatile = 'v' AND p.prorettype <> 'trigger'::regtype
+	AND (p.pronamespace <> 'miosa'::regnamespace OR p.proname IN ('rollback', 'promote', 'status', 'candidates', 'progress_rows'))
+ORDER BY 1
+EOS
+# What reads, and may have to do so from shared memory or from storage
+my %reader = (
+	'miosa.candidates' => q{SELECT count(*) > 0 FROM miosa.candidates('dep_1')},
+	'miosa.progress_rows' => q{SELECT count(*) > 0 FROM miosa.progress},
+	'miosa.status' => q{SELECT count(*) > 0 FROM miosa.status('dep_1')},
+	'public.miosa_convergence' => q{SELECT miosa_convergence('dep_1') IS NOT NULL},
+	'public.miosa_doctor' => q{SELECT count(*) > 0 FROM miosa_doctor()},
+	'public.miosa_plan' => q{SELECT miosa_plan('dep_1') IS NOT NULL},
+	'public.miosa_test_endpoint' => q{SELECT miosa_test_endpoint('nobody') IS NOT NULL},
+	'public.miosa_test_storage' => q{SELECT miosa_test_storage('test://bucket/none') IS NOT NULL},
+	'public.miosa_wait_converged' => q{SELECT miosa_wait_converged('dep_1', '0 s') IS NOT NULL});
+my %seen;
+
+for my $call (split /\n/, $writers)
+{
+	my ($name) = $call =~ /^\w+ ([\w.]+)/;
+
+	$seen{$name} = 1;
+	next if $reader{$name};
+	like(refusal($call), qr/MR53P: this server is a standby/, "refused: $call");
+}
+cmp_ok(scalar keys %seen, '>', 30, 'these are many');
+for my $name (sort keys %reader)
+{
+	ok($seen{$name}, "$name is among them");
+	is($standby->safe_psql('postgres', $reader{$name}), 't', "$name works");
+}
 
 # The standby takes over
 $primary->stop('immediate');
