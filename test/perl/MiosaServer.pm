@@ -167,15 +167,16 @@ sub running
 	return 0;
 }
 
-# Ask it to end; insist after five seconds.
+# Ask it to end. One that does not is a fault, which must not go unseen.
 sub stop
 {
 	my ($self) = @_;
 
 	return unless $self->running;
 	kill 'TERM', $self->{pid};
-	poll_until(sub { !$self->running }, 5) or $self->kill9;
-	return;
+	return if poll_until(sub { !$self->running });
+	$self->kill9;
+	die $self->trouble('did not end within 180 s of SIGTERM');
 }
 
 # No good-bye: the whole group is killed, as a power cut would do it.

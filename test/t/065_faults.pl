@@ -9,7 +9,7 @@ use MiosaSink;
 use MiosaTest qw(make_node);
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(time);
 
 # Caches wait for routers as long as they may, but where this is tested
 my $node = make_node('faults', "miosa_rollback.stage_wait = 60s\n");
@@ -101,8 +101,9 @@ is(wait_sql("SELECT state FROM miosa.convergence_rows('a') WHERE endpoint = 'rou
 	'backing off', 'it backs off');
 my $row = endpoint('a', 'router');
 like($row->{error}, qr/503/, 'the reason is shown');
+$router->clear;
 flip('b', 2);
-sleep 0.5;
+ok($router->wait_for(3), 'it is tried again and again');
 is(sql('SELECT count(*) FROM miosa.delivery_failures'),
 	0, 'that makes no delivery failures');
 $router->plain;

@@ -11,7 +11,7 @@ use MiosaSink;
 use MiosaTest qw(make_node);
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(time);
 
 my $node = make_node('convergence', "miosa_rollback.stage_wait = 200\n");
 my $dir = PostgreSQL::Test::Utils::tempdir_short();

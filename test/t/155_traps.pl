@@ -41,7 +41,7 @@ use MiosaSink;
 use MiosaTest qw(make_node);
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(time);
 
 my $dir = PostgreSQL::Test::Utils::tempdir_short();
 local $ENV{LD_PRELOAD} = hanging_resolver("$dir/resolver");
