@@ -74,6 +74,7 @@ OBJS = \
 	src/candidate.o \
 	src/capacity.o \
 	src/deployment.o \
+	src/derived.o \
 	src/guard.o \
 	src/idempotency.o \
 	src/operation.o \

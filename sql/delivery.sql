@@ -99,7 +99,9 @@ CREATE TABLE miosa.endpoints (
 	generation bigint NOT NULL DEFAULT 0,
 	origin text,
 	created_at timestamptz NOT NULL DEFAULT now(),
-	updated_at timestamptz NOT NULL DEFAULT now()
+	updated_at timestamptz NOT NULL DEFAULT now(),
+	CONSTRAINT "times must be from 1970 to 2199" CHECK (least(created_at, updated_at) >= '1970-01-01 00:00:00+00'
+		AND greatest(created_at, updated_at) < '2200-01-01 00:00:00+00')
 );
 COMMENT ON TABLE miosa.endpoints IS 'Who is told: routers, caches, webhooks; and the schedulers that are asked for instances';
 COMMENT ON COLUMN miosa.endpoints.name IS 'Name of the endpoint';
@@ -120,7 +122,8 @@ CREATE TABLE miosa.secrets (
 	name text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
 	value text NOT NULL CHECK (value ~ '^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$'),
 	previous text CHECK (previous ~ '^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$'),
-	created_at timestamptz NOT NULL DEFAULT now()
+	created_at timestamptz NOT NULL DEFAULT now(),
+	CONSTRAINT "times must be from 1970 to 2199" CHECK (created_at >= '1970-01-01 00:00:00+00' AND created_at < '2200-01-01 00:00:00+00')
 );
 COMMENT ON TABLE miosa.secrets IS 'Secrets of endpoints and storages; used by the dispatcher and by what asks storage, never dumped or shown';
 COMMENT ON COLUMN miosa.secrets.name IS 'Name that endpoints, storages and templates use';
@@ -385,6 +388,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.endpoints_check() IS 'Trigger: refuses malformed endpoints and binds new ones to this installation';
 
+CREATE TRIGGER derived BEFORE UPDATE ON miosa.endpoints
+	FOR EACH ROW EXECUTE FUNCTION miosa.derived_columns();
 CREATE TRIGGER endpoints_check BEFORE INSERT OR UPDATE ON miosa.endpoints
 	FOR EACH ROW EXECUTE FUNCTION miosa.endpoints_check();
 

@@ -10,6 +10,9 @@
 -- the language of the database.  An expression without such a column says
 -- COLLATE "C" itself where it changes case or ignores it (test/lint/collation
 -- checks that).
+--
+-- Times are calculated with, so those that people may write must be finite and
+-- not too far away: one constraint a table, as each costs every rollback.
 
 CREATE SCHEMA miosa;
 COMMENT ON SCHEMA miosa IS 'miosa_rollback: deployments, versions, delivery, and the console for people';
@@ -62,7 +65,9 @@ CREATE TABLE miosa.tenants (
 	slug text COLLATE "C" NOT NULL UNIQUE,
 	plan text COLLATE "C" NOT NULL DEFAULT 'free',
 	created_at timestamptz NOT NULL DEFAULT now(),
-	updated_at timestamptz NOT NULL DEFAULT now()
+	updated_at timestamptz NOT NULL DEFAULT now(),
+	CONSTRAINT "times must be from 1970 to 2199" CHECK (least(created_at, updated_at) >= '1970-01-01 00:00:00+00'
+		AND greatest(created_at, updated_at) < '2200-01-01 00:00:00+00')
 );
 COMMENT ON TABLE miosa.tenants IS 'Owners of deployments';
 COMMENT ON COLUMN miosa.tenants.id IS 'Opaque id';
@@ -108,7 +113,9 @@ CREATE TABLE miosa.deployments (
 	auto_subdomain text,
 	created_at timestamptz NOT NULL DEFAULT now(),
 	updated_at timestamptz NOT NULL DEFAULT now(),
-	UNIQUE (tenant_id, slug)
+	UNIQUE (tenant_id, slug),
+	CONSTRAINT "times must be from 1970 to 2199" CHECK (least(last_rollback_at, waiting_since, created_at, updated_at) >= '1970-01-01 00:00:00+00'
+		AND greatest(last_rollback_at, waiting_since, created_at, updated_at) < '2200-01-01 00:00:00+00')
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE miosa.deployments IS 'What is deployed: each points at one active version';
 COMMENT ON COLUMN miosa.deployments.id IS 'Opaque id';
@@ -179,7 +186,9 @@ CREATE TABLE miosa.versions (
 	created_at timestamptz NOT NULL DEFAULT now(),
 	updated_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (deployment_id, id),
-	UNIQUE (deployment_id, version_number)
+	UNIQUE (deployment_id, version_number),
+	CONSTRAINT "times must be from 1970 to 2199" CHECK (least(promoted_at, last_served_at, archived_at, created_at, updated_at) >= '1970-01-01 00:00:00+00'
+		AND greatest(promoted_at, last_served_at, archived_at, created_at, updated_at) < '2200-01-01 00:00:00+00')
 );
 CREATE INDEX versions_marked ON miosa.versions (deployment_id)
 	WHERE metadata -> 'migration_compatibility' = '"incompatible"';
@@ -239,7 +248,9 @@ CREATE TABLE miosa.releases (
 	updated_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (deployment_id, id),
 	UNIQUE (deployment_id, deployment_version_id),
-	FOREIGN KEY (deployment_id, deployment_version_id) REFERENCES miosa.versions
+	FOREIGN KEY (deployment_id, deployment_version_id) REFERENCES miosa.versions,
+	CONSTRAINT "times must be from 1970 to 2199" CHECK (least(verified_at, missing_at, collected_at, deleted_at, ready_at, created_at, updated_at) >= '1970-01-01 00:00:00+00'
+		AND greatest(verified_at, missing_at, collected_at, deleted_at, ready_at, created_at, updated_at) < '2200-01-01 00:00:00+00')
 );
 CREATE INDEX releases_marked ON miosa.releases (deployment_id)
 	WHERE metadata -> 'migration_compatibility' = '"incompatible"';
@@ -282,7 +293,9 @@ CREATE TABLE miosa.runtime_instances (
 	created_at timestamptz NOT NULL DEFAULT now(),
 	updated_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (deployment_id, id),
-	FOREIGN KEY (deployment_id, version_id) REFERENCES miosa.versions
+	FOREIGN KEY (deployment_id, version_id) REFERENCES miosa.versions,
+	CONSTRAINT "times must be from 1970 to 2199" CHECK (least(last_heartbeat_at, observed_at, created_at, updated_at) >= '1970-01-01 00:00:00+00'
+		AND greatest(last_heartbeat_at, observed_at, created_at, updated_at) < '2200-01-01 00:00:00+00')
 );
 CREATE INDEX runtime_instances_version ON miosa.runtime_instances (deployment_id, version_id);
 COMMENT ON TABLE miosa.runtime_instances IS 'Running copies of dynamic versions';
@@ -334,7 +347,9 @@ CREATE TABLE miosa.storages (
 	addressing text NOT NULL DEFAULT 'path' CHECK (addressing IN ('path', 'virtual')),
 	secret text COLLATE "C",
 	created_at timestamptz NOT NULL DEFAULT now(),
-	updated_at timestamptz NOT NULL DEFAULT now()
+	updated_at timestamptz NOT NULL DEFAULT now(),
+	CONSTRAINT "times must be from 1970 to 2199" CHECK (least(created_at, updated_at) >= '1970-01-01 00:00:00+00'
+		AND greatest(created_at, updated_at) < '2200-01-01 00:00:00+00')
 );
 COMMENT ON TABLE miosa.storages IS 'Object storage that is asked whether artifacts are there';
 COMMENT ON COLUMN miosa.storages.prefix IS 'Storage URIs that begin so are asked for here, s3:// or s3://bucket/; the longest one counts';
@@ -354,7 +369,9 @@ CREATE TABLE miosa.domains (
 	state text NOT NULL DEFAULT 'active' CHECK (state IN ('pending', 'verified', 'active', 'failed', 'removed')),
 	redirect_policy text NOT NULL DEFAULT 'none' CHECK (redirect_policy IN ('none', 'apex_to_www', 'www_to_apex')),
 	verified_at timestamptz,
-	created_at timestamptz NOT NULL DEFAULT now()
+	created_at timestamptz NOT NULL DEFAULT now(),
+	CONSTRAINT "times must be from 1970 to 2199" CHECK (least(verified_at, created_at) >= '1970-01-01 00:00:00+00'
+		AND greatest(verified_at, created_at) < '2200-01-01 00:00:00+00')
 );
 CREATE INDEX domains_deployment ON miosa.domains (deployment_id);
 COMMENT ON TABLE miosa.domains IS 'Hosts; an active one routes to its deployment''s version';

@@ -245,6 +245,21 @@ COMMENT ON FUNCTION miosa.deployments_pointer() IS 'Trigger: a plain UPDATE of a
 CREATE TRIGGER deployments_pointer BEFORE UPDATE ON miosa.deployments
 	FOR EACH ROW EXECUTE FUNCTION miosa.deployments_pointer();
 
+-- What else follows from operations, storage's answers or endpoints.  This
+-- trigger comes before the others of its tables, which derive some of it.
+
+CREATE FUNCTION miosa.derived_columns() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_derived_columns';
+COMMENT ON FUNCTION miosa.derived_columns() IS 'Trigger: INVALID_ARGUMENT for a change of what the extension derives, unless its functions or the owner of the table make it';
+
+CREATE TRIGGER derived BEFORE UPDATE ON miosa.versions
+	FOR EACH ROW EXECUTE FUNCTION miosa.derived_columns();
+CREATE TRIGGER derived BEFORE UPDATE ON miosa.releases
+	FOR EACH ROW EXECUTE FUNCTION miosa.derived_columns();
+CREATE TRIGGER derived BEFORE UPDATE ON miosa.runtime_instances
+	FOR EACH ROW EXECUTE FUNCTION miosa.derived_columns();
+
 -- A deployment of this id may have been here and deleted.  Its audit events
 -- and route changes stay, so the numbers go on where it ended.  A restored
 -- deployment already has numbers at least that high.

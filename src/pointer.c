@@ -34,6 +34,7 @@
 #include "audit.h"
 #include "choice.h"
 #include "deployment.h"
+#include "derived.h"
 #include "errors.h"
 #include "guard.h"
 #include "marks.h"
@@ -48,6 +49,7 @@ PG_FUNCTION_INFO_V1(mrb_deployments_pointer);
 typedef struct Change
 {
 	TriggerData *trigger;
+	Oid			user;			/* whose statement it is */
 	const char *id;				/* of the row that is there */
 	const char *active;			/* version that shall be active, or NULL */
 } Change;
@@ -112,6 +114,7 @@ mrb_deployments_pointer(PG_FUNCTION_ARGS)
 	 * declared so, because our own statements, which are most, end above.
 	 */
 	GetUserIdAndSecContext(&user, &context);
+	change.user = user;
 	SetUserIdAndSecContext(change.trigger->tg_relation->rd_rel->relowner,
 						   context | SECURITY_LOCAL_USERID_CHANGE);
 	nestlevel = NewGUCNestLevel();
@@ -252,6 +255,7 @@ keep_derived(const Change *change)
 				  derived[i].detail,
 				  psprintf(derived[i].hint, quote_literal_cstr(change->id)));
 	}
+	mrb_derived_check(change->trigger, change->user);
 }
 
 /*

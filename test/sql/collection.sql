@@ -51,10 +51,10 @@ SELECT count(*) FROM miosa_collectable_releases;
 UPDATE miosa.versions SET archived_at = now() - '31 days'::interval WHERE id IN ('ver_2', 'ver_3');
 SELECT count(*) FROM miosa_collectable_releases;
 ROLLBACK;
--- Times that are out of this world keep, and break nothing.
+-- The times that are farthest away break nothing (pointer.sql has others).
 BEGIN;
-UPDATE miosa.versions SET promoted_at = 'infinity' WHERE id = 'ver_2';
-UPDATE miosa.versions SET promoted_at = '294000-01-01' WHERE id = 'ver_3';
+UPDATE miosa.versions SET promoted_at = '2199-12-31 23:59Z' WHERE id = 'ver_2';
+UPDATE miosa.versions SET promoted_at = '1970-01-01 00:00Z', last_served_at = '1970-01-01 00:00Z' WHERE id = 'ver_3';
 SELECT count(*) FROM miosa_collectable_releases;
 SELECT version, expires IS NOT NULL AS shown FROM miosa.candidates('dep_1') WHERE version IN ('v2', 'v3');
 ROLLBACK;

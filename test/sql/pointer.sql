@@ -135,6 +135,71 @@ SELECT state FROM miosa.deployments WHERE id = 'dep_3';
 SELECT version_id, state FROM miosa.capacity WHERE deployment_id = 'dep_3';
 ROLLBACK;
 
+-- What the extension derives, in every table, is refused to administrators;
+-- all that they may write is not.
+BEGIN;
+CREATE ROLE regress_pointer_admin IN ROLE miosa_admin;
+GRANT USAGE ON SCHEMA test TO regress_pointer_admin;
+INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id) VALUES ('dep_2', 'ins_1', 'ten_1', 'ver_2');
+INSERT INTO miosa.endpoints (name, adapter, url, enabled) VALUES ('edge', 'webhook', 'http://edge.invalid/', false);
+CREATE TABLE test.derived AS SELECT * FROM (VALUES
+	('deployments', 'seq', '77'), ('deployments', 'route_seq', '77'), ('deployments', 'serving_version_id', '''ver_1'''),
+	('deployments', 'recent_served', '''{x}'''), ('deployments', 'active_release_id', '''x'''), ('deployments', 'running_artifact_sha256', '''x'''),
+	('deployments', 'last_rollback_at', '''2026-02-01'''), ('deployments', 'waiting_since', '''2026-02-01'''),
+	('versions', 'promoted_over', '''x'''), ('versions', 'promoted_at', '''2026-02-01'''), ('versions', 'promotion_seq', '77'),
+	('versions', 'last_served_at', '''2026-02-01'''),
+	('releases', 'verified_at', '''2026-02-01'''), ('releases', 'missing_at', '''2026-02-01'''), ('releases', 'deleted_at', '''2026-02-01'''),
+	('runtime_instances', 'reported_by', '''x'''),
+	('endpoints', 'generation', '77'), ('endpoints', 'origin', '''x''')) v (tab, col, new);
+CREATE TABLE test.given AS
+	SELECT c.relname AS tab, a.attname AS col,
+		CASE c.relname WHEN 'deployments' THEN 'id = ''dep_2''' WHEN 'versions' THEN 'deployment_id = ''dep_2'' AND id = ''ver_2'''
+			WHEN 'releases' THEN 'deployment_id = ''dep_2'' AND id = ''rel_2''' WHEN 'endpoints' THEN 'name = ''edge''' ELSE 'true' END AS row
+	FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+	WHERE c.relnamespace = 'miosa'::regnamespace AND c.relname IN ('deployments', 'versions', 'releases', 'runtime_instances', 'endpoints');
+GRANT SELECT ON test.derived, test.given TO regress_pointer_admin;
+SET LOCAL ROLE regress_pointer_admin;
+SELECT d.tab, d.col, test.refusal(format('UPDATE miosa.%I SET %I = %s WHERE %s', d.tab, d.col, d.new, g.row))
+FROM test.derived d JOIN test.given g USING (tab, col) ORDER BY d.tab, d.col;
+-- A column of a time or of a number that counts is in the list, or known to
+-- be what somebody else says.
+SELECT tab, string_agg(col, ', ' ORDER BY col) AS times_and_counts_that_are_given
+FROM test.given g JOIN pg_attribute a ON a.attrelid = format('miosa.%I', tab)::regclass AND a.attname = col
+WHERE a.atttypid IN ('timestamptz'::regtype, 'bigint'::regtype) AND NOT EXISTS (SELECT FROM test.derived d WHERE (d.tab, d.col) = (g.tab, g.col))
+GROUP BY tab ORDER BY tab;
+-- Written as it is, it is no change; what is not derived may change.
+UPDATE miosa.versions SET promoted_at = promoted_at, promotion_seq = promotion_seq, pinned = true WHERE deployment_id = 'dep_2' AND id = 'ver_1';
+UPDATE miosa.releases SET collected_at = now() WHERE deployment_id = 'dep_2' AND id = 'rel_3';
+UPDATE miosa.runtime_instances SET state = 'healthy', last_heartbeat_at = now() WHERE id = 'ins_1';
+UPDATE miosa.endpoints SET url = 'http://other.invalid/' WHERE name = 'edge';
+RESET ROLE;
+SELECT generation FROM miosa.endpoints WHERE name = 'edge';
+
+-- Times are calculated with: no column of a table that people write keeps one
+-- that is out of this world, whoever writes it.
+INSERT INTO miosa.domains (fqdn, deployment_id, tenant_id) VALUES ('shop.test', 'dep_2', 'ten_1');
+INSERT INTO miosa.storages (prefix, endpoint) VALUES ('s3://', 'http://storage.invalid');
+INSERT INTO miosa.secrets (name, value) VALUES ('key', 'x');
+CREATE FUNCTION test.time_kept(tab text, col text, odd text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+	kept bigint;
+	n bigint;
+BEGIN
+	EXECUTE format('UPDATE miosa.%I SET %I = %L', tab, col, odd);
+	GET DIAGNOSTICS n = ROW_COUNT;
+	ASSERT n > 0;
+	EXECUTE format('SELECT count(*) FROM miosa.%I WHERE %I NOT BETWEEN ''1970-01-01Z'' AND ''2200-01-01Z''', tab, col) INTO kept;
+	RETURN kept > 0;
+EXCEPTION WHEN check_violation OR SQLSTATE 'MR400' THEN
+	RETURN false;
+END $$;
+SELECT c.relname, count(DISTINCT a.attname) AS times, string_agg(format('%s = %s', a.attname, o), ', ') FILTER (WHERE test.time_kept(c.relname, a.attname, o)) AS kept
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.atttypid = 'timestamptz'::regtype AND NOT a.attisdropped
+CROSS JOIN unnest('{infinity,-infinity,294276-12-31,4713-01-01 BC,1969-12-31 23:59Z,2200-01-01Z}'::text[]) o
+WHERE c.relnamespace = 'miosa'::regnamespace AND c.relkind = 'r' AND has_any_column_privilege('miosa_admin', c.oid, 'INSERT')
+GROUP BY c.relname ORDER BY c.relname;
+ROLLBACK;
+
 -- Rows that are loaded are taken as they are.
 BEGIN;
 INSERT INTO miosa.deployments (id, tenant_id, name, slug, state, active_version_id, serving_version_id, seq, route_seq, recent_served)
