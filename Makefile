@@ -3,8 +3,9 @@
 #   make, make install, make installcheck    as in any PGXS extension
 #   make demo      the main jobs on real servers, in a temporary folder
 #   make test      every suite, in a temporary folder
-#   make bench     our speed beside the floor's, how fast edges and schedulers
-#                  are told, and what keeping and deleting cost
+#   make bench     our speed beside the floor's, how fast edges, visitors and
+#                  schedulers see a change, also after a crash, and what
+#                  keeping, deleting and signing cost
 #   make fuzz      a million odd values, none of which may change a request
 #   make torture   100,000 deliveries while processes are ended at random, and
 #                  a full queue of notifications

@@ -131,12 +131,8 @@ function named({ url, headers }) {
 	];
 }
 
-function answer(request) {
-	const refused = options.instead || unwelcome(request);
-
-	if (refused) {
-		return refused;
-	}
+// What a request that was let in finds.
+function look(request) {
 	const [bucket, key] = named(request);
 	const content = find(bucket, key);
 
@@ -168,12 +164,14 @@ function answer(request) {
 }
 
 // The test sets {presign: {method, url, seconds}} and finds the URL in the
-// state; what was refused last is there too.
+// state; what was refused last is there too, and how many signatures were
+// found right.
 serve({
 	s3: {
 		options,
 		state: {
 			refused: null,
+			accepted: 0,
 			get presigned() {
 				const { method, url, seconds } = options.presign || {};
 
@@ -181,8 +179,12 @@ serve({
 			},
 		},
 		answer(request, given, state) {
-			const found = answer(request);
+			const refused = options.instead || unwelcome(request);
+			const found = refused || look(request);
 
+			if (!refused) {
+				state.accepted += 1;
+			}
 			if (found.status >= 300) {
 				state.refused = found.body;
 			}

@@ -99,6 +99,31 @@ sub presign
 	return $self->state->{presigned};
 }
 
+# So many different keys of up to 30 characters, of every length in UTF-8 and
+# of every kind that URLs treat in a way of their own.
+sub random_keys
+{
+	my ($count) = @_;
+	my @alphabet = (
+		[ 0x01, 0x1F ], [ 0x20, 0x2F ], [ 0x30, 0x7E ], [ 0x7F, 0xFF ],
+		[ 0x100, 0x7FF ], [ 0x800, 0xD7FF ], [ 0xE000, 0xFFFF ],
+		[ 0x10000, 0x10FFFF ]);
+	my (%seen, @key);
+
+	while (@key < $count)
+	{
+		my $key = join '', map {
+			my ($least, $most) = @{ $alphabet[ rand @alphabet ] };
+			rand() < 0.15 ? '/' : chr($least + int rand($most - $least + 1))
+		} 1 .. 1 + rand 30;
+
+		# Noncharacters are characters, but Perl is not sure of that
+		no warnings 'utf8';
+		push @key, $key unless $seen{$key}++;
+	}
+	return @key;
+}
+
 sub set
 {
 	my ($self, %option) = @_;

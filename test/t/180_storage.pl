@@ -312,24 +312,7 @@ like(sql(q{SELECT miosa_test_storage('s3://shop-bucket/' || convert_from('\xfefe
 # Ten thousand keys of anything, half of them there
 other_database('utf8');
 srand(20240607);
-my @alphabet = (
-	[ 0x01, 0x1F ], [ 0x20, 0x2F ], [ 0x30, 0x7E ], [ 0x7F, 0xFF ],
-	[ 0x100, 0x7FF ], [ 0x800, 0xD7FF ], [ 0xE000, 0xFFFF ],
-	[ 0x10000, 0x10FFFF ]);
-my (%seen, @keys);
-
-while (@keys < 10000)
-{
-	my $key = join '', map {
-		my $range = $alphabet[ rand @alphabet ];
-		rand() < 0.15 ? '/' : chr($range->[0] + int rand($range->[1] - $range->[0] + 1))
-	} 1 .. 1 + rand 30;
-
-	# Noncharacters are characters, but Perl is not sure of that
-	no warnings 'utf8';
-	next if $seen{$key}++;
-	push @keys, $key;
-}
+my @keys = MiosaS3::random_keys(10000);
 my @present = @keys[ grep { $_ % 2 == 0 } 0 .. $#keys ];
 
 $s3->set(objects => { many => { map { $_ => 1 } @present } });
