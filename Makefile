@@ -42,6 +42,7 @@ OBJS = \
 	src/digest.o \
 	src/errors.o \
 	src/escape.o \
+	src/file_root.o \
 	src/guc.o \
 	src/http.o \
 	src/http_call.o \
@@ -55,6 +56,7 @@ OBJS = \
 	src/request.o \
 	src/row.o \
 	src/s3.o \
+	src/secret.o \
 	src/session.o \
 	src/setting.o \
 	src/shmem.o \
@@ -63,6 +65,7 @@ OBJS = \
 	src/variable.o \
 	src/worker_settings.o \
 	src/call.o \
+	src/secrets.o \
 	src/sigv4.o \
 	src/adapter.o \
 	src/adapter_judge.o \
@@ -128,6 +131,7 @@ OBJS = \
 	src/console.o \
 	src/convergence.o \
 	src/delivery.o \
+	src/hidden_text.o \
 	src/launcher.o \
 	src/monitor.o \
 	src/preview.o \

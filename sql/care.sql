@@ -272,14 +272,33 @@ BEGIN
 		ELSE 'SELECT revoke FROM miosa.foreign_grants \gexec' END;
 	RETURN NEXT;
 
-	item := 'publications';
-	SELECT count(*), string_agg(quote_ident(w.pubname), ', ' ORDER BY w.pubname) INTO n, names
-		FROM (SELECT DISTINCT t.pubname FROM pg_publication_tables t
-			WHERE t.schemaname = 'miosa' AND t.tablename = 'secrets') w;
-	status := CASE WHEN n = 0 THEN 'ok' ELSE 'fail' END;
-	seen := CASE WHEN n = 0 THEN 'no publication has miosa.secrets'
-		ELSE format('secrets leave the server in clear, by publication %s', miosa.clip(names, 200)) END;
-	fix := CASE WHEN n = 0 THEN '' ELSE 'Drop it, and publish a list of tables without miosa.secrets: CREATE PUBLICATION name FOR TABLE ...;' END;
+	item := 'secrets';
+	SELECT count(*), count(*) FILTER (WHERE w.problem IS NOT NULL), count(*) FILTER (WHERE w.in_file),
+			string_agg(format('%s (%s)', w.name, w.problem), '; ' ORDER BY w.name) FILTER (WHERE w.problem IS NOT NULL)
+		INTO n, m, lacking, names
+		FROM (SELECT s.name, miosa.reveal(s.value) LIKE 'file:%' AS in_file,
+				coalesce(miosa.secret_problem(miosa.reveal(s.value)), miosa.secret_problem(miosa.reveal(s.previous))) AS problem
+			FROM miosa.secrets s) w;
+	status := CASE WHEN m = 0 THEN 'ok' ELSE 'fail' END;
+	seen := CASE WHEN m = 0 THEN format('%s in files, %s in miosa.secrets%s', lacking, n - lacking,
+			(SELECT ', which leaves the server without the values, by publication '
+					|| miosa.clip(string_agg(DISTINCT quote_ident(t.pubname), ', '), 200)
+				FROM pg_publication_tables t WHERE t.schemaname = 'miosa' AND t.tablename = 'secrets'))
+		ELSE 'secrets cannot be used: ' || miosa.clip(names, 300) END;
+	fix := CASE WHEN m = 0 THEN '' ELSE 'SHOW miosa_rollback.secret_directory; let the server read the file below it, or name another one: SELECT miosa_put_secret(''name'', ''file:NAME'');' END;
+	RETURN NEXT;
+
+	-- Whose worker is gone after an error is started again, and fails again.
+	item := 'subscriptions';
+	SELECT count(*), count(*) FILTER (WHERE w.fails), string_agg(w.name, ', ' ORDER BY w.name) FILTER (WHERE w.fails) INTO n, m, names
+		FROM (SELECT quote_ident(s.subname) AS name, t.apply_error_count + t.sync_error_count > 0
+				AND NOT EXISTS (SELECT FROM pg_stat_subscription a WHERE a.subid = s.oid AND a.relid IS NULL AND a.pid IS NOT NULL) AS fails
+			FROM pg_subscription s JOIN pg_stat_subscription_stats t ON t.subid = s.oid
+			WHERE s.subenabled AND s.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())) w;
+	status := CASE WHEN m = 0 THEN 'ok' ELSE 'fail' END;
+	seen := CASE WHEN n = 0 THEN 'no subscription' WHEN m = 0 THEN format('%s enabled, none fails', n)
+		ELSE format('the worker ends with an error again and again: %s', miosa.clip(names, 200)) END;
+	fix := CASE WHEN m = 0 THEN '' ELSE 'Read the error in the server log: where people wrote the same key on both servers, delete the row here, or skip the transaction: ALTER SUBSCRIPTION name SKIP (lsn = ...);' END;
 	RETURN NEXT;
 
 	item := 'restorable';

@@ -118,16 +118,66 @@ COMMENT ON COLUMN miosa.endpoints.origin IS 'Installation that it was added in: 
 COMMENT ON COLUMN miosa.endpoints.created_at IS 'When it was added';
 COMMENT ON COLUMN miosa.endpoints.updated_at IS 'When it was last changed';
 
+-- Whatever renders a value calls the type's output or send function: SELECT,
+-- COPY, the first copy of a subscription, every output plugin of logical
+-- decoding, messages.  So it is the type that keeps secrets, not a list of all
+-- the ways out.  Its input function checks them, since a CHECK would have to
+-- read them with the rights of whoever writes.
+CREATE TYPE miosa.hidden_text;
+
+CREATE FUNCTION miosa.hidden_text_in(cstring) RETURNS miosa.hidden_text
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_hidden_text_in';
+COMMENT ON FUNCTION miosa.hidden_text_in(cstring) IS 'Input function of miosa.hidden_text: refuses what cannot be sent in a header';
+
+CREATE FUNCTION miosa.hidden_text_out(miosa.hidden_text) RETURNS cstring
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_hidden_text_out';
+COMMENT ON FUNCTION miosa.hidden_text_out(miosa.hidden_text) IS 'Output function of miosa.hidden_text: three asterisks, whatever the value';
+
+CREATE FUNCTION miosa.hidden_text_recv(internal) RETURNS miosa.hidden_text
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_hidden_text_recv';
+COMMENT ON FUNCTION miosa.hidden_text_recv(internal) IS 'Binary input function of miosa.hidden_text';
+
+CREATE FUNCTION miosa.hidden_text_send(miosa.hidden_text) RETURNS bytea
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_hidden_text_send';
+COMMENT ON FUNCTION miosa.hidden_text_send(miosa.hidden_text) IS 'Binary output function of miosa.hidden_text: three asterisks, whatever the value';
+
+CREATE TYPE miosa.hidden_text (
+	INPUT = miosa.hidden_text_in, OUTPUT = miosa.hidden_text_out,
+	RECEIVE = miosa.hidden_text_recv, SEND = miosa.hidden_text_send,
+	LIKE = text
+);
+COMMENT ON TYPE miosa.hidden_text IS 'A text that can be written, and is shown to nobody';
+CREATE CAST (text AS miosa.hidden_text) WITH INOUT AS ASSIGNMENT;
+
+CREATE FUNCTION miosa.reveal(miosa.hidden_text) RETURNS text
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_reveal';
+COMMENT ON FUNCTION miosa.reveal(miosa.hidden_text) IS 'The text itself; nobody but the owner may call it';
+
+CREATE FUNCTION miosa.read_secret(stored text) RETURNS text
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_read_secret';
+COMMENT ON FUNCTION miosa.read_secret(text) IS 'Value of a secret as it is stored, from its file if it is in one; null when that cannot be used';
+
+CREATE FUNCTION miosa.secret_problem(stored text) RETURNS text
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_secret_problem';
+COMMENT ON FUNCTION miosa.secret_problem(text) IS 'Why the file of a secret cannot be used; null when it can, or there is none';
+
 CREATE TABLE miosa.secrets (
 	name text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
-	value text NOT NULL CHECK (value ~ '^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$'),
-	previous text CHECK (previous ~ '^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$'),
+	value miosa.hidden_text NOT NULL,
+	previous miosa.hidden_text,
 	created_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT "times must be from 1970 to 2199" CHECK (created_at >= '1970-01-01 00:00:00+00' AND created_at < '2200-01-01 00:00:00+00')
 );
 COMMENT ON TABLE miosa.secrets IS 'Secrets of endpoints and storages; used by the dispatcher and by what asks storage, never dumped or shown';
 COMMENT ON COLUMN miosa.secrets.name IS 'Name that endpoints, storages and templates use';
-COMMENT ON COLUMN miosa.secrets.value IS 'The secret';
+COMMENT ON COLUMN miosa.secrets.value IS 'The secret, or file: and which file has it; shown as ***';
 COMMENT ON COLUMN miosa.secrets.previous IS 'The secret that is being rotated out: standard-webhooks signs with both; null when there is none';
 COMMENT ON COLUMN miosa.secrets.created_at IS 'When it was written';
 
@@ -776,6 +826,8 @@ CREATE FUNCTION @extschema@.miosa_put_secret(name text, value text, keep_previou
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+	problem text;
 BEGIN
 	IF coalesce(miosa_put_secret.name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid name of a secret',
@@ -786,10 +838,17 @@ BEGIN
 			'It must be printable ASCII, without a space at either end.',
 			format('SELECT miosa_put_secret(%L, ''...'');', miosa_put_secret.name));
 	END IF;
+	problem := miosa.secret_problem(miosa_put_secret.value);
+	IF miosa_put_secret.value = '***' OR problem IS NOT NULL THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('secret "%s" cannot be used', miosa_put_secret.name),
+			CASE WHEN problem IS NULL THEN 'It is what is shown instead of a secret.' ELSE format('It has no value: %s.', problem) END,
+			format('SHOW miosa_rollback.secret_directory; the server must be able to read the file below it, then: SELECT miosa_put_secret(%L, ''file:NAME'');',
+				miosa_put_secret.name));
+	END IF;
 	INSERT INTO miosa.secrets AS s (name, value) VALUES (miosa_put_secret.name, miosa_put_secret.value)
 		ON CONFLICT (name) DO UPDATE SET value = excluded.value,
 			previous = CASE WHEN NOT miosa_put_secret.keep_previous THEN NULL
-				WHEN s.value = excluded.value THEN s.previous ELSE s.value END;
+				WHEN miosa.reveal(s.value) = miosa_put_secret.value THEN s.previous ELSE s.value END;
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_put_secret(text, text, boolean) IS 'Adds or changes a secret that endpoints or storages name; with keep_previous the one before stays valid beside it';
 

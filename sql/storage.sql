@@ -51,10 +51,13 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	result jsonb;
 BEGIN
-	IF NOT EXISTS (SELECT FROM miosa.secrets s WHERE s.name = miosa_put_storage.secret AND s.value ~ '^[^:]+:[^:]+(:[^:]+)?$')
+	IF NOT EXISTS (SELECT FROM miosa.secrets s WHERE s.name = miosa_put_storage.secret
+			AND miosa.read_secret(miosa.reveal(s.value)) ~ '^[^:]+:[^:]+(:[^:]+)?$')
 		AND miosa_put_storage.secret IS NOT NULL THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('secret "%s" cannot be used', miosa_put_storage.secret),
-			'A storage names a secret in miosa.secrets, of the form KEYID:SECRET or KEYID:SECRET:TOKEN.',
+			coalesce((SELECT format('Secret "%s": %s.', s.name, miosa.secret_problem(miosa.reveal(s.value)))
+					FROM miosa.secrets s WHERE s.name = miosa_put_storage.secret AND miosa.secret_problem(miosa.reveal(s.value)) IS NOT NULL),
+				'A storage names a secret in miosa.secrets, of the form KEYID:SECRET or KEYID:SECRET:TOKEN.'),
 			format('SELECT miosa_put_secret(%L, ''KEYID:SECRET'');', miosa_put_storage.secret));
 	END IF;
 	INSERT INTO miosa.storages AS s (prefix, endpoint, region, addressing, secret)

@@ -14,13 +14,11 @@
 
 #include "artifact.h"
 #include "artifact_file.h"
+#include "file_root.h"
 #include "guc.h"
 
 static char *file_path(const char *uri);
 static int	hex_pair(const char *text);
-static bool goes_up(const char *path);
-static bool is_below(const char *path, const char *directory);
-static bool escapes(const char *path, const char *directory);
 
 /*
  * Look for a file or directory below the root.  Symbolic links are followed,
@@ -39,8 +37,7 @@ mrb_artifact_file_check(const MrbArtifact *artifact, MrbArtifactCheck *check)
 		refused = psprintf("The directory of miosa_rollback.artifact_file_root could not be read: %m.");
 	else if (path == NULL)
 		refused = pstrdup("Its storage URI is not of the form file:///path, so storage was not asked.");
-	else if (goes_up(path) || !is_below(path, mrb_artifact_file_root) ||
-			 escapes(path, root))
+	else if (mrb_file_root_escapes(path, mrb_artifact_file_root, root))
 		refused = psprintf("File \"%s\" is not below miosa_rollback.artifact_file_root, so it was not looked for.",
 						   path);
 	free(root);
@@ -117,56 +114,4 @@ hex_pair(const char *text)
 		return -1;
 	memcpy(digits, text, 2);
 	return (int) strtol(digits, NULL, 16);
-}
-
-/*
- * Does a path have ".." in it?
- */
-static bool
-goes_up(const char *path)
-{
-	for (const char *c = path; (c = strstr(c, "/..")) != NULL; c++)
-	{
-		if (c[3] == '/' || c[3] == '\0')
-			return true;
-	}
-	return false;
-}
-
-/*
- * Is it a path inside the directory, by their text?
- */
-static bool
-is_below(const char *path, const char *directory)
-{
-	size_t		len = strlen(directory);
-
-	while (len > 0 && directory[len - 1] == '/')
-		len--;
-	return strncmp(path, directory, len) == 0 && path[len] == '/';
-}
-
-/*
- * Do symbolic links lead out of the directory?  As much of the path as there
- * is decides.
- */
-static bool
-escapes(const char *path, const char *directory)
-{
-	char	   *prefix = pstrdup(path);
-	char	   *real;
-	bool		outside;
-
-	while ((real = realpath(prefix, NULL)) == NULL)
-	{
-		char	   *slash = strrchr(prefix, '/');
-
-		if (slash == NULL)
-			return true;
-		/* Where the first directory is missing, the topmost one decides. */
-		slash[slash == prefix ? 1 : 0] = '\0';
-	}
-	outside = strcmp(real, directory) != 0 && !is_below(real, directory);
-	free(real);
-	return outside;
 }

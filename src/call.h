@@ -51,7 +51,7 @@ mrb_call_add_header(MrbHttpRequest *request, const char *header)
 	*headers = header;
 }
 
-/* Which secret is missing for it, in words; NULL when none is. */
+/* The first secret that is missing, "" for the endpoint's own; or NULL. */
 extern const char *mrb_call_lacks_secret(const MrbCall *call,
 										 const MrbValues *values);
 

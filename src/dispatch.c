@@ -37,6 +37,7 @@
 #include "record.h"
 #include "resync.h"
 #include "restart.h"
+#include "secrets.h"
 #include "session.h"
 #include "standing.h"
 #include "sweep.h"
@@ -67,6 +68,7 @@ static MemoryContext kept = NULL;
 static MrbSlot *my_slot = NULL;
 static Oid	extension = InvalidOid;
 static bool loaded = false;		/* settings were read at least once */
+static bool stale = false;		/* a file of a secret has changed since */
 static char *paused = NULL;
 static char *site = NULL;		/* miosa_rollback.site as seen last */
 static bool more_to_start = false;
@@ -80,6 +82,7 @@ static void pass_failed(int sqlstate);
 static void pause_dispatcher(const char *reason);
 static void apply(Pass *pass);
 static void apply_settings(Pass *pass);
+static void watch_secrets(void);
 static void drop_endpoint(MrbEndpoint *endpoint);
 static void count(MrbCounter counter, int64 by);
 static void probe(MrbEndpoint *endpoint);
@@ -184,6 +187,7 @@ mrb_dispatch_deliver(void)
 		mrb_sweep_step();
 	}
 	mrb_verify_step(loaded);
+	watch_secrets();
 
 	/* Now for what was not to be seen before it was written. */
 	mrb_publish_step(my_slot);
@@ -219,7 +223,7 @@ run_pass(void *arg)
 		mrb_outbox_take(standing->last_epoch, &pass->taken);
 		if (pass->taken.nchanges > 0)
 			mrb_standing_advance(pass->taken.last_epoch);
-		pass->reload = !loaded || pass->taken.settings;
+		pass->reload = !loaded || stale || pass->taken.settings;
 		if (pass->reload)
 			pass->fresh = mrb_endpoint_read(standing->term,
 											standing->last_epoch, NULL);
@@ -251,7 +255,7 @@ nothing_to_do(MrbStanding *standing)
 		site = MemoryContextStrdup(kept, mrb_site);
 		return false;
 	}
-	return loaded && !mrb_outbox_has_work();
+	return loaded && !stale && !mrb_outbox_has_work();
 }
 
 /*
@@ -369,7 +373,22 @@ apply_settings(Pass *pass)
 	if (loaded)
 		mrb_restart_redrive();
 	loaded = true;
+	stale = false;
+	mrb_secrets_report();
 	mrb_record_tidy();
+}
+
+/*
+ * Have the next pass read the settings again when a secret's file has changed.
+ */
+static void
+watch_secrets(void)
+{
+	if (!loaded || stale || !mrb_secrets_changed())
+		return;
+	stale = true;
+	if (not_before == 0)
+		not_before = mrb_timer_read();
 }
 
 static void

@@ -21,6 +21,7 @@
 #include "endpoints.h"
 #include "member.h"
 #include "query.h"
+#include "secrets.h"
 #include "sign.h"
 
 /* Columns of read_query, in order. */
@@ -32,12 +33,10 @@ enum
 	COL_STAGE,
 	COL_SELECTOR,
 	COL_SECRET,
-	COL_WANTS_SECRET,
 	COL_EDGE,
 	COL_GENERATION,
 	COL_CONFIG,
 	COL_SETTINGS,
-	COL_PREVIOUS_SECRET,
 	COL_ADAPTER,
 	COL_STATE_CONFIG,
 	COL_ACKED,
@@ -49,31 +48,23 @@ enum
 
 static MrbQuery read_query = {
 	.sql = "SELECT e.name, e.url, e.zone,"
-	" coalesce(e.stage, a.stage), e.selector, s.value,"
-	" e.secret IS NOT NULL, a.role = 'edge', e.generation,"
+	" coalesce(e.stage, a.stage), e.selector, e.secret,"
+	" a.role = 'edge', e.generation,"
 	" pg_catalog.jsonb_build_array($1, e.url, e.zone,"
 	" coalesce(e.stage, a.stage), e.selector, e.generation, a.name,"
 	" a.request, a.remove, a.per, a.role)::text,"
 	" pg_catalog.jsonb_build_array($1,"
 	" pg_catalog.to_jsonb(e) - '{updated_at,origin}'::text[],"
-	" pg_catalog.to_jsonb(a),"
-	" (SELECT pg_catalog.jsonb_object_agg(x.name, x.value || ' ' ||"
-	" coalesce(x.previous, '')) FROM miosa.secrets x))::text,"
-	" s.previous,"
+	" pg_catalog.to_jsonb(a))::text,"
 	" pg_catalog.to_jsonb(a), t.config, t.acked_epoch, t.settled_epoch, t.verified_epoch,"
 	" t.marker_epoch, t.resync_after"
 	" FROM miosa.endpoints e"
 	" JOIN miosa.adapters a ON a.name = e.adapter"
-	" LEFT JOIN miosa.secrets s ON s.name = e.secret"
 	" LEFT JOIN miosa.endpoint_state t ON t.endpoint = e.name"
 	" WHERE CASE WHEN $2 IS NULL THEN e.enabled ELSE e.name = $2 END"
 	" ORDER BY coalesce(e.stage, a.stage), e.name",
 	.nargs = 2,
 	.argtypes = {INT8OID, TEXTOID},
-};
-
-static MrbQuery secrets_query = {
-	.sql = "SELECT name, value FROM miosa.secrets",
 };
 
 dlist_head	mrb_endpoints = DLIST_STATIC_INIT(mrb_endpoints);
@@ -89,15 +80,13 @@ static HTAB *names = NULL;
 
 static List *zones = NIL;
 
-/* Names and values by turns. */
-static MemoryContext secrets_context = NULL;
-static List *secrets = NIL;
-
-static void read_secrets(void);
-static char *fingerprint(int row, int column);
+static char *fingerprint(const char *value);
+static char *settings_fingerprint(int row);
 static MrbEndpoint *read_endpoint(int row, int64 newest_epoch);
 static void read_adapter(int row, MrbEndpoint *endpoint);
+static void read_secret(int row, MrbEndpoint *endpoint);
 static void check_secrets(MrbEndpoint *endpoint);
+static const char *secret_problem(const char *name);
 static void read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch);
 static void carry_on(MrbEndpoint *endpoint, const MrbEndpoint *known);
 static void remember(MrbEndpoint *endpoint, const MrbEndpoint *known);
@@ -123,7 +112,7 @@ mrb_endpoint_read(int64 term, int64 newest_epoch, const char *name)
 	/* What an earlier pass has found that failed later does not count. */
 	mrb_endpoint_foreach(iter)
 		mrb_endpoint_current(iter)->listed = false;
-	read_secrets();
+	mrb_secrets_read();
 	mrb_query_open();
 	n = mrb_query_run(&read_query, args, nulls);
 	MemoryContextSwitchTo(caller);
@@ -132,7 +121,7 @@ mrb_endpoint_read(int64 term, int64 newest_epoch, const char *name)
 		MrbEndpoint *known = mrb_endpoint_find(mrb_query_text(i, COL_NAME));
 
 		if (known != NULL &&
-			strcmp(known->settings, fingerprint(i, COL_SETTINGS)) == 0)
+			strcmp(known->settings, settings_fingerprint(i)) == 0)
 			known->listed = true;
 		else
 			fresh = lappend(fresh, read_endpoint(i, newest_epoch));
@@ -217,53 +206,13 @@ mrb_endpoint_selects(const MrbEndpoint *endpoint, const MrbRoute *route)
 		member_holds(endpoint, "kind", route->deployment_kind);
 }
 
-const char *
-mrb_endpoint_secret(const char *name)
-{
-	for (int i = 0; i < list_length(secrets); i += 2)
-		if (strcmp(list_nth(secrets, i), name) == 0)
-			return list_nth(secrets, i + 1);
-	return NULL;
-}
-
-static void
-read_secrets(void)
-{
-	uint64		n;
-	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext context = AllocSetContextCreate(caller,
-												  "miosa_rollback secrets",
-												  ALLOCSET_SMALL_SIZES);
-	List	   *fresh = NIL;
-
-	MemoryContextSwitchTo(context);
-	mrb_query_open();
-	n = mrb_query_run(&secrets_query, NULL, NULL);
-	MemoryContextSwitchTo(context);
-	for (uint64 i = 0; i < n; i++)
-	{
-		fresh = lappend(fresh, mrb_query_text(i, 1));
-		fresh = lappend(fresh, mrb_query_text(i, 2));
-	}
-	mrb_query_close();
-	MemoryContextSwitchTo(caller);
-
-	/* Those known before are in use until these are complete. */
-	MemoryContextSetParent(context, TopMemoryContext);
-	if (secrets_context != NULL)
-		MemoryContextDelete(secrets_context);
-	secrets_context = context;
-	secrets = fresh;
-}
-
 /*
  * SHA-256 of a text, in the current context.  The server refuses md5() where
  * OpenSSL runs in FIPS mode.
  */
 static char *
-fingerprint(int row, int column)
+fingerprint(const char *value)
 {
-	char	   *value = mrb_query_text(row, column);
 	char	   *hex = mrb_digest_sha256(value, strlen(value));
 
 	if (hex == NULL)
@@ -271,6 +220,16 @@ fingerprint(int row, int column)
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not compute a SHA-256 hash")));
 	return hex;
+}
+
+/*
+ * Fingerprint of all that an endpoint is made of, secrets included.
+ */
+static char *
+settings_fingerprint(int row)
+{
+	return fingerprint(psprintf("%s\n%s", mrb_query_text(row, COL_SETTINGS),
+								mrb_secrets_state()));
 }
 
 /*
@@ -290,22 +249,16 @@ read_endpoint(int row, int64 newest_epoch)
 	endpoint->context = context;
 	endpoint->name = pstrdup(mrb_query_text(row, COL_NAME));
 	endpoint->url = pstrdup(mrb_query_text(row, COL_URL));
-	endpoint->config = fingerprint(row, COL_CONFIG);
-	endpoint->settings = fingerprint(row, COL_SETTINGS);
+	endpoint->config = fingerprint(mrb_query_text(row, COL_CONFIG));
+	endpoint->settings = settings_fingerprint(row);
 	endpoint->stage = mrb_query_int32(row, COL_STAGE, 0);
 	endpoint->edge = mrb_query_bool(row, COL_EDGE);
 	endpoint->generation = mrb_query_int64(row, COL_GENERATION, 0);
 	endpoint->selector = copy_jsonb(row, COL_SELECTOR);
-	if (mrb_query_text(row, COL_SECRET) != NULL)
-		endpoint->secret = pstrdup(mrb_query_text(row, COL_SECRET));
-	if (mrb_query_text(row, COL_PREVIOUS_SECRET) != NULL)
-		endpoint->previous_secret =
-			pstrdup(mrb_query_text(row, COL_PREVIOUS_SECRET));
 	/* The name, until the endpoint is adopted. */
 	endpoint->zone = (MrbZone *) pstrdup(mrb_query_text(row, COL_ZONE));
 
-	if (endpoint->secret == NULL && mrb_query_bool(row, COL_WANTS_SECRET))
-		misconfigured(endpoint, "its secret is not in miosa.secrets");
+	read_secret(row, endpoint);
 	if (!JB_ROOT_IS_OBJECT(endpoint->selector))
 		misconfigured(endpoint, "its selector is not an object");
 	read_adapter(row, endpoint);
@@ -336,6 +289,30 @@ read_adapter(int row, MrbEndpoint *endpoint)
 }
 
 /*
+ * Take the secret that the endpoint names.  Without it, nothing is sent.
+ */
+static void
+read_secret(int row, MrbEndpoint *endpoint)
+{
+	char	   *name = mrb_query_text(row, COL_SECRET);
+	const MrbSecret *secret;
+
+	if (name == NULL)
+		return;
+	secret = mrb_secrets_find(name);
+	if (secret == NULL)
+		misconfigured(endpoint, "its secret is not in miosa.secrets");
+	else if (secret->value == NULL)
+		misconfigured(endpoint, secret_problem(name));
+	else
+	{
+		endpoint->secret = pstrdup(secret->value);
+		if (secret->previous != NULL)
+			endpoint->previous_secret = pstrdup(secret->previous);
+	}
+}
+
+/*
  * Without its secrets every message would fail, by no fault of its own.
  */
 static void
@@ -347,17 +324,32 @@ check_secrets(MrbEndpoint *endpoint)
 		adapter->wildcard_request, adapter->wildcard_remove,
 		adapter->marker_write, adapter->marker_read, adapter->poll.call
 	};
-	MrbValues	values = {.named_secret = mrb_endpoint_secret};
+	MrbValues	values = {.named_secret = mrb_secrets_value};
 
 	values.text[MRB_VAR_SECRET] = endpoint->secret;
 	for (size_t i = 0; i < lengthof(calls); i++)
 	{
-		const char *problem = calls[i] == NULL ? NULL :
+		const char *name = calls[i] == NULL ? NULL :
 		mrb_call_lacks_secret(calls[i], &values);
 
-		if (problem != NULL)
-			misconfigured(endpoint, problem);
+		if (name != NULL)
+			misconfigured(endpoint, secret_problem(name));
 	}
+}
+
+/*
+ * Why there is no value of a secret; the endpoint's own has no name.
+ */
+static const char *
+secret_problem(const char *name)
+{
+	const MrbSecret *secret = mrb_secrets_find(name);
+
+	if (name[0] == '\0')
+		return "the endpoint has no secret, but its adapter needs one";
+	if (secret == NULL)
+		return psprintf("secret \"%s\" is not in miosa.secrets", name);
+	return psprintf("secret \"%s\": %s", name, secret->problem);
 }
 
 /*

@@ -39,7 +39,4 @@ extern int	mrb_endpoint_count(void);
 extern bool mrb_endpoint_selects(const MrbEndpoint *endpoint,
 								 const MrbRoute *route);
 
-/* A secret by its name, as of the last reading; NULL when there is none. */
-extern const char *mrb_endpoint_secret(const char *name);
-
 #endif							/* MRB_ENDPOINTS_H */

@@ -36,6 +36,7 @@ char	   *mrb_managed_domain;
 int			mrb_max_databases;
 int			mrb_max_endpoints;
 int			mrb_on_incompatible;
+char	   *mrb_secret_directory;
 char	   *mrb_site;
 int			mrb_stage_wait;
 
@@ -192,6 +193,12 @@ define_settings_m_to_z(void)
 							 &mrb_on_incompatible, MRB_INCOMPATIBLE_WARN,
 							 on_incompatible_options,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
+
+	DefineCustomStringVariable("miosa_rollback.secret_directory",
+							   "Directory below which the files are that secrets refer to.",
+							   "Empty means that no secret is read from a file.",
+							   &mrb_secret_directory, "",
+							   PGC_SIGHUP, 0, check_absolute, NULL, NULL);
 
 	DefineCustomStringVariable("miosa_rollback.site",
 							   "Name of this installation, the same on every server that may take over from another.",

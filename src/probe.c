@@ -59,7 +59,11 @@ mrb_probe_s3(const MrbArtifact *artifact, const MrbStorage *storage,
 	probe = make_probe(artifact, url);
 	if (storage->secret_name == NULL)
 		return probe;
-	if (storage->secret == NULL)
+	if (storage->secret_problem != NULL)
+		flaw = psprintf("secret \"%s\" of storage \"%s\": %s",
+						storage->secret_name, storage->prefix,
+						storage->secret_problem);
+	else if (storage->secret == NULL)
 		flaw = psprintf("secret \"%s\" of storage \"%s\" is not in miosa.secrets",
 						storage->secret_name, storage->prefix);
 	else if (mrb_sigv4_sign(&probe->request, storage->sigv4, storage->secret,

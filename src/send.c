@@ -20,6 +20,7 @@
 #include "breaker.h"
 #include "endpoints.h"
 #include "pace.h"
+#include "secrets.h"
 #include "send.h"
 #include "sign.h"
 #include "timer.h"
@@ -196,7 +197,7 @@ render(MrbEndpoint *endpoint, const MrbCall *call, MrbValues *values,
 
 	MemoryContextReset(rendering);
 	values->text[MRB_VAR_SECRET] = endpoint->secret;
-	values->named_secret = mrb_endpoint_secret;
+	values->named_secret = mrb_secrets_value;
 	values->previous_secret = endpoint->previous_secret;
 	problem = mrb_call_render(call, endpoint->url, values, request);
 	if (problem == NULL)

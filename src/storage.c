@@ -14,11 +14,13 @@
 #include "utils/builtins.h"
 
 #include "query.h"
+#include "secret.h"
 #include "storage.h"
 
 static MrbQuery find_query = {
 	.sql = "SELECT s.prefix, s.endpoint, 'aws:amz:' || s.region || ':s3',"
-	" s.addressing = 'virtual', s.secret, x.value FROM miosa.storages s"
+	" s.addressing = 'virtual', s.secret,"
+	" miosa.reveal(x.value) FROM miosa.storages s"
 	" LEFT JOIN miosa.secrets x ON x.name = s.secret"
 	" WHERE starts_with('s3' || substr($1, 3), s.prefix)"
 	" ORDER BY length(s.prefix) DESC LIMIT 1",
@@ -30,6 +32,7 @@ MrbStorage *
 mrb_storage_find(const char *uri)
 {
 	MrbStorage *storage = palloc0(sizeof(MrbStorage));
+	char	   *stored = NULL;
 	bool		found;
 	Datum		values[1];
 
@@ -43,8 +46,11 @@ mrb_storage_find(const char *uri)
 		storage->sigv4 = mrb_query_text(0, 3);
 		storage->virtual_host = mrb_query_bool(0, 4);
 		storage->secret_name = mrb_query_text(0, 5);
-		storage->secret = mrb_query_text(0, 6);
+		stored = mrb_query_text(0, 6);
 	}
 	mrb_query_close();
+	if (stored != NULL)
+		storage->secret = mrb_secret_resolve(stored,
+											 &storage->secret_problem);
 	return found ? storage : NULL;
 }

@@ -16,7 +16,8 @@ typedef struct MrbStorage
 	char	   *sigv4;			/* in the words of CURLOPT_AWS_SIGV4 */
 	bool		virtual_host;
 	char	   *secret_name;	/* NULL: requests are not signed */
-	char	   *secret;			/* NULL: there is none of that name */
+	char	   *secret;			/* NULL: there is none that can be used */
+	char	   *secret_problem; /* why its file has none, or NULL */
 } MrbStorage;
 
 /*

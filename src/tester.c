@@ -26,13 +26,15 @@
 #include "escape.h"
 #include "lock_wait.h"
 #include "marker.h"
+#include "secret.h"
+#include "secrets.h"
 #include "sign.h"
 
 PG_FUNCTION_INFO_V1(miosa_test_endpoint);
 
 #define TEST_ID "miosa-test"
 #define TEST_HOST "miosa-test.invalid"
-#define MASK "***"
+#define MASK MRB_SECRET_MASK
 
 /* So much of an answer's body is shown. */
 #define BODY_SHOWN 500
@@ -341,7 +343,7 @@ append_answer(StringInfo out, const MrbEndpoint *endpoint,
 static const char *
 remember_secret(const char *name)
 {
-	const char *secret = mrb_endpoint_secret(name);
+	const char *secret = mrb_secrets_value(name);
 
 	if (secret != NULL)
 		named_secrets = lappend(named_secrets, pstrdup(secret));

@@ -253,10 +253,20 @@ SELECT test.refusal(format('SELECT miosa_put_secret(''a'', %L)', v)) FROM unnest
 CREATE FUNCTION test.put_secret(value text, keep boolean) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM miosa_put_secret('a', value, keep);
-	RETURN (SELECT concat_ws(', before: ', s.value, s.previous) FROM miosa.secrets s WHERE s.name = 'a');
+	RETURN (SELECT concat_ws(', before: ', miosa.reveal(s.value), miosa.reveal(s.previous)) FROM miosa.secrets s WHERE s.name = 'a');
 END $$;
 SELECT test.put_secret(v.value, v.keep)
 FROM (VALUES ('one', true), ('two', true), ('two', true), ('two', false), ('three', true), ('four', true), ('five', false)) v (value, keep);
+
+-- Nothing that renders a value shows it, nor does what refuses one
+SELECT test.put_secret(v.value, true) FROM unnest(ARRAY['hush', 'husher']) v (value);
+SELECT s.value, s.value::text, 'is ' || s.value, format('%s', s.previous), to_jsonb(s) - 'created_at' AS json, s::text LIKE '(a,***,***,%' AS row,
+	encode(miosa.hidden_text_send(s.value), 'escape') AS binary
+FROM miosa.secrets s;
+COPY miosa.secrets (name, value, previous) TO STDOUT;
+SELECT miosa_put_secret('b', '***');
+SELECT test.refusal(format('UPDATE miosa.secrets SET previous = %L::text', v)) FROM unnest(ARRAY['***', 'hush ', E'hu\nsh', 'húsh', '']) v;
+SELECT test.refusal($$UPDATE miosa.secrets SET name = 'hush it', value = 'hushest'$$);
 DELETE FROM miosa.secrets WHERE name = 'a';
 
 -- An endpoint that cannot be signed for says so, and nothing is sent

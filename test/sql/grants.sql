@@ -211,13 +211,13 @@ SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'grants';
 SELECT revoke FROM miosa.foreign_grants ORDER BY 1 \gexec
 SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'grants';
 
--- A publication of all tables would send secrets in clear.
+-- A publication of all tables has no value of a secret.
 SET client_min_messages = error;
 CREATE PUBLICATION regress_all FOR ALL TABLES;
-SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'publications';
+SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'secrets';
 DROP PUBLICATION regress_all;
 CREATE PUBLICATION regress_some FOR TABLE miosa.deployments;
-SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'publications';
+SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'secrets';
 DROP PUBLICATION regress_some;
 SET client_min_messages = warning;
 DROP EXTENSION miosa_rollback;

@@ -15,7 +15,8 @@ use Test::More;
 my @documents = ('README.md', sort glob 'docs/*.md');
 my $readme = join "\n", map { slurp_file($_) } @documents;
 my $edge = make_edge(ttl => 600);
-my $node = make_node('readme');
+my $secrets = PostgreSQL::Test::Utils::tempdir_short();
+my $node = make_node('readme', "miosa_rollback.secret_directory = '$secrets'\n");
 
 # A deployment on which versions 1, 2 and 3 were promoted, and the last has
 # served long enough for that to be told
@@ -89,6 +90,12 @@ append_to_file("$dir/own.py", $own_text);
 $own->start('python3', "$dir/own.py");
 s{http://10\.0\.0\.7:8090}{http://127.0.0.1:$own_port} for @blocks;
 
+# The files that its secrets are in
+my %value = (mine => 'the token of edge-1', s3 => 'KEYID:SECRET');
+my %file = map { $_ => 1 } map { /'file:([a-z0-9-]+)'/g } @blocks;
+
+cmp_ok(scalar keys %file, '>=', 5, 'there are secrets in files');
+append_to_file("$secrets/$_", ($value{$_} // 'whsec_' . 'x' x 32) . "\n") for keys %file;
 cmp_ok(scalar @blocks, '>', 1, 'there are blocks to try');
 $node->safe_psql('postgres', 'CREATE ROLE alice; CREATE DATABASE control');
 $node->safe_psql('control', 'CREATE EXTENSION miosa_rollback');
@@ -165,6 +172,9 @@ $node->command_ok([ 'caddy', 'validate', '--config', "$dir/caddy.json" ],
 	'Caddy takes its lines');
 
 # Settings, with their defaults
+$node->append_conf('postgresql.conf', "miosa_rollback.secret_directory = ''\n");
+$node->reload;
+$node->poll_query_until('postgres', "SELECT current_setting('miosa_rollback.secret_directory') = ''");
 my %default = $readme =~ /^### (miosa_rollback\.\S+)\n.*?^The default is (?:`([^`]*)`|empty)/gms;
 my %real = map { split /\|/, $_, 2 } split /\n/,
   $node->safe_psql('postgres', <<'EOS');

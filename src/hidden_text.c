@@ -1,0 +1,104 @@
+/*-------------------------------------------------------------------------
+ *
+ * hidden_text.c
+ *	  A text that can be written and used, but is shown to nobody.
+ *
+ * Its output and send functions return a mask.  So neither COPY nor any output
+ * plugin of logical decoding renders the value, whatever is published, and no
+ * SELECT, message or plan shows it either.  miosa.reveal(), which is granted
+ * to nobody, returns the text.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "libpq/pqformat.h"
+#include "replication/logicalworker.h"
+#include "utils/builtins.h"
+
+#include "naming.h"
+#include "secret.h"
+
+PG_FUNCTION_INFO_V1(mrb_hidden_text_in);
+PG_FUNCTION_INFO_V1(mrb_hidden_text_out);
+PG_FUNCTION_INFO_V1(mrb_hidden_text_recv);
+PG_FUNCTION_INFO_V1(mrb_hidden_text_send);
+PG_FUNCTION_INFO_V1(mrb_reveal);
+
+static Datum hide(char *value);
+
+/*
+ * Input function.
+ */
+Datum
+mrb_hidden_text_in(PG_FUNCTION_ARGS)
+{
+	return hide(PG_GETARG_CSTRING(0));
+}
+
+/*
+ * Output function: the same for every value, which is not even looked at.
+ */
+Datum
+mrb_hidden_text_out(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_CSTRING(pstrdup(MRB_SECRET_MASK));
+}
+
+/*
+ * Binary input function.
+ */
+Datum
+mrb_hidden_text_recv(PG_FUNCTION_ARGS)
+{
+	StringInfo	message = (StringInfo) PG_GETARG_POINTER(0);
+	int			len;
+	char	   *value = pq_getmsgtext(message, message->len - message->cursor,
+									  &len);
+
+	return hide(value);
+}
+
+/*
+ * Binary output function: as the output function.
+ */
+Datum
+mrb_hidden_text_send(PG_FUNCTION_ARGS)
+{
+	StringInfoData message;
+
+	pq_begintypsend(&message);
+	pq_sendtext(&message, MRB_SECRET_MASK, strlen(MRB_SECRET_MASK));
+	PG_RETURN_BYTEA_P(pq_endtypsend(&message));
+}
+
+/*
+ * miosa.reveal(): the text itself.  Both types have the same bytes.
+ */
+Datum
+mrb_reveal(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+}
+
+/*
+ * Store a value.  A subscription reads the mask where its origin has a value,
+ * and must not fail by it; a trigger leaves that row out.  The message does
+ * not repeat what may be most of a secret.
+ */
+static Datum
+hide(char *value)
+{
+	bool		masked = strcmp(value, MRB_SECRET_MASK) == 0;
+
+	if ((masked && !IsLogicalWorker()) || !mrb_secret_is_plain(value))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("invalid secret"),
+				 masked ?
+				 errdetail("It is what is shown instead of a secret.") :
+				 errdetail("A secret has printable ASCII characters, with no space at its ends."),
+				 errhint("%s", mrb_naming_qualify("Put it in a file: SELECT miosa_put_secret('NAME', 'file:PATH');"))));
+	PG_RETURN_TEXT_P(cstring_to_text(value));
+}

@@ -1,0 +1,220 @@
+/*-------------------------------------------------------------------------
+ *
+ * secret.c
+ *	  What a secret may be, and where its value is.
+ *
+ * A secret that begins with "file:" is kept in a file, below the one directory
+ * that the configuration names.  Symbolic links are followed, but not out of
+ * it: orchestrators replace what they mount by such links.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fmgr.h"
+#include "storage/fd.h"
+#include "utils/builtins.h"
+
+#include "file_root.h"
+#include "guc.h"
+#include "secret.h"
+
+PG_FUNCTION_INFO_V1(mrb_read_secret);
+PG_FUNCTION_INFO_V1(mrb_secret_problem);
+
+#define FILE_PREFIX "file:"
+
+/* Size of the largest file, in bytes. */
+#define MAX_FILE 8192
+
+static char *read_reference(const char *reference, char **problem);
+static char *read_file(const char *real, const char *path, char **problem);
+static int	read_all(int fd, char *buffer, int size);
+static char *cut_newline(char *line);
+
+/*
+ * Is the text a value that can be sent?
+ */
+bool
+mrb_secret_is_plain(const char *value)
+{
+	size_t		len = strlen(value);
+
+	if (len == 0 || value[0] == ' ' || value[len - 1] == ' ')
+		return false;
+	for (const char *c = value; *c != '\0'; c++)
+		if (*c < ' ' || *c > '~')
+			return false;
+	return true;
+}
+
+/*
+ * Does the text refer to a file?
+ */
+bool
+mrb_secret_is_file(const char *stored)
+{
+	return strncmp(stored, FILE_PREFIX, strlen(FILE_PREFIX)) == 0;
+}
+
+/*
+ * Find the value of what is stored.
+ */
+char *
+mrb_secret_resolve(const char *stored, char **problem)
+{
+	*problem = NULL;
+	if (!mrb_secret_is_file(stored))
+		return pstrdup(stored);
+	return read_reference(stored + strlen(FILE_PREFIX), problem);
+}
+
+/*
+ * miosa.read_secret(): the value of what is stored; null when its file cannot
+ * be used.
+ */
+Datum
+mrb_read_secret(PG_FUNCTION_ARGS)
+{
+	char	   *problem;
+	char	   *value = mrb_secret_resolve(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+										   &problem);
+
+	if (value == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(value));
+}
+
+/*
+ * miosa.secret_problem(): why what is stored has no value; null when it has
+ * one.
+ */
+Datum
+mrb_secret_problem(PG_FUNCTION_ARGS)
+{
+	char	   *problem;
+
+	if (mrb_secret_resolve(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+						   &problem) != NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(problem));
+}
+
+/*
+ * Read the file that is named by a path, absolute or below the directory.
+ */
+static char *
+read_reference(const char *reference, char **problem)
+{
+	char	   *path;
+	char	   *root;
+	char	   *real = NULL;
+	char	   *value = NULL;
+
+	if (mrb_secret_directory == NULL || mrb_secret_directory[0] == '\0')
+	{
+		*problem = pstrdup("it refers to a file, but miosa_rollback.secret_directory is empty");
+		return NULL;
+	}
+	path = is_absolute_path(reference) ? pstrdup(reference) :
+		psprintf("%s/%s", mrb_secret_directory, reference);
+	root = realpath(mrb_secret_directory, NULL);
+	if (root == NULL)
+		*problem = psprintf("the directory of miosa_rollback.secret_directory could not be read: %m");
+	else if (mrb_file_root_escapes(path, mrb_secret_directory, root))
+		*problem = psprintf("file \"%s\" is not below miosa_rollback.secret_directory",
+							path);
+	else if ((real = realpath(path, NULL)) == NULL)
+		*problem = psprintf("file \"%s\" could not be read: %m", path);
+	else
+		value = read_file(real, path, problem);
+	free(root);
+	free(real);
+	return value;
+}
+
+/*
+ * Read a file.  It is opened by its real path, in which no symbolic link is
+ * accepted any more at the end, and without waiting for whoever would write to
+ * a pipe.
+ */
+static char *
+read_file(const char *real, const char *path, char **problem)
+{
+	char		buffer[MAX_FILE + 2];	/* too much, and the end */
+	struct stat found;
+	int			len = -1;
+	int			fd = OpenTransientFile(real, O_RDONLY | PG_BINARY |
+									   O_NONBLOCK | O_NOFOLLOW);
+
+	if (fd >= 0 && fstat(fd, &found) == 0)
+	{
+		if (S_ISREG(found.st_mode))
+			len = read_all(fd, buffer, MAX_FILE + 1);
+		else
+			*problem = psprintf("\"%s\" is not a regular file", path);
+	}
+	if (len < 0 && *problem == NULL)
+		*problem = psprintf("file \"%s\" could not be read: %m", path);
+	if (fd >= 0)
+		CloseTransientFile(fd);
+	if (len < 0)
+		return NULL;
+	if (len > MAX_FILE)
+	{
+		*problem = psprintf("file \"%s\" has more than %d bytes", path,
+							MAX_FILE);
+		return NULL;
+	}
+	buffer[len] = '\0';
+	if (strlen(buffer) == (size_t) len &&
+		mrb_secret_is_plain(cut_newline(buffer)))
+		return pstrdup(buffer);
+	*problem = psprintf(len == 0 ? "file \"%s\" is empty" :
+						"file \"%s\" is not one line of printable ASCII characters, with no space at its ends",
+						path);
+	return NULL;
+}
+
+/*
+ * Read until the end of the file, or until the buffer is full.
+ */
+static int
+read_all(int fd, char *buffer, int size)
+{
+	int			len = 0;
+
+	while (len < size)
+	{
+		int			got = read(fd, buffer + len, size - len);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -1;
+		if (got == 0)
+			break;
+		len += got;
+	}
+	return len;
+}
+
+/*
+ * Cut off the newline with which editors end a file.
+ */
+static char *
+cut_newline(char *line)
+{
+	size_t		len = strlen(line);
+
+	if (len > 0 && line[len - 1] == '\n')
+		len--;
+	if (len > 0 && line[len - 1] == '\r')
+		len--;
+	line[len] = '\0';
+	return line;
+}
