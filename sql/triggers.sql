@@ -452,6 +452,10 @@ BEGIN
 			RETURN OLD;
 		END IF;
 	END IF;
+	-- Kept here, even if the origin of a subscription kept it no longer.
+	IF TG_LEVEL = 'ROW' AND miosa.is_applied() THEN
+		RETURN NULL;
+	END IF;
 	PERFORM miosa.raise_condition('FORBIDDEN', 'audit events cannot be changed', detail,
 		'Read them with SELECT miosa_audit_log();');
 	RETURN NULL;

@@ -6,7 +6,8 @@
  * Rows that each server makes for itself (shipped adapters, the order of
  * epochs, what edges have acknowledged) must not come from another one: the
  * shipped ones are there already, so that the subscription would fail for
- * ever, and the others say what a different dispatcher did.
+ * ever, and the others say what a different dispatcher did.  Secrets come
+ * without their values, which would take the place of the own ones.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,7 +17,17 @@
 #include "fmgr.h"
 #include "replication/logicalworker.h"
 
+PG_FUNCTION_INFO_V1(mrb_is_applied);
 PG_FUNCTION_INFO_V1(mrb_keep_local);
+
+/*
+ * miosa.is_applied()
+ */
+Datum
+mrb_is_applied(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(IsLogicalWorker());
+}
 
 /*
  * miosa.keep_local(): leave out what a subscription applies.  A session that

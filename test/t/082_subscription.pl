@@ -1,7 +1,8 @@
 #
 # Logical replication. A publication of all tables is subscribed to by a
 # database that has the extension: rows that both have made do not stop it,
-# what each makes for itself stays its own, and the copy tells no edge.
+# what each makes for itself stays its own, secrets stay where they are, and the
+# copy tells no edge.
 #
 use strict;
 use warnings FATAL => 'all';
@@ -15,6 +16,8 @@ use Test::More;
 my $sink =
   MiosaSink->new(dir => PostgreSQL::Test::Utils::tempdir_short() . '/sink')
   ->start;
+# A name and a value at the origin, never alike in the copy
+my @values = map { "hush-$_" } 1 .. 6;
 my $origin = make_node('origin', '', allows_streaming => 'logical');
 # With a system identifier of its own
 my $copy = make_node('copy', '', extra => ['--lc-time=C']);
@@ -44,9 +47,31 @@ is($origin->safe_psql('postgres', "SELECT miosa_wait_converged('dep-1', '180 s')
 	'converged', 'the origin tells its edge');
 like(
 	$origin->safe_psql('postgres',
-		"SELECT status || ' ' || seen FROM miosa_doctor() WHERE item = 'publications'"),
-	qr/^fail .*everything/,
-	'the doctor says that secrets leave in clear');
+		"SELECT status || ' ' || seen FROM miosa_doctor() WHERE item = 'secrets'"),
+	qr/^ok 0 in files, 0 in miosa[.]secrets, which leaves the server without the values, by publication everything/,
+	'the doctor says that secrets leave without their values');
+$origin->safe_psql('postgres', "SELECT miosa_put_secret('early', '$values[0]');
+	SELECT miosa_put_secret('both', '$values[1]')");
+
+# What output plugins see of the life of a secret
+$origin->safe_psql('postgres', <<'EOS');
+SELECT pg_create_logical_replication_slot('text', 'test_decoding');
+SELECT pg_create_logical_replication_slot('published', 'pgoutput');
+SELECT pg_create_logical_replication_slot('binary', 'pgoutput');
+EOS
+$copy->safe_psql('postgres', "SELECT miosa_put_secret('both', 'own')");
+
+# What both have derived from the same
+$_->safe_psql('postgres', "INSERT INTO miosa.removed_hosts (host, deployment_id) VALUES ('early.example.com', '@{[ $_->name ]}')")
+  for ($origin, $copy);
+
+# A database without the extension gets the masks as texts
+my $plain = PostgreSQL::Test::Cluster->new('plain');
+$plain->init;
+$plain->start;
+$plain->safe_psql('postgres', 'CREATE SCHEMA miosa;
+	CREATE TABLE miosa.secrets (name text PRIMARY KEY, value text, previous text, created_at timestamptz)');
+$origin->safe_psql('postgres', 'CREATE PUBLICATION secrets FOR TABLE miosa.secrets');
 
 my @before = map { $copy->safe_psql('postgres', $_) } @own;
 
@@ -56,6 +81,48 @@ is( wait_sql($copy, "SELECT count(*) FROM pg_subscription_rel r WHERE r.srsubsta
 	0, 'every table is copied')
   or diag slurp_file($copy->logfile);
 is($copy->safe_psql('postgres', $routes), 'dep-1:v1', 'with its rows');
+is($copy->safe_psql('postgres', 'SELECT deployment_id FROM miosa.removed_hosts'), 'origin', 'also with what the copy has derived by itself');
+
+# The life of a secret
+$plain->safe_psql('postgres', "CREATE SUBSCRIPTION secrets CONNECTION \$\$"
+	  . $origin->connstr('postgres') . "\$\$ PUBLICATION secrets");
+is( wait_sql($plain, "SELECT count(*) FROM pg_subscription_rel r WHERE r.srsubstate <> 'r'", 0),
+	0, 'a table without the type is copied');
+is($plain->safe_psql('postgres', "SELECT string_agg(name || ' ' || value, ' ' ORDER BY name) FROM miosa.secrets"),
+	'both *** early ***', 'with masks for values');
+$origin->safe_psql('postgres', <<"EOS");
+SELECT miosa_put_secret('late', '$values[2]');
+SELECT miosa_put_secret('late', '$values[3]', keep_previous => true);
+UPDATE miosa.secrets SET value = '$values[4]', name = 'later' WHERE name = 'late';
+ALTER TABLE miosa.secrets REPLICA IDENTITY FULL;
+SELECT miosa_put_secret('later', '$values[5]' || repeat('x', 20000));
+UPDATE miosa.secrets SET previous = NULL WHERE name = 'later';
+DELETE FROM miosa.secrets WHERE name = 'early';
+ALTER TABLE miosa.secrets REPLICA IDENTITY DEFAULT;
+EOS
+is( wait_sql($plain, "SELECT string_agg(name || ' ' || value || ' ' || coalesce(previous, 'none'), ' ' ORDER BY name) FROM miosa.secrets",
+		'both *** none later *** none'),
+	'both *** none later *** none', 'its changes come with masks');
+my $options = "'proto_version', '1', 'publication_names', 'everything'";
+my %stream = (
+	text => "SELECT string_agg(data, ' ') FROM pg_logical_slot_get_changes('text', NULL, NULL)",
+	published => "SELECT string_agg(encode(data, 'escape'), ' ') FROM pg_logical_slot_get_binary_changes('published', NULL, NULL, $options)",
+	binary => "SELECT string_agg(encode(data, 'escape'), ' ') FROM pg_logical_slot_get_binary_changes('binary', NULL, NULL, $options, 'binary', 'true')");
+for my $name (sort keys %stream)
+{
+	my $data = $origin->safe_psql('postgres', $stream{$name});
+
+	like($data, qr/later/, "the stream has the secret: $name");
+	like($data, qr/[*]{3}/, 'with its mask');
+	unlike($data, qr/hush/, 'without its value');
+	$origin->safe_psql('postgres', "SELECT pg_drop_replication_slot('$name')");
+}
+is($copy->safe_psql('postgres', "SELECT string_agg(name || ' ' || miosa.reveal(value), ' ') FROM miosa.secrets"),
+	'both own', 'a server with the extension keeps its own secrets');
+is($origin->safe_psql('postgres', "SELECT string_agg(name || ' ' || left(miosa.reveal(value), 6), ' ' ORDER BY name) FROM miosa.secrets"),
+	"both $values[1] later $values[5]", 'and so does the origin');
+$plain->safe_psql('postgres', 'DROP SUBSCRIPTION secrets');
+$origin->safe_psql('postgres', 'DROP PUBLICATION secrets');
 
 # Changes go on to come, and so do people's adapters
 publish('dep-2');
@@ -84,6 +151,59 @@ is(wait_sql($copy, $routes, 'dep-1:v1 dep-2:v1 dep-3:v1'),
 	'dep-1:v1 dep-2:v1 dep-3:v1', 'an update of a shipped adapter stops nothing');
 isnt($copy->safe_psql('postgres', "SELECT description FROM miosa.adapters WHERE name = 'webhook'"),
 	'newer', 'and is not taken over');
+
+# Nor do rows that the copy has derived by itself, adapters that a newer version
+# ships, and events that the copy keeps for longer
+$copy->safe_psql('postgres', <<"EOS");
+INSERT INTO miosa.removed_hosts (host, deployment_id) VALUES ('late.example.com', 'copy');
+INSERT INTO miosa.capacity (deployment_id, version_id, state) VALUES ('dep-1', 'v1', 'wanted');
+INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id, state) VALUES ('dep-1', 'i', 'ten_1', 'v1', 'starting');
+UPDATE miosa.plans SET audit_retention = '400 days' WHERE name = 'free';
+SET session_replication_role = replica;
+INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, '{"name": "newer", "description": "shipped"}')).* FROM miosa.adapters a WHERE a.name = 'webhook';
+EOS
+$origin->safe_psql('postgres', <<"EOS");
+SELECT miosa_put_domain('late.example.com', 'dep-2');
+SELECT miosa_remove_domain('late.example.com');
+INSERT INTO miosa.capacity (deployment_id, version_id, state) VALUES ('dep-1', 'v1', 'drained');
+INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id, state) VALUES ('dep-1', 'i', 'ten_1', 'v1', 'stopped');
+INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, '{"name": "newer", "description": "own"}')).* FROM miosa.adapters a WHERE a.name = 'webhook';
+INSERT INTO miosa.audit_events SELECT (jsonb_populate_record(a, jsonb_build_object('seq', 0, 'created_at', now() - interval '9 days'))).*
+	FROM miosa.audit_events a WHERE a.deployment_id = 'dep-1';
+DELETE FROM miosa.audit_events a WHERE a.seq = 0;
+EOS
+my $removed = "SELECT deployment_id FROM miosa.removed_hosts WHERE host = 'late.example.com'";
+is(wait_sql($origin, $removed, 'dep-2'), 'dep-2', 'the origin remembers a host that it removed');
+publish('dep-4');
+is(wait_sql($copy, $routes, 'dep-1:v1 dep-2:v1 dep-3:v1 dep-4:v1'),
+	'dep-1:v1 dep-2:v1 dep-3:v1 dep-4:v1', 'derived rows stop nothing');
+is($copy->safe_psql('postgres', $removed), 'dep-2', 'a removed host is that of the origin');
+for my $table (qw(capacity runtime_instances))
+{
+	my $state = "SELECT coalesce((SELECT state FROM miosa.$table WHERE deployment_id = 'dep-1'), 'none')";
+
+	is(wait_sql($copy, $state, $origin->safe_psql('postgres', $state)),
+		$origin->safe_psql('postgres', $state), "and so is the row in $table");
+}
+is($copy->safe_psql('postgres', "SELECT description FROM miosa.adapters WHERE name = 'newer'"), 'shipped', 'a shipped adapter stays');
+is($copy->safe_psql('postgres', 'SELECT count(*) FROM miosa.audit_events WHERE seq = 0'), 1, 'an event is kept as long as the plan here says');
+is($origin->safe_psql('postgres', 'SELECT count(*) FROM miosa.audit_events WHERE seq = 0'), 0, 'which was over at the origin');
+is($copy->safe_psql('postgres', 'SELECT apply_error_count + sync_error_count FROM pg_stat_subscription_stats'), 0, 'nothing had to be tried again');
+my $subscriptions = "SELECT status || ' ' || seen FROM miosa_doctor() WHERE item = 'subscriptions'";
+is($copy->safe_psql('postgres', $subscriptions), 'ok 1 enabled, none fails', 'the doctor says so');
+is($origin->safe_psql('postgres', $subscriptions), 'ok no subscription', 'also where there is none');
+$copy->safe_psql('postgres', "INSERT INTO miosa.own_plans VALUES ('both', '1 day', '1 day', '1 day')");
+$origin->safe_psql('postgres', "INSERT INTO miosa.own_plans VALUES ('both', '2 days', '1 day', '1 day')");
+is(wait_sql($copy, $subscriptions, 'fail the worker ends with an error again and again: everything'),
+	'fail the worker ends with an error again and again: everything', 'and when people wrote the same key on both');
+$copy->safe_psql('postgres', "DELETE FROM miosa.own_plans WHERE name = 'both'");
+is(wait_sql($copy, "SELECT audit_retention FROM miosa.own_plans WHERE name = 'both'", '2 days'), '2 days', 'which its fix mends');
+
+# Secrets outlive a crash
+$origin->stop('immediate');
+$origin->start;
+is($origin->safe_psql('postgres', "SELECT miosa.reveal(value) FROM miosa.secrets WHERE name = 'both'"),
+	$values[1], 'a secret outlives a crash');
 
 $copy->safe_psql('postgres', 'DROP SUBSCRIPTION everything');
 done_testing();
