@@ -179,8 +179,8 @@ is(finish($waiter[0]), 'converged', 'until an instance is healthy');
 
 # A cache that is away has expired; the router must have the route
 sql("SELECT miosa_put_endpoint('cache', 'test-cache', '@{[ $cache->url ]}', zone => 'eu')");
-sql("UPDATE miosa.deployments SET route_ttl = '1 s' WHERE id = 'b'");
 is(verdict('b'), 'converged', 'a cache');
+sql("UPDATE miosa.deployments SET route_ttl = '1 s' WHERE id = 'b'");
 $cache->answer('.', status => 503);
 $router->answer('^/b/', hold => 'expiry');
 flip('b');
