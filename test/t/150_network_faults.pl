@@ -102,11 +102,12 @@ sub patient
 	return;
 }
 
+sub dispatcher { return sql('SELECT pid FROM miosa.dispatcher()'); }
+
 # Resident memory of the dispatcher, in kB.
 sub memory
 {
-	my $pid = sql('SELECT pid FROM miosa.dispatcher()');
-	my ($kb) = slurp_file("/proc/$pid/status") =~ /^VmRSS:\s+(\d+)/m;
+	my ($kb) = slurp_file('/proc/' . dispatcher() . '/status') =~ /^VmRSS:\s+(\d+)/m;
 
 	return $kb;
 }
@@ -188,7 +189,12 @@ is(sql("SELECT state FROM miosa.convergence_rows('dep_1')
 is(sql("SELECT miosa_wait_converged('dep_1', '100 ms')"),
 	'waiting_edges', 'and claims nothing');
 is(scalar($good->requests('^/led')), 0, 'a redirect was not followed');
-cmp_ok(memory() - $before, '<', 10000, 'endless answers are not kept');
+SKIP:
+{
+	skip 'AddressSanitizer keeps what was freed', 1
+	  if slurp_file('/proc/' . dispatcher() . '/maps') =~ /libasan/;
+	cmp_ok(memory() - $before, '<', 10000, 'endless answers are not kept');
+}
 
 # An answer without an end is an answer: it is cut, and what it said counts
 $bad->answer('^/endless/', %junk, raw => "$junk{raw}\r\n");
