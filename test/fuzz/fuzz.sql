@@ -145,14 +145,14 @@ BEGIN
 END $$;
 
 -- A host as it is defined: what is taken can be sent. It is taken back at
--- once, because two sessions do this.
-CREATE FUNCTION try_host(host text, session integer) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+-- once, so that it can come again.
+CREATE FUNCTION try_host(host text) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
 	stored text;
 BEGIN
 	BEGIN
-		PERFORM miosa_put_domain(host, 'dep_' || session);
-		SELECT d.fqdn INTO STRICT stored FROM miosa.domains d WHERE d.deployment_id = 'dep_' || session;
+		PERFORM miosa_put_domain(host, 'dep_1');
+		SELECT d.fqdn INTO STRICT stored FROM miosa.domains d WHERE d.deployment_id = 'dep_1';
 		RAISE EXCEPTION USING ERRCODE = 'XX999';
 	EXCEPTION
 		WHEN SQLSTATE 'MR400' THEN
@@ -167,7 +167,7 @@ BEGIN
 END $$;
 
 SELECT miosa_put_tenant('ten_1', 'acme');
-SELECT miosa_put_deployment('dep_' || n, 'ten_1', 'shop ' || n) FROM generate_series(1, 2) n;
+SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
 
 CREATE FUNCTION fuzz(inputs bigint, seed bigint, session integer, OUT what text, OUT n bigint) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -190,12 +190,16 @@ BEGIN
 		ELSIF share < 0.9 THEN
 			i := 2;
 			ok := try_template(mutated('/{host}-{deployment_id}'));
-		ELSIF share < 0.96 THEN
+		-- Hosts are for one session alone. Another that defined the same one
+		-- would wait for the end of this whole batch: an insert in a block
+		-- with EXCEPTION is waited for to the end of the transaction, even
+		-- when a savepoint around it has been rolled back.
+		ELSIF session > 1 OR share < 0.92 THEN
 			i := 3;
 			ok := try_header(mutated('x-header'));
 		ELSE
 			i := 4;
-			ok := try_host(mutated('shop.example.com'), session);
+			ok := try_host(mutated('shop.example.com'));
 		END IF;
 		IF ok THEN
 			taken[i] := taken[i] + 1;
