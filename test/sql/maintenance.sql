@@ -227,7 +227,7 @@ SELECT item, status IN ('ok', 'warn', 'fail') AS known, (status = 'ok') = (fix =
 SELECT fix, miosa.fix_needs(fix) FROM unnest(ARRAY['', 'See dispatcher.', 'SELECT miosa_redrive(''e'');', 'SELECT miosa_resume();',
 	'TABLE miosa.overdue; then SELECT * FROM miosa.status(''d'');', 'Raise max_worker_processes and restart the server.']) fix;
 SELECT item, fix, needs FROM miosa_doctor() WHERE (fix = '') <> (needs = '') AND fix NOT LIKE 'See %';
-SELECT item, status, seen, fix FROM miosa_doctor() WHERE item IN ('preloaded', 'endpoints', 'pg_cron', 'restorable');
+SELECT item, status, regexp_replace(seen, 'ended <?[0-9]+ s ago', 'ended <time> ago') AS seen, fix FROM miosa_doctor() WHERE item IN ('preloaded', 'endpoints', 'pg_cron', 'restorable');
 BEGIN;
 INSERT INTO miosa.endpoints (name, adapter, url) VALUES ('router-a', 'haproxy-map', 'http://router-a.invalid'), ('router-b', 'haproxy-map', 'http://router-b.invalid');
 INSERT INTO miosa.endpoint_state (endpoint, config, health) VALUES ('router-a', '', 'backing off'), ('router-b', '', 'ok');
