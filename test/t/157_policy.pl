@@ -3,14 +3,45 @@
 # the public Internet is connected to, in whatever way an address is written,
 # and an error does not say which address it was. What is written here reaches
 # a server that listens, should it be let through.
+#
+# Where that may be done, all this runs in a network of its own, in which this
+# machine has public addresses.
 
 use strict;
 use warnings FATAL => 'all';
 
+# In its own network 8.8.8.8 and 2600::1 are what a machine's own addresses
+# are; a connection to 9.9.9.9 or 2600::2 comes from another address, as one to
+# somebody else does.
+BEGIN
+{
+	my @own = qw(unshare --user --map-current-user --net --keep-caps sh -ec);
+	my $begin = <<'EOS';
+ip link set lo up
+ip address add 8.8.8.8 dev lo
+ip route add local 9.9.9.9 dev lo src 127.0.0.1
+ip address add 2600::1 dev lo nodad
+ip route add local 2600::2 dev lo src ::1
+exec setpriv --ambient-caps=-all -- "$@"
+EOS
+
+	if (!defined $ENV{MIOSA_OWN_NETWORK})
+	{
+		my $why = qx{@own '$begin' sh true 2>&1};
+
+		$ENV{MIOSA_OWN_NETWORK} = $? == 0 ? 1 : 0;
+		print "# no network of its own: $why\n" if $?;
+		exec @own, $begin, 'sh', $^X, (map { "-I$_" } @INC), $0
+		  if $ENV{MIOSA_OWN_NETWORK};
+	}
+}
+
+use IO::Socket::IP;
 use JSON::PP qw(decode_json);
 use MiosaHttp qw(poll_until);
 use MiosaSink;
 use MiosaTest qw(make_node);
+use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -140,6 +171,48 @@ is(sql("SELECT miosa_wait_converged('dep_1', '100 ms')"),
 allow('on');
 is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'turned on again, it is told');
+
+#
+# What is on the Internet may be connected to, but not this machine, whose
+# ports its public addresses have too
+#
+SKIP:
+{
+	skip 'no network of its own can be made here', 8
+	  unless $ENV{MIOSA_OWN_NETWORK};
+	my $listen = IO::Socket::IP->new(LocalHost => '::', Listen => 10)
+	  // die "listen: $!";
+	my $public = $listen->sockport;
+	my $pid = fork // die "fork: $!";
+
+	if (!$pid)
+	{
+		while (my $client = $listen->accept)
+		{
+			$client->sysread(my $request, 65536);
+			$client->print("HTTP/1.0 204 No Content\r\n\r\n");
+		}
+		POSIX::_exit(0);
+	}
+	allow('off');
+	for my $host (qw(8.8.8.8 9.9.9.9 [2600::1] [2600::2] [::ffff:8.8.8.8]))
+	{
+		sql("SELECT miosa_put_endpoint('far', 'told', 'http://$host:$public')");
+		my $verdict =
+		  decode_json(sql("SELECT miosa_test_endpoint('far')"))
+		  ->{data}{verdict};
+
+		if ($host =~ /9|2600::2/)
+		{
+			is($verdict, 'ok', "$host may be connected to");
+			next;
+		}
+		like($verdict, $refused, "$host is this machine, or hides what it is");
+		unlike($verdict, qr/8\.8|2600/, 'and the address is not named');
+	}
+	kill 'KILL', $pid;
+	waitpid $pid, 0;
+}
 
 #
 # Other protocols
