@@ -134,15 +134,20 @@ has_scheduler(void)
 	return false;
 }
 
+/*
+ * What was wanted for these deployments, all without ids, is in doubt.
+ */
 static void
 unlist(MrbEndpoint *endpoint, char **ids, int nids)
 {
 	dlist_iter	iter;
 
-	Assert(ids != NULL || nids == 0);
 	if (ids == NULL)
+	{
 		dlist_foreach(iter, &endpoint->agenda.wants)
 			dlist_container(MrbWant, node, iter.cur)->listed = false;
+		return;
+	}
 	for (int i = 0; i < nids; i++)
 	{
 		MrbWant    *want = mrb_want_find(endpoint, ids[i]);
@@ -160,7 +165,6 @@ drop_unlisted(MrbEndpoint *endpoint, char **ids, int nids)
 {
 	dlist_mutable_iter iter;
 
-	Assert(ids != NULL || nids == 0);
 	if (ids == NULL)
 	{
 		dlist_foreach_modify(iter, &endpoint->agenda.wants)
@@ -170,6 +174,7 @@ drop_unlisted(MrbEndpoint *endpoint, char **ids, int nids)
 			if (!want->listed)
 				mrb_want_set(endpoint, want->deployment_id, NULL, 0);
 		}
+		return;
 	}
 	for (int i = 0; i < nids; i++)
 	{
