@@ -13,7 +13,7 @@
  * Rules that this file keeps:
  *
  * Everything of an engine is malloc'd, as libcurl's own memory is, and lives
- * until mrb_http_destroy().  Callbacks neither palloc nor raise: a long jump
+ * as long as the process.  Callbacks neither palloc nor raise: a long jump
  * through libcurl's frames would corrupt it.  They write down and return.
  *
  * libcurl looks names up in threads.  They must never run one of the server's
@@ -98,10 +98,12 @@ mrb_http_create(int max_in_flight)
 	{
 		int			save_errno = errno;
 
-		if (engine != NULL)
-			mrb_http_destroy(engine);
-		else
-			ReleaseExternalFD();
+		if (engine != NULL && engine->multi != NULL)
+			curl_multi_cleanup(engine->multi);
+		if (engine != NULL && engine->epoll_fd >= 0)
+			close(engine->epoll_fd);
+		free(engine);
+		ReleaseExternalFD();
 		errno = save_errno;
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
@@ -115,29 +117,6 @@ mrb_http_create(int max_in_flight)
 	curl_multi_setopt(engine->multi, CURLMOPT_MAXCONNECTS,
 					  (long) max_in_flight);
 	return engine;
-}
-
-/*
- * Drop all requests, close all connections and free everything.
- */
-void
-mrb_http_destroy(MrbHttpEngine *engine)
-{
-	MrbTransfer *transfer;
-
-	while ((transfer = engine->made) != NULL)
-	{
-		engine->made = transfer->next_made;
-		engine_stop(engine, transfer);
-		mrb_transfer_destroy(transfer);
-	}
-	/* This closes the kept connections, and so calls on_socket(). */
-	if (engine->multi != NULL)
-		curl_multi_cleanup(engine->multi);
-	if (engine->epoll_fd >= 0)
-		close(engine->epoll_fd);
-	ReleaseExternalFD();
-	free(engine);
 }
 
 int

@@ -4,8 +4,8 @@
  *	  HTTP requests, many at once or one alone.
  *
  * An engine never blocks: its sockets sit in an epoll set, whose descriptor
- * the owner waits for.  Its memory is malloc'd and lives until it is
- * destroyed, so an error in the owner must not lose sight of it.
+ * the owner waits for.  It is never given up before the process ends, so an
+ * error in the owner must not lose sight of it.
  *
  *-------------------------------------------------------------------------
  */
@@ -53,7 +53,6 @@ typedef struct MrbHttpAnswer
 
 typedef struct MrbHttpEngine MrbHttpEngine;
 extern MrbHttpEngine *mrb_http_create(int max_in_flight);
-extern void mrb_http_destroy(MrbHttpEngine *engine);
 
 /* Descriptor to wait for (readable), and the longest wait in ms (-1: none). */
 extern int	mrb_http_descriptor(MrbHttpEngine *engine);

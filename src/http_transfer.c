@@ -75,15 +75,6 @@ mrb_transfer_create(void)
 	return transfer;
 }
 
-void
-mrb_transfer_destroy(MrbTransfer *transfer)
-{
-	curl_easy_cleanup(transfer->easy);
-	curl_slist_free_all(transfer->headers);
-	free(transfer->body);
-	free(transfer);
-}
-
 /*
  * Forget the last request.  libcurl must not be running it any more.
  */

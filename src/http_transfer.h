@@ -40,7 +40,6 @@ typedef struct MrbTransfer
 } MrbTransfer;
 
 extern MrbTransfer *mrb_transfer_create(void);
-extern void mrb_transfer_destroy(MrbTransfer *transfer);
 extern bool mrb_transfer_prepare(MrbTransfer *transfer,
 								 const struct MrbHttpRequest *request);
 extern void mrb_transfer_answer(MrbTransfer *transfer, CURLcode result,
