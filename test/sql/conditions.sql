@@ -46,6 +46,7 @@ SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_1', cutover => '')$$);
 SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_1', attribution => '[1]')$$);
 SELECT test.code(format($$SELECT miosa_rollback('dep_1', 'ver_1', attribution => %L)$$, a))
 FROM unnest(ARRAY['null', '"x"', '1', 'true', '[]', '[{}]']) a;
+SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_1', attribution => jsonb_build_object('a', repeat('x', 16384)))$$);
 SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_1', reason => repeat('r', 4097))$$);
 
 -- Promise: nothing of the above was written, not even a sequence number.

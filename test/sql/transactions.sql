@@ -143,6 +143,14 @@ SELECT regexp_replace(split_part(test.refusal($$SELECT miosa_rollback('dep_1', '
 RESET miosa_rollback.lock_wait;
 COMMIT PREPARED 'regress_miosa';
 SELECT test.count('dep_1');
+-- and so is who waits for a table that such a transaction has locked
+BEGIN;
+LOCK TABLE miosa.versions IN ACCESS EXCLUSIVE MODE;
+PREPARE TRANSACTION 'regress_miosa';
+SET miosa_rollback.lock_wait = '50ms';
+SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_1')$$);
+RESET miosa_rollback.lock_wait;
+ROLLBACK PREPARED 'regress_miosa';
 
 -- Promise: deleted and made again while a session goes on, ids start anew.
 SELECT test.deployment('dep_2', 1);

@@ -275,7 +275,13 @@ for my $case (
 	[ "$root/out/passwd", 'MR503', qr/is not below/ ],
 	[ "$root/out/none", 'MR503', qr/is not below/ ],
 	[ "${root}2/x", 'MR503', qr/is not below/ ],
-	[ "$root/x%00", 'MR503', qr/is not of the form/ ])
+	[ "$root/x%00", 'MR503', qr/is not of the form/ ],
+	[ "$root/x%4", 'MR503', qr/is not of the form/ ],
+	[ "$root/x%g0", 'MR503', qr/is not of the form/ ],
+	[ "localhost$root/dir", 'done', qr/^$/ ],
+	[ "LOCALHOST$root/none", 'MR410', qr/There is no file "\Q$root\E\/none"/ ],
+	[ "elsewhere$root/dir", 'MR503', qr/is not of the form/ ],
+	[ "$root/" . 'x' x 300, 'MR503', qr/could not be looked at: File name too long/ ])
 {
 	my ($path, $state, $pattern) = @$case;
 

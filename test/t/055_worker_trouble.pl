@@ -5,6 +5,7 @@
 use strict;
 use warnings FATAL => 'all';
 
+use MiosaHttp qw(poll_until);
 use MiosaSink;
 use MiosaTest qw(make_node);
 use PostgreSQL::Test::Utils;
@@ -237,6 +238,34 @@ like(sql_in('by_role', 'SELECT seen FROM miosa.check_dispatcher()'),
 	qr/relation "miosa.dispatcher_state" does not exist/, 'and says why');
 sql_in('by_role', 'ALTER TABLE miosa.hidden RENAME TO dispatcher_state');
 is(waits_until('by_role', 'ok'), 'ok', 'until it does');
+
+#
+# More databases than may have a dispatcher: some have none, and the log and
+# the doctor say so
+#
+my @database = qw(postgres by_database by_role);
+my $begin = -s $node->logfile;
+
+$node->append_conf('postgresql.conf', 'miosa_rollback.max_databases = 1');
+$node->restart;
+ok( poll_until(
+		sub {
+			slurp_file($node->logfile, $begin) =~
+			  /more databases than miosa_rollback[.]max_databases\n.*HINT:  Raise miosa_rollback[.]max_databases and restart the server[.]/;
+		},
+		180),
+	'more databases than may have a dispatcher are logged');
+ok( poll_until(
+		sub {
+			1 == grep {
+				sql_in($_, 'SELECT status FROM miosa.check_dispatcher()') eq 'ok'
+			} @database;
+		},
+		180),
+	'one has one, and the doctor says of the others that they have none');
+$node->append_conf('postgresql.conf', 'miosa_rollback.max_databases = 16');
+$node->restart;
+is(waits_until($_, 'ok'), 'ok', "$_ has one again") for @database;
 
 #
 # Limits of open files, from the highest that there is here

@@ -234,6 +234,33 @@ with_options(
 	});
 sql("SELECT miosa_put_secret('s3', '" . $s3->secret . "')");
 
+# A bucket that everybody may read
+sql("SELECT miosa_put_storage('s3://shop-bucket/public/', '" . $s3->url . "')");
+with_options(
+	{ instead => { status => 200 } },
+	sub {
+		storage_says('s3://shop-bucket/public/1.tar', 'done', qr/^$/,
+			'a storage without a secret');
+		is(($s3->requests)[-1]{headers}{authorization},
+			undef, 'is asked without a signature');
+	});
+sql("SELECT miosa_remove_storage('s3://shop-bucket/public/')");
+
+# What cannot be the URI of an artifact, and what has nothing beside it
+for my $uri ('', 'shop-bucket/1.tar', 's3://')
+{
+	my (undef, undef, $error) =
+	  $node->psql('postgres', "SELECT miosa_test_storage('$uri')");
+
+	like($error, qr/invalid storage_uri\nDETAIL:  It has no scheme, or nothing after it/,
+		"miosa_test_storage('$uri') is refused");
+}
+for my $path ('', '/1.tar?signature=x/y')
+{
+	like(sql("SELECT miosa_test_storage('" . $s3->url . "$path') #>> '{data,absent,detail}'"),
+		qr{ HEAD \Q@{[ $s3->url ]}\E/[^/?]+\.$}, "what is asked for beside \"$path\"");
+}
+
 # Who is asked: the longest prefix
 sql("SELECT miosa_put_storage('s3://shop-bucket/closed', 'http://127.0.0.1:1', secret => 's3')");
 storage_says('s3://shop-bucket/closed/1.tar', 'MR503',
