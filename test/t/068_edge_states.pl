@@ -47,7 +47,7 @@ sub doctor
 sql(<<"EOS");
 INSERT INTO miosa.adapters (name, verdicts, request) VALUES ('leaving', '{"410": "gone"}',
 	'{"method": "PUT", "path": "/leaving/{version_id}"}');
-INSERT INTO miosa.adapters (name, request, volatile, marker_write, marker_read, marker_interval) VALUES ('mute',
+INSERT INTO miosa.adapters (name, verdicts, request, volatile, marker_write, marker_read, marker_interval) VALUES ('mute', '{"410": "gone"}',
 	'{"method": "PUT", "path": "/mute/map/{version_id}"}', true,
 	'{"method": "PUT", "path": "/mute/marker/{epoch}"}', '{"method": "GET", "path": "/mute/marker"}', '100 ms');
 SELECT miosa_put_tenant('ten_1', 'acme');
@@ -126,6 +126,20 @@ is(wait_sql(state_of('mute'), 'unverified'), 'unverified', 'it is lost again and
 $sink->plain->answer('/marker$', method => 'GET', body => '9' x 18);
 is(wait_sql(state_of('mute'), 'healthy'), 'healthy', 'by itself it comes back');
 is(verdict('180 s'), 'converged', 'and converges');
+
+# The marker may be a JSON string, which half of one is not
+$sink->plain->answer('/marker$', method => 'GET', body => '"' . '9' x 18);
+is(wait_sql(state_of('mute'), 'unverified'), 'unverified', 'a string that does not end is no marker');
+$sink->plain->answer('/marker$', method => 'GET', body => '"' . '9' x 18 . "\"\n");
+is(wait_sql(state_of('mute'), 'healthy'), 'healthy', 'one that ends is');
+
+# One that says so when it is asked for its marker is gone, and comes back
+$sink->plain->answer('/marker$', method => 'GET', status => 410);
+is(wait_sql(state_of('mute'), 'gone'), 'gone', 'it answers 410 when its marker is read');
+$sink->plain->answer('/marker$', method => 'GET', body => '9' x 18);
+is(wait_sql(state_of('mute'), 'healthy'), 'healthy', 'it is back');
+sql("SELECT miosa_promote('d1', 'v1')");
+is(verdict('180 s'), 'converged', 'and takes changes');
 
 $node->stop;
 done_testing();
