@@ -257,12 +257,14 @@ ok( poll_until(
 	'more databases than may have a dispatcher are logged');
 ok( poll_until(
 		sub {
-			1 == grep {
+			my $ok = grep {
 				sql_in($_, 'SELECT status FROM miosa.check_dispatcher()') eq 'ok'
 			} @database;
+
+			return $ok > 0 && $ok < @database;
 		},
 		180),
-	'one has one, and the doctor says of the others that they have none');
+	'some have one, and the doctor says who has none');
 $node->append_conf('postgresql.conf', 'miosa_rollback.max_databases = 16');
 $node->restart;
 is(waits_until($_, 'ok'), 'ok', "$_ has one again") for @database;

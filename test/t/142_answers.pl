@@ -236,6 +236,24 @@ for my $case ([ 'a.test', 404 ], [ 'b.test', 410 ])
 		'DELETE', 'to a request that removes');
 }
 
+# An edge that answers 404 to a wildcard host knows none, and is well
+sql(<<'EOS');
+UPDATE miosa.adapters SET wildcards = true, wildcard_request = '{"method": "PUT", "path": "/wild/{domain}"}',
+	wildcard_remove = '{"method": "DELETE", "path": "/wild/{domain}"}' WHERE name = 'hosts';
+EOS
+$sink->answer('^/hosts/wild/', status => 404);
+sql("SELECT miosa_put_domain('*.c.test', 'dep_1'), miosa_put_domain('d.test', 'dep_1')");
+ok( $node->poll_query_until('postgres',
+		"SELECT endpoint = 'hosts' AND deployment_id = 'dep_1' AND last_error LIKE '%HTTP status 404%' FROM miosa.delivery_failures"),
+	'a wildcard host that is answered with 404 is a failure of the message');
+is(sql("SELECT health FROM miosa.endpoint_state WHERE endpoint = 'hosts'"),
+	'healthy', 'and not of the endpoint');
+ok($sink->wait_for(1, '^/hosts/d[.]test'), 'which is told the other host');
+sql("SELECT miosa_remove_domain('*.c.test')");
+is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"),
+	'converged', 'without that host it converges');
+sql("UPDATE miosa.adapters SET wildcards = false, wildcard_request = NULL, wildcard_remove = NULL WHERE name = 'hosts'");
+
 # A row that somebody breaks stops its endpoint, with the place of the
 # mistake, and not the dispatcher; once it is right it is told again
 my @wrong = (
