@@ -13,7 +13,10 @@ use MiosaTest qw(make_node);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = make_node('ask', "miosa_rollback.capacity_interval = 1s\n");
+my $node = make_node('ask', <<'EOC');
+miosa_rollback.capacity_interval = 1s
+miosa_rollback.heartbeat_timeout = 0
+EOC
 my $dir = PostgreSQL::Test::Utils::tempdir_short();
 my $sink = MiosaSink->new(dir => "$dir/sink");
 
@@ -90,10 +93,12 @@ sql("SELECT miosa_put_endpoint('boots', 'slow', '" . $sink->url . "/boots')");
 is(wait_sql("SELECT count(*) FROM miosa.capacity", 0), 0, 'all is there again');
 $sink->clear;
 sql(q{
+	BEGIN;
 	INSERT INTO miosa.capacity (deployment_id, version_id, state)
 		SELECT 'dep_' || i, 'ver_2', 'draining' FROM generate_series(1, 5) i;
 	SELECT miosa.queue('dep_' || i, 'capacity', NULL) FROM generate_series(1, 5) i;
-	SELECT miosa_promote('dep_6', 'ver_1')});
+	SELECT miosa_promote('dep_6', 'ver_1');
+	COMMIT});
 ok($sink->wait_for(6), 'all are asked');
 my @order = map { about($_)->{count} } ($sink->requests)[ 0 .. 5 ];
 my ($start) = grep { $order[$_] } 0 .. 5;
@@ -154,7 +159,8 @@ is(scalar @last, 2, 'which is asked for once more, although it is there');
 isnt($last[0], $last[1], 'under another id');
 like(join(' ', map { about($_)->{count} } $sink->requests), qr/^1( 1)* 2 2$/,
 	'and what hung is not');
-is( wait_sql("SELECT asked_at IS NOT NULL FROM miosa.capacity WHERE deployment_id = 'dep_5'", 't'),
+# What is there when that is written down is not wanted any more
+is( wait_sql("SELECT NOT EXISTS (SELECT FROM miosa.capacity WHERE deployment_id = 'dep_5' AND asked_at IS NULL)", 't'),
 	't', 'then that is written down');
 
 # A deadline is kept although the next tour of all deployments is far
