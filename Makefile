@@ -205,7 +205,8 @@ REGRESS = \
 	adapter_requests \
 	endpoint_settings \
 	argument_types \
-	comments
+	comments \
+	context
 
 ISOLATION = \
 	rollback_rollback \

@@ -818,7 +818,6 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
-	lock_wait CONSTANT integer := miosa.bound_waits();
 	changed record;
 	zone record;
 	waits record;
@@ -870,8 +869,6 @@ BEGIN
 		last_error := '';
 		RETURN NEXT;
 	END IF;
-EXCEPTION WHEN lock_not_available THEN
-	PERFORM miosa.raise_busy();
 END $$;
 COMMENT ON FUNCTION miosa.progress_rows() IS 'Rows of miosa.progress';
 

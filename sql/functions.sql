@@ -7,6 +7,11 @@ AS 'MODULE_PATHNAME', 'mrb_raise_condition';
 COMMENT ON FUNCTION miosa.raise_condition(text, text, text, text) IS
 	'Raises a condition by its name, in the form that the caller (psql or PostgREST) understands';
 
+CREATE FUNCTION miosa.raise_reference(message text, detail text, "table" text, "constraint" text)
+RETURNS void LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_raise_reference';
+COMMENT ON FUNCTION miosa.raise_reference(text, text, text, text) IS 'Raises foreign_key_violation as a foreign key would';
+
 CREATE FUNCTION miosa.qualify(value text)
 RETURNS text LANGUAGE c STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_qualify';
@@ -14,18 +19,13 @@ COMMENT ON FUNCTION miosa.qualify(text) IS
 	'A text that proposes calls, with our schema before the functions that the caller''s search_path does not find';
 
 -- Waits for locks.  Functions that people and programs call are guarded
--- (guards.sql, console.sql); one that does it by itself declares lock_wait and
--- ends its wait with raise_busy().
+-- (guards.sql, console.sql); one that goes on when it meets a lock declares
+-- lock_wait.
 
 CREATE FUNCTION miosa.bound_waits() RETURNS integer
 LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_bound_waits';
 COMMENT ON FUNCTION miosa.bound_waits() IS 'Has the function that is running wait for no lock longer than lock_wait; returns the milliseconds';
-
-CREATE FUNCTION miosa.raise_busy() RETURNS void
-LANGUAGE c VOLATILE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'mrb_raise_busy';
-COMMENT ON FUNCTION miosa.raise_busy() IS 'Raises DEPLOYMENT_BUSY, naming who is most probably in the way';
 
 CREATE FUNCTION miosa.table_holder(OUT pid integer, OUT description text)
 LANGUAGE c VOLATILE PARALLEL SAFE
@@ -93,4 +93,4 @@ RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'miosa_plan';
 COMMENT ON FUNCTION @extschema@.miosa_plan(text, text) IS
-	'What miosa_rollback would do now: target, outcome, every check with its finding, number of edges that would be told';
+	'What miosa_rollback would do now: target, outcome, findings of all checks, number of edges';

@@ -13,13 +13,11 @@ RETURN current_setting('check_function_bodies') = 'off';
 COMMENT ON FUNCTION miosa.restoring() IS 'Whether this session restores a dump, so that rows may come before those that they refer to';
 
 CREATE FUNCTION miosa.refuse_reference(child text, "constraint" text, columns text, "values" text, parent text) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
-BEGIN
-	RAISE EXCEPTION 'insert or update on table "%" violates foreign key constraint "%"', child, "constraint"
-		USING ERRCODE = 'foreign_key_violation', SCHEMA = 'miosa', TABLE = child, CONSTRAINT = "constraint",
-			DETAIL = format('Key (%s)=(%s) is not present in table "%s".', columns, "values", parent);
-END $$;
-COMMENT ON FUNCTION miosa.refuse_reference(text, text, text, text, text) IS 'Raise foreign_key_violation as a foreign key would';
+LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
+	SELECT miosa.raise_reference(format('insert or update on table "%s" violates foreign key constraint "%s"', child, "constraint"),
+		format('Key (%s)=(%s) is not present in table "%s".', columns, "values", parent), child, "constraint")
+$$;
+COMMENT ON FUNCTION miosa.refuse_reference(text, text, text, text, text) IS 'Refuses a new row that refers to what is not there';
 
 CREATE FUNCTION miosa.refers_to_plan() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER

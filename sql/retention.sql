@@ -244,7 +244,7 @@ BEGIN
 	removed := miosa.trim_route_log(batch);
 	RETURN NEXT;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Delete expired idempotency keys, audit events, ended instances, removed hosts and route changes that nobody needs, in the caller''s transaction; returns how many of each';
+COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Deletes expired keys, audit events, ended instances, removed hosts and old route changes';
 
 -- A procedure that commits can neither be SECURITY DEFINER nor set a
 -- search_path.  So all that this one does is to call functions, by their
@@ -253,24 +253,16 @@ COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Delete expired 
 CREATE FUNCTION miosa.maintain_capacity(place text) RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	lock_wait CONSTANT integer := miosa.bound_waits();
 BEGIN
 	RETURN (SELECT c.next FROM miosa.capacity_pass(place, 1000) c);
-EXCEPTION WHEN lock_not_available THEN
-	PERFORM miosa.raise_busy();
 END $$;
 COMMENT ON FUNCTION miosa.maintain_capacity(text) IS 'A page of miosa.capacity_pass(), and where the next one begins';
 
 CREATE FUNCTION miosa.maintain_route_log() RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	lock_wait CONSTANT integer := miosa.bound_waits();
 BEGIN
 	RETURN miosa.trim_route_log(1000) = 1000;
-EXCEPTION WHEN lock_not_available THEN
-	PERFORM miosa.raise_busy();
 END $$;
 COMMENT ON FUNCTION miosa.maintain_route_log() IS 'Trim 1,000 rows of the route log; true when there may be more';
 
@@ -283,7 +275,6 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
-	lock_wait CONSTANT integer := miosa.bound_waits();
 	kinds CONSTANT text[] := ARRAY['idempotency_keys', 'audit_events', 'runtime_instances', 'removed_hosts'];
 	piece record;
 BEGIN
@@ -301,8 +292,6 @@ BEGIN
 		END IF;
 	END IF;
 	SELECT e.next, e.rows, 0 INTO place, rows, done FROM miosa.expired_rows(kind, place, '0', NULL, 5000) e;
-EXCEPTION WHEN lock_not_available THEN
-	PERFORM miosa.raise_busy();
 END $$;
 COMMENT ON FUNCTION miosa.maintain_rows(text, text, tid[], integer, bigint) IS 'The next step of purging rows: list a page or delete up to 1,000 rows of it';
 
@@ -353,7 +342,7 @@ BEGIN
 		CALL miosa.verify_artifacts(1000);
 	END IF;
 END $$;
-COMMENT ON PROCEDURE @extschema@.miosa_maintain(boolean) IS 'Do all that is due: delete what has expired (as miosa_purge_expired), look after capacity (as the dispatcher does), and verify artifacts if artifacts is true (the default)';
+COMMENT ON PROCEDURE @extschema@.miosa_maintain(boolean) IS 'Does all that is due: deletes what has expired, looks after capacity, and verifies artifacts';
 
 CREATE FUNCTION miosa.functions_schema() RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
@@ -407,4 +396,4 @@ BEGIN
 		END IF;
 	END LOOP;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_schedule_maintenance() IS 'Have pg_cron (1.4 or newer) call miosa_maintain() and miosa_verify_artifacts() every 5 minutes, and delete our old lines of its job history every night';
+COMMENT ON FUNCTION @extschema@.miosa_schedule_maintenance() IS 'Has pg_cron (1.4 or newer) call miosa_maintain() and miosa_verify_artifacts() every 5 minutes';

@@ -90,7 +90,7 @@ CREATE FUNCTION @extschema@.miosa_test_storage(storage_uri text) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'miosa_test_storage';
-COMMENT ON FUNCTION @extschema@.miosa_test_storage(text) IS 'Asks storage for an artifact, and for one that cannot be there, and returns {"data": {artifact, absent, verdict}}: what was answered, and whether it can be believed; verdict begins with ok when it can';
+COMMENT ON FUNCTION @extschema@.miosa_test_storage(text) IS 'Asks storage for an artifact and for one that cannot be there, and says whether it can be believed';
 
 -- Few at any time, so that doctors need not look through all releases.
 CREATE INDEX releases_missing ON miosa.releases (deployment_id) WHERE missing_at IS NOT NULL;
@@ -150,18 +150,14 @@ LANGUAGE plpgsql AS $$
 BEGIN
 	CALL miosa.verify_artifacts("limit");
 END $$;
-COMMENT ON PROCEDURE @extschema@.miosa_verify_artifacts(integer) IS 'Asks storage for the artifacts that rollbacks would go to and whose last verification is older than half of miosa_rollback.artifact_max_age, each in a transaction of its own; call it outside of one';
+COMMENT ON PROCEDURE @extschema@.miosa_verify_artifacts(integer) IS 'Asks storage for the artifacts that rollbacks would go to and that were not verified lately';
 
 CREATE FUNCTION miosa.some_deployment() RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	lock_wait CONSTANT integer := miosa.bound_waits();
 BEGIN
 	RETURN coalesce((
 		SELECT p.id FROM miosa.deployments p TABLESAMPLE system ((
 			SELECT 100.0 / greatest(c.relpages, 1) FROM pg_class c WHERE c.oid = 'miosa.deployments'::regclass))
 		LIMIT 1), '');
-EXCEPTION WHEN lock_not_available THEN
-	PERFORM miosa.raise_busy();
 END $$;
 COMMENT ON FUNCTION miosa.some_deployment() IS 'The id of a deployment that was chosen by chance, or an empty text';

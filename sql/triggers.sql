@@ -420,9 +420,8 @@ BEGIN
 		WHERE t.plan = OLD.name AND NOT EXISTS (SELECT FROM miosa.plans p WHERE p.name = OLD.name)
 		ORDER BY t.id LIMIT 1;
 	IF FOUND THEN
-		RAISE EXCEPTION 'update or delete on plan "%" violates a reference of tenants', OLD.name
-			USING ERRCODE = 'foreign_key_violation', SCHEMA = 'miosa', TABLE = 'own_plans', CONSTRAINT = 'tenants_plan_fkey',
-				DETAIL = format('Tenant "%s" still has the plan.', tenant);
+		PERFORM miosa.raise_reference(format('update or delete on plan "%s" violates a reference of tenants', OLD.name),
+			format('Tenant "%s" still has the plan.', tenant), 'own_plans', 'tenants_plan_fkey');
 	END IF;
 	RETURN NULL;
 END $$;

@@ -46,7 +46,7 @@ static char *key_from_http_header(void);
 Datum
 miosa_rollback(PG_FUNCTION_ARGS)
 {
-	return mrb_lock_wait_call(call_rollback, fcinfo);
+	return mrb_lock_wait_call(MRB_PUBLIC, call_rollback, fcinfo);
 }
 
 /*
@@ -64,7 +64,7 @@ call_rollback(PG_FUNCTION_ARGS)
 Datum
 miosa_promote(PG_FUNCTION_ARGS)
 {
-	return mrb_lock_wait_call(call_promote, fcinfo);
+	return mrb_lock_wait_call(MRB_PUBLIC, call_promote, fcinfo);
 }
 
 /*
@@ -102,7 +102,7 @@ mrb_call_promote(PG_FUNCTION_ARGS)
 Datum
 miosa_plan(PG_FUNCTION_ARGS)
 {
-	return mrb_lock_wait_call(call_plan, fcinfo);
+	return mrb_lock_wait_call(MRB_PUBLIC, call_plan, fcinfo);
 }
 
 /*
@@ -125,12 +125,6 @@ mrb_raise_condition(PG_FUNCTION_ARGS)
 	char	   *name = text_argument(fcinfo, 0);
 	char	   *message = text_argument(fcinfo, 1);
 	MrbCondition condition;
-
-	/*
-	 * The texts say all that a caller needs; where our own PL/pgSQL code was
-	 * would bury them under lines of context.
-	 */
-	error_context_stack = NULL;
 
 	if (name == NULL || message == NULL ||
 		!mrb_condition_by_name(name, &condition))

@@ -1,13 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * console.c
- *	  Entry to the functions that people call.
+ *	  Entry to the functions that are not written in C.
  *
- * miosa.status() and its like are written in PL/pgSQL, in a function of the
- * same name with _rows behind it, which is called here.  What such a function
- * refuses is said in message, DETAIL and HINT; where in our code that was
- * would be shown as CONTEXT below.  So this place notes where the frames of
- * the caller end, and a condition is raised with these alone.
+ * Whatever people and programs call, and every trigger, is entered through a
+ * function in C, which calls the one that does the work: of the same name in
+ * schema miosa, or with _rows (console) or _body behind its name.  So waits
+ * for locks are bounded before PL/pgSQL opens a table while it compiles.  And
+ * where the frames of the caller end is known: a refusal says all in message,
+ * DETAIL and HINT, and lines of our own code as CONTEXT would bury the lines
+ * of the function that called us.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,8 +29,12 @@
 
 PG_FUNCTION_INFO_V1(mrb_console);
 PG_FUNCTION_INFO_V1(mrb_guarded);
+PG_FUNCTION_INFO_V1(mrb_entered);
+PG_FUNCTION_INFO_V1(mrb_guarded_body);
+PG_FUNCTION_INFO_V1(mrb_entered_body);
 
-static Datum call_rows_function(PG_FUNCTION_ARGS);
+static Datum call_rows(PG_FUNCTION_ARGS);
+static Datum call_same(PG_FUNCTION_ARGS);
 static Datum call_body(PG_FUNCTION_ARGS);
 static Datum call_other(FunctionCallInfo fcinfo, const char *schema,
 						const char *suffix);
@@ -41,14 +47,12 @@ static FmgrInfo *find_other(FunctionCallInfo fcinfo, const char *schema,
 Datum
 mrb_console(PG_FUNCTION_ARGS)
 {
-	return mrb_lock_wait_call(call_rows_function, fcinfo);
+	return mrb_lock_wait_call(MRB_PUBLIC, call_rows, fcinfo);
 }
 
 /*
- * The functions for programs that are not written in C.  One in PL/pgSQL
- * opens tables already while it is compiled, before it could bound its
- * waits by itself.  Those that are volatile write, which a standby refuses
- * before it judges the arguments: it may be behind.
+ * The functions for programs.  Those that are volatile write, which a standby
+ * refuses before it judges the arguments: it may be behind.
  */
 Datum
 mrb_guarded(PG_FUNCTION_ARGS)
@@ -58,37 +62,62 @@ mrb_guarded(PG_FUNCTION_ARGS)
 		mrb_raise(MRB_ERR_NOT_PRIMARY, "this server is a standby",
 				  "It can be read but not written.",
 				  "Call the same on the primary.");
-	return mrb_lock_wait_call(call_body, fcinfo);
+	return mrb_lock_wait_call(MRB_PUBLIC, call_same, fcinfo);
+}
+
+/*
+ * Those that go on when they meet a lock, and procedures, which bound the
+ * waits of each of their transactions.
+ */
+Datum
+mrb_entered(PG_FUNCTION_ARGS)
+{
+	return mrb_errors_call(MRB_PUBLIC, call_same, fcinfo);
+}
+
+/*
+ * The steps of procedures, and what views are made of.
+ */
+Datum
+mrb_guarded_body(PG_FUNCTION_ARGS)
+{
+	return mrb_lock_wait_call(MRB_INNER, call_body, fcinfo);
+}
+
+/*
+ * Triggers.
+ */
+Datum
+mrb_entered_body(PG_FUNCTION_ARGS)
+{
+	return mrb_errors_call(MRB_INNER, call_body, fcinfo);
 }
 
 /*
  * Call the function that has the rows, with the same arguments.
  */
 static Datum
-call_rows_function(PG_FUNCTION_ARGS)
+call_rows(PG_FUNCTION_ARGS)
 {
-	MrbCaller	before = mrb_errors_enter();
-	volatile Datum result = (Datum) 0;
-
-	PG_TRY();
-	{
-		result = call_other(fcinfo, NULL, "_rows");
-	}
-	PG_FINALLY();
-	{
-		mrb_errors_leave(before);
-	}
-	PG_END_TRY();
-	return result;
+	return call_other(fcinfo, NULL, "_rows");
 }
 
 /*
- * Call the function of the same name in schema miosa, with the same arguments.
+ * Call the function of the same name in schema miosa.
+ */
+static Datum
+call_same(PG_FUNCTION_ARGS)
+{
+	return call_other(fcinfo, "miosa", "");
+}
+
+/*
+ * Call the function with _body behind its name.
  */
 static Datum
 call_body(PG_FUNCTION_ARGS)
 {
-	return call_other(fcinfo, "miosa", "");
+	return call_other(fcinfo, NULL, "_body");
 }
 
 /*

@@ -159,7 +159,7 @@ mrb_convergence_state(PG_FUNCTION_ARGS)
 Datum
 miosa_convergence(PG_FUNCTION_ARGS)
 {
-	return mrb_lock_wait_call(call_convergence, fcinfo);
+	return mrb_lock_wait_call(MRB_PUBLIC, call_convergence, fcinfo);
 }
 
 /*
@@ -185,7 +185,7 @@ call_convergence(PG_FUNCTION_ARGS)
 Datum
 miosa_wait_converged(PG_FUNCTION_ARGS)
 {
-	return mrb_lock_wait_call(call_wait_converged, fcinfo);
+	return mrb_lock_wait_call(MRB_PUBLIC, call_wait_converged, fcinfo);
 }
 
 /*

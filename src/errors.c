@@ -37,6 +37,8 @@ static const Condition conditions[] = {
 
 static MrbCaller caller;
 
+PG_FUNCTION_INFO_V1(mrb_raise_reference);
+
 pg_noreturn static void raise_for_postgrest(const Condition *condition, const char *code,
 											const char *message, const char *detail,
 											const char *hint);
@@ -64,8 +66,7 @@ mrb_raise_as(MrbCondition condition, const char *code, const char *message,
 	const char *s = it->sqlstate;
 
 	hint = mrb_naming_qualify(hint);
-	if (caller.known)
-		error_context_stack = caller.frames;
+	mrb_errors_hide_frames();
 	if (called_by_postgrest())
 		raise_for_postgrest(it, code, message, detail, hint);
 
@@ -78,13 +79,16 @@ mrb_raise_as(MrbCondition condition, const char *code, const char *message,
 
 /*
  * Note that the present frames are the caller's and those to come are ours.
+ * A public function that is called while another one of ours runs is called
+ * by somebody's trigger, so the present frames count.  An inner function that
+ * is called then is called by ours.
  */
 MrbCaller
-mrb_errors_enter(void)
+mrb_errors_enter(MrbAccess access)
 {
 	MrbCaller	before = caller;
 
-	if (!caller.known)
+	if (access == MRB_PUBLIC || !caller.known)
 	{
 		caller.known = true;
 		caller.frames = error_context_stack;
@@ -99,6 +103,61 @@ void
 mrb_errors_leave(MrbCaller before)
 {
 	caller = before;
+}
+
+/*
+ * Enter, call a function and leave.
+ */
+Datum
+mrb_errors_call(MrbAccess access, PGFunction function, FunctionCallInfo fcinfo)
+{
+	MrbCaller	before = mrb_errors_enter(access);
+	volatile Datum result = (Datum) 0;
+
+	PG_TRY();
+	{
+		result = function(fcinfo);
+	}
+	PG_FINALLY();
+	{
+		mrb_errors_leave(before);
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/*
+ * Have the caller's frames alone tell where the error was.  Whoever catches
+ * it puts back the frames that are there.
+ */
+void
+mrb_errors_hide_frames(void)
+{
+	if (caller.known)
+		error_context_stack = caller.frames;
+}
+
+/*
+ * miosa.raise_reference(message, detail, "table", "constraint"): raise what a
+ * foreign key raises.
+ */
+Datum
+mrb_raise_reference(PG_FUNCTION_ARGS)
+{
+	char	   *message = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *detail = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char	   *table = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	char	   *constraint = text_to_cstring(PG_GETARG_TEXT_PP(3));
+
+	mrb_errors_hide_frames();
+	ereport(ERROR,
+			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+			 errmsg_internal("%s", message),
+			 errdetail_internal("%s", detail),
+			 err_generic_string(PG_DIAG_SCHEMA_NAME, "miosa"),
+			 err_generic_string(PG_DIAG_TABLE_NAME, table),
+			 err_generic_string(PG_DIAG_CONSTRAINT_NAME, constraint)));
+	PG_RETURN_VOID();
 }
 
 /*

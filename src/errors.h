@@ -17,6 +17,7 @@
 #define MRB_ERRORS_H
 
 #include "compat.h"
+#include "fmgr.h"
 #include "utils/elog.h"
 
 #define MRB_CONDITIONS(CONDITION) \
@@ -57,6 +58,13 @@ pg_noreturn extern void mrb_raise_as(MrbCondition condition, const char *code,
 									 const char *message, const char *detail,
 									 const char *hint);
 
+/* Who calls a function of ours. */
+typedef enum MrbAccess
+{
+	MRB_PUBLIC,					/* never one of our own functions */
+	MRB_INNER					/* our own functions, or anybody */
+} MrbAccess;
+
 /* Where the frames of a caller end, for whom ours are no context. */
 typedef struct MrbCaller
 {
@@ -64,9 +72,19 @@ typedef struct MrbCaller
 	ErrorContextCallback *frames;
 } MrbCaller;
 
-/* Raise conditions with the present frames alone; returns what was before. */
-extern MrbCaller mrb_errors_enter(void);
+/*
+ * From here on a condition shows the present frames alone as its CONTEXT;
+ * returns what mrb_errors_leave() is to put back, also after an error.
+ */
+extern MrbCaller mrb_errors_enter(MrbAccess access);
 extern void mrb_errors_leave(MrbCaller before);
+
+/* Call a function in between. */
+extern Datum mrb_errors_call(MrbAccess access, PGFunction function,
+							 FunctionCallInfo fcinfo);
+
+/* Leave our own frames out of the error that is about to be raised. */
+extern void mrb_errors_hide_frames(void);
 
 /* A condition's name. */
 extern const char *mrb_condition_name(MrbCondition condition);

@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "common/hashfn.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -59,10 +60,10 @@ typedef struct Blocker
 } Blocker;
 
 PG_FUNCTION_INFO_V1(mrb_bound_waits);
-PG_FUNCTION_INFO_V1(mrb_raise_busy);
 PG_FUNCTION_INFO_V1(mrb_table_holder);
 PG_FUNCTION_INFO_V1(mrb_lock_uri);
 
+static Datum bounded_call(PGFunction function, FunctionCallInfo fcinfo);
 pg_noreturn static void raise_busy(void);
 static bool find_blocker(Blocker *found);
 static bool judge_lock(const LockInstanceData *lock, Oid schema, Oid releases,
@@ -87,11 +88,33 @@ mrb_lock_wait_bound(void)
 }
 
 /*
- * Call a function with bounded waits.  The time-out's error is replaced by
- * ours and thrown on, never swallowed, so no subtransaction is needed.
+ * Call a function of ours with bounded waits.
  */
 Datum
-mrb_lock_wait_call(PGFunction function, FunctionCallInfo fcinfo)
+mrb_lock_wait_call(MrbAccess access, PGFunction function,
+				   FunctionCallInfo fcinfo)
+{
+	MrbCaller	before = mrb_errors_enter(access);
+	volatile Datum result = (Datum) 0;
+
+	PG_TRY();
+	{
+		result = bounded_call(function, fcinfo);
+	}
+	PG_FINALLY();
+	{
+		mrb_errors_leave(before);
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/*
+ * Bound the waits, and call it.  The time-out's error is replaced by ours and
+ * thrown on, never swallowed, so no subtransaction is needed.
+ */
+static Datum
+bounded_call(PGFunction function, FunctionCallInfo fcinfo)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Datum		result = (Datum) 0;
@@ -121,17 +144,6 @@ mrb_bound_waits(PG_FUNCTION_ARGS)
 {
 	mrb_lock_wait_bound();
 	PG_RETURN_INT32(LockTimeout);
-}
-
-/*
- * miosa.raise_busy()
- */
-Datum
-mrb_raise_busy(PG_FUNCTION_ARGS)
-{
-	error_context_stack = NULL;
-	raise_busy();
-	PG_RETURN_VOID();
 }
 
 /*
@@ -246,7 +258,8 @@ judge_lock(const LockInstanceData *lock, Oid schema, Oid releases,
 	}
 	if (tag->locktag_type != LOCKTAG_RELATION ||
 		(lock->holdMask & (TABLE_MODES | ROW_MODES)) == 0 ||
-		get_rel_namespace(tag->locktag_field2) != schema)
+		get_rel_namespace(tag->locktag_field2) != schema ||
+		get_rel_relkind(tag->locktag_field2) == RELKIND_INDEX)
 		return false;
 	table = get_rel_name(tag->locktag_field2);
 	blocker->whole = (lock->holdMask & TABLE_MODES) != 0;

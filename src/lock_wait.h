@@ -9,6 +9,7 @@
 #ifndef MRB_LOCK_WAIT_H
 #define MRB_LOCK_WAIT_H
 
+#include "errors.h"
 #include "fmgr.h"
 
 /*
@@ -18,7 +19,11 @@
  */
 extern void mrb_lock_wait_bound(void);
 
-/* Call a function so; a wait that ends without the lock is DEPLOYMENT_BUSY. */
-extern Datum mrb_lock_wait_call(PGFunction function, FunctionCallInfo fcinfo);
+/*
+ * Call a function so, as mrb_errors_call() does; a wait that ends without the
+ * lock is DEPLOYMENT_BUSY.
+ */
+extern Datum mrb_lock_wait_call(MrbAccess access, PGFunction function,
+								FunctionCallInfo fcinfo);
 
 #endif							/* MRB_LOCK_WAIT_H */

@@ -76,6 +76,7 @@ static const struct
 	"See it with SELECT * FROM miosa.candidates(%s);"},
 };
 
+static Datum apply_as_owner(PG_FUNCTION_ARGS);
 static HeapTuple apply(const Change *change);
 static HeapTuple move(const Change *change);
 static void judge(MrbDeployment *now, const char *asked,
@@ -94,10 +95,6 @@ Datum
 mrb_deployments_pointer(PG_FUNCTION_ARGS)
 {
 	Change		change = {.trigger = (TriggerData *) fcinfo->context};
-	HeapTuple	tuple;
-	Oid			user;
-	int			context;
-	int			nestlevel;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) ||
 		!TRIGGER_FIRED_BEFORE(change.trigger->tg_event) ||
@@ -108,11 +105,23 @@ mrb_deployments_pointer(PG_FUNCTION_ARGS)
 				 errmsg("deployments_pointer must be fired before an update of a row")));
 	if (mrb_guard_passes(text_of(&change, false, "id")))
 		return PointerGetDatum(change.trigger->tg_newtuple);
+	return mrb_errors_call(MRB_INNER, apply_as_owner, fcinfo);
+}
 
-	/*
-	 * With the owner's rights and a safe search_path.  The function is not
-	 * declared so, because our own statements, which are most, end above.
-	 */
+/*
+ * Apply the change with the owner's rights and a safe search_path.  The
+ * trigger's function is not declared so, because our own statements, which
+ * are most, do not come here.
+ */
+static Datum
+apply_as_owner(PG_FUNCTION_ARGS)
+{
+	Change		change = {.trigger = (TriggerData *) fcinfo->context};
+	HeapTuple	tuple;
+	Oid			user;
+	int			context;
+	int			nestlevel;
+
 	GetUserIdAndSecContext(&user, &context);
 	change.user = user;
 	SetUserIdAndSecContext(change.trigger->tg_relation->rd_rel->relowner,

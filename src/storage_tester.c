@@ -43,7 +43,7 @@ static void append_check(StringInfo out, const char *name,
 Datum
 miosa_test_storage(PG_FUNCTION_ARGS)
 {
-	return mrb_lock_wait_call(call_test_storage, fcinfo);
+	return mrb_lock_wait_call(MRB_PUBLIC, call_test_storage, fcinfo);
 }
 
 /*

@@ -71,7 +71,7 @@ static char *replace(char *text, const char *from, const char *to);
 Datum
 miosa_test_endpoint(PG_FUNCTION_ARGS)
 {
-	return mrb_lock_wait_call(call_test_endpoint, fcinfo);
+	return mrb_lock_wait_call(MRB_PUBLIC, call_test_endpoint, fcinfo);
 }
 
 /*

@@ -46,7 +46,7 @@ static const char *verify(const MrbDue *due);
 Datum
 mrb_due_artifacts(PG_FUNCTION_ARGS)
 {
-	return mrb_lock_wait_call(call_due_artifacts, fcinfo);
+	return mrb_lock_wait_call(MRB_INNER, call_due_artifacts, fcinfo);
 }
 
 /*
@@ -94,7 +94,7 @@ call_due_artifacts(PG_FUNCTION_ARGS)
 Datum
 mrb_verify_artifact(PG_FUNCTION_ARGS)
 {
-	return mrb_lock_wait_call(call_verify_artifact, fcinfo);
+	return mrb_lock_wait_call(MRB_INNER, call_verify_artifact, fcinfo);
 }
 
 /*
