@@ -134,6 +134,7 @@ OBJS = \
 	src/hidden_text.o \
 	src/launcher.o \
 	src/monitor.o \
+	src/overload.o \
 	src/preview.o \
 	src/replication.o \
 	src/storage_tester.o \

@@ -363,4 +363,4 @@ SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN QUERY SELECT d.item, d.status, d.seen, miosa.qualify(d.fix), miosa.fix_needs(d.fix) FROM miosa.doctor_rows() d;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_doctor() IS 'What is wrong with this installation: one row an item, with status (ok, warn, fail), what was seen, what to do, and which role that needs';
+COMMENT ON FUNCTION @extschema@.miosa_doctor() IS 'What is wrong with this installation: per item what was seen, what to do, and the role that it needs';

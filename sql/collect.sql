@@ -215,8 +215,9 @@ COMMENT ON COLUMN miosa.scarcely_restorable.restorable IS 'How many others one c
 
 -- Claiming.
 
-CREATE FUNCTION @extschema@.miosa_collect("limit" integer DEFAULT 100)
-RETURNS TABLE (deployment_id text, version_id text, release_id text, storage_uri text, sha256 text, size_bytes bigint)
+CREATE FUNCTION @extschema@.miosa_collect("limit" integer DEFAULT 100,
+	OUT deployment_id text, OUT version_id text, OUT release_id text, OUT storage_uri text, OUT sha256 text, OUT size_bytes bigint)
+RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 #variable_conflict use_column
@@ -277,7 +278,7 @@ BEGIN
 		number := number + least(n, 1);
 	END LOOP;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_collect(integer) IS 'Claims artifacts that nothing keeps any more, and returns them to be deleted from storage once this has committed; miosa_confirm_collected() then says that it is done';
+COMMENT ON FUNCTION @extschema@.miosa_collect(integer) IS 'Claims artifacts that nothing keeps any more, to be deleted from storage once this has committed';
 
 CREATE FUNCTION @extschema@.miosa_confirm_collected(deployment_id text, release_id text) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER

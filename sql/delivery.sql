@@ -770,7 +770,7 @@ CREATE FUNCTION @extschema@.miosa_wait_converged(deployment_or_operation text, t
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS 'MODULE_PATHNAME', 'miosa_wait_converged';
-COMMENT ON FUNCTION @extschema@.miosa_wait_converged(text, interval) IS 'Waits until the deployment has converged or timeout has passed; returns the state, as in miosa_convergence';
+COMMENT ON FUNCTION @extschema@.miosa_wait_converged(text, interval) IS 'Waits until a deployment has converged or timeout has passed; returns the state';
 
 -- Setting up endpoints.
 
@@ -850,7 +850,7 @@ BEGIN
 			previous = CASE WHEN NOT miosa_put_secret.keep_previous THEN NULL
 				WHEN miosa.reveal(s.value) = miosa_put_secret.value THEN s.previous ELSE s.value END;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_secret(text, text, boolean) IS 'Adds or changes a secret that endpoints or storages name; with keep_previous the one before stays valid beside it';
+COMMENT ON FUNCTION @extschema@.miosa_put_secret(text, text, boolean) IS 'Adds or changes a secret that endpoints or storages name';
 
 -- The function below complains by itself about an endpoint that is not there.
 CREATE FUNCTION miosa.need_endpoint(name text) RETURNS void
@@ -883,7 +883,7 @@ BEGIN
 		RETURNING to_jsonb(e) - 'generation' INTO result;
 	RETURN jsonb_build_object('data', result);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_set_endpoint(text, boolean, text) IS 'Enables or disables an endpoint, with a reason; a disabled one is told nothing and does not count for convergence';
+COMMENT ON FUNCTION @extschema@.miosa_set_endpoint(text, boolean, text) IS 'Enables or disables an endpoint, with a reason';
 
 CREATE FUNCTION @extschema@.miosa_remove_endpoint(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -899,7 +899,7 @@ CREATE FUNCTION @extschema@.miosa_test_endpoint(name text) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'miosa_test_endpoint';
-COMMENT ON FUNCTION @extschema@.miosa_test_endpoint(text) IS 'Sends an endpoint, also a disabled one, a harmless request, and says what the answer means; the verdict begins with ok when it works';
+COMMENT ON FUNCTION @extschema@.miosa_test_endpoint(text) IS 'Sends an endpoint, also a disabled one, a harmless request, and says what the answer means';
 
 -- Telling again.
 
@@ -953,7 +953,7 @@ BEGIN
 	PERFORM miosa.wake();
 	RETURN 'resumed: ' || reason;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_resume() IS 'Lets the dispatcher of a copy, a promoted standby or an upgraded server tell its endpoints, and tells them everything again; returns why it was paused';
+COMMENT ON FUNCTION @extschema@.miosa_resume() IS 'Lets a paused dispatcher go on, and resynchronizes every endpoint; returns why it was paused';
 
 -- An endpoint whose cursor lies before what is deleted here is told
 -- everything again when it comes back, and so is one that is more than 50,000

@@ -457,7 +457,7 @@ BEGIN
 	END IF;
 	RETURN jsonb_build_object('data', miosa.version_object(v));
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_set_version_state(text, text, text) IS 'Move a version to a state: created, building, ready, archived in this order, or failed from the first two; the state that it has is accepted';
+COMMENT ON FUNCTION @extschema@.miosa_set_version_state(text, text, text) IS 'Moves a version to a state: created, building, ready, archived in this order, or failed';
 
 CREATE FUNCTION @extschema@.miosa_archive_version(deployment_id text, version_id text)
 RETURNS jsonb

@@ -1,7 +1,8 @@
 -- Calls with values of other types.  Ids and keys are text, but many programs
 -- hold them as uuid, and some drivers send JSON as json or text and intervals
 -- as text; PostgreSQL casts none of these by itself.  So the functions that
--- take ids also exist with uuid, and so on; each calls the function with text.
+-- take ids also exist with uuid, and so on; each, in C (overload.c), calls the
+-- function with text.
 --
 -- No call becomes ambiguous.  A literal and a parameter without a type go to
 -- the function with text, because unknown values prefer it.  An argument that
@@ -19,7 +20,6 @@ DECLARE
 	proc record;
 	arguments text;
 	signature text;
-	call text;
 	overload text;
 	grantee record;
 BEGIN
@@ -37,16 +37,15 @@ BEGIN
 					ELSE regexp_replace(name, '_id$', '') END ELSE name END,
 				type,
 				CASE WHEN n > required THEN ' DEFAULT ' || pg_get_function_arg_default(original, n) || '::' || type END), ', ' ORDER BY n),
-			string_agg(type, ', ' ORDER BY n),
-			string_agg(format('$%s::%s', n, format_type(argtype, NULL)), ', ' ORDER BY n)
-		INTO STRICT arguments, signature, call
+			string_agg(type, ', ' ORDER BY n)
+		INTO STRICT arguments, signature
 		FROM (SELECT a.n::integer AS n, a.name, a.argtype, coalesce(types ->> a.n::text, format_type(a.argtype, NULL)) AS type
 			FROM unnest(proc.proargnames[:proc.pronargs], proc.argtypes[0:proc.pronargs - 1])
 				WITH ORDINALITY a (name, argtype, n)) a;
 
 	overload := format('%I.%I(%s)', proc.nspname, proc.proname, signature);
-	EXECUTE format('CREATE FUNCTION %I.%I(%s) RETURNS %s LANGUAGE sql %s RETURN %I.%I(%s)', proc.nspname, proc.proname,
-		arguments, proc.result, proc.options, proc.nspname, proc.proname, call);
+	EXECUTE format('CREATE FUNCTION %I.%I(%s) RETURNS %s LANGUAGE c %s AS ''MODULE_PATHNAME'', ''mrb_overload''',
+		proc.nspname, proc.proname, arguments, proc.result, proc.options);
 	EXECUTE format('COMMENT ON FUNCTION %s IS %L', overload,
 		format('%s() for arguments of type %s; calls the one with text', proc.proname,
 			(SELECT string_agg(DISTINCT t.value, ', ' ORDER BY t.value) FROM jsonb_each_text(types) t)));

@@ -402,7 +402,7 @@ BEGIN
 				WHERE i.deployment_id = r.deployment_id AND i.version_id = r.version_id AND i.address IS NOT NULL)))
 		FROM miosa.routes r WHERE r.deployment_id = here.deployment_id;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_route(text) IS 'What an edge needs to serve a host now: one row {"data": {host, deployment_id, version_id, storage_uri, redirect_to, ttl_seconds, instances, ...}}; no row for a host that is not routed';
+COMMENT ON FUNCTION @extschema@.miosa_route(text) IS 'What an edge needs to serve a host now; no row for a host that is not routed';
 
 CREATE FUNCTION @extschema@.miosa_routes_since(epoch bigint, "limit" integer DEFAULT 1000) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
@@ -436,4 +436,4 @@ BEGIN
 		LEFT JOIN miosa.routes r ON r.deployment_id = l.deployment_id;
 	RETURN result;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_routes_since(bigint, integer) IS 'Route changes after an epoch, oldest first, each with the deployment''s present route: for listeners that missed notifications';
+COMMENT ON FUNCTION @extschema@.miosa_routes_since(bigint, integer) IS 'Route changes after an epoch, oldest first, for listeners that missed notifications';

@@ -121,4 +121,4 @@ BEGIN
 	END IF;
 	PERFORM miosa.reset_stats(endpoint);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_reset_stats(text) IS 'Sets to zero what miosa.stat_endpoint counts of one endpoint, or of all together with what miosa.stat_dispatcher counts; writes nothing to disk';
+COMMENT ON FUNCTION @extschema@.miosa_reset_stats(text) IS 'Sets the counters of miosa.stat_endpoint and miosa.stat_dispatcher to zero';

@@ -70,6 +70,15 @@ typedef char MrbBase64Byte;
 #define MRB_LOCAL_BEENTRY(i) pgstat_fetch_stat_local_beentry(i)
 #endif
 
+/* 16 has one function that looks at the rights on any object. */
+#if PG_VERSION_NUM >= 160000
+#define MRB_PROC_ACLCHECK(function, role, mode) \
+	object_aclcheck(ProcedureRelationId, function, role, mode)
+#else
+#define MRB_PROC_ACLCHECK(function, role, mode) \
+	pg_proc_aclcheck(function, role, mode)
+#endif
+
 /* 16 keeps settings in a hash table and says how many there are. */
 #if PG_VERSION_NUM >= 160000
 #define MRB_GUC_VARIABLES(n) get_guc_variables(n)

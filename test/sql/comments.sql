@@ -24,6 +24,16 @@ FROM pg_description c JOIN pg_depend d ON (d.classid, d.objid) = (c.classoid, c.
 	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'miosa_rollback')
 WHERE length(c.description) > 200 OR c.description ~ '[^ ]\.(\s|$)'
 ORDER BY 1;
+-- \df+ is for people: every function for programs is entered through C, so that
+-- no body is printed, and no comment or list of columns makes all lines long.
+SELECT p.oid::regprocedure AS not_in_c
+FROM pg_depend d JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid JOIN pg_language l ON l.oid = p.prolang
+WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'miosa_rollback')
+	AND p.pronamespace <> 'miosa'::regnamespace AND l.lanname <> 'c';
+\o | awk '{ n += length($0) + 1 } END { print NR < 60 ? "too few lines" : n < 120000 ? "of a size to read" : n " characters are too many" }'
+\df+ miosa_*
+\o
 -- Every table has a primary key (logical replication needs it).
 SELECT c.relname AS without_key FROM pg_class c
 WHERE c.relnamespace = 'miosa'::regnamespace AND c.relkind = 'r'
