@@ -14,8 +14,8 @@ BEGIN
 		GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, hint = PG_EXCEPTION_HINT, context = PG_EXCEPTION_CONTEXT;
 	END;
 	INSERT INTO test.seen VALUES (state);
-	-- A console function keeps the caller's own frames and shows none of ours.
-	IF call ~ 'FROM miosa\.(rollback|promote|status|candidates|history)' AND context !~ '^SQL statement "[^"]*"\nPL/pgSQL function test\.[^\n]*$' OR context ~ 'function (\w+\.)?miosa' THEN
+	-- The caller's own frames, and none of ours.
+	IF context <> format(E'SQL statement "%s"\nPL/pgSQL function test.hint(text) line 9 at EXECUTE', test.call(call)) THEN
 		hint := concat_ws(E'\n', hint, 'CONTEXT: ' || context);
 	END IF;
 	found := substring(hint FROM '\m((SELECT|CALL|TABLE|UPDATE|INSERT|SET) .*;)');
@@ -83,6 +83,17 @@ SELECT test.hint(call) FROM unnest(ARRAY[
 	$$SELECT * FROM miosa.history('shop-1', 0)$$,
 	$$SELECT miosa_wait_converged('nosuch')$$]) WITH ORDINALITY u (call, n) ORDER BY n;
 RESET miosa_rollback.on_incompatible;
+-- a lock that a prepared transaction has
+SET miosa_rollback.lock_wait = '10 ms';
+BEGIN;
+SELECT id FROM miosa.deployments WHERE id = 'dep_2' FOR UPDATE;
+PREPARE TRANSACTION 'miosa_hints';
+SELECT test.hint(call) FROM unnest(ARRAY[
+	$$SELECT miosa_rollback('dep_2', 'ver_1')$$,
+	$$SELECT * FROM miosa.rollback('shop-2', 'v1')$$,
+	$$SELECT miosa_put_deployment('dep_2', 'ten_1', 'Shop')$$]) WITH ORDINALITY u (call, n) ORDER BY n;
+ROLLBACK PREPARED 'miosa_hints';
+RESET miosa_rollback.lock_wait;
 SELECT count(*) FROM (SELECT test.value($$miosa_rollback('dep_1', 'ver_1', 'used')$$)) r;
 SELECT test.hint($$SELECT miosa_rollback('dep_1', 'ver_2', 'used')$$);
 -- everything else
@@ -106,7 +117,19 @@ SELECT test.hint(call) FROM unnest(ARRAY[
 	$$SELECT miosa_put_storage('s3', 'x')$$,
 	$$SELECT miosa_remove_storage('s3://nosuch/')$$,
 	$$SELECT miosa_audit_log("limit" => 0)$$,
-	$$SELECT miosa_convergence('no such')$$]) WITH ORDINALITY u (call, n) ORDER BY n;
+	$$SELECT miosa_convergence('no such')$$,
+	$$SELECT miosa_convergence('dep_1#99')$$,
+	$$SELECT miosa_test_endpoint('nosuch')$$,
+	$$SELECT miosa_remove_endpoint('nosuch')$$,
+	$$SELECT miosa_test_storage('nosuch')$$,
+	$$SELECT miosa_put_storage('s3://b/', 'https://s3.invalid', secret => 'nosuch')$$,
+	$$UPDATE miosa.adapters SET timeout = '1 s' WHERE name = 'webhook'$$,
+	$$DELETE FROM miosa.plans WHERE name = 'free'$$,
+	$$UPDATE miosa.deployments SET serving_version_id = 'ver_1' WHERE id = 'dep_1'$$,
+	$$UPDATE miosa.deployments SET route_seq = route_seq + 1 WHERE id = 'dep_1'$$,
+	$$UPDATE miosa.deployments SET active_version_id = 'ver_9' WHERE id = 'dep_1'$$,
+	$$SELECT miosa_rollback('dep_1', 'ver_1', idempotency_key => ' ')$$,
+	$$SELECT miosa_rollback('dep_1', 'ver_1', idempotency_key => E'a\tb')$$]) WITH ORDINALITY u (call, n) ORDER BY n;
 -- conditions that none of these raises: what takes a second session or server
 SELECT s FROM unnest('{MR400,MR403,MR404,MR44V,MR409,MR49U,MR49P,MR49M,MR49R,MR49I,MR410,MR412,MR423,MR503,MR53P}'::text[]) s
 WHERE s NOT IN (SELECT state FROM test.seen) ORDER BY s;

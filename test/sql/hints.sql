@@ -1,5 +1,5 @@
 -- Every HINT runs as it is pasted, wherever the extension's functions are, and
--- no refusal of a console function shows where in our code it was.
+-- no refusal shows where in our code it was.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set fixture :abs_srcdir '/fixture.sql'
 \set hints :abs_srcdir '/hints.sql'
