@@ -61,6 +61,7 @@ OBJS = \
 	src/setting.o \
 	src/shmem.o \
 	src/template.o \
+	src/backoff.o \
 	src/timer.o \
 	src/variable.o \
 	src/worker_settings.o \
@@ -98,10 +99,12 @@ OBJS = \
 	src/task.o \
 	src/barrier.o \
 	src/message.o \
-	src/pace.o \
-	src/turns.o \
+	src/damping.o \
+	src/ready_list.o \
+	src/run_queue.o \
 	src/breaker.o \
 	src/queue.o \
+	src/rate_limit.o \
 	src/send.o \
 	src/want.o \
 	src/demand.o \
@@ -123,6 +126,7 @@ OBJS = \
 	src/verify.o \
 	src/rules.o \
 	src/choice.o \
+	src/pump.o \
 	src/dispatch.o \
 	src/look.o \
 	src/pointer.o \

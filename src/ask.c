@@ -17,6 +17,7 @@
 #include "adapter_judge.h"
 #include "ask.h"
 #include "health.h"
+#include "ledger.h"
 #include "outcome.h"
 #include "route.h"
 #include "want.h"

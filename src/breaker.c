@@ -18,8 +18,8 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "backoff.h"
 #include "breaker.h"
-#include "pace.h"
 
 /* Failed connections in a row that open a circuit. */
 #define FAILURES_MAX 3
@@ -125,7 +125,10 @@ mrb_breaker_failed(MrbEndpoint *endpoint)
 		return;
 	server->circuit = CIRCUIT_OPEN;
 	show(server);
-	mrb_timer_set(&server->timer, mrb_pace_backoff(server->failures),
+	mrb_timer_set(&server->timer,
+				  mrb_backoff_full_jitter(MRB_ENDPOINT_RETRY_MIN_MS,
+										  MRB_ENDPOINT_RETRY_MAX_MS,
+										  server->failures),
 				  half_open);
 }
 

@@ -3,7 +3,6 @@
  * deliver.c
  *	  Turning items into requests and answers into what becomes of items.
  *
- * Endpoints take turns, one request each, so that none waits for another.
  * An adapter that works per host makes several requests of an item; the item
  * is done when all of them are.  One that takes batches makes a request of
  * several items; when it is refused, smaller ones find out whose fault it is.
@@ -18,24 +17,16 @@
 #include "utils/memutils.h"
 
 #include "adapter_judge.h"
-#include "ask.h"
 #include "deliver.h"
 #include "health.h"
 #include "message.h"
-#include "pace.h"
 #include "queue.h"
-#include "turns.h"
-
-/* Those that are under way shall move on, too. */
-#define STARTS_PER_TURN 64
+#include "ready_list.h"
 
 /* After so many failures in a row no more batches are tried. */
 #define BATCH_TRIES 3
 
-static bool may_start(MrbEndpoint *endpoint);
-static void rate_over(MrbTimer *timer);
 static bool bulk_has_room(void);
-static bool start_one(MrbEndpoint *endpoint, bool *full);
 static void start_unit(MrbItem *item, bool *full);
 static bool say_unit(MrbItem *item);
 static void start_batch(MrbEndpoint *endpoint, bool *full);
@@ -51,68 +42,6 @@ static void item_failed(MrbItem *item, const MrbSend *send,
 static void break_item(MrbItem *item, int status, const char *error);
 static void finish_if_done(MrbItem *item);
 
-bool
-mrb_deliver_pump(void)
-{
-	MrbEndpoint *endpoint;
-	bool		full = false;
-	int			started = 0;
-	int			wait;
-	dlist_head	later = DLIST_STATIC_INIT(later);
-
-	while (!full && started < STARTS_PER_TURN &&
-		   (endpoint = mrb_turns_next_endpoint()) != NULL)
-	{
-		if (!mrb_health_may_send(endpoint))
-			continue;			/* an answer or a timer brings it back */
-		wait = mrb_pace_endpoint_wait(endpoint);
-		if (wait > 0)
-		{
-			mrb_timer_set(&endpoint->quota.rate_timer, wait, rate_over);
-			continue;
-		}
-		if (may_start(endpoint) &&
-			(endpoint->adapter->scheduler ? mrb_ask_start(endpoint, &full) :
-			 start_one(endpoint, &full)))
-		{
-			mrb_turns_activate(endpoint);
-			started++;
-		}
-		else if (mrb_turns_has_work(endpoint))
-		{
-			/* It has to wait for room. */
-			endpoint->active = true;
-			dlist_push_tail(&later, &endpoint->active_node);
-		}
-	}
-	while (!dlist_is_empty(&later))
-	{
-		endpoint = dlist_container(MrbEndpoint, active_node,
-								   dlist_pop_head_node(&later));
-		endpoint->active = false;
-		mrb_turns_activate(endpoint);
-	}
-	return started == STARTS_PER_TURN;
-}
-
-/*
- * The last quarter of what can be in flight is for those that have answered
- * lately, so that all the others together cannot hold them up.
- */
-static bool
-may_start(MrbEndpoint *endpoint)
-{
-	return endpoint->quota.window > 1 ||
-		mrb_send_in_flight() < mrb_send_capacity() * 3 / 4;
-}
-
-static void
-rate_over(MrbTimer *timer)
-{
-	mrb_turns_activate((MrbEndpoint *)
-					   ((char *) timer - offsetof(MrbEndpoint, quota.rate_timer)));
-}
-
 /*
  * Resyncs may fill half of what can be in flight.
  */
@@ -125,10 +54,10 @@ bulk_has_room(void)
 /*
  * Start one request; false when the endpoint has nothing that may be sent.
  */
-static bool
-start_one(MrbEndpoint *endpoint, bool *full)
+bool
+mrb_deliver_start(MrbEndpoint *endpoint, bool *full)
 {
-	MrbItem    *item = mrb_turns_next_item(endpoint, bulk_has_room());
+	MrbItem    *item = mrb_ready_list_next(endpoint, bulk_has_room());
 
 	if (item == NULL)
 		return false;
@@ -155,7 +84,7 @@ start_unit(MrbItem *item, bool *full)
 	item->telling.next_unit++;
 	if (item->telling.starting &&
 		(item->telling.broken || item->telling.next_unit >= item->telling.units))
-		mrb_turns_started(item);
+		mrb_ready_list_started(item);
 	finish_if_done(item);
 }
 
@@ -211,7 +140,7 @@ start_batch(MrbEndpoint *endpoint, bool *full)
 		if (started == MRB_STARTED)
 			items[i]->telling.outstanding++;
 		else if (started == MRB_START_FULL)
-			mrb_turns_put_back(items[i]);
+			mrb_ready_list_put_back(items[i]);
 		else
 		{
 			break_item(items[i], 0, problem);
@@ -235,14 +164,14 @@ gather(MrbEndpoint *endpoint, MrbItem **items)
 	int			n = 0;
 	MrbItem    *item;
 
-	while (n < most && (item = mrb_turns_next_item(endpoint,
+	while (n < most && (item = mrb_ready_list_next(endpoint,
 												   bulk_has_room())) != NULL)
 	{
 		if (item->batch_most > 0)
 			most = Min(most, item->batch_most);
 		if (n >= most)
 			break;				/* it is the first of the next one */
-		mrb_turns_started(item);
+		mrb_ready_list_started(item);
 		item->telling.units = Min(mrb_message_count(item), 1);
 		if (item->telling.units > 0)
 			items[n++] = item;
@@ -269,7 +198,7 @@ shorten(MrbItem **items, int n, MrbMessage *message)
 		if (n == 1 || mrb_send_fits(endpoint, &message->values, message->call))
 			return n;
 		while (n > half)
-			mrb_turns_put_back(items[--n]);
+			mrb_ready_list_put_back(items[--n]);
 	}
 }
 
@@ -285,6 +214,9 @@ start(MrbEndpoint *endpoint, MrbMessage *message, int unit, MrbItem **items,
 		.items = items,
 		.done = answered,
 	};
+
+	for (int i = 0; i < nitems; i++)
+		note.again |= items[i]->tries > 0 || items[i]->attempts > 0;
 
 	return mrb_send_start(endpoint, &message->values, &note, problem);
 }
@@ -370,7 +302,7 @@ static void
 break_item(MrbItem *item, int status, const char *error)
 {
 	if (item->telling.starting && item->telling.outstanding > 0)
-		mrb_turns_started(item);
+		mrb_ready_list_started(item);
 	if (item->telling.broken)
 		return;
 	item->telling.broken = true;
@@ -393,7 +325,7 @@ finish_if_done(MrbItem *item)
 	if (item->telling.outstanding > 0 || (item->telling.starting && !item->telling.broken))
 		return;
 	if (item->telling.starting)
-		mrb_turns_started(item);
+		mrb_ready_list_started(item);
 	unsaid = item->telling.broken ? NULL : mrb_message_unsaid(item);
 	if (unsaid != NULL)
 	{

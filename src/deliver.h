@@ -8,7 +8,12 @@
 #ifndef MRB_DELIVER_H
 #define MRB_DELIVER_H
 
-/* Start requests; true when there may be more to start at once. */
-extern bool mrb_deliver_pump(void);
+#include "endpoint.h"
+
+/*
+ * Start one request, or set *full when there is no room for it; false when the
+ * endpoint has nothing that may be sent.
+ */
+extern bool mrb_deliver_start(MrbEndpoint *endpoint, bool *full);
 
 #endif							/* MRB_DELIVER_H */

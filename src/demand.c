@@ -12,7 +12,6 @@
  */
 #include "postgres.h"
 
-
 #include "demand.h"
 #include "endpoints.h"
 #include "session.h"

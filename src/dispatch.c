@@ -18,9 +18,9 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "backoff.h"
 #include "breaker.h"
 #include "changes.h"
-#include "deliver.h"
 #include "demand.h"
 #include "dispatch.h"
 #include "endpoints.h"
@@ -33,16 +33,17 @@
 #include "outbox.h"
 #include "outcome.h"
 #include "publish.h"
+#include "pump.h"
 #include "queue.h"
 #include "record.h"
-#include "resync.h"
 #include "restart.h"
+#include "resync.h"
+#include "run_queue.h"
 #include "secrets.h"
 #include "session.h"
 #include "standing.h"
 #include "sweep.h"
 #include "tour.h"
-#include "turns.h"
 #include "verify.h"
 #include "want.h"
 
@@ -173,7 +174,7 @@ mrb_dispatch_deliver(void)
 	mrb_resync_step();
 	if (loaded)
 		mrb_demand_step();
-	more_to_start = mrb_deliver_pump();
+	more_to_start = mrb_pump_run();
 
 	/* Who waits for an answer shall not wait for a transaction. */
 	mrb_publish_step(my_slot);
@@ -274,7 +275,7 @@ pass_failed(int sqlstate)
 
 	/* A race for dispatcher_state is run again at once. */
 	if (sqlstate != ERRCODE_T_R_SERIALIZATION_FAILURE || failures > 3)
-		after_ms = Min(RETRY_MAX_MS, RETRY_MIN_MS << Min(failures, 10));
+		after_ms = mrb_backoff_delay(RETRY_MIN_MS, RETRY_MAX_MS, failures + 1);
 	failures++;
 	if (sqlstate != ERRCODE_T_R_SERIALIZATION_FAILURE)
 		mrb_shmem_failed(my_slot, mrb_session_error());
@@ -417,5 +418,5 @@ probe(MrbEndpoint *endpoint)
 	if (endpoint->adapter->volatile_table)
 		mrb_marker_look(endpoint);
 	else
-		mrb_turns_activate(endpoint);
+		mrb_run_queue_activate(endpoint);
 }

@@ -17,6 +17,10 @@
 #include "stats.h"
 #include "zone.h"
 
+/* Bounds of the delay after which an endpoint that fails is tried again. */
+#define MRB_ENDPOINT_RETRY_MIN_MS 100
+#define MRB_ENDPOINT_RETRY_MAX_MS 30000
+
 typedef struct MrbEndpoint
 {
 	dlist_node	node;			/* in the list of all */

@@ -24,13 +24,13 @@
 
 #include "utils/timestamp.h"
 
+#include "backoff.h"
 #include "breaker.h"
 #include "guc.h"
 #include "health.h"
+#include "ledger.h"
 #include "naming.h"
-#include "pace.h"
-#include "queue.h"
-#include "turns.h"
+#include "run_queue.h"
 
 /* However long an endpoint asks to be left alone. */
 #define RETRY_AFTER_MAX_S 3600
@@ -94,8 +94,8 @@ mrb_health_success(MrbEndpoint *endpoint, int status)
 		mrb_timer_cancel(&endpoint->vitals.retry_timer);
 		mrb_ledger_mark(endpoint);
 	}
-	if (mrb_turns_has_work(endpoint))
-		mrb_turns_activate(endpoint);
+	if (mrb_run_queue_has_work(endpoint))
+		mrb_run_queue_activate(endpoint);
 }
 
 void
@@ -111,7 +111,7 @@ mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer,
 	if (send->round != endpoint->vitals.round)
 	{
 		/* It may be what the next request has waited for. */
-		mrb_turns_activate(endpoint);
+		mrb_run_queue_activate(endpoint);
 		return;
 	}
 
@@ -142,7 +142,7 @@ mrb_health_gone(const MrbSend *send, const MrbHttpAnswer *answer,
 	if (send->round != vitals->round)
 	{
 		/* It may be what the next request has waited for. */
-		mrb_turns_activate(endpoint);
+		mrb_run_queue_activate(endpoint);
 		return;
 	}
 	endpoint->quota.window = 1;
@@ -226,7 +226,9 @@ static void
 back_off(MrbEndpoint *endpoint, int retry_after)
 {
 	MrbVitals  *vitals = &endpoint->vitals;
-	int			after_ms = mrb_pace_backoff(vitals->failures);
+	int			after_ms = mrb_backoff_full_jitter(MRB_ENDPOINT_RETRY_MIN_MS,
+												   MRB_ENDPOINT_RETRY_MAX_MS,
+												   vitals->failures);
 
 	vitals->next_try_at = mrb_breaker_next_try(endpoint);
 	if (vitals->unreachable && vitals->next_try_at != 0)
@@ -260,8 +262,8 @@ server_retry(MrbEndpoint *endpoint)
 {
 	if (endpoint->vitals.health != MRB_HEALTH_BACKING_OFF)
 	{
-		if (mrb_turns_has_work(endpoint))
-			mrb_turns_activate(endpoint);
+		if (mrb_run_queue_has_work(endpoint))
+			mrb_run_queue_activate(endpoint);
 		return;
 	}
 	if (!endpoint->vitals.unreachable && !endpoint->vitals.probing)

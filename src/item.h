@@ -59,7 +59,7 @@ typedef struct MrbItem
 	int			attempts;		/* failed ones since it is parked */
 	int			batch_most;		/* so many deployments a request; 0: any */
 	int64		taken_then;		/* by its endpoint at the first of tries */
-	MrbTick		cool_at;		/* told lately until then, by pace.c */
+	MrbTick		cool_at;		/* sent lately until then, by damping.c */
 	MrbTimer	timer;
 	MrbNote    *note;			/* not written yet, or NULL */
 

@@ -35,6 +35,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "backoff.h"
 #include "compat.h"
 #include "launcher.h"
 #include "miosa_rollback.h"
@@ -338,9 +339,9 @@ plan_restart(Entry *entry, MrbSlot *slot, MrbTick now)
 		entry->quick_exits = 0;
 	else
 	{
-		delay = Min(MIN_DELAY_MS << Min(entry->quick_exits, 10),
-					MAX_DELAY_MS);
 		entry->quick_exits++;
+		delay = mrb_backoff_delay(MIN_DELAY_MS, MAX_DELAY_MS,
+								  entry->quick_exits);
 	}
 	entry->not_before = mrb_tick_plus(now, delay);
 }

@@ -26,8 +26,8 @@
  */
 #include "postgres.h"
 
-
 #include "adapter_judge.h"
+#include "backoff.h"
 #include "breaker.h"
 #include "health.h"
 #include "marker.h"
@@ -241,8 +241,9 @@ static void
 unverified(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 {
 	MrbVitals  *vitals = &endpoint->vitals;
-	int			doubled = Min(endpoint->marker_failures - 1, 12);
-	int64		after_ms = (int64) endpoint->adapter->marker_ms << doubled;
+	int			after_ms = mrb_backoff_delay(endpoint->adapter->marker_ms,
+											 AGAIN_MAX_MS,
+											 endpoint->marker_failures);
 
 	vitals->last_status = answer->status;
 	vitals->last_error_at = mrb_timer_wall();
@@ -258,7 +259,7 @@ unverified(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 														   endpoint->name)))));
 	endpoint->marker_reported = true;
 	endpoint->marker_due =
-		mrb_tick_plus(mrb_timer_now(), Min(after_ms, AGAIN_MAX_MS));
+		mrb_tick_plus(mrb_timer_now(), after_ms);
 }
 
 /*

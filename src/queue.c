@@ -22,13 +22,14 @@
  */
 #include "postgres.h"
 
-#include "common/pg_prng.h"
 #include "utils/timestamp.h"
 
+#include "backoff.h"
 #include "barrier.h"
-#include "pace.h"
+#include "damping.h"
 #include "queue.h"
-#include "turns.h"
+#include "ready_list.h"
+#include "run_queue.h"
 
 /* After a try that may still be going on, the route is told again this late. */
 #define CONFIRM_MS 1000
@@ -111,7 +112,7 @@ mrb_queue_detach(MrbEndpoint *endpoint)
 		take_out(item);
 		drop_item(item);
 	}
-	mrb_turns_forget(endpoint);
+	mrb_run_queue_forget(endpoint);
 	mrb_ledger_forget(endpoint);
 }
 
@@ -158,7 +159,7 @@ mrb_queue_bulk(MrbEndpoint *endpoint, MrbEntry *entry)
 	if (item->state == MRB_ITEM_BLOCKED || item->state == MRB_ITEM_PACED)
 		return;
 	take_out(item);
-	mrb_turns_ready(item);
+	mrb_ready_list_add(item);
 }
 
 void
@@ -249,7 +250,7 @@ mrb_queue_succeeded(MrbItem *item)
 		rest(item, EARLY_MS, MRB_REPEAT_EARLY);
 	else if (after_ms > 0)
 		rest(item, after_ms, MRB_REPEAT_LAST);
-	else if (mrb_pace_item_is_hot(item))
+	else if (mrb_damping_is_hot(item))
 		linger(item);
 	else
 		drop_item(item);
@@ -304,8 +305,8 @@ mrb_queue_refused(MrbItem *item, int status, const char *error)
 
 	item->failed = true;
 	item->attempts++;
-	after_ms = Min(PARK_MAX_MS, PARK_MIN_MS << Min(item->attempts - 1, 12));
-	after_ms = after_ms * (0.5 + 0.5 * pg_prng_double(&pg_global_prng_state));
+	after_ms = mrb_backoff_equal_jitter(PARK_MIN_MS, PARK_MAX_MS,
+										item->attempts);
 	note->epoch = item->route->epoch;
 	note->status = status;
 	note->attempts = item->attempts;
@@ -388,7 +389,7 @@ linger_over(MrbTimer *timer)
 	{
 		MrbItem    *item = dlist_head_element(MrbItem, list_node, &lingering);
 
-		if (mrb_pace_item_is_hot(item))
+		if (mrb_damping_is_hot(item))
 		{
 			mrb_timer_set(timer, LINGER_MS, linger_over);
 			return;
@@ -446,7 +447,7 @@ start_over(MrbItem *item)
 	if (item->again)
 		enter(item);
 	else
-		mrb_turns_ready(item);
+		mrb_ready_list_add(item);
 }
 
 /*
@@ -467,11 +468,11 @@ enter(MrbItem *item)
 static void
 go_on(MrbItem *item)
 {
-	int			wait = mrb_pace_item_wait(item);
+	int			wait = mrb_damping_wait(item);
 
 	if (wait == 0)
 	{
-		mrb_turns_ready(item);
+		mrb_ready_list_add(item);
 		return;
 	}
 	item->state = MRB_ITEM_PACED;
@@ -481,7 +482,7 @@ go_on(MrbItem *item)
 static void
 pace_over(MrbTimer *timer)
 {
-	mrb_turns_ready((MrbItem *) ((char *) timer - offsetof(MrbItem, timer)));
+	mrb_ready_list_add((MrbItem *) ((char *) timer - offsetof(MrbItem, timer)));
 }
 
 /*
@@ -494,7 +495,7 @@ rest_over(MrbTimer *timer)
 
 	item->repeat = item->state == MRB_ITEM_RESTING ? item->next_repeat :
 		MRB_REPEAT_NONE;
-	mrb_turns_ready(item);
+	mrb_ready_list_add(item);
 }
 
 static void

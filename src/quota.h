@@ -17,7 +17,7 @@ typedef struct MrbServer MrbServer;
 typedef struct MrbQuota
 {
 	int			window;			/* may be in flight, by health.c */
-	double		tokens;			/* of its rate, by pace.c */
+	double		tokens;			/* of its rate, by rate_limit.c */
 	MrbTick		filled_at;		/* when they were counted; 0: never */
 	MrbTimer	rate_timer;
 	MrbServer  *server;			/* by breaker.c */

@@ -18,7 +18,6 @@
  */
 #include "postgres.h"
 
-
 #include "endpoints.h"
 #include "queue.h"
 #include "record.h"

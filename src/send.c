@@ -19,7 +19,7 @@
 
 #include "breaker.h"
 #include "endpoints.h"
-#include "pace.h"
+#include "rate_limit.h"
 #include "secrets.h"
 #include "send.h"
 #include "sign.h"
@@ -45,7 +45,6 @@ static int	affordable(void);
 static const char *render(MrbEndpoint *endpoint, const MrbCall *call,
 						  MrbValues *values, MrbHttpRequest *request);
 static MrbSend *make_send(MrbEndpoint *endpoint, const MrbSendNote *note);
-static bool is_retry(const MrbSendNote *note);
 static bool was_connected(const MrbHttpAnswer *answer);
 static void log_out_of_memory(void);
 
@@ -107,8 +106,8 @@ mrb_send_start(MrbEndpoint *endpoint, MrbValues *values,
 	dlist_push_tail(&endpoint->requests, &send->node);
 	endpoint->in_flight++;
 	mrb_breaker_began(endpoint);
-	mrb_pace_endpoint_sent(endpoint);
-	mrb_stats_sent(&endpoint->public, is_retry(note));
+	mrb_rate_limit_spend(endpoint);
+	mrb_stats_sent(&endpoint->public, note->again);
 	return MRB_STARTED;
 }
 
@@ -209,27 +208,15 @@ render(MrbEndpoint *endpoint, const MrbCall *call, MrbValues *values,
 static MrbSend *
 make_send(MrbEndpoint *endpoint, const MrbSendNote *note)
 {
-	Size		items = note->nitems * sizeof(MrbItem *);
+	Size		items = note->nitems * sizeof(struct MrbItem *);
 	MrbSend    *send = MemoryContextAlloc(kept, sizeof(MrbSend) + items);
 
 	send->endpoint = endpoint;
 	send->round = endpoint->vitals.round;
 	send->note = *note;
-	send->note.items = (MrbItem **) (send + 1);
+	send->note.items = (struct MrbItem **) (send + 1);
 	memcpy(send->note.items, note->items, items);
 	return send;
-}
-
-/*
- * Whether something that the request is about has failed before.
- */
-static bool
-is_retry(const MrbSendNote *note)
-{
-	for (int i = 0; i < note->nitems; i++)
-		if (note->items[i]->tries > 0 || note->items[i]->attempts > 0)
-			return true;
-	return note->again;
 }
 
 /*

@@ -9,7 +9,9 @@
 #define MRB_SEND_H
 
 #include "http.h"
-#include "item.h"
+#include "endpoint.h"
+
+struct MrbItem;
 
 typedef struct MrbSend MrbSend;
 typedef void (*MrbSendDone) (MrbSend *send, const MrbHttpAnswer *answer);
@@ -21,9 +23,9 @@ typedef struct MrbSendNote
 	int64		epoch;
 	int			unit;			/* of an item with several requests */
 	int			nitems;			/* 0: it is about no route */
-	MrbItem   **items;
+	struct MrbItem **items;
 	void	   *subject;		/* what it is about then, or NULL */
-	bool		again;			/* that has failed before */
+	bool		again;			/* something of it has failed before */
 	MrbSendDone done;
 } MrbSendNote;
 

@@ -16,9 +16,9 @@
  */
 #include "postgres.h"
 
-#include "common/pg_prng.h"
 #include "utils/memutils.h"
 
+#include "backoff.h"
 #include "guc.h"
 #include "task.h"
 
@@ -40,7 +40,6 @@ static List *copy_names(const List *names);
 static bool has_name(const List *names, const char *name);
 static List *add_name(List *names, const char *name, MemoryContext context);
 static MrbTick after(int ms);
-static int	clock_ms(int failures);
 static bool has_enough(const MrbTask *task);
 static bool skip(MrbTask *task, const char *instance, MemoryContext context);
 static bool told(MrbTask *task, const MrbEndpoint *endpoint);
@@ -118,7 +117,7 @@ mrb_task_taken(MrbTask *task, const MrbEndpoint *endpoint,
 		if (task->refused != NIL && !has_enough(task))
 		{
 			task->refused = NIL;
-			task->ask_at = after(clock_ms(task->failures));
+			task->ask_at = after(mrb_backoff_equal_jitter(REFUSED_MIN_MS, REFUSED_MAX_MS, task->failures));
 			return false;
 		}
 		if (task->need.unknown > 0)
@@ -142,7 +141,7 @@ mrb_task_refused(MrbTask *task, const char *instance, int retry_after,
 		return;
 	}
 	task->failures++;
-	task->ask_at = after(Max(clock_ms(task->failures),
+	task->ask_at = after(Max(mrb_backoff_equal_jitter(REFUSED_MIN_MS, REFUSED_MAX_MS, task->failures),
 							 Min(retry_after, RETRY_AFTER_MAX_S) * 1000));
 }
 
@@ -162,7 +161,7 @@ mrb_task_failed(MrbTask *task, const MrbEndpoint *endpoint,
 		(instance != NULL && skip(task, instance, context)))
 		return;
 	if (endpoint->vitals.taken > task->taken_then)
-		task->ask_at = after(clock_ms(task->failures - POISON_TRIES));
+		task->ask_at = after(mrb_backoff_equal_jitter(REFUSED_MIN_MS, REFUSED_MAX_MS, task->failures - POISON_TRIES));
 }
 
 void
@@ -184,7 +183,7 @@ void
 mrb_task_not_polled(MrbTask *task, const MrbEndpoint *endpoint)
 {
 	task->poll_at = after(Max(endpoint->adapter->poll.interval_ms,
-							  Min(clock_ms(++task->poll_failures),
+							  Min(mrb_backoff_equal_jitter(REFUSED_MIN_MS, REFUSED_MAX_MS, ++task->poll_failures),
 								  mrb_capacity_interval)));
 }
 
@@ -231,18 +230,6 @@ static MrbTick
 after(int ms)
 {
 	return mrb_tick_plus(mrb_timer_now(), ms);
-}
-
-/*
- * Doubled with every failure in a row, with jitter.
- */
-static int
-clock_ms(int failures)
-{
-	int			doubled = REFUSED_MIN_MS << Min(Max(failures - 1, 0), 6);
-
-	return Min(doubled, REFUSED_MAX_MS) *
-		(0.5 + 0.5 * pg_prng_double(&pg_global_prng_state));
 }
 
 /*

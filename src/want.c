@@ -22,7 +22,7 @@
 #include "common/hashfn.h"
 #include "utils/memutils.h"
 
-#include "turns.h"
+#include "run_queue.h"
 #include "want.h"
 
 /* What was read longer ago is read again before it is asked for. */
@@ -366,7 +366,7 @@ make_ready(MrbWant *want, bool first)
 		dlist_push_head(list, &want->list_node);
 	else
 		dlist_push_tail(list, &want->list_node);
-	mrb_turns_activate(want->endpoint);
+	mrb_run_queue_activate(want->endpoint);
 }
 
 /*

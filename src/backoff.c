@@ -1,0 +1,48 @@
+/*-------------------------------------------------------------------------
+ *
+ * backoff.c
+ *	  Delays that grow with every failure in a row.
+ *
+ * Jitter keeps those that failed together from trying again together.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/pg_prng.h"
+
+#include "backoff.h"
+
+/* Every maximum is reached before; more would overflow. */
+#define MAX_DOUBLINGS 20
+
+/*
+ * The delay without jitter.
+ */
+int
+mrb_backoff_delay(int min_ms, int max_ms, int failures)
+{
+	int			doublings = Min(Max(failures - 1, 0), MAX_DOUBLINGS);
+
+	return (int) Min((int64) min_ms << doublings, max_ms);
+}
+
+/*
+ * Anything between zero and the delay.
+ */
+int
+mrb_backoff_full_jitter(int min_ms, int max_ms, int failures)
+{
+	return (int) (mrb_backoff_delay(min_ms, max_ms, failures) *
+				  pg_prng_double(&pg_global_prng_state));
+}
+
+/*
+ * Half of the delay, and a random part of the other half.
+ */
+int
+mrb_backoff_equal_jitter(int min_ms, int max_ms, int failures)
+{
+	return (int) (mrb_backoff_delay(min_ms, max_ms, failures) *
+				  (0.5 + 0.5 * pg_prng_double(&pg_global_prng_state)));
+}

@@ -1,0 +1,22 @@
+/*-------------------------------------------------------------------------
+ *
+ * damping.h
+ *	  Damp deployments that change many times within a second.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_DAMPING_H
+#define MRB_DAMPING_H
+
+#include "item.h"
+
+/* Milliseconds until the item may be sent again. */
+extern int	mrb_damping_wait(const MrbItem *item);
+
+/* Whether it was sent so lately that this must be remembered. */
+extern bool mrb_damping_is_hot(const MrbItem *item);
+
+/* Count that it is sent. */
+extern void mrb_damping_sent(MrbItem *item);
+
+#endif							/* MRB_DAMPING_H */

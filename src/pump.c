@@ -1,0 +1,93 @@
+/*-------------------------------------------------------------------------
+ *
+ * pump.c
+ *	  Start requests: endpoints take turns, edges and schedulers alike.
+ *
+ * An endpoint starts one request when its turn comes, so that none waits for
+ * another.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "ask.h"
+#include "deliver.h"
+#include "health.h"
+#include "pump.h"
+#include "rate_limit.h"
+#include "run_queue.h"
+
+/* Those that are under way shall move on, too. */
+#define STARTS_PER_TURN 64
+
+static bool may_start(MrbEndpoint *endpoint);
+static void rate_over(MrbTimer *timer);
+
+/*
+ * Let endpoints start a request each, in turn, until a share of the pass is
+ * used up, none has anything to send, or there is no room.
+ */
+bool
+mrb_pump_run(void)
+{
+	MrbEndpoint *endpoint;
+	bool		full = false;
+	int			started = 0;
+	int			wait;
+	dlist_head	later = DLIST_STATIC_INIT(later);
+
+	while (!full && started < STARTS_PER_TURN &&
+		   (endpoint = mrb_run_queue_next()) != NULL)
+	{
+		if (!mrb_health_may_send(endpoint))
+			continue;			/* an answer or a timer brings it back */
+		wait = mrb_rate_limit_wait(endpoint);
+		if (wait > 0)
+		{
+			mrb_timer_set(&endpoint->quota.rate_timer, wait, rate_over);
+			continue;
+		}
+		if (may_start(endpoint) &&
+			(endpoint->adapter->scheduler ? mrb_ask_start(endpoint, &full) :
+			 mrb_deliver_start(endpoint, &full)))
+		{
+			mrb_run_queue_activate(endpoint);
+			started++;
+		}
+		else if (mrb_run_queue_has_work(endpoint))
+		{
+			/* It has to wait for room. */
+			endpoint->active = true;
+			dlist_push_tail(&later, &endpoint->active_node);
+		}
+	}
+	while (!dlist_is_empty(&later))
+	{
+		endpoint = dlist_container(MrbEndpoint, active_node,
+								   dlist_pop_head_node(&later));
+		endpoint->active = false;
+		mrb_run_queue_activate(endpoint);
+	}
+	return started == STARTS_PER_TURN;
+}
+
+/*
+ * The last quarter of what can be in flight is for those that have answered
+ * lately, so that all the others together cannot hold them up.
+ */
+static bool
+may_start(MrbEndpoint *endpoint)
+{
+	return endpoint->quota.window > 1 ||
+		mrb_send_in_flight() < mrb_send_capacity() * 3 / 4;
+}
+
+/*
+ * The adapter's rate allows the next request.
+ */
+static void
+rate_over(MrbTimer *timer)
+{
+	mrb_run_queue_activate((MrbEndpoint *)
+						   ((char *) timer - offsetof(MrbEndpoint, quota.rate_timer)));
+}

@@ -1,0 +1,87 @@
+/*-------------------------------------------------------------------------
+ *
+ * ready_list.c
+ *	  Items that an endpoint can send, by urgency.
+ *
+ * An endpoint sends first what has begun, then what is new, then what has
+ * failed before, then what a resync brings.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "damping.h"
+#include "ready_list.h"
+#include "run_queue.h"
+
+/*
+ * Append the item to the list that its history asks for.
+ */
+void
+mrb_ready_list_add(MrbItem *item)
+{
+	MrbEndpoint *endpoint = item->endpoint;
+
+	item->state = MRB_ITEM_READY;
+	if (item->tries > 0 || item->attempts > 0)
+		dlist_push_tail(&endpoint->retry, &item->list_node);
+	else if (item->bulk && item->first_epoch == 0)
+		dlist_push_tail(&endpoint->bulk, &item->list_node);
+	else
+		dlist_push_tail(&endpoint->live, &item->list_node);
+	mrb_run_queue_activate(endpoint);
+}
+
+/*
+ * Begin to send the most urgent item with the picture that it has now.
+ */
+MrbItem *
+mrb_ready_list_next(MrbEndpoint *endpoint, bool with_bulk)
+{
+	dlist_head *list = NULL;
+	MrbItem    *item;
+
+	if (!dlist_is_empty(&endpoint->sending))
+		return dlist_head_element(MrbItem, list_node, &endpoint->sending);
+	if (!dlist_is_empty(&endpoint->live))
+		list = &endpoint->live;
+	else if (!dlist_is_empty(&endpoint->retry))
+		list = &endpoint->retry;
+	else if (with_bulk && !dlist_is_empty(&endpoint->bulk))
+		list = &endpoint->bulk;
+	if (list == NULL)
+		return NULL;
+
+	item = dlist_container(MrbItem, list_node, dlist_pop_head_node(list));
+	item->state = MRB_ITEM_SENDING;
+	item->again = false;
+	item->telling.broken = false;
+	item->telling.next_unit = 0;
+	item->telling.outstanding = 0;
+	item->route = item->picture;
+	item->route->refs++;
+	if (item->first_epoch != 0)
+		mrb_damping_sent(item);
+	mrb_ready_list_put_back(item);
+	return item;
+}
+
+/*
+ * The item only waits for answers from now on.
+ */
+void
+mrb_ready_list_started(MrbItem *item)
+{
+	dlist_delete(&item->list_node);
+	item->telling.starting = false;
+}
+
+/*
+ * The item goes first when its endpoint has its next turn.
+ */
+void
+mrb_ready_list_put_back(MrbItem *item)
+{
+	item->telling.starting = true;
+	dlist_push_head(&item->endpoint->sending, &item->list_node);
+}
