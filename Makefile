@@ -47,6 +47,7 @@ OBJS = \
 	src/http.o \
 	src/http_call.o \
 	src/http_transfer.o \
+	src/id_hash.o \
 	src/json.o \
 	src/latency.o \
 	src/lock_wait.o \
@@ -71,6 +72,7 @@ OBJS = \
 	src/adapter.o \
 	src/adapter_judge.o \
 	src/adapter_scheduler.o \
+	src/artifact_check.o \
 	src/artifact_file.o \
 	src/storage.o \
 	src/probe.o \
@@ -84,6 +86,7 @@ OBJS = \
 	src/idempotency.o \
 	src/operation.o \
 	src/route.o \
+	src/route_book.o \
 	src/due.o \
 	src/wake.o \
 	src/enqueue.o \
@@ -93,6 +96,7 @@ OBJS = \
 	src/stats.o \
 	src/need.o \
 	src/endpoints.o \
+	src/route_log.o \
 	src/outbox.o \
 	src/ledger.o \
 	src/item.o \

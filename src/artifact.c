@@ -55,8 +55,6 @@ static MrbQuery miss_query = {
 
 static bool is_asked(const char *uri);
 static bool has_scheme(const char *uri, const char *scheme);
-static void conclude(MrbArtifactCheck *check, MrbArtifactState state,
-					 char *detail);
 
 /*
  * Find out whether an artifact is there, as far as we can and may.
@@ -70,9 +68,9 @@ mrb_artifact_check(const MrbArtifact *artifact, bool ask,
 	if (!ask && mrb_artifact_younger(artifact->verified_at, mrb_artifact_max_age))
 	{
 		memset(check, 0, sizeof(*check));
-		conclude(check, MRB_ARTIFACT_PRESENT,
-				 psprintf("Storage had it at %s.",
-						  timestamptz_to_str(artifact->verified_at)));
+		mrb_artifact_check_set(check, MRB_ARTIFACT_PRESENT,
+							   psprintf("Storage had it at %s.",
+										timestamptz_to_str(artifact->verified_at)));
 		return;
 	}
 	probe = mrb_artifact_begin(artifact, check);
@@ -105,8 +103,8 @@ mrb_artifact_begin(const MrbArtifact *artifact, MrbArtifactCheck *check)
 		mrb_artifact_file_check(artifact, check);
 		return NULL;
 	}
-	conclude(check, MRB_ARTIFACT_PRESENT,
-			 pstrdup("Storage of this kind is not asked; our own record has it."));
+	mrb_artifact_check_set(check, MRB_ARTIFACT_PRESENT,
+						   pstrdup("Storage of this kind is not asked; our own record has it."));
 	return NULL;
 }
 
@@ -118,23 +116,23 @@ mrb_artifact_recall(const MrbArtifact *artifact, MrbArtifactCheck *check)
 {
 	memset(check, 0, sizeof(*check));
 	if (mrb_artifact_younger(artifact->verified_at, mrb_artifact_max_age))
-		conclude(check, MRB_ARTIFACT_PRESENT,
-				 psprintf("Storage had it at %s.",
-						  timestamptz_to_str(artifact->verified_at)));
+		mrb_artifact_check_set(check, MRB_ARTIFACT_PRESENT,
+							   psprintf("Storage had it at %s.",
+										timestamptz_to_str(artifact->verified_at)));
 	else if (artifact->missing_at != 0)
-		conclude(check, MRB_ARTIFACT_GONE,
-				 psprintf("Storage did not have it at %s.",
-						  timestamptz_to_str(artifact->missing_at)));
+		mrb_artifact_check_set(check, MRB_ARTIFACT_GONE,
+							   psprintf("Storage did not have it at %s.",
+										timestamptz_to_str(artifact->missing_at)));
 	else if (!is_asked(artifact->uri))
-		conclude(check, MRB_ARTIFACT_PRESENT,
-				 pstrdup("Storage of this kind is not asked; our own record has it."));
+		mrb_artifact_check_set(check, MRB_ARTIFACT_PRESENT,
+							   pstrdup("Storage of this kind is not asked; our own record has it."));
 	else
 	{
-		conclude(check, MRB_ARTIFACT_UNKNOWN,
-				 artifact->verified_at != 0 ?
-				 psprintf("Storage last had it at %s.",
-						  timestamptz_to_str(artifact->verified_at)) :
-				 pstrdup("Storage was never asked for it."));
+		mrb_artifact_check_set(check, MRB_ARTIFACT_UNKNOWN,
+							   artifact->verified_at != 0 ?
+							   psprintf("Storage last had it at %s.",
+										timestamptz_to_str(artifact->verified_at)) :
+							   pstrdup("Storage was never asked for it."));
 		check->grace = mrb_artifact_younger(artifact->verified_at,
 											mrb_artifact_unknown_grace);
 	}
@@ -170,21 +168,6 @@ mrb_artifact_younger(TimestampTz verified_at, int seconds)
 
 	return verified_at != 0 && verified_at <= now &&
 		now - verified_at < (int64) seconds * USECS_PER_SEC;
-}
-
-/*
- * It could be anything, also what is left of an upload that was cut off.
- */
-bool
-mrb_artifact_size_differs(const MrbArtifact *artifact, int64 size,
-						  MrbArtifactCheck *check)
-{
-	if (size < 0 || artifact->size < 0 || size == artifact->size)
-		return false;
-	conclude(check, MRB_ARTIFACT_UNKNOWN,
-			 psprintf("Storage has " INT64_FORMAT " bytes there, but the artifact has " INT64_FORMAT ".",
-					  size, artifact->size));
-	return true;
 }
 
 /*
@@ -239,11 +222,4 @@ has_scheme(const char *uri, const char *scheme)
 
 	return pg_strncasecmp(uri, scheme, len) == 0 &&
 		strncmp(uri + len, "://", 3) == 0;
-}
-
-static void
-conclude(MrbArtifactCheck *check, MrbArtifactState state, char *detail)
-{
-	check->state = state;
-	check->detail = detail;
 }

@@ -8,31 +8,7 @@
 #ifndef MRB_ARTIFACT_H
 #define MRB_ARTIFACT_H
 
-#include "datatype/timestamp.h"
-
-typedef enum MrbArtifactState
-{
-	MRB_ARTIFACT_PRESENT,		/* also when only our own record says so */
-	MRB_ARTIFACT_GONE,			/* storage says that there is none */
-	MRB_ARTIFACT_UNKNOWN,		/* storage cannot or will not tell */
-} MrbArtifactState;
-
-/* What our own record says of it. */
-typedef struct MrbArtifact
-{
-	const char *uri;
-	int64		size;			/* in bytes, -1: not known */
-	TimestampTz verified_at;	/* last seen, 0: never */
-	TimestampTz missing_at;		/* storage did not have it, 0: it had */
-} MrbArtifact;
-
-typedef struct MrbArtifactCheck
-{
-	MrbArtifactState state;
-	bool		probed;			/* storage was asked just now */
-	bool		grace;			/* unknown, but verified not long ago */
-	char	   *detail;			/* what was seen, a sentence, palloc'd */
-} MrbArtifactCheck;
+#include "artifact_check.h"
 
 struct MrbProbe;
 
@@ -61,10 +37,6 @@ extern bool mrb_artifact_is_file(const char *uri);
 
 /* Whether a verification is no older than so many seconds. */
 extern bool mrb_artifact_younger(TimestampTz verified_at, int seconds);
-
-/* Storage has another size than our record: unknown, and said so. */
-extern bool mrb_artifact_size_differs(const MrbArtifact *artifact, int64 size,
-									  MrbArtifactCheck *check);
 
 /* Record that storage had it a moment ago; skipped when the row is locked. */
 extern void mrb_artifact_remember(const char *deployment_id,

@@ -12,7 +12,7 @@
 #include <ctype.h>
 #include <sys/stat.h>
 
-#include "artifact.h"
+#include "artifact_check.h"
 #include "artifact_file.h"
 #include "file_root.h"
 #include "guc.h"
@@ -53,8 +53,8 @@ mrb_artifact_file_check(const MrbArtifact *artifact, MrbArtifactCheck *check)
 	check->state = MRB_ARTIFACT_UNKNOWN;
 	if (stat(path, &found) == 0)
 	{
-		if (!mrb_artifact_size_differs(artifact, S_ISREG(found.st_mode) ?
-									   (int64) found.st_size : -1, check))
+		if (!mrb_artifact_check_size(artifact, S_ISREG(found.st_mode) ?
+									 (int64) found.st_size : -1, check))
 		{
 			check->state = MRB_ARTIFACT_PRESENT;
 			check->detail = psprintf("There is a file \"%s\".", path);

@@ -23,7 +23,7 @@
 struct MrbBarrier
 {
 	MrbZone    *zone;
-	MrbEntry   *entry;
+	MrbRouteEntry *entry;
 	int			blocking;		/* routers that owe and are not late */
 	dlist_head	owing;			/* items of routers */
 	dlist_head	waiting;		/* items of caches */
@@ -33,7 +33,7 @@ struct MrbBarrier
 typedef struct BarrierKey
 {
 	MrbZone    *zone;
-	MrbEntry   *entry;
+	MrbRouteEntry *entry;
 } BarrierKey;
 
 typedef struct BarrierSlot
@@ -189,6 +189,6 @@ free_if_idle(MrbBarrier *barrier)
 	mrb_timer_cancel(&barrier->timer);
 	barriers_delete(barriers, key);
 	barrier->entry->users--;
-	mrb_route_release(barrier->entry);
+	mrb_route_book_release(barrier->entry);
 	pfree(barrier);
 }

@@ -62,17 +62,17 @@ mrb_breaker_init(MemoryContext context, MrbBreakerRetry retry)
 void
 mrb_breaker_attach(MrbEndpoint *endpoint)
 {
-	endpoint->quota.server = find_server(endpoint->url);
-	dlist_push_tail(&endpoint->quota.server->endpoints, &endpoint->quota.server_node);
+	endpoint->circuit.server = find_server(endpoint->url);
+	dlist_push_tail(&endpoint->circuit.server->endpoints, &endpoint->circuit.node);
 }
 
 void
 mrb_breaker_detach(MrbEndpoint *endpoint)
 {
-	MrbServer  *server = endpoint->quota.server;
+	MrbServer  *server = endpoint->circuit.server;
 
-	dlist_delete(&endpoint->quota.server_node);
-	endpoint->quota.server = NULL;
+	dlist_delete(&endpoint->circuit.node);
+	endpoint->circuit.server = NULL;
 	if (!dlist_is_empty(&server->endpoints))
 		return;
 	mrb_timer_cancel(&server->timer);
@@ -83,7 +83,7 @@ mrb_breaker_detach(MrbEndpoint *endpoint)
 bool
 mrb_breaker_allows(const MrbEndpoint *endpoint)
 {
-	switch (endpoint->quota.server->circuit)
+	switch (endpoint->circuit.server->circuit)
 	{
 		case CIRCUIT_CLOSED:
 			return true;
@@ -92,13 +92,13 @@ mrb_breaker_allows(const MrbEndpoint *endpoint)
 		case CIRCUIT_HALF_OPEN:
 			break;
 	}
-	return endpoint->quota.server->in_flight == 0;
+	return endpoint->circuit.server->in_flight == 0;
 }
 
 void
 mrb_breaker_began(MrbEndpoint *endpoint)
 {
-	endpoint->quota.server->in_flight++;
+	endpoint->circuit.server->in_flight++;
 }
 
 /*
@@ -108,7 +108,7 @@ mrb_breaker_began(MrbEndpoint *endpoint)
 void
 mrb_breaker_ended(MrbEndpoint *endpoint)
 {
-	MrbServer  *server = endpoint->quota.server;
+	MrbServer  *server = endpoint->circuit.server;
 
 	if (--server->in_flight == 0 && server->circuit == CIRCUIT_HALF_OPEN)
 		mrb_timer_set(&server->timer, 0, half_open);
@@ -117,7 +117,7 @@ mrb_breaker_ended(MrbEndpoint *endpoint)
 void
 mrb_breaker_failed(MrbEndpoint *endpoint)
 {
-	MrbServer  *server = endpoint->quota.server;
+	MrbServer  *server = endpoint->circuit.server;
 
 	/* What was under way when it opened tells nothing new. */
 	if (server->circuit == CIRCUIT_OPEN ||
@@ -135,7 +135,7 @@ mrb_breaker_failed(MrbEndpoint *endpoint)
 void
 mrb_breaker_worked(MrbEndpoint *endpoint)
 {
-	MrbServer  *server = endpoint->quota.server;
+	MrbServer  *server = endpoint->circuit.server;
 
 	server->failures = 0;
 	if (server->circuit == CIRCUIT_CLOSED)
@@ -148,7 +148,7 @@ mrb_breaker_worked(MrbEndpoint *endpoint)
 TimestampTz
 mrb_breaker_next_try(const MrbEndpoint *endpoint)
 {
-	const MrbServer *server = endpoint->quota.server;
+	const MrbServer *server = endpoint->circuit.server;
 
 	switch (server->circuit)
 	{
@@ -213,7 +213,7 @@ retry_all(MrbServer *server)
 
 	show(server);
 	dlist_foreach(iter, &server->endpoints)
-		retry_endpoint(dlist_container(MrbEndpoint, quota.server_node, iter.cur));
+		retry_endpoint(dlist_container(MrbEndpoint, circuit.node, iter.cur));
 }
 
 /*
@@ -225,6 +225,6 @@ show(MrbServer *server)
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &server->endpoints)
-		mrb_stats_mark(&dlist_container(MrbEndpoint, quota.server_node,
+		mrb_stats_mark(&dlist_container(MrbEndpoint, circuit.node,
 										iter.cur)->public);
 }

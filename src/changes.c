@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "changes.h"
+#include "id_hash.h"
 #include "notify.h"
 #include "queue.h"
 
@@ -16,14 +17,14 @@ typedef struct Concerned
 {
 	char	   *id;				/* hash key */
 	MrbRoute   *picture;		/* NULL: it is gone */
-	MrbEntry   *entry;
+	MrbRouteEntry *entry;
 } Concerned;
 
 static HTAB *index_routes(const MrbTaken *taken);
 static Concerned *enter_route(HTAB *index, const MrbChange *change);
-static void tell_stage(const MrbChange *change, MrbEntry *entry, int stage,
+static void tell_stage(const MrbChange *change, MrbRouteEntry *entry, int stage,
 					   List *only);
-static void tell(const MrbChange *change, MrbEntry *entry,
+static void tell(const MrbChange *change, MrbRouteEntry *entry,
 				 MrbEndpoint *endpoint, bool old);
 static bool concerns(const MrbChange *change, const MrbEndpoint *endpoint);
 
@@ -53,7 +54,7 @@ mrb_changes_apply(const MrbTaken *taken, List *only)
 			mrb_notify_add(concerned->entry->route);
 		concerned->entry->confirm = false;
 		concerned->entry->users--;
-		mrb_route_release(concerned->entry);
+		mrb_route_book_release(concerned->entry);
 	}
 	hash_destroy(index);
 }
@@ -61,9 +62,9 @@ mrb_changes_apply(const MrbTaken *taken, List *only)
 static HTAB *
 index_routes(const MrbTaken *taken)
 {
-	HTAB	   *index = mrb_outbox_id_table("miosa_rollback changes",
-											Max(taken->nroutes, 16),
-											sizeof(Concerned));
+	HTAB	   *index = mrb_id_hash_create("miosa_rollback changes",
+										   Max(taken->nroutes, 16),
+										   sizeof(Concerned));
 
 	for (int i = 0; i < taken->nroutes; i++)
 	{
@@ -96,8 +97,8 @@ enter_route(HTAB *index, const MrbChange *change)
 	}
 	concerned->picture->epoch = change->epoch;
 	concerned->picture->since = change->since;
-	concerned->entry = mrb_route_enter(concerned->picture,
-									   (char **) &change->host, removed);
+	concerned->entry = mrb_route_book_enter(concerned->picture,
+											(char **) &change->host, removed);
 	return concerned;
 }
 
@@ -105,7 +106,7 @@ enter_route(HTAB *index, const MrbChange *change)
  * Tell the endpoints of one stage: all, or those of a list.
  */
 static void
-tell_stage(const MrbChange *change, MrbEntry *entry, int stage, List *only)
+tell_stage(const MrbChange *change, MrbRouteEntry *entry, int stage, List *only)
 {
 	ListCell   *cell;
 	dlist_iter	iter;
@@ -135,19 +136,19 @@ tell_stage(const MrbChange *change, MrbEntry *entry, int stage, List *only)
  * stopped waiting for a router.
  */
 static void
-tell(const MrbChange *change, MrbEntry *entry, MrbEndpoint *endpoint,
+tell(const MrbChange *change, MrbRouteEntry *entry, MrbEndpoint *endpoint,
 	 bool old)
 {
 	if (!concerns(change, endpoint) ||
 		!mrb_endpoint_selects(endpoint, entry->route))
 		return;
-	if (change->epoch > endpoint->acked_epoch || !old)
+	if (change->epoch > endpoint->progress.acked_epoch || !old)
 	{
 		mrb_queue_change(endpoint, entry, change->epoch);
 		if (old && endpoint->stage == 0)
 			mrb_queue_late(endpoint, entry);
 	}
-	else if (change->epoch > endpoint->settled_epoch &&
+	else if (change->epoch > endpoint->progress.settled_epoch &&
 			 endpoint->adapter->settle_ms > 0)
 		mrb_queue_repeat(endpoint, entry, change->epoch);
 }

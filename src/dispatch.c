@@ -96,7 +96,7 @@ mrb_dispatch_create(MrbSlot *slot)
 								 MRB_EXTENSION " dispatcher",
 								 ALLOCSET_DEFAULT_SIZES);
 	mrb_ledger_init(kept);
-	mrb_route_init(kept);
+	mrb_route_book_init(kept);
 	mrb_queue_init(kept);
 	mrb_want_init(kept);
 	mrb_send_init(kept);

@@ -12,10 +12,125 @@
 #include "lib/ilist.h"
 
 #include "adapter.h"
-#include "agenda.h"
-#include "quota.h"
 #include "stats.h"
-#include "zone.h"
+#include "timer.h"
+
+typedef struct MrbServer MrbServer;
+
+/* Endpoints that serve together: its caches wait for its routers. */
+typedef struct MrbZone
+{
+	char	   *name;
+	int			routers;		/* endpoints of stage 0 */
+	int			caches;			/* endpoints of stage 1 */
+} MrbZone;
+
+/* How far it has come; by queue.c, and by flush.c once that is written. */
+typedef struct MrbProgress
+{
+	pairingheap unacked;		/* items by lowest epoch not acknowledged */
+	pairingheap unsettled;		/* items by lowest epoch not repeated */
+	int64		acked_epoch;	/* as last written down */
+	int64		settled_epoch;
+	int64		verified_epoch;
+} MrbProgress;
+
+/* The marker that is written into its table and read back; by marker.c. */
+typedef struct MrbMarker
+{
+	int64		epoch;			/* as last written; 0: no marker is written */
+	bool		unread;			/* it was never read back */
+	int			failures;		/* readings without it, lately */
+	int			hits;			/* readings with it since the last of those */
+	bool		reported;		/* that it is unverified */
+	MrbTimer	timer;
+	MrbTick		due;			/* when it is read again at the latest */
+} MrbMarker;
+
+/* Sending it all routes, chunk by chunk; by resync.c. */
+typedef struct MrbResync
+{
+	char	   *after;			/* deployments up to here are sent; NULL: none
+								 * goes on */
+	char	   *chunk_end;		/* after, once the chunk is done */
+	bool		chunk_last;
+	int			chunk_left;		/* items of the chunk not done */
+	bool		repurges;		/* caches may hold what it forgot */
+} MrbResync;
+
+/* Its items; by item.c and ready_list.c. */
+typedef struct MrbItemLists
+{
+	dlist_head	all;
+	dlist_head	live;			/* ready: new changes, */
+	dlist_head	retry;			/* what has failed before, */
+	dlist_head	bulk;			/* and what a resync brings */
+	dlist_head	sending;		/* begun, with requests to start */
+} MrbItemLists;
+
+/* Its place among the endpoints that have something to send; by run_queue.c. */
+typedef struct MrbTurn
+{
+	bool		awaited;
+	dlist_node	node;
+} MrbTurn;
+
+/* Its requests; by inflight.c. */
+typedef struct MrbRequests
+{
+	dlist_head	list;
+	int			in_flight;
+} MrbRequests;
+
+/* The token bucket of its adapter's rate; by rate_limit.c. */
+typedef struct MrbRate
+{
+	double		tokens;
+	MrbTick		filled_at;		/* when they were counted; 0: never */
+	MrbTimer	timer;
+} MrbRate;
+
+/* The server that it shares a circuit breaker of; by circuit_breaker.c. */
+typedef struct MrbCircuit
+{
+	MrbServer  *server;
+	dlist_node	node;
+} MrbCircuit;
+
+/* What a scheduler is to be asked; by scale_queue.c. */
+typedef struct MrbAgenda
+{
+	dlist_head	wants;			/* all */
+	dlist_head	ups;			/* ready, with instances to start first */
+	dlist_head	others;			/* ready */
+} MrbAgenda;
+
+/* Whether requests succeed; by health.c. */
+typedef struct MrbVitals
+{
+	MrbHealth	health;
+	int			window;			/* requests that may be in flight */
+	uint32		round;			/* rises when that changes */
+	int			failures;		/* in a row */
+	int64		taken;			/* messages, in all */
+	bool		probing;		/* one request at a time */
+	bool		unreachable;	/* the last failure was a connection's */
+	int			last_status;	/* of HTTP; 0: none */
+	char		last_error[256];
+	TimestampTz last_error_at;	/* 0: never */
+	TimestampTz last_success_at;	/* 0: never */
+	TimestampTz next_try_at;	/* 0: it is not waited */
+	MrbTimer	retry_timer;
+} MrbVitals;
+
+/* What is to be written down about it; by dirty.c. */
+typedef struct MrbDirty
+{
+	bool		born;			/* its row is of this config */
+	bool		listed;			/* among the endpoints to write */
+	dlist_node	node;
+	dlist_head	notes;
+} MrbDirty;
 
 /* Bounds of the delay after which an endpoint that fails is tried again. */
 #define MRB_ENDPOINT_RETRY_MIN_MS 100
@@ -27,7 +142,7 @@ typedef struct MrbEndpoint
 	MemoryContext context;		/* of everything that was read */
 	bool		listed;			/* by the last reading */
 
-	/* what it was set up as */
+	/* what it was set up as; by endpoint_list.c */
 	char	   *name;
 	char	   *url;
 	char	   *secret;			/* or NULL */
@@ -41,47 +156,18 @@ typedef struct MrbEndpoint
 	int64		generation;		/* rises with every change */
 	MrbAdapter *adapter;
 
-	/* how far it has come; queue.c keeps the heaps */
-	pairingheap unacked;		/* items by lowest epoch not acknowledged */
-	pairingheap unsettled;		/* items by lowest epoch not repeated */
-	int64		acked_epoch;	/* as last written down */
-	int64		settled_epoch;
-	int64		verified_epoch;
-	int64		marker_epoch;	/* 0: no marker is written */
-	bool		marker_unread;	/* it was never read back */
-	int			marker_failures;	/* readings without it, lately */
-	int			marker_hits;	/* readings with it since the last of those */
-	bool		marker_reported;	/* that it is unverified */
-	char	   *resync_after;	/* NULL: no resync */
-	char	   *chunk_end;		/* resync_after once the chunk is done */
-	bool		chunk_last;
-	int			chunk_left;		/* items of the chunk not done */
-	bool		resync_repurges;	/* caches may hold what it forgot */
-
-	/* what is to be sent, by queue.c; active when something is */
-	dlist_head	items;
-	dlist_head	live;
-	dlist_head	retry;
-	dlist_head	bulk;
-	dlist_head	sending;		/* begun, with requests to start */
-	dlist_node	active_node;
-	bool		active;
-
-	/* requests, by send.c */
-	dlist_head	requests;
-	int			in_flight;
-	MrbQuota	quota;
-	MrbAgenda	agenda;			/* of a scheduler, by want.c */
-	MrbVitals	vitals;			/* how it is, by health.c */
-	MrbPublic	public;			/* what others see, by publish.c */
-	MrbTimer	marker_timer;
-	MrbTick		marker_due;		/* when it is read again at the latest */
-
-	/* what is to be written down, by record.c */
-	bool		born;			/* its row is of this config */
-	bool		dirty;
-	dlist_node	dirty_node;
-	dlist_head	notes;
+	MrbProgress progress;
+	MrbMarker	marker;
+	MrbResync	resync;
+	MrbItemLists lists;
+	MrbTurn		turn;
+	MrbRequests requests;
+	MrbRate		rate;
+	MrbCircuit	circuit;
+	MrbAgenda	agenda;
+	MrbVitals	vitals;
+	MrbPublic	public;			/* what others see; by publish.c */
+	MrbDirty	dirty;
 } MrbEndpoint;
 
 #endif							/* MRB_ENDPOINT_H */

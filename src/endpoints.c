@@ -170,8 +170,8 @@ mrb_endpoint_drop(MrbEndpoint *endpoint)
 	if (endpoint->edge && endpoint->stage == 1)
 		endpoint->zone->caches--;
 	mrb_timer_cancel(&endpoint->vitals.retry_timer);
-	mrb_timer_cancel(&endpoint->marker_timer);
-	mrb_timer_cancel(&endpoint->quota.rate_timer);
+	mrb_timer_cancel(&endpoint->marker.timer);
+	mrb_timer_cancel(&endpoint->rate.timer);
 	dlist_delete(&endpoint->node);
 	mrb_stats_drop(&endpoint->public);
 	hash_search(names, endpoint->name, HASH_REMOVE, NULL);
@@ -366,23 +366,23 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 
 	if (known != NULL)
 		remember(endpoint, known);
-	endpoint->born = config != NULL && strcmp(config, endpoint->config) == 0;
-	if (!endpoint->born || endpoint->adapter->scheduler)
+	endpoint->dirty.born = config != NULL && strcmp(config, endpoint->config) == 0;
+	if (!endpoint->dirty.born || endpoint->adapter->scheduler)
 	{
-		endpoint->acked_epoch = newest_epoch;
-		endpoint->settled_epoch = newest_epoch;
+		endpoint->progress.acked_epoch = newest_epoch;
+		endpoint->progress.settled_epoch = newest_epoch;
 		if (endpoint->adapter->scheduler)
 			return;				/* it is told no routes */
-		endpoint->resync_after = pstrdup("");
-		endpoint->resync_repurges = config != NULL;
+		endpoint->resync.after = pstrdup("");
+		endpoint->resync.repurges = config != NULL;
 		return;
 	}
-	endpoint->acked_epoch = mrb_query_int64(row, COL_ACKED, 0);
-	endpoint->settled_epoch = mrb_query_int64(row, COL_SETTLED, 0);
-	endpoint->verified_epoch = mrb_query_int64(row, COL_VERIFIED, 0);
-	endpoint->marker_epoch = mrb_query_int64(row, COL_MARKER, 0);
-	endpoint->resync_after = after != NULL ? pstrdup(after) : NULL;
-	endpoint->resync_repurges = true;
+	endpoint->progress.acked_epoch = mrb_query_int64(row, COL_ACKED, 0);
+	endpoint->progress.settled_epoch = mrb_query_int64(row, COL_SETTLED, 0);
+	endpoint->progress.verified_epoch = mrb_query_int64(row, COL_VERIFIED, 0);
+	endpoint->marker.epoch = mrb_query_int64(row, COL_MARKER, 0);
+	endpoint->resync.after = after != NULL ? pstrdup(after) : NULL;
+	endpoint->resync.repurges = true;
 	if (known != NULL && strcmp(known->config, config) == 0)
 		carry_on(endpoint, known);
 }
@@ -397,14 +397,14 @@ carry_on(MrbEndpoint *endpoint, const MrbEndpoint *known)
 {
 	const MrbPosition *seen = mrb_stats_position(&known->public);
 
-	if (known->resync_after != NULL &&
-		(endpoint->resync_after == NULL || known->resync_after[0] == '\0'))
-		endpoint->resync_after = pstrdup("");
+	if (known->resync.after != NULL &&
+		(endpoint->resync.after == NULL || known->resync.after[0] == '\0'))
+		endpoint->resync.after = pstrdup("");
 	if (seen == NULL || seen->generation < 0)
 		return;
-	endpoint->acked_epoch = Max(endpoint->acked_epoch, seen->acked_epoch);
-	endpoint->settled_epoch = Max(endpoint->settled_epoch,
-								  seen->settled_epoch);
+	endpoint->progress.acked_epoch = Max(endpoint->progress.acked_epoch, seen->acked_epoch);
+	endpoint->progress.settled_epoch = Max(endpoint->progress.settled_epoch,
+										   seen->settled_epoch);
 }
 
 /*

@@ -57,14 +57,14 @@ mrb_health_may_send(const MrbEndpoint *endpoint)
 			return false;
 		case MRB_HEALTH_BACKING_OFF:
 		case MRB_HEALTH_GONE:
-			return endpoint->vitals.probing && endpoint->in_flight == 0 &&
+			return endpoint->vitals.probing && endpoint->requests.in_flight == 0 &&
 				mrb_breaker_allows(endpoint);
 		case MRB_HEALTH_NEW:
 		case MRB_HEALTH_HEALTHY:
 		case MRB_HEALTH_UNVERIFIED:
 			break;
 	}
-	return endpoint->in_flight < Max(endpoint->quota.window, 1) &&
+	return endpoint->requests.in_flight < Max(endpoint->vitals.window, 1) &&
 		mrb_breaker_allows(endpoint);
 }
 
@@ -73,8 +73,8 @@ mrb_health_success(MrbEndpoint *endpoint, int status)
 {
 	endpoint->vitals.last_status = status;
 	endpoint->vitals.last_success_at = mrb_timer_wall();
-	endpoint->quota.window = Min(Max(endpoint->quota.window, 1) * 2,
-								 endpoint->adapter->max_in_flight);
+	endpoint->vitals.window = Min(Max(endpoint->vitals.window, 1) * 2,
+								  endpoint->adapter->max_in_flight);
 
 	/* A request that was under way when it went away says nothing. */
 	if (endpoint->vitals.health == MRB_HEALTH_GONE &&
@@ -115,7 +115,7 @@ mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer,
 		return;
 	}
 
-	endpoint->quota.window = 1;
+	endpoint->vitals.window = 1;
 	endpoint->vitals.failures++;
 	endpoint->vitals.round++;
 	endpoint->vitals.health = MRB_HEALTH_BACKING_OFF;
@@ -145,7 +145,7 @@ mrb_health_gone(const MrbSend *send, const MrbHttpAnswer *answer,
 		mrb_run_queue_activate(endpoint);
 		return;
 	}
-	endpoint->quota.window = 1;
+	endpoint->vitals.window = 1;
 	vitals->failures++;
 	vitals->round++;
 	vitals->health = MRB_HEALTH_GONE;
@@ -193,7 +193,7 @@ MrbHealth
 mrb_health_shown(const MrbEndpoint *endpoint)
 {
 	if (endpoint->vitals.health == MRB_HEALTH_HEALTHY &&
-		endpoint->marker_reported)
+		endpoint->marker.reported)
 		return MRB_HEALTH_UNVERIFIED;
 	return endpoint->vitals.health;
 }

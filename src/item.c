@@ -19,7 +19,7 @@
 typedef struct ItemKey
 {
 	MrbEndpoint *endpoint;
-	MrbEntry   *entry;
+	MrbRouteEntry *entry;
 } ItemKey;
 
 typedef struct ItemSlot
@@ -59,13 +59,13 @@ mrb_item_init(MemoryContext context)
 void
 mrb_item_attach(MrbEndpoint *endpoint)
 {
-	endpoint->unacked.ph_compare = compare_first;
-	endpoint->unsettled.ph_compare = compare_unsettled;
-	dlist_init(&endpoint->items);
+	endpoint->progress.unacked.ph_compare = compare_first;
+	endpoint->progress.unsettled.ph_compare = compare_unsettled;
+	dlist_init(&endpoint->lists.all);
 }
 
 MrbItem *
-mrb_item_find(MrbEndpoint *endpoint, MrbEntry *entry)
+mrb_item_find(MrbEndpoint *endpoint, MrbRouteEntry *entry)
 {
 	ItemKey		key = {endpoint, entry};
 	bool		found;
@@ -84,7 +84,7 @@ mrb_item_find(MrbEndpoint *endpoint, MrbEntry *entry)
 
 	/* Out of every list, as one that rests; the caller puts it into one. */
 	item->state = MRB_ITEM_RESTING;
-	dlist_push_tail(&endpoint->items, &item->item_node);
+	dlist_push_tail(&endpoint->lists.all, &item->item_node);
 	return item;
 }
 
@@ -98,14 +98,14 @@ mrb_item_free(MrbItem *item)
 	if (item->note != NULL)
 		item->note->owner = NULL;
 	if (item->route != NULL)
-		mrb_route_unref(item->route);
-	mrb_route_unref(item->picture);
+		mrb_route_book_unref(item->route);
+	mrb_route_book_unref(item->picture);
 	if (item->telling.error != NULL)
 		pfree(item->telling.error);
 	dlist_delete(&item->item_node);
 	items_delete(items, key);
 	item->entry->users--;
-	mrb_route_release(item->entry);
+	mrb_route_book_release(item->entry);
 	pfree(item);
 }
 
@@ -120,7 +120,7 @@ mrb_item_take_picture(MrbItem *item)
 
 	item->picture = item->entry->route;
 	item->picture->refs++;
-	mrb_route_unref(old);
+	mrb_route_book_unref(old);
 }
 
 /*
@@ -131,13 +131,13 @@ mrb_item_set_first(MrbItem *item, int64 epoch)
 {
 	if (item->first_epoch != 0)
 	{
-		pairingheap_remove(&item->endpoint->unacked, &item->first_node);
+		pairingheap_remove(&item->endpoint->progress.unacked, &item->first_node);
 		pending--;
 	}
 	item->first_epoch = epoch;
 	if (epoch == 0)
 		return;
-	pairingheap_add(&item->endpoint->unacked, &item->first_node);
+	pairingheap_add(&item->endpoint->progress.unacked, &item->first_node);
 	pending++;
 }
 
@@ -145,29 +145,29 @@ void
 mrb_item_set_unsettled(MrbItem *item, int64 epoch)
 {
 	if (item->unsettled != 0)
-		pairingheap_remove(&item->endpoint->unsettled, &item->unsettled_node);
+		pairingheap_remove(&item->endpoint->progress.unsettled, &item->unsettled_node);
 	item->unsettled = epoch;
 	if (epoch != 0)
-		pairingheap_add(&item->endpoint->unsettled, &item->unsettled_node);
+		pairingheap_add(&item->endpoint->progress.unsettled, &item->unsettled_node);
 }
 
 int64
 mrb_item_lowest_first(MrbEndpoint *endpoint)
 {
-	if (pairingheap_is_empty(&endpoint->unacked))
+	if (pairingheap_is_empty(&endpoint->progress.unacked))
 		return 0;
 	return pairingheap_container(MrbItem, first_node,
-								 pairingheap_first(&endpoint->unacked))
+								 pairingheap_first(&endpoint->progress.unacked))
 		->first_epoch;
 }
 
 int64
 mrb_item_lowest_unsettled(MrbEndpoint *endpoint)
 {
-	if (pairingheap_is_empty(&endpoint->unsettled))
+	if (pairingheap_is_empty(&endpoint->progress.unsettled))
 		return 0;
 	return pairingheap_container(MrbItem, unsettled_node,
-								 pairingheap_first(&endpoint->unsettled))
+								 pairingheap_first(&endpoint->progress.unsettled))
 		->unsettled;
 }
 

@@ -9,10 +9,25 @@
 #define MRB_ITEM_H
 
 #include "ledger.h"
-#include "route.h"
-#include "telling.h"
+#include "route_book.h"
 
 typedef struct MrbBarrier MrbBarrier;
+
+/* One sending of an item: the requests that are made of it. */
+typedef struct MrbTelling
+{
+	int			units;			/* requests that it takes */
+	int			next_unit;		/* the next to start */
+	int			outstanding;	/* without an answer */
+	bool		starting;		/* in its endpoint's list sending */
+	bool		broken;			/* one of them has failed */
+	bool		refused;		/* ... by the fault of the message */
+	bool		ambiguous;		/* ... or it may have been acted upon */
+	int			split;			/* ... or by that of its batch: make it
+								 * smaller */
+	int			status;			/* of the one that failed */
+	char	   *error;
+} MrbTelling;
 
 typedef enum MrbItemState
 {
@@ -37,7 +52,7 @@ typedef enum MrbRepeat
 typedef struct MrbItem
 {
 	MrbEndpoint *endpoint;
-	MrbEntry   *entry;
+	MrbRouteEntry *entry;
 	MrbItemState state;
 	dlist_node	item_node;		/* in its endpoint's items */
 	dlist_node	list_node;		/* in the list of its state */
@@ -74,7 +89,7 @@ extern void mrb_item_init(MemoryContext context);
 extern void mrb_item_attach(MrbEndpoint *endpoint);
 
 /* Found, or made: then it is in no list. */
-extern MrbItem *mrb_item_find(MrbEndpoint *endpoint, MrbEntry *entry);
+extern MrbItem *mrb_item_find(MrbEndpoint *endpoint, MrbRouteEntry *entry);
 extern void mrb_item_free(MrbItem *item);
 
 /* Tell the item the entry's present picture from now on. */

@@ -34,10 +34,10 @@ mrb_ledger_mark(MrbEndpoint *endpoint)
 {
 	mrb_stats_mark(&endpoint->public);
 	mrb_ledger_urgent |= mrb_ledger_is_urgent(endpoint);
-	if (endpoint->dirty)
+	if (endpoint->dirty.listed)
 		return;
-	endpoint->dirty = true;
-	dlist_push_tail(&mrb_ledger_dirty, &endpoint->dirty_node);
+	endpoint->dirty.listed = true;
+	dlist_push_tail(&mrb_ledger_dirty, &endpoint->dirty.node);
 }
 
 /*
@@ -46,7 +46,7 @@ mrb_ledger_mark(MrbEndpoint *endpoint)
 bool
 mrb_ledger_is_urgent(const MrbEndpoint *endpoint)
 {
-	return !endpoint->born || !dlist_is_empty((dlist_head *) &endpoint->notes);
+	return !endpoint->dirty.born || !dlist_is_empty((dlist_head *) &endpoint->dirty.notes);
 }
 
 MrbNote *
@@ -66,7 +66,7 @@ mrb_ledger_note(MrbEndpoint *endpoint, MrbNote **owner, MrbNoteKind kind,
 		note->deployment_id = MemoryContextStrdup(kept, deployment_id);
 		if (owner != NULL)
 			*owner = note;
-		dlist_push_tail(&endpoint->notes, &note->node);
+		dlist_push_tail(&endpoint->dirty.notes, &note->node);
 	}
 	note->kind = kind;
 	mrb_ledger_mark(endpoint);
@@ -111,10 +111,10 @@ mrb_ledger_forget(MrbEndpoint *endpoint)
 {
 	dlist_mutable_iter iter;
 
-	dlist_foreach_modify(iter, &endpoint->notes)
+	dlist_foreach_modify(iter, &endpoint->dirty.notes)
 		forget_note(dlist_container(MrbNote, node, iter.cur));
 	endpoint->public.unwritten = 0;
-	if (endpoint->dirty)
-		dlist_delete(&endpoint->dirty_node);
-	endpoint->dirty = false;
+	if (endpoint->dirty.listed)
+		dlist_delete(&endpoint->dirty.node);
+	endpoint->dirty.listed = false;
 }

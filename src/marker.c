@@ -67,7 +67,7 @@ mrb_marker_watch(MrbEndpoint *endpoint)
 {
 	if (endpoint->adapter->volatile_table &&
 		endpoint->vitals.health != MRB_HEALTH_MISCONFIGURED)
-		mrb_timer_set(&endpoint->marker_timer, 0, tick);
+		mrb_timer_set(&endpoint->marker.timer, 0, tick);
 }
 
 void
@@ -76,16 +76,16 @@ mrb_marker_look(MrbEndpoint *endpoint)
 	/* The next tick tries again. */
 	if (!mrb_breaker_allows(endpoint))
 		return;
-	endpoint->marker_due =
+	endpoint->marker.due =
 		mrb_tick_plus(mrb_timer_now(), endpoint->adapter->marker_ms);
-	if (endpoint->marker_epoch != 0)
+	if (endpoint->marker.epoch != 0)
 	{
 		read_marker(endpoint);
 		return;
 	}
 
 	/* The table may be lost as well. */
-	if (endpoint->marker_reported && endpoint->resync_after == NULL)
+	if (endpoint->marker.reported && endpoint->resync.after == NULL)
 		mrb_resync_begin(endpoint);
 	write_first_marker(endpoint);
 }
@@ -94,7 +94,7 @@ static void
 tick(MrbTimer *timer)
 {
 	MrbEndpoint *endpoint = (MrbEndpoint *)
-	((char *) timer - offsetof(MrbEndpoint, marker_timer));
+	((char *) timer - offsetof(MrbEndpoint, marker.timer));
 
 	mrb_timer_set(timer, Min(endpoint->adapter->marker_ms, VERIFY_MS), tick);
 
@@ -105,13 +105,13 @@ tick(MrbTimer *timer)
 	if (endpoint->vitals.health == MRB_HEALTH_BACKING_OFF ||
 		endpoint->vitals.health == MRB_HEALTH_GONE)
 	{
-		if (endpoint->vitals.probing && endpoint->in_flight == 0)
+		if (endpoint->vitals.probing && endpoint->requests.in_flight == 0)
 			mrb_marker_look(endpoint);
 		return;
 	}
-	if ((endpoint->verified_epoch < mrb_queue_acked(endpoint) &&
-		 !endpoint->marker_reported) ||
-		endpoint->marker_due <= mrb_timer_now())
+	if ((endpoint->progress.verified_epoch < mrb_queue_acked(endpoint) &&
+		 !endpoint->marker.reported) ||
+		endpoint->marker.due <= mrb_timer_now())
 		mrb_marker_look(endpoint);
 }
 
@@ -124,7 +124,7 @@ read_marker(MrbEndpoint *endpoint)
 static void
 write_first_marker(MrbEndpoint *endpoint)
 {
-	write_marker(endpoint, endpoint->resync_after != NULL ? LOWEST_MARKER :
+	write_marker(endpoint, endpoint->resync.after != NULL ? LOWEST_MARKER :
 				 mrb_queue_newest());
 }
 
@@ -172,23 +172,23 @@ was_read(MrbSend *send, const MrbHttpAnswer *answer)
 		return;
 	mrb_stats_answered(&endpoint->public, true);
 	mrb_health_success(endpoint, answer->status);
-	if (endpoint->marker_epoch == 0)
+	if (endpoint->marker.epoch == 0)
 		return;					/* lost already, found out by another reading */
 
-	if (!mrb_marker_parse(answer, &found) || found < endpoint->marker_epoch)
+	if (!mrb_marker_parse(answer, &found) || found < endpoint->marker.epoch)
 	{
 		not_found(endpoint, answer);
 		return;
 	}
-	endpoint->marker_unread = false;
-	if (endpoint->marker_failures > 0)
+	endpoint->marker.unread = false;
+	if (endpoint->marker.failures > 0)
 		found_again(endpoint);
-	if (endpoint->verified_epoch != endpoint->marker_epoch)
+	if (endpoint->progress.verified_epoch != endpoint->marker.epoch)
 	{
-		endpoint->verified_epoch = endpoint->marker_epoch;
+		endpoint->progress.verified_epoch = endpoint->marker.epoch;
 		mrb_ledger_mark(endpoint);
 	}
-	if (acked > endpoint->marker_epoch && endpoint->resync_after == NULL)
+	if (acked > endpoint->marker.epoch && endpoint->resync.after == NULL)
 		write_marker(endpoint, acked);
 }
 
@@ -201,9 +201,9 @@ was_written(MrbSend *send, const MrbHttpAnswer *answer)
 		return;
 	mrb_stats_answered(&endpoint->public, true);
 	mrb_health_success(endpoint, answer->status);
-	if (endpoint->marker_epoch == 0)
-		endpoint->marker_unread = true;
-	endpoint->marker_epoch = Max(endpoint->marker_epoch, send->note.epoch);
+	if (endpoint->marker.epoch == 0)
+		endpoint->marker.unread = true;
+	endpoint->marker.epoch = Max(endpoint->marker.epoch, send->note.epoch);
 	mrb_ledger_mark(endpoint);
 	read_marker(endpoint);
 }
@@ -214,14 +214,14 @@ was_written(MrbSend *send, const MrbHttpAnswer *answer)
 static void
 not_found(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 {
-	bool		unread = endpoint->marker_unread;
+	bool		unread = endpoint->marker.unread;
 
-	endpoint->marker_epoch = 0;
-	endpoint->verified_epoch = 0;
-	endpoint->marker_hits = 0;
-	endpoint->marker_failures++;
+	endpoint->marker.epoch = 0;
+	endpoint->progress.verified_epoch = 0;
+	endpoint->marker.hits = 0;
+	endpoint->marker.failures++;
 	mrb_ledger_mark(endpoint);
-	if (unread || endpoint->marker_failures > LOSSES_MAX)
+	if (unread || endpoint->marker.failures > LOSSES_MAX)
 	{
 		unverified(endpoint, answer);
 		return;
@@ -243,22 +243,22 @@ unverified(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 	MrbVitals  *vitals = &endpoint->vitals;
 	int			after_ms = mrb_backoff_delay(endpoint->adapter->marker_ms,
 											 AGAIN_MAX_MS,
-											 endpoint->marker_failures);
+											 endpoint->marker.failures);
 
 	vitals->last_status = answer->status;
 	vitals->last_error_at = mrb_timer_wall();
 	snprintf(vitals->last_error, sizeof(vitals->last_error),
 			 "it does not return the marker that was written, so its table cannot be verified (HTTP status %d)",
 			 answer->status);
-	if (!endpoint->marker_reported)
+	if (!endpoint->marker.reported)
 		ereport(WARNING,
 				(errmsg("endpoint \"%s\" does not return its marker",
 						endpoint->name),
 				 errdetail("Routes are delivered, but the endpoint does not count as converged, and it is resynchronized with a back-off."),
 				 errhint("%s", mrb_naming_qualify(psprintf("SELECT miosa_test_endpoint('%s');",
 														   endpoint->name)))));
-	endpoint->marker_reported = true;
-	endpoint->marker_due =
+	endpoint->marker.reported = true;
+	endpoint->marker.due =
 		mrb_tick_plus(mrb_timer_now(), after_ms);
 }
 
@@ -268,15 +268,15 @@ unverified(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 static void
 found_again(MrbEndpoint *endpoint)
 {
-	if (++endpoint->marker_hits < HITS_MIN)
+	if (++endpoint->marker.hits < HITS_MIN)
 		return;
-	endpoint->marker_failures = 0;
-	endpoint->marker_hits = 0;
-	if (endpoint->marker_reported)
+	endpoint->marker.failures = 0;
+	endpoint->marker.hits = 0;
+	if (endpoint->marker.reported)
 		ereport(LOG,
 				(errmsg("endpoint \"%s\" returns its marker again",
 						endpoint->name)));
-	endpoint->marker_reported = false;
+	endpoint->marker.reported = false;
 	mrb_ledger_mark(endpoint);
 }
 

@@ -65,7 +65,7 @@ mrb_message_of_unit(MrbItem *item, int unit, MrbMessage *message)
 
 	hosts = count_hosts(item);
 	host = unit < hosts ? route->hosts.items[unit] :
-		mrb_route_gone_host(route, unit - hosts);
+		mrb_route_book_gone_host(route, unit - hosts);
 	removing = unit >= hosts || route->version_id == NULL;
 	if (removing)
 		message->call = adapter->remove;
@@ -234,7 +234,7 @@ list_hosts(MrbItem *const *items, int n, MrbValues *values)
 		}
 		for (int g = 0; g < route->ngone; g++)
 		{
-			host = mrb_route_gone_host(route, g);
+			host = mrb_route_book_gone_host(route, g);
 			if (host != NULL)
 				values->removed_hosts.items[values->removed_hosts.n++] = host;
 		}

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * outbox.c
- *	  Committed work: taken from the outbox, put in order in the route log.
+ *	  Committed work, taken from the outbox and put in order in the route log.
  *
  * The outbox's key begins with the transaction.  A pass has seen everything
  * of the transactions that had ended when its snapshot was taken, so the next
@@ -17,13 +17,12 @@
 
 #include "access/transam.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "array.h"
+#include "id_hash.h"
 #include "outbox.h"
 #include "query.h"
 
@@ -53,10 +52,6 @@ static MrbQuery peek_query = {
 	.argtypes = {TEXTOID, TEXTOID},
 };
 
-/* A removed host may be routed again. */
-#define REMOVAL_IS_OVER(t) \
-	t ".kind = 'host_removed' AND " MRB_HOST_IS_ROUTED(t ".host")
-
 static MrbQuery take_query = {
 	.sql = "WITH due AS ("
 	" (SELECT o.ctid AS row, 0 AS part, o.xid FROM miosa.outbox o"
@@ -72,7 +67,7 @@ static MrbQuery take_query = {
 	" RETURNING o.xid, o.deployment_id, o.kind, o.route_seq, o.host,"
 	" o.created_at)"
 	" SELECT t.deployment_id, t.kind, t.route_seq, t.host, t.created_at,"
-	" " REMOVAL_IS_OVER("t") ", t.xid::text"
+	" " MRB_REMOVAL_IS_OVER("t") ", t.xid::text"
 	" FROM taken t ORDER BY t.xid, t.route_seq",
 	.nargs = 3,
 	.argtypes = {TEXTOID, TEXTOID, INT4OID},
@@ -84,60 +79,13 @@ static MrbQuery snapshot_query = {
 	" FROM pg_catalog.pg_current_snapshot() s",
 };
 
-static MrbQuery append_query = {
-	.sql = "INSERT INTO miosa.route_log"
-	" (epoch, deployment_id, route_seq, kind, host, created_at)"
-	" SELECT * FROM unnest($1::pg_catalog.int8[], $2::text[],"
-	" $3::pg_catalog.int8[], $4::text[], $5::text[],"
-	" $6::pg_catalog.timestamptz[])",
-	.nargs = 6,
-	.argtypes = {INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
-	TEXTARRAYOID, TIMESTAMPTZARRAYOID},
-	.expected = MRB_QUERY_INSERT,
-};
-
-static MrbQuery removed_query = {
-	.sql = "INSERT INTO miosa.removed_hosts AS r (host, deployment_id)"
-	" SELECT DISTINCT ON (n.host) n.host, n.id"
-	" FROM unnest($1::text[], $2::text[]) WITH ORDINALITY"
-	" AS n(host, id, place) ORDER BY n.host, n.place DESC"
-	" ON CONFLICT (host) DO UPDATE SET deployment_id = excluded.deployment_id,"
-	" removed_at = excluded.removed_at",
-	.nargs = 2,
-	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
-	.expected = MRB_QUERY_INSERT,
-};
-
-static MrbQuery read_query = {
-	.sql = "SELECT l.deployment_id, l.kind, l.route_seq, l.host,"
-	" l.created_at, " REMOVAL_IS_OVER("l") ", l.epoch"
-	" FROM miosa.route_log l WHERE l.epoch > $1"
-	" ORDER BY l.epoch LIMIT $2",
-	.nargs = 2,
-	.argtypes = {INT8OID, INT4OID},
-};
-
-static const char *const kind_names[] = {
-	[MRB_KIND_ROUTE] = "route",
-	[MRB_KIND_HOST_REMOVED] = "host_removed",
-	[MRB_KIND_REPURGE] = "repurge",
-	[MRB_KIND_OTHER] = "capacity",
-};
-
 static Mark mark = {0, NULL};
 static Mark next_mark = {0, NULL};
 
 static void mark_args(Datum *args);
 static uint64 take_rows(MrbTaken *taken);
 static void plan_next_mark(MrbTaken *taken, uint64 n);
-static void fetch_changes(MrbTaken *taken, uint64 n, MemoryContext context);
-static MrbKind parse_kind(const char *name);
-static uint32 hash_id(const void *key, Size keysize);
-static int	match_ids(const void *a, const void *b, Size keysize);
 static void merge_changes(MrbTaken *taken);
-static void read_routes(MrbTaken *taken);
-static void append_log(MrbTaken *taken);
-static void remember_removed(const MrbTaken *taken);
 
 bool
 mrb_outbox_has_work(void)
@@ -167,9 +115,7 @@ mrb_outbox_take(int64 last_epoch, MrbTaken *taken)
 	taken->more = n >= TAKE_MAX;
 	if (taken->nchanges == 0)
 		return;
-	read_routes(taken);
-	append_log(taken);
-	remember_removed(taken);
+	mrb_route_log_append(taken);
 }
 
 /*
@@ -182,26 +128,6 @@ mrb_outbox_committed(void)
 		pfree(mark.running);
 	mark = next_mark;
 	next_mark.running = NULL;
-}
-
-void
-mrb_outbox_read_log(int64 after, int limit, MrbTaken *taken)
-{
-	MemoryContext context = CurrentMemoryContext;
-	Datum		args[2] = {Int64GetDatum(after), Int32GetDatum(limit)};
-	uint64		n;
-
-	MemSet(taken, 0, sizeof(MrbTaken));
-	mrb_query_open();
-	n = mrb_query_run(&read_query, args, NULL);
-	fetch_changes(taken, n, context);
-	for (uint64 i = 0; i < n; i++)
-		taken->changes[i].epoch = mrb_query_int64(i, 7, 0);
-	mrb_query_close();
-	taken->more = n >= (uint64) limit;
-	taken->last_epoch = n > 0 ? taken->changes[n - 1].epoch : after;
-	if (n > 0)
-		read_routes(taken);
 }
 
 /*
@@ -228,7 +154,7 @@ take_rows(MrbTaken *taken)
 	args[2] = Int32GetDatum(TAKE_MAX);
 	mrb_query_open();
 	n = mrb_query_run(&take_query, args, NULL);
-	fetch_changes(taken, n, context);
+	mrb_route_log_fetch(taken, n, context);
 	plan_next_mark(taken, n);
 	mrb_query_close();
 	return n;
@@ -266,72 +192,6 @@ plan_next_mark(MrbTaken *taken, uint64 n)
 	next_mark.running = MemoryContextStrdup(TopMemoryContext, running);
 }
 
-static void
-fetch_changes(MrbTaken *taken, uint64 n, MemoryContext context)
-{
-	taken->changes = MemoryContextAllocZero(context,
-											Max(n, 1) * sizeof(MrbChange));
-	for (uint64 i = 0; i < n; i++)
-	{
-		MrbChange  *change = &taken->changes[taken->nchanges];
-		char	   *kind = mrb_query_text(i, 2);
-
-		if (strcmp(kind, "settings") == 0)
-		{
-			taken->settings = true;
-			continue;
-		}
-		change->kind = parse_kind(kind);
-		change->deployment_id = mrb_query_text(i, 1);
-		change->route_seq = mrb_query_int64(i, 3, 0);
-		change->host = mrb_query_text(i, 4);
-		change->since = mrb_query_timestamp(i, 5, 0);
-		change->routed = mrb_query_bool(i, 6);
-		if (change->host == NULL && (change->kind == MRB_KIND_HOST_REMOVED ||
-									 change->kind == MRB_KIND_REPURGE))
-			change->kind = MRB_KIND_OTHER;	/* it says nothing */
-		taken->nchanges++;
-	}
-}
-
-static MrbKind
-parse_kind(const char *name)
-{
-	for (size_t i = 0; i < lengthof(kind_names); i++)
-		if (strcmp(kind_names[i], name) == 0)
-			return i;
-	return MRB_KIND_OTHER;
-}
-
-HTAB *
-mrb_outbox_id_table(const char *name, long nelem, Size entrysize)
-{
-	HASHCTL		info = {
-		.keysize = sizeof(char *),
-		.entrysize = entrysize,
-		.hash = hash_id,
-		.match = match_ids,
-		.hcxt = CurrentMemoryContext,
-	};
-
-	return hash_create(name, nelem, &info,
-					   HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
-}
-
-static uint32
-hash_id(const void *key, Size keysize)
-{
-	const char *id = *(const char *const *) key;
-
-	return hash_bytes((const unsigned char *) id, strlen(id));
-}
-
-static int
-match_ids(const void *a, const void *b, Size keysize)
-{
-	return strcmp(*(const char *const *) a, *(const char *const *) b);
-}
-
 /*
  * One change of route a deployment, the newest, which also purges; its age is
  * that of the oldest.  A removed host is a change of its own.
@@ -344,8 +204,8 @@ merge_changes(MrbTaken *taken)
 
 	if (taken->nchanges < 2)
 		return;
-	touched = mrb_outbox_id_table("miosa_rollback pass", 256,
-								  sizeof(Touched));
+	touched = mrb_id_hash_create("miosa_rollback pass", 256,
+								 sizeof(Touched));
 	for (int i = 0; i < taken->nchanges; i++)
 	{
 		MrbChange  *change = &taken->changes[i];
@@ -370,80 +230,4 @@ merge_changes(MrbTaken *taken)
 	}
 	taken->nchanges = n;
 	hash_destroy(touched);
-}
-
-/*
- * The routes of all deployments in the changes; one that is gone has none.
- */
-static void
-read_routes(MrbTaken *taken)
-{
-	char	  **ids = palloc(taken->nchanges * sizeof(char *));
-
-	for (int i = 0; i < taken->nchanges; i++)
-		ids[i] = taken->changes[i].deployment_id;
-	taken->routes = mrb_route_read(ids, taken->nchanges, &taken->nroutes);
-}
-
-static void
-append_log(MrbTaken *taken)
-{
-	int			n = taken->nchanges;
-	Datum	   *columns[6];
-	bool	   *nulls = palloc0(n * sizeof(bool));
-	Datum		args[6];
-
-	for (int c = 0; c < 6; c++)
-		columns[c] = palloc(n * sizeof(Datum));
-	for (int i = 0; i < n; i++)
-	{
-		MrbChange  *change = &taken->changes[i];
-
-		columns[0][i] = Int64GetDatum(change->epoch);
-		columns[1][i] = CStringGetTextDatum(change->deployment_id);
-		columns[2][i] = Int64GetDatum(change->route_seq);
-		columns[3][i] = CStringGetTextDatum(kind_names[change->kind]);
-		nulls[i] = change->host == NULL;
-		columns[4][i] = nulls[i] ? (Datum) 0 :
-			CStringGetTextDatum(change->host);
-		columns[5][i] = TimestampTzGetDatum(change->since);
-	}
-	args[0] = mrb_array_make(columns[0], NULL, n, INT8OID);
-	args[1] = mrb_array_make(columns[1], NULL, n, TEXTOID);
-	args[2] = mrb_array_make(columns[2], NULL, n, INT8OID);
-	args[3] = mrb_array_make(columns[3], NULL, n, TEXTOID);
-	args[4] = mrb_array_make(columns[4], nulls, n, TEXTOID);
-	args[5] = mrb_array_make(columns[5], NULL, n, TIMESTAMPTZOID);
-	mrb_query_open();
-	mrb_query_run(&append_query, args, NULL);
-	mrb_query_close();
-}
-
-/*
- * What the log forgets sooner: a resync tells of removed hosts as well.
- */
-static void
-remember_removed(const MrbTaken *taken)
-{
-	Datum	   *hosts = palloc(taken->nchanges * sizeof(Datum));
-	Datum	   *ids = palloc(taken->nchanges * sizeof(Datum));
-	Datum		args[2];
-	int			n = 0;
-
-	for (int i = 0; i < taken->nchanges; i++)
-	{
-		MrbChange  *change = &taken->changes[i];
-
-		if (change->kind != MRB_KIND_HOST_REMOVED || change->routed)
-			continue;
-		hosts[n] = CStringGetTextDatum(change->host);
-		ids[n++] = CStringGetTextDatum(change->deployment_id);
-	}
-	if (n == 0)
-		return;
-	args[0] = mrb_array_make(hosts, NULL, n, TEXTOID);
-	args[1] = mrb_array_make(ids, NULL, n, TEXTOID);
-	mrb_query_open();
-	mrb_query_run(&removed_query, args, NULL);
-	mrb_query_close();
 }

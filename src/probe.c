@@ -9,7 +9,7 @@
  */
 #include "postgres.h"
 
-#include "artifact.h"
+#include "artifact_check.h"
 #include "call.h"
 #include "guc.h"
 #include "probe.h"
@@ -182,7 +182,7 @@ judge_status(const MrbProbe *probe, const MrbHttpAnswer *answer,
 	char	   *shown = url_to_show(probe->request.url);
 
 	if (there &&
-		mrb_artifact_size_differs(&probe->artifact, answer->size, check))
+		mrb_artifact_check_size(&probe->artifact, answer->size, check))
 		return;
 	if (there)
 		check->state = MRB_ARTIFACT_PRESENT;

@@ -8,7 +8,7 @@
 #ifndef MRB_PROBE_H
 #define MRB_PROBE_H
 
-#include "artifact.h"
+#include "artifact_check.h"
 #include "http.h"
 #include "storage.h"
 

@@ -150,7 +150,7 @@ show_progress(MrbPosition *position, MrbEndpoint *endpoint)
 	int64		acked = mrb_queue_acked(endpoint);
 	bool		moved = position->generation != endpoint->generation ||
 	position->acked_epoch != acked ||
-	(position->resyncing && endpoint->resync_after == NULL);
+	(position->resyncing && endpoint->resync.after == NULL);
 
 	if (position->generation != endpoint->generation ||
 		position->acked_epoch != acked)
@@ -158,10 +158,10 @@ show_progress(MrbPosition *position, MrbEndpoint *endpoint)
 	position->generation = endpoint->generation;
 	position->acked_epoch = acked;
 	position->settled_epoch = mrb_queue_settled(endpoint);
-	position->verified_epoch = endpoint->verified_epoch;
-	position->resyncing = endpoint->resync_after != NULL;
+	position->verified_epoch = endpoint->progress.verified_epoch;
+	position->resyncing = endpoint->resync.after != NULL;
 	strlcpy(position->resync_after,
-			position->resyncing ? endpoint->resync_after : "",
+			position->resyncing ? endpoint->resync.after : "",
 			sizeof(position->resync_after));
 	return moved;
 }
@@ -173,9 +173,9 @@ static void
 show_setbacks(MrbPosition *position, const MrbEndpoint *endpoint)
 {
 	position->verified_epoch = Min(position->verified_epoch,
-								   endpoint->verified_epoch);
-	if (endpoint->resync_after != NULL &&
-		(!position->resyncing || endpoint->resync_after[0] == '\0'))
+								   endpoint->progress.verified_epoch);
+	if (endpoint->resync.after != NULL &&
+		(!position->resyncing || endpoint->resync.after[0] == '\0'))
 	{
 		position->resyncing = true;
 		position->resync_after[0] = '\0';

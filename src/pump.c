@@ -44,7 +44,7 @@ mrb_pump_run(void)
 		wait = mrb_rate_limit_wait(endpoint);
 		if (wait > 0)
 		{
-			mrb_timer_set(&endpoint->quota.rate_timer, wait, rate_over);
+			mrb_timer_set(&endpoint->rate.timer, wait, rate_over);
 			continue;
 		}
 		if (may_start(endpoint) &&
@@ -57,15 +57,15 @@ mrb_pump_run(void)
 		else if (mrb_run_queue_has_work(endpoint))
 		{
 			/* It has to wait for room. */
-			endpoint->active = true;
-			dlist_push_tail(&later, &endpoint->active_node);
+			endpoint->turn.awaited = true;
+			dlist_push_tail(&later, &endpoint->turn.node);
 		}
 	}
 	while (!dlist_is_empty(&later))
 	{
-		endpoint = dlist_container(MrbEndpoint, active_node,
+		endpoint = dlist_container(MrbEndpoint, turn.node,
 								   dlist_pop_head_node(&later));
-		endpoint->active = false;
+		endpoint->turn.awaited = false;
 		mrb_run_queue_activate(endpoint);
 	}
 	return started == STARTS_PER_TURN;
@@ -78,7 +78,7 @@ mrb_pump_run(void)
 static bool
 may_start(MrbEndpoint *endpoint)
 {
-	return endpoint->quota.window > 1 ||
+	return endpoint->vitals.window > 1 ||
 		mrb_send_in_flight() < mrb_send_capacity() * 3 / 4;
 }
 
@@ -89,5 +89,5 @@ static void
 rate_over(MrbTimer *timer)
 {
 	mrb_run_queue_activate((MrbEndpoint *)
-						   ((char *) timer - offsetof(MrbEndpoint, quota.rate_timer)));
+						   ((char *) timer - offsetof(MrbEndpoint, rate.timer)));
 }

@@ -90,12 +90,12 @@ void
 mrb_queue_attach(MrbEndpoint *endpoint)
 {
 	mrb_item_attach(endpoint);
-	dlist_init(&endpoint->live);
-	dlist_init(&endpoint->retry);
-	dlist_init(&endpoint->bulk);
-	dlist_init(&endpoint->sending);
-	dlist_init(&endpoint->requests);
-	dlist_init(&endpoint->notes);
+	dlist_init(&endpoint->lists.live);
+	dlist_init(&endpoint->lists.retry);
+	dlist_init(&endpoint->lists.bulk);
+	dlist_init(&endpoint->lists.sending);
+	dlist_init(&endpoint->requests.list);
+	dlist_init(&endpoint->dirty.notes);
 }
 
 /*
@@ -104,10 +104,10 @@ mrb_queue_attach(MrbEndpoint *endpoint)
 void
 mrb_queue_detach(MrbEndpoint *endpoint)
 {
-	while (!dlist_is_empty(&endpoint->items))
+	while (!dlist_is_empty(&endpoint->lists.all))
 	{
 		MrbItem    *item = dlist_head_element(MrbItem, item_node,
-											  &endpoint->items);
+											  &endpoint->lists.all);
 
 		take_out(item);
 		drop_item(item);
@@ -117,7 +117,7 @@ mrb_queue_detach(MrbEndpoint *endpoint)
 }
 
 void
-mrb_queue_change(MrbEndpoint *endpoint, MrbEntry *entry, int64 epoch)
+mrb_queue_change(MrbEndpoint *endpoint, MrbRouteEntry *entry, int64 epoch)
 {
 	MrbItem    *item = mrb_item_find(endpoint, entry);
 
@@ -140,12 +140,12 @@ mrb_queue_change(MrbEndpoint *endpoint, MrbEntry *entry, int64 epoch)
 }
 
 void
-mrb_queue_bulk(MrbEndpoint *endpoint, MrbEntry *entry)
+mrb_queue_bulk(MrbEndpoint *endpoint, MrbRouteEntry *entry)
 {
 	MrbItem    *item = mrb_item_find(endpoint, entry);
 
 	if (!item->bulk)
-		endpoint->chunk_left++;
+		endpoint->resync.chunk_left++;
 	item->bulk = true;
 
 	/* A change that is told already keeps its epoch and its message id. */
@@ -163,7 +163,7 @@ mrb_queue_bulk(MrbEndpoint *endpoint, MrbEntry *entry)
 }
 
 void
-mrb_queue_late(MrbEndpoint *endpoint, MrbEntry *entry)
+mrb_queue_late(MrbEndpoint *endpoint, MrbRouteEntry *entry)
 {
 	MrbItem    *item = mrb_item_find(endpoint, entry);
 
@@ -175,7 +175,7 @@ mrb_queue_late(MrbEndpoint *endpoint, MrbEntry *entry)
 }
 
 void
-mrb_queue_repeat(MrbEndpoint *endpoint, MrbEntry *entry, int64 epoch)
+mrb_queue_repeat(MrbEndpoint *endpoint, MrbRouteEntry *entry, int64 epoch)
 {
 	MrbItem    *item = mrb_item_find(endpoint, entry);
 
@@ -189,7 +189,7 @@ mrb_queue_repeat(MrbEndpoint *endpoint, MrbEntry *entry, int64 epoch)
 }
 
 void
-mrb_queue_park(MrbEndpoint *endpoint, MrbEntry *entry, int attempts,
+mrb_queue_park(MrbEndpoint *endpoint, MrbRouteEntry *entry, int attempts,
 			   int after_ms)
 {
 	MrbItem    *item = mrb_item_find(endpoint, entry);
@@ -220,7 +220,7 @@ mrb_queue_succeeded(MrbItem *item)
 		after_ms = Max(after_ms, confirm_ms);
 	item->confirm &= early;
 	item->repeat = MRB_REPEAT_NONE;
-	if (item->late || (item->bulk && endpoint->resync_repurges))
+	if (item->late || (item->bulk && endpoint->resync.repurges))
 		repurge(item);
 	if (item->failed || item->bulk)
 		mrb_ledger_note(endpoint, &item->note, MRB_NOTE_CLEARED,
@@ -237,7 +237,7 @@ mrb_queue_succeeded(MrbItem *item)
 	set_first(item, item->next_first);
 	item->next_first = 0;
 	mrb_ledger_mark(endpoint);
-	mrb_route_unref(item->route);
+	mrb_route_book_unref(item->route);
 	item->route = NULL;
 	if (again)
 	{
@@ -314,7 +314,7 @@ mrb_queue_refused(MrbItem *item, int status, const char *error)
 													after_ms);
 	mrb_ledger_set_error(note, error);
 
-	mrb_route_unref(item->route);
+	mrb_route_book_unref(item->route);
 	item->route = NULL;
 	set_first(item, item->next_first);
 	item->next_first = 0;
@@ -442,7 +442,7 @@ static void
 start_over(MrbItem *item)
 {
 	item->next_first = 0;
-	mrb_route_unref(item->route);
+	mrb_route_book_unref(item->route);
 	item->route = NULL;
 	if (item->again)
 		enter(item);
@@ -517,7 +517,7 @@ static void
 chunk_done(MrbItem *item)
 {
 	if (item->bulk)
-		item->endpoint->chunk_left--;
+		item->endpoint->resync.chunk_left--;
 	item->bulk = false;
 }
 

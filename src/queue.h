@@ -20,15 +20,15 @@ extern void mrb_queue_attach(MrbEndpoint *endpoint);
 extern void mrb_queue_detach(MrbEndpoint *endpoint);
 
 /* The deployment's route has changed; or a resync comes to it. */
-extern void mrb_queue_change(MrbEndpoint *endpoint, MrbEntry *entry,
+extern void mrb_queue_change(MrbEndpoint *endpoint, MrbRouteEntry *entry,
 							 int64 epoch);
-extern void mrb_queue_bulk(MrbEndpoint *endpoint, MrbEntry *entry);
+extern void mrb_queue_bulk(MrbEndpoint *endpoint, MrbRouteEntry *entry);
 
 /* After a restart: caches did not wait; it is to be repeated; it failed. */
-extern void mrb_queue_late(MrbEndpoint *endpoint, MrbEntry *entry);
-extern void mrb_queue_repeat(MrbEndpoint *endpoint, MrbEntry *entry,
+extern void mrb_queue_late(MrbEndpoint *endpoint, MrbRouteEntry *entry);
+extern void mrb_queue_repeat(MrbEndpoint *endpoint, MrbRouteEntry *entry,
 							 int64 epoch);
-extern void mrb_queue_park(MrbEndpoint *endpoint, MrbEntry *entry,
+extern void mrb_queue_park(MrbEndpoint *endpoint, MrbRouteEntry *entry,
 						   int attempts, int after_ms);
 
 /* How it ended, once all its requests have. */

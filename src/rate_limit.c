@@ -26,15 +26,15 @@ mrb_rate_limit_wait(MrbEndpoint *endpoint)
 
 	if (adapter->rate <= 0)
 		return 0;
-	if (endpoint->quota.filled_at == 0)
-		endpoint->quota.tokens = adapter->burst;
-	seconds = (double) (now - endpoint->quota.filled_at) / USECS_PER_SEC;
-	endpoint->quota.tokens = Min(adapter->burst,
-								 endpoint->quota.tokens + seconds * adapter->rate);
-	endpoint->quota.filled_at = now;
-	if (endpoint->quota.tokens >= 1)
+	if (endpoint->rate.filled_at == 0)
+		endpoint->rate.tokens = adapter->burst;
+	seconds = (double) (now - endpoint->rate.filled_at) / USECS_PER_SEC;
+	endpoint->rate.tokens = Min(adapter->burst,
+								endpoint->rate.tokens + seconds * adapter->rate);
+	endpoint->rate.filled_at = now;
+	if (endpoint->rate.tokens >= 1)
 		return 0;
-	return 1 + (int) Min((1 - endpoint->quota.tokens) / adapter->rate * 1000,
+	return 1 + (int) Min((1 - endpoint->rate.tokens) / adapter->rate * 1000,
 						 INT_MAX - 1);
 }
 
@@ -44,5 +44,5 @@ mrb_rate_limit_wait(MrbEndpoint *endpoint)
 void
 mrb_rate_limit_spend(MrbEndpoint *endpoint)
 {
-	endpoint->quota.tokens -= 1;
+	endpoint->rate.tokens -= 1;
 }

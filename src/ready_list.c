@@ -24,11 +24,11 @@ mrb_ready_list_add(MrbItem *item)
 
 	item->state = MRB_ITEM_READY;
 	if (item->tries > 0 || item->attempts > 0)
-		dlist_push_tail(&endpoint->retry, &item->list_node);
+		dlist_push_tail(&endpoint->lists.retry, &item->list_node);
 	else if (item->bulk && item->first_epoch == 0)
-		dlist_push_tail(&endpoint->bulk, &item->list_node);
+		dlist_push_tail(&endpoint->lists.bulk, &item->list_node);
 	else
-		dlist_push_tail(&endpoint->live, &item->list_node);
+		dlist_push_tail(&endpoint->lists.live, &item->list_node);
 	mrb_run_queue_activate(endpoint);
 }
 
@@ -41,14 +41,14 @@ mrb_ready_list_next(MrbEndpoint *endpoint, bool with_bulk)
 	dlist_head *list = NULL;
 	MrbItem    *item;
 
-	if (!dlist_is_empty(&endpoint->sending))
-		return dlist_head_element(MrbItem, list_node, &endpoint->sending);
-	if (!dlist_is_empty(&endpoint->live))
-		list = &endpoint->live;
-	else if (!dlist_is_empty(&endpoint->retry))
-		list = &endpoint->retry;
-	else if (with_bulk && !dlist_is_empty(&endpoint->bulk))
-		list = &endpoint->bulk;
+	if (!dlist_is_empty(&endpoint->lists.sending))
+		return dlist_head_element(MrbItem, list_node, &endpoint->lists.sending);
+	if (!dlist_is_empty(&endpoint->lists.live))
+		list = &endpoint->lists.live;
+	else if (!dlist_is_empty(&endpoint->lists.retry))
+		list = &endpoint->lists.retry;
+	else if (with_bulk && !dlist_is_empty(&endpoint->lists.bulk))
+		list = &endpoint->lists.bulk;
 	if (list == NULL)
 		return NULL;
 
@@ -83,5 +83,5 @@ void
 mrb_ready_list_put_back(MrbItem *item)
 {
 	item->telling.starting = true;
-	dlist_push_head(&item->endpoint->sending, &item->list_node);
+	dlist_push_head(&item->endpoint->lists.sending, &item->list_node);
 }

@@ -216,8 +216,8 @@ mark_idle(bool busy)
 	{
 		MrbEndpoint *endpoint = mrb_endpoint_current(iter);
 
-		if (endpoint->acked_epoch != mrb_queue_acked(endpoint) ||
-			endpoint->settled_epoch != mrb_queue_settled(endpoint))
+		if (endpoint->progress.acked_epoch != mrb_queue_acked(endpoint) ||
+			endpoint->progress.settled_epoch != mrb_queue_settled(endpoint))
 			mrb_ledger_mark(endpoint);
 	}
 }
@@ -235,7 +235,7 @@ gather(MrbBatch *batch, bool all)
 	batch->endpoints = palloc(ROWS_MAX * sizeof(MrbEndpoint *));
 	dlist_foreach(iter, &mrb_ledger_dirty)
 	{
-		MrbEndpoint *endpoint = dlist_container(MrbEndpoint, dirty_node,
+		MrbEndpoint *endpoint = dlist_container(MrbEndpoint, dirty.node,
 												iter.cur);
 
 		if (all || mrb_ledger_is_urgent(endpoint))
@@ -245,8 +245,8 @@ gather(MrbBatch *batch, bool all)
 	}
 	for (int i = 0; i < batch->n; i++)
 	{
-		dlist_delete(&batch->endpoints[i]->dirty_node);
-		dlist_push_tail(&mrb_ledger_dirty, &batch->endpoints[i]->dirty_node);
+		dlist_delete(&batch->endpoints[i]->dirty.node);
+		dlist_push_tail(&mrb_ledger_dirty, &batch->endpoints[i]->dirty.node);
 	}
 }
 
@@ -256,7 +256,7 @@ written(const MrbBatch *batch)
 	queued_work |= batch->queued_work;
 	for (int i = 0; i < batch->n; i++)
 	{
-		batch->endpoints[i]->born = true;
+		batch->endpoints[i]->dirty.born = true;
 		mrb_ledger_forget(batch->endpoints[i]);
 		mrb_stats_mark(&batch->endpoints[i]->public);
 	}
@@ -270,6 +270,6 @@ look_for_urgent(void)
 	mrb_ledger_urgent = false;
 	dlist_foreach(iter, &mrb_ledger_dirty)
 		mrb_ledger_urgent |= mrb_ledger_is_urgent(dlist_container(MrbEndpoint,
-																  dirty_node,
+																  dirty.node,
 																  iter.cur));
 }

@@ -130,16 +130,16 @@ find_start(List *endpoints, int64 trimmed_epoch, Reading *reading)
 	{
 		MrbEndpoint *endpoint = lfirst(cell);
 
-		if (endpoint->acked_epoch < trimmed_epoch ||
-			Min(endpoint->acked_epoch, endpoint->settled_epoch) <
+		if (endpoint->progress.acked_epoch < trimmed_epoch ||
+			Min(endpoint->progress.acked_epoch, endpoint->progress.settled_epoch) <
 			mrb_queue_newest() - CHANGES_MAX)
 		{
-			endpoint->acked_epoch = mrb_queue_newest();
-			endpoint->settled_epoch = mrb_queue_newest();
+			endpoint->progress.acked_epoch = mrb_queue_newest();
+			endpoint->progress.settled_epoch = mrb_queue_newest();
 			mrb_resync_begin(endpoint);
 		}
-		lowest = Min(lowest, Min(endpoint->acked_epoch,
-								 endpoint->settled_epoch));
+		lowest = Min(lowest, Min(endpoint->progress.acked_epoch,
+								 endpoint->progress.settled_epoch));
 	}
 	reading->after = Max(lowest, trimmed_epoch);
 }
@@ -153,8 +153,8 @@ read_log(void *arg)
 	Reading    *reading = arg;
 
 	mrb_session_begin(MRB_SESSION_PASS, LOCK_MS);
-	mrb_outbox_read_log(reading->after, CHUNK,
-						&reading->taken);
+	mrb_route_log_read(reading->after, CHUNK,
+					   &reading->taken);
 	mrb_session_commit();
 }
 
@@ -209,19 +209,19 @@ park(const Failures *failures, int i, MrbEndpoint *endpoint)
 {
 	MrbRoute	gone = {.deployment_id = failures->ids[i]};
 	MrbRoute   *picture = &gone;
-	MrbEntry   *entry;
+	MrbRouteEntry *entry;
 
 	for (int r = 0; r < failures->nroutes; r++)
 		if (strcmp(failures->routes[r].deployment_id, failures->ids[i]) == 0)
 			picture = &failures->routes[r];
 	picture->epoch = mrb_queue_newest();
-	entry = mrb_route_enter(picture, NULL, 0);
+	entry = mrb_route_book_enter(picture, NULL, 0);
 	if (endpoint->adapter->scheduler ||
 		!mrb_endpoint_selects(endpoint, entry->route))
 	{
 		/* Its settings were changed: it must not be told any more. */
 		mrb_ledger_note(endpoint, NULL, MRB_NOTE_CLEARED, failures->ids[i]);
-		mrb_route_release(entry);
+		mrb_route_book_release(entry);
 		return;
 	}
 	mrb_queue_park(endpoint, entry, failures->attempts[i],

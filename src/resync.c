@@ -50,15 +50,15 @@ static void read_chunk(void *arg);
 static void hand_out(const Chunk *chunk);
 static int64 term_begin(void);
 static void hand_to(MrbEndpoint *endpoint, const Chunk *chunk,
-					MrbEntry **entries);
+					MrbRouteEntry **entries);
 
 void
 mrb_resync_begin(MrbEndpoint *endpoint)
 {
-	set_text(endpoint, &endpoint->resync_after, "");
-	set_text(endpoint, &endpoint->chunk_end, NULL);
-	endpoint->chunk_last = false;
-	endpoint->resync_repurges = true;
+	set_text(endpoint, &endpoint->resync.after, "");
+	set_text(endpoint, &endpoint->resync.chunk_end, NULL);
+	endpoint->resync.chunk_last = false;
+	endpoint->resync.repurges = true;
 	mrb_ledger_mark(endpoint);
 }
 
@@ -77,12 +77,12 @@ mrb_resync_step(void)
 		Chunk		chunk = {0};
 
 		under_way |= may_go_on(endpoint);
-		if (!may_go_on(endpoint) || endpoint->chunk_left > 0)
+		if (!may_go_on(endpoint) || endpoint->resync.chunk_left > 0)
 			continue;
 		advance(endpoint);
-		if (endpoint->resync_after == NULL)
+		if (endpoint->resync.after == NULL)
 			continue;
-		chunk.after = endpoint->resync_after;
+		chunk.after = endpoint->resync.after;
 		if (!mrb_session_try(read_chunk, &chunk, NULL))
 		{
 			not_before = mrb_tick_plus(mrb_timer_now(), PAUSE_MS);
@@ -103,7 +103,7 @@ mrb_resync_wait(long most)
 static bool
 may_go_on(MrbEndpoint *endpoint)
 {
-	return endpoint->resync_after != NULL &&
+	return endpoint->resync.after != NULL &&
 		(endpoint->vitals.health == MRB_HEALTH_NEW ||
 		 endpoint->vitals.health == MRB_HEALTH_HEALTHY ||
 		 endpoint->vitals.probing);
@@ -115,12 +115,12 @@ may_go_on(MrbEndpoint *endpoint)
 static void
 advance(MrbEndpoint *endpoint)
 {
-	if (endpoint->chunk_end == NULL && !endpoint->chunk_last)
+	if (endpoint->resync.chunk_end == NULL && !endpoint->resync.chunk_last)
 		return;
-	set_text(endpoint, &endpoint->resync_after,
-			 endpoint->chunk_last ? NULL : endpoint->chunk_end);
-	set_text(endpoint, &endpoint->chunk_end, NULL);
-	endpoint->chunk_last = false;
+	set_text(endpoint, &endpoint->resync.after,
+			 endpoint->resync.chunk_last ? NULL : endpoint->resync.chunk_end);
+	set_text(endpoint, &endpoint->resync.chunk_end, NULL);
+	endpoint->resync.chunk_last = false;
 	mrb_ledger_mark(endpoint);
 }
 
@@ -152,30 +152,30 @@ static void
 hand_out(const Chunk *chunk)
 {
 	char	   *after = pstrdup(chunk->after);
-	MrbEntry  **entries = palloc(Max(chunk->n, 1) * sizeof(MrbEntry *));
+	MrbRouteEntry **entries = palloc(Max(chunk->n, 1) * sizeof(MrbRouteEntry *));
 	dlist_iter	iter;
 
 	for (int i = 0; i < chunk->n; i++)
 	{
 		chunk->routes[i].epoch = Max(chunk->routes[i].epoch, term_begin());
-		entries[i] = mrb_route_enter(&chunk->routes[i],
-									 chunk->routes[i].removed.items,
-									 chunk->routes[i].removed.n);
+		entries[i] = mrb_route_book_enter(&chunk->routes[i],
+										  chunk->routes[i].removed.items,
+										  chunk->routes[i].removed.n);
 		entries[i]->users++;
 	}
 	mrb_endpoint_foreach(iter)
 	{
 		MrbEndpoint *endpoint = mrb_endpoint_current(iter);
 
-		if (may_go_on(endpoint) && endpoint->chunk_left == 0 &&
-			endpoint->chunk_end == NULL && !endpoint->chunk_last &&
-			strcmp(endpoint->resync_after, after) == 0)
+		if (may_go_on(endpoint) && endpoint->resync.chunk_left == 0 &&
+			endpoint->resync.chunk_end == NULL && !endpoint->resync.chunk_last &&
+			strcmp(endpoint->resync.after, after) == 0)
 			hand_to(endpoint, chunk, entries);
 	}
 	for (int i = 0; i < chunk->n; i++)
 	{
 		entries[i]->users--;
-		mrb_route_release(entries[i]);
+		mrb_route_book_release(entries[i]);
 	}
 }
 
@@ -189,12 +189,12 @@ term_begin(void)
 }
 
 static void
-hand_to(MrbEndpoint *endpoint, const Chunk *chunk, MrbEntry **entries)
+hand_to(MrbEndpoint *endpoint, const Chunk *chunk, MrbRouteEntry **entries)
 {
 	if (chunk->n < CHUNK)
-		endpoint->chunk_last = true;
+		endpoint->resync.chunk_last = true;
 	else
-		set_text(endpoint, &endpoint->chunk_end,
+		set_text(endpoint, &endpoint->resync.chunk_end,
 				 chunk->routes[chunk->n - 1].deployment_id);
 	for (int i = 0; i < chunk->n; i++)
 		if (mrb_endpoint_selects(endpoint, &chunk->routes[i]))

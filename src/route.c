@@ -1,74 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * route.c
- *	  What edges are told: pictures of routes, and the book of the present
- *	  ones.
+ *	  Pictures of routes, as edges receive them.
  *
- * A picture and its epoch are read in one snapshot and travel together.  A
- * picture is immutable and counted: requests in flight keep the one they were
- * made of while the book has gone on, and so do items, for their tries and
- * repeats.  A deployment is in the book only while
- * somebody has still to be told of it, so its size follows the work, not the
- * number of deployments.
- *
- * A removed host is told as such only until it is routed again, by whichever
- * deployment: a removal that came late would take the new route away.
+ * A picture and its epoch are read in one snapshot and travel together.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "query.h"
 #include "route.h"
-
-#define MAX_HOST 256
-
-/* The strings of a picture, which stand in a row. */
-#define ROUTE_STRINGS \
-	((int) ((offsetof(MrbRoute, hosts) - offsetof(MrbRoute, deployment_id)) / \
-			sizeof(char *)))
-
-struct MrbGone
-{
-	int			refs;
-	bool		routed_again;
-	char		host[FLEXIBLE_ARRAY_MEMBER];
-};
-
-typedef struct GoneKey
-{
-	char		host[MAX_HOST]; /* hash key */
-	MrbGone    *gone;
-} GoneKey;
-
-typedef struct BookSlot
-{
-	const char *id;
-	MrbEntry   *entry;
-	uint32		hash;
-	char		status;
-} BookSlot;
-
-#define SH_PREFIX book
-#define SH_ELEMENT_TYPE BookSlot
-#define SH_KEY_TYPE const char *
-#define SH_KEY id
-#define SH_HASH_KEY(tb, key) hash_bytes((const unsigned char *) (key), strlen(key))
-#define SH_EQUAL(tb, a, b) (strcmp(a, b) == 0)
-#define SH_STORE_HASH
-#define SH_GET_HASH(tb, a) (a)->hash
-#define SH_SCOPE static inline
-#define SH_DECLARE
-#define SH_DEFINE
-#include "lib/simplehash.h"
 
 #define ROUTE_COLUMNS(id, epoch, removed) \
 	"SELECT " id ", p.tenant_id, p.kind, r.version_id," \
@@ -110,34 +58,8 @@ static MrbQuery read_after_query = {
 	.argtypes = {TEXTOID, INT4OID},
 };
 
-static MemoryContext kept = NULL;
-static book_hash *book = NULL;
-static HTAB *gone_hosts = NULL;
-
 static MrbRoute *fetch_routes(int n, MemoryContext context);
 static void fetch_hosts(int row, int column, MrbList *hosts, MemoryContext context);
-static MrbRoute *keep(const MrbRoute *picture, const MrbRoute *old,
-					  char **removed, int nremoved);
-static char *copy_string(char **space, const char *text);
-static void add_gone(MrbRoute *route, MrbGone *gone);
-static MrbGone *find_gone(const char *host);
-static bool take_back_gone(const MrbRoute *route);
-
-void
-mrb_route_init(MemoryContext context)
-{
-	HASHCTL		info = {
-		.keysize = MAX_HOST,
-		.entrysize = sizeof(GoneKey),
-		.hcxt = context,
-	};
-
-	kept = context;
-	book = book_create(context, 256, NULL);
-	gone_hosts = hash_create("miosa_rollback removed hosts", 64, &info,
-							 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-}
-
 MrbRoute *
 mrb_route_read(char **ids, int n, int *found)
 {
@@ -171,66 +93,6 @@ mrb_route_read_after(const char *id, int limit, int *found)
 	return routes;
 }
 
-MrbEntry *
-mrb_route_enter(const MrbRoute *picture, char **removed, int nremoved)
-{
-	bool		found;
-	BookSlot   *slot = book_lookup(book, picture->deployment_id);
-	MrbEntry   *entry = slot != NULL ? slot->entry : NULL;
-	MrbRoute   *old;
-
-	if (entry == NULL)
-	{
-		entry = MemoryContextAllocZero(kept, sizeof(MrbEntry));
-		entry->id = MemoryContextStrdup(kept, picture->deployment_id);
-		slot = book_insert(book, entry->id, &found);
-		slot->entry = entry;
-	}
-	old = entry->route;
-	entry->route = keep(picture, old, removed, nremoved);
-
-	/* What is read for one endpoint must not look older to the next one. */
-	if (old != NULL && old->epoch > picture->epoch)
-	{
-		entry->route->epoch = old->epoch;
-		entry->route->since = old->since;
-	}
-	if (old != NULL)
-		mrb_route_unref(old);
-	if (take_back_gone(entry->route))
-		entry->confirm = true;
-	return entry;
-}
-
-void
-mrb_route_release(MrbEntry *entry)
-{
-	if (entry->users > 0)
-		return;
-	mrb_route_unref(entry->route);
-	book_delete(book, entry->id);
-	pfree(entry->id);
-	pfree(entry);
-}
-
-void
-mrb_route_unref(MrbRoute *route)
-{
-	if (--route->refs > 0)
-		return;
-	for (int i = 0; i < route->ngone; i++)
-	{
-		MrbGone    *gone = route->gone[i];
-
-		if (--gone->refs > 0)
-			continue;
-		if (!gone->routed_again)
-			hash_search(gone_hosts, gone->host, HASH_REMOVE, NULL);
-		pfree(gone);
-	}
-	pfree(route);
-}
-
 char *
 mrb_route_changed_at(const MrbRoute *route, char *buffer)
 {
@@ -250,12 +112,6 @@ bool
 mrb_route_is_wildcard(const char *host)
 {
 	return host[0] == '*';
-}
-
-char *
-mrb_route_gone_host(const MrbRoute *route, int i)
-{
-	return route->gone[i]->routed_again ? NULL : route->gone[i]->host;
 }
 
 /*
@@ -306,112 +162,4 @@ fetch_hosts(int row, int column, MrbList *hosts, MemoryContext context)
 	for (int i = 0; i < hosts->n; i++)
 		hosts->items[i] = TextDatumGetCString(elements[i]);
 	MemoryContextSwitchTo(old);
-}
-
-/*
- * A lasting copy, in one piece of memory.  What the old picture had still to
- * remove is taken over.
- */
-static MrbRoute *
-keep(const MrbRoute *picture, const MrbRoute *old, char **removed,
-	 int nremoved)
-{
-	int			ngone = nremoved + (old != NULL ? old->ngone : 0);
-	Size		size = MAXALIGN(sizeof(MrbRoute)) +
-	ngone * sizeof(MrbGone *) + picture->hosts.n * sizeof(char *);
-	const char *const *from = (const char *const *) &picture->deployment_id;
-	int			nstrings = ROUTE_STRINGS;
-	MrbRoute   *route;
-	char	   *space;
-
-	for (int i = 0; i < nstrings; i++)
-		size += from[i] != NULL ? strlen(from[i]) + 1 : 0;
-	for (int i = 0; i < picture->hosts.n; i++)
-		size += strlen(picture->hosts.items[i]) + 1;
-
-	route = MemoryContextAlloc(kept, size);
-	*route = *picture;
-	route->refs = 1;
-	MemSet(&route->removed, 0, sizeof(MrbList));
-	space = (char *) route + MAXALIGN(sizeof(MrbRoute));
-	route->gone = (MrbGone **) space;
-	space += ngone * sizeof(MrbGone *);
-	route->hosts.items = (char **) space;
-	space += picture->hosts.n * sizeof(char *);
-	for (int i = 0; i < nstrings; i++)
-		(&route->deployment_id)[i] = copy_string(&space, from[i]);
-	for (int i = 0; i < picture->hosts.n; i++)
-		route->hosts.items[i] = copy_string(&space, picture->hosts.items[i]);
-
-	route->ngone = 0;
-	for (int i = 0; old != NULL && i < old->ngone; i++)
-		if (!old->gone[i]->routed_again)
-			add_gone(route, old->gone[i]);
-	for (int i = 0; i < nremoved; i++)
-		add_gone(route, find_gone(removed[i]));
-	return route;
-}
-
-static char *
-copy_string(char **space, const char *text)
-{
-	char	   *copy = *space;
-
-	if (text == NULL)
-		return NULL;
-	strcpy(copy, text);
-	*space += strlen(text) + 1;
-	return copy;
-}
-
-static void
-add_gone(MrbRoute *route, MrbGone *gone)
-{
-	for (int i = 0; i < route->ngone; i++)
-		if (route->gone[i] == gone)
-			return;
-	gone->refs++;
-	route->gone[route->ngone++] = gone;
-}
-
-/*
- * The one record of a removed host, made when missing.
- */
-static MrbGone *
-find_gone(const char *host)
-{
-	bool		found;
-	GoneKey    *key = hash_search(gone_hosts, host, HASH_ENTER, &found);
-
-	if (!found)
-	{
-		key->gone = MemoryContextAllocZero(kept, offsetof(MrbGone, host) +
-										   strlen(host) + 1);
-		strcpy(key->gone->host, host);
-	}
-	return key->gone;
-}
-
-/*
- * Hosts of this picture are routed again; whether some were to be removed.
- */
-static bool
-take_back_gone(const MrbRoute *route)
-{
-	bool		some = false;
-
-	if (hash_get_num_entries(gone_hosts) == 0)
-		return false;
-	for (int i = 0; i < route->hosts.n; i++)
-	{
-		GoneKey    *key = hash_search(gone_hosts, route->hosts.items[i],
-									  HASH_FIND, NULL);
-
-		if (key == NULL)
-			continue;
-		key->gone->routed_again = true;
-		hash_search(gone_hosts, route->hosts.items[i], HASH_REMOVE, NULL);
-		some = true;
-	}
-	return some;
 }

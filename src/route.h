@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * route.h
- *	  What edges are told: pictures of routes, and the book of the present
- *	  ones.
+ *	  Pictures of routes, as edges receive them.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,10 +12,9 @@
 
 #include "template.h"
 
-/* A host that is no longer routed, until every edge has been told. */
+/* A removed host, until every edge has been told; see route_book.c. */
 typedef struct MrbGone MrbGone;
 
-/* A picture of one deployment's route; never changed once it is kept. */
 /*
  * SQL: whether a host is routed.  It is looked up by keys, not by miosa.hosts.
  */
@@ -24,6 +22,7 @@ typedef struct MrbGone MrbGone;
 	"(EXISTS (SELECT FROM miosa.domains d WHERE d.fqdn = " host \
 	" AND d.state = 'active') OR miosa.managed_deployment(" host ") IS NOT NULL)"
 
+/* A picture of one deployment's route; never changed once it is kept. */
 typedef struct MrbRoute
 {
 	int			refs;
@@ -46,17 +45,6 @@ typedef struct MrbRoute
 	MrbGone   **gone;
 } MrbRoute;
 
-/* A deployment that somebody has still to be told of. */
-typedef struct MrbEntry
-{
-	char	   *id;
-	MrbRoute   *route;			/* the present one */
-	int			users;			/* items and barriers */
-	bool		confirm;		/* a host moved here: tell it twice */
-} MrbEntry;
-
-extern void mrb_route_init(MemoryContext context);
-
 /*
  * Read present routes, in the caller's transaction and memory context: of the
  * deployments named, or of up to limit after one, with their last epoch and
@@ -64,18 +52,6 @@ extern void mrb_route_init(MemoryContext context);
  */
 extern MrbRoute *mrb_route_read(char **ids, int n, int *found);
 extern MrbRoute *mrb_route_read_after(const char *id, int limit, int *found);
-
-/*
- * Make a picture the present one of its deployment.  A host in removed is
- * added to what edges are told to remove.
- */
-extern MrbEntry *mrb_route_enter(const MrbRoute *picture,
-								 char **removed, int nremoved);
-
-/* Forget the entry once nobody uses it. */
-extern void mrb_route_release(MrbEntry *entry);
-
-extern void mrb_route_unref(MrbRoute *route);
 
 /* Room for a time in ISO 8601. */
 #define MRB_ROUTE_TIME_SIZE 32
@@ -85,8 +61,5 @@ extern char *mrb_route_changed_at(const MrbRoute *route, char *buffer);
 
 /* Whether it stands for the hosts one label below it ("*.example.com"). */
 extern bool mrb_route_is_wildcard(const char *host);
-
-/* The i-th host to remove; NULL when it is routed again. */
-extern char *mrb_route_gone_host(const MrbRoute *route, int i);
 
 #endif							/* MRB_ROUTE_H */

@@ -170,7 +170,7 @@ write_births(const MrbBatch *batch)
 
 	for (int i = 0; i < batch->n; i++)
 	{
-		if (batch->endpoints[i]->born)
+		if (batch->endpoints[i]->dirty.born)
 			continue;
 		names[n] = CStringGetTextDatum(batch->endpoints[i]->name);
 		configs[n++] = CStringGetTextDatum(batch->endpoints[i]->config);
@@ -233,17 +233,17 @@ write_states(const MrbBatch *batch)
 	{
 		MrbEndpoint *e = batch->endpoints[i];
 
-		e->acked_epoch = mrb_queue_acked(e);
-		e->settled_epoch = mrb_queue_settled(e);
+		e->progress.acked_epoch = mrb_queue_acked(e);
+		e->progress.settled_epoch = mrb_queue_settled(e);
 		columns[0][i] = CStringGetTextDatum(e->name);
 		columns[1][i] = CStringGetTextDatum(e->config);
-		columns[2][i] = Int64GetDatum(e->acked_epoch);
-		columns[3][i] = Int64GetDatum(e->settled_epoch);
-		columns[4][i] = Int64GetDatum(e->verified_epoch);
-		columns[5][i] = Int64GetDatum(e->marker_epoch);
-		nulls[6][i] = e->resync_after == NULL;
-		if (e->resync_after != NULL)
-			columns[6][i] = CStringGetTextDatum(e->resync_after);
+		columns[2][i] = Int64GetDatum(e->progress.acked_epoch);
+		columns[3][i] = Int64GetDatum(e->progress.settled_epoch);
+		columns[4][i] = Int64GetDatum(e->progress.verified_epoch);
+		columns[5][i] = Int64GetDatum(e->marker.epoch);
+		nulls[6][i] = e->resync.after == NULL;
+		if (e->resync.after != NULL)
+			columns[6][i] = CStringGetTextDatum(e->resync.after);
 		columns[7][i] = CStringGetTextDatum(mrb_health_name(mrb_health_shown(e)));
 		columns[8][i] = Int32GetDatum(e->vitals.failures);
 		columns[9][i] = Int32GetDatum(e->vitals.last_status);
@@ -279,7 +279,7 @@ write_notes(MrbBatch *batch, MrbNoteKind kind, MrbQuery *query)
 	dlist_iter	iter;
 
 	for (int i = 0; i < batch->n; i++)
-		dlist_foreach(iter, &batch->endpoints[i]->notes)
+		dlist_foreach(iter, &batch->endpoints[i]->dirty.notes)
 			n += dlist_container(MrbNote, node, iter.cur)->kind == kind;
 	if (n == 0)
 		return;
@@ -288,7 +288,7 @@ write_notes(MrbBatch *batch, MrbNoteKind kind, MrbQuery *query)
 	n = 0;
 	for (int i = 0; i < batch->n; i++)
 	{
-		dlist_foreach(iter, &batch->endpoints[i]->notes)
+		dlist_foreach(iter, &batch->endpoints[i]->dirty.notes)
 		{
 			MrbNote    *note = dlist_container(MrbNote, node, iter.cur);
 

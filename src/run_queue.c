@@ -20,10 +20,10 @@ static dlist_head active = DLIST_STATIC_INIT(active);
 void
 mrb_run_queue_activate(MrbEndpoint *endpoint)
 {
-	if (endpoint->active)
+	if (endpoint->turn.awaited)
 		return;
-	endpoint->active = true;
-	dlist_push_tail(&active, &endpoint->active_node);
+	endpoint->turn.awaited = true;
+	dlist_push_tail(&active, &endpoint->turn.node);
 }
 
 /*
@@ -32,9 +32,9 @@ mrb_run_queue_activate(MrbEndpoint *endpoint)
 void
 mrb_run_queue_forget(MrbEndpoint *endpoint)
 {
-	if (endpoint->active)
-		dlist_delete(&endpoint->active_node);
-	endpoint->active = false;
+	if (endpoint->turn.awaited)
+		dlist_delete(&endpoint->turn.node);
+	endpoint->turn.awaited = false;
 }
 
 /*
@@ -47,9 +47,9 @@ mrb_run_queue_next(void)
 
 	if (dlist_is_empty(&active))
 		return NULL;
-	endpoint = dlist_container(MrbEndpoint, active_node,
+	endpoint = dlist_container(MrbEndpoint, turn.node,
 							   dlist_pop_head_node(&active));
-	endpoint->active = false;
+	endpoint->turn.awaited = false;
 	return endpoint;
 }
 
@@ -59,10 +59,10 @@ mrb_run_queue_next(void)
 bool
 mrb_run_queue_has_work(MrbEndpoint *endpoint)
 {
-	return !dlist_is_empty(&endpoint->sending) ||
-		!dlist_is_empty(&endpoint->live) ||
-		!dlist_is_empty(&endpoint->retry) ||
-		!dlist_is_empty(&endpoint->bulk) ||
+	return !dlist_is_empty(&endpoint->lists.sending) ||
+		!dlist_is_empty(&endpoint->lists.live) ||
+		!dlist_is_empty(&endpoint->lists.retry) ||
+		!dlist_is_empty(&endpoint->lists.bulk) ||
 		!dlist_is_empty(&endpoint->agenda.ups) ||
 		!dlist_is_empty(&endpoint->agenda.others);
 }

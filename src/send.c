@@ -103,8 +103,8 @@ mrb_send_start(MrbEndpoint *endpoint, MrbValues *values,
 			log_out_of_memory();
 		return MRB_START_FULL;
 	}
-	dlist_push_tail(&endpoint->requests, &send->node);
-	endpoint->in_flight++;
+	dlist_push_tail(&endpoint->requests.list, &send->node);
+	endpoint->requests.in_flight++;
 	mrb_breaker_began(endpoint);
 	mrb_rate_limit_spend(endpoint);
 	mrb_stats_sent(&endpoint->public, note->again);
@@ -131,7 +131,7 @@ mrb_send_drive(void)
 		MrbSend    *send = answer.owner;
 
 		dlist_delete(&send->node);
-		send->endpoint->in_flight--;
+		send->endpoint->requests.in_flight--;
 		mrb_breaker_ended(send->endpoint);
 		if (was_connected(&answer))
 			mrb_breaker_worked(send->endpoint);
@@ -143,16 +143,16 @@ mrb_send_drive(void)
 void
 mrb_send_cancel(MrbEndpoint *endpoint)
 {
-	while (!dlist_is_empty(&endpoint->requests))
+	while (!dlist_is_empty(&endpoint->requests.list))
 	{
 		MrbSend    *send = dlist_container(MrbSend, node,
-										   dlist_pop_head_node(&endpoint->requests));
+										   dlist_pop_head_node(&endpoint->requests.list));
 
 		mrb_http_cancel(engine, send);
 		mrb_breaker_ended(endpoint);
 		pfree(send);
 	}
-	endpoint->in_flight = 0;
+	endpoint->requests.in_flight = 0;
 }
 
 /*

@@ -10,8 +10,54 @@
 
 #include "lib/ilist.h"
 
-#include "position.h"
+#include "latency.h"
 #include "shmem.h"
+
+typedef enum MrbHealth
+{
+	MRB_HEALTH_NEW,
+	MRB_HEALTH_HEALTHY,
+	MRB_HEALTH_BACKING_OFF,
+	MRB_HEALTH_MISCONFIGURED,
+	MRB_HEALTH_GONE,			/* answers that it is gone */
+	MRB_HEALTH_UNVERIFIED,		/* healthy, but does not keep its marker; only
+								 * shown, see mrb_health_shown() */
+} MrbHealth;
+
+/* As long as a deployment's id can be, with its end. */
+#define MRB_POSITION_ID 256
+
+/* Where an endpoint stands, as others see it. */
+typedef struct MrbPosition
+{
+	char		name[NAMEDATALEN];
+	int64		generation;
+	int64		acked_epoch;	/* nothing that it passes is unwritten */
+	int64		settled_epoch;
+	int64		verified_epoch;
+	TimestampTz acked_at;		/* when acked_epoch was last moved */
+	MrbHealth	health;
+	bool		probing;		/* it is tried again */
+	bool		breaker_open;	/* nothing is sent to it */
+	int			failures;		/* in a row */
+	int			last_status;	/* 0: none */
+	TimestampTz last_error_at;	/* 0: never */
+	TimestampTz last_success_at;	/* 0: never */
+	TimestampTz next_try_at;	/* 0: it is not waited */
+	bool		resyncing;		/* it has everything up to resync_after */
+	char		resync_after[MRB_POSITION_ID];
+	char		last_error[256];
+} MrbPosition;
+
+/* Counted since the entry was taken, or reset. */
+typedef struct MrbTally
+{
+	int64		sent;			/* requests, */
+	int64		retried;		/* of which of what had failed before */
+	int64		succeeded;
+	int64		failed;
+	MrbLatency	latency;		/* from commit to acknowledgement */
+} MrbTally;
 
 typedef struct MrbStat MrbStat;
 

@@ -1,0 +1,221 @@
+/*-------------------------------------------------------------------------
+ *
+ * route_log.c
+ *	  The log of route changes, in the order of their epochs.
+ *
+ * An endpoint's position is an epoch of this log.  The log is trimmed; hosts
+ * that were removed are remembered in a table of their own, so that a resync
+ * removes them as well.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "array.h"
+#include "query.h"
+#include "route_log.h"
+
+static MrbQuery append_query = {
+	.sql = "INSERT INTO miosa.route_log"
+	" (epoch, deployment_id, route_seq, kind, host, created_at)"
+	" SELECT * FROM unnest($1::pg_catalog.int8[], $2::text[],"
+	" $3::pg_catalog.int8[], $4::text[], $5::text[],"
+	" $6::pg_catalog.timestamptz[])",
+	.nargs = 6,
+	.argtypes = {INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
+	TEXTARRAYOID, TIMESTAMPTZARRAYOID},
+	.expected = MRB_QUERY_INSERT,
+};
+
+static MrbQuery removed_query = {
+	.sql = "INSERT INTO miosa.removed_hosts AS r (host, deployment_id)"
+	" SELECT DISTINCT ON (n.host) n.host, n.id"
+	" FROM unnest($1::text[], $2::text[]) WITH ORDINALITY"
+	" AS n(host, id, place) ORDER BY n.host, n.place DESC"
+	" ON CONFLICT (host) DO UPDATE SET deployment_id = excluded.deployment_id,"
+	" removed_at = excluded.removed_at",
+	.nargs = 2,
+	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
+	.expected = MRB_QUERY_INSERT,
+};
+
+static MrbQuery read_query = {
+	.sql = "SELECT l.deployment_id, l.kind, l.route_seq, l.host,"
+	" l.created_at, " MRB_REMOVAL_IS_OVER("l") ", l.epoch"
+	" FROM miosa.route_log l WHERE l.epoch > $1"
+	" ORDER BY l.epoch LIMIT $2",
+	.nargs = 2,
+	.argtypes = {INT8OID, INT4OID},
+};
+
+static const char *const kind_names[] = {
+	[MRB_KIND_ROUTE] = "route",
+	[MRB_KIND_HOST_REMOVED] = "host_removed",
+	[MRB_KIND_REPURGE] = "repurge",
+	[MRB_KIND_OTHER] = "capacity",
+};
+
+static MrbKind parse_kind(const char *name);
+static void read_routes(MrbTaken *taken);
+static void append(const MrbTaken *taken);
+static void remember_removed(const MrbTaken *taken);
+
+/*
+ * Rows that say that settings changed are no changes of a route.
+ */
+void
+mrb_route_log_fetch(MrbTaken *taken, uint64 n, MemoryContext context)
+{
+	taken->changes = MemoryContextAllocZero(context,
+											Max(n, 1) * sizeof(MrbChange));
+	for (uint64 i = 0; i < n; i++)
+	{
+		MrbChange  *change = &taken->changes[taken->nchanges];
+		char	   *kind = mrb_query_text(i, 2);
+
+		if (strcmp(kind, "settings") == 0)
+		{
+			taken->settings = true;
+			continue;
+		}
+		change->kind = parse_kind(kind);
+		change->deployment_id = mrb_query_text(i, 1);
+		change->route_seq = mrb_query_int64(i, 3, 0);
+		change->host = mrb_query_text(i, 4);
+		change->since = mrb_query_timestamp(i, 5, 0);
+		change->routed = mrb_query_bool(i, 6);
+		if (change->host == NULL && (change->kind == MRB_KIND_HOST_REMOVED ||
+									 change->kind == MRB_KIND_REPURGE))
+			change->kind = MRB_KIND_OTHER;	/* it says nothing */
+		taken->nchanges++;
+	}
+}
+
+/*
+ * Removed hosts are remembered beyond the life of their row of the log.
+ */
+void
+mrb_route_log_append(MrbTaken *taken)
+{
+	read_routes(taken);
+	append(taken);
+	remember_removed(taken);
+}
+
+/*
+ * The routes are the present ones, not those at the time of the changes.
+ */
+void
+mrb_route_log_read(int64 after, int limit, MrbTaken *taken)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Datum		args[2] = {Int64GetDatum(after), Int32GetDatum(limit)};
+	uint64		n;
+
+	MemSet(taken, 0, sizeof(MrbTaken));
+	mrb_query_open();
+	n = mrb_query_run(&read_query, args, NULL);
+	mrb_route_log_fetch(taken, n, context);
+	for (uint64 i = 0; i < n; i++)
+		taken->changes[i].epoch = mrb_query_int64(i, 7, 0);
+	mrb_query_close();
+	taken->more = n >= (uint64) limit;
+	taken->last_epoch = n > 0 ? taken->changes[n - 1].epoch : after;
+	if (n > 0)
+		read_routes(taken);
+}
+
+/*
+ * A kind without a name here is nothing that edges are told.
+ */
+static MrbKind
+parse_kind(const char *name)
+{
+	for (size_t i = 0; i < lengthof(kind_names); i++)
+		if (strcmp(kind_names[i], name) == 0)
+			return i;
+	return MRB_KIND_OTHER;
+}
+
+/*
+ * Read the present routes of all deployments of the changes.
+ */
+static void
+read_routes(MrbTaken *taken)
+{
+	char	  **ids = palloc(taken->nchanges * sizeof(char *));
+
+	for (int i = 0; i < taken->nchanges; i++)
+		ids[i] = taken->changes[i].deployment_id;
+	taken->routes = mrb_route_read(ids, taken->nchanges, &taken->nroutes);
+}
+
+/*
+ * Write all changes with one statement.
+ */
+static void
+append(const MrbTaken *taken)
+{
+	int			n = taken->nchanges;
+	Datum	   *columns[6];
+	bool	   *nulls = palloc0(n * sizeof(bool));
+	Datum		args[6];
+
+	for (int c = 0; c < 6; c++)
+		columns[c] = palloc(n * sizeof(Datum));
+	for (int i = 0; i < n; i++)
+	{
+		MrbChange  *change = &taken->changes[i];
+
+		columns[0][i] = Int64GetDatum(change->epoch);
+		columns[1][i] = CStringGetTextDatum(change->deployment_id);
+		columns[2][i] = Int64GetDatum(change->route_seq);
+		columns[3][i] = CStringGetTextDatum(kind_names[change->kind]);
+		nulls[i] = change->host == NULL;
+		columns[4][i] = nulls[i] ? (Datum) 0 :
+			CStringGetTextDatum(change->host);
+		columns[5][i] = TimestampTzGetDatum(change->since);
+	}
+	args[0] = mrb_array_make(columns[0], NULL, n, INT8OID);
+	args[1] = mrb_array_make(columns[1], NULL, n, TEXTOID);
+	args[2] = mrb_array_make(columns[2], NULL, n, INT8OID);
+	args[3] = mrb_array_make(columns[3], NULL, n, TEXTOID);
+	args[4] = mrb_array_make(columns[4], nulls, n, TEXTOID);
+	args[5] = mrb_array_make(columns[5], NULL, n, TIMESTAMPTZOID);
+	mrb_query_open();
+	mrb_query_run(&append_query, args, NULL);
+	mrb_query_close();
+}
+
+/*
+ * What the log forgets sooner: a resync tells of removed hosts as well.
+ */
+static void
+remember_removed(const MrbTaken *taken)
+{
+	Datum	   *hosts = palloc(taken->nchanges * sizeof(Datum));
+	Datum	   *ids = palloc(taken->nchanges * sizeof(Datum));
+	Datum		args[2];
+	int			n = 0;
+
+	for (int i = 0; i < taken->nchanges; i++)
+	{
+		MrbChange  *change = &taken->changes[i];
+
+		if (change->kind != MRB_KIND_HOST_REMOVED || change->routed)
+			continue;
+		hosts[n] = CStringGetTextDatum(change->host);
+		ids[n++] = CStringGetTextDatum(change->deployment_id);
+	}
+	if (n == 0)
+		return;
+	args[0] = mrb_array_make(hosts, NULL, n, TEXTOID);
+	args[1] = mrb_array_make(ids, NULL, n, TEXTOID);
+	mrb_query_open();
+	mrb_query_run(&removed_query, args, NULL);
+	mrb_query_close();
+}

@@ -1,0 +1,63 @@
+/*-------------------------------------------------------------------------
+ *
+ * route_log.h
+ *	  The log of route changes, in the order of their epochs.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_ROUTE_LOG_H
+#define MRB_ROUTE_LOG_H
+
+#include "route.h"
+
+typedef enum MrbKind
+{
+	MRB_KIND_ROUTE,
+	MRB_KIND_HOST_REMOVED,
+	MRB_KIND_REPURGE,
+	MRB_KIND_OTHER,				/* nothing that edges are told */
+} MrbKind;
+
+/* One row of the route log. */
+typedef struct MrbChange
+{
+	int64		epoch;
+	MrbKind		kind;
+	char	   *deployment_id;
+	char	   *host;			/* removed host, or zone; NULL otherwise */
+	int64		route_seq;
+	TimestampTz since;
+	bool		routed;			/* the removed host is routed again */
+} MrbChange;
+
+/* Changes that one transaction took from the outbox, or read again. */
+typedef struct MrbTaken
+{
+	bool		settings;		/* settings have changed */
+	bool		more;			/* there is more to take */
+	int			nchanges;
+	MrbChange  *changes;		/* by epoch */
+	int			nroutes;
+	MrbRoute   *routes;			/* of all their deployments */
+	int64		last_epoch;
+} MrbTaken;
+
+/*
+ * Make changes of the last result, whose first columns are deployment, kind,
+ * route_seq, host, time, and whether a removed host is routed again.
+ */
+extern void mrb_route_log_fetch(MrbTaken *taken, uint64 n,
+								MemoryContext context);
+
+/* Append the changes, which have their epochs, with their present routes. */
+extern void mrb_route_log_append(MrbTaken *taken);
+
+/* Read again what has come after an epoch, at most limit changes of it. */
+extern void mrb_route_log_read(int64 after, int limit,
+							   MrbTaken *taken);
+
+/* SQL: whether the host that row t of kind host_removed names is routed again. */
+#define MRB_REMOVAL_IS_OVER(t) \
+	t ".kind = 'host_removed' AND " MRB_HOST_IS_ROUTED(t ".host")
+
+#endif							/* MRB_ROUTE_LOG_H */
