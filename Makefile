@@ -151,7 +151,7 @@ OBJS = \
 	src/worker.o \
 	src/module.o
 
-OUR_HEADERS = $(wildcard src/*.h)
+OUR_HEADERS = $(wildcard src/*.h src/*/*.h)
 
 # -Wextra without the warning that every SQL-callable function would give.
 PG_CFLAGS = -Wextra -Wno-unused-parameter
