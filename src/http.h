@@ -73,7 +73,4 @@ extern bool mrb_http_next_answer(MrbHttpEngine *engine, MrbHttpAnswer *answer);
 /* Forget every request of that owner. */
 extern void mrb_http_cancel(MrbHttpEngine *engine, void *owner);
 
-/* Wait for one answer and interrupts.  Its strings are palloc'd. */
-extern void mrb_http_call(const MrbHttpRequest *request, MrbHttpAnswer *answer);
-
 #endif							/* MRB_HTTP_H */

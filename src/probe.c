@@ -12,6 +12,7 @@
 #include "artifact_check.h"
 #include "call.h"
 #include "guc.h"
+#include "http_call.h"
 #include "probe.h"
 #include "s3.h"
 #include "sigv4.h"

@@ -24,6 +24,7 @@
 #include "endpoints.h"
 #include "errors.h"
 #include "escape.h"
+#include "http_call.h"
 #include "lock_wait.h"
 #include "marker.h"
 #include "secret.h"
