@@ -34,37 +34,37 @@ EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" \
 
 # By room, in the order in which rooms may use each other (src/README.md).
 OBJS = \
-	src/base/argument.o \
+	src/base/check_argument.o \
 	src/base/errors.o \
+	src/base/function_name.o \
 	src/base/guc.o \
-	src/base/naming.o \
-	src/base/setting.o \
+	src/base/setting_source.o \
 	src/common/array.o \
 	src/common/backoff.o \
 	src/common/digest.o \
 	src/common/file_root.o \
+	src/common/histogram.o \
 	src/common/id_hash.o \
-	src/common/latency.o \
+	src/common/index_lookup.o \
+	src/common/json_read.o \
 	src/common/lock_wait.o \
-	src/common/member.o \
 	src/common/query.o \
-	src/common/row.o \
-	src/common/session.o \
-	src/common/shmem.o \
+	src/common/registry.o \
 	src/common/timer.o \
 	src/common/worker_settings.o \
-	src/http/address.o \
+	src/common/worker_xact.o \
 	src/http/http.o \
 	src/http/http_call.o \
 	src/http/http_transfer.o \
+	src/http/public_address.o \
 	src/adapter/adapter.o \
-	src/adapter/adapter_judge.o \
 	src/adapter/adapter_scheduler.o \
-	src/adapter/call.o \
+	src/adapter/answer.o \
 	src/adapter/charset.o \
 	src/adapter/escape.o \
+	src/adapter/request.o \
 	src/adapter/secret.o \
-	src/adapter/secrets.o \
+	src/adapter/secret_list.o \
 	src/adapter/sign.o \
 	src/adapter/sigv4.o \
 	src/adapter/template.o \
@@ -72,91 +72,91 @@ OBJS = \
 	src/artifact/artifact.o \
 	src/artifact/artifact_check.o \
 	src/artifact/artifact_file.o \
-	src/artifact/probe.o \
-	src/artifact/s3.o \
+	src/artifact/artifact_http.o \
+	src/artifact/s3_url.o \
 	src/artifact/storage.o \
 	src/route/outbox.o \
 	src/route/route.o \
 	src/route/route_book.o \
 	src/route/route_log.o \
 	src/notify/channel.o \
-	src/notify/json.o \
-	src/notify/notify.o \
-	src/notify/wake.o \
-	src/operation/audit.o \
-	src/operation/candidate.o \
-	src/operation/capacity.o \
-	src/operation/choice.o \
+	src/notify/listeners.o \
+	src/notify/payload.o \
+	src/notify/wakeup.o \
+	src/operation/actor.o \
+	src/operation/apply.o \
+	src/operation/caller_request.o \
+	src/operation/candidates.o \
+	src/operation/checks.o \
+	src/operation/cutover.o \
 	src/operation/deployment.o \
-	src/operation/derived.o \
+	src/operation/derived_columns.o \
 	src/operation/enqueue.o \
-	src/operation/guard.o \
 	src/operation/idempotency.o \
-	src/operation/marks.o \
 	src/operation/operation.o \
-	src/operation/pointer.o \
-	src/operation/request.o \
+	src/operation/pointer_trigger.o \
 	src/operation/rollback.o \
-	src/operation/rules.o \
-	src/operation/settle.o \
-	src/verifier/due.o \
-	src/verifier/verify.o \
-	src/endpoint/breaker.o \
-	src/endpoint/endpoints.o \
+	src/operation/schema_marks.o \
+	src/operation/target.o \
+	src/operation/write_guard.o \
+	src/verifier/due_artifacts.o \
+	src/verifier/verifier.o \
+	src/endpoint/circuit_breaker.o \
+	src/endpoint/dirty.o \
+	src/endpoint/endpoint_list.o \
+	src/endpoint/endpoint_stats.o \
 	src/endpoint/health.o \
-	src/endpoint/ledger.o \
+	src/endpoint/inflight.o \
 	src/endpoint/rate_limit.o \
 	src/endpoint/run_queue.o \
-	src/endpoint/send.o \
-	src/endpoint/stats.o \
-	src/delivery/barrier.o \
-	src/delivery/changes.o \
 	src/delivery/damping.o \
-	src/delivery/deliver.o \
+	src/delivery/endpoint_state.o \
+	src/delivery/fanout.o \
+	src/delivery/flush.o \
 	src/delivery/item.o \
 	src/delivery/marker.o \
 	src/delivery/message.o \
 	src/delivery/publish.o \
 	src/delivery/queue.o \
 	src/delivery/ready_list.o \
-	src/delivery/record.o \
-	src/delivery/restart.o \
+	src/delivery/replay.o \
 	src/delivery/resync.o \
-	src/delivery/rows.o \
-	src/scheduler/ask.o \
-	src/scheduler/demand.o \
-	src/scheduler/need.o \
-	src/scheduler/outcome.o \
-	src/scheduler/task.o \
-	src/scheduler/tour.o \
-	src/scheduler/want.o \
-	src/dispatcher/dispatch.o \
+	src/delivery/sender.o \
+	src/delivery/zone_barrier.o \
+	src/scheduler/capacity_pass.o \
+	src/scheduler/capacity_request.o \
+	src/scheduler/reconcile.o \
+	src/scheduler/scale_queue.o \
+	src/scheduler/scale_result.o \
+	src/scheduler/scale_sender.o \
+	src/scheduler/scale_task.o \
+	src/dispatcher/dispatcher.o \
+	src/dispatcher/dispatcher_main.o \
 	src/dispatcher/launcher.o \
 	src/dispatcher/pump.o \
-	src/dispatcher/standing.o \
-	src/dispatcher/sweep.o \
-	src/dispatcher/worker.o \
-	src/api/api.o \
-	src/api/console.o \
-	src/api/convergence.o \
-	src/api/delivery.o \
+	src/dispatcher/purge.o \
+	src/dispatcher/term.o \
+	src/api/adapter_api.o \
+	src/api/console_api.o \
+	src/api/convergence_api.o \
+	src/api/dispatcher_api.o \
+	src/api/endpoint_api.o \
 	src/api/hidden_text.o \
-	src/api/look.o \
-	src/api/monitor.o \
-	src/api/overload.o \
-	src/api/preview.o \
-	src/api/replication.o \
-	src/api/storage_tester.o \
-	src/api/tester.o \
-	src/api/verification.o \
-	src/module.o
+	src/api/operation_api.o \
+	src/api/overload_api.o \
+	src/api/progress_snapshot.o \
+	src/api/replication_api.o \
+	src/api/stats_api.o \
+	src/api/storage_api.o \
+	src/api/verifier_api.o \
+	src/init.o
 
 OUR_HEADERS = $(wildcard src/*.h src/*/*.h)
 
 # -Wextra without the warning that every SQL-callable function would give.
 PG_CFLAGS = -Wextra -Wno-unused-parameter
 PG_CPPFLAGS = -DMIOSA_ROLLBACK_VERSION='"$(EXTVERSION)"' \
-	$(addprefix -I$(srcdir)/,$(filter-out src/,$(sort $(dir $(OBJS)))))
+	-I$(srcdir)/src
 SHLIB_LINK = -lcurl -ljansson
 
 # The install script is these pieces, in this order.

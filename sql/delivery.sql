@@ -494,7 +494,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.warn_of_wildcards(text, text) IS 'Warns of the rows of miosa.wildcard_gaps() for an endpoint or for a host; null means any';
 
--- Where every endpoint stands with one deployment.  convergence.c looks by
+-- Where every endpoint stands with one deployment.  convergence_api.c looks by
 -- these: it has shared memory copied before the snapshot is taken.
 
 CREATE FUNCTION miosa.positions(
@@ -957,7 +957,7 @@ COMMENT ON FUNCTION @extschema@.miosa_resume() IS 'Lets a paused dispatcher go o
 
 -- An endpoint whose cursor lies before what is deleted here is told
 -- everything again when it comes back, and so is one that is more than 50,000
--- changes behind (restart.c).  So only enabled ones are waited for, and only
+-- changes behind (replay.c).  So only enabled ones are waited for, and only
 -- so far: one that is down for days must not fill the disk.
 CREATE FUNCTION miosa.trim_route_log("limit" integer) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$

@@ -1,7 +1,7 @@
 -- Calls with values of other types.  Ids and keys are text, but many programs
 -- hold them as uuid, and some drivers send JSON as json or text and intervals
 -- as text; PostgreSQL casts none of these by itself.  So the functions that
--- take ids also exist with uuid, and so on; each, in C (overload.c), calls the
+-- take ids also exist with uuid, and so on; each, in C (overload_api.c), calls the
 -- function with text.
 --
 -- No call becomes ambiguous.  A literal and a parameter without a type go to

@@ -17,8 +17,8 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
-#include "adapter.h"
-#include "member.h"
+#include "adapter/adapter.h"
+#include "common/json_read.h"
 
 /* What has a value only in a request that is about one deployment. */
 #define OF_ONE_DEPLOYMENT \

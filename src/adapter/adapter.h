@@ -8,7 +8,7 @@
 #ifndef MRB_ADAPTER_H
 #define MRB_ADAPTER_H
 
-#include "poll.h"
+#include "adapter/poll.h"
 
 /* What an answer says. */
 typedef enum MrbVerdict

@@ -14,8 +14,8 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
-#include "adapter.h"
-#include "member.h"
+#include "adapter/adapter.h"
+#include "common/json_read.h"
 
 /* What has a value only where routes are told. */
 #define OF_ROUTES \

@@ -9,7 +9,7 @@
  */
 #include "postgres.h"
 
-#include "charset.h"
+#include "adapter/charset.h"
 
 static const char *add_range(MrbCharset *set, unsigned char first,
 							 unsigned char last, const MrbCharset *within);

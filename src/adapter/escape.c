@@ -10,8 +10,8 @@
 #include "common/base64.h"
 #include "utils/json.h"
 
-#include "compat.h"
-#include "escape.h"
+#include "adapter/escape.h"
+#include "base/compat.h"
 
 /* What a URI is made of besides letters and digits, by RFC 3986. */
 #define URI_MARKS "-._~:/?#[]@!$&'()*+,;=%"

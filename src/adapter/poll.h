@@ -10,7 +10,7 @@
 
 #include "utils/jsonpath.h"
 
-#include "call.h"
+#include "adapter/request.h"
 
 typedef struct MrbPoll
 {

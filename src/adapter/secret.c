@@ -19,9 +19,9 @@
 #include "storage/fd.h"
 #include "utils/builtins.h"
 
-#include "file_root.h"
-#include "guc.h"
-#include "secret.h"
+#include "adapter/secret.h"
+#include "base/guc.h"
+#include "common/file_root.h"
 
 PG_FUNCTION_INFO_V1(mrb_read_secret);
 PG_FUNCTION_INFO_V1(mrb_secret_problem);

@@ -15,11 +15,11 @@
 #include "common/sha2.h"
 #include "utils/timestamp.h"
 
-#include "compat.h"
-#include "digest.h"
-#include "escape.h"
-#include "sign.h"
-#include "sigv4.h"
+#include "adapter/escape.h"
+#include "adapter/sign.h"
+#include "adapter/sigv4.h"
+#include "base/compat.h"
+#include "common/digest.h"
 
 #define WEBHOOK_PREFIX "whsec_"
 #define WEBHOOK_KEY_MIN 24

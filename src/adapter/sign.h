@@ -8,7 +8,7 @@
 #ifndef MRB_SIGN_H
 #define MRB_SIGN_H
 
-#include "adapter.h"
+#include "adapter/adapter.h"
 
 /* Why an endpoint with these cannot be told; NULL when it can. */
 extern const char *mrb_sign_check(const MrbAdapter *adapter, const char *url,

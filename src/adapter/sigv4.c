@@ -10,9 +10,9 @@
  */
 #include "postgres.h"
 
-#include "call.h"
-#include "digest.h"
-#include "sigv4.h"
+#include "adapter/request.h"
+#include "adapter/sigv4.h"
+#include "common/digest.h"
 
 static bool path_can_be_signed(const char *scope, const char *url);
 

@@ -8,7 +8,7 @@
 #ifndef MRB_SIGV4_H
 #define MRB_SIGV4_H
 
-#include "http.h"
+#include "http/http.h"
 
 /*
  * The KEYID:SECRET of a secret, palloc'd, and the token that may follow it;

@@ -16,8 +16,8 @@
  */
 #include "postgres.h"
 
-#include "escape.h"
-#include "template.h"
+#include "adapter/escape.h"
+#include "adapter/template.h"
 
 typedef enum Filter
 {

@@ -10,7 +10,7 @@
 
 #include "lib/stringinfo.h"
 
-#include "variable.h"
+#include "adapter/variable.h"
 
 /* Where a text lands, which says how values are escaped. */
 typedef enum MrbPlace

@@ -13,7 +13,7 @@
  */
 #include "postgres.h"
 
-#include "variable.h"
+#include "adapter/variable.h"
 
 #define ID_CHARACTERS "A-Za-z0-9._:#@-"
 #define HOST_CHARACTERS "a-z0-9._*-"	/* "*" only as "*." at the start */

@@ -8,7 +8,7 @@
 #ifndef MRB_VARIABLE_H
 #define MRB_VARIABLE_H
 
-#include "charset.h"
+#include "adapter/charset.h"
 
 typedef enum MrbVariable
 {

@@ -17,8 +17,8 @@
 #include "replication/logicalworker.h"
 #include "utils/builtins.h"
 
-#include "naming.h"
-#include "secret.h"
+#include "adapter/secret.h"
+#include "base/function_name.h"
 
 PG_FUNCTION_INFO_V1(mrb_hidden_text_in);
 PG_FUNCTION_INFO_V1(mrb_hidden_text_out);

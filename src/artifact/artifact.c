@@ -20,11 +20,11 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "artifact.h"
-#include "artifact_file.h"
-#include "guc.h"
-#include "probe.h"
-#include "query.h"
+#include "artifact/artifact.h"
+#include "artifact/artifact_file.h"
+#include "artifact/artifact_http.h"
+#include "base/guc.h"
+#include "common/query.h"
 
 static MrbQuery remember_query = {
 	.sql = "UPDATE miosa.releases r"

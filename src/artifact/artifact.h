@@ -8,7 +8,7 @@
 #ifndef MRB_ARTIFACT_H
 #define MRB_ARTIFACT_H
 
-#include "artifact_check.h"
+#include "artifact/artifact_check.h"
 
 struct MrbProbe;
 

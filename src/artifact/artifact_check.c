@@ -9,7 +9,7 @@
  */
 #include "postgres.h"
 
-#include "artifact_check.h"
+#include "artifact/artifact_check.h"
 
 /*
  * Conclude the check.

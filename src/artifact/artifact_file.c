@@ -12,10 +12,10 @@
 #include <ctype.h>
 #include <sys/stat.h>
 
-#include "artifact_check.h"
-#include "artifact_file.h"
-#include "file_root.h"
-#include "guc.h"
+#include "artifact/artifact_check.h"
+#include "artifact/artifact_file.h"
+#include "base/guc.h"
+#include "common/file_root.h"
 
 static char *file_path(const char *uri);
 static int	hex_pair(const char *text);

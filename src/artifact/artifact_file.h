@@ -8,7 +8,7 @@
 #ifndef MRB_ARTIFACT_FILE_H
 #define MRB_ARTIFACT_FILE_H
 
-#include "artifact_check.h"
+#include "artifact/artifact_check.h"
 
 extern void mrb_artifact_file_check(const MrbArtifact *artifact,
 									MrbArtifactCheck *check);

@@ -13,9 +13,9 @@
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 
-#include "query.h"
-#include "secret.h"
-#include "storage.h"
+#include "adapter/secret.h"
+#include "artifact/storage.h"
+#include "common/query.h"
 
 static MrbQuery find_query = {
 	.sql = "SELECT s.prefix, s.endpoint, 'aws:amz:' || s.region || ':s3',"

@@ -16,8 +16,8 @@
 #include "utils/guc.h"
 #include "utils/json.h"
 
-#include "errors.h"
-#include "naming.h"
+#include "base/errors.h"
+#include "base/function_name.h"
 
 typedef struct Condition
 {

@@ -16,7 +16,7 @@
 #ifndef MRB_ERRORS_H
 #define MRB_ERRORS_H
 
-#include "compat.h"
+#include "base/compat.h"
 #include "fmgr.h"
 #include "utils/elog.h"
 

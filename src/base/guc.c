@@ -16,8 +16,8 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
-#include "guc.h"
-#include "miosa_rollback.h"
+#include "base/guc.h"
+#include "base/miosa_rollback.h"
 
 char	   *mrb_actor;
 bool		mrb_allow_private_endpoints;

@@ -10,7 +10,7 @@
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 
-#include "array.h"
+#include "common/array.h"
 
 Datum
 mrb_array_make(Datum *values, bool *nulls, int n, Oid type)

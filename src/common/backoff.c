@@ -11,7 +11,7 @@
 
 #include "common/pg_prng.h"
 
-#include "backoff.h"
+#include "common/backoff.h"
 
 /* Every maximum is reached before; more would overflow. */
 #define MAX_DOUBLINGS 20

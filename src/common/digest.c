@@ -13,7 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/resowner.h"
 
-#include "digest.h"
+#include "common/digest.h"
 
 static ResourceOwner enter_owner(void);
 

@@ -7,7 +7,7 @@
  */
 #include "postgres.h"
 
-#include "file_root.h"
+#include "common/file_root.h"
 
 static bool goes_up(const char *path);
 static bool is_below(const char *path, const char *directory);

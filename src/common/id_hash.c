@@ -9,7 +9,7 @@
 
 #include "common/hashfn.h"
 
-#include "id_hash.h"
+#include "common/id_hash.h"
 
 static uint32 hash_id(const void *key, Size keysize);
 static int	match_ids(const void *a, const void *b, Size keysize);

@@ -33,10 +33,10 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-#include "compat.h"
-#include "errors.h"
-#include "guc.h"
-#include "lock_wait.h"
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/guc.h"
+#include "common/lock_wait.h"
 
 /* Few, because a restore inserts a million releases in one transaction. */
 #define URI_LOCKS 256

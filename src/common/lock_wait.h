@@ -9,7 +9,7 @@
 #ifndef MRB_LOCK_WAIT_H
 #define MRB_LOCK_WAIT_H
 
-#include "errors.h"
+#include "base/errors.h"
 #include "fmgr.h"
 
 /*

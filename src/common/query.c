@@ -14,7 +14,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "query.h"
+#include "common/query.h"
 
 StaticAssertDecl(MRB_QUERY_SELECT == SPI_OK_SELECT &&
 				 MRB_QUERY_INSERT == SPI_OK_INSERT &&

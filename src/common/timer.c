@@ -17,7 +17,7 @@
 
 #include "utils/timestamp.h"
 
-#include "timer.h"
+#include "common/timer.h"
 
 static int	compare(const pairingheap_node *a, const pairingheap_node *b,
 					void *arg);

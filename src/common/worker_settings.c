@@ -11,9 +11,9 @@
  * These are left as they are:
  *
  * synchronous_commit: the transaction that gives epochs commits as safely as
- * the transactions of users do; session.c sets it for all others.
+ * the transactions of users do; worker_xact.c sets it for all others.
  *
- * lock_timeout, but for its value outside of transactions: session.c sets it
+ * lock_timeout, but for its value outside of transactions: worker_xact.c sets it
  * for every transaction.
  *
  * log_*, memory and the cost constants of the planner: they belong to the
@@ -27,8 +27,8 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
-#include "miosa_rollback.h"
-#include "worker_settings.h"
+#include "base/miosa_rollback.h"
+#include "common/worker_settings.h"
 
 typedef struct WorkerSetting
 {

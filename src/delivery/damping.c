@@ -12,7 +12,7 @@
  */
 #include "postgres.h"
 
-#include "damping.h"
+#include "delivery/damping.h"
 
 #define SEND_AGAIN_MS 170
 

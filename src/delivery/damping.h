@@ -8,7 +8,7 @@
 #ifndef MRB_DAMPING_H
 #define MRB_DAMPING_H
 
-#include "item.h"
+#include "delivery/item.h"
 
 /* Milliseconds until the item may be sent again. */
 extern int	mrb_damping_wait(const MrbItem *item);

@@ -14,7 +14,7 @@
 #include "common/hashfn.h"
 #include "utils/memutils.h"
 
-#include "item.h"
+#include "delivery/item.h"
 
 typedef struct ItemKey
 {

@@ -8,8 +8,8 @@
 #ifndef MRB_ITEM_H
 #define MRB_ITEM_H
 
-#include "ledger.h"
-#include "route_book.h"
+#include "endpoint/dirty.h"
+#include "route/route_book.h"
 
 typedef struct MrbBarrier MrbBarrier;
 

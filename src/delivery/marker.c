@@ -26,14 +26,14 @@
  */
 #include "postgres.h"
 
-#include "adapter_judge.h"
-#include "backoff.h"
-#include "breaker.h"
-#include "health.h"
-#include "marker.h"
-#include "naming.h"
-#include "queue.h"
-#include "resync.h"
+#include "adapter/answer.h"
+#include "base/function_name.h"
+#include "common/backoff.h"
+#include "delivery/marker.h"
+#include "delivery/queue.h"
+#include "delivery/resync.h"
+#include "endpoint/circuit_breaker.h"
+#include "endpoint/health.h"
 
 /* What was acknowledged is verified this soon. */
 #define VERIFY_MS 1000

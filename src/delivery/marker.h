@@ -8,8 +8,8 @@
 #ifndef MRB_MARKER_H
 #define MRB_MARKER_H
 
-#include "endpoint.h"
-#include "http.h"
+#include "endpoint/endpoint.h"
+#include "http/http.h"
 
 /* Begin to look after the endpoint's marker, if its adapter has one. */
 extern void mrb_marker_watch(MrbEndpoint *endpoint);

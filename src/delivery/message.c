@@ -19,8 +19,8 @@
 
 #include "common/hashfn.h"
 
-#include "escape.h"
-#include "message.h"
+#include "adapter/escape.h"
+#include "delivery/message.h"
 
 static int	count_hosts(const MrbItem *item);
 static void begin(MrbMessage *message, const MrbItem *item, int64 epoch);

@@ -8,7 +8,7 @@
 #ifndef MRB_MESSAGE_H
 #define MRB_MESSAGE_H
 
-#include "item.h"
+#include "delivery/item.h"
 
 typedef struct MrbMessage
 {

@@ -15,12 +15,12 @@
 
 #include "utils/timestamp.h"
 
-#include "breaker.h"
-#include "endpoints.h"
-#include "health.h"
-#include "publish.h"
-#include "queue.h"
-#include "send.h"
+#include "delivery/publish.h"
+#include "delivery/queue.h"
+#include "endpoint/circuit_breaker.h"
+#include "endpoint/endpoint_list.h"
+#include "endpoint/health.h"
+#include "endpoint/inflight.h"
 
 /* Who waits is not woken sooner again. */
 #define WAKE_MS 2

@@ -8,7 +8,7 @@
 #ifndef MRB_PUBLISH_H
 #define MRB_PUBLISH_H
 
-#include "shmem.h"
+#include "common/registry.h"
 
 /* Show what has changed, and wake who waits for it. */
 extern void mrb_publish_step(MrbSlot *slot);

@@ -24,12 +24,12 @@
 
 #include "utils/timestamp.h"
 
-#include "backoff.h"
-#include "barrier.h"
-#include "damping.h"
-#include "queue.h"
-#include "ready_list.h"
-#include "run_queue.h"
+#include "common/backoff.h"
+#include "delivery/damping.h"
+#include "delivery/queue.h"
+#include "delivery/ready_list.h"
+#include "delivery/zone_barrier.h"
+#include "endpoint/run_queue.h"
 
 /* After a try that may still be going on, the route is told again this late. */
 #define CONFIRM_MS 1000

@@ -8,7 +8,7 @@
 #ifndef MRB_QUEUE_H
 #define MRB_QUEUE_H
 
-#include "item.h"
+#include "delivery/item.h"
 
 extern void mrb_queue_init(MemoryContext context);
 

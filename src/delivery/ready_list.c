@@ -10,9 +10,9 @@
  */
 #include "postgres.h"
 
-#include "damping.h"
-#include "ready_list.h"
-#include "run_queue.h"
+#include "delivery/damping.h"
+#include "delivery/ready_list.h"
+#include "endpoint/run_queue.h"
 
 /*
  * Append the item to the list that its history asks for.

@@ -8,7 +8,7 @@
 #ifndef MRB_READY_LIST_H
 #define MRB_READY_LIST_H
 
-#include "item.h"
+#include "delivery/item.h"
 
 /* The item may be sent as soon as its endpoint has a turn. */
 extern void mrb_ready_list_add(MrbItem *item);

@@ -20,11 +20,11 @@
 
 #include "utils/memutils.h"
 
-#include "endpoints.h"
-#include "miosa_rollback.h"
-#include "queue.h"
-#include "resync.h"
-#include "session.h"
+#include "base/miosa_rollback.h"
+#include "common/worker_xact.h"
+#include "delivery/queue.h"
+#include "delivery/resync.h"
+#include "endpoint/endpoint_list.h"
 
 #define CHUNK 1000
 

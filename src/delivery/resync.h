@@ -8,7 +8,7 @@
 #ifndef MRB_RESYNC_H
 #define MRB_RESYNC_H
 
-#include "endpoint.h"
+#include "endpoint/endpoint.h"
 
 extern void mrb_resync_begin(MrbEndpoint *endpoint);
 

@@ -35,12 +35,12 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "backoff.h"
-#include "compat.h"
-#include "launcher.h"
-#include "miosa_rollback.h"
-#include "shmem.h"
-#include "timer.h"
+#include "base/compat.h"
+#include "base/miosa_rollback.h"
+#include "common/backoff.h"
+#include "common/registry.h"
+#include "common/timer.h"
+#include "dispatcher/launcher.h"
 
 /* How often new databases are looked for. */
 #define POLL_MS 1000

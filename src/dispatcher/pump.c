@@ -10,12 +10,12 @@
  */
 #include "postgres.h"
 
-#include "ask.h"
-#include "deliver.h"
-#include "health.h"
-#include "pump.h"
-#include "rate_limit.h"
-#include "run_queue.h"
+#include "delivery/sender.h"
+#include "dispatcher/pump.h"
+#include "endpoint/health.h"
+#include "endpoint/rate_limit.h"
+#include "endpoint/run_queue.h"
+#include "scheduler/scale_sender.h"
 
 /* Those that are under way shall move on, too. */
 #define STARTS_PER_TURN 64

@@ -11,9 +11,9 @@
 
 #include "lib/ilist.h"
 
-#include "adapter.h"
-#include "stats.h"
-#include "timer.h"
+#include "adapter/adapter.h"
+#include "common/timer.h"
+#include "endpoint/endpoint_stats.h"
 
 typedef struct MrbServer MrbServer;
 

@@ -8,7 +8,7 @@
  * one request at a time is tried until one succeeds.  Requests that were
  * under way when the first of them failed tell nothing new and do not count.
  * A server that cannot be connected to is left alone as a whole; see
- * breaker.c.
+ * circuit_breaker.c.
  *
  * An endpoint that answers that it is gone may have been removed for good, or
  * by mistake.  It keeps its work and counts as not converged until a person
@@ -24,13 +24,13 @@
 
 #include "utils/timestamp.h"
 
-#include "backoff.h"
-#include "breaker.h"
-#include "guc.h"
-#include "health.h"
-#include "ledger.h"
-#include "naming.h"
-#include "run_queue.h"
+#include "base/function_name.h"
+#include "base/guc.h"
+#include "common/backoff.h"
+#include "endpoint/circuit_breaker.h"
+#include "endpoint/dirty.h"
+#include "endpoint/health.h"
+#include "endpoint/run_queue.h"
 
 /* However long an endpoint asks to be left alone. */
 #define RETRY_AFTER_MAX_S 3600

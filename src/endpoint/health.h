@@ -8,7 +8,7 @@
 #ifndef MRB_HEALTH_H
 #define MRB_HEALTH_H
 
-#include "send.h"
+#include "endpoint/inflight.h"
 
 typedef void (*MrbHealthProbe) (MrbEndpoint *endpoint);
 

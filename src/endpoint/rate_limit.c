@@ -12,7 +12,7 @@
 
 #include <limits.h>
 
-#include "rate_limit.h"
+#include "endpoint/rate_limit.h"
 
 /*
  * Fill the bucket by the time that passed, and see whether it holds a request.

@@ -8,7 +8,7 @@
 #ifndef MRB_RATE_LIMIT_H
 #define MRB_RATE_LIMIT_H
 
-#include "endpoint.h"
+#include "endpoint/endpoint.h"
 
 /* Milliseconds until the endpoint's adapter allows one more request. */
 extern int	mrb_rate_limit_wait(MrbEndpoint *endpoint);

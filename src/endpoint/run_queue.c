@@ -10,7 +10,7 @@
  */
 #include "postgres.h"
 
-#include "run_queue.h"
+#include "endpoint/run_queue.h"
 
 static dlist_head active = DLIST_STATIC_INIT(active);
 

@@ -8,7 +8,7 @@
 #ifndef MRB_RUN_QUEUE_H
 #define MRB_RUN_QUEUE_H
 
-#include "endpoint.h"
+#include "endpoint/endpoint.h"
 
 /* Give the endpoint a turn, unless it awaits one; take that away again. */
 extern void mrb_run_queue_activate(MrbEndpoint *endpoint);

@@ -35,8 +35,8 @@
 
 #include "storage/fd.h"
 
-#include "http.h"
-#include "http_transfer.h"
+#include "http/http.h"
+#include "http/http_transfer.h"
 
 StaticAssertDecl(LIBCURL_VERSION_NUM >= 0x075700,
 				 "libcurl 7.87 is needed: without CURLOPT_QUICK_EXIT a request that is given up waits for its name server");

@@ -11,7 +11,7 @@
 #include "storage/latch.h"
 #include "utils/wait_event.h"
 
-#include "http_call.h"
+#include "http/http_call.h"
 
 /* Connections that are kept open for the next call. */
 #define CALL_CONNECTIONS 4

@@ -8,7 +8,7 @@
 #ifndef MRB_HTTP_CALL_H
 #define MRB_HTTP_CALL_H
 
-#include "http.h"
+#include "http/http.h"
 
 /* Wait for one answer and interrupts.  Its strings are palloc'd. */
 extern void mrb_http_call(const MrbHttpRequest *request, MrbHttpAnswer *answer);

@@ -13,10 +13,10 @@
 #include <ctype.h>
 #include <sys/socket.h>
 
-#include "address.h"
-#include "guc.h"
-#include "http.h"
-#include "http_transfer.h"
+#include "base/guc.h"
+#include "http/http.h"
+#include "http/http_transfer.h"
+#include "http/public_address.h"
 
 /* Longest body that is kept; what comes after it is not read. */
 #define MAX_BODY (64 * 1024)

@@ -15,8 +15,8 @@
 #include "fmgr.h"
 #include "utils/fmgroids.h"
 
-#include "channel.h"
-#include "miosa_rollback.h"
+#include "base/miosa_rollback.h"
+#include "notify/channel.h"
 
 /* Room is left for those who notify of something else. */
 #define QUEUE_LIMIT 0.5

@@ -24,11 +24,11 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
-#include "deployment.h"
-#include "errors.h"
-#include "guc.h"
-#include "query.h"
-#include "row.h"
+#include "base/errors.h"
+#include "base/guc.h"
+#include "common/index_lookup.h"
+#include "common/query.h"
+#include "operation/deployment.h"
 
 /* Columns of the rows that make up an MrbDeployment. */
 enum

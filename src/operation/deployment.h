@@ -13,7 +13,7 @@
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
-#include "artifact.h"
+#include "artifact/artifact.h"
 
 /* A version together with its release. */
 typedef struct MrbVersion
@@ -47,8 +47,8 @@ typedef struct MrbDeployment
 	MrbVersion	active;			/* the pointer; id is NULL before the first */
 	MrbVersion	serving;		/* what routes resolve to now */
 	MrbVersion	target;			/* what was asked for, if anything */
-	List	   *marked;			/* marks.h: ids of versions that going to the
-								 * target crosses */
+	List	   *marked;			/* schema_marks.h: ids of versions that going
+								 * to the target crosses */
 	bool		target_drained; /* schedulers were told to stop the target */
 	const struct MrbRequest *request;	/* what the caller asks for, which
 										 * hints repeat; NULL: nothing */

@@ -11,10 +11,10 @@
 #include "fmgr.h"
 #include "utils/builtins.h"
 
-#include "enqueue.h"
-#include "guard.h"
-#include "query.h"
-#include "wake.h"
+#include "common/query.h"
+#include "notify/wakeup.h"
+#include "operation/enqueue.h"
+#include "operation/write_guard.h"
 
 PG_FUNCTION_INFO_V1(mrb_queue_work);
 

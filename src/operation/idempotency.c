@@ -17,12 +17,12 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "errors.h"
-#include "idempotency.h"
-#include "member.h"
-#include "miosa_rollback.h"
-#include "query.h"
-#include "row.h"
+#include "base/errors.h"
+#include "base/miosa_rollback.h"
+#include "common/index_lookup.h"
+#include "common/json_read.h"
+#include "common/query.h"
+#include "operation/idempotency.h"
 
 enum
 {

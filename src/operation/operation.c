@@ -22,9 +22,9 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "guard.h"
-#include "operation.h"
-#include "query.h"
+#include "common/query.h"
+#include "operation/operation.h"
+#include "operation/write_guard.h"
 
 /* Arguments of write_query, in order. */
 enum

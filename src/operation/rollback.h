@@ -8,7 +8,7 @@
 #ifndef MRB_ROLLBACK_H
 #define MRB_ROLLBACK_H
 
-#include "request.h"
+#include "operation/caller_request.h"
 
 /* Returns the response, new or stored, allocated in the current context. */
 extern Jsonb *mrb_rollback_run(const MrbRequest *request);

@@ -22,9 +22,9 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "id_hash.h"
-#include "outbox.h"
-#include "query.h"
+#include "common/id_hash.h"
+#include "common/query.h"
+#include "route/outbox.h"
 
 /* Requests wait while a pass runs. */
 #define TAKE_MAX 2000

@@ -8,7 +8,7 @@
 #ifndef MRB_OUTBOX_H
 #define MRB_OUTBOX_H
 
-#include "route_log.h"
+#include "route/route_log.h"
 
 /* Whether there is anything to take; a look that writes nothing. */
 extern bool mrb_outbox_has_work(void);

@@ -15,8 +15,8 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "query.h"
-#include "route.h"
+#include "common/query.h"
+#include "route/route.h"
 
 #define ROUTE_COLUMNS(id, epoch, removed) \
 	"SELECT " id ", p.tenant_id, p.kind, r.version_id," \

@@ -10,7 +10,7 @@
 
 #include "datatype/timestamp.h"
 
-#include "template.h"
+#include "adapter/template.h"
 
 /* A removed host, until every edge has been told; see route_book.c. */
 typedef struct MrbGone MrbGone;

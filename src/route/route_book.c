@@ -20,7 +20,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-#include "route_book.h"
+#include "route/route_book.h"
 
 #define MAX_HOST 256
 

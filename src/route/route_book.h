@@ -8,7 +8,7 @@
 #ifndef MRB_ROUTE_BOOK_H
 #define MRB_ROUTE_BOOK_H
 
-#include "route.h"
+#include "route/route.h"
 
 /* A deployment that somebody has still to be told of. */
 typedef struct MrbRouteEntry

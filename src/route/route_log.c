@@ -15,9 +15,9 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "array.h"
-#include "query.h"
-#include "route_log.h"
+#include "common/array.h"
+#include "common/query.h"
+#include "route/route_log.h"
 
 static MrbQuery append_query = {
 	.sql = "INSERT INTO miosa.route_log"

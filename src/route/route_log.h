@@ -8,7 +8,7 @@
 #ifndef MRB_ROUTE_LOG_H
 #define MRB_ROUTE_LOG_H
 
-#include "route.h"
+#include "route/route.h"
 
 typedef enum MrbKind
 {

@@ -1,0 +1,330 @@
+/*-------------------------------------------------------------------------
+ *
+ * answer.c
+ *	  What an answer says about the endpoint and about the message.
+ *
+ * It is judged outside of any transaction, and whatever the answer's body
+ * holds must not become an error: it is other people's text.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_collation.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+
+#include "adapter/answer.h"
+
+/* Instead of a number of instances. */
+#define NO_VALUE (-1)
+#define NO_COUNT (-2)
+
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
+
+static bool is_success(const MrbAdapter *adapter, const MrbCall *call,
+					   int status);
+static MrbVerdict meaning_of(const MrbAdapter *adapter, int status);
+static char *falseness(JsonPath *path, const char *text,
+					   const MrbHttpAnswer *answer);
+static char *unreadable(const MrbHttpAnswer *answer, const char *flaw);
+static bool try_answer(int (*evaluate) (JsonPath *, Datum),
+					   JsonPath *path, const MrbHttpAnswer *answer,
+					   int *result, const char **flaw);
+static const char *body_flaw(int sqlstate);
+static int	match(JsonPath *path, Datum body);
+static int	count(JsonPath *path, Datum body);
+static char *body_in_server_encoding(const MrbHttpAnswer *answer);
+
+MrbVerdict
+mrb_adapter_judge(const MrbAdapter *adapter, const MrbCall *call,
+				  const MrbHttpAnswer *answer, char **why)
+{
+	int			status = answer->status;
+	bool		plain = call == adapter->marker_read ||
+	call == adapter->marker_write || call == adapter->poll.call;
+
+	*why = NULL;
+	if (answer->outcome != MRB_HTTP_ANSWERED)
+	{
+		*why = pstrdup(answer->error);
+		return MRB_VERDICT_ENDPOINT;
+	}
+	if (plain ? status < 200 || status > 299 :
+		!is_success(adapter, call, status))
+	{
+		*why = psprintf("HTTP status %d", status);
+
+		/* An edge that knows no wildcards still takes all others. */
+		if (call == adapter->wildcard_request && status == 404)
+			return MRB_VERDICT_MESSAGE;
+		return meaning_of(adapter, status);
+	}
+	if (adapter->success_path != NULL && !plain)
+		*why = falseness(adapter->success_path, adapter->success_text,
+						 answer);
+	return *why == NULL ? MRB_VERDICT_SUCCESS : MRB_VERDICT_ENDPOINT;
+}
+
+int
+mrb_adapter_count(const MrbAdapter *adapter, const MrbHttpAnswer *answer,
+				  char **why)
+{
+	int			found = NO_COUNT;
+	const char *flaw;
+
+	*why = adapter->poll.valid_path == NULL ? NULL :
+		falseness(adapter->poll.valid_path, adapter->poll.valid_text, answer);
+	if (*why != NULL)
+		return -1;
+	if (!try_answer(count, adapter->poll.healthy_path, answer, &found, &flaw))
+	{
+		*why = unreadable(answer, flaw);
+		return -1;
+	}
+	if (found == NO_VALUE && adapter->poll.valid_path != NULL)
+		return 0;
+	if (found >= 0)
+		return found;
+	*why = psprintf("HTTP status %d, but the answer has no number from 0 to %d at %s",
+					answer->status, MRB_ADAPTER_COUNT_MAX,
+					adapter->poll.healthy_text);
+	return -1;
+}
+
+/*
+ * What is not there need not be removed.
+ */
+static bool
+is_success(const MrbAdapter *adapter, const MrbCall *call, int status)
+{
+	if ((call == adapter->remove || call == adapter->wildcard_remove) &&
+		(status == 404 || status == 410))
+		return true;
+	if (adapter->nsuccess == 0)
+		return status >= 200 && status <= 299;
+	for (int i = 0; i < adapter->nsuccess; i++)
+		if (adapter->success[i] == status)
+			return true;
+	return false;
+}
+
+/*
+ * The message is blamed only where the status says that the endpoint has
+ * looked at it; of all else, a rotated token or a redirect among it, nothing
+ * can be concluded about other messages.
+ */
+static MrbVerdict
+meaning_of(const MrbAdapter *adapter, int status)
+{
+	for (int i = 0; i < adapter->nmeanings; i++)
+		if (adapter->meanings[i].status == status)
+			return adapter->meanings[i].verdict;
+	switch (status)
+	{
+		case 400:
+		case 409:
+		case 413:
+		case 414:
+		case 422:
+			return MRB_VERDICT_MESSAGE;
+		case 404:
+		case 412:
+		case 423:
+			/* It does not know this workload, or is not ready to change it. */
+			return adapter->scheduler ? MRB_VERDICT_MESSAGE :
+				MRB_VERDICT_ENDPOINT;
+		case 410:
+			/* Where each instance has a URL, only that instance is gone. */
+			return adapter->per_instance ? MRB_VERDICT_MESSAGE :
+				MRB_VERDICT_ENDPOINT;
+		default:
+			return MRB_VERDICT_ENDPOINT;
+	}
+}
+
+/*
+ * Why a path is not true of the answer, as jsonb_path_match() sees it; NULL
+ * when it is true.
+ */
+static char *
+falseness(JsonPath *path, const char *text, const MrbHttpAnswer *answer)
+{
+	int			holds = 0;
+	const char *flaw;
+
+	if (!try_answer(match, path, answer, &holds, &flaw))
+		return unreadable(answer, flaw);
+	if (holds != 0)
+		return NULL;
+	return psprintf("HTTP status %d, but of the answer it is not true that %s",
+					answer->status, text);
+}
+
+/*
+ * An answer that cannot be read says nothing, neither yes nor no.
+ */
+static char *
+unreadable(const MrbHttpAnswer *answer, const char *flaw)
+{
+	return psprintf("HTTP status %d, but the answer cannot be read: %s",
+					answer->status, flaw);
+}
+
+/*
+ * False, and what is wrong, when the body cannot be read.  A path that cannot
+ * be evaluated leaves the result as it is.
+ */
+static bool
+try_answer(int (*evaluate) (JsonPath *, Datum),
+		   JsonPath *path, const MrbHttpAnswer *answer, int *result,
+		   const char **flaw)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext scratch;
+	const char *volatile found = NULL;
+	volatile bool parsed = false;
+
+	if (answer->cut)
+	{
+		*flaw = "it is longer than 64 kB";
+		return false;
+	}
+	scratch = AllocSetContextCreate(caller, "miosa_rollback answer",
+									ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(scratch);
+	PG_TRY();
+	{
+		Datum		body;
+
+		body = DirectFunctionCall1(jsonb_in,
+								   CStringGetDatum(body_in_server_encoding(answer)));
+		parsed = true;
+		*result = evaluate(path, body);
+	}
+	PG_CATCH();
+	{
+		/* Whoever wants us to stop must not be told that JSON is wrong. */
+		if (geterrcode() == ERRCODE_QUERY_CANCELED ||
+			geterrcode() == ERRCODE_ADMIN_SHUTDOWN)
+			PG_RE_THROW();
+		if (!parsed)
+			found = body_flaw(geterrcode());
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(scratch);
+	*flaw = found;
+	return found == NULL;
+}
+
+/*
+ * What an error of reading JSON says about the body.
+ */
+static const char *
+body_flaw(int sqlstate)
+{
+	switch (sqlstate)
+	{
+		case ERRCODE_INVALID_TEXT_REPRESENTATION:
+			return "it is not JSON";
+		case ERRCODE_UNTRANSLATABLE_CHARACTER:
+			return "it has a \\u escape that the database cannot store";
+		case ERRCODE_CHARACTER_NOT_IN_REPERTOIRE:
+			return "it is not UTF-8";
+		case ERRCODE_STATEMENT_TOO_COMPLEX:
+			return "it is nested too deeply";
+		default:
+			return "it is not JSON that the database can store";
+	}
+}
+
+/*
+ * As jsonb_path_match(), but what is no boolean is false.
+ */
+static int
+match(JsonPath *path, Datum body)
+{
+	LOCAL_FCINFO(fcinfo, 2);
+	Datum		result;
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 2, DEFAULT_COLLATION_OID, NULL,
+							 NULL);
+	fcinfo->args[0].value = body;
+	fcinfo->args[0].isnull = false;
+	fcinfo->args[1].value = PointerGetDatum(path);
+	fcinfo->args[1].isnull = false;
+	result = jsonb_path_match_opr(fcinfo);
+	return !fcinfo->isnull && DatumGetBool(result);
+}
+
+/*
+ * The whole number at the path; NO_VALUE when there is nothing or null, and
+ * NO_COUNT when there is something else.
+ */
+static int
+count(JsonPath *path, Datum body)
+{
+	Jsonb	   *found;
+	JsonbValue *value;
+	double		number;
+
+	found = DatumGetJsonbP(DirectFunctionCall4(jsonb_path_query_array, body,
+											   PointerGetDatum(path),
+											   DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")),
+											   BoolGetDatum(true)));
+	if (JB_ROOT_COUNT(found) == 0)
+		return NO_VALUE;
+	value = getIthJsonbValueFromContainer(&found->root, 0);
+	if (JB_ROOT_COUNT(found) == 1 && value->type == jbvNull)
+		return NO_VALUE;
+	if (JB_ROOT_COUNT(found) > 1 || value->type != jbvNumeric)
+		return NO_COUNT;
+	number = DatumGetFloat8(DirectFunctionCall1(numeric_float8,
+												NumericGetDatum(value->val.numeric)));
+	if (number < 0 || number > MRB_ADAPTER_COUNT_MAX || number != rint(number))
+		return NO_COUNT;
+	return (int) number;
+}
+
+/*
+ * The body as text for jsonb_in().  JSON is UTF-8, before which some write a
+ * byte order mark.  Conversions need a transaction, so where the server has
+ * another encoding, what is not ASCII becomes "?", be it written as \u.  That
+ * leaves JSON what it is.
+ */
+static char *
+body_in_server_encoding(const MrbHttpAnswer *answer)
+{
+	char	   *body = pnstrdup(answer->body, answer->body_len);
+
+	if (strlen(body) != answer->body_len)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("the answer holds a NUL")));
+	if (strncmp(body, BYTE_ORDER_MARK, strlen(BYTE_ORDER_MARK)) == 0)
+		body += strlen(BYTE_ORDER_MARK);
+	if (GetDatabaseEncoding() == PG_UTF8)
+	{
+		pg_verifymbstr(body, strlen(body), false);
+		return body;
+	}
+	for (char *p = body; *p != '\0'; p++)
+	{
+		if (IS_HIGHBIT_SET(*p))
+			*p = '?';
+		else if (*p == '\\' && p[1] == 'u' &&
+				 strspn(p + 2, "0123456789abcdefABCDEF") >= 4)
+			memset(p, '?', 6);
+		else if (*p == '\\' && p[1] != '\0')
+			p++;
+	}
+	return body;
+}

@@ -1,0 +1,39 @@
+/*-------------------------------------------------------------------------
+ *
+ * secret_list.h
+ *	  All secrets, as of the last reading.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_SECRET_LIST_H
+#define MRB_SECRET_LIST_H
+
+typedef struct MrbSecret
+{
+	char	   *name;
+	char	   *stored;			/* the value, or which file has it */
+	char	   *stored_previous;	/* of the one rotated out, or NULL */
+	char	   *value;			/* NULL: there is a problem */
+	char	   *previous;		/* NULL: none, or there is a problem */
+	char	   *problem;		/* why it cannot be used, or NULL */
+} MrbSecret;
+
+/* Read them, and the files of those that are in files, in a transaction. */
+extern void mrb_secrets_read(void);
+
+/* NULL when there is none of that name. */
+extern const MrbSecret *mrb_secrets_find(const char *name);
+
+/* Its value; NULL when there is none, or it cannot be used. */
+extern const char *mrb_secrets_value(const char *name);
+
+/* Text that differs whenever any of them does; it must not be shown. */
+extern const char *mrb_secrets_state(void);
+
+/* Whether a file has something else by now; looks once a second at most. */
+extern bool mrb_secrets_changed(void);
+
+/* Log those that cannot be used, each problem once. */
+extern void mrb_secrets_report(void);
+
+#endif							/* MRB_SECRET_LIST_H */

@@ -1,0 +1,226 @@
+/*-------------------------------------------------------------------------
+ *
+ * adapter_api.c
+ *	  Adapters, checked and tried out without sending anything.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "adapter/adapter.h"
+#include "base/errors.h"
+#include "common/json_read.h"
+
+PG_FUNCTION_INFO_V1(mrb_check_adapter);
+PG_FUNCTION_INFO_V1(mrb_render_request);
+
+/* What the request's {secret:name} stand for, while one is rendered. */
+static Jsonb *named_values = NULL;
+
+pg_noreturn static void refuse(const char *message, const char *problem);
+static bool is_about_texts(const char *problem);
+static void fill_values(Jsonb *given, MrbValues *values, const char **url);
+static void fill_value(const char *name, const JsonbValue *value,
+					   MrbValues *values, const char **url);
+static void fill_list(const char *name, JsonbContainer *array, MrbList *list);
+static char *as_text(const char *name, const JsonbValue *value);
+static const char *named_secret(const char *name);
+static Datum as_jsonb(const MrbHttpRequest *request);
+static void push_member(JsonbParseState **state, const char *key,
+						const char *value);
+
+/*
+ * miosa.check_adapter(adapter)
+ */
+Datum
+mrb_check_adapter(PG_FUNCTION_ARGS)
+{
+	MrbAdapter	adapter = {0};
+	char	   *problem;
+
+	if (PG_ARGISNULL(0) || !JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(0)))
+		refuse("invalid adapter", "It must be an object.");
+	if (!mrb_adapter_read(PG_GETARG_JSONB_P(0), &adapter, &problem))
+		refuse("invalid adapter", problem);
+	PG_RETURN_VOID();
+}
+
+/*
+ * miosa.render_request(request, values, charsets)
+ */
+Datum
+mrb_render_request(PG_FUNCTION_ARGS)
+{
+	MrbAlphabets alphabets;
+	MrbValues	values = {0};
+	MrbHttpRequest request = {0};
+	MrbCall    *call;
+	const char *url = "";
+	const char *reason;
+	char	   *problem;
+
+	for (int i = 0; i < 3; i++)
+		if (PG_ARGISNULL(i) || !JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(i)))
+			refuse("invalid request", "Its parts must be objects.");
+	mrb_variable_alphabets(&alphabets);
+	problem = mrb_adapter_read_charsets(&PG_GETARG_JSONB_P(2)->root,
+										&alphabets);
+	if (problem != NULL)
+		refuse("invalid request", problem);
+	call = mrb_call_compile(PG_GETARG_JSONB_P(0), "request", &alphabets,
+							&problem);
+	if (call == NULL)
+		refuse("invalid request", problem);
+
+	named_values = PG_GETARG_JSONB_P(1);
+	fill_values(named_values, &values, &url);
+	reason = mrb_call_render(call, url, &values, &request);
+	if (reason != NULL)
+		refuse("the request cannot be sent", psprintf("It is not sent: %s.", reason));
+	PG_RETURN_DATUM(as_jsonb(&request));
+}
+
+static void
+refuse(const char *message, const char *problem)
+{
+	mrb_raise(MRB_ERR_INVALID_ARGUMENT, message, problem,
+			  is_about_texts(problem) ? mrb_template_language() :
+			  "See what each column means with \\d+ miosa.adapters, or in the README.");
+}
+
+/*
+ * Whether it names a place where variables stand.
+ */
+static bool
+is_about_texts(const char *problem)
+{
+	static const char *const requests[] = {
+		"request.", "add.", "remove.", "wildcard_request.",
+		"wildcard_remove.", "marker_write.", "marker_read.", "poll.",
+		"charsets.", "values.", "It is not sent"
+	};
+
+	for (size_t i = 0; i < lengthof(requests); i++)
+		if (strncmp(problem, requests[i], strlen(requests[i])) == 0)
+			return true;
+	return false;
+}
+
+static void
+fill_values(Jsonb *given, MrbValues *values, const char **url)
+{
+	JsonbIterator *it = NULL;
+	JsonbValue	value;
+	char	   *name;
+
+	values->named_secret = named_secret;
+	while (mrb_member_next(&given->root, &it, &name, &value))
+		if (value.type != jbvNull)
+			fill_value(name, &value, values, url);
+}
+
+static void
+fill_value(const char *name, const JsonbValue *value, MrbValues *values,
+		   const char **url)
+{
+	MrbVariable variable = mrb_variable_find(name, strlen(name));
+	MrbList    *list = variable == MRB_VAR_HOSTS ? &values->hosts :
+	variable == MRB_VAR_PLAIN_HOSTS ? &values->plain_hosts :
+	variable == MRB_VAR_WILDCARD_HOSTS ? &values->wildcard_hosts :
+	variable == MRB_VAR_REMOVED_HOSTS ? &values->removed_hosts :
+	&values->deployment_ids;
+
+	if (strcmp(name, "url") == 0)
+		*url = as_text(name, value);
+	else if (strncmp(name, "secret:", 7) == 0)
+		as_text(name, value);
+	else if (variable == MRB_VARIABLES)
+		refuse("invalid request", psprintf("values.%s: there is no such variable.", name));
+	else if (!mrb_variable_is_list(variable))
+		values->text[variable] = as_text(name, value);
+	else if (mrb_member_array(value) != NULL)
+		fill_list(name, mrb_member_array(value), list);
+	else
+		refuse("invalid request", psprintf("values.%s: it must be an array.", name));
+}
+
+static void
+fill_list(const char *name, JsonbContainer *array, MrbList *list)
+{
+	list->n = JsonContainerSize(array);
+	list->items = palloc((list->n + 1) * sizeof(char *));
+	for (int i = 0; i < list->n; i++)
+		list->items[i] = as_text(name, getIthJsonbValueFromContainer(array, i));
+}
+
+static char *
+as_text(const char *name, const JsonbValue *value)
+{
+	if (value->type == jbvNumeric)
+		return DatumGetCString(DirectFunctionCall1(numeric_out,
+												   NumericGetDatum(value->val.numeric)));
+	if (value->type != jbvString)
+		refuse("invalid request", psprintf("values.%s: it must be a text.", name));
+	return pnstrdup(value->val.string.val, value->val.string.len);
+}
+
+static const char *
+named_secret(const char *name)
+{
+	char	   *key = psprintf("secret:%s", name);
+	JsonbValue	value;
+
+	if (!mrb_member_find(&named_values->root, key, &value))
+		return NULL;
+	return as_text(key, &value);
+}
+
+static Datum
+as_jsonb(const MrbHttpRequest *request)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue	value;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_member(&state, "method", request->method);
+	push_member(&state, "url", request->url);
+	value.type = jbvString;
+	value.val.string.val = "headers";
+	value.val.string.len = 7;
+	pushJsonbValue(&state, WJB_KEY, &value);
+	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; request->headers[i] != NULL; i++)
+	{
+		value.type = jbvString;
+		value.val.string.val = (char *) request->headers[i];
+		value.val.string.len = strlen(request->headers[i]);
+		pushJsonbValue(&state, WJB_ELEM, &value);
+	}
+	pushJsonbValue(&state, WJB_END_ARRAY, NULL);
+	push_member(&state, "body", request->body);
+	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state,
+														   WJB_END_OBJECT,
+														   NULL)));
+}
+
+static void
+push_member(JsonbParseState **state, const char *key, const char *value)
+{
+	JsonbValue	member;
+
+	member.type = jbvString;
+	member.val.string.val = (char *) key;
+	member.val.string.len = strlen(key);
+	pushJsonbValue(state, WJB_KEY, &member);
+	member.type = value != NULL ? jbvString : jbvNull;
+	if (value != NULL)
+	{
+		member.val.string.val = (char *) value;
+		member.val.string.len = strlen(value);
+	}
+	pushJsonbValue(state, WJB_VALUE, &member);
+}

@@ -1,0 +1,414 @@
+/*-------------------------------------------------------------------------
+ *
+ * convergence_api.c
+ *	  SQL-callable functions that tell who has acknowledged a route.
+ *
+ * Looking costs something with a thousand endpoints.  So who waits remembers
+ * which endpoints lack what, and looks again only when they have it, or now
+ * and then.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+
+#include "api/progress_snapshot.h"
+#include "base/errors.h"
+#include "common/lock_wait.h"
+#include "common/timer.h"
+#include "endpoint/endpoint_stats.h"
+
+PG_FUNCTION_INFO_V1(mrb_convergence_rows);
+PG_FUNCTION_INFO_V1(mrb_convergence_state);
+PG_FUNCTION_INFO_V1(miosa_convergence);
+PG_FUNCTION_INFO_V1(miosa_wait_converged);
+
+/*
+ * How often is looked when nobody says that something has changed; but
+ * looking shall take a small part of the time.
+ */
+#define LOOK_MS 50
+#define LOOK_PART 20
+
+/* The same when anything that changes may be what is waited for. */
+#define NEWS_PART 4
+
+/* Columns of miosa.convergence_rows(). */
+#define ROW_COLUMNS 12
+
+/* An edge that lacks a change, and nothing else. */
+typedef struct Laggard
+{
+	char	   *name;
+	int			entry;
+	int64		epoch;
+} Laggard;
+
+typedef struct Laggards
+{
+	char	   *state;			/* of the whole; NULL: no such deployment */
+	bool		others;			/* something else is missing, too */
+	MemoryContext context;		/* where they are */
+	int			n;
+	Laggard    *them;
+	int			next;			/* those before it have it by now */
+	long		took_ms;		/* to find this out */
+} Laggards;
+
+/* What a caller has named. */
+typedef struct Operation
+{
+	char	   *deployment_id;
+	int64		seq;			/* -1: the newest */
+	bool		own;			/* this very transaction asked for it */
+} Operation;
+
+static MrbQuery parse_query = {
+	.sql = "SELECT o.deployment_id, o.seq, EXISTS (SELECT"
+	" FROM miosa.outbox q"
+	" WHERE q.xid = pg_catalog.pg_current_xact_id_if_assigned()"
+	" AND q.deployment_id = o.deployment_id)"
+	" FROM miosa.parse_operation($1) o",
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+	.read_only = true,
+};
+
+static MrbQuery rows_query = {
+	.sql = "SELECT j.endpoint, j.zone, j.role, j.adapter, j.stage, j.state,"
+	" j.done, j.epoch, j.acked_epoch, j.health, j.age, j.error"
+	" FROM miosa.judge($1) j ORDER BY j.done, j.zone, j.stage, j.endpoint",
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+	.read_only = true,
+};
+
+static MrbQuery object_query = {
+	.sql = "SELECT o FROM miosa.convergence_object($1, $2) o",
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT8OID},
+	.read_only = true,
+};
+
+static MrbQuery laggards_query = {
+	.sql = "SELECT l.state, l.others, l.endpoint, l.entry, l.epoch"
+	" FROM miosa.laggards($1, $2) l",
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT8OID},
+	.read_only = true,
+};
+
+static Datum call_convergence(PG_FUNCTION_ARGS);
+static Datum call_wait_converged(PG_FUNCTION_ARGS);
+static void read_rows(uint64 n, void *arg);
+static void read_text(uint64 n, void *arg);
+static void read_jsonb(uint64 n, void *arg);
+static void read_operation(uint64 n, void *arg);
+static void read_laggards(uint64 n, void *arg);
+static void parse_operation(FunctionCallInfo fcinfo, Operation *operation);
+static void operation_args(const Operation *operation, Datum args[2],
+						   bool nulls[2]);
+static MrbTick end_of_wait(Datum timeout);
+static bool find_laggards(const Operation *operation, Laggards *laggards);
+static void wait_for_them(MrbSlot *slot, Laggards *laggards, long left);
+static bool caught_up(Laggards *laggards);
+static bool sleep_on(MrbSlot *slot, long wait);
+
+/*
+ * miosa.convergence_rows(deployment_id)
+ */
+Datum
+mrb_convergence_rows(PG_FUNCTION_ARGS)
+{
+	Datum		args[1] = {PG_GETARG_DATUM(0)};
+	bool		nulls[1] = {PG_ARGISNULL(0)};
+
+	InitMaterializedSRF(fcinfo, 0);
+	mrb_look(&rows_query, args, nulls, read_rows, fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+/*
+ * miosa.convergence_state(deployment_id, seq)
+ */
+Datum
+mrb_convergence_state(PG_FUNCTION_ARGS)
+{
+	Datum		args[2] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)};
+	bool		nulls[2] = {PG_ARGISNULL(0), PG_ARGISNULL(1)};
+	char	   *state;
+
+	mrb_look(&laggards_query, args, nulls, read_text, &state);
+	if (state == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(state));
+}
+
+/*
+ * miosa_convergence(deployment_or_operation)
+ */
+Datum
+miosa_convergence(PG_FUNCTION_ARGS)
+{
+	return mrb_lock_wait_call(MRB_PUBLIC, call_convergence, fcinfo);
+}
+
+/*
+ * miosa_convergence(), with bounded waits.
+ */
+static Datum
+call_convergence(PG_FUNCTION_ARGS)
+{
+	Operation	operation;
+	Datum		args[2];
+	bool		nulls[2];
+	Jsonb	   *object;
+
+	parse_operation(fcinfo, &operation);
+	operation_args(&operation, args, nulls);
+	mrb_look(&object_query, args, nulls, read_jsonb, &object);
+	PG_RETURN_JSONB_P(object);
+}
+
+/*
+ * miosa_wait_converged(deployment_or_operation, timeout)
+ */
+Datum
+miosa_wait_converged(PG_FUNCTION_ARGS)
+{
+	return mrb_lock_wait_call(MRB_PUBLIC, call_wait_converged, fcinfo);
+}
+
+/*
+ * miosa_wait_converged(), with bounded waits.
+ */
+static Datum
+call_wait_converged(PG_FUNCTION_ARGS)
+{
+	MrbSlot    *slot = mrb_shmem_slot(MyDatabaseId);
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext turn = AllocSetContextCreate(caller, "miosa_rollback wait",
+											   ALLOCSET_DEFAULT_SIZES);
+	Operation	operation;
+	MrbTick		end;
+	Laggards	laggards;
+	long		left;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
+				  "deployment and timeout must not be null", NULL, NULL);
+	parse_operation(fcinfo, &operation);
+	if (operation.own)
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
+				  "cannot wait for an operation of the same transaction",
+				  "Nobody is told before the transaction has committed.",
+				  "COMMIT first, then call miosa_wait_converged.");
+	end = end_of_wait(PG_GETARG_DATUM(1));
+	MemoryContextSwitchTo(turn);
+	if (slot != NULL)
+		ConditionVariablePrepareToSleep(&slot->acknowledged);
+	while (find_laggards(&operation, &laggards) &&
+		   (left = mrb_tick_ms(mrb_timer_read(), end)) > 0)
+	{
+		wait_for_them(slot, &laggards, left);
+		MemoryContextReset(turn);
+	}
+	ConditionVariableCancelSleep();
+	MemoryContextSwitchTo(caller);
+	PG_RETURN_TEXT_P(cstring_to_text(laggards.state));
+}
+
+static void
+read_rows(uint64 n, void *arg)
+{
+	ReturnSetInfo *set = arg;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		Datum		values[ROW_COLUMNS];
+		bool		nulls[ROW_COLUMNS];
+
+		for (int c = 0; c < ROW_COLUMNS; c++)
+			values[c] = mrb_query_datum(i, c + 1, &nulls[c]);
+		tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
+	}
+}
+
+static void
+read_text(uint64 n, void *arg)
+{
+	*(char **) arg = mrb_query_text(0, 1);
+}
+
+static void
+read_jsonb(uint64 n, void *arg)
+{
+	*(Jsonb **) arg = mrb_query_jsonb(0, 1);
+}
+
+static void
+read_operation(uint64 n, void *arg)
+{
+	Operation  *operation = arg;
+
+	operation->deployment_id = mrb_query_text(0, 1);
+	operation->seq = mrb_query_int64(0, 2, -1);
+	operation->own = mrb_query_bool(0, 3);
+}
+
+/*
+ * There is one row for each laggard; or one without, for the state alone.
+ */
+static void
+read_laggards(uint64 n, void *arg)
+{
+	Laggards   *laggards = arg;
+
+	laggards->state = mrb_query_text(0, 1);
+	laggards->others = mrb_query_bool(0, 2);
+	laggards->them = MemoryContextAlloc(laggards->context,
+										n * sizeof(Laggard));
+	for (uint64 i = 0; i < n; i++)
+	{
+		Laggard    *laggard = &laggards->them[laggards->n];
+
+		laggard->name = mrb_query_text(i, 3);
+		laggard->entry = mrb_query_int32(i, 4, -1);
+		laggard->epoch = mrb_query_int64(i, 5, 0);
+		if (laggard->name != NULL)
+			laggards->n++;
+	}
+}
+
+static void
+parse_operation(FunctionCallInfo fcinfo, Operation *operation)
+{
+	Datum		args[1] = {PG_GETARG_DATUM(0)};
+	bool		nulls[1] = {PG_ARGISNULL(0)};
+
+	mrb_look(&parse_query, args, nulls, read_operation, operation);
+}
+
+static void
+operation_args(const Operation *operation, Datum args[2], bool nulls[2])
+{
+	args[0] = CStringGetTextDatum(operation->deployment_id);
+	nulls[0] = false;
+	args[1] = Int64GetDatum(operation->seq);
+	nulls[1] = operation->seq < 0;
+}
+
+/*
+ * When to stop waiting.  A longer timeout could lie beyond all times.
+ */
+static MrbTick
+end_of_wait(Datum timeout)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	TimestampTz end;
+	Interval	longest = {.month = 12};
+
+	if (DatumGetBool(DirectFunctionCall2(interval_gt, timeout,
+										 IntervalPGetDatum(&longest))))
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "timeout is too long",
+				  "It must be at most 1 year.", NULL);
+	end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												  TimestampTzGetDatum(start),
+												  timeout));
+	if (end < start)
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "timeout must not be negative",
+				  NULL, NULL);
+	return mrb_timer_read() + (end - start);
+}
+
+/*
+ * False when there is nothing to wait for, or nobody who would bring it.
+ */
+static bool
+find_laggards(const Operation *operation, Laggards *laggards)
+{
+	MrbTick		start = mrb_timer_read();
+	Datum		args[2];
+	bool		nulls[2];
+
+	operation_args(operation, args, nulls);
+	MemSet(laggards, 0, sizeof(Laggards));
+	laggards->context = CurrentMemoryContext;
+	mrb_look(&laggards_query, args, nulls, read_laggards, laggards);
+	if (laggards->state == NULL)
+		laggards->state = pstrdup("superseded");	/* it is gone */
+	laggards->took_ms = mrb_tick_ms(start, mrb_timer_read());
+	return strcmp(laggards->state, "waiting_edges") == 0 ||
+		strcmp(laggards->state, "waiting_instances") == 0;
+}
+
+/*
+ * Until it is worth while to look again.  The process is in the queue of the
+ * condition variable since before it has looked, so that no news is missed.
+ */
+static void
+wait_for_them(MrbSlot *slot, Laggards *laggards, long left)
+{
+	MrbTick		now = mrb_timer_read();
+	MrbTick		news_at = mrb_tick_plus(now, NEWS_PART *
+										laggards->took_ms);
+	MrbTick		until =
+	mrb_tick_plus(now, Min(left, Max(LOOK_MS, LOOK_PART *
+									 laggards->took_ms)));
+
+	while (!caught_up(laggards) && now < until)
+	{
+		left = mrb_tick_ms(now, until);
+		if (!sleep_on(slot, left) && laggards->others)
+			until = Min(until, news_at);
+		now = mrb_timer_read();
+	}
+}
+
+/*
+ * True when all of them have what they lacked, or are no longer what they
+ * were.
+ */
+static bool
+caught_up(Laggards *laggards)
+{
+	if (laggards->n == 0)
+		return false;
+	while (laggards->next < laggards->n)
+	{
+		const Laggard *laggard = &laggards->them[laggards->next];
+		int64		acked = mrb_stats_acked(laggard->entry, MyDatabaseId,
+											laggard->name);
+
+		if (acked >= 0 && acked < laggard->epoch)
+			return false;
+		laggards->next++;
+	}
+	return true;
+}
+
+/*
+ * True when the time is over, false when there is news.
+ */
+static bool
+sleep_on(MrbSlot *slot, long wait)
+{
+	if (slot != NULL)
+		return ConditionVariableTimedSleep(&slot->acknowledged, wait,
+										   PG_WAIT_EXTENSION);
+	(void) WaitLatch(MyLatch,
+					 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 wait, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	return true;
+}

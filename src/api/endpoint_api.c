@@ -1,0 +1,408 @@
+/*-------------------------------------------------------------------------
+ *
+ * endpoint_api.c
+ *	  Trying an endpoint out, for the person who sets it up.
+ *
+ * What is sent is harmless: a poll or the reading of the marker, where there
+ * is one, else the request for a deployment and a host that cannot exist, or
+ * for none of its instances.  Where no marker is found, one that the
+ * dispatcher takes for none is written and read back, because an endpoint
+ * that does not return it can never be verified.  What is shown holds no
+ * secret, not even where the answer repeats one.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+
+#include "adapter/answer.h"
+#include "adapter/escape.h"
+#include "adapter/secret.h"
+#include "adapter/secret_list.h"
+#include "adapter/sign.h"
+#include "base/errors.h"
+#include "common/lock_wait.h"
+#include "delivery/marker.h"
+#include "endpoint/endpoint_list.h"
+#include "http/http_call.h"
+
+PG_FUNCTION_INFO_V1(miosa_test_endpoint);
+
+#define TEST_ID "miosa-test"
+#define TEST_HOST "miosa-test.invalid"
+#define MASK MRB_SECRET_MASK
+
+/* So much of an answer's body is shown. */
+#define BODY_SHOWN 500
+
+/* What was sent as {secret:name}. */
+static List *named_secrets = NIL;
+
+static Datum call_test_endpoint(PG_FUNCTION_ARGS);
+static MrbEndpoint *read_endpoint(const char *name);
+static const char *render(MrbEndpoint *endpoint, const MrbCall *call,
+						  bool masked, MrbHttpRequest *request);
+static const char *ask(MrbEndpoint *endpoint, const MrbCall *call,
+					   StringInfo out, MrbHttpAnswer *answer);
+static void test(MrbEndpoint *endpoint, StringInfo out);
+static const char *test_marker(MrbEndpoint *endpoint, StringInfo out);
+static const char *judge_marker(const MrbEndpoint *endpoint,
+								const MrbCall *call, bool last,
+								const MrbHttpAnswer *answer);
+static const char *judge(const MrbEndpoint *endpoint, const MrbCall *call,
+						 const MrbHttpAnswer *answer);
+static void append_member(StringInfo out, const char *name,
+						  const char *value);
+static void append_request(StringInfo out, const MrbHttpRequest *request);
+static void append_answer(StringInfo out, const MrbEndpoint *endpoint,
+						  const MrbHttpAnswer *answer);
+static const char *remember_secret(const char *name);
+static char *mask_secret(char *text, const char *secret);
+static char *mask_forms(char *text, const char *secret);
+static char *replace(char *text, const char *from, const char *to);
+
+/*
+ * miosa_test_endpoint(name)
+ */
+Datum
+miosa_test_endpoint(PG_FUNCTION_ARGS)
+{
+	return mrb_lock_wait_call(MRB_PUBLIC, call_test_endpoint, fcinfo);
+}
+
+/*
+ * miosa_test_endpoint(), with bounded waits.
+ */
+static Datum
+call_test_endpoint(PG_FUNCTION_ARGS)
+{
+	MrbEndpoint *endpoint = read_endpoint(PG_ARGISNULL(0) ? "" :
+										  text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	StringInfoData out;
+
+	named_secrets = NIL;
+	initStringInfo(&out);
+	appendStringInfoString(&out, "{\"data\":{");
+	append_member(&out, "endpoint", endpoint->name);
+	if (endpoint->vitals.health == MRB_HEALTH_MISCONFIGURED)
+		append_member(&out, "verdict", endpoint->vitals.last_error);
+	else
+		test(endpoint, &out);
+	out.data[out.len - 1] = '}';
+	appendStringInfoChar(&out, '}');
+	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
+}
+
+static MrbEndpoint *
+read_endpoint(const char *name)
+{
+	List	   *found = mrb_endpoint_read(1, 0, name);
+
+	if (found == NIL)
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
+				  psprintf("endpoint \"%s\" does not exist", name), NULL,
+				  "SELECT name, adapter, url FROM miosa.endpoints;");
+	return linitial(found);
+}
+
+/*
+ * Send the request that shows most, and append what became of it.
+ */
+static void
+test(MrbEndpoint *endpoint, StringInfo out)
+{
+	const MrbAdapter *adapter = endpoint->adapter;
+	MrbCall    *call = adapter->poll.call != NULL ? adapter->poll.call :
+	adapter->marker_read != NULL ? adapter->marker_read : adapter->request;
+	MrbHttpAnswer answer;
+	const char *problem;
+	StringInfoData shown;
+
+	if (adapter->volatile_table)
+	{
+		problem = test_marker(endpoint, out);
+		append_member(out, "verdict", problem);
+		return;
+	}
+	initStringInfo(&shown);
+	problem = ask(endpoint, call, &shown, &answer);
+	appendStringInfoString(out, shown.data);
+	append_member(out, "verdict", problem != NULL ? problem :
+				  judge(endpoint, call, &answer));
+}
+
+/*
+ * Send one request, and append it with its answer; returns why it cannot be
+ * sent, or NULL.
+ */
+static const char *
+ask(MrbEndpoint *endpoint, const MrbCall *call, StringInfo out,
+	MrbHttpAnswer *answer)
+{
+	MrbHttpRequest shown = {0};
+	MrbHttpRequest request = {0};
+	const char *problem = render(endpoint, call, true, &shown);
+
+	if (problem == NULL)
+		problem = render(endpoint, call, false, &request);
+	if (problem != NULL)
+		return problem;
+	request.timeout_ms = endpoint->adapter->timeout_ms;
+	mrb_http_call(&request, answer);
+	append_request(out, &shown);
+	append_answer(out, endpoint, answer);
+	return NULL;
+}
+
+/*
+ * The marker that is there is left alone.  Where there is none, the epoch 0
+ * is written, which is lower than every marker: the dispatcher resynchronizes
+ * the endpoint as it would without it.  What is appended is the last request.
+ */
+static const char *
+test_marker(MrbEndpoint *endpoint, StringInfo out)
+{
+	const MrbAdapter *adapter = endpoint->adapter;
+	const MrbCall *const calls[] = {
+		adapter->marker_read, adapter->marker_write, adapter->marker_read
+	};
+	StringInfoData shown;
+	MrbHttpAnswer answer;
+	const char *problem = NULL;
+
+	initStringInfo(&shown);
+	for (size_t i = 0; i < lengthof(calls) && problem == NULL; i++)
+	{
+		resetStringInfo(&shown);
+		problem = ask(endpoint, calls[i], &shown, &answer);
+		if (problem == NULL)
+			problem = judge_marker(endpoint, calls[i],
+								   i == lengthof(calls) - 1, &answer);
+	}
+	appendStringInfoString(out, shown.data);
+	return problem;
+}
+
+/*
+ * The verdict, or NULL when the next request tells more.
+ */
+static const char *
+judge_marker(const MrbEndpoint *endpoint, const MrbCall *call, bool last,
+			 const MrbHttpAnswer *answer)
+{
+	bool		reading = call == endpoint->adapter->marker_read;
+	bool		taken = answer->outcome == MRB_HTTP_ANSWERED &&
+	answer->status >= 200 && answer->status <= 299;
+	int64		found;
+
+	if (!taken && (!reading || answer->status != 404))
+		return judge(endpoint, call, answer);
+	if (!reading)
+		return NULL;
+	if (taken && mrb_marker_parse(answer, &found))
+		return last ? "ok: nothing was written to it yet" : "ok";
+	if (!last)
+		return NULL;
+	return psprintf("it does not return the marker that is written to it, so it can never be verified (HTTP status %d)",
+					answer->status);
+}
+
+static const char *
+render(MrbEndpoint *endpoint, const MrbCall *call, bool masked,
+	   MrbHttpRequest *request)
+{
+	static char *ids[] = {TEST_ID};
+	static char *hosts[] = {TEST_HOST};
+	MrbValues	values;
+	const char *problem;
+
+	MemSet(&values, 0, sizeof(values));
+	values.deployment_ids.n = values.hosts.n = 1;
+	values.deployment_ids.items = ids;
+	values.hosts.items = hosts;
+	values.plain_hosts = values.hosts;
+	values.text[MRB_VAR_CHANGED_AT] = "1970-01-01T00:00:00Z";
+	values.text[MRB_VAR_COUNT] = "0";
+	values.text[MRB_VAR_DEPLOYMENT_ID] = TEST_ID;
+	values.text[MRB_VAR_EPOCH] = "0";
+	values.text[MRB_VAR_HOST] = TEST_HOST;
+	values.text[MRB_VAR_INSTANCE_ID] = TEST_ID;
+	values.text[MRB_VAR_KIND] = endpoint->adapter->scheduler ? "dynamic" :
+		"static";
+	values.text[MRB_VAR_MESSAGE_ID] = TEST_ID;
+	values.text[MRB_VAR_OPERATION_ID] = TEST_ID;
+	values.text[MRB_VAR_RELEASE_ID] = TEST_ID;
+	values.text[MRB_VAR_SHA256] = TEST_ID;
+	values.text[MRB_VAR_STORAGE_URI] = TEST_ID;
+	values.text[MRB_VAR_TENANT_ID] = TEST_ID;
+	values.text[MRB_VAR_VERSION_ID] = TEST_ID;
+	values.text[MRB_VAR_VERSION_NUMBER] = "0";
+	values.text[MRB_VAR_WORKLOAD] = TEST_ID;
+	values.text[MRB_VAR_SECRET] = endpoint->secret;
+	values.named_secret = remember_secret;
+	values.previous_secret = endpoint->previous_secret;
+	values.mask = masked ? MASK : NULL;
+	problem = mrb_call_render(call, endpoint->url, &values, request);
+	return problem != NULL ? problem :
+		mrb_sign_request(endpoint->adapter, &values, request);
+}
+
+static const char *
+judge(const MrbEndpoint *endpoint, const MrbCall *call,
+	  const MrbHttpAnswer *answer)
+{
+	const MrbAdapter *adapter = endpoint->adapter;
+	char	   *why;
+	MrbVerdict	verdict = mrb_adapter_judge(adapter, call, answer, &why);
+
+	if (verdict == MRB_VERDICT_SUCCESS)
+		return "ok";
+	if (answer->outcome != MRB_HTTP_ANSWERED)
+		return psprintf("no answer: %s", why);
+	if (answer->status == 404 && call == adapter->marker_read)
+		return "ok: nothing was written to it yet";
+	if (answer->status == 404 && call == adapter->marker_write)
+		return "it does not take the marker (HTTP status 404)";
+	if (answer->status == 404 && adapter->scheduler)
+		return "ok: it has no such workload";
+	if (answer->status == 404 && adapter->add != NULL)
+		return "ok: there is no such entry, and it would be added";
+	if (verdict == MRB_VERDICT_GONE)
+		return psprintf("it answers that it is gone (%s)", why);
+	if (verdict == MRB_VERDICT_MESSAGE)
+		return psprintf("it is there, but does not take the message (%s)", why);
+	if (answer->status == 401 || answer->status == 403)
+		return "it does not accept the secret, or our address";
+	if (answer->status >= 300 && answer->status <= 399)
+		return "it redirects, and redirects are never followed";
+	return psprintf("it fails (%s)", why);
+}
+
+/*
+ * Each member ends with a comma; the last one is replaced.
+ */
+static void
+append_member(StringInfo out, const char *name, const char *value)
+{
+	escape_json(out, name);
+	appendStringInfoChar(out, ':');
+	if (value != NULL)
+		escape_json(out, value);
+	else
+		appendStringInfoString(out, "null");
+	appendStringInfoChar(out, ',');
+}
+
+static void
+append_request(StringInfo out, const MrbHttpRequest *request)
+{
+	appendStringInfoString(out, "\"request\":{");
+	append_member(out, "method", request->method);
+	append_member(out, "url", request->url);
+	appendStringInfoString(out, "\"headers\":[");
+	for (int i = 0; request->headers[i] != NULL; i++)
+	{
+		if (i > 0)
+			appendStringInfoChar(out, ',');
+		escape_json(out, request->headers[i]);
+	}
+	appendStringInfoString(out, "],");
+	append_member(out, "body", request->body);
+	out->data[out->len - 1] = '}';
+	appendStringInfoChar(out, ',');
+}
+
+static void
+append_answer(StringInfo out, const MrbEndpoint *endpoint,
+			  const MrbHttpAnswer *answer)
+{
+	char	   *body = pnstrdup(answer->body, answer->body_len);
+	ListCell   *cell;
+
+	appendStringInfo(out, "\"answer\":{\"status\":%d,\"elapsed_ms\":%.1f,",
+					 answer->status, answer->elapsed_ms);
+	/* Whatever it is, it must become valid text in any encoding. */
+	for (char *p = body; *p != '\0'; p++)
+		if ((*p < 0x20 || *p > 0x7e) && *p != '\n')
+			*p = '?';
+	body = mask_secret(body, endpoint->secret);
+	body = mask_secret(body, endpoint->previous_secret);
+	foreach(cell, named_secrets)
+		body = mask_secret(body, lfirst(cell));
+	if (strlen(body) > BODY_SHOWN)
+		body[BODY_SHOWN] = '\0';
+	append_member(out, "body", body);
+	out->data[out->len - 1] = '}';
+	appendStringInfoChar(out, ',');
+}
+
+static const char *
+remember_secret(const char *name)
+{
+	const char *secret = mrb_secrets_value(name);
+
+	if (secret != NULL)
+		named_secrets = lappend(named_secrets, pstrdup(secret));
+	return secret;
+}
+
+/*
+ * As a whole, and each of its parts where it has some (USER:PASSWORD).
+ */
+static char *
+mask_secret(char *text, const char *secret)
+{
+	char	   *parts;
+	char	   *rest;
+
+	if (secret == NULL)
+		return text;
+	text = mask_forms(text, secret);
+
+	parts = pstrdup(secret);
+	for (char *part = strtok_r(parts, ":", &rest); part != NULL;
+		 part = strtok_r(NULL, ":", &rest))
+		text = mask_forms(text, part);
+	return text;
+}
+
+static char *
+mask_forms(char *text, const char *secret)
+{
+	static const MrbStyle styles[] = {
+		MRB_STYLE_PLAIN, MRB_STYLE_PERCENT, MRB_STYLE_IN_JSON_STRING,
+		MRB_STYLE_XML
+	};
+
+	for (size_t i = 0; i < lengthof(styles); i++)
+	{
+		StringInfoData form;
+
+		initStringInfo(&form);
+		mrb_escape_append(&form, styles[i], secret);
+		text = replace(text, form.data, MASK);
+	}
+	return replace(text, mrb_escape_base64(secret, strlen(secret)), MASK);
+}
+
+static char *
+replace(char *text, const char *from, const char *to)
+{
+	StringInfoData out;
+	char	   *found;
+
+	initStringInfo(&out);
+	while ((found = strstr(text, from)) != NULL)
+	{
+		appendBinaryStringInfo(&out, text, found - text);
+		appendStringInfoString(&out, to);
+		text = found + strlen(from);
+	}
+	appendStringInfoString(&out, text);
+	return out.data;
+}

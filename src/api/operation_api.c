@@ -1,0 +1,223 @@
+/*-------------------------------------------------------------------------
+ *
+ * operation_api.c
+ *	  SQL-callable functions: unpack the arguments, call one function, pack
+ *	  the result.
+ *
+ * None of them is strict, because a null argument means "not given" in most
+ * places and deserves a message in the others.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+
+#include "base/check_argument.h"
+#include "base/errors.h"
+#include "common/json_read.h"
+#include "common/lock_wait.h"
+#include "operation/rollback.h"
+
+PG_FUNCTION_INFO_V1(miosa_rollback);
+PG_FUNCTION_INFO_V1(miosa_promote);
+PG_FUNCTION_INFO_V1(miosa_plan);
+PG_FUNCTION_INFO_V1(mrb_call_rollback);
+PG_FUNCTION_INFO_V1(mrb_call_promote);
+PG_FUNCTION_INFO_V1(mrb_raise_condition);
+PG_FUNCTION_INFO_V1(mrb_check_id);
+
+static Datum call_rollback(PG_FUNCTION_ARGS);
+static Datum call_promote(PG_FUNCTION_ARGS);
+static Datum call_plan(PG_FUNCTION_ARGS);
+static Jsonb *run_operation(FunctionCallInfo fcinfo, bool promotion);
+static Jsonb *run_for_console(FunctionCallInfo fcinfo, bool promotion);
+static char *text_argument(FunctionCallInfo fcinfo, int arg);
+static char *key_from_http_header(void);
+
+/*
+ * miosa_rollback(deployment_id, version_id, idempotency_key, reason,
+ * expected_active, attribution, cutover, accept_unverified)
+ */
+Datum
+miosa_rollback(PG_FUNCTION_ARGS)
+{
+	return mrb_lock_wait_call(MRB_PUBLIC, call_rollback, fcinfo);
+}
+
+/*
+ * miosa_rollback(), with bounded waits.
+ */
+static Datum
+call_rollback(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_JSONB_P(run_operation(fcinfo, false));
+}
+
+/*
+ * miosa_promote(...), with the same arguments.
+ */
+Datum
+miosa_promote(PG_FUNCTION_ARGS)
+{
+	return mrb_lock_wait_call(MRB_PUBLIC, call_promote, fcinfo);
+}
+
+/*
+ * miosa_promote(), with bounded waits.
+ */
+static Datum
+call_promote(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_JSONB_P(run_operation(fcinfo, true));
+}
+
+/*
+ * miosa.call_rollback(deployment_id, version_id, idempotency_key, reason,
+ * expected_active, cutover, accept_unverified, name): the same for people, who
+ * know the deployment by that name.
+ */
+Datum
+mrb_call_rollback(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_JSONB_P(run_for_console(fcinfo, false));
+}
+
+/*
+ * miosa.call_promote(...), with the same arguments.
+ */
+Datum
+mrb_call_promote(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_JSONB_P(run_for_console(fcinfo, true));
+}
+
+/*
+ * miosa_plan(deployment_id, version_id)
+ */
+Datum
+miosa_plan(PG_FUNCTION_ARGS)
+{
+	return mrb_lock_wait_call(MRB_PUBLIC, call_plan, fcinfo);
+}
+
+/*
+ * miosa_plan(), with bounded waits.
+ */
+static Datum
+call_plan(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_JSONB_P(mrb_rollback_plan(text_argument(fcinfo, 0),
+										text_argument(fcinfo, 1)));
+}
+
+/*
+ * miosa.raise_condition(condition, message, detail, hint): how the functions
+ * that are written in PL/pgSQL raise the conditions of errors.h.
+ */
+Datum
+mrb_raise_condition(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_argument(fcinfo, 0);
+	char	   *message = text_argument(fcinfo, 1);
+	MrbCondition condition;
+
+	if (name == NULL || message == NULL ||
+		!mrb_condition_by_name(name, &condition))
+		elog(ERROR, "unknown condition or no message: \"%s\"",
+			 name ? name : "");
+	mrb_raise(condition, message, text_argument(fcinfo, 2),
+			  text_argument(fcinfo, 3));
+	PG_RETURN_VOID();
+}
+
+/*
+ * miosa.check_id(value, what): the value, if it is an id.
+ */
+Datum
+mrb_check_id(PG_FUNCTION_ARGS)
+{
+	char	   *what = text_argument(fcinfo, 1);
+
+	mrb_argument_check_id(text_argument(fcinfo, 0), what ? what : "id");
+	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+}
+
+/*
+ * Unpack the arguments that both operations have.
+ */
+static Jsonb *
+run_operation(FunctionCallInfo fcinfo, bool promotion)
+{
+	MrbRequest	request = {
+		.promotion = promotion,
+		.deployment_id = text_argument(fcinfo, 0),
+		.version_id = text_argument(fcinfo, 1),
+		.key = text_argument(fcinfo, 2),
+		.reason = text_argument(fcinfo, 3),
+		.expected_active = text_argument(fcinfo, 4),
+		.attribution = PG_ARGISNULL(5) ? NULL : PG_GETARG_JSONB_P(5),
+		.cutover = text_argument(fcinfo, 6),
+		.accept_unverified = !PG_ARGISNULL(7) && PG_GETARG_BOOL(7),
+	};
+
+	/* A blank reason says nothing. */
+	if (request.reason != NULL && request.reason[strspn(request.reason, " \t\r\n")] == '\0')
+		request.reason = NULL;
+	if (request.key == NULL)
+		request.key = key_from_http_header();
+	return mrb_rollback_run(&request);
+}
+
+/*
+ * Unpack the arguments that the console's operations have.
+ */
+static Jsonb *
+run_for_console(FunctionCallInfo fcinfo, bool promotion)
+{
+	MrbRequest	request = {
+		.promotion = promotion,
+		.deployment_id = text_argument(fcinfo, 0),
+		.version_id = text_argument(fcinfo, 1),
+		.key = text_argument(fcinfo, 2),
+		.reason = text_argument(fcinfo, 3),
+		.expected_active = text_argument(fcinfo, 4),
+		.cutover = text_argument(fcinfo, 5),
+		.accept_unverified = !PG_ARGISNULL(6) && PG_GETARG_BOOL(6),
+		.console_name = text_argument(fcinfo, 7),
+	};
+
+	return mrb_rollback_run(&request);
+}
+
+/*
+ * A text argument; NULL for SQL null.
+ */
+static char *
+text_argument(FunctionCallInfo fcinfo, int arg)
+{
+	if (PG_ARGISNULL(arg))
+		return NULL;
+	return text_to_cstring(PG_GETARG_TEXT_PP(arg));
+}
+
+/*
+ * Behind PostgREST the key comes in a header, and all headers of the request
+ * as one JSON object with names in lower case.
+ */
+static char *
+key_from_http_header(void)
+{
+	const char *headers = GetConfigOption("request.headers", true, false);
+	Jsonb	   *object;
+
+	if (headers == NULL || headers[0] == '\0')
+		return NULL;
+	object = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+												CStringGetDatum(headers)));
+	return mrb_member_text(&object->root, "idempotency-key");
+}

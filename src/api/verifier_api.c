@@ -1,0 +1,172 @@
+/*-------------------------------------------------------------------------
+ *
+ * verifier_api.c
+ *	  Verifying artifacts, for SQL.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "artifact/artifact_http.h"
+#include "base/guc.h"
+#include "common/lock_wait.h"
+#include "common/query.h"
+#include "verifier/due_artifacts.h"
+
+PG_FUNCTION_INFO_V1(mrb_due_artifacts);
+PG_FUNCTION_INFO_V1(mrb_verify_artifact);
+
+/* Deployments that are looked at in one call. */
+#define PAGE 100
+
+static MrbQuery release_query = {
+	.sql = "SELECT r.deployment_version_id, r.storage_uri, r.size_bytes"
+	" FROM miosa.releases r"
+	" WHERE r.deployment_id = $1 AND r.id = $2 AND r.collected_at IS NULL",
+	.nargs = 2,
+	.argtypes = {TEXTOID, TEXTOID},
+};
+
+static Datum call_due_artifacts(PG_FUNCTION_ARGS);
+static Datum call_verify_artifact(PG_FUNCTION_ARGS);
+static Datum text_array(const char **items, int n);
+static bool find_release(char *deployment_id, char *release_id, MrbDue *due);
+static const char *verify(const MrbDue *due);
+
+/*
+ * miosa.due_artifacts(after)
+ */
+Datum
+mrb_due_artifacts(PG_FUNCTION_ARGS)
+{
+	return mrb_lock_wait_call(MRB_INNER, call_due_artifacts, fcinfo);
+}
+
+/*
+ * mrb_due_artifacts(), with bounded waits.
+ */
+static Datum
+call_due_artifacts(PG_FUNCTION_ARGS)
+{
+	TupleDesc	tupdesc;
+	List	   *due = NIL;
+	ListCell   *cell;
+	char	   *last = NULL;
+	int			looked = 0;
+	const char **deployments;
+	const char **releases;
+	int			n = 0;
+	Datum		values[3];
+	bool		nulls[3] = {false};
+
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (mrb_artifact_max_age > 0)
+		due = mrb_due_list(text_to_cstring(PG_GETARG_TEXT_PP(0)), PAGE, &last,
+						   &looked);
+	deployments = palloc((list_length(due) + 1) * sizeof(char *));
+	releases = palloc((list_length(due) + 1) * sizeof(char *));
+	foreach(cell, due)
+	{
+		MrbDue	   *it = lfirst(cell);
+
+		deployments[n] = it->deployment_id;
+		releases[n++] = it->release_id;
+	}
+	nulls[0] = last == NULL;
+	values[0] = last ? CStringGetTextDatum(last) : (Datum) 0;
+	values[1] = text_array(deployments, n);
+	values[2] = text_array(releases, n);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc),
+													  values, nulls)));
+}
+
+/*
+ * miosa.verify_artifact(deployment_id, release_id)
+ */
+Datum
+mrb_verify_artifact(PG_FUNCTION_ARGS)
+{
+	return mrb_lock_wait_call(MRB_INNER, call_verify_artifact, fcinfo);
+}
+
+/*
+ * mrb_verify_artifact(), with bounded waits.
+ */
+static Datum
+call_verify_artifact(PG_FUNCTION_ARGS)
+{
+	MrbDue		due;
+
+	if (!find_release(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+					  text_to_cstring(PG_GETARG_TEXT_PP(1)), &due))
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(verify(&due)));
+}
+
+static Datum
+text_array(const char **items, int n)
+{
+	Datum	   *datums = palloc((n + 1) * sizeof(Datum));
+
+	for (int i = 0; i < n; i++)
+		datums[i] = CStringGetTextDatum(items[i]);
+	return PointerGetDatum(construct_array(datums, n, TEXTOID, -1, false,
+										   TYPALIGN_INT));
+}
+
+static bool
+find_release(char *deployment_id, char *release_id, MrbDue *due)
+{
+	Datum		values[2];
+	bool		found;
+
+	MemSet(due, 0, sizeof(*due));
+	due->deployment_id = deployment_id;
+	due->release_id = release_id;
+	values[0] = CStringGetTextDatum(deployment_id);
+	values[1] = CStringGetTextDatum(release_id);
+	mrb_query_open();
+	found = mrb_query_run(&release_query, values, NULL) > 0;
+	if (found)
+	{
+		due->version_id = mrb_query_text(0, 1);
+		due->artifact.uri = mrb_query_text(0, 2);
+		due->artifact.size = mrb_query_int64(0, 3, -1);
+	}
+	mrb_query_close();
+	return found;
+}
+
+/*
+ * Ask for it, whatever was seen before, and write the answer down.
+ */
+static const char *
+verify(const MrbDue *due)
+{
+	MrbArtifactCheck check;
+	TimestampTz asked_at = GetCurrentTimestamp();
+	MrbProbe   *probe = mrb_artifact_begin(&due->artifact, &check);
+
+	if (probe != NULL)
+		mrb_probe_run(probe, &check);
+	if (check.state == MRB_ARTIFACT_UNKNOWN)
+		return "unknown";
+	if (!check.probed)
+		return "not asked";
+	if (check.state == MRB_ARTIFACT_PRESENT)
+	{
+		mrb_artifact_remember(due->deployment_id, due->release_id);
+		return "present";
+	}
+	if (mrb_artifact_miss(due->deployment_id, due->release_id, asked_at))
+		mrb_artifact_report(due->deployment_id, due->version_id, &check);
+	return "gone";
+}

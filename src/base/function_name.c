@@ -1,0 +1,195 @@
+/*-------------------------------------------------------------------------
+ *
+ * function_name.c
+ *	  Names of our functions, as the caller has to write them.
+ *
+ * Functions for programs are in the schema that CREATE EXTENSION was given.
+ * Texts that propose a call are written as if it were in everybody's
+ * search_path; where it is not, its name is put before each call here.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_extension.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/varlena.h"
+
+#include "base/function_name.h"
+#include "base/miosa_rollback.h"
+#include "base/setting_source.h"
+
+#define PREFIX "miosa_"
+
+PG_FUNCTION_INFO_V1(mrb_qualify);
+
+static char known[NAMEDATALEN]; /* the schema as it was last looked up */
+
+static const char *our_schema(void);
+static bool caller_finds(const char *schema);
+static const char *end_of_literal(const char *text, const char *at);
+static size_t call_length(const char *text, const char *at);
+static bool in_word(char c);
+
+/*
+ * miosa.qualify(value): a text that proposes calls, for the caller.
+ */
+Datum
+mrb_qualify(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(mrb_naming_qualify(text_to_cstring(PG_GETARG_TEXT_PP(0)))));
+}
+
+/*
+ * Put the schema before each call of a function of ours, outside of literals.
+ */
+const char *
+mrb_naming_qualify(const char *text)
+{
+	StringInfoData buf;
+	const char *schema;
+	const char *at = text;
+
+	if (text == NULL || strstr(text, PREFIX) == NULL)
+		return text;
+
+	schema = IsTransactionState() ? our_schema() : known;
+	if (schema[0] == '\0' || caller_finds(schema))
+		return text;
+
+	initStringInfo(&buf);
+	while (*at != '\0')
+	{
+		size_t		len = call_length(text, at);
+		const char *end;
+
+		if (len > 0)
+		{
+			appendStringInfo(&buf, "%s.", quote_identifier(schema));
+			end = at + len;
+		}
+		else
+			end = end_of_literal(text, at);
+		appendBinaryStringInfo(&buf, at, end - at);
+		at = end;
+	}
+	return buf.data;
+}
+
+/*
+ * Remember the schema for texts outside of a transaction.
+ */
+void
+mrb_naming_learn(void)
+{
+	our_schema();
+}
+
+/*
+ * The schema of the extension; empty when it is not there.
+ */
+static const char *
+our_schema(void)
+{
+	Relation	extensions = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	char	   *schema = NULL;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber,
+				F_NAMEEQ, CStringGetDatum(MRB_EXTENSION));
+	scan = systable_beginscan(extensions, ExtensionNameIndexId, true, NULL, 1,
+							  &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		schema = get_namespace_name(((Form_pg_extension) GETSTRUCT(tuple))->extnamespace);
+	strlcpy(known, schema ? schema : "", sizeof(known));
+	systable_endscan(scan);
+	table_close(extensions, AccessShareLock);
+	return known;
+}
+
+/*
+ * Whether the caller's search_path has a schema; our own functions run with
+ * another one.
+ */
+static bool
+caller_finds(const char *schema)
+{
+	char	   *path = pstrdup(mrb_setting_of_caller("search_path"));
+	List	   *names;
+	ListCell   *cell;
+	bool		found = false;
+
+	if (!SplitIdentifierString(path, ',', &names))
+		return false;
+	foreach(cell, names)
+	{
+		const char *name = lfirst(cell);
+
+		if (strcmp(name, "$user") == 0)
+			name = GetUserNameFromId(GetOuterUserId(), true);
+		if (name != NULL && strcmp(name, schema) == 0)
+			found = true;
+	}
+	list_free(names);
+	pfree(path);
+	return found;
+}
+
+/*
+ * Where to go on after a character of a text: after the literal that begins
+ * there, if one does.  An apostrophe within a word begins none.
+ */
+static const char *
+end_of_literal(const char *text, const char *at)
+{
+	const char *before = at;
+
+	if (*at != '\'')
+		return at + 1;
+	if (before > text &&before[-1] == 'E')
+		before--;
+	if (before > text &&in_word(before[-1]))
+		return at + 1;
+	at = strchr(at + 1, '\'');
+	return at != NULL ? at + 1 : text +strlen(text);
+}
+
+/*
+ * The length of a name of a function of ours that is called at a place of a
+ * text, without a schema; 0 if there is none.
+ */
+static size_t
+call_length(const char *text, const char *at)
+{
+	const char *end = at;
+
+	if (strncmp(at, PREFIX, strlen(PREFIX)) != 0 ||
+		(at > text &&(in_word(at[-1]) || at[-1] == '.' || at[-1] == '"')))
+		return 0;
+	while (in_word(*end))
+		end++;
+	return *end == '(' ? end - at : 0;
+}
+
+/*
+ * Whether a character can be part of a name.
+ */
+static bool
+in_word(char c)
+{
+	return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+		(c >= 'A' && c <= 'Z');
+}

@@ -1,0 +1,192 @@
+/*-------------------------------------------------------------------------
+ *
+ * index_lookup.c
+ *	  Rows found by their keys, without a query.
+ *
+ * What a statement of SPI would do to find a row, and nothing else: a new
+ * snapshot, a lock on the table that is kept until the transaction ends, an
+ * index scan (which also takes part in serializable isolation).  Rights are
+ * not checked, as those who may call the functions of this extension run with
+ * its owner's.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "common/index_lookup.h"
+
+static void open_table(MrbRow *row);
+
+/*
+ * Take a new snapshot, which also sees what this transaction has done so far.
+ */
+void
+mrb_row_begin(void)
+{
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+void
+mrb_row_end(void)
+{
+	PopActiveSnapshot();
+}
+
+/*
+ * Find the row of a key.
+ */
+bool
+mrb_row_find(MrbRow *row, const char *first, const char *second)
+{
+	const char *keys[] = {first, second};
+	int			nkeys = second != NULL ? 2 : 1;
+	ScanKeyData scankeys[lengthof(keys)];
+	Relation	index;
+	IndexScanDesc scan;
+	bool		found;
+
+	open_table(row);
+	row->slot = table_slot_create(row->relation, NULL);
+	index = index_open(row->indexid, AccessShareLock);
+	for (int i = 0; i < nkeys; i++)
+		ScanKeyEntryInitialize(&scankeys[i], 0, i + 1, BTEqualStrategyNumber,
+							   InvalidOid, index->rd_indcollation[i],
+							   F_TEXTEQ, CStringGetTextDatum(keys[i]));
+
+	scan = MRB_INDEX_BEGINSCAN(row->relation, index, GetActiveSnapshot(),
+							   nkeys);
+	index_rescan(scan, scankeys, nkeys, NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, row->slot);
+
+	/* The slot holds the row's page by itself. */
+	index_endscan(scan);
+	index_close(index, NoLock);
+	if (!found)
+		mrb_row_close(row);
+	return found;
+}
+
+/*
+ * Let go of a row that was found.
+ */
+void
+mrb_row_close(MrbRow *row)
+{
+	ExecDropSingleTupleTableSlot(row->slot);
+	table_close(row->relation, NoLock);
+	row->slot = NULL;
+	row->relation = NULL;
+}
+
+/*
+ * One value, borrowed until mrb_row_close().
+ */
+Datum
+mrb_row_datum(MrbRow *row, int column, bool *isnull)
+{
+	return slot_getattr(row->slot, row->attnums[column], isnull);
+}
+
+/*
+ * A text value, copied; NULL for SQL null.
+ */
+char *
+mrb_row_text(MrbRow *row, int column)
+{
+	bool		isnull;
+	Datum		value = mrb_row_datum(row, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+/*
+ * A jsonb value, copied; NULL for SQL null.
+ */
+Jsonb *
+mrb_row_jsonb(MrbRow *row, int column)
+{
+	bool		isnull;
+	Datum		value = mrb_row_datum(row, column, &isnull);
+
+	return isnull ? NULL : DatumGetJsonbPCopy(value);
+}
+
+/*
+ * A number; SQL null counts as 0.
+ */
+int64
+mrb_row_int64(MrbRow *row, int column)
+{
+	bool		isnull;
+	Datum		value = mrb_row_datum(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+int32
+mrb_row_int32(MrbRow *row, int column)
+{
+	bool		isnull;
+	Datum		value = mrb_row_datum(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt32(value);
+}
+
+/*
+ * A time; SQL null counts as 0.
+ */
+TimestampTz
+mrb_row_timestamp(MrbRow *row, int column)
+{
+	bool		isnull;
+	Datum		value = mrb_row_datum(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetTimestampTz(value);
+}
+
+/*
+ * Lock the table and find its index and columns.  The index is looked up by
+ * its name every time, because REINDEX CONCURRENTLY puts another one in its
+ * place; it cannot drop the old one while the table is locked.  The columns
+ * stay where they are as long as the table is the same, and DROP and CREATE
+ * EXTENSION make a new one.
+ */
+static void
+open_table(MrbRow *row)
+{
+	Oid			schema = get_namespace_oid("miosa", false);
+	Oid			relid = get_relname_relid(row->table, schema);
+
+	if (!OidIsValid(relid))
+		elog(ERROR, "table miosa.%s is missing", row->table);
+	row->relation = table_open(relid, AccessShareLock);
+	row->indexid = get_relname_relid(row->index, schema);
+	if (!OidIsValid(row->indexid))
+		elog(ERROR, "index \"%s\" of table miosa.%s is missing",
+			 row->index, row->table);
+
+	if (relid == row->relid)
+		return;
+	row->relid = InvalidOid;
+	for (int i = 0; i < MRB_ROW_MAX_COLUMNS && row->columns[i] != NULL; i++)
+	{
+		row->attnums[i] = get_attnum(relid, row->columns[i]);
+		if (row->attnums[i] == InvalidAttrNumber)
+			elog(ERROR, "column \"%s\" of table miosa.%s is missing",
+				 row->columns[i], row->table);
+	}
+	row->relid = relid;
+}

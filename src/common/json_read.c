@@ -1,0 +1,108 @@
+/*-------------------------------------------------------------------------
+ *
+ * json_read.c
+ *	  Members of JSON objects that other people wrote.
+ *
+ * The server's own functions take the shape of a value for granted: asked for
+ * a member of an array, they read what is not there.  Rows are checked when
+ * they are written, but a restore or an administrator can write them with
+ * triggers disabled.  So every jsonb is read through these functions, which
+ * look at its shape first.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/json_read.h"
+
+/*
+ * Find a member.
+ */
+bool
+mrb_member_find(JsonbContainer *object, const char *key, JsonbValue *value)
+{
+	return JsonContainerIsObject(object) &&
+		getKeyJsonValueFromContainer(object, key, strlen(key),
+									 value) != NULL;
+}
+
+/*
+ * Find a member that is not null.
+ */
+bool
+mrb_member_get(JsonbContainer *object, const char *key, JsonbValue *value)
+{
+	return mrb_member_find(object, key, value) && value->type != jbvNull;
+}
+
+/*
+ * Copy the text of a member.
+ */
+char *
+mrb_member_text(JsonbContainer *object, const char *key)
+{
+	JsonbValue	value;
+
+	if (!mrb_member_find(object, key, &value) || value.type != jbvString)
+		return NULL;
+	return pnstrdup(value.val.string.val, value.val.string.len);
+}
+
+/*
+ * Go to the next member.  What its value holds is skipped.
+ */
+bool
+mrb_member_next(JsonbContainer *object, JsonbIterator **it, char **key,
+				JsonbValue *value)
+{
+	JsonbIteratorToken token;
+
+	if (*it == NULL)
+	{
+		if (!JsonContainerIsObject(object))
+			return false;
+		*it = JsonbIteratorInit(object);
+	}
+	while ((token = JsonbIteratorNext(it, value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			*key = pnstrdup(value->val.string.val, value->val.string.len);
+		if (token == WJB_VALUE)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The object that a value is.
+ */
+JsonbContainer *
+mrb_member_object(const JsonbValue *value)
+{
+	return value->type == jbvBinary &&
+		JsonContainerIsObject(value->val.binary.data) ?
+		value->val.binary.data : NULL;
+}
+
+/*
+ * The array that a value is.
+ */
+JsonbContainer *
+mrb_member_array(const JsonbValue *value)
+{
+	return value->type == jbvBinary &&
+		JsonContainerIsArray(value->val.binary.data) &&
+		!JsonContainerIsScalar(value->val.binary.data) ?
+		value->val.binary.data : NULL;
+}
+
+/*
+ * Whether a value is this text.
+ */
+bool
+mrb_member_equals(const JsonbValue *value, const char *text)
+{
+	return value->type == jbvString &&
+		value->val.string.len == (int) strlen(text) &&
+		memcmp(value->val.string.val, text, value->val.string.len) == 0;
+}

@@ -1,0 +1,403 @@
+/*-------------------------------------------------------------------------
+ *
+ * registry.c
+ *	  Shared memory: which database has a dispatcher, and its counters.
+ *
+ * Locking: "lock" guards every field of the registry and of the slots, except
+ * these.  Counters are atomics, written by the slot's dispatcher alone,
+ * but that anybody may set them to zero; so are the times of its last pass.
+ * procno of a slot and of the launcher are single words that are read without
+ * the lock where a latch is set: at worst a latch of a process that has just
+ * taken the place of another is set, and a latch set for nothing does no
+ * harm.  The condition variable has its own lock.  A slot of another database
+ * may take over a released slot's place; who kept a pointer to a slot checks
+ * its database again.
+ *
+ * There is one slot more than databases: a database that turns out to have
+ * no extension holds a slot only while the launcher looks.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/guc.h"
+#include "base/miosa_rollback.h"
+#include "common/registry.h"
+#include "common/timer.h"
+
+/*
+ * A dispatcher that works makes a pass every second; reading a large backlog
+ * at its start counts as passes.
+ */
+#define STALLED_MS 10000
+
+typedef struct Registry
+{
+	LWLock	   *lock;
+	int			launcher_pid;	/* 0: no launcher */
+	int			launcher_procno;	/* of its latch; -1: none */
+	pg_atomic_uint64 launcher_ms;	/* its last turn, by a monotonic clock */
+	int			nslots;
+	MrbSlot		slots[FLEXIBLE_ARRAY_MEMBER];
+} Registry;
+
+static Registry *registry = NULL;
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+static void shmem_request(void);
+static void shmem_startup(void);
+static Size registry_size(void);
+static MrbSlot *find_slot(Oid database);
+static MrbSlot *take_free_slot(Oid database);
+static void reset_slot(MrbSlot *slot);
+static void set_latch_of(int procno);
+static bool is_long_ago(pg_atomic_uint64 *ms);
+
+/*
+ * Ask for shared memory; only while the server preloads libraries.
+ */
+void
+mrb_shmem_install(void)
+{
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = shmem_request;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = shmem_startup;
+}
+
+/*
+ * Whether the library was preloaded, so that there can be dispatchers.
+ */
+bool
+mrb_shmem_available(void)
+{
+	return registry != NULL;
+}
+
+MrbSlot *
+mrb_shmem_slot(Oid database)
+{
+	MrbSlot    *slot;
+
+	if (registry == NULL)
+		return NULL;
+	LWLockAcquire(registry->lock, LW_SHARED);
+	slot = find_slot(database);
+	LWLockRelease(registry->lock);
+	return slot;
+}
+
+MrbSlot *
+mrb_shmem_reserve(Oid database)
+{
+	MrbSlot    *slot;
+
+	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+	slot = find_slot(database);
+	if (slot == NULL)
+		slot = take_free_slot(database);
+	LWLockRelease(registry->lock);
+	return slot;
+}
+
+/*
+ * Free a database's slot, unless a process lives in it or one was asked for.
+ */
+void
+mrb_shmem_release(Oid database)
+{
+	MrbSlot    *slot;
+
+	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+	slot = find_slot(database);
+	if (slot != NULL && slot->pid == 0 && !slot->requested)
+		slot->database = InvalidOid;
+	LWLockRelease(registry->lock);
+}
+
+/*
+ * Called when CREATE EXTENSION has committed.  When all slots are taken the
+ * launcher will find the database by itself once one is free.
+ */
+void
+mrb_shmem_ask_for_dispatcher(Oid database)
+{
+	MrbSlot    *slot;
+
+	if (registry == NULL)
+		return;
+	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+	slot = find_slot(database);
+	if (slot == NULL)
+		slot = take_free_slot(database);
+	if (slot != NULL)
+		slot->requested = true;
+	LWLockRelease(registry->lock);
+	set_latch_of(registry->launcher_procno);
+}
+
+/*
+ * Become the one dispatcher of the slot; false when there is one already.  The
+ * launcher may have other databases that wait for this one to be found out.
+ */
+bool
+mrb_shmem_claim(MrbSlot *slot)
+{
+	bool		mine;
+
+	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+	mine = slot->pid == 0 && slot->database == MyDatabaseId;
+	if (mine)
+	{
+		slot->pid = MyProcPid;
+		slot->procno = MRB_PROC_NUMBER(MyProc);
+		slot->since = GetCurrentTimestamp();
+		/* It has not had the time for a pass yet. */
+		pg_atomic_write_u64(&slot->last_pass_ms, mrb_timer_read() / 1000);
+		slot->state = MRB_DISPATCHER_STARTING;
+		slot->requested = false;
+	}
+	LWLockRelease(registry->lock);
+	if (mine)
+		set_latch_of(registry->launcher_procno);
+	return mine;
+}
+
+void
+mrb_shmem_set_state(MrbSlot *slot, MrbDispatcherState state)
+{
+	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+	slot->state = state;
+	LWLockRelease(registry->lock);
+}
+
+/*
+ * Give the slot back when the process ends, and tell the launcher.
+ */
+void
+mrb_shmem_leave(MrbSlot *slot, MrbDispatcherState state)
+{
+	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+	slot->pid = 0;
+	slot->procno = -1;
+	slot->state = state;
+	LWLockRelease(registry->lock);
+	ConditionVariableBroadcast(&slot->acknowledged);
+	set_latch_of(registry->launcher_procno);
+}
+
+/*
+ * Wake the slot's dispatcher, if there is one.
+ */
+void
+mrb_shmem_wake(MrbSlot *slot)
+{
+	set_latch_of(slot->procno);
+}
+
+void
+mrb_shmem_passed(MrbSlot *slot)
+{
+	pg_atomic_write_u64(&slot->last_pass_at, GetCurrentTimestamp());
+	pg_atomic_write_u64(&slot->last_pass_ms, mrb_timer_read() / 1000);
+
+	/* Only its dispatcher writes an error while it has one. */
+	if (slot->error_at == 0)
+		return;
+	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+	slot->error_at = 0;
+	slot->error[0] = '\0';
+	LWLockRelease(registry->lock);
+}
+
+void
+mrb_shmem_failed(MrbSlot *slot, const char *error)
+{
+	int			len = pg_mbcliplen(error, strlen(error), MRB_SLOT_ERROR - 1);
+	TimestampTz now = GetCurrentTimestamp();
+
+	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+	slot->error_at = now;
+	memcpy(slot->error, error, len);
+	slot->error[len] = '\0';
+	LWLockRelease(registry->lock);
+}
+
+bool
+mrb_shmem_stalled(MrbSlot *slot)
+{
+	return is_long_ago(&slot->last_pass_ms);
+}
+
+TimestampTz
+mrb_shmem_error(MrbSlot *slot, char error[MRB_SLOT_ERROR])
+{
+	TimestampTz at;
+
+	LWLockAcquire(registry->lock, LW_SHARED);
+	at = slot->error_at;
+	memcpy(error, slot->error, MRB_SLOT_ERROR);
+	LWLockRelease(registry->lock);
+	return at;
+}
+
+void
+mrb_shmem_launcher_here(void)
+{
+	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+	registry->launcher_pid = MyProcPid;
+	registry->launcher_procno = MRB_PROC_NUMBER(MyProc);
+	mrb_shmem_launcher_turns();
+	LWLockRelease(registry->lock);
+}
+
+void
+mrb_shmem_launcher_gone(void)
+{
+	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+	if (registry->launcher_pid == MyProcPid)
+	{
+		registry->launcher_pid = 0;
+		registry->launcher_procno = -1;
+	}
+	LWLockRelease(registry->lock);
+}
+
+void
+mrb_shmem_launcher_turns(void)
+{
+	pg_atomic_write_u64(&registry->launcher_ms, mrb_timer_read() / 1000);
+}
+
+int
+mrb_shmem_launcher_pid(void)
+{
+	return registry != NULL ? registry->launcher_pid : 0;
+}
+
+bool
+mrb_shmem_launcher_lives(void)
+{
+	return mrb_shmem_launcher_pid() != 0 &&
+		!is_long_ago(&registry->launcher_ms);
+}
+
+static void
+shmem_request(void)
+{
+	if (prev_shmem_request_hook != NULL)
+		prev_shmem_request_hook();
+	RequestAddinShmemSpace(registry_size());
+	RequestNamedLWLockTranche(MRB_EXTENSION, 1);
+}
+
+static void
+shmem_startup(void)
+{
+	bool		found;
+
+	if (prev_shmem_startup_hook != NULL)
+		prev_shmem_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	registry = ShmemInitStruct(MRB_EXTENSION, registry_size(), &found);
+	if (!found)
+	{
+		registry->lock = &(GetNamedLWLockTranche(MRB_EXTENSION))->lock;
+		registry->launcher_pid = 0;
+		registry->launcher_procno = -1;
+		pg_atomic_init_u64(&registry->launcher_ms, 0);
+		registry->nslots = mrb_max_databases + 1;
+		for (int i = 0; i < registry->nslots; i++)
+		{
+			MrbSlot    *slot = &registry->slots[i];
+
+			slot->database = InvalidOid;
+			for (int c = 0; c < MRB_COUNTERS; c++)
+				pg_atomic_init_u64(&slot->counters[c], 0);
+			pg_atomic_init_u64(&slot->last_pass_at, 0);
+			pg_atomic_init_u64(&slot->last_pass_ms, 0);
+			ConditionVariableInit(&slot->acknowledged);
+			reset_slot(slot);
+		}
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+static Size
+registry_size(void)
+{
+	return add_size(offsetof(Registry, slots),
+					mul_size(sizeof(MrbSlot), mrb_max_databases + 1));
+}
+
+static MrbSlot *
+find_slot(Oid database)
+{
+	for (int i = 0; i < registry->nslots; i++)
+		if (registry->slots[i].database == database)
+			return &registry->slots[i];
+	return NULL;
+}
+
+/*
+ * The caller holds the lock.
+ */
+static MrbSlot *
+take_free_slot(Oid database)
+{
+	MrbSlot    *slot = find_slot(InvalidOid);
+
+	if (slot == NULL)
+		return NULL;
+	reset_slot(slot);
+	slot->database = database;
+	return slot;
+}
+
+static void
+reset_slot(MrbSlot *slot)
+{
+	slot->requested = false;
+	slot->state = MRB_DISPATCHER_NONE;
+	slot->pid = 0;
+	slot->procno = -1;
+	slot->since = 0;
+	slot->error_at = 0;
+	slot->error[0] = '\0';
+	pg_atomic_write_u64(&slot->last_pass_at, 0);
+	pg_atomic_write_u64(&slot->last_pass_ms, mrb_timer_read() / 1000);
+	for (int c = 0; c < MRB_COUNTERS; c++)
+		pg_atomic_write_u64(&slot->counters[c], 0);
+}
+
+static void
+set_latch_of(int procno)
+{
+	if (procno >= 0)
+		SetLatch(&GetPGProcByNumber(procno)->procLatch);
+}
+
+/*
+ * Whether that was so long ago that a process that does it every second must
+ * be stopped, stuck or failing.
+ */
+static bool
+is_long_ago(pg_atomic_uint64 *ms)
+{
+	uint64		last = pg_atomic_read_u64(ms);
+	uint64		now = mrb_timer_read() / 1000;
+
+	return now > last && now - last > STALLED_MS;
+}

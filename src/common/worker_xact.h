@@ -1,0 +1,38 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker_xact.h
+ *	  The dispatcher's own transactions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_WORKER_XACT_H
+#define MRB_WORKER_XACT_H
+
+typedef enum MrbSessionKind
+{
+	MRB_SESSION_PASS,			/* repeatable read, commits like the user's */
+	MRB_SESSION_RECORD,			/* bookkeeping that may be lost in a crash */
+	MRB_SESSION_NOTIFY,			/* no snapshot */
+} MrbSessionKind;
+
+/* lock_timeout_ms: no lock is waited for any longer. */
+extern void mrb_session_begin(MrbSessionKind kind, int lock_timeout_ms);
+extern void mrb_session_commit(void);
+
+typedef void (*MrbSessionWork) (void *arg);
+
+/*
+ * Run work, which begins and commits a transaction.  False when it raised an
+ * error: then the transaction is aborted, and the error is logged, but not
+ * the same one again and again.  *sqlstate, if given, is the error's.  That
+ * the extension was dropped is not logged: the next pass ends the process.
+ */
+extern bool mrb_session_try(MrbSessionWork work, void *arg, int *sqlstate);
+
+/* The message of the last error, until the next one. */
+extern const char *mrb_session_error(void);
+
+/* The extension's oid; InvalidOid when it is gone. */
+extern Oid	mrb_session_extension(void);
+
+#endif							/* MRB_WORKER_XACT_H */

@@ -1,0 +1,322 @@
+/*-------------------------------------------------------------------------
+ *
+ * endpoint_state.c
+ *	  The rows that say how far endpoints have come.
+ *
+ * What an endpoint's cursor leaves behind is written together with it: what
+ * it did not take, and that caches must forget again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "common/array.h"
+#include "common/query.h"
+#include "common/worker_xact.h"
+#include "delivery/endpoint_state.h"
+#include "delivery/queue.h"
+#include "endpoint/endpoint_list.h"
+#include "endpoint/health.h"
+
+/* Whoever locks our tables must not hold up requests. */
+#define LOCK_MS 20
+
+/* Columns that are written of an endpoint. */
+#define STATES 15
+
+static MrbQuery birth_query = {
+	.sql = "INSERT INTO miosa.endpoint_state (endpoint, config)"
+	" SELECT * FROM unnest($1::text[], $2::text[])"
+	" ON CONFLICT (endpoint) DO NOTHING",
+	.nargs = 2,
+	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
+	.expected = MRB_QUERY_INSERT,
+};
+
+static MrbQuery lock_query = {
+	.sql = "SELECT s.endpoint FROM miosa.endpoint_state s"
+	" WHERE s.endpoint = ANY ($1) FOR UPDATE SKIP LOCKED",
+	.nargs = 1,
+	.argtypes = {TEXTARRAYOID},
+};
+
+static MrbQuery update_query = {
+	.sql = "UPDATE miosa.endpoint_state s SET"
+	" config = n.config, acked_epoch = n.acked, settled_epoch = n.settled,"
+	" verified_epoch = n.verified, marker_epoch = n.marker,"
+	" resync_after = n.after, health = n.health, failures = n.failures,"
+	" last_status = nullif(n.status, 0), last_error = nullif(n.error, ''),"
+	" last_error_at = n.error_at, last_success_at = n.success_at,"
+	" next_try_at = n.try_at, generation = n.generation,"
+	" acked_at = CASE WHEN s.acked_epoch = n.acked THEN s.acked_at"
+	" ELSE pg_catalog.clock_timestamp() END"
+	" FROM unnest($1::text[], $2::text[], $3::pg_catalog.int8[],"
+	" $4::pg_catalog.int8[], $5::pg_catalog.int8[], $6::pg_catalog.int8[],"
+	" $7::text[], $8::text[], $9::pg_catalog.int4[], $10::pg_catalog.int4[],"
+	" $11::text[], $12::pg_catalog.timestamptz[],"
+	" $13::pg_catalog.timestamptz[], $14::pg_catalog.timestamptz[],"
+	" $15::pg_catalog.int8[])"
+	" AS n(endpoint, config, acked, settled, verified, marker, after,"
+	" health, failures, status, error, error_at, success_at, try_at,"
+	" generation)"
+	" WHERE s.endpoint = n.endpoint",
+	.nargs = STATES,
+	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
+		INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+		INT4ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID,
+	TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID},
+	.expected = MRB_QUERY_UPDATE,
+};
+
+static MrbQuery cleared_query = {
+	.sql = "DELETE FROM miosa.delivery_failures f"
+	" USING unnest($1::text[], $2::text[]) AS n(endpoint, deployment_id)"
+	" WHERE f.endpoint = n.endpoint AND f.deployment_id = n.deployment_id",
+	.nargs = 2,
+	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
+	.expected = MRB_QUERY_DELETE,
+};
+
+static MrbQuery failed_query = {
+	.sql = "INSERT INTO miosa.delivery_failures AS f (endpoint,"
+	" deployment_id, epoch, status, attempts, last_error, next_try_at)"
+	" SELECT n.endpoint, n.deployment_id, n.epoch, nullif(n.status, 0),"
+	" n.attempts, n.error, n.try_at"
+	" FROM unnest($1::text[], $2::text[], $3::pg_catalog.int8[],"
+	" $4::pg_catalog.int4[], $5::pg_catalog.int4[], $6::text[],"
+	" $7::pg_catalog.timestamptz[])"
+	" AS n(endpoint, deployment_id, epoch, status, attempts, error, try_at)"
+	" ON CONFLICT (endpoint, deployment_id) DO UPDATE SET"
+	" epoch = excluded.epoch, status = excluded.status,"
+	" attempts = excluded.attempts, last_error = excluded.last_error,"
+	" next_try_at = excluded.next_try_at",
+	.nargs = 7,
+	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
+	INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID},
+	.expected = MRB_QUERY_INSERT,
+};
+
+static MrbQuery repurge_query = {
+	.sql = "INSERT INTO miosa.outbox (deployment_id, kind, route_seq, host)"
+	" SELECT n.deployment_id, 'repurge',"
+	" pg_catalog.row_number() OVER (), n.zone"
+	" FROM unnest($1::text[], $2::text[]) AS n(deployment_id, zone)"
+	" GROUP BY n.deployment_id, n.zone",
+	.nargs = 2,
+	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
+	.expected = MRB_QUERY_INSERT,
+};
+
+static MrbQuery tidy_states_query = {
+	.sql = "DELETE FROM miosa.endpoint_state s WHERE NOT EXISTS"
+	" (SELECT FROM miosa.endpoints e WHERE e.name = s.endpoint)",
+	.expected = MRB_QUERY_DELETE,
+};
+
+static MrbQuery tidy_failures_query = {
+	.sql = "DELETE FROM miosa.delivery_failures f WHERE NOT EXISTS"
+	" (SELECT FROM miosa.endpoints e WHERE e.name = f.endpoint)",
+	.expected = MRB_QUERY_DELETE,
+};
+
+static void write_births(const MrbBatch *batch);
+static void lock_batch(MrbBatch *batch);
+static void write_states(const MrbBatch *batch);
+static void write_notes(MrbBatch *batch, MrbNoteKind kind, MrbQuery *query);
+static void fill_note(Datum **columns, int row, const MrbEndpoint *endpoint,
+					  const MrbNote *note);
+
+void
+mrb_rows_write(void *arg)
+{
+	MrbBatch   *batch = arg;
+
+	batch->queued_work = false;
+	mrb_session_begin(MRB_SESSION_RECORD, LOCK_MS);
+	write_births(batch);
+	lock_batch(batch);
+	if (batch->n > 0)
+	{
+		write_states(batch);
+		write_notes(batch, MRB_NOTE_CLEARED, &cleared_query);
+		write_notes(batch, MRB_NOTE_FAILURE, &failed_query);
+		write_notes(batch, MRB_NOTE_REPURGE, &repurge_query);
+	}
+	mrb_session_commit();
+}
+
+void
+mrb_rows_tidy(void *arg)
+{
+	mrb_session_begin(MRB_SESSION_RECORD, LOCK_MS);
+	mrb_query_open();
+	mrb_query_run(&tidy_states_query, NULL, NULL);
+	mrb_query_run(&tidy_failures_query, NULL, NULL);
+	mrb_query_close();
+	mrb_session_commit();
+}
+
+static void
+write_births(const MrbBatch *batch)
+{
+	Datum	   *names = palloc(batch->n * sizeof(Datum));
+	Datum	   *configs = palloc(batch->n * sizeof(Datum));
+	Datum		args[2];
+	int			n = 0;
+
+	for (int i = 0; i < batch->n; i++)
+	{
+		if (batch->endpoints[i]->dirty.born)
+			continue;
+		names[n] = CStringGetTextDatum(batch->endpoints[i]->name);
+		configs[n++] = CStringGetTextDatum(batch->endpoints[i]->config);
+	}
+	if (n == 0)
+		return;
+	args[0] = mrb_array_make(names, NULL, n, TEXTOID);
+	args[1] = mrb_array_make(configs, NULL, n, TEXTOID);
+	mrb_query_open();
+	mrb_query_run(&birth_query, args, NULL);
+	mrb_query_close();
+}
+
+/*
+ * Leave out those whose row somebody else has locked.
+ */
+static void
+lock_batch(MrbBatch *batch)
+{
+	Datum	   *names = palloc(batch->n * sizeof(Datum));
+	Datum		arg;
+	uint64		n;
+	int			kept = 0;
+
+	for (int i = 0; i < batch->n; i++)
+		names[i] = CStringGetTextDatum(batch->endpoints[i]->name);
+	arg = mrb_array_make(names, NULL, batch->n, TEXTOID);
+	mrb_query_open();
+	n = mrb_query_run(&lock_query, &arg, NULL);
+	for (uint64 row = 0; row < n; row++)
+	{
+		MrbEndpoint *endpoint = mrb_endpoint_find(mrb_query_text(row, 1));
+
+		if (endpoint != NULL)
+			batch->endpoints[kept++] = endpoint;
+	}
+	batch->n = kept;
+	mrb_query_close();
+}
+
+static void
+write_states(const MrbBatch *batch)
+{
+	static const Oid types[STATES] = {
+		TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID,
+		TEXTOID, INT4OID, INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+		TIMESTAMPTZOID, INT8OID
+	};
+	int			n = batch->n;
+	Datum	   *columns[STATES];
+	bool	   *nulls[STATES];
+	Datum		args[STATES];
+
+	for (int c = 0; c < STATES; c++)
+	{
+		columns[c] = palloc0(n * sizeof(Datum));
+		nulls[c] = palloc0(n * sizeof(bool));
+	}
+	for (int i = 0; i < n; i++)
+	{
+		MrbEndpoint *e = batch->endpoints[i];
+
+		e->progress.acked_epoch = mrb_queue_acked(e);
+		e->progress.settled_epoch = mrb_queue_settled(e);
+		columns[0][i] = CStringGetTextDatum(e->name);
+		columns[1][i] = CStringGetTextDatum(e->config);
+		columns[2][i] = Int64GetDatum(e->progress.acked_epoch);
+		columns[3][i] = Int64GetDatum(e->progress.settled_epoch);
+		columns[4][i] = Int64GetDatum(e->progress.verified_epoch);
+		columns[5][i] = Int64GetDatum(e->marker.epoch);
+		nulls[6][i] = e->resync.after == NULL;
+		if (e->resync.after != NULL)
+			columns[6][i] = CStringGetTextDatum(e->resync.after);
+		columns[7][i] = CStringGetTextDatum(mrb_health_name(mrb_health_shown(e)));
+		columns[8][i] = Int32GetDatum(e->vitals.failures);
+		columns[9][i] = Int32GetDatum(e->vitals.last_status);
+		columns[10][i] = CStringGetTextDatum(e->vitals.last_error);
+		columns[11][i] = TimestampTzGetDatum(e->vitals.last_error_at);
+		nulls[11][i] = e->vitals.last_error_at == 0;
+		columns[12][i] = TimestampTzGetDatum(e->vitals.last_success_at);
+		nulls[12][i] = e->vitals.last_success_at == 0;
+		columns[13][i] = TimestampTzGetDatum(e->vitals.next_try_at);
+		nulls[13][i] = e->vitals.next_try_at == 0;
+		columns[14][i] = Int64GetDatum(e->generation);
+	}
+	for (int c = 0; c < STATES; c++)
+		args[c] = mrb_array_make(columns[c], nulls[c], n, types[c]);
+	mrb_query_open();
+	mrb_query_run(&update_query, args, NULL);
+	mrb_query_close();
+}
+
+/*
+ * All notes of one kind; the statement takes as many of the columns as it
+ * needs.
+ */
+static void
+write_notes(MrbBatch *batch, MrbNoteKind kind, MrbQuery *query)
+{
+	static const Oid types[7] = {
+		TEXTOID, TEXTOID, INT8OID, INT4OID, INT4OID, TEXTOID, TIMESTAMPTZOID
+	};
+	Datum	   *columns[7];
+	Datum		args[7];
+	int			n = 0;
+	dlist_iter	iter;
+
+	for (int i = 0; i < batch->n; i++)
+		dlist_foreach(iter, &batch->endpoints[i]->dirty.notes)
+			n += dlist_container(MrbNote, node, iter.cur)->kind == kind;
+	if (n == 0)
+		return;
+	for (int c = 0; c < 7; c++)
+		columns[c] = palloc0(n * sizeof(Datum));
+	n = 0;
+	for (int i = 0; i < batch->n; i++)
+	{
+		dlist_foreach(iter, &batch->endpoints[i]->dirty.notes)
+		{
+			MrbNote    *note = dlist_container(MrbNote, node, iter.cur);
+
+			if (note->kind == kind)
+				fill_note(columns, n++, batch->endpoints[i], note);
+		}
+	}
+	for (int c = 0; c < query->nargs; c++)
+		args[c] = mrb_array_make(columns[c], NULL, n, types[c]);
+	mrb_query_open();
+	mrb_query_run(query, args, NULL);
+	mrb_query_close();
+	batch->queued_work |= kind == MRB_NOTE_REPURGE;
+}
+
+static void
+fill_note(Datum **columns, int row, const MrbEndpoint *endpoint,
+		  const MrbNote *note)
+{
+	columns[0][row] = CStringGetTextDatum(note->kind == MRB_NOTE_REPURGE ?
+										  note->deployment_id :
+										  endpoint->name);
+	columns[1][row] = CStringGetTextDatum(note->kind == MRB_NOTE_REPURGE ?
+										  endpoint->zone->name :
+										  note->deployment_id);
+	columns[2][row] = Int64GetDatum(note->epoch);
+	columns[3][row] = Int32GetDatum(note->status);
+	columns[4][row] = Int32GetDatum(note->attempts);
+	columns[5][row] = CStringGetTextDatum(note->error ? note->error : "");
+	columns[6][row] = TimestampTzGetDatum(note->next_try_at);
+}

@@ -1,0 +1,30 @@
+/*-------------------------------------------------------------------------
+ *
+ * endpoint_state.h
+ *	  The rows that say how far endpoints have come.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_ENDPOINT_STATE_H
+#define MRB_ENDPOINT_STATE_H
+
+#include "endpoint/endpoint.h"
+
+/* The endpoints of one transaction. */
+typedef struct MrbBatch
+{
+	MrbEndpoint **endpoints;
+	int			n;
+	bool		queued_work;	/* something was put into the outbox */
+} MrbBatch;
+
+/*
+ * For mrb_session_try(): write down an MrbBatch.  Afterwards it holds those
+ * that were written; rows that somebody has locked are left out.
+ */
+extern void mrb_rows_write(void *arg);
+
+/* For the same, with NULL: delete what belongs to endpoints that are gone. */
+extern void mrb_rows_tidy(void *arg);
+
+#endif							/* MRB_ENDPOINT_STATE_H */

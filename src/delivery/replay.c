@@ -1,0 +1,229 @@
+/*-------------------------------------------------------------------------
+ *
+ * replay.c
+ *	  What endpoints had still to be told before the dispatcher knew them.
+ *
+ * Everything that a dispatcher holds in memory can be read again: what comes
+ * after the endpoints' cursors in the route log, and what they did not take.
+ * Where the log no longer reaches back, or too much has happened, the
+ * endpoint is told everything instead.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "common/query.h"
+#include "common/registry.h"
+#include "common/worker_xact.h"
+#include "delivery/fanout.h"
+#include "delivery/queue.h"
+#include "delivery/replay.h"
+#include "delivery/resync.h"
+#include "endpoint/endpoint_list.h"
+
+#define CHUNK 10000
+
+/* Whoever locks our tables for longer ends the process, which comes back. */
+#define LOCK_MS 5000
+
+/*
+ * More changes than this are not caught up with one by one: nothing is sent
+ * while they are read.
+ */
+#define CHANGES_MAX 50000
+
+/* As in failures_query; what comes after them waits for a restart. */
+#define FAILURES_MAX 10000
+
+typedef struct Reading
+{
+	int64		after;
+	MrbTaken	taken;
+} Reading;
+
+/* What endpoints did not take. */
+typedef struct Failures
+{
+	int			n;
+	char	  **endpoints;
+	char	  **ids;			/* of deployments */
+	int		   *attempts;
+	int		   *after_ms;		/* until the next try */
+	MrbRoute   *routes;
+	int			nroutes;
+} Failures;
+
+/* Whatever is in the table: infinite times and any number of attempts. */
+static MrbQuery failures_query = {
+	.sql = "SELECT f.endpoint, f.deployment_id,"
+	" greatest(0, least(f.attempts, 1000)),"
+	" (1000 * extract(epoch FROM least(greatest(f.next_try_at,"
+	" pg_catalog.now()), pg_catalog.now() + interval '300 s')"
+	" - pg_catalog.now()))::pg_catalog.int4"
+	" FROM miosa.delivery_failures f"
+	" WHERE NOT $1 OR f.next_try_at <= pg_catalog.clock_timestamp()"
+	" ORDER BY f.next_try_at LIMIT 10000",
+	.nargs = 1,
+	.argtypes = {BOOLOID},
+};
+
+static void find_start(List *endpoints, int64 trimmed_epoch,
+					   Reading *reading);
+static void read_log(void *arg);
+static void park_failures(List *only, bool due);
+static void read_failures(bool due, Failures *failures);
+static void park(const Failures *failures, int i, MrbEndpoint *endpoint);
+
+void
+mrb_restart_load(List *endpoints, int64 trimmed_epoch)
+{
+	Reading		reading = {0};
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext chunk;
+
+	if (endpoints == NIL)
+		return;
+	find_start(endpoints, trimmed_epoch, &reading);
+
+	/* However much there is, it need not be in memory all at once. */
+	chunk = AllocSetContextCreate(caller, "miosa_rollback restart",
+								  ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(chunk);
+	while (reading.after < mrb_queue_newest())
+	{
+		MemoryContextReset(chunk);
+		read_log(&reading);
+		mrb_shmem_passed(mrb_shmem_slot(MyDatabaseId));
+		if (reading.taken.nchanges == 0)
+			break;
+		mrb_changes_apply(&reading.taken, endpoints);
+		reading.after = reading.taken.last_epoch;
+		if (!reading.taken.more)
+			break;
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(chunk);
+	park_failures(endpoints, false);
+}
+
+void
+mrb_restart_redrive(void)
+{
+	park_failures(NIL, true);
+}
+
+/*
+ * Where the log has to be read from.  Those that are too far behind are told
+ * everything instead.
+ */
+static void
+find_start(List *endpoints, int64 trimmed_epoch, Reading *reading)
+{
+	int64		lowest = mrb_queue_newest();
+	ListCell   *cell;
+
+	foreach(cell, endpoints)
+	{
+		MrbEndpoint *endpoint = lfirst(cell);
+
+		if (endpoint->progress.acked_epoch < trimmed_epoch ||
+			Min(endpoint->progress.acked_epoch, endpoint->progress.settled_epoch) <
+			mrb_queue_newest() - CHANGES_MAX)
+		{
+			endpoint->progress.acked_epoch = mrb_queue_newest();
+			endpoint->progress.settled_epoch = mrb_queue_newest();
+			mrb_resync_begin(endpoint);
+		}
+		lowest = Min(lowest, Min(endpoint->progress.acked_epoch,
+								 endpoint->progress.settled_epoch));
+	}
+	reading->after = Max(lowest, trimmed_epoch);
+}
+
+/*
+ * An error here ends the process, and the next one tries again.
+ */
+static void
+read_log(void *arg)
+{
+	Reading    *reading = arg;
+
+	mrb_session_begin(MRB_SESSION_PASS, LOCK_MS);
+	mrb_route_log_read(reading->after, CHUNK,
+					   &reading->taken);
+	mrb_session_commit();
+}
+
+/*
+ * Park what was not taken; whose time has come is tried at once.
+ */
+static void
+park_failures(List *only, bool due)
+{
+	Failures	failures = {0};
+
+	read_failures(due, &failures);
+	for (int i = 0; i < failures.n; i++)
+	{
+		MrbEndpoint *endpoint = mrb_endpoint_find(failures.endpoints[i]);
+
+		if (endpoint != NULL && (due || list_member_ptr(only, endpoint)))
+			park(&failures, i, endpoint);
+	}
+}
+
+static void
+read_failures(bool due, Failures *failures)
+{
+	Datum		arg = BoolGetDatum(due);
+	int			n;
+
+	mrb_session_begin(MRB_SESSION_PASS, LOCK_MS);
+	failures->endpoints = palloc(FAILURES_MAX * sizeof(char *));
+	failures->ids = palloc(FAILURES_MAX * sizeof(char *));
+	failures->attempts = palloc(FAILURES_MAX * sizeof(int));
+	failures->after_ms = palloc(FAILURES_MAX * sizeof(int));
+	mrb_query_open();
+	n = mrb_query_run(&failures_query, &arg, NULL);
+	for (int i = 0; i < n; i++)
+	{
+		failures->endpoints[i] = mrb_query_text(i, 1);
+		failures->ids[i] = mrb_query_text(i, 2);
+		failures->attempts[i] = mrb_query_int32(i, 3, 0);
+		failures->after_ms[i] = mrb_query_int32(i, 4, 0);
+	}
+	mrb_query_close();
+	failures->n = n;
+	if (n > 0)
+		failures->routes = mrb_route_read(failures->ids, n,
+										  &failures->nroutes);
+	mrb_session_commit();
+}
+
+static void
+park(const Failures *failures, int i, MrbEndpoint *endpoint)
+{
+	MrbRoute	gone = {.deployment_id = failures->ids[i]};
+	MrbRoute   *picture = &gone;
+	MrbRouteEntry *entry;
+
+	for (int r = 0; r < failures->nroutes; r++)
+		if (strcmp(failures->routes[r].deployment_id, failures->ids[i]) == 0)
+			picture = &failures->routes[r];
+	picture->epoch = mrb_queue_newest();
+	entry = mrb_route_book_enter(picture, NULL, 0);
+	if (endpoint->adapter->scheduler ||
+		!mrb_endpoint_selects(endpoint, entry->route))
+	{
+		/* Its settings were changed: it must not be told any more. */
+		mrb_ledger_note(endpoint, NULL, MRB_NOTE_CLEARED, failures->ids[i]);
+		mrb_route_book_release(entry);
+		return;
+	}
+	mrb_queue_park(endpoint, entry, failures->attempts[i],
+				   failures->after_ms[i]);
+}

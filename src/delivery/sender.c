@@ -1,0 +1,356 @@
+/*-------------------------------------------------------------------------
+ *
+ * sender.c
+ *	  Turning items into requests and answers into what becomes of items.
+ *
+ * An adapter that works per host makes several requests of an item; the item
+ * is done when all of them are.  One that takes batches makes a request of
+ * several items; when it is refused, smaller ones find out whose fault it is.
+ * One that fails for no reason that it tells may hold an item that is to
+ * blame, so after a few of them items are tried alone: when one is taken, it
+ * is not the endpoint's fault.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "adapter/answer.h"
+#include "delivery/message.h"
+#include "delivery/queue.h"
+#include "delivery/ready_list.h"
+#include "delivery/sender.h"
+#include "endpoint/health.h"
+
+/* After so many failures in a row no more batches are tried. */
+#define BATCH_TRIES 3
+
+static bool bulk_has_room(void);
+static void start_unit(MrbItem *item, bool *full);
+static bool say_unit(MrbItem *item);
+static void start_batch(MrbEndpoint *endpoint, bool *full);
+static int	gather(MrbEndpoint *endpoint, MrbItem **items);
+static int	shorten(MrbItem **items, int n, MrbMessage *message);
+static MrbStarted start(MrbEndpoint *endpoint, MrbMessage *message, int unit,
+						MrbItem **items, int nitems, const char **problem);
+static void answered(MrbSend *send, const MrbHttpAnswer *answer);
+static bool start_add(const MrbSend *send, const MrbHttpAnswer *answer);
+static void item_failed(MrbItem *item, const MrbSend *send,
+						const MrbHttpAnswer *answer, MrbVerdict verdict,
+						const char *why);
+static void break_item(MrbItem *item, int status, const char *error);
+static void finish_if_done(MrbItem *item);
+
+/*
+ * Resyncs may fill half of what can be in flight.
+ */
+static bool
+bulk_has_room(void)
+{
+	return mrb_send_in_flight() < mrb_send_capacity() / 2;
+}
+
+/*
+ * Start one request; false when the endpoint has nothing that may be sent.
+ */
+bool
+mrb_deliver_start(MrbEndpoint *endpoint, bool *full)
+{
+	MrbItem    *item = mrb_ready_list_next(endpoint, bulk_has_room());
+
+	if (item == NULL)
+		return false;
+	if (endpoint->adapter->batch_max > 1)
+		start_batch(endpoint, full);
+	else
+		start_unit(item, full);
+	return true;
+}
+
+/*
+ * Start the item's next request.
+ */
+static void
+start_unit(MrbItem *item, bool *full)
+{
+	if (item->telling.next_unit == 0)
+		item->telling.units = mrb_message_count(item);
+	if (item->telling.next_unit < item->telling.units && !say_unit(item))
+	{
+		*full = true;
+		return;
+	}
+	item->telling.next_unit++;
+	if (item->telling.starting &&
+		(item->telling.broken || item->telling.next_unit >= item->telling.units))
+		mrb_ready_list_started(item);
+	finish_if_done(item);
+}
+
+/*
+ * False when there is no room for the request.
+ */
+static bool
+say_unit(MrbItem *item)
+{
+	MrbMessage	message;
+	const char *problem;
+
+	mrb_message_of_unit(item, item->telling.next_unit, &message);
+	if (message.call == NULL)
+		return true;
+	switch (start(item->endpoint, &message, item->telling.next_unit, &item, 1,
+				  &problem))
+	{
+		case MRB_STARTED:
+			item->telling.outstanding++;
+			return true;
+		case MRB_START_FULL:
+			return false;
+		case MRB_START_WRONG:
+			break;
+	}
+	break_item(item, 0, problem);
+	item->telling.refused = true;
+	return true;
+}
+
+/*
+ * Start one request about the next items.
+ */
+static void
+start_batch(MrbEndpoint *endpoint, bool *full)
+{
+	MrbItem   **items = palloc(endpoint->adapter->batch_max *
+							   sizeof(MrbItem *));
+	MrbMessage	message;
+	const char *problem = NULL;
+	MrbStarted	started;
+	int			n = gather(endpoint, items);
+
+	if (n == 0)
+		return;
+	n = shorten(items, n, &message);
+	started = start(endpoint, &message, 0, items, n, &problem);
+	if (started == MRB_START_FULL)
+		*full = true;
+	for (int i = n - 1; i >= 0; i--)
+	{
+		if (started == MRB_STARTED)
+			items[i]->telling.outstanding++;
+		else if (started == MRB_START_FULL)
+			mrb_ready_list_put_back(items[i]);
+		else
+		{
+			break_item(items[i], 0, problem);
+			items[i]->telling.refused = true;
+			items[i]->telling.split = n / 2;
+			finish_if_done(items[i]);
+		}
+	}
+	pfree(items);
+}
+
+/*
+ * As many items as one request may be about.  Of which there is nothing to
+ * tell is done at once.
+ */
+static int
+gather(MrbEndpoint *endpoint, MrbItem **items)
+{
+	int			most = endpoint->vitals.failures < BATCH_TRIES ?
+	endpoint->adapter->batch_max : 1;
+	int			n = 0;
+	MrbItem    *item;
+
+	while (n < most && (item = mrb_ready_list_next(endpoint,
+												   bulk_has_room())) != NULL)
+	{
+		if (item->batch_most > 0)
+			most = Min(most, item->batch_most);
+		if (n >= most)
+			break;				/* it is the first of the next one */
+		mrb_ready_list_started(item);
+		item->telling.units = Min(mrb_message_count(item), 1);
+		if (item->telling.units > 0)
+			items[n++] = item;
+		else
+			finish_if_done(item);
+	}
+	return n;
+}
+
+/*
+ * Make the message about as many of the items as fit into a body; the rest
+ * goes first in the next one.
+ */
+static int
+shorten(MrbItem **items, int n, MrbMessage *message)
+{
+	MrbEndpoint *endpoint = items[0]->endpoint;
+
+	for (;;)
+	{
+		int			half = n / 2;
+
+		mrb_message_of_batch(items, n, message);
+		if (n == 1 || mrb_send_fits(endpoint, &message->values, message->call))
+			return n;
+		while (n > half)
+			mrb_ready_list_put_back(items[--n]);
+	}
+}
+
+static MrbStarted
+start(MrbEndpoint *endpoint, MrbMessage *message, int unit, MrbItem **items,
+	  int nitems, const char **problem)
+{
+	MrbSendNote note = {
+		.call = message->call,
+		.epoch = message->epoch,
+		.unit = unit,
+		.nitems = nitems,
+		.items = items,
+		.done = answered,
+	};
+
+	for (int i = 0; i < nitems; i++)
+		note.again |= items[i]->tries > 0 || items[i]->attempts > 0;
+
+	return mrb_send_start(endpoint, &message->values, &note, problem);
+}
+
+/*
+ * A request has ended.
+ */
+static void
+answered(MrbSend *send, const MrbHttpAnswer *answer)
+{
+	MrbSendNote *note = &send->note;
+	char	   *why;
+	MrbVerdict	verdict = mrb_adapter_judge(send->endpoint->adapter,
+											note->call, answer, &why);
+
+	if (start_add(send, answer))
+	{
+		mrb_stats_answered(&send->endpoint->public, true);
+		return;
+	}
+	mrb_stats_answered(&send->endpoint->public,
+					   verdict == MRB_VERDICT_SUCCESS);
+	for (int i = 0; i < note->nitems; i++)
+	{
+		note->items[i]->telling.outstanding--;
+		if (verdict != MRB_VERDICT_SUCCESS)
+			item_failed(note->items[i], send, answer, verdict, why);
+		if (answer->resent)
+			note->items[i]->confirm = true;
+	}
+	mrb_health_tell(send, answer, verdict, why);
+	for (int i = 0; i < note->nitems; i++)
+		finish_if_done(note->items[i]);
+}
+
+/*
+ * What the endpoint does not know yet has to be added.
+ */
+static bool
+start_add(const MrbSend *send, const MrbHttpAnswer *answer)
+{
+	const MrbAdapter *adapter = send->endpoint->adapter;
+	const MrbSendNote *note = &send->note;
+	MrbMessage	message;
+	const char *problem;
+
+	if (adapter->add == NULL || note->call != adapter->request ||
+		note->nitems != 1 || answer->outcome != MRB_HTTP_ANSWERED ||
+		answer->status != 404)
+		return false;
+	mrb_message_of_unit(note->items[0], note->unit, &message);
+	message.call = adapter->add;
+	return start(send->endpoint, &message, note->unit, note->items, 1,
+				 &problem) == MRB_STARTED;
+}
+
+/*
+ * Find out whose fault it is, before the endpoint's health is told of it.
+ * One that says "not now" says nothing about the message, however often the
+ * same one meets that while others are taken.
+ */
+static void
+item_failed(MrbItem *item, const MrbSend *send, const MrbHttpAnswer *answer,
+			MrbVerdict verdict, const char *why)
+{
+	bool		not_now = answer->outcome == MRB_HTTP_ANSWERED &&
+	(answer->status == 429 || answer->retry_after > 0);
+	bool		refused = verdict == MRB_VERDICT_MESSAGE ||
+	(verdict == MRB_VERDICT_ENDPOINT && !not_now &&
+	 mrb_queue_is_poison(item));
+
+	break_item(item, answer->status, why);
+	item->telling.refused |= refused;
+	item->telling.split = send->note.nitems / 2;
+	item->telling.ambiguous |= answer->outcome == MRB_HTTP_TIMED_OUT ||
+		answer->outcome == MRB_HTTP_BROKEN;
+}
+
+/*
+ * The item will not succeed: start no more of its requests.
+ */
+static void
+break_item(MrbItem *item, int status, const char *error)
+{
+	if (item->telling.starting && item->telling.outstanding > 0)
+		mrb_ready_list_started(item);
+	if (item->telling.broken)
+		return;
+	item->telling.broken = true;
+	item->telling.refused = false;
+	item->telling.ambiguous = false;
+	item->telling.split = 0;
+	item->telling.status = status;
+	item->telling.error = MemoryContextStrdup(TopMemoryContext, error);
+}
+
+/*
+ * All requests of the item have ended.
+ */
+static void
+finish_if_done(MrbItem *item)
+{
+	char	   *error;
+	const char *unsaid;
+
+	if (item->telling.outstanding > 0 || (item->telling.starting && !item->telling.broken))
+		return;
+	if (item->telling.starting)
+		mrb_ready_list_started(item);
+	unsaid = item->telling.broken ? NULL : mrb_message_unsaid(item);
+	if (unsaid != NULL)
+	{
+		/* What it was told is in place, but that is not the whole route. */
+		error = psprintf("adapter \"%s\" can do nothing with the wildcard host \"%s\"",
+						 item->endpoint->adapter->name, unsaid);
+		mrb_queue_refused(item, 0, error);
+		pfree(error);
+		return;
+	}
+	if (!item->telling.broken)
+	{
+		if (item->first_epoch != 0 && item->telling.units > 0)
+			mrb_stats_acknowledged(&item->endpoint->public,
+								   item->route->since);
+		mrb_queue_succeeded(item);
+		return;
+	}
+	error = item->telling.error;
+	item->telling.error = NULL;
+	if (!item->telling.refused)
+		mrb_queue_failed(item, item->telling.ambiguous);
+	else if (item->telling.split > 0)
+		mrb_queue_split(item, item->telling.split);
+	else
+		mrb_queue_refused(item, item->telling.status, error);
+	pfree(error);
+}

@@ -1,0 +1,194 @@
+/*-------------------------------------------------------------------------
+ *
+ * zone_barrier.c
+ *	  Caches wait for the routers of their zone.
+ *
+ * A cache that forgets before its routers know the new route fills itself
+ * with the old page again.  So per zone and deployment, caches wait until no
+ * router of the zone owes anything, but at most stage_wait: a router that is
+ * down must not keep all others on the old page.  A router that was not
+ * waited for is late: when it acknowledges, the caches of its zone are told
+ * to forget once more.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "utils/memutils.h"
+
+#include "base/guc.h"
+#include "delivery/zone_barrier.h"
+
+struct MrbBarrier
+{
+	MrbZone    *zone;
+	MrbRouteEntry *entry;
+	int			blocking;		/* routers that owe and are not late */
+	dlist_head	owing;			/* items of routers */
+	dlist_head	waiting;		/* items of caches */
+	MrbTimer	timer;
+};
+
+typedef struct BarrierKey
+{
+	MrbZone    *zone;
+	MrbRouteEntry *entry;
+} BarrierKey;
+
+typedef struct BarrierSlot
+{
+	BarrierKey	key;
+	MrbBarrier *barrier;
+	char		status;
+} BarrierSlot;
+
+#define SH_PREFIX barriers
+#define SH_ELEMENT_TYPE BarrierSlot
+#define SH_KEY_TYPE BarrierKey
+#define SH_KEY key
+#define SH_HASH_KEY(tb, key) hash_bytes((unsigned char *) &(key), sizeof(BarrierKey))
+#define SH_EQUAL(tb, a, b) ((a).zone == (b).zone && (a).entry == (b).entry)
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+static MemoryContext kept = NULL;
+static barriers_hash *barriers = NULL;
+static MrbBarrierRelease release_item = NULL;
+
+static MrbBarrier *find_barrier(MrbItem *item, bool make);
+static void release_all(MrbBarrier *barrier);
+static void give_up(MrbTimer *timer);
+static void free_if_idle(MrbBarrier *barrier);
+
+void
+mrb_barrier_init(MemoryContext context, MrbBarrierRelease release)
+{
+	kept = context;
+	barriers = barriers_create(context, 64, NULL);
+	release_item = release;
+}
+
+void
+mrb_barrier_owe(MrbItem *item)
+{
+	MrbEndpoint *endpoint = item->endpoint;
+
+	if (!endpoint->edge || endpoint->stage != 0 || item->owing != NULL)
+		return;
+	item->owing = find_barrier(item, true);
+	dlist_push_tail(&item->owing->owing, &item->owing_node);
+	if (!item->late)
+		item->owing->blocking++;
+}
+
+void
+mrb_barrier_paid(MrbItem *item)
+{
+	MrbBarrier *barrier = item->owing;
+
+	if (barrier == NULL)
+		return;
+	dlist_delete(&item->owing_node);
+	item->owing = NULL;
+	if (!item->late)
+		barrier->blocking--;
+	if (barrier->blocking == 0)
+		release_all(barrier);
+	free_if_idle(barrier);
+}
+
+bool
+mrb_barrier_wait(MrbItem *item)
+{
+	MrbEndpoint *endpoint = item->endpoint;
+	MrbBarrier *barrier;
+
+	if (!endpoint->edge || endpoint->stage != 1 ||
+		endpoint->zone->routers == 0 || mrb_stage_wait == 0)
+		return false;
+	barrier = find_barrier(item, false);
+	if (barrier == NULL || barrier->blocking == 0)
+		return false;
+	dlist_push_tail(&barrier->waiting, &item->list_node);
+	if (!barrier->timer.set)
+		mrb_timer_set(&barrier->timer, mrb_stage_wait, give_up);
+	return true;
+}
+
+void
+mrb_barrier_leave(MrbItem *item)
+{
+	MrbBarrier *barrier = find_barrier(item, false);
+
+	/* It is there as long as anything waits at it. */
+	Assert(barrier != NULL);
+	dlist_delete(&item->list_node);
+	free_if_idle(barrier);
+}
+
+static MrbBarrier *
+find_barrier(MrbItem *item, bool make)
+{
+	BarrierKey	key = {item->endpoint->zone, item->entry};
+	BarrierSlot *slot = barriers_lookup(barriers, key);
+	MrbBarrier *barrier;
+	bool		found;
+
+	if (slot != NULL)
+		return slot->barrier;
+	if (!make)
+		return NULL;
+	barrier = MemoryContextAllocZero(kept, sizeof(MrbBarrier));
+	barrier->zone = key.zone;
+	barrier->entry = key.entry;
+	barrier->entry->users++;
+	dlist_init(&barrier->owing);
+	dlist_init(&barrier->waiting);
+	slot = barriers_insert(barriers, key, &found);
+	slot->barrier = barrier;
+	return barrier;
+}
+
+static void
+release_all(MrbBarrier *barrier)
+{
+	mrb_timer_cancel(&barrier->timer);
+	while (!dlist_is_empty(&barrier->waiting))
+		release_item(dlist_container(MrbItem, list_node,
+									 dlist_pop_head_node(&barrier->waiting)));
+}
+
+/*
+ * stage_wait has passed.
+ */
+static void
+give_up(MrbTimer *timer)
+{
+	MrbBarrier *barrier = (MrbBarrier *)
+	((char *) timer - offsetof(MrbBarrier, timer));
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &barrier->owing)
+		dlist_container(MrbItem, owing_node, iter.cur)->late = true;
+	barrier->blocking = 0;
+	release_all(barrier);
+	free_if_idle(barrier);
+}
+
+static void
+free_if_idle(MrbBarrier *barrier)
+{
+	BarrierKey	key = {barrier->zone, barrier->entry};
+
+	if (!dlist_is_empty(&barrier->owing) ||
+		!dlist_is_empty(&barrier->waiting))
+		return;
+	mrb_timer_cancel(&barrier->timer);
+	barriers_delete(barriers, key);
+	barrier->entry->users--;
+	mrb_route_book_release(barrier->entry);
+	pfree(barrier);
+}

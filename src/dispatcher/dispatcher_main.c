@@ -1,0 +1,334 @@
+/*-------------------------------------------------------------------------
+ *
+ * dispatcher_main.c
+ *	  The dispatcher's process: start, signals, waiting, end.
+ *
+ * The launcher starts it in every database; it leaves at once where the
+ * extension is not.  It also leaves when somebody waits for its database as a
+ * whole (DROP, CREATE ... TEMPLATE, ALTER DATABASE): the launcher starts it
+ * again at once, and the new process waits for that lock before it counts as
+ * connected.
+ *
+ * What it waits for is fixed: its latch, the postmaster's death, and two
+ * epoll descriptors behind which all sockets are, those to endpoints and those
+ * to storage, because a socket cannot be taken out of a wait event set.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <sys/resource.h>
+
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "base/compat.h"
+#include "base/function_name.h"
+#include "base/miosa_rollback.h"
+#include "common/worker_settings.h"
+#include "delivery/flush.h"
+#include "delivery/item.h"
+#include "dispatcher/dispatcher.h"
+#include "dispatcher/dispatcher_main.h"
+#include "endpoint/endpoint_list.h"
+#include "endpoint/endpoint_stats.h"
+#include "endpoint/inflight.h"
+#include "verifier/verifier.h"
+
+/* How often somebody who waits for the database is looked for. */
+#define ASIDE_MS 400
+
+/* A commit that set no latch (COMMIT PREPARED) is found this late. */
+#define POLL_MS 1000
+
+/* Numbers that change all the time are shown this often. */
+#define SHOW_MS 100
+
+static MrbSlot *my_slot = NULL;
+static emit_log_hook_type prev_emit_log_hook = NULL;
+static MrbDispatcherState exit_state = MRB_DISPATCHER_STOPPED;
+static const char *database_name = "";
+
+static void become_dispatcher(Oid database);
+static void worker_exit(int code, Datum arg);
+static void leave(MrbDispatcherState state);
+static void note_error(ErrorData *error);
+static void raise_descriptor_limit(void);
+static void run(void);
+static bool wait_for_work(WaitEventSet *set, long timeout);
+static void show_activity(void);
+static bool due(MrbTick *last, int interval_ms);
+static bool database_wanted(void);
+static void worker_context(void *arg);
+
+void
+mrb_worker_main(Datum main_arg)
+{
+	Oid			database = DatumGetObjectId(main_arg);
+	ErrorContextCallback context = {
+		.callback = worker_context,
+		.previous = error_context_stack,
+	};
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	my_slot = mrb_shmem_slot(database);
+	prev_emit_log_hook = emit_log_hook;
+	emit_log_hook = note_error;
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+
+	error_context_stack = &context;
+	become_dispatcher(database);
+	run();
+}
+
+/*
+ * Take the database's slot, or end quietly where there is nothing to do.
+ */
+static void
+become_dispatcher(Oid database)
+{
+	bool		present;
+
+	if (my_slot == NULL)
+		proc_exit(0);
+
+	StartTransactionCommand();
+	present = OidIsValid(get_extension_oid(MRB_EXTENSION, true));
+	database_name = MemoryContextStrdup(TopMemoryContext,
+										get_database_name(database));
+	if (present)
+	{
+		mrb_worker_settings_apply();
+		mrb_naming_learn();
+	}
+	CommitTransactionCommand();
+	SetConfigOption("application_name",
+					MRB_EXTENSION " " MIOSA_ROLLBACK_VERSION " dispatcher",
+					PGC_USERSET, PGC_S_SESSION);
+	if (!present)
+	{
+		mrb_shmem_set_state(my_slot, MRB_DISPATCHER_ABSENT);
+		proc_exit(0);
+	}
+	if (!mrb_shmem_claim(my_slot))
+		proc_exit(0);
+	before_shmem_exit(worker_exit, 0);
+	raise_descriptor_limit();
+	ereport(LOG,
+			(errmsg("%s %s: dispatcher of database \"%s\" started",
+					MRB_EXTENSION, MIOSA_ROLLBACK_VERSION, database_name)));
+}
+
+/*
+ * An error that ends this process is shown where people look for why there is
+ * no dispatcher, also when it could not even connect.
+ */
+static void
+note_error(ErrorData *error)
+{
+	if (error->elevel >= ERROR && my_slot != NULL && MyProc != NULL &&
+		error->sqlerrcode != ERRCODE_ADMIN_SHUTDOWN && error->message != NULL)
+		mrb_shmem_failed(my_slot, error->message);
+	if (prev_emit_log_hook != NULL)
+		prev_emit_log_hook(error);
+}
+
+static void
+worker_exit(int code, Datum arg)
+{
+	mrb_stats_end();
+	mrb_shmem_leave(my_slot, exit_state);
+}
+
+/*
+ * End in order; the launcher reads why in the slot.
+ */
+static void
+leave(MrbDispatcherState state)
+{
+	exit_state = state;
+	proc_exit(0);
+}
+
+/*
+ * The usual soft limit of 1024 would be used up by a thousand edges.
+ */
+static void
+raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void) setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void
+run(void)
+{
+	WaitEventSet *set = MRB_CREATE_WAIT_EVENT_SET(4);
+	MemoryContext cycle = AllocSetContextCreate(TopMemoryContext,
+												MRB_EXTENSION " cycle",
+												ALLOCSET_DEFAULT_SIZES);
+	MrbTick		last_poll = 0;
+	MrbTick		last_aside = 0;
+	bool		woken = true;
+
+	mrb_dispatch_create(my_slot);
+	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	AddWaitEventToSet(set, WL_SOCKET_READABLE, mrb_dispatch_descriptor(),
+					  NULL, NULL);
+	AddWaitEventToSet(set, WL_SOCKET_READABLE, mrb_verify_descriptor(),
+					  NULL, NULL);
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+			woken = true;
+		}
+		if (due(&last_aside, ASIDE_MS) && database_wanted())
+		{
+			mrb_record_flush();
+			leave(MRB_DISPATCHER_ASIDE);
+		}
+		if (woken || due(&last_poll, POLL_MS))
+		{
+			MemoryContextSwitchTo(cycle);
+			if (!mrb_dispatch_pass())
+				leave(MRB_DISPATCHER_ABSENT);
+			last_poll = mrb_timer_read();
+		}
+		MemoryContextSwitchTo(cycle);
+		mrb_dispatch_deliver();
+		MemoryContextSwitchTo(TopMemoryContext);
+		MemoryContextReset(cycle);
+		show_activity();
+		woken = wait_for_work(set, Min(mrb_dispatch_max_wait(), ASIDE_MS));
+	}
+}
+
+/*
+ * Whether the latch was set, so that there may be new work.
+ */
+static bool
+wait_for_work(WaitEventSet *set, long timeout)
+{
+	WaitEvent	events[4];
+	bool		woken = false;
+	int			n;
+
+	if (timeout > 0)
+	{
+		/* Without this the rows that we changed are never vacuumed. */
+		pgstat_report_stat(false);
+	}
+	n = WaitEventSetWait(set, timeout, events, lengthof(events),
+						 PG_WAIT_EXTENSION);
+	for (int i = 0; i < n; i++)
+	{
+		if (events[i].events & WL_LATCH_SET)
+		{
+			ResetLatch(MyLatch);
+			woken = true;
+		}
+	}
+	return woken;
+}
+
+/*
+ * In pg_stat_activity: running while work goes on, idle when there is none or
+ * all that there is waits for others.  Nothing is shown more often than a
+ * person could read it, but the end of the work at once.
+ */
+static void
+show_activity(void)
+{
+	static char shown[256] = "";
+	static bool shown_running = false;
+	static MrbTick shown_at = 0;
+	static uint64 shown_sent = 0;
+	uint64		sent = pg_atomic_read_u64(&my_slot->counters[MRB_COUNT_SENT]);
+	bool		recent = !mrb_tick_exceeds(shown_at, mrb_timer_now(),
+										   SHOW_MS);
+	bool		running = mrb_send_in_flight() > 0 || mrb_item_pending() > 0;
+	char text[	256];
+
+	if (recent && (running || !shown_running))
+		return;
+
+	if (mrb_dispatch_paused() != NULL)
+		snprintf(text, sizeof(text), "paused: %s", mrb_dispatch_paused());
+	else
+		snprintf(text, sizeof(text),
+				 "%d endpoints, %d in flight, " INT64_FORMAT " pending",
+				 mrb_endpoint_count(), mrb_send_in_flight(),
+				 mrb_item_pending());
+	running = running && sent != shown_sent;
+	shown_at = mrb_timer_now();
+	shown_sent = sent;
+	if (running == shown_running && strcmp(text, shown) == 0)
+		return;
+	strlcpy(shown, text, sizeof(shown));
+	shown_running = running;
+	pgstat_report_activity(running ? STATE_RUNNING : STATE_IDLE, text);
+}
+
+/*
+ * Whether the interval has passed, which then begins anew.
+ */
+static bool
+due(MrbTick *last, int interval_ms)
+{
+	MrbTick		now = mrb_timer_read();
+
+	if (!mrb_tick_exceeds(*last, now, interval_ms))
+		return false;
+	*last = now;
+	return true;
+}
+
+/*
+ * Whether somebody holds or awaits a lock on the database as a whole.
+ */
+static bool
+database_wanted(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, MyDatabaseId, 0);
+	if (LockAcquire(&tag, RowExclusiveLock, true, true) ==
+		LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	LockRelease(&tag, RowExclusiveLock, true);
+	return false;
+}
+
+/*
+ * Error context: which worker it was.
+ */
+static void
+worker_context(void *arg)
+{
+	errcontext("%s dispatcher of database \"%s\"",
+			   MRB_EXTENSION, database_name);
+}

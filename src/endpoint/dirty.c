@@ -1,0 +1,120 @@
+/*-------------------------------------------------------------------------
+ *
+ * dirty.c
+ *	  What has to be written down about endpoints, until it is.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "endpoint/dirty.h"
+
+dlist_head	mrb_ledger_dirty = DLIST_STATIC_INIT(mrb_ledger_dirty);
+bool		mrb_ledger_urgent = false;
+
+static MemoryContext kept = NULL;
+
+static bool holds_cursor(MrbNoteKind kind);
+static void forget_note(MrbNote *note);
+
+void
+mrb_ledger_init(MemoryContext context)
+{
+	kept = context;
+}
+
+/*
+ * The endpoint's row, and what others see of it, is no longer what it should
+ * be.
+ */
+void
+mrb_ledger_mark(MrbEndpoint *endpoint)
+{
+	mrb_stats_mark(&endpoint->public);
+	mrb_ledger_urgent |= mrb_ledger_is_urgent(endpoint);
+	if (endpoint->dirty.listed)
+		return;
+	endpoint->dirty.listed = true;
+	dlist_push_tail(&mrb_ledger_dirty, &endpoint->dirty.node);
+}
+
+/*
+ * A row that is not there yet, and notes.
+ */
+bool
+mrb_ledger_is_urgent(const MrbEndpoint *endpoint)
+{
+	return !endpoint->dirty.born || !dlist_is_empty((dlist_head *) &endpoint->dirty.notes);
+}
+
+MrbNote *
+mrb_ledger_note(MrbEndpoint *endpoint, MrbNote **owner, MrbNoteKind kind,
+				const char *deployment_id)
+{
+	MrbNote    *note = owner != NULL ? *owner : NULL;
+
+	if (note != NULL && holds_cursor(note->kind))
+		endpoint->public.unwritten--;
+	if (holds_cursor(kind))
+		endpoint->public.unwritten++;
+	if (note == NULL)
+	{
+		note = MemoryContextAllocZero(kept, sizeof(MrbNote));
+		note->owner = owner;
+		note->deployment_id = MemoryContextStrdup(kept, deployment_id);
+		if (owner != NULL)
+			*owner = note;
+		dlist_push_tail(&endpoint->dirty.notes, &note->node);
+	}
+	note->kind = kind;
+	mrb_ledger_mark(endpoint);
+	return note;
+}
+
+/*
+ * Whether others would take too much for done if they saw the cursor before
+ * the note is written.
+ */
+static bool
+holds_cursor(MrbNoteKind kind)
+{
+	return kind == MRB_NOTE_FAILURE || kind == MRB_NOTE_REPURGE;
+}
+
+void
+mrb_ledger_set_error(MrbNote *note, const char *error)
+{
+	if (note->error != NULL)
+		pfree(note->error);
+	note->error = MemoryContextStrdup(kept, error);
+}
+
+/*
+ * What is written is forgotten.
+ */
+static void
+forget_note(MrbNote *note)
+{
+	if (note->owner != NULL)
+		*note->owner = NULL;
+	dlist_delete(&note->node);
+	if (note->error != NULL)
+		pfree(note->error);
+	pfree(note->deployment_id);
+	pfree(note);
+}
+
+void
+mrb_ledger_forget(MrbEndpoint *endpoint)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &endpoint->dirty.notes)
+		forget_note(dlist_container(MrbNote, node, iter.cur));
+	endpoint->public.unwritten = 0;
+	if (endpoint->dirty.listed)
+		dlist_delete(&endpoint->dirty.node);
+	endpoint->dirty.listed = false;
+}

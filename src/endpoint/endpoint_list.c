@@ -1,0 +1,496 @@
+/*-------------------------------------------------------------------------
+ *
+ * endpoint_list.c
+ *	  All endpoints that are enabled.
+ *
+ * An endpoint lives in a memory context of its own.  When its settings
+ * change it is dropped and read anew, together with how far it has come, so
+ * nothing here ever changes under a request.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "adapter/secret_list.h"
+#include "adapter/sign.h"
+#include "common/digest.h"
+#include "common/json_read.h"
+#include "common/query.h"
+#include "endpoint/endpoint_list.h"
+
+/* Columns of read_query, in order. */
+enum
+{
+	COL_NAME = 1,
+	COL_URL,
+	COL_ZONE,
+	COL_STAGE,
+	COL_SELECTOR,
+	COL_SECRET,
+	COL_EDGE,
+	COL_GENERATION,
+	COL_CONFIG,
+	COL_SETTINGS,
+	COL_ADAPTER,
+	COL_STATE_CONFIG,
+	COL_ACKED,
+	COL_SETTLED,
+	COL_VERIFIED,
+	COL_MARKER,
+	COL_RESYNC_AFTER
+};
+
+static MrbQuery read_query = {
+	.sql = "SELECT e.name, e.url, e.zone,"
+	" coalesce(e.stage, a.stage), e.selector, e.secret,"
+	" a.role = 'edge', e.generation,"
+	" pg_catalog.jsonb_build_array($1, e.url, e.zone,"
+	" coalesce(e.stage, a.stage), e.selector, e.generation, a.name,"
+	" a.request, a.remove, a.per, a.role)::text,"
+	" pg_catalog.jsonb_build_array($1,"
+	" pg_catalog.to_jsonb(e) - '{updated_at,origin}'::text[],"
+	" pg_catalog.to_jsonb(a))::text,"
+	" pg_catalog.to_jsonb(a), t.config, t.acked_epoch, t.settled_epoch, t.verified_epoch,"
+	" t.marker_epoch, t.resync_after"
+	" FROM miosa.endpoints e"
+	" JOIN miosa.adapters a ON a.name = e.adapter"
+	" LEFT JOIN miosa.endpoint_state t ON t.endpoint = e.name"
+	" WHERE CASE WHEN $2 IS NULL THEN e.enabled ELSE e.name = $2 END"
+	" ORDER BY coalesce(e.stage, a.stage), e.name",
+	.nargs = 2,
+	.argtypes = {INT8OID, TEXTOID},
+};
+
+dlist_head	mrb_endpoints = DLIST_STATIC_INIT(mrb_endpoints);
+
+/* Endpoints by their names. */
+typedef struct NameSlot
+{
+	char		name[NAMEDATALEN];	/* hash key; longer names are refused */
+	MrbEndpoint *endpoint;
+} NameSlot;
+
+static HTAB *names = NULL;
+
+static List *zones = NIL;
+
+static char *fingerprint(const char *value);
+static char *settings_fingerprint(int row);
+static MrbEndpoint *read_endpoint(int row, int64 newest_epoch);
+static void read_adapter(int row, MrbEndpoint *endpoint);
+static void read_secret(int row, MrbEndpoint *endpoint);
+static void check_secrets(MrbEndpoint *endpoint);
+static const char *secret_problem(const char *name);
+static void read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch);
+static void carry_on(MrbEndpoint *endpoint, const MrbEndpoint *known);
+static void remember(MrbEndpoint *endpoint, const MrbEndpoint *known);
+static void misconfigured(MrbEndpoint *endpoint, const char *problem);
+static Jsonb *copy_jsonb(int row, int column);
+static MrbZone *find_zone(const char *name);
+static bool member_holds(const MrbEndpoint *endpoint, const char *key,
+						 const char *value);
+
+List *
+mrb_endpoint_read(int64 term, int64 newest_epoch, const char *name)
+{
+	Datum		args[2] = {Int64GetDatum(term), (Datum) 0};
+	bool		nulls[2] = {false, name == NULL};
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *fresh = NIL;
+	uint64		n;
+	dlist_iter	iter;
+
+	if (name != NULL)
+		args[1] = CStringGetTextDatum(name);
+
+	/* What an earlier pass has found that failed later does not count. */
+	mrb_endpoint_foreach(iter)
+		mrb_endpoint_current(iter)->listed = false;
+	mrb_secrets_read();
+	mrb_query_open();
+	n = mrb_query_run(&read_query, args, nulls);
+	MemoryContextSwitchTo(caller);
+	for (uint64 i = 0; i < n; i++)
+	{
+		MrbEndpoint *known = mrb_endpoint_find(mrb_query_text(i, COL_NAME));
+
+		if (known != NULL &&
+			strcmp(known->settings, settings_fingerprint(i)) == 0)
+			known->listed = true;
+		else
+			fresh = lappend(fresh, read_endpoint(i, newest_epoch));
+	}
+	mrb_query_close();
+	MemoryContextSwitchTo(caller);
+	return fresh;
+}
+
+void
+mrb_endpoint_adopt(MrbEndpoint *endpoint, MemoryContext context)
+{
+	HASHCTL		info = {
+		.keysize = NAMEDATALEN,
+		.entrysize = sizeof(NameSlot),
+	};
+	NameSlot   *slot;
+
+	MemoryContextSetParent(endpoint->context, context);
+	endpoint->zone = find_zone((char *) endpoint->zone);
+	if (endpoint->edge && endpoint->stage == 0)
+		endpoint->zone->routers++;
+	if (endpoint->edge && endpoint->stage == 1)
+		endpoint->zone->caches++;
+	endpoint->listed = true;
+
+	/* Routers stand first: a cache waits only for what they owe already. */
+	if (endpoint->stage == 0)
+		dlist_push_head(&mrb_endpoints, &endpoint->node);
+	else
+		dlist_push_tail(&mrb_endpoints, &endpoint->node);
+
+	if (names == NULL)
+		names = hash_create("miosa_rollback endpoints", 64, &info,
+							HASH_ELEM | HASH_STRINGS);
+	slot = hash_search(names, endpoint->name, HASH_ENTER, NULL);
+	slot->endpoint = endpoint;
+	mrb_stats_claim(&endpoint->public, endpoint->name);
+}
+
+void
+mrb_endpoint_drop(MrbEndpoint *endpoint)
+{
+	if (endpoint->edge && endpoint->stage == 0)
+		endpoint->zone->routers--;
+	if (endpoint->edge && endpoint->stage == 1)
+		endpoint->zone->caches--;
+	mrb_timer_cancel(&endpoint->vitals.retry_timer);
+	mrb_timer_cancel(&endpoint->marker.timer);
+	mrb_timer_cancel(&endpoint->rate.timer);
+	dlist_delete(&endpoint->node);
+	mrb_stats_drop(&endpoint->public);
+	hash_search(names, endpoint->name, HASH_REMOVE, NULL);
+	MemoryContextDelete(endpoint->context);
+}
+
+MrbEndpoint *
+mrb_endpoint_find(const char *name)
+{
+	NameSlot   *slot = names != NULL ?
+	hash_search(names, name, HASH_FIND, NULL) : NULL;
+
+	return slot != NULL ? slot->endpoint : NULL;
+}
+
+int
+mrb_endpoint_count(void)
+{
+	return names != NULL ? (int) hash_get_num_entries(names) : 0;
+}
+
+/*
+ * As miosa.selects(); what is not known of a deployment that is gone fits.
+ */
+bool
+mrb_endpoint_selects(const MrbEndpoint *endpoint, const MrbRoute *route)
+{
+	if (JB_ROOT_COUNT(endpoint->selector) == 0)
+		return true;
+	return member_holds(endpoint, "deployment", route->deployment_id) &&
+		member_holds(endpoint, "tenant", route->tenant_id) &&
+		member_holds(endpoint, "kind", route->deployment_kind);
+}
+
+/*
+ * SHA-256 of a text, in the current context.  The server refuses md5() where
+ * OpenSSL runs in FIPS mode.
+ */
+static char *
+fingerprint(const char *value)
+{
+	char	   *hex = mrb_digest_sha256(value, strlen(value));
+
+	if (hex == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not compute a SHA-256 hash")));
+	return hex;
+}
+
+/*
+ * Fingerprint of all that an endpoint is made of, secrets included.
+ */
+static char *
+settings_fingerprint(int row)
+{
+	return fingerprint(psprintf("%s\n%s", mrb_query_text(row, COL_SETTINGS),
+								mrb_secrets_state()));
+}
+
+/*
+ * Make an endpoint in a context of its own, below the current one.
+ */
+static MrbEndpoint *
+read_endpoint(int row, int64 newest_epoch)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller,
+												  "miosa_rollback endpoint",
+												  ALLOCSET_SMALL_SIZES);
+	MrbEndpoint *endpoint;
+
+	MemoryContextSwitchTo(context);
+	endpoint = palloc0(sizeof(MrbEndpoint));
+	endpoint->context = context;
+	endpoint->name = pstrdup(mrb_query_text(row, COL_NAME));
+	endpoint->url = pstrdup(mrb_query_text(row, COL_URL));
+	endpoint->config = fingerprint(mrb_query_text(row, COL_CONFIG));
+	endpoint->settings = settings_fingerprint(row);
+	endpoint->stage = mrb_query_int32(row, COL_STAGE, 0);
+	endpoint->edge = mrb_query_bool(row, COL_EDGE);
+	endpoint->generation = mrb_query_int64(row, COL_GENERATION, 0);
+	endpoint->selector = copy_jsonb(row, COL_SELECTOR);
+	/* The name, until the endpoint is adopted. */
+	endpoint->zone = (MrbZone *) pstrdup(mrb_query_text(row, COL_ZONE));
+
+	read_secret(row, endpoint);
+	if (!JB_ROOT_IS_OBJECT(endpoint->selector))
+		misconfigured(endpoint, "its selector is not an object");
+	read_adapter(row, endpoint);
+	read_state(row, endpoint, newest_epoch);
+	MemoryContextSwitchTo(caller);
+	return endpoint;
+}
+
+/*
+ * A row that somebody broke stops its endpoint, not the dispatcher.
+ */
+static void
+read_adapter(int row, MrbEndpoint *endpoint)
+{
+	MrbAdapter *adapter = palloc0(sizeof(MrbAdapter));
+	const char *unsigned_why;
+	char	   *problem;
+
+	endpoint->adapter = adapter;
+	if (!mrb_adapter_read(copy_jsonb(row, COL_ADAPTER), adapter, &problem))
+		misconfigured(endpoint, problem);
+	adapter->stage = endpoint->stage;
+	unsigned_why = mrb_sign_check(adapter, endpoint->url, endpoint->secret,
+								  endpoint->previous_secret);
+	if (unsigned_why != NULL)
+		misconfigured(endpoint, unsigned_why);
+	check_secrets(endpoint);
+}
+
+/*
+ * Take the secret that the endpoint names.  Without it, nothing is sent.
+ */
+static void
+read_secret(int row, MrbEndpoint *endpoint)
+{
+	char	   *name = mrb_query_text(row, COL_SECRET);
+	const MrbSecret *secret;
+
+	if (name == NULL)
+		return;
+	secret = mrb_secrets_find(name);
+	if (secret == NULL)
+		misconfigured(endpoint, "its secret is not in miosa.secrets");
+	else if (secret->value == NULL)
+		misconfigured(endpoint, secret_problem(name));
+	else
+	{
+		endpoint->secret = pstrdup(secret->value);
+		if (secret->previous != NULL)
+			endpoint->previous_secret = pstrdup(secret->previous);
+	}
+}
+
+/*
+ * Without its secrets every message would fail, by no fault of its own.
+ */
+static void
+check_secrets(MrbEndpoint *endpoint)
+{
+	const MrbAdapter *adapter = endpoint->adapter;
+	const MrbCall *const calls[] = {
+		adapter->request, adapter->add, adapter->remove,
+		adapter->wildcard_request, adapter->wildcard_remove,
+		adapter->marker_write, adapter->marker_read, adapter->poll.call
+	};
+	MrbValues	values = {.named_secret = mrb_secrets_value};
+
+	values.text[MRB_VAR_SECRET] = endpoint->secret;
+	for (size_t i = 0; i < lengthof(calls); i++)
+	{
+		const char *name = calls[i] == NULL ? NULL :
+		mrb_call_lacks_secret(calls[i], &values);
+
+		if (name != NULL)
+			misconfigured(endpoint, secret_problem(name));
+	}
+}
+
+/*
+ * Why there is no value of a secret; the endpoint's own has no name.
+ */
+static const char *
+secret_problem(const char *name)
+{
+	const MrbSecret *secret = mrb_secrets_find(name);
+
+	if (name[0] == '\0')
+		return "the endpoint has no secret, but its adapter needs one";
+	if (secret == NULL)
+		return psprintf("secret \"%s\" is not in miosa.secrets", name);
+	return psprintf("secret \"%s\": %s", name, secret->problem);
+}
+
+/*
+ * How far it has come.  One that is new, or is not what it was, is told
+ * everything; live work for it begins after the newest epoch.
+ */
+static void
+read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
+{
+	char	   *config = mrb_query_text(row, COL_STATE_CONFIG);
+	char	   *after = mrb_query_text(row, COL_RESYNC_AFTER);
+
+	MrbEndpoint *known = mrb_endpoint_find(endpoint->name);
+
+	if (known != NULL)
+		remember(endpoint, known);
+	endpoint->dirty.born = config != NULL && strcmp(config, endpoint->config) == 0;
+	if (!endpoint->dirty.born || endpoint->adapter->scheduler)
+	{
+		endpoint->progress.acked_epoch = newest_epoch;
+		endpoint->progress.settled_epoch = newest_epoch;
+		if (endpoint->adapter->scheduler)
+			return;				/* it is told no routes */
+		endpoint->resync.after = pstrdup("");
+		endpoint->resync.repurges = config != NULL;
+		return;
+	}
+	endpoint->progress.acked_epoch = mrb_query_int64(row, COL_ACKED, 0);
+	endpoint->progress.settled_epoch = mrb_query_int64(row, COL_SETTLED, 0);
+	endpoint->progress.verified_epoch = mrb_query_int64(row, COL_VERIFIED, 0);
+	endpoint->marker.epoch = mrb_query_int64(row, COL_MARKER, 0);
+	endpoint->resync.after = after != NULL ? pstrdup(after) : NULL;
+	endpoint->resync.repurges = true;
+	if (known != NULL && strcmp(known->config, config) == 0)
+		carry_on(endpoint, known);
+}
+
+/*
+ * Rows are written late.  What others see already may be trusted, for it is
+ * written whatever it passes.  But a resync that its row does not know of yet
+ * has to begin again.
+ */
+static void
+carry_on(MrbEndpoint *endpoint, const MrbEndpoint *known)
+{
+	const MrbPosition *seen = mrb_stats_position(&known->public);
+
+	if (known->resync.after != NULL &&
+		(endpoint->resync.after == NULL || known->resync.after[0] == '\0'))
+		endpoint->resync.after = pstrdup("");
+	if (seen == NULL || seen->generation < 0)
+		return;
+	endpoint->progress.acked_epoch = Max(endpoint->progress.acked_epoch, seen->acked_epoch);
+	endpoint->progress.settled_epoch = Max(endpoint->progress.settled_epoch,
+										   seen->settled_epoch);
+}
+
+/*
+ * What people are shown of the past does not end with a change of settings.
+ */
+static void
+remember(MrbEndpoint *endpoint, const MrbEndpoint *known)
+{
+	const MrbVitals *past = &known->vitals;
+
+	mrb_stats_inherit(&endpoint->public, &known->public);
+	endpoint->vitals.last_success_at = past->last_success_at;
+	endpoint->vitals.last_status = past->last_status;
+	if (endpoint->vitals.health == MRB_HEALTH_MISCONFIGURED)
+		return;
+	endpoint->vitals.last_error_at = past->last_error_at;
+	strlcpy(endpoint->vitals.last_error, past->last_error,
+			sizeof(endpoint->vitals.last_error));
+}
+
+static void
+misconfigured(MrbEndpoint *endpoint, const char *problem)
+{
+	if (endpoint->vitals.health == MRB_HEALTH_MISCONFIGURED)
+		return;
+	endpoint->vitals.health = MRB_HEALTH_MISCONFIGURED;
+	strlcpy(endpoint->vitals.last_error, problem, sizeof(endpoint->vitals.last_error));
+}
+
+/*
+ * A jsonb value in the current context; NULL for SQL null.
+ */
+static Jsonb *
+copy_jsonb(int row, int column)
+{
+	Jsonb	   *value = mrb_query_jsonb(row, column);
+	Jsonb	   *copy;
+
+	if (value == NULL)
+		return NULL;
+	copy = palloc(VARSIZE(value));
+	memcpy(copy, value, VARSIZE(value));
+	return copy;
+}
+
+/*
+ * Zones are few and are never forgotten.
+ */
+static MrbZone *
+find_zone(const char *name)
+{
+	MemoryContext old;
+	MrbZone    *zone;
+	ListCell   *cell;
+
+	foreach(cell, zones)
+	{
+		zone = lfirst(cell);
+		if (strcmp(zone->name, name) == 0)
+			return zone;
+	}
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	zone = palloc0(sizeof(MrbZone));
+	zone->name = pstrdup(name);
+	zones = lappend(zones, zone);
+	MemoryContextSwitchTo(old);
+	return zone;
+}
+
+/*
+ * Whether a member of the selector is not there, is the value, or holds it.
+ */
+static bool
+member_holds(const MrbEndpoint *endpoint, const char *key, const char *value)
+{
+	JsonbValue	member;
+	JsonbValue	wanted;
+
+	if (value == NULL ||
+		!mrb_member_find(&endpoint->selector->root, key, &member))
+		return true;
+	if (mrb_member_array(&member) == NULL)
+		return mrb_member_equals(&member, value);
+	wanted.type = jbvString;
+	wanted.val.string.val = (char *) value;
+	wanted.val.string.len = strlen(value);
+	return findJsonbValueFromContainer(mrb_member_array(&member), JB_FARRAY,
+									   &wanted) != NULL;
+}

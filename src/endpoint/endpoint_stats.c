@@ -1,0 +1,413 @@
+/*-------------------------------------------------------------------------
+ *
+ * endpoint_stats.c
+ *	  Shared memory: where each endpoint stands, and what was counted of it.
+ *
+ * A fixed array of entries, for the endpoints of all databases together.  The
+ * dispatcher takes an entry when it takes in an endpoint and gives it back
+ * when it drops the endpoint or ends.  So an entry is always somebody's who
+ * lives, and what it says is what that dispatcher knows now; about an endpoint
+ * without an entry its row of endpoint_state has to do.
+ *
+ * Locking: "lock" is held for taking and giving back entries; it guards taken
+ * and free_from.  Everything in an entry is guarded by the entry's own
+ * spinlock, so that nobody sees half of a change.  Position and name are
+ * written by the database's dispatcher alone, which therefore may read its
+ * own entries without; the tally is also set to zero by mrb_stats_reset().
+ * database is peeked at without the spinlock to pass over the entries of
+ * other databases, and looked at again under it.  entries only grows and is
+ * read without a lock: who reads an old value misses an entry that was taken
+ * just now.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "storage/spin.h"
+#include "utils/timestamp.h"
+
+#include "base/guc.h"
+#include "base/miosa_rollback.h"
+#include "endpoint/endpoint_stats.h"
+
+#define TRANCHE MRB_EXTENSION " stats"
+
+struct MrbStat
+{
+	slock_t		mutex;
+	Oid			database;		/* InvalidOid: the entry is free */
+	MrbPosition position;
+	MrbTally	tally;
+};
+
+typedef struct Table
+{
+	LWLock	   *lock;
+	int			taken;
+	int			free_from;		/* none below this is free */
+	pg_atomic_uint32 entries;	/* none from this on was ever taken */
+	MrbStat		stats[FLEXIBLE_ARRAY_MEMBER];
+} Table;
+
+dlist_head	mrb_stats_changed = DLIST_STATIC_INIT(mrb_stats_changed);
+
+static Table *table = NULL;
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+/* The dispatcher's own counters. */
+static MrbSlot *my_slot = NULL;
+
+static void stats_request(void);
+static void stats_startup(void);
+static Size table_size(void);
+static MrbStat *take_entry(void);
+static void give_back(MrbStat *stat);
+static void count(MrbCounter counter);
+static void reset_slot(MrbSlot *slot);
+
+/*
+ * Ask for shared memory; only while the server preloads libraries.
+ */
+void
+mrb_stats_install(void)
+{
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = stats_request;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = stats_startup;
+}
+
+/*
+ * A predecessor that ended in order has left nothing, but be sure.
+ */
+void
+mrb_stats_begin(MrbSlot *slot)
+{
+	my_slot = slot;
+	mrb_stats_end();
+}
+
+void
+mrb_stats_end(void)
+{
+	if (my_slot == NULL)
+		return;
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < mrb_stats_entries(); i++)
+		if (table->stats[i].database == MyDatabaseId)
+			give_back(&table->stats[i]);
+	LWLockRelease(table->lock);
+	pg_atomic_write_u64(&my_slot->counters[MRB_COUNT_IN_FLIGHT], 0);
+	pg_atomic_write_u64(&my_slot->counters[MRB_COUNT_PENDING], 0);
+}
+
+/*
+ * What was counted goes on to be, when an endpoint is read anew.
+ */
+void
+mrb_stats_inherit(MrbPublic *public, const MrbPublic *predecessor)
+{
+	if (predecessor->stat == NULL)
+		return;
+	public->before = palloc(sizeof(MrbTally));
+	SpinLockAcquire(&predecessor->stat->mutex);
+	*public->before = predecessor->stat->tally;
+	SpinLockRelease(&predecessor->stat->mutex);
+}
+
+/*
+ * Until something is published it says that it is of no generation, which
+ * nobody takes for an acknowledgement.
+ */
+void
+mrb_stats_claim(MrbPublic *public, const char *name)
+{
+	MrbStat    *stat;
+
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	stat = take_entry();
+	if (stat != NULL)
+	{
+		SpinLockAcquire(&stat->mutex);
+		memset(&stat->position, 0, sizeof(MrbPosition));
+		if (public->before != NULL)
+			stat->tally = *public->before;
+		else
+			memset(&stat->tally, 0, sizeof(MrbTally));
+		strlcpy(stat->position.name, name, NAMEDATALEN);
+		stat->position.generation = -1;
+		stat->database = MyDatabaseId;
+		SpinLockRelease(&stat->mutex);
+	}
+	LWLockRelease(table->lock);
+	public->stat = stat;
+}
+
+void
+mrb_stats_drop(MrbPublic *public)
+{
+	if (public->changed)
+		dlist_delete(&public->changed_node);
+	public->changed = false;
+	if (public->stat == NULL)
+		return;
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	give_back(public->stat);
+	LWLockRelease(table->lock);
+	public->stat = NULL;
+}
+
+/*
+ * What others see of it is no longer true.
+ */
+void
+mrb_stats_mark(MrbPublic *public)
+{
+	if (public->changed)
+		return;
+	public->changed = true;
+	dlist_push_tail(&mrb_stats_changed, &public->changed_node);
+}
+
+/*
+ * What others see; NULL without an entry.
+ */
+const MrbPosition *
+mrb_stats_position(const MrbPublic *public)
+{
+	return public->stat != NULL ? &public->stat->position : NULL;
+}
+
+void
+mrb_stats_publish(MrbPublic *public, const MrbPosition *position)
+{
+	SpinLockAcquire(&public->stat->mutex);
+	public->stat->position = *position;
+	SpinLockRelease(&public->stat->mutex);
+}
+
+/*
+ * again: what it is about has failed before.
+ */
+void
+mrb_stats_sent(MrbPublic *public, bool again)
+{
+	MrbStat    *stat = public->stat;
+
+	count(MRB_COUNT_SENT);
+	if (again)
+		count(MRB_COUNT_RETRIED);
+	if (stat == NULL)
+		return;
+	SpinLockAcquire(&stat->mutex);
+	stat->tally.sent++;
+	stat->tally.retried += again ? 1 : 0;
+	SpinLockRelease(&stat->mutex);
+}
+
+void
+mrb_stats_answered(MrbPublic *public, bool success)
+{
+	MrbStat    *stat = public->stat;
+
+	count(success ? MRB_COUNT_ACKNOWLEDGED : MRB_COUNT_FAILED);
+	if (stat == NULL)
+		return;
+	SpinLockAcquire(&stat->mutex);
+	if (success)
+		stat->tally.succeeded++;
+	else
+		stat->tally.failed++;
+	SpinLockRelease(&stat->mutex);
+}
+
+/*
+ * It has acknowledged a change that was asked for at that time; 0: nobody
+ * knows when.
+ */
+void
+mrb_stats_acknowledged(MrbPublic *public, TimestampTz since)
+{
+	MrbStat    *stat = public->stat;
+	int64		took;
+
+	if (stat == NULL || since == 0)
+		return;
+	took = Max(0, GetCurrentTimestamp() - since);
+	SpinLockAcquire(&stat->mutex);
+	mrb_latency_add(&stat->tally.latency, took);
+	SpinLockRelease(&stat->mutex);
+}
+
+int
+mrb_stats_entries(void)
+{
+	return table != NULL ? (int) pg_atomic_read_u32(&table->entries) : 0;
+}
+
+bool
+mrb_stats_read(int entry, Oid database, MrbPosition *position,
+			   MrbTally *tally)
+{
+	MrbStat    *stat = &table->stats[entry];
+	bool		found;
+
+	if (stat->database != database)
+		return false;
+	SpinLockAcquire(&stat->mutex);
+	found = stat->database == database;
+	if (found)
+	{
+		*position = stat->position;
+		if (tally != NULL)
+			*tally = stat->tally;
+	}
+	SpinLockRelease(&stat->mutex);
+	return found;
+}
+
+int64
+mrb_stats_acked(int entry, Oid database, const char *name)
+{
+	MrbStat    *stat = &table->stats[entry];
+	int64		acked = -1;
+
+	SpinLockAcquire(&stat->mutex);
+	if (stat->database == database && !stat->position.resyncing &&
+		strcmp(stat->position.name, name) == 0)
+		acked = stat->position.acked_epoch;
+	SpinLockRelease(&stat->mutex);
+	return acked;
+}
+
+int
+mrb_stats_taken(void)
+{
+	int			taken;
+
+	if (table == NULL)
+		return 0;
+	LWLockAcquire(table->lock, LW_SHARED);
+	taken = table->taken;
+	LWLockRelease(table->lock);
+	return taken;
+}
+
+void
+mrb_stats_reset(Oid database, const char *name)
+{
+	MrbSlot    *slot = mrb_shmem_slot(database);
+
+	for (int i = 0; i < mrb_stats_entries(); i++)
+	{
+		MrbStat    *stat = &table->stats[i];
+
+		SpinLockAcquire(&stat->mutex);
+		if (stat->database == database &&
+			(name == NULL || strcmp(stat->position.name, name) == 0))
+			memset(&stat->tally, 0, sizeof(MrbTally));
+		SpinLockRelease(&stat->mutex);
+	}
+	if (name == NULL && slot != NULL)
+		reset_slot(slot);
+}
+
+static void
+stats_request(void)
+{
+	if (prev_shmem_request_hook != NULL)
+		prev_shmem_request_hook();
+	RequestAddinShmemSpace(table_size());
+	RequestNamedLWLockTranche(TRANCHE, 1);
+}
+
+static void
+stats_startup(void)
+{
+	bool		found;
+
+	if (prev_shmem_startup_hook != NULL)
+		prev_shmem_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	table = ShmemInitStruct(TRANCHE, table_size(), &found);
+	if (!found)
+	{
+		table->lock = &(GetNamedLWLockTranche(TRANCHE))->lock;
+		table->taken = 0;
+		table->free_from = 0;
+		pg_atomic_init_u32(&table->entries, 0);
+		for (int i = 0; i < mrb_max_endpoints; i++)
+		{
+			SpinLockInit(&table->stats[i].mutex);
+			table->stats[i].database = InvalidOid;
+		}
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+static Size
+table_size(void)
+{
+	return add_size(offsetof(Table, stats),
+					mul_size(sizeof(MrbStat), mrb_max_endpoints));
+}
+
+/*
+ * A free entry, or NULL; the caller holds the lock.
+ */
+static MrbStat *
+take_entry(void)
+{
+	int			i = table->free_from;
+
+	while (i < mrb_max_endpoints && OidIsValid(table->stats[i].database))
+		i++;
+	table->free_from = i;
+	if (i >= mrb_max_endpoints)
+		return NULL;
+	table->free_from++;
+	table->taken++;
+	if (i >= mrb_stats_entries())
+		pg_atomic_write_u32(&table->entries, i + 1);
+	return &table->stats[i];
+}
+
+/*
+ * The caller holds the lock.
+ */
+static void
+give_back(MrbStat *stat)
+{
+	int			i = stat - table->stats;
+
+	SpinLockAcquire(&stat->mutex);
+	stat->database = InvalidOid;
+	SpinLockRelease(&stat->mutex);
+	table->taken--;
+	table->free_from = Min(table->free_from, i);
+}
+
+static void
+count(MrbCounter counter)
+{
+	if (my_slot != NULL)
+		pg_atomic_fetch_add_u64(&my_slot->counters[counter], 1);
+}
+
+/*
+ * What shows how things are now stays.
+ */
+static void
+reset_slot(MrbSlot *slot)
+{
+	for (int i = 0; i < MRB_COUNTERS; i++)
+		if (i != MRB_COUNT_IN_FLIGHT && i != MRB_COUNT_PENDING &&
+			i != MRB_COUNT_EPOCH)
+			pg_atomic_write_u64(&slot->counters[i], 0);
+}

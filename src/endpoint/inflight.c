@@ -1,0 +1,247 @@
+/*-------------------------------------------------------------------------
+ *
+ * inflight.c
+ *	  Requests to endpoints, under way.
+ *
+ * Every request needs a descriptor, and so does every connection that is kept
+ * for the next one.  libcurl keeps no more of both together than the engine
+ * was made for, so that is what is left of the process's limit after the
+ * server's own files.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <sys/resource.h>
+
+#include "storage/fd.h"
+#include "utils/memutils.h"
+
+#include "adapter/secret_list.h"
+#include "adapter/sign.h"
+#include "common/timer.h"
+#include "endpoint/circuit_breaker.h"
+#include "endpoint/endpoint_list.h"
+#include "endpoint/inflight.h"
+#include "endpoint/rate_limit.h"
+
+/* Most requests in flight, and descriptors that are left to the server. */
+#define IN_FLIGHT_MIN 16
+#define IN_FLIGHT_MAX 4096
+#define DESCRIPTORS_SPARED 200
+
+/* What the process has open besides: latch, epoll sets, libcurl's pipes. */
+#define DESCRIPTORS_OTHER 32
+
+/* The lack of memory is not logged again sooner. */
+#define LOG_AGAIN_MS 60000
+
+static MemoryContext kept = NULL;
+static int	capacity = 0;
+static MemoryContext rendering = NULL;
+static MrbHttpEngine *engine = NULL;
+
+static int	affordable(void);
+static const char *render(MrbEndpoint *endpoint, const MrbCall *call,
+						  MrbValues *values, MrbHttpRequest *request);
+static MrbSend *make_send(MrbEndpoint *endpoint, const MrbSendNote *note);
+static bool was_connected(const MrbHttpAnswer *answer);
+static void log_out_of_memory(void);
+
+void
+mrb_send_init(MemoryContext context)
+{
+	kept = context;
+	rendering = AllocSetContextCreate(context, "miosa_rollback rendering",
+									  ALLOCSET_DEFAULT_SIZES);
+	capacity = affordable();
+	engine = mrb_http_create(capacity);
+}
+
+int
+mrb_send_descriptor(void)
+{
+	return mrb_http_descriptor(engine);
+}
+
+long
+mrb_send_max_wait(void)
+{
+	return mrb_http_max_wait(engine);
+}
+
+int
+mrb_send_in_flight(void)
+{
+	return mrb_http_in_flight(engine);
+}
+
+int
+mrb_send_capacity(void)
+{
+	return capacity;
+}
+
+MrbStarted
+mrb_send_start(MrbEndpoint *endpoint, MrbValues *values,
+			   const MrbSendNote *note, const char **problem)
+{
+	MrbHttpRequest request = {0};
+	MrbSend    *send;
+
+	*problem = render(endpoint, note->call, values, &request);
+	if (*problem != NULL)
+		return MRB_START_WRONG;
+
+	send = make_send(endpoint, note);
+	request.timeout_ms = endpoint->adapter->timeout_ms;
+	request.owner = send;
+	if (!mrb_http_start(engine, &request))
+	{
+		pfree(send);
+		if (mrb_http_in_flight(engine) < capacity)
+			log_out_of_memory();
+		return MRB_START_FULL;
+	}
+	dlist_push_tail(&endpoint->requests.list, &send->node);
+	endpoint->requests.in_flight++;
+	mrb_breaker_began(endpoint);
+	mrb_rate_limit_spend(endpoint);
+	mrb_stats_sent(&endpoint->public, note->again);
+	return MRB_STARTED;
+}
+
+bool
+mrb_send_fits(MrbEndpoint *endpoint, MrbValues *values, const MrbCall *call)
+{
+	MrbHttpRequest request = {0};
+
+	return render(endpoint, call, values, &request) != NULL ||
+		request.body_len <= (size_t) endpoint->adapter->batch_bytes;
+}
+
+void
+mrb_send_drive(void)
+{
+	MrbHttpAnswer answer;
+
+	mrb_http_drive(engine);
+	while (mrb_http_next_answer(engine, &answer))
+	{
+		MrbSend    *send = answer.owner;
+
+		dlist_delete(&send->node);
+		send->endpoint->requests.in_flight--;
+		mrb_breaker_ended(send->endpoint);
+		if (was_connected(&answer))
+			mrb_breaker_worked(send->endpoint);
+		send->note.done(send, &answer);
+		pfree(send);
+	}
+}
+
+void
+mrb_send_cancel(MrbEndpoint *endpoint)
+{
+	while (!dlist_is_empty(&endpoint->requests.list))
+	{
+		MrbSend    *send = dlist_container(MrbSend, node,
+										   dlist_pop_head_node(&endpoint->requests.list));
+
+		mrb_http_cancel(engine, send);
+		mrb_breaker_ended(endpoint);
+		pfree(send);
+	}
+	endpoint->requests.in_flight = 0;
+}
+
+/*
+ * Number of requests in flight that the limit of open files allows for.
+ */
+static int
+affordable(void)
+{
+	struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+	int			left = IN_FLIGHT_MAX;
+	int64		missing;
+
+	(void) getrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur != RLIM_INFINITY)
+		left = (int) Min(limit.rlim_cur, INT_MAX) - DESCRIPTORS_SPARED;
+	left = Max(IN_FLIGHT_MIN, Min(left, IN_FLIGHT_MAX));
+
+	/*
+	 * The server keeps files open up to a number that it found out at its
+	 * start.  Where both do not fit, it has to do with as many fewer; it
+	 * closes and opens files by turns when all of its number is taken away.
+	 */
+	if (limit.rlim_cur == RLIM_INFINITY)
+		return left;
+	missing = (int64) max_safe_fds + left + DESCRIPTORS_OTHER -
+		(int64) Min(limit.rlim_cur, INT_MAX);
+	for (int i = 0; i < Min(missing, left); i++)
+		ReserveExternalFD();
+	return left;
+}
+
+/*
+ * What is rendered, and a problem, live until the next request.
+ */
+static const char *
+render(MrbEndpoint *endpoint, const MrbCall *call, MrbValues *values,
+	   MrbHttpRequest *request)
+{
+	MemoryContext old = MemoryContextSwitchTo(rendering);
+	const char *problem;
+
+	MemoryContextReset(rendering);
+	values->text[MRB_VAR_SECRET] = endpoint->secret;
+	values->named_secret = mrb_secrets_value;
+	values->previous_secret = endpoint->previous_secret;
+	problem = mrb_call_render(call, endpoint->url, values, request);
+	if (problem == NULL)
+		problem = mrb_sign_request(endpoint->adapter, values, request);
+	MemoryContextSwitchTo(old);
+	return problem;
+}
+
+static MrbSend *
+make_send(MrbEndpoint *endpoint, const MrbSendNote *note)
+{
+	Size		items = note->nitems * sizeof(struct MrbItem *);
+	MrbSend    *send = MemoryContextAlloc(kept, sizeof(MrbSend) + items);
+
+	send->endpoint = endpoint;
+	send->round = endpoint->vitals.round;
+	send->note = *note;
+	send->note.items = (struct MrbItem **) (send + 1);
+	memcpy(send->note.items, note->items, items);
+	return send;
+}
+
+/*
+ * Whether the other side was there, whatever came of it.
+ */
+static bool
+was_connected(const MrbHttpAnswer *answer)
+{
+	return answer->outcome != MRB_HTTP_NOT_CONNECTED &&
+		answer->outcome != MRB_HTTP_REFUSED;
+}
+
+/*
+ * The request waits for memory, which nobody would see otherwise.
+ */
+static void
+log_out_of_memory(void)
+{
+	static MrbTick last = 0;
+	MrbTick		now = mrb_timer_read();
+
+	if (last != 0 && !mrb_tick_exceeds(last, now, LOG_AGAIN_MS))
+		return;
+	last = now;
+	ereport(LOG,
+			(errcode(ERRCODE_OUT_OF_MEMORY),
+			 errmsg("out of memory for an HTTP request, which waits")));
+}

@@ -1,0 +1,127 @@
+/*-------------------------------------------------------------------------
+ *
+ * public_address.c
+ *	  Which network addresses belong to the public Internet.
+ *
+ * Whoever may write a URL could otherwise make the database server ask
+ * questions inside its own network: a cloud's metadata service, a database on
+ * loopback, an unprotected admin port.  Names are no help, because they
+ * resolve to whatever their owner likes at that moment, so the address that
+ * is really connected to is looked at.
+ *
+ * For IPv4 the list says what is not public; for IPv6 only 2000::/3 is handed
+ * out at all, so everything else (loopback, link-local, unique local,
+ * multicast, mapped IPv4, NAT64) is refused as a whole, and the list names
+ * the exceptions inside.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "http/public_address.h"
+
+typedef struct AddressBlock
+{
+	unsigned char prefix[4];	/* the leading bytes, in network order */
+	int			bits;			/* how many of them count, at most 32 */
+} AddressBlock;
+
+/* IANA's special-purpose registry, without what is globally reachable. */
+static const AddressBlock reserved_v4[] = {
+	{{0, 0, 0, 0}, 8},			/* this network, unspecified */
+	{{10, 0, 0, 0}, 8},			/* private */
+	{{100, 64, 0, 0}, 10},		/* behind a carrier's NAT */
+	{{127, 0, 0, 0}, 8},		/* loopback */
+	{{169, 254, 0, 0}, 16},		/* link-local, cloud metadata */
+	{{172, 16, 0, 0}, 12},		/* private */
+	{{192, 0, 0, 0}, 24},		/* protocol assignments */
+	{{192, 0, 2, 0}, 24},		/* documentation */
+	{{192, 88, 99, 0}, 24},		/* 6to4 relays */
+	{{192, 168, 0, 0}, 16},		/* private */
+	{{198, 18, 0, 0}, 15},		/* benchmarks */
+	{{198, 51, 100, 0}, 24},	/* documentation */
+	{{203, 0, 113, 0}, 24},		/* documentation */
+	{{224, 0, 0, 0}, 3},		/* multicast, reserved, broadcast */
+};
+
+static const AddressBlock global_v6 = {{0x20, 0, 0, 0}, 3};
+
+static const AddressBlock reserved_v6[] = {
+	{{0x20, 0x01, 0x00, 0x00}, 23}, /* Teredo and other protocols */
+	{{0x20, 0x01, 0x0d, 0xb8}, 32}, /* documentation */
+	{{0x20, 0x02, 0x00, 0x00}, 16}, /* 6to4 */
+	{{0x3f, 0xff, 0x00, 0x00}, 20}, /* documentation */
+};
+
+static bool v4_is_public(const void *address);
+static bool v6_is_public(const void *address);
+static bool in_block(const unsigned char *address, const AddressBlock *block);
+
+/*
+ * Is this an Internet address that anybody could reach?
+ */
+bool
+mrb_address_is_public(const struct sockaddr *address)
+{
+	if (address->sa_family == AF_INET)
+		return v4_is_public(&((const struct sockaddr_in *) address)->sin_addr);
+	if (address->sa_family == AF_INET6)
+		return v6_is_public(&((const struct sockaddr_in6 *) address)->sin6_addr);
+	return false;
+}
+
+/*
+ * The same for an address in its printed form.
+ */
+bool
+mrb_address_text_is_public(const char *text)
+{
+	unsigned char parsed[sizeof(struct in6_addr)];
+
+	if (inet_pton(AF_INET, text, parsed) == 1)
+		return v4_is_public(parsed);
+	if (inet_pton(AF_INET6, text, parsed) == 1)
+		return v6_is_public(parsed);
+	return false;
+}
+
+static bool
+v4_is_public(const void *address)
+{
+	for (int i = 0; i < (int) lengthof(reserved_v4); i++)
+	{
+		if (in_block(address, &reserved_v4[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool
+v6_is_public(const void *address)
+{
+	if (!in_block(address, &global_v6))
+		return false;
+	for (int i = 0; i < (int) lengthof(reserved_v6); i++)
+	{
+		if (in_block(address, &reserved_v6[i]))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Do the first bits of the address, in network order, equal the block's?
+ */
+static bool
+in_block(const unsigned char *address, const AddressBlock *block)
+{
+	uint32		difference = 0;
+
+	for (int i = 0; i < 4; i++)
+		difference = difference << 8 | (address[i] ^ block->prefix[i]);
+	return difference >> (32 - block->bits) == 0;
+}

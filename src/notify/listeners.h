@@ -1,0 +1,20 @@
+/*-------------------------------------------------------------------------
+ *
+ * listeners.h
+ *	  NOTIFY, for edges that listen.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_LISTENERS_H
+#define MRB_LISTENERS_H
+
+#include "common/registry.h"
+#include "route/route.h"
+
+/* Remember that listeners are to be told of the route. */
+extern void mrb_notify_add(const MrbRoute *route);
+
+/* Tell them, if there is anything and it is time to. */
+extern void mrb_notify_step(MrbSlot *slot);
+
+#endif							/* MRB_LISTENERS_H */

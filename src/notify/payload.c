@@ -1,0 +1,78 @@
+/*-------------------------------------------------------------------------
+ *
+ * payload.c
+ *	  JSON texts for programs outside: the one user of jansson.
+ *
+ * jansson allocates with malloc; everything of it is freed before anything
+ * here can raise.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <jansson.h>
+
+#include "notify/payload.h"
+
+StaticAssertDecl(JANSSON_VERSION_HEX >= 0x020800,
+				 "jansson 2.8 is needed: it keeps the order of members");
+
+static json_t *id_or_null(const char *id);
+static char *write_and_free(json_t *value);
+
+char *
+mrb_json_route_notice(int64 epoch, const char *deployment_id,
+					  const char *version_id)
+{
+	return write_and_free(json_pack("{s:o, s:o, s:o}",
+									"epoch",
+									epoch != 0 ? json_integer(epoch) : json_null(),
+									"deployment_id", id_or_null(deployment_id),
+									"version_id", id_or_null(version_id)));
+}
+
+char *
+mrb_json_route_range(int64 from, int64 to)
+{
+	return write_and_free(json_pack("{s:I, s:I}",
+									"from", (json_int_t) from,
+									"to", (json_int_t) to));
+}
+
+/*
+ * An id that is not UTF-8 cannot be written.  The API accepts none, and one
+ * that was loaded must not end the dispatcher: who listens reads the log.
+ */
+static json_t *
+id_or_null(const char *id)
+{
+	json_t	   *value = id != NULL ? json_string(id) : NULL;
+
+	return value != NULL ? value : json_null();
+}
+
+/*
+ * The text of a value, which may be NULL after a failure.
+ */
+static char *
+write_and_free(json_t *value)
+{
+	char	   *dumped = value ? json_dumps(value, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+	char	   *copy = NULL;
+
+	json_decref(value);
+	if (dumped != NULL)
+		copy = MemoryContextAllocExtended(CurrentMemoryContext,
+										  strlen(dumped) + 1,
+										  MCXT_ALLOC_NO_OOM);
+
+	if (copy != NULL)
+		strcpy(copy, dumped);
+	free(dumped);
+	if (copy == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory"),
+				 errdetail("A JSON text could not be written.")));
+	return copy;
+}

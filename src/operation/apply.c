@@ -1,0 +1,209 @@
+/*-------------------------------------------------------------------------
+ *
+ * apply.c
+ *	  What an operation that may go ahead does: what routes resolve to, and
+ *	  what that is called.
+ *
+ * A rollback, a promotion, a plan and a plain UPDATE of the pointer all ask
+ * here, and so does whoever waits for instances, so that no two of them can
+ * come to different ends.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "base/guc.h"
+#include "common/query.h"
+#include "operation/apply.h"
+#include "operation/cutover.h"
+#include "operation/enqueue.h"
+#include "operation/write_guard.h"
+
+PG_FUNCTION_INFO_V1(mrb_complete_capacity);
+
+static MrbQuery forget_query = {
+	.sql = "SELECT miosa.forget_wanted($1, $2)",
+	.nargs = 2,
+	.argtypes = {TEXTOID, TEXTOID},
+};
+
+static MrbQuery running_query = {
+	.sql = "UPDATE miosa.deployments p SET state = 'running',"
+	" updated_at = pg_catalog.clock_timestamp() WHERE p.id = $1",
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+	.expected = MRB_QUERY_UPDATE,
+};
+
+static MrbQuery switch_query = {
+	.sql = "UPDATE miosa.deployments p SET serving_version_id = NULL,"
+	" waiting_since = NULL,"
+	" state = CASE WHEN $2 THEN 'running' ELSE p.state END,"
+	" recent_served = miosa.add_served(p.recent_served,"
+	" p.serving_version_id, p.active_version_id),"
+	" updated_at = pg_catalog.clock_timestamp()"
+	" WHERE p.id = $1",
+	.nargs = 2,
+	.argtypes = {TEXTOID, BOOLOID},
+	.expected = MRB_QUERY_UPDATE,
+};
+
+static MrbCapacity judge(const MrbDeployment *now, const MrbVersion *target,
+						 const MrbVersion *serving);
+static bool is_stopped(const MrbDeployment *now);
+static bool same_id(const char *one, const char *other);
+static bool complete(const MrbDeployment *now);
+
+/*
+ * Decide what routes resolve to from now on, and what that is called.  A
+ * stopped deployment stays stopped: a rollback does not start it.  One that
+ * serves nothing, because it was unpublished, is published.
+ */
+void
+mrb_settle(const MrbDeployment *now, bool immediate, MrbOperation *operation)
+{
+	const MrbVersion *target = &now->target;
+	MrbCapacity capacity = judge(now, target, &now->serving);
+	bool		stopped = is_stopped(now);
+	bool		switches = capacity.enough || immediate || stopped;
+
+	operation->deployment_id = now->id;
+	operation->previous_version_id = now->active.id;
+	operation->target_version_id = target->id;
+	operation->target_release_id = target->release_id;
+	operation->target_sha256 = target->sha256;
+	operation->serving_version_id = switches ? NULL : now->serving.id;
+	operation->ask_capacity = capacity.needed && !stopped &&
+		now->desired_replicas > 0 && (capacity.wanting || now->target_drained);
+	operation->runs_instances = mrb_capacity_runs(target->kind) ||
+		(now->active.id != NULL && mrb_capacity_runs(now->active.kind));
+	operation->state = stopped ? "stopped" :
+		capacity.reached ? "running" : "pending";
+
+	if (!same_id(now->active.id, target->id))
+		operation->outcome = switches ? "changed" : "pending";
+	else if (now->serving_version_id != NULL && switches)
+		operation->outcome = "cutover";
+	else
+	{
+		operation->outcome = "unchanged";
+		operation->state = now->state;
+	}
+}
+
+/*
+ * Nothing serves from now on.
+ */
+void
+mrb_settle_unpublish(const MrbDeployment *now, MrbOperation *operation)
+{
+	operation->action = MRB_UNPUBLISH;
+	operation->outcome = "changed";
+	operation->deployment_id = now->id;
+	operation->previous_version_id = now->active.id;
+	operation->runs_instances = now->active.id != NULL &&
+		mrb_capacity_runs(now->active.kind);
+	operation->state = "stopped";
+	operation->marks = "{}";
+}
+
+/*
+ * miosa.complete_capacity(deployment_id)
+ */
+Datum
+mrb_complete_capacity(PG_FUNCTION_ARGS)
+{
+	MrbDeployment *now = NULL;
+
+	if (!PG_ARGISNULL(0))
+		now = mrb_deployment_look(text_to_cstring(PG_GETARG_TEXT_PP(0)), NULL,
+								  NULL);
+	PG_RETURN_BOOL(now != NULL && complete(now));
+}
+
+/*
+ * Switch routes to the active version when its instances are enough, and note
+ * that the deployment runs when all are there.  Whoever waits too long is
+ * content with one instance; with none routes stay where they are, because
+ * what serves is worth more than nothing.
+ */
+static bool
+complete(const MrbDeployment *now)
+{
+	const MrbVersion *active = &now->active;
+	MrbVersion	none = {0};
+	MrbCapacity capacity;
+	bool		all;
+	bool		overdue;
+	Datum		values[2];
+
+	if (active->id == NULL || strcmp(now->state, "stopped") == 0)
+		return false;
+	capacity = judge(now, active,
+					 now->serving_version_id ? &now->serving : &none);
+	all = !capacity.needed || active->healthy >= now->desired_replicas;
+	overdue = now->waiting_since != 0 &&
+		TimestampDifferenceExceeds(now->waiting_since, GetCurrentTimestamp(),
+								   mrb_cutover_deadline);
+	values[0] = CStringGetTextDatum(now->id);
+
+	mrb_query_open();
+	if (all)
+	{
+		values[1] = CStringGetTextDatum(active->id);
+		(void) mrb_query_run(&forget_query, values, NULL);
+	}
+	if (now->serving_version_id == NULL)
+	{
+		if (all && strcmp(now->state, "pending") == 0)
+			(void) mrb_query_run(&running_query, values, NULL);
+		mrb_query_close();
+		return false;
+	}
+	if (!capacity.enough && !(active->healthy > 0 && overdue))
+	{
+		mrb_query_close();
+		return false;
+	}
+	values[1] = BoolGetDatum(capacity.reached);
+	(void) mrb_guard_run(&switch_query, values, NULL);
+	mrb_query_close();
+	(void) mrb_enqueue(now->id, "route", NULL);
+	return true;
+}
+
+/*
+ * Judge a version's instances against those of the version that serves.
+ */
+static MrbCapacity
+judge(const MrbDeployment *now, const MrbVersion *target,
+	  const MrbVersion *serving)
+{
+	return mrb_capacity_judge(target->kind, target->healthy,
+							  now->desired_replicas,
+							  serving->id ? serving->kind : NULL,
+							  serving->healthy);
+}
+
+/*
+ * Whether the deployment is stopped and stays so.
+ */
+static bool
+is_stopped(const MrbDeployment *now)
+{
+	return strcmp(now->state, "stopped") == 0 && now->active.id != NULL;
+}
+
+/*
+ * Whether both are the same version; none is not the same as none.
+ */
+static bool
+same_id(const char *one, const char *other)
+{
+	return one != NULL && other != NULL && strcmp(one, other) == 0;
+}

@@ -1,0 +1,80 @@
+/*-------------------------------------------------------------------------
+ *
+ * caller_request.c
+ *	  How to ask again, for hints.
+ *
+ * A hint is pasted in an incident.  So it calls what the caller has called, a
+ * function for people or for programs, and keeps what the caller has given:
+ * without the reason nobody knows afterwards why, and without the key a
+ * repetition acts twice.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+
+#include "operation/caller_request.h"
+
+static void append_argument(StringInfo buf, const char *name,
+							const char *value, const char *type);
+
+/*
+ * The caller's call with another version.
+ */
+char *
+mrb_request_again(const MrbRequest *request, bool promotion,
+				  const char *deployment_id, const char *version_id,
+				  bool accept_unverified)
+{
+	static const MrbRequest bare = {0};
+	StringInfoData buf;
+
+	if (request == NULL)
+		request = &bare;
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "SELECT %s%s(%s, %s",
+					 request->console_name ? "* FROM miosa." : "miosa_",
+					 promotion ? "promote" : "rollback",
+					 quote_literal_cstr(request->console_name ?
+										request->console_name : deployment_id),
+					 quote_literal_cstr(version_id));
+	append_argument(&buf, "reason", request->reason, "");
+	append_argument(&buf, "idempotency_key", request->key, "");
+	append_argument(&buf, "expected_active", request->expected_active, "");
+	append_argument(&buf, "cutover", request->cutover, "");
+	if (request->attribution != NULL)
+		append_argument(&buf, "attribution",
+						JsonbToCString(NULL, &request->attribution->root,
+									   VARSIZE(request->attribution)),
+						"::jsonb");
+	if (accept_unverified || request->accept_unverified)
+		appendStringInfoString(&buf, ", accept_unverified => true");
+	appendStringInfoString(&buf, ");");
+	return buf.data;
+}
+
+/*
+ * A call of a console function about the deployment.
+ */
+char *
+mrb_request_show(const MrbRequest *request, const char *function,
+				 const char *deployment_id)
+{
+	return psprintf("SELECT * FROM miosa.%s(%s);", function,
+					quote_literal_cstr(request && request->console_name ?
+									   request->console_name : deployment_id));
+}
+
+/*
+ * Append an argument by its name, if it was given.
+ */
+static void
+append_argument(StringInfo buf, const char *name, const char *value,
+				const char *type)
+{
+	if (value != NULL)
+		appendStringInfo(buf, ", %s => %s%s", name, quote_literal_cstr(value),
+						 type);
+}

@@ -1,0 +1,20 @@
+/*-------------------------------------------------------------------------
+ *
+ * derived_columns.h
+ *	  Columns that the extension derives, and nobody else writes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_DERIVED_COLUMNS_H
+#define MRB_DERIVED_COLUMNS_H
+
+#include "commands/trigger.h"
+
+/*
+ * Refuse, in a trigger before an update of a row, the change of a column that
+ * only functions of the extension write.  They run as the table's owner, who
+ * may write it.
+ */
+extern void mrb_derived_check(const TriggerData *trigger, Oid user);
+
+#endif							/* MRB_DERIVED_COLUMNS_H */

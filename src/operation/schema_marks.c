@@ -1,0 +1,160 @@
+/*-------------------------------------------------------------------------
+ *
+ * schema_marks.c
+ *	  Schema changes that are marked as incompatible.
+ *
+ * A version, or its release, is marked by "migration_compatibility":
+ * "incompatible" in its metadata.  The mark counts for every move to an older
+ * version that leaves the schema change behind: when it is on the version that
+ * is left or gone to, on one that was promoted since the target last was, and
+ * on one whose number is between the two, because code builds on the code
+ * before it.
+ *
+ * Marks are rare, so that a partial index answers most questions: nothing in
+ * this deployment is marked.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "nodes/pg_list.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "common/index_lookup.h"
+#include "common/query.h"
+#include "operation/schema_marks.h"
+
+PG_FUNCTION_INFO_V1(mrb_schema_marks);
+
+static MrbRow marked_version = {
+	.table = "versions",
+	.index = "versions_marked",
+	.columns = {"id"},
+};
+
+static MrbRow marked_release = {
+	.table = "releases",
+	.index = "releases_marked",
+	.columns = {"id"},
+};
+
+/* $2 is gone to, $3 is left. */
+static MrbQuery marks_query = {
+	.sql = "WITH target AS MATERIALIZED ("
+	" SELECT t.version_number, t.promotion_seq, t.promoted_at,"
+	" a.version_number AS active FROM miosa.versions t"
+	" JOIN miosa.versions a ON a.deployment_id = t.deployment_id AND a.id = $3"
+	" WHERE t.deployment_id = $1 AND t.id = $2"
+	"), marked AS MATERIALIZED ("
+	" SELECT m.id FROM miosa.versions m WHERE m.deployment_id = $1"
+	" AND m.metadata -> 'migration_compatibility' = '\"incompatible\"'"
+	" UNION"
+	" SELECT r.deployment_version_id FROM miosa.releases r"
+	" WHERE r.deployment_id = $1"
+	" AND r.metadata -> 'migration_compatibility' = '\"incompatible\"')"
+	" SELECT v.id FROM target t CROSS JOIN marked m"
+	" JOIN miosa.versions v ON v.deployment_id = $1 AND v.id = m.id"
+	" WHERE v.id IN ($2, $3)"
+	" OR (v.version_number > t.version_number AND v.version_number < t.active)"
+	" OR CASE WHEN t.promotion_seq IS NOT NULL"
+	" THEN v.promotion_seq > t.promotion_seq"
+	" ELSE v.promoted_at > t.promoted_at END"
+	" ORDER BY v.version_number DESC",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TEXTOID, TEXTOID},
+};
+
+static bool is_marked(MrbRow *row, const char *deployment_id);
+static bool anything_marked(const char *deployment_id);
+
+/*
+ * miosa.schema_marks(deployment_id, version_id)
+ */
+Datum
+mrb_schema_marks(PG_FUNCTION_ARGS)
+{
+	MrbDeployment *deployment = NULL;
+	ArrayBuildState *ids = initArrayResult(TEXTOID, CurrentMemoryContext,
+										   false);
+	ListCell   *cell;
+
+	if (!PG_ARGISNULL(0) && !PG_ARGISNULL(1))
+	{
+		char	   *id = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+		if (anything_marked(id))
+			deployment = mrb_deployment_look(id,
+											 text_to_cstring(PG_GETARG_TEXT_PP(1)),
+											 NULL);
+	}
+	if (deployment != NULL)
+	{
+		mrb_marks_read(deployment);
+		foreach(cell, deployment->marked)
+			ids = accumArrayResult(ids, CStringGetTextDatum(lfirst(cell)),
+								   false, TEXTOID, CurrentMemoryContext);
+	}
+	PG_RETURN_DATUM(makeArrayResult(ids, CurrentMemoryContext));
+}
+
+/*
+ * Note which marks a move to an older version crosses.
+ */
+void
+mrb_marks_read(MrbDeployment *deployment)
+{
+	const MrbVersion *active = &deployment->active;
+	const MrbVersion *target = &deployment->target;
+	MemoryContext context = CurrentMemoryContext;
+	Datum		values[3];
+	uint64		rows;
+
+	deployment->marked = NIL;
+	if (active->id == NULL || target->id == NULL ||
+		target->number >= active->number || !anything_marked(deployment->id))
+		return;
+	values[0] = CStringGetTextDatum(deployment->id);
+	values[1] = CStringGetTextDatum(target->id);
+	values[2] = CStringGetTextDatum(active->id);
+	mrb_query_open();
+	rows = mrb_query_run(&marks_query, values, NULL);
+	for (uint64 row = 0; row < rows; row++)
+	{
+		char	   *id = mrb_query_text(row, 1);
+		MemoryContext spi = MemoryContextSwitchTo(context);
+
+		deployment->marked = lappend(deployment->marked, id);
+		MemoryContextSwitchTo(spi);
+	}
+	mrb_query_close();
+}
+
+/*
+ * Whether any version or release of the deployment is marked.
+ */
+static bool
+anything_marked(const char *deployment_id)
+{
+	bool		it;
+
+	mrb_row_begin();
+	it = is_marked(&marked_version, deployment_id) ||
+		is_marked(&marked_release, deployment_id);
+	mrb_row_end();
+	return it;
+}
+
+/*
+ * Whether an index of marked rows has one of the deployment.
+ */
+static bool
+is_marked(MrbRow *row, const char *deployment_id)
+{
+	if (!mrb_row_find(row, deployment_id, NULL))
+		return false;
+	mrb_row_close(row);
+	return true;
+}

@@ -1,0 +1,142 @@
+/*-------------------------------------------------------------------------
+ *
+ * capacity_request.c
+ *	  What a version needs of schedulers, as read from the tables.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "common/array.h"
+#include "common/query.h"
+#include "scheduler/capacity_request.h"
+
+/* The strings of a need, which stand in a row. */
+#define NEED_STRINGS \
+	((int) ((offsetof(MrbNeed, goal) - offsetof(MrbNeed, deployment_id)) / \
+			sizeof(char *)))
+
+static MrbQuery read_query = {
+	.sql = "SELECT r.deployment_id, r.tenant_id, r.deployment_kind,"
+	" r.version_id, r.version_number::text, r.kind, r.release_id,"
+	" r.storage_uri, r.sha256, r.operation_id, r.workload,"
+	" r.state, r.count, r.missing, r.unknown, r.since, r.asked, r.instances,"
+	" r.watchers"
+	" FROM miosa.capacity_requests($1) r"
+	" ORDER BY r.deployment_id",
+	.nargs = 1,
+	.argtypes = {TEXTARRAYOID},
+};
+
+static MrbGoal parse_goal(const char *state);
+static void fetch_list(int row, int column, MrbList *list,
+					   MemoryContext context);
+static char *copy_text(const char *text);
+static void copy_list(MrbList *to, const MrbList *from);
+
+MrbNeed *
+mrb_need_read(char **ids, int n, int *found)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		all = ids == NULL;
+	Datum	   *elements = palloc(Max(n, 1) * sizeof(Datum));
+	Datum		arg = (Datum) 0;
+	MrbNeed    *needs;
+
+	Assert(ids != NULL || n == 0);
+	for (int i = 0; i < n; i++)
+		elements[i] = CStringGetTextDatum(ids[i]);
+	if (!all)
+		arg = mrb_array_make(elements, NULL, n, TEXTOID);
+	mrb_query_open();
+	*found = mrb_query_run(&read_query, &arg, &all);
+	needs = MemoryContextAllocHuge(context,
+								   Max(*found, 1) * sizeof(MrbNeed));
+	for (int i = 0; i < *found; i++)
+	{
+		MrbNeed    *need = &needs[i];
+		char	  **strings = &need->deployment_id;
+
+		for (int s = 0; s < NEED_STRINGS; s++)
+			strings[s] = mrb_query_text(i, s + 1);
+		need->goal = parse_goal(mrb_query_text(i, NEED_STRINGS + 1));
+		need->count = mrb_query_int32(i, NEED_STRINGS + 2, 0);
+		need->missing = mrb_query_int32(i, NEED_STRINGS + 3, 0);
+		need->unknown = mrb_query_int32(i, NEED_STRINGS + 4, 0);
+		need->since = mrb_query_timestamp(i, NEED_STRINGS + 5, 0);
+		need->asked = mrb_query_bool(i, NEED_STRINGS + 6);
+		fetch_list(i, NEED_STRINGS + 7, &need->instances, context);
+		fetch_list(i, NEED_STRINGS + 8, &need->watchers, context);
+	}
+	mrb_query_close();
+	return needs;
+}
+
+void
+mrb_need_copy(MrbNeed *to, const MrbNeed *from)
+{
+	char	  **to_strings = &to->deployment_id;
+	char	   *const *from_strings = &from->deployment_id;
+
+	*to = *from;
+	for (int s = 0; s < NEED_STRINGS; s++)
+		to_strings[s] = copy_text(from_strings[s]);
+	copy_list(&to->instances, &from->instances);
+	copy_list(&to->watchers, &from->watchers);
+}
+
+bool
+mrb_need_is_watched_by(const MrbNeed *need, const char *endpoint)
+{
+	for (int i = 0; i < need->watchers.n; i++)
+		if (strcmp(need->watchers.items[i], endpoint) == 0)
+			return true;
+	return false;
+}
+
+static MrbGoal
+parse_goal(const char *state)
+{
+	if (state == NULL)
+		return MRB_GOAL_WATCH;
+	return strcmp(state, "draining") == 0 ? MRB_GOAL_DOWN : MRB_GOAL_UP;
+}
+
+static void
+fetch_list(int row, int column, MrbList *list, MemoryContext context)
+{
+	bool		isnull;
+	Datum		value = mrb_query_datum(row, column, &isnull);
+	MemoryContext old;
+	Datum	   *elements;
+
+	list->n = 0;
+	list->items = NULL;
+	if (isnull)
+		return;
+	old = MemoryContextSwitchTo(context);
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false,
+					  TYPALIGN_INT, &elements, NULL, &list->n);
+	list->items = palloc(Max(list->n, 1) * sizeof(char *));
+	for (int i = 0; i < list->n; i++)
+		list->items[i] = TextDatumGetCString(elements[i]);
+	MemoryContextSwitchTo(old);
+}
+
+static char *
+copy_text(const char *text)
+{
+	return text !=NULL ? pstrdup(text) : NULL;
+}
+
+static void
+copy_list(MrbList *to, const MrbList *from)
+{
+	to->items = palloc(Max(from->n, 1) * sizeof(char *));
+	for (int i = 0; i < from->n; i++)
+		to->items[i] = pstrdup(from->items[i]);
+}

@@ -1,0 +1,58 @@
+/*-------------------------------------------------------------------------
+ *
+ * capacity_request.h
+ *	  What a version needs of schedulers, as read from the tables.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_CAPACITY_REQUEST_H
+#define MRB_CAPACITY_REQUEST_H
+
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+
+#include "adapter/template.h"
+
+typedef enum MrbGoal
+{
+	MRB_GOAL_WATCH,				/* only be polled, as its heartbeat */
+	MRB_GOAL_UP,
+	MRB_GOAL_DOWN,
+} MrbGoal;
+
+typedef struct MrbNeed
+{
+	char	   *deployment_id;
+	char	   *tenant_id;
+	char	   *deployment_kind;
+	char	   *version_id;
+	char	   *version_number;
+	char	   *kind;			/* of the version */
+	char	   *release_id;		/* or NULL, like the next two */
+	char	   *storage_uri;
+	char	   *sha256;
+	char	   *operation_id;
+	char	   *workload;
+	MrbGoal		goal;
+	int			count;			/* instances that there shall be */
+	int			missing;		/* so many of the instances below are to start */
+	int			unknown;		/* missing, and not among the instances below */
+	TimestampTz since;
+	bool		asked;			/* some scheduler took the request */
+	MrbList		instances;		/* that can be started, or are to stop, one by
+								 * one */
+	MrbList		watchers;		/* endpoints whose polls are a heartbeat */
+} MrbNeed;
+
+/*
+ * Read what the deployments need, ordered by deployment, in the caller's
+ * transaction and memory context; ids NULL: all.
+ */
+extern MrbNeed *mrb_need_read(char **ids, int n, int *found);
+
+/* A copy in the current context. */
+extern void mrb_need_copy(MrbNeed *to, const MrbNeed *from);
+
+extern bool mrb_need_is_watched_by(const MrbNeed *need, const char *endpoint);
+
+#endif							/* MRB_CAPACITY_REQUEST_H */

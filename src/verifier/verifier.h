@@ -1,0 +1,25 @@
+/*-------------------------------------------------------------------------
+ *
+ * verifier.h
+ *	  Verifying artifacts before anybody needs them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_VERIFIER_H
+#define MRB_VERIFIER_H
+
+#include "utils/palloc.h"
+
+extern void mrb_verify_init(MemoryContext context);
+
+/* Descriptor to wait for besides others, and how long at most. */
+extern int	mrb_verify_descriptor(void);
+extern long mrb_verify_wait(long most);
+
+/*
+ * Look, ask, write down, as far as it goes without waiting.  When it is not
+ * wanted, what is under way is only brought to its end.
+ */
+extern void mrb_verify_step(bool wanted);
+
+#endif							/* MRB_VERIFIER_H */
