@@ -30,8 +30,8 @@ _PG_init(void)
 
 	if (!process_shared_preload_libraries_in_progress)
 		return;
-	mrb_shmem_install();
-	mrb_stats_install();
+	mrb_registry_install();
+	mrb_endpoint_stats_install();
 
 	/* pg_upgrade's servers must not tell anybody anything. */
 	if (!IsBinaryUpgrade)

@@ -94,12 +94,12 @@ mrb_adapter_read(Jsonb *row, MrbAdapter *adapter, char **problem)
 static void
 read_plain(Jsonb *row, MrbAdapter *adapter)
 {
-	char	   *per = mrb_member_text(&row->root, "per");
-	char	   *role = mrb_member_text(&row->root, "role");
+	char	   *per = mrb_json_read_text(&row->root, "per");
+	char	   *role = mrb_json_read_text(&row->root, "role");
 
 	adapter->scheduler = role != NULL && strcmp(role, "scheduler") == 0;
 	adapter->per_instance = per != NULL && strcmp(per, "instance") == 0;
-	adapter->name = mrb_member_text(&row->root, "name");
+	adapter->name = mrb_json_read_text(&row->root, "name");
 	adapter->stage = get_int(row, "stage");
 	adapter->per_host = per != NULL && strcmp(per, "host") == 0;
 	adapter->wildcards = get_bool(row, "wildcards");
@@ -122,7 +122,7 @@ read_calls(Jsonb *row, MrbAdapter *adapter)
 	struct
 	{
 		const char *name;
-		MrbCall   **call;
+		MrbRequest **call;
 	}			calls[] = {
 		{"request", &adapter->request},
 		{"add", &adapter->add},
@@ -144,10 +144,10 @@ read_calls(Jsonb *row, MrbAdapter *adapter)
 	{
 		JsonbValue	value;
 
-		if (mrb_member_get(&row->root, calls[i].name, &value))
-			*calls[i].call = mrb_call_compile(JsonbValueToJsonb(&value),
-											  calls[i].name, &alphabets,
-											  &problem);
+		if (mrb_json_read_get(&row->root, calls[i].name, &value))
+			*calls[i].call = mrb_request_compile(JsonbValueToJsonb(&value),
+												 calls[i].name, &alphabets,
+												 &problem);
 	}
 	if (problem == NULL && adapter->request == NULL)
 		problem = "request: it is missing.";
@@ -165,7 +165,7 @@ mrb_adapter_read_charsets(JsonbContainer *object, MrbAlphabets *alphabets)
 	JsonbValue	value;
 	char	   *name;
 
-	while (problem == NULL && mrb_member_next(object, &it, &name, &value))
+	while (problem == NULL && mrb_json_read_next(object, &it, &name, &value))
 		problem = read_charset(name, &value, alphabets);
 	return problem;
 }
@@ -197,14 +197,14 @@ read_success(Jsonb *row, MrbAdapter *adapter)
 	JsonbValue	value;
 	JsonbContainer *array;
 
-	adapter->success_text = mrb_member_text(&row->root, "success_json_path");
+	adapter->success_text = mrb_json_read_text(&row->root, "success_json_path");
 	if (adapter->success_text != NULL)
 		adapter->success_path =
 			DatumGetJsonPathP(DirectFunctionCall1(jsonpath_in,
 												  CStringGetDatum(adapter->success_text)));
-	if (!mrb_member_get(&row->root, "success", &value))
+	if (!mrb_json_read_get(&row->root, "success", &value))
 		return NULL;
-	array = mrb_member_array(&value);
+	array = mrb_json_read_array(&value);
 	if (array == NULL)
 		return "success: it must be an array.";
 	adapter->nsuccess = JsonContainerSize(array);
@@ -239,7 +239,7 @@ read_verdicts(Jsonb *row, MrbAdapter *adapter)
 		return problem;
 	adapter->meanings = palloc(Max(JsonContainerSize(object), 1) *
 							   sizeof(MrbMeaning));
-	while (problem == NULL && mrb_member_next(object, &it, &status, &value))
+	while (problem == NULL && mrb_json_read_next(object, &it, &status, &value))
 		problem = read_meaning(status, &value, adapter);
 	return problem;
 }
@@ -264,7 +264,7 @@ read_meaning(const char *status, const JsonbValue *value,
 		return "verdicts: \"404\" means that the entry must be added.";
 
 	while (verdict < (int) lengthof(verdicts) &&
-		   !mrb_member_equals(value, verdicts[verdict]))
+		   !mrb_json_read_equals(value, verdicts[verdict]))
 		verdict++;
 	if (verdict == lengthof(verdicts))
 		return psprintf("verdicts.%s: it must be \"endpoint\", \"message\" or \"gone\".",
@@ -277,7 +277,7 @@ read_meaning(const char *status, const JsonbValue *value,
 static char *
 read_signer(Jsonb *row, MrbAdapter *adapter)
 {
-	char	   *name = mrb_member_text(&row->root, "signer");
+	char	   *name = mrb_json_read_text(&row->root, "signer");
 	char	   *problem = NULL;
 	JsonbContainer *options = get_object(row, "signer_options", &problem);
 	int			i = 0;
@@ -305,7 +305,7 @@ read_sigv4(JsonbContainer *options, MrbAdapter *adapter)
 
 	for (size_t i = 0; i < lengthof(names); i++)
 	{
-		values[i] = options != NULL ? mrb_member_text(options, names[i]) : NULL;
+		values[i] = options != NULL ? mrb_json_read_text(options, names[i]) : NULL;
 		if (values[i] == NULL || values[i][0] == '\0' ||
 			strspn(values[i], "abcdefghijklmnopqrstuvwxyz0123456789-") !=
 			strlen(values[i]))
@@ -393,7 +393,7 @@ check_signed(const MrbAdapter *adapter)
 		"authorization", "x-amz-date", "x-amz-content-sha256",
 		"x-amz-security-token",
 	};
-	const MrbCall *calls[] = {
+	const MrbRequest *calls[] = {
 		adapter->request, adapter->add, adapter->remove,
 		adapter->wildcard_request, adapter->wildcard_remove,
 		adapter->marker_write, adapter->marker_read, adapter->poll.call
@@ -416,11 +416,11 @@ check_signed(const MrbAdapter *adapter)
 			return psprintf("signer: \"%s\" signs with the secret, so {secret} must not be sent.",
 							signers[adapter->signer]);
 		for (size_t j = 0; j < lengthof(written); j++)
-			if (mrb_call_has_header(calls[i], written[j]))
+			if (mrb_request_has_header(calls[i], written[j]))
 				return psprintf("signer: \"%s\" does not go with a header %s.",
 								signers[adapter->signer], written[j]);
 		if (adapter->signer == MRB_SIGNER_SIGV4 &&
-			!mrb_call_path_is_encoded(calls[i]))
+			!mrb_request_path_is_encoded(calls[i]))
 			return "signer: \"sigv4\" needs paths without \"?\" whose characters are A-Z a-z 0-9 - . _ ~ / or percent-encoded.";
 	}
 	return NULL;
@@ -434,11 +434,11 @@ get_object(Jsonb *row, const char *key, char **problem)
 {
 	JsonbValue	value;
 
-	if (!mrb_member_get(&row->root, key, &value))
+	if (!mrb_json_read_get(&row->root, key, &value))
 		return NULL;
-	if (mrb_member_object(&value) == NULL)
+	if (mrb_json_read_object(&value) == NULL)
 		*problem = psprintf("%s: it must be an object.", key);
-	return mrb_member_object(&value);
+	return mrb_json_read_object(&value);
 }
 
 /*
@@ -460,7 +460,7 @@ get_number(Jsonb *row, const char *key)
 {
 	JsonbValue	value;
 
-	if (!mrb_member_get(&row->root, key, &value) || value.type != jbvNumeric)
+	if (!mrb_json_read_get(&row->root, key, &value) || value.type != jbvNumeric)
 		return 0;
 	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
 											  NumericGetDatum(value.val.numeric)));
@@ -473,7 +473,7 @@ get_number(Jsonb *row, const char *key)
 static int
 get_milliseconds(Jsonb *row, const char *key)
 {
-	char	   *written = mrb_member_text(&row->root, key);
+	char	   *written = mrb_json_read_text(&row->root, key);
 	Interval   *span;
 	double		ms;
 
@@ -496,6 +496,6 @@ get_bool(Jsonb *row, const char *key)
 {
 	JsonbValue	value;
 
-	return mrb_member_get(&row->root, key, &value) && value.type == jbvBool &&
+	return mrb_json_read_get(&row->root, key, &value) && value.type == jbvBool &&
 		value.val.boolean;
 }

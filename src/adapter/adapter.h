@@ -59,13 +59,13 @@ typedef struct MrbAdapter
 	MrbMeaning *meanings;		/* of statuses that are no success */
 	MrbSigner	signer;
 	char	   *sigv4;			/* in the words of CURLOPT_AWS_SIGV4 */
-	MrbCall    *request;
-	MrbCall    *add;			/* when request is answered 404, or NULL */
-	MrbCall    *remove;			/* or NULL */
-	MrbCall    *wildcard_request;	/* of a wildcard host, or NULL */
-	MrbCall    *wildcard_remove;	/* or NULL */
-	MrbCall    *marker_write;	/* or NULL */
-	MrbCall    *marker_read;	/* or NULL */
+	MrbRequest *request;
+	MrbRequest *add;			/* when request is answered 404, or NULL */
+	MrbRequest *remove;			/* or NULL */
+	MrbRequest *wildcard_request;	/* of a wildcard host, or NULL */
+	MrbRequest *wildcard_remove;	/* or NULL */
+	MrbRequest *marker_write;	/* or NULL */
+	MrbRequest *marker_read;	/* or NULL */
 	MrbPoll		poll;			/* of a scheduler */
 } MrbAdapter;
 

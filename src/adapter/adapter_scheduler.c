@@ -59,7 +59,7 @@ mrb_adapter_read_scheduler(Jsonb *row, MrbAdapter *adapter)
 static char *
 read_path(Jsonb *row, const char *key, JsonPath **path)
 {
-	char	   *text = mrb_member_text(&row->root, key);
+	char	   *text = mrb_json_read_text(&row->root, key);
 
 	if (text == NULL)
 		return NULL;
@@ -71,7 +71,7 @@ read_path(Jsonb *row, const char *key, JsonPath **path)
 static char *
 check_edge(const MrbAdapter *adapter)
 {
-	const MrbCall *const calls[] = {
+	const MrbRequest *const calls[] = {
 		adapter->request, adapter->add, adapter->remove,
 		adapter->marker_write, adapter->marker_read
 	};

@@ -28,7 +28,7 @@
 
 #define BYTE_ORDER_MARK "\xef\xbb\xbf"
 
-static bool is_success(const MrbAdapter *adapter, const MrbCall *call,
+static bool is_success(const MrbAdapter *adapter, const MrbRequest *call,
 					   int status);
 static MrbVerdict meaning_of(const MrbAdapter *adapter, int status);
 static char *falseness(JsonPath *path, const char *text,
@@ -43,8 +43,8 @@ static int	count(JsonPath *path, Datum body);
 static char *body_in_server_encoding(const MrbHttpAnswer *answer);
 
 MrbVerdict
-mrb_adapter_judge(const MrbAdapter *adapter, const MrbCall *call,
-				  const MrbHttpAnswer *answer, char **why)
+mrb_answer_judge(const MrbAdapter *adapter, const MrbRequest *call,
+				 const MrbHttpAnswer *answer, char **why)
 {
 	int			status = answer->status;
 	bool		plain = call == adapter->marker_read ||
@@ -73,8 +73,8 @@ mrb_adapter_judge(const MrbAdapter *adapter, const MrbCall *call,
 }
 
 int
-mrb_adapter_count(const MrbAdapter *adapter, const MrbHttpAnswer *answer,
-				  char **why)
+mrb_answer_count(const MrbAdapter *adapter, const MrbHttpAnswer *answer,
+				 char **why)
 {
 	int			found = NO_COUNT;
 	const char *flaw;
@@ -102,7 +102,7 @@ mrb_adapter_count(const MrbAdapter *adapter, const MrbHttpAnswer *answer,
  * What is not there need not be removed.
  */
 static bool
-is_success(const MrbAdapter *adapter, const MrbCall *call, int status)
+is_success(const MrbAdapter *adapter, const MrbRequest *call, int status)
 {
 	if ((call == adapter->remove || call == adapter->wildcard_remove) &&
 		(status == 404 || status == 410))

@@ -14,15 +14,15 @@
 #define MRB_ADAPTER_COUNT_MAX 100000
 
 /* call is the one that was answered; *why is palloc'd, NULL for a success. */
-extern MrbVerdict mrb_adapter_judge(const MrbAdapter *adapter,
-									const MrbCall *call,
-									const MrbHttpAnswer *answer, char **why);
+extern MrbVerdict mrb_answer_judge(const MrbAdapter *adapter,
+								   const MrbRequest *call,
+								   const MrbHttpAnswer *answer, char **why);
 
 /*
  * How many healthy instances a poll has found, by an answer that was judged a
  * success; -1 when it does not say, then *why is palloc'd.
  */
-extern int	mrb_adapter_count(const MrbAdapter *adapter,
-							  const MrbHttpAnswer *answer, char **why);
+extern int	mrb_answer_count(const MrbAdapter *adapter,
+							 const MrbHttpAnswer *answer, char **why);
 
 #endif							/* MRB_ANSWER_H */

@@ -35,7 +35,7 @@ typedef struct Source
 	JsonbContainer *object;
 	const char *what;			/* the column, for people */
 	const MrbAlphabets *alphabets;
-	MrbCall    *call;
+	MrbRequest *call;
 	char	   *problem;		/* the first one, or NULL */
 } Source;
 
@@ -45,9 +45,9 @@ static void compile_path(Source *source);
 static void compile_headers(Source *source);
 static void compile_header(Source *source, char *name,
 						   const JsonbValue *value);
-static bool check_header_name(const MrbCall *call, const char *name);
+static bool check_header_name(const MrbRequest *call, const char *name);
 static void compile_body(Source *source);
-static MrbPlace body_place(const MrbCall *call, const char *text);
+static MrbPlace body_place(const MrbRequest *call, const char *text);
 static MrbTemplate *compile_part(Source *source, const char *text,
 								 MrbPlace place, const char *part);
 static char *member_text(Source *source, const char *key);
@@ -58,15 +58,15 @@ static const char *render_part(const MrbTemplate *template,
 							   const MrbValues *values, StringInfo out,
 							   const char *where, bool *leave_out);
 
-MrbCall *
-mrb_call_compile(Jsonb *request, const char *what,
-				 const MrbAlphabets *alphabets, char **problem)
+MrbRequest *
+mrb_request_compile(Jsonb *request, const char *what,
+					const MrbAlphabets *alphabets, char **problem)
 {
 	Source		source = {
 		.object = &request->root,
 		.what = what,
 		.alphabets = alphabets,
-		.call = palloc0(sizeof(MrbCall)),
+		.call = palloc0(sizeof(MrbRequest)),
 	};
 	void		(*const steps[]) (Source *) = {
 		check_members, compile_method, compile_path, compile_headers,
@@ -82,8 +82,8 @@ mrb_call_compile(Jsonb *request, const char *what,
 }
 
 const char *
-mrb_call_render(const MrbCall *call, const char *url,
-				const MrbValues *values, MrbHttpRequest *request)
+mrb_request_render(const MrbRequest *call, const char *url,
+				   const MrbValues *values, MrbHttpRequest *request)
 {
 	/* Signers add to them: see sign.c. */
 	const char **headers = palloc0((call->nheaders + MRB_CALL_MORE_HEADERS + 1) *
@@ -137,7 +137,7 @@ mrb_call_render(const MrbCall *call, const char *url,
  * out where there is none.
  */
 const char *
-mrb_call_lacks_secret(const MrbCall *call, const MrbValues *values)
+mrb_request_lacks_secret(const MrbRequest *call, const MrbValues *values)
 {
 	const char *name = mrb_template_lacks_secret(call->path, values);
 
@@ -153,7 +153,7 @@ mrb_call_lacks_secret(const MrbCall *call, const MrbValues *values)
 }
 
 bool
-mrb_call_has_header(const MrbCall *call, const char *name)
+mrb_request_has_header(const MrbRequest *call, const char *name)
 {
 	for (int i = 0; i < call->nheaders; i++)
 		if (pg_strcasecmp(call->header_names[i], name) == 0)
@@ -162,17 +162,17 @@ mrb_call_has_header(const MrbCall *call, const char *name)
 }
 
 bool
-mrb_call_path_is_encoded(const MrbCall *call)
+mrb_request_path_is_encoded(const MrbRequest *call)
 {
 	StringInfoData text;
 
 	initStringInfo(&text);
 	mrb_template_sample(call->path, &text);
-	return mrb_call_text_is_encoded(text.data);
+	return mrb_request_text_is_encoded(text.data);
 }
 
 bool
-mrb_call_text_is_encoded(const char *path)
+mrb_request_text_is_encoded(const char *path)
 {
 	return strspn(path, UNRESERVED "/%") == strlen(path);
 }
@@ -187,7 +187,7 @@ check_members(Source *source)
 	JsonbValue	value;
 	char	   *key;
 
-	while (mrb_member_next(source->object, &it, &key, &value))
+	while (mrb_json_read_next(source->object, &it, &key, &value))
 	{
 		if (strcmp(key, "method") != 0 && strcmp(key, "path") != 0 &&
 			strcmp(key, "headers") != 0 && strcmp(key, "body") != 0)
@@ -236,16 +236,16 @@ compile_path(Source *source)
 static void
 compile_headers(Source *source)
 {
-	MrbCall    *call = source->call;
+	MrbRequest *call = source->call;
 	JsonbContainer *headers;
 	JsonbValue	value;
 	JsonbIterator *it = NULL;
 	char	   *name;
 	int			most;
 
-	if (!mrb_member_find(source->object, "headers", &value))
+	if (!mrb_json_read_find(source->object, "headers", &value))
 		return;
-	headers = mrb_member_object(&value);
+	headers = mrb_json_read_object(&value);
 	if (headers == NULL)
 	{
 		source->problem = psprintf("%s.headers: it must be an object.",
@@ -257,14 +257,14 @@ compile_headers(Source *source)
 	call->headers = palloc0(most * sizeof(MrbTemplate *));
 
 	while (source->problem == NULL &&
-		   mrb_member_next(headers, &it, &name, &value))
+		   mrb_json_read_next(headers, &it, &name, &value))
 		compile_header(source, name, &value);
 }
 
 static void
 compile_header(Source *source, char *name, const JsonbValue *value)
 {
-	MrbCall    *call = source->call;
+	MrbRequest *call = source->call;
 	char	   *text = value->type == jbvString ?
 	pnstrdup(value->val.string.val, value->val.string.len) : NULL;
 
@@ -285,7 +285,7 @@ compile_header(Source *source, char *name, const JsonbValue *value)
 }
 
 static bool
-check_header_name(const MrbCall *call, const char *name)
+check_header_name(const MrbRequest *call, const char *name)
 {
 	if (*name == '\0' || strlen(name) > 100)
 		return false;
@@ -296,7 +296,7 @@ check_header_name(const MrbCall *call, const char *name)
 	for (size_t i = 0; i < lengthof(forbidden_headers); i++)
 		if (pg_strcasecmp(name, forbidden_headers[i]) == 0)
 			return false;
-	return !mrb_call_has_header(call, name);
+	return !mrb_request_has_header(call, name);
 }
 
 /*
@@ -305,13 +305,13 @@ check_header_name(const MrbCall *call, const char *name)
 static void
 compile_body(Source *source)
 {
-	MrbCall    *call = source->call;
+	MrbRequest *call = source->call;
 	JsonbValue	value;
 	char	   *text = NULL;
 	MrbPlace	place;
 	char	   *flaw;
 
-	if (!mrb_member_get(source->object, "body", &value))
+	if (!mrb_json_read_get(source->object, "body", &value))
 		return;
 	if (value.type == jbvString)
 		text = pnstrdup(value.val.string.val, value.val.string.len);
@@ -339,7 +339,7 @@ compile_body(Source *source)
  * What a body is, by what it begins with, else by its type.
  */
 static MrbPlace
-body_place(const MrbCall *call, const char *text)
+body_place(const MrbRequest *call, const char *text)
 {
 	char		first = text[strspn(text, " \t\r\n")];
 	StringInfoData type;
@@ -393,7 +393,7 @@ compile_part(Source *source, const char *text, MrbPlace place,
 static char *
 member_text(Source *source, const char *key)
 {
-	char	   *text = mrb_member_text(source->object, key);
+	char	   *text = mrb_json_read_text(source->object, key);
 
 	if (text == NULL)
 		source->problem = psprintf("%s.%s: it is missing or is not a text.",

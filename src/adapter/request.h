@@ -14,7 +14,7 @@
 #include "http/http.h"
 
 /* A request object of the adapters table, compiled. */
-typedef struct MrbCall
+typedef struct MrbRequest
 {
 	char	   *method;
 	MrbTemplate *path;			/* what follows the endpoint's URL */
@@ -23,26 +23,26 @@ typedef struct MrbCall
 	MrbTemplate **headers;
 	MrbTemplate *body;			/* or NULL */
 	uint32		uses;			/* variables, as MRB_USES() */
-} MrbCall;
+} MrbRequest;
 
 /* Compile in the current context; NULL when wrong, *problem says where. */
-extern MrbCall *mrb_call_compile(Jsonb *request, const char *what,
-								 const MrbAlphabets *alphabets,
-								 char **problem);
+extern MrbRequest *mrb_request_compile(Jsonb *request, const char *what,
+									   const MrbAlphabets *alphabets,
+									   char **problem);
 
 /*
  * Fill in method, url, headers and body, palloc'd; NULL when done, else what
  * is wrong, in words for people.
  */
-extern const char *mrb_call_render(const MrbCall *call, const char *url,
-								   const MrbValues *values,
-								   MrbHttpRequest *request);
+extern const char *mrb_request_render(const MrbRequest *call, const char *url,
+									  const MrbValues *values,
+									  MrbHttpRequest *request);
 
 /* So many can be added to the headers of a rendered request. */
 #define MRB_CALL_MORE_HEADERS 4
 
 static inline void
-mrb_call_add_header(MrbHttpRequest *request, const char *header)
+mrb_request_add_header(MrbHttpRequest *request, const char *header)
 {
 	const char **headers = (const char **) request->headers;
 
@@ -52,13 +52,13 @@ mrb_call_add_header(MrbHttpRequest *request, const char *header)
 }
 
 /* The first secret that is missing, "" for the endpoint's own; or NULL. */
-extern const char *mrb_call_lacks_secret(const MrbCall *call,
-										 const MrbValues *values);
+extern const char *mrb_request_lacks_secret(const MrbRequest *call,
+											const MrbValues *values);
 
-extern bool mrb_call_has_header(const MrbCall *call, const char *name);
+extern bool mrb_request_has_header(const MrbRequest *call, const char *name);
 
 /* Whether the path has only what needs no percent-encoding. */
-extern bool mrb_call_path_is_encoded(const MrbCall *call);
-extern bool mrb_call_text_is_encoded(const char *path);
+extern bool mrb_request_path_is_encoded(const MrbRequest *call);
+extern bool mrb_request_text_is_encoded(const char *path);
 
 #endif							/* MRB_REQUEST_H */

@@ -46,7 +46,7 @@ static bool same(const char *a, const char *b);
  * Read all secrets.  Those known before are in use until these are complete.
  */
 void
-mrb_secrets_read(void)
+mrb_secret_list_read(void)
 {
 	uint64		n;
 	MemoryContext caller = CurrentMemoryContext;
@@ -88,7 +88,7 @@ mrb_secrets_read(void)
  * Find a secret by its name.
  */
 const MrbSecret *
-mrb_secrets_find(const char *name)
+mrb_secret_list_find(const char *name)
 {
 	ListCell   *cell;
 
@@ -106,9 +106,9 @@ mrb_secrets_find(const char *name)
  * Find the value of a secret by its name.
  */
 const char *
-mrb_secrets_value(const char *name)
+mrb_secret_list_value(const char *name)
 {
-	const MrbSecret *secret = mrb_secrets_find(name);
+	const MrbSecret *secret = mrb_secret_list_find(name);
 
 	return secret != NULL ? secret->value : NULL;
 }
@@ -117,7 +117,7 @@ mrb_secrets_value(const char *name)
  * What endpoints are compared by.
  */
 const char *
-mrb_secrets_state(void)
+mrb_secret_list_state(void)
 {
 	return state;
 }
@@ -126,7 +126,7 @@ mrb_secrets_state(void)
  * Compare the files with what they had.
  */
 bool
-mrb_secrets_changed(void)
+mrb_secret_list_changed(void)
 {
 	ListCell   *cell;
 	MrbTick		now = mrb_timer_read();
@@ -153,7 +153,7 @@ mrb_secrets_changed(void)
  * now, is logged again when it comes back.
  */
 void
-mrb_secrets_report(void)
+mrb_secret_list_report(void)
 {
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
 												  "miosa_rollback secrets reported",

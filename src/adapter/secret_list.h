@@ -19,21 +19,21 @@ typedef struct MrbSecret
 } MrbSecret;
 
 /* Read them, and the files of those that are in files, in a transaction. */
-extern void mrb_secrets_read(void);
+extern void mrb_secret_list_read(void);
 
 /* NULL when there is none of that name. */
-extern const MrbSecret *mrb_secrets_find(const char *name);
+extern const MrbSecret *mrb_secret_list_find(const char *name);
 
 /* Its value; NULL when there is none, or it cannot be used. */
-extern const char *mrb_secrets_value(const char *name);
+extern const char *mrb_secret_list_value(const char *name);
 
 /* Text that differs whenever any of them does; it must not be shown. */
-extern const char *mrb_secrets_state(void);
+extern const char *mrb_secret_list_state(void);
 
 /* Whether a file has something else by now; looks once a second at most. */
-extern bool mrb_secrets_changed(void);
+extern bool mrb_secret_list_changed(void);
 
 /* Log those that cannot be used, each problem once. */
-extern void mrb_secrets_report(void);
+extern void mrb_secret_list_report(void);
 
 #endif							/* MRB_SECRET_LIST_H */

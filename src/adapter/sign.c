@@ -66,7 +66,7 @@ mrb_sign_check(const MrbAdapter *adapter, const char *url,
 				return "its adapter needs a secret of the form KEYID:SECRET or KEYID:SECRET:TOKEN";
 			path = strstr(url, "://");
 			path = path != NULL ? strchr(path + 3, '/') : url;
-			if (path != NULL && !mrb_call_text_is_encoded(path))
+			if (path != NULL && !mrb_request_text_is_encoded(path))
 				return "the path of its url must be fully percent-encoded to be signed";
 			break;
 	}
@@ -120,8 +120,8 @@ sign_webhook(const MrbValues *values, MrbHttpRequest *request)
 		return "{message_id} has no value (webhook-id)";
 	timestamp = psprintf(INT64_FORMAT,
 						 (int64) timestamptz_to_time_t(GetCurrentTimestamp()));
-	mrb_call_add_header(request, psprintf("webhook-id: %s", id));
-	mrb_call_add_header(request, psprintf("webhook-timestamp: %s", timestamp));
+	mrb_request_add_header(request, psprintf("webhook-id: %s", id));
+	mrb_request_add_header(request, psprintf("webhook-timestamp: %s", timestamp));
 
 	initStringInfo(&signatures);
 	for (size_t i = 0; i < lengthof(secrets); i++)
@@ -137,7 +137,7 @@ sign_webhook(const MrbValues *values, MrbHttpRequest *request)
 		appendStringInfo(&signatures, " v1,%s", signature);
 	}
 	if (signatures.len > 0)
-		mrb_call_add_header(request, psprintf("webhook-signature:%s", signatures.data));
+		mrb_request_add_header(request, psprintf("webhook-signature:%s", signatures.data));
 	return NULL;
 }
 

@@ -53,14 +53,14 @@ mrb_sigv4_sign(MrbHttpRequest *request, const char *scope, const char *secret,
 
 	if (!path_can_be_signed(scope, request->url))
 		return "the path has percent-encoding that cannot be signed";
-	mrb_call_add_header(request, psprintf("x-amz-content-sha256: %s", hash));
+	mrb_request_add_header(request, psprintf("x-amz-content-sha256: %s", hash));
 	if (token != NULL)
-		mrb_call_add_header(request, psprintf("x-amz-security-token: %s",
-											  mask ? mask : token));
+		mrb_request_add_header(request, psprintf("x-amz-security-token: %s",
+												 mask ? mask : token));
 	if (mask != NULL)
-		mrb_call_add_header(request,
-							psprintf("authorization: AWS4-HMAC-SHA256 %s",
-									 mask));
+		mrb_request_add_header(request,
+							   psprintf("authorization: AWS4-HMAC-SHA256 %s",
+										mask));
 	request->sigv4 = scope;
 	request->credentials = credentials;
 	return NULL;

@@ -58,7 +58,7 @@ mrb_render_request(PG_FUNCTION_ARGS)
 	MrbAlphabets alphabets;
 	MrbValues	values = {0};
 	MrbHttpRequest request = {0};
-	MrbCall    *call;
+	MrbRequest *call;
 	const char *url = "";
 	const char *reason;
 	char	   *problem;
@@ -71,14 +71,14 @@ mrb_render_request(PG_FUNCTION_ARGS)
 										&alphabets);
 	if (problem != NULL)
 		refuse("invalid request", problem);
-	call = mrb_call_compile(PG_GETARG_JSONB_P(0), "request", &alphabets,
-							&problem);
+	call = mrb_request_compile(PG_GETARG_JSONB_P(0), "request", &alphabets,
+							   &problem);
 	if (call == NULL)
 		refuse("invalid request", problem);
 
 	named_values = PG_GETARG_JSONB_P(1);
 	fill_values(named_values, &values, &url);
-	reason = mrb_call_render(call, url, &values, &request);
+	reason = mrb_request_render(call, url, &values, &request);
 	if (reason != NULL)
 		refuse("the request cannot be sent", psprintf("It is not sent: %s.", reason));
 	PG_RETURN_DATUM(as_jsonb(&request));
@@ -118,7 +118,7 @@ fill_values(Jsonb *given, MrbValues *values, const char **url)
 	char	   *name;
 
 	values->named_secret = named_secret;
-	while (mrb_member_next(&given->root, &it, &name, &value))
+	while (mrb_json_read_next(&given->root, &it, &name, &value))
 		if (value.type != jbvNull)
 			fill_value(name, &value, values, url);
 }
@@ -142,8 +142,8 @@ fill_value(const char *name, const JsonbValue *value, MrbValues *values,
 		refuse("invalid request", psprintf("values.%s: there is no such variable.", name));
 	else if (!mrb_variable_is_list(variable))
 		values->text[variable] = as_text(name, value);
-	else if (mrb_member_array(value) != NULL)
-		fill_list(name, mrb_member_array(value), list);
+	else if (mrb_json_read_array(value) != NULL)
+		fill_list(name, mrb_json_read_array(value), list);
 	else
 		refuse("invalid request", psprintf("values.%s: it must be an array.", name));
 }
@@ -174,7 +174,7 @@ named_secret(const char *name)
 	char	   *key = psprintf("secret:%s", name);
 	JsonbValue	value;
 
-	if (!mrb_member_find(&named_values->root, key, &value))
+	if (!mrb_json_read_find(&named_values->root, key, &value))
 		return NULL;
 	return as_text(key, &value);
 }

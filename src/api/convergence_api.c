@@ -119,9 +119,9 @@ static void operation_args(const Operation *operation, Datum args[2],
 						   bool nulls[2]);
 static MrbTick end_of_wait(Datum timeout);
 static bool find_laggards(const Operation *operation, Laggards *laggards);
-static void wait_for_them(MrbSlot *slot, Laggards *laggards, long left);
+static void wait_for_them(MrbRegistrySlot *slot, Laggards *laggards, long left);
 static bool caught_up(Laggards *laggards);
-static bool sleep_on(MrbSlot *slot, long wait);
+static bool sleep_on(MrbRegistrySlot *slot, long wait);
 
 /*
  * miosa.convergence_rows(deployment_id)
@@ -133,7 +133,7 @@ mrb_convergence_rows(PG_FUNCTION_ARGS)
 	bool		nulls[1] = {PG_ARGISNULL(0)};
 
 	InitMaterializedSRF(fcinfo, 0);
-	mrb_look(&rows_query, args, nulls, read_rows, fcinfo->resultinfo);
+	mrb_progress_snapshot(&rows_query, args, nulls, read_rows, fcinfo->resultinfo);
 	return (Datum) 0;
 }
 
@@ -147,7 +147,7 @@ mrb_convergence_state(PG_FUNCTION_ARGS)
 	bool		nulls[2] = {PG_ARGISNULL(0), PG_ARGISNULL(1)};
 	char	   *state;
 
-	mrb_look(&laggards_query, args, nulls, read_text, &state);
+	mrb_progress_snapshot(&laggards_query, args, nulls, read_text, &state);
 	if (state == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(state));
@@ -175,7 +175,7 @@ call_convergence(PG_FUNCTION_ARGS)
 
 	parse_operation(fcinfo, &operation);
 	operation_args(&operation, args, nulls);
-	mrb_look(&object_query, args, nulls, read_jsonb, &object);
+	mrb_progress_snapshot(&object_query, args, nulls, read_jsonb, &object);
 	PG_RETURN_JSONB_P(object);
 }
 
@@ -194,7 +194,7 @@ miosa_wait_converged(PG_FUNCTION_ARGS)
 static Datum
 call_wait_converged(PG_FUNCTION_ARGS)
 {
-	MrbSlot    *slot = mrb_shmem_slot(MyDatabaseId);
+	MrbRegistrySlot *slot = mrb_registry_slot(MyDatabaseId);
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext turn = AllocSetContextCreate(caller, "miosa_rollback wait",
 											   ALLOCSET_DEFAULT_SIZES);
@@ -295,7 +295,7 @@ parse_operation(FunctionCallInfo fcinfo, Operation *operation)
 	Datum		args[1] = {PG_GETARG_DATUM(0)};
 	bool		nulls[1] = {PG_ARGISNULL(0)};
 
-	mrb_look(&parse_query, args, nulls, read_operation, operation);
+	mrb_progress_snapshot(&parse_query, args, nulls, read_operation, operation);
 }
 
 static void
@@ -343,7 +343,7 @@ find_laggards(const Operation *operation, Laggards *laggards)
 	operation_args(operation, args, nulls);
 	MemSet(laggards, 0, sizeof(Laggards));
 	laggards->context = CurrentMemoryContext;
-	mrb_look(&laggards_query, args, nulls, read_laggards, laggards);
+	mrb_progress_snapshot(&laggards_query, args, nulls, read_laggards, laggards);
 	if (laggards->state == NULL)
 		laggards->state = pstrdup("superseded");	/* it is gone */
 	laggards->took_ms = mrb_tick_ms(start, mrb_timer_read());
@@ -356,7 +356,7 @@ find_laggards(const Operation *operation, Laggards *laggards)
  * condition variable since before it has looked, so that no news is missed.
  */
 static void
-wait_for_them(MrbSlot *slot, Laggards *laggards, long left)
+wait_for_them(MrbRegistrySlot *slot, Laggards *laggards, long left)
 {
 	MrbTick		now = mrb_timer_read();
 	MrbTick		news_at = mrb_tick_plus(now, NEWS_PART *
@@ -386,8 +386,8 @@ caught_up(Laggards *laggards)
 	while (laggards->next < laggards->n)
 	{
 		const Laggard *laggard = &laggards->them[laggards->next];
-		int64		acked = mrb_stats_acked(laggard->entry, MyDatabaseId,
-											laggard->name);
+		int64		acked = mrb_endpoint_stats_acked(laggard->entry, MyDatabaseId,
+													 laggard->name);
 
 		if (acked >= 0 && acked < laggard->epoch)
 			return false;
@@ -400,7 +400,7 @@ caught_up(Laggards *laggards)
  * True when the time is over, false when there is news.
  */
 static bool
-sleep_on(MrbSlot *slot, long wait)
+sleep_on(MrbRegistrySlot *slot, long wait)
 {
 	if (slot != NULL)
 		return ConditionVariableTimedSleep(&slot->acknowledged, wait,

@@ -27,7 +27,7 @@ PG_FUNCTION_INFO_V1(mrb_identity);
 PG_FUNCTION_INFO_V1(mrb_in_own_script);
 PG_FUNCTION_INFO_V1(mrb_dispatcher);
 
-static const char *state_name(const MrbSlot *slot);
+static const char *state_name(const MrbRegistrySlot *slot);
 static Datum row_of(FunctionCallInfo fcinfo, Datum *values, bool *nulls);
 
 /*
@@ -36,7 +36,7 @@ static Datum row_of(FunctionCallInfo fcinfo, Datum *values, bool *nulls);
 Datum
 mrb_wake(PG_FUNCTION_ARGS)
 {
-	mrb_wake_dispatcher(NULL, NULL);
+	mrb_wakeup_dispatcher(NULL, NULL);
 	PG_RETURN_VOID();
 }
 
@@ -46,7 +46,7 @@ mrb_wake(PG_FUNCTION_ARGS)
 Datum
 mrb_request_dispatcher(PG_FUNCTION_ARGS)
 {
-	mrb_wake_request_dispatcher();
+	mrb_wakeup_request_dispatcher();
 	PG_RETURN_VOID();
 }
 
@@ -91,7 +91,7 @@ mrb_dispatcher(PG_FUNCTION_ARGS)
 		MRB_COUNT_NOTIFIED, MRB_COUNT_ERRORS, MRB_COUNT_IN_FLIGHT,
 		MRB_COUNT_PENDING
 	};
-	MrbSlot    *slot = mrb_shmem_slot(MyDatabaseId);
+	MrbRegistrySlot *slot = mrb_registry_slot(MyDatabaseId);
 	Datum		values[19] = {0};
 	bool		nulls[19];
 
@@ -110,11 +110,11 @@ mrb_dispatcher(PG_FUNCTION_ARGS)
 			Int64GetDatum(pg_atomic_read_u64(&slot->counters[shown[i]]));
 		nulls[3 + i] = false;
 	}
-	values[14] = BoolGetDatum(mrb_shmem_launcher_lives());
-	values[16] = BoolGetDatum(slot != NULL && mrb_shmem_stalled(slot));
+	values[14] = BoolGetDatum(mrb_registry_launcher_lives());
+	values[16] = BoolGetDatum(slot != NULL && mrb_registry_stalled(slot));
 	nulls[14] = nulls[16] = false;
-	values[18] = Int32GetDatum(mrb_shmem_launcher_pid());
-	nulls[18] = mrb_shmem_launcher_pid() == 0;
+	values[18] = Int32GetDatum(mrb_registry_launcher_pid());
+	nulls[18] = mrb_registry_launcher_pid() == 0;
 	if (slot != NULL)
 	{
 		uint64		last = pg_atomic_read_u64(&slot->last_pass_at);
@@ -122,7 +122,7 @@ mrb_dispatcher(PG_FUNCTION_ARGS)
 
 		values[15] = TimestampTzGetDatum((TimestampTz) last);
 		nulls[15] = last == 0;
-		nulls[17] = mrb_shmem_error(slot, error) == 0;
+		nulls[17] = mrb_registry_error(slot, error) == 0;
 		if (!nulls[17])
 			values[17] = CStringGetTextDatum(error);
 	}
@@ -130,7 +130,7 @@ mrb_dispatcher(PG_FUNCTION_ARGS)
 }
 
 static const char *
-state_name(const MrbSlot *slot)
+state_name(const MrbRegistrySlot *slot)
 {
 	static const char *const names[] = {
 		[MRB_DISPATCHER_NONE] = "none",
@@ -142,7 +142,7 @@ state_name(const MrbSlot *slot)
 		[MRB_DISPATCHER_STOPPED] = "stopped",
 	};
 
-	if (!mrb_shmem_available())
+	if (!mrb_registry_available())
 		return "not preloaded";
 	return slot != NULL ? names[slot->state] : "none";
 }

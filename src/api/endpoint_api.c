@@ -45,16 +45,16 @@ static List *named_secrets = NIL;
 
 static Datum call_test_endpoint(PG_FUNCTION_ARGS);
 static MrbEndpoint *read_endpoint(const char *name);
-static const char *render(MrbEndpoint *endpoint, const MrbCall *call,
+static const char *render(MrbEndpoint *endpoint, const MrbRequest *call,
 						  bool masked, MrbHttpRequest *request);
-static const char *ask(MrbEndpoint *endpoint, const MrbCall *call,
+static const char *ask(MrbEndpoint *endpoint, const MrbRequest *call,
 					   StringInfo out, MrbHttpAnswer *answer);
 static void test(MrbEndpoint *endpoint, StringInfo out);
 static const char *test_marker(MrbEndpoint *endpoint, StringInfo out);
 static const char *judge_marker(const MrbEndpoint *endpoint,
-								const MrbCall *call, bool last,
+								const MrbRequest *call, bool last,
 								const MrbHttpAnswer *answer);
-static const char *judge(const MrbEndpoint *endpoint, const MrbCall *call,
+static const char *judge(const MrbEndpoint *endpoint, const MrbRequest *call,
 						 const MrbHttpAnswer *answer);
 static void append_member(StringInfo out, const char *name,
 						  const char *value);
@@ -101,7 +101,7 @@ call_test_endpoint(PG_FUNCTION_ARGS)
 static MrbEndpoint *
 read_endpoint(const char *name)
 {
-	List	   *found = mrb_endpoint_read(1, 0, name);
+	List	   *found = mrb_endpoint_list_read(1, 0, name);
 
 	if (found == NIL)
 		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
@@ -117,7 +117,7 @@ static void
 test(MrbEndpoint *endpoint, StringInfo out)
 {
 	const MrbAdapter *adapter = endpoint->adapter;
-	MrbCall    *call = adapter->poll.call != NULL ? adapter->poll.call :
+	MrbRequest *call = adapter->poll.call != NULL ? adapter->poll.call :
 	adapter->marker_read != NULL ? adapter->marker_read : adapter->request;
 	MrbHttpAnswer answer;
 	const char *problem;
@@ -141,7 +141,7 @@ test(MrbEndpoint *endpoint, StringInfo out)
  * sent, or NULL.
  */
 static const char *
-ask(MrbEndpoint *endpoint, const MrbCall *call, StringInfo out,
+ask(MrbEndpoint *endpoint, const MrbRequest *call, StringInfo out,
 	MrbHttpAnswer *answer)
 {
 	MrbHttpRequest shown = {0};
@@ -168,7 +168,7 @@ static const char *
 test_marker(MrbEndpoint *endpoint, StringInfo out)
 {
 	const MrbAdapter *adapter = endpoint->adapter;
-	const MrbCall *const calls[] = {
+	const MrbRequest *const calls[] = {
 		adapter->marker_read, adapter->marker_write, adapter->marker_read
 	};
 	StringInfoData shown;
@@ -192,7 +192,7 @@ test_marker(MrbEndpoint *endpoint, StringInfo out)
  * The verdict, or NULL when the next request tells more.
  */
 static const char *
-judge_marker(const MrbEndpoint *endpoint, const MrbCall *call, bool last,
+judge_marker(const MrbEndpoint *endpoint, const MrbRequest *call, bool last,
 			 const MrbHttpAnswer *answer)
 {
 	bool		reading = call == endpoint->adapter->marker_read;
@@ -213,7 +213,7 @@ judge_marker(const MrbEndpoint *endpoint, const MrbCall *call, bool last,
 }
 
 static const char *
-render(MrbEndpoint *endpoint, const MrbCall *call, bool masked,
+render(MrbEndpoint *endpoint, const MrbRequest *call, bool masked,
 	   MrbHttpRequest *request)
 {
 	static char *ids[] = {TEST_ID};
@@ -247,18 +247,18 @@ render(MrbEndpoint *endpoint, const MrbCall *call, bool masked,
 	values.named_secret = remember_secret;
 	values.previous_secret = endpoint->previous_secret;
 	values.mask = masked ? MASK : NULL;
-	problem = mrb_call_render(call, endpoint->url, &values, request);
+	problem = mrb_request_render(call, endpoint->url, &values, request);
 	return problem != NULL ? problem :
 		mrb_sign_request(endpoint->adapter, &values, request);
 }
 
 static const char *
-judge(const MrbEndpoint *endpoint, const MrbCall *call,
+judge(const MrbEndpoint *endpoint, const MrbRequest *call,
 	  const MrbHttpAnswer *answer)
 {
 	const MrbAdapter *adapter = endpoint->adapter;
 	char	   *why;
-	MrbVerdict	verdict = mrb_adapter_judge(adapter, call, answer, &why);
+	MrbVerdict	verdict = mrb_answer_judge(adapter, call, answer, &why);
 
 	if (verdict == MRB_VERDICT_SUCCESS)
 		return "ok";
@@ -344,7 +344,7 @@ append_answer(StringInfo out, const MrbEndpoint *endpoint,
 static const char *
 remember_secret(const char *name)
 {
-	const char *secret = mrb_secrets_value(name);
+	const char *secret = mrb_secret_list_value(name);
 
 	if (secret != NULL)
 		named_secrets = lappend(named_secrets, pstrdup(secret));

@@ -99,6 +99,6 @@ hide(char *value)
 				 masked ?
 				 errdetail("It is what is shown instead of a secret.") :
 				 errdetail("A secret has printable ASCII characters, with no space at its ends."),
-				 errhint("%s", mrb_naming_qualify("Put it in a file: SELECT miosa_put_secret('NAME', 'file:PATH');"))));
+				 errhint("%s", mrb_function_name_qualify("Put it in a file: SELECT miosa_put_secret('NAME', 'file:PATH');"))));
 	PG_RETURN_TEXT_P(cstring_to_text(value));
 }

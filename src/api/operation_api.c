@@ -143,7 +143,7 @@ mrb_check_id(PG_FUNCTION_ARGS)
 {
 	char	   *what = text_argument(fcinfo, 1);
 
-	mrb_argument_check_id(text_argument(fcinfo, 0), what ? what : "id");
+	mrb_check_argument_id(text_argument(fcinfo, 0), what ? what : "id");
 	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 }
 
@@ -153,7 +153,7 @@ mrb_check_id(PG_FUNCTION_ARGS)
 static Jsonb *
 run_operation(FunctionCallInfo fcinfo, bool promotion)
 {
-	MrbRequest	request = {
+	MrbCallerRequest request = {
 		.promotion = promotion,
 		.deployment_id = text_argument(fcinfo, 0),
 		.version_id = text_argument(fcinfo, 1),
@@ -179,7 +179,7 @@ run_operation(FunctionCallInfo fcinfo, bool promotion)
 static Jsonb *
 run_for_console(FunctionCallInfo fcinfo, bool promotion)
 {
-	MrbRequest	request = {
+	MrbCallerRequest request = {
 		.promotion = promotion,
 		.deployment_id = text_argument(fcinfo, 0),
 		.version_id = text_argument(fcinfo, 1),
@@ -219,5 +219,5 @@ key_from_http_header(void)
 		return NULL;
 	object = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 												CStringGetDatum(headers)));
-	return mrb_member_text(&object->root, "idempotency-key");
+	return mrb_json_read_text(&object->root, "idempotency-key");
 }

@@ -53,8 +53,8 @@ static void take_picture(Picture *picture);
 static void put_position(ReturnSetInfo *set, const Seen *seen);
 
 void
-mrb_look(MrbQuery *query, const Datum *args, const bool *nulls,
-		 MrbLookReading reading, void *arg)
+mrb_progress_snapshot(MrbQuery *query, const Datum *args, const bool *nulls,
+					  MrbSnapshotReading reading, void *arg)
 {
 	Picture		picture;
 	int			level = NewGUCNestLevel();
@@ -108,7 +108,7 @@ mrb_positions(PG_FUNCTION_ARGS)
 static void
 take_picture(Picture *picture)
 {
-	int			most = mrb_stats_entries();
+	int			most = mrb_endpoint_stats_entries();
 	int			room = 16;
 
 	picture->n = 0;
@@ -123,7 +123,7 @@ take_picture(Picture *picture)
 			picture->seen = repalloc_huge(picture->seen, room * sizeof(Seen));
 		}
 		seen = &picture->seen[picture->n];
-		if (!mrb_stats_read(i, MyDatabaseId, &seen->position, NULL))
+		if (!mrb_endpoint_stats_read(i, MyDatabaseId, &seen->position, NULL))
 			continue;
 		seen->entry = i;
 		picture->n++;

@@ -39,11 +39,11 @@ mrb_endpoint_stats(PG_FUNCTION_ARGS)
 {
 	MrbPosition position;
 	MrbTally	tally;
-	int			most = mrb_stats_entries();
+	int			most = mrb_endpoint_stats_entries();
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < most; i++)
-		if (mrb_stats_read(i, MyDatabaseId, &position, &tally))
+		if (mrb_endpoint_stats_read(i, MyDatabaseId, &position, &tally))
 			put_entry((ReturnSetInfo *) fcinfo->resultinfo, &position, &tally);
 	return (Datum) 0;
 }
@@ -60,7 +60,7 @@ mrb_endpoint_entries(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	values[0] = Int32GetDatum(mrb_stats_taken());
+	values[0] = Int32GetDatum(mrb_endpoint_stats_taken());
 	values[1] = Int32GetDatum(mrb_max_endpoints);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values,
 											 nulls));
@@ -72,8 +72,8 @@ mrb_endpoint_entries(PG_FUNCTION_ARGS)
 Datum
 mrb_reset_stats(PG_FUNCTION_ARGS)
 {
-	mrb_stats_reset(MyDatabaseId, PG_ARGISNULL(0) ? NULL :
-					text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	mrb_endpoint_stats_reset(MyDatabaseId, PG_ARGISNULL(0) ? NULL :
+							 text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_RETURN_VOID();
 }
 
@@ -124,7 +124,7 @@ fill_tally(Datum *values, bool *nulls, const MrbTally *tally)
 	values[3] = Int64GetDatum(tally->retried);
 	for (int i = 0; i < 3; i++)
 	{
-		double		ms = mrb_latency_percentile(&tally->latency, parts[i]);
+		double		ms = mrb_histogram_percentile(&tally->latency, parts[i]);
 
 		values[4 + i] = Float8GetDatum(ms);
 		nulls[4 + i] = ms < 0;

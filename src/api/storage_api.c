@@ -113,10 +113,10 @@ static void
 ask(const char *uri, MrbArtifactCheck *check)
 {
 	MrbArtifact artifact = {.uri = uri,.size = -1};
-	MrbProbe   *probe = mrb_artifact_begin(&artifact, check);
+	MrbArtifactHttp *probe = mrb_artifact_begin(&artifact, check);
 
 	if (probe != NULL)
-		mrb_probe_run(probe, check);
+		mrb_artifact_http_run(probe, check);
 }
 
 static const char *

@@ -37,8 +37,8 @@ static MrbQuery release_query = {
 static Datum call_due_artifacts(PG_FUNCTION_ARGS);
 static Datum call_verify_artifact(PG_FUNCTION_ARGS);
 static Datum text_array(const char **items, int n);
-static bool find_release(char *deployment_id, char *release_id, MrbDue *due);
-static const char *verify(const MrbDue *due);
+static bool find_release(char *deployment_id, char *release_id, MrbDueArtifact *due);
+static const char *verify(const MrbDueArtifact *due);
 
 /*
  * miosa.due_artifacts(after)
@@ -69,13 +69,13 @@ call_due_artifacts(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	if (mrb_artifact_max_age > 0)
-		due = mrb_due_list(text_to_cstring(PG_GETARG_TEXT_PP(0)), PAGE, &last,
-						   &looked);
+		due = mrb_due_artifacts_list(text_to_cstring(PG_GETARG_TEXT_PP(0)), PAGE, &last,
+									 &looked);
 	deployments = palloc((list_length(due) + 1) * sizeof(char *));
 	releases = palloc((list_length(due) + 1) * sizeof(char *));
 	foreach(cell, due)
 	{
-		MrbDue	   *it = lfirst(cell);
+		MrbDueArtifact *it = lfirst(cell);
 
 		deployments[n] = it->deployment_id;
 		releases[n++] = it->release_id;
@@ -103,7 +103,7 @@ mrb_verify_artifact(PG_FUNCTION_ARGS)
 static Datum
 call_verify_artifact(PG_FUNCTION_ARGS)
 {
-	MrbDue		due;
+	MrbDueArtifact due;
 
 	if (!find_release(text_to_cstring(PG_GETARG_TEXT_PP(0)),
 					  text_to_cstring(PG_GETARG_TEXT_PP(1)), &due))
@@ -123,7 +123,7 @@ text_array(const char **items, int n)
 }
 
 static bool
-find_release(char *deployment_id, char *release_id, MrbDue *due)
+find_release(char *deployment_id, char *release_id, MrbDueArtifact *due)
 {
 	Datum		values[2];
 	bool		found;
@@ -149,14 +149,14 @@ find_release(char *deployment_id, char *release_id, MrbDue *due)
  * Ask for it, whatever was seen before, and write the answer down.
  */
 static const char *
-verify(const MrbDue *due)
+verify(const MrbDueArtifact *due)
 {
 	MrbArtifactCheck check;
 	TimestampTz asked_at = GetCurrentTimestamp();
-	MrbProbe   *probe = mrb_artifact_begin(&due->artifact, &check);
+	MrbArtifactHttp *probe = mrb_artifact_begin(&due->artifact, &check);
 
 	if (probe != NULL)
-		mrb_probe_run(probe, &check);
+		mrb_artifact_http_run(probe, &check);
 	if (check.state == MRB_ARTIFACT_UNKNOWN)
 		return "unknown";
 	if (!check.probed)

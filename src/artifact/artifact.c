@@ -63,7 +63,7 @@ void
 mrb_artifact_check(const MrbArtifact *artifact, bool ask,
 				   MrbArtifactCheck *check)
 {
-	MrbProbe   *probe;
+	MrbArtifactHttp *probe;
 
 	if (!ask && mrb_artifact_younger(artifact->verified_at, mrb_artifact_max_age))
 	{
@@ -75,27 +75,27 @@ mrb_artifact_check(const MrbArtifact *artifact, bool ask,
 	}
 	probe = mrb_artifact_begin(artifact, check);
 	if (probe != NULL)
-		mrb_probe_run(probe, check);
+		mrb_artifact_http_run(probe, check);
 	check->grace = check->state == MRB_ARTIFACT_UNKNOWN &&
 		mrb_artifact_younger(artifact->verified_at,
 							 Max(mrb_artifact_unknown_grace,
 								 mrb_artifact_max_age));
 }
 
-MrbProbe *
+MrbArtifactHttp *
 mrb_artifact_begin(const MrbArtifact *artifact, MrbArtifactCheck *check)
 {
 	const char *uri = artifact->uri;
 
 	memset(check, 0, sizeof(*check));
 	if (has_scheme(uri, "http") || has_scheme(uri, "https"))
-		return mrb_probe_url(artifact, check);
+		return mrb_artifact_http_url(artifact, check);
 	if (has_scheme(uri, "s3"))
 	{
 		MrbStorage *storage = mrb_storage_find(uri);
 
 		if (storage != NULL)
-			return mrb_probe_s3(artifact, storage, check);
+			return mrb_artifact_http_s3(artifact, storage, check);
 	}
 	else if (mrb_artifact_is_file(uri) && mrb_artifact_file_root != NULL &&
 			 mrb_artifact_file_root[0] != '\0')

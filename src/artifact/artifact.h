@@ -10,7 +10,7 @@
 
 #include "artifact/artifact_check.h"
 
-struct MrbProbe;
+struct MrbArtifactHttp;
 
 /*
  * Find out, without a lock, in about miosa_rollback.artifact_timeout at most.
@@ -25,8 +25,8 @@ extern void mrb_artifact_check(const MrbArtifact *artifact, bool ask,
  * have to be waited for: then the request is returned, palloc'd, and without
  * one the check is complete.  Reads in the caller's transaction.
  */
-extern struct MrbProbe *mrb_artifact_begin(const MrbArtifact *artifact,
-										   MrbArtifactCheck *check);
+extern struct MrbArtifactHttp *mrb_artifact_begin(const MrbArtifact *artifact,
+												  MrbArtifactCheck *check);
 
 /* Find out by our own record alone, as far as that tells; asks nobody. */
 extern void mrb_artifact_recall(const MrbArtifact *artifact,

@@ -18,16 +18,16 @@
 #include "http/http_call.h"
 
 static char *url_flaw(const char *url);
-static MrbProbe *make_probe(const MrbArtifact *artifact, char *url);
+static MrbArtifactHttp *make_probe(const MrbArtifact *artifact, char *url);
 static char *not_asked(const char *why);
-static void judge_status(const MrbProbe *probe, const MrbHttpAnswer *answer,
+static void judge_status(const MrbArtifactHttp *probe, const MrbHttpAnswer *answer,
 						 MrbArtifactCheck *check);
 static char *url_to_show(const char *url);
 
-MrbProbe *
-mrb_probe_url(const MrbArtifact *artifact, MrbArtifactCheck *check)
+MrbArtifactHttp *
+mrb_artifact_http_url(const MrbArtifact *artifact, MrbArtifactCheck *check)
 {
-	MrbProbe   *probe;
+	MrbArtifactHttp *probe;
 
 	check->state = MRB_ARTIFACT_UNKNOWN;
 	check->detail = url_flaw(artifact->uri);
@@ -42,11 +42,11 @@ mrb_probe_url(const MrbArtifact *artifact, MrbArtifactCheck *check)
  * There, 405 means that the newest version of the object is a mark that it was
  * deleted, and older ones may still be there.
  */
-MrbProbe *
-mrb_probe_s3(const MrbArtifact *artifact, const MrbStorage *storage,
-			 MrbArtifactCheck *check)
+MrbArtifactHttp *
+mrb_artifact_http_s3(const MrbArtifact *artifact, const MrbStorage *storage,
+					 MrbArtifactCheck *check)
 {
-	MrbProbe   *probe;
+	MrbArtifactHttp *probe;
 	const char *flaw;
 	char	   *url = mrb_s3_url(artifact->uri, storage->endpoint,
 								 storage->virtual_host, &flaw);
@@ -78,14 +78,14 @@ mrb_probe_s3(const MrbArtifact *artifact, const MrbStorage *storage,
 }
 
 void
-mrb_probe_run(MrbProbe *probe, MrbArtifactCheck *check)
+mrb_artifact_http_run(MrbArtifactHttp *probe, MrbArtifactCheck *check)
 {
 	MrbHttpAnswer answer;
 
 	do
 		mrb_http_call(&probe->request, &answer);
-	while (mrb_probe_again(probe, &answer));
-	mrb_probe_judge(probe, &answer, check);
+	while (mrb_artifact_http_again(probe, &answer));
+	mrb_artifact_http_judge(probe, &answer, check);
 }
 
 /*
@@ -93,7 +93,7 @@ mrb_probe_run(MrbProbe *probe, MrbArtifactCheck *check)
  * the time.
  */
 bool
-mrb_probe_again(MrbProbe *probe, const MrbHttpAnswer *answer)
+mrb_artifact_http_again(MrbArtifactHttp *probe, const MrbHttpAnswer *answer)
 {
 	int			left = mrb_artifact_timeout - (int) answer->elapsed_ms;
 
@@ -103,7 +103,7 @@ mrb_probe_again(MrbProbe *probe, const MrbHttpAnswer *answer)
 	probe->get_too = false;
 	probe->request.method = "GET";
 	probe->request.timeout_ms = left;
-	mrb_call_add_header(&probe->request, "Range: bytes=0-0");
+	mrb_request_add_header(&probe->request, "Range: bytes=0-0");
 	return true;
 }
 
@@ -111,8 +111,8 @@ mrb_probe_again(MrbProbe *probe, const MrbHttpAnswer *answer)
  * What an answer says about the artifact.
  */
 void
-mrb_probe_judge(const MrbProbe *probe, const MrbHttpAnswer *answer,
-				MrbArtifactCheck *check)
+mrb_artifact_http_judge(const MrbArtifactHttp *probe, const MrbHttpAnswer *answer,
+						MrbArtifactCheck *check)
 {
 	const char *method = probe->request.method;
 	char	   *shown = url_to_show(probe->request.url);
@@ -151,10 +151,10 @@ url_flaw(const char *url)
 	return NULL;
 }
 
-static MrbProbe *
+static MrbArtifactHttp *
 make_probe(const MrbArtifact *artifact, char *url)
 {
-	MrbProbe   *probe = palloc0(sizeof(MrbProbe));
+	MrbArtifactHttp *probe = palloc0(sizeof(MrbArtifactHttp));
 
 	probe->artifact = *artifact;
 	probe->request.method = "HEAD";
@@ -176,7 +176,7 @@ not_asked(const char *why)
 }
 
 static void
-judge_status(const MrbProbe *probe, const MrbHttpAnswer *answer,
+judge_status(const MrbArtifactHttp *probe, const MrbHttpAnswer *answer,
 			 MrbArtifactCheck *check)
 {
 	bool		there = answer->status == 200 || answer->status == 206;

@@ -17,14 +17,14 @@ static bool is_id_character(char c);
  * Check an id.
  */
 void
-mrb_argument_check_id(const char *value, const char *what)
+mrb_check_argument_id(const char *value, const char *what)
 {
 	static const char *const hint =
 	"An id has 1 to 255 characters of A-Z a-z 0-9 . _ : and -; see which deployments there are with SELECT id, name FROM miosa.deployments ORDER BY id;";
 	size_t		len;
 
 	if (value == NULL)
-		mrb_argument_missing(what, hint);
+		mrb_check_argument_missing(what, hint);
 
 	len = strlen(value);
 	if (len == 0 || len > MRB_MAX_ID)
@@ -45,7 +45,7 @@ mrb_argument_check_id(const char *value, const char *what)
  * Say that an argument is missing.
  */
 void
-mrb_argument_missing(const char *what, const char *hint)
+mrb_check_argument_missing(const char *what, const char *hint)
 {
 	mrb_raise_as(MRB_ERR_INVALID_ARGUMENT, "MISSING_PARAM",
 				 psprintf("missing %s", what), "The argument is null.", hint);

@@ -65,7 +65,7 @@ mrb_raise_as(MrbCondition condition, const char *code, const char *message,
 	const Condition *it = &conditions[condition];
 	const char *s = it->sqlstate;
 
-	hint = mrb_naming_qualify(hint);
+	hint = mrb_function_name_qualify(hint);
 	mrb_errors_hide_frames();
 	if (called_by_postgrest())
 		raise_for_postgrest(it, code, message, detail, hint);

@@ -47,14 +47,14 @@ static bool in_word(char c);
 Datum
 mrb_qualify(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_TEXT_P(cstring_to_text(mrb_naming_qualify(text_to_cstring(PG_GETARG_TEXT_PP(0)))));
+	PG_RETURN_TEXT_P(cstring_to_text(mrb_function_name_qualify(text_to_cstring(PG_GETARG_TEXT_PP(0)))));
 }
 
 /*
  * Put the schema before each call of a function of ours, outside of literals.
  */
 const char *
-mrb_naming_qualify(const char *text)
+mrb_function_name_qualify(const char *text)
 {
 	StringInfoData buf;
 	const char *schema;
@@ -90,7 +90,7 @@ mrb_naming_qualify(const char *text)
  * Remember the schema for texts outside of a transaction.
  */
 void
-mrb_naming_learn(void)
+mrb_function_name_learn(void)
 {
 	our_schema();
 }
@@ -127,7 +127,7 @@ our_schema(void)
 static bool
 caller_finds(const char *schema)
 {
-	char	   *path = pstrdup(mrb_setting_of_caller("search_path"));
+	char	   *path = pstrdup(mrb_setting_source_caller("search_path"));
 	List	   *names;
 	ListCell   *cell;
 	bool		found = false;

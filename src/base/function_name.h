@@ -13,12 +13,12 @@
  * caller's search_path does not have it; NULL for NULL.  Palloc'd, or the
  * text itself.
  */
-extern const char *mrb_naming_qualify(const char *text);
+extern const char *mrb_function_name_qualify(const char *text);
 
 /*
  * Look the schema up for texts that are written outside of a transaction, as
  * those of a worker are; without this they are left as they are.
  */
-extern void mrb_naming_learn(void);
+extern void mrb_function_name_learn(void);
 
 #endif							/* MRB_FUNCTION_NAME_H */

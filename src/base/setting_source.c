@@ -25,7 +25,7 @@ static struct config_generic *find(const char *name);
  * The value outside of all functions that have one of their own.
  */
 const char *
-mrb_setting_of_caller(const char *name)
+mrb_setting_source_caller(const char *name)
 {
 	const char *value = GetConfigOption(name, false, false);
 
@@ -43,7 +43,7 @@ mrb_setting_of_caller(const char *name)
  * belongs to the login.
  */
 bool
-mrb_setting_is_for_session(const char *name)
+mrb_setting_source_is_session(const char *name)
 {
 	struct config_generic *it = find(name);
 

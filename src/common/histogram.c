@@ -27,13 +27,13 @@ static int	class_of(int64 microseconds);
 static double lower_bound(int class);
 
 void
-mrb_latency_add(MrbLatency *latency, int64 microseconds)
+mrb_histogram_add(MrbHistogram *latency, int64 microseconds)
 {
 	latency->counts[class_of(microseconds)]++;
 }
 
 double
-mrb_latency_percentile(const MrbLatency *latency, double part)
+mrb_histogram_percentile(const MrbHistogram *latency, double part)
 {
 	uint64		total = 0;
 	uint64		seen = 0;

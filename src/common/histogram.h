@@ -12,14 +12,14 @@
 #define MRB_LATENCY_CLASSES (1 + 26 * 8)
 
 /* All zero is an empty one. */
-typedef struct MrbLatency
+typedef struct MrbHistogram
 {
 	uint32		counts[MRB_LATENCY_CLASSES];
-} MrbLatency;
+} MrbHistogram;
 
-extern void mrb_latency_add(MrbLatency *latency, int64 microseconds);
+extern void mrb_histogram_add(MrbHistogram *latency, int64 microseconds);
 
 /* Milliseconds that this part (0 to 1) has not exceeded; -1: it is empty. */
-extern double mrb_latency_percentile(const MrbLatency *latency, double part);
+extern double mrb_histogram_percentile(const MrbHistogram *latency, double part);
 
 #endif							/* MRB_HISTOGRAM_H */

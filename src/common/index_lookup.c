@@ -27,20 +27,20 @@
 #include "base/compat.h"
 #include "common/index_lookup.h"
 
-static void open_table(MrbRow *row);
+static void open_table(MrbIndexLookup *row);
 
 /*
  * Take a new snapshot, which also sees what this transaction has done so far.
  */
 void
-mrb_row_begin(void)
+mrb_index_lookup_begin(void)
 {
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
 void
-mrb_row_end(void)
+mrb_index_lookup_end(void)
 {
 	PopActiveSnapshot();
 }
@@ -49,7 +49,7 @@ mrb_row_end(void)
  * Find the row of a key.
  */
 bool
-mrb_row_find(MrbRow *row, const char *first, const char *second)
+mrb_index_lookup_find(MrbIndexLookup *row, const char *first, const char *second)
 {
 	const char *keys[] = {first, second};
 	int			nkeys = second != NULL ? 2 : 1;
@@ -75,7 +75,7 @@ mrb_row_find(MrbRow *row, const char *first, const char *second)
 	index_endscan(scan);
 	index_close(index, NoLock);
 	if (!found)
-		mrb_row_close(row);
+		mrb_index_lookup_close(row);
 	return found;
 }
 
@@ -83,7 +83,7 @@ mrb_row_find(MrbRow *row, const char *first, const char *second)
  * Let go of a row that was found.
  */
 void
-mrb_row_close(MrbRow *row)
+mrb_index_lookup_close(MrbIndexLookup *row)
 {
 	ExecDropSingleTupleTableSlot(row->slot);
 	table_close(row->relation, NoLock);
@@ -92,10 +92,10 @@ mrb_row_close(MrbRow *row)
 }
 
 /*
- * One value, borrowed until mrb_row_close().
+ * One value, borrowed until mrb_index_lookup_close().
  */
 Datum
-mrb_row_datum(MrbRow *row, int column, bool *isnull)
+mrb_index_lookup_datum(MrbIndexLookup *row, int column, bool *isnull)
 {
 	return slot_getattr(row->slot, row->attnums[column], isnull);
 }
@@ -104,10 +104,10 @@ mrb_row_datum(MrbRow *row, int column, bool *isnull)
  * A text value, copied; NULL for SQL null.
  */
 char *
-mrb_row_text(MrbRow *row, int column)
+mrb_index_lookup_text(MrbIndexLookup *row, int column)
 {
 	bool		isnull;
-	Datum		value = mrb_row_datum(row, column, &isnull);
+	Datum		value = mrb_index_lookup_datum(row, column, &isnull);
 
 	return isnull ? NULL : TextDatumGetCString(value);
 }
@@ -116,10 +116,10 @@ mrb_row_text(MrbRow *row, int column)
  * A jsonb value, copied; NULL for SQL null.
  */
 Jsonb *
-mrb_row_jsonb(MrbRow *row, int column)
+mrb_index_lookup_jsonb(MrbIndexLookup *row, int column)
 {
 	bool		isnull;
-	Datum		value = mrb_row_datum(row, column, &isnull);
+	Datum		value = mrb_index_lookup_datum(row, column, &isnull);
 
 	return isnull ? NULL : DatumGetJsonbPCopy(value);
 }
@@ -128,19 +128,19 @@ mrb_row_jsonb(MrbRow *row, int column)
  * A number; SQL null counts as 0.
  */
 int64
-mrb_row_int64(MrbRow *row, int column)
+mrb_index_lookup_int64(MrbIndexLookup *row, int column)
 {
 	bool		isnull;
-	Datum		value = mrb_row_datum(row, column, &isnull);
+	Datum		value = mrb_index_lookup_datum(row, column, &isnull);
 
 	return isnull ? 0 : DatumGetInt64(value);
 }
 
 int32
-mrb_row_int32(MrbRow *row, int column)
+mrb_index_lookup_int32(MrbIndexLookup *row, int column)
 {
 	bool		isnull;
-	Datum		value = mrb_row_datum(row, column, &isnull);
+	Datum		value = mrb_index_lookup_datum(row, column, &isnull);
 
 	return isnull ? 0 : DatumGetInt32(value);
 }
@@ -149,10 +149,10 @@ mrb_row_int32(MrbRow *row, int column)
  * A time; SQL null counts as 0.
  */
 TimestampTz
-mrb_row_timestamp(MrbRow *row, int column)
+mrb_index_lookup_timestamp(MrbIndexLookup *row, int column)
 {
 	bool		isnull;
-	Datum		value = mrb_row_datum(row, column, &isnull);
+	Datum		value = mrb_index_lookup_datum(row, column, &isnull);
 
 	return isnull ? 0 : DatumGetTimestampTz(value);
 }
@@ -165,7 +165,7 @@ mrb_row_timestamp(MrbRow *row, int column)
  * EXTENSION make a new one.
  */
 static void
-open_table(MrbRow *row)
+open_table(MrbIndexLookup *row)
 {
 	Oid			schema = get_namespace_oid("miosa", false);
 	Oid			relid = get_relname_relid(row->table, schema);

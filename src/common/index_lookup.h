@@ -5,8 +5,8 @@
  *
  * For the look-ups that every operation makes twice: to start the executor
  * for them costs several times what the index scan does.  Between
- * mrb_row_begin() and mrb_row_end() one new snapshot is used, as by one
- * statement.  A found row is there until mrb_row_close(); texts and jsonb are
+ * mrb_index_lookup_begin() and mrb_index_lookup_end() one new snapshot is used, as by one
+ * statement.  A found row is there until mrb_index_lookup_close(); texts and jsonb are
  * copied for the caller.  An error needs no clean-up: the transaction's abort
  * releases everything.
  *
@@ -22,7 +22,7 @@
 
 #define MRB_ROW_MAX_COLUMNS 10
 
-typedef struct MrbRow
+typedef struct MrbIndexLookup
 {
 	const char *table;			/* in schema miosa */
 	const char *index;			/* on one or two text columns */
@@ -32,24 +32,24 @@ typedef struct MrbRow
 	AttrNumber	attnums[MRB_ROW_MAX_COLUMNS];
 	Relation	relation;		/* while the row is open */
 	TupleTableSlot *slot;
-} MrbRow;
+} MrbIndexLookup;
 
-extern void mrb_row_begin(void);
-extern void mrb_row_end(void);
+extern void mrb_index_lookup_begin(void);
+extern void mrb_index_lookup_end(void);
 
 /*
  * Whether there is such a row; second is NULL for a key of one column.  Of
  * several any one is found.
  */
-extern bool mrb_row_find(MrbRow *row, const char *first, const char *second);
-extern void mrb_row_close(MrbRow *row);
+extern bool mrb_index_lookup_find(MrbIndexLookup *row, const char *first, const char *second);
+extern void mrb_index_lookup_close(MrbIndexLookup *row);
 
-/* Columns are counted from 0, as in MrbRow.columns. */
-extern Datum mrb_row_datum(MrbRow *row, int column, bool *isnull);
-extern char *mrb_row_text(MrbRow *row, int column);
-extern Jsonb *mrb_row_jsonb(MrbRow *row, int column);
-extern int64 mrb_row_int64(MrbRow *row, int column);
-extern int32 mrb_row_int32(MrbRow *row, int column);
-extern TimestampTz mrb_row_timestamp(MrbRow *row, int column);
+/* Columns are counted from 0, as in MrbIndexLookup.columns. */
+extern Datum mrb_index_lookup_datum(MrbIndexLookup *row, int column, bool *isnull);
+extern char *mrb_index_lookup_text(MrbIndexLookup *row, int column);
+extern Jsonb *mrb_index_lookup_jsonb(MrbIndexLookup *row, int column);
+extern int64 mrb_index_lookup_int64(MrbIndexLookup *row, int column);
+extern int32 mrb_index_lookup_int32(MrbIndexLookup *row, int column);
+extern TimestampTz mrb_index_lookup_timestamp(MrbIndexLookup *row, int column);
 
 #endif							/* MRB_INDEX_LOOKUP_H */

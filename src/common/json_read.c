@@ -19,7 +19,7 @@
  * Find a member.
  */
 bool
-mrb_member_find(JsonbContainer *object, const char *key, JsonbValue *value)
+mrb_json_read_find(JsonbContainer *object, const char *key, JsonbValue *value)
 {
 	return JsonContainerIsObject(object) &&
 		getKeyJsonValueFromContainer(object, key, strlen(key),
@@ -30,20 +30,20 @@ mrb_member_find(JsonbContainer *object, const char *key, JsonbValue *value)
  * Find a member that is not null.
  */
 bool
-mrb_member_get(JsonbContainer *object, const char *key, JsonbValue *value)
+mrb_json_read_get(JsonbContainer *object, const char *key, JsonbValue *value)
 {
-	return mrb_member_find(object, key, value) && value->type != jbvNull;
+	return mrb_json_read_find(object, key, value) && value->type != jbvNull;
 }
 
 /*
  * Copy the text of a member.
  */
 char *
-mrb_member_text(JsonbContainer *object, const char *key)
+mrb_json_read_text(JsonbContainer *object, const char *key)
 {
 	JsonbValue	value;
 
-	if (!mrb_member_find(object, key, &value) || value.type != jbvString)
+	if (!mrb_json_read_find(object, key, &value) || value.type != jbvString)
 		return NULL;
 	return pnstrdup(value.val.string.val, value.val.string.len);
 }
@@ -52,8 +52,8 @@ mrb_member_text(JsonbContainer *object, const char *key)
  * Go to the next member.  What its value holds is skipped.
  */
 bool
-mrb_member_next(JsonbContainer *object, JsonbIterator **it, char **key,
-				JsonbValue *value)
+mrb_json_read_next(JsonbContainer *object, JsonbIterator **it, char **key,
+				   JsonbValue *value)
 {
 	JsonbIteratorToken token;
 
@@ -77,7 +77,7 @@ mrb_member_next(JsonbContainer *object, JsonbIterator **it, char **key,
  * The object that a value is.
  */
 JsonbContainer *
-mrb_member_object(const JsonbValue *value)
+mrb_json_read_object(const JsonbValue *value)
 {
 	return value->type == jbvBinary &&
 		JsonContainerIsObject(value->val.binary.data) ?
@@ -88,7 +88,7 @@ mrb_member_object(const JsonbValue *value)
  * The array that a value is.
  */
 JsonbContainer *
-mrb_member_array(const JsonbValue *value)
+mrb_json_read_array(const JsonbValue *value)
 {
 	return value->type == jbvBinary &&
 		JsonContainerIsArray(value->val.binary.data) &&
@@ -100,7 +100,7 @@ mrb_member_array(const JsonbValue *value)
  * Whether a value is this text.
  */
 bool
-mrb_member_equals(const JsonbValue *value, const char *text)
+mrb_json_read_equals(const JsonbValue *value, const char *text)
 {
 	return value->type == jbvString &&
 		value->val.string.len == (int) strlen(text) &&

@@ -48,7 +48,7 @@ typedef struct Registry
 	int			launcher_procno;	/* of its latch; -1: none */
 	pg_atomic_uint64 launcher_ms;	/* its last turn, by a monotonic clock */
 	int			nslots;
-	MrbSlot		slots[FLEXIBLE_ARRAY_MEMBER];
+	MrbRegistrySlot slots[FLEXIBLE_ARRAY_MEMBER];
 } Registry;
 
 static Registry *registry = NULL;
@@ -58,9 +58,9 @@ static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 static void shmem_request(void);
 static void shmem_startup(void);
 static Size registry_size(void);
-static MrbSlot *find_slot(Oid database);
-static MrbSlot *take_free_slot(Oid database);
-static void reset_slot(MrbSlot *slot);
+static MrbRegistrySlot *find_slot(Oid database);
+static MrbRegistrySlot *take_free_slot(Oid database);
+static void reset_slot(MrbRegistrySlot *slot);
 static void set_latch_of(int procno);
 static bool is_long_ago(pg_atomic_uint64 *ms);
 
@@ -68,7 +68,7 @@ static bool is_long_ago(pg_atomic_uint64 *ms);
  * Ask for shared memory; only while the server preloads libraries.
  */
 void
-mrb_shmem_install(void)
+mrb_registry_install(void)
 {
 	prev_shmem_request_hook = shmem_request_hook;
 	shmem_request_hook = shmem_request;
@@ -80,15 +80,15 @@ mrb_shmem_install(void)
  * Whether the library was preloaded, so that there can be dispatchers.
  */
 bool
-mrb_shmem_available(void)
+mrb_registry_available(void)
 {
 	return registry != NULL;
 }
 
-MrbSlot *
-mrb_shmem_slot(Oid database)
+MrbRegistrySlot *
+mrb_registry_slot(Oid database)
 {
-	MrbSlot    *slot;
+	MrbRegistrySlot *slot;
 
 	if (registry == NULL)
 		return NULL;
@@ -98,10 +98,10 @@ mrb_shmem_slot(Oid database)
 	return slot;
 }
 
-MrbSlot *
-mrb_shmem_reserve(Oid database)
+MrbRegistrySlot *
+mrb_registry_reserve(Oid database)
 {
-	MrbSlot    *slot;
+	MrbRegistrySlot *slot;
 
 	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
 	slot = find_slot(database);
@@ -115,9 +115,9 @@ mrb_shmem_reserve(Oid database)
  * Free a database's slot, unless a process lives in it or one was asked for.
  */
 void
-mrb_shmem_release(Oid database)
+mrb_registry_release(Oid database)
 {
-	MrbSlot    *slot;
+	MrbRegistrySlot *slot;
 
 	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
 	slot = find_slot(database);
@@ -131,9 +131,9 @@ mrb_shmem_release(Oid database)
  * launcher will find the database by itself once one is free.
  */
 void
-mrb_shmem_ask_for_dispatcher(Oid database)
+mrb_registry_ask_for_dispatcher(Oid database)
 {
-	MrbSlot    *slot;
+	MrbRegistrySlot *slot;
 
 	if (registry == NULL)
 		return;
@@ -152,7 +152,7 @@ mrb_shmem_ask_for_dispatcher(Oid database)
  * launcher may have other databases that wait for this one to be found out.
  */
 bool
-mrb_shmem_claim(MrbSlot *slot)
+mrb_registry_claim(MrbRegistrySlot *slot)
 {
 	bool		mine;
 
@@ -175,7 +175,7 @@ mrb_shmem_claim(MrbSlot *slot)
 }
 
 void
-mrb_shmem_set_state(MrbSlot *slot, MrbDispatcherState state)
+mrb_registry_set_state(MrbRegistrySlot *slot, MrbDispatcherState state)
 {
 	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
 	slot->state = state;
@@ -186,7 +186,7 @@ mrb_shmem_set_state(MrbSlot *slot, MrbDispatcherState state)
  * Give the slot back when the process ends, and tell the launcher.
  */
 void
-mrb_shmem_leave(MrbSlot *slot, MrbDispatcherState state)
+mrb_registry_leave(MrbRegistrySlot *slot, MrbDispatcherState state)
 {
 	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
 	slot->pid = 0;
@@ -201,13 +201,13 @@ mrb_shmem_leave(MrbSlot *slot, MrbDispatcherState state)
  * Wake the slot's dispatcher, if there is one.
  */
 void
-mrb_shmem_wake(MrbSlot *slot)
+mrb_registry_wake(MrbRegistrySlot *slot)
 {
 	set_latch_of(slot->procno);
 }
 
 void
-mrb_shmem_passed(MrbSlot *slot)
+mrb_registry_passed(MrbRegistrySlot *slot)
 {
 	pg_atomic_write_u64(&slot->last_pass_at, GetCurrentTimestamp());
 	pg_atomic_write_u64(&slot->last_pass_ms, mrb_timer_read() / 1000);
@@ -222,7 +222,7 @@ mrb_shmem_passed(MrbSlot *slot)
 }
 
 void
-mrb_shmem_failed(MrbSlot *slot, const char *error)
+mrb_registry_failed(MrbRegistrySlot *slot, const char *error)
 {
 	int			len = pg_mbcliplen(error, strlen(error), MRB_SLOT_ERROR - 1);
 	TimestampTz now = GetCurrentTimestamp();
@@ -235,13 +235,13 @@ mrb_shmem_failed(MrbSlot *slot, const char *error)
 }
 
 bool
-mrb_shmem_stalled(MrbSlot *slot)
+mrb_registry_stalled(MrbRegistrySlot *slot)
 {
 	return is_long_ago(&slot->last_pass_ms);
 }
 
 TimestampTz
-mrb_shmem_error(MrbSlot *slot, char error[MRB_SLOT_ERROR])
+mrb_registry_error(MrbRegistrySlot *slot, char error[MRB_SLOT_ERROR])
 {
 	TimestampTz at;
 
@@ -253,17 +253,17 @@ mrb_shmem_error(MrbSlot *slot, char error[MRB_SLOT_ERROR])
 }
 
 void
-mrb_shmem_launcher_here(void)
+mrb_registry_launcher_here(void)
 {
 	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
 	registry->launcher_pid = MyProcPid;
 	registry->launcher_procno = MRB_PROC_NUMBER(MyProc);
-	mrb_shmem_launcher_turns();
+	mrb_registry_launcher_turns();
 	LWLockRelease(registry->lock);
 }
 
 void
-mrb_shmem_launcher_gone(void)
+mrb_registry_launcher_gone(void)
 {
 	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
 	if (registry->launcher_pid == MyProcPid)
@@ -275,21 +275,21 @@ mrb_shmem_launcher_gone(void)
 }
 
 void
-mrb_shmem_launcher_turns(void)
+mrb_registry_launcher_turns(void)
 {
 	pg_atomic_write_u64(&registry->launcher_ms, mrb_timer_read() / 1000);
 }
 
 int
-mrb_shmem_launcher_pid(void)
+mrb_registry_launcher_pid(void)
 {
 	return registry != NULL ? registry->launcher_pid : 0;
 }
 
 bool
-mrb_shmem_launcher_lives(void)
+mrb_registry_launcher_lives(void)
 {
-	return mrb_shmem_launcher_pid() != 0 &&
+	return mrb_registry_launcher_pid() != 0 &&
 		!is_long_ago(&registry->launcher_ms);
 }
 
@@ -321,7 +321,7 @@ shmem_startup(void)
 		registry->nslots = mrb_max_databases + 1;
 		for (int i = 0; i < registry->nslots; i++)
 		{
-			MrbSlot    *slot = &registry->slots[i];
+			MrbRegistrySlot *slot = &registry->slots[i];
 
 			slot->database = InvalidOid;
 			for (int c = 0; c < MRB_COUNTERS; c++)
@@ -339,10 +339,10 @@ static Size
 registry_size(void)
 {
 	return add_size(offsetof(Registry, slots),
-					mul_size(sizeof(MrbSlot), mrb_max_databases + 1));
+					mul_size(sizeof(MrbRegistrySlot), mrb_max_databases + 1));
 }
 
-static MrbSlot *
+static MrbRegistrySlot *
 find_slot(Oid database)
 {
 	for (int i = 0; i < registry->nslots; i++)
@@ -354,10 +354,10 @@ find_slot(Oid database)
 /*
  * The caller holds the lock.
  */
-static MrbSlot *
+static MrbRegistrySlot *
 take_free_slot(Oid database)
 {
-	MrbSlot    *slot = find_slot(InvalidOid);
+	MrbRegistrySlot *slot = find_slot(InvalidOid);
 
 	if (slot == NULL)
 		return NULL;
@@ -367,7 +367,7 @@ take_free_slot(Oid database)
 }
 
 static void
-reset_slot(MrbSlot *slot)
+reset_slot(MrbRegistrySlot *slot)
 {
 	slot->requested = false;
 	slot->state = MRB_DISPATCHER_NONE;

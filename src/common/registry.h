@@ -47,7 +47,7 @@ typedef enum MrbCounter
 #define MRB_SLOT_ERROR 256
 
 /* Locking is told in registry.c. */
-typedef struct MrbSlot
+typedef struct MrbRegistrySlot
 {
 	Oid			database;		/* InvalidOid: the slot is free */
 	bool		requested;		/* CREATE EXTENSION has committed */
@@ -62,43 +62,43 @@ typedef struct MrbSlot
 									 * the slot was taken */
 	pg_atomic_uint64 counters[MRB_COUNTERS];
 	ConditionVariable acknowledged; /* endpoints have acknowledged something */
-} MrbSlot;
+} MrbRegistrySlot;
 
-extern void mrb_shmem_install(void);
-extern bool mrb_shmem_available(void);
+extern void mrb_registry_install(void);
+extern bool mrb_registry_available(void);
 
 /* The slot of a database; NULL when it has none. */
-extern MrbSlot *mrb_shmem_slot(Oid database);
+extern MrbRegistrySlot *mrb_registry_slot(Oid database);
 
 /* The same, made when missing; NULL when all are taken. */
-extern MrbSlot *mrb_shmem_reserve(Oid database);
-extern void mrb_shmem_release(Oid database);
+extern MrbRegistrySlot *mrb_registry_reserve(Oid database);
+extern void mrb_registry_release(Oid database);
 
-extern void mrb_shmem_ask_for_dispatcher(Oid database);
-extern bool mrb_shmem_claim(MrbSlot *slot);
-extern void mrb_shmem_set_state(MrbSlot *slot, MrbDispatcherState state);
-extern void mrb_shmem_leave(MrbSlot *slot, MrbDispatcherState state);
-extern void mrb_shmem_wake(MrbSlot *slot);
+extern void mrb_registry_ask_for_dispatcher(Oid database);
+extern bool mrb_registry_claim(MrbRegistrySlot *slot);
+extern void mrb_registry_set_state(MrbRegistrySlot *slot, MrbDispatcherState state);
+extern void mrb_registry_leave(MrbRegistrySlot *slot, MrbDispatcherState state);
+extern void mrb_registry_wake(MrbRegistrySlot *slot);
 
 /*
  * The heartbeat of the slot's dispatcher, whichever process that is: it has
  * made a pass, or could not, be it that it could not even start.
  */
-extern void mrb_shmem_passed(MrbSlot *slot);
-extern void mrb_shmem_failed(MrbSlot *slot, const char *error);
+extern void mrb_registry_passed(MrbRegistrySlot *slot);
+extern void mrb_registry_failed(MrbRegistrySlot *slot, const char *error);
 
 /* Whether passes have not been made for so long that something is wrong. */
-extern bool mrb_shmem_stalled(MrbSlot *slot);
+extern bool mrb_registry_stalled(MrbRegistrySlot *slot);
 
 /* When and why passes began to fail, in the caller's buffer; 0: they do not. */
-extern TimestampTz mrb_shmem_error(MrbSlot *slot, char error[MRB_SLOT_ERROR]);
+extern TimestampTz mrb_registry_error(MrbRegistrySlot *slot, char error[MRB_SLOT_ERROR]);
 
-extern void mrb_shmem_launcher_here(void);
-extern void mrb_shmem_launcher_gone(void);
+extern void mrb_registry_launcher_here(void);
+extern void mrb_registry_launcher_gone(void);
 
 /* Its heartbeat, its process (0: none), and whether it works. */
-extern void mrb_shmem_launcher_turns(void);
-extern int	mrb_shmem_launcher_pid(void);
-extern bool mrb_shmem_launcher_lives(void);
+extern void mrb_registry_launcher_turns(void);
+extern int	mrb_registry_launcher_pid(void);
+extern bool mrb_registry_launcher_lives(void);
 
 #endif							/* MRB_REGISTRY_H */

@@ -38,7 +38,7 @@ static bool lock_extension(void);
 static void log_error(ErrorData *error);
 
 void
-mrb_session_begin(MrbSessionKind kind, int lock_timeout_ms)
+mrb_worker_xact_begin(MrbWorkerXactKind kind, int lock_timeout_ms)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	char		timeout[32];
@@ -74,7 +74,7 @@ mrb_session_begin(MrbSessionKind kind, int lock_timeout_ms)
 }
 
 void
-mrb_session_commit(void)
+mrb_worker_xact_commit(void)
 {
 	MemoryContext caller = CurrentMemoryContext;
 
@@ -85,7 +85,7 @@ mrb_session_commit(void)
 }
 
 bool
-mrb_session_try(MrbSessionWork work, void *arg, int *sqlstate)
+mrb_worker_xact_try(MrbWorkerXactWork work, void *arg, int *sqlstate)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	volatile bool done = true;
@@ -119,13 +119,13 @@ mrb_session_try(MrbSessionWork work, void *arg, int *sqlstate)
 }
 
 const char *
-mrb_session_error(void)
+mrb_worker_xact_error(void)
 {
 	return last_error;
 }
 
 Oid
-mrb_session_extension(void)
+mrb_worker_xact_extension(void)
 {
 	return get_extension_oid(MRB_EXTENSION, true);
 }
@@ -151,14 +151,14 @@ set_locally(const char *name, const char *value)
 static bool
 lock_extension(void)
 {
-	Oid			extension = mrb_session_extension();
+	Oid			extension = mrb_worker_xact_extension();
 
 	if (OidIsValid(extension))
 	{
 		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
 
 		/* It may have been dropped while this waited. */
-		extension = mrb_session_extension();
+		extension = mrb_worker_xact_extension();
 	}
 	if (!OidIsValid(known_extension))
 		known_extension = extension;

@@ -131,12 +131,12 @@ static void fill_note(Datum **columns, int row, const MrbEndpoint *endpoint,
 					  const MrbNote *note);
 
 void
-mrb_rows_write(void *arg)
+mrb_endpoint_state_write(void *arg)
 {
 	MrbBatch   *batch = arg;
 
 	batch->queued_work = false;
-	mrb_session_begin(MRB_SESSION_RECORD, LOCK_MS);
+	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
 	write_births(batch);
 	lock_batch(batch);
 	if (batch->n > 0)
@@ -146,18 +146,18 @@ mrb_rows_write(void *arg)
 		write_notes(batch, MRB_NOTE_FAILURE, &failed_query);
 		write_notes(batch, MRB_NOTE_REPURGE, &repurge_query);
 	}
-	mrb_session_commit();
+	mrb_worker_xact_commit();
 }
 
 void
-mrb_rows_tidy(void *arg)
+mrb_endpoint_state_tidy(void *arg)
 {
-	mrb_session_begin(MRB_SESSION_RECORD, LOCK_MS);
+	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
 	mrb_query_open();
 	mrb_query_run(&tidy_states_query, NULL, NULL);
 	mrb_query_run(&tidy_failures_query, NULL, NULL);
 	mrb_query_close();
-	mrb_session_commit();
+	mrb_worker_xact_commit();
 }
 
 static void
@@ -202,7 +202,7 @@ lock_batch(MrbBatch *batch)
 	n = mrb_query_run(&lock_query, &arg, NULL);
 	for (uint64 row = 0; row < n; row++)
 	{
-		MrbEndpoint *endpoint = mrb_endpoint_find(mrb_query_text(row, 1));
+		MrbEndpoint *endpoint = mrb_endpoint_list_find(mrb_query_text(row, 1));
 
 		if (endpoint != NULL)
 			batch->endpoints[kept++] = endpoint;

@@ -19,12 +19,12 @@ typedef struct MrbBatch
 } MrbBatch;
 
 /*
- * For mrb_session_try(): write down an MrbBatch.  Afterwards it holds those
+ * For mrb_worker_xact_try(): write down an MrbBatch.  Afterwards it holds those
  * that were written; rows that somebody has locked are left out.
  */
-extern void mrb_rows_write(void *arg);
+extern void mrb_endpoint_state_write(void *arg);
 
 /* For the same, with NULL: delete what belongs to endpoints that are gone. */
-extern void mrb_rows_tidy(void *arg);
+extern void mrb_endpoint_state_tidy(void *arg);
 
 #endif							/* MRB_ENDPOINT_STATE_H */

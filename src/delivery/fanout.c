@@ -20,22 +20,22 @@ typedef struct Concerned
 	MrbRouteEntry *entry;
 } Concerned;
 
-static HTAB *index_routes(const MrbTaken *taken);
-static Concerned *enter_route(HTAB *index, const MrbChange *change);
-static void tell_stage(const MrbChange *change, MrbRouteEntry *entry, int stage,
+static HTAB *index_routes(const MrbRouteChanges *taken);
+static Concerned *enter_route(HTAB *index, const MrbRouteChange *change);
+static void tell_stage(const MrbRouteChange *change, MrbRouteEntry *entry, int stage,
 					   List *only);
-static void tell(const MrbChange *change, MrbRouteEntry *entry,
+static void tell(const MrbRouteChange *change, MrbRouteEntry *entry,
 				 MrbEndpoint *endpoint, bool old);
-static bool concerns(const MrbChange *change, const MrbEndpoint *endpoint);
+static bool concerns(const MrbRouteChange *change, const MrbEndpoint *endpoint);
 
 void
-mrb_changes_apply(const MrbTaken *taken, List *only)
+mrb_fanout_apply(const MrbRouteChanges *taken, List *only)
 {
 	HTAB	   *index = index_routes(taken);
 
 	for (int i = 0; i < taken->nchanges; i++)
 	{
-		MrbChange  *change = &taken->changes[i];
+		MrbRouteChange *change = &taken->changes[i];
 		Concerned  *concerned;
 
 		if (change->kind == MRB_KIND_OTHER)
@@ -51,7 +51,7 @@ mrb_changes_apply(const MrbTaken *taken, List *only)
 		for (int stage = 0; stage <= 1; stage++)
 			tell_stage(change, concerned->entry, stage, only);
 		if (only == NIL && change->kind == MRB_KIND_ROUTE)
-			mrb_notify_add(concerned->entry->route);
+			mrb_listeners_add(concerned->entry->route);
 		concerned->entry->confirm = false;
 		concerned->entry->users--;
 		mrb_route_book_release(concerned->entry);
@@ -60,7 +60,7 @@ mrb_changes_apply(const MrbTaken *taken, List *only)
 }
 
 static HTAB *
-index_routes(const MrbTaken *taken)
+index_routes(const MrbRouteChanges *taken)
 {
 	HTAB	   *index = mrb_id_hash_create("miosa_rollback changes",
 										   Max(taken->nroutes, 16),
@@ -82,7 +82,7 @@ index_routes(const MrbTaken *taken)
  * Make the change's picture the present one, with the change's epoch.
  */
 static Concerned *
-enter_route(HTAB *index, const MrbChange *change)
+enter_route(HTAB *index, const MrbRouteChange *change)
 {
 	bool		found;
 	Concerned  *concerned = hash_search(index, &change->deployment_id,
@@ -106,16 +106,16 @@ enter_route(HTAB *index, const MrbChange *change)
  * Tell the endpoints of one stage: all, or those of a list.
  */
 static void
-tell_stage(const MrbChange *change, MrbRouteEntry *entry, int stage, List *only)
+tell_stage(const MrbRouteChange *change, MrbRouteEntry *entry, int stage, List *only)
 {
 	ListCell   *cell;
 	dlist_iter	iter;
 
 	if (only == NIL)
 	{
-		mrb_endpoint_foreach(iter)
+		mrb_endpoint_list_foreach(iter)
 		{
-			MrbEndpoint *endpoint = mrb_endpoint_current(iter);
+			MrbEndpoint *endpoint = mrb_endpoint_list_current(iter);
 
 			if (endpoint->stage == stage)
 				tell(change, entry, endpoint, false);
@@ -136,11 +136,11 @@ tell_stage(const MrbChange *change, MrbRouteEntry *entry, int stage, List *only)
  * stopped waiting for a router.
  */
 static void
-tell(const MrbChange *change, MrbRouteEntry *entry, MrbEndpoint *endpoint,
+tell(const MrbRouteChange *change, MrbRouteEntry *entry, MrbEndpoint *endpoint,
 	 bool old)
 {
 	if (!concerns(change, endpoint) ||
-		!mrb_endpoint_selects(endpoint, entry->route))
+		!mrb_endpoint_list_selects(endpoint, entry->route))
 		return;
 	if (change->epoch > endpoint->progress.acked_epoch || !old)
 	{
@@ -154,7 +154,7 @@ tell(const MrbChange *change, MrbRouteEntry *entry, MrbEndpoint *endpoint,
 }
 
 static bool
-concerns(const MrbChange *change, const MrbEndpoint *endpoint)
+concerns(const MrbRouteChange *change, const MrbEndpoint *endpoint)
 {
 	if (endpoint->adapter->scheduler)
 		return false;

@@ -15,6 +15,6 @@
  * Give every endpoint that is concerned what it lacks; only is NULL for new
  * changes, or the endpoints that are told of old ones again.
  */
-extern void mrb_changes_apply(const MrbTaken *taken, List *only);
+extern void mrb_fanout_apply(const MrbRouteChanges *taken, List *only);
 
 #endif							/* MRB_FANOUT_H */

@@ -57,13 +57,13 @@ static void written(const MrbBatch *batch);
 static void look_for_urgent(void);
 
 bool
-mrb_record_step(MrbSlot *slot, bool busy)
+mrb_flush_step(MrbRegistrySlot *slot, bool busy)
 {
 	bool		all;
 
 	queued_work = false;
 	mark_idle(busy);
-	if (dlist_is_empty(&mrb_ledger_dirty))
+	if (dlist_is_empty(&mrb_dirty_endpoints))
 	{
 		rest_since = 0;
 		round_left = 0;
@@ -82,31 +82,31 @@ mrb_record_step(MrbSlot *slot, bool busy)
 }
 
 void
-mrb_record_flush(void)
+mrb_flush_run(void)
 {
 	not_before = 0;
-	while (!dlist_is_empty(&mrb_ledger_dirty) && not_before == 0)
+	while (!dlist_is_empty(&mrb_dirty_endpoints) && not_before == 0)
 		write_some(true);
 }
 
 long
-mrb_record_wait(long most)
+mrb_flush_wait(long most)
 {
-	if (dlist_is_empty(&mrb_ledger_dirty))
+	if (dlist_is_empty(&mrb_dirty_endpoints))
 		return most;
 	return Min(most, mrb_tick_ms(mrb_timer_read(), wait_until) + 1);
 }
 
 void
-mrb_record_tidy(void)
+mrb_flush_tidy(void)
 {
-	(void) mrb_session_try(mrb_rows_tidy, NULL, NULL);
+	(void) mrb_worker_xact_try(mrb_endpoint_state_tidy, NULL, NULL);
 }
 
 static MrbTick
 urgent_due(bool busy)
 {
-	if (!mrb_ledger_urgent)
+	if (!mrb_dirty_urgent)
 		return MRB_TICK_NEVER;
 	return Max(not_before, busy ? urgent_before : 0);
 }
@@ -145,7 +145,7 @@ write_some(bool all)
 	if (all)
 		next_round(n);
 	urgent_before = mrb_tick_plus(mrb_timer_now(), GATHER_MS);
-	if (mrb_session_try(mrb_rows_write, &batch, NULL))
+	if (mrb_worker_xact_try(mrb_endpoint_state_write, &batch, NULL))
 	{
 		written(&batch);
 		if (batch.n < n)
@@ -170,7 +170,7 @@ write_singly(bool all)
 	{
 		MrbBatch	one = {&batch.endpoints[i], 1, false};
 
-		if (mrb_session_try(mrb_rows_write, &one, NULL))
+		if (mrb_worker_xact_try(mrb_endpoint_state_write, &one, NULL))
 			written(&one);
 		else
 			failures++;
@@ -188,7 +188,7 @@ next_round(int n)
 	dlist_iter	iter;
 
 	if (round_left <= 0)
-		dlist_foreach(iter, &mrb_ledger_dirty)
+		dlist_foreach(iter, &mrb_dirty_endpoints)
 			round_left++;
 	round_left -= n;
 	if (round_left > 0)
@@ -212,13 +212,13 @@ mark_idle(bool busy)
 						  busy ? IDLE_BUSY_MS : IDLE_MS))
 		return;
 	last = mrb_timer_now();
-	mrb_endpoint_foreach(iter)
+	mrb_endpoint_list_foreach(iter)
 	{
-		MrbEndpoint *endpoint = mrb_endpoint_current(iter);
+		MrbEndpoint *endpoint = mrb_endpoint_list_current(iter);
 
 		if (endpoint->progress.acked_epoch != mrb_queue_acked(endpoint) ||
 			endpoint->progress.settled_epoch != mrb_queue_settled(endpoint))
-			mrb_ledger_mark(endpoint);
+			mrb_dirty_mark(endpoint);
 	}
 }
 
@@ -233,12 +233,12 @@ gather(MrbBatch *batch, bool all)
 
 	batch->n = 0;
 	batch->endpoints = palloc(ROWS_MAX * sizeof(MrbEndpoint *));
-	dlist_foreach(iter, &mrb_ledger_dirty)
+	dlist_foreach(iter, &mrb_dirty_endpoints)
 	{
 		MrbEndpoint *endpoint = dlist_container(MrbEndpoint, dirty.node,
 												iter.cur);
 
-		if (all || mrb_ledger_is_urgent(endpoint))
+		if (all || mrb_dirty_is_urgent(endpoint))
 			batch->endpoints[batch->n++] = endpoint;
 		if (batch->n == ROWS_MAX)
 			break;
@@ -246,7 +246,7 @@ gather(MrbBatch *batch, bool all)
 	for (int i = 0; i < batch->n; i++)
 	{
 		dlist_delete(&batch->endpoints[i]->dirty.node);
-		dlist_push_tail(&mrb_ledger_dirty, &batch->endpoints[i]->dirty.node);
+		dlist_push_tail(&mrb_dirty_endpoints, &batch->endpoints[i]->dirty.node);
 	}
 }
 
@@ -257,8 +257,8 @@ written(const MrbBatch *batch)
 	for (int i = 0; i < batch->n; i++)
 	{
 		batch->endpoints[i]->dirty.born = true;
-		mrb_ledger_forget(batch->endpoints[i]);
-		mrb_stats_mark(&batch->endpoints[i]->public);
+		mrb_dirty_forget(batch->endpoints[i]);
+		mrb_endpoint_stats_mark(&batch->endpoints[i]->public);
 	}
 }
 
@@ -267,9 +267,9 @@ look_for_urgent(void)
 {
 	dlist_iter	iter;
 
-	mrb_ledger_urgent = false;
-	dlist_foreach(iter, &mrb_ledger_dirty)
-		mrb_ledger_urgent |= mrb_ledger_is_urgent(dlist_container(MrbEndpoint,
-																  dirty.node,
-																  iter.cur));
+	mrb_dirty_urgent = false;
+	dlist_foreach(iter, &mrb_dirty_endpoints)
+		mrb_dirty_urgent |= mrb_dirty_is_urgent(dlist_container(MrbEndpoint,
+																dirty.node,
+																iter.cur));
 }

@@ -11,10 +11,10 @@
 #include "endpoint/dirty.h"
 #include "route/route_book.h"
 
-typedef struct MrbBarrier MrbBarrier;
+typedef struct MrbZoneBarrier MrbZoneBarrier;
 
 /* One sending of an item: the requests that are made of it. */
-typedef struct MrbTelling
+typedef struct MrbSending
 {
 	int			units;			/* requests that it takes */
 	int			next_unit;		/* the next to start */
@@ -27,7 +27,7 @@ typedef struct MrbTelling
 								 * smaller */
 	int			status;			/* of the one that failed */
 	char	   *error;
-} MrbTelling;
+} MrbSending;
 
 typedef enum MrbItemState
 {
@@ -78,11 +78,11 @@ typedef struct MrbItem
 	MrbTimer	timer;
 	MrbNote    *note;			/* not written yet, or NULL */
 
-	MrbBarrier *owing;			/* that a router holds up */
+	MrbZoneBarrier *owing;		/* that a router holds up */
 	dlist_node	owing_node;
 	MrbRoute   *picture;		/* what it is told next, or again */
 	MrbRoute   *route;			/* what it is being told; NULL: nothing */
-	MrbTelling	telling;
+	MrbSending	telling;
 } MrbItem;
 
 extern void mrb_item_init(MemoryContext context);

@@ -53,11 +53,11 @@ static void tick(MrbTimer *timer);
 static void read_marker(MrbEndpoint *endpoint);
 static void write_first_marker(MrbEndpoint *endpoint);
 static void write_marker(MrbEndpoint *endpoint, int64 epoch);
-static void send_marker(MrbEndpoint *endpoint, const MrbCall *call,
-						int64 epoch, MrbSendDone done);
-static void was_read(MrbSend *send, const MrbHttpAnswer *answer);
-static void was_written(MrbSend *send, const MrbHttpAnswer *answer);
-static bool has_failed(MrbSend *send, const MrbHttpAnswer *answer);
+static void send_marker(MrbEndpoint *endpoint, const MrbRequest *call,
+						int64 epoch, MrbInflightDone done);
+static void was_read(MrbInflight *send, const MrbHttpAnswer *answer);
+static void was_written(MrbInflight *send, const MrbHttpAnswer *answer);
+static bool has_failed(MrbInflight *send, const MrbHttpAnswer *answer);
 static void not_found(MrbEndpoint *endpoint, const MrbHttpAnswer *answer);
 static void unverified(MrbEndpoint *endpoint, const MrbHttpAnswer *answer);
 static void found_again(MrbEndpoint *endpoint);
@@ -74,7 +74,7 @@ void
 mrb_marker_look(MrbEndpoint *endpoint)
 {
 	/* The next tick tries again. */
-	if (!mrb_breaker_allows(endpoint))
+	if (!mrb_circuit_breaker_allows(endpoint))
 		return;
 	endpoint->marker.due =
 		mrb_tick_plus(mrb_timer_now(), endpoint->adapter->marker_ms);
@@ -136,10 +136,10 @@ write_marker(MrbEndpoint *endpoint, int64 epoch)
 }
 
 static void
-send_marker(MrbEndpoint *endpoint, const MrbCall *call, int64 epoch,
-			MrbSendDone done)
+send_marker(MrbEndpoint *endpoint, const MrbRequest *call, int64 epoch,
+			MrbInflightDone done)
 {
-	MrbSendNote note = {.call = call,.epoch = epoch,.done = done};
+	MrbInflightNote note = {.call = call,.epoch = epoch,.done = done};
 	MrbValues	values = {0};
 	char text[	24];
 	char		message_id[32];
@@ -150,19 +150,19 @@ send_marker(MrbEndpoint *endpoint, const MrbCall *call, int64 epoch,
 	values.text[MRB_VAR_EPOCH] = text;
 
 	values.text[MRB_VAR_MESSAGE_ID] = message_id;
-	if (mrb_send_start(endpoint, &values, &note, &problem) !=
+	if (mrb_inflight_start(endpoint, &values, &note, &problem) !=
 		MRB_START_WRONG)
 		return;
 	endpoint->vitals.health = MRB_HEALTH_MISCONFIGURED;
 	strlcpy(endpoint->vitals.last_error, problem, sizeof(endpoint->vitals.last_error));
-	mrb_ledger_mark(endpoint);
+	mrb_dirty_mark(endpoint);
 }
 
 /*
  * Compare what was read with what was written last.
  */
 static void
-was_read(MrbSend *send, const MrbHttpAnswer *answer)
+was_read(MrbInflight *send, const MrbHttpAnswer *answer)
 {
 	MrbEndpoint *endpoint = send->endpoint;
 	int64		acked = mrb_queue_acked(endpoint);
@@ -170,7 +170,7 @@ was_read(MrbSend *send, const MrbHttpAnswer *answer)
 
 	if (answer->status != 404 && has_failed(send, answer))
 		return;
-	mrb_stats_answered(&endpoint->public, true);
+	mrb_endpoint_stats_answered(&endpoint->public, true);
 	mrb_health_success(endpoint, answer->status);
 	if (endpoint->marker.epoch == 0)
 		return;					/* lost already, found out by another reading */
@@ -186,25 +186,25 @@ was_read(MrbSend *send, const MrbHttpAnswer *answer)
 	if (endpoint->progress.verified_epoch != endpoint->marker.epoch)
 	{
 		endpoint->progress.verified_epoch = endpoint->marker.epoch;
-		mrb_ledger_mark(endpoint);
+		mrb_dirty_mark(endpoint);
 	}
 	if (acked > endpoint->marker.epoch && endpoint->resync.after == NULL)
 		write_marker(endpoint, acked);
 }
 
 static void
-was_written(MrbSend *send, const MrbHttpAnswer *answer)
+was_written(MrbInflight *send, const MrbHttpAnswer *answer)
 {
 	MrbEndpoint *endpoint = send->endpoint;
 
 	if (has_failed(send, answer))
 		return;
-	mrb_stats_answered(&endpoint->public, true);
+	mrb_endpoint_stats_answered(&endpoint->public, true);
 	mrb_health_success(endpoint, answer->status);
 	if (endpoint->marker.epoch == 0)
 		endpoint->marker.unread = true;
 	endpoint->marker.epoch = Max(endpoint->marker.epoch, send->note.epoch);
-	mrb_ledger_mark(endpoint);
+	mrb_dirty_mark(endpoint);
 	read_marker(endpoint);
 }
 
@@ -220,7 +220,7 @@ not_found(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 	endpoint->progress.verified_epoch = 0;
 	endpoint->marker.hits = 0;
 	endpoint->marker.failures++;
-	mrb_ledger_mark(endpoint);
+	mrb_dirty_mark(endpoint);
 	if (unread || endpoint->marker.failures > LOSSES_MAX)
 	{
 		unverified(endpoint, answer);
@@ -255,8 +255,8 @@ unverified(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 				(errmsg("endpoint \"%s\" does not return its marker",
 						endpoint->name),
 				 errdetail("Routes are delivered, but the endpoint does not count as converged, and it is resynchronized with a back-off."),
-				 errhint("%s", mrb_naming_qualify(psprintf("SELECT miosa_test_endpoint('%s');",
-														   endpoint->name)))));
+				 errhint("%s", mrb_function_name_qualify(psprintf("SELECT miosa_test_endpoint('%s');",
+																  endpoint->name)))));
 	endpoint->marker.reported = true;
 	endpoint->marker.due =
 		mrb_tick_plus(mrb_timer_now(), after_ms);
@@ -277,22 +277,22 @@ found_again(MrbEndpoint *endpoint)
 				(errmsg("endpoint \"%s\" returns its marker again",
 						endpoint->name)));
 	endpoint->marker.reported = false;
-	mrb_ledger_mark(endpoint);
+	mrb_dirty_mark(endpoint);
 }
 
 /*
  * Whatever a marker's request is answered, it is no message to be blamed.
  */
 static bool
-has_failed(MrbSend *send, const MrbHttpAnswer *answer)
+has_failed(MrbInflight *send, const MrbHttpAnswer *answer)
 {
 	char	   *why;
-	MrbVerdict	verdict = mrb_adapter_judge(send->endpoint->adapter,
-											send->note.call, answer, &why);
+	MrbVerdict	verdict = mrb_answer_judge(send->endpoint->adapter,
+										   send->note.call, answer, &why);
 
 	if (verdict == MRB_VERDICT_SUCCESS)
 		return false;
-	mrb_stats_answered(&send->endpoint->public, false);
+	mrb_endpoint_stats_answered(&send->endpoint->public, false);
 	if (verdict == MRB_VERDICT_GONE)
 		mrb_health_gone(send, answer, why);
 	else

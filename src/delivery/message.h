@@ -12,7 +12,7 @@
 
 typedef struct MrbMessage
 {
-	const MrbCall *call;		/* how it is said; NULL: nothing is to be said */
+	const MrbRequest *call;		/* how it is said; NULL: nothing is to be said */
 	MrbValues	values;
 	int64		epoch;			/* the newest of those it is about */
 

@@ -39,25 +39,25 @@ static void show_health(MrbPosition *position, const MrbEndpoint *endpoint);
 static bool show_progress(MrbPosition *position, MrbEndpoint *endpoint);
 static void show_setbacks(MrbPosition *position,
 						  const MrbEndpoint *endpoint);
-static void set_gauge(MrbSlot *slot, MrbCounter counter, int64 value);
+static void set_gauge(MrbRegistrySlot *slot, MrbCounter counter, int64 value);
 
 void
-mrb_publish_step(MrbSlot *slot)
+mrb_publish_step(MrbRegistrySlot *slot)
 {
 	if (swept_epoch != mrb_queue_newest() &&
 		mrb_tick_exceeds(swept_at, mrb_timer_now(), SWEEP_MS))
 		sweep();
-	while (!dlist_is_empty(&mrb_stats_changed))
+	while (!dlist_is_empty(&mrb_endpoint_stats_changed))
 	{
-		MrbPublic  *public = dlist_container(MrbPublic, changed_node,
-											 dlist_pop_head_node(&mrb_stats_changed));
+		MrbEndpointStats *public = dlist_container(MrbEndpointStats, changed_node,
+												   dlist_pop_head_node(&mrb_endpoint_stats_changed));
 
 		public->changed = false;
 		publish((MrbEndpoint *) ((char *) public -
 								 offsetof(MrbEndpoint, public)));
 	}
 	set_gauge(slot, MRB_COUNT_EPOCH, mrb_queue_newest());
-	set_gauge(slot, MRB_COUNT_IN_FLIGHT, mrb_send_in_flight());
+	set_gauge(slot, MRB_COUNT_IN_FLIGHT, mrb_inflight_in_flight());
 	set_gauge(slot, MRB_COUNT_PENDING, mrb_item_pending());
 	if (wake_owed &&
 		mrb_tick_exceeds(woken_at, mrb_timer_now(), WAKE_MS))
@@ -87,27 +87,27 @@ sweep(void)
 
 	swept_at = mrb_timer_now();
 	swept_epoch = mrb_queue_newest();
-	mrb_endpoint_foreach(iter)
+	mrb_endpoint_list_foreach(iter)
 	{
-		MrbEndpoint *endpoint = mrb_endpoint_current(iter);
-		const MrbPosition *seen = mrb_stats_position(&endpoint->public);
+		MrbEndpoint *endpoint = mrb_endpoint_list_current(iter);
+		const MrbPosition *seen = mrb_endpoint_stats_position(&endpoint->public);
 
 		if (seen == NULL)
 		{
 			/* Others may have given back an entry. */
-			mrb_stats_claim(&endpoint->public, endpoint->name);
-			mrb_stats_mark(&endpoint->public);
+			mrb_endpoint_stats_claim(&endpoint->public, endpoint->name);
+			mrb_endpoint_stats_mark(&endpoint->public);
 		}
 		else if (seen->acked_epoch != mrb_queue_acked(endpoint) ||
 				 seen->settled_epoch != mrb_queue_settled(endpoint))
-			mrb_stats_mark(&endpoint->public);
+			mrb_endpoint_stats_mark(&endpoint->public);
 	}
 }
 
 static void
 publish(MrbEndpoint *endpoint)
 {
-	const MrbPosition *seen = mrb_stats_position(&endpoint->public);
+	const MrbPosition *seen = mrb_endpoint_stats_position(&endpoint->public);
 	MrbPosition position;
 
 	if (seen == NULL)
@@ -118,14 +118,14 @@ publish(MrbEndpoint *endpoint)
 		wake_owed |= show_progress(&position, endpoint);
 	else
 		show_setbacks(&position, endpoint);
-	mrb_stats_publish(&endpoint->public, &position);
+	mrb_endpoint_stats_publish(&endpoint->public, &position);
 }
 
 static void
 show_health(MrbPosition *position, const MrbEndpoint *endpoint)
 {
 	const MrbVitals *vitals = &endpoint->vitals;
-	TimestampTz server_try_at = mrb_breaker_next_try(endpoint);
+	TimestampTz server_try_at = mrb_circuit_breaker_next_try(endpoint);
 
 	position->health = mrb_health_shown(endpoint);
 	position->breaker_open = server_try_at > mrb_timer_wall() ||
@@ -183,7 +183,7 @@ show_setbacks(MrbPosition *position, const MrbEndpoint *endpoint)
 }
 
 static void
-set_gauge(MrbSlot *slot, MrbCounter counter, int64 value)
+set_gauge(MrbRegistrySlot *slot, MrbCounter counter, int64 value)
 {
 	pg_atomic_write_u64(&slot->counters[counter], value);
 }

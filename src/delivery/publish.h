@@ -11,7 +11,7 @@
 #include "common/registry.h"
 
 /* Show what has changed, and wake who waits for it. */
-extern void mrb_publish_step(MrbSlot *slot);
+extern void mrb_publish_step(MrbRegistrySlot *slot);
 
 /* Milliseconds until there is something to do, at most most. */
 extern long mrb_publish_wait(long most);

@@ -71,7 +71,7 @@ void
 mrb_queue_init(MemoryContext context)
 {
 	mrb_item_init(context);
-	mrb_barrier_init(context, go_on);
+	mrb_zone_barrier_init(context, go_on);
 }
 
 void
@@ -113,7 +113,7 @@ mrb_queue_detach(MrbEndpoint *endpoint)
 		drop_item(item);
 	}
 	mrb_run_queue_forget(endpoint);
-	mrb_ledger_forget(endpoint);
+	mrb_dirty_forget(endpoint);
 }
 
 void
@@ -168,10 +168,10 @@ mrb_queue_late(MrbEndpoint *endpoint, MrbRouteEntry *entry)
 	MrbItem    *item = mrb_item_find(endpoint, entry);
 
 	/* The barrier counts those that are not late. */
-	mrb_barrier_paid(item);
+	mrb_zone_barrier_paid(item);
 	item->late = true;
 	if (item->first_epoch != 0)
-		mrb_barrier_owe(item);
+		mrb_zone_barrier_owe(item);
 }
 
 void
@@ -223,8 +223,8 @@ mrb_queue_succeeded(MrbItem *item)
 	if (item->late || (item->bulk && endpoint->resync.repurges))
 		repurge(item);
 	if (item->failed || item->bulk)
-		mrb_ledger_note(endpoint, &item->note, MRB_NOTE_CLEARED,
-						item->entry->id);
+		mrb_dirty_note(endpoint, &item->note, MRB_NOTE_CLEARED,
+					   item->entry->id);
 	item->failed = false;
 	item->tries = 0;
 	item->attempts = 0;
@@ -236,7 +236,7 @@ mrb_queue_succeeded(MrbItem *item)
 		mrb_item_set_unsettled(item, item->first_epoch);
 	set_first(item, item->next_first);
 	item->next_first = 0;
-	mrb_ledger_mark(endpoint);
+	mrb_dirty_mark(endpoint);
 	mrb_route_book_unref(item->route);
 	item->route = NULL;
 	if (again)
@@ -299,8 +299,8 @@ mrb_queue_split(MrbItem *item, int batch_most)
 void
 mrb_queue_refused(MrbItem *item, int status, const char *error)
 {
-	MrbNote    *note = mrb_ledger_note(item->endpoint, &item->note,
-									   MRB_NOTE_FAILURE, item->entry->id);
+	MrbNote    *note = mrb_dirty_note(item->endpoint, &item->note,
+									  MRB_NOTE_FAILURE, item->entry->id);
 	int			after_ms;
 
 	item->failed = true;
@@ -312,7 +312,7 @@ mrb_queue_refused(MrbItem *item, int status, const char *error)
 	note->attempts = item->attempts;
 	note->next_try_at = TimestampTzPlusMilliseconds(mrb_timer_wall(),
 													after_ms);
-	mrb_ledger_set_error(note, error);
+	mrb_dirty_set_error(note, error);
 
 	mrb_route_book_unref(item->route);
 	item->route = NULL;
@@ -362,9 +362,9 @@ set_first(MrbItem *item, int64 epoch)
 {
 	mrb_item_set_first(item, epoch);
 	if (epoch != 0)
-		mrb_barrier_owe(item);
+		mrb_zone_barrier_owe(item);
 	else
-		mrb_barrier_paid(item);
+		mrb_zone_barrier_paid(item);
 }
 
 /*
@@ -416,7 +416,7 @@ take_out(MrbItem *item)
 	switch (item->state)
 	{
 		case MRB_ITEM_BLOCKED:
-			mrb_barrier_leave(item);
+			mrb_zone_barrier_leave(item);
 			break;
 		case MRB_ITEM_READY:
 		case MRB_ITEM_LINGERING:
@@ -456,7 +456,7 @@ start_over(MrbItem *item)
 static void
 enter(MrbItem *item)
 {
-	if (item->first_epoch != 0 && mrb_barrier_wait(item))
+	if (item->first_epoch != 0 && mrb_zone_barrier_wait(item))
 		item->state = MRB_ITEM_BLOCKED;
 	else
 		go_on(item);
@@ -530,5 +530,5 @@ repurge(MrbItem *item)
 	MrbEndpoint *endpoint = item->endpoint;
 
 	if (endpoint->edge && endpoint->stage == 0 && endpoint->zone->caches > 0)
-		mrb_ledger_note(endpoint, NULL, MRB_NOTE_REPURGE, item->entry->id);
+		mrb_dirty_note(endpoint, NULL, MRB_NOTE_REPURGE, item->entry->id);
 }

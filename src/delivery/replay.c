@@ -42,7 +42,7 @@
 typedef struct Reading
 {
 	int64		after;
-	MrbTaken	taken;
+	MrbRouteChanges taken;
 } Reading;
 
 /* What endpoints did not take. */
@@ -79,7 +79,7 @@ static void read_failures(bool due, Failures *failures);
 static void park(const Failures *failures, int i, MrbEndpoint *endpoint);
 
 void
-mrb_restart_load(List *endpoints, int64 trimmed_epoch)
+mrb_replay_load(List *endpoints, int64 trimmed_epoch)
 {
 	Reading		reading = {0};
 	MemoryContext caller = CurrentMemoryContext;
@@ -97,10 +97,10 @@ mrb_restart_load(List *endpoints, int64 trimmed_epoch)
 	{
 		MemoryContextReset(chunk);
 		read_log(&reading);
-		mrb_shmem_passed(mrb_shmem_slot(MyDatabaseId));
+		mrb_registry_passed(mrb_registry_slot(MyDatabaseId));
 		if (reading.taken.nchanges == 0)
 			break;
-		mrb_changes_apply(&reading.taken, endpoints);
+		mrb_fanout_apply(&reading.taken, endpoints);
 		reading.after = reading.taken.last_epoch;
 		if (!reading.taken.more)
 			break;
@@ -111,7 +111,7 @@ mrb_restart_load(List *endpoints, int64 trimmed_epoch)
 }
 
 void
-mrb_restart_redrive(void)
+mrb_replay_redrive(void)
 {
 	park_failures(NIL, true);
 }
@@ -152,10 +152,10 @@ read_log(void *arg)
 {
 	Reading    *reading = arg;
 
-	mrb_session_begin(MRB_SESSION_PASS, LOCK_MS);
+	mrb_worker_xact_begin(MRB_SESSION_PASS, LOCK_MS);
 	mrb_route_log_read(reading->after, CHUNK,
 					   &reading->taken);
-	mrb_session_commit();
+	mrb_worker_xact_commit();
 }
 
 /*
@@ -169,7 +169,7 @@ park_failures(List *only, bool due)
 	read_failures(due, &failures);
 	for (int i = 0; i < failures.n; i++)
 	{
-		MrbEndpoint *endpoint = mrb_endpoint_find(failures.endpoints[i]);
+		MrbEndpoint *endpoint = mrb_endpoint_list_find(failures.endpoints[i]);
 
 		if (endpoint != NULL && (due || list_member_ptr(only, endpoint)))
 			park(&failures, i, endpoint);
@@ -182,7 +182,7 @@ read_failures(bool due, Failures *failures)
 	Datum		arg = BoolGetDatum(due);
 	int			n;
 
-	mrb_session_begin(MRB_SESSION_PASS, LOCK_MS);
+	mrb_worker_xact_begin(MRB_SESSION_PASS, LOCK_MS);
 	failures->endpoints = palloc(FAILURES_MAX * sizeof(char *));
 	failures->ids = palloc(FAILURES_MAX * sizeof(char *));
 	failures->attempts = palloc(FAILURES_MAX * sizeof(int));
@@ -201,7 +201,7 @@ read_failures(bool due, Failures *failures)
 	if (n > 0)
 		failures->routes = mrb_route_read(failures->ids, n,
 										  &failures->nroutes);
-	mrb_session_commit();
+	mrb_worker_xact_commit();
 }
 
 static void
@@ -217,10 +217,10 @@ park(const Failures *failures, int i, MrbEndpoint *endpoint)
 	picture->epoch = mrb_queue_newest();
 	entry = mrb_route_book_enter(picture, NULL, 0);
 	if (endpoint->adapter->scheduler ||
-		!mrb_endpoint_selects(endpoint, entry->route))
+		!mrb_endpoint_list_selects(endpoint, entry->route))
 	{
 		/* Its settings were changed: it must not be told any more. */
-		mrb_ledger_note(endpoint, NULL, MRB_NOTE_CLEARED, failures->ids[i]);
+		mrb_dirty_note(endpoint, NULL, MRB_NOTE_CLEARED, failures->ids[i]);
 		mrb_route_book_release(entry);
 		return;
 	}

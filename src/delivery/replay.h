@@ -11,9 +11,9 @@
 #include "nodes/pg_list.h"
 
 /* Load it for these endpoints. */
-extern void mrb_restart_load(List *endpoints, int64 trimmed_epoch);
+extern void mrb_replay_load(List *endpoints, int64 trimmed_epoch);
 
 /* Try at once what was not taken and is due by its row. */
-extern void mrb_restart_redrive(void);
+extern void mrb_replay_redrive(void);
 
 #endif							/* MRB_REPLAY_H */

@@ -59,7 +59,7 @@ mrb_resync_begin(MrbEndpoint *endpoint)
 	set_text(endpoint, &endpoint->resync.chunk_end, NULL);
 	endpoint->resync.chunk_last = false;
 	endpoint->resync.repurges = true;
-	mrb_ledger_mark(endpoint);
+	mrb_dirty_mark(endpoint);
 }
 
 void
@@ -71,9 +71,9 @@ mrb_resync_step(void)
 		return;
 	not_before = mrb_tick_plus(mrb_timer_now(), STEP_MS);
 	under_way = false;
-	mrb_endpoint_foreach(iter)
+	mrb_endpoint_list_foreach(iter)
 	{
-		MrbEndpoint *endpoint = mrb_endpoint_current(iter);
+		MrbEndpoint *endpoint = mrb_endpoint_list_current(iter);
 		Chunk		chunk = {0};
 
 		under_way |= may_go_on(endpoint);
@@ -83,7 +83,7 @@ mrb_resync_step(void)
 		if (endpoint->resync.after == NULL)
 			continue;
 		chunk.after = endpoint->resync.after;
-		if (!mrb_session_try(read_chunk, &chunk, NULL))
+		if (!mrb_worker_xact_try(read_chunk, &chunk, NULL))
 		{
 			not_before = mrb_tick_plus(mrb_timer_now(), PAUSE_MS);
 			return;
@@ -121,7 +121,7 @@ advance(MrbEndpoint *endpoint)
 			 endpoint->resync.chunk_last ? NULL : endpoint->resync.chunk_end);
 	set_text(endpoint, &endpoint->resync.chunk_end, NULL);
 	endpoint->resync.chunk_last = false;
-	mrb_ledger_mark(endpoint);
+	mrb_dirty_mark(endpoint);
 }
 
 static void
@@ -140,9 +140,9 @@ read_chunk(void *arg)
 {
 	Chunk	   *chunk = arg;
 
-	mrb_session_begin(MRB_SESSION_RECORD, 1000);
+	mrb_worker_xact_begin(MRB_SESSION_RECORD, 1000);
 	chunk->routes = mrb_route_read_after(chunk->after, CHUNK, &chunk->n);
-	mrb_session_commit();
+	mrb_worker_xact_commit();
 }
 
 /*
@@ -163,9 +163,9 @@ hand_out(const Chunk *chunk)
 										  chunk->routes[i].removed.n);
 		entries[i]->users++;
 	}
-	mrb_endpoint_foreach(iter)
+	mrb_endpoint_list_foreach(iter)
 	{
-		MrbEndpoint *endpoint = mrb_endpoint_current(iter);
+		MrbEndpoint *endpoint = mrb_endpoint_list_current(iter);
 
 		if (may_go_on(endpoint) && endpoint->resync.chunk_left == 0 &&
 			endpoint->resync.chunk_end == NULL && !endpoint->resync.chunk_last &&
@@ -197,6 +197,6 @@ hand_to(MrbEndpoint *endpoint, const Chunk *chunk, MrbRouteEntry **entries)
 		set_text(endpoint, &endpoint->resync.chunk_end,
 				 chunk->routes[chunk->n - 1].deployment_id);
 	for (int i = 0; i < chunk->n; i++)
-		if (mrb_endpoint_selects(endpoint, &chunk->routes[i]))
+		if (mrb_endpoint_list_selects(endpoint, &chunk->routes[i]))
 			mrb_queue_bulk(endpoint, entries[i]);
 }

@@ -34,9 +34,9 @@ static int	gather(MrbEndpoint *endpoint, MrbItem **items);
 static int	shorten(MrbItem **items, int n, MrbMessage *message);
 static MrbStarted start(MrbEndpoint *endpoint, MrbMessage *message, int unit,
 						MrbItem **items, int nitems, const char **problem);
-static void answered(MrbSend *send, const MrbHttpAnswer *answer);
-static bool start_add(const MrbSend *send, const MrbHttpAnswer *answer);
-static void item_failed(MrbItem *item, const MrbSend *send,
+static void answered(MrbInflight *send, const MrbHttpAnswer *answer);
+static bool start_add(const MrbInflight *send, const MrbHttpAnswer *answer);
+static void item_failed(MrbItem *item, const MrbInflight *send,
 						const MrbHttpAnswer *answer, MrbVerdict verdict,
 						const char *why);
 static void break_item(MrbItem *item, int status, const char *error);
@@ -48,14 +48,14 @@ static void finish_if_done(MrbItem *item);
 static bool
 bulk_has_room(void)
 {
-	return mrb_send_in_flight() < mrb_send_capacity() / 2;
+	return mrb_inflight_in_flight() < mrb_inflight_capacity() / 2;
 }
 
 /*
  * Start one request; false when the endpoint has nothing that may be sent.
  */
 bool
-mrb_deliver_start(MrbEndpoint *endpoint, bool *full)
+mrb_sender_start(MrbEndpoint *endpoint, bool *full)
 {
 	MrbItem    *item = mrb_ready_list_next(endpoint, bulk_has_room());
 
@@ -195,7 +195,7 @@ shorten(MrbItem **items, int n, MrbMessage *message)
 		int			half = n / 2;
 
 		mrb_message_of_batch(items, n, message);
-		if (n == 1 || mrb_send_fits(endpoint, &message->values, message->call))
+		if (n == 1 || mrb_inflight_fits(endpoint, &message->values, message->call))
 			return n;
 		while (n > half)
 			mrb_ready_list_put_back(items[--n]);
@@ -206,7 +206,7 @@ static MrbStarted
 start(MrbEndpoint *endpoint, MrbMessage *message, int unit, MrbItem **items,
 	  int nitems, const char **problem)
 {
-	MrbSendNote note = {
+	MrbInflightNote note = {
 		.call = message->call,
 		.epoch = message->epoch,
 		.unit = unit,
@@ -218,27 +218,27 @@ start(MrbEndpoint *endpoint, MrbMessage *message, int unit, MrbItem **items,
 	for (int i = 0; i < nitems; i++)
 		note.again |= items[i]->tries > 0 || items[i]->attempts > 0;
 
-	return mrb_send_start(endpoint, &message->values, &note, problem);
+	return mrb_inflight_start(endpoint, &message->values, &note, problem);
 }
 
 /*
  * A request has ended.
  */
 static void
-answered(MrbSend *send, const MrbHttpAnswer *answer)
+answered(MrbInflight *send, const MrbHttpAnswer *answer)
 {
-	MrbSendNote *note = &send->note;
+	MrbInflightNote *note = &send->note;
 	char	   *why;
-	MrbVerdict	verdict = mrb_adapter_judge(send->endpoint->adapter,
-											note->call, answer, &why);
+	MrbVerdict	verdict = mrb_answer_judge(send->endpoint->adapter,
+										   note->call, answer, &why);
 
 	if (start_add(send, answer))
 	{
-		mrb_stats_answered(&send->endpoint->public, true);
+		mrb_endpoint_stats_answered(&send->endpoint->public, true);
 		return;
 	}
-	mrb_stats_answered(&send->endpoint->public,
-					   verdict == MRB_VERDICT_SUCCESS);
+	mrb_endpoint_stats_answered(&send->endpoint->public,
+								verdict == MRB_VERDICT_SUCCESS);
 	for (int i = 0; i < note->nitems; i++)
 	{
 		note->items[i]->telling.outstanding--;
@@ -256,10 +256,10 @@ answered(MrbSend *send, const MrbHttpAnswer *answer)
  * What the endpoint does not know yet has to be added.
  */
 static bool
-start_add(const MrbSend *send, const MrbHttpAnswer *answer)
+start_add(const MrbInflight *send, const MrbHttpAnswer *answer)
 {
 	const MrbAdapter *adapter = send->endpoint->adapter;
-	const MrbSendNote *note = &send->note;
+	const MrbInflightNote *note = &send->note;
 	MrbMessage	message;
 	const char *problem;
 
@@ -279,7 +279,7 @@ start_add(const MrbSend *send, const MrbHttpAnswer *answer)
  * same one meets that while others are taken.
  */
 static void
-item_failed(MrbItem *item, const MrbSend *send, const MrbHttpAnswer *answer,
+item_failed(MrbItem *item, const MrbInflight *send, const MrbHttpAnswer *answer,
 			MrbVerdict verdict, const char *why)
 {
 	bool		not_now = answer->outcome == MRB_HTTP_ANSWERED &&
@@ -339,8 +339,8 @@ finish_if_done(MrbItem *item)
 	if (!item->telling.broken)
 	{
 		if (item->first_epoch != 0 && item->telling.units > 0)
-			mrb_stats_acknowledged(&item->endpoint->public,
-								   item->route->since);
+			mrb_endpoint_stats_acknowledged(&item->endpoint->public,
+											item->route->since);
 		mrb_queue_succeeded(item);
 		return;
 	}

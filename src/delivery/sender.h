@@ -14,6 +14,6 @@
  * Start one request, or set *full when there is no room for it; false when the
  * endpoint has nothing that may be sent.
  */
-extern bool mrb_deliver_start(MrbEndpoint *endpoint, bool *full);
+extern bool mrb_sender_start(MrbEndpoint *endpoint, bool *full);
 
 #endif							/* MRB_SENDER_H */

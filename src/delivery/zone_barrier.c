@@ -20,7 +20,7 @@
 #include "base/guc.h"
 #include "delivery/zone_barrier.h"
 
-struct MrbBarrier
+struct MrbZoneBarrier
 {
 	MrbZone    *zone;
 	MrbRouteEntry *entry;
@@ -39,7 +39,7 @@ typedef struct BarrierKey
 typedef struct BarrierSlot
 {
 	BarrierKey	key;
-	MrbBarrier *barrier;
+	MrbZoneBarrier *barrier;
 	char		status;
 } BarrierSlot;
 
@@ -56,15 +56,15 @@ typedef struct BarrierSlot
 
 static MemoryContext kept = NULL;
 static barriers_hash *barriers = NULL;
-static MrbBarrierRelease release_item = NULL;
+static MrbZoneBarrierRelease release_item = NULL;
 
-static MrbBarrier *find_barrier(MrbItem *item, bool make);
-static void release_all(MrbBarrier *barrier);
+static MrbZoneBarrier *find_barrier(MrbItem *item, bool make);
+static void release_all(MrbZoneBarrier *barrier);
 static void give_up(MrbTimer *timer);
-static void free_if_idle(MrbBarrier *barrier);
+static void free_if_idle(MrbZoneBarrier *barrier);
 
 void
-mrb_barrier_init(MemoryContext context, MrbBarrierRelease release)
+mrb_zone_barrier_init(MemoryContext context, MrbZoneBarrierRelease release)
 {
 	kept = context;
 	barriers = barriers_create(context, 64, NULL);
@@ -72,7 +72,7 @@ mrb_barrier_init(MemoryContext context, MrbBarrierRelease release)
 }
 
 void
-mrb_barrier_owe(MrbItem *item)
+mrb_zone_barrier_owe(MrbItem *item)
 {
 	MrbEndpoint *endpoint = item->endpoint;
 
@@ -85,9 +85,9 @@ mrb_barrier_owe(MrbItem *item)
 }
 
 void
-mrb_barrier_paid(MrbItem *item)
+mrb_zone_barrier_paid(MrbItem *item)
 {
-	MrbBarrier *barrier = item->owing;
+	MrbZoneBarrier *barrier = item->owing;
 
 	if (barrier == NULL)
 		return;
@@ -101,10 +101,10 @@ mrb_barrier_paid(MrbItem *item)
 }
 
 bool
-mrb_barrier_wait(MrbItem *item)
+mrb_zone_barrier_wait(MrbItem *item)
 {
 	MrbEndpoint *endpoint = item->endpoint;
-	MrbBarrier *barrier;
+	MrbZoneBarrier *barrier;
 
 	if (!endpoint->edge || endpoint->stage != 1 ||
 		endpoint->zone->routers == 0 || mrb_stage_wait == 0)
@@ -119,9 +119,9 @@ mrb_barrier_wait(MrbItem *item)
 }
 
 void
-mrb_barrier_leave(MrbItem *item)
+mrb_zone_barrier_leave(MrbItem *item)
 {
-	MrbBarrier *barrier = find_barrier(item, false);
+	MrbZoneBarrier *barrier = find_barrier(item, false);
 
 	/* It is there as long as anything waits at it. */
 	Assert(barrier != NULL);
@@ -129,19 +129,19 @@ mrb_barrier_leave(MrbItem *item)
 	free_if_idle(barrier);
 }
 
-static MrbBarrier *
+static MrbZoneBarrier *
 find_barrier(MrbItem *item, bool make)
 {
 	BarrierKey	key = {item->endpoint->zone, item->entry};
 	BarrierSlot *slot = barriers_lookup(barriers, key);
-	MrbBarrier *barrier;
+	MrbZoneBarrier *barrier;
 	bool		found;
 
 	if (slot != NULL)
 		return slot->barrier;
 	if (!make)
 		return NULL;
-	barrier = MemoryContextAllocZero(kept, sizeof(MrbBarrier));
+	barrier = MemoryContextAllocZero(kept, sizeof(MrbZoneBarrier));
 	barrier->zone = key.zone;
 	barrier->entry = key.entry;
 	barrier->entry->users++;
@@ -153,7 +153,7 @@ find_barrier(MrbItem *item, bool make)
 }
 
 static void
-release_all(MrbBarrier *barrier)
+release_all(MrbZoneBarrier *barrier)
 {
 	mrb_timer_cancel(&barrier->timer);
 	while (!dlist_is_empty(&barrier->waiting))
@@ -167,8 +167,8 @@ release_all(MrbBarrier *barrier)
 static void
 give_up(MrbTimer *timer)
 {
-	MrbBarrier *barrier = (MrbBarrier *)
-	((char *) timer - offsetof(MrbBarrier, timer));
+	MrbZoneBarrier *barrier = (MrbZoneBarrier *)
+	((char *) timer - offsetof(MrbZoneBarrier, timer));
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &barrier->owing)
@@ -179,7 +179,7 @@ give_up(MrbTimer *timer)
 }
 
 static void
-free_if_idle(MrbBarrier *barrier)
+free_if_idle(MrbZoneBarrier *barrier)
 {
 	BarrierKey	key = {barrier->zone, barrier->entry};
 

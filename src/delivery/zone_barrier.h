@@ -10,17 +10,17 @@
 
 #include "delivery/item.h"
 
-typedef void (*MrbBarrierRelease) (MrbItem *item);
+typedef void (*MrbZoneBarrierRelease) (MrbItem *item);
 
-extern void mrb_barrier_init(MemoryContext context,
-							 MrbBarrierRelease release);
+extern void mrb_zone_barrier_init(MemoryContext context,
+								  MrbZoneBarrierRelease release);
 
 /* A router owes an epoch; it has acknowledged or was given up. */
-extern void mrb_barrier_owe(MrbItem *item);
-extern void mrb_barrier_paid(MrbItem *item);
+extern void mrb_zone_barrier_owe(MrbItem *item);
+extern void mrb_zone_barrier_paid(MrbItem *item);
 
 /* A cache waits, if it has to; false when it may go on. */
-extern bool mrb_barrier_wait(MrbItem *item);
-extern void mrb_barrier_leave(MrbItem *item);
+extern bool mrb_zone_barrier_wait(MrbItem *item);
+extern void mrb_zone_barrier_leave(MrbItem *item);
 
 #endif							/* MRB_ZONE_BARRIER_H */

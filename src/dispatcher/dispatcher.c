@@ -57,16 +57,16 @@
 /* What one pass has found. */
 typedef struct Pass
 {
-	MrbStanding standing;
+	MrbTerm		standing;
 	bool		idle;			/* there was nothing to do */
-	MrbTaken	taken;
+	MrbRouteChanges taken;
 	bool		reload;			/* settings are to be read, or were */
 	List	   *fresh;			/* endpoints that are new or were changed */
-	MrbDemand	demand;
+	MrbReconcile demand;
 } Pass;
 
 static MemoryContext kept = NULL;
-static MrbSlot *my_slot = NULL;
+static MrbRegistrySlot *my_slot = NULL;
 static Oid	extension = InvalidOid;
 static bool loaded = false;		/* settings were read at least once */
 static bool stale = false;		/* a file of a secret has changed since */
@@ -77,7 +77,7 @@ static int	failures = 0;
 static MrbTick not_before = 0;
 
 static void run_pass(void *arg);
-static bool nothing_to_do(MrbStanding *standing);
+static bool nothing_to_do(MrbTerm *standing);
 static bool pass_due(void);
 static void pass_failed(int sqlstate);
 static void pause_dispatcher(const char *reason);
@@ -89,33 +89,33 @@ static void count(MrbCounter counter, int64 by);
 static void probe(MrbEndpoint *endpoint);
 
 void
-mrb_dispatch_create(MrbSlot *slot)
+mrb_dispatcher_create(MrbRegistrySlot *slot)
 {
 	my_slot = slot;
 	kept = AllocSetContextCreate(TopMemoryContext,
 								 MRB_EXTENSION " dispatcher",
 								 ALLOCSET_DEFAULT_SIZES);
-	mrb_ledger_init(kept);
+	mrb_dirty_init(kept);
 	mrb_route_book_init(kept);
 	mrb_queue_init(kept);
-	mrb_want_init(kept);
-	mrb_send_init(kept);
-	mrb_verify_init(kept);
-	mrb_stats_begin(slot);
+	mrb_scale_queue_init(kept);
+	mrb_inflight_init(kept);
+	mrb_verifier_init(kept);
+	mrb_endpoint_stats_begin(slot);
 	mrb_health_init(kept, probe);
 }
 
 int
-mrb_dispatch_descriptor(void)
+mrb_dispatcher_descriptor(void)
 {
-	return mrb_send_descriptor();
+	return mrb_inflight_descriptor();
 }
 
 long
-mrb_dispatch_max_wait(void)
+mrb_dispatcher_max_wait(void)
 {
 	long		wait = mrb_timer_wait(1000);
-	long		http = mrb_send_max_wait();
+	long		http = mrb_inflight_max_wait();
 
 	if (more_to_start)
 		return 0;
@@ -123,14 +123,14 @@ mrb_dispatch_max_wait(void)
 		wait = Min(wait, http);
 	if (not_before != 0)
 		wait = Min(wait, mrb_tick_ms(mrb_timer_read(), not_before) + 1);
-	wait = mrb_verify_wait(mrb_resync_wait(wait));
+	wait = mrb_verifier_wait(mrb_resync_wait(wait));
 	if (loaded)
-		wait = mrb_tour_wait(mrb_outcome_wait(mrb_demand_wait(wait)));
-	return mrb_publish_wait(mrb_record_wait(wait));
+		wait = mrb_capacity_pass_wait(mrb_scale_result_wait(mrb_reconcile_wait(wait)));
+	return mrb_publish_wait(mrb_flush_wait(wait));
 }
 
 bool
-mrb_dispatch_pass(void)
+mrb_dispatcher_pass(void)
 {
 	Pass		pass;
 	int			sqlstate = 0;
@@ -138,14 +138,14 @@ mrb_dispatch_pass(void)
 	if (!pass_due())
 		return true;
 	MemSet(&pass, 0, sizeof(pass));
-	if (!mrb_session_try(run_pass, &pass, &sqlstate))
+	if (!mrb_worker_xact_try(run_pass, &pass, &sqlstate))
 	{
 		pass_failed(sqlstate);
 		return true;
 	}
 	failures = 0;
 	not_before = 0;
-	mrb_shmem_passed(my_slot);
+	mrb_registry_passed(my_slot);
 	if (pass.standing.absent)
 		return false;
 	if (pass.standing.paused != NULL)
@@ -165,29 +165,29 @@ mrb_dispatch_pass(void)
 }
 
 void
-mrb_dispatch_deliver(void)
+mrb_dispatcher_deliver(void)
 {
 	if (not_before != 0)
-		(void) mrb_dispatch_pass();
+		(void) mrb_dispatcher_pass();
 	mrb_timer_run();
-	mrb_send_drive();
+	mrb_inflight_drive();
 	mrb_resync_step();
 	if (loaded)
-		mrb_demand_step();
+		mrb_reconcile_step();
 	more_to_start = mrb_pump_run();
 
 	/* Who waits for an answer shall not wait for a transaction. */
 	mrb_publish_step(my_slot);
-	mrb_notify_step(my_slot);
-	if (mrb_record_step(my_slot, mrb_send_in_flight() > 0))
+	mrb_listeners_step(my_slot);
+	if (mrb_flush_step(my_slot, mrb_inflight_in_flight() > 0))
 		not_before = mrb_timer_read();
 	if (loaded)
 	{
-		mrb_outcome_step();
-		mrb_tour_step();
-		mrb_sweep_step();
+		mrb_scale_result_step();
+		mrb_capacity_pass_step();
+		mrb_purge_step();
 	}
-	mrb_verify_step(loaded);
+	mrb_verifier_step(loaded);
 	watch_secrets();
 
 	/* Now for what was not to be seen before it was written. */
@@ -195,7 +195,7 @@ mrb_dispatch_deliver(void)
 }
 
 const char *
-mrb_dispatch_paused(void)
+mrb_dispatcher_paused(void)
 {
 	return paused;
 }
@@ -207,30 +207,30 @@ static void
 run_pass(void *arg)
 {
 	Pass	   *pass = arg;
-	MrbStanding *standing = &pass->standing;
+	MrbTerm    *standing = &pass->standing;
 
-	mrb_session_begin(MRB_SESSION_PASS, LOCK_MS);
+	mrb_worker_xact_begin(MRB_SESSION_PASS, LOCK_MS);
 	if (!OidIsValid(extension))
-		extension = mrb_session_extension();
+		extension = mrb_worker_xact_extension();
 	pass->idle = nothing_to_do(standing);
 	if (pass->idle)
 	{
-		mrb_session_commit();
+		mrb_worker_xact_commit();
 		return;
 	}
-	mrb_standing_read(extension, standing);
+	mrb_term_read(extension, standing);
 	if (!standing->absent && standing->paused == NULL)
 	{
 		mrb_outbox_take(standing->last_epoch, &pass->taken);
 		if (pass->taken.nchanges > 0)
-			mrb_standing_advance(pass->taken.last_epoch);
+			mrb_term_advance(pass->taken.last_epoch);
 		pass->reload = !loaded || stale || pass->taken.settings;
 		if (pass->reload)
-			pass->fresh = mrb_endpoint_read(standing->term,
-											standing->last_epoch, NULL);
-		mrb_demand_read(&pass->taken, pass->reload, &pass->demand);
+			pass->fresh = mrb_endpoint_list_read(standing->term,
+												 standing->last_epoch, NULL);
+		mrb_reconcile_read(&pass->taken, pass->reload, &pass->demand);
 	}
-	mrb_session_commit();
+	mrb_worker_xact_commit();
 }
 
 /*
@@ -238,16 +238,16 @@ run_pass(void *arg)
  * not even a row lock.
  */
 static bool
-nothing_to_do(MrbStanding *standing)
+nothing_to_do(MrbTerm *standing)
 {
-	if (mrb_session_extension() != extension)
+	if (mrb_worker_xact_extension() != extension)
 	{
 		standing->absent = true;
 		return true;
 	}
 	if (paused != NULL)
 	{
-		standing->paused = mrb_standing_reason();
+		standing->paused = mrb_term_reason();
 		return standing->paused != NULL;
 	}
 	if (site == NULL || strcmp(site, mrb_site) != 0)
@@ -278,7 +278,7 @@ pass_failed(int sqlstate)
 		after_ms = mrb_backoff_delay(RETRY_MIN_MS, RETRY_MAX_MS, failures + 1);
 	failures++;
 	if (sqlstate != ERRCODE_T_R_SERIALIZATION_FAILURE)
-		mrb_shmem_failed(my_slot, mrb_session_error());
+		mrb_registry_failed(my_slot, mrb_worker_xact_error());
 	not_before = mrb_tick_plus(mrb_timer_read(), after_ms);
 	count(MRB_COUNT_ERRORS, 1);
 }
@@ -297,11 +297,11 @@ pause_dispatcher(const char *reason)
 	paused = MemoryContextStrdup(kept, reason);
 	ereport(LOG,
 			(errmsg("dispatcher is paused: %s", reason),
-			 errhint("%s", mrb_naming_qualify("Disable the endpoints that belong to the original, then: SELECT miosa_resume();"))));
+			 errhint("%s", mrb_function_name_qualify("Disable the endpoints that belong to the original, then: SELECT miosa_resume();"))));
 	while (!dlist_is_empty(&mrb_endpoints))
 		drop_endpoint(dlist_head_element(MrbEndpoint, node, &mrb_endpoints));
 	loaded = false;
-	mrb_shmem_set_state(my_slot, MRB_DISPATCHER_PAUSED);
+	mrb_registry_set_state(my_slot, MRB_DISPATCHER_PAUSED);
 }
 
 /*
@@ -310,7 +310,7 @@ pause_dispatcher(const char *reason)
 static void
 apply(Pass *pass)
 {
-	MrbTaken   *taken = &pass->taken;
+	MrbRouteChanges *taken = &pass->taken;
 
 	if (paused != NULL)
 	{
@@ -324,17 +324,17 @@ apply(Pass *pass)
 		apply_settings(pass);
 	}
 	if (my_slot->state != MRB_DISPATCHER_RUNNING)
-		mrb_shmem_set_state(my_slot, MRB_DISPATCHER_RUNNING);
+		mrb_registry_set_state(my_slot, MRB_DISPATCHER_RUNNING);
 	mrb_queue_set_newest(Max(pass->standing.last_epoch, taken->last_epoch));
 	if (taken->nchanges > 0 || pass->reload)
 		count(MRB_COUNT_PASSES, 1);
-	mrb_demand_enter(&pass->demand);
+	mrb_reconcile_enter(&pass->demand);
 	if (pass->demand.nids > 0)
-		mrb_tour_expect(mrb_tick_plus(mrb_timer_read(),
-									  mrb_cutover_deadline));
+		mrb_capacity_pass_expect(mrb_tick_plus(mrb_timer_read(),
+											   mrb_cutover_deadline));
 	if (taken->nchanges == 0)
 		return;
-	mrb_changes_apply(taken, NULL);
+	mrb_fanout_apply(taken, NULL);
 	count(MRB_COUNT_ROUTES, taken->nchanges);
 }
 
@@ -361,22 +361,22 @@ apply_settings(Pass *pass)
 	{
 		MrbEndpoint *endpoint = lfirst(cell);
 
-		mrb_endpoint_adopt(endpoint, kept);
-		mrb_breaker_attach(endpoint);
+		mrb_endpoint_list_adopt(endpoint, kept);
+		mrb_circuit_breaker_attach(endpoint);
 		mrb_queue_attach(endpoint);
-		mrb_want_attach(endpoint);
-		mrb_ledger_mark(endpoint);
+		mrb_scale_queue_attach(endpoint);
+		mrb_dirty_mark(endpoint);
 		endpoint->listed = false;
 	}
-	mrb_restart_load(pass->fresh, pass->standing.trimmed_epoch);
+	mrb_replay_load(pass->fresh, pass->standing.trimmed_epoch);
 	foreach(cell, pass->fresh)
 		mrb_marker_watch(lfirst(cell));
 	if (loaded)
-		mrb_restart_redrive();
+		mrb_replay_redrive();
 	loaded = true;
 	stale = false;
-	mrb_secrets_report();
-	mrb_record_tidy();
+	mrb_secret_list_report();
+	mrb_flush_tidy();
 }
 
 /*
@@ -385,7 +385,7 @@ apply_settings(Pass *pass)
 static void
 watch_secrets(void)
 {
-	if (!loaded || stale || !mrb_secrets_changed())
+	if (!loaded || stale || !mrb_secret_list_changed())
 		return;
 	stale = true;
 	if (not_before == 0)
@@ -395,11 +395,11 @@ watch_secrets(void)
 static void
 drop_endpoint(MrbEndpoint *endpoint)
 {
-	mrb_send_cancel(endpoint);
-	mrb_want_detach(endpoint);
+	mrb_inflight_cancel(endpoint);
+	mrb_scale_queue_detach(endpoint);
 	mrb_queue_detach(endpoint);
-	mrb_breaker_detach(endpoint);
-	mrb_endpoint_drop(endpoint);
+	mrb_circuit_breaker_detach(endpoint);
+	mrb_endpoint_list_drop(endpoint);
 }
 
 static void

@@ -10,19 +10,19 @@
 
 #include "common/registry.h"
 
-extern void mrb_dispatch_create(MrbSlot *slot);
+extern void mrb_dispatcher_create(MrbRegistrySlot *slot);
 
 /* What to wait for besides the latch, and how long at most. */
-extern int	mrb_dispatch_descriptor(void);
-extern long mrb_dispatch_max_wait(void);
+extern int	mrb_dispatcher_descriptor(void);
+extern long mrb_dispatcher_max_wait(void);
 
 /* Take what was committed; false when the extension is gone. */
-extern bool mrb_dispatch_pass(void);
+extern bool mrb_dispatcher_pass(void);
 
 /* Why nobody is told; NULL when they are. */
-extern const char *mrb_dispatch_paused(void);
+extern const char *mrb_dispatcher_paused(void);
 
 /* Send, receive, write down.  Never waits. */
-extern void mrb_dispatch_deliver(void);
+extern void mrb_dispatcher_deliver(void);
 
 #endif							/* MRB_DISPATCHER_H */

@@ -57,7 +57,7 @@
 /* Numbers that change all the time are shown this often. */
 #define SHOW_MS 100
 
-static MrbSlot *my_slot = NULL;
+static MrbRegistrySlot *my_slot = NULL;
 static emit_log_hook_type prev_emit_log_hook = NULL;
 static MrbDispatcherState exit_state = MRB_DISPATCHER_STOPPED;
 static const char *database_name = "";
@@ -75,7 +75,7 @@ static bool database_wanted(void);
 static void worker_context(void *arg);
 
 void
-mrb_worker_main(Datum main_arg)
+mrb_dispatcher_main(Datum main_arg)
 {
 	Oid			database = DatumGetObjectId(main_arg);
 	ErrorContextCallback context = {
@@ -86,7 +86,7 @@ mrb_worker_main(Datum main_arg)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	my_slot = mrb_shmem_slot(database);
+	my_slot = mrb_registry_slot(database);
 	prev_emit_log_hook = emit_log_hook;
 	emit_log_hook = note_error;
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
@@ -114,7 +114,7 @@ become_dispatcher(Oid database)
 	if (present)
 	{
 		mrb_worker_settings_apply();
-		mrb_naming_learn();
+		mrb_function_name_learn();
 	}
 	CommitTransactionCommand();
 	SetConfigOption("application_name",
@@ -122,10 +122,10 @@ become_dispatcher(Oid database)
 					PGC_USERSET, PGC_S_SESSION);
 	if (!present)
 	{
-		mrb_shmem_set_state(my_slot, MRB_DISPATCHER_ABSENT);
+		mrb_registry_set_state(my_slot, MRB_DISPATCHER_ABSENT);
 		proc_exit(0);
 	}
-	if (!mrb_shmem_claim(my_slot))
+	if (!mrb_registry_claim(my_slot))
 		proc_exit(0);
 	before_shmem_exit(worker_exit, 0);
 	raise_descriptor_limit();
@@ -143,7 +143,7 @@ note_error(ErrorData *error)
 {
 	if (error->elevel >= ERROR && my_slot != NULL && MyProc != NULL &&
 		error->sqlerrcode != ERRCODE_ADMIN_SHUTDOWN && error->message != NULL)
-		mrb_shmem_failed(my_slot, error->message);
+		mrb_registry_failed(my_slot, error->message);
 	if (prev_emit_log_hook != NULL)
 		prev_emit_log_hook(error);
 }
@@ -151,8 +151,8 @@ note_error(ErrorData *error)
 static void
 worker_exit(int code, Datum arg)
 {
-	mrb_stats_end();
-	mrb_shmem_leave(my_slot, exit_state);
+	mrb_endpoint_stats_end();
+	mrb_registry_leave(my_slot, exit_state);
 }
 
 /*
@@ -190,12 +190,12 @@ run(void)
 	MrbTick		last_aside = 0;
 	bool		woken = true;
 
-	mrb_dispatch_create(my_slot);
+	mrb_dispatcher_create(my_slot);
 	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
-	AddWaitEventToSet(set, WL_SOCKET_READABLE, mrb_dispatch_descriptor(),
+	AddWaitEventToSet(set, WL_SOCKET_READABLE, mrb_dispatcher_descriptor(),
 					  NULL, NULL);
-	AddWaitEventToSet(set, WL_SOCKET_READABLE, mrb_verify_descriptor(),
+	AddWaitEventToSet(set, WL_SOCKET_READABLE, mrb_verifier_descriptor(),
 					  NULL, NULL);
 	for (;;)
 	{
@@ -208,22 +208,22 @@ run(void)
 		}
 		if (due(&last_aside, ASIDE_MS) && database_wanted())
 		{
-			mrb_record_flush();
+			mrb_flush_run();
 			leave(MRB_DISPATCHER_ASIDE);
 		}
 		if (woken || due(&last_poll, POLL_MS))
 		{
 			MemoryContextSwitchTo(cycle);
-			if (!mrb_dispatch_pass())
+			if (!mrb_dispatcher_pass())
 				leave(MRB_DISPATCHER_ABSENT);
 			last_poll = mrb_timer_read();
 		}
 		MemoryContextSwitchTo(cycle);
-		mrb_dispatch_deliver();
+		mrb_dispatcher_deliver();
 		MemoryContextSwitchTo(TopMemoryContext);
 		MemoryContextReset(cycle);
 		show_activity();
-		woken = wait_for_work(set, Min(mrb_dispatch_max_wait(), ASIDE_MS));
+		woken = wait_for_work(set, Min(mrb_dispatcher_max_wait(), ASIDE_MS));
 	}
 }
 
@@ -270,18 +270,18 @@ show_activity(void)
 	uint64		sent = pg_atomic_read_u64(&my_slot->counters[MRB_COUNT_SENT]);
 	bool		recent = !mrb_tick_exceeds(shown_at, mrb_timer_now(),
 										   SHOW_MS);
-	bool		running = mrb_send_in_flight() > 0 || mrb_item_pending() > 0;
+	bool		running = mrb_inflight_in_flight() > 0 || mrb_item_pending() > 0;
 	char text[	256];
 
 	if (recent && (running || !shown_running))
 		return;
 
-	if (mrb_dispatch_paused() != NULL)
-		snprintf(text, sizeof(text), "paused: %s", mrb_dispatch_paused());
+	if (mrb_dispatcher_paused() != NULL)
+		snprintf(text, sizeof(text), "paused: %s", mrb_dispatcher_paused());
 	else
 		snprintf(text, sizeof(text),
 				 "%d endpoints, %d in flight, " INT64_FORMAT " pending",
-				 mrb_endpoint_count(), mrb_send_in_flight(),
+				 mrb_endpoint_list_count(), mrb_inflight_in_flight(),
 				 mrb_item_pending());
 	running = running && sent != shown_sent;
 	shown_at = mrb_timer_now();

@@ -8,6 +8,6 @@
 #ifndef MRB_DISPATCHER_MAIN_H
 #define MRB_DISPATCHER_MAIN_H
 
-extern PGDLLEXPORT void mrb_worker_main(Datum main_arg);
+extern PGDLLEXPORT void mrb_dispatcher_main(Datum main_arg);
 
 #endif							/* MRB_DISPATCHER_MAIN_H */

@@ -77,9 +77,9 @@ static long look_after_all(void);
 static bool looks_around(Entry *entry, MrbTick now);
 static long look_after(Entry *entry, MrbTick now, bool *probing);
 static bool worker_ended(Entry *entry);
-static void plan_restart(Entry *entry, MrbSlot *slot, MrbTick now);
+static void plan_restart(Entry *entry, MrbRegistrySlot *slot, MrbTick now);
 static bool start_worker(Entry *entry, MrbTick now);
-static void complain(MrbSlot *slot, const char *message, const char *hint);
+static void complain(MrbRegistrySlot *slot, const char *message, const char *hint);
 
 void
 mrb_launcher_register(void)
@@ -118,7 +118,7 @@ mrb_launcher_main(Datum main_arg)
 								  MRB_EXTENSION " launcher cycle",
 								  ALLOCSET_DEFAULT_SIZES);
 	before_shmem_exit(launcher_exit, 0);
-	mrb_shmem_launcher_here();
+	mrb_registry_launcher_here();
 
 	for (;;)
 	{
@@ -130,7 +130,7 @@ mrb_launcher_main(Datum main_arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
-		mrb_shmem_launcher_turns();
+		mrb_registry_launcher_turns();
 		MemoryContextSwitchTo(cycle);
 		read_databases();
 		forget_dropped();
@@ -147,7 +147,7 @@ mrb_launcher_main(Datum main_arg)
 static void
 launcher_exit(int code, Datum arg)
 {
-	mrb_shmem_launcher_gone();
+	mrb_registry_launcher_gone();
 }
 
 /*
@@ -206,13 +206,13 @@ forget_dropped(void)
 	{
 		if (!entry->listed)
 		{
-			MrbSlot    *slot = mrb_shmem_slot(entry->database);
+			MrbRegistrySlot *slot = mrb_registry_slot(entry->database);
 
 			if (slot != NULL && slot->pid != 0)
 				continue;		/* it will find out by itself */
 			if (entry->handle != NULL)
 				pfree(entry->handle);
-			mrb_shmem_release(entry->database);
+			mrb_registry_release(entry->database);
 			hash_search(entries, &entry->database, HASH_REMOVE, NULL);
 			continue;
 		}
@@ -250,12 +250,12 @@ look_after_all(void)
 static bool
 looks_around(Entry *entry, MrbTick now)
 {
-	MrbSlot    *slot;
+	MrbRegistrySlot *slot;
 
 	if (entry->known || entry->handle == NULL ||
 		mrb_tick_exceeds(entry->started, now, PROBE_PATIENCE_MS))
 		return false;
-	slot = mrb_shmem_slot(entry->database);
+	slot = mrb_registry_slot(entry->database);
 	return (slot == NULL || slot->pid == 0) && !worker_ended(entry);
 }
 
@@ -266,7 +266,7 @@ looks_around(Entry *entry, MrbTick now)
 static long
 look_after(Entry *entry, MrbTick now, bool *probing)
 {
-	MrbSlot    *slot = mrb_shmem_slot(entry->database);
+	MrbRegistrySlot *slot = mrb_registry_slot(entry->database);
 
 	if (slot != NULL && slot->pid != 0)
 	{
@@ -280,7 +280,7 @@ look_after(Entry *entry, MrbTick now, bool *probing)
 		if (!worker_ended(entry))
 			return POLL_MS;
 		plan_restart(entry, slot, now);
-		slot = mrb_shmem_slot(entry->database);
+		slot = mrb_registry_slot(entry->database);
 	}
 	if (slot != NULL && slot->requested)
 	{
@@ -316,7 +316,7 @@ worker_ended(Entry *entry)
  * The worker has ended: decide when it is started again.
  */
 static void
-plan_restart(Entry *entry, MrbSlot *slot, MrbTick now)
+plan_restart(Entry *entry, MrbRegistrySlot *slot, MrbTick now)
 {
 	MrbDispatcherState state = slot ? slot->state : MRB_DISPATCHER_STOPPED;
 	int			delay = MIN_DELAY_MS;
@@ -331,7 +331,7 @@ plan_restart(Entry *entry, MrbSlot *slot, MrbTick now)
 	{
 		entry->absent = true;
 		entry->quick_exits = 0;
-		mrb_shmem_release(entry->database);
+		mrb_registry_release(entry->database);
 		return;
 	}
 	if (state == MRB_DISPATCHER_ASIDE ||
@@ -358,12 +358,12 @@ start_worker(Entry *entry, MrbTick now)
 		.bgw_start_time = BgWorkerStart_RecoveryFinished,
 		.bgw_restart_time = BGW_NEVER_RESTART,
 		.bgw_library_name = MRB_EXTENSION,
-		.bgw_function_name = "mrb_worker_main",
+		.bgw_function_name = "mrb_dispatcher_main",
 		.bgw_type = MRB_EXTENSION " dispatcher",
 		.bgw_main_arg = ObjectIdGetDatum(entry->database),
 		.bgw_notify_pid = MyProcPid,
 	};
-	MrbSlot    *slot = mrb_shmem_reserve(entry->database);
+	MrbRegistrySlot *slot = mrb_registry_reserve(entry->database);
 	MemoryContext old;
 	bool		registered;
 
@@ -375,7 +375,7 @@ start_worker(Entry *entry, MrbTick now)
 				 "Raise miosa_rollback.max_databases and restart the server.");
 		return false;
 	}
-	mrb_shmem_set_state(slot, MRB_DISPATCHER_STARTING);
+	mrb_registry_set_state(slot, MRB_DISPATCHER_STARTING);
 	snprintf(worker.bgw_name, BGW_MAXLEN,
 			 MRB_EXTENSION " dispatcher of database %u", entry->database);
 	old = MemoryContextSwitchTo(TopMemoryContext);
@@ -385,7 +385,7 @@ start_worker(Entry *entry, MrbTick now)
 	{
 		entry->handle = NULL;
 		entry->not_before = mrb_tick_plus(now, 5 * POLL_MS);
-		mrb_shmem_set_state(slot, MRB_DISPATCHER_STOPPED);
+		mrb_registry_set_state(slot, MRB_DISPATCHER_STOPPED);
 		complain(slot, "no background worker slot is free for a dispatcher",
 				 "Raise max_worker_processes and restart the server.");
 	}
@@ -398,10 +398,10 @@ start_worker(Entry *entry, MrbTick now)
  * Say it once; doctor says it as often as it is asked.
  */
 static void
-complain(MrbSlot *slot, const char *message, const char *hint)
+complain(MrbRegistrySlot *slot, const char *message, const char *hint)
 {
 	if (slot != NULL)
-		mrb_shmem_failed(slot, message);
+		mrb_registry_failed(slot, message);
 	if (complained)
 		return;
 	complained = true;

@@ -48,8 +48,8 @@ mrb_pump_run(void)
 			continue;
 		}
 		if (may_start(endpoint) &&
-			(endpoint->adapter->scheduler ? mrb_ask_start(endpoint, &full) :
-			 mrb_deliver_start(endpoint, &full)))
+			(endpoint->adapter->scheduler ? mrb_scale_sender_start(endpoint, &full) :
+			 mrb_sender_start(endpoint, &full)))
 		{
 			mrb_run_queue_activate(endpoint);
 			started++;
@@ -79,7 +79,7 @@ static bool
 may_start(MrbEndpoint *endpoint)
 {
 	return endpoint->vitals.window > 1 ||
-		mrb_send_in_flight() < mrb_send_capacity() * 3 / 4;
+		mrb_inflight_in_flight() < mrb_inflight_capacity() * 3 / 4;
 }
 
 /*

@@ -85,7 +85,7 @@ static void next_kind(void);
 static void time_to_sweep(MrbTimer *it);
 
 void
-mrb_sweep_step(void)
+mrb_purge_step(void)
 {
 	if (page == NULL)
 	{
@@ -98,7 +98,7 @@ mrb_sweep_step(void)
 		return;
 	due = false;
 	tour.removed = false;
-	if (!mrb_session_try(step, NULL, NULL))
+	if (!mrb_worker_xact_try(step, NULL, NULL))
 		tour.ended = true;
 	if (tour.ended)
 	{
@@ -118,7 +118,7 @@ mrb_sweep_step(void)
 static void
 step(void *arg)
 {
-	mrb_session_begin(MRB_SESSION_RECORD, LOCK_MS);
+	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
 	mrb_query_open();
 	if (tour.kind == lengthof(kinds))
 		trim();
@@ -127,7 +127,7 @@ step(void *arg)
 	else
 		list_page();
 	mrb_query_close();
-	mrb_session_commit();
+	mrb_worker_xact_commit();
 }
 
 /*

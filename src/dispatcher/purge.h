@@ -9,6 +9,6 @@
 #define MRB_PURGE_H
 
 /* Sweep, if it is time to. */
-extern void mrb_sweep_step(void);
+extern void mrb_purge_step(void);
 
 #endif							/* MRB_PURGE_H */

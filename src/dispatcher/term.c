@@ -56,12 +56,12 @@ static MrbQuery advance_query = {
 };
 
 void
-mrb_standing_read(Oid extension, MrbStanding *standing)
+mrb_term_read(Oid extension, MrbTerm *standing)
 {
 	bool		moved;
 
-	MemSet(standing, 0, sizeof(MrbStanding));
-	standing->absent = mrb_session_extension() != extension;
+	MemSet(standing, 0, sizeof(MrbTerm));
+	standing->absent = mrb_worker_xact_extension() != extension;
 	if (standing->absent)
 		return;
 
@@ -86,7 +86,7 @@ mrb_standing_read(Oid extension, MrbStanding *standing)
 }
 
 char *
-mrb_standing_reason(void)
+mrb_term_reason(void)
 {
 	char	   *reason;
 
@@ -98,7 +98,7 @@ mrb_standing_reason(void)
 }
 
 void
-mrb_standing_advance(int64 last_epoch)
+mrb_term_advance(int64 last_epoch)
 {
 	Datum		arg = Int64GetDatum(last_epoch);
 

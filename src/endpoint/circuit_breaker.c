@@ -44,7 +44,7 @@ struct MrbServer
 
 static dlist_head servers = DLIST_STATIC_INIT(servers);
 static MemoryContext kept = NULL;
-static MrbBreakerRetry retry_endpoint = NULL;
+static MrbCircuitBreakerRetry retry_endpoint = NULL;
 
 static MrbServer *find_server(const char *url);
 static int	origin_length(const char *url);
@@ -53,21 +53,21 @@ static void retry_all(MrbServer *server);
 static void show(MrbServer *server);
 
 void
-mrb_breaker_init(MemoryContext context, MrbBreakerRetry retry)
+mrb_circuit_breaker_init(MemoryContext context, MrbCircuitBreakerRetry retry)
 {
 	kept = context;
 	retry_endpoint = retry;
 }
 
 void
-mrb_breaker_attach(MrbEndpoint *endpoint)
+mrb_circuit_breaker_attach(MrbEndpoint *endpoint)
 {
 	endpoint->circuit.server = find_server(endpoint->url);
 	dlist_push_tail(&endpoint->circuit.server->endpoints, &endpoint->circuit.node);
 }
 
 void
-mrb_breaker_detach(MrbEndpoint *endpoint)
+mrb_circuit_breaker_detach(MrbEndpoint *endpoint)
 {
 	MrbServer  *server = endpoint->circuit.server;
 
@@ -81,7 +81,7 @@ mrb_breaker_detach(MrbEndpoint *endpoint)
 }
 
 bool
-mrb_breaker_allows(const MrbEndpoint *endpoint)
+mrb_circuit_breaker_allows(const MrbEndpoint *endpoint)
 {
 	switch (endpoint->circuit.server->circuit)
 	{
@@ -96,7 +96,7 @@ mrb_breaker_allows(const MrbEndpoint *endpoint)
 }
 
 void
-mrb_breaker_began(MrbEndpoint *endpoint)
+mrb_circuit_breaker_began(MrbEndpoint *endpoint)
 {
 	endpoint->circuit.server->in_flight++;
 }
@@ -106,7 +106,7 @@ mrb_breaker_began(MrbEndpoint *endpoint)
  * otherwise before the timer does.
  */
 void
-mrb_breaker_ended(MrbEndpoint *endpoint)
+mrb_circuit_breaker_ended(MrbEndpoint *endpoint)
 {
 	MrbServer  *server = endpoint->circuit.server;
 
@@ -115,7 +115,7 @@ mrb_breaker_ended(MrbEndpoint *endpoint)
 }
 
 void
-mrb_breaker_failed(MrbEndpoint *endpoint)
+mrb_circuit_breaker_failed(MrbEndpoint *endpoint)
 {
 	MrbServer  *server = endpoint->circuit.server;
 
@@ -133,7 +133,7 @@ mrb_breaker_failed(MrbEndpoint *endpoint)
 }
 
 void
-mrb_breaker_worked(MrbEndpoint *endpoint)
+mrb_circuit_breaker_worked(MrbEndpoint *endpoint)
 {
 	MrbServer  *server = endpoint->circuit.server;
 
@@ -146,7 +146,7 @@ mrb_breaker_worked(MrbEndpoint *endpoint)
 }
 
 TimestampTz
-mrb_breaker_next_try(const MrbEndpoint *endpoint)
+mrb_circuit_breaker_next_try(const MrbEndpoint *endpoint)
 {
 	const MrbServer *server = endpoint->circuit.server;
 
@@ -225,6 +225,6 @@ show(MrbServer *server)
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &server->endpoints)
-		mrb_stats_mark(&dlist_container(MrbEndpoint, circuit.node,
-										iter.cur)->public);
+		mrb_endpoint_stats_mark(&dlist_container(MrbEndpoint, circuit.node,
+												 iter.cur)->public);
 }

@@ -11,8 +11,8 @@
 
 #include "endpoint/dirty.h"
 
-dlist_head	mrb_ledger_dirty = DLIST_STATIC_INIT(mrb_ledger_dirty);
-bool		mrb_ledger_urgent = false;
+dlist_head	mrb_dirty_endpoints = DLIST_STATIC_INIT(mrb_dirty_endpoints);
+bool		mrb_dirty_urgent = false;
 
 static MemoryContext kept = NULL;
 
@@ -20,7 +20,7 @@ static bool holds_cursor(MrbNoteKind kind);
 static void forget_note(MrbNote *note);
 
 void
-mrb_ledger_init(MemoryContext context)
+mrb_dirty_init(MemoryContext context)
 {
 	kept = context;
 }
@@ -30,28 +30,28 @@ mrb_ledger_init(MemoryContext context)
  * be.
  */
 void
-mrb_ledger_mark(MrbEndpoint *endpoint)
+mrb_dirty_mark(MrbEndpoint *endpoint)
 {
-	mrb_stats_mark(&endpoint->public);
-	mrb_ledger_urgent |= mrb_ledger_is_urgent(endpoint);
+	mrb_endpoint_stats_mark(&endpoint->public);
+	mrb_dirty_urgent |= mrb_dirty_is_urgent(endpoint);
 	if (endpoint->dirty.listed)
 		return;
 	endpoint->dirty.listed = true;
-	dlist_push_tail(&mrb_ledger_dirty, &endpoint->dirty.node);
+	dlist_push_tail(&mrb_dirty_endpoints, &endpoint->dirty.node);
 }
 
 /*
  * A row that is not there yet, and notes.
  */
 bool
-mrb_ledger_is_urgent(const MrbEndpoint *endpoint)
+mrb_dirty_is_urgent(const MrbEndpoint *endpoint)
 {
 	return !endpoint->dirty.born || !dlist_is_empty((dlist_head *) &endpoint->dirty.notes);
 }
 
 MrbNote *
-mrb_ledger_note(MrbEndpoint *endpoint, MrbNote **owner, MrbNoteKind kind,
-				const char *deployment_id)
+mrb_dirty_note(MrbEndpoint *endpoint, MrbNote **owner, MrbNoteKind kind,
+			   const char *deployment_id)
 {
 	MrbNote    *note = owner != NULL ? *owner : NULL;
 
@@ -69,7 +69,7 @@ mrb_ledger_note(MrbEndpoint *endpoint, MrbNote **owner, MrbNoteKind kind,
 		dlist_push_tail(&endpoint->dirty.notes, &note->node);
 	}
 	note->kind = kind;
-	mrb_ledger_mark(endpoint);
+	mrb_dirty_mark(endpoint);
 	return note;
 }
 
@@ -84,7 +84,7 @@ holds_cursor(MrbNoteKind kind)
 }
 
 void
-mrb_ledger_set_error(MrbNote *note, const char *error)
+mrb_dirty_set_error(MrbNote *note, const char *error)
 {
 	if (note->error != NULL)
 		pfree(note->error);
@@ -107,7 +107,7 @@ forget_note(MrbNote *note)
 }
 
 void
-mrb_ledger_forget(MrbEndpoint *endpoint)
+mrb_dirty_forget(MrbEndpoint *endpoint)
 {
 	dlist_mutable_iter iter;
 

@@ -32,25 +32,25 @@ typedef struct MrbNote
 } MrbNote;
 
 /* Endpoints with something to write down. */
-extern dlist_head mrb_ledger_dirty;
+extern dlist_head mrb_dirty_endpoints;
 
 /* Whether what is to be written down of the endpoint shall not wait. */
-extern bool mrb_ledger_is_urgent(const MrbEndpoint *endpoint);
+extern bool mrb_dirty_is_urgent(const MrbEndpoint *endpoint);
 
 /* Whether that is so of some; who writes sets it. */
-extern bool mrb_ledger_urgent;
+extern bool mrb_dirty_urgent;
 
-extern void mrb_ledger_init(MemoryContext context);
-extern void mrb_ledger_mark(MrbEndpoint *endpoint);
+extern void mrb_dirty_init(MemoryContext context);
+extern void mrb_dirty_mark(MrbEndpoint *endpoint);
 
 /*
  * Add a note, or change the one that owner points to.  owner may be NULL.
  */
-extern MrbNote *mrb_ledger_note(MrbEndpoint *endpoint, MrbNote **owner,
-								MrbNoteKind kind, const char *deployment_id);
-extern void mrb_ledger_set_error(MrbNote *note, const char *error);
+extern MrbNote *mrb_dirty_note(MrbEndpoint *endpoint, MrbNote **owner,
+							   MrbNoteKind kind, const char *deployment_id);
+extern void mrb_dirty_set_error(MrbNote *note, const char *error);
 
 /* Forget everything of an endpoint that goes. */
-extern void mrb_ledger_forget(MrbEndpoint *endpoint);
+extern void mrb_dirty_forget(MrbEndpoint *endpoint);
 
 #endif							/* MRB_DIRTY_H */

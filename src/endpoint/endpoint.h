@@ -166,7 +166,7 @@ typedef struct MrbEndpoint
 	MrbCircuit	circuit;
 	MrbAgenda	agenda;
 	MrbVitals	vitals;
-	MrbPublic	public;			/* what others see; by publish.c */
+	MrbEndpointStats public;	/* what others see; by publish.c */
 	MrbDirty	dirty;
 } MrbEndpoint;
 

@@ -97,7 +97,7 @@ static bool member_holds(const MrbEndpoint *endpoint, const char *key,
 						 const char *value);
 
 List *
-mrb_endpoint_read(int64 term, int64 newest_epoch, const char *name)
+mrb_endpoint_list_read(int64 term, int64 newest_epoch, const char *name)
 {
 	Datum		args[2] = {Int64GetDatum(term), (Datum) 0};
 	bool		nulls[2] = {false, name == NULL};
@@ -110,15 +110,15 @@ mrb_endpoint_read(int64 term, int64 newest_epoch, const char *name)
 		args[1] = CStringGetTextDatum(name);
 
 	/* What an earlier pass has found that failed later does not count. */
-	mrb_endpoint_foreach(iter)
-		mrb_endpoint_current(iter)->listed = false;
-	mrb_secrets_read();
+	mrb_endpoint_list_foreach(iter)
+		mrb_endpoint_list_current(iter)->listed = false;
+	mrb_secret_list_read();
 	mrb_query_open();
 	n = mrb_query_run(&read_query, args, nulls);
 	MemoryContextSwitchTo(caller);
 	for (uint64 i = 0; i < n; i++)
 	{
-		MrbEndpoint *known = mrb_endpoint_find(mrb_query_text(i, COL_NAME));
+		MrbEndpoint *known = mrb_endpoint_list_find(mrb_query_text(i, COL_NAME));
 
 		if (known != NULL &&
 			strcmp(known->settings, settings_fingerprint(i)) == 0)
@@ -132,7 +132,7 @@ mrb_endpoint_read(int64 term, int64 newest_epoch, const char *name)
 }
 
 void
-mrb_endpoint_adopt(MrbEndpoint *endpoint, MemoryContext context)
+mrb_endpoint_list_adopt(MrbEndpoint *endpoint, MemoryContext context)
 {
 	HASHCTL		info = {
 		.keysize = NAMEDATALEN,
@@ -159,11 +159,11 @@ mrb_endpoint_adopt(MrbEndpoint *endpoint, MemoryContext context)
 							HASH_ELEM | HASH_STRINGS);
 	slot = hash_search(names, endpoint->name, HASH_ENTER, NULL);
 	slot->endpoint = endpoint;
-	mrb_stats_claim(&endpoint->public, endpoint->name);
+	mrb_endpoint_stats_claim(&endpoint->public, endpoint->name);
 }
 
 void
-mrb_endpoint_drop(MrbEndpoint *endpoint)
+mrb_endpoint_list_drop(MrbEndpoint *endpoint)
 {
 	if (endpoint->edge && endpoint->stage == 0)
 		endpoint->zone->routers--;
@@ -173,13 +173,13 @@ mrb_endpoint_drop(MrbEndpoint *endpoint)
 	mrb_timer_cancel(&endpoint->marker.timer);
 	mrb_timer_cancel(&endpoint->rate.timer);
 	dlist_delete(&endpoint->node);
-	mrb_stats_drop(&endpoint->public);
+	mrb_endpoint_stats_drop(&endpoint->public);
 	hash_search(names, endpoint->name, HASH_REMOVE, NULL);
 	MemoryContextDelete(endpoint->context);
 }
 
 MrbEndpoint *
-mrb_endpoint_find(const char *name)
+mrb_endpoint_list_find(const char *name)
 {
 	NameSlot   *slot = names != NULL ?
 	hash_search(names, name, HASH_FIND, NULL) : NULL;
@@ -188,7 +188,7 @@ mrb_endpoint_find(const char *name)
 }
 
 int
-mrb_endpoint_count(void)
+mrb_endpoint_list_count(void)
 {
 	return names != NULL ? (int) hash_get_num_entries(names) : 0;
 }
@@ -197,7 +197,7 @@ mrb_endpoint_count(void)
  * As miosa.selects(); what is not known of a deployment that is gone fits.
  */
 bool
-mrb_endpoint_selects(const MrbEndpoint *endpoint, const MrbRoute *route)
+mrb_endpoint_list_selects(const MrbEndpoint *endpoint, const MrbRoute *route)
 {
 	if (JB_ROOT_COUNT(endpoint->selector) == 0)
 		return true;
@@ -229,7 +229,7 @@ static char *
 settings_fingerprint(int row)
 {
 	return fingerprint(psprintf("%s\n%s", mrb_query_text(row, COL_SETTINGS),
-								mrb_secrets_state()));
+								mrb_secret_list_state()));
 }
 
 /*
@@ -299,7 +299,7 @@ read_secret(int row, MrbEndpoint *endpoint)
 
 	if (name == NULL)
 		return;
-	secret = mrb_secrets_find(name);
+	secret = mrb_secret_list_find(name);
 	if (secret == NULL)
 		misconfigured(endpoint, "its secret is not in miosa.secrets");
 	else if (secret->value == NULL)
@@ -319,18 +319,18 @@ static void
 check_secrets(MrbEndpoint *endpoint)
 {
 	const MrbAdapter *adapter = endpoint->adapter;
-	const MrbCall *const calls[] = {
+	const MrbRequest *const calls[] = {
 		adapter->request, adapter->add, adapter->remove,
 		adapter->wildcard_request, adapter->wildcard_remove,
 		adapter->marker_write, adapter->marker_read, adapter->poll.call
 	};
-	MrbValues	values = {.named_secret = mrb_secrets_value};
+	MrbValues	values = {.named_secret = mrb_secret_list_value};
 
 	values.text[MRB_VAR_SECRET] = endpoint->secret;
 	for (size_t i = 0; i < lengthof(calls); i++)
 	{
 		const char *name = calls[i] == NULL ? NULL :
-		mrb_call_lacks_secret(calls[i], &values);
+		mrb_request_lacks_secret(calls[i], &values);
 
 		if (name != NULL)
 			misconfigured(endpoint, secret_problem(name));
@@ -343,7 +343,7 @@ check_secrets(MrbEndpoint *endpoint)
 static const char *
 secret_problem(const char *name)
 {
-	const MrbSecret *secret = mrb_secrets_find(name);
+	const MrbSecret *secret = mrb_secret_list_find(name);
 
 	if (name[0] == '\0')
 		return "the endpoint has no secret, but its adapter needs one";
@@ -362,7 +362,7 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 	char	   *config = mrb_query_text(row, COL_STATE_CONFIG);
 	char	   *after = mrb_query_text(row, COL_RESYNC_AFTER);
 
-	MrbEndpoint *known = mrb_endpoint_find(endpoint->name);
+	MrbEndpoint *known = mrb_endpoint_list_find(endpoint->name);
 
 	if (known != NULL)
 		remember(endpoint, known);
@@ -395,7 +395,7 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 static void
 carry_on(MrbEndpoint *endpoint, const MrbEndpoint *known)
 {
-	const MrbPosition *seen = mrb_stats_position(&known->public);
+	const MrbPosition *seen = mrb_endpoint_stats_position(&known->public);
 
 	if (known->resync.after != NULL &&
 		(endpoint->resync.after == NULL || known->resync.after[0] == '\0'))
@@ -415,7 +415,7 @@ remember(MrbEndpoint *endpoint, const MrbEndpoint *known)
 {
 	const MrbVitals *past = &known->vitals;
 
-	mrb_stats_inherit(&endpoint->public, &known->public);
+	mrb_endpoint_stats_inherit(&endpoint->public, &known->public);
 	endpoint->vitals.last_success_at = past->last_success_at;
 	endpoint->vitals.last_status = past->last_status;
 	if (endpoint->vitals.health == MRB_HEALTH_MISCONFIGURED)
@@ -484,13 +484,13 @@ member_holds(const MrbEndpoint *endpoint, const char *key, const char *value)
 	JsonbValue	wanted;
 
 	if (value == NULL ||
-		!mrb_member_find(&endpoint->selector->root, key, &member))
+		!mrb_json_read_find(&endpoint->selector->root, key, &member))
 		return true;
-	if (mrb_member_array(&member) == NULL)
-		return mrb_member_equals(&member, value);
+	if (mrb_json_read_array(&member) == NULL)
+		return mrb_json_read_equals(&member, value);
 	wanted.type = jbvString;
 	wanted.val.string.val = (char *) value;
 	wanted.val.string.len = strlen(value);
-	return findJsonbValueFromContainer(mrb_member_array(&member), JB_FARRAY,
+	return findJsonbValueFromContainer(mrb_json_read_array(&member), JB_FARRAY,
 									   &wanted) != NULL;
 }

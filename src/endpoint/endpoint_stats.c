@@ -13,7 +13,7 @@
  * and free_from.  Everything in an entry is guarded by the entry's own
  * spinlock, so that nobody sees half of a change.  Position and name are
  * written by the database's dispatcher alone, which therefore may read its
- * own entries without; the tally is also set to zero by mrb_stats_reset().
+ * own entries without; the tally is also set to zero by mrb_endpoint_stats_reset().
  * database is peeked at without the spinlock to pass over the entries of
  * other databases, and looked at again under it.  entries only grows and is
  * read without a lock: who reads an old value misses an entry that was taken
@@ -36,7 +36,7 @@
 
 #define TRANCHE MRB_EXTENSION " stats"
 
-struct MrbStat
+struct MrbEndpointStat
 {
 	slock_t		mutex;
 	Oid			database;		/* InvalidOid: the entry is free */
@@ -50,31 +50,31 @@ typedef struct Table
 	int			taken;
 	int			free_from;		/* none below this is free */
 	pg_atomic_uint32 entries;	/* none from this on was ever taken */
-	MrbStat		stats[FLEXIBLE_ARRAY_MEMBER];
+	MrbEndpointStat stats[FLEXIBLE_ARRAY_MEMBER];
 } Table;
 
-dlist_head	mrb_stats_changed = DLIST_STATIC_INIT(mrb_stats_changed);
+dlist_head	mrb_endpoint_stats_changed = DLIST_STATIC_INIT(mrb_endpoint_stats_changed);
 
 static Table *table = NULL;
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
 /* The dispatcher's own counters. */
-static MrbSlot *my_slot = NULL;
+static MrbRegistrySlot *my_slot = NULL;
 
 static void stats_request(void);
 static void stats_startup(void);
 static Size table_size(void);
-static MrbStat *take_entry(void);
-static void give_back(MrbStat *stat);
+static MrbEndpointStat *take_entry(void);
+static void give_back(MrbEndpointStat *stat);
 static void count(MrbCounter counter);
-static void reset_slot(MrbSlot *slot);
+static void reset_slot(MrbRegistrySlot *slot);
 
 /*
  * Ask for shared memory; only while the server preloads libraries.
  */
 void
-mrb_stats_install(void)
+mrb_endpoint_stats_install(void)
 {
 	prev_shmem_request_hook = shmem_request_hook;
 	shmem_request_hook = stats_request;
@@ -86,19 +86,19 @@ mrb_stats_install(void)
  * A predecessor that ended in order has left nothing, but be sure.
  */
 void
-mrb_stats_begin(MrbSlot *slot)
+mrb_endpoint_stats_begin(MrbRegistrySlot *slot)
 {
 	my_slot = slot;
-	mrb_stats_end();
+	mrb_endpoint_stats_end();
 }
 
 void
-mrb_stats_end(void)
+mrb_endpoint_stats_end(void)
 {
 	if (my_slot == NULL)
 		return;
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < mrb_stats_entries(); i++)
+	for (int i = 0; i < mrb_endpoint_stats_entries(); i++)
 		if (table->stats[i].database == MyDatabaseId)
 			give_back(&table->stats[i]);
 	LWLockRelease(table->lock);
@@ -110,7 +110,7 @@ mrb_stats_end(void)
  * What was counted goes on to be, when an endpoint is read anew.
  */
 void
-mrb_stats_inherit(MrbPublic *public, const MrbPublic *predecessor)
+mrb_endpoint_stats_inherit(MrbEndpointStats *public, const MrbEndpointStats *predecessor)
 {
 	if (predecessor->stat == NULL)
 		return;
@@ -125,9 +125,9 @@ mrb_stats_inherit(MrbPublic *public, const MrbPublic *predecessor)
  * nobody takes for an acknowledgement.
  */
 void
-mrb_stats_claim(MrbPublic *public, const char *name)
+mrb_endpoint_stats_claim(MrbEndpointStats *public, const char *name)
 {
-	MrbStat    *stat;
+	MrbEndpointStat *stat;
 
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
 	stat = take_entry();
@@ -149,7 +149,7 @@ mrb_stats_claim(MrbPublic *public, const char *name)
 }
 
 void
-mrb_stats_drop(MrbPublic *public)
+mrb_endpoint_stats_drop(MrbEndpointStats *public)
 {
 	if (public->changed)
 		dlist_delete(&public->changed_node);
@@ -166,25 +166,25 @@ mrb_stats_drop(MrbPublic *public)
  * What others see of it is no longer true.
  */
 void
-mrb_stats_mark(MrbPublic *public)
+mrb_endpoint_stats_mark(MrbEndpointStats *public)
 {
 	if (public->changed)
 		return;
 	public->changed = true;
-	dlist_push_tail(&mrb_stats_changed, &public->changed_node);
+	dlist_push_tail(&mrb_endpoint_stats_changed, &public->changed_node);
 }
 
 /*
  * What others see; NULL without an entry.
  */
 const MrbPosition *
-mrb_stats_position(const MrbPublic *public)
+mrb_endpoint_stats_position(const MrbEndpointStats *public)
 {
 	return public->stat != NULL ? &public->stat->position : NULL;
 }
 
 void
-mrb_stats_publish(MrbPublic *public, const MrbPosition *position)
+mrb_endpoint_stats_publish(MrbEndpointStats *public, const MrbPosition *position)
 {
 	SpinLockAcquire(&public->stat->mutex);
 	public->stat->position = *position;
@@ -195,9 +195,9 @@ mrb_stats_publish(MrbPublic *public, const MrbPosition *position)
  * again: what it is about has failed before.
  */
 void
-mrb_stats_sent(MrbPublic *public, bool again)
+mrb_endpoint_stats_sent(MrbEndpointStats *public, bool again)
 {
-	MrbStat    *stat = public->stat;
+	MrbEndpointStat *stat = public->stat;
 
 	count(MRB_COUNT_SENT);
 	if (again)
@@ -211,9 +211,9 @@ mrb_stats_sent(MrbPublic *public, bool again)
 }
 
 void
-mrb_stats_answered(MrbPublic *public, bool success)
+mrb_endpoint_stats_answered(MrbEndpointStats *public, bool success)
 {
-	MrbStat    *stat = public->stat;
+	MrbEndpointStat *stat = public->stat;
 
 	count(success ? MRB_COUNT_ACKNOWLEDGED : MRB_COUNT_FAILED);
 	if (stat == NULL)
@@ -231,30 +231,30 @@ mrb_stats_answered(MrbPublic *public, bool success)
  * knows when.
  */
 void
-mrb_stats_acknowledged(MrbPublic *public, TimestampTz since)
+mrb_endpoint_stats_acknowledged(MrbEndpointStats *public, TimestampTz since)
 {
-	MrbStat    *stat = public->stat;
+	MrbEndpointStat *stat = public->stat;
 	int64		took;
 
 	if (stat == NULL || since == 0)
 		return;
 	took = Max(0, GetCurrentTimestamp() - since);
 	SpinLockAcquire(&stat->mutex);
-	mrb_latency_add(&stat->tally.latency, took);
+	mrb_histogram_add(&stat->tally.latency, took);
 	SpinLockRelease(&stat->mutex);
 }
 
 int
-mrb_stats_entries(void)
+mrb_endpoint_stats_entries(void)
 {
 	return table != NULL ? (int) pg_atomic_read_u32(&table->entries) : 0;
 }
 
 bool
-mrb_stats_read(int entry, Oid database, MrbPosition *position,
-			   MrbTally *tally)
+mrb_endpoint_stats_read(int entry, Oid database, MrbPosition *position,
+						MrbTally *tally)
 {
-	MrbStat    *stat = &table->stats[entry];
+	MrbEndpointStat *stat = &table->stats[entry];
 	bool		found;
 
 	if (stat->database != database)
@@ -272,9 +272,9 @@ mrb_stats_read(int entry, Oid database, MrbPosition *position,
 }
 
 int64
-mrb_stats_acked(int entry, Oid database, const char *name)
+mrb_endpoint_stats_acked(int entry, Oid database, const char *name)
 {
-	MrbStat    *stat = &table->stats[entry];
+	MrbEndpointStat *stat = &table->stats[entry];
 	int64		acked = -1;
 
 	SpinLockAcquire(&stat->mutex);
@@ -286,7 +286,7 @@ mrb_stats_acked(int entry, Oid database, const char *name)
 }
 
 int
-mrb_stats_taken(void)
+mrb_endpoint_stats_taken(void)
 {
 	int			taken;
 
@@ -299,13 +299,13 @@ mrb_stats_taken(void)
 }
 
 void
-mrb_stats_reset(Oid database, const char *name)
+mrb_endpoint_stats_reset(Oid database, const char *name)
 {
-	MrbSlot    *slot = mrb_shmem_slot(database);
+	MrbRegistrySlot *slot = mrb_registry_slot(database);
 
-	for (int i = 0; i < mrb_stats_entries(); i++)
+	for (int i = 0; i < mrb_endpoint_stats_entries(); i++)
 	{
-		MrbStat    *stat = &table->stats[i];
+		MrbEndpointStat *stat = &table->stats[i];
 
 		SpinLockAcquire(&stat->mutex);
 		if (stat->database == database &&
@@ -355,13 +355,13 @@ static Size
 table_size(void)
 {
 	return add_size(offsetof(Table, stats),
-					mul_size(sizeof(MrbStat), mrb_max_endpoints));
+					mul_size(sizeof(MrbEndpointStat), mrb_max_endpoints));
 }
 
 /*
  * A free entry, or NULL; the caller holds the lock.
  */
-static MrbStat *
+static MrbEndpointStat *
 take_entry(void)
 {
 	int			i = table->free_from;
@@ -373,7 +373,7 @@ take_entry(void)
 		return NULL;
 	table->free_from++;
 	table->taken++;
-	if (i >= mrb_stats_entries())
+	if (i >= mrb_endpoint_stats_entries())
 		pg_atomic_write_u32(&table->entries, i + 1);
 	return &table->stats[i];
 }
@@ -382,7 +382,7 @@ take_entry(void)
  * The caller holds the lock.
  */
 static void
-give_back(MrbStat *stat)
+give_back(MrbEndpointStat *stat)
 {
 	int			i = stat - table->stats;
 
@@ -404,7 +404,7 @@ count(MrbCounter counter)
  * What shows how things are now stays.
  */
 static void
-reset_slot(MrbSlot *slot)
+reset_slot(MrbRegistrySlot *slot)
 {
 	for (int i = 0; i < MRB_COUNTERS; i++)
 		if (i != MRB_COUNT_IN_FLIGHT && i != MRB_COUNT_PENDING &&

@@ -56,58 +56,58 @@ typedef struct MrbTally
 	int64		retried;		/* of which of what had failed before */
 	int64		succeeded;
 	int64		failed;
-	MrbLatency	latency;		/* from commit to acknowledgement */
+	MrbHistogram latency;		/* from commit to acknowledgement */
 } MrbTally;
 
-typedef struct MrbStat MrbStat;
+typedef struct MrbEndpointStat MrbEndpointStat;
 
 /* Belongs to an endpoint of the dispatcher: what others see of it. */
-typedef struct MrbPublic
+typedef struct MrbEndpointStats
 {
-	MrbStat    *stat;			/* NULL: all entries were taken */
+	MrbEndpointStat *stat;		/* NULL: all entries were taken */
 	MrbTally   *before;			/* what its predecessor counted, or NULL */
-	bool		changed;		/* and so in mrb_stats_changed */
+	bool		changed;		/* and so in mrb_endpoint_stats_changed */
 	dlist_node	changed_node;
 	int			unwritten;		/* notes that its cursor must wait for */
-} MrbPublic;
+} MrbEndpointStats;
 
 /* What is to be published, by publish.c. */
-extern dlist_head mrb_stats_changed;
+extern dlist_head mrb_endpoint_stats_changed;
 
-extern void mrb_stats_install(void);
+extern void mrb_endpoint_stats_install(void);
 
 /* The process is the dispatcher of its database; it is no longer. */
-extern void mrb_stats_begin(MrbSlot *slot);
-extern void mrb_stats_end(void);
+extern void mrb_endpoint_stats_begin(MrbRegistrySlot *slot);
+extern void mrb_endpoint_stats_end(void);
 
 /* What it does for an endpoint; without an entry, nothing is done. */
-extern void mrb_stats_inherit(MrbPublic *public,
-							  const MrbPublic *predecessor);
-extern void mrb_stats_claim(MrbPublic *public, const char *name);
-extern void mrb_stats_drop(MrbPublic *public);
-extern void mrb_stats_mark(MrbPublic *public);
-extern const MrbPosition *mrb_stats_position(const MrbPublic *public);
-extern void mrb_stats_publish(MrbPublic *public, const MrbPosition *position);
-extern void mrb_stats_sent(MrbPublic *public, bool again);
-extern void mrb_stats_answered(MrbPublic *public, bool success);
-extern void mrb_stats_acknowledged(MrbPublic *public, TimestampTz since);
+extern void mrb_endpoint_stats_inherit(MrbEndpointStats *public,
+									   const MrbEndpointStats *predecessor);
+extern void mrb_endpoint_stats_claim(MrbEndpointStats *public, const char *name);
+extern void mrb_endpoint_stats_drop(MrbEndpointStats *public);
+extern void mrb_endpoint_stats_mark(MrbEndpointStats *public);
+extern const MrbPosition *mrb_endpoint_stats_position(const MrbEndpointStats *public);
+extern void mrb_endpoint_stats_publish(MrbEndpointStats *public, const MrbPosition *position);
+extern void mrb_endpoint_stats_sent(MrbEndpointStats *public, bool again);
+extern void mrb_endpoint_stats_answered(MrbEndpointStats *public, bool success);
+extern void mrb_endpoint_stats_acknowledged(MrbEndpointStats *public, TimestampTz since);
 
 /*
- * For everybody.  Entries are numbered from 0 to below mrb_stats_entries();
+ * For everybody.  Entries are numbered from 0 to below mrb_endpoint_stats_entries();
  * false: that one is not taken by an endpoint of the database.  A tally may
  * be left out.
  */
-extern int	mrb_stats_entries(void);
-extern bool mrb_stats_read(int entry, Oid database, MrbPosition *position,
-						   MrbTally *tally);
+extern int	mrb_endpoint_stats_entries(void);
+extern bool mrb_endpoint_stats_read(int entry, Oid database, MrbPosition *position,
+									MrbTally *tally);
 
 /* Its acked_epoch while it is that endpoint's; else, or in a resync, -1. */
-extern int64 mrb_stats_acked(int entry, Oid database, const char *name);
+extern int64 mrb_endpoint_stats_acked(int entry, Oid database, const char *name);
 
 /* How many entries are taken, by all databases. */
-extern int	mrb_stats_taken(void);
+extern int	mrb_endpoint_stats_taken(void);
 
 /* Forget what was counted; name NULL: of all, and of the dispatcher. */
-extern void mrb_stats_reset(Oid database, const char *name);
+extern void mrb_endpoint_stats_reset(Oid database, const char *name);
 
 #endif							/* MRB_ENDPOINT_STATS_H */

@@ -45,7 +45,7 @@ void
 mrb_health_init(MemoryContext context, MrbHealthProbe probe)
 {
 	probe_endpoint = probe;
-	mrb_breaker_init(context, server_retry);
+	mrb_circuit_breaker_init(context, server_retry);
 }
 
 bool
@@ -58,14 +58,14 @@ mrb_health_may_send(const MrbEndpoint *endpoint)
 		case MRB_HEALTH_BACKING_OFF:
 		case MRB_HEALTH_GONE:
 			return endpoint->vitals.probing && endpoint->requests.in_flight == 0 &&
-				mrb_breaker_allows(endpoint);
+				mrb_circuit_breaker_allows(endpoint);
 		case MRB_HEALTH_NEW:
 		case MRB_HEALTH_HEALTHY:
 		case MRB_HEALTH_UNVERIFIED:
 			break;
 	}
 	return endpoint->requests.in_flight < Max(endpoint->vitals.window, 1) &&
-		mrb_breaker_allows(endpoint);
+		mrb_circuit_breaker_allows(endpoint);
 }
 
 void
@@ -92,14 +92,14 @@ mrb_health_success(MrbEndpoint *endpoint, int status)
 		endpoint->vitals.next_try_at = 0;
 		endpoint->vitals.round++;
 		mrb_timer_cancel(&endpoint->vitals.retry_timer);
-		mrb_ledger_mark(endpoint);
+		mrb_dirty_mark(endpoint);
 	}
 	if (mrb_run_queue_has_work(endpoint))
 		mrb_run_queue_activate(endpoint);
 }
 
 void
-mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer,
+mrb_health_failure(const MrbInflight *send, const MrbHttpAnswer *answer,
 				   const char *why)
 {
 	MrbEndpoint *endpoint = send->endpoint;
@@ -107,7 +107,7 @@ mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer,
 	endpoint->vitals.last_status = answer->status;
 	endpoint->vitals.last_error_at = mrb_timer_wall();
 	strlcpy(endpoint->vitals.last_error, why, sizeof(endpoint->vitals.last_error));
-	mrb_ledger_mark(endpoint);
+	mrb_dirty_mark(endpoint);
 	if (send->round != endpoint->vitals.round)
 	{
 		/* It may be what the next request has waited for. */
@@ -122,12 +122,12 @@ mrb_health_failure(const MrbSend *send, const MrbHttpAnswer *answer,
 	endpoint->vitals.probing = false;
 	endpoint->vitals.unreachable = answer->outcome == MRB_HTTP_NOT_CONNECTED;
 	if (endpoint->vitals.unreachable)
-		mrb_breaker_failed(endpoint);
+		mrb_circuit_breaker_failed(endpoint);
 	back_off(endpoint, answer->retry_after);
 }
 
 void
-mrb_health_gone(const MrbSend *send, const MrbHttpAnswer *answer,
+mrb_health_gone(const MrbInflight *send, const MrbHttpAnswer *answer,
 				const char *why)
 {
 	MrbEndpoint *endpoint = send->endpoint;
@@ -138,7 +138,7 @@ mrb_health_gone(const MrbSend *send, const MrbHttpAnswer *answer,
 	vitals->last_error_at = mrb_timer_wall();
 	snprintf(vitals->last_error, sizeof(vitals->last_error),
 			 "it answers that it is gone (%s)", why);
-	mrb_ledger_mark(endpoint);
+	mrb_dirty_mark(endpoint);
 	if (send->round != vitals->round)
 	{
 		/* It may be what the next request has waited for. */
@@ -159,8 +159,8 @@ mrb_health_gone(const MrbSend *send, const MrbHttpAnswer *answer,
 				(errmsg("endpoint \"%s\" answers that it is gone (%s)",
 						endpoint->name, why),
 				 errdetail("It does not count as converged and is tried again every miosa_rollback.gone_retry."),
-				 errhint("%s", mrb_naming_qualify(psprintf("If it is gone for good: SELECT miosa_set_endpoint('%s', false, 'gone');",
-														   endpoint->name)))));
+				 errhint("%s", mrb_function_name_qualify(psprintf("If it is gone for good: SELECT miosa_set_endpoint('%s', false, 'gone');",
+																  endpoint->name)))));
 }
 
 /*
@@ -168,7 +168,7 @@ mrb_health_gone(const MrbSend *send, const MrbHttpAnswer *answer,
  * it takes says that it takes messages.
  */
 void
-mrb_health_tell(const MrbSend *send, const MrbHttpAnswer *answer,
+mrb_health_tell(const MrbInflight *send, const MrbHttpAnswer *answer,
 				MrbVerdict verdict, const char *why)
 {
 	switch (verdict)
@@ -230,7 +230,7 @@ back_off(MrbEndpoint *endpoint, int retry_after)
 												   MRB_ENDPOINT_RETRY_MAX_MS,
 												   vitals->failures);
 
-	vitals->next_try_at = mrb_breaker_next_try(endpoint);
+	vitals->next_try_at = mrb_circuit_breaker_next_try(endpoint);
 	if (vitals->unreachable && vitals->next_try_at != 0)
 	{
 		mrb_timer_cancel(&vitals->retry_timer);

@@ -19,15 +19,15 @@ extern void mrb_health_init(MemoryContext context, MrbHealthProbe probe);
 extern bool mrb_health_may_send(const MrbEndpoint *endpoint);
 
 extern void mrb_health_success(MrbEndpoint *endpoint, int status);
-extern void mrb_health_failure(const MrbSend *send,
+extern void mrb_health_failure(const MrbInflight *send,
 							   const MrbHttpAnswer *answer, const char *why);
 
 /* It answers that it is gone: it is tried again every gone_retry. */
-extern void mrb_health_gone(const MrbSend *send,
+extern void mrb_health_gone(const MrbInflight *send,
 							const MrbHttpAnswer *answer, const char *why);
 
 /* Whatever of these an answer means. */
-extern void mrb_health_tell(const MrbSend *send, const MrbHttpAnswer *answer,
+extern void mrb_health_tell(const MrbInflight *send, const MrbHttpAnswer *answer,
 							MrbVerdict verdict, const char *why);
 
 /* The health that others see. */

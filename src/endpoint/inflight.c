@@ -42,14 +42,14 @@ static MemoryContext rendering = NULL;
 static MrbHttpEngine *engine = NULL;
 
 static int	affordable(void);
-static const char *render(MrbEndpoint *endpoint, const MrbCall *call,
+static const char *render(MrbEndpoint *endpoint, const MrbRequest *call,
 						  MrbValues *values, MrbHttpRequest *request);
-static MrbSend *make_send(MrbEndpoint *endpoint, const MrbSendNote *note);
+static MrbInflight *make_send(MrbEndpoint *endpoint, const MrbInflightNote *note);
 static bool was_connected(const MrbHttpAnswer *answer);
 static void log_out_of_memory(void);
 
 void
-mrb_send_init(MemoryContext context)
+mrb_inflight_init(MemoryContext context)
 {
 	kept = context;
 	rendering = AllocSetContextCreate(context, "miosa_rollback rendering",
@@ -59,35 +59,35 @@ mrb_send_init(MemoryContext context)
 }
 
 int
-mrb_send_descriptor(void)
+mrb_inflight_descriptor(void)
 {
 	return mrb_http_descriptor(engine);
 }
 
 long
-mrb_send_max_wait(void)
+mrb_inflight_max_wait(void)
 {
 	return mrb_http_max_wait(engine);
 }
 
 int
-mrb_send_in_flight(void)
+mrb_inflight_in_flight(void)
 {
 	return mrb_http_in_flight(engine);
 }
 
 int
-mrb_send_capacity(void)
+mrb_inflight_capacity(void)
 {
 	return capacity;
 }
 
 MrbStarted
-mrb_send_start(MrbEndpoint *endpoint, MrbValues *values,
-			   const MrbSendNote *note, const char **problem)
+mrb_inflight_start(MrbEndpoint *endpoint, MrbValues *values,
+				   const MrbInflightNote *note, const char **problem)
 {
 	MrbHttpRequest request = {0};
-	MrbSend    *send;
+	MrbInflight *send;
 
 	*problem = render(endpoint, note->call, values, &request);
 	if (*problem != NULL)
@@ -105,14 +105,14 @@ mrb_send_start(MrbEndpoint *endpoint, MrbValues *values,
 	}
 	dlist_push_tail(&endpoint->requests.list, &send->node);
 	endpoint->requests.in_flight++;
-	mrb_breaker_began(endpoint);
+	mrb_circuit_breaker_began(endpoint);
 	mrb_rate_limit_spend(endpoint);
-	mrb_stats_sent(&endpoint->public, note->again);
+	mrb_endpoint_stats_sent(&endpoint->public, note->again);
 	return MRB_STARTED;
 }
 
 bool
-mrb_send_fits(MrbEndpoint *endpoint, MrbValues *values, const MrbCall *call)
+mrb_inflight_fits(MrbEndpoint *endpoint, MrbValues *values, const MrbRequest *call)
 {
 	MrbHttpRequest request = {0};
 
@@ -121,35 +121,35 @@ mrb_send_fits(MrbEndpoint *endpoint, MrbValues *values, const MrbCall *call)
 }
 
 void
-mrb_send_drive(void)
+mrb_inflight_drive(void)
 {
 	MrbHttpAnswer answer;
 
 	mrb_http_drive(engine);
 	while (mrb_http_next_answer(engine, &answer))
 	{
-		MrbSend    *send = answer.owner;
+		MrbInflight *send = answer.owner;
 
 		dlist_delete(&send->node);
 		send->endpoint->requests.in_flight--;
-		mrb_breaker_ended(send->endpoint);
+		mrb_circuit_breaker_ended(send->endpoint);
 		if (was_connected(&answer))
-			mrb_breaker_worked(send->endpoint);
+			mrb_circuit_breaker_worked(send->endpoint);
 		send->note.done(send, &answer);
 		pfree(send);
 	}
 }
 
 void
-mrb_send_cancel(MrbEndpoint *endpoint)
+mrb_inflight_cancel(MrbEndpoint *endpoint)
 {
 	while (!dlist_is_empty(&endpoint->requests.list))
 	{
-		MrbSend    *send = dlist_container(MrbSend, node,
-										   dlist_pop_head_node(&endpoint->requests.list));
+		MrbInflight *send = dlist_container(MrbInflight, node,
+											dlist_pop_head_node(&endpoint->requests.list));
 
 		mrb_http_cancel(engine, send);
-		mrb_breaker_ended(endpoint);
+		mrb_circuit_breaker_ended(endpoint);
 		pfree(send);
 	}
 	endpoint->requests.in_flight = 0;
@@ -188,7 +188,7 @@ affordable(void)
  * What is rendered, and a problem, live until the next request.
  */
 static const char *
-render(MrbEndpoint *endpoint, const MrbCall *call, MrbValues *values,
+render(MrbEndpoint *endpoint, const MrbRequest *call, MrbValues *values,
 	   MrbHttpRequest *request)
 {
 	MemoryContext old = MemoryContextSwitchTo(rendering);
@@ -196,20 +196,20 @@ render(MrbEndpoint *endpoint, const MrbCall *call, MrbValues *values,
 
 	MemoryContextReset(rendering);
 	values->text[MRB_VAR_SECRET] = endpoint->secret;
-	values->named_secret = mrb_secrets_value;
+	values->named_secret = mrb_secret_list_value;
 	values->previous_secret = endpoint->previous_secret;
-	problem = mrb_call_render(call, endpoint->url, values, request);
+	problem = mrb_request_render(call, endpoint->url, values, request);
 	if (problem == NULL)
 		problem = mrb_sign_request(endpoint->adapter, values, request);
 	MemoryContextSwitchTo(old);
 	return problem;
 }
 
-static MrbSend *
-make_send(MrbEndpoint *endpoint, const MrbSendNote *note)
+static MrbInflight *
+make_send(MrbEndpoint *endpoint, const MrbInflightNote *note)
 {
 	Size		items = note->nitems * sizeof(struct MrbItem *);
-	MrbSend    *send = MemoryContextAlloc(kept, sizeof(MrbSend) + items);
+	MrbInflight *send = MemoryContextAlloc(kept, sizeof(MrbInflight) + items);
 
 	send->endpoint = endpoint;
 	send->round = endpoint->vitals.round;

@@ -13,28 +13,28 @@
 
 struct MrbItem;
 
-typedef struct MrbSend MrbSend;
-typedef void (*MrbSendDone) (MrbSend *send, const MrbHttpAnswer *answer);
+typedef struct MrbInflight MrbInflight;
+typedef void (*MrbInflightDone) (MrbInflight *send, const MrbHttpAnswer *answer);
 
 /* What the caller wants to remember of a request. */
-typedef struct MrbSendNote
+typedef struct MrbInflightNote
 {
-	const MrbCall *call;
+	const MrbRequest *call;
 	int64		epoch;
 	int			unit;			/* of an item with several requests */
 	int			nitems;			/* 0: it is about no route */
 	struct MrbItem **items;
 	void	   *subject;		/* what it is about then, or NULL */
 	bool		again;			/* something of it has failed before */
-	MrbSendDone done;
-} MrbSendNote;
+	MrbInflightDone done;
+} MrbInflightNote;
 
-struct MrbSend
+struct MrbInflight
 {
 	dlist_node	node;			/* in its endpoint's requests */
 	MrbEndpoint *endpoint;
 	uint32		round;			/* the endpoint's, when it was started */
-	MrbSendNote note;			/* its items follow */
+	MrbInflightNote note;		/* its items follow */
 };
 
 typedef enum MrbStarted
@@ -44,27 +44,27 @@ typedef enum MrbStarted
 	MRB_START_WRONG,			/* the request cannot be made: *problem */
 } MrbStarted;
 
-extern void mrb_send_init(MemoryContext context);
-extern int	mrb_send_descriptor(void);
-extern long mrb_send_max_wait(void);
-extern int	mrb_send_in_flight(void);
+extern void mrb_inflight_init(MemoryContext context);
+extern int	mrb_inflight_descriptor(void);
+extern long mrb_inflight_max_wait(void);
+extern int	mrb_inflight_in_flight(void);
 
 /* Most requests that can be in flight in all. */
-extern int	mrb_send_capacity(void);
+extern int	mrb_inflight_capacity(void);
 
 /* The note is copied. */
-extern MrbStarted mrb_send_start(MrbEndpoint *endpoint, MrbValues *values,
-								 const MrbSendNote *note,
-								 const char **problem);
+extern MrbStarted mrb_inflight_start(MrbEndpoint *endpoint, MrbValues *values,
+									 const MrbInflightNote *note,
+									 const char **problem);
 
 /* Whether a message about several items is short enough for its adapter. */
-extern bool mrb_send_fits(MrbEndpoint *endpoint, MrbValues *values,
-						  const MrbCall *call);
+extern bool mrb_inflight_fits(MrbEndpoint *endpoint, MrbValues *values,
+							  const MrbRequest *call);
 
 /* Move everything on and hand out the answers. */
-extern void mrb_send_drive(void);
+extern void mrb_inflight_drive(void);
 
 /* Forget all requests to the endpoint. */
-extern void mrb_send_cancel(MrbEndpoint *endpoint);
+extern void mrb_inflight_cancel(MrbEndpoint *endpoint);
 
 #endif							/* MRB_INFLIGHT_H */

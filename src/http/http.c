@@ -163,7 +163,7 @@ mrb_http_start(MrbHttpEngine *engine, const MrbHttpRequest *request)
 	if (transfer == NULL)
 		return false;
 
-	if (!mrb_transfer_prepare(transfer, request))
+	if (!mrb_http_transfer_prepare(transfer, request))
 	{
 		engine_release(engine, transfer);
 		return false;
@@ -231,7 +231,7 @@ mrb_http_next_answer(MrbHttpEngine *engine, MrbHttpAnswer *answer)
 	if (transfer == NULL)
 		return false;
 
-	mrb_transfer_answer(transfer, result, answer);
+	mrb_http_transfer_answer(transfer, result, answer);
 	engine_stop(engine, transfer);
 	engine->in_flight--;
 	engine->read = transfer;
@@ -363,7 +363,7 @@ engine_idle(MrbHttpEngine *engine)
 		engine->idle = transfer->next;
 		return transfer;
 	}
-	transfer = mrb_transfer_create();
+	transfer = mrb_http_transfer_create();
 	if (transfer == NULL)
 		return NULL;
 	transfer->next_made = engine->made;
@@ -377,7 +377,7 @@ engine_idle(MrbHttpEngine *engine)
 static void
 engine_release(MrbHttpEngine *engine, MrbTransfer *transfer)
 {
-	mrb_transfer_reset(transfer);
+	mrb_http_transfer_reset(transfer);
 	transfer->next = engine->idle;
 	engine->idle = transfer;
 }

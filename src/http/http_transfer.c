@@ -60,7 +60,7 @@ static size_t token_length(const char *text);
  * A new transfer, NULL without memory.
  */
 MrbTransfer *
-mrb_transfer_create(void)
+mrb_http_transfer_create(void)
 {
 	MrbTransfer *transfer = calloc(1, sizeof(MrbTransfer));
 
@@ -79,7 +79,7 @@ mrb_transfer_create(void)
  * Forget the last request.  libcurl must not be running it any more.
  */
 void
-mrb_transfer_reset(MrbTransfer *transfer)
+mrb_http_transfer_reset(MrbTransfer *transfer)
 {
 	curl_easy_reset(transfer->easy);
 	curl_slist_free_all(transfer->headers);
@@ -104,7 +104,7 @@ mrb_transfer_reset(MrbTransfer *transfer)
  * sent gets a flaw instead.
  */
 bool
-mrb_transfer_prepare(MrbTransfer *transfer, const MrbHttpRequest *request)
+mrb_http_transfer_prepare(MrbTransfer *transfer, const MrbHttpRequest *request)
 {
 	bool		taken;
 
@@ -135,7 +135,7 @@ mrb_transfer_prepare(MrbTransfer *transfer, const MrbHttpRequest *request)
  * Describe the end of a request.
  */
 void
-mrb_transfer_answer(MrbTransfer *transfer, CURLcode result, MrbHttpAnswer *answer)
+mrb_http_transfer_answer(MrbTransfer *transfer, CURLcode result, MrbHttpAnswer *answer)
 {
 	memset(answer, 0, sizeof(*answer));
 	answer->outcome = outcome_of(transfer, result);
@@ -296,7 +296,7 @@ on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	curl_socket_t fd;
 
 	if (!mrb_allow_private_endpoints &&
-		!mrb_address_is_public(&address->addr))
+		!mrb_public_address_matches(&address->addr))
 	{
 		transfer->denied = true;
 		return CURL_SOCKET_BAD;
@@ -325,7 +325,7 @@ on_request(void *arg, char *peer, char *local, int peer_port, int local_port)
 
 	transfer->attempts++;
 	if (mrb_allow_private_endpoints ||
-		(mrb_address_text_is_public(peer) && strcmp(peer, local) != 0))
+		(mrb_public_address_matches_text(peer) && strcmp(peer, local) != 0))
 		return CURL_PREREQFUNC_OK;
 	transfer->denied = true;
 	transfer->opened = false;

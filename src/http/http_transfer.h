@@ -39,11 +39,11 @@ typedef struct MrbTransfer
 	char		error[CURL_ERROR_SIZE];
 } MrbTransfer;
 
-extern MrbTransfer *mrb_transfer_create(void);
-extern bool mrb_transfer_prepare(MrbTransfer *transfer,
-								 const struct MrbHttpRequest *request);
-extern void mrb_transfer_answer(MrbTransfer *transfer, CURLcode result,
-								struct MrbHttpAnswer *answer);
-extern void mrb_transfer_reset(MrbTransfer *transfer);
+extern MrbTransfer *mrb_http_transfer_create(void);
+extern bool mrb_http_transfer_prepare(MrbTransfer *transfer,
+									  const struct MrbHttpRequest *request);
+extern void mrb_http_transfer_answer(MrbTransfer *transfer, CURLcode result,
+									 struct MrbHttpAnswer *answer);
+extern void mrb_http_transfer_reset(MrbTransfer *transfer);
 
 #endif							/* MRB_HTTP_TRANSFER_H */

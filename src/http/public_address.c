@@ -65,7 +65,7 @@ static bool in_block(const unsigned char *address, const AddressBlock *block);
  * Is this an Internet address that anybody could reach?
  */
 bool
-mrb_address_is_public(const struct sockaddr *address)
+mrb_public_address_matches(const struct sockaddr *address)
 {
 	if (address->sa_family == AF_INET)
 		return v4_is_public(&((const struct sockaddr_in *) address)->sin_addr);
@@ -78,7 +78,7 @@ mrb_address_is_public(const struct sockaddr *address)
  * The same for an address in its printed form.
  */
 bool
-mrb_address_text_is_public(const char *text)
+mrb_public_address_matches_text(const char *text)
 {
 	unsigned char parsed[sizeof(struct in6_addr)];
 

@@ -11,7 +11,7 @@
 struct sockaddr;
 
 /* May be called from library callbacks: neither allocates nor raises. */
-extern bool mrb_address_is_public(const struct sockaddr *address);
-extern bool mrb_address_text_is_public(const char *text);
+extern bool mrb_public_address_matches(const struct sockaddr *address);
+extern bool mrb_public_address_matches_text(const char *text);
 
 #endif							/* MRB_PUBLIC_ADDRESS_H */

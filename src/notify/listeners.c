@@ -38,7 +38,7 @@ static MrbTick not_before = 0;
 static void send_all(void *arg);
 
 void
-mrb_notify_add(const MrbRoute *route)
+mrb_listeners_add(const MrbRoute *route)
 {
 	char	   *payload;
 
@@ -54,8 +54,8 @@ mrb_notify_add(const MrbRoute *route)
 		waiting = AllocSetContextCreate(TopMemoryContext,
 										"miosa_rollback notifications",
 										ALLOCSET_DEFAULT_SIZES);
-	payload = mrb_json_route_notice(route->epoch, route->deployment_id,
-									route->version_id);
+	payload = mrb_payload_route(route->epoch, route->deployment_id,
+								route->version_id);
 	if (!mrb_channel_fits(payload))
 	{
 		single = false;
@@ -65,12 +65,12 @@ mrb_notify_add(const MrbRoute *route)
 }
 
 void
-mrb_notify_step(MrbSlot *slot)
+mrb_listeners_step(MrbRegistrySlot *slot)
 {
 	if (from_epoch == 0 || mrb_timer_now() < not_before)
 		return;
 	skipped = false;
-	if (!mrb_session_try(send_all, NULL, NULL) || skipped)
+	if (!mrb_worker_xact_try(send_all, NULL, NULL) || skipped)
 	{
 		single = false;
 		not_before = mrb_tick_plus(mrb_timer_read(), PAUSE_MS);
@@ -93,13 +93,13 @@ mrb_notify_step(MrbSlot *slot)
 static void
 send_all(void *arg)
 {
-	mrb_session_begin(MRB_SESSION_NOTIFY, LOCK_MS);
+	mrb_worker_xact_begin(MRB_SESSION_NOTIFY, LOCK_MS);
 	if (!mrb_channel_has_room())
 		skipped = true;
 	else if (!single)
-		mrb_channel_notify(mrb_json_route_range(from_epoch, to_epoch));
+		mrb_channel_notify(mrb_payload_range(from_epoch, to_epoch));
 	else
 		for (int i = 0; i < npayloads; i++)
 			mrb_channel_notify(payloads[i]);
-	mrb_session_commit();
+	mrb_worker_xact_commit();
 }

@@ -12,9 +12,9 @@
 #include "route/route.h"
 
 /* Remember that listeners are to be told of the route. */
-extern void mrb_notify_add(const MrbRoute *route);
+extern void mrb_listeners_add(const MrbRoute *route);
 
 /* Tell them, if there is anything and it is time to. */
-extern void mrb_notify_step(MrbSlot *slot);
+extern void mrb_listeners_step(MrbRegistrySlot *slot);
 
 #endif							/* MRB_LISTENERS_H */

@@ -21,8 +21,8 @@ static json_t *id_or_null(const char *id);
 static char *write_and_free(json_t *value);
 
 char *
-mrb_json_route_notice(int64 epoch, const char *deployment_id,
-					  const char *version_id)
+mrb_payload_route(int64 epoch, const char *deployment_id,
+				  const char *version_id)
 {
 	return write_and_free(json_pack("{s:o, s:o, s:o}",
 									"epoch",
@@ -32,7 +32,7 @@ mrb_json_route_notice(int64 epoch, const char *deployment_id,
 }
 
 char *
-mrb_json_route_range(int64 from, int64 to)
+mrb_payload_range(int64 from, int64 to)
 {
 	return write_and_free(json_pack("{s:I, s:I}",
 									"from", (json_int_t) from,

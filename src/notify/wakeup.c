@@ -73,9 +73,9 @@ static void warn_if_nobody_tells(void);
 static bool
 dispatcher_running(void)
 {
-	MrbSlot    *slot = mrb_shmem_slot(MyDatabaseId);
+	MrbRegistrySlot *slot = mrb_registry_slot(MyDatabaseId);
 
-	return slot != NULL && slot->pid != 0 && !mrb_shmem_stalled(slot) &&
+	return slot != NULL && slot->pid != 0 && !mrb_registry_stalled(slot) &&
 		(slot->state == MRB_DISPATCHER_RUNNING ||
 		 slot->state == MRB_DISPATCHER_STARTING);
 }
@@ -84,7 +84,7 @@ dispatcher_running(void)
  * Whether somebody should be told and nobody does it.
  */
 bool
-mrb_wake_untold(void)
+mrb_wakeup_untold(void)
 {
 	bool		some;
 
@@ -98,9 +98,9 @@ mrb_wake_untold(void)
 }
 
 void
-mrb_wake_dispatcher(const char *deployment_id, const char *version_id)
+mrb_wakeup_dispatcher(const char *deployment_id, const char *version_id)
 {
-	if (mrb_shmem_available())
+	if (mrb_registry_available())
 		remember(&wake_depth);
 	if (dispatcher_running())
 		return;
@@ -110,9 +110,9 @@ mrb_wake_dispatcher(const char *deployment_id, const char *version_id)
 }
 
 void
-mrb_wake_request_dispatcher(void)
+mrb_wakeup_request_dispatcher(void)
 {
-	if (mrb_shmem_available())
+	if (mrb_registry_available())
 		remember(&request_depth);
 }
 
@@ -154,13 +154,13 @@ at_xact_end(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			if (wake_depth > 0)
 			{
-				MrbSlot    *slot = mrb_shmem_slot(MyDatabaseId);
+				MrbRegistrySlot *slot = mrb_registry_slot(MyDatabaseId);
 
 				if (slot != NULL)
-					mrb_shmem_wake(slot);
+					mrb_registry_wake(slot);
 			}
 			if (request_depth > 0)
-				mrb_shmem_ask_for_dispatcher(MyDatabaseId);
+				mrb_registry_ask_for_dispatcher(MyDatabaseId);
 			break;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
@@ -237,7 +237,7 @@ remember_notice(const char *deployment_id, const char *version_id)
 	old = MemoryContextSwitchTo(TopTransactionContext);
 	notice = palloc(sizeof(Notice));
 	notice->depth = GetCurrentTransactionNestLevel();
-	notice->payload = mrb_json_route_notice(0, deployment_id, version_id);
+	notice->payload = mrb_payload_route(0, deployment_id, version_id);
 	if (mrb_channel_fits(notice->payload))
 		notices = lappend(notices, notice);
 	else
@@ -257,7 +257,7 @@ notify_listeners(void)
 		return;
 	if (too_many)
 	{
-		mrb_channel_notify(mrb_json_route_notice(0, NULL, NULL));
+		mrb_channel_notify(mrb_payload_route(0, NULL, NULL));
 		return;
 	}
 	foreach(cell, notices)
@@ -273,8 +273,8 @@ warn_if_nobody_tells(void)
 	if (warned)
 		return;
 	warned = true;
-	if (mrb_wake_untold())
+	if (mrb_wakeup_untold())
 		ereport(WARNING,
 				(errmsg_internal("%s", MRB_WAKE_UNTOLD_MESSAGE),
-				 errhint("%s", mrb_naming_qualify(MRB_WAKE_UNTOLD_HINT))));
+				 errhint("%s", mrb_function_name_qualify(MRB_WAKE_UNTOLD_HINT))));
 }

@@ -26,12 +26,12 @@ static const char *const actor_types[] = {"user", "api_key", "role", "system"};
  * owner's rights, which the API functions run with, are no actor.
  */
 MrbActor
-mrb_audit_actor(void)
+mrb_actor_read(void)
 {
 	MrbActor	actor = {.type = "user",.id = mrb_actor};
 
 	if (mrb_actor != NULL && mrb_actor[0] != '\0')
-		actor.ignored = mrb_setting_is_for_session("miosa_rollback.actor");
+		actor.ignored = mrb_setting_source_is_session("miosa_rollback.actor");
 	if (mrb_actor == NULL || mrb_actor[0] == '\0' || actor.ignored)
 	{
 		actor.type = "role";

@@ -15,6 +15,6 @@ typedef struct MrbActor
 	bool		ignored;		/* a name that SET made for the session */
 } MrbActor;
 
-extern MrbActor mrb_audit_actor(void);
+extern MrbActor mrb_actor_read(void);
 
 #endif							/* MRB_ACTOR_H */

@@ -53,8 +53,8 @@ static MrbQuery switch_query = {
 	.expected = MRB_QUERY_UPDATE,
 };
 
-static MrbCapacity judge(const MrbDeployment *now, const MrbVersion *target,
-						 const MrbVersion *serving);
+static MrbCutover judge(const MrbDeployment *now, const MrbVersion *target,
+						const MrbVersion *serving);
 static bool is_stopped(const MrbDeployment *now);
 static bool same_id(const char *one, const char *other);
 static bool complete(const MrbDeployment *now);
@@ -65,10 +65,10 @@ static bool complete(const MrbDeployment *now);
  * serves nothing, because it was unpublished, is published.
  */
 void
-mrb_settle(const MrbDeployment *now, bool immediate, MrbOperation *operation)
+mrb_apply(const MrbDeployment *now, bool immediate, MrbOperation *operation)
 {
 	const MrbVersion *target = &now->target;
-	MrbCapacity capacity = judge(now, target, &now->serving);
+	MrbCutover	capacity = judge(now, target, &now->serving);
 	bool		stopped = is_stopped(now);
 	bool		switches = capacity.enough || immediate || stopped;
 
@@ -80,8 +80,8 @@ mrb_settle(const MrbDeployment *now, bool immediate, MrbOperation *operation)
 	operation->serving_version_id = switches ? NULL : now->serving.id;
 	operation->ask_capacity = capacity.needed && !stopped &&
 		now->desired_replicas > 0 && (capacity.wanting || now->target_drained);
-	operation->runs_instances = mrb_capacity_runs(target->kind) ||
-		(now->active.id != NULL && mrb_capacity_runs(now->active.kind));
+	operation->runs_instances = mrb_cutover_runs(target->kind) ||
+		(now->active.id != NULL && mrb_cutover_runs(now->active.kind));
 	operation->state = stopped ? "stopped" :
 		capacity.reached ? "running" : "pending";
 
@@ -100,14 +100,14 @@ mrb_settle(const MrbDeployment *now, bool immediate, MrbOperation *operation)
  * Nothing serves from now on.
  */
 void
-mrb_settle_unpublish(const MrbDeployment *now, MrbOperation *operation)
+mrb_apply_unpublish(const MrbDeployment *now, MrbOperation *operation)
 {
 	operation->action = MRB_UNPUBLISH;
 	operation->outcome = "changed";
 	operation->deployment_id = now->id;
 	operation->previous_version_id = now->active.id;
 	operation->runs_instances = now->active.id != NULL &&
-		mrb_capacity_runs(now->active.kind);
+		mrb_cutover_runs(now->active.kind);
 	operation->state = "stopped";
 	operation->marks = "{}";
 }
@@ -137,7 +137,7 @@ complete(const MrbDeployment *now)
 {
 	const MrbVersion *active = &now->active;
 	MrbVersion	none = {0};
-	MrbCapacity capacity;
+	MrbCutover	capacity;
 	bool		all;
 	bool		overdue;
 	Datum		values[2];
@@ -171,7 +171,7 @@ complete(const MrbDeployment *now)
 		return false;
 	}
 	values[1] = BoolGetDatum(capacity.reached);
-	(void) mrb_guard_run(&switch_query, values, NULL);
+	(void) mrb_write_guard_run(&switch_query, values, NULL);
 	mrb_query_close();
 	(void) mrb_enqueue(now->id, "route", NULL);
 	return true;
@@ -180,14 +180,14 @@ complete(const MrbDeployment *now)
 /*
  * Judge a version's instances against those of the version that serves.
  */
-static MrbCapacity
+static MrbCutover
 judge(const MrbDeployment *now, const MrbVersion *target,
 	  const MrbVersion *serving)
 {
-	return mrb_capacity_judge(target->kind, target->healthy,
-							  now->desired_replicas,
-							  serving->id ? serving->kind : NULL,
-							  serving->healthy);
+	return mrb_cutover_judge(target->kind, target->healthy,
+							 now->desired_replicas,
+							 serving->id ? serving->kind : NULL,
+							 serving->healthy);
 }
 
 /*

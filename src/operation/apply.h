@@ -16,11 +16,11 @@
  * Fill in what follows from the deployment and its target.  immediate: routes
  * do not wait for instances.
  */
-extern void mrb_settle(const MrbDeployment *now, bool immediate,
-					   MrbOperation *operation);
+extern void mrb_apply(const MrbDeployment *now, bool immediate,
+					  MrbOperation *operation);
 
 /* Nothing shall serve any more. */
-extern void mrb_settle_unpublish(const MrbDeployment *now,
-								 MrbOperation *operation);
+extern void mrb_apply_unpublish(const MrbDeployment *now,
+								MrbOperation *operation);
 
 #endif							/* MRB_APPLY_H */

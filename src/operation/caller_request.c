@@ -24,11 +24,11 @@ static void append_argument(StringInfo buf, const char *name,
  * The caller's call with another version.
  */
 char *
-mrb_request_again(const MrbRequest *request, bool promotion,
-				  const char *deployment_id, const char *version_id,
-				  bool accept_unverified)
+mrb_caller_request_again(const MrbCallerRequest *request, bool promotion,
+						 const char *deployment_id, const char *version_id,
+						 bool accept_unverified)
 {
-	static const MrbRequest bare = {0};
+	static const MrbCallerRequest bare = {0};
 	StringInfoData buf;
 
 	if (request == NULL)
@@ -59,8 +59,8 @@ mrb_request_again(const MrbRequest *request, bool promotion,
  * A call of a console function about the deployment.
  */
 char *
-mrb_request_show(const MrbRequest *request, const char *function,
-				 const char *deployment_id)
+mrb_caller_request_show(const MrbCallerRequest *request, const char *function,
+						const char *deployment_id)
 {
 	return psprintf("SELECT * FROM miosa.%s(%s);", function,
 					quote_literal_cstr(request && request->console_name ?

@@ -167,7 +167,7 @@ mrb_default_target(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	foreach(cell, mrb_candidate_list(text_to_cstring(PG_GETARG_TEXT_PP(0))))
+	foreach(cell, mrb_candidates_list(text_to_cstring(PG_GETARG_TEXT_PP(0))))
 	{
 		MrbCandidate *it = lfirst(cell);
 
@@ -181,7 +181,7 @@ mrb_default_target(PG_FUNCTION_ARGS)
  * What a rollback from the active version would try, in that order.
  */
 List *
-mrb_candidate_list(const char *deployment_id)
+mrb_candidates_list(const char *deployment_id)
 {
 	Walk		walk = {
 		.deployment_id = CStringGetTextDatum(deployment_id),
@@ -324,7 +324,7 @@ enough(const Walk *walk)
  * The restorable version nearest to the given one, the older of two.
  */
 char *
-mrb_candidate_nearest(const char *deployment_id, const char *version_id)
+mrb_candidates_nearest(const char *deployment_id, const char *version_id)
 {
 	Datum		values[2];
 	char	   *nearest = NULL;
@@ -342,7 +342,7 @@ mrb_candidate_nearest(const char *deployment_id, const char *version_id)
  * The version that was active before the deployment was unpublished.
  */
 char *
-mrb_candidate_unpublished(const char *deployment_id, int64 *seq)
+mrb_candidates_unpublished(const char *deployment_id, int64 *seq)
 {
 	Datum		values[1];
 	char	   *version_id = NULL;

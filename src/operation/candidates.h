@@ -28,19 +28,19 @@ typedef struct MrbCandidate
 #define MRB_CANDIDATE_ENOUGH 3
 
 /* What a rollback from the active version would try, in that order. */
-extern List *mrb_candidate_list(const char *deployment_id);
+extern List *mrb_candidates_list(const char *deployment_id);
 
 /*
  * The version nearest to the given one that is ready and still has its
  * artifact by our own record; NULL when there is none.
  */
-extern char *mrb_candidate_nearest(const char *deployment_id,
-								   const char *version_id);
+extern char *mrb_candidates_nearest(const char *deployment_id,
+									const char *version_id);
 
 /*
  * The version that was active before a deployment without an active version
  * was unpublished, and the operation that did it; NULL when none is known.
  */
-extern char *mrb_candidate_unpublished(const char *deployment_id, int64 *seq);
+extern char *mrb_candidates_unpublished(const char *deployment_id, int64 *seq);
 
 #endif							/* MRB_CANDIDATES_H */

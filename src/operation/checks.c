@@ -40,7 +40,7 @@ static char *show_candidates(const MrbDeployment *deployment);
  * The version is there and belongs to this deployment.
  */
 MrbFinding
-mrb_rule_version_exists(const MrbDeployment *deployment, const char *asked)
+mrb_checks_version_exists(const MrbDeployment *deployment, const char *asked)
 {
 	if (deployment->target.id != NULL)
 		return holds("version_exists");
@@ -55,7 +55,7 @@ mrb_rule_version_exists(const MrbDeployment *deployment, const char *asked)
  * Only a ready version can serve.
  */
 MrbFinding
-mrb_rule_version_ready(const MrbDeployment *deployment)
+mrb_checks_version_ready(const MrbDeployment *deployment)
 {
 	const MrbVersion *target = &deployment->target;
 
@@ -71,7 +71,7 @@ mrb_rule_version_ready(const MrbDeployment *deployment)
  * The artifact was not collected, by our own record.
  */
 MrbFinding
-mrb_rule_artifact_kept(const MrbDeployment *deployment)
+mrb_checks_artifact_kept(const MrbDeployment *deployment)
 {
 	const MrbVersion *target = &deployment->target;
 
@@ -88,10 +88,10 @@ mrb_rule_artifact_kept(const MrbDeployment *deployment)
  * not too old or the caller's word is taken for it, but never in silence.
  */
 MrbFinding
-mrb_rule_artifact_present(const MrbDeployment *deployment,
-						  const char *version_id,
-						  const MrbArtifactCheck *check,
-						  bool promotion, bool accept_unverified)
+mrb_checks_artifact_present(const MrbDeployment *deployment,
+							const char *version_id,
+							const MrbArtifactCheck *check,
+							bool promotion, bool accept_unverified)
 {
 	static const char *const rule = "artifact_present";
 	MrbFinding	it;
@@ -106,8 +106,8 @@ mrb_rule_artifact_present(const MrbDeployment *deployment,
 						version_id),
 			   check->detail,
 			   psprintf("To go on without the verification, type %s",
-						mrb_request_again(deployment->request, promotion,
-										  deployment->id, version_id, true)));
+						mrb_caller_request_again(deployment->request, promotion,
+												 deployment->id, version_id, true)));
 	if (check->grace || accept_unverified)
 	{
 		it.verdict = MRB_WARNS;
@@ -124,7 +124,7 @@ mrb_rule_artifact_present(const MrbDeployment *deployment,
  * NULL when the caller has none.
  */
 MrbFinding
-mrb_rule_active_expected(const MrbDeployment *deployment, const char *expected)
+mrb_checks_active_expected(const MrbDeployment *deployment, const char *expected)
 {
 	const char *active = deployment->active.id;
 
@@ -136,8 +136,8 @@ mrb_rule_active_expected(const MrbDeployment *deployment, const char *expected)
 				 psprintf("Expected is \"%s\", active is \"%s\".", expected,
 						  active ? active : "none"),
 				 psprintf("See what happened with %s",
-						  mrb_request_show(deployment->request, "history",
-										   deployment->id)));
+						  mrb_caller_request_show(deployment->request, "history",
+												  deployment->id)));
 }
 
 /*
@@ -145,8 +145,8 @@ mrb_rule_active_expected(const MrbDeployment *deployment, const char *expected)
  * soon after a rollback it is taken for a retry.
  */
 MrbFinding
-mrb_rule_not_repeated(const MrbDeployment *deployment,
-					  const char *default_target)
+mrb_checks_not_repeated(const MrbDeployment *deployment,
+						const char *default_target)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
@@ -163,9 +163,9 @@ mrb_rule_not_repeated(const MrbDeployment *deployment,
 						  timestamptz_to_str(deployment->last_rollback_at)),
 				 default_target ?
 				 psprintf("To go one further back, type %s",
-						  mrb_request_again(deployment->request, false,
-											deployment->id, default_target,
-											false)) :
+						  mrb_caller_request_again(deployment->request, false,
+												   deployment->id, default_target,
+												   false)) :
 				 show_candidates(deployment));
 }
 
@@ -175,7 +175,7 @@ mrb_rule_not_repeated(const MrbDeployment *deployment,
  * that schema_marks.c names.
  */
 MrbFinding
-mrb_rule_compatible(const MrbDeployment *deployment)
+mrb_checks_compatible(const MrbDeployment *deployment)
 {
 	MrbFinding	it;
 
@@ -221,7 +221,7 @@ describe_marked(List *marked)
  * Whoever shall learn of the change will be told.  That never refuses one.
  */
 MrbFinding
-mrb_rule_told(bool untold)
+mrb_checks_told(bool untold)
 {
 	MrbFinding	it = {
 		.rule = "endpoints_told",
@@ -242,7 +242,7 @@ mrb_rule_told(bool untold)
  * back.
  */
 MrbFinding
-mrb_rule_actor_counts(bool ignored)
+mrb_checks_actor_counts(bool ignored)
 {
 	MrbFinding	it = {
 		.rule = "actor_counts",
@@ -262,7 +262,7 @@ mrb_rule_actor_counts(bool ignored)
  * What was accepted knowingly, for the audit event.
  */
 char *
-mrb_rule_marks(const MrbFinding *artifact, const MrbFinding *compatible)
+mrb_checks_marks(const MrbFinding *artifact, const MrbFinding *compatible)
 {
 	bool		unverified = artifact->verdict == MRB_WARNS;
 	bool		incompatible = compatible->verdict == MRB_WARNS;
@@ -277,7 +277,7 @@ mrb_rule_marks(const MrbFinding *artifact, const MrbFinding *compatible)
  * Raise what fails, warn of what warns.
  */
 void
-mrb_rule_enforce(const MrbFinding *finding)
+mrb_checks_enforce(const MrbFinding *finding)
 {
 	if (finding->verdict == MRB_FAILS)
 		mrb_raise(finding->condition, finding->message, finding->detail,
@@ -286,7 +286,7 @@ mrb_rule_enforce(const MrbFinding *finding)
 		ereport(WARNING,
 				(errmsg_internal("%s", finding->message),
 				 errdetail_internal("%s", finding->detail),
-				 errhint("%s", mrb_naming_qualify(finding->hint))));
+				 errhint("%s", mrb_function_name_qualify(finding->hint))));
 }
 
 static MrbFinding
@@ -323,15 +323,15 @@ static MrbFinding
 artifact_gone(const char *rule, const MrbDeployment *deployment,
 			  const char *version_id, const char *detail)
 {
-	char	   *nearest = mrb_candidate_nearest(deployment->id, version_id);
+	char	   *nearest = mrb_candidates_nearest(deployment->id, version_id);
 
 	return fails(rule, MRB_ERR_ARTIFACT_GONE,
 				 psprintf("the artifact of version \"%s\" is gone", version_id),
 				 detail,
 				 nearest ? psprintf("The nearest version that can be restored: %s",
-									mrb_request_again(deployment->request,
-													  false, deployment->id,
-													  nearest, false)) :
+									mrb_caller_request_again(deployment->request,
+															 false, deployment->id,
+															 nearest, false)) :
 				 show_candidates(deployment));
 }
 
@@ -342,6 +342,6 @@ static char *
 show_candidates(const MrbDeployment *deployment)
 {
 	return psprintf("See what can be restored with %s",
-					mrb_request_show(deployment->request, "candidates",
-									 deployment->id));
+					mrb_caller_request_show(deployment->request, "candidates",
+											deployment->id));
 }

@@ -14,17 +14,17 @@
 #include "base/errors.h"
 #include "operation/deployment.h"
 
-typedef enum MrbVerdict
+typedef enum MrbSeverity
 {
 	MRB_HOLDS,
 	MRB_WARNS,					/* may go on, but somebody should know */
 	MRB_FAILS,					/* condition says as what */
-} MrbVerdict;
+} MrbSeverity;
 
 typedef struct MrbFinding
 {
 	const char *rule;			/* name in miosa_plan */
-	MrbVerdict	verdict;
+	MrbSeverity verdict;
 	MrbCondition condition;		/* when it fails */
 	const char *warning;		/* its code when it warns */
 	const char *message;		/* the texts: when it does not hold */
@@ -32,32 +32,32 @@ typedef struct MrbFinding
 	const char *hint;
 } MrbFinding;
 
-extern MrbFinding mrb_rule_version_exists(const MrbDeployment *deployment,
-										  const char *asked);
-extern MrbFinding mrb_rule_version_ready(const MrbDeployment *deployment);
-extern MrbFinding mrb_rule_artifact_kept(const MrbDeployment *deployment);
-extern MrbFinding mrb_rule_artifact_present(const MrbDeployment *deployment,
-											const char *version_id,
-											const MrbArtifactCheck *check,
-											bool promotion,
-											bool accept_unverified);
-extern MrbFinding mrb_rule_active_expected(const MrbDeployment *deployment,
-										   const char *expected);
-extern MrbFinding mrb_rule_not_repeated(const MrbDeployment *deployment,
-										const char *default_target);
-extern MrbFinding mrb_rule_compatible(const MrbDeployment *deployment);
+extern MrbFinding mrb_checks_version_exists(const MrbDeployment *deployment,
+											const char *asked);
+extern MrbFinding mrb_checks_version_ready(const MrbDeployment *deployment);
+extern MrbFinding mrb_checks_artifact_kept(const MrbDeployment *deployment);
+extern MrbFinding mrb_checks_artifact_present(const MrbDeployment *deployment,
+											  const char *version_id,
+											  const MrbArtifactCheck *check,
+											  bool promotion,
+											  bool accept_unverified);
+extern MrbFinding mrb_checks_active_expected(const MrbDeployment *deployment,
+											 const char *expected);
+extern MrbFinding mrb_checks_not_repeated(const MrbDeployment *deployment,
+										  const char *default_target);
+extern MrbFinding mrb_checks_compatible(const MrbDeployment *deployment);
 
 /* untold: there are endpoints that nobody will tell. */
-extern MrbFinding mrb_rule_told(bool untold);
+extern MrbFinding mrb_checks_told(bool untold);
 
 /* Whether the actor is whom the application has named. */
-extern MrbFinding mrb_rule_actor_counts(bool ignored);
+extern MrbFinding mrb_checks_actor_counts(bool ignored);
 
 /* What was accepted knowingly, a JSON object for the audit event. */
-extern char *mrb_rule_marks(const MrbFinding *artifact,
-							const MrbFinding *compatible);
+extern char *mrb_checks_marks(const MrbFinding *artifact,
+							  const MrbFinding *compatible);
 
 /* Raise what fails, warn of what warns. */
-extern void mrb_rule_enforce(const MrbFinding *finding);
+extern void mrb_checks_enforce(const MrbFinding *finding);
 
 #endif							/* MRB_CHECKS_H */

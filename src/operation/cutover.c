@@ -19,22 +19,22 @@
 /*
  * Judge a target.
  */
-MrbCapacity
-mrb_capacity_judge(const char *kind, int healthy, int desired,
-				   const char *serving_kind, int serving_healthy)
+MrbCutover
+mrb_cutover_judge(const char *kind, int healthy, int desired,
+				  const char *serving_kind, int serving_healthy)
 {
-	MrbCapacity it = {
+	MrbCutover	it = {
 		.enough = true,
 		.reached = true,
 	};
 
-	if (!mrb_capacity_runs(kind))
+	if (!mrb_cutover_runs(kind))
 		return it;
 
 	it.needed = true;
 	if (serving_kind == NULL)
 		it.required = 0;
-	else if (!mrb_capacity_runs(serving_kind))
+	else if (!mrb_cutover_runs(serving_kind))
 		it.required = desired;
 	else
 		it.required = Min(desired, serving_healthy);
@@ -49,7 +49,7 @@ mrb_capacity_judge(const char *kind, int healthy, int desired,
  * Whether versions of a kind run in instances.
  */
 bool
-mrb_capacity_runs(const char *kind)
+mrb_cutover_runs(const char *kind)
 {
 	return strcmp(kind, "static") != 0;
 }

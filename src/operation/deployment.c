@@ -44,7 +44,7 @@ enum
 	DEPLOYMENT_LAST_ROLLBACK
 };
 
-static MrbRow deployment_row = {
+static MrbIndexLookup deployment_row = {
 	.table = "deployments",
 	.index = "deployments_pkey",
 	.columns = {
@@ -69,7 +69,7 @@ enum
 	VERSION_PROMOTED_OVER
 };
 
-static MrbRow version_row = {
+static MrbIndexLookup version_row = {
 	.table = "versions",
 	.index = "versions_pkey",
 	.columns = {
@@ -93,7 +93,7 @@ enum
 	RELEASE_COLLECTED_BY
 };
 
-static MrbRow release_row = {
+static MrbIndexLookup release_row = {
 	.table = "releases",
 	.index = "releases_deployment_id_deployment_version_id_key",
 	.columns = {
@@ -108,32 +108,32 @@ static MrbRow release_row = {
 	},
 };
 
-static MrbRow capacity_row = {
+static MrbIndexLookup capacity_row = {
 	.table = "capacity",
 	.index = "capacity_pkey",
 	.columns = {"stop_asked"},
 };
 
-static MrbRow tenant_row = {
+static MrbIndexLookup tenant_row = {
 	.table = "tenants",
 	.index = "tenants_pkey",
 	.columns = {"plan"},
 };
 
 /* The rows of the view miosa.plans: an own plan hides a shipped one. */
-static MrbRow own_plan_row = {
+static MrbIndexLookup own_plan_row = {
 	.table = "own_plans",
 	.index = "own_plans_pkey",
 	.columns = {"idempotency_retention"},
 };
 
-static MrbRow shipped_plan_row = {
+static MrbIndexLookup shipped_plan_row = {
 	.table = "shipped_plans",
 	.index = "shipped_plans_name",
 	.columns = {"idempotency_retention"},
 };
 
-static MrbRow key_row = {
+static MrbIndexLookup key_row = {
 	.table = "idempotency_keys",
 	.index = "idempotency_keys_pkey",
 	.columns = {"expires_at"},
@@ -214,25 +214,25 @@ mrb_deployment_look(const char *id, const char *target_id, const char *key)
 	MrbDeployment *it;
 	char	   *active_id;
 
-	mrb_row_begin();
-	if (!mrb_row_find(&deployment_row, id, NULL))
+	mrb_index_lookup_begin();
+	if (!mrb_index_lookup_find(&deployment_row, id, NULL))
 	{
-		mrb_row_end();
+		mrb_index_lookup_end();
 		return NULL;
 	}
 	it = palloc0(sizeof(MrbDeployment));
-	it->id = mrb_row_text(&deployment_row, DEPLOYMENT_ID);
-	it->tenant_id = mrb_row_text(&deployment_row, DEPLOYMENT_TENANT);
-	it->state = mrb_row_text(&deployment_row, DEPLOYMENT_STATE);
-	it->desired_replicas = mrb_row_int32(&deployment_row, DEPLOYMENT_REPLICAS);
-	active_id = mrb_row_text(&deployment_row, DEPLOYMENT_ACTIVE);
-	it->serving_version_id = mrb_row_text(&deployment_row, DEPLOYMENT_SERVING);
-	it->seq = mrb_row_int64(&deployment_row, DEPLOYMENT_SEQ);
-	it->waiting_since = mrb_row_timestamp(&deployment_row,
-										  DEPLOYMENT_WAITING);
-	it->last_rollback_at = mrb_row_timestamp(&deployment_row,
-											 DEPLOYMENT_LAST_ROLLBACK);
-	mrb_row_close(&deployment_row);
+	it->id = mrb_index_lookup_text(&deployment_row, DEPLOYMENT_ID);
+	it->tenant_id = mrb_index_lookup_text(&deployment_row, DEPLOYMENT_TENANT);
+	it->state = mrb_index_lookup_text(&deployment_row, DEPLOYMENT_STATE);
+	it->desired_replicas = mrb_index_lookup_int32(&deployment_row, DEPLOYMENT_REPLICAS);
+	active_id = mrb_index_lookup_text(&deployment_row, DEPLOYMENT_ACTIVE);
+	it->serving_version_id = mrb_index_lookup_text(&deployment_row, DEPLOYMENT_SERVING);
+	it->seq = mrb_index_lookup_int64(&deployment_row, DEPLOYMENT_SEQ);
+	it->waiting_since = mrb_index_lookup_timestamp(&deployment_row,
+												   DEPLOYMENT_WAITING);
+	it->last_rollback_at = mrb_index_lookup_timestamp(&deployment_row,
+													  DEPLOYMENT_LAST_ROLLBACK);
+	mrb_index_lookup_close(&deployment_row);
 
 	read_version(&it->active, id, active_id);
 	if (it->serving_version_id != NULL)
@@ -243,7 +243,7 @@ mrb_deployment_look(const char *id, const char *target_id, const char *key)
 	it->target_drained = was_drained(&it->target, id);
 	if (key != NULL)
 		read_key(it, key);
-	mrb_row_end();
+	mrb_index_lookup_end();
 	return it;
 }
 
@@ -293,25 +293,25 @@ mrb_deployment_lock(const char *id)
 static void
 read_version(MrbVersion *version, const char *deployment_id, const char *id)
 {
-	if (id == NULL || !mrb_row_find(&version_row, deployment_id, id))
+	if (id == NULL || !mrb_index_lookup_find(&version_row, deployment_id, id))
 		return;
-	version->id = mrb_row_text(&version_row, VERSION_ID);
-	version->number = mrb_row_int32(&version_row, VERSION_NUMBER);
-	version->kind = mrb_row_text(&version_row, VERSION_KIND);
-	version->state = mrb_row_text(&version_row, VERSION_STATE);
-	version->promoted_over = mrb_row_text(&version_row, VERSION_PROMOTED_OVER);
-	mrb_row_close(&version_row);
+	version->id = mrb_index_lookup_text(&version_row, VERSION_ID);
+	version->number = mrb_index_lookup_int32(&version_row, VERSION_NUMBER);
+	version->kind = mrb_index_lookup_text(&version_row, VERSION_KIND);
+	version->state = mrb_index_lookup_text(&version_row, VERSION_STATE);
+	version->promoted_over = mrb_index_lookup_text(&version_row, VERSION_PROMOTED_OVER);
+	mrb_index_lookup_close(&version_row);
 	if (strcmp(version->kind, "static") != 0)
 		count_healthy(version, deployment_id);
 
-	if (!mrb_row_find(&release_row, deployment_id, id))
+	if (!mrb_index_lookup_find(&release_row, deployment_id, id))
 		return;
-	version->release_id = mrb_row_text(&release_row, RELEASE_ID);
+	version->release_id = mrb_index_lookup_text(&release_row, RELEASE_ID);
 	read_artifact(&version->artifact);
-	version->sha256 = mrb_row_text(&release_row, RELEASE_SHA256);
-	version->collected_at = mrb_row_timestamp(&release_row, RELEASE_COLLECTED);
-	version->collected_by = mrb_row_text(&release_row, RELEASE_COLLECTED_BY);
-	mrb_row_close(&release_row);
+	version->sha256 = mrb_index_lookup_text(&release_row, RELEASE_SHA256);
+	version->collected_at = mrb_index_lookup_timestamp(&release_row, RELEASE_COLLECTED);
+	version->collected_by = mrb_index_lookup_text(&release_row, RELEASE_COLLECTED_BY);
+	mrb_index_lookup_close(&release_row);
 }
 
 /*
@@ -321,12 +321,12 @@ static void
 read_artifact(MrbArtifact *artifact)
 {
 	bool		unknown;
-	Datum		size = mrb_row_datum(&release_row, RELEASE_SIZE, &unknown);
+	Datum		size = mrb_index_lookup_datum(&release_row, RELEASE_SIZE, &unknown);
 
-	artifact->uri = mrb_row_text(&release_row, RELEASE_URI);
+	artifact->uri = mrb_index_lookup_text(&release_row, RELEASE_URI);
 	artifact->size = unknown ? -1 : DatumGetInt64(size);
-	artifact->verified_at = mrb_row_timestamp(&release_row, RELEASE_VERIFIED);
-	artifact->missing_at = mrb_row_timestamp(&release_row, RELEASE_MISSING);
+	artifact->verified_at = mrb_index_lookup_timestamp(&release_row, RELEASE_VERIFIED);
+	artifact->missing_at = mrb_index_lookup_timestamp(&release_row, RELEASE_MISSING);
 }
 
 /*
@@ -340,10 +340,10 @@ was_drained(const MrbVersion *version, const char *deployment_id)
 	bool		isnull;
 
 	if (version->id == NULL || strcmp(version->kind, "static") == 0 ||
-		!mrb_row_find(&capacity_row, deployment_id, version->id))
+		!mrb_index_lookup_find(&capacity_row, deployment_id, version->id))
 		return false;
-	asked = DatumGetBool(mrb_row_datum(&capacity_row, 0, &isnull));
-	mrb_row_close(&capacity_row);
+	asked = DatumGetBool(mrb_index_lookup_datum(&capacity_row, 0, &isnull));
+	mrb_index_lookup_close(&capacity_row);
 	return asked;
 }
 
@@ -356,36 +356,36 @@ static void
 read_key(MrbDeployment *it, const char *key)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	MrbRow	   *plan_row = &own_plan_row;
+	MrbIndexLookup *plan_row = &own_plan_row;
 	char	   *plan;
 	Datum		until;
 	bool		isnull;
 
-	if (!mrb_row_find(&tenant_row, it->tenant_id, NULL))
+	if (!mrb_index_lookup_find(&tenant_row, it->tenant_id, NULL))
 		elog(ERROR, "tenant \"%s\" is missing", it->tenant_id);
-	plan = mrb_row_text(&tenant_row, 0);
-	mrb_row_close(&tenant_row);
+	plan = mrb_index_lookup_text(&tenant_row, 0);
+	mrb_index_lookup_close(&tenant_row);
 
-	if (!mrb_row_find(plan_row, plan, NULL))
+	if (!mrb_index_lookup_find(plan_row, plan, NULL))
 	{
 		plan_row = &shipped_plan_row;
 
 		/* A restore may leave a tenant without its plan: take the smallest. */
-		if (!mrb_row_find(plan_row, plan, NULL) &&
-			!mrb_row_find(plan_row, "free", NULL))
+		if (!mrb_index_lookup_find(plan_row, plan, NULL) &&
+			!mrb_index_lookup_find(plan_row, "free", NULL))
 			elog(ERROR, "plan \"%s\" is missing", plan);
 	}
 	until = DirectFunctionCall2(timestamptz_pl_interval,
 								TimestampTzGetDatum(now),
-								mrb_row_datum(plan_row, 0, &isnull));
+								mrb_index_lookup_datum(plan_row, 0, &isnull));
 	it->key_retained_until = DatumGetTimestampTz(until);
-	mrb_row_close(plan_row);
+	mrb_index_lookup_close(plan_row);
 
-	if (mrb_row_find(&key_row, it->id, key))
+	if (mrb_index_lookup_find(&key_row, it->id, key))
 	{
-		it->key_live = mrb_row_timestamp(&key_row, 0) > now;
+		it->key_live = mrb_index_lookup_timestamp(&key_row, 0) > now;
 		it->key_expired = !it->key_live;
-		mrb_row_close(&key_row);
+		mrb_index_lookup_close(&key_row);
 	}
 }
 

@@ -50,8 +50,8 @@ typedef struct MrbDeployment
 	List	   *marked;			/* schema_marks.h: ids of versions that going
 								 * to the target crosses */
 	bool		target_drained; /* schedulers were told to stop the target */
-	const struct MrbRequest *request;	/* what the caller asks for, which
-										 * hints repeat; NULL: nothing */
+	const struct MrbCallerRequest *request; /* what the caller asks for, which
+											 * hints repeat; NULL: nothing */
 } MrbDeployment;
 
 /*

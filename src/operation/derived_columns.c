@@ -76,7 +76,7 @@ mrb_derived_columns(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("derived_columns must be fired before an update of a row")));
-	mrb_derived_check(trigger, GetUserId());
+	mrb_derived_columns_check(trigger, GetUserId());
 	return PointerGetDatum(trigger->tg_newtuple);
 }
 
@@ -85,7 +85,7 @@ mrb_derived_columns(PG_FUNCTION_ARGS)
  * the table's owner.
  */
 void
-mrb_derived_check(const TriggerData *trigger, Oid user)
+mrb_derived_columns_check(const TriggerData *trigger, Oid user)
 {
 	const char *table = RelationGetRelationName(trigger->tg_relation);
 

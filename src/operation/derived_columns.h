@@ -15,6 +15,6 @@
  * only functions of the extension write.  They run as the table's owner, who
  * may write it.
  */
-extern void mrb_derived_check(const TriggerData *trigger, Oid user);
+extern void mrb_derived_columns_check(const TriggerData *trigger, Oid user);
 
 #endif							/* MRB_DERIVED_COLUMNS_H */

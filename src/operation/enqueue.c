@@ -69,11 +69,11 @@ mrb_enqueue(const char *deployment_id, const char *kind, const char *host)
 	values[3] = host ? CStringGetTextDatum(host) : (Datum) 0;
 
 	mrb_query_open();
-	if (mrb_guard_run(&number_query, values, NULL) > 0)
+	if (mrb_write_guard_run(&number_query, values, NULL) > 0)
 		number = mrb_query_int64(0, 1, 0);
 	values[2] = Int64GetDatum(number);
 	(void) mrb_query_run(&insert_query, values, nulls);
 	mrb_query_close();
-	mrb_wake_dispatcher(NULL, NULL);
+	mrb_wakeup_dispatcher(NULL, NULL);
 	return number;
 }

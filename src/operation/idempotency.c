@@ -34,7 +34,7 @@ enum
 	KEY_EXPIRES_AT
 };
 
-static MrbRow key_row = {
+static MrbIndexLookup key_row = {
 	.table = "idempotency_keys",
 	.index = "idempotency_keys_pkey",
 	.columns = {
@@ -47,7 +47,7 @@ static MrbRow key_row = {
 	},
 };
 
-static MrbRow deployment_row = {
+static MrbIndexLookup deployment_row = {
 	.table = "deployments",
 	.index = "deployments_pkey",
 	.columns = {"seq", "active_version_id"},
@@ -152,14 +152,14 @@ mrb_idempotency_find(const char *deployment_id, const char *key,
 {
 	Jsonb	   *response = NULL;
 
-	mrb_row_begin();
-	if (mrb_row_find(&key_row, deployment_id, key))
+	mrb_index_lookup_begin();
+	if (mrb_index_lookup_find(&key_row, deployment_id, key))
 	{
-		if (mrb_row_timestamp(&key_row, KEY_EXPIRES_AT) > GetCurrentTimestamp())
+		if (mrb_index_lookup_timestamp(&key_row, KEY_EXPIRES_AT) > GetCurrentTimestamp())
 			response = read_response(deployment_id, key, fingerprint);
-		mrb_row_close(&key_row);
+		mrb_index_lookup_close(&key_row);
 	}
-	mrb_row_end();
+	mrb_index_lookup_end();
 	return response;
 }
 
@@ -201,29 +201,29 @@ static Jsonb *
 read_response(const char *deployment_id, const char *key,
 			  const MrbFingerprint *fingerprint)
 {
-	int64		seq = mrb_row_int64(&key_row, KEY_SEQ);
+	int64		seq = mrb_index_lookup_int64(&key_row, KEY_SEQ);
 	bool		isnull;
-	bytea	   *stored = DatumGetByteaPP(mrb_row_datum(&key_row,
-													   KEY_FINGERPRINT,
-													   &isnull));
+	bytea	   *stored = DatumGetByteaPP(mrb_index_lookup_datum(&key_row,
+																KEY_FINGERPRINT,
+																&isnull));
 	Jsonb	   *response;
 
 	if (VARSIZE_ANY_EXHDR(stored) != sizeof(fingerprint->bytes) ||
 		memcmp(VARDATA_ANY(stored), fingerprint->bytes,
 			   sizeof(fingerprint->bytes)) != 0)
 		raise_mismatch(key, psprintf("%s#" INT64_FORMAT, deployment_id, seq),
-					   mrb_row_text(&key_row, KEY_OPERATION),
-					   timestamptz_to_str(mrb_row_timestamp(&key_row,
-															KEY_CREATED_AT)));
-	response = mrb_row_jsonb(&key_row, KEY_RESPONSE);
+					   mrb_index_lookup_text(&key_row, KEY_OPERATION),
+					   timestamptz_to_str(mrb_index_lookup_timestamp(&key_row,
+																	 KEY_CREATED_AT)));
+	response = mrb_index_lookup_jsonb(&key_row, KEY_RESPONSE);
 
 	/* Whether the deployment has moved is seen in the same snapshot. */
-	if (mrb_row_find(&deployment_row, deployment_id, NULL))
+	if (mrb_index_lookup_find(&deployment_row, deployment_id, NULL))
 	{
 		response = mark_if_superseded(deployment_id, response, seq,
-									  mrb_row_int64(&deployment_row, 0),
-									  mrb_row_text(&deployment_row, 1));
-		mrb_row_close(&deployment_row);
+									  mrb_index_lookup_int64(&deployment_row, 0),
+									  mrb_index_lookup_text(&deployment_row, 1));
+		mrb_index_lookup_close(&deployment_row);
 	}
 	return response;
 }
@@ -259,10 +259,10 @@ mark_if_superseded(const char *deployment_id, Jsonb *response, int64 seq,
 
 	if (present_seq == seq)
 		return response;
-	if (mrb_member_get(&response->root, "operation", &operation) &&
-		mrb_member_object(&operation) != NULL)
-		target_id = mrb_member_text(mrb_member_object(&operation),
-									"target_version_id");
+	if (mrb_json_read_get(&response->root, "operation", &operation) &&
+		mrb_json_read_object(&operation) != NULL)
+		target_id = mrb_json_read_text(mrb_json_read_object(&operation),
+									   "target_version_id");
 	if (target_id == NULL ||
 		(present_version != NULL && strcmp(target_id, present_version) == 0))
 		return response;

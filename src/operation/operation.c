@@ -256,7 +256,7 @@ mrb_operation_write(const MrbOperation *operation)
 	mrb_query_open();
 	if (operation->action == MRB_PROMOTE && moves(operation))
 		push_promotion(operation, now);
-	if (mrb_guard_run(&write_query, values, nulls) != 1)
+	if (mrb_write_guard_run(&write_query, values, nulls) != 1)
 		elog(ERROR, "deployment \"%s\" vanished under its lock",
 			 operation->deployment_id);
 	response = mrb_query_jsonb(0, RESULT_RESPONSE);

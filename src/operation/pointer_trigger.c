@@ -103,7 +103,7 @@ mrb_deployments_pointer(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("deployments_pointer must be fired before an update of a row")));
-	if (mrb_guard_passes(text_of(&change, false, "id")))
+	if (mrb_write_guard_passes(text_of(&change, false, "id")))
 		return PointerGetDatum(change.trigger->tg_newtuple);
 	return mrb_errors_call(MRB_INNER, apply_as_owner, fcinfo);
 }
@@ -161,8 +161,8 @@ static HeapTuple
 move(const Change *change)
 {
 	TupleDesc	desc = RelationGetDescr(change->trigger->tg_relation);
-	MrbActor	actor = mrb_audit_actor();
-	MrbFinding	named = mrb_rule_actor_counts(actor.ignored);
+	MrbActor	actor = mrb_actor_read();
+	MrbFinding	named = mrb_checks_actor_counts(actor.ignored);
 	MrbOperation operation = {.target_rule = "direct_update"};
 	MrbOwner	owner;
 	MrbMoved	moved;
@@ -180,10 +180,10 @@ move(const Change *change)
 		return change->trigger->tg_newtuple;	/* not-null constraints */
 
 	if (change->active == NULL)
-		mrb_settle_unpublish(now, &operation);
+		mrb_apply_unpublish(now, &operation);
 	else
 		judge(now, change->active, &operation);
-	mrb_rule_enforce(&named);
+	mrb_checks_enforce(&named);
 	operation.actor_type = actor.type;
 	operation.actor_id = actor.id;
 
@@ -192,8 +192,8 @@ move(const Change *change)
 	owner.external_user_id = text_of(change, true, "external_user_id");
 	owner.external_project_id = text_of(change, true, "external_project_id");
 	mrb_operation_write_row(&operation, &owner, &moved);
-	mrb_wake_dispatcher(now->id, operation.serving_version_id ?
-						operation.serving_version_id : change->active);
+	mrb_wakeup_dispatcher(now->id, operation.serving_version_id ?
+						  operation.serving_version_id : change->active);
 
 	for (int i = 0; i < MRB_MOVED_COUNT; i++)
 		columns[i] = get_attnum(change->trigger->tg_relation->rd_id,
@@ -210,25 +210,25 @@ move(const Change *change)
 static void
 judge(MrbDeployment *now, const char *asked, MrbOperation *operation)
 {
-	MrbChoice	choice;
+	MrbTarget	choice;
 	MrbFinding	finding;
 
-	finding = mrb_rule_version_exists(now, asked);
-	mrb_rule_enforce(&finding);
-	finding = mrb_rule_version_ready(now);
-	mrb_rule_enforce(&finding);
-	finding = mrb_rule_artifact_kept(now);
-	mrb_rule_enforce(&finding);
-	mrb_choice_recorded(now, &choice);
-	mrb_rule_enforce(&choice.artifact);
-	mrb_marks_read(now);
-	finding = mrb_rule_compatible(now);
-	mrb_rule_enforce(&finding);
+	finding = mrb_checks_version_exists(now, asked);
+	mrb_checks_enforce(&finding);
+	finding = mrb_checks_version_ready(now);
+	mrb_checks_enforce(&finding);
+	finding = mrb_checks_artifact_kept(now);
+	mrb_checks_enforce(&finding);
+	mrb_target_recorded(now, &choice);
+	mrb_checks_enforce(&choice.artifact);
+	mrb_schema_marks_read(now);
+	finding = mrb_checks_compatible(now);
+	mrb_checks_enforce(&finding);
 
 	operation->action = now->active.id == NULL ||
 		now->target.number > now->active.number ? MRB_PROMOTE : MRB_ROLLBACK;
-	operation->marks = mrb_rule_marks(&choice.artifact, &finding);
-	mrb_settle(now, false, operation);
+	operation->marks = mrb_checks_marks(&choice.artifact, &finding);
+	mrb_apply(now, false, operation);
 }
 
 /*
@@ -264,7 +264,7 @@ keep_derived(const Change *change)
 				  derived[i].detail,
 				  psprintf(derived[i].hint, quote_literal_cstr(change->id)));
 	}
-	mrb_derived_check(change->trigger, change->user);
+	mrb_derived_columns_check(change->trigger, change->user);
 }
 
 /*

@@ -43,20 +43,20 @@ typedef struct Plan
 	bool		failed;			/* one of them refuses */
 } Plan;
 
-static void check_request(const MrbRequest *request);
-static MrbDeployment *look(const MrbRequest *request, const char *version_id,
+static void check_request(const MrbCallerRequest *request);
+static MrbDeployment *look(const MrbCallerRequest *request, const char *version_id,
 						   const char *key);
-static void choose(const MrbRequest *request, const MrbDeployment *seen,
-				   MrbChoice *choice);
-static void judge_again(const MrbRequest *request, const MrbDeployment *seen,
+static void choose(const MrbCallerRequest *request, const MrbDeployment *seen,
+				   MrbTarget *choice);
+static void judge_again(const MrbCallerRequest *request, const MrbDeployment *seen,
 						const MrbDeployment *now, const char *target_id);
-static Jsonb *write_operation(const MrbRequest *request, const char *key,
+static Jsonb *write_operation(const MrbCallerRequest *request, const char *key,
 							  const MrbFingerprint *fingerprint,
 							  const MrbDeployment *now,
-							  const MrbChoice *choice);
+							  const MrbTarget *choice);
 static bool same_id(const char *one, const char *other);
 static Jsonb *show_plan(const Plan *plan, const MrbDeployment *seen,
-						const MrbChoice *choice,
+						const MrbTarget *choice,
 						const MrbOperation *operation);
 static void plan_finding(Plan *plan, const MrbFinding *finding);
 static void list_warning(StringInfo warnings, const MrbFinding *finding);
@@ -66,12 +66,12 @@ static void append_string(StringInfo buf, const char *name, const char *value);
  * Roll back or promote.
  */
 Jsonb *
-mrb_rollback_run(const MrbRequest *request)
+mrb_rollback_run(const MrbCallerRequest *request)
 {
 	MrbFingerprint fingerprint = {0};
 	MrbDeployment *seen;
 	MrbDeployment *now;
-	MrbChoice	choice;
+	MrbTarget	choice;
 	Jsonb	   *stored;
 	char	   *key = NULL;
 
@@ -93,8 +93,8 @@ mrb_rollback_run(const MrbRequest *request)
 		mrb_raise(MRB_ERR_NOT_PRIMARY, "this server is a standby",
 				  "A rollback writes, and a standby cannot.",
 				  psprintf("Call again on the primary; this works here: %s",
-						   mrb_request_show(request, "candidates",
-											request->deployment_id)));
+						   mrb_caller_request_show(request, "candidates",
+												   request->deployment_id)));
 
 	seen = look(request, request->version_id, key);
 	if (seen->key_live)
@@ -120,7 +120,7 @@ mrb_rollback_run(const MrbRequest *request)
 	}
 	now = look(request, choice.id, key);
 	judge_again(request, seen, now, choice.id);
-	mrb_marks_read(now);
+	mrb_schema_marks_read(now);
 	return write_operation(request, key, &fingerprint, now, &choice);
 }
 
@@ -133,49 +133,49 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 {
 	Plan		plan = {0};
 	MrbDeployment *seen;
-	MrbChoice	choice = {0};
+	MrbTarget	choice = {0};
 	MrbFinding	finding;
 	MrbOperation operation = {0};
-	MrbRequest	request = {.deployment_id = deployment_id};
+	MrbCallerRequest request = {.deployment_id = deployment_id};
 
-	mrb_argument_check_id(deployment_id, "deployment id");
+	mrb_check_argument_id(deployment_id, "deployment id");
 	if (version_id != NULL)
-		mrb_argument_check_id(version_id, "version id");
+		mrb_check_argument_id(version_id, "version id");
 	seen = look(&request, version_id, NULL);
 
 	initStringInfo(&plan.checks);
 	initStringInfo(&plan.warnings);
 	if (version_id == NULL)
 	{
-		mrb_choice_default(seen, false, &choice);
-		finding = mrb_choice_rule_previous_version(seen, &choice);
+		mrb_target_default(seen, false, &choice);
+		finding = mrb_target_check_previous_version(seen, &choice);
 		plan_finding(&plan, &finding);
-		finding = mrb_rule_not_repeated(seen, choice.id);
+		finding = mrb_checks_not_repeated(seen, choice.id);
 		plan_finding(&plan, &finding);
 		if (choice.id != NULL)
 			seen = look(&request, choice.id, NULL);
 	}
 	else
 	{
-		finding = mrb_rule_version_exists(seen, version_id);
+		finding = mrb_checks_version_exists(seen, version_id);
 		plan_finding(&plan, &finding);
 		if (seen->target.id != NULL)
-			mrb_choice_named(seen, false, false, &choice);
+			mrb_target_named(seen, false, false, &choice);
 	}
 	if (seen->target.id != NULL)
 	{
-		finding = mrb_rule_version_ready(seen);
+		finding = mrb_checks_version_ready(seen);
 		plan_finding(&plan, &finding);
-		finding = mrb_rule_artifact_kept(seen);
+		finding = mrb_checks_artifact_kept(seen);
 		plan_finding(&plan, &finding);
 		plan_finding(&plan, &choice.artifact);
-		mrb_marks_read(seen);
-		finding = mrb_rule_compatible(seen);
+		mrb_schema_marks_read(seen);
+		finding = mrb_checks_compatible(seen);
 		plan_finding(&plan, &finding);
-		mrb_settle(seen, false, &operation);
+		mrb_apply(seen, false, &operation);
 	}
 
-	finding = mrb_rule_told(mrb_wake_untold());
+	finding = mrb_checks_told(mrb_wakeup_untold());
 	plan_finding(&plan, &finding);
 	return show_plan(&plan, seen, &choice, &operation);
 }
@@ -184,7 +184,7 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
  * A plan as programs read it.
  */
 static Jsonb *
-show_plan(const Plan *plan, const MrbDeployment *seen, const MrbChoice *choice,
+show_plan(const Plan *plan, const MrbDeployment *seen, const MrbTarget *choice,
 		  const MrbOperation *operation)
 {
 	StringInfoData json;
@@ -213,18 +213,18 @@ show_plan(const Plan *plan, const MrbDeployment *seen, const MrbChoice *choice,
  * Step 1: arguments.
  */
 static void
-check_request(const MrbRequest *request)
+check_request(const MrbCallerRequest *request)
 {
-	mrb_argument_check_id(request->deployment_id, "deployment id");
+	mrb_check_argument_id(request->deployment_id, "deployment id");
 	if (request->version_id != NULL)
-		mrb_argument_check_id(request->version_id, "version id");
+		mrb_check_argument_id(request->version_id, "version id");
 	else if (request->promotion)
-		mrb_argument_missing("version id",
-							 psprintf("A promotion names its version; see which there are with %s",
-									  mrb_request_show(request, "candidates",
-													   request->deployment_id)));
+		mrb_check_argument_missing("version id",
+								   psprintf("A promotion names its version; see which there are with %s",
+											mrb_caller_request_show(request, "candidates",
+																	request->deployment_id)));
 	if (request->expected_active != NULL)
-		mrb_argument_check_id(request->expected_active, "expected_active");
+		mrb_check_argument_id(request->expected_active, "expected_active");
 
 	if (request->cutover != NULL &&
 		strcmp(request->cutover, "when_healthy") != 0 &&
@@ -257,7 +257,7 @@ check_request(const MrbRequest *request)
  * Read the deployment, which must be there.
  */
 static MrbDeployment *
-look(const MrbRequest *request, const char *version_id, const char *key)
+look(const MrbCallerRequest *request, const char *version_id, const char *key)
 {
 	const char *deployment_id = request->deployment_id;
 	MrbDeployment *it = mrb_deployment_look(deployment_id, version_id, key);
@@ -275,55 +275,55 @@ look(const MrbRequest *request, const char *version_id, const char *key)
  * Step 3: choose the target and judge it, without a lock.
  */
 static void
-choose(const MrbRequest *request, const MrbDeployment *seen, MrbChoice *choice)
+choose(const MrbCallerRequest *request, const MrbDeployment *seen, MrbTarget *choice)
 {
 	MrbFinding	finding;
 
-	finding = mrb_rule_active_expected(seen, request->expected_active);
-	mrb_rule_enforce(&finding);
+	finding = mrb_checks_active_expected(seen, request->expected_active);
+	mrb_checks_enforce(&finding);
 
 	if (request->version_id == NULL)
 	{
 		if (request->key == NULL)
 		{
 			/* A retry must not go to storage: the rows alone name the call. */
-			finding = mrb_rule_not_repeated(seen, NULL);
+			finding = mrb_checks_not_repeated(seen, NULL);
 			if (finding.verdict == MRB_FAILS)
 			{
-				mrb_choice_default(seen, true, choice);
-				finding = mrb_rule_not_repeated(seen, choice->id);
+				mrb_target_default(seen, true, choice);
+				finding = mrb_checks_not_repeated(seen, choice->id);
 			}
-			mrb_rule_enforce(&finding);
+			mrb_checks_enforce(&finding);
 		}
-		mrb_choice_default(seen, request->accept_unverified, choice);
-		finding = mrb_choice_rule_previous_version(seen, choice);
-		mrb_rule_enforce(&finding);
+		mrb_target_default(seen, request->accept_unverified, choice);
+		finding = mrb_target_check_previous_version(seen, choice);
+		mrb_checks_enforce(&finding);
 	}
 	else
 	{
-		finding = mrb_rule_version_exists(seen, request->version_id);
-		mrb_rule_enforce(&finding);
-		finding = mrb_rule_version_ready(seen);
-		mrb_rule_enforce(&finding);
-		finding = mrb_rule_artifact_kept(seen);
-		mrb_rule_enforce(&finding);
-		mrb_choice_named(seen, request->promotion,
+		finding = mrb_checks_version_exists(seen, request->version_id);
+		mrb_checks_enforce(&finding);
+		finding = mrb_checks_version_ready(seen);
+		mrb_checks_enforce(&finding);
+		finding = mrb_checks_artifact_kept(seen);
+		mrb_checks_enforce(&finding);
+		mrb_target_named(seen, request->promotion,
 						 request->accept_unverified, choice);
 	}
-	mrb_rule_enforce(&choice->artifact);
+	mrb_checks_enforce(&choice->artifact);
 }
 
 /*
  * Step 4: judge again what may have changed before the lock was ours.
  */
 static void
-judge_again(const MrbRequest *request, const MrbDeployment *seen,
+judge_again(const MrbCallerRequest *request, const MrbDeployment *seen,
 			const MrbDeployment *now, const char *target_id)
 {
 	MrbFinding	finding;
 
-	finding = mrb_rule_active_expected(now, request->expected_active);
-	mrb_rule_enforce(&finding);
+	finding = mrb_checks_active_expected(now, request->expected_active);
+	mrb_checks_enforce(&finding);
 
 	/*
 	 * Who names no version means the one before the version that was active
@@ -332,39 +332,39 @@ judge_again(const MrbRequest *request, const MrbDeployment *seen,
 	 */
 	if (request->version_id == NULL && !same_id(now->active.id, target_id))
 	{
-		finding = mrb_rule_active_expected(now, seen->active.id);
-		mrb_rule_enforce(&finding);
+		finding = mrb_checks_active_expected(now, seen->active.id);
+		mrb_checks_enforce(&finding);
 	}
 
-	finding = mrb_rule_version_exists(now, target_id);
-	mrb_rule_enforce(&finding);
-	finding = mrb_rule_version_ready(now);
-	mrb_rule_enforce(&finding);
-	finding = mrb_rule_artifact_kept(now);
-	mrb_rule_enforce(&finding);
+	finding = mrb_checks_version_exists(now, target_id);
+	mrb_checks_enforce(&finding);
+	finding = mrb_checks_version_ready(now);
+	mrb_checks_enforce(&finding);
+	finding = mrb_checks_artifact_kept(now);
+	mrb_checks_enforce(&finding);
 }
 
 /*
  * Step 5: write, and have the dispatcher told at commit.
  */
 static Jsonb *
-write_operation(const MrbRequest *request, const char *key,
+write_operation(const MrbCallerRequest *request, const char *key,
 				const MrbFingerprint *fingerprint, const MrbDeployment *now,
-				const MrbChoice *choice)
+				const MrbTarget *choice)
 {
 	const MrbVersion *target = &now->target;
-	MrbActor	actor = mrb_audit_actor();
-	MrbFinding	compatible = mrb_rule_compatible(now);
-	MrbFinding	named = mrb_rule_actor_counts(actor.ignored);
+	MrbActor	actor = mrb_actor_read();
+	MrbFinding	compatible = mrb_checks_compatible(now);
+	MrbFinding	named = mrb_checks_actor_counts(actor.ignored);
 	MrbFinding	told;
 	MrbOperation operation = {0};
 	StringInfoData warnings;
 	Jsonb	   *response;
 
-	mrb_rule_enforce(&named);
-	mrb_rule_enforce(&compatible);
-	mrb_settle(now, request->cutover != NULL &&
-			   strcmp(request->cutover, "immediate") == 0, &operation);
+	mrb_checks_enforce(&named);
+	mrb_checks_enforce(&compatible);
+	mrb_apply(now, request->cutover != NULL &&
+			  strcmp(request->cutover, "immediate") == 0, &operation);
 	operation.action = request->promotion ? MRB_PROMOTE : MRB_ROLLBACK;
 	operation.target_rule = choice->rule;
 	operation.actor_type = actor.type;
@@ -374,9 +374,9 @@ write_operation(const MrbRequest *request, const char *key,
 	operation.key_expires_at = now->key_retained_until;
 	operation.reason = request->reason;
 	operation.attribution = request->attribution;
-	operation.marks = mrb_rule_marks(&choice->artifact, &compatible);
+	operation.marks = mrb_checks_marks(&choice->artifact, &compatible);
 	operation.skipped = choice->skipped;
-	told = mrb_rule_told(mrb_wake_untold());
+	told = mrb_checks_told(mrb_wakeup_untold());
 	initStringInfo(&warnings);
 	list_warning(&warnings, &choice->artifact);
 	list_warning(&warnings, &compatible);
@@ -390,8 +390,8 @@ write_operation(const MrbRequest *request, const char *key,
 	response = mrb_operation_write(&operation);
 	if (choice->verified && target->release_id != NULL)
 		mrb_artifact_remember(now->id, target->release_id);
-	mrb_wake_dispatcher(now->id, operation.serving_version_id ?
-						operation.serving_version_id : target->id);
+	mrb_wakeup_dispatcher(now->id, operation.serving_version_id ?
+						  operation.serving_version_id : target->id);
 	return response;
 }
 
@@ -428,7 +428,7 @@ plan_finding(Plan *plan, const MrbFinding *finding)
 				  mrb_condition_name(finding->condition) : finding->warning);
 	append_string(checks, "message", finding->message);
 	append_string(checks, "detail", finding->detail);
-	append_string(checks, "hint", mrb_naming_qualify(finding->hint));
+	append_string(checks, "hint", mrb_function_name_qualify(finding->hint));
 	appendStringInfoChar(checks, '}');
 }
 
@@ -444,7 +444,7 @@ list_warning(StringInfo warnings, const MrbFinding *finding)
 	append_string(warnings, "code", finding->warning);
 	append_string(warnings, "message", finding->message);
 	append_string(warnings, "detail", finding->detail);
-	append_string(warnings, "hint", mrb_naming_qualify(finding->hint));
+	append_string(warnings, "hint", mrb_function_name_qualify(finding->hint));
 	appendStringInfoChar(warnings, '}');
 }
 

@@ -11,7 +11,7 @@
 #include "operation/caller_request.h"
 
 /* Returns the response, new or stored, allocated in the current context. */
-extern Jsonb *mrb_rollback_run(const MrbRequest *request);
+extern Jsonb *mrb_rollback_run(const MrbCallerRequest *request);
 
 /* What mrb_rollback_run() would do, with every rule's finding. */
 extern Jsonb *mrb_rollback_plan(const char *deployment_id,

@@ -29,13 +29,13 @@
 
 PG_FUNCTION_INFO_V1(mrb_schema_marks);
 
-static MrbRow marked_version = {
+static MrbIndexLookup marked_version = {
 	.table = "versions",
 	.index = "versions_marked",
 	.columns = {"id"},
 };
 
-static MrbRow marked_release = {
+static MrbIndexLookup marked_release = {
 	.table = "releases",
 	.index = "releases_marked",
 	.columns = {"id"},
@@ -67,7 +67,7 @@ static MrbQuery marks_query = {
 	.argtypes = {TEXTOID, TEXTOID, TEXTOID},
 };
 
-static bool is_marked(MrbRow *row, const char *deployment_id);
+static bool is_marked(MrbIndexLookup *row, const char *deployment_id);
 static bool anything_marked(const char *deployment_id);
 
 /*
@@ -92,7 +92,7 @@ mrb_schema_marks(PG_FUNCTION_ARGS)
 	}
 	if (deployment != NULL)
 	{
-		mrb_marks_read(deployment);
+		mrb_schema_marks_read(deployment);
 		foreach(cell, deployment->marked)
 			ids = accumArrayResult(ids, CStringGetTextDatum(lfirst(cell)),
 								   false, TEXTOID, CurrentMemoryContext);
@@ -104,7 +104,7 @@ mrb_schema_marks(PG_FUNCTION_ARGS)
  * Note which marks a move to an older version crosses.
  */
 void
-mrb_marks_read(MrbDeployment *deployment)
+mrb_schema_marks_read(MrbDeployment *deployment)
 {
 	const MrbVersion *active = &deployment->active;
 	const MrbVersion *target = &deployment->target;
@@ -140,10 +140,10 @@ anything_marked(const char *deployment_id)
 {
 	bool		it;
 
-	mrb_row_begin();
+	mrb_index_lookup_begin();
 	it = is_marked(&marked_version, deployment_id) ||
 		is_marked(&marked_release, deployment_id);
-	mrb_row_end();
+	mrb_index_lookup_end();
 	return it;
 }
 
@@ -151,10 +151,10 @@ anything_marked(const char *deployment_id)
  * Whether an index of marked rows has one of the deployment.
  */
 static bool
-is_marked(MrbRow *row, const char *deployment_id)
+is_marked(MrbIndexLookup *row, const char *deployment_id)
 {
-	if (!mrb_row_find(row, deployment_id, NULL))
+	if (!mrb_index_lookup_find(row, deployment_id, NULL))
 		return false;
-	mrb_row_close(row);
+	mrb_index_lookup_close(row);
 	return true;
 }

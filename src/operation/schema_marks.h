@@ -14,6 +14,6 @@
  * Note in the deployment which marked versions its move to its target
  * crosses, newest first.
  */
-extern void mrb_marks_read(MrbDeployment *deployment);
+extern void mrb_schema_marks_read(MrbDeployment *deployment);
 
 #endif							/* MRB_SCHEMA_MARKS_H */

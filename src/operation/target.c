@@ -35,8 +35,8 @@ static void skip(StringInfo json, StringInfo text, const MrbCandidate *it,
  * already, so storage is not asked.
  */
 void
-mrb_choice_named(const MrbDeployment *deployment, bool promotion,
-				 bool accept_unverified, MrbChoice *choice)
+mrb_target_named(const MrbDeployment *deployment, bool promotion,
+				 bool accept_unverified, MrbTarget *choice)
 {
 	const MrbVersion *target = &deployment->target;
 	MrbArtifactCheck check = {.state = MRB_ARTIFACT_PRESENT};
@@ -46,8 +46,8 @@ mrb_choice_named(const MrbDeployment *deployment, bool promotion,
 	choice->rule = "named";
 	if (deployment->active.id != NULL &&
 		strcmp(deployment->active.id, target->id) == 0)
-		choice->artifact = mrb_rule_artifact_present(deployment, target->id,
-													 &check, promotion, false);
+		choice->artifact = mrb_checks_artifact_present(deployment, target->id,
+													   &check, promotion, false);
 	else
 		choice->artifact = check_artifact(deployment, target->id,
 										  &target->artifact, true, promotion,
@@ -60,7 +60,7 @@ mrb_choice_named(const MrbDeployment *deployment, bool promotion,
  * be verified now is accepted, with a warning.
  */
 void
-mrb_choice_recorded(const MrbDeployment *deployment, MrbChoice *choice)
+mrb_target_recorded(const MrbDeployment *deployment, MrbTarget *choice)
 {
 	const MrbVersion *target = &deployment->target;
 	MrbArtifactCheck check = {.state = MRB_ARTIFACT_PRESENT};
@@ -70,16 +70,16 @@ mrb_choice_recorded(const MrbDeployment *deployment, MrbChoice *choice)
 	choice->rule = "direct_update";
 	if (target->artifact.uri != NULL)
 		mrb_artifact_recall(&target->artifact, &check);
-	choice->artifact = mrb_rule_artifact_present(deployment, target->id,
-												 &check, false, true);
+	choice->artifact = mrb_checks_artifact_present(deployment, target->id,
+												   &check, false, true);
 }
 
 /*
  * Search for the version to return to.
  */
 void
-mrb_choice_default(const MrbDeployment *deployment, bool accept_unverified,
-				   MrbChoice *choice)
+mrb_target_default(const MrbDeployment *deployment, bool accept_unverified,
+				   MrbTarget *choice)
 {
 	StringInfoData json;
 	StringInfoData text;
@@ -89,7 +89,7 @@ mrb_choice_default(const MrbDeployment *deployment, bool accept_unverified,
 	memset(choice, 0, sizeof(*choice));
 	initStringInfo(&json);
 	initStringInfo(&text);
-	foreach(cell, mrb_candidate_list(deployment->id))
+	foreach(cell, mrb_candidates_list(deployment->id))
 	{
 		MrbCandidate *it = lfirst(cell);
 		MrbArtifactCheck check;
@@ -135,8 +135,8 @@ mrb_choice_default(const MrbDeployment *deployment, bool accept_unverified,
  * A default target was found.
  */
 MrbFinding
-mrb_choice_rule_previous_version(const MrbDeployment *deployment,
-								 const MrbChoice *choice)
+mrb_target_check_previous_version(const MrbDeployment *deployment,
+								  const MrbTarget *choice)
 {
 	MrbFinding	it = {
 		.rule = "previous_version",
@@ -152,10 +152,10 @@ mrb_choice_rule_previous_version(const MrbDeployment *deployment,
 	it.message = psprintf("deployment \"%s\" has no previous version to return to",
 						  deployment->id);
 	it.hint = psprintf("Name a version; see which there are with %s",
-					   mrb_request_show(deployment->request, "candidates",
-										deployment->id));
+					   mrb_caller_request_show(deployment->request, "candidates",
+											   deployment->id));
 	if (deployment->active.id == NULL)
-		unpublished = mrb_candidate_unpublished(deployment->id, &seq);
+		unpublished = mrb_candidates_unpublished(deployment->id, &seq);
 	if (choice->skipped_text != NULL)
 		it.detail = psprintf("Passed over: %s.", choice->skipped_text);
 	else if (unpublished != NULL)
@@ -163,9 +163,9 @@ mrb_choice_rule_previous_version(const MrbDeployment *deployment,
 		it.detail = psprintf("Operation %s#" INT64_FORMAT " unpublished it; version \"%s\" was active.",
 							 deployment->id, seq, unpublished);
 		it.hint = psprintf("To publish that version again, type %s",
-						   mrb_request_again(deployment->request, true,
-											 deployment->id, unpublished,
-											 false));
+						   mrb_caller_request_again(deployment->request, true,
+													deployment->id, unpublished,
+													false));
 	}
 	else if (deployment->active.id == NULL)
 		it.detail = "It never had an active version.";
@@ -189,8 +189,8 @@ check_artifact(const MrbDeployment *deployment, const char *version_id,
 		check->state = MRB_ARTIFACT_PRESENT;
 	else
 		mrb_artifact_check(artifact, named, check);
-	return mrb_rule_artifact_present(deployment, version_id, check,
-									 promotion, accept_unverified);
+	return mrb_checks_artifact_present(deployment, version_id, check,
+									   promotion, accept_unverified);
 }
 
 /*

@@ -12,7 +12,7 @@
 #include "operation/checks.h"
 #include "operation/deployment.h"
 
-typedef struct MrbChoice
+typedef struct MrbTarget
 {
 	const char *id;				/* NULL: none qualifies */
 	const char *rule;			/* how it was found */
@@ -20,22 +20,22 @@ typedef struct MrbChoice
 	const char *skipped_text;	/* the same for people */
 	MrbFinding	artifact;		/* what storage says of it */
 	bool		verified;		/* storage was asked just now and has it */
-} MrbChoice;
+} MrbTarget;
 
 /* The version that the caller named and that look found. */
-extern void mrb_choice_named(const MrbDeployment *deployment, bool promotion,
-							 bool accept_unverified, MrbChoice *choice);
+extern void mrb_target_named(const MrbDeployment *deployment, bool promotion,
+							 bool accept_unverified, MrbTarget *choice);
 
 /* The same where storage cannot be waited for: our own record decides. */
-extern void mrb_choice_recorded(const MrbDeployment *deployment,
-								MrbChoice *choice);
+extern void mrb_target_recorded(const MrbDeployment *deployment,
+								MrbTarget *choice);
 
 /* The version to return to when the caller named none. */
-extern void mrb_choice_default(const MrbDeployment *deployment,
-							   bool accept_unverified, MrbChoice *choice);
+extern void mrb_target_default(const MrbDeployment *deployment,
+							   bool accept_unverified, MrbTarget *choice);
 
 /* That nothing was chosen, as a finding. */
-extern MrbFinding mrb_choice_rule_previous_version(const MrbDeployment *deployment,
-												   const MrbChoice *choice);
+extern MrbFinding mrb_target_check_previous_version(const MrbDeployment *deployment,
+													const MrbTarget *choice);
 
 #endif							/* MRB_TARGET_H */

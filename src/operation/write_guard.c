@@ -29,7 +29,7 @@ static const char *passes = NULL;
  * error leaves nothing behind.
  */
 uint64
-mrb_guard_run(MrbQuery *query, const Datum *values, const bool *nulls)
+mrb_write_guard_run(MrbQuery *query, const Datum *values, const bool *nulls)
 {
 	const char *before = passes;
 	uint64		rows;
@@ -51,7 +51,7 @@ mrb_guard_run(MrbQuery *query, const Datum *values, const bool *nulls)
  * Whether the present update, of this deployment's row, is ours.
  */
 bool
-mrb_guard_passes(const char *deployment_id)
+mrb_write_guard_passes(const char *deployment_id)
 {
 	if (passes == NULL || strcmp(passes, deployment_id) != 0)
 		return false;

@@ -83,9 +83,9 @@ static Mark mark = {0, NULL};
 static Mark next_mark = {0, NULL};
 
 static void mark_args(Datum *args);
-static uint64 take_rows(MrbTaken *taken);
-static void plan_next_mark(MrbTaken *taken, uint64 n);
-static void merge_changes(MrbTaken *taken);
+static uint64 take_rows(MrbRouteChanges *taken);
+static void plan_next_mark(MrbRouteChanges *taken, uint64 n);
+static void merge_changes(MrbRouteChanges *taken);
 
 bool
 mrb_outbox_has_work(void)
@@ -102,11 +102,11 @@ mrb_outbox_has_work(void)
 }
 
 void
-mrb_outbox_take(int64 last_epoch, MrbTaken *taken)
+mrb_outbox_take(int64 last_epoch, MrbRouteChanges *taken)
 {
 	uint64		n;
 
-	MemSet(taken, 0, sizeof(MrbTaken));
+	MemSet(taken, 0, sizeof(MrbRouteChanges));
 	n = take_rows(taken);
 	merge_changes(taken);
 	for (int i = 0; i < taken->nchanges; i++)
@@ -144,7 +144,7 @@ mark_args(Datum *args)
 }
 
 static uint64
-take_rows(MrbTaken *taken)
+take_rows(MrbRouteChanges *taken)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Datum		args[3];
@@ -166,7 +166,7 @@ take_rows(MrbTaken *taken)
  * could also be cut short, then nothing is gained.
  */
 static void
-plan_next_mark(MrbTaken *taken, uint64 n)
+plan_next_mark(MrbRouteChanges *taken, uint64 n)
 {
 	uint64		last = 0;
 	char	   *running;
@@ -197,7 +197,7 @@ plan_next_mark(MrbTaken *taken, uint64 n)
  * that of the oldest.  A removed host is a change of its own.
  */
 static void
-merge_changes(MrbTaken *taken)
+merge_changes(MrbRouteChanges *taken)
 {
 	HTAB	   *touched;
 	int			n = 0;
@@ -208,7 +208,7 @@ merge_changes(MrbTaken *taken)
 								 sizeof(Touched));
 	for (int i = 0; i < taken->nchanges; i++)
 	{
-		MrbChange  *change = &taken->changes[i];
+		MrbRouteChange *change = &taken->changes[i];
 		Touched    *entry;
 		bool		found;
 
@@ -219,7 +219,7 @@ merge_changes(MrbTaken *taken)
 		if (entry->route >= 0 && (change->kind == MRB_KIND_ROUTE ||
 								  change->kind == MRB_KIND_REPURGE))
 		{
-			MrbChange  *first = &taken->changes[entry->route];
+			MrbRouteChange *first = &taken->changes[entry->route];
 
 			first->route_seq = Max(first->route_seq, change->route_seq);
 			continue;

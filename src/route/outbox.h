@@ -17,7 +17,7 @@ extern bool mrb_outbox_has_work(void);
  * Take committed work and give it epochs after last_epoch, in the caller's
  * transaction and memory context.  Once that has committed, say so.
  */
-extern void mrb_outbox_take(int64 last_epoch, MrbTaken *taken);
+extern void mrb_outbox_take(int64 last_epoch, MrbRouteChanges *taken);
 extern void mrb_outbox_committed(void);
 
 #endif							/* MRB_OUTBOX_H */

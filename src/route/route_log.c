@@ -59,22 +59,22 @@ static const char *const kind_names[] = {
 	[MRB_KIND_OTHER] = "capacity",
 };
 
-static MrbKind parse_kind(const char *name);
-static void read_routes(MrbTaken *taken);
-static void append(const MrbTaken *taken);
-static void remember_removed(const MrbTaken *taken);
+static MrbRouteChangeKind parse_kind(const char *name);
+static void read_routes(MrbRouteChanges *taken);
+static void append(const MrbRouteChanges *taken);
+static void remember_removed(const MrbRouteChanges *taken);
 
 /*
  * Rows that say that settings changed are no changes of a route.
  */
 void
-mrb_route_log_fetch(MrbTaken *taken, uint64 n, MemoryContext context)
+mrb_route_log_fetch(MrbRouteChanges *taken, uint64 n, MemoryContext context)
 {
 	taken->changes = MemoryContextAllocZero(context,
-											Max(n, 1) * sizeof(MrbChange));
+											Max(n, 1) * sizeof(MrbRouteChange));
 	for (uint64 i = 0; i < n; i++)
 	{
-		MrbChange  *change = &taken->changes[taken->nchanges];
+		MrbRouteChange *change = &taken->changes[taken->nchanges];
 		char	   *kind = mrb_query_text(i, 2);
 
 		if (strcmp(kind, "settings") == 0)
@@ -99,7 +99,7 @@ mrb_route_log_fetch(MrbTaken *taken, uint64 n, MemoryContext context)
  * Removed hosts are remembered beyond the life of their row of the log.
  */
 void
-mrb_route_log_append(MrbTaken *taken)
+mrb_route_log_append(MrbRouteChanges *taken)
 {
 	read_routes(taken);
 	append(taken);
@@ -110,13 +110,13 @@ mrb_route_log_append(MrbTaken *taken)
  * The routes are the present ones, not those at the time of the changes.
  */
 void
-mrb_route_log_read(int64 after, int limit, MrbTaken *taken)
+mrb_route_log_read(int64 after, int limit, MrbRouteChanges *taken)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Datum		args[2] = {Int64GetDatum(after), Int32GetDatum(limit)};
 	uint64		n;
 
-	MemSet(taken, 0, sizeof(MrbTaken));
+	MemSet(taken, 0, sizeof(MrbRouteChanges));
 	mrb_query_open();
 	n = mrb_query_run(&read_query, args, NULL);
 	mrb_route_log_fetch(taken, n, context);
@@ -132,7 +132,7 @@ mrb_route_log_read(int64 after, int limit, MrbTaken *taken)
 /*
  * A kind without a name here is nothing that edges are told.
  */
-static MrbKind
+static MrbRouteChangeKind
 parse_kind(const char *name)
 {
 	for (size_t i = 0; i < lengthof(kind_names); i++)
@@ -145,7 +145,7 @@ parse_kind(const char *name)
  * Read the present routes of all deployments of the changes.
  */
 static void
-read_routes(MrbTaken *taken)
+read_routes(MrbRouteChanges *taken)
 {
 	char	  **ids = palloc(taken->nchanges * sizeof(char *));
 
@@ -158,7 +158,7 @@ read_routes(MrbTaken *taken)
  * Write all changes with one statement.
  */
 static void
-append(const MrbTaken *taken)
+append(const MrbRouteChanges *taken)
 {
 	int			n = taken->nchanges;
 	Datum	   *columns[6];
@@ -169,7 +169,7 @@ append(const MrbTaken *taken)
 		columns[c] = palloc(n * sizeof(Datum));
 	for (int i = 0; i < n; i++)
 	{
-		MrbChange  *change = &taken->changes[i];
+		MrbRouteChange *change = &taken->changes[i];
 
 		columns[0][i] = Int64GetDatum(change->epoch);
 		columns[1][i] = CStringGetTextDatum(change->deployment_id);
@@ -195,7 +195,7 @@ append(const MrbTaken *taken)
  * What the log forgets sooner: a resync tells of removed hosts as well.
  */
 static void
-remember_removed(const MrbTaken *taken)
+remember_removed(const MrbRouteChanges *taken)
 {
 	Datum	   *hosts = palloc(taken->nchanges * sizeof(Datum));
 	Datum	   *ids = palloc(taken->nchanges * sizeof(Datum));
@@ -204,7 +204,7 @@ remember_removed(const MrbTaken *taken)
 
 	for (int i = 0; i < taken->nchanges; i++)
 	{
-		MrbChange  *change = &taken->changes[i];
+		MrbRouteChange *change = &taken->changes[i];
 
 		if (change->kind != MRB_KIND_HOST_REMOVED || change->routed)
 			continue;

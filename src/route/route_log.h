@@ -10,51 +10,51 @@
 
 #include "route/route.h"
 
-typedef enum MrbKind
+typedef enum MrbRouteChangeKind
 {
 	MRB_KIND_ROUTE,
 	MRB_KIND_HOST_REMOVED,
 	MRB_KIND_REPURGE,
 	MRB_KIND_OTHER,				/* nothing that edges are told */
-} MrbKind;
+} MrbRouteChangeKind;
 
 /* One row of the route log. */
-typedef struct MrbChange
+typedef struct MrbRouteChange
 {
 	int64		epoch;
-	MrbKind		kind;
+	MrbRouteChangeKind kind;
 	char	   *deployment_id;
 	char	   *host;			/* removed host, or zone; NULL otherwise */
 	int64		route_seq;
 	TimestampTz since;
 	bool		routed;			/* the removed host is routed again */
-} MrbChange;
+} MrbRouteChange;
 
 /* Changes that one transaction took from the outbox, or read again. */
-typedef struct MrbTaken
+typedef struct MrbRouteChanges
 {
 	bool		settings;		/* settings have changed */
 	bool		more;			/* there is more to take */
 	int			nchanges;
-	MrbChange  *changes;		/* by epoch */
+	MrbRouteChange *changes;	/* by epoch */
 	int			nroutes;
 	MrbRoute   *routes;			/* of all their deployments */
 	int64		last_epoch;
-} MrbTaken;
+} MrbRouteChanges;
 
 /*
  * Make changes of the last result, whose first columns are deployment, kind,
  * route_seq, host, time, and whether a removed host is routed again.
  */
-extern void mrb_route_log_fetch(MrbTaken *taken, uint64 n,
+extern void mrb_route_log_fetch(MrbRouteChanges *taken, uint64 n,
 								MemoryContext context);
 
 /* Append the changes, which have their epochs, with their present routes. */
-extern void mrb_route_log_append(MrbTaken *taken);
+extern void mrb_route_log_append(MrbRouteChanges *taken);
 
 /* Read again what has come after an epoch, at most limit changes of it. */
 extern void mrb_route_log_read(int64 after, int limit,
-							   MrbTaken *taken);
+							   MrbRouteChanges *taken);
 
 /* SQL: whether the host that row t of kind host_removed names is routed again. */
 #define MRB_REMOVAL_IS_OVER(t) \

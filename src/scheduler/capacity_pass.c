@@ -51,7 +51,7 @@ static void go_to(const char *next);
 static void read_page(void *arg);
 
 void
-mrb_tour_step(void)
+mrb_capacity_pass_step(void)
 {
 	Page		page = {.due = MRB_TICK_NEVER};
 
@@ -63,7 +63,7 @@ mrb_tour_step(void)
 		due = MRB_TICK_NEVER;
 		go_to("");
 	}
-	if (!mrb_session_try(read_page, &page, NULL))
+	if (!mrb_worker_xact_try(read_page, &page, NULL))
 	{
 		not_before = mrb_tick_plus(mrb_timer_now(), PAUSE_MS);
 		return;
@@ -74,17 +74,17 @@ mrb_tour_step(void)
 		return;
 	not_before = mrb_tick_plus(begun_at,
 							   Min(PAUSE_MS, mrb_capacity_interval));
-	mrb_demand_refresh();
+	mrb_reconcile_refresh();
 }
 
 void
-mrb_tour_expect(MrbTick at)
+mrb_capacity_pass_expect(MrbTick at)
 {
 	due = Min(due, at);
 }
 
 long
-mrb_tour_wait(long most)
+mrb_capacity_pass_wait(long most)
 {
 	return Min(most, mrb_tick_ms(mrb_timer_read(), next_at()) + 1);
 }
@@ -115,11 +115,11 @@ read_page(void *arg)
 	Page	   *page = arg;
 	Datum		args[] = {CStringGetTextDatum(place), Int32GetDatum(PAGE)};
 
-	mrb_session_begin(MRB_SESSION_RECORD, LOCK_MS);
+	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
 	mrb_query_open();
 	mrb_query_run(&pass_query, args, NULL);
 	page->next = mrb_query_text(0, 1);
 	page->due = mrb_timer_from_wall(mrb_query_timestamp(0, 2, DT_NOEND));
 	mrb_query_close();
-	mrb_session_commit();
+	mrb_worker_xact_commit();
 }

@@ -11,12 +11,12 @@
 #include "datatype/timestamp.h"
 
 /* Look after the next page of deployments, if it is time to. */
-extern void mrb_tour_step(void);
+extern void mrb_capacity_pass_step(void);
 
 /* Something is due then that no tour has found yet. */
-extern void mrb_tour_expect(MrbTick at);
+extern void mrb_capacity_pass_expect(MrbTick at);
 
 /* Milliseconds until it is, at most most. */
-extern long mrb_tour_wait(long most);
+extern long mrb_capacity_pass_wait(long most);
 
 #endif							/* MRB_CAPACITY_PASS_H */

@@ -17,7 +17,7 @@
 
 /* The strings of a need, which stand in a row. */
 #define NEED_STRINGS \
-	((int) ((offsetof(MrbNeed, goal) - offsetof(MrbNeed, deployment_id)) / \
+	((int) ((offsetof(MrbCapacityRequest, goal) - offsetof(MrbCapacityRequest, deployment_id)) / \
 			sizeof(char *)))
 
 static MrbQuery read_query = {
@@ -38,14 +38,14 @@ static void fetch_list(int row, int column, MrbList *list,
 static char *copy_text(const char *text);
 static void copy_list(MrbList *to, const MrbList *from);
 
-MrbNeed *
-mrb_need_read(char **ids, int n, int *found)
+MrbCapacityRequest *
+mrb_capacity_request_read(char **ids, int n, int *found)
 {
 	MemoryContext context = CurrentMemoryContext;
 	bool		all = ids == NULL;
 	Datum	   *elements = palloc(Max(n, 1) * sizeof(Datum));
 	Datum		arg = (Datum) 0;
-	MrbNeed    *needs;
+	MrbCapacityRequest *needs;
 
 	Assert(ids != NULL || n == 0);
 	for (int i = 0; i < n; i++)
@@ -55,10 +55,10 @@ mrb_need_read(char **ids, int n, int *found)
 	mrb_query_open();
 	*found = mrb_query_run(&read_query, &arg, &all);
 	needs = MemoryContextAllocHuge(context,
-								   Max(*found, 1) * sizeof(MrbNeed));
+								   Max(*found, 1) * sizeof(MrbCapacityRequest));
 	for (int i = 0; i < *found; i++)
 	{
-		MrbNeed    *need = &needs[i];
+		MrbCapacityRequest *need = &needs[i];
 		char	  **strings = &need->deployment_id;
 
 		for (int s = 0; s < NEED_STRINGS; s++)
@@ -77,7 +77,7 @@ mrb_need_read(char **ids, int n, int *found)
 }
 
 void
-mrb_need_copy(MrbNeed *to, const MrbNeed *from)
+mrb_capacity_request_copy(MrbCapacityRequest *to, const MrbCapacityRequest *from)
 {
 	char	  **to_strings = &to->deployment_id;
 	char	   *const *from_strings = &from->deployment_id;
@@ -90,7 +90,7 @@ mrb_need_copy(MrbNeed *to, const MrbNeed *from)
 }
 
 bool
-mrb_need_is_watched_by(const MrbNeed *need, const char *endpoint)
+mrb_capacity_request_is_watched_by(const MrbCapacityRequest *need, const char *endpoint)
 {
 	for (int i = 0; i < need->watchers.n; i++)
 		if (strcmp(need->watchers.items[i], endpoint) == 0)

@@ -20,7 +20,7 @@ typedef enum MrbGoal
 	MRB_GOAL_DOWN,
 } MrbGoal;
 
-typedef struct MrbNeed
+typedef struct MrbCapacityRequest
 {
 	char	   *deployment_id;
 	char	   *tenant_id;
@@ -42,17 +42,17 @@ typedef struct MrbNeed
 	MrbList		instances;		/* that can be started, or are to stop, one by
 								 * one */
 	MrbList		watchers;		/* endpoints whose polls are a heartbeat */
-} MrbNeed;
+} MrbCapacityRequest;
 
 /*
  * Read what the deployments need, ordered by deployment, in the caller's
  * transaction and memory context; ids NULL: all.
  */
-extern MrbNeed *mrb_need_read(char **ids, int n, int *found);
+extern MrbCapacityRequest *mrb_capacity_request_read(char **ids, int n, int *found);
 
 /* A copy in the current context. */
-extern void mrb_need_copy(MrbNeed *to, const MrbNeed *from);
+extern void mrb_capacity_request_copy(MrbCapacityRequest *to, const MrbCapacityRequest *from);
 
-extern bool mrb_need_is_watched_by(const MrbNeed *need, const char *endpoint);
+extern bool mrb_capacity_request_is_watched_by(const MrbCapacityRequest *need, const char *endpoint);
 
 #endif							/* MRB_CAPACITY_REQUEST_H */

@@ -30,40 +30,40 @@ static MrbTick not_before = 0;
 static bool has_scheduler(void);
 static void unlist(MrbEndpoint *endpoint, char **ids, int nids);
 static void drop_unlisted(MrbEndpoint *endpoint, char **ids, int nids);
-static void hand_to(MrbEndpoint *endpoint, const MrbNeed *needs, int n);
-static bool selects(const MrbEndpoint *endpoint, const MrbNeed *need);
+static void hand_to(MrbEndpoint *endpoint, const MrbCapacityRequest *needs, int n);
+static bool selects(const MrbEndpoint *endpoint, const MrbCapacityRequest *need);
 static void read_demand(void *arg);
 
 void
-mrb_demand_read(const MrbTaken *taken, bool all, MrbDemand *demand)
+mrb_reconcile_read(const MrbRouteChanges *taken, bool all, MrbReconcile *demand)
 {
-	MemSet(demand, 0, sizeof(MrbDemand));
+	MemSet(demand, 0, sizeof(MrbReconcile));
 	demand->all = all;
 	demand->ids = palloc(Max(taken->nchanges, 1) * sizeof(char *));
 	for (int i = 0; i < taken->nchanges && !all; i++)
 		if (taken->changes[i].kind == MRB_KIND_OTHER)
 			demand->ids[demand->nids++] = taken->changes[i].deployment_id;
 	if (all || (demand->nids > 0 && has_scheduler()))
-		demand->needs = mrb_need_read(all ? NULL : demand->ids, demand->nids,
-									  &demand->nneeds);
+		demand->needs = mrb_capacity_request_read(all ? NULL : demand->ids, demand->nids,
+												  &demand->nneeds);
 }
 
 void
-mrb_demand_enter(const MrbDemand *demand)
+mrb_reconcile_enter(const MrbReconcile *demand)
 {
 	if (demand->all || demand->nids > 0)
-		mrb_demand_apply(demand->all ? NULL : demand->ids, demand->nids,
-						 demand->needs, demand->nneeds);
+		mrb_reconcile_apply(demand->all ? NULL : demand->ids, demand->nids,
+							demand->needs, demand->nneeds);
 }
 
 void
-mrb_demand_apply(char **ids, int nids, const MrbNeed *needs, int n)
+mrb_reconcile_apply(char **ids, int nids, const MrbCapacityRequest *needs, int n)
 {
 	dlist_iter	iter;
 
-	mrb_endpoint_foreach(iter)
+	mrb_endpoint_list_foreach(iter)
 	{
-		MrbEndpoint *endpoint = mrb_endpoint_current(iter);
+		MrbEndpoint *endpoint = mrb_endpoint_list_current(iter);
 
 		if (!endpoint->adapter->scheduler)
 			continue;
@@ -82,15 +82,15 @@ mrb_demand_apply(char **ids, int nids, const MrbNeed *needs, int n)
 }
 
 void
-mrb_demand_refresh(void)
+mrb_reconcile_refresh(void)
 {
 	all_due = true;
 }
 
 void
-mrb_demand_step(void)
+mrb_reconcile_step(void)
 {
-	MrbDemand	demand = {0};
+	MrbReconcile demand = {0};
 
 	if (mrb_timer_now() < not_before)
 		return;
@@ -99,12 +99,12 @@ mrb_demand_step(void)
 	if (!demand.all)
 	{
 		demand.ids = palloc(STALE_MAX * sizeof(char *));
-		demand.nids = mrb_want_stale(demand.ids, STALE_MAX);
+		demand.nids = mrb_scale_queue_stale(demand.ids, STALE_MAX);
 	}
 	if (!demand.all && demand.nids == 0)
 		return;
-	if (mrb_session_try(read_demand, &demand, NULL))
-		mrb_demand_enter(&demand);
+	if (mrb_worker_xact_try(read_demand, &demand, NULL))
+		mrb_reconcile_enter(&demand);
 	else
 	{
 		all_due = demand.all;
@@ -113,11 +113,11 @@ mrb_demand_step(void)
 }
 
 long
-mrb_demand_wait(long most)
+mrb_reconcile_wait(long most)
 {
 	char	   *id;
 
-	if (!all_due && mrb_want_stale(&id, 1) == 0)
+	if (!all_due && mrb_scale_queue_stale(&id, 1) == 0)
 		return most;
 	return Min(most, mrb_tick_ms(mrb_timer_read(), not_before));
 }
@@ -127,8 +127,8 @@ has_scheduler(void)
 {
 	dlist_iter	iter;
 
-	mrb_endpoint_foreach(iter)
-		if (mrb_endpoint_current(iter)->adapter->scheduler)
+	mrb_endpoint_list_foreach(iter)
+		if (mrb_endpoint_list_current(iter)->adapter->scheduler)
 		return true;
 	return false;
 }
@@ -144,12 +144,12 @@ unlist(MrbEndpoint *endpoint, char **ids, int nids)
 	if (ids == NULL)
 	{
 		dlist_foreach(iter, &endpoint->agenda.wants)
-			dlist_container(MrbWant, node, iter.cur)->listed = false;
+			dlist_container(MrbScaleEntry, node, iter.cur)->listed = false;
 		return;
 	}
 	for (int i = 0; i < nids; i++)
 	{
-		MrbWant    *want = mrb_want_find(endpoint, ids[i]);
+		MrbScaleEntry *want = mrb_scale_queue_find(endpoint, ids[i]);
 
 		if (want != NULL)
 			want->listed = false;
@@ -168,30 +168,30 @@ drop_unlisted(MrbEndpoint *endpoint, char **ids, int nids)
 	{
 		dlist_foreach_modify(iter, &endpoint->agenda.wants)
 		{
-			MrbWant    *want = dlist_container(MrbWant, node, iter.cur);
+			MrbScaleEntry *want = dlist_container(MrbScaleEntry, node, iter.cur);
 
 			if (!want->listed)
-				mrb_want_set(endpoint, want->deployment_id, NULL, 0);
+				mrb_scale_queue_set(endpoint, want->deployment_id, NULL, 0);
 		}
 		return;
 	}
 	for (int i = 0; i < nids; i++)
 	{
-		MrbWant    *want = mrb_want_find(endpoint, ids[i]);
+		MrbScaleEntry *want = mrb_scale_queue_find(endpoint, ids[i]);
 
 		if (want != NULL && !want->listed)
-			mrb_want_set(endpoint, want->deployment_id, NULL, 0);
+			mrb_scale_queue_set(endpoint, want->deployment_id, NULL, 0);
 	}
 }
 
 static void
-hand_to(MrbEndpoint *endpoint, const MrbNeed *needs, int n)
+hand_to(MrbEndpoint *endpoint, const MrbCapacityRequest *needs, int n)
 {
-	mrb_want_set(endpoint, needs[0].deployment_id, needs, n);
+	mrb_scale_queue_set(endpoint, needs[0].deployment_id, needs, n);
 }
 
 static bool
-selects(const MrbEndpoint *endpoint, const MrbNeed *need)
+selects(const MrbEndpoint *endpoint, const MrbCapacityRequest *need)
 {
 	MrbRoute	route = {
 		.deployment_id = need->deployment_id,
@@ -199,16 +199,16 @@ selects(const MrbEndpoint *endpoint, const MrbNeed *need)
 		.deployment_kind = need->deployment_kind,
 	};
 
-	return mrb_endpoint_selects(endpoint, &route);
+	return mrb_endpoint_list_selects(endpoint, &route);
 }
 
 static void
 read_demand(void *arg)
 {
-	MrbDemand  *demand = arg;
+	MrbReconcile *demand = arg;
 
-	mrb_session_begin(MRB_SESSION_RECORD, LOCK_MS);
-	demand->needs = mrb_need_read(demand->all ? NULL : demand->ids,
-								  demand->nids, &demand->nneeds);
-	mrb_session_commit();
+	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
+	demand->needs = mrb_capacity_request_read(demand->all ? NULL : demand->ids,
+											  demand->nids, &demand->nneeds);
+	mrb_worker_xact_commit();
 }

@@ -12,34 +12,34 @@
 #include "scheduler/capacity_request.h"
 
 /* What a pass has read. */
-typedef struct MrbDemand
+typedef struct MrbReconcile
 {
 	bool		all;			/* of all deployments */
 	char	  **ids;			/* else of these */
 	int			nids;
-	MrbNeed    *needs;
+	MrbCapacityRequest *needs;
 	int			nneeds;
-} MrbDemand;
+} MrbReconcile;
 
 /*
  * Read what those deployments need whose capacity was queued, or all of them,
  * in the transaction of a pass; then make it work, after its commit.
  */
-extern void mrb_demand_read(const MrbTaken *taken, bool all,
-							MrbDemand *demand);
-extern void mrb_demand_enter(const MrbDemand *demand);
+extern void mrb_reconcile_read(const MrbRouteChanges *taken, bool all,
+							   MrbReconcile *demand);
+extern void mrb_reconcile_enter(const MrbReconcile *demand);
 
 /* The same with the needs of those deployments; ids NULL: of all. */
-extern void mrb_demand_apply(char **ids, int nids, const MrbNeed *needs,
-							 int n);
+extern void mrb_reconcile_apply(char **ids, int nids, const MrbCapacityRequest *needs,
+								int n);
 
 /* Read all again, in the next step. */
-extern void mrb_demand_refresh(void);
+extern void mrb_reconcile_refresh(void);
 
 /* Read what is due to be read. */
-extern void mrb_demand_step(void);
+extern void mrb_reconcile_step(void);
 
 /* Milliseconds until that is so, at most most. */
-extern long mrb_demand_wait(long most);
+extern long mrb_reconcile_wait(long most);
 
 #endif							/* MRB_RECONCILE_H */

@@ -37,7 +37,7 @@ typedef struct WantKey
 typedef struct WantSlot
 {
 	WantKey		key;
-	MrbWant    *want;
+	MrbScaleEntry *want;
 	char		status;
 } WantSlot;
 
@@ -66,27 +66,27 @@ static MemoryContext kept = NULL;
 static wants_hash *wants = NULL;
 static dlist_head stale = DLIST_STATIC_INIT(stale);
 
-static MrbWant *make_want(MrbEndpoint *endpoint, const char *id);
-static void free_want(MrbWant *want);
-static void set_tasks(MrbWant *want, const MrbNeed *needs, int n);
-static bool concerns(const MrbEndpoint *endpoint, const MrbNeed *need);
-static void leave(MrbWant *want);
-static MrbTick next_due(const MrbWant *want);
+static MrbScaleEntry *make_want(MrbEndpoint *endpoint, const char *id);
+static void free_want(MrbScaleEntry *want);
+static void set_tasks(MrbScaleEntry *want, const MrbCapacityRequest *needs, int n);
+static bool concerns(const MrbEndpoint *endpoint, const MrbCapacityRequest *need);
+static void leave(MrbScaleEntry *want);
+static MrbTick next_due(const MrbScaleEntry *want);
 static void rest_over(MrbTimer *timer);
-static void make_ready(MrbWant *want, bool first);
-static bool wants_up(const MrbWant *want);
-static bool keeps_place(const MrbWant *want);
-static void forget_flight(MrbWant *want);
+static void make_ready(MrbScaleEntry *want, bool first);
+static bool wants_up(const MrbScaleEntry *want);
+static bool keeps_place(const MrbScaleEntry *want);
+static void forget_flight(MrbScaleEntry *want);
 
 void
-mrb_want_init(MemoryContext context)
+mrb_scale_queue_init(MemoryContext context)
 {
 	kept = context;
 	wants = wants_create(context, 64, NULL);
 }
 
 void
-mrb_want_attach(MrbEndpoint *endpoint)
+mrb_scale_queue_attach(MrbEndpoint *endpoint)
 {
 	dlist_init(&endpoint->agenda.wants);
 	dlist_init(&endpoint->agenda.ups);
@@ -97,20 +97,20 @@ mrb_want_attach(MrbEndpoint *endpoint)
  * The endpoint is about to be dropped; its requests are gone already.
  */
 void
-mrb_want_detach(MrbEndpoint *endpoint)
+mrb_scale_queue_detach(MrbEndpoint *endpoint)
 {
 	while (!dlist_is_empty(&endpoint->agenda.wants))
 	{
-		MrbWant    *want = dlist_head_element(MrbWant, node,
-											  &endpoint->agenda.wants);
+		MrbScaleEntry *want = dlist_head_element(MrbScaleEntry, node,
+												 &endpoint->agenda.wants);
 
 		leave(want);
 		free_want(want);
 	}
 }
 
-MrbWant *
-mrb_want_find(MrbEndpoint *endpoint, const char *id)
+MrbScaleEntry *
+mrb_scale_queue_find(MrbEndpoint *endpoint, const char *id)
 {
 	WantKey		key = {endpoint, id};
 	WantSlot   *slot = wants_lookup(wants, key);
@@ -118,8 +118,8 @@ mrb_want_find(MrbEndpoint *endpoint, const char *id)
 	return slot != NULL ? slot->want : NULL;
 }
 
-MrbTask *
-mrb_want_task(MrbWant *want, const char *version_id)
+MrbScaleTask *
+mrb_scale_queue_task(MrbScaleEntry *want, const char *version_id)
 {
 	for (int i = 0; i < want->ntasks; i++)
 		if (strcmp(want->tasks[i].need.version_id, version_id) == 0)
@@ -128,10 +128,10 @@ mrb_want_task(MrbWant *want, const char *version_id)
 }
 
 void
-mrb_want_set(MrbEndpoint *endpoint, const char *id, const MrbNeed *needs,
-			 int n)
+mrb_scale_queue_set(MrbEndpoint *endpoint, const char *id, const MrbCapacityRequest *needs,
+					int n)
 {
-	MrbWant    *want = mrb_want_find(endpoint, id);
+	MrbScaleEntry *want = mrb_scale_queue_find(endpoint, id);
 	bool		any = false;
 	bool		first;
 
@@ -151,19 +151,19 @@ mrb_want_set(MrbEndpoint *endpoint, const char *id, const MrbNeed *needs,
 	if (first && next_due(want) <= mrb_timer_now())
 		make_ready(want, true);
 	else
-		mrb_want_rest(want);
+		mrb_scale_queue_rest(want);
 }
 
-MrbWant *
-mrb_want_next(MrbEndpoint *endpoint)
+MrbScaleEntry *
+mrb_scale_queue_next(MrbEndpoint *endpoint)
 {
 	dlist_head *list = !dlist_is_empty(&endpoint->agenda.ups) ? &endpoint->agenda.ups :
 	&endpoint->agenda.others;
-	MrbWant    *want;
+	MrbScaleEntry *want;
 
 	if (dlist_is_empty(list))
 		return NULL;
-	want = dlist_container(MrbWant, list_node, dlist_pop_head_node(list));
+	want = dlist_container(MrbScaleEntry, list_node, dlist_pop_head_node(list));
 	want->state = MRB_WANT_RESTING;
 	return want;
 }
@@ -171,8 +171,8 @@ mrb_want_next(MrbEndpoint *endpoint)
 /*
  * What is missing comes first, and a poll last.
  */
-MrbTask *
-mrb_want_due(const MrbWant *want, bool *poll)
+MrbScaleTask *
+mrb_scale_queue_due(const MrbScaleEntry *want, bool *poll)
 {
 	static const MrbGoal order[] = {MRB_GOAL_UP, MRB_GOAL_DOWN};
 
@@ -190,8 +190,8 @@ mrb_want_due(const MrbWant *want, bool *poll)
 }
 
 void
-mrb_want_take_off(MrbWant *want, const MrbTask *task, bool poll,
-				  const char *instance)
+mrb_scale_queue_take_off(MrbScaleEntry *want, const MrbScaleTask *task, bool poll,
+						 const char *instance)
 {
 	want->flight.version_id = MemoryContextStrdup(kept, task->need.version_id);
 	want->flight.instance_id = instance != NULL ?
@@ -202,7 +202,7 @@ mrb_want_take_off(MrbWant *want, const MrbTask *task, bool poll,
 }
 
 void
-mrb_want_rest(MrbWant *want)
+mrb_scale_queue_rest(MrbScaleEntry *want)
 {
 	MrbTick		due = next_due(want);
 
@@ -219,20 +219,20 @@ mrb_want_rest(MrbWant *want)
 }
 
 bool
-mrb_want_is_fresh(const MrbWant *want)
+mrb_scale_queue_is_fresh(const MrbScaleEntry *want)
 {
 	return !mrb_tick_exceeds(want->read_at, mrb_timer_now(), FRESH_MS);
 }
 
 void
-mrb_want_reread(MrbWant *want)
+mrb_scale_queue_reread(MrbScaleEntry *want)
 {
 	want->state = MRB_WANT_STALE;
 	dlist_push_tail(&stale, &want->list_node);
 }
 
 int
-mrb_want_stale(char **ids, int most)
+mrb_scale_queue_stale(char **ids, int most)
 {
 	int			n = 0;
 	dlist_iter	iter;
@@ -241,16 +241,16 @@ mrb_want_stale(char **ids, int most)
 	{
 		if (n == most)
 			break;
-		ids[n++] = pstrdup(dlist_container(MrbWant, list_node,
+		ids[n++] = pstrdup(dlist_container(MrbScaleEntry, list_node,
 										   iter.cur)->deployment_id);
 	}
 	return n;
 }
 
-static MrbWant *
+static MrbScaleEntry *
 make_want(MrbEndpoint *endpoint, const char *id)
 {
-	MrbWant    *want = MemoryContextAllocZero(kept, sizeof(MrbWant));
+	MrbScaleEntry *want = MemoryContextAllocZero(kept, sizeof(MrbScaleEntry));
 	WantKey		key;
 	bool		found;
 
@@ -265,7 +265,7 @@ make_want(MrbEndpoint *endpoint, const char *id)
 }
 
 static void
-free_want(MrbWant *want)
+free_want(MrbScaleEntry *want)
 {
 	WantKey		key = {want->endpoint, want->deployment_id};
 
@@ -283,23 +283,23 @@ free_want(MrbWant *want)
  * The tasks that there are now, each as far as it has come.
  */
 static void
-set_tasks(MrbWant *want, const MrbNeed *needs, int n)
+set_tasks(MrbScaleEntry *want, const MrbCapacityRequest *needs, int n)
 {
 	MemoryContext context = AllocSetContextCreate(kept, "miosa_rollback want",
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
-	MrbTask    *tasks = palloc(Max(n, 1) * sizeof(MrbTask));
+	MrbScaleTask *tasks = palloc(Max(n, 1) * sizeof(MrbScaleTask));
 	int			ntasks = 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		MrbTask    *old = mrb_want_task(want, needs[i].version_id);
+		MrbScaleTask *old = mrb_scale_queue_task(want, needs[i].version_id);
 
 		if (!concerns(want->endpoint, &needs[i]))
 			continue;
-		mrb_task_begin(&tasks[ntasks], &needs[i], want->endpoint);
+		mrb_scale_task_begin(&tasks[ntasks], &needs[i], want->endpoint);
 		if (old != NULL)
-			mrb_task_carry_on(&tasks[ntasks], old);
+			mrb_scale_task_carry_on(&tasks[ntasks], old);
 		ntasks++;
 	}
 	MemoryContextSwitchTo(caller);
@@ -314,18 +314,18 @@ set_tasks(MrbWant *want, const MrbNeed *needs, int n)
  * What is only watched concerns whoever's polls it is watched by.
  */
 static bool
-concerns(const MrbEndpoint *endpoint, const MrbNeed *need)
+concerns(const MrbEndpoint *endpoint, const MrbCapacityRequest *need)
 {
 	return need->goal != MRB_GOAL_WATCH ||
 		(endpoint->adapter->poll.call != NULL &&
-		 mrb_need_is_watched_by(need, endpoint->name));
+		 mrb_capacity_request_is_watched_by(need, endpoint->name));
 }
 
 /*
  * Take the want out of whatever list or clock it is in.
  */
 static void
-leave(MrbWant *want)
+leave(MrbScaleEntry *want)
 {
 	if (want->state == MRB_WANT_READY || want->state == MRB_WANT_STALE)
 		dlist_delete(&want->list_node);
@@ -333,7 +333,7 @@ leave(MrbWant *want)
 }
 
 static MrbTick
-next_due(const MrbWant *want)
+next_due(const MrbScaleEntry *want)
 {
 	MrbTick		due = MRB_TICK_NEVER;
 
@@ -345,14 +345,14 @@ next_due(const MrbWant *want)
 static void
 rest_over(MrbTimer *timer)
 {
-	make_ready((MrbWant *) ((char *) timer - offsetof(MrbWant, timer)), false);
+	make_ready((MrbScaleEntry *) ((char *) timer - offsetof(MrbScaleEntry, timer)), false);
 }
 
 /*
  * first: it has had its turn, but had to be read again.
  */
 static void
-make_ready(MrbWant *want, bool first)
+make_ready(MrbScaleEntry *want, bool first)
 {
 	MrbAgenda  *agenda = &want->endpoint->agenda;
 	dlist_head *list;
@@ -373,23 +373,23 @@ make_ready(MrbWant *want, bool first)
  * Whether instances are to be asked for now.
  */
 static bool
-wants_up(const MrbWant *want)
+wants_up(const MrbScaleEntry *want)
 {
 	bool		poll;
-	MrbTask    *task = mrb_want_due(want, &poll);
+	MrbScaleTask *task = mrb_scale_queue_due(want, &poll);
 
 	return task != NULL && !poll && task->need.goal == MRB_GOAL_UP;
 }
 
 static bool
-keeps_place(const MrbWant *want)
+keeps_place(const MrbScaleEntry *want)
 {
 	return want->state == MRB_WANT_READY &&
 		next_due(want) <= mrb_timer_now() && want->up == wants_up(want);
 }
 
 static void
-forget_flight(MrbWant *want)
+forget_flight(MrbScaleEntry *want)
 {
 	if (want->flight.version_id != NULL)
 		pfree(want->flight.version_id);

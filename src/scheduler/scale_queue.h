@@ -19,23 +19,23 @@ typedef struct MrbFlight
 	TimestampTz request_at;		/* of its task */
 } MrbFlight;
 
-typedef enum MrbWantState
+typedef enum MrbScaleEntryState
 {
 	MRB_WANT_RESTING,			/* its timer says until when */
 	MRB_WANT_READY,				/* in one of its endpoint's lists */
 	MRB_WANT_STALE,				/* is to be read again */
 	MRB_WANT_BUSY,				/* has a request in flight */
-} MrbWantState;
+} MrbScaleEntryState;
 
 /* All that one endpoint is asked for one deployment. */
-typedef struct MrbWant
+typedef struct MrbScaleEntry
 {
 	MrbEndpoint *endpoint;
 	char	   *deployment_id;
 	MemoryContext context;		/* of its tasks */
 	int			ntasks;
-	MrbTask    *tasks;
-	MrbWantState state;
+	MrbScaleTask *tasks;
+	MrbScaleEntryState state;
 	bool		up;				/* when ready: in its endpoint's ups */
 	bool		listed;			/* by the last reading */
 	MrbTick		read_at;
@@ -43,33 +43,33 @@ typedef struct MrbWant
 	MrbFlight	flight;
 	dlist_node	node;			/* in its endpoint's wants */
 	dlist_node	list_node;		/* in the list of its state */
-} MrbWant;
+} MrbScaleEntry;
 
-extern void mrb_want_init(MemoryContext context);
-extern void mrb_want_attach(MrbEndpoint *endpoint);
-extern void mrb_want_detach(MrbEndpoint *endpoint);
-extern MrbWant *mrb_want_find(MrbEndpoint *endpoint, const char *id);
-extern MrbTask *mrb_want_task(MrbWant *want, const char *version_id);
+extern void mrb_scale_queue_init(MemoryContext context);
+extern void mrb_scale_queue_attach(MrbEndpoint *endpoint);
+extern void mrb_scale_queue_detach(MrbEndpoint *endpoint);
+extern MrbScaleEntry *mrb_scale_queue_find(MrbEndpoint *endpoint, const char *id);
+extern MrbScaleTask *mrb_scale_queue_task(MrbScaleEntry *want, const char *version_id);
 
 /* This is what is wanted now, as just read; of nothing the want is freed. */
-extern void mrb_want_set(MrbEndpoint *endpoint, const char *id,
-						 const MrbNeed *needs, int n);
+extern void mrb_scale_queue_set(MrbEndpoint *endpoint, const char *id,
+								const MrbCapacityRequest *needs, int n);
 
 /* The next one of an endpoint, taken out of its list; NULL: none. */
-extern MrbWant *mrb_want_next(MrbEndpoint *endpoint);
+extern MrbScaleEntry *mrb_scale_queue_next(MrbEndpoint *endpoint);
 
 /* What is due of it: a task to ask for or to poll; NULL: nothing. */
-extern MrbTask *mrb_want_due(const MrbWant *want, bool *poll);
+extern MrbScaleTask *mrb_scale_queue_due(const MrbScaleEntry *want, bool *poll);
 
-extern void mrb_want_take_off(MrbWant *want, const MrbTask *task, bool poll,
-							  const char *instance);
+extern void mrb_scale_queue_take_off(MrbScaleEntry *want, const MrbScaleTask *task, bool poll,
+									 const char *instance);
 
 /* It has no request in flight (any more): wait for its next turn. */
-extern void mrb_want_rest(MrbWant *want);
+extern void mrb_scale_queue_rest(MrbScaleEntry *want);
 
 /* It was read too long ago; and the ids of those, palloc'd, at most so many. */
-extern bool mrb_want_is_fresh(const MrbWant *want);
-extern void mrb_want_reread(MrbWant *want);
-extern int	mrb_want_stale(char **ids, int most);
+extern bool mrb_scale_queue_is_fresh(const MrbScaleEntry *want);
+extern void mrb_scale_queue_reread(MrbScaleEntry *want);
+extern int	mrb_scale_queue_stale(char **ids, int most);
 
 #endif							/* MRB_SCALE_QUEUE_H */

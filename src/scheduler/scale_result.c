@@ -53,7 +53,7 @@ typedef struct Batch
 	int			n;
 	char	  **ids;			/* deployments that were read again */
 	int			nids;
-	MrbNeed    *needs;
+	MrbCapacityRequest *needs;
 	int			nneeds;
 } Batch;
 
@@ -87,8 +87,8 @@ static void tell_task(const Outcome *outcome);
 static void forget(Outcome *outcome);
 
 void
-mrb_outcome_add(const MrbWant *want, const MrbTask *task, int healthy,
-				const char *error)
+mrb_scale_result_add(const MrbScaleEntry *want, const MrbScaleTask *task, int healthy,
+					 const char *error)
 {
 	Outcome    *outcome;
 
@@ -107,14 +107,14 @@ mrb_outcome_add(const MrbWant *want, const MrbTask *task, int healthy,
 }
 
 void
-mrb_outcome_step(void)
+mrb_scale_result_step(void)
 {
 	Batch		batch = {0};
 
 	if (dlist_is_empty(&outcomes) || mrb_timer_now() < not_before)
 		return;
 	gather(&batch, BATCH);
-	if (mrb_session_try(write_batch, &batch, NULL))
+	if (mrb_worker_xact_try(write_batch, &batch, NULL))
 	{
 		written(&batch);
 		return;
@@ -124,7 +124,7 @@ mrb_outcome_step(void)
 	{
 		Batch		one = {.outcomes = &batch.outcomes[i],.n = 1};
 
-		if (mrb_session_try(write_batch, &one, NULL))
+		if (mrb_worker_xact_try(write_batch, &one, NULL))
 			written(&one);
 		else
 			forget(batch.outcomes[i]);
@@ -132,7 +132,7 @@ mrb_outcome_step(void)
 }
 
 long
-mrb_outcome_wait(long most)
+mrb_scale_result_wait(long most)
 {
 	if (dlist_is_empty(&outcomes))
 		return most;
@@ -164,7 +164,7 @@ write_batch(void *arg)
 {
 	Batch	   *batch = arg;
 
-	mrb_session_begin(MRB_SESSION_RECORD, LOCK_MS);
+	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
 	for (int i = 0; i < batch->n; i++)
 		batch->outcomes[i]->busy = false;
 	note_asked(batch);
@@ -172,7 +172,7 @@ write_batch(void *arg)
 		if (batch->outcomes[i]->healthy >= 0)
 			take_poll(batch->outcomes[i]);
 	read_again(batch);
-	mrb_session_commit();
+	mrb_worker_xact_commit();
 }
 
 /*
@@ -269,8 +269,8 @@ read_again(Batch *batch)
 			batch->ids[batch->nids++] =
 				pstrdup(batch->outcomes[i]->deployment_id);
 	if (batch->nids > 0)
-		batch->needs = mrb_need_read(batch->ids, batch->nids,
-									 &batch->nneeds);
+		batch->needs = mrb_capacity_request_read(batch->ids, batch->nids,
+												 &batch->nneeds);
 }
 
 /*
@@ -291,18 +291,18 @@ written(Batch *batch)
 			forget(outcome);
 	}
 	if (batch->nids > 0)
-		mrb_demand_apply(batch->ids, batch->nids, batch->needs,
-						 batch->nneeds);
+		mrb_reconcile_apply(batch->ids, batch->nids, batch->needs,
+							batch->nneeds);
 }
 
 static void
 tell_task(const Outcome *outcome)
 {
-	MrbEndpoint *endpoint = mrb_endpoint_find(outcome->endpoint);
-	MrbWant    *want = endpoint != NULL ?
-	mrb_want_find(endpoint, outcome->deployment_id) : NULL;
-	MrbTask    *task = want != NULL ?
-	mrb_want_task(want, outcome->version_id) : NULL;
+	MrbEndpoint *endpoint = mrb_endpoint_list_find(outcome->endpoint);
+	MrbScaleEntry *want = endpoint != NULL ?
+	mrb_scale_queue_find(endpoint, outcome->deployment_id) : NULL;
+	MrbScaleTask *task = want != NULL ?
+	mrb_scale_queue_task(want, outcome->version_id) : NULL;
 
 	if (task == NULL)
 		return;
@@ -314,7 +314,7 @@ tell_task(const Outcome *outcome)
 	task->poll_at = mrb_tick_plus(mrb_timer_now(),
 								  endpoint->adapter->poll.interval_ms);
 	if (want->state == MRB_WANT_RESTING)
-		mrb_want_rest(want);
+		mrb_scale_queue_rest(want);
 }
 
 static void

@@ -29,79 +29,79 @@ typedef struct Texts
 	char		time[MRB_ROUTE_TIME_SIZE];
 } Texts;
 
-static const MrbCall *choose_call(const MrbEndpoint *endpoint,
-								  const MrbTask *task, bool poll);
-static MrbStarted start(MrbWant *want, MrbTask *task, bool poll,
+static const MrbRequest *choose_call(const MrbEndpoint *endpoint,
+									 const MrbScaleTask *task, bool poll);
+static MrbStarted start(MrbScaleEntry *want, MrbScaleTask *task, bool poll,
 						const char *instance, const char **problem);
-static void fill(const MrbTask *task, TimestampTz at, const char *instance,
+static void fill(const MrbScaleTask *task, TimestampTz at, const char *instance,
 				 MrbValues *values, Texts *texts);
-static void answered(MrbSend *send, const MrbHttpAnswer *answer);
-static MrbTask *find_task(MrbWant *want);
-static void succeeded(MrbWant *want, MrbTask *task, int healthy);
-static void task_taken(MrbWant *want, MrbTask *task, const char *instance);
-static void did_not(MrbWant *want, MrbTask *task, MrbVerdict verdict,
+static void answered(MrbInflight *send, const MrbHttpAnswer *answer);
+static MrbScaleTask *find_task(MrbScaleEntry *want);
+static void succeeded(MrbScaleEntry *want, MrbScaleTask *task, int healthy);
+static void task_taken(MrbScaleEntry *want, MrbScaleTask *task, const char *instance);
+static void did_not(MrbScaleEntry *want, MrbScaleTask *task, MrbVerdict verdict,
 					const MrbHttpAnswer *answer, const char *why);
 static void show_error(MrbEndpoint *endpoint, const char *why);
 
 bool
-mrb_ask_start(MrbEndpoint *endpoint, bool *full)
+mrb_scale_sender_start(MrbEndpoint *endpoint, bool *full)
 {
-	MrbWant    *want = mrb_want_next(endpoint);
-	MrbTask    *task;
+	MrbScaleEntry *want = mrb_scale_queue_next(endpoint);
+	MrbScaleTask *task;
 	bool		poll;
 	char	   *instance;
 	const char *problem = NULL;
 
 	if (want == NULL)
 		return false;
-	task = mrb_want_due(want, &poll);
-	if (task != NULL && !poll && !mrb_want_is_fresh(want))
+	task = mrb_scale_queue_due(want, &poll);
+	if (task != NULL && !poll && !mrb_scale_queue_is_fresh(want))
 	{
 		/* It comes first in the next turn. */
-		mrb_want_reread(want);
+		mrb_scale_queue_reread(want);
 		return false;
 	}
 	if (task == NULL)
 	{
-		mrb_want_rest(want);
+		mrb_scale_queue_rest(want);
 		return true;
 	}
 	instance = !poll && endpoint->adapter->per_instance ?
-		mrb_task_instance(task) : NULL;
+		mrb_scale_task_instance(task) : NULL;
 	if (!poll && instance == NULL && endpoint->adapter->per_instance &&
 		task->need.unknown == 0)
 	{
 		/* Those that there are have been asked for, or need not be. */
 		task_taken(want, task, NULL);
-		mrb_want_rest(want);
+		mrb_scale_queue_rest(want);
 		return true;
 	}
 	switch (start(want, task, poll, instance, &problem))
 	{
 		case MRB_STARTED:
-			mrb_want_take_off(want, task, poll, instance);
+			mrb_scale_queue_take_off(want, task, poll, instance);
 			return true;
 		case MRB_START_FULL:
 			*full = true;
 			break;
 		case MRB_START_WRONG:
 			show_error(endpoint, problem);
-			mrb_outcome_add(want, task, -1, problem);
+			mrb_scale_result_add(want, task, -1, problem);
 			if (poll)
-				mrb_task_not_polled(task, endpoint);
+				mrb_scale_task_not_polled(task, endpoint);
 			else
-				mrb_task_refused(task, instance, 0, want->context);
+				mrb_scale_task_refused(task, instance, 0, want->context);
 			break;
 	}
-	mrb_want_rest(want);
+	mrb_scale_queue_rest(want);
 	return true;
 }
 
 /*
  * NULL: there is nothing to ask about.
  */
-static const MrbCall *
-choose_call(const MrbEndpoint *endpoint, const MrbTask *task, bool poll)
+static const MrbRequest *
+choose_call(const MrbEndpoint *endpoint, const MrbScaleTask *task, bool poll)
 {
 	const MrbAdapter *adapter = endpoint->adapter;
 
@@ -113,11 +113,11 @@ choose_call(const MrbEndpoint *endpoint, const MrbTask *task, bool poll)
 }
 
 static MrbStarted
-start(MrbWant *want, MrbTask *task, bool poll, const char *instance,
+start(MrbScaleEntry *want, MrbScaleTask *task, bool poll, const char *instance,
 	  const char **problem)
 {
 	MrbEndpoint *endpoint = want->endpoint;
-	MrbSendNote note = {
+	MrbInflightNote note = {
 		.call = choose_call(endpoint, task, poll),
 		.subject = want,
 		.again = (poll ? task->poll_failures : task->failures) > 0,
@@ -140,14 +140,14 @@ start(MrbWant *want, MrbTask *task, bool poll, const char *instance,
 		at = task->request_at;
 	}
 	fill(task, at, instance, &values, &texts);
-	return mrb_send_start(endpoint, &values, &note, problem);
+	return mrb_inflight_start(endpoint, &values, &note, problem);
 }
 
 static void
-fill(const MrbTask *task, TimestampTz at, const char *instance,
+fill(const MrbScaleTask *task, TimestampTz at, const char *instance,
 	 MrbValues *values, Texts *texts)
 {
-	const MrbNeed *need = &task->need;
+	const MrbCapacityRequest *need = &task->need;
 	MrbRoute	moment = {.since = at};
 	const char **text = values->text;
 
@@ -175,39 +175,39 @@ fill(const MrbTask *task, TimestampTz at, const char *instance,
  * A request has ended.
  */
 static void
-answered(MrbSend *send, const MrbHttpAnswer *answer)
+answered(MrbInflight *send, const MrbHttpAnswer *answer)
 {
-	MrbWant    *want = send->note.subject;
+	MrbScaleEntry *want = send->note.subject;
 	MrbEndpoint *endpoint = send->endpoint;
-	MrbTask    *task = find_task(want);
+	MrbScaleTask *task = find_task(want);
 	int			healthy = -1;
 	char	   *why;
-	MrbVerdict	verdict = mrb_adapter_judge(endpoint->adapter, send->note.call,
-											answer, &why);
+	MrbVerdict	verdict = mrb_answer_judge(endpoint->adapter, send->note.call,
+										   answer, &why);
 
 	if (verdict == MRB_VERDICT_SUCCESS && want->flight.poll)
 	{
-		healthy = mrb_adapter_count(endpoint->adapter, answer, &why);
+		healthy = mrb_answer_count(endpoint->adapter, answer, &why);
 		if (healthy < 0)
 			verdict = MRB_VERDICT_MESSAGE;
 	}
-	mrb_stats_answered(&endpoint->public, verdict == MRB_VERDICT_SUCCESS);
+	mrb_endpoint_stats_answered(&endpoint->public, verdict == MRB_VERDICT_SUCCESS);
 	mrb_health_tell(send, answer, verdict, why);
 	if (verdict == MRB_VERDICT_SUCCESS)
 		succeeded(want, task, healthy);
 	else
 		did_not(want, task, verdict, answer, why);
-	mrb_want_rest(want);
+	mrb_scale_queue_rest(want);
 }
 
 /*
  * The task that the request was made of; NULL when something else is wanted
  * meanwhile.
  */
-static MrbTask *
-find_task(MrbWant *want)
+static MrbScaleTask *
+find_task(MrbScaleEntry *want)
 {
-	MrbTask    *task = mrb_want_task(want, want->flight.version_id);
+	MrbScaleTask *task = mrb_scale_queue_task(want, want->flight.version_id);
 
 	if (task == NULL ||
 		(!want->flight.poll && task->request_at != want->flight.request_at))
@@ -216,28 +216,28 @@ find_task(MrbWant *want)
 }
 
 static void
-succeeded(MrbWant *want, MrbTask *task, int healthy)
+succeeded(MrbScaleEntry *want, MrbScaleTask *task, int healthy)
 {
 	if (task == NULL)
 		return;
 	if (want->flight.poll)
 	{
-		mrb_task_polled(task, want->endpoint, healthy);
-		mrb_outcome_add(want, task, healthy, NULL);
+		mrb_scale_task_polled(task, want->endpoint, healthy);
+		mrb_scale_result_add(want, task, healthy, NULL);
 	}
 	else
 		task_taken(want, task, want->flight.instance_id);
 }
 
 static void
-task_taken(MrbWant *want, MrbTask *task, const char *instance)
+task_taken(MrbScaleEntry *want, MrbScaleTask *task, const char *instance)
 {
-	if (mrb_task_taken(task, want->endpoint, instance, want->context))
-		mrb_outcome_add(want, task, -1, NULL);
+	if (mrb_scale_task_taken(task, want->endpoint, instance, want->context))
+		mrb_scale_result_add(want, task, -1, NULL);
 }
 
 static void
-did_not(MrbWant *want, MrbTask *task, MrbVerdict verdict,
+did_not(MrbScaleEntry *want, MrbScaleTask *task, MrbVerdict verdict,
 		const MrbHttpAnswer *answer, const char *why)
 {
 	bool		ambiguous = answer->outcome == MRB_HTTP_TIMED_OUT ||
@@ -248,20 +248,20 @@ did_not(MrbWant *want, MrbTask *task, MrbVerdict verdict,
 	if (task == NULL)
 	{
 		/* It may be acted upon after what is wanted now. */
-		task = mrb_want_task(want, want->flight.version_id);
+		task = mrb_scale_queue_task(want, want->flight.version_id);
 		if (task != NULL && ambiguous && !want->flight.poll)
 			task->confirm = true;
 		return;
 	}
-	mrb_outcome_add(want, task, -1, why);
+	mrb_scale_result_add(want, task, -1, why);
 	if (want->flight.poll)
-		mrb_task_not_polled(task, want->endpoint);
+		mrb_scale_task_not_polled(task, want->endpoint);
 	else if (verdict == MRB_VERDICT_MESSAGE)
-		mrb_task_refused(task, want->flight.instance_id, answer->retry_after,
-						 want->context);
+		mrb_scale_task_refused(task, want->flight.instance_id, answer->retry_after,
+							   want->context);
 	else
-		mrb_task_failed(task, want->endpoint, want->flight.instance_id,
-						ambiguous, want->context);
+		mrb_scale_task_failed(task, want->endpoint, want->flight.instance_id,
+							  ambiguous, want->context);
 }
 
 /*
@@ -273,5 +273,5 @@ show_error(MrbEndpoint *endpoint, const char *why)
 	endpoint->vitals.last_error_at = mrb_timer_wall();
 	strlcpy(endpoint->vitals.last_error, why,
 			sizeof(endpoint->vitals.last_error));
-	mrb_ledger_mark(endpoint);
+	mrb_dirty_mark(endpoint);
 }

@@ -14,6 +14,6 @@
  * Start one request to a scheduler; false when there is none to start now.
  * *full is set when there is no room for one.
  */
-extern bool mrb_ask_start(MrbEndpoint *endpoint, bool *full);
+extern bool mrb_scale_sender_start(MrbEndpoint *endpoint, bool *full);
 
 #endif							/* MRB_SCALE_SENDER_H */

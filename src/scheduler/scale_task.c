@@ -35,24 +35,24 @@
 /* So often is something tried that the endpoint fails at, and only at this. */
 #define POISON_TRIES 3
 
-static bool is_same(const MrbNeed *a, const MrbNeed *b);
+static bool is_same(const MrbCapacityRequest *a, const MrbCapacityRequest *b);
 static List *copy_names(const List *names);
 static bool has_name(const List *names, const char *name);
 static List *add_name(List *names, const char *name, MemoryContext context);
 static MrbTick after(int ms);
-static bool has_enough(const MrbTask *task);
-static bool skip(MrbTask *task, const char *instance, MemoryContext context);
-static bool told(MrbTask *task, const MrbEndpoint *endpoint);
+static bool has_enough(const MrbScaleTask *task);
+static bool skip(MrbScaleTask *task, const char *instance, MemoryContext context);
+static bool told(MrbScaleTask *task, const MrbEndpoint *endpoint);
 
 void
-mrb_task_begin(MrbTask *task, const MrbNeed *need,
-			   const MrbEndpoint *endpoint)
+mrb_scale_task_begin(MrbScaleTask *task, const MrbCapacityRequest *need,
+					 const MrbEndpoint *endpoint)
 {
-	MemSet(task, 0, sizeof(MrbTask));
-	mrb_need_copy(&task->need, need);
+	MemSet(task, 0, sizeof(MrbScaleTask));
+	mrb_capacity_request_copy(&task->need, need);
 	task->ask_at = need->goal == MRB_GOAL_WATCH ? MRB_TICK_NEVER : mrb_timer_now();
 	task->poll_at = endpoint->adapter->poll.call != NULL &&
-		mrb_need_is_watched_by(need, endpoint->name) ?
+		mrb_capacity_request_is_watched_by(need, endpoint->name) ?
 		mrb_timer_now() : MRB_TICK_NEVER;
 }
 
@@ -61,7 +61,7 @@ mrb_task_begin(MrbTask *task, const MrbNeed *need,
  * is wanted of it, or when an operation has asked again since.
  */
 void
-mrb_task_carry_on(MrbTask *task, const MrbTask *old)
+mrb_scale_task_carry_on(MrbScaleTask *task, const MrbScaleTask *old)
 {
 	if (old->poll_at != MRB_TICK_NEVER &&
 		(task->poll_at != MRB_TICK_NEVER || task->need.goal != MRB_GOAL_WATCH))
@@ -87,7 +87,7 @@ mrb_task_carry_on(MrbTask *task, const MrbTask *old)
  * One that was refused is left out, so that another one takes its place.
  */
 char *
-mrb_task_instance(const MrbTask *task)
+mrb_scale_task_instance(const MrbScaleTask *task)
 {
 	if (has_enough(task))
 		return NULL;
@@ -106,13 +106,13 @@ mrb_task_instance(const MrbTask *task)
  * True when all of it is taken, which is to be written down.
  */
 bool
-mrb_task_taken(MrbTask *task, const MrbEndpoint *endpoint,
-			   const char *instance, MemoryContext context)
+mrb_scale_task_taken(MrbScaleTask *task, const MrbEndpoint *endpoint,
+					 const char *instance, MemoryContext context)
 {
 	if (instance != NULL)
 	{
 		task->done = add_name(task->done, instance, context);
-		if (mrb_task_instance(task) != NULL)
+		if (mrb_scale_task_instance(task) != NULL)
 			return false;		/* it is the next one's turn */
 		if (task->refused != NIL && !has_enough(task))
 		{
@@ -130,8 +130,8 @@ mrb_task_taken(MrbTask *task, const MrbEndpoint *endpoint,
  * The scheduler works, but does not take this.
  */
 void
-mrb_task_refused(MrbTask *task, const char *instance, int retry_after,
-				 MemoryContext context)
+mrb_scale_task_refused(MrbScaleTask *task, const char *instance, int retry_after,
+					   MemoryContext context)
 {
 	if (instance == NULL)
 		task->done = NIL;		/* all are asked for again */
@@ -151,8 +151,8 @@ mrb_task_refused(MrbTask *task, const char *instance, int retry_after,
  * so the others are tried before that one is again.
  */
 void
-mrb_task_failed(MrbTask *task, const MrbEndpoint *endpoint,
-				const char *instance, bool ambiguous, MemoryContext context)
+mrb_scale_task_failed(MrbScaleTask *task, const MrbEndpoint *endpoint,
+					  const char *instance, bool ambiguous, MemoryContext context)
 {
 	if (task->failures++ == 0)
 		task->taken_then = endpoint->vitals.taken;
@@ -165,7 +165,7 @@ mrb_task_failed(MrbTask *task, const MrbEndpoint *endpoint,
 }
 
 void
-mrb_task_polled(MrbTask *task, const MrbEndpoint *endpoint, int healthy)
+mrb_scale_task_polled(MrbScaleTask *task, const MrbEndpoint *endpoint, int healthy)
 {
 	bool		reached = task->need.goal == MRB_GOAL_WATCH ||
 	(task->need.goal == MRB_GOAL_UP && healthy >= task->need.count) ||
@@ -180,7 +180,7 @@ mrb_task_polled(MrbTask *task, const MrbEndpoint *endpoint, int healthy)
  * A poll can be a heartbeat, so it is never put off for long.
  */
 void
-mrb_task_not_polled(MrbTask *task, const MrbEndpoint *endpoint)
+mrb_scale_task_not_polled(MrbScaleTask *task, const MrbEndpoint *endpoint)
 {
 	task->poll_at = after(Max(endpoint->adapter->poll.interval_ms,
 							  Min(mrb_backoff_equal_jitter(REFUSED_MIN_MS, REFUSED_MAX_MS, ++task->poll_failures),
@@ -188,7 +188,7 @@ mrb_task_not_polled(MrbTask *task, const MrbEndpoint *endpoint)
 }
 
 static bool
-is_same(const MrbNeed *a, const MrbNeed *b)
+is_same(const MrbCapacityRequest *a, const MrbCapacityRequest *b)
 {
 	return a->goal == b->goal && a->count == b->count &&
 		a->since == b->since;
@@ -237,7 +237,7 @@ after(int ms)
  * are to stop must stop.
  */
 static bool
-has_enough(const MrbTask *task)
+has_enough(const MrbScaleTask *task)
 {
 	int			taken = 0;
 
@@ -254,10 +254,10 @@ has_enough(const MrbTask *task)
  * of them have had it.
  */
 static bool
-skip(MrbTask *task, const char *instance, MemoryContext context)
+skip(MrbScaleTask *task, const char *instance, MemoryContext context)
 {
 	task->refused = add_name(task->refused, instance, context);
-	if (mrb_task_instance(task) != NULL)
+	if (mrb_scale_task_instance(task) != NULL)
 		return true;
 	task->refused = NIL;
 	return false;
@@ -269,7 +269,7 @@ skip(MrbTask *task, const char *instance, MemoryContext context)
  * nobody may think that no more need be asked.
  */
 static bool
-told(MrbTask *task, const MrbEndpoint *endpoint)
+told(MrbScaleTask *task, const MrbEndpoint *endpoint)
 {
 	bool		confirm = task->confirm;
 

@@ -11,9 +11,9 @@
 #include "endpoint/endpoint.h"
 #include "scheduler/capacity_request.h"
 
-typedef struct MrbTask
+typedef struct MrbScaleTask
 {
-	MrbNeed		need;
+	MrbCapacityRequest need;
 	MrbTick		ask_at;			/* MRB_TICK_NEVER: it is not asked for */
 	MrbTick		poll_at;		/* MRB_TICK_NEVER: it is not polled */
 	TimestampTz told_at;		/* the scheduler took it then; 0: not yet */
@@ -25,28 +25,28 @@ typedef struct MrbTask
 	int64		taken_then;		/* by its endpoint at the first of failures */
 	List	   *done;			/* instances of which it took the request */
 	List	   *refused;		/* and did not, this time */
-} MrbTask;
+} MrbScaleTask;
 
 /* In the current context, of which all that is in it is. */
-extern void mrb_task_begin(MrbTask *task, const MrbNeed *need,
-						   const MrbEndpoint *endpoint);
-extern void mrb_task_carry_on(MrbTask *task, const MrbTask *old);
+extern void mrb_scale_task_begin(MrbScaleTask *task, const MrbCapacityRequest *need,
+								 const MrbEndpoint *endpoint);
+extern void mrb_scale_task_carry_on(MrbScaleTask *task, const MrbScaleTask *old);
 
 /* The next instance to start or stop by itself; NULL: there is none. */
-extern char *mrb_task_instance(const MrbTask *task);
+extern char *mrb_scale_task_instance(const MrbScaleTask *task);
 
 /* What became of a request about it, to the instance if that is not NULL. */
-extern bool mrb_task_taken(MrbTask *task, const MrbEndpoint *endpoint,
-						   const char *instance, MemoryContext context);
-extern void mrb_task_refused(MrbTask *task, const char *instance,
-							 int retry_after, MemoryContext context);
-extern void mrb_task_failed(MrbTask *task, const MrbEndpoint *endpoint,
-							const char *instance, bool ambiguous,
-							MemoryContext context);
+extern bool mrb_scale_task_taken(MrbScaleTask *task, const MrbEndpoint *endpoint,
+								 const char *instance, MemoryContext context);
+extern void mrb_scale_task_refused(MrbScaleTask *task, const char *instance,
+								   int retry_after, MemoryContext context);
+extern void mrb_scale_task_failed(MrbScaleTask *task, const MrbEndpoint *endpoint,
+								  const char *instance, bool ambiguous,
+								  MemoryContext context);
 
 /* What became of a poll. */
-extern void mrb_task_polled(MrbTask *task, const MrbEndpoint *endpoint,
-							int healthy);
-extern void mrb_task_not_polled(MrbTask *task, const MrbEndpoint *endpoint);
+extern void mrb_scale_task_polled(MrbScaleTask *task, const MrbEndpoint *endpoint,
+								  int healthy);
+extern void mrb_scale_task_not_polled(MrbScaleTask *task, const MrbEndpoint *endpoint);
 
 #endif							/* MRB_SCALE_TASK_H */

@@ -46,7 +46,7 @@ static List *add_due(List *due, char *deployment_id);
 static bool is_due(const MrbCandidate *it);
 
 List *
-mrb_due_list(const char *after, int most, char **last, int *looked)
+mrb_due_artifacts_list(const char *after, int most, char **last, int *looked)
 {
 	List	   *ids = page(after, most);
 	List	   *due = NIL;
@@ -74,7 +74,7 @@ mrb_due_list(const char *after, int most, char **last, int *looked)
 }
 
 int64
-mrb_due_estimate(void)
+mrb_due_artifacts_estimate(void)
 {
 	int64		estimate;
 
@@ -118,7 +118,7 @@ add_due(List *due, char *deployment_id)
 	ListCell   *cell;
 	int			missing = 0;
 
-	foreach(cell, mrb_candidate_list(deployment_id))
+	foreach(cell, mrb_candidates_list(deployment_id))
 	{
 		MrbCandidate *it = lfirst(cell);
 
@@ -126,7 +126,7 @@ add_due(List *due, char *deployment_id)
 			continue;
 		if (is_due(it))
 		{
-			MrbDue	   *found = palloc(sizeof(MrbDue));
+			MrbDueArtifact *found = palloc(sizeof(MrbDueArtifact));
 
 			found->deployment_id = deployment_id;
 			found->version_id = it->id;

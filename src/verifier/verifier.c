@@ -46,8 +46,8 @@
 /* One that is due, its request, and what came of it. */
 typedef struct Work
 {
-	MrbDue	   *due;
-	MrbProbe   *probe;			/* NULL: nobody need be asked */
+	MrbDueArtifact *due;
+	MrbArtifactHttp *probe;		/* NULL: nobody need be asked */
 	MrbArtifactCheck check;
 	TimestampTz asked_at;
 	bool		news;			/* it is missing, and was not before */
@@ -86,13 +86,13 @@ static void finish_page(void);
 static void write_down(void *arg);
 static void report(const Work *work);
 static void read_page(void *arg);
-static Work *prepare(MrbDue *due);
+static Work *prepare(MrbDueArtifact *due);
 static void plan_next_page(const Page *page);
 static void forget_page(void);
 static int	tour_ms(void);
 
 void
-mrb_verify_init(MemoryContext context)
+mrb_verifier_init(MemoryContext context)
 {
 	page_context = AllocSetContextCreate(context, "miosa_rollback artifacts",
 										 ALLOCSET_DEFAULT_SIZES);
@@ -102,13 +102,13 @@ mrb_verify_init(MemoryContext context)
 }
 
 int
-mrb_verify_descriptor(void)
+mrb_verifier_descriptor(void)
 {
 	return mrb_http_descriptor(engine);
 }
 
 long
-mrb_verify_wait(long most)
+mrb_verifier_wait(long most)
 {
 	MrbTick		now = mrb_timer_read();
 	long		http = mrb_http_max_wait(engine);
@@ -126,7 +126,7 @@ mrb_verify_wait(long most)
 }
 
 void
-mrb_verify_step(bool wanted)
+mrb_verifier_step(bool wanted)
 {
 	active = wanted && mrb_artifact_max_age > 0;
 	if (mrb_http_in_flight(engine) > 0 || mrb_http_max_wait(engine) == 0)
@@ -152,7 +152,7 @@ begin_page(void)
 	Page		page = {0};
 
 	paged_for = mrb_artifact_max_age;
-	if (mrb_session_try(read_page, &page, NULL))
+	if (mrb_worker_xact_try(read_page, &page, NULL))
 		plan_next_page(&page);
 	else
 	{
@@ -177,9 +177,9 @@ take_answers(void)
 		Work	   *work = answer.owner;
 		MemoryContext old = MemoryContextSwitchTo(page_context);
 
-		if (!mrb_probe_again(work->probe, &answer) || !start(work))
+		if (!mrb_artifact_http_again(work->probe, &answer) || !start(work))
 		{
-			mrb_probe_judge(work->probe, &answer, &work->check);
+			mrb_artifact_http_judge(work->probe, &answer, &work->check);
 			answered++;
 		}
 		MemoryContextSwitchTo(old);
@@ -229,7 +229,7 @@ finish_page(void)
 {
 	ListCell   *cell;
 
-	if (active && mrb_session_try(write_down, NULL, NULL))
+	if (active && mrb_worker_xact_try(write_down, NULL, NULL))
 		foreach(cell, works)
 			report(lfirst(cell));
 	forget_page();
@@ -240,7 +240,7 @@ write_down(void *arg)
 {
 	ListCell   *cell;
 
-	mrb_session_begin(MRB_SESSION_RECORD, LOCK_MS);
+	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
 	foreach(cell, works)
 	{
 		Work	   *work = lfirst(cell);
@@ -255,7 +255,7 @@ write_down(void *arg)
 										   work->due->release_id,
 										   work->asked_at);
 	}
-	mrb_session_commit();
+	mrb_worker_xact_commit();
 }
 
 static void
@@ -273,22 +273,22 @@ read_page(void *arg)
 	List	   *due;
 	ListCell   *cell;
 
-	mrb_session_begin(MRB_SESSION_RECORD, LOCK_MS);
-	due = mrb_due_list(after, PAGE, &page->last, &page->looked);
+	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
+	due = mrb_due_artifacts_list(after, PAGE, &page->last, &page->looked);
 	foreach(cell, due)
 	{
-		MrbDue	   *it = lfirst(cell);
+		MrbDueArtifact *it = lfirst(cell);
 
 		if (!mrb_artifact_is_file(it->artifact.uri))
 			page->works = lappend(page->works, prepare(it));
 	}
 	if (expected == 0)
-		page->estimate = mrb_due_estimate();
-	mrb_session_commit();
+		page->estimate = mrb_due_artifacts_estimate();
+	mrb_worker_xact_commit();
 }
 
 static Work *
-prepare(MrbDue *due)
+prepare(MrbDueArtifact *due)
 {
 	Work	   *work = palloc0(sizeof(Work));
 
