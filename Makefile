@@ -165,19 +165,19 @@ SQL_PIECES = \
 	sql/tables.sql \
 	sql/functions.sql \
 	sql/triggers.sql \
-	sql/delivery.sql \
+	sql/endpoints.sql \
 	sql/storage.sql \
 	sql/capacity.sql \
 	sql/schedulers.sql \
 	sql/adapters.sql \
 	sql/references.sql \
-	sql/feeding.sql \
+	sql/upsert.sql \
 	sql/read.sql \
-	sql/collect.sql \
+	sql/artifact_gc.sql \
 	sql/console.sql \
 	sql/stats.sql \
 	sql/retention.sql \
-	sql/care.sql \
+	sql/doctor.sql \
 	sql/replication.sql \
 	sql/guards.sql \
 	sql/rights.sql \

@@ -1,6 +1,6 @@
 -- Rules that hold for plain SQL too.
 --
--- The functions of feeding.sql are the comfortable way to write these tables,
+-- The functions of upsert.sql are the comfortable way to write these tables,
 -- but a control plane may also write them by plain SQL as their owner, and
 -- then the same rules hold.  Rows that are INSERTed are taken as they are,
 -- so that a restore refuses nothing and queues no work: after loading by
