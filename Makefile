@@ -165,7 +165,11 @@ SQL_PIECES = \
 	sql/tables.sql \
 	sql/functions.sql \
 	sql/triggers.sql \
+	sql/delivery_tables.sql \
+	sql/dispatcher.sql \
 	sql/endpoints.sql \
+	sql/convergence.sql \
+	sql/route_log.sql \
 	sql/storage.sql \
 	sql/capacity.sql \
 	sql/schedulers.sql \
@@ -174,7 +178,9 @@ SQL_PIECES = \
 	sql/upsert.sql \
 	sql/read.sql \
 	sql/artifact_gc.sql \
+	sql/console_text.sql \
 	sql/console.sql \
+	sql/status.sql \
 	sql/stats.sql \
 	sql/retention.sql \
 	sql/doctor.sql \

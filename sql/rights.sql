@@ -154,7 +154,7 @@ GRANT EXECUTE ON PROCEDURE miosa.verify_artifacts TO miosa_admin;
 
 -- pg_dump: the data tables are dumped like a user's own.  Shipped adapters
 -- are not, since CREATE EXTENSION makes them; nor are secrets, and
--- what the dispatcher makes by itself (endpoints.sql marks its own tables).
+-- what the dispatcher makes by itself (delivery_tables.sql marks its own tables).
 SELECT pg_extension_config_dump('miosa.own_plans', '');
 SELECT pg_extension_config_dump('miosa.tenants', '');
 SELECT pg_extension_config_dump('miosa.deployments', '');

@@ -1,0 +1,83 @@
+-- The dispatcher: how SQL wakes it and sees it, why it pauses, and how it is
+-- resumed.
+
+CREATE FUNCTION miosa.wake() RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_wake';
+COMMENT ON FUNCTION miosa.wake() IS 'Wakes the dispatcher when the transaction commits; warns when there is none and endpoints exist';
+
+CREATE FUNCTION miosa.request_dispatcher() RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_request_dispatcher';
+COMMENT ON FUNCTION miosa.request_dispatcher() IS 'Starts a dispatcher for this database when the transaction commits';
+
+CREATE FUNCTION miosa.identity(OUT site text, OUT system_identifier text, OUT timeline bigint, OUT database_oid oid)
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_identity';
+COMMENT ON FUNCTION miosa.identity() IS 'Where this database is: site, system identifier, timeline (null on a standby) and oid';
+
+CREATE FUNCTION miosa.dispatcher(
+	OUT state text, OUT pid integer, OUT since timestamptz, OUT epoch bigint,
+	OUT passes bigint, OUT routes bigint, OUT sent bigint, OUT acknowledged bigint, OUT failed bigint,
+	OUT retried bigint, OUT notified bigint, OUT errors bigint, OUT in_flight bigint, OUT pending bigint, OUT launcher boolean,
+	OUT last_pass_at timestamptz, OUT stalled boolean, OUT error text, OUT launcher_pid integer)
+LANGUAGE c VOLATILE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_dispatcher';
+COMMENT ON FUNCTION miosa.dispatcher() IS 'The dispatcher of this database as shared memory shows it; miosa.stat_dispatcher tells what the columns mean';
+
+-- The installation that endpoints are bound to.  With a site it is also the
+-- database's name: a dump restored beside the original is a copy all the same.
+CREATE FUNCTION miosa.origin() RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN i.site <> '' THEN i.site || '/' || current_database() ELSE i.system_identifier || '/' || i.database_oid::text END
+	FROM miosa.identity() i;
+END;
+COMMENT ON FUNCTION miosa.origin() IS 'Name of this installation: miosa_rollback.site and the database''s name, else system identifier and database';
+
+-- Any difference between where the order of epochs was made and here means
+-- that this may be a copy, and a copy must not tell the original's edges.
+CREATE FUNCTION miosa.pause_reason() RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT CASE
+		WHEN s.database_oid <> i.database_oid
+			THEN 'this database is a copy of another one'
+		WHEN s.site <> i.site
+			THEN format('miosa_rollback.site is "%s", but the dispatcher last ran at "%s"', i.site, s.site)
+		WHEN i.site = '' AND s.system_identifier <> i.system_identifier
+			THEN 'the system identifier has changed: this is a restored or upgraded copy'
+		WHEN i.site = '' AND s.timeline <> i.timeline
+			THEN 'the timeline has changed: this is a promoted standby or a restored copy'
+		ELSE (
+			SELECT format('endpoint "%s" was added in another installation', e.name)
+			FROM miosa.endpoints e
+			WHERE e.enabled AND e.origin <> miosa.origin()
+			ORDER BY e.name LIMIT 1)
+		END
+	FROM miosa.identity() i LEFT JOIN miosa.dispatcher_state s ON true;
+END;
+COMMENT ON FUNCTION miosa.pause_reason() IS 'Why the dispatcher must not tell anybody before miosa_resume(); null when it may';
+
+CREATE FUNCTION @extschema@.miosa_resume() RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	reason text := miosa.pause_reason();
+BEGIN
+	IF reason IS NULL THEN
+		RETURN 'was not paused';
+	END IF;
+	UPDATE miosa.dispatcher_state s SET term = s.term + 1, last_epoch = (s.term + 1) << 40,
+			term_since = clock_timestamp(), site = i.site, system_identifier = i.system_identifier, timeline = i.timeline, database_oid = i.database_oid
+		FROM miosa.identity() i;
+	UPDATE miosa.endpoints e SET origin = miosa.origin(), generation = e.generation + 1;
+	INSERT INTO miosa.outbox (deployment_id, kind) VALUES ('', 'settings') ON CONFLICT DO NOTHING;
+	PERFORM miosa.wake();
+	RETURN 'resumed: ' || reason;
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_resume() IS 'Lets a paused dispatcher go on, and resynchronizes every endpoint; returns why it was paused';
+
+-- Last: the launcher starts a dispatcher here once this has committed.
+SELECT miosa.request_dispatcher();

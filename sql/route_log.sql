@@ -1,0 +1,36 @@
+-- An endpoint whose cursor lies before what is deleted here is told
+-- everything again when it comes back, and so is one that is more than 50,000
+-- changes behind (replay.c).  So only enabled ones are waited for, and only
+-- so far: one that is down for days must not fill the disk.
+CREATE FUNCTION miosa.trim_route_log("limit" integer) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+DECLARE
+	trimmed bigint := (SELECT t.trimmed_epoch FROM miosa.dispatcher_state t);
+	-- Others commit after our transaction has begun.
+	at CONSTANT timestamptz := clock_timestamp();
+	upto bigint;
+	number bigint;
+BEGIN
+	SELECT greatest(least(min(least(s.acked_epoch, s.settled_epoch)), t.last_epoch), t.last_epoch - 100000) INTO upto
+		FROM miosa.dispatcher_state t
+		LEFT JOIN (miosa.endpoints e JOIN miosa.endpoint_state s ON s.endpoint = e.name
+			JOIN miosa.adapters a ON a.name = e.adapter AND a.role <> 'scheduler') ON e.enabled
+		GROUP BY t.last_epoch;
+	WITH gone AS (
+		DELETE FROM miosa.route_log g
+		WHERE g.epoch IN (
+			-- Without a gap, so that nothing is left behind the epoch that
+			-- the next call begins at; a time to come says nothing,
+			-- unless the clock was just set back a little.
+			SELECT p.epoch FROM (
+				SELECT o.epoch, bool_and(o.created_at NOT BETWEEN at - '1 hour'::interval AND at + '1 min'::interval) OVER (ORDER BY o.epoch) AS old
+				FROM (SELECT l.epoch, l.created_at FROM miosa.route_log l
+					WHERE l.epoch > trimmed AND l.epoch <= upto ORDER BY l.epoch LIMIT "limit") o) p
+			WHERE p.old)
+		RETURNING g.epoch
+	)
+	SELECT count(*), max(gone.epoch) INTO number, upto FROM gone;
+	UPDATE miosa.dispatcher_state t SET trimmed_epoch = upto WHERE upto > t.trimmed_epoch;
+	RETURN number;
+END $$;
+COMMENT ON FUNCTION miosa.trim_route_log(integer) IS 'Deletes at most so many route changes that are older than an hour and that every enabled endpoint but schedulers has, or that are not among the newest 100,000; returns how many';

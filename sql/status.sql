@@ -1,0 +1,384 @@
+-- Status and progress of deployments, for people.
+
+CREATE FUNCTION miosa.dispatcher_words() RETURNS text
+LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
+	SELECT CASE
+		WHEN pg_is_in_recovery() THEN 'none: this server is a standby'
+		WHEN d.state = 'not preloaded' THEN 'none: shared_preload_libraries lacks miosa_rollback'
+		WHEN r.reason IS NOT NULL THEN 'paused: ' || r.reason
+		WHEN d.stalled THEN 'STUCK' || coalesce(', no pass for ' || miosa.span(clock_timestamp() - d.last_pass_at), '')
+			|| coalesce(': ' || d.error, '')
+		WHEN d.state = 'running' THEN 'running'
+		ELSE d.state || coalesce(': ' || d.error, '')
+	END
+	FROM miosa.dispatcher() d, (SELECT miosa.pause_reason() AS reason) r
+$$;
+COMMENT ON FUNCTION miosa.dispatcher_words() IS 'State of the dispatcher in words; running, or what keeps it from telling edges';
+
+CREATE FUNCTION miosa.count_instances(deployment_id text, version_id text, OUT healthy integer, OUT starting integer)
+LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
+	SELECT (SELECT count(*)::integer FROM miosa.live_instances i WHERE i.deployment_id = $1 AND i.version_id = $2),
+		(SELECT count(*)::integer FROM miosa.runtime_instances i WHERE i.deployment_id = $1 AND i.version_id = $2
+			AND i.state IN ('pending', 'provisioning', 'starting'))
+$$;
+COMMENT ON FUNCTION miosa.count_instances(text, text) IS 'How many instances of a version serve, and how many are not yet so far';
+
+CREATE FUNCTION miosa.lasting_error(asked miosa.capacity) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN asked.last_error_at > coalesce(asked.asked_at, '-infinity') AND asked.last_error_at >= asked.since
+	THEN asked.last_error END;
+COMMENT ON FUNCTION miosa.lasting_error(miosa.capacity) IS 'Why schedulers do not take what is wanted now; null when they took it since, or were not asked yet';
+
+CREATE FUNCTION miosa.scheduler_lines(deployment_id text, version_id text, OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	asked miosa.capacity;
+BEGIN
+	SELECT * INTO asked FROM miosa.capacity c
+		WHERE c.deployment_id = deployment_id AND c.version_id = version_id AND c.state = 'wanted';
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	item := 'scheduler';
+	value := CASE WHEN asked.asked_at IS NOT NULL THEN
+			format('took it %s ago', miosa.span(clock_timestamp() - asked.asked_at))
+		WHEN NOT miosa.has_scheduler(deployment_id, false) THEN 'none is asked: no scheduler of it is enabled'
+		ELSE format('asked for %s, none took it yet', miosa.span(clock_timestamp() - asked.since)) END;
+	RETURN NEXT;
+	IF miosa.lasting_error(asked) IS NOT NULL THEN
+		item := '';
+		FOR value IN SELECT '  ' || w.line FROM miosa.wrap(miosa.lasting_error(asked), 62, 3) w (line) LOOP
+			RETURN NEXT;
+		END LOOP;
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.scheduler_lines(text, text) IS 'Lines of miosa.status() about what schedulers are asked for';
+
+CREATE FUNCTION miosa.is_overdue(d miosa.deployments) RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL SAFE
+RETURN coalesce(d.waiting_since + miosa.setting('cutover_deadline')::interval < clock_timestamp(), false);
+COMMENT ON FUNCTION miosa.is_overdue(miosa.deployments) IS 'Whether a deployment waits for instances longer than miosa_rollback.cutover_deadline';
+
+-- Status.  It never says OK unless every edge has confirmed what shall serve
+-- and, where instances are needed, one of them is healthy.
+
+CREATE FUNCTION miosa.status_rows(deployment text, OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	d miosa.deployments;
+	active miosa.versions;
+	event miosa.audit_events;
+	edges record;
+	row record;
+	name text;
+	version text;
+	dispatcher text := miosa.dispatcher_words();
+	-- A standby sees what the primary's dispatcher has confirmed.
+	telling boolean := dispatcher = 'running' OR pg_is_in_recovery();
+	convergence text;
+	instances record;
+	target text;
+	hosts text[];
+BEGIN
+	SELECT * INTO d FROM miosa.deployments p WHERE p.id = miosa.find_deployment(deployment);
+	name := miosa.call_name(d.id);
+	version := coalesce(miosa.version_name(d.id, d.active_version_id), 'none');
+	SELECT * INTO active FROM miosa.versions v WHERE v.deployment_id = d.id AND v.id = d.active_version_id;
+	SELECT * INTO event FROM miosa.audit_events a
+		WHERE a.deployment_id = d.id AND a.outcome IN ('changed', 'pending') ORDER BY a.seq DESC LIMIT 1;
+	SELECT * INTO instances FROM miosa.count_instances(d.id, d.active_version_id);
+	SELECT count(*) FILTER (WHERE c.state <> 'excluded') AS told,
+			count(*) FILTER (WHERE c.done AND c.state <> 'excluded') AS done,
+			count(*) FILTER (WHERE c.state = 'expired') AS expired,
+			count(*) FILTER (WHERE c.state = 'excluded') AS excluded
+		INTO edges
+		FROM miosa.convergence_rows(d.id) c WHERE c.role = 'edge';
+	convergence := miosa.convergence_state(d.id, NULL);
+
+	item := 'verdict';
+	value := CASE
+		WHEN d.active_version_id IS NULL THEN 'NOT PUBLISHED: no version is active'
+		WHEN d.state IN ('stopped', 'failed') THEN format('NOT SERVING: the deployment is %s', d.state)
+		WHEN d.serving_version_id IS NOT NULL AND instances.healthy = 0 AND miosa.is_overdue(d) THEN
+			miosa.clip(format('OVERDUE: %s has no healthy instance for %s, %s is served', version,
+				miosa.span(clock_timestamp() - d.waiting_since), miosa.version_name(d.id, d.serving_version_id)), 64)
+		WHEN d.serving_version_id IS NOT NULL THEN
+			miosa.clip(format('NOT SWITCHED: %s waits for instances%s, %s is served', version,
+				coalesce(' for ' || miosa.span(clock_timestamp() - d.waiting_since), ''),
+				miosa.version_name(d.id, d.serving_version_id)), 64)
+		WHEN active.kind <> 'static' AND instances.healthy = 0 AND d.desired_replicas > 0 THEN
+			format('NOT SERVING: %s has no healthy instance', version)
+		WHEN edges.told = 0 THEN 'UNKNOWN: no edge is told of this deployment'
+		WHEN edges.done < edges.told AND NOT telling THEN
+			format('NOT CONVERGED: %s of %s edges confirmed %s, nobody tells', edges.done, edges.told, version)
+		WHEN edges.done < edges.told THEN
+			format('NOT CONVERGED: %s of %s edges confirmed %s', edges.done, edges.told, version)
+		WHEN convergence = 'waiting_instances' THEN
+			format('WAITING: %s of %s instances of %s are healthy', instances.healthy, d.desired_replicas, version)
+		WHEN convergence NOT IN ('converged', 'expired') THEN
+			format('NOT CONVERGED: %s', replace(convergence, '_', ' '))
+		WHEN NOT telling THEN
+			format('CONVERGED on %s, but changes are not told now', version)
+		ELSE format('OK: %s edge%s confirmed %s', edges.done, CASE WHEN edges.done = 1 THEN '' ELSE 's' END, version)
+	END;
+	RETURN NEXT;
+
+	item := 'deployment';
+	value := miosa.short(d.name, 30) || '  ' || miosa.short(d.id, 30);
+	RETURN NEXT;
+	item := 'state';
+	value := d.state;
+	RETURN NEXT;
+	item := 'active';
+	value := CASE WHEN d.active_version_id IS NULL THEN 'none' ELSE
+		version || '  ' || miosa.short(d.active_version_id, 30)
+		|| coalesce(', since ' || miosa.span(now() - event.created_at), '') END;
+	RETURN NEXT;
+	IF event.seq IS NOT NULL THEN
+		item := 'by';
+		value := miosa.short(format('%s #%s, %s %s', CASE event.action WHEN 'deployment.rollback' THEN 'rollback'
+			WHEN 'deployment.version.promote' THEN 'promotion' ELSE event.action END,
+			event.seq, event.actor_type, miosa.short(event.actor_id, 30)), 64);
+		RETURN NEXT;
+		IF event.reason IS NOT NULL THEN
+			item := 'reason';
+			value := miosa.clip(event.reason, 64);
+			RETURN NEXT;
+		END IF;
+	END IF;
+	IF d.serving_version_id IS NOT NULL THEN
+		item := 'serving';
+		value := miosa.version_line(d.id, d.serving_version_id, NULL);
+		RETURN NEXT;
+	END IF;
+	IF active.kind <> 'static' THEN
+		item := 'instances';
+		value := format('%s healthy, %s starting, %s wanted', instances.healthy, instances.starting, d.desired_replicas);
+		RETURN NEXT;
+		FOR item, value IN SELECT * FROM miosa.scheduler_lines(d.id, d.active_version_id) LOOP
+			RETURN NEXT;
+		END LOOP;
+	END IF;
+
+	item := 'schema';
+	target := miosa.default_target(d.id);
+	SELECT miosa.clip(format('a rollback to %s meets the marked change of %s', miosa.version_name(d.id, target),
+			string_agg(miosa.version_name(d.id, m.id), ', ' ORDER BY m.place)), 64)
+		INTO value FROM unnest(miosa.schema_marks(d.id, target)) WITH ORDINALITY m (id, place) HAVING count(*) > 0;
+	IF FOUND THEN
+		RETURN NEXT;
+	END IF;
+
+	item := 'hosts';
+	hosts := ARRAY(SELECT h.host FROM miosa.hosts h WHERE h.deployment_id = d.id ORDER BY h.managed, h.host LIMIT 4);
+	IF cardinality(hosts) = 0 THEN
+		value := 'none';
+		RETURN NEXT;
+	END IF;
+	FOR i IN 1 .. least(cardinality(hosts), 3) LOOP
+		value := miosa.short(hosts[i], 64);
+		RETURN NEXT;
+		item := '';
+	END LOOP;
+	IF cardinality(hosts) > 3 THEN
+		SELECT format('and %s more', count(*) - 3) INTO value FROM miosa.hosts h WHERE h.deployment_id = d.id;
+		RETURN NEXT;
+	END IF;
+
+	item := 'edges';
+	value := format('%s of %s confirmed', edges.done, edges.told)
+		|| CASE WHEN edges.expired > 0 THEN format(', %s by expiry alone', edges.expired) ELSE '' END
+		|| CASE WHEN edges.excluded > 0 THEN format(', %s disabled', edges.excluded) ELSE '' END;
+	RETURN NEXT;
+	item := 'waiting';
+	FOR row IN SELECT * FROM miosa.convergence_rows(d.id) c
+		WHERE c.role = 'edge' AND NOT c.done AND c.state <> 'excluded' ORDER BY c.stage, c.zone, c.endpoint LIMIT 5
+	LOOP
+		value := miosa.clip(format('%s (%s): %s', miosa.short(row.endpoint, 24), miosa.short(row.zone, 12), row.state)
+			|| coalesce(' for ' || miosa.span(row.age), ''), 64);
+		RETURN NEXT;
+		item := '';
+		FOR value IN SELECT '  ' || w.line FROM miosa.wrap(row.error, 62, 3) w (line) LOOP
+			RETURN NEXT;
+		END LOOP;
+	END LOOP;
+	IF edges.told - edges.done > 5 THEN
+		value := format('and %s more', edges.told - edges.done - 5);
+		RETURN NEXT;
+	END IF;
+	item := 'dispatcher';
+	value := miosa.clip(dispatcher, 64);
+	RETURN NEXT;
+
+	item := 'next';
+	IF NOT telling THEN
+		value := miosa.qualify('SELECT * FROM miosa_doctor();');
+		RETURN NEXT;
+	ELSIF edges.done < edges.told THEN
+		value := 'TABLE miosa.progress;';
+		RETURN NEXT;
+	ELSE
+		FOR value IN SELECT p.line FROM miosa.paste('SELECT * FROM miosa.candidates', name) p (line) LOOP
+			RETURN NEXT;
+			item := '';
+		END LOOP;
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.status_rows(text) IS 'Rows of miosa.status()';
+
+CREATE FUNCTION miosa.status(deployment text, OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'mrb_console';
+COMMENT ON FUNCTION miosa.status(text) IS 'How a deployment is, for people: rows of (item, value)';
+
+-- Deployments that wait for instances for too long, or that serve nothing
+-- for as long because the scheduler did not bring any.
+CREATE FUNCTION miosa.overdue_rows(OUT id text, OUT version_id text, OUT serving_version_id text, OUT waits interval,
+	OUT desired_replicas integer, OUT healthy integer, OUT starting integer, OUT asked_at timestamptz, OUT last_error text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+	SELECT p.id, v.id AS version_id, p.serving_version_id, clock_timestamp() - coalesce(p.waiting_since, c.since),
+		p.desired_replicas, i.healthy, i.starting, c.asked_at, miosa.lasting_error(c)
+	FROM miosa.deployments p
+	JOIN miosa.versions v ON v.deployment_id = p.id AND v.id = p.active_version_id AND v.kind <> 'static'
+	LEFT JOIN miosa.capacity c ON c.deployment_id = p.id AND c.version_id = v.id AND c.state = 'wanted'
+	CROSS JOIN LATERAL miosa.count_instances(p.id, v.id) i
+	WHERE p.state <> 'stopped' AND p.desired_replicas > 0 AND i.healthy = 0
+		AND coalesce(p.waiting_since, c.since) < (SELECT clock_timestamp() - miosa.setting('cutover_deadline')::interval)
+$$;
+COMMENT ON FUNCTION miosa.overdue_rows() IS 'Rows of miosa.overdue';
+
+CREATE VIEW miosa.overdue AS SELECT * FROM miosa.overdue_rows();
+COMMENT ON VIEW miosa.overdue IS 'Deployments whose active version has waited for longer than miosa_rollback.cutover_deadline and still has no healthy instance';
+COMMENT ON COLUMN miosa.overdue.id IS 'Deployment';
+COMMENT ON COLUMN miosa.overdue.version_id IS 'Active version, which waits';
+COMMENT ON COLUMN miosa.overdue.serving_version_id IS 'Version that serves instead; null: the active one, so nothing does';
+COMMENT ON COLUMN miosa.overdue.waits IS 'How long it has waited';
+COMMENT ON COLUMN miosa.overdue.desired_replicas IS 'Instances that are wanted';
+COMMENT ON COLUMN miosa.overdue.healthy IS 'Instances that are healthy';
+COMMENT ON COLUMN miosa.overdue.starting IS 'Instances that are starting';
+COMMENT ON COLUMN miosa.overdue.asked_at IS 'When a scheduler last took the request for instances; null: none yet';
+COMMENT ON COLUMN miosa.overdue.last_error IS 'Why the last request was not taken';
+
+-- Progress, for \watch 1: the deployments that changed last, as long as they
+-- are young or not done.
+
+CREATE FUNCTION miosa.instances_progress(deployment_id text, OUT age text, OUT bar text, OUT error text)
+LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
+	SELECT coalesce(miosa.span(clock_timestamp() - coalesce(p.waiting_since, c.since)), ''),
+		miosa.bar(least(i.healthy, p.desired_replicas), p.desired_replicas),
+		coalesce(miosa.clip(miosa.lasting_error(c), 13), '')
+	FROM miosa.deployments p
+	JOIN miosa.versions v ON v.deployment_id = p.id AND v.id = p.active_version_id AND v.kind <> 'static'
+	CROSS JOIN LATERAL miosa.count_instances(p.id, v.id) i
+	LEFT JOIN miosa.capacity c ON c.deployment_id = p.id AND c.version_id = v.id AND c.state = 'wanted'
+	WHERE p.id = $1 AND p.desired_replicas > 0 AND p.state <> 'stopped'
+		AND (p.serving_version_id IS NOT NULL OR p.state = 'pending')
+$$;
+COMMENT ON FUNCTION miosa.instances_progress(text) IS 'What miosa.progress says about instances while a deployment waits for them; null when it does not';
+
+-- What an endpoint has of the log is written now and then, so that a change
+-- can count as under way for half a second longer than it is.
+CREATE FUNCTION miosa.changed_lately(OUT id text, OUT seq bigint, OUT at timestamptz, OUT number bigint, OUT cut boolean)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
+	WITH entries AS MATERIALIZED (
+		(SELECT g.deployment_id, g.created_at, g.epoch FROM miosa.route_log g
+			WHERE g.kind IN ('route', 'host_removed') ORDER BY g.epoch DESC LIMIT 1000)
+		UNION ALL
+		(SELECT o.deployment_id, o.created_at, NULL FROM miosa.outbox o
+			WHERE o.kind IN ('route', 'host_removed') ORDER BY o.xid LIMIT 1000)
+	), changed AS (
+		SELECT p.id, p.seq, max(l.created_at) AS at, CASE WHEN bool_and(l.epoch IS NOT NULL) THEN max(l.epoch) END AS epoch,
+			p.serving_version_id IS NOT NULL OR p.state = 'pending' AS waits
+		FROM entries l JOIN miosa.deployments p ON p.id = l.deployment_id
+		GROUP BY p.id
+	), behind AS (
+		SELECT min(CASE WHEN s.resync_after IS NULL THEN coalesce(s.acked_epoch, 0) ELSE 0 END) AS epoch
+		FROM miosa.endpoints e JOIN miosa.adapters a ON a.name = e.adapter AND a.role = 'edge'
+		LEFT JOIN miosa.endpoint_state s ON s.endpoint = e.name
+		WHERE e.enabled
+	)
+	SELECT c.id, c.seq, c.at, count(*) OVER (), (SELECT count(*) FROM entries) >= 1000
+	FROM changed c CROSS JOIN behind b
+	WHERE c.at >= now() - '10 min'::interval OR c.epoch IS NULL OR c.epoch > b.epoch OR c.waits
+		OR EXISTS (SELECT FROM miosa.delivery_failures f WHERE f.deployment_id = c.id)
+	ORDER BY c.at DESC, c.id LIMIT 20
+$$;
+COMMENT ON FUNCTION miosa.changed_lately() IS 'The last 20 deployments that changed and are young or perhaps not everywhere, how many there are of these, and whether the log was read in part';
+
+CREATE FUNCTION miosa.progress_rows(OUT operation text, OUT age text, OUT edges text, OUT slowest text, OUT last_error text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	changed record;
+	zone record;
+	waits record;
+BEGIN
+	FOR changed IN SELECT * FROM miosa.changed_lately()
+	LOOP
+		SELECT * INTO waits FROM miosa.instances_progress(changed.id);
+		FOR zone IN
+			WITH told AS (
+				SELECT * FROM miosa.convergence_rows(changed.id) c WHERE c.role = 'edge' AND c.state <> 'excluded'
+			), summed AS (
+				SELECT t.zone, grouping(t.zone) AS whole, count(*) FILTER (WHERE t.done) AS done, count(*) AS total,
+					(array_agg(t.endpoint ORDER BY t.age DESC NULLS LAST, t.endpoint) FILTER (WHERE NOT t.done))[1] AS slowest,
+					(array_agg(t.error ORDER BY t.age DESC NULLS LAST, t.endpoint)
+						FILTER (WHERE NOT t.done AND t.error IS NOT NULL))[1] AS error
+				FROM told t GROUP BY ROLLUP (t.zone)
+			)
+			SELECT s.*, w.done = w.total AS finished
+			FROM summed s JOIN summed w ON w.whole = 1
+			-- Zones have lines of their own when not all are equally far.
+			WHERE s.whole = 1 OR EXISTS (SELECT FROM summed o
+				WHERE o.whole = 0 AND o.done * s.total <> s.done * o.total)
+			ORDER BY s.whole DESC, s.total - s.done DESC, s.zone
+		LOOP
+			EXIT WHEN zone.finished AND changed.at < now() - '10 min'::interval AND waits.bar IS NULL;
+			operation := CASE WHEN zone.whole = 1
+				THEN miosa.short(miosa.call_name(changed.id), 15 - length(changed.seq::text)) || '#' || changed.seq
+				ELSE miosa.short('  ' || zone.zone, 16) END;
+			age := CASE WHEN zone.whole = 1 THEN miosa.span(clock_timestamp() - changed.at) ELSE '' END;
+			edges := miosa.bar(zone.done, zone.total);
+			slowest := coalesce(miosa.short(zone.slowest, 12), '');
+			last_error := coalesce(miosa.clip(zone.error, 13), '');
+			RETURN NEXT;
+			IF zone.whole = 1 AND waits.bar IS NOT NULL THEN
+				operation := '  instances';
+				age := waits.age;
+				edges := waits.bar;
+				slowest := '';
+				last_error := waits.error;
+				RETURN NEXT;
+			END IF;
+		END LOOP;
+	END LOOP;
+	IF changed.number > 20 THEN
+		operation := format('and %s%s more', CASE WHEN changed.cut THEN 'over ' ELSE '' END, changed.number - 20);
+		age := '';
+		edges := '';
+		slowest := '';
+		last_error := '';
+		RETURN NEXT;
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.progress_rows() IS 'Rows of miosa.progress';
+
+CREATE VIEW miosa.progress AS SELECT * FROM miosa.progress_rows();
+COMMENT ON VIEW miosa.progress IS 'How far the newest route changes have come, for \watch 1: deployments that changed in the last 10 minutes or are not yet everywhere';
+COMMENT ON COLUMN miosa.progress.operation IS 'Deployment and newest operation; below it instances, or a zone';
+COMMENT ON COLUMN miosa.progress.age IS 'Time since the change; of instances: since they are waited for';
+COMMENT ON COLUMN miosa.progress.edges IS 'Edges that confirmed it, of those that are told; instances that are healthy, of those that are wanted';
+COMMENT ON COLUMN miosa.progress.slowest IS 'Edge that lacks it longest';
+COMMENT ON COLUMN miosa.progress.last_error IS 'Why, shortened; miosa.status() has it whole';
