@@ -26,6 +26,7 @@
  */
 #include "postgres.h"
 
+#include "base/container.h"
 #include "adapter/answer.h"
 #include "base/function_name.h"
 #include "common/backoff.h"
@@ -93,8 +94,7 @@ mrb_marker_look(MrbEndpoint *endpoint)
 static void
 tick(MrbTimer *timer)
 {
-	MrbEndpoint *endpoint = (MrbEndpoint *)
-	((char *) timer - offsetof(MrbEndpoint, marker.timer));
+	MrbEndpoint *endpoint = mrb_container(MrbEndpoint, marker.timer, timer);
 
 	mrb_timer_set(timer, Min(endpoint->adapter->marker_ms, VERIFY_MS), tick);
 

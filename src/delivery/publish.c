@@ -15,6 +15,7 @@
 
 #include "utils/timestamp.h"
 
+#include "base/container.h"
 #include "delivery/publish.h"
 #include "delivery/queue.h"
 #include "endpoint/circuit_breaker.h"
@@ -53,8 +54,7 @@ mrb_publish_step(MrbRegistrySlot *slot)
 												   dlist_pop_head_node(&mrb_endpoint_stats_changed));
 
 		public->changed = false;
-		publish((MrbEndpoint *) ((char *) public -
-								 offsetof(MrbEndpoint, public)));
+		publish(mrb_container(MrbEndpoint, public, public));
 	}
 	set_gauge(slot, MRB_COUNT_EPOCH, mrb_queue_newest());
 	set_gauge(slot, MRB_COUNT_IN_FLIGHT, mrb_inflight_in_flight());

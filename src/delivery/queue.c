@@ -24,6 +24,7 @@
 
 #include "utils/timestamp.h"
 
+#include "base/container.h"
 #include "common/backoff.h"
 #include "delivery/damping.h"
 #include "delivery/queue.h"
@@ -482,7 +483,7 @@ go_on(MrbItem *item)
 static void
 pace_over(MrbTimer *timer)
 {
-	mrb_ready_list_add((MrbItem *) ((char *) timer - offsetof(MrbItem, timer)));
+	mrb_ready_list_add(mrb_container(MrbItem, timer, timer));
 }
 
 /*
@@ -491,7 +492,7 @@ pace_over(MrbTimer *timer)
 static void
 rest_over(MrbTimer *timer)
 {
-	MrbItem    *item = (MrbItem *) ((char *) timer - offsetof(MrbItem, timer));
+	MrbItem    *item = mrb_container(MrbItem, timer, timer);
 
 	item->repeat = item->state == MRB_ITEM_RESTING ? item->next_repeat :
 		MRB_REPEAT_NONE;

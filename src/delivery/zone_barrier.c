@@ -17,6 +17,7 @@
 #include "common/hashfn.h"
 #include "utils/memutils.h"
 
+#include "base/container.h"
 #include "base/guc.h"
 #include "delivery/zone_barrier.h"
 
@@ -167,8 +168,7 @@ release_all(MrbZoneBarrier *barrier)
 static void
 give_up(MrbTimer *timer)
 {
-	MrbZoneBarrier *barrier = (MrbZoneBarrier *)
-	((char *) timer - offsetof(MrbZoneBarrier, timer));
+	MrbZoneBarrier *barrier = mrb_container(MrbZoneBarrier, timer, timer);
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &barrier->owing)

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "base/container.h"
 #include "delivery/sender.h"
 #include "dispatcher/pump.h"
 #include "endpoint/health.h"
@@ -88,6 +89,5 @@ may_start(MrbEndpoint *endpoint)
 static void
 rate_over(MrbTimer *timer)
 {
-	mrb_run_queue_activate((MrbEndpoint *)
-						   ((char *) timer - offsetof(MrbEndpoint, rate.timer)));
+	mrb_run_queue_activate(mrb_container(MrbEndpoint, rate.timer, timer));
 }

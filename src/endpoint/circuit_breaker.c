@@ -18,6 +18,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/container.h"
 #include "common/backoff.h"
 #include "endpoint/circuit_breaker.h"
 
@@ -199,8 +200,7 @@ origin_length(const char *url)
 static void
 half_open(MrbTimer *timer)
 {
-	MrbServer  *server = (MrbServer *)
-	((char *) timer - offsetof(MrbServer, timer));
+	MrbServer  *server = mrb_container(MrbServer, timer, timer);
 
 	server->circuit = CIRCUIT_HALF_OPEN;
 	retry_all(server);

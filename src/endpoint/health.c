@@ -24,6 +24,7 @@
 
 #include "utils/timestamp.h"
 
+#include "base/container.h"
 #include "base/function_name.h"
 #include "base/guc.h"
 #include "common/backoff.h"
@@ -246,8 +247,7 @@ back_off(MrbEndpoint *endpoint, int retry_after)
 static void
 retry(MrbTimer *timer)
 {
-	MrbEndpoint *endpoint = (MrbEndpoint *)
-	((char *) timer - offsetof(MrbEndpoint, vitals.retry_timer));
+	MrbEndpoint *endpoint = mrb_container(MrbEndpoint, vitals.retry_timer, timer);
 
 	endpoint->vitals.probing = true;
 	probe_endpoint(endpoint);

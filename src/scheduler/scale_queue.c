@@ -22,6 +22,7 @@
 #include "common/hashfn.h"
 #include "utils/memutils.h"
 
+#include "base/container.h"
 #include "endpoint/run_queue.h"
 #include "scheduler/scale_queue.h"
 
@@ -345,7 +346,7 @@ next_due(const MrbScaleEntry *want)
 static void
 rest_over(MrbTimer *timer)
 {
-	make_ready((MrbScaleEntry *) ((char *) timer - offsetof(MrbScaleEntry, timer)), false);
+	make_ready(mrb_container(MrbScaleEntry, timer, timer), false);
 }
 
 /*
