@@ -150,7 +150,8 @@ typedef struct MrbEndpoint
 	char	   *config;			/* fingerprint; another one: resync */
 	char	   *settings;		/* fingerprint; another one: read again */
 	Jsonb	   *selector;
-	MrbZone    *zone;
+	char	   *zone_name;
+	MrbZone    *zone;			/* NULL until the endpoint is adopted */
 	int			stage;
 	bool		edge;			/* counts for stages */
 	int64		generation;		/* rises with every change */

@@ -141,7 +141,7 @@ mrb_endpoint_list_adopt(MrbEndpoint *endpoint, MemoryContext context)
 	NameSlot   *slot;
 
 	MemoryContextSetParent(endpoint->context, context);
-	endpoint->zone = find_zone((char *) endpoint->zone);
+	endpoint->zone = find_zone(endpoint->zone_name);
 	if (endpoint->edge && endpoint->stage == 0)
 		endpoint->zone->routers++;
 	if (endpoint->edge && endpoint->stage == 1)
@@ -255,8 +255,7 @@ read_endpoint(int row, int64 newest_epoch)
 	endpoint->edge = mrb_query_bool(row, COL_EDGE);
 	endpoint->generation = mrb_query_int64(row, COL_GENERATION, 0);
 	endpoint->selector = copy_jsonb(row, COL_SELECTOR);
-	/* The name, until the endpoint is adopted. */
-	endpoint->zone = (MrbZone *) pstrdup(mrb_query_text(row, COL_ZONE));
+	endpoint->zone_name = pstrdup(mrb_query_text(row, COL_ZONE));
 
 	read_secret(row, endpoint);
 	if (!JB_ROOT_IS_OBJECT(endpoint->selector))
