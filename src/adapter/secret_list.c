@@ -106,7 +106,7 @@ mrb_secret_list_find(const char *name)
  * Find the value of a secret by its name.
  */
 const char *
-mrb_secret_list_value(const char *name)
+mrb_secret_list_value(const char *name, void *arg)
 {
 	const MrbSecret *secret = mrb_secret_list_find(name);
 

@@ -24,8 +24,11 @@ extern void mrb_secret_list_read(void);
 /* NULL when there is none of that name. */
 extern const MrbSecret *mrb_secret_list_find(const char *name);
 
-/* Its value; NULL when there is none, or it cannot be used. */
-extern const char *mrb_secret_list_value(const char *name);
+/*
+ * Its value; NULL when there is none, or it cannot be used.  This is an
+ * MrbSecretLookup (template.h), which does not use arg.
+ */
+extern const char *mrb_secret_list_value(const char *name, void *arg);
 
 /* Text that differs whenever any of them does; it must not be shown. */
 extern const char *mrb_secret_list_state(void);

@@ -173,7 +173,8 @@ mrb_template_lacks_secret(const MrbTemplate *template,
 		if (segment->secret == NULL && values->text[MRB_VAR_SECRET] == NULL)
 			return "";
 		if (segment->secret != NULL &&
-			values->named_secret(segment->secret) == NULL)
+			values->named_secret(segment->secret,
+								 values->named_secret_arg) == NULL)
 			return segment->secret;
 	}
 	return NULL;
@@ -347,7 +348,8 @@ render_variable(const Segment *segment, const MrbValues *values,
 	if (segment->variable == MRB_VAR_DEPLOYMENT_IDS)
 		return render_list(segment, &values->deployment_ids, out);
 	if (segment->secret != NULL)
-		value = values->named_secret(segment->secret);
+		value = values->named_secret(segment->secret,
+									 values->named_secret_arg);
 	if (value == NULL)
 	{
 		if (segment->variable == MRB_VAR_SECRET)

@@ -29,6 +29,9 @@ typedef struct MrbList
 	char	  **items;
 } MrbList;
 
+/* Returns the value of the secret of that name, or NULL. */
+typedef const char *(*MrbSecretLookup) (const char *name, void *arg);
+
 typedef struct MrbValues
 {
 	const char *text[MRB_VARIABLES];	/* NULL: there is none */
@@ -38,7 +41,8 @@ typedef struct MrbValues
 	MrbList		removed_hosts;
 	MrbList		deployment_ids; /* all of a batch */
 	const char *previous_secret;	/* the one that is being rotated out */
-	const char *(*named_secret) (const char *name);
+	MrbSecretLookup named_secret;	/* for {secret:name} */
+	void	   *named_secret_arg;
 	const char *mask;			/* if not NULL, it is shown for secrets */
 } MrbValues;
 

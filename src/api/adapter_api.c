@@ -18,9 +18,6 @@
 PG_FUNCTION_INFO_V1(mrb_check_adapter);
 PG_FUNCTION_INFO_V1(mrb_render_request);
 
-/* What the request's {secret:name} stand for, while one is rendered. */
-static Jsonb *named_values = NULL;
-
 pg_noreturn static void refuse(const char *message, const char *problem);
 static bool is_about_texts(const char *problem);
 static void fill_values(Jsonb *given, MrbValues *values, const char **url);
@@ -28,7 +25,7 @@ static void fill_value(const char *name, const JsonbValue *value,
 					   MrbValues *values, const char **url);
 static void fill_list(const char *name, JsonbContainer *array, MrbList *list);
 static char *as_text(const char *name, const JsonbValue *value);
-static const char *named_secret(const char *name);
+static const char *named_secret(const char *name, void *arg);
 static Datum as_jsonb(const MrbHttpRequest *request);
 static void push_member(JsonbParseState **state, const char *key,
 						const char *value);
@@ -76,8 +73,7 @@ mrb_render_request(PG_FUNCTION_ARGS)
 	if (call == NULL)
 		refuse("invalid request", problem);
 
-	named_values = PG_GETARG_JSONB_P(1);
-	fill_values(named_values, &values, &url);
+	fill_values(PG_GETARG_JSONB_P(1), &values, &url);
 	reason = mrb_request_render(call, url, &values, &request);
 	if (reason != NULL)
 		refuse("the request cannot be sent", psprintf("It is not sent: %s.", reason));
@@ -118,6 +114,7 @@ fill_values(Jsonb *given, MrbValues *values, const char **url)
 	char	   *name;
 
 	values->named_secret = named_secret;
+	values->named_secret_arg = given;
 	while (mrb_json_read_next(&given->root, &it, &name, &value))
 		if (value.type != jbvNull)
 			fill_value(name, &value, values, url);
@@ -168,13 +165,18 @@ as_text(const char *name, const JsonbValue *value)
 	return pnstrdup(value->val.string.val, value->val.string.len);
 }
 
+/*
+ * Return the value that the caller gave for {secret:name}, or NULL; arg is
+ * the object with all values.
+ */
 static const char *
-named_secret(const char *name)
+named_secret(const char *name, void *arg)
 {
+	Jsonb	   *given = arg;
 	char	   *key = psprintf("secret:%s", name);
 	JsonbValue	value;
 
-	if (!mrb_json_read_find(&named_values->root, key, &value))
+	if (!mrb_json_read_find(&given->root, key, &value))
 		return NULL;
 	return as_text(key, &value);
 }

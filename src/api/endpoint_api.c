@@ -40,17 +40,17 @@ PG_FUNCTION_INFO_V1(miosa_test_endpoint);
 /* So much of an answer's body is shown. */
 #define BODY_SHOWN 500
 
-/* What was sent as {secret:name}. */
-static List *named_secrets = NIL;
-
 static Datum call_test_endpoint(PG_FUNCTION_ARGS);
 static MrbEndpoint *read_endpoint(const char *name);
 static const char *render(MrbEndpoint *endpoint, const MrbRequest *call,
-						  bool masked, MrbHttpRequest *request);
+						  bool masked, List **named_secrets,
+						  MrbHttpRequest *request);
 static const char *ask(MrbEndpoint *endpoint, const MrbRequest *call,
-					   StringInfo out, MrbHttpAnswer *answer);
+					   List **named_secrets, StringInfo out,
+					   MrbHttpAnswer *answer);
 static void test(MrbEndpoint *endpoint, StringInfo out);
-static const char *test_marker(MrbEndpoint *endpoint, StringInfo out);
+static const char *test_marker(MrbEndpoint *endpoint, List **named_secrets,
+							   StringInfo out);
 static const char *judge_marker(const MrbEndpoint *endpoint,
 								const MrbRequest *call, bool last,
 								const MrbHttpAnswer *answer);
@@ -60,8 +60,9 @@ static void append_member(StringInfo out, const char *name,
 						  const char *value);
 static void append_request(StringInfo out, const MrbHttpRequest *request);
 static void append_answer(StringInfo out, const MrbEndpoint *endpoint,
+						  const List *named_secrets,
 						  const MrbHttpAnswer *answer);
-static const char *remember_secret(const char *name);
+static const char *remember_secret(const char *name, void *arg);
 static char *mask_secret(char *text, const char *secret);
 static char *mask_forms(char *text, const char *secret);
 static char *replace(char *text, const char *from, const char *to);
@@ -85,7 +86,6 @@ call_test_endpoint(PG_FUNCTION_ARGS)
 										  text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	StringInfoData out;
 
-	named_secrets = NIL;
 	initStringInfo(&out);
 	appendStringInfoString(&out, "{\"data\":{");
 	append_member(&out, "endpoint", endpoint->name);
@@ -122,15 +122,16 @@ test(MrbEndpoint *endpoint, StringInfo out)
 	MrbHttpAnswer answer;
 	const char *problem;
 	StringInfoData shown;
+	List	   *named_secrets = NIL;
 
 	if (adapter->volatile_table)
 	{
-		problem = test_marker(endpoint, out);
+		problem = test_marker(endpoint, &named_secrets, out);
 		append_member(out, "verdict", problem);
 		return;
 	}
 	initStringInfo(&shown);
-	problem = ask(endpoint, call, &shown, &answer);
+	problem = ask(endpoint, call, &named_secrets, &shown, &answer);
 	appendStringInfoString(out, shown.data);
 	append_member(out, "verdict", problem != NULL ? problem :
 				  judge(endpoint, call, &answer));
@@ -138,24 +139,25 @@ test(MrbEndpoint *endpoint, StringInfo out)
 
 /*
  * Send one request, and append it with its answer; returns why it cannot be
- * sent, or NULL.
+ * sent, or NULL.  Secrets that it uses by name are added to *named_secrets.
  */
 static const char *
-ask(MrbEndpoint *endpoint, const MrbRequest *call, StringInfo out,
-	MrbHttpAnswer *answer)
+ask(MrbEndpoint *endpoint, const MrbRequest *call, List **named_secrets,
+	StringInfo out, MrbHttpAnswer *answer)
 {
 	MrbHttpRequest shown = {0};
 	MrbHttpRequest request = {0};
-	const char *problem = render(endpoint, call, true, &shown);
+	const char *problem = render(endpoint, call, true, named_secrets,
+								 &shown);
 
 	if (problem == NULL)
-		problem = render(endpoint, call, false, &request);
+		problem = render(endpoint, call, false, named_secrets, &request);
 	if (problem != NULL)
 		return problem;
 	request.timeout_ms = endpoint->adapter->timeout_ms;
 	mrb_http_call(&request, answer);
 	append_request(out, &shown);
-	append_answer(out, endpoint, answer);
+	append_answer(out, endpoint, *named_secrets, answer);
 	return NULL;
 }
 
@@ -165,7 +167,7 @@ ask(MrbEndpoint *endpoint, const MrbRequest *call, StringInfo out,
  * the endpoint as it would without it.  What is appended is the last request.
  */
 static const char *
-test_marker(MrbEndpoint *endpoint, StringInfo out)
+test_marker(MrbEndpoint *endpoint, List **named_secrets, StringInfo out)
 {
 	const MrbAdapter *adapter = endpoint->adapter;
 	const MrbRequest *const calls[] = {
@@ -179,7 +181,7 @@ test_marker(MrbEndpoint *endpoint, StringInfo out)
 	for (size_t i = 0; i < lengthof(calls) && problem == NULL; i++)
 	{
 		resetStringInfo(&shown);
-		problem = ask(endpoint, calls[i], &shown, &answer);
+		problem = ask(endpoint, calls[i], named_secrets, &shown, &answer);
 		if (problem == NULL)
 			problem = judge_marker(endpoint, calls[i],
 								   i == lengthof(calls) - 1, &answer);
@@ -214,7 +216,7 @@ judge_marker(const MrbEndpoint *endpoint, const MrbRequest *call, bool last,
 
 static const char *
 render(MrbEndpoint *endpoint, const MrbRequest *call, bool masked,
-	   MrbHttpRequest *request)
+	   List **named_secrets, MrbHttpRequest *request)
 {
 	static char *ids[] = {TEST_ID};
 	static char *hosts[] = {TEST_HOST};
@@ -245,6 +247,7 @@ render(MrbEndpoint *endpoint, const MrbRequest *call, bool masked,
 	values.text[MRB_VAR_WORKLOAD] = TEST_ID;
 	values.text[MRB_VAR_SECRET] = endpoint->secret;
 	values.named_secret = remember_secret;
+	values.named_secret_arg = named_secrets;
 	values.previous_secret = endpoint->previous_secret;
 	values.mask = masked ? MASK : NULL;
 	problem = mrb_request_render(call, endpoint->url, &values, request);
@@ -319,7 +322,7 @@ append_request(StringInfo out, const MrbHttpRequest *request)
 
 static void
 append_answer(StringInfo out, const MrbEndpoint *endpoint,
-			  const MrbHttpAnswer *answer)
+			  const List *named_secrets, const MrbHttpAnswer *answer)
 {
 	char	   *body = pnstrdup(answer->body, answer->body_len);
 	ListCell   *cell;
@@ -341,13 +344,18 @@ append_answer(StringInfo out, const MrbEndpoint *endpoint,
 	appendStringInfoChar(out, ',');
 }
 
+/*
+ * Return the value of a secret, and add it to the list in arg, so that it can
+ * be masked in answers.
+ */
 static const char *
-remember_secret(const char *name)
+remember_secret(const char *name, void *arg)
 {
-	const char *secret = mrb_secret_list_value(name);
+	List	  **named_secrets = arg;
+	const char *secret = mrb_secret_list_value(name, NULL);
 
 	if (secret != NULL)
-		named_secrets = lappend(named_secrets, pstrdup(secret));
+		*named_secrets = lappend(*named_secrets, pstrdup(secret));
 	return secret;
 }
 
