@@ -22,16 +22,16 @@
 
 /* What has a value only in a request that is about one deployment. */
 #define OF_ONE_DEPLOYMENT \
-	(MRB_USES(MRB_VAR_DEPLOYMENT_ID) | MRB_USES(MRB_VAR_KIND) | \
-	 MRB_USES(MRB_VAR_OPERATION_ID) | MRB_USES(MRB_VAR_RELEASE_ID) | \
-	 MRB_USES(MRB_VAR_SHA256) | MRB_USES(MRB_VAR_STORAGE_URI) | \
-	 MRB_USES(MRB_VAR_TENANT_ID) | MRB_USES(MRB_VAR_VERSION_ID) | \
-	 MRB_USES(MRB_VAR_VERSION_NUMBER))
+	(MRB_VAR_BIT(MRB_VAR_DEPLOYMENT_ID) | MRB_VAR_BIT(MRB_VAR_KIND) | \
+	 MRB_VAR_BIT(MRB_VAR_OPERATION_ID) | MRB_VAR_BIT(MRB_VAR_RELEASE_ID) | \
+	 MRB_VAR_BIT(MRB_VAR_SHA256) | MRB_VAR_BIT(MRB_VAR_STORAGE_URI) | \
+	 MRB_VAR_BIT(MRB_VAR_TENANT_ID) | MRB_VAR_BIT(MRB_VAR_VERSION_ID) | \
+	 MRB_VAR_BIT(MRB_VAR_VERSION_NUMBER))
 
 /* What has a value in a request about the marker. */
 #define OF_MARKER \
-	(MRB_USES(MRB_VAR_EPOCH) | MRB_USES(MRB_VAR_MESSAGE_ID) | \
-	 MRB_USES(MRB_VAR_SECRET))
+	(MRB_VAR_BIT(MRB_VAR_EPOCH) | MRB_VAR_BIT(MRB_VAR_MESSAGE_ID) | \
+	 MRB_VAR_BIT(MRB_VAR_SECRET))
 
 static const char *const signers[] = {
 	[MRB_SIGNER_NONE] = "none",
@@ -131,7 +131,7 @@ read_calls(Jsonb *row, MrbAdapter *adapter)
 		{"wildcard_remove", &adapter->wildcard_remove},
 		{"marker_write", &adapter->marker_write},
 		{"marker_read", &adapter->marker_read},
-		{"poll", &adapter->poll.call},
+		{"poll", &adapter->poll.request},
 	};
 	MrbAlphabets alphabets;
 	char	   *problem = NULL;
@@ -238,7 +238,7 @@ read_verdicts(Jsonb *row, MrbAdapter *adapter)
 	if (object == NULL)
 		return problem;
 	adapter->meanings = palloc(Max(JsonContainerSize(object), 1) *
-							   sizeof(MrbMeaning));
+							   sizeof(MrbStatusVerdict));
 	while (problem == NULL && mrb_json_read_next(object, &it, &status, &value))
 		problem = read_meaning(status, &value, adapter);
 	return problem;
@@ -248,7 +248,7 @@ static char *
 read_meaning(const char *status, const JsonbValue *value,
 			 MrbAdapter *adapter)
 {
-	MrbMeaning *meaning = &adapter->meanings[adapter->nmeanings];
+	MrbStatusVerdict *meaning = &adapter->meanings[adapter->nmeanings];
 	int			verdict = MRB_VERDICT_ENDPOINT;
 
 	meaning->status = atoi(status);
@@ -326,17 +326,17 @@ check_variables(const MrbAdapter *adapter)
 {
 	if (!adapter->per_host &&
 		((adapter->request->uses | (adapter->add ? adapter->add->uses : 0)) &
-		 MRB_USES(MRB_VAR_HOST)) != 0)
+		 MRB_VAR_BIT(MRB_VAR_HOST)) != 0)
 		return "request: {host} has a value only when per is \"host\".";
 	if (adapter->remove != NULL && !adapter->per_host && !adapter->scheduler)
 		return "remove: it is for hosts, so per must be \"host\".";
 	if (adapter->marker_write != NULL &&
-		(adapter->marker_write->uses & MRB_USES(MRB_VAR_EPOCH)) == 0)
+		(adapter->marker_write->uses & MRB_VAR_BIT(MRB_VAR_EPOCH)) == 0)
 		return "marker_write: it must hold {epoch}.";
 	if ((adapter->marker_write != NULL &&
 		 (adapter->marker_write->uses & ~OF_MARKER) != 0) ||
 		(adapter->marker_read != NULL &&
-		 (adapter->marker_read->uses & ~OF_MARKER & ~MRB_USES(MRB_VAR_EPOCH)) != 0))
+		 (adapter->marker_read->uses & ~OF_MARKER & ~MRB_VAR_BIT(MRB_VAR_EPOCH)) != 0))
 		return "marker_write, marker_read: only {epoch}, {message_id} and {secret} have a value there.";
 	return NULL;
 }
@@ -375,7 +375,7 @@ check_batch(const MrbAdapter *adapter)
 	if (adapter->per_host)
 		return "batch_max: more than 1 needs per = \"deployment\".";
 	for (int i = 0; i < MRB_VARIABLES; i++)
-		if ((uses & OF_ONE_DEPLOYMENT & MRB_USES(i)) != 0)
+		if ((uses & OF_ONE_DEPLOYMENT & MRB_VAR_BIT(i)) != 0)
 			return psprintf("batch_max: a request for more than 1 deployment cannot hold {%s}.",
 							mrb_variable_name(i));
 	return NULL;
@@ -396,9 +396,9 @@ check_signed(const MrbAdapter *adapter)
 	const MrbRequest *calls[] = {
 		adapter->request, adapter->add, adapter->remove,
 		adapter->wildcard_request, adapter->wildcard_remove,
-		adapter->marker_write, adapter->marker_read, adapter->poll.call
+		adapter->marker_write, adapter->marker_read, adapter->poll.request
 	};
-	bool		holds = (adapter->request->uses & MRB_USES(MRB_VAR_SECRET)) != 0;
+	bool		holds = (adapter->request->uses & MRB_VAR_BIT(MRB_VAR_SECRET)) != 0;
 
 	if (adapter->signer == MRB_SIGNER_HEADER && !holds)
 		return "signer: \"header\" needs {secret} in a header of the request.";
@@ -412,7 +412,7 @@ check_signed(const MrbAdapter *adapter)
 	{
 		if (calls[i] == NULL)
 			continue;
-		if ((calls[i]->uses & MRB_USES(MRB_VAR_SECRET)) != 0)
+		if ((calls[i]->uses & MRB_VAR_BIT(MRB_VAR_SECRET)) != 0)
 			return psprintf("signer: \"%s\" signs with the secret, so {secret} must not be sent.",
 							signers[adapter->signer]);
 		for (size_t j = 0; j < lengthof(written); j++)

@@ -19,11 +19,11 @@ typedef enum MrbVerdict
 	MRB_VERDICT_GONE,			/* it is gone, for good or by mistake */
 } MrbVerdict;
 
-typedef struct MrbMeaning
+typedef struct MrbStatusVerdict
 {
 	int			status;
 	MrbVerdict	verdict;
-} MrbMeaning;
+} MrbStatusVerdict;
 
 typedef enum MrbSigner
 {
@@ -56,7 +56,7 @@ typedef struct MrbAdapter
 	JsonPath   *success_path;	/* must hold for the answer's body, or NULL */
 	char	   *success_text;	/* the same for people */
 	int			nmeanings;
-	MrbMeaning *meanings;		/* of statuses that are no success */
+	MrbStatusVerdict *meanings; /* of statuses that are no success */
 	MrbSigner	signer;
 	char	   *sigv4;			/* in the words of CURLOPT_AWS_SIGV4 */
 	MrbRequest *request;

@@ -19,14 +19,14 @@
 
 /* What has a value only where routes are told. */
 #define OF_ROUTES \
-	(MRB_USES(MRB_VAR_DEPLOYMENT_IDS) | MRB_USES(MRB_VAR_EPOCH) | \
-	 MRB_USES(MRB_VAR_HOST) | MRB_USES(MRB_VAR_HOSTS) | \
-	 MRB_USES(MRB_VAR_REMOVED_HOSTS))
+	(MRB_VAR_BIT(MRB_VAR_DEPLOYMENT_IDS) | MRB_VAR_BIT(MRB_VAR_EPOCH) | \
+	 MRB_VAR_BIT(MRB_VAR_HOST) | MRB_VAR_BIT(MRB_VAR_HOSTS) | \
+	 MRB_VAR_BIT(MRB_VAR_REMOVED_HOSTS))
 
 /* And only where instances are asked for. */
 #define OF_CAPACITY \
-	(MRB_USES(MRB_VAR_COUNT) | MRB_USES(MRB_VAR_INSTANCE_ID) | \
-	 MRB_USES(MRB_VAR_WORKLOAD))
+	(MRB_VAR_BIT(MRB_VAR_COUNT) | MRB_VAR_BIT(MRB_VAR_INSTANCE_ID) | \
+	 MRB_VAR_BIT(MRB_VAR_WORKLOAD))
 
 static char *read_path(Jsonb *row, const char *key, JsonPath **path);
 static char *check_edge(const MrbAdapter *adapter);
@@ -79,7 +79,7 @@ check_edge(const MrbAdapter *adapter)
 
 	if (adapter->per_instance)
 		return "per: \"instance\" is for schedulers, so role must be \"scheduler\".";
-	if (adapter->poll.call != NULL || adapter->poll.healthy_path != NULL ||
+	if (adapter->poll.request != NULL || adapter->poll.healthy_path != NULL ||
 		adapter->poll.valid_path != NULL)
 		return "poll, healthy_json_path, poll_valid: they are for schedulers, so role must be \"scheduler\".";
 	for (size_t i = 0; i < lengthof(calls); i++)
@@ -118,27 +118,27 @@ check_variables(const MrbAdapter *adapter)
 	MRB_VAR_COUNT;
 	uint32		uses = adapter->request->uses;
 
-	if ((uses & MRB_USES(must)) == 0)
+	if ((uses & MRB_VAR_BIT(must)) == 0)
 		return psprintf("request: it must hold {%s}.",
 						mrb_variable_name(must));
 	if (adapter->remove != NULL &&
-		(adapter->remove->uses & MRB_USES(must)) == 0)
+		(adapter->remove->uses & MRB_VAR_BIT(must)) == 0)
 		return psprintf("remove: it must hold {%s}.",
 						mrb_variable_name(must));
 	if (adapter->remove != NULL)
 		uses |= adapter->remove->uses;
-	if (!adapter->per_instance && (uses & MRB_USES(MRB_VAR_INSTANCE_ID)) != 0)
+	if (!adapter->per_instance && (uses & MRB_VAR_BIT(MRB_VAR_INSTANCE_ID)) != 0)
 		return "request: {instance_id} has a value only when per is \"instance\".";
-	if (adapter->poll.call != NULL)
+	if (adapter->poll.request != NULL)
 	{
-		char	   *problem = find_variable(adapter->poll.call->uses &
-											(MRB_USES(MRB_VAR_COUNT) |
-											 MRB_USES(MRB_VAR_INSTANCE_ID)),
+		char	   *problem = find_variable(adapter->poll.request->uses &
+											(MRB_VAR_BIT(MRB_VAR_COUNT) |
+											 MRB_VAR_BIT(MRB_VAR_INSTANCE_ID)),
 											"poll: {%s} has no value there.");
 
 		if (problem != NULL)
 			return problem;
-		uses |= adapter->poll.call->uses;
+		uses |= adapter->poll.request->uses;
 	}
 	return find_variable(uses & OF_ROUTES,
 						 "request: {%s} has no value when role is \"scheduler\".");
@@ -147,11 +147,11 @@ check_variables(const MrbAdapter *adapter)
 static char *
 check_poll(const MrbAdapter *adapter)
 {
-	if ((adapter->poll.call == NULL) != (adapter->poll.healthy_path == NULL))
+	if ((adapter->poll.request == NULL) != (adapter->poll.healthy_path == NULL))
 		return "poll: it needs healthy_json_path, and that needs poll.";
-	if (adapter->poll.call == NULL && adapter->poll.valid_path != NULL)
+	if (adapter->poll.request == NULL && adapter->poll.valid_path != NULL)
 		return "poll_valid: it needs poll.";
-	if (adapter->poll.call != NULL && adapter->per_instance)
+	if (adapter->poll.request != NULL && adapter->per_instance)
 		return "poll: it counts instances, so per must be \"deployment\".";
 	return NULL;
 }
@@ -163,7 +163,7 @@ static char *
 find_variable(uint32 uses, const char *format)
 {
 	for (int i = 0; i < MRB_VARIABLES; i++)
-		if ((uses & MRB_USES(i)) != 0)
+		if ((uses & MRB_VAR_BIT(i)) != 0)
 			return psprintf(format, mrb_variable_name(i));
 	return NULL;
 }

@@ -48,7 +48,7 @@ mrb_answer_judge(const MrbAdapter *adapter, const MrbRequest *call,
 {
 	int			status = answer->status;
 	bool		plain = call == adapter->marker_read ||
-	call == adapter->marker_write || call == adapter->poll.call;
+	call == adapter->marker_write || call == adapter->poll.request;
 
 	*why = NULL;
 	if (answer->outcome != MRB_HTTP_ANSWERED)
@@ -93,7 +93,7 @@ mrb_answer_count(const MrbAdapter *adapter, const MrbHttpAnswer *answer,
 	if (found >= 0)
 		return found;
 	*why = psprintf("HTTP status %d, but the answer has no number from 0 to %d at %s",
-					answer->status, MRB_ADAPTER_COUNT_MAX,
+					answer->status, MRB_ANSWER_COUNT_MAX,
 					adapter->poll.healthy_text);
 	return -1;
 }
@@ -289,7 +289,7 @@ count(JsonPath *path, Datum body)
 		return NO_COUNT;
 	number = DatumGetFloat8(DirectFunctionCall1(numeric_float8,
 												NumericGetDatum(value->val.numeric)));
-	if (number < 0 || number > MRB_ADAPTER_COUNT_MAX || number != rint(number))
+	if (number < 0 || number > MRB_ANSWER_COUNT_MAX || number != rint(number))
 		return NO_COUNT;
 	return (int) number;
 }

@@ -11,7 +11,7 @@
 #include "adapter/adapter.h"
 
 /* More instances are nobody's. */
-#define MRB_ADAPTER_COUNT_MAX 100000
+#define MRB_ANSWER_COUNT_MAX 100000
 
 /* call is the one that was answered; *why is palloc'd, NULL for a success. */
 extern MrbVerdict mrb_answer_judge(const MrbAdapter *adapter,

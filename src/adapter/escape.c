@@ -23,26 +23,26 @@ static void append_in_string(StringInfo out, const char *value);
 static void append_xml(StringInfo out, const char *value);
 
 void
-mrb_escape_append(StringInfo out, MrbStyle style, const char *value)
+mrb_escape_append(StringInfo out, MrbEscapeStyle style, const char *value)
 {
 	switch (style)
 	{
-		case MRB_STYLE_PLAIN:
+		case MRB_ESCAPE_PLAIN:
 			appendStringInfoString(out, value);
 			break;
-		case MRB_STYLE_PERCENT:
+		case MRB_ESCAPE_PERCENT:
 			append_percent(out, value, "-._~");
 			break;
-		case MRB_STYLE_PERCENT_PATH:
+		case MRB_ESCAPE_PERCENT_PATH:
 			append_percent(out, value, "-._~/");
 			break;
-		case MRB_STYLE_IN_JSON_STRING:
+		case MRB_ESCAPE_IN_JSON_STRING:
 			append_in_string(out, value);
 			break;
-		case MRB_STYLE_JSON_STRING:
+		case MRB_ESCAPE_JSON_STRING:
 			escape_json(out, value);
 			break;
-		case MRB_STYLE_XML:
+		case MRB_ESCAPE_XML:
 			append_xml(out, value);
 			break;
 	}

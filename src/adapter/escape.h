@@ -10,17 +10,17 @@
 
 #include "lib/stringinfo.h"
 
-typedef enum MrbStyle
+typedef enum MrbEscapeStyle
 {
-	MRB_STYLE_PLAIN,			/* as it is */
-	MRB_STYLE_PERCENT,			/* in a URL */
-	MRB_STYLE_PERCENT_PATH,		/* the same, but slashes stay */
-	MRB_STYLE_IN_JSON_STRING,	/* between quotes that are there already */
-	MRB_STYLE_JSON_STRING,		/* with its quotes */
-	MRB_STYLE_XML,				/* text or a quoted attribute */
-} MrbStyle;
+	MRB_ESCAPE_PLAIN,			/* as it is */
+	MRB_ESCAPE_PERCENT,			/* in a URL */
+	MRB_ESCAPE_PERCENT_PATH,	/* the same, but slashes stay */
+	MRB_ESCAPE_IN_JSON_STRING,	/* between quotes that are there already */
+	MRB_ESCAPE_JSON_STRING,		/* with its quotes */
+	MRB_ESCAPE_XML,				/* text or a quoted attribute */
+} MrbEscapeStyle;
 
-extern void mrb_escape_append(StringInfo out, MrbStyle style,
+extern void mrb_escape_append(StringInfo out, MrbEscapeStyle style,
 							  const char *value);
 
 /* With what no URI can have percent-encoded; palloc'd if anything was. */

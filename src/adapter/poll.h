@@ -14,7 +14,7 @@
 
 typedef struct MrbPoll
 {
-	MrbRequest *call;			/* or NULL: it is not */
+	MrbRequest *request;		/* or NULL: it is not */
 	JsonPath   *healthy_path;	/* to the number in the answer */
 	char	   *healthy_text;	/* the same for people */
 	JsonPath   *valid_path;		/* must hold for the answer, or NULL */

@@ -47,15 +47,15 @@ static void compile_header(Source *source, char *name,
 						   const JsonbValue *value);
 static bool check_header_name(const MrbRequest *call, const char *name);
 static void compile_body(Source *source);
-static MrbPlace body_place(const MrbRequest *call, const char *text);
+static MrbTemplatePlace body_place(const MrbRequest *call, const char *text);
 static MrbTemplate *compile_part(Source *source, const char *text,
-								 MrbPlace place, const char *part);
+								 MrbTemplatePlace place, const char *part);
 static char *member_text(Source *source, const char *key);
 static char *json_flaw(const MrbTemplate *template);
 static void append_url(StringInfo out, const char *url, const char *path);
 static bool has_dot_segment(const char *path);
 static const char *render_part(const MrbTemplate *template,
-							   const MrbValues *values, StringInfo out,
+							   const MrbTemplateValues *values, StringInfo out,
 							   const char *where, bool *leave_out);
 
 MrbRequest *
@@ -83,10 +83,10 @@ mrb_request_compile(Jsonb *request, const char *what,
 
 const char *
 mrb_request_render(const MrbRequest *call, const char *url,
-				   const MrbValues *values, MrbHttpRequest *request)
+				   const MrbTemplateValues *values, MrbHttpRequest *request)
 {
 	/* Signers add to them: see sign.c. */
-	const char **headers = palloc0((call->nheaders + MRB_CALL_MORE_HEADERS + 1) *
+	const char **headers = palloc0((call->nheaders + MRB_REQUEST_SPARE_HEADERS + 1) *
 								   sizeof(char *));
 	StringInfoData text;
 	StringInfoData path;
@@ -137,7 +137,7 @@ mrb_request_render(const MrbRequest *call, const char *url,
  * out where there is none.
  */
 const char *
-mrb_request_lacks_secret(const MrbRequest *call, const MrbValues *values)
+mrb_request_lacks_secret(const MrbRequest *call, const MrbTemplateValues *values)
 {
 	const char *name = mrb_template_lacks_secret(call->path, values);
 
@@ -229,7 +229,7 @@ compile_path(Source *source)
 		source->problem = psprintf("%s.path: it must have no \".\" or \"..\" between slashes.",
 								   source->what);
 	else
-		source->call->path = compile_part(source, path, MRB_PLACE_PATH,
+		source->call->path = compile_part(source, path, MRB_TEMPLATE_PATH,
 										  "path");
 }
 
@@ -279,7 +279,7 @@ compile_header(Source *source, char *name, const JsonbValue *value)
 	{
 		call->header_names[call->nheaders] = name;
 		call->headers[call->nheaders++] =
-			compile_part(source, text, MRB_PLACE_HEADER,
+			compile_part(source, text, MRB_TEMPLATE_HEADER,
 						 psprintf("headers.%s", name));
 	}
 }
@@ -308,7 +308,7 @@ compile_body(Source *source)
 	MrbRequest *call = source->call;
 	JsonbValue	value;
 	char	   *text = NULL;
-	MrbPlace	place;
+	MrbTemplatePlace place;
 	char	   *flaw;
 
 	if (!mrb_json_read_get(source->object, "body", &value))
@@ -328,7 +328,7 @@ compile_body(Source *source)
 	}
 	place = body_place(call, text);
 	call->body = compile_part(source, text, place, "body");
-	if (call->body == NULL || place != MRB_PLACE_JSON)
+	if (call->body == NULL || place != MRB_TEMPLATE_JSON)
 		return;
 	flaw = json_flaw(call->body);
 	if (flaw != NULL)
@@ -338,29 +338,29 @@ compile_body(Source *source)
 /*
  * What a body is, by what it begins with, else by its type.
  */
-static MrbPlace
+static MrbTemplatePlace
 body_place(const MrbRequest *call, const char *text)
 {
 	char		first = text[strspn(text, " \t\r\n")];
 	StringInfoData type;
 
 	if (first == '{' || first == '[' || first == '"')
-		return MRB_PLACE_JSON;
+		return MRB_TEMPLATE_JSON;
 	if (first == '<')
-		return MRB_PLACE_XML;
+		return MRB_TEMPLATE_XML;
 	initStringInfo(&type);
 	for (int i = 0; i < call->nheaders; i++)
 		if (pg_strcasecmp(call->header_names[i], "Content-Type") == 0)
 			mrb_template_sample(call->headers[i], &type);
 	return pg_strncasecmp(type.data, FORM_TYPE, strlen(FORM_TYPE)) == 0 ?
-		MRB_PLACE_FORM : MRB_PLACE_TEXT;
+		MRB_TEMPLATE_FORM : MRB_TEMPLATE_TEXT;
 }
 
 /*
  * Compile one text; paths and headers are printable ASCII.
  */
 static MrbTemplate *
-compile_part(Source *source, const char *text, MrbPlace place,
+compile_part(Source *source, const char *text, MrbTemplatePlace place,
 			 const char *part)
 {
 	const char *reason = NULL;
@@ -369,7 +369,7 @@ compile_part(Source *source, const char *text, MrbPlace place,
 
 	for (offset = 0; text[offset] != '\0'; offset++)
 	{
-		if ((place == MRB_PLACE_PATH || place == MRB_PLACE_HEADER) &&
+		if ((place == MRB_TEMPLATE_PATH || place == MRB_TEMPLATE_HEADER) &&
 			(text[offset] < 0x20 || text[offset] > 0x7e))
 		{
 			reason = "it is not printable ASCII";
@@ -457,7 +457,7 @@ has_dot_segment(const char *path)
  * left out where leave_out is given: the endpoint has none.
  */
 static const char *
-render_part(const MrbTemplate *template, const MrbValues *values,
+render_part(const MrbTemplate *template, const MrbTemplateValues *values,
 			StringInfo out, const char *where, bool *leave_out)
 {
 	const char *variable = NULL;

@@ -22,7 +22,7 @@ typedef struct MrbRequest
 	char	  **header_names;
 	MrbTemplate **headers;
 	MrbTemplate *body;			/* or NULL */
-	uint32		uses;			/* variables, as MRB_USES() */
+	uint32		uses;			/* variables, as MRB_VAR_BIT() */
 } MrbRequest;
 
 /* Compile in the current context; NULL when wrong, *problem says where. */
@@ -35,11 +35,11 @@ extern MrbRequest *mrb_request_compile(Jsonb *request, const char *what,
  * is wrong, in words for people.
  */
 extern const char *mrb_request_render(const MrbRequest *call, const char *url,
-									  const MrbValues *values,
+									  const MrbTemplateValues *values,
 									  MrbHttpRequest *request);
 
 /* So many can be added to the headers of a rendered request. */
-#define MRB_CALL_MORE_HEADERS 4
+#define MRB_REQUEST_SPARE_HEADERS 4
 
 static inline void
 mrb_request_add_header(MrbHttpRequest *request, const char *header)
@@ -53,7 +53,7 @@ mrb_request_add_header(MrbHttpRequest *request, const char *header)
 
 /* The first secret that is missing, "" for the endpoint's own; or NULL. */
 extern const char *mrb_request_lacks_secret(const MrbRequest *call,
-											const MrbValues *values);
+											const MrbTemplateValues *values);
 
 extern bool mrb_request_has_header(const MrbRequest *call, const char *name);
 

@@ -33,7 +33,7 @@
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 
 static int	webhook_key(const char *secret, uint8 *key);
-static const char *sign_webhook(const MrbValues *values,
+static const char *sign_webhook(const MrbTemplateValues *values,
 								MrbHttpRequest *request);
 static char *webhook_signature(const char *secret, const char *id,
 							   const char *timestamp,
@@ -74,7 +74,7 @@ mrb_sign_check(const MrbAdapter *adapter, const char *url,
 }
 
 const char *
-mrb_sign_request(const MrbAdapter *adapter, const MrbValues *values,
+mrb_sign_request(const MrbAdapter *adapter, const MrbTemplateValues *values,
 				 MrbHttpRequest *request)
 {
 	if (adapter->signer == MRB_SIGNER_STANDARD_WEBHOOKS)
@@ -107,7 +107,7 @@ webhook_key(const char *secret, uint8 *key)
  * Without a secret the message has its id and time all the same.
  */
 static const char *
-sign_webhook(const MrbValues *values, MrbHttpRequest *request)
+sign_webhook(const MrbTemplateValues *values, MrbHttpRequest *request)
 {
 	const char *id = values->text[MRB_VAR_MESSAGE_ID];
 	const char *secrets[] = {

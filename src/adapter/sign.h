@@ -19,7 +19,7 @@ extern const char *mrb_sign_check(const MrbAdapter *adapter, const char *url,
  * when done, else what is wrong.  With a mask in values it only looks signed.
  */
 extern const char *mrb_sign_request(const MrbAdapter *adapter,
-									const MrbValues *values,
+									const MrbTemplateValues *values,
 									MrbHttpRequest *request);
 
 #endif							/* MRB_SIGN_H */

@@ -19,7 +19,7 @@ extern char *mrb_sigv4_credentials(const char *secret, char **token);
 /*
  * Have a request signed when it is sent.  scope is in the words of
  * CURLOPT_AWS_SIGV4 and must live as long; the headers have room for
- * MRB_CALL_MORE_HEADERS.  With a mask it only looks signed.  NULL when done,
+ * MRB_REQUEST_SPARE_HEADERS.  With a mask it only looks signed.  NULL when done,
  * else what is wrong.
  */
 extern const char *mrb_sigv4_sign(MrbHttpRequest *request, const char *scope,

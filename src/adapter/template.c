@@ -49,7 +49,7 @@ typedef struct Segment
 	MrbCharset	alphabet;
 	char	   *secret;			/* name of the secret; NULL: the endpoint's */
 	Filter		filter;
-	MrbStyle	style;
+	MrbEscapeStyle style;
 } Segment;
 
 struct MrbTemplate
@@ -59,21 +59,21 @@ struct MrbTemplate
 };
 
 static int	variable_length(const char *text);
-static bool is_stray(const char *text, MrbPlace place);
-static MrbStyle style_for(MrbPlace place, bool in_string);
+static bool is_stray(const char *text, MrbTemplatePlace place);
+static MrbEscapeStyle style_for(MrbTemplatePlace place, bool in_string);
 static const char *parse_variable(const char *text, int len,
 								  Segment *segment);
 static bool parse_filter(const char *name, int len, Filter *filter);
 static const char *check_filter(const Segment *segment);
-static MrbRendered render_variable(const Segment *segment,
-								   const MrbValues *values, StringInfo out);
-static MrbRendered render_list(const Segment *segment, const MrbList *list,
-							   StringInfo out);
+static MrbRenderResult render_variable(const Segment *segment,
+									   const MrbTemplateValues *values, StringInfo out);
+static MrbRenderResult render_list(const Segment *segment, const MrbStringList *list,
+								   StringInfo out);
 static void append_value(const Segment *segment, StringInfo out,
 						 const char *value);
 
 MrbTemplate *
-mrb_template_compile(const char *text, MrbPlace place,
+mrb_template_compile(const char *text, MrbTemplatePlace place,
 					 const MrbAlphabets *alphabets, const char **problem,
 					 int *offset)
 {
@@ -122,14 +122,14 @@ mrb_template_compile(const char *text, MrbPlace place,
 	}
 }
 
-MrbRendered
-mrb_template_render(const MrbTemplate *template, const MrbValues *values,
+MrbRenderResult
+mrb_template_render(const MrbTemplate *template, const MrbTemplateValues *values,
 					StringInfo out, const char **variable)
 {
 	for (int i = 0; i < template->nsegments; i++)
 	{
 		const Segment *segment = &template->segments[i];
-		MrbRendered result;
+		MrbRenderResult result;
 
 		appendBinaryStringInfo(out, segment->literal, segment->len);
 		if (!segment->has_variable)
@@ -155,14 +155,14 @@ mrb_template_sample(const MrbTemplate *template, StringInfo out)
 
 		appendBinaryStringInfo(out, segment->literal, segment->len);
 		if (segment->has_variable)
-			appendStringInfoString(out, segment->style == MRB_STYLE_JSON_STRING ?
+			appendStringInfoString(out, segment->style == MRB_ESCAPE_JSON_STRING ?
 								   "null" : "x");
 	}
 }
 
 const char *
 mrb_template_lacks_secret(const MrbTemplate *template,
-						  const MrbValues *values)
+						  const MrbTemplateValues *values)
 {
 	for (int i = 0; i < template->nsegments; i++)
 	{
@@ -191,7 +191,7 @@ mrb_template_uses(const MrbTemplate *template)
 
 		/* One by name is no matter of the endpoint's secret. */
 		if (segment->has_variable && segment->secret == NULL)
-			uses |= MRB_USES(segment->variable);
+			uses |= MRB_VAR_BIT(segment->variable);
 	}
 	return uses;
 }
@@ -238,33 +238,33 @@ variable_length(const char *text)
  * and bars have no place, and before a letter in other texts that are not JSON.
  */
 static bool
-is_stray(const char *text, MrbPlace place)
+is_stray(const char *text, MrbTemplatePlace place)
 {
-	if (place == MRB_PLACE_PATH)
+	if (place == MRB_TEMPLATE_PATH)
 		return text[0] != '\0' && strchr("{}|", text[0]) != NULL;
-	return place != MRB_PLACE_JSON && text[0] == '{' &&
+	return place != MRB_TEMPLATE_JSON && text[0] == '{' &&
 	((text[1] >= 'a' && text[1] <= 'z') ||
 	 (text[1] >= 'A' && text[1] <= 'Z'));
 }
 
-static MrbStyle
-style_for(MrbPlace place, bool in_string)
+static MrbEscapeStyle
+style_for(MrbTemplatePlace place, bool in_string)
 {
 	switch (place)
 	{
-		case MRB_PLACE_PATH:
-		case MRB_PLACE_FORM:
-			return MRB_STYLE_PERCENT;
-		case MRB_PLACE_JSON:
-			return in_string ? MRB_STYLE_IN_JSON_STRING :
-				MRB_STYLE_JSON_STRING;
-		case MRB_PLACE_XML:
-			return MRB_STYLE_XML;
-		case MRB_PLACE_HEADER:
-		case MRB_PLACE_TEXT:
+		case MRB_TEMPLATE_PATH:
+		case MRB_TEMPLATE_FORM:
+			return MRB_ESCAPE_PERCENT;
+		case MRB_TEMPLATE_JSON:
+			return in_string ? MRB_ESCAPE_IN_JSON_STRING :
+				MRB_ESCAPE_JSON_STRING;
+		case MRB_TEMPLATE_XML:
+			return MRB_ESCAPE_XML;
+		case MRB_TEMPLATE_HEADER:
+		case MRB_TEMPLATE_TEXT:
 			break;
 	}
-	return MRB_STYLE_PLAIN;
+	return MRB_ESCAPE_PLAIN;
 }
 
 /*
@@ -316,7 +316,7 @@ parse_filter(const char *name, int len, Filter *filter)
 static const char *
 check_filter(const Segment *segment)
 {
-	bool		array = segment->style == MRB_STYLE_JSON_STRING;
+	bool		array = segment->style == MRB_ESCAPE_JSON_STRING;
 
 	if (!mrb_variable_is_list(segment->variable))
 		return segment->filter == FILTER_NONE ||
@@ -331,8 +331,8 @@ check_filter(const Segment *segment)
 	return NULL;
 }
 
-static MrbRendered
-render_variable(const Segment *segment, const MrbValues *values,
+static MrbRenderResult
+render_variable(const Segment *segment, const MrbTemplateValues *values,
 				StringInfo out)
 {
 	const char *value = values->text[segment->variable];
@@ -355,7 +355,7 @@ render_variable(const Segment *segment, const MrbValues *values,
 		if (segment->variable == MRB_VAR_SECRET)
 			return segment->secret != NULL ? MRB_RENDER_NO_VALUE :
 				MRB_RENDER_NO_SECRET;
-		if (segment->style != MRB_STYLE_JSON_STRING)
+		if (segment->style != MRB_ESCAPE_JSON_STRING)
 			return MRB_RENDER_NO_VALUE;
 		appendStringInfoString(out, "null");
 		return MRB_RENDERED;
@@ -363,8 +363,8 @@ render_variable(const Segment *segment, const MrbValues *values,
 	if (!mrb_variable_fits(segment->variable, &segment->alphabet, value))
 		return MRB_RENDER_REFUSED;
 	if (segment->variable == MRB_VAR_SECRET && values->mask != NULL)
-		mrb_escape_append(out, segment->style == MRB_STYLE_JSON_STRING ?
-						  segment->style : MRB_STYLE_PLAIN, values->mask);
+		mrb_escape_append(out, segment->style == MRB_ESCAPE_JSON_STRING ?
+						  segment->style : MRB_ESCAPE_PLAIN, values->mask);
 	else
 		append_value(segment, out, value);
 	return MRB_RENDERED;
@@ -373,8 +373,8 @@ render_variable(const Segment *segment, const MrbValues *values,
 /*
  * A list becomes a JSON array, or a text with its items apart.
  */
-static MrbRendered
-render_list(const Segment *segment, const MrbList *list, StringInfo out)
+static MrbRenderResult
+render_list(const Segment *segment, const MrbStringList *list, StringInfo out)
 {
 	bool		array = segment->filter == FILTER_NONE;
 	const char *apart = segment->filter == FILTER_SPACE ? " " : ",";
@@ -402,12 +402,12 @@ render_list(const Segment *segment, const MrbList *list, StringInfo out)
 static void
 append_value(const Segment *segment, StringInfo out, const char *value)
 {
-	MrbStyle	style = segment->style;
+	MrbEscapeStyle style = segment->style;
 
 	if (segment->filter == FILTER_BASE64)
 		value = mrb_escape_base64(value, strlen(value));
-	else if (style == MRB_STYLE_JSON_STRING &&
+	else if (style == MRB_ESCAPE_JSON_STRING &&
 			 mrb_variable_is_number(segment->variable))
-		style = MRB_STYLE_PLAIN;
+		style = MRB_ESCAPE_PLAIN;
 	mrb_escape_append(out, style, value);
 }

@@ -39,7 +39,7 @@ typedef enum MrbVariable
 } MrbVariable;
 
 /* A set of variables, as bits. */
-#define MRB_USES(variable) (UINT32_C(1) << (variable))
+#define MRB_VAR_BIT(variable) (UINT32_C(1) << (variable))
 
 /* What the values of each variable may be made of. */
 typedef struct MrbAlphabets

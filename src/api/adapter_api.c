@@ -20,10 +20,10 @@ PG_FUNCTION_INFO_V1(mrb_render_request);
 
 pg_noreturn static void refuse(const char *message, const char *problem);
 static bool is_about_texts(const char *problem);
-static void fill_values(Jsonb *given, MrbValues *values, const char **url);
+static void fill_values(Jsonb *given, MrbTemplateValues *values, const char **url);
 static void fill_value(const char *name, const JsonbValue *value,
-					   MrbValues *values, const char **url);
-static void fill_list(const char *name, JsonbContainer *array, MrbList *list);
+					   MrbTemplateValues *values, const char **url);
+static void fill_list(const char *name, JsonbContainer *array, MrbStringList *list);
 static char *as_text(const char *name, const JsonbValue *value);
 static const char *named_secret(const char *name, void *arg);
 static Datum as_jsonb(const MrbHttpRequest *request);
@@ -53,7 +53,7 @@ Datum
 mrb_render_request(PG_FUNCTION_ARGS)
 {
 	MrbAlphabets alphabets;
-	MrbValues	values = {0};
+	MrbTemplateValues values = {0};
 	MrbHttpRequest request = {0};
 	MrbRequest *call;
 	const char *url = "";
@@ -107,7 +107,7 @@ is_about_texts(const char *problem)
 }
 
 static void
-fill_values(Jsonb *given, MrbValues *values, const char **url)
+fill_values(Jsonb *given, MrbTemplateValues *values, const char **url)
 {
 	JsonbIterator *it = NULL;
 	JsonbValue	value;
@@ -121,11 +121,11 @@ fill_values(Jsonb *given, MrbValues *values, const char **url)
 }
 
 static void
-fill_value(const char *name, const JsonbValue *value, MrbValues *values,
+fill_value(const char *name, const JsonbValue *value, MrbTemplateValues *values,
 		   const char **url)
 {
 	MrbVariable variable = mrb_variable_find(name, strlen(name));
-	MrbList    *list = variable == MRB_VAR_HOSTS ? &values->hosts :
+	MrbStringList *list = variable == MRB_VAR_HOSTS ? &values->hosts :
 	variable == MRB_VAR_PLAIN_HOSTS ? &values->plain_hosts :
 	variable == MRB_VAR_WILDCARD_HOSTS ? &values->wildcard_hosts :
 	variable == MRB_VAR_REMOVED_HOSTS ? &values->removed_hosts :
@@ -146,7 +146,7 @@ fill_value(const char *name, const JsonbValue *value, MrbValues *values,
 }
 
 static void
-fill_list(const char *name, JsonbContainer *array, MrbList *list)
+fill_list(const char *name, JsonbContainer *array, MrbStringList *list)
 {
 	list->n = JsonContainerSize(array);
 	list->items = palloc((list->n + 1) * sizeof(char *));

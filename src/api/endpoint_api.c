@@ -117,7 +117,7 @@ static void
 test(MrbEndpoint *endpoint, StringInfo out)
 {
 	const MrbAdapter *adapter = endpoint->adapter;
-	MrbRequest *call = adapter->poll.call != NULL ? adapter->poll.call :
+	MrbRequest *call = adapter->poll.request != NULL ? adapter->poll.request :
 	adapter->marker_read != NULL ? adapter->marker_read : adapter->request;
 	MrbHttpAnswer answer;
 	const char *problem;
@@ -220,7 +220,7 @@ render(MrbEndpoint *endpoint, const MrbRequest *call, bool masked,
 {
 	static char *ids[] = {TEST_ID};
 	static char *hosts[] = {TEST_HOST};
-	MrbValues	values;
+	MrbTemplateValues values;
 	const char *problem;
 
 	MemSet(&values, 0, sizeof(values));
@@ -382,9 +382,9 @@ mask_secret(char *text, const char *secret)
 static char *
 mask_forms(char *text, const char *secret)
 {
-	static const MrbStyle styles[] = {
-		MRB_STYLE_PLAIN, MRB_STYLE_PERCENT, MRB_STYLE_IN_JSON_STRING,
-		MRB_STYLE_XML
+	static const MrbEscapeStyle styles[] = {
+		MRB_ESCAPE_PLAIN, MRB_ESCAPE_PERCENT, MRB_ESCAPE_IN_JSON_STRING,
+		MRB_ESCAPE_XML
 	};
 
 	for (size_t i = 0; i < lengthof(styles); i++)

@@ -160,7 +160,7 @@ make_probe(const MrbArtifact *artifact, char *url)
 	probe->request.method = "HEAD";
 	probe->request.url = url;
 	probe->request.timeout_ms = mrb_artifact_timeout;
-	probe->request.headers = palloc0((MRB_CALL_MORE_HEADERS + 1) *
+	probe->request.headers = palloc0((MRB_REQUEST_SPARE_HEADERS + 1) *
 									 sizeof(char *));
 	return probe;
 }

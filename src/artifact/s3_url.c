@@ -52,7 +52,7 @@ mrb_s3_url(const char *uri, const char *endpoint, bool virtual_host,
 						 endpoint, (int) bucket_len, bucket, host);
 	else
 		appendStringInfo(&url, "%s/%.*s/", endpoint, (int) bucket_len, bucket);
-	mrb_escape_append(&url, MRB_STYLE_PERCENT_PATH, key);
+	mrb_escape_append(&url, MRB_ESCAPE_PERCENT_PATH, key);
 	return url.data;
 }
 

@@ -38,7 +38,7 @@ mrb_fanout_apply(const MrbRouteChanges *taken, List *only)
 		MrbRouteChange *change = &taken->changes[i];
 		Concerned  *concerned;
 
-		if (change->kind == MRB_KIND_OTHER)
+		if (change->kind == MRB_ROUTE_CHANGE_OTHER)
 			continue;
 		concerned = enter_route(index, change);
 		concerned->entry->users++;
@@ -50,7 +50,7 @@ mrb_fanout_apply(const MrbRouteChanges *taken, List *only)
 		/* Routers first: a cache waits for what a router owes by then. */
 		for (int stage = 0; stage <= 1; stage++)
 			tell_stage(change, concerned->entry, stage, only);
-		if (only == NIL && change->kind == MRB_KIND_ROUTE)
+		if (only == NIL && change->kind == MRB_ROUTE_CHANGE_ROUTE)
 			mrb_listeners_add(concerned->entry->route);
 		concerned->entry->confirm = false;
 		concerned->entry->users--;
@@ -87,7 +87,7 @@ enter_route(HTAB *index, const MrbRouteChange *change)
 	bool		found;
 	Concerned  *concerned = hash_search(index, &change->deployment_id,
 										HASH_ENTER, &found);
-	bool		removed = change->kind == MRB_KIND_HOST_REMOVED &&
+	bool		removed = change->kind == MRB_ROUTE_CHANGE_HOST_REMOVED &&
 	!change->routed;
 
 	if (!found)
@@ -158,7 +158,7 @@ concerns(const MrbRouteChange *change, const MrbEndpoint *endpoint)
 {
 	if (endpoint->adapter->scheduler)
 		return false;
-	if (change->kind != MRB_KIND_REPURGE)
+	if (change->kind != MRB_ROUTE_CHANGE_REPURGE)
 		return true;
 	return endpoint->stage == 1 &&
 		strcmp(endpoint->zone->name, change->host) == 0;

@@ -140,7 +140,7 @@ send_marker(MrbEndpoint *endpoint, const MrbRequest *call, int64 epoch,
 			MrbInflightDone done)
 {
 	MrbInflightNote note = {.call = call,.epoch = epoch,.done = done};
-	MrbValues	values = {0};
+	MrbTemplateValues values = {0};
 	char text[	24];
 	char		message_id[32];
 	const char *problem;

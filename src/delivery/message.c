@@ -27,7 +27,7 @@ static void begin(MrbMessage *message, const MrbItem *item, int64 epoch);
 static void fill_route(MrbMessage *message, const MrbRoute *route);
 static const char *name_route(const MrbItem *item, const char *epoch);
 static void name_batch(MrbMessage *message, MrbItem *const *items, int n);
-static void list_hosts(MrbItem *const *items, int n, MrbValues *values);
+static void list_hosts(MrbItem *const *items, int n, MrbTemplateValues *values);
 
 /*
  * Where nothing was ever published there is nothing to tell; what was
@@ -88,7 +88,7 @@ const char *
 mrb_message_unsaid(const MrbItem *item)
 {
 	const MrbAdapter *adapter = item->endpoint->adapter;
-	const MrbList *hosts = &item->route->hosts;
+	const MrbStringList *hosts = &item->route->hosts;
 
 	if (!adapter->per_host || adapter->wildcards || hosts->n == 0 ||
 		item->route->version_id == NULL ||
@@ -101,7 +101,7 @@ void
 mrb_message_of_batch(MrbItem *const *items, int nitems, MrbMessage *message)
 {
 	int64		epoch = 0;
-	MrbValues  *values = &message->values;
+	MrbTemplateValues *values = &message->values;
 
 	if (nitems == 1)
 	{
@@ -134,9 +134,9 @@ count_hosts(const MrbItem *item)
 static void
 begin(MrbMessage *message, const MrbItem *item, int64 epoch)
 {
-	MrbValues  *values = &message->values;
+	MrbTemplateValues *values = &message->values;
 
-	MemSet(values, 0, sizeof(MrbValues));
+	MemSet(values, 0, sizeof(MrbTemplateValues));
 	message->call = item->endpoint->adapter->request;
 	message->epoch = epoch;
 	snprintf(message->epoch_text, sizeof(message->epoch_text), INT64_FORMAT,
@@ -200,7 +200,7 @@ name_batch(MrbMessage *message, MrbItem *const *items, int n)
  * Deployments, hosts and removed hosts of all items, one after the other.
  */
 static void
-list_hosts(MrbItem *const *items, int n, MrbValues *values)
+list_hosts(MrbItem *const *items, int n, MrbTemplateValues *values)
 {
 	int			nhosts = 0;
 	int			ngone = 0;
@@ -224,7 +224,7 @@ list_hosts(MrbItem *const *items, int n, MrbValues *values)
 			route->deployment_id;
 		for (int h = 0; h < route->hosts.n; h++)
 		{
-			MrbList    *part;
+			MrbStringList *part;
 
 			host = route->hosts.items[h];
 			part = mrb_route_is_wildcard(host) ? &values->wildcard_hosts :

@@ -13,7 +13,7 @@
 typedef struct MrbMessage
 {
 	const MrbRequest *call;		/* how it is said; NULL: nothing is to be said */
-	MrbValues	values;
+	MrbTemplateValues values;
 	int64		epoch;			/* the newest of those it is about */
 
 	/* texts that are made for it; the others live as lists do */

@@ -321,9 +321,9 @@ check_secrets(MrbEndpoint *endpoint)
 	const MrbRequest *const calls[] = {
 		adapter->request, adapter->add, adapter->remove,
 		adapter->wildcard_request, adapter->wildcard_remove,
-		adapter->marker_write, adapter->marker_read, adapter->poll.call
+		adapter->marker_write, adapter->marker_read, adapter->poll.request
 	};
-	MrbValues	values = {.named_secret = mrb_secret_list_value};
+	MrbTemplateValues values = {.named_secret = mrb_secret_list_value};
 
 	values.text[MRB_VAR_SECRET] = endpoint->secret;
 	for (size_t i = 0; i < lengthof(calls); i++)

@@ -43,7 +43,7 @@ static MrbHttpEngine *engine = NULL;
 
 static int	affordable(void);
 static const char *render(MrbEndpoint *endpoint, const MrbRequest *call,
-						  MrbValues *values, MrbHttpRequest *request);
+						  MrbTemplateValues *values, MrbHttpRequest *request);
 static MrbInflight *make_send(MrbEndpoint *endpoint, const MrbInflightNote *note);
 static bool was_connected(const MrbHttpAnswer *answer);
 static void log_out_of_memory(void);
@@ -83,7 +83,7 @@ mrb_inflight_capacity(void)
 }
 
 MrbStarted
-mrb_inflight_start(MrbEndpoint *endpoint, MrbValues *values,
+mrb_inflight_start(MrbEndpoint *endpoint, MrbTemplateValues *values,
 				   const MrbInflightNote *note, const char **problem)
 {
 	MrbHttpRequest request = {0};
@@ -112,7 +112,7 @@ mrb_inflight_start(MrbEndpoint *endpoint, MrbValues *values,
 }
 
 bool
-mrb_inflight_fits(MrbEndpoint *endpoint, MrbValues *values, const MrbRequest *call)
+mrb_inflight_fits(MrbEndpoint *endpoint, MrbTemplateValues *values, const MrbRequest *call)
 {
 	MrbHttpRequest request = {0};
 
@@ -188,7 +188,7 @@ affordable(void)
  * What is rendered, and a problem, live until the next request.
  */
 static const char *
-render(MrbEndpoint *endpoint, const MrbRequest *call, MrbValues *values,
+render(MrbEndpoint *endpoint, const MrbRequest *call, MrbTemplateValues *values,
 	   MrbHttpRequest *request)
 {
 	MemoryContext old = MemoryContextSwitchTo(rendering);

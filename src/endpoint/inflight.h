@@ -53,12 +53,12 @@ extern int	mrb_inflight_in_flight(void);
 extern int	mrb_inflight_capacity(void);
 
 /* The note is copied. */
-extern MrbStarted mrb_inflight_start(MrbEndpoint *endpoint, MrbValues *values,
+extern MrbStarted mrb_inflight_start(MrbEndpoint *endpoint, MrbTemplateValues *values,
 									 const MrbInflightNote *note,
 									 const char **problem);
 
 /* Whether a message about several items is short enough for its adapter. */
-extern bool mrb_inflight_fits(MrbEndpoint *endpoint, MrbValues *values,
+extern bool mrb_inflight_fits(MrbEndpoint *endpoint, MrbTemplateValues *values,
 							  const MrbRequest *call);
 
 /* Move everything on and hand out the answers. */

@@ -67,7 +67,7 @@ static MrbQuery take_query = {
 	" RETURNING o.xid, o.deployment_id, o.kind, o.route_seq, o.host,"
 	" o.created_at)"
 	" SELECT t.deployment_id, t.kind, t.route_seq, t.host, t.created_at,"
-	" " MRB_REMOVAL_IS_OVER("t") ", t.xid::text"
+	" " MRB_HOST_ROUTED_AGAIN("t") ", t.xid::text"
 	" FROM taken t ORDER BY t.xid, t.route_seq",
 	.nargs = 3,
 	.argtypes = {TEXTOID, TEXTOID, INT4OID},
@@ -216,15 +216,15 @@ merge_changes(MrbRouteChanges *taken)
 							&found);
 		if (!found)
 			entry->route = -1;
-		if (entry->route >= 0 && (change->kind == MRB_KIND_ROUTE ||
-								  change->kind == MRB_KIND_REPURGE))
+		if (entry->route >= 0 && (change->kind == MRB_ROUTE_CHANGE_ROUTE ||
+								  change->kind == MRB_ROUTE_CHANGE_REPURGE))
 		{
 			MrbRouteChange *first = &taken->changes[entry->route];
 
 			first->route_seq = Max(first->route_seq, change->route_seq);
 			continue;
 		}
-		if (change->kind == MRB_KIND_ROUTE)
+		if (change->kind == MRB_ROUTE_CHANGE_ROUTE)
 			entry->route = n;
 		taken->changes[n++] = *change;
 	}

@@ -59,7 +59,7 @@ static MrbQuery read_after_query = {
 };
 
 static MrbRoute *fetch_routes(int n, MemoryContext context);
-static void fetch_hosts(int row, int column, MrbList *hosts, MemoryContext context);
+static void fetch_hosts(int row, int column, MrbStringList *hosts, MemoryContext context);
 MrbRoute *
 mrb_route_read(char **ids, int n, int *found)
 {
@@ -146,7 +146,7 @@ fetch_routes(int n, MemoryContext context)
 }
 
 static void
-fetch_hosts(int row, int column, MrbList *hosts, MemoryContext context)
+fetch_hosts(int row, int column, MrbStringList *hosts, MemoryContext context)
 {
 	bool		isnull;
 	Datum		array = mrb_query_datum(row, column, &isnull);

@@ -13,7 +13,7 @@
 #include "adapter/template.h"
 
 /* A removed host, until every edge has been told; see route_book.c. */
-typedef struct MrbGone MrbGone;
+typedef struct MrbRemovedHost MrbRemovedHost;
 
 /*
  * SQL: whether a host is routed.  It is looked up by keys, not by miosa.hosts.
@@ -39,10 +39,10 @@ typedef struct MrbRoute
 	char	   *storage_uri;
 	char	   *sha256;
 	char	   *operation_id;
-	MrbList		hosts;
-	MrbList		removed;		/* only of one that was just read */
+	MrbStringList hosts;
+	MrbStringList removed;		/* only of one that was just read */
 	int			ngone;
-	MrbGone   **gone;
+	MrbRemovedHost **gone;
 } MrbRoute;
 
 /*

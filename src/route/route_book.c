@@ -29,7 +29,7 @@
 	((int) ((offsetof(MrbRoute, hosts) - offsetof(MrbRoute, deployment_id)) / \
 			sizeof(char *)))
 
-struct MrbGone
+struct MrbRemovedHost
 {
 	int			refs;
 	bool		routed_again;
@@ -39,7 +39,7 @@ struct MrbGone
 typedef struct GoneKey
 {
 	char		host[MAX_HOST]; /* hash key */
-	MrbGone    *gone;
+	MrbRemovedHost *gone;
 } GoneKey;
 
 typedef struct BookSlot
@@ -70,8 +70,8 @@ static HTAB *gone_hosts = NULL;
 static MrbRoute *keep(const MrbRoute *picture, const MrbRoute *old,
 					  char **removed, int nremoved);
 static char *copy_string(char **space, const char *text);
-static void add_gone(MrbRoute *route, MrbGone *gone);
-static MrbGone *find_gone(const char *host);
+static void add_gone(MrbRoute *route, MrbRemovedHost *gone);
+static MrbRemovedHost *find_gone(const char *host);
 static bool take_back_gone(const MrbRoute *route);
 
 /*
@@ -150,7 +150,7 @@ mrb_route_book_unref(MrbRoute *route)
 		return;
 	for (int i = 0; i < route->ngone; i++)
 	{
-		MrbGone    *gone = route->gone[i];
+		MrbRemovedHost *gone = route->gone[i];
 
 		if (--gone->refs > 0)
 			continue;
@@ -180,7 +180,7 @@ keep(const MrbRoute *picture, const MrbRoute *old, char **removed,
 {
 	int			ngone = nremoved + (old != NULL ? old->ngone : 0);
 	Size		size = MAXALIGN(sizeof(MrbRoute)) +
-	ngone * sizeof(MrbGone *) + picture->hosts.n * sizeof(char *);
+	ngone * sizeof(MrbRemovedHost *) + picture->hosts.n * sizeof(char *);
 	const char *const *from = (const char *const *) &picture->deployment_id;
 	int			nstrings = ROUTE_STRINGS;
 	MrbRoute   *route;
@@ -194,10 +194,10 @@ keep(const MrbRoute *picture, const MrbRoute *old, char **removed,
 	route = MemoryContextAlloc(kept, size);
 	*route = *picture;
 	route->refs = 1;
-	MemSet(&route->removed, 0, sizeof(MrbList));
+	MemSet(&route->removed, 0, sizeof(MrbStringList));
 	space = (char *) route + MAXALIGN(sizeof(MrbRoute));
-	route->gone = (MrbGone **) space;
-	space += ngone * sizeof(MrbGone *);
+	route->gone = (MrbRemovedHost **) space;
+	space += ngone * sizeof(MrbRemovedHost *);
 	route->hosts.items = (char **) space;
 	space += picture->hosts.n * sizeof(char *);
 	for (int i = 0; i < nstrings; i++)
@@ -233,7 +233,7 @@ copy_string(char **space, const char *text)
  * Add a removed host to the picture, once.
  */
 static void
-add_gone(MrbRoute *route, MrbGone *gone)
+add_gone(MrbRoute *route, MrbRemovedHost *gone)
 {
 	for (int i = 0; i < route->ngone; i++)
 		if (route->gone[i] == gone)
@@ -245,7 +245,7 @@ add_gone(MrbRoute *route, MrbGone *gone)
 /*
  * The one record of a removed host, made when missing.
  */
-static MrbGone *
+static MrbRemovedHost *
 find_gone(const char *host)
 {
 	bool		found;
@@ -253,7 +253,7 @@ find_gone(const char *host)
 
 	if (!found)
 	{
-		key->gone = MemoryContextAllocZero(kept, offsetof(MrbGone, host) +
+		key->gone = MemoryContextAllocZero(kept, offsetof(MrbRemovedHost, host) +
 										   strlen(host) + 1);
 		strcpy(key->gone->host, host);
 	}

@@ -45,7 +45,7 @@ static MrbQuery removed_query = {
 
 static MrbQuery read_query = {
 	.sql = "SELECT l.deployment_id, l.kind, l.route_seq, l.host,"
-	" l.created_at, " MRB_REMOVAL_IS_OVER("l") ", l.epoch"
+	" l.created_at, " MRB_HOST_ROUTED_AGAIN("l") ", l.epoch"
 	" FROM miosa.route_log l WHERE l.epoch > $1"
 	" ORDER BY l.epoch LIMIT $2",
 	.nargs = 2,
@@ -53,10 +53,10 @@ static MrbQuery read_query = {
 };
 
 static const char *const kind_names[] = {
-	[MRB_KIND_ROUTE] = "route",
-	[MRB_KIND_HOST_REMOVED] = "host_removed",
-	[MRB_KIND_REPURGE] = "repurge",
-	[MRB_KIND_OTHER] = "capacity",
+	[MRB_ROUTE_CHANGE_ROUTE] = "route",
+	[MRB_ROUTE_CHANGE_HOST_REMOVED] = "host_removed",
+	[MRB_ROUTE_CHANGE_REPURGE] = "repurge",
+	[MRB_ROUTE_CHANGE_OTHER] = "capacity",
 };
 
 static MrbRouteChangeKind parse_kind(const char *name);
@@ -88,9 +88,9 @@ mrb_route_log_fetch(MrbRouteChanges *taken, uint64 n, MemoryContext context)
 		change->host = mrb_query_text(i, 4);
 		change->since = mrb_query_timestamp(i, 5, 0);
 		change->routed = mrb_query_bool(i, 6);
-		if (change->host == NULL && (change->kind == MRB_KIND_HOST_REMOVED ||
-									 change->kind == MRB_KIND_REPURGE))
-			change->kind = MRB_KIND_OTHER;	/* it says nothing */
+		if (change->host == NULL && (change->kind == MRB_ROUTE_CHANGE_HOST_REMOVED ||
+									 change->kind == MRB_ROUTE_CHANGE_REPURGE))
+			change->kind = MRB_ROUTE_CHANGE_OTHER;	/* it says nothing */
 		taken->nchanges++;
 	}
 }
@@ -138,7 +138,7 @@ parse_kind(const char *name)
 	for (size_t i = 0; i < lengthof(kind_names); i++)
 		if (strcmp(kind_names[i], name) == 0)
 			return i;
-	return MRB_KIND_OTHER;
+	return MRB_ROUTE_CHANGE_OTHER;
 }
 
 /*
@@ -206,7 +206,7 @@ remember_removed(const MrbRouteChanges *taken)
 	{
 		MrbRouteChange *change = &taken->changes[i];
 
-		if (change->kind != MRB_KIND_HOST_REMOVED || change->routed)
+		if (change->kind != MRB_ROUTE_CHANGE_HOST_REMOVED || change->routed)
 			continue;
 		hosts[n] = CStringGetTextDatum(change->host);
 		ids[n++] = CStringGetTextDatum(change->deployment_id);

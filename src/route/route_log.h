@@ -12,10 +12,10 @@
 
 typedef enum MrbRouteChangeKind
 {
-	MRB_KIND_ROUTE,
-	MRB_KIND_HOST_REMOVED,
-	MRB_KIND_REPURGE,
-	MRB_KIND_OTHER,				/* nothing that edges are told */
+	MRB_ROUTE_CHANGE_ROUTE,
+	MRB_ROUTE_CHANGE_HOST_REMOVED,
+	MRB_ROUTE_CHANGE_REPURGE,
+	MRB_ROUTE_CHANGE_OTHER,		/* nothing that edges are told */
 } MrbRouteChangeKind;
 
 /* One row of the route log. */
@@ -57,7 +57,7 @@ extern void mrb_route_log_read(int64 after, int limit,
 							   MrbRouteChanges *taken);
 
 /* SQL: whether the host that row t of kind host_removed names is routed again. */
-#define MRB_REMOVAL_IS_OVER(t) \
+#define MRB_HOST_ROUTED_AGAIN(t) \
 	t ".kind = 'host_removed' AND " MRB_HOST_IS_ROUTED(t ".host")
 
 #endif							/* MRB_ROUTE_LOG_H */

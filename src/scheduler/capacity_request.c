@@ -33,10 +33,10 @@ static MrbQuery read_query = {
 };
 
 static MrbGoal parse_goal(const char *state);
-static void fetch_list(int row, int column, MrbList *list,
+static void fetch_list(int row, int column, MrbStringList *list,
 					   MemoryContext context);
 static char *copy_text(const char *text);
-static void copy_list(MrbList *to, const MrbList *from);
+static void copy_list(MrbStringList *to, const MrbStringList *from);
 
 MrbCapacityRequest *
 mrb_capacity_request_read(char **ids, int n, int *found)
@@ -107,7 +107,7 @@ parse_goal(const char *state)
 }
 
 static void
-fetch_list(int row, int column, MrbList *list, MemoryContext context)
+fetch_list(int row, int column, MrbStringList *list, MemoryContext context)
 {
 	bool		isnull;
 	Datum		value = mrb_query_datum(row, column, &isnull);
@@ -134,7 +134,7 @@ copy_text(const char *text)
 }
 
 static void
-copy_list(MrbList *to, const MrbList *from)
+copy_list(MrbStringList *to, const MrbStringList *from)
 {
 	to->items = palloc(Max(from->n, 1) * sizeof(char *));
 	for (int i = 0; i < from->n; i++)

@@ -39,9 +39,9 @@ typedef struct MrbCapacityRequest
 	int			unknown;		/* missing, and not among the instances below */
 	TimestampTz since;
 	bool		asked;			/* some scheduler took the request */
-	MrbList		instances;		/* that can be started, or are to stop, one by
+	MrbStringList instances;	/* that can be started, or are to stop, one by
 								 * one */
-	MrbList		watchers;		/* endpoints whose polls are a heartbeat */
+	MrbStringList watchers;		/* endpoints whose polls are a heartbeat */
 } MrbCapacityRequest;
 
 /*

@@ -41,7 +41,7 @@ mrb_reconcile_read(const MrbRouteChanges *taken, bool all, MrbReconcile *demand)
 	demand->all = all;
 	demand->ids = palloc(Max(taken->nchanges, 1) * sizeof(char *));
 	for (int i = 0; i < taken->nchanges && !all; i++)
-		if (taken->changes[i].kind == MRB_KIND_OTHER)
+		if (taken->changes[i].kind == MRB_ROUTE_CHANGE_OTHER)
 			demand->ids[demand->nids++] = taken->changes[i].deployment_id;
 	if (all || (demand->nids > 0 && has_scheduler()))
 		demand->needs = mrb_capacity_request_read(all ? NULL : demand->ids, demand->nids,

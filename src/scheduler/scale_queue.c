@@ -318,7 +318,7 @@ static bool
 concerns(const MrbEndpoint *endpoint, const MrbCapacityRequest *need)
 {
 	return need->goal != MRB_GOAL_WATCH ||
-		(endpoint->adapter->poll.call != NULL &&
+		(endpoint->adapter->poll.request != NULL &&
 		 mrb_capacity_request_is_watched_by(need, endpoint->name));
 }
 

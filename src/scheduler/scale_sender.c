@@ -34,7 +34,7 @@ static const MrbRequest *choose_call(const MrbEndpoint *endpoint,
 static MrbStarted start(MrbScaleEntry *want, MrbScaleTask *task, bool poll,
 						const char *instance, const char **problem);
 static void fill(const MrbScaleTask *task, TimestampTz at, const char *instance,
-				 MrbValues *values, Texts *texts);
+				 MrbTemplateValues *values, Texts *texts);
 static void answered(MrbInflight *send, const MrbHttpAnswer *answer);
 static MrbScaleTask *find_task(MrbScaleEntry *want);
 static void succeeded(MrbScaleEntry *want, MrbScaleTask *task, int healthy);
@@ -106,7 +106,7 @@ choose_call(const MrbEndpoint *endpoint, const MrbScaleTask *task, bool poll)
 	const MrbAdapter *adapter = endpoint->adapter;
 
 	if (poll)
-		return adapter->poll.call;
+		return adapter->poll.request;
 	if (adapter->per_instance && task->need.goal == MRB_GOAL_DOWN)
 		return adapter->remove;
 	return adapter->request;
@@ -124,7 +124,7 @@ start(MrbScaleEntry *want, MrbScaleTask *task, bool poll, const char *instance,
 		.done = answered,
 	};
 	TimestampTz at = mrb_timer_wall();
-	MrbValues	values = {0};
+	MrbTemplateValues values = {0};
 	Texts		texts;
 
 	if (!poll && endpoint->adapter->per_instance && instance == NULL)
@@ -145,7 +145,7 @@ start(MrbScaleEntry *want, MrbScaleTask *task, bool poll, const char *instance,
 
 static void
 fill(const MrbScaleTask *task, TimestampTz at, const char *instance,
-	 MrbValues *values, Texts *texts)
+	 MrbTemplateValues *values, Texts *texts)
 {
 	const MrbCapacityRequest *need = &task->need;
 	MrbRoute	moment = {.since = at};

@@ -51,7 +51,7 @@ mrb_scale_task_begin(MrbScaleTask *task, const MrbCapacityRequest *need,
 	MemSet(task, 0, sizeof(MrbScaleTask));
 	mrb_capacity_request_copy(&task->need, need);
 	task->ask_at = need->goal == MRB_GOAL_WATCH ? MRB_TICK_NEVER : mrb_timer_now();
-	task->poll_at = endpoint->adapter->poll.call != NULL &&
+	task->poll_at = endpoint->adapter->poll.request != NULL &&
 		mrb_capacity_request_is_watched_by(need, endpoint->name) ?
 		mrb_timer_now() : MRB_TICK_NEVER;
 }
@@ -278,7 +278,7 @@ told(MrbScaleTask *task, const MrbEndpoint *endpoint)
 	task->failures = 0;
 	task->done = NIL;
 	task->refused = NIL;
-	if (endpoint->adapter->poll.call != NULL)
+	if (endpoint->adapter->poll.request != NULL)
 		task->poll_at = after(endpoint->adapter->poll.interval_ms);
 	if (confirm)
 	{
