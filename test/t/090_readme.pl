@@ -12,7 +12,7 @@ use MiosaTest qw(make_edge make_node make_site operate verdict);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my @documents = ('README.md', sort glob 'docs/*.md');
+my @documents = (qw(README.md CONTRIBUTING.md CHANGELOG.md), sort glob 'docs/*.md');
 my $readme = join "\n", map { slurp_file($_) } @documents;
 my $edge = make_edge(ttl => 600);
 my $secrets = PostgreSQL::Test::Utils::tempdir_short();
