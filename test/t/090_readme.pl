@@ -136,6 +136,25 @@ for my $statement (@statements)
 	runs('postgres', $statement);
 }
 
+# Every word by which status and the like say how things are is explained, as
+# are the states of edges and of waiting.
+my $explained = join "\n", slurp_file('docs/incident.md') =~ /`([^`\n]+)`/g;
+my %word = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', <<'EOS');
+WITH said AS (
+	SELECT p.proname, pg_get_functiondef(p.oid) AS def FROM pg_proc p
+	WHERE p.pronamespace = 'miosa'::regnamespace AND p.prokind = 'f'
+)
+SELECT m[1] FROM said, regexp_matches(def, $$(?:'|, )([A-Z]{2,}(?: [A-Z]{2,})*)(?=: | on %|'|, no pass)$$, 'g') m
+WHERE proname ~ '^(status|verdict|operate|dispatcher_words)'
+UNION
+SELECT m[1] FROM said, regexp_matches(def, $$(?:THEN|ELSE) '([a-z_ ]+)'(?:::text)?\s$$, 'g') m
+WHERE proname ~ '^(judge|convergence)'
+EOS
+
+cmp_ok(scalar keys %word, '>=', 20, 'there are words to explain');
+is(join(', ', grep { $explained !~ /\b$_\b/ } sort keys %word),
+	'', 'incident.md explains them');
+
 # The edges accept what they are told to be set up as
 my ($haproxy) = $readme =~ /^```\n(frontend visitors\n.*?)^```$/ms;
 my ($varnish) = $readme =~ /^```\n(import std;\n.*?)^```$/ms;
