@@ -39,42 +39,43 @@ static MrbCaller caller;
 
 PG_FUNCTION_INFO_V1(mrb_raise_reference);
 
-pg_noreturn static void raise_for_postgrest(const Condition *condition, const char *code,
-											const char *message, const char *detail,
-											const char *hint);
+static void fill_in_for_postgrest(const Condition *condition, const char *code,
+								  const char *message, const char *detail,
+								  const char *hint);
 static bool called_by_postgrest(void);
 static void append_member(StringInfo buf, const char *name, const char *value);
 
 /*
- * Raise a condition.
+ * Raise a condition at a place of the sources.  This is what ereport() expands
+ * to, written out because the place is the caller's.
  */
 void
-mrb_raise(MrbCondition condition, const char *message, const char *detail,
-		  const char *hint)
-{
-	mrb_raise_as(condition, conditions[condition].code, message, detail, hint);
-}
-
-/*
- * Raise a condition that HTTP clients know by a code of its own.
- */
-void
-mrb_raise_as(MrbCondition condition, const char *code, const char *message,
-			 const char *detail, const char *hint)
+mrb_errors_raise(const char *file, int line, const char *function,
+				 MrbCondition condition, const char *code,
+				 const char *message, const char *detail, const char *hint)
 {
 	const Condition *it = &conditions[condition];
 	const char *s = it->sqlstate;
 
 	hint = mrb_function_name_qualify(hint);
 	mrb_errors_hide_frames();
-	if (called_by_postgrest())
-		raise_for_postgrest(it, code, message, detail, hint);
-
-	ereport(ERROR,
-			(errcode(MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4])),
-			 errmsg_internal("%s", message),
-			 detail ? errdetail_internal("%s", detail) : 0,
-			 hint ? errhint("%s", hint) : 0));
+	if (errstart(ERROR, TEXTDOMAIN))
+	{
+		if (called_by_postgrest())
+			fill_in_for_postgrest(it, code != NULL ? code : it->code, message,
+								  detail, hint);
+		else
+		{
+			errcode(MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]));
+			errmsg_internal("%s", message);
+			if (detail != NULL)
+				errdetail_internal("%s", detail);
+			if (hint != NULL)
+				errhint("%s", hint);
+		}
+		errfinish(file, line, function);
+	}
+	pg_unreachable();
 }
 
 /*
@@ -187,11 +188,12 @@ mrb_condition_by_name(const char *name, MrbCondition *condition)
 }
 
 /*
- * Raise a condition so that PostgREST answers with its exact HTTP status.
+ * Fill in an error so that PostgREST answers with the condition's HTTP status.
  */
 static void
-raise_for_postgrest(const Condition *condition, const char *code,
-					const char *message, const char *detail, const char *hint)
+fill_in_for_postgrest(const Condition *condition, const char *code,
+					  const char *message, const char *detail,
+					  const char *hint)
 {
 	StringInfoData body;
 	StringInfoData response;
@@ -211,10 +213,9 @@ raise_for_postgrest(const Condition *condition, const char *code,
 						 condition->retry_after);
 	appendStringInfoString(&response, "}}");
 
-	ereport(ERROR,
-			(errcode(MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T')),
-			 errmsg_internal("%s", body.data),
-			 errdetail_internal("%s", response.data)));
+	errcode(MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T'));
+	errmsg_internal("%s", body.data);
+	errdetail_internal("%s", response.data);
 }
 
 /*

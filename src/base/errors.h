@@ -48,15 +48,23 @@ typedef enum MrbCondition
 
 /*
  * Raise a condition.  detail says what was seen, hint what to type next; both
- * may be NULL.  Texts are copied, the caller's may be palloc'd.
+ * may be NULL.  As with ereport(), the error's LOCATION is the caller's.
  */
-pg_noreturn extern void mrb_raise(MrbCondition condition, const char *message,
-								  const char *detail, const char *hint);
+#define mrb_raise(condition, message, detail, hint) \
+	mrb_raise_as(condition, NULL, message, detail, hint)
 
-/* As mrb_raise(), with another code for HTTP clients than the usual one. */
-pg_noreturn extern void mrb_raise_as(MrbCondition condition, const char *code,
-									 const char *message, const char *detail,
-									 const char *hint);
+/* The same with a code of its own for HTTP clients; NULL: the usual one. */
+#define mrb_raise_as(condition, code, message, detail, hint) \
+	mrb_errors_raise(__FILE__, __LINE__, PG_FUNCNAME_MACRO, condition, code, \
+					 message, detail, hint)
+
+pg_noreturn extern void mrb_errors_raise(const char *file, int line,
+										 const char *function,
+										 MrbCondition condition,
+										 const char *code,
+										 const char *message,
+										 const char *detail,
+										 const char *hint);
 
 /* Who calls a function of ours. */
 typedef enum MrbAccess

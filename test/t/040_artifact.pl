@@ -82,6 +82,9 @@ sub storage_says
 
 	is($got->{state}, $state, $name) or diag $got->{messages};
 	like($got->{messages}, $pattern, "$name: it is said why");
+	like($got->{messages}, qr/^LOCATION:  \w+, checks[.]c:\d+$/m,
+		"$name: the log can say where the check is")
+	  if $state =~ /^MR/;
 	return $got;
 }
 
