@@ -16,14 +16,16 @@
 
 #include "common/query.h"
 
-StaticAssertDecl(MRB_QUERY_SELECT == SPI_OK_SELECT &&
-				 MRB_QUERY_INSERT == SPI_OK_INSERT &&
-				 MRB_QUERY_DELETE == SPI_OK_DELETE &&
-				 MRB_QUERY_UPDATE == SPI_OK_UPDATE &&
-				 MRB_QUERY_INSERT_RETURNING == SPI_OK_INSERT_RETURNING &&
-				 MRB_QUERY_DELETE_RETURNING == SPI_OK_DELETE_RETURNING &&
-				 MRB_QUERY_UPDATE_RETURNING == SPI_OK_UPDATE_RETURNING,
-				 "query.h must carry SPI's own result codes");
+/* What SPI returns for each kind of statement. */
+static const int spi_results[] = {
+	[MRB_QUERY_SELECT] = SPI_OK_SELECT,
+	[MRB_QUERY_INSERT] = SPI_OK_INSERT,
+	[MRB_QUERY_DELETE] = SPI_OK_DELETE,
+	[MRB_QUERY_UPDATE] = SPI_OK_UPDATE,
+	[MRB_QUERY_INSERT_RETURNING] = SPI_OK_INSERT_RETURNING,
+	[MRB_QUERY_DELETE_RETURNING] = SPI_OK_DELETE_RETURNING,
+	[MRB_QUERY_UPDATE_RETURNING] = SPI_OK_UPDATE_RETURNING,
+};
 
 static void query_prepare(MrbQuery *query);
 
@@ -58,7 +60,6 @@ uint64
 mrb_query_run(MrbQuery *query, const Datum *values, const bool *nulls)
 {
 	char		spi_nulls[MRB_QUERY_MAX_ARGS];
-	int			expected = query->expected ? query->expected : SPI_OK_SELECT;
 	int			rc;
 
 	if (query->plan == NULL)
@@ -68,7 +69,7 @@ mrb_query_run(MrbQuery *query, const Datum *values, const bool *nulls)
 
 	rc = SPI_execute_plan(query->plan, (Datum *) values, spi_nulls,
 						  query->read_only, 0);
-	if (rc != expected)
+	if (rc != spi_results[query->expected])
 		elog(ERROR, "unexpected result %s of: %s",
 			 SPI_result_code_string(rc), query->sql);
 	return SPI_processed;

@@ -20,24 +20,27 @@
 
 #define MRB_QUERY_MAX_ARGS 26
 
+/* What a statement does, and whether it returns rows. */
+typedef enum MrbQueryKind
+{
+	MRB_QUERY_SELECT,
+	MRB_QUERY_INSERT,
+	MRB_QUERY_DELETE,
+	MRB_QUERY_UPDATE,
+	MRB_QUERY_INSERT_RETURNING,
+	MRB_QUERY_DELETE_RETURNING,
+	MRB_QUERY_UPDATE_RETURNING,
+} MrbQueryKind;
+
 typedef struct MrbQuery
 {
 	const char *sql;			/* one statement, every name qualified */
 	int			nargs;
 	Oid			argtypes[MRB_QUERY_MAX_ARGS];
-	int			expected;		/* SPI_OK_...; 0 means SPI_OK_SELECT */
+	MrbQueryKind expected;		/* what the statement does */
 	bool		read_only;		/* reuse the caller's snapshot, allow no write */
 	void	   *plan;			/* SPIPlanPtr once prepared */
 } MrbQuery;
-
-/* Result codes for MrbQuery.expected, checked against SPI's own in query.c. */
-#define MRB_QUERY_SELECT 5
-#define MRB_QUERY_INSERT 7
-#define MRB_QUERY_DELETE 8
-#define MRB_QUERY_UPDATE 9
-#define MRB_QUERY_INSERT_RETURNING 11
-#define MRB_QUERY_DELETE_RETURNING 12
-#define MRB_QUERY_UPDATE_RETURNING 13
 
 extern void mrb_query_open(void);
 extern void mrb_query_close(void);
