@@ -88,6 +88,20 @@ mrb_lock_wait_bound(void)
 }
 
 /*
+ * Return the HINT for a lock that was not free in time.
+ */
+const char *
+mrb_lock_wait_hint(bool prepared)
+{
+	if (prepared)
+		return "Call again with the same arguments; to see which prepared transactions are open, type "
+			"SELECT gid, prepared, owner FROM pg_prepared_xacts;";
+	return "Call again with the same arguments; to see what is in the way, type "
+		"SELECT pid, application_name, state, xact_start, query "
+		"FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start;";
+}
+
+/*
  * Call a function of ours with bounded waits.
  */
 Datum
@@ -197,14 +211,13 @@ static void
 raise_busy(void)
 {
 	Blocker		blocker;
+	bool		found = find_blocker(&blocker);
 
 	mrb_raise(MRB_ERR_DEPLOYMENT_BUSY,
-			  psprintf("a lock was not free within %d ms", LockTimeout),
-			  find_blocker(&blocker) ? describe(&blocker) :
-			  "Who held it could not be seen: it is free now.",
-			  "Call again with the same arguments; to see who is in the way, type "
-			  "SELECT pid, application_name, state, xact_start, query "
-			  "FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start;");
+			  psprintf("could not obtain a lock within %d ms", LockTimeout),
+			  found ? describe(&blocker) :
+			  "The lock is free now; its holder has ended.",
+			  mrb_lock_wait_hint(found && blocker.pid == 0));
 }
 
 /*

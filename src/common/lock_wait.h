@@ -26,4 +26,10 @@ extern void mrb_lock_wait_bound(void);
 extern Datum mrb_lock_wait_call(MrbAccess access, PGFunction function,
 								FunctionCallInfo fcinfo);
 
+/*
+ * The HINT of DEPLOYMENT_BUSY: how to see what holds the lock, which for a
+ * prepared transaction is no process.
+ */
+extern const char *mrb_lock_wait_hint(bool prepared);
+
 #endif							/* MRB_LOCK_WAIT_H */

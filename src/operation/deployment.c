@@ -27,6 +27,7 @@
 #include "base/errors.h"
 #include "base/guc.h"
 #include "common/index_lookup.h"
+#include "common/lock_wait.h"
 #include "common/query.h"
 #include "operation/deployment.h"
 
@@ -174,7 +175,8 @@ static MrbQuery blocker_query = {
 	" ELSE pg_catalog.format('Process %s (%s) has held the row''s lock for %s s.', l.pid,"
 	" CASE WHEN a.application_name <> '' THEN a.application_name"
 	" ELSE coalesce(a.backend_type, 'unknown') END,"
-	" coalesce(extract(epoch FROM clock_timestamp() - a.xact_start)::numeric(20,1), 0)) END"
+	" coalesce(extract(epoch FROM clock_timestamp() - a.xact_start)::numeric(20,1), 0)) END,"
+	" x.gid IS NOT NULL"
 	" FROM miosa.deployments p"
 	" JOIN pg_catalog.pg_locks l ON l.locktype = 'transactionid'"
 	" AND l.transactionid = p.xmax AND l.granted"
@@ -202,8 +204,10 @@ static void read_artifact(MrbArtifact *artifact);
 static bool was_drained(const MrbVersion *version, const char *deployment_id);
 static void read_key(MrbDeployment *it, const char *key);
 static void count_healthy(MrbVersion *version, const char *deployment_id);
-static void wait_for_lock(const char *id, Datum *values, const char *blocker);
-pg_noreturn static void raise_busy(const char *id, const char *blocker);
+static void wait_for_lock(const char *id, Datum *values, const char *blocker,
+						  bool prepared);
+pg_noreturn static void raise_busy(const char *id, const char *blocker,
+								   bool prepared);
 
 /*
  * Read a deployment and a version of it in a new snapshot.
@@ -279,10 +283,14 @@ mrb_deployment_lock(const char *id)
 	if (mrb_query_run(&try_lock_query, values, NULL) == 0)
 	{
 		char	   *blocker = NULL;
+		bool		prepared = false;
 
 		if (mrb_query_run(&blocker_query, values, NULL) > 0)
+		{
 			blocker = mrb_query_text(0, 1);
-		wait_for_lock(id, values, blocker);
+			prepared = mrb_query_bool(0, 2);
+		}
+		wait_for_lock(id, values, blocker, prepared);
 	}
 	mrb_query_close();
 }
@@ -412,7 +420,7 @@ count_healthy(MrbVersion *version, const char *deployment_id)
  * that no subtransaction is needed to clean up after it.
  */
 static void
-wait_for_lock(const char *id, Datum *values, const char *blocker)
+wait_for_lock(const char *id, Datum *values, const char *blocker, bool prepared)
 {
 	MemoryContext context = CurrentMemoryContext;
 	int			wait = mrb_lock_wait;
@@ -438,7 +446,7 @@ wait_for_lock(const char *id, Datum *values, const char *blocker)
 		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
 			PG_RE_THROW();
 		FlushErrorState();
-		raise_busy(id, blocker);
+		raise_busy(id, blocker, prepared);
 	}
 	PG_END_TRY();
 	AtEOXact_GUC(true, nestlevel);
@@ -448,12 +456,10 @@ wait_for_lock(const char *id, Datum *values, const char *blocker)
  * Say who is in the way.
  */
 static void
-raise_busy(const char *id, const char *blocker)
+raise_busy(const char *id, const char *blocker, bool prepared)
 {
 	mrb_raise(MRB_ERR_DEPLOYMENT_BUSY,
 			  psprintf("deployment \"%s\" is busy with another operation", id),
 			  blocker ? blocker : "Who holds the row's lock could not be seen.",
-			  "Call again with the same arguments; to see who is in the way, type "
-			  "SELECT pid, application_name, state, xact_start, query "
-			  "FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start;");
+			  mrb_lock_wait_hint(prepared));
 }
