@@ -1,10 +1,70 @@
--- Care: what is wrong.
+-- The doctor: one function a check.  A check is called check_ and its item, and
+-- returns one finding; miosa_doctor() is their union.
+
+CREATE TYPE miosa.finding AS (item text, status text, seen text, fix text, needs text);
+COMMENT ON TYPE miosa.finding IS 'A row of miosa_doctor()';
+COMMENT ON COLUMN miosa.finding.item IS 'What was checked';
+COMMENT ON COLUMN miosa.finding.status IS 'ok, warn or fail';
+COMMENT ON COLUMN miosa.finding.seen IS 'What was found';
+COMMENT ON COLUMN miosa.finding.fix IS 'What to do about it; empty when there is nothing to do';
+COMMENT ON COLUMN miosa.finding.needs IS 'Role that may do that: miosa_operator, miosa_admin or superuser';
+
+-- A fix that calls our functions needs who may call them; what is not done by
+-- them is done to the server.
+CREATE FUNCTION miosa.fix_needs(fix text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT CASE WHEN $1 = '' OR $1 ~ '^(See [a-z_]+[.]|Ask again)' THEN ''
+		WHEN f.operator IS NULL OR $1 ~ 'ALTER SYSTEM|pg_terminate_backend' THEN 'superuser'
+		WHEN f.operator THEN 'miosa_operator' ELSE 'miosa_admin' END
+	FROM (SELECT bool_and(has_function_privilege('miosa_operator', p.oid, 'EXECUTE')) AS operator
+		FROM regexp_matches($1, '\m(\w+)\(', 'g') m
+		JOIN pg_proc p ON p.proname = m[1] COLLATE "C"
+			-- What a guarded function calls is nobody's.
+			AND (p.pronamespace <> 'miosa'::regnamespace OR p.proname NOT LIKE 'miosa\_%')
+		JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+			AND d.refclassid = 'pg_extension'::regclass
+		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'miosa_rollback') f
+$$;
+COMMENT ON FUNCTION miosa.fix_needs(text) IS 'Role that may do what a fix says: miosa_operator, miosa_admin or superuser; empty when there is nothing to do';
+
+-- Make the finding of a check.
+CREATE FUNCTION miosa.make_finding(item text, status text, seen text, fix text) RETURNS miosa.finding
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT $1, $2, $3, $4, miosa.fix_needs($4)
+$$;
+COMMENT ON FUNCTION miosa.make_finding(text, text, text, text) IS 'A finding with the role that its fix needs';
+
+-- Without preloading everything but delivery works.
+CREATE FUNCTION miosa.check_preloaded() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT CASE WHEN d.state = 'not preloaded'
+		THEN miosa.make_finding('preloaded', 'fail', 'the library is not in shared_preload_libraries; edges are not told',
+			'Add miosa_rollback to shared_preload_libraries and restart the server.')
+		ELSE miosa.make_finding('preloaded', 'ok', 'shared_preload_libraries has miosa_rollback', '') END
+	FROM miosa.dispatcher() d
+$$;
+COMMENT ON FUNCTION miosa.check_preloaded() IS 'Check of miosa_doctor(): is the library preloaded?';
+
+-- A table lock stops operations and the dispatcher alike.
+CREATE FUNCTION miosa.check_locks() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT miosa.make_finding('locks', CASE WHEN h.description IS NULL THEN 'ok' ELSE 'fail' END,
+		coalesce(h.description, 'no other process keeps out readers or writers of a table'),
+		CASE WHEN h.description IS NULL THEN ''
+			WHEN h.pid IS NULL THEN 'SELECT gid, prepared, owner FROM pg_prepared_xacts; then COMMIT PREPARED or ROLLBACK PREPARED.'
+			ELSE format('End its transaction, or the process: SELECT pg_terminate_backend(%s);', h.pid) END)
+	FROM miosa.table_holder() h
+$$;
+COMMENT ON FUNCTION miosa.check_locks() IS 'Check of miosa_doctor(): does another process lock a whole table?';
 
 -- What keeps the dispatcher, worst first.  It makes a pass every second, so one
 -- that has made none for long is stopped, stuck or failing, whatever its state.
-CREATE FUNCTION miosa.check_dispatcher(OUT status text, OUT seen text, OUT fix text)
+CREATE FUNCTION miosa.check_dispatcher() RETURNS miosa.finding
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 DECLARE
+	status text := 'fail';
+	seen text;
+	fix text := '';
 	d record;
 	paused text := miosa.pause_reason();
 	waits_for text;
@@ -20,8 +80,6 @@ BEGIN
 		launcher := format(', and the launcher, process %s, is stopped or stuck', d.launcher_pid);
 		launcher_fix := format('In a shell on the server: kill -CONT %s; if it stays so: SELECT pg_terminate_backend(%s);', d.launcher_pid, d.launcher_pid);
 	END IF;
-	status := 'fail';
-	fix := '';
 	since := coalesce('no pass for ' || miosa.span(clock_timestamp() - d.last_pass_at), 'no pass yet');
 	IF pg_is_in_recovery() THEN
 		status := 'ok';
@@ -56,311 +114,319 @@ BEGIN
 		seen := d.state || launcher || coalesce(': ' || d.error, '');
 		fix := coalesce(launcher_fix, 'Look for miosa_rollback in the server''s log; see worker_slots.');
 	END IF;
+	RETURN miosa.make_finding('dispatcher', status, seen, fix);
 END $$;
-COMMENT ON FUNCTION miosa.check_dispatcher() IS 'What miosa_doctor() says of the dispatcher';
+COMMENT ON FUNCTION miosa.check_dispatcher() IS 'Check of miosa_doctor(): does the dispatcher run?';
 
--- One finding a row, worst first is not the order: the order is fixed, so that
--- two runs can be compared.
-CREATE FUNCTION miosa.doctor_rows(OUT item text, OUT status text, OUT seen text, OUT fix text)
-RETURNS SETOF record
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	lock_wait CONSTANT integer := miosa.bound_waits();
-	standby boolean := pg_is_in_recovery();
-	dispatcher record;
-	n bigint;
-	m bigint;
-	lacking bigint;
-	names text;
-	reason text;
-	at timestamptz;
-	usage double precision;
-BEGIN
-	SELECT * INTO dispatcher FROM miosa.dispatcher();
-
-	item := 'preloaded';
-	IF dispatcher.state = 'not preloaded' THEN
-		status := 'fail';
-		seen := 'the library is not in shared_preload_libraries; edges are not told';
-		fix := 'Add miosa_rollback to shared_preload_libraries and restart the server.';
-	ELSE
-		status := 'ok';
-		seen := 'shared_preload_libraries has miosa_rollback';
-		fix := '';
-	END IF;
-	RETURN NEXT;
-
-	item := 'locks';
-	SELECT h.pid, h.description INTO n, reason FROM miosa.table_holder() h;
-	status := CASE WHEN reason IS NULL THEN 'ok' ELSE 'fail' END;
-	seen := coalesce(reason, 'no other process keeps out readers or writers of a table');
-	fix := CASE WHEN reason IS NULL THEN ''
-		WHEN n IS NULL THEN 'SELECT gid, prepared, owner FROM pg_prepared_xacts; then COMMIT PREPARED or ROLLBACK PREPARED.'
-		ELSE format('End its transaction, or the process: SELECT pg_terminate_backend(%s);', n) END;
-	RETURN NEXT;
-
-	item := 'dispatcher';
-	SELECT c.status, c.seen, c.fix INTO status, seen, fix FROM miosa.check_dispatcher() c;
-	RETURN NEXT;
-
-	item := 'worker_slots';
-	SELECT count(*) INTO n FROM pg_stat_activity a
+-- Neither the dispatcher nor the verifier starts when no slot is free.
+CREATE FUNCTION miosa.check_worker_slots() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT miosa.make_finding('worker_slots', CASE WHEN w.taken < w.most THEN 'ok' ELSE 'warn' END,
+		format('%s of max_worker_processes = %s are taken', w.taken, w.most),
+		CASE WHEN w.taken < w.most THEN '' ELSE 'Raise max_worker_processes and restart the server.' END)
+	FROM (SELECT count(*) AS taken, current_setting('max_worker_processes')::bigint AS most
+		FROM pg_stat_activity a
 		WHERE a.backend_type NOT IN ('client backend', 'autovacuum launcher', 'autovacuum worker', 'background writer',
-			'checkpointer', 'startup', 'walreceiver', 'walsender', 'walwriter', 'archiver', 'slotsync worker');
-	m := current_setting('max_worker_processes')::bigint;
-	status := CASE WHEN n < m THEN 'ok' ELSE 'warn' END;
-	seen := format('%s of max_worker_processes = %s are taken', n, m);
-	fix := CASE WHEN n < m THEN '' ELSE 'Raise max_worker_processes and restart the server.' END;
-	RETURN NEXT;
+			'checkpointer', 'startup', 'walreceiver', 'walsender', 'walwriter', 'archiver', 'slotsync worker')) w
+$$;
+COMMENT ON FUNCTION miosa.check_worker_slots() IS 'Check of miosa_doctor(): is a slot for a background worker free?';
 
-	-- Its row has to do then, which is written late.
-	item := 'endpoint_entries';
-	SELECT e.taken, e.size INTO n, m FROM miosa.endpoint_entries() e;
-	SELECT count(*) INTO lacking FROM miosa.endpoints e JOIN miosa.adapters a ON a.name = e.adapter
-		WHERE e.enabled AND a.role IN ('edge', 'hook') AND dispatcher.state = 'running'
-			AND NOT EXISTS (SELECT FROM miosa.endpoint_stats() s WHERE s.endpoint = e.name);
-	status := CASE WHEN n < m OR lacking = 0 THEN 'ok' ELSE 'warn' END;
-	seen := format('%s of miosa_rollback.max_endpoints = %s are taken%s', n, m,
-		CASE WHEN status = 'ok' THEN '' ELSE format('; %s here have none', lacking) END);
-	fix := CASE status WHEN 'ok' THEN '' ELSE 'Raise miosa_rollback.max_endpoints and restart the server.' END;
-	RETURN NEXT;
+-- An endpoint without an entry in shared memory is seen by its row, which is
+-- written late.
+CREATE FUNCTION miosa.check_endpoint_entries() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT miosa.make_finding('endpoint_entries', CASE WHEN w.ok THEN 'ok' ELSE 'warn' END,
+		format('%s of miosa_rollback.max_endpoints = %s are taken%s', w.taken, w.size,
+			CASE WHEN w.ok THEN '' ELSE format('; %s here have none', w.lacking) END),
+		CASE WHEN w.ok THEN '' ELSE 'Raise miosa_rollback.max_endpoints and restart the server.' END)
+	FROM (SELECT n.taken, n.size, l.lacking, n.taken < n.size OR l.lacking = 0 AS ok
+		FROM miosa.endpoint_entries() n, (
+			SELECT count(*) AS lacking FROM miosa.endpoints e
+			JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook')
+			WHERE e.enabled AND (SELECT d.state FROM miosa.dispatcher() d) = 'running'
+				AND NOT EXISTS (SELECT FROM miosa.endpoint_stats() s WHERE s.endpoint = e.name)) l) w
+$$;
+COMMENT ON FUNCTION miosa.check_endpoint_entries() IS 'Check of miosa_doctor(): has each endpoint an entry in shared memory?';
 
-	item := 'endpoints';
-	SELECT count(*) FILTER (WHERE e.enabled), count(*) FILTER (WHERE NOT e.enabled) INTO n, m
-		FROM miosa.endpoints e;
-	status := CASE WHEN n = 0 THEN 'warn' ELSE 'ok' END;
-	seen := format('%s enabled, %s disabled', n, m);
-	fix := CASE WHEN n = 0 THEN 'Add one: SELECT miosa_put_endpoint(''edge-1'', ''haproxy-map'', ''http://...'');' ELSE '' END;
-	RETURN NEXT;
+-- Without endpoints no edge learns of a rollback.
+CREATE FUNCTION miosa.check_endpoints() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT miosa.make_finding('endpoints', CASE WHEN count(*) FILTER (WHERE e.enabled) = 0 THEN 'warn' ELSE 'ok' END,
+		format('%s enabled, %s disabled', count(*) FILTER (WHERE e.enabled), count(*) FILTER (WHERE NOT e.enabled)),
+		CASE WHEN count(*) FILTER (WHERE e.enabled) = 0
+			THEN 'Add one: SELECT miosa_put_endpoint(''edge-1'', ''haproxy-map'', ''http://...'');' ELSE '' END)
+	FROM miosa.endpoints e
+$$;
+COMMENT ON FUNCTION miosa.check_endpoints() IS 'Check of miosa_doctor(): is any endpoint enabled?';
 
-	item := 'endpoint_health';
-	SELECT count(*), string_agg(s.name || ' (' || s.state || ')', ', ' ORDER BY s.name) INTO n, names
-		FROM miosa.stat_endpoint s
-		WHERE s.state IN ('backing off', 'misconfigured', 'gone', 'unverified');
-	status := CASE WHEN n = 0 THEN 'ok' ELSE 'fail' END;
-	seen := CASE WHEN n = 0 THEN 'no endpoint fails' ELSE miosa.clip(names, 200) END;
-	fix := CASE WHEN n = 0 THEN '' ELSE 'SELECT name, last_status, last_error FROM miosa.stat_endpoint; a dead one: SELECT miosa_set_endpoint(''name'', false, ''why'');' END;
-	RETURN NEXT;
+-- An endpoint that fails lacks routes.
+CREATE FUNCTION miosa.check_endpoint_health() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT miosa.make_finding('endpoint_health', CASE WHEN w.names IS NULL THEN 'ok' ELSE 'fail' END,
+		coalesce(miosa.clip(w.names, 200), 'no endpoint fails'),
+		CASE WHEN w.names IS NULL THEN '' ELSE 'SELECT name, last_status, last_error FROM miosa.stat_endpoint; a dead one: SELECT miosa_set_endpoint(''name'', false, ''why'');' END)
+	FROM (SELECT string_agg(s.name || ' (' || s.state || ')', ', ' ORDER BY s.name) AS names
+		FROM miosa.stat_endpoint s WHERE s.state IN ('backing off', 'misconfigured', 'gone', 'unverified')) w
+$$;
+COMMENT ON FUNCTION miosa.check_endpoint_health() IS 'Check of miosa_doctor(): does an endpoint fail?';
 
-	item := 'wildcards';
-	SELECT count(DISTINCT g.endpoint), string_agg(DISTINCT format('%s (%s)', g.endpoint, g.adapter), ', ') INTO n, names
-		FROM miosa.wildcard_gaps() g;
-	status := CASE WHEN n = 0 THEN 'ok' ELSE 'fail' END;
-	seen := CASE WHEN n = 0 THEN 'every endpoint can do what it is told of wildcard hosts'
-		ELSE 'can do nothing with wildcard hosts: ' || miosa.clip(names, 160) END;
-	fix := CASE WHEN n = 0 THEN '' ELSE 'SELECT * FROM miosa.wildcard_gaps(); then another adapter, or a selector without these deployments: SELECT miosa_put_endpoint(...);' END;
-	RETURN NEXT;
+-- A deployment with a wildcard host does not converge at such an endpoint.
+CREATE FUNCTION miosa.check_wildcards() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT miosa.make_finding('wildcards', CASE WHEN w.names IS NULL THEN 'ok' ELSE 'fail' END,
+		coalesce('can do nothing with wildcard hosts: ' || miosa.clip(w.names, 160),
+			'every endpoint can do what it is told of wildcard hosts'),
+		CASE WHEN w.names IS NULL THEN '' ELSE 'SELECT * FROM miosa.wildcard_gaps(); then another adapter, or a selector without these deployments: SELECT miosa_put_endpoint(...);' END)
+	FROM (SELECT string_agg(DISTINCT format('%s (%s)', g.endpoint, g.adapter), ', ') AS names FROM miosa.wildcard_gaps() g) w
+$$;
+COMMENT ON FUNCTION miosa.check_wildcards() IS 'Check of miosa_doctor(): does an endpoint get wildcard hosts that its adapter cannot send?';
 
-	item := 'delivery_failures';
-	SELECT count(*) INTO n FROM miosa.delivery_failures f;
-	status := CASE WHEN n = 0 THEN 'ok' ELSE 'fail' END;
-	seen := CASE WHEN n = 0 THEN 'none' ELSE format('routes that an endpoint does not take: %s', n) END;
-	fix := CASE WHEN n = 0 THEN '' ELSE 'TABLE miosa.delivery_failures; when it is repaired: SELECT miosa_redrive(''endpoint'');' END;
-	RETURN NEXT;
+-- Routes that one endpoint refuses although it works.
+CREATE FUNCTION miosa.check_delivery_failures() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT miosa.make_finding('delivery_failures', CASE WHEN count(*) = 0 THEN 'ok' ELSE 'fail' END,
+		CASE WHEN count(*) = 0 THEN 'none' ELSE format('routes that an endpoint does not take: %s', count(*)) END,
+		CASE WHEN count(*) = 0 THEN '' ELSE 'TABLE miosa.delivery_failures; when it is repaired: SELECT miosa_redrive(''endpoint'');' END)
+	FROM miosa.delivery_failures f
+$$;
+COMMENT ON FUNCTION miosa.check_delivery_failures() IS 'Check of miosa_doctor(): does an endpoint refuse routes?';
 
-	item := 'capacity';
-	SELECT count(*), string_agg(w.id, ', ' ORDER BY w.id) FILTER (WHERE w.place <= 3) INTO n, names
-		FROM (SELECT o.id, row_number() OVER (ORDER BY o.id) AS place FROM miosa.overdue o) w;
-	status := CASE WHEN n = 0 THEN 'ok' ELSE 'fail' END;
-	seen := CASE WHEN n = 0 THEN 'no deployment waits too long for instances'
-		ELSE format('wait for instances longer than cutover_deadline: %s (%s%s)', n, miosa.clip(names, 120),
-			CASE WHEN n > 3 THEN ', ...' ELSE '' END) END;
-	fix := CASE WHEN n = 0 THEN '' ELSE 'TABLE miosa.overdue; then SELECT * FROM miosa.status(''deployment'');' END;
-	RETURN NEXT;
+-- Deployments without a healthy instance of their active version.
+CREATE FUNCTION miosa.check_capacity() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT miosa.make_finding('capacity', CASE WHEN w.n = 0 THEN 'ok' ELSE 'fail' END,
+		CASE WHEN w.n = 0 THEN 'no deployment waits too long for instances'
+			ELSE format('wait for instances longer than cutover_deadline: %s (%s%s)', w.n, miosa.clip(w.names, 120),
+				CASE WHEN w.n > 3 THEN ', ...' ELSE '' END) END,
+		CASE WHEN w.n = 0 THEN '' ELSE 'TABLE miosa.overdue; then SELECT * FROM miosa.status(''deployment'');' END)
+	FROM (SELECT count(*) AS n, string_agg(o.id, ', ' ORDER BY o.id) FILTER (WHERE o.place <= 3) AS names
+		FROM (SELECT v.id, row_number() OVER (ORDER BY v.id) AS place FROM miosa.overdue v) o) w
+$$;
+COMMENT ON FUNCTION miosa.check_capacity() IS 'Check of miosa_doctor(): does a deployment wait too long for instances?';
 
-	item := 'outbox';
-	SELECT count(*), min(o.created_at) INTO n, at
-		FROM (SELECT o.created_at FROM miosa.outbox o ORDER BY o.xid LIMIT 100000) o;
-	status := CASE WHEN n = 0 OR at > now() - '5 s'::interval THEN 'ok' ELSE 'fail' END;
-	seen := CASE WHEN n = 0 THEN 'empty' ELSE format('%s changes wait, the oldest for %s', n, miosa.span(now() - at)) END;
-	fix := CASE status WHEN 'ok' THEN '' ELSE 'See dispatcher.' END;
-	RETURN NEXT;
+-- The dispatcher takes committed work within a second.
+CREATE FUNCTION miosa.check_outbox() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT miosa.make_finding('outbox', CASE WHEN w.ok THEN 'ok' ELSE 'fail' END,
+		CASE WHEN w.n = 0 THEN 'empty' ELSE format('%s changes wait, the oldest for %s', w.n, miosa.span(now() - w.oldest)) END,
+		CASE WHEN w.ok THEN '' ELSE 'See dispatcher.' END)
+	FROM (SELECT count(*) AS n, min(o.created_at) AS oldest, count(*) = 0 OR min(o.created_at) > now() - '5 s'::interval AS ok
+		FROM (SELECT o.created_at FROM miosa.outbox o ORDER BY o.xid LIMIT 100000) o) w
+$$;
+COMMENT ON FUNCTION miosa.check_outbox() IS 'Check of miosa_doctor(): does committed work wait for the dispatcher?';
 
-	item := 'notification_queue';
-	-- On a standby there is no queue to look at.
-	usage := CASE WHEN standby THEN 0 ELSE pg_notification_queue_usage() END;
-	status := CASE WHEN usage < 0.5 THEN 'ok' ELSE 'warn' END;
-	seen := format('%s %% used', round((usage * 100)::numeric, 1));
-	fix := CASE WHEN usage < 0.5 THEN '' ELSE 'A listener sleeps in a transaction: end it; routes are told over HTTP all the same.' END;
-	RETURN NEXT;
+-- A standby has no queue of notifications to look at.
+CREATE FUNCTION miosa.check_notification_queue() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT miosa.make_finding('notification_queue', CASE WHEN q.usage < 0.5 THEN 'ok' ELSE 'warn' END,
+		format('%s %% used', round((q.usage * 100)::numeric, 1)),
+		CASE WHEN q.usage < 0.5 THEN '' ELSE 'A listener sleeps in a transaction: end it; routes are told over HTTP all the same.' END)
+	FROM (SELECT CASE WHEN pg_is_in_recovery() THEN 0 ELSE pg_notification_queue_usage() END AS usage) q
+$$;
+COMMENT ON FUNCTION miosa.check_notification_queue() IS 'Check of miosa_doctor(): does the queue of notifications fill up?';
 
-	-- Where pg_cron is elsewhere, only what it does can be seen.
-	item := 'pg_cron';
-	SELECT m.ended_at INTO at FROM miosa.maintenance m;
-	names := CASE WHEN at IS NULL THEN '; no maintenance yet'
-		ELSE format('; maintenance ended %s ago', miosa.span(greatest(clock_timestamp() - at, '0'))) END;
-	IF EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron') THEN
-		EXECUTE 'SELECT count(*) FROM cron.job j WHERE j.active AND j.jobname IN (SELECT m.name FROM miosa.maintenance_jobs() m)'
-			INTO n;
-		EXECUTE 'SELECT format(''"%s" failed: %s'', l.jobname, l.return_message) FROM (
-				SELECT DISTINCT ON (j.jobid) j.jobname, d.status, d.return_message
-				FROM (SELECT * FROM cron.job_run_details r ORDER BY r.runid DESC LIMIT 1000) d
-				JOIN cron.job j ON j.jobid = d.jobid
-				WHERE j.active AND j.jobname IN (SELECT m.name FROM miosa.maintenance_jobs() m)
-					AND d.status IN (''succeeded'', ''failed'')
-				ORDER BY j.jobid, d.runid DESC) l
-			WHERE l.status = ''failed'' LIMIT 1' INTO reason;
-		SELECT count(*) INTO m FROM miosa.maintenance_jobs();
-		status := CASE WHEN n = m AND reason IS NULL THEN 'ok' ELSE 'warn' END;
-		seen := coalesce(miosa.clip(reason, 200), format('%s of our %s jobs are scheduled', n, m) || names);
-		fix := CASE WHEN status = 'ok' THEN '' WHEN reason IS NULL THEN 'SELECT * FROM miosa_schedule_maintenance();'
-			ELSE 'SELECT * FROM cron.job_run_details ORDER BY runid DESC LIMIT 20;' END;
-	ELSE
-		status := CASE WHEN standby OR at > clock_timestamp() - '15 min'::interval THEN 'ok' ELSE 'warn' END;
-		seen := 'not in this database' || names;
-		fix := CASE status WHEN 'ok' THEN '' ELSE 'SELECT * FROM miosa_schedule_maintenance();' END;
+-- Where pg_cron is in another database, only the end of the last maintenance
+-- shows that it works.  Statements on its tables are dynamic, since these may
+-- not exist.
+CREATE FUNCTION miosa.check_pg_cron() RETURNS miosa.finding
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+DECLARE
+	ended timestamptz := (SELECT m.ended_at FROM miosa.maintenance m);
+	last text := CASE WHEN ended IS NULL THEN '; no maintenance yet'
+		ELSE format('; maintenance ended %s ago', miosa.span(greatest(clock_timestamp() - ended, '0'))) END;
+	scheduled bigint;
+	jobs bigint;
+	failed text;
+	ok boolean;
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron') THEN
+		ok := coalesce(pg_is_in_recovery() OR ended > clock_timestamp() - '15 min'::interval, false);
+		RETURN miosa.make_finding('pg_cron', CASE WHEN ok THEN 'ok' ELSE 'warn' END, 'not in this database' || last,
+			CASE WHEN ok THEN '' ELSE 'SELECT * FROM miosa_schedule_maintenance();' END);
 	END IF;
-	RETURN NEXT;
+	EXECUTE 'SELECT count(*) FROM cron.job j WHERE j.active AND j.jobname IN (SELECT m.name FROM miosa.maintenance_jobs() m)'
+		INTO scheduled;
+	EXECUTE 'SELECT format(''"%s" failed: %s'', l.jobname, l.return_message) FROM (
+			SELECT DISTINCT ON (j.jobid) j.jobname, d.status, d.return_message
+			FROM (SELECT * FROM cron.job_run_details r ORDER BY r.runid DESC LIMIT 1000) d
+			JOIN cron.job j ON j.jobid = d.jobid
+			WHERE j.active AND j.jobname IN (SELECT m.name FROM miosa.maintenance_jobs() m)
+				AND d.status IN (''succeeded'', ''failed'')
+			ORDER BY j.jobid, d.runid DESC) l
+		WHERE l.status = ''failed'' LIMIT 1' INTO failed;
+	SELECT count(*) INTO jobs FROM miosa.maintenance_jobs();
+	ok := scheduled = jobs AND failed IS NULL;
+	RETURN miosa.make_finding('pg_cron', CASE WHEN ok THEN 'ok' ELSE 'warn' END,
+		coalesce(miosa.clip(failed, 200), format('%s of our %s jobs are scheduled', scheduled, jobs) || last),
+		CASE WHEN ok THEN '' WHEN failed IS NULL THEN 'SELECT * FROM miosa_schedule_maintenance();'
+			ELSE 'SELECT * FROM cron.job_run_details ORDER BY runid DESC LIMIT 20;' END);
+END $$;
+COMMENT ON FUNCTION miosa.check_pg_cron() IS 'Check of miosa_doctor(): does scheduled maintenance run?';
 
-	item := 'expired_keys';
-	SELECT count(*) INTO n
-		FROM (SELECT FROM miosa.idempotency_keys k
-			WHERE k.expires_at < now() - '10 min'::interval LIMIT 100000) k;
-	status := CASE WHEN n < 10000 THEN 'ok' ELSE 'warn' END;
-	seen := format('%s%s keys wait for the purge', n, CASE WHEN n = 100000 THEN ' or more' ELSE '' END);
-	fix := CASE status WHEN 'ok' THEN '' ELSE 'CALL miosa_maintain();' END;
-	RETURN NEXT;
+-- Expired idempotency keys that no maintenance has removed.
+CREATE FUNCTION miosa.check_expired_keys() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT miosa.make_finding('expired_keys', CASE WHEN k.n < 10000 THEN 'ok' ELSE 'warn' END,
+		format('%s%s keys wait for the purge', k.n, CASE WHEN k.n = 100000 THEN ' or more' ELSE '' END),
+		CASE WHEN k.n < 10000 THEN '' ELSE 'CALL miosa_maintain();' END)
+	FROM (SELECT count(*) AS n FROM (SELECT FROM miosa.idempotency_keys k
+		WHERE k.expires_at < now() - '10 min'::interval LIMIT 100000) k) k
+$$;
+COMMENT ON FUNCTION miosa.check_expired_keys() IS 'Check of miosa_doctor(): do expired idempotency keys pile up?';
 
-	item := 'durability';
-	SELECT string_agg(format('%s = %s', s.name, s.setting), ', ' ORDER BY s.name) INTO names
+-- Settings that let a crash lose what was committed.
+CREATE FUNCTION miosa.check_durability() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT miosa.make_finding('durability', CASE WHEN w.off IS NULL THEN 'ok' ELSE 'fail' END,
+		coalesce(w.off, 'fsync, full_page_writes and synchronous_commit are on'),
+		CASE WHEN w.off IS NULL THEN '' ELSE 'A crash can lose a rollback that was answered: switch them on.' END)
+	FROM (SELECT string_agg(format('%s = %s', s.name, s.setting), ', ' ORDER BY s.name) AS off
 		FROM pg_settings s
-		WHERE s.name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND s.setting = 'off';
-	status := CASE WHEN names IS NULL THEN 'ok' ELSE 'fail' END;
-	seen := coalesce(names, 'fsync, full_page_writes and synchronous_commit are on');
-	fix := CASE WHEN names IS NULL THEN '' ELSE 'A crash can lose a rollback that was answered: switch them on.' END;
-	RETURN NEXT;
+		WHERE s.name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND s.setting = 'off') w
+$$;
+COMMENT ON FUNCTION miosa.check_durability() IS 'Check of miosa_doctor(): can a crash lose a commit?';
 
-	item := 'replication';
-	SELECT count(*) INTO n FROM pg_stat_replication r WHERE r.application_name <> 'pg_basebackup';
-	IF n > 0 AND current_setting('synchronous_standby_names') = '' THEN
-		status := 'warn';
-		seen := format('%s standby, none of them synchronous', n);
-		fix := 'A fail-over can lose a rollback that was answered: set synchronous_standby_names.';
-	ELSE
-		status := 'ok';
-		seen := CASE WHEN n = 0 THEN 'no standby' ELSE format('%s standby, synchronous_standby_names is set', n) END;
-		fix := '';
-	END IF;
-	RETURN NEXT;
+-- Count the standbys of this server; a base backup is not one.
+CREATE FUNCTION miosa.count_standbys() RETURNS bigint
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT count(*) FROM pg_stat_replication r WHERE r.application_name <> 'pg_basebackup'
+$$;
+COMMENT ON FUNCTION miosa.count_standbys() IS 'How many standbys and other receivers of the WAL are connected';
 
-	item := 'site';
-	names := coalesce(current_setting('miosa_rollback.site', true), '');
-	IF names = '' AND (standby OR n > 0) THEN
-		status := 'warn';
-		seen := 'miosa_rollback.site is empty and there is a standby';
-		fix := 'Set it to the same name on all servers, or the dispatcher pauses after a fail-over.';
-	ELSE
-		status := 'ok';
-		seen := CASE WHEN names = '' THEN 'empty; needed with a standby' ELSE format('"%s"', names) END;
-		fix := '';
-	END IF;
-	RETURN NEXT;
+-- An asynchronous standby may lack what the primary has committed.
+CREATE FUNCTION miosa.check_replication() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT CASE
+		WHEN n = 0 THEN miosa.make_finding('replication', 'ok', 'no standby', '')
+		WHEN current_setting('synchronous_standby_names') = ''
+			THEN miosa.make_finding('replication', 'warn', format('%s standby, none of them synchronous', n),
+				'A fail-over can lose a rollback that was answered: set synchronous_standby_names.')
+		ELSE miosa.make_finding('replication', 'ok', format('%s standby, synchronous_standby_names is set', n), '') END
+	FROM miosa.count_standbys() n
+$$;
+COMMENT ON FUNCTION miosa.check_replication() IS 'Check of miosa_doctor(): can a fail-over lose a commit?';
 
-	item := 'grants';
-	SELECT count(*), count(*) FILTER (WHERE w.object = 'miosa.secrets'),
-			string_agg(format('%s on %s to %s', w.privilege, w.object, w.grantee), ', ' ORDER BY w.place) FILTER (WHERE w.place <= 3),
-			string_agg(w.revoke, ' ' ORDER BY w.place) FILTER (WHERE w.place <= 3)
-		INTO n, m, names, reason
-		FROM (SELECT g.*, row_number() OVER (ORDER BY g.object <> 'miosa.secrets', g.object, g.grantee, g.privilege) AS place
-			FROM miosa.foreign_grants g) w;
-	status := CASE WHEN m > 0 THEN 'fail' WHEN n > 0 THEN 'warn' ELSE 'ok' END;
-	seen := CASE WHEN n = 0 THEN 'nobody has rights besides those that the extension gave'
-		ELSE format('rights that the extension did not give: %s%s', miosa.clip(names, 300),
-			CASE WHEN n > 3 THEN format(' and %s more', n - 3) ELSE '' END) END;
-	fix := CASE WHEN n = 0 THEN '' WHEN n <= 3 THEN reason
-		ELSE 'SELECT revoke FROM miosa.foreign_grants \gexec' END;
-	RETURN NEXT;
+-- Without a site a fail-over looks like a copy, and the dispatcher pauses.
+CREATE FUNCTION miosa.check_site() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT CASE
+		WHEN s.site <> '' THEN miosa.make_finding('site', 'ok', format('"%s"', s.site), '')
+		WHEN pg_is_in_recovery() OR miosa.count_standbys() > 0
+			THEN miosa.make_finding('site', 'warn', 'miosa_rollback.site is empty and there is a standby',
+				'Set it to the same name on all servers, or the dispatcher pauses after a fail-over.')
+		ELSE miosa.make_finding('site', 'ok', 'empty; needed with a standby', '') END
+	FROM (SELECT coalesce(current_setting('miosa_rollback.site', true), '') AS site) s
+$$;
+COMMENT ON FUNCTION miosa.check_site() IS 'Check of miosa_doctor(): does the dispatcher go on after a fail-over?';
 
-	item := 'secrets';
-	SELECT count(*), count(*) FILTER (WHERE w.problem IS NOT NULL), count(*) FILTER (WHERE w.in_file),
-			string_agg(format('%s (%s)', w.name, w.problem), '; ' ORDER BY w.name) FILTER (WHERE w.problem IS NOT NULL)
-		INTO n, m, lacking, names
+-- Rights on secrets are a failure, others are a warning.
+CREATE FUNCTION miosa.check_grants() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT miosa.make_finding('grants', CASE WHEN w.secret THEN 'fail' WHEN w.n > 0 THEN 'warn' ELSE 'ok' END,
+		CASE WHEN w.n = 0 THEN 'nobody has rights besides those that the extension gave'
+			ELSE format('rights that the extension did not give: %s%s', miosa.clip(w.names, 300),
+				CASE WHEN w.n > 3 THEN format(' and %s more', w.n - 3) ELSE '' END) END,
+		CASE WHEN w.n = 0 THEN '' WHEN w.n <= 3 THEN w.revokes ELSE 'SELECT revoke FROM miosa.foreign_grants \gexec' END)
+	FROM (SELECT count(*) AS n, bool_or(g.object = 'miosa.secrets') AS secret,
+			string_agg(format('%s on %s to %s', g.privilege, g.object, g.grantee), ', ' ORDER BY g.place) FILTER (WHERE g.place <= 3) AS names,
+			string_agg(g.revoke, ' ' ORDER BY g.place) FILTER (WHERE g.place <= 3) AS revokes
+		FROM (SELECT f.*, row_number() OVER (ORDER BY f.object <> 'miosa.secrets', f.object, f.grantee, f.privilege) AS place
+			FROM miosa.foreign_grants f) g) w
+$$;
+COMMENT ON FUNCTION miosa.check_grants() IS 'Check of miosa_doctor(): did anybody grant rights besides the install script?';
+
+-- A secret in a file may be unreadable; one in the table is shown to nobody,
+-- but a publication of the table sends its row without the value.
+CREATE FUNCTION miosa.check_secrets() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT miosa.make_finding('secrets', CASE WHEN w.problems IS NULL THEN 'ok' ELSE 'fail' END,
+		coalesce('secrets cannot be used: ' || miosa.clip(w.problems, 300),
+			format('%s in files, %s in miosa.secrets%s', w.in_files, w.n - w.in_files,
+				(SELECT ', which leaves the server without the values, by publication '
+						|| miosa.clip(string_agg(DISTINCT quote_ident(t.pubname), ', '), 200)
+					FROM pg_publication_tables t WHERE t.schemaname = 'miosa' AND t.tablename = 'secrets'))),
+		CASE WHEN w.problems IS NULL THEN '' ELSE 'SHOW miosa_rollback.secret_directory; let the server read the file below it, or name another one: SELECT miosa_put_secret(''name'', ''file:NAME'');' END)
+	FROM (SELECT count(*) AS n, count(*) FILTER (WHERE s.in_file) AS in_files,
+			string_agg(format('%s (%s)', s.name, s.problem), '; ' ORDER BY s.name) FILTER (WHERE s.problem IS NOT NULL) AS problems
 		FROM (SELECT s.name, miosa.reveal(s.value) LIKE 'file:%' AS in_file,
 				coalesce(miosa.secret_problem(miosa.reveal(s.value)), miosa.secret_problem(miosa.reveal(s.previous))) AS problem
-			FROM miosa.secrets s) w;
-	status := CASE WHEN m = 0 THEN 'ok' ELSE 'fail' END;
-	seen := CASE WHEN m = 0 THEN format('%s in files, %s in miosa.secrets%s', lacking, n - lacking,
-			(SELECT ', which leaves the server without the values, by publication '
-					|| miosa.clip(string_agg(DISTINCT quote_ident(t.pubname), ', '), 200)
-				FROM pg_publication_tables t WHERE t.schemaname = 'miosa' AND t.tablename = 'secrets'))
-		ELSE 'secrets cannot be used: ' || miosa.clip(names, 300) END;
-	fix := CASE WHEN m = 0 THEN '' ELSE 'SHOW miosa_rollback.secret_directory; let the server read the file below it, or name another one: SELECT miosa_put_secret(''name'', ''file:NAME'');' END;
-	RETURN NEXT;
+			FROM miosa.secrets s) s) w
+$$;
+COMMENT ON FUNCTION miosa.check_secrets() IS 'Check of miosa_doctor(): can each secret be read?';
 
-	-- Whose worker is gone after an error is started again, and fails again.
-	item := 'subscriptions';
-	SELECT count(*), count(*) FILTER (WHERE w.fails), string_agg(w.name, ', ' ORDER BY w.name) FILTER (WHERE w.fails) INTO n, m, names
+-- A worker that ends with an error is started again, and fails again: between
+-- two tries no process is there.
+CREATE FUNCTION miosa.check_subscriptions() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT miosa.make_finding('subscriptions', CASE WHEN w.failing IS NULL THEN 'ok' ELSE 'fail' END,
+		CASE WHEN w.n = 0 THEN 'no subscription' WHEN w.failing IS NULL THEN format('%s enabled, none fails', w.n)
+			ELSE format('the worker ends with an error again and again: %s', miosa.clip(w.failing, 200)) END,
+		CASE WHEN w.failing IS NULL THEN '' ELSE 'Read the error in the server log: where people wrote the same key on both servers, delete the row here, or skip the transaction: ALTER SUBSCRIPTION name SKIP (lsn = ...);' END)
+	FROM (SELECT count(*) AS n, string_agg(s.name, ', ' ORDER BY s.name) FILTER (WHERE s.fails) AS failing
 		FROM (SELECT quote_ident(s.subname) AS name, t.apply_error_count + t.sync_error_count > 0
 				AND NOT EXISTS (SELECT FROM pg_stat_subscription a WHERE a.subid = s.oid AND a.relid IS NULL AND a.pid IS NOT NULL) AS fails
 			FROM pg_subscription s JOIN pg_stat_subscription_stats t ON t.subid = s.oid
-			WHERE s.subenabled AND s.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())) w;
-	status := CASE WHEN m = 0 THEN 'ok' ELSE 'fail' END;
-	seen := CASE WHEN n = 0 THEN 'no subscription' WHEN m = 0 THEN format('%s enabled, none fails', n)
-		ELSE format('the worker ends with an error again and again: %s', miosa.clip(names, 200)) END;
-	fix := CASE WHEN m = 0 THEN '' ELSE 'Read the error in the server log: where people wrote the same key on both servers, delete the row here, or skip the transaction: ALTER SUBSCRIPTION name SKIP (lsn = ...);' END;
-	RETURN NEXT;
+			WHERE s.subenabled AND s.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())) s) w
+$$;
+COMMENT ON FUNCTION miosa.check_subscriptions() IS 'Check of miosa_doctor(): does a subscription fail?';
 
-	item := 'restorable';
-	SELECT count(*), count(*) FILTER (WHERE w.restorable = 0),
-			string_agg(w.deployment_id, ', ' ORDER BY w.restorable, w.deployment_id) FILTER (WHERE w.place <= 3)
-		INTO n, m, names
-		FROM (SELECT s.deployment_id, s.restorable, row_number() OVER (ORDER BY s.restorable, s.deployment_id) AS place
-			FROM miosa.scarcely_restorable s) w;
-	status := CASE WHEN n = 0 THEN 'ok' ELSE 'warn' END;
-	seen := CASE WHEN n = 0 THEN 'every active deployment has two versions to go back to'
-		ELSE format('with fewer than two versions to go back to: %s, with none: %s (%s%s)', n, m, miosa.clip(names, 120),
-			CASE WHEN n > 3 THEN ', ...' ELSE '' END) END;
-	fix := CASE WHEN n = 0 THEN '' ELSE 'TABLE miosa.scarcely_restorable; normal after the first publishes, else keep older versions ready: SELECT miosa_pin_version(''deployment'', ''version'');' END;
-	RETURN NEXT;
+-- Two versions to go back to, so that one may be bad.
+CREATE FUNCTION miosa.check_restorable() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT miosa.make_finding('restorable', CASE WHEN w.n = 0 THEN 'ok' ELSE 'warn' END,
+		CASE WHEN w.n = 0 THEN 'every active deployment has two versions to go back to'
+			ELSE format('with fewer than two versions to go back to: %s, with none: %s (%s%s)', w.n, w.none, miosa.clip(w.names, 120),
+				CASE WHEN w.n > 3 THEN ', ...' ELSE '' END) END,
+		CASE WHEN w.n = 0 THEN '' ELSE 'TABLE miosa.scarcely_restorable; normal after the first publishes, else keep older versions ready: SELECT miosa_pin_version(''deployment'', ''version'');' END)
+	FROM (SELECT count(*) AS n, count(*) FILTER (WHERE s.restorable = 0) AS none,
+			string_agg(s.deployment_id, ', ' ORDER BY s.restorable, s.deployment_id) FILTER (WHERE s.place <= 3) AS names
+		FROM (SELECT r.deployment_id, r.restorable, row_number() OVER (ORDER BY r.restorable, r.deployment_id) AS place
+			FROM miosa.scarcely_restorable r) s) w
+$$;
+COMMENT ON FUNCTION miosa.check_restorable() IS 'Check of miosa_doctor(): has each deployment versions to go back to?';
 
-	item := 'artifacts';
-	SELECT count(*), string_agg(w.name, ', ' ORDER BY w.name) FILTER (WHERE w.place <= 3) INTO n, names
+-- Storage is asked about default targets again and again, so an old time of
+-- missing_at belongs to a version that is no target any more.
+CREATE FUNCTION miosa.check_artifacts() RETURNS miosa.finding
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT miosa.make_finding('artifacts', CASE WHEN w.n = 0 THEN 'ok' ELSE 'fail' END,
+		CASE WHEN w.n = 0 THEN 'storage has what it was asked for'
+			ELSE format('storage lost what rollbacks would go to: %s (%s%s)', w.n, miosa.clip(w.names, 120),
+				CASE WHEN w.n > 3 THEN ', ...' ELSE '' END) END,
+		CASE WHEN w.n = 0 THEN '' ELSE 'SELECT deployment_id, storage_uri, missing_at FROM miosa.releases WHERE missing_at IS NOT NULL; put them back, or archive the versions: SELECT miosa_archive_version(''deployment'', ''version'');' END)
+	FROM (SELECT count(*) AS n, string_agg(m.name, ', ' ORDER BY m.name) FILTER (WHERE m.place <= 3) AS names
 		FROM (SELECT r.deployment_id || ' v' || v.version_number AS name,
 				row_number() OVER (ORDER BY r.deployment_id, v.version_number) AS place
 			FROM miosa.releases r
 			JOIN miosa.versions v ON v.deployment_id = r.deployment_id AND v.id = r.deployment_version_id
-			-- What rollbacks still go to is missed again and again.
 			WHERE r.missing_at > now() - greatest('1 day'::interval,
 					2 * current_setting('miosa_rollback.artifact_max_age', true)::interval)
-				AND r.collected_at IS NULL AND v.state = 'ready') w;
-	status := CASE WHEN n = 0 THEN 'ok' ELSE 'fail' END;
-	seen := CASE WHEN n = 0 THEN 'storage has what it was asked for'
-		ELSE format('storage lost what rollbacks would go to: %s (%s%s)', n, miosa.clip(names, 120),
-			CASE WHEN n > 3 THEN ', ...' ELSE '' END) END;
-	fix := CASE WHEN n = 0 THEN '' ELSE 'SELECT deployment_id, storage_uri, missing_at FROM miosa.releases WHERE missing_at IS NOT NULL; put them back, or archive the versions: SELECT miosa_archive_version(''deployment'', ''version'');' END;
-	RETURN NEXT;
-EXCEPTION WHEN lock_not_available THEN
-	status := 'fail';
-	seen := 'a table is locked: this check and those after it were left out';
-	fix := 'See locks.';
-	RETURN NEXT;
-END $$;
-COMMENT ON FUNCTION miosa.doctor_rows() IS 'Rows of miosa_doctor(), without the role';
-
--- A fix that calls our functions needs who may call them; what is not done by
--- them is done to the server.
-CREATE FUNCTION miosa.fix_needs(fix text) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-	SELECT CASE WHEN $1 = '' OR $1 ~ '^(See [a-z_]+[.]|Ask again)' THEN ''
-		WHEN f.operator IS NULL OR $1 ~ 'ALTER SYSTEM|pg_terminate_backend' THEN 'superuser'
-		WHEN f.operator THEN 'miosa_operator' ELSE 'miosa_admin' END
-	FROM (SELECT bool_and(has_function_privilege('miosa_operator', p.oid, 'EXECUTE')) AS operator
-		FROM regexp_matches($1, '\m(\w+)\(', 'g') m
-		JOIN pg_proc p ON p.proname = m[1] COLLATE "C"
-			-- What a guarded function calls is nobody's.
-			AND (p.pronamespace <> 'miosa'::regnamespace OR p.proname NOT LIKE 'miosa\_%')
-		JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-			AND d.refclassid = 'pg_extension'::regclass
-		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'miosa_rollback') f
+				AND r.collected_at IS NULL AND v.state = 'ready') m) w
 $$;
-COMMENT ON FUNCTION miosa.fix_needs(text) IS 'Role that may do what a fix says: miosa_operator, miosa_admin or superuser; empty when there is nothing to do';
+COMMENT ON FUNCTION miosa.check_artifacts() IS 'Check of miosa_doctor(): has storage lost what rollbacks would go to?';
 
+-- The order is fixed, so that two runs can be compared.  A check that meets a
+-- lock ends the run: each of those after it would wait as long.
 CREATE FUNCTION @extschema@.miosa_doctor(OUT item text, OUT status text, OUT seen text, OUT fix text, OUT needs text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	checks CONSTANT text[] := ARRAY['preloaded', 'locks', 'dispatcher', 'worker_slots', 'endpoint_entries', 'endpoints',
+		'endpoint_health', 'wildcards', 'delivery_failures', 'capacity', 'outbox', 'notification_queue', 'pg_cron',
+		'expired_keys', 'durability', 'replication', 'site', 'grants', 'secrets', 'subscriptions', 'restorable', 'artifacts'];
 BEGIN
-	RETURN QUERY SELECT d.item, d.status, d.seen, miosa.qualify(d.fix), miosa.fix_needs(d.fix) FROM miosa.doctor_rows() d;
+	PERFORM miosa.bound_waits();
+	FOREACH item IN ARRAY checks LOOP
+		EXECUTE format('SELECT f.status, f.seen, miosa.qualify(f.fix), f.needs FROM miosa.%I() f', 'check_' || item)
+			INTO status, seen, fix, needs;
+		RETURN NEXT;
+	END LOOP;
+EXCEPTION WHEN lock_not_available THEN
+	status := 'fail';
+	seen := 'a table is locked: this check and those after it were left out';
+	fix := 'See locks.';
+	needs := '';
+	RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_doctor() IS 'What is wrong with this installation: per item what was seen, what to do, and the role that it needs';
