@@ -258,7 +258,7 @@ written(const MrbBatch *batch)
 	{
 		batch->endpoints[i]->dirty.born = true;
 		mrb_dirty_forget(batch->endpoints[i]);
-		mrb_endpoint_stats_mark(&batch->endpoints[i]->public);
+		mrb_endpoint_stats_mark(&batch->endpoints[i]->stats);
 	}
 }
 

@@ -100,8 +100,8 @@ mrb_item_free(MrbItem *item)
 	if (item->route != NULL)
 		mrb_route_book_unref(item->route);
 	mrb_route_book_unref(item->picture);
-	if (item->telling.error != NULL)
-		pfree(item->telling.error);
+	if (item->sending.error != NULL)
+		pfree(item->sending.error);
 	dlist_delete(&item->item_node);
 	items_delete(items, key);
 	item->entry->users--;

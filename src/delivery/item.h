@@ -32,7 +32,7 @@ typedef struct MrbSending
 typedef enum MrbItemState
 {
 	MRB_ITEM_BLOCKED,			/* a cache that waits for its zone's routers */
-	MRB_ITEM_PACED,				/* waits, because it was told just now */
+	MRB_ITEM_DAMPED,			/* waits, because it was told just now */
 	MRB_ITEM_READY,				/* in one of its endpoint's lists */
 	MRB_ITEM_SENDING,
 	MRB_ITEM_RESTING,			/* done, but is repeated a little later */
@@ -64,7 +64,7 @@ typedef struct MrbItem
 	pairingheap_node unsettled_node;	/* in its endpoint's unsettled */
 
 	bool		bulk;			/* counts for the resync's chunk */
-	bool		again;			/* tell it again after what is in flight */
+	bool		resend;			/* tell it again after what is in flight */
 	MrbRepeat	repeat;			/* which telling this is */
 	MrbRepeat	next_repeat;	/* which the next one is, while it rests */
 	bool		confirm;		/* tell it once more after a success */
@@ -73,16 +73,16 @@ typedef struct MrbItem
 	int			tries;			/* failed ones since the last success */
 	int			attempts;		/* failed ones since it is parked */
 	int			batch_most;		/* so many deployments a request; 0: any */
-	int64		taken_then;		/* by its endpoint at the first of tries */
+	int64		taken_before;	/* by its endpoint at the first of tries */
 	MrbTick		cool_at;		/* sent lately until then, by damping.c */
 	MrbTimer	timer;
 	MrbNote    *note;			/* not written yet, or NULL */
 
-	MrbZoneBarrier *owing;		/* that a router holds up */
-	dlist_node	owing_node;
+	MrbZoneBarrier *barrier;	/* that a router holds up */
+	dlist_node	barrier_node;
 	MrbRoute   *picture;		/* what it is told next, or again */
 	MrbRoute   *route;			/* what it is being told; NULL: nothing */
-	MrbSending	telling;
+	MrbSending	sending;
 } MrbItem;
 
 extern void mrb_item_init(MemoryContext context);

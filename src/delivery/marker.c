@@ -56,9 +56,9 @@ static void write_first_marker(MrbEndpoint *endpoint);
 static void write_marker(MrbEndpoint *endpoint, int64 epoch);
 static void send_marker(MrbEndpoint *endpoint, const MrbRequest *call,
 						int64 epoch, MrbInflightDone done);
-static void was_read(MrbInflight *send, const MrbHttpAnswer *answer);
-static void was_written(MrbInflight *send, const MrbHttpAnswer *answer);
-static bool has_failed(MrbInflight *send, const MrbHttpAnswer *answer);
+static void was_read(MrbInflight *inflight, const MrbHttpAnswer *answer);
+static void was_written(MrbInflight *inflight, const MrbHttpAnswer *answer);
+static bool has_failed(MrbInflight *inflight, const MrbHttpAnswer *answer);
 static void not_found(MrbEndpoint *endpoint, const MrbHttpAnswer *answer);
 static void unverified(MrbEndpoint *endpoint, const MrbHttpAnswer *answer);
 static void found_again(MrbEndpoint *endpoint);
@@ -72,7 +72,7 @@ mrb_marker_watch(MrbEndpoint *endpoint)
 }
 
 void
-mrb_marker_look(MrbEndpoint *endpoint)
+mrb_marker_check(MrbEndpoint *endpoint)
 {
 	/* The next tick tries again. */
 	if (!mrb_circuit_breaker_allows(endpoint))
@@ -106,13 +106,13 @@ tick(MrbTimer *timer)
 		endpoint->vitals.health == MRB_HEALTH_GONE)
 	{
 		if (endpoint->vitals.probing && endpoint->requests.in_flight == 0)
-			mrb_marker_look(endpoint);
+			mrb_marker_check(endpoint);
 		return;
 	}
 	if ((endpoint->progress.verified_epoch < mrb_queue_acked(endpoint) &&
 		 !endpoint->marker.reported) ||
 		endpoint->marker.due <= mrb_timer_now())
-		mrb_marker_look(endpoint);
+		mrb_marker_check(endpoint);
 }
 
 static void
@@ -162,15 +162,15 @@ send_marker(MrbEndpoint *endpoint, const MrbRequest *call, int64 epoch,
  * Compare what was read with what was written last.
  */
 static void
-was_read(MrbInflight *send, const MrbHttpAnswer *answer)
+was_read(MrbInflight *inflight, const MrbHttpAnswer *answer)
 {
-	MrbEndpoint *endpoint = send->endpoint;
+	MrbEndpoint *endpoint = inflight->endpoint;
 	int64		acked = mrb_queue_acked(endpoint);
 	int64		found = 0;
 
-	if (answer->status != 404 && has_failed(send, answer))
+	if (answer->status != 404 && has_failed(inflight, answer))
 		return;
-	mrb_endpoint_stats_answered(&endpoint->public, true);
+	mrb_endpoint_stats_answered(&endpoint->stats, true);
 	mrb_health_success(endpoint, answer->status);
 	if (endpoint->marker.epoch == 0)
 		return;					/* lost already, found out by another reading */
@@ -193,17 +193,17 @@ was_read(MrbInflight *send, const MrbHttpAnswer *answer)
 }
 
 static void
-was_written(MrbInflight *send, const MrbHttpAnswer *answer)
+was_written(MrbInflight *inflight, const MrbHttpAnswer *answer)
 {
-	MrbEndpoint *endpoint = send->endpoint;
+	MrbEndpoint *endpoint = inflight->endpoint;
 
-	if (has_failed(send, answer))
+	if (has_failed(inflight, answer))
 		return;
-	mrb_endpoint_stats_answered(&endpoint->public, true);
+	mrb_endpoint_stats_answered(&endpoint->stats, true);
 	mrb_health_success(endpoint, answer->status);
 	if (endpoint->marker.epoch == 0)
 		endpoint->marker.unread = true;
-	endpoint->marker.epoch = Max(endpoint->marker.epoch, send->note.epoch);
+	endpoint->marker.epoch = Max(endpoint->marker.epoch, inflight->note.epoch);
 	mrb_dirty_mark(endpoint);
 	read_marker(endpoint);
 }
@@ -284,19 +284,19 @@ found_again(MrbEndpoint *endpoint)
  * Whatever a marker's request is answered, it is no message to be blamed.
  */
 static bool
-has_failed(MrbInflight *send, const MrbHttpAnswer *answer)
+has_failed(MrbInflight *inflight, const MrbHttpAnswer *answer)
 {
 	char	   *why;
-	MrbVerdict	verdict = mrb_answer_judge(send->endpoint->adapter,
-										   send->note.call, answer, &why);
+	MrbVerdict	verdict = mrb_answer_judge(inflight->endpoint->adapter,
+										   inflight->note.call, answer, &why);
 
 	if (verdict == MRB_VERDICT_SUCCESS)
 		return false;
-	mrb_endpoint_stats_answered(&send->endpoint->public, false);
+	mrb_endpoint_stats_answered(&inflight->endpoint->stats, false);
 	if (verdict == MRB_VERDICT_GONE)
-		mrb_health_gone(send, answer, why);
+		mrb_health_gone(inflight, answer, why);
 	else
-		mrb_health_failure(send, answer, why);
+		mrb_health_failure(inflight, answer, why);
 	pfree(why);
 	return true;
 }

@@ -15,7 +15,7 @@
 extern void mrb_marker_watch(MrbEndpoint *endpoint);
 
 /* Look now: the endpoint was away, or something is to be verified. */
-extern void mrb_marker_look(MrbEndpoint *endpoint);
+extern void mrb_marker_check(MrbEndpoint *endpoint);
 
 /* The marker that was read; false when the answer holds none. */
 extern bool mrb_marker_parse(const MrbHttpAnswer *answer, int64 *epoch);

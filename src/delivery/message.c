@@ -85,7 +85,7 @@ mrb_message_of_unit(MrbItem *item, int unit, MrbMessage *message)
 }
 
 const char *
-mrb_message_unsaid(const MrbItem *item)
+mrb_message_unsupported_host(const MrbItem *item)
 {
 	const MrbAdapter *adapter = item->endpoint->adapter;
 	const MrbStringList *hosts = &item->route->hosts;

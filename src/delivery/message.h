@@ -27,7 +27,7 @@ extern int	mrb_message_count(const MrbItem *item);
 /*
  * A host that the item's endpoint cannot be told of, or NULL.
  */
-extern const char *mrb_message_unsaid(const MrbItem *item);
+extern const char *mrb_message_unsupported_host(const MrbItem *item);
 
 /*
  * Its unit-th request, or one request about several items.  Lists and

@@ -50,11 +50,11 @@ mrb_publish_step(MrbRegistrySlot *slot)
 		sweep();
 	while (!dlist_is_empty(&mrb_endpoint_stats_changed))
 	{
-		MrbEndpointStats *public = dlist_container(MrbEndpointStats, changed_node,
-												   dlist_pop_head_node(&mrb_endpoint_stats_changed));
+		MrbEndpointStats *stats = dlist_container(MrbEndpointStats, changed_node,
+												  dlist_pop_head_node(&mrb_endpoint_stats_changed));
 
-		public->changed = false;
-		publish(mrb_container(MrbEndpoint, public, public));
+		stats->changed = false;
+		publish(mrb_container(MrbEndpoint, stats, stats));
 	}
 	set_gauge(slot, MRB_COUNT_EPOCH, mrb_queue_newest());
 	set_gauge(slot, MRB_COUNT_IN_FLIGHT, mrb_inflight_in_flight());
@@ -90,35 +90,35 @@ sweep(void)
 	mrb_endpoint_list_foreach(iter)
 	{
 		MrbEndpoint *endpoint = mrb_endpoint_list_current(iter);
-		const MrbPosition *seen = mrb_endpoint_stats_position(&endpoint->public);
+		const MrbPosition *seen = mrb_endpoint_stats_position(&endpoint->stats);
 
 		if (seen == NULL)
 		{
 			/* Others may have given back an entry. */
-			mrb_endpoint_stats_claim(&endpoint->public, endpoint->name);
-			mrb_endpoint_stats_mark(&endpoint->public);
+			mrb_endpoint_stats_claim(&endpoint->stats, endpoint->name);
+			mrb_endpoint_stats_mark(&endpoint->stats);
 		}
 		else if (seen->acked_epoch != mrb_queue_acked(endpoint) ||
 				 seen->settled_epoch != mrb_queue_settled(endpoint))
-			mrb_endpoint_stats_mark(&endpoint->public);
+			mrb_endpoint_stats_mark(&endpoint->stats);
 	}
 }
 
 static void
 publish(MrbEndpoint *endpoint)
 {
-	const MrbPosition *seen = mrb_endpoint_stats_position(&endpoint->public);
+	const MrbPosition *seen = mrb_endpoint_stats_position(&endpoint->stats);
 	MrbPosition position;
 
 	if (seen == NULL)
 		return;
 	position = *seen;
 	show_health(&position, endpoint);
-	if (endpoint->public.unwritten == 0)
+	if (endpoint->stats.unwritten == 0)
 		wake_owed |= show_progress(&position, endpoint);
 	else
 		show_setbacks(&position, endpoint);
-	mrb_endpoint_stats_publish(&endpoint->public, &position);
+	mrb_endpoint_stats_publish(&endpoint->stats, &position);
 }
 
 static void

@@ -60,7 +60,7 @@ static void take_out(MrbItem *item);
 static void start_over(MrbItem *item);
 static void enter(MrbItem *item);
 static void go_on(MrbItem *item);
-static void pace_over(MrbTimer *timer);
+static void damping_over(MrbTimer *timer);
 static void rest_over(MrbTimer *timer);
 static void rest(MrbItem *item, int after_ms, MrbRepeat repeat);
 static bool repeats_early(const MrbItem *item);
@@ -129,7 +129,7 @@ mrb_queue_change(MrbEndpoint *endpoint, MrbRouteEntry *entry, int64 epoch)
 		set_first(item, epoch);
 	if (item->state == MRB_ITEM_SENDING)
 	{
-		item->again = true;
+		item->resend = true;
 		if (item->next_first == 0)
 			item->next_first = epoch;
 		return;
@@ -154,10 +154,10 @@ mrb_queue_bulk(MrbEndpoint *endpoint, MrbRouteEntry *entry)
 		mrb_item_take_picture(item);
 	if (item->state == MRB_ITEM_SENDING)
 	{
-		item->again = true;
+		item->resend = true;
 		return;
 	}
-	if (item->state == MRB_ITEM_BLOCKED || item->state == MRB_ITEM_PACED)
+	if (item->state == MRB_ITEM_BLOCKED || item->state == MRB_ITEM_DAMPED)
 		return;
 	take_out(item);
 	mrb_ready_list_add(item);
@@ -169,10 +169,10 @@ mrb_queue_late(MrbEndpoint *endpoint, MrbRouteEntry *entry)
 	MrbItem    *item = mrb_item_find(endpoint, entry);
 
 	/* The barrier counts those that are not late. */
-	mrb_zone_barrier_paid(item);
+	mrb_zone_barrier_clear(item);
 	item->late = true;
 	if (item->first_epoch != 0)
-		mrb_zone_barrier_owe(item);
+		mrb_zone_barrier_hold(item);
 }
 
 void
@@ -213,7 +213,7 @@ mrb_queue_succeeded(MrbItem *item)
 	int			after_ms = item->repeat == MRB_REPEAT_LAST ? 0 :
 	endpoint->adapter->settle_ms;
 	bool		early = repeats_early(item);
-	bool		again = item->again;
+	bool		resend = item->resend;
 
 	if (item->repeat == MRB_REPEAT_EARLY)
 		after_ms -= EARLY_MS;
@@ -240,7 +240,7 @@ mrb_queue_succeeded(MrbItem *item)
 	mrb_dirty_mark(endpoint);
 	mrb_route_book_unref(item->route);
 	item->route = NULL;
-	if (again)
+	if (resend)
 	{
 		enter(item);
 		return;
@@ -278,7 +278,7 @@ void
 mrb_queue_failed(MrbItem *item, bool ambiguous)
 {
 	if (item->tries++ == 0)
-		item->taken_then = item->endpoint->vitals.taken;
+		item->taken_before = item->endpoint->vitals.taken;
 	if (ambiguous)
 		item->confirm = true;
 	start_over(item);
@@ -319,7 +319,7 @@ mrb_queue_refused(MrbItem *item, int status, const char *error)
 	item->route = NULL;
 	set_first(item, item->next_first);
 	item->next_first = 0;
-	if (item->again)
+	if (item->resend)
 	{
 		enter(item);
 		return;
@@ -335,7 +335,7 @@ mrb_queue_is_poison(const MrbItem *item)
 {
 	return item->failed ||
 		(item->tries + 1 >= POISON_TRIES &&
-		 item->endpoint->vitals.taken > item->taken_then);
+		 item->endpoint->vitals.taken > item->taken_before);
 }
 
 int64
@@ -363,9 +363,9 @@ set_first(MrbItem *item, int64 epoch)
 {
 	mrb_item_set_first(item, epoch);
 	if (epoch != 0)
-		mrb_zone_barrier_owe(item);
+		mrb_zone_barrier_hold(item);
 	else
-		mrb_zone_barrier_paid(item);
+		mrb_zone_barrier_clear(item);
 }
 
 /*
@@ -424,11 +424,11 @@ take_out(MrbItem *item)
 			dlist_delete(&item->list_node);
 			break;
 		case MRB_ITEM_SENDING:
-			if (item->telling.starting)
+			if (item->sending.starting)
 				dlist_delete(&item->list_node);
-			item->telling.starting = false;
+			item->sending.starting = false;
 			break;
-		case MRB_ITEM_PACED:
+		case MRB_ITEM_DAMPED:
 		case MRB_ITEM_RESTING:
 		case MRB_ITEM_PARKED:
 			mrb_timer_cancel(&item->timer);
@@ -445,7 +445,7 @@ start_over(MrbItem *item)
 	item->next_first = 0;
 	mrb_route_book_unref(item->route);
 	item->route = NULL;
-	if (item->again)
+	if (item->resend)
 		enter(item);
 	else
 		mrb_ready_list_add(item);
@@ -476,12 +476,12 @@ go_on(MrbItem *item)
 		mrb_ready_list_add(item);
 		return;
 	}
-	item->state = MRB_ITEM_PACED;
-	mrb_timer_set(&item->timer, wait, pace_over);
+	item->state = MRB_ITEM_DAMPED;
+	mrb_timer_set(&item->timer, wait, damping_over);
 }
 
 static void
-pace_over(MrbTimer *timer)
+damping_over(MrbTimer *timer)
 {
 	mrb_ready_list_add(mrb_container(MrbItem, timer, timer));
 }

@@ -54,10 +54,10 @@ mrb_ready_list_next(MrbEndpoint *endpoint, bool with_bulk)
 
 	item = dlist_container(MrbItem, list_node, dlist_pop_head_node(list));
 	item->state = MRB_ITEM_SENDING;
-	item->again = false;
-	item->telling.broken = false;
-	item->telling.next_unit = 0;
-	item->telling.outstanding = 0;
+	item->resend = false;
+	item->sending.broken = false;
+	item->sending.next_unit = 0;
+	item->sending.outstanding = 0;
 	item->route = item->picture;
 	item->route->refs++;
 	if (item->first_epoch != 0)
@@ -73,7 +73,7 @@ void
 mrb_ready_list_started(MrbItem *item)
 {
 	dlist_delete(&item->list_node);
-	item->telling.starting = false;
+	item->sending.starting = false;
 }
 
 /*
@@ -82,6 +82,6 @@ mrb_ready_list_started(MrbItem *item)
 void
 mrb_ready_list_put_back(MrbItem *item)
 {
-	item->telling.starting = true;
+	item->sending.starting = true;
 	dlist_push_head(&item->endpoint->lists.sending, &item->list_node);
 }

@@ -28,15 +28,15 @@
 
 static bool bulk_has_room(void);
 static void start_unit(MrbItem *item, bool *full);
-static bool say_unit(MrbItem *item);
+static bool start_request(MrbItem *item);
 static void start_batch(MrbEndpoint *endpoint, bool *full);
 static int	gather(MrbEndpoint *endpoint, MrbItem **items);
 static int	shorten(MrbItem **items, int n, MrbMessage *message);
 static MrbStarted start(MrbEndpoint *endpoint, MrbMessage *message, int unit,
 						MrbItem **items, int nitems, const char **problem);
-static void answered(MrbInflight *send, const MrbHttpAnswer *answer);
-static bool start_add(const MrbInflight *send, const MrbHttpAnswer *answer);
-static void item_failed(MrbItem *item, const MrbInflight *send,
+static void answered(MrbInflight *inflight, const MrbHttpAnswer *answer);
+static bool start_add(const MrbInflight *inflight, const MrbHttpAnswer *answer);
+static void item_failed(MrbItem *item, const MrbInflight *inflight,
 						const MrbHttpAnswer *answer, MrbVerdict verdict,
 						const char *why);
 static void break_item(MrbItem *item, int status, const char *error);
@@ -74,16 +74,16 @@ mrb_sender_start(MrbEndpoint *endpoint, bool *full)
 static void
 start_unit(MrbItem *item, bool *full)
 {
-	if (item->telling.next_unit == 0)
-		item->telling.units = mrb_message_count(item);
-	if (item->telling.next_unit < item->telling.units && !say_unit(item))
+	if (item->sending.next_unit == 0)
+		item->sending.units = mrb_message_count(item);
+	if (item->sending.next_unit < item->sending.units && !start_request(item))
 	{
 		*full = true;
 		return;
 	}
-	item->telling.next_unit++;
-	if (item->telling.starting &&
-		(item->telling.broken || item->telling.next_unit >= item->telling.units))
+	item->sending.next_unit++;
+	if (item->sending.starting &&
+		(item->sending.broken || item->sending.next_unit >= item->sending.units))
 		mrb_ready_list_started(item);
 	finish_if_done(item);
 }
@@ -92,19 +92,19 @@ start_unit(MrbItem *item, bool *full)
  * False when there is no room for the request.
  */
 static bool
-say_unit(MrbItem *item)
+start_request(MrbItem *item)
 {
 	MrbMessage	message;
 	const char *problem;
 
-	mrb_message_of_unit(item, item->telling.next_unit, &message);
+	mrb_message_of_unit(item, item->sending.next_unit, &message);
 	if (message.call == NULL)
 		return true;
-	switch (start(item->endpoint, &message, item->telling.next_unit, &item, 1,
+	switch (start(item->endpoint, &message, item->sending.next_unit, &item, 1,
 				  &problem))
 	{
 		case MRB_STARTED:
-			item->telling.outstanding++;
+			item->sending.outstanding++;
 			return true;
 		case MRB_START_FULL:
 			return false;
@@ -112,7 +112,7 @@ say_unit(MrbItem *item)
 			break;
 	}
 	break_item(item, 0, problem);
-	item->telling.refused = true;
+	item->sending.refused = true;
 	return true;
 }
 
@@ -138,14 +138,14 @@ start_batch(MrbEndpoint *endpoint, bool *full)
 	for (int i = n - 1; i >= 0; i--)
 	{
 		if (started == MRB_STARTED)
-			items[i]->telling.outstanding++;
+			items[i]->sending.outstanding++;
 		else if (started == MRB_START_FULL)
 			mrb_ready_list_put_back(items[i]);
 		else
 		{
 			break_item(items[i], 0, problem);
-			items[i]->telling.refused = true;
-			items[i]->telling.split = n / 2;
+			items[i]->sending.refused = true;
+			items[i]->sending.split = n / 2;
 			finish_if_done(items[i]);
 		}
 	}
@@ -172,8 +172,8 @@ gather(MrbEndpoint *endpoint, MrbItem **items)
 		if (n >= most)
 			break;				/* it is the first of the next one */
 		mrb_ready_list_started(item);
-		item->telling.units = Min(mrb_message_count(item), 1);
-		if (item->telling.units > 0)
+		item->sending.units = Min(mrb_message_count(item), 1);
+		if (item->sending.units > 0)
 			items[n++] = item;
 		else
 			finish_if_done(item);
@@ -216,7 +216,7 @@ start(MrbEndpoint *endpoint, MrbMessage *message, int unit, MrbItem **items,
 	};
 
 	for (int i = 0; i < nitems; i++)
-		note.again |= items[i]->tries > 0 || items[i]->attempts > 0;
+		note.retry |= items[i]->tries > 0 || items[i]->attempts > 0;
 
 	return mrb_inflight_start(endpoint, &message->values, &note, problem);
 }
@@ -225,29 +225,29 @@ start(MrbEndpoint *endpoint, MrbMessage *message, int unit, MrbItem **items,
  * A request has ended.
  */
 static void
-answered(MrbInflight *send, const MrbHttpAnswer *answer)
+answered(MrbInflight *inflight, const MrbHttpAnswer *answer)
 {
-	MrbInflightNote *note = &send->note;
+	MrbInflightNote *note = &inflight->note;
 	char	   *why;
-	MrbVerdict	verdict = mrb_answer_judge(send->endpoint->adapter,
+	MrbVerdict	verdict = mrb_answer_judge(inflight->endpoint->adapter,
 										   note->call, answer, &why);
 
-	if (start_add(send, answer))
+	if (start_add(inflight, answer))
 	{
-		mrb_endpoint_stats_answered(&send->endpoint->public, true);
+		mrb_endpoint_stats_answered(&inflight->endpoint->stats, true);
 		return;
 	}
-	mrb_endpoint_stats_answered(&send->endpoint->public,
+	mrb_endpoint_stats_answered(&inflight->endpoint->stats,
 								verdict == MRB_VERDICT_SUCCESS);
 	for (int i = 0; i < note->nitems; i++)
 	{
-		note->items[i]->telling.outstanding--;
+		note->items[i]->sending.outstanding--;
 		if (verdict != MRB_VERDICT_SUCCESS)
-			item_failed(note->items[i], send, answer, verdict, why);
+			item_failed(note->items[i], inflight, answer, verdict, why);
 		if (answer->resent)
 			note->items[i]->confirm = true;
 	}
-	mrb_health_tell(send, answer, verdict, why);
+	mrb_health_note_answer(inflight, answer, verdict, why);
 	for (int i = 0; i < note->nitems; i++)
 		finish_if_done(note->items[i]);
 }
@@ -256,10 +256,10 @@ answered(MrbInflight *send, const MrbHttpAnswer *answer)
  * What the endpoint does not know yet has to be added.
  */
 static bool
-start_add(const MrbInflight *send, const MrbHttpAnswer *answer)
+start_add(const MrbInflight *inflight, const MrbHttpAnswer *answer)
 {
-	const MrbAdapter *adapter = send->endpoint->adapter;
-	const MrbInflightNote *note = &send->note;
+	const MrbAdapter *adapter = inflight->endpoint->adapter;
+	const MrbInflightNote *note = &inflight->note;
 	MrbMessage	message;
 	const char *problem;
 
@@ -269,7 +269,7 @@ start_add(const MrbInflight *send, const MrbHttpAnswer *answer)
 		return false;
 	mrb_message_of_unit(note->items[0], note->unit, &message);
 	message.call = adapter->add;
-	return start(send->endpoint, &message, note->unit, note->items, 1,
+	return start(inflight->endpoint, &message, note->unit, note->items, 1,
 				 &problem) == MRB_STARTED;
 }
 
@@ -279,7 +279,7 @@ start_add(const MrbInflight *send, const MrbHttpAnswer *answer)
  * same one meets that while others are taken.
  */
 static void
-item_failed(MrbItem *item, const MrbInflight *send, const MrbHttpAnswer *answer,
+item_failed(MrbItem *item, const MrbInflight *inflight, const MrbHttpAnswer *answer,
 			MrbVerdict verdict, const char *why)
 {
 	bool		not_now = answer->outcome == MRB_HTTP_ANSWERED &&
@@ -289,9 +289,9 @@ item_failed(MrbItem *item, const MrbInflight *send, const MrbHttpAnswer *answer,
 	 mrb_queue_is_poison(item));
 
 	break_item(item, answer->status, why);
-	item->telling.refused |= refused;
-	item->telling.split = send->note.nitems / 2;
-	item->telling.ambiguous |= answer->outcome == MRB_HTTP_TIMED_OUT ||
+	item->sending.refused |= refused;
+	item->sending.split = inflight->note.nitems / 2;
+	item->sending.ambiguous |= answer->outcome == MRB_HTTP_TIMED_OUT ||
 		answer->outcome == MRB_HTTP_BROKEN;
 }
 
@@ -301,16 +301,16 @@ item_failed(MrbItem *item, const MrbInflight *send, const MrbHttpAnswer *answer,
 static void
 break_item(MrbItem *item, int status, const char *error)
 {
-	if (item->telling.starting && item->telling.outstanding > 0)
+	if (item->sending.starting && item->sending.outstanding > 0)
 		mrb_ready_list_started(item);
-	if (item->telling.broken)
+	if (item->sending.broken)
 		return;
-	item->telling.broken = true;
-	item->telling.refused = false;
-	item->telling.ambiguous = false;
-	item->telling.split = 0;
-	item->telling.status = status;
-	item->telling.error = MemoryContextStrdup(TopMemoryContext, error);
+	item->sending.broken = true;
+	item->sending.refused = false;
+	item->sending.ambiguous = false;
+	item->sending.split = 0;
+	item->sending.status = status;
+	item->sending.error = MemoryContextStrdup(TopMemoryContext, error);
 }
 
 /*
@@ -320,37 +320,37 @@ static void
 finish_if_done(MrbItem *item)
 {
 	char	   *error;
-	const char *unsaid;
+	const char *unsupported;
 
-	if (item->telling.outstanding > 0 || (item->telling.starting && !item->telling.broken))
+	if (item->sending.outstanding > 0 || (item->sending.starting && !item->sending.broken))
 		return;
-	if (item->telling.starting)
+	if (item->sending.starting)
 		mrb_ready_list_started(item);
-	unsaid = item->telling.broken ? NULL : mrb_message_unsaid(item);
-	if (unsaid != NULL)
+	unsupported = item->sending.broken ? NULL : mrb_message_unsupported_host(item);
+	if (unsupported != NULL)
 	{
 		/* What it was told is in place, but that is not the whole route. */
 		error = psprintf("adapter \"%s\" can do nothing with the wildcard host \"%s\"",
-						 item->endpoint->adapter->name, unsaid);
+						 item->endpoint->adapter->name, unsupported);
 		mrb_queue_refused(item, 0, error);
 		pfree(error);
 		return;
 	}
-	if (!item->telling.broken)
+	if (!item->sending.broken)
 	{
-		if (item->first_epoch != 0 && item->telling.units > 0)
-			mrb_endpoint_stats_acknowledged(&item->endpoint->public,
+		if (item->first_epoch != 0 && item->sending.units > 0)
+			mrb_endpoint_stats_acknowledged(&item->endpoint->stats,
 											item->route->since);
 		mrb_queue_succeeded(item);
 		return;
 	}
-	error = item->telling.error;
-	item->telling.error = NULL;
-	if (!item->telling.refused)
-		mrb_queue_failed(item, item->telling.ambiguous);
-	else if (item->telling.split > 0)
-		mrb_queue_split(item, item->telling.split);
+	error = item->sending.error;
+	item->sending.error = NULL;
+	if (!item->sending.refused)
+		mrb_queue_failed(item, item->sending.ambiguous);
+	else if (item->sending.split > 0)
+		mrb_queue_split(item, item->sending.split);
 	else
-		mrb_queue_refused(item, item->telling.status, error);
+		mrb_queue_refused(item, item->sending.status, error);
 	pfree(error);
 }

@@ -26,8 +26,8 @@ struct MrbZoneBarrier
 	MrbZone    *zone;
 	MrbRouteEntry *entry;
 	int			blocking;		/* routers that owe and are not late */
-	dlist_head	owing;			/* items of routers */
-	dlist_head	waiting;		/* items of caches */
+	dlist_head	routers;		/* items that hold it */
+	dlist_head	caches;			/* items that wait */
 	MrbTimer	timer;
 };
 
@@ -73,27 +73,27 @@ mrb_zone_barrier_init(MemoryContext context, MrbZoneBarrierRelease release)
 }
 
 void
-mrb_zone_barrier_owe(MrbItem *item)
+mrb_zone_barrier_hold(MrbItem *item)
 {
 	MrbEndpoint *endpoint = item->endpoint;
 
-	if (!endpoint->edge || endpoint->stage != 0 || item->owing != NULL)
+	if (!endpoint->edge || endpoint->stage != 0 || item->barrier != NULL)
 		return;
-	item->owing = find_barrier(item, true);
-	dlist_push_tail(&item->owing->owing, &item->owing_node);
+	item->barrier = find_barrier(item, true);
+	dlist_push_tail(&item->barrier->routers, &item->barrier_node);
 	if (!item->late)
-		item->owing->blocking++;
+		item->barrier->blocking++;
 }
 
 void
-mrb_zone_barrier_paid(MrbItem *item)
+mrb_zone_barrier_clear(MrbItem *item)
 {
-	MrbZoneBarrier *barrier = item->owing;
+	MrbZoneBarrier *barrier = item->barrier;
 
 	if (barrier == NULL)
 		return;
-	dlist_delete(&item->owing_node);
-	item->owing = NULL;
+	dlist_delete(&item->barrier_node);
+	item->barrier = NULL;
 	if (!item->late)
 		barrier->blocking--;
 	if (barrier->blocking == 0)
@@ -113,7 +113,7 @@ mrb_zone_barrier_wait(MrbItem *item)
 	barrier = find_barrier(item, false);
 	if (barrier == NULL || barrier->blocking == 0)
 		return false;
-	dlist_push_tail(&barrier->waiting, &item->list_node);
+	dlist_push_tail(&barrier->caches, &item->list_node);
 	if (!barrier->timer.set)
 		mrb_timer_set(&barrier->timer, mrb_stage_wait, give_up);
 	return true;
@@ -146,8 +146,8 @@ find_barrier(MrbItem *item, bool make)
 	barrier->zone = key.zone;
 	barrier->entry = key.entry;
 	barrier->entry->users++;
-	dlist_init(&barrier->owing);
-	dlist_init(&barrier->waiting);
+	dlist_init(&barrier->routers);
+	dlist_init(&barrier->caches);
 	slot = barriers_insert(barriers, key, &found);
 	slot->barrier = barrier;
 	return barrier;
@@ -157,9 +157,9 @@ static void
 release_all(MrbZoneBarrier *barrier)
 {
 	mrb_timer_cancel(&barrier->timer);
-	while (!dlist_is_empty(&barrier->waiting))
+	while (!dlist_is_empty(&barrier->caches))
 		release_item(dlist_container(MrbItem, list_node,
-									 dlist_pop_head_node(&barrier->waiting)));
+									 dlist_pop_head_node(&barrier->caches)));
 }
 
 /*
@@ -171,8 +171,8 @@ give_up(MrbTimer *timer)
 	MrbZoneBarrier *barrier = mrb_container(MrbZoneBarrier, timer, timer);
 	dlist_iter	iter;
 
-	dlist_foreach(iter, &barrier->owing)
-		dlist_container(MrbItem, owing_node, iter.cur)->late = true;
+	dlist_foreach(iter, &barrier->routers)
+		dlist_container(MrbItem, barrier_node, iter.cur)->late = true;
 	barrier->blocking = 0;
 	release_all(barrier);
 	free_if_idle(barrier);
@@ -183,8 +183,8 @@ free_if_idle(MrbZoneBarrier *barrier)
 {
 	BarrierKey	key = {barrier->zone, barrier->entry};
 
-	if (!dlist_is_empty(&barrier->owing) ||
-		!dlist_is_empty(&barrier->waiting))
+	if (!dlist_is_empty(&barrier->routers) ||
+		!dlist_is_empty(&barrier->caches))
 		return;
 	mrb_timer_cancel(&barrier->timer);
 	barriers_delete(barriers, key);

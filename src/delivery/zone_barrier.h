@@ -16,8 +16,8 @@ extern void mrb_zone_barrier_init(MemoryContext context,
 								  MrbZoneBarrierRelease release);
 
 /* A router owes an epoch; it has acknowledged or was given up. */
-extern void mrb_zone_barrier_owe(MrbItem *item);
-extern void mrb_zone_barrier_paid(MrbItem *item);
+extern void mrb_zone_barrier_hold(MrbItem *item);
+extern void mrb_zone_barrier_clear(MrbItem *item);
 
 /* A cache waits, if it has to; false when it may go on. */
 extern bool mrb_zone_barrier_wait(MrbItem *item);

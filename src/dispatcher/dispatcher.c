@@ -416,7 +416,7 @@ static void
 probe(MrbEndpoint *endpoint)
 {
 	if (endpoint->adapter->volatile_table)
-		mrb_marker_look(endpoint);
+		mrb_marker_check(endpoint);
 	else
 		mrb_run_queue_activate(endpoint);
 }

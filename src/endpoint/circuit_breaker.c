@@ -226,5 +226,5 @@ show(MrbServer *server)
 
 	dlist_foreach(iter, &server->endpoints)
 		mrb_endpoint_stats_mark(&dlist_container(MrbEndpoint, circuit.node,
-												 iter.cur)->public);
+												 iter.cur)->stats);
 }

@@ -32,7 +32,7 @@ mrb_dirty_init(MemoryContext context)
 void
 mrb_dirty_mark(MrbEndpoint *endpoint)
 {
-	mrb_endpoint_stats_mark(&endpoint->public);
+	mrb_endpoint_stats_mark(&endpoint->stats);
 	mrb_dirty_urgent |= mrb_dirty_is_urgent(endpoint);
 	if (endpoint->dirty.listed)
 		return;
@@ -56,9 +56,9 @@ mrb_dirty_note(MrbEndpoint *endpoint, MrbNote **owner, MrbNoteKind kind,
 	MrbNote    *note = owner != NULL ? *owner : NULL;
 
 	if (note != NULL && holds_cursor(note->kind))
-		endpoint->public.unwritten--;
+		endpoint->stats.unwritten--;
 	if (holds_cursor(kind))
-		endpoint->public.unwritten++;
+		endpoint->stats.unwritten++;
 	if (note == NULL)
 	{
 		note = MemoryContextAllocZero(kept, sizeof(MrbNote));
@@ -113,7 +113,7 @@ mrb_dirty_forget(MrbEndpoint *endpoint)
 
 	dlist_foreach_modify(iter, &endpoint->dirty.notes)
 		forget_note(dlist_container(MrbNote, node, iter.cur));
-	endpoint->public.unwritten = 0;
+	endpoint->stats.unwritten = 0;
 	if (endpoint->dirty.listed)
 		dlist_delete(&endpoint->dirty.node);
 	endpoint->dirty.listed = false;

@@ -167,7 +167,7 @@ typedef struct MrbEndpoint
 	MrbCircuit	circuit;
 	MrbAgenda	agenda;
 	MrbVitals	vitals;
-	MrbEndpointStats public;	/* what others see; by publish.c */
+	MrbEndpointStats stats;		/* what others see; by publish.c */
 	MrbDirty	dirty;
 } MrbEndpoint;
 

@@ -159,7 +159,7 @@ mrb_endpoint_list_adopt(MrbEndpoint *endpoint, MemoryContext context)
 							HASH_ELEM | HASH_STRINGS);
 	slot = hash_search(names, endpoint->name, HASH_ENTER, NULL);
 	slot->endpoint = endpoint;
-	mrb_endpoint_stats_claim(&endpoint->public, endpoint->name);
+	mrb_endpoint_stats_claim(&endpoint->stats, endpoint->name);
 }
 
 void
@@ -173,7 +173,7 @@ mrb_endpoint_list_drop(MrbEndpoint *endpoint)
 	mrb_timer_cancel(&endpoint->marker.timer);
 	mrb_timer_cancel(&endpoint->rate.timer);
 	dlist_delete(&endpoint->node);
-	mrb_endpoint_stats_drop(&endpoint->public);
+	mrb_endpoint_stats_drop(&endpoint->stats);
 	hash_search(names, endpoint->name, HASH_REMOVE, NULL);
 	MemoryContextDelete(endpoint->context);
 }
@@ -394,7 +394,7 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 static void
 carry_on(MrbEndpoint *endpoint, const MrbEndpoint *known)
 {
-	const MrbPosition *seen = mrb_endpoint_stats_position(&known->public);
+	const MrbPosition *seen = mrb_endpoint_stats_position(&known->stats);
 
 	if (known->resync.after != NULL &&
 		(endpoint->resync.after == NULL || known->resync.after[0] == '\0'))
@@ -414,7 +414,7 @@ remember(MrbEndpoint *endpoint, const MrbEndpoint *known)
 {
 	const MrbVitals *past = &known->vitals;
 
-	mrb_endpoint_stats_inherit(&endpoint->public, &known->public);
+	mrb_endpoint_stats_inherit(&endpoint->stats, &known->stats);
 	endpoint->vitals.last_success_at = past->last_success_at;
 	endpoint->vitals.last_status = past->last_status;
 	if (endpoint->vitals.health == MRB_HEALTH_MISCONFIGURED)

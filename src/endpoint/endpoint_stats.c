@@ -66,7 +66,7 @@ static void stats_request(void);
 static void stats_startup(void);
 static Size table_size(void);
 static MrbEndpointStat *take_entry(void);
-static void give_back(MrbEndpointStat *stat);
+static void give_back(MrbEndpointStat *entry);
 static void count(MrbCounter counter);
 static void reset_slot(MrbRegistrySlot *slot);
 
@@ -110,14 +110,14 @@ mrb_endpoint_stats_end(void)
  * What was counted goes on to be, when an endpoint is read anew.
  */
 void
-mrb_endpoint_stats_inherit(MrbEndpointStats *public, const MrbEndpointStats *predecessor)
+mrb_endpoint_stats_inherit(MrbEndpointStats *stats, const MrbEndpointStats *predecessor)
 {
-	if (predecessor->stat == NULL)
+	if (predecessor->entry == NULL)
 		return;
-	public->before = palloc(sizeof(MrbTally));
-	SpinLockAcquire(&predecessor->stat->mutex);
-	*public->before = predecessor->stat->tally;
-	SpinLockRelease(&predecessor->stat->mutex);
+	stats->inherited = palloc(sizeof(MrbTally));
+	SpinLockAcquire(&predecessor->entry->mutex);
+	*stats->inherited = predecessor->entry->tally;
+	SpinLockRelease(&predecessor->entry->mutex);
 }
 
 /*
@@ -125,105 +125,105 @@ mrb_endpoint_stats_inherit(MrbEndpointStats *public, const MrbEndpointStats *pre
  * nobody takes for an acknowledgement.
  */
 void
-mrb_endpoint_stats_claim(MrbEndpointStats *public, const char *name)
+mrb_endpoint_stats_claim(MrbEndpointStats *stats, const char *name)
 {
-	MrbEndpointStat *stat;
+	MrbEndpointStat *entry;
 
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
-	stat = take_entry();
-	if (stat != NULL)
+	entry = take_entry();
+	if (entry != NULL)
 	{
-		SpinLockAcquire(&stat->mutex);
-		memset(&stat->position, 0, sizeof(MrbPosition));
-		if (public->before != NULL)
-			stat->tally = *public->before;
+		SpinLockAcquire(&entry->mutex);
+		memset(&entry->position, 0, sizeof(MrbPosition));
+		if (stats->inherited != NULL)
+			entry->tally = *stats->inherited;
 		else
-			memset(&stat->tally, 0, sizeof(MrbTally));
-		strlcpy(stat->position.name, name, NAMEDATALEN);
-		stat->position.generation = -1;
-		stat->database = MyDatabaseId;
-		SpinLockRelease(&stat->mutex);
+			memset(&entry->tally, 0, sizeof(MrbTally));
+		strlcpy(entry->position.name, name, NAMEDATALEN);
+		entry->position.generation = -1;
+		entry->database = MyDatabaseId;
+		SpinLockRelease(&entry->mutex);
 	}
 	LWLockRelease(table->lock);
-	public->stat = stat;
+	stats->entry = entry;
 }
 
 void
-mrb_endpoint_stats_drop(MrbEndpointStats *public)
+mrb_endpoint_stats_drop(MrbEndpointStats *stats)
 {
-	if (public->changed)
-		dlist_delete(&public->changed_node);
-	public->changed = false;
-	if (public->stat == NULL)
+	if (stats->changed)
+		dlist_delete(&stats->changed_node);
+	stats->changed = false;
+	if (stats->entry == NULL)
 		return;
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
-	give_back(public->stat);
+	give_back(stats->entry);
 	LWLockRelease(table->lock);
-	public->stat = NULL;
+	stats->entry = NULL;
 }
 
 /*
  * What others see of it is no longer true.
  */
 void
-mrb_endpoint_stats_mark(MrbEndpointStats *public)
+mrb_endpoint_stats_mark(MrbEndpointStats *stats)
 {
-	if (public->changed)
+	if (stats->changed)
 		return;
-	public->changed = true;
-	dlist_push_tail(&mrb_endpoint_stats_changed, &public->changed_node);
+	stats->changed = true;
+	dlist_push_tail(&mrb_endpoint_stats_changed, &stats->changed_node);
 }
 
 /*
  * What others see; NULL without an entry.
  */
 const MrbPosition *
-mrb_endpoint_stats_position(const MrbEndpointStats *public)
+mrb_endpoint_stats_position(const MrbEndpointStats *stats)
 {
-	return public->stat != NULL ? &public->stat->position : NULL;
+	return stats->entry != NULL ? &stats->entry->position : NULL;
 }
 
 void
-mrb_endpoint_stats_publish(MrbEndpointStats *public, const MrbPosition *position)
+mrb_endpoint_stats_publish(MrbEndpointStats *stats, const MrbPosition *position)
 {
-	SpinLockAcquire(&public->stat->mutex);
-	public->stat->position = *position;
-	SpinLockRelease(&public->stat->mutex);
+	SpinLockAcquire(&stats->entry->mutex);
+	stats->entry->position = *position;
+	SpinLockRelease(&stats->entry->mutex);
 }
 
 /*
- * again: what it is about has failed before.
+ * retry: what it is about has failed before.
  */
 void
-mrb_endpoint_stats_sent(MrbEndpointStats *public, bool again)
+mrb_endpoint_stats_sent(MrbEndpointStats *stats, bool retry)
 {
-	MrbEndpointStat *stat = public->stat;
+	MrbEndpointStat *entry = stats->entry;
 
 	count(MRB_COUNT_SENT);
-	if (again)
+	if (retry)
 		count(MRB_COUNT_RETRIED);
-	if (stat == NULL)
+	if (entry == NULL)
 		return;
-	SpinLockAcquire(&stat->mutex);
-	stat->tally.sent++;
-	stat->tally.retried += again ? 1 : 0;
-	SpinLockRelease(&stat->mutex);
+	SpinLockAcquire(&entry->mutex);
+	entry->tally.sent++;
+	entry->tally.retried += retry ? 1 : 0;
+	SpinLockRelease(&entry->mutex);
 }
 
 void
-mrb_endpoint_stats_answered(MrbEndpointStats *public, bool success)
+mrb_endpoint_stats_answered(MrbEndpointStats *stats, bool success)
 {
-	MrbEndpointStat *stat = public->stat;
+	MrbEndpointStat *entry = stats->entry;
 
 	count(success ? MRB_COUNT_ACKNOWLEDGED : MRB_COUNT_FAILED);
-	if (stat == NULL)
+	if (entry == NULL)
 		return;
-	SpinLockAcquire(&stat->mutex);
+	SpinLockAcquire(&entry->mutex);
 	if (success)
-		stat->tally.succeeded++;
+		entry->tally.succeeded++;
 	else
-		stat->tally.failed++;
-	SpinLockRelease(&stat->mutex);
+		entry->tally.failed++;
+	SpinLockRelease(&entry->mutex);
 }
 
 /*
@@ -231,17 +231,17 @@ mrb_endpoint_stats_answered(MrbEndpointStats *public, bool success)
  * knows when.
  */
 void
-mrb_endpoint_stats_acknowledged(MrbEndpointStats *public, TimestampTz since)
+mrb_endpoint_stats_acknowledged(MrbEndpointStats *stats, TimestampTz since)
 {
-	MrbEndpointStat *stat = public->stat;
+	MrbEndpointStat *entry = stats->entry;
 	int64		took;
 
-	if (stat == NULL || since == 0)
+	if (entry == NULL || since == 0)
 		return;
 	took = Max(0, GetCurrentTimestamp() - since);
-	SpinLockAcquire(&stat->mutex);
-	mrb_histogram_add(&stat->tally.latency, took);
-	SpinLockRelease(&stat->mutex);
+	SpinLockAcquire(&entry->mutex);
+	mrb_histogram_add(&entry->tally.latency, took);
+	SpinLockRelease(&entry->mutex);
 }
 
 int
@@ -251,37 +251,37 @@ mrb_endpoint_stats_entries(void)
 }
 
 bool
-mrb_endpoint_stats_read(int entry, Oid database, MrbPosition *position,
+mrb_endpoint_stats_read(int number, Oid database, MrbPosition *position,
 						MrbTally *tally)
 {
-	MrbEndpointStat *stat = &table->stats[entry];
+	MrbEndpointStat *entry = &table->stats[number];
 	bool		found;
 
-	if (stat->database != database)
+	if (entry->database != database)
 		return false;
-	SpinLockAcquire(&stat->mutex);
-	found = stat->database == database;
+	SpinLockAcquire(&entry->mutex);
+	found = entry->database == database;
 	if (found)
 	{
-		*position = stat->position;
+		*position = entry->position;
 		if (tally != NULL)
-			*tally = stat->tally;
+			*tally = entry->tally;
 	}
-	SpinLockRelease(&stat->mutex);
+	SpinLockRelease(&entry->mutex);
 	return found;
 }
 
 int64
-mrb_endpoint_stats_acked(int entry, Oid database, const char *name)
+mrb_endpoint_stats_acked(int number, Oid database, const char *name)
 {
-	MrbEndpointStat *stat = &table->stats[entry];
+	MrbEndpointStat *entry = &table->stats[number];
 	int64		acked = -1;
 
-	SpinLockAcquire(&stat->mutex);
-	if (stat->database == database && !stat->position.resyncing &&
-		strcmp(stat->position.name, name) == 0)
-		acked = stat->position.acked_epoch;
-	SpinLockRelease(&stat->mutex);
+	SpinLockAcquire(&entry->mutex);
+	if (entry->database == database && !entry->position.resyncing &&
+		strcmp(entry->position.name, name) == 0)
+		acked = entry->position.acked_epoch;
+	SpinLockRelease(&entry->mutex);
 	return acked;
 }
 
@@ -305,13 +305,13 @@ mrb_endpoint_stats_reset(Oid database, const char *name)
 
 	for (int i = 0; i < mrb_endpoint_stats_entries(); i++)
 	{
-		MrbEndpointStat *stat = &table->stats[i];
+		MrbEndpointStat *entry = &table->stats[i];
 
-		SpinLockAcquire(&stat->mutex);
-		if (stat->database == database &&
-			(name == NULL || strcmp(stat->position.name, name) == 0))
-			memset(&stat->tally, 0, sizeof(MrbTally));
-		SpinLockRelease(&stat->mutex);
+		SpinLockAcquire(&entry->mutex);
+		if (entry->database == database &&
+			(name == NULL || strcmp(entry->position.name, name) == 0))
+			memset(&entry->tally, 0, sizeof(MrbTally));
+		SpinLockRelease(&entry->mutex);
 	}
 	if (name == NULL && slot != NULL)
 		reset_slot(slot);
@@ -382,13 +382,13 @@ take_entry(void)
  * The caller holds the lock.
  */
 static void
-give_back(MrbEndpointStat *stat)
+give_back(MrbEndpointStat *entry)
 {
-	int			i = stat - table->stats;
+	int			i = entry - table->stats;
 
-	SpinLockAcquire(&stat->mutex);
-	stat->database = InvalidOid;
-	SpinLockRelease(&stat->mutex);
+	SpinLockAcquire(&entry->mutex);
+	entry->database = InvalidOid;
+	SpinLockRelease(&entry->mutex);
 	table->taken--;
 	table->free_from = Min(table->free_from, i);
 }

@@ -64,8 +64,8 @@ typedef struct MrbEndpointStat MrbEndpointStat;
 /* Belongs to an endpoint of the dispatcher: what others see of it. */
 typedef struct MrbEndpointStats
 {
-	MrbEndpointStat *stat;		/* NULL: all entries were taken */
-	MrbTally   *before;			/* what its predecessor counted, or NULL */
+	MrbEndpointStat *entry;		/* NULL: all entries were taken */
+	MrbTally   *inherited;		/* what its predecessor counted, or NULL */
 	bool		changed;		/* and so in mrb_endpoint_stats_changed */
 	dlist_node	changed_node;
 	int			unwritten;		/* notes that its cursor must wait for */
@@ -81,16 +81,16 @@ extern void mrb_endpoint_stats_begin(MrbRegistrySlot *slot);
 extern void mrb_endpoint_stats_end(void);
 
 /* What it does for an endpoint; without an entry, nothing is done. */
-extern void mrb_endpoint_stats_inherit(MrbEndpointStats *public,
+extern void mrb_endpoint_stats_inherit(MrbEndpointStats *stats,
 									   const MrbEndpointStats *predecessor);
-extern void mrb_endpoint_stats_claim(MrbEndpointStats *public, const char *name);
-extern void mrb_endpoint_stats_drop(MrbEndpointStats *public);
-extern void mrb_endpoint_stats_mark(MrbEndpointStats *public);
-extern const MrbPosition *mrb_endpoint_stats_position(const MrbEndpointStats *public);
-extern void mrb_endpoint_stats_publish(MrbEndpointStats *public, const MrbPosition *position);
-extern void mrb_endpoint_stats_sent(MrbEndpointStats *public, bool again);
-extern void mrb_endpoint_stats_answered(MrbEndpointStats *public, bool success);
-extern void mrb_endpoint_stats_acknowledged(MrbEndpointStats *public, TimestampTz since);
+extern void mrb_endpoint_stats_claim(MrbEndpointStats *stats, const char *name);
+extern void mrb_endpoint_stats_drop(MrbEndpointStats *stats);
+extern void mrb_endpoint_stats_mark(MrbEndpointStats *stats);
+extern const MrbPosition *mrb_endpoint_stats_position(const MrbEndpointStats *stats);
+extern void mrb_endpoint_stats_publish(MrbEndpointStats *stats, const MrbPosition *position);
+extern void mrb_endpoint_stats_sent(MrbEndpointStats *stats, bool retry);
+extern void mrb_endpoint_stats_answered(MrbEndpointStats *stats, bool success);
+extern void mrb_endpoint_stats_acknowledged(MrbEndpointStats *stats, TimestampTz since);
 
 /*
  * For everybody.  Entries are numbered from 0 to below mrb_endpoint_stats_entries();
@@ -98,11 +98,11 @@ extern void mrb_endpoint_stats_acknowledged(MrbEndpointStats *public, TimestampT
  * be left out.
  */
 extern int	mrb_endpoint_stats_entries(void);
-extern bool mrb_endpoint_stats_read(int entry, Oid database, MrbPosition *position,
+extern bool mrb_endpoint_stats_read(int number, Oid database, MrbPosition *position,
 									MrbTally *tally);
 
 /* Its acked_epoch while it is that endpoint's; else, or in a resync, -1. */
-extern int64 mrb_endpoint_stats_acked(int entry, Oid database, const char *name);
+extern int64 mrb_endpoint_stats_acked(int number, Oid database, const char *name);
 
 /* How many entries are taken, by all databases. */
 extern int	mrb_endpoint_stats_taken(void);

@@ -100,16 +100,16 @@ mrb_health_success(MrbEndpoint *endpoint, int status)
 }
 
 void
-mrb_health_failure(const MrbInflight *send, const MrbHttpAnswer *answer,
+mrb_health_failure(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 				   const char *why)
 {
-	MrbEndpoint *endpoint = send->endpoint;
+	MrbEndpoint *endpoint = inflight->endpoint;
 
 	endpoint->vitals.last_status = answer->status;
 	endpoint->vitals.last_error_at = mrb_timer_wall();
 	strlcpy(endpoint->vitals.last_error, why, sizeof(endpoint->vitals.last_error));
 	mrb_dirty_mark(endpoint);
-	if (send->round != endpoint->vitals.round)
+	if (inflight->round != endpoint->vitals.round)
 	{
 		/* It may be what the next request has waited for. */
 		mrb_run_queue_activate(endpoint);
@@ -128,10 +128,10 @@ mrb_health_failure(const MrbInflight *send, const MrbHttpAnswer *answer,
 }
 
 void
-mrb_health_gone(const MrbInflight *send, const MrbHttpAnswer *answer,
+mrb_health_gone(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 				const char *why)
 {
-	MrbEndpoint *endpoint = send->endpoint;
+	MrbEndpoint *endpoint = inflight->endpoint;
 	MrbVitals  *vitals = &endpoint->vitals;
 	bool		known = vitals->health == MRB_HEALTH_GONE;
 
@@ -140,7 +140,7 @@ mrb_health_gone(const MrbInflight *send, const MrbHttpAnswer *answer,
 	snprintf(vitals->last_error, sizeof(vitals->last_error),
 			 "it answers that it is gone (%s)", why);
 	mrb_dirty_mark(endpoint);
-	if (send->round != vitals->round)
+	if (inflight->round != vitals->round)
 	{
 		/* It may be what the next request has waited for. */
 		mrb_run_queue_activate(endpoint);
@@ -169,23 +169,23 @@ mrb_health_gone(const MrbInflight *send, const MrbHttpAnswer *answer,
  * it takes says that it takes messages.
  */
 void
-mrb_health_tell(const MrbInflight *send, const MrbHttpAnswer *answer,
-				MrbVerdict verdict, const char *why)
+mrb_health_note_answer(const MrbInflight *inflight, const MrbHttpAnswer *answer,
+					   MrbVerdict verdict, const char *why)
 {
 	switch (verdict)
 	{
 		case MRB_VERDICT_SUCCESS:
-			send->endpoint->vitals.taken++;
-			mrb_health_success(send->endpoint, answer->status);
+			inflight->endpoint->vitals.taken++;
+			mrb_health_success(inflight->endpoint, answer->status);
 			break;
 		case MRB_VERDICT_MESSAGE:
-			mrb_health_success(send->endpoint, answer->status);
+			mrb_health_success(inflight->endpoint, answer->status);
 			break;
 		case MRB_VERDICT_ENDPOINT:
-			mrb_health_failure(send, answer, why);
+			mrb_health_failure(inflight, answer, why);
 			break;
 		case MRB_VERDICT_GONE:
-			mrb_health_gone(send, answer, why);
+			mrb_health_gone(inflight, answer, why);
 			break;
 	}
 }

@@ -19,16 +19,16 @@ extern void mrb_health_init(MemoryContext context, MrbHealthProbe probe);
 extern bool mrb_health_may_send(const MrbEndpoint *endpoint);
 
 extern void mrb_health_success(MrbEndpoint *endpoint, int status);
-extern void mrb_health_failure(const MrbInflight *send,
+extern void mrb_health_failure(const MrbInflight *inflight,
 							   const MrbHttpAnswer *answer, const char *why);
 
 /* It answers that it is gone: it is tried again every gone_retry. */
-extern void mrb_health_gone(const MrbInflight *send,
+extern void mrb_health_gone(const MrbInflight *inflight,
 							const MrbHttpAnswer *answer, const char *why);
 
 /* Whatever of these an answer means. */
-extern void mrb_health_tell(const MrbInflight *send, const MrbHttpAnswer *answer,
-							MrbVerdict verdict, const char *why);
+extern void mrb_health_note_answer(const MrbInflight *inflight, const MrbHttpAnswer *answer,
+								   MrbVerdict verdict, const char *why);
 
 /* The health that others see. */
 extern MrbHealth mrb_health_shown(const MrbEndpoint *endpoint);

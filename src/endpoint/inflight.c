@@ -44,7 +44,7 @@ static MrbHttpEngine *engine = NULL;
 static int	affordable(void);
 static const char *render(MrbEndpoint *endpoint, const MrbRequest *call,
 						  MrbTemplateValues *values, MrbHttpRequest *request);
-static MrbInflight *make_send(MrbEndpoint *endpoint, const MrbInflightNote *note);
+static MrbInflight *make_inflight(MrbEndpoint *endpoint, const MrbInflightNote *note);
 static bool was_connected(const MrbHttpAnswer *answer);
 static void log_out_of_memory(void);
 
@@ -87,27 +87,27 @@ mrb_inflight_start(MrbEndpoint *endpoint, MrbTemplateValues *values,
 				   const MrbInflightNote *note, const char **problem)
 {
 	MrbHttpRequest request = {0};
-	MrbInflight *send;
+	MrbInflight *inflight;
 
 	*problem = render(endpoint, note->call, values, &request);
 	if (*problem != NULL)
 		return MRB_START_WRONG;
 
-	send = make_send(endpoint, note);
+	inflight = make_inflight(endpoint, note);
 	request.timeout_ms = endpoint->adapter->timeout_ms;
-	request.owner = send;
+	request.owner = inflight;
 	if (!mrb_http_start(engine, &request))
 	{
-		pfree(send);
+		pfree(inflight);
 		if (mrb_http_in_flight(engine) < capacity)
 			log_out_of_memory();
 		return MRB_START_FULL;
 	}
-	dlist_push_tail(&endpoint->requests.list, &send->node);
+	dlist_push_tail(&endpoint->requests.list, &inflight->node);
 	endpoint->requests.in_flight++;
 	mrb_circuit_breaker_began(endpoint);
 	mrb_rate_limit_spend(endpoint);
-	mrb_endpoint_stats_sent(&endpoint->public, note->again);
+	mrb_endpoint_stats_sent(&endpoint->stats, note->retry);
 	return MRB_STARTED;
 }
 
@@ -128,15 +128,15 @@ mrb_inflight_drive(void)
 	mrb_http_drive(engine);
 	while (mrb_http_next_answer(engine, &answer))
 	{
-		MrbInflight *send = answer.owner;
+		MrbInflight *inflight = answer.owner;
 
-		dlist_delete(&send->node);
-		send->endpoint->requests.in_flight--;
-		mrb_circuit_breaker_ended(send->endpoint);
+		dlist_delete(&inflight->node);
+		inflight->endpoint->requests.in_flight--;
+		mrb_circuit_breaker_ended(inflight->endpoint);
 		if (was_connected(&answer))
-			mrb_circuit_breaker_worked(send->endpoint);
-		send->note.done(send, &answer);
-		pfree(send);
+			mrb_circuit_breaker_worked(inflight->endpoint);
+		inflight->note.done(inflight, &answer);
+		pfree(inflight);
 	}
 }
 
@@ -145,12 +145,12 @@ mrb_inflight_cancel(MrbEndpoint *endpoint)
 {
 	while (!dlist_is_empty(&endpoint->requests.list))
 	{
-		MrbInflight *send = dlist_container(MrbInflight, node,
-											dlist_pop_head_node(&endpoint->requests.list));
+		MrbInflight *inflight = dlist_container(MrbInflight, node,
+												dlist_pop_head_node(&endpoint->requests.list));
 
-		mrb_http_cancel(engine, send);
+		mrb_http_cancel(engine, inflight);
 		mrb_circuit_breaker_ended(endpoint);
-		pfree(send);
+		pfree(inflight);
 	}
 	endpoint->requests.in_flight = 0;
 }
@@ -206,17 +206,17 @@ render(MrbEndpoint *endpoint, const MrbRequest *call, MrbTemplateValues *values,
 }
 
 static MrbInflight *
-make_send(MrbEndpoint *endpoint, const MrbInflightNote *note)
+make_inflight(MrbEndpoint *endpoint, const MrbInflightNote *note)
 {
 	Size		items = note->nitems * sizeof(struct MrbItem *);
-	MrbInflight *send = MemoryContextAlloc(kept, sizeof(MrbInflight) + items);
+	MrbInflight *inflight = MemoryContextAlloc(kept, sizeof(MrbInflight) + items);
 
-	send->endpoint = endpoint;
-	send->round = endpoint->vitals.round;
-	send->note = *note;
-	send->note.items = (struct MrbItem **) (send + 1);
-	memcpy(send->note.items, note->items, items);
-	return send;
+	inflight->endpoint = endpoint;
+	inflight->round = endpoint->vitals.round;
+	inflight->note = *note;
+	inflight->note.items = (struct MrbItem **) (inflight + 1);
+	memcpy(inflight->note.items, note->items, items);
+	return inflight;
 }
 
 /*

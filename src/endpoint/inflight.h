@@ -14,7 +14,7 @@
 struct MrbItem;
 
 typedef struct MrbInflight MrbInflight;
-typedef void (*MrbInflightDone) (MrbInflight *send, const MrbHttpAnswer *answer);
+typedef void (*MrbInflightDone) (MrbInflight *inflight, const MrbHttpAnswer *answer);
 
 /* What the caller wants to remember of a request. */
 typedef struct MrbInflightNote
@@ -25,7 +25,7 @@ typedef struct MrbInflightNote
 	int			nitems;			/* 0: it is about no route */
 	struct MrbItem **items;
 	void	   *subject;		/* what it is about then, or NULL */
-	bool		again;			/* something of it has failed before */
+	bool		retry;			/* something of it has failed before */
 	MrbInflightDone done;
 } MrbInflightNote;
 

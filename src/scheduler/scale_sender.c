@@ -120,7 +120,7 @@ start(MrbScaleEntry *want, MrbScaleTask *task, bool poll, const char *instance,
 	MrbInflightNote note = {
 		.call = choose_call(endpoint, task, poll),
 		.subject = want,
-		.again = (poll ? task->poll_failures : task->failures) > 0,
+		.retry = (poll ? task->poll_failures : task->failures) > 0,
 		.done = answered,
 	};
 	TimestampTz at = mrb_timer_wall();
@@ -191,8 +191,8 @@ answered(MrbInflight *send, const MrbHttpAnswer *answer)
 		if (healthy < 0)
 			verdict = MRB_VERDICT_MESSAGE;
 	}
-	mrb_endpoint_stats_answered(&endpoint->public, verdict == MRB_VERDICT_SUCCESS);
-	mrb_health_tell(send, answer, verdict, why);
+	mrb_endpoint_stats_answered(&endpoint->stats, verdict == MRB_VERDICT_SUCCESS);
+	mrb_health_note_answer(send, answer, verdict, why);
 	if (verdict == MRB_VERDICT_SUCCESS)
 		succeeded(want, task, healthy);
 	else
