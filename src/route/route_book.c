@@ -24,11 +24,6 @@
 
 #define MAX_HOST 256
 
-/* The strings of a picture, which stand in a row. */
-#define ROUTE_STRINGS \
-	((int) ((offsetof(MrbRoute, hosts) - offsetof(MrbRoute, deployment_id)) / \
-			sizeof(char *)))
-
 struct MrbRemovedHost
 {
 	int			refs;
@@ -67,9 +62,9 @@ static MemoryContext kept = NULL;
 static book_hash *book = NULL;
 static HTAB *gone_hosts = NULL;
 
-static MrbRoute *keep(const MrbRoute *picture, const MrbRoute *old,
-					  char **removed, int nremoved);
-static char *copy_string(char **space, const char *text);
+static MrbRoute *copy_route(const MrbRoute *picture, const MrbRoute *old,
+							char **removed, int nremoved);
+static char *copy_string(char **space, const char *string);
 static void add_gone(MrbRoute *route, MrbRemovedHost *gone);
 static MrbRemovedHost *find_gone(const char *host);
 static bool take_back_gone(const MrbRoute *route);
@@ -111,7 +106,7 @@ mrb_route_book_enter(const MrbRoute *picture, char **removed, int nremoved)
 		slot->entry = entry;
 	}
 	old = entry->route;
-	entry->route = keep(picture, old, removed, nremoved);
+	entry->route = copy_route(picture, old, removed, nremoved);
 
 	/* What is read for one endpoint must not look older to the next one. */
 	if (old != NULL && old->epoch > picture->epoch)
@@ -171,41 +166,47 @@ mrb_route_book_gone_host(const MrbRoute *route, int i)
 }
 
 /*
- * A lasting copy, in one piece of memory.  What the old picture had still to
- * remove is taken over.
+ * Copy a picture into one piece of memory in the book's context.  Removed
+ * hosts are those of the old picture, as far as they are not routed again, and
+ * those in removed.
  */
 static MrbRoute *
-keep(const MrbRoute *picture, const MrbRoute *old, char **removed,
-	 int nremoved)
+copy_route(const MrbRoute *picture, const MrbRoute *old, char **removed,
+		   int nremoved)
 {
+	MrbRoute	copy = *picture;
+	char	  **const strings[] = {
+		&copy.deployment_id, &copy.tenant_id, &copy.deployment_kind,
+		&copy.version_id, &copy.version_number, &copy.kind,
+		&copy.release_id, &copy.storage_uri, &copy.sha256,
+		&copy.operation_id
+	};
 	int			ngone = nremoved + (old != NULL ? old->ngone : 0);
 	Size		size = MAXALIGN(sizeof(MrbRoute)) +
-	ngone * sizeof(MrbRemovedHost *) + picture->hosts.n * sizeof(char *);
-	const char *const *from = (const char *const *) &picture->deployment_id;
-	int			nstrings = ROUTE_STRINGS;
+	ngone * sizeof(MrbRemovedHost *) + copy.hosts.n * sizeof(char *);
 	MrbRoute   *route;
 	char	   *space;
 
-	for (int i = 0; i < nstrings; i++)
-		size += from[i] != NULL ? strlen(from[i]) + 1 : 0;
-	for (int i = 0; i < picture->hosts.n; i++)
-		size += strlen(picture->hosts.items[i]) + 1;
+	for (size_t i = 0; i < lengthof(strings); i++)
+		size += *strings[i] != NULL ? strlen(*strings[i]) + 1 : 0;
+	for (int i = 0; i < copy.hosts.n; i++)
+		size += strlen(copy.hosts.items[i]) + 1;
 
 	route = MemoryContextAlloc(kept, size);
-	*route = *picture;
-	route->refs = 1;
-	MemSet(&route->removed, 0, sizeof(MrbStringList));
 	space = (char *) route + MAXALIGN(sizeof(MrbRoute));
-	route->gone = (MrbRemovedHost **) space;
+	copy.gone = (MrbRemovedHost **) space;
 	space += ngone * sizeof(MrbRemovedHost *);
-	route->hosts.items = (char **) space;
-	space += picture->hosts.n * sizeof(char *);
-	for (int i = 0; i < nstrings; i++)
-		(&route->deployment_id)[i] = copy_string(&space, from[i]);
-	for (int i = 0; i < picture->hosts.n; i++)
-		route->hosts.items[i] = copy_string(&space, picture->hosts.items[i]);
+	copy.hosts.items = (char **) space;
+	space += copy.hosts.n * sizeof(char *);
+	for (size_t i = 0; i < lengthof(strings); i++)
+		*strings[i] = copy_string(&space, *strings[i]);
+	for (int i = 0; i < copy.hosts.n; i++)
+		copy.hosts.items[i] = copy_string(&space, picture->hosts.items[i]);
+	copy.refs = 1;
+	copy.ngone = 0;
+	MemSet(&copy.removed, 0, sizeof(MrbStringList));
+	*route = copy;
 
-	route->ngone = 0;
 	for (int i = 0; old != NULL && i < old->ngone; i++)
 		if (!old->gone[i]->routed_again)
 			add_gone(route, old->gone[i]);
@@ -218,14 +219,16 @@ keep(const MrbRoute *picture, const MrbRoute *old, char **removed,
  * Copy a string, which may be NULL, to *space and advance that.
  */
 static char *
-copy_string(char **space, const char *text)
+copy_string(char **space, const char *string)
 {
 	char	   *copy = *space;
+	Size		size;
 
-	if (text == NULL)
+	if (string == NULL)
 		return NULL;
-	strcpy(copy, text);
-	*space += strlen(text) + 1;
+	size = strlen(string) + 1;
+	memcpy(copy, string, size);
+	*space += size;
 	return copy;
 }
 
