@@ -23,6 +23,13 @@
 /* How often files are looked at. */
 #define LOOK_MS 1000
 
+enum
+{
+	SECRET_NAME = 1,
+	SECRET_VALUE,
+	SECRET_PREVIOUS
+};
+
 static MrbQuery all_query = {
 	.sql = "SELECT name, miosa.reveal(value), miosa.reveal(previous)"
 	" FROM miosa.secrets ORDER BY name",
@@ -196,10 +203,10 @@ static MrbSecret *
 read_secret(int row)
 {
 	MrbSecret  *secret = palloc0(sizeof(MrbSecret));
-	char	   *previous = mrb_query_text(row, 3);
+	char	   *previous = mrb_query_text(row, SECRET_PREVIOUS);
 
-	secret->name = pstrdup(mrb_query_text(row, 1));
-	secret->stored = pstrdup(mrb_query_text(row, 2));
+	secret->name = pstrdup(mrb_query_text(row, SECRET_NAME));
+	secret->stored = pstrdup(mrb_query_text(row, SECRET_VALUE));
 	if (previous != NULL)
 		secret->stored_previous = pstrdup(previous);
 	resolve(secret);

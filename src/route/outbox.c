@@ -52,6 +52,9 @@ static MrbQuery peek_query = {
 	.argtypes = {TEXTOID, TEXTOID},
 };
 
+/* The column that take_query adds to those of a change. */
+#define TAKE_XID MRB_ROUTE_LOG_NEXT
+
 static MrbQuery take_query = {
 	.sql = "WITH due AS ("
 	" (SELECT o.ctid AS row, 0 AS part, o.xid FROM miosa.outbox o"
@@ -66,11 +69,16 @@ static MrbQuery take_query = {
 	" WHERE o.ctid = d.row"
 	" RETURNING o.xid, o.deployment_id, o.kind, o.route_seq, o.host,"
 	" o.created_at)"
-	" SELECT t.deployment_id, t.kind, t.route_seq, t.host, t.created_at,"
-	" " MRB_HOST_ROUTED_AGAIN("t") ", t.xid::text"
+	" SELECT " MRB_ROUTE_LOG_COLUMNS("t") ", t.xid::text"
 	" FROM taken t ORDER BY t.xid, t.route_seq",
 	.nargs = 3,
 	.argtypes = {TEXTOID, TEXTOID, INT4OID},
+};
+
+enum
+{
+	SNAPSHOT_XMAX = 1,
+	SNAPSHOT_XIP
 };
 
 static MrbQuery snapshot_query = {
@@ -172,13 +180,13 @@ plan_next_mark(MrbRouteChanges *taken, uint64 n)
 	char	   *running;
 
 	if (n > 0)
-		last = strtoull(mrb_query_text(n - 1, 7), NULL, 10);
+		last = strtoull(mrb_query_text(n - 1, TAKE_XID), NULL, 10);
 	if (next_mark.running != NULL)
 		pfree(next_mark.running);
 	next_mark.running = NULL;
 	mrb_query_run(&snapshot_query, NULL, NULL);
-	next_mark.from = strtoull(mrb_query_text(0, 1), NULL, 10);
-	running = mrb_query_text(0, 2);
+	next_mark.from = strtoull(mrb_query_text(0, SNAPSHOT_XMAX), NULL, 10);
+	running = mrb_query_text(0, SNAPSHOT_XIP);
 	if (n >= TAKE_MAX)
 	{
 		if (last < mark.from)

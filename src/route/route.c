@@ -18,6 +18,25 @@
 #include "common/query.h"
 #include "route/route.h"
 
+/* The columns of ROUTE_COLUMNS(), in order. */
+enum
+{
+	COL_DEPLOYMENT_ID = 1,
+	COL_TENANT_ID,
+	COL_DEPLOYMENT_KIND,
+	COL_VERSION_ID,
+	COL_VERSION_NUMBER,
+	COL_VERSION_KIND,
+	COL_RELEASE_ID,
+	COL_STORAGE_URI,
+	COL_SHA256,
+	COL_OPERATION_ID,
+	COL_HOSTS,
+	COL_UPDATED_AT,
+	COL_EPOCH,
+	COL_REMOVED_HOSTS
+};
+
 #define ROUTE_COLUMNS(id, epoch, removed) \
 	"SELECT " id ", p.tenant_id, p.kind, r.version_id," \
 	" r.version_number::text, r.kind, r.release_id, r.storage_uri, r.sha256," \
@@ -127,20 +146,20 @@ fetch_routes(int n, MemoryContext context)
 	{
 		MrbRoute   *route = &routes[i];
 
-		route->deployment_id = mrb_query_text(i, 1);
-		route->tenant_id = mrb_query_text(i, 2);
-		route->deployment_kind = mrb_query_text(i, 3);
-		route->version_id = mrb_query_text(i, 4);
-		route->version_number = mrb_query_text(i, 5);
-		route->kind = mrb_query_text(i, 6);
-		route->release_id = mrb_query_text(i, 7);
-		route->storage_uri = mrb_query_text(i, 8);
-		route->sha256 = mrb_query_text(i, 9);
-		route->operation_id = mrb_query_text(i, 10);
-		fetch_hosts(i, 11, &route->hosts, context);
-		fetch_hosts(i, 14, &route->removed, context);
-		route->updated_at = mrb_query_timestamp(i, 12, 0);
-		route->epoch = mrb_query_int64(i, 13, 0);
+		route->deployment_id = mrb_query_text(i, COL_DEPLOYMENT_ID);
+		route->tenant_id = mrb_query_text(i, COL_TENANT_ID);
+		route->deployment_kind = mrb_query_text(i, COL_DEPLOYMENT_KIND);
+		route->version_id = mrb_query_text(i, COL_VERSION_ID);
+		route->version_number = mrb_query_text(i, COL_VERSION_NUMBER);
+		route->kind = mrb_query_text(i, COL_VERSION_KIND);
+		route->release_id = mrb_query_text(i, COL_RELEASE_ID);
+		route->storage_uri = mrb_query_text(i, COL_STORAGE_URI);
+		route->sha256 = mrb_query_text(i, COL_SHA256);
+		route->operation_id = mrb_query_text(i, COL_OPERATION_ID);
+		fetch_hosts(i, COL_HOSTS, &route->hosts, context);
+		fetch_hosts(i, COL_REMOVED_HOSTS, &route->removed, context);
+		route->updated_at = mrb_query_timestamp(i, COL_UPDATED_AT, 0);
+		route->epoch = mrb_query_int64(i, COL_EPOCH, 0);
 	}
 	return routes;
 }

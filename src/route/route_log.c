@@ -19,13 +19,25 @@
 #include "common/query.h"
 #include "route/route_log.h"
 
+/* The arguments of append_query: one array a column. */
+enum
+{
+	ARG_EPOCH,
+	ARG_DEPLOYMENT_ID,
+	ARG_ROUTE_SEQ,
+	ARG_KIND,
+	ARG_HOST,
+	ARG_CREATED_AT,
+	APPEND_ARGS
+};
+
 static MrbQuery append_query = {
 	.sql = "INSERT INTO miosa.route_log"
 	" (epoch, deployment_id, route_seq, kind, host, created_at)"
 	" SELECT * FROM unnest($1::pg_catalog.int8[], $2::text[],"
 	" $3::pg_catalog.int8[], $4::text[], $5::text[],"
 	" $6::pg_catalog.timestamptz[])",
-	.nargs = 6,
+	.nargs = APPEND_ARGS,
 	.argtypes = {INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
 	TEXTARRAYOID, TIMESTAMPTZARRAYOID},
 	.expected = MRB_QUERY_INSERT,
@@ -43,9 +55,11 @@ static MrbQuery removed_query = {
 	.expected = MRB_QUERY_INSERT,
 };
 
+/* The column that read_query adds. */
+#define READ_EPOCH MRB_ROUTE_LOG_NEXT
+
 static MrbQuery read_query = {
-	.sql = "SELECT l.deployment_id, l.kind, l.route_seq, l.host,"
-	" l.created_at, " MRB_HOST_ROUTED_AGAIN("l") ", l.epoch"
+	.sql = "SELECT " MRB_ROUTE_LOG_COLUMNS("l") ", l.epoch"
 	" FROM miosa.route_log l WHERE l.epoch > $1"
 	" ORDER BY l.epoch LIMIT $2",
 	.nargs = 2,
@@ -75,7 +89,7 @@ mrb_route_log_fetch(MrbRouteChanges *taken, uint64 n, MemoryContext context)
 	for (uint64 i = 0; i < n; i++)
 	{
 		MrbRouteChange *change = &taken->changes[taken->nchanges];
-		char	   *kind = mrb_query_text(i, 2);
+		char	   *kind = mrb_query_text(i, MRB_ROUTE_LOG_KIND);
 
 		if (strcmp(kind, "settings") == 0)
 		{
@@ -83,11 +97,11 @@ mrb_route_log_fetch(MrbRouteChanges *taken, uint64 n, MemoryContext context)
 			continue;
 		}
 		change->kind = parse_kind(kind);
-		change->deployment_id = mrb_query_text(i, 1);
-		change->route_seq = mrb_query_int64(i, 3, 0);
-		change->host = mrb_query_text(i, 4);
-		change->since = mrb_query_timestamp(i, 5, 0);
-		change->routed = mrb_query_bool(i, 6);
+		change->deployment_id = mrb_query_text(i, MRB_ROUTE_LOG_DEPLOYMENT_ID);
+		change->route_seq = mrb_query_int64(i, MRB_ROUTE_LOG_ROUTE_SEQ, 0);
+		change->host = mrb_query_text(i, MRB_ROUTE_LOG_HOST);
+		change->since = mrb_query_timestamp(i, MRB_ROUTE_LOG_CREATED_AT, 0);
+		change->routed = mrb_query_bool(i, MRB_ROUTE_LOG_ROUTED_AGAIN);
 		if (change->host == NULL && (change->kind == MRB_ROUTE_CHANGE_HOST_REMOVED ||
 									 change->kind == MRB_ROUTE_CHANGE_REPURGE))
 			change->kind = MRB_ROUTE_CHANGE_OTHER;	/* it says nothing */
@@ -121,7 +135,7 @@ mrb_route_log_read(int64 after, int limit, MrbRouteChanges *taken)
 	n = mrb_query_run(&read_query, args, NULL);
 	mrb_route_log_fetch(taken, n, context);
 	for (uint64 i = 0; i < n; i++)
-		taken->changes[i].epoch = mrb_query_int64(i, 7, 0);
+		taken->changes[i].epoch = mrb_query_int64(i, READ_EPOCH, 0);
 	mrb_query_close();
 	taken->more = n >= (uint64) limit;
 	taken->last_epoch = n > 0 ? taken->changes[n - 1].epoch : after;
@@ -160,32 +174,38 @@ read_routes(MrbRouteChanges *taken)
 static void
 append(const MrbRouteChanges *taken)
 {
+	static const Oid element_types[APPEND_ARGS] = {
+		[ARG_EPOCH] = INT8OID,
+		[ARG_DEPLOYMENT_ID] = TEXTOID,
+		[ARG_ROUTE_SEQ] = INT8OID,
+		[ARG_KIND] = TEXTOID,
+		[ARG_HOST] = TEXTOID,
+		[ARG_CREATED_AT] = TIMESTAMPTZOID,
+	};
 	int			n = taken->nchanges;
-	Datum	   *columns[6];
+	Datum	   *columns[APPEND_ARGS];
 	bool	   *nulls = palloc0(n * sizeof(bool));
-	Datum		args[6];
+	Datum		args[APPEND_ARGS];
 
-	for (int c = 0; c < 6; c++)
+	for (int c = 0; c < APPEND_ARGS; c++)
 		columns[c] = palloc(n * sizeof(Datum));
 	for (int i = 0; i < n; i++)
 	{
 		MrbRouteChange *change = &taken->changes[i];
 
-		columns[0][i] = Int64GetDatum(change->epoch);
-		columns[1][i] = CStringGetTextDatum(change->deployment_id);
-		columns[2][i] = Int64GetDatum(change->route_seq);
-		columns[3][i] = CStringGetTextDatum(kind_names[change->kind]);
+		columns[ARG_EPOCH][i] = Int64GetDatum(change->epoch);
+		columns[ARG_DEPLOYMENT_ID][i] =
+			CStringGetTextDatum(change->deployment_id);
+		columns[ARG_ROUTE_SEQ][i] = Int64GetDatum(change->route_seq);
+		columns[ARG_KIND][i] = CStringGetTextDatum(kind_names[change->kind]);
 		nulls[i] = change->host == NULL;
-		columns[4][i] = nulls[i] ? (Datum) 0 :
+		columns[ARG_HOST][i] = nulls[i] ? (Datum) 0 :
 			CStringGetTextDatum(change->host);
-		columns[5][i] = TimestampTzGetDatum(change->since);
+		columns[ARG_CREATED_AT][i] = TimestampTzGetDatum(change->since);
 	}
-	args[0] = mrb_array_make(columns[0], NULL, n, INT8OID);
-	args[1] = mrb_array_make(columns[1], NULL, n, TEXTOID);
-	args[2] = mrb_array_make(columns[2], NULL, n, INT8OID);
-	args[3] = mrb_array_make(columns[3], NULL, n, TEXTOID);
-	args[4] = mrb_array_make(columns[4], nulls, n, TEXTOID);
-	args[5] = mrb_array_make(columns[5], NULL, n, TIMESTAMPTZOID);
+	for (int c = 0; c < APPEND_ARGS; c++)
+		args[c] = mrb_array_make(columns[c], c == ARG_HOST ? nulls : NULL, n,
+								 element_types[c]);
 	mrb_query_open();
 	mrb_query_run(&append_query, args, NULL);
 	mrb_query_close();

@@ -43,10 +43,31 @@ typedef struct MrbRouteChanges
 } MrbRouteChanges;
 
 /*
- * Make changes of the last result, whose first columns are deployment, kind,
- * route_seq, host, time, and whether a removed host is routed again.
+ * SQL: the columns of a change, of row t of the outbox or of the log.  The
+ * host of a row of kind host_removed can be routed again.
  */
-extern void mrb_route_log_fetch(MrbRouteChanges *taken, uint64 n,
+#define MRB_ROUTE_LOG_COLUMNS(t) \
+	t ".deployment_id, " t ".kind, " t ".route_seq, " t ".host, " \
+	t ".created_at, " t ".kind = 'host_removed' AND " \
+	MRB_HOST_IS_ROUTED(t ".host")
+
+/* These columns, in order; columns that a statement adds follow. */
+enum
+{
+	MRB_ROUTE_LOG_DEPLOYMENT_ID = 1,
+	MRB_ROUTE_LOG_KIND,
+	MRB_ROUTE_LOG_ROUTE_SEQ,
+	MRB_ROUTE_LOG_HOST,
+	MRB_ROUTE_LOG_CREATED_AT,
+	MRB_ROUTE_LOG_ROUTED_AGAIN,
+	MRB_ROUTE_LOG_NEXT
+};
+
+/*
+ * Read the changes from the last result, which begins with the columns of
+ * MRB_ROUTE_LOG_COLUMNS(), into memory of the context.
+ */
+extern void mrb_route_log_fetch(MrbRouteChanges *changes, uint64 n,
 								MemoryContext context);
 
 /* Append the changes, which have their epochs, with their present routes. */
@@ -55,9 +76,5 @@ extern void mrb_route_log_append(MrbRouteChanges *taken);
 /* Read again what has come after an epoch, at most limit changes of it. */
 extern void mrb_route_log_read(int64 after, int limit,
 							   MrbRouteChanges *taken);
-
-/* SQL: whether the host that row t of kind host_removed names is routed again. */
-#define MRB_HOST_ROUTED_AGAIN(t) \
-	t ".kind = 'host_removed' AND " MRB_HOST_IS_ROUTED(t ".host")
 
 #endif							/* MRB_ROUTE_LOG_H */
