@@ -37,6 +37,7 @@ static char *unreadable(const MrbHttpAnswer *answer, const char *flaw);
 static bool try_answer(int (*evaluate) (JsonPath *, Datum),
 					   JsonPath *path, const MrbHttpAnswer *answer,
 					   int *result, const char **flaw);
+static bool is_about_answer(int sqlstate);
 static const char *body_flaw(int sqlstate);
 static int	match(JsonPath *path, Datum body);
 static int	count(JsonPath *path, Datum body);
@@ -178,8 +179,9 @@ unreadable(const MrbHttpAnswer *answer, const char *flaw)
 }
 
 /*
- * False, and what is wrong, when the body cannot be read.  A path that cannot
- * be evaluated leaves the result as it is.
+ * Parse the body and evaluate the path.  Returns false, and says what is wrong
+ * with the body, when it cannot be parsed.  A path that cannot be evaluated
+ * leaves *result as it is.
  */
 static bool
 try_answer(int (*evaluate) (JsonPath *, Datum),
@@ -210,19 +212,45 @@ try_answer(int (*evaluate) (JsonPath *, Datum),
 	}
 	PG_CATCH();
 	{
-		/* Whoever wants us to stop must not be told that JSON is wrong. */
-		if (geterrcode() == ERRCODE_QUERY_CANCELED ||
-			geterrcode() == ERRCODE_ADMIN_SHUTDOWN)
+		int			sqlstate = geterrcode();
+
+		MemoryContextSwitchTo(caller);
+		if (!is_about_answer(sqlstate))
+		{
+			MemoryContextDelete(scratch);
 			PG_RE_THROW();
-		if (!parsed)
-			found = body_flaw(geterrcode());
+		}
 		FlushErrorState();
+		if (!parsed)
+			found = body_flaw(sqlstate);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(scratch);
 	*flaw = found;
 	return found == NULL;
+}
+
+/*
+ * Whether an error comes from what the answer holds, or from what the path
+ * asks of it.  Every other one (a cancellation, lack of memory, an internal
+ * error) says nothing about the endpoint.
+ */
+static bool
+is_about_answer(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_DATA_EXCEPTION:
+		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
+			return true;
+		case ERRCODE_FEATURE_NOT_SUPPORTED:
+			/* A comparison of date and time that depends on a time zone. */
+			return true;
+		default:
+			/* A variable of the path, for there are none. */
+			return sqlstate == ERRCODE_UNDEFINED_OBJECT;
+	}
 }
 
 /*

@@ -172,6 +172,25 @@ for my $case (
 	}
 }
 
+# A path that cannot be evaluated is not true; that somebody cancels while one
+# is evaluated says nothing about the answer
+$sink->answer('.', body => '{"success": true, "at": "2026-01-01", "x": '
+	  . '[' x 300 . ']' x 300 . '}');
+for my $path (
+	'$.success == $x',
+	'$.at.datetime() < "2026-01-01T00:00:00+01".datetime()',
+	'1 / ($.success ? (@ == false)).size() == 1')
+{
+	sql("UPDATE miosa.adapters SET success_json_path = '$path' WHERE name = 'judged'");
+	like((try_endpoint('judged'))[1]{verdict}, qr/it is not true that/, "not true: $path");
+}
+sql(q(UPDATE miosa.adapters SET success_json_path = 'exists ($.**.**.**.**.** ? (@ == 5))' WHERE name = 'judged'));
+my (undef, undef, $cancelled) = $node->psql('postgres',
+	"SET statement_timeout = '2 s'; SELECT miosa_test_endpoint('judged')");
+like($cancelled, qr/canceling statement due to statement timeout/,
+	'a cancellation is not an answer');
+sql("UPDATE miosa.adapters SET success_json_path = NULL WHERE name = 'judged'");
+
 # A database of another encoding cannot hold all of JSON, but judges alike
 $node->safe_psql('postgres',
 	"CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'");
