@@ -140,6 +140,7 @@ OBJS = \
 	src/api/console_api.o \
 	src/api/convergence_api.o \
 	src/api/dispatcher_api.o \
+	src/api/drop_guard.o \
 	src/api/endpoint_api.o \
 	src/api/hidden_text.o \
 	src/api/operation_api.o \
@@ -185,6 +186,7 @@ SQL_PIECES = \
 	sql/retention.sql \
 	sql/doctor.sql \
 	sql/replication.sql \
+	sql/drop_guard.sql \
 	sql/guards.sql \
 	sql/rights.sql \
 	sql/overloads.sql
@@ -218,6 +220,7 @@ REGRESS = \
 	monitoring \
 	grants \
 	dump_marks \
+	drop_extension \
 	adapter_requests \
 	endpoint_settings \
 	argument_types \
@@ -246,7 +249,8 @@ PROVE_TESTS = test/t/*.pl
 override PROVE_FLAGS += -I test/perl
 
 # The tests start a server of their own, because the library must be preloaded.
-# "make installcheck TEMP_SERVER=" runs them on one that is there.
+# "make installcheck TEMP_SERVER=" runs them on one that is there, which must
+# have what test/regress.conf sets.
 TEMP_SERVER = --temp-config=test/regress.conf
 
 # Inputs are in test/; the golden output of both kinds is in expected/.

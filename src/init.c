@@ -14,6 +14,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "api/drop_guard.h"
 #include "base/guc.h"
 #include "common/registry.h"
 #include "dispatcher/launcher.h"
@@ -27,6 +28,7 @@ void
 _PG_init(void)
 {
 	mrb_guc_define();
+	mrb_drop_guard_install();
 
 	if (!process_shared_preload_libraries_in_progress)
 		return;

@@ -20,6 +20,7 @@
 #include "base/miosa_rollback.h"
 
 char	   *mrb_actor;
+bool		mrb_allow_drop;
 bool		mrb_allow_private_endpoints;
 char	   *mrb_artifact_file_root;
 int			mrb_artifact_max_age;
@@ -78,6 +79,12 @@ define_settings_a_to_c(void)
 							   "Empty means the current role.",
 							   &mrb_actor, "",
 							   PGC_USERSET, 0, check_actor, NULL, NULL);
+
+	DefineCustomBoolVariable("miosa_rollback.allow_drop",
+							 "Allows to drop the extension together with its data.",
+							 NULL,
+							 &mrb_allow_drop, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 
 	DefineCustomBoolVariable("miosa_rollback.allow_private_endpoints",
 							 "Allows connections to loopback, link-local and private addresses.",

@@ -15,6 +15,7 @@ typedef enum MrbOnIncompatible
 } MrbOnIncompatible;
 
 extern char *mrb_actor;
+extern bool mrb_allow_drop;
 extern bool mrb_allow_private_endpoints;
 extern char *mrb_artifact_file_root;
 extern int	mrb_artifact_max_age;	/* seconds */

@@ -10,6 +10,9 @@
 
 #define MRB_EXTENSION "miosa_rollback"
 
+/* Schema of its tables, views and inner functions. */
+#define MRB_SCHEMA "miosa"
+
 /* NOTIFY channel of route changes. */
 #define MRB_CHANNEL "miosa_route"
 

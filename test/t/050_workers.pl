@@ -158,7 +158,7 @@ my $says = q{SELECT string_agg(item || ' ' || status, ', ' ORDER BY item) FROM m
 $node->poll_query_until($without, $says, 'dispatcher fail, worker_slots warn');
 is($node->safe_psql($without, $says),
 	'dispatcher fail, worker_slots warn', 'the doctor of the other one says why');
-$node->safe_psql($with, 'DROP EXTENSION miosa_rollback CASCADE');
+$node->safe_psql($with, 'SET miosa_rollback.allow_drop = on; DROP EXTENSION miosa_rollback CASCADE');
 is(dispatchers($without), $without, 'which has it when there is one');
 
 done_testing();

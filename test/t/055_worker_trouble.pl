@@ -85,7 +85,7 @@ sql('CREATE DATABASE broken ALLOW_CONNECTIONS false');
 sql("UPDATE pg_database SET datallowconn = true, datconnlimit = -2 WHERE datname = 'broken'");
 for my $turn (1 .. 5)
 {
-	sql("DROP EXTENSION miosa_rollback CASCADE; CREATE EXTENSION miosa_rollback; $setup");
+	sql("SET miosa_rollback.allow_drop = on; DROP EXTENSION miosa_rollback CASCADE; CREATE EXTENSION miosa_rollback; $setup");
 	waits_until('postgres', 'ok');
 	is(delivered(), 'converged', "turn $turn: made again, it delivers");
 }
