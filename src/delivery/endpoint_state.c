@@ -149,6 +149,16 @@ mrb_endpoint_state_write(void *arg)
 	mrb_worker_xact_commit();
 }
 
+/*
+ * Count everything up to the epoch as done.
+ */
+void
+mrb_endpoint_state_skip(MrbEndpoint *endpoint, int64 epoch)
+{
+	endpoint->progress.acked_epoch = epoch;
+	endpoint->progress.settled_epoch = epoch;
+}
+
 void
 mrb_endpoint_state_tidy(void *arg)
 {
@@ -239,7 +249,7 @@ write_states(const MrbBatch *batch)
 		columns[1][i] = CStringGetTextDatum(e->config);
 		columns[2][i] = Int64GetDatum(e->progress.acked_epoch);
 		columns[3][i] = Int64GetDatum(e->progress.settled_epoch);
-		columns[4][i] = Int64GetDatum(e->progress.verified_epoch);
+		columns[4][i] = Int64GetDatum(e->marker.verified_epoch);
 		columns[5][i] = Int64GetDatum(e->marker.epoch);
 		nulls[6][i] = e->resync.after == NULL;
 		if (e->resync.after != NULL)

@@ -24,6 +24,9 @@ typedef struct MrbBatch
  */
 extern void mrb_endpoint_state_write(void *arg);
 
+/* The endpoint stands at an epoch; the caller sends it all that came before. */
+extern void mrb_endpoint_state_skip(MrbEndpoint *endpoint, int64 epoch);
+
 /* For the same, with NULL: delete what belongs to endpoints that are gone. */
 extern void mrb_endpoint_state_tidy(void *arg);
 

@@ -244,10 +244,7 @@ gather(MrbBatch *batch, bool all)
 			break;
 	}
 	for (int i = 0; i < batch->n; i++)
-	{
-		dlist_delete(&batch->endpoints[i]->dirty.node);
-		dlist_push_tail(&mrb_dirty_endpoints, &batch->endpoints[i]->dirty.node);
-	}
+		mrb_dirty_requeue(batch->endpoints[i]);
 }
 
 static void
@@ -255,11 +252,7 @@ written(const MrbBatch *batch)
 {
 	queued_work |= batch->queued_work;
 	for (int i = 0; i < batch->n; i++)
-	{
-		batch->endpoints[i]->dirty.born = true;
-		mrb_dirty_forget(batch->endpoints[i]);
-		mrb_endpoint_stats_mark(&batch->endpoints[i]->stats);
-	}
+		mrb_dirty_written(batch->endpoints[i]);
 }
 
 static void

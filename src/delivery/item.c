@@ -59,9 +59,9 @@ mrb_item_init(MemoryContext context)
 void
 mrb_item_attach(MrbEndpoint *endpoint)
 {
-	endpoint->progress.unacked.ph_compare = compare_first;
-	endpoint->progress.unsettled.ph_compare = compare_unsettled;
-	dlist_init(&endpoint->lists.all);
+	endpoint->items.unacked.ph_compare = compare_first;
+	endpoint->items.unsettled.ph_compare = compare_unsettled;
+	dlist_init(&endpoint->items.all);
 }
 
 MrbItem *
@@ -84,7 +84,7 @@ mrb_item_find(MrbEndpoint *endpoint, MrbRouteEntry *entry)
 
 	/* Out of every list, as one that rests; the caller puts it into one. */
 	item->state = MRB_ITEM_RESTING;
-	dlist_push_tail(&endpoint->lists.all, &item->item_node);
+	dlist_push_tail(&endpoint->items.all, &item->item_node);
 	return item;
 }
 
@@ -131,13 +131,13 @@ mrb_item_set_first(MrbItem *item, int64 epoch)
 {
 	if (item->first_epoch != 0)
 	{
-		pairingheap_remove(&item->endpoint->progress.unacked, &item->first_node);
+		pairingheap_remove(&item->endpoint->items.unacked, &item->first_node);
 		pending--;
 	}
 	item->first_epoch = epoch;
 	if (epoch == 0)
 		return;
-	pairingheap_add(&item->endpoint->progress.unacked, &item->first_node);
+	pairingheap_add(&item->endpoint->items.unacked, &item->first_node);
 	pending++;
 }
 
@@ -145,29 +145,39 @@ void
 mrb_item_set_unsettled(MrbItem *item, int64 epoch)
 {
 	if (item->unsettled != 0)
-		pairingheap_remove(&item->endpoint->progress.unsettled, &item->unsettled_node);
+		pairingheap_remove(&item->endpoint->items.unsettled, &item->unsettled_node);
 	item->unsettled = epoch;
 	if (epoch != 0)
-		pairingheap_add(&item->endpoint->progress.unsettled, &item->unsettled_node);
+		pairingheap_add(&item->endpoint->items.unsettled, &item->unsettled_node);
+}
+
+/*
+ * Enter the item into the chunk that a resync sends, or take it out of it.
+ */
+void
+mrb_item_set_bulk(MrbItem *item, bool bulk)
+{
+	item->endpoint->items.bulk += bulk - item->bulk;
+	item->bulk = bulk;
 }
 
 int64
 mrb_item_lowest_first(MrbEndpoint *endpoint)
 {
-	if (pairingheap_is_empty(&endpoint->progress.unacked))
+	if (pairingheap_is_empty(&endpoint->items.unacked))
 		return 0;
 	return pairingheap_container(MrbItem, first_node,
-								 pairingheap_first(&endpoint->progress.unacked))
+								 pairingheap_first(&endpoint->items.unacked))
 		->first_epoch;
 }
 
 int64
 mrb_item_lowest_unsettled(MrbEndpoint *endpoint)
 {
-	if (pairingheap_is_empty(&endpoint->progress.unsettled))
+	if (pairingheap_is_empty(&endpoint->items.unsettled))
 		return 0;
 	return pairingheap_container(MrbItem, unsettled_node,
-								 pairingheap_first(&endpoint->progress.unsettled))
+								 pairingheap_first(&endpoint->items.unsettled))
 		->unsettled;
 }
 

@@ -97,6 +97,9 @@ extern void mrb_item_take_picture(MrbItem *item);
 extern void mrb_item_set_first(MrbItem *item, int64 epoch);
 extern void mrb_item_set_unsettled(MrbItem *item, int64 epoch);
 
+/* Whether the item belongs to the chunk that a resync sends. */
+extern void mrb_item_set_bulk(MrbItem *item, bool bulk);
+
 /* 0: there is none. */
 extern int64 mrb_item_lowest_first(MrbEndpoint *endpoint);
 extern int64 mrb_item_lowest_unsettled(MrbEndpoint *endpoint);

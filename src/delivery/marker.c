@@ -109,7 +109,7 @@ tick(MrbTimer *timer)
 			mrb_marker_check(endpoint);
 		return;
 	}
-	if ((endpoint->progress.verified_epoch < mrb_queue_acked(endpoint) &&
+	if ((endpoint->marker.verified_epoch < mrb_queue_acked(endpoint) &&
 		 !endpoint->marker.reported) ||
 		endpoint->marker.due <= mrb_timer_now())
 		mrb_marker_check(endpoint);
@@ -153,8 +153,7 @@ send_marker(MrbEndpoint *endpoint, const MrbRequest *call, int64 epoch,
 	if (mrb_inflight_start(endpoint, &values, &note, &problem) !=
 		MRB_START_WRONG)
 		return;
-	endpoint->vitals.health = MRB_HEALTH_MISCONFIGURED;
-	strlcpy(endpoint->vitals.last_error, problem, sizeof(endpoint->vitals.last_error));
+	mrb_health_misconfigured(endpoint, problem);
 	mrb_dirty_mark(endpoint);
 }
 
@@ -183,9 +182,9 @@ was_read(MrbInflight *inflight, const MrbHttpAnswer *answer)
 	endpoint->marker.unread = false;
 	if (endpoint->marker.failures > 0)
 		found_again(endpoint);
-	if (endpoint->progress.verified_epoch != endpoint->marker.epoch)
+	if (endpoint->marker.verified_epoch != endpoint->marker.epoch)
 	{
-		endpoint->progress.verified_epoch = endpoint->marker.epoch;
+		endpoint->marker.verified_epoch = endpoint->marker.epoch;
 		mrb_dirty_mark(endpoint);
 	}
 	if (acked > endpoint->marker.epoch && endpoint->resync.after == NULL)
@@ -217,7 +216,7 @@ not_found(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 	bool		unread = endpoint->marker.unread;
 
 	endpoint->marker.epoch = 0;
-	endpoint->progress.verified_epoch = 0;
+	endpoint->marker.verified_epoch = 0;
 	endpoint->marker.hits = 0;
 	endpoint->marker.failures++;
 	mrb_dirty_mark(endpoint);
@@ -240,16 +239,15 @@ not_found(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 static void
 unverified(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 {
-	MrbVitals  *vitals = &endpoint->vitals;
 	int			after_ms = mrb_backoff_delay(endpoint->adapter->marker_ms,
 											 AGAIN_MAX_MS,
 											 endpoint->marker.failures);
+	char		error[sizeof(endpoint->vitals.last_error)];
 
-	vitals->last_status = answer->status;
-	vitals->last_error_at = mrb_timer_wall();
-	snprintf(vitals->last_error, sizeof(vitals->last_error),
+	snprintf(error, sizeof(error),
 			 "it does not return the marker that was written, so its table cannot be verified (HTTP status %d)",
 			 answer->status);
+	mrb_health_note_error(endpoint, answer->status, error);
 	if (!endpoint->marker.reported)
 		ereport(WARNING,
 				(errmsg("endpoint \"%s\" does not return its marker",

@@ -45,17 +45,13 @@ static void set_gauge(MrbRegistrySlot *slot, MrbCounter counter, int64 value);
 void
 mrb_publish_step(MrbRegistrySlot *slot)
 {
+	MrbEndpointStats *stats;
+
 	if (swept_epoch != mrb_queue_newest() &&
 		mrb_tick_exceeds(swept_at, mrb_timer_now(), SWEEP_MS))
 		sweep();
-	while (!dlist_is_empty(&mrb_endpoint_stats_changed))
-	{
-		MrbEndpointStats *stats = dlist_container(MrbEndpointStats, changed_node,
-												  dlist_pop_head_node(&mrb_endpoint_stats_changed));
-
-		stats->changed = false;
+	while ((stats = mrb_endpoint_stats_next_changed()) != NULL)
 		publish(mrb_container(MrbEndpoint, stats, stats));
-	}
 	set_gauge(slot, MRB_COUNT_EPOCH, mrb_queue_newest());
 	set_gauge(slot, MRB_COUNT_IN_FLIGHT, mrb_inflight_in_flight());
 	set_gauge(slot, MRB_COUNT_PENDING, mrb_item_pending());
@@ -114,7 +110,7 @@ publish(MrbEndpoint *endpoint)
 		return;
 	position = *seen;
 	show_health(&position, endpoint);
-	if (endpoint->stats.unwritten == 0)
+	if (endpoint->dirty.held_back == 0)
 		wake_owed |= show_progress(&position, endpoint);
 	else
 		show_setbacks(&position, endpoint);
@@ -158,7 +154,7 @@ show_progress(MrbPosition *position, MrbEndpoint *endpoint)
 	position->generation = endpoint->generation;
 	position->acked_epoch = acked;
 	position->settled_epoch = mrb_queue_settled(endpoint);
-	position->verified_epoch = endpoint->progress.verified_epoch;
+	position->verified_epoch = endpoint->marker.verified_epoch;
 	position->resyncing = endpoint->resync.after != NULL;
 	strlcpy(position->resync_after,
 			position->resyncing ? endpoint->resync.after : "",
@@ -173,7 +169,7 @@ static void
 show_setbacks(MrbPosition *position, const MrbEndpoint *endpoint)
 {
 	position->verified_epoch = Min(position->verified_epoch,
-								   endpoint->progress.verified_epoch);
+								   endpoint->marker.verified_epoch);
 	if (endpoint->resync.after != NULL &&
 		(!position->resyncing || endpoint->resync.after[0] == '\0'))
 	{

@@ -30,6 +30,7 @@
 #include "delivery/queue.h"
 #include "delivery/ready_list.h"
 #include "delivery/zone_barrier.h"
+#include "endpoint/inflight.h"
 #include "endpoint/run_queue.h"
 
 /* After a try that may still be going on, the route is told again this late. */
@@ -65,7 +66,6 @@ static void rest_over(MrbTimer *timer);
 static void rest(MrbItem *item, int after_ms, MrbRepeat repeat);
 static bool repeats_early(const MrbItem *item);
 static void park(MrbItem *item, int after_ms);
-static void chunk_done(MrbItem *item);
 static void repurge(MrbItem *item);
 
 void
@@ -91,12 +91,9 @@ void
 mrb_queue_attach(MrbEndpoint *endpoint)
 {
 	mrb_item_attach(endpoint);
-	dlist_init(&endpoint->lists.live);
-	dlist_init(&endpoint->lists.retry);
-	dlist_init(&endpoint->lists.bulk);
-	dlist_init(&endpoint->lists.sending);
-	dlist_init(&endpoint->requests.list);
-	dlist_init(&endpoint->dirty.notes);
+	mrb_ready_list_attach(endpoint);
+	mrb_inflight_attach(endpoint);
+	mrb_dirty_attach(endpoint);
 }
 
 /*
@@ -105,10 +102,10 @@ mrb_queue_attach(MrbEndpoint *endpoint)
 void
 mrb_queue_detach(MrbEndpoint *endpoint)
 {
-	while (!dlist_is_empty(&endpoint->lists.all))
+	while (!dlist_is_empty(&endpoint->items.all))
 	{
 		MrbItem    *item = dlist_head_element(MrbItem, item_node,
-											  &endpoint->lists.all);
+											  &endpoint->items.all);
 
 		take_out(item);
 		drop_item(item);
@@ -145,9 +142,7 @@ mrb_queue_bulk(MrbEndpoint *endpoint, MrbRouteEntry *entry)
 {
 	MrbItem    *item = mrb_item_find(endpoint, entry);
 
-	if (!item->bulk)
-		endpoint->resync.chunk_left++;
-	item->bulk = true;
+	mrb_item_set_bulk(item, true);
 
 	/* A change that is told already keeps its epoch and its message id. */
 	if (item->first_epoch == 0 || entry->route->ngone > item->picture->ngone)
@@ -245,7 +240,7 @@ mrb_queue_succeeded(MrbItem *item)
 		enter(item);
 		return;
 	}
-	chunk_done(item);
+	mrb_item_set_bulk(item, false);
 	item->late = false;
 	if (early)
 		rest(item, EARLY_MS, MRB_REPEAT_EARLY);
@@ -325,7 +320,7 @@ mrb_queue_refused(MrbItem *item, int status, const char *error)
 		return;
 	}
 	mrb_item_set_unsettled(item, 0);
-	chunk_done(item);
+	mrb_item_set_bulk(item, false);
 	item->late = true;
 	park(item, after_ms);
 }
@@ -420,13 +415,11 @@ take_out(MrbItem *item)
 			mrb_zone_barrier_leave(item);
 			break;
 		case MRB_ITEM_READY:
+		case MRB_ITEM_SENDING:
+			mrb_ready_list_remove(item);
+			break;
 		case MRB_ITEM_LINGERING:
 			dlist_delete(&item->list_node);
-			break;
-		case MRB_ITEM_SENDING:
-			if (item->sending.starting)
-				dlist_delete(&item->list_node);
-			item->sending.starting = false;
 			break;
 		case MRB_ITEM_DAMPED:
 		case MRB_ITEM_RESTING:
@@ -512,14 +505,6 @@ park(MrbItem *item, int after_ms)
 {
 	item->state = MRB_ITEM_PARKED;
 	mrb_timer_set(&item->timer, after_ms, rest_over);
-}
-
-static void
-chunk_done(MrbItem *item)
-{
-	if (item->bulk)
-		item->endpoint->resync.chunk_left--;
-	item->bulk = false;
 }
 
 /*

@@ -15,6 +15,18 @@
 #include "endpoint/run_queue.h"
 
 /*
+ * Begin with empty lists for an endpoint.
+ */
+void
+mrb_ready_list_attach(MrbEndpoint *endpoint)
+{
+	dlist_init(&endpoint->ready.live);
+	dlist_init(&endpoint->ready.retry);
+	dlist_init(&endpoint->ready.bulk);
+	dlist_init(&endpoint->ready.sending);
+}
+
+/*
  * Append the item to the list that its history asks for.
  */
 void
@@ -24,11 +36,11 @@ mrb_ready_list_add(MrbItem *item)
 
 	item->state = MRB_ITEM_READY;
 	if (item->tries > 0 || item->attempts > 0)
-		dlist_push_tail(&endpoint->lists.retry, &item->list_node);
+		dlist_push_tail(&endpoint->ready.retry, &item->list_node);
 	else if (item->bulk && item->first_epoch == 0)
-		dlist_push_tail(&endpoint->lists.bulk, &item->list_node);
+		dlist_push_tail(&endpoint->ready.bulk, &item->list_node);
 	else
-		dlist_push_tail(&endpoint->lists.live, &item->list_node);
+		dlist_push_tail(&endpoint->ready.live, &item->list_node);
 	mrb_run_queue_activate(endpoint);
 }
 
@@ -41,14 +53,14 @@ mrb_ready_list_next(MrbEndpoint *endpoint, bool with_bulk)
 	dlist_head *list = NULL;
 	MrbItem    *item;
 
-	if (!dlist_is_empty(&endpoint->lists.sending))
-		return dlist_head_element(MrbItem, list_node, &endpoint->lists.sending);
-	if (!dlist_is_empty(&endpoint->lists.live))
-		list = &endpoint->lists.live;
-	else if (!dlist_is_empty(&endpoint->lists.retry))
-		list = &endpoint->lists.retry;
-	else if (with_bulk && !dlist_is_empty(&endpoint->lists.bulk))
-		list = &endpoint->lists.bulk;
+	if (!dlist_is_empty(&endpoint->ready.sending))
+		return dlist_head_element(MrbItem, list_node, &endpoint->ready.sending);
+	if (!dlist_is_empty(&endpoint->ready.live))
+		list = &endpoint->ready.live;
+	else if (!dlist_is_empty(&endpoint->ready.retry))
+		list = &endpoint->ready.retry;
+	else if (with_bulk && !dlist_is_empty(&endpoint->ready.bulk))
+		list = &endpoint->ready.bulk;
 	if (list == NULL)
 		return NULL;
 
@@ -83,5 +95,16 @@ void
 mrb_ready_list_put_back(MrbItem *item)
 {
 	item->sending.starting = true;
-	dlist_push_head(&item->endpoint->lists.sending, &item->list_node);
+	dlist_push_head(&item->endpoint->ready.sending, &item->list_node);
+}
+
+/*
+ * Take the item out of the list of its endpoint that it is in, if any.
+ */
+void
+mrb_ready_list_remove(MrbItem *item)
+{
+	if (item->state == MRB_ITEM_READY || item->sending.starting)
+		dlist_delete(&item->list_node);
+	item->sending.starting = false;
 }

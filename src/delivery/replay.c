@@ -19,6 +19,7 @@
 #include "common/query.h"
 #include "common/registry.h"
 #include "common/worker_xact.h"
+#include "delivery/endpoint_state.h"
 #include "delivery/fanout.h"
 #include "delivery/queue.h"
 #include "delivery/replay.h"
@@ -134,8 +135,7 @@ find_start(List *endpoints, int64 trimmed_epoch, Reading *reading)
 			Min(endpoint->progress.acked_epoch, endpoint->progress.settled_epoch) <
 			mrb_queue_newest() - CHANGES_MAX)
 		{
-			endpoint->progress.acked_epoch = mrb_queue_newest();
-			endpoint->progress.settled_epoch = mrb_queue_newest();
+			mrb_endpoint_state_skip(endpoint, mrb_queue_newest());
 			mrb_resync_begin(endpoint);
 		}
 		lowest = Min(lowest, Min(endpoint->progress.acked_epoch,

@@ -77,7 +77,7 @@ mrb_resync_step(void)
 		Chunk		chunk = {0};
 
 		under_way |= may_go_on(endpoint);
-		if (!may_go_on(endpoint) || endpoint->resync.chunk_left > 0)
+		if (!may_go_on(endpoint) || endpoint->items.bulk > 0)
 			continue;
 		advance(endpoint);
 		if (endpoint->resync.after == NULL)
@@ -167,7 +167,7 @@ hand_out(const Chunk *chunk)
 	{
 		MrbEndpoint *endpoint = mrb_endpoint_list_current(iter);
 
-		if (may_go_on(endpoint) && endpoint->resync.chunk_left == 0 &&
+		if (may_go_on(endpoint) && endpoint->items.bulk == 0 &&
 			endpoint->resync.chunk_end == NULL && !endpoint->resync.chunk_last &&
 			strcmp(endpoint->resync.after, after) == 0)
 			hand_to(endpoint, chunk, entries);

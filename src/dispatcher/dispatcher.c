@@ -354,8 +354,6 @@ apply_settings(Pass *pass)
 
 		if (!endpoint->listed)
 			drop_endpoint(endpoint);
-		else
-			endpoint->listed = false;
 	}
 	foreach(cell, pass->fresh)
 	{
@@ -366,7 +364,6 @@ apply_settings(Pass *pass)
 		mrb_queue_attach(endpoint);
 		mrb_scale_queue_attach(endpoint);
 		mrb_dirty_mark(endpoint);
-		endpoint->listed = false;
 	}
 	mrb_replay_load(pass->fresh, pass->standing.trimmed_epoch);
 	foreach(cell, pass->fresh)

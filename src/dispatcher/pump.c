@@ -10,7 +10,6 @@
  */
 #include "postgres.h"
 
-#include "base/container.h"
 #include "delivery/sender.h"
 #include "dispatcher/pump.h"
 #include "endpoint/health.h"
@@ -22,7 +21,6 @@
 #define STARTS_PER_TURN 64
 
 static bool may_start(MrbEndpoint *endpoint);
-static void rate_over(MrbTimer *timer);
 
 /*
  * Let endpoints start a request each, in turn, until a share of the pass is
@@ -34,20 +32,14 @@ mrb_pump_run(void)
 	MrbEndpoint *endpoint;
 	bool		full = false;
 	int			started = 0;
-	int			wait;
-	dlist_head	later = DLIST_STATIC_INIT(later);
 
 	while (!full && started < STARTS_PER_TURN &&
 		   (endpoint = mrb_run_queue_next()) != NULL)
 	{
 		if (!mrb_health_may_send(endpoint))
 			continue;			/* an answer or a timer brings it back */
-		wait = mrb_rate_limit_wait(endpoint);
-		if (wait > 0)
-		{
-			mrb_timer_set(&endpoint->rate.timer, wait, rate_over);
-			continue;
-		}
+		if (!mrb_rate_limit_allows(endpoint))
+			continue;			/* a timer brings it back */
 		if (may_start(endpoint) &&
 			(endpoint->adapter->scheduler ? mrb_scale_sender_start(endpoint, &full) :
 			 mrb_sender_start(endpoint, &full)))
@@ -56,19 +48,9 @@ mrb_pump_run(void)
 			started++;
 		}
 		else if (mrb_run_queue_has_work(endpoint))
-		{
-			/* It has to wait for room. */
-			endpoint->turn.awaited = true;
-			dlist_push_tail(&later, &endpoint->turn.node);
-		}
+			mrb_run_queue_defer(endpoint);	/* it has to wait for room */
 	}
-	while (!dlist_is_empty(&later))
-	{
-		endpoint = dlist_container(MrbEndpoint, turn.node,
-								   dlist_pop_head_node(&later));
-		endpoint->turn.awaited = false;
-		mrb_run_queue_activate(endpoint);
-	}
+	mrb_run_queue_resume();
 	return started == STARTS_PER_TURN;
 }
 
@@ -81,13 +63,4 @@ may_start(MrbEndpoint *endpoint)
 {
 	return endpoint->vitals.window > 1 ||
 		mrb_inflight_in_flight() < mrb_inflight_capacity() * 3 / 4;
-}
-
-/*
- * The adapter's rate allows the next request.
- */
-static void
-rate_over(MrbTimer *timer)
-{
-	mrb_run_queue_activate(mrb_container(MrbEndpoint, rate.timer, timer));
 }

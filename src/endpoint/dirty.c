@@ -26,6 +26,15 @@ mrb_dirty_init(MemoryContext context)
 }
 
 /*
+ * Begin with no notes for an endpoint.
+ */
+void
+mrb_dirty_attach(MrbEndpoint *endpoint)
+{
+	dlist_init(&endpoint->dirty.notes);
+}
+
+/*
  * The endpoint's row, and what others see of it, is no longer what it should
  * be.
  */
@@ -56,9 +65,9 @@ mrb_dirty_note(MrbEndpoint *endpoint, MrbNote **owner, MrbNoteKind kind,
 	MrbNote    *note = owner != NULL ? *owner : NULL;
 
 	if (note != NULL && holds_cursor(note->kind))
-		endpoint->stats.unwritten--;
+		endpoint->dirty.held_back--;
 	if (holds_cursor(kind))
-		endpoint->stats.unwritten++;
+		endpoint->dirty.held_back++;
 	if (note == NULL)
 	{
 		note = MemoryContextAllocZero(kept, sizeof(MrbNote));
@@ -106,6 +115,28 @@ forget_note(MrbNote *note)
 	pfree(note);
 }
 
+/*
+ * Move the endpoint to the end of the list.
+ */
+void
+mrb_dirty_requeue(MrbEndpoint *endpoint)
+{
+	dlist_delete(&endpoint->dirty.node);
+	dlist_push_tail(&mrb_dirty_endpoints, &endpoint->dirty.node);
+}
+
+/*
+ * The endpoint has a row of its present configuration now, and what others
+ * see of it need not be held back any longer.
+ */
+void
+mrb_dirty_written(MrbEndpoint *endpoint)
+{
+	endpoint->dirty.born = true;
+	mrb_dirty_forget(endpoint);
+	mrb_endpoint_stats_mark(&endpoint->stats);
+}
+
 void
 mrb_dirty_forget(MrbEndpoint *endpoint)
 {
@@ -113,7 +144,7 @@ mrb_dirty_forget(MrbEndpoint *endpoint)
 
 	dlist_foreach_modify(iter, &endpoint->dirty.notes)
 		forget_note(dlist_container(MrbNote, node, iter.cur));
-	endpoint->stats.unwritten = 0;
+	endpoint->dirty.held_back = 0;
 	if (endpoint->dirty.listed)
 		dlist_delete(&endpoint->dirty.node);
 	endpoint->dirty.listed = false;

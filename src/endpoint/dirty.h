@@ -41,6 +41,7 @@ extern bool mrb_dirty_is_urgent(const MrbEndpoint *endpoint);
 extern bool mrb_dirty_urgent;
 
 extern void mrb_dirty_init(MemoryContext context);
+extern void mrb_dirty_attach(MrbEndpoint *endpoint);
 extern void mrb_dirty_mark(MrbEndpoint *endpoint);
 
 /*
@@ -50,7 +51,11 @@ extern MrbNote *mrb_dirty_note(MrbEndpoint *endpoint, MrbNote **owner,
 							   MrbNoteKind kind, const char *deployment_id);
 extern void mrb_dirty_set_error(MrbNote *note, const char *error);
 
-/* Forget everything of an endpoint that goes. */
+/* Let the endpoint be tried after all others that are to be written. */
+extern void mrb_dirty_requeue(MrbEndpoint *endpoint);
+
+/* The endpoint's row and notes are written; or the endpoint goes. */
+extern void mrb_dirty_written(MrbEndpoint *endpoint);
 extern void mrb_dirty_forget(MrbEndpoint *endpoint);
 
 #endif							/* MRB_DIRTY_H */

@@ -1,8 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * endpoint.h
- *	  An endpoint as the dispatcher knows it: what it was set up as, how far
- *	  it has come, and how it is.
+ *	  An endpoint in the memory of the dispatcher.
+ *
+ * An MrbEndpoint consists of parts.  endpoint_list.c makes it and fills the
+ * parts with what its rows say, and takes it apart at its end; in between each
+ * part is written by one file alone, which the comment at its type names.
+ * Every file may read all of them.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,20 +29,36 @@ typedef struct MrbZone
 	int			caches;			/* endpoints of stage 1 */
 } MrbZone;
 
-/* How far it has come; by queue.c, and by flush.c once that is written. */
+/* Its items, and how far they let it come; by item.c. */
+typedef struct MrbItems
+{
+	dlist_head	all;
+	pairingheap unacked;		/* by lowest epoch not acknowledged */
+	pairingheap unsettled;		/* by lowest epoch not repeated */
+	int			bulk;			/* items of the resync's chunk not done */
+} MrbItems;
+
+/* Its items that can be sent; by ready_list.c. */
+typedef struct MrbReadyLists
+{
+	dlist_head	live;			/* new changes, */
+	dlist_head	retry;			/* what has failed before, */
+	dlist_head	bulk;			/* and what a resync sends */
+	dlist_head	sending;		/* begun, with requests to start */
+} MrbReadyLists;
+
+/* How far it has come according to its row; by endpoint_state.c. */
 typedef struct MrbProgress
 {
-	pairingheap unacked;		/* items by lowest epoch not acknowledged */
-	pairingheap unsettled;		/* items by lowest epoch not repeated */
-	int64		acked_epoch;	/* as last written down */
+	int64		acked_epoch;
 	int64		settled_epoch;
-	int64		verified_epoch;
 } MrbProgress;
 
 /* The marker that is written into its table and read back; by marker.c. */
 typedef struct MrbMarker
 {
 	int64		epoch;			/* as last written; 0: no marker is written */
+	int64		verified_epoch; /* everything up to it is in the table */
 	bool		unread;			/* it was never read back */
 	int			failures;		/* readings without it, lately */
 	int			hits;			/* readings with it since the last of those */
@@ -54,24 +74,13 @@ typedef struct MrbResync
 								 * goes on */
 	char	   *chunk_end;		/* after, once the chunk is done */
 	bool		chunk_last;
-	int			chunk_left;		/* items of the chunk not done */
 	bool		repurges;		/* caches may hold what it forgot */
 } MrbResync;
-
-/* Its items; by item.c and ready_list.c. */
-typedef struct MrbItemLists
-{
-	dlist_head	all;
-	dlist_head	live;			/* ready: new changes, */
-	dlist_head	retry;			/* what has failed before, */
-	dlist_head	bulk;			/* and what a resync brings */
-	dlist_head	sending;		/* begun, with requests to start */
-} MrbItemLists;
 
 /* Its place among the endpoints that have something to send; by run_queue.c. */
 typedef struct MrbTurn
 {
-	bool		awaited;
+	bool		queued;
 	dlist_node	node;
 } MrbTurn;
 
@@ -130,6 +139,8 @@ typedef struct MrbDirty
 	bool		listed;			/* among the endpoints to write */
 	dlist_node	node;
 	dlist_head	notes;
+	int			held_back;		/* notes without which its position is not
+								 * published */
 } MrbDirty;
 
 /* Bounds of the delay after which an endpoint that fails is tried again. */
@@ -157,10 +168,11 @@ typedef struct MrbEndpoint
 	int64		generation;		/* rises with every change */
 	MrbAdapter *adapter;
 
+	MrbItems	items;
+	MrbReadyLists ready;
 	MrbProgress progress;
 	MrbMarker	marker;
 	MrbResync	resync;
-	MrbItemLists lists;
 	MrbTurn		turn;
 	MrbRequests requests;
 	MrbRate		rate;

@@ -23,6 +23,7 @@
 #include "common/json_read.h"
 #include "common/query.h"
 #include "endpoint/endpoint_list.h"
+#include "endpoint/health.h"
 
 /* Columns of read_query, in order. */
 enum
@@ -89,7 +90,6 @@ static void check_secrets(MrbEndpoint *endpoint);
 static const char *secret_problem(const char *name);
 static void read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch);
 static void carry_on(MrbEndpoint *endpoint, const MrbEndpoint *known);
-static void remember(MrbEndpoint *endpoint, const MrbEndpoint *known);
 static void misconfigured(MrbEndpoint *endpoint, const char *problem);
 static Jsonb *copy_jsonb(int row, int column);
 static MrbZone *find_zone(const char *name);
@@ -146,7 +146,6 @@ mrb_endpoint_list_adopt(MrbEndpoint *endpoint, MemoryContext context)
 		endpoint->zone->routers++;
 	if (endpoint->edge && endpoint->stage == 1)
 		endpoint->zone->caches++;
-	endpoint->listed = true;
 
 	/* Routers stand first: a cache waits only for what they owe already. */
 	if (endpoint->stage == 0)
@@ -364,7 +363,10 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 	MrbEndpoint *known = mrb_endpoint_list_find(endpoint->name);
 
 	if (known != NULL)
-		remember(endpoint, known);
+	{
+		mrb_endpoint_stats_inherit(&endpoint->stats, &known->stats);
+		mrb_health_inherit(endpoint, known);
+	}
 	endpoint->dirty.born = config != NULL && strcmp(config, endpoint->config) == 0;
 	if (!endpoint->dirty.born || endpoint->adapter->scheduler)
 	{
@@ -378,7 +380,7 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 	}
 	endpoint->progress.acked_epoch = mrb_query_int64(row, COL_ACKED, 0);
 	endpoint->progress.settled_epoch = mrb_query_int64(row, COL_SETTLED, 0);
-	endpoint->progress.verified_epoch = mrb_query_int64(row, COL_VERIFIED, 0);
+	endpoint->marker.verified_epoch = mrb_query_int64(row, COL_VERIFIED, 0);
 	endpoint->marker.epoch = mrb_query_int64(row, COL_MARKER, 0);
 	endpoint->resync.after = after != NULL ? pstrdup(after) : NULL;
 	endpoint->resync.repurges = true;
@@ -407,30 +409,13 @@ carry_on(MrbEndpoint *endpoint, const MrbEndpoint *known)
 }
 
 /*
- * What people are shown of the past does not end with a change of settings.
+ * Stop the endpoint for the first problem that is found.
  */
-static void
-remember(MrbEndpoint *endpoint, const MrbEndpoint *known)
-{
-	const MrbVitals *past = &known->vitals;
-
-	mrb_endpoint_stats_inherit(&endpoint->stats, &known->stats);
-	endpoint->vitals.last_success_at = past->last_success_at;
-	endpoint->vitals.last_status = past->last_status;
-	if (endpoint->vitals.health == MRB_HEALTH_MISCONFIGURED)
-		return;
-	endpoint->vitals.last_error_at = past->last_error_at;
-	strlcpy(endpoint->vitals.last_error, past->last_error,
-			sizeof(endpoint->vitals.last_error));
-}
-
 static void
 misconfigured(MrbEndpoint *endpoint, const char *problem)
 {
-	if (endpoint->vitals.health == MRB_HEALTH_MISCONFIGURED)
-		return;
-	endpoint->vitals.health = MRB_HEALTH_MISCONFIGURED;
-	strlcpy(endpoint->vitals.last_error, problem, sizeof(endpoint->vitals.last_error));
+	if (endpoint->vitals.health != MRB_HEALTH_MISCONFIGURED)
+		mrb_health_misconfigured(endpoint, problem);
 }
 
 /*

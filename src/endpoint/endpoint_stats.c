@@ -53,7 +53,8 @@ typedef struct Table
 	MrbEndpointStat stats[FLEXIBLE_ARRAY_MEMBER];
 } Table;
 
-dlist_head	mrb_endpoint_stats_changed = DLIST_STATIC_INIT(mrb_endpoint_stats_changed);
+/* What the dispatcher is to publish. */
+static dlist_head changed_stats = DLIST_STATIC_INIT(changed_stats);
 
 static Table *table = NULL;
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
@@ -171,7 +172,23 @@ mrb_endpoint_stats_mark(MrbEndpointStats *stats)
 	if (stats->changed)
 		return;
 	stats->changed = true;
-	dlist_push_tail(&mrb_endpoint_stats_changed, &stats->changed_node);
+	dlist_push_tail(&changed_stats, &stats->changed_node);
+}
+
+/*
+ * Take out the next that was marked; NULL when there is none.
+ */
+MrbEndpointStats *
+mrb_endpoint_stats_next_changed(void)
+{
+	MrbEndpointStats *stats;
+
+	if (dlist_is_empty(&changed_stats))
+		return NULL;
+	stats = dlist_container(MrbEndpointStats, changed_node,
+							dlist_pop_head_node(&changed_stats));
+	stats->changed = false;
+	return stats;
 }
 
 /*

@@ -68,11 +68,7 @@ typedef struct MrbEndpointStats
 	MrbTally   *inherited;		/* what its predecessor counted, or NULL */
 	bool		changed;		/* and so in mrb_endpoint_stats_changed */
 	dlist_node	changed_node;
-	int			unwritten;		/* notes that its cursor must wait for */
 } MrbEndpointStats;
-
-/* What is to be published, by publish.c. */
-extern dlist_head mrb_endpoint_stats_changed;
 
 extern void mrb_endpoint_stats_install(void);
 
@@ -86,6 +82,7 @@ extern void mrb_endpoint_stats_inherit(MrbEndpointStats *stats,
 extern void mrb_endpoint_stats_claim(MrbEndpointStats *stats, const char *name);
 extern void mrb_endpoint_stats_drop(MrbEndpointStats *stats);
 extern void mrb_endpoint_stats_mark(MrbEndpointStats *stats);
+extern MrbEndpointStats *mrb_endpoint_stats_next_changed(void);
 extern const MrbPosition *mrb_endpoint_stats_position(const MrbEndpointStats *stats);
 extern void mrb_endpoint_stats_publish(MrbEndpointStats *stats, const MrbPosition *position);
 extern void mrb_endpoint_stats_sent(MrbEndpointStats *stats, bool retry);

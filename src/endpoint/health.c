@@ -105,10 +105,7 @@ mrb_health_failure(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 {
 	MrbEndpoint *endpoint = inflight->endpoint;
 
-	endpoint->vitals.last_status = answer->status;
-	endpoint->vitals.last_error_at = mrb_timer_wall();
-	strlcpy(endpoint->vitals.last_error, why, sizeof(endpoint->vitals.last_error));
-	mrb_dirty_mark(endpoint);
+	mrb_health_note_error(endpoint, answer->status, why);
 	if (inflight->round != endpoint->vitals.round)
 	{
 		/* It may be what the next request has waited for. */
@@ -134,19 +131,17 @@ mrb_health_gone(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 	MrbEndpoint *endpoint = inflight->endpoint;
 	MrbVitals  *vitals = &endpoint->vitals;
 	bool		known = vitals->health == MRB_HEALTH_GONE;
+	char		error[sizeof(vitals->last_error)];
 
-	vitals->last_status = answer->status;
-	vitals->last_error_at = mrb_timer_wall();
-	snprintf(vitals->last_error, sizeof(vitals->last_error),
-			 "it answers that it is gone (%s)", why);
-	mrb_dirty_mark(endpoint);
+	snprintf(error, sizeof(error), "it answers that it is gone (%s)", why);
+	mrb_health_note_error(endpoint, answer->status, error);
 	if (inflight->round != vitals->round)
 	{
 		/* It may be what the next request has waited for. */
 		mrb_run_queue_activate(endpoint);
 		return;
 	}
-	endpoint->vitals.window = 1;
+	vitals->window = 1;
 	vitals->failures++;
 	vitals->round++;
 	vitals->health = MRB_HEALTH_GONE;
@@ -188,6 +183,50 @@ mrb_health_note_answer(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 			mrb_health_gone(inflight, answer, why);
 			break;
 	}
+}
+
+/*
+ * Show the error; the endpoint's health stays what it is.
+ */
+void
+mrb_health_note_error(MrbEndpoint *endpoint, int status, const char *why)
+{
+	MrbVitals  *vitals = &endpoint->vitals;
+
+	vitals->last_status = status;
+	vitals->last_error_at = mrb_timer_wall();
+	strlcpy(vitals->last_error, why, sizeof(vitals->last_error));
+	mrb_dirty_mark(endpoint);
+}
+
+/*
+ * Stop sending to the endpoint.  It may still be on its way into the list of
+ * endpoints, so marking it dirty is up to the caller.
+ */
+void
+mrb_health_misconfigured(MrbEndpoint *endpoint, const char *problem)
+{
+	endpoint->vitals.health = MRB_HEALTH_MISCONFIGURED;
+	strlcpy(endpoint->vitals.last_error, problem,
+			sizeof(endpoint->vitals.last_error));
+}
+
+/*
+ * A change of settings does not end the history that users are shown.
+ */
+void
+mrb_health_inherit(MrbEndpoint *endpoint, const MrbEndpoint *predecessor)
+{
+	MrbVitals  *vitals = &endpoint->vitals;
+	const MrbVitals *past = &predecessor->vitals;
+
+	vitals->last_success_at = past->last_success_at;
+	vitals->last_status = past->last_status;
+	if (vitals->health == MRB_HEALTH_MISCONFIGURED)
+		return;
+	vitals->last_error_at = past->last_error_at;
+	strlcpy(vitals->last_error, past->last_error,
+			sizeof(vitals->last_error));
 }
 
 MrbHealth

@@ -30,6 +30,18 @@ extern void mrb_health_gone(const MrbInflight *inflight,
 extern void mrb_health_note_answer(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 								   MrbVerdict verdict, const char *why);
 
+/* An error that does not make the endpoint back off; only shown. */
+extern void mrb_health_note_error(MrbEndpoint *endpoint, int status,
+								  const char *why);
+
+/* The endpoint cannot work as it is configured. */
+extern void mrb_health_misconfigured(MrbEndpoint *endpoint,
+									 const char *problem);
+
+/* Show what was shown of the endpoint's predecessor. */
+extern void mrb_health_inherit(MrbEndpoint *endpoint,
+							   const MrbEndpoint *predecessor);
+
 /* The health that others see. */
 extern MrbHealth mrb_health_shown(const MrbEndpoint *endpoint);
 extern const char *mrb_health_name(MrbHealth health);

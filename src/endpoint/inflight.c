@@ -82,6 +82,15 @@ mrb_inflight_capacity(void)
 	return capacity;
 }
 
+/*
+ * Begin with no requests for an endpoint.
+ */
+void
+mrb_inflight_attach(MrbEndpoint *endpoint)
+{
+	dlist_init(&endpoint->requests.list);
+}
+
 MrbStarted
 mrb_inflight_start(MrbEndpoint *endpoint, MrbTemplateValues *values,
 				   const MrbInflightNote *note, const char **problem)

@@ -52,6 +52,8 @@ extern int	mrb_inflight_in_flight(void);
 /* Most requests that can be in flight in all. */
 extern int	mrb_inflight_capacity(void);
 
+extern void mrb_inflight_attach(MrbEndpoint *endpoint);
+
 /* The note is copied. */
 extern MrbStarted mrb_inflight_start(MrbEndpoint *endpoint, MrbTemplateValues *values,
 									 const MrbInflightNote *note,

@@ -12,13 +12,32 @@
 
 #include <limits.h>
 
+#include "base/container.h"
 #include "endpoint/rate_limit.h"
+#include "endpoint/run_queue.h"
+
+static int	wait_ms(MrbEndpoint *endpoint);
+static void wait_over(MrbTimer *timer);
 
 /*
- * Fill the bucket by the time that passed, and see whether it holds a request.
+ * Check the bucket, and set the timer when it holds no request.
  */
-int
-mrb_rate_limit_wait(MrbEndpoint *endpoint)
+bool
+mrb_rate_limit_allows(MrbEndpoint *endpoint)
+{
+	int			wait = wait_ms(endpoint);
+
+	if (wait > 0)
+		mrb_timer_set(&endpoint->rate.timer, wait, wait_over);
+	return wait == 0;
+}
+
+/*
+ * Fill the bucket by the time that passed; return the number of milliseconds
+ * until it holds a request.
+ */
+static int
+wait_ms(MrbEndpoint *endpoint)
 {
 	const MrbAdapter *adapter = endpoint->adapter;
 	MrbTick		now = mrb_timer_now();
@@ -45,4 +64,13 @@ void
 mrb_rate_limit_spend(MrbEndpoint *endpoint)
 {
 	endpoint->rate.tokens -= 1;
+}
+
+/*
+ * The bucket holds the next request.
+ */
+static void
+wait_over(MrbTimer *timer)
+{
+	mrb_run_queue_activate(mrb_container(MrbEndpoint, rate.timer, timer));
 }

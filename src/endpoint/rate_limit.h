@@ -10,8 +10,11 @@
 
 #include "endpoint/endpoint.h"
 
-/* Milliseconds until the endpoint's adapter allows one more request. */
-extern int	mrb_rate_limit_wait(MrbEndpoint *endpoint);
+/*
+ * Whether the endpoint's adapter allows one more request now; if not, the
+ * endpoint is put into the run queue when it does.
+ */
+extern bool mrb_rate_limit_allows(MrbEndpoint *endpoint);
 
 /* Count a request. */
 extern void mrb_rate_limit_spend(MrbEndpoint *endpoint);

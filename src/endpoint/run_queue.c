@@ -13,6 +13,7 @@
 #include "endpoint/run_queue.h"
 
 static dlist_head active = DLIST_STATIC_INIT(active);
+static dlist_head deferred = DLIST_STATIC_INIT(deferred);
 
 /*
  * Put the endpoint at the end of the queue.
@@ -20,10 +21,30 @@ static dlist_head active = DLIST_STATIC_INIT(active);
 void
 mrb_run_queue_activate(MrbEndpoint *endpoint)
 {
-	if (endpoint->turn.awaited)
+	if (endpoint->turn.queued)
 		return;
-	endpoint->turn.awaited = true;
+	endpoint->turn.queued = true;
 	dlist_push_tail(&active, &endpoint->turn.node);
+}
+
+/*
+ * Set the endpoint aside; the caller has taken it out of the queue.
+ */
+void
+mrb_run_queue_defer(MrbEndpoint *endpoint)
+{
+	endpoint->turn.queued = true;
+	dlist_push_tail(&deferred, &endpoint->turn.node);
+}
+
+/*
+ * Put the endpoints that were deferred at the end of the queue.
+ */
+void
+mrb_run_queue_resume(void)
+{
+	while (!dlist_is_empty(&deferred))
+		dlist_push_tail(&active, dlist_pop_head_node(&deferred));
 }
 
 /*
@@ -32,9 +53,9 @@ mrb_run_queue_activate(MrbEndpoint *endpoint)
 void
 mrb_run_queue_forget(MrbEndpoint *endpoint)
 {
-	if (endpoint->turn.awaited)
+	if (endpoint->turn.queued)
 		dlist_delete(&endpoint->turn.node);
-	endpoint->turn.awaited = false;
+	endpoint->turn.queued = false;
 }
 
 /*
@@ -49,7 +70,7 @@ mrb_run_queue_next(void)
 		return NULL;
 	endpoint = dlist_container(MrbEndpoint, turn.node,
 							   dlist_pop_head_node(&active));
-	endpoint->turn.awaited = false;
+	endpoint->turn.queued = false;
 	return endpoint;
 }
 
@@ -59,10 +80,10 @@ mrb_run_queue_next(void)
 bool
 mrb_run_queue_has_work(MrbEndpoint *endpoint)
 {
-	return !dlist_is_empty(&endpoint->lists.sending) ||
-		!dlist_is_empty(&endpoint->lists.live) ||
-		!dlist_is_empty(&endpoint->lists.retry) ||
-		!dlist_is_empty(&endpoint->lists.bulk) ||
+	return !dlist_is_empty(&endpoint->ready.sending) ||
+		!dlist_is_empty(&endpoint->ready.live) ||
+		!dlist_is_empty(&endpoint->ready.retry) ||
+		!dlist_is_empty(&endpoint->ready.bulk) ||
 		!dlist_is_empty(&endpoint->agenda.ups) ||
 		!dlist_is_empty(&endpoint->agenda.others);
 }

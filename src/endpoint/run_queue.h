@@ -14,6 +14,10 @@
 extern void mrb_run_queue_activate(MrbEndpoint *endpoint);
 extern void mrb_run_queue_forget(MrbEndpoint *endpoint);
 
+/* Let the endpoint wait until those that were deferred are resumed. */
+extern void mrb_run_queue_defer(MrbEndpoint *endpoint);
+extern void mrb_run_queue_resume(void);
+
 /* Take out the endpoint whose turn it is; NULL when there is none. */
 extern MrbEndpoint *mrb_run_queue_next(void);
 

@@ -270,8 +270,5 @@ did_not(MrbScaleEntry *want, MrbScaleTask *task, MrbVerdict verdict,
 static void
 show_error(MrbEndpoint *endpoint, const char *why)
 {
-	endpoint->vitals.last_error_at = mrb_timer_wall();
-	strlcpy(endpoint->vitals.last_error, why,
-			sizeof(endpoint->vitals.last_error));
-	mrb_dirty_mark(endpoint);
+	mrb_health_note_error(endpoint, endpoint->vitals.last_status, why);
 }
