@@ -3,13 +3,14 @@
  * circuit_breaker.c
  *	  A circuit breaker for every server that endpoints share.
  *
- * A server is a scheme, a host and a port.  When it cannot be connected to
- * several times in a row, none of its endpoints tries any more: the circuit
- * is open.  After a while it is half open, and one request at a time is let
- * through, whichever endpoint it comes from.  The first connection that works
- * closes it for all of them; after one that tells nothing, because it was
- * given up or denied, another endpoint has its turn.  What an endpoint answers
- * is no business of this file; see health.c.
+ * A server is a scheme, a host and a port.  After several connections to it
+ * have failed in a row its circuit opens, and no request is sent to any of
+ * its endpoints.  After a back-off the circuit is half open: one request at a
+ * time is let through, from whichever endpoint comes first.  The first
+ * connection that succeeds closes the circuit for all endpoints.  A request
+ * that was cancelled or denied shows nothing about the server; another
+ * endpoint tries next.  Only connections count here; health.c judges what
+ * endpoints answer.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,7 +29,7 @@
 typedef enum Circuit
 {
 	CIRCUIT_CLOSED,
-	CIRCUIT_OPEN,				/* nothing is sent */
+	CIRCUIT_OPEN,				/* no requests */
 	CIRCUIT_HALF_OPEN,			/* one request at a time */
 } Circuit;
 
@@ -53,6 +54,10 @@ static void half_open(MrbTimer *timer);
 static void retry_all(MrbServer *server);
 static void show(MrbServer *server);
 
+/*
+ * Set up the module; retry is called when the server of an endpoint may be
+ * tried.
+ */
 void
 mrb_circuit_breaker_init(MemoryContext context, MrbCircuitBreakerRetry retry)
 {
@@ -60,6 +65,9 @@ mrb_circuit_breaker_init(MemoryContext context, MrbCircuitBreakerRetry retry)
 	retry_endpoint = retry;
 }
 
+/*
+ * Find or make the server of the endpoint's URL, and add the endpoint to it.
+ */
 void
 mrb_circuit_breaker_attach(MrbEndpoint *endpoint)
 {
@@ -67,6 +75,9 @@ mrb_circuit_breaker_attach(MrbEndpoint *endpoint)
 	dlist_push_tail(&endpoint->circuit.server->endpoints, &endpoint->circuit.node);
 }
 
+/*
+ * Remove the endpoint from its server, and free a server without endpoints.
+ */
 void
 mrb_circuit_breaker_detach(MrbEndpoint *endpoint)
 {
@@ -81,6 +92,10 @@ mrb_circuit_breaker_detach(MrbEndpoint *endpoint)
 	pfree(server);
 }
 
+/*
+ * A closed circuit allows everything, an open one nothing, a half open one a
+ * single request.
+ */
 bool
 mrb_circuit_breaker_allows(const MrbEndpoint *endpoint)
 {
@@ -96,6 +111,9 @@ mrb_circuit_breaker_allows(const MrbEndpoint *endpoint)
 	return endpoint->circuit.server->in_flight == 0;
 }
 
+/*
+ * Count a request to the endpoint's server.
+ */
 void
 mrb_circuit_breaker_began(MrbEndpoint *endpoint)
 {
@@ -103,8 +121,9 @@ mrb_circuit_breaker_began(MrbEndpoint *endpoint)
 }
 
 /*
- * Those that waited for this request go on, unless what becomes of it says
- * otherwise before the timer does.
+ * Count the end of a request.  Endpoints that waited for it in a half open
+ * circuit are tried at the end of this turn, unless the result of the request
+ * opens or closes the circuit before.
  */
 void
 mrb_circuit_breaker_ended(MrbEndpoint *endpoint)
@@ -115,12 +134,15 @@ mrb_circuit_breaker_ended(MrbEndpoint *endpoint)
 		mrb_timer_set(&server->timer, 0, half_open);
 }
 
+/*
+ * Count a failed connection, and open the circuit when there were too many.
+ */
 void
 mrb_circuit_breaker_failed(MrbEndpoint *endpoint)
 {
 	MrbServer  *server = endpoint->circuit.server;
 
-	/* What was under way when it opened tells nothing new. */
+	/* Requests that were in flight when it opened show nothing new. */
 	if (server->circuit == CIRCUIT_OPEN ||
 		++server->failures < FAILURES_MAX)
 		return;
@@ -133,6 +155,9 @@ mrb_circuit_breaker_failed(MrbEndpoint *endpoint)
 				  half_open);
 }
 
+/*
+ * Close the circuit, and retry all endpoints of the server.
+ */
 void
 mrb_circuit_breaker_worked(MrbEndpoint *endpoint)
 {
@@ -146,6 +171,9 @@ mrb_circuit_breaker_worked(MrbEndpoint *endpoint)
 	retry_all(server);
 }
 
+/*
+ * When a connection is tried next; a half open circuit tries now.
+ */
 TimestampTz
 mrb_circuit_breaker_next_try(const MrbEndpoint *endpoint)
 {
@@ -163,6 +191,9 @@ mrb_circuit_breaker_next_try(const MrbEndpoint *endpoint)
 	return 0;
 }
 
+/*
+ * The server that a URL belongs to, made if it does not exist.
+ */
 static MrbServer *
 find_server(const char *url)
 {
@@ -186,7 +217,7 @@ find_server(const char *url)
 }
 
 /*
- * Scheme, host and port: what comes before the path.
+ * Length of scheme, host and port: what comes before the path.
  */
 static int
 origin_length(const char *url)
@@ -197,6 +228,9 @@ origin_length(const char *url)
 		strlen(url);
 }
 
+/*
+ * The back-off of an open circuit is over.
+ */
 static void
 half_open(MrbTimer *timer)
 {
@@ -206,6 +240,9 @@ half_open(MrbTimer *timer)
 	retry_all(server);
 }
 
+/*
+ * Let every endpoint of the server try.
+ */
 static void
 retry_all(MrbServer *server)
 {
@@ -217,7 +254,7 @@ retry_all(MrbServer *server)
 }
 
 /*
- * Others shall see the circuit of its endpoints.
+ * Publish the state of the circuit with each endpoint of the server.
  */
 static void
 show(MrbServer *server)

@@ -10,27 +10,27 @@
 
 #include "endpoint/endpoint.h"
 
-/* Called for each endpoint of a server that may be tried. */
+/* Called for each endpoint of a server that may be connected to again. */
 typedef void (*MrbCircuitBreakerRetry) (MrbEndpoint *endpoint);
 
 extern void mrb_circuit_breaker_init(MemoryContext context, MrbCircuitBreakerRetry retry);
 
-/* The endpoint joins or leaves those of its scheme, host and port. */
+/* Add the endpoint to its server, or remove it from there. */
 extern void mrb_circuit_breaker_attach(MrbEndpoint *endpoint);
 extern void mrb_circuit_breaker_detach(MrbEndpoint *endpoint);
 
-/* Whether a request may be started; only the server is looked at. */
+/* Whether the circuit of the endpoint's server allows another request. */
 extern bool mrb_circuit_breaker_allows(const MrbEndpoint *endpoint);
 
-/* A request is under way; it has ended. */
+/* A request was started; it has ended. */
 extern void mrb_circuit_breaker_began(MrbEndpoint *endpoint);
 extern void mrb_circuit_breaker_ended(MrbEndpoint *endpoint);
 
-/* It could not be connected to; it could. */
+/* A connection to the server failed; one succeeded. */
 extern void mrb_circuit_breaker_failed(MrbEndpoint *endpoint);
 extern void mrb_circuit_breaker_worked(MrbEndpoint *endpoint);
 
-/* When the server is tried again; 0: its circuit is closed. */
+/* When the server is tried next; 0 while its circuit is closed. */
 extern TimestampTz mrb_circuit_breaker_next_try(const MrbEndpoint *endpoint);
 
 #endif							/* MRB_CIRCUIT_BREAKER_H */

@@ -1,7 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * dirty.c
- *	  What has to be written down about endpoints, until it is.
+ *	  Changes of endpoints that are not written into tables yet.
+ *
+ * An endpoint is dirty when its row, or what is published of it, is out of
+ * date.  Notes are what else has to be written: deployments that it rejects,
+ * or accepts again, and purges to repeat. flush.c decides when all of this is
+ * written.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,9 +21,12 @@ bool		mrb_dirty_urgent = false;
 
 static MemoryContext kept = NULL;
 
-static bool holds_cursor(MrbNoteKind kind);
+static bool holds_back(MrbNoteKind kind);
 static void forget_note(MrbNote *note);
 
+/*
+ * Set up the module; notes live in the context.
+ */
 void
 mrb_dirty_init(MemoryContext context)
 {
@@ -26,7 +34,7 @@ mrb_dirty_init(MemoryContext context)
 }
 
 /*
- * Begin with no notes for an endpoint.
+ * Initialize the notes of a new endpoint.
  */
 void
 mrb_dirty_attach(MrbEndpoint *endpoint)
@@ -35,8 +43,7 @@ mrb_dirty_attach(MrbEndpoint *endpoint)
 }
 
 /*
- * The endpoint's row, and what others see of it, is no longer what it should
- * be.
+ * Have the endpoint's row written, and its position published.
  */
 void
 mrb_dirty_mark(MrbEndpoint *endpoint)
@@ -50,7 +57,8 @@ mrb_dirty_mark(MrbEndpoint *endpoint)
 }
 
 /*
- * A row that is not there yet, and notes.
+ * A missing row is urgent, because a restart would resynchronize the
+ * endpoint, and so are notes, because they hold its position back.
  */
 bool
 mrb_dirty_is_urgent(const MrbEndpoint *endpoint)
@@ -58,15 +66,19 @@ mrb_dirty_is_urgent(const MrbEndpoint *endpoint)
 	return !endpoint->dirty.born || !dlist_is_empty((dlist_head *) &endpoint->dirty.notes);
 }
 
+/*
+ * Add a note about a deployment, or reuse the one that *owner points to, if
+ * it is not written yet.  Without an owner each note is a new one.
+ */
 MrbNote *
 mrb_dirty_note(MrbEndpoint *endpoint, MrbNote **owner, MrbNoteKind kind,
 			   const char *deployment_id)
 {
 	MrbNote    *note = owner != NULL ? *owner : NULL;
 
-	if (note != NULL && holds_cursor(note->kind))
+	if (note != NULL && holds_back(note->kind))
 		endpoint->dirty.held_back--;
-	if (holds_cursor(kind))
+	if (holds_back(kind))
 		endpoint->dirty.held_back++;
 	if (note == NULL)
 	{
@@ -83,15 +95,18 @@ mrb_dirty_note(MrbEndpoint *endpoint, MrbNote **owner, MrbNoteKind kind,
 }
 
 /*
- * Whether others would take too much for done if they saw the cursor before
- * the note is written.
+ * Whether the endpoint's position must not be published before the note is
+ * written: it passes the deployment of the note, which is not delivered.
  */
 static bool
-holds_cursor(MrbNoteKind kind)
+holds_back(MrbNoteKind kind)
 {
 	return kind == MRB_NOTE_FAILURE || kind == MRB_NOTE_REPURGE;
 }
 
+/*
+ * Replace the error message of a note.
+ */
 void
 mrb_dirty_set_error(MrbNote *note, const char *error)
 {
@@ -101,7 +116,7 @@ mrb_dirty_set_error(MrbNote *note, const char *error)
 }
 
 /*
- * What is written is forgotten.
+ * Free a note, and tell its owner by setting the owner's pointer to NULL.
  */
 static void
 forget_note(MrbNote *note)
@@ -126,8 +141,8 @@ mrb_dirty_requeue(MrbEndpoint *endpoint)
 }
 
 /*
- * The endpoint has a row of its present configuration now, and what others
- * see of it need not be held back any longer.
+ * The endpoint's row is of its present configuration now, and its position
+ * need not be held back any longer.
  */
 void
 mrb_dirty_written(MrbEndpoint *endpoint)
@@ -137,6 +152,9 @@ mrb_dirty_written(MrbEndpoint *endpoint)
 	mrb_endpoint_stats_mark(&endpoint->stats);
 }
 
+/*
+ * Drop all changes of the endpoint.
+ */
 void
 mrb_dirty_forget(MrbEndpoint *endpoint)
 {

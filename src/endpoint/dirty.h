@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * dirty.h
- *	  What has to be written down about endpoints, until it is.
+ *	  Changes of endpoints that are not written into tables yet.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,16 +12,16 @@
 
 typedef enum MrbNoteKind
 {
-	MRB_NOTE_FAILURE,			/* it does not take this deployment */
-	MRB_NOTE_CLEARED,			/* now it does */
-	MRB_NOTE_REPURGE,			/* caches of its zone must forget again */
+	MRB_NOTE_FAILURE,			/* the endpoint rejects this deployment */
+	MRB_NOTE_CLEARED,			/* it accepts it now */
+	MRB_NOTE_REPURGE,			/* caches of its zone must purge again */
 } MrbNoteKind;
 
-/* Written in the transaction that moves the endpoint's cursor. */
+/* Written in the transaction that advances the endpoint's position. */
 typedef struct MrbNote
 {
 	dlist_node	node;			/* in the endpoint's notes */
-	struct MrbNote **owner;		/* who may change it before it is written */
+	struct MrbNote **owner;		/* may change it until it is written; or NULL */
 	MrbNoteKind kind;
 	int64		epoch;
 	int			status;
@@ -31,13 +31,13 @@ typedef struct MrbNote
 	char	   *deployment_id;
 } MrbNote;
 
-/* Endpoints with something to write down. */
+/* Endpoints with changes to write. */
 extern dlist_head mrb_dirty_endpoints;
 
-/* Whether what is to be written down of the endpoint shall not wait. */
+/* Whether the changes of the endpoint have to be written soon. */
 extern bool mrb_dirty_is_urgent(const MrbEndpoint *endpoint);
 
-/* Whether that is so of some; who writes sets it. */
+/* Whether this holds for some endpoint; flush.c sets it anew. */
 extern bool mrb_dirty_urgent;
 
 extern void mrb_dirty_init(MemoryContext context);

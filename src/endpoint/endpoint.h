@@ -21,7 +21,7 @@
 
 typedef struct MrbServer MrbServer;
 
-/* Endpoints that serve together: its caches wait for its routers. */
+/* Endpoints that serve together; its caches wait for its routers. */
 typedef struct MrbZone
 {
 	char	   *name;
@@ -29,77 +29,77 @@ typedef struct MrbZone
 	int			caches;			/* endpoints of stage 1 */
 } MrbZone;
 
-/* Its items, and how far they let it come; by item.c. */
+/* The items of an endpoint, and how far it has acknowledged; by item.c. */
 typedef struct MrbItems
 {
 	dlist_head	all;
 	pairingheap unacked;		/* by lowest epoch not acknowledged */
 	pairingheap unsettled;		/* by lowest epoch not repeated */
-	int			bulk;			/* items of the resync's chunk not done */
+	int			bulk;			/* pending items of the resync's chunk */
 } MrbItems;
 
-/* Its items that can be sent; by ready_list.c. */
+/* Items that can be sent; by ready_list.c. */
 typedef struct MrbReadyLists
 {
-	dlist_head	live;			/* new changes, */
-	dlist_head	retry;			/* what has failed before, */
-	dlist_head	bulk;			/* and what a resync sends */
-	dlist_head	sending;		/* begun, with requests to start */
+	dlist_head	live;			/* new changes */
+	dlist_head	retry;			/* items that have failed before */
+	dlist_head	bulk;			/* items of a resync */
+	dlist_head	sending;		/* begun, with requests left to start */
 } MrbReadyLists;
 
-/* How far it has come according to its row; by endpoint_state.c. */
+/* The position in the endpoint's row; by endpoint_state.c. */
 typedef struct MrbProgress
 {
 	int64		acked_epoch;
 	int64		settled_epoch;
 } MrbProgress;
 
-/* The marker that is written into its table and read back; by marker.c. */
+/* The marker in the endpoint's routing table; by marker.c. */
 typedef struct MrbMarker
 {
-	int64		epoch;			/* as last written; 0: no marker is written */
-	int64		verified_epoch; /* everything up to it is in the table */
-	bool		unread;			/* it was never read back */
-	int			failures;		/* readings without it, lately */
-	int			hits;			/* readings with it since the last of those */
-	bool		reported;		/* that it is unverified */
+	int64		epoch;			/* as last written; 0: none was written */
+	int64		verified_epoch; /* changes up to it are known to be there */
+	bool		unread;			/* not read back since it was written */
+	int			failures;		/* recent reads that did not find it */
+	int			hits;			/* reads that found it since then */
+	bool		reported;		/* the endpoint is logged as unverified */
 	MrbTimer	timer;
-	MrbTick		due;			/* when it is read again at the latest */
+	MrbTick		due;			/* time of the next read */
 } MrbMarker;
 
-/* Sending it all routes, chunk by chunk; by resync.c. */
+/* A resync: all routes are sent, chunk by chunk; by resync.c. */
 typedef struct MrbResync
 {
-	char	   *after;			/* deployments up to here are sent; NULL: none
-								 * goes on */
-	char	   *chunk_end;		/* after, once the chunk is done */
-	bool		chunk_last;
-	bool		repurges;		/* caches may hold what it forgot */
+	char	   *after;			/* id of the last deployment that is done;
+								 * NULL: no resync is running */
+	char	   *chunk_end;		/* value of after once the chunk is done */
+	bool		chunk_last;		/* no chunk follows */
+	bool		repurges;		/* caches may hold pages of old routes */
 } MrbResync;
 
-/* Its place among the endpoints that have something to send; by run_queue.c. */
+/* The place in the queue of endpoints with work; by run_queue.c. */
 typedef struct MrbTurn
 {
 	bool		queued;
 	dlist_node	node;
 } MrbTurn;
 
-/* Its requests; by inflight.c. */
+/* Requests in flight; by inflight.c. */
 typedef struct MrbRequests
 {
 	dlist_head	list;
 	int			in_flight;
 } MrbRequests;
 
-/* The token bucket of its adapter's rate; by rate_limit.c. */
+/* The token bucket for the adapter's rate; by rate_limit.c. */
 typedef struct MrbRate
 {
 	double		tokens;
-	MrbTick		filled_at;		/* when they were counted; 0: never */
+	MrbTick		filled_at;		/* time of the last filling; 0: never */
 	MrbTimer	timer;
 } MrbRate;
 
-/* The server that it shares a circuit breaker of; by circuit_breaker.c. */
+/* The server, which has the circuit breaker; by circuit_breaker.c. */
 typedef struct MrbCircuit
 {
 	MrbServer  *server;
@@ -114,58 +114,58 @@ typedef struct MrbAgenda
 	dlist_head	others;			/* ready */
 } MrbAgenda;
 
-/* Whether requests succeed; by health.c. */
+/* Health, and the errors that are shown; by health.c. */
 typedef struct MrbVitals
 {
 	MrbHealth	health;
 	int			window;			/* requests that may be in flight */
-	uint32		round;			/* rises when that changes */
+	uint32		round;			/* rises when health changes */
 	int			failures;		/* in a row */
-	int64		taken;			/* messages, in all */
-	bool		probing;		/* one request at a time */
-	bool		unreachable;	/* the last failure was a connection's */
-	int			last_status;	/* of HTTP; 0: none */
+	int64		taken;			/* number of messages accepted */
+	bool		probing;		/* it is retried, one request at a time */
+	bool		unreachable;	/* the last failure was to connect */
+	int			last_status;	/* HTTP status; 0: none */
 	char		last_error[256];
 	TimestampTz last_error_at;	/* 0: never */
 	TimestampTz last_success_at;	/* 0: never */
-	TimestampTz next_try_at;	/* 0: it is not waited */
+	TimestampTz next_try_at;	/* end of the back-off; 0: none */
 	MrbTimer	retry_timer;
 } MrbVitals;
 
-/* What is to be written down about it; by dirty.c. */
+/* Changes that are not written yet; by dirty.c. */
 typedef struct MrbDirty
 {
-	bool		born;			/* its row is of this config */
-	bool		listed;			/* among the endpoints to write */
+	bool		born;			/* has a row with this config */
+	bool		listed;			/* in mrb_dirty_endpoints */
 	dlist_node	node;
 	dlist_head	notes;
-	int			held_back;		/* notes without which its position is not
-								 * published */
+	int			held_back;		/* notes that must be written before the
+								 * position is published */
 } MrbDirty;
 
-/* Bounds of the delay after which an endpoint that fails is tried again. */
+/* Bounds of the back-off of an endpoint that fails. */
 #define MRB_ENDPOINT_RETRY_MIN_MS 100
 #define MRB_ENDPOINT_RETRY_MAX_MS 30000
 
 typedef struct MrbEndpoint
 {
-	dlist_node	node;			/* in the list of all */
-	MemoryContext context;		/* of everything that was read */
-	bool		listed;			/* by the last reading */
+	dlist_node	node;			/* in mrb_endpoints */
+	MemoryContext context;		/* of the endpoint and its settings */
+	bool		listed;			/* found, unchanged, by the last read */
 
-	/* what it was set up as; by endpoint_list.c */
+	/* settings; by endpoint_list.c */
 	char	   *name;
 	char	   *url;
 	char	   *secret;			/* or NULL */
 	char	   *previous_secret;	/* being rotated out, or NULL */
-	char	   *config;			/* fingerprint; another one: resync */
-	char	   *settings;		/* fingerprint; another one: read again */
+	char	   *config;			/* fingerprint; a change needs a resync */
+	char	   *settings;		/* fingerprint; a change needs a new read */
 	Jsonb	   *selector;
 	char	   *zone_name;
 	MrbZone    *zone;			/* NULL until the endpoint is adopted */
 	int			stage;
-	bool		edge;			/* counts for stages */
-	int64		generation;		/* rises with every change */
+	bool		edge;			/* a router or a cache */
+	int64		generation;		/* rises with every change of settings */
 	MrbAdapter *adapter;
 
 	MrbItems	items;
@@ -179,7 +179,7 @@ typedef struct MrbEndpoint
 	MrbCircuit	circuit;
 	MrbAgenda	agenda;
 	MrbVitals	vitals;
-	MrbEndpointStats stats;		/* what others see; by publish.c */
+	MrbEndpointStats stats;		/* by endpoint_stats.c */
 	MrbDirty	dirty;
 } MrbEndpoint;
 

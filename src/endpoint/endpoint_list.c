@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * endpoint_list.c
- *	  All endpoints that are enabled.
+ *	  The enabled endpoints.
  *
- * An endpoint lives in a memory context of its own.  When its settings
- * change it is dropped and read anew, together with how far it has come, so
- * nothing here ever changes under a request.
+ * An endpoint lives in a memory context of its own.  When its settings change
+ * it is dropped and read anew, together with its position, so its settings
+ * never change while one of its requests is in flight.
  *
  *-------------------------------------------------------------------------
  */
@@ -70,7 +70,7 @@ static MrbQuery read_query = {
 
 dlist_head	mrb_endpoints = DLIST_STATIC_INIT(mrb_endpoints);
 
-/* Endpoints by their names. */
+/* Endpoints by name. */
 typedef struct NameSlot
 {
 	char		name[NAMEDATALEN];	/* hash key; longer names are refused */
@@ -89,13 +89,16 @@ static void read_secret(int row, MrbEndpoint *endpoint);
 static void check_secrets(MrbEndpoint *endpoint);
 static const char *secret_problem(const char *name);
 static void read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch);
-static void carry_on(MrbEndpoint *endpoint, const MrbEndpoint *known);
+static void carry_over(MrbEndpoint *endpoint, const MrbEndpoint *known);
 static void misconfigured(MrbEndpoint *endpoint, const char *problem);
 static Jsonb *copy_jsonb(int row, int column);
 static MrbZone *find_zone(const char *name);
 static bool member_holds(const MrbEndpoint *endpoint, const char *key,
 						 const char *value);
 
+/*
+ * Compare the fingerprint of each row with that of the known endpoint.
+ */
 List *
 mrb_endpoint_list_read(int64 term, int64 newest_epoch, const char *name)
 {
@@ -109,7 +112,7 @@ mrb_endpoint_list_read(int64 term, int64 newest_epoch, const char *name)
 	if (name != NULL)
 		args[1] = CStringGetTextDatum(name);
 
-	/* What an earlier pass has found that failed later does not count. */
+	/* Marks of an earlier pass that failed do not count. */
 	mrb_endpoint_list_foreach(iter)
 		mrb_endpoint_list_current(iter)->listed = false;
 	mrb_secret_list_read();
@@ -131,6 +134,9 @@ mrb_endpoint_list_read(int64 term, int64 newest_epoch, const char *name)
 	return fresh;
 }
 
+/*
+ * Make the endpoint a known one; it lives until it is dropped.
+ */
 void
 mrb_endpoint_list_adopt(MrbEndpoint *endpoint, MemoryContext context)
 {
@@ -147,7 +153,7 @@ mrb_endpoint_list_adopt(MrbEndpoint *endpoint, MemoryContext context)
 	if (endpoint->edge && endpoint->stage == 1)
 		endpoint->zone->caches++;
 
-	/* Routers stand first: a cache waits only for what they owe already. */
+	/* Routers come first: caches wait only for items that exist already. */
 	if (endpoint->stage == 0)
 		dlist_push_head(&mrb_endpoints, &endpoint->node);
 	else
@@ -161,6 +167,9 @@ mrb_endpoint_list_adopt(MrbEndpoint *endpoint, MemoryContext context)
 	mrb_endpoint_stats_claim(&endpoint->stats, endpoint->name);
 }
 
+/*
+ * Free the endpoint; all other files must have detached it before.
+ */
 void
 mrb_endpoint_list_drop(MrbEndpoint *endpoint)
 {
@@ -177,6 +186,9 @@ mrb_endpoint_list_drop(MrbEndpoint *endpoint)
 	MemoryContextDelete(endpoint->context);
 }
 
+/*
+ * The known endpoint of a name, or NULL.
+ */
 MrbEndpoint *
 mrb_endpoint_list_find(const char *name)
 {
@@ -186,6 +198,9 @@ mrb_endpoint_list_find(const char *name)
 	return slot != NULL ? slot->endpoint : NULL;
 }
 
+/*
+ * Number of known endpoints.
+ */
 int
 mrb_endpoint_list_count(void)
 {
@@ -193,7 +208,9 @@ mrb_endpoint_list_count(void)
 }
 
 /*
- * As miosa.selects(); what is not known of a deployment that is gone fits.
+ * Every member of the selector must match.  What is unknown about a
+ * deployment that was deleted counts as a match, so that its removal is
+ * delivered.
  */
 bool
 mrb_endpoint_list_selects(const MrbEndpoint *endpoint, const MrbRoute *route)
@@ -206,8 +223,8 @@ mrb_endpoint_list_selects(const MrbEndpoint *endpoint, const MrbRoute *route)
 }
 
 /*
- * SHA-256 of a text, in the current context.  The server refuses md5() where
- * OpenSSL runs in FIPS mode.
+ * SHA-256 of a string, in the current context.  The server refuses md5()
+ * where OpenSSL runs in FIPS mode.
  */
 static char *
 fingerprint(const char *value)
@@ -222,7 +239,7 @@ fingerprint(const char *value)
 }
 
 /*
- * Fingerprint of all that an endpoint is made of, secrets included.
+ * Fingerprint of everything that an endpoint is made of, including secrets.
  */
 static char *
 settings_fingerprint(int row)
@@ -266,7 +283,8 @@ read_endpoint(int row, int64 newest_epoch)
 }
 
 /*
- * A row that somebody broke stops its endpoint, not the dispatcher.
+ * Read the endpoint's adapter.  An invalid row stops its endpoint, not the
+ * dispatcher.
  */
 static void
 read_adapter(int row, MrbEndpoint *endpoint)
@@ -287,7 +305,7 @@ read_adapter(int row, MrbEndpoint *endpoint)
 }
 
 /*
- * Take the secret that the endpoint names.  Without it, nothing is sent.
+ * Take the secret that the endpoint names.  Without it, no request is sent.
  */
 static void
 read_secret(int row, MrbEndpoint *endpoint)
@@ -311,7 +329,8 @@ read_secret(int row, MrbEndpoint *endpoint)
 }
 
 /*
- * Without its secrets every message would fail, by no fault of its own.
+ * Stop the endpoint if one of its requests needs a secret that is missing,
+ * because every message would fail without being at fault.
  */
 static void
 check_secrets(MrbEndpoint *endpoint)
@@ -336,7 +355,7 @@ check_secrets(MrbEndpoint *endpoint)
 }
 
 /*
- * Why there is no value of a secret; the endpoint's own has no name.
+ * Why a secret has no value.  The endpoint's own secret has the empty name.
  */
 static const char *
 secret_problem(const char *name)
@@ -351,15 +370,15 @@ secret_problem(const char *name)
 }
 
 /*
- * How far it has come.  One that is new, or is not what it was, is told
- * everything; live work for it begins after the newest epoch.
+ * Read how far the endpoint has come.  An endpoint that is new, or whose
+ * configuration has changed, is resynchronized; changes after the newest
+ * epoch are delivered one by one.
  */
 static void
 read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 {
 	char	   *config = mrb_query_text(row, COL_STATE_CONFIG);
 	char	   *after = mrb_query_text(row, COL_RESYNC_AFTER);
-
 	MrbEndpoint *known = mrb_endpoint_list_find(endpoint->name);
 
 	if (known != NULL)
@@ -373,7 +392,7 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 		endpoint->progress.acked_epoch = newest_epoch;
 		endpoint->progress.settled_epoch = newest_epoch;
 		if (endpoint->adapter->scheduler)
-			return;				/* it is told no routes */
+			return;				/* schedulers receive no routes */
 		endpoint->resync.after = pstrdup("");
 		endpoint->resync.repurges = config != NULL;
 		return;
@@ -385,16 +404,16 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 	endpoint->resync.after = after != NULL ? pstrdup(after) : NULL;
 	endpoint->resync.repurges = true;
 	if (known != NULL && strcmp(known->config, config) == 0)
-		carry_on(endpoint, known);
+		carry_over(endpoint, known);
 }
 
 /*
- * Rows are written late.  What others see already may be trusted, for it is
- * written whatever it passes.  But a resync that its row does not know of yet
- * has to begin again.
+ * Take the position from memory, because rows are written late.  A published
+ * position may be trusted, since everything that it depends on is written.
+ * But a resync that is not in the row yet has to start over.
  */
 static void
-carry_on(MrbEndpoint *endpoint, const MrbEndpoint *known)
+carry_over(MrbEndpoint *endpoint, const MrbEndpoint *known)
 {
 	const MrbPosition *seen = mrb_endpoint_stats_position(&known->stats);
 
@@ -409,7 +428,7 @@ carry_on(MrbEndpoint *endpoint, const MrbEndpoint *known)
 }
 
 /*
- * Stop the endpoint for the first problem that is found.
+ * Stop the endpoint; the first problem that was found is shown.
  */
 static void
 misconfigured(MrbEndpoint *endpoint, const char *problem)
@@ -435,7 +454,7 @@ copy_jsonb(int row, int column)
 }
 
 /*
- * Zones are few and are never forgotten.
+ * Find or make a zone.  Zones are few and are never freed.
  */
 static MrbZone *
 find_zone(const char *name)
@@ -459,7 +478,8 @@ find_zone(const char *name)
 }
 
 /*
- * Whether a member of the selector is not there, is the value, or holds it.
+ * Whether a member of the selector is absent, equals the value, or is an
+ * array with the value.
  */
 static bool
 member_holds(const MrbEndpoint *endpoint, const char *key, const char *value)

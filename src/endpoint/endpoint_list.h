@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * endpoint_list.h
- *	  All endpoints that are enabled.
+ *	  The enabled endpoints.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,7 +13,7 @@
 #include "endpoint/endpoint.h"
 #include "route/route.h"
 
-/* Those of stage 0 first. */
+/* Endpoints of stage 0 come first. */
 extern dlist_head mrb_endpoints;
 
 #define mrb_endpoint_list_foreach(iter) dlist_foreach(iter, &mrb_endpoints)
@@ -21,21 +21,21 @@ extern dlist_head mrb_endpoints;
 	dlist_container(MrbEndpoint, node, (iter).cur)
 
 /*
- * Read what is set up, in the caller's transaction.  Returns the endpoints
- * that are new or were changed, those of stage 0 first, made in the current
- * context; those that are known and unchanged are marked as listed.  With a
- * name only that one is read, also when it is disabled.
+ * Read the endpoints in the caller's transaction.  Return those that are new
+ * or have changed, made in the current context, stage 0 first; endpoints that
+ * have not changed are marked as listed.  With a name only that endpoint is
+ * read, even if it is disabled.
  */
 extern List *mrb_endpoint_list_read(int64 term, int64 newest_epoch,
 									const char *name);
 
-/* Make the endpoint one of mrb_endpoints; take it away again and free it. */
+/* Add the endpoint to mrb_endpoints; remove it from there and free it. */
 extern void mrb_endpoint_list_adopt(MrbEndpoint *endpoint, MemoryContext context);
 extern void mrb_endpoint_list_drop(MrbEndpoint *endpoint);
 extern MrbEndpoint *mrb_endpoint_list_find(const char *name);
 extern int	mrb_endpoint_list_count(void);
 
-/* Whether it is told of the deployment. */
+/* Whether the endpoint's selector matches the deployment. */
 extern bool mrb_endpoint_list_selects(const MrbEndpoint *endpoint,
 									  const MrbRoute *route);
 

@@ -1,23 +1,23 @@
 /*-------------------------------------------------------------------------
  *
  * endpoint_stats.c
- *	  Shared memory: where each endpoint stands, and what was counted of it.
+ *	  Positions and counters of endpoints in shared memory.
  *
- * A fixed array of entries, for the endpoints of all databases together.  The
- * dispatcher takes an entry when it takes in an endpoint and gives it back
- * when it drops the endpoint or ends.  So an entry is always somebody's who
- * lives, and what it says is what that dispatcher knows now; about an endpoint
- * without an entry its row of endpoint_state has to do.
+ * A fixed array of entries serves the endpoints of all databases.  The
+ * dispatcher takes an entry when it adopts an endpoint, and returns it when
+ * it drops the endpoint or ends.  An entry in use therefore belongs to a
+ * running dispatcher and holds what that dispatcher knows now.  For an
+ * endpoint without an entry, readers use its row in endpoint_state.
  *
- * Locking: "lock" is held for taking and giving back entries; it guards taken
- * and free_from.  Everything in an entry is guarded by the entry's own
- * spinlock, so that nobody sees half of a change.  Position and name are
- * written by the database's dispatcher alone, which therefore may read its
- * own entries without; the tally is also set to zero by mrb_endpoint_stats_reset().
- * database is peeked at without the spinlock to pass over the entries of
- * other databases, and looked at again under it.  entries only grows and is
- * read without a lock: who reads an old value misses an entry that was taken
- * just now.
+ * Locking: "lock" is held while entries are taken and returned; it protects
+ * taken and free_from.  Everything in an entry is protected by the entry's
+ * spinlock, so that readers see complete changes.  Only the dispatcher of the
+ * database writes position and name, so it may read its own entries without
+ * the spinlock; the tally is also set to zero by mrb_endpoint_stats_reset().
+ * Readers first check database without the spinlock, to skip entries of other
+ * databases, and check it again under the spinlock. entries only grows and is
+ * read without a lock: a reader of an old value misses an entry that was
+ * taken just now.
  *
  *-------------------------------------------------------------------------
  */
@@ -49,18 +49,18 @@ typedef struct Table
 	LWLock	   *lock;
 	int			taken;
 	int			free_from;		/* none below this is free */
-	pg_atomic_uint32 entries;	/* none from this on was ever taken */
+	pg_atomic_uint32 entries;	/* no entry from here on was ever taken */
 	MrbEndpointStat stats[FLEXIBLE_ARRAY_MEMBER];
 } Table;
 
-/* What the dispatcher is to publish. */
+/* Endpoints to publish. */
 static dlist_head changed_stats = DLIST_STATIC_INIT(changed_stats);
 
 static Table *table = NULL;
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
-/* The dispatcher's own counters. */
+/* The slot with the counters of this dispatcher. */
 static MrbRegistrySlot *my_slot = NULL;
 
 static void stats_request(void);
@@ -72,7 +72,7 @@ static void count(MrbCounter counter);
 static void reset_slot(MrbRegistrySlot *slot);
 
 /*
- * Ask for shared memory; only while the server preloads libraries.
+ * Request shared memory; only while the server preloads libraries.
  */
 void
 mrb_endpoint_stats_install(void)
@@ -84,7 +84,8 @@ mrb_endpoint_stats_install(void)
 }
 
 /*
- * A predecessor that ended in order has left nothing, but be sure.
+ * Remember the dispatcher's slot.  Entries of a predecessor that did not end
+ * in order are returned.
  */
 void
 mrb_endpoint_stats_begin(MrbRegistrySlot *slot)
@@ -93,6 +94,9 @@ mrb_endpoint_stats_begin(MrbRegistrySlot *slot)
 	mrb_endpoint_stats_end();
 }
 
+/*
+ * Return all entries of the database, and clear its gauges.
+ */
 void
 mrb_endpoint_stats_end(void)
 {
@@ -108,7 +112,7 @@ mrb_endpoint_stats_end(void)
 }
 
 /*
- * What was counted goes on to be, when an endpoint is read anew.
+ * Keep the counters of an endpoint that is read anew.
  */
 void
 mrb_endpoint_stats_inherit(MrbEndpointStats *stats, const MrbEndpointStats *predecessor)
@@ -122,8 +126,8 @@ mrb_endpoint_stats_inherit(MrbEndpointStats *stats, const MrbEndpointStats *pred
 }
 
 /*
- * Until something is published it says that it is of no generation, which
- * nobody takes for an acknowledgement.
+ * Take an entry.  Until a position is published, its generation is -1, which
+ * no waiter mistakes for an acknowledgement.
  */
 void
 mrb_endpoint_stats_claim(MrbEndpointStats *stats, const char *name)
@@ -149,6 +153,9 @@ mrb_endpoint_stats_claim(MrbEndpointStats *stats, const char *name)
 	stats->entry = entry;
 }
 
+/*
+ * Return the entry.
+ */
 void
 mrb_endpoint_stats_drop(MrbEndpointStats *stats)
 {
@@ -164,7 +171,7 @@ mrb_endpoint_stats_drop(MrbEndpointStats *stats)
 }
 
 /*
- * What others see of it is no longer true.
+ * Have the position published, because it has changed.
  */
 void
 mrb_endpoint_stats_mark(MrbEndpointStats *stats)
@@ -176,7 +183,7 @@ mrb_endpoint_stats_mark(MrbEndpointStats *stats)
 }
 
 /*
- * Take out the next that was marked; NULL when there is none.
+ * Take out the next endpoint to publish; NULL when there is none.
  */
 MrbEndpointStats *
 mrb_endpoint_stats_next_changed(void)
@@ -192,7 +199,7 @@ mrb_endpoint_stats_next_changed(void)
 }
 
 /*
- * What others see; NULL without an entry.
+ * The published position; NULL without an entry.
  */
 const MrbPosition *
 mrb_endpoint_stats_position(const MrbEndpointStats *stats)
@@ -200,6 +207,9 @@ mrb_endpoint_stats_position(const MrbEndpointStats *stats)
 	return stats->entry != NULL ? &stats->entry->position : NULL;
 }
 
+/*
+ * Replace the published position.
+ */
 void
 mrb_endpoint_stats_publish(MrbEndpointStats *stats, const MrbPosition *position)
 {
@@ -209,7 +219,7 @@ mrb_endpoint_stats_publish(MrbEndpointStats *stats, const MrbPosition *position)
 }
 
 /*
- * retry: what it is about has failed before.
+ * Count a request; retry: one of its items has failed before.
  */
 void
 mrb_endpoint_stats_sent(MrbEndpointStats *stats, bool retry)
@@ -227,6 +237,9 @@ mrb_endpoint_stats_sent(MrbEndpointStats *stats, bool retry)
 	SpinLockRelease(&entry->mutex);
 }
 
+/*
+ * Count the end of a request.
+ */
 void
 mrb_endpoint_stats_answered(MrbEndpointStats *stats, bool success)
 {
@@ -244,8 +257,8 @@ mrb_endpoint_stats_answered(MrbEndpointStats *stats, bool success)
 }
 
 /*
- * It has acknowledged a change that was asked for at that time; 0: nobody
- * knows when.
+ * Record the latency of a change that was requested at the given time; 0: the
+ * time is unknown.
  */
 void
 mrb_endpoint_stats_acknowledged(MrbEndpointStats *stats, TimestampTz since)
@@ -261,12 +274,18 @@ mrb_endpoint_stats_acknowledged(MrbEndpointStats *stats, TimestampTz since)
 	SpinLockRelease(&entry->mutex);
 }
 
+/*
+ * Number of entries that readers have to visit.
+ */
 int
 mrb_endpoint_stats_entries(void)
 {
 	return table != NULL ? (int) pg_atomic_read_u32(&table->entries) : 0;
 }
 
+/*
+ * Copy an entry, if it belongs to the database.
+ */
 bool
 mrb_endpoint_stats_read(int number, Oid database, MrbPosition *position,
 						MrbTally *tally)
@@ -288,6 +307,9 @@ mrb_endpoint_stats_read(int number, Oid database, MrbPosition *position,
 	return found;
 }
 
+/*
+ * Read a single epoch, without copying the entry.
+ */
 int64
 mrb_endpoint_stats_acked(int number, Oid database, const char *name)
 {
@@ -302,6 +324,9 @@ mrb_endpoint_stats_acked(int number, Oid database, const char *name)
 	return acked;
 }
 
+/*
+ * Number of entries in use, for the view of shared memory.
+ */
 int
 mrb_endpoint_stats_taken(void)
 {
@@ -315,6 +340,9 @@ mrb_endpoint_stats_taken(void)
 	return taken;
 }
 
+/*
+ * Set the counters of one endpoint, or of all and of the dispatcher, to zero.
+ */
 void
 mrb_endpoint_stats_reset(Oid database, const char *name)
 {
@@ -334,6 +362,9 @@ mrb_endpoint_stats_reset(Oid database, const char *name)
 		reset_slot(slot);
 }
 
+/*
+ * Hook: reserve shared memory and a lock.
+ */
 static void
 stats_request(void)
 {
@@ -343,6 +374,9 @@ stats_request(void)
 	RequestNamedLWLockTranche(TRANCHE, 1);
 }
 
+/*
+ * Hook: create the table, or attach to it.
+ */
 static void
 stats_startup(void)
 {
@@ -368,6 +402,9 @@ stats_startup(void)
 	LWLockRelease(AddinShmemInitLock);
 }
 
+/*
+ * Size of the table in shared memory.
+ */
 static Size
 table_size(void)
 {
@@ -376,7 +413,7 @@ table_size(void)
 }
 
 /*
- * A free entry, or NULL; the caller holds the lock.
+ * A free entry, or NULL.  The caller holds the lock.
  */
 static MrbEndpointStat *
 take_entry(void)
@@ -396,7 +433,7 @@ take_entry(void)
 }
 
 /*
- * The caller holds the lock.
+ * Mark an entry as free.  The caller holds the lock.
  */
 static void
 give_back(MrbEndpointStat *entry)
@@ -410,6 +447,9 @@ give_back(MrbEndpointStat *entry)
 	table->free_from = Min(table->free_from, i);
 }
 
+/*
+ * Increment a counter of the dispatcher.
+ */
 static void
 count(MrbCounter counter)
 {
@@ -418,7 +458,7 @@ count(MrbCounter counter)
 }
 
 /*
- * What shows how things are now stays.
+ * Set the counters of the dispatcher to zero, but not the gauges.
  */
 static void
 reset_slot(MrbRegistrySlot *slot)

@@ -1,22 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * health.c
- *	  Whether an endpoint takes anything at all, and when it is tried again.
+ *	  Health of an endpoint: whether requests may be sent, and when to retry.
  *
- * After a failure the endpoint is left alone for a random part of a time that
- * doubles with every failure in a row (or for as long as it asks for); then
- * one request at a time is tried until one succeeds.  Requests that were
- * under way when the first of them failed tell nothing new and do not count.
- * A server that cannot be connected to is left alone as a whole; see
+ * After a failure the endpoint backs off: for a random part of a delay that
+ * doubles with every failure in a row, or as long as its Retry-After says.
+ * Then one request at a time is sent until one succeeds.  Requests that were
+ * in flight at the time of the first failure show nothing new and do not
+ * count.  A server that cannot be connected to is left alone as a whole; see
  * circuit_breaker.c.
  *
- * An endpoint that answers that it is gone may have been removed for good, or
- * by mistake.  It keeps its work and counts as not converged until a person
- * disables it, and it is tried again every gone_retry.
+ * An endpoint that responds that it is gone may have been removed for good,
+ * or by mistake.  It keeps its pending changes and counts as not converged
+ * until a user disables it, and it is retried every gone_retry.
  *
  * An endpoint that has not answered yet gets one request at a time, and twice
- * as many after each success: a thousand that hang must not take up all that
- * can be in flight.
+ * as many after each success: a thousand endpoints that hang must not use up
+ * all requests that can be in flight.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,7 +33,7 @@
 #include "endpoint/health.h"
 #include "endpoint/run_queue.h"
 
-/* However long an endpoint asks to be left alone. */
+/* Longest Retry-After that is honored, in seconds. */
 #define RETRY_AFTER_MAX_S 3600
 
 static MrbHealthProbe probe_endpoint = NULL;
@@ -42,6 +42,9 @@ static void back_off(MrbEndpoint *endpoint, int retry_after);
 static void retry(MrbTimer *timer);
 static void server_retry(MrbEndpoint *endpoint);
 
+/*
+ * Set up the module and the circuit breakers.
+ */
 void
 mrb_health_init(MemoryContext context, MrbHealthProbe probe)
 {
@@ -49,6 +52,10 @@ mrb_health_init(MemoryContext context, MrbHealthProbe probe)
 	mrb_circuit_breaker_init(context, server_retry);
 }
 
+/*
+ * Whether health, window and circuit breaker allow one more request.  An
+ * endpoint that is retried gets one request at a time.
+ */
 bool
 mrb_health_may_send(const MrbEndpoint *endpoint)
 {
@@ -69,6 +76,10 @@ mrb_health_may_send(const MrbEndpoint *endpoint)
 		mrb_circuit_breaker_allows(endpoint);
 }
 
+/*
+ * A request succeeded, or its failure was the message's fault: end the back-
+ * off and double the window.
+ */
 void
 mrb_health_success(MrbEndpoint *endpoint, int status)
 {
@@ -77,13 +88,13 @@ mrb_health_success(MrbEndpoint *endpoint, int status)
 	endpoint->vitals.window = Min(Max(endpoint->vitals.window, 1) * 2,
 								  endpoint->adapter->max_in_flight);
 
-	/* A request that was under way when it went away says nothing. */
+	/* A request from before the endpoint was gone shows nothing. */
 	if (endpoint->vitals.health == MRB_HEALTH_GONE &&
 		!endpoint->vitals.probing)
 		return;
 	if (endpoint->vitals.health == MRB_HEALTH_GONE)
 		ereport(LOG,
-				(errmsg("endpoint \"%s\" takes requests again",
+				(errmsg("endpoint \"%s\" accepts requests again",
 						endpoint->name)));
 	if (endpoint->vitals.health != MRB_HEALTH_HEALTHY)
 	{
@@ -99,6 +110,9 @@ mrb_health_success(MrbEndpoint *endpoint, int status)
 		mrb_run_queue_activate(endpoint);
 }
 
+/*
+ * A request failed by the endpoint's fault: back off.
+ */
 void
 mrb_health_failure(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 				   const char *why)
@@ -108,7 +122,7 @@ mrb_health_failure(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 	mrb_health_note_error(endpoint, answer->status, why);
 	if (inflight->round != endpoint->vitals.round)
 	{
-		/* It may be what the next request has waited for. */
+		/* A request may have waited for this one to end. */
 		mrb_run_queue_activate(endpoint);
 		return;
 	}
@@ -124,6 +138,9 @@ mrb_health_failure(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 	back_off(endpoint, answer->retry_after);
 }
 
+/*
+ * The endpoint responds that it is gone: retry rarely, and log it once.
+ */
 void
 mrb_health_gone(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 				const char *why)
@@ -137,7 +154,7 @@ mrb_health_gone(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 	mrb_health_note_error(endpoint, answer->status, error);
 	if (inflight->round != vitals->round)
 	{
-		/* It may be what the next request has waited for. */
+		/* A request may have waited for this one to end. */
 		mrb_run_queue_activate(endpoint);
 		return;
 	}
@@ -160,8 +177,8 @@ mrb_health_gone(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 }
 
 /*
- * What the message is blamed for says that the endpoint works, but only what
- * it takes says that it takes messages.
+ * Apply a verdict.  A rejected message shows that the endpoint works, but
+ * only an accepted one counts as taken.
  */
 void
 mrb_health_note_answer(const MrbInflight *inflight, const MrbHttpAnswer *answer,
@@ -186,7 +203,7 @@ mrb_health_note_answer(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 }
 
 /*
- * Show the error; the endpoint's health stays what it is.
+ * Show the error; the health of the endpoint does not change.
  */
 void
 mrb_health_note_error(MrbEndpoint *endpoint, int status, const char *why)
@@ -200,8 +217,8 @@ mrb_health_note_error(MrbEndpoint *endpoint, int status, const char *why)
 }
 
 /*
- * Stop sending to the endpoint.  It may still be on its way into the list of
- * endpoints, so marking it dirty is up to the caller.
+ * Stop sending to the endpoint.  It may not be adopted yet, so marking it
+ * dirty is left to the caller.
  */
 void
 mrb_health_misconfigured(MrbEndpoint *endpoint, const char *problem)
@@ -212,7 +229,8 @@ mrb_health_misconfigured(MrbEndpoint *endpoint, const char *problem)
 }
 
 /*
- * A change of settings does not end the history that users are shown.
+ * Keep the history that users are shown across a change of settings.  The
+ * error of a misconfigured endpoint is the present one.
  */
 void
 mrb_health_inherit(MrbEndpoint *endpoint, const MrbEndpoint *predecessor)
@@ -229,6 +247,9 @@ mrb_health_inherit(MrbEndpoint *endpoint, const MrbEndpoint *predecessor)
 			sizeof(vitals->last_error));
 }
 
+/*
+ * A healthy endpoint that does not return its marker is shown as unverified.
+ */
 MrbHealth
 mrb_health_shown(const MrbEndpoint *endpoint)
 {
@@ -238,6 +259,9 @@ mrb_health_shown(const MrbEndpoint *endpoint)
 	return endpoint->vitals.health;
 }
 
+/*
+ * The health as status and views print it.
+ */
 const char *
 mrb_health_name(MrbHealth health)
 {
@@ -260,7 +284,8 @@ mrb_health_name(MrbHealth health)
 }
 
 /*
- * The server's circuit decides while it is not closed.
+ * Set the time of the next try.  While the circuit of the server is not
+ * closed, the circuit breaker decides about endpoints that are unreachable.
  */
 static void
 back_off(MrbEndpoint *endpoint, int retry_after)
@@ -283,6 +308,9 @@ back_off(MrbEndpoint *endpoint, int retry_after)
 	mrb_timer_set(&vitals->retry_timer, after_ms, retry);
 }
 
+/*
+ * The back-off is over.
+ */
 static void
 retry(MrbTimer *timer)
 {
@@ -293,8 +321,8 @@ retry(MrbTimer *timer)
 }
 
 /*
- * The server can be tried again: so can those that could not reach it, and
- * those that only waited, be it that their own time was over meanwhile.
+ * The server may be connected to again: retry the endpoints that could not
+ * reach it, and those whose own back-off ended while the circuit was open.
  */
 static void
 server_retry(MrbEndpoint *endpoint)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * health.h
- *	  Whether an endpoint takes anything at all, and when it is tried again.
+ *	  Health of an endpoint: whether requests may be sent, and when to retry.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,7 +12,7 @@
 
 typedef void (*MrbHealthProbe) (MrbEndpoint *endpoint);
 
-/* probe: called when an endpoint that backs off may be tried again. */
+/* probe is called when an endpoint that backs off may be tried. */
 extern void mrb_health_init(MemoryContext context, MrbHealthProbe probe);
 
 /* Whether one more request may be started. */
@@ -22,15 +22,15 @@ extern void mrb_health_success(MrbEndpoint *endpoint, int status);
 extern void mrb_health_failure(const MrbInflight *inflight,
 							   const MrbHttpAnswer *answer, const char *why);
 
-/* It answers that it is gone: it is tried again every gone_retry. */
+/* The endpoint responds that it is gone; it is retried every gone_retry. */
 extern void mrb_health_gone(const MrbInflight *inflight,
 							const MrbHttpAnswer *answer, const char *why);
 
-/* Whatever of these an answer means. */
+/* Apply the verdict on an answer: one of the above. */
 extern void mrb_health_note_answer(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 								   MrbVerdict verdict, const char *why);
 
-/* An error that does not make the endpoint back off; only shown. */
+/* Show an error without backing off. */
 extern void mrb_health_note_error(MrbEndpoint *endpoint, int status,
 								  const char *why);
 
@@ -38,11 +38,11 @@ extern void mrb_health_note_error(MrbEndpoint *endpoint, int status,
 extern void mrb_health_misconfigured(MrbEndpoint *endpoint,
 									 const char *problem);
 
-/* Show what was shown of the endpoint's predecessor. */
+/* Take the history over from the endpoint's predecessor. */
 extern void mrb_health_inherit(MrbEndpoint *endpoint,
 							   const MrbEndpoint *predecessor);
 
-/* The health that others see. */
+/* The health that is published. */
 extern MrbHealth mrb_health_shown(const MrbEndpoint *endpoint);
 extern const char *mrb_health_name(MrbHealth health);
 

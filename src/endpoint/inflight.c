@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * inflight.c
- *	  Requests to endpoints, under way.
+ *	  Requests to endpoints that are in flight.
  *
- * Every request needs a descriptor, and so does every connection that is kept
- * for the next one.  libcurl keeps no more of both together than the engine
- * was made for, so that is what is left of the process's limit after the
+ * Every request needs a file descriptor, and so does every connection that is
+ * kept open for the next one. libcurl keeps no more of both together than the
+ * engine is created for: what remains of the limit of the process after the
  * server's own files.
  *
  *-------------------------------------------------------------------------
@@ -25,15 +25,15 @@
 #include "endpoint/inflight.h"
 #include "endpoint/rate_limit.h"
 
-/* Most requests in flight, and descriptors that are left to the server. */
+/* Bounds of requests in flight, and descriptors reserved for the server. */
 #define IN_FLIGHT_MIN 16
 #define IN_FLIGHT_MAX 4096
 #define DESCRIPTORS_SPARED 200
 
-/* What the process has open besides: latch, epoll sets, libcurl's pipes. */
+/* Other descriptors of the process: latch, epoll sets, libcurl's pipes. */
 #define DESCRIPTORS_OTHER 32
 
-/* The lack of memory is not logged again sooner. */
+/* Minimum time between two log messages about a lack of memory. */
 #define LOG_AGAIN_MS 60000
 
 static MemoryContext kept = NULL;
@@ -41,41 +41,56 @@ static int	capacity = 0;
 static MemoryContext rendering = NULL;
 static MrbHttpEngine *engine = NULL;
 
-static int	affordable(void);
+static int	compute_capacity(void);
 static const char *render(MrbEndpoint *endpoint, const MrbRequest *call,
 						  MrbTemplateValues *values, MrbHttpRequest *request);
 static MrbInflight *make_inflight(MrbEndpoint *endpoint, const MrbInflightNote *note);
 static bool was_connected(const MrbHttpAnswer *answer);
 static void log_out_of_memory(void);
 
+/*
+ * Create the engine that runs requests.
+ */
 void
 mrb_inflight_init(MemoryContext context)
 {
 	kept = context;
 	rendering = AllocSetContextCreate(context, "miosa_rollback rendering",
 									  ALLOCSET_DEFAULT_SIZES);
-	capacity = affordable();
+	capacity = compute_capacity();
 	engine = mrb_http_create(capacity);
 }
 
+/*
+ * A descriptor that is readable when a request can make progress.
+ */
 int
 mrb_inflight_descriptor(void)
 {
 	return mrb_http_descriptor(engine);
 }
 
+/*
+ * Milliseconds after which the engine must be driven; -1: no limit.
+ */
 long
 mrb_inflight_max_wait(void)
 {
 	return mrb_http_max_wait(engine);
 }
 
+/*
+ * Number of requests in flight, to all endpoints.
+ */
 int
 mrb_inflight_in_flight(void)
 {
 	return mrb_http_in_flight(engine);
 }
 
+/*
+ * Maximum number of requests in flight.
+ */
 int
 mrb_inflight_capacity(void)
 {
@@ -83,7 +98,7 @@ mrb_inflight_capacity(void)
 }
 
 /*
- * Begin with no requests for an endpoint.
+ * Initialize the requests of a new endpoint.
  */
 void
 mrb_inflight_attach(MrbEndpoint *endpoint)
@@ -91,6 +106,9 @@ mrb_inflight_attach(MrbEndpoint *endpoint)
 	dlist_init(&endpoint->requests.list);
 }
 
+/*
+ * Render the request, sign it, and hand it to the engine.
+ */
 MrbStarted
 mrb_inflight_start(MrbEndpoint *endpoint, MrbTemplateValues *values,
 				   const MrbInflightNote *note, const char **problem)
@@ -120,6 +138,10 @@ mrb_inflight_start(MrbEndpoint *endpoint, MrbTemplateValues *values,
 	return MRB_STARTED;
 }
 
+/*
+ * Render the request to find the length of its body.  A request that cannot
+ * be rendered fits: starting it reports the problem.
+ */
 bool
 mrb_inflight_fits(MrbEndpoint *endpoint, MrbTemplateValues *values, const MrbRequest *call)
 {
@@ -129,6 +151,9 @@ mrb_inflight_fits(MrbEndpoint *endpoint, MrbTemplateValues *values, const MrbReq
 		request.body_len <= (size_t) endpoint->adapter->batch_bytes;
 }
 
+/*
+ * Advance all requests, and call done for each that has ended.
+ */
 void
 mrb_inflight_drive(void)
 {
@@ -149,6 +174,9 @@ mrb_inflight_drive(void)
 	}
 }
 
+/*
+ * Cancel all requests to the endpoint, without calling done.
+ */
 void
 mrb_inflight_cancel(MrbEndpoint *endpoint)
 {
@@ -168,7 +196,7 @@ mrb_inflight_cancel(MrbEndpoint *endpoint)
  * Number of requests in flight that the limit of open files allows for.
  */
 static int
-affordable(void)
+compute_capacity(void)
 {
 	struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
 	int			left = IN_FLIGHT_MAX;
@@ -180,9 +208,9 @@ affordable(void)
 	left = Max(IN_FLIGHT_MIN, Min(left, IN_FLIGHT_MAX));
 
 	/*
-	 * The server keeps files open up to a number that it found out at its
-	 * start.  Where both do not fit, it has to do with as many fewer; it
-	 * closes and opens files by turns when all of its number is taken away.
+	 * The server keeps up to max_safe_fds files open, which it determined at
+	 * its start.  If both do not fit, reserve the difference from the server,
+	 * which then closes and reopens files more often.
 	 */
 	if (limit.rlim_cur == RLIM_INFINITY)
 		return left;
@@ -194,7 +222,8 @@ affordable(void)
 }
 
 /*
- * What is rendered, and a problem, live until the next request.
+ * Make a request from its template.  The result and the problem live until
+ * the next call.
  */
 static const char *
 render(MrbEndpoint *endpoint, const MrbRequest *call, MrbTemplateValues *values,
@@ -214,6 +243,9 @@ render(MrbEndpoint *endpoint, const MrbRequest *call, MrbTemplateValues *values,
 	return problem;
 }
 
+/*
+ * Copy the note and its items into one allocation.
+ */
 static MrbInflight *
 make_inflight(MrbEndpoint *endpoint, const MrbInflightNote *note)
 {
@@ -229,7 +261,7 @@ make_inflight(MrbEndpoint *endpoint, const MrbInflightNote *note)
 }
 
 /*
- * Whether the other side was there, whatever came of it.
+ * Whether a connection to the server was established.
  */
 static bool
 was_connected(const MrbHttpAnswer *answer)
@@ -239,7 +271,7 @@ was_connected(const MrbHttpAnswer *answer)
 }
 
 /*
- * The request waits for memory, which nobody would see otherwise.
+ * Log why requests wait for memory, which nothing else would show.
  */
 static void
 log_out_of_memory(void)
@@ -252,5 +284,5 @@ log_out_of_memory(void)
 	last = now;
 	ereport(LOG,
 			(errcode(ERRCODE_OUT_OF_MEMORY),
-			 errmsg("out of memory for an HTTP request, which waits")));
+			 errmsg("out of memory for an HTTP request, retrying")));
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * inflight.h
- *	  Requests to endpoints, under way.
+ *	  Requests to endpoints that are in flight.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,16 +16,16 @@ struct MrbItem;
 typedef struct MrbInflight MrbInflight;
 typedef void (*MrbInflightDone) (MrbInflight *inflight, const MrbHttpAnswer *answer);
 
-/* What the caller wants to remember of a request. */
+/* What the caller remembers of a request. */
 typedef struct MrbInflightNote
 {
 	const MrbRequest *call;
 	int64		epoch;
-	int			unit;			/* of an item with several requests */
-	int			nitems;			/* 0: it is about no route */
+	int			unit;			/* number of the request of its item */
+	int			nitems;			/* 0: not about routes */
 	struct MrbItem **items;
-	void	   *subject;		/* what it is about then, or NULL */
-	bool		retry;			/* something of it has failed before */
+	void	   *subject;		/* of such a request, or NULL */
+	bool		retry;			/* one of the items has failed before */
 	MrbInflightDone done;
 } MrbInflightNote;
 
@@ -33,15 +33,15 @@ struct MrbInflight
 {
 	dlist_node	node;			/* in its endpoint's requests */
 	MrbEndpoint *endpoint;
-	uint32		round;			/* the endpoint's, when it was started */
-	MrbInflightNote note;		/* its items follow */
+	uint32		round;			/* of the endpoint's health at the start */
+	MrbInflightNote note;		/* its items follow the struct */
 };
 
 typedef enum MrbStarted
 {
 	MRB_STARTED,
-	MRB_START_FULL,				/* no room: later */
-	MRB_START_WRONG,			/* the request cannot be made: *problem */
+	MRB_START_FULL,				/* no room now */
+	MRB_START_WRONG,			/* *problem says why it cannot be made */
 } MrbStarted;
 
 extern void mrb_inflight_init(MemoryContext context);
@@ -49,24 +49,24 @@ extern int	mrb_inflight_descriptor(void);
 extern long mrb_inflight_max_wait(void);
 extern int	mrb_inflight_in_flight(void);
 
-/* Most requests that can be in flight in all. */
+/* Maximum number of requests in flight. */
 extern int	mrb_inflight_capacity(void);
 
 extern void mrb_inflight_attach(MrbEndpoint *endpoint);
 
-/* The note is copied. */
+/* Start a request; the note is copied. */
 extern MrbStarted mrb_inflight_start(MrbEndpoint *endpoint, MrbTemplateValues *values,
 									 const MrbInflightNote *note,
 									 const char **problem);
 
-/* Whether a message about several items is short enough for its adapter. */
+/* Whether the body is within the batch_bytes of the adapter. */
 extern bool mrb_inflight_fits(MrbEndpoint *endpoint, MrbTemplateValues *values,
 							  const MrbRequest *call);
 
-/* Move everything on and hand out the answers. */
+/* Advance all requests and pass answers to the callers' functions. */
 extern void mrb_inflight_drive(void);
 
-/* Forget all requests to the endpoint. */
+/* Cancel all requests to the endpoint. */
 extern void mrb_inflight_cancel(MrbEndpoint *endpoint);
 
 #endif							/* MRB_INFLIGHT_H */

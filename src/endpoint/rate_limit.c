@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * rate_limit.c
- *	  Limit the requests to an endpoint to its adapter's rate.
+ *	  Limit the requests to an endpoint to the rate of its adapter.
  *
- * An adapter with a rate has a token bucket for each of its endpoints: a full
- * bucket holds "burst" requests and fills with "rate" a second.
+ * Each endpoint whose adapter has a rate has a token bucket: it holds "burst"
+ * requests when full and fills with "rate" requests a second.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,7 +20,7 @@ static int	wait_ms(MrbEndpoint *endpoint);
 static void wait_over(MrbTimer *timer);
 
 /*
- * Check the bucket, and set the timer when it holds no request.
+ * Check the bucket, and set the timer if it is empty.
  */
 bool
 mrb_rate_limit_allows(MrbEndpoint *endpoint)
@@ -33,8 +33,8 @@ mrb_rate_limit_allows(MrbEndpoint *endpoint)
 }
 
 /*
- * Fill the bucket by the time that passed; return the number of milliseconds
- * until it holds a request.
+ * Fill the bucket for the time that has passed.  Return the number of
+ * milliseconds until it holds a request.
  */
 static int
 wait_ms(MrbEndpoint *endpoint)
@@ -67,7 +67,7 @@ mrb_rate_limit_spend(MrbEndpoint *endpoint)
 }
 
 /*
- * The bucket holds the next request.
+ * The bucket holds a request now.
  */
 static void
 wait_over(MrbTimer *timer)

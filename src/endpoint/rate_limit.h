@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * rate_limit.h
- *	  Limit the requests to an endpoint to its adapter's rate.
+ *	  Limit the requests to an endpoint to the rate of its adapter.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,10 +10,8 @@
 
 #include "endpoint/endpoint.h"
 
-/*
- * Whether the endpoint's adapter allows one more request now; if not, the
- * endpoint is put into the run queue when it does.
- */
+/* Whether one more request may start now; if not, a timer activates the
+ * endpoint as soon as it may. */
 extern bool mrb_rate_limit_allows(MrbEndpoint *endpoint);
 
 /* Count a request. */

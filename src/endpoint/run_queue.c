@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * run_queue.c
- *	  Endpoints that have something to send, in turn.
+ *	  The queue of endpoints that have something to send.
  *
- * An endpoint sends one request when its turn comes and goes to the end of the
- * queue, so that none waits for what another has to send.
+ * An endpoint starts one request when it is first in the queue and then goes
+ * to the end, so that no endpoint has to wait for all requests of another.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,7 +16,7 @@ static dlist_head active = DLIST_STATIC_INIT(active);
 static dlist_head deferred = DLIST_STATIC_INIT(deferred);
 
 /*
- * Put the endpoint at the end of the queue.
+ * Put the endpoint at the end of the queue, if it is not in it.
  */
 void
 mrb_run_queue_activate(MrbEndpoint *endpoint)
@@ -28,7 +28,7 @@ mrb_run_queue_activate(MrbEndpoint *endpoint)
 }
 
 /*
- * Set the endpoint aside; the caller has taken it out of the queue.
+ * Set aside an endpoint that was taken out of the queue.
  */
 void
 mrb_run_queue_defer(MrbEndpoint *endpoint)
@@ -38,7 +38,7 @@ mrb_run_queue_defer(MrbEndpoint *endpoint)
 }
 
 /*
- * Put the endpoints that were deferred at the end of the queue.
+ * Put the endpoints that were set aside at the end of the queue.
  */
 void
 mrb_run_queue_resume(void)
@@ -48,7 +48,7 @@ mrb_run_queue_resume(void)
 }
 
 /*
- * Take the endpoint out of the queue, wherever it stands.
+ * Remove the endpoint from the queue, wherever it is.
  */
 void
 mrb_run_queue_forget(MrbEndpoint *endpoint)
@@ -59,7 +59,8 @@ mrb_run_queue_forget(MrbEndpoint *endpoint)
 }
 
 /*
- * The endpoint leaves the queue; whoever lets it send puts it back.
+ * Take out the first endpoint; the caller puts it back if it has more to
+ * send.
  */
 MrbEndpoint *
 mrb_run_queue_next(void)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * run_queue.h
- *	  Endpoints that have something to send, in turn.
+ *	  The queue of endpoints that have something to send.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,15 +10,15 @@
 
 #include "endpoint/endpoint.h"
 
-/* Give the endpoint a turn, unless it awaits one; take that away again. */
+/* Put the endpoint into the queue, if it is not there; remove it. */
 extern void mrb_run_queue_activate(MrbEndpoint *endpoint);
 extern void mrb_run_queue_forget(MrbEndpoint *endpoint);
 
-/* Let the endpoint wait until those that were deferred are resumed. */
+/* Set the endpoint aside; put all such endpoints back into the queue. */
 extern void mrb_run_queue_defer(MrbEndpoint *endpoint);
 extern void mrb_run_queue_resume(void);
 
-/* Take out the endpoint whose turn it is; NULL when there is none. */
+/* Take out the first endpoint; NULL when the queue is empty. */
 extern MrbEndpoint *mrb_run_queue_next(void);
 
 /* Whether the endpoint has something to send. */

@@ -88,7 +88,7 @@ cmp_ok($at[$_] - $began, '>=', 0.2 * ($_ - 1) - 0.01, 'not before gone_retry has
 $sink->plain;
 is(verdict('180 s'), 'converged', 'and is told when it is back');
 is(wait_sql(state_of('leaving'), 'healthy'), 'healthy', 'it is healthy');
-ok(poll_until(sub { logged('LOG:  endpoint "leaving" takes requests again') == 1 }, 180), 'the log says so');
+ok(poll_until(sub { logged('LOG:  endpoint "leaving" accepts requests again') == 1 }, 180), 'the log says so');
 sql("SELECT miosa_remove_endpoint('leaving')");
 
 #
