@@ -3,10 +3,10 @@
  * damping.c
  *	  Damp deployments that change many times within a second.
  *
- * The route of one deployment is sent to one endpoint twice at once at the
- * most, then every SEND_AGAIN_MS.  A deployment that flips a thousand times in
- * a second costs less than ten requests, and the last one is right, because
- * the present route is sent each time.  A single change is never held up.
+ * The route of a deployment is sent to an endpoint at most twice at once,
+ * then every SEND_AGAIN_MS.  A deployment that flips a thousand times in a
+ * second costs less than ten requests, and the last one is right, because the
+ * present route is sent each time.  A single change is never delayed.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,7 +19,7 @@
 static int	ms_until(MrbTick at);
 
 /*
- * The first repetition is free.
+ * The first repetition within SEND_AGAIN_MS does not wait.
  */
 int
 mrb_damping_wait(const MrbItem *item)
@@ -28,7 +28,7 @@ mrb_damping_wait(const MrbItem *item)
 }
 
 /*
- * Whether forgetting the item would let its next change be sent too early.
+ * Whether the next change would be sent too early if the item were freed.
  */
 bool
 mrb_damping_is_hot(const MrbItem *item)
@@ -37,7 +37,7 @@ mrb_damping_is_hot(const MrbItem *item)
 }
 
 /*
- * Every sending heats the item up by the same time.
+ * Every request heats the item up by the same time.
  */
 void
 mrb_damping_sent(MrbItem *item)
@@ -47,7 +47,7 @@ mrb_damping_sent(MrbItem *item)
 }
 
 /*
- * Milliseconds from now until then, rounded up; 0 when it has passed.
+ * Milliseconds from now until a time, rounded up; 0 when it has passed.
  */
 static int
 ms_until(MrbTick at)

@@ -13,10 +13,10 @@
 /* Milliseconds until the item may be sent again. */
 extern int	mrb_damping_wait(const MrbItem *item);
 
-/* Whether it was sent so lately that this must be remembered. */
+/* Whether the item was sent so recently that it must be kept. */
 extern bool mrb_damping_is_hot(const MrbItem *item);
 
-/* Count that it is sent. */
+/* The item is being sent. */
 extern void mrb_damping_sent(MrbItem *item);
 
 #endif							/* MRB_DAMPING_H */

@@ -1,10 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * endpoint_state.c
- *	  The rows that say how far endpoints have come.
+ *	  The rows of miosa.endpoint_state: how far endpoints have come.
  *
- * What an endpoint's cursor leaves behind is written together with it: what
- * it did not take, and that caches must forget again.
+ * What an endpoint's position passes without delivering it is written in the
+ * same transaction: deployments that the endpoint rejects, and purges to
+ * repeat.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,10 +23,10 @@
 #include "endpoint/endpoint_list.h"
 #include "endpoint/health.h"
 
-/* Whoever locks our tables must not hold up requests. */
+/* Lock timeout: a lock on our tables must not delay requests. */
 #define LOCK_MS 20
 
-/* Columns that are written of an endpoint. */
+/* Number of columns that are written for an endpoint. */
 #define STATES 15
 
 static MrbQuery birth_query = {
@@ -130,6 +131,9 @@ static void write_notes(MrbBatch *batch, MrbNoteKind kind, MrbQuery *query);
 static void fill_note(Datum **columns, int row, const MrbEndpoint *endpoint,
 					  const MrbNote *note);
 
+/*
+ * Write one batch in a transaction of its own.
+ */
 void
 mrb_endpoint_state_write(void *arg)
 {
@@ -150,7 +154,7 @@ mrb_endpoint_state_write(void *arg)
 }
 
 /*
- * Count everything up to the epoch as done.
+ * Treat all changes up to the epoch as delivered.
  */
 void
 mrb_endpoint_state_skip(MrbEndpoint *endpoint, int64 epoch)
@@ -159,6 +163,9 @@ mrb_endpoint_state_skip(MrbEndpoint *endpoint, int64 epoch)
 	endpoint->progress.settled_epoch = epoch;
 }
 
+/*
+ * Delete rows that no endpoint refers to.
+ */
 void
 mrb_endpoint_state_tidy(void *arg)
 {
@@ -170,6 +177,9 @@ mrb_endpoint_state_tidy(void *arg)
 	mrb_worker_xact_commit();
 }
 
+/*
+ * Insert the rows of endpoints that have none of their present configuration.
+ */
 static void
 write_births(const MrbBatch *batch)
 {
@@ -195,7 +205,7 @@ write_births(const MrbBatch *batch)
 }
 
 /*
- * Leave out those whose row somebody else has locked.
+ * Lock the rows of the batch, and drop those that are locked already.
  */
 static void
 lock_batch(MrbBatch *batch)
@@ -221,6 +231,9 @@ lock_batch(MrbBatch *batch)
 	mrb_query_close();
 }
 
+/*
+ * Update all rows of the batch in one statement.
+ */
 static void
 write_states(const MrbBatch *batch)
 {
@@ -274,8 +287,8 @@ write_states(const MrbBatch *batch)
 }
 
 /*
- * All notes of one kind; the statement takes as many of the columns as it
- * needs.
+ * Write all notes of one kind.  The statement takes as many of the columns as
+ * it has parameters.
  */
 static void
 write_notes(MrbBatch *batch, MrbNoteKind kind, MrbQuery *query)
@@ -314,6 +327,9 @@ write_notes(MrbBatch *batch, MrbNoteKind kind, MrbQuery *query)
 	batch->queued_work |= kind == MRB_NOTE_REPURGE;
 }
 
+/*
+ * Put a note into the arrays of columns.
+ */
 static void
 fill_note(Datum **columns, int row, const MrbEndpoint *endpoint,
 		  const MrbNote *note)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * endpoint_state.h
- *	  The rows that say how far endpoints have come.
+ *	  The rows of miosa.endpoint_state: how far endpoints have come.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,24 +10,24 @@
 
 #include "endpoint/endpoint.h"
 
-/* The endpoints of one transaction. */
+/* The endpoints that one transaction writes. */
 typedef struct MrbBatch
 {
 	MrbEndpoint **endpoints;
 	int			n;
-	bool		queued_work;	/* something was put into the outbox */
+	bool		queued_work;	/* rows were added to the outbox */
 } MrbBatch;
 
 /*
- * For mrb_worker_xact_try(): write down an MrbBatch.  Afterwards it holds those
- * that were written; rows that somebody has locked are left out.
+ * For mrb_worker_xact_try(): write an MrbBatch.  Afterwards it holds the
+ * endpoints that were written; rows that are locked are skipped.
  */
 extern void mrb_endpoint_state_write(void *arg);
 
-/* The endpoint stands at an epoch; the caller sends it all that came before. */
+/* Move the endpoint's position to an epoch; the caller resynchronizes it. */
 extern void mrb_endpoint_state_skip(MrbEndpoint *endpoint, int64 epoch);
 
-/* For the same, with NULL: delete what belongs to endpoints that are gone. */
+/* For the same, with NULL: delete the rows of deleted endpoints. */
 extern void mrb_endpoint_state_tidy(void *arg);
 
 #endif							/* MRB_ENDPOINT_STATE_H */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * fanout.c
- *	  Route changes become work for endpoints.
+ *	  Turn route changes into items of endpoints.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,101 +12,108 @@
 #include "delivery/queue.h"
 #include "notify/listeners.h"
 
-/* A deployment of these changes. */
-typedef struct Concerned
+/* A deployment that some of the changes are about. */
+typedef struct ChangedDeployment
 {
 	char	   *id;				/* hash key */
-	MrbRoute   *picture;		/* NULL: it is gone */
+	MrbRoute   *picture;		/* the present route */
 	MrbRouteEntry *entry;
-} Concerned;
+} ChangedDeployment;
 
-static HTAB *index_routes(const MrbRouteChanges *taken);
-static Concerned *enter_route(HTAB *index, const MrbRouteChange *change);
-static void tell_stage(const MrbRouteChange *change, MrbRouteEntry *entry, int stage,
-					   List *only);
-static void tell(const MrbRouteChange *change, MrbRouteEntry *entry,
-				 MrbEndpoint *endpoint, bool old);
+static HTAB *index_routes(const MrbRouteChanges *changes);
+static ChangedDeployment *enter_route(HTAB *index, const MrbRouteChange *change);
+static void queue_stage(const MrbRouteChange *change, MrbRouteEntry *entry, int stage,
+						List *only);
+static void queue_change(const MrbRouteChange *change, MrbRouteEntry *entry,
+						 MrbEndpoint *endpoint, bool replayed);
 static bool concerns(const MrbRouteChange *change, const MrbEndpoint *endpoint);
 
+/*
+ * Enter each change into the route book, and queue it stage by stage.
+ */
 void
-mrb_fanout_apply(const MrbRouteChanges *taken, List *only)
+mrb_fanout_apply(const MrbRouteChanges *changes, List *only)
 {
-	HTAB	   *index = index_routes(taken);
+	HTAB	   *index = index_routes(changes);
 
-	for (int i = 0; i < taken->nchanges; i++)
+	for (int i = 0; i < changes->nchanges; i++)
 	{
-		MrbRouteChange *change = &taken->changes[i];
-		Concerned  *concerned;
+		MrbRouteChange *change = &changes->changes[i];
+		ChangedDeployment *deployment;
 
 		if (change->kind == MRB_ROUTE_CHANGE_OTHER)
 			continue;
-		concerned = enter_route(index, change);
-		concerned->entry->users++;
+		deployment = enter_route(index, change);
+		deployment->entry->users++;
 
-		/* It may have been in flight when its endpoint was last dropped. */
+		/* A request may have been in flight when the endpoint was dropped. */
 		if (only != NIL)
-			concerned->entry->confirm = true;
+			deployment->entry->confirm = true;
 
-		/* Routers first: a cache waits for what a router owes by then. */
+		/* Routers first: caches wait for items of routers that exist. */
 		for (int stage = 0; stage <= 1; stage++)
-			tell_stage(change, concerned->entry, stage, only);
+			queue_stage(change, deployment->entry, stage, only);
 		if (only == NIL && change->kind == MRB_ROUTE_CHANGE_ROUTE)
-			mrb_listeners_add(concerned->entry->route);
-		concerned->entry->confirm = false;
-		concerned->entry->users--;
-		mrb_route_book_release(concerned->entry);
+			mrb_listeners_add(deployment->entry->route);
+		deployment->entry->confirm = false;
+		deployment->entry->users--;
+		mrb_route_book_release(deployment->entry);
 	}
 	hash_destroy(index);
 }
 
+/*
+ * A hash table of the routes that came with the changes.
+ */
 static HTAB *
-index_routes(const MrbRouteChanges *taken)
+index_routes(const MrbRouteChanges *changes)
 {
 	HTAB	   *index = mrb_id_hash_create("miosa_rollback changes",
-										   Max(taken->nroutes, 16),
-										   sizeof(Concerned));
+										   Max(changes->nroutes, 16),
+										   sizeof(ChangedDeployment));
 
-	for (int i = 0; i < taken->nroutes; i++)
+	for (int i = 0; i < changes->nroutes; i++)
 	{
 		bool		found;
-		Concerned  *concerned = hash_search(index,
-											&taken->routes[i].deployment_id,
-											HASH_ENTER, &found);
+		ChangedDeployment *deployment = hash_search(index,
+													&changes->routes[i].deployment_id,
+													HASH_ENTER, &found);
 
-		concerned->picture = &taken->routes[i];
+		deployment->picture = &changes->routes[i];
 	}
 	return index;
 }
 
 /*
- * Make the change's picture the present one, with the change's epoch.
+ * Make the route of the change the present one, with the epoch of the
+ * change.  A deployment without a route was deleted.
  */
-static Concerned *
+static ChangedDeployment *
 enter_route(HTAB *index, const MrbRouteChange *change)
 {
 	bool		found;
-	Concerned  *concerned = hash_search(index, &change->deployment_id,
-										HASH_ENTER, &found);
+	ChangedDeployment *deployment = hash_search(index, &change->deployment_id,
+												HASH_ENTER, &found);
 	bool		removed = change->kind == MRB_ROUTE_CHANGE_HOST_REMOVED &&
 	!change->routed;
 
 	if (!found)
 	{
-		concerned->picture = palloc0(sizeof(MrbRoute));
-		concerned->picture->deployment_id = change->deployment_id;
+		deployment->picture = palloc0(sizeof(MrbRoute));
+		deployment->picture->deployment_id = change->deployment_id;
 	}
-	concerned->picture->epoch = change->epoch;
-	concerned->picture->since = change->since;
-	concerned->entry = mrb_route_book_enter(concerned->picture,
-											(char **) &change->host, removed);
-	return concerned;
+	deployment->picture->epoch = change->epoch;
+	deployment->picture->since = change->since;
+	deployment->entry = mrb_route_book_enter(deployment->picture,
+											 (char **) &change->host, removed);
+	return deployment;
 }
 
 /*
- * Tell the endpoints of one stage: all, or those of a list.
+ * Queue the change for the endpoints of one stage: all, or those of a list.
  */
 static void
-tell_stage(const MrbRouteChange *change, MrbRouteEntry *entry, int stage, List *only)
+queue_stage(const MrbRouteChange *change, MrbRouteEntry *entry, int stage, List *only)
 {
 	ListCell   *cell;
 	dlist_iter	iter;
@@ -118,7 +125,7 @@ tell_stage(const MrbRouteChange *change, MrbRouteEntry *entry, int stage, List *
 			MrbEndpoint *endpoint = mrb_endpoint_list_current(iter);
 
 			if (endpoint->stage == stage)
-				tell(change, entry, endpoint, false);
+				queue_change(change, entry, endpoint, false);
 		}
 		return;
 	}
@@ -127,25 +134,25 @@ tell_stage(const MrbRouteChange *change, MrbRouteEntry *entry, int stage, List *
 		MrbEndpoint *endpoint = lfirst(cell);
 
 		if (endpoint->stage == stage)
-			tell(change, entry, endpoint, true);
+			queue_change(change, entry, endpoint, true);
 	}
 }
 
 /*
- * old: the change was given out before, so the caches of the zone may have
- * stopped waiting for a router.
+ * Queue the change for one endpoint.  The caches of the zone may have stopped
+ * waiting for a router when the change is replayed.
  */
 static void
-tell(const MrbRouteChange *change, MrbRouteEntry *entry, MrbEndpoint *endpoint,
-	 bool old)
+queue_change(const MrbRouteChange *change, MrbRouteEntry *entry, MrbEndpoint *endpoint,
+			 bool replayed)
 {
 	if (!concerns(change, endpoint) ||
 		!mrb_endpoint_list_selects(endpoint, entry->route))
 		return;
-	if (change->epoch > endpoint->progress.acked_epoch || !old)
+	if (change->epoch > endpoint->progress.acked_epoch || !replayed)
 	{
 		mrb_queue_change(endpoint, entry, change->epoch);
-		if (old && endpoint->stage == 0)
+		if (replayed && endpoint->stage == 0)
 			mrb_queue_late(endpoint, entry);
 	}
 	else if (change->epoch > endpoint->progress.settled_epoch &&
@@ -153,6 +160,10 @@ tell(const MrbRouteChange *change, MrbRouteEntry *entry, MrbEndpoint *endpoint,
 		mrb_queue_repeat(endpoint, entry, change->epoch);
 }
 
+/*
+ * Whether the endpoint needs the change at all: schedulers receive no routes,
+ * and a repeated purge is for the caches of one zone.
+ */
 static bool
 concerns(const MrbRouteChange *change, const MrbEndpoint *endpoint)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * fanout.h
- *	  Route changes become work for endpoints.
+ *	  Turn route changes into items of endpoints.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,9 +12,9 @@
 #include "route/outbox.h"
 
 /*
- * Give every endpoint that is concerned what it lacks; only is NULL for new
- * changes, or the endpoints that are told of old ones again.
+ * Queue each change for the endpoints that it concerns.  With a list of
+ * endpoints the changes are old ones, replayed for these; NIL: new changes.
  */
-extern void mrb_fanout_apply(const MrbRouteChanges *taken, List *only);
+extern void mrb_fanout_apply(const MrbRouteChanges *changes, List *only);
 
 #endif							/* MRB_FANOUT_H */

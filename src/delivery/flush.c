@@ -1,18 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * flush.c
- *	  Writing down how far endpoints have come.
+ *	  Write the positions of endpoints into their rows.
  *
- * Others see in shared memory how far endpoints have come (publish.c); their
- * rows are for a restart, and are written now and then, so that a million
- * acknowledgements do not make a million dead rows.  What is not seen before
- * it is written does not wait.
+ * Other processes read positions in shared memory (publish.c).  The rows are
+ * for a restart and are written now and then, so that a million
+ * acknowledgements do not make a million dead rows.  Only what must be
+ * written before it is published does not wait.
  *
- * One transaction for many endpoints that have moved.  Rows that somebody has
- * locked are left out and tried again; should anything else be in the way,
- * endpoints are written one by one, so that only the one that is concerned
- * falls behind.  A crash may lose the newest of this: then endpoints are told
- * again what they know.
+ * One transaction writes many endpoints.  Rows that are locked are skipped
+ * and retried; if the transaction fails, endpoints are written one by one, so
+ * that only the one that causes the failure falls behind.  A crash may lose
+ * the newest positions; the changes after the older ones are then delivered
+ * again.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,27 +24,27 @@
 #include "delivery/queue.h"
 #include "endpoint/endpoint_list.h"
 
-/* Under load, this much is collected of what is urgent, and of the rest. */
+/* Under load, how long urgent changes are collected, and all others. */
 #define GATHER_MS 10
 #define LAZY_MS 500
 
-/* So many rows a transaction: requests wait for it. */
+/* Maximum number of rows a transaction, because requests wait for it. */
 #define ROWS_MAX 250
 
-/* After a few waits for a lock the rest has to wait for its turn. */
+/* Number of failed transactions after which the rest waits. */
 #define FAILURES_MAX 2
 #define PAUSE_MS 100
 #define LOCKED_PAUSE_MS 500
 #define IDLE_MS 1000
 #define IDLE_BUSY_MS 10000
 
-static MrbTick not_before = 0;	/* after a lock; nothing is written */
-static MrbTick urgent_before = 0;	/* what is urgent, under load */
-static MrbTick rest_before = 0; /* what is not */
-static MrbTick rest_since = 0;	/* something waits; 0: nothing does */
-static MrbTick wait_until = 0;	/* until then nothing is to be done */
-static int	round_left = 0;		/* of those that were dirty together */
-static bool queued_work = false;	/* something was put into the outbox */
+static MrbTick not_before = 0;	/* no write, because of a lock */
+static MrbTick urgent_before = 0;	/* no urgent write, under load */
+static MrbTick rest_before = 0; /* no other write */
+static MrbTick rest_since = 0;	/* endpoints are dirty; 0: none is */
+static MrbTick wait_until = 0;	/* next write */
+static int	round_left = 0;		/* endpoints left of this round */
+static bool queued_work = false;	/* rows were added to the outbox */
 
 static MrbTick urgent_due(bool busy);
 static MrbTick rest_due(bool busy);
@@ -52,10 +52,13 @@ static void write_some(bool all);
 static bool write_singly(bool all);
 static void next_round(int n);
 static void mark_idle(bool busy);
-static void gather(MrbBatch *batch, bool all);
-static void written(const MrbBatch *batch);
-static void look_for_urgent(void);
+static void collect(MrbBatch *batch, bool all);
+static void mark_written(const MrbBatch *batch);
+static void update_urgent(void);
 
+/*
+ * Write one batch if it is due, and wake processes that wait for rows.
+ */
 bool
 mrb_flush_step(MrbRegistrySlot *slot, bool busy)
 {
@@ -81,6 +84,9 @@ mrb_flush_step(MrbRegistrySlot *slot, bool busy)
 	return queued_work;
 }
 
+/*
+ * Write batches until none is left, or a lock is in the way.
+ */
 void
 mrb_flush_run(void)
 {
@@ -89,6 +95,9 @@ mrb_flush_run(void)
 		write_some(true);
 }
 
+/*
+ * How long the dispatcher may sleep.
+ */
 long
 mrb_flush_wait(long most)
 {
@@ -97,12 +106,18 @@ mrb_flush_wait(long most)
 	return Min(most, mrb_tick_ms(mrb_timer_read(), wait_until) + 1);
 }
 
+/*
+ * Try to delete rows of deleted endpoints; the next reload tries again.
+ */
 void
 mrb_flush_tidy(void)
 {
 	(void) mrb_worker_xact_try(mrb_endpoint_state_tidy, NULL, NULL);
 }
 
+/*
+ * When urgent changes are written; never, if there are none.
+ */
 static MrbTick
 urgent_due(bool busy)
 {
@@ -112,7 +127,8 @@ urgent_due(bool busy)
 }
 
 /*
- * What comes alone is written soon, what comes together is collected.
+ * When all changes are written.  Without load a change is written soon; under
+ * load changes are collected.
  */
 static MrbTick
 rest_due(bool busy)
@@ -127,7 +143,7 @@ rest_due(bool busy)
 }
 
 /*
- * Write down one batch, of all or of what is urgent.
+ * Write one batch, of all dirty endpoints or of the urgent ones.
  */
 static void
 write_some(bool all)
@@ -135,11 +151,11 @@ write_some(bool all)
 	MrbBatch	batch;
 	int			n;
 
-	gather(&batch, all);
+	collect(&batch, all);
 	n = batch.n;
 	if (n == 0)
 	{
-		look_for_urgent();
+		update_urgent();
 		return;
 	}
 	if (all)
@@ -147,17 +163,17 @@ write_some(bool all)
 	urgent_before = mrb_tick_plus(mrb_timer_now(), GATHER_MS);
 	if (mrb_worker_xact_try(mrb_endpoint_state_write, &batch, NULL))
 	{
-		written(&batch);
+		mark_written(&batch);
 		if (batch.n < n)
 			not_before = mrb_tick_plus(mrb_timer_read(), PAUSE_MS);
 	}
 	else if (n == 1 || !write_singly(all))
 		not_before = mrb_tick_plus(mrb_timer_read(), LOCKED_PAUSE_MS);
-	look_for_urgent();
+	update_urgent();
 }
 
 /*
- * False when some could not be written.
+ * Write the endpoints of a batch one by one.  Return false if some failed.
  */
 static bool
 write_singly(bool all)
@@ -165,13 +181,13 @@ write_singly(bool all)
 	MrbBatch	batch;
 	int			failures = 0;
 
-	gather(&batch, all);
+	collect(&batch, all);
 	for (int i = 0; i < batch.n && failures < FAILURES_MAX; i++)
 	{
 		MrbBatch	one = {&batch.endpoints[i], 1, false};
 
 		if (mrb_worker_xact_try(mrb_endpoint_state_write, &one, NULL))
-			written(&one);
+			mark_written(&one);
 		else
 			failures++;
 	}
@@ -179,8 +195,8 @@ write_singly(bool all)
 }
 
 /*
- * n are written now; once all have had their turn that were dirty at the same
- * time, the others wait.
+ * Count n endpoints as written.  When all that were dirty at the start of the
+ * round have been written, the others wait for the next one.
  */
 static void
 next_round(int n)
@@ -199,8 +215,8 @@ next_round(int n)
 }
 
 /*
- * An endpoint that is not concerned by what happens moves on all the same, so
- * that the route log can be trimmed; but that is not urgent.
+ * The position of an endpoint advances also with changes that do not concern
+ * it.  Write it now and then, so that the route log can be trimmed.
  */
 static void
 mark_idle(bool busy)
@@ -223,11 +239,11 @@ mark_idle(bool busy)
 }
 
 /*
- * Those that are tried go to the end: whoever cannot be written must not be
- * in the way of the others.
+ * Make a batch, and move its endpoints to the end of the list, so that one
+ * that cannot be written does not block the others.
  */
 static void
-gather(MrbBatch *batch, bool all)
+collect(MrbBatch *batch, bool all)
 {
 	dlist_iter	iter;
 
@@ -247,16 +263,22 @@ gather(MrbBatch *batch, bool all)
 		mrb_dirty_requeue(batch->endpoints[i]);
 }
 
+/*
+ * The endpoints of the batch are written.
+ */
 static void
-written(const MrbBatch *batch)
+mark_written(const MrbBatch *batch)
 {
 	queued_work |= batch->queued_work;
 	for (int i = 0; i < batch->n; i++)
 		mrb_dirty_written(batch->endpoints[i]);
 }
 
+/*
+ * Find out whether urgent changes are left.
+ */
 static void
-look_for_urgent(void)
+update_urgent(void)
 {
 	dlist_iter	iter;
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * flush.h
- *	  Writing down how far endpoints have come.
+ *	  Write the positions of endpoints into their rows.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,18 +11,18 @@
 #include "common/registry.h"
 
 /*
- * Write down what has changed, if it is time to.  True when that has put work
- * into the outbox.
+ * Write dirty endpoints, if it is time to.  Return true if that has added
+ * rows to the outbox.
  */
 extern bool mrb_flush_step(MrbRegistrySlot *slot, bool busy);
 
-/* The same at once, before the process ends. */
+/* Write all dirty endpoints, before the process ends. */
 extern void mrb_flush_run(void);
 
-/* Milliseconds until there is something to write, at most most. */
+/* Milliseconds until the next write is due, at most most. */
 extern long mrb_flush_wait(long most);
 
-/* Delete what belongs to endpoints that are gone. */
+/* Delete the rows of deleted endpoints. */
 extern void mrb_flush_tidy(void);
 
 #endif							/* MRB_FLUSH_H */

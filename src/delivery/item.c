@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * item.c
- *	  One deployment that one endpoint has still to be told of.
+ *	  Items: a deployment whose route an endpoint lacks.
  *
- * There is at most one item for an endpoint and a deployment.  Two heaps an
- * endpoint say how far it has come: everything below the lowest epoch in
- * them is done.
+ * There is at most one item for an endpoint and a deployment.  Two heaps for
+ * each endpoint hold how far it has come: everything below their lowest epoch
+ * is done.
  *
  *-------------------------------------------------------------------------
  */
@@ -49,6 +49,9 @@ static int	compare_first(const pairingheap_node *a,
 static int	compare_unsettled(const pairingheap_node *a,
 							  const pairingheap_node *b, void *arg);
 
+/*
+ * Create the table of items.
+ */
 void
 mrb_item_init(MemoryContext context)
 {
@@ -56,6 +59,9 @@ mrb_item_init(MemoryContext context)
 	items = items_create(context, 256, NULL);
 }
 
+/*
+ * Initialize the items of a new endpoint.
+ */
 void
 mrb_item_attach(MrbEndpoint *endpoint)
 {
@@ -64,6 +70,9 @@ mrb_item_attach(MrbEndpoint *endpoint)
 	dlist_init(&endpoint->items.all);
 }
 
+/*
+ * Find the item of an endpoint and a deployment, or make it.
+ */
 MrbItem *
 mrb_item_find(MrbEndpoint *endpoint, MrbRouteEntry *entry)
 {
@@ -82,12 +91,15 @@ mrb_item_find(MrbEndpoint *endpoint, MrbRouteEntry *entry)
 	item->picture->refs++;
 	entry->users++;
 
-	/* Out of every list, as one that rests; the caller puts it into one. */
+	/* In no list, like a resting item; the caller puts it into one. */
 	item->state = MRB_ITEM_RESTING;
 	dlist_push_tail(&endpoint->items.all, &item->item_node);
 	return item;
 }
 
+/*
+ * Free an item without an open epoch.
+ */
 void
 mrb_item_free(MrbItem *item)
 {
@@ -110,8 +122,9 @@ mrb_item_free(MrbItem *item)
 }
 
 /*
- * Tries and repeats of an item have the same picture, and so the same epoch
- * and message id, whatever is entered into the book for another endpoint.
+ * Retries and repeats of an item send the same route, and so the same epoch
+ * and message id, even if the book has a newer one because of another
+ * endpoint.
  */
 void
 mrb_item_take_picture(MrbItem *item)
@@ -124,7 +137,7 @@ mrb_item_take_picture(MrbItem *item)
 }
 
 /*
- * The lowest epoch that is not acknowledged; 0 when there is none.
+ * Set the lowest epoch that is not acknowledged; 0: all are.
  */
 void
 mrb_item_set_first(MrbItem *item, int64 epoch)
@@ -141,6 +154,9 @@ mrb_item_set_first(MrbItem *item, int64 epoch)
 	pending++;
 }
 
+/*
+ * Set the lowest epoch that is not repeated; 0: all are.
+ */
 void
 mrb_item_set_unsettled(MrbItem *item, int64 epoch)
 {
@@ -152,7 +168,7 @@ mrb_item_set_unsettled(MrbItem *item, int64 epoch)
 }
 
 /*
- * Enter the item into the chunk that a resync sends, or take it out of it.
+ * Add the item to the chunk of the endpoint's resync, or remove it.
  */
 void
 mrb_item_set_bulk(MrbItem *item, bool bulk)
@@ -161,6 +177,9 @@ mrb_item_set_bulk(MrbItem *item, bool bulk)
 	item->bulk = bulk;
 }
 
+/*
+ * The endpoint has acknowledged everything below this epoch.
+ */
 int64
 mrb_item_lowest_first(MrbEndpoint *endpoint)
 {
@@ -171,6 +190,9 @@ mrb_item_lowest_first(MrbEndpoint *endpoint)
 		->first_epoch;
 }
 
+/*
+ * Everything below this epoch was repeated to the endpoint.
+ */
 int64
 mrb_item_lowest_unsettled(MrbEndpoint *endpoint)
 {
@@ -181,6 +203,9 @@ mrb_item_lowest_unsettled(MrbEndpoint *endpoint)
 		->unsettled;
 }
 
+/*
+ * Number of items that are not acknowledged.
+ */
 int64
 mrb_item_pending(void)
 {
@@ -188,7 +213,7 @@ mrb_item_pending(void)
 }
 
 /*
- * Heaps give their greatest first; the greatest is the lowest epoch.
+ * A pairing heap returns its greatest element: the lowest epoch.
  */
 static int
 compare_first(const pairingheap_node *a, const pairingheap_node *b, void *arg)
@@ -199,6 +224,9 @@ compare_first(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 	return x < y ? 1 : x > y ? -1 : 0;
 }
 
+/*
+ * As compare_first(), for unsettled epochs.
+ */
 static int
 compare_unsettled(const pairingheap_node *a, const pairingheap_node *b,
 				  void *arg)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * item.h
- *	  One deployment that one endpoint has still to be told of.
+ *	  Items: a deployment whose route an endpoint lacks.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,94 +13,94 @@
 
 typedef struct MrbZoneBarrier MrbZoneBarrier;
 
-/* One sending of an item: the requests that are made of it. */
+/* The requests with which an item is sent. */
 typedef struct MrbSending
 {
-	int			units;			/* requests that it takes */
-	int			next_unit;		/* the next to start */
-	int			outstanding;	/* without an answer */
-	bool		starting;		/* in its endpoint's list sending */
-	bool		broken;			/* one of them has failed */
-	bool		refused;		/* ... by the fault of the message */
-	bool		ambiguous;		/* ... or it may have been acted upon */
-	int			split;			/* ... or by that of its batch: make it
-								 * smaller */
-	int			status;			/* of the one that failed */
+	int			units;			/* number of requests */
+	int			next_unit;		/* the next one to start */
+	int			outstanding;	/* requests in flight */
+	bool		starting;		/* in the endpoint's list of sending items */
+	bool		broken;			/* a request has failed */
+	bool		refused;		/* ... because of the message */
+	bool		ambiguous;		/* ... but may have been acted upon */
+	int			split;			/* ... in a batch; next try with at most this
+								 * many items; 0: not in a batch */
+	int			status;			/* HTTP status of the failed request */
 	char	   *error;
 } MrbSending;
 
 typedef enum MrbItemState
 {
-	MRB_ITEM_BLOCKED,			/* a cache that waits for its zone's routers */
-	MRB_ITEM_DAMPED,			/* waits, because it was told just now */
-	MRB_ITEM_READY,				/* in one of its endpoint's lists */
+	MRB_ITEM_BLOCKED,			/* of a cache; waits for routers of its zone */
+	MRB_ITEM_DAMPED,			/* waits, because it was sent just now */
+	MRB_ITEM_READY,				/* in one of the endpoint's ready lists */
 	MRB_ITEM_SENDING,
-	MRB_ITEM_RESTING,			/* done, but is repeated a little later */
-	MRB_ITEM_PARKED,			/* was not taken, is tried again later */
-	MRB_ITEM_LINGERING,			/* done; kept to know when it was told */
+	MRB_ITEM_RESTING,			/* done, but is repeated later */
+	MRB_ITEM_PARKED,			/* rejected; is retried later */
+	MRB_ITEM_LINGERING,			/* done; kept for damping */
 } MrbItemState;
 
-/* A purge is repeated early, and once more after the adapter's settle. */
+/* A purge is repeated early, and again after the adapter's settle_ms. */
 typedef enum MrbRepeat
 {
-	MRB_REPEAT_NONE,			/* told for the first time */
+	MRB_REPEAT_NONE,			/* sent for the first time */
 	MRB_REPEAT_EARLY,
 	MRB_REPEAT_LAST,
 } MrbRepeat;
 
-/* What becomes of an item is told in queue.c. */
+/* queue.c describes how the state of an item changes. */
 typedef struct MrbItem
 {
 	MrbEndpoint *endpoint;
 	MrbRouteEntry *entry;
 	MrbItemState state;
-	dlist_node	item_node;		/* in its endpoint's items */
+	dlist_node	item_node;		/* in the items of the endpoint */
 	dlist_node	list_node;		/* in the list of its state */
 
 	int64		first_epoch;	/* lowest not acknowledged; 0: none */
-	int64		next_first;		/* of what came while sending */
+	int64		next_first;		/* first_epoch of changes while sending */
 	int64		unsettled;		/* lowest not repeated; 0: none */
-	pairingheap_node first_node;	/* in its endpoint's unacked */
-	pairingheap_node unsettled_node;	/* in its endpoint's unsettled */
+	pairingheap_node first_node;	/* in the endpoint's unacked */
+	pairingheap_node unsettled_node;	/* in the endpoint's unsettled */
 
-	bool		bulk;			/* counts for the resync's chunk */
-	bool		resend;			/* tell it again after what is in flight */
-	MrbRepeat	repeat;			/* which telling this is */
-	MrbRepeat	next_repeat;	/* which the next one is, while it rests */
-	bool		confirm;		/* tell it once more after a success */
-	bool		late;			/* caches did not wait: they purge again */
-	bool		failed;			/* has a row in delivery_failures */
-	int			tries;			/* failed ones since the last success */
-	int			attempts;		/* failed ones since it is parked */
-	int			batch_most;		/* so many deployments a request; 0: any */
-	int64		taken_before;	/* by its endpoint at the first of tries */
-	MrbTick		cool_at;		/* sent lately until then, by damping.c */
+	bool		bulk;			/* belongs to the resync's chunk */
+	bool		resend;			/* send it again after what is in flight */
+	MrbRepeat	repeat;			/* which repeat is being sent */
+	MrbRepeat	next_repeat;	/* which one follows, while resting */
+	bool		confirm;		/* send it once more after a success */
+	bool		late;			/* caches did not wait and must purge again */
+	bool		failed;			/* it has a row in delivery_failures */
+	int			tries;			/* failures since the last success */
+	int			attempts;		/* rejections since the last success */
+	int			batch_most;		/* maximum size of its batch; 0: no limit */
+	int64		taken_before;	/* endpoint's taken at the first failure */
+	MrbTick		cool_at;		/* end of damping; by damping.c */
 	MrbTimer	timer;
 	MrbNote    *note;			/* not written yet, or NULL */
 
-	MrbZoneBarrier *barrier;	/* that a router holds up */
+	MrbZoneBarrier *barrier;	/* that this item of a router holds */
 	dlist_node	barrier_node;
-	MrbRoute   *picture;		/* what it is told next, or again */
-	MrbRoute   *route;			/* what it is being told; NULL: nothing */
+	MrbRoute   *picture;		/* the route to send */
+	MrbRoute   *route;			/* the route being sent, or NULL */
 	MrbSending	sending;
 } MrbItem;
 
 extern void mrb_item_init(MemoryContext context);
 extern void mrb_item_attach(MrbEndpoint *endpoint);
 
-/* Found, or made: then it is in no list. */
+/* Find the item or make it; a new one is in no list. */
 extern MrbItem *mrb_item_find(MrbEndpoint *endpoint, MrbRouteEntry *entry);
 extern void mrb_item_free(MrbItem *item);
 
-/* Tell the item the entry's present picture from now on. */
+/* Send the present route of the entry from now on. */
 extern void mrb_item_take_picture(MrbItem *item);
 extern void mrb_item_set_first(MrbItem *item, int64 epoch);
 extern void mrb_item_set_unsettled(MrbItem *item, int64 epoch);
 
-/* Whether the item belongs to the chunk that a resync sends. */
+/* Set whether the item belongs to the resync's chunk. */
 extern void mrb_item_set_bulk(MrbItem *item, bool bulk);
 
-/* 0: there is none. */
+/* The lowest epoch of the endpoint's items; 0: none. */
 extern int64 mrb_item_lowest_first(MrbEndpoint *endpoint);
 extern int64 mrb_item_lowest_unsettled(MrbEndpoint *endpoint);
 extern int64 mrb_item_pending(void);

@@ -1,26 +1,25 @@
 /*-------------------------------------------------------------------------
  *
  * marker.c
- *	  Noticing that a router has lost its table.
+ *	  Detect that a router has lost its routing table.
  *
- * Some routers hold their table in memory and lose it when they are reloaded,
- * without telling anybody.  So beside the routes they are given a marker, an
- * entry whose value is an epoch, and it is read back again and again.  When
- * it is missing or lower than what was written, the table is not the one that
- * was told: everything is told again.  When it is there, what was
- * acknowledged before it was written is verified.
+ * Some routers keep their table in memory and lose it, silently, when they
+ * are reloaded.  So besides routes such an endpoint is given a marker, an
+ * entry whose value is an epoch, which is read back at regular intervals.  If
+ * the marker is missing, or lower than the one that was written, the table
+ * was lost and the endpoint is resynchronized.  If it is there, everything
+ * that was acknowledged before the marker was written is verified.
  *
- * A marker is only ever raised right after it was found in place, because a
- * marker written into a table that was just lost would hide the loss.  So a
- * table that is being told everything gets the lowest marker there is: should
- * this process end before it has written down that it has to, its successor
- * finds out again.
+ * The marker is only raised right after it was found in place, because a
+ * marker that is written into a lost table would hide the loss.  During a
+ * resync the table has the lowest marker: should the dispatcher end before it
+ * has stored that the resync is needed, its successor detects the loss again.
  *
  * An endpoint that does not return a marker that was just written, or that
- * loses it again and again (several processes behind one address), cannot be
+ * loses it repeatedly (several processes behind one address), cannot be
  * verified.  It is then "unverified": routes are delivered as they change,
- * but it does not count as converged, and it is resynchronized with a
- * back-off.  A few readings in a row with the marker end that.
+ * but it does not count as converged, and it is resynchronized with a back-
+ * off.  Several reads in a row that find the marker end this state.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,18 +35,20 @@
 #include "endpoint/circuit_breaker.h"
 #include "endpoint/health.h"
 
-/* What was acknowledged is verified this soon. */
+/* Longest time until an acknowledged change is verified. */
 #define VERIFY_MS 1000
 
-/* Lower than every epoch. */
+/* A marker lower than every epoch. */
 #define LOWEST_MARKER 1
 
-/* Losses that are answered with a resync at once, until readings with the
- * marker have followed. */
+/*
+ * Number of losses after which resyncs back off, and of reads that find the
+ * marker before losses are counted from zero.
+ */
 #define LOSSES_MAX 3
 #define HITS_MIN 6
 
-/* Longest wait before the next resync. */
+/* Longest back-off before the next resync. */
 #define AGAIN_MAX_MS 300000
 
 static void tick(MrbTimer *timer);
@@ -56,13 +57,16 @@ static void write_first_marker(MrbEndpoint *endpoint);
 static void write_marker(MrbEndpoint *endpoint, int64 epoch);
 static void send_marker(MrbEndpoint *endpoint, const MrbRequest *call,
 						int64 epoch, MrbInflightDone done);
-static void was_read(MrbInflight *inflight, const MrbHttpAnswer *answer);
-static void was_written(MrbInflight *inflight, const MrbHttpAnswer *answer);
+static void read_done(MrbInflight *inflight, const MrbHttpAnswer *answer);
+static void write_done(MrbInflight *inflight, const MrbHttpAnswer *answer);
 static bool has_failed(MrbInflight *inflight, const MrbHttpAnswer *answer);
-static void not_found(MrbEndpoint *endpoint, const MrbHttpAnswer *answer);
-static void unverified(MrbEndpoint *endpoint, const MrbHttpAnswer *answer);
-static void found_again(MrbEndpoint *endpoint);
+static void marker_lost(MrbEndpoint *endpoint, const MrbHttpAnswer *answer);
+static void back_off(MrbEndpoint *endpoint, const MrbHttpAnswer *answer);
+static void marker_found(MrbEndpoint *endpoint);
 
+/*
+ * Set the timer.  A misconfigured endpoint gets no requests.
+ */
 void
 mrb_marker_watch(MrbEndpoint *endpoint)
 {
@@ -71,10 +75,14 @@ mrb_marker_watch(MrbEndpoint *endpoint)
 		mrb_timer_set(&endpoint->marker.timer, 0, tick);
 }
 
+/*
+ * Read the marker.  The first marker is written without a read; an unverified
+ * endpoint is resynchronized before that.
+ */
 void
 mrb_marker_check(MrbEndpoint *endpoint)
 {
-	/* The next tick tries again. */
+	/* The next tick retries. */
 	if (!mrb_circuit_breaker_allows(endpoint))
 		return;
 	endpoint->marker.due =
@@ -85,12 +93,16 @@ mrb_marker_check(MrbEndpoint *endpoint)
 		return;
 	}
 
-	/* The table may be lost as well. */
+	/* The table may be lost, too. */
 	if (endpoint->marker.reported && endpoint->resync.after == NULL)
 		mrb_resync_begin(endpoint);
 	write_first_marker(endpoint);
 }
 
+/*
+ * Check the marker if it is due, or if an acknowledged change is not
+ * verified.
+ */
 static void
 tick(MrbTimer *timer)
 {
@@ -99,8 +111,8 @@ tick(MrbTimer *timer)
 	mrb_timer_set(timer, Min(endpoint->adapter->marker_ms, VERIFY_MS), tick);
 
 	/*
-	 * One that backs off is looked at when it is tried again, which is now if
-	 * there was no room for it then.
+	 * The marker of an endpoint that backs off is read when the endpoint is
+	 * retried: now, if there was no room for the request then.
 	 */
 	if (endpoint->vitals.health == MRB_HEALTH_BACKING_OFF ||
 		endpoint->vitals.health == MRB_HEALTH_GONE)
@@ -115,12 +127,19 @@ tick(MrbTimer *timer)
 		mrb_marker_check(endpoint);
 }
 
+/*
+ * Send a request to read the marker.
+ */
 static void
 read_marker(MrbEndpoint *endpoint)
 {
-	send_marker(endpoint, endpoint->adapter->marker_read, 0, was_read);
+	send_marker(endpoint, endpoint->adapter->marker_read, 0, read_done);
 }
 
+/*
+ * Write the marker of a table without one: the newest epoch, or the lowest
+ * marker during a resync.
+ */
 static void
 write_first_marker(MrbEndpoint *endpoint)
 {
@@ -128,27 +147,33 @@ write_first_marker(MrbEndpoint *endpoint)
 				 mrb_queue_newest());
 }
 
+/*
+ * Send a request to write an epoch into the marker.
+ */
 static void
 write_marker(MrbEndpoint *endpoint, int64 epoch)
 {
 	send_marker(endpoint, endpoint->adapter->marker_write, epoch,
-				was_written);
+				write_done);
 }
 
+/*
+ * Start a request about the marker.  A full engine is tried again by the next
+ * tick.
+ */
 static void
 send_marker(MrbEndpoint *endpoint, const MrbRequest *call, int64 epoch,
 			MrbInflightDone done)
 {
 	MrbInflightNote note = {.call = call,.epoch = epoch,.done = done};
 	MrbTemplateValues values = {0};
-	char text[	24];
+	char		epoch_text[24];
 	char		message_id[32];
 	const char *problem;
 
-	snprintf(text, sizeof(text), INT64_FORMAT, epoch);
-	snprintf(message_id, sizeof(message_id), "marker@%s", text);
-	values.text[MRB_VAR_EPOCH] = text;
-
+	snprintf(epoch_text, sizeof(epoch_text), INT64_FORMAT, epoch);
+	snprintf(message_id, sizeof(message_id), "marker@%s", epoch_text);
+	values.text[MRB_VAR_EPOCH] = epoch_text;
 	values.text[MRB_VAR_MESSAGE_ID] = message_id;
 	if (mrb_inflight_start(endpoint, &values, &note, &problem) !=
 		MRB_START_WRONG)
@@ -158,10 +183,10 @@ send_marker(MrbEndpoint *endpoint, const MrbRequest *call, int64 epoch,
 }
 
 /*
- * Compare what was read with what was written last.
+ * Compare the marker that was read with the one that was written last.
  */
 static void
-was_read(MrbInflight *inflight, const MrbHttpAnswer *answer)
+read_done(MrbInflight *inflight, const MrbHttpAnswer *answer)
 {
 	MrbEndpoint *endpoint = inflight->endpoint;
 	int64		acked = mrb_queue_acked(endpoint);
@@ -172,16 +197,16 @@ was_read(MrbInflight *inflight, const MrbHttpAnswer *answer)
 	mrb_endpoint_stats_answered(&endpoint->stats, true);
 	mrb_health_success(endpoint, answer->status);
 	if (endpoint->marker.epoch == 0)
-		return;					/* lost already, found out by another reading */
+		return;					/* another read has detected the loss */
 
 	if (!mrb_marker_parse(answer, &found) || found < endpoint->marker.epoch)
 	{
-		not_found(endpoint, answer);
+		marker_lost(endpoint, answer);
 		return;
 	}
 	endpoint->marker.unread = false;
 	if (endpoint->marker.failures > 0)
-		found_again(endpoint);
+		marker_found(endpoint);
 	if (endpoint->marker.verified_epoch != endpoint->marker.epoch)
 	{
 		endpoint->marker.verified_epoch = endpoint->marker.epoch;
@@ -191,8 +216,11 @@ was_read(MrbInflight *inflight, const MrbHttpAnswer *answer)
 		write_marker(endpoint, acked);
 }
 
+/*
+ * Remember the marker that was written, and read it back.
+ */
 static void
-was_written(MrbInflight *inflight, const MrbHttpAnswer *answer)
+write_done(MrbInflight *inflight, const MrbHttpAnswer *answer)
 {
 	MrbEndpoint *endpoint = inflight->endpoint;
 
@@ -211,7 +239,7 @@ was_written(MrbInflight *inflight, const MrbHttpAnswer *answer)
  * The marker that was written is not there.
  */
 static void
-not_found(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
+marker_lost(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 {
 	bool		unread = endpoint->marker.unread;
 
@@ -222,7 +250,7 @@ not_found(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 	mrb_dirty_mark(endpoint);
 	if (unread || endpoint->marker.failures > LOSSES_MAX)
 	{
-		unverified(endpoint, answer);
+		back_off(endpoint, answer);
 		return;
 	}
 	ereport(LOG,
@@ -233,11 +261,11 @@ not_found(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 }
 
 /*
- * It cannot be verified now: try again later, and later each time.  It is
- * logged once, until the marker is there again.
+ * The endpoint cannot be verified: read the marker later, and later each
+ * time.  This is logged once, until the marker is found again.
  */
 static void
-unverified(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
+back_off(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 {
 	int			after_ms = mrb_backoff_delay(endpoint->adapter->marker_ms,
 											 AGAIN_MAX_MS,
@@ -261,10 +289,10 @@ unverified(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 }
 
 /*
- * The marker is there, after it was not.
+ * Reads find the marker after a loss; enough of them end the back-off.
  */
 static void
-found_again(MrbEndpoint *endpoint)
+marker_found(MrbEndpoint *endpoint)
 {
 	if (++endpoint->marker.hits < HITS_MIN)
 		return;
@@ -279,7 +307,8 @@ found_again(MrbEndpoint *endpoint)
 }
 
 /*
- * Whatever a marker's request is answered, it is no message to be blamed.
+ * Apply the verdict on an answer.  A request about the marker has no item to
+ * blame, so every failure counts against the endpoint.
  */
 static bool
 has_failed(MrbInflight *inflight, const MrbHttpAnswer *answer)
@@ -300,8 +329,8 @@ has_failed(MrbInflight *inflight, const MrbHttpAnswer *answer)
 }
 
 /*
- * The body is a number and nothing else but for a line end, or the number as
- * a JSON string.
+ * The body must be a number, optionally in quotes as a JSON string, and may
+ * end with a line end.
  */
 bool
 mrb_marker_parse(const MrbHttpAnswer *answer, int64 *epoch)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * marker.h
- *	  Noticing that a router has lost its table.
+ *	  Detect that a router has lost its routing table.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,13 +11,13 @@
 #include "endpoint/endpoint.h"
 #include "http/http.h"
 
-/* Begin to look after the endpoint's marker, if its adapter has one. */
+/* Start to watch the endpoint's marker, if its adapter has one. */
 extern void mrb_marker_watch(MrbEndpoint *endpoint);
 
-/* Look now: the endpoint was away, or something is to be verified. */
+/* Read the marker now, or write it if there is none. */
 extern void mrb_marker_check(MrbEndpoint *endpoint);
 
-/* The marker that was read; false when the answer holds none. */
+/* The epoch in the answer to a read; false if there is none. */
 extern bool mrb_marker_parse(const MrbHttpAnswer *answer, int64 *epoch);
 
 #endif							/* MRB_MARKER_H */

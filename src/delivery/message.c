@@ -1,17 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * message.c
- *	  What a request says about a deployment, or about several.
+ *	  The contents of a request about one or several deployments.
  *
  * An adapter that works per host makes a request for each host of the route,
- * then one for each host that is no longer routed.  Wildcard hosts come last;
- * an adapter that can do nothing with them is not sent any.  All others make one
- * request of the whole route, or of the routes of a batch, which then have
- * only lists in common.
+ * and then one for each host that is no longer routed.  Wildcard hosts come
+ * last; an adapter that does not support them gets none.  All other adapters
+ * make one request for the whole route, or for the routes of a batch, which
+ * then have only lists in common.
  *
- * A message's id is made of what it says, so that it is the same on every
- * try, and another one as soon as the route has changed; or when everything
- * is told again, which who drops repeats must not drop.
+ * The id of a message is derived from its contents.  It is the same on every
+ * try, and changes as soon as the route changes.  A resync makes new ids, so
+ * that endpoints which discard repeated messages accept them.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,8 +30,8 @@ static void name_batch(MrbMessage *message, MrbItem *const *items, int n);
 static void list_hosts(MrbItem *const *items, int n, MrbTemplateValues *values);
 
 /*
- * Where nothing was ever published there is nothing to tell; what was
- * unpublished is told like a change.
+ * A deployment that never published anything needs no request.  An
+ * unpublished one is sent like a change.
  */
 int
 mrb_message_count(const MrbItem *item)
@@ -46,6 +46,10 @@ mrb_message_count(const MrbItem *item)
 		(adapter->remove != NULL ? route->ngone : 0);
 }
 
+/*
+ * Make one request of an item. unit counts the hosts of the route first, then
+ * the removed ones.
+ */
 void
 mrb_message_of_unit(MrbItem *item, int unit, MrbMessage *message)
 {
@@ -69,7 +73,7 @@ mrb_message_of_unit(MrbItem *item, int unit, MrbMessage *message)
 	removing = unit >= hosts || route->version_id == NULL;
 	if (removing)
 		message->call = adapter->remove;
-	/* It may have been routed again meanwhile. */
+	/* Another deployment may route the host by now. */
 	if (host == NULL)
 		message->call = NULL;
 	else if (mrb_route_is_wildcard(host))
@@ -84,6 +88,9 @@ mrb_message_of_unit(MrbItem *item, int unit, MrbMessage *message)
 	message->values.text[MRB_VAR_HOST] = host;
 }
 
+/*
+ * The last host is a wildcard host if any is.
+ */
 const char *
 mrb_message_unsupported_host(const MrbItem *item)
 {
@@ -97,6 +104,9 @@ mrb_message_unsupported_host(const MrbItem *item)
 	return hosts->items[hosts->n - 1];
 }
 
+/*
+ * Make one request about all items; a single item is sent as a whole.
+ */
 void
 mrb_message_of_batch(MrbItem *const *items, int nitems, MrbMessage *message)
 {
@@ -116,8 +126,8 @@ mrb_message_of_batch(MrbItem *const *items, int nitems, MrbMessage *message)
 }
 
 /*
- * How many hosts of the route are told one by one.  Those of a deployment
- * that serves nothing any more are told as removed.
+ * Number of hosts that are sent one by one.  Hosts of a deployment that no
+ * longer serves anything are removed.
  */
 static int
 count_hosts(const MrbItem *item)
@@ -131,6 +141,9 @@ count_hosts(const MrbItem *item)
 	return route->hosts.n;
 }
 
+/*
+ * Fill in what all messages have.
+ */
 static void
 begin(MrbMessage *message, const MrbItem *item, int64 epoch)
 {
@@ -146,25 +159,31 @@ begin(MrbMessage *message, const MrbItem *item, int64 epoch)
 		mrb_route_changed_at(item->route, message->changed_at);
 }
 
+/*
+ * Fill in the values of a single route.
+ */
 static void
 fill_route(MrbMessage *message, const MrbRoute *route)
 {
-	const char **text = message->values.text;
+	const char **values = message->values.text;
 
-	text[		MRB_VAR_DEPLOYMENT_ID] = route->deployment_id;
-	text[		MRB_VAR_KIND] = route->kind;
-	text[		MRB_VAR_OPERATION_ID] = route->operation_id;
-	text[		MRB_VAR_RELEASE_ID] = route->release_id;
-	text[		MRB_VAR_SHA256] = route->sha256;
+	values[MRB_VAR_DEPLOYMENT_ID] = route->deployment_id;
+	values[MRB_VAR_KIND] = route->kind;
+	values[MRB_VAR_OPERATION_ID] = route->operation_id;
+	values[MRB_VAR_RELEASE_ID] = route->release_id;
+	values[MRB_VAR_SHA256] = route->sha256;
 
-	/* A key in S3 can have characters that no template takes. */
-	text[		MRB_VAR_STORAGE_URI] = route->storage_uri == NULL ? NULL :
-	mrb_escape_uri(route->storage_uri);
-	text[		MRB_VAR_TENANT_ID] = route->tenant_id;
-	text[		MRB_VAR_VERSION_ID] = route->version_id;
-	text[		MRB_VAR_VERSION_NUMBER] = route->version_number;
+	/* A key in S3 may have characters that templates reject. */
+	values[MRB_VAR_STORAGE_URI] = route->storage_uri == NULL ? NULL :
+		mrb_escape_uri(route->storage_uri);
+	values[MRB_VAR_TENANT_ID] = route->tenant_id;
+	values[MRB_VAR_VERSION_ID] = route->version_id;
+	values[MRB_VAR_VERSION_NUMBER] = route->version_number;
 }
 
+/*
+ * The id of a message about one route.
+ */
 static const char *
 name_route(const MrbItem *item, const char *epoch)
 {
@@ -175,7 +194,7 @@ name_route(const MrbItem *item, const char *epoch)
 }
 
 /*
- * A short name for all that the batch says.
+ * The id of a message about a batch: a hash of its contents.
  */
 static void
 name_batch(MrbMessage *message, MrbItem *const *items, int n)
@@ -197,7 +216,7 @@ name_batch(MrbMessage *message, MrbItem *const *items, int n)
 }
 
 /*
- * Deployments, hosts and removed hosts of all items, one after the other.
+ * Collect the deployments, hosts and removed hosts of all items.
  */
 static void
 list_hosts(MrbItem *const *items, int n, MrbTemplateValues *values)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * message.h
- *	  What a request says about a deployment, or about several.
+ *	  The contents of a request about one or several deployments.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,26 +12,24 @@
 
 typedef struct MrbMessage
 {
-	const MrbRequest *call;		/* how it is said; NULL: nothing is to be said */
+	const MrbRequest *call;		/* template; NULL: no request is needed */
 	MrbTemplateValues values;
-	int64		epoch;			/* the newest of those it is about */
+	int64		epoch;			/* newest epoch of its routes */
 
-	/* texts that are made for it; the others live as lists do */
+	/* values that are made for it; others live as long as the lists */
 	char		epoch_text[24];
 	char		changed_at[MRB_ROUTE_TIME_SIZE];
 } MrbMessage;
 
-/* How many requests the item takes, when it is told alone. */
+/* Number of requests that the item takes when it is sent alone. */
 extern int	mrb_message_count(const MrbItem *item);
 
-/*
- * A host that the item's endpoint cannot be told of, or NULL.
- */
+/* A host that the item's adapter cannot express, or NULL. */
 extern const char *mrb_message_unsupported_host(const MrbItem *item);
 
 /*
- * Its unit-th request, or one request about several items.  Lists and
- * ids live in the current memory context.
+ * One of the requests of an item, or one request about several items.  Lists
+ * and ids live in the current memory context.
  */
 extern void mrb_message_of_unit(MrbItem *item, int unit, MrbMessage *message);
 extern void mrb_message_of_batch(MrbItem *const *items, int nitems,

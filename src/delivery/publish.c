@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * publish.c
- *	  Letting others see how far endpoints have come.
+ *	  Publish the positions of endpoints in shared memory.
  *
- * What an endpoint has acknowledged is put into shared memory in the turn in
- * which it has, long before its row is written.  But a cursor that has passed
- * what the endpoint did not take, or what caches must forget again, stays
- * hidden until that is written: whoever sees the cursor finds the row, too.
- * What makes an endpoint look worse is shown at once in any case.
+ * An acknowledgement is published in the turn in which it arrives, long
+ * before the endpoint's row is written.  But a position that has passed a
+ * rejected change, or a purge to repeat, is held back until that is written:
+ * whoever sees the position also finds the row.  What makes an endpoint look
+ * worse is always published at once.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,18 +23,18 @@
 #include "endpoint/health.h"
 #include "endpoint/inflight.h"
 
-/* Who waits is not woken sooner again. */
+/* Minimum time between two wake-ups of waiting processes. */
 #define WAKE_MS 2
 
-/* So often those are looked at that new changes do not concern. */
-#define SWEEP_MS 100
+/* Interval of checking endpoints that new changes do not concern. */
+#define IDLE_MS 100
 
 static MrbTick woken_at = 0;
 static bool wake_owed = false;
-static MrbTick swept_at = 0;
-static int64 swept_epoch = 0;
+static MrbTick idle_at = 0;
+static int64 idle_epoch = 0;
 
-static void sweep(void);
+static void mark_idle(void);
 static void publish(MrbEndpoint *endpoint);
 static void show_health(MrbPosition *position, const MrbEndpoint *endpoint);
 static bool show_progress(MrbPosition *position, MrbEndpoint *endpoint);
@@ -42,14 +42,17 @@ static void show_setbacks(MrbPosition *position,
 						  const MrbEndpoint *endpoint);
 static void set_gauge(MrbRegistrySlot *slot, MrbCounter counter, int64 value);
 
+/*
+ * Publish all marked endpoints and the gauges of the dispatcher.
+ */
 void
 mrb_publish_step(MrbRegistrySlot *slot)
 {
 	MrbEndpointStats *stats;
 
-	if (swept_epoch != mrb_queue_newest() &&
-		mrb_tick_exceeds(swept_at, mrb_timer_now(), SWEEP_MS))
-		sweep();
+	if (idle_epoch != mrb_queue_newest() &&
+		mrb_tick_exceeds(idle_at, mrb_timer_now(), IDLE_MS))
+		mark_idle();
 	while ((stats = mrb_endpoint_stats_next_changed()) != NULL)
 		publish(mrb_container(MrbEndpoint, stats, stats));
 	set_gauge(slot, MRB_COUNT_EPOCH, mrb_queue_newest());
@@ -64,25 +67,27 @@ mrb_publish_step(MrbRegistrySlot *slot)
 	}
 }
 
+/*
+ * How long the dispatcher may sleep.
+ */
 long
 mrb_publish_wait(long most)
 {
 	if (wake_owed)
 		return Min(most, WAKE_MS);
-	return swept_epoch != mrb_queue_newest() ? Min(most, SWEEP_MS) : most;
+	return idle_epoch != mrb_queue_newest() ? Min(most, IDLE_MS) : most;
 }
 
 /*
- * An endpoint that lacks nothing moves on with every change that does not
- * concern it.
+ * The position of an endpoint that lacks nothing advances with every change.
  */
 static void
-sweep(void)
+mark_idle(void)
 {
 	dlist_iter	iter;
 
-	swept_at = mrb_timer_now();
-	swept_epoch = mrb_queue_newest();
+	idle_at = mrb_timer_now();
+	idle_epoch = mrb_queue_newest();
 	mrb_endpoint_list_foreach(iter)
 	{
 		MrbEndpoint *endpoint = mrb_endpoint_list_current(iter);
@@ -90,7 +95,7 @@ sweep(void)
 
 		if (seen == NULL)
 		{
-			/* Others may have given back an entry. */
+			/* Another database may have returned an entry. */
 			mrb_endpoint_stats_claim(&endpoint->stats, endpoint->name);
 			mrb_endpoint_stats_mark(&endpoint->stats);
 		}
@@ -100,6 +105,9 @@ sweep(void)
 	}
 }
 
+/*
+ * Publish the position of one endpoint, as far as it is not held back.
+ */
 static void
 publish(MrbEndpoint *endpoint)
 {
@@ -117,6 +125,9 @@ publish(MrbEndpoint *endpoint)
 	mrb_endpoint_stats_publish(&endpoint->stats, &position);
 }
 
+/*
+ * Copy what health.c and the circuit breaker know.
+ */
 static void
 show_health(MrbPosition *position, const MrbEndpoint *endpoint)
 {
@@ -138,7 +149,7 @@ show_health(MrbPosition *position, const MrbEndpoint *endpoint)
 }
 
 /*
- * True when it has acknowledged something.
+ * Copy how far the endpoint has come.  Return true if that may end a wait.
  */
 static bool
 show_progress(MrbPosition *position, MrbEndpoint *endpoint)
@@ -163,7 +174,8 @@ show_progress(MrbPosition *position, MrbEndpoint *endpoint)
 }
 
 /*
- * A resync has begun, or its table was lost.
+ * Copy only what makes the endpoint look worse: a resync has begun, or its
+ * table was lost.
  */
 static void
 show_setbacks(MrbPosition *position, const MrbEndpoint *endpoint)
@@ -178,6 +190,9 @@ show_setbacks(MrbPosition *position, const MrbEndpoint *endpoint)
 	}
 }
 
+/*
+ * Set a value that shows how things are now.
+ */
 static void
 set_gauge(MrbRegistrySlot *slot, MrbCounter counter, int64 value)
 {

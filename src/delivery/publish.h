@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * publish.h
- *	  Letting others see how far endpoints have come.
+ *	  Publish the positions of endpoints in shared memory.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,10 +10,10 @@
 
 #include "common/registry.h"
 
-/* Show what has changed, and wake who waits for it. */
+/* Publish changed positions, and wake the processes that wait for them. */
 extern void mrb_publish_step(MrbRegistrySlot *slot);
 
-/* Milliseconds until there is something to do, at most most. */
+/* Milliseconds until the next step is due, at most most. */
 extern long mrb_publish_wait(long most);
 
 #endif							/* MRB_PUBLISH_H */

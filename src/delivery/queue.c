@@ -1,22 +1,23 @@
 /*-------------------------------------------------------------------------
  *
  * queue.c
- *	  What each endpoint has still to be told.
+ *	  The queue of each endpoint: the routes that it lacks.
  *
- * There is one item for each endpoint and deployment with something open.
+ * There is one item for each endpoint and deployment with something pending.
  * It remembers the lowest epoch that is not acknowledged, which holds the
- * endpoint's cursor, but it is always the present route that is sent: so a
- * thousand changes become few requests, the last one right.
+ * endpoint's position, but it is always the present route that is sent: a
+ * thousand changes become few requests, and the last one is right.
  *
- * An item goes from BLOCKED (a cache whose routers do not know yet) to READY,
- * then SENDING; what flips back and forth is PACED before.  After a success
- * it is RESTING until it is repeated, because the adapter settles or because
- * an earlier try may still be on its way, or LINGERING a little for the sake
- * of the pace, and then gone.  After a failure of the endpoint it is READY
- * again, behind what has not failed.  When the endpoint takes others but not
- * this one it is PARKED: the failure is noted, the cursor moves on, and the
- * item has a clock of its own.  A change makes it start again: after the
- * answer while it is SENDING, else as soon as its pace allows.
+ * An item goes from BLOCKED (a cache whose routers have not acknowledged) to
+ * READY, then SENDING; a deployment that flips back and forth is DAMPED
+ * before that.  After a success it is RESTING until it is repeated, because
+ * the adapter settles or because an earlier try may still take effect, or
+ * LINGERING until damping ends, and is then freed.  After a failure of the
+ * endpoint it is READY again, behind items that have not failed.  If the
+ * endpoint accepts others but not this item, it is PARKED: the failure is
+ * noted, the position advances, and the item has a back-off of its own.  A
+ * change starts the item over: after the answer while it is SENDING, else as
+ * soon as damping allows.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,20 +34,20 @@
 #include "endpoint/inflight.h"
 #include "endpoint/run_queue.h"
 
-/* After a try that may still be going on, the route is told again this late. */
+/* Delay of the repeat after a try that may still take effect. */
 #define CONFIRM_MS 1000
 
-/* A purge is repeated this soon, besides after its adapter's settle. */
+/* Delay of the early repeat of a purge. */
 #define EARLY_MS 100
 
-/* So often is something tried that its endpoint does not take. */
+/* Number of attempts before an item counts as undeliverable. */
 #define POISON_TRIES 3
 
-/* Clock of what is parked. */
+/* Bounds of the back-off of a parked item. */
 #define PARK_MIN_MS 1000
 #define PARK_MAX_MS 300000
 
-/* So often are those looked at that were told just now. */
+/* Interval of checking whether lingering items can be freed. */
 #define LINGER_MS 50
 
 static int64 newest = 0;
@@ -59,8 +60,8 @@ static void linger_over(MrbTimer *timer);
 static void drop_item(MrbItem *item);
 static void take_out(MrbItem *item);
 static void start_over(MrbItem *item);
-static void enter(MrbItem *item);
-static void go_on(MrbItem *item);
+static void enqueue(MrbItem *item);
+static void send_or_damp(MrbItem *item);
 static void damping_over(MrbTimer *timer);
 static void rest_over(MrbTimer *timer);
 static void rest(MrbItem *item, int after_ms, MrbRepeat repeat);
@@ -68,25 +69,37 @@ static bool repeats_early(const MrbItem *item);
 static void park(MrbItem *item, int after_ms);
 static void repurge(MrbItem *item);
 
+/*
+ * Set up the files that queues consist of.
+ */
 void
 mrb_queue_init(MemoryContext context)
 {
 	mrb_item_init(context);
-	mrb_zone_barrier_init(context, go_on);
+	mrb_zone_barrier_init(context, send_or_damp);
 }
 
+/*
+ * Remember the newest epoch.
+ */
 void
 mrb_queue_set_newest(int64 epoch)
 {
 	newest = epoch;
 }
 
+/*
+ * The newest epoch of the route log.
+ */
 int64
 mrb_queue_newest(void)
 {
 	return newest;
 }
 
+/*
+ * Prepare a new endpoint.
+ */
 void
 mrb_queue_attach(MrbEndpoint *endpoint)
 {
@@ -97,7 +110,7 @@ mrb_queue_attach(MrbEndpoint *endpoint)
 }
 
 /*
- * The endpoint is about to be dropped; its requests are gone already.
+ * Free the items of an endpoint that is about to be dropped.
  */
 void
 mrb_queue_detach(MrbEndpoint *endpoint)
@@ -114,6 +127,10 @@ mrb_queue_detach(MrbEndpoint *endpoint)
 	mrb_dirty_forget(endpoint);
 }
 
+/*
+ * Send the present route, which holds the endpoint's position from this epoch
+ * on.
+ */
 void
 mrb_queue_change(MrbEndpoint *endpoint, MrbRouteEntry *entry, int64 epoch)
 {
@@ -134,9 +151,12 @@ mrb_queue_change(MrbEndpoint *endpoint, MrbRouteEntry *entry, int64 epoch)
 	take_out(item);
 	item->repeat = MRB_REPEAT_NONE;
 	item->tries = 0;
-	enter(item);
+	enqueue(item);
 }
 
+/*
+ * Send the present route as part of a resync; it does not hold the position.
+ */
 void
 mrb_queue_bulk(MrbEndpoint *endpoint, MrbRouteEntry *entry)
 {
@@ -144,7 +164,7 @@ mrb_queue_bulk(MrbEndpoint *endpoint, MrbRouteEntry *entry)
 
 	mrb_item_set_bulk(item, true);
 
-	/* A change that is told already keeps its epoch and its message id. */
+	/* A pending change keeps its epoch and its message id. */
 	if (item->first_epoch == 0 || entry->route->ngone > item->picture->ngone)
 		mrb_item_take_picture(item);
 	if (item->state == MRB_ITEM_SENDING)
@@ -158,18 +178,25 @@ mrb_queue_bulk(MrbEndpoint *endpoint, MrbRouteEntry *entry)
 	mrb_ready_list_add(item);
 }
 
+/*
+ * Remember that the caches of the zone may have purged before this router
+ * acknowledges, so that they purge again.
+ */
 void
 mrb_queue_late(MrbEndpoint *endpoint, MrbRouteEntry *entry)
 {
 	MrbItem    *item = mrb_item_find(endpoint, entry);
 
-	/* The barrier counts those that are not late. */
+	/* The barrier only counts items that are not late. */
 	mrb_zone_barrier_clear(item);
 	item->late = true;
 	if (item->first_epoch != 0)
 		mrb_zone_barrier_hold(item);
 }
 
+/*
+ * Repeat what was acknowledged before the restart, after settle_ms.
+ */
 void
 mrb_queue_repeat(MrbEndpoint *endpoint, MrbRouteEntry *entry, int64 epoch)
 {
@@ -184,6 +211,9 @@ mrb_queue_repeat(MrbEndpoint *endpoint, MrbRouteEntry *entry, int64 epoch)
 	rest(item, endpoint->adapter->settle_ms, MRB_REPEAT_LAST);
 }
 
+/*
+ * Continue the back-off of an item that was rejected before the restart.
+ */
 void
 mrb_queue_park(MrbEndpoint *endpoint, MrbRouteEntry *entry, int attempts,
 			   int after_ms)
@@ -200,6 +230,9 @@ mrb_queue_park(MrbEndpoint *endpoint, MrbRouteEntry *entry, int attempts,
 	park(item, after_ms);
 }
 
+/*
+ * The endpoint has acknowledged the item: repeat it, keep it, or free it.
+ */
 void
 mrb_queue_succeeded(MrbItem *item)
 {
@@ -237,7 +270,7 @@ mrb_queue_succeeded(MrbItem *item)
 	item->route = NULL;
 	if (resend)
 	{
-		enter(item);
+		enqueue(item);
 		return;
 	}
 	mrb_item_set_bulk(item, false);
@@ -253,9 +286,9 @@ mrb_queue_succeeded(MrbItem *item)
 }
 
 /*
- * Most fetches that were under way when a purge came end soon after it, and
- * not only after settle.  A resync, and where requests are counted, have to do
- * with one repeat.
+ * Most fetches that were running at the time of a purge end soon after it,
+ * and not only after settle_ms.  A resync, and adapters with a rate, do with
+ * one repeat.
  */
 static bool
 repeats_early(const MrbItem *item)
@@ -267,7 +300,7 @@ repeats_early(const MrbItem *item)
 }
 
 /*
- * Not taken now, by nobody's fault but the endpoint's.
+ * The endpoint has failed; the item is not to blame.  Retry it.
  */
 void
 mrb_queue_failed(MrbItem *item, bool ambiguous)
@@ -280,7 +313,7 @@ mrb_queue_failed(MrbItem *item, bool ambiguous)
 }
 
 /*
- * A batch was not taken: find out with smaller ones whose fault it is.
+ * A batch was rejected: smaller ones find out which item is to blame.
  */
 void
 mrb_queue_split(MrbItem *item, int batch_most)
@@ -290,7 +323,8 @@ mrb_queue_split(MrbItem *item, int batch_most)
 }
 
 /*
- * The endpoint works but does not take this: note it and go on without it.
+ * The endpoint works but rejects the item: note it and let the position
+ * advance.
  */
 void
 mrb_queue_refused(MrbItem *item, int status, const char *error)
@@ -316,7 +350,7 @@ mrb_queue_refused(MrbItem *item, int status, const char *error)
 	item->next_first = 0;
 	if (item->resend)
 	{
-		enter(item);
+		enqueue(item);
 		return;
 	}
 	mrb_item_set_unsettled(item, 0);
@@ -325,6 +359,10 @@ mrb_queue_refused(MrbItem *item, int status, const char *error)
 	park(item, after_ms);
 }
 
+/*
+ * Whether the item was rejected before, or has failed several times while the
+ * endpoint accepted others.
+ */
 bool
 mrb_queue_is_poison(const MrbItem *item)
 {
@@ -333,6 +371,9 @@ mrb_queue_is_poison(const MrbItem *item)
 		 item->endpoint->vitals.taken > item->taken_before);
 }
 
+/*
+ * All changes up to this epoch are acknowledged.
+ */
 int64
 mrb_queue_acked(MrbEndpoint *endpoint)
 {
@@ -341,6 +382,9 @@ mrb_queue_acked(MrbEndpoint *endpoint)
 	return first == 0 ? newest : first - 1;
 }
 
+/*
+ * All changes up to this epoch are acknowledged and repeated.
+ */
 int64
 mrb_queue_settled(MrbEndpoint *endpoint)
 {
@@ -351,7 +395,8 @@ mrb_queue_settled(MrbEndpoint *endpoint)
 }
 
 /*
- * The lowest epoch that is not acknowledged; routers hold up caches by it.
+ * Set the lowest epoch that is not acknowledged; items of routers hold a
+ * barrier.
  */
 static void
 set_first(MrbItem *item, int64 epoch)
@@ -364,7 +409,7 @@ set_first(MrbItem *item, int64 epoch)
 }
 
 /*
- * There is nothing more to tell, but it was told just now.
+ * Nothing is pending, but the item is kept for damping.
  */
 static void
 linger(MrbItem *item)
@@ -376,7 +421,8 @@ linger(MrbItem *item)
 }
 
 /*
- * Roughly in the order in which they cool down; some may wait for others.
+ * Free lingering items that have cooled down.  They are in roughly that
+ * order, so some may wait for others.
  */
 static void
 linger_over(MrbTimer *timer)
@@ -395,6 +441,9 @@ linger_over(MrbTimer *timer)
 	}
 }
 
+/*
+ * Free the item, whatever it still holds.
+ */
 static void
 drop_item(MrbItem *item)
 {
@@ -404,7 +453,7 @@ drop_item(MrbItem *item)
 }
 
 /*
- * Take the item out of whatever list or clock it is in.
+ * Take the item out of the list or timer of its state.
  */
 static void
 take_out(MrbItem *item)
@@ -430,7 +479,8 @@ take_out(MrbItem *item)
 }
 
 /*
- * Nothing of it was taken.  What has changed meanwhile may have to wait.
+ * Nothing was acknowledged.  If the route has changed meanwhile, wait as it
+ * must.
  */
 static void
 start_over(MrbItem *item)
@@ -439,28 +489,28 @@ start_over(MrbItem *item)
 	mrb_route_book_unref(item->route);
 	item->route = NULL;
 	if (item->resend)
-		enter(item);
+		enqueue(item);
 	else
 		mrb_ready_list_add(item);
 }
 
 /*
- * There is something new to tell.
+ * A new route is to be sent: wait for the routers of the zone, if need be.
  */
 static void
-enter(MrbItem *item)
+enqueue(MrbItem *item)
 {
 	if (item->first_epoch != 0 && mrb_zone_barrier_wait(item))
 		item->state = MRB_ITEM_BLOCKED;
 	else
-		go_on(item);
+		send_or_damp(item);
 }
 
 /*
- * Nothing is in the way but that it was told too often just now.
+ * Make the item ready, unless it was sent too often just now.
  */
 static void
-go_on(MrbItem *item)
+send_or_damp(MrbItem *item)
 {
 	int			wait = mrb_damping_wait(item);
 
@@ -473,6 +523,9 @@ go_on(MrbItem *item)
 	mrb_timer_set(&item->timer, wait, damping_over);
 }
 
+/*
+ * The item may be sent again.
+ */
 static void
 damping_over(MrbTimer *timer)
 {
@@ -480,7 +533,7 @@ damping_over(MrbTimer *timer)
 }
 
 /*
- * The time of rest, or of being parked, is over.
+ * The time of resting, or of being parked, is over.
  */
 static void
 rest_over(MrbTimer *timer)
@@ -492,6 +545,9 @@ rest_over(MrbTimer *timer)
 	mrb_ready_list_add(item);
 }
 
+/*
+ * Wait before the item is repeated.
+ */
 static void
 rest(MrbItem *item, int after_ms, MrbRepeat repeat)
 {
@@ -500,6 +556,9 @@ rest(MrbItem *item, int after_ms, MrbRepeat repeat)
 	mrb_timer_set(&item->timer, after_ms, rest_over);
 }
 
+/*
+ * Wait before the item is retried.
+ */
 static void
 park(MrbItem *item, int after_ms)
 {
@@ -508,7 +567,8 @@ park(MrbItem *item, int after_ms)
 }
 
 /*
- * A router has acknowledged what the caches of its zone did not wait for.
+ * A router has acknowledged a route for which the caches of its zone did not
+ * wait: note that they must purge again.
  */
 static void
 repurge(MrbItem *item)

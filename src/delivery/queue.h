@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * queue.h
- *	  What each endpoint has still to be told.
+ *	  The queue of each endpoint: the routes that it lacks.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,35 +12,35 @@
 
 extern void mrb_queue_init(MemoryContext context);
 
-/* The newest epoch given: where an endpoint stands that lacks nothing. */
+/* The newest epoch: the position of an endpoint that lacks nothing. */
 extern void mrb_queue_set_newest(int64 epoch);
 extern int64 mrb_queue_newest(void);
 
 extern void mrb_queue_attach(MrbEndpoint *endpoint);
 extern void mrb_queue_detach(MrbEndpoint *endpoint);
 
-/* The deployment's route has changed; or a resync comes to it. */
+/* The deployment's route has changed; a resync reaches the deployment. */
 extern void mrb_queue_change(MrbEndpoint *endpoint, MrbRouteEntry *entry,
 							 int64 epoch);
 extern void mrb_queue_bulk(MrbEndpoint *endpoint, MrbRouteEntry *entry);
 
-/* After a restart: caches did not wait; it is to be repeated; it failed. */
+/* After a restart: caches did not wait; a repeat is due; it was rejected. */
 extern void mrb_queue_late(MrbEndpoint *endpoint, MrbRouteEntry *entry);
 extern void mrb_queue_repeat(MrbEndpoint *endpoint, MrbRouteEntry *entry,
 							 int64 epoch);
 extern void mrb_queue_park(MrbEndpoint *endpoint, MrbRouteEntry *entry,
 						   int attempts, int after_ms);
 
-/* How it ended, once all its requests have. */
+/* All requests of the item have ended. */
 extern void mrb_queue_succeeded(MrbItem *item);
 extern void mrb_queue_failed(MrbItem *item, bool ambiguous);
 extern void mrb_queue_split(MrbItem *item, int batch_most);
 extern void mrb_queue_refused(MrbItem *item, int status, const char *error);
 
-/* Whether the endpoint takes others, but not this. */
+/* Whether the item keeps failing while the endpoint accepts others. */
 extern bool mrb_queue_is_poison(const MrbItem *item);
 
-/* Where the endpoint stands, for its row. */
+/* The position of the endpoint. */
 extern int64 mrb_queue_acked(MrbEndpoint *endpoint);
 extern int64 mrb_queue_settled(MrbEndpoint *endpoint);
 

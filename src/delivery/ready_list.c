@@ -3,8 +3,8 @@
  * ready_list.c
  *	  Items that an endpoint can send, by urgency.
  *
- * An endpoint sends first what has begun, then what is new, then what has
- * failed before, then what a resync brings.
+ * An endpoint first sends items that it has begun, then new changes, then
+ * items that have failed before, then those of a resync.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,7 +15,7 @@
 #include "endpoint/run_queue.h"
 
 /*
- * Begin with empty lists for an endpoint.
+ * Initialize the lists of a new endpoint.
  */
 void
 mrb_ready_list_attach(MrbEndpoint *endpoint)
@@ -27,7 +27,7 @@ mrb_ready_list_attach(MrbEndpoint *endpoint)
 }
 
 /*
- * Append the item to the list that its history asks for.
+ * Append the item to the list that its history requires.
  */
 void
 mrb_ready_list_add(MrbItem *item)
@@ -45,7 +45,7 @@ mrb_ready_list_add(MrbItem *item)
 }
 
 /*
- * Begin to send the most urgent item with the picture that it has now.
+ * Begin to send the most urgent item, with the route that it has now.
  */
 MrbItem *
 mrb_ready_list_next(MrbEndpoint *endpoint, bool with_bulk)
@@ -79,7 +79,7 @@ mrb_ready_list_next(MrbEndpoint *endpoint, bool with_bulk)
 }
 
 /*
- * The item only waits for answers from now on.
+ * From now on the item only waits for answers.
  */
 void
 mrb_ready_list_started(MrbItem *item)
@@ -89,7 +89,7 @@ mrb_ready_list_started(MrbItem *item)
 }
 
 /*
- * The item goes first when its endpoint has its next turn.
+ * The item goes first when its endpoint sends next.
  */
 void
 mrb_ready_list_put_back(MrbItem *item)
@@ -99,7 +99,7 @@ mrb_ready_list_put_back(MrbItem *item)
 }
 
 /*
- * Take the item out of the list of its endpoint that it is in, if any.
+ * Take the item out of the list that it is in, if any.
  */
 void
 mrb_ready_list_remove(MrbItem *item)

@@ -12,17 +12,17 @@
 
 extern void mrb_ready_list_attach(MrbEndpoint *endpoint);
 
-/* The item may be sent as soon as its endpoint has a turn. */
+/* The item can be sent when its endpoint is first in the run queue. */
 extern void mrb_ready_list_add(MrbItem *item);
 
-/* The item to start requests of; it is sending then.  Or NULL. */
+/* The item whose requests are started next; it is sending then.  Or NULL. */
 extern MrbItem *mrb_ready_list_next(MrbEndpoint *endpoint, bool with_bulk);
 
-/* All requests of the item were started; or it has to begin again. */
+/* All requests of the item are started; it goes first, next time. */
 extern void mrb_ready_list_started(MrbItem *item);
 extern void mrb_ready_list_put_back(MrbItem *item);
 
-/* The item, ready or sending, is to be sent no more. */
+/* The item, ready or sending, is not to be sent. */
 extern void mrb_ready_list_remove(MrbItem *item);
 
 #endif							/* MRB_READY_LIST_H */

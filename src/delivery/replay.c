@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * replay.c
- *	  What endpoints had still to be told before the dispatcher knew them.
+ *	  After a restart, queue again what endpoints lack.
  *
- * Everything that a dispatcher holds in memory can be read again: what comes
- * after the endpoints' cursors in the route log, and what they did not take.
- * Where the log no longer reaches back, or too much has happened, the
- * endpoint is told everything instead.
+ * Everything that a dispatcher holds in memory can be read again: the changes
+ * after the endpoints' positions from the route log, and what they rejected
+ * from miosa.delivery_failures.  If the log no longer reaches back, or there
+ * are too many changes, the endpoint is resynchronized instead.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,27 +26,29 @@
 #include "delivery/resync.h"
 #include "endpoint/endpoint_list.h"
 
+/* Number of changes that one transaction reads. */
 #define CHUNK 10000
 
-/* Whoever locks our tables for longer ends the process, which comes back. */
+/* A lock on our tables for longer than this ends the process. */
 #define LOCK_MS 5000
 
 /*
- * More changes than this are not caught up with one by one: nothing is sent
- * while they are read.
+ * An endpoint that lacks more changes than this is resynchronized, because
+ * nothing is sent while changes are read.
  */
 #define CHANGES_MAX 50000
 
-/* As in failures_query; what comes after them waits for a restart. */
+/* As in failures_query; further rows wait for a restart. */
 #define FAILURES_MAX 10000
 
-typedef struct Reading
+/* Where the route log is read, and what was read last. */
+typedef struct LogReader
 {
-	int64		after;
-	MrbRouteChanges taken;
-} Reading;
+	int64		after;			/* epoch */
+	MrbRouteChanges changes;
+} LogReader;
 
-/* What endpoints did not take. */
+/* Deployments that endpoints have rejected. */
 typedef struct Failures
 {
 	int			n;
@@ -58,7 +60,7 @@ typedef struct Failures
 	int			nroutes;
 } Failures;
 
-/* Whatever is in the table: infinite times and any number of attempts. */
+/* The table may hold infinite times and any number of attempts. */
 static MrbQuery failures_query = {
 	.sql = "SELECT f.endpoint, f.deployment_id,"
 	" greatest(0, least(f.attempts, 1000)),"
@@ -73,37 +75,40 @@ static MrbQuery failures_query = {
 };
 
 static void find_start(List *endpoints, int64 trimmed_epoch,
-					   Reading *reading);
+					   LogReader *log);
 static void read_log(void *arg);
 static void park_failures(List *only, bool due);
 static void read_failures(bool due, Failures *failures);
 static void park(const Failures *failures, int i, MrbEndpoint *endpoint);
 
+/*
+ * Read the route log chunk by chunk, then the rejected deployments.
+ */
 void
 mrb_replay_load(List *endpoints, int64 trimmed_epoch)
 {
-	Reading		reading = {0};
+	LogReader	log = {0};
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext chunk;
 
 	if (endpoints == NIL)
 		return;
-	find_start(endpoints, trimmed_epoch, &reading);
+	find_start(endpoints, trimmed_epoch, &log);
 
-	/* However much there is, it need not be in memory all at once. */
+	/* The memory of a chunk is freed before the next one is read. */
 	chunk = AllocSetContextCreate(caller, "miosa_rollback restart",
 								  ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(chunk);
-	while (reading.after < mrb_queue_newest())
+	while (log.after < mrb_queue_newest())
 	{
 		MemoryContextReset(chunk);
-		read_log(&reading);
+		read_log(&log);
 		mrb_registry_passed(mrb_registry_slot(MyDatabaseId));
-		if (reading.taken.nchanges == 0)
+		if (log.changes.nchanges == 0)
 			break;
-		mrb_fanout_apply(&reading.taken, endpoints);
-		reading.after = reading.taken.last_epoch;
-		if (!reading.taken.more)
+		mrb_fanout_apply(&log.changes, endpoints);
+		log.after = log.changes.last_epoch;
+		if (!log.changes.more)
 			break;
 	}
 	MemoryContextSwitchTo(caller);
@@ -111,6 +116,9 @@ mrb_replay_load(List *endpoints, int64 trimmed_epoch)
 	park_failures(endpoints, false);
 }
 
+/*
+ * A change of settings may have repaired what was rejected.
+ */
 void
 mrb_replay_redrive(void)
 {
@@ -118,11 +126,11 @@ mrb_replay_redrive(void)
 }
 
 /*
- * Where the log has to be read from.  Those that are too far behind are told
- * everything instead.
+ * Find the epoch after which the log is read.  Endpoints that are too far
+ * behind are resynchronized instead.
  */
 static void
-find_start(List *endpoints, int64 trimmed_epoch, Reading *reading)
+find_start(List *endpoints, int64 trimmed_epoch, LogReader *log)
 {
 	int64		lowest = mrb_queue_newest();
 	ListCell   *cell;
@@ -141,25 +149,25 @@ find_start(List *endpoints, int64 trimmed_epoch, Reading *reading)
 		lowest = Min(lowest, Min(endpoint->progress.acked_epoch,
 								 endpoint->progress.settled_epoch));
 	}
-	reading->after = Max(lowest, trimmed_epoch);
+	log->after = Max(lowest, trimmed_epoch);
 }
 
 /*
- * An error here ends the process, and the next one tries again.
+ * Read a chunk.  An error here ends the process, and the next one retries.
  */
 static void
 read_log(void *arg)
 {
-	Reading    *reading = arg;
+	LogReader  *log = arg;
 
 	mrb_worker_xact_begin(MRB_SESSION_PASS, LOCK_MS);
-	mrb_route_log_read(reading->after, CHUNK,
-					   &reading->taken);
+	mrb_route_log_read(log->after, CHUNK,
+					   &log->changes);
 	mrb_worker_xact_commit();
 }
 
 /*
- * Park what was not taken; whose time has come is tried at once.
+ * Park rejected deployments; the ones that are due are retried at once.
  */
 static void
 park_failures(List *only, bool due)
@@ -176,6 +184,9 @@ park_failures(List *only, bool due)
 	}
 }
 
+/*
+ * Read rejected deployments, and the present routes of them.
+ */
 static void
 read_failures(bool due, Failures *failures)
 {
@@ -204,6 +215,9 @@ read_failures(bool due, Failures *failures)
 	mrb_worker_xact_commit();
 }
 
+/*
+ * Park one rejected deployment for its endpoint.
+ */
 static void
 park(const Failures *failures, int i, MrbEndpoint *endpoint)
 {
@@ -219,7 +233,7 @@ park(const Failures *failures, int i, MrbEndpoint *endpoint)
 	if (endpoint->adapter->scheduler ||
 		!mrb_endpoint_list_selects(endpoint, entry->route))
 	{
-		/* Its settings were changed: it must not be told any more. */
+		/* Its settings have changed: it no longer receives the route. */
 		mrb_dirty_note(endpoint, NULL, MRB_NOTE_CLEARED, failures->ids[i]);
 		mrb_route_book_release(entry);
 		return;

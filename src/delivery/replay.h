@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * replay.h
- *	  What endpoints had still to be told before the dispatcher knew them.
+ *	  After a restart, queue again what endpoints lack.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,10 +10,10 @@
 
 #include "nodes/pg_list.h"
 
-/* Load it for these endpoints. */
+/* Queue for these endpoints what they have not acknowledged. */
 extern void mrb_replay_load(List *endpoints, int64 trimmed_epoch);
 
-/* Try at once what was not taken and is due by its row. */
+/* Retry rejected deployments whose rows are due. */
 extern void mrb_replay_redrive(void);
 
 #endif							/* MRB_REPLAY_H */

@@ -1,18 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * resync.c
- *	  Telling an endpoint everything.
+ *	  Resynchronize an endpoint: send it the routes of all deployments.
  *
- * Deployments are read in the order of their ids, some at a time, and the
- * next ones only when those are done, so that memory and the endpoint's
- * patience are spared.  What is told has the epoch of the deployment's last
- * change, so that it never seems newer than the change that comes next, nor
- * older than what was told before.  How far it has come is written down with
- * the endpoint's cursor.  Endpoints at the same place share what is read.
+ * Deployments are read in the order of their ids, a chunk at a time, and the
+ * next chunk only when the last one is done.  This bounds memory, and the
+ * load on the endpoint.  Each route has the epoch of the deployment's last
+ * change, so that it never seems newer than the next change, nor older than
+ * what was sent before.  The end of the last chunk is stored with the
+ * endpoint's position.  Endpoints that have come to the same place share what
+ * is read.
  *
- * Hosts that were removed are told as well, as far back as they are
- * remembered, also those of deployments that are gone: an endpoint that was
- * away, or had a table already, would route them for ever.
+ * Removed hosts are sent as well, as far back as they are remembered, also
+ * those of deployments that were deleted: an endpoint that was away, or that
+ * had a table already, would route them for ever.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,13 +27,14 @@
 #include "delivery/resync.h"
 #include "endpoint/endpoint_list.h"
 
+/* Number of deployments that one transaction reads. */
 #define CHUNK 1000
 
-/* After an error nothing is read for so long; and all is looked at so often. */
+/* Delay after a failed read, and interval of the steps. */
 #define PAUSE_MS 1000
 #define STEP_MS 5
 
-/* What one transaction reads. */
+/* A chunk of deployments. */
 typedef struct Chunk
 {
 	const char *after;
@@ -41,27 +43,33 @@ typedef struct Chunk
 } Chunk;
 
 static MrbTick not_before = 0;
-static bool under_way = false;	/* some endpoint is being told everything */
+static bool active = false;		/* the resync of some endpoint goes on */
 
-static bool may_go_on(MrbEndpoint *endpoint);
+static bool is_active(MrbEndpoint *endpoint);
 static void advance(MrbEndpoint *endpoint);
-static void set_text(MrbEndpoint *endpoint, char **text, const char *value);
+static void set_id(MrbEndpoint *endpoint, char **id, const char *value);
 static void read_chunk(void *arg);
 static void hand_out(const Chunk *chunk);
 static int64 term_begin(void);
 static void hand_to(MrbEndpoint *endpoint, const Chunk *chunk,
 					MrbRouteEntry **entries);
 
+/*
+ * Start over with the first deployment.
+ */
 void
 mrb_resync_begin(MrbEndpoint *endpoint)
 {
-	set_text(endpoint, &endpoint->resync.after, "");
-	set_text(endpoint, &endpoint->resync.chunk_end, NULL);
+	set_id(endpoint, &endpoint->resync.after, "");
+	set_id(endpoint, &endpoint->resync.chunk_end, NULL);
 	endpoint->resync.chunk_last = false;
 	endpoint->resync.repurges = true;
 	mrb_dirty_mark(endpoint);
 }
 
+/*
+ * Advance the resync of every endpoint that is ready for the next chunk.
+ */
 void
 mrb_resync_step(void)
 {
@@ -70,14 +78,14 @@ mrb_resync_step(void)
 	if (mrb_timer_now() < not_before)
 		return;
 	not_before = mrb_tick_plus(mrb_timer_now(), STEP_MS);
-	under_way = false;
+	active = false;
 	mrb_endpoint_list_foreach(iter)
 	{
 		MrbEndpoint *endpoint = mrb_endpoint_list_current(iter);
 		Chunk		chunk = {0};
 
-		under_way |= may_go_on(endpoint);
-		if (!may_go_on(endpoint) || endpoint->items.bulk > 0)
+		active |= is_active(endpoint);
+		if (!is_active(endpoint) || endpoint->items.bulk > 0)
 			continue;
 		advance(endpoint);
 		if (endpoint->resync.after == NULL)
@@ -92,16 +100,22 @@ mrb_resync_step(void)
 	}
 }
 
+/*
+ * Milliseconds until the next step, at most most.
+ */
 long
 mrb_resync_wait(long most)
 {
-	if (!under_way)
+	if (!active)
 		return most;
 	return Min(most, mrb_tick_ms(mrb_timer_read(), not_before));
 }
 
+/*
+ * Whether the endpoint has a resync, and accepts requests.
+ */
 static bool
-may_go_on(MrbEndpoint *endpoint)
+is_active(MrbEndpoint *endpoint)
 {
 	return endpoint->resync.after != NULL &&
 		(endpoint->vitals.health == MRB_HEALTH_NEW ||
@@ -110,31 +124,37 @@ may_go_on(MrbEndpoint *endpoint)
 }
 
 /*
- * The chunk is done: remember how far that is, or that it was the last.
+ * The chunk is done: remember its end, or that it was the last one.
  */
 static void
 advance(MrbEndpoint *endpoint)
 {
 	if (endpoint->resync.chunk_end == NULL && !endpoint->resync.chunk_last)
 		return;
-	set_text(endpoint, &endpoint->resync.after,
-			 endpoint->resync.chunk_last ? NULL : endpoint->resync.chunk_end);
-	set_text(endpoint, &endpoint->resync.chunk_end, NULL);
+	set_id(endpoint, &endpoint->resync.after,
+		   endpoint->resync.chunk_last ? NULL : endpoint->resync.chunk_end);
+	set_id(endpoint, &endpoint->resync.chunk_end, NULL);
 	endpoint->resync.chunk_last = false;
 	mrb_dirty_mark(endpoint);
 }
 
+/*
+ * Replace the id of a deployment; it lives as long as the endpoint.
+ */
 static void
-set_text(MrbEndpoint *endpoint, char **text, const char *value)
+set_id(MrbEndpoint *endpoint, char **id, const char *value)
 {
 	char	   *copy = value != NULL ?
 	MemoryContextStrdup(endpoint->context, value) : NULL;
 
-	if (*text !=NULL)
-		pfree(*text);
-	*text = copy;
+	if (*id != NULL)
+		pfree(*id);
+	*id = copy;
 }
 
+/*
+ * Read a chunk in a transaction of its own.
+ */
 static void
 read_chunk(void *arg)
 {
@@ -167,7 +187,7 @@ hand_out(const Chunk *chunk)
 	{
 		MrbEndpoint *endpoint = mrb_endpoint_list_current(iter);
 
-		if (may_go_on(endpoint) && endpoint->items.bulk == 0 &&
+		if (is_active(endpoint) && endpoint->items.bulk == 0 &&
 			endpoint->resync.chunk_end == NULL && !endpoint->resync.chunk_last &&
 			strcmp(endpoint->resync.after, after) == 0)
 			hand_to(endpoint, chunk, entries);
@@ -180,7 +200,8 @@ hand_out(const Chunk *chunk)
 }
 
 /*
- * What was told in an earlier term can be newer than what is known of it here.
+ * The lowest epoch of this term.  What was sent in an earlier term can be
+ * newer than what this database knows of it.
  */
 static int64
 term_begin(void)
@@ -188,14 +209,17 @@ term_begin(void)
 	return mrb_queue_newest() >> MRB_EPOCH_BITS << MRB_EPOCH_BITS;
 }
 
+/*
+ * Queue the routes of the chunk for one endpoint.
+ */
 static void
 hand_to(MrbEndpoint *endpoint, const Chunk *chunk, MrbRouteEntry **entries)
 {
 	if (chunk->n < CHUNK)
 		endpoint->resync.chunk_last = true;
 	else
-		set_text(endpoint, &endpoint->resync.chunk_end,
-				 chunk->routes[chunk->n - 1].deployment_id);
+		set_id(endpoint, &endpoint->resync.chunk_end,
+			   chunk->routes[chunk->n - 1].deployment_id);
 	for (int i = 0; i < chunk->n; i++)
 		if (mrb_endpoint_list_selects(endpoint, &chunk->routes[i]))
 			mrb_queue_bulk(endpoint, entries[i]);

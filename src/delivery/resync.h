@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * resync.h
- *	  Telling an endpoint everything.
+ *	  Resynchronize an endpoint: send it the routes of all deployments.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,7 +12,7 @@
 
 extern void mrb_resync_begin(MrbEndpoint *endpoint);
 
-/* Fetch what is to be told next, where the last chunk is done. */
+/* Read the next chunk for endpoints whose last chunk is done. */
 extern void mrb_resync_step(void);
 
 /* Milliseconds until the next step is due, at most most. */

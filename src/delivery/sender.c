@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * sender.c
- *	  Turning items into requests and answers into what becomes of items.
+ *	  Turn items into requests, and answers into results of items.
  *
  * An adapter that works per host makes several requests of an item; the item
- * is done when all of them are.  One that takes batches makes a request of
- * several items; when it is refused, smaller ones find out whose fault it is.
- * One that fails for no reason that it tells may hold an item that is to
- * blame, so after a few of them items are tried alone: when one is taken, it
- * is not the endpoint's fault.
+ * is done when all of them are.  An adapter with batches makes one request of
+ * several items; when it is rejected, smaller batches find out which item is
+ * to blame.  A batch that fails as if by the endpoint's fault may hold such
+ * an item, too, so after a few failures items are sent one by one: if one is
+ * accepted, the endpoint is not at fault.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,14 +23,14 @@
 #include "delivery/sender.h"
 #include "endpoint/health.h"
 
-/* After so many failures in a row no more batches are tried. */
+/* Number of failures in a row after which items are sent one by one. */
 #define BATCH_TRIES 3
 
 static bool bulk_has_room(void);
 static void start_unit(MrbItem *item, bool *full);
 static bool start_request(MrbItem *item);
 static void start_batch(MrbEndpoint *endpoint, bool *full);
-static int	gather(MrbEndpoint *endpoint, MrbItem **items);
+static int	collect(MrbEndpoint *endpoint, MrbItem **items);
 static int	shorten(MrbItem **items, int n, MrbMessage *message);
 static MrbStarted start(MrbEndpoint *endpoint, MrbMessage *message, int unit,
 						MrbItem **items, int nitems, const char **problem);
@@ -43,7 +43,7 @@ static void break_item(MrbItem *item, int status, const char *error);
 static void finish_if_done(MrbItem *item);
 
 /*
- * Resyncs may fill half of what can be in flight.
+ * Resyncs may use half of the requests that can be in flight.
  */
 static bool
 bulk_has_room(void)
@@ -52,7 +52,7 @@ bulk_has_room(void)
 }
 
 /*
- * Start one request; false when the endpoint has nothing that may be sent.
+ * Start a request about the most urgent items of the endpoint.
  */
 bool
 mrb_sender_start(MrbEndpoint *endpoint, bool *full)
@@ -69,7 +69,7 @@ mrb_sender_start(MrbEndpoint *endpoint, bool *full)
 }
 
 /*
- * Start the item's next request.
+ * Start the next request of an item.
  */
 static void
 start_unit(MrbItem *item, bool *full)
@@ -89,7 +89,7 @@ start_unit(MrbItem *item, bool *full)
 }
 
 /*
- * False when there is no room for the request.
+ * Return false if there is no room for the request.
  */
 static bool
 start_request(MrbItem *item)
@@ -127,7 +127,7 @@ start_batch(MrbEndpoint *endpoint, bool *full)
 	MrbMessage	message;
 	const char *problem = NULL;
 	MrbStarted	started;
-	int			n = gather(endpoint, items);
+	int			n = collect(endpoint, items);
 
 	if (n == 0)
 		return;
@@ -153,11 +153,11 @@ start_batch(MrbEndpoint *endpoint, bool *full)
 }
 
 /*
- * As many items as one request may be about.  Of which there is nothing to
- * tell is done at once.
+ * Take as many items as one request may be about.  An item without anything
+ * to send is done at once.
  */
 static int
-gather(MrbEndpoint *endpoint, MrbItem **items)
+collect(MrbEndpoint *endpoint, MrbItem **items)
 {
 	int			most = endpoint->vitals.failures < BATCH_TRIES ?
 	endpoint->adapter->batch_max : 1;
@@ -170,7 +170,7 @@ gather(MrbEndpoint *endpoint, MrbItem **items)
 		if (item->batch_most > 0)
 			most = Min(most, item->batch_most);
 		if (n >= most)
-			break;				/* it is the first of the next one */
+			break;				/* it is the first of the next batch */
 		mrb_ready_list_started(item);
 		item->sending.units = Min(mrb_message_count(item), 1);
 		if (item->sending.units > 0)
@@ -182,8 +182,8 @@ gather(MrbEndpoint *endpoint, MrbItem **items)
 }
 
 /*
- * Make the message about as many of the items as fit into a body; the rest
- * goes first in the next one.
+ * Make a message about as many of the items as fit into a body; the others go
+ * first in the next one.
  */
 static int
 shorten(MrbItem **items, int n, MrbMessage *message)
@@ -202,6 +202,9 @@ shorten(MrbItem **items, int n, MrbMessage *message)
 	}
 }
 
+/*
+ * Start a request about these items.
+ */
 static MrbStarted
 start(MrbEndpoint *endpoint, MrbMessage *message, int unit, MrbItem **items,
 	  int nitems, const char **problem)
@@ -253,7 +256,8 @@ answered(MrbInflight *inflight, const MrbHttpAnswer *answer)
 }
 
 /*
- * What the endpoint does not know yet has to be added.
+ * If the endpoint does not know the route yet (404), add it instead of
+ * changing it.  Return true if that request is started.
  */
 static bool
 start_add(const MrbInflight *inflight, const MrbHttpAnswer *answer)
@@ -274,9 +278,10 @@ start_add(const MrbInflight *inflight, const MrbHttpAnswer *answer)
 }
 
 /*
- * Find out whose fault it is, before the endpoint's health is told of it.
- * One that says "not now" says nothing about the message, however often the
- * same one meets that while others are taken.
+ * Decide whether the item or the endpoint is to blame, before the failure
+ * counts against the endpoint's health.  An endpoint that asks for a pause
+ * (429, or Retry-After) says nothing about the item, however often that
+ * happens to the same one while others are accepted.
  */
 static void
 item_failed(MrbItem *item, const MrbInflight *inflight, const MrbHttpAnswer *answer,
@@ -314,7 +319,7 @@ break_item(MrbItem *item, int status, const char *error)
 }
 
 /*
- * All requests of the item have ended.
+ * Pass the result of the item on once all its requests have ended.
  */
 static void
 finish_if_done(MrbItem *item)
@@ -329,7 +334,7 @@ finish_if_done(MrbItem *item)
 	unsupported = item->sending.broken ? NULL : mrb_message_unsupported_host(item);
 	if (unsupported != NULL)
 	{
-		/* What it was told is in place, but that is not the whole route. */
+		/* What was sent is in place, but it is not the whole route. */
 		error = psprintf("adapter \"%s\" can do nothing with the wildcard host \"%s\"",
 						 item->endpoint->adapter->name, unsupported);
 		mrb_queue_refused(item, 0, error);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * sender.h
- *	  Turning items into requests and answers into what becomes of items.
+ *	  Turn items into requests, and answers into results of items.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,8 +11,8 @@
 #include "endpoint/endpoint.h"
 
 /*
- * Start one request, or set *full when there is no room for it; false when the
- * endpoint has nothing that may be sent.
+ * Start one request, or set *full if there is no room for it.  Return false if
+ * the endpoint has nothing that may be sent.
  */
 extern bool mrb_sender_start(MrbEndpoint *endpoint, bool *full);
 

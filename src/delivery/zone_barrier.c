@@ -3,12 +3,12 @@
  * zone_barrier.c
  *	  Caches wait for the routers of their zone.
  *
- * A cache that forgets before its routers know the new route fills itself
- * with the old page again.  So per zone and deployment, caches wait until no
- * router of the zone owes anything, but at most stage_wait: a router that is
- * down must not keep all others on the old page.  A router that was not
- * waited for is late: when it acknowledges, the caches of its zone are told
- * to forget once more.
+ * A cache that purges before its routers have the new route fills itself with
+ * the old page again.  So for each zone and deployment caches wait until no
+ * router of the zone has a pending change, but at most stage_wait: a router
+ * that is down must not keep all others on the old page.  A router that
+ * caches did not wait for is late: when it acknowledges, the caches of its
+ * zone purge once more.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,9 +25,9 @@ struct MrbZoneBarrier
 {
 	MrbZone    *zone;
 	MrbRouteEntry *entry;
-	int			blocking;		/* routers that owe and are not late */
-	dlist_head	routers;		/* items that hold it */
-	dlist_head	caches;			/* items that wait */
+	int			blocking;		/* items of routers that are not late */
+	dlist_head	routers;		/* pending items of routers */
+	dlist_head	caches;			/* waiting items of caches */
 	MrbTimer	timer;
 };
 
@@ -64,6 +64,9 @@ static void release_all(MrbZoneBarrier *barrier);
 static void give_up(MrbTimer *timer);
 static void free_if_idle(MrbZoneBarrier *barrier);
 
+/*
+ * Create the table of barriers; release is called for items that waited.
+ */
 void
 mrb_zone_barrier_init(MemoryContext context, MrbZoneBarrierRelease release)
 {
@@ -72,6 +75,9 @@ mrb_zone_barrier_init(MemoryContext context, MrbZoneBarrierRelease release)
 	release_item = release;
 }
 
+/*
+ * Add the item of a router to its barrier; items of caches hold none.
+ */
 void
 mrb_zone_barrier_hold(MrbItem *item)
 {
@@ -85,6 +91,9 @@ mrb_zone_barrier_hold(MrbItem *item)
 		item->barrier->blocking++;
 }
 
+/*
+ * Remove the item of a router, and release the caches if it was the last.
+ */
 void
 mrb_zone_barrier_clear(MrbItem *item)
 {
@@ -101,6 +110,9 @@ mrb_zone_barrier_clear(MrbItem *item)
 	free_if_idle(barrier);
 }
 
+/*
+ * Let the item of a cache wait if the barrier of its zone is held.
+ */
 bool
 mrb_zone_barrier_wait(MrbItem *item)
 {
@@ -119,17 +131,23 @@ mrb_zone_barrier_wait(MrbItem *item)
 	return true;
 }
 
+/*
+ * The item of a cache does not wait any longer.
+ */
 void
 mrb_zone_barrier_leave(MrbItem *item)
 {
 	MrbZoneBarrier *barrier = find_barrier(item, false);
 
-	/* It is there as long as anything waits at it. */
+	/* The barrier exists as long as an item waits. */
 	Assert(barrier != NULL);
 	dlist_delete(&item->list_node);
 	free_if_idle(barrier);
 }
 
+/*
+ * The barrier of the item's zone and deployment; NULL if it does not exist.
+ */
 static MrbZoneBarrier *
 find_barrier(MrbItem *item, bool make)
 {
@@ -153,6 +171,9 @@ find_barrier(MrbItem *item, bool make)
 	return barrier;
 }
 
+/*
+ * Release all waiting items.
+ */
 static void
 release_all(MrbZoneBarrier *barrier)
 {
@@ -163,7 +184,7 @@ release_all(MrbZoneBarrier *barrier)
 }
 
 /*
- * stage_wait has passed.
+ * stage_wait has passed: routers that have not acknowledged are late.
  */
 static void
 give_up(MrbTimer *timer)
@@ -178,6 +199,9 @@ give_up(MrbTimer *timer)
 	free_if_idle(barrier);
 }
 
+/*
+ * Free a barrier without items.
+ */
 static void
 free_if_idle(MrbZoneBarrier *barrier)
 {

@@ -15,11 +15,11 @@ typedef void (*MrbZoneBarrierRelease) (MrbItem *item);
 extern void mrb_zone_barrier_init(MemoryContext context,
 								  MrbZoneBarrierRelease release);
 
-/* A router owes an epoch; it has acknowledged or was given up. */
+/* A router's item holds the barrier until it is acknowledged or parked. */
 extern void mrb_zone_barrier_hold(MrbItem *item);
 extern void mrb_zone_barrier_clear(MrbItem *item);
 
-/* A cache waits, if it has to; false when it may go on. */
+/* A cache's item waits, if it has to; false if it need not.  It leaves. */
 extern bool mrb_zone_barrier_wait(MrbItem *item);
 extern void mrb_zone_barrier_leave(MrbItem *item);
 

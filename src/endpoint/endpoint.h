@@ -106,7 +106,7 @@ typedef struct MrbCircuit
 	dlist_node	node;
 } MrbCircuit;
 
-/* What a scheduler is to be asked; by scale_queue.c. */
+/* Capacity requests for a scheduler; by scale_queue.c. */
 typedef struct MrbAgenda
 {
 	dlist_head	wants;			/* all */
