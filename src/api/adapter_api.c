@@ -85,7 +85,7 @@ refuse(const char *message, const char *problem)
 {
 	mrb_raise(MRB_ERR_INVALID_ARGUMENT, message, problem,
 			  is_about_texts(problem) ? mrb_template_language() :
-			  "See what each column means with \\d+ miosa.adapters, or in the README.");
+			  "See what each column means with \\d+ miosa.adapters, or in docs/own-edge.md.");
 }
 
 /*

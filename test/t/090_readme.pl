@@ -76,36 +76,98 @@ for my $statement ($transcript =~ /^control=> (.*)$/gm)
 is(timeless($transcript), timeless($printed), 'the transcript is real')
   or diag "paste this:\n$printed";
 
-# Blocks of SQL, from an empty database on, with the edge of one's own
-my @blocks = $readme =~ /^```sql\n(.*?)^```$/gms;
+# Blocks of SQL, from an empty database on, with the edges of the documents
 my $dir = PostgreSQL::Test::Utils::tempdir_short();
-my $own_port = MiosaServer::free_port();
-my $own = MiosaServer->new(
-	name => 'own', log => "$dir/own.log", port => $own_port);
-my ($own_text) = $readme =~ /^```python\n(import http\.server.*?)^```$/ms;
+my %port = map { $_ => MiosaServer::free_port() } qw(80 6081 8000 8081 8090);
 
-$own_text =~ s/"10\.0\.0\.7", 8090/"127.0.0.1", $own_port/
-  or die "the edge of one's own does not listen where it should\n";
-append_to_file("$dir/own.py", $own_text);
-$own->start('python3', "$dir/own.py");
-s{http://10\.0\.0\.7:8090}{http://127.0.0.1:$own_port} for @blocks;
+# A text with the files and ports that this test has in the place of those that
+# a reader has.
+sub adapted
+{
+	my ($text) = @_;
 
-# The files that its secrets are in
-my %value = (mine => 'the token of edge-1', s3 => 'KEYID:SECRET');
-my %file = map { $_ => 1 } map { /'file:([a-z0-9-]+)'/g } @blocks;
+	$text =~ s{/(?:etc/haproxy|srv)/}{$dir/}g;
+	$text =~ s{bind :80$}{bind 127.0.0.1:$port{80}}m;
+	$text =~ s{(host = "127\.0\.0\.1"; \.port = ")80"}{$1$port{80}"};
+	$text =~ s{"10\.0\.0\.7", 8090}{"127.0.0.1", $port{8090}};
+	$text =~ s{(http://)10\.0\.0\.7:8090}{${1}127.0.0.1:$port{8090}}g;
+	$text =~ s{127\.0\.0\.1:(8000|6081|8081)\b}{127.0.0.1:$port{$1}}g;
+	return $text;
+}
+
+# The one block of the documents that matches.
+sub block
+{
+	my ($begin) = @_;
+	my @found = $readme =~ /^```\w*\n($begin.*?)^```$/gms;
+
+	is(scalar @found, 1, "there is one block that begins like $begin");
+	return adapted($found[0]);
+}
+
+sub start
+{
+	my ($name, $number, @command) = @_;
+
+	return MiosaServer->new(
+		name => $name, log => "$dir/$name.log", port => $port{$number})
+	  ->start(@command);
+}
+
+# The site and its two edges, as README and edges.md set them up
+my ($site) = block('apt-get install python3 curl\n') =~ /^(mkdir .*)^python3/ms;
+my $haproxy = block('global\n');
+
+$node->command_ok([ 'sh', '-ec', $site ], 'the site is made');
+start('origin', 8000, qw(python3 -m http.server), $port{8000},
+	'--bind', '127.0.0.1', '--directory', "$dir/site");
+$haproxy =~ s/^  (?:user|group) haproxy\n//mg;
+append_to_file("$dir/routes.map", '');
+append_to_file("$dir/haproxy.cfg", $haproxy);
+start('haproxy', 8081, qw(haproxy -db -f), "$dir/haproxy.cfg");
+append_to_file("$dir/default.vcl", block('vcl 4\.1;\n'));
+start('varnish', 6081, qw(varnishd -F -T none -s), 'malloc,16m',
+	'-n', "$dir/varnish", '-a', "127.0.0.1:$port{6081}", '-f', "$dir/default.vcl");
+
+# The edge of one's own
+append_to_file("$dir/own.py", block('import http\.server'));
+my $own = start('own', 8090, 'python3', "$dir/own.py");
+
+# The files that secrets are in
+my %value = (
+	edge => 'TOKEN', mine => 'the token of edge-1', s3 => 'KEYID:SECRET');
+my %file = map { $_ => 1 } map { /'file:([a-z0-9-]+)'/g }
+  $readme =~ /^```sql\n(.*?)^```$/gms;
 
 cmp_ok(scalar keys %file, '>=', 5, 'there are secrets in files');
 append_to_file("$secrets/$_", ($value{$_} // 'whsec_' . 'x' x 32) . "\n") for keys %file;
-cmp_ok(scalar @blocks, '>', 1, 'there are blocks to try');
 $node->safe_psql('postgres', 'CREATE ROLE alice; CREATE DATABASE control');
 $node->safe_psql('control', 'CREATE EXTENSION miosa_rollback');
+
+# What visitors see at the cache.
+sub page
+{
+	return http(port => $port{6081}, host => 'shop.example.com')->{body};
+}
+
+my ($first, @blocks) = map { adapted($_) } $readme =~ /^```sql\n(.*?)^```$/gms;
+my $page;
+
+cmp_ok(scalar @blocks, '>', 10, 'there are blocks to try');
+runs('control', $first);
+poll_until(sub { ($page = page()) eq "two\n" }, 180);
+is($page, "two\n", 'the version that was promoted is served');
+runs('control', shift @blocks) for 1 .. 2;
+is($node->safe_psql('control', "SELECT miosa_wait_converged('shop', '180 s')"),
+	'converged', 'the first rollback converges');
+is(page(), "one\n", 'and is served');
 runs('control', $_) for @blocks;
 
 # What that edge holds for the host of the examples, or the status.
 sub own_route
 {
 	my $answer = http(
-		port => $own_port,
+		port => $port{8090},
 		path => '/routes/shop.example.com',
 		headers => { Authorization => 'Bearer the token of edge-1' });
 
@@ -155,25 +217,31 @@ cmp_ok(scalar keys %word, '>=', 20, 'there are words to explain');
 is(join(', ', grep { $explained !~ /\b$_\b/ } sort keys %word),
 	'', 'incident.md explains them');
 
-# The edges accept what they are told to be set up as
-my ($haproxy) = $readme =~ /^```\n(frontend visitors\n.*?)^```$/ms;
-my ($varnish) = $readme =~ /^```\n(import std;\n.*?)^```$/ms;
+# Statements in the text.  These wait for what a reader has and the examples
+# have not.
+my %untried = map { $_ => 1 } (
+	'SELECT pg_terminate_backend(pid);',
+	q{SELECT miosa_confirm_collected('dep_1', 'rel_1');});
+my %tried = map { $_ => 1 } @statements;
+(my $text = $readme) =~ s/^```.*?^```$//gms;
 
-my ($nginx) = $readme =~ /^```\n(location \/ .*?)^```$/ms;
-my ($caddy) = $readme =~ /^```\n(\{\n  "admin".*?)^```$/ms;
+for my $statement ($text =~ /`([^`]+;)`/g)
+{
+	$statement =~ s/\s+/ /g;
+	next if $statement !~ /^(?:SELECT|TABLE|SET|SHOW|CALL) / || $statement =~ /\.\.\./;
+	next if delete $untried{$statement} || $tried{$statement}++;
+	if ($statement =~ /^CALL/)
+	{
+		$node->safe_psql('control', $statement);
+		next;
+	}
+	runs('control', "$statement\nROLLBACK;");
+}
+is(join(' ', keys %untried), '', 'what is not tried is there');
 
-append_to_file("$dir/routes.map", '');
-$haproxy =~ s{/etc/haproxy/}{$dir/}g;
-append_to_file("$dir/haproxy.cfg", "defaults\n  mode http\n  timeout connect 1s\n"
-	  . "  timeout client 1s\n  timeout server 1s\n${haproxy}backend releases\n"
-	  . "  server origin 127.0.0.1:1\n");
-$node->command_ok([ 'haproxy', '-c', '-q', '-f', "$dir/haproxy.cfg" ],
-	'HAProxy takes its lines');
-append_to_file("$dir/cache.vcl", "vcl 4.1;\nbackend default "
-	  . "{ .host = \"127.0.0.1\"; .port = \"1\"; }\n$varnish");
-$node->command_ok(
-	[ 'varnishd', '-C', '-n', "$dir/varnish", '-f', "$dir/cache.vcl" ],
-	'Varnish takes its lines');
+# nginx and Caddy accept their configurations
+my $nginx = block('location / ');
+my $caddy = block('\{\n  "admin"');
 
 append_to_file("$dir/nginx.conf",
 	"load_module /usr/lib/nginx/modules/ngx_http_cache_purge_module.so;\n"
@@ -209,8 +277,8 @@ is_deeply({ map { $_ => $default{$_} // '' } keys %default },
 # The tables of these sections leave out nothing that there is
 sub missing
 {
-	my ($section, $query) = @_;
-	my ($text) = $readme =~ /^## \Q$section\E$(.*?)(?=^## |\z)/ms;
+	my ($where, $query) = @_;
+	my ($text) = $where =~ /\.md$/ ? slurp_file($where) : $readme =~ /^## \Q$where\E$(.*?)(?=^## |\z)/ms;
 
 	$text = join "\n", $text =~ /^\|.*/gm;
 	return join ' ', grep { $text !~ /\b\Q$_\E\b/ } split /\n/,
@@ -235,7 +303,7 @@ is( missing(
 	'',
 	'every table and view');
 is( missing(
-		'Monitoring',
+		'docs/monitoring.md',
 		"SELECT attname FROM pg_attribute WHERE attnum > 0 AND attrelid IN
 			('miosa.stat_endpoint'::regclass, 'miosa.stat_dispatcher'::regclass)"),
 	'',

@@ -1,5 +1,5 @@
 # Listeners: what NOTIFY says is short and comes in batches, it never fails a
-# commit, and the listener that the README shows, run as it stands there, knows
+# commit, and the listener of docs/listening.md, run as it stands there, knows
 # every route whatever it has missed.
 
 use strict;
@@ -30,10 +30,10 @@ SELECT miosa_put_version('$long', '$long', 1);
 EOS
 
 #
-# The listener of the README
+# The listener of docs/listening.md
 #
 my ($example) =
-  slurp_file('README.md') =~ /^```python\n(import select.*?)^```$/ms;
+  slurp_file('docs/listening.md') =~ /^```python\n(import select.*?)^```$/ms;
 
 # It shall hear by NOTIFY, and not because it looks again
 $example =~ s/(select\.select\(.*), 10\)/$1, 600)/ or die "no time to look again\n";
