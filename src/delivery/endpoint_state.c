@@ -26,8 +26,39 @@
 /* Lock timeout: a lock on our tables must not delay requests. */
 #define LOCK_MS 20
 
-/* Number of columns that are written for an endpoint. */
-#define STATES 15
+/* Parameters of update_query, in order. */
+enum
+{
+	STATE_ENDPOINT,
+	STATE_CONFIG,
+	STATE_ACKED,
+	STATE_SETTLED,
+	STATE_VERIFIED,
+	STATE_MARKER,
+	STATE_RESYNC_AFTER,
+	STATE_HEALTH,
+	STATE_FAILURES,
+	STATE_LAST_STATUS,
+	STATE_LAST_ERROR,
+	STATE_LAST_ERROR_AT,
+	STATE_LAST_SUCCESS_AT,
+	STATE_NEXT_TRY_AT,
+	STATE_GENERATION,
+	STATES						/* number of them */
+};
+
+/* Parameters of failed_query, in order; the other queries of notes have two. */
+enum
+{
+	NOTE_ENDPOINT,				/* of repurge_query: the deployment */
+	NOTE_DEPLOYMENT,			/* of repurge_query: the zone */
+	NOTE_EPOCH,
+	NOTE_STATUS,
+	NOTE_ATTEMPTS,
+	NOTE_ERROR,
+	NOTE_NEXT_TRY_AT,
+	NOTES						/* number of them */
+};
 
 static MrbQuery birth_query = {
 	.sql = "INSERT INTO miosa.endpoint_state (endpoint, config)"
@@ -95,7 +126,7 @@ static MrbQuery failed_query = {
 	" epoch = excluded.epoch, status = excluded.status,"
 	" attempts = excluded.attempts, last_error = excluded.last_error,"
 	" next_try_at = excluded.next_try_at",
-	.nargs = 7,
+	.nargs = NOTES,
 	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
 	INT4ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID},
 	.expected = MRB_QUERY_INSERT,
@@ -258,26 +289,26 @@ write_states(const MrbBatch *batch)
 
 		e->progress.acked_epoch = mrb_queue_acked(e);
 		e->progress.settled_epoch = mrb_queue_settled(e);
-		columns[0][i] = CStringGetTextDatum(e->name);
-		columns[1][i] = CStringGetTextDatum(e->config);
-		columns[2][i] = Int64GetDatum(e->progress.acked_epoch);
-		columns[3][i] = Int64GetDatum(e->progress.settled_epoch);
-		columns[4][i] = Int64GetDatum(e->marker.verified_epoch);
-		columns[5][i] = Int64GetDatum(e->marker.epoch);
-		nulls[6][i] = e->resync.after == NULL;
+		columns[STATE_ENDPOINT][i] = CStringGetTextDatum(e->name);
+		columns[STATE_CONFIG][i] = CStringGetTextDatum(e->config);
+		columns[STATE_ACKED][i] = Int64GetDatum(e->progress.acked_epoch);
+		columns[STATE_SETTLED][i] = Int64GetDatum(e->progress.settled_epoch);
+		columns[STATE_VERIFIED][i] = Int64GetDatum(e->marker.verified_epoch);
+		columns[STATE_MARKER][i] = Int64GetDatum(e->marker.epoch);
+		nulls[STATE_RESYNC_AFTER][i] = e->resync.after == NULL;
 		if (e->resync.after != NULL)
-			columns[6][i] = CStringGetTextDatum(e->resync.after);
-		columns[7][i] = CStringGetTextDatum(mrb_health_name(mrb_health_shown(e)));
-		columns[8][i] = Int32GetDatum(e->vitals.failures);
-		columns[9][i] = Int32GetDatum(e->vitals.last_status);
-		columns[10][i] = CStringGetTextDatum(e->vitals.last_error);
-		columns[11][i] = TimestampTzGetDatum(e->vitals.last_error_at);
-		nulls[11][i] = e->vitals.last_error_at == 0;
-		columns[12][i] = TimestampTzGetDatum(e->vitals.last_success_at);
-		nulls[12][i] = e->vitals.last_success_at == 0;
-		columns[13][i] = TimestampTzGetDatum(e->vitals.next_try_at);
-		nulls[13][i] = e->vitals.next_try_at == 0;
-		columns[14][i] = Int64GetDatum(e->generation);
+			columns[STATE_RESYNC_AFTER][i] = CStringGetTextDatum(e->resync.after);
+		columns[STATE_HEALTH][i] = CStringGetTextDatum(mrb_health_name(mrb_health_shown(e)));
+		columns[STATE_FAILURES][i] = Int32GetDatum(e->vitals.failures);
+		columns[STATE_LAST_STATUS][i] = Int32GetDatum(e->vitals.last_status);
+		columns[STATE_LAST_ERROR][i] = CStringGetTextDatum(e->vitals.last_error);
+		columns[STATE_LAST_ERROR_AT][i] = TimestampTzGetDatum(e->vitals.last_error_at);
+		nulls[STATE_LAST_ERROR_AT][i] = e->vitals.last_error_at == 0;
+		columns[STATE_LAST_SUCCESS_AT][i] = TimestampTzGetDatum(e->vitals.last_success_at);
+		nulls[STATE_LAST_SUCCESS_AT][i] = e->vitals.last_success_at == 0;
+		columns[STATE_NEXT_TRY_AT][i] = TimestampTzGetDatum(e->vitals.next_try_at);
+		nulls[STATE_NEXT_TRY_AT][i] = e->vitals.next_try_at == 0;
+		columns[STATE_GENERATION][i] = Int64GetDatum(e->generation);
 	}
 	for (int c = 0; c < STATES; c++)
 		args[c] = mrb_array_make(columns[c], nulls[c], n, types[c]);
@@ -293,11 +324,11 @@ write_states(const MrbBatch *batch)
 static void
 write_notes(MrbBatch *batch, MrbNoteKind kind, MrbQuery *query)
 {
-	static const Oid types[7] = {
+	static const Oid types[NOTES] = {
 		TEXTOID, TEXTOID, INT8OID, INT4OID, INT4OID, TEXTOID, TIMESTAMPTZOID
 	};
-	Datum	   *columns[7];
-	Datum		args[7];
+	Datum	   *columns[NOTES];
+	Datum		args[NOTES];
 	int			n = 0;
 	dlist_iter	iter;
 
@@ -306,7 +337,7 @@ write_notes(MrbBatch *batch, MrbNoteKind kind, MrbQuery *query)
 			n += dlist_container(MrbNote, node, iter.cur)->kind == kind;
 	if (n == 0)
 		return;
-	for (int c = 0; c < 7; c++)
+	for (int c = 0; c < NOTES; c++)
 		columns[c] = palloc0(n * sizeof(Datum));
 	n = 0;
 	for (int i = 0; i < batch->n; i++)
@@ -334,15 +365,15 @@ static void
 fill_note(Datum **columns, int row, const MrbEndpoint *endpoint,
 		  const MrbNote *note)
 {
-	columns[0][row] = CStringGetTextDatum(note->kind == MRB_NOTE_REPURGE ?
-										  note->deployment_id :
-										  endpoint->name);
-	columns[1][row] = CStringGetTextDatum(note->kind == MRB_NOTE_REPURGE ?
-										  endpoint->zone->name :
-										  note->deployment_id);
-	columns[2][row] = Int64GetDatum(note->epoch);
-	columns[3][row] = Int32GetDatum(note->status);
-	columns[4][row] = Int32GetDatum(note->attempts);
-	columns[5][row] = CStringGetTextDatum(note->error ? note->error : "");
-	columns[6][row] = TimestampTzGetDatum(note->next_try_at);
+	columns[NOTE_ENDPOINT][row] = CStringGetTextDatum(note->kind == MRB_NOTE_REPURGE ?
+													  note->deployment_id :
+													  endpoint->name);
+	columns[NOTE_DEPLOYMENT][row] = CStringGetTextDatum(note->kind == MRB_NOTE_REPURGE ?
+														endpoint->zone->name :
+														note->deployment_id);
+	columns[NOTE_EPOCH][row] = Int64GetDatum(note->epoch);
+	columns[NOTE_STATUS][row] = Int32GetDatum(note->status);
+	columns[NOTE_ATTEMPTS][row] = Int32GetDatum(note->attempts);
+	columns[NOTE_ERROR][row] = CStringGetTextDatum(note->error ? note->error : "");
+	columns[NOTE_NEXT_TRY_AT][row] = TimestampTzGetDatum(note->next_try_at);
 }

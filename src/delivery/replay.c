@@ -60,6 +60,15 @@ typedef struct Failures
 	int			nroutes;
 } Failures;
 
+/* Columns of failures_query, in order. */
+enum
+{
+	COL_ENDPOINT = 1,
+	COL_DEPLOYMENT,
+	COL_ATTEMPTS,
+	COL_AFTER_MS
+};
+
 /* The table may hold infinite times and any number of attempts. */
 static MrbQuery failures_query = {
 	.sql = "SELECT f.endpoint, f.deployment_id,"
@@ -202,10 +211,10 @@ read_failures(bool due, Failures *failures)
 	n = mrb_query_run(&failures_query, &arg, NULL);
 	for (int i = 0; i < n; i++)
 	{
-		failures->endpoints[i] = mrb_query_text(i, 1);
-		failures->ids[i] = mrb_query_text(i, 2);
-		failures->attempts[i] = mrb_query_int32(i, 3, 0);
-		failures->after_ms[i] = mrb_query_int32(i, 4, 0);
+		failures->endpoints[i] = mrb_query_text(i, COL_ENDPOINT);
+		failures->ids[i] = mrb_query_text(i, COL_DEPLOYMENT);
+		failures->attempts[i] = mrb_query_int32(i, COL_ATTEMPTS, 0);
+		failures->after_ms[i] = mrb_query_int32(i, COL_AFTER_MS, 0);
 	}
 	mrb_query_close();
 	failures->n = n;
