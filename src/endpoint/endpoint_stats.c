@@ -36,7 +36,7 @@
 
 #define TRANCHE MRB_EXTENSION " stats"
 
-struct MrbEndpointStat
+struct MrbEndpointStatsEntry
 {
 	slock_t		mutex;
 	Oid			database;		/* InvalidOid: the entry is free */
@@ -50,7 +50,7 @@ typedef struct Table
 	int			taken;
 	int			free_from;		/* none below this is free */
 	pg_atomic_uint32 entries;	/* no entry from here on was ever taken */
-	MrbEndpointStat stats[FLEXIBLE_ARRAY_MEMBER];
+	MrbEndpointStatsEntry stats[FLEXIBLE_ARRAY_MEMBER];
 } Table;
 
 /* Endpoints to publish. */
@@ -66,8 +66,8 @@ static MrbRegistrySlot *my_slot = NULL;
 static void stats_request(void);
 static void stats_startup(void);
 static Size table_size(void);
-static MrbEndpointStat *take_entry(void);
-static void give_back(MrbEndpointStat *entry);
+static MrbEndpointStatsEntry *take_entry(void);
+static void give_back(MrbEndpointStatsEntry *entry);
 static void count(MrbCounter counter);
 static void reset_slot(MrbRegistrySlot *slot);
 
@@ -132,7 +132,7 @@ mrb_endpoint_stats_inherit(MrbEndpointStats *stats, const MrbEndpointStats *pred
 void
 mrb_endpoint_stats_claim(MrbEndpointStats *stats, const char *name)
 {
-	MrbEndpointStat *entry;
+	MrbEndpointStatsEntry *entry;
 
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
 	entry = take_entry();
@@ -224,7 +224,7 @@ mrb_endpoint_stats_publish(MrbEndpointStats *stats, const MrbPosition *position)
 void
 mrb_endpoint_stats_sent(MrbEndpointStats *stats, bool retry)
 {
-	MrbEndpointStat *entry = stats->entry;
+	MrbEndpointStatsEntry *entry = stats->entry;
 
 	count(MRB_COUNT_SENT);
 	if (retry)
@@ -243,7 +243,7 @@ mrb_endpoint_stats_sent(MrbEndpointStats *stats, bool retry)
 void
 mrb_endpoint_stats_answered(MrbEndpointStats *stats, bool success)
 {
-	MrbEndpointStat *entry = stats->entry;
+	MrbEndpointStatsEntry *entry = stats->entry;
 
 	count(success ? MRB_COUNT_ACKNOWLEDGED : MRB_COUNT_FAILED);
 	if (entry == NULL)
@@ -263,7 +263,7 @@ mrb_endpoint_stats_answered(MrbEndpointStats *stats, bool success)
 void
 mrb_endpoint_stats_acknowledged(MrbEndpointStats *stats, TimestampTz since)
 {
-	MrbEndpointStat *entry = stats->entry;
+	MrbEndpointStatsEntry *entry = stats->entry;
 	int64		took;
 
 	if (entry == NULL || since == 0)
@@ -290,7 +290,7 @@ bool
 mrb_endpoint_stats_read(int number, Oid database, MrbPosition *position,
 						MrbTally *tally)
 {
-	MrbEndpointStat *entry = &table->stats[number];
+	MrbEndpointStatsEntry *entry = &table->stats[number];
 	bool		found;
 
 	if (entry->database != database)
@@ -313,7 +313,7 @@ mrb_endpoint_stats_read(int number, Oid database, MrbPosition *position,
 int64
 mrb_endpoint_stats_acked(int number, Oid database, const char *name)
 {
-	MrbEndpointStat *entry = &table->stats[number];
+	MrbEndpointStatsEntry *entry = &table->stats[number];
 	int64		acked = -1;
 
 	SpinLockAcquire(&entry->mutex);
@@ -350,7 +350,7 @@ mrb_endpoint_stats_reset(Oid database, const char *name)
 
 	for (int i = 0; i < mrb_endpoint_stats_entries(); i++)
 	{
-		MrbEndpointStat *entry = &table->stats[i];
+		MrbEndpointStatsEntry *entry = &table->stats[i];
 
 		SpinLockAcquire(&entry->mutex);
 		if (entry->database == database &&
@@ -409,13 +409,13 @@ static Size
 table_size(void)
 {
 	return add_size(offsetof(Table, stats),
-					mul_size(sizeof(MrbEndpointStat), mrb_max_endpoints));
+					mul_size(sizeof(MrbEndpointStatsEntry), mrb_max_endpoints));
 }
 
 /*
  * A free entry, or NULL.  The caller holds the lock.
  */
-static MrbEndpointStat *
+static MrbEndpointStatsEntry *
 take_entry(void)
 {
 	int			i = table->free_from;
@@ -436,7 +436,7 @@ take_entry(void)
  * Mark an entry as free.  The caller holds the lock.
  */
 static void
-give_back(MrbEndpointStat *entry)
+give_back(MrbEndpointStatsEntry *entry)
 {
 	int			i = entry - table->stats;
 

@@ -59,12 +59,12 @@ typedef struct MrbTally
 	MrbHistogram latency;		/* from commit to acknowledgement */
 } MrbTally;
 
-typedef struct MrbEndpointStat MrbEndpointStat;
+typedef struct MrbEndpointStatsEntry MrbEndpointStatsEntry;
 
 /* An endpoint's link to its entry in shared memory. */
 typedef struct MrbEndpointStats
 {
-	MrbEndpointStat *entry;		/* NULL: all entries were taken */
+	MrbEndpointStatsEntry *entry;	/* NULL: all entries were taken */
 	MrbTally   *inherited;		/* counters of its predecessor, or NULL */
 	bool		changed;		/* to be published */
 	dlist_node	changed_node;
