@@ -13,8 +13,9 @@
  * may take over a released slot's place; who kept a pointer to a slot checks
  * its database again.
  *
- * There is one slot more than databases: a database that turns out to have
- * no extension holds a slot only while the launcher looks.
+ * At most max_databases slots are admitted, which means that their database
+ * may have a dispatcher.  One slot more is for a database that the launcher has
+ * not probed yet: it may turn out to have no extension.
  *
  *-------------------------------------------------------------------------
  */
@@ -47,7 +48,8 @@ typedef struct Registry
 	int			launcher_pid;	/* 0: no launcher */
 	int			launcher_procno;	/* of its latch; -1: none */
 	pg_atomic_uint64 launcher_ms;	/* its last turn, by a monotonic clock */
-	int			nslots;
+	bool		request_missed; /* a request found no slot */
+	int			nslots;			/* max_databases and one to probe with */
 	MrbRegistrySlot slots[FLEXIBLE_ARRAY_MEMBER];
 } Registry;
 
@@ -60,6 +62,8 @@ static void shmem_startup(void);
 static Size registry_size(void);
 static MrbRegistrySlot *find_slot(Oid database);
 static MrbRegistrySlot *take_free_slot(Oid database);
+static bool admit(MrbRegistrySlot *slot);
+static bool may_admit(void);
 static void reset_slot(MrbRegistrySlot *slot);
 static void set_latch_of(int procno);
 static bool is_long_ago(pg_atomic_uint64 *ms);
@@ -98,14 +102,25 @@ mrb_registry_slot(Oid database)
 	return slot;
 }
 
+/*
+ * Find or take the slot of a database.  One that has the extension gets none
+ * while max_databases others are admitted, and gives back the one that it was
+ * probed with.
+ */
 MrbRegistrySlot *
-mrb_registry_reserve(Oid database)
+mrb_registry_reserve(Oid database, bool probe)
 {
 	MrbRegistrySlot *slot;
 
 	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
 	slot = find_slot(database);
-	if (slot == NULL)
+	if (!probe && (slot == NULL || !slot->admitted) && !may_admit())
+	{
+		if (slot != NULL && slot->pid == 0)
+			slot->database = InvalidOid;
+		slot = NULL;
+	}
+	else if (slot == NULL)
 		slot = take_free_slot(database);
 	LWLockRelease(registry->lock);
 	return slot;
@@ -127,8 +142,8 @@ mrb_registry_release(Oid database)
 }
 
 /*
- * Called when CREATE EXTENSION has committed.  When all slots are taken the
- * launcher will find the database by itself once one is free.
+ * Request a dispatcher, when CREATE EXTENSION has committed.  When all slots
+ * are taken, the launcher probes the databases without one again.
  */
 void
 mrb_registry_ask_for_dispatcher(Oid database)
@@ -139,17 +154,35 @@ mrb_registry_ask_for_dispatcher(Oid database)
 		return;
 	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
 	slot = find_slot(database);
-	if (slot == NULL)
+	if (slot == NULL && may_admit())
 		slot = take_free_slot(database);
 	if (slot != NULL)
 		slot->requested = true;
+	else
+		registry->request_missed = true;
 	LWLockRelease(registry->lock);
 	set_latch_of(registry->launcher_procno);
 }
 
 /*
- * Become the one dispatcher of the slot; false when there is one already.  The
- * launcher may have other databases that wait for this one to be found out.
+ * Whether a request found no slot since the last call.
+ */
+bool
+mrb_registry_request_missed(void)
+{
+	bool		missed;
+
+	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+	missed = registry->request_missed;
+	registry->request_missed = false;
+	LWLockRelease(registry->lock);
+	return missed;
+}
+
+/*
+ * Become the one dispatcher of the slot; false when there is one already, or
+ * when max_databases others have one.  The latch of the launcher is set because
+ * it may have another database to probe.
  */
 bool
 mrb_registry_claim(MrbRegistrySlot *slot)
@@ -157,7 +190,7 @@ mrb_registry_claim(MrbRegistrySlot *slot)
 	bool		mine;
 
 	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
-	mine = slot->pid == 0 && slot->database == MyDatabaseId;
+	mine = slot->pid == 0 && slot->database == MyDatabaseId && admit(slot);
 	if (mine)
 	{
 		slot->pid = MyProcPid;
@@ -318,6 +351,7 @@ shmem_startup(void)
 		registry->launcher_pid = 0;
 		registry->launcher_procno = -1;
 		pg_atomic_init_u64(&registry->launcher_ms, 0);
+		registry->request_missed = false;
 		registry->nslots = mrb_max_databases + 1;
 		for (int i = 0; i < registry->nslots; i++)
 		{
@@ -366,10 +400,40 @@ take_free_slot(Oid database)
 	return slot;
 }
 
+/*
+ * Let the slot's database have a dispatcher, if max_databases allows.  The
+ * caller holds the lock.
+ */
+static bool
+admit(MrbRegistrySlot *slot)
+{
+	slot->admitted = slot->admitted || may_admit();
+	return slot->admitted;
+}
+
+/*
+ * Whether one more database may have a dispatcher.  The caller holds the lock.
+ */
+static bool
+may_admit(void)
+{
+	int			admitted = 0;
+
+	for (int i = 0; i < registry->nslots; i++)
+		if (OidIsValid(registry->slots[i].database) &&
+			registry->slots[i].admitted)
+			admitted++;
+	return admitted < registry->nslots - 1;
+}
+
+/*
+ * Make a slot that is free or new ready for a database.
+ */
 static void
 reset_slot(MrbRegistrySlot *slot)
 {
 	slot->requested = false;
+	slot->admitted = false;
 	slot->state = MRB_DISPATCHER_NONE;
 	slot->pid = 0;
 	slot->procno = -1;

@@ -51,6 +51,7 @@ typedef struct MrbRegistrySlot
 {
 	Oid			database;		/* InvalidOid: the slot is free */
 	bool		requested;		/* CREATE EXTENSION has committed */
+	bool		admitted;		/* is one of max_databases */
 	MrbDispatcherState state;
 	int			pid;			/* 0: no process */
 	int			procno;			/* of its latch; -1: none */
@@ -70,11 +71,15 @@ extern bool mrb_registry_available(void);
 /* The slot of a database; NULL when it has none. */
 extern MrbRegistrySlot *mrb_registry_slot(Oid database);
 
-/* The same, made when missing; NULL when all are taken. */
-extern MrbRegistrySlot *mrb_registry_reserve(Oid database);
+/*
+ * The same, made when missing; NULL when all are taken.  probe: it is not known
+ * yet whether the database has the extension.
+ */
+extern MrbRegistrySlot *mrb_registry_reserve(Oid database, bool probe);
 extern void mrb_registry_release(Oid database);
 
 extern void mrb_registry_ask_for_dispatcher(Oid database);
+extern bool mrb_registry_request_missed(void);
 extern bool mrb_registry_claim(MrbRegistrySlot *slot);
 extern void mrb_registry_set_state(MrbRegistrySlot *slot, MrbDispatcherState state);
 extern void mrb_registry_leave(MrbRegistrySlot *slot, MrbDispatcherState state);

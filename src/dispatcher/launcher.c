@@ -74,6 +74,7 @@ static void launcher_exit(int code, Datum arg);
 static void read_databases(void);
 static void forget_dropped(void);
 static long look_after_all(void);
+static void probe_again(void);
 static bool looks_around(Entry *entry, MrbTick now);
 static long look_after(Entry *entry, MrbTick now, bool *probing);
 static bool worker_ended(Entry *entry);
@@ -232,6 +233,8 @@ look_after_all(void)
 	long		wait = POLL_MS;
 	bool		probing = false;
 
+	if (mrb_registry_request_missed())
+		probe_again();
 	hash_seq_init(&seq, entries);
 	while ((entry = hash_seq_search(&seq)) != NULL)
 		if (looks_around(entry, now))
@@ -241,6 +244,23 @@ look_after_all(void)
 	while ((entry = hash_seq_search(&seq)) != NULL)
 		wait = Min(wait, look_after(entry, now, &probing));
 	return wait;
+}
+
+/*
+ * Probe every database without the extension again.
+ */
+static void
+probe_again(void)
+{
+	HASH_SEQ_STATUS seq;
+	Entry	   *entry;
+
+	hash_seq_init(&seq, entries);
+	while ((entry = hash_seq_search(&seq)) != NULL)
+	{
+		if (entry->absent)
+			entry->absent = entry->known = false;
+	}
 }
 
 /*
@@ -363,7 +383,8 @@ start_worker(Entry *entry, MrbTick now)
 		.bgw_main_arg = ObjectIdGetDatum(entry->database),
 		.bgw_notify_pid = MyProcPid,
 	};
-	MrbRegistrySlot *slot = mrb_registry_reserve(entry->database);
+	MrbRegistrySlot *slot = mrb_registry_reserve(entry->database,
+												 !entry->known);
 	MemoryContext old;
 	bool		registered;
 

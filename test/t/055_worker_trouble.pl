@@ -240,8 +240,8 @@ sql_in('by_role', 'ALTER TABLE miosa.hidden RENAME TO dispatcher_state');
 is(waits_until('by_role', 'ok'), 'ok', 'until it does');
 
 #
-# More databases than may have a dispatcher: some have none, and the log and
-# the doctor say so
+# More databases than may have a dispatcher: one has it, the others have none,
+# and the log and the doctor say so
 #
 my @database = qw(postgres by_database by_role);
 my $begin = -s $node->logfile;
@@ -255,16 +255,25 @@ ok( poll_until(
 		},
 		180),
 	'more databases than may have a dispatcher are logged');
+ok(poll_until(sub { return with_dispatcher() == 1 }, 180),
+	'as many as the setting says have one, and the doctor says which');
+my ($first) = with_dispatcher();
+my ($other) = grep { $_ ne $first } @database;
+my %started = map { $_ => 1 }
+  slurp_file($node->logfile, $begin) =~ /dispatcher of database "(\w+)" started/g;
+
+is(join(' ', sort keys %started), $first, 'no other one was started');
+sql_in($other, "ALTER DATABASE $first ALLOW_CONNECTIONS false");
+sql_in($other, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+	WHERE datname = '$first' AND application_name LIKE 'miosa_rollback % dispatcher'");
 ok( poll_until(
 		sub {
-			my $ok = grep {
-				sql_in($_, 'SELECT status FROM miosa.check_dispatcher()') eq 'ok'
-			} @database;
-
-			return $ok > 0 && $ok < @database;
+			return 1 == grep { dispatcher_is_ok($_) }
+			  grep { $_ ne $first } @database;
 		},
 		180),
-	'some have one, and the doctor says who has none');
+	'its place is given to another database');
+sql_in($other, "ALTER DATABASE $first ALLOW_CONNECTIONS true");
 $node->append_conf('postgresql.conf', 'miosa_rollback.max_databases = 16');
 $node->restart;
 is(waits_until($_, 'ok'), 'ok', "$_ has one again") for @database;
@@ -311,6 +320,17 @@ sub waits_until
 
 	$node->poll_query_until($database, $query, $expected);
 	return sql_in($database, $query);
+}
+
+# The databases whose dispatcher works.
+sub with_dispatcher { return grep { dispatcher_is_ok($_) } @database; }
+
+# Whether the doctor finds nothing wrong with the dispatcher of a database.
+sub dispatcher_is_ok
+{
+	my ($database) = @_;
+
+	return sql_in($database, 'SELECT status FROM miosa.check_dispatcher()') eq 'ok';
 }
 
 # A new process, which has read its settings.
