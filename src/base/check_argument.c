@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * check_argument.c
- *	  Check what callers pass in.
+ *	  Check the arguments of public functions.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,7 +14,7 @@
 static bool is_id_character(char c);
 
 /*
- * Check an id.
+ * Raise INVALID_ARGUMENT unless the value is an id.
  */
 void
 mrb_check_argument_id(const char *value, const char *what)
@@ -27,22 +27,27 @@ mrb_check_argument_id(const char *value, const char *what)
 		mrb_check_argument_missing(what, hint);
 
 	len = strlen(value);
-	if (len == 0 || len > MRB_MAX_ID)
+	if (len == 0)
 		mrb_raise_as(MRB_ERR_INVALID_ARGUMENT, "INVALID_ID",
-					 psprintf("invalid %s", what),
-					 psprintf("It has %zu characters.", len), hint);
+					 psprintf("invalid %s: \"\"", what),
+					 "The id is empty.", hint);
+	if (len > MRB_MAX_ID)
+		mrb_raise_as(MRB_ERR_INVALID_ARGUMENT, "INVALID_ID",
+					 psprintf("%s is too long", what),
+					 psprintf("The id has %zu bytes; the maximum is %d.",
+							  len, MRB_MAX_ID), hint);
 	for (size_t i = 0; i < len; i++)
 	{
 		if (!is_id_character(value[i]))
 			mrb_raise_as(MRB_ERR_INVALID_ARGUMENT, "INVALID_ID",
-						 psprintf("invalid %s", what),
-						 psprintf("Its byte %zu is 0x%02x, which an id cannot have.",
+						 psprintf("invalid %s: \"%s\"", what, value),
+						 psprintf("Byte %zu is 0x%02x, which is not allowed in an id.",
 								  i + 1, (unsigned char) value[i]), hint);
 	}
 }
 
 /*
- * Say that an argument is missing.
+ * Raise INVALID_ARGUMENT because an argument is null.
  */
 void
 mrb_check_argument_missing(const char *what, const char *hint)
@@ -52,7 +57,7 @@ mrb_check_argument_missing(const char *what, const char *hint)
 }
 
 /*
- * Not isalnum(), whose answer depends on the locale.
+ * Whether an id may contain a character.  isalnum() would depend on the locale.
  */
 static bool
 is_id_character(char c)

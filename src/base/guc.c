@@ -3,9 +3,9 @@
  * guc.c
  *	  Settings, sorted by name.
  *
- * Sizes of shared memory are fixed at server start.  What decides where the
- * server may connect to, or which file it may look at, is set in the
- * configuration alone (PGC_SIGHUP), because a caller must not choose it.
+ * Sizes of shared memory are fixed at server start.  Settings that restrict
+ * where the server connects to or which files it reads are PGC_SIGHUP, because
+ * a caller must not be able to change them.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,7 +41,7 @@ char	   *mrb_secret_directory;
 char	   *mrb_site;
 int			mrb_stage_wait;
 
-/* An id with its type, in bytes. */
+/* Maximum length of an actor, which is type:id, in bytes. */
 #define MAX_ACTOR 512
 
 static const struct config_enum_entry on_incompatible_options[] = {
@@ -69,13 +69,13 @@ mrb_guc_define(void)
 }
 
 /*
- * Settings A to C.
+ * Define the settings A to C.
  */
 static void
 define_settings_a_to_c(void)
 {
 	DefineCustomStringVariable("miosa_rollback.actor",
-							   "Who acts, written to the audit event, as type:id (user:user_1, api_key:key_7).",
+							   "Actor that is written to the audit event, as type:id (user:user_1, api_key:key_7).",
 							   "Empty means the current role.",
 							   &mrb_actor, "",
 							   PGC_USERSET, 0, check_actor, NULL, NULL);
@@ -93,135 +93,136 @@ define_settings_a_to_c(void)
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	DefineCustomStringVariable("miosa_rollback.artifact_file_root",
-							   "Directory below which file:// artifacts are looked for.",
-							   "Empty means that file:// artifacts are never looked for.",
+							   "Directory that file:// artifacts must be in.",
+							   "Empty means that file:// artifacts are not checked.",
 							   &mrb_artifact_file_root, "",
 							   PGC_SIGHUP, 0, check_absolute, NULL, NULL);
 
 	DefineCustomIntVariable("miosa_rollback.artifact_max_age",
-							"How long a verification of an artifact is trusted without another probe.",
+							"How long a verification of an artifact is valid.",
 							NULL,
 							&mrb_artifact_max_age, 3600, 0, INT_MAX / 1000,
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("miosa_rollback.artifact_timeout",
-							"Longest wait for storage to say whether an artifact is there.",
+							"Maximum time to wait for an answer from artifact storage.",
 							NULL,
 							&mrb_artifact_timeout, 300, 1, 60000,
 							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("miosa_rollback.artifact_unknown_grace",
-							"How old the last verification may be when storage cannot say whether an artifact is there.",
+							"Maximum age of the last verification when storage gives no certain answer.",
 							NULL,
 							&mrb_artifact_unknown_grace, 86400, 0, INT_MAX / 1000,
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 
 	DefineCustomStringVariable("miosa_rollback.ca_file",
-							   "File with the certificate authorities that endpoints and storage are checked with.",
+							   "File with the certificate authorities for endpoints and storage.",
 							   "Empty means those of the system.",
 							   &mrb_ca_file, "",
 							   PGC_SIGHUP, 0, check_absolute, NULL, NULL);
 
 	DefineCustomIntVariable("miosa_rollback.capacity_interval",
-							"How often schedulers are asked again for instances that are missing.",
+							"Time between capacity requests for instances that are missing.",
 							NULL,
 							&mrb_capacity_interval, 30000, 100, 3600000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("miosa_rollback.cutover_deadline",
-							"How long routes wait for all instances of a version; then one healthy instance is enough.",
+							"Time after which routes switch to a version that has one healthy instance.",
 							NULL,
 							&mrb_cutover_deadline, 60000, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
 /*
- * Settings D to L.
+ * Define the settings D to L.
  */
 static void
 define_settings_d_to_l(void)
 {
 	DefineCustomIntVariable("miosa_rollback.drain_delay",
-							"How long instances of a version that is not needed any more are kept.",
-							"Minus one means for ever.",
+							"Time before instances of a version that serves no traffic are stopped.",
+							"-1 means that they are never stopped.",
 							&mrb_drain_delay, 900000, -1, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("miosa_rollback.gone_retry",
-							"How often an endpoint is tried again that answers that it is gone.",
+							"Time between retries of an endpoint that answers 410 Gone.",
 							NULL,
 							&mrb_gone_retry, 300000, 100, 86400000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("miosa_rollback.heartbeat_timeout",
-							"How long after its last heartbeat an instance counts as healthy.",
-							"Zero means for ever.",
+							"Time after its last heartbeat at which an instance stops counting as healthy.",
+							"Zero means never.",
 							&mrb_heartbeat_timeout, 90000, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("miosa_rollback.lock_wait",
-							"Longest wait for another operation on the same deployment.",
+							"Maximum time to wait for a lock.",
 							NULL,
 							&mrb_lock_wait, 500, 1, 60000,
 							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
 /*
- * Settings M to Z.
+ * Define the settings M to Z.
  */
 static void
 define_settings_m_to_z(void)
 {
 	DefineCustomStringVariable("miosa_rollback.managed_domain",
-							   "Domain of managed hosts, which are deployment.tenant.domain.",
+							   "Domain of managed hosts (deployment.tenant.domain).",
 							   "Empty means that there are no managed hosts.",
 							   &mrb_managed_domain, "miosa.app",
 							   PGC_SIGHUP, 0, NULL, NULL, NULL);
 
-	/* They size shared memory, which is not there without preloading. */
+	/* These size shared memory, which exists only when preloaded. */
 	if (process_shared_preload_libraries_in_progress)
 	{
 		DefineCustomIntVariable("miosa_rollback.max_databases",
-								"Number of databases that can have a dispatcher.",
+								"Maximum number of databases that have a dispatcher.",
 								NULL,
 								&mrb_max_databases, 16, 1, 1024,
 								PGC_POSTMASTER, 0, NULL, NULL, NULL);
 
 		DefineCustomIntVariable("miosa_rollback.max_endpoints",
-								"Number of endpoints, of all databases, whose state and statistics are in shared memory.",
+								"Number of endpoints in all databases whose state and statistics are in shared memory.",
 								NULL,
 								&mrb_max_endpoints, 4096, 1, 65536,
 								PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	}
 
 	DefineCustomEnumVariable("miosa_rollback.on_incompatible",
-							 "What happens when a schema change is marked as incompatible with older versions.",
+							 "Action when a schema change is marked as incompatible with older versions.",
 							 NULL,
 							 &mrb_on_incompatible, MRB_INCOMPATIBLE_WARN,
 							 on_incompatible_options,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 
 	DefineCustomStringVariable("miosa_rollback.secret_directory",
-							   "Directory below which the files are that secrets refer to.",
-							   "Empty means that no secret is read from a file.",
+							   "Directory that the files of secrets must be in.",
+							   "Empty means that secrets are not read from files.",
 							   &mrb_secret_directory, "",
 							   PGC_SIGHUP, 0, check_absolute, NULL, NULL);
 
 	DefineCustomStringVariable("miosa_rollback.site",
-							   "Name of this installation, the same on every server that may take over from another.",
+							   "Name of this installation, the same on every server of a fail-over group.",
 							   NULL,
 							   &mrb_site, "",
 							   PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("miosa_rollback.stage_wait",
-							"How long caches wait for the routers of their zone.",
+							"Maximum time that caches wait for the routers of their zone.",
 							NULL,
 							&mrb_stage_wait, 500, 0, 60000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
 /*
- * It is written to every audit event, and whoever calls can set it.
+ * Check hook of miosa_rollback.actor.  Every caller can set it, and each audit
+ * event stores it, so its length is limited.
  */
 static bool
 check_actor(char **newval, void **extra, GucSource source)
@@ -230,12 +231,13 @@ check_actor(char **newval, void **extra, GucSource source)
 	(void) source;
 	if (strlen(*newval) <= MAX_ACTOR)
 		return true;
-	GUC_check_errdetail("An actor has at most %d bytes.", MAX_ACTOR);
+	GUC_check_errdetail("The maximum length of an actor is %d bytes.", MAX_ACTOR);
 	return false;
 }
 
 /*
- * A relative path would mean the data directory.
+ * Check hook of paths.  A relative path would be relative to the data
+ * directory.
  */
 static bool
 check_absolute(char **newval, void **extra, GucSource source)
@@ -244,6 +246,6 @@ check_absolute(char **newval, void **extra, GucSource source)
 	(void) source;
 	if (**newval == '\0' || is_absolute_path(*newval))
 		return true;
-	GUC_check_errdetail("It must be an absolute path.");
+	GUC_check_errdetail("The path must be absolute.");
 	return false;
 }
