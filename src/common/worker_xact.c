@@ -22,21 +22,26 @@
 #include "common/timer.h"
 #include "common/worker_xact.h"
 
-/* The same error is not logged again sooner. */
+/* An error with the same SQLSTATE is not logged again within this time. */
 #define LOG_AGAIN_MS 60000
 
-/* Longest message that is kept. */
+/* Maximum length of the message that is kept. */
 #define ERROR_MAX 256
 
 static Oid	known_extension = InvalidOid;
 static bool trying = false;		/* errors are caught */
-static bool dropped = false;	/* as the last transaction has found it */
+static bool dropped = false;	/* the extension, in the last transaction */
 static char last_error[ERROR_MAX] = "";
 
 static void set_locally(const char *name, const char *value);
 static bool lock_extension(void);
 static void log_error(ErrorData *error);
 
+/*
+ * Begin a transaction of a kind, with a snapshot and the extension locked unless
+ * it only notifies.  Where the extension was dropped, a pass ends the process and
+ * other kinds raise an error.
+ */
 void
 mrb_worker_xact_begin(MrbWorkerXactKind kind, int lock_timeout_ms)
 {
@@ -47,13 +52,14 @@ mrb_worker_xact_begin(MrbWorkerXactKind kind, int lock_timeout_ms)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 
-	/* What is read outlives the transaction. */
+	/* The caller's results outlive the transaction. */
 	MemoryContextSwitchTo(caller);
 	if (kind == MRB_SESSION_PASS)
 		XactIsoLevel = XACT_REPEATABLE_READ;
 	snprintf(timeout, sizeof(timeout), "%dms", lock_timeout_ms);
 	set_locally("lock_timeout", timeout);
-	/* What is lost of these is done again; what has epochs must not be lost. */
+
+	/* A lost transaction is repeated, but for one that assigns epochs. */
 	if (kind != MRB_SESSION_PASS)
 		set_locally("synchronous_commit", "off");
 	else if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
@@ -62,7 +68,7 @@ mrb_worker_xact_begin(MrbWorkerXactKind kind, int lock_timeout_ms)
 		return;
 	if (!lock_extension())
 	{
-		/* The launcher finds out whether there is another one. */
+		/* The launcher finds out whether the extension was created again. */
 		if (!trying)
 			proc_exit(0);
 		if (kind != MRB_SESSION_PASS)
@@ -73,6 +79,9 @@ mrb_worker_xact_begin(MrbWorkerXactKind kind, int lock_timeout_ms)
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
+/*
+ * Commit the transaction.
+ */
 void
 mrb_worker_xact_commit(void)
 {
@@ -84,6 +93,9 @@ mrb_worker_xact_commit(void)
 	MemoryContextSwitchTo(caller);
 }
 
+/*
+ * Run a function that begins and commits a transaction, and catch its error.
+ */
 bool
 mrb_worker_xact_try(MrbWorkerXactWork work, void *arg, int *sqlstate)
 {
@@ -118,12 +130,18 @@ mrb_worker_xact_try(MrbWorkerXactWork work, void *arg, int *sqlstate)
 	return done;
 }
 
+/*
+ * Return the message of the last error.
+ */
 const char *
 mrb_worker_xact_error(void)
 {
 	return last_error;
 }
 
+/*
+ * Return the oid of the extension.
+ */
 Oid
 mrb_worker_xact_extension(void)
 {
@@ -131,7 +149,7 @@ mrb_worker_xact_extension(void)
 }
 
 /*
- * SET LOCAL.
+ * SET LOCAL a setting.
  */
 static void
 set_locally(const char *name, const char *value)
@@ -141,12 +159,13 @@ set_locally(const char *name, const char *value)
 }
 
 /*
- * DROP EXTENSION locks the extension first and then its objects, in an order
- * of its own.  So whoever has the extension locked is not in its way, and it
- * is not in theirs: without this the two deadlock over the tables.
+ * Lock the extension.  DROP EXTENSION locks the extension first and then its
+ * objects in an unspecified order, so that without this lock it could deadlock
+ * with this transaction over the tables.
  *
- * False when the extension that this process has begun with is not there any
- * more, be it that another one is: its tables must not be touched.
+ * False when the extension that this process started with does not exist any
+ * more, even if it was created again: the tables of another one must not be
+ * changed.
  */
 static bool
 lock_extension(void)
@@ -157,7 +176,7 @@ lock_extension(void)
 	{
 		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
 
-		/* It may have been dropped while this waited. */
+		/* It may have been dropped during the wait. */
 		extension = mrb_worker_xact_extension();
 	}
 	if (!OidIsValid(known_extension))
@@ -167,7 +186,8 @@ lock_extension(void)
 }
 
 /*
- * Losing a race and waiting for somebody's lock are in the day's work.
+ * Log an error with all its fields, unless its SQLSTATE was logged a moment ago
+ * or it is expected: a serialization failure, or the end of the extension.
  */
 static void
 log_error(ErrorData *error)
@@ -188,8 +208,6 @@ log_error(ErrorData *error)
 		return;
 	last_code = error->sqlerrcode;
 	last_logged = now;
-	ereport(LOG,
-			(errmsg("%s", error->message),
-			 error->detail ? errdetail("%s", error->detail) : 0,
-			 errcontext("%s", error->context ? error->context : "")));
+	error->elevel = LOG;
+	ThrowErrorData(error);
 }
