@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * init.c
- *	  Loading the library.
+ *	  Initialize the library.
  *
- * Preloaded, it has shared memory and a launcher.  Loaded later, by the first
- * call of a function, everything works but that nobody is told of changes;
- * the functions say so.
+ * When preloaded, it has shared memory and a launcher.  When loaded later, by the
+ * first call of a function, everything works except that changes are not
+ * delivered; functions that change a route warn about it.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,6 +24,9 @@ PG_MODULE_MAGIC;
 
 extern PGDLLEXPORT void _PG_init(void);
 
+/*
+ * Define the settings and, when preloaded, install shared memory and the launcher.
+ */
 void
 _PG_init(void)
 {
@@ -35,7 +38,7 @@ _PG_init(void)
 	mrb_registry_install();
 	mrb_endpoint_stats_install();
 
-	/* pg_upgrade's servers must not tell anybody anything. */
+	/* The servers that pg_upgrade starts must not deliver anything. */
 	if (!IsBinaryUpgrade)
 		mrb_launcher_register();
 }

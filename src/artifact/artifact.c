@@ -1,16 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * artifact.c
- *	  Is the artifact of a version still in storage?
+ *	  Check whether the artifact of a version is still in storage.
  *
- * Only two answers are certain: storage has it, or storage says that there is
- * no such thing.  Everything else, a refusal, a redirection, silence, leaves
- * the question open, and what to do then is the caller's to decide.
+ * Only two results are certain: storage has the artifact, or reports that it does
+ * not exist.  After anything else (a refusal, a redirection, no response) it is
+ * unknown, and the caller decides.
  *
- * A storage URI comes from whoever publishes versions, and the server asks on
- * their behalf.  So the rules of http.c on private addresses hold, files are
- * looked for below one directory only, and neither credentials nor the query
- * of a presigned URL appear in what is shown.
+ * The publisher of a version writes its storage URI, and the server sends a
+ * request to it.  So the rules of http.c on private addresses apply, files must
+ * be below one directory, and neither credentials nor the query of a presigned
+ * URL appear in messages.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,7 +38,7 @@ static MrbQuery remember_query = {
 	.expected = MRB_QUERY_UPDATE,
 };
 
-/* One that was collected is gone as it should be; one was seen since. */
+/* Not for one that was collected, or that was verified since. */
 static MrbQuery miss_query = {
 	.sql = "UPDATE miosa.releases r"
 	" SET verified_at = NULL, missing_at = pg_catalog.clock_timestamp()"
@@ -53,11 +53,11 @@ static MrbQuery miss_query = {
 	.expected = MRB_QUERY_UPDATE_RETURNING,
 };
 
-static bool is_asked(const char *uri);
+static bool is_checked(const char *uri);
 static bool has_scheme(const char *uri, const char *scheme);
 
 /*
- * Find out whether an artifact is there, as far as we can and may.
+ * Check an artifact, using the last verification if it is recent.
  */
 void
 mrb_artifact_check(const MrbArtifact *artifact, bool ask,
@@ -82,6 +82,9 @@ mrb_artifact_check(const MrbArtifact *artifact, bool ask,
 								 mrb_artifact_max_age));
 }
 
+/*
+ * Check an artifact up to where a request over HTTP is needed, and return it.
+ */
 MrbArtifactHttp *
 mrb_artifact_begin(const MrbArtifact *artifact, MrbArtifactCheck *check)
 {
@@ -104,12 +107,12 @@ mrb_artifact_begin(const MrbArtifact *artifact, MrbArtifactCheck *check)
 		return NULL;
 	}
 	mrb_artifact_check_set(check, MRB_ARTIFACT_PRESENT,
-						   pstrdup("Storage of this kind is not asked; our own record has it."));
+						   pstrdup("Storage of this kind is not checked; the database has a record of the artifact."));
 	return NULL;
 }
 
 /*
- * What our own record says, for whoever must not wait for storage.
+ * Check an artifact without a request to storage.
  */
 void
 mrb_artifact_recall(const MrbArtifact *artifact, MrbArtifactCheck *check)
@@ -123,9 +126,9 @@ mrb_artifact_recall(const MrbArtifact *artifact, MrbArtifactCheck *check)
 		mrb_artifact_check_set(check, MRB_ARTIFACT_GONE,
 							   psprintf("Storage did not have it at %s.",
 										timestamptz_to_str(artifact->missing_at)));
-	else if (!is_asked(artifact->uri))
+	else if (!is_checked(artifact->uri))
 		mrb_artifact_check_set(check, MRB_ARTIFACT_PRESENT,
-							   pstrdup("Storage of this kind is not asked; our own record has it."));
+							   pstrdup("Storage of this kind is not checked; the database has a record of the artifact."));
 	else
 	{
 		mrb_artifact_check_set(check, MRB_ARTIFACT_UNKNOWN,
@@ -139,10 +142,10 @@ mrb_artifact_recall(const MrbArtifact *artifact, MrbArtifactCheck *check)
 }
 
 /*
- * Whether storage is asked for artifacts of such a URI.
+ * Whether artifacts of such a URI are checked in storage.
  */
 static bool
-is_asked(const char *uri)
+is_checked(const char *uri)
 {
 	if (has_scheme(uri, "http") || has_scheme(uri, "https"))
 		return true;
@@ -152,6 +155,9 @@ is_asked(const char *uri)
 		mrb_artifact_file_root[0] != '\0';
 }
 
+/*
+ * Whether a URI is that of a file.
+ */
 bool
 mrb_artifact_is_file(const char *uri)
 {
@@ -159,7 +165,8 @@ mrb_artifact_is_file(const char *uri)
 }
 
 /*
- * A time in the future says nothing.
+ * Whether a verification is no older than so many seconds; never for a time in
+ * the future.
  */
 bool
 mrb_artifact_younger(TimestampTz verified_at, int seconds)
@@ -171,8 +178,7 @@ mrb_artifact_younger(TimestampTz verified_at, int seconds)
 }
 
 /*
- * Record a verification.  It is worth less than the time of whoever holds the
- * row, so a locked one is left alone.
+ * Record a verification, unless the row is locked: it is not worth a wait.
  */
 void
 mrb_artifact_remember(const char *deployment_id, const char *release_id)
@@ -186,6 +192,10 @@ mrb_artifact_remember(const char *deployment_id, const char *release_id)
 	mrb_query_close();
 }
 
+/*
+ * Record that an artifact is missing, unless the row is locked; whether it was not
+ * recorded before.
+ */
 bool
 mrb_artifact_miss(const char *deployment_id, const char *release_id,
 				  TimestampTz asked_at)
@@ -203,6 +213,9 @@ mrb_artifact_miss(const char *deployment_id, const char *release_id,
 	return news;
 }
 
+/*
+ * Log that an artifact is missing.
+ */
 void
 mrb_artifact_report(const char *deployment_id, const char *version_id,
 					const MrbArtifactCheck *check)
@@ -215,6 +228,9 @@ mrb_artifact_report(const char *deployment_id, const char *version_id,
 					 deployment_id)));
 }
 
+/*
+ * Whether a URI has a scheme.
+ */
 static bool
 has_scheme(const char *uri, const char *scheme)
 {

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * artifact_check.c
- *	  The answer to whether an artifact is in storage.
+ *	  Result of the check of an artifact.
  *
- * Files and HTTP both fill it in.
+ * artifact_file.c and artifact_http.c fill it in.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,7 +12,7 @@
 #include "artifact/artifact_check.h"
 
 /*
- * Conclude the check.
+ * Set the result of a check.
  */
 void
 mrb_artifact_check_set(MrbArtifactCheck *check, MrbArtifactState state,
@@ -23,8 +23,8 @@ mrb_artifact_check_set(MrbArtifactCheck *check, MrbArtifactState state,
 }
 
 /*
- * Another size leaves the question open: it could be anything, also what is
- * left of an upload that was cut off.
+ * Compare the sizes.  Another size makes the result unknown: it may be another
+ * file, or an upload that was cut off.
  */
 bool
 mrb_artifact_check_size(const MrbArtifact *artifact, int64 size,

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * artifact_check.h
- *	  The answer to whether an artifact is in storage.
+ *	  Result of the check of an artifact.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,33 +12,33 @@
 
 typedef enum MrbArtifactState
 {
-	MRB_ARTIFACT_PRESENT,		/* also when only our own record says so */
-	MRB_ARTIFACT_GONE,			/* storage says that there is none */
-	MRB_ARTIFACT_UNKNOWN,		/* storage cannot or will not tell */
+	MRB_ARTIFACT_PRESENT,		/* in storage, or in the record alone */
+	MRB_ARTIFACT_GONE,			/* storage reports that it does not exist */
+	MRB_ARTIFACT_UNKNOWN,		/* storage gave no certain response */
 } MrbArtifactState;
 
-/* What our own record says of it. */
+/* The database's record of an artifact. */
 typedef struct MrbArtifact
 {
 	const char *uri;
 	int64		size;			/* in bytes, -1: not known */
-	TimestampTz verified_at;	/* last seen, 0: never */
-	TimestampTz missing_at;		/* storage did not have it, 0: it had */
+	TimestampTz verified_at;	/* last seen in storage, 0: never */
+	TimestampTz missing_at;		/* found missing, 0: not missing */
 } MrbArtifact;
 
 typedef struct MrbArtifactCheck
 {
 	MrbArtifactState state;
-	bool		probed;			/* storage was asked just now */
-	bool		grace;			/* unknown, but verified not long ago */
-	char	   *detail;			/* what was seen, a sentence, palloc'd */
+	bool		probed;			/* storage was checked just now */
+	bool		grace;			/* unknown, but verified recently */
+	char	   *detail;			/* reason, a sentence, palloc'd */
 } MrbArtifactCheck;
 
-/* Set the state, and what was seen: a sentence, palloc'd. */
+/* Set the state and the reason: a sentence, palloc'd. */
 extern void mrb_artifact_check_set(MrbArtifactCheck *check,
 								   MrbArtifactState state, char *detail);
 
-/* Storage has another size than our record: unknown, and said so. */
+/* Set the state to unknown if storage has another size than the record. */
 extern bool mrb_artifact_check_size(const MrbArtifact *artifact, int64 size,
 									MrbArtifactCheck *check);
 

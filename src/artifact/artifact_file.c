@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * artifact_file.c
- *	  Artifacts in files of this machine.
+ *	  Check artifacts in files of this server.
  *
- * Files are looked for below one directory only.
+ * Files must be below miosa_rollback.artifact_file_root.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,11 +18,11 @@
 #include "common/file_root.h"
 
 static char *file_path(const char *uri);
-static int	hex_pair(const char *text);
+static int	hex_pair(const char *string);
 
 /*
- * Look for a file or directory below the root.  Symbolic links are followed,
- * but not out of it.
+ * Check a file or directory below the root.  Symbolic links may not lead out of
+ * it.
  */
 void
 mrb_artifact_file_check(const MrbArtifact *artifact, MrbArtifactCheck *check)
@@ -32,13 +32,13 @@ mrb_artifact_file_check(const MrbArtifact *artifact, MrbArtifactCheck *check)
 	char	   *refused = NULL;
 	struct stat found;
 
-	/* Without the root, say a disk that is not mounted, nothing is gone. */
+	/* If the root is missing, its disk may not be mounted: unknown. */
 	if (root == NULL)
 		refused = psprintf("The directory of miosa_rollback.artifact_file_root could not be read: %m.");
 	else if (path == NULL)
 		refused = pstrdup("Its storage URI is not of the form file:///path, so storage was not asked.");
 	else if (mrb_file_root_escapes(path, mrb_artifact_file_root, root))
-		refused = psprintf("File \"%s\" is not below miosa_rollback.artifact_file_root, so it was not looked for.",
+		refused = psprintf("File \"%s\" is not below miosa_rollback.artifact_file_root, so it was not checked.",
 						   path);
 	free(root);
 	if (refused != NULL)
@@ -66,12 +66,12 @@ mrb_artifact_file_check(const MrbArtifact *artifact, MrbArtifactCheck *check)
 		check->detail = psprintf("There is no file \"%s\".", path);
 	}
 	else
-		check->detail = psprintf("File \"%s\" could not be looked at: %m.",
+		check->detail = psprintf("File \"%s\" could not be accessed: %m.",
 								 path);
 }
 
 /*
- * The path of a file URI with its escapes undone; NULL when it has none.
+ * Return the path of a file URI, unescaped; NULL when it is not valid.
  */
 static char *
 file_path(const char *uri)
@@ -102,16 +102,16 @@ file_path(const char *uri)
 }
 
 /*
- * The value of two hexadecimal digits, -1 when they are none.
+ * Return the value of two hexadecimal digits; -1 when they are not.
  */
 static int
-hex_pair(const char *text)
+hex_pair(const char *string)
 {
 	char		digits[3] = {0};
 
-	if (!isxdigit((unsigned char) text[0]) ||
-		!isxdigit((unsigned char) text[1]))
+	if (!isxdigit((unsigned char) string[0]) ||
+		!isxdigit((unsigned char) string[1]))
 		return -1;
-	memcpy(digits, text, 2);
+	memcpy(digits, string, 2);
 	return (int) strtol(digits, NULL, 16);
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * artifact_file.h
- *	  Artifacts in files of this machine.
+ *	  Check artifacts in files of this server.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,6 +10,7 @@
 
 #include "artifact/artifact_check.h"
 
+/* Check the file of a file:// URI. */
 extern void mrb_artifact_file_check(const MrbArtifact *artifact,
 									MrbArtifactCheck *check);
 

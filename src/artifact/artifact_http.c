@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * artifact_http.c
- *	  Asking storage for an artifact over HTTP.
+ *	  Check artifacts over HTTP.
  *
- * What was asked is shown without its query, which may be a signature.
+ * URLs are shown without their query, which may be a signature.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,6 +24,9 @@ static void judge_status(const MrbArtifactHttp *probe, const MrbHttpAnswer *answ
 						 MrbArtifactCheck *check);
 static char *url_to_show(const char *url);
 
+/*
+ * Make the request for an http or https URL.
+ */
 MrbArtifactHttp *
 mrb_artifact_http_url(const MrbArtifact *artifact, MrbArtifactCheck *check)
 {
@@ -39,8 +42,9 @@ mrb_artifact_http_url(const MrbArtifact *artifact, MrbArtifactCheck *check)
 }
 
 /*
- * There, 405 means that the newest version of the object is a mark that it was
- * deleted, and older ones may still be there.
+ * Make the request for an object in S3, signed if the storage has a secret.  No
+ * GET follows a response of 405, which means here that the newest version of the
+ * object is a delete marker.
  */
 MrbArtifactHttp *
 mrb_artifact_http_s3(const MrbArtifact *artifact, const MrbStorage *storage,
@@ -77,6 +81,9 @@ mrb_artifact_http_s3(const MrbArtifact *artifact, const MrbStorage *storage,
 	return NULL;
 }
 
+/*
+ * Make the requests of a probe and set the result.
+ */
 void
 mrb_artifact_http_run(MrbArtifactHttp *probe, MrbArtifactCheck *check)
 {
@@ -89,8 +96,8 @@ mrb_artifact_http_run(MrbArtifactHttp *probe, MrbArtifactCheck *check)
 }
 
 /*
- * A server that knows no HEAD gets a GET of the first byte, in what is left of
- * the time.
+ * If the server does not support HEAD, change the request into a GET of the first
+ * byte, with the rest of the time-out.
  */
 bool
 mrb_artifact_http_again(MrbArtifactHttp *probe, const MrbHttpAnswer *answer)
@@ -108,7 +115,7 @@ mrb_artifact_http_again(MrbArtifactHttp *probe, const MrbHttpAnswer *answer)
 }
 
 /*
- * What an answer says about the artifact.
+ * Set the result of the check from the answer.
  */
 void
 mrb_artifact_http_judge(const MrbArtifactHttp *probe, const MrbHttpAnswer *answer,
@@ -131,7 +138,7 @@ mrb_artifact_http_judge(const MrbArtifactHttp *probe, const MrbHttpAnswer *answe
 }
 
 /*
- * Why a URL is never sent to anybody, a sentence; NULL when it may be.
+ * Return why no request is made to a URL, a sentence; NULL when one may be.
  */
 static char *
 url_flaw(const char *url)
@@ -143,7 +150,7 @@ url_flaw(const char *url)
 		return not_asked("its storage URI has credentials in it");
 	for (const char *c = url; *c != '\0'; c++)
 	{
-		/* What follows a "#" is never sent: another file would be asked for. */
+		/* A fragment is not sent, so another file would be checked. */
 		if ((unsigned char) *c <= ' ' || (unsigned char) *c >= 0x7f ||
 			*c == '#')
 			return not_asked("its storage URI has characters that must be escaped");
@@ -151,6 +158,9 @@ url_flaw(const char *url)
 	return NULL;
 }
 
+/*
+ * Create a probe with a HEAD request.
+ */
 static MrbArtifactHttp *
 make_probe(const MrbArtifact *artifact, char *url)
 {
@@ -166,7 +176,7 @@ make_probe(const MrbArtifact *artifact, char *url)
 }
 
 /*
- * The sentence that begins with a reason.
+ * Make a sentence of the reason why no request was made.
  */
 static char *
 not_asked(const char *why)
@@ -175,6 +185,9 @@ not_asked(const char *why)
 					pg_toupper((unsigned char) why[0]), why + 1);
 }
 
+/*
+ * Set the result from the HTTP status.
+ */
 static void
 judge_status(const MrbArtifactHttp *probe, const MrbHttpAnswer *answer,
 			 MrbArtifactCheck *check)
@@ -197,7 +210,7 @@ judge_status(const MrbArtifactHttp *probe, const MrbHttpAnswer *answer,
 }
 
 /*
- * A URL for people.
+ * Return a URL for display.
  */
 static char *
 url_to_show(const char *url)

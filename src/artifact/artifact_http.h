@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * artifact_http.h
- *	  Asking storage for an artifact over HTTP.
+ *	  Check artifacts over HTTP.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,12 +16,12 @@ typedef struct MrbArtifactHttp
 {
 	MrbArtifact artifact;
 	MrbHttpRequest request;
-	bool		get_too;		/* a server without HEAD is asked by GET */
+	bool		get_too;		/* fall back to GET */
 } MrbArtifactHttp;
 
 /*
- * Make the request, palloc'd.  NULL when there can be none, and check says
- * why: the question stays open.
+ * Make the request, palloc'd.  NULL when none is possible: then the result is
+ * unknown, with the reason.
  */
 extern MrbArtifactHttp *mrb_artifact_http_url(const MrbArtifact *artifact,
 											  MrbArtifactCheck *check);
@@ -29,12 +29,12 @@ extern MrbArtifactHttp *mrb_artifact_http_s3(const MrbArtifact *artifact,
 											 const MrbStorage *storage,
 											 MrbArtifactCheck *check);
 
-/* Ask and wait, in about miosa_rollback.artifact_timeout at most. */
+/* Make the request and wait, at most about miosa_rollback.artifact_timeout. */
 extern void mrb_artifact_http_run(MrbArtifactHttp *probe, MrbArtifactCheck *check);
 
 /*
- * For who asks by itself: whether, after this answer, the request that is now
- * in the probe must be made; if not, judge.
+ * For a caller with an engine of its own: whether, after this answer, the request
+ * that is now in the probe must be made; if not, judge the answer.
  */
 extern bool mrb_artifact_http_again(MrbArtifactHttp *probe, const MrbHttpAnswer *answer);
 extern void mrb_artifact_http_judge(const MrbArtifactHttp *probe,

@@ -3,9 +3,9 @@
  * s3_url.c
  *	  URLs of objects in S3.
  *
- * A key is any text.  All that follows the bucket and a slash belongs to it, as
- * it is: "%", "?" and "#" mean nothing there, and neither "//" nor ".." is a way
- * to another key.  Storage knows keys in UTF-8, whatever our encoding is.
+ * A key is any string: everything after the bucket and a slash.  "%", "?" and "#"
+ * have no special meaning in it, and "//" and ".." are not resolved.  Storage has
+ * keys in UTF-8, whatever the encoding of the database.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,6 +24,9 @@
 static bool is_bucket(const char *name, size_t len);
 static const char *in_utf8(const char *key);
 
+/*
+ * Return the URL of an object; NULL with the reason in *flaw when it has none.
+ */
 char *
 mrb_s3_url(const char *uri, const char *endpoint, bool virtual_host,
 		   const char **flaw)
@@ -57,7 +60,8 @@ mrb_s3_url(const char *uri, const char *endpoint, bool virtual_host,
 }
 
 /*
- * What could not be one would be part of a host name all the same.
+ * Whether a string is a valid name of a bucket.  It becomes part of a host name,
+ * so no other string may.
  */
 static bool
 is_bucket(const char *name, size_t len)
@@ -68,8 +72,8 @@ is_bucket(const char *name, size_t len)
 }
 
 /*
- * NULL when that cannot be; it must not be an error, because the dispatcher
- * would meet it again and again.
+ * Convert a key to UTF-8; NULL when that is impossible.  It is not an error,
+ * because that would end every pass of the dispatcher.
  */
 static const char *
 in_utf8(const char *key)

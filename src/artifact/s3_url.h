@@ -9,8 +9,8 @@
 #define MRB_S3_URL_H
 
 /*
- * The URL, palloc'd, that s3://bucket/key has at an endpoint; NULL when there
- * can be none, and *flaw says why.
+ * Return the URL, palloc'd, of s3://bucket/key at an endpoint; NULL when it has
+ * none, with the reason in *flaw.
  */
 extern char *mrb_s3_url(const char *uri, const char *endpoint,
 						bool virtual_host, const char **flaw);

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * storage.c
- *	  Object storage that may be asked for artifacts.
+ *	  Read the rows of miosa.storages.
  *
- * Whoever asks for an artifact must not need to read secrets, so this runs with
- * the rights of the functions that it is called from, which are the owner's.
+ * The caller of an operation needs no privilege on secrets: this runs with the
+ * privileges of the extension's functions, which are the owner's.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,6 +17,17 @@
 #include "artifact/storage.h"
 #include "common/query.h"
 
+/* Columns of find_query. */
+enum
+{
+	STORAGE_PREFIX = 1,
+	STORAGE_ENDPOINT,
+	STORAGE_SIGV4,
+	STORAGE_VIRTUAL_HOST,
+	STORAGE_SECRET_NAME,
+	STORAGE_SECRET
+};
+
 static MrbQuery find_query = {
 	.sql = "SELECT s.prefix, s.endpoint, 'aws:amz:' || s.region || ':s3',"
 	" s.addressing = 'virtual', s.secret,"
@@ -28,6 +39,9 @@ static MrbQuery find_query = {
 	.argtypes = {TEXTOID},
 };
 
+/*
+ * Return the storage with the longest prefix of a URI; NULL when there is none.
+ */
 MrbStorage *
 mrb_storage_find(const char *uri)
 {
@@ -41,12 +55,12 @@ mrb_storage_find(const char *uri)
 	found = mrb_query_run(&find_query, values, NULL) > 0;
 	if (found)
 	{
-		storage->prefix = mrb_query_text(0, 1);
-		storage->endpoint = mrb_query_text(0, 2);
-		storage->sigv4 = mrb_query_text(0, 3);
-		storage->virtual_host = mrb_query_bool(0, 4);
-		storage->secret_name = mrb_query_text(0, 5);
-		stored = mrb_query_text(0, 6);
+		storage->prefix = mrb_query_text(0, STORAGE_PREFIX);
+		storage->endpoint = mrb_query_text(0, STORAGE_ENDPOINT);
+		storage->sigv4 = mrb_query_text(0, STORAGE_SIGV4);
+		storage->virtual_host = mrb_query_bool(0, STORAGE_VIRTUAL_HOST);
+		storage->secret_name = mrb_query_text(0, STORAGE_SECRET_NAME);
+		stored = mrb_query_text(0, STORAGE_SECRET);
 	}
 	mrb_query_close();
 	if (stored != NULL)

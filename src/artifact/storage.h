@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * storage.h
- *	  Object storage that may be asked for artifacts.
+ *	  Read the rows of miosa.storages.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,16 +13,16 @@ typedef struct MrbStorage
 {
 	char	   *prefix;
 	char	   *endpoint;
-	char	   *sigv4;			/* in the words of CURLOPT_AWS_SIGV4 */
+	char	   *sigv4;			/* for CURLOPT_AWS_SIGV4 */
 	bool		virtual_host;
 	char	   *secret_name;	/* NULL: requests are not signed */
-	char	   *secret;			/* NULL: there is none that can be used */
-	char	   *secret_problem; /* why its file has none, or NULL */
+	char	   *secret;			/* NULL: missing or not readable */
+	char	   *secret_problem; /* why its file is not readable, or NULL */
 } MrbStorage;
 
 /*
- * The one that an s3:// URI is asked for at, palloc'd; NULL when there is
- * none.  Reads in the caller's transaction.
+ * Return the storage of an s3:// URI, palloc'd; NULL when there is none.  Reads in
+ * the caller's transaction.
  */
 extern MrbStorage *mrb_storage_find(const char *uri);
 

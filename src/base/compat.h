@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * compat.h
- *	  What differs between the supported server versions, 15 to 18.
+ *	  Differences between the supported server versions, 15 to 18.
  *
  * The only file that tests PG_VERSION_NUM.  Each wrapper says what changed.
  *
@@ -14,12 +14,12 @@
 #error "miosa_rollback needs PostgreSQL 15 or newer"
 #endif
 
-/* 18 moved the mark of functions that do not return to the front. */
+/* 18 puts the attribute of functions that do not return in front. */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
-/* 17 took a process's own position out of its PGPROC. */
+/* 17 computes a process's number from the address of its PGPROC. */
 #if PG_VERSION_NUM >= 170000
 #define MRB_PROC_NUMBER(proc) GetNumberFromPGProc(proc)
 #else
@@ -33,7 +33,7 @@
 #define MRB_CREATE_WAIT_EVENT_SET(n) CreateWaitEventSet(TopMemoryContext, n)
 #endif
 
-/* 18 gave index scans a place to count what they do. */
+/* 18 gave index scans an argument for instrumentation. */
 #if PG_VERSION_NUM >= 180000
 #define MRB_INDEX_BEGINSCAN(relation, index, snapshot, nkeys) \
 	index_beginscan(relation, index, snapshot, NULL, nkeys, 0)
@@ -42,19 +42,19 @@
 	index_beginscan(relation, index, snapshot, nkeys, 0)
 #endif
 
-/* 15.4 and 16 have a mark of databases whose DROP was interrupted. */
+/* 15.4 and 16 mark databases whose DROP was interrupted. */
 #ifndef DATCONNLIMIT_INVALID_DB
 #define DATCONNLIMIT_INVALID_DB -2
 #endif
 
-/* 18 has base64 be made of bytes instead of characters. */
+/* 18 declares base64 as bytes instead of characters. */
 #if PG_VERSION_NUM >= 180000
 typedef uint8 MrbBase64Byte;
 #else
 typedef char MrbBase64Byte;
 #endif
 
-/* 17 lets callers lend the memory of a JSON lexer. */
+/* 17 lets the caller provide the memory of a JSON lexer. */
 #if PG_VERSION_NUM >= 170000
 #define MRB_JSON_LEXER(json, len, encoding, need_escapes) \
 	makeJsonLexContextCstringLen(NULL, json, len, encoding, need_escapes)
@@ -63,14 +63,14 @@ typedef char MrbBase64Byte;
 	makeJsonLexContextCstringLen(json, len, encoding, need_escapes)
 #endif
 
-/* 16 gave the look at one process in the copied statistics another name. */
+/* 16 renamed the function that returns one backend's local status. */
 #if PG_VERSION_NUM >= 160000
 #define MRB_LOCAL_BEENTRY(i) pgstat_get_local_beentry_by_index(i)
 #else
 #define MRB_LOCAL_BEENTRY(i) pgstat_fetch_stat_local_beentry(i)
 #endif
 
-/* 16 has one function that looks at the rights on any object. */
+/* 16 checks privileges on any kind of object with one function. */
 #if PG_VERSION_NUM >= 160000
 #define MRB_PROC_ACLCHECK(function, role, mode) \
 	object_aclcheck(ProcedureRelationId, function, role, mode)
@@ -79,7 +79,7 @@ typedef char MrbBase64Byte;
 	pg_proc_aclcheck(function, role, mode)
 #endif
 
-/* 16 keeps settings in a hash table and says how many there are. */
+/* 16 keeps settings in a hash table and returns their number. */
 #if PG_VERSION_NUM >= 160000
 #define MRB_GUC_VARIABLES(n) get_guc_variables(n)
 #else

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * errors.c
- *	  Raise a condition in the form that the caller understands.
+ *	  Raise a condition in the caller's format: SQL or PostgREST.
  *
- * psql and applications get SQLSTATE, message, DETAIL and HINT.  PostgREST
- * maps an error to HTTP by a convention of its own: SQLSTATE "PGRST", the
- * body as JSON in the message, status and headers as JSON in the detail.  It
- * is the caller when request.method is set, which it does for every request.
+ * psql and applications receive SQLSTATE, message, DETAIL and HINT.  PostgREST
+ * maps an error to HTTP by its own convention: SQLSTATE "PGRST", the body as
+ * JSON in the message, status and headers as JSON in the detail.  PostgREST sets
+ * request.method for every request, so a value there identifies it.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,8 +24,8 @@ typedef struct Condition
 	const char *name;			/* as in errors.h */
 	const char *sqlstate;		/* five characters */
 	int			status;			/* HTTP status */
-	const char *code;			/* what HTTP clients read */
-	int			retry_after;	/* seconds, 0: no advice */
+	const char *code;			/* for HTTP clients */
+	int			retry_after;	/* seconds, 0: no Retry-After header */
 } Condition;
 
 static const Condition conditions[] = {
@@ -79,10 +79,10 @@ mrb_errors_raise(const char *file, int line, const char *function,
 }
 
 /*
- * Note that the present frames are the caller's and those to come are ours.
- * A public function that is called while another one of ours runs is called
- * by somebody's trigger, so the present frames count.  An inner function that
- * is called then is called by ours.
+ * Record that the current error context frames are the caller's and later ones
+ * are the extension's.  A public function that starts while another function of
+ * the extension runs is called by a user's trigger, so the current frames are
+ * the caller's.  An inner function is then called by the extension itself.
  */
 MrbCaller
 mrb_errors_enter(MrbAccess access)
@@ -98,7 +98,7 @@ mrb_errors_enter(MrbAccess access)
 }
 
 /*
- * Go back to what mrb_errors_enter() has found.
+ * Restore the state from before mrb_errors_enter().
  */
 void
 mrb_errors_leave(MrbCaller before)
@@ -107,7 +107,7 @@ mrb_errors_leave(MrbCaller before)
 }
 
 /*
- * Enter, call a function and leave.
+ * Call a function between mrb_errors_enter() and mrb_errors_leave().
  */
 Datum
 mrb_errors_call(MrbAccess access, PGFunction function, FunctionCallInfo fcinfo)
@@ -128,8 +128,8 @@ mrb_errors_call(MrbAccess access, PGFunction function, FunctionCallInfo fcinfo)
 }
 
 /*
- * Have the caller's frames alone tell where the error was.  Whoever catches
- * it puts back the frames that are there.
+ * Limit the CONTEXT of the next error to the caller's frames.  The PG_CATCH
+ * block that receives the error restores the frames of its own level.
  */
 void
 mrb_errors_hide_frames(void)
@@ -139,8 +139,8 @@ mrb_errors_hide_frames(void)
 }
 
 /*
- * miosa.raise_reference(message, detail, "table", "constraint"): raise what a
- * foreign key raises.
+ * miosa.raise_reference(message, detail, "table", "constraint"): raise a
+ * foreign key violation.
  */
 Datum
 mrb_raise_reference(PG_FUNCTION_ARGS)
@@ -162,7 +162,7 @@ mrb_raise_reference(PG_FUNCTION_ARGS)
 }
 
 /*
- * A condition's name.
+ * Return the name of a condition.
  */
 const char *
 mrb_condition_name(MrbCondition condition)
@@ -171,7 +171,7 @@ mrb_condition_name(MrbCondition condition)
 }
 
 /*
- * Find a condition by its name.
+ * Find a condition by its name; false when no condition has that name.
  */
 bool
 mrb_condition_by_name(const char *name, MrbCondition *condition)
@@ -219,7 +219,8 @@ fill_in_for_postgrest(const Condition *condition, const char *code,
 }
 
 /*
- * PostgREST sets request.method for the transaction of every request.
+ * Whether PostgREST is the caller: it sets request.method in the transaction of
+ * every request.
  */
 static bool
 called_by_postgrest(void)

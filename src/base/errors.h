@@ -3,13 +3,13 @@
  * errors.h
  *	  Every condition that miosa_rollback raises, each written once.
  *
- * A condition is a promise to programs: its SQLSTATE and HTTP status never
+ * A condition is part of the interface: its SQLSTATE and HTTP status never
  * change, its texts may.  The columns are the condition's name, SQLSTATE,
- * HTTP status, the code that the platform's HTTP clients know it by, and how
- * many seconds a client should wait before it tries again (0: no advice).
+ * HTTP status, the code for the platform's HTTP clients, and the seconds that
+ * a client should wait before a retry (0: no advice).
  *
- * Everything that a caller did wrong is raised through mrb_raise(), so that
- * psql and PostgREST see the same condition in the form that each understands.
+ * Every error that the caller can correct is raised through mrb_raise(), which
+ * formats it for psql or for PostgREST.
  *
  *-------------------------------------------------------------------------
  */
@@ -66,14 +66,14 @@ pg_noreturn extern void mrb_errors_raise(const char *file, int line,
 										 const char *detail,
 										 const char *hint);
 
-/* Who calls a function of ours. */
+/* Which callers a function of the extension has. */
 typedef enum MrbAccess
 {
-	MRB_PUBLIC,					/* never one of our own functions */
-	MRB_INNER					/* our own functions, or anybody */
+	MRB_PUBLIC,					/* users only */
+	MRB_INNER					/* other functions of the extension, too */
 } MrbAccess;
 
-/* Where the frames of a caller end, for whom ours are no context. */
+/* The error context frames of the caller, without the extension's own. */
 typedef struct MrbCaller
 {
 	bool		known;
@@ -81,23 +81,23 @@ typedef struct MrbCaller
 } MrbCaller;
 
 /*
- * From here on a condition shows the present frames alone as its CONTEXT;
- * returns what mrb_errors_leave() is to put back, also after an error.
+ * From here on, the CONTEXT of a condition has the current frames only.
+ * mrb_errors_leave() must be called with the result, also after an error.
  */
 extern MrbCaller mrb_errors_enter(MrbAccess access);
 extern void mrb_errors_leave(MrbCaller before);
 
-/* Call a function in between. */
+/* Call a function between the two. */
 extern Datum mrb_errors_call(MrbAccess access, PGFunction function,
 							 FunctionCallInfo fcinfo);
 
-/* Leave our own frames out of the error that is about to be raised. */
+/* Omit the extension's own frames from the next error. */
 extern void mrb_errors_hide_frames(void);
 
-/* A condition's name. */
+/* Return the name of a condition. */
 extern const char *mrb_condition_name(MrbCondition condition);
 
-/* Find a condition by its name; false when there is none of that name. */
+/* Find a condition by its name; false when no condition has that name. */
 extern bool mrb_condition_by_name(const char *name, MrbCondition *condition);
 
 #endif							/* MRB_ERRORS_H */

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * function_name.c
- *	  Names of our functions, as the caller has to write them.
+ *	  Names of the extension's functions, qualified as the caller needs them.
  *
  * Functions for programs are in the schema that CREATE EXTENSION was given.
- * Texts that propose a call are written as if it were in everybody's
- * search_path; where it is not, its name is put before each call here.
+ * Texts that propose a call omit the schema.  Where the caller's search_path
+ * does not include it, this module inserts it before each call.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,16 +33,16 @@
 
 PG_FUNCTION_INFO_V1(mrb_qualify);
 
-static char known[NAMEDATALEN]; /* the schema as it was last looked up */
+static char known[NAMEDATALEN]; /* the schema, as last looked up */
 
 static const char *our_schema(void);
 static bool caller_finds(const char *schema);
-static const char *end_of_literal(const char *text, const char *at);
-static size_t call_length(const char *text, const char *at);
+static const char *end_of_literal(const char *string, const char *at);
+static size_t call_length(const char *string, const char *at);
 static bool in_word(char c);
 
 /*
- * miosa.qualify(value): a text that proposes calls, for the caller.
+ * miosa.qualify(value): qualify the calls in a text.
  */
 Datum
 mrb_qualify(PG_FUNCTION_ARGS)
@@ -51,26 +51,27 @@ mrb_qualify(PG_FUNCTION_ARGS)
 }
 
 /*
- * Put the schema before each call of a function of ours, outside of literals.
+ * Insert the schema before each call of a function of the extension that is
+ * not in a literal.
  */
 const char *
-mrb_function_name_qualify(const char *text)
+mrb_function_name_qualify(const char *string)
 {
 	StringInfoData buf;
 	const char *schema;
-	const char *at = text;
+	const char *at = string;
 
-	if (text == NULL || strstr(text, PREFIX) == NULL)
-		return text;
+	if (string == NULL || strstr(string, PREFIX) == NULL)
+		return string;
 
 	schema = IsTransactionState() ? our_schema() : known;
 	if (schema[0] == '\0' || caller_finds(schema))
-		return text;
+		return string;
 
 	initStringInfo(&buf);
 	while (*at != '\0')
 	{
-		size_t		len = call_length(text, at);
+		size_t		len = call_length(string, at);
 		const char *end;
 
 		if (len > 0)
@@ -79,7 +80,7 @@ mrb_function_name_qualify(const char *text)
 			end = at + len;
 		}
 		else
-			end = end_of_literal(text, at);
+			end = end_of_literal(string, at);
 		appendBinaryStringInfo(&buf, at, end - at);
 		at = end;
 	}
@@ -87,7 +88,7 @@ mrb_function_name_qualify(const char *text)
 }
 
 /*
- * Remember the schema for texts outside of a transaction.
+ * Look the schema up for texts that are written outside of a transaction.
  */
 void
 mrb_function_name_learn(void)
@@ -96,7 +97,7 @@ mrb_function_name_learn(void)
 }
 
 /*
- * The schema of the extension; empty when it is not there.
+ * Return the schema of the extension; empty when it does not exist.
  */
 static const char *
 our_schema(void)
@@ -121,8 +122,8 @@ our_schema(void)
 }
 
 /*
- * Whether the caller's search_path has a schema; our own functions run with
- * another one.
+ * Whether the caller's search_path includes a schema.  The extension's own
+ * functions run with another search_path.
  */
 static bool
 caller_finds(const char *schema)
@@ -149,35 +150,35 @@ caller_finds(const char *schema)
 }
 
 /*
- * Where to go on after a character of a text: after the literal that begins
- * there, if one does.  An apostrophe within a word begins none.
+ * Return the position after a character, or after the literal that begins with
+ * it.  An apostrophe within a word begins no literal.
  */
 static const char *
-end_of_literal(const char *text, const char *at)
+end_of_literal(const char *string, const char *at)
 {
 	const char *before = at;
 
 	if (*at != '\'')
 		return at + 1;
-	if (before > text &&before[-1] == 'E')
+	if (before > string && before[-1] == 'E')
 		before--;
-	if (before > text &&in_word(before[-1]))
+	if (before > string && in_word(before[-1]))
 		return at + 1;
 	at = strchr(at + 1, '\'');
-	return at != NULL ? at + 1 : text +strlen(text);
+	return at != NULL ? at + 1 : string + strlen(string);
 }
 
 /*
- * The length of a name of a function of ours that is called at a place of a
- * text, without a schema; 0 if there is none.
+ * Return the length of the name if a call of a function of the extension
+ * without a schema begins here; 0 otherwise.
  */
 static size_t
-call_length(const char *text, const char *at)
+call_length(const char *string, const char *at)
 {
 	const char *end = at;
 
 	if (strncmp(at, PREFIX, strlen(PREFIX)) != 0 ||
-		(at > text &&(in_word(at[-1]) || at[-1] == '.' || at[-1] == '"')))
+		(at > string && (in_word(at[-1]) || at[-1] == '.' || at[-1] == '"')))
 		return 0;
 	while (in_word(*end))
 		end++;
@@ -185,7 +186,7 @@ call_length(const char *text, const char *at)
 }
 
 /*
- * Whether a character can be part of a name.
+ * Whether a name may contain a character.
  */
 static bool
 in_word(char c)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * function_name.h
- *	  Names of our functions, as the caller has to write them.
+ *	  Names of the extension's functions, qualified as the caller needs them.
  *
  *-------------------------------------------------------------------------
  */
@@ -9,15 +9,15 @@
 #define MRB_FUNCTION_NAME_H
 
 /*
- * The text with the schema before each call of one of our functions, if the
- * caller's search_path does not have it; NULL for NULL.  Palloc'd, or the
- * text itself.
+ * Return the text with the schema before each call of a function of the
+ * extension, if the caller's search_path does not include it; NULL for NULL.
+ * The result is palloc'd, or the text itself.
  */
-extern const char *mrb_function_name_qualify(const char *text);
+extern const char *mrb_function_name_qualify(const char *string);
 
 /*
- * Look the schema up for texts that are written outside of a transaction, as
- * those of a worker are; without this they are left as they are.
+ * Look the schema up for texts that a worker writes outside of a transaction;
+ * without this call those texts are not qualified.
  */
 extern void mrb_function_name_learn(void);
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * guc.h
- *	  Settings, sorted by name.  Their meaning is told in guc.c and README.
+ *	  Settings, sorted by name.  docs/reference.md describes them.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,7 +26,7 @@ extern int	mrb_capacity_interval;	/* milliseconds */
 extern int	mrb_cutover_deadline;	/* milliseconds */
 extern int	mrb_drain_delay;	/* milliseconds, -1: never */
 extern int	mrb_gone_retry;		/* milliseconds */
-extern int	mrb_heartbeat_timeout;	/* milliseconds, 0: never */
+extern int	mrb_heartbeat_timeout;	/* milliseconds, 0: none */
 extern int	mrb_lock_wait;		/* milliseconds */
 extern char *mrb_managed_domain;
 extern int	mrb_max_databases;
@@ -36,6 +36,7 @@ extern char *mrb_secret_directory;
 extern char *mrb_site;
 extern int	mrb_stage_wait;		/* milliseconds */
 
+/* Define every setting and reserve the prefix. */
 extern void mrb_guc_define(void);
 
 #endif							/* MRB_GUC_H */

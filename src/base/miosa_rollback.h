@@ -16,14 +16,14 @@
 /* NOTIFY channel of route changes. */
 #define MRB_CHANNEL "miosa_route"
 
-/* An epoch is a term, and below it a number of so many bits. */
+/* The low bits of an epoch count route changes; the high bits are the term. */
 #define MRB_EPOCH_BITS 40
 
 /* Longest id and longest idempotency key, in characters. */
 #define MRB_MAX_ID 255
 #define MRB_MAX_KEY 255
 
-/* Without version and key, a second rollback this soon is refused. */
+/* A second rollback without version and key is refused for this long. */
 #define MRB_REPEAT_SECONDS 60
 
 #endif							/* MIOSA_ROLLBACK_H */

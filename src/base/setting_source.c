@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * setting_source.c
- *	  Where the present value of a setting comes from.
+ *	  Where the current value of a setting comes from.
  *
- * The server keeps, for each setting that a transaction or a function has
- * changed, a stack of the values that come back at the end of these.
+ * For each setting that a transaction or a function has changed, the server
+ * keeps a stack of the values that it restores at their end.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,13 +16,13 @@
 #include "base/compat.h"
 #include "base/setting_source.h"
 
-/* How many settings are remembered. */
+/* Number of settings that find() caches. */
 #define FOUND_MAX 4
 
 static struct config_generic *find(const char *name);
 
 /*
- * The value outside of all functions that have one of their own.
+ * Return the value outside of all functions that set it for themselves.
  */
 const char *
 mrb_setting_source_caller(const char *name)
@@ -38,9 +38,9 @@ mrb_setting_source_caller(const char *name)
 }
 
 /*
- * Whether SET without LOCAL has made the value, now or in a transaction
- * before.  What ALTER ROLE, ALTER DATABASE or the connection's options say
- * belongs to the login.
+ * Whether the value comes from SET without LOCAL, in this transaction or an
+ * earlier one.  Values from ALTER ROLE, ALTER DATABASE or the connection's
+ * options belong to the login and do not count.
  */
 bool
 mrb_setting_source_is_session(const char *name)
@@ -53,8 +53,8 @@ mrb_setting_source_is_session(const char *name)
 }
 
 /*
- * A setting by its name.  The server makes a list of all of them for who
- * asks, so the few that are asked for are remembered; they never move.
+ * Find a setting by its name.  The server builds a list of all settings for
+ * each call, so the few that are needed are cached; they never move.
  */
 static struct config_generic *
 find(const char *name)

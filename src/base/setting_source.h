@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * setting_source.h
- *	  Where the present value of a setting comes from.
+ *	  Where the current value of a setting comes from.
  *
  *-------------------------------------------------------------------------
  */
@@ -9,8 +9,9 @@
 #define MRB_SETTING_SOURCE_H
 
 /*
- * The value where the outermost function was called that has a value of its
- * own (CREATE FUNCTION ... SET), else the present one.  Not to be changed.
+ * Return the value where the outermost function was called that sets it for
+ * itself (CREATE FUNCTION ... SET), else the current one.  The result must not
+ * be changed.
  */
 extern const char *mrb_setting_source_caller(const char *name);
 

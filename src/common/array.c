@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * array.c
- *	  SQL arrays, to hand many rows to one statement.
+ *	  Build SQL arrays, to pass many rows to one statement.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,6 +12,9 @@
 
 #include "common/array.h"
 
+/*
+ * Build an array of a type from n values.
+ */
 Datum
 mrb_array_make(Datum *values, bool *nulls, int n, Oid type)
 {

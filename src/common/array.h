@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * array.h
- *	  SQL arrays, to hand many rows to one statement.
+ *	  Build SQL arrays, to pass many rows to one statement.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef MRB_ARRAY_H
 #define MRB_ARRAY_H
 
-/* nulls may be NULL: none is null. */
+/* Build an array; nulls may be NULL when no value is null. */
 extern Datum mrb_array_make(Datum *values, bool *nulls, int n, Oid type);
 
 #endif							/* MRB_ARRAY_H */

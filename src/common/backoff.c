@@ -1,9 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * backoff.c
- *	  Delays that grow with every failure in a row.
+ *	  Delays that grow with consecutive failures.
  *
- * Jitter keeps those that failed together from trying again together.
+ * Jitter keeps endpoints that failed at the same time from being retried at the
+ * same time.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,11 +14,11 @@
 
 #include "common/backoff.h"
 
-/* Every maximum is reached before; more would overflow. */
+/* Delays reach their maximum earlier; more doublings would overflow. */
 #define MAX_DOUBLINGS 20
 
 /*
- * The delay without jitter.
+ * Return the delay without jitter.
  */
 int
 mrb_backoff_delay(int min_ms, int max_ms, int failures)
@@ -28,7 +29,7 @@ mrb_backoff_delay(int min_ms, int max_ms, int failures)
 }
 
 /*
- * Anything between zero and the delay.
+ * Return a random value between zero and the delay.
  */
 int
 mrb_backoff_full_jitter(int min_ms, int max_ms, int failures)
@@ -38,7 +39,7 @@ mrb_backoff_full_jitter(int min_ms, int max_ms, int failures)
 }
 
 /*
- * Half of the delay, and a random part of the other half.
+ * Return half of the delay plus a random part of the other half.
  */
 int
 mrb_backoff_equal_jitter(int min_ms, int max_ms, int failures)

@@ -17,6 +17,10 @@
 
 static ResourceOwner enter_owner(void);
 
+/*
+ * Return the SHA-256 of some bytes as hexadecimal digits; NULL when the server's
+ * implementation fails.
+ */
 char *
 mrb_digest_sha256(const char *data, size_t len)
 {
@@ -39,6 +43,9 @@ mrb_digest_sha256(const char *data, size_t len)
 	return hex;
 }
 
+/*
+ * Compute the HMAC-SHA-256 of the concatenation of n parts.
+ */
 bool
 mrb_digest_hmac(const uint8 *key, int key_len, const char *const *parts,
 				const size_t *lengths, int n, uint8 *mac)
@@ -58,8 +65,8 @@ mrb_digest_hmac(const uint8 *key, int key_len, const char *const *parts,
 }
 
 /*
- * The server's hashes want an owner for what they open, and outside of
- * transactions there is none.  Returns the one to go back to.
+ * Set a resource owner, which the server's hash functions need and which does
+ * not exist outside of transactions.  Returns the previous one.
  */
 static ResourceOwner
 enter_owner(void)

@@ -8,10 +8,10 @@
 #ifndef MRB_DIGEST_H
 #define MRB_DIGEST_H
 
-/* In hexadecimal digits, palloc'd; NULL when it failed. */
+/* SHA-256 as hexadecimal digits, palloc'd; NULL on failure. */
 extern char *mrb_digest_sha256(const char *data, size_t len);
 
-/* HMAC-SHA-256 of parts in a row, 32 bytes; false when it failed. */
+/* HMAC-SHA-256 of concatenated parts, 32 bytes; false on failure. */
 extern bool mrb_digest_hmac(const uint8 *key, int key_len,
 							const char *const *parts, const size_t *lengths,
 							int n, uint8 *mac);

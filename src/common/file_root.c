@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * file_root.c
- *	  Files that are looked for below one directory only.
+ *	  Confine file paths to one directory.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,8 +14,8 @@ static bool is_below(const char *path, const char *directory);
 static bool links_out(const char *path, const char *directory);
 
 /*
- * Does a path lead out of the directory?  Symbolic links are followed, as long
- * as they stay in it.
+ * Whether a path leads out of the directory.  Symbolic links may be used as long
+ * as they stay inside.
  */
 bool
 mrb_file_root_escapes(const char *path, const char *root,
@@ -26,7 +26,7 @@ mrb_file_root_escapes(const char *path, const char *root,
 }
 
 /*
- * Does a path have ".." in it?
+ * Whether a path contains the component "..".
  */
 static bool
 goes_up(const char *path)
@@ -40,7 +40,7 @@ goes_up(const char *path)
 }
 
 /*
- * Is it a path inside the directory, by their text?
+ * Whether a path is inside the directory, comparing the strings only.
  */
 static bool
 is_below(const char *path, const char *directory)
@@ -53,8 +53,8 @@ is_below(const char *path, const char *directory)
 }
 
 /*
- * Do symbolic links lead out of the directory?  As much of the path as there
- * is decides.
+ * Whether symbolic links lead out of the directory.  The part of the path that
+ * exists decides.
  */
 static bool
 links_out(const char *path, const char *directory)
@@ -69,7 +69,7 @@ links_out(const char *path, const char *directory)
 
 		if (slash == NULL)
 			return true;
-		/* Where the first directory is missing, the topmost one decides. */
+		/* If no component exists, the root directory decides. */
 		slash[slash == prefix ? 1 : 0] = '\0';
 	}
 	outside = strcmp(real, directory) != 0 && !is_below(real, directory);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * file_root.h
- *	  Files that are looked for below one directory only.
+ *	  Confine file paths to one directory.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * histogram.c
- *	  How long things took: a histogram with classes of a logarithmic scale.
+ *	  Latency histogram with buckets on a logarithmic scale.
  *
- * A class is at most an eighth wider than it is long, so what is read from
- * the histogram is right within 12 %, whatever the time.
+ * The width of a bucket is at most an eighth of its lower bound, so percentiles
+ * are accurate within 12 %.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,31 +16,38 @@
 
 #include "common/histogram.h"
 
-/* Doublings below this are one class: 64 microseconds. */
+/* Latencies below 2^6 = 64 microseconds share the first bucket. */
 #define LOWEST_BIT 6
 
-/* Each of the others is cut into 8. */
+/* Each power of two above is divided into 8 buckets. */
 #define CUT_BITS 3
 #define CUTS (1 << CUT_BITS)
 
-static int	class_of(int64 microseconds);
-static double lower_bound(int class);
+static int	bucket_of(int64 microseconds);
+static double lower_bound(int bucket);
 
+/*
+ * Count one latency.
+ */
 void
-mrb_histogram_add(MrbHistogram *latency, int64 microseconds)
+mrb_histogram_add(MrbHistogram *histogram, int64 microseconds)
 {
-	latency->counts[class_of(microseconds)]++;
+	histogram->counts[bucket_of(microseconds)]++;
 }
 
+/*
+ * Return the latency in milliseconds that this part (0 to 1) of the counted ones
+ * does not exceed, interpolated within its bucket; -1 if nothing was counted.
+ */
 double
-mrb_histogram_percentile(const MrbHistogram *latency, double part)
+mrb_histogram_percentile(const MrbHistogram *histogram, double part)
 {
 	uint64		total = 0;
 	uint64		seen = 0;
 	double		wanted;
 
 	for (int i = 0; i < MRB_LATENCY_CLASSES; i++)
-		total += latency->counts[i];
+		total += histogram->counts[i];
 	if (total == 0)
 		return -1;
 	wanted = Max(1.0, ceil(part * total));
@@ -48,16 +55,19 @@ mrb_histogram_percentile(const MrbHistogram *latency, double part)
 	{
 		double		low = lower_bound(i);
 
-		if (seen + latency->counts[i] >= wanted)
+		if (seen + histogram->counts[i] >= wanted)
 			return (low + (lower_bound(i + 1) - low) *
-					(wanted - seen - 0.5) / latency->counts[i]) / 1000.0;
-		seen += latency->counts[i];
+					(wanted - seen - 0.5) / histogram->counts[i]) / 1000.0;
+		seen += histogram->counts[i];
 	}
 	return -1;
 }
 
+/*
+ * Return the bucket of a latency.
+ */
 static int
-class_of(int64 microseconds)
+bucket_of(int64 microseconds)
 {
 	int			bit;
 
@@ -70,13 +80,13 @@ class_of(int64 microseconds)
 }
 
 /*
- * In microseconds.
+ * Return the lower bound of a bucket in microseconds.
  */
 static double
-lower_bound(int class)
+lower_bound(int bucket)
 {
-	if (class == 0)
+	if (bucket == 0)
 		return 0;
-	class--;
-	return ldexp(CUTS + class % CUTS, class / CUTS + LOWEST_BIT - CUT_BITS);
+	bucket--;
+	return ldexp(CUTS + bucket % CUTS, bucket / CUTS + LOWEST_BIT - CUT_BITS);
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * id_hash.c
- *	  Hash tables with ids of any length as keys.
+ *	  Hash tables with ids as keys.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,7 +15,8 @@ static uint32 hash_id(const void *key, Size keysize);
 static int	match_ids(const void *a, const void *b, Size keysize);
 
 /*
- * A key is the address of its string, which the caller keeps.
+ * Create a hash table.  A key is the address of a string, which the caller keeps
+ * allocated.
  */
 HTAB *
 mrb_id_hash_create(const char *name, long nelem, Size entrysize)
@@ -33,7 +34,7 @@ mrb_id_hash_create(const char *name, long nelem, Size entrysize)
 }
 
 /*
- * The hash function of dynahash for such keys.
+ * Hash a key, for dynahash.
  */
 static uint32
 hash_id(const void *key, Size keysize)
@@ -44,7 +45,7 @@ hash_id(const void *key, Size keysize)
 }
 
 /*
- * The comparison of dynahash for such keys.
+ * Compare two keys, for dynahash.
  */
 static int
 match_ids(const void *a, const void *b, Size keysize)

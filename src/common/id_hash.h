@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * id_hash.h
- *	  Hash tables with ids of any length as keys.
+ *	  Hash tables with ids as keys.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,8 +11,9 @@
 #include "utils/hsearch.h"
 
 /*
- * A table of the caller's memory context, whose entries begin with the pointer
- * to an id.  Ids have any length: an owner can load them.
+ * Create a hash table in the caller's memory context.  Its entries begin with a
+ * pointer to an id, which has any length: ids that the owner of the database
+ * loads are not checked.
  */
 extern HTAB *mrb_id_hash_create(const char *name, long nelem,
 								Size entrysize);

@@ -1,13 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * index_lookup.c
- *	  Rows found by their keys, without a query.
+ *	  Look rows up by their keys, without a query.
  *
- * What a statement of SPI would do to find a row, and nothing else: a new
- * snapshot, a lock on the table that is kept until the transaction ends, an
- * index scan (which also takes part in serializable isolation).  Rights are
- * not checked, as those who may call the functions of this extension run with
- * its owner's.
+ * A look-up takes the same steps as an SPI statement: a new snapshot, a lock on
+ * the table until the end of the transaction, an index scan (which also takes
+ * part in serializable isolation).  Privileges are not checked, because the
+ * functions of this extension run with its owner's.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,7 +29,7 @@
 static void open_table(MrbIndexLookup *row);
 
 /*
- * Take a new snapshot, which also sees what this transaction has done so far.
+ * Take a new snapshot, which includes the changes of this transaction.
  */
 void
 mrb_index_lookup_begin(void)
@@ -39,6 +38,9 @@ mrb_index_lookup_begin(void)
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
+/*
+ * Release the snapshot.
+ */
 void
 mrb_index_lookup_end(void)
 {
@@ -46,7 +48,7 @@ mrb_index_lookup_end(void)
 }
 
 /*
- * Find the row of a key.
+ * Find the row of a key; false when it does not exist.
  */
 bool
 mrb_index_lookup_find(MrbIndexLookup *row, const char *first, const char *second)
@@ -71,7 +73,7 @@ mrb_index_lookup_find(MrbIndexLookup *row, const char *first, const char *second
 	index_rescan(scan, scankeys, nkeys, NULL, 0);
 	found = index_getnext_slot(scan, ForwardScanDirection, row->slot);
 
-	/* The slot holds the row's page by itself. */
+	/* The slot pins the row's buffer itself. */
 	index_endscan(scan);
 	index_close(index, NoLock);
 	if (!found)
@@ -80,7 +82,7 @@ mrb_index_lookup_find(MrbIndexLookup *row, const char *first, const char *second
 }
 
 /*
- * Let go of a row that was found.
+ * Release a row that was found.
  */
 void
 mrb_index_lookup_close(MrbIndexLookup *row)
@@ -92,7 +94,7 @@ mrb_index_lookup_close(MrbIndexLookup *row)
 }
 
 /*
- * One value, borrowed until mrb_index_lookup_close().
+ * Return one value, valid until mrb_index_lookup_close().
  */
 Datum
 mrb_index_lookup_datum(MrbIndexLookup *row, int column, bool *isnull)
@@ -101,7 +103,7 @@ mrb_index_lookup_datum(MrbIndexLookup *row, int column, bool *isnull)
 }
 
 /*
- * A text value, copied; NULL for SQL null.
+ * Return a copy of a text value; NULL for SQL null.
  */
 char *
 mrb_index_lookup_text(MrbIndexLookup *row, int column)
@@ -113,7 +115,7 @@ mrb_index_lookup_text(MrbIndexLookup *row, int column)
 }
 
 /*
- * A jsonb value, copied; NULL for SQL null.
+ * Return a copy of a jsonb value; NULL for SQL null.
  */
 Jsonb *
 mrb_index_lookup_jsonb(MrbIndexLookup *row, int column)
@@ -125,7 +127,7 @@ mrb_index_lookup_jsonb(MrbIndexLookup *row, int column)
 }
 
 /*
- * A number; SQL null counts as 0.
+ * Return a bigint; SQL null counts as 0.
  */
 int64
 mrb_index_lookup_int64(MrbIndexLookup *row, int column)
@@ -136,6 +138,9 @@ mrb_index_lookup_int64(MrbIndexLookup *row, int column)
 	return isnull ? 0 : DatumGetInt64(value);
 }
 
+/*
+ * Return an integer; SQL null counts as 0.
+ */
 int32
 mrb_index_lookup_int32(MrbIndexLookup *row, int column)
 {
@@ -146,7 +151,7 @@ mrb_index_lookup_int32(MrbIndexLookup *row, int column)
 }
 
 /*
- * A time; SQL null counts as 0.
+ * Return a timestamp; SQL null counts as 0.
  */
 TimestampTz
 mrb_index_lookup_timestamp(MrbIndexLookup *row, int column)
@@ -159,10 +164,9 @@ mrb_index_lookup_timestamp(MrbIndexLookup *row, int column)
 
 /*
  * Lock the table and find its index and columns.  The index is looked up by
- * its name every time, because REINDEX CONCURRENTLY puts another one in its
- * place; it cannot drop the old one while the table is locked.  The columns
- * stay where they are as long as the table is the same, and DROP and CREATE
- * EXTENSION make a new one.
+ * name every time, because REINDEX CONCURRENTLY replaces it; it cannot drop the
+ * old index while the table is locked.  Column numbers are cached: they are
+ * constant for a table, and CREATE EXTENSION creates a table with a new oid.
  */
 static void
 open_table(MrbIndexLookup *row)

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * index_lookup.h
- *	  Rows found by their keys, without a query.
+ *	  Look rows up by their keys, without a query.
  *
- * For the look-ups that every operation makes twice: to start the executor
- * for them costs several times what the index scan does.  Between
- * mrb_index_lookup_begin() and mrb_index_lookup_end() one new snapshot is used, as by one
- * statement.  A found row is there until mrb_index_lookup_close(); texts and jsonb are
- * copied for the caller.  An error needs no clean-up: the transaction's abort
- * releases everything.
+ * Every operation makes these look-ups twice, and starting the executor for
+ * them would cost several times the index scan.  Between
+ * mrb_index_lookup_begin() and mrb_index_lookup_end() one new snapshot is used,
+ * as in one statement.  A found row is valid until mrb_index_lookup_close();
+ * texts and jsonb are copied for the caller.  An error needs no clean-up: the
+ * transaction's abort releases everything.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,8 +26,8 @@ typedef struct MrbIndexLookup
 {
 	const char *table;			/* in schema miosa */
 	const char *index;			/* on one or two text columns */
-	const char *columns[MRB_ROW_MAX_COLUMNS];	/* those that are read */
-	Oid			relid;			/* of the table that attnums are of */
+	const char *columns[MRB_ROW_MAX_COLUMNS];	/* to read */
+	Oid			relid;			/* table that attnums belong to */
 	Oid			indexid;		/* while the row is open */
 	AttrNumber	attnums[MRB_ROW_MAX_COLUMNS];
 	Relation	relation;		/* while the row is open */
@@ -38,8 +38,8 @@ extern void mrb_index_lookup_begin(void);
 extern void mrb_index_lookup_end(void);
 
 /*
- * Whether there is such a row; second is NULL for a key of one column.  Of
- * several any one is found.
+ * Find a row by its key; false when it does not exist.  second is NULL for a key
+ * of one column.  If several rows match, any one is found.
  */
 extern bool mrb_index_lookup_find(MrbIndexLookup *row, const char *first, const char *second);
 extern void mrb_index_lookup_close(MrbIndexLookup *row);

@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * json_read.c
- *	  Members of JSON objects that other people wrote.
+ *	  Read members of JSON objects that may have any shape.
  *
- * The server's own functions take the shape of a value for granted: asked for
- * a member of an array, they read what is not there.  Rows are checked when
- * they are written, but a restore or an administrator can write them with
- * triggers disabled.  So every jsonb is read through these functions, which
- * look at its shape first.
+ * The server's own functions assume the shape of a value: given an array instead
+ * of an object, they read out of bounds.  Rows are checked when they are
+ * written, but a restore or an administrator can write them with triggers
+ * disabled.  So every jsonb is read through these functions, which check its
+ * shape first.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,7 +16,7 @@
 #include "common/json_read.h"
 
 /*
- * Find a member.
+ * Find a member, which may be null.
  */
 bool
 mrb_json_read_find(JsonbContainer *object, const char *key, JsonbValue *value)
@@ -49,7 +49,7 @@ mrb_json_read_text(JsonbContainer *object, const char *key)
 }
 
 /*
- * Go to the next member.  What its value holds is skipped.
+ * Go to the next member, without descending into its value.
  */
 bool
 mrb_json_read_next(JsonbContainer *object, JsonbIterator **it, char **key,
@@ -74,7 +74,7 @@ mrb_json_read_next(JsonbContainer *object, JsonbIterator **it, char **key,
 }
 
 /*
- * The object that a value is.
+ * Return the object that a value is; NULL if it is none.
  */
 JsonbContainer *
 mrb_json_read_object(const JsonbValue *value)
@@ -85,7 +85,7 @@ mrb_json_read_object(const JsonbValue *value)
 }
 
 /*
- * The array that a value is.
+ * Return the array that a value is; NULL if it is none.
  */
 JsonbContainer *
 mrb_json_read_array(const JsonbValue *value)
@@ -97,12 +97,12 @@ mrb_json_read_array(const JsonbValue *value)
 }
 
 /*
- * Whether a value is this text.
+ * Whether a value is this string.
  */
 bool
-mrb_json_read_equals(const JsonbValue *value, const char *text)
+mrb_json_read_equals(const JsonbValue *value, const char *string)
 {
 	return value->type == jbvString &&
-		value->val.string.len == (int) strlen(text) &&
-		memcmp(value->val.string.val, text, value->val.string.len) == 0;
+		value->val.string.len == (int) strlen(string) &&
+		memcmp(value->val.string.val, string, value->val.string.len) == 0;
 }

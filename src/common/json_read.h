@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * json_read.h
- *	  Members of JSON objects that other people wrote.
+ *	  Read members of JSON objects that may have any shape.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,24 +10,24 @@
 
 #include "utils/jsonb.h"
 
-/* False when it is no object, or has no such member; null is a value. */
+/* Find a member; false when there is no object or no such member. */
 extern bool mrb_json_read_find(JsonbContainer *object, const char *key,
 							   JsonbValue *value);
 
-/* The same, but null is no value. */
+/* The same, but a null counts as missing. */
 extern bool mrb_json_read_get(JsonbContainer *object, const char *key,
 							  JsonbValue *value);
 
-/* NULL when it is no object, or the member is not there or no text. */
+/* Copy a string; NULL when there is no object or no such string. */
 extern char *mrb_json_read_text(JsonbContainer *object, const char *key);
 
-/* The next member; begin with *it = NULL.  False at the end, or for no object. */
+/* Go to the next member, starting with *it = NULL; false at the end. */
 extern bool mrb_json_read_next(JsonbContainer *object, JsonbIterator **it,
 							   char **key, JsonbValue *value);
 
-/* What a value is: NULL, or false, when it is something else. */
+/* Test a value's type: NULL or false when it is another one. */
 extern JsonbContainer *mrb_json_read_object(const JsonbValue *value);
 extern JsonbContainer *mrb_json_read_array(const JsonbValue *value);
-extern bool mrb_json_read_equals(const JsonbValue *value, const char *text);
+extern bool mrb_json_read_equals(const JsonbValue *value, const char *string);
 
 #endif							/* MRB_JSON_READ_H */

@@ -1,18 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * lock_wait.c
- *	  Waits for locks end after miosa_rollback.lock_wait and say who is in the
- *	  way.
+ *	  Limit waits for locks to miosa_rollback.lock_wait and report the holder.
  *
- * PostgreSQL says neither which lock was waited for nor who has it, and when
- * the wait is over it can't be asked.  So the blocker is looked for among the
- * locks that are held at that moment: whoever keeps a whole table of ours from
- * others, else the oldest transaction that has locked rows of one.  This reads
- * shared memory and the catalog cache alone, so that it may be done while the
- * error is handled.
+ * The server's error names neither the lock nor its holder, and after the wait
+ * both are unknown.  So the blocker is searched among the locks that are held at
+ * that moment: a transaction that has locked a whole table of the extension,
+ * else the oldest one that has locked rows of one.  This reads only shared
+ * memory and the catalog cache, so it can run while the error is handled.
  *
- * The lock of an artifact's URI is one that only C code can take: the keys of
- * advisory locks are open to every role.
+ * The lock of an artifact's URI is one that only C code can take, because every
+ * role can take advisory locks.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,25 +36,27 @@
 #include "base/guc.h"
 #include "common/lock_wait.h"
 
-/* Few, because a restore inserts a million releases in one transaction. */
+/* Few, because a restore can insert a million releases in one transaction. */
 #define URI_LOCKS 256
 
-/* Modes that keep readers or writers of a table out. */
+/* Modes that block readers or writers of a table. */
 #define TABLE_MODES (LOCKBIT_ON(ShareLock) | \
 					 LOCKBIT_ON(ShareRowExclusiveLock) | \
 					 LOCKBIT_ON(ExclusiveLock) | \
 					 LOCKBIT_ON(AccessExclusiveLock))
-/* Modes of those that lock or change rows. */
+
+/* Modes of statements that lock or change rows. */
 #define ROW_MODES (LOCKBIT_ON(RowShareLock) | LOCKBIT_ON(RowExclusiveLock))
 
-/* Whoever is most probably in the way. */
+/* The most probable holder of the lock. */
 typedef struct Blocker
 {
 	int			pid;			/* 0: a prepared transaction */
-	const char *what;			/* what it has, as the end of a sentence */
+	const char *what;			/* what it has locked, as the end of a
+								 * sentence */
 	bool		whole;			/* a table or an artifact, not rows */
 	TimestampTz since;			/* when its transaction began; 0: unknown */
-	const char *name;			/* its application, or its kind of process */
+	const char *name;			/* application_name, or the type of process */
 } Blocker;
 
 PG_FUNCTION_INFO_V1(mrb_bound_waits);
@@ -72,7 +72,7 @@ static void look_up_process(Blocker *blocker);
 static char *describe(const Blocker *blocker);
 
 /*
- * Bound the waits of the function that is running.
+ * Limit the waits of the function that is running.
  */
 void
 mrb_lock_wait_bound(void)
@@ -102,7 +102,7 @@ mrb_lock_wait_hint(bool prepared)
 }
 
 /*
- * Call a function of ours with bounded waits.
+ * Call a function of the extension with limited waits.
  */
 Datum
 mrb_lock_wait_call(MrbAccess access, PGFunction function,
@@ -124,8 +124,8 @@ mrb_lock_wait_call(MrbAccess access, PGFunction function,
 }
 
 /*
- * Bound the waits, and call it.  The time-out's error is replaced by ours and
- * thrown on, never swallowed, so no subtransaction is needed.
+ * Limit the waits, and call the function.  The time-out's error is replaced by
+ * DEPLOYMENT_BUSY, which is an error again, so no subtransaction is needed.
  */
 static Datum
 bounded_call(PGFunction function, FunctionCallInfo fcinfo)
@@ -151,7 +151,7 @@ bounded_call(PGFunction function, FunctionCallInfo fcinfo)
 }
 
 /*
- * miosa.bound_waits(): the most milliseconds that a lock is waited for.
+ * miosa.bound_waits(): limit waits, and return the limit in milliseconds.
  */
 Datum
 mrb_bound_waits(PG_FUNCTION_ARGS)
@@ -161,7 +161,8 @@ mrb_bound_waits(PG_FUNCTION_ARGS)
 }
 
 /*
- * miosa.table_holder(): who keeps others out of a table of ours, if anybody.
+ * miosa.table_holder(): the process that has locked a whole table of the
+ * extension, or an artifact; nulls if none has.
  */
 Datum
 mrb_table_holder(PG_FUNCTION_ARGS)
@@ -186,7 +187,7 @@ mrb_table_holder(PG_FUNCTION_ARGS)
 
 /*
  * miosa.lock_uri(uri, exclusive, wait): lock an artifact's URI until the end
- * of the transaction.  False: somebody else has it, and wait is false.
+ * of the transaction; false when wait is false and the lock is not available.
  */
 Datum
 mrb_lock_uri(PG_FUNCTION_ARGS)
@@ -205,7 +206,7 @@ mrb_lock_uri(PG_FUNCTION_ARGS)
 }
 
 /*
- * Refuse, naming who is in the way.
+ * Raise DEPLOYMENT_BUSY with the holder of the lock.
  */
 static void
 raise_busy(void)
@@ -221,7 +222,7 @@ raise_busy(void)
 }
 
 /*
- * Find who is most probably in the way; false: nobody.
+ * Find the most probable holder of the lock; false when there is none.
  */
 static bool
 find_blocker(Blocker *found)
@@ -249,7 +250,7 @@ find_blocker(Blocker *found)
 }
 
 /*
- * Whether a lock is one that we may have waited for, and what it is.
+ * Whether this process may have waited for a lock, and if so what it locks.
  */
 static bool
 judge_lock(const LockInstanceData *lock, Oid schema, Oid releases,
@@ -283,7 +284,7 @@ judge_lock(const LockInstanceData *lock, Oid schema, Oid releases,
 }
 
 /*
- * Fill in what pg_stat_activity would show of the process.
+ * Fill in the columns of pg_stat_activity for the process.
  */
 static void
 look_up_process(Blocker *blocker)
@@ -307,7 +308,7 @@ look_up_process(Blocker *blocker)
 }
 
 /*
- * The blocker as a sentence.
+ * Describe the blocker in a sentence.
  */
 static char *
 describe(const Blocker *blocker)

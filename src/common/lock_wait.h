@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * lock_wait.h
- *	  Waits for locks end after miosa_rollback.lock_wait and say who is in the
- *	  way.
+ *	  Limit waits for locks to miosa_rollback.lock_wait and report the holder.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,15 +12,15 @@
 #include "fmgr.h"
 
 /*
- * Until the SQL function that called us with settings of its own returns (or
- * else the transaction ends), wait for no lock longer than lock_wait, or than
- * the caller's own lock_timeout if that is shorter.
+ * Limit waits for locks to lock_wait, or to the caller's lock_timeout if that is
+ * shorter, until the calling SQL function returns if it has settings of its own,
+ * else until the transaction ends.
  */
 extern void mrb_lock_wait_bound(void);
 
 /*
- * Call a function so, as mrb_errors_call() does; a wait that ends without the
- * lock is DEPLOYMENT_BUSY.
+ * Call a function with limited waits, as mrb_errors_call() does; a wait that
+ * times out raises DEPLOYMENT_BUSY.
  */
 extern Datum mrb_lock_wait_call(MrbAccess access, PGFunction function,
 								FunctionCallInfo fcinfo);

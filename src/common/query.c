@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * query.c
- *	  Prepared statements: the one user of SPI.
+ *	  Prepared statements; the only user of SPI.
  *
- * Plans are saved for the life of the backend, and the statements are those
- * of this extension alone, so the number of kept plans has a fixed bound.
+ * Plans are kept for the life of the backend.  Only statements of this extension
+ * are planned here, so their number is limited.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,7 +42,7 @@ mrb_query_open(void)
 }
 
 /*
- * End a group of statements and free what they returned.
+ * End a group of statements and free their results.
  */
 void
 mrb_query_close(void)
@@ -54,7 +54,7 @@ mrb_query_close(void)
 }
 
 /*
- * Run one statement and check that it did what it was written for.
+ * Run one statement and check that it was of the expected kind.
  */
 uint64
 mrb_query_run(MrbQuery *query, const Datum *values, const bool *nulls)
@@ -76,7 +76,7 @@ mrb_query_run(MrbQuery *query, const Datum *values, const bool *nulls)
 }
 
 /*
- * One value of the last result, borrowed until mrb_query_close().
+ * Return one value of the last result, valid until mrb_query_close().
  */
 Datum
 mrb_query_datum(uint64 row, int column, bool *isnull)
@@ -87,7 +87,7 @@ mrb_query_datum(uint64 row, int column, bool *isnull)
 }
 
 /*
- * The name of a column of the last result, copied for the caller.
+ * Return a copy of a column name of the last result.
  */
 char *
 mrb_query_name(int column)
@@ -101,7 +101,7 @@ mrb_query_name(int column)
 }
 
 /*
- * One value of any type, copied for the caller.
+ * Return a copy of one value of any type.
  */
 Datum
 mrb_query_copy(uint64 row, int column, bool *isnull)
@@ -116,7 +116,7 @@ mrb_query_copy(uint64 row, int column, bool *isnull)
 }
 
 /*
- * A text value, copied for the caller; NULL for SQL null.
+ * Return a copy of a text value; NULL for SQL null.
  */
 char *
 mrb_query_text(uint64 row, int column)
@@ -138,7 +138,7 @@ mrb_query_text(uint64 row, int column)
 }
 
 /*
- * A jsonb value, copied for the caller; NULL for SQL null.
+ * Return a copy of a jsonb value; NULL for SQL null.
  */
 Jsonb *
 mrb_query_jsonb(uint64 row, int column)
@@ -156,6 +156,9 @@ mrb_query_jsonb(uint64 row, int column)
 	return copy;
 }
 
+/*
+ * Return a bigint, or the given value for SQL null.
+ */
 int64
 mrb_query_int64(uint64 row, int column, int64 ifnull)
 {
@@ -165,6 +168,9 @@ mrb_query_int64(uint64 row, int column, int64 ifnull)
 	return isnull ? ifnull : DatumGetInt64(value);
 }
 
+/*
+ * Return an integer, or the given value for SQL null.
+ */
 int32
 mrb_query_int32(uint64 row, int column, int32 ifnull)
 {
@@ -175,7 +181,7 @@ mrb_query_int32(uint64 row, int column, int32 ifnull)
 }
 
 /*
- * A boolean; SQL null counts as false.
+ * Return a boolean; SQL null counts as false.
  */
 bool
 mrb_query_bool(uint64 row, int column)
@@ -186,6 +192,9 @@ mrb_query_bool(uint64 row, int column)
 	return !isnull && DatumGetBool(value);
 }
 
+/*
+ * Return a timestamp, or the given value for SQL null.
+ */
 TimestampTz
 mrb_query_timestamp(uint64 row, int column, TimestampTz ifnull)
 {
@@ -196,8 +205,8 @@ mrb_query_timestamp(uint64 row, int column, TimestampTz ifnull)
 }
 
 /*
- * Plan a statement for the life of this backend.  All of them look rows up by
- * their keys, so no argument could make another plan better.
+ * Plan a statement for the life of this backend.  All statements look rows up by
+ * their keys, so a generic plan is as good as a custom one.
  */
 static void
 query_prepare(MrbQuery *query)

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * query.h
- *	  Prepared statements: the one user of SPI.
+ *	  Prepared statements; the only user of SPI.
  *
- * Other modules own their SQL text as static MrbQuery structs and run them
+ * Each module defines its statements as static MrbQuery structs and runs them
  * between mrb_query_open() and mrb_query_close().  A statement is planned on
- * first use and kept for the life of the backend.  Values read with the
- * copying getters live in the memory context that was current at open; all
- * others vanish at close.  An error between open and close needs no clean-up:
- * the transaction's abort closes SPI.
+ * first use, and its plan is kept for the life of the backend.  Copies are made
+ * in the memory context that was current at open; other values are valid until
+ * close.  An error between open and close needs no clean-up: the transaction's
+ * abort closes SPI.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,7 +38,7 @@ typedef struct MrbQuery
 	int			nargs;
 	Oid			argtypes[MRB_QUERY_MAX_ARGS];
 	MrbQueryKind expected;		/* what the statement does */
-	bool		read_only;		/* reuse the caller's snapshot, allow no write */
+	bool		read_only;		/* use the caller's snapshot, refuse writes */
 	void	   *plan;			/* SPIPlanPtr once prepared */
 } MrbQuery;
 
@@ -49,10 +49,10 @@ extern void mrb_query_close(void);
 extern uint64 mrb_query_run(MrbQuery *query, const Datum *values,
 							const bool *nulls);
 
-/* Columns are counted from 1, rows from 0.  Borrowed until close. */
+/* Columns are counted from 1, rows from 0.  Valid until close. */
 extern Datum mrb_query_datum(uint64 row, int column, bool *isnull);
 
-/* Copies in the context of open; NULL (or the given value) for SQL null. */
+/* Copies; NULL (or the given value) for SQL null. */
 extern char *mrb_query_name(int column);
 extern Datum mrb_query_copy(uint64 row, int column, bool *isnull);
 extern char *mrb_query_text(uint64 row, int column);

@@ -1,17 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * registry.c
- *	  Shared memory: which database has a dispatcher, and its counters.
+ *	  Shared memory: the dispatchers of all databases and their counters.
  *
- * Locking: "lock" guards every field of the registry and of the slots, except
- * these.  Counters are atomics, written by the slot's dispatcher alone,
- * but that anybody may set them to zero; so are the times of its last pass.
- * procno of a slot and of the launcher are single words that are read without
- * the lock where a latch is set: at worst a latch of a process that has just
- * taken the place of another is set, and a latch set for nothing does no
- * harm.  The condition variable has its own lock.  A slot of another database
- * may take over a released slot's place; who kept a pointer to a slot checks
- * its database again.
+ * Locking: "lock" protects every field of the registry and of the slots, except
+ * these.  Counters and the times of the last pass are atomics; only the slot's
+ * dispatcher writes them, but any process may reset the counters.  procno of a
+ * slot and of the launcher are single words that are read without the lock to
+ * set a latch: at worst this sets the latch of a process that has just taken the
+ * place of another one, which is harmless.  The condition variable has its own
+ * lock.  A released slot can be taken by another database, so a process that
+ * kept a pointer to a slot checks its database again.
  *
  * At most max_databases slots are admitted, which means that their database
  * may have a dispatcher.  One slot more is for a database that the launcher has
@@ -37,8 +36,8 @@
 #include "common/timer.h"
 
 /*
- * A dispatcher that works makes a pass every second; reading a large backlog
- * at its start counts as passes.
+ * A dispatcher makes a pass every second, also while it reads a large backlog at
+ * its start; without one for this long it is stalled.
  */
 #define STALLED_MS 10000
 
@@ -47,7 +46,7 @@ typedef struct Registry
 	LWLock	   *lock;
 	int			launcher_pid;	/* 0: no launcher */
 	int			launcher_procno;	/* of its latch; -1: none */
-	pg_atomic_uint64 launcher_ms;	/* its last turn, by a monotonic clock */
+	pg_atomic_uint64 launcher_ms;	/* its last turn, monotonic clock */
 	bool		request_missed; /* a request found no slot */
 	int			nslots;			/* max_databases and one to probe with */
 	MrbRegistrySlot slots[FLEXIBLE_ARRAY_MEMBER];
@@ -69,7 +68,7 @@ static void set_latch_of(int procno);
 static bool is_long_ago(pg_atomic_uint64 *ms);
 
 /*
- * Ask for shared memory; only while the server preloads libraries.
+ * Request shared memory, while the server preloads libraries.
  */
 void
 mrb_registry_install(void)
@@ -89,6 +88,9 @@ mrb_registry_available(void)
 	return registry != NULL;
 }
 
+/*
+ * Return the slot of a database; NULL when it has none.
+ */
 MrbRegistrySlot *
 mrb_registry_slot(Oid database)
 {
@@ -127,7 +129,7 @@ mrb_registry_reserve(Oid database, bool probe)
 }
 
 /*
- * Free a database's slot, unless a process lives in it or one was asked for.
+ * Free a database's slot, unless it has a process or a request for one.
  */
 void
 mrb_registry_release(Oid database)
@@ -196,7 +198,7 @@ mrb_registry_claim(MrbRegistrySlot *slot)
 		slot->pid = MyProcPid;
 		slot->procno = MRB_PROC_NUMBER(MyProc);
 		slot->since = GetCurrentTimestamp();
-		/* It has not had the time for a pass yet. */
+		/* The first pass is still to come. */
 		pg_atomic_write_u64(&slot->last_pass_ms, mrb_timer_read() / 1000);
 		slot->state = MRB_DISPATCHER_STARTING;
 		slot->requested = false;
@@ -207,6 +209,9 @@ mrb_registry_claim(MrbRegistrySlot *slot)
 	return mine;
 }
 
+/*
+ * Set the state of a slot.
+ */
 void
 mrb_registry_set_state(MrbRegistrySlot *slot, MrbDispatcherState state)
 {
@@ -216,7 +221,7 @@ mrb_registry_set_state(MrbRegistrySlot *slot, MrbDispatcherState state)
 }
 
 /*
- * Give the slot back when the process ends, and tell the launcher.
+ * Give the slot back when the process ends, and set the launcher's latch.
  */
 void
 mrb_registry_leave(MrbRegistrySlot *slot, MrbDispatcherState state)
@@ -239,13 +244,16 @@ mrb_registry_wake(MrbRegistrySlot *slot)
 	set_latch_of(slot->procno);
 }
 
+/*
+ * Record a pass of the dispatcher, and clear its error.
+ */
 void
 mrb_registry_passed(MrbRegistrySlot *slot)
 {
 	pg_atomic_write_u64(&slot->last_pass_at, GetCurrentTimestamp());
 	pg_atomic_write_u64(&slot->last_pass_ms, mrb_timer_read() / 1000);
 
-	/* Only its dispatcher writes an error while it has one. */
+	/* Reads without the lock: only the slot's dispatcher writes it now. */
 	if (slot->error_at == 0)
 		return;
 	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
@@ -254,6 +262,9 @@ mrb_registry_passed(MrbRegistrySlot *slot)
 	LWLockRelease(registry->lock);
 }
 
+/*
+ * Record an error, cut to the length that fits.
+ */
 void
 mrb_registry_failed(MrbRegistrySlot *slot, const char *error)
 {
@@ -267,12 +278,18 @@ mrb_registry_failed(MrbRegistrySlot *slot, const char *error)
 	LWLockRelease(registry->lock);
 }
 
+/*
+ * Whether the last pass is too long ago.
+ */
 bool
 mrb_registry_stalled(MrbRegistrySlot *slot)
 {
 	return is_long_ago(&slot->last_pass_ms);
 }
 
+/*
+ * Copy the error of a slot, and return its time; 0: none.
+ */
 TimestampTz
 mrb_registry_error(MrbRegistrySlot *slot, char error[MRB_SLOT_ERROR])
 {
@@ -285,6 +302,9 @@ mrb_registry_error(MrbRegistrySlot *slot, char error[MRB_SLOT_ERROR])
 	return at;
 }
 
+/*
+ * Register this process as the launcher.
+ */
 void
 mrb_registry_launcher_here(void)
 {
@@ -295,6 +315,9 @@ mrb_registry_launcher_here(void)
 	LWLockRelease(registry->lock);
 }
 
+/*
+ * Unregister the launcher, if it is this process.
+ */
 void
 mrb_registry_launcher_gone(void)
 {
@@ -307,18 +330,27 @@ mrb_registry_launcher_gone(void)
 	LWLockRelease(registry->lock);
 }
 
+/*
+ * Record the heartbeat of the launcher.
+ */
 void
 mrb_registry_launcher_turns(void)
 {
 	pg_atomic_write_u64(&registry->launcher_ms, mrb_timer_read() / 1000);
 }
 
+/*
+ * Return the process id of the launcher; 0 when none runs.
+ */
 int
 mrb_registry_launcher_pid(void)
 {
 	return registry != NULL ? registry->launcher_pid : 0;
 }
 
+/*
+ * Whether the launcher runs and its heartbeat is recent.
+ */
 bool
 mrb_registry_launcher_lives(void)
 {
@@ -326,6 +358,9 @@ mrb_registry_launcher_lives(void)
 		!is_long_ago(&registry->launcher_ms);
 }
 
+/*
+ * Hook: request shared memory and the lock.
+ */
 static void
 shmem_request(void)
 {
@@ -335,6 +370,9 @@ shmem_request(void)
 	RequestNamedLWLockTranche(MRB_EXTENSION, 1);
 }
 
+/*
+ * Hook: create or attach to the registry.
+ */
 static void
 shmem_startup(void)
 {
@@ -369,6 +407,9 @@ shmem_startup(void)
 	LWLockRelease(AddinShmemInitLock);
 }
 
+/*
+ * Return the size of the registry in bytes.
+ */
 static Size
 registry_size(void)
 {
@@ -376,6 +417,9 @@ registry_size(void)
 					mul_size(sizeof(MrbRegistrySlot), mrb_max_databases + 1));
 }
 
+/*
+ * Find the slot of a database; NULL when it has none.  The caller holds the lock.
+ */
 static MrbRegistrySlot *
 find_slot(Oid database)
 {
@@ -386,7 +430,7 @@ find_slot(Oid database)
 }
 
 /*
- * The caller holds the lock.
+ * Take a free slot; NULL when there is none.  The caller holds the lock.
  */
 static MrbRegistrySlot *
 take_free_slot(Oid database)
@@ -427,7 +471,7 @@ may_admit(void)
 }
 
 /*
- * Make a slot that is free or new ready for a database.
+ * Reset a slot for its next database.
  */
 static void
 reset_slot(MrbRegistrySlot *slot)
@@ -446,6 +490,9 @@ reset_slot(MrbRegistrySlot *slot)
 		pg_atomic_write_u64(&slot->counters[c], 0);
 }
 
+/*
+ * Set the latch of a process; -1 is no process.
+ */
 static void
 set_latch_of(int procno)
 {
@@ -454,8 +501,8 @@ set_latch_of(int procno)
 }
 
 /*
- * Whether that was so long ago that a process that does it every second must
- * be stopped, stuck or failing.
+ * Whether a heartbeat is so old that its process must be stopped, stuck or
+ * failing.
  */
 static bool
 is_long_ago(pg_atomic_uint64 *ms)

@@ -1,12 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * timer.c
- *	  What the dispatcher does later, and what time it is.
+ *	  Timers and clocks of the dispatcher.
  *
- * Whatever measures a distance in time uses ticks, the microseconds of the
- * monotonic clock: when somebody sets the wall clock, nothing fires early and
- * nothing waits for hours.  The wall clock is only for what is stored or
- * shown.
+ * Durations are measured in ticks, the microseconds of the monotonic clock, so
+ * that setting the wall clock neither fires a timer early nor delays it for
+ * hours.  The wall clock is only used for times that are stored or shown.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,7 +26,7 @@ static MrbTick now = 0;
 static TimestampTz wall = 0;
 
 /*
- * The monotonic clock, now.
+ * Read the monotonic clock.
  */
 MrbTick
 mrb_timer_read(void)
@@ -39,7 +38,7 @@ mrb_timer_read(void)
 }
 
 /*
- * The monotonic clock as it was at the beginning of this turn.
+ * Return the tick at which this turn of the loop began.
  */
 MrbTick
 mrb_timer_now(void)
@@ -50,7 +49,7 @@ mrb_timer_now(void)
 }
 
 /*
- * The wall clock as it was at the beginning of this turn.
+ * Return the wall clock's time at which this turn of the loop began.
  */
 TimestampTz
 mrb_timer_wall(void)
@@ -61,7 +60,7 @@ mrb_timer_wall(void)
 }
 
 /*
- * What the wall clock will show at a tick.
+ * Convert a tick to the wall clock's time.
  */
 TimestampTz
 mrb_timer_to_wall(MrbTick at)
@@ -70,7 +69,7 @@ mrb_timer_to_wall(MrbTick at)
 }
 
 /*
- * The tick at which the wall clock will show a time, unless it is set.
+ * Convert the wall clock's time to a tick, assuming that the clock is not set.
  */
 MrbTick
 mrb_timer_from_wall(TimestampTz at)
@@ -81,7 +80,8 @@ mrb_timer_from_wall(TimestampTz at)
 }
 
 /*
- * Milliseconds from one tick to another, rounded up; 0 when that is past.
+ * Return the milliseconds between two ticks, rounded up; 0 if to is not after
+ * from.
  */
 long
 mrb_tick_ms(MrbTick from, MrbTick to)
@@ -91,6 +91,9 @@ mrb_tick_ms(MrbTick from, MrbTick to)
 	return (long) Min((to - from - 1) / 1000 + 1, (MrbTick) INT_MAX);
 }
 
+/*
+ * Set a timer, or set it anew, to fire after some milliseconds.
+ */
 void
 mrb_timer_set(MrbTimer *timer, int after_ms, MrbTimerCallback fire)
 {
@@ -101,6 +104,9 @@ mrb_timer_set(MrbTimer *timer, int after_ms, MrbTimerCallback fire)
 	pairingheap_add(&timers, &timer->node);
 }
 
+/*
+ * Cancel a timer, if it is set.
+ */
 void
 mrb_timer_cancel(MrbTimer *timer)
 {
@@ -110,6 +116,9 @@ mrb_timer_cancel(MrbTimer *timer)
 	timer->set = false;
 }
 
+/*
+ * Read both clocks and fire every timer that is due.
+ */
 void
 mrb_timer_run(void)
 {
@@ -127,6 +136,9 @@ mrb_timer_run(void)
 	}
 }
 
+/*
+ * Return the milliseconds until the next timer is due, at most most.
+ */
 long
 mrb_timer_wait(long most)
 {
@@ -139,7 +151,8 @@ mrb_timer_wait(long most)
 }
 
 /*
- * The heap gives its greatest first; the greatest is the earliest.
+ * Compare two timers for the heap, which returns its greatest element first: the
+ * earliest timer counts as the greatest.
  */
 static int
 compare(const pairingheap_node *a, const pairingheap_node *b, void *arg)

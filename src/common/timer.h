@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * timer.h
- *	  What the dispatcher does later, and what time it is.
+ *	  Timers and clocks of the dispatcher.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,7 +11,7 @@
 #include "datatype/timestamp.h"
 #include "lib/pairingheap.h"
 
-/* Microseconds of the monotonic clock; 0 is before all others. */
+/* Microseconds of the monotonic clock; 0 is before every other tick. */
 typedef int64 MrbTick;
 
 #define MRB_TICK_NEVER PG_INT64_MAX
@@ -22,7 +22,7 @@ typedef int64 MrbTick;
 typedef struct MrbTimer MrbTimer;
 typedef void (*MrbTimerCallback) (MrbTimer *timer);
 
-/* Embedded in what it belongs to; all zero is a timer that is not set. */
+/* Embedded in its owner's struct; all zeroes is a timer that is not set. */
 struct MrbTimer
 {
 	pairingheap_node node;
@@ -31,12 +31,12 @@ struct MrbTimer
 	MrbTimerCallback fire;
 };
 
-/* What measures a distance: now, and when mrb_timer_run() was called. */
+/* The monotonic clock: now, and when mrb_timer_run() was called. */
 extern MrbTick mrb_timer_read(void);
 extern MrbTick mrb_timer_now(void);
 extern long mrb_tick_ms(MrbTick from, MrbTick to);
 
-/* What is stored or shown: the wall clock of this turn; and conversions. */
+/* The wall clock, when mrb_timer_run() was called, and conversions. */
 extern TimestampTz mrb_timer_wall(void);
 extern TimestampTz mrb_timer_to_wall(MrbTick at);
 extern MrbTick mrb_timer_from_wall(TimestampTz at);
@@ -45,10 +45,10 @@ extern void mrb_timer_set(MrbTimer *timer, int after_ms,
 						  MrbTimerCallback fire);
 extern void mrb_timer_cancel(MrbTimer *timer);
 
-/* Take the time and fire what is due. */
+/* Read the clocks and fire the timers that are due. */
 extern void mrb_timer_run(void);
 
-/* Milliseconds until the next timer is due, at most most. */
+/* Return the milliseconds until the next timer is due, at most most. */
 extern long mrb_timer_wait(long most);
 
 #endif							/* MRB_TIMER_H */

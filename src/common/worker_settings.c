@@ -3,18 +3,16 @@
  * worker_settings.c
  *	  Settings of a worker's session.
  *
- * ALTER DATABASE ... SET and ALTER ROLE ... SET are meant for the sessions of
- * people and programs, but the server applies them to background workers as
- * well.  A worker sets every one of them that could change what it does, or
- * end it, to the value below.
+ * ALTER DATABASE ... SET and ALTER ROLE ... SET are meant for users' sessions,
+ * but the server applies them to background workers as well.  A worker sets
+ * each setting that could change its behavior or end it to the value below.
  *
- * These are left as they are:
+ * These are not changed:
  *
- * synchronous_commit: the transaction that gives epochs commits as safely as
- * the transactions of users do; worker_xact.c sets it for all others.
+ * synchronous_commit: the transaction that assigns epochs commits as safely as
+ * the transactions of users; worker_xact.c sets it for all others.
  *
- * lock_timeout, but for its value outside of transactions: worker_xact.c sets it
- * for every transaction.
+ * lock_timeout within transactions: worker_xact.c sets it for each one.
  *
  * log_*, memory and the cost constants of the planner: they belong to the
  * administrator of the server, and no value makes a result wrong.
@@ -37,11 +35,10 @@ typedef struct WorkerSetting
 } WorkerSetting;
 
 /*
- * By what they would do otherwise.  One that this server does not have is
- * left out.
+ * Settings by their effect.  One that this server does not have is skipped.
  */
 static const WorkerSetting settings[] = {
-	/* who it is, and what a name means */
+	/* the current role, and how names are resolved */
 	{"role", "none"},
 	{"search_path", "pg_catalog, pg_temp"},
 	{"restrict_nonsystem_relation_kind", ""},
@@ -49,7 +46,7 @@ static const WorkerSetting settings[] = {
 	{"default_tablespace", ""},
 	{"temp_tablespaces", ""},
 
-	/* what ends a transaction or the process */
+	/* time-outs and errors that end a transaction or the process */
 	{"statement_timeout", "0"},
 	{"lock_timeout", "0"},
 	{"transaction_timeout", "0"},
@@ -57,13 +54,13 @@ static const WorkerSetting settings[] = {
 	{"idle_session_timeout", "0"},
 	{"exit_on_error", "off"},
 
-	/* what a transaction may do and sees */
+	/* properties of transactions */
 	{"default_transaction_isolation", "read committed"},
 	{"default_transaction_read_only", "off"},
 	{"default_transaction_deferrable", "off"},
 	{"session_replication_role", "origin"},
 
-	/* how SQL is read */
+	/* how SQL is parsed */
 	{"array_nulls", "on"},
 	{"backslash_quote", "safe_encoding"},
 	{"escape_string_warning", "on"},
@@ -74,11 +71,11 @@ static const WorkerSetting settings[] = {
 	{"plpgsql.extra_warnings", "none"},
 	{"plpgsql.variable_conflict", "error"},
 
-	/* what an operation would write or raise */
+	/* what an operation writes, and the format of its errors */
 	{"miosa_rollback.actor", ""},
 	{"request.method", ""},
 
-	/* how values are read and written */
+	/* input and output of values */
 	{"DateStyle", "ISO, MDY"},
 	{"IntervalStyle", "postgres"},
 	{"TimeZone", "UTC"},
@@ -91,7 +88,7 @@ static const WorkerSetting settings[] = {
 	{"xmlbinary", "base64"},
 	{"xmloption", "content"},
 
-	/* how long a statement takes */
+	/* plans */
 	{"jit", "off"},
 	{"plan_cache_mode", "auto"},
 	{"max_parallel_workers_per_gather", "0"},
@@ -109,7 +106,7 @@ static const WorkerSetting settings[] = {
 	{"from_collapse_limit", "8"},
 	{"join_collapse_limit", "8"},
 
-	/* who sees what it does: people, and autovacuum */
+	/* messages and statistics */
 	{"client_min_messages", "notice"},
 	{"track_activities", "on"},
 	{"track_counts", "on"},
@@ -118,6 +115,9 @@ static const WorkerSetting settings[] = {
 static void be_superuser(void);
 static bool is_custom(const char *name);
 
+/*
+ * Set every setting of the list, and the user.
+ */
 void
 mrb_worker_settings_apply(void)
 {
@@ -126,7 +126,7 @@ mrb_worker_settings_apply(void)
 	{
 		const WorkerSetting *setting = &settings[i];
 
-		/* One of a library that is not loaded yet waits for it. */
+		/* A setting of a library that is not loaded yet is a placeholder. */
 		if (is_custom(setting->name) ||
 			GetConfigOption(setting->name, true, false) != NULL)
 			SetConfigOption(setting->name, setting->value, PGC_SUSET,
@@ -135,8 +135,8 @@ mrb_worker_settings_apply(void)
 }
 
 /*
- * A worker is the bootstrap superuser, unless session_authorization was set
- * for its database.
+ * Set the session's user to the bootstrap superuser, which it is already unless
+ * session_authorization was set for the database.
  */
 static void
 be_superuser(void)
@@ -148,7 +148,7 @@ be_superuser(void)
 }
 
 /*
- * Whether the setting is one of a library.
+ * Whether a setting belongs to a library.
  */
 static bool
 is_custom(const char *name)

@@ -9,8 +9,8 @@
 #define MRB_WORKER_SETTINGS_H
 
 /*
- * Undo what ALTER DATABASE and ALTER ROLE have set for people's sessions.
- * The caller has a transaction open.
+ * Override the settings that ALTER DATABASE and ALTER ROLE make for users'
+ * sessions.  The caller has a transaction open.
  */
 extern void mrb_worker_settings_apply(void);
 

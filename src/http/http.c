@@ -1,28 +1,24 @@
 /*-------------------------------------------------------------------------
  *
  * http.c
- *	  HTTP requests: with http_transfer.c the one user of libcurl.
+ *	  HTTP client for many concurrent requests, based on libcurl.
  *
- * libcurl tells us which sockets it waits for and when it wants to be called
- * again.  The sockets go into an epoll set of the engine, because a
- * WaitEventSet cannot give up a socket before PostgreSQL 18; the set's own
- * descriptor is what the owner waits for.  The time goes to
- * mrb_http_max_wait(), since an owner can wait until then anyway and a timer
- * descriptor would cost a system call per request.
+ * libcurl reports which sockets it waits for and when it must be called again.
+ * The sockets are members of the engine's epoll set, because no socket can be
+ * removed from a WaitEventSet; the owner waits for the set's descriptor.  The
+ * time is returned by mrb_http_max_wait(), because the owner's wait has a
+ * time-out anyway and a timer descriptor would cost a system call per request.
  *
- * Rules that this file keeps:
+ * An engine is malloc'd, as libcurl's own memory is, and lives as long as the
+ * process.  Callbacks neither palloc nor raise errors: a long jump through
+ * libcurl's frames would corrupt its state.  They record and return.
  *
- * Everything of an engine is malloc'd, as libcurl's own memory is, and lives
- * as long as the process.  Callbacks neither palloc nor raise: a long jump
- * through libcurl's frames would corrupt it.  They write down and return.
+ * libcurl resolves names in threads.  A thread must not run the server's signal
+ * handlers, so all signals are blocked while one may be started, and the thread
+ * inherits the mask.
  *
- * libcurl looks names up in threads.  They must never run one of the server's
- * signal handlers, so every signal is blocked while a thread may be started,
- * and the thread inherits that.
- *
- * A request starts the moment it is added, so its time-out never runs while
- * it waits in a queue; an engine that has as many requests as it may have
- * refuses the next one.
+ * A request starts when it is added, so that its time-out does not include time
+ * in a queue; a full engine refuses the next request.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,7 +35,7 @@
 #include "http/http_transfer.h"
 
 StaticAssertDecl(LIBCURL_VERSION_NUM >= 0x075700,
-				 "libcurl 7.87 is needed: without CURLOPT_QUICK_EXIT a request that is given up waits for its name server");
+				 "libcurl 7.87 is needed: without CURLOPT_QUICK_EXIT a cancelled request waits for its name server");
 
 #define EVENTS_PER_ROUND 128
 #define ROUNDS_PER_DRIVE 16
@@ -49,12 +45,12 @@ struct MrbHttpEngine
 	CURLM	   *multi;
 	int			epoll_fd;		/* -1 before it is open */
 	int			max_in_flight;
-	int			in_flight;		/* started, answer not fetched */
-	int64		due;			/* when libcurl wants a call, -1: never */
-	MrbTransfer *made;			/* all of them */
-	MrbTransfer *idle;			/* those to use next */
-	MrbTransfer *flawed;		/* answers that libcurl knows nothing of */
-	MrbTransfer *read;			/* whose answer is being read */
+	int			in_flight;		/* started, response not fetched */
+	int64		due;			/* when libcurl must be called, -1: never */
+	MrbTransfer *made;			/* all transfers */
+	MrbTransfer *idle;			/* transfers without a request */
+	MrbTransfer *flawed;		/* refused requests, not given to libcurl */
+	MrbTransfer *read;			/* whose response the owner reads */
 };
 
 static void http_library_check(void);
@@ -71,7 +67,7 @@ static void engine_timer(MrbHttpEngine *engine);
 static int	engine_events(MrbHttpEngine *engine);
 
 /*
- * Make an engine for at most that many requests at a time.
+ * Create an engine for at most max_in_flight concurrent requests.
  */
 MrbHttpEngine *
 mrb_http_create(int max_in_flight)
@@ -81,9 +77,9 @@ mrb_http_create(int max_in_flight)
 	http_library_check();
 
 	/*
-	 * AcquireExternalFD() refuses a third of the server's own files, which
-	 * the requests' descriptors alone can be.  This one must not be refused:
-	 * without it nothing is delivered and no storage is asked.
+	 * AcquireExternalFD() fails when a third of the server's descriptors are
+	 * external, which the requests alone can reach.  This one must not fail:
+	 * without it nothing is delivered and no artifact is checked.
 	 */
 	ReserveExternalFD();
 	engine = calloc(1, sizeof(MrbHttpEngine));
@@ -119,6 +115,9 @@ mrb_http_create(int max_in_flight)
 	return engine;
 }
 
+/*
+ * Return the descriptor to wait for.
+ */
 int
 mrb_http_descriptor(MrbHttpEngine *engine)
 {
@@ -126,7 +125,8 @@ mrb_http_descriptor(MrbHttpEngine *engine)
 }
 
 /*
- * How long the owner may wait before it calls mrb_http_drive() again.
+ * Return the milliseconds that the owner may wait before it calls
+ * mrb_http_drive() again; -1: no limit.
  */
 long
 mrb_http_max_wait(MrbHttpEngine *engine)
@@ -141,6 +141,9 @@ mrb_http_max_wait(MrbHttpEngine *engine)
 	return left <= 0 ? 0 : (long) ((left + 999) / 1000);
 }
 
+/*
+ * Return the number of requests whose response was not fetched yet.
+ */
 int
 mrb_http_in_flight(MrbHttpEngine *engine)
 {
@@ -148,8 +151,8 @@ mrb_http_in_flight(MrbHttpEngine *engine)
 }
 
 /*
- * Start a request.  One that must not be sent is taken too, and answered as
- * refused, so that the caller has one place where requests end.
+ * Start a request.  One that must not be sent is accepted too, and completes as
+ * refused, so that all requests end in mrb_http_next_answer().
  */
 bool
 mrb_http_start(MrbHttpEngine *engine, const MrbHttpRequest *request)
@@ -190,9 +193,9 @@ mrb_http_start(MrbHttpEngine *engine, const MrbHttpRequest *request)
 }
 
 /*
- * Serve what is ready and what is due.  It returns although more is ready
- * after a bounded number of rounds, so that a fast server cannot keep the
- * owner from its other work; the descriptor stays readable then.
+ * Process the sockets that are ready and the timer if it is due.  The number of
+ * rounds is limited, so that a fast server cannot keep the owner from its other
+ * work; the descriptor stays readable then.
  */
 void
 mrb_http_drive(MrbHttpEngine *engine)
@@ -215,7 +218,7 @@ mrb_http_drive(MrbHttpEngine *engine)
 }
 
 /*
- * The next finished request; false when there is none now.
+ * Return the response of the next finished request; false when there is none.
  */
 bool
 mrb_http_next_answer(MrbHttpEngine *engine, MrbHttpAnswer *answer)
@@ -239,7 +242,7 @@ mrb_http_next_answer(MrbHttpEngine *engine, MrbHttpAnswer *answer)
 }
 
 /*
- * Forget every request of an owner; a running one is cut off.
+ * Cancel every request of an owner.
  */
 void
 mrb_http_cancel(MrbHttpEngine *engine, void *owner)
@@ -271,8 +274,8 @@ mrb_http_cancel(MrbHttpEngine *engine, void *owner)
 }
 
 /*
- * Initialise libcurl, once and no earlier than it is needed, and see that the
- * library that was loaded can do what we rely on.
+ * Initialize libcurl at its first use, and check that the library that was
+ * loaded has the required features.
  */
 static void
 http_library_check(void)
@@ -292,19 +295,20 @@ http_library_check(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("libcurl %s is too old", info->version),
-				 errdetail("Version 7.87 or newer is needed.")));
+				 errdetail("The minimum version is 7.87."),
+				 errhint("Install a newer libcurl and restart the server.")));
 	if ((info->features & CURL_VERSION_ASYNCHDNS) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("libcurl %s has no asynchronous resolver",
 						info->version),
-				 errdetail("A name server that does not answer would stop the whole process."),
-				 errhint("Use a libcurl that was built with its threaded resolver or with c-ares.")));
+				 errdetail("An unresponsive name server would block the whole process."),
+				 errhint("Install a libcurl that was built with the threaded resolver or with c-ares.")));
 	checked = true;
 }
 
 /*
- * Microseconds that never run backwards.
+ * Return the microseconds of the monotonic clock.
  */
 static int64
 now_us(void)
@@ -316,11 +320,10 @@ now_us(void)
 }
 
 /*
- * libcurl's wish to wait for a socket, or to do so no more.  One that it has
- * closed has left the epoll set by itself, and its number may be in use
- * again, so adding falls back to changing.  A socket that the kernel does not
- * take is left to its request's time-out: to say so here would make libcurl
- * give up all requests.
+ * Callback: wait for a socket, or stop waiting for it.  A closed socket leaves
+ * the epoll set by itself, and its number may be in use again, so adding falls
+ * back to modifying.  If epoll_ctl() fails, the request will time out: an error
+ * returned from here would make libcurl cancel all requests.
  */
 static int
 on_socket(CURL *easy, curl_socket_t fd, int what, void *engine, void *known)
@@ -342,6 +345,9 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *engine, void *known)
 	return 0;
 }
 
+/*
+ * Callback: set the time of the next call.
+ */
 static int
 on_timer(CURLM *multi, long timeout_ms, void *engine)
 {
@@ -351,7 +357,7 @@ on_timer(CURLM *multi, long timeout_ms, void *engine)
 }
 
 /*
- * A transfer that nobody uses, NULL without memory.
+ * Return a transfer without a request; NULL when out of memory.
  */
 static MrbTransfer *
 engine_idle(MrbHttpEngine *engine)
@@ -372,7 +378,7 @@ engine_idle(MrbHttpEngine *engine)
 }
 
 /*
- * Make a transfer that does not run ready for the next request.
+ * Reset a transfer that does not run for its next request.
  */
 static void
 engine_release(MrbHttpEngine *engine, MrbTransfer *transfer)
@@ -383,7 +389,7 @@ engine_release(MrbHttpEngine *engine, MrbTransfer *transfer)
 }
 
 /*
- * Take a request away from libcurl.
+ * Remove a request from libcurl.
  */
 static void
 engine_stop(MrbHttpEngine *engine, MrbTransfer *transfer)
@@ -394,7 +400,7 @@ engine_stop(MrbHttpEngine *engine, MrbTransfer *transfer)
 }
 
 /*
- * Call libcurl if the time that it asked for has come.
+ * Call libcurl if its timer is due.
  */
 static void
 engine_timer(MrbHttpEngine *engine)
@@ -408,7 +414,7 @@ engine_timer(MrbHttpEngine *engine)
 }
 
 /*
- * Tell libcurl which sockets are ready; returns how many there were.
+ * Pass the ready sockets to libcurl; returns their number.
  */
 static int
 engine_events(MrbHttpEngine *engine)
@@ -435,7 +441,7 @@ engine_events(MrbHttpEngine *engine)
 }
 
 /*
- * A request that has ended, no longer in the list that it was found in.
+ * Remove a finished transfer from its list and return it; NULL: none.
  */
 static MrbTransfer *
 engine_finished(MrbHttpEngine *engine, CURLcode *result)

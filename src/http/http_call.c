@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * http_call.c
- *	  One HTTP request at a time, for a backend.
+ *	  Make one HTTP request and wait for its response.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,14 +13,14 @@
 
 #include "http/http_call.h"
 
-/* Connections that are kept open for the next call. */
+/* Number of connections that are kept open for later calls. */
 #define CALL_CONNECTIONS 4
 
 static void call_wait(MrbHttpEngine *engine);
 
 /*
- * Make one request and wait for it.  The engine stays for the life of the
- * process, so that a second call finds its connection open.
+ * Make a request and wait for its response.  The engine lives as long as the
+ * process, so that later calls can reuse its connections.
  */
 void
 mrb_http_call(const MrbHttpRequest *request, MrbHttpAnswer *answer)
@@ -53,7 +53,7 @@ mrb_http_call(const MrbHttpRequest *request, MrbHttpAnswer *answer)
 	}
 	PG_END_TRY();
 
-	/* We may have reset the latch after somebody else had set it. */
+	/* The wait may have reset a latch that was set for another reason. */
 	SetLatch(MyLatch);
 	answer->owner = request->owner;
 	answer->body = pnstrdup(answer->body, answer->body_len);
@@ -62,7 +62,7 @@ mrb_http_call(const MrbHttpRequest *request, MrbHttpAnswer *answer)
 }
 
 /*
- * Wait until the engine wants to go on, and answer interrupts meanwhile.
+ * Wait until the engine has work, and process interrupts.
  */
 static void
 call_wait(MrbHttpEngine *engine)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * http_call.h
- *	  One request over HTTP that is waited for.
+ *	  Make one HTTP request and wait for its response.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,7 +10,7 @@
 
 #include "http/http.h"
 
-/* Wait for one answer and interrupts.  Its strings are palloc'd. */
+/* Make a request, processing interrupts; the answer's strings are palloc'd. */
 extern void mrb_http_call(const MrbHttpRequest *request, MrbHttpAnswer *answer);
 
 #endif							/* MRB_HTTP_CALL_H */

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * http_transfer.c
- *	  One HTTP request, as libcurl is told of it, and what became of it.
+ *	  One HTTP request as libcurl's options, and its result.
  *
- * A transfer is used again and again: that keeps libcurl's handle and the
- * body's buffer.  All of its memory is malloc'd, and nothing here raises.
+ * Transfers are reused, which keeps libcurl's handle and the buffer of the body.
+ * All memory is malloc'd, and no function here raises an error.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,13 +18,13 @@
 #include "http/http_transfer.h"
 #include "http/public_address.h"
 
-/* Longest body that is kept; what comes after it is not read. */
+/* Maximum length of a body; the transfer ends there. */
 #define MAX_BODY (64 * 1024)
 
-/* A body buffer above this size is not kept for the next request. */
+/* A larger body buffer is not kept for the next request. */
 #define KEPT_BODY (4 * 1024)
 
-/* What the name of a region is made of. */
+/* Characters of the name of a region. */
 #define REGION_CHARACTERS "abcdefghijklmnopqrstuvwxyz0123456789-"
 
 #define USER_AGENT "miosa_rollback/" MIOSA_ROLLBACK_VERSION
@@ -54,10 +54,10 @@ static const char *error_of(MrbTransfer *transfer, MrbHttpOutcome outcome,
 							CURLcode result);
 static const char *request_flaw(const MrbHttpRequest *request);
 static bool header_is_clean(const char *header);
-static size_t token_length(const char *text);
+static size_t token_length(const char *string);
 
 /*
- * A new transfer, NULL without memory.
+ * Create a transfer; NULL when out of memory.
  */
 MrbTransfer *
 mrb_http_transfer_create(void)
@@ -76,7 +76,7 @@ mrb_http_transfer_create(void)
 }
 
 /*
- * Forget the last request.  libcurl must not be running it any more.
+ * Clear a transfer that is not running.
  */
 void
 mrb_http_transfer_reset(MrbTransfer *transfer)
@@ -100,8 +100,8 @@ mrb_http_transfer_reset(MrbTransfer *transfer)
 }
 
 /*
- * Copy a request into libcurl; false when out of memory.  One that must not be
- * sent gets a flaw instead.
+ * Copy a request into libcurl's handle; false when out of memory.  For one that
+ * must not be sent the flaw is set instead.
  */
 bool
 mrb_http_transfer_prepare(MrbTransfer *transfer, const MrbHttpRequest *request)
@@ -132,7 +132,7 @@ mrb_http_transfer_prepare(MrbTransfer *transfer, const MrbHttpRequest *request)
 }
 
 /*
- * Describe the end of a request.
+ * Fill in the answer of a finished request.
  */
 void
 mrb_http_transfer_answer(MrbTransfer *transfer, CURLcode result, MrbHttpAnswer *answer)
@@ -172,9 +172,9 @@ mrb_http_transfer_answer(MrbTransfer *transfer, CURLcode result, MrbHttpAnswer *
 }
 
 /*
- * An option that libcurl does not take will not be taken the next time, be it
- * that it was built without it or that the value is too long: that is a flaw of
- * the request, and is shown.  Only a lack of memory passes.
+ * Check the result of setting an option.  Unless memory is short, a retry would
+ * fail as well, because libcurl was built without the option or the value is too
+ * long: so it becomes the request's flaw, which is shown.
  */
 static bool
 option_taken(MrbTransfer *transfer, const char *option, CURLcode code)
@@ -182,7 +182,7 @@ option_taken(MrbTransfer *transfer, const char *option, CURLcode code)
 	if (code != CURLE_OK && code != CURLE_OUT_OF_MEMORY)
 	{
 		snprintf(transfer->error, sizeof(transfer->error),
-				 "libcurl does not take %s: %s", option,
+				 "libcurl does not accept %s: %s", option,
 				 curl_easy_strerror(code));
 		transfer->flaw = transfer->error;
 	}
@@ -190,7 +190,8 @@ option_taken(MrbTransfer *transfer, const char *option, CURLcode code)
 }
 
 /*
- * What we never do, whatever the URL or the environment says.
+ * Set the options that hold for every request, whatever its URL and the
+ * environment are.
  */
 static bool
 set_policy(MrbTransfer *transfer)
@@ -214,9 +215,9 @@ set_policy(MrbTransfer *transfer)
 }
 
 /*
- * Method and body.  libcurl knows three shapes of a request, to which any
- * method's name can be given: without a body, without a body in the answer,
- * and with a body, which may be empty.
+ * Set method and body.  libcurl has three kinds of requests, each of which can
+ * have any method: without a body, without a body in the response, and with a
+ * body, which may be empty.
  */
 static bool
 set_method(MrbTransfer *transfer, const MrbHttpRequest *request)
@@ -224,7 +225,7 @@ set_method(MrbTransfer *transfer, const MrbHttpRequest *request)
 	const char *method = request->method;
 	const char *body = request->body;
 
-	/* Servers want a length with these, if only zero. */
+	/* Servers require a Content-Length with these, even if it is zero. */
 	if (body == NULL && (strcmp(method, "POST") == 0 ||
 						 strcmp(method, "PUT") == 0 ||
 						 strcmp(method, "PATCH") == 0))
@@ -241,16 +242,15 @@ set_method(MrbTransfer *transfer, const MrbHttpRequest *request)
 }
 
 /*
- * The caller's headers, after some that stop libcurl's habits: waiting for
- * leave to send a body, and types that nobody asked for.  An empty one keeps
- * libcurl from adding its own, but not the caller's.
+ * Set the caller's headers.  Empty ones before them disable headers that libcurl
+ * would add (Expect, Accept, Content-Type), but not the caller's.
  */
 static bool
 set_headers(MrbTransfer *transfer, const MrbHttpRequest *request)
 {
 	bool		ok = true;
 
-	/* libcurl would sign the empty ones, which are not sent. */
+	/* libcurl would include the empty ones in a signature. */
 	if (request->sigv4 == NULL)
 		ok = add_header(transfer, "Expect:") &&
 			add_header(transfer, "Accept:") &&
@@ -262,7 +262,7 @@ set_headers(MrbTransfer *transfer, const MrbHttpRequest *request)
 }
 
 /*
- * libcurl signs by itself, the date of the request among the headers.
+ * Let libcurl sign the request, if it is to be signed.
  */
 static bool
 set_signature(MrbTransfer *transfer, const MrbHttpRequest *request)
@@ -273,7 +273,7 @@ set_signature(MrbTransfer *transfer, const MrbHttpRequest *request)
 }
 
 /*
- * Add to the headers; true when there is memory for it.
+ * Append a header; false when out of memory.
  */
 static bool
 add_header(MrbTransfer *transfer, const char *header)
@@ -286,8 +286,8 @@ add_header(MrbTransfer *transfer, const char *header)
 }
 
 /*
- * Open the socket for an address, if the outbound policy lets us.  The server
- * starts programs (COPY ... PROGRAM), which must not inherit it.
+ * Callback: open a socket for an address, if the outbound policy allows it.  It
+ * is closed on exec, because the server starts programs (COPY ... PROGRAM).
  */
 static curl_socket_t
 on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
@@ -313,10 +313,10 @@ on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 }
 
 /*
- * This is called just before a request is sent, also when libcurl sends it
- * again because a connection that was kept has died under it.  It denies two
- * more: a connection from the time when private addresses were allowed, and
- * one to this machine by a public address of its own.
+ * Callback: a request is about to be sent.  libcurl calls it again when it
+ * resends a request because a reused connection was closed.  It denies two more
+ * cases: a connection that was opened while private addresses were allowed, and
+ * one to this machine by one of its public addresses.
  */
 static int
 on_request(void *arg, char *peer, char *local, int peer_port, int local_port)
@@ -333,8 +333,8 @@ on_request(void *arg, char *peer, char *local, int peer_port, int local_port)
 }
 
 /*
- * Keep the next part of a body.  Taking less than was offered makes libcurl
- * end the transfer, which is how a body that is too long is cut.
+ * Callback: append to the body.  Accepting less than offered makes libcurl end
+ * the transfer, which cuts a body that is too long.
  */
 static size_t
 on_body(char *data, size_t size, size_t count, void *arg)
@@ -353,7 +353,8 @@ on_body(char *data, size_t size, size_t count, void *arg)
 }
 
 /*
- * Make room for a body of that length and its NUL.
+ * Enlarge the buffer for a body of a length and its NUL; false when out of
+ * memory.
  */
 static bool
 body_reserve(MrbTransfer *transfer, size_t len)
@@ -372,7 +373,8 @@ body_reserve(MrbTransfer *transfer, size_t len)
 }
 
 /*
- * How long a body is that may not have come as a whole, or at all.
+ * Return the total size of the resource, whose body may have been received in
+ * part or not at all; -1: unknown.
  */
 static int64
 size_of(MrbTransfer *transfer, int status)
@@ -395,6 +397,10 @@ size_of(MrbTransfer *transfer, int status)
 	return errno == 0 && *end == '\0' ? size : -1;
 }
 
+/*
+ * Return the region of the bucket in the response of S3; "" when it is missing or
+ * not a valid name.
+ */
 static const char *
 region_of(MrbTransfer *transfer)
 {
@@ -405,7 +411,7 @@ region_of(MrbTransfer *transfer)
 }
 
 /*
- * The value of a header of the answer, "" when it has none.
+ * Return the value of a header of the response; "" when it is missing.
  */
 static const char *
 header_of(MrbTransfer *transfer, const char *name)
@@ -417,9 +423,9 @@ header_of(MrbTransfer *transfer, const char *name)
 }
 
 /*
- * What libcurl's result means to us.  What matters is whether the other side
- * may have acted, and it cannot have as long as no byte of the request was
- * written, be it that a time-out ended it before.
+ * Map libcurl's result to an outcome.  The decisive point is whether the server
+ * may have processed the request, which is impossible as long as no byte of it
+ * was sent, even after a time-out.
  */
 static MrbHttpOutcome
 outcome_of(MrbTransfer *transfer, CURLcode result)
@@ -446,8 +452,8 @@ outcome_of(MrbTransfer *transfer, CURLcode result)
 }
 
 /*
- * One line on why there is no answer.  It never names an address that the
- * policy refused: who may not go there shall not learn it here.
+ * Describe in one line why there is no response.  An address that the policy
+ * refused is not included, because it may be confidential.
  */
 static const char *
 error_of(MrbTransfer *transfer, MrbHttpOutcome outcome, CURLcode result)
@@ -467,8 +473,8 @@ error_of(MrbTransfer *transfer, MrbHttpOutcome outcome, CURLcode result)
 }
 
 /*
- * Why a request must not be sent as it is; NULL when it may.  URLs are left to
- * libcurl, which refuses spaces and control characters in them.
+ * Return why a request must not be sent; NULL when it may be.  URLs are checked
+ * by libcurl, which refuses spaces and control characters.
  */
 static const char *
 request_flaw(const MrbHttpRequest *request)
@@ -486,8 +492,8 @@ request_flaw(const MrbHttpRequest *request)
 }
 
 /*
- * Is it a name, a colon and a value without line ends and other control
- * characters?  Otherwise a value could bring headers of its own.
+ * Whether a header is a name, a colon and a value without control characters.
+ * A line end in a value could inject another header.
  */
 static bool
 header_is_clean(const char *header)
@@ -505,11 +511,11 @@ header_is_clean(const char *header)
 }
 
 /*
- * Length of the HTTP token that a text begins with.
+ * Return the length of the HTTP token that a string begins with.
  */
 static size_t
-token_length(const char *text)
+token_length(const char *string)
 {
-	return strspn(text, "!#$%&'*+-.^_`|~0123456789"
+	return strspn(string, "!#$%&'*+-.^_`|~0123456789"
 				  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * http_transfer.h
- *	  One HTTP request, as libcurl is told of it, and what became of it.
+ *	  One HTTP request as libcurl's options, and its result.
  *
  * Used by http.c alone.
  *
@@ -19,22 +19,21 @@ typedef struct MrbTransfer
 {
 	struct MrbTransfer *next;	/* for lists of the engine */
 	struct MrbTransfer *next_made;	/* in its list of all transfers */
-	bool		running;		/* libcurl has it */
+	bool		running;		/* added to libcurl */
 
-	CURL	   *easy;			/* libcurl's side */
+	CURL	   *easy;			/* libcurl's handle */
 	struct curl_slist *headers; /* must live as long as the transfer runs */
-	void	   *owner;			/* the caller's mark */
+	void	   *owner;			/* set by the caller */
 	const char *flaw;			/* why it must not be sent, or NULL */
 
-	char	   *body;			/* what was answered, NUL-terminated */
+	char	   *body;			/* of the response, NUL-terminated */
 	size_t		body_len;
 	size_t		body_size;		/* bytes allocated */
-	bool		cut;			/* body was longer than what we keep */
+	bool		cut;			/* body was longer than MAX_BODY */
 
-	int			attempts;		/* libcurl tries again by itself, see
-								 * on_request */
-	bool		denied;			/* an address was against the policy */
-	bool		opened;			/* but another one was not */
+	int			attempts;		/* times that it was sent, see on_request */
+	bool		denied;			/* the policy denied an address */
+	bool		opened;			/* but allowed another one */
 	int			open_errno;		/* why a socket could not be opened, or 0 */
 	char		error[CURL_ERROR_SIZE];
 } MrbTransfer;

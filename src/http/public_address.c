@@ -1,18 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * public_address.c
- *	  Which network addresses belong to the public Internet.
+ *	  Recognize addresses of the public Internet.
  *
- * Whoever may write a URL could otherwise make the database server ask
- * questions inside its own network: a cloud's metadata service, a database on
- * loopback, an unprotected admin port.  Names are no help, because they
- * resolve to whatever their owner likes at that moment, so the address that
- * is really connected to is looked at.
+ * Without this check, a user who can write a URL could make the database server
+ * send requests to its own network: a cloud's metadata service, a database on
+ * loopback, an unprotected admin port.  Host names cannot be checked, because
+ * their owner can change their addresses at any time, so the address of each
+ * connection is checked.
  *
- * For IPv4 the list says what is not public; for IPv6 only 2000::/3 is handed
- * out at all, so everything else (loopback, link-local, unique local,
- * multicast, mapped IPv4, NAT64) is refused as a whole, and the list names
- * the exceptions inside.
+ * For IPv4, a list has the blocks that are not public.  For IPv6, only 2000::/3
+ * is allocated, so everything else (loopback, link-local, unique local,
+ * multicast, mapped IPv4, NAT64) is refused, and a list has the blocks inside
+ * that are not public.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,7 +27,7 @@
 typedef struct AddressBlock
 {
 	unsigned char prefix[4];	/* the leading bytes, in network order */
-	int			bits;			/* how many of them count, at most 32 */
+	int			bits;			/* length of the prefix, at most 32 */
 } AddressBlock;
 
 /* IANA's special-purpose registry, without what is globally reachable. */
@@ -62,7 +62,7 @@ static bool v6_is_public(const void *address);
 static bool in_block(const unsigned char *address, const AddressBlock *block);
 
 /*
- * Is this an Internet address that anybody could reach?
+ * Whether an address is public.
  */
 bool
 mrb_public_address_matches(const struct sockaddr *address)
@@ -75,20 +75,23 @@ mrb_public_address_matches(const struct sockaddr *address)
 }
 
 /*
- * The same for an address in its printed form.
+ * The same for the text form of an address.
  */
 bool
-mrb_public_address_matches_text(const char *text)
+mrb_public_address_matches_text(const char *string)
 {
 	unsigned char parsed[sizeof(struct in6_addr)];
 
-	if (inet_pton(AF_INET, text, parsed) == 1)
+	if (inet_pton(AF_INET, string, parsed) == 1)
 		return v4_is_public(parsed);
-	if (inet_pton(AF_INET6, text, parsed) == 1)
+	if (inet_pton(AF_INET6, string, parsed) == 1)
 		return v6_is_public(parsed);
 	return false;
 }
 
+/*
+ * Whether an IPv4 address is public.
+ */
 static bool
 v4_is_public(const void *address)
 {
@@ -100,6 +103,9 @@ v4_is_public(const void *address)
 	return true;
 }
 
+/*
+ * Whether an IPv6 address is public.
+ */
 static bool
 v6_is_public(const void *address)
 {
@@ -114,7 +120,7 @@ v6_is_public(const void *address)
 }
 
 /*
- * Do the first bits of the address, in network order, equal the block's?
+ * Whether an address, in network order, is in a block.
  */
 static bool
 in_block(const unsigned char *address, const AddressBlock *block)

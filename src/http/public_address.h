@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * public_address.h
- *	  Which network addresses belong to the public Internet.
+ *	  Recognize addresses of the public Internet.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,8 +10,8 @@
 
 struct sockaddr;
 
-/* May be called from library callbacks: neither allocates nor raises. */
+/* Whether an address is public.  These neither allocate nor raise errors. */
 extern bool mrb_public_address_matches(const struct sockaddr *address);
-extern bool mrb_public_address_matches_text(const char *text);
+extern bool mrb_public_address_matches_text(const char *string);
 
 #endif							/* MRB_PUBLIC_ADDRESS_H */

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * channel.c
- *	  The channel of NOTIFY that listeners hear of route changes on.
+ *	  The NOTIFY channel of route changes.
  *
- * A message is a hint, and must never fail what it is about: a full queue
- * fails the commit of every transaction that notifies, and so does a message
- * of 8000 bytes.  So both are looked at before.
+ * A notification is a hint, and must not fail the transaction that sends it: a
+ * full queue fails its commit, and a payload of 8000 bytes is an error.  So both
+ * are checked first.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,12 +18,16 @@
 #include "base/miosa_rollback.h"
 #include "notify/channel.h"
 
-/* Room is left for those who notify of something else. */
+/* The rest of the queue is left to other channels. */
 #define QUEUE_LIMIT 0.5
 
 /* As in async.c. */
 #define PAYLOAD_MAX 7999
 
+/*
+ * Whether the queue is at most half full.  The first time that it is not is
+ * logged.
+ */
 bool
 mrb_channel_has_room(void)
 {
@@ -38,18 +42,24 @@ mrb_channel_has_room(void)
 	}
 	if (!said)
 		ereport(LOG,
-				(errmsg("the notification queue is more than half full; route changes are not announced until it is not"),
-				 errhint("A session that listens has been in a transaction for long; see pg_stat_activity.")));
+				(errmsg("notification queue is more than half full, pausing notifications of route changes"),
+				 errhint("End the session that listens in a long transaction; to find it, type SELECT pid, application_name, xact_start FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start;")));
 	said = true;
 	return false;
 }
 
+/*
+ * Whether a payload is short enough for NOTIFY.
+ */
 bool
 mrb_channel_fits(const char *payload)
 {
 	return strlen(payload) <= PAYLOAD_MAX;
 }
 
+/*
+ * Send a notification when the transaction commits.
+ */
 void
 mrb_channel_notify(const char *payload)
 {

@@ -1,12 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * listeners.c
- *	  NOTIFY, for edges that listen.
+ *	  Notify the sessions that LISTEN for route changes.
  *
- * A transaction of its own, after the requests of the pass have been started:
- * its commit takes a lock that the whole server shares, and its queue can be
- * full.  Neither may hold up a request.  What could not be sent is sent later
- * as one message "from..to"; listeners ask for the rest themselves.
+ * Notifications have a transaction of their own, after the requests of the pass
+ * have been started: its commit takes a lock that the whole server shares, and
+ * the queue can be full, and neither may delay a request.  If it fails, one
+ * notification with the range of epochs is sent later, and listeners read the
+ * range from the log.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,23 +21,27 @@
 #include "notify/listeners.h"
 #include "notify/payload.h"
 
-/* More at once become one message. */
+/* More changes at once are sent as one range. */
 #define SINGLE_MAX 100
 
 #define LOCK_MS 50
 #define PAUSE_MS 1000
 
-static MemoryContext waiting = NULL;
+static MemoryContext pending_context = NULL;
 static char *payloads[SINGLE_MAX];
 static int	npayloads = 0;
-static int64 from_epoch = 0;	/* 0: nothing waits */
+static int64 from_epoch = 0;	/* 0: nothing is pending */
 static int64 to_epoch = 0;
-static bool single = true;		/* payloads holds all of it */
-static bool skipped = false;	/* because the queue is half full */
+static bool single = true;		/* payloads has every pending change */
+static bool skipped = false;	/* the queue was half full */
 static MrbTick not_before = 0;
 
 static void send_all(void *arg);
 
+/*
+ * Add a route change to the pending notifications, as a payload of its own as long
+ * as there are few.
+ */
 void
 mrb_listeners_add(const MrbRoute *route)
 {
@@ -50,10 +55,10 @@ mrb_listeners_add(const MrbRoute *route)
 	if (!single)
 		return;
 
-	if (waiting == NULL)
-		waiting = AllocSetContextCreate(TopMemoryContext,
-										"miosa_rollback notifications",
-										ALLOCSET_DEFAULT_SIZES);
+	if (pending_context == NULL)
+		pending_context = AllocSetContextCreate(TopMemoryContext,
+												"miosa_rollback notifications",
+												ALLOCSET_DEFAULT_SIZES);
 	payload = mrb_payload_route(route->epoch, route->deployment_id,
 								route->version_id);
 	if (!mrb_channel_fits(payload))
@@ -61,9 +66,12 @@ mrb_listeners_add(const MrbRoute *route)
 		single = false;
 		return;
 	}
-	payloads[npayloads++] = MemoryContextStrdup(waiting, payload);
+	payloads[npayloads++] = MemoryContextStrdup(pending_context, payload);
 }
 
+/*
+ * Send the pending notifications, unless an attempt failed a moment ago.
+ */
 void
 mrb_listeners_step(MrbRegistrySlot *slot)
 {
@@ -85,11 +93,14 @@ mrb_listeners_step(MrbRegistrySlot *slot)
 	if (from_epoch == 0 || !single)
 	{
 		npayloads = 0;
-		if (waiting != NULL)
-			MemoryContextReset(waiting);
+		if (pending_context != NULL)
+			MemoryContextReset(pending_context);
 	}
 }
 
+/*
+ * Send them in a transaction; sets skipped when the queue is half full.
+ */
 static void
 send_all(void *arg)
 {

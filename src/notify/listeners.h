@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * listeners.h
- *	  NOTIFY, for edges that listen.
+ *	  Notify the sessions that LISTEN for route changes.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,10 +11,10 @@
 #include "common/registry.h"
 #include "route/route.h"
 
-/* Remember that listeners are to be told of the route. */
+/* Queue a notification of a route change. */
 extern void mrb_listeners_add(const MrbRoute *route);
 
-/* Tell them, if there is anything and it is time to. */
+/* Send the queued notifications, if it is time to. */
 extern void mrb_listeners_step(MrbRegistrySlot *slot);
 
 #endif							/* MRB_LISTENERS_H */

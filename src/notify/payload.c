@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * payload.c
- *	  JSON texts for programs outside: the one user of jansson.
+ *	  Payloads of notifications.
  *
- * jansson allocates with malloc; everything of it is freed before anything
- * here can raise.
+ * The only user of jansson, which allocates with malloc: its memory is freed
+ * before an error can be raised.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,6 +20,9 @@ StaticAssertDecl(JANSSON_VERSION_HEX >= 0x020800,
 static json_t *id_or_null(const char *id);
 static char *write_and_free(json_t *value);
 
+/*
+ * Return the payload for one route change.
+ */
 char *
 mrb_payload_route(int64 epoch, const char *deployment_id,
 				  const char *version_id)
@@ -31,6 +34,9 @@ mrb_payload_route(int64 epoch, const char *deployment_id,
 									"version_id", id_or_null(version_id)));
 }
 
+/*
+ * Return the payload for a range of epochs.
+ */
 char *
 mrb_payload_range(int64 from, int64 to)
 {
@@ -40,8 +46,9 @@ mrb_payload_range(int64 from, int64 to)
 }
 
 /*
- * An id that is not UTF-8 cannot be written.  The API accepts none, and one
- * that was loaded must not end the dispatcher: who listens reads the log.
+ * Return an id as JSON, or null if it is missing or not valid UTF-8.  The API
+ * refuses such ids, and one that was loaded must not end the dispatcher;
+ * listeners read the log.
  */
 static json_t *
 id_or_null(const char *id)
@@ -52,7 +59,8 @@ id_or_null(const char *id)
 }
 
 /*
- * The text of a value, which may be NULL after a failure.
+ * Return the text of a value, palloc'd, and free the value, which is NULL after a
+ * failure.
  */
 static char *
 write_and_free(json_t *value)
@@ -73,6 +81,6 @@ write_and_free(json_t *value)
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory"),
-				 errdetail("A JSON text could not be written.")));
+				 errdetail("Could not build a JSON text.")));
 	return copy;
 }

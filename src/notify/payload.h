@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * payload.h
- *	  JSON texts for programs outside: the one user of jansson.
+ *	  Payloads of notifications.
  *
  * Results are palloc'd.
  *
@@ -11,13 +11,13 @@
 #define MRB_PAYLOAD_H
 
 /*
- * What listeners are told of one route.  epoch 0 means that it has none yet;
- * version_id NULL that nothing is served.
+ * Return the payload for one route change.  epoch 0 means that none is assigned
+ * yet; version_id NULL that the deployment serves no version.
  */
 extern char *mrb_payload_route(int64 epoch, const char *deployment_id,
 							   const char *version_id);
 
-/* What they are told of many: read these epochs from the log. */
+/* Return the payload for many changes: a range of epochs in the log. */
 extern char *mrb_payload_range(int64 from, int64 to);
 
 #endif							/* MRB_PAYLOAD_H */

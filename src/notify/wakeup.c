@@ -1,17 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * wakeup.c
- *	  Telling the dispatcher, at commit, that there is work.
+ *	  Wake the dispatcher when a transaction with work commits.
  *
- * A wish is remembered with the depth of the subtransaction that had it: when
- * that is rolled back the wish is forgotten, when it is released the wish
- * moves to its parent.  At commit the latch is set once, after the rows have
- * become visible to others, so that the dispatcher never looks too early.
+ * A request to wake it is recorded with the depth of its subtransaction: a
+ * rollback of the subtransaction drops it, a release moves it to the parent.  At
+ * commit the latch is set once, after the rows have become visible to others, so
+ * that the dispatcher never reads too early.
  *
- * Where no dispatcher runs, listeners are notified by the transaction itself,
- * as late as possible: only then is it known whether it is prepared, which a
- * NOTIFY would forbid, and whether the queue has room.  Who cannot be notified
- * is not: that must never fail somebody's rollback.
+ * Where no dispatcher runs, the transaction itself notifies listeners, just
+ * before its commit: only then it is known whether it is prepared, which NOTIFY
+ * would prevent, and whether the queue has room.  Without room no notification
+ * is sent, because it must not fail the user's transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,24 +29,24 @@
 #include "notify/payload.h"
 #include "notify/wakeup.h"
 
-/* After so many changes listeners are told to read everything. */
+/* More changes are sent as one notification to read everything. */
 #define NOTICES_MAX 100
 
-/* What listeners will be told. */
+/* A notification to send at commit. */
 typedef struct Notice
 {
 	int			depth;			/* of the subtransaction */
 	char	   *payload;
 } Notice;
 
-/* Depth of the subtransaction that had the wish; 0: nobody has it. */
+/* Depth of the outermost subtransaction with a request; 0: no request. */
 static int	wake_depth = 0;
 static int	request_depth = 0;
 
 static List *notices = NIL;
-static bool too_many = false;	/* of them */
+static bool too_many = false;	/* notices to send one by one */
 
-static bool warned = false;		/* once in a transaction is enough */
+static bool warned = false;		/* in this transaction */
 static bool callbacks_registered = false;
 
 static MrbQuery has_endpoints = {
@@ -55,20 +55,20 @@ static MrbQuery has_endpoints = {
 
 static bool dispatcher_running(void);
 static void register_callbacks(void);
-static void remember(int *depth);
+static void record_request(int *depth);
 static void at_xact_end(XactEvent event, void *arg);
 static void at_subxact_end(SubXactEvent event, SubTransactionId mySubid,
 						   SubTransactionId parentSubid, void *arg);
 static void subxact_moved(int *depth, bool aborted);
 static void notices_moved(bool aborted);
-static void remember_notice(const char *deployment_id,
-							const char *version_id);
+static void add_notice(const char *deployment_id,
+					   const char *version_id);
 static void notify_listeners(void);
-static void warn_if_nobody_tells(void);
+static void warn_if_not_running(void);
 
 /*
- * Whether this database has a dispatcher that will tell edges; one that is
- * stopped or stuck will not.
+ * Whether this database has a dispatcher that delivers changes, and that is not
+ * stalled.
  */
 static bool
 dispatcher_running(void)
@@ -81,7 +81,7 @@ dispatcher_running(void)
 }
 
 /*
- * Whether somebody should be told and nobody does it.
+ * Whether there are endpoints and no dispatcher that delivers changes to them.
  */
 bool
 mrb_wakeup_untold(void)
@@ -97,25 +97,34 @@ mrb_wakeup_untold(void)
 	return some;
 }
 
+/*
+ * Wake the dispatcher at commit, or else arrange for notifications and a warning.
+ */
 void
 mrb_wakeup_dispatcher(const char *deployment_id, const char *version_id)
 {
 	if (mrb_registry_available())
-		remember(&wake_depth);
+		record_request(&wake_depth);
 	if (dispatcher_running())
 		return;
 	if (deployment_id != NULL)
-		remember_notice(deployment_id, version_id);
-	warn_if_nobody_tells();
+		add_notice(deployment_id, version_id);
+	warn_if_not_running();
 }
 
+/*
+ * Request a dispatcher for this database at commit.
+ */
 void
 mrb_wakeup_request_dispatcher(void)
 {
 	if (mrb_registry_available())
-		remember(&request_depth);
+		record_request(&request_depth);
 }
 
+/*
+ * Register the callbacks, once in a session.
+ */
 static void
 register_callbacks(void)
 {
@@ -127,10 +136,10 @@ register_callbacks(void)
 }
 
 /*
- * Remember a wish of the present subtransaction.
+ * Record a request of the current subtransaction.
  */
 static void
-remember(int *depth)
+record_request(int *depth)
 {
 	int			here = GetCurrentTransactionNestLevel();
 
@@ -140,8 +149,8 @@ remember(int *depth)
 }
 
 /*
- * Fulfil the wishes at commit, forget them at any other end.  Prepared
- * transactions commit without us: the dispatcher finds their work by polling.
+ * Act on the requests at commit, and drop them at any other end.  COMMIT PREPARED
+ * runs no callback of this transaction: the dispatcher finds its work by polling.
  */
 static void
 at_xact_end(XactEvent event, void *arg)
@@ -175,6 +184,9 @@ at_xact_end(XactEvent event, void *arg)
 	warned = false;
 }
 
+/*
+ * Drop or move the requests of a subtransaction that ends.
+ */
 static void
 at_subxact_end(SubXactEvent event, SubTransactionId mySubid,
 			   SubTransactionId parentSubid, void *arg)
@@ -187,7 +199,7 @@ at_subxact_end(SubXactEvent event, SubTransactionId mySubid,
 }
 
 /*
- * The subtransaction of the present depth ends.
+ * Drop the request of a subtransaction that ends, or move it to the parent.
  */
 static void
 subxact_moved(int *depth, bool aborted)
@@ -200,7 +212,7 @@ subxact_moved(int *depth, bool aborted)
 }
 
 /*
- * The same for what listeners are told, the newest of which comes last.
+ * Drop or move the notices of a subtransaction that ends; the newest are last.
  */
 static void
 notices_moved(bool aborted)
@@ -221,10 +233,11 @@ notices_moved(bool aborted)
 }
 
 /*
- * What the dispatcher would have said.  It has no epoch: nobody gives one.
+ * Add the notification that the dispatcher would send, but without an epoch, which
+ * only the dispatcher assigns.
  */
 static void
-remember_notice(const char *deployment_id, const char *version_id)
+add_notice(const char *deployment_id, const char *version_id)
 {
 	MemoryContext old;
 	Notice	   *notice;
@@ -246,7 +259,8 @@ remember_notice(const char *deployment_id, const char *version_id)
 }
 
 /*
- * One message a change, or one without a deployment: read everything.
+ * Notify listeners of each change, or once without a deployment, which means to
+ * read everything.
  */
 static void
 notify_listeners(void)
@@ -265,10 +279,10 @@ notify_listeners(void)
 }
 
 /*
- * Warn once in a transaction.
+ * Warn, once in a transaction, that changes are not delivered.
  */
 static void
-warn_if_nobody_tells(void)
+warn_if_not_running(void)
 {
 	if (warned)
 		return;

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * wakeup.h
- *	  Telling the dispatcher, at commit, that there is work.
+ *	  Wake the dispatcher when a transaction with work commits.
  *
  *-------------------------------------------------------------------------
  */
@@ -9,22 +9,21 @@
 #define MRB_WAKEUP_H
 
 /*
- * Set the dispatcher's latch when the present transaction commits.  Where no
- * dispatcher runs, listeners are notified by the transaction itself, and a
- * warning is raised when there are endpoints that nobody will tell.  The
- * names may be NULL when the work is not a change of route.
+ * Set the dispatcher's latch when the current transaction commits.  Where no
+ * dispatcher runs, the transaction itself notifies listeners, and warns if there
+ * are endpoints.  The ids are NULL when the work is not a change of route.
  */
 extern void mrb_wakeup_dispatcher(const char *deployment_id,
 								  const char *version_id);
 
 /*
- * Whether there are endpoints and no dispatcher that will tell them, and the
- * warning about it.
+ * Whether there are endpoints and no dispatcher to deliver changes to them, and
+ * the warning about it.
  */
 extern bool mrb_wakeup_untold(void);
 
 #define MRB_WAKE_UNTOLD_MESSAGE \
-	"no dispatcher runs in this database, so no endpoint will be told yet"
+	"no dispatcher runs in this database, so changes are not delivered yet"
 #define MRB_WAKE_UNTOLD_HINT \
 	"SELECT * FROM miosa_doctor() says why and what to do."
 

@@ -284,7 +284,7 @@ for my $case (
 	[ "localhost$root/dir", 'done', qr/^$/ ],
 	[ "LOCALHOST$root/none", 'MR410', qr/There is no file "\Q$root\E\/none"/ ],
 	[ "elsewhere$root/dir", 'MR503', qr/is not of the form/ ],
-	[ "$root/" . 'x' x 300, 'MR503', qr/could not be looked at: File name too long/ ])
+	[ "$root/" . 'x' x 300, 'MR503', qr/could not be accessed: File name too long/ ])
 {
 	my ($path, $state, $pattern) = @$case;
 

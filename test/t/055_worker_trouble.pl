@@ -62,7 +62,7 @@ cmp_ok(scalar @fast, '<=', 2 + $seconds / 0.1, 'and no more often than that');
 sql("DELETE FROM miosa.endpoints WHERE name IN ('fast', 'slow')");
 
 #
-# An option that libcurl does not take, here because of its length, is an error
+# An option that libcurl does not accept, here because of its length, is an error
 # of the endpoint; it is not waited for memory
 #
 sql(qq{
@@ -70,9 +70,9 @@ sql(qq{
 		('signed', 'sigv4', '{"service": "s3", "region": "us-east-1"}', '{"method": "PUT", "path": "/{deployment_id}"}');
 	INSERT INTO miosa.secrets (name, value) VALUES ('long', 'AKID:' || repeat('x', 8000001));
 	SELECT miosa_put_endpoint('signed', 'signed', '$url/signed', secret => 'long')});
-ok( $node->poll_query_until('postgres', q{SELECT last_error LIKE 'libcurl does not take CURLOPT_USERPWD: %'
+ok( $node->poll_query_until('postgres', q{SELECT last_error LIKE 'libcurl does not accept CURLOPT_USERPWD: %'
 		FROM miosa.stat_endpoint WHERE name = 'signed'}),
-	'what libcurl does not take is shown');
+	'what libcurl does not accept is shown');
 sql("DELETE FROM miosa.endpoints WHERE name = 'signed'; DELETE FROM miosa.secrets WHERE name = 'long'");
 
 #
@@ -216,7 +216,7 @@ like(sql_in('by_role', "SELECT string_agg(value, ' ') FROM miosa.status('dep_1')
 	qr/NOT CONVERGED.*nobody tells.*STUCK, no pass for/, 'status says so');
 my ($ok, $out, $err) = $node->psql('by_role', "SET synchronous_commit = local; SELECT miosa_promote('dep_1', 'ver_1')");
 
-like($err, qr/WARNING:  no dispatcher runs in this database, so no endpoint will be told yet/,
+like($err, qr/WARNING:  no dispatcher runs in this database, so changes are not delivered yet/,
 	'whoever changes a route is warned');
 kill 'CONT', $pid{by_role}, $launcher;
 $node->append_conf('postgresql.conf', "synchronous_standby_names = ''");

@@ -104,7 +104,7 @@ like(refusal('file:edge'), qr/DETAIL:  It has no value: it refers to a file, but
 my ($status, undef, $err) = $node->psql('postgres', "SET miosa_rollback.secret_directory = '$files'");
 isnt($status, 0, 'a session cannot choose the directory');
 ($status, undef, $err) = $node->psql('postgres', "ALTER SYSTEM SET miosa_rollback.secret_directory = 'base'");
-like($err, qr/It must be an absolute path/, 'nor is it in the data directory');
+like($err, qr/The path must be absolute/, 'nor is it in the data directory');
 $node->append_conf('postgresql.conf', "miosa_rollback.secret_directory = '$files'\n");
 $node->reload;
 is(wait_sql('SHOW miosa_rollback.secret_directory', $files), $files, 'the configuration chooses it');
