@@ -202,11 +202,7 @@ BEGIN
 		RETURN NEXT;
 	END IF;
 
-	SELECT count(*) FILTER (WHERE c.state <> 'excluded') AS told,
-			count(*) FILTER (WHERE c.state = 'excluded') AS excluded,
-			count(*) FILTER (WHERE c.state <> 'excluded' AND c.health IN ('backing off', 'misconfigured', 'gone', 'unverified')) AS failing
-		INTO edges
-		FROM miosa.convergence_rows(id) c WHERE c.role = 'edge';
+	SELECT * INTO edges FROM miosa.count_edges(id);
 	item := 'edges';
 	dispatcher := miosa.dispatcher_words();
 	value := CASE WHEN edges.told = 0 THEN 'none is told'

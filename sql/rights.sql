@@ -110,7 +110,7 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.miosa_audit_log, @extschema@.miosa_route, @extschema@.miosa_routes_since,
 	@extschema@.miosa_convergence, @extschema@.miosa_wait_converged, @extschema@.miosa_doctor,
 	@extschema@.miosa_resend, @extschema@.miosa_resync, @extschema@.miosa_redrive, @extschema@.miosa_test_endpoint,
-	miosa.rollback, miosa.promote, miosa.status, miosa.candidates, miosa.history,
+	miosa.rollback, miosa.promote, miosa.status, miosa.verdict, miosa.candidates, miosa.history,
 	miosa.progress_rows, miosa.heartbeat_horizon, miosa.overdue_rows, miosa.stands_on
 	TO miosa_operator;
 GRANT SELECT ON

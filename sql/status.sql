@@ -61,8 +61,99 @@ LANGUAGE sql VOLATILE PARALLEL SAFE
 RETURN coalesce(d.waiting_since + miosa.setting('cutover_deadline')::interval < clock_timestamp(), false);
 COMMENT ON FUNCTION miosa.is_overdue(miosa.deployments) IS 'Whether a deployment waits for instances longer than miosa_rollback.cutover_deadline';
 
--- Status.  It never says OK unless every edge has confirmed what shall serve
+-- Count the edges of a deployment, as convergence_rows() shows them.
+CREATE FUNCTION miosa.count_edges(deployment_id text, OUT told bigint, OUT done bigint, OUT expired bigint,
+	OUT excluded bigint, OUT failing bigint)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	SELECT count(*) FILTER (WHERE c.state <> 'excluded'), count(*) FILTER (WHERE c.done AND c.state <> 'excluded'),
+		count(*) FILTER (WHERE c.state = 'expired'), count(*) FILTER (WHERE c.state = 'excluded'),
+		count(*) FILTER (WHERE c.state <> 'excluded' AND c.health IN ('backing off', 'misconfigured', 'gone', 'unverified'))
+	FROM miosa.convergence_rows($1) c WHERE c.role = 'edge'
+$$;
+COMMENT ON FUNCTION miosa.count_edges(text) IS 'How many edges are told of a deployment, are done, of these by expiry alone, are disabled, and fail';
+
+-- A standby sees what the primary's dispatcher has confirmed.
+CREATE FUNCTION miosa.is_telling() RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL SAFE
+RETURN pg_is_in_recovery() OR miosa.dispatcher_words() = 'running';
+COMMENT ON FUNCTION miosa.is_telling() IS 'Whether edges are told of changes now';
+
+-- The one place that decides how a deployment is; docs/reference.md lists the
+-- codes.  It never says ok unless every edge has confirmed what shall serve
 -- and, where instances are needed, one of them is healthy.
+CREATE FUNCTION miosa.judge_deployment(d miosa.deployments, told bigint, done bigint, OUT code text, OUT text text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+DECLARE
+	version CONSTANT text := coalesce(miosa.version_name(d.id, d.active_version_id), 'none');
+	serving CONSTANT text := miosa.version_name(d.id, d.serving_version_id);
+	needs_instances CONSTANT boolean := d.desired_replicas > 0 AND EXISTS (SELECT FROM miosa.versions v
+		WHERE v.deployment_id = d.id AND v.id = d.active_version_id AND v.kind <> 'static');
+	healthy CONSTANT integer := (SELECT i.healthy FROM miosa.count_instances(d.id, d.active_version_id) i);
+	waits CONSTANT text := miosa.span(clock_timestamp() - d.waiting_since);
+	confirmed CONSTANT text := format('%s of %s edges confirmed %s', done, told, version);
+	telling CONSTANT boolean := miosa.is_telling();
+	convergence text;
+BEGIN
+	IF d.active_version_id IS NULL THEN
+		code := 'not_published';
+		text := 'NOT PUBLISHED: no version is active';
+	ELSIF d.state IN ('stopped', 'failed') THEN
+		code := 'not_serving';
+		text := format('NOT SERVING: the deployment is %s', d.state);
+	ELSIF d.serving_version_id IS NOT NULL AND healthy = 0 AND miosa.is_overdue(d) THEN
+		code := 'overdue';
+		text := miosa.clip(format('OVERDUE: %s has no healthy instance for %s, %s is served', version, waits, serving), 64);
+	ELSIF d.serving_version_id IS NOT NULL THEN
+		code := 'not_switched';
+		text := miosa.clip(format('NOT SWITCHED: %s waits for instances%s, %s is served', version,
+			coalesce(' for ' || waits, ''), serving), 64);
+	ELSIF needs_instances AND healthy = 0 THEN
+		code := 'not_serving';
+		text := format('NOT SERVING: %s has no healthy instance', version);
+	ELSIF told = 0 THEN
+		code := 'unknown';
+		text := 'UNKNOWN: no edge is told of this deployment';
+	ELSIF done < told THEN
+		code := 'not_converged';
+		text := 'NOT CONVERGED: ' || confirmed || CASE WHEN telling THEN '' ELSE ', nobody tells' END;
+	ELSE
+		convergence := miosa.convergence_state(d.id, NULL);
+		IF convergence = 'waiting_instances' THEN
+			code := 'waiting';
+			text := format('WAITING: %s of %s instances of %s are healthy', healthy, d.desired_replicas, version);
+		ELSIF convergence NOT IN ('converged', 'expired') THEN
+			code := 'not_converged';
+			text := format('NOT CONVERGED: %s', replace(convergence, '_', ' '));
+		ELSIF NOT telling THEN
+			code := 'converged';
+			text := format('CONVERGED on %s, but changes are not told now', version);
+		ELSE
+			code := 'ok';
+			text := format('OK: %s edge%s confirmed %s', done, CASE WHEN done = 1 THEN '' ELSE 's' END, version);
+		END IF;
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.judge_deployment(miosa.deployments, bigint, bigint) IS 'Verdict on a deployment of whose edges so many are told, and so many are done';
+
+-- The verdict alone, by the names that people use.
+CREATE FUNCTION miosa.verdict_rows(deployment text, OUT code text, OUT text text)
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+	SELECT j.code, j.text
+	FROM miosa.deployments p
+	CROSS JOIN LATERAL miosa.count_edges(p.id) e
+	CROSS JOIN LATERAL miosa.judge_deployment(p, e.told, e.done) j
+	WHERE p.id = miosa.find_deployment($1)
+$$;
+COMMENT ON FUNCTION miosa.verdict_rows(text) IS 'What miosa.verdict() calls';
+
+CREATE FUNCTION miosa.verdict(deployment text, OUT code text, OUT text text)
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'mrb_console';
+COMMENT ON FUNCTION miosa.verdict(text) IS 'How a deployment is: a code for programs, and the text that miosa.status() shows';
+
+-- Status.
 
 CREATE FUNCTION miosa.status_rows(deployment text, OUT item text, OUT value text)
 RETURNS SETOF record
@@ -78,9 +169,7 @@ DECLARE
 	name text;
 	version text;
 	dispatcher text := miosa.dispatcher_words();
-	-- A standby sees what the primary's dispatcher has confirmed.
 	telling boolean := dispatcher = 'running' OR pg_is_in_recovery();
-	convergence text;
 	instances record;
 	target text;
 	hosts text[];
@@ -92,40 +181,10 @@ BEGIN
 	SELECT * INTO event FROM miosa.audit_events a
 		WHERE a.deployment_id = d.id AND a.outcome IN ('changed', 'pending') ORDER BY a.seq DESC LIMIT 1;
 	SELECT * INTO instances FROM miosa.count_instances(d.id, d.active_version_id);
-	SELECT count(*) FILTER (WHERE c.state <> 'excluded') AS told,
-			count(*) FILTER (WHERE c.done AND c.state <> 'excluded') AS done,
-			count(*) FILTER (WHERE c.state = 'expired') AS expired,
-			count(*) FILTER (WHERE c.state = 'excluded') AS excluded
-		INTO edges
-		FROM miosa.convergence_rows(d.id) c WHERE c.role = 'edge';
-	convergence := miosa.convergence_state(d.id, NULL);
+	SELECT * INTO edges FROM miosa.count_edges(d.id);
 
 	item := 'verdict';
-	value := CASE
-		WHEN d.active_version_id IS NULL THEN 'NOT PUBLISHED: no version is active'
-		WHEN d.state IN ('stopped', 'failed') THEN format('NOT SERVING: the deployment is %s', d.state)
-		WHEN d.serving_version_id IS NOT NULL AND instances.healthy = 0 AND miosa.is_overdue(d) THEN
-			miosa.clip(format('OVERDUE: %s has no healthy instance for %s, %s is served', version,
-				miosa.span(clock_timestamp() - d.waiting_since), miosa.version_name(d.id, d.serving_version_id)), 64)
-		WHEN d.serving_version_id IS NOT NULL THEN
-			miosa.clip(format('NOT SWITCHED: %s waits for instances%s, %s is served', version,
-				coalesce(' for ' || miosa.span(clock_timestamp() - d.waiting_since), ''),
-				miosa.version_name(d.id, d.serving_version_id)), 64)
-		WHEN active.kind <> 'static' AND instances.healthy = 0 AND d.desired_replicas > 0 THEN
-			format('NOT SERVING: %s has no healthy instance', version)
-		WHEN edges.told = 0 THEN 'UNKNOWN: no edge is told of this deployment'
-		WHEN edges.done < edges.told AND NOT telling THEN
-			format('NOT CONVERGED: %s of %s edges confirmed %s, nobody tells', edges.done, edges.told, version)
-		WHEN edges.done < edges.told THEN
-			format('NOT CONVERGED: %s of %s edges confirmed %s', edges.done, edges.told, version)
-		WHEN convergence = 'waiting_instances' THEN
-			format('WAITING: %s of %s instances of %s are healthy', instances.healthy, d.desired_replicas, version)
-		WHEN convergence NOT IN ('converged', 'expired') THEN
-			format('NOT CONVERGED: %s', replace(convergence, '_', ' '))
-		WHEN NOT telling THEN
-			format('CONVERGED on %s, but changes are not told now', version)
-		ELSE format('OK: %s edge%s confirmed %s', edges.done, CASE WHEN edges.done = 1 THEN '' ELSE 's' END, version)
-	END;
+	value := (SELECT j.text FROM miosa.judge_deployment(d, edges.told, edges.done) j);
 	RETURN NEXT;
 
 	item := 'deployment';

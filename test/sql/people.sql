@@ -37,6 +37,8 @@ SELECT * FROM miosa.status('shop');
 SELECT * FROM miosa.status('nothing');
 SELECT * FROM miosa.status('');
 SELECT * FROM miosa.status(NULL);
+SELECT * FROM miosa.verdict('nothing');
+SELECT * FROM miosa.verdict(NULL);
 SELECT * FROM miosa.history('blog', 0);
 SELECT v AS version, miosa.find_version('dep_01HQXW5P7R8ZYFG9K2N3M4S5T6', v)
 FROM unnest('{v2,V3,ver_01HQXW5P7R8ZYFG9K2N3M4S5T4}'::text[]) v;
@@ -54,6 +56,7 @@ SELECT miosa.bar(0, 3), miosa.bar(2, 3), miosa.bar(999, 1000), miosa.bar(3, 3), 
 
 -- Before anything was published.
 SELECT * FROM miosa.status('blog') WHERE item <> 'dispatcher';
+SELECT * FROM miosa.verdict('blog');
 SELECT * FROM miosa.candidates('blog');
 SELECT * FROM miosa.history('blog');
 
@@ -91,6 +94,7 @@ SELECT item, value FROM miosa.rollback('blog', 'v2', idempotency_key => 'key') W
 
 -- Edges: nothing is good before it is confirmed.
 SELECT item, value FROM miosa.status('blog') WHERE item IN ('verdict', 'edges', 'waiting', 'hosts', 'next', 'reason');
+SELECT * FROM miosa.verdict('blog');
 INSERT INTO miosa.endpoints (name, adapter, url, zone) VALUES
 	('router-a', 'haproxy-map', 'http://router-a.invalid', 'eu'),
 	('router-with-a-rather-long-name-of-its-own', 'haproxy-map', 'http://router-b.invalid', 'us'),
@@ -99,6 +103,7 @@ INSERT INTO miosa.endpoints (name, adapter, url, zone) VALUES
 UPDATE miosa.endpoints SET enabled = false, reason = 'being replaced' WHERE name = 'cache-b';
 SELECT item, regexp_replace(value, ' for <?[0-9]+ s$', '') AS value FROM miosa.status('blog') WHERE item IN ('verdict', 'edges', 'waiting', '', 'next')
 	AND value NOT LIKE '%miosa.app%';
+SELECT * FROM miosa.verdict('blog');
 DELETE FROM miosa.outbox WHERE xid = pg_current_xact_id();
 INSERT INTO miosa.route_log (epoch, deployment_id, route_seq, kind, created_at)
 	SELECT 5000000000000, id, route_seq, 'route', now() - '2 hours'::interval FROM miosa.deployments WHERE slug = 'blog';
@@ -108,6 +113,7 @@ INSERT INTO miosa.endpoint_state (endpoint, config, acked_epoch, settled_epoch, 
 		'could not connect to 192.0.2.1 port 80: connection refused by the other side', NULL
 	FROM miosa.endpoints WHERE enabled;
 SELECT item, value FROM miosa.status('blog') WHERE item IN ('verdict', 'edges', 'waiting', 'next', '') AND value NOT LIKE '%miosa.app%';
+SELECT * FROM miosa.verdict('blog');
 SELECT operation, edges, slowest, last_error FROM miosa.progress;
 SELECT item, value FROM miosa.promote('blog', 'v1') WHERE item = 'edges';
 ROLLBACK;
@@ -123,6 +129,7 @@ INSERT INTO miosa.route_log (epoch, deployment_id, route_seq, kind, created_at)
 INSERT INTO miosa.endpoint_state (endpoint, config, acked_epoch, settled_epoch, verified_epoch, health, acked_at, resync_after)
 	VALUES ('router-a', '', 5000000000000, 5000000000000, 5000000000000, 'ok', now(), NULL);
 SELECT item, value FROM miosa.status('blog') WHERE item IN ('verdict', 'edges', 'waiting', 'dispatcher', 'next');
+SELECT * FROM miosa.verdict('blog');
 SELECT operation, edges, slowest, last_error FROM miosa.progress;
 -- What is left out is said.
 SELECT count(miosa_put_deployment('many_' || n, 'ten_1')) FROM generate_series(1, 30) n;
@@ -137,6 +144,7 @@ SELECT operation, edges FROM miosa.progress;
 -- But not when the deployment does not run, or has no instance.
 UPDATE miosa.deployments SET state = 'stopped' WHERE slug = 'blog';
 SELECT item, value FROM miosa.status('blog') WHERE item = 'verdict';
+SELECT * FROM miosa.verdict('blog');
 ROLLBACK;
 
 -- A name with line breaks and escapes stays on its line.

@@ -81,7 +81,7 @@ FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
 WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
 	AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'miosa_rollback')
 	AND p.provolatile = 'v' AND p.prorettype <> 'trigger'::regtype
-	AND (p.pronamespace <> 'miosa'::regnamespace OR p.proname IN ('rollback', 'promote', 'status', 'candidates', 'progress_rows'))
+	AND (p.pronamespace <> 'miosa'::regnamespace OR p.proname IN ('rollback', 'promote', 'status', 'verdict', 'candidates', 'progress_rows'))
 ORDER BY 1
 EOS
 # What reads, and may have to do so from shared memory or from storage
@@ -89,6 +89,7 @@ my %reader = (
 	'miosa.candidates' => q{SELECT count(*) > 0 FROM miosa.candidates('dep_1')},
 	'miosa.progress_rows' => q{SELECT count(*) > 0 FROM miosa.progress},
 	'miosa.status' => q{SELECT count(*) > 0 FROM miosa.status('dep_1')},
+	'miosa.verdict' => q{SELECT code IS NOT NULL FROM miosa.verdict('dep_1')},
 	'public.miosa_convergence' => q{SELECT miosa_convergence('dep_1') IS NOT NULL},
 	'public.miosa_doctor' => q{SELECT count(*) > 0 FROM miosa_doctor()},
 	'public.miosa_plan' => q{SELECT miosa_plan('dep_1') IS NOT NULL},
