@@ -33,90 +33,58 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.refers_to_plan() IS 'Trigger: foreign_key_violation for a plan that does not exist';
 
-CREATE FUNCTION miosa.refers_to_tenants() RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	IF NOT miosa.restoring() THEN
-		PERFORM FROM miosa.tenants t WHERE t.id = NEW.tenant_id FOR KEY SHARE;
-		IF NOT FOUND THEN
-			PERFORM miosa.refuse_reference(TG_TABLE_NAME, TG_NAME, 'tenant_id', NEW.tenant_id, 'tenants');
-		END IF;
-	END IF;
-	RETURN NULL;
-END $$;
-COMMENT ON FUNCTION miosa.refers_to_tenants() IS 'Trigger: foreign_key_violation for a tenant that does not exist';
-
-CREATE FUNCTION miosa.refers_to_deployments() RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	IF NOT miosa.restoring() THEN
-		PERFORM FROM miosa.deployments p WHERE p.id = NEW.deployment_id FOR KEY SHARE;
-		IF NOT FOUND THEN
-			PERFORM miosa.refuse_reference(TG_TABLE_NAME, TG_NAME, 'deployment_id', NEW.deployment_id, 'deployments');
-		END IF;
-	END IF;
-	RETURN NULL;
-END $$;
-COMMENT ON FUNCTION miosa.refers_to_deployments() IS 'Trigger: foreign_key_violation for a deployment that does not exist';
-
-CREATE FUNCTION miosa.refers_to_versions() RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	version text;
-	field text := 'version_id';
-BEGIN
-	IF NOT miosa.restoring() THEN
-		IF TG_TABLE_NAME = 'releases' THEN
-			field := 'deployment_version_id';
-			version := NEW.deployment_version_id;
-		ELSE
-			version := NEW.version_id;
-		END IF;
-		PERFORM FROM miosa.versions v WHERE v.deployment_id = NEW.deployment_id AND v.id = version FOR KEY SHARE;
-		IF NOT FOUND THEN
-			PERFORM miosa.refuse_reference(TG_TABLE_NAME, TG_NAME, 'deployment_id, ' || field,
-				NEW.deployment_id || ', ' || version, 'versions');
-		END IF;
-	END IF;
-	RETURN NULL;
-END $$;
-COMMENT ON FUNCTION miosa.refers_to_versions() IS 'Trigger: foreign_key_violation for a version that does not exist';
-
-CREATE FUNCTION miosa.refers_to_adapters() RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	IF NOT miosa.restoring() THEN
-		PERFORM FROM miosa.adapters a WHERE a.name = NEW.adapter FOR KEY SHARE;
-		IF NOT FOUND THEN
-			PERFORM miosa.refuse_reference(TG_TABLE_NAME, TG_NAME, 'adapter', NEW.adapter, 'adapters');
-		END IF;
-	END IF;
-	RETURN NULL;
-END $$;
-COMMENT ON FUNCTION miosa.refers_to_adapters() IS 'Trigger: foreign_key_violation for an adapter that does not exist';
-
--- A trigger is called like the constraint whose part it does.
+-- A trigger has the name of the constraint that it checks.
 CREATE TRIGGER tenants_plan_fkey AFTER INSERT ON miosa.tenants
 	FOR EACH ROW EXECUTE FUNCTION miosa.refers_to_plan();
 CREATE TRIGGER tenants_plan_fkey_update AFTER UPDATE OF plan ON miosa.tenants
 	FOR EACH ROW EXECUTE FUNCTION miosa.refers_to_plan();
+
+-- One function checks all foreign keys.  It has a branch for each, generated
+-- from the catalog, so that each statement has a plan that is kept.
 DO $$
 DECLARE
 	key record;
+	branches text := '';
+	triggers text[] := '{}';
 BEGIN
 	FOR key IN
-		SELECT c.conname AS name, c.conrelid::regclass AS child, r.relname AS parent, t.tgname AS inserted
+		SELECT c.conname AS name, c.conrelid::regclass AS child, c.confrelid::regclass AS parent, r.relname AS parent_name,
+			t.tgname AS inserted, f.columns, f."values", f.equal
 		FROM pg_constraint c
 		JOIN pg_class r ON r.oid = c.confrelid
 		JOIN pg_trigger t ON t.tgconstraint = c.oid AND t.tgfoid = 'pg_catalog."RI_FKey_check_ins"'::regproc
+		CROSS JOIN LATERAL (
+			SELECT string_agg(a.attname, ', ' ORDER BY k.n) AS columns,
+				string_agg(format('NEW.%I', a.attname), ' || '', '' || ' ORDER BY k.n) AS "values",
+				string_agg(format('p.%I = NEW.%I', b.attname, a.attname), ' AND ' ORDER BY k.n) AS equal
+			FROM unnest(c.conkey, c.confkey) WITH ORDINALITY k (child, parent, n)
+			JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.child
+			JOIN pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = k.parent) f
 		WHERE c.contype = 'f' AND c.connamespace = 'miosa'::regnamespace
+		ORDER BY c.conname
 	LOOP
-		EXECUTE format('ALTER TABLE %s DISABLE TRIGGER %I', key.child, key.inserted);
-		EXECUTE format('CREATE TRIGGER %I AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION miosa.%I()',
-			key.name, key.child, 'refers_to_' || key.parent);
+		branches := branches || format($branch$
+	WHEN %L THEN
+		PERFORM FROM %s p WHERE %s FOR KEY SHARE;
+		IF NOT FOUND THEN
+			PERFORM miosa.refuse_reference(TG_TABLE_NAME, TG_NAME, %L, %s, %L);
+		END IF;$branch$, key.name, key.parent, key.equal, key.columns, key."values", key.parent_name);
+		triggers := triggers
+			|| format('ALTER TABLE %s DISABLE TRIGGER %I', key.child, key.inserted)
+			|| format('CREATE TRIGGER %I AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION miosa.refers()', key.name, key.child);
+	END LOOP;
+	EXECUTE format('CREATE FUNCTION miosa.refers() RETURNS trigger LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER '
+		'SET search_path = pg_catalog, pg_temp AS %L', format($body$
+BEGIN
+	IF miosa.restoring() THEN
+		RETURN NULL;
+	END IF;
+	CASE TG_NAME%s
+	END CASE;
+	RETURN NULL;
+END $body$, branches));
+	COMMENT ON FUNCTION miosa.refers() IS 'Trigger: foreign_key_violation for a new row that refers to what does not exist; generated from the foreign keys';
+	FOR i IN 1 .. cardinality(triggers) LOOP
+		EXECUTE triggers[i];
 	END LOOP;
 END $$;
