@@ -10,6 +10,55 @@ LANGUAGE c VOLATILE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'mrb_positions';
 COMMENT ON FUNCTION miosa.positions() IS 'Where the endpoints that the dispatcher tells stand by shared memory, which knows it before miosa.endpoint_state; resync_after null means that no resync is under way';
 
+-- The newest route change of a deployment: its epoch and time, whether the
+-- dispatcher has still to take it, whether changed settings wait, and the term.
+CREATE FUNCTION miosa.newest_change(deployment_id text, OUT id text, OUT tenant_id text, OUT kind text, OUT route_ttl interval,
+	OUT epoch bigint, OUT created_at timestamptz, OUT unread boolean, OUT queued boolean, OUT term bigint, OUT moved boolean)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 1
+BEGIN ATOMIC
+	-- Of what was trimmed from the log, it is only known how new it can be.
+	SELECT p.id, p.tenant_id, p.kind, p.route_ttl, coalesce(l.epoch, st.trimmed_epoch) AS epoch,
+		-- Of what the dispatcher has not taken yet, nothing else is known.
+		coalesce(q.created_at, l.created_at) AS created_at,
+		EXISTS (SELECT FROM miosa.outbox o WHERE o.deployment_id = '' AND o.kind = 'settings') AS unread,
+		q.created_at IS NOT NULL AS queued,
+		coalesce(st.term, 1) AS term, st.timeline IS DISTINCT FROM i.timeline
+			AND st.timeline IS NOT NULL AND i.timeline IS NOT NULL AS moved
+	FROM miosa.deployments p
+	CROSS JOIN miosa.identity() i
+	LEFT JOIN miosa.dispatcher_state st ON true
+	LEFT JOIN LATERAL (
+		SELECT g.epoch, g.route_seq, g.created_at FROM miosa.route_log g
+		WHERE g.deployment_id = p.id AND g.kind IN ('route', 'host_removed')
+		ORDER BY g.epoch DESC LIMIT 1) l ON true
+	LEFT JOIN LATERAL (
+		SELECT max(o.created_at) AS created_at FROM miosa.outbox o
+		WHERE o.deployment_id = p.id AND o.kind IN ('route', 'host_removed')
+			AND (l.route_seq IS NULL OR l.route_seq < p.route_seq)) q ON true
+	-- It is one row in any case; this tells the planner.
+	WHERE p.id = $1 LIMIT 1;
+END;
+COMMENT ON FUNCTION miosa.newest_change(text) IS 'Newest route change of a deployment, as the log, the outbox and the dispatcher''s state show it; no row for an unknown deployment';
+
+-- Purges that caches have still to repeat, by zone.
+CREATE FUNCTION miosa.open_repurges(deployment_id text, OUT zone text, OUT epoch bigint, OUT queued boolean)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	-- Once a zone: what its caches have still to forget again.
+	SELECT r.zone, max(r.epoch) AS epoch, bool_or(r.queued) AS queued
+	FROM (
+		SELECT g.host AS zone, g.epoch, false AS queued FROM miosa.route_log g
+		WHERE g.deployment_id = $1 AND g.kind = 'repurge'
+		UNION ALL
+		SELECT o.host, NULL, true FROM miosa.outbox o
+		WHERE o.deployment_id = $1 AND o.kind = 'repurge') r
+	GROUP BY r.zone;
+END;
+COMMENT ON FUNCTION miosa.open_repurges(text) IS 'By zone, the newest purge of a deployment that its caches repeat, and whether one is not taken yet';
+
+-- Judge each endpoint of a deployment, in the caller's snapshot.
 CREATE FUNCTION miosa.judge(
 	deployment_id text,
 	OUT endpoint text, OUT zone text, OUT role text, OUT adapter text, OUT stage integer,
@@ -19,37 +68,9 @@ RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
 	WITH d AS MATERIALIZED (
-		-- Of what was trimmed from the log, it is only known how new it can be.
-		SELECT p.id, p.tenant_id, p.kind, p.route_ttl, coalesce(l.epoch, st.trimmed_epoch) AS epoch,
-			-- Of what the dispatcher has not taken yet, nothing else is known.
-			coalesce(q.created_at, l.created_at) AS created_at,
-			EXISTS (SELECT FROM miosa.outbox o WHERE o.deployment_id = '' AND o.kind = 'settings') AS unread,
-			q.created_at IS NOT NULL AS queued,
-			coalesce(st.term, 1) AS term, st.timeline IS DISTINCT FROM i.timeline
-				AND st.timeline IS NOT NULL AND i.timeline IS NOT NULL AS moved
-		FROM miosa.deployments p
-		CROSS JOIN miosa.identity() i
-		LEFT JOIN miosa.dispatcher_state st ON true
-		LEFT JOIN LATERAL (
-			SELECT g.epoch, g.route_seq, g.created_at FROM miosa.route_log g
-			WHERE g.deployment_id = p.id AND g.kind IN ('route', 'host_removed')
-			ORDER BY g.epoch DESC LIMIT 1) l ON true
-		LEFT JOIN LATERAL (
-			SELECT max(o.created_at) AS created_at FROM miosa.outbox o
-			WHERE o.deployment_id = p.id AND o.kind IN ('route', 'host_removed')
-				AND (l.route_seq IS NULL OR l.route_seq < p.route_seq)) q ON true
-		-- It is one row in any case; this tells the planner.
-		WHERE p.id = $1 LIMIT 1
+		SELECT * FROM miosa.newest_change($1)
 	), repurges AS MATERIALIZED (
-		-- Once a zone: what its caches have still to forget again.
-		SELECT r.zone, max(r.epoch) AS epoch, bool_or(r.queued) AS queued
-		FROM (
-			SELECT g.host AS zone, g.epoch, false AS queued FROM miosa.route_log g
-			WHERE g.deployment_id = $1 AND g.kind = 'repurge'
-			UNION ALL
-			SELECT o.host, NULL, true FROM miosa.outbox o
-			WHERE o.deployment_id = $1 AND o.kind = 'repurge') r
-		GROUP BY r.zone
+		SELECT * FROM miosa.open_repurges($1)
 	), failures AS MATERIALIZED (
 		SELECT f.endpoint, f.last_error FROM miosa.delivery_failures f WHERE f.deployment_id = $1
 	), judged AS MATERIALIZED (

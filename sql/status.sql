@@ -155,47 +155,19 @@ COMMENT ON FUNCTION miosa.verdict(text) IS 'How a deployment is: a code for prog
 
 -- Status.
 
-CREATE FUNCTION miosa.status_rows(deployment text, OUT item text, OUT value text)
+-- Lines of miosa.status() about the active version: which it is, who made it
+-- active, and why.
+CREATE FUNCTION miosa.active_lines(d miosa.deployments, OUT item text, OUT value text)
 RETURNS SETOF record
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_variable
+LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
 DECLARE
-	d miosa.deployments;
-	active miosa.versions;
 	event miosa.audit_events;
-	edges record;
-	row record;
-	name text;
-	version text;
-	dispatcher text := miosa.dispatcher_words();
-	telling boolean := dispatcher = 'running' OR pg_is_in_recovery();
-	instances record;
-	target text;
-	hosts text[];
 BEGIN
-	SELECT * INTO d FROM miosa.deployments p WHERE p.id = miosa.find_deployment(deployment);
-	name := miosa.call_name(d.id);
-	version := coalesce(miosa.version_name(d.id, d.active_version_id), 'none');
-	SELECT * INTO active FROM miosa.versions v WHERE v.deployment_id = d.id AND v.id = d.active_version_id;
 	SELECT * INTO event FROM miosa.audit_events a
 		WHERE a.deployment_id = d.id AND a.outcome IN ('changed', 'pending') ORDER BY a.seq DESC LIMIT 1;
-	SELECT * INTO instances FROM miosa.count_instances(d.id, d.active_version_id);
-	SELECT * INTO edges FROM miosa.count_edges(d.id);
-
-	item := 'verdict';
-	value := (SELECT j.text FROM miosa.judge_deployment(d, edges.told, edges.done) j);
-	RETURN NEXT;
-
-	item := 'deployment';
-	value := miosa.short(d.name, 30) || '  ' || miosa.short(d.id, 30);
-	RETURN NEXT;
-	item := 'state';
-	value := d.state;
-	RETURN NEXT;
 	item := 'active';
 	value := CASE WHEN d.active_version_id IS NULL THEN 'none' ELSE
-		version || '  ' || miosa.short(d.active_version_id, 30)
+		miosa.version_name(d.id, d.active_version_id) || '  ' || miosa.short(d.active_version_id, 30)
 		|| coalesce(', since ' || miosa.span(now() - event.created_at), '') END;
 	RETURN NEXT;
 	IF event.seq IS NOT NULL THEN
@@ -210,6 +182,95 @@ BEGIN
 			RETURN NEXT;
 		END IF;
 	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.active_lines(miosa.deployments) IS 'Lines of miosa.status() about the active version';
+
+-- Lines of miosa.status() about hosts: three of them, and how many more.
+CREATE FUNCTION miosa.host_lines(deployment_id text, OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	hosts text[];
+BEGIN
+	item := 'hosts';
+	hosts := ARRAY(SELECT h.host FROM miosa.hosts h WHERE h.deployment_id = deployment_id ORDER BY h.managed, h.host LIMIT 4);
+	IF cardinality(hosts) = 0 THEN
+		value := 'none';
+		RETURN NEXT;
+	END IF;
+	FOR i IN 1 .. least(cardinality(hosts), 3) LOOP
+		value := miosa.short(hosts[i], 64);
+		RETURN NEXT;
+		item := '';
+	END LOOP;
+	IF cardinality(hosts) > 3 THEN
+		SELECT format('and %s more', count(*) - 3) INTO value FROM miosa.hosts h WHERE h.deployment_id = deployment_id;
+		RETURN NEXT;
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.host_lines(text) IS 'Lines of miosa.status() about hosts';
+
+-- Lines of miosa.status() about edges that have not confirmed: five of them
+-- with their errors, and how many more.
+CREATE FUNCTION miosa.waiting_lines(deployment_id text, number bigint, OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	row record;
+BEGIN
+	item := 'waiting';
+	FOR row IN SELECT * FROM miosa.convergence_rows(deployment_id) c
+		WHERE c.role = 'edge' AND NOT c.done AND c.state <> 'excluded' ORDER BY c.stage, c.zone, c.endpoint LIMIT 5
+	LOOP
+		value := miosa.clip(format('%s (%s): %s', miosa.short(row.endpoint, 24), miosa.short(row.zone, 12), row.state)
+			|| coalesce(' for ' || miosa.span(row.age), ''), 64);
+		RETURN NEXT;
+		item := '';
+		FOR value IN SELECT '  ' || w.line FROM miosa.wrap(row.error, 62, 3) w (line) LOOP
+			RETURN NEXT;
+		END LOOP;
+	END LOOP;
+	IF number > 5 THEN
+		value := format('and %s more', number - 5);
+		RETURN NEXT;
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.waiting_lines(text, bigint) IS 'Lines of miosa.status() about the edges that have not confirmed, of which there are so many';
+
+CREATE FUNCTION miosa.status_rows(deployment text, OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	d miosa.deployments;
+	active miosa.versions;
+	edges record;
+	name text;
+	dispatcher text := miosa.dispatcher_words();
+	telling boolean := dispatcher = 'running' OR pg_is_in_recovery();
+	instances record;
+	target text;
+BEGIN
+	SELECT * INTO d FROM miosa.deployments p WHERE p.id = miosa.find_deployment(deployment);
+	name := miosa.call_name(d.id);
+	SELECT * INTO active FROM miosa.versions v WHERE v.deployment_id = d.id AND v.id = d.active_version_id;
+	SELECT * INTO instances FROM miosa.count_instances(d.id, d.active_version_id);
+	SELECT * INTO edges FROM miosa.count_edges(d.id);
+
+	item := 'verdict';
+	value := (SELECT j.text FROM miosa.judge_deployment(d, edges.told, edges.done) j);
+	RETURN NEXT;
+
+	item := 'deployment';
+	value := miosa.short(d.name, 30) || '  ' || miosa.short(d.id, 30);
+	RETURN NEXT;
+	item := 'state';
+	value := d.state;
+	RETURN NEXT;
+	RETURN QUERY SELECT * FROM miosa.active_lines(d);
 	IF d.serving_version_id IS NOT NULL THEN
 		item := 'serving';
 		value := miosa.version_line(d.id, d.serving_version_id, NULL);
@@ -233,43 +294,14 @@ BEGIN
 		RETURN NEXT;
 	END IF;
 
-	item := 'hosts';
-	hosts := ARRAY(SELECT h.host FROM miosa.hosts h WHERE h.deployment_id = d.id ORDER BY h.managed, h.host LIMIT 4);
-	IF cardinality(hosts) = 0 THEN
-		value := 'none';
-		RETURN NEXT;
-	END IF;
-	FOR i IN 1 .. least(cardinality(hosts), 3) LOOP
-		value := miosa.short(hosts[i], 64);
-		RETURN NEXT;
-		item := '';
-	END LOOP;
-	IF cardinality(hosts) > 3 THEN
-		SELECT format('and %s more', count(*) - 3) INTO value FROM miosa.hosts h WHERE h.deployment_id = d.id;
-		RETURN NEXT;
-	END IF;
+	RETURN QUERY SELECT * FROM miosa.host_lines(d.id);
 
 	item := 'edges';
 	value := format('%s of %s confirmed', edges.done, edges.told)
 		|| CASE WHEN edges.expired > 0 THEN format(', %s by expiry alone', edges.expired) ELSE '' END
 		|| CASE WHEN edges.excluded > 0 THEN format(', %s disabled', edges.excluded) ELSE '' END;
 	RETURN NEXT;
-	item := 'waiting';
-	FOR row IN SELECT * FROM miosa.convergence_rows(d.id) c
-		WHERE c.role = 'edge' AND NOT c.done AND c.state <> 'excluded' ORDER BY c.stage, c.zone, c.endpoint LIMIT 5
-	LOOP
-		value := miosa.clip(format('%s (%s): %s', miosa.short(row.endpoint, 24), miosa.short(row.zone, 12), row.state)
-			|| coalesce(' for ' || miosa.span(row.age), ''), 64);
-		RETURN NEXT;
-		item := '';
-		FOR value IN SELECT '  ' || w.line FROM miosa.wrap(row.error, 62, 3) w (line) LOOP
-			RETURN NEXT;
-		END LOOP;
-	END LOOP;
-	IF edges.told - edges.done > 5 THEN
-		value := format('and %s more', edges.told - edges.done - 5);
-		RETURN NEXT;
-	END IF;
+	RETURN QUERY SELECT * FROM miosa.waiting_lines(d.id, edges.told - edges.done);
 	item := 'dispatcher';
 	value := miosa.clip(dispatcher, 64);
 	RETURN NEXT;

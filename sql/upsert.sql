@@ -299,6 +299,64 @@ COMMENT ON FUNCTION @extschema@.miosa_put_deployment(text, text, text, text, tex
 
 -- Versions and their releases.
 
+-- Insert or change the release of a version, before the version becomes ready
+-- and closes it.
+CREATE FUNCTION miosa.put_release(d miosa.deployments, v miosa.versions, given jsonb) RETURNS miosa.releases
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+DECLARE
+	old miosa.releases;
+	new miosa.releases;
+BEGIN
+	SELECT * INTO old FROM miosa.releases r
+		WHERE r.deployment_id = d.id AND r.deployment_version_id = v.id;
+	IF FOUND THEN
+		new := miosa.merge_fields(old, given,
+			ARRAY['deployment_id', 'deployment_version_id', 'tenant_id'], NULL);
+		PERFORM miosa.check_uri(new.storage_uri, 'storage_uri');
+		IF new IS DISTINCT FROM old THEN
+			UPDATE miosa.releases r SET id = new.id, kind = new.kind,
+					environment_id = new.environment_id, storage_backend = new.storage_backend,
+					storage_uri = new.storage_uri, sha256 = new.sha256,
+					size_bytes = new.size_bytes, metadata = new.metadata,
+					verified_at = new.verified_at, collected_at = new.collected_at,
+					collected_by = new.collected_by, ready_at = new.ready_at, updated_at = now()
+				WHERE r.deployment_id = d.id AND r.id = old.id
+				RETURNING * INTO new;
+			IF new.storage_uri <> old.storage_uri THEN
+				PERFORM miosa.refuse_claimed(new.storage_uri);
+			END IF;
+		END IF;
+	ELSIF coalesce(given ->> 'storage_uri', given ->> 'artifact_uri', v.artifact_uri) IS NOT NULL THEN
+		old.deployment_id := d.id;
+		old.id := left('rel_' || regexp_replace(v.id, '^ver_', ''), 255);
+		old.deployment_version_id := v.id;
+		old.tenant_id := d.tenant_id;
+		old.kind := v.kind;
+		old.storage_uri := coalesce(given ->> 'artifact_uri', v.artifact_uri);
+		old.sha256 := coalesce(lower((given ->> 'artifact_sha256') COLLATE "C"), v.artifact_sha256);
+		old.metadata := '{}';
+		old.ready_at := CASE WHEN v.state = 'ready' THEN now() END;
+		old.created_at := now();
+		new := miosa.merge_fields(old, given,
+			ARRAY['deployment_id', 'deployment_version_id', 'tenant_id'], NULL);
+		new.updated_at := now();
+		PERFORM miosa.check_id(new.id, 'release id');
+		PERFORM miosa.check_uri(new.storage_uri, 'storage_uri');
+		INSERT INTO miosa.releases SELECT (new).*;
+		IF new.collected_at IS NULL THEN
+			PERFORM miosa.refuse_claimed(new.storage_uri);
+		END IF;
+		IF d.active_version_id = v.id AND d.active_release_id IS NULL THEN
+			UPDATE miosa.deployments p SET active_release_id = new.id,
+					running_artifact_sha256 = new.sha256, updated_at = now()
+				WHERE p.id = d.id;
+			PERFORM miosa.queue(d.id, 'route', NULL);
+		END IF;
+	END IF;
+	RETURN new;
+END $$;
+COMMENT ON FUNCTION miosa.put_release(miosa.deployments, miosa.versions, jsonb) IS 'Inserts or changes the release of a version, with the fields that were given; null when there is none';
+
 CREATE FUNCTION @extschema@.miosa_put_version(deployment_id text, id text, version_number integer DEFAULT NULL,
 	kind text DEFAULT NULL, state text DEFAULT NULL, storage_uri text DEFAULT NULL, sha256 text DEFAULT NULL,
 	release_id text DEFAULT NULL, size_bytes bigint DEFAULT NULL, fields jsonb DEFAULT '{}', release jsonb DEFAULT '{}')
@@ -310,7 +368,6 @@ DECLARE
 	d miosa.deployments;
 	old miosa.versions;
 	new miosa.versions;
-	old_release miosa.releases;
 	new_release miosa.releases;
 	is_new boolean;
 	asked text;
@@ -361,52 +418,7 @@ BEGIN
 		given := given || jsonb_strip_nulls(jsonb_build_object('id', release_id, 'storage_uri', storage_uri,
 			'sha256', lower(coalesce(sha256, given ->> 'sha256') COLLATE "C"), 'size_bytes', size_bytes));
 	END IF;
-	SELECT * INTO old_release FROM miosa.releases r
-		WHERE r.deployment_id = deployment_id AND r.deployment_version_id = id;
-	IF FOUND THEN
-		new_release := miosa.merge_fields(old_release, given,
-			ARRAY['deployment_id', 'deployment_version_id', 'tenant_id'], NULL);
-		PERFORM miosa.check_uri(new_release.storage_uri, 'storage_uri');
-		IF new_release IS DISTINCT FROM old_release THEN
-			UPDATE miosa.releases r SET id = new_release.id, kind = new_release.kind,
-					environment_id = new_release.environment_id, storage_backend = new_release.storage_backend,
-					storage_uri = new_release.storage_uri, sha256 = new_release.sha256,
-					size_bytes = new_release.size_bytes, metadata = new_release.metadata,
-					verified_at = new_release.verified_at, collected_at = new_release.collected_at,
-					collected_by = new_release.collected_by, ready_at = new_release.ready_at, updated_at = now()
-				WHERE r.deployment_id = deployment_id AND r.id = old_release.id
-				RETURNING * INTO new_release;
-			IF new_release.storage_uri <> old_release.storage_uri THEN
-				PERFORM miosa.refuse_claimed(new_release.storage_uri);
-			END IF;
-		END IF;
-	ELSIF coalesce(given ->> 'storage_uri', given ->> 'artifact_uri', new.artifact_uri) IS NOT NULL THEN
-		old_release.deployment_id := deployment_id;
-		old_release.id := left('rel_' || regexp_replace(id, '^ver_', ''), 255);
-		old_release.deployment_version_id := id;
-		old_release.tenant_id := d.tenant_id;
-		old_release.kind := new.kind;
-		old_release.storage_uri := coalesce(given ->> 'artifact_uri', new.artifact_uri);
-		old_release.sha256 := coalesce(lower((given ->> 'artifact_sha256') COLLATE "C"), new.artifact_sha256);
-		old_release.metadata := '{}';
-		old_release.ready_at := CASE WHEN new.state = 'ready' THEN now() END;
-		old_release.created_at := now();
-		new_release := miosa.merge_fields(old_release, given,
-			ARRAY['deployment_id', 'deployment_version_id', 'tenant_id'], NULL);
-		new_release.updated_at := now();
-		PERFORM miosa.check_id(new_release.id, 'release id');
-		PERFORM miosa.check_uri(new_release.storage_uri, 'storage_uri');
-		INSERT INTO miosa.releases SELECT (new_release).*;
-		IF new_release.collected_at IS NULL THEN
-			PERFORM miosa.refuse_claimed(new_release.storage_uri);
-		END IF;
-		IF d.active_version_id = id AND d.active_release_id IS NULL THEN
-			UPDATE miosa.deployments p SET active_release_id = new_release.id,
-					running_artifact_sha256 = new_release.sha256, updated_at = now()
-				WHERE p.id = deployment_id;
-			PERFORM miosa.queue(deployment_id, 'route', NULL);
-		END IF;
-	END IF;
+	new_release := miosa.put_release(d, new, given);
 
 	IF new IS DISTINCT FROM old THEN
 		UPDATE miosa.versions v SET version_number = new.version_number, kind = new.kind, state = new.state,
