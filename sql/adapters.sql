@@ -1,8 +1,8 @@
--- The adapters that are shipped: rows, as anybody could add them.  What tells
--- one service from another of its kind (a map, a zone, a distribution) is in
+-- The adapters that are shipped: rows like those that users add.  What
+-- distinguishes services of one kind (a map, a zone, a distribution) is in
 -- the endpoint's URL.  Akamai is missing: it has a way of signing of its own.
 
--- Routers: told the new route.
+-- Routers receive the new route.
 
 INSERT INTO miosa.adapters (name, description, per, request, remove, wildcard_request, wildcard_remove, volatile, marker_write, marker_read, builtin) VALUES
 	('haproxy-map', 'HAProxy with a map from host to deployment/version, written over HTTP (http-request set-map)', 'host',
@@ -42,7 +42,7 @@ INSERT INTO miosa.adapters (name, description, verdicts, signer, request, builti
 		'{"410": "gone"}', 'standard-webhooks',
 		'{"method": "POST", "path": "", "headers": {"Content-Type": "application/json"}, "body": "{\"type\":\"route.changed\",\"timestamp\":{changed_at},\"data\":{\"id\":{message_id},\"epoch\":{epoch},\"operation_id\":{operation_id},\"deployment_id\":{deployment_id},\"tenant_id\":{tenant_id},\"version_id\":{version_id},\"version_number\":{version_number},\"release_id\":{release_id},\"storage_uri\":{storage_uri},\"sha256\":{sha256},\"hosts\":{hosts},\"removed_hosts\":{removed_hosts}}}"}', true);
 
--- Caches: told to forget.
+-- Caches receive purges.
 
 INSERT INTO miosa.adapters (name, description, stage, per, self_expires, settle, success, request, remove, wildcard_request, wildcard_remove, builtin) VALUES
 	('varnish-xkey', 'Varnish with vmod xkey: forgets every object that is tagged with the deployment', 1, 'deployment', true, '2 s', NULL,

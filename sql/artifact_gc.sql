@@ -1,5 +1,5 @@
--- Collection: giving up artifacts that nobody goes back to any more, so that
--- whoever looks after the storage can delete them.
+-- Collection: miosa_collect() claims artifacts that no rollback needs any more,
+-- so that the program that manages the storage can delete them.
 --
 -- It cannot take away what a rollback needs: a release is claimed under the
 -- row lock of its deployment, after it was judged in a new statement under
@@ -7,15 +7,15 @@
 -- are content-addressed, so one may belong to releases of many deployments:
 -- it is given up when all of them are due, and for all of them at once.
 
--- Who else has an artifact?
+-- Finds the other releases of an artifact.
 CREATE INDEX releases_storage_uri ON miosa.releases USING hash (storage_uri);
--- Claims that were not confirmed yet.
+-- Finds claims whose deletion is not confirmed.
 CREATE INDEX releases_claimed ON miosa.releases (updated_at) WHERE collected_at IS NOT NULL AND deleted_at IS NULL;
 
 -- When a version served last.  A version that comes back into recent_served
--- pushes another one out, so this runs then too.  An operation must not wait
--- for somebody who has another version locked: what is left out here keeps its
--- artifact, until miosa_collect() makes up for it.
+-- pushes another one out, so this runs then too.  An operation does not wait for
+-- a lock on another version: a version that is left out here keeps its artifact
+-- until miosa_collect() notes the time.
 CREATE FUNCTION miosa.deployments_served() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -28,13 +28,13 @@ BEGIN
 			FOR NO KEY UPDATE SKIP LOCKED));
 	RETURN NULL;
 END $$;
-COMMENT ON FUNCTION miosa.deployments_served() IS 'Trigger: note when a version stopped to be one of those that served most recently';
+COMMENT ON FUNCTION miosa.deployments_served() IS 'Trigger: notes when a version ceased to be one of those that served most recently';
 
 CREATE TRIGGER deployments_served AFTER UPDATE ON miosa.deployments
 	FOR EACH ROW WHEN (NOT NEW.recent_served @> OLD.recent_served)
 	EXECUTE FUNCTION miosa.deployments_served();
 
--- A pin that comes too late must say so.  Locks as archiving does.
+-- A pin that comes too late fails.  Takes the locks that archiving takes.
 CREATE FUNCTION miosa.versions_pin() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -59,8 +59,8 @@ CREATE TRIGGER versions_pin BEFORE UPDATE ON miosa.versions
 	FOR EACH ROW WHEN (NEW.pinned AND NOT OLD.pinned)
 	EXECUTE FUNCTION miosa.versions_pin();
 
--- A new release may name an artifact that is just being given up.  Whoever
--- comes second waits, and then sees what the first one did.
+-- A new release may name an artifact that is being collected.  The second of the
+-- two transactions waits, and then sees what the first one did.
 CREATE FUNCTION miosa.releases_uri() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -68,7 +68,7 @@ BEGIN
 	PERFORM miosa.lock_uri(NEW.storage_uri, false, true);
 	RETURN NEW;
 END $$;
-COMMENT ON FUNCTION miosa.releases_uri() IS 'Trigger: let no artifact be given up while a new release of it is not committed';
+COMMENT ON FUNCTION miosa.releases_uri() IS 'Trigger: prevents the collection of an artifact while a new release of it is not committed';
 
 CREATE TRIGGER releases_uri_insert BEFORE INSERT ON miosa.releases
 	FOR EACH ROW EXECUTE FUNCTION miosa.releases_uri();
@@ -76,6 +76,8 @@ CREATE TRIGGER releases_uri_update BEFORE UPDATE ON miosa.releases
 	FOR EACH ROW WHEN (NEW.storage_uri <> OLD.storage_uri)
 	EXECUTE FUNCTION miosa.releases_uri();
 
+-- Raise ARTIFACT_GONE while the deletion of an artifact is not confirmed: a
+-- release of it could lose it at any time.
 CREATE FUNCTION miosa.refuse_claimed(uri text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 DECLARE
@@ -97,8 +99,9 @@ BEGIN
 				claim.deployment_id, claim.id));
 	END IF;
 END $$;
-COMMENT ON FUNCTION miosa.refuse_claimed(text) IS 'Raise ARTIFACT_GONE when an artifact was given up and may be deleted any moment';
+COMMENT ON FUNCTION miosa.refuse_claimed(text) IS 'Raises ARTIFACT_GONE when an artifact was collected and may be deleted at any time';
 
+-- Follow the order of promotion down to a version that a rollback can go to.
 CREATE FUNCTION miosa.stands_on(deployment_id text, version_id text) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 #variable_conflict use_variable
@@ -115,9 +118,9 @@ BEGIN
 	END LOOP;
 	RETURN CASE WHEN v.there THEN v.id END;
 END $$;
-COMMENT ON FUNCTION miosa.stands_on(text, text) IS 'The version, or the nearest one below it in the order of promotion, that is ready and whose artifact was not given up; null when there is none';
+COMMENT ON FUNCTION miosa.stands_on(text, text) IS 'The version, or the nearest one below it in the order of promotion, that is ready and whose artifact was not collected; null when there is none';
 
--- What is kept, why, and what is not.  Comparisons are with now() less the
+-- Which releases are kept, and why.  Comparisons are with now() minus the
 -- retention: a time far in the future must not overflow.
 CREATE VIEW miosa.release_keeping AS
 	SELECT k.deployment_id, k.version_id, k.version_number, k.release_id, k.tenant_id, k.storage_uri, k.sha256,
@@ -127,7 +130,7 @@ CREATE VIEW miosa.release_keeping AS
 		SELECT r.deployment_id, v.id AS version_id, v.version_number, r.id AS release_id, p.tenant_id, r.storage_uri, r.sha256,
 			r.size_bytes, s.artifact_retention AS retention,
 			CASE WHEN v.state = 'archived' THEN coalesce(v.archived_at, v.updated_at)
-				-- It served, and nobody knows until when.
+				-- It served until an unknown time.
 				WHEN v.promotion_seq IS NOT NULL AND v.last_served_at IS NULL THEN NULL
 				ELSE greatest(v.last_served_at, v.promoted_at, v.created_at) END AS since,
 			CASE WHEN v.id = p.active_version_id THEN 'active'
@@ -157,7 +160,7 @@ CREATE VIEW miosa.release_keeping AS
 		LEFT JOIN miosa.versions a ON a.deployment_id = p.id AND a.id = p.active_version_id
 		LEFT JOIN miosa.versions b ON b.deployment_id = p.id AND b.id = a.promoted_over
 		WHERE r.collected_at IS NULL) k;
-COMMENT ON VIEW miosa.release_keeping IS 'Releases whose artifact was not given up: why each is kept, or since when it is not';
+COMMENT ON VIEW miosa.release_keeping IS 'Releases whose artifact was not collected: why each is kept, or since when it is not';
 COMMENT ON COLUMN miosa.release_keeping.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.release_keeping.version_id IS 'Version';
 COMMENT ON COLUMN miosa.release_keeping.version_number IS 'Its number';
@@ -166,7 +169,7 @@ COMMENT ON COLUMN miosa.release_keeping.tenant_id IS 'Owner';
 COMMENT ON COLUMN miosa.release_keeping.storage_uri IS 'Where its artifact is';
 COMMENT ON COLUMN miosa.release_keeping.sha256 IS 'SHA-256 of its artifact, hex';
 COMMENT ON COLUMN miosa.release_keeping.size_bytes IS 'Size of its artifact in bytes';
-COMMENT ON COLUMN miosa.release_keeping.kept_as IS 'Why it is kept: active, serving, pinned, served, previous, building or newest (docs/reference.md tells each); null: its age decides';
+COMMENT ON COLUMN miosa.release_keeping.kept_as IS 'Why it is kept: active, serving, pinned, served, previous, building or newest (docs/reference.md describes each); null: its age decides';
 COMMENT ON COLUMN miosa.release_keeping.since IS 'Since when its age counts: archived, else last served, promoted or made; null: not known, until miosa_collect() looks at it';
 COMMENT ON COLUMN miosa.release_keeping.expires_at IS 'When the artifact retention of the tenant''s plan is over, counted from there';
 COMMENT ON COLUMN miosa.release_keeping.due IS 'Whether nothing keeps it any more, unless another release has the same artifact';
@@ -207,7 +210,7 @@ CREATE VIEW miosa.scarcely_restorable AS
 				AND r.collected_at IS NULL AND r.missing_at IS NULL
 			LIMIT 2) found) n
 	WHERE p.active_version_id IS NOT NULL AND n.restorable < 2;
-COMMENT ON VIEW miosa.scarcely_restorable IS 'Deployments with an active version and fewer than two others to go to: ready, with an artifact that was neither given up nor found missing';
+COMMENT ON VIEW miosa.scarcely_restorable IS 'Deployments with an active version and fewer than two others to go to: ready, with an artifact that was neither collected nor found missing';
 COMMENT ON COLUMN miosa.scarcely_restorable.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.scarcely_restorable.tenant_id IS 'Owner';
 COMMENT ON COLUMN miosa.scarcely_restorable.active_version_id IS 'Its active version';
@@ -215,6 +218,8 @@ COMMENT ON COLUMN miosa.scarcely_restorable.restorable IS 'How many others one c
 
 -- Claiming.
 
+-- Claim artifacts of which all releases are due, and claims whose deletion was
+-- never confirmed.
 CREATE FUNCTION @extschema@.miosa_collect("limit" integer DEFAULT 100,
 	OUT deployment_id text, OUT version_id text, OUT release_id text, OUT storage_uri text, OUT sha256 text, OUT size_bytes bigint)
 RETURNS SETOF record
@@ -222,8 +227,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
-	-- Who was told to delete something and does not say that it is done has
-	-- perhaps crashed.
+	-- A program that does not confirm a deletion for so long may have crashed.
 	patience CONSTANT interval := '1 hour';
 	uri text;
 	holders text[];
@@ -267,7 +271,7 @@ BEGIN
 		PERFORM FROM miosa.deployments p WHERE p.id = ANY (holders) ORDER BY p.id FOR NO KEY UPDATE SKIP LOCKED;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		CONTINUE WHEN n < cardinality(holders);
-		-- A new statement: nobody can make one of them needed any more.
+		-- A new statement: under these locks none of them can become needed again.
 		RETURN QUERY
 			UPDATE miosa.releases r SET collected_at = clock_timestamp(), collected_by = miosa.caller(), updated_at = clock_timestamp()
 				FROM (SELECT k.deployment_id, k.release_id, bool_and(k.due) OVER () AS all_due
@@ -280,6 +284,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_collect(integer) IS 'Claims artifacts that nothing keeps any more, to be deleted from storage once this has committed';
 
+-- Confirm a deletion; once confirmed, a new release may name the artifact
+-- again.
 CREATE FUNCTION @extschema@.miosa_confirm_collected(deployment_id text, release_id text) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -303,15 +309,16 @@ BEGIN
 	ELSIF r.collected_at IS NULL THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('release "%s" was not collected', release_id),
 			'Only what miosa_collect() has returned may be deleted from storage.',
-			format('If its artifact is gone all the same: UPDATE miosa.releases SET collected_at = now() WHERE deployment_id = %L AND id = %L;',
+			format('If its artifact is gone nevertheless: UPDATE miosa.releases SET collected_at = now() WHERE deployment_id = %L AND id = %L;',
 				deployment_id, release_id));
 	END IF;
 	RETURN jsonb_build_object('data', miosa.release_object(r));
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_confirm_collected(text, text) IS 'Says that the artifact of a collected release was deleted from storage; may be repeated';
+COMMENT ON FUNCTION @extschema@.miosa_confirm_collected(text, text) IS 'Confirms that the artifact of a collected release was deleted from storage; may be repeated';
 
 -- Pinning.
 
+-- Pin or unpin a version under the lock of its deployment.
 CREATE FUNCTION miosa.set_pinned(deployment_id text, version_id text, pinned boolean) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 #variable_conflict use_variable
@@ -330,14 +337,16 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.set_pinned(text, text, boolean) IS 'What miosa_pin_version and miosa_unpin_version have in common';
 
+-- Pin a version.
 CREATE FUNCTION @extschema@.miosa_pin_version(deployment_id text, version_id text) RETURNS jsonb
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 RETURN miosa.set_pinned($1, $2, true);
-COMMENT ON FUNCTION @extschema@.miosa_pin_version(text, text) IS 'Keep a version: it cannot be archived and its artifact is never collected';
+COMMENT ON FUNCTION @extschema@.miosa_pin_version(text, text) IS 'Keeps a version: it cannot be archived and its artifact is never collected';
 
+-- Unpin a version.
 CREATE FUNCTION @extschema@.miosa_unpin_version(deployment_id text, version_id text) RETURNS jsonb
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 RETURN miosa.set_pinned($1, $2, false);
-COMMENT ON FUNCTION @extschema@.miosa_unpin_version(text, text) IS 'Undo miosa_pin_version; the version may be archived and collected again';
+COMMENT ON FUNCTION @extschema@.miosa_unpin_version(text, text) IS 'Undoes miosa_pin_version; the version may be archived and collected again';

@@ -2,13 +2,14 @@
 -- what happens when it gets them.
 
 -- An instance that is not heard of is not healthy.  But while the server was
--- down, or another one took over, nobody could be heard of: then all heartbeats
+-- down, or another one took over, no heartbeat could arrive: then all heartbeats
 -- begin anew, with the server or with the term.
 CREATE FUNCTION miosa.server_started() RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN pg_postmaster_start_time();
-COMMENT ON FUNCTION miosa.server_started() IS 'When the server was started; a test can say something else';
+COMMENT ON FUNCTION miosa.server_started() IS 'When the server was started; tests replace it';
 
+-- The oldest heartbeat that still counts.
 CREATE FUNCTION miosa.heartbeat_horizon() RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -48,6 +49,7 @@ CREATE TRIGGER instances_clock BEFORE INSERT OR UPDATE ON miosa.runtime_instance
 	FOR EACH ROW WHEN (NEW.last_heartbeat_at > clock_timestamp() OR NEW.updated_at > clock_timestamp())
 	EXECUTE FUNCTION miosa.instances_clock();
 
+-- The states in which an instance has ended.
 CREATE FUNCTION miosa.has_ended(state text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN state IN ('stopped', 'failed', 'error', 'destroyed');
@@ -68,6 +70,7 @@ COMMENT ON FUNCTION miosa.complete_capacity(text) IS 'Switch routes to the activ
 -- Only an operation asks for instances: that some are missing later is for
 -- the scheduler to see, which may have reasons that we do not know.
 
+-- Look for a scheduler whose selector matches the deployment.
 CREATE FUNCTION miosa.has_scheduler(deployment_id text, or_had boolean) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 BEGIN
@@ -89,10 +92,10 @@ BEGIN
 			last_error = CASE c.state WHEN 'wanted' THEN c.last_error END,
 			last_error_at = CASE c.state WHEN 'wanted' THEN c.last_error_at END;
 END $$;
-COMMENT ON FUNCTION miosa.want_capacity(text, text) IS 'Note that schedulers are to be asked for instances of a version';
+COMMENT ON FUNCTION miosa.want_capacity(text, text) IS 'Notes that schedulers are to be asked for instances of a version';
 
 -- A count that was not asked for yet is asked for even if it is there: a
--- scheduler that was told to stop the version may still mean to.
+-- scheduler that was asked to stop the version may still do so.
 --
 -- The caller holds the lock of the deployment's row.
 CREATE FUNCTION miosa.forget_wanted(deployment_id text, version_id text) RETURNS boolean
@@ -106,8 +109,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.forget_wanted(text, text) IS 'Ask schedulers no longer for instances of a version, unless none was asked yet; whether that changed something';
 
--- Whether a version whose instances are all there shall be asked for all the
--- same, because a scheduler was told to stop them.
+-- Whether instances of a version are requested although all are there, because
+-- a scheduler was asked to stop them.
 CREATE FUNCTION miosa.was_drained(deployment_id text, version_id text) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 BEGIN
@@ -133,9 +136,9 @@ BEGIN
 		PERFORM miosa.queue(d.id, 'capacity', NULL);
 	END IF;
 END $$;
-COMMENT ON FUNCTION miosa.ask_again(text, boolean) IS 'Have schedulers asked for instances of the active version if some are missing and more are wanted than before; for nothing when the deployment is stopped';
+COMMENT ON FUNCTION miosa.ask_again(text, boolean) IS 'Has schedulers asked for instances of the active version if some are missing and more are wanted than before; for nothing when the deployment is stopped';
 
--- The versions whose instances stay: what serves, what shall serve, and what
+-- The versions whose instances stay: what serves, what is to serve, and what
 -- a rollback or its undoing would go to.
 CREATE FUNCTION miosa.kept_versions(deployment_id text, active_version_id text, serving_version_id text,
 	recent_served text[]) RETURNS text[]
@@ -148,7 +151,7 @@ END $$;
 COMMENT ON FUNCTION miosa.kept_versions(text, text, text, text[]) IS 'Versions of a deployment whose instances are never drained';
 
 -- A version that is needed again is idle no longer; if it is left again, its
--- time begins anew.  What schedulers were told is not forgotten.
+-- time begins anew.  What schedulers were asked for stays recorded.
 --
 -- The caller holds the lock of the deployment's row.
 CREATE FUNCTION miosa.forget_idle(deployment_id text, kept text[]) RETURNS void
@@ -159,7 +162,7 @@ BEGIN
 	UPDATE miosa.capacity c SET state = 'drained', since = clock_timestamp()
 		WHERE c.deployment_id = $1 AND c.state = 'idle' AND c.version_id = ANY ($2);
 END $$;
-COMMENT ON FUNCTION miosa.forget_idle(text, text[]) IS 'Keep the instances of versions that are needed again';
+COMMENT ON FUNCTION miosa.forget_idle(text, text[]) IS 'Keeps the instances of versions that are needed again';
 
 -- Draining.  Instances are marked as stopping under the deployment's lock
 -- before a scheduler is asked, and what is stopping never counts: a rollback
@@ -190,9 +193,9 @@ BEGIN
 	PERFORM miosa.queue(deployment_id, 'capacity', NULL);
 	RETURN true;
 END $$;
-COMMENT ON FUNCTION miosa.drain_version(text, text) IS 'Mark the instances of an idle version as stopping and have schedulers asked to stop them; false, having done nothing, when somebody else has a lock on one of them';
+COMMENT ON FUNCTION miosa.drain_version(text, text) IS 'Marks the instances of an idle version as stopping and has schedulers asked to stop them; false, having done nothing, when one of them is locked';
 
--- Instances that are not heard of since they were told to stop are gone.
+-- Instances without a heartbeat since they were asked to stop are gone.
 --
 -- The caller holds the lock of the deployment's row.
 CREATE FUNCTION miosa.end_drain(deployment_id text, version_id text) RETURNS boolean
@@ -219,12 +222,12 @@ BEGIN
 		WHERE i.deployment_id = deployment_id AND i.id = gone.id;
 	RETURN true;
 END $$;
-COMMENT ON FUNCTION miosa.end_drain(text, text) IS 'Note that a draining version is drained, if a scheduler was asked and no instance of it is heard of; whether that is so';
+COMMENT ON FUNCTION miosa.end_drain(text, text) IS 'Notes that a draining version is drained, if a scheduler was asked and no instance of it is heard of; whether that is so';
 
 -- The pass.
 
--- Returns how much that was; null, having done nothing, when somebody else has
--- its row's lock.
+-- Settle the capacity of a deployment under the lock of its row.  Returns the
+-- number of changes; null, having done nothing, when the row is locked.
 CREATE FUNCTION miosa.settle_capacity(deployment_id text) RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 #variable_conflict use_variable
@@ -305,8 +308,9 @@ BEGIN
 	END IF;
 	RETURN n;
 END $$;
-COMMENT ON FUNCTION miosa.settle_capacity(text) IS 'Do for a deployment what is due: switch routes, ask schedulers no longer for what is there, and drain what is not needed';
+COMMENT ON FUNCTION miosa.settle_capacity(text) IS 'Does for a deployment what is due: switches routes, withdraws requests for instances that are there, and drains what is not needed';
 
+-- The end of drain_delay; a negative delay has none.
 CREATE FUNCTION miosa.drain_due(since timestamptz, delay interval) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN delay >= '0' THEN since + delay ELSE 'infinity' END;
@@ -356,7 +360,7 @@ BEGIN
 			WHERE c.deployment_id > after AND c.deployment_id <= last AND c.state <> 'drained'
 				AND (c.state <> 'idle' OR miosa.drain_due(c.since, delay) <= started)
 		UNION
-		-- Instances that nobody needs.
+		-- Instances that are not needed.
 		SELECT i.deployment_id FROM miosa.runtime_instances i
 			JOIN miosa.deployments p ON p.id = i.deployment_id
 			WHERE i.deployment_id > after AND i.deployment_id <= last AND p.id > after AND p.id <= last
@@ -389,13 +393,13 @@ BEGIN
 			SELECT clock_timestamp() + '1 s'::interval WHERE busy) d
 		WHERE d.at > started AND d.at < 'infinity';
 END $$;
-COMMENT ON FUNCTION miosa.capacity_pass(text, integer) IS 'Do what is due for the capacity of a page of deployments: those with ids above after (empty: from the start), at most limit';
+COMMENT ON FUNCTION miosa.capacity_pass(text, integer) IS 'Does what is due for the capacity of a page of deployments: those with ids above after (empty: from the start), at most limit';
 
--- Status polls.  A scheduler that says no more than a number gets as many
+-- Status polls.  A scheduler that answers with a number gets as many
 -- rows, named after the endpoint, beside the instances that are reported.
 --
--- A number cannot tell an instance that was told to stop from one that
--- serves.  So as many of the polled as were told to stop count as those, until
+-- A number does not distinguish an instance that was asked to stop from one that
+-- serves.  So as many of the polled as were asked to stop count as those, until
 -- a poll finds fewer or they were not heard of for long: while a version is
 -- draining a poll is how they are heard of, after a return it is not.
 
@@ -426,12 +430,12 @@ BEGIN
 			count(*) FILTER (WHERE r.own AND r.state = 'stopping' AND r.ending) AS ending,
 			greatest($4 - count(*) FILTER (WHERE NOT r.own AND CASE r.state WHEN 'healthy' THEN r.fresh ELSE r.ending END), 0) AS room
 		FROM rows r
-	), told AS (
+	), stopped AS (
 		SELECT c.*, least(CASE WHEN c.draining THEN c.leftover ELSE c.ending END, c.room) AS stopping FROM counted c
 	)
 	SELECT t.draining, t.present, t.stale, t.leftover, t.stopping, CASE WHEN t.draining THEN 0 ELSE t.room - t.stopping END
 		INTO draining, present, stale, leftover, stopping, wanted
-		FROM told t;
+		FROM stopped t;
 END $$;
 COMMENT ON FUNCTION miosa.poll_rows(text, text, text, integer) IS 'What a poll of an endpoint that found so many healthy instances of a version means for the rows that it counts';
 
@@ -446,7 +450,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	prefix CONSTANT text := endpoint || ':' || version_id || ':';
 	timeout CONSTANT interval := miosa.setting('heartbeat_timeout');
-	-- Heartbeats are written as often as somebody looks at them.
+	-- Heartbeats are written as often as they are compared with the horizon.
 	recent CONSTANT interval := CASE WHEN timeout > '0' THEN least(timeout / 4, '10 s') ELSE '10 s' END;
 	rows record;
 	d miosa.deployments;
@@ -498,4 +502,4 @@ BEGIN
 	END IF;
 	RETURN true;
 END $$;
-COMMENT ON FUNCTION miosa.take_poll(text, text, text, integer) IS 'Take the number of healthy instances of a version that a status poll of a scheduler endpoint found: with the instances that are reported otherwise, as many count as healthy from now on';
+COMMENT ON FUNCTION miosa.take_poll(text, text, text, integer) IS 'Records the number of healthy instances of a version that a status poll of a scheduler endpoint found; with the instances that are reported otherwise, as many count as healthy from now on';

@@ -1,4 +1,4 @@
--- The console: what people type in psql, and what they see.
+-- The console: functions that people call in psql.
 --
 -- Everything fits into 80 columns: rows of (item, value) with values of at
 -- most 64 characters, and calls to paste that are split where SQL allows it.
@@ -78,6 +78,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.call_name(text) IS 'The shortest name by which the console functions find a deployment: its slug if nothing else is called so, else its id';
 
+-- A version as v12, for people.
 CREATE FUNCTION miosa.version_name(deployment_id text, version_id text) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE AS $$
 	SELECT coalesce((SELECT 'v' || v.version_number FROM miosa.versions v
@@ -102,12 +103,14 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.served_by_events(text, bigint) IS 'When versions were active by the newest 500 events: from and until (null: still); before_seq: as it was before that operation, null for now';
 
+-- Look for one event by index, which is cheaper than a count.
 CREATE FUNCTION miosa.has_events(deployment_id text) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	SELECT (SELECT a.seq FROM miosa.audit_events a WHERE a.deployment_id = $1 ORDER BY a.seq LIMIT 1) IS NOT NULL
 $$;
 COMMENT ON FUNCTION miosa.has_events(text) IS 'Whether a deployment has audit events';
 
+-- The newest time of each version, from its events, else from its promotion.
 CREATE FUNCTION miosa.served(deployment_id text, before_seq bigint, OUT version_id text, OUT began timestamptz, OUT ended timestamptz)
 RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
@@ -121,23 +124,26 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.served(text, bigint) IS 'When each version was last active: from and until (null: still, or not known); before_seq: as it was before that operation, null for now';
 
+-- Roll back; hints name the deployment as the caller did.
 CREATE FUNCTION miosa.call_rollback(deployment_id text, version_id text, idempotency_key text, reason text,
 	expected_active text, cutover text, accept_unverified boolean, name text) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_call_rollback';
-COMMENT ON FUNCTION miosa.call_rollback(text, text, text, text, text, text, boolean, text) IS 'What miosa_rollback does, for people who know the deployment by this name: hints name it so';
+COMMENT ON FUNCTION miosa.call_rollback(text, text, text, text, text, text, boolean, text) IS 'Calls miosa_rollback; hints name the deployment by this name';
 
+-- Promote; hints name the deployment as the caller did.
 CREATE FUNCTION miosa.call_promote(deployment_id text, version_id text, idempotency_key text, reason text,
 	expected_active text, cutover text, accept_unverified boolean, name text) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_call_promote';
-COMMENT ON FUNCTION miosa.call_promote(text, text, text, text, text, text, boolean, text) IS 'What miosa_promote does, for people who know the deployment by this name: hints name it so';
+COMMENT ON FUNCTION miosa.call_promote(text, text, text, text, text, text, boolean, text) IS 'Calls miosa_promote; hints name the deployment by this name';
 
 -- The extension's own schema may be one where others can make functions too,
 -- and a call that is resolved when it runs could find an overload of theirs,
 -- which would run with our owner's rights.  The call in this body is resolved
 -- once, when the extension is made.
 
+-- Plan a rollback to the default target.
 CREATE FUNCTION miosa.call_plan(deployment_id text) RETURNS jsonb
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 RETURN @extschema@.miosa_plan($1, NULL::text);
@@ -146,6 +152,7 @@ COMMENT ON FUNCTION miosa.call_plan(text) IS 'Calls miosa_plan, whatever else is
 -- Rolling back and promoting.  People call functions in C, which call those
 -- with _rows behind their names (src/api/console_api.c).
 
+-- Roll back or promote, and describe the result in rows of (item, value).
 CREATE FUNCTION miosa.operate(promotion boolean, deployment text, version text, reason text, idempotency_key text,
 	expected_active text, cutover text, accept_unverified boolean, OUT item text, OUT value text)
 RETURNS SETOF record
@@ -175,7 +182,7 @@ BEGIN
 	item := 'result';
 	value := format('%s (#%s)', operation ->> 'outcome', seq)
 		|| CASE operation ->> 'outcome'
-			WHEN 'unchanged' THEN ': it was active; edges are told again'
+			WHEN 'unchanged' THEN ': it was active; its route is sent again'
 			WHEN 'pending' THEN ': waits for healthy instances'
 			ELSE '' END
 		|| coalesce(', REPLAYED: superseded by #' || split_part(operation ->> 'superseded_by', '#', 2), '');
@@ -205,14 +212,14 @@ BEGIN
 	SELECT * INTO edges FROM miosa.count_edges(id);
 	item := 'edges';
 	dispatcher := miosa.dispatcher_words();
-	value := CASE WHEN edges.told = 0 THEN 'none is told'
-			WHEN dispatcher = 'running' THEN format('%s will be told', edges.told)
-			ELSE format('%s to be told', edges.told) END
+	value := CASE WHEN edges.told = 0 THEN 'none'
+			WHEN dispatcher = 'running' THEN format('%s will be updated', edges.told)
+			ELSE format('%s to be updated', edges.told) END
 		|| CASE WHEN edges.failing > 0 THEN format(', %s of them failing', edges.failing) ELSE '' END
 		|| CASE WHEN edges.excluded > 0 THEN format(', %s disabled', edges.excluded) ELSE '' END;
 	RETURN NEXT;
 	IF dispatcher <> 'running' AND edges.told > 0 THEN
-		item := 'NOT TOLD';
+		item := 'NOT SENT';
 		value := miosa.clip('dispatcher ' || dispatcher, 64);
 		RETURN NEXT;
 	END IF;
@@ -237,6 +244,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.operate(boolean, text, text, text, text, text, text, boolean) IS 'What miosa.rollback and miosa.promote have in common';
 
+-- One line about a version: number, id, and when it served.
 CREATE FUNCTION miosa.version_line(deployment_id text, version_id text, before_seq bigint) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	SELECT t.name || '  ' || miosa.short($2, least(30, 62 - length(t.name) - length(t.past))) || t.past
@@ -249,6 +257,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.version_line(text, text, bigint) IS 'A version for people: number, id, how long it served and until when, before the operation of that number (null: now)';
 
+-- Do the work of miosa.rollback().
 CREATE FUNCTION miosa.rollback_rows(deployment text, version text DEFAULT NULL, reason text DEFAULT NULL,
 	idempotency_key text DEFAULT NULL, expected_active text DEFAULT NULL, cutover text DEFAULT NULL,
 	accept_unverified boolean DEFAULT false, OUT item text, OUT value text)
@@ -259,6 +268,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION miosa.rollback_rows(text, text, text, text, text, text, boolean) IS 'Rows of miosa.rollback()';
 
+-- Enter rollback_rows() from C.
 CREATE FUNCTION miosa.rollback(deployment text, version text DEFAULT NULL, reason text DEFAULT NULL,
 	idempotency_key text DEFAULT NULL, expected_active text DEFAULT NULL, cutover text DEFAULT NULL,
 	accept_unverified boolean DEFAULT false, OUT item text, OUT value text)
@@ -266,8 +276,9 @@ RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'mrb_console';
-COMMENT ON FUNCTION miosa.rollback(text, text, text, text, text, text, boolean) IS 'Roll a deployment back, for people: rows of (item, value); without a version to the one before';
+COMMENT ON FUNCTION miosa.rollback(text, text, text, text, text, text, boolean) IS 'Rolls a deployment back, for people: rows of (item, value); without a version to the one before';
 
+-- Do the work of miosa.promote().
 CREATE FUNCTION miosa.promote_rows(deployment text, version text, reason text DEFAULT NULL,
 	idempotency_key text DEFAULT NULL, expected_active text DEFAULT NULL, cutover text DEFAULT NULL,
 	accept_unverified boolean DEFAULT false, OUT item text, OUT value text)
@@ -278,6 +289,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION miosa.promote_rows(text, text, text, text, text, text, boolean) IS 'Rows of miosa.promote()';
 
+-- Enter promote_rows() from C.
 CREATE FUNCTION miosa.promote(deployment text, version text, reason text DEFAULT NULL,
 	idempotency_key text DEFAULT NULL, expected_active text DEFAULT NULL, cutover text DEFAULT NULL,
 	accept_unverified boolean DEFAULT false, OUT item text, OUT value text)
@@ -285,12 +297,13 @@ RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'mrb_console';
-COMMENT ON FUNCTION miosa.promote(text, text, text, text, text, text, boolean) IS 'Make a version active, for people: rows of (item, value)';
+COMMENT ON FUNCTION miosa.promote(text, text, text, text, text, text, boolean) IS 'Makes a version active, for people: rows of (item, value)';
 
 -- Where one can go back to.  The planner takes each deployment for one of the
 -- usual size; without bitmaps it reads the newest versions and events of a
 -- large one by index, and not all of them.
 
+-- List the newest 50 versions, and judge each with the plan of a rollback.
 CREATE FUNCTION miosa.candidates_rows(deployment text, OUT version text, OUT last_served text, OUT served text,
 	OUT artifact text, OUT expires text, OUT live text, OUT note text)
 RETURNS SETOF record
@@ -349,6 +362,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.candidates_rows(text) IS 'Rows of miosa.candidates()';
 
+-- Enter candidates_rows() from C.
 CREATE FUNCTION miosa.candidates(deployment text, OUT version text, OUT last_served text, OUT served text,
 	OUT artifact text, OUT expires text, OUT live text, OUT note text)
 RETURNS SETOF record
@@ -359,6 +373,7 @@ COMMENT ON FUNCTION miosa.candidates(text) IS 'The newest 50 versions of a deplo
 
 -- What happened.
 
+-- List the newest events, each with its reason on lines below it.
 CREATE FUNCTION miosa.history_rows(deployment text, "limit" integer DEFAULT 10, OUT op text, OUT at text, OUT what text)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
@@ -393,6 +408,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.history_rows(text, integer) IS 'Rows of miosa.history()';
 
+-- Enter history_rows() from C.
 CREATE FUNCTION miosa.history(deployment text, "limit" integer DEFAULT 10, OUT op text, OUT at text, OUT what text)
 RETURNS SETOF record
 LANGUAGE c STABLE PARALLEL SAFE SECURITY DEFINER

@@ -1,6 +1,7 @@
 -- Texts of the console: one line of at most so many characters, durations,
 -- calls to paste, and bars.
 
+-- Shorten a text in its middle, since ids differ at their ends.
 CREATE FUNCTION miosa.short(value text, width integer) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
 	SELECT CASE WHEN length(t) <= $2 THEN t ELSE left(t, $2 - 2 - ($2 - 2) / 3) || '..' || right(t, ($2 - 2) / 3) END
@@ -8,6 +9,7 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.short(text, integer) IS 'The text on one line of at most so many characters, its middle left out: ids differ at their ends';
 
+-- Shorten a text at its end.
 CREATE FUNCTION miosa.clip(value text, width integer) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
 	SELECT CASE WHEN length(t) <= $2 THEN t ELSE left(t, $2 - 2) || '..' END
@@ -15,6 +17,7 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.clip(text, integer) IS 'The text on one line of at most so many characters, its end left out: for what people wrote and for error messages';
 
+-- Break a text into lines.
 CREATE FUNCTION miosa.wrap(value text, width integer, most integer) RETURNS SETOF text
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
@@ -34,6 +37,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.wrap(text, integer, integer) IS 'The text on lines of at most so many characters, at most so many lines';
 
+-- Format a duration.
 CREATE FUNCTION miosa.span(value interval) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
 	SELECT CASE
@@ -49,6 +53,7 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.span(interval) IS 'A duration in two units at most: 45 s, 12 min, 2 h 5 min, 3 d 4 h';
 
+-- Format a duration for a narrow column.
 CREATE FUNCTION miosa.rough_span(value interval) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN substring(miosa.span(value) FROM '^\S+ \S+');
@@ -87,9 +92,10 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.paste(text, text[]) IS 'Lines of at most 64 characters that make up a call of a function with these text arguments';
 
+-- Draw a bar.
 CREATE FUNCTION miosa.bar(done bigint, total bigint) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN total = 0 THEN 'nobody is told' ELSE
+RETURN CASE WHEN total = 0 THEN 'no edges' ELSE
 	repeat('#', (6 * done / total)::integer) || repeat('-', 6 - (6 * done / total)::integer)
 	|| ' ' || done || '/' || total END;
 COMMENT ON FUNCTION miosa.bar(bigint, bigint) IS 'A bar of six signs and the two numbers; full only when all are done';

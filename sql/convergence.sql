@@ -1,6 +1,7 @@
--- Where every endpoint stands with one deployment.  convergence_api.c looks by
--- these: it has shared memory copied before the snapshot is taken.
+-- The position of each endpoint with one deployment.  convergence_api.c calls
+-- these functions after it has copied shared memory and taken a snapshot.
 
+-- Read the positions of endpoints from shared memory.
 CREATE FUNCTION miosa.positions(
 	OUT endpoint text, OUT entry integer, OUT generation bigint, OUT acked_epoch bigint, OUT settled_epoch bigint,
 	OUT verified_epoch bigint, OUT acked_at timestamptz, OUT resync_after text, OUT health text, OUT last_error text,
@@ -8,7 +9,7 @@ CREATE FUNCTION miosa.positions(
 RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'mrb_positions';
-COMMENT ON FUNCTION miosa.positions() IS 'Where the endpoints that the dispatcher tells stand by shared memory, which knows it before miosa.endpoint_state; resync_after null means that no resync is under way';
+COMMENT ON FUNCTION miosa.positions() IS 'Positions of the endpoints that the dispatcher serves, from shared memory, which is ahead of miosa.endpoint_state; resync_after null means that no resynchronization is under way';
 
 -- The newest route change of a deployment: its epoch and time, whether the
 -- dispatcher has still to take it, whether changed settings wait, and the term.
@@ -17,9 +18,9 @@ CREATE FUNCTION miosa.newest_change(deployment_id text, OUT id text, OUT tenant_
 RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 1
 BEGIN ATOMIC
-	-- Of what was trimmed from the log, it is only known how new it can be.
+	-- A change that was trimmed from the log is at most as new as the trim.
 	SELECT p.id, p.tenant_id, p.kind, p.route_ttl, coalesce(l.epoch, st.trimmed_epoch) AS epoch,
-		-- Of what the dispatcher has not taken yet, nothing else is known.
+		-- A change that the dispatcher has not taken has a time and no epoch.
 		coalesce(q.created_at, l.created_at) AS created_at,
 		EXISTS (SELECT FROM miosa.outbox o WHERE o.deployment_id = '' AND o.kind = 'settings') AS unread,
 		q.created_at IS NOT NULL AS queued,
@@ -46,7 +47,7 @@ CREATE FUNCTION miosa.open_repurges(deployment_id text, OUT zone text, OUT epoch
 RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	-- Once a zone: what its caches have still to forget again.
+	-- One row a zone: purges that its caches have still to repeat.
 	SELECT r.zone, max(r.epoch) AS epoch, bool_or(r.queued) AS queued
 	FROM (
 		SELECT g.host AS zone, g.epoch, false AS queued FROM miosa.route_log g
@@ -152,7 +153,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION miosa.judge(text) IS 'miosa.convergence_rows() in the caller''s snapshot and in no order, with the endpoint''s entry in shared memory and whether an acknowledgement is all that it lacks';
 
--- One row an endpoint that is told of the deployment: state (waiting,
+-- One row for each endpoint that receives the deployment: state (waiting,
 -- resyncing, backing off, misconfigured, gone, unverified, failed,
 -- acknowledged, settled, verified, expired, excluded), whether it is done,
 -- since when it lacks the route and why; those that are not done first. As it
@@ -165,7 +166,7 @@ CREATE FUNCTION miosa.convergence_rows(
 RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_convergence_rows';
-COMMENT ON FUNCTION miosa.convergence_rows(text) IS 'One row an endpoint that is told of the deployment: its state, whether it is done, since when it lacks the route and why; those that are not done first';
+COMMENT ON FUNCTION miosa.convergence_rows(text) IS 'One row for each endpoint that receives the deployment: its state, whether it is done, since when it lacks the route and why; those that are not done first';
 
 -- A set, so that it becomes a part of the statement that calls it.
 CREATE FUNCTION miosa.convergence_verdict(deployment_id text, seq bigint, edges bigint, done bigint, expired bigint) RETURNS SETOF text
@@ -190,8 +191,10 @@ BEGIN ATOMIC
 	FROM miosa.deployments p CROSS JOIN miosa.dispatcher() w
 	WHERE p.id = $1;
 END;
-COMMENT ON FUNCTION miosa.convergence_verdict(text, bigint, bigint, bigint, bigint) IS 'The state of an operation, by how many edges are told, are done, and of these have expired; no row for an unknown deployment';
+COMMENT ON FUNCTION miosa.convergence_verdict(text, bigint, bigint, bigint, bigint) IS 'The state of an operation, given how many edges receive it, are done, and of these have expired; no row for an unknown deployment';
 
+-- List the edges that lack no more than an acknowledgement, so that a waiter
+-- can watch these alone in shared memory.
 CREATE FUNCTION miosa.laggards(
 	deployment_id text, seq bigint,
 	OUT state text, OUT others boolean, OUT endpoint text, OUT entry integer, OUT epoch bigint)
@@ -213,6 +216,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION miosa.laggards(text, bigint) IS 'The state of an operation, whether edges lack something else than an acknowledgement, and which lack just that; one row without an edge when there is none';
 
+-- Build the result of miosa_convergence().
 CREATE FUNCTION miosa.convergence_object(deployment_id text, seq bigint) RETURNS SETOF jsonb
 LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 1
 BEGIN ATOMIC
@@ -255,6 +259,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION miosa.convergence_object(text, bigint) IS 'Result of miosa_convergence(), in the caller''s snapshot; one row';
 
+-- Compute the state with shared memory and tables as of now.
 CREATE FUNCTION miosa.convergence_state(deployment_id text, seq bigint) RETURNS text
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_convergence_state';
@@ -289,8 +294,9 @@ CREATE FUNCTION @extschema@.miosa_convergence(deployment_or_operation text) RETU
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS 'MODULE_PATHNAME', 'miosa_convergence';
-COMMENT ON FUNCTION @extschema@.miosa_convergence(text) IS 'Who has acknowledged the present route of a deployment, by zone and endpoint, those that lag first';
+COMMENT ON FUNCTION @extschema@.miosa_convergence(text) IS 'Which endpoints have acknowledged the present route of a deployment, by zone and endpoint, those that lag first';
 
+-- Wait in C, which watches shared memory.
 CREATE FUNCTION @extschema@.miosa_wait_converged(deployment_or_operation text, timeout interval DEFAULT '5 s') RETURNS text
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off

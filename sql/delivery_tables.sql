@@ -1,9 +1,9 @@
--- Delivery: who is told what, how, and whether they have acknowledged it.
+-- Tables of delivery: endpoints, how to speak to them, and their positions.
 --
--- What people set (adapters, endpoints, secrets) and what the dispatcher
--- writes (endpoint_state, delivery_failures, dispatcher_state) are apart, so
--- that a person's open transaction never stands in the dispatcher's way.  For
--- the same reason the dispatcher's tables have no foreign keys.
+-- Tables that users write (adapters, endpoints, secrets) and tables that the
+-- dispatcher writes (endpoint_state, delivery_failures, dispatcher_state) are
+-- separate, so that an open transaction of a user never blocks the dispatcher.
+-- For the same reason the dispatcher's tables have no foreign keys.
 
 CREATE TABLE miosa.adapters (
 	name text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'),
@@ -48,8 +48,8 @@ CREATE TABLE miosa.adapters (
 COMMENT ON TABLE miosa.adapters IS 'How to talk to one kind of endpoint; a request is an object with method, path, headers and body, whose texts may hold {variables}';
 COMMENT ON COLUMN miosa.adapters.name IS 'Name of the adapter';
 COMMENT ON COLUMN miosa.adapters.description IS 'What it talks to, for people';
-COMMENT ON COLUMN miosa.adapters.role IS 'edge (told routes, or to forget them, and waited for), hook (the same, but not waited for) or scheduler (asked for the instances of dynamic versions)';
-COMMENT ON COLUMN miosa.adapters.stage IS '0: told first (routers); 1: told when stage 0 of its zone has acknowledged (caches)';
+COMMENT ON COLUMN miosa.adapters.role IS 'edge (receives routes or purges, and counts for convergence), hook (the same, but does not count) or scheduler (starts and stops the instances of dynamic versions)';
+COMMENT ON COLUMN miosa.adapters.stage IS '0: receives changes first (routers); 1: after stage 0 of its zone has acknowledged (caches)';
 COMMENT ON COLUMN miosa.adapters.per IS 'deployment: one request a deployment; host: one request for each of its hosts; instance (schedulers): one request for each instance to start or to stop';
 COMMENT ON COLUMN miosa.adapters.self_expires IS 'Whether it forgets by itself, so that silence ends in the right state after the deployment''s route_ttl';
 COMMENT ON COLUMN miosa.adapters.settle IS 'When every request is repeated, because a fetch under way can bring the old page back: at least the cache''s time-out for fetches; 0 for never';
@@ -65,13 +65,13 @@ COMMENT ON COLUMN miosa.adapters.verdicts IS 'What other statuses mean where the
 COMMENT ON COLUMN miosa.adapters.signer IS 'none; header (a header holds {secret}, so the endpoint must have one); standard-webhooks (the secret is whsec_ and base64); sigv4 (the secret is KEYID:SECRET or KEYID:SECRET:TOKEN)';
 COMMENT ON COLUMN miosa.adapters.signer_options IS 'For sigv4: {"service": "cloudfront", "region": "us-east-1"}';
 COMMENT ON COLUMN miosa.adapters.charsets IS 'Fewer characters for the values of a variable, {"host": "a-z0-9.-"}; what has others is not sent';
-COMMENT ON COLUMN miosa.adapters.request IS 'The request that tells a route, or a scheduler how many instances of a version there shall be: {"method", "path", "headers": {}, "body"}';
+COMMENT ON COLUMN miosa.adapters.request IS 'The request that delivers a route, or the number of instances that a scheduler is to run of a version: {"method", "path", "headers": {}, "body"}';
 COMMENT ON COLUMN miosa.adapters.add IS 'The request that is sent instead when request is answered 404, because the entry is not there yet; null when none is needed';
-COMMENT ON COLUMN miosa.adapters.remove IS 'The request for a host that is no longer routed, when per is host, or for an instance that shall stop, when per is instance; null when none is needed';
-COMMENT ON COLUMN miosa.adapters.wildcards IS 'Whether it can do what it is told of a wildcard host (*.example.com), by default unless per is host; otherwise the host does not converge';
+COMMENT ON COLUMN miosa.adapters.remove IS 'The request for a host that is no longer routed, when per is host, or for an instance that is to stop, when per is instance; null when none is needed';
+COMMENT ON COLUMN miosa.adapters.wildcards IS 'Whether it handles a wildcard host (*.example.com), by default unless per is host; otherwise the host does not converge';
 COMMENT ON COLUMN miosa.adapters.wildcard_request IS 'The request for a wildcard host, with {domain}, when per is host; null: request, with the wildcard as {host}';
 COMMENT ON COLUMN miosa.adapters.wildcard_remove IS 'The same for remove';
-COMMENT ON COLUMN miosa.adapters.volatile IS 'Whether it loses its table at a restart without telling, so that a marker has to be read back';
+COMMENT ON COLUMN miosa.adapters.volatile IS 'Whether it loses its table silently at a restart, so that a marker has to be read back';
 COMMENT ON COLUMN miosa.adapters.marker_write IS 'The request that writes the marker, with {epoch}';
 COMMENT ON COLUMN miosa.adapters.marker_read IS 'The request whose answer''s body is the marker; 404 means that it is lost';
 COMMENT ON COLUMN miosa.adapters.marker_interval IS 'How often the marker is read back';
@@ -103,43 +103,47 @@ CREATE TABLE miosa.endpoints (
 	CONSTRAINT "times must be from 1970 to 2199" CHECK (least(created_at, updated_at) >= '1970-01-01 00:00:00+00'
 		AND greatest(created_at, updated_at) < '2200-01-01 00:00:00+00')
 );
-COMMENT ON TABLE miosa.endpoints IS 'Who is told: routers, caches, webhooks; and the schedulers that are asked for instances';
+COMMENT ON TABLE miosa.endpoints IS 'Routers, caches and webhooks that receive route changes, and schedulers that run instances';
 COMMENT ON COLUMN miosa.endpoints.name IS 'Name of the endpoint';
 COMMENT ON COLUMN miosa.endpoints.adapter IS 'How to talk to it';
 COMMENT ON COLUMN miosa.endpoints.url IS 'Base URL, http or https; the adapter''s path is appended, with one slash between them';
 COMMENT ON COLUMN miosa.endpoints.zone IS 'Caches wait for the routers of their zone';
 COMMENT ON COLUMN miosa.endpoints.stage IS 'Overrides the adapter''s stage; null means the adapter''s';
-COMMENT ON COLUMN miosa.endpoints.selector IS 'Which deployments it is told of: {"tenant": ..., "kind": ..., "deployment": ...}, each a text or an array of texts; {} means all';
+COMMENT ON COLUMN miosa.endpoints.selector IS 'Which deployments it receives: {"tenant": ..., "kind": ..., "deployment": ...}, each a text or an array of texts; {} means all';
 COMMENT ON COLUMN miosa.endpoints.secret IS 'Name in miosa.secrets of what {secret} stands for';
-COMMENT ON COLUMN miosa.endpoints.enabled IS 'Whether it is told anything';
+COMMENT ON COLUMN miosa.endpoints.enabled IS 'Whether anything is sent to it';
 COMMENT ON COLUMN miosa.endpoints.reason IS 'Why it is disabled';
-COMMENT ON COLUMN miosa.endpoints.generation IS 'Raised by every change that matters and by miosa_resync: tell it everything again';
-COMMENT ON COLUMN miosa.endpoints.origin IS 'Installation that it was added in: a restored copy of the database must not tell it';
+COMMENT ON COLUMN miosa.endpoints.generation IS 'Raised by every change that matters and by miosa_resync; a new one resynchronizes the endpoint';
+COMMENT ON COLUMN miosa.endpoints.origin IS 'Installation that it was added in: a restored copy of the database must not send to it';
 COMMENT ON COLUMN miosa.endpoints.created_at IS 'When it was added';
 COMMENT ON COLUMN miosa.endpoints.updated_at IS 'When it was last changed';
 
 -- Whatever renders a value calls the type's output or send function: SELECT,
 -- COPY, the first copy of a subscription, every output plugin of logical
--- decoding, messages.  So it is the type that keeps secrets, not a list of all
--- the ways out.  Its input function checks them, since a CHECK would have to
--- read them with the rights of whoever writes.
+-- decoding, messages.  So the type keeps secrets, not a list of all the ways
+-- out.  Its input function checks them, since a CHECK would have to read them
+-- with the rights of the role that writes.
 CREATE TYPE miosa.hidden_text;
 
+-- Check a secret and store it.
 CREATE FUNCTION miosa.hidden_text_in(cstring) RETURNS miosa.hidden_text
 LANGUAGE c STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_hidden_text_in';
 COMMENT ON FUNCTION miosa.hidden_text_in(cstring) IS 'Input function of miosa.hidden_text: refuses what cannot be sent in a header';
 
+-- Show asterisks in place of a secret.
 CREATE FUNCTION miosa.hidden_text_out(miosa.hidden_text) RETURNS cstring
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_hidden_text_out';
 COMMENT ON FUNCTION miosa.hidden_text_out(miosa.hidden_text) IS 'Output function of miosa.hidden_text: three asterisks, whatever the value';
 
+-- Check a secret that arrives in binary form.
 CREATE FUNCTION miosa.hidden_text_recv(internal) RETURNS miosa.hidden_text
 LANGUAGE c STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_hidden_text_recv';
 COMMENT ON FUNCTION miosa.hidden_text_recv(internal) IS 'Binary input function of miosa.hidden_text';
 
+-- Send asterisks in place of a secret.
 CREATE FUNCTION miosa.hidden_text_send(miosa.hidden_text) RETURNS bytea
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_hidden_text_send';
@@ -150,19 +154,22 @@ CREATE TYPE miosa.hidden_text (
 	RECEIVE = miosa.hidden_text_recv, SEND = miosa.hidden_text_send,
 	LIKE = text
 );
-COMMENT ON TYPE miosa.hidden_text IS 'A text that can be written, and is shown to nobody';
+COMMENT ON TYPE miosa.hidden_text IS 'A text that can be written and is never shown';
 CREATE CAST (text AS miosa.hidden_text) WITH INOUT AS ASSIGNMENT;
 
+-- Convert a hidden text to text.
 CREATE FUNCTION miosa.reveal(miosa.hidden_text) RETURNS text
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_reveal';
-COMMENT ON FUNCTION miosa.reveal(miosa.hidden_text) IS 'The text itself; nobody but the owner may call it';
+COMMENT ON FUNCTION miosa.reveal(miosa.hidden_text) IS 'The text itself; only the owner may call it';
 
+-- Read a secret, from its file if it refers to one.
 CREATE FUNCTION miosa.read_secret(stored text) RETURNS text
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_read_secret';
 COMMENT ON FUNCTION miosa.read_secret(text) IS 'Value of a secret as it is stored, from its file if it is in one; null when that cannot be used';
 
+-- Check that a secret can be read.
 CREATE FUNCTION miosa.secret_problem(stored text) RETURNS text
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_secret_problem';
@@ -199,15 +206,15 @@ CREATE TABLE miosa.endpoint_state (
 	next_try_at timestamptz,
 	acked_at timestamptz
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE miosa.endpoint_state IS 'How far each endpoint has come; written by the dispatcher alone';
+COMMENT ON TABLE miosa.endpoint_state IS 'Position and health of each endpoint; written by the dispatcher alone';
 COMMENT ON COLUMN miosa.endpoint_state.endpoint IS 'Endpoint';
-COMMENT ON COLUMN miosa.endpoint_state.config IS 'Fingerprint of what it was set up as; another one means that everything is told again';
-COMMENT ON COLUMN miosa.endpoint_state.generation IS 'Generation of the endpoint that this is about; that of another one says nothing';
+COMMENT ON COLUMN miosa.endpoint_state.config IS 'Fingerprint of its settings; another one means that it is resynchronized';
+COMMENT ON COLUMN miosa.endpoint_state.generation IS 'Generation of the endpoint that this row describes; a row of another generation does not count';
 COMMENT ON COLUMN miosa.endpoint_state.acked_epoch IS 'Everything up to here is acknowledged, but for delivery_failures and a resync under way';
 COMMENT ON COLUMN miosa.endpoint_state.settled_epoch IS 'Everything up to here has been repeated after the adapter''s settle time';
 COMMENT ON COLUMN miosa.endpoint_state.verified_epoch IS 'Newest epoch whose marker was read back from a volatile endpoint';
 COMMENT ON COLUMN miosa.endpoint_state.marker_epoch IS 'Marker that was written to a volatile endpoint; 0 for none';
-COMMENT ON COLUMN miosa.endpoint_state.resync_after IS 'While everything is told again: the last deployment, in the order of ids, that is done; null when no resync is under way';
+COMMENT ON COLUMN miosa.endpoint_state.resync_after IS 'During a resynchronization: the last deployment, in the order of ids, that is done; null when none is under way';
 COMMENT ON COLUMN miosa.endpoint_state.health IS 'new, healthy, backing off, misconfigured, gone or unverified';
 COMMENT ON COLUMN miosa.endpoint_state.failures IS 'Failures in a row';
 COMMENT ON COLUMN miosa.endpoint_state.last_status IS 'Last HTTP status';
@@ -228,10 +235,10 @@ CREATE TABLE miosa.delivery_failures (
 	next_try_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (endpoint, deployment_id)
 );
-COMMENT ON TABLE miosa.delivery_failures IS 'What one endpoint does not take although it works; written by the dispatcher alone';
+COMMENT ON TABLE miosa.delivery_failures IS 'Deployments whose route one endpoint refuses although it works; written by the dispatcher alone';
 COMMENT ON COLUMN miosa.delivery_failures.endpoint IS 'Endpoint';
 COMMENT ON COLUMN miosa.delivery_failures.deployment_id IS 'Deployment';
-COMMENT ON COLUMN miosa.delivery_failures.epoch IS 'Newest epoch that it did not take';
+COMMENT ON COLUMN miosa.delivery_failures.epoch IS 'Newest epoch that it refused';
 COMMENT ON COLUMN miosa.delivery_failures.status IS 'Last HTTP status; null when there was none';
 COMMENT ON COLUMN miosa.delivery_failures.attempts IS 'Tries so far';
 COMMENT ON COLUMN miosa.delivery_failures.last_error IS 'Last failure, for people';

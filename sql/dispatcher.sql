@@ -1,21 +1,25 @@
 -- The dispatcher: how SQL wakes it and sees it, why it pauses, and how it is
 -- resumed.
 
+-- Wake the dispatcher at commit.
 CREATE FUNCTION miosa.wake() RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_wake';
 COMMENT ON FUNCTION miosa.wake() IS 'Wakes the dispatcher when the transaction commits; warns when there is none and endpoints exist';
 
+-- Ask the launcher for a dispatcher at commit.
 CREATE FUNCTION miosa.request_dispatcher() RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_request_dispatcher';
 COMMENT ON FUNCTION miosa.request_dispatcher() IS 'Starts a dispatcher for this database when the transaction commits';
 
+-- Read what distinguishes this database from a copy of it.
 CREATE FUNCTION miosa.identity(OUT site text, OUT system_identifier text, OUT timeline bigint, OUT database_oid oid)
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_identity';
 COMMENT ON FUNCTION miosa.identity() IS 'Where this database is: site, system identifier, timeline (null on a standby) and oid';
 
+-- Read the state and the counters of the dispatcher from shared memory.
 CREATE FUNCTION miosa.dispatcher(
 	OUT state text, OUT pid integer, OUT since timestamptz, OUT epoch bigint,
 	OUT passes bigint, OUT routes bigint, OUT sent bigint, OUT acknowledged bigint, OUT failed bigint,
@@ -23,7 +27,7 @@ CREATE FUNCTION miosa.dispatcher(
 	OUT last_pass_at timestamptz, OUT stalled boolean, OUT error text, OUT launcher_pid integer)
 LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_dispatcher';
-COMMENT ON FUNCTION miosa.dispatcher() IS 'The dispatcher of this database as shared memory shows it; miosa.stat_dispatcher tells what the columns mean';
+COMMENT ON FUNCTION miosa.dispatcher() IS 'The dispatcher of this database as shared memory shows it; miosa.stat_dispatcher describes the columns';
 
 -- The installation that endpoints are bound to.  With a site it is also the
 -- database's name: a dump restored beside the original is a copy all the same.
@@ -36,7 +40,7 @@ END;
 COMMENT ON FUNCTION miosa.origin() IS 'Name of this installation: miosa_rollback.site and the database''s name, else system identifier and database';
 
 -- Any difference between where the order of epochs was made and here means
--- that this may be a copy, and a copy must not tell the original's edges.
+-- that this may be a copy, and a copy must not send to the original's edges.
 CREATE FUNCTION miosa.pause_reason() RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -58,8 +62,9 @@ BEGIN ATOMIC
 		END
 	FROM miosa.identity() i LEFT JOIN miosa.dispatcher_state s ON true;
 END;
-COMMENT ON FUNCTION miosa.pause_reason() IS 'Why the dispatcher must not tell anybody before miosa_resume(); null when it may';
+COMMENT ON FUNCTION miosa.pause_reason() IS 'Why the dispatcher must not deliver before miosa_resume(); null when it may';
 
+-- Start a new term here, with all endpoints bound to this installation.
 CREATE FUNCTION @extschema@.miosa_resume() RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -79,5 +84,5 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_resume() IS 'Lets a paused dispatcher go on, and resynchronizes every endpoint; returns why it was paused';
 
--- Last: the launcher starts a dispatcher here once this has committed.
+-- The launcher starts a dispatcher here once this has committed.
 SELECT miosa.request_dispatcher();

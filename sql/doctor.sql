@@ -9,8 +9,8 @@ COMMENT ON COLUMN miosa.finding.seen IS 'What was found';
 COMMENT ON COLUMN miosa.finding.fix IS 'What to do about it; empty when there is nothing to do';
 COMMENT ON COLUMN miosa.finding.needs IS 'Role that may do that: miosa_operator, miosa_admin or superuser';
 
--- A fix that calls our functions needs who may call them; what is not done by
--- them is done to the server.
+-- A fix that calls functions of the extension needs a role that may call them;
+-- any other changes the server.
 CREATE FUNCTION miosa.fix_needs(fix text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	SELECT CASE WHEN $1 = '' OR $1 ~ '^(See [a-z_]+[.]|Ask again)' THEN ''
@@ -19,13 +19,13 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	FROM (SELECT bool_and(has_function_privilege('miosa_operator', p.oid, 'EXECUTE')) AS operator
 		FROM regexp_matches($1, '\m(\w+)\(', 'g') m
 		JOIN pg_proc p ON p.proname = m[1] COLLATE "C"
-			-- What a guarded function calls is nobody's.
+			-- The body of a guarded function is granted to no role.
 			AND (p.pronamespace <> 'miosa'::regnamespace OR p.proname NOT LIKE 'miosa\_%')
 		JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 			AND d.refclassid = 'pg_extension'::regclass
 		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'miosa_rollback') f
 $$;
-COMMENT ON FUNCTION miosa.fix_needs(text) IS 'Role that may do what a fix says: miosa_operator, miosa_admin or superuser; empty when there is nothing to do';
+COMMENT ON FUNCTION miosa.fix_needs(text) IS 'Role that may apply a fix: miosa_operator, miosa_admin or superuser; empty when there is nothing to do';
 
 -- Make the finding of a check.
 CREATE FUNCTION miosa.make_finding(item text, status text, seen text, fix text) RETURNS miosa.finding
@@ -38,7 +38,7 @@ COMMENT ON FUNCTION miosa.make_finding(text, text, text, text) IS 'A finding wit
 CREATE FUNCTION miosa.check_preloaded() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT CASE WHEN d.state = 'not preloaded'
-		THEN miosa.make_finding('preloaded', 'fail', 'the library is not in shared_preload_libraries; edges are not told',
+		THEN miosa.make_finding('preloaded', 'fail', 'the library is not in shared_preload_libraries; nothing is delivered',
 			'Add miosa_rollback to shared_preload_libraries and restart the server.')
 		ELSE miosa.make_finding('preloaded', 'ok', 'shared_preload_libraries has miosa_rollback', '') END
 	FROM miosa.dispatcher() d
@@ -69,7 +69,7 @@ DECLARE
 	paused text := miosa.pause_reason();
 	waits_for text;
 	since text;
-	-- Without the launcher nobody starts a dispatcher again.
+	-- Without the launcher no dispatcher is started again.
 	launcher text := '';
 	launcher_fix text;
 BEGIN
@@ -101,7 +101,7 @@ BEGIN
 		fix := coalesce(launcher_fix, 'Look for miosa_rollback in the server''s log, and see worker_slots; it is tried again by itself.');
 	ELSIF paused IS NOT NULL THEN
 		seen := 'paused: ' || paused;
-		fix := 'If this server shall tell these endpoints: SELECT miosa_resume();';
+		fix := 'If this server is to serve these endpoints: SELECT miosa_resume();';
 	ELSIF d.state = 'running' THEN
 		status := CASE launcher WHEN '' THEN 'ok' ELSE 'warn' END;
 		seen := 'running, process ' || d.pid || launcher;
@@ -174,8 +174,8 @@ COMMENT ON FUNCTION miosa.check_endpoint_health() IS 'Check of miosa_doctor(): d
 CREATE FUNCTION miosa.check_wildcards() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('wildcards', CASE WHEN w.names IS NULL THEN 'ok' ELSE 'fail' END,
-		coalesce('can do nothing with wildcard hosts: ' || miosa.clip(w.names, 160),
-			'every endpoint can do what it is told of wildcard hosts'),
+		coalesce('cannot handle wildcard hosts: ' || miosa.clip(w.names, 160),
+			'every endpoint handles the wildcard hosts that it receives'),
 		CASE WHEN w.names IS NULL THEN '' ELSE 'SELECT * FROM miosa.wildcard_gaps(); then another adapter, or a selector without these deployments: SELECT miosa_put_endpoint(...);' END)
 	FROM (SELECT string_agg(DISTINCT format('%s (%s)', g.endpoint, g.adapter), ', ') AS names FROM miosa.wildcard_gaps() g) w
 $$;
@@ -185,7 +185,7 @@ COMMENT ON FUNCTION miosa.check_wildcards() IS 'Check of miosa_doctor(): does an
 CREATE FUNCTION miosa.check_delivery_failures() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('delivery_failures', CASE WHEN count(*) = 0 THEN 'ok' ELSE 'fail' END,
-		CASE WHEN count(*) = 0 THEN 'none' ELSE format('routes that an endpoint does not take: %s', count(*)) END,
+		CASE WHEN count(*) = 0 THEN 'none' ELSE format('routes that an endpoint refuses: %s', count(*)) END,
 		CASE WHEN count(*) = 0 THEN '' ELSE 'TABLE miosa.delivery_failures; when it is repaired: SELECT miosa_redrive(''endpoint'');' END)
 	FROM miosa.delivery_failures f
 $$;
@@ -220,7 +220,7 @@ CREATE FUNCTION miosa.check_notification_queue() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('notification_queue', CASE WHEN q.usage < 0.5 THEN 'ok' ELSE 'warn' END,
 		format('%s %% used', round((q.usage * 100)::numeric, 1)),
-		CASE WHEN q.usage < 0.5 THEN '' ELSE 'A listener sleeps in a transaction: end it; routes are told over HTTP all the same.' END)
+		CASE WHEN q.usage < 0.5 THEN '' ELSE 'A listener sleeps in a transaction: end it; routes are delivered over HTTP meanwhile.' END)
 	FROM (SELECT CASE WHEN pg_is_in_recovery() THEN 0 ELSE pg_notification_queue_usage() END AS usage) q
 $$;
 COMMENT ON FUNCTION miosa.check_notification_queue() IS 'Check of miosa_doctor(): does the queue of notifications fill up?';
@@ -279,7 +279,7 @@ CREATE FUNCTION miosa.check_durability() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('durability', CASE WHEN w.off IS NULL THEN 'ok' ELSE 'fail' END,
 		coalesce(w.off, 'fsync, full_page_writes and synchronous_commit are on'),
-		CASE WHEN w.off IS NULL THEN '' ELSE 'A crash can lose a rollback that was answered: switch them on.' END)
+		CASE WHEN w.off IS NULL THEN '' ELSE 'A crash can lose a committed rollback: turn them on.' END)
 	FROM (SELECT string_agg(format('%s = %s', s.name, s.setting), ', ' ORDER BY s.name) AS off
 		FROM pg_settings s
 		WHERE s.name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND s.setting = 'off') w
@@ -300,7 +300,7 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 		WHEN n = 0 THEN miosa.make_finding('replication', 'ok', 'no standby', '')
 		WHEN current_setting('synchronous_standby_names') = ''
 			THEN miosa.make_finding('replication', 'warn', format('%s standby, none of them synchronous', n),
-				'A fail-over can lose a rollback that was answered: set synchronous_standby_names.')
+				'A fail-over can lose a committed rollback: set synchronous_standby_names.')
 		ELSE miosa.make_finding('replication', 'ok', format('%s standby, synchronous_standby_names is set', n), '') END
 	FROM miosa.count_standbys() n
 $$;
@@ -323,8 +323,8 @@ COMMENT ON FUNCTION miosa.check_site() IS 'Check of miosa_doctor(): does the dis
 CREATE FUNCTION miosa.check_grants() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('grants', CASE WHEN w.secret THEN 'fail' WHEN w.n > 0 THEN 'warn' ELSE 'ok' END,
-		CASE WHEN w.n = 0 THEN 'nobody has rights besides those that the extension gave'
-			ELSE format('rights that the extension did not give: %s%s', miosa.clip(w.names, 300),
+		CASE WHEN w.n = 0 THEN 'there are only the rights that the extension granted'
+			ELSE format('rights that the extension did not grant: %s%s', miosa.clip(w.names, 300),
 				CASE WHEN w.n > 3 THEN format(' and %s more', w.n - 3) ELSE '' END) END,
 		CASE WHEN w.n = 0 THEN '' WHEN w.n <= 3 THEN w.revokes ELSE 'SELECT revoke FROM miosa.foreign_grants \gexec' END)
 	FROM (SELECT count(*) AS n, bool_or(g.object = 'miosa.secrets') AS secret,
@@ -333,10 +333,10 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 		FROM (SELECT f.*, row_number() OVER (ORDER BY f.object <> 'miosa.secrets', f.object, f.grantee, f.privilege) AS place
 			FROM miosa.foreign_grants f) g) w
 $$;
-COMMENT ON FUNCTION miosa.check_grants() IS 'Check of miosa_doctor(): did anybody grant rights besides the install script?';
+COMMENT ON FUNCTION miosa.check_grants() IS 'Check of miosa_doctor(): are there rights that the install script did not grant?';
 
--- A secret in a file may be unreadable; one in the table is shown to nobody,
--- but a publication of the table sends its row without the value.
+-- A secret in a file may be unreadable; one in the table is never shown, but a
+-- publication of the table sends its row without the value.
 CREATE FUNCTION miosa.check_secrets() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('secrets', CASE WHEN w.problems IS NULL THEN 'ok' ELSE 'fail' END,
@@ -360,7 +360,7 @@ CREATE FUNCTION miosa.check_subscriptions() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('subscriptions', CASE WHEN w.failing IS NULL THEN 'ok' ELSE 'fail' END,
 		CASE WHEN w.n = 0 THEN 'no subscription' WHEN w.failing IS NULL THEN format('%s enabled, none fails', w.n)
-			ELSE format('the worker ends with an error again and again: %s', miosa.clip(w.failing, 200)) END,
+			ELSE format('the worker fails repeatedly: %s', miosa.clip(w.failing, 200)) END,
 		CASE WHEN w.failing IS NULL THEN '' ELSE 'Read the error in the server log: where people wrote the same key on both servers, delete the row here, or skip the transaction: ALTER SUBSCRIPTION name SKIP (lsn = ...);' END)
 	FROM (SELECT count(*) AS n, string_agg(s.name, ', ' ORDER BY s.name) FILTER (WHERE s.fails) AS failing
 		FROM (SELECT quote_ident(s.subname) AS name, t.apply_error_count + t.sync_error_count > 0
@@ -390,8 +390,8 @@ COMMENT ON FUNCTION miosa.check_restorable() IS 'Check of miosa_doctor(): has ea
 CREATE FUNCTION miosa.check_artifacts() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('artifacts', CASE WHEN w.n = 0 THEN 'ok' ELSE 'fail' END,
-		CASE WHEN w.n = 0 THEN 'storage has what it was asked for'
-			ELSE format('storage lost what rollbacks would go to: %s (%s%s)', w.n, miosa.clip(w.names, 120),
+		CASE WHEN w.n = 0 THEN 'storage has every artifact that it was asked for'
+			ELSE format('storage lost the artifacts of rollback targets: %s (%s%s)', w.n, miosa.clip(w.names, 120),
 				CASE WHEN w.n > 3 THEN ', ...' ELSE '' END) END,
 		CASE WHEN w.n = 0 THEN '' ELSE 'SELECT deployment_id, storage_uri, missing_at FROM miosa.releases WHERE missing_at IS NOT NULL; put them back, or archive the versions: SELECT miosa_archive_version(''deployment'', ''version'');' END)
 	FROM (SELECT count(*) AS n, string_agg(m.name, ', ' ORDER BY m.name) FILTER (WHERE m.place <= 3) AS names
@@ -424,7 +424,7 @@ BEGIN
 	END LOOP;
 EXCEPTION WHEN lock_not_available THEN
 	status := 'fail';
-	seen := 'a table is locked: this check and those after it were left out';
+	seen := 'a table is locked: this check and those after it were skipped';
 	fix := 'See locks.';
 	needs := '';
 	RETURN NEXT;

@@ -1,5 +1,6 @@
 -- DROP EXTENSION is refused while there is data (src/api/drop_guard.c).
 
+-- Load the library before anything is dropped.
 CREATE FUNCTION miosa.load_drop_guard() RETURNS event_trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_load_drop_guard';

@@ -1,16 +1,20 @@
 -- Endpoints: checks of what is written about adapters and endpoints, and the
 -- functions that set endpoints up and send them routes again.
 
+-- Check all requests of an adapter and how its columns fit together.
 CREATE FUNCTION miosa.check_adapter(adapter jsonb) RETURNS void
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_check_adapter';
 COMMENT ON FUNCTION miosa.check_adapter(jsonb) IS 'Raises INVALID_ARGUMENT with the place of the mistake when a row of miosa.adapters is wrong or contradicts itself';
 
+-- Render a request without sending it.
 CREATE FUNCTION miosa.render_request(request jsonb, "values" jsonb, charsets jsonb DEFAULT '{}') RETURNS jsonb
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_render_request';
 COMMENT ON FUNCTION miosa.render_request(jsonb, jsonb, jsonb) IS 'What an adapter''s request would be for these values, before it is signed: {"method", "url", "headers": [...], "body"}';
 
+-- Distinguish the extension's own scripts, which may write shipped rows, from
+-- a user's session.
 CREATE FUNCTION miosa.in_own_script() RETURNS boolean
 LANGUAGE c STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'mrb_in_own_script';
@@ -18,6 +22,7 @@ COMMENT ON FUNCTION miosa.in_own_script() IS 'Whether the install script of this
 
 -- Validation.
 
+-- Check the base URL of an endpoint.
 CREATE FUNCTION miosa.check_url(url text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
@@ -42,6 +47,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.check_url(text) IS 'Raises INVALID_ARGUMENT when a base URL is not plain http or https';
 
+-- Check the selector of an endpoint.
 CREATE FUNCTION miosa.check_selector(selector jsonb) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
@@ -67,14 +73,16 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.check_selector(jsonb) IS 'Raises INVALID_ARGUMENT when an endpoint''s selector is malformed';
 
+-- Match a deployment with a selector; each key that is given must match.
 CREATE FUNCTION miosa.selects(selector jsonb, deployment_id text, tenant_id text, kind text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN selector = '{}' OR (
 	(NOT selector ? 'deployment' OR selector->'deployment' ? deployment_id)
 	AND (NOT selector ? 'tenant' OR selector->'tenant' ? tenant_id)
 	AND (NOT selector ? 'kind' OR selector->'kind' ? kind));
-COMMENT ON FUNCTION miosa.selects(jsonb, text, text, text) IS 'Whether an endpoint with this selector is told of a deployment';
+COMMENT ON FUNCTION miosa.selects(jsonb, text, text, text) IS 'Whether an endpoint with this selector receives a deployment';
 
+-- Check an adapter before it is written, and protect shipped ones.
 CREATE FUNCTION miosa.adapters_check() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -100,6 +108,8 @@ COMMENT ON FUNCTION miosa.adapters_check() IS 'Trigger: refuses a change of ship
 CREATE TRIGGER adapters_check BEFORE INSERT OR UPDATE OR DELETE ON miosa.adapters
 	FOR EACH ROW EXECUTE FUNCTION miosa.adapters_check();
 
+-- Check an endpoint before it is written, and raise its generation when it has
+-- to be resynchronized.
 CREATE FUNCTION miosa.endpoints_check() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -122,7 +132,7 @@ CREATE TRIGGER derived BEFORE UPDATE ON miosa.endpoints
 CREATE TRIGGER endpoints_check BEFORE INSERT OR UPDATE ON miosa.endpoints
 	FOR EACH ROW EXECUTE FUNCTION miosa.endpoints_check();
 
--- One row a transaction tells the dispatcher to read its settings again.
+-- One row a transaction has the dispatcher read its settings again.
 CREATE FUNCTION miosa.settings_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -139,8 +149,8 @@ CREATE TRIGGER settings_changed AFTER INSERT OR UPDATE OR DELETE ON miosa.endpoi
 CREATE TRIGGER settings_changed AFTER INSERT OR UPDATE OR DELETE ON miosa.secrets
 	FOR EACH STATEMENT EXECUTE FUNCTION miosa.settings_changed();
 
--- Endpoints that can do nothing with a wildcard host of a deployment that they
--- are told of.
+-- Endpoints that cannot handle a wildcard host of a deployment that they
+-- receive.
 CREATE FUNCTION miosa.wildcard_gaps(OUT endpoint text, OUT adapter text, OUT fqdn text, OUT deployment_id text)
 RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -153,8 +163,9 @@ BEGIN ATOMIC
 	WHERE d.state = 'active' AND d.fqdn LIKE '*.%'
 	ORDER BY e.name COLLATE "C", d.fqdn COLLATE "C";
 END;
-COMMENT ON FUNCTION miosa.wildcard_gaps() IS 'Endpoints whose adapter can do nothing with a wildcard host that they are told of';
+COMMENT ON FUNCTION miosa.wildcard_gaps() IS 'Endpoints whose adapter cannot handle a wildcard host that they receive';
 
+-- Warn of at most five gaps.
 CREATE FUNCTION miosa.warn_of_wildcards(endpoint text, fqdn text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -165,7 +176,7 @@ BEGIN
 		WHERE g.endpoint = coalesce(warn_of_wildcards.endpoint, g.endpoint) AND g.fqdn = coalesce(warn_of_wildcards.fqdn, g.fqdn)
 		LIMIT 5
 	LOOP
-		RAISE WARNING 'endpoint "%" can do nothing with the wildcard host "%"', gap.endpoint, gap.fqdn
+		RAISE WARNING 'endpoint "%" cannot handle wildcard host "%"', gap.endpoint, gap.fqdn
 			USING DETAIL = format('Its adapter "%s" has no request for wildcard hosts, so deployment "%s" does not converge there.',
 				gap.adapter, gap.deployment_id),
 			HINT = 'SELECT name, description FROM miosa.adapters WHERE role = ''edge'' AND wildcards;';
@@ -175,6 +186,8 @@ COMMENT ON FUNCTION miosa.warn_of_wildcards(text, text) IS 'Warns of the rows of
 
 -- Setting up endpoints.
 
+-- Check the arguments, since their errors name more than a constraint can, and
+-- upsert the row.
 CREATE FUNCTION @extschema@.miosa_put_endpoint(
 	name text, adapter text, url text,
 	zone text DEFAULT 'default',
@@ -197,7 +210,7 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM miosa.adapters a WHERE a.name = miosa_put_endpoint.adapter) THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('adapter "%s" does not exist', miosa_put_endpoint.adapter),
 			(SELECT 'Adapters are: ' || string_agg(a.name, ', ' ORDER BY a.name) || '.' FROM miosa.adapters a),
-			'See what each talks to with SELECT name, description FROM miosa.adapters;');
+			'See them with SELECT name, description FROM miosa.adapters;');
 	END IF;
 	IF miosa_put_endpoint.stage NOT IN (0, 1) THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid stage', 'A stage is 0 (routers) or 1 (caches).',
@@ -220,9 +233,9 @@ BEGIN
 	PERFORM miosa.warn_of_wildcards(miosa_put_endpoint.name, NULL);
 	RETURN jsonb_build_object('data', result);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_endpoint(text, text, text, text, integer, jsonb, text, boolean) IS 'Adds or changes an endpoint; a new or changed one is told everything';
+COMMENT ON FUNCTION @extschema@.miosa_put_endpoint(text, text, text, text, integer, jsonb, text, boolean) IS 'Adds or changes an endpoint; a new or changed one is resynchronized';
 
--- A CHECK would show the secret in its message, so what is wrong is said here.
+-- Check a secret here, since a CHECK would show it in its message.
 CREATE FUNCTION @extschema@.miosa_put_secret(name text, value text, keep_previous boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -242,7 +255,7 @@ BEGIN
 	problem := miosa.secret_problem(miosa_put_secret.value);
 	IF miosa_put_secret.value = '***' OR problem IS NOT NULL THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('secret "%s" cannot be used', miosa_put_secret.name),
-			CASE WHEN problem IS NULL THEN 'It is what is shown instead of a secret.' ELSE format('It has no value: %s.', problem) END,
+			CASE WHEN problem IS NULL THEN '"***" is shown in place of secrets.' ELSE format('It has no value: %s.', problem) END,
 			format('SHOW miosa_rollback.secret_directory; the server must be able to read the file below it, then: SELECT miosa_put_secret(%L, ''file:NAME'');',
 				miosa_put_secret.name));
 	END IF;
@@ -253,7 +266,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_put_secret(text, text, boolean) IS 'Adds or changes a secret that endpoints or storages name';
 
--- The function below complains by itself about an endpoint that is not there.
+-- Refuse the name of an endpoint that does not exist.
 CREATE FUNCTION miosa.need_endpoint(name text) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 BEGIN
@@ -266,6 +279,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.need_endpoint(text) IS 'Raises INVALID_ARGUMENT when there is no endpoint of that name';
 
+-- Enable or disable an endpoint; an enabled one needs no reason.
 CREATE FUNCTION @extschema@.miosa_set_endpoint(name text, enabled boolean, reason text DEFAULT NULL) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -286,6 +300,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_set_endpoint(text, boolean, text) IS 'Enables or disables an endpoint, with a reason';
 
+-- Delete an endpoint.
 CREATE FUNCTION @extschema@.miosa_remove_endpoint(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -294,16 +309,18 @@ BEGIN
 	PERFORM miosa.need_endpoint(miosa_remove_endpoint.name);
 	DELETE FROM miosa.endpoints e WHERE e.name = miosa_remove_endpoint.name;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_remove_endpoint(text) IS 'Removes an endpoint and forgets how far it had come';
+COMMENT ON FUNCTION @extschema@.miosa_remove_endpoint(text) IS 'Removes an endpoint and its position';
 
+-- Send a test request from C.
 CREATE FUNCTION @extschema@.miosa_test_endpoint(name text) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'miosa_test_endpoint';
-COMMENT ON FUNCTION @extschema@.miosa_test_endpoint(text) IS 'Sends an endpoint, also a disabled one, a harmless request, and says what the answer means';
+COMMENT ON FUNCTION @extschema@.miosa_test_endpoint(text) IS 'Sends an endpoint, also a disabled one, a harmless request, and returns what the answer means';
 
--- Telling again.
+-- Sending routes again.
 
+-- Queue the present route as a new change.
 CREATE FUNCTION @extschema@.miosa_resend(deployment_id text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -311,8 +328,9 @@ BEGIN
 	PERFORM miosa.queue(o.deployment_id, 'route', NULL)
 		FROM miosa.parse_operation(miosa_resend.deployment_id) o;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_resend(text) IS 'Tells every endpoint the present route of a deployment again';
+COMMENT ON FUNCTION @extschema@.miosa_resend(text) IS 'Sends the present route of a deployment to every endpoint again';
 
+-- Raise the generation, which has the dispatcher resynchronize the endpoint.
 CREATE FUNCTION @extschema@.miosa_resync(endpoint text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -320,8 +338,9 @@ BEGIN
 	PERFORM miosa.need_endpoint(endpoint);
 	UPDATE miosa.endpoints e SET generation = e.generation + 1 WHERE e.name = miosa_resync.endpoint;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_resync(text) IS 'Tells one endpoint the present route of every deployment again';
+COMMENT ON FUNCTION @extschema@.miosa_resync(text) IS 'Resynchronizes an endpoint: sends it the present route of every deployment';
 
+-- Make refused routes due, and wake the dispatcher.
 CREATE FUNCTION @extschema@.miosa_redrive(endpoint text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -335,4 +354,4 @@ BEGIN
 	PERFORM miosa.wake();
 	RETURN number;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_redrive(text) IS 'Tries at once what an endpoint did not take (delivery_failures); returns how many';
+COMMENT ON FUNCTION @extschema@.miosa_redrive(text) IS 'Retries at once the routes that an endpoint refused (delivery_failures); returns their number';

@@ -1,17 +1,20 @@
 -- Functions written in C: the operations, and what the functions written in
 -- PL/pgSQL need of the C code.
 
+-- Raise a condition.
 CREATE FUNCTION miosa.raise_condition(condition text, message text, detail text, hint text)
 RETURNS void LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_raise_condition';
 COMMENT ON FUNCTION miosa.raise_condition(text, text, text, text) IS
 	'Raises a condition by its name, in the form that the caller (psql or PostgREST) understands';
 
+-- Raise the error that a foreign key would raise.
 CREATE FUNCTION miosa.raise_reference(message text, detail text, "table" text, "constraint" text)
 RETURNS void LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_raise_reference';
 COMMENT ON FUNCTION miosa.raise_reference(text, text, text, text) IS 'Raises foreign_key_violation as a foreign key would';
 
+-- Qualify the functions of the extension in a text.
 CREATE FUNCTION miosa.qualify(value text)
 RETURNS text LANGUAGE c STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_qualify';
@@ -22,32 +25,37 @@ COMMENT ON FUNCTION miosa.qualify(text) IS
 -- (guards.sql, console.sql); one that goes on when it meets a lock declares
 -- lock_wait.
 
+-- Bound the waits of the caller.
 CREATE FUNCTION miosa.bound_waits() RETURNS integer
 LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_bound_waits';
 COMMENT ON FUNCTION miosa.bound_waits() IS 'Has the function that is running wait for no lock longer than lock_wait; returns the milliseconds';
 
+-- Look for a process that locks a whole table.
 CREATE FUNCTION miosa.table_holder(OUT pid integer, OUT description text)
 LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_table_holder';
 COMMENT ON FUNCTION miosa.table_holder() IS 'Which other process keeps readers or writers out of a table of the extension; null: none';
 
+-- Lock an artifact by its URI, for the rest of the transaction.
 CREATE FUNCTION miosa.lock_uri(uri text, exclusive boolean, wait boolean) RETURNS boolean
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_lock_uri';
 COMMENT ON FUNCTION miosa.lock_uri(text, boolean, boolean) IS 'Locks an artifact''s URI until the transaction ends; false when another has it and wait is false';
 
+-- Check an id.
 CREATE FUNCTION miosa.check_id(value text, what text)
 RETURNS text LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_check_id';
 COMMENT ON FUNCTION miosa.check_id(text, text) IS
 	'Returns value if it is an id (1 to 255 characters of A-Z a-z 0-9 . _ : -), raises INVALID_ARGUMENT otherwise; what names the argument';
 
+-- Choose the default target without asking storage.
 CREATE FUNCTION miosa.default_target(deployment_id text)
 RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_default_target';
 COMMENT ON FUNCTION miosa.default_target(text) IS
-	'Where a rollback without a version goes as far as our own records tell; null when there is nothing';
+	'The target of a rollback without a version, by our own records alone; null when there is none';
 
 -- One that is not older, or does not exist, crosses none.
 CREATE FUNCTION miosa.schema_marks(deployment_id text, version_id text)
@@ -56,6 +64,7 @@ AS 'MODULE_PATHNAME', 'mrb_schema_marks';
 COMMENT ON FUNCTION miosa.schema_marks(text, text) IS
 	'Versions marked as incompatible that going from the active version back to this one crosses, newest first';
 
+-- Roll a deployment back.
 CREATE FUNCTION @extschema@.miosa_rollback(
 	deployment_id text,
 	version_id text DEFAULT NULL,
@@ -69,8 +78,9 @@ RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'miosa_rollback';
 COMMENT ON FUNCTION @extschema@.miosa_rollback(text, text, text, text, text, jsonb, text, boolean) IS
-	'Makes an older version of a deployment active and has every edge told at commit';
+	'Makes an older version of a deployment active and delivers its route to every edge at commit';
 
+-- Promote a version.
 CREATE FUNCTION @extschema@.miosa_promote(
 	deployment_id text,
 	version_id text,
@@ -86,6 +96,7 @@ AS 'MODULE_PATHNAME', 'miosa_promote';
 COMMENT ON FUNCTION @extschema@.miosa_promote(text, text, text, text, text, jsonb, text, boolean) IS
 	'Makes a version of a deployment active and remembers which one it replaced';
 
+-- Judge a rollback without doing it.
 CREATE FUNCTION @extschema@.miosa_plan(
 	deployment_id text,
 	version_id text DEFAULT NULL)

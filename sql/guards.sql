@@ -4,7 +4,7 @@
 
 -- For programs: what was written above moves to schema miosa; a function in C
 -- of the same name, arguments and comment takes its place.  It waits for no
--- lock longer than lock_wait, and names who is in the way; those that are
+-- lock longer than lock_wait, and names the blocker; those that are
 -- volatile raise NOT_PRIMARY on a standby.
 DO $$
 DECLARE
@@ -36,7 +36,7 @@ BEGIN
 			EXECUTE format('CREATE FUNCTION @extschema@.%I(%s) RETURNS %s LANGUAGE c %s SECURITY DEFINER '
 				'SET search_path = pg_catalog, pg_temp AS ''MODULE_PATHNAME'', %L',
 				f.name, f.arguments, f.result, f.options,
-				-- The doctor goes on when it meets a lock.
+				-- The doctor handles locks itself.
 				CASE f.name WHEN 'miosa_doctor' THEN 'mrb_entered' ELSE 'mrb_guarded' END);
 		END IF;
 		EXECUTE format('COMMENT ON ROUTINE @extschema@.%I(%s) IS %L', f.name, f.identity, f.comment);

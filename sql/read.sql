@@ -4,6 +4,7 @@
 -- each, so that the planner puts them in line; their bodies are parsed when
 -- they are made, so that no search_path matters.
 
+-- Format a time.
 CREATE FUNCTION miosa.iso(at timestamptz) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 RETURN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
@@ -49,6 +50,7 @@ RETURN jsonb_build_object(
 	'updated_at', miosa.iso(d.updated_at));
 COMMENT ON FUNCTION miosa.deployment_object(miosa.deployments) IS 'A deployment in the platform''s shape; the older repository fields come from its metadata';
 
+-- Build the object of a version.
 CREATE FUNCTION miosa.version_object(v miosa.versions) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN jsonb_build_object(
@@ -115,6 +117,7 @@ RETURN jsonb_build_object(
 	'inserted_at', miosa.iso(a.created_at));
 COMMENT ON FUNCTION miosa.audit_object(miosa.audit_events) IS 'An audit event in a shape that all clients of the platform read';
 
+-- Build the object of a release.
 CREATE FUNCTION miosa.release_object(r miosa.releases) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE WHEN r.id IS NOT NULL THEN jsonb_build_object(
@@ -141,6 +144,7 @@ RETURN CASE WHEN r.id IS NOT NULL THEN jsonb_build_object(
 	'updated_at', miosa.iso(r.updated_at)) END;
 COMMENT ON FUNCTION miosa.release_object(miosa.releases) IS 'A release in the platform''s shape; null for no release';
 
+-- Build the object of an instance.
 CREATE FUNCTION miosa.instance_object(i miosa.runtime_instances) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN jsonb_build_object(
@@ -159,6 +163,7 @@ RETURN jsonb_build_object(
 	'updated_at', miosa.iso(i.updated_at));
 COMMENT ON FUNCTION miosa.instance_object(miosa.runtime_instances) IS 'A runtime instance in the platform''s shape';
 
+-- Build the object of a domain.
 CREATE FUNCTION miosa.domain_object(m miosa.domains) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN jsonb_build_object(
@@ -175,6 +180,7 @@ COMMENT ON FUNCTION miosa.domain_object(miosa.domains) IS 'A domain in the platf
 
 -- Finding a deployment by what people and edges call it.
 
+-- Find a deployment by its managed host.
 CREATE FUNCTION miosa.managed_deployment(host text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	SELECT p.id
@@ -186,6 +192,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.managed_deployment(text) IS 'Deployment whose managed host this is (in lower case); null for none';
 
+-- Find the domain that routes a host; the most specific one wins.
 CREATE FUNCTION miosa.domain_of_host(host text) RETURNS miosa.domains
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	SELECT m FROM miosa.domains m
@@ -196,6 +203,7 @@ COMMENT ON FUNCTION miosa.domain_of_host(text) IS 'The active domain that routes
 
 -- Cursors are opaque to callers: the place of the last row in hexadecimal.
 
+-- Encode a place in a list.
 CREATE FUNCTION miosa.write_cursor(list text, place text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN encode(convert_to(list || ':' || place, 'UTF8'), 'hex');
@@ -223,6 +231,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.read_cursor(text, text, text) IS 'Parts of the place that a cursor of this list stands for, by a regular expression; null for null';
 
+-- Check the limit of a page.
 CREATE FUNCTION miosa.check_limit(value integer, most integer) RETURNS integer
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
@@ -236,6 +245,7 @@ COMMENT ON FUNCTION miosa.check_limit(integer, integer) IS 'The value if it is f
 
 -- The functions for programs.
 
+-- Return a deployment.
 CREATE FUNCTION @extschema@.miosa_deployment(id text) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -252,6 +262,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_deployment(text) IS 'A deployment by its id: {"data": deployment}';
 
+-- Return a version with its release.
 CREATE FUNCTION @extschema@.miosa_version(deployment_id text, version_id text) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -275,6 +286,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_version(text, text) IS 'A version of a deployment: {"data": version, "release": its release or null}';
 
+-- Return a page of versions.
 CREATE FUNCTION @extschema@.miosa_versions(deployment_id text, state text DEFAULT NULL,
 	"limit" integer DEFAULT 20, cursor text DEFAULT NULL)
 RETURNS jsonb
@@ -294,7 +306,7 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM miosa.deployments p WHERE p.id = deployment_id) THEN
 		PERFORM miosa.no_deployment(deployment_id);
 	END IF;
-	-- One row more than asked for tells whether there is a next page.
+	-- One row more than the limit shows whether there is a next page.
 	SELECT jsonb_build_object(
 			'data', coalesce(jsonb_agg(p.object ORDER BY p.place) FILTER (WHERE p.place <= "limit"), '[]'),
 			'next_cursor', miosa.write_cursor('versions', CASE WHEN count(*) > "limit"
@@ -310,12 +322,14 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_versions(text, text, integer, text) IS 'Versions of a deployment, highest number first: {"data": [version...], "next_cursor"}';
 
+-- Map actions of audit events to the words of miosa.history().
 CREATE FUNCTION miosa.actions(OUT action text, OUT short text) RETURNS SETOF record
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	VALUES ('deployment.rollback', 'rollback'), ('deployment.version.promote', 'promote'), ('deployment.unpublish', 'unpublish')
 $$;
 COMMENT ON FUNCTION miosa.actions() IS 'Actions of audit events, and what people call them';
 
+-- Return a page of audit events, of a deployment, a tenant or all.
 CREATE FUNCTION @extschema@.miosa_audit_log(deployment_id text DEFAULT NULL, tenant_id text DEFAULT NULL,
 	action text DEFAULT NULL, actor text DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
 	"limit" integer DEFAULT 50, cursor text DEFAULT NULL)
@@ -361,7 +375,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_audit_log(text, text, text, text, timestamptz, timestamptz, integer, text) IS 'Audit events, newest first: {"data": [event...], "next_cursor"}';
 
--- Who serves a host, and what its redirect policy says.
+-- The deployment of a host, and where its redirect policy leads.
 CREATE FUNCTION miosa.find_host(host text, OUT deployment_id text, OUT redirect_policy text, OUT redirect_to text)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	SELECT coalesce((m.domain).deployment_id, miosa.managed_deployment($1)), coalesce((m.domain).redirect_policy, 'none'),
@@ -372,6 +386,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.find_host(text) IS 'Deployment that serves a host (in lower case), null for none; the redirect policy of its domain, and the host that this points to, null for none';
 
+-- Return the present route of a host.
 CREATE FUNCTION @extschema@.miosa_route(host text) RETURNS SETOF jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -404,6 +419,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_route(text) IS 'What an edge needs to serve a host now; no row for a host that is not routed';
 
+-- Return a page of route changes.
 CREATE FUNCTION @extschema@.miosa_routes_since(epoch bigint, "limit" integer DEFAULT 1000) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$

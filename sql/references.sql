@@ -1,17 +1,19 @@
 -- References that let a restore through.
 --
--- The order of pg_dump's list is the only thing that tells a restore to load
+-- The order of pg_dump's list is the only thing that has a restore load
 -- tenants before deployments: with several jobs, or a list in another order, a
 -- row may come before what it refers to.  So foreign keys check updates and
 -- deletions, as they always do, but new rows are checked by the triggers below.
 -- They accept a reference to what is not there yet while check_function_bodies
 -- is off: pg_dump and pg_restore set this for the sake of such references.
 
+-- Recognize a restore by the setting that pg_dump and pg_restore make.
 CREATE FUNCTION miosa.restoring() RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN current_setting('check_function_bodies') = 'off';
 COMMENT ON FUNCTION miosa.restoring() IS 'Whether this session restores a dump, so that rows may come before those that they refer to';
 
+-- Raise the error of a foreign key, in its words.
 CREATE FUNCTION miosa.refuse_reference(child text, "constraint" text, columns text, "values" text, parent text) RETURNS void
 LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 	SELECT miosa.raise_reference(format('insert or update on table "%s" violates foreign key constraint "%s"', child, "constraint"),
@@ -19,6 +21,8 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.refuse_reference(text, text, text, text, text) IS 'Refuses a new row that refers to what is not there';
 
+-- Check the plan of a tenant, which may be a shipped one.  A lock keeps an own
+-- plan from being deleted meanwhile.
 CREATE FUNCTION miosa.refers_to_plan() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$

@@ -1,11 +1,13 @@
 -- Logical replication.  A publication FOR ALL TABLES has these tables too.
 -- What each server makes for itself is not taken from another one.
 
+-- Skip a row that a subscription applies.
 CREATE FUNCTION miosa.keep_local() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_keep_local';
 COMMENT ON FUNCTION miosa.keep_local() IS 'Trigger: leaves out the change of a row that a subscription applies';
 
+-- Recognize the apply worker of a subscription.
 CREATE FUNCTION miosa.is_applied() RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_is_applied';

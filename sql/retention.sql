@@ -1,4 +1,4 @@
--- Retention: deleting what nobody needs any more, little at a time.
+-- Retention: rows that are not needed any more are deleted, few at a time.
 --
 -- Whoever does it, pg_cron or the dispatcher, does it the same way: list a
 -- page of rows that have expired, then delete them by their place in the
@@ -200,8 +200,9 @@ BEGIN
 		removed := removed + n;
 	END LOOP;
 END $$;
-COMMENT ON FUNCTION miosa.purge_rows(text, tid[]) IS 'Delete the first of these rows that miosa.expired_rows() has listed, if they are still expired and nobody has them locked: at most 1,000, and no more once 40 ms have passed';
+COMMENT ON FUNCTION miosa.purge_rows(text, tid[]) IS 'Deletes the first of these rows that miosa.expired_rows() has listed, if they are still expired and not locked: at most 1,000, and no more once 40 ms have passed';
 
+-- Trim the route log when the dispatcher has not done so.
 CREATE FUNCTION miosa.trim_overdue("limit" integer) RETURNS bigint
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT CASE WHEN (SELECT l.created_at FROM miosa.route_log l
@@ -250,6 +251,7 @@ COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Deletes expired
 -- search_path.  So all that this one does is to call functions, by their
 -- whole names.
 
+-- One step of maintenance: a page of deployments.
 CREATE FUNCTION miosa.maintain_capacity(place text) RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -258,6 +260,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.maintain_capacity(text) IS 'A page of miosa.capacity_pass(), and where the next one begins';
 
+-- One step of maintenance: a part of the route log.
 CREATE FUNCTION miosa.maintain_route_log() RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -295,6 +298,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.maintain_rows(text, text, tid[], integer, bigint) IS 'The next step of purging rows: list a page or delete up to 1,000 rows of it';
 
+-- Record the end of maintenance.
 CREATE FUNCTION miosa.maintained(began timestamptz, removed bigint) RETURNS void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -302,8 +306,9 @@ SET search_path = pg_catalog, pg_temp AS $$
 		ON CONFLICT (only_row) DO UPDATE SET began_at = excluded.began_at, ended_at = excluded.ended_at,
 			removed = excluded.removed, run_by = excluded.run_by
 $$;
-COMMENT ON FUNCTION miosa.maintained(timestamptz, bigint) IS 'Note that miosa_maintain() has done all';
+COMMENT ON FUNCTION miosa.maintained(timestamptz, bigint) IS 'Notes that miosa_maintain() has done all';
 
+-- Do all maintenance in short transactions.
 CREATE PROCEDURE @extschema@.miosa_maintain(artifacts boolean DEFAULT true)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
@@ -344,6 +349,7 @@ BEGIN
 END $$;
 COMMENT ON PROCEDURE @extschema@.miosa_maintain(boolean) IS 'Does all that is due: deletes what has expired, looks after capacity, and verifies artifacts';
 
+-- Look up the schema of the functions for programs.
 CREATE FUNCTION miosa.functions_schema() RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
@@ -360,7 +366,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 		format('CALL %s.miosa_maintain(artifacts => false)', miosa.functions_schema())
 	UNION ALL
 	SELECT 'miosa_rollback artifacts in ' || current_database(), '*/5 * * * *',
-		-- With its argument, so that nobody's procedure without one is preferred
+		-- With its argument, so that no user's procedure without one is preferred
 		format('CALL %s.miosa_verify_artifacts("limit" => 1000)', miosa.functions_schema())
 	UNION ALL
 	SELECT 'miosa_rollback job history of ' || current_database(), '17 3 * * *',
@@ -369,6 +375,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.maintenance_jobs() IS 'Jobs for pg_cron: name, schedule, command';
 
+-- Schedule the jobs with pg_cron, or return the statements that do so.
 CREATE FUNCTION @extschema@.miosa_schedule_maintenance() RETURNS SETOF text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$

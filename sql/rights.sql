@@ -1,4 +1,4 @@
--- Rights.  Nothing is PUBLIC's, whatever default privileges say.  Two groups
+-- Rights.  PUBLIC has none, whatever default privileges are set.  Two groups
 -- get what they need; roles belong to the whole cluster, so they are made only
 -- if they are missing, stay when the extension is dropped, and are the same in
 -- every database that has it.
@@ -16,7 +16,7 @@ BEGIN
 	END IF;
 END $$;
 
--- What belongs to the extension: a function that somebody else made in our
+-- Members of the extension: a function that another role made in our
 -- schema is not ours to grant.
 CREATE VIEW miosa.members AS
 	SELECT d.classid, d.objid, 0 AS objsubid, o.kind, o.object, o.owner, o.acl
@@ -73,7 +73,7 @@ COMMENT ON COLUMN miosa.foreign_grants.grantee IS 'Role that has the right, or P
 COMMENT ON COLUMN miosa.foreign_grants.privilege IS 'The right, with the column if it is about one';
 COMMENT ON COLUMN miosa.foreign_grants.revoke IS 'The statement that takes it back';
 
--- ALTER DEFAULT PRIVILEGES may have given anybody rights on what was made
+-- ALTER DEFAULT PRIVILEGES may have granted any role rights on what was made
 -- above, or taken some from its owner: each object begins with its owner's
 -- alone, and is given below to whom it is meant for.
 CREATE FUNCTION miosa.leave_to_owner(member miosa.members) RETURNS void
@@ -103,7 +103,7 @@ END $$;
 
 GRANT USAGE ON SCHEMA miosa TO miosa_operator, miosa_admin;
 
--- Operators roll back, promote and read, and have edges told again.
+-- Operators roll back, promote and read, and resynchronize edges.
 GRANT EXECUTE ON FUNCTION
 	@extschema@.miosa_rollback, @extschema@.miosa_promote, @extschema@.miosa_plan,
 	@extschema@.miosa_deployment, @extschema@.miosa_version, @extschema@.miosa_versions,
@@ -120,7 +120,7 @@ GRANT SELECT ON
 	miosa.hosts, miosa.routes, miosa.live_instances, miosa.progress,
 	miosa.overdue
 	TO miosa_operator;
--- What miosa_maintain() is made of: it runs as who calls it.
+-- The steps of miosa_maintain(), which runs with its caller's rights.
 GRANT EXECUTE ON FUNCTION
 	miosa.require_primary, miosa.maintain_rows, miosa.maintain_route_log, miosa.maintain_capacity, miosa.maintained
 	TO miosa_admin;
@@ -142,7 +142,7 @@ GRANT INSERT, UPDATE, DELETE ON
 	miosa.storages, miosa.domains, miosa.adapters, miosa.endpoints
 	TO miosa_admin;
 GRANT INSERT, UPDATE, DELETE, SELECT (name, created_at) ON miosa.secrets TO miosa_admin;
--- Their triggers' functions run as who writes.
+-- Functions of their triggers run with the rights of the role that writes.
 GRANT EXECUTE ON FUNCTION miosa.raise_condition, miosa.check_adapter, miosa.render_request, miosa.check_url, miosa.check_selector,
 	miosa.origin, miosa.identity
 	TO miosa_admin;

@@ -1,7 +1,8 @@
--- An endpoint whose cursor lies before what is deleted here is told
--- everything again when it comes back, and so is one that is more than 50,000
--- changes behind (replay.c).  So only enabled ones are waited for, and only
--- so far: one that is down for days must not fill the disk.
+-- Trim the log of route changes.  An endpoint whose position lies before the
+-- trimmed part is resynchronized when it comes back, and so is one that is more
+-- than 50,000 changes behind (replay.c).  So the trim stops at the positions of
+-- enabled endpoints, and only up to a limit: an endpoint that is down for days
+-- must not fill the disk.
 CREATE FUNCTION miosa.trim_route_log("limit" integer) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 DECLARE
@@ -20,7 +21,7 @@ BEGIN
 		DELETE FROM miosa.route_log g
 		WHERE g.epoch IN (
 			-- Without a gap, so that nothing is left behind the epoch that
-			-- the next call begins at; a time to come says nothing,
+			-- the next call begins at; a time in the future does not count,
 			-- unless the clock was just set back a little.
 			SELECT p.epoch FROM (
 				SELECT o.epoch, bool_and(o.created_at NOT BETWEEN at - '1 hour'::interval AND at + '1 min'::interval) OVER (ORDER BY o.epoch) AS old

@@ -4,7 +4,7 @@
 CREATE INDEX runtime_instances_polled ON miosa.runtime_instances (deployment_id, version_id) WHERE reported_by IS NOT NULL;
 
 -- Polls are also how instances are heard of that were asked for long ago: of
--- a version that serves or shall serve even when a poll has found none.
+-- a version that serves or is to serve even when a poll has found none.
 --
 -- state: wanted, draining or null, when it is only polled; count: how many
 -- instances there shall be; instances: which of them to start, or to stop,
@@ -113,4 +113,4 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 		WHERE NOT EXISTS (SELECT FROM free f
 			WHERE f.deployment_id = g.deployment_id AND f.version_id = g.version_id AND f.state = g.state)
 $$;
-COMMENT ON FUNCTION miosa.note_asked(text[], text[], text[], text[], timestamptz[]) IS 'Note in miosa.capacity which requests schedulers have taken (error null), and why they did not take others, while the versions are still in those states';
+COMMENT ON FUNCTION miosa.note_asked(text[], text[], text[], text[], timestamptz[]) IS 'Notes in miosa.capacity which requests schedulers have taken (error null), and why they did not take others, while the versions are still in those states';

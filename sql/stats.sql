@@ -1,9 +1,10 @@
--- Statistics: how endpoints and the dispatcher are, and what was counted.
+-- Statistics of endpoints and of the dispatcher.
 --
--- What is counted is in shared memory, and there since the server started or
--- miosa_reset_stats() was called.  The views are for monitoring: pg_monitor
+-- Counters are in shared memory, and begin when the server starts or
+-- miosa_reset_stats() is called.  The views are for monitoring: pg_monitor
 -- may read them, so they show no secret, and no address but that in an error.
 
+-- Read the statistics of endpoints from shared memory.
 CREATE FUNCTION miosa.endpoint_stats(
 	OUT endpoint text, OUT generation bigint, OUT acked_epoch bigint, OUT acked_at timestamptz, OUT resyncing boolean,
 	OUT health text, OUT breaker text, OUT failures integer, OUT last_status integer, OUT last_error text,
@@ -13,8 +14,9 @@ CREATE FUNCTION miosa.endpoint_stats(
 RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_endpoint_stats';
-COMMENT ON FUNCTION miosa.endpoint_stats() IS 'What shared memory says of each endpoint that the dispatcher tells; use miosa.stat_endpoint';
+COMMENT ON FUNCTION miosa.endpoint_stats() IS 'Statistics in shared memory of each endpoint that the dispatcher serves; use miosa.stat_endpoint';
 
+-- Count the entries of endpoints in shared memory.
 CREATE FUNCTION miosa.endpoint_entries(OUT taken integer, OUT size integer)
 LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_endpoint_entries';
@@ -53,16 +55,16 @@ CREATE VIEW miosa.stat_endpoint AS
 		SELECT coalesce(t.acked_epoch, 0), t.resync_after IS NOT NULL, coalesce(t.health, 'new'), t.last_status,
 			t.last_error, t.last_error_at, t.last_success_at, CASE WHEN e.enabled THEN t.next_try_at END
 		WHERE s.endpoint IS NULL) h
-	-- What belongs to an earlier term was told by another server.
+	-- Changes of an earlier term were delivered by another server.
 	CROSS JOIN LATERAL (
 		SELECT CASE WHEN e.enabled AND a.role <> 'scheduler' THEN greatest(0, d.last_epoch - greatest(h.acked_epoch, d.term << 40)) END AS epochs) b;
-COMMENT ON VIEW miosa.stat_endpoint IS 'How every endpoint is; what is counted is since it was added or enabled, the dispatcher started or miosa_reset_stats()';
+COMMENT ON VIEW miosa.stat_endpoint IS 'State and statistics of every endpoint; counters begin when it is added or enabled, the dispatcher starts or miosa_reset_stats() is called';
 COMMENT ON COLUMN miosa.stat_endpoint.name IS 'Endpoint';
 COMMENT ON COLUMN miosa.stat_endpoint.zone IS 'Its zone';
-COMMENT ON COLUMN miosa.stat_endpoint.stage IS '0: told first (routers), 1: after those (caches)';
-COMMENT ON COLUMN miosa.stat_endpoint.adapter IS 'How it is talked to';
-COMMENT ON COLUMN miosa.stat_endpoint.enabled IS 'Whether it is told anything';
-COMMENT ON COLUMN miosa.stat_endpoint.state IS 'disabled, new (nothing was sent since it was set up), healthy, resyncing (is told everything), backing off, misconfigured, gone (answers that it is gone) or unverified (does not return its marker)';
+COMMENT ON COLUMN miosa.stat_endpoint.stage IS '0: receives changes first (routers), 1: after those (caches)';
+COMMENT ON COLUMN miosa.stat_endpoint.adapter IS 'Its adapter';
+COMMENT ON COLUMN miosa.stat_endpoint.enabled IS 'Whether anything is sent to it';
+COMMENT ON COLUMN miosa.stat_endpoint.state IS 'disabled, new (nothing was sent since it was set up), healthy, resyncing (receives everything), backing off, misconfigured, gone (answers that it is gone) or unverified (does not return its marker)';
 COMMENT ON COLUMN miosa.stat_endpoint.breaker IS 'closed (requests are sent), open (none is, until next_try_at) or half open (one is tried), for the endpoint or for its whole server; null: not known';
 COMMENT ON COLUMN miosa.stat_endpoint.epochs_behind IS 'Route changes since the newest up to which it has acknowledged all, also those that do not concern it; null for schedulers';
 COMMENT ON COLUMN miosa.stat_endpoint.undelivered_since IS 'When the oldest change that it lacks was asked for; null when it lacks none';
@@ -86,7 +88,7 @@ CREATE VIEW miosa.stat_dispatcher AS
 			(SELECT min(s.undelivered_since) FROM miosa.stat_endpoint s)) AS oldest_undelivered,
 		d.notified, d.errors, miosa.pause_reason() AS paused, d.last_pass_at, d.stalled, d.error
 	FROM miosa.dispatcher() d LEFT JOIN miosa.dispatcher_state t ON true;
-COMMENT ON VIEW miosa.stat_dispatcher IS 'How the dispatcher of this database is; one row';
+COMMENT ON VIEW miosa.stat_dispatcher IS 'State and statistics of the dispatcher of this database; one row';
 COMMENT ON COLUMN miosa.stat_dispatcher.state IS 'not preloaded, none, starting, running, paused, absent, aside (lets a command on the database pass) or stopped';
 COMMENT ON COLUMN miosa.stat_dispatcher.pid IS 'Its process';
 COMMENT ON COLUMN miosa.stat_dispatcher.since IS 'When that was started';
@@ -102,16 +104,18 @@ COMMENT ON COLUMN miosa.stat_dispatcher.pending IS 'Deployments that an endpoint
 COMMENT ON COLUMN miosa.stat_dispatcher.oldest_undelivered IS 'When the oldest change that some enabled endpoint lacks was asked for; null when none lacks any';
 COMMENT ON COLUMN miosa.stat_dispatcher.notified IS 'Notifications sent';
 COMMENT ON COLUMN miosa.stat_dispatcher.errors IS 'Passes that ended in an error; the server''s log has it';
-COMMENT ON COLUMN miosa.stat_dispatcher.paused IS 'Why it tells nobody before miosa_resume(); null when it may';
+COMMENT ON COLUMN miosa.stat_dispatcher.paused IS 'Why it does not deliver before miosa_resume(); null when it does';
 COMMENT ON COLUMN miosa.stat_dispatcher.last_pass_at IS 'When it last looked for work; at least every second while it runs';
 COMMENT ON COLUMN miosa.stat_dispatcher.stalled IS 'Whether it has not for more than 10 seconds, so that it must be stopped, stuck or failing';
 COMMENT ON COLUMN miosa.stat_dispatcher.error IS 'Why its passes fail, or why it does not start; null after a pass';
 
+-- Reset counters in shared memory.
 CREATE FUNCTION miosa.reset_stats(endpoint text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_reset_stats';
-COMMENT ON FUNCTION miosa.reset_stats(text) IS 'Forgets what was counted of one endpoint; null: of all and of the dispatcher';
+COMMENT ON FUNCTION miosa.reset_stats(text) IS 'Sets the counters of one endpoint to zero; null: those of all endpoints and of the dispatcher';
 
+-- Check the name of the endpoint, and reset its counters.
 CREATE FUNCTION @extschema@.miosa_reset_stats(endpoint text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

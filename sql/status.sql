@@ -1,5 +1,6 @@
 -- Status and progress of deployments, for people.
 
+-- Describe the dispatcher in one line.
 CREATE FUNCTION miosa.dispatcher_words() RETURNS text
 LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 	SELECT CASE
@@ -13,8 +14,9 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 	END
 	FROM miosa.dispatcher() d, (SELECT miosa.pause_reason() AS reason) r
 $$;
-COMMENT ON FUNCTION miosa.dispatcher_words() IS 'State of the dispatcher in words; running, or what keeps it from telling edges';
+COMMENT ON FUNCTION miosa.dispatcher_words() IS 'State of the dispatcher in words: running, or what keeps it from delivering';
 
+-- Count the instances of a version.
 CREATE FUNCTION miosa.count_instances(deployment_id text, version_id text, OUT healthy integer, OUT starting integer)
 LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 	SELECT (SELECT count(*)::integer FROM miosa.live_instances i WHERE i.deployment_id = $1 AND i.version_id = $2),
@@ -23,12 +25,14 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.count_instances(text, text) IS 'How many instances of a version serve, and how many are not yet so far';
 
+-- The error of a scheduler's request that no success has followed.
 CREATE FUNCTION miosa.lasting_error(asked miosa.capacity) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN asked.last_error_at > coalesce(asked.asked_at, '-infinity') AND asked.last_error_at >= asked.since
 	THEN asked.last_error END;
 COMMENT ON FUNCTION miosa.lasting_error(miosa.capacity) IS 'Why schedulers do not take what is wanted now; null when they took it since, or were not asked yet';
 
+-- Describe what schedulers were asked for.
 CREATE FUNCTION miosa.scheduler_lines(deployment_id text, version_id text, OUT item text, OUT value text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
@@ -43,9 +47,9 @@ BEGIN
 	END IF;
 	item := 'scheduler';
 	value := CASE WHEN asked.asked_at IS NOT NULL THEN
-			format('took it %s ago', miosa.span(clock_timestamp() - asked.asked_at))
-		WHEN NOT miosa.has_scheduler(deployment_id, false) THEN 'none is asked: no scheduler of it is enabled'
-		ELSE format('asked for %s, none took it yet', miosa.span(clock_timestamp() - asked.since)) END;
+			format('accepted %s ago', miosa.span(clock_timestamp() - asked.asked_at))
+		WHEN NOT miosa.has_scheduler(deployment_id, false) THEN 'no scheduler is enabled for it'
+		ELSE format('requested for %s, not accepted yet', miosa.span(clock_timestamp() - asked.since)) END;
 	RETURN NEXT;
 	IF miosa.lasting_error(asked) IS NOT NULL THEN
 		item := '';
@@ -56,6 +60,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.scheduler_lines(text, text) IS 'Lines of miosa.status() about what schedulers are asked for';
 
+-- Compare the time of waiting with cutover_deadline.
 CREATE FUNCTION miosa.is_overdue(d miosa.deployments) RETURNS boolean
 LANGUAGE sql VOLATILE PARALLEL SAFE
 RETURN coalesce(d.waiting_since + miosa.setting('cutover_deadline')::interval < clock_timestamp(), false);
@@ -70,13 +75,13 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 		count(*) FILTER (WHERE c.state <> 'excluded' AND c.health IN ('backing off', 'misconfigured', 'gone', 'unverified'))
 	FROM miosa.convergence_rows($1) c WHERE c.role = 'edge'
 $$;
-COMMENT ON FUNCTION miosa.count_edges(text) IS 'How many edges are told of a deployment, are done, of these by expiry alone, are disabled, and fail';
+COMMENT ON FUNCTION miosa.count_edges(text) IS 'How many edges receive a deployment, are done, of these by expiry alone, are disabled, and fail';
 
 -- A standby sees what the primary's dispatcher has confirmed.
 CREATE FUNCTION miosa.is_telling() RETURNS boolean
 LANGUAGE sql VOLATILE PARALLEL SAFE
 RETURN pg_is_in_recovery() OR miosa.dispatcher_words() = 'running';
-COMMENT ON FUNCTION miosa.is_telling() IS 'Whether edges are told of changes now';
+COMMENT ON FUNCTION miosa.is_telling() IS 'Whether changes are delivered now';
 
 -- The one place that decides how a deployment is; docs/reference.md lists the
 -- codes.  It never says ok unless every edge has confirmed what shall serve
@@ -112,10 +117,10 @@ BEGIN
 		text := format('NOT SERVING: %s has no healthy instance', version);
 	ELSIF told = 0 THEN
 		code := 'unknown';
-		text := 'UNKNOWN: no edge is told of this deployment';
+		text := 'UNKNOWN: no edge receives this deployment';
 	ELSIF done < told THEN
 		code := 'not_converged';
-		text := 'NOT CONVERGED: ' || confirmed || CASE WHEN telling THEN '' ELSE ', nobody tells' END;
+		text := 'NOT CONVERGED: ' || confirmed || CASE WHEN telling THEN '' ELSE ', not delivering' END;
 	ELSE
 		convergence := miosa.convergence_state(d.id, NULL);
 		IF convergence = 'waiting_instances' THEN
@@ -126,14 +131,14 @@ BEGIN
 			text := format('NOT CONVERGED: %s', replace(convergence, '_', ' '));
 		ELSIF NOT telling THEN
 			code := 'converged';
-			text := format('CONVERGED on %s, but changes are not told now', version);
+			text := format('CONVERGED on %s, but delivery is stopped', version);
 		ELSE
 			code := 'ok';
 			text := format('OK: %s edge%s confirmed %s', done, CASE WHEN done = 1 THEN '' ELSE 's' END, version);
 		END IF;
 	END IF;
 END $$;
-COMMENT ON FUNCTION miosa.judge_deployment(miosa.deployments, bigint, bigint) IS 'Verdict on a deployment of whose edges so many are told, and so many are done';
+COMMENT ON FUNCTION miosa.judge_deployment(miosa.deployments, bigint, bigint) IS 'Verdict on a deployment, given how many edges receive it and how many of these are done';
 
 -- The verdict alone, by the names that people use.
 CREATE FUNCTION miosa.verdict_rows(deployment text, OUT code text, OUT text text)
@@ -147,11 +152,12 @@ SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION miosa.verdict_rows(text) IS 'What miosa.verdict() calls';
 
+-- Enter verdict_rows() from C.
 CREATE FUNCTION miosa.verdict(deployment text, OUT code text, OUT text text)
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'mrb_console';
-COMMENT ON FUNCTION miosa.verdict(text) IS 'How a deployment is: a code for programs, and the text that miosa.status() shows';
+COMMENT ON FUNCTION miosa.verdict(text) IS 'The verdict on a deployment: a code for programs, and the text that miosa.status() shows';
 
 -- Status.
 
@@ -239,6 +245,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.waiting_lines(text, bigint) IS 'Lines of miosa.status() about the edges that have not confirmed, of which there are so many';
 
+-- Describe a deployment in rows of (item, value), the verdict first.
 CREATE FUNCTION miosa.status_rows(deployment text, OUT item text, OUT value text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -322,12 +329,13 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.status_rows(text) IS 'Rows of miosa.status()';
 
+-- Enter status_rows() from C.
 CREATE FUNCTION miosa.status(deployment text, OUT item text, OUT value text)
 RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'mrb_console';
-COMMENT ON FUNCTION miosa.status(text) IS 'How a deployment is, for people: rows of (item, value)';
+COMMENT ON FUNCTION miosa.status(text) IS 'State of a deployment, for people: rows of (item, value)';
 
 -- Deployments that wait for instances for too long, or that serve nothing
 -- for as long because the scheduler did not bring any.
@@ -362,6 +370,7 @@ COMMENT ON COLUMN miosa.overdue.last_error IS 'Why the last request was not take
 -- Progress, for \watch 1: the deployments that changed last, as long as they
 -- are young or not done.
 
+-- Describe the instances of a deployment that waits for them.
 CREATE FUNCTION miosa.instances_progress(deployment_id text, OUT age text, OUT bar text, OUT error text)
 LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 	SELECT coalesce(miosa.span(clock_timestamp() - coalesce(p.waiting_since, c.since)), ''),
@@ -374,7 +383,7 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 	WHERE p.id = $1 AND p.desired_replicas > 0 AND p.state <> 'stopped'
 		AND (p.serving_version_id IS NOT NULL OR p.state = 'pending')
 $$;
-COMMENT ON FUNCTION miosa.instances_progress(text) IS 'What miosa.progress says about instances while a deployment waits for them; null when it does not';
+COMMENT ON FUNCTION miosa.instances_progress(text) IS 'Line of miosa.progress about instances while a deployment waits for them; null when it does not';
 
 -- What an endpoint has of the log is written now and then, so that a change
 -- can count as under way for half a second longer than it is.
@@ -406,6 +415,8 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.changed_lately() IS 'The last 20 deployments that changed and are young or perhaps not everywhere, how many there are of these, and whether the log was read in part';
 
+-- List the deployments of changed_lately() with their edges, by zone where
+-- zones differ.
 CREATE FUNCTION miosa.progress_rows(OUT operation text, OUT age text, OUT edges text, OUT slowest text, OUT last_error text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -470,6 +481,6 @@ CREATE VIEW miosa.progress AS SELECT * FROM miosa.progress_rows();
 COMMENT ON VIEW miosa.progress IS 'How far the newest route changes have come, for \watch 1: deployments that changed in the last 10 minutes or are not yet everywhere';
 COMMENT ON COLUMN miosa.progress.operation IS 'Deployment and newest operation; below it instances, or a zone';
 COMMENT ON COLUMN miosa.progress.age IS 'Time since the change; of instances: since they are waited for';
-COMMENT ON COLUMN miosa.progress.edges IS 'Edges that confirmed it, of those that are told; instances that are healthy, of those that are wanted';
+COMMENT ON COLUMN miosa.progress.edges IS 'Edges that confirmed it, of those that receive it; instances that are healthy, of those that are wanted';
 COMMENT ON COLUMN miosa.progress.slowest IS 'Edge that lacks it longest';
 COMMENT ON COLUMN miosa.progress.last_error IS 'Why, shortened; miosa.status() has it whole';

@@ -36,10 +36,11 @@ BEGIN
 	END IF;
 	RETURN NEW;
 END $$;
-COMMENT ON FUNCTION miosa.storages_check() IS 'Trigger: a storage can be asked, as far as its row tells';
+COMMENT ON FUNCTION miosa.storages_check() IS 'Trigger: refuses a storage whose row is incomplete or contradicts itself';
 CREATE TRIGGER storages_check BEFORE INSERT OR UPDATE ON miosa.storages
 	FOR EACH ROW EXECUTE FUNCTION miosa.storages_check();
 
+-- Check the secret, and upsert the row.
 CREATE FUNCTION @extschema@.miosa_put_storage(
 	prefix text, endpoint text,
 	region text DEFAULT 'us-east-1',
@@ -70,6 +71,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_put_storage(text, text, text, text, text) IS 'Adds or changes where s3:// artifacts are asked for';
 
+-- Delete a storage.
 CREATE FUNCTION @extschema@.miosa_remove_storage(prefix text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -86,11 +88,12 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_remove_storage(text) IS 'Removes a storage: our own record alone decides then about artifacts there';
 
+-- Ask storage from C.
 CREATE FUNCTION @extschema@.miosa_test_storage(storage_uri text) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'miosa_test_storage';
-COMMENT ON FUNCTION @extschema@.miosa_test_storage(text) IS 'Asks storage for an artifact and for one that cannot be there, and says whether it can be believed';
+COMMENT ON FUNCTION @extschema@.miosa_test_storage(text) IS 'Asks storage for an artifact and for one that cannot exist, and returns whether its answers can be trusted';
 
 -- Few at any time, so that doctors need not look through all releases.
 CREATE INDEX releases_missing ON miosa.releases (deployment_id) WHERE missing_at IS NOT NULL;
@@ -111,7 +114,7 @@ CREATE FUNCTION miosa.verify_artifact(deployment_id text, release_id text) RETUR
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'mrb_verify_artifact';
-COMMENT ON FUNCTION miosa.verify_artifact(text, text) IS 'Asks storage for the artifact of a release and writes down what it says: present, gone, unknown (nothing is written) or not asked (nobody can be)';
+COMMENT ON FUNCTION miosa.verify_artifact(text, text) IS 'Asks storage for the artifact of a release and records the answer: present, gone, unknown (nothing is recorded) or not asked (no storage is set up for it)';
 
 -- Not with the owner's rights, because such a procedure could not commit.  It
 -- begins anywhere: with more than it may do, what storage cannot tell about
@@ -145,6 +148,7 @@ BEGIN
 END $$;
 COMMENT ON PROCEDURE miosa.verify_artifacts(integer) IS 'What miosa_verify_artifacts and miosa_maintain call; its schema cannot be renamed';
 
+-- Enter verify_artifacts() of schema miosa.
 CREATE PROCEDURE @extschema@.miosa_verify_artifacts("limit" integer DEFAULT 1000)
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -152,6 +156,7 @@ BEGIN
 END $$;
 COMMENT ON PROCEDURE @extschema@.miosa_verify_artifacts(integer) IS 'Asks storage for the artifacts that rollbacks would go to and that were not verified lately';
 
+-- Choose a deployment at random by index.
 CREATE FUNCTION miosa.some_deployment() RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

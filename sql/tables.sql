@@ -53,7 +53,7 @@ CREATE VIEW miosa.plans AS
 	UNION ALL
 	SELECT s.name, s.audit_retention, s.idempotency_retention, s.artifact_retention, true
 	FROM miosa.shipped_plans s WHERE NOT EXISTS (SELECT FROM miosa.own_plans o WHERE o.name = s.name);
-COMMENT ON VIEW miosa.plans IS 'What a tenant pays for: how long things are kept; can be written like a table';
+COMMENT ON VIEW miosa.plans IS 'Plans of tenants: retention times; can be written like a table';
 COMMENT ON COLUMN miosa.plans.name IS 'Name of the plan';
 COMMENT ON COLUMN miosa.plans.audit_retention IS 'How long audit events are kept; the newest one of a deployment is kept for ever';
 COMMENT ON COLUMN miosa.plans.idempotency_retention IS 'How long an idempotency key returns its first result';
@@ -72,7 +72,7 @@ CREATE TABLE miosa.tenants (
 COMMENT ON TABLE miosa.tenants IS 'Owners of deployments';
 COMMENT ON COLUMN miosa.tenants.id IS 'Opaque id';
 COMMENT ON COLUMN miosa.tenants.slug IS 'Name in managed hosts';
-COMMENT ON COLUMN miosa.tenants.plan IS 'Plan that says how long things are kept';
+COMMENT ON COLUMN miosa.tenants.plan IS 'Plan that sets retention times';
 COMMENT ON COLUMN miosa.tenants.created_at IS 'When the row was made';
 COMMENT ON COLUMN miosa.tenants.updated_at IS 'When the row was last changed';
 
@@ -125,7 +125,7 @@ COMMENT ON COLUMN miosa.deployments.slug IS 'Name in the managed host, unique pe
 COMMENT ON COLUMN miosa.deployments.kind IS 'Kind of new versions: static, dynamic or sandbox_backed; what a rollback does is decided by the version''s own kind';
 COMMENT ON COLUMN miosa.deployments.state IS 'pending, building, running, stopped or failed; pending also while instances are missing';
 COMMENT ON COLUMN miosa.deployments.desired_replicas IS 'Instances that a dynamic version should have';
-COMMENT ON COLUMN miosa.deployments.active_version_id IS 'The pointer: the version that shall serve; null before the first promotion';
+COMMENT ON COLUMN miosa.deployments.active_version_id IS 'The pointer: the version that is to serve; null before the first promotion';
 COMMENT ON COLUMN miosa.deployments.active_release_id IS 'Release of the active version';
 COMMENT ON COLUMN miosa.deployments.running_artifact_sha256 IS 'SHA-256 of that release''s artifact';
 COMMENT ON COLUMN miosa.deployments.serving_version_id IS 'What routes resolve to while the active version still waits for instances; null means the active one';
@@ -266,11 +266,11 @@ COMMENT ON COLUMN miosa.releases.storage_uri IS 'Where the artifact is; https, h
 COMMENT ON COLUMN miosa.releases.sha256 IS 'SHA-256 of the artifact, hex';
 COMMENT ON COLUMN miosa.releases.size_bytes IS 'Size of the artifact in bytes';
 COMMENT ON COLUMN miosa.releases.metadata IS 'Free object; migration_compatibility as in versions';
-COMMENT ON COLUMN miosa.releases.verified_at IS 'When storage last said that the artifact is there';
+COMMENT ON COLUMN miosa.releases.verified_at IS 'When storage last confirmed the artifact';
 COMMENT ON COLUMN miosa.releases.missing_at IS 'When storage was found not to have it, although our record does; null once it is seen again';
 COMMENT ON COLUMN miosa.releases.collected_at IS 'When the artifact was given up, to be deleted; null while it is kept';
-COMMENT ON COLUMN miosa.releases.collected_by IS 'Who gave it up';
-COMMENT ON COLUMN miosa.releases.deleted_at IS 'When whoever deletes artifacts said that it is done';
+COMMENT ON COLUMN miosa.releases.collected_by IS 'Role that collected it';
+COMMENT ON COLUMN miosa.releases.deleted_at IS 'When its deletion from storage was confirmed';
 COMMENT ON COLUMN miosa.releases.ready_at IS 'When the artifact was complete';
 COMMENT ON COLUMN miosa.releases.created_at IS 'When the release was made';
 COMMENT ON COLUMN miosa.releases.updated_at IS 'When it was last changed';
@@ -308,7 +308,7 @@ COMMENT ON COLUMN miosa.runtime_instances.state IS 'pending, provisioning, start
 COMMENT ON COLUMN miosa.runtime_instances.address IS 'Address that routers reach it at';
 COMMENT ON COLUMN miosa.runtime_instances.port IS 'Port that routers reach it at';
 COMMENT ON COLUMN miosa.runtime_instances.last_heartbeat_at IS 'When it was last heard of';
-COMMENT ON COLUMN miosa.runtime_instances.observed_at IS 'When its state was observed, by the clock of who reports; what was observed earlier changes nothing';
+COMMENT ON COLUMN miosa.runtime_instances.observed_at IS 'When its state was observed, by the clock of the reporter; an earlier observation changes nothing';
 COMMENT ON COLUMN miosa.runtime_instances.reported_by IS 'Scheduler endpoint whose status poll counted it; null when it was reported';
 COMMENT ON COLUMN miosa.runtime_instances.error_message IS 'Why it failed';
 COMMENT ON COLUMN miosa.runtime_instances.metadata IS 'Free object';
@@ -335,7 +335,7 @@ COMMENT ON COLUMN miosa.capacity.version_id IS 'Version';
 COMMENT ON COLUMN miosa.capacity.state IS 'wanted (instances are missing), idle (not needed any more, drained after drain_delay), draining (the scheduler is asked to stop all) or drained (none is left; a return asks for instances again)';
 COMMENT ON COLUMN miosa.capacity.since IS 'Since when it is in this state';
 COMMENT ON COLUMN miosa.capacity.asked_at IS 'When a scheduler last took the request of this state; null: none since an operation last asked for it';
-COMMENT ON COLUMN miosa.capacity.stop_asked IS 'Whether schedulers were last told to stop all instances: a return asks for them again, whatever is still, or again, there';
+COMMENT ON COLUMN miosa.capacity.stop_asked IS 'Whether schedulers were last asked to stop all instances: a return requests them again, whatever is still, or again, there';
 COMMENT ON COLUMN miosa.capacity.last_error IS 'Why the last request was not taken, for people; it stays after a success';
 COMMENT ON COLUMN miosa.capacity.last_error_at IS 'When that was';
 
@@ -437,7 +437,7 @@ COMMENT ON COLUMN miosa.audit_events.target_rule IS 'How the target was found: n
 COMMENT ON COLUMN miosa.audit_events.previous_version_id IS 'Version that was active before';
 COMMENT ON COLUMN miosa.audit_events.target_version_id IS 'Version that is active since; null: none';
 COMMENT ON COLUMN miosa.audit_events.actor_type IS 'user, api_key, role or system';
-COMMENT ON COLUMN miosa.audit_events.actor_id IS 'Who, by that type';
+COMMENT ON COLUMN miosa.audit_events.actor_id IS 'Id of the actor, of that type';
 COMMENT ON COLUMN miosa.audit_events.session_user_name IS 'Role that logged in';
 COMMENT ON COLUMN miosa.audit_events.client_addr IS 'Address of the client; null over a Unix socket';
 COMMENT ON COLUMN miosa.audit_events.idempotency_key IS 'Key of the call, if it had one';
@@ -513,7 +513,7 @@ COMMENT ON COLUMN miosa.hosts.host IS 'Host name';
 COMMENT ON COLUMN miosa.hosts.deployment_id IS 'Deployment that it shows';
 COMMENT ON COLUMN miosa.hosts.managed IS 'Whether it is the managed host';
 
--- What an edge is told about a deployment.
+-- Routes as they are delivered to edges.
 CREATE VIEW miosa.routes AS
 	SELECT p.id AS deployment_id, p.tenant_id, v.id AS version_id,
 		v.version_number, v.kind, r.id AS release_id, r.storage_uri, r.sha256,

@@ -18,15 +18,15 @@
 -- PostgreSQL ends one of them as a deadlock.  miosa_archive_version() locks
 -- the deployment first and does not have that problem.
 
--- Who did it, for the audit: the role that was set, else who logged in.
+-- The role that acts, for the audit: the one of SET ROLE, else the session's.
 -- current_user would be the owner of the function that asks.
 CREATE FUNCTION miosa.caller() RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE current_setting('role') WHEN 'none' THEN session_user::text
 	ELSE current_setting('role') END;
-COMMENT ON FUNCTION miosa.caller() IS 'Role that acts, whoever owns the function that asks: the one of SET ROLE, else the one that logged in';
+COMMENT ON FUNCTION miosa.caller() IS 'Role that acts, whichever role owns the calling function: the one of SET ROLE, else the one that logged in';
 
--- Rows that were loaded may not say that their active version has served.
+-- Rows that were loaded may lack their active version in recent_served.
 CREATE FUNCTION miosa.add_served(served text[], until_now text, from_now text) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (array_remove(ARRAY[from_now, nullif(until_now, from_now)]
@@ -40,7 +40,7 @@ COMMENT ON FUNCTION miosa.add_served(text[], text, text) IS 'recent_served of a 
 CREATE FUNCTION miosa.queue(deployment_id text, kind text, host text) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_queue_work';
-COMMENT ON FUNCTION miosa.queue(text, text, text) IS 'Queue work of a kind (route, capacity, host_removed with its host) for a deployment as its next route change, and wake the dispatcher at commit; returns the number of the route change';
+COMMENT ON FUNCTION miosa.queue(text, text, text) IS 'Queues work of a kind (route, capacity, host_removed with its host) for a deployment as its next route change, and wakes the dispatcher at commit; returns the number of the route change';
 
 -- A setting exists once the library is loaded, which calling into it does
 -- where it is not preloaded.
@@ -50,6 +50,7 @@ RETURN nullif(CASE WHEN miosa.check_id('loaded', 'id') = 'loaded'
 	THEN current_setting('miosa_rollback.' || name, true) END, '');
 COMMENT ON FUNCTION miosa.setting(text) IS 'The setting miosa_rollback.name; null when it is empty';
 
+-- Read the setting.
 CREATE FUNCTION miosa.managed_domain() RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN lower(miosa.setting('managed_domain') COLLATE "C");
@@ -63,6 +64,7 @@ COMMENT ON FUNCTION miosa.managed_host(text, text) IS 'Managed host of the deplo
 
 -- Versions.
 
+-- The order of a version's states.
 CREATE FUNCTION miosa.state_rank(state text) RETURNS integer
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN array_position(ARRAY['created', 'building', 'ready', 'archived'], state);
@@ -99,8 +101,9 @@ BEGIN
 			END);
 	END IF;
 END $$;
-COMMENT ON FUNCTION miosa.refuse_in_use(text, text, text) IS 'Lock the deployment''s row and raise VERSION_IN_USE when the version is active, serving or pinned; what: the verb for the message';
+COMMENT ON FUNCTION miosa.refuse_in_use(text, text, text) IS 'Locks the deployment''s row and raises VERSION_IN_USE when the version is active, serving or pinned; what: the verb for the message';
 
+-- Let states move one way, and note when a version was archived.
 CREATE FUNCTION miosa.versions_state() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -123,6 +126,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.versions_state() IS 'Trigger: states of a version move one way (INVALID_ARGUMENT), and what is active, serving or pinned is not archived (VERSION_IN_USE)';
 
+-- Refuse the change of a column that identifies the row.
 CREATE FUNCTION miosa.refuse_change() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -144,11 +148,12 @@ BEGIN
 	PERFORM miosa.raise_condition('INVALID_ARGUMENT',
 		format('%s "%s" cannot be changed', left(TG_TABLE_NAME, -1), OLD.id),
 		format('Changed: %s.', fields),
-		'Put what is new into a new version with miosa_put_version().');
+		'Make a new version with miosa_put_version().');
 	RETURN NULL;
 END $$;
 COMMENT ON FUNCTION miosa.refuse_change() IS 'Trigger: INVALID_ARGUMENT for a change of what identifies a version that is ready, or its release; the arguments are the columns concerned';
 
+-- Keep a version that is in use from being deleted.
 CREATE FUNCTION miosa.versions_delete() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -198,6 +203,8 @@ CREATE TRIGGER versions_relink AFTER DELETE ON miosa.versions
 
 -- Releases.
 
+-- Keep the release of a version that is in use from being collected or
+-- deleted.
 CREATE FUNCTION miosa.releases_collect() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -248,6 +255,7 @@ CREATE TRIGGER deployments_pointer BEFORE UPDATE ON miosa.deployments
 -- What else follows from operations, storage's answers or endpoints.  This
 -- trigger comes before the others of its tables, which derive some of it.
 
+-- Keep derived columns from being written by hand.
 CREATE FUNCTION miosa.derived_columns() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_derived_columns';
@@ -264,6 +272,7 @@ CREATE TRIGGER derived BEFORE UPDATE ON miosa.runtime_instances
 -- and route changes stay, so the numbers go on where it ended.  A restored
 -- deployment already has numbers at least that high.
 
+-- Continue the numbers of an earlier deployment of this id.
 CREATE FUNCTION miosa.deployments_insert() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -286,6 +295,7 @@ CREATE TRIGGER deployments_insert BEFORE INSERT ON miosa.deployments
 
 -- Hosts: a slug is part of the managed host, a domain is one.
 
+-- Queue the change of a managed host, and delete keys with their deployment.
 CREATE FUNCTION miosa.deployments_host() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -310,7 +320,7 @@ BEGIN
 	END IF;
 	RETURN NULL;
 END $$;
-COMMENT ON FUNCTION miosa.deployments_host() IS 'Trigger: queue the removal of a managed host whose deployment was renamed or deleted, and the new host''s route; a deleted deployment''s idempotency keys go with it';
+COMMENT ON FUNCTION miosa.deployments_host() IS 'Trigger: queues the removal of a managed host whose deployment was renamed or deleted, and the new host''s route; a deleted deployment''s idempotency keys go with it';
 
 CREATE TRIGGER deployments_host AFTER UPDATE ON miosa.deployments
 	FOR EACH ROW WHEN ((OLD.slug, OLD.tenant_id) IS DISTINCT FROM (NEW.slug, NEW.tenant_id))
@@ -318,6 +328,7 @@ CREATE TRIGGER deployments_host AFTER UPDATE ON miosa.deployments
 CREATE TRIGGER deployments_delete AFTER DELETE ON miosa.deployments
 	FOR EACH ROW EXECUTE FUNCTION miosa.deployments_host();
 
+-- Queue the change of all managed hosts of a tenant.
 CREATE FUNCTION miosa.tenants_host() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -333,7 +344,7 @@ BEGIN
 	END LOOP;
 	RETURN NULL;
 END $$;
-COMMENT ON FUNCTION miosa.tenants_host() IS 'Trigger: queue the removal of the managed hosts of a tenant whose slug changed, and the new hosts'' routes';
+COMMENT ON FUNCTION miosa.tenants_host() IS 'Trigger: queues the removal of the managed hosts of a tenant whose slug changed, and the new hosts'' routes';
 
 CREATE TRIGGER tenants_host AFTER UPDATE ON miosa.tenants
 	FOR EACH ROW WHEN (OLD.slug IS DISTINCT FROM NEW.slug)
@@ -358,7 +369,7 @@ BEGIN
 	END IF;
 	RETURN NULL;
 END $$;
-COMMENT ON FUNCTION miosa.domains_host() IS 'Trigger: queue the route of a host that changed, or the removal of one that is not routed any more';
+COMMENT ON FUNCTION miosa.domains_host() IS 'Trigger: queues the route of a host that changed, or the removal of one that is not routed any more';
 
 CREATE TRIGGER domains_host AFTER UPDATE ON miosa.domains
 	FOR EACH ROW WHEN ((OLD.fqdn, OLD.deployment_id, OLD.state, OLD.redirect_policy)
@@ -369,6 +380,7 @@ CREATE TRIGGER domains_delete AFTER DELETE ON miosa.domains
 
 -- Plans.  A row of a shipped plan is not changed: one's own hides it.
 
+-- Write a plan through the view.
 CREATE FUNCTION miosa.plans_write() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -393,7 +405,7 @@ BEGIN
 	ELSE
 		DELETE FROM miosa.own_plans p WHERE p.name = OLD.name;
 	END IF;
-	-- Somebody else may have changed or deleted it.
+	-- Another transaction may have changed or deleted it.
 	IF NOT FOUND THEN
 		RETURN NULL;
 	END IF;
@@ -403,6 +415,7 @@ COMMENT ON FUNCTION miosa.plans_write() IS 'Trigger: miosa.plans is written like
 CREATE TRIGGER plans_write INSTEAD OF INSERT OR UPDATE OR DELETE ON miosa.plans
 	FOR EACH ROW EXECUTE FUNCTION miosa.plans_write();
 
+-- Keep a plan that a tenant has from being deleted or renamed.
 CREATE FUNCTION miosa.own_plans_keep() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -435,6 +448,7 @@ CREATE TRIGGER own_plans_rename AFTER UPDATE ON miosa.own_plans
 -- replica.  Only those may be deleted that the tenant's plan does not keep any
 -- more, and never the newest one of a deployment.
 
+-- Keep audit events as they are.
 CREATE FUNCTION miosa.audit_events_keep() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$

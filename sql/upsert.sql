@@ -1,4 +1,4 @@
--- Feeding: how a control plane or CI keeps the platform's objects here.
+-- Upserts: how a control plane or CI writes the platform's objects.
 --
 -- Every function may be called again: the same call twice gives the same
 -- result, raises nothing and changes no route.  Fields that are not given stay
@@ -17,8 +17,9 @@ BEGIN
 			'It can be read but not written.', 'Call the same on the primary.');
 	END IF;
 END $$;
-COMMENT ON FUNCTION miosa.require_primary() IS 'Raise NOT_PRIMARY on a standby';
+COMMENT ON FUNCTION miosa.require_primary() IS 'Raises NOT_PRIMARY on a standby';
 
+-- Refuse the name of a deployment that does not exist.
 CREATE FUNCTION miosa.no_deployment(id text) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 BEGIN
@@ -26,8 +27,9 @@ BEGIN
 		'There is none of that name, or it belongs to another tenant.',
 		'See which there are with SELECT id, name, slug FROM miosa.deployments ORDER BY id;');
 END $$;
-COMMENT ON FUNCTION miosa.no_deployment(text) IS 'Raise DEPLOYMENT_NOT_FOUND for this id or name';
+COMMENT ON FUNCTION miosa.no_deployment(text) IS 'Raises DEPLOYMENT_NOT_FOUND for this id or name';
 
+-- Refuse the name of a version that does not exist.
 CREATE FUNCTION miosa.no_version(deployment_id text, id text) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 BEGIN
@@ -35,8 +37,9 @@ BEGIN
 		format('Deployment "%s" has no such version.', deployment_id),
 		format('See which there are with SELECT * FROM miosa.candidates(%L);', deployment_id));
 END $$;
-COMMENT ON FUNCTION miosa.no_version(text, text) IS 'Raise VERSION_NOT_FOUND for this id or number of a version';
+COMMENT ON FUNCTION miosa.no_version(text, text) IS 'Raises VERSION_NOT_FOUND for this id or number of a version';
 
+-- Check a word against the words that are allowed.
 CREATE FUNCTION miosa.check_word(value text, what text, words text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
@@ -49,6 +52,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.check_word(text, text, text[]) IS 'The value if it is one of the words, else INVALID_ARGUMENT; what names the argument';
 
+-- Check a slug.
 CREATE FUNCTION miosa.check_slug(value text, what text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
@@ -87,17 +91,17 @@ CREATE FUNCTION miosa.refuse_row(what text, message text, detail text, field tex
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
 	checked text := substring(field FROM '^(?:tenants|deployments|versions|releases|runtime_instances|domains)_(.*)_check$');
-	-- A constraint whose name is a sentence says what it wants.
+	-- The name of such a constraint is its rule.
 	rule text[] := regexp_match(field, '^(\w+) (must be .*)$');
 BEGIN
 	PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('invalid %s', what),
 		CASE WHEN rule IS NOT NULL THEN format('Field "%s" %s.', rule[1], rule[2])
-			WHEN checked IS NOT NULL THEN format('Field "%s" has a value that it cannot have.', checked)
+			WHEN checked IS NOT NULL THEN format('Field "%s" has a value that is not allowed.', checked)
 			WHEN detail LIKE 'Key %' THEN detail
 			WHEN field <> '' THEN format('Field "%s": %s.', field, message)
 			ELSE upper(left(message, 1) COLLATE "C") || substr(message, 2) || '.' END, NULL);
 END $$;
-COMMENT ON FUNCTION miosa.refuse_row(text, text, text, text) IS 'Raise INVALID_ARGUMENT for an object (what) with the server''s own message and detail; field: the field or constraint that it is about';
+COMMENT ON FUNCTION miosa.refuse_row(text, text, text, text) IS 'Raises INVALID_ARGUMENT for an object (what) with the server''s own message and detail; field: the field or constraint that it is about';
 
 -- Times are calculated with, so they must be finite and not too far away.
 CREATE FUNCTION miosa.check_time(value timestamptz, field text) RETURNS timestamptz
@@ -133,7 +137,7 @@ BEGIN
 		ORDER BY f.key LIMIT 1;
 	IF FOUND THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('field "%s" cannot be set here', field),
-			format('It is %s, asked for is %s.', to_jsonb(base) -> field, fields -> field),
+			format('The present value is %s, the given value is %s.', to_jsonb(base) -> field, fields -> field),
 			CASE WHEN field NOT LIKE '%id' OR field LIKE 'active%' OR field LIKE 'serving%' THEN hint END);
 	END IF;
 	fields := fields - fixed - 'updated_at'::text;
@@ -174,10 +178,11 @@ BEGIN
 	END IF;
 	RETURN d;
 END $$;
-COMMENT ON FUNCTION miosa.lock_deployment(text) IS 'Lock a deployment''s row FOR NO KEY UPDATE and return it';
+COMMENT ON FUNCTION miosa.lock_deployment(text) IS 'Locks a deployment''s row FOR NO KEY UPDATE and returns it';
 
 -- Tenants.
 
+-- Upsert a tenant; a plan that is not given stays.
 CREATE FUNCTION @extschema@.miosa_put_tenant(id text, slug text, plan text DEFAULT NULL)
 RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -205,10 +210,11 @@ EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
 	PERFORM miosa.refuse_row('tenant', message, detail, broken);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_tenant(text, text, text) IS 'Insert or change a tenant, with its slug and its plan';
+COMMENT ON FUNCTION @extschema@.miosa_put_tenant(text, text, text) IS 'Inserts or changes a tenant, with its slug and its plan';
 
 -- Deployments.
 
+-- Upsert a deployment; fields that are not given stay.
 CREATE FUNCTION @extschema@.miosa_put_deployment(id text, tenant_id text, name text DEFAULT NULL, slug text DEFAULT NULL,
 	kind text DEFAULT NULL, desired_replicas integer DEFAULT NULL, fields jsonb DEFAULT '{}')
 RETURNS jsonb
@@ -251,7 +257,7 @@ BEGIN
 	SELECT * INTO old FROM miosa.deployments p WHERE p.id = id FOR NO KEY UPDATE;
 	IF old.tenant_id <> tenant_id THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('deployment "%s" belongs to another tenant', id),
-			format('It is tenant "%s"''s.', old.tenant_id), NULL);
+			format('Its tenant is "%s".', old.tenant_id), NULL);
 	END IF;
 
 	new := miosa.merge_fields(old, given, ARRAY['id', 'tenant_id', 'active_version_id', 'active_release_id',
@@ -266,7 +272,7 @@ BEGIN
 	IF new.slug IS DISTINCT FROM old.slug OR slug IS NOT NULL THEN
 		PERFORM miosa.check_slug(new.slug, 'slug');
 	END IF;
-	-- Whoever mirrors a deployment does not know that it waits for instances.
+	-- A mirror of a deployment does not know that it waits for instances.
 	IF new.state = 'running' AND old.serving_version_id IS NOT NULL THEN
 		new.state := old.state;
 	END IF;
@@ -295,7 +301,7 @@ EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
 	PERFORM miosa.refuse_row('deployment', message, detail, broken);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_deployment(text, text, text, text, text, integer, jsonb) IS 'Insert or change a deployment of a tenant, but not its pointer';
+COMMENT ON FUNCTION @extschema@.miosa_put_deployment(text, text, text, text, text, integer, jsonb) IS 'Inserts or changes a deployment of a tenant, but not its pointer';
 
 -- Versions and their releases.
 
@@ -357,6 +363,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.put_release(miosa.deployments, miosa.versions, jsonb) IS 'Inserts or changes the release of a version, with the fields that were given; null when there is none';
 
+-- Upsert a version and its release; a repetition of an earlier call changes
+-- nothing.
 CREATE FUNCTION @extschema@.miosa_put_version(deployment_id text, id text, version_number integer DEFAULT NULL,
 	kind text DEFAULT NULL, state text DEFAULT NULL, storage_uri text DEFAULT NULL, sha256 text DEFAULT NULL,
 	release_id text DEFAULT NULL, size_bytes bigint DEFAULT NULL, fields jsonb DEFAULT '{}', release jsonb DEFAULT '{}')
@@ -441,8 +449,9 @@ EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
 	PERFORM miosa.refuse_row('version', message, detail, broken);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_version(text, text, integer, text, text, text, text, text, bigint, jsonb, jsonb) IS 'Insert or change a version and its release';
+COMMENT ON FUNCTION @extschema@.miosa_put_version(text, text, integer, text, text, text, text, text, bigint, jsonb, jsonb) IS 'Inserts or changes a version and its release';
 
+-- Move a version to a state, and note when its release became ready.
 CREATE FUNCTION @extschema@.miosa_set_version_state(deployment_id text, version_id text, state text)
 RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -471,15 +480,17 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_set_version_state(text, text, text) IS 'Moves a version to a state: created, building, ready, archived in this order, or failed';
 
+-- Archive a version.
 CREATE FUNCTION @extschema@.miosa_archive_version(deployment_id text, version_id text)
 RETURNS jsonb
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 RETURN @extschema@.miosa_set_version_state($1, $2, 'archived');
-COMMENT ON FUNCTION @extschema@.miosa_archive_version(text, text) IS 'Archive a version: no rollback goes there any more and its artifact may be collected';
+COMMENT ON FUNCTION @extschema@.miosa_archive_version(text, text) IS 'Archives a version: no rollback goes there any more and its artifact may be collected';
 
 -- Domains.
 
+-- Normalize a host name.
 CREATE FUNCTION miosa.check_host(host text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
@@ -496,6 +507,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.check_host(text) IS 'The host name as it is stored, or INVALID_ARGUMENT';
 
+-- Upsert a host; it moves between deployments of one tenant only.
 CREATE FUNCTION @extschema@.miosa_put_domain(fqdn text, deployment_id text, state text DEFAULT 'active',
 	redirect_policy text DEFAULT NULL, fields jsonb DEFAULT '{}')
 RETURNS jsonb
@@ -542,7 +554,7 @@ BEGIN
 	new.state := state;
 	new.redirect_policy := coalesce(redirect_policy, fields ->> 'redirect_policy', old.redirect_policy);
 	IF new IS DISTINCT FROM old THEN
-		-- What this means for routes is the trigger's to say.
+		-- The trigger queues what this means for routes.
 		UPDATE miosa.domains m SET id = new.id, deployment_id = new.deployment_id, tenant_id = new.tenant_id,
 				state = new.state, redirect_policy = new.redirect_policy, verified_at = new.verified_at,
 				created_at = new.created_at
@@ -556,8 +568,9 @@ EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
 	PERFORM miosa.refuse_row('domain', message, detail, broken);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_domain(text, text, text, text, jsonb) IS 'Insert or change a host; edges are told when a routed host changes';
+COMMENT ON FUNCTION @extschema@.miosa_put_domain(text, text, text, text, jsonb) IS 'Inserts or changes a host; a change of a routed host is delivered to edges';
 
+-- Delete a host; its trigger has edges remove it.
 CREATE FUNCTION @extschema@.miosa_remove_domain(fqdn text)
 RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -569,10 +582,11 @@ BEGIN
 	DELETE FROM miosa.domains m WHERE m.fqdn = host;
 	RETURN jsonb_build_object('data', jsonb_build_object('domain', host, 'fqdn', host, 'state', 'removed'));
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_remove_domain(text) IS 'Remove a host; edges are told to forget it';
+COMMENT ON FUNCTION @extschema@.miosa_remove_domain(text) IS 'Removes a host, also from edges';
 
 -- Runtime instances.
 
+-- Check the address of an instance.
 CREATE FUNCTION miosa.check_address(value text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
@@ -585,6 +599,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.check_address(text) IS 'The value if it is null or looks like an address of a host, else INVALID_ARGUMENT';
 
+-- Upsert an instance.  A heartbeat that changes nothing takes one UPDATE and
+-- no lock on the deployment.
 CREATE FUNCTION @extschema@.miosa_report_instance(deployment_id text, id text, version_id text, state text,
 	address text DEFAULT NULL, port integer DEFAULT NULL, error_message text DEFAULT NULL, fields jsonb DEFAULT '{}')
 RETURNS jsonb
@@ -642,7 +658,7 @@ BEGIN
 		PERFORM miosa.no_version(deployment_id, version_id);
 	END IF;
 	-- The instance before the deployment: a transaction of many heartbeats may
-	-- have it, and who waits for that must not make rollbacks wait.
+	-- have it, and a wait for that must not make rollbacks wait.
 	INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id)
 		VALUES (deployment_id, id, d.tenant_id, version_id)
 		ON CONFLICT ON CONSTRAINT runtime_instances_pkey DO NOTHING;
@@ -684,4 +700,4 @@ EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
 	PERFORM miosa.refuse_row('instance', message, detail, broken);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_report_instance(text, text, text, text, text, integer, text, jsonb) IS 'Insert or change a running instance, also as its heartbeat';
+COMMENT ON FUNCTION @extschema@.miosa_report_instance(text, text, text, text, text, integer, text, jsonb) IS 'Inserts or changes a running instance, also as its heartbeat';

@@ -213,7 +213,7 @@ is( sql_in('by_role', "SELECT count(*) FROM miosa.convergence_rows('dep_1') c JO
 		WHERE c.error IS NOT NULL OR c.age > clock_timestamp() - (SELECT min(created_at) FROM miosa.outbox)"),
 	0, 'no endpoint is blamed, and the age is that of the change');
 like(sql_in('by_role', "SELECT string_agg(value, ' ') FROM miosa.status('dep_1') WHERE item IN ('verdict', 'dispatcher')"),
-	qr/NOT CONVERGED.*nobody tells.*STUCK, no pass for/, 'status says so');
+	qr/NOT CONVERGED.*not delivering.*STUCK, no pass for/, 'status says so');
 my ($ok, $out, $err) = $node->psql('by_role', "SET synchronous_commit = local; SELECT miosa_promote('dep_1', 'ver_1')");
 
 like($err, qr/WARNING:  no dispatcher runs in this database, so changes are not delivered yet/,
