@@ -96,7 +96,8 @@ CREATE TABLE miosa.endpoints (
 	secret text COLLATE "C",
 	enabled boolean NOT NULL DEFAULT true,
 	reason text,
-	generation bigint NOT NULL DEFAULT 0,
+	-- Not that of an endpoint of this name before, of which positions tell.
+	generation bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
 	origin text,
 	created_at timestamptz NOT NULL DEFAULT now(),
 	updated_at timestamptz NOT NULL DEFAULT now(),

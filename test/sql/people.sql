@@ -107,10 +107,10 @@ SELECT * FROM miosa.verdict('blog');
 DELETE FROM miosa.outbox WHERE xid = pg_current_xact_id();
 INSERT INTO miosa.route_log (epoch, deployment_id, route_seq, kind, created_at)
 	SELECT 5000000000000, id, route_seq, 'route', now() - '2 hours'::interval FROM miosa.deployments WHERE slug = 'blog';
-INSERT INTO miosa.endpoint_state (endpoint, config, acked_epoch, settled_epoch, verified_epoch, health, acked_at, last_error, resync_after)
+INSERT INTO miosa.endpoint_state (endpoint, config, acked_epoch, settled_epoch, verified_epoch, health, acked_at, last_error, resync_after, generation)
 	SELECT name, '', CASE WHEN zone = 'eu' THEN 6000000000000 ELSE 0 END, 6000000000000, 6000000000000,
 		CASE WHEN zone = 'eu' THEN 'ok' ELSE 'backing off' END, now(),
-		'could not connect to 192.0.2.1 port 80: connection refused by the other side', NULL
+		'could not connect to 192.0.2.1 port 80: connection refused by the other side', NULL, generation
 	FROM miosa.endpoints WHERE enabled;
 SELECT item, value FROM miosa.status('blog') WHERE item IN ('verdict', 'edges', 'waiting', 'next', '') AND value NOT LIKE '%miosa.app%';
 SELECT * FROM miosa.verdict('blog');
@@ -126,8 +126,9 @@ INSERT INTO miosa.endpoints (name, adapter, url) VALUES ('router-a', 'haproxy-ma
 DELETE FROM miosa.outbox WHERE xid = pg_current_xact_id();
 INSERT INTO miosa.route_log (epoch, deployment_id, route_seq, kind, created_at)
 	SELECT 5000000000000, id, route_seq, 'route', now() FROM miosa.deployments WHERE slug = 'blog';
-INSERT INTO miosa.endpoint_state (endpoint, config, acked_epoch, settled_epoch, verified_epoch, health, acked_at, resync_after)
-	VALUES ('router-a', '', 5000000000000, 5000000000000, 5000000000000, 'ok', now(), NULL);
+INSERT INTO miosa.endpoint_state (endpoint, config, acked_epoch, settled_epoch, verified_epoch, health, acked_at, resync_after, generation)
+	SELECT name, '', 5000000000000, 5000000000000, 5000000000000, 'ok', now(), NULL, generation
+	FROM miosa.endpoints WHERE name = 'router-a';
 SELECT item, value FROM miosa.status('blog') WHERE item IN ('verdict', 'edges', 'waiting', 'dispatcher', 'next');
 SELECT * FROM miosa.verdict('blog');
 SELECT operation, edges, slowest, last_error FROM miosa.progress;

@@ -171,9 +171,10 @@ GROUP BY tab ORDER BY tab;
 UPDATE miosa.versions SET promoted_at = promoted_at, promotion_seq = promotion_seq, pinned = true WHERE deployment_id = 'dep_2' AND id = 'ver_1';
 UPDATE miosa.releases SET collected_at = now() WHERE deployment_id = 'dep_2' AND id = 'rel_3';
 UPDATE miosa.runtime_instances SET state = 'healthy', last_heartbeat_at = now() WHERE id = 'ins_1';
+SELECT generation AS before FROM miosa.endpoints WHERE name = 'edge' \gset
 UPDATE miosa.endpoints SET url = 'http://other.invalid/' WHERE name = 'edge';
 RESET ROLE;
-SELECT generation FROM miosa.endpoints WHERE name = 'edge';
+SELECT generation - :before AS rises_by FROM miosa.endpoints WHERE name = 'edge';
 
 -- Times are calculated with: no column of a table that people write keeps one
 -- that is out of this world, whoever writes it.

@@ -82,8 +82,11 @@ sub only
 	sql("SELECT miosa_remove_endpoint(name) FROM miosa.endpoints");
 	sql("SELECT miosa_put_endpoint('$name', '$adapter', '$url/$name', selector => '$selector'"
 		  . ($more // '') . ')');
-	wait_sql("SELECT state IN ('healthy', 'new') AND epochs_behind = 0
-		FROM miosa.stat_endpoint WHERE name = '$name'", 't', "$name: ready");
+	# An endpoint of this name that was removed just now may still be shown
+	wait_sql("SELECT count(*) FROM miosa.stat_endpoint v
+		JOIN miosa.endpoints e USING (name)
+		JOIN miosa.endpoint_stats() s ON s.endpoint = e.name AND s.generation = e.generation
+		WHERE v.state IN ('healthy', 'new') AND v.epochs_behind = 0", 1, "$name: ready");
 	$sink->clear;
 	return;
 }
