@@ -55,7 +55,7 @@ typedef enum MrbCondition
 
 /* The same with a code of its own for HTTP clients; NULL: the usual one. */
 #define mrb_raise_as(condition, code, message, detail, hint) \
-	mrb_errors_raise(__FILE__, __LINE__, PG_FUNCNAME_MACRO, condition, code, \
+	mrb_errors_raise(__FILE__, __LINE__, __func__, condition, code, \
 					 message, detail, hint)
 
 pg_noreturn extern void mrb_errors_raise(const char *file, int line,
