@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * outbox.c
- *	  Committed work, taken from the outbox and put in order in the route log.
+ *	  Takes committed work from the outbox.
  *
- * The outbox's key begins with the transaction.  A pass has seen everything
- * of the transactions that had ended when its snapshot was taken, so the next
- * one looks only at those that were running then and at younger ones, and
- * never wades through the rows that earlier passes deleted.
+ * The key of the outbox begins with the transaction.  A pass sees all rows of
+ * the transactions that had ended when its snapshot was taken.  The next pass
+ * therefore scans only the rows of those that were running then and of newer
+ * ones, and skips the dead rows that earlier passes left.
  *
- * Several changes of one deployment in a pass become one: what is told is the
- * present route.
+ * Several changes of one deployment in a pass are merged into one, since edges
+ * receive the present route.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,21 +26,21 @@
 #include "common/query.h"
 #include "route/outbox.h"
 
-/* Requests wait while a pass runs. */
+/* Rows a pass; deliveries wait while it runs. */
 #define TAKE_MAX 2000
 
-/* Where the next pass looks. */
-typedef struct Mark
+/* Which transactions' rows a pass scans. */
+typedef struct ScanStart
 {
-	uint64		from;			/* this transaction and younger ones */
-	char	   *running;		/* and these, as an array's text */
-} Mark;
+	uint64		from;			/* this transaction and newer ones */
+	char	   *running;		/* and these, as text of an array */
+} ScanStart;
 
-/* What happened to one deployment in this pass. */
+/* A deployment with changes in this pass. */
 typedef struct Touched
 {
 	char	   *id;				/* hash key */
-	int			route;			/* its change of kind route, -1: none */
+	int			route;			/* index of its route change, -1: none */
 } Touched;
 
 static MrbQuery peek_query = {
@@ -87,21 +87,24 @@ static MrbQuery snapshot_query = {
 	" FROM pg_catalog.pg_current_snapshot() s",
 };
 
-static Mark mark = {0, NULL};
-static Mark next_mark = {0, NULL};
+static ScanStart scan_start = {0, NULL};
+static ScanStart next_start = {0, NULL};	/* once this pass has committed */
 
-static void mark_args(Datum *args);
-static uint64 take_rows(MrbRouteChanges *taken);
-static void plan_next_mark(MrbRouteChanges *taken, uint64 n);
-static void merge_changes(MrbRouteChanges *taken);
+static void set_scan_args(Datum *args);
+static uint64 take_rows(MrbRouteChanges *changes);
+static void plan_next_start(uint64 n);
+static void merge_changes(MrbRouteChanges *changes);
 
+/*
+ * Look for a row that the next pass would take.
+ */
 bool
 mrb_outbox_has_work(void)
 {
 	Datum		args[2];
 	bool		found;
 
-	mark_args(args);
+	set_scan_args(args);
 	mrb_query_open();
 	mrb_query_run(&peek_query, args, NULL);
 	found = mrb_query_bool(0, 1);
@@ -109,114 +112,123 @@ mrb_outbox_has_work(void)
 	return found;
 }
 
+/*
+ * Take one pass of work.  When it takes as many rows as a pass can,
+ * changes->more asks for another pass.
+ */
 void
-mrb_outbox_take(int64 last_epoch, MrbRouteChanges *taken)
+mrb_outbox_take(int64 last_epoch, MrbRouteChanges *changes)
 {
 	uint64		n;
 
-	MemSet(taken, 0, sizeof(MrbRouteChanges));
-	n = take_rows(taken);
-	merge_changes(taken);
-	for (int i = 0; i < taken->nchanges; i++)
-		taken->changes[i].epoch = ++last_epoch;
-	taken->last_epoch = last_epoch;
-	taken->more = n >= TAKE_MAX;
-	if (taken->nchanges == 0)
+	MemSet(changes, 0, sizeof(MrbRouteChanges));
+	n = take_rows(changes);
+	merge_changes(changes);
+	for (int i = 0; i < changes->nchanges; i++)
+		changes->changes[i].epoch = ++last_epoch;
+	changes->last_epoch = last_epoch;
+	changes->more = n >= TAKE_MAX;
+	if (changes->nchanges == 0)
 		return;
-	mrb_route_log_append(taken);
+	mrb_route_log_append(changes);
 }
 
 /*
- * The rows are gone for good: look further on the next time.
+ * Advance the start of the scan, now that the deletion is permanent.
  */
 void
 mrb_outbox_committed(void)
 {
-	if (mark.running != NULL)
-		pfree(mark.running);
-	mark = next_mark;
-	next_mark.running = NULL;
+	if (scan_start.running != NULL)
+		pfree(scan_start.running);
+	scan_start = next_start;
+	next_start.running = NULL;
 }
 
 /*
- * Where this pass looks, as arguments of a statement.
+ * Fill in the arguments of a statement that say where its scan starts.
  */
 static void
-mark_args(Datum *args)
+set_scan_args(Datum *args)
 {
 	char		from[24];
 
-	snprintf(from, sizeof(from), UINT64_FORMAT, mark.from);
+	snprintf(from, sizeof(from), UINT64_FORMAT, scan_start.from);
 	args[0] = CStringGetTextDatum(from);
-	args[1] = CStringGetTextDatum(mark.running ? mark.running : "{}");
+	args[1] = CStringGetTextDatum(scan_start.running ? scan_start.running : "{}");
 }
 
+/*
+ * Delete up to TAKE_MAX rows of the outbox and read the changes in them.
+ * Returns the number of rows.
+ */
 static uint64
-take_rows(MrbRouteChanges *taken)
+take_rows(MrbRouteChanges *changes)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Datum		args[3];
 	uint64		n;
 
-	mark_args(args);
+	set_scan_args(args);
 	args[2] = Int32GetDatum(TAKE_MAX);
 	mrb_query_open();
 	n = mrb_query_run(&take_query, args, NULL);
-	mrb_route_log_fetch(taken, n, context);
-	plan_next_mark(taken, n);
+	mrb_route_log_fetch(changes, n, context);
+	plan_next_start(n);
 	mrb_query_close();
 	return n;
 }
 
 /*
- * What the next pass need not look at.  When there was too much for one pass,
- * it is what came before the last transaction that was taken; running ones
- * could also be cut short, then nothing is gained.
+ * Compute where the next pass starts.  When this pass was full, that is the
+ * transaction of the last row; if that row belongs to a transaction that was
+ * running at the last pass, the start stays where it is.
  */
 static void
-plan_next_mark(MrbRouteChanges *taken, uint64 n)
+plan_next_start(uint64 n)
 {
 	uint64		last = 0;
 	char	   *running;
 
 	if (n > 0)
 		last = strtoull(mrb_query_text(n - 1, TAKE_XID), NULL, 10);
-	if (next_mark.running != NULL)
-		pfree(next_mark.running);
-	next_mark.running = NULL;
+	if (next_start.running != NULL)
+		pfree(next_start.running);
+	next_start.running = NULL;
 	mrb_query_run(&snapshot_query, NULL, NULL);
-	next_mark.from = strtoull(mrb_query_text(0, SNAPSHOT_XMAX), NULL, 10);
+	next_start.from = strtoull(mrb_query_text(0, SNAPSHOT_XMAX), NULL, 10);
 	running = mrb_query_text(0, SNAPSHOT_XIP);
 	if (n >= TAKE_MAX)
 	{
-		if (last < mark.from)
+		if (last < scan_start.from)
 		{
-			next_mark.from = mark.from;
-			running = mark.running != NULL ? mark.running : "{}";
+			next_start.from = scan_start.from;
+			running = scan_start.running != NULL ? scan_start.running : "{}";
 		}
 		else
-			next_mark.from = last;
+			next_start.from = last;
 	}
-	next_mark.running = MemoryContextStrdup(TopMemoryContext, running);
+	next_start.running = MemoryContextStrdup(TopMemoryContext, running);
 }
 
 /*
- * One change of route a deployment, the newest, which also purges; its age is
- * that of the oldest.  A removed host is a change of its own.
+ * Merge the route changes and purges of a deployment into its first route
+ * change, which keeps its time and gets the newest sequence number.  The
+ * removal of a host stays a change of its own.
  */
 static void
-merge_changes(MrbRouteChanges *taken)
+merge_changes(MrbRouteChanges *changes)
 {
 	HTAB	   *touched;
 	int			n = 0;
 
-	if (taken->nchanges < 2)
+	if (changes->nchanges < 2)
 		return;
 	touched = mrb_id_hash_create("miosa_rollback pass", 256,
 								 sizeof(Touched));
-	for (int i = 0; i < taken->nchanges; i++)
+	for (int i = 0; i < changes->nchanges; i++)
 	{
-		MrbRouteChange *change = &taken->changes[i];
+		MrbRouteChange *change = &changes->changes[i];
 		Touched    *entry;
 		bool		found;
 
@@ -227,15 +239,15 @@ merge_changes(MrbRouteChanges *taken)
 		if (entry->route >= 0 && (change->kind == MRB_ROUTE_CHANGE_ROUTE ||
 								  change->kind == MRB_ROUTE_CHANGE_REPURGE))
 		{
-			MrbRouteChange *first = &taken->changes[entry->route];
+			MrbRouteChange *first = &changes->changes[entry->route];
 
 			first->route_seq = Max(first->route_seq, change->route_seq);
 			continue;
 		}
 		if (change->kind == MRB_ROUTE_CHANGE_ROUTE)
 			entry->route = n;
-		taken->changes[n++] = *change;
+		changes->changes[n++] = *change;
 	}
-	taken->nchanges = n;
+	changes->nchanges = n;
 	hash_destroy(touched);
 }

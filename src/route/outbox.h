@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * outbox.h
- *	  Committed work, taken from the outbox and put in order in the route log.
+ *	  Takes committed work from the outbox.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,14 +10,15 @@
 
 #include "route/route_log.h"
 
-/* Whether there is anything to take; a look that writes nothing. */
+/* Whether there is work to take; writes nothing. */
 extern bool mrb_outbox_has_work(void);
 
 /*
- * Take committed work and give it epochs after last_epoch, in the caller's
- * transaction and memory context.  Once that has committed, say so.
+ * Take committed work, assign epochs after last_epoch to its route changes,
+ * and append these to the route log, in the caller's transaction and memory
+ * context.  mrb_outbox_committed() is called once that has committed.
  */
-extern void mrb_outbox_take(int64 last_epoch, MrbRouteChanges *taken);
+extern void mrb_outbox_take(int64 last_epoch, MrbRouteChanges *changes);
 extern void mrb_outbox_committed(void);
 
 #endif							/* MRB_OUTBOX_H */

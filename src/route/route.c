@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * route.c
- *	  Pictures of routes, as edges receive them.
+ *	  Reads routes as edges receive them.
  *
- * A picture and its epoch are read in one snapshot and travel together.
+ * A route and its epoch are read in one snapshot and stay together.
  *
  *-------------------------------------------------------------------------
  */
@@ -53,7 +53,10 @@ static MrbQuery read_query = {
 	.argtypes = {TEXTARRAYOID},
 };
 
-/* Of what was trimmed from the log, it is only known how new it can be. */
+/*
+ * The epoch of a deployment's last change.  If that was trimmed from the log,
+ * it is at most the epoch up to which the log was trimmed.
+ */
 #define LAST_CHANGE \
 	"coalesce((SELECT max(l.epoch) FROM miosa.route_log l" \
 	" WHERE l.deployment_id = k.id)," \
@@ -78,7 +81,12 @@ static MrbQuery read_after_query = {
 };
 
 static MrbRoute *fetch_routes(int n, MemoryContext context);
-static void fetch_hosts(int row, int column, MrbStringList *hosts, MemoryContext context);
+static void fetch_hosts(int row, int column, MrbStringList *hosts,
+						MemoryContext context);
+
+/*
+ * Deployments that do not exist are left out.
+ */
 MrbRoute *
 mrb_route_read(char **ids, int n, int *found)
 {
@@ -98,6 +106,9 @@ mrb_route_read(char **ids, int n, int *found)
 	return routes;
 }
 
+/*
+ * A deleted deployment with removed hosts has a route without tenant.
+ */
 MrbRoute *
 mrb_route_read_after(const char *id, int limit, int *found)
 {
@@ -112,6 +123,10 @@ mrb_route_read_after(const char *id, int limit, int *found)
 	return routes;
 }
 
+/*
+ * The time is that of the change, or of the deployment's last change where the
+ * route was not read for one.
+ */
 char *
 mrb_route_changed_at(const MrbRoute *route, char *buffer)
 {
@@ -127,6 +142,9 @@ mrb_route_changed_at(const MrbRoute *route, char *buffer)
 	return buffer;
 }
 
+/*
+ * Hosts are validated on input, so a "*" at the start is a whole label.
+ */
 bool
 mrb_route_is_wildcard(const char *host)
 {
@@ -134,7 +152,8 @@ mrb_route_is_wildcard(const char *host)
 }
 
 /*
- * Make pictures of the last result, in the context of the caller.
+ * Read the routes from the last result.  Their strings are in the context that
+ * was current at mrb_query_open().
  */
 static MrbRoute *
 fetch_routes(int n, MemoryContext context)
@@ -164,6 +183,9 @@ fetch_routes(int n, MemoryContext context)
 	return routes;
 }
 
+/*
+ * Read an array of hosts into the context; the list stays empty for null.
+ */
 static void
 fetch_hosts(int row, int column, MrbStringList *hosts, MemoryContext context)
 {

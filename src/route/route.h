@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * route.h
- *	  Pictures of routes, as edges receive them.
+ *	  Routes as edges receive them.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,25 +12,30 @@
 
 #include "adapter/template.h"
 
-/* A removed host, until every edge has been told; see route_book.c. */
+/* A host that edges have to remove; see route_book.c. */
 typedef struct MrbRemovedHost MrbRemovedHost;
 
 /*
- * SQL: whether a host is routed.  It is looked up by keys, not by miosa.hosts.
+ * SQL: whether a host is routed.  This searches by key, which the view
+ * miosa.hosts would not.
  */
 #define MRB_HOST_IS_ROUTED(host) \
 	"(EXISTS (SELECT FROM miosa.domains d WHERE d.fqdn = " host \
 	" AND d.state = 'active') OR miosa.managed_deployment(" host ") IS NOT NULL)"
 
-/* A picture of one deployment's route; never changed once it is kept. */
+/*
+ * The route of one deployment at one epoch.  The route book copies it and
+ * counts references to the copy, which does not change any more; a new string
+ * must be copied there too.
+ */
 typedef struct MrbRoute
 {
 	int			refs;
 	int64		epoch;
-	TimestampTz since;			/* when the change was asked for; 0: resync */
-	TimestampTz updated_at;		/* when the deployment was last changed */
+	TimestampTz since;			/* start of the change; 0 in a resync */
+	TimestampTz updated_at;		/* last change of the deployment */
 	char	   *deployment_id;
-	char	   *tenant_id;		/* NULL: the deployment is gone */
+	char	   *tenant_id;		/* NULL: the deployment does not exist */
 	char	   *deployment_kind;
 	char	   *version_id;		/* NULL: nothing is routed */
 	char	   *version_number;
@@ -40,26 +45,31 @@ typedef struct MrbRoute
 	char	   *sha256;
 	char	   *operation_id;
 	MrbStringList hosts;
-	MrbStringList removed;		/* only of one that was just read */
-	int			ngone;
+	MrbStringList removed;		/* removed hosts, as read from the table */
+	int			ngone;			/* removed hosts, in the route book */
 	MrbRemovedHost **gone;
 } MrbRoute;
 
 /*
- * Read present routes, in the caller's transaction and memory context: of the
- * deployments named, or of up to limit after one, with their last epoch and
- * the hosts that were removed from them, also of deployments that are gone.
+ * Read the present routes in the caller's transaction and memory context.
+ * mrb_route_read() reads those of the deployments in ids.
+ * mrb_route_read_after() reads up to limit of them in the order of their ids,
+ * after the given one, with the epoch of the last change and the removed
+ * hosts; it includes deleted deployments that have removed hosts.
  */
 extern MrbRoute *mrb_route_read(char **ids, int n, int *found);
 extern MrbRoute *mrb_route_read_after(const char *id, int limit, int *found);
 
-/* Room for a time in ISO 8601. */
+/* Size of a buffer for a time in ISO 8601. */
 #define MRB_ROUTE_TIME_SIZE 32
 
-/* When the route changed, the same on every try; NULL when unknown. */
+/*
+ * Write the time of the change into the buffer and return that, or NULL when
+ * it is not known.  A retry gets the same time.
+ */
 extern char *mrb_route_changed_at(const MrbRoute *route, char *buffer);
 
-/* Whether it stands for the hosts one label below it ("*.example.com"). */
+/* Whether the host stands for all hosts one label below ("*.example.com"). */
 extern bool mrb_route_is_wildcard(const char *host);
 
 #endif							/* MRB_ROUTE_H */

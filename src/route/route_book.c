@@ -1,16 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * route_book.c
- *	  Present routes of deployments that some edge has still to be told of.
+ *	  Present routes of deployments with pending deliveries.
  *
- * A picture is immutable and counted: requests in flight keep the one that
- * they were made of while the book has gone on, and so do items, for their
- * retries and repeats.  A deployment is in the book only while some edge has
- * still to be told of it, so the size of the book follows the work, not the
- * number of deployments.
+ * A route in the book does not change and has a reference count: a request in
+ * flight and an item that is retried or repeated keep the route that they were
+ * made from, while the book already has a newer one.  The book holds only
+ * deployments with pending deliveries, so its size depends on the work, not on
+ * the number of deployments.
  *
- * A removed host is sent as such only until it is routed again, by whichever
- * deployment: a late removal would take the new route away.
+ * The removal of a host is delivered only until a deployment, whichever it is,
+ * routes that host again: a late removal would remove the new route.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,16 +26,16 @@
 
 struct MrbRemovedHost
 {
-	int			refs;
+	int			refs;			/* routes that remove it */
 	bool		routed_again;
 	char		host[FLEXIBLE_ARRAY_MEMBER];
 };
 
-typedef struct GoneKey
+typedef struct RemovedHostEntry
 {
 	char		host[MAX_HOST]; /* hash key */
-	MrbRemovedHost *gone;
-} GoneKey;
+	MrbRemovedHost *record;
+} RemovedHostEntry;
 
 typedef struct BookSlot
 {
@@ -58,16 +58,16 @@ typedef struct BookSlot
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
-static MemoryContext kept = NULL;
+static MemoryContext book_context = NULL;
 static book_hash *book = NULL;
-static HTAB *gone_hosts = NULL;
+static HTAB *removed_hosts = NULL;
 
-static MrbRoute *copy_route(const MrbRoute *picture, const MrbRoute *old,
+static MrbRoute *copy_route(const MrbRoute *from, const MrbRoute *old,
 							char **removed, int nremoved);
 static char *copy_string(char **space, const char *string);
-static void add_gone(MrbRoute *route, MrbRemovedHost *gone);
-static MrbRemovedHost *find_gone(const char *host);
-static bool take_back_gone(const MrbRoute *route);
+static void add_removed(MrbRoute *route, MrbRemovedHost *gone);
+static MrbRemovedHost *get_removed_host(const char *host);
+static bool mark_routed_again(const MrbRoute *route);
 
 /*
  * Make an empty book.
@@ -77,52 +77,52 @@ mrb_route_book_init(MemoryContext context)
 {
 	HASHCTL		info = {
 		.keysize = MAX_HOST,
-		.entrysize = sizeof(GoneKey),
+		.entrysize = sizeof(RemovedHostEntry),
 		.hcxt = context,
 	};
 
-	kept = context;
+	book_context = context;
 	book = book_create(context, 256, NULL);
-	gone_hosts = hash_create("miosa_rollback removed hosts", 64, &info,
-							 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	removed_hosts = hash_create("miosa_rollback removed hosts", 64, &info,
+								HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 }
 
 /*
- * Replace what the book has of the deployment, if anything.
+ * The copy replaces the route that the book has of the deployment, if any.
  */
 MrbRouteEntry *
-mrb_route_book_enter(const MrbRoute *picture, char **removed, int nremoved)
+mrb_route_book_enter(const MrbRoute *from, char **removed, int nremoved)
 {
 	bool		found;
-	BookSlot   *slot = book_lookup(book, picture->deployment_id);
+	BookSlot   *slot = book_lookup(book, from->deployment_id);
 	MrbRouteEntry *entry = slot != NULL ? slot->entry : NULL;
 	MrbRoute   *old;
 
 	if (entry == NULL)
 	{
-		entry = MemoryContextAllocZero(kept, sizeof(MrbRouteEntry));
-		entry->id = MemoryContextStrdup(kept, picture->deployment_id);
+		entry = MemoryContextAllocZero(book_context, sizeof(MrbRouteEntry));
+		entry->id = MemoryContextStrdup(book_context, from->deployment_id);
 		slot = book_insert(book, entry->id, &found);
 		slot->entry = entry;
 	}
 	old = entry->route;
-	entry->route = copy_route(picture, old, removed, nremoved);
+	entry->route = copy_route(from, old, removed, nremoved);
 
-	/* What is read for one endpoint must not look older to the next one. */
-	if (old != NULL && old->epoch > picture->epoch)
+	/* A resync of one endpoint must not lower the epoch for the others. */
+	if (old != NULL && old->epoch > from->epoch)
 	{
 		entry->route->epoch = old->epoch;
 		entry->route->since = old->since;
 	}
 	if (old != NULL)
 		mrb_route_book_unref(old);
-	if (take_back_gone(entry->route))
+	if (mark_routed_again(entry->route))
 		entry->confirm = true;
 	return entry;
 }
 
 /*
- * An entry that some item or barrier uses stays.
+ * Items and barriers count as users.
  */
 void
 mrb_route_book_release(MrbRouteEntry *entry)
@@ -136,7 +136,8 @@ mrb_route_book_release(MrbRouteEntry *entry)
 }
 
 /*
- * Free the picture with its last reference, and its removed hosts with theirs.
+ * Free the route with its last reference, and each removed host with its last
+ * one.
  */
 void
 mrb_route_book_unref(MrbRoute *route)
@@ -150,14 +151,14 @@ mrb_route_book_unref(MrbRoute *route)
 		if (--gone->refs > 0)
 			continue;
 		if (!gone->routed_again)
-			hash_search(gone_hosts, gone->host, HASH_REMOVE, NULL);
+			hash_search(removed_hosts, gone->host, HASH_REMOVE, NULL);
 		pfree(gone);
 	}
 	pfree(route);
 }
 
 /*
- * Look whether the host has come back since the picture was made.
+ * The host can have been routed again since the route was copied.
  */
 char *
 mrb_route_book_gone_host(const MrbRoute *route, int i)
@@ -166,15 +167,15 @@ mrb_route_book_gone_host(const MrbRoute *route, int i)
 }
 
 /*
- * Copy a picture into one piece of memory in the book's context.  Removed
- * hosts are those of the old picture, as far as they are not routed again, and
- * those in removed.
+ * Copy a route into one piece of memory in the book's context.  Its removed
+ * hosts are those of the old route that are not routed again, and those in
+ * removed.
  */
 static MrbRoute *
-copy_route(const MrbRoute *picture, const MrbRoute *old, char **removed,
+copy_route(const MrbRoute *from, const MrbRoute *old, char **removed,
 		   int nremoved)
 {
-	MrbRoute	copy = *picture;
+	MrbRoute	copy = *from;
 	char	  **const strings[] = {
 		&copy.deployment_id, &copy.tenant_id, &copy.deployment_kind,
 		&copy.version_id, &copy.version_number, &copy.kind,
@@ -192,7 +193,7 @@ copy_route(const MrbRoute *picture, const MrbRoute *old, char **removed,
 	for (int i = 0; i < copy.hosts.n; i++)
 		size += strlen(copy.hosts.items[i]) + 1;
 
-	route = MemoryContextAlloc(kept, size);
+	route = MemoryContextAlloc(book_context, size);
 	space = (char *) route + MAXALIGN(sizeof(MrbRoute));
 	copy.gone = (MrbRemovedHost **) space;
 	space += ngone * sizeof(MrbRemovedHost *);
@@ -201,7 +202,7 @@ copy_route(const MrbRoute *picture, const MrbRoute *old, char **removed,
 	for (size_t i = 0; i < lengthof(strings); i++)
 		*strings[i] = copy_string(&space, *strings[i]);
 	for (int i = 0; i < copy.hosts.n; i++)
-		copy.hosts.items[i] = copy_string(&space, picture->hosts.items[i]);
+		copy.hosts.items[i] = copy_string(&space, from->hosts.items[i]);
 	copy.refs = 1;
 	copy.ngone = 0;
 	MemSet(&copy.removed, 0, sizeof(MrbStringList));
@@ -209,14 +210,14 @@ copy_route(const MrbRoute *picture, const MrbRoute *old, char **removed,
 
 	for (int i = 0; old != NULL && i < old->ngone; i++)
 		if (!old->gone[i]->routed_again)
-			add_gone(route, old->gone[i]);
+			add_removed(route, old->gone[i]);
 	for (int i = 0; i < nremoved; i++)
-		add_gone(route, find_gone(removed[i]));
+		add_removed(route, get_removed_host(removed[i]));
 	return route;
 }
 
 /*
- * Copy a string, which may be NULL, to *space and advance that.
+ * Copy a string, which can be NULL, to *space and advance *space.
  */
 static char *
 copy_string(char **space, const char *string)
@@ -233,10 +234,10 @@ copy_string(char **space, const char *string)
 }
 
 /*
- * Add a removed host to the picture, once.
+ * Add a removed host to the route unless it is there already.
  */
 static void
-add_gone(MrbRoute *route, MrbRemovedHost *gone)
+add_removed(MrbRoute *route, MrbRemovedHost *gone)
 {
 	for (int i = 0; i < route->ngone; i++)
 		if (route->gone[i] == gone)
@@ -246,42 +247,45 @@ add_gone(MrbRoute *route, MrbRemovedHost *gone)
 }
 
 /*
- * The one record of a removed host, made when missing.
+ * Find the record of a removed host, which all routes share; create it if
+ * there is none.
  */
 static MrbRemovedHost *
-find_gone(const char *host)
+get_removed_host(const char *host)
 {
 	bool		found;
-	GoneKey    *key = hash_search(gone_hosts, host, HASH_ENTER, &found);
+	RemovedHostEntry *key = hash_search(removed_hosts, host, HASH_ENTER, &found);
 
 	if (!found)
 	{
-		key->gone = MemoryContextAllocZero(kept, offsetof(MrbRemovedHost, host) +
-										   strlen(host) + 1);
-		strcpy(key->gone->host, host);
+		key->record = MemoryContextAllocZero(book_context,
+											 offsetof(MrbRemovedHost, host) +
+											 strlen(host) + 1);
+		strcpy(key->record->host, host);
 	}
-	return key->gone;
+	return key->record;
 }
 
 /*
- * Hosts of this picture are routed again; whether some were to be removed.
+ * Mark the route's hosts as routed again.  Returns whether any of them was to
+ * be removed.
  */
 static bool
-take_back_gone(const MrbRoute *route)
+mark_routed_again(const MrbRoute *route)
 {
 	bool		some = false;
 
-	if (hash_get_num_entries(gone_hosts) == 0)
+	if (hash_get_num_entries(removed_hosts) == 0)
 		return false;
 	for (int i = 0; i < route->hosts.n; i++)
 	{
-		GoneKey    *key = hash_search(gone_hosts, route->hosts.items[i],
-									  HASH_FIND, NULL);
+		RemovedHostEntry *key = hash_search(removed_hosts, route->hosts.items[i],
+											HASH_FIND, NULL);
 
 		if (key == NULL)
 			continue;
-		key->gone->routed_again = true;
-		hash_search(gone_hosts, route->hosts.items[i], HASH_REMOVE, NULL);
+		key->record->routed_again = true;
+		hash_search(removed_hosts, route->hosts.items[i], HASH_REMOVE, NULL);
 		some = true;
 	}
 	return some;

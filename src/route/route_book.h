@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * route_book.h
- *	  Present routes of deployments that some edge has still to be told of.
+ *	  Present routes of deployments with pending deliveries.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,31 +10,31 @@
 
 #include "route/route.h"
 
-/* A deployment that somebody has still to be told of. */
+/* A deployment with pending deliveries. */
 typedef struct MrbRouteEntry
 {
 	char	   *id;
 	MrbRoute   *route;			/* the present one */
 	int			users;			/* items and barriers */
-	bool		confirm;		/* a host moved here: tell it twice */
+	bool		confirm;		/* a host moved here: deliver it twice */
 } MrbRouteEntry;
 
 extern void mrb_route_book_init(MemoryContext context);
 
 /*
- * Make a picture the present one of its deployment.  A host in removed is
- * added to what edges are told to remove.
+ * Copy a route into the book as the present one of its deployment.  The hosts
+ * in removed are added to those that edges have to remove.
  */
-extern MrbRouteEntry *mrb_route_book_enter(const MrbRoute *picture,
+extern MrbRouteEntry *mrb_route_book_enter(const MrbRoute *from,
 										   char **removed, int nremoved);
 
-/* Forget the entry once nobody uses it. */
+/* Free the entry if it has no users. */
 extern void mrb_route_book_release(MrbRouteEntry *entry);
 
-/* Give back a reference to a picture. */
+/* Release a reference to a route. */
 extern void mrb_route_book_unref(MrbRoute *route);
 
-/* The i-th host to remove; NULL when it is routed again. */
+/* The i-th host to remove; NULL if it is routed again. */
 extern char *mrb_route_book_gone_host(const MrbRoute *route, int i);
 
 #endif							/* MRB_ROUTE_BOOK_H */

@@ -3,9 +3,9 @@
  * route_log.c
  *	  The log of route changes, in the order of their epochs.
  *
- * An endpoint's position is an epoch of this log.  The log is trimmed; hosts
- * that were removed are remembered in a table of their own, so that a resync
- * removes them as well.
+ * The position of an endpoint is an epoch of this log.  The log is trimmed;
+ * removed hosts are also stored in a table of their own, so that a
+ * resynchronization can remove them later.
  *
  *-------------------------------------------------------------------------
  */
@@ -74,26 +74,26 @@ static const char *const kind_names[] = {
 };
 
 static MrbRouteChangeKind parse_kind(const char *name);
-static void read_routes(MrbRouteChanges *taken);
-static void append(const MrbRouteChanges *taken);
-static void remember_removed(const MrbRouteChanges *taken);
+static void read_routes(MrbRouteChanges *changes);
+static void append(const MrbRouteChanges *changes);
+static void store_removed_hosts(const MrbRouteChanges *changes);
 
 /*
- * Rows that say that settings changed are no changes of a route.
+ * A row of kind "settings" only sets a flag: it is no change of a route.
  */
 void
-mrb_route_log_fetch(MrbRouteChanges *taken, uint64 n, MemoryContext context)
+mrb_route_log_fetch(MrbRouteChanges *changes, uint64 n, MemoryContext context)
 {
-	taken->changes = MemoryContextAllocZero(context,
-											Max(n, 1) * sizeof(MrbRouteChange));
+	changes->changes = MemoryContextAllocZero(context,
+											  Max(n, 1) * sizeof(MrbRouteChange));
 	for (uint64 i = 0; i < n; i++)
 	{
-		MrbRouteChange *change = &taken->changes[taken->nchanges];
+		MrbRouteChange *change = &changes->changes[changes->nchanges];
 		char	   *kind = mrb_query_text(i, MRB_ROUTE_LOG_KIND);
 
 		if (strcmp(kind, "settings") == 0)
 		{
-			taken->settings = true;
+			changes->settings = true;
 			continue;
 		}
 		change->kind = parse_kind(kind);
@@ -104,47 +104,48 @@ mrb_route_log_fetch(MrbRouteChanges *taken, uint64 n, MemoryContext context)
 		change->routed = mrb_query_bool(i, MRB_ROUTE_LOG_ROUTED_AGAIN);
 		if (change->host == NULL && (change->kind == MRB_ROUTE_CHANGE_HOST_REMOVED ||
 									 change->kind == MRB_ROUTE_CHANGE_REPURGE))
-			change->kind = MRB_ROUTE_CHANGE_OTHER;	/* it says nothing */
-		taken->nchanges++;
+			change->kind = MRB_ROUTE_CHANGE_OTHER;	/* nothing to deliver */
+		changes->nchanges++;
 	}
 }
 
 /*
- * Removed hosts are remembered beyond the life of their row of the log.
+ * Write the changes to the log and the removed hosts to their table.
  */
 void
-mrb_route_log_append(MrbRouteChanges *taken)
+mrb_route_log_append(MrbRouteChanges *changes)
 {
-	read_routes(taken);
-	append(taken);
-	remember_removed(taken);
+	read_routes(changes);
+	append(changes);
+	store_removed_hosts(changes);
 }
 
 /*
- * The routes are the present ones, not those at the time of the changes.
+ * The routes read are the present ones, not those at the time of the changes.
  */
 void
-mrb_route_log_read(int64 after, int limit, MrbRouteChanges *taken)
+mrb_route_log_read(int64 after, int limit, MrbRouteChanges *changes)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Datum		args[2] = {Int64GetDatum(after), Int32GetDatum(limit)};
 	uint64		n;
 
-	MemSet(taken, 0, sizeof(MrbRouteChanges));
+	MemSet(changes, 0, sizeof(MrbRouteChanges));
 	mrb_query_open();
 	n = mrb_query_run(&read_query, args, NULL);
-	mrb_route_log_fetch(taken, n, context);
+	mrb_route_log_fetch(changes, n, context);
 	for (uint64 i = 0; i < n; i++)
-		taken->changes[i].epoch = mrb_query_int64(i, READ_EPOCH, 0);
+		changes->changes[i].epoch = mrb_query_int64(i, READ_EPOCH, 0);
 	mrb_query_close();
-	taken->more = n >= (uint64) limit;
-	taken->last_epoch = n > 0 ? taken->changes[n - 1].epoch : after;
+	changes->more = n >= (uint64) limit;
+	changes->last_epoch = n > 0 ? changes->changes[n - 1].epoch : after;
 	if (n > 0)
-		read_routes(taken);
+		read_routes(changes);
 }
 
 /*
- * A kind without a name here is nothing that edges are told.
+ * Convert the name of a kind.  Kinds that are not delivered to edges have no
+ * name here.
  */
 static MrbRouteChangeKind
 parse_kind(const char *name)
@@ -156,23 +157,23 @@ parse_kind(const char *name)
 }
 
 /*
- * Read the present routes of all deployments of the changes.
+ * Read the present routes of the deployments that the changes name.
  */
 static void
-read_routes(MrbRouteChanges *taken)
+read_routes(MrbRouteChanges *changes)
 {
-	char	  **ids = palloc(taken->nchanges * sizeof(char *));
+	char	  **ids = palloc(changes->nchanges * sizeof(char *));
 
-	for (int i = 0; i < taken->nchanges; i++)
-		ids[i] = taken->changes[i].deployment_id;
-	taken->routes = mrb_route_read(ids, taken->nchanges, &taken->nroutes);
+	for (int i = 0; i < changes->nchanges; i++)
+		ids[i] = changes->changes[i].deployment_id;
+	changes->routes = mrb_route_read(ids, changes->nchanges, &changes->nroutes);
 }
 
 /*
- * Write all changes with one statement.
+ * Insert all changes into the log with one statement.
  */
 static void
-append(const MrbRouteChanges *taken)
+append(const MrbRouteChanges *changes)
 {
 	static const Oid element_types[APPEND_ARGS] = {
 		[ARG_EPOCH] = INT8OID,
@@ -182,7 +183,7 @@ append(const MrbRouteChanges *taken)
 		[ARG_HOST] = TEXTOID,
 		[ARG_CREATED_AT] = TIMESTAMPTZOID,
 	};
-	int			n = taken->nchanges;
+	int			n = changes->nchanges;
 	Datum	   *columns[APPEND_ARGS];
 	bool	   *nulls = palloc0(n * sizeof(bool));
 	Datum		args[APPEND_ARGS];
@@ -191,7 +192,7 @@ append(const MrbRouteChanges *taken)
 		columns[c] = palloc(n * sizeof(Datum));
 	for (int i = 0; i < n; i++)
 	{
-		MrbRouteChange *change = &taken->changes[i];
+		MrbRouteChange *change = &changes->changes[i];
 
 		columns[ARG_EPOCH][i] = Int64GetDatum(change->epoch);
 		columns[ARG_DEPLOYMENT_ID][i] =
@@ -212,19 +213,20 @@ append(const MrbRouteChanges *taken)
 }
 
 /*
- * What the log forgets sooner: a resync tells of removed hosts as well.
+ * Store the removed hosts that are not routed again.  A resynchronization
+ * reads them after the log has been trimmed.
  */
 static void
-remember_removed(const MrbRouteChanges *taken)
+store_removed_hosts(const MrbRouteChanges *changes)
 {
-	Datum	   *hosts = palloc(taken->nchanges * sizeof(Datum));
-	Datum	   *ids = palloc(taken->nchanges * sizeof(Datum));
+	Datum	   *hosts = palloc(changes->nchanges * sizeof(Datum));
+	Datum	   *ids = palloc(changes->nchanges * sizeof(Datum));
 	Datum		args[2];
 	int			n = 0;
 
-	for (int i = 0; i < taken->nchanges; i++)
+	for (int i = 0; i < changes->nchanges; i++)
 	{
-		MrbRouteChange *change = &taken->changes[i];
+		MrbRouteChange *change = &changes->changes[i];
 
 		if (change->kind != MRB_ROUTE_CHANGE_HOST_REMOVED || change->routed)
 			continue;

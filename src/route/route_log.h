@@ -15,7 +15,7 @@ typedef enum MrbRouteChangeKind
 	MRB_ROUTE_CHANGE_ROUTE,
 	MRB_ROUTE_CHANGE_HOST_REMOVED,
 	MRB_ROUTE_CHANGE_REPURGE,
-	MRB_ROUTE_CHANGE_OTHER,		/* nothing that edges are told */
+	MRB_ROUTE_CHANGE_OTHER,		/* not delivered to edges */
 } MrbRouteChangeKind;
 
 /* One row of the route log. */
@@ -24,21 +24,21 @@ typedef struct MrbRouteChange
 	int64		epoch;
 	MrbRouteChangeKind kind;
 	char	   *deployment_id;
-	char	   *host;			/* removed host, or zone; NULL otherwise */
+	char	   *host;			/* removed host, or zone to purge, or NULL */
 	int64		route_seq;
 	TimestampTz since;
 	bool		routed;			/* the removed host is routed again */
 } MrbRouteChange;
 
-/* Changes that one transaction took from the outbox, or read again. */
+/* Changes that one transaction took from the outbox or read from the log. */
 typedef struct MrbRouteChanges
 {
 	bool		settings;		/* settings have changed */
-	bool		more;			/* there is more to take */
+	bool		more;			/* there can be more to take or read */
 	int			nchanges;
 	MrbRouteChange *changes;	/* by epoch */
 	int			nroutes;
-	MrbRoute   *routes;			/* of all their deployments */
+	MrbRoute   *routes;			/* present routes of their deployments */
 	int64		last_epoch;
 } MrbRouteChanges;
 
@@ -70,11 +70,11 @@ enum
 extern void mrb_route_log_fetch(MrbRouteChanges *changes, uint64 n,
 								MemoryContext context);
 
-/* Append the changes, which have their epochs, with their present routes. */
-extern void mrb_route_log_append(MrbRouteChanges *taken);
+/* Append the changes, which have epochs, and read their present routes. */
+extern void mrb_route_log_append(MrbRouteChanges *changes);
 
-/* Read again what has come after an epoch, at most limit changes of it. */
+/* Read up to limit changes after an epoch, and their present routes. */
 extern void mrb_route_log_read(int64 after, int limit,
-							   MrbRouteChanges *taken);
+							   MrbRouteChanges *changes);
 
 #endif							/* MRB_ROUTE_LOG_H */

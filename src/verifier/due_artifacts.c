@@ -1,12 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * due_artifacts.c
- *	  Artifacts that storage should be asked for again.
+ *	  Artifacts whose verification is due.
  *
- * A rollback trusts a verification for miosa_rollback.artifact_max_age, and asks
- * storage otherwise, which in an incident is the wrong moment.  So what it would
- * go to is verified before: of every deployment the version that would be chosen,
- * and while that one is missing also those that would be chosen in its place.
+ * A rollback trusts a verification for miosa_rollback.artifact_max_age; after
+ * that it has to wait for storage, which is unwelcome in an incident.  The
+ * versions that a rollback would choose are therefore verified in advance: the
+ * default target of every deployment and, while the artifact of that is
+ * missing, the versions that would be chosen instead.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,10 +22,10 @@
 #include "operation/candidates.h"
 #include "verifier/due_artifacts.h"
 
-/* A rollback asks for no more of them either. */
-#define MISSING_MAX MRB_CANDIDATE_ENOUGH
+/* A rollback tries no more versions than that either. */
+#define MAX_MISSING MRB_CANDIDATE_ENOUGH
 
-/* Deliveries may wait meanwhile. */
+/* Deliveries wait while a page is read. */
 #define BUDGET_MS 10
 
 static MrbQuery page_query = {
@@ -41,38 +42,45 @@ static MrbQuery estimate_query = {
 	" WHERE c.oid = 'miosa.deployments'::pg_catalog.regclass",
 };
 
-static List *page(const char *after, int most);
+static List *read_ids(const char *after, int limit);
 static List *add_due(List *due, char *deployment_id);
-static bool is_due(const MrbCandidate *it);
+static bool is_due(const MrbCandidate *candidate);
 
+/*
+ * At least one deployment is scanned, so that a slow one does not stop the
+ * round.
+ */
 List *
-mrb_due_artifacts_list(const char *after, int most, char **last, int *looked)
+mrb_due_artifacts_list(const char *after, int limit, char **last, int *scanned)
 {
-	List	   *ids = page(after, most);
+	List	   *ids = read_ids(after, limit);
 	List	   *due = NIL;
 	ListCell   *cell;
 	instr_time	start;
 
 	INSTR_TIME_SET_CURRENT(start);
 	*last = NULL;
-	*looked = 0;
+	*scanned = 0;
 	foreach(cell, ids)
 	{
 		instr_time	now;
 
 		INSTR_TIME_SET_CURRENT(now);
 		INSTR_TIME_SUBTRACT(now, start);
-		if (*looked > 0 && INSTR_TIME_GET_MILLISEC(now) > BUDGET_MS)
+		if (*scanned > 0 && INSTR_TIME_GET_MILLISEC(now) > BUDGET_MS)
 			return due;
 		*last = lfirst(cell);
-		(*looked)++;
+		(*scanned)++;
 		due = add_due(due, *last);
 	}
-	if (*looked < most)
+	if (*scanned < limit)
 		*last = NULL;
 	return due;
 }
 
+/*
+ * The statistics are those of the last ANALYZE or VACUUM.
+ */
 int64
 mrb_due_artifacts_estimate(void)
 {
@@ -85,8 +93,11 @@ mrb_due_artifacts_estimate(void)
 	return estimate;
 }
 
+/*
+ * Read the ids of the next deployments that have an active version.
+ */
 static List *
-page(const char *after, int most)
+read_ids(const char *after, int limit)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Datum		values[2];
@@ -94,7 +105,7 @@ page(const char *after, int most)
 	uint64		rows;
 
 	values[0] = CStringGetTextDatum(after);
-	values[1] = Int32GetDatum(most);
+	values[1] = Int32GetDatum(limit);
 	mrb_query_open();
 	rows = mrb_query_run(&page_query, values, NULL);
 	for (uint64 row = 0; row < rows; row++)
@@ -110,7 +121,8 @@ page(const char *after, int most)
 }
 
 /*
- * Walk through the versions as a rollback would.
+ * Append what is due of a deployment, in the order in which a rollback would
+ * try the versions.
  */
 static List *
 add_due(List *due, char *deployment_id)
@@ -120,34 +132,34 @@ add_due(List *due, char *deployment_id)
 
 	foreach(cell, mrb_candidates_list(deployment_id))
 	{
-		MrbCandidate *it = lfirst(cell);
+		MrbCandidate *candidate = lfirst(cell);
 
-		if (it->why_not != NULL)
+		if (candidate->why_not != NULL)
 			continue;
-		if (is_due(it))
+		if (is_due(candidate))
 		{
 			MrbDueArtifact *found = palloc(sizeof(MrbDueArtifact));
 
 			found->deployment_id = deployment_id;
-			found->version_id = it->id;
-			found->release_id = it->release_id;
-			found->artifact = it->artifact;
+			found->version_id = candidate->id;
+			found->release_id = candidate->release_id;
+			found->artifact = candidate->artifact;
 			due = lappend(due, found);
 		}
-		if (it->artifact.missing_at == 0 || ++missing >= MISSING_MAX)
+		if (candidate->artifact.missing_at == 0 || ++missing >= MAX_MISSING)
 			break;
 	}
 	return due;
 }
 
 /*
- * Long before the verification is too old, and what is missing as often, for
- * it may have come back.
+ * A verification is due at half of its maximum age.  A missing artifact is
+ * checked as often, since it can be restored.
  */
 static bool
-is_due(const MrbCandidate *it)
+is_due(const MrbCandidate *candidate)
 {
-	return it->release_id != NULL &&
-		!mrb_artifact_younger(Max(it->artifact.verified_at, it->artifact.missing_at),
+	return candidate->release_id != NULL &&
+		!mrb_artifact_younger(Max(candidate->artifact.verified_at, candidate->artifact.missing_at),
 							  mrb_artifact_max_age / 2);
 }

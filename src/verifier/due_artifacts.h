@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * due_artifacts.h
- *	  Artifacts that storage should be asked for again.
+ *	  Artifacts whose verification is due.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,7 +12,7 @@
 
 #include "artifact/artifact.h"
 
-/* What a rollback may want, and who would want it. */
+/* An artifact that a rollback of the deployment can need. */
 typedef struct MrbDueArtifact
 {
 	char	   *deployment_id;
@@ -22,14 +22,14 @@ typedef struct MrbDueArtifact
 } MrbDueArtifact;
 
 /*
- * Of the deployments that follow in the order of ids, at most so many and for
- * no longer than a few milliseconds.  *last is the last one that was looked
- * at, NULL when there are no more; *looked counts them.
+ * Scan up to limit deployments that follow in the order of their ids, for a
+ * few milliseconds at most, and return what is due.  *last is the last one
+ * scanned, NULL when there are no more; *scanned is their number.
  */
-extern List *mrb_due_artifacts_list(const char *after, int most, char **last,
-									int *looked);
+extern List *mrb_due_artifacts_list(const char *after, int limit, char **last,
+									int *scanned);
 
-/* How many deployments there may be, by the planner's statistics. */
+/* Estimated number of deployments, from the planner's statistics. */
 extern int64 mrb_due_artifacts_estimate(void);
 
 #endif							/* MRB_DUE_ARTIFACTS_H */

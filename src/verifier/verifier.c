@@ -1,18 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * verifier.c
- *	  Verifying artifacts before anybody needs them.
+ *	  Verifies artifacts in the background.
  *
- * A tour goes through all deployments in about a quarter of artifact_max_age, a
- * page at a time, and looks up what is due; then storage is asked, a few
- * requests a second, and what it said is written down before the next page.  So
- * no verification that a rollback wants gets older than three quarters of that
- * age, as long as there are not too many for the pace; then a rollback asks by
- * itself, as it does without us.
+ * The verifier scans all deployments in rounds.  A round takes about a quarter
+ * of artifact_max_age and reads a page of deployments at a time.  For what is
+ * due in the page it sends requests to storage at a limited rate and stores
+ * the results before it reads the next page.  A verification that a rollback
+ * needs is therefore never older than three quarters of artifact_max_age,
+ * unless there is more to verify than the rate allows; then a rollback asks
+ * storage itself, as it does without the verifier.
  *
- * Storage that hangs must not hold up deliveries, nor take their descriptors, so
- * this has an HTTP engine of its own, and a small one.  Files are left to who
- * wants them: a file system that hangs would hold up everything.
+ * Storage that does not answer must neither delay deliveries nor use up their
+ * descriptors, so the verifier has a small HTTP engine of its own.  It leaves
+ * out files, since a file system that hangs would block the dispatcher.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,157 +30,180 @@
 #include "verifier/due_artifacts.h"
 #include "verifier/verifier.h"
 
-/* Deployments a page, and how soon the next page may follow. */
-#define PAGE 20
+/* Deployments a page, and the shortest time between pages. */
+#define PAGE_SIZE 20
 #define PAGE_MIN_MS 200
 
-/* No more than so many requests at a time, and one at most so often. */
-#define IN_FLIGHT 16
+/* Requests at a time, and the shortest time between their starts. */
+#define MAX_IN_FLIGHT 16
 #define PACE_MS 20
 
-/* After an error, and how long a tour takes at least. */
+/* Delay after an error, and the shortest time between starts of rounds. */
 #define RETRY_MS 5000
-#define TOUR_MIN_MS 500
+#define ROUND_MIN_MS 500
 
+/* Longest wait for a lock. */
 #define LOCK_MS 100
 
-/* One that is due, its request, and what came of it. */
-typedef struct Work
+/* An artifact that is due, its request, and the result. */
+typedef struct PageArtifact
 {
 	MrbDueArtifact *due;
-	MrbArtifactHttp *probe;		/* NULL: nobody need be asked */
+	MrbArtifactHttp *http;		/* NULL: the check needs no request */
 	MrbArtifactCheck check;
 	TimestampTz asked_at;
-	bool		news;			/* it is missing, and was not before */
-} Work;
+	bool		newly_missing;	/* it was not missing before */
+} PageArtifact;
 
 /* What one transaction has read. */
 typedef struct Page
 {
-	List	   *works;
+	List	   *artifacts;
 	char	   *last;
-	int			looked;
+	int			scanned;
 	int64		estimate;
 } Page;
 
 static MrbHttpEngine *engine = NULL;
-static MemoryContext page_context = NULL;	/* until all of it is written */
-static List *works = NIL;		/* of this page */
-static int	started = 0;		/* so many of them were asked for */
+
+/* The page, kept until its results are stored. */
+static MemoryContext page_context = NULL;
+static List *artifacts = NIL;
+static int	started = 0;		/* how many of them were started */
 static int	answered = 0;
+
 static MrbTick next_start = 0;
 static MrbTick next_page = 0;
-static int	paged_for = 0;		/* artifact_max_age of that plan */
-static bool active = false;		/* we are to do this at all */
+static int	planned_max_age = 0;	/* artifact_max_age that next_page is for */
+static bool enabled = false;
 
-/* The tour. */
-static char after[NAMEDATALEN * 5] = "";
-static MrbTick tour_began = 0;
-static int64 tour_looked = 0;
-static int64 expected = 0;		/* deployments; 0: not known yet */
+/* The round. */
+static char after[NAMEDATALEN * 5] = "";	/* the last deployment scanned */
+static MrbTick round_start = 0;
+static int64 round_scanned = 0;
+static int64 ndeployments = 0;	/* estimate; 0: not known yet */
 
 static void begin_page(void);
-static void take_answers(void);
-static void start_some(void);
-static bool start(Work *work);
+static void receive_answers(void);
+static void start_requests(void);
+static bool start_request(PageArtifact *item);
 static void finish_page(void);
-static void write_down(void *arg);
-static void report(const Work *work);
+static void store_results(void *arg);
+static void report_missing(const PageArtifact *item);
 static void read_page(void *arg);
-static Work *prepare(MrbDueArtifact *due);
+static PageArtifact *make_page_artifact(MrbDueArtifact *due);
 static void plan_next_page(const Page *page);
-static void forget_page(void);
-static int	tour_ms(void);
+static void reset_page(void);
+static int	round_ms(void);
 
+/*
+ * Create the HTTP engine, and reserve its descriptors.
+ */
 void
 mrb_verifier_init(MemoryContext context)
 {
 	page_context = AllocSetContextCreate(context, "miosa_rollback artifacts",
 										 ALLOCSET_DEFAULT_SIZES);
-	engine = mrb_http_create(IN_FLIGHT);
-	for (int i = 0; i < IN_FLIGHT; i++)
+	engine = mrb_http_create(MAX_IN_FLIGHT);
+	for (int i = 0; i < MAX_IN_FLIGHT; i++)
 		ReserveExternalFD();
 }
 
+/*
+ * The descriptor is that of the HTTP engine.
+ */
 int
 mrb_verifier_descriptor(void)
 {
 	return mrb_http_descriptor(engine);
 }
 
+/*
+ * Reduce a wait to the time of the next request, page or HTTP timeout.
+ */
 long
-mrb_verifier_wait(long most)
+mrb_verifier_wait(long max_ms)
 {
 	MrbTick		now = mrb_timer_read();
-	long		http = mrb_http_max_wait(engine);
+	long		http_ms = mrb_http_max_wait(engine);
 
-	if (http >= 0)
-		most = Min(most, http);
-	if (started < list_length(works))
+	if (http_ms >= 0)
+		max_ms = Min(max_ms, http_ms);
+	if (started < list_length(artifacts))
 	{
-		if (mrb_http_in_flight(engine) < IN_FLIGHT)
-			most = Min(most, mrb_tick_ms(now, next_start) + 1);
+		if (mrb_http_in_flight(engine) < MAX_IN_FLIGHT)
+			max_ms = Min(max_ms, mrb_tick_ms(now, next_start) + 1);
 	}
-	else if (works == NIL && active)
-		most = Min(most, mrb_tick_ms(now, next_page) + 1);
-	return most;
+	else if (artifacts == NIL && enabled)
+		max_ms = Min(max_ms, mrb_tick_ms(now, next_page) + 1);
+	return max_ms;
 }
 
+/*
+ * A new page is read when the last one is complete and it is time for it, or
+ * when artifact_max_age has changed.
+ */
 void
-mrb_verifier_step(bool wanted)
+mrb_verifier_step(bool enable)
 {
-	active = wanted && mrb_artifact_max_age > 0;
+	enabled = enable && mrb_artifact_max_age > 0;
 	if (mrb_http_in_flight(engine) > 0 || mrb_http_max_wait(engine) == 0)
-		take_answers();
-	if (active)
-		start_some();
+		receive_answers();
+	if (enabled)
+		start_requests();
 	else
 	{
-		answered += list_length(works) - started;
-		started = list_length(works);
+		answered += list_length(artifacts) - started;
+		started = list_length(artifacts);
 	}
-	if (works != NIL && answered == list_length(works))
+	if (artifacts != NIL && answered == list_length(artifacts))
 		finish_page();
-	if (works == NIL && active &&
-		(mrb_timer_now() >= next_page || paged_for != mrb_artifact_max_age))
+	if (artifacts == NIL && enabled &&
+		(mrb_timer_now() >= next_page || planned_max_age != mrb_artifact_max_age))
 		begin_page();
 }
 
+/*
+ * Read the next page and start its first requests.
+ */
 static void
 begin_page(void)
 {
 	MemoryContext old = MemoryContextSwitchTo(page_context);
 	Page		page = {0};
 
-	paged_for = mrb_artifact_max_age;
+	planned_max_age = mrb_artifact_max_age;
 	if (mrb_worker_xact_try(read_page, &page, NULL))
 		plan_next_page(&page);
 	else
 	{
-		/* Where an error is met, the tour must not end. */
+		/* Skip the deployment that the error came from. */
 		if (page.last != NULL)
 			strlcpy(after, page.last, sizeof(after));
-		forget_page();
+		reset_page();
 		next_page = mrb_tick_plus(mrb_timer_now(), RETRY_MS);
 	}
 	MemoryContextSwitchTo(old);
-	start_some();
+	start_requests();
 }
 
+/*
+ * Receive answers.  Some lead to a second request, all others to a result.
+ */
 static void
-take_answers(void)
+receive_answers(void)
 {
 	MrbHttpAnswer answer;
 
 	mrb_http_drive(engine);
 	while (mrb_http_next_answer(engine, &answer))
 	{
-		Work	   *work = answer.owner;
+		PageArtifact *item = answer.owner;
 		MemoryContext old = MemoryContextSwitchTo(page_context);
 
-		if (!mrb_artifact_http_again(work->probe, &answer) || !start(work))
+		if (!mrb_artifact_http_again(item->http, &answer) || !start_request(item))
 		{
-			mrb_artifact_http_judge(work->probe, &answer, &work->check);
+			mrb_artifact_http_judge(item->http, &answer, &item->check);
 			answered++;
 		}
 		MemoryContextSwitchTo(old);
@@ -187,20 +211,21 @@ take_answers(void)
 }
 
 /*
- * At the pace, with those first that need no request.
+ * Start the requests that may start now.  Artifacts that need none are passed
+ * over.
  */
 static void
-start_some(void)
+start_requests(void)
 {
 	MrbTick		now = mrb_timer_now();
 
-	while (started < list_length(works))
+	while (started < list_length(artifacts))
 	{
-		Work	   *work = list_nth(works, started);
+		PageArtifact *item = list_nth(artifacts, started);
 
-		if (work->probe == NULL)
+		if (item->http == NULL)
 			answered++;
-		else if (now < next_start || !start(work))
+		else if (now < next_start || !start_request(item))
 			break;
 		else
 			next_start = mrb_tick_plus(Max(now, next_start), PACE_MS);
@@ -208,64 +233,77 @@ start_some(void)
 	}
 }
 
+/*
+ * Start a request; returns false if the engine has no room for it.
+ */
 static bool
-start(Work *work)
+start_request(PageArtifact *item)
 {
-	bool		taken;
+	bool		accepted;
 
-	work->probe->request.owner = work;
-	taken = mrb_http_start(engine, &work->probe->request);
-	if (taken)
+	item->http->request.owner = item;
+	accepted = mrb_http_start(engine, &item->http->request);
+	if (accepted)
 		mrb_http_drive(engine);
-	return taken;
+	return accepted;
 }
 
 /*
- * Write down what storage said of this page; what cannot be written now comes
- * up again in the next tour.
+ * Store the results of the page.  What cannot be stored now is due again in
+ * the next round.
  */
 static void
 finish_page(void)
 {
 	ListCell   *cell;
 
-	if (active && mrb_worker_xact_try(write_down, NULL, NULL))
-		foreach(cell, works)
-			report(lfirst(cell));
-	forget_page();
+	if (enabled && mrb_worker_xact_try(store_results, NULL, NULL))
+		foreach(cell, artifacts)
+			report_missing(lfirst(cell));
+	reset_page();
 }
 
+/*
+ * Store the results of the page, in a transaction.  A result that leaves the
+ * state of the artifact unknown changes nothing.
+ */
 static void
-write_down(void *arg)
+store_results(void *arg)
 {
 	ListCell   *cell;
 
 	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
-	foreach(cell, works)
+	foreach(cell, artifacts)
 	{
-		Work	   *work = lfirst(cell);
+		PageArtifact *item = lfirst(cell);
 
-		if (!work->check.probed)
+		if (!item->check.probed)
 			continue;
-		if (work->check.state == MRB_ARTIFACT_PRESENT)
-			mrb_artifact_remember(work->due->deployment_id,
-								  work->due->release_id);
-		else if (work->check.state == MRB_ARTIFACT_GONE)
-			work->news = mrb_artifact_miss(work->due->deployment_id,
-										   work->due->release_id,
-										   work->asked_at);
+		if (item->check.state == MRB_ARTIFACT_PRESENT)
+			mrb_artifact_remember(item->due->deployment_id,
+								  item->due->release_id);
+		else if (item->check.state == MRB_ARTIFACT_GONE)
+			item->newly_missing = mrb_artifact_miss(item->due->deployment_id,
+													item->due->release_id,
+													item->asked_at);
 	}
 	mrb_worker_xact_commit();
 }
 
+/*
+ * Log an artifact that was not missing before.
+ */
 static void
-report(const Work *work)
+report_missing(const PageArtifact *item)
 {
-	if (work->news)
-		mrb_artifact_report(work->due->deployment_id, work->due->version_id,
-							&work->check);
+	if (item->newly_missing)
+		mrb_artifact_report(item->due->deployment_id, item->due->version_id,
+							&item->check);
 }
 
+/*
+ * Read a page, in a transaction, into the current memory context.
+ */
 static void
 read_page(void *arg)
 {
@@ -274,32 +312,36 @@ read_page(void *arg)
 	ListCell   *cell;
 
 	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
-	due = mrb_due_artifacts_list(after, PAGE, &page->last, &page->looked);
+	due = mrb_due_artifacts_list(after, PAGE_SIZE, &page->last, &page->scanned);
 	foreach(cell, due)
 	{
-		MrbDueArtifact *it = lfirst(cell);
+		MrbDueArtifact *found = lfirst(cell);
 
-		if (!mrb_artifact_is_file(it->artifact.uri))
-			page->works = lappend(page->works, prepare(it));
+		if (!mrb_artifact_is_file(found->artifact.uri))
+			page->artifacts = lappend(page->artifacts, make_page_artifact(found));
 	}
-	if (expected == 0)
+	if (ndeployments == 0)
 		page->estimate = mrb_due_artifacts_estimate();
 	mrb_worker_xact_commit();
 }
 
-static Work *
-prepare(MrbDueArtifact *due)
+/*
+ * Prepare the check of an artifact, with its request unless the check is
+ * complete without one.
+ */
+static PageArtifact *
+make_page_artifact(MrbDueArtifact *due)
 {
-	Work	   *work = palloc0(sizeof(Work));
+	PageArtifact *item = palloc0(sizeof(PageArtifact));
 
-	work->due = due;
-	work->asked_at = GetCurrentTimestamp();
-	work->probe = mrb_artifact_begin(&due->artifact, &work->check);
-	return work;
+	item->due = due;
+	item->asked_at = GetCurrentTimestamp();
+	item->http = mrb_artifact_begin(&due->artifact, &item->check);
+	return item;
 }
 
 /*
- * Pages follow each other so that the tour takes its time, and so do tours.
+ * Schedule the next page so that pages, and rounds, are spread evenly.
  */
 static void
 plan_next_page(const Page *page)
@@ -307,38 +349,44 @@ plan_next_page(const Page *page)
 	MrbTick		now = mrb_timer_now();
 	int64		pages;
 
-	works = page->works;
+	artifacts = page->artifacts;
 	if (after[0] == '\0')
 	{
-		tour_began = now;
-		tour_looked = 0;
+		round_start = now;
+		round_scanned = 0;
 	}
-	tour_looked += page->looked;
+	round_scanned += page->scanned;
 	if (page->last == NULL)
 	{
 		after[0] = '\0';
-		expected = Max(tour_looked, 1);
-		next_page = Max(mrb_tick_plus(tour_began, tour_ms()),
+		ndeployments = Max(round_scanned, 1);
+		next_page = Max(mrb_tick_plus(round_start, round_ms()),
 						mrb_tick_plus(now, PAGE_MIN_MS));
 		return;
 	}
 	strlcpy(after, page->last, sizeof(after));
-	if (expected == 0)
-		expected = Max(page->estimate, 1);
-	pages = (Max(expected, tour_looked) + PAGE - 1) / PAGE;
-	next_page = mrb_tick_plus(now, Max(PAGE_MIN_MS, tour_ms() / pages));
+	if (ndeployments == 0)
+		ndeployments = Max(page->estimate, 1);
+	pages = (Max(ndeployments, round_scanned) + PAGE_SIZE - 1) / PAGE_SIZE;
+	next_page = mrb_tick_plus(now, Max(PAGE_MIN_MS, round_ms() / pages));
 }
 
+/*
+ * Free the page.
+ */
 static void
-forget_page(void)
+reset_page(void)
 {
-	works = NIL;
+	artifacts = NIL;
 	started = answered = 0;
 	MemoryContextReset(page_context);
 }
 
+/*
+ * How long a round takes, if deployments are few enough.
+ */
 static int
-tour_ms(void)
+round_ms(void)
 {
-	return Max(TOUR_MIN_MS, mrb_artifact_max_age * (1000 / 4));
+	return Max(ROUND_MIN_MS, mrb_artifact_max_age * (1000 / 4));
 }

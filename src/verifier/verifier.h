@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * verifier.h
- *	  Verifying artifacts before anybody needs them.
+ *	  Verifies artifacts in the background.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,14 +12,14 @@
 
 extern void mrb_verifier_init(MemoryContext context);
 
-/* Descriptor to wait for besides others, and how long at most. */
+/* A descriptor to wait for, and for how long at most, in milliseconds. */
 extern int	mrb_verifier_descriptor(void);
-extern long mrb_verifier_wait(long most);
+extern long mrb_verifier_wait(long max_ms);
 
 /*
- * Look, ask, write down, as far as it goes without waiting.  When it is not
- * wanted, what is under way is only brought to its end.
+ * Do what can be done without waiting.  When disabled, only requests in flight
+ * are completed.
  */
-extern void mrb_verifier_step(bool wanted);
+extern void mrb_verifier_step(bool enable);
 
 #endif							/* MRB_VERIFIER_H */
