@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * adapter.c
- *	  How to talk to one kind of endpoint: a row of miosa.adapters, read.
+ *	  Reads and checks rows of miosa.adapters.
  *
- * The same code refuses a mistake with its place when a row is written and
- * stops an endpoint when the dispatcher meets one.  Columns that contradict
- * each other are mistakes too: they would fail at the first request, which
- * can be during an incident.
+ * The same code reports a mistake with its place when a row is written, and
+ * makes the dispatcher stop deliveries to an endpoint whose row has one.
+ * Columns that contradict each other are mistakes too: they would make the
+ * first request fail, which can be during an incident.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,7 +20,7 @@
 #include "adapter/adapter.h"
 #include "common/json_read.h"
 
-/* What has a value only in a request that is about one deployment. */
+/* Variables with a value only in a request about one deployment. */
 #define OF_ONE_DEPLOYMENT \
 	(MRB_VAR_BIT(MRB_VAR_DEPLOYMENT_ID) | MRB_VAR_BIT(MRB_VAR_KIND) | \
 	 MRB_VAR_BIT(MRB_VAR_OPERATION_ID) | MRB_VAR_BIT(MRB_VAR_RELEASE_ID) | \
@@ -28,38 +28,38 @@
 	 MRB_VAR_BIT(MRB_VAR_TENANT_ID) | MRB_VAR_BIT(MRB_VAR_VERSION_ID) | \
 	 MRB_VAR_BIT(MRB_VAR_VERSION_NUMBER))
 
-/* What has a value in a request about the marker. */
+/* Variables with a value in a request about the marker. */
 #define OF_MARKER \
 	(MRB_VAR_BIT(MRB_VAR_EPOCH) | MRB_VAR_BIT(MRB_VAR_MESSAGE_ID) | \
 	 MRB_VAR_BIT(MRB_VAR_SECRET))
 
-static const char *const signers[] = {
+static const char *const signer_names[] = {
 	[MRB_SIGNER_NONE] = "none",
 	[MRB_SIGNER_HEADER] = "header",
 	[MRB_SIGNER_STANDARD_WEBHOOKS] = "standard-webhooks",
 	[MRB_SIGNER_SIGV4] = "sigv4",
 };
 
-static const char *const verdicts[] = {
+static const char *const verdict_names[] = {
 	[MRB_VERDICT_ENDPOINT] = "endpoint",
 	[MRB_VERDICT_MESSAGE] = "message",
 	[MRB_VERDICT_GONE] = "gone",
 };
 
-static void read_plain(Jsonb *row, MrbAdapter *adapter);
-static char *read_calls(Jsonb *row, MrbAdapter *adapter);
+static void read_values(Jsonb *row, MrbAdapter *adapter);
+static char *read_requests(Jsonb *row, MrbAdapter *adapter);
 static char *read_charset(const char *name, const JsonbValue *value,
 						  MrbAlphabets *alphabets);
 static char *read_success(Jsonb *row, MrbAdapter *adapter);
 static char *read_verdicts(Jsonb *row, MrbAdapter *adapter);
-static char *read_meaning(const char *status, const JsonbValue *value,
+static char *read_verdict(const char *status, const JsonbValue *value,
 						  MrbAdapter *adapter);
 static char *read_signer(Jsonb *row, MrbAdapter *adapter);
 static char *read_sigv4(JsonbContainer *options, MrbAdapter *adapter);
 static char *check_variables(const MrbAdapter *adapter);
 static char *check_wildcards(const MrbAdapter *adapter);
 static char *check_batch(const MrbAdapter *adapter);
-static char *check_signed(const MrbAdapter *adapter);
+static char *check_signer(const MrbAdapter *adapter);
 static JsonbContainer *get_object(Jsonb *row, const char *key,
 								  char **problem);
 static int	get_int(Jsonb *row, const char *key);
@@ -67,11 +67,14 @@ static double get_number(Jsonb *row, const char *key);
 static int	get_milliseconds(Jsonb *row, const char *key);
 static bool get_bool(Jsonb *row, const char *key);
 
+/*
+ * The first problem ends the reading.
+ */
 bool
 mrb_adapter_read(Jsonb *row, MrbAdapter *adapter, char **problem)
 {
-	read_plain(row, adapter);
-	*problem = read_calls(row, adapter);
+	read_values(row, adapter);
+	*problem = read_requests(row, adapter);
 	if (*problem == NULL)
 		*problem = read_success(row, adapter);
 	if (*problem == NULL)
@@ -85,14 +88,17 @@ mrb_adapter_read(Jsonb *row, MrbAdapter *adapter, char **problem)
 	if (*problem == NULL)
 		*problem = check_batch(adapter);
 	if (*problem == NULL)
-		*problem = check_signed(adapter);
+		*problem = check_signer(adapter);
 	if (*problem == NULL)
 		*problem = mrb_adapter_read_scheduler(row, adapter);
 	return *problem == NULL;
 }
 
+/*
+ * Read the columns that constraints of the table check.
+ */
 static void
-read_plain(Jsonb *row, MrbAdapter *adapter)
+read_values(Jsonb *row, MrbAdapter *adapter)
 {
 	char	   *per = mrb_json_read_text(&row->root, "per");
 	char	   *role = mrb_json_read_text(&row->root, "role");
@@ -116,14 +122,17 @@ read_plain(Jsonb *row, MrbAdapter *adapter)
 	adapter->burst = get_int(row, "burst");
 }
 
+/*
+ * Compile all requests.
+ */
 static char *
-read_calls(Jsonb *row, MrbAdapter *adapter)
+read_requests(Jsonb *row, MrbAdapter *adapter)
 {
 	struct
 	{
 		const char *name;
-		MrbRequest **call;
-	}			calls[] = {
+		MrbRequest **request;
+	}			requests[] = {
 		{"request", &adapter->request},
 		{"add", &adapter->add},
 		{"remove", &adapter->remove},
@@ -140,23 +149,26 @@ read_calls(Jsonb *row, MrbAdapter *adapter)
 	mrb_variable_alphabets(&alphabets);
 	if (charsets != NULL)
 		problem = mrb_adapter_read_charsets(charsets, &alphabets);
-	for (size_t i = 0; i < lengthof(calls) && problem == NULL; i++)
+	for (size_t i = 0; i < lengthof(requests) && problem == NULL; i++)
 	{
 		JsonbValue	value;
 
-		if (mrb_json_read_get(&row->root, calls[i].name, &value))
-			*calls[i].call = mrb_request_compile(JsonbValueToJsonb(&value),
-												 calls[i].name, &alphabets,
-												 &problem);
+		if (mrb_json_read_get(&row->root, requests[i].name, &value))
+			*requests[i].request = mrb_request_compile(JsonbValueToJsonb(&value),
+													   requests[i].name, &alphabets,
+													   &problem);
 	}
 	if (problem == NULL && adapter->request == NULL)
-		problem = "request: it is missing.";
+		problem = "request: the request is missing.";
 	if (problem == NULL && adapter->volatile_table &&
 		(adapter->marker_write == NULL || adapter->marker_read == NULL))
-		problem = "volatile: it needs marker_write and marker_read.";
+		problem = "volatile: marker_write and marker_read are required.";
 	return problem;
 }
 
+/*
+ * Its members are names of variables, and the characters of their values.
+ */
 char *
 mrb_adapter_read_charsets(JsonbContainer *object, MrbAlphabets *alphabets)
 {
@@ -170,6 +182,9 @@ mrb_adapter_read_charsets(JsonbContainer *object, MrbAlphabets *alphabets)
 	return problem;
 }
 
+/*
+ * Narrow the alphabet of one variable.
+ */
 static char *
 read_charset(const char *name, const JsonbValue *value,
 			 MrbAlphabets *alphabets)
@@ -181,7 +196,7 @@ read_charset(const char *name, const JsonbValue *value,
 	if (variable == MRB_VARIABLES)
 		return psprintf("charsets.%s: there is no such variable.", name);
 	if (value->type != jbvString)
-		return psprintf("charsets.%s: it is not a text.", name);
+		return psprintf("charsets.%s: the value must be a string.", name);
 	if (!mrb_variable_narrow(alphabets, variable,
 							 pnstrdup(value->val.string.val,
 									  value->val.string.len),
@@ -191,6 +206,9 @@ read_charset(const char *name, const JsonbValue *value,
 	return NULL;
 }
 
+/*
+ * Read what makes an answer a success.
+ */
 static char *
 read_success(Jsonb *row, MrbAdapter *adapter)
 {
@@ -206,7 +224,7 @@ read_success(Jsonb *row, MrbAdapter *adapter)
 		return NULL;
 	array = mrb_json_read_array(&value);
 	if (array == NULL)
-		return "success: it must be an array.";
+		return "success: the value must be an array.";
 	adapter->nsuccess = JsonContainerSize(array);
 	adapter->success = palloc(Max(adapter->nsuccess, 1) * sizeof(int));
 	for (int i = 0; i < adapter->nsuccess; i++)
@@ -217,15 +235,18 @@ read_success(Jsonb *row, MrbAdapter *adapter)
 										  NumericGetDatum(element->val.numeric))) : 0;
 
 		if (status < 200 || status > 599)
-			return psprintf("success, element %d: it is no HTTP status.",
+			return psprintf("success, element %d: the value is not an HTTP status.",
 							i + 1);
 		if (status == 404 && adapter->add != NULL)
-			return "success: 404 means that the entry must be added.";
+			return "success: 404 means that the entry must be added, because there is add.";
 		adapter->success[i] = status;
 	}
 	return NULL;
 }
 
+/*
+ * Read the verdicts on statuses.
+ */
 static char *
 read_verdicts(Jsonb *row, MrbAdapter *adapter)
 {
@@ -237,43 +258,49 @@ read_verdicts(Jsonb *row, MrbAdapter *adapter)
 
 	if (object == NULL)
 		return problem;
-	adapter->meanings = palloc(Max(JsonContainerSize(object), 1) *
+	adapter->verdicts = palloc(Max(JsonContainerSize(object), 1) *
 							   sizeof(MrbStatusVerdict));
 	while (problem == NULL && mrb_json_read_next(object, &it, &status, &value))
-		problem = read_meaning(status, &value, adapter);
+		problem = read_verdict(status, &value, adapter);
 	return problem;
 }
 
+/*
+ * Read the verdict on one status.
+ */
 static char *
-read_meaning(const char *status, const JsonbValue *value,
+read_verdict(const char *status, const JsonbValue *value,
 			 MrbAdapter *adapter)
 {
-	MrbStatusVerdict *meaning = &adapter->meanings[adapter->nmeanings];
+	MrbStatusVerdict *status_verdict = &adapter->verdicts[adapter->nverdicts];
 	int			verdict = MRB_VERDICT_ENDPOINT;
 
-	meaning->status = atoi(status);
+	status_verdict->status = atoi(status);
 	if (strlen(status) != 3 || strspn(status, "0123456789") != 3 ||
-		meaning->status < 200 || meaning->status > 599)
-		return psprintf("verdicts: \"%s\" is no HTTP status.", status);
+		status_verdict->status < 200 || status_verdict->status > 599)
+		return psprintf("verdicts: \"%s\" is not an HTTP status.", status);
 	for (int i = 0; i < adapter->nsuccess; i++)
-		if (adapter->success[i] == meaning->status)
+		if (adapter->success[i] == status_verdict->status)
 			return psprintf("verdicts: \"%s\" is a success already.", status);
-	if (adapter->nsuccess == 0 && meaning->status <= 299)
+	if (adapter->nsuccess == 0 && status_verdict->status <= 299)
 		return psprintf("verdicts: \"%s\" is a success already.", status);
-	if (meaning->status == 404 && adapter->add != NULL)
-		return "verdicts: \"404\" means that the entry must be added.";
+	if (status_verdict->status == 404 && adapter->add != NULL)
+		return "verdicts: \"404\" means that the entry must be added, because there is add.";
 
-	while (verdict < (int) lengthof(verdicts) &&
-		   !mrb_json_read_equals(value, verdicts[verdict]))
+	while (verdict < (int) lengthof(verdict_names) &&
+		   !mrb_json_read_equals(value, verdict_names[verdict]))
 		verdict++;
-	if (verdict == lengthof(verdicts))
-		return psprintf("verdicts.%s: it must be \"endpoint\", \"message\" or \"gone\".",
+	if (verdict == lengthof(verdict_names))
+		return psprintf("verdicts.%s: the verdict must be \"endpoint\", \"message\" or \"gone\".",
 						status);
-	meaning->verdict = verdict;
-	adapter->nmeanings++;
+	status_verdict->verdict = verdict;
+	adapter->nverdicts++;
 	return NULL;
 }
 
+/*
+ * Read the signer and its options.
+ */
 static char *
 read_signer(Jsonb *row, MrbAdapter *adapter)
 {
@@ -282,21 +309,24 @@ read_signer(Jsonb *row, MrbAdapter *adapter)
 	JsonbContainer *options = get_object(row, "signer_options", &problem);
 	int			i = 0;
 
-	while (i < (int) lengthof(signers) &&
-		   (name == NULL || strcmp(signers[i], name) != 0))
+	while (i < (int) lengthof(signer_names) &&
+		   (name == NULL || strcmp(signer_names[i], name) != 0))
 		i++;
-	if (i == lengthof(signers))
-		return "signer: it must be none, header, standard-webhooks or sigv4.";
+	if (i == lengthof(signer_names))
+		return "signer: the signer must be none, header, standard-webhooks or sigv4.";
 	adapter->signer = i;
 	if (problem != NULL)
 		return problem;
 	if (adapter->signer == MRB_SIGNER_SIGV4)
 		return read_sigv4(options, adapter);
 	if (options != NULL && JsonContainerSize(options) > 0)
-		return psprintf("signer_options: the signer \"%s\" has none.", name);
+		return psprintf("signer_options: the signer \"%s\" has no options.", name);
 	return NULL;
 }
 
+/*
+ * Read the options of the signer "sigv4".
+ */
 static char *
 read_sigv4(JsonbContainer *options, MrbAdapter *adapter)
 {
@@ -309,17 +339,17 @@ read_sigv4(JsonbContainer *options, MrbAdapter *adapter)
 		if (values[i] == NULL || values[i][0] == '\0' ||
 			strspn(values[i], "abcdefghijklmnopqrstuvwxyz0123456789-") !=
 			strlen(values[i]))
-			return psprintf("signer_options.%s: the signer \"sigv4\" needs it, as a text of a-z 0-9 -.",
+			return psprintf("signer_options.%s: the signer \"sigv4\" requires this option, as a string of a-z 0-9 -.",
 							names[i]);
 	}
 	if (JsonContainerSize(options) != lengthof(names))
-		return "signer_options: the signer \"sigv4\" has service and region, nothing else.";
+		return "signer_options: the only options of the signer \"sigv4\" are service and region.";
 	adapter->sigv4 = psprintf("aws:amz:%s:%s", values[1], values[0]);
 	return NULL;
 }
 
 /*
- * Whether every variable has a value where it stands.
+ * Check that every variable has a value in the request that uses it.
  */
 static char *
 check_variables(const MrbAdapter *adapter)
@@ -327,22 +357,23 @@ check_variables(const MrbAdapter *adapter)
 	if (!adapter->per_host &&
 		((adapter->request->uses | (adapter->add ? adapter->add->uses : 0)) &
 		 MRB_VAR_BIT(MRB_VAR_HOST)) != 0)
-		return "request: {host} has a value only when per is \"host\".";
+		return "request: {host} has a value only if per is \"host\".";
 	if (adapter->remove != NULL && !adapter->per_host && !adapter->scheduler)
-		return "remove: it is for hosts, so per must be \"host\".";
+		return "remove: hosts can be removed only if per is \"host\".";
 	if (adapter->marker_write != NULL &&
 		(adapter->marker_write->uses & MRB_VAR_BIT(MRB_VAR_EPOCH)) == 0)
-		return "marker_write: it must hold {epoch}.";
+		return "marker_write: the request must contain {epoch}.";
 	if ((adapter->marker_write != NULL &&
 		 (adapter->marker_write->uses & ~OF_MARKER) != 0) ||
 		(adapter->marker_read != NULL &&
 		 (adapter->marker_read->uses & ~OF_MARKER & ~MRB_VAR_BIT(MRB_VAR_EPOCH)) != 0))
-		return "marker_write, marker_read: only {epoch}, {message_id} and {secret} have a value there.";
+		return "marker_write, marker_read: only {epoch}, {message_id} and {secret} have a value here.";
 	return NULL;
 }
 
 /*
- * What has no request for wildcard hosts of its own sends the usual one.
+ * Check the requests for wildcard hosts.  Without them, wildcard hosts are sent
+ * in the same requests as other hosts.
  */
 static char *
 check_wildcards(const MrbAdapter *adapter)
@@ -350,18 +381,18 @@ check_wildcards(const MrbAdapter *adapter)
 	if (adapter->wildcard_request == NULL && adapter->wildcard_remove == NULL)
 		return NULL;
 	if (!adapter->per_host)
-		return "wildcard_request, wildcard_remove: they are for hosts, so per must be \"host\".";
+		return "wildcard_request, wildcard_remove: these requests are possible only if per is \"host\".";
 	if (!adapter->wildcards)
-		return "wildcards: it must be true where wildcard_request is set.";
+		return "wildcards: the value must be true if there is wildcard_request.";
 	if (adapter->wildcard_request == NULL)
-		return "wildcard_remove: it needs wildcard_request.";
+		return "wildcard_remove: wildcard_request is required.";
 	if (adapter->remove != NULL && adapter->wildcard_remove == NULL)
-		return "wildcard_request: it needs wildcard_remove, because there is remove.";
+		return "wildcard_request: wildcard_remove is required, because there is remove.";
 	return NULL;
 }
 
 /*
- * A batch must not be told with the words of one of its deployments.
+ * Check that a request for a batch has no variable of a single deployment.
  */
 static char *
 check_batch(const MrbAdapter *adapter)
@@ -373,27 +404,28 @@ check_batch(const MrbAdapter *adapter)
 	if (adapter->batch_max <= 1)
 		return NULL;
 	if (adapter->per_host)
-		return "batch_max: more than 1 needs per = \"deployment\".";
+		return "batch_max: more than 1 is possible only if per is \"deployment\".";
 	for (int i = 0; i < MRB_VARIABLES; i++)
 		if ((uses & OF_ONE_DEPLOYMENT & MRB_VAR_BIT(i)) != 0)
-			return psprintf("batch_max: a request for more than 1 deployment cannot hold {%s}.",
+			return psprintf("batch_max: a request for more than 1 deployment cannot contain {%s}.",
 							mrb_variable_name(i));
 	return NULL;
 }
 
 /*
- * What signs must not be sent, what is sent must be there, and what the
- * signer writes cannot be written by hand.
+ * Check that requests suit the signer: a secret that signs must not be sent,
+ * one that is sent must be in the request, and the headers that the signer adds
+ * must not be set.
  */
 static char *
-check_signed(const MrbAdapter *adapter)
+check_signer(const MrbAdapter *adapter)
 {
-	static const char *const written[] = {
+	static const char *const reserved[] = {
 		"webhook-id", "webhook-timestamp", "webhook-signature",
 		"authorization", "x-amz-date", "x-amz-content-sha256",
 		"x-amz-security-token",
 	};
-	const MrbRequest *calls[] = {
+	const MrbRequest *requests[] = {
 		adapter->request, adapter->add, adapter->remove,
 		adapter->wildcard_request, adapter->wildcard_remove,
 		adapter->marker_write, adapter->marker_read, adapter->poll.request
@@ -401,33 +433,33 @@ check_signed(const MrbAdapter *adapter)
 	bool		holds = (adapter->request->uses & MRB_VAR_BIT(MRB_VAR_SECRET)) != 0;
 
 	if (adapter->signer == MRB_SIGNER_HEADER && !holds)
-		return "signer: \"header\" needs {secret} in a header of the request.";
+		return "signer: \"header\" requires {secret} in a header of the request.";
 	if (adapter->signer != MRB_SIGNER_STANDARD_WEBHOOKS &&
 		adapter->signer != MRB_SIGNER_SIGV4)
 		return NULL;
-	/* Its receivers drop what comes twice with one id. */
+	/* Receivers ignore a second message with the same id. */
 	if (adapter->signer == MRB_SIGNER_STANDARD_WEBHOOKS && adapter->per_host)
-		return "signer: \"standard-webhooks\" needs per = \"deployment\".";
-	for (size_t i = 0; i < lengthof(calls); i++)
+		return "signer: \"standard-webhooks\" is not possible if per is \"host\".";
+	for (size_t i = 0; i < lengthof(requests); i++)
 	{
-		if (calls[i] == NULL)
+		if (requests[i] == NULL)
 			continue;
-		if ((calls[i]->uses & MRB_VAR_BIT(MRB_VAR_SECRET)) != 0)
-			return psprintf("signer: \"%s\" signs with the secret, so {secret} must not be sent.",
-							signers[adapter->signer]);
-		for (size_t j = 0; j < lengthof(written); j++)
-			if (mrb_request_has_header(calls[i], written[j]))
-				return psprintf("signer: \"%s\" does not go with a header %s.",
-								signers[adapter->signer], written[j]);
+		if ((requests[i]->uses & MRB_VAR_BIT(MRB_VAR_SECRET)) != 0)
+			return psprintf("signer: \"%s\" signs with the secret, so requests must not contain {secret}.",
+							signer_names[adapter->signer]);
+		for (size_t j = 0; j < lengthof(reserved); j++)
+			if (mrb_request_has_header(requests[i], reserved[j]))
+				return psprintf("signer: \"%s\" sets the header %s, so requests must not.",
+								signer_names[adapter->signer], reserved[j]);
 		if (adapter->signer == MRB_SIGNER_SIGV4 &&
-			!mrb_request_path_is_encoded(calls[i]))
-			return "signer: \"sigv4\" needs paths without \"?\" whose characters are A-Z a-z 0-9 - . _ ~ / or percent-encoded.";
+			!mrb_request_path_is_encoded(requests[i]))
+			return "signer: \"sigv4\" requires paths without \"?\" whose characters are A-Z a-z 0-9 - . _ ~ / or percent-encoded.";
 	}
 	return NULL;
 }
 
 /*
- * NULL when there is none, or it is no object, which is a problem.
+ * Get an object; NULL if it is null, or, with *problem, something else.
  */
 static JsonbContainer *
 get_object(Jsonb *row, const char *key, char **problem)
@@ -437,12 +469,12 @@ get_object(Jsonb *row, const char *key, char **problem)
 	if (!mrb_json_read_get(&row->root, key, &value))
 		return NULL;
 	if (mrb_json_read_object(&value) == NULL)
-		*problem = psprintf("%s: it must be an object.", key);
+		*problem = psprintf("%s: the value must be an object.", key);
 	return mrb_json_read_object(&value);
 }
 
 /*
- * As get_number(), or the integer that is nearest to it.
+ * Get a number as get_number() does, as an integer within its limits.
  */
 static int
 get_int(Jsonb *row, const char *key)
@@ -453,7 +485,7 @@ get_int(Jsonb *row, const char *key)
 }
 
 /*
- * 0 when it is no number; infinity when it is too large.
+ * Get a number: 0 if it is something else, infinity if it is too large.
  */
 static double
 get_number(Jsonb *row, const char *key)
@@ -467,20 +499,20 @@ get_number(Jsonb *row, const char *key)
 }
 
 /*
- * An interval, which a row has as text, in milliseconds; 0 when there is
- * none.  This is the one place that reads a column of type interval.
+ * Get an interval, which to_jsonb() writes as a string, in milliseconds; 0 if
+ * it is null.
  */
 static int
 get_milliseconds(Jsonb *row, const char *key)
 {
-	char	   *written = mrb_json_read_text(&row->root, key);
+	char	   *string = mrb_json_read_text(&row->root, key);
 	Interval   *span;
 	double		ms;
 
-	if (written == NULL)
+	if (string == NULL)
 		return 0;
 	span = DatumGetIntervalP(DirectFunctionCall3(interval_in,
-												 CStringGetDatum(written),
+												 CStringGetDatum(string),
 												 ObjectIdGetDatum(InvalidOid),
 												 Int32GetDatum(-1)));
 	ms = ((double) span->month * DAYS_PER_MONTH + span->day) *
@@ -489,7 +521,7 @@ get_milliseconds(Jsonb *row, const char *key)
 }
 
 /*
- * False when it is no boolean.
+ * Get a boolean: false if it is something else.
  */
 static bool
 get_bool(Jsonb *row, const char *key)

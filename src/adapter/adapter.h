@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * adapter.h
- *	  How to talk to one kind of endpoint.
+ *	  How to communicate with one kind of endpoint.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,13 +10,13 @@
 
 #include "adapter/poll.h"
 
-/* What an answer says. */
+/* What an answer means. */
 typedef enum MrbVerdict
 {
 	MRB_VERDICT_SUCCESS,
-	MRB_VERDICT_ENDPOINT,		/* the endpoint fails: hold and try again */
-	MRB_VERDICT_MESSAGE,		/* it works, but does not take this one */
-	MRB_VERDICT_GONE,			/* it is gone, for good or by mistake */
+	MRB_VERDICT_ENDPOINT,		/* the endpoint fails: back off and retry */
+	MRB_VERDICT_MESSAGE,		/* the endpoint rejects this message */
+	MRB_VERDICT_GONE,			/* the endpoint says that it is gone */
 } MrbVerdict;
 
 typedef struct MrbStatusVerdict
@@ -28,7 +28,7 @@ typedef struct MrbStatusVerdict
 typedef enum MrbSigner
 {
 	MRB_SIGNER_NONE,
-	MRB_SIGNER_HEADER,			/* a header holds {secret}, which must be */
+	MRB_SIGNER_HEADER,			/* a header has {secret}, which must exist */
 	MRB_SIGNER_STANDARD_WEBHOOKS,
 	MRB_SIGNER_SIGV4,
 } MrbSigner;
@@ -36,45 +36,49 @@ typedef enum MrbSigner
 typedef struct MrbAdapter
 {
 	char	   *name;
-	int			stage;			/* the endpoint's, which can be another */
-	bool		scheduler;		/* asked for instances, and told no routes */
+	int			stage;			/* default; the endpoint can have another */
+	bool		scheduler;		/* gets capacity requests, no routes */
 	bool		per_host;
 	bool		per_instance;
-	bool		wildcards;		/* can do what it is told of "*.example.com" */
+	bool		wildcards;		/* supports hosts like "*.example.com" */
 	bool		self_expires;
-	bool		volatile_table; /* loses its table without telling */
-	int			settle_ms;		/* 0: never repeated */
+	bool		volatile_table; /* loses its table when it restarts */
+	int			settle_ms;		/* time until a repeat; 0: not repeated */
 	int			timeout_ms;
-	int			marker_ms;		/* how often the marker is read back */
+	int			marker_ms;		/* interval of reading the marker */
 	int			max_in_flight;
 	int			batch_max;		/* deployments in one request */
-	int			batch_bytes;	/* longest body of one that has several */
-	double		rate;			/* requests a second; 0: as they come */
+	int			batch_bytes;	/* longest body for more than one */
+	double		rate;			/* requests a second; 0: unlimited */
 	int			burst;
 	int			nsuccess;		/* 0: every 2xx is a success */
 	int		   *success;
-	JsonPath   *success_path;	/* must hold for the answer's body, or NULL */
-	char	   *success_text;	/* the same for people */
-	int			nmeanings;
-	MrbStatusVerdict *meanings; /* of statuses that are no success */
+	JsonPath   *success_path;	/* must be true of the answer, or NULL */
+	char	   *success_text;	/* the same as text, for messages */
+	int			nverdicts;
+	MrbStatusVerdict *verdicts; /* of statuses other than successes */
 	MrbSigner	signer;
-	char	   *sigv4;			/* in the words of CURLOPT_AWS_SIGV4 */
+	char	   *sigv4;			/* in the format of CURLOPT_AWS_SIGV4 */
 	MrbRequest *request;
-	MrbRequest *add;			/* when request is answered 404, or NULL */
+	MrbRequest *add;			/* follows an answer 404, or NULL */
 	MrbRequest *remove;			/* or NULL */
-	MrbRequest *wildcard_request;	/* of a wildcard host, or NULL */
+	MrbRequest *wildcard_request;	/* for a wildcard host, or NULL */
 	MrbRequest *wildcard_remove;	/* or NULL */
 	MrbRequest *marker_write;	/* or NULL */
 	MrbRequest *marker_read;	/* or NULL */
 	MrbPoll		poll;			/* of a scheduler */
 } MrbAdapter;
 
-/* From a row of miosa.adapters as to_jsonb() makes it; false: see *problem. */
+/*
+ * Read a row of miosa.adapters, as converted by to_jsonb().  Returns false, and
+ * *problem, when it is invalid.
+ */
 extern bool mrb_adapter_read(Jsonb *row, MrbAdapter *adapter, char **problem);
 
-/* What only schedulers have; a problem, or NULL. */
+/* Read the columns for schedulers.  Returns NULL, or the problem. */
 extern char *mrb_adapter_read_scheduler(Jsonb *row, MrbAdapter *adapter);
 
+/* Narrow alphabets as the column charsets says.  Returns NULL, or the problem. */
 extern char *mrb_adapter_read_charsets(JsonbContainer *object,
 									   MrbAlphabets *alphabets);
 

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * adapter_scheduler.c
- *	  What the adapters of schedulers have and those of edges have not.
+ *	  Reads and checks the columns of adapters that only schedulers use.
  *
- * A scheduler is asked for a number of instances of one version, or for each
- * instance by itself.  It knows no hosts and no epochs, it is never told
- * several deployments at once, and it keeps no table that could be lost.
+ * A scheduler receives requests for a number of instances of one version, or
+ * for each instance.  It has no hosts and no epochs, gets no batches, and has
+ * no routing table that could be lost.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,13 +17,13 @@
 #include "adapter/adapter.h"
 #include "common/json_read.h"
 
-/* What has a value only where routes are told. */
+/* Variables with a value only in the requests of edges. */
 #define OF_ROUTES \
 	(MRB_VAR_BIT(MRB_VAR_DEPLOYMENT_IDS) | MRB_VAR_BIT(MRB_VAR_EPOCH) | \
 	 MRB_VAR_BIT(MRB_VAR_HOST) | MRB_VAR_BIT(MRB_VAR_HOSTS) | \
 	 MRB_VAR_BIT(MRB_VAR_REMOVED_HOSTS))
 
-/* And only where instances are asked for. */
+/* Variables with a value only in the requests of schedulers. */
 #define OF_CAPACITY \
 	(MRB_VAR_BIT(MRB_VAR_COUNT) | MRB_VAR_BIT(MRB_VAR_INSTANCE_ID) | \
 	 MRB_VAR_BIT(MRB_VAR_WORKLOAD))
@@ -35,6 +35,9 @@ static char *check_variables(const MrbAdapter *adapter);
 static char *check_poll(const MrbAdapter *adapter);
 static char *find_variable(uint32 uses, const char *format);
 
+/*
+ * The adapter of an edge must not have these columns.
+ */
 char *
 mrb_adapter_read_scheduler(Jsonb *row, MrbAdapter *adapter)
 {
@@ -54,110 +57,120 @@ mrb_adapter_read_scheduler(Jsonb *row, MrbAdapter *adapter)
 }
 
 /*
- * The path's text; NULL when there is none.
+ * Read a path.  Returns its text, or NULL if there is none.
  */
 static char *
 read_path(Jsonb *row, const char *key, JsonPath **path)
 {
-	char	   *text = mrb_json_read_text(&row->root, key);
+	char	   *string = mrb_json_read_text(&row->root, key);
 
-	if (text == NULL)
+	if (string == NULL)
 		return NULL;
 	*path = DatumGetJsonPathP(DirectFunctionCall1(jsonpath_in,
-												  CStringGetDatum(text)));
-	return text;
+												  CStringGetDatum(string)));
+	return string;
 }
 
+/*
+ * Check that the adapter of an edge has nothing that is for schedulers.
+ */
 static char *
 check_edge(const MrbAdapter *adapter)
 {
-	const MrbRequest *const calls[] = {
+	const MrbRequest *const requests[] = {
 		adapter->request, adapter->add, adapter->remove,
 		adapter->marker_write, adapter->marker_read
 	};
 	uint32		uses = 0;
 
 	if (adapter->per_instance)
-		return "per: \"instance\" is for schedulers, so role must be \"scheduler\".";
+		return "per: \"instance\" is possible only if role is \"scheduler\".";
 	if (adapter->poll.request != NULL || adapter->poll.healthy_path != NULL ||
 		adapter->poll.valid_path != NULL)
-		return "poll, healthy_json_path, poll_valid: they are for schedulers, so role must be \"scheduler\".";
-	for (size_t i = 0; i < lengthof(calls); i++)
-		uses |= calls[i] != NULL ? calls[i]->uses : 0;
+		return "poll, healthy_json_path, poll_valid: polls are possible only if role is \"scheduler\".";
+	for (size_t i = 0; i < lengthof(requests); i++)
+		uses |= requests[i] != NULL ? requests[i]->uses : 0;
 	return find_variable(uses & OF_CAPACITY,
-						 "request: {%s} has a value only when role is \"scheduler\".");
+						 "request: {%s} has a value only if role is \"scheduler\".");
 }
 
+/*
+ * Check that the adapter of a scheduler has nothing that is for edges.
+ */
 static char *
 check_scheduler(const MrbAdapter *adapter)
 {
 	if (adapter->per_host)
-		return "per: a scheduler knows no hosts, so it must be \"deployment\" or \"instance\".";
+		return "per: the value must be \"deployment\" or \"instance\" for a scheduler.";
 	if (adapter->batch_max > 1)
-		return "batch_max: a scheduler is asked for one version at a time, so it must be 1.";
+		return "batch_max: the value must be 1 for a scheduler.";
 	if (adapter->add != NULL)
-		return "add: a scheduler has none.";
+		return "add: a scheduler cannot have this request.";
 	if (adapter->volatile_table || adapter->marker_write != NULL)
-		return "volatile, marker_write: a scheduler is told no routes that it could lose.";
+		return "volatile, marker_write: a scheduler has no routing table that it could lose.";
 	if (adapter->self_expires)
-		return "self_expires: a scheduler is told no routes that it could forget.";
+		return "self_expires: a scheduler has no routes that could expire.";
 	if (adapter->per_instance && adapter->remove == NULL)
-		return "remove: it is missing; an instance could not be stopped when per is \"instance\".";
+		return "remove: the request is required to stop instances if per is \"instance\".";
 	if (!adapter->per_instance && adapter->remove != NULL)
-		return "remove: it is for instances, so per must be \"instance\".";
+		return "remove: instances can be removed only if per is \"instance\".";
 	return NULL;
 }
 
 /*
- * What says how many, or which; and nothing that has no value there.
+ * Check that requests say which instance, or how many, and that their
+ * variables have values.
  */
 static char *
 check_variables(const MrbAdapter *adapter)
 {
-	MrbVariable must = adapter->per_instance ? MRB_VAR_INSTANCE_ID :
+	MrbVariable required = adapter->per_instance ? MRB_VAR_INSTANCE_ID :
 	MRB_VAR_COUNT;
 	uint32		uses = adapter->request->uses;
 
-	if ((uses & MRB_VAR_BIT(must)) == 0)
-		return psprintf("request: it must hold {%s}.",
-						mrb_variable_name(must));
+	if ((uses & MRB_VAR_BIT(required)) == 0)
+		return psprintf("request: the request must contain {%s}.",
+						mrb_variable_name(required));
 	if (adapter->remove != NULL &&
-		(adapter->remove->uses & MRB_VAR_BIT(must)) == 0)
-		return psprintf("remove: it must hold {%s}.",
-						mrb_variable_name(must));
+		(adapter->remove->uses & MRB_VAR_BIT(required)) == 0)
+		return psprintf("remove: the request must contain {%s}.",
+						mrb_variable_name(required));
 	if (adapter->remove != NULL)
 		uses |= adapter->remove->uses;
 	if (!adapter->per_instance && (uses & MRB_VAR_BIT(MRB_VAR_INSTANCE_ID)) != 0)
-		return "request: {instance_id} has a value only when per is \"instance\".";
+		return "request: {instance_id} has a value only if per is \"instance\".";
 	if (adapter->poll.request != NULL)
 	{
 		char	   *problem = find_variable(adapter->poll.request->uses &
 											(MRB_VAR_BIT(MRB_VAR_COUNT) |
 											 MRB_VAR_BIT(MRB_VAR_INSTANCE_ID)),
-											"poll: {%s} has no value there.");
+											"poll: {%s} has no value here.");
 
 		if (problem != NULL)
 			return problem;
 		uses |= adapter->poll.request->uses;
 	}
 	return find_variable(uses & OF_ROUTES,
-						 "request: {%s} has no value when role is \"scheduler\".");
+						 "request: {%s} has no value if role is \"scheduler\".");
 }
 
+/*
+ * Check the columns about polls.
+ */
 static char *
 check_poll(const MrbAdapter *adapter)
 {
 	if ((adapter->poll.request == NULL) != (adapter->poll.healthy_path == NULL))
-		return "poll: it needs healthy_json_path, and that needs poll.";
+		return "poll: poll and healthy_json_path require each other.";
 	if (adapter->poll.request == NULL && adapter->poll.valid_path != NULL)
-		return "poll_valid: it needs poll.";
+		return "poll_valid: poll is required.";
 	if (adapter->poll.request != NULL && adapter->per_instance)
-		return "poll: it counts instances, so per must be \"deployment\".";
+		return "poll: polls are possible only if per is \"deployment\".";
 	return NULL;
 }
 
 /*
- * Say the first of the variables; NULL when there is none.
+ * Format a message with the first of the variables; NULL if there is none.
  */
 static char *
 find_variable(uint32 uses, const char *format)

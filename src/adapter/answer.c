@@ -3,8 +3,8 @@
  * answer.c
  *	  What an answer says about the endpoint and about the message.
  *
- * It is judged outside of any transaction, and whatever the answer's body
- * holds must not become an error: it is other people's text.
+ * Answers are judged outside of transactions.  The body of an answer is
+ * foreign text, so its contents must not lead to an error.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,34 +22,38 @@
 
 #include "adapter/answer.h"
 
-/* Instead of a number of instances. */
+/* Results of count() besides a number of instances. */
 #define NO_VALUE (-1)
 #define NO_COUNT (-2)
 
 #define BYTE_ORDER_MARK "\xef\xbb\xbf"
 
-static bool is_success(const MrbAdapter *adapter, const MrbRequest *call,
+static bool is_success(const MrbAdapter *adapter, const MrbRequest *request,
 					   int status);
-static MrbVerdict meaning_of(const MrbAdapter *adapter, int status);
-static char *falseness(JsonPath *path, const char *text,
-					   const MrbHttpAnswer *answer);
-static char *unreadable(const MrbHttpAnswer *answer, const char *flaw);
-static bool try_answer(int (*evaluate) (JsonPath *, Datum),
-					   JsonPath *path, const MrbHttpAnswer *answer,
-					   int *result, const char **flaw);
+static MrbVerdict verdict_of_status(const MrbAdapter *adapter, int status);
+static char *explain_false(JsonPath *path, const char *path_text,
+						   const MrbHttpAnswer *answer);
+static char *explain_unreadable(const MrbHttpAnswer *answer, const char *problem);
+static bool evaluate_answer(int (*evaluate) (JsonPath *, Datum),
+							JsonPath *path, const MrbHttpAnswer *answer,
+							int *result, const char **problem);
 static bool is_about_answer(int sqlstate);
-static const char *body_flaw(int sqlstate);
+static const char *parse_problem(int sqlstate);
 static int	match(JsonPath *path, Datum body);
 static int	count(JsonPath *path, Datum body);
 static char *body_in_server_encoding(const MrbHttpAnswer *answer);
 
+/*
+ * Requests about the marker and polls succeed with every 2xx; their answers are
+ * read by other rules than success and success_json_path.
+ */
 MrbVerdict
-mrb_answer_judge(const MrbAdapter *adapter, const MrbRequest *call,
+mrb_answer_judge(const MrbAdapter *adapter, const MrbRequest *request,
 				 const MrbHttpAnswer *answer, char **why)
 {
 	int			status = answer->status;
-	bool		plain = call == adapter->marker_read ||
-	call == adapter->marker_write || call == adapter->poll.request;
+	bool		judge_by_status = request == adapter->marker_read ||
+	request == adapter->marker_write || request == adapter->poll.request;
 
 	*why = NULL;
 	if (answer->outcome != MRB_HTTP_ANSWERED)
@@ -57,36 +61,40 @@ mrb_answer_judge(const MrbAdapter *adapter, const MrbRequest *call,
 		*why = pstrdup(answer->error);
 		return MRB_VERDICT_ENDPOINT;
 	}
-	if (plain ? status < 200 || status > 299 :
-		!is_success(adapter, call, status))
+	if (judge_by_status ? status < 200 || status > 299 :
+		!is_success(adapter, request, status))
 	{
 		*why = psprintf("HTTP status %d", status);
 
-		/* An edge that knows no wildcards still takes all others. */
-		if (call == adapter->wildcard_request && status == 404)
+		/* An edge without support of wildcards accepts other hosts. */
+		if (request == adapter->wildcard_request && status == 404)
 			return MRB_VERDICT_MESSAGE;
-		return meaning_of(adapter, status);
+		return verdict_of_status(adapter, status);
 	}
-	if (adapter->success_path != NULL && !plain)
-		*why = falseness(adapter->success_path, adapter->success_text,
-						 answer);
+	if (adapter->success_path != NULL && !judge_by_status)
+		*why = explain_false(adapter->success_path, adapter->success_text,
+							 answer);
 	return *why == NULL ? MRB_VERDICT_SUCCESS : MRB_VERDICT_ENDPOINT;
 }
 
+/*
+ * With poll_valid, an answer without a number means that there are no
+ * instances.
+ */
 int
 mrb_answer_count(const MrbAdapter *adapter, const MrbHttpAnswer *answer,
 				 char **why)
 {
 	int			found = NO_COUNT;
-	const char *flaw;
+	const char *problem;
 
 	*why = adapter->poll.valid_path == NULL ? NULL :
-		falseness(adapter->poll.valid_path, adapter->poll.valid_text, answer);
+		explain_false(adapter->poll.valid_path, adapter->poll.valid_text, answer);
 	if (*why != NULL)
 		return -1;
-	if (!try_answer(count, adapter->poll.healthy_path, answer, &found, &flaw))
+	if (!evaluate_answer(count, adapter->poll.healthy_path, answer, &found, &problem))
 	{
-		*why = unreadable(answer, flaw);
+		*why = explain_unreadable(answer, problem);
 		return -1;
 	}
 	if (found == NO_VALUE && adapter->poll.valid_path != NULL)
@@ -100,12 +108,12 @@ mrb_answer_count(const MrbAdapter *adapter, const MrbHttpAnswer *answer,
 }
 
 /*
- * What is not there need not be removed.
+ * Whether a status is a success.  The removal of what does not exist is one.
  */
 static bool
-is_success(const MrbAdapter *adapter, const MrbRequest *call, int status)
+is_success(const MrbAdapter *adapter, const MrbRequest *request, int status)
 {
-	if ((call == adapter->remove || call == adapter->wildcard_remove) &&
+	if ((request == adapter->remove || request == adapter->wildcard_remove) &&
 		(status == 404 || status == 410))
 		return true;
 	if (adapter->nsuccess == 0)
@@ -117,16 +125,16 @@ is_success(const MrbAdapter *adapter, const MrbRequest *call, int status)
 }
 
 /*
- * The message is blamed only where the status says that the endpoint has
- * looked at it; of all else, a rotated token or a redirect among it, nothing
- * can be concluded about other messages.
+ * The verdict on a status that is no success.  It is about the message only if
+ * the status says that the endpoint has examined the message.  All others, such
+ * as those of a rotated token or of a redirect, are about the endpoint.
  */
 static MrbVerdict
-meaning_of(const MrbAdapter *adapter, int status)
+verdict_of_status(const MrbAdapter *adapter, int status)
 {
-	for (int i = 0; i < adapter->nmeanings; i++)
-		if (adapter->meanings[i].status == status)
-			return adapter->meanings[i].verdict;
+	for (int i = 0; i < adapter->nverdicts; i++)
+		if (adapter->verdicts[i].status == status)
+			return adapter->verdicts[i].verdict;
 	switch (status)
 	{
 		case 400:
@@ -138,11 +146,11 @@ meaning_of(const MrbAdapter *adapter, int status)
 		case 404:
 		case 412:
 		case 423:
-			/* It does not know this workload, or is not ready to change it. */
+			/* A scheduler lacks this workload, or cannot change it now. */
 			return adapter->scheduler ? MRB_VERDICT_MESSAGE :
 				MRB_VERDICT_ENDPOINT;
 		case 410:
-			/* Where each instance has a URL, only that instance is gone. */
+			/* If each instance has a URL, only that instance is gone. */
 			return adapter->per_instance ? MRB_VERDICT_MESSAGE :
 				MRB_VERDICT_ENDPOINT;
 		default:
@@ -151,31 +159,31 @@ meaning_of(const MrbAdapter *adapter, int status)
 }
 
 /*
- * Why a path is not true of the answer, as jsonb_path_match() sees it; NULL
- * when it is true.
+ * Why a path is not true of the answer, by the rules of jsonb_path_match(), or
+ * NULL.
  */
 static char *
-falseness(JsonPath *path, const char *text, const MrbHttpAnswer *answer)
+explain_false(JsonPath *path, const char *path_text, const MrbHttpAnswer *answer)
 {
 	int			holds = 0;
-	const char *flaw;
+	const char *problem;
 
-	if (!try_answer(match, path, answer, &holds, &flaw))
-		return unreadable(answer, flaw);
+	if (!evaluate_answer(match, path, answer, &holds, &problem))
+		return explain_unreadable(answer, problem);
 	if (holds != 0)
 		return NULL;
-	return psprintf("HTTP status %d, but of the answer it is not true that %s",
-					answer->status, text);
+	return psprintf("HTTP status %d, but the answer does not satisfy %s",
+					answer->status, path_text);
 }
 
 /*
- * An answer that cannot be read says nothing, neither yes nor no.
+ * Say why an answer cannot be read.
  */
 static char *
-unreadable(const MrbHttpAnswer *answer, const char *flaw)
+explain_unreadable(const MrbHttpAnswer *answer, const char *problem)
 {
 	return psprintf("HTTP status %d, but the answer cannot be read: %s",
-					answer->status, flaw);
+					answer->status, problem);
 }
 
 /*
@@ -184,9 +192,9 @@ unreadable(const MrbHttpAnswer *answer, const char *flaw)
  * leaves *result as it is.
  */
 static bool
-try_answer(int (*evaluate) (JsonPath *, Datum),
-		   JsonPath *path, const MrbHttpAnswer *answer, int *result,
-		   const char **flaw)
+evaluate_answer(int (*evaluate) (JsonPath *, Datum),
+				JsonPath *path, const MrbHttpAnswer *answer, int *result,
+				const char **problem)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext scratch;
@@ -195,7 +203,7 @@ try_answer(int (*evaluate) (JsonPath *, Datum),
 
 	if (answer->cut)
 	{
-		*flaw = "it is longer than 64 kB";
+		*problem = "it is longer than 64 kB";
 		return false;
 	}
 	scratch = AllocSetContextCreate(caller, "miosa_rollback answer",
@@ -222,12 +230,12 @@ try_answer(int (*evaluate) (JsonPath *, Datum),
 		}
 		FlushErrorState();
 		if (!parsed)
-			found = body_flaw(sqlstate);
+			found = parse_problem(sqlstate);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(scratch);
-	*flaw = found;
+	*problem = found;
 	return found == NULL;
 }
 
@@ -254,10 +262,10 @@ is_about_answer(int sqlstate)
 }
 
 /*
- * What an error of reading JSON says about the body.
+ * What is wrong with a body that could not be parsed.
  */
 static const char *
-body_flaw(int sqlstate)
+parse_problem(int sqlstate)
 {
 	switch (sqlstate)
 	{
@@ -275,7 +283,7 @@ body_flaw(int sqlstate)
 }
 
 /*
- * As jsonb_path_match(), but what is no boolean is false.
+ * Evaluate a path as jsonb_path_match() does; null counts as false.
  */
 static int
 match(JsonPath *path, Datum body)
@@ -294,8 +302,8 @@ match(JsonPath *path, Datum body)
 }
 
 /*
- * The whole number at the path; NO_VALUE when there is nothing or null, and
- * NO_COUNT when there is something else.
+ * Return the integer at the path, NO_VALUE if there is nothing or null, or
+ * NO_COUNT if there is anything else.
  */
 static int
 count(JsonPath *path, Datum body)
@@ -323,10 +331,10 @@ count(JsonPath *path, Datum body)
 }
 
 /*
- * The body as text for jsonb_in().  JSON is UTF-8, before which some write a
- * byte order mark.  Conversions need a transaction, so where the server has
- * another encoding, what is not ASCII becomes "?", be it written as \u.  That
- * leaves JSON what it is.
+ * Make the body an argument of jsonb_in().  JSON is UTF-8, and some servers
+ * write a byte order mark before it.  A conversion would need a transaction,
+ * so in databases with another encoding each byte that is not ASCII, and each
+ * \u escape, is replaced by question marks, which keeps the JSON valid.
  */
 static char *
 body_in_server_encoding(const MrbHttpAnswer *answer)
@@ -336,7 +344,7 @@ body_in_server_encoding(const MrbHttpAnswer *answer)
 	if (strlen(body) != answer->body_len)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-				 errmsg("the answer holds a NUL")));
+				 errmsg("the answer contains a null byte")));
 	if (strncmp(body, BYTE_ORDER_MARK, strlen(BYTE_ORDER_MARK)) == 0)
 		body += strlen(BYTE_ORDER_MARK);
 	if (GetDatabaseEncoding() == PG_UTF8)

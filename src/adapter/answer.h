@@ -10,17 +10,20 @@
 
 #include "adapter/adapter.h"
 
-/* More instances are nobody's. */
+/* Highest number of instances that a poll can return. */
 #define MRB_ANSWER_COUNT_MAX 100000
 
-/* call is the one that was answered; *why is palloc'd, NULL for a success. */
+/*
+ * Judge the answer to a request.  *why is the reason, palloc'd, unless the
+ * answer is a success.
+ */
 extern MrbVerdict mrb_answer_judge(const MrbAdapter *adapter,
-								   const MrbRequest *call,
+								   const MrbRequest *request,
 								   const MrbHttpAnswer *answer, char **why);
 
 /*
- * How many healthy instances a poll has found, by an answer that was judged a
- * success; -1 when it does not say, then *why is palloc'd.
+ * Read the number of healthy instances from the answer to a poll, which was
+ * judged a success.  Returns -1, and *why, palloc'd, when it has none.
  */
 extern int	mrb_answer_count(const MrbAdapter *adapter,
 							 const MrbHttpAnswer *answer, char **why);

@@ -14,14 +14,16 @@ typedef struct MrbCharset
 } MrbCharset;
 
 /*
- * Parse characters and ranges; a "-" that ends no range stands for itself.
- * False when the text is wrong or, unless within is NULL, has more than that
- * set; then *problem says what and *offset where.
+ * Parse characters and ranges; a "-" that is not between two characters stands
+ * for itself.  Returns false when the string is invalid or, unless within is
+ * NULL, holds a character that is not in that set; then *problem says what is
+ * wrong and *offset where.
  */
-extern bool mrb_charset_parse(const char *text, const MrbCharset *within,
+extern bool mrb_charset_parse(const char *string, const MrbCharset *within,
 							  MrbCharset *set, const char **problem,
 							  int *offset);
 
+/* Whether the character is in the set. */
 static inline bool
 mrb_charset_has(const MrbCharset *set, char character)
 {

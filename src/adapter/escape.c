@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * escape.c
- *	  Writing a value so that it stays one, whatever it stands in.
+ *	  Escapes values for the text that they are inserted into.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,7 +13,7 @@
 #include "adapter/escape.h"
 #include "base/compat.h"
 
-/* What a URI is made of besides letters and digits, by RFC 3986. */
+/* Characters of a URI besides letters and digits (RFC 3986). */
 #define URI_MARKS "-._~:/?#[]@!$&'()*+,;=%"
 
 static bool in_uri(char c, const char *marks);
@@ -22,6 +22,9 @@ static void append_percent(StringInfo out, const char *value,
 static void append_in_string(StringInfo out, const char *value);
 static void append_xml(StringInfo out, const char *value);
 
+/*
+ * Only the choice among the styles is made here.
+ */
 void
 mrb_escape_append(StringInfo out, MrbEscapeStyle style, const char *value)
 {
@@ -48,6 +51,9 @@ mrb_escape_append(StringInfo out, MrbEscapeStyle style, const char *value)
 	}
 }
 
+/*
+ * "%" is kept, so a URI that is encoded already stays the same.
+ */
 const char *
 mrb_escape_uri(const char *uri)
 {
@@ -63,6 +69,9 @@ mrb_escape_uri(const char *uri)
 	return out.data;
 }
 
+/*
+ * The alphabet is the standard one, with padding.
+ */
 char *
 mrb_escape_base64(const char *value, int len)
 {
@@ -74,6 +83,9 @@ mrb_escape_base64(const char *value, int len)
 	return encoded;
 }
 
+/*
+ * Whether a character is a letter, a digit, or one of the marks.
+ */
 static bool
 in_uri(char c, const char *marks)
 {
@@ -83,8 +95,7 @@ in_uri(char c, const char *marks)
 }
 
 /*
- * What RFC 3986 calls unreserved stays as it is: letters, digits, and what is
- * named here.
+ * Percent-encode all bytes except letters, digits, and the characters in kept.
  */
 static void
 append_percent(StringInfo out, const char *value, const char *kept)
@@ -99,7 +110,8 @@ append_percent(StringInfo out, const char *value, const char *kept)
 }
 
 /*
- * escape_json() adds quotes; there are some already.
+ * Append the inside of a JSON string: escape_json() adds quotes, which are
+ * removed again.
  */
 static void
 append_in_string(StringInfo out, const char *value)
@@ -112,6 +124,9 @@ append_in_string(StringInfo out, const char *value)
 	out->data[out->len] = '\0';
 }
 
+/*
+ * Replace the characters that are special in XML with numeric references.
+ */
 static void
 append_xml(StringInfo out, const char *value)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * escape.h
- *	  Writing a value so that it stays one, whatever it stands in.
+ *	  Escapes values for the text that they are inserted into.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,21 +12,25 @@
 
 typedef enum MrbEscapeStyle
 {
-	MRB_ESCAPE_PLAIN,			/* as it is */
+	MRB_ESCAPE_PLAIN,			/* not escaped */
 	MRB_ESCAPE_PERCENT,			/* in a URL */
-	MRB_ESCAPE_PERCENT_PATH,	/* the same, but slashes stay */
-	MRB_ESCAPE_IN_JSON_STRING,	/* between quotes that are there already */
-	MRB_ESCAPE_JSON_STRING,		/* with its quotes */
-	MRB_ESCAPE_XML,				/* text or a quoted attribute */
+	MRB_ESCAPE_PERCENT_PATH,	/* the same, but slashes are kept */
+	MRB_ESCAPE_IN_JSON_STRING,	/* between quotes that exist already */
+	MRB_ESCAPE_JSON_STRING,		/* with quotes */
+	MRB_ESCAPE_XML,				/* in text or in a quoted attribute */
 } MrbEscapeStyle;
 
+/* Append an escaped value. */
 extern void mrb_escape_append(StringInfo out, MrbEscapeStyle style,
 							  const char *value);
 
-/* With what no URI can have percent-encoded; palloc'd if anything was. */
+/*
+ * Percent-encode the characters that a URI cannot contain.  Returns the URI
+ * itself if there are none, else a palloc'd copy.
+ */
 extern const char *mrb_escape_uri(const char *uri);
 
-/* Palloc'd. */
+/* Encode len bytes as base64, palloc'd. */
 extern char *mrb_escape_base64(const char *value, int len);
 
 #endif							/* MRB_ESCAPE_H */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * poll.h
- *	  How a scheduler is asked how many instances there are.
+ *	  How the number of healthy instances is polled from a scheduler.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,12 +14,12 @@
 
 typedef struct MrbPoll
 {
-	MrbRequest *request;		/* or NULL: it is not */
-	JsonPath   *healthy_path;	/* to the number in the answer */
-	char	   *healthy_text;	/* the same for people */
-	JsonPath   *valid_path;		/* must hold for the answer, or NULL */
+	MrbRequest *request;		/* NULL: it is not polled */
+	JsonPath   *healthy_path;	/* of the number in the answer */
+	char	   *healthy_text;	/* the same as text, for messages */
+	JsonPath   *valid_path;		/* must be true of the answer, or NULL */
 	char	   *valid_text;
-	int			interval_ms;	/* while instances are missing */
+	int			interval_ms;	/* while instances are pending */
 } MrbPoll;
 
 #endif							/* MRB_POLL_H */

@@ -3,8 +3,9 @@
  * request.c
  *	  A request of an adapter, compiled once and rendered for every message.
  *
- * It is compiled by the same code when the adapter's row is written, to
- * refuse mistakes with their place, and when the dispatcher reads it.
+ * The same code compiles a request when the row of the adapter is written, so
+ * that mistakes are reported with their place, and when the dispatcher reads
+ * the row.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,19 +24,19 @@
 
 #define FORM_TYPE "application/x-www-form-urlencoded"
 
-/* What a request would be broken by, or what we set ourselves. */
+/* Headers that are set for each request, or that would break it. */
 static const char *const forbidden_headers[] = {
 	"connection", "content-length", "expect", "keep-alive",
 	"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 };
 
-/* What is being compiled, and for whom. */
+/* State of a compilation. */
 typedef struct Source
 {
 	JsonbContainer *object;
-	const char *what;			/* the column, for people */
+	const char *what;			/* the column, for messages */
 	const MrbAlphabets *alphabets;
-	MrbRequest *call;
+	MrbRequest *request;
 	char	   *problem;		/* the first one, or NULL */
 } Source;
 
@@ -45,10 +46,10 @@ static void compile_path(Source *source);
 static void compile_headers(Source *source);
 static void compile_header(Source *source, char *name,
 						   const JsonbValue *value);
-static bool check_header_name(const MrbRequest *call, const char *name);
+static bool check_header_name(const MrbRequest *request, const char *name);
 static void compile_body(Source *source);
-static MrbTemplatePlace body_place(const MrbRequest *call, const char *text);
-static MrbTemplate *compile_part(Source *source, const char *text,
+static MrbTemplatePlace body_place(const MrbRequest *request, const char *string);
+static MrbTemplate *compile_part(Source *source, const char *string,
 								 MrbTemplatePlace place, const char *part);
 static char *member_text(Source *source, const char *key);
 static char *json_flaw(const MrbTemplate *template);
@@ -58,119 +59,133 @@ static const char *render_part(const MrbTemplate *template,
 							   const MrbTemplateValues *values, StringInfo out,
 							   const char *where, bool *leave_out);
 
+/*
+ * Each step sets source.problem when it finds one, which ends the compilation.
+ */
 MrbRequest *
-mrb_request_compile(Jsonb *request, const char *what,
+mrb_request_compile(Jsonb *object, const char *what,
 					const MrbAlphabets *alphabets, char **problem)
 {
 	Source		source = {
-		.object = &request->root,
+		.object = &object->root,
 		.what = what,
 		.alphabets = alphabets,
-		.call = palloc0(sizeof(MrbRequest)),
+		.request = palloc0(sizeof(MrbRequest)),
 	};
 	void		(*const steps[]) (Source *) = {
 		check_members, compile_method, compile_path, compile_headers,
 		compile_body
 	};
 
-	if (!JB_ROOT_IS_OBJECT(request))
-		source.problem = psprintf("%s: it must be an object.", what);
+	if (!JB_ROOT_IS_OBJECT(object))
+		source.problem = psprintf("%s: the value must be an object.", what);
 	for (size_t i = 0; i < lengthof(steps) && source.problem == NULL; i++)
 		steps[i] (&source);
 	*problem = source.problem;
-	return source.problem == NULL ? source.call : NULL;
+	return source.problem == NULL ? source.request : NULL;
 }
 
+/*
+ * A header with the secret of the endpoint is left out if there is no secret.
+ */
 const char *
-mrb_request_render(const MrbRequest *call, const char *url,
-				   const MrbTemplateValues *values, MrbHttpRequest *request)
+mrb_request_render(const MrbRequest *request, const char *url,
+				   const MrbTemplateValues *values, MrbHttpRequest *http)
 {
-	/* Signers add to them: see sign.c. */
-	const char **headers = palloc0((call->nheaders + MRB_REQUEST_SPARE_HEADERS + 1) *
+	/* Signers add headers: see sign.c. */
+	const char **headers = palloc0((request->nheaders + MRB_REQUEST_SPARE_HEADERS + 1) *
 								   sizeof(char *));
-	StringInfoData text;
+	StringInfoData buffer;
 	StringInfoData path;
 	const char *problem;
 	bool		leave_out;
 	int			n = 0;
 
 	initStringInfo(&path);
-	problem = render_part(call->path, values, &path, "path", NULL);
-	initStringInfo(&text);
-	append_url(&text, url, path.data);
+	problem = render_part(request->path, values, &path, "path", NULL);
+	initStringInfo(&buffer);
+	append_url(&buffer, url, path.data);
 	if (problem == NULL && has_dot_segment(path.data))
-		problem = "a value of dots would lead to another path";
+		problem = "a value consists of dots, which would change the path";
 	if (problem != NULL)
 		return problem;
-	request->method = call->method;
-	request->url = text.data;
+	http->method = request->method;
+	http->url = buffer.data;
 
-	for (int i = 0; i < call->nheaders; i++)
+	for (int i = 0; i < request->nheaders; i++)
 	{
-		initStringInfo(&text);
-		appendStringInfo(&text, "%s: ", call->header_names[i]);
-		problem = render_part(call->headers[i], values, &text,
-							  call->header_names[i], &leave_out);
+		initStringInfo(&buffer);
+		appendStringInfo(&buffer, "%s: ", request->header_names[i]);
+		problem = render_part(request->headers[i], values, &buffer,
+							  request->header_names[i], &leave_out);
 		if (problem != NULL)
 			return problem;
 		if (!leave_out)
-			headers[n++] = text.data;
+			headers[n++] = buffer.data;
 	}
-	request->headers = headers;
+	http->headers = headers;
 
-	request->body = NULL;
-	request->body_len = 0;
-	if (call->body != NULL)
+	http->body = NULL;
+	http->body_len = 0;
+	if (request->body != NULL)
 	{
-		initStringInfo(&text);
-		problem = render_part(call->body, values, &text, "body", NULL);
+		initStringInfo(&buffer);
+		problem = render_part(request->body, values, &buffer, "body", NULL);
 		if (problem != NULL)
 			return problem;
-		request->body = text.data;
-		request->body_len = text.len;
+		http->body = buffer.data;
+		http->body_len = buffer.len;
 	}
 	return NULL;
 }
 
 /*
- * Find a secret that has no value.  A header with the endpoint's own is left
- * out where there is none.
+ * The secret of the endpoint can be missing in headers: they are left out then.
  */
 const char *
-mrb_request_lacks_secret(const MrbRequest *call, const MrbTemplateValues *values)
+mrb_request_lacks_secret(const MrbRequest *request, const MrbTemplateValues *values)
 {
-	const char *name = mrb_template_lacks_secret(call->path, values);
+	const char *name = mrb_template_lacks_secret(request->path, values);
 
-	if (name == NULL && call->body != NULL)
-		name = mrb_template_lacks_secret(call->body, values);
-	for (int i = 0; name == NULL && i < call->nheaders; i++)
+	if (name == NULL && request->body != NULL)
+		name = mrb_template_lacks_secret(request->body, values);
+	for (int i = 0; name == NULL && i < request->nheaders; i++)
 	{
-		name = mrb_template_lacks_secret(call->headers[i], values);
+		name = mrb_template_lacks_secret(request->headers[i], values);
 		if (name != NULL && name[0] == '\0')
 			name = NULL;
 	}
 	return name;
 }
 
+/*
+ * Names of headers are compared without regard to case.
+ */
 bool
-mrb_request_has_header(const MrbRequest *call, const char *name)
+mrb_request_has_header(const MrbRequest *request, const char *name)
 {
-	for (int i = 0; i < call->nheaders; i++)
-		if (pg_strcasecmp(call->header_names[i], name) == 0)
+	for (int i = 0; i < request->nheaders; i++)
+		if (pg_strcasecmp(request->header_names[i], name) == 0)
 			return true;
 	return false;
 }
 
+/*
+ * Values are percent-encoded, so a placeholder can stand for them.
+ */
 bool
-mrb_request_path_is_encoded(const MrbRequest *call)
+mrb_request_path_is_encoded(const MrbRequest *request)
 {
-	StringInfoData text;
+	StringInfoData buffer;
 
-	initStringInfo(&text);
-	mrb_template_sample(call->path, &text);
-	return mrb_request_text_is_encoded(text.data);
+	initStringInfo(&buffer);
+	mrb_template_sample(request->path, &buffer);
+	return mrb_request_text_is_encoded(buffer.data);
 }
 
+/*
+ * A "%" is taken for the start of an encoded byte.
+ */
 bool
 mrb_request_text_is_encoded(const char *path)
 {
@@ -178,7 +193,7 @@ mrb_request_text_is_encoded(const char *path)
 }
 
 /*
- * A misspelt member would silently do nothing.
+ * Reject unknown members: a misspelt one would have no effect.
  */
 static void
 check_members(Source *source)
@@ -192,11 +207,14 @@ check_members(Source *source)
 		if (strcmp(key, "method") != 0 && strcmp(key, "path") != 0 &&
 			strcmp(key, "headers") != 0 && strcmp(key, "body") != 0)
 			source->problem =
-				psprintf("%s.%s: there is no such member; they are method, path, headers and body.",
+				psprintf("%s.%s: there is no such member; the members are method, path, headers and body.",
 						 source->what, key);
 	}
 }
 
+/*
+ * Check the method.
+ */
 static void
 compile_method(Source *source)
 {
@@ -208,11 +226,14 @@ compile_method(Source *source)
 		strspn(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != strlen(method) ||
 		strcmp(method, "CONNECT") == 0)
 		source->problem =
-			psprintf("%s.method: it must be 1 to 20 capital letters, and not CONNECT.",
+			psprintf("%s.method: the method must be 1 to 20 capital letters, and not CONNECT.",
 					 source->what);
-	source->call->method = method;
+	source->request->method = method;
 }
 
+/*
+ * Check and compile the path.
+ */
 static void
 compile_path(Source *source)
 {
@@ -223,69 +244,78 @@ compile_path(Source *source)
 	if ((path[0] != '\0' && path[0] != '/') ||
 		strpbrk(path, " \"<>\\^`#") != NULL)
 		source->problem =
-			psprintf("%s.path: it must be empty or begin with \"/\", and have no space and none of \" < > \\ ^ ` #.",
+			psprintf("%s.path: the path must be empty or begin with \"/\", and must not contain a space or any of \" < > \\ ^ ` #.",
 					 source->what);
 	else if (has_dot_segment(path))
-		source->problem = psprintf("%s.path: it must have no \".\" or \"..\" between slashes.",
+		source->problem = psprintf("%s.path: the path must not contain \".\" or \"..\" between slashes.",
 								   source->what);
 	else
-		source->call->path = compile_part(source, path, MRB_TEMPLATE_PATH,
-										  "path");
+		source->request->path = compile_part(source, path, MRB_TEMPLATE_PATH,
+											 "path");
 }
 
+/*
+ * Compile all headers.
+ */
 static void
 compile_headers(Source *source)
 {
-	MrbRequest *call = source->call;
+	MrbRequest *request = source->request;
 	JsonbContainer *headers;
 	JsonbValue	value;
 	JsonbIterator *it = NULL;
 	char	   *name;
-	int			most;
+	int			max_headers;
 
 	if (!mrb_json_read_find(source->object, "headers", &value))
 		return;
 	headers = mrb_json_read_object(&value);
 	if (headers == NULL)
 	{
-		source->problem = psprintf("%s.headers: it must be an object.",
+		source->problem = psprintf("%s.headers: the value must be an object.",
 								   source->what);
 		return;
 	}
-	most = JsonContainerSize(headers);
-	call->header_names = palloc0(most * sizeof(char *));
-	call->headers = palloc0(most * sizeof(MrbTemplate *));
+	max_headers = JsonContainerSize(headers);
+	request->header_names = palloc0(max_headers * sizeof(char *));
+	request->headers = palloc0(max_headers * sizeof(MrbTemplate *));
 
 	while (source->problem == NULL &&
 		   mrb_json_read_next(headers, &it, &name, &value))
 		compile_header(source, name, &value);
 }
 
+/*
+ * Check and compile one header.
+ */
 static void
 compile_header(Source *source, char *name, const JsonbValue *value)
 {
-	MrbRequest *call = source->call;
-	char	   *text = value->type == jbvString ?
+	MrbRequest *request = source->request;
+	char	   *string = value->type == jbvString ?
 	pnstrdup(value->val.string.val, value->val.string.len) : NULL;
 
-	if (!check_header_name(call, name) || text == NULL)
+	if (!check_header_name(request, name) || string == NULL)
 		source->problem =
-			psprintf("%s.headers.%s: the name is no header that can be set, or is there twice, or the value is not a text.",
+			psprintf("%s.headers.%s: the header cannot be set, or is set twice, or its value is not a string.",
 					 source->what, name);
-	else if (text[0] == '\0' || text[0] == ' ' || text[strlen(text) - 1] == ' ')
-		source->problem = psprintf("%s.headers.%s: the value is empty, or has a space at an end.",
+	else if (string[0] == '\0' || string[0] == ' ' || string[strlen(string) - 1] == ' ')
+		source->problem = psprintf("%s.headers.%s: the value is empty, or begins or ends with a space.",
 								   source->what, name);
 	else
 	{
-		call->header_names[call->nheaders] = name;
-		call->headers[call->nheaders++] =
-			compile_part(source, text, MRB_TEMPLATE_HEADER,
+		request->header_names[request->nheaders] = name;
+		request->headers[request->nheaders++] =
+			compile_part(source, string, MRB_TEMPLATE_HEADER,
 						 psprintf("headers.%s", name));
 	}
 }
 
+/*
+ * Whether a request can set a header of that name, and does not yet.
+ */
 static bool
-check_header_name(const MrbRequest *call, const char *name)
+check_header_name(const MrbRequest *request, const char *name)
 {
 	if (*name == '\0' || strlen(name) > 100)
 		return false;
@@ -296,52 +326,54 @@ check_header_name(const MrbRequest *call, const char *name)
 	for (size_t i = 0; i < lengthof(forbidden_headers); i++)
 		if (pg_strcasecmp(name, forbidden_headers[i]) == 0)
 			return false;
-	return !mrb_request_has_header(call, name);
+	return !mrb_request_has_header(request, name);
 }
 
 /*
- * The body is a text, or an object or array whose texts hold variables.
+ * Compile the body: a string, or an object or array whose strings have
+ * variables.
  */
 static void
 compile_body(Source *source)
 {
-	MrbRequest *call = source->call;
+	MrbRequest *request = source->request;
 	JsonbValue	value;
-	char	   *text = NULL;
+	char	   *string = NULL;
 	MrbTemplatePlace place;
 	char	   *flaw;
 
 	if (!mrb_json_read_get(source->object, "body", &value))
 		return;
 	if (value.type == jbvString)
-		text = pnstrdup(value.val.string.val, value.val.string.len);
+		string = pnstrdup(value.val.string.val, value.val.string.len);
 
 	else if (value.type == jbvBinary)
-		text = JsonbToCString(NULL, value.val.binary.data,
-							  value.val.binary.len);
+		string = JsonbToCString(NULL, value.val.binary.data,
+								value.val.binary.len);
 
-	if (text == NULL || strcmp(call->method, "HEAD") == 0)
+	if (string == NULL || strcmp(request->method, "HEAD") == 0)
 	{
-		source->problem = psprintf("%s.body: it must be a text, an object or an array, and HEAD has none.",
+		source->problem = psprintf("%s.body: the body must be a string, an object or an array, and HEAD cannot have one.",
 								   source->what);
 		return;
 	}
-	place = body_place(call, text);
-	call->body = compile_part(source, text, place, "body");
-	if (call->body == NULL || place != MRB_TEMPLATE_JSON)
+	place = body_place(request, string);
+	request->body = compile_part(source, string, place, "body");
+	if (request->body == NULL || place != MRB_TEMPLATE_JSON)
 		return;
-	flaw = json_flaw(call->body);
+	flaw = json_flaw(request->body);
 	if (flaw != NULL)
 		source->problem = psprintf("%s.body: %s", source->what, flaw);
 }
 
 /*
- * What a body is, by what it begins with, else by its type.
+ * Find out what a body is: from its first character, else from the header
+ * Content-Type.
  */
 static MrbTemplatePlace
-body_place(const MrbRequest *call, const char *text)
+body_place(const MrbRequest *request, const char *string)
 {
-	char		first = text[strspn(text, " \t\r\n")];
+	char		first = string[strspn(string, " \t\r\n")];
 	StringInfoData type;
 
 	if (first == '{' || first == '[' || first == '"')
@@ -349,78 +381,79 @@ body_place(const MrbRequest *call, const char *text)
 	if (first == '<')
 		return MRB_TEMPLATE_XML;
 	initStringInfo(&type);
-	for (int i = 0; i < call->nheaders; i++)
-		if (pg_strcasecmp(call->header_names[i], "Content-Type") == 0)
-			mrb_template_sample(call->headers[i], &type);
+	for (int i = 0; i < request->nheaders; i++)
+		if (pg_strcasecmp(request->header_names[i], "Content-Type") == 0)
+			mrb_template_sample(request->headers[i], &type);
 	return pg_strncasecmp(type.data, FORM_TYPE, strlen(FORM_TYPE)) == 0 ?
 		MRB_TEMPLATE_FORM : MRB_TEMPLATE_TEXT;
 }
 
 /*
- * Compile one text; paths and headers are printable ASCII.
+ * Compile one template.  Paths and headers must be printable ASCII.
  */
 static MrbTemplate *
-compile_part(Source *source, const char *text, MrbTemplatePlace place,
+compile_part(Source *source, const char *string, MrbTemplatePlace place,
 			 const char *part)
 {
 	const char *reason = NULL;
 	int			offset;
 	MrbTemplate *template = NULL;
 
-	for (offset = 0; text[offset] != '\0'; offset++)
+	for (offset = 0; string[offset] != '\0'; offset++)
 	{
 		if ((place == MRB_TEMPLATE_PATH || place == MRB_TEMPLATE_HEADER) &&
-			(text[offset] < 0x20 || text[offset] > 0x7e))
+			(string[offset] < 0x20 || string[offset] > 0x7e))
 		{
-			reason = "it is not printable ASCII";
+			reason = "the character is not printable ASCII";
 			break;
 		}
 	}
 	if (reason == NULL)
-		template = mrb_template_compile(text, place, source->alphabets,
+		template = mrb_template_compile(string, place, source->alphabets,
 										&reason, &offset);
 	if (template == NULL)
 		source->problem = psprintf("%s.%s, character %d: %s.", source->what,
 								   part, offset + 1, reason);
 	else
-		source->call->uses |= mrb_template_uses(template);
+		source->request->uses |= mrb_template_uses(template);
 	return template;
 }
 
 /*
- * A member that must be a text.
+ * Get a member that must be a string.
  */
 static char *
 member_text(Source *source, const char *key)
 {
-	char	   *text = mrb_json_read_text(source->object, key);
+	char	   *string = mrb_json_read_text(source->object, key);
 
-	if (text == NULL)
-		source->problem = psprintf("%s.%s: it is missing or is not a text.",
+	if (string == NULL)
+		source->problem = psprintf("%s.%s: the member is missing or is not a string.",
 								   source->what, key);
-	return text;
+	return string;
 }
 
 /*
- * Why it will not be JSON once its variables have values; NULL when it will.
+ * Why the text will not be JSON once its variables have values, or NULL.
  */
 static char *
 json_flaw(const MrbTemplate *template)
 {
-	StringInfoData text;
+	StringInfoData buffer;
 	JsonLexContext *lex;
 	JsonParseErrorType error;
 
-	initStringInfo(&text);
-	mrb_template_sample(template, &text);
-	lex = MRB_JSON_LEXER(text.data, text.len, GetDatabaseEncoding(), true);
+	initStringInfo(&buffer);
+	mrb_template_sample(template, &buffer);
+	lex = MRB_JSON_LEXER(buffer.data, buffer.len, GetDatabaseEncoding(), true);
 	error = pg_parse_json(lex, &nullSemAction);
 	return error == JSON_SUCCESS ? NULL : json_errdetail(error, lex);
 }
 
 /*
- * Append a path to a base URL.  A slash that ends the URL and one that begins
- * the path are one; a URL to which no path is added stays as it is.
+ * Append a path to the URL of the endpoint.  If the URL ends with a slash and
+ * the path begins with one, one of them is left out.  An empty path leaves the
+ * URL as it is.
  */
 static void
 append_url(StringInfo out, const char *url, const char *path)
@@ -434,7 +467,8 @@ append_url(StringInfo out, const char *url, const char *path)
 }
 
 /*
- * Whoever resolves "." and ".." would see another path than we meant.
+ * Whether a part of the path is "." or "..", which servers would resolve to
+ * another path.
  */
 static bool
 has_dot_segment(const char *path)
@@ -453,8 +487,8 @@ has_dot_segment(const char *path)
 }
 
 /*
- * Render one text; NULL when done.  What holds the endpoint's secret can be
- * left out where leave_out is given: the endpoint has none.
+ * Render one template.  Returns NULL, or the problem.  *leave_out, if given,
+ * is set when the template has the secret of an endpoint without one.
  */
 static const char *
 render_part(const MrbTemplate *template, const MrbTemplateValues *values,
@@ -481,6 +515,6 @@ render_part(const MrbTemplate *template, const MrbTemplateValues *values,
 		case MRB_RENDER_REFUSED:
 			break;
 	}
-	return psprintf("the value of {%s} cannot be sent there (%s)", variable,
+	return psprintf("the value of {%s} is not allowed (%s)", variable,
 					where);
 }

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * secret.c
- *	  What a secret may be, and where its value is.
+ *	  The form of secrets, and where their values are stored.
  *
- * A secret that begins with "file:" is kept in a file, below the one directory
- * that the configuration names.  Symbolic links are followed, but not out of
- * it: orchestrators replace what they mount by such links.
+ * The value of a secret that begins with "file:" is in a file below
+ * miosa_rollback.secret_directory.  Symbolic links are followed as long as they
+ * lead to a file in it: orchestrators update mounted files by such links.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,7 +37,7 @@ static int	read_all(int fd, char *buffer, int size);
 static char *cut_newline(char *line);
 
 /*
- * Is the text a value that can be sent?
+ * An empty value is not plain either.
  */
 bool
 mrb_secret_is_plain(const char *value)
@@ -53,7 +53,7 @@ mrb_secret_is_plain(const char *value)
 }
 
 /*
- * Does the text refer to a file?
+ * Such a value begins with "file:".
  */
 bool
 mrb_secret_is_file(const char *stored)
@@ -62,7 +62,7 @@ mrb_secret_is_file(const char *stored)
 }
 
 /*
- * Find the value of what is stored.
+ * The file is read on every call.
  */
 char *
 mrb_secret_resolve(const char *stored, char **problem)
@@ -74,8 +74,8 @@ mrb_secret_resolve(const char *stored, char **problem)
 }
 
 /*
- * miosa.read_secret(): the value of what is stored; null when its file cannot
- * be used.
+ * miosa.read_secret(): returns the value of what is stored, or null when its
+ * file cannot be used.
  */
 Datum
 mrb_read_secret(PG_FUNCTION_ARGS)
@@ -90,8 +90,8 @@ mrb_read_secret(PG_FUNCTION_ARGS)
 }
 
 /*
- * miosa.secret_problem(): why what is stored has no value; null when it has
- * one.
+ * miosa.secret_problem(): returns why what is stored has no value, or null when
+ * it has one.
  */
 Datum
 mrb_secret_problem(PG_FUNCTION_ARGS)
@@ -105,7 +105,7 @@ mrb_secret_problem(PG_FUNCTION_ARGS)
 }
 
 /*
- * Read the file that is named by a path, absolute or below the directory.
+ * Read the file at a path, which is absolute or relative to the directory.
  */
 static char *
 read_reference(const char *reference, char **problem)
@@ -138,14 +138,13 @@ read_reference(const char *reference, char **problem)
 }
 
 /*
- * Read a file.  It is opened by its real path, in which no symbolic link is
- * accepted any more at the end, and without waiting for whoever would write to
- * a pipe.
+ * Read a file.  It is opened by its real path, whose last part must not have
+ * become a symbolic link meanwhile, and without blocking if it is a pipe.
  */
 static char *
 read_file(const char *real, const char *path, char **problem)
 {
-	char		buffer[MAX_FILE + 2];	/* too much, and the end */
+	char		buffer[MAX_FILE + 2];	/* one byte too many, and the end */
 	struct stat found;
 	int			len = -1;
 	int			fd = OpenTransientFile(real, O_RDONLY | PG_BINARY |

@@ -1,25 +1,25 @@
 /*-------------------------------------------------------------------------
  *
  * secret.h
- *	  What a secret may be, and where its value is.
+ *	  The form of secrets, and where their values are stored.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef MRB_SECRET_H
 #define MRB_SECRET_H
 
-/* Shown instead of a secret. */
+/* Shown in place of a secret. */
 #define MRB_SECRET_MASK "***"
 
-/* Whether it can be sent in a header: printable ASCII, no spaces at its ends. */
+/* Whether a header can hold it: printable ASCII without spaces at its ends. */
 extern bool mrb_secret_is_plain(const char *value);
 
-/* Whether it refers to a file instead of being the value. */
+/* Whether what is stored refers to a file that holds the value. */
 extern bool mrb_secret_is_file(const char *stored);
 
 /*
- * The value of what is stored, palloc'd: itself, or what its file has now.
- * NULL, with the problem in words, when the file cannot be used.
+ * The value of what is stored, palloc'd: what is stored itself, or the present
+ * contents of its file.  NULL, with a problem, when the file cannot be used.
  */
 extern char *mrb_secret_resolve(const char *stored, char **problem);
 

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * secret_list.c
- *	  All secrets, as of the last reading.
+ *	  The secrets as last read.
  *
- * Nobody says when a file changes, so the files are read again and again and
- * compared with what they had: neither a clock that is too coarse nor a copy
- * that keeps the old time hides a change then.
+ * A change of a file is found by reading it again and comparing the contents.
+ * The time of its last modification would not do: it is too coarse on some
+ * file systems, and some copies keep it.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,8 +20,8 @@
 #include "common/query.h"
 #include "common/timer.h"
 
-/* How often files are looked at. */
-#define LOOK_MS 1000
+/* Time between checks of the files. */
+#define CHECK_MS 1000
 
 enum
 {
@@ -38,19 +38,19 @@ static MrbQuery all_query = {
 static MemoryContext secrets_context = NULL;
 static List *secrets = NIL;
 static char *state = NULL;
-static MrbTick looked_at = 0;
+static MrbTick checked_at = 0;
 
-/* Problems that the log has, as "name: problem". */
+/* Problems that were logged, as "name: problem". */
 static MemoryContext reported_context = NULL;
 static List *reported = NIL;
 
 static MrbSecret *read_secret(int row);
 static void resolve(MrbSecret *secret);
-static void append_text(StringInfo out, const char *text);
+static void append_string(StringInfo out, const char *string);
 static bool same(const char *a, const char *b);
 
 /*
- * Read all secrets.  Those known before are in use until these are complete.
+ * The list is replaced at the end, so an error leaves the old one in place.
  */
 void
 mrb_secret_list_read(void)
@@ -61,10 +61,10 @@ mrb_secret_list_read(void)
 												  "miosa_rollback secrets",
 												  ALLOCSET_SMALL_SIZES);
 	List	   *fresh = NIL;
-	StringInfoData text;
+	StringInfoData fingerprint;
 
 	MemoryContextSwitchTo(context);
-	initStringInfo(&text);
+	initStringInfo(&fingerprint);
 	mrb_query_open();
 	n = mrb_query_run(&all_query, NULL, NULL);
 	MemoryContextSwitchTo(context);
@@ -73,10 +73,10 @@ mrb_secret_list_read(void)
 		MrbSecret  *secret = read_secret(i);
 
 		fresh = lappend(fresh, secret);
-		append_text(&text, secret->name);
-		append_text(&text, secret->value);
-		append_text(&text, secret->previous);
-		append_text(&text, secret->problem);
+		append_string(&fingerprint, secret->name);
+		append_string(&fingerprint, secret->value);
+		append_string(&fingerprint, secret->previous);
+		append_string(&fingerprint, secret->problem);
 	}
 	mrb_query_close();
 	MemoryContextSwitchTo(caller);
@@ -86,13 +86,13 @@ mrb_secret_list_read(void)
 		MemoryContextDelete(secrets_context);
 	secrets_context = context;
 	secrets = fresh;
-	state = text.data;
+	state = fingerprint.data;
 
-	looked_at = mrb_timer_read();
+	checked_at = mrb_timer_read();
 }
 
 /*
- * Find a secret by its name.
+ * There are few secrets, so the list is searched.
  */
 const MrbSecret *
 mrb_secret_list_find(const char *name)
@@ -110,7 +110,7 @@ mrb_secret_list_find(const char *name)
 }
 
 /*
- * Find the value of a secret by its name.
+ * A secret with a problem has no value.
  */
 const char *
 mrb_secret_list_value(const char *name, void *arg)
@@ -121,7 +121,7 @@ mrb_secret_list_value(const char *name, void *arg)
 }
 
 /*
- * What endpoints are compared by.
+ * Endpoints are read again when it changes.
  */
 const char *
 mrb_secret_list_state(void)
@@ -130,7 +130,7 @@ mrb_secret_list_state(void)
 }
 
 /*
- * Compare the files with what they had.
+ * Compare the contents of the files with those last read.
  */
 bool
 mrb_secret_list_changed(void)
@@ -138,9 +138,9 @@ mrb_secret_list_changed(void)
 	ListCell   *cell;
 	MrbTick		now = mrb_timer_read();
 
-	if (!mrb_tick_exceeds(looked_at, now, LOOK_MS))
+	if (!mrb_tick_exceeds(checked_at, now, CHECK_MS))
 		return false;
-	looked_at = now;
+	checked_at = now;
 	foreach(cell, secrets)
 	{
 		const MrbSecret *known = lfirst(cell);
@@ -156,8 +156,8 @@ mrb_secret_list_changed(void)
 }
 
 /*
- * Log what is new among the problems.  One that is over, or is another one by
- * now, is logged again when it comes back.
+ * Log problems that were not there at the last call.  A problem that is solved
+ * and comes back is logged again.
  */
 void
 mrb_secret_list_report(void)
@@ -172,22 +172,22 @@ mrb_secret_list_report(void)
 	foreach(cell, secrets)
 	{
 		const MrbSecret *secret = lfirst(cell);
-		char	   *text;
+		char	   *line;
 		bool		known = false;
 		ListCell   *old;
 
 		if (secret->problem == NULL)
 			continue;
-		text = psprintf("%s: %s", secret->name, secret->problem);
+		line = psprintf("%s: %s", secret->name, secret->problem);
 
 		foreach(old, reported)
-			known = known || strcmp(lfirst(old), text) == 0;
+			known = known || strcmp(lfirst(old), line) == 0;
 		if (!known)
 			ereport(LOG,
 					(errmsg("secret \"%s\" cannot be used: %s",
 							secret->name, secret->problem),
-					 errhint("Endpoints that need it wait. The file is read again every second.")));
-		fresh = lappend(fresh, text);
+					 errhint("Deliveries to endpoints that use the secret are held. The file is read again every second.")));
+		fresh = lappend(fresh, line);
 	}
 	MemoryContextSwitchTo(caller);
 	if (reported_context != NULL)
@@ -197,7 +197,7 @@ mrb_secret_list_report(void)
 }
 
 /*
- * Make a secret of a row, in the current context.
+ * Make a secret from a row of the last result, in the current context.
  */
 static MrbSecret *
 read_secret(int row)
@@ -214,8 +214,8 @@ read_secret(int row)
 }
 
 /*
- * Find the values.  With one of them alone nothing is sent: half of who
- * checks the signature would refuse it.
+ * Resolve the values.  During a rotation both are needed, or the secret is not
+ * used: some receivers would reject a signature with only one of them.
  */
 static void
 resolve(MrbSecret *secret)
@@ -232,17 +232,17 @@ resolve(MrbSecret *secret)
 }
 
 /*
- * Append a text, or that there is none; each can be told from the next.
+ * Append a string, or a mark for NULL, and a separator.
  */
 static void
-append_text(StringInfo out, const char *text)
+append_string(StringInfo out, const char *string)
 {
-	appendStringInfoString(out, text !=NULL ? text : "\001");
+	appendStringInfoString(out, string != NULL ? string : "\001");
 	appendStringInfoChar(out, '\n');
 }
 
 /*
- * Are both the same text, or both none?
+ * Whether two strings are equal, or both are NULL.
  */
 static bool
 same(const char *a, const char *b)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * secret_list.h
- *	  All secrets, as of the last reading.
+ *	  The secrets as last read.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,32 +11,32 @@
 typedef struct MrbSecret
 {
 	char	   *name;
-	char	   *stored;			/* the value, or which file has it */
-	char	   *stored_previous;	/* of the one rotated out, or NULL */
-	char	   *value;			/* NULL: there is a problem */
-	char	   *previous;		/* NULL: none, or there is a problem */
-	char	   *problem;		/* why it cannot be used, or NULL */
+	char	   *stored;			/* the value, or a reference to its file */
+	char	   *stored_previous;	/* the same before the rotation, or NULL */
+	char	   *value;			/* NULL: see problem */
+	char	   *previous;		/* NULL: none, or see problem */
+	char	   *problem;		/* why the secret cannot be used, or NULL */
 } MrbSecret;
 
-/* Read them, and the files of those that are in files, in a transaction. */
+/* Read all secrets, and their files, in the caller's transaction. */
 extern void mrb_secret_list_read(void);
 
-/* NULL when there is none of that name. */
+/* Find a secret by its name, or return NULL. */
 extern const MrbSecret *mrb_secret_list_find(const char *name);
 
 /*
- * Its value; NULL when there is none, or it cannot be used.  This is an
- * MrbSecretLookup (template.h), which does not use arg.
+ * The value of a secret; NULL when it does not exist or cannot be used.  This
+ * is an MrbSecretLookup (template.h); arg is not used.
  */
 extern const char *mrb_secret_list_value(const char *name, void *arg);
 
-/* Text that differs whenever any of them does; it must not be shown. */
+/* A string that changes with any of the secrets; must not be shown. */
 extern const char *mrb_secret_list_state(void);
 
-/* Whether a file has something else by now; looks once a second at most. */
+/* Whether a file has changed; checks once a second at most. */
 extern bool mrb_secret_list_changed(void);
 
-/* Log those that cannot be used, each problem once. */
+/* Log the secrets that cannot be used, each problem once. */
 extern void mrb_secret_list_report(void);
 
 #endif							/* MRB_SECRET_LIST_H */

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * sign.c
- *	  Signing requests with an endpoint's secret.
+ *	  Signs requests with the secret of an endpoint.
  *
- * Standard Webhooks 1.0: three headers, of which the id is the same on every
- * try, and the signature is one for each live secret.  For AWS Signature
+ * Standard Webhooks 1.0 adds three headers: an id, which is the same in every
+ * retry, the time, and one signature for each valid secret.  For AWS Signature
  * Version 4 see sigv4.c.
  *
  *-------------------------------------------------------------------------
@@ -25,7 +25,7 @@
 #define WEBHOOK_KEY_MIN 24
 #define WEBHOOK_KEY_MAX 64
 
-/* Longest text of a key, and what it can decode to. */
+/* Longest encoded key, and the size of a buffer to decode it into. */
 #define WEBHOOK_TEXT_MAX 88
 #define WEBHOOK_BUFFER 66
 
@@ -39,6 +39,9 @@ static char *webhook_signature(const char *secret, const char *id,
 							   const char *timestamp,
 							   const MrbHttpRequest *request);
 
+/*
+ * A webhook can do without a secret: then it is not signed.
+ */
 const char *
 mrb_sign_check(const MrbAdapter *adapter, const char *url,
 			   const char *secret, const char *previous)
@@ -53,26 +56,29 @@ mrb_sign_check(const MrbAdapter *adapter, const char *url,
 			break;
 		case MRB_SIGNER_HEADER:
 			if (secret == NULL)
-				return "its adapter needs a secret";
+				return "the adapter requires a secret";
 			break;
 		case MRB_SIGNER_STANDARD_WEBHOOKS:
 			if ((secret != NULL && webhook_key(secret, key) < 0) ||
 				(previous != NULL && webhook_key(previous, key) < 0))
-				return "its secret must be " WEBHOOK_PREFIX " and base64 of 24 to 64 bytes";
+				return "the secret must be \"" WEBHOOK_PREFIX "\" followed by 24 to 64 bytes in base64";
 			break;
 		case MRB_SIGNER_SIGV4:
 			if (secret == NULL ||
 				mrb_sigv4_credentials(secret, &token) == NULL)
-				return "its adapter needs a secret of the form KEYID:SECRET or KEYID:SECRET:TOKEN";
+				return "the adapter requires a secret of the form KEYID:SECRET or KEYID:SECRET:TOKEN";
 			path = strstr(url, "://");
 			path = path != NULL ? strchr(path + 3, '/') : url;
 			if (path != NULL && !mrb_request_text_is_encoded(path))
-				return "the path of its url must be fully percent-encoded to be signed";
+				return "the path of the URL must be fully percent-encoded to be signed";
 			break;
 	}
 	return NULL;
 }
 
+/*
+ * The signer "header" needs nothing here: its request holds {secret}.
+ */
 const char *
 mrb_sign_request(const MrbAdapter *adapter, const MrbTemplateValues *values,
 				 MrbHttpRequest *request)
@@ -86,25 +92,27 @@ mrb_sign_request(const MrbAdapter *adapter, const MrbTemplateValues *values,
 }
 
 /*
- * Decode into a buffer of WEBHOOK_BUFFER bytes; the length, or -1.
+ * Decode the key of a secret into a buffer of WEBHOOK_BUFFER bytes.  Returns
+ * its length, or -1 when the secret has another form.
  */
 static int
 webhook_key(const char *secret, uint8 *key)
 {
-	const char *text = secret + strlen(WEBHOOK_PREFIX);
+	const char *encoded = secret + strlen(WEBHOOK_PREFIX);
 	int			len;
 
 	if (strncmp(secret, WEBHOOK_PREFIX, strlen(WEBHOOK_PREFIX)) != 0 ||
-		strlen(text) > WEBHOOK_TEXT_MAX ||
-		strspn(text, BASE64_ALPHABET) != strlen(text))
+		strlen(encoded) > WEBHOOK_TEXT_MAX ||
+		strspn(encoded, BASE64_ALPHABET) != strlen(encoded))
 		return -1;
-	len = pg_b64_decode(text, strlen(text), (MrbBase64Byte *) key,
+	len = pg_b64_decode(encoded, strlen(encoded), (MrbBase64Byte *) key,
 						WEBHOOK_BUFFER);
 	return len >= WEBHOOK_KEY_MIN && len <= WEBHOOK_KEY_MAX ? len : -1;
 }
 
 /*
- * Without a secret the message has its id and time all the same.
+ * Add the headers of Standard Webhooks.  Without a secret only the signature
+ * is left out.
  */
 static const char *
 sign_webhook(const MrbTemplateValues *values, MrbHttpRequest *request)
@@ -141,6 +149,9 @@ sign_webhook(const MrbTemplateValues *values, MrbHttpRequest *request)
 	return NULL;
 }
 
+/*
+ * Sign id, time and body with one secret; NULL when that is not possible.
+ */
 static char *
 webhook_signature(const char *secret, const char *id, const char *timestamp,
 				  const MrbHttpRequest *request)

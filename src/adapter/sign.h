@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * sign.h
- *	  Signing requests with an endpoint's secret.
+ *	  Signs requests with the secret of an endpoint.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,13 +10,14 @@
 
 #include "adapter/adapter.h"
 
-/* Why an endpoint with these cannot be told; NULL when it can. */
+/* Why an endpoint with this URL and these secrets cannot work, or NULL. */
 extern const char *mrb_sign_check(const MrbAdapter *adapter, const char *url,
 								  const char *secret, const char *previous);
 
 /*
- * Add to a rendered request what the adapter's signer wants, palloc'd; NULL
- * when done, else what is wrong.  With a mask in values it only looks signed.
+ * Add the headers of the adapter's signer to a rendered request, palloc'd.
+ * With a mask in values, that is shown in place of signatures.  Returns NULL,
+ * or the problem.
  */
 extern const char *mrb_sign_request(const MrbAdapter *adapter,
 									const MrbTemplateValues *values,

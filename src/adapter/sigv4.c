@@ -3,8 +3,9 @@
  * sigv4.c
  *	  AWS Signature Version 4.
  *
- * libcurl signs; what it leaves out is added here.  It signs what it sends, so
- * paths must be written as the service will write them: fully percent-encoded.
+ * libcurl computes the signature; the headers that it leaves out are added
+ * here.  It signs the path as sent, so that must be written as the service
+ * normalizes it: fully percent-encoded.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,6 +17,9 @@
 
 static bool path_can_be_signed(const char *scope, const char *url);
 
+/*
+ * No part can be empty or contain a colon.
+ */
 char *
 mrb_sigv4_credentials(const char *secret, char **token)
 {
@@ -36,8 +40,7 @@ mrb_sigv4_credentials(const char *secret, char **token)
 }
 
 /*
- * Services want the body's hash as a header of its own, and libcurl takes it
- * from there.
+ * Services require the hash of the body in a header; libcurl reads it there.
  */
 const char *
 mrb_sigv4_sign(MrbHttpRequest *request, const char *scope, const char *secret,
@@ -67,9 +70,9 @@ mrb_sigv4_sign(MrbHttpRequest *request, const char *scope, const char *secret,
 }
 
 /*
- * Services compute the signature from the path as they understand it: S3
- * with a slash where there was "%2F", all others encoded once more.  libcurl
- * signs what it sends.
+ * Whether the service computes the same signature as libcurl, which signs the
+ * path as sent.  S3 decodes "%2F" to a slash; all other services encode the
+ * path a second time.
  */
 static bool
 path_can_be_signed(const char *scope, const char *url)

@@ -1,16 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * template.c
- *	  Texts with {variables}, compiled once and rendered for every request.
+ *	  Text with {variables}, compiled once and rendered for every request.
  *
- * "{" followed by a lower-case name and "}" is a variable; every other brace
- * is an ordinary character, so that JSON needs no escapes.  "|" and the name
- * of a filter can follow the name: |base64 for one value, |space and |comma
- * for a list where it cannot be an array.
+ * A lower-case name between braces is a variable; every other brace is an
+ * ordinary character, so that JSON needs no escapes.  The name can be followed
+ * by "|" and a filter: |base64 for a single value, |space and |comma for a
+ * list that is not a JSON array.
  *
- * A value must be of its variable's alphabet, checked whenever it is
- * rendered, and besides it is escaped for the place.  What does not fit is
- * refused: nothing is sent rather than something else.
+ * Rendering checks that each value has only characters of its variable's
+ * alphabet, and then escapes it for its place.  A value with other characters
+ * is an error, so that no request is sent that differs from the intended one.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,8 +22,8 @@
 typedef enum Filter
 {
 	FILTER_NONE,
-	FILTER_BASE64,				/* of one value */
-	FILTER_SPACE,				/* a list, its items apart by a space */
+	FILTER_BASE64,				/* for a single value */
+	FILTER_SPACE,				/* separates the items of a list by a space */
 	FILTER_COMMA,				/* ... by a comma */
 } Filter;
 
@@ -39,7 +39,7 @@ static const struct
 	{"comma", FILTER_COMMA},
 };
 
-/* A piece of literal text, followed by a variable unless it is the last. */
+/* Literal text, followed by a variable except in the last segment. */
 typedef struct Segment
 {
 	char	   *literal;
@@ -47,7 +47,7 @@ typedef struct Segment
 	bool		has_variable;
 	MrbVariable variable;
 	MrbCharset	alphabet;
-	char	   *secret;			/* name of the secret; NULL: the endpoint's */
+	char	   *secret;			/* name of a secret; NULL: of the endpoint */
 	Filter		filter;
 	MrbEscapeStyle style;
 } Segment;
@@ -58,10 +58,10 @@ struct MrbTemplate
 	Segment		segments[FLEXIBLE_ARRAY_MEMBER];
 };
 
-static int	variable_length(const char *text);
-static bool is_stray(const char *text, MrbTemplatePlace place);
+static int	variable_length(const char *source);
+static bool is_stray(const char *source, MrbTemplatePlace place);
 static MrbEscapeStyle style_for(MrbTemplatePlace place, bool in_string);
-static const char *parse_variable(const char *text, int len,
+static const char *parse_variable(const char *source, int len,
 								  Segment *segment);
 static bool parse_filter(const char *name, int len, Filter *filter);
 static const char *check_filter(const Segment *segment);
@@ -72,48 +72,51 @@ static MrbRenderResult render_list(const Segment *segment, const MrbStringList *
 static void append_value(const Segment *segment, StringInfo out,
 						 const char *value);
 
+/*
+ * The number of braces is an upper bound for the number of variables.
+ */
 MrbTemplate *
-mrb_template_compile(const char *text, MrbTemplatePlace place,
+mrb_template_compile(const char *source, MrbTemplatePlace place,
 					 const MrbAlphabets *alphabets, const char **problem,
 					 int *offset)
 {
-	int			most = 1;
+	int			max_segments = 1;
 	int			start = 0;
 	bool		in_string = false;
 	MrbTemplate *template;
 
-	for (const char *p = text; *p != '\0'; p++)
-		most += *p == '{';
+	for (const char *p = source; *p != '\0'; p++)
+		max_segments += *p == '{';
 	template = palloc0(offsetof(MrbTemplate, segments) +
-					   most * sizeof(Segment));
+					   max_segments * sizeof(Segment));
 
 	for (int i = 0;; i++)
 	{
 		Segment    *segment = &template->segments[template->nsegments];
-		int			len = text[i] == '{' ? variable_length(text +i) : 0;
+		int			len = source[i] == '{' ? variable_length(source + i) : 0;
 
 		*offset = i;
-		if (len == 0 && is_stray(text +i, place))
+		if (len == 0 && is_stray(source + i, place))
 		{
-			*problem = "a brace or bar that belongs to no variable";
+			*problem = "this brace or bar is not part of a variable";
 			return NULL;
 		}
-		if (text[i] != '\0' && len == 0)
+		if (source[i] != '\0' && len == 0)
 		{
-			if (text[i] == '\\' && in_string && text[i + 1] != '\0')
+			if (source[i] == '\\' && in_string && source[i + 1] != '\0')
 				i++;
-			else if (text[i] == '"')
+			else if (source[i] == '"')
 				in_string = !in_string;
 			continue;
 		}
-		segment->literal = pnstrdup(text +start, i - start);
+		segment->literal = pnstrdup(source + start, i - start);
 		segment->len = i - start;
 		template->nsegments++;
-		if (text[i] == '\0')
+		if (source[i] == '\0')
 			return template;
 
 		segment->style = style_for(place, in_string);
-		*problem = parse_variable(text +i, len, segment);
+		*problem = parse_variable(source + i, len, segment);
 		if (*problem != NULL)
 			return NULL;
 		segment->alphabet = alphabets->of[segment->variable];
@@ -122,6 +125,9 @@ mrb_template_compile(const char *text, MrbTemplatePlace place,
 	}
 }
 
+/*
+ * Rendering stops at the first variable that fails.
+ */
 MrbRenderResult
 mrb_template_render(const MrbTemplate *template, const MrbTemplateValues *values,
 					StringInfo out, const char **variable)
@@ -146,6 +152,9 @@ mrb_template_render(const MrbTemplate *template, const MrbTemplateValues *values
 	return MRB_RENDERED;
 }
 
+/*
+ * The placeholder is null for a variable that stands for a JSON value.
+ */
 void
 mrb_template_sample(const MrbTemplate *template, StringInfo out)
 {
@@ -160,6 +169,9 @@ mrb_template_sample(const MrbTemplate *template, StringInfo out)
 	}
 }
 
+/*
+ * Secrets are looked up through values, as in rendering.
+ */
 const char *
 mrb_template_lacks_secret(const MrbTemplate *template,
 						  const MrbTemplateValues *values)
@@ -180,6 +192,9 @@ mrb_template_lacks_secret(const MrbTemplate *template,
 	return NULL;
 }
 
+/*
+ * A {secret:name} is left out: it is not the secret of the endpoint.
+ */
 uint32
 mrb_template_uses(const MrbTemplate *template)
 {
@@ -189,64 +204,70 @@ mrb_template_uses(const MrbTemplate *template)
 	{
 		const Segment *segment = &template->segments[i];
 
-		/* One by name is no matter of the endpoint's secret. */
 		if (segment->has_variable && segment->secret == NULL)
 			uses |= MRB_VAR_BIT(segment->variable);
 	}
 	return uses;
 }
 
+/*
+ * The text is made from the same tables that templates are compiled with.
+ */
 char *
 mrb_template_language(void)
 {
-	StringInfoData text;
+	StringInfoData line;
 
-	initStringInfo(&text);
-	appendStringInfoString(&text, "The variables are");
+	initStringInfo(&line);
+	appendStringInfoString(&line, "The variables are");
 	for (int i = 0; i < MRB_VARIABLES; i++)
-		appendStringInfo(&text, " {%s}", mrb_variable_name(i));
-	appendStringInfoString(&text, " {secret:name}; the filters are");
+		appendStringInfo(&line, " {%s}", mrb_variable_name(i));
+	appendStringInfoString(&line, " {secret:name}; the filters are");
 	for (size_t i = 0; i < lengthof(filters); i++)
-		appendStringInfo(&text, " |%s", filters[i].name);
-	appendStringInfoChar(&text, '.');
-	return text.data;
+		appendStringInfo(&line, " |%s", filters[i].name);
+	appendStringInfoChar(&line, '.');
+	return line.data;
 }
 
 /*
- * Length of the variable at "{", braces included; 0 when it is none.
+ * Length of the variable at "{" with its braces; 0 if there is none.
  */
 static int
-variable_length(const char *text)
+variable_length(const char *source)
 {
 	int			i = 1;
 
-	if (!(text[i] >= 'a' && text[i] <= 'z'))
+	if (!(source[i] >= 'a' && source[i] <= 'z'))
 		return 0;
-	while ((text[i] >= 'a' && text[i] <= 'z') ||
-		   (text[i] >= '0' && text[i] <= '9') ||text[i] == '_')
+	while ((source[i] >= 'a' && source[i] <= 'z') ||
+		   (source[i] >= '0' && source[i] <= '9') || source[i] == '_')
 		i++;
-	if (text[i] == ':' || text[i] == '|')
+	if (source[i] == ':' || source[i] == '|')
 	{
-		while (text[i] != '\0' && strchr("{}\"", text[i]) == NULL)
+		while (source[i] != '\0' && strchr("{}\"", source[i]) == NULL)
 			i++;
 	}
-	return text[i] == '}' ? i + 1 : 0;
+	return source[i] == '}' ? i + 1 : 0;
 }
 
 /*
- * A brace that is no variable's is a slip of the pen: in a path, where braces
- * and bars have no place, and before a letter in other texts that are not JSON.
+ * Whether a brace or bar outside of variables is taken for a mistake: in a
+ * path, which cannot contain them, and before a letter in text that is not
+ * JSON.
  */
 static bool
-is_stray(const char *text, MrbTemplatePlace place)
+is_stray(const char *source, MrbTemplatePlace place)
 {
 	if (place == MRB_TEMPLATE_PATH)
-		return text[0] != '\0' && strchr("{}|", text[0]) != NULL;
-	return place != MRB_TEMPLATE_JSON && text[0] == '{' &&
-	((text[1] >= 'a' && text[1] <= 'z') ||
-	 (text[1] >= 'A' && text[1] <= 'Z'));
+		return source[0] != '\0' && strchr("{}|", source[0]) != NULL;
+	return place != MRB_TEMPLATE_JSON && source[0] == '{' &&
+		((source[1] >= 'a' && source[1] <= 'z') ||
+		 (source[1] >= 'A' && source[1] <= 'Z'));
 }
 
+/*
+ * How values are escaped at a place.
+ */
 static MrbEscapeStyle
 style_for(MrbTemplatePlace place, bool in_string)
 {
@@ -268,13 +289,13 @@ style_for(MrbTemplatePlace place, bool in_string)
 }
 
 /*
- * Parse a variable with its braces; NULL when done, else what is wrong.
+ * Parse a variable with its braces.  Returns NULL, or the problem.
  */
 static const char *
-parse_variable(const char *text, int len, Segment *segment)
+parse_variable(const char *source, int len, Segment *segment)
 {
-	const char *name = text +1;
-	const char *end = text +len - 1;
+	const char *name = source + 1;
+	const char *end = source + len - 1;
 	const char *bar = memchr(name, '|', end - name);
 	const char *colon;
 
@@ -289,13 +310,16 @@ parse_variable(const char *text, int len, Segment *segment)
 	if (segment->variable == MRB_VARIABLES ||
 		(colon != NULL &&
 		 (segment->variable != MRB_VAR_SECRET || colon + 1 == end)))
-		return psprintf("unknown variable \"%.*s\"", len, text);
+		return psprintf("unknown variable \"%.*s\"", len, source);
 	if (colon != NULL)
 		segment->secret = pnstrdup(colon + 1, end - colon - 1);
 	segment->has_variable = true;
 	return check_filter(segment);
 }
 
+/*
+ * Find a filter by its name, of len bytes; false if there is none.
+ */
 static bool
 parse_filter(const char *name, int len, Filter *filter)
 {
@@ -311,7 +335,8 @@ parse_filter(const char *name, int len, Filter *filter)
 }
 
 /*
- * Whether variable, filter and place go together.
+ * Check that the filter suits the variable and its place.  Returns NULL, or the
+ * problem.
  */
 static const char *
 check_filter(const Segment *segment)
@@ -321,16 +346,19 @@ check_filter(const Segment *segment)
 	if (!mrb_variable_is_list(segment->variable))
 		return segment->filter == FILTER_NONE ||
 			segment->filter == FILTER_BASE64 ? NULL :
-			"|space and |comma are for lists";
+			"the filters |space and |comma require a list";
 	if (segment->filter == FILTER_BASE64)
-		return "|base64 is not for lists";
+		return "the filter |base64 cannot be used with a list";
 	if (array && segment->filter != FILTER_NONE)
-		return "in JSON, outside of quotes, a list is an array and takes no filter";
+		return "a list outside of quotes in JSON is an array and cannot have a filter";
 	if (!array && segment->filter == FILTER_NONE)
-		return "a list needs |space or |comma here; it is an array only in JSON, outside of quotes";
+		return "a list requires the filter |space or |comma here; it is an array only outside of quotes in JSON";
 	return NULL;
 }
 
+/*
+ * Append the value of a variable.
+ */
 static MrbRenderResult
 render_variable(const Segment *segment, const MrbTemplateValues *values,
 				StringInfo out)
@@ -371,13 +399,13 @@ render_variable(const Segment *segment, const MrbTemplateValues *values,
 }
 
 /*
- * A list becomes a JSON array, or a text with its items apart.
+ * Append a list, as a JSON array or with its items separated by the filter.
  */
 static MrbRenderResult
 render_list(const Segment *segment, const MrbStringList *list, StringInfo out)
 {
 	bool		array = segment->filter == FILTER_NONE;
-	const char *apart = segment->filter == FILTER_SPACE ? " " : ",";
+	const char *separator = segment->filter == FILTER_SPACE ? " " : ",";
 
 	if (list->n == 0 && !array)
 		return MRB_RENDER_NO_VALUE;
@@ -391,7 +419,7 @@ render_list(const Segment *segment, const MrbStringList *list, StringInfo out)
 		if (i > 0 && array)
 			appendStringInfoChar(out, ',');
 		else if (i > 0)
-			mrb_escape_append(out, segment->style, apart);
+			mrb_escape_append(out, segment->style, separator);
 		mrb_escape_append(out, segment->style, list->items[i]);
 	}
 	if (array)
@@ -399,6 +427,9 @@ render_list(const Segment *segment, const MrbStringList *list, StringInfo out)
 	return MRB_RENDERED;
 }
 
+/*
+ * Append a single value.  Numbers have no quotes in JSON.
+ */
 static void
 append_value(const Segment *segment, StringInfo out, const char *value)
 {

@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * variable.c
- *	  The variables of templates, and what their values are made of.
+ *	  The variables of templates, and which characters their values can have.
  *
- * Values come from other people's tables, and they land in URLs, headers,
- * bodies and, through a cache's configuration, in its expressions.  So each
- * variable has an alphabet that holds none of the characters that could end
- * a header, a path or a VCL expression.  An adapter can narrow it, for an
- * edge that takes less; nobody can widen it.
+ * Values come from tables that users write, and are inserted into URLs,
+ * headers, bodies and, by the configuration of a cache, into its expressions.
+ * The alphabet of each variable therefore excludes the characters that could
+ * end a header, a path or a VCL expression.  An adapter can narrow an alphabet
+ * for an edge that accepts less, but cannot widen it.
  *
  *-------------------------------------------------------------------------
  */
@@ -57,18 +57,27 @@ static const struct
 
 static bool is_host_variable(MrbVariable variable);
 
+/*
+ * The name of a variable, without braces.
+ */
 const char *
 mrb_variable_name(MrbVariable variable)
 {
 	return variables[variable].name;
 }
 
+/*
+ * Whether the value of a variable is a list.
+ */
 bool
 mrb_variable_is_list(MrbVariable variable)
 {
 	return variables[variable].list;
 }
 
+/*
+ * Whether a variable is written as a number in JSON.
+ */
 bool
 mrb_variable_is_number(MrbVariable variable)
 {
@@ -76,6 +85,9 @@ mrb_variable_is_number(MrbVariable variable)
 		variable == MRB_VAR_VERSION_NUMBER;
 }
 
+/*
+ * The name is the first len bytes of name.
+ */
 MrbVariable
 mrb_variable_find(const char *name, int len)
 {
@@ -88,6 +100,9 @@ mrb_variable_find(const char *name, int len)
 	return i;
 }
 
+/*
+ * The built-in alphabets are valid, so parsing them cannot fail.
+ */
 void
 mrb_variable_alphabets(MrbAlphabets *alphabets)
 {
@@ -99,6 +114,9 @@ mrb_variable_alphabets(MrbAlphabets *alphabets)
 						  &problem, &offset);
 }
 
+/*
+ * Characters that are not in the present alphabet are an error.
+ */
 bool
 mrb_variable_narrow(MrbAlphabets *alphabets, MrbVariable variable,
 					const char *characters, const char **problem, int *offset)
@@ -108,6 +126,9 @@ mrb_variable_narrow(MrbAlphabets *alphabets, MrbVariable variable,
 	return mrb_charset_parse(characters, alphabet, alphabet, problem, offset);
 }
 
+/*
+ * An empty value never fits.  A "*" can only be the first label of a host.
+ */
 bool
 mrb_variable_fits(MrbVariable variable, const MrbCharset *alphabet,
 				  const char *value)
@@ -121,11 +142,14 @@ mrb_variable_fits(MrbVariable variable, const MrbCharset *alphabet,
 			return false;
 	if (is_host_variable(variable) && star != NULL)
 		return star == value && value[1] == '.' && value[2] != '\0';
-	/* "007" would not be a number in JSON. */
+	/* JSON has no numbers like "007". */
 	return !mrb_variable_is_number(variable) || value[0] != '0' ||
 		value[1] == '\0';
 }
 
+/*
+ * Whether the values of a variable can be wildcard hosts.
+ */
 static bool
 is_host_variable(MrbVariable variable)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * variable.h
- *	  The variables of templates, and what their values are made of.
+ *	  The variables of templates, and which characters their values can have.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,7 +16,7 @@ typedef enum MrbVariable
 	MRB_VAR_COUNT,
 	MRB_VAR_DEPLOYMENT_ID,
 	MRB_VAR_DEPLOYMENT_IDS,		/* list */
-	MRB_VAR_DOMAIN,				/* of a wildcard host, without its "*." */
+	MRB_VAR_DOMAIN,				/* a wildcard host without its "*." */
 	MRB_VAR_EPOCH,
 	MRB_VAR_HOST,
 	MRB_VAR_HOSTS,				/* list */
@@ -27,7 +27,7 @@ typedef enum MrbVariable
 	MRB_VAR_PLAIN_HOSTS,		/* list: hosts without wildcards */
 	MRB_VAR_RELEASE_ID,
 	MRB_VAR_REMOVED_HOSTS,		/* list */
-	MRB_VAR_SECRET,				/* the endpoint's, or one by name */
+	MRB_VAR_SECRET,				/* of the endpoint, or one by name */
 	MRB_VAR_SHA256,
 	MRB_VAR_STORAGE_URI,
 	MRB_VAR_TENANT_ID,
@@ -38,29 +38,34 @@ typedef enum MrbVariable
 	MRB_VARIABLES
 } MrbVariable;
 
-/* A set of variables, as bits. */
+/* A variable as a bit, for sets of them. */
 #define MRB_VAR_BIT(variable) (UINT32_C(1) << (variable))
 
-/* What the values of each variable may be made of. */
+/* The characters that values of each variable can have. */
 typedef struct MrbAlphabets
 {
 	MrbCharset	of[MRB_VARIABLES];
 } MrbAlphabets;
 
+/* Properties of a variable. */
 extern const char *mrb_variable_name(MrbVariable variable);
 extern bool mrb_variable_is_list(MrbVariable variable);
 extern bool mrb_variable_is_number(MrbVariable variable);
 
-/* MRB_VARIABLES when there is none of that name. */
+/* Find a variable by its name; MRB_VARIABLES if there is none. */
 extern MrbVariable mrb_variable_find(const char *name, int len);
 
-/* The built-in alphabets; and make one of them smaller, never larger. */
+/*
+ * Set the built-in alphabets, and replace one of them with a part of it.
+ * mrb_variable_narrow() returns false, with *problem and *offset, when
+ * characters is invalid or holds others than the alphabet.
+ */
 extern void mrb_variable_alphabets(MrbAlphabets *alphabets);
 extern bool mrb_variable_narrow(MrbAlphabets *alphabets, MrbVariable variable,
 								const char *characters,
 								const char **problem, int *offset);
 
-/* Whether a value is of the alphabet and of its variable's form. */
+/* Whether a value has the alphabet and the form of its variable. */
 extern bool mrb_variable_fits(MrbVariable variable, const MrbCharset *alphabet,
 							  const char *value);
 

@@ -111,7 +111,7 @@ is(scalar $sink->requests('elsewhere'), 0, 'no redirect was followed');
 
 # Bodies: only one that says success is one, none is an error of ours, and one
 # that cannot be read is not called untrue
-my $untrue = qr/of the answer it is not true that \(\$\."success" == true\)/;
+my $untrue = qr/the answer does not satisfy \(\$\."success" == true\)/;
 my $no_json = qr/the answer cannot be read: it is not JSON/;
 for my $case (
 	[ '{"success": true}' ],
@@ -182,7 +182,7 @@ for my $path (
 	'1 / ($.success ? (@ == false)).size() == 1')
 {
 	sql("UPDATE miosa.adapters SET success_json_path = '$path' WHERE name = 'judged'");
-	like((try_endpoint('judged'))[1]{verdict}, qr/it is not true that/, "not true: $path");
+	like((try_endpoint('judged'))[1]{verdict}, qr/the answer does not satisfy/, "not true: $path");
 }
 sql(q(UPDATE miosa.adapters SET success_json_path = 'exists ($.**.**.**.**.** ? (@ == 5))' WHERE name = 'judged'));
 my (undef, undef, $cancelled) = $node->psql('postgres',
@@ -276,13 +276,13 @@ sql("UPDATE miosa.adapters SET wildcards = false, wildcard_request = NULL, wildc
 # A row that somebody breaks stops its endpoint, with the place of the
 # mistake, and not the dispatcher; once it is right it is told again
 my @wrong = (
-	[ q(verdicts = '{"x": 1}'), 'verdicts: "x" is no HTTP status' ],
-	[ q(verdicts = '7'), 'verdicts: it must be an object' ],
+	[ q(verdicts = '{"x": 1}'), 'verdicts: "x" is not an HTTP status' ],
+	[ q(verdicts = '7'), 'verdicts: the value must be an object' ],
 	[ q(charsets = '{"host": "z-a"}'), 'charsets.host, character 1' ],
 	[ q(success = '{{200,201},{202,203}}'), 'success, element 1' ],
-	[ q(request = '"x"'), 'request: it must be an object' ],
+	[ q(request = '"x"'), 'request: the value must be an object' ],
 	[ q(request = '{"method": "PUT", "path": "/{host"}'), 'request.path, character 2' ],
-	[ q(remove = '[]'), 'remove: it must be an object' ],
+	[ q(remove = '[]'), 'remove: the value must be an object' ],
 	[ q(signer = 'sigv4'), 'signer_options.service' ],
 	[ q(batch_max = 5), 'batch_max' ],
 	[ q(volatile = true), 'volatile' ]);
