@@ -221,7 +221,8 @@ is(join(', ', grep { $explained !~ /\b$_\b/ } sort keys %word),
 # have not.
 my %untried = map { $_ => 1 } (
 	'SELECT pg_terminate_backend(pid);',
-	q{SELECT miosa_confirm_collected('dep_1', 'rel_1');});
+	q{SELECT miosa_confirm_collected('dep_1', 'rel_1');},
+	q{SELECT cron.unschedule(jobid) FROM cron.job WHERE jobname LIKE 'miosa\\_rollback % control';});
 my %tried = map { $_ => 1 } @statements;
 (my $text = $readme) =~ s/^```.*?^```$//gms;
 
