@@ -273,7 +273,7 @@ back_off(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 	char		error[sizeof(endpoint->vitals.last_error)];
 
 	snprintf(error, sizeof(error),
-			 "it does not return the marker that was written, so its table cannot be verified (HTTP status %d)",
+			 "could not read back the marker that was written, so the routing table is not verified (HTTP status %d)",
 			 answer->status);
 	mrb_health_note_error(endpoint, answer->status, error);
 	if (!endpoint->marker.reported)

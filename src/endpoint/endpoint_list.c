@@ -275,7 +275,7 @@ read_endpoint(int row, int64 newest_epoch)
 
 	read_secret(row, endpoint);
 	if (!JB_ROOT_IS_OBJECT(endpoint->selector))
-		misconfigured(endpoint, "its selector is not an object");
+		misconfigured(endpoint, "selector is not a JSON object");
 	read_adapter(row, endpoint);
 	read_state(row, endpoint, newest_epoch);
 	MemoryContextSwitchTo(caller);
@@ -316,9 +316,7 @@ read_secret(int row, MrbEndpoint *endpoint)
 	if (name == NULL)
 		return;
 	secret = mrb_secret_list_find(name);
-	if (secret == NULL)
-		misconfigured(endpoint, "its secret is not in miosa.secrets");
-	else if (secret->value == NULL)
+	if (secret == NULL || secret->value == NULL)
 		misconfigured(endpoint, secret_problem(name));
 	else
 	{

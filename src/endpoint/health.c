@@ -150,7 +150,7 @@ mrb_health_gone(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 	bool		known = vitals->health == MRB_HEALTH_GONE;
 	char		error[sizeof(vitals->last_error)];
 
-	snprintf(error, sizeof(error), "it answers that it is gone (%s)", why);
+	snprintf(error, sizeof(error), "answers that it is gone (%s)", why);
 	mrb_health_note_error(endpoint, answer->status, error);
 	if (inflight->round != vitals->round)
 	{
@@ -171,7 +171,7 @@ mrb_health_gone(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 		ereport(WARNING,
 				(errmsg("endpoint \"%s\" answers that it is gone (%s)",
 						endpoint->name, why),
-				 errdetail("It does not count as converged and is tried again every miosa_rollback.gone_retry."),
+				 errdetail("The endpoint does not count as converged and is retried every miosa_rollback.gone_retry."),
 				 errhint("%s", mrb_function_name_qualify(psprintf("If it is gone for good: SELECT miosa_set_endpoint('%s', false, 'gone');",
 																  endpoint->name)))));
 }

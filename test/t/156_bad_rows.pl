@@ -119,7 +119,7 @@ is(sql("SELECT string_agg(e.name, ' ' ORDER BY e.name) FROM miosa.endpoints e
 		WHERE e.name LIKE 'bad-%' AND s.health = 'healthy' AND e.name !~ '-s[4-6]\$'"),
 	'', 'none of them is called healthy');
 is( sql("SELECT string_agg(s.endpoint, ' ' ORDER BY s.endpoint) FROM miosa.endpoint_state s
-		WHERE s.health = 'misconfigured' AND s.last_error = 'its selector is not an object'"),
+		WHERE s.health = 'misconfigured' AND s.last_error = 'selector is not a JSON object'"),
 	'bad-s1 bad-s2 bad-s3 bad-s8 bad-s9', 'a selector of another shape is named');
 
 #
