@@ -47,7 +47,7 @@ enum
 	STATES						/* number of them */
 };
 
-/* Parameters of failed_query, in order; the other queries of notes have two. */
+/* Parameters of failed_query, in order; other queries of notes have two. */
 enum
 {
 	NOTE_ENDPOINT,				/* of repurge_query: the deployment */

@@ -19,19 +19,25 @@ extern int64 mrb_queue_newest(void);
 extern void mrb_queue_attach(MrbEndpoint *endpoint);
 extern void mrb_queue_detach(MrbEndpoint *endpoint);
 
-/* The deployment's route has changed; a resync reaches the deployment. */
+/* The deployment's route has changed. */
 extern void mrb_queue_change(MrbEndpoint *endpoint, MrbRouteEntry *entry,
 							 int64 epoch);
+
+/* A resync has reached the deployment. */
 extern void mrb_queue_bulk(MrbEndpoint *endpoint, MrbRouteEntry *entry);
 
-/* After a restart: caches did not wait; a repeat is due; it was rejected. */
+/* After a restart: the caches of the zone may not have waited. */
 extern void mrb_queue_late(MrbEndpoint *endpoint, MrbRouteEntry *entry);
+
+/* After a restart: the route was acknowledged, but has to be repeated. */
 extern void mrb_queue_repeat(MrbEndpoint *endpoint, MrbRouteEntry *entry,
 							 int64 epoch);
+
+/* After a restart: the route was rejected, and has to be retried. */
 extern void mrb_queue_park(MrbEndpoint *endpoint, MrbRouteEntry *entry,
 						   int attempts, int after_ms);
 
-/* All requests of the item have ended. */
+/* All requests of the item have ended: the result is one of these. */
 extern void mrb_queue_succeeded(MrbItem *item);
 extern void mrb_queue_failed(MrbItem *item, bool ambiguous);
 extern void mrb_queue_split(MrbItem *item, int batch_most);
