@@ -9,7 +9,8 @@
 #   $cloud->wait_for(1, 'fastly');           # the first request
 #   $cloud->state('fastly');                 # what it has kept
 #
-# Modules come from NODE_PATH, where test/run has put them.
+# Modules come from NODE_PATH: Debian's (aws4) and those that test/run has
+# fetched with npm.
 #
 package MiosaNode;
 
