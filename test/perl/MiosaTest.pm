@@ -12,10 +12,12 @@ use MiosaEdge;
 use MiosaHttp qw(poll_until);
 use MiosaPostgres;
 use PostgreSQL::Test::Utils;
+use Test::More;
 use Time::HiRes qw(time);
 
 our @EXPORT_OK =
-  qw(make_edge make_node make_site operate switch_seconds verdict wait_sql);
+  qw(make_edge make_may_be_refused make_node make_site operate switch_seconds switches
+  verdict wait_dispatcher wait_sql);
 
 # How each kind of edge is told, if a test does not say otherwise.
 my %adapter = (
@@ -85,6 +87,25 @@ EOS
 	return;
 }
 
+# The SQL function may_be_refused(statement): runs a statement that may be
+# refused, by a condition of ours and nothing else.
+sub make_may_be_refused
+{
+	my ($node) = @_;
+
+	$node->safe_psql('postgres', <<'EOS');
+CREATE FUNCTION may_be_refused(statement text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE statement;
+EXCEPTION WHEN OTHERS THEN
+	IF SQLSTATE NOT LIKE 'MR%' THEN
+		RAISE;
+	END IF;
+END $$;
+EOS
+	return;
+}
+
 # promote or roll back, in a transaction of its own
 sub operate
 {
@@ -113,6 +134,46 @@ sub switch_seconds
 	return $seen - $node->safe_psql('postgres',
 		'SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin))
 		FROM miosa.audit_events ORDER BY seq DESC LIMIT 1');
+}
+
+# Roll back to version 2 and promote version 3, so many times in all. A test:
+# each is seen through the cache by visitors of all hosts; a note: how soon.
+# Before each one, before() is called.
+sub switches
+{
+	my ($node, $edge, $hosts, $times, $before) = @_;
+	my @seconds;
+
+	for my $turn (1 .. $times)
+	{
+		$before->() if $before;
+		push @seconds,
+		  scalar switch_seconds($node, $edge,
+			$turn % 2 ? ('rollback', 'ver_2') : ('promote', 'ver_3'), $hosts);
+	}
+	is(scalar(grep { !defined } @seconds),
+		0, 'every switch is seen long before the page would expire')
+	  or diag $edge->logs;
+	@seconds = sort { $a <=> $b } grep { defined } @seconds;
+	note sprintf(
+		'commit to switch seen through the cache on all hosts: '
+		  . 'median %.1f ms, slowest %.1f ms of %d',
+		1000 * $seconds[ @seconds / 2 ],
+		1000 * $seconds[-1],
+		scalar @seconds)
+	  if @seconds;
+	return;
+}
+
+# Whether the dispatcher is in this state in the end; database: its database;
+# after: the id of the process that it is no longer.
+sub wait_dispatcher
+{
+	my ($node, $state, %arg) = @_;
+
+	return $node->poll_query_until($arg{database} // 'postgres',
+		"SELECT state = '$state' AND pid IS DISTINCT FROM @{[ $arg{after} // 0 ]}
+		FROM miosa.dispatcher()");
 }
 
 # What a query returns, as soon as that is what is expected, or in the end.

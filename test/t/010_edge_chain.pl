@@ -5,8 +5,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use MiosaHttp qw(poll_until);
-use MiosaTest qw(make_edge make_node make_site operate switch_seconds
-  verdict);
+use MiosaTest qw(make_edge make_node make_site operate switches verdict);
 use Test::More;
 
 my @hosts = ('shop.acme.test', 'www.acme.test');
@@ -29,27 +28,7 @@ ok( poll_until(sub { $edge->get($_)->{headers}{'x-cache'} eq 'hit' }, 180),
   for @hosts;
 
 # The promise, twenty times; the page is in the cache each time
-my @seconds;
-
-for my $turn (1 .. 20)
-{
-	my ($what, $version) =
-	  $turn % 2 ? ('rollback', 'ver_2') : ('promote', 'ver_3');
-
-	push @seconds,
-	  scalar switch_seconds($node, $edge, $what, $version, \@hosts);
-}
-is(scalar(grep { !defined } @seconds),
-	0, 'every switch is seen long before the page would expire')
-  or diag $edge->logs;
-@seconds = sort { $a <=> $b } grep { defined } @seconds;
-note sprintf(
-	'commit to switch seen through the cache on both hosts: '
-	  . 'median %.1f ms, slowest %.1f ms of %d',
-	1000 * ($seconds[9] + $seconds[10]) / 2,
-	1000 * $seconds[-1],
-	scalar @seconds);
-
+switches($node, $edge, \@hosts, 20);
 is(verdict($node, '180 s'), 'converged', 'and it is said to be so');
 
 # A host that is removed is forgotten by routers and cache

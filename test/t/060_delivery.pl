@@ -7,7 +7,7 @@ use warnings FATAL => 'all';
 use IPC::Run;
 use MiosaHttp qw(poll_until);
 use MiosaSink;
-use MiosaTest qw(make_node);
+use MiosaTest qw(make_node wait_dispatcher);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -126,9 +126,7 @@ ok( $node->poll_query_until('postgres',
 		"SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"),
 	'a session holds the lock of NOTIFY');
 is_delivered('delivered while NOTIFY cannot be committed');
-ok( $node->poll_query_until('postgres',
-		"SELECT state = 'running' FROM miosa.dispatcher()"),
-	'the dispatcher goes on');
+ok(wait_dispatcher($node, 'running'), 'the dispatcher goes on');
 ok( poll_until(
 		sub {
 			return PostgreSQL::Test::Utils::slurp_file($node->logfile) =~

@@ -26,10 +26,8 @@ sub sql { return $node->safe_psql('postgres', @_); }
 sub wait_sql
 {
 	my ($query, $expected, $name) = @_;
-	my $found;
 
-	poll_until(sub { ($found = sql($query)) eq $expected }, 180, 0.05);
-	is($found, $expected, $name);
+	is(MiosaTest::wait_sql($node, $query, $expected), $expected, $name);
 	return;
 }
 

@@ -6,7 +6,7 @@ use warnings FATAL => 'all';
 use JSON::PP qw(decode_json);
 use MiosaHttp qw(poll_until);
 use MiosaSink;
-use MiosaTest qw(make_node);
+use MiosaTest qw(make_node wait_dispatcher);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
@@ -206,9 +206,9 @@ ok(@purge = $cache->wait_for(3, '^/c/a'), 'then the cache forgets again');
 stage_wait('60s');
 
 # The same when the dispatcher has read its settings anew, in whatever order
-sql("SELECT pg_terminate_backend(pid) FROM miosa.dispatcher()");
-$node->poll_query_until('postgres',
-	"SELECT state = 'running' FROM miosa.dispatcher()");
+my $pid = sql('SELECT pid FROM miosa.dispatcher()');
+sql("SELECT pg_terminate_backend($pid)");
+ok(wait_dispatcher($node, 'running', after => $pid), 'the dispatcher is back');
 quiet();
 $router->answer('^/r/b/', delay => 0.2);
 flip('b', 1);

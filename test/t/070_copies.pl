@@ -6,7 +6,7 @@ use warnings FATAL => 'all';
 
 use MiosaHttp qw(poll_until);
 use MiosaSink;
-use MiosaTest qw(make_node);
+use MiosaTest qw(make_node wait_dispatcher);
 use MiosaPostgres;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -24,10 +24,8 @@ sub is_paused
 {
 	my ($server, $database, $why, $name) = @_;
 
-	$server->poll_query_until($database,
-		"SELECT state = 'paused' FROM miosa.dispatcher()");
-	is($server->safe_psql($database, 'SELECT state FROM miosa.dispatcher()'),
-		'paused', "$name is paused");
+	ok(wait_dispatcher($server, 'paused', database => $database),
+		"$name is paused");
 	like($server->safe_psql($database, 'SELECT miosa.pause_reason()'),
 		$why, 'and says why');
 	$sink->clear;

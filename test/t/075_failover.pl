@@ -8,7 +8,7 @@ use warnings FATAL => 'all';
 
 use MiosaHttp qw(poll_until);
 use MiosaSink;
-use MiosaTest qw(make_edge make_node make_site operate);
+use MiosaTest qw(make_edge make_node make_site operate wait_dispatcher);
 use MiosaPostgres;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -127,13 +127,7 @@ is( $standby->safe_psql('postgres',
 $_->clear for values %sink;
 $sink{router}->answer('^/many_7/', hold => 'resync');
 $standby->promote;
-ok( poll_until(
-		sub {
-			return $standby->safe_psql('postgres',
-				'SELECT state FROM miosa.dispatcher()') eq 'running';
-		},
-		180,
-		0.02),
+ok(wait_dispatcher($standby, 'running'),
 	'it has a dispatcher, without anybody saying so');
 $standby->safe_psql('postgres', "SELECT miosa_promote('live', 'ver_2')");
 ok( poll_until(

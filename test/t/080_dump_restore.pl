@@ -8,7 +8,7 @@ use warnings FATAL => 'all';
 
 use List::Util qw(shuffle);
 use MiosaSink;
-use MiosaTest qw(make_node);
+use MiosaTest qw(make_node wait_dispatcher);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -115,8 +115,7 @@ for my $format ('plain', 'custom')
 	  if $format eq 'plain';
 
 	# The copy is silent, and says so
-	ok( $node->poll_query_until($copy,
-			"SELECT state = 'paused' FROM miosa.dispatcher()"),
+	ok(wait_dispatcher($node, 'paused', database => $copy),
 		"$format: the copy is paused");
 	is( $node->safe_psql($copy,
 			"SELECT count(*) FROM miosa.outbox WHERE kind <> 'settings'"),

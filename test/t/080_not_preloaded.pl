@@ -5,6 +5,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use MiosaPostgres;
+use MiosaTest qw(wait_dispatcher);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -53,7 +54,7 @@ like($node->safe_psql('postgres', "SELECT miosa_doctor()::text"),
 # What was queued meanwhile is told once the library is preloaded
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'miosa_rollback'");
 $node->restart;
-ok($node->poll_query_until('postgres', "SELECT state = 'running' FROM miosa.dispatcher()"),
+ok(wait_dispatcher($node, 'running'),
 	'preloaded, it has a dispatcher');
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM miosa.outbox'),
 	'which takes what was queued');

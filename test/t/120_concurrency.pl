@@ -6,7 +6,7 @@
 use strict;
 use warnings FATAL => 'all';
 
-use MiosaTest qw(make_node);
+use MiosaTest qw(make_may_be_refused make_node);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -14,6 +14,7 @@ use Test::More;
 my $clients = 16;
 my $node = make_node('crowd', "max_connections = 50\n");
 
+make_may_be_refused($node);
 $node->safe_psql('postgres', <<'EOS');
 INSERT INTO miosa.tenants (id, slug) VALUES ('ten_1', 'acme');
 INSERT INTO miosa.deployments (id, tenant_id, name, slug)
@@ -23,16 +24,6 @@ INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state)
 INSERT INTO miosa.releases (deployment_id, id, deployment_version_id, tenant_id, storage_uri)
 	SELECT 'dep_' || d, 'rel_' || i, 'ver_' || i, 'ten_1', 'test://artifact' FROM generate_series(0, 3) d, generate_series(1, 5) i;
 DO 'BEGIN PERFORM miosa_promote(''dep_'' || d, ''ver_'' || i) FROM generate_series(0, 3) d, generate_series(1, 5) i; END';
-
--- A statement that may be refused, by a condition of ours and nothing else.
-CREATE FUNCTION may_be_refused(statement text) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE statement;
-EXCEPTION WHEN OTHERS THEN
-	IF SQLSTATE NOT LIKE 'MR%' THEN
-		RAISE;
-	END IF;
-END $$;
 
 CREATE TABLE answers (key integer, answer text);
 EOS

@@ -8,7 +8,7 @@ use IPC::Run;
 use JSON::PP qw(decode_json);
 use MiosaHttp qw(poll_until);
 use MiosaSink;
-use MiosaTest qw(make_node);
+use MiosaTest qw(make_node wait_dispatcher);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
@@ -291,7 +291,7 @@ is(finish($waiter[0]), 'converged', 'and is not sent away');
 # No dispatcher: nobody tells
 $node->append_conf('postgresql.conf', "miosa_rollback.site = 'elsewhere'");
 $node->reload;
-is(wait_sql('SELECT state FROM miosa.dispatcher()', 'paused'), 'paused', 'a copy tells nobody');
+ok(wait_dispatcher($node, 'paused'), 'a copy tells nobody');
 (undef, undef, $err) = $node->psql('postgres', "SELECT miosa_promote('a', 'v" . (++$turn{a} % 2 + 1) . "')");
 is(verdict('a', '1 h'), 'no_dispatcher', 'no_dispatcher, without waiting');
 my $data = convergence('a');

@@ -38,15 +38,7 @@ my $number = 1;
 
 sub sql { return $node->safe_psql('postgres', @_); }
 
-sub wait_sql
-{
-	my ($query, $expected, $timeout) = @_;
-	my $found;
-
-	poll_until(sub { ($found = sql($query)) eq $expected },
-		$timeout // 180, 0.05);
-	return $found;
-}
+sub wait_sql { return MiosaTest::wait_sql($node, @_); }
 
 # An endpoint's error becomes the expected one. On a slow machine an attempt
 # may time out before it fails as it should; the next one says more.

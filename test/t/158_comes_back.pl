@@ -8,7 +8,7 @@ use warnings FATAL => 'all';
 use IPC::Run;
 use MiosaHttp qw(poll_until);
 use MiosaSink;
-use MiosaTest qw(make_node);
+use MiosaTest qw(make_node wait_dispatcher);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -27,19 +27,6 @@ sub sql { return $node->safe_psql('postgres', @_); }
 sub postmaster
 {
 	return (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
-}
-
-sub running
-{
-	my ($pid) = @_;
-
-	return poll_until(
-		sub {
-			return sql("SELECT state = 'running' AND pid <> $pid
-				FROM miosa.dispatcher()") eq 't';
-		},
-		180,
-		0.02);
 }
 
 # A change that is told.
@@ -85,7 +72,7 @@ my $postmaster = postmaster();
 #
 my $pid = sql('SELECT pid FROM miosa.dispatcher()');
 sql("SELECT pg_terminate_backend($pid)");
-ok(running($pid), 'back after SIGTERM');
+ok(wait_dispatcher($node, 'running', after => $pid), 'back after SIGTERM');
 is_told('and tells');
 
 # An error that nothing else can be done about: exit code 1
@@ -94,7 +81,7 @@ sql('ALTER TABLE miosa.delivery_failures RENAME TO renamed;
 	UPDATE miosa.endpoints SET zone = zone');
 ok(poll_until(sub { !kill 0, $pid }, 180), 'a table that is missing ends it');
 sql('ALTER TABLE miosa.renamed RENAME TO delivery_failures');
-ok(running($pid), 'back after exit code 1');
+ok(wait_dispatcher($node, 'running', after => $pid), 'back after exit code 1');
 is_told('and tells');
 like(slurp_file($node->logfile),
 	qr/dispatcher" \(PID $pid\) exited with exit code 1/, 'it was 1');
@@ -102,7 +89,7 @@ like(slurp_file($node->logfile),
 # In order, because somebody wants the database: exit code 0
 $pid = sql('SELECT pid FROM miosa.dispatcher()');
 $node->safe_psql('template1', 'CREATE DATABASE copy TEMPLATE postgres');
-ok(running($pid), 'back after exit code 0');
+ok(wait_dispatcher($node, 'running', after => $pid), 'back after exit code 0');
 is_told('and tells');
 unlike(slurp_file($node->logfile),
 	qr/dispatcher" \(PID $pid\) exited/, 'it was 0');
@@ -229,7 +216,7 @@ $mark->{path} =~ m{(\d+)$} or die 'no marker';
 $sink->plain->answer('^/table/mark$', body => $1);
 $pid = sql('SELECT pid FROM miosa.dispatcher()');
 sql("SELECT pg_terminate_backend($pid)");
-ok(running($pid), 'and forgotten');
+ok(wait_dispatcher($node, 'running', after => $pid), 'and forgotten');
 $sink->clear;
 $session->query_safe('ROLLBACK');
 $session->quit;

@@ -8,7 +8,7 @@ use warnings FATAL => 'all';
 use MiosaFault qw(silent_listener);
 use MiosaHttp qw(poll_until);
 use MiosaSink;
-use MiosaTest qw(make_node);
+use MiosaTest qw(make_node wait_dispatcher);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -171,8 +171,7 @@ sub hang
 	return;
 }
 
-$node->poll_query_until('postgres',
-	"SELECT state = 'running' FROM miosa.dispatcher()");
+ok(wait_dispatcher($node, 'running'), 'the dispatcher runs');
 $pid = pid();
 $silent = silent_listener(4096);
 hang(40);

@@ -5,7 +5,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use MiosaSink;
-use MiosaTest qw(make_node);
+use MiosaTest qw(make_node wait_dispatcher);
 use MiosaPostgres;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -51,9 +51,7 @@ $old->command_ok(
 	'pg_upgrade');
 is(scalar($sink->requests), 0, 'nobody is told anything meanwhile');
 $new->start;
-ok( $new->poll_query_until('postgres',
-		"SELECT state = 'paused' FROM miosa.dispatcher()"),
-	'the new server is paused');
+ok(wait_dispatcher($new, 'paused'), 'the new server is paused');
 like($new->safe_psql('postgres', 'SELECT miosa.pause_reason()'),
 	qr/system identifier|copy of another/, 'and says why');
 is(scalar($sink->requests), 0, 'and tells nobody');

@@ -6,7 +6,7 @@
 use strict;
 use warnings FATAL => 'all';
 
-use MiosaTest qw(make_node);
+use MiosaTest qw(make_may_be_refused make_node);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -21,6 +21,7 @@ miosa_rollback.heartbeat_timeout = 0
 miosa_rollback.capacity_interval = '1h'
 EOC
 
+make_may_be_refused($node);
 $node->safe_psql('postgres', <<'EOS');
 INSERT INTO miosa.tenants (id, slug) VALUES ('ten_1', 'acme');
 INSERT INTO miosa.deployments (id, tenant_id, name, slug, kind, desired_replicas)
@@ -28,16 +29,6 @@ INSERT INTO miosa.deployments (id, tenant_id, name, slug, kind, desired_replicas
 INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, kind, state)
 	SELECT 'dep_' || d, 'ver_' || i, 'ten_1', i, 'dynamic', 'ready' FROM generate_series(1, 3) d, generate_series(1, 6) i;
 DO 'BEGIN PERFORM miosa_promote(''dep_'' || d, ''ver_'' || i, cutover => ''immediate'') FROM generate_series(1, 3) d, generate_series(1, 3) i; END';
-
--- A statement that may be refused, by a condition of ours and nothing else.
-CREATE FUNCTION may_be_refused(statement text) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE statement;
-EXCEPTION WHEN OTHERS THEN
-	IF SQLSTATE NOT LIKE 'MR%' THEN
-		RAISE;
-	END IF;
-END $$;
 
 -- What must not be: counted where it happens, under the deployment's lock.
 CREATE TABLE switched (deployment text, was text, now text, before bigint, after bigint);

@@ -7,7 +7,7 @@ use warnings FATAL => 'all';
 use MiosaHttp qw(poll_until);
 use MiosaS3;
 use MiosaSink;
-use MiosaTest qw(make_node verdict wait_sql);
+use MiosaTest qw(make_node verdict wait_dispatcher wait_sql);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
@@ -230,8 +230,7 @@ ok(switch_off(), 'switched off for good');
 forget('true');
 setting('artifact_max_age', "'4 s'");
 setting('site', "'elsewhere'");
-is(wait_sql($node, 'SELECT state FROM miosa.dispatcher()', 'paused'),
-	'paused', 'the dispatcher is paused');
+ok(wait_dispatcher($node, 'paused'), 'the dispatcher is paused');
 $s3->clear;
 ok(!$s3->wait_for(1, '/', 1), 'and asks nothing');
 
