@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * capacity_pass.c
- *	  Looking after the capacity of all deployments, again and again.
+ *	  Checks the capacity of all deployments, again and again.
  *
- * Every capacity_interval, and when a deadline of some deployment is over,
- * all of them are looked at, a page a turn, because deliveries wait
- * meanwhile.  After that schedulers are asked again for what is missing.
+ * A pass begins every capacity_interval, and when a deadline of a deployment
+ * has passed.  It reads one page of deployments a turn of the loop, because
+ * deliveries wait meanwhile.  At its end the requests of all deployments are
+ * read again, so that schedulers are asked again for what is still missing.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,17 +23,20 @@
 #include "scheduler/capacity_pass.h"
 #include "scheduler/reconcile.h"
 
+/* Deployments that one transaction checks. */
 #define PAGE 1000
+
+/* Requests wait while a transaction waits for a lock. */
 #define LOCK_MS 100
 
-/* After an error, and between two tours at the least. */
+/* After an error, and at least between the starts of two passes. */
 #define PAUSE_MS 1000
 
-/* One page. */
+/* What the transaction of one page returns. */
 typedef struct Page
 {
-	char	   *next;			/* where the next one begins; NULL: nowhere */
-	MrbTick		due;			/* MRB_TICK_NEVER: nothing is */
+	char	   *next;			/* where the next page begins; NULL: the end */
+	MrbTick		due;			/* earliest deadline; MRB_TICK_NEVER: none */
 } Page;
 
 static MrbQuery pass_query = {
@@ -41,27 +45,31 @@ static MrbQuery pass_query = {
 	.argtypes = {TEXTOID, INT4OID},
 };
 
-static char *place = NULL;		/* in a tour; NULL: in none */
-static MrbTick begun_at = 0;	/* the last tour */
-static MrbTick due = MRB_TICK_NEVER;	/* what that has found */
+static char *cursor = NULL;		/* where the next page begins; NULL: no pass
+								 * goes on */
+static MrbTick begun_at = 0;	/* when the last pass began; 0: never */
+static MrbTick due = MRB_TICK_NEVER;	/* earliest deadline known */
 static MrbTick not_before = 0;
 
-static MrbTick next_at(void);
-static void go_to(const char *next);
+static MrbTick next_page_at(void);
+static void move_cursor(const char *next);
 static void read_page(void *arg);
 
+/*
+ * Check the next page, if a pass goes on or is due to begin.
+ */
 void
 mrb_capacity_pass_step(void)
 {
 	Page		page = {.due = MRB_TICK_NEVER};
 
-	if (next_at() > mrb_timer_now())
+	if (next_page_at() > mrb_timer_now())
 		return;
-	if (place == NULL)
+	if (cursor == NULL)
 	{
 		begun_at = mrb_timer_now();
 		due = MRB_TICK_NEVER;
-		go_to("");
+		move_cursor("");
 	}
 	if (!mrb_worker_xact_try(read_page, &page, NULL))
 	{
@@ -69,51 +77,67 @@ mrb_capacity_pass_step(void)
 		return;
 	}
 	due = Min(due, page.due);
-	go_to(page.next);
-	if (place != NULL)
+	move_cursor(page.next);
+	if (cursor != NULL)
 		return;
 	not_before = mrb_tick_plus(begun_at,
 							   Min(PAUSE_MS, mrb_capacity_interval));
 	mrb_reconcile_refresh();
 }
 
+/*
+ * Note a deadline that no pass has seen yet.
+ */
 void
 mrb_capacity_pass_expect(MrbTick at)
 {
 	due = Min(due, at);
 }
 
+/*
+ * Bound the wait of the loop by the time of the next page.
+ */
 long
 mrb_capacity_pass_wait(long most)
 {
-	return Min(most, mrb_tick_ms(mrb_timer_read(), next_at()) + 1);
+	return Min(most, mrb_tick_ms(mrb_timer_read(), next_page_at()) + 1);
 }
 
+/*
+ * When the next page is due: at once in the middle of a pass, otherwise at
+ * the next deadline or after capacity_interval, whichever is earlier.
+ */
 static MrbTick
-next_at(void)
+next_page_at(void)
 {
-	MrbTick		at = begun_at == 0 || place != NULL ? 0 :
+	MrbTick		at = begun_at == 0 || cursor != NULL ? 0 :
 	Min(due, mrb_tick_plus(begun_at, mrb_capacity_interval));
 
 	return Max(at, not_before);
 }
 
+/*
+ * Continue the pass at next; NULL ends it.
+ */
 static void
-go_to(const char *next)
+move_cursor(const char *next)
 {
 	char	   *copy = next != NULL ?
 	MemoryContextStrdup(TopMemoryContext, next) : NULL;
 
-	if (place != NULL)
-		pfree(place);
-	place = copy;
+	if (cursor != NULL)
+		pfree(cursor);
+	cursor = copy;
 }
 
+/*
+ * The transaction of one page.
+ */
 static void
 read_page(void *arg)
 {
 	Page	   *page = arg;
-	Datum		args[] = {CStringGetTextDatum(place), Int32GetDatum(PAGE)};
+	Datum		args[] = {CStringGetTextDatum(cursor), Int32GetDatum(PAGE)};
 
 	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
 	mrb_query_open();

@@ -1,22 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * capacity_pass.h
- *	  Looking after the capacity of all deployments, again and again.
+ *	  Checks the capacity of all deployments, again and again.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef MRB_CAPACITY_PASS_H
 #define MRB_CAPACITY_PASS_H
 
-#include "datatype/timestamp.h"
+#include "common/timer.h"
 
-/* Look after the next page of deployments, if it is time to. */
+/* Check the next page of deployments, if it is due. */
 extern void mrb_capacity_pass_step(void);
 
-/* Something is due then that no tour has found yet. */
+/* Begin a pass at this time at the latest. */
 extern void mrb_capacity_pass_expect(MrbTick at);
 
-/* Milliseconds until it is, at most most. */
+/* Milliseconds until the next page is due; at most most. */
 extern long mrb_capacity_pass_wait(long most);
 
 #endif							/* MRB_CAPACITY_PASS_H */

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * capacity_request.c
- *	  What a version needs of schedulers, as read from the tables.
+ *	  Capacity requests: what schedulers are to do for a version, as read from
+ *	  the tables.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,8 +16,8 @@
 #include "common/query.h"
 #include "scheduler/capacity_request.h"
 
-/* The strings of a need, which stand in a row. */
-#define NEED_STRINGS \
+/* The strings of a request are its first members. */
+#define REQUEST_STRINGS \
 	((int) ((offsetof(MrbCapacityRequest, goal) - offsetof(MrbCapacityRequest, deployment_id)) / \
 			sizeof(char *)))
 
@@ -35,9 +36,12 @@ static MrbQuery read_query = {
 static MrbGoal parse_goal(const char *state);
 static void fetch_list(int row, int column, MrbStringList *list,
 					   MemoryContext context);
-static char *copy_text(const char *text);
+static char *copy_string(const char *string);
 static void copy_list(MrbStringList *to, const MrbStringList *from);
 
+/*
+ * Read the requests of n deployments; ids NULL: of all.
+ */
 MrbCapacityRequest *
 mrb_capacity_request_read(char **ids, int n, int *found)
 {
@@ -45,7 +49,7 @@ mrb_capacity_request_read(char **ids, int n, int *found)
 	bool		all = ids == NULL;
 	Datum	   *elements = palloc(Max(n, 1) * sizeof(Datum));
 	Datum		arg = (Datum) 0;
-	MrbCapacityRequest *needs;
+	MrbCapacityRequest *requests;
 
 	Assert(ids != NULL || n == 0);
 	for (int i = 0; i < n; i++)
@@ -54,50 +58,61 @@ mrb_capacity_request_read(char **ids, int n, int *found)
 		arg = mrb_array_make(elements, NULL, n, TEXTOID);
 	mrb_query_open();
 	*found = mrb_query_run(&read_query, &arg, &all);
-	needs = MemoryContextAllocHuge(context,
-								   Max(*found, 1) * sizeof(MrbCapacityRequest));
+	requests = MemoryContextAllocHuge(context,
+									  Max(*found, 1) * sizeof(MrbCapacityRequest));
 	for (int i = 0; i < *found; i++)
 	{
-		MrbCapacityRequest *need = &needs[i];
-		char	  **strings = &need->deployment_id;
+		MrbCapacityRequest *request = &requests[i];
+		char	  **strings = &request->deployment_id;
 
-		for (int s = 0; s < NEED_STRINGS; s++)
+		for (int s = 0; s < REQUEST_STRINGS; s++)
 			strings[s] = mrb_query_text(i, s + 1);
-		need->goal = parse_goal(mrb_query_text(i, NEED_STRINGS + 1));
-		need->count = mrb_query_int32(i, NEED_STRINGS + 2, 0);
-		need->missing = mrb_query_int32(i, NEED_STRINGS + 3, 0);
-		need->unknown = mrb_query_int32(i, NEED_STRINGS + 4, 0);
-		need->since = mrb_query_timestamp(i, NEED_STRINGS + 5, 0);
-		need->asked = mrb_query_bool(i, NEED_STRINGS + 6);
-		fetch_list(i, NEED_STRINGS + 7, &need->instances, context);
-		fetch_list(i, NEED_STRINGS + 8, &need->watchers, context);
+		request->goal = parse_goal(mrb_query_text(i, REQUEST_STRINGS + 1));
+		request->count = mrb_query_int32(i, REQUEST_STRINGS + 2, 0);
+		request->missing = mrb_query_int32(i, REQUEST_STRINGS + 3, 0);
+		request->unknown = mrb_query_int32(i, REQUEST_STRINGS + 4, 0);
+		request->since = mrb_query_timestamp(i, REQUEST_STRINGS + 5, 0);
+		request->asked = mrb_query_bool(i, REQUEST_STRINGS + 6);
+		fetch_list(i, REQUEST_STRINGS + 7, &request->instances, context);
+		fetch_list(i, REQUEST_STRINGS + 8, &request->watchers, context);
 	}
 	mrb_query_close();
-	return needs;
+	return requests;
 }
 
+/*
+ * Copy a request, and all that it points to, into the current context.
+ */
 void
-mrb_capacity_request_copy(MrbCapacityRequest *to, const MrbCapacityRequest *from)
+mrb_capacity_request_copy(MrbCapacityRequest *to,
+						  const MrbCapacityRequest *from)
 {
 	char	  **to_strings = &to->deployment_id;
 	char	   *const *from_strings = &from->deployment_id;
 
 	*to = *from;
-	for (int s = 0; s < NEED_STRINGS; s++)
-		to_strings[s] = copy_text(from_strings[s]);
+	for (int s = 0; s < REQUEST_STRINGS; s++)
+		to_strings[s] = copy_string(from_strings[s]);
 	copy_list(&to->instances, &from->instances);
 	copy_list(&to->watchers, &from->watchers);
 }
 
+/*
+ * Whether polls of the endpoint count as heartbeats of the version.
+ */
 bool
-mrb_capacity_request_is_watched_by(const MrbCapacityRequest *need, const char *endpoint)
+mrb_capacity_request_is_watched_by(const MrbCapacityRequest *request,
+								   const char *endpoint)
 {
-	for (int i = 0; i < need->watchers.n; i++)
-		if (strcmp(need->watchers.items[i], endpoint) == 0)
+	for (int i = 0; i < request->watchers.n; i++)
+		if (strcmp(request->watchers.items[i], endpoint) == 0)
 			return true;
 	return false;
 }
 
+/*
+ * The goal of a state of capacity_requests; NULL: the version is only polled.
+ */
 static MrbGoal
 parse_goal(const char *state)
 {
@@ -106,6 +121,9 @@ parse_goal(const char *state)
 	return strcmp(state, "draining") == 0 ? MRB_GOAL_DOWN : MRB_GOAL_UP;
 }
 
+/*
+ * Read an array of text into a list allocated in context.
+ */
 static void
 fetch_list(int row, int column, MrbStringList *list, MemoryContext context)
 {
@@ -127,12 +145,18 @@ fetch_list(int row, int column, MrbStringList *list, MemoryContext context)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * Copy a string that may be NULL.
+ */
 static char *
-copy_text(const char *text)
+copy_string(const char *string)
 {
-	return text !=NULL ? pstrdup(text) : NULL;
+	return string != NULL ? pstrdup(string) : NULL;
 }
 
+/*
+ * Copy a list and its strings into the current context.
+ */
 static void
 copy_list(MrbStringList *to, const MrbStringList *from)
 {

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * capacity_request.h
- *	  What a version needs of schedulers, as read from the tables.
+ *	  Capacity requests: what schedulers are to do for a version, as read from
+ *	  the tables.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,9 +16,9 @@
 
 typedef enum MrbGoal
 {
-	MRB_GOAL_WATCH,				/* only be polled, as its heartbeat */
-	MRB_GOAL_UP,
-	MRB_GOAL_DOWN,
+	MRB_GOAL_WATCH,				/* poll only: the poll is its heartbeat */
+	MRB_GOAL_UP,				/* start instances */
+	MRB_GOAL_DOWN,				/* stop all of its instances */
 } MrbGoal;
 
 typedef struct MrbCapacityRequest
@@ -34,25 +35,30 @@ typedef struct MrbCapacityRequest
 	char	   *operation_id;
 	char	   *workload;
 	MrbGoal		goal;
-	int			count;			/* instances that there shall be */
-	int			missing;		/* so many of the instances below are to start */
-	int			unknown;		/* missing, and not among the instances below */
-	TimestampTz since;
-	bool		asked;			/* some scheduler took the request */
-	MrbStringList instances;	/* that can be started, or are to stop, one by
+	int			count;			/* instances requested in all */
+	int			missing;		/* how many of the instances below to start */
+	int			unknown;		/* how many more are missing for which no
+								 * instance is known */
+	TimestampTz since;			/* when the request was made */
+	bool		asked;			/* a scheduler has acknowledged it */
+	MrbStringList instances;	/* that can be started or are to stop, one by
 								 * one */
-	MrbStringList watchers;		/* endpoints whose polls are a heartbeat */
+	MrbStringList watchers;		/* endpoints whose polls are heartbeats */
 } MrbCapacityRequest;
 
 /*
- * Read what the deployments need, ordered by deployment, in the caller's
- * transaction and memory context; ids NULL: all.
+ * Read the requests of deployments, ordered by deployment, in the caller's
+ * transaction and memory context; ids NULL: of all.
  */
-extern MrbCapacityRequest *mrb_capacity_request_read(char **ids, int n, int *found);
+extern MrbCapacityRequest *mrb_capacity_request_read(char **ids, int n,
+													 int *found);
 
 /* A copy in the current context. */
-extern void mrb_capacity_request_copy(MrbCapacityRequest *to, const MrbCapacityRequest *from);
+extern void mrb_capacity_request_copy(MrbCapacityRequest *to,
+									  const MrbCapacityRequest *from);
 
-extern bool mrb_capacity_request_is_watched_by(const MrbCapacityRequest *need, const char *endpoint);
+/* Whether polls of the endpoint count as heartbeats of the version. */
+extern bool mrb_capacity_request_is_watched_by(const MrbCapacityRequest *request,
+											   const char *endpoint);
 
 #endif							/* MRB_CAPACITY_REQUEST_H */

@@ -1,12 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * reconcile.c
- *	  What deployments need becomes work for schedulers.
+ *	  Brings the queues of schedulers in line with the capacity requests in
+ *	  the tables.
  *
- * What is asked for is no change of a route that has to be told once: it is
- * what the tables say now.  They are read when an operation has asked for it,
- * when something is about to be asked for that was read a while ago, and all
- * of them every capacity_interval.
+ * Unlike a route change, a capacity request is a state and not an event: what
+ * counts is what the tables say now.  They are read when an operation has
+ * queued a deployment, when an entry that is about to be sent was read too
+ * long ago, and for all deployments after each capacity pass.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,11 +18,13 @@
 #include "scheduler/reconcile.h"
 #include "scheduler/scale_queue.h"
 
-/* So many wants are read again in one transaction. */
+/* Stale deployments that one transaction reads again. */
 #define STALE_MAX 500
 
-/* Requests wait meanwhile; and after an error nothing is read for so long. */
+/* Requests wait while a transaction waits for a lock. */
 #define LOCK_MS 100
+
+/* After an error nothing is read for this long. */
 #define PAUSE_MS 1000
 
 static bool all_due = false;
@@ -30,34 +33,51 @@ static MrbTick not_before = 0;
 static bool has_scheduler(void);
 static void unlist(MrbEndpoint *endpoint, char **ids, int nids);
 static void drop_unlisted(MrbEndpoint *endpoint, char **ids, int nids);
-static void hand_to(MrbEndpoint *endpoint, const MrbCapacityRequest *needs, int n);
-static bool selects(const MrbEndpoint *endpoint, const MrbCapacityRequest *need);
-static void read_demand(void *arg);
+static bool selects(const MrbEndpoint *endpoint,
+					const MrbCapacityRequest *request);
+static void read_requests(void *arg);
 
+/*
+ * In the transaction of a pass: read the requests of the deployments whose
+ * capacity was queued.  Without a scheduler there is nothing to send, but the
+ * ids still say that a deadline has begun.
+ */
 void
-mrb_reconcile_read(const MrbRouteChanges *taken, bool all, MrbReconcile *demand)
+mrb_reconcile_read(const MrbRouteChanges *taken, bool all,
+				   MrbReconcile *reconcile)
 {
-	MemSet(demand, 0, sizeof(MrbReconcile));
-	demand->all = all;
-	demand->ids = palloc(Max(taken->nchanges, 1) * sizeof(char *));
+	MemSet(reconcile, 0, sizeof(MrbReconcile));
+	reconcile->all = all;
+	reconcile->ids = palloc(Max(taken->nchanges, 1) * sizeof(char *));
 	for (int i = 0; i < taken->nchanges && !all; i++)
 		if (taken->changes[i].kind == MRB_ROUTE_CHANGE_OTHER)
-			demand->ids[demand->nids++] = taken->changes[i].deployment_id;
-	if (all || (demand->nids > 0 && has_scheduler()))
-		demand->needs = mrb_capacity_request_read(all ? NULL : demand->ids, demand->nids,
-												  &demand->nneeds);
+			reconcile->ids[reconcile->nids++] = taken->changes[i].deployment_id;
+	if (all || (reconcile->nids > 0 && has_scheduler()))
+		reconcile->requests = mrb_capacity_request_read(all ? NULL : reconcile->ids,
+														reconcile->nids,
+														&reconcile->nrequests);
 }
 
+/*
+ * After the commit: queue what was read.
+ */
 void
-mrb_reconcile_enter(const MrbReconcile *demand)
+mrb_reconcile_enter(const MrbReconcile *reconcile)
 {
-	if (demand->all || demand->nids > 0)
-		mrb_reconcile_apply(demand->all ? NULL : demand->ids, demand->nids,
-							demand->needs, demand->nneeds);
+	if (reconcile->all || reconcile->nids > 0)
+		mrb_reconcile_apply(reconcile->all ? NULL : reconcile->ids,
+							reconcile->nids, reconcile->requests,
+							reconcile->nrequests);
 }
 
+/*
+ * Set the entries of these deployments, in each scheduler that selects them,
+ * to the n requests.  Entries of these deployments that no request renews are
+ * dropped: nothing is requested of that scheduler any more.
+ */
 void
-mrb_reconcile_apply(char **ids, int nids, const MrbCapacityRequest *needs, int n)
+mrb_reconcile_apply(char **ids, int nids, const MrbCapacityRequest *requests,
+					int n)
 {
 	dlist_iter	iter;
 
@@ -71,47 +91,57 @@ mrb_reconcile_apply(char **ids, int nids, const MrbCapacityRequest *needs, int n
 		for (int first = 0, next; first < n; first = next)
 		{
 			next = first + 1;
-			while (next < n && strcmp(needs[next].deployment_id,
-									  needs[first].deployment_id) == 0)
+			while (next < n && strcmp(requests[next].deployment_id,
+									  requests[first].deployment_id) == 0)
 				next++;
-			if (selects(endpoint, &needs[first]))
-				hand_to(endpoint, &needs[first], next - first);
+			if (selects(endpoint, &requests[first]))
+				mrb_scale_queue_set(endpoint, requests[first].deployment_id,
+									&requests[first], next - first);
 		}
 		drop_unlisted(endpoint, ids, nids);
 	}
 }
 
+/*
+ * Have the next step read the requests of all deployments.
+ */
 void
 mrb_reconcile_refresh(void)
 {
 	all_due = true;
 }
 
+/*
+ * Read and queue again what is due: all deployments, or the stale entries.
+ */
 void
 mrb_reconcile_step(void)
 {
-	MrbReconcile demand = {0};
+	MrbReconcile reconcile = {0};
 
 	if (mrb_timer_now() < not_before)
 		return;
-	demand.all = all_due && has_scheduler();
+	reconcile.all = all_due && has_scheduler();
 	all_due = false;
-	if (!demand.all)
+	if (!reconcile.all)
 	{
-		demand.ids = palloc(STALE_MAX * sizeof(char *));
-		demand.nids = mrb_scale_queue_stale(demand.ids, STALE_MAX);
+		reconcile.ids = palloc(STALE_MAX * sizeof(char *));
+		reconcile.nids = mrb_scale_queue_stale(reconcile.ids, STALE_MAX);
 	}
-	if (!demand.all && demand.nids == 0)
+	if (!reconcile.all && reconcile.nids == 0)
 		return;
-	if (mrb_worker_xact_try(read_demand, &demand, NULL))
-		mrb_reconcile_enter(&demand);
+	if (mrb_worker_xact_try(read_requests, &reconcile, NULL))
+		mrb_reconcile_enter(&reconcile);
 	else
 	{
-		all_due = demand.all;
+		all_due = reconcile.all;
 		not_before = mrb_tick_plus(mrb_timer_now(), PAUSE_MS);
 	}
 }
 
+/*
+ * Bound the wait of the loop by the time of the next step.
+ */
 long
 mrb_reconcile_wait(long most)
 {
@@ -122,6 +152,9 @@ mrb_reconcile_wait(long most)
 	return Min(most, mrb_tick_ms(mrb_timer_read(), not_before));
 }
 
+/*
+ * Whether any endpoint is a scheduler.
+ */
 static bool
 has_scheduler(void)
 {
@@ -134,7 +167,8 @@ has_scheduler(void)
 }
 
 /*
- * What was wanted for these deployments, all without ids, is in doubt.
+ * Mark the endpoint's entries of these deployments (ids NULL: of all) as not
+ * renewed by this reading.
  */
 static void
 unlist(MrbEndpoint *endpoint, char **ids, int nids)
@@ -149,15 +183,15 @@ unlist(MrbEndpoint *endpoint, char **ids, int nids)
 	}
 	for (int i = 0; i < nids; i++)
 	{
-		MrbScaleEntry *want = mrb_scale_queue_find(endpoint, ids[i]);
+		MrbScaleEntry *entry = mrb_scale_queue_find(endpoint, ids[i]);
 
-		if (want != NULL)
-			want->listed = false;
+		if (entry != NULL)
+			entry->listed = false;
 	}
 }
 
 /*
- * Of those nothing is wanted any more.
+ * Drop the entries of these deployments that the reading did not renew.
  */
 static void
 drop_unlisted(MrbEndpoint *endpoint, char **ids, int nids)
@@ -168,47 +202,48 @@ drop_unlisted(MrbEndpoint *endpoint, char **ids, int nids)
 	{
 		dlist_foreach_modify(iter, &endpoint->agenda.wants)
 		{
-			MrbScaleEntry *want = dlist_container(MrbScaleEntry, node, iter.cur);
+			MrbScaleEntry *entry = dlist_container(MrbScaleEntry, node, iter.cur);
 
-			if (!want->listed)
-				mrb_scale_queue_set(endpoint, want->deployment_id, NULL, 0);
+			if (!entry->listed)
+				mrb_scale_queue_set(endpoint, entry->deployment_id, NULL, 0);
 		}
 		return;
 	}
 	for (int i = 0; i < nids; i++)
 	{
-		MrbScaleEntry *want = mrb_scale_queue_find(endpoint, ids[i]);
+		MrbScaleEntry *entry = mrb_scale_queue_find(endpoint, ids[i]);
 
-		if (want != NULL && !want->listed)
-			mrb_scale_queue_set(endpoint, want->deployment_id, NULL, 0);
+		if (entry != NULL && !entry->listed)
+			mrb_scale_queue_set(endpoint, entry->deployment_id, NULL, 0);
 	}
 }
 
-static void
-hand_to(MrbEndpoint *endpoint, const MrbCapacityRequest *needs, int n)
-{
-	mrb_scale_queue_set(endpoint, needs[0].deployment_id, needs, n);
-}
-
+/*
+ * Whether the endpoint's selector matches the deployment of the request.
+ */
 static bool
-selects(const MrbEndpoint *endpoint, const MrbCapacityRequest *need)
+selects(const MrbEndpoint *endpoint, const MrbCapacityRequest *request)
 {
 	MrbRoute	route = {
-		.deployment_id = need->deployment_id,
-		.tenant_id = need->tenant_id,
-		.deployment_kind = need->deployment_kind,
+		.deployment_id = request->deployment_id,
+		.tenant_id = request->tenant_id,
+		.deployment_kind = request->deployment_kind,
 	};
 
 	return mrb_endpoint_list_selects(endpoint, &route);
 }
 
+/*
+ * The transaction of a step.
+ */
 static void
-read_demand(void *arg)
+read_requests(void *arg)
 {
-	MrbReconcile *demand = arg;
+	MrbReconcile *reconcile = arg;
 
 	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
-	demand->needs = mrb_capacity_request_read(demand->all ? NULL : demand->ids,
-											  demand->nids, &demand->nneeds);
+	reconcile->requests = mrb_capacity_request_read(reconcile->all ? NULL : reconcile->ids,
+													reconcile->nids,
+													&reconcile->nrequests);
 	mrb_worker_xact_commit();
 }

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * reconcile.h
- *	  What deployments need becomes work for schedulers.
+ *	  Brings the queues of schedulers in line with the capacity requests in
+ *	  the tables.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,35 +12,35 @@
 #include "route/outbox.h"
 #include "scheduler/capacity_request.h"
 
-/* What a pass has read. */
+/* What one transaction has read. */
 typedef struct MrbReconcile
 {
-	bool		all;			/* of all deployments */
+	bool		all;			/* the requests of all deployments */
 	char	  **ids;			/* else of these */
 	int			nids;
-	MrbCapacityRequest *needs;
-	int			nneeds;
+	MrbCapacityRequest *requests;
+	int			nrequests;
 } MrbReconcile;
 
 /*
- * Read what those deployments need whose capacity was queued, or all of them,
- * in the transaction of a pass; then make it work, after its commit.
+ * Read the requests of the deployments whose capacity was queued, or of all,
+ * in the transaction of a pass; queue them for schedulers after its commit.
  */
 extern void mrb_reconcile_read(const MrbRouteChanges *taken, bool all,
-							   MrbReconcile *demand);
-extern void mrb_reconcile_enter(const MrbReconcile *demand);
+							   MrbReconcile *reconcile);
+extern void mrb_reconcile_enter(const MrbReconcile *reconcile);
 
-/* The same with the needs of those deployments; ids NULL: of all. */
-extern void mrb_reconcile_apply(char **ids, int nids, const MrbCapacityRequest *needs,
-								int n);
+/* Queue all requests of these deployments; ids NULL: of all deployments. */
+extern void mrb_reconcile_apply(char **ids, int nids,
+								const MrbCapacityRequest *requests, int n);
 
-/* Read all again, in the next step. */
+/* Have the next step read the requests of all deployments. */
 extern void mrb_reconcile_refresh(void);
 
-/* Read what is due to be read. */
+/* Read and queue what is due. */
 extern void mrb_reconcile_step(void);
 
-/* Milliseconds until that is so, at most most. */
+/* Milliseconds until a step is due; at most most. */
 extern long mrb_reconcile_wait(long most);
 
 #endif							/* MRB_RECONCILE_H */

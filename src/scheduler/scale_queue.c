@@ -1,17 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * scale_queue.c
- *	  What schedulers are to be asked, in memory.
+ *	  The requests to schedulers that are open, in memory.
  *
- * There is one want for each scheduler and deployment with something open,
- * and it has at most one request in flight: what a scheduler is told of a
- * deployment cannot overtake itself.  What is missing is asked for before
- * anything is stopped, over all deployments of a scheduler.
+ * There is one entry for each scheduler and deployment with open work.  It has
+ * at most one request in flight, so that requests about a deployment cannot
+ * overtake each other.  Over all deployments of a scheduler, instances are
+ * started before any are stopped.
  *
- * What is wanted is read again before it is asked for, unless it was read
- * just now, so that nobody is asked for what was wanted once.  A reading takes
- * nobody's place in the queue away: where requests have a rate, who waits for
- * the first one must not wait behind those that are asked again.
+ * An entry that was not read lately is read again before it is sent, so that
+ * no scheduler is asked for an outdated count.  Reading does not change an
+ * entry's place in the queue: where the adapter has a rate, a first request
+ * must not wait behind repeated ones.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,24 +26,27 @@
 #include "endpoint/run_queue.h"
 #include "scheduler/scale_queue.h"
 
-/* What was read longer ago is read again before it is asked for. */
+/* An entry that was read longer ago is read again before it is sent. */
 #define FRESH_MS 1000
 
-typedef struct WantKey
+typedef struct EntryKey
 {
 	const MrbEndpoint *endpoint;
 	const char *id;
-} WantKey;
+} EntryKey;
 
-typedef struct WantSlot
+typedef struct EntrySlot
 {
-	WantKey		key;
-	MrbScaleEntry *want;
+	EntryKey	key;
+	MrbScaleEntry *entry;
 	char		status;
-} WantSlot;
+} EntrySlot;
 
+/*
+ * Hash of endpoint and deployment.
+ */
 static inline uint32
-hash_key(WantKey key)
+hash_key(EntryKey key)
 {
 	return hash_combine(hash_bytes((const unsigned char *) &key.endpoint,
 								   sizeof(key.endpoint)),
@@ -51,9 +54,9 @@ hash_key(WantKey key)
 								   strlen(key.id)));
 }
 
-#define SH_PREFIX wants
-#define SH_ELEMENT_TYPE WantSlot
-#define SH_KEY_TYPE WantKey
+#define SH_PREFIX entries
+#define SH_ELEMENT_TYPE EntrySlot
+#define SH_KEY_TYPE EntryKey
 #define SH_KEY key
 #define SH_HASH_KEY(tb, key) hash_key(key)
 #define SH_EQUAL(tb, a, b) \
@@ -64,28 +67,36 @@ hash_key(WantKey key)
 #include "lib/simplehash.h"
 
 static MemoryContext kept = NULL;
-static wants_hash *wants = NULL;
+static entries_hash *entries = NULL;
 static dlist_head stale = DLIST_STATIC_INIT(stale);
 
-static MrbScaleEntry *make_want(MrbEndpoint *endpoint, const char *id);
-static void free_want(MrbScaleEntry *want);
-static void set_tasks(MrbScaleEntry *want, const MrbCapacityRequest *needs, int n);
-static bool concerns(const MrbEndpoint *endpoint, const MrbCapacityRequest *need);
-static void leave(MrbScaleEntry *want);
-static MrbTick next_due(const MrbScaleEntry *want);
-static void rest_over(MrbTimer *timer);
-static void make_ready(MrbScaleEntry *want, bool first);
-static bool wants_up(const MrbScaleEntry *want);
-static bool keeps_place(const MrbScaleEntry *want);
-static void forget_flight(MrbScaleEntry *want);
+static MrbScaleEntry *make_entry(MrbEndpoint *endpoint, const char *id);
+static void free_entry(MrbScaleEntry *entry);
+static void set_tasks(MrbScaleEntry *entry,
+					  const MrbCapacityRequest *requests, int n);
+static bool concerns(const MrbEndpoint *endpoint,
+					 const MrbCapacityRequest *request);
+static void leave(MrbScaleEntry *entry);
+static MrbTick next_due(const MrbScaleEntry *entry);
+static void timer_fired(MrbTimer *timer);
+static void make_ready(MrbScaleEntry *entry, bool first);
+static bool starts_instances(const MrbScaleEntry *entry);
+static bool keeps_place(const MrbScaleEntry *entry);
+static void forget_flight(MrbScaleEntry *entry);
 
+/*
+ * Create the queue; its entries live in context.
+ */
 void
 mrb_scale_queue_init(MemoryContext context)
 {
 	kept = context;
-	wants = wants_create(context, 64, NULL);
+	entries = entries_create(context, 64, NULL);
 }
 
+/*
+ * Give a new endpoint its empty lists.
+ */
 void
 mrb_scale_queue_attach(MrbEndpoint *endpoint)
 {
@@ -95,143 +106,177 @@ mrb_scale_queue_attach(MrbEndpoint *endpoint)
 }
 
 /*
- * The endpoint is about to be dropped; its requests are gone already.
+ * Free the entries of an endpoint that is about to be dropped.  Its requests
+ * in flight were cancelled before.
  */
 void
 mrb_scale_queue_detach(MrbEndpoint *endpoint)
 {
 	while (!dlist_is_empty(&endpoint->agenda.wants))
 	{
-		MrbScaleEntry *want = dlist_head_element(MrbScaleEntry, node,
-												 &endpoint->agenda.wants);
+		MrbScaleEntry *entry = dlist_head_element(MrbScaleEntry, node,
+												  &endpoint->agenda.wants);
 
-		leave(want);
-		free_want(want);
+		leave(entry);
+		free_entry(entry);
 	}
 }
 
+/*
+ * The endpoint's entry of a deployment; NULL: none.
+ */
 MrbScaleEntry *
 mrb_scale_queue_find(MrbEndpoint *endpoint, const char *id)
 {
-	WantKey		key = {endpoint, id};
-	WantSlot   *slot = wants_lookup(wants, key);
+	EntryKey	key = {endpoint, id};
+	EntrySlot  *slot = entries_lookup(entries, key);
 
-	return slot != NULL ? slot->want : NULL;
+	return slot != NULL ? slot->entry : NULL;
 }
 
+/*
+ * The entry's task for a version; NULL: none.
+ */
 MrbScaleTask *
-mrb_scale_queue_task(MrbScaleEntry *want, const char *version_id)
+mrb_scale_queue_task(MrbScaleEntry *entry, const char *version_id)
 {
-	for (int i = 0; i < want->ntasks; i++)
-		if (strcmp(want->tasks[i].need.version_id, version_id) == 0)
-			return &want->tasks[i];
+	for (int i = 0; i < entry->ntasks; i++)
+		if (strcmp(entry->tasks[i].request.version_id, version_id) == 0)
+			return &entry->tasks[i];
 	return NULL;
 }
 
+/*
+ * Replace the tasks of a deployment's entry.  A request in flight is left
+ * alone: its answer schedules the entry.  An entry that was read again because
+ * it was stale has had its turn already, so it goes to the front.
+ */
 void
-mrb_scale_queue_set(MrbEndpoint *endpoint, const char *id, const MrbCapacityRequest *needs,
+mrb_scale_queue_set(MrbEndpoint *endpoint, const char *id,
+					const MrbCapacityRequest *requests,
 					int n)
 {
-	MrbScaleEntry *want = mrb_scale_queue_find(endpoint, id);
+	MrbScaleEntry *entry = mrb_scale_queue_find(endpoint, id);
 	bool		any = false;
 	bool		first;
 
 	for (int i = 0; i < n; i++)
-		any |= concerns(endpoint, &needs[i]);
-	if (want == NULL && !any)
+		any |= concerns(endpoint, &requests[i]);
+	if (entry == NULL && !any)
 		return;
-	if (want == NULL)
-		want = make_want(endpoint, id);
-	want->listed = true;
-	want->read_at = mrb_timer_now();
-	set_tasks(want, needs, n);
-	if (want->state == MRB_WANT_BUSY || keeps_place(want))
+	if (entry == NULL)
+		entry = make_entry(endpoint, id);
+	entry->listed = true;
+	entry->read_at = mrb_timer_now();
+	set_tasks(entry, requests, n);
+	if (entry->state == MRB_SCALE_IN_FLIGHT || keeps_place(entry))
 		return;
-	first = want->state == MRB_WANT_STALE;
-	leave(want);
-	if (first && next_due(want) <= mrb_timer_now())
-		make_ready(want, true);
+	first = entry->state == MRB_SCALE_STALE;
+	leave(entry);
+	if (first && next_due(entry) <= mrb_timer_now())
+		make_ready(entry, true);
 	else
-		mrb_scale_queue_rest(want);
+		mrb_scale_queue_schedule(entry);
 }
 
+/*
+ * Take the next ready entry: first those with instances to start.
+ */
 MrbScaleEntry *
 mrb_scale_queue_next(MrbEndpoint *endpoint)
 {
 	dlist_head *list = !dlist_is_empty(&endpoint->agenda.ups) ? &endpoint->agenda.ups :
 	&endpoint->agenda.others;
-	MrbScaleEntry *want;
+	MrbScaleEntry *entry;
 
 	if (dlist_is_empty(list))
 		return NULL;
-	want = dlist_container(MrbScaleEntry, list_node, dlist_pop_head_node(list));
-	want->state = MRB_WANT_RESTING;
-	return want;
+	entry = dlist_container(MrbScaleEntry, list_node, dlist_pop_head_node(list));
+	entry->state = MRB_SCALE_WAITING;
+	return entry;
 }
 
 /*
- * What is missing comes first, and a poll last.
+ * The task that is due: instances to start first, polls last.
  */
 MrbScaleTask *
-mrb_scale_queue_due(const MrbScaleEntry *want, bool *poll)
+mrb_scale_queue_due(const MrbScaleEntry *entry, bool *poll)
 {
 	static const MrbGoal order[] = {MRB_GOAL_UP, MRB_GOAL_DOWN};
 
 	*poll = false;
 	for (size_t o = 0; o < lengthof(order); o++)
-		for (int i = 0; i < want->ntasks; i++)
-			if (want->tasks[i].need.goal == order[o] &&
-				want->tasks[i].ask_at <= mrb_timer_now())
-				return &want->tasks[i];
+		for (int i = 0; i < entry->ntasks; i++)
+			if (entry->tasks[i].request.goal == order[o] &&
+				entry->tasks[i].send_at <= mrb_timer_now())
+				return &entry->tasks[i];
 	*poll = true;
-	for (int i = 0; i < want->ntasks; i++)
-		if (want->tasks[i].poll_at <= mrb_timer_now())
-			return &want->tasks[i];
+	for (int i = 0; i < entry->ntasks; i++)
+		if (entry->tasks[i].poll_at <= mrb_timer_now())
+			return &entry->tasks[i];
 	return NULL;
 }
 
+/*
+ * Note which request is in flight.  Its names are copied, because the entry's
+ * tasks may be replaced before the answer arrives.
+ */
 void
-mrb_scale_queue_take_off(MrbScaleEntry *want, const MrbScaleTask *task, bool poll,
-						 const char *instance)
+mrb_scale_queue_started(MrbScaleEntry *entry, const MrbScaleTask *task,
+						bool poll,
+						const char *instance)
 {
-	want->flight.version_id = MemoryContextStrdup(kept, task->need.version_id);
-	want->flight.instance_id = instance != NULL ?
+	entry->flight.version_id = MemoryContextStrdup(kept,
+												   task->request.version_id);
+	entry->flight.instance_id = instance != NULL ?
 		MemoryContextStrdup(kept, instance) : NULL;
-	want->flight.poll = poll;
-	want->flight.request_at = task->request_at;
-	want->state = MRB_WANT_BUSY;
+	entry->flight.poll = poll;
+	entry->flight.request_at = task->request_at;
+	entry->state = MRB_SCALE_IN_FLIGHT;
 }
 
+/*
+ * Make the entry wait for its next task that is due; without tasks, free it.
+ */
 void
-mrb_scale_queue_rest(MrbScaleEntry *want)
+mrb_scale_queue_schedule(MrbScaleEntry *entry)
 {
-	MrbTick		due = next_due(want);
+	MrbTick		due = next_due(entry);
 
-	forget_flight(want);
-	want->state = MRB_WANT_RESTING;
-	if (want->ntasks == 0)
-		free_want(want);
+	forget_flight(entry);
+	entry->state = MRB_SCALE_WAITING;
+	if (entry->ntasks == 0)
+		free_entry(entry);
 	else if (due <= mrb_timer_now())
-		make_ready(want, false);
+		make_ready(entry, false);
 	else
-		mrb_timer_set(&want->timer,
+		mrb_timer_set(&entry->timer,
 					  (int) Min((due - mrb_timer_now()) / 1000 + 1, INT_MAX),
-					  rest_over);
+					  timer_fired);
 }
 
+/*
+ * Whether the entry was read lately enough to be sent.
+ */
 bool
-mrb_scale_queue_is_fresh(const MrbScaleEntry *want)
+mrb_scale_queue_is_fresh(const MrbScaleEntry *entry)
 {
-	return !mrb_tick_exceeds(want->read_at, mrb_timer_now(), FRESH_MS);
+	return !mrb_tick_exceeds(entry->read_at, mrb_timer_now(), FRESH_MS);
 }
 
+/*
+ * Have the next step of reconcile.c read the entry again.
+ */
 void
-mrb_scale_queue_reread(MrbScaleEntry *want)
+mrb_scale_queue_reread(MrbScaleEntry *entry)
 {
-	want->state = MRB_WANT_STALE;
-	dlist_push_tail(&stale, &want->list_node);
+	entry->state = MRB_SCALE_STALE;
+	dlist_push_tail(&stale, &entry->list_node);
 }
 
+/*
+ * Deployments of stale entries, at most most of them.
+ */
 int
 mrb_scale_queue_stale(char **ids, int most)
 {
@@ -248,45 +293,52 @@ mrb_scale_queue_stale(char **ids, int most)
 	return n;
 }
 
+/*
+ * Create an entry without tasks.
+ */
 static MrbScaleEntry *
-make_want(MrbEndpoint *endpoint, const char *id)
+make_entry(MrbEndpoint *endpoint, const char *id)
 {
-	MrbScaleEntry *want = MemoryContextAllocZero(kept, sizeof(MrbScaleEntry));
-	WantKey		key;
+	MrbScaleEntry *entry = MemoryContextAllocZero(kept, sizeof(MrbScaleEntry));
+	EntryKey	key;
 	bool		found;
 
-	want->endpoint = endpoint;
-	want->deployment_id = MemoryContextStrdup(kept, id);
-	want->state = MRB_WANT_RESTING;
-	dlist_push_tail(&endpoint->agenda.wants, &want->node);
+	entry->endpoint = endpoint;
+	entry->deployment_id = MemoryContextStrdup(kept, id);
+	entry->state = MRB_SCALE_WAITING;
+	dlist_push_tail(&endpoint->agenda.wants, &entry->node);
 	key.endpoint = endpoint;
-	key.id = want->deployment_id;
-	wants_insert(wants, key, &found)->want = want;
-	return want;
-}
-
-static void
-free_want(MrbScaleEntry *want)
-{
-	WantKey		key = {want->endpoint, want->deployment_id};
-
-	mrb_timer_cancel(&want->timer);
-	forget_flight(want);
-	wants_delete(wants, key);
-	dlist_delete(&want->node);
-	if (want->context != NULL)
-		MemoryContextDelete(want->context);
-	pfree(want->deployment_id);
-	pfree(want);
+	key.id = entry->deployment_id;
+	entries_insert(entries, key, &found)->entry = entry;
+	return entry;
 }
 
 /*
- * The tasks that there are now, each as far as it has come.
+ * Free an entry that is in no list of a state.
  */
 static void
-set_tasks(MrbScaleEntry *want, const MrbCapacityRequest *needs, int n)
+free_entry(MrbScaleEntry *entry)
 {
-	MemoryContext context = AllocSetContextCreate(kept, "miosa_rollback want",
+	EntryKey	key = {entry->endpoint, entry->deployment_id};
+
+	mrb_timer_cancel(&entry->timer);
+	forget_flight(entry);
+	entries_delete(entries, key);
+	dlist_delete(&entry->node);
+	if (entry->context != NULL)
+		MemoryContextDelete(entry->context);
+	pfree(entry->deployment_id);
+	pfree(entry);
+}
+
+/*
+ * Make tasks of the requests; a task for a version that already had one
+ * continues where that stands.
+ */
+static void
+set_tasks(MrbScaleEntry *entry, const MrbCapacityRequest *requests, int n)
+{
+	MemoryContext context = AllocSetContextCreate(kept, "miosa_rollback entry",
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
 	MrbScaleTask *tasks = palloc(Max(n, 1) * sizeof(MrbScaleTask));
@@ -294,108 +346,122 @@ set_tasks(MrbScaleEntry *want, const MrbCapacityRequest *needs, int n)
 
 	for (int i = 0; i < n; i++)
 	{
-		MrbScaleTask *old = mrb_scale_queue_task(want, needs[i].version_id);
+		MrbScaleTask *old = mrb_scale_queue_task(entry, requests[i].version_id);
 
-		if (!concerns(want->endpoint, &needs[i]))
+		if (!concerns(entry->endpoint, &requests[i]))
 			continue;
-		mrb_scale_task_begin(&tasks[ntasks], &needs[i], want->endpoint);
+		mrb_scale_task_begin(&tasks[ntasks], &requests[i], entry->endpoint);
 		if (old != NULL)
 			mrb_scale_task_carry_on(&tasks[ntasks], old);
 		ntasks++;
 	}
 	MemoryContextSwitchTo(caller);
-	if (want->context != NULL)
-		MemoryContextDelete(want->context);
-	want->context = context;
-	want->tasks = tasks;
-	want->ntasks = ntasks;
+	if (entry->context != NULL)
+		MemoryContextDelete(entry->context);
+	entry->context = context;
+	entry->tasks = tasks;
+	entry->ntasks = ntasks;
 }
 
 /*
- * What is only watched concerns whoever's polls it is watched by.
+ * Whether the endpoint has to do anything for the request.  A version that is
+ * only polled concerns only the endpoints that watch it.
  */
 static bool
-concerns(const MrbEndpoint *endpoint, const MrbCapacityRequest *need)
+concerns(const MrbEndpoint *endpoint, const MrbCapacityRequest *request)
 {
-	return need->goal != MRB_GOAL_WATCH ||
+	return request->goal != MRB_GOAL_WATCH ||
 		(endpoint->adapter->poll.request != NULL &&
-		 mrb_capacity_request_is_watched_by(need, endpoint->name));
+		 mrb_capacity_request_is_watched_by(request, endpoint->name));
 }
 
 /*
- * Take the want out of whatever list or clock it is in.
+ * Take the entry out of the list of its state, and stop its timer.
  */
 static void
-leave(MrbScaleEntry *want)
+leave(MrbScaleEntry *entry)
 {
-	if (want->state == MRB_WANT_READY || want->state == MRB_WANT_STALE)
-		dlist_delete(&want->list_node);
-	mrb_timer_cancel(&want->timer);
+	if (entry->state == MRB_SCALE_READY || entry->state == MRB_SCALE_STALE)
+		dlist_delete(&entry->list_node);
+	mrb_timer_cancel(&entry->timer);
 }
 
+/*
+ * When the entry's next task is due.
+ */
 static MrbTick
-next_due(const MrbScaleEntry *want)
+next_due(const MrbScaleEntry *entry)
 {
 	MrbTick		due = MRB_TICK_NEVER;
 
-	for (int i = 0; i < want->ntasks; i++)
-		due = Min(due, Min(want->tasks[i].ask_at, want->tasks[i].poll_at));
+	for (int i = 0; i < entry->ntasks; i++)
+		due = Min(due, Min(entry->tasks[i].send_at, entry->tasks[i].poll_at));
 	return due;
 }
 
+/*
+ * A task of a waiting entry is due.
+ */
 static void
-rest_over(MrbTimer *timer)
+timer_fired(MrbTimer *timer)
 {
 	make_ready(mrb_container(MrbScaleEntry, timer, timer), false);
 }
 
 /*
- * first: it has had its turn, but had to be read again.
+ * Put the entry into the list of its endpoint: at the end, or at the front if
+ * it has had its turn and only had to be read again.
  */
 static void
-make_ready(MrbScaleEntry *want, bool first)
+make_ready(MrbScaleEntry *entry, bool first)
 {
-	MrbAgenda  *agenda = &want->endpoint->agenda;
+	MrbAgenda  *agenda = &entry->endpoint->agenda;
 	dlist_head *list;
 
-	/* Its clock may be about to say so, too. */
-	mrb_timer_cancel(&want->timer);
-	want->state = MRB_WANT_READY;
-	want->up = wants_up(want);
-	list = want->up ? &agenda->ups : &agenda->others;
+	/* Its timer may be about to fire, too. */
+	mrb_timer_cancel(&entry->timer);
+	entry->state = MRB_SCALE_READY;
+	entry->up = starts_instances(entry);
+	list = entry->up ? &agenda->ups : &agenda->others;
 	if (first)
-		dlist_push_head(list, &want->list_node);
+		dlist_push_head(list, &entry->list_node);
 	else
-		dlist_push_tail(list, &want->list_node);
-	mrb_run_queue_activate(want->endpoint);
+		dlist_push_tail(list, &entry->list_node);
+	mrb_run_queue_activate(entry->endpoint);
 }
 
 /*
- * Whether instances are to be asked for now.
+ * Whether the task that is due starts instances.
  */
 static bool
-wants_up(const MrbScaleEntry *want)
+starts_instances(const MrbScaleEntry *entry)
 {
 	bool		poll;
-	MrbScaleTask *task = mrb_scale_queue_due(want, &poll);
+	MrbScaleTask *task = mrb_scale_queue_due(entry, &poll);
 
-	return task != NULL && !poll && task->need.goal == MRB_GOAL_UP;
+	return task != NULL && !poll && task->request.goal == MRB_GOAL_UP;
 }
 
+/*
+ * Whether a ready entry still belongs where it stands.
+ */
 static bool
-keeps_place(const MrbScaleEntry *want)
+keeps_place(const MrbScaleEntry *entry)
 {
-	return want->state == MRB_WANT_READY &&
-		next_due(want) <= mrb_timer_now() && want->up == wants_up(want);
+	return entry->state == MRB_SCALE_READY &&
+		next_due(entry) <= mrb_timer_now() && entry->up == starts_instances(entry);
 }
 
+/*
+ * Free the names of the request that was in flight.
+ */
 static void
-forget_flight(MrbScaleEntry *want)
+forget_flight(MrbScaleEntry *entry)
 {
-	if (want->flight.version_id != NULL)
-		pfree(want->flight.version_id);
-	if (want->flight.instance_id != NULL)
-		pfree(want->flight.instance_id);
-	want->flight.version_id = NULL;
-	want->flight.instance_id = NULL;
+	if (entry->flight.version_id != NULL)
+		pfree(entry->flight.version_id);
+	if (entry->flight.instance_id != NULL)
+		pfree(entry->flight.instance_id);
+	entry->flight.version_id = NULL;
+	entry->flight.instance_id = NULL;
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * scale_queue.h
- *	  What schedulers are to be asked, in memory.
+ *	  The requests to schedulers that are open, in memory.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,18 +16,18 @@ typedef struct MrbFlight
 	char	   *version_id;
 	char	   *instance_id;	/* or NULL */
 	bool		poll;
-	TimestampTz request_at;		/* of its task */
+	TimestampTz request_at;		/* of its task when it was sent */
 } MrbFlight;
 
 typedef enum MrbScaleEntryState
 {
-	MRB_WANT_RESTING,			/* its timer says until when */
-	MRB_WANT_READY,				/* in one of its endpoint's lists */
-	MRB_WANT_STALE,				/* is to be read again */
-	MRB_WANT_BUSY,				/* has a request in flight */
+	MRB_SCALE_WAITING,			/* until its timer fires */
+	MRB_SCALE_READY,			/* in one of its endpoint's lists */
+	MRB_SCALE_STALE,			/* to be read again before it is sent */
+	MRB_SCALE_IN_FLIGHT,		/* has a request in flight */
 } MrbScaleEntryState;
 
-/* All that one endpoint is asked for one deployment. */
+/* All that one scheduler is asked for one deployment. */
 typedef struct MrbScaleEntry
 {
 	MrbEndpoint *endpoint;
@@ -37,39 +37,53 @@ typedef struct MrbScaleEntry
 	MrbScaleTask *tasks;
 	MrbScaleEntryState state;
 	bool		up;				/* when ready: in its endpoint's ups */
-	bool		listed;			/* by the last reading */
-	MrbTick		read_at;
+	bool		listed;			/* the last reading renewed it */
+	MrbTick		read_at;		/* when that was */
 	MrbTimer	timer;
 	MrbFlight	flight;
-	dlist_node	node;			/* in its endpoint's wants */
+	dlist_node	node;			/* in its endpoint's entries */
 	dlist_node	list_node;		/* in the list of its state */
 } MrbScaleEntry;
 
 extern void mrb_scale_queue_init(MemoryContext context);
+
+/* Give an endpoint its lists; free its entries when it is dropped. */
 extern void mrb_scale_queue_attach(MrbEndpoint *endpoint);
 extern void mrb_scale_queue_detach(MrbEndpoint *endpoint);
-extern MrbScaleEntry *mrb_scale_queue_find(MrbEndpoint *endpoint, const char *id);
-extern MrbScaleTask *mrb_scale_queue_task(MrbScaleEntry *want, const char *version_id);
 
-/* This is what is wanted now, as just read; of nothing the want is freed. */
+/* The entry of a deployment, and its task for a version; NULL: none. */
+extern MrbScaleEntry *mrb_scale_queue_find(MrbEndpoint *endpoint,
+										   const char *id);
+extern MrbScaleTask *mrb_scale_queue_task(MrbScaleEntry *entry,
+										  const char *version_id);
+
+/*
+ * Replace the tasks of a deployment's entry by the requests that were just
+ * read; without any the entry is freed.
+ */
 extern void mrb_scale_queue_set(MrbEndpoint *endpoint, const char *id,
-								const MrbCapacityRequest *needs, int n);
+								const MrbCapacityRequest *requests, int n);
 
-/* The next one of an endpoint, taken out of its list; NULL: none. */
+/* Take the endpoint's next ready entry out of its list; NULL: none. */
 extern MrbScaleEntry *mrb_scale_queue_next(MrbEndpoint *endpoint);
 
-/* What is due of it: a task to ask for or to poll; NULL: nothing. */
-extern MrbScaleTask *mrb_scale_queue_due(const MrbScaleEntry *want, bool *poll);
+/* The task that is due to be sent or polled; NULL: none. */
+extern MrbScaleTask *mrb_scale_queue_due(const MrbScaleEntry *entry,
+										 bool *poll);
 
-extern void mrb_scale_queue_take_off(MrbScaleEntry *want, const MrbScaleTask *task, bool poll,
-									 const char *instance);
+/* Note that a request about the task is in flight. */
+extern void mrb_scale_queue_started(MrbScaleEntry *entry,
+									const MrbScaleTask *task, bool poll,
+									const char *instance);
 
-/* It has no request in flight (any more): wait for its next turn. */
-extern void mrb_scale_queue_rest(MrbScaleEntry *want);
+/* Without a request in flight: make the entry wait until a task is due. */
+extern void mrb_scale_queue_schedule(MrbScaleEntry *entry);
 
-/* It was read too long ago; and the ids of those, palloc'd, at most so many. */
-extern bool mrb_scale_queue_is_fresh(const MrbScaleEntry *want);
-extern void mrb_scale_queue_reread(MrbScaleEntry *want);
+/* Whether the entry was read lately; if not, have it read again. */
+extern bool mrb_scale_queue_is_fresh(const MrbScaleEntry *entry);
+extern void mrb_scale_queue_reread(MrbScaleEntry *entry);
+
+/* Deployments to be read again, palloc'd; at most most of them. */
 extern int	mrb_scale_queue_stale(char **ids, int most);
 
 #endif							/* MRB_SCALE_QUEUE_H */

@@ -1,14 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * scale_result.c
- *	  What schedulers have answered, until it is written down.
+ *	  Answers of schedulers, until they are written into tables.
  *
- * Rows that somebody has locked are tried again a little later; who has them
- * locked never waits for us.  What a poll has found may switch routes, so
- * what the deployment needs is read again in the same transaction.  Should
- * something be in the way, outcomes are written one by one, and one that
- * cannot be written at all is forgotten: the request or the poll that it comes
- * from is repeated anyway.
+ * Rows that another session has locked are tried again a little later, so
+ * that this worker never waits for them.  The count that a poll returns may
+ * switch routes, so the requests of its deployment are read again in the same
+ * transaction.  If a batch fails, its results are written one by one, and one
+ * that fails alone is dropped: its request or poll is repeated anyway.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,35 +25,38 @@
 #include "scheduler/reconcile.h"
 #include "scheduler/scale_result.h"
 
-/* So many a transaction: requests wait for it. */
+/* Results that one transaction writes; requests wait for it. */
 #define BATCH 50
 
-/* Whoever locks our tables must not hold up requests. */
+/* Requests wait while a transaction waits for a lock. */
 #define LOCK_MS 20
-#define AGAIN_MS 200
 
-typedef struct Outcome
+/* What could not be written is tried again after this. */
+#define RETRY_MS 200
+
+/* An answer. */
+typedef struct Result
 {
 	dlist_node	node;
 	char	   *endpoint;
 	char	   *deployment_id;
 	char	   *version_id;
 	MrbGoal		goal;
-	int			healthy;		/* -1: it is no poll */
-	char	   *error;			/* or NULL */
-	TimestampTz at;
+	int			healthy;		/* count returned by a poll; -1: no poll */
+	char	   *error;			/* why the request failed, or NULL */
+	TimestampTz at;				/* when it was answered */
 	bool		busy;			/* its rows are locked */
-} Outcome;
+} Result;
 
 /* What one transaction writes and reads. */
 typedef struct Batch
 {
-	Outcome   **outcomes;
+	Result	  **results;
 	int			n;
 	char	  **ids;			/* deployments that were read again */
 	int			nids;
-	MrbCapacityRequest *needs;
-	int			nneeds;
+	MrbCapacityRequest *requests;
+	int			nrequests;
 } Batch;
 
 static MrbQuery note_query = {
@@ -71,94 +73,113 @@ static MrbQuery poll_query = {
 	.argtypes = {TEXTOID, TEXTOID, TEXTOID, INT4OID},
 };
 
-static dlist_head outcomes = DLIST_STATIC_INIT(outcomes);
+static dlist_head results = DLIST_STATIC_INIT(results);
 static MrbTick not_before = 0;
 
-static char *keep_text(const char *text);
-static void gather(Batch *batch, int most);
+static char *keep_string(const char *string);
+static void collect(Batch *batch, int most);
 static void write_batch(void *arg);
-static void note_asked(Batch *batch);
+static void record_requests(Batch *batch);
 static void find_busy(Batch *batch, const char *deployment_id,
 					  const char *version_id);
-static void take_poll(Outcome *outcome);
-static void read_again(Batch *batch);
-static void written(Batch *batch);
-static void tell_task(const Outcome *outcome);
-static void forget(Outcome *outcome);
+static void record_poll(Result *result);
+static void reread_requests(Batch *batch);
+static void batch_written(Batch *batch);
+static void update_task(const Result *result);
+static void drop_result(Result *result);
 
+/*
+ * Keep the answer to a request or a poll until it is written.
+ */
 void
-mrb_scale_result_add(const MrbScaleEntry *want, const MrbScaleTask *task, int healthy,
+mrb_scale_result_add(const MrbScaleEntry *entry, const MrbScaleTask *task,
+					 int healthy,
 					 const char *error)
 {
-	Outcome    *outcome;
+	Result	   *result;
 
-	/* Of what is only polled there is no row; the endpoint has the error. */
-	if (error != NULL && task->need.goal == MRB_GOAL_WATCH)
+	/* What is only polled has no row; the endpoint shows the error. */
+	if (error != NULL && task->request.goal == MRB_GOAL_WATCH)
 		return;
-	outcome = MemoryContextAllocZero(TopMemoryContext, sizeof(Outcome));
-	outcome->endpoint = keep_text(want->endpoint->name);
-	outcome->deployment_id = keep_text(want->deployment_id);
-	outcome->version_id = keep_text(task->need.version_id);
-	outcome->goal = task->need.goal;
-	outcome->healthy = healthy;
-	outcome->error = keep_text(error);
-	outcome->at = mrb_timer_wall();
-	dlist_push_tail(&outcomes, &outcome->node);
+	result = MemoryContextAllocZero(TopMemoryContext, sizeof(Result));
+	result->endpoint = keep_string(entry->endpoint->name);
+	result->deployment_id = keep_string(entry->deployment_id);
+	result->version_id = keep_string(task->request.version_id);
+	result->goal = task->request.goal;
+	result->healthy = healthy;
+	result->error = keep_string(error);
+	result->at = mrb_timer_wall();
+	dlist_push_tail(&results, &result->node);
 }
 
+/*
+ * Write a batch of results.
+ */
 void
 mrb_scale_result_step(void)
 {
 	Batch		batch = {0};
 
-	if (dlist_is_empty(&outcomes) || mrb_timer_now() < not_before)
+	if (dlist_is_empty(&results) || mrb_timer_now() < not_before)
 		return;
-	gather(&batch, BATCH);
+	collect(&batch, BATCH);
 	if (mrb_worker_xact_try(write_batch, &batch, NULL))
 	{
-		written(&batch);
+		batch_written(&batch);
 		return;
 	}
-	not_before = mrb_tick_plus(mrb_timer_now(), AGAIN_MS);
+	not_before = mrb_tick_plus(mrb_timer_now(), RETRY_MS);
 	for (int i = 0; i < batch.n; i++)
 	{
-		Batch		one = {.outcomes = &batch.outcomes[i],.n = 1};
+		Batch		one = {.results = &batch.results[i],.n = 1};
 
 		if (mrb_worker_xact_try(write_batch, &one, NULL))
-			written(&one);
+			batch_written(&one);
 		else
-			forget(batch.outcomes[i]);
+			drop_result(batch.results[i]);
 	}
 }
 
+/*
+ * Bound the wait of the loop by the time of the next batch.
+ */
 long
 mrb_scale_result_wait(long most)
 {
-	if (dlist_is_empty(&outcomes))
+	if (dlist_is_empty(&results))
 		return most;
 	return Min(most, mrb_tick_ms(mrb_timer_read(), not_before));
 }
 
+/*
+ * Copy a string that may be NULL for as long as its result is kept.
+ */
 static char *
-keep_text(const char *text)
+keep_string(const char *string)
 {
-	return text !=NULL ? MemoryContextStrdup(TopMemoryContext, text) : NULL;
+	return string != NULL ? MemoryContextStrdup(TopMemoryContext, string) : NULL;
 }
 
+/*
+ * Take up to most results into the batch; they stay in the list.
+ */
 static void
-gather(Batch *batch, int most)
+collect(Batch *batch, int most)
 {
 	dlist_iter	iter;
 
-	batch->outcomes = palloc(most * sizeof(Outcome *));
-	dlist_foreach(iter, &outcomes)
+	batch->results = palloc(most * sizeof(Result *));
+	dlist_foreach(iter, &results)
 	{
 		if (batch->n == most)
 			break;
-		batch->outcomes[batch->n++] = dlist_container(Outcome, node, iter.cur);
+		batch->results[batch->n++] = dlist_container(Result, node, iter.cur);
 	}
 }
 
+/*
+ * The transaction of a batch.
+ */
 static void
 write_batch(void *arg)
 {
@@ -166,20 +187,20 @@ write_batch(void *arg)
 
 	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
 	for (int i = 0; i < batch->n; i++)
-		batch->outcomes[i]->busy = false;
-	note_asked(batch);
+		batch->results[i]->busy = false;
+	record_requests(batch);
 	for (int i = 0; i < batch->n; i++)
-		if (batch->outcomes[i]->healthy >= 0)
-			take_poll(batch->outcomes[i]);
-	read_again(batch);
+		if (batch->results[i]->healthy >= 0)
+			record_poll(batch->results[i]);
+	reread_requests(batch);
 	mrb_worker_xact_commit();
 }
 
 /*
- * When schedulers took requests, and why they did not.
+ * Write when schedulers acknowledged requests, and why they did not.
  */
 static void
-note_asked(Batch *batch)
+record_requests(Batch *batch)
 {
 	static const char *const states[] = {
 		[MRB_GOAL_WATCH] = "",
@@ -198,17 +219,17 @@ note_asked(Batch *batch)
 		columns[c] = palloc(batch->n * sizeof(Datum));
 	for (int i = 0; i < batch->n; i++)
 	{
-		Outcome    *outcome = batch->outcomes[i];
+		Result	   *result = batch->results[i];
 
-		if (outcome->healthy >= 0)
+		if (result->healthy >= 0)
 			continue;
-		columns[0][n] = CStringGetTextDatum(outcome->deployment_id);
-		columns[1][n] = CStringGetTextDatum(outcome->version_id);
-		columns[2][n] = CStringGetTextDatum(states[outcome->goal]);
-		taken[n] = outcome->error == NULL;
+		columns[0][n] = CStringGetTextDatum(result->deployment_id);
+		columns[1][n] = CStringGetTextDatum(result->version_id);
+		columns[2][n] = CStringGetTextDatum(states[result->goal]);
+		taken[n] = result->error == NULL;
 		columns[3][n] = taken[n] ? (Datum) 0 :
-			CStringGetTextDatum(outcome->error);
-		columns[4][n++] = TimestampTzGetDatum(outcome->at);
+			CStringGetTextDatum(result->error);
+		columns[4][n++] = TimestampTzGetDatum(result->at);
 	}
 	if (n == 0)
 		return;
@@ -222,109 +243,121 @@ note_asked(Batch *batch)
 	mrb_query_close();
 }
 
+/*
+ * Mark the results whose row is locked.
+ */
 static void
 find_busy(Batch *batch, const char *deployment_id, const char *version_id)
 {
 	for (int i = 0; i < batch->n; i++)
 	{
-		Outcome    *outcome = batch->outcomes[i];
+		Result	   *result = batch->results[i];
 
-		if (outcome->healthy < 0 &&
-			strcmp(outcome->deployment_id, deployment_id) == 0 &&
-			strcmp(outcome->version_id, version_id) == 0)
-			outcome->busy = true;
+		if (result->healthy < 0 &&
+			strcmp(result->deployment_id, deployment_id) == 0 &&
+			strcmp(result->version_id, version_id) == 0)
+			result->busy = true;
 	}
 }
 
 /*
- * Somebody who has the deployment locked may be about to change what counts.
+ * Write the count of a poll.  While another session has the deployment locked
+ * it may be changing what the count decides, so the poll is then repeated.
  */
 static void
-take_poll(Outcome *outcome)
+record_poll(Result *result)
 {
 	Datum		args[] = {
-		CStringGetTextDatum(outcome->deployment_id),
-		CStringGetTextDatum(outcome->version_id),
-		CStringGetTextDatum(outcome->endpoint),
-		Int32GetDatum(outcome->healthy)
+		CStringGetTextDatum(result->deployment_id),
+		CStringGetTextDatum(result->version_id),
+		CStringGetTextDatum(result->endpoint),
+		Int32GetDatum(result->healthy)
 	};
 
 	mrb_query_open();
 	mrb_query_run(&poll_query, args, NULL);
-	outcome->busy = !mrb_query_bool(0, 1);
+	result->busy = !mrb_query_bool(0, 1);
 	mrb_query_close();
 }
 
 /*
- * A poll may have reached what was wanted.
+ * Read the requests of polled deployments again: the count may have completed
+ * them.
  */
 static void
-read_again(Batch *batch)
+reread_requests(Batch *batch)
 {
 	batch->nids = 0;
 	batch->ids = palloc(batch->n * sizeof(char *));
 	for (int i = 0; i < batch->n; i++)
-		if (batch->outcomes[i]->healthy >= 0 &&
-			batch->outcomes[i]->goal != MRB_GOAL_WATCH)
+		if (batch->results[i]->healthy >= 0 &&
+			batch->results[i]->goal != MRB_GOAL_WATCH)
 			batch->ids[batch->nids++] =
-				pstrdup(batch->outcomes[i]->deployment_id);
+				pstrdup(batch->results[i]->deployment_id);
 	if (batch->nids > 0)
-		batch->needs = mrb_capacity_request_read(batch->ids, batch->nids,
-												 &batch->nneeds);
+		batch->requests = mrb_capacity_request_read(batch->ids, batch->nids,
+													&batch->nrequests);
 }
 
 /*
- * What was locked is tried again: requests as they are, polls by another
- * poll.
+ * After the commit: drop what is written.  Of what was locked, requests are
+ * written again later, and polls are repeated.
  */
 static void
-written(Batch *batch)
+batch_written(Batch *batch)
 {
 	for (int i = 0; i < batch->n; i++)
 	{
-		Outcome    *outcome = batch->outcomes[i];
+		Result	   *result = batch->results[i];
 
-		tell_task(outcome);
-		if (outcome->busy && outcome->healthy < 0)
-			not_before = mrb_tick_plus(mrb_timer_now(), AGAIN_MS);
+		update_task(result);
+		if (result->busy && result->healthy < 0)
+			not_before = mrb_tick_plus(mrb_timer_now(), RETRY_MS);
 		else
-			forget(outcome);
+			drop_result(result);
 	}
 	if (batch->nids > 0)
-		mrb_reconcile_apply(batch->ids, batch->nids, batch->needs,
-							batch->nneeds);
+		mrb_reconcile_apply(batch->ids, batch->nids, batch->requests,
+							batch->nrequests);
 }
 
+/*
+ * Update the task, if it still exists: its acknowledgement is written, or its
+ * poll is to be repeated.
+ */
 static void
-tell_task(const Outcome *outcome)
+update_task(const Result *result)
 {
-	MrbEndpoint *endpoint = mrb_endpoint_list_find(outcome->endpoint);
-	MrbScaleEntry *want = endpoint != NULL ?
-	mrb_scale_queue_find(endpoint, outcome->deployment_id) : NULL;
-	MrbScaleTask *task = want != NULL ?
-	mrb_scale_queue_task(want, outcome->version_id) : NULL;
+	MrbEndpoint *endpoint = mrb_endpoint_list_find(result->endpoint);
+	MrbScaleEntry *entry = endpoint != NULL ?
+	mrb_scale_queue_find(endpoint, result->deployment_id) : NULL;
+	MrbScaleTask *task = entry != NULL ?
+	mrb_scale_queue_task(entry, result->version_id) : NULL;
 
 	if (task == NULL)
 		return;
-	if (outcome->healthy < 0 && !outcome->busy &&
-		task->told_at == outcome->at)
+	if (result->healthy < 0 && !result->busy &&
+		task->acked_at == result->at)
 		task->unwritten = false;
-	if (outcome->healthy < 0 || !outcome->busy)
+	if (result->healthy < 0 || !result->busy)
 		return;
 	task->poll_at = mrb_tick_plus(mrb_timer_now(),
 								  endpoint->adapter->poll.interval_ms);
-	if (want->state == MRB_WANT_RESTING)
-		mrb_scale_queue_rest(want);
+	if (entry->state == MRB_SCALE_WAITING)
+		mrb_scale_queue_schedule(entry);
 }
 
+/*
+ * Free a result.
+ */
 static void
-forget(Outcome *outcome)
+drop_result(Result *result)
 {
-	dlist_delete(&outcome->node);
-	pfree(outcome->endpoint);
-	pfree(outcome->deployment_id);
-	pfree(outcome->version_id);
-	if (outcome->error != NULL)
-		pfree(outcome->error);
-	pfree(outcome);
+	dlist_delete(&result->node);
+	pfree(result->endpoint);
+	pfree(result->deployment_id);
+	pfree(result->version_id);
+	if (result->error != NULL)
+		pfree(result->error);
+	pfree(result);
 }

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * scale_sender.c
- *	  Asking schedulers, and what becomes of it.
+ *	  Sends requests and polls to schedulers and handles their answers.
  *
- * A request is named after the time of its first try: the same on every try,
- * so that who drops repeats drops those, and another one when the same count
- * is asked for again because it was not reached.
+ * The message id of a request contains the time of its first attempt.  It is
+ * the same on every attempt, so that a scheduler can drop repeated ones, and
+ * differs when the same count is requested again because it was not reached.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,83 +22,92 @@
 #include "scheduler/scale_result.h"
 #include "scheduler/scale_sender.h"
 
-/* Room for the values that are made of numbers. */
-typedef struct Texts
+/* Room for values that are formatted from numbers. */
+typedef struct Formatted
 {
 	char		count[16];
 	char		time[MRB_ROUTE_TIME_SIZE];
-} Texts;
+} Formatted;
 
 static const MrbRequest *choose_call(const MrbEndpoint *endpoint,
 									 const MrbScaleTask *task, bool poll);
-static MrbStarted start(MrbScaleEntry *want, MrbScaleTask *task, bool poll,
+static MrbStarted start(MrbScaleEntry *entry, MrbScaleTask *task, bool poll,
 						const char *instance, const char **problem);
-static void fill(const MrbScaleTask *task, TimestampTz at, const char *instance,
-				 MrbTemplateValues *values, Texts *texts);
-static void answered(MrbInflight *send, const MrbHttpAnswer *answer);
-static MrbScaleTask *find_task(MrbScaleEntry *want);
-static void succeeded(MrbScaleEntry *want, MrbScaleTask *task, int healthy);
-static void task_taken(MrbScaleEntry *want, MrbScaleTask *task, const char *instance);
-static void did_not(MrbScaleEntry *want, MrbScaleTask *task, MrbVerdict verdict,
-					const MrbHttpAnswer *answer, const char *why);
+static void fill(const MrbScaleTask *task, TimestampTz at,
+				 const char *instance,
+				 MrbTemplateValues *values, Formatted *formatted);
+static void handle_answer(MrbInflight *inflight, const MrbHttpAnswer *answer);
+static MrbScaleTask *find_task(MrbScaleEntry *entry);
+static void request_succeeded(MrbScaleEntry *entry, MrbScaleTask *task,
+							  int healthy);
+static void acknowledge_task(MrbScaleEntry *entry, MrbScaleTask *task,
+							 const char *instance);
+static void request_failed(MrbScaleEntry *entry, MrbScaleTask *task,
+						   MrbVerdict verdict,
+						   const MrbHttpAnswer *answer, const char *why);
 static void show_error(MrbEndpoint *endpoint, const char *why);
 
+/*
+ * Start the next request to a scheduler.  True also when an entry had nothing
+ * to send after all: the next one may have.
+ */
 bool
 mrb_scale_sender_start(MrbEndpoint *endpoint, bool *full)
 {
-	MrbScaleEntry *want = mrb_scale_queue_next(endpoint);
+	MrbScaleEntry *entry = mrb_scale_queue_next(endpoint);
 	MrbScaleTask *task;
 	bool		poll;
 	char	   *instance;
 	const char *problem = NULL;
 
-	if (want == NULL)
+	if (entry == NULL)
 		return false;
-	task = mrb_scale_queue_due(want, &poll);
-	if (task != NULL && !poll && !mrb_scale_queue_is_fresh(want))
+	task = mrb_scale_queue_due(entry, &poll);
+	if (task != NULL && !poll && !mrb_scale_queue_is_fresh(entry))
 	{
-		/* It comes first in the next turn. */
-		mrb_scale_queue_reread(want);
+		/* It comes first once it is read. */
+		mrb_scale_queue_reread(entry);
 		return false;
 	}
 	if (task == NULL)
 	{
-		mrb_scale_queue_rest(want);
+		mrb_scale_queue_schedule(entry);
 		return true;
 	}
 	instance = !poll && endpoint->adapter->per_instance ?
 		mrb_scale_task_instance(task) : NULL;
 	if (!poll && instance == NULL && endpoint->adapter->per_instance &&
-		task->need.unknown == 0)
+		task->request.unknown == 0)
 	{
-		/* Those that there are have been asked for, or need not be. */
-		task_taken(want, task, NULL);
-		mrb_scale_queue_rest(want);
+		/* All of its instances have acknowledged, or none is missing. */
+		acknowledge_task(entry, task, NULL);
+		mrb_scale_queue_schedule(entry);
 		return true;
 	}
-	switch (start(want, task, poll, instance, &problem))
+	switch (start(entry, task, poll, instance, &problem))
 	{
 		case MRB_STARTED:
-			mrb_scale_queue_take_off(want, task, poll, instance);
+			mrb_scale_queue_started(entry, task, poll, instance);
 			return true;
 		case MRB_START_FULL:
 			*full = true;
 			break;
 		case MRB_START_WRONG:
 			show_error(endpoint, problem);
-			mrb_scale_result_add(want, task, -1, problem);
+			mrb_scale_result_add(entry, task, -1, problem);
 			if (poll)
 				mrb_scale_task_not_polled(task, endpoint);
 			else
-				mrb_scale_task_refused(task, instance, 0, want->context);
+				mrb_scale_task_refused(task, instance, 0, entry->context);
 			break;
 	}
-	mrb_scale_queue_rest(want);
+	mrb_scale_queue_schedule(entry);
 	return true;
 }
 
 /*
- * NULL: there is nothing to ask about.
+ * The adapter's request for the task: to poll, to remove an instance, or to
+ * set the count or start an instance.
  */
 static const MrbRequest *
 choose_call(const MrbEndpoint *endpoint, const MrbScaleTask *task, bool poll)
@@ -107,30 +116,34 @@ choose_call(const MrbEndpoint *endpoint, const MrbScaleTask *task, bool poll)
 
 	if (poll)
 		return adapter->poll.request;
-	if (adapter->per_instance && task->need.goal == MRB_GOAL_DOWN)
+	if (adapter->per_instance && task->request.goal == MRB_GOAL_DOWN)
 		return adapter->remove;
 	return adapter->request;
 }
 
+/*
+ * Send the request or the poll of a task, about the instance if not NULL.
+ */
 static MrbStarted
-start(MrbScaleEntry *want, MrbScaleTask *task, bool poll, const char *instance,
+start(MrbScaleEntry *entry, MrbScaleTask *task, bool poll,
+	  const char *instance,
 	  const char **problem)
 {
-	MrbEndpoint *endpoint = want->endpoint;
+	MrbEndpoint *endpoint = entry->endpoint;
 	MrbInflightNote note = {
 		.call = choose_call(endpoint, task, poll),
-		.subject = want,
+		.subject = entry,
 		.retry = (poll ? task->poll_failures : task->failures) > 0,
-		.done = answered,
+		.done = handle_answer,
 	};
 	TimestampTz at = mrb_timer_wall();
 	MrbTemplateValues values = {0};
-	Texts		texts;
+	Formatted	formatted;
 
 	if (!poll && endpoint->adapter->per_instance && instance == NULL)
 	{
 		*problem = psprintf("%d instances are missing, and no more of the version are known that could be started",
-							task->need.unknown);
+							task->request.unknown);
 		return MRB_START_WRONG;
 	}
 	if (!poll)
@@ -139,133 +152,147 @@ start(MrbScaleEntry *want, MrbScaleTask *task, bool poll, const char *instance,
 			task->request_at = at;
 		at = task->request_at;
 	}
-	fill(task, at, instance, &values, &texts);
+	fill(task, at, instance, &values, &formatted);
 	return mrb_inflight_start(endpoint, &values, &note, problem);
 }
 
+/*
+ * Set the variables of the adapter's templates.
+ */
 static void
 fill(const MrbScaleTask *task, TimestampTz at, const char *instance,
-	 MrbTemplateValues *values, Texts *texts)
+	 MrbTemplateValues *values, Formatted *formatted)
 {
-	const MrbCapacityRequest *need = &task->need;
+	const MrbCapacityRequest *request = &task->request;
 	MrbRoute	moment = {.since = at};
-	const char **text = values->text;
+	const char **value = values->text;
 
-	snprintf(texts->count, sizeof(texts->count), "%d", need->count);
-	text[		MRB_VAR_CHANGED_AT] = mrb_route_changed_at(&moment, texts->time);
-	text[		MRB_VAR_COUNT] = texts->count;
-	text[		MRB_VAR_DEPLOYMENT_ID] = need->deployment_id;
-	text[		MRB_VAR_INSTANCE_ID] = instance;
-	text[		MRB_VAR_KIND] = need->kind;
-	text[		MRB_VAR_MESSAGE_ID] =
-	psprintf("%s:%s%s%s@" INT64_FORMAT, need->deployment_id,
-			 need->version_id, instance != NULL ? ":" : "",
-			 instance != NULL ? instance : "", at);
-	text[		MRB_VAR_OPERATION_ID] = need->operation_id;
-	text[		MRB_VAR_RELEASE_ID] = need->release_id;
-	text[		MRB_VAR_SHA256] = need->sha256;
-	text[		MRB_VAR_STORAGE_URI] = need->storage_uri;
-	text[		MRB_VAR_TENANT_ID] = need->tenant_id;
-	text[		MRB_VAR_VERSION_ID] = need->version_id;
-	text[		MRB_VAR_VERSION_NUMBER] = need->version_number;
-	text[		MRB_VAR_WORKLOAD] = need->workload;
+	snprintf(formatted->count, sizeof(formatted->count), "%d", request->count);
+	value[MRB_VAR_CHANGED_AT] = mrb_route_changed_at(&moment, formatted->time);
+	value[MRB_VAR_COUNT] = formatted->count;
+	value[MRB_VAR_DEPLOYMENT_ID] = request->deployment_id;
+	value[MRB_VAR_INSTANCE_ID] = instance;
+	value[MRB_VAR_KIND] = request->kind;
+	value[MRB_VAR_MESSAGE_ID] =
+		psprintf("%s:%s%s%s@" INT64_FORMAT, request->deployment_id,
+				 request->version_id, instance != NULL ? ":" : "",
+				 instance != NULL ? instance : "", at);
+	value[MRB_VAR_OPERATION_ID] = request->operation_id;
+	value[MRB_VAR_RELEASE_ID] = request->release_id;
+	value[MRB_VAR_SHA256] = request->sha256;
+	value[MRB_VAR_STORAGE_URI] = request->storage_uri;
+	value[MRB_VAR_TENANT_ID] = request->tenant_id;
+	value[MRB_VAR_VERSION_ID] = request->version_id;
+	value[MRB_VAR_VERSION_NUMBER] = request->version_number;
+	value[MRB_VAR_WORKLOAD] = request->workload;
 }
 
 /*
- * A request has ended.
+ * A request or poll has ended: update health, task and results, and schedule
+ * the entry.
  */
 static void
-answered(MrbInflight *send, const MrbHttpAnswer *answer)
+handle_answer(MrbInflight *inflight, const MrbHttpAnswer *answer)
 {
-	MrbScaleEntry *want = send->note.subject;
-	MrbEndpoint *endpoint = send->endpoint;
-	MrbScaleTask *task = find_task(want);
+	MrbScaleEntry *entry = inflight->note.subject;
+	MrbEndpoint *endpoint = inflight->endpoint;
+	MrbScaleTask *task = find_task(entry);
 	int			healthy = -1;
 	char	   *why;
-	MrbVerdict	verdict = mrb_answer_judge(endpoint->adapter, send->note.call,
+	MrbVerdict	verdict = mrb_answer_judge(endpoint->adapter, inflight->note.call,
 										   answer, &why);
 
-	if (verdict == MRB_VERDICT_SUCCESS && want->flight.poll)
+	if (verdict == MRB_VERDICT_SUCCESS && entry->flight.poll)
 	{
 		healthy = mrb_answer_count(endpoint->adapter, answer, &why);
 		if (healthy < 0)
 			verdict = MRB_VERDICT_MESSAGE;
 	}
 	mrb_endpoint_stats_answered(&endpoint->stats, verdict == MRB_VERDICT_SUCCESS);
-	mrb_health_note_answer(send, answer, verdict, why);
+	mrb_health_note_answer(inflight, answer, verdict, why);
 	if (verdict == MRB_VERDICT_SUCCESS)
-		succeeded(want, task, healthy);
+		request_succeeded(entry, task, healthy);
 	else
-		did_not(want, task, verdict, answer, why);
-	mrb_scale_queue_rest(want);
+		request_failed(entry, task, verdict, answer, why);
+	mrb_scale_queue_schedule(entry);
 }
 
 /*
- * The task that the request was made of; NULL when something else is wanted
- * meanwhile.
+ * The task that the request in flight belongs to; NULL when it was replaced
+ * by another request meanwhile.
  */
 static MrbScaleTask *
-find_task(MrbScaleEntry *want)
+find_task(MrbScaleEntry *entry)
 {
-	MrbScaleTask *task = mrb_scale_queue_task(want, want->flight.version_id);
+	MrbScaleTask *task = mrb_scale_queue_task(entry, entry->flight.version_id);
 
 	if (task == NULL ||
-		(!want->flight.poll && task->request_at != want->flight.request_at))
+		(!entry->flight.poll && task->request_at != entry->flight.request_at))
 		return NULL;
 	return task;
 }
 
+/*
+ * Note the count that a poll returned, or the acknowledgement of a request.
+ */
 static void
-succeeded(MrbScaleEntry *want, MrbScaleTask *task, int healthy)
+request_succeeded(MrbScaleEntry *entry, MrbScaleTask *task, int healthy)
 {
 	if (task == NULL)
 		return;
-	if (want->flight.poll)
+	if (entry->flight.poll)
 	{
-		mrb_scale_task_polled(task, want->endpoint, healthy);
-		mrb_scale_result_add(want, task, healthy, NULL);
+		mrb_scale_task_polled(task, entry->endpoint, healthy);
+		mrb_scale_result_add(entry, task, healthy, NULL);
 	}
 	else
-		task_taken(want, task, want->flight.instance_id);
+		acknowledge_task(entry, task, entry->flight.instance_id);
 }
 
+/*
+ * Note an acknowledgement; that of the whole task is written.
+ */
 static void
-task_taken(MrbScaleEntry *want, MrbScaleTask *task, const char *instance)
+acknowledge_task(MrbScaleEntry *entry, MrbScaleTask *task,
+				 const char *instance)
 {
-	if (mrb_scale_task_taken(task, want->endpoint, instance, want->context))
-		mrb_scale_result_add(want, task, -1, NULL);
+	if (mrb_scale_task_acknowledged(task, entry->endpoint, instance, entry->context))
+		mrb_scale_result_add(entry, task, -1, NULL);
 }
 
+/*
+ * Note a failure and decide when the task is tried again.
+ */
 static void
-did_not(MrbScaleEntry *want, MrbScaleTask *task, MrbVerdict verdict,
-		const MrbHttpAnswer *answer, const char *why)
+request_failed(MrbScaleEntry *entry, MrbScaleTask *task, MrbVerdict verdict,
+			   const MrbHttpAnswer *answer, const char *why)
 {
 	bool		ambiguous = answer->outcome == MRB_HTTP_TIMED_OUT ||
 	answer->outcome == MRB_HTTP_BROKEN;
 
 	if (verdict == MRB_VERDICT_MESSAGE)
-		show_error(want->endpoint, why);
+		show_error(entry->endpoint, why);
 	if (task == NULL)
 	{
-		/* It may be acted upon after what is wanted now. */
-		task = mrb_scale_queue_task(want, want->flight.version_id);
-		if (task != NULL && ambiguous && !want->flight.poll)
+		/* The scheduler may still act on it, after the present request. */
+		task = mrb_scale_queue_task(entry, entry->flight.version_id);
+		if (task != NULL && ambiguous && !entry->flight.poll)
 			task->confirm = true;
 		return;
 	}
-	mrb_scale_result_add(want, task, -1, why);
-	if (want->flight.poll)
-		mrb_scale_task_not_polled(task, want->endpoint);
+	mrb_scale_result_add(entry, task, -1, why);
+	if (entry->flight.poll)
+		mrb_scale_task_not_polled(task, entry->endpoint);
 	else if (verdict == MRB_VERDICT_MESSAGE)
-		mrb_scale_task_refused(task, want->flight.instance_id, answer->retry_after,
-							   want->context);
+		mrb_scale_task_refused(task, entry->flight.instance_id, answer->retry_after,
+							   entry->context);
 	else
-		mrb_scale_task_failed(task, want->endpoint, want->flight.instance_id,
-							  ambiguous, want->context);
+		mrb_scale_task_failed(task, entry->endpoint, entry->flight.instance_id,
+							  ambiguous, entry->context);
 }
 
 /*
- * An endpoint that works has its last error all the same.
+ * Show the error of a message that a healthy endpoint refused.
  */
 static void
 show_error(MrbEndpoint *endpoint, const char *why)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * scale_sender.h
- *	  Asking schedulers, and what becomes of it.
+ *	  Sends requests and polls to schedulers and handles their answers.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,8 +11,8 @@
 #include "endpoint/endpoint.h"
 
 /*
- * Start one request to a scheduler; false when there is none to start now.
- * *full is set when there is no room for one.
+ * Start one request to a scheduler; false when it has none to start now.
+ * *full is set when no more requests can be in flight.
  */
 extern bool mrb_scale_sender_start(MrbEndpoint *endpoint, bool *full);
 

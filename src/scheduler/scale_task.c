@@ -1,16 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * scale_task.c
- *	  One version that one scheduler is asked for, and how far that is.
+ *	  One capacity request to one scheduler, and its progress.
  *
- * A count is absolute, so it may be asked for any number of times.  It is
- * asked for until the scheduler has taken it, and again every
- * capacity_interval until it is reached.  What a scheduler does not take has
- * a clock of its own, which never ends: that it is in the middle of something
- * else passes, and so does a wrong name once somebody has put it right.
+ * A count is absolute, so it may be requested any number of times.  It is sent
+ * until the scheduler acknowledges it, and again every capacity_interval until
+ * it is reached.  A request that the scheduler refuses is retried without end,
+ * on a back-off of its own: a scheduler that is busy becomes free, and a wrong
+ * name is corrected.
  *
- * A scheduler that is polled tells how many instances there are: often while
- * some are missing, now and then afterwards, as their heartbeat.
+ * A poll returns the number of healthy instances: often while some are
+ * missing, afterwards every capacity_interval, as their heartbeat.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,17 +22,20 @@
 #include "common/backoff.h"
 #include "scheduler/scale_task.h"
 
-/* Clock of what is not taken. */
+/* Bounds of the delay after which a refused request is retried. */
 #define REFUSED_MIN_MS 1000
 #define REFUSED_MAX_MS 30000
 
-/* However long it asks to be left alone with one request. */
+/* Longest Retry-After that is honoured for one request. */
 #define RETRY_AFTER_MAX_S 3600
 
-/* After a try that may still be going on, it is asked again this late. */
+/* Shortest delay before a request is repeated to confirm it. */
 #define CONFIRM_MS 1000
 
-/* So often is something tried that the endpoint fails at, and only at this. */
+/*
+ * Number of attempts after which a request backs off by itself, if the
+ * endpoint takes others meanwhile.
+ */
 #define POISON_TRIES 3
 
 static bool is_same(const MrbCapacityRequest *a, const MrbCapacityRequest *b);
@@ -40,60 +43,66 @@ static List *copy_names(const List *names);
 static bool has_name(const List *names, const char *name);
 static List *add_name(List *names, const char *name, MemoryContext context);
 static MrbTick after(int ms);
+static int	refused_delay(int failures);
 static bool has_enough(const MrbScaleTask *task);
-static bool skip(MrbScaleTask *task, const char *instance, MemoryContext context);
-static bool told(MrbScaleTask *task, const MrbEndpoint *endpoint);
+static bool skip(MrbScaleTask *task, const char *instance,
+				 MemoryContext context);
+static bool acknowledged(MrbScaleTask *task, const MrbEndpoint *endpoint);
 
+/*
+ * Make a task of a request; what has to be sent or polled is due at once.
+ */
 void
-mrb_scale_task_begin(MrbScaleTask *task, const MrbCapacityRequest *need,
+mrb_scale_task_begin(MrbScaleTask *task, const MrbCapacityRequest *request,
 					 const MrbEndpoint *endpoint)
 {
 	MemSet(task, 0, sizeof(MrbScaleTask));
-	mrb_capacity_request_copy(&task->need, need);
-	task->ask_at = need->goal == MRB_GOAL_WATCH ? MRB_TICK_NEVER : mrb_timer_now();
+	mrb_capacity_request_copy(&task->request, request);
+	task->send_at = request->goal == MRB_GOAL_WATCH ? MRB_TICK_NEVER : mrb_timer_now();
 	task->poll_at = endpoint->adapter->poll.request != NULL &&
-		mrb_capacity_request_is_watched_by(need, endpoint->name) ?
+		mrb_capacity_request_is_watched_by(request, endpoint->name) ?
 		mrb_timer_now() : MRB_TICK_NEVER;
 }
 
 /*
- * The version was asked for before.  It is asked for anew when something else
- * is wanted of it, or when an operation has asked again since.
+ * Continue an older task of the same version.  The request is sent anew if it
+ * differs, or if an operation has requested the same again since.
  */
 void
 mrb_scale_task_carry_on(MrbScaleTask *task, const MrbScaleTask *old)
 {
 	if (old->poll_at != MRB_TICK_NEVER &&
-		(task->poll_at != MRB_TICK_NEVER || task->need.goal != MRB_GOAL_WATCH))
+		(task->poll_at != MRB_TICK_NEVER || task->request.goal != MRB_GOAL_WATCH))
 	{
 		task->poll_at = old->poll_at;
 		task->poll_failures = old->poll_failures;
 	}
 	task->confirm = old->confirm;
-	if (!is_same(&task->need, &old->need) ||
-		(old->told_at != 0 && !old->unwritten && !task->need.asked))
+	if (!is_same(&task->request, &old->request) ||
+		(old->acked_at != 0 && !old->unwritten && !task->request.asked))
 		return;
-	task->ask_at = old->ask_at;
-	task->told_at = old->told_at;
+	task->send_at = old->send_at;
+	task->acked_at = old->acked_at;
 	task->unwritten = old->unwritten;
 	task->request_at = old->request_at;
 	task->failures = old->failures;
-	task->taken_then = old->taken_then;
+	task->taken_before = old->taken_before;
 	task->done = copy_names(old->done);
 	task->refused = copy_names(old->refused);
 }
 
 /*
- * One that was refused is left out, so that another one takes its place.
+ * The next instance that has neither acknowledged nor refused: another one
+ * takes the place of one that was refused.
  */
 char *
 mrb_scale_task_instance(const MrbScaleTask *task)
 {
 	if (has_enough(task))
 		return NULL;
-	for (int i = 0; i < task->need.instances.n; i++)
+	for (int i = 0; i < task->request.instances.n; i++)
 	{
-		char	   *instance = task->need.instances.items[i];
+		char	   *instance = task->request.instances.items[i];
 
 		if (!has_name(task->done, instance) &&
 			!has_name(task->refused, instance))
@@ -103,73 +112,79 @@ mrb_scale_task_instance(const MrbScaleTask *task)
 }
 
 /*
- * True when all of it is taken, which is to be written down.
+ * Note an acknowledgement; true when the whole task is acknowledged.
  */
 bool
-mrb_scale_task_taken(MrbScaleTask *task, const MrbEndpoint *endpoint,
-					 const char *instance, MemoryContext context)
+mrb_scale_task_acknowledged(MrbScaleTask *task, const MrbEndpoint *endpoint,
+							const char *instance, MemoryContext context)
 {
 	if (instance != NULL)
 	{
 		task->done = add_name(task->done, instance, context);
 		if (mrb_scale_task_instance(task) != NULL)
-			return false;		/* it is the next one's turn */
+			return false;		/* the next instance follows */
 		if (task->refused != NIL && !has_enough(task))
 		{
 			task->refused = NIL;
-			task->ask_at = after(mrb_backoff_equal_jitter(REFUSED_MIN_MS, REFUSED_MAX_MS, task->failures));
+			task->send_at = after(refused_delay(task->failures));
 			return false;
 		}
-		if (task->need.unknown > 0)
-			return false;		/* the next turn says so */
+		if (task->request.unknown > 0)
+			return false;		/* the next turn reports them as missing */
 	}
-	return told(task, endpoint);
+	return acknowledged(task, endpoint);
 }
 
 /*
- * The scheduler works, but does not take this.
+ * Note that a healthy scheduler refused the request, and back off.
  */
 void
-mrb_scale_task_refused(MrbScaleTask *task, const char *instance, int retry_after,
+mrb_scale_task_refused(MrbScaleTask *task, const char *instance,
+					   int retry_after,
 					   MemoryContext context)
 {
 	if (instance == NULL)
-		task->done = NIL;		/* all are asked for again */
+		task->done = NIL;		/* all instances are requested again */
 	else if (skip(task, instance, context))
 	{
 		task->failures = Max(task->failures, 1);
 		return;
 	}
 	task->failures++;
-	task->ask_at = after(Max(mrb_backoff_equal_jitter(REFUSED_MIN_MS, REFUSED_MAX_MS, task->failures),
-							 Min(retry_after, RETRY_AFTER_MAX_S) * 1000));
+	task->send_at = after(Max(refused_delay(task->failures),
+							  Min(retry_after, RETRY_AFTER_MAX_S) * 1000));
 }
 
 /*
- * The endpoint failed, and its health says when it is tried again; unless it
- * takes others and fails at this.  It may be one instance that it fails at,
- * so the others are tried before that one is again.
+ * Note that the endpoint failed.  Its health decides when it is tried again,
+ * unless it takes other messages and fails only at this one: then the task
+ * backs off.  The fault may lie with one instance, so the others are tried
+ * before that one is retried.
  */
 void
 mrb_scale_task_failed(MrbScaleTask *task, const MrbEndpoint *endpoint,
 					  const char *instance, bool ambiguous, MemoryContext context)
 {
 	if (task->failures++ == 0)
-		task->taken_then = endpoint->vitals.taken;
+		task->taken_before = endpoint->vitals.taken;
 	task->confirm |= ambiguous;
 	if (task->failures < POISON_TRIES ||
 		(instance != NULL && skip(task, instance, context)))
 		return;
-	if (endpoint->vitals.taken > task->taken_then)
-		task->ask_at = after(mrb_backoff_equal_jitter(REFUSED_MIN_MS, REFUSED_MAX_MS, task->failures - POISON_TRIES));
+	if (endpoint->vitals.taken > task->taken_before)
+		task->send_at = after(refused_delay(task->failures - POISON_TRIES));
 }
 
+/*
+ * Note a count; poll again soon while the goal is not reached.
+ */
 void
-mrb_scale_task_polled(MrbScaleTask *task, const MrbEndpoint *endpoint, int healthy)
+mrb_scale_task_polled(MrbScaleTask *task, const MrbEndpoint *endpoint,
+					  int healthy)
 {
-	bool		reached = task->need.goal == MRB_GOAL_WATCH ||
-	(task->need.goal == MRB_GOAL_UP && healthy >= task->need.count) ||
-	(task->need.goal == MRB_GOAL_DOWN && healthy == 0);
+	bool		reached = task->request.goal == MRB_GOAL_WATCH ||
+	(task->request.goal == MRB_GOAL_UP && healthy >= task->request.count) ||
+	(task->request.goal == MRB_GOAL_DOWN && healthy == 0);
 
 	task->poll_failures = 0;
 	task->poll_at = after(reached ? mrb_capacity_interval :
@@ -177,16 +192,20 @@ mrb_scale_task_polled(MrbScaleTask *task, const MrbEndpoint *endpoint, int healt
 }
 
 /*
- * A poll can be a heartbeat, so it is never put off for long.
+ * Note that a poll failed.  A poll may be a heartbeat, so its back-off is
+ * bounded by capacity_interval.
  */
 void
 mrb_scale_task_not_polled(MrbScaleTask *task, const MrbEndpoint *endpoint)
 {
 	task->poll_at = after(Max(endpoint->adapter->poll.interval_ms,
-							  Min(mrb_backoff_equal_jitter(REFUSED_MIN_MS, REFUSED_MAX_MS, ++task->poll_failures),
+							  Min(refused_delay(++task->poll_failures),
 								  mrb_capacity_interval)));
 }
 
+/*
+ * Whether two requests ask for the same.
+ */
 static bool
 is_same(const MrbCapacityRequest *a, const MrbCapacityRequest *b)
 {
@@ -194,6 +213,9 @@ is_same(const MrbCapacityRequest *a, const MrbCapacityRequest *b)
 		a->since == b->since;
 }
 
+/*
+ * Copy names into the current context.
+ */
 static List *
 copy_names(const List *names)
 {
@@ -205,6 +227,9 @@ copy_names(const List *names)
 	return copy;
 }
 
+/*
+ * Whether name is among names.
+ */
 static bool
 has_name(const List *names, const char *name)
 {
@@ -216,6 +241,9 @@ has_name(const List *names, const char *name)
 	return false;
 }
 
+/*
+ * Append a copy of name, allocated in context.
+ */
 static List *
 add_name(List *names, const char *name, MemoryContext context)
 {
@@ -226,6 +254,9 @@ add_name(List *names, const char *name, MemoryContext context)
 	return names;
 }
 
+/*
+ * The time ms milliseconds from now.
+ */
 static MrbTick
 after(int ms)
 {
@@ -233,25 +264,34 @@ after(int ms)
 }
 
 /*
- * Whether the start of as many instances as are missing was taken.  All that
- * are to stop must stop.
+ * Delay after so many refusals, or failures of this request alone.
+ */
+static int
+refused_delay(int failures)
+{
+	return mrb_backoff_equal_jitter(REFUSED_MIN_MS, REFUSED_MAX_MS, failures);
+}
+
+/*
+ * Whether as many starts were acknowledged as instances are missing.  Never
+ * true of a request to stop, which concerns all instances.
  */
 static bool
 has_enough(const MrbScaleTask *task)
 {
 	int			taken = 0;
 
-	if (task->need.goal != MRB_GOAL_UP)
+	if (task->request.goal != MRB_GOAL_UP)
 		return false;
-	for (int i = 0; i < task->need.instances.n; i++)
-		if (has_name(task->done, task->need.instances.items[i]))
+	for (int i = 0; i < task->request.instances.n; i++)
+		if (has_name(task->done, task->request.instances.items[i]))
 			taken++;
-	return taken >= task->need.missing;
+	return taken >= task->request.missing;
 }
 
 /*
- * Leave the instance out until the others have had their turn; false when all
- * of them have had it.
+ * Leave the instance out until the others have had their turn; false when
+ * none of them is left.
  */
 static bool
 skip(MrbScaleTask *task, const char *instance, MemoryContext context)
@@ -264,12 +304,12 @@ skip(MrbScaleTask *task, const char *instance, MemoryContext context)
 }
 
 /*
- * The scheduler took it.  If an earlier try may still come late, it is asked
- * once more, under another id, and only then is that written down: before,
- * nobody may think that no more need be asked.
+ * The scheduler has acknowledged the whole task.  If an earlier attempt may
+ * still arrive late, the request is repeated once under another message id,
+ * and only that acknowledgement counts.
  */
 static bool
-told(MrbScaleTask *task, const MrbEndpoint *endpoint)
+acknowledged(MrbScaleTask *task, const MrbEndpoint *endpoint)
 {
 	bool		confirm = task->confirm;
 
@@ -282,11 +322,11 @@ told(MrbScaleTask *task, const MrbEndpoint *endpoint)
 		task->poll_at = after(endpoint->adapter->poll.interval_ms);
 	if (confirm)
 	{
-		task->ask_at = after(Max(CONFIRM_MS, endpoint->adapter->timeout_ms));
+		task->send_at = after(Max(CONFIRM_MS, endpoint->adapter->timeout_ms));
 		return false;
 	}
-	task->told_at = mrb_timer_wall();
+	task->acked_at = mrb_timer_wall();
 	task->unwritten = true;
-	task->ask_at = after(mrb_capacity_interval);
+	task->send_at = after(mrb_capacity_interval);
 	return true;
 }

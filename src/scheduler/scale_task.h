@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * scale_task.h
- *	  One version that one scheduler is asked for, and how far that is.
+ *	  One capacity request to one scheduler, and its progress.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,40 +13,52 @@
 
 typedef struct MrbScaleTask
 {
-	MrbCapacityRequest need;
-	MrbTick		ask_at;			/* MRB_TICK_NEVER: it is not asked for */
+	MrbCapacityRequest request;
+	MrbTick		send_at;		/* MRB_TICK_NEVER: it is only polled */
 	MrbTick		poll_at;		/* MRB_TICK_NEVER: it is not polled */
-	TimestampTz told_at;		/* the scheduler took it then; 0: not yet */
-	bool		unwritten;		/* that is still to be written down */
-	TimestampTz request_at;		/* names the request on every try; 0: none */
-	bool		confirm;		/* an earlier try may come late: ask again */
-	int			failures;		/* in a row, of asking */
-	int			poll_failures;
-	int64		taken_then;		/* by its endpoint at the first of failures */
-	List	   *done;			/* instances of which it took the request */
-	List	   *refused;		/* and did not, this time */
+	TimestampTz acked_at;		/* when the scheduler acknowledged; 0: not yet */
+	bool		unwritten;		/* acked_at is not in the table yet */
+	TimestampTz request_at;		/* first attempt, part of the message id; 0:
+								 * none yet */
+	bool		confirm;		/* an earlier attempt may arrive late: repeat */
+	int			failures;		/* of requests, in a row */
+	int			poll_failures;	/* of polls, in a row */
+	int64		taken_before;	/* messages that the endpoint had taken at the
+								 * first of failures */
+	List	   *done;			/* instances whose request was acknowledged */
+	List	   *refused;		/* instances whose request was refused, in
+								 * this round */
 } MrbScaleTask;
 
-/* In the current context, of which all that is in it is. */
-extern void mrb_scale_task_begin(MrbScaleTask *task, const MrbCapacityRequest *need,
+/* Make a task, allocated in the current context; continue an older one. */
+extern void mrb_scale_task_begin(MrbScaleTask *task,
+								 const MrbCapacityRequest *request,
 								 const MrbEndpoint *endpoint);
-extern void mrb_scale_task_carry_on(MrbScaleTask *task, const MrbScaleTask *old);
+extern void mrb_scale_task_carry_on(MrbScaleTask *task,
+									const MrbScaleTask *old);
 
-/* The next instance to start or stop by itself; NULL: there is none. */
+/* The next instance to start or stop by a request of its own; NULL: none. */
 extern char *mrb_scale_task_instance(const MrbScaleTask *task);
 
-/* What became of a request about it, to the instance if that is not NULL. */
-extern bool mrb_scale_task_taken(MrbScaleTask *task, const MrbEndpoint *endpoint,
-								 const char *instance, MemoryContext context);
+/*
+ * Note the answer to a request, about the instance if not NULL.  What is kept
+ * is allocated in context.  True when the whole task is acknowledged.
+ */
+extern bool mrb_scale_task_acknowledged(MrbScaleTask *task,
+										const MrbEndpoint *endpoint,
+										const char *instance, MemoryContext context);
 extern void mrb_scale_task_refused(MrbScaleTask *task, const char *instance,
 								   int retry_after, MemoryContext context);
-extern void mrb_scale_task_failed(MrbScaleTask *task, const MrbEndpoint *endpoint,
+extern void mrb_scale_task_failed(MrbScaleTask *task,
+								  const MrbEndpoint *endpoint,
 								  const char *instance, bool ambiguous,
 								  MemoryContext context);
 
-/* What became of a poll. */
-extern void mrb_scale_task_polled(MrbScaleTask *task, const MrbEndpoint *endpoint,
+/* Note the answer to a poll. */
+extern void mrb_scale_task_polled(MrbScaleTask *task,
+								  const MrbEndpoint *endpoint,
 								  int healthy);
-extern void mrb_scale_task_not_polled(MrbScaleTask *task, const MrbEndpoint *endpoint);
+extern void mrb_scale_task_not_polled(MrbScaleTask *task,
+									  const MrbEndpoint *endpoint);
 
 #endif							/* MRB_SCALE_TASK_H */
