@@ -143,6 +143,8 @@ mrb_scale_task_refused(MrbScaleTask *task, const char *instance,
 					   int retry_after,
 					   MemoryContext context)
 {
+	int			delay;
+
 	if (instance == NULL)
 		task->done = NIL;		/* all instances are requested again */
 	else if (skip(task, instance, context))
@@ -151,7 +153,8 @@ mrb_scale_task_refused(MrbScaleTask *task, const char *instance,
 		return;
 	}
 	task->failures++;
-	task->send_at = after(Max(refused_delay(task->failures),
+	delay = refused_delay(task->failures);
+	task->send_at = after(Max(delay,
 							  Min(retry_after, RETRY_AFTER_MAX_S) * 1000));
 }
 
@@ -198,9 +201,11 @@ mrb_scale_task_polled(MrbScaleTask *task, const MrbEndpoint *endpoint,
 void
 mrb_scale_task_not_polled(MrbScaleTask *task, const MrbEndpoint *endpoint)
 {
-	task->poll_at = after(Max(endpoint->adapter->poll.interval_ms,
-							  Min(refused_delay(++task->poll_failures),
-								  mrb_capacity_interval)));
+	int			delay;
+
+	delay = refused_delay(++task->poll_failures);
+	delay = Min(delay, mrb_capacity_interval);
+	task->poll_at = after(Max(endpoint->adapter->poll.interval_ms, delay));
 }
 
 /*
