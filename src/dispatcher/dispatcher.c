@@ -226,7 +226,7 @@ run_pass(void *arg)
 			mrb_term_advance(pass->taken.last_epoch);
 		pass->reload = !loaded || stale || pass->taken.settings;
 		if (pass->reload)
-			pass->fresh = mrb_endpoint_list_read(standing->term,
+			pass->fresh = mrb_endpoint_list_read(standing->number,
 												 standing->last_epoch, NULL);
 		mrb_reconcile_read(&pass->taken, pass->reload, &pass->demand);
 	}

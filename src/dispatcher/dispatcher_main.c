@@ -1,17 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * dispatcher_main.c
- *	  The dispatcher's process: start, signals, waiting, end.
+ *	  The dispatcher's process: start, signals, main loop, exit.
  *
- * The launcher starts it in every database; it leaves at once where the
- * extension is not.  It also leaves when somebody waits for its database as a
- * whole (DROP, CREATE ... TEMPLATE, ALTER DATABASE): the launcher starts it
- * again at once, and the new process waits for that lock before it counts as
- * connected.
+ * The launcher starts it in every database; it exits at once where the
+ * extension is missing.  It also exits when another session waits for a lock
+ * on the whole database (DROP, CREATE ... TEMPLATE, ALTER DATABASE): the
+ * launcher starts it again at once, and the new process waits for that lock
+ * before it counts as connected.
  *
- * What it waits for is fixed: its latch, the postmaster's death, and two
- * epoll descriptors behind which all sockets are, those to endpoints and those
- * to storage, because a socket cannot be taken out of a wait event set.
+ * The wait event set is fixed: the latch, the postmaster's death, and two
+ * epoll descriptors, which stand for all sockets to endpoints and to storage.
+ * Sockets come and go, but none can be removed from a wait event set.
  *
  *-------------------------------------------------------------------------
  */
@@ -48,13 +48,13 @@
 #include "endpoint/inflight.h"
 #include "verifier/verifier.h"
 
-/* How often somebody who waits for the database is looked for. */
+/* How often the lock on the database is checked for waiters. */
 #define ASIDE_MS 400
 
-/* A commit that set no latch (COMMIT PREPARED) is found this late. */
+/* How often a pass is made unwoken; COMMIT PREPARED sets no latch. */
 #define POLL_MS 1000
 
-/* Numbers that change all the time are shown this often. */
+/* How often the numbers in pg_stat_activity are updated. */
 #define SHOW_MS 100
 
 static MrbRegistrySlot *my_slot = NULL;
@@ -74,6 +74,9 @@ static bool due(MrbTick *last, int interval_ms);
 static bool database_wanted(void);
 static void worker_context(void *arg);
 
+/*
+ * Entry point of the dispatcher of a database.
+ */
 void
 mrb_dispatcher_main(Datum main_arg)
 {
@@ -97,7 +100,7 @@ mrb_dispatcher_main(Datum main_arg)
 }
 
 /*
- * Take the database's slot, or end quietly where there is nothing to do.
+ * Claim the database's slot; exit quietly without an extension or a slot.
  */
 static void
 become_dispatcher(Oid database)
@@ -135,8 +138,8 @@ become_dispatcher(Oid database)
 }
 
 /*
- * An error that ends this process is shown where people look for why there is
- * no dispatcher, also when it could not even connect.
+ * Show an error that ends this process in the slot, also when the process
+ * could not even connect: miosa.stat_dispatcher reads it there.
  */
 static void
 note_error(ErrorData *error)
@@ -148,6 +151,9 @@ note_error(ErrorData *error)
 		prev_emit_log_hook(error);
 }
 
+/*
+ * Before the process ends: give back its statistics and its slot.
+ */
 static void
 worker_exit(int code, Datum arg)
 {
@@ -156,7 +162,7 @@ worker_exit(int code, Datum arg)
 }
 
 /*
- * End in order; the launcher reads why in the slot.
+ * Exit in order; the launcher reads the reason in the slot.
  */
 static void
 leave(MrbDispatcherState state)
@@ -166,7 +172,8 @@ leave(MrbDispatcherState state)
 }
 
 /*
- * The usual soft limit of 1024 would be used up by a thousand edges.
+ * Raise the soft limit of open files to the hard limit: the usual 1024 are too
+ * few for a thousand edges.
  */
 static void
 raise_descriptor_limit(void)
@@ -179,6 +186,9 @@ raise_descriptor_limit(void)
 	(void) setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/*
+ * The main loop.
+ */
 static void
 run(void)
 {
@@ -228,7 +238,7 @@ run(void)
 }
 
 /*
- * Whether the latch was set, so that there may be new work.
+ * Wait; true when the latch was set, so that there may be new work.
  */
 static bool
 wait_for_work(WaitEventSet *set, long timeout)
@@ -239,7 +249,7 @@ wait_for_work(WaitEventSet *set, long timeout)
 
 	if (timeout > 0)
 	{
-		/* Without this the rows that we changed are never vacuumed. */
+		/* Without this, autovacuum never sees the rows that we changed. */
 		pgstat_report_stat(false);
 	}
 	n = WaitEventSetWait(set, timeout, events, lengthof(events),
@@ -256,9 +266,9 @@ wait_for_work(WaitEventSet *set, long timeout)
 }
 
 /*
- * In pg_stat_activity: running while work goes on, idle when there is none or
- * all that there is waits for others.  Nothing is shown more often than a
- * person could read it, but the end of the work at once.
+ * Update pg_stat_activity: active while requests are sent, idle when there is
+ * nothing to send or all of it waits for endpoints.  Updates are no more
+ * frequent than a person could read, but the end of the work shows at once.
  */
 static void
 show_activity(void)
@@ -271,30 +281,30 @@ show_activity(void)
 	bool		recent = !mrb_tick_exceeds(shown_at, mrb_timer_now(),
 										   SHOW_MS);
 	bool		running = mrb_inflight_in_flight() > 0 || mrb_item_pending() > 0;
-	char text[	256];
+	char		activity[256];
 
 	if (recent && (running || !shown_running))
 		return;
 
 	if (mrb_dispatcher_paused() != NULL)
-		snprintf(text, sizeof(text), "paused: %s", mrb_dispatcher_paused());
+		snprintf(activity, sizeof(activity), "paused: %s", mrb_dispatcher_paused());
 	else
-		snprintf(text, sizeof(text),
+		snprintf(activity, sizeof(activity),
 				 "%d endpoints, %d in flight, " INT64_FORMAT " pending",
 				 mrb_endpoint_list_count(), mrb_inflight_in_flight(),
 				 mrb_item_pending());
 	running = running && sent != shown_sent;
 	shown_at = mrb_timer_now();
 	shown_sent = sent;
-	if (running == shown_running && strcmp(text, shown) == 0)
+	if (running == shown_running && strcmp(activity, shown) == 0)
 		return;
-	strlcpy(shown, text, sizeof(shown));
+	strlcpy(shown, activity, sizeof(shown));
 	shown_running = running;
-	pgstat_report_activity(running ? STATE_RUNNING : STATE_IDLE, text);
+	pgstat_report_activity(running ? STATE_RUNNING : STATE_IDLE, activity);
 }
 
 /*
- * Whether the interval has passed, which then begins anew.
+ * Whether the interval has passed; then the next one begins.
  */
 static bool
 due(MrbTick *last, int interval_ms)
@@ -308,7 +318,7 @@ due(MrbTick *last, int interval_ms)
 }
 
 /*
- * Whether somebody holds or awaits a lock on the database as a whole.
+ * Whether another session holds or awaits a lock on the whole database.
  */
 static bool
 database_wanted(void)
@@ -324,7 +334,7 @@ database_wanted(void)
 }
 
 /*
- * Error context: which worker it was.
+ * Error context: names the worker.
  */
 static void
 worker_context(void *arg)

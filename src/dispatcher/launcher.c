@@ -1,17 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * launcher.c
- *	  The process that starts a dispatcher in each database that needs one.
+ *	  The launcher: starts a dispatcher in each database that has the extension.
  *
- * It is connected to no database, so that it stands in nobody's way, and
- * sees the shared catalogs alone.  Whether a database has the extension can
- * only be seen from inside: so a dispatcher is started in each new database,
- * one new database at a time, and leaves again when it finds no extension.
- * A database that has none is not looked into again before CREATE EXTENSION
- * asks for it.
+ * It is connected to no database, so that it blocks no DROP DATABASE, and
+ * reads only shared catalogs.  Whether a database has the extension can only
+ * be seen from inside: a dispatcher is started in each new database, one new
+ * database at a time, and exits if it finds no extension.  Such a database is
+ * not probed again before CREATE EXTENSION requests a dispatcher.
  *
- * The registry in shared memory says which dispatchers live, not our own
- * handles: they survive a restart of the launcher.
+ * The registry in shared memory, and not our worker handles, says which
+ * dispatchers are running, because they survive a restart of the launcher.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,13 +41,13 @@
 #include "common/timer.h"
 #include "dispatcher/launcher.h"
 
-/* How often new databases are looked for. */
+/* How often pg_database is read. */
 #define POLL_MS 1000
 
-/* Another new database is not kept waiting longer by one that is locked. */
+/* A new database that is locked delays the next new one at most this long. */
 #define PROBE_PATIENCE_MS 2000
 
-/* A dispatcher that ends sooner than this is started again more slowly. */
+/* A dispatcher that exits sooner than this backs off before it restarts. */
 #define QUICK_EXIT_MS 1000
 #define MIN_DELAY_MS 100
 #define MAX_DELAY_MS 30000
@@ -57,31 +56,34 @@
 typedef struct Entry
 {
 	Oid			database;		/* hash key */
-	bool		listed;			/* still in pg_database */
-	bool		known;			/* has been looked into */
+	bool		listed;			/* the last reading of pg_database has it */
+	bool		known;			/* has been probed for the extension */
 	bool		absent;			/* has no extension */
-	bool		alive;			/* its dispatcher was seen alive */
-	BackgroundWorkerHandle *handle; /* of the worker that we started */
+	bool		alive;			/* its dispatcher was seen running */
+	BackgroundWorkerHandle *handle; /* of the worker that we started, or NULL */
 	MrbTick		started;		/* when that was */
-	MrbTick		not_before;		/* when it may be started next */
-	int			quick_exits;	/* how often in a row it ended soon */
+	MrbTick		not_before;		/* earliest time of the next start */
+	int			quick_exits;	/* in a row */
 } Entry;
 
 static HTAB *entries = NULL;
-static bool complained = false; /* about missing slots, once */
+static bool reported = false;	/* that slots are missing */
 
 static void launcher_exit(int code, Datum arg);
 static void read_databases(void);
 static void forget_dropped(void);
-static long look_after_all(void);
+static long start_due(void);
 static void probe_again(void);
-static bool looks_around(Entry *entry, MrbTick now);
-static long look_after(Entry *entry, MrbTick now, bool *probing);
+static bool is_probing(Entry *entry, MrbTick now);
+static long start_if_due(Entry *entry, MrbTick now, bool *probing);
 static bool worker_ended(Entry *entry);
 static void plan_restart(Entry *entry, MrbRegistrySlot *slot, MrbTick now);
 static bool start_worker(Entry *entry, MrbTick now);
-static void complain(MrbRegistrySlot *slot, const char *message, const char *hint);
+static void report_once(MrbRegistrySlot *slot, const char *message, const char *hint);
 
+/*
+ * Register the launcher with the postmaster.
+ */
 void
 mrb_launcher_register(void)
 {
@@ -99,6 +101,9 @@ mrb_launcher_register(void)
 	RegisterBackgroundWorker(&worker);
 }
 
+/*
+ * Entry point of the launcher.
+ */
 void
 mrb_launcher_main(Datum main_arg)
 {
@@ -135,7 +140,7 @@ mrb_launcher_main(Datum main_arg)
 		MemoryContextSwitchTo(cycle);
 		read_databases();
 		forget_dropped();
-		wait = look_after_all();
+		wait = start_due();
 		MemoryContextReset(cycle);
 
 		(void) WaitLatch(MyLatch,
@@ -145,6 +150,9 @@ mrb_launcher_main(Datum main_arg)
 	}
 }
 
+/*
+ * Before the process ends: say so in shared memory.
+ */
 static void
 launcher_exit(int code, Datum arg)
 {
@@ -173,7 +181,7 @@ read_databases(void)
 		Entry	   *entry;
 		bool		found;
 
-		/* One whose DROP DATABASE was interrupted cannot be connected to. */
+		/* A database whose DROP was interrupted accepts no connections. */
 		if (!form->datallowconn || form->datistemplate ||
 			form->datconnlimit == DATCONNLIMIT_INVALID_DB)
 			continue;
@@ -193,8 +201,8 @@ read_databases(void)
 }
 
 /*
- * Forget databases that were dropped or accept no connections any more; the
- * dispatcher of such a one ends by itself.
+ * Forget databases that were dropped or accept no connections any more; their
+ * dispatchers exit by themselves.
  */
 static void
 forget_dropped(void)
@@ -210,7 +218,7 @@ forget_dropped(void)
 			MrbRegistrySlot *slot = mrb_registry_slot(entry->database);
 
 			if (slot != NULL && slot->pid != 0)
-				continue;		/* it will find out by itself */
+				continue;		/* until its dispatcher has exited */
 			if (entry->handle != NULL)
 				pfree(entry->handle);
 			mrb_registry_release(entry->database);
@@ -222,10 +230,11 @@ forget_dropped(void)
 }
 
 /*
- * Start what shall run; returns how long to wait, in milliseconds.
+ * Start the dispatchers that are due; returns how long to wait, in
+ * milliseconds.
  */
 static long
-look_after_all(void)
+start_due(void)
 {
 	HASH_SEQ_STATUS seq;
 	MrbTick		now = mrb_timer_read();
@@ -237,12 +246,12 @@ look_after_all(void)
 		probe_again();
 	hash_seq_init(&seq, entries);
 	while ((entry = hash_seq_search(&seq)) != NULL)
-		if (looks_around(entry, now))
+		if (is_probing(entry, now))
 			probing = true;
 
 	hash_seq_init(&seq, entries);
 	while ((entry = hash_seq_search(&seq)) != NULL)
-		wait = Min(wait, look_after(entry, now, &probing));
+		wait = Min(wait, start_if_due(entry, now, &probing));
 	return wait;
 }
 
@@ -264,11 +273,11 @@ probe_again(void)
 }
 
 /*
- * Whether a worker is finding out if a new database has the extension, which
- * the next new one waits for.
+ * Whether a worker is probing a new database for the extension; the next new
+ * database waits for it.
  */
 static bool
-looks_around(Entry *entry, MrbTick now)
+is_probing(Entry *entry, MrbTick now)
 {
 	MrbRegistrySlot *slot;
 
@@ -280,11 +289,11 @@ looks_around(Entry *entry, MrbTick now)
 }
 
 /*
- * One database: its dispatcher lives, is on its way, or is started when its
- * time has come.
+ * Handle one database: its dispatcher is running, is starting, or is started
+ * when it is due.  Returns how long to wait, in milliseconds.
  */
 static long
-look_after(Entry *entry, MrbTick now, bool *probing)
+start_if_due(Entry *entry, MrbTick now, bool *probing)
 {
 	MrbRegistrySlot *slot = mrb_registry_slot(entry->database);
 
@@ -320,7 +329,7 @@ look_after(Entry *entry, MrbTick now, bool *probing)
 }
 
 /*
- * Whether the worker that we know of has ended.
+ * Whether the worker that we started has exited.
  */
 static bool
 worker_ended(Entry *entry)
@@ -333,7 +342,7 @@ worker_ended(Entry *entry)
 }
 
 /*
- * The worker has ended: decide when it is started again.
+ * The worker has exited: decide when it is started again.
  */
 static void
 plan_restart(Entry *entry, MrbRegistrySlot *slot, MrbTick now)
@@ -367,7 +376,7 @@ plan_restart(Entry *entry, MrbRegistrySlot *slot, MrbTick now)
 }
 
 /*
- * Register the dispatcher of a database.
+ * Register the dispatcher of a database; false when no slot is free for it.
  */
 static bool
 start_worker(Entry *entry, MrbTick now)
@@ -392,8 +401,8 @@ start_worker(Entry *entry, MrbTick now)
 	entry->not_before = mrb_tick_plus(now, POLL_MS);
 	if (slot == NULL)
 	{
-		complain(NULL, "more databases than miosa_rollback.max_databases",
-				 "Raise miosa_rollback.max_databases and restart the server.");
+		report_once(NULL, "more databases than miosa_rollback.max_databases",
+					"Raise miosa_rollback.max_databases and restart the server.");
 		return false;
 	}
 	mrb_registry_set_state(slot, MRB_DISPATCHER_STARTING);
@@ -407,25 +416,25 @@ start_worker(Entry *entry, MrbTick now)
 		entry->handle = NULL;
 		entry->not_before = mrb_tick_plus(now, 5 * POLL_MS);
 		mrb_registry_set_state(slot, MRB_DISPATCHER_STOPPED);
-		complain(slot, "no background worker slot is free for a dispatcher",
-				 "Raise max_worker_processes and restart the server.");
+		report_once(slot, "no background worker slot is free for a dispatcher",
+					"Raise max_worker_processes and restart the server.");
 	}
 	else
-		complained = false;
+		reported = false;
 	return registered;
 }
 
 /*
- * Say it once; doctor says it as often as it is asked.
+ * Log a lack of slots once; miosa_doctor() shows it as long as it lasts.
  */
 static void
-complain(MrbRegistrySlot *slot, const char *message, const char *hint)
+report_once(MrbRegistrySlot *slot, const char *message, const char *hint)
 {
 	if (slot != NULL)
 		mrb_registry_failed(slot, message);
-	if (complained)
+	if (reported)
 		return;
-	complained = true;
+	reported = true;
 	ereport(LOG,
 			(errmsg("%s: %s", MRB_EXTENSION, message),
 			 errhint("%s", hint)));

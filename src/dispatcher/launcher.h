@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * launcher.h
- *	  The process that starts a dispatcher in each database that needs one.
+ *	  The launcher: starts a dispatcher in each database that has the extension.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,6 +11,7 @@
 /* Register the launcher; only while the server preloads libraries. */
 extern void mrb_launcher_register(void);
 
+/* Entry point of the launcher's process. */
 extern PGDLLEXPORT void mrb_launcher_main(Datum main_arg);
 
 #endif							/* MRB_LAUNCHER_H */

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * pump.c
- *	  Start requests: endpoints take turns, edges and schedulers alike.
+ *	  Starts requests: endpoints take turns, edges and schedulers alike.
  *
- * An endpoint starts one request when its turn comes, so that none waits for
- * another.
+ * An endpoint starts one request when its turn comes, so that an endpoint with
+ * much to send does not delay the others.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,14 +17,14 @@
 #include "endpoint/run_queue.h"
 #include "scheduler/scale_sender.h"
 
-/* Those that are under way shall move on, too. */
+/* Requests that one turn of the loop starts: those in flight move on, too. */
 #define STARTS_PER_TURN 64
 
 static bool may_start(MrbEndpoint *endpoint);
 
 /*
- * Let endpoints start a request each, in turn, until a share of the pass is
- * used up, none has anything to send, or there is no room.
+ * Let endpoints start a request each, in turn, until STARTS_PER_TURN are
+ * started, none has anything to send, or no more can be in flight.
  */
 bool
 mrb_pump_run(void)
@@ -48,15 +48,15 @@ mrb_pump_run(void)
 			started++;
 		}
 		else if (mrb_run_queue_has_work(endpoint))
-			mrb_run_queue_defer(endpoint);	/* it has to wait for room */
+			mrb_run_queue_defer(endpoint);	/* until more can be in flight */
 	}
 	mrb_run_queue_resume();
 	return started == STARTS_PER_TURN;
 }
 
 /*
- * The last quarter of what can be in flight is for those that have answered
- * lately, so that all the others together cannot hold them up.
+ * The last quarter of the requests that can be in flight is for endpoints that
+ * have answered lately, so that all the others together cannot delay them.
  */
 static bool
 may_start(MrbEndpoint *endpoint)

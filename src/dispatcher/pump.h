@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * pump.h
- *	  Start requests: endpoints take turns, edges and schedulers alike.
+ *	  Starts requests: endpoints take turns, edges and schedulers alike.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,12 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * purge.c
- *	  Deleting what has expired, when nobody else does.
+ *	  Deletes expired rows when no cron job does.
  *
- * pg_cron is the clock that people see and change; this is for when there is
- * none, or it has missed its turn twice.  The work is that of miosa_maintain()
- * with the same functions: list where a page of expired rows is, then delete
- * a piece of it at a time, because deliveries wait meanwhile.
+ * Users normally schedule miosa_maintain() with pg_cron.  This takes over if
+ * there is no such job, or if it has missed two runs.  It calls the functions
+ * that miosa_maintain() calls: one lists a page of expired rows, another
+ * deletes a batch of them a turn of the loop, because deliveries wait
+ * meanwhile.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,34 +24,45 @@
 #include "common/worker_xact.h"
 #include "dispatcher/purge.h"
 
+/* Rows that one transaction deletes, and rows that one lists. */
 #define BATCH 1000
 #define PAGE 2000
+
+/* Requests wait while a transaction waits for a lock. */
 #define LOCK_MS 100
 
-/* How often it is looked, and how soon a tour goes on. */
-#define SWEEP_FIRST_MS 5000
-#define SWEEP_MS 60000
-#define SWEEP_AGAIN_MS 200
-#define SWEEP_NEXT_MS 10
+/* When runs begin, and how soon the next step of a run follows. */
+#define FIRST_RUN_MS 5000
+#define RUN_MS 60000
+#define AFTER_DELETE_MS 200
+#define AFTER_PAGE_MS 10
 
-/* A tour in so many looks for all, the others for what is new. */
-#define FULL_TOUR 60
+/* One run of this many lists all expired rows, the others recent ones. */
+#define FULL_RUN 60
 
-/* What a tour looks for, and after that the route log. */
+/* What a run deletes; the route log comes after these. */
 static const char *const kinds[] = {
 	"idempotency_keys", "audit_events", "runtime_instances", "removed_hosts"
 };
 
-typedef struct Tour
+/* How far a run has come. */
+typedef struct Run
 {
 	int			kind;			/* index of kinds; past their end: route log */
-	char	   *place;			/* where the next page begins, or NULL */
-	ArrayType  *rows;			/* places of expired rows, or NULL */
+	char	   *next;			/* where the next page begins; NULL: the end */
+	ArrayType  *rows;			/* addresses of expired rows, or NULL */
 	int			nrows;
 	int			done;			/* of these */
-	bool		removed;		/* something, by the last step */
+	bool		removed;		/* the last step deleted something */
 	bool		ended;
-} Tour;
+} Run;
+
+/* Columns of list_query. */
+enum
+{
+	LIST_NEXT = 1,
+	LIST_ROWS,
+};
 
 static MrbQuery list_query = {
 	.sql = "SELECT e.next, e.rows FROM miosa.expired_rows($1, $2, '10 min',"
@@ -59,10 +71,23 @@ static MrbQuery list_query = {
 	.argtypes = {TEXTOID, TEXTOID, INT4OID, BOOLOID},
 };
 
+/* Columns of purge_query. */
+enum
+{
+	PURGE_DONE = 1,
+	PURGE_REMOVED,
+};
+
 static MrbQuery purge_query = {
 	.sql = "SELECT p.done, p.removed FROM miosa.purge_rows($1, $2[$3 + 1 : $3 + $4]) p",
 	.nargs = 4,
 	.argtypes = {TEXTOID, TIDARRAYOID, INT4OID, INT4OID},
+};
+
+/* Column of trim_query. */
+enum
+{
+	TRIM_REMOVED = 1,
 };
 
 static MrbQuery trim_query = {
@@ -71,9 +96,9 @@ static MrbQuery trim_query = {
 	.argtypes = {INT4OID},
 };
 
-static Tour tour;
-static int	tours = 0;
-static MemoryContext page = NULL;	/* holds place and rows */
+static Run	run;
+static int	runs = 0;
+static MemoryContext page = NULL;	/* of next and rows */
 static MrbTimer timer;
 static bool due = false;
 
@@ -82,47 +107,50 @@ static void list_page(void);
 static void purge(void);
 static void trim(void);
 static void next_kind(void);
-static void time_to_sweep(MrbTimer *it);
+static void timer_fired(MrbTimer *fired);
 
+/*
+ * Make one step of a run, if it is due.
+ */
 void
 mrb_purge_step(void)
 {
 	if (page == NULL)
 	{
 		page = AllocSetContextCreate(TopMemoryContext,
-									 MRB_EXTENSION " sweep",
+									 MRB_EXTENSION " purge",
 									 ALLOCSET_DEFAULT_SIZES);
-		mrb_timer_set(&timer, SWEEP_FIRST_MS, time_to_sweep);
+		mrb_timer_set(&timer, FIRST_RUN_MS, timer_fired);
 	}
 	if (!due)
 		return;
 	due = false;
-	tour.removed = false;
+	run.removed = false;
 	if (!mrb_worker_xact_try(step, NULL, NULL))
-		tour.ended = true;
-	if (tour.ended)
+		run.ended = true;
+	if (run.ended)
 	{
-		tours++;
-		MemSet(&tour, 0, sizeof(tour));
+		runs++;
+		MemSet(&run, 0, sizeof(run));
 		MemoryContextReset(page);
-		mrb_timer_set(&timer, SWEEP_MS, time_to_sweep);
+		mrb_timer_set(&timer, RUN_MS, timer_fired);
 	}
 	else
-		mrb_timer_set(&timer, tour.removed ? SWEEP_AGAIN_MS : SWEEP_NEXT_MS,
-					  time_to_sweep);
+		mrb_timer_set(&timer, run.removed ? AFTER_DELETE_MS : AFTER_PAGE_MS,
+					  timer_fired);
 }
 
 /*
- * One transaction.
+ * The transaction of a step.
  */
 static void
 step(void *arg)
 {
 	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
 	mrb_query_open();
-	if (tour.kind == lengthof(kinds))
+	if (run.kind == lengthof(kinds))
 		trim();
-	else if (tour.done < tour.nrows)
+	else if (run.done < run.nrows)
 		purge();
 	else
 		list_page();
@@ -131,7 +159,7 @@ step(void *arg)
 }
 
 /*
- * Where are the next rows?
+ * List the next page of expired rows.
  */
 static void
 list_page(void)
@@ -140,50 +168,51 @@ list_page(void)
 	bool		nulls[4] = {false};
 	bool		isnull;
 	Datum		rows;
-	char	   *place;
+	char	   *next;
 	MemoryContext caller;
 
-	values[0] = CStringGetTextDatum(kinds[tour.kind]);
-	nulls[1] = tour.place == NULL;
-	values[1] = nulls[1] ? (Datum) 0 : CStringGetTextDatum(tour.place);
+	values[0] = CStringGetTextDatum(kinds[run.kind]);
+	nulls[1] = run.next == NULL;
+	values[1] = nulls[1] ? (Datum) 0 : CStringGetTextDatum(run.next);
 	values[2] = Int32GetDatum(PAGE);
-	values[3] = BoolGetDatum(tours % FULL_TOUR == 0);
+	values[3] = BoolGetDatum(runs % FULL_RUN == 0);
 	mrb_query_run(&list_query, values, nulls);
-	place = mrb_query_text(0, 1);
-	rows = mrb_query_datum(0, 2, &isnull);
+	next = mrb_query_text(0, LIST_NEXT);
+	rows = mrb_query_datum(0, LIST_ROWS, &isnull);
 
 	MemoryContextReset(page);
 	caller = MemoryContextSwitchTo(page);
-	tour.place = place ? pstrdup(place) : NULL;
-	tour.rows = DatumGetArrayTypePCopy(rows);
+	run.next = next ? pstrdup(next) : NULL;
+	run.rows = DatumGetArrayTypePCopy(rows);
 	MemoryContextSwitchTo(caller);
-	tour.nrows = ArrayGetNItems(ARR_NDIM(tour.rows), ARR_DIMS(tour.rows));
-	tour.done = 0;
-	if (tour.nrows == 0 && tour.place == NULL)
+	run.nrows = ArrayGetNItems(ARR_NDIM(run.rows), ARR_DIMS(run.rows));
+	run.done = 0;
+	if (run.nrows == 0 && run.next == NULL)
 		next_kind();
 }
 
 /*
- * Delete the next of them.
+ * Delete the next batch of the page.
  */
 static void
 purge(void)
 {
 	Datum		values[4];
 
-	values[0] = CStringGetTextDatum(kinds[tour.kind]);
-	values[1] = PointerGetDatum(tour.rows);
-	values[2] = Int32GetDatum(tour.done);
+	values[0] = CStringGetTextDatum(kinds[run.kind]);
+	values[1] = PointerGetDatum(run.rows);
+	values[2] = Int32GetDatum(run.done);
 	values[3] = Int32GetDatum(BATCH);
 	mrb_query_run(&purge_query, values, NULL);
-	tour.done += mrb_query_int32(0, 1, tour.nrows);
-	tour.removed = mrb_query_int64(0, 2, 0) > 0;
-	if (tour.done >= tour.nrows && tour.place == NULL)
+	run.done += mrb_query_int32(0, PURGE_DONE, run.nrows);
+	run.removed = mrb_query_int64(0, PURGE_REMOVED, 0) > 0;
+	if (run.done >= run.nrows && run.next == NULL)
 		next_kind();
 }
 
 /*
- * The route log is in order, so it needs no list.
+ * Delete from the start of the route log, which needs no list because it is
+ * ordered by epoch.
  */
 static void
 trim(void)
@@ -191,21 +220,27 @@ trim(void)
 	Datum		batch = Int32GetDatum(BATCH);
 
 	mrb_query_run(&trim_query, &batch, NULL);
-	tour.removed = true;
-	tour.ended = mrb_query_int64(0, 1, 0) < BATCH;
+	run.removed = true;
+	run.ended = mrb_query_int64(0, TRIM_REMOVED, 0) < BATCH;
 }
 
+/*
+ * Continue with the next kind of rows.
+ */
 static void
 next_kind(void)
 {
-	tour.kind++;
-	tour.rows = NULL;
-	tour.nrows = 0;
-	tour.done = 0;
+	run.kind++;
+	run.rows = NULL;
+	run.nrows = 0;
+	run.done = 0;
 }
 
+/*
+ * The next step is due.
+ */
 static void
-time_to_sweep(MrbTimer *it)
+timer_fired(MrbTimer *fired)
 {
 	due = true;
 }

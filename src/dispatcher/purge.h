@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * purge.h
- *	  Deleting what has expired, when nobody else does.
+ *	  Deletes expired rows when no cron job does.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef MRB_PURGE_H
 #define MRB_PURGE_H
 
-/* Sweep, if it is time to. */
+/* Delete the next rows, if a run is due or goes on. */
 extern void mrb_purge_step(void);
 
 #endif							/* MRB_PURGE_H */

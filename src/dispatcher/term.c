@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * term.c
- *	  Whether the dispatcher may tell anybody, and where its epochs stand.
+ *	  The term: whether this database may send to endpoints, and its epochs.
  *
- * The one row of dispatcher_state says where the order of epochs was made.
- * The rule for what is a copy, and must be silent, is in SQL
- * (miosa.pause_reason), so that everybody who asks gets the same answer.
+ * The one row of dispatcher_state says on which cluster and timeline its
+ * epochs were given.  The rule that recognizes a copy, which must not send, is
+ * in SQL (miosa.pause_reason), so that status, doctor and dispatcher agree.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,11 +22,21 @@
 static MrbQuery create_query = {
 	.sql = "INSERT INTO miosa.dispatcher_state (term, last_epoch, site,"
 	" system_identifier, timeline, database_oid)"
-	" SELECT 1, 1::pg_catalog.int8 << 40, i.site, i.system_identifier,"
+	" SELECT 1, 1::pg_catalog.int8 << " CppAsString2(MRB_EPOCH_BITS) ", i.site, i.system_identifier,"
 	" i.timeline, i.database_oid FROM miosa.identity() i"
 	" WHERE NOT EXISTS (SELECT FROM miosa.dispatcher_state)"
 	" ON CONFLICT DO NOTHING",
 	.expected = MRB_QUERY_INSERT,
+};
+
+/* Columns of lock_query. */
+enum
+{
+	LOCK_TERM = 1,
+	LOCK_LAST_EPOCH,
+	LOCK_TRIMMED_EPOCH,
+	LOCK_PAUSED,
+	LOCK_MOVED,					/* to another cluster or timeline */
 };
 
 static MrbQuery lock_query = {
@@ -37,13 +47,20 @@ static MrbQuery lock_query = {
 	" FOR UPDATE OF s",
 };
 
+/* Column of reason_query. */
+enum
+{
+	REASON_PAUSED = 1,
+};
+
 static MrbQuery reason_query = {
 	.sql = "SELECT miosa.pause_reason()",
 };
 
 static MrbQuery new_term_query = {
 	.sql = "UPDATE miosa.dispatcher_state s SET term = s.term + 1,"
-	" term_since = pg_catalog.clock_timestamp(), last_epoch = (s.term + 1) << 40, timeline = i.timeline,"
+	" term_since = pg_catalog.clock_timestamp(), last_epoch = (s.term + 1) << "
+	CppAsString2(MRB_EPOCH_BITS) ", timeline = i.timeline,"
 	" system_identifier = i.system_identifier FROM miosa.identity() i",
 	.expected = MRB_QUERY_UPDATE,
 };
@@ -55,14 +72,17 @@ static MrbQuery advance_query = {
 	.expected = MRB_QUERY_UPDATE,
 };
 
+/*
+ * Lock and read dispatcher_state, which the first call creates.
+ */
 void
-mrb_term_read(Oid extension, MrbTerm *standing)
+mrb_term_read(Oid extension, MrbTerm *term)
 {
 	bool		moved;
 
-	MemSet(standing, 0, sizeof(MrbTerm));
-	standing->absent = mrb_worker_xact_extension() != extension;
-	if (standing->absent)
+	MemSet(term, 0, sizeof(MrbTerm));
+	term->absent = mrb_worker_xact_extension() != extension;
+	if (term->absent)
 		return;
 
 	mrb_query_open();
@@ -71,20 +91,23 @@ mrb_term_read(Oid extension, MrbTerm *standing)
 		mrb_query_run(&create_query, NULL, NULL);
 		mrb_query_run(&lock_query, NULL, NULL);
 	}
-	standing->term = mrb_query_int64(0, 1, 1);
-	standing->last_epoch = mrb_query_int64(0, 2, 0);
-	standing->trimmed_epoch = mrb_query_int64(0, 3, 0);
-	standing->paused = mrb_query_text(0, 4);
-	moved = mrb_query_bool(0, 5);
-	if (standing->paused == NULL && moved)
+	term->number = mrb_query_int64(0, LOCK_TERM, 1);
+	term->last_epoch = mrb_query_int64(0, LOCK_LAST_EPOCH, 0);
+	term->trimmed_epoch = mrb_query_int64(0, LOCK_TRIMMED_EPOCH, 0);
+	term->paused = mrb_query_text(0, LOCK_PAUSED);
+	moved = mrb_query_bool(0, LOCK_MOVED);
+	if (term->paused == NULL && moved)
 	{
 		mrb_query_run(&new_term_query, NULL, NULL);
-		standing->term++;
-		standing->last_epoch = standing->term << MRB_EPOCH_BITS;
+		term->number++;
+		term->last_epoch = term->number << MRB_EPOCH_BITS;
 	}
 	mrb_query_close();
 }
 
+/*
+ * Why nothing may be sent, or NULL.
+ */
 char *
 mrb_term_reason(void)
 {
@@ -92,11 +115,14 @@ mrb_term_reason(void)
 
 	mrb_query_open();
 	mrb_query_run(&reason_query, NULL, NULL);
-	reason = mrb_query_text(0, 1);
+	reason = mrb_query_text(0, REASON_PAUSED);
 	mrb_query_close();
 	return reason;
 }
 
+/*
+ * Store the newest epoch given.
+ */
 void
 mrb_term_advance(int64 last_epoch)
 {

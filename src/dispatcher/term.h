@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * term.h
- *	  Whether the dispatcher may tell anybody, and where its epochs stand.
+ *	  The term: whether this database may send to endpoints, and its epochs.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,23 +10,23 @@
 
 typedef struct MrbTerm
 {
-	bool		absent;			/* the extension is gone */
-	char	   *paused;			/* why it must not tell anybody, or NULL */
-	int64		term;
-	int64		last_epoch;
-	int64		trimmed_epoch;
+	bool		absent;			/* the extension was dropped */
+	char	   *paused;			/* why nothing may be sent, or NULL */
+	int64		number;			/* grows with each promotion of a standby */
+	int64		last_epoch;		/* newest epoch given */
+	int64		trimmed_epoch;	/* the route log begins after this */
 } MrbTerm;
 
 /*
- * Lock dispatcher_state and look where we are, in the caller's transaction.
- * A new timeline of the same site begins a new term.
+ * Lock dispatcher_state and read it, in the caller's transaction.  A new
+ * timeline of the same site begins a new term.
  */
-extern void mrb_term_read(Oid extension, MrbTerm *standing);
+extern void mrb_term_read(Oid extension, MrbTerm *term);
 
-/* Why the dispatcher must not tell anybody, or NULL; takes no lock. */
+/* Why nothing may be sent, or NULL; takes no lock. */
 extern char *mrb_term_reason(void);
 
-/* Write down the newest epoch given. */
+/* Store the newest epoch given. */
 extern void mrb_term_advance(int64 last_epoch);
 
 #endif							/* MRB_TERM_H */
