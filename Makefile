@@ -135,6 +135,7 @@ OBJS = \
 	src/dispatcher/launcher.o \
 	src/dispatcher/pump.o \
 	src/dispatcher/purge.o \
+	src/dispatcher/steps.o \
 	src/dispatcher/term.o \
 	src/api/adapter_api.o \
 	src/api/console_api.o \

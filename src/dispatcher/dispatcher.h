@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * dispatcher.h
- *	  The dispatcher: one pass of taking work, one turn of delivering it.
+ *	  The dispatcher: its state, and the pass that takes committed work.
  *
  *-------------------------------------------------------------------------
  */
@@ -9,20 +9,34 @@
 #define MRB_DISPATCHER_H
 
 #include "common/registry.h"
+#include "common/timer.h"
+#include "dispatcher/purge.h"
 
-extern void mrb_dispatcher_create(MrbRegistrySlot *slot);
+/* The dispatcher of this process. */
+typedef struct MrbDispatcher
+{
+	MemoryContext context;		/* for what lives as long as the process */
+	MrbRegistrySlot *slot;		/* of its database, in shared memory */
 
-/* What to wait for besides the latch, and how long at most. */
-extern int	mrb_dispatcher_descriptor(void);
-extern long mrb_dispatcher_max_wait(void);
+	/* the database, as the last pass has read it */
+	Oid			extension;		/* InvalidOid before the first pass */
+	bool		loaded;			/* endpoints are in memory */
+	bool		stale;			/* a file of a secret has changed since */
+	char	   *site;			/* miosa_rollback.site at that time, or NULL */
+	char	   *paused;			/* why nothing is sent; NULL: it is sent */
 
-/* Take what was committed; false when the extension is gone. */
-extern bool mrb_dispatcher_pass(void);
+	/* the next pass */
+	MrbTick		next_pass;		/* 0: when the process is woken */
+	int			failures;		/* passes that failed, in a row */
 
-/* Why nobody is told; NULL when they are. */
-extern const char *mrb_dispatcher_paused(void);
+	bool		more_to_start;	/* the last turn did not start all requests */
+	MrbPurge	purge;
+} MrbDispatcher;
 
-/* Send, receive, write down.  Never waits. */
-extern void mrb_dispatcher_deliver(void);
+extern MrbDispatcher *mrb_dispatcher_create(MrbRegistrySlot *slot);
+
+/* Take committed work; false when the extension was dropped. */
+extern bool mrb_dispatcher_pass(MrbDispatcher *dispatcher);
+
 
 #endif							/* MRB_DISPATCHER_H */

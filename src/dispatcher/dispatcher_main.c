@@ -43,6 +43,7 @@
 #include "delivery/item.h"
 #include "dispatcher/dispatcher.h"
 #include "dispatcher/dispatcher_main.h"
+#include "dispatcher/steps.h"
 #include "endpoint/endpoint_list.h"
 #include "endpoint/endpoint_stats.h"
 #include "endpoint/inflight.h"
@@ -69,7 +70,7 @@ static void note_error(ErrorData *error);
 static void raise_descriptor_limit(void);
 static void run(void);
 static bool wait_for_work(WaitEventSet *set, long timeout);
-static void show_activity(void);
+static void show_activity(const MrbDispatcher *dispatcher);
 static bool due(MrbTick *last, int interval_ms);
 static bool database_wanted(void);
 static void worker_context(void *arg);
@@ -196,14 +197,15 @@ run(void)
 	MemoryContext cycle = AllocSetContextCreate(TopMemoryContext,
 												MRB_EXTENSION " cycle",
 												ALLOCSET_DEFAULT_SIZES);
+	MrbDispatcher *dispatcher;
 	MrbTick		last_poll = 0;
 	MrbTick		last_aside = 0;
 	bool		woken = true;
 
-	mrb_dispatcher_create(my_slot);
+	dispatcher = mrb_dispatcher_create(my_slot);
 	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
-	AddWaitEventToSet(set, WL_SOCKET_READABLE, mrb_dispatcher_descriptor(),
+	AddWaitEventToSet(set, WL_SOCKET_READABLE, mrb_inflight_descriptor(),
 					  NULL, NULL);
 	AddWaitEventToSet(set, WL_SOCKET_READABLE, mrb_verifier_descriptor(),
 					  NULL, NULL);
@@ -224,16 +226,16 @@ run(void)
 		if (woken || due(&last_poll, POLL_MS))
 		{
 			MemoryContextSwitchTo(cycle);
-			if (!mrb_dispatcher_pass())
+			if (!mrb_dispatcher_pass(dispatcher))
 				leave(MRB_DISPATCHER_ABSENT);
 			last_poll = mrb_timer_read();
 		}
 		MemoryContextSwitchTo(cycle);
-		mrb_dispatcher_deliver();
+		mrb_steps_run(dispatcher);
 		MemoryContextSwitchTo(TopMemoryContext);
 		MemoryContextReset(cycle);
-		show_activity();
-		woken = wait_for_work(set, Min(mrb_dispatcher_max_wait(), ASIDE_MS));
+		show_activity(dispatcher);
+		woken = wait_for_work(set, mrb_steps_wait(dispatcher, ASIDE_MS));
 	}
 }
 
@@ -271,7 +273,7 @@ wait_for_work(WaitEventSet *set, long timeout)
  * frequent than a person could read, but the end of the work shows at once.
  */
 static void
-show_activity(void)
+show_activity(const MrbDispatcher *dispatcher)
 {
 	static char shown[256] = "";
 	static bool shown_running = false;
@@ -286,8 +288,8 @@ show_activity(void)
 	if (recent && (running || !shown_running))
 		return;
 
-	if (mrb_dispatcher_paused() != NULL)
-		snprintf(activity, sizeof(activity), "paused: %s", mrb_dispatcher_paused());
+	if (dispatcher->paused != NULL)
+		snprintf(activity, sizeof(activity), "paused: %s", dispatcher->paused);
 	else
 		snprintf(activity, sizeof(activity),
 				 "%d endpoints, %d in flight, " INT64_FORMAT " pending",

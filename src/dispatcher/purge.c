@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "base/container.h"
 #include "base/miosa_rollback.h"
 #include "common/query.h"
 #include "common/timer.h"
@@ -44,18 +45,6 @@
 static const char *const kinds[] = {
 	"idempotency_keys", "audit_events", "runtime_instances", "removed_hosts"
 };
-
-/* How far a run has come. */
-typedef struct Run
-{
-	int			kind;			/* index of kinds; past their end: route log */
-	char	   *next;			/* where the next page begins; NULL: the end */
-	ArrayType  *rows;			/* addresses of expired rows, or NULL */
-	int			nrows;
-	int			done;			/* of these */
-	bool		removed;		/* the last step deleted something */
-	bool		ended;
-} Run;
 
 /* Columns of list_query. */
 enum
@@ -96,47 +85,50 @@ static MrbQuery trim_query = {
 	.argtypes = {INT4OID},
 };
 
-static Run	run;
-static int	runs = 0;
-static MemoryContext page = NULL;	/* of next and rows */
-static MrbTimer timer;
-static bool due = false;
-
 static void step(void *arg);
-static void list_page(void);
-static void purge(void);
-static void trim(void);
-static void next_kind(void);
+static void list_page(MrbPurge *purge);
+static void delete_batch(MrbPurgeRun *run);
+static void trim(MrbPurgeRun *run);
+static void next_kind(MrbPurgeRun *run);
 static void timer_fired(MrbTimer *fired);
+
+/*
+ * Set the timer of the first run.
+ */
+void
+mrb_purge_init(MrbPurge *purge)
+{
+	MemSet(purge, 0, sizeof(MrbPurge));
+	purge->page = AllocSetContextCreate(TopMemoryContext,
+										MRB_EXTENSION " purge",
+										ALLOCSET_DEFAULT_SIZES);
+	mrb_timer_set(&purge->timer, FIRST_RUN_MS, timer_fired);
+}
 
 /*
  * Make one step of a run, if it is due.
  */
 void
-mrb_purge_step(void)
+mrb_purge_step(MrbPurge *purge)
 {
-	if (page == NULL)
-	{
-		page = AllocSetContextCreate(TopMemoryContext,
-									 MRB_EXTENSION " purge",
-									 ALLOCSET_DEFAULT_SIZES);
-		mrb_timer_set(&timer, FIRST_RUN_MS, timer_fired);
-	}
-	if (!due)
+	MrbPurgeRun *run = &purge->run;
+
+	if (!purge->due)
 		return;
-	due = false;
-	run.removed = false;
-	if (!mrb_worker_xact_try(step, NULL, NULL))
-		run.ended = true;
-	if (run.ended)
+	purge->due = false;
+	run->removed = false;
+	if (!mrb_worker_xact_try(step, purge, NULL))
+		run->ended = true;
+	if (run->ended)
 	{
-		runs++;
-		MemSet(&run, 0, sizeof(run));
-		MemoryContextReset(page);
-		mrb_timer_set(&timer, RUN_MS, timer_fired);
+		purge->runs++;
+		MemSet(run, 0, sizeof(MrbPurgeRun));
+		MemoryContextReset(purge->page);
+		mrb_timer_set(&purge->timer, RUN_MS, timer_fired);
 	}
 	else
-		mrb_timer_set(&timer, run.removed ? AFTER_DELETE_MS : AFTER_PAGE_MS,
+		mrb_timer_set(&purge->timer,
+					  run->removed ? AFTER_DELETE_MS : AFTER_PAGE_MS,
 					  timer_fired);
 }
 
@@ -146,14 +138,17 @@ mrb_purge_step(void)
 static void
 step(void *arg)
 {
+	MrbPurge   *purge = arg;
+	MrbPurgeRun *run = &purge->run;
+
 	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
 	mrb_query_open();
-	if (run.kind == lengthof(kinds))
-		trim();
-	else if (run.done < run.nrows)
-		purge();
+	if (run->kind == lengthof(kinds))
+		trim(run);
+	else if (run->done < run->nrows)
+		delete_batch(run);
 	else
-		list_page();
+		list_page(purge);
 	mrb_query_close();
 	mrb_worker_xact_commit();
 }
@@ -162,8 +157,9 @@ step(void *arg)
  * List the next page of expired rows.
  */
 static void
-list_page(void)
+list_page(MrbPurge *purge)
 {
+	MrbPurgeRun *run = &purge->run;
 	Datum		values[4];
 	bool		nulls[4] = {false};
 	bool		isnull;
@@ -171,43 +167,43 @@ list_page(void)
 	char	   *next;
 	MemoryContext caller;
 
-	values[0] = CStringGetTextDatum(kinds[run.kind]);
-	nulls[1] = run.next == NULL;
-	values[1] = nulls[1] ? (Datum) 0 : CStringGetTextDatum(run.next);
+	values[0] = CStringGetTextDatum(kinds[run->kind]);
+	nulls[1] = run->next == NULL;
+	values[1] = nulls[1] ? (Datum) 0 : CStringGetTextDatum(run->next);
 	values[2] = Int32GetDatum(PAGE);
-	values[3] = BoolGetDatum(runs % FULL_RUN == 0);
+	values[3] = BoolGetDatum(purge->runs % FULL_RUN == 0);
 	mrb_query_run(&list_query, values, nulls);
 	next = mrb_query_text(0, LIST_NEXT);
 	rows = mrb_query_datum(0, LIST_ROWS, &isnull);
 
-	MemoryContextReset(page);
-	caller = MemoryContextSwitchTo(page);
-	run.next = next ? pstrdup(next) : NULL;
-	run.rows = DatumGetArrayTypePCopy(rows);
+	MemoryContextReset(purge->page);
+	caller = MemoryContextSwitchTo(purge->page);
+	run->next = next ? pstrdup(next) : NULL;
+	run->rows = DatumGetArrayTypePCopy(rows);
 	MemoryContextSwitchTo(caller);
-	run.nrows = ArrayGetNItems(ARR_NDIM(run.rows), ARR_DIMS(run.rows));
-	run.done = 0;
-	if (run.nrows == 0 && run.next == NULL)
-		next_kind();
+	run->nrows = ArrayGetNItems(ARR_NDIM(run->rows), ARR_DIMS(run->rows));
+	run->done = 0;
+	if (run->nrows == 0 && run->next == NULL)
+		next_kind(run);
 }
 
 /*
  * Delete the next batch of the page.
  */
 static void
-purge(void)
+delete_batch(MrbPurgeRun *run)
 {
 	Datum		values[4];
 
-	values[0] = CStringGetTextDatum(kinds[run.kind]);
-	values[1] = PointerGetDatum(run.rows);
-	values[2] = Int32GetDatum(run.done);
+	values[0] = CStringGetTextDatum(kinds[run->kind]);
+	values[1] = PointerGetDatum(run->rows);
+	values[2] = Int32GetDatum(run->done);
 	values[3] = Int32GetDatum(BATCH);
 	mrb_query_run(&purge_query, values, NULL);
-	run.done += mrb_query_int32(0, PURGE_DONE, run.nrows);
-	run.removed = mrb_query_int64(0, PURGE_REMOVED, 0) > 0;
-	if (run.done >= run.nrows && run.next == NULL)
-		next_kind();
+	run->done += mrb_query_int32(0, PURGE_DONE, run->nrows);
+	run->removed = mrb_query_int64(0, PURGE_REMOVED, 0) > 0;
+	if (run->done >= run->nrows && run->next == NULL)
+		next_kind(run);
 }
 
 /*
@@ -215,25 +211,25 @@ purge(void)
  * ordered by epoch.
  */
 static void
-trim(void)
+trim(MrbPurgeRun *run)
 {
 	Datum		batch = Int32GetDatum(BATCH);
 
 	mrb_query_run(&trim_query, &batch, NULL);
-	run.removed = true;
-	run.ended = mrb_query_int64(0, TRIM_REMOVED, 0) < BATCH;
+	run->removed = true;
+	run->ended = mrb_query_int64(0, TRIM_REMOVED, 0) < BATCH;
 }
 
 /*
  * Continue with the next kind of rows.
  */
 static void
-next_kind(void)
+next_kind(MrbPurgeRun *run)
 {
-	run.kind++;
-	run.rows = NULL;
-	run.nrows = 0;
-	run.done = 0;
+	run->kind++;
+	run->rows = NULL;
+	run->nrows = 0;
+	run->done = 0;
 }
 
 /*
@@ -242,5 +238,5 @@ next_kind(void)
 static void
 timer_fired(MrbTimer *fired)
 {
-	due = true;
+	mrb_container(MrbPurge, timer, fired)->due = true;
 }
