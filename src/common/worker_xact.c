@@ -194,6 +194,7 @@ log_error(ErrorData *error)
 {
 	static int	last_code = 0;
 	static MrbTick last_logged = 0;
+	ErrorContextCallback *callbacks = error_context_stack;
 	MrbTick		now = mrb_timer_read();
 	const char *message = error->message ? error->message : "";
 	int			len = pg_mbcliplen(message, strlen(message),
@@ -208,6 +209,10 @@ log_error(ErrorData *error)
 		return;
 	last_code = error->sqlerrcode;
 	last_logged = now;
+
+	/* The error has the context of the callbacks already. */
+	error_context_stack = NULL;
 	error->elevel = LOG;
 	ThrowErrorData(error);
+	error_context_stack = callbacks;
 }

@@ -76,6 +76,41 @@ ok( $node->poll_query_until('postgres', q{SELECT last_error LIKE 'libcurl does n
 sql("DELETE FROM miosa.endpoints WHERE name = 'signed'; DELETE FROM miosa.secrets WHERE name = 'long'");
 
 #
+# An error in a transaction of the dispatcher is logged with all of its fields
+#
+sql("ALTER SYSTEM SET log_error_verbosity = 'verbose'");
+$node->reload;
+restart_dispatcher('postgres');
+
+my $logged_from = -s $node->logfile;
+
+sql(q{
+	CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		RAISE division_by_zero USING MESSAGE = 'no epoch is given', DETAIL = 'A trigger refuses.', HINT = 'Drop the trigger.';
+	END $$;
+	CREATE TRIGGER refuse BEFORE UPDATE ON miosa.dispatcher_state FOR EACH ROW EXECUTE FUNCTION refuse()});
+promote_other('postgres');
+ok( poll_until(
+		sub {
+			slurp_file($node->logfile, $logged_from) =~ m{LOG:\ \ 22012:\ no\ epoch\ is\ given\n
+				.*DETAIL:\ \ A\ trigger\ refuses[.]\n
+				.*HINT:\ \ Drop\ the\ trigger[.]\n
+				.*CONTEXT:\ \ PL/pgSQL\ function\ public[.]refuse\(\)[^\n]*\n
+				\tSQL\ statement\ "UPDATE\ miosa[.]dispatcher_state[^\n]*\n
+				\tmiosa_rollback\ dispatcher\ of\ database\ "postgres"\n
+				.*LOCATION:\ \ exec_stmt_raise}x;
+		},
+		180),
+	'SQLSTATE, DETAIL, HINT and CONTEXT of an error are logged')
+  or diag slurp_file($node->logfile, $logged_from);
+sql('DROP FUNCTION refuse() CASCADE');
+sql('ALTER SYSTEM RESET log_error_verbosity');
+$node->reload;
+waits_until('postgres', 'ok');
+is(delivered(), 'converged', 'once the trigger is gone, it delivers');
+
+#
 # A database whose DROP was interrupted is left alone, and an extension that is
 # dropped and made again is no error
 #
@@ -307,9 +342,18 @@ sub delivered
 	my ($database) = @_;
 
 	$database //= 'postgres';
+	promote_other($database);
+	return sql_in($database, "SELECT miosa_wait_converged('dep_1', '180 s')");
+}
+
+# Promote a version that is not active.
+sub promote_other
+{
+	my ($database) = @_;
+
 	sql_in($database, qq{SELECT miosa_promote('dep_1', v.id) FROM miosa.versions v, miosa.deployments d
 		WHERE v.id IS DISTINCT FROM d.active_version_id AND v.deployment_id = 'dep_1' AND d.id = 'dep_1' LIMIT 1});
-	return sql_in($database, "SELECT miosa_wait_converged('dep_1', '180 s')");
+	return;
 }
 
 # What the doctor says of the dispatcher, once that is as expected.
