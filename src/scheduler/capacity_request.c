@@ -16,10 +16,29 @@
 #include "common/query.h"
 #include "scheduler/capacity_request.h"
 
-/* The strings of a request are its first members. */
-#define REQUEST_STRINGS \
-	((int) ((offsetof(MrbCapacityRequest, goal) - offsetof(MrbCapacityRequest, deployment_id)) / \
-			sizeof(char *)))
+/* Columns of read_query. */
+enum
+{
+	READ_DEPLOYMENT_ID = 1,
+	READ_TENANT_ID,
+	READ_DEPLOYMENT_KIND,
+	READ_VERSION_ID,
+	READ_VERSION_NUMBER,
+	READ_KIND,
+	READ_RELEASE_ID,
+	READ_STORAGE_URI,
+	READ_SHA256,
+	READ_OPERATION_ID,
+	READ_WORKLOAD,
+	READ_STATE,
+	READ_COUNT,
+	READ_MISSING,
+	READ_UNKNOWN,
+	READ_SINCE,
+	READ_ASKED,
+	READ_INSTANCES,
+	READ_WATCHERS,
+};
 
 static MrbQuery read_query = {
 	.sql = "SELECT r.deployment_id, r.tenant_id, r.deployment_kind,"
@@ -63,18 +82,26 @@ mrb_capacity_request_read(char **ids, int n, int *found)
 	for (int i = 0; i < *found; i++)
 	{
 		MrbCapacityRequest *request = &requests[i];
-		char	  **strings = &request->deployment_id;
 
-		for (int s = 0; s < REQUEST_STRINGS; s++)
-			strings[s] = mrb_query_text(i, s + 1);
-		request->goal = parse_goal(mrb_query_text(i, REQUEST_STRINGS + 1));
-		request->count = mrb_query_int32(i, REQUEST_STRINGS + 2, 0);
-		request->missing = mrb_query_int32(i, REQUEST_STRINGS + 3, 0);
-		request->unknown = mrb_query_int32(i, REQUEST_STRINGS + 4, 0);
-		request->since = mrb_query_timestamp(i, REQUEST_STRINGS + 5, 0);
-		request->asked = mrb_query_bool(i, REQUEST_STRINGS + 6);
-		fetch_list(i, REQUEST_STRINGS + 7, &request->instances, context);
-		fetch_list(i, REQUEST_STRINGS + 8, &request->watchers, context);
+		request->deployment_id = mrb_query_text(i, READ_DEPLOYMENT_ID);
+		request->tenant_id = mrb_query_text(i, READ_TENANT_ID);
+		request->deployment_kind = mrb_query_text(i, READ_DEPLOYMENT_KIND);
+		request->version_id = mrb_query_text(i, READ_VERSION_ID);
+		request->version_number = mrb_query_text(i, READ_VERSION_NUMBER);
+		request->kind = mrb_query_text(i, READ_KIND);
+		request->release_id = mrb_query_text(i, READ_RELEASE_ID);
+		request->storage_uri = mrb_query_text(i, READ_STORAGE_URI);
+		request->sha256 = mrb_query_text(i, READ_SHA256);
+		request->operation_id = mrb_query_text(i, READ_OPERATION_ID);
+		request->workload = mrb_query_text(i, READ_WORKLOAD);
+		request->goal = parse_goal(mrb_query_text(i, READ_STATE));
+		request->count = mrb_query_int32(i, READ_COUNT, 0);
+		request->missing = mrb_query_int32(i, READ_MISSING, 0);
+		request->unknown = mrb_query_int32(i, READ_UNKNOWN, 0);
+		request->since = mrb_query_timestamp(i, READ_SINCE, 0);
+		request->asked = mrb_query_bool(i, READ_ASKED);
+		fetch_list(i, READ_INSTANCES, &request->instances, context);
+		fetch_list(i, READ_WATCHERS, &request->watchers, context);
 	}
 	mrb_query_close();
 	return requests;
@@ -87,12 +114,15 @@ void
 mrb_capacity_request_copy(MrbCapacityRequest *to,
 						  const MrbCapacityRequest *from)
 {
-	char	  **to_strings = &to->deployment_id;
-	char	   *const *from_strings = &from->deployment_id;
+	char	  **const strings[] = {
+		&to->deployment_id, &to->tenant_id, &to->deployment_kind,
+		&to->version_id, &to->version_number, &to->kind, &to->release_id,
+		&to->storage_uri, &to->sha256, &to->operation_id, &to->workload
+	};
 
 	*to = *from;
-	for (int s = 0; s < REQUEST_STRINGS; s++)
-		to_strings[s] = copy_string(from_strings[s]);
+	for (size_t s = 0; s < lengthof(strings); s++)
+		*strings[s] = copy_string(*strings[s]);
 	copy_list(&to->instances, &from->instances);
 	copy_list(&to->watchers, &from->watchers);
 }
