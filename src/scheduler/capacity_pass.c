@@ -39,6 +39,13 @@ typedef struct Page
 	MrbTick		due;			/* earliest deadline; MRB_TICK_NEVER: none */
 } Page;
 
+/* Columns of pass_query. */
+enum
+{
+	PASS_NEXT = 1,
+	PASS_NEXT_DUE,
+};
+
 static MrbQuery pass_query = {
 	.sql = "SELECT p.next, p.next_due FROM miosa.capacity_pass($1, $2) p",
 	.nargs = 2,
@@ -142,8 +149,9 @@ read_page(void *arg)
 	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
 	mrb_query_open();
 	mrb_query_run(&pass_query, args, NULL);
-	page->next = mrb_query_text(0, 1);
-	page->due = mrb_timer_from_wall(mrb_query_timestamp(0, 2, DT_NOEND));
+	page->next = mrb_query_text(0, PASS_NEXT);
+	page->due = mrb_timer_from_wall(mrb_query_timestamp(0, PASS_NEXT_DUE,
+														DT_NOEND));
 	mrb_query_close();
 	mrb_worker_xact_commit();
 }

@@ -59,12 +59,36 @@ typedef struct Batch
 	int			nrequests;
 } Batch;
 
+/* Arguments of note_query, counted from 0. */
+enum
+{
+	NOTE_DEPLOYMENTS,
+	NOTE_VERSIONS,
+	NOTE_STATES,
+	NOTE_ERRORS,
+	NOTE_TIMES,
+	NOTE_ARGS
+};
+
+/* Columns of note_query: requests whose rows are locked. */
+enum
+{
+	BUSY_DEPLOYMENT_ID = 1,
+	BUSY_VERSION_ID,
+};
+
 static MrbQuery note_query = {
 	.sql = "SELECT b.deployment_id, b.version_id"
 	" FROM miosa.note_asked($1, $2, $3, $4, $5) b",
-	.nargs = 5,
+	.nargs = NOTE_ARGS,
 	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 	TIMESTAMPTZARRAYOID},
+};
+
+/* Column of poll_query: false if the deployment is locked. */
+enum
+{
+	POLL_TAKEN = 1,
 };
 
 static MrbQuery poll_query = {
@@ -207,39 +231,46 @@ record_requests(Batch *batch)
 		[MRB_GOAL_UP] = "wanted",
 		[MRB_GOAL_DOWN] = "draining",
 	};
-	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-	TIMESTAMPTZOID};
-	Datum	   *columns[lengthof(types)];
-	bool	   *taken = palloc(batch->n * sizeof(bool));
-	Datum		args[lengthof(types)];
+	static const Oid types[NOTE_ARGS] = {
+		[NOTE_DEPLOYMENTS] = TEXTOID,
+		[NOTE_VERSIONS] = TEXTOID,
+		[NOTE_STATES] = TEXTOID,
+		[NOTE_ERRORS] = TEXTOID,
+		[NOTE_TIMES] = TIMESTAMPTZOID,
+	};
+	Datum	   *elements[NOTE_ARGS];
+	bool	   *acked = palloc(batch->n * sizeof(bool));
+	Datum		args[NOTE_ARGS];
 	int			n = 0;
 	int			busy;
 
-	for (size_t c = 0; c < lengthof(types); c++)
-		columns[c] = palloc(batch->n * sizeof(Datum));
+	for (int a = 0; a < NOTE_ARGS; a++)
+		elements[a] = palloc(batch->n * sizeof(Datum));
 	for (int i = 0; i < batch->n; i++)
 	{
 		Result	   *result = batch->results[i];
 
 		if (result->healthy >= 0)
 			continue;
-		columns[0][n] = CStringGetTextDatum(result->deployment_id);
-		columns[1][n] = CStringGetTextDatum(result->version_id);
-		columns[2][n] = CStringGetTextDatum(states[result->goal]);
-		taken[n] = result->error == NULL;
-		columns[3][n] = taken[n] ? (Datum) 0 :
+		elements[NOTE_DEPLOYMENTS][n] = CStringGetTextDatum(result->deployment_id);
+		elements[NOTE_VERSIONS][n] = CStringGetTextDatum(result->version_id);
+		elements[NOTE_STATES][n] = CStringGetTextDatum(states[result->goal]);
+		acked[n] = result->error == NULL;
+		elements[NOTE_ERRORS][n] = acked[n] ? (Datum) 0 :
 			CStringGetTextDatum(result->error);
-		columns[4][n++] = TimestampTzGetDatum(result->at);
+		elements[NOTE_TIMES][n] = TimestampTzGetDatum(result->at);
+		n++;
 	}
 	if (n == 0)
 		return;
-	for (size_t c = 0; c < lengthof(types); c++)
-		args[c] = mrb_array_make(columns[c], c == 3 ? taken : NULL, n,
-								 types[c]);
+	for (int a = 0; a < NOTE_ARGS; a++)
+		args[a] = mrb_array_make(elements[a],
+								 a == NOTE_ERRORS ? acked : NULL, n, types[a]);
 	mrb_query_open();
 	busy = mrb_query_run(&note_query, args, NULL);
 	for (int i = 0; i < busy; i++)
-		find_busy(batch, mrb_query_text(i, 1), mrb_query_text(i, 2));
+		find_busy(batch, mrb_query_text(i, BUSY_DEPLOYMENT_ID),
+				  mrb_query_text(i, BUSY_VERSION_ID));
 	mrb_query_close();
 }
 
@@ -276,7 +307,7 @@ record_poll(Result *result)
 
 	mrb_query_open();
 	mrb_query_run(&poll_query, args, NULL);
-	result->busy = !mrb_query_bool(0, 1);
+	result->busy = !mrb_query_bool(0, POLL_TAKEN);
 	mrb_query_close();
 }
 
