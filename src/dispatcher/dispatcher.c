@@ -39,6 +39,7 @@
 #include "scheduler/capacity_pass.h"
 #include "scheduler/reconcile.h"
 #include "scheduler/scale_queue.h"
+#include "scheduler/scale_result.h"
 #include "verifier/verifier.h"
 
 /* A pass that failed is retried after this, doubled every time. */
@@ -88,7 +89,9 @@ mrb_dispatcher_create(MrbRegistrySlot *slot)
 	mrb_dirty_init(context);
 	mrb_route_book_init(context);
 	mrb_queue_init(context);
-	mrb_scale_queue_init(context);
+	mrb_scale_queue_init(&dispatcher->scaling, context);
+	mrb_scale_result_init(&dispatcher->scaling);
+	mrb_capacity_pass_init(&dispatcher->scaling);
 	mrb_inflight_init(context);
 	mrb_verifier_init(context);
 	mrb_endpoint_stats_begin(slot);
@@ -271,9 +274,10 @@ apply(Pass *pass)
 	mrb_queue_set_newest(Max(pass->term.last_epoch, taken->last_epoch));
 	if (taken->nchanges > 0 || pass->reload)
 		count(dispatcher, MRB_COUNT_PASSES, 1);
-	mrb_reconcile_enter(&pass->reconcile);
+	mrb_reconcile_enter(&dispatcher->scaling, &pass->reconcile);
 	if (pass->reconcile.nids > 0)
-		mrb_capacity_pass_expect(mrb_tick_plus(mrb_timer_read(),
+		mrb_capacity_pass_expect(&dispatcher->scaling,
+								 mrb_tick_plus(mrb_timer_read(),
 											   mrb_cutover_deadline));
 	if (taken->nchanges == 0)
 		return;

@@ -11,6 +11,7 @@
 #include "common/registry.h"
 #include "common/timer.h"
 #include "dispatcher/purge.h"
+#include "scheduler/scaling.h"
 
 /* The dispatcher of this process. */
 typedef struct MrbDispatcher
@@ -30,6 +31,7 @@ typedef struct MrbDispatcher
 	int			failures;		/* passes that failed, in a row */
 
 	bool		more_to_start;	/* the last turn did not start all requests */
+	MrbScaling	scaling;
 	MrbPurge	purge;
 } MrbDispatcher;
 

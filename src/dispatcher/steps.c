@@ -198,7 +198,7 @@ resync_due(MrbDispatcher *dispatcher, long most)
 static void
 run_reconcile(MrbDispatcher *dispatcher)
 {
-	mrb_reconcile_step();
+	mrb_reconcile_step(&dispatcher->scaling);
 }
 
 /*
@@ -207,7 +207,7 @@ run_reconcile(MrbDispatcher *dispatcher)
 static long
 reconcile_due(MrbDispatcher *dispatcher, long most)
 {
-	return mrb_reconcile_wait(most);
+	return mrb_reconcile_wait(&dispatcher->scaling, most);
 }
 
 /*
@@ -280,7 +280,7 @@ flush_due(MrbDispatcher *dispatcher, long most)
 static void
 run_results(MrbDispatcher *dispatcher)
 {
-	mrb_scale_result_step();
+	mrb_scale_result_step(&dispatcher->scaling);
 }
 
 /*
@@ -289,7 +289,7 @@ run_results(MrbDispatcher *dispatcher)
 static long
 results_due(MrbDispatcher *dispatcher, long most)
 {
-	return mrb_scale_result_wait(most);
+	return mrb_scale_result_wait(&dispatcher->scaling, most);
 }
 
 /*
@@ -298,7 +298,7 @@ results_due(MrbDispatcher *dispatcher, long most)
 static void
 run_capacity(MrbDispatcher *dispatcher)
 {
-	mrb_capacity_pass_step();
+	mrb_capacity_pass_step(&dispatcher->scaling);
 }
 
 /*
@@ -307,7 +307,7 @@ run_capacity(MrbDispatcher *dispatcher)
 static long
 capacity_due(MrbDispatcher *dispatcher, long most)
 {
-	return mrb_capacity_pass_wait(most);
+	return mrb_capacity_pass_wait(&dispatcher->scaling, most);
 }
 
 /*

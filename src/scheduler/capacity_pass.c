@@ -18,7 +18,6 @@
 
 #include "base/guc.h"
 #include "common/query.h"
-#include "common/timer.h"
 #include "common/worker_xact.h"
 #include "scheduler/capacity_pass.h"
 #include "scheduler/reconcile.h"
@@ -35,6 +34,7 @@
 /* What the transaction of one page returns. */
 typedef struct Page
 {
+	const char *begin;
 	char	   *next;			/* where the next page begins; NULL: the end */
 	MrbTick		due;			/* earliest deadline; MRB_TICK_NEVER: none */
 } Page;
@@ -52,62 +52,69 @@ static MrbQuery pass_query = {
 	.argtypes = {TEXTOID, INT4OID},
 };
 
-static char *cursor = NULL;		/* where the next page begins; NULL: no pass
-								 * goes on */
-static MrbTick begun_at = 0;	/* when the last pass began; 0: never */
-static MrbTick due = MRB_TICK_NEVER;	/* earliest deadline known */
-static MrbTick not_before = 0;
-
-static MrbTick next_page_at(void);
-static void move_cursor(const char *next);
+static MrbTick next_page_at(const MrbCapacityPass *pass);
+static void move_cursor(MrbCapacityPass *pass, const char *next);
 static void read_page(void *arg);
+
+/*
+ * Have the first pass begin in the first turn.
+ */
+void
+mrb_capacity_pass_init(MrbScaling *scaling)
+{
+	MemSet(&scaling->pass, 0, sizeof(MrbCapacityPass));
+	scaling->pass.due = MRB_TICK_NEVER;
+}
 
 /*
  * Check the next page, if a pass goes on or is due to begin.
  */
 void
-mrb_capacity_pass_step(void)
+mrb_capacity_pass_step(MrbScaling *scaling)
 {
+	MrbCapacityPass *pass = &scaling->pass;
 	Page		page = {.due = MRB_TICK_NEVER};
 
-	if (next_page_at() > mrb_timer_now())
+	if (next_page_at(pass) > mrb_timer_now())
 		return;
-	if (cursor == NULL)
+	if (pass->cursor == NULL)
 	{
-		begun_at = mrb_timer_now();
-		due = MRB_TICK_NEVER;
-		move_cursor("");
+		pass->begun_at = mrb_timer_now();
+		pass->due = MRB_TICK_NEVER;
+		move_cursor(pass, "");
 	}
+	page.begin = pass->cursor;
 	if (!mrb_worker_xact_try(read_page, &page, NULL))
 	{
-		not_before = mrb_tick_plus(mrb_timer_now(), PAUSE_MS);
+		pass->not_before = mrb_tick_plus(mrb_timer_now(), PAUSE_MS);
 		return;
 	}
-	due = Min(due, page.due);
-	move_cursor(page.next);
-	if (cursor != NULL)
+	pass->due = Min(pass->due, page.due);
+	move_cursor(pass, page.next);
+	if (pass->cursor != NULL)
 		return;
-	not_before = mrb_tick_plus(begun_at,
-							   Min(PAUSE_MS, mrb_capacity_interval));
-	mrb_reconcile_refresh();
+	pass->not_before = mrb_tick_plus(pass->begun_at,
+									 Min(PAUSE_MS, mrb_capacity_interval));
+	mrb_reconcile_refresh(scaling);
 }
 
 /*
  * Note a deadline that no pass has seen yet.
  */
 void
-mrb_capacity_pass_expect(MrbTick at)
+mrb_capacity_pass_expect(MrbScaling *scaling, MrbTick at)
 {
-	due = Min(due, at);
+	scaling->pass.due = Min(scaling->pass.due, at);
 }
 
 /*
  * Bound the wait of the loop by the time of the next page.
  */
 long
-mrb_capacity_pass_wait(long most)
+mrb_capacity_pass_wait(MrbScaling *scaling, long most)
 {
-	return Min(most, mrb_tick_ms(mrb_timer_read(), next_page_at()) + 1);
+	return Min(most, mrb_tick_ms(mrb_timer_read(),
+								 next_page_at(&scaling->pass)) + 1);
 }
 
 /*
@@ -115,26 +122,26 @@ mrb_capacity_pass_wait(long most)
  * the next deadline or after capacity_interval, whichever is earlier.
  */
 static MrbTick
-next_page_at(void)
+next_page_at(const MrbCapacityPass *pass)
 {
-	MrbTick		at = begun_at == 0 || cursor != NULL ? 0 :
-	Min(due, mrb_tick_plus(begun_at, mrb_capacity_interval));
+	MrbTick		at = pass->begun_at == 0 || pass->cursor != NULL ? 0 :
+	Min(pass->due, mrb_tick_plus(pass->begun_at, mrb_capacity_interval));
 
-	return Max(at, not_before);
+	return Max(at, pass->not_before);
 }
 
 /*
  * Continue the pass at next; NULL ends it.
  */
 static void
-move_cursor(const char *next)
+move_cursor(MrbCapacityPass *pass, const char *next)
 {
 	char	   *copy = next != NULL ?
 	MemoryContextStrdup(TopMemoryContext, next) : NULL;
 
-	if (cursor != NULL)
-		pfree(cursor);
-	cursor = copy;
+	if (pass->cursor != NULL)
+		pfree(pass->cursor);
+	pass->cursor = copy;
 }
 
 /*
@@ -144,7 +151,7 @@ static void
 read_page(void *arg)
 {
 	Page	   *page = arg;
-	Datum		args[] = {CStringGetTextDatum(cursor), Int32GetDatum(PAGE)};
+	Datum		args[] = {CStringGetTextDatum(page->begin), Int32GetDatum(PAGE)};
 
 	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
 	mrb_query_open();

@@ -27,12 +27,11 @@
 /* After an error nothing is read for this long. */
 #define PAUSE_MS 1000
 
-static bool all_due = false;
-static MrbTick not_before = 0;
-
 static bool has_scheduler(void);
-static void unlist(MrbEndpoint *endpoint, char **ids, int nids);
-static void drop_unlisted(MrbEndpoint *endpoint, char **ids, int nids);
+static void unlist(MrbScaling *scaling, MrbEndpoint *endpoint, char **ids,
+				   int nids);
+static void drop_unlisted(MrbScaling *scaling, MrbEndpoint *endpoint,
+						  char **ids, int nids);
 static bool selects(const MrbEndpoint *endpoint,
 					const MrbCapacityRequest *request);
 static void read_requests(void *arg);
@@ -62,10 +61,10 @@ mrb_reconcile_read(const MrbRouteChanges *taken, bool all,
  * After the commit: queue what was read.
  */
 void
-mrb_reconcile_enter(const MrbReconcile *reconcile)
+mrb_reconcile_enter(MrbScaling *scaling, const MrbReconcile *reconcile)
 {
 	if (reconcile->all || reconcile->nids > 0)
-		mrb_reconcile_apply(reconcile->all ? NULL : reconcile->ids,
+		mrb_reconcile_apply(scaling, reconcile->all ? NULL : reconcile->ids,
 							reconcile->nids, reconcile->requests,
 							reconcile->nrequests);
 }
@@ -76,7 +75,8 @@ mrb_reconcile_enter(const MrbReconcile *reconcile)
  * dropped: nothing is requested of that scheduler any more.
  */
 void
-mrb_reconcile_apply(char **ids, int nids, const MrbCapacityRequest *requests,
+mrb_reconcile_apply(MrbScaling *scaling, char **ids, int nids,
+					const MrbCapacityRequest *requests,
 					int n)
 {
 	dlist_iter	iter;
@@ -87,7 +87,7 @@ mrb_reconcile_apply(char **ids, int nids, const MrbCapacityRequest *requests,
 
 		if (!endpoint->adapter->scheduler)
 			continue;
-		unlist(endpoint, ids, nids);
+		unlist(scaling, endpoint, ids, nids);
 		for (int first = 0, next; first < n; first = next)
 		{
 			next = first + 1;
@@ -95,10 +95,10 @@ mrb_reconcile_apply(char **ids, int nids, const MrbCapacityRequest *requests,
 									  requests[first].deployment_id) == 0)
 				next++;
 			if (selects(endpoint, &requests[first]))
-				mrb_scale_queue_set(endpoint, requests[first].deployment_id,
+				mrb_scale_queue_set(scaling, endpoint, requests[first].deployment_id,
 									&requests[first], next - first);
 		}
-		drop_unlisted(endpoint, ids, nids);
+		drop_unlisted(scaling, endpoint, ids, nids);
 	}
 }
 
@@ -106,36 +106,36 @@ mrb_reconcile_apply(char **ids, int nids, const MrbCapacityRequest *requests,
  * Have the next step read the requests of all deployments.
  */
 void
-mrb_reconcile_refresh(void)
+mrb_reconcile_refresh(MrbScaling *scaling)
 {
-	all_due = true;
+	scaling->reconcile.all_due = true;
 }
 
 /*
  * Read and queue again what is due: all deployments, or the stale entries.
  */
 void
-mrb_reconcile_step(void)
+mrb_reconcile_step(MrbScaling *scaling)
 {
 	MrbReconcile reconcile = {0};
 
-	if (mrb_timer_now() < not_before)
+	if (mrb_timer_now() < scaling->reconcile.not_before)
 		return;
-	reconcile.all = all_due && has_scheduler();
-	all_due = false;
+	reconcile.all = scaling->reconcile.all_due && has_scheduler();
+	scaling->reconcile.all_due = false;
 	if (!reconcile.all)
 	{
 		reconcile.ids = palloc(STALE_MAX * sizeof(char *));
-		reconcile.nids = mrb_scale_queue_stale(reconcile.ids, STALE_MAX);
+		reconcile.nids = mrb_scale_queue_stale(scaling, reconcile.ids, STALE_MAX);
 	}
 	if (!reconcile.all && reconcile.nids == 0)
 		return;
 	if (mrb_worker_xact_try(read_requests, &reconcile, NULL))
-		mrb_reconcile_enter(&reconcile);
+		mrb_reconcile_enter(scaling, &reconcile);
 	else
 	{
-		all_due = reconcile.all;
-		not_before = mrb_tick_plus(mrb_timer_now(), PAUSE_MS);
+		scaling->reconcile.all_due = reconcile.all;
+		scaling->reconcile.not_before = mrb_tick_plus(mrb_timer_now(), PAUSE_MS);
 	}
 }
 
@@ -143,13 +143,13 @@ mrb_reconcile_step(void)
  * Bound the wait of the loop by the time of the next step.
  */
 long
-mrb_reconcile_wait(long most)
+mrb_reconcile_wait(MrbScaling *scaling, long most)
 {
 	char	   *id;
 
-	if (!all_due && mrb_scale_queue_stale(&id, 1) == 0)
+	if (!scaling->reconcile.all_due && mrb_scale_queue_stale(scaling, &id, 1) == 0)
 		return most;
-	return Min(most, mrb_tick_ms(mrb_timer_read(), not_before));
+	return Min(most, mrb_tick_ms(mrb_timer_read(), scaling->reconcile.not_before));
 }
 
 /*
@@ -171,7 +171,7 @@ has_scheduler(void)
  * renewed by this reading.
  */
 static void
-unlist(MrbEndpoint *endpoint, char **ids, int nids)
+unlist(MrbScaling *scaling, MrbEndpoint *endpoint, char **ids, int nids)
 {
 	dlist_iter	iter;
 
@@ -183,7 +183,7 @@ unlist(MrbEndpoint *endpoint, char **ids, int nids)
 	}
 	for (int i = 0; i < nids; i++)
 	{
-		MrbScaleEntry *entry = mrb_scale_queue_find(endpoint, ids[i]);
+		MrbScaleEntry *entry = mrb_scale_queue_find(scaling, endpoint, ids[i]);
 
 		if (entry != NULL)
 			entry->listed = false;
@@ -194,7 +194,7 @@ unlist(MrbEndpoint *endpoint, char **ids, int nids)
  * Drop the entries of these deployments that the reading did not renew.
  */
 static void
-drop_unlisted(MrbEndpoint *endpoint, char **ids, int nids)
+drop_unlisted(MrbScaling *scaling, MrbEndpoint *endpoint, char **ids, int nids)
 {
 	dlist_mutable_iter iter;
 
@@ -205,16 +205,16 @@ drop_unlisted(MrbEndpoint *endpoint, char **ids, int nids)
 			MrbScaleEntry *entry = dlist_container(MrbScaleEntry, node, iter.cur);
 
 			if (!entry->listed)
-				mrb_scale_queue_set(endpoint, entry->deployment_id, NULL, 0);
+				mrb_scale_queue_set(scaling, endpoint, entry->deployment_id, NULL, 0);
 		}
 		return;
 	}
 	for (int i = 0; i < nids; i++)
 	{
-		MrbScaleEntry *entry = mrb_scale_queue_find(endpoint, ids[i]);
+		MrbScaleEntry *entry = mrb_scale_queue_find(scaling, endpoint, ids[i]);
 
 		if (entry != NULL && !entry->listed)
-			mrb_scale_queue_set(endpoint, entry->deployment_id, NULL, 0);
+			mrb_scale_queue_set(scaling, endpoint, entry->deployment_id, NULL, 0);
 	}
 }
 

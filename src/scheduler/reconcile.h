@@ -11,6 +11,7 @@
 
 #include "route/outbox.h"
 #include "scheduler/capacity_request.h"
+#include "scheduler/scaling.h"
 
 /* What one transaction has read. */
 typedef struct MrbReconcile
@@ -28,19 +29,20 @@ typedef struct MrbReconcile
  */
 extern void mrb_reconcile_read(const MrbRouteChanges *taken, bool all,
 							   MrbReconcile *reconcile);
-extern void mrb_reconcile_enter(const MrbReconcile *reconcile);
+extern void mrb_reconcile_enter(MrbScaling *scaling,
+								const MrbReconcile *reconcile);
 
 /* Queue all requests of these deployments; ids NULL: of all deployments. */
-extern void mrb_reconcile_apply(char **ids, int nids,
+extern void mrb_reconcile_apply(MrbScaling *scaling, char **ids, int nids,
 								const MrbCapacityRequest *requests, int n);
 
 /* Have the next step read the requests of all deployments. */
-extern void mrb_reconcile_refresh(void);
+extern void mrb_reconcile_refresh(MrbScaling *scaling);
 
 /* Read and queue what is due. */
-extern void mrb_reconcile_step(void);
+extern void mrb_reconcile_step(MrbScaling *scaling);
 
 /* Milliseconds until a step is due; at most most. */
-extern long mrb_reconcile_wait(long most);
+extern long mrb_reconcile_wait(MrbScaling *scaling, long most);
 
 #endif							/* MRB_RECONCILE_H */

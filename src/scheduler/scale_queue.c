@@ -66,11 +66,8 @@ hash_key(EntryKey key)
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
-static MemoryContext kept = NULL;
-static entries_hash *entries = NULL;
-static dlist_head stale = DLIST_STATIC_INIT(stale);
-
-static MrbScaleEntry *make_entry(MrbEndpoint *endpoint, const char *id);
+static MrbScaleEntry *make_entry(MrbScaling *scaling, MrbEndpoint *endpoint,
+								 const char *id);
 static void free_entry(MrbScaleEntry *entry);
 static void set_tasks(MrbScaleEntry *entry,
 					  const MrbCapacityRequest *requests, int n);
@@ -88,10 +85,11 @@ static void forget_flight(MrbScaleEntry *entry);
  * Create the queue; its entries live in context.
  */
 void
-mrb_scale_queue_init(MemoryContext context)
+mrb_scale_queue_init(MrbScaling *scaling, MemoryContext context)
 {
-	kept = context;
-	entries = entries_create(context, 64, NULL);
+	scaling->queue.context = context;
+	scaling->queue.entries = entries_create(context, 64, NULL);
+	dlist_init(&scaling->queue.stale);
 }
 
 /*
@@ -126,10 +124,11 @@ mrb_scale_queue_detach(MrbEndpoint *endpoint)
  * The endpoint's entry of a deployment; NULL: none.
  */
 MrbScaleEntry *
-mrb_scale_queue_find(MrbEndpoint *endpoint, const char *id)
+mrb_scale_queue_find(MrbScaling *scaling, MrbEndpoint *endpoint,
+					 const char *id)
 {
 	EntryKey	key = {endpoint, id};
-	EntrySlot  *slot = entries_lookup(entries, key);
+	EntrySlot  *slot = entries_lookup(scaling->queue.entries, key);
 
 	return slot != NULL ? slot->entry : NULL;
 }
@@ -152,11 +151,11 @@ mrb_scale_queue_task(MrbScaleEntry *entry, const char *version_id)
  * it was stale has had its turn already, so it goes to the front.
  */
 void
-mrb_scale_queue_set(MrbEndpoint *endpoint, const char *id,
+mrb_scale_queue_set(MrbScaling *scaling, MrbEndpoint *endpoint, const char *id,
 					const MrbCapacityRequest *requests,
 					int n)
 {
-	MrbScaleEntry *entry = mrb_scale_queue_find(endpoint, id);
+	MrbScaleEntry *entry = mrb_scale_queue_find(scaling, endpoint, id);
 	bool		any = false;
 	bool		first;
 
@@ -165,7 +164,7 @@ mrb_scale_queue_set(MrbEndpoint *endpoint, const char *id,
 	if (entry == NULL && !any)
 		return;
 	if (entry == NULL)
-		entry = make_entry(endpoint, id);
+		entry = make_entry(scaling, endpoint, id);
 	entry->listed = true;
 	entry->read_at = mrb_timer_now();
 	set_tasks(entry, requests, n);
@@ -226,10 +225,11 @@ mrb_scale_queue_started(MrbScaleEntry *entry, const MrbScaleTask *task,
 						bool poll,
 						const char *instance)
 {
-	entry->flight.version_id = MemoryContextStrdup(kept,
-												   task->request.version_id);
+	MemoryContext context = entry->scaling->queue.context;
+
+	entry->flight.version_id = MemoryContextStrdup(context, task->request.version_id);
 	entry->flight.instance_id = instance != NULL ?
-		MemoryContextStrdup(kept, instance) : NULL;
+		MemoryContextStrdup(context, instance) : NULL;
 	entry->flight.poll = poll;
 	entry->flight.request_at = task->request_at;
 	entry->state = MRB_SCALE_IN_FLIGHT;
@@ -271,19 +271,19 @@ void
 mrb_scale_queue_reread(MrbScaleEntry *entry)
 {
 	entry->state = MRB_SCALE_STALE;
-	dlist_push_tail(&stale, &entry->list_node);
+	dlist_push_tail(&entry->scaling->queue.stale, &entry->list_node);
 }
 
 /*
  * Deployments of stale entries, at most most of them.
  */
 int
-mrb_scale_queue_stale(char **ids, int most)
+mrb_scale_queue_stale(MrbScaling *scaling, char **ids, int most)
 {
 	int			n = 0;
 	dlist_iter	iter;
 
-	dlist_foreach(iter, &stale)
+	dlist_foreach(iter, &scaling->queue.stale)
 	{
 		if (n == most)
 			break;
@@ -297,19 +297,21 @@ mrb_scale_queue_stale(char **ids, int most)
  * Create an entry without tasks.
  */
 static MrbScaleEntry *
-make_entry(MrbEndpoint *endpoint, const char *id)
+make_entry(MrbScaling *scaling, MrbEndpoint *endpoint, const char *id)
 {
-	MrbScaleEntry *entry = MemoryContextAllocZero(kept, sizeof(MrbScaleEntry));
+	MrbScaleEntry *entry = MemoryContextAllocZero(scaling->queue.context,
+												  sizeof(MrbScaleEntry));
 	EntryKey	key;
 	bool		found;
 
+	entry->scaling = scaling;
 	entry->endpoint = endpoint;
-	entry->deployment_id = MemoryContextStrdup(kept, id);
+	entry->deployment_id = MemoryContextStrdup(scaling->queue.context, id);
 	entry->state = MRB_SCALE_WAITING;
 	dlist_push_tail(&endpoint->agenda.wants, &entry->node);
 	key.endpoint = endpoint;
 	key.id = entry->deployment_id;
-	entries_insert(entries, key, &found)->entry = entry;
+	entries_insert(scaling->queue.entries, key, &found)->entry = entry;
 	return entry;
 }
 
@@ -323,7 +325,7 @@ free_entry(MrbScaleEntry *entry)
 
 	mrb_timer_cancel(&entry->timer);
 	forget_flight(entry);
-	entries_delete(entries, key);
+	entries_delete(entry->scaling->queue.entries, key);
 	dlist_delete(&entry->node);
 	if (entry->context != NULL)
 		MemoryContextDelete(entry->context);
@@ -338,7 +340,8 @@ free_entry(MrbScaleEntry *entry)
 static void
 set_tasks(MrbScaleEntry *entry, const MrbCapacityRequest *requests, int n)
 {
-	MemoryContext context = AllocSetContextCreate(kept, "miosa_rollback entry",
+	MemoryContext context = AllocSetContextCreate(entry->scaling->queue.context,
+												  "miosa_rollback scale entry",
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
 	MrbScaleTask *tasks = palloc(Max(n, 1) * sizeof(MrbScaleTask));

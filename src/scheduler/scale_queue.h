@@ -9,6 +9,7 @@
 #define MRB_SCALE_QUEUE_H
 
 #include "scheduler/scale_task.h"
+#include "scheduler/scaling.h"
 
 /* The request that is in flight. */
 typedef struct MrbFlight
@@ -30,6 +31,7 @@ typedef enum MrbScaleEntryState
 /* All that one scheduler is asked for one deployment. */
 typedef struct MrbScaleEntry
 {
+	MrbScaling *scaling;
 	MrbEndpoint *endpoint;
 	char	   *deployment_id;
 	MemoryContext context;		/* of its tasks */
@@ -45,14 +47,15 @@ typedef struct MrbScaleEntry
 	dlist_node	list_node;		/* in the list of its state */
 } MrbScaleEntry;
 
-extern void mrb_scale_queue_init(MemoryContext context);
+extern void mrb_scale_queue_init(MrbScaling *scaling, MemoryContext context);
 
 /* Give an endpoint its lists; free its entries when it is dropped. */
 extern void mrb_scale_queue_attach(MrbEndpoint *endpoint);
 extern void mrb_scale_queue_detach(MrbEndpoint *endpoint);
 
 /* The entry of a deployment, and its task for a version; NULL: none. */
-extern MrbScaleEntry *mrb_scale_queue_find(MrbEndpoint *endpoint,
+extern MrbScaleEntry *mrb_scale_queue_find(MrbScaling *scaling,
+										   MrbEndpoint *endpoint,
 										   const char *id);
 extern MrbScaleTask *mrb_scale_queue_task(MrbScaleEntry *entry,
 										  const char *version_id);
@@ -61,7 +64,8 @@ extern MrbScaleTask *mrb_scale_queue_task(MrbScaleEntry *entry,
  * Replace the tasks of a deployment's entry by the requests that were just
  * read; without any the entry is freed.
  */
-extern void mrb_scale_queue_set(MrbEndpoint *endpoint, const char *id,
+extern void mrb_scale_queue_set(MrbScaling *scaling, MrbEndpoint *endpoint,
+								const char *id,
 								const MrbCapacityRequest *requests, int n);
 
 /* Take the endpoint's next ready entry out of its list; NULL: none. */
@@ -84,6 +88,6 @@ extern bool mrb_scale_queue_is_fresh(const MrbScaleEntry *entry);
 extern void mrb_scale_queue_reread(MrbScaleEntry *entry);
 
 /* Deployments to be read again, palloc'd; at most most of them. */
-extern int	mrb_scale_queue_stale(char **ids, int most);
+extern int	mrb_scale_queue_stale(MrbScaling *scaling, char **ids, int most);
 
 #endif							/* MRB_SCALE_QUEUE_H */

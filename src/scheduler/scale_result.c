@@ -97,20 +97,27 @@ static MrbQuery poll_query = {
 	.argtypes = {TEXTOID, TEXTOID, TEXTOID, INT4OID},
 };
 
-static dlist_head results = DLIST_STATIC_INIT(results);
-static MrbTick not_before = 0;
-
 static char *keep_string(const char *string);
-static void collect(Batch *batch, int most);
+static void collect(MrbScaling *scaling, Batch *batch, int most);
 static void write_batch(void *arg);
 static void record_requests(Batch *batch);
 static void find_busy(Batch *batch, const char *deployment_id,
 					  const char *version_id);
 static void record_poll(Result *result);
 static void reread_requests(Batch *batch);
-static void batch_written(Batch *batch);
-static void update_task(const Result *result);
+static void batch_written(MrbScaling *scaling, Batch *batch);
+static void update_task(MrbScaling *scaling, const Result *result);
 static void drop_result(Result *result);
+
+/*
+ * Begin without answers.
+ */
+void
+mrb_scale_result_init(MrbScaling *scaling)
+{
+	dlist_init(&scaling->results.list);
+	scaling->results.not_before = 0;
+}
 
 /*
  * Keep the answer to a request or a poll until it is written.
@@ -133,32 +140,32 @@ mrb_scale_result_add(const MrbScaleEntry *entry, const MrbScaleTask *task,
 	result->healthy = healthy;
 	result->error = keep_string(error);
 	result->at = mrb_timer_wall();
-	dlist_push_tail(&results, &result->node);
+	dlist_push_tail(&entry->scaling->results.list, &result->node);
 }
 
 /*
  * Write a batch of results.
  */
 void
-mrb_scale_result_step(void)
+mrb_scale_result_step(MrbScaling *scaling)
 {
 	Batch		batch = {0};
 
-	if (dlist_is_empty(&results) || mrb_timer_now() < not_before)
+	if (dlist_is_empty(&scaling->results.list) || mrb_timer_now() < scaling->results.not_before)
 		return;
-	collect(&batch, BATCH);
+	collect(scaling, &batch, BATCH);
 	if (mrb_worker_xact_try(write_batch, &batch, NULL))
 	{
-		batch_written(&batch);
+		batch_written(scaling, &batch);
 		return;
 	}
-	not_before = mrb_tick_plus(mrb_timer_now(), RETRY_MS);
+	scaling->results.not_before = mrb_tick_plus(mrb_timer_now(), RETRY_MS);
 	for (int i = 0; i < batch.n; i++)
 	{
 		Batch		one = {.results = &batch.results[i],.n = 1};
 
 		if (mrb_worker_xact_try(write_batch, &one, NULL))
-			batch_written(&one);
+			batch_written(scaling, &one);
 		else
 			drop_result(batch.results[i]);
 	}
@@ -168,11 +175,11 @@ mrb_scale_result_step(void)
  * Bound the wait of the loop by the time of the next batch.
  */
 long
-mrb_scale_result_wait(long most)
+mrb_scale_result_wait(MrbScaling *scaling, long most)
 {
-	if (dlist_is_empty(&results))
+	if (dlist_is_empty(&scaling->results.list))
 		return most;
-	return Min(most, mrb_tick_ms(mrb_timer_read(), not_before));
+	return Min(most, mrb_tick_ms(mrb_timer_read(), scaling->results.not_before));
 }
 
 /*
@@ -188,12 +195,12 @@ keep_string(const char *string)
  * Take up to most results into the batch; they stay in the list.
  */
 static void
-collect(Batch *batch, int most)
+collect(MrbScaling *scaling, Batch *batch, int most)
 {
 	dlist_iter	iter;
 
 	batch->results = palloc(most * sizeof(Result *));
-	dlist_foreach(iter, &results)
+	dlist_foreach(iter, &scaling->results.list)
 	{
 		if (batch->n == most)
 			break;
@@ -335,20 +342,20 @@ reread_requests(Batch *batch)
  * written again later, and polls are repeated.
  */
 static void
-batch_written(Batch *batch)
+batch_written(MrbScaling *scaling, Batch *batch)
 {
 	for (int i = 0; i < batch->n; i++)
 	{
 		Result	   *result = batch->results[i];
 
-		update_task(result);
+		update_task(scaling, result);
 		if (result->busy && result->healthy < 0)
-			not_before = mrb_tick_plus(mrb_timer_now(), RETRY_MS);
+			scaling->results.not_before = mrb_tick_plus(mrb_timer_now(), RETRY_MS);
 		else
 			drop_result(result);
 	}
 	if (batch->nids > 0)
-		mrb_reconcile_apply(batch->ids, batch->nids, batch->requests,
+		mrb_reconcile_apply(scaling, batch->ids, batch->nids, batch->requests,
 							batch->nrequests);
 }
 
@@ -357,11 +364,11 @@ batch_written(Batch *batch)
  * poll is to be repeated.
  */
 static void
-update_task(const Result *result)
+update_task(MrbScaling *scaling, const Result *result)
 {
 	MrbEndpoint *endpoint = mrb_endpoint_list_find(result->endpoint);
 	MrbScaleEntry *entry = endpoint != NULL ?
-	mrb_scale_queue_find(endpoint, result->deployment_id) : NULL;
+	mrb_scale_queue_find(scaling, endpoint, result->deployment_id) : NULL;
 	MrbScaleTask *task = entry != NULL ?
 	mrb_scale_queue_task(entry, result->version_id) : NULL;
 

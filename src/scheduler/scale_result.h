@@ -10,6 +10,8 @@
 
 #include "scheduler/scale_queue.h"
 
+extern void mrb_scale_result_init(MrbScaling *scaling);
+
 /*
  * healthy: the count that a poll returned, else -1; error: why the request or
  * the poll failed, or NULL.
@@ -19,9 +21,9 @@ extern void mrb_scale_result_add(const MrbScaleEntry *entry,
 								 int healthy, const char *error);
 
 /* Write a batch of answers in a short transaction. */
-extern void mrb_scale_result_step(void);
+extern void mrb_scale_result_step(MrbScaling *scaling);
 
 /* Milliseconds until there is something to write; at most most. */
-extern long mrb_scale_result_wait(long most);
+extern long mrb_scale_result_wait(MrbScaling *scaling, long most);
 
 #endif							/* MRB_SCALE_RESULT_H */
