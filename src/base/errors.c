@@ -14,10 +14,10 @@
 
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/json.h"
 
 #include "base/errors.h"
 #include "base/function_name.h"
+#include "base/json_build.h"
 
 typedef struct Condition
 {
@@ -43,7 +43,6 @@ static void fill_in_for_postgrest(const Condition *condition, const char *code,
 								  const char *message, const char *detail,
 								  const char *hint);
 static bool called_by_postgrest(void);
-static void append_member(StringInfo buf, const char *name, const char *value);
 
 /*
  * Raise a condition at a place of the sources.  This is what ereport() expands
@@ -199,19 +198,22 @@ fill_in_for_postgrest(const Condition *condition, const char *code,
 	StringInfoData response;
 
 	initStringInfo(&body);
-	append_member(&body, "code", code);
-	append_member(&body, "message", message);
-	append_member(&body, "details", detail);
-	append_member(&body, "hint", hint);
-	appendStringInfoChar(&body, '}');
+	mrb_json_build_object(&body, NULL);
+	mrb_json_build_string(&body, "code", code);
+	mrb_json_build_string(&body, "message", message);
+	mrb_json_build_string(&body, "details", detail);
+	mrb_json_build_string(&body, "hint", hint);
+	mrb_json_build_end(&body);
 
 	initStringInfo(&response);
-	appendStringInfo(&response, "{\"status\": %d, \"headers\": {",
-					 condition->status);
+	mrb_json_build_object(&response, NULL);
+	mrb_json_build_integer(&response, "status", condition->status);
+	mrb_json_build_object(&response, "headers");
 	if (condition->retry_after > 0)
-		appendStringInfo(&response, "\"Retry-After\": \"%d\"",
-						 condition->retry_after);
-	appendStringInfoString(&response, "}}");
+		mrb_json_build_string(&response, "Retry-After",
+							  psprintf("%d", condition->retry_after));
+	mrb_json_build_end(&response);
+	mrb_json_build_end(&response);
 
 	errcode(MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T'));
 	errmsg_internal("%s", body.data);
@@ -228,19 +230,4 @@ called_by_postgrest(void)
 	const char *method = GetConfigOption("request.method", true, false);
 
 	return method != NULL && method[0] != '\0';
-}
-
-/*
- * Append one member to a JSON object under construction.
- */
-static void
-append_member(StringInfo buf, const char *name, const char *value)
-{
-	appendStringInfoString(buf, buf->len == 0 ? "{" : ", ");
-	escape_json(buf, name);
-	appendStringInfoString(buf, ": ");
-	if (value != NULL)
-		escape_json(buf, value);
-	else
-		appendStringInfoString(buf, "null");
 }
