@@ -77,7 +77,7 @@ INSERT INTO miosa.adapters (name, description, stage, self_expires, timeout, max
 		'{"method": "POST", "path": "/invalidation", "headers": {"Content-Type": "text/xml"}, "body": "<?xml version=\"1.0\" encoding=\"UTF-8\"?><InvalidationBatch xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><Paths><Quantity>1</Quantity><Items><Path>/*</Path></Items></Paths><CallerReference>{message_id}</CallerReference></InvalidationBatch>"}',
 		'{"method": "GET", "path": "/invalidation"}', true);
 
--- Schedulers: asked for as many instances of a version as there shall be.  A
+-- Schedulers receive the number of instances that a version is to have.  A
 -- version runs as a workload of its own, whose name is {workload}.
 
 INSERT INTO miosa.adapters (name, description, role, timeout, signer, signer_options, success, charsets, request, poll, healthy_json_path, poll_valid, builtin) VALUES
@@ -102,6 +102,6 @@ INSERT INTO miosa.adapters (name, description, role, per, timeout, rate, burst, 
 		'{"method": "POST", "path": "/machines/{instance_id}/stop", "headers": {"Authorization": "Bearer {secret}", "Content-Type": "application/json"}, "body": {}}', true);
 
 INSERT INTO miosa.adapters (name, description, role, verdicts, signer, request, builtin) VALUES
-	('webhook-scheduler', 'An HTTP service that takes how many instances there shall be as JSON by POST, answers 2xx and reports them with miosa_report_instance (Standard Webhooks 1.0); secret, if any: whsec_ and base64', 'scheduler',
+	('webhook-scheduler', 'An HTTP service that takes the number of wanted instances as JSON by POST, answers 2xx and reports them with miosa_report_instance (Standard Webhooks 1.0); secret, if any: whsec_ and base64', 'scheduler',
 		'{"410": "gone"}', 'standard-webhooks',
 		'{"method": "POST", "path": "", "headers": {"Content-Type": "application/json"}, "body": "{\"type\":\"capacity.wanted\",\"timestamp\":{changed_at},\"data\":{\"id\":{message_id},\"operation_id\":{operation_id},\"deployment_id\":{deployment_id},\"tenant_id\":{tenant_id},\"version_id\":{version_id},\"version_number\":{version_number},\"release_id\":{release_id},\"storage_uri\":{storage_uri},\"sha256\":{sha256},\"workload\":{workload},\"count\":{count}}}"}', true);

@@ -212,13 +212,13 @@ BEGIN
 	SELECT * INTO edges FROM miosa.count_edges(id);
 	item := 'edges';
 	dispatcher := miosa.dispatcher_words();
-	value := CASE WHEN edges.told = 0 THEN 'none'
-			WHEN dispatcher = 'running' THEN format('%s will be updated', edges.told)
-			ELSE format('%s to be updated', edges.told) END
+	value := CASE WHEN edges.counted = 0 THEN 'none'
+			WHEN dispatcher = 'running' THEN format('%s will be updated', edges.counted)
+			ELSE format('%s to be updated', edges.counted) END
 		|| CASE WHEN edges.failing > 0 THEN format(', %s of them failing', edges.failing) ELSE '' END
 		|| CASE WHEN edges.excluded > 0 THEN format(', %s disabled', edges.excluded) ELSE '' END;
 	RETURN NEXT;
-	IF dispatcher <> 'running' AND edges.told > 0 THEN
+	IF dispatcher <> 'running' AND edges.counted > 0 THEN
 		item := 'NOT SENT';
 		value := miosa.clip('dispatcher ' || dispatcher, 64);
 		RETURN NEXT;

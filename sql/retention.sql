@@ -1,11 +1,11 @@
 -- Retention: rows that are not needed any more are deleted, few at a time.
 --
--- Whoever does it, pg_cron or the dispatcher, does it the same way: list a
--- page of rows that have expired, then delete them by their place in the
--- table, at most 1,000 rows and 50 ms a transaction.  Each row is judged again
--- when it is deleted, and one that somebody has locked is left.  So nobody
--- waits for it, and it never wades twice through what it has deleted, not even
--- while an old snapshot keeps all of that.
+-- pg_cron and the dispatcher do it the same way: they list a page of rows that
+-- have expired, then delete them by their place in the table, at most 1,000
+-- rows and 50 ms a transaction.  Each row is judged again when it is deleted,
+-- and a locked one is left.  So no transaction waits for the purge, and it
+-- never reads again what it has deleted, not even while an old snapshot keeps
+-- those rows.
 --
 -- Expiry is decided when something is read, so a late purge changes no answer.
 

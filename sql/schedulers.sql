@@ -7,8 +7,9 @@ CREATE INDEX runtime_instances_polled ON miosa.runtime_instances (deployment_id,
 -- a version that serves or is to serve even when a poll has found none.
 --
 -- state: wanted, draining or null, when it is only polled; count: how many
--- instances there shall be; instances: which of them to start, or to stop,
--- where that is asked for one by one; unknown: how many are missing besides;
+-- instances it is to have; instances: which of them to start, or to stop,
+-- where the adapter sends one request for each; unknown: how many more are
+-- missing;
 -- asked: whether a scheduler took the request since an operation last asked
 -- for it; watchers: endpoints whose polls are its heartbeat; workload: its
 -- name where it runs, the version's metadata "workload", else made of the

@@ -67,7 +67,7 @@ RETURN coalesce(d.waiting_since + miosa.setting('cutover_deadline')::interval < 
 COMMENT ON FUNCTION miosa.is_overdue(miosa.deployments) IS 'Whether a deployment waits for instances longer than miosa_rollback.cutover_deadline';
 
 -- Count the edges of a deployment, as convergence_rows() shows them.
-CREATE FUNCTION miosa.count_edges(deployment_id text, OUT told bigint, OUT done bigint, OUT expired bigint,
+CREATE FUNCTION miosa.count_edges(deployment_id text, OUT counted bigint, OUT done bigint, OUT expired bigint,
 	OUT excluded bigint, OUT failing bigint)
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT count(*) FILTER (WHERE c.state <> 'excluded'), count(*) FILTER (WHERE c.done AND c.state <> 'excluded'),
@@ -78,15 +78,15 @@ $$;
 COMMENT ON FUNCTION miosa.count_edges(text) IS 'How many edges receive a deployment, are done, of these by expiry alone, are disabled, and fail';
 
 -- A standby sees what the primary's dispatcher has confirmed.
-CREATE FUNCTION miosa.is_telling() RETURNS boolean
+CREATE FUNCTION miosa.is_delivering() RETURNS boolean
 LANGUAGE sql VOLATILE PARALLEL SAFE
 RETURN pg_is_in_recovery() OR miosa.dispatcher_words() = 'running';
-COMMENT ON FUNCTION miosa.is_telling() IS 'Whether changes are delivered now';
+COMMENT ON FUNCTION miosa.is_delivering() IS 'Whether changes are delivered now';
 
 -- The one place that decides how a deployment is; docs/reference.md lists the
--- codes.  It never says ok unless every edge has confirmed what shall serve
+-- codes.  It never says ok unless every edge has confirmed the active version
 -- and, where instances are needed, one of them is healthy.
-CREATE FUNCTION miosa.judge_deployment(d miosa.deployments, told bigint, done bigint, OUT code text, OUT text text)
+CREATE FUNCTION miosa.verdict_of(d miosa.deployments, counted bigint, done bigint, OUT code text, OUT text text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 DECLARE
 	version CONSTANT text := coalesce(miosa.version_name(d.id, d.active_version_id), 'none');
@@ -95,8 +95,8 @@ DECLARE
 		WHERE v.deployment_id = d.id AND v.id = d.active_version_id AND v.kind <> 'static');
 	healthy CONSTANT integer := (SELECT i.healthy FROM miosa.count_instances(d.id, d.active_version_id) i);
 	waits CONSTANT text := miosa.span(clock_timestamp() - d.waiting_since);
-	confirmed CONSTANT text := format('%s of %s edges confirmed %s', done, told, version);
-	telling CONSTANT boolean := miosa.is_telling();
+	confirmed CONSTANT text := format('%s of %s edges confirmed %s', done, counted, version);
+	delivering CONSTANT boolean := miosa.is_delivering();
 	convergence text;
 BEGIN
 	IF d.active_version_id IS NULL THEN
@@ -115,12 +115,12 @@ BEGIN
 	ELSIF needs_instances AND healthy = 0 THEN
 		code := 'not_serving';
 		text := format('NOT SERVING: %s has no healthy instance', version);
-	ELSIF told = 0 THEN
+	ELSIF counted = 0 THEN
 		code := 'unknown';
 		text := 'UNKNOWN: no edge receives this deployment';
-	ELSIF done < told THEN
+	ELSIF done < counted THEN
 		code := 'not_converged';
-		text := 'NOT CONVERGED: ' || confirmed || CASE WHEN telling THEN '' ELSE ', not delivering' END;
+		text := 'NOT CONVERGED: ' || confirmed || CASE WHEN delivering THEN '' ELSE ', not delivering' END;
 	ELSE
 		convergence := miosa.convergence_state(d.id, NULL);
 		IF convergence = 'waiting_instances' THEN
@@ -129,7 +129,7 @@ BEGIN
 		ELSIF convergence NOT IN ('converged', 'expired') THEN
 			code := 'not_converged';
 			text := format('NOT CONVERGED: %s', replace(convergence, '_', ' '));
-		ELSIF NOT telling THEN
+		ELSIF NOT delivering THEN
 			code := 'converged';
 			text := format('CONVERGED on %s, but delivery is stopped', version);
 		ELSE
@@ -138,7 +138,7 @@ BEGIN
 		END IF;
 	END IF;
 END $$;
-COMMENT ON FUNCTION miosa.judge_deployment(miosa.deployments, bigint, bigint) IS 'Verdict on a deployment, given how many edges receive it and how many of these are done';
+COMMENT ON FUNCTION miosa.verdict_of(miosa.deployments, bigint, bigint) IS 'Verdict on a deployment, given how many edges receive it and how many of these are done';
 
 -- The verdict alone, by the names that people use.
 CREATE FUNCTION miosa.verdict_rows(deployment text, OUT code text, OUT text text)
@@ -147,7 +147,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 	SELECT j.code, j.text
 	FROM miosa.deployments p
 	CROSS JOIN LATERAL miosa.count_edges(p.id) e
-	CROSS JOIN LATERAL miosa.judge_deployment(p, e.told, e.done) j
+	CROSS JOIN LATERAL miosa.verdict_of(p, e.counted, e.done) j
 	WHERE p.id = miosa.find_deployment($1)
 $$;
 COMMENT ON FUNCTION miosa.verdict_rows(text) IS 'What miosa.verdict() calls';
@@ -257,7 +257,7 @@ DECLARE
 	edges record;
 	name text;
 	dispatcher text := miosa.dispatcher_words();
-	telling boolean := dispatcher = 'running' OR pg_is_in_recovery();
+	delivering boolean := dispatcher = 'running' OR pg_is_in_recovery();
 	instances record;
 	target text;
 BEGIN
@@ -268,7 +268,7 @@ BEGIN
 	SELECT * INTO edges FROM miosa.count_edges(d.id);
 
 	item := 'verdict';
-	value := (SELECT j.text FROM miosa.judge_deployment(d, edges.told, edges.done) j);
+	value := (SELECT j.text FROM miosa.verdict_of(d, edges.counted, edges.done) j);
 	RETURN NEXT;
 
 	item := 'deployment';
@@ -304,20 +304,20 @@ BEGIN
 	RETURN QUERY SELECT * FROM miosa.host_lines(d.id);
 
 	item := 'edges';
-	value := format('%s of %s confirmed', edges.done, edges.told)
+	value := format('%s of %s confirmed', edges.done, edges.counted)
 		|| CASE WHEN edges.expired > 0 THEN format(', %s by expiry alone', edges.expired) ELSE '' END
 		|| CASE WHEN edges.excluded > 0 THEN format(', %s disabled', edges.excluded) ELSE '' END;
 	RETURN NEXT;
-	RETURN QUERY SELECT * FROM miosa.waiting_lines(d.id, edges.told - edges.done);
+	RETURN QUERY SELECT * FROM miosa.waiting_lines(d.id, edges.counted - edges.done);
 	item := 'dispatcher';
 	value := miosa.clip(dispatcher, 64);
 	RETURN NEXT;
 
 	item := 'next';
-	IF NOT telling THEN
+	IF NOT delivering THEN
 		value := miosa.qualify('SELECT * FROM miosa_doctor();');
 		RETURN NEXT;
-	ELSIF edges.done < edges.told THEN
+	ELSIF edges.done < edges.counted THEN
 		value := 'TABLE miosa.progress;';
 		RETURN NEXT;
 	ELSE
@@ -431,14 +431,14 @@ BEGIN
 	LOOP
 		SELECT * INTO waits FROM miosa.instances_progress(changed.id);
 		FOR zone IN
-			WITH told AS (
+			WITH counted AS (
 				SELECT * FROM miosa.convergence_rows(changed.id) c WHERE c.role = 'edge' AND c.state <> 'excluded'
 			), summed AS (
 				SELECT t.zone, grouping(t.zone) AS whole, count(*) FILTER (WHERE t.done) AS done, count(*) AS total,
 					(array_agg(t.endpoint ORDER BY t.age DESC NULLS LAST, t.endpoint) FILTER (WHERE NOT t.done))[1] AS slowest,
 					(array_agg(t.error ORDER BY t.age DESC NULLS LAST, t.endpoint)
 						FILTER (WHERE NOT t.done AND t.error IS NOT NULL))[1] AS error
-				FROM told t GROUP BY ROLLUP (t.zone)
+				FROM counted t GROUP BY ROLLUP (t.zone)
 			)
 			SELECT s.*, w.done = w.total AS finished
 			FROM summed s JOIN summed w ON w.whole = 1

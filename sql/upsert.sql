@@ -632,9 +632,9 @@ BEGIN
 	observed := CASE WHEN observed > clock_timestamp() THEN clock_timestamp()
 		ELSE miosa.check_time(observed, 'observed_at') END;
 
-	-- A heartbeat: nothing that counts has changed, so nobody is locked.  The
-	-- conditions are evaluated again if the row changes under our eyes.  Who
-	-- was not heard of for long has not counted, so for it this is a change.
+	-- A heartbeat: nothing that counts has changed, so no row is locked first.
+	-- The conditions are evaluated again if the row changes meanwhile.  An
+	-- instance without a heartbeat for long has not counted, so it changes.
 	UPDATE miosa.runtime_instances i SET last_heartbeat_at = now(), observed_at = coalesce(observed, clock_timestamp())
 		WHERE i.deployment_id = deployment_id AND i.id = id AND i.version_id = version_id AND i.reported_by IS NULL
 			AND (i.state = state OR i.state = 'stopping' AND NOT miosa.has_ended(state))
