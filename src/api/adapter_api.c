@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * adapter_api.c
- *	  Adapters, checked and tried out without sending anything.
+ *	  SQL-callable functions that check adapters and render requests.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,6 +18,9 @@
 PG_FUNCTION_INFO_V1(mrb_check_adapter);
 PG_FUNCTION_INFO_V1(mrb_render_request);
 
+/* Start of the DETAIL for a request that cannot be rendered. */
+#define NOT_SENT "The request is not sent: "
+
 pg_noreturn static void refuse(const char *message, const char *problem);
 static bool is_about_texts(const char *problem);
 static void fill_values(Jsonb *given, MrbTemplateValues *values, const char **url);
@@ -31,7 +34,7 @@ static void push_member(JsonbParseState **state, const char *key,
 						const char *value);
 
 /*
- * miosa.check_adapter(adapter)
+ * miosa.check_adapter(adapter): raise INVALID_ARGUMENT for a malformed adapter
  */
 Datum
 mrb_check_adapter(PG_FUNCTION_ARGS)
@@ -40,14 +43,15 @@ mrb_check_adapter(PG_FUNCTION_ARGS)
 	char	   *problem;
 
 	if (PG_ARGISNULL(0) || !JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(0)))
-		refuse("invalid adapter", "It must be an object.");
+		refuse("invalid adapter", "The adapter must be a JSON object.");
 	if (!mrb_adapter_read(PG_GETARG_JSONB_P(0), &adapter, &problem))
 		refuse("invalid adapter", problem);
 	PG_RETURN_VOID();
 }
 
 /*
- * miosa.render_request(request, values, charsets)
+ * miosa.render_request(request, values, charsets): the request as it would be
+ * sent
  */
 Datum
 mrb_render_request(PG_FUNCTION_ARGS)
@@ -62,7 +66,7 @@ mrb_render_request(PG_FUNCTION_ARGS)
 
 	for (int i = 0; i < 3; i++)
 		if (PG_ARGISNULL(i) || !JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(i)))
-			refuse("invalid request", "Its parts must be objects.");
+			refuse("invalid request", "Request, values and charsets must be JSON objects.");
 	mrb_variable_alphabets(&alphabets);
 	problem = mrb_adapter_read_charsets(&PG_GETARG_JSONB_P(2)->root,
 										&alphabets);
@@ -76,10 +80,13 @@ mrb_render_request(PG_FUNCTION_ARGS)
 	fill_values(PG_GETARG_JSONB_P(1), &values, &url);
 	reason = mrb_request_render(call, url, &values, &request);
 	if (reason != NULL)
-		refuse("the request cannot be sent", psprintf("It is not sent: %s.", reason));
+		refuse("the request cannot be sent", psprintf("%s%s.", NOT_SENT, reason));
 	PG_RETURN_DATUM(as_jsonb(&request));
 }
 
+/*
+ * Raise INVALID_ARGUMENT for a problem with an adapter or a request.
+ */
 static void
 refuse(const char *message, const char *problem)
 {
@@ -89,7 +96,7 @@ refuse(const char *message, const char *problem)
 }
 
 /*
- * Whether it names a place where variables stand.
+ * Whether a problem is about a text with variables.
  */
 static bool
 is_about_texts(const char *problem)
@@ -97,7 +104,7 @@ is_about_texts(const char *problem)
 	static const char *const requests[] = {
 		"request.", "add.", "remove.", "wildcard_request.",
 		"wildcard_remove.", "marker_write.", "marker_read.", "poll.",
-		"charsets.", "values.", "It is not sent"
+		"charsets.", "values.", NOT_SENT
 	};
 
 	for (size_t i = 0; i < lengthof(requests); i++)
@@ -106,6 +113,9 @@ is_about_texts(const char *problem)
 	return false;
 }
 
+/*
+ * Fill in the values of variables, and the URL.
+ */
 static void
 fill_values(Jsonb *given, MrbTemplateValues *values, const char **url)
 {
@@ -120,6 +130,9 @@ fill_values(Jsonb *given, MrbTemplateValues *values, const char **url)
 			fill_value(name, &value, values, url);
 }
 
+/*
+ * Fill in the value of one variable.
+ */
 static void
 fill_value(const char *name, const JsonbValue *value, MrbTemplateValues *values,
 		   const char **url)
@@ -145,6 +158,9 @@ fill_value(const char *name, const JsonbValue *value, MrbTemplateValues *values,
 		refuse("invalid request", psprintf("values.%s: it must be an array.", name));
 }
 
+/*
+ * Fill in the items of a list.
+ */
 static void
 fill_list(const char *name, JsonbContainer *array, MrbStringList *list)
 {
@@ -154,6 +170,9 @@ fill_list(const char *name, JsonbContainer *array, MrbStringList *list)
 		list->items[i] = as_text(name, getIthJsonbValueFromContainer(array, i));
 }
 
+/*
+ * Return a string or number as text.
+ */
 static char *
 as_text(const char *name, const JsonbValue *value)
 {
@@ -181,6 +200,9 @@ named_secret(const char *name, void *arg)
 	return as_text(key, &value);
 }
 
+/*
+ * Return a request as JSON.
+ */
 static Datum
 as_jsonb(const MrbHttpRequest *request)
 {
@@ -209,6 +231,9 @@ as_jsonb(const MrbHttpRequest *request)
 														   NULL)));
 }
 
+/*
+ * Append a member with a string or null to a JSON object.
+ */
 static void
 push_member(JsonbParseState **state, const char *key, const char *value)
 {

@@ -1,15 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * console_api.c
- *	  Entry to the functions that are not written in C.
+ *	  Entry points of the functions that are not written in C.
  *
- * Whatever people and programs call, and every trigger, is entered through a
- * function in C, which calls the one that does the work: of the same name in
- * schema miosa, or with _rows (console) or _body behind its name.  So waits
- * for locks are bounded before PL/pgSQL opens a table while it compiles.  And
- * where the frames of the caller end is known: a refusal says all in message,
- * DETAIL and HINT, and lines of our own code as CONTEXT would bury the lines
- * of the function that called us.
+ * Callers, and every trigger, enter through a function in C, which calls the
+ * one that does the work: the one of the same name in schema miosa, or with
+ * the suffix _rows (console) or _body.  So lock waits are bounded before
+ * PL/pgSQL opens a table while it compiles.  And the caller's frames are known:
+ * a refusal says everything in message, DETAIL and HINT, and the extension's
+ * own lines as CONTEXT would bury those of the function that called it.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,7 +41,7 @@ static FmgrInfo *find_other(FunctionCallInfo fcinfo, const char *schema,
 							const char *suffix);
 
 /*
- * Every function of the console.
+ * Entry of every function of the console.
  */
 Datum
 mrb_console(PG_FUNCTION_ARGS)
@@ -51,8 +50,8 @@ mrb_console(PG_FUNCTION_ARGS)
 }
 
 /*
- * The functions for programs.  Those that are volatile write, which a standby
- * refuses before it judges the arguments: it may be behind.
+ * Entry of the functions for programs.  Volatile ones write; a standby refuses
+ * them before they check arguments, because it may lag behind.
  */
 Datum
 mrb_guarded(PG_FUNCTION_ARGS)
@@ -66,8 +65,8 @@ mrb_guarded(PG_FUNCTION_ARGS)
 }
 
 /*
- * Those that go on when they meet a lock, and procedures, which bound the
- * waits of each of their transactions.
+ * Entry of functions that continue when they meet a lock, and of procedures,
+ * which bound the lock waits of each of their transactions.
  */
 Datum
 mrb_entered(PG_FUNCTION_ARGS)
@@ -76,7 +75,7 @@ mrb_entered(PG_FUNCTION_ARGS)
 }
 
 /*
- * The steps of procedures, and what views are made of.
+ * Entry of the steps of procedures, and of functions that views call.
  */
 Datum
 mrb_guarded_body(PG_FUNCTION_ARGS)
@@ -85,7 +84,7 @@ mrb_guarded_body(PG_FUNCTION_ARGS)
 }
 
 /*
- * Triggers.
+ * Entry of triggers.
  */
 Datum
 mrb_entered_body(PG_FUNCTION_ARGS)
@@ -94,7 +93,7 @@ mrb_entered_body(PG_FUNCTION_ARGS)
 }
 
 /*
- * Call the function that has the rows, with the same arguments.
+ * Call the function with the suffix _rows, with the same arguments.
  */
 static Datum
 call_rows(PG_FUNCTION_ARGS)
@@ -112,7 +111,7 @@ call_same(PG_FUNCTION_ARGS)
 }
 
 /*
- * Call the function with _body behind its name.
+ * Call the function with the suffix _body, with the same arguments.
  */
 static Datum
 call_body(PG_FUNCTION_ARGS)
@@ -121,8 +120,8 @@ call_body(PG_FUNCTION_ARGS)
 }
 
 /*
- * Call another function with the same arguments: of that schema (NULL: the
- * same), with that behind its name.
+ * Call another function with the same arguments: the one in the given schema
+ * (NULL: the same), with the suffix appended to its name.
  */
 static Datum
 call_other(FunctionCallInfo fcinfo, const char *schema, const char *suffix)
@@ -146,7 +145,7 @@ call_other(FunctionCallInfo fcinfo, const char *schema, const char *suffix)
 }
 
 /*
- * Look up that function, for as long as the calling one is known.
+ * Look up that function; the result lives as long as the caller's FmgrInfo.
  */
 static FmgrInfo *
 find_other(FunctionCallInfo fcinfo, const char *schema, const char *suffix)

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * convergence_api.c
- *	  SQL-callable functions that tell who has acknowledged a route.
+ *	  SQL-callable functions about the convergence of endpoints.
  *
- * Looking costs something with a thousand endpoints.  So who waits remembers
- * which endpoints lack what, and looks again only when they have it, or now
- * and then.
+ * Computing convergence is expensive with a thousand endpoints.  So a waiter
+ * remembers which endpoints lag behind at which epoch, and computes it again
+ * when those have acknowledged, or after an interval.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,19 +33,37 @@ PG_FUNCTION_INFO_V1(miosa_convergence);
 PG_FUNCTION_INFO_V1(miosa_wait_converged);
 
 /*
- * How often is looked when nobody says that something has changed; but
- * looking shall take a small part of the time.
+ * Interval between two reads without a notification, and its least multiple
+ * of the time that a read takes.
  */
-#define LOOK_MS 50
-#define LOOK_PART 20
+#define READ_MS 50
+#define READ_PART 20
 
-/* The same when anything that changes may be what is waited for. */
+/* The same multiple after a notification, if any change may matter. */
 #define NEWS_PART 4
 
-/* Columns of miosa.convergence_rows(). */
+/* Number of columns of miosa.convergence_rows(). */
 #define ROW_COLUMNS 12
 
-/* An edge that lacks a change, and nothing else. */
+/* Columns of parse_query, from 1. */
+enum
+{
+	PARSED_DEPLOYMENT = 1,
+	PARSED_SEQ,
+	PARSED_OWN
+};
+
+/* Columns of laggards_query, from 1. */
+enum
+{
+	LAGGARD_STATE = 1,
+	LAGGARD_OTHERS,
+	LAGGARD_ENDPOINT,
+	LAGGARD_ENTRY,
+	LAGGARD_EPOCH
+};
+
+/* An edge that has not acknowledged a change, and blocks nothing else. */
 typedef struct Laggard
 {
 	char	   *name;
@@ -55,21 +73,21 @@ typedef struct Laggard
 
 typedef struct Laggards
 {
-	char	   *state;			/* of the whole; NULL: no such deployment */
-	bool		others;			/* something else is missing, too */
-	MemoryContext context;		/* where they are */
+	char	   *state;			/* of the convergence; NULL: no deployment */
+	bool		others;			/* the state depends on more than these */
+	MemoryContext context;		/* of the array */
 	int			n;
-	Laggard    *them;
-	int			next;			/* those before it have it by now */
-	long		took_ms;		/* to find this out */
+	Laggard    *items;
+	int			next;			/* those before it have caught up */
+	long		took_ms;		/* duration of the read */
 } Laggards;
 
-/* What a caller has named. */
+/* The operation that the caller names. */
 typedef struct Operation
 {
 	char	   *deployment_id;
 	int64		seq;			/* -1: the newest */
-	bool		own;			/* this very transaction asked for it */
+	bool		own;			/* this transaction has made it */
 } Operation;
 
 static MrbQuery parse_query = {
@@ -119,7 +137,7 @@ static void operation_args(const Operation *operation, Datum args[2],
 						   bool nulls[2]);
 static MrbTick end_of_wait(Datum timeout);
 static bool find_laggards(const Operation *operation, Laggards *laggards);
-static void wait_for_them(MrbRegistrySlot *slot, Laggards *laggards, long left);
+static void wait_for_laggards(MrbRegistrySlot *slot, Laggards *laggards, long left);
 static bool caught_up(Laggards *laggards);
 static bool sleep_on(MrbRegistrySlot *slot, long wait);
 
@@ -138,7 +156,8 @@ mrb_convergence_rows(PG_FUNCTION_ARGS)
 }
 
 /*
- * miosa.convergence_state(deployment_id, seq)
+ * miosa.convergence_state(deployment_id, seq): one of the states that
+ * miosa_wait_converged() returns
  */
 Datum
 mrb_convergence_state(PG_FUNCTION_ARGS)
@@ -196,8 +215,8 @@ call_wait_converged(PG_FUNCTION_ARGS)
 {
 	MrbRegistrySlot *slot = mrb_registry_slot(MyDatabaseId);
 	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext turn = AllocSetContextCreate(caller, "miosa_rollback wait",
-											   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext scratch = AllocSetContextCreate(caller, "miosa_rollback wait",
+												  ALLOCSET_DEFAULT_SIZES);
 	Operation	operation;
 	MrbTick		end;
 	Laggards	laggards;
@@ -210,23 +229,26 @@ call_wait_converged(PG_FUNCTION_ARGS)
 	if (operation.own)
 		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
 				  "cannot wait for an operation of the same transaction",
-				  "Nobody is told before the transaction has committed.",
+				  "Endpoints are notified when the transaction commits.",
 				  "COMMIT first, then call miosa_wait_converged.");
 	end = end_of_wait(PG_GETARG_DATUM(1));
-	MemoryContextSwitchTo(turn);
+	MemoryContextSwitchTo(scratch);
 	if (slot != NULL)
 		ConditionVariablePrepareToSleep(&slot->acknowledged);
 	while (find_laggards(&operation, &laggards) &&
 		   (left = mrb_tick_ms(mrb_timer_read(), end)) > 0)
 	{
-		wait_for_them(slot, &laggards, left);
-		MemoryContextReset(turn);
+		wait_for_laggards(slot, &laggards, left);
+		MemoryContextReset(scratch);
 	}
 	ConditionVariableCancelSleep();
 	MemoryContextSwitchTo(caller);
 	PG_RETURN_TEXT_P(cstring_to_text(laggards.state));
 }
 
+/*
+ * Copy all rows into the result of a set-returning function.
+ */
 static void
 read_rows(uint64 n, void *arg)
 {
@@ -243,52 +265,64 @@ read_rows(uint64 n, void *arg)
 	}
 }
 
+/*
+ * Read the state, the first column.
+ */
 static void
 read_text(uint64 n, void *arg)
 {
-	*(char **) arg = mrb_query_text(0, 1);
+	*(char **) arg = mrb_query_text(0, LAGGARD_STATE);
 }
 
+/*
+ * Read one JSON value.
+ */
 static void
 read_jsonb(uint64 n, void *arg)
 {
 	*(Jsonb **) arg = mrb_query_jsonb(0, 1);
 }
 
+/*
+ * Read the deployment and the number of an operation.
+ */
 static void
 read_operation(uint64 n, void *arg)
 {
 	Operation  *operation = arg;
 
-	operation->deployment_id = mrb_query_text(0, 1);
-	operation->seq = mrb_query_int64(0, 2, -1);
-	operation->own = mrb_query_bool(0, 3);
+	operation->deployment_id = mrb_query_text(0, PARSED_DEPLOYMENT);
+	operation->seq = mrb_query_int64(0, PARSED_SEQ, -1);
+	operation->own = mrb_query_bool(0, PARSED_OWN);
 }
 
 /*
- * There is one row for each laggard; or one without, for the state alone.
+ * Read one row per laggard, or a single row without one, for the state alone.
  */
 static void
 read_laggards(uint64 n, void *arg)
 {
 	Laggards   *laggards = arg;
 
-	laggards->state = mrb_query_text(0, 1);
-	laggards->others = mrb_query_bool(0, 2);
-	laggards->them = MemoryContextAlloc(laggards->context,
-										n * sizeof(Laggard));
+	laggards->state = mrb_query_text(0, LAGGARD_STATE);
+	laggards->others = mrb_query_bool(0, LAGGARD_OTHERS);
+	laggards->items = MemoryContextAlloc(laggards->context,
+										 n * sizeof(Laggard));
 	for (uint64 i = 0; i < n; i++)
 	{
-		Laggard    *laggard = &laggards->them[laggards->n];
+		Laggard    *laggard = &laggards->items[laggards->n];
 
-		laggard->name = mrb_query_text(i, 3);
-		laggard->entry = mrb_query_int32(i, 4, -1);
-		laggard->epoch = mrb_query_int64(i, 5, 0);
+		laggard->name = mrb_query_text(i, LAGGARD_ENDPOINT);
+		laggard->entry = mrb_query_int32(i, LAGGARD_ENTRY, -1);
+		laggard->epoch = mrb_query_int64(i, LAGGARD_EPOCH, 0);
 		if (laggard->name != NULL)
 			laggards->n++;
 	}
 }
 
+/*
+ * Find the deployment or operation that the first argument names.
+ */
 static void
 parse_operation(FunctionCallInfo fcinfo, Operation *operation)
 {
@@ -298,6 +332,9 @@ parse_operation(FunctionCallInfo fcinfo, Operation *operation)
 	mrb_progress_snapshot(&parse_query, args, nulls, read_operation, operation);
 }
 
+/*
+ * Make the arguments of a query about an operation.
+ */
 static void
 operation_args(const Operation *operation, Datum args[2], bool nulls[2])
 {
@@ -308,7 +345,8 @@ operation_args(const Operation *operation, Datum args[2], bool nulls[2])
 }
 
 /*
- * When to stop waiting.  A longer timeout could lie beyond all times.
+ * Compute when to stop waiting.  A longer timeout could exceed the range of
+ * timestamps.
  */
 static MrbTick
 end_of_wait(Datum timeout)
@@ -320,7 +358,7 @@ end_of_wait(Datum timeout)
 	if (DatumGetBool(DirectFunctionCall2(interval_gt, timeout,
 										 IntervalPGetDatum(&longest))))
 		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "timeout is too long",
-				  "It must be at most 1 year.", NULL);
+				  "The maximum timeout is 1 year.", NULL);
 	end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 												  TimestampTzGetDatum(start),
 												  timeout));
@@ -331,7 +369,8 @@ end_of_wait(Datum timeout)
 }
 
 /*
- * False when there is nothing to wait for, or nobody who would bring it.
+ * Read which endpoints lag behind.  False if there is nothing to wait for, or no
+ * dispatcher to deliver it.
  */
 static bool
 find_laggards(const Operation *operation, Laggards *laggards)
@@ -345,24 +384,24 @@ find_laggards(const Operation *operation, Laggards *laggards)
 	laggards->context = CurrentMemoryContext;
 	mrb_progress_snapshot(&laggards_query, args, nulls, read_laggards, laggards);
 	if (laggards->state == NULL)
-		laggards->state = pstrdup("superseded");	/* it is gone */
+		laggards->state = pstrdup("superseded");	/* deleted meanwhile */
 	laggards->took_ms = mrb_tick_ms(start, mrb_timer_read());
 	return strcmp(laggards->state, "waiting_edges") == 0 ||
 		strcmp(laggards->state, "waiting_instances") == 0;
 }
 
 /*
- * Until it is worth while to look again.  The process is in the queue of the
- * condition variable since before it has looked, so that no news is missed.
+ * Wait until it is worth while to read again.  The process joined the queue of
+ * the condition variable before it read, so it misses no notification.
  */
 static void
-wait_for_them(MrbRegistrySlot *slot, Laggards *laggards, long left)
+wait_for_laggards(MrbRegistrySlot *slot, Laggards *laggards, long left)
 {
 	MrbTick		now = mrb_timer_read();
 	MrbTick		news_at = mrb_tick_plus(now, NEWS_PART *
 										laggards->took_ms);
 	MrbTick		until =
-	mrb_tick_plus(now, Min(left, Max(LOOK_MS, LOOK_PART *
+	mrb_tick_plus(now, Min(left, Max(READ_MS, READ_PART *
 									 laggards->took_ms)));
 
 	while (!caught_up(laggards) && now < until)
@@ -375,8 +414,8 @@ wait_for_them(MrbRegistrySlot *slot, Laggards *laggards, long left)
 }
 
 /*
- * True when all of them have what they lacked, or are no longer what they
- * were.
+ * True if all laggards have acknowledged, or their entries belong to other
+ * endpoints by now.
  */
 static bool
 caught_up(Laggards *laggards)
@@ -385,7 +424,7 @@ caught_up(Laggards *laggards)
 		return false;
 	while (laggards->next < laggards->n)
 	{
-		const Laggard *laggard = &laggards->them[laggards->next];
+		const Laggard *laggard = &laggards->items[laggards->next];
 		int64		acked = mrb_endpoint_stats_acked(laggard->entry, MyDatabaseId,
 													 laggard->name);
 
@@ -397,7 +436,7 @@ caught_up(Laggards *laggards)
 }
 
 /*
- * True when the time is over, false when there is news.
+ * Sleep until a notification (false) or the time-out (true).
  */
 static bool
 sleep_on(MrbRegistrySlot *slot, long wait)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * dispatcher_api.c
- *	  SQL-callable functions of delivery.
+ *	  SQL-callable functions about the dispatcher and the installation.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,11 +27,36 @@ PG_FUNCTION_INFO_V1(mrb_identity);
 PG_FUNCTION_INFO_V1(mrb_in_own_script);
 PG_FUNCTION_INFO_V1(mrb_dispatcher);
 
+/* Columns of miosa.identity(). */
+enum
+{
+	IDENTITY_SITE,
+	IDENTITY_SYSTEM,
+	IDENTITY_TIMELINE,
+	IDENTITY_DATABASE,
+	IDENTITY_COLUMNS
+};
+
+/* Columns of miosa.dispatcher(). */
+enum
+{
+	DISPATCHER_STATE,
+	DISPATCHER_PID,
+	DISPATCHER_SINCE,
+	DISPATCHER_COUNTERS,		/* one column each */
+	DISPATCHER_LAUNCHER = DISPATCHER_COUNTERS + 11,
+	DISPATCHER_LAST_PASS,
+	DISPATCHER_STALLED,
+	DISPATCHER_ERROR,
+	DISPATCHER_LAUNCHER_PID,
+	DISPATCHER_COLUMNS
+};
+
 static const char *state_name(const MrbRegistrySlot *slot);
-static Datum row_of(FunctionCallInfo fcinfo, Datum *values, bool *nulls);
+static Datum make_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls);
 
 /*
- * miosa.wake()
+ * miosa.wake(): wake the dispatcher at commit
  */
 Datum
 mrb_wake(PG_FUNCTION_ARGS)
@@ -41,7 +66,7 @@ mrb_wake(PG_FUNCTION_ARGS)
 }
 
 /*
- * miosa.request_dispatcher()
+ * miosa.request_dispatcher(): start a dispatcher at commit
  */
 Datum
 mrb_request_dispatcher(PG_FUNCTION_ARGS)
@@ -51,26 +76,26 @@ mrb_request_dispatcher(PG_FUNCTION_ARGS)
 }
 
 /*
- * miosa.identity()
+ * miosa.identity(): site, system identifier, timeline and database
  */
 Datum
 mrb_identity(PG_FUNCTION_ARGS)
 {
-	Datum		values[4];
-	bool		nulls[4] = {false};
+	Datum		values[IDENTITY_COLUMNS];
+	bool		nulls[IDENTITY_COLUMNS] = {false};
 	char		system[32];
 
 	snprintf(system, sizeof(system), UINT64_FORMAT, GetSystemIdentifier());
-	values[0] = CStringGetTextDatum(mrb_site ? mrb_site : "");
-	values[1] = CStringGetTextDatum(system);
-	nulls[2] = RecoveryInProgress();
-	values[2] = Int64GetDatum(nulls[2] ? 0 : (int64) GetWALInsertionTimeLine());
-	values[3] = ObjectIdGetDatum(MyDatabaseId);
-	return row_of(fcinfo, values, nulls);
+	values[IDENTITY_SITE] = CStringGetTextDatum(mrb_site ? mrb_site : "");
+	values[IDENTITY_SYSTEM] = CStringGetTextDatum(system);
+	nulls[IDENTITY_TIMELINE] = RecoveryInProgress();
+	values[IDENTITY_TIMELINE] = Int64GetDatum(nulls[IDENTITY_TIMELINE] ? 0 : (int64) GetWALInsertionTimeLine());
+	values[IDENTITY_DATABASE] = ObjectIdGetDatum(MyDatabaseId);
+	return make_row(fcinfo, values, nulls);
 }
 
 /*
- * miosa.in_own_script()
+ * miosa.in_own_script(): whether a script of the extension runs
  */
 Datum
 mrb_in_own_script(PG_FUNCTION_ARGS)
@@ -80,7 +105,7 @@ mrb_in_own_script(PG_FUNCTION_ARGS)
 }
 
 /*
- * miosa.dispatcher()
+ * miosa.dispatcher(): state and counters of the dispatcher
  */
 Datum
 mrb_dispatcher(PG_FUNCTION_ARGS)
@@ -92,43 +117,48 @@ mrb_dispatcher(PG_FUNCTION_ARGS)
 		MRB_COUNT_PENDING
 	};
 	MrbRegistrySlot *slot = mrb_registry_slot(MyDatabaseId);
-	Datum		values[19] = {0};
-	bool		nulls[19];
+	Datum		values[DISPATCHER_COLUMNS] = {0};
+	bool		nulls[DISPATCHER_COLUMNS];
 
+	StaticAssertStmt(lengthof(shown) == DISPATCHER_LAUNCHER - DISPATCHER_COUNTERS,
+					 "columns and counters must match");
 	MemSet(nulls, true, sizeof(nulls));
-	values[0] = CStringGetTextDatum(state_name(slot));
-	nulls[0] = false;
+	values[DISPATCHER_STATE] = CStringGetTextDatum(state_name(slot));
+	nulls[DISPATCHER_STATE] = false;
 	if (slot != NULL && slot->pid != 0)
 	{
-		values[1] = Int32GetDatum(slot->pid);
-		values[2] = TimestampTzGetDatum(slot->since);
-		nulls[1] = nulls[2] = false;
+		values[DISPATCHER_PID] = Int32GetDatum(slot->pid);
+		values[DISPATCHER_SINCE] = TimestampTzGetDatum(slot->since);
+		nulls[DISPATCHER_PID] = nulls[DISPATCHER_SINCE] = false;
 	}
 	for (size_t i = 0; slot != NULL && i < lengthof(shown); i++)
 	{
-		values[3 + i] =
+		values[DISPATCHER_COUNTERS + i] =
 			Int64GetDatum(pg_atomic_read_u64(&slot->counters[shown[i]]));
-		nulls[3 + i] = false;
+		nulls[DISPATCHER_COUNTERS + i] = false;
 	}
-	values[14] = BoolGetDatum(mrb_registry_launcher_lives());
-	values[16] = BoolGetDatum(slot != NULL && mrb_registry_stalled(slot));
-	nulls[14] = nulls[16] = false;
-	values[18] = Int32GetDatum(mrb_registry_launcher_pid());
-	nulls[18] = mrb_registry_launcher_pid() == 0;
+	values[DISPATCHER_LAUNCHER] = BoolGetDatum(mrb_registry_launcher_lives());
+	values[DISPATCHER_STALLED] = BoolGetDatum(slot != NULL && mrb_registry_stalled(slot));
+	nulls[DISPATCHER_LAUNCHER] = nulls[DISPATCHER_STALLED] = false;
+	values[DISPATCHER_LAUNCHER_PID] = Int32GetDatum(mrb_registry_launcher_pid());
+	nulls[DISPATCHER_LAUNCHER_PID] = mrb_registry_launcher_pid() == 0;
 	if (slot != NULL)
 	{
 		uint64		last = pg_atomic_read_u64(&slot->last_pass_at);
 		char		error[MRB_SLOT_ERROR];
 
-		values[15] = TimestampTzGetDatum((TimestampTz) last);
-		nulls[15] = last == 0;
-		nulls[17] = mrb_registry_error(slot, error) == 0;
-		if (!nulls[17])
-			values[17] = CStringGetTextDatum(error);
+		values[DISPATCHER_LAST_PASS] = TimestampTzGetDatum((TimestampTz) last);
+		nulls[DISPATCHER_LAST_PASS] = last == 0;
+		nulls[DISPATCHER_ERROR] = mrb_registry_error(slot, error) == 0;
+		if (!nulls[DISPATCHER_ERROR])
+			values[DISPATCHER_ERROR] = CStringGetTextDatum(error);
 	}
-	return row_of(fcinfo, values, nulls);
+	return make_row(fcinfo, values, nulls);
 }
 
+/*
+ * Return the state of the dispatcher as miosa.dispatcher() shows it.
+ */
 static const char *
 state_name(const MrbRegistrySlot *slot)
 {
@@ -147,8 +177,11 @@ state_name(const MrbRegistrySlot *slot)
 	return slot != NULL ? names[slot->state] : "none";
 }
 
+/*
+ * Make the result row of a function that returns a row.
+ */
 static Datum
-row_of(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+make_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 {
 	TupleDesc	desc;
 

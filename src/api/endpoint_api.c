@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * endpoint_api.c
- *	  Trying an endpoint out, for the person who sets it up.
+ *	  Test of an endpoint during set-up.
  *
- * What is sent is harmless: a poll or the reading of the marker, where there
- * is one, else the request for a deployment and a host that cannot exist, or
- * for none of its instances.  Where no marker is found, one that the
- * dispatcher takes for none is written and read back, because an endpoint
- * that does not return it can never be verified.  What is shown holds no
- * secret, not even where the answer repeats one.
+ * The test sends harmless requests: a poll or a read of the marker if the
+ * adapter has one, or else the request for a deployment and a host that cannot
+ * exist, or for zero instances.  If the endpoint has no marker, the test writes
+ * one that the dispatcher takes for none and reads it back, because an endpoint
+ * that does not return its marker cannot be verified.  The result shows no
+ * secret, even if the answer repeats one.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,17 +37,17 @@ PG_FUNCTION_INFO_V1(miosa_test_endpoint);
 #define TEST_HOST "miosa-test.invalid"
 #define MASK MRB_SECRET_MASK
 
-/* So much of an answer's body is shown. */
+/* Maximum number of bytes shown of an answer's body. */
 #define BODY_SHOWN 500
 
 static Datum call_test_endpoint(PG_FUNCTION_ARGS);
 static MrbEndpoint *read_endpoint(const char *name);
-static const char *render(MrbEndpoint *endpoint, const MrbRequest *call,
-						  bool masked, List **named_secrets,
-						  MrbHttpRequest *request);
-static const char *ask(MrbEndpoint *endpoint, const MrbRequest *call,
-					   List **named_secrets, StringInfo out,
-					   MrbHttpAnswer *answer);
+static const char *render_test(MrbEndpoint *endpoint, const MrbRequest *call,
+							   bool masked, List **named_secrets,
+							   MrbHttpRequest *request);
+static const char *send(MrbEndpoint *endpoint, const MrbRequest *call,
+						List **named_secrets, StringInfo out,
+						MrbHttpAnswer *answer);
 static void test(MrbEndpoint *endpoint, StringInfo out);
 static const char *test_marker(MrbEndpoint *endpoint, List **named_secrets,
 							   StringInfo out);
@@ -63,9 +63,9 @@ static void append_answer(StringInfo out, const MrbEndpoint *endpoint,
 						  const List *named_secrets,
 						  const MrbHttpAnswer *answer);
 static const char *remember_secret(const char *name, void *arg);
-static char *mask_secret(char *text, const char *secret);
-static char *mask_forms(char *text, const char *secret);
-static char *replace(char *text, const char *from, const char *to);
+static char *mask_secret(char *body, const char *secret);
+static char *mask_forms(char *body, const char *secret);
+static char *replace(char *body, const char *from, const char *to);
 
 /*
  * miosa_test_endpoint(name)
@@ -98,6 +98,9 @@ call_test_endpoint(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
 }
 
+/*
+ * Read an endpoint; raise INVALID_ARGUMENT if there is none.
+ */
 static MrbEndpoint *
 read_endpoint(const char *name)
 {
@@ -111,7 +114,7 @@ read_endpoint(const char *name)
 }
 
 /*
- * Send the request that shows most, and append what became of it.
+ * Send the request that shows most, and append request, answer and verdict.
  */
 static void
 test(MrbEndpoint *endpoint, StringInfo out)
@@ -131,27 +134,27 @@ test(MrbEndpoint *endpoint, StringInfo out)
 		return;
 	}
 	initStringInfo(&shown);
-	problem = ask(endpoint, call, &named_secrets, &shown, &answer);
+	problem = send(endpoint, call, &named_secrets, &shown, &answer);
 	appendStringInfoString(out, shown.data);
 	append_member(out, "verdict", problem != NULL ? problem :
 				  judge(endpoint, call, &answer));
 }
 
 /*
- * Send one request, and append it with its answer; returns why it cannot be
- * sent, or NULL.  Secrets that it uses by name are added to *named_secrets.
+ * Send one request and append it with its answer.  Returns why it cannot be
+ * sent, or NULL.
  */
 static const char *
-ask(MrbEndpoint *endpoint, const MrbRequest *call, List **named_secrets,
-	StringInfo out, MrbHttpAnswer *answer)
+send(MrbEndpoint *endpoint, const MrbRequest *call, List **named_secrets,
+	 StringInfo out, MrbHttpAnswer *answer)
 {
 	MrbHttpRequest shown = {0};
 	MrbHttpRequest request = {0};
-	const char *problem = render(endpoint, call, true, named_secrets,
-								 &shown);
+	const char *problem = render_test(endpoint, call, true, named_secrets,
+									  &shown);
 
 	if (problem == NULL)
-		problem = render(endpoint, call, false, named_secrets, &request);
+		problem = render_test(endpoint, call, false, named_secrets, &request);
 	if (problem != NULL)
 		return problem;
 	request.timeout_ms = endpoint->adapter->timeout_ms;
@@ -162,9 +165,10 @@ ask(MrbEndpoint *endpoint, const MrbRequest *call, List **named_secrets,
 }
 
 /*
- * The marker that is there is left alone.  Where there is none, the epoch 0
- * is written, which is lower than every marker: the dispatcher resynchronizes
- * the endpoint as it would without it.  What is appended is the last request.
+ * Test an endpoint with a marker.  An existing marker is left unchanged.  If
+ * there is none, the test writes epoch 0, which is lower than every marker: the
+ * dispatcher resynchronizes the endpoint as it would without it.  The last
+ * request is appended.
  */
 static const char *
 test_marker(MrbEndpoint *endpoint, List **named_secrets, StringInfo out)
@@ -181,7 +185,7 @@ test_marker(MrbEndpoint *endpoint, List **named_secrets, StringInfo out)
 	for (size_t i = 0; i < lengthof(calls) && problem == NULL; i++)
 	{
 		resetStringInfo(&shown);
-		problem = ask(endpoint, calls[i], named_secrets, &shown, &answer);
+		problem = send(endpoint, calls[i], named_secrets, &shown, &answer);
 		if (problem == NULL)
 			problem = judge_marker(endpoint, calls[i],
 								   i == lengthof(calls) - 1, &answer);
@@ -191,7 +195,7 @@ test_marker(MrbEndpoint *endpoint, List **named_secrets, StringInfo out)
 }
 
 /*
- * The verdict, or NULL when the next request tells more.
+ * Return the verdict, or NULL if the next request is needed for one.
  */
 static const char *
 judge_marker(const MrbEndpoint *endpoint, const MrbRequest *call, bool last,
@@ -214,9 +218,12 @@ judge_marker(const MrbEndpoint *endpoint, const MrbRequest *call, bool last,
 					answer->status);
 }
 
+/*
+ * Render a request with the values of the test; masked: without secrets.
+ */
 static const char *
-render(MrbEndpoint *endpoint, const MrbRequest *call, bool masked,
-	   List **named_secrets, MrbHttpRequest *request)
+render_test(MrbEndpoint *endpoint, const MrbRequest *call, bool masked,
+			List **named_secrets, MrbHttpRequest *request)
 {
 	static char *ids[] = {TEST_ID};
 	static char *hosts[] = {TEST_HOST};
@@ -255,6 +262,9 @@ render(MrbEndpoint *endpoint, const MrbRequest *call, bool masked,
 		mrb_sign_request(endpoint->adapter, &values, request);
 }
 
+/*
+ * Return the verdict about an answer.
+ */
 static const char *
 judge(const MrbEndpoint *endpoint, const MrbRequest *call,
 	  const MrbHttpAnswer *answer)
@@ -287,7 +297,7 @@ judge(const MrbEndpoint *endpoint, const MrbRequest *call,
 }
 
 /*
- * Each member ends with a comma; the last one is replaced.
+ * Append a member, which ends with a comma; the caller replaces the last one.
  */
 static void
 append_member(StringInfo out, const char *name, const char *value)
@@ -301,6 +311,9 @@ append_member(StringInfo out, const char *name, const char *value)
 	appendStringInfoChar(out, ',');
 }
 
+/*
+ * Append the request as a member.
+ */
 static void
 append_request(StringInfo out, const MrbHttpRequest *request)
 {
@@ -320,6 +333,9 @@ append_request(StringInfo out, const MrbHttpRequest *request)
 	appendStringInfoChar(out, ',');
 }
 
+/*
+ * Append the answer as a member, with secrets masked.
+ */
 static void
 append_answer(StringInfo out, const MrbEndpoint *endpoint,
 			  const List *named_secrets, const MrbHttpAnswer *answer)
@@ -360,27 +376,30 @@ remember_secret(const char *name, void *arg)
 }
 
 /*
- * As a whole, and each of its parts where it has some (USER:PASSWORD).
+ * Mask a secret in a text: the whole and, of USER:PASSWORD, each part.
  */
 static char *
-mask_secret(char *text, const char *secret)
+mask_secret(char *body, const char *secret)
 {
 	char	   *parts;
 	char	   *rest;
 
 	if (secret == NULL)
-		return text;
-	text = mask_forms(text, secret);
+		return body;
+	body = mask_forms(body, secret);
 
 	parts = pstrdup(secret);
 	for (char *part = strtok_r(parts, ":", &rest); part != NULL;
 		 part = strtok_r(NULL, ":", &rest))
-		text = mask_forms(text, part);
-	return text;
+		body = mask_forms(body, part);
+	return body;
 }
 
+/*
+ * Mask all encodings of a secret that a request may have.
+ */
 static char *
-mask_forms(char *text, const char *secret)
+mask_forms(char *body, const char *secret)
 {
 	static const MrbEscapeStyle styles[] = {
 		MRB_ESCAPE_PLAIN, MRB_ESCAPE_PERCENT, MRB_ESCAPE_IN_JSON_STRING,
@@ -393,24 +412,27 @@ mask_forms(char *text, const char *secret)
 
 		initStringInfo(&form);
 		mrb_escape_append(&form, styles[i], secret);
-		text = replace(text, form.data, MASK);
+		body = replace(body, form.data, MASK);
 	}
-	return replace(text, mrb_escape_base64(secret, strlen(secret)), MASK);
+	return replace(body, mrb_escape_base64(secret, strlen(secret)), MASK);
 }
 
+/*
+ * Replace all occurrences of a string.
+ */
 static char *
-replace(char *text, const char *from, const char *to)
+replace(char *body, const char *from, const char *to)
 {
 	StringInfoData out;
 	char	   *found;
 
 	initStringInfo(&out);
-	while ((found = strstr(text, from)) != NULL)
+	while ((found = strstr(body, from)) != NULL)
 	{
-		appendBinaryStringInfo(&out, text, found - text);
+		appendBinaryStringInfo(&out, body, found - body);
 		appendStringInfoString(&out, to);
-		text = found + strlen(from);
+		body = found + strlen(from);
 	}
-	appendStringInfoString(&out, text);
+	appendStringInfoString(&out, body);
 	return out.data;
 }

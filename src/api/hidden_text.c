@@ -1,12 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * hidden_text.c
- *	  A text that can be written and used, but is shown to nobody.
+ *	  The type of secrets: a text that is stored and used, but never shown.
  *
- * Its output and send functions return a mask.  So neither COPY nor any output
- * plugin of logical decoding renders the value, whatever is published, and no
- * SELECT, message or plan shows it either.  miosa.reveal(), which is granted
- * to nobody, returns the text.
+ * The output and send functions return a mask.  So no SELECT, COPY, message,
+ * plan or output plugin of logical decoding renders the value.
+ * miosa.reveal(), on which no role has privileges, returns the text.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,7 +37,7 @@ mrb_hidden_text_in(PG_FUNCTION_ARGS)
 }
 
 /*
- * Output function: the same for every value, which is not even looked at.
+ * Output function: the mask, whatever the value is.
  */
 Datum
 mrb_hidden_text_out(PG_FUNCTION_ARGS)
@@ -61,7 +60,7 @@ mrb_hidden_text_recv(PG_FUNCTION_ARGS)
 }
 
 /*
- * Binary output function: as the output function.
+ * Binary output function: the mask, too.
  */
 Datum
 mrb_hidden_text_send(PG_FUNCTION_ARGS)
@@ -74,7 +73,7 @@ mrb_hidden_text_send(PG_FUNCTION_ARGS)
 }
 
 /*
- * miosa.reveal(): the text itself.  Both types have the same bytes.
+ * miosa.reveal(secret): the text itself.  Both types have the same bytes.
  */
 Datum
 mrb_reveal(PG_FUNCTION_ARGS)
@@ -83,9 +82,9 @@ mrb_reveal(PG_FUNCTION_ARGS)
 }
 
 /*
- * Store a value.  A subscription reads the mask where its origin has a value,
- * and must not fail by it; a trigger leaves that row out.  The message does
- * not repeat what may be most of a secret.
+ * Make a value of a text.  A subscription receives the mask instead of a value
+ * and must not fail; a trigger skips that row.  The message does not repeat the
+ * text, which may be most of a secret.
  */
 static Datum
 hide(char *value)
@@ -97,7 +96,7 @@ hide(char *value)
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("invalid secret"),
 				 masked ?
-				 errdetail("It is what is shown instead of a secret.") :
+				 errdetail("The value is the mask that is shown instead of a secret.") :
 				 errdetail("A secret has printable ASCII characters, with no space at its ends."),
 				 errhint("%s", mrb_function_name_qualify("Put it in a file: SELECT miosa_put_secret('NAME', 'file:PATH');"))));
 	PG_RETURN_TEXT_P(cstring_to_text(value));

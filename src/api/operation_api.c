@@ -1,11 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * operation_api.c
- *	  SQL-callable functions: unpack the arguments, call one function, pack
- *	  the result.
+ *	  SQL-callable functions for operations and plans.
  *
- * None of them is strict, because a null argument means "not given" in most
- * places and deserves a message in the others.
+ * None of them is strict: most arguments may be null, which means not given,
+ * and the others raise a condition of their own.
  *
  *-------------------------------------------------------------------------
  */
@@ -59,7 +58,7 @@ call_rollback(PG_FUNCTION_ARGS)
 }
 
 /*
- * miosa_promote(...), with the same arguments.
+ * miosa_promote(), with the arguments of miosa_rollback()
  */
 Datum
 miosa_promote(PG_FUNCTION_ARGS)
@@ -78,8 +77,8 @@ call_promote(PG_FUNCTION_ARGS)
 
 /*
  * miosa.call_rollback(deployment_id, version_id, idempotency_key, reason,
- * expected_active, cutover, accept_unverified, name): the same for people, who
- * know the deployment by that name.
+ * expected_active, cutover, accept_unverified, name): a rollback for the console,
+ * whose hints call the deployment by that name
  */
 Datum
 mrb_call_rollback(PG_FUNCTION_ARGS)
@@ -88,7 +87,7 @@ mrb_call_rollback(PG_FUNCTION_ARGS)
 }
 
 /*
- * miosa.call_promote(...), with the same arguments.
+ * miosa.call_promote(), with the arguments of miosa.call_rollback()
  */
 Datum
 mrb_call_promote(PG_FUNCTION_ARGS)
@@ -165,7 +164,7 @@ run_operation(FunctionCallInfo fcinfo, bool promotion)
 		.accept_unverified = !PG_ARGISNULL(7) && PG_GETARG_BOOL(7),
 	};
 
-	/* A blank reason says nothing. */
+	/* A blank reason counts as none. */
 	if (request.reason != NULL && request.reason[strspn(request.reason, " \t\r\n")] == '\0')
 		request.reason = NULL;
 	if (request.key == NULL)
@@ -195,7 +194,7 @@ run_for_console(FunctionCallInfo fcinfo, bool promotion)
 }
 
 /*
- * A text argument; NULL for SQL null.
+ * Return a text argument; NULL for SQL null.
  */
 static char *
 text_argument(FunctionCallInfo fcinfo, int arg)
@@ -206,8 +205,8 @@ text_argument(FunctionCallInfo fcinfo, int arg)
 }
 
 /*
- * Behind PostgREST the key comes in a header, and all headers of the request
- * as one JSON object with names in lower case.
+ * Behind PostgREST the key comes in a header.  PostgREST passes all headers of
+ * the request as a JSON object with names in lower case.
  */
 static char *
 key_from_http_header(void)

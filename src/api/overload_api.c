@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * overload_api.c
- *	  Functions for arguments of other types than the functions that do the
- *	  work: ids as uuid, JSON as json or text, intervals as text.
+ *	  Overloads that take arguments of other types: ids as uuid, JSON as json
+ *	  or text, intervals as text.
  *
- * An overload calls the function of the extension that has its name, schema
- * and number of arguments, with each argument that is of another type there
- * converted through its text.
+ * An overload calls the original: the function of the extension with its name,
+ * schema and number of arguments.  An argument of another type is converted
+ * through its text.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,7 +29,7 @@
 
 #define SYMBOL "mrb_overload"
 
-/* How an argument becomes one of the original's. */
+/* Conversion of an argument to the type of the original's. */
 typedef struct Conversion
 {
 	bool		needed;
@@ -38,7 +38,7 @@ typedef struct Conversion
 	Oid			ioparam;
 } Conversion;
 
-/* The function that an overload calls, as long as the calling one is known. */
+/* The original of an overload, cached in the overload's FmgrInfo. */
 typedef struct Original
 {
 	FmgrInfo	function;
@@ -54,7 +54,7 @@ static void prepare(Conversion *conversion, Oid from, Oid to,
 					MemoryContext context);
 
 /*
- * Every overload.
+ * The function of every overload.
  */
 Datum
 mrb_overload(PG_FUNCTION_ARGS)
@@ -86,8 +86,7 @@ mrb_overload(PG_FUNCTION_ARGS)
 }
 
 /*
- * Look up the function that an overload calls, which its caller must be
- * allowed to call too.
+ * Look up the original, which the caller must have the privilege to execute.
  */
 static Original *
 find_original(FmgrInfo *own)
@@ -119,8 +118,8 @@ find_original(FmgrInfo *own)
 }
 
 /*
- * Among the functions of that name find the original, and its types.  What
- * somebody else has made under that name is none.
+ * Search the functions of that name for the original, and return its argument
+ * types, too.  A user's function of the same name is not the original.
  */
 static Oid
 search_original(Form_pg_proc own, oidvector **types)
@@ -148,7 +147,7 @@ search_original(Form_pg_proc own, oidvector **types)
 }
 
 /*
- * Whether a function is the one that an overload of the same name calls.
+ * Whether a function is the original of an overload of the same name.
  */
 static bool
 is_original(HeapTuple tuple, Form_pg_proc own, Oid extension)
@@ -167,7 +166,7 @@ is_original(HeapTuple tuple, Form_pg_proc own, Oid extension)
 }
 
 /*
- * Prepare the conversion of one argument, as a cast through text does it.
+ * Prepare the conversion of one argument, by output and input functions.
  */
 static void
 prepare(Conversion *conversion, Oid from, Oid to, MemoryContext context)

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * progress_snapshot.c
- *	  Looking at how far endpoints have come.
+ *	  Consistent snapshots of the endpoints' progress.
  *
- * How far endpoints have come is in shared memory, what they do not take and
- * what they are to be told is in tables.  Every look copies the former first
- * and takes a snapshot of the latter afterwards, the newest there is and not
- * the transaction's.  So what the dispatcher has written before it published
- * a cursor is always seen with that cursor, and so is a change of route that
- * came before: nothing is called converged that is not.
+ * The positions of endpoints are in shared memory; parked items and pending
+ * changes are in tables.  A reader copies the positions first and takes a
+ * snapshot of the tables afterwards, the newest one and not the transaction's.
+ * So it sees, with each position, everything that the dispatcher has written
+ * before it published that position, and every earlier change of route: it
+ * never reports converged too early.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,45 +30,62 @@
 PG_FUNCTION_INFO_V1(mrb_positions);
 
 /* Columns of miosa.positions(). */
-#define COLUMNS 11
+enum
+{
+	POSITION_NAME,
+	POSITION_ENTRY,
+	POSITION_GENERATION,
+	POSITION_ACKED_EPOCH,
+	POSITION_SETTLED_EPOCH,
+	POSITION_VERIFIED_EPOCH,
+	POSITION_ACKED_AT,
+	POSITION_RESYNC_AFTER,
+	POSITION_HEALTH,
+	POSITION_LAST_ERROR,
+	POSITION_LAST_ERROR_AT,
+	POSITION_COLUMNS
+};
 
-/* An endpoint's position, and the entry that it was read from. */
-typedef struct Seen
+/* An endpoint's position, and the entry of shared memory that has it. */
+typedef struct EntryPosition
 {
 	int			entry;
 	MrbPosition position;
-} Seen;
+} EntryPosition;
 
-/* A copy of shared memory. */
-typedef struct Picture
+/* A copy of the positions of this database's endpoints. */
+typedef struct Positions
 {
 	int			n;
-	Seen	   *seen;
-} Picture;
+	EntryPosition *seen;
+} Positions;
 
-/* What miosa.positions() shows during a look; NULL: what is there now. */
-static const Picture *looked_at = NULL;
+/* The copy that miosa.positions() returns; NULL: it makes one. */
+static const Positions *current_copy = NULL;
 
-static void take_picture(Picture *picture);
-static void put_position(ReturnSetInfo *set, const Seen *seen);
+static void copy_positions(Positions *positions);
+static void put_position(ReturnSetInfo *set, const EntryPosition *seen);
 
+/*
+ * Run a statement with a copy of the positions and the newest snapshot.
+ */
 void
 mrb_progress_snapshot(MrbQuery *query, const Datum *args, const bool *nulls,
 					  MrbSnapshotReading reading, void *arg)
 {
-	Picture		picture;
+	Positions	positions;
 	int			level = NewGUCNestLevel();
 
-	take_picture(&picture);
+	copy_positions(&positions);
 
-	/* What tables are thought to hold must not have the statement compiled. */
+	/* Wrong estimates of the tables' sizes must not trigger JIT compilation. */
 	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 
-	/* What this very command has done before is seen as well. */
+	/* Changes of the current command are visible, too. */
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetLatestSnapshot());
-	looked_at = &picture;
+	current_copy = &positions;
 	PG_TRY();
 	{
 		mrb_query_open();
@@ -77,80 +94,86 @@ mrb_progress_snapshot(MrbQuery *query, const Datum *args, const bool *nulls,
 	}
 	PG_FINALLY();
 	{
-		looked_at = NULL;
+		current_copy = NULL;
 	}
 	PG_END_TRY();
 	PopActiveSnapshot();
 	AtEOXact_GUC(true, level);
-	pfree(picture.seen);
+	pfree(positions.seen);
 }
 
 /*
- * miosa.positions()
+ * miosa.positions(): positions of endpoints, from shared memory
  */
 Datum
 mrb_positions(PG_FUNCTION_ARGS)
 {
-	Picture		now;
-	const Picture *picture = looked_at;
+	Positions	now;
+	const Positions *positions = current_copy;
 
 	InitMaterializedSRF(fcinfo, 0);
-	if (picture == NULL)
+	if (positions == NULL)
 	{
-		take_picture(&now);
-		picture = &now;
+		copy_positions(&now);
+		positions = &now;
 	}
-	for (int i = 0; i < picture->n; i++)
-		put_position((ReturnSetInfo *) fcinfo->resultinfo, &picture->seen[i]);
+	for (int i = 0; i < positions->n; i++)
+		put_position((ReturnSetInfo *) fcinfo->resultinfo, &positions->seen[i]);
 	return (Datum) 0;
 }
 
+/*
+ * Copy the positions of this database's endpoints.
+ */
 static void
-take_picture(Picture *picture)
+copy_positions(Positions *positions)
 {
 	int			most = mrb_endpoint_stats_entries();
 	int			room = 16;
 
-	picture->n = 0;
-	picture->seen = palloc(room * sizeof(Seen));
+	positions->n = 0;
+	positions->seen = palloc(room * sizeof(EntryPosition));
 	for (int i = 0; i < most; i++)
 	{
-		Seen	   *seen;
+		EntryPosition *seen;
 
-		if (picture->n == room)
+		if (positions->n == room)
 		{
 			room *= 2;
-			picture->seen = repalloc_huge(picture->seen, room * sizeof(Seen));
+			positions->seen = repalloc_huge(positions->seen, room * sizeof(EntryPosition));
 		}
-		seen = &picture->seen[picture->n];
+		seen = &positions->seen[positions->n];
 		if (!mrb_endpoint_stats_read(i, MyDatabaseId, &seen->position, NULL))
 			continue;
 		seen->entry = i;
-		picture->n++;
+		positions->n++;
 	}
 }
 
+/*
+ * Append the row of an endpoint.
+ */
 static void
-put_position(ReturnSetInfo *set, const Seen *seen)
+put_position(ReturnSetInfo *set, const EntryPosition *seen)
 {
 	const MrbPosition *position = &seen->position;
-	Datum		values[COLUMNS];
-	bool		nulls[COLUMNS] = {false};
+	Datum		values[POSITION_COLUMNS];
+	bool		nulls[POSITION_COLUMNS] = {false};
 
-	values[0] = CStringGetTextDatum(position->name);
-	values[1] = Int32GetDatum(seen->entry);
-	values[2] = Int64GetDatum(position->generation);
-	values[3] = Int64GetDatum(position->acked_epoch);
-	values[4] = Int64GetDatum(position->settled_epoch);
-	values[5] = Int64GetDatum(position->verified_epoch);
-	values[6] = TimestampTzGetDatum(position->acked_at);
-	nulls[6] = position->acked_at == 0;
-	values[7] = CStringGetTextDatum(position->resync_after);
-	nulls[7] = !position->resyncing;
-	values[8] = CStringGetTextDatum(mrb_health_name(position->health));
-	values[9] = CStringGetTextDatum(position->last_error);
-	nulls[9] = position->last_error[0] == '\0';
-	values[10] = TimestampTzGetDatum(position->last_error_at);
-	nulls[10] = position->last_error_at == 0;
+	values[POSITION_NAME] = CStringGetTextDatum(position->name);
+	values[POSITION_ENTRY] = Int32GetDatum(seen->entry);
+	values[POSITION_GENERATION] = Int64GetDatum(position->generation);
+	values[POSITION_ACKED_EPOCH] = Int64GetDatum(position->acked_epoch);
+	values[POSITION_SETTLED_EPOCH] = Int64GetDatum(position->settled_epoch);
+	values[POSITION_VERIFIED_EPOCH] = Int64GetDatum(position->verified_epoch);
+	values[POSITION_ACKED_AT] = TimestampTzGetDatum(position->acked_at);
+	nulls[POSITION_ACKED_AT] = position->acked_at == 0;
+	values[POSITION_RESYNC_AFTER] = CStringGetTextDatum(position->resync_after);
+	nulls[POSITION_RESYNC_AFTER] = !position->resyncing;
+	values[POSITION_HEALTH] = CStringGetTextDatum(mrb_health_name(position->health));
+	values[POSITION_LAST_ERROR] = CStringGetTextDatum(position->last_error);
+	nulls[POSITION_LAST_ERROR] = position->last_error[0] == '\0';
+	values[POSITION_LAST_ERROR_AT] = TimestampTzGetDatum(position->last_error_at);
+	nulls[POSITION_LAST_ERROR_AT] = position->last_error_at == 0;
 	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
 }

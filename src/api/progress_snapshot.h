@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * progress_snapshot.h
- *	  Looking at how far endpoints have come.
+ *	  Consistent snapshots of the endpoints' progress.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,13 +10,13 @@
 
 #include "common/query.h"
 
-/* Reads what a statement has returned: so many rows. */
+/* Callback that reads the n rows that a statement has returned. */
 typedef void (*MrbSnapshotReading) (uint64 n, void *arg);
 
 /*
- * Run a statement, read_only, on what is so now, whatever the transaction's
- * own snapshot shows; miosa.positions() in it is from just before.  What the
- * reading copies is in the context of the caller.
+ * Run a read_only statement with the newest snapshot, whatever the snapshot of
+ * the transaction; miosa.positions() in it returns a copy that was made just
+ * before.  What the callback copies is in the memory context of the caller.
  */
 extern void mrb_progress_snapshot(MrbQuery *query, const Datum *args, const bool *nulls,
 								  MrbSnapshotReading reading, void *arg);

@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * replication_api.c
- *	  What logical replication does not bring along.
+ *	  Rows that logical replication must not apply.
  *
- * Rows that each server makes for itself (shipped adapters, the order of
- * epochs, what edges have acknowledged) must not come from another one: the
- * shipped ones are there already, so that the subscription would fail for
- * ever, and the others say what a different dispatcher did.  Secrets come
- * without their values, which would take the place of the own ones.
+ * Rows that each server writes itself (shipped adapters, the order of epochs,
+ * acknowledgements of edges) must not come from another server: the shipped
+ * ones exist already, so the subscription would fail forever, and the others
+ * describe what another dispatcher did.  Secrets arrive masked, and would
+ * replace the local values.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,7 +21,7 @@ PG_FUNCTION_INFO_V1(mrb_is_applied);
 PG_FUNCTION_INFO_V1(mrb_keep_local);
 
 /*
- * miosa.is_applied()
+ * miosa.is_applied(): whether a subscription applies the change
  */
 Datum
 mrb_is_applied(PG_FUNCTION_ARGS)
@@ -30,7 +30,7 @@ mrb_is_applied(PG_FUNCTION_ARGS)
 }
 
 /*
- * miosa.keep_local(): leave out what a subscription applies.  A session that
+ * miosa.keep_local(): skip a row that a subscription applies.  A session that
  * sets session_replication_role to replica is no subscription.
  */
 Datum
@@ -43,7 +43,7 @@ mrb_keep_local(PG_FUNCTION_ARGS)
 		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("keep_local must be fired before a change of a row")));
+				 errmsg("function \"keep_local\" must be called as a row-level BEFORE trigger")));
 	if (IsLogicalWorker())
 		return PointerGetDatum(NULL);
 	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?

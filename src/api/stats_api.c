@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * stats_api.c
- *	  SQL-callable functions that show what was counted.
+ *	  SQL-callable functions that return the statistics of endpoints.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,7 +22,28 @@ PG_FUNCTION_INFO_V1(mrb_endpoint_entries);
 PG_FUNCTION_INFO_V1(mrb_reset_stats);
 
 /* Columns of miosa.endpoint_stats(). */
-#define COLUMNS 20
+enum
+{
+	STAT_NAME,
+	STAT_GENERATION,
+	STAT_ACKED_EPOCH,
+	STAT_ACKED_AT,
+	STAT_RESYNCING,
+	STAT_HEALTH,
+	STAT_BREAKER,
+	STAT_FAILURES,
+	STAT_LAST_STATUS,
+	STAT_LAST_ERROR,
+	STAT_LAST_ERROR_AT,
+	STAT_LAST_SUCCESS_AT,
+	STAT_NEXT_TRY_AT,
+	STAT_SENT,
+	STAT_SUCCEEDED,
+	STAT_FAILED,
+	STAT_RETRIED,
+	STAT_PERCENTILES,			/* one column each */
+	STAT_COLUMNS = STAT_PERCENTILES + 3
+};
 
 static void put_entry(ReturnSetInfo *set, const MrbPosition *position,
 					  const MrbTally *tally);
@@ -49,7 +70,7 @@ mrb_endpoint_stats(PG_FUNCTION_ARGS)
 }
 
 /*
- * miosa.endpoint_entries()
+ * miosa.endpoint_entries(): how many entries are taken, and how many there are
  */
 Datum
 mrb_endpoint_entries(PG_FUNCTION_ARGS)
@@ -77,60 +98,72 @@ mrb_reset_stats(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/*
+ * Append the row of an endpoint.
+ */
 static void
 put_entry(ReturnSetInfo *set, const MrbPosition *position,
 		  const MrbTally *tally)
 {
-	Datum		values[COLUMNS];
-	bool		nulls[COLUMNS] = {false};
+	Datum		values[STAT_COLUMNS];
+	bool		nulls[STAT_COLUMNS] = {false};
 
 	fill_position(values, nulls, position);
-	fill_tally(&values[13], &nulls[13], tally);
+	fill_tally(values, nulls, tally);
 	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
 }
 
+/*
+ * Fill in the columns about position and health.
+ */
 static void
 fill_position(Datum *values, bool *nulls, const MrbPosition *position)
 {
-	values[0] = CStringGetTextDatum(position->name);
-	values[1] = Int64GetDatum(position->generation);
-	values[2] = Int64GetDatum(position->acked_epoch);
-	values[3] = TimestampTzGetDatum(position->acked_at);
-	nulls[3] = position->acked_at == 0;
-	values[4] = BoolGetDatum(position->resyncing);
-	values[5] = CStringGetTextDatum(mrb_health_name(position->health));
-	values[6] = CStringGetTextDatum(breaker_name(position));
-	values[7] = Int32GetDatum(position->failures);
-	values[8] = Int32GetDatum(position->last_status);
-	nulls[8] = position->last_status == 0;
-	values[9] = CStringGetTextDatum(position->last_error);
-	nulls[9] = position->last_error[0] == '\0';
-	values[10] = TimestampTzGetDatum(position->last_error_at);
-	nulls[10] = position->last_error_at == 0;
-	values[11] = TimestampTzGetDatum(position->last_success_at);
-	nulls[11] = position->last_success_at == 0;
-	values[12] = TimestampTzGetDatum(position->next_try_at);
-	nulls[12] = position->next_try_at == 0;
+	values[STAT_NAME] = CStringGetTextDatum(position->name);
+	values[STAT_GENERATION] = Int64GetDatum(position->generation);
+	values[STAT_ACKED_EPOCH] = Int64GetDatum(position->acked_epoch);
+	values[STAT_ACKED_AT] = TimestampTzGetDatum(position->acked_at);
+	nulls[STAT_ACKED_AT] = position->acked_at == 0;
+	values[STAT_RESYNCING] = BoolGetDatum(position->resyncing);
+	values[STAT_HEALTH] = CStringGetTextDatum(mrb_health_name(position->health));
+	values[STAT_BREAKER] = CStringGetTextDatum(breaker_name(position));
+	values[STAT_FAILURES] = Int32GetDatum(position->failures);
+	values[STAT_LAST_STATUS] = Int32GetDatum(position->last_status);
+	nulls[STAT_LAST_STATUS] = position->last_status == 0;
+	values[STAT_LAST_ERROR] = CStringGetTextDatum(position->last_error);
+	nulls[STAT_LAST_ERROR] = position->last_error[0] == '\0';
+	values[STAT_LAST_ERROR_AT] = TimestampTzGetDatum(position->last_error_at);
+	nulls[STAT_LAST_ERROR_AT] = position->last_error_at == 0;
+	values[STAT_LAST_SUCCESS_AT] = TimestampTzGetDatum(position->last_success_at);
+	nulls[STAT_LAST_SUCCESS_AT] = position->last_success_at == 0;
+	values[STAT_NEXT_TRY_AT] = TimestampTzGetDatum(position->next_try_at);
+	nulls[STAT_NEXT_TRY_AT] = position->next_try_at == 0;
 }
 
+/*
+ * Fill in the counters and the percentiles of the latency.
+ */
 static void
 fill_tally(Datum *values, bool *nulls, const MrbTally *tally)
 {
 	static const double parts[] = {0.5, 0.95, 0.99};
 
-	values[0] = Int64GetDatum(tally->sent);
-	values[1] = Int64GetDatum(tally->succeeded);
-	values[2] = Int64GetDatum(tally->failed);
-	values[3] = Int64GetDatum(tally->retried);
-	for (int i = 0; i < 3; i++)
+	values[STAT_SENT] = Int64GetDatum(tally->sent);
+	values[STAT_SUCCEEDED] = Int64GetDatum(tally->succeeded);
+	values[STAT_FAILED] = Int64GetDatum(tally->failed);
+	values[STAT_RETRIED] = Int64GetDatum(tally->retried);
+	for (int i = 0; i < (int) lengthof(parts); i++)
 	{
 		double		ms = mrb_histogram_percentile(&tally->latency, parts[i]);
 
-		values[4 + i] = Float8GetDatum(ms);
-		nulls[4 + i] = ms < 0;
+		values[STAT_PERCENTILES + i] = Float8GetDatum(ms);
+		nulls[STAT_PERCENTILES + i] = ms < 0;
 	}
 }
 
+/*
+ * Return the state of the circuit breaker.
+ */
 static const char *
 breaker_name(const MrbPosition *position)
 {

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * storage_api.c
- *	  Trying storage out, for the person who sets it up.
+ *	  Test of a storage during set-up.
  *
- * Storage is asked for what is there and for what cannot be there.  Only both
- * answers together show that it can be believed: one that answers everything
- * with 200 would never say that an artifact is gone.
+ * The test asks storage for an artifact and for one that cannot exist.  Only
+ * both answers together show that storage reports missing artifacts: one that
+ * answers every request with 200 never would.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,12 +26,12 @@
 
 PG_FUNCTION_INFO_V1(miosa_test_storage);
 
-/* What cannot be there is called so, and something random. */
+/* Name of an artifact that cannot exist, before a random suffix. */
 #define ABSENT_NAME "miosa-test"
 
 static Datum call_test_storage(PG_FUNCTION_ARGS);
 static char *absent_uri(const char *uri);
-static void ask(const char *uri, MrbArtifactCheck *check);
+static void check_uri(const char *uri, MrbArtifactCheck *check);
 static const char *verdict(const MrbArtifactCheck *it,
 						   const MrbArtifactCheck *absent);
 static void append_check(StringInfo out, const char *name,
@@ -54,17 +54,17 @@ call_test_storage(PG_FUNCTION_ARGS)
 {
 	char	   *uri = PG_ARGISNULL(0) ? "" :
 	text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char	   *other = absent_uri(uri);
+	char	   *missing_uri = absent_uri(uri);
 	MrbArtifactCheck it;
 	MrbArtifactCheck absent;
 	StringInfoData out;
 
-	if (other == NULL)
+	if (missing_uri == NULL)
 		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid storage_uri",
-				  "It has no scheme, or nothing after it.",
-				  "Name an artifact that is there: SELECT miosa_test_storage('s3://bucket/key');");
-	ask(uri, &it);
-	ask(other, &absent);
+				  "The URI has no scheme, or nothing after the scheme.",
+				  "Pass the URI of an artifact that exists: SELECT miosa_test_storage('s3://bucket/key');");
+	check_uri(uri, &it);
+	check_uri(missing_uri, &absent);
 
 	initStringInfo(&out);
 	appendStringInfoString(&out, "{\"data\":{");
@@ -77,8 +77,9 @@ call_test_storage(PG_FUNCTION_ARGS)
 }
 
 /*
- * A name beside that of the artifact; NULL when that is none.  A query is left
- * away, because it is about the one URL that it was signed for.
+ * Make the URI of an artifact beside the given one, which cannot exist; NULL if
+ * the given one is no URI.  The query is left out, because it may be a signature
+ * of the whole URL.
  */
 static char *
 absent_uri(const char *uri)
@@ -107,10 +108,10 @@ absent_uri(const char *uri)
 }
 
 /*
- * As an operation would, but for the trust in what was seen before.
+ * Check an artifact as an operation does, but ignore recent verifications.
  */
 static void
-ask(const char *uri, MrbArtifactCheck *check)
+check_uri(const char *uri, MrbArtifactCheck *check)
 {
 	MrbArtifact artifact = {.uri = uri,.size = -1};
 	MrbArtifactHttp *probe = mrb_artifact_begin(&artifact, check);
@@ -119,30 +120,33 @@ ask(const char *uri, MrbArtifactCheck *check)
 		mrb_artifact_http_run(probe, check);
 }
 
+/*
+ * Describe what both answers mean.
+ */
 static const char *
 verdict(const MrbArtifactCheck *it, const MrbArtifactCheck *absent)
 {
 	if (!it->probed && it->state == MRB_ARTIFACT_PRESENT)
-		return "it is not asked, and our own record alone decides; for s3:// set storage up with miosa_put_storage()";
+		return "storage is not asked, and the recorded state decides; for s3:// set storage up with miosa_put_storage()";
 	if (!it->probed)
-		return "it cannot be asked";
+		return "storage cannot be asked";
 	if (absent->state == MRB_ARTIFACT_PRESENT)
-		return "it answers that everything is there, also what cannot be; it would never say that an artifact is gone";
+		return "storage reports every artifact as present, even one that cannot exist, so it would never report one as gone";
 	if (absent->state == MRB_ARTIFACT_GONE)
 	{
 		if (it->state == MRB_ARTIFACT_PRESENT)
-			return "ok: it tells what is there from what is not";
+			return "ok: storage distinguishes present from missing artifacts";
 		if (it->state == MRB_ARTIFACT_GONE)
-			return "ok: it can be asked, but this artifact is not there";
-		return "it says of others that they are not there, but cannot tell about this one; see artifact";
+			return "ok: storage can be asked, but this artifact is missing";
+		return "storage reports missing artifacts, but not the state of this one; see artifact";
 	}
 	if (it->state == MRB_ARTIFACT_PRESENT)
-		return "it has it, but does not say of what is missing that it is gone, so such versions are refused as unverified; on S3 grant s3:ListBucket";
-	return "it does not say what it has; check address, region and secret";
+		return "storage has the artifact, but does not report missing ones, so their versions are refused as unverified; on S3 grant s3:ListBucket";
+	return "storage does not report which artifacts it has; check address, region and secret";
 }
 
 /*
- * Ends with a comma.
+ * Append an answer as a member, which ends with a comma.
  */
 static void
 append_check(StringInfo out, const char *name, const MrbArtifactCheck *check)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * verifier_api.c
- *	  Verifying artifacts, for SQL.
+ *	  SQL-callable functions that verify artifacts.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,8 +23,25 @@
 PG_FUNCTION_INFO_V1(mrb_due_artifacts);
 PG_FUNCTION_INFO_V1(mrb_verify_artifact);
 
-/* Deployments that are looked at in one call. */
+/* Deployments that one call reads. */
 #define PAGE 100
+
+/* Columns of miosa.due_artifacts(). */
+enum
+{
+	DUE_LAST,
+	DUE_DEPLOYMENTS,
+	DUE_RELEASES,
+	DUE_COLUMNS
+};
+
+/* Columns of release_query, from 1. */
+enum
+{
+	RELEASE_VERSION = 1,
+	RELEASE_URI,
+	RELEASE_SIZE
+};
 
 static MrbQuery release_query = {
 	.sql = "SELECT r.deployment_version_id, r.storage_uri, r.size_bytes"
@@ -41,7 +58,7 @@ static bool find_release(char *deployment_id, char *release_id, MrbDueArtifact *
 static const char *verify(const MrbDueArtifact *due);
 
 /*
- * miosa.due_artifacts(after)
+ * miosa.due_artifacts(after): a page of artifacts to verify
  */
 Datum
 mrb_due_artifacts(PG_FUNCTION_ARGS)
@@ -63,8 +80,8 @@ call_due_artifacts(PG_FUNCTION_ARGS)
 	const char **deployments;
 	const char **releases;
 	int			n = 0;
-	Datum		values[3];
-	bool		nulls[3] = {false};
+	Datum		values[DUE_COLUMNS];
+	bool		nulls[DUE_COLUMNS] = {false};
 
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -80,16 +97,16 @@ call_due_artifacts(PG_FUNCTION_ARGS)
 		deployments[n] = it->deployment_id;
 		releases[n++] = it->release_id;
 	}
-	nulls[0] = last == NULL;
-	values[0] = last ? CStringGetTextDatum(last) : (Datum) 0;
-	values[1] = text_array(deployments, n);
-	values[2] = text_array(releases, n);
+	nulls[DUE_LAST] = last == NULL;
+	values[DUE_LAST] = last ? CStringGetTextDatum(last) : (Datum) 0;
+	values[DUE_DEPLOYMENTS] = text_array(deployments, n);
+	values[DUE_RELEASES] = text_array(releases, n);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc),
 													  values, nulls)));
 }
 
 /*
- * miosa.verify_artifact(deployment_id, release_id)
+ * miosa.verify_artifact(deployment_id, release_id): verify one artifact now
  */
 Datum
 mrb_verify_artifact(PG_FUNCTION_ARGS)
@@ -111,6 +128,9 @@ call_verify_artifact(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(verify(&due)));
 }
 
+/*
+ * Make an array of n texts.
+ */
 static Datum
 text_array(const char **items, int n)
 {
@@ -122,6 +142,9 @@ text_array(const char **items, int n)
 										   TYPALIGN_INT));
 }
 
+/*
+ * Read the artifact of a release; false if there is none or it was collected.
+ */
 static bool
 find_release(char *deployment_id, char *release_id, MrbDueArtifact *due)
 {
@@ -137,16 +160,16 @@ find_release(char *deployment_id, char *release_id, MrbDueArtifact *due)
 	found = mrb_query_run(&release_query, values, NULL) > 0;
 	if (found)
 	{
-		due->version_id = mrb_query_text(0, 1);
-		due->artifact.uri = mrb_query_text(0, 2);
-		due->artifact.size = mrb_query_int64(0, 3, -1);
+		due->version_id = mrb_query_text(0, RELEASE_VERSION);
+		due->artifact.uri = mrb_query_text(0, RELEASE_URI);
+		due->artifact.size = mrb_query_int64(0, RELEASE_SIZE, -1);
 	}
 	mrb_query_close();
 	return found;
 }
 
 /*
- * Ask for it, whatever was seen before, and write the answer down.
+ * Ask storage, whatever was verified before, and record the answer.
  */
 static const char *
 verify(const MrbDueArtifact *due)

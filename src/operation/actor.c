@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * actor.c
- *	  Who acts, as the audit event tells it.
+ *	  The actor of an operation, for its audit event.
  *
  * An application that acts for many users names them in miosa_rollback.actor.
- * That name is the application's word; the role that logged in and the
- * client's address, which the event holds too, are the server's.  A name that
- * SET has made for the session does not count: a pooler in transaction mode
- * hands it on to the next client.
+ * The application vouches for that name; the event also has the role that
+ * logged in and the client's address, which the server vouches for.  A name
+ * that SET has set for the session is ignored: a connection pooler in
+ * transaction mode passes it on to the next client.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,8 +22,9 @@
 static const char *const actor_types[] = {"user", "api_key", "role", "system"};
 
 /*
- * The actor of the present call.  The current role is that of SET ROLE: the
- * owner's rights, which the API functions run with, are no actor.
+ * Read the actor of the current call.  Without a name it is the role of SET
+ * ROLE, or else the one that logged in, and not the owner, with whose rights the
+ * API functions run.
  */
 MrbActor
 mrb_actor_read(void)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * actor.h
- *	  Who acts, as the audit event tells it.
+ *	  The actor of an operation, for its audit event.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,9 +12,10 @@ typedef struct MrbActor
 {
 	const char *type;			/* user, api_key, role, system */
 	const char *id;
-	bool		ignored;		/* a name that SET made for the session */
+	bool		ignored;		/* miosa_rollback.actor is set for the session */
 } MrbActor;
 
+/* The actor of the current call; the texts are borrowed. */
 extern MrbActor mrb_actor_read(void);
 
 #endif							/* MRB_ACTOR_H */

@@ -1,12 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * apply.c
- *	  What an operation that may go ahead does: what routes resolve to, and
- *	  what that is called.
+ *	  Effects of an operation: what routes resolve to, the deployment's
+ *	  state, and the outcome.
  *
- * A rollback, a promotion, a plan and a plain UPDATE of the pointer all ask
- * here, and so does whoever waits for instances, so that no two of them can
- * come to different ends.
+ * A rollback, a promotion, a plan, a plain UPDATE of the pointer and the
+ * capacity pass all decide here, so that they cannot decide differently.
  *
  *-------------------------------------------------------------------------
  */
@@ -60,9 +59,9 @@ static bool same_id(const char *one, const char *other);
 static bool complete(const MrbDeployment *now);
 
 /*
- * Decide what routes resolve to from now on, and what that is called.  A
- * stopped deployment stays stopped: a rollback does not start it.  One that
- * serves nothing, because it was unpublished, is published.
+ * Decide what routes resolve to, and the outcome.  A stopped deployment stays
+ * stopped: a rollback does not start it.  An unpublished deployment, which has
+ * no active version, is published.
  */
 void
 mrb_apply(const MrbDeployment *now, bool immediate, MrbOperation *operation)
@@ -97,7 +96,7 @@ mrb_apply(const MrbDeployment *now, bool immediate, MrbOperation *operation)
 }
 
 /*
- * Nothing serves from now on.
+ * Make no version active.
  */
 void
 mrb_apply_unpublish(const MrbDeployment *now, MrbOperation *operation)
@@ -121,16 +120,15 @@ mrb_complete_capacity(PG_FUNCTION_ARGS)
 	MrbDeployment *now = NULL;
 
 	if (!PG_ARGISNULL(0))
-		now = mrb_deployment_look(text_to_cstring(PG_GETARG_TEXT_PP(0)), NULL,
+		now = mrb_deployment_read(text_to_cstring(PG_GETARG_TEXT_PP(0)), NULL,
 								  NULL);
 	PG_RETURN_BOOL(now != NULL && complete(now));
 }
 
 /*
- * Switch routes to the active version when its instances are enough, and note
- * that the deployment runs when all are there.  Whoever waits too long is
- * content with one instance; with none routes stay where they are, because
- * what serves is worth more than nothing.
+ * Switch routes to the active version when enough of its instances are healthy,
+ * and set the state running when all are.  After cutover_deadline one instance
+ * is enough; with none the routes stay with the version that serves.
  */
 static bool
 complete(const MrbDeployment *now)
@@ -178,7 +176,7 @@ complete(const MrbDeployment *now)
 }
 
 /*
- * Judge a version's instances against those of the version that serves.
+ * Compare a version's instances with those of the version that serves.
  */
 static MrbCutover
 judge(const MrbDeployment *now, const MrbVersion *target,
@@ -191,7 +189,7 @@ judge(const MrbDeployment *now, const MrbVersion *target,
 }
 
 /*
- * Whether the deployment is stopped and stays so.
+ * Whether the deployment is stopped and stays stopped.
  */
 static bool
 is_stopped(const MrbDeployment *now)
@@ -200,7 +198,7 @@ is_stopped(const MrbDeployment *now)
 }
 
 /*
- * Whether both are the same version; none is not the same as none.
+ * Whether both ids are the same version's; NULL is no version.
  */
 static bool
 same_id(const char *one, const char *other)

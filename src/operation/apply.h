@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * apply.h
- *	  What an operation that may go ahead does: what routes resolve to, and
- *	  what that is called.
+ *	  Effects of an operation: what routes resolve to, the deployment's
+ *	  state, and the outcome.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,13 +13,13 @@
 #include "operation/operation.h"
 
 /*
- * Fill in what follows from the deployment and its target.  immediate: routes
- * do not wait for instances.
+ * Fill in the effects of making the target active.  immediate: routes do not
+ * wait for instances.
  */
 extern void mrb_apply(const MrbDeployment *now, bool immediate,
 					  MrbOperation *operation);
 
-/* Nothing shall serve any more. */
+/* Fill in the effects of unpublishing the deployment. */
 extern void mrb_apply_unpublish(const MrbDeployment *now,
 								MrbOperation *operation);
 

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * caller_request.c
- *	  How to ask again, for hints.
+ *	  Calls that hints propose.
  *
- * A hint is pasted in an incident.  So it calls what the caller has called, a
- * function for people or for programs, and keeps what the caller has given:
- * without the reason nobody knows afterwards why, and without the key a
- * repetition acts twice.
+ * A hint is pasted during an incident.  So it proposes the function that the
+ * caller has called, of the console or not, and keeps the caller's arguments:
+ * without the reason the audit trail lacks it, and without the key a retry
+ * acts twice.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,7 +21,7 @@ static void append_argument(StringInfo buf, const char *name,
 							const char *value, const char *type);
 
 /*
- * The caller's call with another version.
+ * Format the caller's call with another version.
  */
 char *
 mrb_caller_request_again(const MrbCallerRequest *request, bool promotion,
@@ -56,7 +56,7 @@ mrb_caller_request_again(const MrbCallerRequest *request, bool promotion,
 }
 
 /*
- * A call of a console function about the deployment.
+ * Format a call of a console function about the deployment.
  */
 char *
 mrb_caller_request_show(const MrbCallerRequest *request, const char *function,
@@ -68,7 +68,7 @@ mrb_caller_request_show(const MrbCallerRequest *request, const char *function,
 }
 
 /*
- * Append an argument by its name, if it was given.
+ * Append a named argument, unless it is NULL.
  */
 static void
 append_argument(StringInfo buf, const char *name, const char *value,

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * caller_request.h
- *	  What a caller asks for, and how to ask again.
+ *	  The arguments of a call, and calls that hints propose.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,7 +10,7 @@
 
 #include "utils/jsonb.h"
 
-/* What a caller asks for; everything but the deployment may be NULL. */
+/* The arguments of a call; all but the deployment may be NULL. */
 typedef struct MrbCallerRequest
 {
 	bool		promotion;		/* else a rollback */
@@ -18,25 +18,25 @@ typedef struct MrbCallerRequest
 	const char *version_id;		/* NULL: the previous one */
 	const char *key;			/* idempotency key */
 	const char *reason;
-	const char *expected_active;	/* refuse when another one is active */
+	const char *expected_active;	/* refuse if another one is active */
 	const char *cutover;		/* when_healthy (NULL too) or immediate */
 	Jsonb	   *attribution;	/* an object: the tenant's own ids */
-	bool		accept_unverified;	/* go on when storage cannot tell */
-	const char *console_name;	/* the deployment for people; NULL: called by
-								 * a program */
+	bool		accept_unverified;	/* proceed if storage does not answer */
+	const char *console_name;	/* name that the caller of a console function
+								 * gave; NULL: not a console function */
 } MrbCallerRequest;
 
 /*
- * The caller's call with another version, to paste.  With accept_unverified
- * it also goes on when storage cannot tell.  request may be NULL when there
- * was no call.
+ * The caller's call with another version, for a hint.  With accept_unverified
+ * it proceeds also if storage does not answer.  request may be NULL: the
+ * change was no call of a function.
  */
 extern char *mrb_caller_request_again(const MrbCallerRequest *request, bool promotion,
 									  const char *deployment_id,
 									  const char *version_id,
 									  bool accept_unverified);
 
-/* A call of a console function about the deployment, to paste. */
+/* A call of a console function about the deployment, for a hint. */
 extern char *mrb_caller_request_show(const MrbCallerRequest *request, const char *function,
 									 const char *deployment_id);
 

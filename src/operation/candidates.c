@@ -1,17 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * candidates.c
- *	  Versions that a rollback could return to when none is named.
+ *	  Versions that a rollback without a version could return to.
  *
- * Promotion pushes, rollback pops: a promoted version remembers which one it
- * replaced, and following that memory goes further back with every rollback,
- * never forth to the bad version.  Rows that were loaded without operations
- * have no such memory; among them the order of promotion decides, else the
- * version numbers.  A version that an operation has promoted is no part of
- * these two: it may have been rolled back from.
+ * Promotion pushes, rollback pops: promoted_over of a promoted version is the
+ * version that it replaced, and following it goes further back with every
+ * rollback, never forward to the faulty version.  Rows that were loaded
+ * without operations have no promoted_over; they are ordered by promoted_at,
+ * or by version_number where that is null.  A version that an operation has
+ * promoted is not among these: it may have been rolled back from.
  *
- * Most often the first one qualifies, so the walk is made in two paces, a few
- * steps and then all the rest, and it ends when enough were found.
+ * Usually the first version qualifies, so the rows are read in two batches, a
+ * small one and the rest, and reading ends when enough candidates were found.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,20 +28,37 @@
 
 PG_FUNCTION_INFO_V1(mrb_default_target);
 
-/* How far the first pace goes, and how far both together. */
-#define FEW 8
-#define MOST 1000
+/* Rows of the first batch, and of both. */
+#define FIRST_BATCH 8
+#define MAX_ROWS 1000
 
 /* An id has at most 255 characters. */
 #define ID_SIZE 256
 
-/* What is told of a version v and its release r. */
+/* Columns of a version v and its release r, by enum FactColumn. */
 #define FACTS \
 	"v.id, v.version_number," \
 	" CASE WHEN v.state <> 'ready' THEN 'its state is ' || v.state" \
 	" WHEN r.collected_at IS NOT NULL THEN 'its artifact was collected'" \
 	" END, r.storage_uri, r.size_bytes, r.verified_at, r.missing_at, r.id," \
 	" v.state <> 'ready'"
+
+/* Columns of FACTS, and those that chain_query adds, from 1. */
+enum FactColumn
+{
+	FACT_ID = 1,
+	FACT_NUMBER,
+	FACT_WHY_NOT,
+	FACT_URI,
+	FACT_SIZE,
+	FACT_VERIFIED,
+	FACT_MISSING,
+	FACT_RELEASE,
+	FACT_NOT_READY,
+	CHAIN_LOADED,				/* no operation promoted it */
+	CHAIN_PROMOTED_AT
+};
+
 #define RELEASE \
 	" LEFT JOIN miosa.releases r" \
 	" ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id"
@@ -54,7 +71,7 @@ typedef struct Walk
 	MemoryContext context;		/* of the list */
 } Walk;
 
-/* The end of the chain, when it is a version that no operation promoted. */
+/* The last version of the chain, if no operation promoted it. */
 typedef struct LoadedEnd
 {
 	bool		found;
@@ -64,8 +81,8 @@ typedef struct LoadedEnd
 } LoadedEnd;
 
 /*
- * The first row is where it begins, the active version when none is given.
- * Without OFFSET the planner may read all versions of a large deployment.
+ * The chain begins with the given version, or else the active one.  Without
+ * OFFSET the planner may read all versions of a large deployment.
  */
 static MrbQuery chain_query = {
 	.sql = "WITH RECURSIVE chain AS ("
@@ -85,10 +102,9 @@ static MrbQuery chain_query = {
 };
 
 /*
- * Where the walk ends at a version that no operation ever promoted, what was
- * loaded goes on from there, always to a version that is smaller in
- * (promoted_at, version_number), null first: so it cannot come back to where
- * it was.
+ * If the chain ends with a version that no operation promoted, the loaded
+ * versions that are smaller in (promoted_at, version_number), null first,
+ * follow it, so no version comes twice.
  */
 static MrbQuery promoted_query = {
 	.sql = "SELECT " FACTS " FROM ("
@@ -113,7 +129,7 @@ static MrbQuery number_query = {
 	.argtypes = {TEXTOID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID},
 };
 
-/* Who goes back is never sent forth: that may be where the trouble came from. */
+/* Never suggest a newer version: it may be the faulty one. */
 static MrbQuery nearest_query = {
 	.sql = "WITH target AS MATERIALIZED ("
 	" SELECT t.deployment_id, t.version_number, p.active_version_id, a.version_number AS active"
@@ -141,7 +157,13 @@ static MrbQuery nearest_query = {
 	.argtypes = {TEXTOID, TEXTOID},
 };
 
-/* Of a deployment without an active version. */
+/* Columns of unpublished_query, from 1. */
+enum
+{
+	UNPUBLISHED_SEQ = 1,
+	UNPUBLISHED_VERSION
+};
+
 static MrbQuery unpublished_query = {
 	.sql = "SELECT a.seq, a.previous_version_id FROM miosa.audit_events a"
 	" WHERE a.deployment_id = $1 AND a.action = 'deployment.unpublish'"
@@ -153,12 +175,13 @@ static MrbQuery unpublished_query = {
 static void walk_chain(Walk *walk, LoadedEnd *end);
 static void walk_loaded(Walk *walk, MrbQuery *query, const char *rule,
 						const LoadedEnd *end);
-static HTAB *id_table(void);
-static void add(Walk *walk, uint64 row, const char *rule);
+static HTAB *create_id_table(void);
+static void add_candidate(Walk *walk, uint64 row, const char *rule);
 static bool enough(const Walk *walk);
 
 /*
- * miosa.default_target(deployment_id): storage is not asked.
+ * miosa.default_target(deployment_id): the target by the recorded state, without
+ * asking storage
  */
 Datum
 mrb_default_target(PG_FUNCTION_ARGS)
@@ -178,7 +201,7 @@ mrb_default_target(PG_FUNCTION_ARGS)
 }
 
 /*
- * What a rollback from the active version would try, in that order.
+ * List the versions that a rollback tries, in this order.
  */
 List *
 mrb_candidates_list(const char *deployment_id)
@@ -199,15 +222,14 @@ mrb_candidates_list(const char *deployment_id)
 }
 
 /*
- * Follow what was promoted over what.  A chain that was tampered with may run
- * in a circle.
+ * Follow promoted_over.  A chain that was tampered with may be a circle.
  */
 static void
 walk_chain(Walk *walk, LoadedEnd *end)
 {
-	HTAB	   *seen = id_table();
+	HTAB	   *seen = create_id_table();
 	char	   *start = NULL;
-	int			steps = FEW;
+	int			steps = FIRST_BATCH;
 	bool		more = true;
 
 	while (more && !enough(walk))
@@ -226,34 +248,34 @@ walk_chain(Walk *walk, LoadedEnd *end)
 		{
 			bool		isnull;
 
-			start = mrb_query_text(row, 1);
+			start = mrb_query_text(row, FACT_ID);
 			if (row == 0 && hash_get_num_entries(seen) > 0)
 				continue;
 			(void) hash_search(seen, start, HASH_ENTER, &found);
 			if (found)
 				break;
 			if (hash_get_num_entries(seen) > 1)
-				add(walk, row, "promoted_over");
-			end->found = mrb_query_bool(row, 10);
-			end->number = Int32GetDatum(mrb_query_int32(row, 2, 0));
-			end->promoted_at = mrb_query_datum(row, 11, &isnull);
+				add_candidate(walk, row, "promoted_over");
+			end->found = mrb_query_bool(row, CHAIN_LOADED);
+			end->number = Int32GetDatum(mrb_query_int32(row, FACT_NUMBER, 0));
+			end->promoted_at = mrb_query_datum(row, CHAIN_PROMOTED_AT, &isnull);
 			end->never_promoted = isnull;
 		}
 		mrb_query_close();
-		more = !found && rows == (uint64) steps + 1 && steps == FEW;
-		steps = MOST - FEW;
+		more = !found && rows == (uint64) steps + 1 && steps == FIRST_BATCH;
+		steps = MAX_ROWS - FIRST_BATCH;
 	}
 	hash_destroy(seen);
 }
 
 /*
- * Go on through what was loaded.
+ * Continue with loaded versions, in the order of a query.
  */
 static void
 walk_loaded(Walk *walk, MrbQuery *query, const char *rule,
 			const LoadedEnd *end)
 {
-	int			limit = FEW;
+	int			limit = FIRST_BATCH;
 	int			offset = 0;
 	int			rows = limit;
 
@@ -270,15 +292,18 @@ walk_loaded(Walk *walk, MrbQuery *query, const char *rule,
 		mrb_query_open();
 		rows = (int) mrb_query_run(query, values, nulls);
 		for (int row = 0; row < rows && !enough(walk); row++)
-			add(walk, row, rule);
+			add_candidate(walk, row, rule);
 		mrb_query_close();
 		offset += limit;
-		limit = MOST;
+		limit = MAX_ROWS;
 	}
 }
 
+/*
+ * Create the set of ids that the chain has passed.
+ */
 static HTAB *
-id_table(void)
+create_id_table(void)
 {
 	HASHCTL		info = {
 		.keysize = ID_SIZE,
@@ -290,38 +315,44 @@ id_table(void)
 					   HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 }
 
+/*
+ * Append a row of a query to the list of candidates.
+ */
 static void
-add(Walk *walk, uint64 row, const char *rule)
+add_candidate(Walk *walk, uint64 row, const char *rule)
 {
 	MemoryContext spi = MemoryContextSwitchTo(walk->context);
 	MrbCandidate *it = palloc(sizeof(MrbCandidate));
 
-	it->id = mrb_query_text(row, 1);
-	it->number = mrb_query_int32(row, 2, 0);
+	it->id = mrb_query_text(row, FACT_ID);
+	it->number = mrb_query_int32(row, FACT_NUMBER, 0);
 	it->rule = rule;
-	it->why_not = mrb_query_text(row, 3);
-	it->condition = mrb_query_bool(row, 9) ? MRB_ERR_VERSION_NOT_READY :
+	it->why_not = mrb_query_text(row, FACT_WHY_NOT);
+	it->condition = mrb_query_bool(row, FACT_NOT_READY) ? MRB_ERR_VERSION_NOT_READY :
 		MRB_ERR_ARTIFACT_GONE;
-	it->artifact.uri = mrb_query_text(row, 4);
-	it->artifact.size = mrb_query_int64(row, 5, -1);
-	it->artifact.verified_at = mrb_query_timestamp(row, 6, 0);
-	it->artifact.missing_at = mrb_query_timestamp(row, 7, 0);
-	it->release_id = mrb_query_text(row, 8);
+	it->artifact.uri = mrb_query_text(row, FACT_URI);
+	it->artifact.size = mrb_query_int64(row, FACT_SIZE, -1);
+	it->artifact.verified_at = mrb_query_timestamp(row, FACT_VERIFIED, 0);
+	it->artifact.missing_at = mrb_query_timestamp(row, FACT_MISSING, 0);
+	it->release_id = mrb_query_text(row, FACT_RELEASE);
 	walk->list = lappend(walk->list, it);
 	if (it->why_not == NULL)
 		walk->qualifying++;
 	MemoryContextSwitchTo(spi);
 }
 
+/*
+ * Whether the list is long enough.
+ */
 static bool
 enough(const Walk *walk)
 {
 	return walk->qualifying >= MRB_CANDIDATE_ENOUGH ||
-		list_length(walk->list) >= MOST;
+		list_length(walk->list) >= MAX_ROWS;
 }
 
 /*
- * The restorable version nearest to the given one, the older of two.
+ * Find the restorable version nearest to the given one, the older of two.
  */
 char *
 mrb_candidates_nearest(const char *deployment_id, const char *version_id)
@@ -339,7 +370,7 @@ mrb_candidates_nearest(const char *deployment_id, const char *version_id)
 }
 
 /*
- * The version that was active before the deployment was unpublished.
+ * Find the version that was active before the deployment was unpublished.
  */
 char *
 mrb_candidates_unpublished(const char *deployment_id, int64 *seq)
@@ -351,8 +382,8 @@ mrb_candidates_unpublished(const char *deployment_id, int64 *seq)
 	mrb_query_open();
 	if (mrb_query_run(&unpublished_query, values, NULL) > 0)
 	{
-		*seq = mrb_query_int64(0, 1, 0);
-		version_id = mrb_query_text(0, 2);
+		*seq = mrb_query_int64(0, UNPUBLISHED_SEQ, 0);
+		version_id = mrb_query_text(0, UNPUBLISHED_VERSION);
 	}
 	mrb_query_close();
 	return version_id;

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * candidates.h
- *	  Versions that a rollback could return to when none is named.
+ *	  Versions that a rollback without a version could return to.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,27 +19,27 @@ typedef struct MrbCandidate
 	int			number;			/* version_number */
 	const char *rule;			/* promoted_over, promoted_at, version_number */
 	MrbCondition condition;		/* with why_not */
-	char	   *why_not;		/* NULL: it qualifies, as far as our rows tell */
-	char	   *release_id;		/* NULL: it has none */
+	char	   *why_not;		/* NULL: it qualifies by the recorded state */
+	char	   *release_id;		/* NULL: no release */
 	MrbArtifact artifact;		/* uri is NULL without a release */
 } MrbCandidate;
 
-/* Storage is asked for no more of them, so no more that qualify are listed. */
+/* The list ends with so many qualifying ones, as storage is asked for no more. */
 #define MRB_CANDIDATE_ENOUGH 3
 
-/* What a rollback from the active version would try, in that order. */
+/* The versions that a rollback tries, in this order. */
 extern List *mrb_candidates_list(const char *deployment_id);
 
 /*
- * The version nearest to the given one that is ready and still has its
- * artifact by our own record; NULL when there is none.
+ * The version nearest to the given one that is ready and whose artifact was
+ * not collected; NULL if there is none.
  */
 extern char *mrb_candidates_nearest(const char *deployment_id,
 									const char *version_id);
 
 /*
- * The version that was active before a deployment without an active version
- * was unpublished, and the operation that did it; NULL when none is known.
+ * The version that was active before the deployment was unpublished, and the
+ * number of the operation that unpublished it; NULL if there is none.
  */
 extern char *mrb_candidates_unpublished(const char *deployment_id, int64 *seq);
 

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * checks.c
- *	  What must hold before a deployment may move.
+ *	  Checks that a deployment must pass before it moves.
  *
- * Rules look at what was read and judge it; they read and write nothing
- * themselves, so that the same rule serves a rollback before its lock, again
- * under its lock, and a plan.  Only a rule that fails may look for the call
- * that its hint proposes.
+ * A check judges rows that were read before; it reads and writes nothing, so
+ * that the same check serves a rollback before its lock, again under its lock,
+ * and a plan.  Only a check that fails may read, to find the call that its
+ * hint proposes.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,21 +23,21 @@
 #include "operation/candidates.h"
 #include "operation/checks.h"
 
-/* So many marked versions are named. */
+/* How many marked versions a message names. */
 #define MARKED_SHOWN 5
 
 static char *describe_marked(List *marked);
-static MrbFinding holds(const char *rule);
-static MrbFinding fails(const char *rule, MrbCondition condition,
+static MrbFinding holds(const char *name);
+static MrbFinding fails(const char *name, MrbCondition condition,
 						const char *message, const char *detail,
 						const char *hint);
-static MrbFinding artifact_gone(const char *rule,
+static MrbFinding artifact_gone(const char *name,
 								const MrbDeployment *deployment,
 								const char *version_id, const char *detail);
 static char *show_candidates(const MrbDeployment *deployment);
 
 /*
- * The version is there and belongs to this deployment.
+ * The version exists and belongs to this deployment.
  */
 MrbFinding
 mrb_checks_version_exists(const MrbDeployment *deployment, const char *asked)
@@ -52,7 +52,7 @@ mrb_checks_version_exists(const MrbDeployment *deployment, const char *asked)
 }
 
 /*
- * Only a ready version can serve.
+ * The version is ready, so it can serve.
  */
 MrbFinding
 mrb_checks_version_ready(const MrbDeployment *deployment)
@@ -63,12 +63,12 @@ mrb_checks_version_ready(const MrbDeployment *deployment)
 		return holds("version_ready");
 	return fails("version_ready", MRB_ERR_VERSION_NOT_READY,
 				 psprintf("version \"%s\" is not ready", target->id),
-				 psprintf("Its state is \"%s\".", target->state),
+				 psprintf("The state of the version is \"%s\".", target->state),
 				 show_candidates(deployment));
 }
 
 /*
- * The artifact was not collected, by our own record.
+ * The artifact was not collected, by the recorded state.
  */
 MrbFinding
 mrb_checks_artifact_kept(const MrbDeployment *deployment)
@@ -78,14 +78,14 @@ mrb_checks_artifact_kept(const MrbDeployment *deployment)
 	if (target->collected_at == 0)
 		return holds("artifact_kept");
 	return artifact_gone("artifact_kept", deployment, target->id,
-						 psprintf("It was collected at %s by %s.",
+						 psprintf("The artifact was collected at %s by %s.",
 								  timestamptz_to_str(target->collected_at),
-								  target->collected_by ? target->collected_by : "an unknown hand"));
+								  target->collected_by ? target->collected_by : "an unknown role"));
 }
 
 /*
- * Storage has the artifact.  When storage cannot tell, a verification that is
- * not too old or the caller's word is taken for it, but never in silence.
+ * Storage has the artifact.  If storage does not answer, a recent verification
+ * or the caller's accept_unverified lets the operation proceed with a warning.
  */
 MrbFinding
 mrb_checks_artifact_present(const MrbDeployment *deployment,
@@ -93,35 +93,35 @@ mrb_checks_artifact_present(const MrbDeployment *deployment,
 							const MrbArtifactCheck *check,
 							bool promotion, bool accept_unverified)
 {
-	static const char *const rule = "artifact_present";
+	static const char *const name = "artifact_present";
 	MrbFinding	it;
 
 	if (check->state == MRB_ARTIFACT_PRESENT)
-		return holds(rule);
+		return holds(name);
 	if (check->state == MRB_ARTIFACT_GONE)
-		return artifact_gone(rule, deployment, version_id, check->detail);
+		return artifact_gone(name, deployment, version_id, check->detail);
 
-	it = fails(rule, MRB_ERR_STORAGE_UNAVAILABLE,
+	it = fails(name, MRB_ERR_STORAGE_UNAVAILABLE,
 			   psprintf("the artifact of version \"%s\" could not be verified",
 						version_id),
 			   check->detail,
-			   psprintf("To go on without the verification, type %s",
+			   psprintf("To proceed without the verification, type %s",
 						mrb_caller_request_again(deployment->request, promotion,
 												 deployment->id, version_id, true)));
 	if (check->grace || accept_unverified)
 	{
-		it.verdict = MRB_WARNS;
+		it.severity = MRB_WARNS;
 		it.warning = "ARTIFACT_UNVERIFIED";
 		it.hint = accept_unverified
-			? "The caller accepted that; see that the artifact is served."
-			: "It was verified not long ago; see that the artifact is served.";
+			? "The operation accepts unverified artifacts; check that this one is served."
+			: "The artifact was verified recently; check that it is served.";
 	}
 	return it;
 }
 
 /*
- * The caller's picture of the deployment is the present one.  expected is
- * NULL when the caller has none.
+ * The active version is the one that the caller expects.  expected is NULL if
+ * the caller expects none.
  */
 MrbFinding
 mrb_checks_active_expected(const MrbDeployment *deployment, const char *expected)
@@ -133,16 +133,19 @@ mrb_checks_active_expected(const MrbDeployment *deployment, const char *expected
 	return fails("active_expected", MRB_ERR_ACTIVE_VERSION_CHANGED,
 				 psprintf("the active version of deployment \"%s\" is not the expected one",
 						  deployment->id),
-				 psprintf("Expected is \"%s\", active is \"%s\".", expected,
-						  active ? active : "none"),
-				 psprintf("See what happened with %s",
+				 active ?
+				 psprintf("The expected version is \"%s\", the active one \"%s\".",
+						  expected, active) :
+				 psprintf("The expected version is \"%s\", and none is active.",
+						  expected),
+				 psprintf("See the operations with %s",
 						  mrb_caller_request_show(deployment->request, "history",
 												  deployment->id)));
 }
 
 /*
- * Without version and key, a retry and a second rollback look the same.  So
- * soon after a rollback it is taken for a retry.
+ * A call without version and key may be a retry of the rollback before it.
+ * Within MRB_REPEAT_SECONDS it is taken for one.
  */
 MrbFinding
 mrb_checks_not_repeated(const MrbDeployment *deployment,
@@ -162,7 +165,7 @@ mrb_checks_not_repeated(const MrbDeployment *deployment,
 						  deployment->active.id ? deployment->active.id : "",
 						  timestamptz_to_str(deployment->last_rollback_at)),
 				 default_target ?
-				 psprintf("To go one further back, type %s",
+				 psprintf("To go back one more version, type %s",
 						  mrb_caller_request_again(deployment->request, false,
 												   deployment->id, default_target,
 												   false)) :
@@ -170,9 +173,9 @@ mrb_checks_not_repeated(const MrbDeployment *deployment,
 }
 
 /*
- * A schema change that is marked as incompatible does not go back with the
- * code.  The mark counts when moving to an older version, for all versions
- * that schema_marks.c names.
+ * A rollback does not revert a schema change that is marked as incompatible.
+ * The mark counts when moving to an older version, for all versions that
+ * schema_marks.c names.
  */
 MrbFinding
 mrb_checks_compatible(const MrbDeployment *deployment)
@@ -185,18 +188,18 @@ mrb_checks_compatible(const MrbDeployment *deployment)
 	it = fails("migration_compatible", MRB_ERR_MIGRATION_INCOMPATIBLE,
 			   describe_marked(deployment->marked),
 			   "A rollback changes code, not data: the older code meets the newer schema.",
-			   "Read the version's migration notes first; SET miosa_rollback.on_incompatible = 'warn'; lets a superuser go on.");
+			   "Read the version's migration notes first; a superuser can proceed after SET miosa_rollback.on_incompatible = 'warn';");
 	if (mrb_on_incompatible == MRB_INCOMPATIBLE_WARN)
 	{
-		it.verdict = MRB_WARNS;
+		it.severity = MRB_WARNS;
 		it.warning = "MIGRATION_INCOMPATIBLE";
-		it.hint = "See whether the older version works with the present schema.";
+		it.hint = "Check that the older version works with the current schema.";
 	}
 	return it;
 }
 
 /*
- * Name the marked versions, the newest ones if they are many.
+ * Name the marked versions, or the newest ones if they are many.
  */
 static char *
 describe_marked(List *marked)
@@ -218,17 +221,17 @@ describe_marked(List *marked)
 }
 
 /*
- * Whoever shall learn of the change will be told.  That never refuses one.
+ * A dispatcher runs that delivers the change.  Never refuses an operation.
  */
 MrbFinding
-mrb_checks_told(bool untold)
+mrb_checks_delivery(bool undelivered)
 {
 	MrbFinding	it = {
-		.rule = "endpoints_told",
-		.verdict = untold ? MRB_WARNS : MRB_HOLDS,
+		.name = "endpoints_told",
+		.severity = undelivered ? MRB_WARNS : MRB_HOLDS,
 	};
 
-	if (!untold)
+	if (!undelivered)
 		return it;
 	it.warning = "NOT_TOLD";
 	it.message = MRB_WAKE_UNTOLD_MESSAGE;
@@ -237,35 +240,34 @@ mrb_checks_told(bool untold)
 }
 
 /*
- * A name of who acts that SET without LOCAL has made may be that of another
- * client of a pooled session.  It does not count, and keeps nobody from rolling
- * back.
+ * An actor that SET without LOCAL has set may be that of another client of a
+ * pooled session.  Such an actor is ignored, and the operation proceeds.
  */
 MrbFinding
 mrb_checks_actor_counts(bool ignored)
 {
 	MrbFinding	it = {
-		.rule = "actor_counts",
-		.verdict = ignored ? MRB_WARNS : MRB_HOLDS,
+		.name = "actor_counts",
+		.severity = ignored ? MRB_WARNS : MRB_HOLDS,
 	};
 
 	if (!ignored)
 		return it;
 	it.warning = "ACTOR_IGNORED";
 	it.message = "miosa_rollback.actor is ignored, because it is set for the session";
-	it.detail = "A pooler in transaction mode hands it on to the next client.";
+	it.detail = "A connection pooler in transaction mode passes it on to the next client.";
 	it.hint = "RESET miosa_rollback.actor; then, in each transaction, SET LOCAL miosa_rollback.actor = 'user:...';";
 	return it;
 }
 
 /*
- * What was accepted knowingly, for the audit event.
+ * List the accepted risks, for the audit event.
  */
 char *
 mrb_checks_marks(const MrbFinding *artifact, const MrbFinding *compatible)
 {
-	bool		unverified = artifact->verdict == MRB_WARNS;
-	bool		incompatible = compatible->verdict == MRB_WARNS;
+	bool		unverified = artifact->severity == MRB_WARNS;
+	bool		incompatible = compatible->severity == MRB_WARNS;
 
 	return psprintf("{%s%s%s}",
 					unverified ? "\"artifact\": \"unverified\"" : "",
@@ -274,39 +276,45 @@ mrb_checks_marks(const MrbFinding *artifact, const MrbFinding *compatible)
 }
 
 /*
- * Raise what fails, warn of what warns.
+ * Raise a finding that fails, warn of one that warns.
  */
 void
 mrb_checks_enforce(const MrbFinding *finding)
 {
-	if (finding->verdict == MRB_FAILS)
+	if (finding->severity == MRB_FAILS)
 		mrb_raise(finding->condition, finding->message, finding->detail,
 				  finding->hint);
-	if (finding->verdict == MRB_WARNS)
+	if (finding->severity == MRB_WARNS)
 		ereport(WARNING,
 				(errmsg_internal("%s", finding->message),
 				 errdetail_internal("%s", finding->detail),
 				 errhint("%s", mrb_function_name_qualify(finding->hint))));
 }
 
+/*
+ * Make the finding of a check that holds.
+ */
 static MrbFinding
-holds(const char *rule)
+holds(const char *name)
 {
 	MrbFinding	it = {
-		.rule = rule,
-		.verdict = MRB_HOLDS,
+		.name = name,
+		.severity = MRB_HOLDS,
 	};
 
 	return it;
 }
 
+/*
+ * Make the finding of a check that fails.
+ */
 static MrbFinding
-fails(const char *rule, MrbCondition condition, const char *message,
+fails(const char *name, MrbCondition condition, const char *message,
 	  const char *detail, const char *hint)
 {
 	MrbFinding	it = {
-		.rule = rule,
-		.verdict = MRB_FAILS,
+		.name = name,
+		.severity = MRB_FAILS,
 		.condition = condition,
 		.message = message,
 		.detail = detail,
@@ -317,18 +325,19 @@ fails(const char *rule, MrbCondition condition, const char *message,
 }
 
 /*
- * The artifact is gone; the nearest version that still has one may do.
+ * Make the finding that an artifact is gone.  Its hint proposes the nearest
+ * version that still has one.
  */
 static MrbFinding
-artifact_gone(const char *rule, const MrbDeployment *deployment,
+artifact_gone(const char *name, const MrbDeployment *deployment,
 			  const char *version_id, const char *detail)
 {
 	char	   *nearest = mrb_candidates_nearest(deployment->id, version_id);
 
-	return fails(rule, MRB_ERR_ARTIFACT_GONE,
+	return fails(name, MRB_ERR_ARTIFACT_GONE,
 				 psprintf("the artifact of version \"%s\" is gone", version_id),
 				 detail,
-				 nearest ? psprintf("The nearest version that can be restored: %s",
+				 nearest ? psprintf("To restore the nearest version that has one, type %s",
 									mrb_caller_request_again(deployment->request,
 															 false, deployment->id,
 															 nearest, false)) :
@@ -336,7 +345,7 @@ artifact_gone(const char *rule, const MrbDeployment *deployment,
 }
 
 /*
- * The hint that shows what one can return to.
+ * Make the hint that shows which versions can be restored.
  */
 static char *
 show_candidates(const MrbDeployment *deployment)

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * checks.h
- *	  What must hold before a deployment may move: one finding a rule.
+ *	  Checks that a deployment must pass before it moves: one finding each.
  *
- * A rollback enforces the findings one after another; a plan lists them all.
+ * A rollback enforces one finding after another; a plan lists them all.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,17 +17,17 @@
 typedef enum MrbSeverity
 {
 	MRB_HOLDS,
-	MRB_WARNS,					/* may go on, but somebody should know */
-	MRB_FAILS,					/* condition says as what */
+	MRB_WARNS,					/* proceeds with a warning */
+	MRB_FAILS,					/* refused with a condition */
 } MrbSeverity;
 
 typedef struct MrbFinding
 {
-	const char *rule;			/* name in miosa_plan */
-	MrbSeverity verdict;
-	MrbCondition condition;		/* when it fails */
-	const char *warning;		/* its code when it warns */
-	const char *message;		/* the texts: when it does not hold */
+	const char *name;			/* its name in miosa_plan() */
+	MrbSeverity severity;
+	MrbCondition condition;		/* if it fails */
+	const char *warning;		/* code, if it warns */
+	const char *message;		/* the texts, unless it holds */
 	const char *detail;
 	const char *hint;
 } MrbFinding;
@@ -47,17 +47,17 @@ extern MrbFinding mrb_checks_not_repeated(const MrbDeployment *deployment,
 										  const char *default_target);
 extern MrbFinding mrb_checks_compatible(const MrbDeployment *deployment);
 
-/* untold: there are endpoints that nobody will tell. */
-extern MrbFinding mrb_checks_told(bool untold);
+/* undelivered: there are endpoints, and no dispatcher runs. */
+extern MrbFinding mrb_checks_delivery(bool undelivered);
 
-/* Whether the actor is whom the application has named. */
+/* Whether miosa_rollback.actor is used. */
 extern MrbFinding mrb_checks_actor_counts(bool ignored);
 
-/* What was accepted knowingly, a JSON object for the audit event. */
+/* Accepted risks, a JSON object for the audit event. */
 extern char *mrb_checks_marks(const MrbFinding *artifact,
 							  const MrbFinding *compatible);
 
-/* Raise what fails, warn of what warns. */
+/* Raise a finding that fails, warn of one that warns. */
 extern void mrb_checks_enforce(const MrbFinding *finding);
 
 #endif							/* MRB_CHECKS_H */

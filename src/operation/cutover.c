@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * cutover.c
- *	  How many healthy instances are enough to switch to a version.
+ *	  When routes cut over to a version that runs in instances.
  *
- * A switch must never make availability worse: as many instances of the
- * target as still serve, at most as many as are wanted.  When none serves any
- * more there is nothing to lose, and routes switch at once.  A static version
- * needs no instances, so one that serves now is as good as all of them.  Who
- * does not wait at all is content with one.
+ * A cutover must not reduce availability: routes switch at once if
+ * healthy(target) >= min(desired replicas, healthy(serving)).  With no healthy
+ * instance of the serving version there is nothing to lose.  A static version
+ * needs no instances; when one serves, the target needs all desired replicas.
+ * With a cutover_deadline of 0 one healthy instance of the target is enough.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,7 +17,7 @@
 #include "operation/cutover.h"
 
 /*
- * Judge a target.
+ * Decide whether routes may switch to a target.
  */
 MrbCutover
 mrb_cutover_judge(const char *kind, int healthy, int desired,

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * cutover.h
- *	  How many healthy instances are enough to switch to a version.
+ *	  When routes cut over to a version that runs in instances.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,16 +11,16 @@
 typedef struct MrbCutover
 {
 	bool		needed;			/* the target runs in instances */
-	bool		wanting;		/* the scheduler must start some */
+	bool		wanting;		/* fewer are healthy than desired */
 	bool		enough;			/* routes may switch to the target now */
-	bool		reached;		/* the deployment counts as running */
+	bool		reached;		/* the deployment's state may be running */
 	int			required;		/* healthy instances before routes switch */
 } MrbCutover;
 
 /*
- * Judge a target of the given kind with that many healthy instances, for a
- * deployment that wants desired ones and is served by a version of
- * serving_kind (NULL: by none) with serving_healthy instances.
+ * Decide about a target of the given kind with healthy instances, for a
+ * deployment with desired replicas that a version of serving_kind (NULL: none)
+ * with serving_healthy instances serves.
  */
 extern MrbCutover mrb_cutover_judge(const char *kind, int healthy,
 									int desired, const char *serving_kind,

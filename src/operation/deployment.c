@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * deployment.c
- *	  Read and lock a deployment.
+ *	  Reading and locking of a deployment.
  *
  * Locking.  Everything that moves a deployment's pointer, and everything that
  * could take its target away (archiving, collecting, draining), first locks
- * the deployment's row FOR NO KEY UPDATE.  The lock is taken by the key
- * alone: a join or a further condition would be evaluated again after the
- * wait, on a newer row, and could lose it.  What was read before the lock is
- * a guess; who holds the lock reads again, in a new statement and so in a new
- * snapshot.
+ * the deployment's row FOR NO KEY UPDATE.  The lock statement has no condition
+ * but the key: a join or a further condition would be evaluated again after
+ * the wait, on a newer row, and could lose the row.  What was read before the
+ * lock may be outdated; the holder of the lock reads again, in a new statement
+ * and so with a new snapshot.
  *
  * The wait is bounded by lock_timeout and not by a subtransaction, which
  * would cost every operation its own transaction id.
@@ -148,7 +148,7 @@ static MrbQuery healthy_query = {
 	.read_only = true,
 };
 
-/* Does not wait: the row is either locked now or somebody else has it. */
+/* Returns no row, without waiting, if another transaction holds the lock. */
 static MrbQuery try_lock_query = {
 	.sql = "SELECT 1 FROM miosa.deployments p WHERE p.id = $1"
 	" FOR NO KEY UPDATE SKIP LOCKED",
@@ -164,9 +164,10 @@ static MrbQuery lock_query = {
 };
 
 /*
- * Who holds the row: the transaction in the row's xmax, which holds the lock
- * on its own transaction id.  A shared xmax (several lockers) finds nobody.
- * A prepared transaction has no process, and nobody else will end it.
+ * Describe the holder of the row's lock: the transaction in the row's xmax,
+ * which holds the lock on its own transaction id.  A shared xmax (several
+ * lockers) finds no holder.  A prepared transaction has no process; only
+ * COMMIT PREPARED or ROLLBACK PREPARED ends it.
  */
 static MrbQuery blocker_query = {
 	.sql = "SELECT CASE WHEN x.gid IS NOT NULL THEN"
@@ -187,7 +188,7 @@ static MrbQuery blocker_query = {
 	.argtypes = {TEXTOID},
 };
 
-/* Edges that are told of a deployment; disabled ones are not. */
+/* Disabled endpoints receive nothing. */
 static MrbQuery edges_query = {
 	.sql = "SELECT count(*)::integer FROM miosa.deployments p"
 	" JOIN miosa.endpoints e ON e.enabled"
@@ -210,10 +211,10 @@ pg_noreturn static void raise_busy(const char *id, const char *blocker,
 								   bool prepared);
 
 /*
- * Read a deployment and a version of it in a new snapshot.
+ * Read a deployment and a version of it with a new snapshot.
  */
 MrbDeployment *
-mrb_deployment_look(const char *id, const char *target_id, const char *key)
+mrb_deployment_read(const char *id, const char *target_id, const char *key)
 {
 	MrbDeployment *it;
 	char	   *active_id;
@@ -252,7 +253,7 @@ mrb_deployment_look(const char *id, const char *target_id, const char *key)
 }
 
 /*
- * How many edges would be told.
+ * Count the edges that receive changes of the deployment.
  */
 int
 mrb_deployment_count_edges(const char *id)
@@ -269,9 +270,10 @@ mrb_deployment_count_edges(const char *id)
 }
 
 /*
- * Lock the deployment's row.  The first try does not wait, so an operation
- * that finds nobody in its way pays for nothing else; who has to wait first
- * notes whom it waits for, because after a time-out that can't be told.
+ * Lock the deployment's row.  The first attempt does not wait, so that an
+ * operation that meets no other one runs one statement.  An operation that has
+ * to wait first notes the holder of the lock, which could not be determined
+ * after a time-out.
  */
 void
 mrb_deployment_lock(const char *id)
@@ -296,7 +298,7 @@ mrb_deployment_lock(const char *id)
 }
 
 /*
- * Read a version and its release.  Nothing is done when there is none.
+ * Read a version and its release.  Leaves the id NULL if there is none.
  */
 static void
 read_version(MrbVersion *version, const char *deployment_id, const char *id)
@@ -323,7 +325,7 @@ read_version(MrbVersion *version, const char *deployment_id, const char *id)
 }
 
 /*
- * What the release that was found says of its artifact.
+ * Read the artifact of the release that was found.
  */
 static void
 read_artifact(MrbArtifact *artifact)
@@ -338,8 +340,8 @@ read_artifact(MrbArtifact *artifact)
 }
 
 /*
- * Whether schedulers were told to stop the version's instances.  Then they
- * must be asked for them again, whatever is left of them.
+ * Whether schedulers were asked to stop the version's instances.  Then they
+ * are asked to start them again, whatever instances are left.
  */
 static bool
 was_drained(const MrbVersion *version, const char *deployment_id)
@@ -356,9 +358,9 @@ was_drained(const MrbVersion *version, const char *deployment_id)
 }
 
 /*
- * Read how long a key is kept.  A record of the key is reported: who finds a
- * live one has come late and must return its result, and an expired one must
- * go before the key can be used again.
+ * Read how long a key is kept, and whether it has a record.  A live record
+ * means that an identical call has committed, whose result is returned; an
+ * expired one is deleted before the key is used again.
  */
 static void
 read_key(MrbDeployment *it, const char *key)
@@ -414,10 +416,11 @@ count_healthy(MrbVersion *version, const char *deployment_id)
 }
 
 /*
- * Wait for the row, as long as lock_wait and the caller's lock_timeout allow.
+ * Wait for the row's lock, as long as lock_wait and the caller's lock_timeout
+ * allow.
  *
- * The time-out's error is replaced by ours and thrown on, never swallowed, so
- * that no subtransaction is needed to clean up after it.
+ * The error of a time-out is replaced by DEPLOYMENT_BUSY and thrown, never
+ * swallowed, so no subtransaction is needed to clean up.
  */
 static void
 wait_for_lock(const char *id, Datum *values, const char *blocker, bool prepared)
@@ -434,7 +437,7 @@ wait_for_lock(const char *id, Datum *values, const char *blocker, bool prepared)
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	PG_TRY();
 	{
-		/* No row, if it was deleted while we waited: the next look says so. */
+		/* A row that was deleted meanwhile is noticed by the next read. */
 		(void) mrb_query_run(&lock_query, values, NULL);
 	}
 	PG_CATCH();
@@ -453,13 +456,14 @@ wait_for_lock(const char *id, Datum *values, const char *blocker, bool prepared)
 }
 
 /*
- * Say who is in the way.
+ * Raise DEPLOYMENT_BUSY, with the holder of the lock.
  */
 static void
 raise_busy(const char *id, const char *blocker, bool prepared)
 {
 	mrb_raise(MRB_ERR_DEPLOYMENT_BUSY,
 			  psprintf("deployment \"%s\" is busy with another operation", id),
-			  blocker ? blocker : "Who holds the row's lock could not be seen.",
+			  blocker ? blocker :
+			  "The holder of the row's lock could not be determined.",
 			  mrb_lock_wait_hint(prepared));
 }

@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * deployment.h
- *	  A deployment with the version it might move to, as one snapshot saw
- *	  them; and the lock that operations on one deployment queue for.
+ *	  A deployment and the version it may move to, as of one snapshot; and
+ *	  the lock that operations on one deployment wait for.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,16 +18,16 @@
 /* A version together with its release. */
 typedef struct MrbVersion
 {
-	char	   *id;				/* NULL: there is no such version */
+	char	   *id;				/* NULL: no such version */
 	int			number;			/* version_number */
 	char	   *kind;			/* static, dynamic, sandbox_backed */
-	char	   *state;			/* only ready ones can be returned to */
+	char	   *state;			/* must be ready to become active */
 	char	   *promoted_over;	/* version that it was promoted over */
 	char	   *release_id;		/* NULL: it has no release */
 	MrbArtifact artifact;		/* uri is NULL without a release */
 	char	   *sha256;			/* of its artifact */
-	TimestampTz collected_at;	/* artifact deleted, 0: kept */
-	char	   *collected_by;	/* who deleted it */
+	TimestampTz collected_at;	/* artifact given up, 0: kept */
+	char	   *collected_by;	/* role that collected it */
 	int			healthy;		/* healthy instances, 0 when static */
 } MrbVersion;
 
@@ -39,30 +39,31 @@ typedef struct MrbDeployment
 	int			desired_replicas;
 	char	   *serving_version_id; /* as in the row: NULL means active */
 	int64		seq;			/* newest operation */
-	TimestampTz waiting_since;	/* for instances, 0: does not wait */
-	TimestampTz last_rollback_at;	/* newest operation, if a rollback; else 0 */
-	TimestampTz key_retained_until; /* when a key used now will expire */
-	bool		key_live;		/* a record of the key is there */
-	bool		key_expired;	/* an expired record of the key is there */
-	MrbVersion	active;			/* the pointer; id is NULL before the first */
-	MrbVersion	serving;		/* what routes resolve to now */
-	MrbVersion	target;			/* what was asked for, if anything */
-	List	   *marked;			/* schema_marks.h: ids of versions that going
-								 * to the target crosses */
-	bool		target_drained; /* schedulers were told to stop the target */
-	const struct MrbCallerRequest *request; /* what the caller asks for, which
-											 * hints repeat; NULL: nothing */
+	TimestampTz waiting_since;	/* for instances, 0: not waiting */
+	TimestampTz last_rollback_at;	/* of the newest operation, if that is a
+									 * rollback; else 0 */
+	TimestampTz key_retained_until; /* when a key that is used now expires */
+	bool		key_live;		/* the key has an unexpired record */
+	bool		key_expired;	/* the key has an expired record */
+	MrbVersion	active;			/* id is NULL if no version is active */
+	MrbVersion	serving;		/* version that routes resolve to */
+	MrbVersion	target;			/* the version to move to, if given */
+	List	   *marked;			/* ids of marked versions that a move to the
+								 * target crosses (schema_marks.h) */
+	bool		target_drained; /* schedulers were asked to stop the target */
+	const struct MrbCallerRequest *request; /* the call, which hints repeat;
+											 * NULL: not called */
 } MrbDeployment;
 
 /*
  * Read a deployment and, unless target_id is NULL, a version of it, in a new
  * snapshot and without a lock.  NULL when there is no such deployment.
  */
-extern MrbDeployment *mrb_deployment_look(const char *id,
+extern MrbDeployment *mrb_deployment_read(const char *id,
 										  const char *target_id,
 										  const char *key);
 
-/* How many enabled edges are told of the deployment. */
+/* Count the enabled edges whose selector matches the deployment. */
 extern int	mrb_deployment_count_edges(const char *id);
 
 /*

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * derived_columns.c
- *	  Columns that the extension derives, and nobody else writes.
+ *	  Columns that only the extension writes.
  *
- * A plain UPDATE of what follows from operations, from storage's answers or
- * from what endpoints were told is refused, with what does it instead.  The
- * extension's own functions and the dispatcher have the rights of the tables'
- * owner, and so does who repairs something by hand.  INSERTs and restores are
- * taken as they are.  What even the owner cannot write, because routes would
- * move without a trace, is refused in pointer_trigger.c.
+ * A plain UPDATE of columns that follow from operations, answers of storage or
+ * deliveries is refused; the hint names the function to call instead.  The
+ * extension's functions and the dispatcher have the rights of the tables'
+ * owner, and so does an administrator who repairs rows.  INSERTs and restores
+ * are accepted as they are.  pointer_trigger.c refuses what even the owner
+ * must not write, because routes would change without an audit event.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,10 +25,10 @@
 #include "base/errors.h"
 #include "operation/derived_columns.h"
 
-#define HISTORY "See what happened with SELECT * FROM miosa.history(%s);"
-#define VERIFY "Have storage asked again with CALL miosa_verify_artifacts();"
+#define HISTORY "See the operations with SELECT * FROM miosa.history(%s);"
+#define VERIFY "Check storage again with CALL miosa_verify_artifacts();"
 
-/* A column, and what to do instead of writing it. */
+/* A derived column, and what to do instead of writing it. */
 typedef struct MrbDerived
 {
 	const char *table;
@@ -38,28 +38,28 @@ typedef struct MrbDerived
 } MrbDerived;
 
 static const MrbDerived derived[] = {
-	{"deployments", "last_rollback_at", "It follows from the operations.", HISTORY},
-	{"deployments", "waiting_since", "It follows from the operations and from the instances that are there.", HISTORY},
-	{"versions", "promoted_over", "It follows from the promotions.", HISTORY},
-	{"versions", "promoted_at", "It follows from the promotions.", HISTORY},
-	{"versions", "promotion_seq", "It follows from the promotions.", HISTORY},
-	{"versions", "last_served_at", "It follows from the operations.", HISTORY},
-	{"releases", "verified_at", "It says what storage has answered.", VERIFY},
-	{"releases", "missing_at", "It says what storage has answered.", VERIFY},
-	{"releases", "deleted_at", "It says that the artifact was deleted after it was collected.",
-	"Say so with SELECT miosa_confirm_collected(%s, 'release');"},
-	{"runtime_instances", "reported_by", "It says whose poll counts the instance.",
+	{"deployments", "last_rollback_at", "The extension derives it from operations.", HISTORY},
+	{"deployments", "waiting_since", "The extension derives it from operations and healthy instances.", HISTORY},
+	{"versions", "promoted_over", "The extension derives it from promotions.", HISTORY},
+	{"versions", "promoted_at", "The extension derives it from promotions.", HISTORY},
+	{"versions", "promotion_seq", "The extension derives it from promotions.", HISTORY},
+	{"versions", "last_served_at", "The extension derives it from operations.", HISTORY},
+	{"releases", "verified_at", "The extension derives it from answers of storage.", VERIFY},
+	{"releases", "missing_at", "The extension derives it from answers of storage.", VERIFY},
+	{"releases", "deleted_at", "The extension sets it when the deletion of a collected artifact is confirmed.",
+	"Confirm it with SELECT miosa_confirm_collected(%s, 'release');"},
+	{"runtime_instances", "reported_by", "The extension sets it to the endpoint whose poll counts the instance.",
 	"Report instances with SELECT miosa_report_instance(%s, 'instance', 'version', 'healthy');"},
-	{"endpoints", "generation", "It counts how often everything was to be told again.",
-	"To have that done, type SELECT miosa_resync(%s);"},
-	{"endpoints", "origin", "It says which installation the endpoint was added in.",
-	"To make this one take over, type SELECT miosa_resume();"},
+	{"endpoints", "generation", "The extension counts resynchronizations in it.",
+	"To resynchronize the endpoint, type SELECT miosa_resync(%s);"},
+	{"endpoints", "origin", "The extension sets it to the installation in which the endpoint was added.",
+	"To let this installation take over, type SELECT miosa_resume();"},
 };
 
 PG_FUNCTION_INFO_V1(mrb_derived_columns);
 
 static bool differs(const TriggerData *trigger, const char *name);
-static char *key_of(const TriggerData *trigger, const char *name);
+static char *get_key(const TriggerData *trigger, const char *name);
 
 /*
  * miosa.derived_columns()
@@ -81,8 +81,8 @@ mrb_derived_columns(PG_FUNCTION_ARGS)
 }
 
 /*
- * Refuse the change of a derived column by somebody who has not the rights of
- * the table's owner.
+ * Refuse the change of a derived column by a role without the rights of the
+ * table's owner.
  */
 void
 mrb_derived_columns_check(const TriggerData *trigger, Oid user)
@@ -99,7 +99,7 @@ mrb_derived_columns_check(const TriggerData *trigger, Oid user)
 		if (strcmp(derived[i].table, table) != 0 ||
 			!differs(trigger, derived[i].column))
 			continue;
-		id = key_of(trigger, named ? "name" : "id");
+		id = get_key(trigger, named ? "name" : "id");
 		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
 				  psprintf("column \"%s\" of %.*s \"%s\" cannot be changed",
 						   derived[i].column, (int) strlen(table) - 1, table,
@@ -108,7 +108,7 @@ mrb_derived_columns_check(const TriggerData *trigger, Oid user)
 				  psprintf(derived[i].hint,
 						   quote_literal_cstr(named ||
 											  strcmp(table, "deployments") == 0 ? id :
-											  key_of(trigger, "deployment_id"))));
+											  get_key(trigger, "deployment_id"))));
 	}
 }
 
@@ -138,10 +138,10 @@ differs(const TriggerData *trigger, const char *name)
 }
 
 /*
- * A text of the row as it was, which is not null.
+ * Return a text of the old row, which is not null.
  */
 static char *
-key_of(const TriggerData *trigger, const char *name)
+get_key(const TriggerData *trigger, const char *name)
 {
 	Relation	relation = trigger->tg_relation;
 	bool		isnull;

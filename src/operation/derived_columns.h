@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * derived_columns.h
- *	  Columns that the extension derives, and nobody else writes.
+ *	  Columns that only the extension writes.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,7 +11,7 @@
 #include "commands/trigger.h"
 
 /*
- * Refuse, in a trigger before an update of a row, the change of a column that
+ * In a trigger before an update of a row, refuse the change of a column that
  * only functions of the extension write.  They run as the table's owner, who
  * may write it.
  */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * enqueue.c
- *	  Queue work for a deployment, in the transaction that makes it.
+ *	  Queuing of work for a deployment in the transaction that causes it.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,7 +43,7 @@ mrb_queue_work(PG_FUNCTION_ARGS)
 	int64		number;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		elog(ERROR, "work needs a deployment and a kind");
+		elog(ERROR, "deployment_id and kind must not be null");
 	number = mrb_enqueue(text_to_cstring(PG_GETARG_TEXT_PP(0)),
 						 text_to_cstring(PG_GETARG_TEXT_PP(1)),
 						 PG_ARGISNULL(2) ? NULL :

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * enqueue.h
- *	  Queue work for a deployment, in the transaction that makes it.
+ *	  Queuing of work for a deployment in the transaction that causes it.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,7 +12,7 @@
  * Queue work of a kind (route, capacity, host_removed with its host, else
  * NULL) as the deployment's next route change, and wake the dispatcher at
  * commit.  Locks the deployment's row.  Returns the number of the route
- * change, 0 when there is no such deployment.
+ * change, 0 if there is no such deployment.
  */
 extern int64 mrb_enqueue(const char *deployment_id, const char *kind,
 						 const char *host);

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * idempotency.c
- *	  A key that was used before returns what it returned before.
+ *	  Idempotency keys: a call with a used key returns the stored response.
  *
  * Expiry is decided on read, by the clock and not by the transaction's start,
- * so a late purge changes no answer.  A record is written by operation.c in
- * one statement with what it is the result of.
+ * so a late purge changes no result.  operation.c writes a record in the
+ * statement that writes the operation.
  *
  *-------------------------------------------------------------------------
  */
@@ -62,7 +62,7 @@ static MrbQuery forget_query = {
 	.expected = MRB_QUERY_DELETE,
 };
 
-/* A stored response and what is to be known of it. */
+/* Add to a stored response that a later operation superseded it. */
 static MrbQuery superseded_query = {
 	.sql = "SELECT $1 || pg_catalog.jsonb_build_object('operation',"
 	" ($1 -> 'operation') || pg_catalog.jsonb_build_object("
@@ -85,7 +85,7 @@ static Jsonb *mark_if_superseded(const char *deployment_id, Jsonb *response,
 								 const char *present_version);
 
 /*
- * Check a key and return it in its one form.
+ * Check a key and return its bare form.
  */
 char *
 mrb_idempotency_check_key(const char *key)
@@ -102,18 +102,18 @@ mrb_idempotency_check_key(const char *key)
 	if (len > 0 && strspn(bare, " ") == len)
 		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid idempotency key",
 				  "The key is blank.",
-				  "A key names one operation; a UUID is a good one: SELECT gen_random_uuid();");
+				  "Use a UUID as the key: SELECT gen_random_uuid();");
 	if (len == 0 || len > MRB_MAX_KEY)
 		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid idempotency key",
-				  psprintf("The key has %zu characters.", len),
-				  psprintf("A key has 1 to %d characters; a UUID is a good one: SELECT gen_random_uuid();",
-						   MRB_MAX_KEY));
+				  psprintf("The key has %zu characters; it must have 1 to %d.",
+						   len, MRB_MAX_KEY),
+				  "Use a UUID as the key: SELECT gen_random_uuid();");
 	for (size_t i = 0; i < len; i++)
 	{
 		if (bare[i] < 0x20 || bare[i] > 0x7e)
 			mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid idempotency key",
-					  psprintf("Its byte %zu is not printable ASCII.", i + 1),
-					  "A key is printable ASCII; a UUID is a good one: SELECT gen_random_uuid();");
+					  psprintf("Byte %zu of the key is not printable ASCII.", i + 1),
+					  "Use a UUID as the key: SELECT gen_random_uuid();");
 	}
 	return bare;
 }
@@ -144,7 +144,7 @@ mrb_idempotency_fingerprint(const char *operation, const char *target_id,
 }
 
 /*
- * The stored response of an unexpired key.
+ * Find the stored response of an unexpired key.
  */
 Jsonb *
 mrb_idempotency_find(const char *deployment_id, const char *key,
@@ -179,7 +179,7 @@ mrb_idempotency_forget_expired(const char *deployment_id, const char *key)
 }
 
 /*
- * Add one part with its length; a NULL has a length that no text can have.
+ * Hash one part with its length; NULL has a length that no text can have.
  */
 static void
 hash_part(pg_cryptohash_ctx *context, const char *part)
@@ -195,7 +195,7 @@ hash_part(pg_cryptohash_ctx *context, const char *part)
 }
 
 /*
- * The response of the record that was found, if it answers this request.
+ * Return the response of the record that was found, if its request is the same.
  */
 static Jsonb *
 read_response(const char *deployment_id, const char *key,
@@ -217,7 +217,7 @@ read_response(const char *deployment_id, const char *key,
 																	 KEY_CREATED_AT)));
 	response = mrb_index_lookup_jsonb(&key_row, KEY_RESPONSE);
 
-	/* Whether the deployment has moved is seen in the same snapshot. */
+	/* The same snapshot shows whether the deployment has moved. */
 	if (mrb_index_lookup_find(&deployment_row, deployment_id, NULL))
 	{
 		response = mark_if_superseded(deployment_id, response, seq,
@@ -229,7 +229,7 @@ read_response(const char *deployment_id, const char *key,
 }
 
 /*
- * The key was used for something else.
+ * Raise the condition for a key that was used for another request.
  */
 static void
 raise_mismatch(const char *key, const char *operation_id,
@@ -237,14 +237,15 @@ raise_mismatch(const char *key, const char *operation_id,
 {
 	mrb_raise(MRB_ERR_IDEMPOTENCY_PAYLOAD_MISMATCH,
 			  psprintf("idempotency key \"%s\" was used for another request", key),
-			  psprintf("It belongs to operation %s, a %s made at %s.",
+			  psprintf("The key belongs to operation %s, a %s at %s.",
 					   operation_id, operation, created_at),
 			  "A new request needs a new key: SELECT gen_random_uuid();");
 }
 
 /*
- * A replay tells what was true then.  When it is true no more that is said, in
- * the answer too; what is stored stays as it is.
+ * A stored response describes the deployment as it was then.  If another
+ * version is active now, warn of it, in the response too; the record does not
+ * change.
  */
 static Jsonb *
 mark_if_superseded(const char *deployment_id, Jsonb *response, int64 seq,

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * idempotency.h
- *	  A key that was used before returns what it returned before.
+ *	  Idempotency keys: a call with a used key returns the stored response.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,14 +17,14 @@ typedef struct MrbFingerprint
 } MrbFingerprint;
 
 /*
- * Check a key and return it in its one form: some HTTP clients send it in
- * double quotes, and the quoted and the bare form are one key.
+ * Check a key and return it without the double quotes in which some HTTP
+ * clients send it; the quoted and the bare form are the same key.
  */
 extern char *mrb_idempotency_check_key(const char *key);
 
 /*
- * What makes two requests the same: the operation and what it was asked to
- * do.  NULLs are part of it: "the previous version" is a request of its own.
+ * Hash of what makes two requests the same: the operation and its arguments.
+ * NULL differs from every value: it means the previous version, for example.
  */
 extern MrbFingerprint mrb_idempotency_fingerprint(const char *operation,
 												  const char *target_id,
@@ -33,8 +33,8 @@ extern MrbFingerprint mrb_idempotency_fingerprint(const char *operation,
 
 /*
  * The stored response of an unexpired key; NULL when the key is free.  Raises
- * IDEMPOTENCY_PAYLOAD_MISMATCH when it was used for another request.  When the
- * deployment has moved since, warns, and marks the response as superseded.
+ * IDEMPOTENCY_PAYLOAD_MISMATCH if it was used for another request.  If another
+ * version is active by now, warns and marks the response as superseded.
  */
 extern Jsonb *mrb_idempotency_find(const char *deployment_id, const char *key,
 								   const MrbFingerprint *fingerprint);

@@ -1,17 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * operation.c
- *	  Write one rollback or promotion.
+ *	  Writing of an operation.
  *
- * One statement writes the four rows of every operation, so that none is ever
- * there without the others and the response is made of the very row that is
- * written.  The key's INSERT has no ON CONFLICT: an expired record was
- * deleted before, anything else that is in the way is an error.  The time is
- * taken here, under the deployment's lock, so that it rises with seq.
+ * One statement writes the rows of every operation, and makes the response of
+ * the deployment's row as written.  The INSERT of the key has no ON CONFLICT:
+ * an expired record was deleted before, any other conflict is an error.  The
+ * time is taken under the deployment's lock, so that it increases with seq.
  *
- * Where a plain UPDATE moves the pointer, its trigger has the row: then the
- * same statement reads the row that is updated instead of updating it, and the
- * trigger puts the values into the new one.
+ * If a plain UPDATE is_move the pointer, its trigger writes the deployment's
+ * row: then the statement computes the new values instead of updating the row,
+ * and the trigger puts them into the new tuple.
  *
  *-------------------------------------------------------------------------
  */
@@ -53,7 +52,7 @@ enum
 	ARG_WARNINGS,
 	ARG_COUNT,
 
-	/* Of the row that a plain UPDATE writes. */
+	/* of the row that a plain UPDATE writes */
 	ARG_ROW_TENANT = ARG_COUNT,
 	ARG_ROW_WORKSPACE,
 	ARG_ROW_USER,
@@ -71,8 +70,8 @@ enum
 };
 
 /*
- * What an operation changes in the deployment's row p, as columns and values
- * in the same order.
+ * Columns of the deployment's row p that an operation changes, and their new
+ * values in the same order.
  */
 #define MOVED_COLUMNS \
 	"active_version_id, active_release_id, running_artifact_sha256," \
@@ -90,7 +89,7 @@ enum
 	" CASE WHEN $8 = 'rollback' THEN $7 END," \
 	" CASE WHEN $10 = 'unchanged' THEN p.updated_at ELSE $7 END"
 
-/* The audit event and the outgoing work of the row m that was moved. */
+/* Insert the audit event and the outbox entry of the changed row m. */
 #define EVENT_AND_WORK \
 	" event AS (" \
 	" INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action," \
@@ -174,7 +173,7 @@ static MrbQuery row_query = {
 	},
 };
 
-/* Apart, because few operations ask for instances. */
+/* A separate statement, because few operations request instances. */
 static MrbQuery capacity_query = {
 	.sql = "WITH wanted AS MATERIALIZED (SELECT miosa.want_capacity($1, $2))"
 	" INSERT INTO miosa.outbox (xid, deployment_id, kind, route_seq, created_at)"
@@ -193,7 +192,7 @@ static MrbQuery idle_query = {
 	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID},
 };
 
-/* Nothing is asked for that nobody shall see. */
+/* An unpublished deployment needs no instances. */
 static MrbQuery unwant_query = {
 	.sql = "DELETE FROM miosa.capacity c"
 	" WHERE c.deployment_id = $1 AND c.state = 'wanted'",
@@ -203,9 +202,9 @@ static MrbQuery unwant_query = {
 };
 
 /*
- * A promotion puts its version on top of the one it replaces.  A version that
- * was further down moves to the top: what stood on it stands on what it stood
- * on, so that following promoted_over never runs in a circle.
+ * Set promoted_over of the promoted version to the one that it replaces.  If
+ * the promoted version was in the chain already, the version after it is
+ * linked to the version before it, so that the chain never is a circle.
  */
 static MrbQuery promote_query = {
 	.sql = "WITH relinked AS ("
@@ -234,12 +233,12 @@ static const struct
 	[MRB_UNPUBLISH] = {"unpublish", "deployment.unpublish"},
 };
 
-static void fill(const MrbOperation *operation, TimestampTz now,
-				 Datum *values, bool *nulls);
-static void put_text(Datum *values, bool *nulls, int arg, const char *value);
-static bool moves(const MrbOperation *operation);
-static void push_promotion(const MrbOperation *operation, TimestampTz now);
-static void settle_capacity(const MrbOperation *operation, TimestampTz now);
+static void fill_args(const MrbOperation *operation, TimestampTz now,
+					  Datum *values, bool *nulls);
+static void set_text(Datum *values, bool *nulls, int arg, const char *value);
+static bool is_move(const MrbOperation *operation);
+static void link_promotion(const MrbOperation *operation, TimestampTz now);
+static void update_capacity(const MrbOperation *operation, TimestampTz now);
 
 /*
  * Write one operation.
@@ -252,22 +251,21 @@ mrb_operation_write(const MrbOperation *operation)
 	bool		nulls[ARG_COUNT] = {false};
 	Jsonb	   *response;
 
-	fill(operation, now, values, nulls);
+	fill_args(operation, now, values, nulls);
 	mrb_query_open();
-	if (operation->action == MRB_PROMOTE && moves(operation))
-		push_promotion(operation, now);
+	if (operation->action == MRB_PROMOTE && is_move(operation))
+		link_promotion(operation, now);
 	if (mrb_write_guard_run(&write_query, values, nulls) != 1)
 		elog(ERROR, "deployment \"%s\" vanished under its lock",
 			 operation->deployment_id);
 	response = mrb_query_jsonb(0, RESULT_RESPONSE);
-	settle_capacity(operation, now);
+	update_capacity(operation, now);
 	mrb_query_close();
 	return response;
 }
 
 /*
- * Write all of an operation but the deployment's row, which a plain UPDATE
- * has under its hands.
+ * Write all of an operation but the deployment's row, which a plain UPDATE writes.
  */
 void
 mrb_operation_write_row(const MrbOperation *operation, const MrbOwner *owner,
@@ -277,15 +275,15 @@ mrb_operation_write_row(const MrbOperation *operation, const MrbOwner *owner,
 	Datum		values[ARG_ROW_COUNT] = {0};
 	bool		nulls[ARG_ROW_COUNT] = {false};
 
-	fill(operation, now, values, nulls);
-	put_text(values, nulls, ARG_ROW_TENANT, owner->tenant_id);
-	put_text(values, nulls, ARG_ROW_WORKSPACE, owner->external_workspace_id);
-	put_text(values, nulls, ARG_ROW_USER, owner->external_user_id);
-	put_text(values, nulls, ARG_ROW_PROJECT, owner->external_project_id);
+	fill_args(operation, now, values, nulls);
+	set_text(values, nulls, ARG_ROW_TENANT, owner->tenant_id);
+	set_text(values, nulls, ARG_ROW_WORKSPACE, owner->external_workspace_id);
+	set_text(values, nulls, ARG_ROW_USER, owner->external_user_id);
+	set_text(values, nulls, ARG_ROW_PROJECT, owner->external_project_id);
 
 	mrb_query_open();
-	if (operation->action == MRB_PROMOTE && moves(operation))
-		push_promotion(operation, now);
+	if (operation->action == MRB_PROMOTE && is_move(operation))
+		link_promotion(operation, now);
 	if (mrb_query_run(&row_query, values, nulls) != 1)
 		elog(ERROR, "deployment \"%s\" vanished under its lock",
 			 operation->deployment_id);
@@ -295,53 +293,53 @@ mrb_operation_write_row(const MrbOperation *operation, const MrbOwner *owner,
 		moved->values[i] = mrb_query_copy(0, RESULT_MOVED + i,
 										  &moved->nulls[i]);
 	}
-	settle_capacity(operation, now);
+	update_capacity(operation, now);
 	mrb_query_close();
 }
 
 /*
- * The arguments that both statements have.
+ * Fill in the arguments that both statements share.
  */
 static void
-fill(const MrbOperation *operation, TimestampTz now, Datum *values,
-	 bool *nulls)
+fill_args(const MrbOperation *operation, TimestampTz now, Datum *values,
+		  bool *nulls)
 {
 	bytea	   *fingerprint = palloc0(VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
 
-	put_text(values, nulls, ARG_DEPLOYMENT, operation->deployment_id);
-	put_text(values, nulls, ARG_TARGET, operation->target_version_id);
-	put_text(values, nulls, ARG_RELEASE, operation->target_release_id);
-	put_text(values, nulls, ARG_SHA256, operation->target_sha256);
-	put_text(values, nulls, ARG_SERVING, operation->serving_version_id);
-	put_text(values, nulls, ARG_STATE, operation->state);
+	set_text(values, nulls, ARG_DEPLOYMENT, operation->deployment_id);
+	set_text(values, nulls, ARG_TARGET, operation->target_version_id);
+	set_text(values, nulls, ARG_RELEASE, operation->target_release_id);
+	set_text(values, nulls, ARG_SHA256, operation->target_sha256);
+	set_text(values, nulls, ARG_SERVING, operation->serving_version_id);
+	set_text(values, nulls, ARG_STATE, operation->state);
 	values[ARG_NOW] = TimestampTzGetDatum(now);
-	put_text(values, nulls, ARG_OPERATION, names[operation->action].operation);
-	put_text(values, nulls, ARG_ACTION, names[operation->action].action);
-	put_text(values, nulls, ARG_OUTCOME, operation->outcome);
-	put_text(values, nulls, ARG_RULE, operation->target_rule);
-	put_text(values, nulls, ARG_PREVIOUS, operation->previous_version_id);
-	put_text(values, nulls, ARG_ACTOR_TYPE, operation->actor_type);
-	put_text(values, nulls, ARG_ACTOR_ID, operation->actor_id);
-	put_text(values, nulls, ARG_KEY, operation->key);
+	set_text(values, nulls, ARG_OPERATION, names[operation->action].operation);
+	set_text(values, nulls, ARG_ACTION, names[operation->action].action);
+	set_text(values, nulls, ARG_OUTCOME, operation->outcome);
+	set_text(values, nulls, ARG_RULE, operation->target_rule);
+	set_text(values, nulls, ARG_PREVIOUS, operation->previous_version_id);
+	set_text(values, nulls, ARG_ACTOR_TYPE, operation->actor_type);
+	set_text(values, nulls, ARG_ACTOR_ID, operation->actor_id);
+	set_text(values, nulls, ARG_KEY, operation->key);
 	SET_VARSIZE(fingerprint, VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
 	if (operation->key != NULL)
 		memcpy(VARDATA(fingerprint), operation->fingerprint,
 			   PG_SHA256_DIGEST_LENGTH);
 	values[ARG_FINGERPRINT] = PointerGetDatum(fingerprint);
 	values[ARG_EXPIRES] = TimestampTzGetDatum(operation->key_expires_at);
-	put_text(values, nulls, ARG_REASON, operation->reason);
+	set_text(values, nulls, ARG_REASON, operation->reason);
 	values[ARG_ATTRIBUTION] = JsonbPGetDatum(operation->attribution);
 	nulls[ARG_ATTRIBUTION] = operation->attribution == NULL;
-	put_text(values, nulls, ARG_MARKS, operation->marks);
-	put_text(values, nulls, ARG_SKIPPED, operation->skipped);
-	put_text(values, nulls, ARG_WARNINGS, operation->warnings);
+	set_text(values, nulls, ARG_MARKS, operation->marks);
+	set_text(values, nulls, ARG_SKIPPED, operation->skipped);
+	set_text(values, nulls, ARG_WARNINGS, operation->warnings);
 }
 
 /*
  * Set a text argument; NULL becomes SQL null.
  */
 static void
-put_text(Datum *values, bool *nulls, int arg, const char *value)
+set_text(Datum *values, bool *nulls, int arg, const char *value)
 {
 	nulls[arg] = value == NULL;
 	if (value != NULL)
@@ -349,10 +347,10 @@ put_text(Datum *values, bool *nulls, int arg, const char *value)
 }
 
 /*
- * Whether another version is active afterwards.
+ * Whether the operation makes another version active.
  */
 static bool
-moves(const MrbOperation *operation)
+is_move(const MrbOperation *operation)
 {
 	return operation->previous_version_id == NULL ||
 		strcmp(operation->previous_version_id,
@@ -360,17 +358,17 @@ moves(const MrbOperation *operation)
 }
 
 /*
- * Note which version the promoted one replaces.
+ * Record which version the promoted one replaces.
  */
 static void
-push_promotion(const MrbOperation *operation, TimestampTz now)
+link_promotion(const MrbOperation *operation, TimestampTz now)
 {
 	Datum		values[4] = {0};
 	bool		nulls[4] = {false};
 
-	put_text(values, nulls, 0, operation->deployment_id);
-	put_text(values, nulls, 1, operation->target_version_id);
-	put_text(values, nulls, 2, operation->previous_version_id);
+	set_text(values, nulls, 0, operation->deployment_id);
+	set_text(values, nulls, 1, operation->target_version_id);
+	set_text(values, nulls, 2, operation->previous_version_id);
 	values[3] = TimestampTzGetDatum(now);
 	if (mrb_query_run(&promote_query, values, nulls) != 1)
 		elog(ERROR, "version \"%s\" vanished under its deployment's lock",
@@ -378,11 +376,12 @@ push_promotion(const MrbOperation *operation, TimestampTz now)
 }
 
 /*
- * What the operation means for instances.  The last result is that of the
- * statement which wrote it.
+ * Update the capacity of the deployment: request instances of the target, and
+ * keep those of versions that are needed again.  The current result is that of
+ * the statement that wrote the operation.
  */
 static void
-settle_capacity(const MrbOperation *operation, TimestampTz now)
+update_capacity(const MrbOperation *operation, TimestampTz now)
 {
 	Datum		values[4] = {0};
 	bool		nulls[4] = {false};
@@ -394,8 +393,8 @@ settle_capacity(const MrbOperation *operation, TimestampTz now)
 		return;
 	route_seq = mrb_query_datum(0, RESULT_ROUTE_SEQ, &isnull);
 	recent_served = mrb_query_datum(0, RESULT_RECENT_SERVED, &isnull);
-	put_text(values, nulls, 0, operation->deployment_id);
-	put_text(values, nulls, 1, operation->target_version_id);
+	set_text(values, nulls, 0, operation->deployment_id);
+	set_text(values, nulls, 1, operation->target_version_id);
 	if (operation->ask_capacity)
 	{
 		values[2] = TimestampTzGetDatum(now);
@@ -404,7 +403,7 @@ settle_capacity(const MrbOperation *operation, TimestampTz now)
 	}
 	if (operation->runs_instances)
 	{
-		put_text(values, nulls, 2, operation->serving_version_id);
+		set_text(values, nulls, 2, operation->serving_version_id);
 		values[3] = recent_served;
 		(void) mrb_query_run(&idle_query, values, nulls);
 	}

@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * operation.h
- *	  Write one rollback or promotion: pointer, idempotency record, audit
- *	  event and outgoing work, together or not at all.
+ *	  Writing of an operation: pointer, idempotency record, audit event and
+ *	  outbox entries, in one transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,7 +16,7 @@ typedef enum MrbAction
 {
 	MRB_ROLLBACK,
 	MRB_PROMOTE,
-	MRB_UNPUBLISH,				/* no version is active any more */
+	MRB_UNPUBLISH,				/* no version is active afterwards */
 } MrbAction;
 
 typedef struct MrbOperation
@@ -30,9 +30,9 @@ typedef struct MrbOperation
 	const char *target_release_id;	/* may be NULL */
 	const char *target_sha256;	/* may be NULL */
 	const char *serving_version_id; /* NULL: the target serves */
-	const char *state;			/* of the deployment from now on */
-	bool		ask_capacity;	/* tell the schedulers */
-	bool		runs_instances; /* either version does */
+	const char *state;			/* of the deployment, afterwards */
+	bool		ask_capacity;	/* request instances from schedulers */
+	bool		runs_instances; /* the target or the previous version does */
 	const char *actor_type;
 	const char *actor_id;
 	const char *key;			/* NULL: none */
@@ -40,13 +40,12 @@ typedef struct MrbOperation
 	TimestampTz key_expires_at; /* with the key */
 	const char *reason;			/* may be NULL */
 	Jsonb	   *attribution;	/* NULL: the deployment's own */
-	const char *marks;			/* JSON object: what was accepted knowingly */
-	const char *skipped;		/* JSON array: versions passed over, or NULL */
-	const char *warnings;		/* JSON array: what somebody should know, or
-								 * NULL */
+	const char *marks;			/* JSON object: accepted risks */
+	const char *skipped;		/* JSON array: skipped versions, or NULL */
+	const char *warnings;		/* JSON array, or NULL */
 } MrbOperation;
 
-/* Whose the row is that a plain UPDATE writes; each may be NULL. */
+/* Owner of the row that a plain UPDATE writes; each may be NULL. */
 typedef struct MrbOwner
 {
 	const char *tenant_id;
@@ -55,7 +54,7 @@ typedef struct MrbOwner
 	const char *external_project_id;
 } MrbOwner;
 
-/* How many columns of the row an operation writes. */
+/* Number of columns of the deployment's row that an operation writes. */
 #define MRB_MOVED_COUNT 11
 
 /* Their names and values, palloc'd. */
@@ -70,8 +69,8 @@ typedef struct MrbMoved
 extern Jsonb *mrb_operation_write(const MrbOperation *operation);
 
 /*
- * The same where a plain UPDATE is about to write the deployment's row: all
- * but that row is written, and moved says what must be in it.
+ * The same if a plain UPDATE is about to write the deployment's row: writes
+ * all but that row, and returns in moved the values to put into it.
  */
 extern void mrb_operation_write_row(const MrbOperation *operation,
 									const MrbOwner *owner, MrbMoved *moved);

@@ -1,20 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * pointer_trigger.c
- *	  The pointer, moved by a plain UPDATE of miosa.deployments.
+ *	  Operations by a plain UPDATE of miosa.deployments.
  *
- * A control plane may write active_version_id by itself.  The trigger makes
- * that an operation like any other: the same rules judge it, the same decision
- * says what routes resolve to, and the same statement writes the audit event
- * and the outgoing work.  A null unpublishes the deployment, which is an
- * action of its own and no rollback.
+ * A control plane may write active_version_id itself.  The trigger turns that
+ * into an operation like any other: the same checks, the same decision about
+ * routes, and the same statement for the audit event and the outbox.  A null
+ * unpublishes the deployment, which is an action of its own and no rollback.
  *
- * What follows from the pointer and from operations (which version serves, the
- * numbers, the release) is derived here when the pointer moves, and refused
- * when it does not.  Whether the update is one of the extension's own is known
- * by write_guard.c and by nothing that the row says.
+ * Columns that follow from the pointer and from operations (which version
+ * serves, the numbers, the release) are derived here if the pointer moves; a
+ * change of them is refused otherwise.  Only write_guard.c knows whether the
+ * update is one of the extension's own; nothing in the row tells.
  *
- * Storage is not asked, because the row is locked: our own record of the
+ * Storage is not asked, because the row is locked: the recorded state of the
  * artifact decides.  Restores and replicas do not fire the trigger.
  *
  *-------------------------------------------------------------------------
@@ -49,12 +48,12 @@ PG_FUNCTION_INFO_V1(mrb_deployments_pointer);
 typedef struct Change
 {
 	TriggerData *trigger;
-	Oid			user;			/* whose statement it is */
-	const char *id;				/* of the row that is there */
-	const char *active;			/* version that shall be active, or NULL */
+	Oid			user;			/* role that runs the statement */
+	const char *id;				/* of the old row */
+	const char *active;			/* version to make active, or NULL */
 } Change;
 
-/* What a plain UPDATE may not write, and what does it instead. */
+/* Columns that a plain UPDATE must not write, and what to do instead. */
 static const struct
 {
 	const char *column;
@@ -62,31 +61,31 @@ static const struct
 	const char *hint;			/* %s: the deployment */
 }			derived[] = {
 
-	{"seq", "It counts the operations.",
-	"See what happened with SELECT * FROM miosa.history(%s);"},
-	{"route_seq", "It counts the route changes.",
+	{"seq", "The extension counts operations in it.",
+	"See the operations with SELECT * FROM miosa.history(%s);"},
+	{"route_seq", "The extension counts route changes in it.",
 	"To have the present route delivered again, type SELECT miosa_resend(%s);"},
-	{"serving_version_id", "It follows from the operations and from the instances that are there.",
-	"See which versions can be made active with SELECT * FROM miosa.candidates(%s);"},
-	{"recent_served", "It follows from the operations.",
-	"See what happened with SELECT * FROM miosa.history(%s);"},
-	{"active_release_id", "It is the release of the active version.",
-	"See it with SELECT * FROM miosa.candidates(%s);"},
-	{"running_artifact_sha256", "It is that of the active version's release.",
-	"See it with SELECT * FROM miosa.candidates(%s);"},
+	{"serving_version_id", "The extension derives it from operations and healthy instances.",
+	"See the versions that can be made active with SELECT * FROM miosa.candidates(%s);"},
+	{"recent_served", "The extension derives it from operations.",
+	"See the operations with SELECT * FROM miosa.history(%s);"},
+	{"active_release_id", "The extension derives it from the active version.",
+	"See the versions with SELECT * FROM miosa.candidates(%s);"},
+	{"running_artifact_sha256", "The extension derives it from the release of the active version.",
+	"See the versions with SELECT * FROM miosa.candidates(%s);"},
 };
 
 static Datum apply_as_owner(PG_FUNCTION_ARGS);
 static HeapTuple apply(const Change *change);
-static HeapTuple move(const Change *change);
+static HeapTuple move_pointer(const Change *change);
 static void judge(MrbDeployment *now, const char *asked,
 				  MrbOperation *operation);
 static void keep_derived(const Change *change);
-static Datum column_of(const Change *change, bool after, const char *name,
-					   bool *isnull);
-static char *text_of(const Change *change, bool after, const char *name);
+static Datum get_column(const Change *change, bool after, const char *name,
+						bool *isnull);
+static char *get_text(const Change *change, bool after, const char *name);
 static bool differs(const Change *change, const char *column);
-static bool same_text(const char *one, const char *other);
+static bool is_same_text(const char *one, const char *other);
 
 /*
  * miosa.deployments_pointer()
@@ -103,15 +102,15 @@ mrb_deployments_pointer(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("deployments_pointer must be fired before an update of a row")));
-	if (mrb_write_guard_passes(text_of(&change, false, "id")))
+	if (mrb_write_guard_passes(get_text(&change, false, "id")))
 		return PointerGetDatum(change.trigger->tg_newtuple);
 	return mrb_errors_call(MRB_INNER, apply_as_owner, fcinfo);
 }
 
 /*
  * Apply the change with the owner's rights and a safe search_path.  The
- * trigger's function is not declared so, because our own statements, which
- * are most, do not come here.
+ * trigger's function does not declare these, because the extension's own
+ * statements, which are the majority, do not need them.
  */
 static Datum
 apply_as_owner(PG_FUNCTION_ARGS)
@@ -137,28 +136,28 @@ apply_as_owner(PG_FUNCTION_ARGS)
 }
 
 /*
- * Make an operation of the change, or see that it changes nothing derived.
+ * Turn the change into an operation, or check that it changes nothing derived.
  */
 static HeapTuple
 apply(const Change *given)
 {
 	Change		change = *given;
 
-	change.id = text_of(&change, false, "id");
-	change.active = text_of(&change, true, "active_version_id");
-	if (!same_text(text_of(&change, false, "active_version_id"),
-				   change.active))
-		return move(&change);
+	change.id = get_text(&change, false, "id");
+	change.active = get_text(&change, true, "active_version_id");
+	if (!is_same_text(get_text(&change, false, "active_version_id"),
+					  change.active))
+		return move_pointer(&change);
 	keep_derived(&change);
 	return change.trigger->tg_newtuple;
 }
 
 /*
- * The pointer moves: judge it, write the operation, and put into the row what
- * it says.
+ * The pointer moves: check the change, write the operation, and put the derived
+ * values into the row.
  */
 static HeapTuple
-move(const Change *change)
+move_pointer(const Change *change)
 {
 	TupleDesc	desc = RelationGetDescr(change->trigger->tg_relation);
 	MrbActor	actor = mrb_actor_read();
@@ -170,12 +169,12 @@ move(const Change *change)
 	int			columns[MRB_MOVED_COUNT];
 	bool		isnull;
 
-	now = mrb_deployment_look(change->id, change->active, NULL);
+	now = mrb_deployment_read(change->id, change->active, NULL);
 	if (now == NULL)
 		elog(ERROR, "deployment \"%s\" vanished under its lock", change->id);
 	now->desired_replicas =
-		DatumGetInt32(column_of(change, true, "desired_replicas", &isnull));
-	now->state = text_of(change, true, "state");
+		DatumGetInt32(get_column(change, true, "desired_replicas", &isnull));
+	now->state = get_text(change, true, "state");
 	if (isnull || now->state == NULL)
 		return change->trigger->tg_newtuple;	/* not-null constraints */
 
@@ -187,10 +186,10 @@ move(const Change *change)
 	operation.actor_type = actor.type;
 	operation.actor_id = actor.id;
 
-	owner.tenant_id = text_of(change, true, "tenant_id");
-	owner.external_workspace_id = text_of(change, true, "external_workspace_id");
-	owner.external_user_id = text_of(change, true, "external_user_id");
-	owner.external_project_id = text_of(change, true, "external_project_id");
+	owner.tenant_id = get_text(change, true, "tenant_id");
+	owner.external_workspace_id = get_text(change, true, "external_workspace_id");
+	owner.external_user_id = get_text(change, true, "external_user_id");
+	owner.external_project_id = get_text(change, true, "external_project_id");
 	mrb_operation_write_row(&operation, &owner, &moved);
 	mrb_wakeup_dispatcher(now->id, operation.serving_version_id ?
 						  operation.serving_version_id : change->active);
@@ -204,13 +203,13 @@ move(const Change *change)
 }
 
 /*
- * The rules of every operation, with our own record for storage's word.  A
- * higher number is a promotion.
+ * Run the checks of every operation, with the recorded state of the artifact.
+ * The action is a promotion if the version number rises.
  */
 static void
 judge(MrbDeployment *now, const char *asked, MrbOperation *operation)
 {
-	MrbTarget	choice;
+	MrbTarget	target;
 	MrbFinding	finding;
 
 	finding = mrb_checks_version_exists(now, asked);
@@ -219,21 +218,22 @@ judge(MrbDeployment *now, const char *asked, MrbOperation *operation)
 	mrb_checks_enforce(&finding);
 	finding = mrb_checks_artifact_kept(now);
 	mrb_checks_enforce(&finding);
-	mrb_target_recorded(now, &choice);
-	mrb_checks_enforce(&choice.artifact);
+	mrb_target_recorded(now, &target);
+	mrb_checks_enforce(&target.artifact);
 	mrb_schema_marks_read(now);
 	finding = mrb_checks_compatible(now);
 	mrb_checks_enforce(&finding);
 
 	operation->action = now->active.id == NULL ||
 		now->target.number > now->active.number ? MRB_PROMOTE : MRB_ROLLBACK;
-	operation->marks = mrb_checks_marks(&choice.artifact, &finding);
+	operation->marks = mrb_checks_marks(&target.artifact, &finding);
 	mrb_apply(now, false, operation);
 }
 
 /*
- * The pointer stays, so what is derived stays too.  Only the release of the
- * active version may be written as it is: it may have come after its version.
+ * The pointer does not move: refuse changes of derived columns.  Only the
+ * release of the active version may be written, with its derived value: it may
+ * have been added after the version became active.
  */
 static void
 keep_derived(const Change *change)
@@ -251,11 +251,11 @@ keep_derived(const Change *change)
 		if (release || sha256)
 		{
 			if (now == NULL)
-				now = mrb_deployment_look(change->id, NULL, NULL);
+				now = mrb_deployment_read(change->id, NULL, NULL);
 			if (now != NULL &&
-				same_text(text_of(change, true, column),
-						  release ? now->active.release_id :
-						  now->active.sha256))
+				is_same_text(get_text(change, true, column),
+							 release ? now->active.release_id :
+							 now->active.sha256))
 				continue;
 		}
 		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
@@ -268,10 +268,10 @@ keep_derived(const Change *change)
 }
 
 /*
- * A value of the row, before or after.
+ * Return a value of the old or the new row.
  */
 static Datum
-column_of(const Change *change, bool after, const char *name, bool *isnull)
+get_column(const Change *change, bool after, const char *name, bool *isnull)
 {
 	Relation	relation = change->trigger->tg_relation;
 	AttrNumber	column = get_attnum(RelationGetRelid(relation), name);
@@ -285,13 +285,13 @@ column_of(const Change *change, bool after, const char *name, bool *isnull)
 }
 
 /*
- * A text value of the row, copied; NULL for SQL null.
+ * Return a text value of the row, copied; NULL for SQL null.
  */
 static char *
-text_of(const Change *change, bool after, const char *name)
+get_text(const Change *change, bool after, const char *name)
 {
 	bool		isnull;
-	Datum		value = column_of(change, after, name, &isnull);
+	Datum		value = get_column(change, after, name, &isnull);
 
 	return isnull ? NULL : TextDatumGetCString(value);
 }
@@ -307,8 +307,8 @@ differs(const Change *change, const char *name)
 	Form_pg_attribute attribute;
 	bool		was_null;
 	bool		isnull;
-	Datum		was = column_of(change, false, name, &was_null);
-	Datum		value = column_of(change, true, name, &isnull);
+	Datum		was = get_column(change, false, name, &was_null);
+	Datum		value = get_column(change, true, name, &isnull);
 
 	attribute = TupleDescAttr(desc, column - 1);
 	if (was_null || isnull)
@@ -317,10 +317,10 @@ differs(const Change *change, const char *name)
 }
 
 /*
- * Whether both texts are the same; NULL is the same as NULL.
+ * Whether both texts are the same; NULL equals NULL.
  */
 static bool
-same_text(const char *one, const char *other)
+is_same_text(const char *one, const char *other)
 {
 	if (one == NULL || other == NULL)
 		return one == other;

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * rollback.c
- *	  Roll back, promote, and say beforehand what that would do.
+ *	  Rollback and promotion, and plans of them.
  *
- * An operation reads, judges, asks storage, and only then locks; under the
- * lock it reads and judges once more and writes.  So nothing that can take
- * long ever happens while others wait, and nothing is decided on what may
- * have changed meanwhile.  Promotion is the same path in the other direction.
+ * An operation reads the deployment, checks it, asks storage, and only then
+ * locks the deployment; under the lock it reads and checks again, and writes.
+ * So nothing slow happens while other operations wait, and no decision rests
+ * on rows that may have changed.  Promotion takes the same path.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,39 +31,39 @@
 #include "operation/schema_marks.h"
 #include "operation/target.h"
 
-/* Both are written to every audit event, in bytes. */
+/* Limits in bytes of what every audit event stores. */
 #define MAX_REASON 4096
 #define MAX_ATTRIBUTION 16384
 
-/* What a plan says of the rules. */
+/* The findings that a plan lists. */
 typedef struct Plan
 {
 	StringInfoData checks;		/* every finding */
-	StringInfoData warnings;	/* those that warn */
-	bool		failed;			/* one of them refuses */
+	StringInfoData warnings;	/* findings that warn */
+	bool		failed;			/* a finding refuses the operation */
 } Plan;
 
 static void check_request(const MrbCallerRequest *request);
-static MrbDeployment *look(const MrbCallerRequest *request, const char *version_id,
-						   const char *key);
-static void choose(const MrbCallerRequest *request, const MrbDeployment *seen,
-				   MrbTarget *choice);
-static void judge_again(const MrbCallerRequest *request, const MrbDeployment *seen,
-						const MrbDeployment *now, const char *target_id);
+static MrbDeployment *read_deployment(const MrbCallerRequest *request, const char *version_id,
+									  const char *key);
+static void choose_target(const MrbCallerRequest *request, const MrbDeployment *seen,
+						  MrbTarget *target);
+static void recheck(const MrbCallerRequest *request, const MrbDeployment *seen,
+					const MrbDeployment *now, const char *target_id);
 static Jsonb *write_operation(const MrbCallerRequest *request, const char *key,
 							  const MrbFingerprint *fingerprint,
 							  const MrbDeployment *now,
-							  const MrbTarget *choice);
+							  const MrbTarget *target);
 static bool same_id(const char *one, const char *other);
 static Jsonb *show_plan(const Plan *plan, const MrbDeployment *seen,
-						const MrbTarget *choice,
+						const MrbTarget *target,
 						const MrbOperation *operation);
 static void plan_finding(Plan *plan, const MrbFinding *finding);
 static void list_warning(StringInfo warnings, const MrbFinding *finding);
 static void append_string(StringInfo buf, const char *name, const char *value);
 
 /*
- * Roll back or promote.
+ * Run a rollback or a promotion.
  */
 Jsonb *
 mrb_rollback_run(const MrbCallerRequest *request)
@@ -71,7 +71,7 @@ mrb_rollback_run(const MrbCallerRequest *request)
 	MrbFingerprint fingerprint = {0};
 	MrbDeployment *seen;
 	MrbDeployment *now;
-	MrbTarget	choice;
+	MrbTarget	target;
 	Jsonb	   *stored;
 	char	   *key = NULL;
 
@@ -96,19 +96,19 @@ mrb_rollback_run(const MrbCallerRequest *request)
 						   mrb_caller_request_show(request, "candidates",
 												   request->deployment_id)));
 
-	seen = look(request, request->version_id, key);
+	seen = read_deployment(request, request->version_id, key);
 	if (seen->key_live)
 	{
 		/*
-		 * An identical call has committed since we asked for its key, and
-		 * what it has moved must not be judged as if it were in our way.
+		 * An identical call has committed since the first look-up of the key.
+		 * Return its result rather than check the state that it left.
 		 */
 		stored = mrb_idempotency_find(request->deployment_id, key,
 									  &fingerprint);
 		if (stored != NULL)
 			return stored;
 	}
-	choose(request, seen, &choice);
+	choose_target(request, seen, &target);
 
 	mrb_deployment_lock(request->deployment_id);
 	if (key != NULL)
@@ -118,22 +118,22 @@ mrb_rollback_run(const MrbCallerRequest *request)
 		if (stored != NULL)
 			return stored;
 	}
-	now = look(request, choice.id, key);
-	judge_again(request, seen, now, choice.id);
+	now = read_deployment(request, target.id, key);
+	recheck(request, seen, now, target.id);
 	mrb_schema_marks_read(now);
-	return write_operation(request, key, &fingerprint, now, &choice);
+	return write_operation(request, key, &fingerprint, now, &target);
 }
 
 /*
- * What an operation would do: every rule's finding, the target, and how many
- * would be told.  Asks storage, takes no lock, writes nothing.
+ * Plan a rollback: every finding, the target, and the number of edges that it
+ * would reach.  Asks storage, takes no lock, writes nothing.
  */
 Jsonb *
 mrb_rollback_plan(const char *deployment_id, const char *version_id)
 {
 	Plan		plan = {0};
 	MrbDeployment *seen;
-	MrbTarget	choice = {0};
+	MrbTarget	target = {0};
 	MrbFinding	finding;
 	MrbOperation operation = {0};
 	MrbCallerRequest request = {.deployment_id = deployment_id};
@@ -141,26 +141,26 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 	mrb_check_argument_id(deployment_id, "deployment id");
 	if (version_id != NULL)
 		mrb_check_argument_id(version_id, "version id");
-	seen = look(&request, version_id, NULL);
+	seen = read_deployment(&request, version_id, NULL);
 
 	initStringInfo(&plan.checks);
 	initStringInfo(&plan.warnings);
 	if (version_id == NULL)
 	{
-		mrb_target_default(seen, false, &choice);
-		finding = mrb_target_check_previous_version(seen, &choice);
+		mrb_target_default(seen, false, &target);
+		finding = mrb_target_check_previous_version(seen, &target);
 		plan_finding(&plan, &finding);
-		finding = mrb_checks_not_repeated(seen, choice.id);
+		finding = mrb_checks_not_repeated(seen, target.id);
 		plan_finding(&plan, &finding);
-		if (choice.id != NULL)
-			seen = look(&request, choice.id, NULL);
+		if (target.id != NULL)
+			seen = read_deployment(&request, target.id, NULL);
 	}
 	else
 	{
 		finding = mrb_checks_version_exists(seen, version_id);
 		plan_finding(&plan, &finding);
 		if (seen->target.id != NULL)
-			mrb_target_named(seen, false, false, &choice);
+			mrb_target_named(seen, false, false, &target);
 	}
 	if (seen->target.id != NULL)
 	{
@@ -168,23 +168,23 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 		plan_finding(&plan, &finding);
 		finding = mrb_checks_artifact_kept(seen);
 		plan_finding(&plan, &finding);
-		plan_finding(&plan, &choice.artifact);
+		plan_finding(&plan, &target.artifact);
 		mrb_schema_marks_read(seen);
 		finding = mrb_checks_compatible(seen);
 		plan_finding(&plan, &finding);
 		mrb_apply(seen, false, &operation);
 	}
 
-	finding = mrb_checks_told(mrb_wakeup_untold());
+	finding = mrb_checks_delivery(mrb_wakeup_untold());
 	plan_finding(&plan, &finding);
-	return show_plan(&plan, seen, &choice, &operation);
+	return show_plan(&plan, seen, &target, &operation);
 }
 
 /*
- * A plan as programs read it.
+ * Return a plan as JSON.
  */
 static Jsonb *
-show_plan(const Plan *plan, const MrbDeployment *seen, const MrbTarget *choice,
+show_plan(const Plan *plan, const MrbDeployment *seen, const MrbTarget *target,
 		  const MrbOperation *operation)
 {
 	StringInfoData json;
@@ -193,8 +193,8 @@ show_plan(const Plan *plan, const MrbDeployment *seen, const MrbTarget *choice,
 	appendStringInfoString(&json, "{\"data\": {");
 	append_string(&json, "deployment_id", seen->id);
 	append_string(&json, "active_version_id", seen->active.id);
-	append_string(&json, "target_version_id", choice->id);
-	append_string(&json, "target_rule", choice->rule);
+	append_string(&json, "target_version_id", target->id);
+	append_string(&json, "target_rule", target->rule);
 	append_string(&json, "outcome", plan->failed ? NULL : operation->outcome);
 	append_string(&json, "state", plan->failed ? NULL : operation->state);
 	appendStringInfo(&json, ", \"would_succeed\": %s, \"edges\": %d"
@@ -203,14 +203,14 @@ show_plan(const Plan *plan, const MrbDeployment *seen, const MrbTarget *choice,
 					 plan->failed ? "false" : "true",
 					 mrb_deployment_count_edges(seen->id),
 					 !plan->failed && operation->ask_capacity ? "true" : "false",
-					 choice->skipped ? choice->skipped : "[]",
+					 target->skipped ? target->skipped : "[]",
 					 plan->warnings.data, plan->checks.data);
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 											  CStringGetDatum(json.data)));
 }
 
 /*
- * Step 1: arguments.
+ * Step 1: check the arguments.
  */
 static void
 check_request(const MrbCallerRequest *request)
@@ -220,7 +220,7 @@ check_request(const MrbCallerRequest *request)
 		mrb_check_argument_id(request->version_id, "version id");
 	else if (request->promotion)
 		mrb_check_argument_missing("version id",
-								   psprintf("A promotion names its version; see which there are with %s",
+								   psprintf("Pass the version to promote; see the candidates with %s",
 											mrb_caller_request_show(request, "candidates",
 																	request->deployment_id)));
 	if (request->expected_active != NULL)
@@ -229,38 +229,40 @@ check_request(const MrbCallerRequest *request)
 	if (request->cutover != NULL &&
 		strcmp(request->cutover, "when_healthy") != 0 &&
 		strcmp(request->cutover, "immediate") != 0)
-		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid cutover",
-				  psprintf("It is \"%.*s\".",
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
+				  psprintf("invalid value for argument \"cutover\": \"%.*s\"",
 						   pg_mbcliplen(request->cutover,
 										strlen(request->cutover), 32),
 						   request->cutover),
-				  "Say cutover => 'when_healthy' (the default) or cutover => 'immediate'.");
+				  "Valid values are \"when_healthy\" (the default) and \"immediate\".",
+				  "Pass cutover => 'when_healthy' or cutover => 'immediate'.");
 	if (request->attribution != NULL && !JB_ROOT_IS_OBJECT(request->attribution))
-		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid attribution",
-				  "It is not a JSON object.",
-				  "Say, for example, attribution => '{\"external_user_id\": \"u-1\"}'.");
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
+				  "invalid value for argument \"attribution\"",
+				  "The value is not a JSON object.",
+				  "Pass, for example, attribution => '{\"external_user_id\": \"u-1\"}'.");
 	if (request->attribution != NULL &&
 		VARSIZE(request->attribution) > MAX_ATTRIBUTION)
-		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid attribution",
-				  psprintf("It has %zu bytes.",
-						   (size_t) VARSIZE(request->attribution)),
-				  psprintf("An attribution has at most %d bytes; put ids into it.",
-						   MAX_ATTRIBUTION));
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "attribution is too long",
+				  psprintf("The attribution has %zu bytes; the maximum is %d.",
+						   (size_t) VARSIZE(request->attribution),
+						   MAX_ATTRIBUTION),
+				  "Pass ids, and keep what they stand for elsewhere.");
 	if (request->reason != NULL && strlen(request->reason) > MAX_REASON)
-		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid reason",
-				  psprintf("It has %zu bytes.", strlen(request->reason)),
-				  psprintf("A reason has at most %d bytes; put a link to the rest in it.",
-						   MAX_REASON));
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "reason is too long",
+				  psprintf("The reason has %zu bytes; the maximum is %d.",
+						   strlen(request->reason), MAX_REASON),
+				  "Shorten the reason, or put a link to the full text in it.");
 }
 
 /*
- * Read the deployment, which must be there.
+ * Read the deployment; raise DEPLOYMENT_NOT_FOUND when there is none.
  */
 static MrbDeployment *
-look(const MrbCallerRequest *request, const char *version_id, const char *key)
+read_deployment(const MrbCallerRequest *request, const char *version_id, const char *key)
 {
 	const char *deployment_id = request->deployment_id;
-	MrbDeployment *it = mrb_deployment_look(deployment_id, version_id, key);
+	MrbDeployment *it = mrb_deployment_read(deployment_id, version_id, key);
 
 	if (it == NULL)
 		mrb_raise(MRB_ERR_DEPLOYMENT_NOT_FOUND,
@@ -272,10 +274,10 @@ look(const MrbCallerRequest *request, const char *version_id, const char *key)
 }
 
 /*
- * Step 3: choose the target and judge it, without a lock.
+ * Step 3: choose the target and check it, without a lock.
  */
 static void
-choose(const MrbCallerRequest *request, const MrbDeployment *seen, MrbTarget *choice)
+choose_target(const MrbCallerRequest *request, const MrbDeployment *seen, MrbTarget *target)
 {
 	MrbFinding	finding;
 
@@ -286,17 +288,17 @@ choose(const MrbCallerRequest *request, const MrbDeployment *seen, MrbTarget *ch
 	{
 		if (request->key == NULL)
 		{
-			/* A retry must not go to storage: the rows alone name the call. */
+			/* The refusal of a retry needs no answer of storage. */
 			finding = mrb_checks_not_repeated(seen, NULL);
-			if (finding.verdict == MRB_FAILS)
+			if (finding.severity == MRB_FAILS)
 			{
-				mrb_target_default(seen, true, choice);
-				finding = mrb_checks_not_repeated(seen, choice->id);
+				mrb_target_default(seen, true, target);
+				finding = mrb_checks_not_repeated(seen, target->id);
 			}
 			mrb_checks_enforce(&finding);
 		}
-		mrb_target_default(seen, request->accept_unverified, choice);
-		finding = mrb_target_check_previous_version(seen, choice);
+		mrb_target_default(seen, request->accept_unverified, target);
+		finding = mrb_target_check_previous_version(seen, target);
 		mrb_checks_enforce(&finding);
 	}
 	else
@@ -308,17 +310,17 @@ choose(const MrbCallerRequest *request, const MrbDeployment *seen, MrbTarget *ch
 		finding = mrb_checks_artifact_kept(seen);
 		mrb_checks_enforce(&finding);
 		mrb_target_named(seen, request->promotion,
-						 request->accept_unverified, choice);
+						 request->accept_unverified, target);
 	}
-	mrb_checks_enforce(&choice->artifact);
+	mrb_checks_enforce(&target->artifact);
 }
 
 /*
- * Step 4: judge again what may have changed before the lock was ours.
+ * Step 4: check again, under the lock, what may have changed before it.
  */
 static void
-judge_again(const MrbCallerRequest *request, const MrbDeployment *seen,
-			const MrbDeployment *now, const char *target_id)
+recheck(const MrbCallerRequest *request, const MrbDeployment *seen,
+		const MrbDeployment *now, const char *target_id)
 {
 	MrbFinding	finding;
 
@@ -326,9 +328,10 @@ judge_again(const MrbCallerRequest *request, const MrbDeployment *seen,
 	mrb_checks_enforce(&finding);
 
 	/*
-	 * Who names no version means the one before the version that was active
-	 * then.  If somebody else has gone there meanwhile, there is nothing left
-	 * to do; if the deployment went elsewhere, the choice is void.
+	 * A call without a version means the one before the version that was
+	 * active when the target was chosen.  If another operation has made that
+	 * target active since, nothing is left to do; if it made a third version
+	 * active, the target no longer holds.
 	 */
 	if (request->version_id == NULL && !same_id(now->active.id, target_id))
 	{
@@ -345,18 +348,18 @@ judge_again(const MrbCallerRequest *request, const MrbDeployment *seen,
 }
 
 /*
- * Step 5: write, and have the dispatcher told at commit.
+ * Step 5: write the operation, and wake the dispatcher at commit.
  */
 static Jsonb *
 write_operation(const MrbCallerRequest *request, const char *key,
 				const MrbFingerprint *fingerprint, const MrbDeployment *now,
-				const MrbTarget *choice)
+				const MrbTarget *target)
 {
-	const MrbVersion *target = &now->target;
+	const MrbVersion *version = &now->target;
 	MrbActor	actor = mrb_actor_read();
 	MrbFinding	compatible = mrb_checks_compatible(now);
 	MrbFinding	named = mrb_checks_actor_counts(actor.ignored);
-	MrbFinding	told;
+	MrbFinding	delivery;
 	MrbOperation operation = {0};
 	StringInfoData warnings;
 	Jsonb	   *response;
@@ -366,7 +369,7 @@ write_operation(const MrbCallerRequest *request, const char *key,
 	mrb_apply(now, request->cutover != NULL &&
 			  strcmp(request->cutover, "immediate") == 0, &operation);
 	operation.action = request->promotion ? MRB_PROMOTE : MRB_ROLLBACK;
-	operation.target_rule = choice->rule;
+	operation.target_rule = target->rule;
 	operation.actor_type = actor.type;
 	operation.actor_id = actor.id;
 	operation.key = key;
@@ -374,13 +377,13 @@ write_operation(const MrbCallerRequest *request, const char *key,
 	operation.key_expires_at = now->key_retained_until;
 	operation.reason = request->reason;
 	operation.attribution = request->attribution;
-	operation.marks = mrb_checks_marks(&choice->artifact, &compatible);
-	operation.skipped = choice->skipped;
-	told = mrb_checks_told(mrb_wakeup_untold());
+	operation.marks = mrb_checks_marks(&target->artifact, &compatible);
+	operation.skipped = target->skipped;
+	delivery = mrb_checks_delivery(mrb_wakeup_untold());
 	initStringInfo(&warnings);
-	list_warning(&warnings, &choice->artifact);
+	list_warning(&warnings, &target->artifact);
 	list_warning(&warnings, &compatible);
-	list_warning(&warnings, &told);
+	list_warning(&warnings, &delivery);
 	list_warning(&warnings, &named);
 	if (warnings.len > 0)
 		operation.warnings = psprintf("[%s]", warnings.data);
@@ -388,15 +391,15 @@ write_operation(const MrbCallerRequest *request, const char *key,
 	if (now->key_expired)
 		mrb_idempotency_forget_expired(now->id, key);
 	response = mrb_operation_write(&operation);
-	if (choice->verified && target->release_id != NULL)
-		mrb_artifact_remember(now->id, target->release_id);
+	if (target->verified && version->release_id != NULL)
+		mrb_artifact_remember(now->id, version->release_id);
 	mrb_wakeup_dispatcher(now->id, operation.serving_version_id ?
-						  operation.serving_version_id : target->id);
+						  operation.serving_version_id : version->id);
 	return response;
 }
 
 /*
- * Whether both are the same version; none is not the same as none.
+ * Whether both ids are the same version's; NULL is no version.
  */
 static bool
 same_id(const char *one, const char *other)
@@ -405,26 +408,26 @@ same_id(const char *one, const char *other)
 }
 
 /*
- * Append one rule's finding to a plan.
+ * Append a finding to a plan.
  */
 static void
 plan_finding(Plan *plan, const MrbFinding *finding)
 {
 	StringInfo	checks = &plan->checks;
 
-	static const char *const verdicts[] = {
+	static const char *const results[] = {
 		[MRB_HOLDS] = "ok",
 		[MRB_WARNS] = "warning",
 		[MRB_FAILS] = "failed",
 	};
 
-	if (finding->verdict == MRB_FAILS)
+	if (finding->severity == MRB_FAILS)
 		plan->failed = true;
 	list_warning(&plan->warnings, finding);
 	appendStringInfoString(checks, checks->len ? ", {" : "{");
-	append_string(checks, "check", finding->rule);
-	append_string(checks, "result", verdicts[finding->verdict]);
-	append_string(checks, "code", finding->verdict == MRB_FAILS ?
+	append_string(checks, "check", finding->name);
+	append_string(checks, "result", results[finding->severity]);
+	append_string(checks, "code", finding->severity == MRB_FAILS ?
 				  mrb_condition_name(finding->condition) : finding->warning);
 	append_string(checks, "message", finding->message);
 	append_string(checks, "detail", finding->detail);
@@ -433,12 +436,12 @@ plan_finding(Plan *plan, const MrbFinding *finding)
 }
 
 /*
- * Append a finding that warns to the warnings of an answer.
+ * Append a finding that warns to the warnings of a response.
  */
 static void
 list_warning(StringInfo warnings, const MrbFinding *finding)
 {
-	if (finding->verdict != MRB_WARNS)
+	if (finding->severity != MRB_WARNS)
 		return;
 	appendStringInfoString(warnings, warnings->len ? ", {" : "{");
 	append_string(warnings, "code", finding->warning);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * rollback.h
- *	  Roll back, promote, and say beforehand what that would do.
+ *	  Rollback and promotion, and plans of them.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,7 +13,10 @@
 /* Returns the response, new or stored, allocated in the current context. */
 extern Jsonb *mrb_rollback_run(const MrbCallerRequest *request);
 
-/* What mrb_rollback_run() would do, with every rule's finding. */
+/*
+ * What mrb_rollback_run() would do, with the finding of every check.  Takes no
+ * lock and writes nothing.
+ */
 extern Jsonb *mrb_rollback_plan(const char *deployment_id,
 								const char *version_id);
 

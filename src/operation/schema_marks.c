@@ -4,14 +4,13 @@
  *	  Schema changes that are marked as incompatible.
  *
  * A version, or its release, is marked by "migration_compatibility":
- * "incompatible" in its metadata.  The mark counts for every move to an older
- * version that leaves the schema change behind: when it is on the version that
- * is left or gone to, on one that was promoted since the target last was, and
- * on one whose number is between the two, because code builds on the code
- * before it.
+ * "incompatible" in its metadata.  A move to an older version crosses the mark
+ * if it is on the active version or on the target, on a version that was
+ * promoted after the target was last promoted, or on a version whose number is
+ * between the two, because code builds on the code before it.
  *
- * Marks are rare, so that a partial index answers most questions: nothing in
- * this deployment is marked.
+ * Marks are rare: for most deployments a look-up in a partial index finds that
+ * nothing is marked.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,7 +40,7 @@ static MrbIndexLookup marked_release = {
 	.columns = {"id"},
 };
 
-/* $2 is gone to, $3 is left. */
+/* $2 is the target, $3 the active version. */
 static MrbQuery marks_query = {
 	.sql = "WITH target AS MATERIALIZED ("
 	" SELECT t.version_number, t.promotion_seq, t.promoted_at,"
@@ -86,7 +85,7 @@ mrb_schema_marks(PG_FUNCTION_ARGS)
 		char	   *id = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
 		if (anything_marked(id))
-			deployment = mrb_deployment_look(id,
+			deployment = mrb_deployment_read(id,
 											 text_to_cstring(PG_GETARG_TEXT_PP(1)),
 											 NULL);
 	}
@@ -101,7 +100,7 @@ mrb_schema_marks(PG_FUNCTION_ARGS)
 }
 
 /*
- * Note which marks a move to an older version crosses.
+ * Find the marks that a move to an older version crosses.
  */
 void
 mrb_schema_marks_read(MrbDeployment *deployment)
@@ -148,7 +147,7 @@ anything_marked(const char *deployment_id)
 }
 
 /*
- * Whether an index of marked rows has one of the deployment.
+ * Whether an index of marked rows has an entry of the deployment.
  */
 static bool
 is_marked(MrbIndexLookup *row, const char *deployment_id)

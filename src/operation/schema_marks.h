@@ -11,7 +11,7 @@
 #include "operation/deployment.h"
 
 /*
- * Note in the deployment which marked versions its move to its target
+ * Fill in deployment->marked: the marked versions that a move to the target
  * crosses, newest first.
  */
 extern void mrb_schema_marks_read(MrbDeployment *deployment);

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * target.c
- *	  Choose the version to go to, before any lock is taken.
+ *	  Choice of the version to make active, before any lock is taken.
  *
- * This is the one place of an operation that may ask the network.  A default
- * target is searched for: a version whose artifact is gone is passed over and
- * named, but one that storage cannot tell about is never passed over, because
- * that would quietly go further back than anybody asked for.
+ * Only here does an operation use the network.  The search for a default
+ * target skips a version whose artifact is gone, and reports it.  It does not
+ * skip a version whose artifact could not be verified, because the rollback
+ * would silently go further back than the caller expects.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,7 +19,7 @@
 #include "operation/candidates.h"
 #include "operation/target.h"
 
-/* Each probe may take artifact_timeout; a refusal must not take seconds. */
+/* Each probe may take artifact_timeout; this bounds the time of a refusal. */
 #define MAX_PROBES MRB_CANDIDATE_ENOUGH
 
 static MrbFinding check_artifact(const MrbDeployment *deployment,
@@ -31,46 +31,46 @@ static void skip(StringInfo json, StringInfo text, const MrbCandidate *it,
 				 const char *code, const char *why);
 
 /*
- * Take the version that the caller named.  Nothing moves when it is active
- * already, so storage is not asked.
+ * Take the version that the caller named.  An active version is not verified
+ * in storage, because the operation changes nothing.
  */
 void
 mrb_target_named(const MrbDeployment *deployment, bool promotion,
-				 bool accept_unverified, MrbTarget *choice)
+				 bool accept_unverified, MrbTarget *target)
 {
-	const MrbVersion *target = &deployment->target;
+	const MrbVersion *version = &deployment->target;
 	MrbArtifactCheck check = {.state = MRB_ARTIFACT_PRESENT};
 
-	memset(choice, 0, sizeof(*choice));
-	choice->id = target->id;
-	choice->rule = "named";
+	memset(target, 0, sizeof(*target));
+	target->id = version->id;
+	target->rule = "named";
 	if (deployment->active.id != NULL &&
-		strcmp(deployment->active.id, target->id) == 0)
-		choice->artifact = mrb_checks_artifact_present(deployment, target->id,
+		strcmp(deployment->active.id, version->id) == 0)
+		target->artifact = mrb_checks_artifact_present(deployment, version->id,
 													   &check, promotion, false);
 	else
-		choice->artifact = check_artifact(deployment, target->id,
-										  &target->artifact, true, promotion,
+		target->artifact = check_artifact(deployment, version->id,
+										  &version->artifact, true, promotion,
 										  accept_unverified, &check);
-	choice->verified = check.probed && check.state == MRB_ARTIFACT_PRESENT;
+	target->verified = check.probed && check.state == MRB_ARTIFACT_PRESENT;
 }
 
 /*
- * Take the version that was written, whose deployment is locked.  What cannot
- * be verified now is accepted, with a warning.
+ * Take the version that a plain UPDATE names, whose deployment is locked.  An
+ * artifact that cannot be verified now only raises a warning.
  */
 void
-mrb_target_recorded(const MrbDeployment *deployment, MrbTarget *choice)
+mrb_target_recorded(const MrbDeployment *deployment, MrbTarget *target)
 {
-	const MrbVersion *target = &deployment->target;
+	const MrbVersion *version = &deployment->target;
 	MrbArtifactCheck check = {.state = MRB_ARTIFACT_PRESENT};
 
-	memset(choice, 0, sizeof(*choice));
-	choice->id = target->id;
-	choice->rule = "direct_update";
-	if (target->artifact.uri != NULL)
-		mrb_artifact_recall(&target->artifact, &check);
-	choice->artifact = mrb_checks_artifact_present(deployment, target->id,
+	memset(target, 0, sizeof(*target));
+	target->id = version->id;
+	target->rule = "direct_update";
+	if (version->artifact.uri != NULL)
+		mrb_artifact_recall(&version->artifact, &check);
+	target->artifact = mrb_checks_artifact_present(deployment, version->id,
 												   &check, false, true);
 }
 
@@ -79,14 +79,14 @@ mrb_target_recorded(const MrbDeployment *deployment, MrbTarget *choice)
  */
 void
 mrb_target_default(const MrbDeployment *deployment, bool accept_unverified,
-				   MrbTarget *choice)
+				   MrbTarget *target)
 {
 	StringInfoData json;
 	StringInfoData text;
 	ListCell   *cell;
 	int			probes = 0;
 
-	memset(choice, 0, sizeof(*choice));
+	memset(target, 0, sizeof(*target));
 	initStringInfo(&json);
 	initStringInfo(&text);
 	foreach(cell, mrb_candidates_list(deployment->id))
@@ -110,15 +110,15 @@ mrb_target_default(const MrbDeployment *deployment, bool accept_unverified,
 			if (++probes >= MAX_PROBES)
 			{
 				appendStringInfoString(&text,
-									   ", and older ones were not asked for");
+									   ", and older versions were not checked");
 				break;
 			}
 			continue;
 		}
-		choice->id = it->id;
-		choice->rule = it->rule;
-		choice->artifact = finding;
-		choice->verified = check.probed &&
+		target->id = it->id;
+		target->rule = it->rule;
+		target->artifact = finding;
+		target->verified = check.probed &&
 			check.state == MRB_ARTIFACT_PRESENT;
 		break;
 	}
@@ -126,41 +126,41 @@ mrb_target_default(const MrbDeployment *deployment, bool accept_unverified,
 	if (json.len > 0)
 	{
 		appendStringInfoChar(&json, ']');
-		choice->skipped = json.data;
-		choice->skipped_text = text.data;
+		target->skipped = json.data;
+		target->skipped_text = text.data;
 	}
 }
 
 /*
- * A default target was found.
+ * Check that a default target was found.
  */
 MrbFinding
 mrb_target_check_previous_version(const MrbDeployment *deployment,
-								  const MrbTarget *choice)
+								  const MrbTarget *target)
 {
 	MrbFinding	it = {
-		.rule = "previous_version",
-		.verdict = MRB_HOLDS,
+		.name = "previous_version",
+		.severity = MRB_HOLDS,
 	};
 	char	   *unpublished = NULL;
 	int64		seq = 0;
 
-	if (choice->id != NULL)
+	if (target->id != NULL)
 		return it;
-	it.verdict = MRB_FAILS;
+	it.severity = MRB_FAILS;
 	it.condition = MRB_ERR_NO_PREVIOUS_VERSION;
 	it.message = psprintf("deployment \"%s\" has no previous version to return to",
 						  deployment->id);
-	it.hint = psprintf("Name a version; see which there are with %s",
+	it.hint = psprintf("Name a version; see the candidates with %s",
 					   mrb_caller_request_show(deployment->request, "candidates",
 											   deployment->id));
 	if (deployment->active.id == NULL)
 		unpublished = mrb_candidates_unpublished(deployment->id, &seq);
-	if (choice->skipped_text != NULL)
-		it.detail = psprintf("Passed over: %s.", choice->skipped_text);
+	if (target->skipped_text != NULL)
+		it.detail = psprintf("Skipped: %s.", target->skipped_text);
 	else if (unpublished != NULL)
 	{
-		it.detail = psprintf("Operation %s#" INT64_FORMAT " unpublished it; version \"%s\" was active.",
+		it.detail = psprintf("Operation %s#" INT64_FORMAT " unpublished the deployment; version \"%s\" was active.",
 							 deployment->id, seq, unpublished);
 		it.hint = psprintf("To publish that version again, type %s",
 						   mrb_caller_request_again(deployment->request, true,
@@ -168,16 +168,17 @@ mrb_target_check_previous_version(const MrbDeployment *deployment,
 													false));
 	}
 	else if (deployment->active.id == NULL)
-		it.detail = "It never had an active version.";
+		it.detail = "The deployment never had an active version.";
 	else
-		it.detail = psprintf("Nothing served before version \"%s\".",
+		it.detail = psprintf("No version served before version \"%s\".",
 							 deployment->active.id);
 	return it;
 }
 
 /*
- * Ask storage for an artifact, in any case when its version was named.  A
- * version without a release has none to ask for, and our own record decides.
+ * Check an artifact in storage; for a named version even if it was verified
+ * lately.  Without a release there is nothing to ask for, and the recorded state
+ * decides.
  */
 static MrbFinding
 check_artifact(const MrbDeployment *deployment, const char *version_id,
@@ -194,7 +195,7 @@ check_artifact(const MrbDeployment *deployment, const char *version_id,
 }
 
 /*
- * Name a version that was passed over, for programs and for people.
+ * Append a skipped version to the JSON array and to the text.
  */
 static void
 skip(StringInfo json, StringInfo text, const MrbCandidate *it,

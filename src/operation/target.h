@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * target.h
- *	  Choose the version to go to, before any lock is taken.
+ *	  Choice of the version to make active, before any lock is taken.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,28 +14,28 @@
 
 typedef struct MrbTarget
 {
-	const char *id;				/* NULL: none qualifies */
+	const char *id;				/* NULL: no version qualifies */
 	const char *rule;			/* how it was found */
-	const char *skipped;		/* JSON array of versions passed over, or NULL */
-	const char *skipped_text;	/* the same for people */
-	MrbFinding	artifact;		/* what storage says of it */
-	bool		verified;		/* storage was asked just now and has it */
+	const char *skipped;		/* JSON array of skipped versions, or NULL */
+	const char *skipped_text;	/* the same as text */
+	MrbFinding	artifact;		/* finding about its artifact */
+	bool		verified;		/* storage confirmed the artifact just now */
 } MrbTarget;
 
-/* The version that the caller named and that look found. */
+/* The version that the caller named, which is deployment->target. */
 extern void mrb_target_named(const MrbDeployment *deployment, bool promotion,
-							 bool accept_unverified, MrbTarget *choice);
+							 bool accept_unverified, MrbTarget *target);
 
-/* The same where storage cannot be waited for: our own record decides. */
+/* The same without asking storage: the recorded state decides. */
 extern void mrb_target_recorded(const MrbDeployment *deployment,
-								MrbTarget *choice);
+								MrbTarget *target);
 
-/* The version to return to when the caller named none. */
+/* The version to return to if the caller named none. */
 extern void mrb_target_default(const MrbDeployment *deployment,
-							   bool accept_unverified, MrbTarget *choice);
+							   bool accept_unverified, MrbTarget *target);
 
-/* That nothing was chosen, as a finding. */
+/* The finding whether a version was chosen. */
 extern MrbFinding mrb_target_check_previous_version(const MrbDeployment *deployment,
-													const MrbTarget *choice);
+													const MrbTarget *target);
 
 #endif							/* MRB_TARGET_H */

@@ -1,14 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * write_guard.c
- *	  Which statements may write what is derived in miosa.deployments.
+ *	  Permission of the extension's statements to write derived columns.
  *
- * The trigger on miosa.deployments derives or refuses what a plain UPDATE says
- * of the pointer and of what follows from it.  The extension's own statements
- * run through here, and the trigger knows them by a variable of this process:
- * nothing that a statement can write, set or call changes it.  It holds for
- * one update of the row that the statement is about, so that a trigger of
- * somebody else, fired by the same statement, has no use of it.
+ * The trigger on miosa.deployments derives or refuses the values of a plain
+ * UPDATE.  The extension's own statements run through mrb_write_guard_run(),
+ * and the trigger recognizes them by a variable of the process, which no
+ * statement can write, set or call.  The permission is for one update of one
+ * row, so that a user's trigger that the same statement fires cannot use it.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,42 +18,42 @@
 #include "operation/write_guard.h"
 
 /*
- * The deployment whose row a statement of ours is about to update; NULL when
- * none runs, or it has updated the row.
+ * The deployment whose row a statement of the extension is about to update;
+ * NULL if none runs, or it has updated the row.
  */
-static const char *passes = NULL;
+static const char *permitted = NULL;
 
 /*
- * Run a statement of our own, whose first argument is the deployment.  An
- * error leaves nothing behind.
+ * Run a statement of the extension, whose first argument is the deployment.
+ * An error restores the permission that was there before.
  */
 uint64
 mrb_write_guard_run(MrbQuery *query, const Datum *values, const bool *nulls)
 {
-	const char *before = passes;
+	const char *before = permitted;
 	uint64		rows;
 
-	passes = TextDatumGetCString(values[0]);
+	permitted = TextDatumGetCString(values[0]);
 	PG_TRY();
 	{
 		rows = mrb_query_run(query, values, nulls);
 	}
 	PG_FINALLY();
 	{
-		passes = before;
+		permitted = before;
 	}
 	PG_END_TRY();
 	return rows;
 }
 
 /*
- * Whether the present update, of this deployment's row, is ours.
+ * Whether the current update, of this deployment's row, is permitted.
  */
 bool
 mrb_write_guard_passes(const char *deployment_id)
 {
-	if (passes == NULL || strcmp(passes, deployment_id) != 0)
+	if (permitted == NULL || strcmp(permitted, deployment_id) != 0)
 		return false;
-	passes = NULL;
+	permitted = NULL;
 	return true;
 }

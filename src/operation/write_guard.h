@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * write_guard.h
- *	  Which statements may write what is derived in miosa.deployments.
+ *	  Permission of the extension's statements to write derived columns.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,8 +18,8 @@ extern uint64 mrb_write_guard_run(MrbQuery *query, const Datum *values,
 								  const bool *nulls);
 
 /*
- * For the trigger: whether the update that it is called for is that of
- * mrb_write_guard_run().  True once a statement.
+ * For the trigger: whether the update that fires it is that of
+ * mrb_write_guard_run().  True once per statement.
  */
 extern bool mrb_write_guard_passes(const char *deployment_id);
 

@@ -154,7 +154,7 @@ with_options(
 		storage_says('s3://shop-bucket/1.tar', 'MR503', qr/answered 403/,
 			'credentials that have expired');
 		like(verdict('s3://shop-bucket/1.tar'),
-			qr/does not say what it has/, 'the test says so');
+			qr/does not report which artifacts it has/, 'the test says so');
 	});
 for my $case (
 	[ 405, {}, qr/answered 405/, 'a mark that the object was deleted' ],
@@ -201,12 +201,12 @@ with_options(
 	{ instead => { status => 200 } },
 	sub {
 		like(verdict('s3://shop-bucket/1.tar'),
-			qr/everything is there/, 'one that has everything is found out');
+			qr/reports every artifact as present/, 'one that has everything is found out');
 	});
 is(verdict('s3://shop-bucket/1.tar'),
-	'ok: it tells what is there from what is not', 'a good one is good');
+	'ok: storage distinguishes present from missing artifacts', 'a good one is good');
 is(verdict('s3://shop-bucket/7.tar'),
-	'ok: it can be asked, but this artifact is not there', 'also without the artifact');
+	'ok: storage can be asked, but this artifact is missing', 'also without the artifact');
 like(sql("SELECT miosa_test_storage('s3://shop-bucket/x/1.tar') #>> '{data,absent,detail}'"),
 	qr{/shop-bucket/x/miosa-test-[0-9a-f]{32}\.$}, 'what cannot be there is beside it');
 
@@ -252,7 +252,7 @@ for my $uri ('', 'shop-bucket/1.tar', 's3://')
 	my (undef, undef, $error) =
 	  $node->psql('postgres', "SELECT miosa_test_storage('$uri')");
 
-	like($error, qr/invalid storage_uri\nDETAIL:  It has no scheme, or nothing after it/,
+	like($error, qr/invalid storage_uri\nDETAIL:  The URI has no scheme, or nothing after the scheme/,
 		"miosa_test_storage('$uri') is refused");
 }
 for my $path ('', '/1.tar?signature=x/y')
