@@ -126,17 +126,17 @@ COMMENT ON FUNCTION miosa.served(text, bigint) IS 'When each version was last ac
 
 -- Roll back; hints name the deployment as the caller did.
 CREATE FUNCTION miosa.call_rollback(deployment_id text, version_id text, idempotency_key text, reason text,
-	expected_active text, cutover text, accept_unverified boolean, name text) RETURNS jsonb
+	expected_active text, attribution jsonb, cutover text, accept_unverified boolean, name text) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_call_rollback';
-COMMENT ON FUNCTION miosa.call_rollback(text, text, text, text, text, text, boolean, text) IS 'Calls miosa_rollback; hints name the deployment by this name';
+COMMENT ON FUNCTION miosa.call_rollback(text, text, text, text, text, jsonb, text, boolean, text) IS 'Calls miosa_rollback; hints name the deployment by this name';
 
 -- Promote; hints name the deployment as the caller did.
 CREATE FUNCTION miosa.call_promote(deployment_id text, version_id text, idempotency_key text, reason text,
-	expected_active text, cutover text, accept_unverified boolean, name text) RETURNS jsonb
+	expected_active text, attribution jsonb, cutover text, accept_unverified boolean, name text) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_call_promote';
-COMMENT ON FUNCTION miosa.call_promote(text, text, text, text, text, text, boolean, text) IS 'Calls miosa_promote; hints name the deployment by this name';
+COMMENT ON FUNCTION miosa.call_promote(text, text, text, text, text, jsonb, text, boolean, text) IS 'Calls miosa_promote; hints name the deployment by this name';
 
 -- The extension's own schema may be one where others can make functions too,
 -- and a call that is resolved when it runs could find an overload of theirs,
@@ -173,8 +173,8 @@ DECLARE
 	line text;
 BEGIN
 	response := CASE WHEN promotion
-		THEN miosa.call_promote(id, target, idempotency_key, reason, expected, cutover, accept_unverified, name)
-		ELSE miosa.call_rollback(id, target, idempotency_key, reason, expected, cutover, accept_unverified, name) END;
+		THEN miosa.call_promote(id, target, idempotency_key, reason, expected, NULL, cutover, accept_unverified, name)
+		ELSE miosa.call_rollback(id, target, idempotency_key, reason, expected, NULL, cutover, accept_unverified, name) END;
 	operation := response -> 'operation';
 	seq := split_part(operation ->> 'id', '#', 2);
 	data := response -> 'data';

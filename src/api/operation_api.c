@@ -30,11 +30,24 @@ PG_FUNCTION_INFO_V1(mrb_call_promote);
 PG_FUNCTION_INFO_V1(mrb_raise_condition);
 PG_FUNCTION_INFO_V1(mrb_check_id);
 
+/* Arguments of rollbacks and promotions; the last is the console's. */
+enum
+{
+	ARG_DEPLOYMENT,
+	ARG_VERSION,
+	ARG_KEY,
+	ARG_REASON,
+	ARG_EXPECTED_ACTIVE,
+	ARG_ATTRIBUTION,
+	ARG_CUTOVER,
+	ARG_ACCEPT_UNVERIFIED,
+	ARG_CONSOLE_NAME
+};
+
 static Datum call_rollback(PG_FUNCTION_ARGS);
 static Datum call_promote(PG_FUNCTION_ARGS);
 static Datum call_plan(PG_FUNCTION_ARGS);
 static Jsonb *run_operation(FunctionCallInfo fcinfo, bool promotion);
-static Jsonb *run_for_console(FunctionCallInfo fcinfo, bool promotion);
 static char *text_argument(FunctionCallInfo fcinfo, int arg);
 static char *key_from_http_header(void);
 
@@ -77,13 +90,13 @@ call_promote(PG_FUNCTION_ARGS)
 
 /*
  * miosa.call_rollback(deployment_id, version_id, idempotency_key, reason,
- * expected_active, cutover, accept_unverified, name): a rollback for the console,
- * whose hints call the deployment by that name
+ * expected_active, attribution, cutover, accept_unverified, name): a rollback
+ * for the console, whose hints call the deployment by that name
  */
 Datum
 mrb_call_rollback(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_JSONB_P(run_for_console(fcinfo, false));
+	PG_RETURN_JSONB_P(run_operation(fcinfo, false));
 }
 
 /*
@@ -92,7 +105,7 @@ mrb_call_rollback(PG_FUNCTION_ARGS)
 Datum
 mrb_call_promote(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_JSONB_P(run_for_console(fcinfo, true));
+	PG_RETURN_JSONB_P(run_operation(fcinfo, true));
 }
 
 /*
@@ -147,49 +160,32 @@ mrb_check_id(PG_FUNCTION_ARGS)
 }
 
 /*
- * Unpack the arguments that both operations have.
+ * Run a rollback or a promotion with the arguments of the SQL function.
  */
 static Jsonb *
 run_operation(FunctionCallInfo fcinfo, bool promotion)
 {
 	MrbCallerRequest request = {
 		.promotion = promotion,
-		.deployment_id = text_argument(fcinfo, 0),
-		.version_id = text_argument(fcinfo, 1),
-		.key = text_argument(fcinfo, 2),
-		.reason = text_argument(fcinfo, 3),
-		.expected_active = text_argument(fcinfo, 4),
-		.attribution = PG_ARGISNULL(5) ? NULL : PG_GETARG_JSONB_P(5),
-		.cutover = text_argument(fcinfo, 6),
-		.accept_unverified = !PG_ARGISNULL(7) && PG_GETARG_BOOL(7),
+		.deployment_id = text_argument(fcinfo, ARG_DEPLOYMENT),
+		.version_id = text_argument(fcinfo, ARG_VERSION),
+		.key = text_argument(fcinfo, ARG_KEY),
+		.reason = text_argument(fcinfo, ARG_REASON),
+		.expected_active = text_argument(fcinfo, ARG_EXPECTED_ACTIVE),
+		.attribution = PG_ARGISNULL(ARG_ATTRIBUTION) ? NULL :
+		PG_GETARG_JSONB_P(ARG_ATTRIBUTION),
+		.cutover = text_argument(fcinfo, ARG_CUTOVER),
+		.accept_unverified = !PG_ARGISNULL(ARG_ACCEPT_UNVERIFIED) &&
+		PG_GETARG_BOOL(ARG_ACCEPT_UNVERIFIED),
+		.console_name = PG_NARGS() > ARG_CONSOLE_NAME ?
+		text_argument(fcinfo, ARG_CONSOLE_NAME) : NULL,
 	};
 
 	/* A blank reason counts as none. */
 	if (request.reason != NULL && request.reason[strspn(request.reason, " \t\r\n")] == '\0')
 		request.reason = NULL;
-	if (request.key == NULL)
+	if (request.key == NULL && request.console_name == NULL)
 		request.key = key_from_http_header();
-	return mrb_rollback_run(&request);
-}
-
-/*
- * Unpack the arguments that the console's operations have.
- */
-static Jsonb *
-run_for_console(FunctionCallInfo fcinfo, bool promotion)
-{
-	MrbCallerRequest request = {
-		.promotion = promotion,
-		.deployment_id = text_argument(fcinfo, 0),
-		.version_id = text_argument(fcinfo, 1),
-		.key = text_argument(fcinfo, 2),
-		.reason = text_argument(fcinfo, 3),
-		.expected_active = text_argument(fcinfo, 4),
-		.cutover = text_argument(fcinfo, 5),
-		.accept_unverified = !PG_ARGISNULL(6) && PG_GETARG_BOOL(6),
-		.console_name = text_argument(fcinfo, 7),
-	};
-
 	return mrb_rollback_run(&request);
 }
 
