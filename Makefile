@@ -96,6 +96,7 @@ OBJS = \
 	src/operation/idempotency.o \
 	src/operation/operation.o \
 	src/operation/pointer_trigger.o \
+	src/operation/primary.o \
 	src/operation/rollback.o \
 	src/operation/schema_marks.o \
 	src/operation/target.o \

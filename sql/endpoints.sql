@@ -268,15 +268,8 @@ COMMENT ON FUNCTION @extschema@.miosa_put_secret(text, text, boolean) IS 'Adds o
 
 -- Refuse the name of an endpoint that does not exist.
 CREATE FUNCTION miosa.need_endpoint(name text) RETURNS void
-LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
-BEGIN
-	IF NOT EXISTS (SELECT FROM miosa.endpoints e WHERE e.name = need_endpoint.name) THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('endpoint "%s" does not exist', name),
-			coalesce((SELECT 'Endpoints are: ' || string_agg(e.name, ', ' ORDER BY e.name) || '.' FROM miosa.endpoints e),
-				'There is no endpoint.'),
-			'See them with SELECT name, adapter, url, enabled FROM miosa.endpoints;');
-	END IF;
-END $$;
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_need_endpoint';
 COMMENT ON FUNCTION miosa.need_endpoint(text) IS 'Raises INVALID_ARGUMENT when there is no endpoint of that name';
 
 -- Enable or disable an endpoint; an enabled one needs no reason.

@@ -10,33 +10,20 @@
 
 -- For what is not guarded (guards.sql): a procedure, and what it calls.
 CREATE FUNCTION miosa.require_primary() RETURNS void
-LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
-BEGIN
-	IF pg_is_in_recovery() THEN
-		PERFORM miosa.raise_condition('NOT_PRIMARY', 'this server is a standby',
-			'It can be read but not written.', 'Call the same on the primary.');
-	END IF;
-END $$;
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_require_primary';
 COMMENT ON FUNCTION miosa.require_primary() IS 'Raises NOT_PRIMARY on a standby';
 
 -- Refuse the name of a deployment that does not exist.
 CREATE FUNCTION miosa.no_deployment(id text) RETURNS void
-LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
-BEGIN
-	PERFORM miosa.raise_condition('DEPLOYMENT_NOT_FOUND', format('deployment "%s" does not exist', id),
-		'There is none of that name, or it belongs to another tenant.',
-		'See which there are with SELECT id, name, slug FROM miosa.deployments ORDER BY id;');
-END $$;
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_no_deployment';
 COMMENT ON FUNCTION miosa.no_deployment(text) IS 'Raises DEPLOYMENT_NOT_FOUND for this id or name';
 
 -- Refuse the name of a version that does not exist.
 CREATE FUNCTION miosa.no_version(deployment_id text, id text) RETURNS void
-LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
-BEGIN
-	PERFORM miosa.raise_condition('VERSION_NOT_FOUND', format('version "%s" does not exist', id),
-		format('Deployment "%s" has no such version.', deployment_id),
-		format('See which there are with SELECT * FROM miosa.candidates(%L);', deployment_id));
-END $$;
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_no_version';
 COMMENT ON FUNCTION miosa.no_version(text, text) IS 'Raises VERSION_NOT_FOUND for this id or number of a version';
 
 -- Check a word against the words that are allowed.

@@ -25,6 +25,7 @@
 
 #include "base/errors.h"
 #include "common/lock_wait.h"
+#include "operation/primary.h"
 
 PG_FUNCTION_INFO_V1(mrb_console);
 PG_FUNCTION_INFO_V1(mrb_guarded);
@@ -58,9 +59,7 @@ mrb_guarded(PG_FUNCTION_ARGS)
 {
 	if (RecoveryInProgress() &&
 		func_volatile(fcinfo->flinfo->fn_oid) == PROVOLATILE_VOLATILE)
-		mrb_raise(MRB_ERR_NOT_PRIMARY, "this server is a standby",
-				  "It can be read but not written.",
-				  "Call the same on the primary.");
+		mrb_primary_raise(NULL);
 	return mrb_lock_wait_call(MRB_PUBLIC, call_same, fcinfo);
 }
 

@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
@@ -27,11 +28,13 @@
 #include "adapter/sign.h"
 #include "base/errors.h"
 #include "common/lock_wait.h"
+#include "common/query.h"
 #include "delivery/marker.h"
 #include "endpoint/endpoint_list.h"
 #include "http/http_call.h"
 
 PG_FUNCTION_INFO_V1(miosa_test_endpoint);
+PG_FUNCTION_INFO_V1(mrb_need_endpoint);
 
 #define TEST_ID "miosa-test"
 #define TEST_HOST "miosa-test.invalid"
@@ -40,7 +43,21 @@ PG_FUNCTION_INFO_V1(miosa_test_endpoint);
 /* Maximum number of bytes shown of an answer's body. */
 #define BODY_SHOWN 500
 
+static MrbQuery exists_query = {
+	.sql = "SELECT FROM miosa.endpoints e WHERE e.name = $1",
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+	.read_only = true,
+};
+
+static MrbQuery names_query = {
+	.sql = "SELECT pg_catalog.string_agg(e.name, ', ' ORDER BY e.name)"
+	" FROM miosa.endpoints e",
+	.read_only = true,
+};
+
 static Datum call_test_endpoint(PG_FUNCTION_ARGS);
+pg_noreturn static void raise_missing(const char *name);
 static MrbEndpoint *read_endpoint(const char *name);
 static const char *render_test(MrbEndpoint *endpoint, const MrbRequest *call,
 							   bool masked, List **named_secrets,
@@ -99,6 +116,45 @@ call_test_endpoint(PG_FUNCTION_ARGS)
 }
 
 /*
+ * miosa.need_endpoint(name): raise INVALID_ARGUMENT if there is no endpoint of
+ * that name
+ */
+Datum
+mrb_need_endpoint(PG_FUNCTION_ARGS)
+{
+	const char *name = PG_ARGISNULL(0) ? "" :
+	text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Datum		values[1] = {CStringGetTextDatum(name)};
+	bool		found;
+
+	mrb_query_open();
+	found = mrb_query_run(&exists_query, values, NULL) > 0;
+	mrb_query_close();
+	if (!found)
+		raise_missing(name);
+	PG_RETURN_VOID();
+}
+
+/*
+ * Raise INVALID_ARGUMENT for an endpoint that does not exist.
+ */
+static void
+raise_missing(const char *name)
+{
+	char	   *names = NULL;
+
+	mrb_query_open();
+	if (mrb_query_run(&names_query, NULL, NULL) > 0)
+		names = mrb_query_text(0, 1);
+	mrb_query_close();
+	mrb_raise(MRB_ERR_INVALID_ARGUMENT,
+			  psprintf("endpoint \"%s\" does not exist", name),
+			  names ? psprintf("Endpoints are: %s.", names) :
+			  "There is no endpoint.",
+			  "See the endpoints with SELECT name, adapter, url, enabled FROM miosa.endpoints;");
+}
+
+/*
  * Read an endpoint; raise INVALID_ARGUMENT if there is none.
  */
 static MrbEndpoint *
@@ -107,9 +163,7 @@ read_endpoint(const char *name)
 	List	   *found = mrb_endpoint_list_read(1, 0, name);
 
 	if (found == NIL)
-		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
-				  psprintf("endpoint \"%s\" does not exist", name), NULL,
-				  "SELECT name, adapter, url FROM miosa.endpoints;");
+		raise_missing(name);
 	return linitial(found);
 }
 

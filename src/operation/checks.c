@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -22,6 +23,8 @@
 #include "operation/caller_request.h"
 #include "operation/candidates.h"
 #include "operation/checks.h"
+
+PG_FUNCTION_INFO_V1(mrb_no_version);
 
 /* How many marked versions a message names. */
 #define MARKED_SHOWN 5
@@ -46,9 +49,26 @@ mrb_checks_version_exists(const MrbDeployment *deployment, const char *asked)
 		return holds("version_exists");
 	return fails("version_exists", MRB_ERR_VERSION_NOT_FOUND,
 				 psprintf("version \"%s\" does not exist", asked),
-				 psprintf("Deployment \"%s\" has no version of that id.",
+				 psprintf("Deployment \"%s\" has no such version.",
 						  deployment->id),
 				 show_candidates(deployment));
+}
+
+/*
+ * miosa.no_version(deployment_id, name): raise VERSION_NOT_FOUND
+ */
+Datum
+mrb_no_version(PG_FUNCTION_ARGS)
+{
+	MrbDeployment deployment = {
+		.id = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0)),
+	};
+	MrbFinding	finding = mrb_checks_version_exists(&deployment,
+													PG_ARGISNULL(1) ? "" :
+													text_to_cstring(PG_GETARG_TEXT_PP(1)));
+
+	mrb_checks_enforce(&finding);
+	PG_RETURN_VOID();
 }
 
 /*

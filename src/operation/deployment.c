@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -30,6 +31,8 @@
 #include "common/lock_wait.h"
 #include "common/query.h"
 #include "operation/deployment.h"
+
+PG_FUNCTION_INFO_V1(mrb_no_deployment);
 
 /* Columns of the rows that make up an MrbDeployment. */
 enum
@@ -250,6 +253,28 @@ mrb_deployment_read(const char *id, const char *target_id, const char *key)
 		read_key(it, key);
 	mrb_index_lookup_end();
 	return it;
+}
+
+/*
+ * miosa.no_deployment(name): raise DEPLOYMENT_NOT_FOUND
+ */
+Datum
+mrb_no_deployment(PG_FUNCTION_ARGS)
+{
+	mrb_deployment_raise_missing(PG_ARGISNULL(0) ? "" :
+								 text_to_cstring(PG_GETARG_TEXT_PP(0)));
+}
+
+/*
+ * Raise DEPLOYMENT_NOT_FOUND.
+ */
+void
+mrb_deployment_raise_missing(const char *name)
+{
+	mrb_raise(MRB_ERR_DEPLOYMENT_NOT_FOUND,
+			  psprintf("deployment \"%s\" does not exist", name),
+			  "There is no deployment of that name, or it belongs to another tenant.",
+			  "See the deployments with SELECT id, name, slug FROM miosa.deployments ORDER BY id;");
 }
 
 /*

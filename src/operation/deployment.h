@@ -14,6 +14,7 @@
 #include "utils/jsonb.h"
 
 #include "artifact/artifact.h"
+#include "base/compat.h"
 
 /* A version together with its release. */
 typedef struct MrbVersion
@@ -62,6 +63,9 @@ typedef struct MrbDeployment
 extern MrbDeployment *mrb_deployment_read(const char *id,
 										  const char *target_id,
 										  const char *key);
+
+/* Raise DEPLOYMENT_NOT_FOUND for an id, or for a name in the console. */
+pg_noreturn extern void mrb_deployment_raise_missing(const char *name);
 
 /* Count the enabled edges whose selector matches the deployment. */
 extern int	mrb_deployment_count_edges(const char *id);

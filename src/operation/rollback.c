@@ -27,6 +27,7 @@
 #include "operation/deployment.h"
 #include "operation/idempotency.h"
 #include "operation/operation.h"
+#include "operation/primary.h"
 #include "operation/rollback.h"
 #include "operation/schema_marks.h"
 #include "operation/target.h"
@@ -90,11 +91,9 @@ mrb_rollback_run(const MrbCallerRequest *request)
 			return stored;
 	}
 	if (RecoveryInProgress())
-		mrb_raise(MRB_ERR_NOT_PRIMARY, "this server is a standby",
-				  "A rollback writes, and a standby cannot.",
-				  psprintf("Call again on the primary; this works here: %s",
-						   mrb_caller_request_show(request, "candidates",
-												   request->deployment_id)));
+		mrb_primary_raise(psprintf("Call the function on the primary; this works here: %s",
+								   mrb_caller_request_show(request, "candidates",
+														   request->deployment_id)));
 
 	seen = read_deployment(request, request->version_id, key);
 	if (seen->key_live)
@@ -265,10 +264,7 @@ read_deployment(const MrbCallerRequest *request, const char *version_id, const c
 	MrbDeployment *it = mrb_deployment_read(deployment_id, version_id, key);
 
 	if (it == NULL)
-		mrb_raise(MRB_ERR_DEPLOYMENT_NOT_FOUND,
-				  psprintf("deployment \"%s\" does not exist", deployment_id),
-				  "There is none of that id, or it belongs to another tenant.",
-				  "See which there are with SELECT id, name, slug FROM miosa.deployments ORDER BY id;");
+		mrb_deployment_raise_missing(deployment_id);
 	it->request = request;
 	return it;
 }
