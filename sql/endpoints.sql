@@ -235,30 +235,17 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_put_endpoint(text, text, text, text, integer, jsonb, text, boolean) IS 'Adds or changes an endpoint; a new or changed one is resynchronized';
 
--- Check a secret here, since a CHECK would show it in its message.
+-- A CHECK constraint would show the secret in its message.
 CREATE FUNCTION @extschema@.miosa_put_secret(name text, value text, keep_previous boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
-DECLARE
-	problem text;
 BEGIN
 	IF coalesce(miosa_put_secret.name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid name of a secret',
 			'It must have 1 to 63 characters of A-Z a-z 0-9 . _ - and begin with a letter or digit.', 'For example ''edge''.');
 	END IF;
-	IF coalesce(miosa_put_secret.value, '') !~ '^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$' THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid secret',
-			'It must be printable ASCII, without a space at either end.',
-			format('SELECT miosa_put_secret(%L, ''...'');', miosa_put_secret.name));
-	END IF;
-	problem := miosa.secret_problem(miosa_put_secret.value);
-	IF miosa_put_secret.value = '***' OR problem IS NOT NULL THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('secret "%s" cannot be used', miosa_put_secret.name),
-			CASE WHEN problem IS NULL THEN '"***" is shown in place of secrets.' ELSE format('It has no value: %s.', problem) END,
-			format('SHOW miosa_rollback.secret_directory; the server must be able to read the file below it, then: SELECT miosa_put_secret(%L, ''file:NAME'');',
-				miosa_put_secret.name));
-	END IF;
+	PERFORM miosa.check_secret(miosa_put_secret.name, miosa_put_secret.value);
 	INSERT INTO miosa.secrets AS s (name, value) VALUES (miosa_put_secret.name, miosa_put_secret.value)
 		ON CONFLICT (name) DO UPDATE SET value = excluded.value,
 			previous = CASE WHEN NOT miosa_put_secret.keep_previous THEN NULL

@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 
 #include "adapter/secret.h"
+#include "base/errors.h"
 #include "base/function_name.h"
 
 PG_FUNCTION_INFO_V1(mrb_hidden_text_in);
@@ -24,6 +25,12 @@ PG_FUNCTION_INFO_V1(mrb_hidden_text_out);
 PG_FUNCTION_INFO_V1(mrb_hidden_text_recv);
 PG_FUNCTION_INFO_V1(mrb_hidden_text_send);
 PG_FUNCTION_INFO_V1(mrb_reveal);
+PG_FUNCTION_INFO_V1(mrb_check_secret);
+
+#define MASK_DETAIL \
+	"The value is the mask that is shown instead of a secret."
+#define PLAIN_DETAIL \
+	"A secret has printable ASCII characters, with no space at its ends."
 
 static Datum hide(char *value);
 
@@ -82,6 +89,33 @@ mrb_reveal(PG_FUNCTION_ARGS)
 }
 
 /*
+ * miosa.check_secret(name, value): raise INVALID_ARGUMENT for a value that
+ * cannot be used as a secret, without repeating it
+ */
+Datum
+mrb_check_secret(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *value = PG_ARGISNULL(1) ? "" :
+	text_to_cstring(PG_GETARG_TEXT_PP(1));
+	bool		masked = strcmp(value, MRB_SECRET_MASK) == 0;
+	char	   *problem = NULL;
+
+	if (!mrb_secret_is_plain(value))
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid secret", PLAIN_DETAIL,
+				  psprintf("SELECT miosa_put_secret(%s, '...');",
+						   quote_literal_cstr(name)));
+	if (masked || mrb_secret_resolve(value, &problem) == NULL)
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
+				  psprintf("secret \"%s\" cannot be used", name),
+				  masked ? MASK_DETAIL :
+				  psprintf("The secret has no value: %s.", problem),
+				  psprintf("SHOW miosa_rollback.secret_directory; the server must be able to read the file below it, then: SELECT miosa_put_secret(%s, 'file:NAME');",
+						   quote_literal_cstr(name)));
+	PG_RETURN_VOID();
+}
+
+/*
  * Make a value of a text.  A subscription receives the mask instead of a value
  * and must not fail; a trigger skips that row.  The message does not repeat the
  * text, which may be most of a secret.
@@ -96,8 +130,8 @@ hide(char *value)
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("invalid secret"),
 				 masked ?
-				 errdetail("The value is the mask that is shown instead of a secret.") :
-				 errdetail("A secret has printable ASCII characters, with no space at its ends."),
+				 errdetail(MASK_DETAIL) :
+				 errdetail(PLAIN_DETAIL),
 				 errhint("%s", mrb_function_name_qualify("Put it in a file: SELECT miosa_put_secret('NAME', 'file:PATH');"))));
 	PG_RETURN_TEXT_P(cstring_to_text(value));
 }

@@ -99,7 +99,7 @@ mkdir "$dir/elsewhere" or die "$dir/elsewhere: $!\n";
 put('edge', "tok-1\n");
 
 # Without the setting no file is read, and it is no setting for callers
-like(refusal('file:edge'), qr/DETAIL:  It has no value: it refers to a file, but miosa_rollback[.]secret_directory is empty[.]/,
+like(refusal('file:edge'), qr/DETAIL:  The secret has no value: it refers to a file, but miosa_rollback[.]secret_directory is empty[.]/,
 	'no file is read by default');
 my ($status, undef, $err) = $node->psql('postgres', "SET miosa_rollback.secret_directory = '$files'");
 isnt($status, 0, 'a session cannot choose the directory');
@@ -126,7 +126,7 @@ overwrite('space', "x \n");
 overwrite('long', 'x' x 8193);
 overwrite('longest', 'x' x 8192);
 overwrite('dos', "dos\r\n");
-like(refusal("file:$_->[0]"), qr/secret "bad" cannot be used\nDETAIL:  It has no value: $_->[1]\.\n/,
+like(refusal("file:$_->[0]"), qr/secret "bad" cannot be used\nDETAIL:  The secret has no value: $_->[1]\.\n/,
 	"a file that is not read: $_->[0]")
   for (
 	[ 'none', 'file "' . quotemeta("$files/none") . '" could not be read: No such file or directory' ],
