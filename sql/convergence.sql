@@ -113,7 +113,7 @@ BEGIN ATOMIC
 					d.queued OR coalesce(r.queued, false) AS queued, coalesce(greatest(d.epoch, r.epoch), 0) AS epoch,
 					p.entry, coalesce(p.acked_epoch, s.acked_epoch) AS acked_epoch,
 					coalesce(coalesce(p.generation, s.generation) = e.generation
-						AND coalesce(p.acked_epoch, s.acked_epoch) >> 40 >= d.term, false) AND NOT d.unread AND NOT d.moved AS known,
+						AND miosa.epoch_term(coalesce(p.acked_epoch, s.acked_epoch)) >= d.term, false) AND NOT d.unread AND NOT d.moved AS known,
 					coalesce(p.settled_epoch, s.settled_epoch) AS settled_epoch,
 					coalesce(p.verified_epoch, s.verified_epoch) AS verified_epoch,
 					coalesce(p.acked_at, s.acked_at) AS acked_at,

@@ -74,7 +74,7 @@ BEGIN
 	IF reason IS NULL THEN
 		RETURN 'was not paused';
 	END IF;
-	UPDATE miosa.dispatcher_state s SET term = s.term + 1, last_epoch = (s.term + 1) << 40,
+	UPDATE miosa.dispatcher_state s SET term = s.term + 1, last_epoch = miosa.first_epoch(s.term + 1),
 			term_since = clock_timestamp(), site = i.site, system_identifier = i.system_identifier, timeline = i.timeline, database_oid = i.database_oid
 		FROM miosa.identity() i;
 	UPDATE miosa.endpoints e SET origin = miosa.origin(), generation = e.generation + 1;

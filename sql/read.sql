@@ -443,8 +443,8 @@ BEGIN
 			'next_epoch', coalesce(max(l.epoch), epoch),
 			-- Trimmed; or of a primary that was lost before all of it came here.
 			'gap', coalesce((SELECT s.trimmed_epoch > epoch OR epoch > s.last_epoch
-				OR epoch >> 40 < s.term AND epoch > coalesce((SELECT max(o.epoch) FROM miosa.route_log o
-					WHERE o.epoch < ((epoch >> 40) + 1) << 40), s.trimmed_epoch)
+				OR miosa.epoch_term(epoch) < s.term AND epoch > coalesce((SELECT max(o.epoch) FROM miosa.route_log o
+					WHERE o.epoch < miosa.first_epoch(miosa.epoch_term(epoch) + 1)), s.trimmed_epoch)
 				FROM miosa.dispatcher_state s), false))
 		INTO result
 		FROM (SELECT * FROM miosa.route_log o WHERE o.epoch > epoch AND o.kind IN ('route', 'host_removed')

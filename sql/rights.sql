@@ -131,7 +131,7 @@ GRANT USAGE ON SCHEMA miosa TO pg_monitor;
 GRANT SELECT ON miosa.foreign_grants TO miosa_operator;
 GRANT SELECT ON miosa.stat_endpoint, miosa.stat_dispatcher TO miosa_operator, pg_monitor;
 GRANT EXECUTE ON FUNCTION miosa.wildcard_gaps TO miosa_operator;
-GRANT EXECUTE ON FUNCTION miosa.endpoint_stats, miosa.dispatcher, miosa.pause_reason
+GRANT EXECUTE ON FUNCTION miosa.endpoint_stats, miosa.dispatcher, miosa.pause_reason, miosa.first_epoch
 	TO miosa_operator, pg_monitor;
 
 -- Administrators also write what people and control planes write.  What only

@@ -18,6 +18,7 @@
 
 #include "base/errors.h"
 #include "base/guc.h"
+#include "base/miosa_rollback.h"
 #include "common/registry.h"
 #include "notify/wakeup.h"
 
@@ -26,6 +27,8 @@ PG_FUNCTION_INFO_V1(mrb_request_dispatcher);
 PG_FUNCTION_INFO_V1(mrb_identity);
 PG_FUNCTION_INFO_V1(mrb_in_own_script);
 PG_FUNCTION_INFO_V1(mrb_dispatcher);
+PG_FUNCTION_INFO_V1(mrb_first_epoch);
+PG_FUNCTION_INFO_V1(mrb_epoch_term);
 
 /* Columns of miosa.identity(). */
 enum
@@ -154,6 +157,24 @@ mrb_dispatcher(PG_FUNCTION_ARGS)
 			values[DISPATCHER_ERROR] = CStringGetTextDatum(error);
 	}
 	return make_row(fcinfo, values, nulls);
+}
+
+/*
+ * miosa.first_epoch(term): the number that precedes the epochs of a term
+ */
+Datum
+mrb_first_epoch(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(MRB_EPOCH_FIRST(PG_GETARG_INT64(0)));
+}
+
+/*
+ * miosa.epoch_term(epoch): the term that an epoch belongs to
+ */
+Datum
+mrb_epoch_term(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(MRB_EPOCH_TERM(PG_GETARG_INT64(0)));
 }
 
 /*

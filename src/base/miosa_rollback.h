@@ -18,6 +18,8 @@
 
 /* The low bits of an epoch count route changes; the high bits are the term. */
 #define MRB_EPOCH_BITS 40
+#define MRB_EPOCH_FIRST(term) ((int64) (term) << MRB_EPOCH_BITS)
+#define MRB_EPOCH_TERM(epoch) ((int64) (epoch) >> MRB_EPOCH_BITS)
 
 /* Longest id and longest idempotency key, in characters. */
 #define MRB_MAX_ID 255

@@ -206,7 +206,7 @@ hand_out(const Chunk *chunk)
 static int64
 term_begin(void)
 {
-	return mrb_queue_newest() >> MRB_EPOCH_BITS << MRB_EPOCH_BITS;
+	return MRB_EPOCH_FIRST(MRB_EPOCH_TERM(mrb_queue_newest()));
 }
 
 /*

@@ -22,7 +22,7 @@
 static MrbQuery create_query = {
 	.sql = "INSERT INTO miosa.dispatcher_state (term, last_epoch, site,"
 	" system_identifier, timeline, database_oid)"
-	" SELECT 1, 1::pg_catalog.int8 << " CppAsString2(MRB_EPOCH_BITS) ", i.site, i.system_identifier,"
+	" SELECT 1, miosa.first_epoch(1), i.site, i.system_identifier,"
 	" i.timeline, i.database_oid FROM miosa.identity() i"
 	" WHERE NOT EXISTS (SELECT FROM miosa.dispatcher_state)"
 	" ON CONFLICT DO NOTHING",
@@ -59,8 +59,7 @@ static MrbQuery reason_query = {
 
 static MrbQuery new_term_query = {
 	.sql = "UPDATE miosa.dispatcher_state s SET term = s.term + 1,"
-	" term_since = pg_catalog.clock_timestamp(), last_epoch = (s.term + 1) << "
-	CppAsString2(MRB_EPOCH_BITS) ", timeline = i.timeline,"
+	" term_since = pg_catalog.clock_timestamp(), last_epoch = miosa.first_epoch(s.term + 1), timeline = i.timeline,"
 	" system_identifier = i.system_identifier FROM miosa.identity() i",
 	.expected = MRB_QUERY_UPDATE,
 };
@@ -100,7 +99,7 @@ mrb_term_read(Oid extension, MrbTerm *term)
 	{
 		mrb_query_run(&new_term_query, NULL, NULL);
 		term->number++;
-		term->last_epoch = term->number << MRB_EPOCH_BITS;
+		term->last_epoch = MRB_EPOCH_FIRST(term->number);
 	}
 	mrb_query_close();
 }
