@@ -18,12 +18,9 @@
 -- PostgreSQL ends one of them as a deadlock.  miosa_archive_version() locks
 -- the deployment first and does not have that problem.
 
--- The role that acts, for the audit: the one of SET ROLE, else the session's.
--- current_user would be the owner of the function that asks.
 CREATE FUNCTION miosa.caller() RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CASE current_setting('role') WHEN 'none' THEN session_user::text
-	ELSE current_setting('role') END;
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_caller';
 COMMENT ON FUNCTION miosa.caller() IS 'Role that acts, whichever role owns the calling function: the one of SET ROLE, else the one that logged in';
 
 -- Rows that were loaded may lack their active version in recent_served.

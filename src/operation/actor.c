@@ -13,18 +13,42 @@
  */
 #include "postgres.h"
 
+#include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 
 #include "base/guc.h"
 #include "base/setting_source.h"
 #include "operation/actor.h"
 
+PG_FUNCTION_INFO_V1(mrb_caller);
+
 static const char *const actor_types[] = {"user", "api_key", "role", "system"};
 
+static const char *caller_role(void);
+
 /*
- * Read the actor of the current call.  Without a name it is the role of SET
- * ROLE, or else the one that logged in, and not the owner, with whose rights the
- * API functions run.
+ * miosa.caller(): the role of the caller
+ */
+Datum
+mrb_caller(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(caller_role()));
+}
+
+/*
+ * Return the role of the caller: the one of SET ROLE, or else the one that
+ * logged in, and not the owner, with whose rights the API functions run.
+ */
+static const char *
+caller_role(void)
+{
+	return GetUserNameFromId(GetOuterUserId(), false);
+}
+
+/*
+ * Read the actor of the current call, which is the caller's role unless the
+ * application has named another one.
  */
 MrbActor
 mrb_actor_read(void)
@@ -36,7 +60,7 @@ mrb_actor_read(void)
 	if (mrb_actor == NULL || mrb_actor[0] == '\0' || actor.ignored)
 	{
 		actor.type = "role";
-		actor.id = GetUserNameFromId(GetOuterUserId(), false);
+		actor.id = caller_role();
 		return actor;
 	}
 	for (size_t i = 0; i < lengthof(actor_types); i++)
