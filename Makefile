@@ -111,6 +111,7 @@ OBJS = \
 	src/endpoint/inflight.o \
 	src/endpoint/rate_limit.o \
 	src/endpoint/run_queue.o \
+	src/endpoint/selector.o \
 	src/delivery/damping.o \
 	src/delivery/endpoint_state.o \
 	src/delivery/fanout.o \

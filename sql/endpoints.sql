@@ -75,11 +75,8 @@ COMMENT ON FUNCTION miosa.check_selector(jsonb) IS 'Raises INVALID_ARGUMENT when
 
 -- Match a deployment with a selector; each key that is given must match.
 CREATE FUNCTION miosa.selects(selector jsonb, deployment_id text, tenant_id text, kind text) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN selector = '{}' OR (
-	(NOT selector ? 'deployment' OR selector->'deployment' ? deployment_id)
-	AND (NOT selector ? 'tenant' OR selector->'tenant' ? tenant_id)
-	AND (NOT selector ? 'kind' OR selector->'kind' ? kind));
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_selects';
 COMMENT ON FUNCTION miosa.selects(jsonb, text, text, text) IS 'Whether an endpoint with this selector receives a deployment';
 
 -- Check an adapter before it is written, and protect shipped ones.

@@ -24,6 +24,7 @@
 #include "common/query.h"
 #include "endpoint/endpoint_list.h"
 #include "endpoint/health.h"
+#include "endpoint/selector.h"
 
 /* Columns of read_query, in order. */
 enum
@@ -93,8 +94,6 @@ static void carry_over(MrbEndpoint *endpoint, const MrbEndpoint *known);
 static void misconfigured(MrbEndpoint *endpoint, const char *problem);
 static Jsonb *copy_jsonb(int row, int column);
 static MrbZone *find_zone(const char *name);
-static bool member_holds(const MrbEndpoint *endpoint, const char *key,
-						 const char *value);
 
 /*
  * Compare the fingerprint of each row with that of the known endpoint.
@@ -215,11 +214,8 @@ mrb_endpoint_list_count(void)
 bool
 mrb_endpoint_list_selects(const MrbEndpoint *endpoint, const MrbRoute *route)
 {
-	if (JB_ROOT_COUNT(endpoint->selector) == 0)
-		return true;
-	return member_holds(endpoint, "deployment", route->deployment_id) &&
-		member_holds(endpoint, "tenant", route->tenant_id) &&
-		member_holds(endpoint, "kind", route->deployment_kind);
+	return mrb_selector_matches(endpoint->selector, route->deployment_id,
+								route->tenant_id, route->deployment_kind);
 }
 
 /*
@@ -473,26 +469,4 @@ find_zone(const char *name)
 	zones = lappend(zones, zone);
 	MemoryContextSwitchTo(old);
 	return zone;
-}
-
-/*
- * Whether a member of the selector is absent, equals the value, or is an
- * array with the value.
- */
-static bool
-member_holds(const MrbEndpoint *endpoint, const char *key, const char *value)
-{
-	JsonbValue	member;
-	JsonbValue	wanted;
-
-	if (value == NULL ||
-		!mrb_json_read_find(&endpoint->selector->root, key, &member))
-		return true;
-	if (mrb_json_read_array(&member) == NULL)
-		return mrb_json_read_equals(&member, value);
-	wanted.type = jbvString;
-	wanted.val.string.val = (char *) value;
-	wanted.val.string.len = strlen(value);
-	return findJsonbValueFromContainer(mrb_json_read_array(&member), JB_FARRAY,
-									   &wanted) != NULL;
 }
