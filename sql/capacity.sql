@@ -109,33 +109,9 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.forget_wanted(text, text) IS 'Ask schedulers no longer for instances of a version, unless none was asked yet; whether that changed something';
 
--- Whether instances of a version are requested although all are there, because
--- a scheduler was asked to stop them.
-CREATE FUNCTION miosa.was_drained(deployment_id text, version_id text) RETURNS boolean
-LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
-BEGIN
-	RETURN EXISTS (SELECT FROM miosa.capacity c
-		WHERE c.deployment_id = $1 AND c.version_id = $2 AND c.stop_asked);
-END $$;
-COMMENT ON FUNCTION miosa.was_drained(text, text) IS 'Whether schedulers were asked to stop the instances of a version';
-
--- The caller holds the lock of the deployment's row.
 CREATE FUNCTION miosa.ask_again(deployment_id text, more boolean) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
-#variable_conflict use_variable
-DECLARE
-	d miosa.deployments;
-BEGIN
-	SELECT * INTO d FROM miosa.deployments p WHERE p.id = deployment_id;
-	IF d.state = 'stopped' THEN
-		DELETE FROM miosa.capacity c WHERE c.deployment_id = deployment_id AND c.state = 'wanted';
-	ELSIF more AND d.desired_replicas > 0 AND (miosa.was_drained(d.id, d.active_version_id)
-		OR d.desired_replicas > (SELECT count(*) FROM miosa.live_instances i
-			WHERE i.deployment_id = d.id AND i.version_id = d.active_version_id)) THEN
-		PERFORM miosa.want_capacity(d.id, d.active_version_id);
-		PERFORM miosa.queue(d.id, 'capacity', NULL);
-	END IF;
-END $$;
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_ask_again';
 COMMENT ON FUNCTION miosa.ask_again(text, boolean) IS 'Has schedulers asked for instances of the active version if some are missing and more are wanted than before; for nothing when the deployment is stopped';
 
 -- The versions whose instances stay: what serves, what is to serve, and what

@@ -24,6 +24,7 @@
 #include "operation/write_guard.h"
 
 PG_FUNCTION_INFO_V1(mrb_complete_capacity);
+PG_FUNCTION_INFO_V1(mrb_ask_again);
 
 static MrbQuery forget_query = {
 	.sql = "SELECT miosa.forget_wanted($1, $2)",
@@ -52,8 +53,24 @@ static MrbQuery switch_query = {
 	.expected = MRB_QUERY_UPDATE,
 };
 
+static MrbQuery want_query = {
+	.sql = "SELECT miosa.want_capacity($1, $2)",
+	.nargs = 2,
+	.argtypes = {TEXTOID, TEXTOID},
+};
+
+static MrbQuery stop_query = {
+	.sql = "DELETE FROM miosa.capacity c"
+	" WHERE c.deployment_id = $1 AND c.state = 'wanted'",
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+	.expected = MRB_QUERY_DELETE,
+};
+
 static MrbCutover judge(const MrbDeployment *now, const MrbVersion *target,
 						const MrbVersion *serving);
+static bool lacks_instances(const MrbDeployment *now,
+							const MrbCutover *capacity);
 static bool is_stopped(const MrbDeployment *now);
 static bool same_id(const char *one, const char *other);
 static bool complete(const MrbDeployment *now);
@@ -77,8 +94,7 @@ mrb_apply(const MrbDeployment *now, bool immediate, MrbOperation *operation)
 	operation->target_release_id = target->release_id;
 	operation->target_sha256 = target->sha256;
 	operation->serving_version_id = switches ? NULL : now->serving.id;
-	operation->ask_capacity = capacity.needed && !stopped &&
-		now->desired_replicas > 0 && (capacity.wanting || now->target_drained);
+	operation->ask_capacity = !stopped && lacks_instances(now, &capacity);
 	operation->runs_instances = mrb_cutover_runs(target->kind) ||
 		(now->active.id != NULL && mrb_cutover_runs(now->active.kind));
 	operation->state = stopped ? "stopped" :
@@ -123,6 +139,42 @@ mrb_complete_capacity(PG_FUNCTION_ARGS)
 		now = mrb_deployment_read(text_to_cstring(PG_GETARG_TEXT_PP(0)), NULL,
 								  NULL);
 	PG_RETURN_BOOL(now != NULL && complete(now));
+}
+
+/*
+ * miosa.ask_again(deployment_id, more): request instances of the active
+ * version after a change of desired_replicas or state.  The caller holds the
+ * lock of the deployment's row.
+ */
+Datum
+mrb_ask_again(PG_FUNCTION_ARGS)
+{
+	char	   *id = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	MrbDeployment *now = mrb_deployment_read(id, NULL, NULL);
+	bool		lacking = false;
+	Datum		values[2];
+
+	if (now == NULL || now->active.id == NULL)
+		PG_RETURN_VOID();
+	values[0] = CStringGetTextDatum(id);
+	values[1] = CStringGetTextDatum(now->active.id);
+	mrb_query_open();
+	if (is_stopped(now))
+		(void) mrb_query_run(&stop_query, values, NULL);
+	else if (PG_GETARG_BOOL(1))
+	{
+		MrbCutover	capacity;
+
+		now = mrb_deployment_read(id, now->active.id, NULL);
+		capacity = judge(now, &now->target, &now->serving);
+		lacking = lacks_instances(now, &capacity);
+		if (lacking)
+			(void) mrb_query_run(&want_query, values, NULL);
+	}
+	mrb_query_close();
+	if (lacking)
+		(void) mrb_enqueue(id, "capacity", NULL);
+	PG_RETURN_VOID();
 }
 
 /*
@@ -186,6 +238,17 @@ judge(const MrbDeployment *now, const MrbVersion *target,
 							 now->desired_replicas,
 							 serving->id ? serving->kind : NULL,
 							 serving->healthy);
+}
+
+/*
+ * Whether schedulers must be asked for instances of the target: some are
+ * missing, or schedulers were asked to stop it, whatever is left of it.
+ */
+static bool
+lacks_instances(const MrbDeployment *now, const MrbCutover *capacity)
+{
+	return capacity->needed && now->desired_replicas > 0 &&
+		(capacity->wanting || now->target_drained);
 }
 
 /*
