@@ -34,6 +34,11 @@ static MrbFinding holds(const char *name);
 static MrbFinding fails(const char *name, MrbCondition condition,
 						const char *message, const char *detail,
 						const char *hint);
+static MrbFinding warns(const char *name, const char *warning,
+						const char *message, const char *detail,
+						const char *hint);
+static MrbFinding accept_risk(const MrbFinding *failure, const char *warning,
+							  const char *hint);
 static MrbFinding artifact_gone(const char *name,
 								const MrbDeployment *deployment,
 								const char *version_id, const char *detail);
@@ -129,13 +134,9 @@ mrb_checks_artifact_present(const MrbDeployment *deployment,
 						mrb_caller_request_again(deployment->request, promotion,
 												 deployment->id, version_id, true)));
 	if (check->grace || accept_unverified)
-	{
-		it.severity = MRB_WARNS;
-		it.warning = "ARTIFACT_UNVERIFIED";
-		it.hint = accept_unverified
-			? "The operation accepts unverified artifacts; check that this one is served."
-			: "The artifact was verified recently; check that it is served.";
-	}
+		return accept_risk(&it, "ARTIFACT_UNVERIFIED", accept_unverified ?
+						   "The operation accepts unverified artifacts; check that this one is served." :
+						   "The artifact was verified recently; check that it is served.");
 	return it;
 }
 
@@ -210,11 +211,8 @@ mrb_checks_compatible(const MrbDeployment *deployment)
 			   "A rollback changes code, not data: the older code meets the newer schema.",
 			   "Read the version's migration notes first; a superuser can proceed after SET miosa_rollback.on_incompatible = 'warn';");
 	if (mrb_on_incompatible == MRB_INCOMPATIBLE_WARN)
-	{
-		it.severity = MRB_WARNS;
-		it.warning = "MIGRATION_INCOMPATIBLE";
-		it.hint = "Check that the older version works with the current schema.";
-	}
+		return accept_risk(&it, "MIGRATION_INCOMPATIBLE",
+						   "Check that the older version works with the current schema.");
 	return it;
 }
 
@@ -246,17 +244,10 @@ describe_marked(List *marked)
 MrbFinding
 mrb_checks_delivery(bool undelivered)
 {
-	MrbFinding	it = {
-		.name = "endpoints_told",
-		.severity = undelivered ? MRB_WARNS : MRB_HOLDS,
-	};
-
 	if (!undelivered)
-		return it;
-	it.warning = "NOT_TOLD";
-	it.message = MRB_WAKE_UNTOLD_MESSAGE;
-	it.hint = MRB_WAKE_UNTOLD_HINT;
-	return it;
+		return holds("endpoints_told");
+	return warns("endpoints_told", "NOT_TOLD", MRB_WAKE_UNTOLD_MESSAGE, NULL,
+				 MRB_WAKE_UNTOLD_HINT);
 }
 
 /*
@@ -266,18 +257,12 @@ mrb_checks_delivery(bool undelivered)
 MrbFinding
 mrb_checks_actor_counts(bool ignored)
 {
-	MrbFinding	it = {
-		.name = "actor_counts",
-		.severity = ignored ? MRB_WARNS : MRB_HOLDS,
-	};
-
 	if (!ignored)
-		return it;
-	it.warning = "ACTOR_IGNORED";
-	it.message = "miosa_rollback.actor is ignored, because it is set for the session";
-	it.detail = "A connection pooler in transaction mode passes it on to the next client.";
-	it.hint = "RESET miosa_rollback.actor; then, in each transaction, SET LOCAL miosa_rollback.actor = 'user:...';";
-	return it;
+		return holds("actor_counts");
+	return warns("actor_counts", "ACTOR_IGNORED",
+				 "miosa_rollback.actor is ignored, because it is set for the session",
+				 "A connection pooler in transaction mode passes it on to the next client.",
+				 "RESET miosa_rollback.actor; then, in each transaction, SET LOCAL miosa_rollback.actor = 'user:...';");
 }
 
 /*
@@ -342,6 +327,35 @@ fails(const char *name, MrbCondition condition, const char *message,
 	};
 
 	return it;
+}
+
+/*
+ * Make the finding of a check that warns.
+ */
+static MrbFinding
+warns(const char *name, const char *warning, const char *message,
+	  const char *detail, const char *hint)
+{
+	MrbFinding	it = {
+		.name = name,
+		.severity = MRB_WARNS,
+		.warning = warning,
+		.message = message,
+		.detail = detail,
+		.hint = hint,
+	};
+
+	return it;
+}
+
+/*
+ * Turn a failure whose risk is accepted into a warning.
+ */
+static MrbFinding
+accept_risk(const MrbFinding *failure, const char *warning, const char *hint)
+{
+	return warns(failure->name, warning, failure->message, failure->detail,
+				 hint);
 }
 
 /*
