@@ -166,6 +166,13 @@ static MrbQuery lock_query = {
 	.argtypes = {TEXTOID},
 };
 
+/* Columns of blocker_query, from 1. */
+enum
+{
+	BLOCKER_TEXT = 1,
+	BLOCKER_PREPARED
+};
+
 /*
  * Describe the holder of the row's lock: the transaction in the row's xmax,
  * which holds the lock on its own transaction id.  A shared xmax (several
@@ -314,8 +321,8 @@ mrb_deployment_lock(const char *id)
 
 		if (mrb_query_run(&blocker_query, values, NULL) > 0)
 		{
-			blocker = mrb_query_text(0, 1);
-			prepared = mrb_query_bool(0, 2);
+			blocker = mrb_query_text(0, BLOCKER_TEXT);
+			prepared = mrb_query_bool(0, BLOCKER_PREPARED);
 		}
 		wait_for_lock(id, values, blocker, prepared);
 	}

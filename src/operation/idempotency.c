@@ -47,10 +47,19 @@ static MrbIndexLookup key_row = {
 	},
 };
 
+enum
+{
+	DEPLOYMENT_SEQ,
+	DEPLOYMENT_ACTIVE
+};
+
 static MrbIndexLookup deployment_row = {
 	.table = "deployments",
 	.index = "deployments_pkey",
-	.columns = {"seq", "active_version_id"},
+	.columns = {
+		[DEPLOYMENT_SEQ] = "seq",
+		[DEPLOYMENT_ACTIVE] = "active_version_id",
+	},
 };
 
 static MrbQuery forget_query = {
@@ -221,8 +230,8 @@ read_response(const char *deployment_id, const char *key,
 	if (mrb_index_lookup_find(&deployment_row, deployment_id, NULL))
 	{
 		response = mark_if_superseded(deployment_id, response, seq,
-									  mrb_index_lookup_int64(&deployment_row, 0),
-									  mrb_index_lookup_text(&deployment_row, 1));
+									  mrb_index_lookup_int64(&deployment_row, DEPLOYMENT_SEQ),
+									  mrb_index_lookup_text(&deployment_row, DEPLOYMENT_ACTIVE));
 		mrb_index_lookup_close(&deployment_row);
 	}
 	return response;
