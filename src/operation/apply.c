@@ -72,7 +72,6 @@ static MrbCutover judge(const MrbDeployment *now, const MrbVersion *target,
 static bool lacks_instances(const MrbDeployment *now,
 							const MrbCutover *capacity);
 static bool is_stopped(const MrbDeployment *now);
-static bool same_id(const char *one, const char *other);
 static bool complete(const MrbDeployment *now);
 
 /*
@@ -100,7 +99,7 @@ mrb_apply(const MrbDeployment *now, bool immediate, MrbOperation *operation)
 	operation->state = stopped ? "stopped" :
 		capacity.reached ? "running" : "pending";
 
-	if (!same_id(now->active.id, target->id))
+	if (!mrb_deployment_same_version(now->active.id, target->id))
 		operation->outcome = switches ? "changed" : "pending";
 	else if (now->serving_version_id != NULL && switches)
 		operation->outcome = "cutover";
@@ -258,13 +257,4 @@ static bool
 is_stopped(const MrbDeployment *now)
 {
 	return strcmp(now->state, "stopped") == 0 && now->active.id != NULL;
-}
-
-/*
- * Whether both ids are the same version's; NULL is no version.
- */
-static bool
-same_id(const char *one, const char *other)
-{
-	return one != NULL && other != NULL && strcmp(one, other) == 0;
 }

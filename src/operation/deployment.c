@@ -263,6 +263,15 @@ mrb_deployment_read(const char *id, const char *target_id, const char *key)
 }
 
 /*
+ * Compare the ids of two versions.
+ */
+bool
+mrb_deployment_same_version(const char *one, const char *other)
+{
+	return one != NULL && other != NULL && strcmp(one, other) == 0;
+}
+
+/*
  * miosa.no_deployment(name): raise DEPLOYMENT_NOT_FOUND
  */
 Datum

@@ -64,6 +64,9 @@ extern MrbDeployment *mrb_deployment_read(const char *id,
 										  const char *target_id,
 										  const char *key);
 
+/* Whether both ids are the same version's; NULL is no version. */
+extern bool mrb_deployment_same_version(const char *one, const char *other);
+
 /* Raise DEPLOYMENT_NOT_FOUND for an id, or for a name in the console. */
 pg_noreturn extern void mrb_deployment_raise_missing(const char *name);
 

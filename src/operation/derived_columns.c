@@ -58,7 +58,6 @@ static const MrbDerived derived[] = {
 
 PG_FUNCTION_INFO_V1(mrb_derived_columns);
 
-static bool differs(const TriggerData *trigger, const char *name);
 static char *get_key(const TriggerData *trigger, const char *name);
 
 /*
@@ -97,7 +96,7 @@ mrb_derived_columns_check(const TriggerData *trigger, Oid user)
 		char	   *id;
 
 		if (strcmp(derived[i].table, table) != 0 ||
-			!differs(trigger, derived[i].column))
+			!mrb_derived_columns_differ(trigger, derived[i].column))
 			continue;
 		id = get_key(trigger, named ? "name" : "id");
 		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
@@ -115,8 +114,8 @@ mrb_derived_columns_check(const TriggerData *trigger, Oid user)
 /*
  * Whether the update changes a column.
  */
-static bool
-differs(const TriggerData *trigger, const char *name)
+bool
+mrb_derived_columns_differ(const TriggerData *trigger, const char *name)
 {
 	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
 	AttrNumber	column = get_attnum(RelationGetRelid(trigger->tg_relation), name);

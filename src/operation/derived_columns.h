@@ -17,4 +17,8 @@
  */
 extern void mrb_derived_columns_check(const TriggerData *trigger, Oid user);
 
+/* In a trigger on an update of a row: whether it changes a column. */
+extern bool mrb_derived_columns_differ(const TriggerData *trigger,
+									   const char *name);
+
 #endif							/* MRB_DERIVED_COLUMNS_H */

@@ -25,7 +25,6 @@
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -84,7 +83,6 @@ static void keep_derived(const Change *change);
 static Datum get_column(const Change *change, bool after, const char *name,
 						bool *isnull);
 static char *get_text(const Change *change, bool after, const char *name);
-static bool differs(const Change *change, const char *column);
 static bool is_same_text(const char *one, const char *other);
 
 /*
@@ -246,7 +244,7 @@ keep_derived(const Change *change)
 		bool		release = strcmp(column, "active_release_id") == 0;
 		bool		sha256 = strcmp(column, "running_artifact_sha256") == 0;
 
-		if (!differs(change, column))
+		if (!mrb_derived_columns_differ(change->trigger, column))
 			continue;
 		if (release || sha256)
 		{
@@ -294,26 +292,6 @@ get_text(const Change *change, bool after, const char *name)
 	Datum		value = get_column(change, after, name, &isnull);
 
 	return isnull ? NULL : TextDatumGetCString(value);
-}
-
-/*
- * Whether the update changes a column.
- */
-static bool
-differs(const Change *change, const char *name)
-{
-	TupleDesc	desc = RelationGetDescr(change->trigger->tg_relation);
-	AttrNumber	column = get_attnum(change->trigger->tg_relation->rd_id, name);
-	Form_pg_attribute attribute;
-	bool		was_null;
-	bool		isnull;
-	Datum		was = get_column(change, false, name, &was_null);
-	Datum		value = get_column(change, true, name, &isnull);
-
-	attribute = TupleDescAttr(desc, column - 1);
-	if (was_null || isnull)
-		return was_null != isnull;
-	return !datum_image_eq(was, value, attribute->attbyval, attribute->attlen);
 }
 
 /*

@@ -55,7 +55,6 @@ static Jsonb *write_operation(const MrbCallerRequest *request, const char *key,
 							  const MrbFingerprint *fingerprint,
 							  const MrbDeployment *now,
 							  const MrbTarget *target);
-static bool same_id(const char *one, const char *other);
 static Jsonb *show_plan(const Plan *plan, const MrbDeployment *seen,
 						const MrbTarget *target,
 						const MrbOperation *operation);
@@ -329,7 +328,7 @@ recheck(const MrbCallerRequest *request, const MrbDeployment *seen,
 	 * target active since, nothing is left to do; if it made a third version
 	 * active, the target no longer holds.
 	 */
-	if (request->version_id == NULL && !same_id(now->active.id, target_id))
+	if (request->version_id == NULL && !mrb_deployment_same_version(now->active.id, target_id))
 	{
 		finding = mrb_checks_active_expected(now, seen->active.id);
 		mrb_checks_enforce(&finding);
@@ -392,15 +391,6 @@ write_operation(const MrbCallerRequest *request, const char *key,
 	mrb_wakeup_dispatcher(now->id, operation.serving_version_id ?
 						  operation.serving_version_id : version->id);
 	return response;
-}
-
-/*
- * Whether both ids are the same version's; NULL is no version.
- */
-static bool
-same_id(const char *one, const char *other)
-{
-	return one != NULL && other != NULL && strcmp(one, other) == 0;
 }
 
 /*
