@@ -109,6 +109,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.forget_wanted(text, text) IS 'Ask schedulers no longer for instances of a version, unless none was asked yet; whether that changed something';
 
+-- The caller holds the lock of the deployment's row.
 CREATE FUNCTION miosa.ask_again(deployment_id text, more boolean) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_ask_again';

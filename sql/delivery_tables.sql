@@ -176,10 +176,11 @@ LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_secret_problem';
 COMMENT ON FUNCTION miosa.secret_problem(text) IS 'Why the file of a secret cannot be used; null when it can, or there is none';
 
+-- Refuse a value that cannot be used as a secret.
 CREATE FUNCTION miosa.check_secret(name text, value text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_check_secret';
-COMMENT ON FUNCTION miosa.check_secret(text, text) IS 'Raise INVALID_ARGUMENT for a value that cannot be used as a secret';
+COMMENT ON FUNCTION miosa.check_secret(text, text) IS 'Raises INVALID_ARGUMENT for a value that cannot be used as a secret';
 
 CREATE TABLE miosa.secrets (
 	name text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),

@@ -50,16 +50,19 @@ AS 'MODULE_PATHNAME', 'mrb_check_id';
 COMMENT ON FUNCTION miosa.check_id(text, text) IS
 	'Returns value if it is an id (1 to 255 characters of A-Z a-z 0-9 . _ : -), raises INVALID_ARGUMENT otherwise; what names the argument';
 
+-- The number before the epochs of a term.
 CREATE FUNCTION miosa.first_epoch(term bigint)
 RETURNS bigint LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_first_epoch';
 COMMENT ON FUNCTION miosa.first_epoch(bigint) IS 'Number that precedes the epochs of a term';
 
+-- The term of an epoch.
 CREATE FUNCTION miosa.epoch_term(epoch bigint)
 RETURNS bigint LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_epoch_term';
 COMMENT ON FUNCTION miosa.epoch_term(bigint) IS 'Term that an epoch belongs to';
 
+-- Choose the default target without asking storage.
 CREATE FUNCTION miosa.default_target(deployment_id text)
 RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_default_target';

@@ -58,7 +58,7 @@ CREATE VIEW miosa.stat_endpoint AS
 	-- Changes of an earlier term were delivered by another server.
 	CROSS JOIN LATERAL (
 		SELECT CASE WHEN e.enabled AND a.role <> 'scheduler' THEN greatest(0, d.last_epoch - greatest(h.acked_epoch, miosa.first_epoch(d.term))) END AS epochs) b;
-COMMENT ON VIEW miosa.stat_endpoint IS 'How every endpoint is; what is counted is since it was added or enabled, the dispatcher started or miosa_reset_stats()';
+COMMENT ON VIEW miosa.stat_endpoint IS 'State and statistics of every endpoint; counters begin when it is added or enabled, the dispatcher starts or miosa_reset_stats() is called';
 COMMENT ON COLUMN miosa.stat_endpoint.name IS 'Endpoint';
 COMMENT ON COLUMN miosa.stat_endpoint.zone IS 'Its zone';
 COMMENT ON COLUMN miosa.stat_endpoint.stage IS '0: receives changes first (routers), 1: after those (caches)';

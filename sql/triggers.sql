@@ -18,6 +18,8 @@
 -- PostgreSQL ends one of them as a deadlock.  miosa_archive_version() locks
 -- the deployment first and does not have that problem.
 
+-- The role that acts, for the audit.  current_user would be the owner of the
+-- function that runs.
 CREATE FUNCTION miosa.caller() RETURNS text
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_caller';

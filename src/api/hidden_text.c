@@ -28,7 +28,7 @@ PG_FUNCTION_INFO_V1(mrb_reveal);
 PG_FUNCTION_INFO_V1(mrb_check_secret);
 
 #define MASK_DETAIL \
-	"The value is the mask that is shown instead of a secret."
+	"\"" MRB_SECRET_MASK "\" is shown in place of secrets."
 #define PLAIN_DETAIL \
 	"A secret has printable ASCII characters, with no space at its ends."
 
