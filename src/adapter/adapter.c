@@ -106,7 +106,6 @@ read_values(Jsonb *row, MrbAdapter *adapter)
 	adapter->scheduler = role != NULL && strcmp(role, "scheduler") == 0;
 	adapter->per_instance = per != NULL && strcmp(per, "instance") == 0;
 	adapter->name = mrb_json_read_text(&row->root, "name");
-	adapter->stage = get_int(row, "stage");
 	adapter->per_host = per != NULL && strcmp(per, "host") == 0;
 	adapter->wildcards = get_bool(row, "wildcards");
 	adapter->self_expires = get_bool(row, "self_expires");

@@ -36,7 +36,6 @@ typedef enum MrbSigner
 typedef struct MrbAdapter
 {
 	char	   *name;
-	int			stage;			/* default; the endpoint can have another */
 	bool		scheduler;		/* gets capacity requests, no routes */
 	bool		per_host;
 	bool		per_instance;

@@ -292,7 +292,6 @@ read_adapter(int row, MrbEndpoint *endpoint)
 	endpoint->adapter = adapter;
 	if (!mrb_adapter_read(copy_jsonb(row, COL_ADAPTER), adapter, &problem))
 		misconfigured(endpoint, problem);
-	adapter->stage = endpoint->stage;
 	unsigned_why = mrb_sign_check(adapter, endpoint->url, endpoint->secret,
 								  endpoint->previous_secret);
 	if (unsigned_why != NULL)
