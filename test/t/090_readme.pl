@@ -207,7 +207,7 @@ WITH said AS (
 	WHERE p.pronamespace = 'miosa'::regnamespace AND p.prokind = 'f'
 )
 SELECT m[1] FROM said, regexp_matches(def, $$(?:'|, )([A-Z]{2,}(?: [A-Z]{2,})*)(?=: | on %|'|, no pass)$$, 'g') m
-WHERE proname ~ '^(status|verdict|operate|dispatcher_words)'
+WHERE proname ~ '^(status|verdict|judge|operate|dispatcher_words)'
 UNION
 SELECT m[1] FROM said, regexp_matches(def, $$(?:THEN|ELSE) '([a-z_ ]+)'(?:::text)?\s$$, 'g') m
 WHERE proname ~ '^(judge|convergence)'
@@ -216,6 +216,19 @@ EOS
 cmp_ok(scalar keys %word, '>=', 20, 'there are words to explain');
 is(join(', ', grep { $explained !~ /\b$_\b/ } sort keys %word),
 	'', 'incident.md explains them');
+
+# Verdicts stand there as they are printed.
+my %part;
+
+for my $verdict ($node->safe_psql('postgres',
+		"SELECT prosrc FROM pg_proc WHERE proname = 'judge_deployment'")
+	=~ /'([A-Z]{2}[^']*|, not [^']*)'/g)
+{
+	$part{$_} = 1 for grep { length > 8 } split /%s/, $verdict;
+}
+cmp_ok(scalar keys %part, '>=', 10, 'there are verdicts');
+is(join('; ', grep { index($explained, $_) < 0 } sort keys %part),
+	'', 'incident.md has them');
 
 # Statements in the text.  These wait for what a reader has and the examples
 # have not.
