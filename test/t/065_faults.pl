@@ -161,6 +161,10 @@ $node->start;
 sql("SELECT miosa_redrive('router')");
 is(verdict('b'), 'converged', 'also after a crash');
 
+# What was acknowledged and not written down before the crash is sent again
+is(wait_sql('SELECT pending + in_flight FROM miosa.stat_dispatcher', '0'),
+	'0', 'nothing is left to send');
+
 # Many changes while one is told become one request, the last one right
 $router->clear;
 $router->answer('^/r/a/', hold => 'many');
