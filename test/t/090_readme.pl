@@ -221,7 +221,7 @@ is(join(', ', grep { $explained !~ /\b$_\b/ } sort keys %word),
 my %part;
 
 for my $verdict ($node->safe_psql('postgres',
-		"SELECT prosrc FROM pg_proc WHERE proname = 'judge_deployment'")
+		"SELECT prosrc FROM pg_proc WHERE proname = 'verdict_of'")
 	=~ /'([A-Z]{2}[^']*|, not [^']*)'/g)
 {
 	$part{$_} = 1 for grep { length > 8 } split /%s/, $verdict;
