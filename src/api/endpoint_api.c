@@ -18,7 +18,6 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
 #include "utils/jsonb.h"
 
 #include "adapter/answer.h"
@@ -27,6 +26,7 @@
 #include "adapter/secret_list.h"
 #include "adapter/sign.h"
 #include "base/errors.h"
+#include "base/json_build.h"
 #include "common/lock_wait.h"
 #include "common/query.h"
 #include "delivery/marker.h"
@@ -73,8 +73,6 @@ static const char *judge_marker(const MrbEndpoint *endpoint,
 								const MrbHttpAnswer *answer);
 static const char *judge(const MrbEndpoint *endpoint, const MrbRequest *call,
 						 const MrbHttpAnswer *answer);
-static void append_member(StringInfo out, const char *name,
-						  const char *value);
 static void append_request(StringInfo out, const MrbHttpRequest *request);
 static void append_answer(StringInfo out, const MrbEndpoint *endpoint,
 						  const List *named_secrets,
@@ -104,14 +102,15 @@ call_test_endpoint(PG_FUNCTION_ARGS)
 	StringInfoData out;
 
 	initStringInfo(&out);
-	appendStringInfoString(&out, "{\"data\":{");
-	append_member(&out, "endpoint", endpoint->name);
+	mrb_json_build_object(&out, NULL);
+	mrb_json_build_object(&out, "data");
+	mrb_json_build_string(&out, "endpoint", endpoint->name);
 	if (endpoint->vitals.health == MRB_HEALTH_MISCONFIGURED)
-		append_member(&out, "verdict", endpoint->vitals.last_error);
+		mrb_json_build_string(&out, "verdict", endpoint->vitals.last_error);
 	else
 		test(endpoint, &out);
-	out.data[out.len - 1] = '}';
-	appendStringInfoChar(&out, '}');
+	mrb_json_build_end(&out);
+	mrb_json_build_end(&out);
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
 }
 
@@ -178,20 +177,17 @@ test(MrbEndpoint *endpoint, StringInfo out)
 	adapter->marker_read != NULL ? adapter->marker_read : adapter->request;
 	MrbHttpAnswer answer;
 	const char *problem;
-	StringInfoData shown;
 	List	   *named_secrets = NIL;
 
 	if (adapter->volatile_table)
 	{
 		problem = test_marker(endpoint, &named_secrets, out);
-		append_member(out, "verdict", problem);
+		mrb_json_build_string(out, "verdict", problem);
 		return;
 	}
-	initStringInfo(&shown);
-	problem = send(endpoint, call, &named_secrets, &shown, &answer);
-	appendStringInfoString(out, shown.data);
-	append_member(out, "verdict", problem != NULL ? problem :
-				  judge(endpoint, call, &answer));
+	problem = send(endpoint, call, &named_secrets, out, &answer);
+	mrb_json_build_string(out, "verdict", problem != NULL ? problem :
+						  judge(endpoint, call, &answer));
 }
 
 /*
@@ -231,20 +227,19 @@ test_marker(MrbEndpoint *endpoint, List **named_secrets, StringInfo out)
 	const MrbRequest *const calls[] = {
 		adapter->marker_read, adapter->marker_write, adapter->marker_read
 	};
-	StringInfoData shown;
 	MrbHttpAnswer answer;
 	const char *problem = NULL;
+	int			start = out->len;
 
-	initStringInfo(&shown);
 	for (size_t i = 0; i < lengthof(calls) && problem == NULL; i++)
 	{
-		resetStringInfo(&shown);
-		problem = send(endpoint, calls[i], named_secrets, &shown, &answer);
+		out->len = start;
+		out->data[start] = '\0';
+		problem = send(endpoint, calls[i], named_secrets, out, &answer);
 		if (problem == NULL)
 			problem = judge_marker(endpoint, calls[i],
 								   i == lengthof(calls) - 1, &answer);
 	}
-	appendStringInfoString(out, shown.data);
 	return problem;
 }
 
@@ -351,40 +346,20 @@ judge(const MrbEndpoint *endpoint, const MrbRequest *call,
 }
 
 /*
- * Append a member, which ends with a comma; the caller replaces the last one.
- */
-static void
-append_member(StringInfo out, const char *name, const char *value)
-{
-	escape_json(out, name);
-	appendStringInfoChar(out, ':');
-	if (value != NULL)
-		escape_json(out, value);
-	else
-		appendStringInfoString(out, "null");
-	appendStringInfoChar(out, ',');
-}
-
-/*
  * Append the request as a member.
  */
 static void
 append_request(StringInfo out, const MrbHttpRequest *request)
 {
-	appendStringInfoString(out, "\"request\":{");
-	append_member(out, "method", request->method);
-	append_member(out, "url", request->url);
-	appendStringInfoString(out, "\"headers\":[");
+	mrb_json_build_object(out, "request");
+	mrb_json_build_string(out, "method", request->method);
+	mrb_json_build_string(out, "url", request->url);
+	mrb_json_build_array(out, "headers");
 	for (int i = 0; request->headers[i] != NULL; i++)
-	{
-		if (i > 0)
-			appendStringInfoChar(out, ',');
-		escape_json(out, request->headers[i]);
-	}
-	appendStringInfoString(out, "],");
-	append_member(out, "body", request->body);
-	out->data[out->len - 1] = '}';
-	appendStringInfoChar(out, ',');
+		mrb_json_build_string(out, NULL, request->headers[i]);
+	mrb_json_build_end_array(out);
+	mrb_json_build_string(out, "body", request->body);
+	mrb_json_build_end(out);
 }
 
 /*
@@ -397,8 +372,9 @@ append_answer(StringInfo out, const MrbEndpoint *endpoint,
 	char	   *body = pnstrdup(answer->body, answer->body_len);
 	ListCell   *cell;
 
-	appendStringInfo(out, "\"answer\":{\"status\":%d,\"elapsed_ms\":%.1f,",
-					 answer->status, answer->elapsed_ms);
+	mrb_json_build_object(out, "answer");
+	mrb_json_build_integer(out, "status", answer->status);
+	mrb_json_build_raw(out, "elapsed_ms", psprintf("%.1f", answer->elapsed_ms));
 	/* Whatever it is, it must become valid text in any encoding. */
 	for (char *p = body; *p != '\0'; p++)
 		if ((*p < 0x20 || *p > 0x7e) && *p != '\n')
@@ -409,9 +385,8 @@ append_answer(StringInfo out, const MrbEndpoint *endpoint,
 		body = mask_secret(body, lfirst(cell));
 	if (strlen(body) > BODY_SHOWN)
 		body[BODY_SHOWN] = '\0';
-	append_member(out, "body", body);
-	out->data[out->len - 1] = '}';
-	appendStringInfoChar(out, ',');
+	mrb_json_build_string(out, "body", body);
+	mrb_json_build_end(out);
 }
 
 /*

@@ -16,12 +16,12 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
 #include "utils/jsonb.h"
 
 #include "artifact/artifact.h"
 #include "artifact/artifact_http.h"
 #include "base/errors.h"
+#include "base/json_build.h"
 #include "common/lock_wait.h"
 
 PG_FUNCTION_INFO_V1(miosa_test_storage);
@@ -67,12 +67,13 @@ call_test_storage(PG_FUNCTION_ARGS)
 	check_uri(missing_uri, &absent);
 
 	initStringInfo(&out);
-	appendStringInfoString(&out, "{\"data\":{");
+	mrb_json_build_object(&out, NULL);
+	mrb_json_build_object(&out, "data");
 	append_check(&out, "artifact", &it);
 	append_check(&out, "absent", &absent);
-	appendStringInfoString(&out, "\"verdict\":");
-	escape_json(&out, verdict(&it, &absent));
-	appendStringInfoString(&out, "}}");
+	mrb_json_build_string(&out, "verdict", verdict(&it, &absent));
+	mrb_json_build_end(&out);
+	mrb_json_build_end(&out);
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
 }
 
@@ -146,7 +147,7 @@ verdict(const MrbArtifactCheck *it, const MrbArtifactCheck *absent)
 }
 
 /*
- * Append an answer as a member, which ends with a comma.
+ * Append an answer as a member.
  */
 static void
 append_check(StringInfo out, const char *name, const MrbArtifactCheck *check)
@@ -157,11 +158,9 @@ append_check(StringInfo out, const char *name, const MrbArtifactCheck *check)
 		[MRB_ARTIFACT_UNKNOWN] = "unknown",
 	};
 
-	escape_json(out, name);
-	appendStringInfoString(out, ":{\"asked\":");
-	appendStringInfoString(out, check->probed ? "true" : "false");
-	appendStringInfo(out, ",\"state\":\"%s\",\"detail\":",
-					 states[check->state]);
-	escape_json(out, check->detail);
-	appendStringInfoString(out, "},");
+	mrb_json_build_object(out, name);
+	mrb_json_build_boolean(out, "asked", check->probed);
+	mrb_json_build_string(out, "state", states[check->state]);
+	mrb_json_build_string(out, "detail", check->detail);
+	mrb_json_build_end(out);
 }

@@ -37,6 +37,25 @@ mrb_json_build_end(StringInfo json)
 }
 
 /*
+ * Open an array, which may be a member of an object.
+ */
+void
+mrb_json_build_array(StringInfo json, const char *name)
+{
+	begin_value(json, name);
+	appendStringInfoChar(json, '[');
+}
+
+/*
+ * Close the array that was opened last.
+ */
+void
+mrb_json_build_end_array(StringInfo json)
+{
+	appendStringInfoChar(json, ']');
+}
+
+/*
  * Append a string, or null for NULL.
  */
 void
@@ -60,14 +79,36 @@ mrb_json_build_integer(StringInfo json, const char *name, int64 value)
 }
 
 /*
+ * Append true or false.
+ */
+void
+mrb_json_build_boolean(StringInfo json, const char *name, bool value)
+{
+	begin_value(json, name);
+	appendStringInfoString(json, value ? "true" : "false");
+}
+
+/*
+ * Append a value as it is.
+ */
+void
+mrb_json_build_raw(StringInfo json, const char *name, const char *value)
+{
+	begin_value(json, name);
+	appendStringInfoString(json, value);
+}
+
+/*
  * Append what precedes a value: a comma, unless it is the first one, and the
  * name of a member.  A value is the first one if the text is empty or ends with
- * an opening brace, which ends no complete value.
+ * an opening brace or bracket, which ends no complete value.
  */
 static void
 begin_value(StringInfo json, const char *name)
 {
-	if (json->len > 0 && json->data[json->len - 1] != '{')
+	char		last = json->len > 0 ? json->data[json->len - 1] : '{';
+
+	if (last != '{' && last != '[')
 		appendStringInfoString(json, ", ");
 	if (name == NULL)
 		return;

@@ -20,6 +20,7 @@
 #include "artifact/artifact.h"
 #include "base/check_argument.h"
 #include "base/function_name.h"
+#include "base/json_build.h"
 #include "notify/wakeup.h"
 #include "operation/actor.h"
 #include "operation/apply.h"
@@ -60,7 +61,6 @@ static Jsonb *show_plan(const Plan *plan, const MrbDeployment *seen,
 						const MrbOperation *operation);
 static void plan_finding(Plan *plan, const MrbFinding *finding);
 static void list_warning(StringInfo warnings, const MrbFinding *finding);
-static void append_string(StringInfo buf, const char *name, const char *value);
 
 /*
  * Run a rollback or a promotion.
@@ -188,21 +188,24 @@ show_plan(const Plan *plan, const MrbDeployment *seen, const MrbTarget *target,
 	StringInfoData json;
 
 	initStringInfo(&json);
-	appendStringInfoString(&json, "{\"data\": {");
-	append_string(&json, "deployment_id", seen->id);
-	append_string(&json, "active_version_id", seen->active.id);
-	append_string(&json, "target_version_id", target->id);
-	append_string(&json, "target_rule", target->rule);
-	append_string(&json, "outcome", plan->failed ? NULL : operation->outcome);
-	append_string(&json, "state", plan->failed ? NULL : operation->state);
-	appendStringInfo(&json, ", \"would_succeed\": %s, \"edges\": %d"
-					 ", \"scheduler_calls\": %s, \"skipped\": %s"
-					 ", \"warnings\": [%s], \"checks\": [%s]}}",
-					 plan->failed ? "false" : "true",
-					 mrb_deployment_count_edges(seen->id),
-					 !plan->failed && operation->ask_capacity ? "true" : "false",
-					 target->skipped ? target->skipped : "[]",
-					 plan->warnings.data, plan->checks.data);
+	mrb_json_build_object(&json, NULL);
+	mrb_json_build_object(&json, "data");
+	mrb_json_build_string(&json, "deployment_id", seen->id);
+	mrb_json_build_string(&json, "active_version_id", seen->active.id);
+	mrb_json_build_string(&json, "target_version_id", target->id);
+	mrb_json_build_string(&json, "target_rule", target->rule);
+	mrb_json_build_string(&json, "outcome", plan->failed ? NULL : operation->outcome);
+	mrb_json_build_string(&json, "state", plan->failed ? NULL : operation->state);
+	mrb_json_build_boolean(&json, "would_succeed", !plan->failed);
+	mrb_json_build_integer(&json, "edges", mrb_deployment_count_edges(seen->id));
+	mrb_json_build_boolean(&json, "scheduler_calls",
+						   !plan->failed && operation->ask_capacity);
+	mrb_json_build_raw(&json, "skipped",
+					   target->skipped ? target->skipped : "[]");
+	mrb_json_build_raw(&json, "warnings", psprintf("[%s]", plan->warnings.data));
+	mrb_json_build_raw(&json, "checks", psprintf("[%s]", plan->checks.data));
+	mrb_json_build_end(&json);
+	mrb_json_build_end(&json);
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 											  CStringGetDatum(json.data)));
 }
@@ -410,15 +413,15 @@ plan_finding(Plan *plan, const MrbFinding *finding)
 	if (finding->severity == MRB_FAILS)
 		plan->failed = true;
 	list_warning(&plan->warnings, finding);
-	appendStringInfoString(checks, checks->len ? ", {" : "{");
-	append_string(checks, "check", finding->name);
-	append_string(checks, "result", results[finding->severity]);
-	append_string(checks, "code", finding->severity == MRB_FAILS ?
-				  mrb_condition_name(finding->condition) : finding->warning);
-	append_string(checks, "message", finding->message);
-	append_string(checks, "detail", finding->detail);
-	append_string(checks, "hint", mrb_function_name_qualify(finding->hint));
-	appendStringInfoChar(checks, '}');
+	mrb_json_build_object(checks, NULL);
+	mrb_json_build_string(checks, "check", finding->name);
+	mrb_json_build_string(checks, "result", results[finding->severity]);
+	mrb_json_build_string(checks, "code", finding->severity == MRB_FAILS ?
+						  mrb_condition_name(finding->condition) : finding->warning);
+	mrb_json_build_string(checks, "message", finding->message);
+	mrb_json_build_string(checks, "detail", finding->detail);
+	mrb_json_build_string(checks, "hint", mrb_function_name_qualify(finding->hint));
+	mrb_json_build_end(checks);
 }
 
 /*
@@ -429,25 +432,10 @@ list_warning(StringInfo warnings, const MrbFinding *finding)
 {
 	if (finding->severity != MRB_WARNS)
 		return;
-	appendStringInfoString(warnings, warnings->len ? ", {" : "{");
-	append_string(warnings, "code", finding->warning);
-	append_string(warnings, "message", finding->message);
-	append_string(warnings, "detail", finding->detail);
-	append_string(warnings, "hint", mrb_function_name_qualify(finding->hint));
-	appendStringInfoChar(warnings, '}');
-}
-
-/*
- * Append a member to the JSON object under construction.
- */
-static void
-append_string(StringInfo buf, const char *name, const char *value)
-{
-	if (buf->data[buf->len - 1] != '{')
-		appendStringInfoString(buf, ", ");
-	appendStringInfo(buf, "\"%s\": ", name);
-	if (value != NULL)
-		escape_json(buf, value);
-	else
-		appendStringInfoString(buf, "null");
+	mrb_json_build_object(warnings, NULL);
+	mrb_json_build_string(warnings, "code", finding->warning);
+	mrb_json_build_string(warnings, "message", finding->message);
+	mrb_json_build_string(warnings, "detail", finding->detail);
+	mrb_json_build_string(warnings, "hint", mrb_function_name_qualify(finding->hint));
+	mrb_json_build_end(warnings);
 }

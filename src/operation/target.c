@@ -13,8 +13,8 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
-#include "utils/json.h"
 
+#include "base/json_build.h"
 #include "operation/caller_request.h"
 #include "operation/candidates.h"
 #include "operation/target.h"
@@ -125,8 +125,7 @@ mrb_target_default(const MrbDeployment *deployment, bool accept_unverified,
 
 	if (json.len > 0)
 	{
-		appendStringInfoChar(&json, ']');
-		target->skipped = json.data;
+		target->skipped = psprintf("[%s]", json.data);
 		target->skipped_text = text.data;
 	}
 }
@@ -195,18 +194,18 @@ check_artifact(const MrbDeployment *deployment, const char *version_id,
 }
 
 /*
- * Append a skipped version to the JSON array and to the text.
+ * Append a skipped version to the elements of a JSON array and to the text.
  */
 static void
 skip(StringInfo json, StringInfo text, const MrbCandidate *it,
 	 const char *code, const char *why)
 {
-	appendStringInfo(json, "%s{\"version_id\": ", json->len ? ", " : "[");
-	escape_json(json, it->id);
-	appendStringInfo(json, ", \"version_number\": %d, \"code\": \"%s\", \"why\": ",
-					 it->number, code);
-	escape_json(json, why);
-	appendStringInfoChar(json, '}');
+	mrb_json_build_object(json, NULL);
+	mrb_json_build_string(json, "version_id", it->id);
+	mrb_json_build_integer(json, "version_number", it->number);
+	mrb_json_build_string(json, "code", code);
+	mrb_json_build_string(json, "why", why);
+	mrb_json_build_end(json);
 	appendStringInfo(text, "%sv%d (\"%s\"): %s", text->len ? ", " : "",
 					 it->number, it->id, why);
 }
