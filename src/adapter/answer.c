@@ -125,9 +125,11 @@ is_success(const MrbAdapter *adapter, const MrbRequest *request, int status)
 }
 
 /*
- * The verdict on a status that is no success.  It is about the message only if
- * the status says that the endpoint has examined the message.  All others, such
- * as those of a rotated token or of a redirect, are about the endpoint.
+ * The verdict on a status that is no success: that of the adapter's verdicts, if
+ * they name the status, which is the only way to GONE.  Otherwise it is about
+ * the message only if the status says that the endpoint has examined the
+ * message.  All others, such as those of a rotated token or of a redirect, are
+ * about the endpoint.
  */
 static MrbVerdict
 verdict_of_status(const MrbAdapter *adapter, int status)

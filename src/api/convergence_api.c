@@ -391,7 +391,7 @@ find_laggards(const Operation *operation, Laggards *laggards)
 }
 
 /*
- * Wait until it is worth while to read again.  The process joined the queue of
+ * Wait until it is worthwhile to read again.  The process joined the queue of
  * the condition variable before it read, so it misses no notification.
  */
 static void

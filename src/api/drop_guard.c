@@ -13,9 +13,9 @@
  *
  * An event trigger on sql_drop would come too late: it is a member of the
  * extension, and dropped before it would run.  One on ddl_command_start does
- * not know what a CASCADE will reach.  There is one all the same, for
- * sessions of a server that does not preload the library: to call its function
- * loads the library, and so installs the hook.
+ * not know what a CASCADE will reach.  The install script makes one on
+ * ddl_command_start all the same, for servers that do not preload the library:
+ * the call of its function loads the library, which installs the hook.
  *
  *-------------------------------------------------------------------------
  */

@@ -148,7 +148,7 @@ define_settings_d_to_l(void)
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("miosa_rollback.gone_retry",
-							"Time between retries of an endpoint that answers 410 Gone.",
+							"Time between retries of an endpoint that is gone.",
 							NULL,
 							&mrb_gone_retry, 300000, 100, 86400000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);

@@ -3,7 +3,7 @@
  * steps.c
  *	  The steps of one turn of the dispatcher's loop.
  *
- * Each step does what is due of one subject, and says when more will be due.
+ * Each step does the work of one subject that is due, and returns when more is.
  * No step waits, except that a transaction may wait LOCK_MS for a lock.
  *
  *-------------------------------------------------------------------------
@@ -126,7 +126,7 @@ run_pass(MrbDispatcher *dispatcher)
 }
 
 /*
- * A pass is due when it was put off to.
+ * The next pass is due at the time to which it was postponed.
  */
 static long
 pass_due(MrbDispatcher *dispatcher, long most)

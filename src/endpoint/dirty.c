@@ -5,7 +5,7 @@
  *
  * An endpoint is dirty when its row, or what is published of it, is out of
  * date.  Notes are what else has to be written: deployments that it rejects,
- * or accepts again, and purges to repeat. flush.c decides when all of this is
+ * or accepts again, and purges to repeat.  flush.c decides when all of this is
  * written.
  *
  *-------------------------------------------------------------------------

@@ -15,9 +15,9 @@
  * database writes position and name, so it may read its own entries without
  * the spinlock; the tally is also set to zero by mrb_endpoint_stats_reset().
  * Readers first check database without the spinlock, to skip entries of other
- * databases, and check it again under the spinlock. entries only grows and is
- * read without a lock: a reader of an old value misses an entry that was
- * taken just now.
+ * databases, and check it again under the spinlock.  "entries" only
+ * grows and is read without a lock: a reader of an old value misses an entry
+ * that was taken just now.
  *
  *-------------------------------------------------------------------------
  */

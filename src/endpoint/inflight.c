@@ -4,7 +4,7 @@
  *	  Requests to endpoints that are in flight.
  *
  * Every request needs a file descriptor, and so does every connection that is
- * kept open for the next one. libcurl keeps no more of both together than the
+ * kept open for the next one.  libcurl keeps no more of both together than the
  * engine is created for: what remains of the limit of the process after the
  * server's own files.
  *

@@ -9,8 +9,8 @@
  * that the dispatcher never reads too early.
  *
  * Where no dispatcher runs, the transaction itself notifies listeners, just
- * before its commit: only then it is known whether it is prepared, which NOTIFY
- * would prevent, and whether the queue has room.  Without room no notification
+ * before its commit.  Only then is it known whether the transaction is prepared,
+ * which NOTIFY would prevent, and whether the queue has room.  Without room no notification
  * is sent, because it must not fail the user's transaction.
  *
  *-------------------------------------------------------------------------

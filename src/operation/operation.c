@@ -8,7 +8,7 @@
  * an expired record was deleted before, any other conflict is an error.  The
  * time is taken under the deployment's lock, so that it increases with seq.
  *
- * If a plain UPDATE is_move the pointer, its trigger writes the deployment's
+ * If a plain UPDATE moves the pointer, its trigger writes the deployment's
  * row: then the statement computes the new values instead of updating the row,
  * and the trigger puts them into the new tuple.
  *

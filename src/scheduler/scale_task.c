@@ -26,7 +26,7 @@
 #define REFUSED_MIN_MS 1000
 #define REFUSED_MAX_MS 30000
 
-/* Longest Retry-After that is honoured for one request. */
+/* Longest Retry-After that is honored for one request. */
 #define RETRY_AFTER_MAX_S 3600
 
 /* Shortest delay before a request is repeated to confirm it. */
