@@ -99,6 +99,7 @@ is_guarded(Oid relid)
 	char	   *schema = get_namespace_name(get_rel_namespace(relid));
 	char	   *name;
 	bool		matches = false;
+	Oid			extension;
 
 	if (schema == NULL || strcmp(schema, MRB_SCHEMA) != 0 ||
 		get_rel_relkind(relid) != RELKIND_RELATION)
@@ -106,9 +107,12 @@ is_guarded(Oid relid)
 	name = get_rel_name(relid);
 	for (size_t i = 0; i < lengthof(guarded); i++)
 		matches |= strcmp(name, guarded[i]) == 0;
-	return matches &&
-		getExtensionOfObject(RelationRelationId, relid) ==
-		get_extension_oid(MRB_EXTENSION, false);
+	if (!matches)
+		return false;
+	/* Tables of these names can be somebody else's, as at a subscriber. */
+	extension = getExtensionOfObject(RelationRelationId, relid);
+	return OidIsValid(extension) &&
+		extension == get_extension_oid(MRB_EXTENSION, true);
 }
 
 /*

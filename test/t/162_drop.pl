@@ -47,6 +47,11 @@ for my $preloaded (0, 1)
 		1, "$name: allowed, it is dropped");
 	$node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE postgres; DROP DATABASE copy');
 	pass("$name: DROP DATABASE passes");
+	$node->safe_psql('postgres', 'CREATE DATABASE plain');
+	$node->safe_psql('plain', 'CREATE SCHEMA miosa; CREATE TABLE miosa.deployments AS SELECT 1;
+		DROP TABLE miosa.deployments; DROP SCHEMA miosa CASCADE');
+	$node->safe_psql('postgres', 'DROP DATABASE plain');
+	pass("$name: tables of these names elsewhere are dropped");
 	last if $preloaded;
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'miosa_rollback'\n");
 	$node->restart;
