@@ -14,7 +14,7 @@ COMMENT ON COLUMN miosa.finding.needs IS 'Role that may do that: miosa_operator,
 CREATE FUNCTION miosa.fix_needs(fix text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	SELECT CASE WHEN $1 = '' OR $1 ~ '^(See [a-z_]+[.]|Ask again)' THEN ''
-		WHEN f.operator IS NULL OR $1 ~ 'ALTER SYSTEM|pg_terminate_backend' THEN 'superuser'
+		WHEN f.operator IS NULL OR $1 ~ 'ALTER SYSTEM|pg_terminate_backend|^REVOKE ' THEN 'superuser'
 		WHEN f.operator THEN 'miosa_operator' ELSE 'miosa_admin' END
 	FROM (SELECT bool_and(has_function_privilege('miosa_operator', p.oid, 'EXECUTE')) AS operator
 		FROM regexp_matches($1, '\m(\w+)\(', 'g') m
@@ -127,7 +127,7 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	FROM (SELECT count(*) AS taken, current_setting('max_worker_processes')::bigint AS most
 		FROM pg_stat_activity a
 		WHERE a.backend_type NOT IN ('client backend', 'autovacuum launcher', 'autovacuum worker', 'background writer',
-			'checkpointer', 'startup', 'walreceiver', 'walsender', 'walwriter', 'archiver', 'slotsync worker')) w
+			'checkpointer', 'startup', 'walreceiver', 'walsender', 'walwriter', 'archiver', 'slotsync worker', 'walsummarizer', 'io worker')) w
 $$;
 COMMENT ON FUNCTION miosa.check_worker_slots() IS 'Check of miosa_doctor(): is a slot for a background worker free?';
 

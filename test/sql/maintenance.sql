@@ -1,4 +1,4 @@
--- Care: purging what has expired, scheduling that, and the doctor.
+-- Maintenance: purging what has expired, scheduling that, and the doctor.
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS miosa_rollback CASCADE;
@@ -225,7 +225,8 @@ SELECT replace(s, current_database(), 'DATABASE') AS statement FROM miosa_schedu
 -- not ok says what to do.
 SELECT item, status IN ('ok', 'warn', 'fail') AS known, (status = 'ok') = (fix = '') AS fix FROM miosa_doctor();
 SELECT fix, miosa.fix_needs(fix) FROM unnest(ARRAY['', 'See dispatcher.', 'SELECT miosa_redrive(''e'');', 'SELECT miosa_resume();',
-	'TABLE miosa.overdue; then SELECT * FROM miosa.status(''d'');', 'Raise max_worker_processes and restart the server.']) fix;
+	'TABLE miosa.overdue; then SELECT * FROM miosa.status(''d'');', 'Raise max_worker_processes and restart the server.',
+	'REVOKE EXECUTE ON ROUTINE miosa_rollback(text) FROM x CASCADE;']) fix;
 SELECT item, fix, needs FROM miosa_doctor() WHERE (fix = '') <> (needs = '') AND fix NOT LIKE 'See %';
 SELECT item, status, regexp_replace(seen, 'ended <?[0-9]+ s ago', 'ended <time> ago') AS seen, fix FROM miosa_doctor() WHERE item IN ('preloaded', 'endpoints', 'pg_cron', 'restorable');
 BEGIN;
