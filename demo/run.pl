@@ -168,8 +168,8 @@ sub roll_back
 	return;
 }
 
-# The same with the dispatcher stopped. The routers are told at once, as a
-# script of a platform would do it; nobody tells the cache.
+# The same with the dispatcher stopped. The routers are changed at once, as
+# the script of a platform would do it; the cache gets no purge.
 sub without_push
 {
 	my $start;
@@ -199,7 +199,7 @@ sub without_push
 	dispatcher('CONT');
 	check($without_push > $lifetime / 2, 'the cache kept the old page');
 	check($with_push < $without_push / 2, 'push was much faster');
-	print "  The dispatcher was stopped; the routers were told by hand at once,\n",
+	print "  The dispatcher was stopped; the routers were changed by hand at once,\n",
 	  "  and Varnish kept the page of version 3 for as long as it may.\n\n";
 	printf "  without push %s, with push %s\n", figure($without_push),
 	  figure($with_push);
@@ -282,7 +282,7 @@ sub lost_router
 		check($route eq 'dep_shop/ver_shop2',
 			"router-2 has the route of $host, not \"$route\"");
 	}
-	fact('router-2 is back, was told everything again; converged',
+	fact('router-2 is back, was sent everything again; converged',
 		since($start));
 	return;
 }

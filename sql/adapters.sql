@@ -45,17 +45,17 @@ INSERT INTO miosa.adapters (name, description, verdicts, signer, request, builti
 -- Caches receive purges.
 
 INSERT INTO miosa.adapters (name, description, stage, per, self_expires, settle, success, request, remove, wildcard_request, wildcard_remove, builtin) VALUES
-	('varnish-xkey', 'Varnish with vmod xkey: forgets every object that is tagged with the deployment', 1, 'deployment', true, '2 s', NULL,
+	('varnish-xkey', 'Varnish with vmod xkey: purges every object that is tagged with the deployment', 1, 'deployment', true, '2 s', NULL,
 		'{"method": "PURGE", "path": "/", "headers": {"xkey-purge": "{deployment_id}"}}', NULL, NULL, NULL, true),
-	('varnish-purge', 'Varnish with return (purge): forgets the page / of each host, and no other; for sites of one page, without wildcard hosts', 1, 'host', true, '2 s', NULL,
+	('varnish-purge', 'Varnish with return (purge): purges the page / of each host, and no other; for sites of one page, without wildcard hosts', 1, 'host', true, '2 s', NULL,
 		'{"method": "PURGE", "path": "/", "headers": {"Host": "{host}"}}',
 		'{"method": "PURGE", "path": "/", "headers": {"Host": "{host}"}}', NULL, NULL, true),
-	('varnish-ban', 'Varnish with std.ban on a header that holds the host: forgets everything of each host', 1, 'host', true, '2 s', NULL,
+	('varnish-ban', 'Varnish with std.ban on a header that holds the host: bans everything of each host', 1, 'host', true, '2 s', NULL,
 		'{"method": "BAN", "path": "/", "headers": {"x-ban-host": "{host}"}}',
 		'{"method": "BAN", "path": "/", "headers": {"x-ban-host": "{host}"}}',
 		'{"method": "BAN", "path": "/", "headers": {"x-ban-domain": "{domain}"}}',
 		'{"method": "BAN", "path": "/", "headers": {"x-ban-domain": "{domain}"}}', true),
-	('nginx-cache-purge', 'nginx with ngx_cache_purge in a location of its own: forgets the page / of each host, and no other; for sites of one page, without wildcard hosts', 1, 'host', true, '2 s', '{200,404}',
+	('nginx-cache-purge', 'nginx with ngx_cache_purge in a location of its own: purges the page / of each host, and no other; for sites of one page, without wildcard hosts', 1, 'host', true, '2 s', '{200,404}',
 		'{"method": "GET", "path": "/_purge/{host}/"}',
 		'{"method": "GET", "path": "/_purge/{host}/"}', NULL, NULL, true);
 

@@ -51,7 +51,7 @@ COMMENT ON COLUMN miosa.adapters.description IS 'What it talks to, for people';
 COMMENT ON COLUMN miosa.adapters.role IS 'edge (receives routes or purges, and counts for convergence), hook (the same, but does not count) or scheduler (starts and stops the instances of dynamic versions)';
 COMMENT ON COLUMN miosa.adapters.stage IS '0: receives changes first (routers); 1: after stage 0 of its zone has acknowledged (caches)';
 COMMENT ON COLUMN miosa.adapters.per IS 'deployment: one request a deployment; host: one request for each of its hosts; instance (schedulers): one request for each instance to start or to stop';
-COMMENT ON COLUMN miosa.adapters.self_expires IS 'Whether it forgets by itself, so that silence ends in the right state after the deployment''s route_ttl';
+COMMENT ON COLUMN miosa.adapters.self_expires IS 'Whether its pages expire by themselves, so that silence ends in the right state after the deployment''s route_ttl';
 COMMENT ON COLUMN miosa.adapters.settle IS 'When every request is repeated, because a fetch under way can bring the old page back: at least the cache''s time-out for fetches; 0 for never';
 COMMENT ON COLUMN miosa.adapters.timeout IS 'Longest time for one request';
 COMMENT ON COLUMN miosa.adapters.max_in_flight IS 'Most requests at the same time to one endpoint';

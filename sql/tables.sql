@@ -475,7 +475,7 @@ CREATE TABLE miosa.route_log (
 	created_at timestamptz NOT NULL
 );
 CREATE INDEX route_log_deployment ON miosa.route_log (deployment_id, epoch);
-COMMENT ON TABLE miosa.route_log IS 'The one order of route changes; kept for an hour, and until every enabled endpoint has them';
+COMMENT ON TABLE miosa.route_log IS 'The one order of route changes; kept for an hour, and longer while an enabled edge lacks them, but at most 100,000';
 COMMENT ON COLUMN miosa.route_log.epoch IS 'Position: term in the upper 24 bits, number in the lower 40';
 COMMENT ON COLUMN miosa.route_log.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.route_log.route_seq IS 'The deployment''s route change';
