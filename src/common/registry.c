@@ -105,9 +105,10 @@ mrb_registry_slot(Oid database)
 }
 
 /*
- * Find or take the slot of a database.  One that has the extension gets none
- * while max_databases others are admitted, and gives back the one that it was
- * probed with.
+ * Find or take the slot of a database, for which a worker is started now: that
+ * answers a request, and a later one starts another worker.  A database that
+ * has the extension gets no slot while max_databases others are admitted, and
+ * gives back the one that it was probed with.
  */
 MrbRegistrySlot *
 mrb_registry_reserve(Oid database, bool probe)
@@ -124,8 +125,28 @@ mrb_registry_reserve(Oid database, bool probe)
 	}
 	else if (slot == NULL)
 		slot = take_free_slot(database);
+	if (slot != NULL)
+		slot->requested = false;
 	LWLockRelease(registry->lock);
 	return slot;
+}
+
+/*
+ * Free the slots without a process of databases that the caller does not know.
+ */
+void
+mrb_registry_retain(bool (*is_known) (Oid database))
+{
+	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < registry->nslots; i++)
+	{
+		MrbRegistrySlot *slot = &registry->slots[i];
+
+		if (OidIsValid(slot->database) && slot->pid == 0 &&
+			!is_known(slot->database))
+			slot->database = InvalidOid;
+	}
+	LWLockRelease(registry->lock);
 }
 
 /*

@@ -77,6 +77,7 @@ extern MrbRegistrySlot *mrb_registry_slot(Oid database);
  */
 extern MrbRegistrySlot *mrb_registry_reserve(Oid database, bool probe);
 extern void mrb_registry_release(Oid database);
+extern void mrb_registry_retain(bool (*is_known) (Oid database));
 
 extern void mrb_registry_ask_for_dispatcher(Oid database);
 extern bool mrb_registry_request_missed(void);

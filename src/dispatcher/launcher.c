@@ -72,6 +72,7 @@ static bool reported = false;	/* that slots are missing */
 static void launcher_exit(int code, Datum arg);
 static void read_databases(void);
 static void forget_dropped(void);
+static bool is_known(Oid database);
 static long start_due(void);
 static void probe_again(void);
 static bool is_probing(Entry *entry, MrbTick now);
@@ -227,6 +228,18 @@ forget_dropped(void)
 		}
 		entry->listed = false;
 	}
+
+	/* Those of templates, and of databases dropped while no launcher ran. */
+	mrb_registry_retain(is_known);
+}
+
+/*
+ * Whether the list has the database.
+ */
+static bool
+is_known(Oid database)
+{
+	return hash_search(entries, &database, HASH_FIND, NULL) != NULL;
 }
 
 /*

@@ -309,6 +309,23 @@ ok( poll_until(
 		180),
 	'its place is given to another database');
 sql_in($other, "ALTER DATABASE $first ALLOW_CONNECTIONS true");
+
+# A template takes no place, although its CREATE EXTENSION requests a dispatcher
+$node->append_conf('postgresql.conf', 'miosa_rollback.max_databases = 4');
+$node->restart;
+is(waits_until($_, 'ok'), 'ok', "$_ has one of four") for @database;
+my @template = qw(template_a template_b);
+for my $name (@template)
+{
+	sql("CREATE DATABASE $name IS_TEMPLATE true");
+	sql_in($name, 'CREATE EXTENSION miosa_rollback');
+}
+sql('CREATE DATABASE fourth');
+sql_in('fourth', 'CREATE EXTENSION miosa_rollback');
+ok(poll_until(sub { return dispatcher_is_ok('fourth') }, 180),
+	'the fourth database has one beside two templates');
+sql("ALTER DATABASE $_ IS_TEMPLATE false") for @template;
+sql("DROP DATABASE $_ WITH (FORCE)") for @template, 'fourth';
 $node->append_conf('postgresql.conf', 'miosa_rollback.max_databases = 16');
 $node->restart;
 is(waits_until($_, 'ok'), 'ok', "$_ has one again") for @database;
