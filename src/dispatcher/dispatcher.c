@@ -61,6 +61,7 @@ typedef struct Pass
 	MrbReconcile reconcile;
 } Pass;
 
+static void remember_site(MrbDispatcher *dispatcher);
 static void run_pass(void *arg);
 static bool nothing_to_do(MrbDispatcher *dispatcher, MrbTerm *term);
 static bool pass_due(MrbDispatcher *dispatcher);
@@ -118,6 +119,7 @@ mrb_dispatcher_pass(MrbDispatcher *dispatcher)
 	}
 	dispatcher->failures = 0;
 	dispatcher->next_pass = 0;
+	remember_site(dispatcher);
 	mrb_registry_passed(dispatcher->slot);
 	if (pass.term.absent)
 		return false;
@@ -135,6 +137,19 @@ mrb_dispatcher_pass(MrbDispatcher *dispatcher)
 	if (pass.taken.more)
 		dispatcher->next_pass = mrb_timer_read();
 	return true;
+}
+
+/*
+ * Remember the site that a pass has judged.  One that fails judges it again.
+ */
+static void
+remember_site(MrbDispatcher *dispatcher)
+{
+	if (dispatcher->site != NULL && strcmp(dispatcher->site, mrb_site) == 0)
+		return;
+	if (dispatcher->site != NULL)
+		pfree(dispatcher->site);
+	dispatcher->site = MemoryContextStrdup(dispatcher->context, mrb_site);
 }
 
 /*
@@ -179,7 +194,8 @@ run_pass(void *arg)
 static bool
 nothing_to_do(MrbDispatcher *dispatcher, MrbTerm *term)
 {
-	if (mrb_worker_xact_extension() != dispatcher->extension)
+	if (!OidIsValid(dispatcher->extension) ||
+		mrb_worker_xact_extension() != dispatcher->extension)
 	{
 		term->absent = true;
 		return true;
@@ -189,12 +205,9 @@ nothing_to_do(MrbDispatcher *dispatcher, MrbTerm *term)
 		term->paused = mrb_term_reason();
 		return term->paused != NULL;
 	}
+	/* The first pass, or a reload changed the site: read the term. */
 	if (dispatcher->site == NULL || strcmp(dispatcher->site, mrb_site) != 0)
-	{
-		/* The first pass, or a reload changed the site: read the term. */
-		dispatcher->site = MemoryContextStrdup(dispatcher->context, mrb_site);
 		return false;
-	}
 	return dispatcher->loaded && !dispatcher->stale && !mrb_outbox_has_work();
 }
 
