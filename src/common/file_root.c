@@ -10,7 +10,6 @@
 #include "common/file_root.h"
 
 static bool goes_up(const char *path);
-static bool is_below(const char *path, const char *directory);
 static bool links_out(const char *path, const char *directory);
 
 /*
@@ -21,7 +20,7 @@ bool
 mrb_file_root_escapes(const char *path, const char *root,
 					  const char *real_root)
 {
-	return goes_up(path) || !is_below(path, root) ||
+	return goes_up(path) || !mrb_file_root_holds(root, path) ||
 		links_out(path, real_root);
 }
 
@@ -40,10 +39,10 @@ goes_up(const char *path)
 }
 
 /*
- * Whether a path is inside the directory, comparing the strings only.
+ * Compare the strings only.
  */
-static bool
-is_below(const char *path, const char *directory)
+bool
+mrb_file_root_holds(const char *directory, const char *path)
 {
 	size_t		len = strlen(directory);
 
@@ -72,7 +71,7 @@ links_out(const char *path, const char *directory)
 		/* If no component exists, the root directory decides. */
 		slash[slash == prefix ? 1 : 0] = '\0';
 	}
-	outside = strcmp(real, directory) != 0 && !is_below(real, directory);
+	outside = strcmp(real, directory) != 0 && !mrb_file_root_holds(directory, real);
 	free(real);
 	return outside;
 }

@@ -15,4 +15,7 @@
 extern bool mrb_file_root_escapes(const char *path, const char *root,
 								  const char *real_root);
 
+/* Whether a path is below a directory. */
+extern bool mrb_file_root_holds(const char *directory, const char *path);
+
 #endif							/* MRB_FILE_ROOT_H */
