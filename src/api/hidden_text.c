@@ -7,6 +7,12 @@
  * plan or output plugin of logical decoding renders the value.
  * miosa.reveal(), on which no role has privileges, returns the text.
  *
+ * The server compares the bytes of any type, with the operators for record
+ * images, and whoever may read a column could search for its value that way.
+ * So a stored value is combined with a key stream of random bytes that precede
+ * it: two of the same text differ, and neither order nor equality says anything.
+ * That is no encryption; whoever has the files of the server has the secrets.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -19,6 +25,7 @@
 #include "adapter/secret.h"
 #include "base/errors.h"
 #include "base/function_name.h"
+#include "common/digest.h"
 
 PG_FUNCTION_INFO_V1(mrb_hidden_text_in);
 PG_FUNCTION_INFO_V1(mrb_hidden_text_out);
@@ -32,7 +39,12 @@ PG_FUNCTION_INFO_V1(mrb_check_secret);
 #define PLAIN_DETAIL \
 	"A secret has printable ASCII characters, with no space at its ends."
 
+/* Random bytes before a value, and bytes of a block of the key stream. */
+#define NONCE_SIZE 16
+#define BLOCK_SIZE 32
+
 static Datum hide(char *value);
+static void combine(const uint8 *nonce, uint8 *bytes, int len);
 
 /*
  * Input function.
@@ -80,12 +92,23 @@ mrb_hidden_text_send(PG_FUNCTION_ARGS)
 }
 
 /*
- * miosa.reveal(secret): the text itself.  Both types have the same bytes.
+ * miosa.reveal(secret): the text itself
  */
 Datum
 mrb_reveal(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+	text	   *stored = PG_GETARG_TEXT_PP(0);
+	int			len = VARSIZE_ANY_EXHDR(stored) - NONCE_SIZE;
+	const char *nonce = VARDATA_ANY(stored);
+	text	   *value;
+
+	if (len < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("a stored secret is too short")));
+	value = cstring_to_text_with_len(nonce + NONCE_SIZE, len);
+	combine((const uint8 *) nonce, (uint8 *) VARDATA(value), len);
+	PG_RETURN_TEXT_P(value);
 }
 
 /*
@@ -124,6 +147,9 @@ static Datum
 hide(char *value)
 {
 	bool		masked = strcmp(value, MRB_SECRET_MASK) == 0;
+	int			len = strlen(value);
+	text	   *stored;
+	uint8	   *nonce;
 
 	if ((masked && !IsLogicalWorker()) || !mrb_secret_is_plain(value))
 		ereport(ERROR,
@@ -133,5 +159,41 @@ hide(char *value)
 				 errdetail(MASK_DETAIL) :
 				 errdetail(PLAIN_DETAIL),
 				 errhint("%s", mrb_function_name_qualify("Put it in a file: SELECT miosa_put_secret('NAME', 'file:PATH');"))));
-	PG_RETURN_TEXT_P(cstring_to_text(value));
+	stored = palloc(VARHDRSZ + NONCE_SIZE + len);
+	SET_VARSIZE(stored, VARHDRSZ + NONCE_SIZE + len);
+	nonce = (uint8 *) VARDATA(stored);
+	if (!pg_strong_random(nonce, NONCE_SIZE))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random values")));
+	memcpy(nonce + NONCE_SIZE, value, len);
+	combine(nonce, nonce + NONCE_SIZE, len);
+	PG_RETURN_TEXT_P(stored);
+}
+
+/*
+ * Combine bytes with the key stream of a nonce; a second time, they are as
+ * before.
+ */
+static void
+combine(const uint8 *nonce, uint8 *bytes, int len)
+{
+	uint8		block[BLOCK_SIZE];
+
+	for (int i = 0; i < len; i++)
+	{
+		if (i % BLOCK_SIZE == 0)
+		{
+			char		number[16];
+			const char *part = number;
+			size_t		length;
+
+			length = snprintf(number, sizeof(number), "%d", i / BLOCK_SIZE);
+			if (!mrb_digest_hmac(nonce, NONCE_SIZE, &part, &length, 1, block))
+				ereport(ERROR,
+						(errcode(ERRCODE_INTERNAL_ERROR),
+						 errmsg("could not compute a digest")));
+		}
+		bytes[i] ^= block[i % BLOCK_SIZE];
+	}
 }

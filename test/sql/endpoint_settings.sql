@@ -6,6 +6,10 @@
 
 SELECT test.history('dep_1', 2);
 INSERT INTO miosa.secrets (name, value) VALUES ('edge', 'token');
+-- Bytes of secrets say nothing, to whoever compares them; the owner may read.
+SELECT miosa.reveal(s.value) AS value, record_image_eq(ROW(s.value), ROW('token'::miosa.hidden_text)) AS found,
+	record_image_eq(ROW('token'::miosa.hidden_text), ROW('token'::miosa.hidden_text)) AS same
+FROM miosa.secrets s WHERE s.name = 'edge';
 
 -- An endpoint as it is answered
 SELECT (miosa_put_endpoint('router', 'haproxy-map', 'http://127.0.0.1:9/', zone => 'eu', secret => 'edge', enabled => false)
