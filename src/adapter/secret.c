@@ -130,7 +130,7 @@ read_reference(const char *reference, char **problem)
 							path);
 	else if ((real = realpath(path, NULL)) == NULL)
 		*problem = psprintf("file \"%s\" could not be read: %m", path);
-	else if (!mrb_file_root_holds(root, real))
+	else if (strcmp(real, root) != 0 && !mrb_file_root_holds(root, real))
 		/* A link was changed between the two looks. */
 		*problem = psprintf("file \"%s\" is not below miosa_rollback.secret_directory",
 							path);
