@@ -37,7 +37,6 @@ static MrbQuery all_query = {
 
 static MemoryContext secrets_context = NULL;
 static List *secrets = NIL;
-static char *state = NULL;
 static MrbTick checked_at = 0;
 
 /* Problems that were logged, as "name: problem". */
@@ -61,23 +60,13 @@ mrb_secret_list_read(void)
 												  "miosa_rollback secrets",
 												  ALLOCSET_SMALL_SIZES);
 	List	   *fresh = NIL;
-	StringInfoData fingerprint;
 
 	MemoryContextSwitchTo(context);
-	initStringInfo(&fingerprint);
 	mrb_query_open();
 	n = mrb_query_run(&all_query, NULL, NULL);
 	MemoryContextSwitchTo(context);
 	for (uint64 i = 0; i < n; i++)
-	{
-		MrbSecret  *secret = read_secret(i);
-
-		fresh = lappend(fresh, secret);
-		append_string(&fingerprint, secret->name);
-		append_string(&fingerprint, secret->value);
-		append_string(&fingerprint, secret->previous);
-		append_string(&fingerprint, secret->problem);
-	}
+		fresh = lappend(fresh, read_secret(i));
 	mrb_query_close();
 	MemoryContextSwitchTo(caller);
 
@@ -86,8 +75,6 @@ mrb_secret_list_read(void)
 		MemoryContextDelete(secrets_context);
 	secrets_context = context;
 	secrets = fresh;
-	state = fingerprint.data;
-
 	checked_at = mrb_timer_read();
 }
 
@@ -121,12 +108,30 @@ mrb_secret_list_value(const char *name, void *arg)
 }
 
 /*
- * Endpoints are read again when it changes.
+ * An endpoint is read again when it changes.  So it has only the secrets that
+ * the endpoint uses: a file that changes again and again must not keep others
+ * from their deliveries.
  */
-const char *
-mrb_secret_list_state(void)
+char *
+mrb_secret_list_state(const char *own, const char *settings)
 {
-	return state;
+	StringInfoData state;
+	ListCell   *cell;
+
+	initStringInfo(&state);
+	foreach(cell, secrets)
+	{
+		const MrbSecret *secret = lfirst(cell);
+
+		if ((own == NULL || strcmp(own, secret->name) != 0) &&
+			strstr(settings, psprintf("{secret:%s}", secret->name)) == NULL)
+			continue;
+		append_string(&state, secret->name);
+		append_string(&state, secret->value);
+		append_string(&state, secret->previous);
+		append_string(&state, secret->problem);
+	}
+	return state.data;
 }
 
 /*

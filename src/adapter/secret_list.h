@@ -30,8 +30,11 @@ extern const MrbSecret *mrb_secret_list_find(const char *name);
  */
 extern const char *mrb_secret_list_value(const char *name, void *arg);
 
-/* A string that changes with any of the secrets; must not be shown. */
-extern const char *mrb_secret_list_state(void);
+/*
+ * A string that changes with the secret own, which may be NULL, and with those
+ * that the settings name as {secret:...}; must not be shown.
+ */
+extern char *mrb_secret_list_state(const char *own, const char *settings);
 
 /* Whether a file has changed; checks once a second at most. */
 extern bool mrb_secret_list_changed(void);

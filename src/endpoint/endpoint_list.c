@@ -235,13 +235,17 @@ fingerprint(const char *value)
 }
 
 /*
- * Fingerprint of everything that an endpoint is made of, including secrets.
+ * Fingerprint of everything that an endpoint is made of, including its
+ * secrets.
  */
 static char *
 settings_fingerprint(int row)
 {
-	return fingerprint(psprintf("%s\n%s", mrb_query_text(row, COL_SETTINGS),
-								mrb_secret_list_state()));
+	char	   *settings = mrb_query_text(row, COL_SETTINGS);
+
+	return fingerprint(psprintf("%s\n%s", settings,
+								mrb_secret_list_state(mrb_query_text(row, COL_SECRET),
+													  settings)));
 }
 
 /*

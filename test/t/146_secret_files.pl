@@ -166,6 +166,24 @@ is(sql('SELECT miosa.reveal(value) FROM miosa.secrets'), 'file:edge', 'the table
 is(sql("SELECT status || ' ' || seen FROM miosa_doctor() WHERE item = 'secrets'"),
 	'ok 1 in files, 0 in miosa.secrets', 'the doctor counts it');
 
+# A request to an endpoint that does not use the secret goes on meanwhile
+sql(<<"EOS");
+INSERT INTO miosa.adapters (name, timeout, request) VALUES ('open', '5 min',
+	'{"method": "PUT", "path": "/{deployment_id}/{version_id}"}');
+SELECT miosa_put_deployment('other', 'ten', 'other');
+SELECT miosa_put_version('other', 'v1', 1);
+SELECT miosa_put_endpoint('open', 'open', '@{[ $sink->url ]}/open', selector => '{"deployment": ["other"]}');
+EOS
+$sink->answer('^/open/', hold => 'open');
+sql("SELECT miosa_promote('other', 'v1')");
+ok($sink->wait_for(1, '^/open/'), 'it is under way');
+put('edge', "tok-1b\n");
+told_with('tok-1b', 'while another request is under way');
+$sink->release('open');
+is(sql("SELECT miosa_wait_converged('other', '180 s')"), 'converged', 'that one ends well');
+is(scalar $sink->requests('^/open/.*v1'), 1, 'and was not sent again');
+sql("SELECT miosa_remove_endpoint('open')");
+
 # Rotation: by rename, in place, with the same size and time, by a link
 put('edge', "tok-2\n");
 told_with('tok-2', 'a file that is replaced is read again');
