@@ -172,6 +172,8 @@ flip('a', 2);
 ok($router->wait_for(1, '^/r/a/'), 'one is told');
 sql("DO \$\$ BEGIN FOR n IN 1 .. 200 LOOP
 	PERFORM miosa_promote('a', 'v' || (n % 2 + 1)); COMMIT; END LOOP; END \$\$");
+# Changes that the dispatcher takes later are another request
+is(wait_sql('SELECT count(*) FROM miosa.outbox', '0'), '0', 'all have been taken');
 $router->release('many');
 is(verdict('a'), 'converged', '200 changes');
 is(scalar paths($router, '^/r/a/'), 2, 'become one request');
