@@ -111,9 +111,7 @@ static char *
 read_reference(const char *reference, char **problem)
 {
 	char	   *path;
-	char	   *root;
-	char	   *real = NULL;
-	char	   *value = NULL;
+	char	   *real;
 
 	if (mrb_secret_directory == NULL || mrb_secret_directory[0] == '\0')
 	{
@@ -122,23 +120,22 @@ read_reference(const char *reference, char **problem)
 	}
 	path = is_absolute_path(reference) ? pstrdup(reference) :
 		psprintf("%s/%s", mrb_secret_directory, reference);
-	root = realpath(mrb_secret_directory, NULL);
-	if (root == NULL)
-		*problem = psprintf("the directory of miosa_rollback.secret_directory could not be read: %m");
-	else if (mrb_file_root_escapes(path, mrb_secret_directory, root))
-		*problem = psprintf("file \"%s\" is not below miosa_rollback.secret_directory",
-							path);
-	else if ((real = realpath(path, NULL)) == NULL)
-		*problem = psprintf("file \"%s\" could not be read: %m", path);
-	else if (strcmp(real, root) != 0 && !mrb_file_root_holds(root, real))
-		/* A link was changed between the two looks. */
-		*problem = psprintf("file \"%s\" is not below miosa_rollback.secret_directory",
-							path);
-	else
-		value = read_file(real, path, problem);
-	free(root);
-	free(real);
-	return value;
+	switch (mrb_file_root_resolve(mrb_secret_directory, path, &real))
+	{
+		case MRB_FILE_ROOT_FOUND:
+			return read_file(real, path, problem);
+		case MRB_FILE_ROOT_MISSING:
+			*problem = psprintf("file \"%s\" could not be read: %m", path);
+			break;
+		case MRB_FILE_ROOT_OUTSIDE:
+			*problem = psprintf("file \"%s\" is not below miosa_rollback.secret_directory",
+								path);
+			break;
+		case MRB_FILE_ROOT_NO_ROOT:
+			*problem = psprintf("the directory of miosa_rollback.secret_directory could not be read: %m");
+			break;
+	}
+	return NULL;
 }
 
 /*

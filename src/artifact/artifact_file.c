@@ -28,30 +28,29 @@ void
 mrb_artifact_file_check(const MrbArtifact *artifact, MrbArtifactCheck *check)
 {
 	char	   *path = file_path(artifact->uri);
-	char	   *root = realpath(mrb_artifact_file_root, NULL);
-	char	   *refused = NULL;
+	char	   *real = NULL;
 	struct stat found;
 
-	/* If the root is missing, its disk may not be mounted: unknown. */
-	if (root == NULL)
-		refused = psprintf("The directory of miosa_rollback.artifact_file_root could not be read: %m.");
-	else if (path == NULL)
-		refused = pstrdup("Its storage URI is not of the form file:///path, so storage was not asked.");
-	else if (mrb_file_root_escapes(path, mrb_artifact_file_root, root))
-		refused = psprintf("File \"%s\" is not below miosa_rollback.artifact_file_root, so it was not checked.",
-						   path);
-	free(root);
-	if (refused != NULL)
+	check->state = MRB_ARTIFACT_UNKNOWN;
+	switch (mrb_file_root_resolve(mrb_artifact_file_root, path, &real))
 	{
-		check->state = MRB_ARTIFACT_UNKNOWN;
-		check->detail = refused;
-		return;
+		case MRB_FILE_ROOT_NO_ROOT:
+			/* Its disk may not be mounted. */
+			check->detail = psprintf("The directory of miosa_rollback.artifact_file_root could not be read: %m.");
+			return;
+		case MRB_FILE_ROOT_OUTSIDE:
+			check->detail = path == NULL ?
+				pstrdup("Its storage URI is not of the form file:///path, so storage was not asked.") :
+				psprintf("File \"%s\" is not below miosa_rollback.artifact_file_root, so it was not checked.",
+						 path);
+			return;
+		case MRB_FILE_ROOT_FOUND:
+		case MRB_FILE_ROOT_MISSING:
+			break;
 	}
 
-	Assert(path != NULL);
 	check->probed = true;
-	check->state = MRB_ARTIFACT_UNKNOWN;
-	if (stat(path, &found) == 0)
+	if (real != NULL && stat(real, &found) == 0)
 	{
 		if (!mrb_artifact_check_size(artifact, S_ISREG(found.st_mode) ?
 									 (int64) found.st_size : -1, check))

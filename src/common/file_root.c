@@ -7,21 +7,43 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "common/file_root.h"
 
 static bool goes_up(const char *path);
-static bool links_out(const char *path, const char *directory);
+static bool is_below(const char *path, const char *directory);
+static bool is_in(const char *real, const char *real_root);
+static bool links_out(const char *path, const char *real_root);
 
 /*
- * Whether a path leads out of the directory.  Symbolic links may be used as long
- * as they stay inside.
+ * Resolve the path once, and judge what it was resolved to.  If it does not
+ * exist, the part of it that exists decides.  The root itself counts as inside;
+ * callers refuse it as no file.
  */
-bool
-mrb_file_root_escapes(const char *path, const char *root,
-					  const char *real_root)
+MrbFileRootResult
+mrb_file_root_resolve(const char *root, const char *path, char **real)
 {
-	return goes_up(path) || !mrb_file_root_holds(root, path) ||
-		links_out(path, real_root);
+	char		real_root[PATH_MAX];
+	char		found[PATH_MAX];
+	int			error;
+
+	if (realpath(root, real_root) == NULL)
+		return MRB_FILE_ROOT_NO_ROOT;
+	if (path == NULL || goes_up(path) || !is_below(path, root))
+		return MRB_FILE_ROOT_OUTSIDE;
+	if (realpath(path, found) == NULL)
+	{
+		error = errno;
+		if (links_out(path, real_root))
+			return MRB_FILE_ROOT_OUTSIDE;
+		errno = error;
+		return MRB_FILE_ROOT_MISSING;
+	}
+	if (!is_in(found, real_root))
+		return MRB_FILE_ROOT_OUTSIDE;
+	*real = pstrdup(found);
+	return MRB_FILE_ROOT_FOUND;
 }
 
 /*
@@ -39,10 +61,10 @@ goes_up(const char *path)
 }
 
 /*
- * Compare the strings only.
+ * Whether a path is inside the directory, comparing the strings only.
  */
-bool
-mrb_file_root_holds(const char *directory, const char *path)
+static bool
+is_below(const char *path, const char *directory)
 {
 	size_t		len = strlen(directory);
 
@@ -52,17 +74,24 @@ mrb_file_root_holds(const char *directory, const char *path)
 }
 
 /*
- * Whether symbolic links lead out of the directory.  The part of the path that
- * exists decides.
+ * Whether a real path is the root or inside of it.
  */
 static bool
-links_out(const char *path, const char *directory)
+is_in(const char *real, const char *real_root)
+{
+	return strcmp(real, real_root) == 0 || is_below(real, real_root);
+}
+
+/*
+ * Whether symbolic links of a path that does not exist lead out of the root.
+ */
+static bool
+links_out(const char *path, const char *real_root)
 {
 	char	   *prefix = pstrdup(path);
-	char	   *real;
-	bool		outside;
+	char		real[PATH_MAX];
 
-	while ((real = realpath(prefix, NULL)) == NULL)
+	while (realpath(prefix, real) == NULL)
 	{
 		char	   *slash = strrchr(prefix, '/');
 
@@ -71,7 +100,5 @@ links_out(const char *path, const char *directory)
 		/* If no component exists, the root directory decides. */
 		slash[slash == prefix ? 1 : 0] = '\0';
 	}
-	outside = strcmp(real, directory) != 0 && !mrb_file_root_holds(directory, real);
-	free(real);
-	return outside;
+	return !is_in(real, real_root);
 }
