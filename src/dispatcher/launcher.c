@@ -222,14 +222,13 @@ forget_dropped(void)
 				continue;		/* until its dispatcher has exited */
 			if (entry->handle != NULL)
 				pfree(entry->handle);
-			mrb_registry_release(entry->database);
 			hash_search(entries, &entry->database, HASH_REMOVE, NULL);
 			continue;
 		}
 		entry->listed = false;
 	}
 
-	/* Those of templates, and of databases dropped while no launcher ran. */
+	/* Also those of templates, and of what was dropped while none ran. */
 	mrb_registry_retain(is_known);
 }
 

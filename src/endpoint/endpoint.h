@@ -147,6 +147,9 @@ typedef struct MrbDirty
 #define MRB_ENDPOINT_RETRY_MIN_MS 100
 #define MRB_ENDPOINT_RETRY_MAX_MS 30000
 
+/* Longest Retry-After that is honored, in seconds. */
+#define MRB_RETRY_AFTER_MAX_S 3600
+
 typedef struct MrbEndpoint
 {
 	dlist_node	node;			/* in mrb_endpoints */

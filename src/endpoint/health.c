@@ -33,9 +33,6 @@
 #include "endpoint/health.h"
 #include "endpoint/run_queue.h"
 
-/* Longest Retry-After that is honored, in seconds. */
-#define RETRY_AFTER_MAX_S 3600
-
 static MrbHealthProbe probe_endpoint = NULL;
 
 static void back_off(MrbEndpoint *endpoint, int retry_after);
@@ -302,7 +299,7 @@ back_off(MrbEndpoint *endpoint, int retry_after)
 		return;
 	}
 	if (retry_after > 0)
-		after_ms = Max(after_ms, Min(retry_after, RETRY_AFTER_MAX_S) * 1000);
+		after_ms = Max(after_ms, Min(retry_after, MRB_RETRY_AFTER_MAX_S) * 1000);
 	vitals->next_try_at = TimestampTzPlusMilliseconds(mrb_timer_wall(),
 													  after_ms);
 	mrb_timer_set(&vitals->retry_timer, after_ms, retry);

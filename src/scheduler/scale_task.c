@@ -26,9 +26,6 @@
 #define REFUSED_MIN_MS 1000
 #define REFUSED_MAX_MS 30000
 
-/* Longest Retry-After that is honored for one request. */
-#define RETRY_AFTER_MAX_S 3600
-
 /* Shortest delay before a request is repeated to confirm it. */
 #define CONFIRM_MS 1000
 
@@ -155,7 +152,7 @@ mrb_scale_task_refused(MrbScaleTask *task, const char *instance,
 	task->failures++;
 	delay = refused_delay(task->failures);
 	task->send_at = after(Max(delay,
-							  Min(retry_after, RETRY_AFTER_MAX_S) * 1000));
+							  Min(retry_after, MRB_RETRY_AFTER_MAX_S) * 1000));
 }
 
 /*
