@@ -34,6 +34,13 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.make_finding(text, text, text, text) IS 'A finding with the role that its fix needs';
 
+-- Show the first three of a number of names.
+CREATE FUNCTION miosa.some_names(names text, n bigint) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	SELECT format('(%s%s)', miosa.clip($1, 120), CASE WHEN $2 > 3 THEN ', ...' ELSE '' END)
+$$;
+COMMENT ON FUNCTION miosa.some_names(text, bigint) IS 'Names in parentheses; n is how many there are, of which at most three are given';
+
 -- Without preloading everything but delivery works.
 CREATE FUNCTION miosa.check_preloaded() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
@@ -196,8 +203,7 @@ CREATE FUNCTION miosa.check_capacity() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('capacity', CASE WHEN w.n = 0 THEN 'ok' ELSE 'fail' END,
 		CASE WHEN w.n = 0 THEN 'no deployment waits too long for instances'
-			ELSE format('wait for instances longer than cutover_deadline: %s (%s%s)', w.n, miosa.clip(w.names, 120),
-				CASE WHEN w.n > 3 THEN ', ...' ELSE '' END) END,
+			ELSE format('wait for instances longer than cutover_deadline: %s %s', w.n, miosa.some_names(w.names, w.n)) END,
 		CASE WHEN w.n = 0 THEN '' ELSE 'TABLE miosa.overdue; then SELECT * FROM miosa.status(''deployment'');' END)
 	FROM (SELECT count(*) AS n, string_agg(o.id, ', ' ORDER BY o.id) FILTER (WHERE o.place <= 3) AS names
 		FROM (SELECT v.id, row_number() OVER (ORDER BY v.id) AS place FROM miosa.overdue v) o) w
@@ -375,8 +381,7 @@ CREATE FUNCTION miosa.check_restorable() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('restorable', CASE WHEN w.n = 0 THEN 'ok' ELSE 'warn' END,
 		CASE WHEN w.n = 0 THEN 'every active deployment has two versions to go back to'
-			ELSE format('with fewer than two versions to go back to: %s, with none: %s (%s%s)', w.n, w.none, miosa.clip(w.names, 120),
-				CASE WHEN w.n > 3 THEN ', ...' ELSE '' END) END,
+			ELSE format('with fewer than two versions to go back to: %s, with none: %s %s', w.n, w.none, miosa.some_names(w.names, w.n)) END,
 		CASE WHEN w.n = 0 THEN '' ELSE 'TABLE miosa.scarcely_restorable; normal after the first publishes, else keep older versions ready: SELECT miosa_pin_version(''deployment'', ''version'');' END)
 	FROM (SELECT count(*) AS n, count(*) FILTER (WHERE s.restorable = 0) AS none,
 			string_agg(s.deployment_id, ', ' ORDER BY s.restorable, s.deployment_id) FILTER (WHERE s.place <= 3) AS names
@@ -391,8 +396,7 @@ CREATE FUNCTION miosa.check_artifacts() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('artifacts', CASE WHEN w.n = 0 THEN 'ok' ELSE 'fail' END,
 		CASE WHEN w.n = 0 THEN 'storage has every artifact that it was asked for'
-			ELSE format('storage lost the artifacts of rollback targets: %s (%s%s)', w.n, miosa.clip(w.names, 120),
-				CASE WHEN w.n > 3 THEN ', ...' ELSE '' END) END,
+			ELSE format('storage lost the artifacts of rollback targets: %s %s', w.n, miosa.some_names(w.names, w.n)) END,
 		CASE WHEN w.n = 0 THEN '' ELSE 'SELECT deployment_id, storage_uri, missing_at FROM miosa.releases WHERE missing_at IS NOT NULL; put them back, or archive the versions: SELECT miosa_archive_version(''deployment'', ''version'');' END)
 	FROM (SELECT count(*) AS n, string_agg(m.name, ', ' ORDER BY m.name) FILTER (WHERE m.place <= 3) AS names
 		FROM (SELECT r.deployment_id || ' v' || v.version_number AS name,
