@@ -17,7 +17,7 @@ use Time::HiRes qw(time);
 
 our @EXPORT_OK =
   qw(make_edge make_may_be_refused make_node make_site operate switch_seconds switches
-  verdict wait_dispatcher wait_sql);
+  verdict wait_dispatcher wait_ready wait_sql);
 
 # How each kind of edge is told, if a test does not say otherwise.
 my %adapter = (
@@ -190,6 +190,18 @@ sub wait_sql
 		$timeout // 180,
 		0.05);
 	return $found;
+}
+
+# Wait until a new endpoint has been sent everything.  One of its name that was
+# removed just now may still be shown, with another generation.
+sub wait_ready
+{
+	my ($node, $name) = @_;
+
+	return wait_sql($node, "SELECT count(*) FROM miosa.stat_endpoint v
+		JOIN miosa.endpoints e USING (name)
+		JOIN miosa.endpoint_stats() s ON s.endpoint = e.name AND s.generation = e.generation
+		WHERE v.name = '$name' AND v.state IN ('healthy', 'new') AND v.epochs_behind = 0", 1);
 }
 
 # How waiting for the deployment's present route ends.

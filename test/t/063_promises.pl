@@ -8,7 +8,7 @@ use warnings FATAL => 'all';
 use JSON::PP qw(decode_json);
 use MiosaHttp qw(poll_until);
 use MiosaSink;
-use MiosaTest qw(make_node);
+use MiosaTest qw(make_node wait_ready);
 use POSIX qw(strftime);
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -80,11 +80,7 @@ sub only
 	sql("SELECT miosa_remove_endpoint(name) FROM miosa.endpoints");
 	sql("SELECT miosa_put_endpoint('$name', '$adapter', '$url/$name', selector => '$selector'"
 		  . ($more // '') . ')');
-	# An endpoint of this name that was removed just now may still be shown
-	wait_sql("SELECT count(*) FROM miosa.stat_endpoint v
-		JOIN miosa.endpoints e USING (name)
-		JOIN miosa.endpoint_stats() s ON s.endpoint = e.name AND s.generation = e.generation
-		WHERE v.state IN ('healthy', 'new') AND v.epochs_behind = 0", 1, "$name: ready");
+	is(wait_ready($node, $name), 1, "$name: ready");
 	$sink->clear;
 	return;
 }

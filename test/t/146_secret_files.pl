@@ -8,7 +8,7 @@ use MIME::Base64 qw(encode_base64);
 use MiosaHttp qw(poll_until);
 use MiosaNode;
 use MiosaSink;
-use MiosaTest qw(make_node);
+use MiosaTest qw(make_node wait_ready);
 use POSIX qw(mkfifo);
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -175,10 +175,7 @@ SELECT miosa_put_version('other', 'v1', 1);
 SELECT miosa_put_endpoint('open', 'open', '@{[ $sink->url ]}/open', selector => '{"deployment": ["other"]}');
 EOS
 # A new endpoint is sent everything first, which could be this change as well
-is(wait_sql("SELECT count(*) FROM miosa.stat_endpoint v
-	JOIN miosa.endpoints e USING (name)
-	JOIN miosa.endpoint_stats() s ON s.endpoint = e.name AND s.generation = e.generation
-	WHERE v.name = 'open' AND v.state IN ('healthy', 'new') AND v.epochs_behind = 0", 1), 1, 'it is ready');
+is(wait_ready($node, 'open'), 1, 'it is ready');
 $sink->answer('^/open/', hold => 'open');
 sql("SELECT miosa_promote('other', 'v1')");
 ok($sink->wait_for(1, '^/open/'), 'it is under way');
