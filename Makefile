@@ -158,8 +158,9 @@ OBJS = \
 
 OUR_HEADERS = $(wildcard src/*.h src/*/*.h)
 
-# -Wextra without the warning that every SQL-callable function would give.
-PG_CFLAGS = -Wextra -Wno-unused-parameter
+# -Wextra without the warning that every SQL-callable function would give.  A
+# macro that another major version defines elsewhere must not become a call.
+PG_CFLAGS = -Wextra -Wno-unused-parameter -Werror=implicit-function-declaration
 PG_CPPFLAGS = -DMIOSA_ROLLBACK_VERSION='"$(EXTVERSION)"' \
 	-I$(srcdir)/src
 SHLIB_LINK = -lcurl -ljansson

@@ -23,6 +23,7 @@
 #include "utils/builtins.h"
 
 #include "adapter/secret.h"
+#include "base/compat.h"
 #include "base/errors.h"
 #include "base/function_name.h"
 #include "common/digest.h"

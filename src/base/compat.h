@@ -14,6 +14,11 @@
 #error "miosa_rollback needs PostgreSQL 15 or newer"
 #endif
 
+/* 16 moved the macros of variable-length values out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* 18 puts the attribute of functions that do not return in front. */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn pg_attribute_noreturn()
