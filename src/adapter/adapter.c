@@ -90,7 +90,7 @@ mrb_adapter_read(Jsonb *row, MrbAdapter *adapter, char **problem)
 	if (*problem == NULL)
 		*problem = check_signer(adapter);
 	if (*problem == NULL)
-		*problem = mrb_adapter_read_scheduler(row, adapter);
+		*problem = mrb_adapter_scheduler_read(row, adapter);
 	return *problem == NULL;
 }
 

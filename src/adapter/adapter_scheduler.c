@@ -39,7 +39,7 @@ static char *find_variable(uint32 uses, const char *format);
  * The adapter of an edge must not have these columns.
  */
 char *
-mrb_adapter_read_scheduler(Jsonb *row, MrbAdapter *adapter)
+mrb_adapter_scheduler_read(Jsonb *row, MrbAdapter *adapter)
 {
 	char	   *problem;
 

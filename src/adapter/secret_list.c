@@ -143,7 +143,7 @@ mrb_secret_list_changed(void)
 	ListCell   *cell;
 	MrbTick		now = mrb_timer_read();
 
-	if (!mrb_tick_exceeds(checked_at, now, CHECK_MS))
+	if (!mrb_timer_passed(checked_at, now, CHECK_MS))
 		return false;
 	checked_at = now;
 	foreach(cell, secrets)

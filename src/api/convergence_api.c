@@ -236,7 +236,7 @@ call_wait_converged(PG_FUNCTION_ARGS)
 	if (slot != NULL)
 		ConditionVariablePrepareToSleep(&slot->acknowledged);
 	while (find_laggards(&operation, &laggards) &&
-		   (left = mrb_tick_ms(mrb_timer_read(), end)) > 0)
+		   (left = mrb_timer_ms_between(mrb_timer_read(), end)) > 0)
 	{
 		wait_for_laggards(slot, &laggards, left);
 		MemoryContextReset(scratch);
@@ -385,7 +385,7 @@ find_laggards(const Operation *operation, Laggards *laggards)
 	mrb_progress_snapshot(&laggards_query, args, nulls, read_laggards, laggards);
 	if (laggards->state == NULL)
 		laggards->state = pstrdup("superseded");	/* deleted meanwhile */
-	laggards->took_ms = mrb_tick_ms(start, mrb_timer_read());
+	laggards->took_ms = mrb_timer_ms_between(start, mrb_timer_read());
 	return strcmp(laggards->state, "waiting_edges") == 0 ||
 		strcmp(laggards->state, "waiting_instances") == 0;
 }
@@ -398,15 +398,15 @@ static void
 wait_for_laggards(MrbRegistrySlot *slot, Laggards *laggards, long left)
 {
 	MrbTick		now = mrb_timer_read();
-	MrbTick		news_at = mrb_tick_plus(now, NEWS_PART *
-										laggards->took_ms);
+	MrbTick		news_at = mrb_timer_add_ms(now, NEWS_PART *
+										   laggards->took_ms);
 	MrbTick		until =
-	mrb_tick_plus(now, Min(left, Max(READ_MS, READ_PART *
-									 laggards->took_ms)));
+	mrb_timer_add_ms(now, Min(left, Max(READ_MS, READ_PART *
+										laggards->took_ms)));
 
 	while (!caught_up(laggards) && now < until)
 	{
-		left = mrb_tick_ms(now, until);
+		left = mrb_timer_ms_between(now, until);
 		if (!sleep_on(slot, left) && laggards->others)
 			until = Min(until, news_at);
 		now = mrb_timer_read();

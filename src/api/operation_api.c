@@ -139,7 +139,7 @@ mrb_raise_condition(PG_FUNCTION_ARGS)
 	MrbCondition condition;
 
 	if (name == NULL || message == NULL ||
-		!mrb_condition_by_name(name, &condition))
+		!mrb_errors_find_condition(name, &condition))
 		elog(ERROR, "unknown condition or no message: \"%s\"",
 			 name ? name : "");
 	mrb_raise(condition, message, text_argument(fcinfo, 2),

@@ -164,7 +164,7 @@ mrb_raise_reference(PG_FUNCTION_ARGS)
  * Return the name of a condition.
  */
 const char *
-mrb_condition_name(MrbCondition condition)
+mrb_errors_condition_name(MrbCondition condition)
 {
 	return conditions[condition].name;
 }
@@ -173,7 +173,7 @@ mrb_condition_name(MrbCondition condition)
  * Find a condition by its name; false when no condition has that name.
  */
 bool
-mrb_condition_by_name(const char *name, MrbCondition *condition)
+mrb_errors_find_condition(const char *name, MrbCondition *condition)
 {
 	for (size_t i = 0; i < lengthof(conditions); i++)
 	{

@@ -95,9 +95,9 @@ extern Datum mrb_errors_call(MrbAccess access, PGFunction function,
 extern void mrb_errors_hide_frames(void);
 
 /* Return the name of a condition. */
-extern const char *mrb_condition_name(MrbCondition condition);
+extern const char *mrb_errors_condition_name(MrbCondition condition);
 
 /* Find a condition by its name; false when no condition has that name. */
-extern bool mrb_condition_by_name(const char *name, MrbCondition *condition);
+extern bool mrb_errors_find_condition(const char *name, MrbCondition *condition);
 
 #endif							/* MRB_ERRORS_H */

@@ -417,7 +417,7 @@ shmem_startup(void)
 			MrbRegistrySlot *slot = &registry->slots[i];
 
 			slot->database = InvalidOid;
-			for (int c = 0; c < MRB_COUNTERS; c++)
+			for (int c = 0; c < MRB_NUM_COUNTERS; c++)
 				pg_atomic_init_u64(&slot->counters[c], 0);
 			pg_atomic_init_u64(&slot->last_pass_at, 0);
 			pg_atomic_init_u64(&slot->last_pass_ms, 0);
@@ -507,7 +507,7 @@ reset_slot(MrbRegistrySlot *slot)
 	slot->error[0] = '\0';
 	pg_atomic_write_u64(&slot->last_pass_at, 0);
 	pg_atomic_write_u64(&slot->last_pass_ms, mrb_timer_read() / 1000);
-	for (int c = 0; c < MRB_COUNTERS; c++)
+	for (int c = 0; c < MRB_NUM_COUNTERS; c++)
 		pg_atomic_write_u64(&slot->counters[c], 0);
 }
 

@@ -28,18 +28,18 @@ typedef enum MrbDispatcherState
 
 typedef enum MrbCounter
 {
-	MRB_COUNT_PASSES,			/* passes that found work */
-	MRB_COUNT_ROUTES,			/* route changes that were given an epoch */
-	MRB_COUNT_SENT,				/* requests sent */
-	MRB_COUNT_ACKNOWLEDGED,		/* requests that succeeded */
-	MRB_COUNT_FAILED,			/* requests that failed */
-	MRB_COUNT_RETRIED,			/* requests that were retries */
-	MRB_COUNT_NOTIFIED,			/* notifications sent */
-	MRB_COUNT_ERRORS,			/* passes that ended in an error */
-	MRB_COUNT_IN_FLIGHT,		/* requests in flight now */
-	MRB_COUNT_PENDING,			/* deployments pending for an endpoint now */
-	MRB_COUNT_EPOCH,			/* newest epoch */
-	MRB_COUNTERS
+	MRB_COUNTER_PASSES,			/* passes that found work */
+	MRB_COUNTER_ROUTES,			/* route changes that were given an epoch */
+	MRB_COUNTER_SENT,			/* requests sent */
+	MRB_COUNTER_ACKNOWLEDGED,	/* requests that succeeded */
+	MRB_COUNTER_FAILED,			/* requests that failed */
+	MRB_COUNTER_RETRIED,		/* requests that were retries */
+	MRB_COUNTER_NOTIFIED,		/* notifications sent */
+	MRB_COUNTER_ERRORS,			/* passes that ended in an error */
+	MRB_COUNTER_IN_FLIGHT,		/* requests in flight now */
+	MRB_COUNTER_PENDING,		/* deployments pending for an endpoint now */
+	MRB_COUNTER_EPOCH,			/* newest epoch */
+	MRB_NUM_COUNTERS
 } MrbCounter;
 
 /* Maximum length of the error that a slot keeps, in bytes. */
@@ -60,7 +60,7 @@ typedef struct MrbRegistrySlot
 	pg_atomic_uint64 last_pass_at;	/* a TimestampTz; 0: none yet */
 	pg_atomic_uint64 last_pass_ms;	/* the same on the monotonic clock, or
 									 * when the slot was taken */
-	pg_atomic_uint64 counters[MRB_COUNTERS];
+	pg_atomic_uint64 counters[MRB_NUM_COUNTERS];
 	ConditionVariable acknowledged; /* broadcast at acknowledgements */
 } MrbRegistrySlot;
 

@@ -84,7 +84,7 @@ mrb_timer_from_wall(TimestampTz at)
  * from.
  */
 long
-mrb_tick_ms(MrbTick from, MrbTick to)
+mrb_timer_ms_between(MrbTick from, MrbTick to)
 {
 	if (to <= from)
 		return 0;
@@ -98,7 +98,7 @@ void
 mrb_timer_set(MrbTimer *timer, int after_ms, MrbTimerCallback fire)
 {
 	mrb_timer_cancel(timer);
-	timer->at = mrb_tick_plus(mrb_timer_read(), after_ms);
+	timer->at = mrb_timer_add_ms(mrb_timer_read(), after_ms);
 	timer->fire = fire;
 	timer->set = true;
 	pairingheap_add(&timers, &timer->node);
@@ -147,7 +147,7 @@ mrb_timer_wait(long most)
 	if (pairingheap_is_empty(&timers))
 		return most;
 	timer = pairingheap_container(MrbTimer, node, pairingheap_first(&timers));
-	return Min(mrb_tick_ms(mrb_timer_read(), timer->at), most);
+	return Min(mrb_timer_ms_between(mrb_timer_read(), timer->at), most);
 }
 
 /*

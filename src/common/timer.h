@@ -16,8 +16,8 @@ typedef int64 MrbTick;
 
 #define MRB_TICK_NEVER PG_INT64_MAX
 
-#define mrb_tick_plus(tick, ms) ((tick) + (MrbTick) (ms) * 1000)
-#define mrb_tick_exceeds(from, to, ms) ((to) - (from) >= (MrbTick) (ms) * 1000)
+#define mrb_timer_add_ms(tick, ms) ((tick) + (MrbTick) (ms) * 1000)
+#define mrb_timer_passed(from, to, ms) ((to) - (from) >= (MrbTick) (ms) * 1000)
 
 typedef struct MrbTimer MrbTimer;
 typedef void (*MrbTimerCallback) (MrbTimer *timer);
@@ -34,7 +34,7 @@ struct MrbTimer
 /* The monotonic clock: now, and when mrb_timer_run() was called. */
 extern MrbTick mrb_timer_read(void);
 extern MrbTick mrb_timer_now(void);
-extern long mrb_tick_ms(MrbTick from, MrbTick to);
+extern long mrb_timer_ms_between(MrbTick from, MrbTick to);
 
 /* The wall clock, when mrb_timer_run() was called, and conversions. */
 extern TimestampTz mrb_timer_wall(void);

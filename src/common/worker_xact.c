@@ -54,24 +54,24 @@ mrb_worker_xact_begin(MrbWorkerXactKind kind, int lock_timeout_ms)
 
 	/* The caller's results outlive the transaction. */
 	MemoryContextSwitchTo(caller);
-	if (kind == MRB_SESSION_PASS)
+	if (kind == MRB_WORKER_XACT_PASS)
 		XactIsoLevel = XACT_REPEATABLE_READ;
 	snprintf(timeout, sizeof(timeout), "%dms", lock_timeout_ms);
 	set_locally("lock_timeout", timeout);
 
 	/* A lost transaction is repeated, but for one that assigns epochs. */
-	if (kind != MRB_SESSION_PASS)
+	if (kind != MRB_WORKER_XACT_PASS)
 		set_locally("synchronous_commit", "off");
 	else if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
 		set_locally("synchronous_commit", "local");
-	if (kind == MRB_SESSION_NOTIFY)
+	if (kind == MRB_WORKER_XACT_NOTIFY)
 		return;
 	if (!lock_extension())
 	{
 		/* The launcher finds out whether the extension was created again. */
 		if (!trying)
 			proc_exit(0);
-		if (kind != MRB_SESSION_PASS)
+		if (kind != MRB_WORKER_XACT_PASS)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_OBJECT),
 					 errmsg("extension \"%s\" was dropped", MRB_EXTENSION)));
@@ -205,7 +205,7 @@ log_error(ErrorData *error)
 	if (error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE || dropped)
 		return;
 	if (error->sqlerrcode == last_code &&
-		!mrb_tick_exceeds(last_logged, now, LOG_AGAIN_MS))
+		!mrb_timer_passed(last_logged, now, LOG_AGAIN_MS))
 		return;
 	last_code = error->sqlerrcode;
 	last_logged = now;

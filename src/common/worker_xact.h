@@ -10,9 +10,9 @@
 
 typedef enum MrbWorkerXactKind
 {
-	MRB_SESSION_PASS,			/* repeatable read, commits as users' do */
-	MRB_SESSION_RECORD,			/* may be lost in a crash */
-	MRB_SESSION_NOTIFY,			/* no snapshot */
+	MRB_WORKER_XACT_PASS,		/* repeatable read, commits as users' do */
+	MRB_WORKER_XACT_ASYNC,		/* asynchronous commit: may be lost in a crash */
+	MRB_WORKER_XACT_NOTIFY,		/* the same, without a snapshot */
 } MrbWorkerXactKind;
 
 /* Begin and commit; lock_timeout_ms limits waits for locks. */

@@ -24,7 +24,7 @@ static int	ms_until(MrbTick at);
 int
 mrb_damping_wait(const MrbItem *item)
 {
-	return ms_until(mrb_tick_plus(item->cool_at, -SEND_AGAIN_MS));
+	return ms_until(mrb_timer_add_ms(item->cool_at, -SEND_AGAIN_MS));
 }
 
 /*
@@ -42,8 +42,8 @@ mrb_damping_is_hot(const MrbItem *item)
 void
 mrb_damping_sent(MrbItem *item)
 {
-	item->cool_at = mrb_tick_plus(Max(item->cool_at, mrb_timer_now()),
-								  SEND_AGAIN_MS);
+	item->cool_at = mrb_timer_add_ms(Max(item->cool_at, mrb_timer_now()),
+									 SEND_AGAIN_MS);
 }
 
 /*

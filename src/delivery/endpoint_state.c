@@ -171,7 +171,7 @@ mrb_endpoint_state_write(void *arg)
 	MrbBatch   *batch = arg;
 
 	batch->queued_work = false;
-	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
+	mrb_worker_xact_begin(MRB_WORKER_XACT_ASYNC, LOCK_MS);
 	write_births(batch);
 	lock_batch(batch);
 	if (batch->n > 0)
@@ -200,7 +200,7 @@ mrb_endpoint_state_skip(MrbEndpoint *endpoint, int64 epoch)
 void
 mrb_endpoint_state_tidy(void *arg)
 {
-	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
+	mrb_worker_xact_begin(MRB_WORKER_XACT_ASYNC, LOCK_MS);
 	mrb_query_open();
 	mrb_query_run(&tidy_states_query, NULL, NULL);
 	mrb_query_run(&tidy_failures_query, NULL, NULL);

@@ -103,7 +103,7 @@ mrb_flush_wait(long most)
 {
 	if (dlist_is_empty(&mrb_dirty_endpoints))
 		return most;
-	return Min(most, mrb_tick_ms(mrb_timer_read(), wait_until) + 1);
+	return Min(most, mrb_timer_ms_between(mrb_timer_read(), wait_until) + 1);
 }
 
 /*
@@ -138,7 +138,7 @@ rest_due(bool busy)
 	if (round_left > 0)
 		return not_before;
 	if (busy)
-		due = Max(due, mrb_tick_plus(rest_since, LAZY_MS));
+		due = Max(due, mrb_timer_add_ms(rest_since, LAZY_MS));
 	return Max(due, not_before);
 }
 
@@ -160,15 +160,15 @@ write_some(bool all)
 	}
 	if (all)
 		next_round(n);
-	urgent_before = mrb_tick_plus(mrb_timer_now(), GATHER_MS);
+	urgent_before = mrb_timer_add_ms(mrb_timer_now(), GATHER_MS);
 	if (mrb_worker_xact_try(mrb_endpoint_state_write, &batch, NULL))
 	{
 		mark_written(&batch);
 		if (batch.n < n)
-			not_before = mrb_tick_plus(mrb_timer_read(), PAUSE_MS);
+			not_before = mrb_timer_add_ms(mrb_timer_read(), PAUSE_MS);
 	}
 	else if (n == 1 || !write_singly(all))
-		not_before = mrb_tick_plus(mrb_timer_read(), LOCKED_PAUSE_MS);
+		not_before = mrb_timer_add_ms(mrb_timer_read(), LOCKED_PAUSE_MS);
 	update_urgent();
 }
 
@@ -211,7 +211,7 @@ next_round(int n)
 		return;
 	round_left = 0;
 	rest_since = mrb_timer_now();
-	rest_before = mrb_tick_plus(rest_since, LAZY_MS);
+	rest_before = mrb_timer_add_ms(rest_since, LAZY_MS);
 }
 
 /*
@@ -224,7 +224,7 @@ mark_idle(bool busy)
 	static MrbTick last = 0;
 	dlist_iter	iter;
 
-	if (!mrb_tick_exceeds(last, mrb_timer_now(),
+	if (!mrb_timer_passed(last, mrb_timer_now(),
 						  busy ? IDLE_BUSY_MS : IDLE_MS))
 		return;
 	last = mrb_timer_now();

@@ -86,7 +86,7 @@ mrb_marker_check(MrbEndpoint *endpoint)
 	if (!mrb_circuit_breaker_allows(endpoint))
 		return;
 	endpoint->marker.due =
-		mrb_tick_plus(mrb_timer_now(), endpoint->adapter->marker_ms);
+		mrb_timer_add_ms(mrb_timer_now(), endpoint->adapter->marker_ms);
 	if (endpoint->marker.epoch != 0)
 	{
 		read_marker(endpoint);
@@ -285,7 +285,7 @@ back_off(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 																  endpoint->name)))));
 	endpoint->marker.reported = true;
 	endpoint->marker.due =
-		mrb_tick_plus(mrb_timer_now(), after_ms);
+		mrb_timer_add_ms(mrb_timer_now(), after_ms);
 }
 
 /*

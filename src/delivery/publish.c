@@ -51,15 +51,15 @@ mrb_publish_step(MrbRegistrySlot *slot)
 	MrbEndpointStats *stats;
 
 	if (idle_epoch != mrb_queue_newest() &&
-		mrb_tick_exceeds(idle_at, mrb_timer_now(), IDLE_MS))
+		mrb_timer_passed(idle_at, mrb_timer_now(), IDLE_MS))
 		mark_idle();
 	while ((stats = mrb_endpoint_stats_next_changed()) != NULL)
 		publish(mrb_container(MrbEndpoint, stats, stats));
-	set_gauge(slot, MRB_COUNT_EPOCH, mrb_queue_newest());
-	set_gauge(slot, MRB_COUNT_IN_FLIGHT, mrb_inflight_in_flight());
-	set_gauge(slot, MRB_COUNT_PENDING, mrb_item_pending());
+	set_gauge(slot, MRB_COUNTER_EPOCH, mrb_queue_newest());
+	set_gauge(slot, MRB_COUNTER_IN_FLIGHT, mrb_inflight_in_flight());
+	set_gauge(slot, MRB_COUNTER_PENDING, mrb_item_pending());
 	if (wake_owed &&
-		mrb_tick_exceeds(woken_at, mrb_timer_now(), WAKE_MS))
+		mrb_timer_passed(woken_at, mrb_timer_now(), WAKE_MS))
 	{
 		ConditionVariableBroadcast(&slot->acknowledged);
 		woken_at = mrb_timer_now();

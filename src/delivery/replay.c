@@ -169,7 +169,7 @@ read_log(void *arg)
 {
 	LogReader  *log = arg;
 
-	mrb_worker_xact_begin(MRB_SESSION_PASS, LOCK_MS);
+	mrb_worker_xact_begin(MRB_WORKER_XACT_PASS, LOCK_MS);
 	mrb_route_log_read(log->after, CHUNK,
 					   &log->changes);
 	mrb_worker_xact_commit();
@@ -202,7 +202,7 @@ read_failures(bool due, Failures *failures)
 	Datum		arg = BoolGetDatum(due);
 	int			n;
 
-	mrb_worker_xact_begin(MRB_SESSION_PASS, LOCK_MS);
+	mrb_worker_xact_begin(MRB_WORKER_XACT_PASS, LOCK_MS);
 	failures->endpoints = palloc(FAILURES_MAX * sizeof(char *));
 	failures->ids = palloc(FAILURES_MAX * sizeof(char *));
 	failures->attempts = palloc(FAILURES_MAX * sizeof(int));

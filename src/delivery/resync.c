@@ -77,7 +77,7 @@ mrb_resync_step(void)
 
 	if (mrb_timer_now() < not_before)
 		return;
-	not_before = mrb_tick_plus(mrb_timer_now(), STEP_MS);
+	not_before = mrb_timer_add_ms(mrb_timer_now(), STEP_MS);
 	active = false;
 	mrb_endpoint_list_foreach(iter)
 	{
@@ -93,7 +93,7 @@ mrb_resync_step(void)
 		chunk.after = endpoint->resync.after;
 		if (!mrb_worker_xact_try(read_chunk, &chunk, NULL))
 		{
-			not_before = mrb_tick_plus(mrb_timer_now(), PAUSE_MS);
+			not_before = mrb_timer_add_ms(mrb_timer_now(), PAUSE_MS);
 			return;
 		}
 		hand_out(&chunk);
@@ -108,7 +108,7 @@ mrb_resync_wait(long most)
 {
 	if (!active)
 		return most;
-	return Min(most, mrb_tick_ms(mrb_timer_read(), not_before));
+	return Min(most, mrb_timer_ms_between(mrb_timer_read(), not_before));
 }
 
 /*
@@ -160,7 +160,7 @@ read_chunk(void *arg)
 {
 	Chunk	   *chunk = arg;
 
-	mrb_worker_xact_begin(MRB_SESSION_RECORD, 1000);
+	mrb_worker_xact_begin(MRB_WORKER_XACT_ASYNC, 1000);
 	chunk->routes = mrb_route_read_after(chunk->after, CHUNK, &chunk->n);
 	mrb_worker_xact_commit();
 }

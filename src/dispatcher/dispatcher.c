@@ -162,7 +162,7 @@ run_pass(void *arg)
 	MrbDispatcher *dispatcher = pass->dispatcher;
 	MrbTerm    *term = &pass->term;
 
-	mrb_worker_xact_begin(MRB_SESSION_PASS, LOCK_MS);
+	mrb_worker_xact_begin(MRB_WORKER_XACT_PASS, LOCK_MS);
 	if (!OidIsValid(dispatcher->extension))
 		dispatcher->extension = mrb_worker_xact_extension();
 	pass->idle = nothing_to_do(dispatcher, term);
@@ -237,8 +237,8 @@ pass_failed(MrbDispatcher *dispatcher, int sqlstate)
 	dispatcher->failures++;
 	if (sqlstate != ERRCODE_T_R_SERIALIZATION_FAILURE)
 		mrb_registry_failed(dispatcher->slot, mrb_worker_xact_error());
-	dispatcher->next_pass = mrb_tick_plus(mrb_timer_read(), after_ms);
-	count(dispatcher, MRB_COUNT_ERRORS, 1);
+	dispatcher->next_pass = mrb_timer_add_ms(mrb_timer_read(), after_ms);
+	count(dispatcher, MRB_COUNTER_ERRORS, 1);
 }
 
 /*
@@ -286,16 +286,16 @@ apply(Pass *pass)
 		mrb_registry_set_state(dispatcher->slot, MRB_DISPATCHER_RUNNING);
 	mrb_queue_set_newest(Max(pass->term.last_epoch, taken->last_epoch));
 	if (taken->nchanges > 0 || pass->reload)
-		count(dispatcher, MRB_COUNT_PASSES, 1);
+		count(dispatcher, MRB_COUNTER_PASSES, 1);
 	mrb_reconcile_enter(&dispatcher->scaling, &pass->reconcile);
 	if (pass->reconcile.nids > 0)
 		mrb_capacity_pass_expect(&dispatcher->scaling,
-								 mrb_tick_plus(mrb_timer_read(),
-											   mrb_cutover_deadline));
+								 mrb_timer_add_ms(mrb_timer_read(),
+												  mrb_cutover_deadline));
 	if (taken->nchanges == 0)
 		return;
 	mrb_fanout_apply(taken, NULL);
-	count(dispatcher, MRB_COUNT_ROUTES, taken->nchanges);
+	count(dispatcher, MRB_COUNTER_ROUTES, taken->nchanges);
 }
 
 /*

@@ -279,8 +279,8 @@ show_activity(const MrbDispatcher *dispatcher)
 	static bool shown_running = false;
 	static MrbTick shown_at = 0;
 	static uint64 shown_sent = 0;
-	uint64		sent = pg_atomic_read_u64(&my_slot->counters[MRB_COUNT_SENT]);
-	bool		recent = !mrb_tick_exceeds(shown_at, mrb_timer_now(),
+	uint64		sent = pg_atomic_read_u64(&my_slot->counters[MRB_COUNTER_SENT]);
+	bool		recent = !mrb_timer_passed(shown_at, mrb_timer_now(),
 										   SHOW_MS);
 	bool		running = mrb_inflight_in_flight() > 0 || mrb_item_pending() > 0;
 	char		activity[256];
@@ -313,7 +313,7 @@ due(MrbTick *last, int interval_ms)
 {
 	MrbTick		now = mrb_timer_read();
 
-	if (!mrb_tick_exceeds(*last, now, interval_ms))
+	if (!mrb_timer_passed(*last, now, interval_ms))
 		return false;
 	*last = now;
 	return true;

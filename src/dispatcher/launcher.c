@@ -294,7 +294,7 @@ is_probing(Entry *entry, MrbTick now)
 	MrbRegistrySlot *slot;
 
 	if (entry->known || entry->handle == NULL ||
-		mrb_tick_exceeds(entry->started, now, PROBE_PATIENCE_MS))
+		mrb_timer_passed(entry->started, now, PROBE_PATIENCE_MS))
 		return false;
 	slot = mrb_registry_slot(entry->database);
 	return (slot == NULL || slot->pid == 0) && !worker_ended(entry);
@@ -332,7 +332,7 @@ start_if_due(Entry *entry, MrbTick now, bool *probing)
 	if (entry->absent)
 		return POLL_MS;
 	if (entry->not_before > now)
-		return mrb_tick_ms(now, entry->not_before) + 1;
+		return mrb_timer_ms_between(now, entry->not_before) + 1;
 	if (!entry->known && *probing)
 		return POLL_MS;
 	if (start_worker(entry, now) && !entry->known)
@@ -376,7 +376,7 @@ plan_restart(Entry *entry, MrbRegistrySlot *slot, MrbTick now)
 		return;
 	}
 	if (state == MRB_DISPATCHER_ASIDE ||
-		mrb_tick_exceeds(entry->started, now, QUICK_EXIT_MS))
+		mrb_timer_passed(entry->started, now, QUICK_EXIT_MS))
 		entry->quick_exits = 0;
 	else
 	{
@@ -384,7 +384,7 @@ plan_restart(Entry *entry, MrbRegistrySlot *slot, MrbTick now)
 		delay = mrb_backoff_delay(MIN_DELAY_MS, MAX_DELAY_MS,
 								  entry->quick_exits);
 	}
-	entry->not_before = mrb_tick_plus(now, delay);
+	entry->not_before = mrb_timer_add_ms(now, delay);
 }
 
 /*
@@ -410,7 +410,7 @@ start_worker(Entry *entry, MrbTick now)
 	bool		registered;
 
 	entry->started = now;
-	entry->not_before = mrb_tick_plus(now, POLL_MS);
+	entry->not_before = mrb_timer_add_ms(now, POLL_MS);
 	if (slot == NULL)
 	{
 		report_once(NULL, "more databases than miosa_rollback.max_databases",
@@ -426,7 +426,7 @@ start_worker(Entry *entry, MrbTick now)
 	if (!registered)
 	{
 		entry->handle = NULL;
-		entry->not_before = mrb_tick_plus(now, 5 * POLL_MS);
+		entry->not_before = mrb_timer_add_ms(now, 5 * POLL_MS);
 		mrb_registry_set_state(slot, MRB_DISPATCHER_STOPPED);
 		report_once(slot, "no background worker slot is free for a dispatcher",
 					"Raise max_worker_processes and restart the server.");

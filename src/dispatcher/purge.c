@@ -141,7 +141,7 @@ step(void *arg)
 	MrbPurge   *purge = arg;
 	MrbPurgeRun *run = &purge->run;
 
-	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
+	mrb_worker_xact_begin(MRB_WORKER_XACT_ASYNC, LOCK_MS);
 	mrb_query_open();
 	if (run->kind == lengthof(kinds))
 		trim(run);

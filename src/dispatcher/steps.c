@@ -133,7 +133,7 @@ pass_due(MrbDispatcher *dispatcher, long most)
 {
 	if (dispatcher->next_pass == 0)
 		return most;
-	return Min(most, mrb_tick_ms(mrb_timer_read(), dispatcher->next_pass) + 1);
+	return Min(most, mrb_timer_ms_between(mrb_timer_read(), dispatcher->next_pass) + 1);
 }
 
 /*

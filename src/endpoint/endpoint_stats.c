@@ -107,8 +107,8 @@ mrb_endpoint_stats_end(void)
 		if (table->stats[i].database == MyDatabaseId)
 			give_back(&table->stats[i]);
 	LWLockRelease(table->lock);
-	pg_atomic_write_u64(&my_slot->counters[MRB_COUNT_IN_FLIGHT], 0);
-	pg_atomic_write_u64(&my_slot->counters[MRB_COUNT_PENDING], 0);
+	pg_atomic_write_u64(&my_slot->counters[MRB_COUNTER_IN_FLIGHT], 0);
+	pg_atomic_write_u64(&my_slot->counters[MRB_COUNTER_PENDING], 0);
 }
 
 /*
@@ -226,9 +226,9 @@ mrb_endpoint_stats_sent(MrbEndpointStats *stats, bool retry)
 {
 	MrbEndpointStatsEntry *entry = stats->entry;
 
-	count(MRB_COUNT_SENT);
+	count(MRB_COUNTER_SENT);
 	if (retry)
-		count(MRB_COUNT_RETRIED);
+		count(MRB_COUNTER_RETRIED);
 	if (entry == NULL)
 		return;
 	SpinLockAcquire(&entry->mutex);
@@ -245,7 +245,7 @@ mrb_endpoint_stats_answered(MrbEndpointStats *stats, bool success)
 {
 	MrbEndpointStatsEntry *entry = stats->entry;
 
-	count(success ? MRB_COUNT_ACKNOWLEDGED : MRB_COUNT_FAILED);
+	count(success ? MRB_COUNTER_ACKNOWLEDGED : MRB_COUNTER_FAILED);
 	if (entry == NULL)
 		return;
 	SpinLockAcquire(&entry->mutex);
@@ -463,8 +463,8 @@ count(MrbCounter counter)
 static void
 reset_slot(MrbRegistrySlot *slot)
 {
-	for (int i = 0; i < MRB_COUNTERS; i++)
-		if (i != MRB_COUNT_IN_FLIGHT && i != MRB_COUNT_PENDING &&
-			i != MRB_COUNT_EPOCH)
+	for (int i = 0; i < MRB_NUM_COUNTERS; i++)
+		if (i != MRB_COUNTER_IN_FLIGHT && i != MRB_COUNTER_PENDING &&
+			i != MRB_COUNTER_EPOCH)
 			pg_atomic_write_u64(&slot->counters[i], 0);
 }

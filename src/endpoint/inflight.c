@@ -279,7 +279,7 @@ log_out_of_memory(void)
 	static MrbTick last = 0;
 	MrbTick		now = mrb_timer_read();
 
-	if (last != 0 && !mrb_tick_exceeds(last, now, LOG_AGAIN_MS))
+	if (last != 0 && !mrb_timer_passed(last, now, LOG_AGAIN_MS))
 		return;
 	last = now;
 	ereport(LOG,

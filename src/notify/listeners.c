@@ -81,11 +81,11 @@ mrb_listeners_step(MrbRegistrySlot *slot)
 	if (!mrb_worker_xact_try(send_all, NULL, NULL) || skipped)
 	{
 		single = false;
-		not_before = mrb_tick_plus(mrb_timer_read(), PAUSE_MS);
+		not_before = mrb_timer_add_ms(mrb_timer_read(), PAUSE_MS);
 	}
 	else
 	{
-		pg_atomic_fetch_add_u64(&slot->counters[MRB_COUNT_NOTIFIED],
+		pg_atomic_fetch_add_u64(&slot->counters[MRB_COUNTER_NOTIFIED],
 								single ? npayloads : 1);
 		from_epoch = 0;
 		single = true;
@@ -104,7 +104,7 @@ mrb_listeners_step(MrbRegistrySlot *slot)
 static void
 send_all(void *arg)
 {
-	mrb_worker_xact_begin(MRB_SESSION_NOTIFY, LOCK_MS);
+	mrb_worker_xact_begin(MRB_WORKER_XACT_NOTIFY, LOCK_MS);
 	if (!mrb_channel_has_room())
 		skipped = true;
 	else if (!single)

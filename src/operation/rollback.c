@@ -417,7 +417,7 @@ plan_finding(Plan *plan, const MrbFinding *finding)
 	mrb_json_build_string(checks, "check", finding->name);
 	mrb_json_build_string(checks, "result", results[finding->severity]);
 	mrb_json_build_string(checks, "code", finding->severity == MRB_FAILS ?
-						  mrb_condition_name(finding->condition) : finding->warning);
+						  mrb_errors_condition_name(finding->condition) : finding->warning);
 	mrb_json_build_string(checks, "message", finding->message);
 	mrb_json_build_string(checks, "detail", finding->detail);
 	mrb_json_build_string(checks, "hint", mrb_function_name_qualify(finding->hint));

@@ -97,7 +97,7 @@ mrb_target_default(const MrbDeployment *deployment, bool accept_unverified,
 
 		if (it->why_not != NULL)
 		{
-			skip(&json, &text, it, mrb_condition_name(it->condition),
+			skip(&json, &text, it, mrb_errors_condition_name(it->condition),
 				 it->why_not);
 			continue;
 		}
@@ -105,7 +105,7 @@ mrb_target_default(const MrbDeployment *deployment, bool accept_unverified,
 								 accept_unverified, &check);
 		if (check.state == MRB_ARTIFACT_GONE)
 		{
-			skip(&json, &text, it, mrb_condition_name(MRB_ERR_ARTIFACT_GONE),
+			skip(&json, &text, it, mrb_errors_condition_name(MRB_ERR_ARTIFACT_GONE),
 				 "its artifact is gone from storage");
 			if (++probes >= MAX_PROBES)
 			{

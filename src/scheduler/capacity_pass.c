@@ -86,15 +86,15 @@ mrb_capacity_pass_step(MrbScaling *scaling)
 	page.begin = pass->cursor;
 	if (!mrb_worker_xact_try(read_page, &page, NULL))
 	{
-		pass->not_before = mrb_tick_plus(mrb_timer_now(), PAUSE_MS);
+		pass->not_before = mrb_timer_add_ms(mrb_timer_now(), PAUSE_MS);
 		return;
 	}
 	pass->due = Min(pass->due, page.due);
 	move_cursor(pass, page.next);
 	if (pass->cursor != NULL)
 		return;
-	pass->not_before = mrb_tick_plus(pass->begun_at,
-									 Min(PAUSE_MS, mrb_capacity_interval));
+	pass->not_before = mrb_timer_add_ms(pass->begun_at,
+										Min(PAUSE_MS, mrb_capacity_interval));
 	mrb_reconcile_refresh(scaling);
 }
 
@@ -113,8 +113,8 @@ mrb_capacity_pass_expect(MrbScaling *scaling, MrbTick at)
 long
 mrb_capacity_pass_wait(MrbScaling *scaling, long most)
 {
-	return Min(most, mrb_tick_ms(mrb_timer_read(),
-								 next_page_at(&scaling->pass)) + 1);
+	return Min(most, mrb_timer_ms_between(mrb_timer_read(),
+										  next_page_at(&scaling->pass)) + 1);
 }
 
 /*
@@ -125,7 +125,7 @@ static MrbTick
 next_page_at(const MrbCapacityPass *pass)
 {
 	MrbTick		at = pass->begun_at == 0 || pass->cursor != NULL ? 0 :
-	Min(pass->due, mrb_tick_plus(pass->begun_at, mrb_capacity_interval));
+	Min(pass->due, mrb_timer_add_ms(pass->begun_at, mrb_capacity_interval));
 
 	return Max(at, pass->not_before);
 }
@@ -153,7 +153,7 @@ read_page(void *arg)
 	Page	   *page = arg;
 	Datum		args[] = {CStringGetTextDatum(page->begin), Int32GetDatum(PAGE)};
 
-	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
+	mrb_worker_xact_begin(MRB_WORKER_XACT_ASYNC, LOCK_MS);
 	mrb_query_open();
 	mrb_query_run(&pass_query, args, NULL);
 	page->next = mrb_query_text(0, PASS_NEXT);

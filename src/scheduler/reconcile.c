@@ -135,7 +135,7 @@ mrb_reconcile_step(MrbScaling *scaling)
 	else
 	{
 		scaling->reconcile.all_due = reconcile.all;
-		scaling->reconcile.not_before = mrb_tick_plus(mrb_timer_now(), PAUSE_MS);
+		scaling->reconcile.not_before = mrb_timer_add_ms(mrb_timer_now(), PAUSE_MS);
 	}
 }
 
@@ -149,7 +149,7 @@ mrb_reconcile_wait(MrbScaling *scaling, long most)
 
 	if (!scaling->reconcile.all_due && mrb_scale_queue_stale(scaling, &id, 1) == 0)
 		return most;
-	return Min(most, mrb_tick_ms(mrb_timer_read(), scaling->reconcile.not_before));
+	return Min(most, mrb_timer_ms_between(mrb_timer_read(), scaling->reconcile.not_before));
 }
 
 /*
@@ -241,7 +241,7 @@ read_requests(void *arg)
 {
 	MrbReconcile *reconcile = arg;
 
-	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
+	mrb_worker_xact_begin(MRB_WORKER_XACT_ASYNC, LOCK_MS);
 	reconcile->requests = mrb_capacity_request_read(reconcile->all ? NULL : reconcile->ids,
 													reconcile->nids,
 													&reconcile->nrequests);

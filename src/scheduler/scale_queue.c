@@ -261,7 +261,7 @@ mrb_scale_queue_schedule(MrbScaleEntry *entry)
 bool
 mrb_scale_queue_is_fresh(const MrbScaleEntry *entry)
 {
-	return !mrb_tick_exceeds(entry->read_at, mrb_timer_now(), FRESH_MS);
+	return !mrb_timer_passed(entry->read_at, mrb_timer_now(), FRESH_MS);
 }
 
 /*

@@ -159,7 +159,7 @@ mrb_scale_result_step(MrbScaling *scaling)
 		batch_written(scaling, &batch);
 		return;
 	}
-	scaling->results.not_before = mrb_tick_plus(mrb_timer_now(), RETRY_MS);
+	scaling->results.not_before = mrb_timer_add_ms(mrb_timer_now(), RETRY_MS);
 	for (int i = 0; i < batch.n; i++)
 	{
 		Batch		one = {.results = &batch.results[i],.n = 1};
@@ -179,7 +179,7 @@ mrb_scale_result_wait(MrbScaling *scaling, long most)
 {
 	if (dlist_is_empty(&scaling->results.list))
 		return most;
-	return Min(most, mrb_tick_ms(mrb_timer_read(), scaling->results.not_before));
+	return Min(most, mrb_timer_ms_between(mrb_timer_read(), scaling->results.not_before));
 }
 
 /*
@@ -216,7 +216,7 @@ write_batch(void *arg)
 {
 	Batch	   *batch = arg;
 
-	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
+	mrb_worker_xact_begin(MRB_WORKER_XACT_ASYNC, LOCK_MS);
 	for (int i = 0; i < batch->n; i++)
 		batch->results[i]->busy = false;
 	record_requests(batch);
@@ -350,7 +350,7 @@ batch_written(MrbScaling *scaling, Batch *batch)
 
 		update_task(scaling, result);
 		if (result->busy && result->healthy < 0)
-			scaling->results.not_before = mrb_tick_plus(mrb_timer_now(), RETRY_MS);
+			scaling->results.not_before = mrb_timer_add_ms(mrb_timer_now(), RETRY_MS);
 		else
 			drop_result(result);
 	}
@@ -379,8 +379,8 @@ update_task(MrbScaling *scaling, const Result *result)
 		task->unwritten = false;
 	if (result->healthy < 0 || !result->busy)
 		return;
-	task->poll_at = mrb_tick_plus(mrb_timer_now(),
-								  endpoint->adapter->poll.interval_ms);
+	task->poll_at = mrb_timer_add_ms(mrb_timer_now(),
+									 endpoint->adapter->poll.interval_ms);
 	if (entry->state == MRB_SCALE_WAITING)
 		mrb_scale_queue_schedule(entry);
 }

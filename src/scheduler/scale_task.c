@@ -262,7 +262,7 @@ add_name(List *names, const char *name, MemoryContext context)
 static MrbTick
 after(int ms)
 {
-	return mrb_tick_plus(mrb_timer_now(), ms);
+	return mrb_timer_add_ms(mrb_timer_now(), ms);
 }
 
 /*

@@ -132,10 +132,10 @@ mrb_verifier_wait(long max_ms)
 	if (started < list_length(artifacts))
 	{
 		if (mrb_http_in_flight(engine) < MAX_IN_FLIGHT)
-			max_ms = Min(max_ms, mrb_tick_ms(now, next_start) + 1);
+			max_ms = Min(max_ms, mrb_timer_ms_between(now, next_start) + 1);
 	}
 	else if (artifacts == NIL && enabled)
-		max_ms = Min(max_ms, mrb_tick_ms(now, next_page) + 1);
+		max_ms = Min(max_ms, mrb_timer_ms_between(now, next_page) + 1);
 	return max_ms;
 }
 
@@ -181,7 +181,7 @@ begin_page(void)
 		if (page.last != NULL)
 			strlcpy(after, page.last, sizeof(after));
 		reset_page();
-		next_page = mrb_tick_plus(mrb_timer_now(), RETRY_MS);
+		next_page = mrb_timer_add_ms(mrb_timer_now(), RETRY_MS);
 	}
 	MemoryContextSwitchTo(old);
 	start_requests();
@@ -228,7 +228,7 @@ start_requests(void)
 		else if (now < next_start || !start_request(item))
 			break;
 		else
-			next_start = mrb_tick_plus(Max(now, next_start), PACE_MS);
+			next_start = mrb_timer_add_ms(Max(now, next_start), PACE_MS);
 		started++;
 	}
 }
@@ -272,7 +272,7 @@ store_results(void *arg)
 {
 	ListCell   *cell;
 
-	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
+	mrb_worker_xact_begin(MRB_WORKER_XACT_ASYNC, LOCK_MS);
 	foreach(cell, artifacts)
 	{
 		PageArtifact *item = lfirst(cell);
@@ -311,7 +311,7 @@ read_page(void *arg)
 	List	   *due;
 	ListCell   *cell;
 
-	mrb_worker_xact_begin(MRB_SESSION_RECORD, LOCK_MS);
+	mrb_worker_xact_begin(MRB_WORKER_XACT_ASYNC, LOCK_MS);
 	due = mrb_due_artifacts_list(after, PAGE_SIZE, &page->last, &page->scanned);
 	foreach(cell, due)
 	{
@@ -360,15 +360,15 @@ plan_next_page(const Page *page)
 	{
 		after[0] = '\0';
 		ndeployments = Max(round_scanned, 1);
-		next_page = Max(mrb_tick_plus(round_start, round_ms()),
-						mrb_tick_plus(now, PAGE_MIN_MS));
+		next_page = Max(mrb_timer_add_ms(round_start, round_ms()),
+						mrb_timer_add_ms(now, PAGE_MIN_MS));
 		return;
 	}
 	strlcpy(after, page->last, sizeof(after));
 	if (ndeployments == 0)
 		ndeployments = Max(page->estimate, 1);
 	pages = (Max(ndeployments, round_scanned) + PAGE_SIZE - 1) / PAGE_SIZE;
-	next_page = mrb_tick_plus(now, Max(PAGE_MIN_MS, round_ms() / pages));
+	next_page = mrb_timer_add_ms(now, Max(PAGE_MIN_MS, round_ms() / pages));
 }
 
 /*
