@@ -84,7 +84,7 @@ dispatcher_running(void)
  * Whether there are endpoints and no dispatcher that delivers changes to them.
  */
 bool
-mrb_wakeup_untold(void)
+mrb_wakeup_undelivered(void)
 {
 	bool		some;
 
@@ -287,8 +287,8 @@ warn_if_not_running(void)
 	if (warned)
 		return;
 	warned = true;
-	if (mrb_wakeup_untold())
+	if (mrb_wakeup_undelivered())
 		ereport(WARNING,
-				(errmsg_internal("%s", MRB_WAKE_UNTOLD_MESSAGE),
-				 errhint("%s", mrb_function_name_qualify(MRB_WAKE_UNTOLD_HINT))));
+				(errmsg_internal("%s", MRB_WAKEUP_UNDELIVERED_MESSAGE),
+				 errhint("%s", mrb_function_name_qualify(MRB_WAKEUP_UNDELIVERED_HINT))));
 }

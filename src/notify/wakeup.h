@@ -20,11 +20,11 @@ extern void mrb_wakeup_dispatcher(const char *deployment_id,
  * Whether there are endpoints and no dispatcher to deliver changes to them, and
  * the warning about it.
  */
-extern bool mrb_wakeup_untold(void);
+extern bool mrb_wakeup_undelivered(void);
 
-#define MRB_WAKE_UNTOLD_MESSAGE \
+#define MRB_WAKEUP_UNDELIVERED_MESSAGE \
 	"no dispatcher runs in this database, so changes are not delivered yet"
-#define MRB_WAKE_UNTOLD_HINT \
+#define MRB_WAKEUP_UNDELIVERED_HINT \
 	"SELECT * FROM miosa_doctor() says why and what to do."
 
 /* Start a dispatcher for this database when the transaction commits. */

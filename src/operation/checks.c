@@ -245,9 +245,9 @@ MrbFinding
 mrb_checks_delivery(bool undelivered)
 {
 	if (!undelivered)
-		return holds("endpoints_told");
-	return warns("endpoints_told", "NOT_TOLD", MRB_WAKE_UNTOLD_MESSAGE, NULL,
-				 MRB_WAKE_UNTOLD_HINT);
+		return holds("changes_delivered");
+	return warns("changes_delivered", "NOT_DELIVERED", MRB_WAKEUP_UNDELIVERED_MESSAGE, NULL,
+				 MRB_WAKEUP_UNDELIVERED_HINT);
 }
 
 /*

@@ -173,7 +173,7 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 		mrb_apply(seen, false, &operation);
 	}
 
-	finding = mrb_checks_delivery(mrb_wakeup_untold());
+	finding = mrb_checks_delivery(mrb_wakeup_undelivered());
 	plan_finding(&plan, &finding);
 	return show_plan(&plan, seen, &target, &operation);
 }
@@ -377,7 +377,7 @@ write_operation(const MrbCallerRequest *request, const char *key,
 	operation.attribution = request->attribution;
 	operation.marks = mrb_checks_marks(&target->artifact, &compatible);
 	operation.skipped = target->skipped;
-	delivery = mrb_checks_delivery(mrb_wakeup_untold());
+	delivery = mrb_checks_delivery(mrb_wakeup_undelivered());
 	initStringInfo(&warnings);
 	list_warning(&warnings, &target->artifact);
 	list_warning(&warnings, &compatible);

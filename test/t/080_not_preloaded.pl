@@ -42,7 +42,7 @@ is( $node->safe_psql(
 		'postgres',
 		q{SELECT miosa_promote('dep_1', 'ver_1') #>> '{operation,warnings,0,code}', miosa_plan('dep_1', 'ver_2') #>> '{data,warnings,0,code}'}
 	),
-	'NOT_TOLD|NOT_TOLD',
+	'NOT_DELIVERED|NOT_DELIVERED',
 	'which is in the answer too, and in a plan');
 is($node->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '5 s')"),
 	'no_dispatcher', 'waiting says why it does not');
