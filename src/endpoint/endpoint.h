@@ -106,13 +106,13 @@ typedef struct MrbCircuit
 	dlist_node	node;
 } MrbCircuit;
 
-/* Capacity requests for a scheduler; by scale_queue.c. */
-typedef struct MrbAgenda
+/* Capacity requests to a scheduler, as MrbScaleEntry; by scale_queue.c. */
+typedef struct MrbScaleLists
 {
-	dlist_head	wants;			/* all */
-	dlist_head	ups;			/* ready, with instances to start first */
-	dlist_head	others;			/* ready */
-} MrbAgenda;
+	dlist_head	entries;		/* all */
+	dlist_head	ready_scale_up; /* ready, and the next task starts instances */
+	dlist_head	ready_other;	/* ready, and the next task stops or polls */
+} MrbScaleLists;
 
 /* Health, and the errors that are shown; by health.c. */
 typedef struct MrbVitals
@@ -180,7 +180,7 @@ typedef struct MrbEndpoint
 	MrbRequests requests;
 	MrbRate		rate;
 	MrbCircuit	circuit;
-	MrbAgenda	agenda;
+	MrbScaleLists scale;
 	MrbVitals	vitals;
 	MrbEndpointStats stats;		/* by endpoint_stats.c */
 	MrbDirty	dirty;

@@ -76,7 +76,7 @@ mrb_run_queue_next(void)
 }
 
 /*
- * An edge has items in its lists, a scheduler has an agenda.
+ * An edge has items in its lists, a scheduler has entries in its own.
  */
 bool
 mrb_run_queue_has_work(MrbEndpoint *endpoint)
@@ -85,6 +85,6 @@ mrb_run_queue_has_work(MrbEndpoint *endpoint)
 		!dlist_is_empty(&endpoint->ready.live) ||
 		!dlist_is_empty(&endpoint->ready.retry) ||
 		!dlist_is_empty(&endpoint->ready.bulk) ||
-		!dlist_is_empty(&endpoint->agenda.ups) ||
-		!dlist_is_empty(&endpoint->agenda.others);
+		!dlist_is_empty(&endpoint->scale.ready_scale_up) ||
+		!dlist_is_empty(&endpoint->scale.ready_other);
 }

@@ -177,7 +177,7 @@ unlist(MrbScaling *scaling, MrbEndpoint *endpoint, char **ids, int nids)
 
 	if (ids == NULL)
 	{
-		dlist_foreach(iter, &endpoint->agenda.wants)
+		dlist_foreach(iter, &endpoint->scale.entries)
 			dlist_container(MrbScaleEntry, node, iter.cur)->listed = false;
 		return;
 	}
@@ -200,7 +200,7 @@ drop_unlisted(MrbScaling *scaling, MrbEndpoint *endpoint, char **ids, int nids)
 
 	if (ids == NULL)
 	{
-		dlist_foreach_modify(iter, &endpoint->agenda.wants)
+		dlist_foreach_modify(iter, &endpoint->scale.entries)
 		{
 			MrbScaleEntry *entry = dlist_container(MrbScaleEntry, node, iter.cur);
 

@@ -98,9 +98,9 @@ mrb_scale_queue_init(MrbScaling *scaling, MemoryContext context)
 void
 mrb_scale_queue_attach(MrbEndpoint *endpoint)
 {
-	dlist_init(&endpoint->agenda.wants);
-	dlist_init(&endpoint->agenda.ups);
-	dlist_init(&endpoint->agenda.others);
+	dlist_init(&endpoint->scale.entries);
+	dlist_init(&endpoint->scale.ready_scale_up);
+	dlist_init(&endpoint->scale.ready_other);
 }
 
 /*
@@ -110,10 +110,10 @@ mrb_scale_queue_attach(MrbEndpoint *endpoint)
 void
 mrb_scale_queue_detach(MrbEndpoint *endpoint)
 {
-	while (!dlist_is_empty(&endpoint->agenda.wants))
+	while (!dlist_is_empty(&endpoint->scale.entries))
 	{
 		MrbScaleEntry *entry = dlist_head_element(MrbScaleEntry, node,
-												  &endpoint->agenda.wants);
+												  &endpoint->scale.entries);
 
 		leave(entry);
 		free_entry(entry);
@@ -184,8 +184,9 @@ mrb_scale_queue_set(MrbScaling *scaling, MrbEndpoint *endpoint, const char *id,
 MrbScaleEntry *
 mrb_scale_queue_next(MrbEndpoint *endpoint)
 {
-	dlist_head *list = !dlist_is_empty(&endpoint->agenda.ups) ? &endpoint->agenda.ups :
-	&endpoint->agenda.others;
+	MrbScaleLists *lists = &endpoint->scale;
+	dlist_head *list = !dlist_is_empty(&lists->ready_scale_up) ?
+	&lists->ready_scale_up : &lists->ready_other;
 	MrbScaleEntry *entry;
 
 	if (dlist_is_empty(list))
@@ -308,7 +309,7 @@ make_entry(MrbScaling *scaling, MrbEndpoint *endpoint, const char *id)
 	entry->endpoint = endpoint;
 	entry->deployment_id = MemoryContextStrdup(scaling->queue.context, id);
 	entry->state = MRB_SCALE_WAITING;
-	dlist_push_tail(&endpoint->agenda.wants, &entry->node);
+	dlist_push_tail(&endpoint->scale.entries, &entry->node);
 	key.endpoint = endpoint;
 	key.id = entry->deployment_id;
 	entries_insert(scaling->queue.entries, key, &found)->entry = entry;
@@ -418,14 +419,14 @@ timer_fired(MrbTimer *timer)
 static void
 make_ready(MrbScaleEntry *entry, bool first)
 {
-	MrbAgenda  *agenda = &entry->endpoint->agenda;
+	MrbScaleLists *lists = &entry->endpoint->scale;
 	dlist_head *list;
 
 	/* Its timer may be about to fire, too. */
 	mrb_timer_cancel(&entry->timer);
 	entry->state = MRB_SCALE_READY;
-	entry->up = starts_instances(entry);
-	list = entry->up ? &agenda->ups : &agenda->others;
+	entry->scales_up = starts_instances(entry);
+	list = entry->scales_up ? &lists->ready_scale_up : &lists->ready_other;
 	if (first)
 		dlist_push_head(list, &entry->list_node);
 	else
@@ -452,7 +453,7 @@ static bool
 keeps_place(const MrbScaleEntry *entry)
 {
 	return entry->state == MRB_SCALE_READY &&
-		next_due(entry) <= mrb_timer_now() && entry->up == starts_instances(entry);
+		next_due(entry) <= mrb_timer_now() && entry->scales_up == starts_instances(entry);
 }
 
 /*

@@ -38,7 +38,7 @@ typedef struct MrbScaleEntry
 	int			ntasks;
 	MrbScaleTask *tasks;
 	MrbScaleEntryState state;
-	bool		up;				/* when ready: in its endpoint's ups */
+	bool		scales_up;		/* when ready: in ready_scale_up */
 	bool		listed;			/* the last reading renewed it */
 	MrbTick		read_at;		/* when that was */
 	MrbTimer	timer;
