@@ -60,7 +60,7 @@ enum
 	NOTES						/* number of them */
 };
 
-static MrbQuery birth_query = {
+static MrbQuery insert_query = {
 	.sql = "INSERT INTO miosa.endpoint_state (endpoint, config)"
 	" SELECT * FROM unnest($1::text[], $2::text[])"
 	" ON CONFLICT (endpoint) DO NOTHING",
@@ -155,7 +155,7 @@ static MrbQuery tidy_failures_query = {
 	.expected = MRB_QUERY_DELETE,
 };
 
-static void write_births(const MrbBatch *batch);
+static void insert_rows(const MrbBatch *batch);
 static void lock_batch(MrbBatch *batch);
 static void write_states(const MrbBatch *batch);
 static void write_notes(MrbBatch *batch, MrbNoteKind kind, MrbQuery *query);
@@ -172,7 +172,7 @@ mrb_endpoint_state_write(void *arg)
 
 	batch->queued_work = false;
 	mrb_worker_xact_begin(MRB_WORKER_XACT_ASYNC, LOCK_MS);
-	write_births(batch);
+	insert_rows(batch);
 	lock_batch(batch);
 	if (batch->n > 0)
 	{
@@ -212,7 +212,7 @@ mrb_endpoint_state_tidy(void *arg)
  * Insert the rows of endpoints that have none of their present configuration.
  */
 static void
-write_births(const MrbBatch *batch)
+insert_rows(const MrbBatch *batch)
 {
 	Datum	   *names = palloc(batch->n * sizeof(Datum));
 	Datum	   *configs = palloc(batch->n * sizeof(Datum));
@@ -221,7 +221,7 @@ write_births(const MrbBatch *batch)
 
 	for (int i = 0; i < batch->n; i++)
 	{
-		if (batch->endpoints[i]->dirty.born)
+		if (batch->endpoints[i]->dirty.has_row)
 			continue;
 		names[n] = CStringGetTextDatum(batch->endpoints[i]->name);
 		configs[n++] = CStringGetTextDatum(batch->endpoints[i]->config);
@@ -231,7 +231,7 @@ write_births(const MrbBatch *batch)
 	args[0] = mrb_array_make(names, NULL, n, TEXTOID);
 	args[1] = mrb_array_make(configs, NULL, n, TEXTOID);
 	mrb_query_open();
-	mrb_query_run(&birth_query, args, NULL);
+	mrb_query_run(&insert_query, args, NULL);
 	mrb_query_close();
 }
 

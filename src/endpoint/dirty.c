@@ -63,7 +63,7 @@ mrb_dirty_mark(MrbEndpoint *endpoint)
 bool
 mrb_dirty_is_urgent(const MrbEndpoint *endpoint)
 {
-	return !endpoint->dirty.born || !dlist_is_empty((dlist_head *) &endpoint->dirty.notes);
+	return !endpoint->dirty.has_row || !dlist_is_empty((dlist_head *) &endpoint->dirty.notes);
 }
 
 /*
@@ -147,7 +147,7 @@ mrb_dirty_requeue(MrbEndpoint *endpoint)
 void
 mrb_dirty_written(MrbEndpoint *endpoint)
 {
-	endpoint->dirty.born = true;
+	endpoint->dirty.has_row = true;
 	mrb_dirty_forget(endpoint);
 	mrb_endpoint_stats_mark(&endpoint->stats);
 }

@@ -383,8 +383,8 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 		mrb_endpoint_stats_inherit(&endpoint->stats, &known->stats);
 		mrb_health_inherit(endpoint, known);
 	}
-	endpoint->dirty.born = config != NULL && strcmp(config, endpoint->config) == 0;
-	if (!endpoint->dirty.born || endpoint->adapter->scheduler)
+	endpoint->dirty.has_row = config != NULL && strcmp(config, endpoint->config) == 0;
+	if (!endpoint->dirty.has_row || endpoint->adapter->scheduler)
 	{
 		endpoint->progress.acked_epoch = newest_epoch;
 		endpoint->progress.settled_epoch = newest_epoch;
