@@ -135,7 +135,7 @@ typedef struct MrbVitals
 /* Changes that are not written yet; by dirty.c. */
 typedef struct MrbDirty
 {
-	bool		has_row;		/* has a row with this config */
+	bool		has_row;		/* in endpoint_state, of this config */
 	bool		listed;			/* in mrb_dirty_endpoints */
 	dlist_node	node;
 	dlist_head	notes;

@@ -269,7 +269,7 @@ mrb_checks_actor_counts(bool ignored)
  * List the accepted risks, for the audit event.
  */
 char *
-mrb_checks_marks(const MrbFinding *artifact, const MrbFinding *compatible)
+mrb_checks_accepted_risks(const MrbFinding *artifact, const MrbFinding *compatible)
 {
 	bool		unverified = artifact->severity == MRB_WARNS;
 	bool		incompatible = compatible->severity == MRB_WARNS;

@@ -54,8 +54,8 @@ extern MrbFinding mrb_checks_delivery(bool undelivered);
 extern MrbFinding mrb_checks_actor_counts(bool ignored);
 
 /* Accepted risks, a JSON object for the audit event. */
-extern char *mrb_checks_marks(const MrbFinding *artifact,
-							  const MrbFinding *compatible);
+extern char *mrb_checks_accepted_risks(const MrbFinding *artifact,
+									   const MrbFinding *compatible);
 
 /* Raise a finding that fails, warn of one that warns. */
 extern void mrb_checks_enforce(const MrbFinding *finding);

@@ -330,7 +330,7 @@ fill_args(const MrbOperation *operation, TimestampTz now, Datum *values,
 	set_text(values, nulls, ARG_REASON, operation->reason);
 	values[ARG_ATTRIBUTION] = JsonbPGetDatum(operation->attribution);
 	nulls[ARG_ATTRIBUTION] = operation->attribution == NULL;
-	set_text(values, nulls, ARG_MARKS, operation->marks);
+	set_text(values, nulls, ARG_MARKS, operation->accepted_risks);
 	set_text(values, nulls, ARG_SKIPPED, operation->skipped);
 	set_text(values, nulls, ARG_WARNINGS, operation->warnings);
 }

@@ -40,7 +40,7 @@ typedef struct MrbOperation
 	TimestampTz key_expires_at; /* with the key */
 	const char *reason;			/* may be NULL */
 	Jsonb	   *attribution;	/* NULL: the deployment's own */
-	const char *marks;			/* JSON object: accepted risks */
+	const char *accepted_risks; /* JSON object */
 	const char *skipped;		/* JSON array: skipped versions, or NULL */
 	const char *warnings;		/* JSON array, or NULL */
 } MrbOperation;

@@ -224,7 +224,7 @@ judge(MrbDeployment *now, const char *asked, MrbOperation *operation)
 
 	operation->action = now->active.id == NULL ||
 		now->target.number > now->active.number ? MRB_PROMOTE : MRB_ROLLBACK;
-	operation->marks = mrb_checks_marks(&target.artifact, &finding);
+	operation->accepted_risks = mrb_checks_accepted_risks(&target.artifact, &finding);
 	mrb_apply(now, false, operation);
 }
 

@@ -375,7 +375,7 @@ write_operation(const MrbCallerRequest *request, const char *key,
 	operation.key_expires_at = now->key_retained_until;
 	operation.reason = request->reason;
 	operation.attribution = request->attribution;
-	operation.marks = mrb_checks_marks(&target->artifact, &compatible);
+	operation.accepted_risks = mrb_checks_accepted_risks(&target->artifact, &compatible);
 	operation.skipped = target->skipped;
 	delivery = mrb_checks_delivery(mrb_wakeup_undelivered());
 	initStringInfo(&warnings);
