@@ -18,11 +18,11 @@ DECLARE
 	found_id text;
 	ids text[];
 BEGIN
-	IF name IS NULL OR name = '' OR length(name) > 255 OR name ~ '[[:cntrl:]]' THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid name of a deployment',
-			CASE WHEN name IS NULL THEN 'It is null.' WHEN name = '' THEN 'It is empty.'
-				WHEN length(name) > 255 THEN 'It is longer than 255 characters.'
-				ELSE 'It has control characters.' END,
+	IF length(name) > 255 THEN
+		PERFORM miosa.refuse_length('deployment name', length(name), 'characters', 255, 'Name it by id, host or slug.');
+	ELSIF name IS NULL OR name = '' OR name ~ '[[:cntrl:]]' THEN
+		PERFORM miosa.refuse_value('deployment name', NULL, name,
+			CASE name WHEN '' THEN 'The name is empty.' ELSE 'The name has control characters.' END,
 			'Name it by id, host or slug.');
 	END IF;
 	SELECT p.id INTO found_id FROM miosa.deployments p WHERE p.id = name;

@@ -273,8 +273,8 @@ DECLARE
 	part text[] := regexp_match(deployment_or_operation, '^([^#]{1,255})(?:#([0-9]{1,18}))?$');
 BEGIN
 	IF part IS NULL THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid deployment or operation',
-			'It must name a deployment by id, host or slug, and for an operation "#" and its number.',
+		PERFORM miosa.refuse_value('argument', 'deployment_or_operation', deployment_or_operation,
+			'The value must name a deployment by id, host or slug, and for an operation "#" and its number.',
 			'For example ''dep_1'', ''www.example.com'' or ''dep_1#42''.');
 	END IF;
 	deployment_id := miosa.find_deployment(part[1]);

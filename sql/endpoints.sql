@@ -26,23 +26,25 @@ COMMENT ON FUNCTION miosa.in_own_script() IS 'Whether the install script of this
 CREATE FUNCTION miosa.check_url(url text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
+	hint CONSTANT text := 'For example ''http://10.0.0.5:8081''.';
 	problem text := CASE
-		WHEN url IS NULL OR url = '' THEN 'it is empty'
-		WHEN length(url) > 2000 THEN 'it is longer than 2000 characters'
-		WHEN url ~ '[[:cntrl:]]' THEN 'it has control characters'
-		WHEN url ~ '[[:space:]]' THEN 'it has spaces'
-		WHEN url !~ '^[!-~]*$' THEN 'it has characters outside of ASCII; write them percent-encoded'
-		WHEN url !~ '^https?://' THEN 'it must begin with http:// or https://'
-		WHEN url ~ '^https?://[^/?#]*@' THEN 'it has credentials; put them into miosa.secrets'
-		WHEN url ~ '[?#]' THEN 'it has a query or a fragment'
-		WHEN url ~ '["<>\\^`{|}]' THEN 'it has characters that must be percent-encoded'
-		WHEN url !~ '^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/.*)?$' THEN 'its host or port is malformed'
-		WHEN substring(url FROM '^https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})')::integer NOT BETWEEN 1 AND 65535 THEN 'its port is not one of 1 to 65535'
+		WHEN url IS NULL OR url = '' THEN 'The URL is empty.'
+		WHEN url ~ '[[:cntrl:]]' THEN 'The URL has control characters.'
+		WHEN url ~ '[[:space:]]' THEN 'The URL has spaces.'
+		WHEN url !~ '^[!-~]*$' THEN 'The URL has characters outside of ASCII; write them percent-encoded.'
+		WHEN url !~ '^https?://' THEN 'The URL must begin with http:// or https://.'
+		WHEN url ~ '^https?://[^/?#]*@' THEN 'The URL has credentials; put them into miosa.secrets.'
+		WHEN url ~ '[?#]' THEN 'The URL has a query or a fragment.'
+		WHEN url ~ '["<>\\^`{|}]' THEN 'The URL has characters that must be percent-encoded.'
+		WHEN url !~ '^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/.*)?$' THEN 'The host or port of the URL is malformed.'
+		WHEN substring(url FROM '^https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})')::integer NOT BETWEEN 1 AND 65535 THEN 'The port of the URL is not one of 1 to 65535.'
 	END;
 BEGIN
-	IF problem IS NOT NULL THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid endpoint URL', 'The URL cannot be used: ' || problem || '.',
-			'For example ''http://10.0.0.5:8081''.');
+	-- The message does not repeat the URL, which may have credentials.
+	IF length(url) > 2000 THEN
+		PERFORM miosa.refuse_length('endpoint URL', length(url), 'characters', 2000, hint);
+	ELSIF problem IS NOT NULL THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid endpoint URL', problem, hint);
 	END IF;
 END $$;
 COMMENT ON FUNCTION miosa.check_url(text) IS 'Raises INVALID_ARGUMENT when a base URL is not plain http or https';
@@ -55,7 +57,7 @@ DECLARE
 	item record;
 BEGIN
 	IF selector IS NULL OR jsonb_typeof(selector) <> 'object' THEN
-		problem := 'It must be an object.';
+		problem := 'The selector must be an object.';
 	ELSE
 		FOR item IN SELECT key, value FROM jsonb_each(selector) LOOP
 			IF item.key NOT IN ('tenant', 'kind', 'deployment') THEN
@@ -198,19 +200,18 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	result jsonb;
 BEGIN
-	IF coalesce(miosa_put_endpoint.name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'
-		OR coalesce(miosa_put_endpoint.zone, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid name of endpoint or zone',
-			'It must have 1 to 63 characters of A-Z a-z 0-9 . _ - and begin with a letter or digit.',
-			'For example ''router-1'', in zone ''eu''.');
-	END IF;
+	PERFORM miosa.refuse_value('argument', g.argument, g.value,
+			'A name has 1 to 63 characters of A-Z a-z 0-9 . _ - and begins with a letter or digit.',
+			'For example ''router-1'', in zone ''eu''.')
+		FROM (VALUES ('name', miosa_put_endpoint.name), ('zone', miosa_put_endpoint.zone)) g (argument, value)
+		WHERE coalesce(g.value, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$';
 	IF NOT EXISTS (SELECT FROM miosa.adapters a WHERE a.name = miosa_put_endpoint.adapter) THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('adapter "%s" does not exist', miosa_put_endpoint.adapter),
 			(SELECT 'Adapters are: ' || string_agg(a.name, ', ' ORDER BY a.name) || '.' FROM miosa.adapters a),
 			'See them with SELECT name, description FROM miosa.adapters;');
 	END IF;
 	IF miosa_put_endpoint.stage NOT IN (0, 1) THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid stage', 'A stage is 0 (routers) or 1 (caches).',
+		PERFORM miosa.refuse_value('argument', 'stage', miosa_put_endpoint.stage::text, 'A stage is 0 (routers) or 1 (caches).',
 			'Leave it out for the adapter''s.');
 	END IF;
 	IF miosa_put_endpoint.secret IS NOT NULL
@@ -239,8 +240,8 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
 	IF coalesce(miosa_put_secret.name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid name of a secret',
-			'It must have 1 to 63 characters of A-Z a-z 0-9 . _ - and begin with a letter or digit.', 'For example ''edge''.');
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid secret name',
+			'A name has 1 to 63 characters of A-Z a-z 0-9 . _ - and begins with a letter or digit.', 'For example ''edge''.');
 	END IF;
 	PERFORM miosa.check_secret(miosa_put_secret.name, miosa_put_secret.value);
 	INSERT INTO miosa.secrets AS s (name, value) VALUES (miosa_put_secret.name, miosa_put_secret.value)
@@ -266,7 +267,7 @@ DECLARE
 BEGIN
 	PERFORM miosa.need_endpoint(miosa_set_endpoint.name);
 	IF miosa_set_endpoint.enabled IS NULL THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'enabled must be true or false', 'It is null.',
+		PERFORM miosa.refuse_value('argument', 'enabled', NULL, NULL,
 			format('SELECT miosa_set_endpoint(%L, false, reason => ''...'');', miosa_set_endpoint.name));
 	END IF;
 	UPDATE miosa.endpoints e SET enabled = miosa_set_endpoint.enabled,

@@ -8,6 +8,20 @@ AS 'MODULE_PATHNAME', 'mrb_raise_condition';
 COMMENT ON FUNCTION miosa.raise_condition(text, text, text, text) IS
 	'Raises a condition by its name, in the form that the caller (psql or PostgREST) understands';
 
+-- Refuse a value that an argument or a column must not have.
+CREATE FUNCTION miosa.refuse_value(what text, name text, value text, detail text, hint text)
+RETURNS void LANGUAGE c VOLATILE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_refuse_value';
+COMMENT ON FUNCTION miosa.refuse_value(text, text, text, text, text) IS
+	'Raises INVALID_ARGUMENT for a value; what is argument, column or field with its name, or a noun with a null name';
+
+-- Refuse a value that is too long.
+CREATE FUNCTION miosa.refuse_length(what text, length integer, unit text, maximum integer, hint text)
+RETURNS void LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_refuse_length';
+COMMENT ON FUNCTION miosa.refuse_length(text, integer, text, integer, text) IS
+	'Raises INVALID_ARGUMENT for a value that has more bytes or characters than the maximum';
+
 -- Raise the error that a foreign key would raise.
 CREATE FUNCTION miosa.raise_reference(message text, detail text, "table" text, "constraint" text)
 RETURNS void LANGUAGE c VOLATILE STRICT PARALLEL SAFE

@@ -223,8 +223,7 @@ BEGIN
 		place := regexp_match(convert_from(decode(cursor, 'hex'), 'UTF8'), '^' || list || ':' || pattern || '$');
 	END IF;
 	IF place IS NULL THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid cursor',
-			format('It is "%s".', left(regexp_replace(cursor, '[[:cntrl:]]', '?', 'g'), 100)),
+		PERFORM miosa.refuse_value('argument', 'cursor', cursor, NULL,
 			'Pass next_cursor of the page before, as it was, or none for the first page.');
 	END IF;
 	RETURN place;
@@ -236,8 +235,7 @@ CREATE FUNCTION miosa.check_limit(value integer, most integer) RETURNS integer
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
 	IF value IS NULL OR value NOT BETWEEN 1 AND most THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid limit',
-			format('It is %s.', coalesce(value::text, 'null')), format('Ask for 1 to %s rows.', most));
+		PERFORM miosa.refuse_value('argument', 'limit', value::text, NULL, format('Ask for 1 to %s rows.', most));
 	END IF;
 	RETURN value;
 END $$;
@@ -429,8 +427,8 @@ DECLARE
 BEGIN
 	PERFORM miosa.check_limit("limit", 10000);
 	IF epoch IS NULL OR epoch < 0 THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid epoch',
-			format('It is %s.', coalesce(epoch::text, 'null')), 'Pass the last epoch that was seen, 0 for the beginning.');
+		PERFORM miosa.refuse_value('argument', 'epoch', epoch::text, NULL,
+			'Pass the last epoch that was seen, 0 for the beginning.');
 	END IF;
 	SELECT jsonb_build_object(
 			'data', coalesce(jsonb_agg(jsonb_build_object('epoch', l.epoch, 'kind', l.kind,

@@ -143,7 +143,7 @@ GRANT INSERT, UPDATE, DELETE ON
 	TO miosa_admin;
 GRANT INSERT, UPDATE, DELETE, SELECT (name, created_at) ON miosa.secrets TO miosa_admin;
 -- Functions of their triggers run with the rights of the role that writes.
-GRANT EXECUTE ON FUNCTION miosa.raise_condition, miosa.check_adapter, miosa.render_request, miosa.check_url, miosa.check_selector,
+GRANT EXECUTE ON FUNCTION miosa.raise_condition, miosa.refuse_value, miosa.refuse_length, miosa.check_adapter, miosa.render_request, miosa.check_url, miosa.check_selector,
 	miosa.origin, miosa.identity
 	TO miosa_admin;
 -- So does a procedure that commits.

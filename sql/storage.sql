@@ -14,8 +14,7 @@ BEGIN
 	NEW.prefix := regexp_replace(NEW.prefix, '^(s3://[^/]+)$', '\1/');
 	NEW.endpoint := regexp_replace(NEW.endpoint, '/+$', '');
 	IF coalesce(NEW.prefix, '') !~ '^s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.*)?$' THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid prefix of a storage',
-			CASE WHEN NEW.prefix IS NULL THEN 'It is null.' ELSE format('It is "%s".', left(NEW.prefix, 100)) END,
+		PERFORM miosa.refuse_value('column', 'prefix', NEW.prefix, NULL,
 			'Name all of S3, ''s3://'', or a bucket, ''s3://bucket/'', or a part of it, ''s3://bucket/releases/''.');
 	END IF;
 	PERFORM miosa.check_url(NEW.endpoint);

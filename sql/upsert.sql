@@ -31,8 +31,7 @@ CREATE FUNCTION miosa.check_word(value text, what text, words text[]) RETURNS te
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
 	IF value IS NULL OR value <> ALL (words) THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('invalid %s', what),
-			CASE WHEN value IS NULL THEN 'It is null.' ELSE format('It is "%s".', left(value, 100)) END,
+		PERFORM miosa.refuse_value('argument', what, value, NULL,
 			format('Use one of: %s.', array_to_string(words, ', ')));
 	END IF;
 	RETURN value;
@@ -44,8 +43,7 @@ CREATE FUNCTION miosa.check_slug(value text, what text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
 	IF value IS NULL OR value !~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$' THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('invalid %s', what),
-			CASE WHEN value IS NULL THEN 'It is null.' ELSE format('It is "%s".', left(value, 100)) END,
+		PERFORM miosa.refuse_value('argument', what, value, NULL,
 			'A slug is part of a host name: 1 to 63 of a-z, 0-9 and -, no - at either end.');
 	END IF;
 	RETURN value;
@@ -55,11 +53,13 @@ COMMENT ON FUNCTION miosa.check_slug(text, text) IS 'The value if it can be part
 -- The key of an s3:// URI is any text, written as it is.
 CREATE FUNCTION miosa.check_uri(value text, what text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+	hint CONSTANT text := 'A URI begins with its scheme (s3://bucket/key); only keys in S3 may have spaces.';
 BEGIN
-	IF value COLLATE "C" !~* '^(s3://[a-z0-9].*|(?!s3://)[a-z][a-z0-9+.-]*:[^[:space:][:cntrl:]]+)$' OR length(value) > 4096 THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('invalid %s', what),
-			format('It is "%s".', left(regexp_replace(value, '[[:cntrl:]]', '?', 'g'), 100)),
-			'A URI begins with its scheme (s3://bucket/key); only keys in S3 may have spaces.');
+	IF value COLLATE "C" !~* '^(s3://[a-z0-9].*|(?!s3://)[a-z][a-z0-9+.-]*:[^[:space:][:cntrl:]]+)$' THEN
+		PERFORM miosa.refuse_value('argument', what, value, NULL, hint);
+	ELSIF length(value) > 4096 THEN
+		PERFORM miosa.refuse_length(what, length(value), 'characters', 4096, hint);
 	END IF;
 	RETURN value;
 END $$;
@@ -80,12 +80,16 @@ DECLARE
 	checked text := substring(field FROM '^(?:tenants|deployments|versions|releases|runtime_instances|domains)_(.*)_check$');
 	-- The name of such a constraint is its rule.
 	rule text[] := regexp_match(field, '^(\w+) (must be .*)$');
+	bad text := CASE WHEN rule IS NOT NULL THEN rule[1]
+		WHEN checked IS NOT NULL THEN checked
+		WHEN detail LIKE 'Key %' THEN NULL
+		ELSE nullif(field, '') END;
 BEGIN
-	PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('invalid %s', what),
-		CASE WHEN rule IS NOT NULL THEN format('Field "%s" %s.', rule[1], rule[2])
-			WHEN checked IS NOT NULL THEN format('Field "%s" has a value that is not allowed.', checked)
+	PERFORM miosa.raise_condition('INVALID_ARGUMENT',
+		CASE WHEN bad IS NULL THEN format('invalid %s', what) ELSE format('invalid value for field "%s"', bad) END,
+		CASE WHEN rule IS NOT NULL THEN format('The field %s.', rule[2])
+			WHEN checked IS NOT NULL THEN format('The value violates check constraint "%s".', field)
 			WHEN detail LIKE 'Key %' THEN detail
-			WHEN field <> '' THEN format('Field "%s": %s.', field, message)
 			ELSE upper(left(message, 1) COLLATE "C") || substr(message, 2) || '.' END, NULL);
 END $$;
 COMMENT ON FUNCTION miosa.refuse_row(text, text, text, text) IS 'Raises INVALID_ARGUMENT for an object (what) with the server''s own message and detail; field: the field or constraint that it is about';
@@ -95,8 +99,8 @@ CREATE FUNCTION miosa.check_time(value timestamptz, field text) RETURNS timestam
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 BEGIN
 	IF value NOT BETWEEN '1970-01-01 00:00:00+00' AND '2200-01-01 00:00:00+00' THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('invalid %s', field),
-			format('It is %s.', to_jsonb(value AT TIME ZONE 'UTC') #>> '{}'), 'Write a time from 1970 to 2199, for example ''2026-01-31T12:00:00Z''.');
+		PERFORM miosa.refuse_value('field', field, to_jsonb(value AT TIME ZONE 'UTC') #>> '{}', NULL,
+			'Write a time from 1970 to 2199, for example ''2026-01-31T12:00:00Z''.');
 	END IF;
 	RETURN value;
 END $$;
@@ -115,8 +119,8 @@ BEGIN
 	IF fields IS NULL THEN
 		RETURN base;
 	ELSIF jsonb_typeof(fields) <> 'object' THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid fields',
-			format('They are a JSON %s.', jsonb_typeof(fields)), 'Pass an object: ''{"metadata": {}}''.');
+		PERFORM miosa.refuse_value('fields', NULL, fields::text,
+			format('The fields are a JSON %s.', jsonb_typeof(fields)), 'Pass an object: ''{"metadata": {}}''.');
 	END IF;
 	fields := coalesce((SELECT jsonb_object_agg(f.key, f.value) FROM jsonb_each(fields) f WHERE f.value <> 'null'), '{}');
 	SELECT f.key INTO field FROM unnest(fixed) f (key)
@@ -145,7 +149,7 @@ BEGIN
 			PERFORM miosa.refuse_row('fields', SQLERRM, NULL, field);
 		END;
 	END LOOP;
-	PERFORM miosa.refuse_row('fields', 'they do not fit the table', NULL, NULL);
+	PERFORM miosa.refuse_row('fields', 'the fields do not fit the table', NULL, NULL);
 END $$;
 COMMENT ON FUNCTION miosa.merge_fields(anyelement, jsonb, text[], text) IS 'The row with the fields laid over it; unknown keys and nulls are ignored';
 
@@ -254,7 +258,7 @@ BEGIN
 		WHERE f.key = ANY (repository) AND f.value <> 'null'
 			AND f.value IS DISTINCT FROM new.metadata -> f.key), '{}');
 	IF btrim(new.name) = '' THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid name', 'It is blank.', 'Leave it out for the id.');
+		PERFORM miosa.refuse_value('argument', 'name', new.name, 'The name is blank.', 'Leave it out for the id.');
 	END IF;
 	IF new.slug IS DISTINCT FROM old.slug OR slug IS NOT NULL THEN
 		PERFORM miosa.check_slug(new.slug, 'slug');
@@ -481,14 +485,14 @@ COMMENT ON FUNCTION @extschema@.miosa_archive_version(text, text) IS 'Archives a
 CREATE FUNCTION miosa.check_host(host text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
+	hint CONSTANT text := 'Write it as www.example.com or *.example.com, other letters than a-z in their xn-- form.';
 	clean text := miosa.clean_host(host);
 BEGIN
-	IF clean IS NULL OR length(clean) > 253 OR clean
+	IF length(clean) > 253 THEN
+		PERFORM miosa.refuse_length('host name', length(clean), 'characters', 253, hint);
+	ELSIF clean IS NULL OR clean
 		!~ '^([*][.])?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?[.])*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$' THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid host name',
-			CASE WHEN host IS NULL THEN 'It is null.'
-				ELSE format('It is "%s".', left(regexp_replace(host, '[[:cntrl:]]', '?', 'g'), 100)) END,
-			'Write it as www.example.com or *.example.com, other letters than a-z in their xn-- form.');
+		PERFORM miosa.refuse_value('host name', NULL, host, NULL, hint);
 	END IF;
 	RETURN clean;
 END $$;
@@ -576,11 +580,13 @@ COMMENT ON FUNCTION @extschema@.miosa_remove_domain(text) IS 'Removes a host, al
 -- Check the address of an instance.
 CREATE FUNCTION miosa.check_address(value text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+	hint CONSTANT text := 'Write an IP address or a host name, without brackets; the port has an argument of its own.';
 BEGIN
-	IF value !~ '^[A-Za-z0-9._:%-]{1,255}$' THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid address',
-			format('It is "%s".', left(regexp_replace(value, '[[:cntrl:]]', '?', 'g'), 100)),
-			'Write an IP address or a host name, without brackets; the port has an argument of its own.');
+	IF length(value) > 255 THEN
+		PERFORM miosa.refuse_length('address', length(value), 'characters', 255, hint);
+	ELSIF value !~ '^[A-Za-z0-9._:%-]+$' THEN
+		PERFORM miosa.refuse_value('argument', 'address', value, NULL, hint);
 	END IF;
 	RETURN value;
 END $$;

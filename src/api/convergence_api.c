@@ -358,7 +358,10 @@ end_of_wait(Datum timeout)
 	if (DatumGetBool(DirectFunctionCall2(interval_gt, timeout,
 										 IntervalPGetDatum(&longest))))
 		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "timeout is too long",
-				  "The maximum timeout is 1 year.", NULL);
+				  psprintf("The timeout is %s; the maximum is 1 year.",
+						   DatumGetCString(DirectFunctionCall1(interval_out,
+															   timeout))),
+				  NULL);
 	end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 												  TimestampTzGetDatum(start),
 												  timeout));

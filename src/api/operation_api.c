@@ -29,6 +29,8 @@ PG_FUNCTION_INFO_V1(mrb_call_rollback);
 PG_FUNCTION_INFO_V1(mrb_call_promote);
 PG_FUNCTION_INFO_V1(mrb_raise_condition);
 PG_FUNCTION_INFO_V1(mrb_check_id);
+PG_FUNCTION_INFO_V1(mrb_refuse_value);
+PG_FUNCTION_INFO_V1(mrb_refuse_length);
 
 /* Arguments of rollbacks and promotions; the last is the console's. */
 enum
@@ -157,6 +159,37 @@ mrb_check_id(PG_FUNCTION_ARGS)
 
 	mrb_check_argument_id(text_argument(fcinfo, 0), what ? what : "id");
 	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+}
+
+/*
+ * miosa.refuse_value(what, name, value, detail, hint): raise INVALID_ARGUMENT
+ * for a value that is not allowed.
+ */
+Datum
+mrb_refuse_value(PG_FUNCTION_ARGS)
+{
+	char	   *what = text_argument(fcinfo, 0);
+
+	mrb_check_argument_refuse(what ? what : "value", text_argument(fcinfo, 1),
+							  text_argument(fcinfo, 2),
+							  text_argument(fcinfo, 3),
+							  text_argument(fcinfo, 4));
+	PG_RETURN_VOID();
+}
+
+/*
+ * miosa.refuse_length(what, length, unit, maximum, hint): raise
+ * INVALID_ARGUMENT for a value that is too long.
+ */
+Datum
+mrb_refuse_length(PG_FUNCTION_ARGS)
+{
+	mrb_check_argument_too_long(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+								PG_GETARG_INT32(1),
+								text_to_cstring(PG_GETARG_TEXT_PP(2)),
+								PG_GETARG_INT32(3),
+								text_to_cstring(PG_GETARG_TEXT_PP(4)));
+	PG_RETURN_VOID();
 }
 
 /*

@@ -20,6 +20,7 @@
 
 #include "artifact/artifact.h"
 #include "artifact/artifact_http.h"
+#include "base/check_argument.h"
 #include "base/errors.h"
 #include "base/json_build.h"
 #include "common/lock_wait.h"
@@ -60,9 +61,9 @@ call_test_storage(PG_FUNCTION_ARGS)
 	StringInfoData out;
 
 	if (missing_uri == NULL)
-		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid storage_uri",
-				  "The URI has no scheme, or nothing after the scheme.",
-				  "Pass the URI of an artifact that exists: SELECT miosa_test_storage('s3://bucket/key');");
+		mrb_check_argument_refuse("argument", "storage_uri", uri,
+								  "The URI has no scheme, or nothing after the scheme.",
+								  "Pass the URI of an artifact that exists: SELECT miosa_test_storage('s3://bucket/key');");
 	check_uri(uri, &it);
 	check_uri(missing_uri, &absent);
 

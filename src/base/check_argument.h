@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * check_argument.h
- *	  Check the arguments of public functions.
+ *	  Check the arguments of public functions, and refuse them.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,5 +18,26 @@ extern void mrb_check_argument_id(const char *value, const char *what);
 
 /* Raise INVALID_ARGUMENT because an argument is missing. */
 pg_noreturn extern void mrb_check_argument_missing(const char *what, const char *hint);
+
+/*
+ * Raise INVALID_ARGUMENT for a value.  what is "argument" or "column" with its
+ * name, or says without a name what the value is ("host name").  value is NULL
+ * for null; detail and hint may be NULL.
+ */
+pg_noreturn extern void mrb_check_argument_refuse(const char *what,
+												  const char *name,
+												  const char *value,
+												  const char *detail,
+												  const char *hint);
+
+/*
+ * Raise INVALID_ARGUMENT because a value is longer than the maximum; unit is
+ * "bytes" or "characters".
+ */
+pg_noreturn extern void mrb_check_argument_too_long(const char *what,
+													size_t length,
+													const char *unit,
+													int maximum,
+													const char *hint);
 
 #endif							/* MRB_CHECK_ARGUMENT_H */

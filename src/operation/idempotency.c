@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/check_argument.h"
 #include "base/errors.h"
 #include "base/miosa_rollback.h"
 #include "common/index_lookup.h"
@@ -99,6 +100,8 @@ static Jsonb *mark_if_superseded(const char *deployment_id, Jsonb *response,
 char *
 mrb_idempotency_check_key(const char *key)
 {
+	static const char *const hint =
+	"Use a UUID as the key: SELECT gen_random_uuid();";
 	size_t		len = strlen(key);
 	char	   *bare;
 
@@ -108,21 +111,19 @@ mrb_idempotency_check_key(const char *key)
 		bare = pstrdup(key);
 
 	len = strlen(bare);
-	if (len > 0 && strspn(bare, " ") == len)
-		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid idempotency key",
-				  "The key is blank.",
-				  "Use a UUID as the key: SELECT gen_random_uuid();");
-	if (len == 0 || len > MRB_MAX_KEY)
-		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid idempotency key",
-				  psprintf("The key has %zu characters; it must have 1 to %d.",
-						   len, MRB_MAX_KEY),
-				  "Use a UUID as the key: SELECT gen_random_uuid();");
+	if (strspn(bare, " ") == len)
+		mrb_check_argument_refuse("idempotency key", NULL, bare,
+								  len == 0 ? "The key is empty." :
+								  "The key is blank.", hint);
+	if (len > MRB_MAX_KEY)
+		mrb_check_argument_too_long("idempotency key", len, "bytes",
+									MRB_MAX_KEY, hint);
 	for (size_t i = 0; i < len; i++)
 	{
 		if (bare[i] < 0x20 || bare[i] > 0x7e)
-			mrb_raise(MRB_ERR_INVALID_ARGUMENT, "invalid idempotency key",
-					  psprintf("Byte %zu of the key is not printable ASCII.", i + 1),
-					  "Use a UUID as the key: SELECT gen_random_uuid();");
+			mrb_check_argument_refuse("idempotency key", NULL, bare,
+									  psprintf("Byte %zu of the key is not printable ASCII.",
+											   i + 1), hint);
 	}
 	return bare;
 }

@@ -13,7 +13,6 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 
@@ -230,30 +229,26 @@ check_request(const MrbCallerRequest *request)
 	if (request->cutover != NULL &&
 		strcmp(request->cutover, "when_healthy") != 0 &&
 		strcmp(request->cutover, "immediate") != 0)
-		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
-				  psprintf("invalid value for argument \"cutover\": \"%.*s\"",
-						   pg_mbcliplen(request->cutover,
-										strlen(request->cutover), 32),
-						   request->cutover),
-				  "Valid values are \"when_healthy\" (the default) and \"immediate\".",
-				  "Pass cutover => 'when_healthy' or cutover => 'immediate'.");
+		mrb_check_argument_refuse("argument", "cutover", request->cutover,
+								  "Valid values are \"when_healthy\" (the default) and \"immediate\".",
+								  "Pass cutover => 'when_healthy' or cutover => 'immediate'.");
 	if (request->attribution != NULL && !JB_ROOT_IS_OBJECT(request->attribution))
-		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
-				  "invalid value for argument \"attribution\"",
-				  "The value is not a JSON object.",
-				  "Pass, for example, attribution => '{\"external_user_id\": \"u-1\"}'.");
+		mrb_check_argument_refuse("argument", "attribution",
+								  JsonbToCString(NULL,
+												 &request->attribution->root,
+												 VARSIZE(request->attribution)),
+								  "The value is not a JSON object.",
+								  "Pass, for example, attribution => '{\"external_user_id\": \"u-1\"}'.");
 	if (request->attribution != NULL &&
 		VARSIZE(request->attribution) > MAX_ATTRIBUTION)
-		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "attribution is too long",
-				  psprintf("The attribution has %zu bytes; the maximum is %d.",
-						   (size_t) VARSIZE(request->attribution),
-						   MAX_ATTRIBUTION),
-				  "Pass ids, and keep what they stand for elsewhere.");
+		mrb_check_argument_too_long("attribution",
+									VARSIZE(request->attribution), "bytes",
+									MAX_ATTRIBUTION,
+									"Pass ids, and keep what they stand for elsewhere.");
 	if (request->reason != NULL && strlen(request->reason) > MAX_REASON)
-		mrb_raise(MRB_ERR_INVALID_ARGUMENT, "reason is too long",
-				  psprintf("The reason has %zu bytes; the maximum is %d.",
-						   strlen(request->reason), MAX_REASON),
-				  "Shorten the reason, or put a link to the full text in it.");
+		mrb_check_argument_too_long("reason", strlen(request->reason), "bytes",
+									MAX_REASON,
+									"Shorten the reason, or put a link to the full text in it.");
 }
 
 /*

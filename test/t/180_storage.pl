@@ -252,7 +252,7 @@ for my $uri ('', 'shop-bucket/1.tar', 's3://')
 	my (undef, undef, $error) =
 	  $node->psql('postgres', "SELECT miosa_test_storage('$uri')");
 
-	like($error, qr/invalid storage_uri\nDETAIL:  The URI has no scheme, or nothing after the scheme/,
+	like($error, qr/invalid value for argument "storage_uri": ".*"\nDETAIL:  The URI has no scheme, or nothing after the scheme/,
 		"miosa_test_storage('$uri') is refused");
 }
 for my $path ('', '/1.tar?signature=x/y')
@@ -364,12 +364,12 @@ is($s3->state->{connections} < 200 ? 'few' : $s3->state->{connections},
 # Bad rows
 $database = 'postgres';
 for my $case (
-	[ "'ftp://x', 'http://a'", qr/invalid prefix/ ],
-	[ "'s3://B_x/', 'http://a'", qr/invalid prefix/ ],
-	[ "NULL, 'http://a'", qr/invalid prefix/ ],
+	[ "'ftp://x', 'http://a'", qr/invalid value for column "prefix"/ ],
+	[ "'s3://B_x/', 'http://a'", qr/invalid value for column "prefix"/ ],
+	[ "NULL, 'http://a'", qr/column "prefix" must not be null/ ],
 	[ "'s3://', 'file:///a'", qr/must begin with http/ ],
 	[ "'s3://', 'http://u:p\@a'", qr/has credentials/ ],
-	[ "'s3://', NULL", qr/it is empty/ ],
+	[ "'s3://', NULL", qr{The URL is empty} ],
 	[ "'s3://', 'http://a', 'Up'", qr/The region must/ ],
 	[ "'s3://', 'http://a', 'x', 'dns'", qr/addressing must/ ],
 	[ "'s3://', 'http://10.0.0.1:9000', 'x', 'virtual'", qr/host that is an address/ ],

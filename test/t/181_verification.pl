@@ -198,7 +198,7 @@ my (undef, undef, $error) =
   $node->psql('postgres', "BEGIN; ${hour}CALL miosa_verify_artifacts()");
 like($error, qr/invalid transaction termination/, 'it is not for use in a transaction');
 (undef, undef, $error) = $node->psql('postgres', 'CALL miosa_verify_artifacts(0)');
-like($error, qr/invalid limit/, 'a limit of nothing');
+like($error, qr/invalid value for argument "limit": "0"/, 'a limit of nothing');
 
 # Files are looked for by the procedure alone
 append_to_file("$dir/1.tar", 'x');
