@@ -16,7 +16,7 @@
 typedef struct ChangedDeployment
 {
 	char	   *id;				/* hash key */
-	MrbRoute   *picture;		/* the present route */
+	MrbRoute   *route;			/* the present route */
 	MrbRouteEntry *entry;
 } ChangedDeployment;
 
@@ -79,7 +79,7 @@ index_routes(const MrbRouteChanges *changes)
 													&changes->routes[i].deployment_id,
 													HASH_ENTER, &found);
 
-		deployment->picture = &changes->routes[i];
+		deployment->route = &changes->routes[i];
 	}
 	return index;
 }
@@ -99,12 +99,12 @@ enter_route(HTAB *index, const MrbRouteChange *change)
 
 	if (!found)
 	{
-		deployment->picture = palloc0(sizeof(MrbRoute));
-		deployment->picture->deployment_id = change->deployment_id;
+		deployment->route = palloc0(sizeof(MrbRoute));
+		deployment->route->deployment_id = change->deployment_id;
 	}
-	deployment->picture->epoch = change->epoch;
-	deployment->picture->since = change->since;
-	deployment->entry = mrb_route_book_enter(deployment->picture,
+	deployment->route->epoch = change->epoch;
+	deployment->route->since = change->since;
+	deployment->entry = mrb_route_book_enter(deployment->route,
 											 (char **) &change->host, removed);
 	return deployment;
 }

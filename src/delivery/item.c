@@ -87,8 +87,8 @@ mrb_item_find(MrbEndpoint *endpoint, MrbRouteEntry *entry)
 	slot->item = item;
 	item->endpoint = endpoint;
 	item->entry = entry;
-	item->picture = entry->route;
-	item->picture->refs++;
+	item->next_route = entry->route;
+	item->next_route->refs++;
 	entry->users++;
 
 	/* In no list, like a resting item; the caller puts it into one. */
@@ -111,7 +111,7 @@ mrb_item_free(MrbItem *item)
 		item->note->owner = NULL;
 	if (item->route != NULL)
 		mrb_route_book_unref(item->route);
-	mrb_route_book_unref(item->picture);
+	mrb_route_book_unref(item->next_route);
 	if (item->sending.error != NULL)
 		pfree(item->sending.error);
 	dlist_delete(&item->item_node);
@@ -127,12 +127,12 @@ mrb_item_free(MrbItem *item)
  * endpoint.
  */
 void
-mrb_item_take_picture(MrbItem *item)
+mrb_item_refresh_route(MrbItem *item)
 {
-	MrbRoute   *old = item->picture;
+	MrbRoute   *old = item->next_route;
 
-	item->picture = item->entry->route;
-	item->picture->refs++;
+	item->next_route = item->entry->route;
+	item->next_route->refs++;
 	mrb_route_book_unref(old);
 }
 

@@ -80,7 +80,7 @@ typedef struct MrbItem
 
 	MrbZoneBarrier *barrier;	/* that this item of a router holds */
 	dlist_node	barrier_node;
-	MrbRoute   *picture;		/* the route to send */
+	MrbRoute   *next_route;		/* the route to send */
 	MrbRoute   *route;			/* the route being sent, or NULL */
 	MrbSending	sending;
 } MrbItem;
@@ -93,7 +93,7 @@ extern MrbItem *mrb_item_find(MrbEndpoint *endpoint, MrbRouteEntry *entry);
 extern void mrb_item_free(MrbItem *item);
 
 /* Send the present route of the entry from now on. */
-extern void mrb_item_take_picture(MrbItem *item);
+extern void mrb_item_refresh_route(MrbItem *item);
 extern void mrb_item_set_first(MrbItem *item, int64 epoch);
 extern void mrb_item_set_unsettled(MrbItem *item, int64 epoch);
 

@@ -41,9 +41,9 @@ mrb_message_count(const MrbItem *item)
 
 	if (!adapter->per_host)
 		return route->version_id != NULL || route->operation_id != NULL ||
-			route->ngone > 0 ? 1 : 0;
+			route->nremoved_hosts > 0 ? 1 : 0;
 	return count_hosts(item) +
-		(adapter->remove != NULL ? route->ngone : 0);
+		(adapter->remove != NULL ? route->nremoved_hosts : 0);
 }
 
 /*
@@ -69,7 +69,7 @@ mrb_message_of_unit(MrbItem *item, int unit, MrbMessage *message)
 
 	hosts = count_hosts(item);
 	host = unit < hosts ? route->hosts.items[unit] :
-		mrb_route_book_gone_host(route, unit - hosts);
+		mrb_route_book_removed_host(route, unit - hosts);
 	removing = unit >= hosts || route->version_id == NULL;
 	if (removing)
 		message->call = adapter->remove;
@@ -222,19 +222,19 @@ static void
 list_hosts(MrbItem *const *items, int n, MrbTemplateValues *values)
 {
 	int			nhosts = 0;
-	int			ngone = 0;
+	int			nremoved = 0;
 	char	   *host;
 
 	for (int i = 0; i < n; i++)
 	{
 		nhosts += items[i]->route->hosts.n;
-		ngone += items[i]->route->ngone;
+		nremoved += items[i]->route->nremoved_hosts;
 	}
 	values->deployment_ids.items = palloc(n * sizeof(char *));
 	values->hosts.items = palloc((nhosts + 1) * sizeof(char *));
 	values->plain_hosts.items = palloc((nhosts + 1) * sizeof(char *));
 	values->wildcard_hosts.items = palloc((nhosts + 1) * sizeof(char *));
-	values->removed_hosts.items = palloc((ngone + 1) * sizeof(char *));
+	values->removed_hosts.items = palloc((nremoved + 1) * sizeof(char *));
 	for (int i = 0; i < n; i++)
 	{
 		const MrbRoute *route = items[i]->route;
@@ -251,9 +251,9 @@ list_hosts(MrbItem *const *items, int n, MrbTemplateValues *values)
 			values->hosts.items[values->hosts.n++] = host;
 			part->items[part->n++] = host;
 		}
-		for (int g = 0; g < route->ngone; g++)
+		for (int r = 0; r < route->nremoved_hosts; r++)
 		{
-			host = mrb_route_book_gone_host(route, g);
+			host = mrb_route_book_removed_host(route, r);
 			if (host != NULL)
 				values->removed_hosts.items[values->removed_hosts.n++] = host;
 		}

@@ -138,7 +138,7 @@ mrb_queue_change(MrbEndpoint *endpoint, MrbRouteEntry *entry, int64 epoch)
 
 	if (entry->confirm)
 		item->confirm = true;
-	mrb_item_take_picture(item);
+	mrb_item_refresh_route(item);
 	if (item->first_epoch == 0)
 		set_first(item, epoch);
 	if (item->state == MRB_ITEM_SENDING)
@@ -165,8 +165,9 @@ mrb_queue_bulk(MrbEndpoint *endpoint, MrbRouteEntry *entry)
 	mrb_item_set_bulk(item, true);
 
 	/* A pending change keeps its epoch and its message id. */
-	if (item->first_epoch == 0 || entry->route->ngone > item->picture->ngone)
-		mrb_item_take_picture(item);
+	if (item->first_epoch == 0 ||
+		entry->route->nremoved_hosts > item->next_route->nremoved_hosts)
+		mrb_item_refresh_route(item);
 	if (item->state == MRB_ITEM_SENDING)
 	{
 		item->resend = true;
@@ -206,7 +207,7 @@ mrb_queue_repeat(MrbEndpoint *endpoint, MrbRouteEntry *entry, int64 epoch)
 		mrb_item_set_unsettled(item, epoch);
 	if (item->first_epoch != 0)
 		return;
-	mrb_item_take_picture(item);
+	mrb_item_refresh_route(item);
 	take_out(item);
 	rest(item, endpoint->adapter->settle_ms, MRB_REPEAT_LAST);
 }

@@ -70,7 +70,7 @@ mrb_ready_list_next(MrbEndpoint *endpoint, bool with_bulk)
 	item->sending.broken = false;
 	item->sending.next_unit = 0;
 	item->sending.outstanding = 0;
-	item->route = item->picture;
+	item->route = item->next_route;
 	item->route->refs++;
 	if (item->first_epoch != 0)
 		mrb_damping_sent(item);

@@ -230,15 +230,15 @@ read_failures(bool due, Failures *failures)
 static void
 park(const Failures *failures, int i, MrbEndpoint *endpoint)
 {
-	MrbRoute	gone = {.deployment_id = failures->ids[i]};
-	MrbRoute   *picture = &gone;
+	MrbRoute	deleted = {.deployment_id = failures->ids[i]};
+	MrbRoute   *route = &deleted;
 	MrbRouteEntry *entry;
 
 	for (int r = 0; r < failures->nroutes; r++)
 		if (strcmp(failures->routes[r].deployment_id, failures->ids[i]) == 0)
-			picture = &failures->routes[r];
-	picture->epoch = mrb_queue_newest();
-	entry = mrb_route_book_enter(picture, NULL, 0);
+			route = &failures->routes[r];
+	route->epoch = mrb_queue_newest();
+	entry = mrb_route_book_enter(route, NULL, 0);
 	if (endpoint->adapter->scheduler ||
 		!mrb_endpoint_list_selects(endpoint, entry->route))
 	{

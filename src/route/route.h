@@ -46,8 +46,8 @@ typedef struct MrbRoute
 	char	   *operation_id;
 	MrbStringList hosts;
 	MrbStringList removed;		/* removed hosts, as read from the table */
-	int			ngone;			/* removed hosts, in the route book */
-	MrbRemovedHost **gone;
+	int			nremoved_hosts; /* the same, in the route book */
+	MrbRemovedHost **removed_hosts;
 } MrbRoute;
 
 /*

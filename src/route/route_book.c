@@ -28,7 +28,7 @@ struct MrbRemovedHost
 {
 	int			refs;			/* routes that remove it */
 	bool		routed_again;
-	char		host[FLEXIBLE_ARRAY_MEMBER];
+	char		name[FLEXIBLE_ARRAY_MEMBER];
 };
 
 typedef struct RemovedHostEntry
@@ -65,7 +65,7 @@ static HTAB *removed_hosts = NULL;
 static MrbRoute *copy_route(const MrbRoute *from, const MrbRoute *old,
 							char **removed, int nremoved);
 static char *copy_string(char **space, const char *string);
-static void add_removed(MrbRoute *route, MrbRemovedHost *gone);
+static void add_removed(MrbRoute *route, MrbRemovedHost *host);
 static MrbRemovedHost *get_removed_host(const char *host);
 static bool mark_routed_again(const MrbRoute *route);
 
@@ -144,15 +144,15 @@ mrb_route_book_unref(MrbRoute *route)
 {
 	if (--route->refs > 0)
 		return;
-	for (int i = 0; i < route->ngone; i++)
+	for (int i = 0; i < route->nremoved_hosts; i++)
 	{
-		MrbRemovedHost *gone = route->gone[i];
+		MrbRemovedHost *host = route->removed_hosts[i];
 
-		if (--gone->refs > 0)
+		if (--host->refs > 0)
 			continue;
-		if (!gone->routed_again)
-			hash_search(removed_hosts, gone->host, HASH_REMOVE, NULL);
-		pfree(gone);
+		if (!host->routed_again)
+			hash_search(removed_hosts, host->name, HASH_REMOVE, NULL);
+		pfree(host);
 	}
 	pfree(route);
 }
@@ -161,9 +161,11 @@ mrb_route_book_unref(MrbRoute *route)
  * The host can have been routed again since the route was copied.
  */
 char *
-mrb_route_book_gone_host(const MrbRoute *route, int i)
+mrb_route_book_removed_host(const MrbRoute *route, int i)
 {
-	return route->gone[i]->routed_again ? NULL : route->gone[i]->host;
+	MrbRemovedHost *host = route->removed_hosts[i];
+
+	return host->routed_again ? NULL : host->name;
 }
 
 /*
@@ -182,9 +184,9 @@ copy_route(const MrbRoute *from, const MrbRoute *old, char **removed,
 		&copy.release_id, &copy.storage_uri, &copy.sha256,
 		&copy.operation_id
 	};
-	int			ngone = nremoved + (old != NULL ? old->ngone : 0);
+	int			most = nremoved + (old != NULL ? old->nremoved_hosts : 0);
 	Size		size = MAXALIGN(sizeof(MrbRoute)) +
-	ngone * sizeof(MrbRemovedHost *) + copy.hosts.n * sizeof(char *);
+	most * sizeof(MrbRemovedHost *) + copy.hosts.n * sizeof(char *);
 	MrbRoute   *route;
 	char	   *space;
 
@@ -195,8 +197,8 @@ copy_route(const MrbRoute *from, const MrbRoute *old, char **removed,
 
 	route = MemoryContextAlloc(book_context, size);
 	space = (char *) route + MAXALIGN(sizeof(MrbRoute));
-	copy.gone = (MrbRemovedHost **) space;
-	space += ngone * sizeof(MrbRemovedHost *);
+	copy.removed_hosts = (MrbRemovedHost **) space;
+	space += most * sizeof(MrbRemovedHost *);
 	copy.hosts.items = (char **) space;
 	space += copy.hosts.n * sizeof(char *);
 	for (size_t i = 0; i < lengthof(strings); i++)
@@ -204,13 +206,13 @@ copy_route(const MrbRoute *from, const MrbRoute *old, char **removed,
 	for (int i = 0; i < copy.hosts.n; i++)
 		copy.hosts.items[i] = copy_string(&space, from->hosts.items[i]);
 	copy.refs = 1;
-	copy.ngone = 0;
+	copy.nremoved_hosts = 0;
 	MemSet(&copy.removed, 0, sizeof(MrbStringList));
 	*route = copy;
 
-	for (int i = 0; old != NULL && i < old->ngone; i++)
-		if (!old->gone[i]->routed_again)
-			add_removed(route, old->gone[i]);
+	for (int i = 0; old != NULL && i < old->nremoved_hosts; i++)
+		if (!old->removed_hosts[i]->routed_again)
+			add_removed(route, old->removed_hosts[i]);
 	for (int i = 0; i < nremoved; i++)
 		add_removed(route, get_removed_host(removed[i]));
 	return route;
@@ -237,13 +239,13 @@ copy_string(char **space, const char *string)
  * Add a removed host to the route unless it is there already.
  */
 static void
-add_removed(MrbRoute *route, MrbRemovedHost *gone)
+add_removed(MrbRoute *route, MrbRemovedHost *host)
 {
-	for (int i = 0; i < route->ngone; i++)
-		if (route->gone[i] == gone)
+	for (int i = 0; i < route->nremoved_hosts; i++)
+		if (route->removed_hosts[i] == host)
 			return;
-	gone->refs++;
-	route->gone[route->ngone++] = gone;
+	host->refs++;
+	route->removed_hosts[route->nremoved_hosts++] = host;
 }
 
 /*
@@ -259,9 +261,9 @@ get_removed_host(const char *host)
 	if (!found)
 	{
 		key->record = MemoryContextAllocZero(book_context,
-											 offsetof(MrbRemovedHost, host) +
+											 offsetof(MrbRemovedHost, name) +
 											 strlen(host) + 1);
-		strcpy(key->record->host, host);
+		strcpy(key->record->name, host);
 	}
 	return key->record;
 }

@@ -35,6 +35,6 @@ extern void mrb_route_book_release(MrbRouteEntry *entry);
 extern void mrb_route_book_unref(MrbRoute *route);
 
 /* The i-th host to remove; NULL if it is routed again. */
-extern char *mrb_route_book_gone_host(const MrbRoute *route, int i);
+extern char *mrb_route_book_removed_host(const MrbRoute *route, int i);
 
 #endif							/* MRB_ROUTE_BOOK_H */
