@@ -29,7 +29,7 @@ static void fill_value(const char *name, const JsonbValue *value,
 static void fill_list(const char *name, JsonbContainer *array, MrbStringList *list);
 static char *as_text(const char *name, const JsonbValue *value);
 static const char *named_secret(const char *name, void *arg);
-static Datum as_jsonb(const MrbHttpRequest *request);
+static Datum as_jsonb(const MrbHttpRequest *http);
 static void push_member(JsonbParseState **state, const char *key,
 						const char *value);
 
@@ -58,8 +58,8 @@ mrb_render_request(PG_FUNCTION_ARGS)
 {
 	MrbAlphabets alphabets;
 	MrbTemplateValues values = {0};
-	MrbHttpRequest request = {0};
-	MrbRequest *call;
+	MrbHttpRequest http = {0};
+	MrbRequest *request;
 	const char *url = "";
 	const char *reason;
 	char	   *problem;
@@ -72,16 +72,16 @@ mrb_render_request(PG_FUNCTION_ARGS)
 										&alphabets);
 	if (problem != NULL)
 		refuse("invalid request", problem);
-	call = mrb_request_compile(PG_GETARG_JSONB_P(0), "request", &alphabets,
-							   &problem);
-	if (call == NULL)
+	request = mrb_request_compile(PG_GETARG_JSONB_P(0), "request", &alphabets,
+								  &problem);
+	if (request == NULL)
 		refuse("invalid request", problem);
 
 	fill_values(PG_GETARG_JSONB_P(1), &values, &url);
-	reason = mrb_request_render(call, url, &values, &request);
+	reason = mrb_request_render(request, url, &values, &http);
 	if (reason != NULL)
 		refuse("the request cannot be sent", psprintf("%s%s.", NOT_SENT, reason));
-	PG_RETURN_DATUM(as_jsonb(&request));
+	PG_RETURN_DATUM(as_jsonb(&http));
 }
 
 /*
@@ -204,28 +204,28 @@ named_secret(const char *name, void *arg)
  * Return a request as JSON.
  */
 static Datum
-as_jsonb(const MrbHttpRequest *request)
+as_jsonb(const MrbHttpRequest *http)
 {
 	JsonbParseState *state = NULL;
 	JsonbValue	value;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_member(&state, "method", request->method);
-	push_member(&state, "url", request->url);
+	push_member(&state, "method", http->method);
+	push_member(&state, "url", http->url);
 	value.type = jbvString;
 	value.val.string.val = "headers";
 	value.val.string.len = 7;
 	pushJsonbValue(&state, WJB_KEY, &value);
 	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
-	for (int i = 0; request->headers[i] != NULL; i++)
+	for (int i = 0; http->headers[i] != NULL; i++)
 	{
 		value.type = jbvString;
-		value.val.string.val = (char *) request->headers[i];
-		value.val.string.len = strlen(request->headers[i]);
+		value.val.string.val = (char *) http->headers[i];
+		value.val.string.len = strlen(http->headers[i]);
 		pushJsonbValue(&state, WJB_ELEM, &value);
 	}
 	pushJsonbValue(&state, WJB_END_ARRAY, NULL);
-	push_member(&state, "body", request->body);
+	push_member(&state, "body", http->body);
 	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state,
 														   WJB_END_OBJECT,
 														   NULL)));

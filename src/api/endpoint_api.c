@@ -59,21 +59,21 @@ static MrbQuery names_query = {
 static Datum call_test_endpoint(PG_FUNCTION_ARGS);
 pg_noreturn static void raise_missing(const char *name);
 static MrbEndpoint *read_endpoint(const char *name);
-static const char *render_test(MrbEndpoint *endpoint, const MrbRequest *call,
+static const char *render_test(MrbEndpoint *endpoint, const MrbRequest *request,
 							   bool masked, List **named_secrets,
-							   MrbHttpRequest *request);
-static const char *send(MrbEndpoint *endpoint, const MrbRequest *call,
+							   MrbHttpRequest *http);
+static const char *send(MrbEndpoint *endpoint, const MrbRequest *request,
 						List **named_secrets, StringInfo out,
 						MrbHttpAnswer *answer);
 static void test(MrbEndpoint *endpoint, StringInfo out);
 static const char *test_marker(MrbEndpoint *endpoint, List **named_secrets,
 							   StringInfo out);
 static const char *judge_marker(const MrbEndpoint *endpoint,
-								const MrbRequest *call, bool last,
+								const MrbRequest *request, bool last,
 								const MrbHttpAnswer *answer);
-static const char *judge(const MrbEndpoint *endpoint, const MrbRequest *call,
+static const char *judge(const MrbEndpoint *endpoint, const MrbRequest *request,
 						 const MrbHttpAnswer *answer);
-static void append_request(StringInfo out, const MrbHttpRequest *request);
+static void append_request(StringInfo out, const MrbHttpRequest *http);
 static void append_answer(StringInfo out, const MrbEndpoint *endpoint,
 						  const List *named_secrets,
 						  const MrbHttpAnswer *answer);
@@ -173,7 +173,7 @@ static void
 test(MrbEndpoint *endpoint, StringInfo out)
 {
 	const MrbAdapter *adapter = endpoint->adapter;
-	MrbRequest *call = adapter->poll.request != NULL ? adapter->poll.request :
+	MrbRequest *request = adapter->poll.request != NULL ? adapter->poll.request :
 	adapter->marker_read != NULL ? adapter->marker_read : adapter->request;
 	MrbHttpAnswer answer;
 	const char *problem;
@@ -185,9 +185,9 @@ test(MrbEndpoint *endpoint, StringInfo out)
 		mrb_json_build_string(out, "verdict", problem);
 		return;
 	}
-	problem = send(endpoint, call, &named_secrets, out, &answer);
+	problem = send(endpoint, request, &named_secrets, out, &answer);
 	mrb_json_build_string(out, "verdict", problem != NULL ? problem :
-						  judge(endpoint, call, &answer));
+						  judge(endpoint, request, &answer));
 }
 
 /*
@@ -195,20 +195,20 @@ test(MrbEndpoint *endpoint, StringInfo out)
  * sent, or NULL.
  */
 static const char *
-send(MrbEndpoint *endpoint, const MrbRequest *call, List **named_secrets,
+send(MrbEndpoint *endpoint, const MrbRequest *request, List **named_secrets,
 	 StringInfo out, MrbHttpAnswer *answer)
 {
 	MrbHttpRequest shown = {0};
-	MrbHttpRequest request = {0};
-	const char *problem = render_test(endpoint, call, true, named_secrets,
+	MrbHttpRequest http = {0};
+	const char *problem = render_test(endpoint, request, true, named_secrets,
 									  &shown);
 
 	if (problem == NULL)
-		problem = render_test(endpoint, call, false, named_secrets, &request);
+		problem = render_test(endpoint, request, false, named_secrets, &http);
 	if (problem != NULL)
 		return problem;
-	request.timeout_ms = endpoint->adapter->timeout_ms;
-	mrb_http_call(&request, answer);
+	http.timeout_ms = endpoint->adapter->timeout_ms;
+	mrb_http_call(&http, answer);
 	append_request(out, &shown);
 	append_answer(out, endpoint, *named_secrets, answer);
 	return NULL;
@@ -224,21 +224,21 @@ static const char *
 test_marker(MrbEndpoint *endpoint, List **named_secrets, StringInfo out)
 {
 	const MrbAdapter *adapter = endpoint->adapter;
-	const MrbRequest *const calls[] = {
+	const MrbRequest *const requests[] = {
 		adapter->marker_read, adapter->marker_write, adapter->marker_read
 	};
 	MrbHttpAnswer answer;
 	const char *problem = NULL;
 	int			start = out->len;
 
-	for (size_t i = 0; i < lengthof(calls) && problem == NULL; i++)
+	for (size_t i = 0; i < lengthof(requests) && problem == NULL; i++)
 	{
 		out->len = start;
 		out->data[start] = '\0';
-		problem = send(endpoint, calls[i], named_secrets, out, &answer);
+		problem = send(endpoint, requests[i], named_secrets, out, &answer);
 		if (problem == NULL)
-			problem = judge_marker(endpoint, calls[i],
-								   i == lengthof(calls) - 1, &answer);
+			problem = judge_marker(endpoint, requests[i],
+								   i == lengthof(requests) - 1, &answer);
 	}
 	return problem;
 }
@@ -247,16 +247,16 @@ test_marker(MrbEndpoint *endpoint, List **named_secrets, StringInfo out)
  * Return the verdict, or NULL if the next request is needed for one.
  */
 static const char *
-judge_marker(const MrbEndpoint *endpoint, const MrbRequest *call, bool last,
+judge_marker(const MrbEndpoint *endpoint, const MrbRequest *request, bool last,
 			 const MrbHttpAnswer *answer)
 {
-	bool		reading = call == endpoint->adapter->marker_read;
+	bool		reading = request == endpoint->adapter->marker_read;
 	bool		taken = answer->outcome == MRB_HTTP_ANSWERED &&
 	answer->status >= 200 && answer->status <= 299;
 	int64		found;
 
 	if (!taken && (!reading || answer->status != 404))
-		return judge(endpoint, call, answer);
+		return judge(endpoint, request, answer);
 	if (!reading)
 		return NULL;
 	if (taken && mrb_marker_parse(answer, &found))
@@ -271,8 +271,8 @@ judge_marker(const MrbEndpoint *endpoint, const MrbRequest *call, bool last,
  * Render a request with the values of the test; masked: without secrets.
  */
 static const char *
-render_test(MrbEndpoint *endpoint, const MrbRequest *call, bool masked,
-			List **named_secrets, MrbHttpRequest *request)
+render_test(MrbEndpoint *endpoint, const MrbRequest *request, bool masked,
+			List **named_secrets, MrbHttpRequest *http)
 {
 	static char *ids[] = {TEST_ID};
 	static char *hosts[] = {TEST_HOST};
@@ -306,29 +306,29 @@ render_test(MrbEndpoint *endpoint, const MrbRequest *call, bool masked,
 	values.named_secret_arg = named_secrets;
 	values.previous_secret = endpoint->previous_secret;
 	values.mask = masked ? MASK : NULL;
-	problem = mrb_request_render(call, endpoint->url, &values, request);
+	problem = mrb_request_render(request, endpoint->url, &values, http);
 	return problem != NULL ? problem :
-		mrb_sign_request(endpoint->adapter, &values, request);
+		mrb_sign_request(endpoint->adapter, &values, http);
 }
 
 /*
  * Return the verdict about an answer.
  */
 static const char *
-judge(const MrbEndpoint *endpoint, const MrbRequest *call,
+judge(const MrbEndpoint *endpoint, const MrbRequest *request,
 	  const MrbHttpAnswer *answer)
 {
 	const MrbAdapter *adapter = endpoint->adapter;
 	char	   *why;
-	MrbVerdict	verdict = mrb_answer_judge(adapter, call, answer, &why);
+	MrbVerdict	verdict = mrb_answer_judge(adapter, request, answer, &why);
 
 	if (verdict == MRB_VERDICT_SUCCESS)
 		return "ok";
 	if (answer->outcome != MRB_HTTP_ANSWERED)
 		return psprintf("no answer: %s", why);
-	if (answer->status == 404 && call == adapter->marker_read)
+	if (answer->status == 404 && request == adapter->marker_read)
 		return "ok: nothing was written to it yet";
-	if (answer->status == 404 && call == adapter->marker_write)
+	if (answer->status == 404 && request == adapter->marker_write)
 		return "it does not take the marker (HTTP status 404)";
 	if (answer->status == 404 && adapter->scheduler)
 		return "ok: it has no such workload";
@@ -349,16 +349,16 @@ judge(const MrbEndpoint *endpoint, const MrbRequest *call,
  * Append the request as a member.
  */
 static void
-append_request(StringInfo out, const MrbHttpRequest *request)
+append_request(StringInfo out, const MrbHttpRequest *http)
 {
 	mrb_json_build_object(out, "request");
-	mrb_json_build_string(out, "method", request->method);
-	mrb_json_build_string(out, "url", request->url);
+	mrb_json_build_string(out, "method", http->method);
+	mrb_json_build_string(out, "url", http->url);
 	mrb_json_build_array(out, "headers");
-	for (int i = 0; request->headers[i] != NULL; i++)
-		mrb_json_build_string(out, NULL, request->headers[i]);
+	for (int i = 0; http->headers[i] != NULL; i++)
+		mrb_json_build_string(out, NULL, http->headers[i]);
 	mrb_json_build_end_array(out);
-	mrb_json_build_string(out, "body", request->body);
+	mrb_json_build_string(out, "body", http->body);
 	mrb_json_build_end(out);
 }
 

@@ -55,7 +55,7 @@ static void tick(MrbTimer *timer);
 static void read_marker(MrbEndpoint *endpoint);
 static void write_first_marker(MrbEndpoint *endpoint);
 static void write_marker(MrbEndpoint *endpoint, int64 epoch);
-static void send_marker(MrbEndpoint *endpoint, const MrbRequest *call,
+static void send_marker(MrbEndpoint *endpoint, const MrbRequest *request,
 						int64 epoch, MrbInflightDone done);
 static void read_done(MrbInflight *inflight, const MrbHttpAnswer *answer);
 static void write_done(MrbInflight *inflight, const MrbHttpAnswer *answer);
@@ -162,10 +162,10 @@ write_marker(MrbEndpoint *endpoint, int64 epoch)
  * tick.
  */
 static void
-send_marker(MrbEndpoint *endpoint, const MrbRequest *call, int64 epoch,
+send_marker(MrbEndpoint *endpoint, const MrbRequest *request, int64 epoch,
 			MrbInflightDone done)
 {
-	MrbInflightNote note = {.call = call,.epoch = epoch,.done = done};
+	MrbInflightNote note = {.request = request,.epoch = epoch,.done = done};
 	MrbTemplateValues values = {0};
 	char		epoch_text[24];
 	char		message_id[32];
@@ -315,7 +315,7 @@ has_failed(MrbInflight *inflight, const MrbHttpAnswer *answer)
 {
 	char	   *why;
 	MrbVerdict	verdict = mrb_answer_judge(inflight->endpoint->adapter,
-										   inflight->note.call, answer, &why);
+										   inflight->note.request, answer, &why);
 
 	if (verdict == MRB_VERDICT_SUCCESS)
 		return false;

@@ -72,17 +72,17 @@ mrb_message_of_unit(MrbItem *item, int unit, MrbMessage *message)
 		mrb_route_book_removed_host(route, unit - hosts);
 	removing = unit >= hosts || route->version_id == NULL;
 	if (removing)
-		message->call = adapter->remove;
+		message->request = adapter->remove;
 	/* Another deployment may route the host by now. */
 	if (host == NULL)
-		message->call = NULL;
+		message->request = NULL;
 	else if (mrb_route_is_wildcard(host))
 	{
 		if (adapter->wildcard_request != NULL)
-			message->call = removing ? adapter->wildcard_remove :
+			message->request = removing ? adapter->wildcard_remove :
 				adapter->wildcard_request;
 		if (!adapter->wildcards)
-			message->call = NULL;
+			message->request = NULL;
 		message->values.text[MRB_VAR_DOMAIN] = host + 2;
 	}
 	message->values.text[MRB_VAR_HOST] = host;
@@ -150,7 +150,7 @@ begin(MrbMessage *message, const MrbItem *item, int64 epoch)
 	MrbTemplateValues *values = &message->values;
 
 	MemSet(values, 0, sizeof(MrbTemplateValues));
-	message->call = item->endpoint->adapter->request;
+	message->request = item->endpoint->adapter->request;
 	message->epoch = epoch;
 	snprintf(message->epoch_text, sizeof(message->epoch_text), INT64_FORMAT,
 			 epoch);

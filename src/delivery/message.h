@@ -12,7 +12,7 @@
 
 typedef struct MrbMessage
 {
-	const MrbRequest *call;		/* template; NULL: no request is needed */
+	const MrbRequest *request;	/* template; NULL: no request is needed */
 	MrbTemplateValues values;
 	int64		epoch;			/* newest epoch of its routes */
 

@@ -98,7 +98,7 @@ start_request(MrbItem *item)
 	const char *problem;
 
 	mrb_message_of_unit(item, item->sending.next_unit, &message);
-	if (message.call == NULL)
+	if (message.request == NULL)
 		return true;
 	switch (start(item->endpoint, &message, item->sending.next_unit, &item, 1,
 				  &problem))
@@ -195,7 +195,7 @@ shorten(MrbItem **items, int n, MrbMessage *message)
 		int			half = n / 2;
 
 		mrb_message_of_batch(items, n, message);
-		if (n == 1 || mrb_inflight_fits(endpoint, &message->values, message->call))
+		if (n == 1 || mrb_inflight_fits(endpoint, &message->values, message->request))
 			return n;
 		while (n > half)
 			mrb_ready_list_put_back(items[--n]);
@@ -210,7 +210,7 @@ start(MrbEndpoint *endpoint, MrbMessage *message, int unit, MrbItem **items,
 	  int nitems, const char **problem)
 {
 	MrbInflightNote note = {
-		.call = message->call,
+		.request = message->request,
 		.epoch = message->epoch,
 		.unit = unit,
 		.nitems = nitems,
@@ -233,7 +233,7 @@ answered(MrbInflight *inflight, const MrbHttpAnswer *answer)
 	MrbInflightNote *note = &inflight->note;
 	char	   *why;
 	MrbVerdict	verdict = mrb_answer_judge(inflight->endpoint->adapter,
-										   note->call, answer, &why);
+										   note->request, answer, &why);
 
 	if (start_add(inflight, answer))
 	{
@@ -267,12 +267,12 @@ start_add(const MrbInflight *inflight, const MrbHttpAnswer *answer)
 	MrbMessage	message;
 	const char *problem;
 
-	if (adapter->add == NULL || note->call != adapter->request ||
+	if (adapter->add == NULL || note->request != adapter->request ||
 		note->nitems != 1 || answer->outcome != MRB_HTTP_ANSWERED ||
 		answer->status != 404)
 		return false;
 	mrb_message_of_unit(note->items[0], note->unit, &message);
-	message.call = adapter->add;
+	message.request = adapter->add;
 	return start(inflight->endpoint, &message, note->unit, note->items, 1,
 				 &problem) == MRB_STARTED;
 }

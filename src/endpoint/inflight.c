@@ -42,8 +42,8 @@ static MemoryContext rendering = NULL;
 static MrbHttpEngine *engine = NULL;
 
 static int	compute_capacity(void);
-static const char *render(MrbEndpoint *endpoint, const MrbRequest *call,
-						  MrbTemplateValues *values, MrbHttpRequest *request);
+static const char *render(MrbEndpoint *endpoint, const MrbRequest *request,
+						  MrbTemplateValues *values, MrbHttpRequest *http);
 static MrbInflight *make_inflight(MrbEndpoint *endpoint, const MrbInflightNote *note);
 static bool was_connected(const MrbHttpAnswer *answer);
 static void log_out_of_memory(void);
@@ -113,17 +113,17 @@ MrbStarted
 mrb_inflight_start(MrbEndpoint *endpoint, MrbTemplateValues *values,
 				   const MrbInflightNote *note, const char **problem)
 {
-	MrbHttpRequest request = {0};
+	MrbHttpRequest http = {0};
 	MrbInflight *inflight;
 
-	*problem = render(endpoint, note->call, values, &request);
+	*problem = render(endpoint, note->request, values, &http);
 	if (*problem != NULL)
 		return MRB_START_WRONG;
 
 	inflight = make_inflight(endpoint, note);
-	request.timeout_ms = endpoint->adapter->timeout_ms;
-	request.owner = inflight;
-	if (!mrb_http_start(engine, &request))
+	http.timeout_ms = endpoint->adapter->timeout_ms;
+	http.owner = inflight;
+	if (!mrb_http_start(engine, &http))
 	{
 		pfree(inflight);
 		if (mrb_http_in_flight(engine) < capacity)
@@ -143,12 +143,12 @@ mrb_inflight_start(MrbEndpoint *endpoint, MrbTemplateValues *values,
  * be rendered fits: starting it reports the problem.
  */
 bool
-mrb_inflight_fits(MrbEndpoint *endpoint, MrbTemplateValues *values, const MrbRequest *call)
+mrb_inflight_fits(MrbEndpoint *endpoint, MrbTemplateValues *values, const MrbRequest *request)
 {
-	MrbHttpRequest request = {0};
+	MrbHttpRequest http = {0};
 
-	return render(endpoint, call, values, &request) != NULL ||
-		request.body_len <= (size_t) endpoint->adapter->batch_bytes;
+	return render(endpoint, request, values, &http) != NULL ||
+		http.body_len <= (size_t) endpoint->adapter->batch_bytes;
 }
 
 /*
@@ -226,8 +226,8 @@ compute_capacity(void)
  * the next call.
  */
 static const char *
-render(MrbEndpoint *endpoint, const MrbRequest *call, MrbTemplateValues *values,
-	   MrbHttpRequest *request)
+render(MrbEndpoint *endpoint, const MrbRequest *request, MrbTemplateValues *values,
+	   MrbHttpRequest *http)
 {
 	MemoryContext old = MemoryContextSwitchTo(rendering);
 	const char *problem;
@@ -236,9 +236,9 @@ render(MrbEndpoint *endpoint, const MrbRequest *call, MrbTemplateValues *values,
 	values->text[MRB_VAR_SECRET] = endpoint->secret;
 	values->named_secret = mrb_secret_list_value;
 	values->previous_secret = endpoint->previous_secret;
-	problem = mrb_request_render(call, endpoint->url, values, request);
+	problem = mrb_request_render(request, endpoint->url, values, http);
 	if (problem == NULL)
-		problem = mrb_sign_request(endpoint->adapter, values, request);
+		problem = mrb_sign_request(endpoint->adapter, values, http);
 	MemoryContextSwitchTo(old);
 	return problem;
 }

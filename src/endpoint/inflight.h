@@ -19,7 +19,7 @@ typedef void (*MrbInflightDone) (MrbInflight *inflight, const MrbHttpAnswer *ans
 /* What the caller remembers of a request. */
 typedef struct MrbInflightNote
 {
-	const MrbRequest *call;
+	const MrbRequest *request;	/* template of the adapter */
 	int64		epoch;
 	int			unit;			/* number of the request of its item */
 	int			nitems;			/* 0: not about routes */
@@ -61,7 +61,7 @@ extern MrbStarted mrb_inflight_start(MrbEndpoint *endpoint, MrbTemplateValues *v
 
 /* Whether the body is within the batch_bytes of the adapter. */
 extern bool mrb_inflight_fits(MrbEndpoint *endpoint, MrbTemplateValues *values,
-							  const MrbRequest *call);
+							  const MrbRequest *request);
 
 /* Advance all requests and pass answers to the callers' functions. */
 extern void mrb_inflight_drive(void);

@@ -29,8 +29,8 @@ typedef struct Formatted
 	char		time[MRB_ROUTE_TIME_SIZE];
 } Formatted;
 
-static const MrbRequest *choose_call(const MrbEndpoint *endpoint,
-									 const MrbScaleTask *task, bool poll);
+static const MrbRequest *choose_request(const MrbEndpoint *endpoint,
+										const MrbScaleTask *task, bool poll);
 static MrbStarted start(MrbScaleEntry *entry, MrbScaleTask *task, bool poll,
 						const char *instance, const char **problem);
 static void fill(const MrbScaleTask *task, TimestampTz at,
@@ -110,7 +110,7 @@ mrb_scale_sender_start(MrbEndpoint *endpoint, bool *full)
  * set the count or start an instance.
  */
 static const MrbRequest *
-choose_call(const MrbEndpoint *endpoint, const MrbScaleTask *task, bool poll)
+choose_request(const MrbEndpoint *endpoint, const MrbScaleTask *task, bool poll)
 {
 	const MrbAdapter *adapter = endpoint->adapter;
 
@@ -131,7 +131,7 @@ start(MrbScaleEntry *entry, MrbScaleTask *task, bool poll,
 {
 	MrbEndpoint *endpoint = entry->endpoint;
 	MrbInflightNote note = {
-		.call = choose_call(endpoint, task, poll),
+		.request = choose_request(endpoint, task, poll),
 		.subject = entry,
 		.retry = (poll ? task->poll_failures : task->failures) > 0,
 		.done = handle_answer,
@@ -199,7 +199,7 @@ handle_answer(MrbInflight *inflight, const MrbHttpAnswer *answer)
 	MrbScaleTask *task = find_task(entry);
 	int			healthy = -1;
 	char	   *why;
-	MrbVerdict	verdict = mrb_answer_judge(endpoint->adapter, inflight->note.call,
+	MrbVerdict	verdict = mrb_answer_judge(endpoint->adapter, inflight->note.request,
 										   answer, &why);
 
 	if (verdict == MRB_VERDICT_SUCCESS && entry->flight.poll)
