@@ -141,11 +141,11 @@ OBJS = \
 	src/dispatcher/steps.o \
 	src/dispatcher/term.o \
 	src/api/adapter_api.o \
-	src/api/console_api.o \
 	src/api/convergence_api.o \
 	src/api/dispatcher_api.o \
 	src/api/drop_guard.o \
 	src/api/endpoint_api.o \
+	src/api/entry_points.o \
 	src/api/hidden_text.o \
 	src/api/operation_api.o \
 	src/api/overload_api.o \
@@ -192,7 +192,7 @@ SQL_PIECES = \
 	sql/doctor.sql \
 	sql/replication.sql \
 	sql/drop_guard.sql \
-	sql/guards.sql \
+	sql/entry_points.sql \
 	sql/rights.sql \
 	sql/overloads.sql
 

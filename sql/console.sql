@@ -150,7 +150,7 @@ RETURN @extschema@.miosa_plan($1, NULL::text);
 COMMENT ON FUNCTION miosa.call_plan(text) IS 'Calls miosa_plan, whatever else is called so';
 
 -- Rolling back and promoting.  People call functions in C, which call those
--- with _rows behind their names (src/api/console_api.c).
+-- with _rows behind their names (src/api/entry_points.c).
 
 -- Roll back or promote, and describe the result in rows of (item, value).
 CREATE FUNCTION miosa.operate(promotion boolean, deployment text, version text, reason text, idempotency_key text,

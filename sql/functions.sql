@@ -36,7 +36,7 @@ COMMENT ON FUNCTION miosa.qualify(text) IS
 	'A text that proposes calls, with our schema before the functions that the caller''s search_path does not find';
 
 -- Waits for locks.  Functions that people and programs call are guarded
--- (guards.sql, console.sql); one that goes on when it meets a lock declares
+-- (entry_points.sql, console.sql); one that goes on when it meets a lock declares
 -- lock_wait.
 
 -- Bound the waits of the caller.

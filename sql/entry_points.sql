@@ -1,5 +1,5 @@
 -- Entries.  What people and programs call, and every trigger that is written
--- in PL/pgSQL, is entered through a function in C (console_api.c), which calls the
+-- in PL/pgSQL, is entered through a function in C (entry_points.c), which calls the
 -- one that was written above.
 
 -- For programs: what was written above moves to schema miosa; a function in C

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * console_api.c
+ * entry_points.c
  *	  Entry points of the functions that are not written in C.
  *
  * Callers, and every trigger, enter through a function in C, which calls the
