@@ -275,7 +275,7 @@ CREATE FUNCTION miosa.rollback(deployment text, version text DEFAULT NULL, reaso
 RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'mrb_console';
+AS 'MODULE_PATHNAME', 'mrb_entry_console';
 COMMENT ON FUNCTION miosa.rollback(text, text, text, text, text, text, boolean) IS 'Rolls a deployment back, for people: rows of (item, value); without a version to the one before';
 
 -- Do the work of miosa.promote().
@@ -296,7 +296,7 @@ CREATE FUNCTION miosa.promote(deployment text, version text, reason text DEFAULT
 RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'mrb_console';
+AS 'MODULE_PATHNAME', 'mrb_entry_console';
 COMMENT ON FUNCTION miosa.promote(text, text, text, text, text, text, boolean) IS 'Makes a version active, for people: rows of (item, value)';
 
 -- Where one can go back to.  The planner takes each deployment for one of the
@@ -368,7 +368,7 @@ CREATE FUNCTION miosa.candidates(deployment text, OUT version text, OUT last_ser
 RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'mrb_console';
+AS 'MODULE_PATHNAME', 'mrb_entry_console';
 COMMENT ON FUNCTION miosa.candidates(text) IS 'The newest 50 versions of a deployment, for people: when each served, its artifact and how long that is kept, its live instances, and whether one can go there';
 
 -- What happened.
@@ -413,5 +413,5 @@ CREATE FUNCTION miosa.history(deployment text, "limit" integer DEFAULT 10, OUT o
 RETURNS SETOF record
 LANGUAGE c STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'mrb_console';
+AS 'MODULE_PATHNAME', 'mrb_entry_console';
 COMMENT ON FUNCTION miosa.history(text, integer) IS 'The newest operations of a deployment, for people, in the session''s time zone, with their reasons below; miosa_audit_log() has them in full';

@@ -19,7 +19,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	FROM (SELECT bool_and(has_function_privilege('miosa_operator', p.oid, 'EXECUTE')) AS operator
 		FROM regexp_matches($1, '\m(\w+)\(', 'g') m
 		JOIN pg_proc p ON p.proname = m[1] COLLATE "C"
-			-- The body of a guarded function is granted to no role.
+			-- What an entry point calls is granted to no role.
 			AND (p.pronamespace <> 'miosa'::regnamespace OR p.proname NOT LIKE 'miosa\_%')
 		JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 			AND d.refclassid = 'pg_extension'::regclass

@@ -1,4 +1,4 @@
--- Entries.  What people and programs call, and every trigger that is written
+-- Entry points.  What people and programs call, and every trigger that is written
 -- in PL/pgSQL, is entered through a function in C (entry_points.c), which calls the
 -- one that was written above.
 
@@ -30,14 +30,14 @@ BEGIN
 		EXECUTE format('COMMENT ON ROUTINE miosa.%I(%s) IS %L', f.name, f.identity, format('What %s() calls', f.name));
 		-- A procedure that commits runs with its caller's rights and settings.
 		IF f.procedure THEN
-			EXECUTE format('CREATE PROCEDURE @extschema@.%I(%s) LANGUAGE c AS ''MODULE_PATHNAME'', ''mrb_entered''',
+			EXECUTE format('CREATE PROCEDURE @extschema@.%I(%s) LANGUAGE c AS ''MODULE_PATHNAME'', ''mrb_entry_unbounded''',
 				f.name, f.arguments);
 		ELSE
 			EXECUTE format('CREATE FUNCTION @extschema@.%I(%s) RETURNS %s LANGUAGE c %s SECURITY DEFINER '
 				'SET search_path = pg_catalog, pg_temp AS ''MODULE_PATHNAME'', %L',
 				f.name, f.arguments, f.result, f.options,
 				-- The doctor handles locks itself.
-				CASE f.name WHEN 'miosa_doctor' THEN 'mrb_entered' ELSE 'mrb_guarded' END);
+				CASE f.name WHEN 'miosa_doctor' THEN 'mrb_entry_unbounded' ELSE 'mrb_entry_bounded' END);
 		END IF;
 		EXECUTE format('COMMENT ON ROUTINE @extschema@.%I(%s) IS %L', f.name, f.identity, f.comment);
 	END LOOP;
@@ -63,7 +63,7 @@ BEGIN
 		EXECUTE regexp_replace(f.definition, '^CREATE OR REPLACE FUNCTION miosa\.\w+', format('CREATE FUNCTION miosa.%I', f.name || '_body'));
 		EXECUTE format('COMMENT ON FUNCTION miosa.%I(%s) IS %L', f.name || '_body', f.identity, format('What %s() calls', f.name));
 		EXECUTE format('CREATE OR REPLACE FUNCTION miosa.%I(%s) RETURNS %s LANGUAGE c %s', f.name, f.arguments, f.result,
-			CASE WHEN f.trigger THEN 'AS ''MODULE_PATHNAME'', ''mrb_entered_body'''
-				ELSE 'SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS ''MODULE_PATHNAME'', ''mrb_guarded_body''' END);
+			CASE WHEN f.trigger THEN 'AS ''MODULE_PATHNAME'', ''mrb_entry_trigger'''
+				ELSE 'SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS ''MODULE_PATHNAME'', ''mrb_entry_inner''' END);
 	END LOOP;
 END $$;

@@ -35,9 +35,9 @@ AS 'MODULE_PATHNAME', 'mrb_qualify';
 COMMENT ON FUNCTION miosa.qualify(text) IS
 	'A text that proposes calls, with our schema before the functions that the caller''s search_path does not find';
 
--- Waits for locks.  Functions that people and programs call are guarded
--- (entry_points.sql, console.sql); one that goes on when it meets a lock declares
--- lock_wait.
+-- Waits for locks.  Functions that people and programs call have entry points
+-- that bound them (entry_points.sql, console.sql); one that goes on when it
+-- meets a lock declares lock_wait.
 
 -- Bound the waits of the caller.
 CREATE FUNCTION miosa.bound_waits() RETURNS integer

@@ -156,7 +156,7 @@ COMMENT ON FUNCTION miosa.verdict_rows(text) IS 'What miosa.verdict() calls';
 CREATE FUNCTION miosa.verdict(deployment text, OUT code text, OUT text text)
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'mrb_console';
+AS 'MODULE_PATHNAME', 'mrb_entry_console';
 COMMENT ON FUNCTION miosa.verdict(text) IS 'The verdict on a deployment: a code for programs, and the text that miosa.status() shows';
 
 -- Status.
@@ -334,7 +334,7 @@ CREATE FUNCTION miosa.status(deployment text, OUT item text, OUT value text)
 RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'mrb_console';
+AS 'MODULE_PATHNAME', 'mrb_entry_console';
 COMMENT ON FUNCTION miosa.status(text) IS 'State of a deployment, for people: rows of (item, value)';
 
 -- Deployments that wait for instances for too long, or that serve nothing

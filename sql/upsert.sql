@@ -8,7 +8,7 @@
 
 -- Helpers.
 
--- For what is not guarded (entry_points.sql): a procedure, and what it calls.
+-- For a procedure and what it calls: entry_points.sql does this for functions.
 CREATE FUNCTION miosa.require_primary() RETURNS void
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_require_primary';

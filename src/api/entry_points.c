@@ -27,11 +27,11 @@
 #include "common/lock_wait.h"
 #include "operation/primary.h"
 
-PG_FUNCTION_INFO_V1(mrb_console);
-PG_FUNCTION_INFO_V1(mrb_guarded);
-PG_FUNCTION_INFO_V1(mrb_entered);
-PG_FUNCTION_INFO_V1(mrb_guarded_body);
-PG_FUNCTION_INFO_V1(mrb_entered_body);
+PG_FUNCTION_INFO_V1(mrb_entry_console);
+PG_FUNCTION_INFO_V1(mrb_entry_bounded);
+PG_FUNCTION_INFO_V1(mrb_entry_unbounded);
+PG_FUNCTION_INFO_V1(mrb_entry_inner);
+PG_FUNCTION_INFO_V1(mrb_entry_trigger);
 
 static Datum call_rows(PG_FUNCTION_ARGS);
 static Datum call_same(PG_FUNCTION_ARGS);
@@ -45,17 +45,18 @@ static FmgrInfo *find_other(FunctionCallInfo fcinfo, const char *schema,
  * Entry of every function of the console.
  */
 Datum
-mrb_console(PG_FUNCTION_ARGS)
+mrb_entry_console(PG_FUNCTION_ARGS)
 {
 	return mrb_lock_wait_call(MRB_PUBLIC, call_rows, fcinfo);
 }
 
 /*
- * Entry of the functions for programs.  Volatile ones write; a standby refuses
- * them before they check arguments, because it may lag behind.
+ * Entry of the functions for programs, with bounded lock waits.  Volatile ones
+ * write; a standby refuses them before they check arguments, because it may lag
+ * behind.
  */
 Datum
-mrb_guarded(PG_FUNCTION_ARGS)
+mrb_entry_bounded(PG_FUNCTION_ARGS)
 {
 	if (RecoveryInProgress() &&
 		func_volatile(fcinfo->flinfo->fn_oid) == PROVOLATILE_VOLATILE)
@@ -68,7 +69,7 @@ mrb_guarded(PG_FUNCTION_ARGS)
  * which bound the lock waits of each of their transactions.
  */
 Datum
-mrb_entered(PG_FUNCTION_ARGS)
+mrb_entry_unbounded(PG_FUNCTION_ARGS)
 {
 	return mrb_errors_call(MRB_PUBLIC, call_same, fcinfo);
 }
@@ -77,7 +78,7 @@ mrb_entered(PG_FUNCTION_ARGS)
  * Entry of the steps of procedures, and of functions that views call.
  */
 Datum
-mrb_guarded_body(PG_FUNCTION_ARGS)
+mrb_entry_inner(PG_FUNCTION_ARGS)
 {
 	return mrb_lock_wait_call(MRB_INNER, call_body, fcinfo);
 }
@@ -86,7 +87,7 @@ mrb_guarded_body(PG_FUNCTION_ARGS)
  * Entry of triggers.
  */
 Datum
-mrb_entered_body(PG_FUNCTION_ARGS)
+mrb_entry_trigger(PG_FUNCTION_ARGS)
 {
 	return mrb_errors_call(MRB_INNER, call_body, fcinfo);
 }
