@@ -260,10 +260,10 @@ judge_marker(const MrbEndpoint *endpoint, const MrbRequest *request, bool last,
 	if (!reading)
 		return NULL;
 	if (taken && mrb_marker_parse(answer, &found))
-		return last ? "ok: nothing was written to it yet" : "ok";
+		return last ? "ok: nothing was written to the endpoint yet" : "ok";
 	if (!last)
 		return NULL;
-	return psprintf("it does not return the marker that is written to it, so it can never be verified (HTTP status %d)",
+	return psprintf("the endpoint does not return the marker that is written to it, so its table can never be verified (HTTP status %d)",
 					answer->status);
 }
 
@@ -327,22 +327,22 @@ judge(const MrbEndpoint *endpoint, const MrbRequest *request,
 	if (answer->outcome != MRB_HTTP_ANSWERED)
 		return psprintf("no answer: %s", why);
 	if (answer->status == 404 && request == adapter->marker_read)
-		return "ok: nothing was written to it yet";
+		return "ok: nothing was written to the endpoint yet";
 	if (answer->status == 404 && request == adapter->marker_write)
-		return "it does not take the marker (HTTP status 404)";
+		return "the endpoint does not accept the marker (HTTP status 404)";
 	if (answer->status == 404 && adapter->scheduler)
-		return "ok: it has no such workload";
+		return "ok: the scheduler has no such workload";
 	if (answer->status == 404 && adapter->add != NULL)
 		return "ok: there is no such entry, and it would be added";
 	if (verdict == MRB_VERDICT_GONE)
-		return psprintf("it answers that it is gone (%s)", why);
+		return psprintf("the endpoint answers that it is gone (%s)", why);
 	if (verdict == MRB_VERDICT_MESSAGE)
-		return psprintf("it is there, but does not take the message (%s)", why);
+		return psprintf("the endpoint answers, but does not accept the message (%s)", why);
 	if (answer->status == 401 || answer->status == 403)
-		return "it does not accept the secret, or our address";
+		return "the endpoint does not accept the secret, or the address of this server";
 	if (answer->status >= 300 && answer->status <= 399)
-		return "it redirects, and redirects are never followed";
-	return psprintf("it fails (%s)", why);
+		return "the endpoint redirects, and redirects are never followed";
+	return psprintf("the endpoint fails (%s)", why);
 }
 
 /*

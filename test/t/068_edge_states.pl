@@ -99,7 +99,7 @@ $began = time();
 sql("SELECT miosa_put_endpoint('mute', 'mute', '@{[ $sink->url ]}')");
 is(wait_sql(state_of('mute'), 'unverified'), 'unverified', 'a router does not return its marker');
 like(sql("SELECT miosa_test_endpoint('mute') -> 'data' ->> 'verdict'"),
-	qr/^it does not return the marker that is written to it/, 'miosa_test_endpoint finds out');
+	qr/^the endpoint does not return the marker that is written to it/, 'miosa_test_endpoint finds out');
 like(doctor(), qr/^fail mute \(unverified\)/, 'the doctor names it');
 ok($sink->wait_for(6, '^/mute/marker/[1-9]'), 'it is tried again');
 @at = map { $_->{time} } $sink->requests('^/mute/marker/[1-9]');

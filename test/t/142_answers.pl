@@ -77,24 +77,24 @@ EOS
 for my $case (
 	[ 'plain', 200, qr/^ok$/ ],
 	[ 'plain', 204, qr/^ok$/ ],
-	[ 'plain', 301, qr/^it redirects/ ],
-	[ 'plain', 401, qr/^it does not accept the secret/ ],
-	[ 'plain', 403, qr/^it does not accept the secret/ ],
-	[ 'plain', 404, qr/^it fails \(HTTP status 404\)/ ],
-	[ 'plain', 429, qr/^it fails/ ],
-	[ 'plain', 500, qr/^it fails/ ],
-	(map { [ 'plain', $_, qr/does not take the message/ ] } 400, 409, 413, 414, 422),
-	[ 'judged', 400, qr/^it fails \(HTTP status 400\)/ ],
-	[ 'judged', 404, qr/does not take the message/ ],
-	[ 'judged', 503, qr/does not take the message/ ],
-	[ 'judged', 418, qr/^it answers that it is gone \(HTTP status 418\)/ ],
-	[ 'judged', 422, qr/does not take the message/ ],
+	[ 'plain', 301, qr/^the endpoint redirects/ ],
+	[ 'plain', 401, qr/^the endpoint does not accept the secret/ ],
+	[ 'plain', 403, qr/^the endpoint does not accept the secret/ ],
+	[ 'plain', 404, qr/^the endpoint fails \(HTTP status 404\)/ ],
+	[ 'plain', 429, qr/^the endpoint fails/ ],
+	[ 'plain', 500, qr/^the endpoint fails/ ],
+	(map { [ 'plain', $_, qr/does not accept the message/ ] } 400, 409, 413, 414, 422),
+	[ 'judged', 400, qr/^the endpoint fails \(HTTP status 400\)/ ],
+	[ 'judged', 404, qr/does not accept the message/ ],
+	[ 'judged', 503, qr/does not accept the message/ ],
+	[ 'judged', 418, qr/^the endpoint answers that it is gone \(HTTP status 418\)/ ],
+	[ 'judged', 422, qr/does not accept the message/ ],
 	[ 'nginx', 404, qr/^ok$/ ],
-	[ 'nginx', 204, qr/^it fails/ ],
+	[ 'nginx', 204, qr/^the endpoint fails/ ],
 	[ 'api', 404, qr/^ok: there is no such entry, and it would be added/ ],
-	[ 'router', 404, qr/^it does not take the marker \(HTTP status 404\)/ ],
-	[ 'hook', 410, qr/^it answers that it is gone/ ],
-	[ 'hook', 302, qr/^it redirects/ ],
+	[ 'router', 404, qr/^the endpoint does not accept the marker \(HTTP status 404\)/ ],
+	[ 'hook', 410, qr/^the endpoint answers that it is gone/ ],
+	[ 'hook', 302, qr/^the endpoint redirects/ ],
 	[ 'front', 200, qr/^ok$/ ])
 {
 	my ($name, $status, $expected) = @$case;
@@ -162,7 +162,7 @@ for my $case (
 	if ($flaw)
 	{
 		my ($reason) =
-		  $verdict =~ /^it fails \(HTTP status 200, but (.*)\)$/;
+		  $verdict =~ /^the endpoint fails \(HTTP status 200, but (.*)\)$/;
 
 		like($reason // $verdict, $flaw, "not taken: $shown");
 	}
@@ -201,8 +201,8 @@ SELECT miosa_put_endpoint('ascii', 'cloudflare', '@{[ $sink->url ]}/ascii', secr
 EOS
 for my $case (
 	[ '{"success": true, "text": "bücher \u00e9 \\\\"}', 'ok' ],
-	[ '{"success": true, "text": "\u00"}', 'it fails' ],
-	[ '{"text": "\\\\", "success": false}', 'it fails' ])
+	[ '{"success": true, "text": "\u00"}', 'the endpoint fails' ],
+	[ '{"text": "\\\\", "success": false}', 'the endpoint fails' ])
 {
 	$sink->answer('.', body => $case->[0]);
 	like(

@@ -331,7 +331,7 @@ for my $service (@services)
 
 	$service eq 'ecs'
 	  ? is($verdict, 'ok', "$service: tried out")
-	  : is($verdict, 'ok: it has no such workload', "$service: tried out");
+	  : is($verdict, 'ok: the scheduler has no such workload', "$service: tried out");
 }
 
 # A request as it should be: method and path, headers, and a body if any.
