@@ -428,8 +428,8 @@ caught_up(Laggards *laggards)
 	while (laggards->next < laggards->n)
 	{
 		const Laggard *laggard = &laggards->items[laggards->next];
-		int64		acked = mrb_endpoint_stats_acked(laggard->entry, MyDatabaseId,
-													 laggard->name);
+		int64		acked = mrb_endpoint_stats_read_acked(laggard->entry, MyDatabaseId,
+														  laggard->name);
 
 		if (acked >= 0 && acked < laggard->epoch)
 			return false;

@@ -140,7 +140,7 @@ mrb_dispatcher(PG_FUNCTION_ARGS)
 			Int64GetDatum(pg_atomic_read_u64(&slot->counters[shown[i]]));
 		nulls[DISPATCHER_COUNTERS + i] = false;
 	}
-	values[DISPATCHER_LAUNCHER] = BoolGetDatum(mrb_registry_launcher_lives());
+	values[DISPATCHER_LAUNCHER] = BoolGetDatum(mrb_registry_launcher_is_alive());
 	values[DISPATCHER_STALLED] = BoolGetDatum(slot != NULL && mrb_registry_stalled(slot));
 	nulls[DISPATCHER_LAUNCHER] = nulls[DISPATCHER_STALLED] = false;
 	values[DISPATCHER_LAUNCHER_PID] = Int32GetDatum(mrb_registry_launcher_pid());

@@ -81,7 +81,7 @@ mrb_endpoint_entries(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	values[0] = Int32GetDatum(mrb_endpoint_stats_taken());
+	values[0] = Int32GetDatum(mrb_endpoint_stats_in_use());
 	values[1] = Int32GetDatum(mrb_max_endpoints);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values,
 											 nulls));

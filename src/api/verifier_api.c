@@ -186,10 +186,10 @@ verify(const MrbDueArtifact *due)
 		return "not asked";
 	if (check.state == MRB_ARTIFACT_PRESENT)
 	{
-		mrb_artifact_remember(due->deployment_id, due->release_id);
+		mrb_artifact_record_present(due->deployment_id, due->release_id);
 		return "present";
 	}
-	if (mrb_artifact_miss(due->deployment_id, due->release_id, asked_at))
-		mrb_artifact_report(due->deployment_id, due->version_id, &check);
+	if (mrb_artifact_record_missing(due->deployment_id, due->release_id, asked_at))
+		mrb_artifact_log_missing(due->deployment_id, due->version_id, &check);
 	return "gone";
 }

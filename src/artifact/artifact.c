@@ -60,12 +60,12 @@ static bool has_scheme(const char *uri, const char *scheme);
  * Check an artifact, using the last verification if it is recent.
  */
 void
-mrb_artifact_check(const MrbArtifact *artifact, bool ask,
-				   MrbArtifactCheck *check)
+mrb_artifact_verify(const MrbArtifact *artifact, bool ask,
+					MrbArtifactCheck *check)
 {
 	MrbArtifactHttp *probe;
 
-	if (!ask && mrb_artifact_younger(artifact->verified_at, mrb_artifact_max_age))
+	if (!ask && mrb_artifact_is_younger(artifact->verified_at, mrb_artifact_max_age))
 	{
 		memset(check, 0, sizeof(*check));
 		mrb_artifact_check_set(check, MRB_ARTIFACT_PRESENT,
@@ -77,9 +77,9 @@ mrb_artifact_check(const MrbArtifact *artifact, bool ask,
 	if (probe != NULL)
 		mrb_artifact_http_run(probe, check);
 	check->grace = check->state == MRB_ARTIFACT_UNKNOWN &&
-		mrb_artifact_younger(artifact->verified_at,
-							 Max(mrb_artifact_unknown_grace,
-								 mrb_artifact_max_age));
+		mrb_artifact_is_younger(artifact->verified_at,
+								Max(mrb_artifact_unknown_grace,
+									mrb_artifact_max_age));
 }
 
 /*
@@ -115,10 +115,10 @@ mrb_artifact_begin(const MrbArtifact *artifact, MrbArtifactCheck *check)
  * Check an artifact without a request to storage.
  */
 void
-mrb_artifact_recall(const MrbArtifact *artifact, MrbArtifactCheck *check)
+mrb_artifact_read_record(const MrbArtifact *artifact, MrbArtifactCheck *check)
 {
 	memset(check, 0, sizeof(*check));
-	if (mrb_artifact_younger(artifact->verified_at, mrb_artifact_max_age))
+	if (mrb_artifact_is_younger(artifact->verified_at, mrb_artifact_max_age))
 		mrb_artifact_check_set(check, MRB_ARTIFACT_PRESENT,
 							   psprintf("Storage had it at %s.",
 										timestamptz_to_str(artifact->verified_at)));
@@ -136,8 +136,8 @@ mrb_artifact_recall(const MrbArtifact *artifact, MrbArtifactCheck *check)
 							   psprintf("Storage last had it at %s.",
 										timestamptz_to_str(artifact->verified_at)) :
 							   pstrdup("Storage was never asked for it."));
-		check->grace = mrb_artifact_younger(artifact->verified_at,
-											mrb_artifact_unknown_grace);
+		check->grace = mrb_artifact_is_younger(artifact->verified_at,
+											   mrb_artifact_unknown_grace);
 	}
 }
 
@@ -169,7 +169,7 @@ mrb_artifact_is_file(const char *uri)
  * the future.
  */
 bool
-mrb_artifact_younger(TimestampTz verified_at, int seconds)
+mrb_artifact_is_younger(TimestampTz verified_at, int seconds)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
@@ -181,7 +181,7 @@ mrb_artifact_younger(TimestampTz verified_at, int seconds)
  * Record a verification, unless the row is locked: it is not worth a wait.
  */
 void
-mrb_artifact_remember(const char *deployment_id, const char *release_id)
+mrb_artifact_record_present(const char *deployment_id, const char *release_id)
 {
 	Datum		values[2];
 
@@ -197,8 +197,8 @@ mrb_artifact_remember(const char *deployment_id, const char *release_id)
  * recorded before.
  */
 bool
-mrb_artifact_miss(const char *deployment_id, const char *release_id,
-				  TimestampTz asked_at)
+mrb_artifact_record_missing(const char *deployment_id, const char *release_id,
+							TimestampTz asked_at)
 {
 	Datum		values[3];
 	bool		news;
@@ -217,8 +217,8 @@ mrb_artifact_miss(const char *deployment_id, const char *release_id,
  * Log that an artifact is missing.
  */
 void
-mrb_artifact_report(const char *deployment_id, const char *version_id,
-					const MrbArtifactCheck *check)
+mrb_artifact_log_missing(const char *deployment_id, const char *version_id,
+						 const MrbArtifactCheck *check)
 {
 	ereport(LOG,
 			(errmsg("the artifact of version \"%s\" of deployment \"%s\" is gone from storage",

@@ -17,8 +17,8 @@ struct MrbArtifactHttp;
  * lock.  ask: also when it was verified recently; the verification then counts
  * only if the result is unknown.  Raises only interrupts and lack of resources.
  */
-extern void mrb_artifact_check(const MrbArtifact *artifact, bool ask,
-							   MrbArtifactCheck *check);
+extern void mrb_artifact_verify(const MrbArtifact *artifact, bool ask,
+								MrbArtifactCheck *check);
 
 /*
  * The same without waiting for the network, and however recent the verification
@@ -29,29 +29,29 @@ extern struct MrbArtifactHttp *mrb_artifact_begin(const MrbArtifact *artifact,
 												  MrbArtifactCheck *check);
 
 /* Check an artifact by the database's record alone, without a request. */
-extern void mrb_artifact_recall(const MrbArtifact *artifact,
-								MrbArtifactCheck *check);
+extern void mrb_artifact_read_record(const MrbArtifact *artifact,
+									 MrbArtifactCheck *check);
 
 /* Whether it is a file, which cannot be checked without waiting. */
 extern bool mrb_artifact_is_file(const char *uri);
 
 /* Whether a verification is no older than so many seconds. */
-extern bool mrb_artifact_younger(TimestampTz verified_at, int seconds);
+extern bool mrb_artifact_is_younger(TimestampTz verified_at, int seconds);
 
 /* Record that storage has it, unless the row is locked. */
-extern void mrb_artifact_remember(const char *deployment_id,
-								  const char *release_id);
+extern void mrb_artifact_record_present(const char *deployment_id,
+										const char *release_id);
 
 /*
  * Record that storage did not have it at asked_at, unless the row is locked.
  * Whether it was not recorded before.
  */
-extern bool mrb_artifact_miss(const char *deployment_id,
-							  const char *release_id, TimestampTz asked_at);
+extern bool mrb_artifact_record_missing(const char *deployment_id,
+										const char *release_id, TimestampTz asked_at);
 
 /* Log that an artifact is missing. */
-extern void mrb_artifact_report(const char *deployment_id,
-								const char *version_id,
-								const MrbArtifactCheck *check);
+extern void mrb_artifact_log_missing(const char *deployment_id,
+									 const char *version_id,
+									 const MrbArtifactCheck *check);
 
 #endif							/* MRB_ARTIFACT_H */

@@ -169,7 +169,7 @@ mrb_registry_release(Oid database)
  * are taken, the launcher probes the databases without one again.
  */
 void
-mrb_registry_ask_for_dispatcher(Oid database)
+mrb_registry_request_dispatcher(Oid database)
 {
 	MrbRegistrySlot *slot;
 
@@ -327,12 +327,12 @@ mrb_registry_error(MrbRegistrySlot *slot, char error[MRB_SLOT_ERROR])
  * Register this process as the launcher.
  */
 void
-mrb_registry_launcher_here(void)
+mrb_registry_launcher_register(void)
 {
 	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
 	registry->launcher_pid = MyProcPid;
 	registry->launcher_procno = MRB_PROC_NUMBER(MyProc);
-	mrb_registry_launcher_turns();
+	mrb_registry_launcher_heartbeat();
 	LWLockRelease(registry->lock);
 }
 
@@ -340,7 +340,7 @@ mrb_registry_launcher_here(void)
  * Unregister the launcher, if it is this process.
  */
 void
-mrb_registry_launcher_gone(void)
+mrb_registry_launcher_unregister(void)
 {
 	LWLockAcquire(registry->lock, LW_EXCLUSIVE);
 	if (registry->launcher_pid == MyProcPid)
@@ -355,7 +355,7 @@ mrb_registry_launcher_gone(void)
  * Record the heartbeat of the launcher.
  */
 void
-mrb_registry_launcher_turns(void)
+mrb_registry_launcher_heartbeat(void)
 {
 	pg_atomic_write_u64(&registry->launcher_ms, mrb_timer_read() / 1000);
 }
@@ -373,7 +373,7 @@ mrb_registry_launcher_pid(void)
  * Whether the launcher runs and its heartbeat is recent.
  */
 bool
-mrb_registry_launcher_lives(void)
+mrb_registry_launcher_is_alive(void)
 {
 	return mrb_registry_launcher_pid() != 0 &&
 		!is_long_ago(&registry->launcher_ms);

@@ -79,7 +79,7 @@ extern MrbRegistrySlot *mrb_registry_reserve(Oid database, bool probe);
 extern void mrb_registry_release(Oid database);
 extern void mrb_registry_retain(bool (*is_known) (Oid database));
 
-extern void mrb_registry_ask_for_dispatcher(Oid database);
+extern void mrb_registry_request_dispatcher(Oid database);
 extern bool mrb_registry_request_missed(void);
 extern bool mrb_registry_claim(MrbRegistrySlot *slot);
 extern void mrb_registry_set_state(MrbRegistrySlot *slot, MrbDispatcherState state);
@@ -100,12 +100,12 @@ extern bool mrb_registry_stalled(MrbRegistrySlot *slot);
 extern TimestampTz mrb_registry_error(MrbRegistrySlot *slot, char error[MRB_SLOT_ERROR]);
 
 /* Register and unregister this process as the launcher. */
-extern void mrb_registry_launcher_here(void);
-extern void mrb_registry_launcher_gone(void);
+extern void mrb_registry_launcher_register(void);
+extern void mrb_registry_launcher_unregister(void);
 
 /* The launcher's heartbeat, process id (0: none), and whether it works. */
-extern void mrb_registry_launcher_turns(void);
+extern void mrb_registry_launcher_heartbeat(void);
 extern int	mrb_registry_launcher_pid(void);
-extern bool mrb_registry_launcher_lives(void);
+extern bool mrb_registry_launcher_is_alive(void);
 
 #endif							/* MRB_REGISTRY_H */

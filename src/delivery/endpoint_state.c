@@ -287,8 +287,8 @@ write_states(const MrbBatch *batch)
 	{
 		MrbEndpoint *e = batch->endpoints[i];
 
-		e->progress.acked_epoch = mrb_queue_acked(e);
-		e->progress.settled_epoch = mrb_queue_settled(e);
+		e->progress.acked_epoch = mrb_queue_acked_epoch(e);
+		e->progress.settled_epoch = mrb_queue_settled_epoch(e);
 		columns[STATE_ENDPOINT][i] = CStringGetTextDatum(e->name);
 		columns[STATE_CONFIG][i] = CStringGetTextDatum(e->config);
 		columns[STATE_ACKED][i] = Int64GetDatum(e->progress.acked_epoch);

@@ -232,8 +232,8 @@ mark_idle(bool busy)
 	{
 		MrbEndpoint *endpoint = mrb_endpoint_list_current(iter);
 
-		if (endpoint->progress.acked_epoch != mrb_queue_acked(endpoint) ||
-			endpoint->progress.settled_epoch != mrb_queue_settled(endpoint))
+		if (endpoint->progress.acked_epoch != mrb_queue_acked_epoch(endpoint) ||
+			endpoint->progress.settled_epoch != mrb_queue_settled_epoch(endpoint))
 			mrb_dirty_mark(endpoint);
 	}
 }

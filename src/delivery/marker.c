@@ -121,7 +121,7 @@ tick(MrbTimer *timer)
 			mrb_marker_check(endpoint);
 		return;
 	}
-	if ((endpoint->marker.verified_epoch < mrb_queue_acked(endpoint) &&
+	if ((endpoint->marker.verified_epoch < mrb_queue_acked_epoch(endpoint) &&
 		 !endpoint->marker.reported) ||
 		endpoint->marker.due <= mrb_timer_now())
 		mrb_marker_check(endpoint);
@@ -144,7 +144,7 @@ static void
 write_first_marker(MrbEndpoint *endpoint)
 {
 	write_marker(endpoint, endpoint->resync.after != NULL ? LOWEST_MARKER :
-				 mrb_queue_newest());
+				 mrb_queue_newest_epoch());
 }
 
 /*
@@ -189,13 +189,13 @@ static void
 read_done(MrbInflight *inflight, const MrbHttpAnswer *answer)
 {
 	MrbEndpoint *endpoint = inflight->endpoint;
-	int64		acked = mrb_queue_acked(endpoint);
+	int64		acked = mrb_queue_acked_epoch(endpoint);
 	int64		found = 0;
 
 	if (answer->status != 404 && has_failed(inflight, answer))
 		return;
 	mrb_endpoint_stats_answered(&endpoint->stats, true);
-	mrb_health_success(endpoint, answer->status);
+	mrb_health_succeeded(endpoint, answer->status);
 	if (endpoint->marker.epoch == 0)
 		return;					/* another read has detected the loss */
 
@@ -227,7 +227,7 @@ write_done(MrbInflight *inflight, const MrbHttpAnswer *answer)
 	if (has_failed(inflight, answer))
 		return;
 	mrb_endpoint_stats_answered(&endpoint->stats, true);
-	mrb_health_success(endpoint, answer->status);
+	mrb_health_succeeded(endpoint, answer->status);
 	if (endpoint->marker.epoch == 0)
 		endpoint->marker.unread = true;
 	endpoint->marker.epoch = Max(endpoint->marker.epoch, inflight->note.epoch);
@@ -323,7 +323,7 @@ has_failed(MrbInflight *inflight, const MrbHttpAnswer *answer)
 	if (verdict == MRB_VERDICT_GONE)
 		mrb_health_gone(inflight, answer, why);
 	else
-		mrb_health_failure(inflight, answer, why);
+		mrb_health_failed(inflight, answer, why);
 	pfree(why);
 	return true;
 }

@@ -50,12 +50,12 @@ mrb_publish_step(MrbRegistrySlot *slot)
 {
 	MrbEndpointStats *stats;
 
-	if (idle_epoch != mrb_queue_newest() &&
+	if (idle_epoch != mrb_queue_newest_epoch() &&
 		mrb_timer_passed(idle_at, mrb_timer_now(), IDLE_MS))
 		mark_idle();
 	while ((stats = mrb_endpoint_stats_next_changed()) != NULL)
 		publish(mrb_container(MrbEndpoint, stats, stats));
-	set_gauge(slot, MRB_COUNTER_EPOCH, mrb_queue_newest());
+	set_gauge(slot, MRB_COUNTER_EPOCH, mrb_queue_newest_epoch());
 	set_gauge(slot, MRB_COUNTER_IN_FLIGHT, mrb_inflight_in_flight());
 	set_gauge(slot, MRB_COUNTER_PENDING, mrb_item_pending());
 	if (wake_owed &&
@@ -75,7 +75,7 @@ mrb_publish_wait(long most)
 {
 	if (wake_owed)
 		return Min(most, WAKE_MS);
-	return idle_epoch != mrb_queue_newest() ? Min(most, IDLE_MS) : most;
+	return idle_epoch != mrb_queue_newest_epoch() ? Min(most, IDLE_MS) : most;
 }
 
 /*
@@ -87,7 +87,7 @@ mark_idle(void)
 	dlist_iter	iter;
 
 	idle_at = mrb_timer_now();
-	idle_epoch = mrb_queue_newest();
+	idle_epoch = mrb_queue_newest_epoch();
 	mrb_endpoint_list_foreach(iter)
 	{
 		MrbEndpoint *endpoint = mrb_endpoint_list_current(iter);
@@ -99,8 +99,8 @@ mark_idle(void)
 			mrb_endpoint_stats_claim(&endpoint->stats, endpoint->name);
 			mrb_endpoint_stats_mark(&endpoint->stats);
 		}
-		else if (seen->acked_epoch != mrb_queue_acked(endpoint) ||
-				 seen->settled_epoch != mrb_queue_settled(endpoint))
+		else if (seen->acked_epoch != mrb_queue_acked_epoch(endpoint) ||
+				 seen->settled_epoch != mrb_queue_settled_epoch(endpoint))
 			mrb_endpoint_stats_mark(&endpoint->stats);
 	}
 }
@@ -154,7 +154,7 @@ show_health(MrbPosition *position, const MrbEndpoint *endpoint)
 static bool
 show_progress(MrbPosition *position, MrbEndpoint *endpoint)
 {
-	int64		acked = mrb_queue_acked(endpoint);
+	int64		acked = mrb_queue_acked_epoch(endpoint);
 	bool		moved = position->generation != endpoint->generation ||
 	position->acked_epoch != acked ||
 	(position->resyncing && endpoint->resync.after == NULL);
@@ -164,7 +164,7 @@ show_progress(MrbPosition *position, MrbEndpoint *endpoint)
 		position->acked_at = mrb_timer_wall();
 	position->generation = endpoint->generation;
 	position->acked_epoch = acked;
-	position->settled_epoch = mrb_queue_settled(endpoint);
+	position->settled_epoch = mrb_queue_settled_epoch(endpoint);
 	position->verified_epoch = endpoint->marker.verified_epoch;
 	position->resyncing = endpoint->resync.after != NULL;
 	strlcpy(position->resync_after,

@@ -83,7 +83,7 @@ mrb_queue_init(MemoryContext context)
  * Remember the newest epoch.
  */
 void
-mrb_queue_set_newest(int64 epoch)
+mrb_queue_set_newest_epoch(int64 epoch)
 {
 	newest = epoch;
 }
@@ -92,7 +92,7 @@ mrb_queue_set_newest(int64 epoch)
  * The newest epoch of the route log.
  */
 int64
-mrb_queue_newest(void)
+mrb_queue_newest_epoch(void)
 {
 	return newest;
 }
@@ -376,7 +376,7 @@ mrb_queue_is_poison(const MrbItem *item)
  * All changes up to this epoch are acknowledged.
  */
 int64
-mrb_queue_acked(MrbEndpoint *endpoint)
+mrb_queue_acked_epoch(MrbEndpoint *endpoint)
 {
 	int64		first = mrb_item_lowest_first(endpoint);
 
@@ -387,9 +387,9 @@ mrb_queue_acked(MrbEndpoint *endpoint)
  * All changes up to this epoch are acknowledged and repeated.
  */
 int64
-mrb_queue_settled(MrbEndpoint *endpoint)
+mrb_queue_settled_epoch(MrbEndpoint *endpoint)
 {
-	int64		acked = mrb_queue_acked(endpoint);
+	int64		acked = mrb_queue_acked_epoch(endpoint);
 	int64		unsettled = mrb_item_lowest_unsettled(endpoint);
 
 	return unsettled == 0 ? acked : Min(acked, unsettled - 1);

@@ -13,8 +13,8 @@
 extern void mrb_queue_init(MemoryContext context);
 
 /* The newest epoch: the position of an endpoint that lacks nothing. */
-extern void mrb_queue_set_newest(int64 epoch);
-extern int64 mrb_queue_newest(void);
+extern void mrb_queue_set_newest_epoch(int64 epoch);
+extern int64 mrb_queue_newest_epoch(void);
 
 extern void mrb_queue_attach(MrbEndpoint *endpoint);
 extern void mrb_queue_detach(MrbEndpoint *endpoint);
@@ -47,7 +47,7 @@ extern void mrb_queue_refused(MrbItem *item, int status, const char *error);
 extern bool mrb_queue_is_poison(const MrbItem *item);
 
 /* The position of the endpoint. */
-extern int64 mrb_queue_acked(MrbEndpoint *endpoint);
-extern int64 mrb_queue_settled(MrbEndpoint *endpoint);
+extern int64 mrb_queue_acked_epoch(MrbEndpoint *endpoint);
+extern int64 mrb_queue_settled_epoch(MrbEndpoint *endpoint);
 
 #endif							/* MRB_QUEUE_H */

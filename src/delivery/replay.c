@@ -108,7 +108,7 @@ mrb_replay_load(List *endpoints, int64 trimmed_epoch)
 	chunk = AllocSetContextCreate(caller, "miosa_rollback restart",
 								  ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(chunk);
-	while (log.after < mrb_queue_newest())
+	while (log.after < mrb_queue_newest_epoch())
 	{
 		MemoryContextReset(chunk);
 		read_log(&log);
@@ -141,7 +141,7 @@ mrb_replay_redrive(void)
 static void
 find_start(List *endpoints, int64 trimmed_epoch, LogReader *log)
 {
-	int64		lowest = mrb_queue_newest();
+	int64		lowest = mrb_queue_newest_epoch();
 	ListCell   *cell;
 
 	foreach(cell, endpoints)
@@ -150,9 +150,9 @@ find_start(List *endpoints, int64 trimmed_epoch, LogReader *log)
 
 		if (endpoint->progress.acked_epoch < trimmed_epoch ||
 			Min(endpoint->progress.acked_epoch, endpoint->progress.settled_epoch) <
-			mrb_queue_newest() - CHANGES_MAX)
+			mrb_queue_newest_epoch() - CHANGES_MAX)
 		{
-			mrb_endpoint_state_skip(endpoint, mrb_queue_newest());
+			mrb_endpoint_state_skip(endpoint, mrb_queue_newest_epoch());
 			mrb_resync_begin(endpoint);
 		}
 		lowest = Min(lowest, Min(endpoint->progress.acked_epoch,
@@ -237,7 +237,7 @@ park(const Failures *failures, int i, MrbEndpoint *endpoint)
 	for (int r = 0; r < failures->nroutes; r++)
 		if (strcmp(failures->routes[r].deployment_id, failures->ids[i]) == 0)
 			route = &failures->routes[r];
-	route->epoch = mrb_queue_newest();
+	route->epoch = mrb_queue_newest_epoch();
 	entry = mrb_route_book_enter(route, NULL, 0);
 	if (endpoint->adapter->scheduler ||
 		!mrb_endpoint_list_selects(endpoint, entry->route))

@@ -206,7 +206,7 @@ hand_out(const Chunk *chunk)
 static int64
 term_begin(void)
 {
-	return MRB_EPOCH_FIRST(MRB_EPOCH_TERM(mrb_queue_newest()));
+	return MRB_EPOCH_FIRST(MRB_EPOCH_TERM(mrb_queue_newest_epoch()));
 }
 
 /*

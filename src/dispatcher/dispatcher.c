@@ -256,8 +256,8 @@ pause_dispatcher(MrbDispatcher *dispatcher, const char *reason)
 	ereport(LOG,
 			(errmsg("dispatcher is paused: %s", reason),
 			 errhint("%s", mrb_function_name_qualify("Disable the endpoints that belong to the original, then: SELECT miosa_resume();"))));
-	while (!dlist_is_empty(&mrb_endpoints))
-		drop_endpoint(dlist_head_element(MrbEndpoint, node, &mrb_endpoints));
+	while (!dlist_is_empty(&mrb_endpoint_list_all))
+		drop_endpoint(dlist_head_element(MrbEndpoint, node, &mrb_endpoint_list_all));
 	dispatcher->loaded = false;
 	mrb_registry_set_state(dispatcher->slot, MRB_DISPATCHER_PAUSED);
 }
@@ -279,19 +279,19 @@ apply(Pass *pass)
 	if (pass->reload)
 	{
 		/* New endpoints begin at the epoch at which this pass began. */
-		mrb_queue_set_newest(pass->term.last_epoch);
+		mrb_queue_set_newest_epoch(pass->term.last_epoch);
 		apply_settings(pass);
 	}
 	if (dispatcher->slot->state != MRB_DISPATCHER_RUNNING)
 		mrb_registry_set_state(dispatcher->slot, MRB_DISPATCHER_RUNNING);
-	mrb_queue_set_newest(Max(pass->term.last_epoch, taken->last_epoch));
+	mrb_queue_set_newest_epoch(Max(pass->term.last_epoch, taken->last_epoch));
 	if (taken->nchanges > 0 || pass->reload)
 		count(dispatcher, MRB_COUNTER_PASSES, 1);
 	mrb_reconcile_enter(&dispatcher->scaling, &pass->reconcile);
 	if (pass->reconcile.nids > 0)
-		mrb_capacity_pass_expect(&dispatcher->scaling,
-								 mrb_timer_add_ms(mrb_timer_read(),
-												  mrb_cutover_deadline));
+		mrb_capacity_pass_schedule(&dispatcher->scaling,
+								   mrb_timer_add_ms(mrb_timer_read(),
+													mrb_cutover_deadline));
 	if (taken->nchanges == 0)
 		return;
 	mrb_fanout_apply(taken, NULL);
@@ -309,7 +309,7 @@ apply_settings(Pass *pass)
 	dlist_mutable_iter iter;
 	ListCell   *cell;
 
-	dlist_foreach_modify(iter, &mrb_endpoints)
+	dlist_foreach_modify(iter, &mrb_endpoint_list_all)
 	{
 		MrbEndpoint *endpoint = dlist_container(MrbEndpoint, node, iter.cur);
 

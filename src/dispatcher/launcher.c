@@ -125,7 +125,7 @@ mrb_launcher_main(Datum main_arg)
 								  MRB_EXTENSION " launcher cycle",
 								  ALLOCSET_DEFAULT_SIZES);
 	before_shmem_exit(launcher_exit, 0);
-	mrb_registry_launcher_here();
+	mrb_registry_launcher_register();
 
 	for (;;)
 	{
@@ -137,7 +137,7 @@ mrb_launcher_main(Datum main_arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
-		mrb_registry_launcher_turns();
+		mrb_registry_launcher_heartbeat();
 		MemoryContextSwitchTo(cycle);
 		read_databases();
 		forget_dropped();
@@ -157,7 +157,7 @@ mrb_launcher_main(Datum main_arg)
 static void
 launcher_exit(int code, Datum arg)
 {
-	mrb_registry_launcher_gone();
+	mrb_registry_launcher_unregister();
 }
 
 /*

@@ -115,7 +115,7 @@ mrb_circuit_breaker_allows(const MrbEndpoint *endpoint)
  * Count a request to the endpoint's server.
  */
 void
-mrb_circuit_breaker_began(MrbEndpoint *endpoint)
+mrb_circuit_breaker_started(MrbEndpoint *endpoint)
 {
 	endpoint->circuit.server->in_flight++;
 }
@@ -159,7 +159,7 @@ mrb_circuit_breaker_failed(MrbEndpoint *endpoint)
  * Close the circuit, and retry all endpoints of the server.
  */
 void
-mrb_circuit_breaker_worked(MrbEndpoint *endpoint)
+mrb_circuit_breaker_succeeded(MrbEndpoint *endpoint)
 {
 	MrbServer  *server = endpoint->circuit.server;
 

@@ -23,12 +23,12 @@ extern void mrb_circuit_breaker_detach(MrbEndpoint *endpoint);
 extern bool mrb_circuit_breaker_allows(const MrbEndpoint *endpoint);
 
 /* A request was started; it has ended. */
-extern void mrb_circuit_breaker_began(MrbEndpoint *endpoint);
+extern void mrb_circuit_breaker_started(MrbEndpoint *endpoint);
 extern void mrb_circuit_breaker_ended(MrbEndpoint *endpoint);
 
 /* A connection to the server failed; one succeeded. */
 extern void mrb_circuit_breaker_failed(MrbEndpoint *endpoint);
-extern void mrb_circuit_breaker_worked(MrbEndpoint *endpoint);
+extern void mrb_circuit_breaker_succeeded(MrbEndpoint *endpoint);
 
 /* When the server is tried next; 0 while its circuit is closed. */
 extern TimestampTz mrb_circuit_breaker_next_try(const MrbEndpoint *endpoint);

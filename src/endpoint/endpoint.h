@@ -152,7 +152,7 @@ typedef struct MrbDirty
 
 typedef struct MrbEndpoint
 {
-	dlist_node	node;			/* in mrb_endpoints */
+	dlist_node	node;			/* in mrb_endpoint_list_all */
 	MemoryContext context;		/* of the endpoint and its settings */
 	bool		listed;			/* found, unchanged, by the last read */
 

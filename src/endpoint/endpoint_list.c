@@ -69,7 +69,7 @@ static MrbQuery read_query = {
 	.argtypes = {INT8OID, TEXTOID},
 };
 
-dlist_head	mrb_endpoints = DLIST_STATIC_INIT(mrb_endpoints);
+dlist_head	mrb_endpoint_list_all = DLIST_STATIC_INIT(mrb_endpoint_list_all);
 
 /* Endpoints by name. */
 typedef struct NameSlot
@@ -154,9 +154,9 @@ mrb_endpoint_list_adopt(MrbEndpoint *endpoint, MemoryContext context)
 
 	/* Routers come first: caches wait only for items that exist already. */
 	if (endpoint->stage == 0)
-		dlist_push_head(&mrb_endpoints, &endpoint->node);
+		dlist_push_head(&mrb_endpoint_list_all, &endpoint->node);
 	else
-		dlist_push_tail(&mrb_endpoints, &endpoint->node);
+		dlist_push_tail(&mrb_endpoint_list_all, &endpoint->node);
 
 	if (names == NULL)
 		names = hash_create("miosa_rollback endpoints", 64, &info,

@@ -14,9 +14,9 @@
 #include "route/route.h"
 
 /* Endpoints of stage 0 come first. */
-extern dlist_head mrb_endpoints;
+extern dlist_head mrb_endpoint_list_all;
 
-#define mrb_endpoint_list_foreach(iter) dlist_foreach(iter, &mrb_endpoints)
+#define mrb_endpoint_list_foreach(iter) dlist_foreach(iter, &mrb_endpoint_list_all)
 #define mrb_endpoint_list_current(iter) \
 	dlist_container(MrbEndpoint, node, (iter).cur)
 
@@ -29,7 +29,7 @@ extern dlist_head mrb_endpoints;
 extern List *mrb_endpoint_list_read(int64 term, int64 newest_epoch,
 									const char *name);
 
-/* Add the endpoint to mrb_endpoints; remove it from there and free it. */
+/* Add the endpoint to mrb_endpoint_list_all; remove it from there and free it. */
 extern void mrb_endpoint_list_adopt(MrbEndpoint *endpoint, MemoryContext context);
 extern void mrb_endpoint_list_drop(MrbEndpoint *endpoint);
 extern MrbEndpoint *mrb_endpoint_list_find(const char *name);

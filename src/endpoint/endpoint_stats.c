@@ -311,7 +311,7 @@ mrb_endpoint_stats_read(int number, Oid database, MrbPosition *position,
  * Read a single epoch, without copying the entry.
  */
 int64
-mrb_endpoint_stats_acked(int number, Oid database, const char *name)
+mrb_endpoint_stats_read_acked(int number, Oid database, const char *name)
 {
 	MrbEndpointStatsEntry *entry = &table->stats[number];
 	int64		acked = -1;
@@ -328,7 +328,7 @@ mrb_endpoint_stats_acked(int number, Oid database, const char *name)
  * Number of entries in use, for the view of shared memory.
  */
 int
-mrb_endpoint_stats_taken(void)
+mrb_endpoint_stats_in_use(void)
 {
 	int			taken;
 

@@ -99,10 +99,10 @@ extern bool mrb_endpoint_stats_read(int number, Oid database, MrbPosition *posit
 									MrbTally *tally);
 
 /* acked_epoch of the named endpoint; -1 if it is another or in a resync. */
-extern int64 mrb_endpoint_stats_acked(int number, Oid database, const char *name);
+extern int64 mrb_endpoint_stats_read_acked(int number, Oid database, const char *name);
 
 /* Number of entries in use by all databases. */
-extern int	mrb_endpoint_stats_taken(void);
+extern int	mrb_endpoint_stats_in_use(void);
 
 /* Set counters to zero; without a name those of all endpoints and of the
  * dispatcher. */

@@ -78,7 +78,7 @@ mrb_health_may_send(const MrbEndpoint *endpoint)
  * off and double the window.
  */
 void
-mrb_health_success(MrbEndpoint *endpoint, int status)
+mrb_health_succeeded(MrbEndpoint *endpoint, int status)
 {
 	endpoint->vitals.last_status = status;
 	endpoint->vitals.last_success_at = mrb_timer_wall();
@@ -111,8 +111,8 @@ mrb_health_success(MrbEndpoint *endpoint, int status)
  * A request failed by the endpoint's fault: back off.
  */
 void
-mrb_health_failure(const MrbInflight *inflight, const MrbHttpAnswer *answer,
-				   const char *why)
+mrb_health_failed(const MrbInflight *inflight, const MrbHttpAnswer *answer,
+				  const char *why)
 {
 	MrbEndpoint *endpoint = inflight->endpoint;
 
@@ -185,13 +185,13 @@ mrb_health_note_answer(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 	{
 		case MRB_VERDICT_SUCCESS:
 			inflight->endpoint->vitals.taken++;
-			mrb_health_success(inflight->endpoint, answer->status);
+			mrb_health_succeeded(inflight->endpoint, answer->status);
 			break;
 		case MRB_VERDICT_MESSAGE:
-			mrb_health_success(inflight->endpoint, answer->status);
+			mrb_health_succeeded(inflight->endpoint, answer->status);
 			break;
 		case MRB_VERDICT_ENDPOINT:
-			mrb_health_failure(inflight, answer, why);
+			mrb_health_failed(inflight, answer, why);
 			break;
 		case MRB_VERDICT_GONE:
 			mrb_health_gone(inflight, answer, why);

@@ -18,9 +18,9 @@ extern void mrb_health_init(MemoryContext context, MrbHealthProbe probe);
 /* Whether one more request may be started. */
 extern bool mrb_health_may_send(const MrbEndpoint *endpoint);
 
-extern void mrb_health_success(MrbEndpoint *endpoint, int status);
-extern void mrb_health_failure(const MrbInflight *inflight,
-							   const MrbHttpAnswer *answer, const char *why);
+extern void mrb_health_succeeded(MrbEndpoint *endpoint, int status);
+extern void mrb_health_failed(const MrbInflight *inflight,
+							  const MrbHttpAnswer *answer, const char *why);
 
 /* The endpoint responds that it is gone; it is retried every gone_retry. */
 extern void mrb_health_gone(const MrbInflight *inflight,

@@ -132,7 +132,7 @@ mrb_inflight_start(MrbEndpoint *endpoint, MrbTemplateValues *values,
 	}
 	dlist_push_tail(&endpoint->requests.list, &inflight->node);
 	endpoint->requests.in_flight++;
-	mrb_circuit_breaker_began(endpoint);
+	mrb_circuit_breaker_started(endpoint);
 	mrb_rate_limit_spend(endpoint);
 	mrb_endpoint_stats_sent(&endpoint->stats, note->retry);
 	return MRB_STARTED;
@@ -168,7 +168,7 @@ mrb_inflight_drive(void)
 		inflight->endpoint->requests.in_flight--;
 		mrb_circuit_breaker_ended(inflight->endpoint);
 		if (was_connected(&answer))
-			mrb_circuit_breaker_worked(inflight->endpoint);
+			mrb_circuit_breaker_succeeded(inflight->endpoint);
 		inflight->note.done(inflight, &answer);
 		pfree(inflight);
 	}

@@ -169,7 +169,7 @@ at_xact_end(XactEvent event, void *arg)
 					mrb_registry_wake(slot);
 			}
 			if (request_depth > 0)
-				mrb_registry_ask_for_dispatcher(MyDatabaseId);
+				mrb_registry_request_dispatcher(MyDatabaseId);
 			break;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:

@@ -385,7 +385,7 @@ write_operation(const MrbCallerRequest *request, const char *key,
 		mrb_idempotency_forget_expired(now->id, key);
 	response = mrb_operation_write(&operation);
 	if (target->verified && version->release_id != NULL)
-		mrb_artifact_remember(now->id, version->release_id);
+		mrb_artifact_record_present(now->id, version->release_id);
 	mrb_wakeup_dispatcher(now->id, operation.serving_version_id ?
 						  operation.serving_version_id : version->id);
 	return response;

@@ -69,7 +69,7 @@ mrb_target_recorded(const MrbDeployment *deployment, MrbTarget *target)
 	target->id = version->id;
 	target->rule = "direct_update";
 	if (version->artifact.uri != NULL)
-		mrb_artifact_recall(&version->artifact, &check);
+		mrb_artifact_read_record(&version->artifact, &check);
 	target->artifact = mrb_checks_artifact_present(deployment, version->id,
 												   &check, false, true);
 }
@@ -188,7 +188,7 @@ check_artifact(const MrbDeployment *deployment, const char *version_id,
 	if (artifact->uri == NULL)
 		check->state = MRB_ARTIFACT_PRESENT;
 	else
-		mrb_artifact_check(artifact, named, check);
+		mrb_artifact_verify(artifact, named, check);
 	return mrb_checks_artifact_present(deployment, version_id, check,
 									   promotion, accept_unverified);
 }

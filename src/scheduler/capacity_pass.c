@@ -102,7 +102,7 @@ mrb_capacity_pass_step(MrbScaling *scaling)
  * Note a deadline that no pass has seen yet.
  */
 void
-mrb_capacity_pass_expect(MrbScaling *scaling, MrbTick at)
+mrb_capacity_pass_schedule(MrbScaling *scaling, MrbTick at)
 {
 	scaling->pass.due = Min(scaling->pass.due, at);
 }

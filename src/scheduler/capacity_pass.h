@@ -16,7 +16,7 @@ extern void mrb_capacity_pass_init(MrbScaling *scaling);
 extern void mrb_capacity_pass_step(MrbScaling *scaling);
 
 /* Begin a pass at this time at the latest. */
-extern void mrb_capacity_pass_expect(MrbScaling *scaling, MrbTick at);
+extern void mrb_capacity_pass_schedule(MrbScaling *scaling, MrbTick at);
 
 /* Milliseconds until the next page is due; at most most. */
 extern long mrb_capacity_pass_wait(MrbScaling *scaling, long most);

@@ -356,7 +356,7 @@ set_tasks(MrbScaleEntry *entry, const MrbCapacityRequest *requests, int n)
 			continue;
 		mrb_scale_task_begin(&tasks[ntasks], &requests[i], entry->endpoint);
 		if (old != NULL)
-			mrb_scale_task_carry_on(&tasks[ntasks], old);
+			mrb_scale_task_inherit(&tasks[ntasks], old);
 		ntasks++;
 	}
 	MemoryContextSwitchTo(caller);

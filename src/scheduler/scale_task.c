@@ -66,7 +66,7 @@ mrb_scale_task_begin(MrbScaleTask *task, const MrbCapacityRequest *request,
  * differs, or if an operation has requested the same again since.
  */
 void
-mrb_scale_task_carry_on(MrbScaleTask *task, const MrbScaleTask *old)
+mrb_scale_task_inherit(MrbScaleTask *task, const MrbScaleTask *old)
 {
 	if (old->poll_at != MRB_TICK_NEVER &&
 		(task->poll_at != MRB_TICK_NEVER || task->request.goal != MRB_GOAL_WATCH))

@@ -34,8 +34,8 @@ typedef struct MrbScaleTask
 extern void mrb_scale_task_begin(MrbScaleTask *task,
 								 const MrbCapacityRequest *request,
 								 const MrbEndpoint *endpoint);
-extern void mrb_scale_task_carry_on(MrbScaleTask *task,
-									const MrbScaleTask *old);
+extern void mrb_scale_task_inherit(MrbScaleTask *task,
+								   const MrbScaleTask *old);
 
 /* The next instance to start or stop by a request of its own; NULL: none. */
 extern char *mrb_scale_task_instance(const MrbScaleTask *task);

@@ -160,6 +160,6 @@ static bool
 is_due(const MrbCandidate *candidate)
 {
 	return candidate->release_id != NULL &&
-		!mrb_artifact_younger(Max(candidate->artifact.verified_at, candidate->artifact.missing_at),
-							  mrb_artifact_max_age / 2);
+		!mrb_artifact_is_younger(Max(candidate->artifact.verified_at, candidate->artifact.missing_at),
+								 mrb_artifact_max_age / 2);
 }

@@ -280,12 +280,12 @@ store_results(void *arg)
 		if (!item->check.probed)
 			continue;
 		if (item->check.state == MRB_ARTIFACT_PRESENT)
-			mrb_artifact_remember(item->due->deployment_id,
-								  item->due->release_id);
+			mrb_artifact_record_present(item->due->deployment_id,
+										item->due->release_id);
 		else if (item->check.state == MRB_ARTIFACT_GONE)
-			item->newly_missing = mrb_artifact_miss(item->due->deployment_id,
-													item->due->release_id,
-													item->asked_at);
+			item->newly_missing = mrb_artifact_record_missing(item->due->deployment_id,
+															  item->due->release_id,
+															  item->asked_at);
 	}
 	mrb_worker_xact_commit();
 }
@@ -297,8 +297,8 @@ static void
 report_missing(const PageArtifact *item)
 {
 	if (item->newly_missing)
-		mrb_artifact_report(item->due->deployment_id, item->due->version_id,
-							&item->check);
+		mrb_artifact_log_missing(item->due->deployment_id, item->due->version_id,
+								 &item->check);
 }
 
 /*
