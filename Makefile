@@ -88,6 +88,7 @@ OBJS = \
 	src/operation/apply.o \
 	src/operation/caller_request.o \
 	src/operation/candidates.o \
+	src/operation/capacity.o \
 	src/operation/checks.o \
 	src/operation/cutover.o \
 	src/operation/deployment.o \
@@ -128,11 +129,14 @@ OBJS = \
 	src/delivery/zone_barrier.o \
 	src/scheduler/capacity_pass.o \
 	src/scheduler/capacity_request.o \
+	src/scheduler/drain.o \
+	src/scheduler/poll_count.o \
 	src/scheduler/reconcile.o \
 	src/scheduler/scale_queue.o \
 	src/scheduler/scale_result.o \
 	src/scheduler/scale_sender.o \
 	src/scheduler/scale_task.o \
+	src/scheduler/settle.o \
 	src/dispatcher/dispatcher.o \
 	src/dispatcher/dispatcher_main.o \
 	src/dispatcher/launcher.o \

@@ -19,18 +19,13 @@
 #include "base/guc.h"
 #include "common/query.h"
 #include "operation/apply.h"
+#include "operation/capacity.h"
 #include "operation/cutover.h"
 #include "operation/enqueue.h"
 #include "operation/write_guard.h"
 
 PG_FUNCTION_INFO_V1(mrb_complete_capacity);
 PG_FUNCTION_INFO_V1(mrb_ask_again);
-
-static MrbQuery forget_query = {
-	.sql = "SELECT miosa.forget_wanted($1, $2)",
-	.nargs = 2,
-	.argtypes = {TEXTOID, TEXTOID},
-};
 
 static MrbQuery running_query = {
 	.sql = "UPDATE miosa.deployments p SET state = 'running',"
@@ -51,20 +46,6 @@ static MrbQuery switch_query = {
 	.nargs = 2,
 	.argtypes = {TEXTOID, BOOLOID},
 	.expected = MRB_QUERY_UPDATE,
-};
-
-static MrbQuery want_query = {
-	.sql = "SELECT miosa.want_capacity($1, $2)",
-	.nargs = 2,
-	.argtypes = {TEXTOID, TEXTOID},
-};
-
-static MrbQuery stop_query = {
-	.sql = "DELETE FROM miosa.capacity c"
-	" WHERE c.deployment_id = $1 AND c.state = 'wanted'",
-	.nargs = 1,
-	.argtypes = {TEXTOID},
-	.expected = MRB_QUERY_DELETE,
 };
 
 static MrbCutover judge(const MrbDeployment *now, const MrbVersion *target,
@@ -132,12 +113,20 @@ mrb_apply_unpublish(const MrbDeployment *now, MrbOperation *operation)
 Datum
 mrb_complete_capacity(PG_FUNCTION_ARGS)
 {
-	MrbDeployment *now = NULL;
+	if (PG_ARGISNULL(0))
+		PG_RETURN_BOOL(false);
+	PG_RETURN_BOOL(mrb_apply_complete(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+}
 
-	if (!PG_ARGISNULL(0))
-		now = mrb_deployment_read(text_to_cstring(PG_GETARG_TEXT_PP(0)), NULL,
-								  NULL);
-	PG_RETURN_BOOL(now != NULL && complete(now));
+/*
+ * Do what the healthy instances of the active version allow.
+ */
+bool
+mrb_apply_complete(const char *deployment_id)
+{
+	MrbDeployment *now = mrb_deployment_read(deployment_id, NULL, NULL);
+
+	return now != NULL && complete(now);
 }
 
 /*
@@ -150,29 +139,23 @@ mrb_ask_again(PG_FUNCTION_ARGS)
 {
 	char	   *id = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	MrbDeployment *now = mrb_deployment_read(id, NULL, NULL);
-	bool		lacking = false;
-	Datum		values[2];
 
 	if (now == NULL || now->active.id == NULL)
 		PG_RETURN_VOID();
-	values[0] = CStringGetTextDatum(id);
-	values[1] = CStringGetTextDatum(now->active.id);
-	mrb_query_open();
 	if (is_stopped(now))
-		(void) mrb_query_run(&stop_query, values, NULL);
+		mrb_capacity_cancel(id);
 	else if (PG_GETARG_BOOL(1))
 	{
 		MrbCutover	capacity;
 
 		now = mrb_deployment_read(id, now->active.id, NULL);
 		capacity = judge(now, &now->target, &now->serving);
-		lacking = lacks_instances(now, &capacity);
-		if (lacking)
-			(void) mrb_query_run(&want_query, values, NULL);
+		if (lacks_instances(now, &capacity))
+		{
+			mrb_capacity_want(id, now->active.id);
+			(void) mrb_enqueue(id, "capacity", NULL);
+		}
 	}
-	mrb_query_close();
-	if (lacking)
-		(void) mrb_enqueue(id, "capacity", NULL);
 	PG_RETURN_VOID();
 }
 
@@ -199,14 +182,11 @@ complete(const MrbDeployment *now)
 	overdue = now->waiting_since != 0 &&
 		TimestampDifferenceExceeds(now->waiting_since, GetCurrentTimestamp(),
 								   mrb_cutover_deadline);
-	values[0] = CStringGetTextDatum(now->id);
-
-	mrb_query_open();
 	if (all)
-	{
-		values[1] = CStringGetTextDatum(active->id);
-		(void) mrb_query_run(&forget_query, values, NULL);
-	}
+		(void) mrb_capacity_withdraw(now->id, active->id);
+
+	values[0] = CStringGetTextDatum(now->id);
+	mrb_query_open();
 	if (now->serving_version_id == NULL)
 	{
 		if (all && strcmp(now->state, "pending") == 0)

@@ -320,22 +320,36 @@ void
 mrb_deployment_lock(const char *id)
 {
 	Datum		values[1];
+	char	   *blocker = NULL;
+	bool		prepared = false;
+
+	if (mrb_deployment_try_lock(id))
+		return;
+	values[0] = CStringGetTextDatum(id);
+	mrb_query_open();
+	if (mrb_query_run(&blocker_query, values, NULL) > 0)
+	{
+		blocker = mrb_query_text(0, BLOCKER_TEXT);
+		prepared = mrb_query_bool(0, BLOCKER_PREPARED);
+	}
+	wait_for_lock(id, values, blocker, prepared);
+	mrb_query_close();
+}
+
+/*
+ * Lock the deployment's row unless another transaction holds its lock.
+ */
+bool
+mrb_deployment_try_lock(const char *id)
+{
+	Datum		values[1];
+	bool		locked;
 
 	values[0] = CStringGetTextDatum(id);
 	mrb_query_open();
-	if (mrb_query_run(&try_lock_query, values, NULL) == 0)
-	{
-		char	   *blocker = NULL;
-		bool		prepared = false;
-
-		if (mrb_query_run(&blocker_query, values, NULL) > 0)
-		{
-			blocker = mrb_query_text(0, BLOCKER_TEXT);
-			prepared = mrb_query_bool(0, BLOCKER_PREPARED);
-		}
-		wait_for_lock(id, values, blocker, prepared);
-	}
+	locked = mrb_query_run(&try_lock_query, values, NULL) > 0;
 	mrb_query_close();
+	return locked;
 }
 
 /*

@@ -79,4 +79,7 @@ extern int	mrb_deployment_count_edges(const char *id);
  */
 extern void mrb_deployment_lock(const char *id);
 
+/* The same without waiting; false if it is locked or does not exist. */
+extern bool mrb_deployment_try_lock(const char *id);
+
 #endif							/* MRB_DEPLOYMENT_H */

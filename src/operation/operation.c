@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "common/query.h"
+#include "operation/capacity.h"
 #include "operation/operation.h"
 #include "operation/write_guard.h"
 
@@ -182,23 +183,6 @@ static MrbQuery capacity_query = {
 	.nargs = 4,
 	.argtypes = {TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID},
 	.expected = MRB_QUERY_INSERT,
-};
-
-static MrbQuery idle_query = {
-	.sql = "SELECT miosa.forget_idle($1, miosa.kept_versions($1, $2, $3, $4))"
-	" WHERE EXISTS (SELECT FROM miosa.capacity c"
-	" WHERE c.deployment_id = $1 AND c.state = 'idle')",
-	.nargs = 4,
-	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID},
-};
-
-/* An unpublished deployment needs no instances. */
-static MrbQuery unwant_query = {
-	.sql = "DELETE FROM miosa.capacity c"
-	" WHERE c.deployment_id = $1 AND c.state = 'wanted'",
-	.nargs = 1,
-	.argtypes = {TEXTOID},
-	.expected = MRB_QUERY_DELETE,
 };
 
 /*
@@ -387,6 +371,7 @@ update_capacity(const MrbOperation *operation, TimestampTz now)
 	bool		nulls[4] = {false};
 	Datum		route_seq;
 	Datum		recent_served;
+	Datum		kept;
 	bool		isnull;
 
 	if (!operation->ask_capacity && !operation->runs_instances)
@@ -401,12 +386,15 @@ update_capacity(const MrbOperation *operation, TimestampTz now)
 		values[3] = route_seq;
 		(void) mrb_query_run(&capacity_query, values, NULL);
 	}
-	if (operation->runs_instances)
+	if (operation->runs_instances &&
+		mrb_capacity_has_idle(operation->deployment_id))
 	{
-		set_text(values, nulls, 2, operation->serving_version_id);
-		values[3] = recent_served;
-		(void) mrb_query_run(&idle_query, values, nulls);
+		kept = mrb_capacity_kept(operation->deployment_id,
+								 operation->target_version_id,
+								 operation->serving_version_id,
+								 recent_served);
+		mrb_capacity_keep(operation->deployment_id, kept);
 	}
 	if (operation->action == MRB_UNPUBLISH)
-		(void) mrb_query_run(&unwant_query, values, nulls);
+		mrb_capacity_cancel(operation->deployment_id);
 }

@@ -22,6 +22,7 @@
 #include "common/query.h"
 #include "common/worker_xact.h"
 #include "endpoint/endpoint_list.h"
+#include "scheduler/poll_count.h"
 #include "scheduler/reconcile.h"
 #include "scheduler/scale_result.h"
 
@@ -83,18 +84,6 @@ static MrbQuery note_query = {
 	.nargs = NOTE_ARGS,
 	.argtypes = {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 	TIMESTAMPTZARRAYOID},
-};
-
-/* Column of poll_query: false if the deployment is locked. */
-enum
-{
-	POLL_TAKEN = 1,
-};
-
-static MrbQuery poll_query = {
-	.sql = "SELECT miosa.take_poll($1, $2, $3, $4)",
-	.nargs = 4,
-	.argtypes = {TEXTOID, TEXTOID, TEXTOID, INT4OID},
 };
 
 static char *keep_string(const char *string);
@@ -305,17 +294,9 @@ find_busy(Batch *batch, const char *deployment_id, const char *version_id)
 static void
 record_poll(Result *result)
 {
-	Datum		args[] = {
-		CStringGetTextDatum(result->deployment_id),
-		CStringGetTextDatum(result->version_id),
-		CStringGetTextDatum(result->endpoint),
-		Int32GetDatum(result->healthy)
-	};
-
-	mrb_query_open();
-	mrb_query_run(&poll_query, args, NULL);
-	result->busy = !mrb_query_bool(0, POLL_TAKEN);
-	mrb_query_close();
+	result->busy = !mrb_poll_count_take(result->deployment_id,
+										result->version_id, result->endpoint,
+										result->healthy);
 }
 
 /*

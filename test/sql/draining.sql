@@ -168,8 +168,9 @@ BEGIN;
 SELECT test.report('dep_2', 'ver_4', 'healthy', 1);
 SELECT test.later('dep_2', '61 s');
 UPDATE miosa.deployments SET state = 'stopped' WHERE id = 'dep_2';
+SELECT test.asked('dep_2');
 SELECT test.pass();
-SELECT test.waits('dep_2');
+SELECT test.waits('dep_2'), (SELECT count(*) FROM test.asked('dep_2')) AS asked;
 ROLLBACK;
 
 -- Promise: only what is not needed is idle: neither active nor serving, nor

@@ -48,8 +48,10 @@ CREATE TRIGGER note_switch AFTER UPDATE ON miosa.deployments FOR EACH ROW
 	EXECUTE FUNCTION note_switch();
 CREATE FUNCTION note_drain() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-	INSERT INTO public.drained SELECT NEW.deployment_id, NEW.version_id, miosa.kept_versions(p.id, p.active_version_id, p.serving_version_id, p.recent_served) || p.serving_version_id
-		FROM miosa.deployments p WHERE p.id = NEW.deployment_id;
+	INSERT INTO public.drained SELECT NEW.deployment_id, NEW.version_id,
+		ARRAY[p.active_version_id, p.serving_version_id, v.promoted_over] || p.recent_served[1:2]
+		FROM miosa.deployments p LEFT JOIN miosa.versions v ON v.deployment_id = p.id AND v.id = p.active_version_id
+		WHERE p.id = NEW.deployment_id;
 	RETURN NULL;
 END $$;
 CREATE TRIGGER note_drain AFTER UPDATE ON miosa.capacity FOR EACH ROW
