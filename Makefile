@@ -51,6 +51,7 @@ OBJS = \
 	src/common/lock_wait.o \
 	src/common/query.o \
 	src/common/registry.o \
+	src/common/table.o \
 	src/common/timer.o \
 	src/common/worker_settings.o \
 	src/common/worker_xact.o \

@@ -16,17 +16,13 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
 #include "common/index_lookup.h"
-
-static void open_table(MrbIndexLookup *row);
 
 /*
  * Take a new snapshot, which includes the changes of this transaction.
@@ -60,9 +56,9 @@ mrb_index_lookup_find(MrbIndexLookup *row, const char *first, const char *second
 	IndexScanDesc scan;
 	bool		found;
 
-	open_table(row);
+	row->relation = mrb_table_open(&row->table, AccessShareLock);
 	row->slot = table_slot_create(row->relation, NULL);
-	index = index_open(row->indexid, AccessShareLock);
+	index = index_open(row->table.indexid, AccessShareLock);
 	for (int i = 0; i < nkeys; i++)
 		ScanKeyEntryInitialize(&scankeys[i], 0, i + 1, BTEqualStrategyNumber,
 							   InvalidOid, index->rd_indcollation[i],
@@ -99,7 +95,7 @@ mrb_index_lookup_close(MrbIndexLookup *row)
 Datum
 mrb_index_lookup_datum(MrbIndexLookup *row, int column, bool *isnull)
 {
-	return slot_getattr(row->slot, row->attnums[column], isnull);
+	return slot_getattr(row->slot, row->table.attnums[column], isnull);
 }
 
 /*
@@ -160,37 +156,4 @@ mrb_index_lookup_timestamp(MrbIndexLookup *row, int column)
 	Datum		value = mrb_index_lookup_datum(row, column, &isnull);
 
 	return isnull ? 0 : DatumGetTimestampTz(value);
-}
-
-/*
- * Lock the table and find its index and columns.  The index is looked up by
- * name every time, because REINDEX CONCURRENTLY replaces it; it cannot drop the
- * old index while the table is locked.  Column numbers are cached: they are
- * constant for a table, and CREATE EXTENSION creates a table with a new oid.
- */
-static void
-open_table(MrbIndexLookup *row)
-{
-	Oid			schema = get_namespace_oid("miosa", false);
-	Oid			relid = get_relname_relid(row->table, schema);
-
-	if (!OidIsValid(relid))
-		elog(ERROR, "table miosa.%s is missing", row->table);
-	row->relation = table_open(relid, AccessShareLock);
-	row->indexid = get_relname_relid(row->index, schema);
-	if (!OidIsValid(row->indexid))
-		elog(ERROR, "index \"%s\" of table miosa.%s is missing",
-			 row->index, row->table);
-
-	if (relid == row->relid)
-		return;
-	row->relid = InvalidOid;
-	for (int i = 0; i < MRB_ROW_MAX_COLUMNS && row->columns[i] != NULL; i++)
-	{
-		row->attnums[i] = get_attnum(relid, row->columns[i]);
-		if (row->attnums[i] == InvalidAttrNumber)
-			elog(ERROR, "column \"%s\" of table miosa.%s is missing",
-				 row->columns[i], row->table);
-	}
-	row->relid = relid;
 }

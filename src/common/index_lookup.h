@@ -18,18 +18,13 @@
 #include "datatype/timestamp.h"
 #include "executor/tuptable.h"
 #include "utils/jsonb.h"
-#include "utils/rel.h"
 
-#define MRB_ROW_MAX_COLUMNS 10
+#include "common/table.h"
 
 typedef struct MrbIndexLookup
 {
-	const char *table;			/* in schema miosa */
-	const char *index;			/* on one or two text columns */
-	const char *columns[MRB_ROW_MAX_COLUMNS];	/* to read */
-	Oid			relid;			/* table that attnums belong to */
-	Oid			indexid;		/* while the row is open */
-	AttrNumber	attnums[MRB_ROW_MAX_COLUMNS];
+	MrbTable	table;			/* with an index on one or two text columns,
+								 * and the columns to read */
 	Relation	relation;		/* while the row is open */
 	TupleTableSlot *slot;
 } MrbIndexLookup;
@@ -44,7 +39,7 @@ extern void mrb_index_lookup_end(void);
 extern bool mrb_index_lookup_find(MrbIndexLookup *row, const char *first, const char *second);
 extern void mrb_index_lookup_close(MrbIndexLookup *row);
 
-/* Columns are counted from 0, as in MrbIndexLookup.columns. */
+/* Columns are counted from 0, as in MrbTable.columns. */
 extern Datum mrb_index_lookup_datum(MrbIndexLookup *row, int column, bool *isnull);
 extern char *mrb_index_lookup_text(MrbIndexLookup *row, int column);
 extern Jsonb *mrb_index_lookup_jsonb(MrbIndexLookup *row, int column);

@@ -49,9 +49,9 @@ enum
 };
 
 static MrbIndexLookup deployment_row = {
-	.table = "deployments",
-	.index = "deployments_pkey",
-	.columns = {
+	.table.name = "deployments",
+	.table.index = "deployments_pkey",
+	.table.columns = {
 		[DEPLOYMENT_ID] = "id",
 		[DEPLOYMENT_TENANT] = "tenant_id",
 		[DEPLOYMENT_STATE] = "state",
@@ -74,9 +74,9 @@ enum
 };
 
 static MrbIndexLookup version_row = {
-	.table = "versions",
-	.index = "versions_pkey",
-	.columns = {
+	.table.name = "versions",
+	.table.index = "versions_pkey",
+	.table.columns = {
 		[VERSION_ID] = "id",
 		[VERSION_NUMBER] = "version_number",
 		[VERSION_KIND] = "kind",
@@ -98,9 +98,9 @@ enum
 };
 
 static MrbIndexLookup release_row = {
-	.table = "releases",
-	.index = "releases_deployment_id_deployment_version_id_key",
-	.columns = {
+	.table.name = "releases",
+	.table.index = "releases_deployment_id_deployment_version_id_key",
+	.table.columns = {
 		[RELEASE_ID] = "id",
 		[RELEASE_URI] = "storage_uri",
 		[RELEASE_SHA256] = "sha256",
@@ -113,34 +113,34 @@ static MrbIndexLookup release_row = {
 };
 
 static MrbIndexLookup capacity_row = {
-	.table = "capacity",
-	.index = "capacity_pkey",
-	.columns = {"stop_asked"},
+	.table.name = "capacity",
+	.table.index = "capacity_pkey",
+	.table.columns = {"stop_asked"},
 };
 
 static MrbIndexLookup tenant_row = {
-	.table = "tenants",
-	.index = "tenants_pkey",
-	.columns = {"plan"},
+	.table.name = "tenants",
+	.table.index = "tenants_pkey",
+	.table.columns = {"plan"},
 };
 
 /* The rows of the view miosa.plans: an own plan hides a shipped one. */
 static MrbIndexLookup own_plan_row = {
-	.table = "own_plans",
-	.index = "own_plans_pkey",
-	.columns = {"idempotency_retention"},
+	.table.name = "own_plans",
+	.table.index = "own_plans_pkey",
+	.table.columns = {"idempotency_retention"},
 };
 
 static MrbIndexLookup shipped_plan_row = {
-	.table = "shipped_plans",
-	.index = "shipped_plans_name",
-	.columns = {"idempotency_retention"},
+	.table.name = "shipped_plans",
+	.table.index = "shipped_plans_name",
+	.table.columns = {"idempotency_retention"},
 };
 
 static MrbIndexLookup key_row = {
-	.table = "idempotency_keys",
-	.index = "idempotency_keys_pkey",
-	.columns = {"expires_at"},
+	.table.name = "idempotency_keys",
+	.table.index = "idempotency_keys_pkey",
+	.table.columns = {"expires_at"},
 };
 
 static MrbQuery healthy_query = {

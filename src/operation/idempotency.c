@@ -36,9 +36,9 @@ enum
 };
 
 static MrbIndexLookup key_row = {
-	.table = "idempotency_keys",
-	.index = "idempotency_keys_pkey",
-	.columns = {
+	.table.name = "idempotency_keys",
+	.table.index = "idempotency_keys_pkey",
+	.table.columns = {
 		[KEY_OPERATION] = "operation",
 		[KEY_FINGERPRINT] = "fingerprint",
 		[KEY_RESPONSE] = "response",
@@ -55,9 +55,9 @@ enum
 };
 
 static MrbIndexLookup deployment_row = {
-	.table = "deployments",
-	.index = "deployments_pkey",
-	.columns = {
+	.table.name = "deployments",
+	.table.index = "deployments_pkey",
+	.table.columns = {
 		[DEPLOYMENT_SEQ] = "seq",
 		[DEPLOYMENT_ACTIVE] = "active_version_id",
 	},

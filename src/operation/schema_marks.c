@@ -29,15 +29,15 @@
 PG_FUNCTION_INFO_V1(mrb_schema_marks);
 
 static MrbIndexLookup marked_version = {
-	.table = "versions",
-	.index = "versions_marked",
-	.columns = {"id"},
+	.table.name = "versions",
+	.table.index = "versions_marked",
+	.table.columns = {"id"},
 };
 
 static MrbIndexLookup marked_release = {
-	.table = "releases",
-	.index = "releases_marked",
-	.columns = {"id"},
+	.table.name = "releases",
+	.table.index = "releases_marked",
+	.table.columns = {"id"},
 };
 
 /* $2 is the target, $3 the active version. */

@@ -1,0 +1,134 @@
+/*-------------------------------------------------------------------------
+ *
+ * table.c
+ *	  The extension's tables, found in the catalog once.
+ *
+ * Names are looked up at the first use and again after an invalidation: of the
+ * table or its index, or of any schema.  So a session survives ALTER TABLE,
+ * REINDEX CONCURRENTLY, which gives an index's name to another one, and DROP
+ * and CREATE EXTENSION.  Locking the table receives the invalidations of all
+ * changes that were committed before; the lock then keeps further ones out.
+ * REINDEX CONCURRENTLY cannot drop the old index while the table is locked.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "common/table.h"
+
+/* All tables that were ever opened. */
+static MrbTable *tables = NULL;
+
+static void link_table(MrbTable *table);
+static void find_names(MrbTable *table);
+static void forget_relation(Datum arg, Oid relid);
+static void forget_all(Datum arg, int cacheid, uint32 hashvalue);
+
+/*
+ * Open and lock a table.
+ */
+Relation
+mrb_table_open(MrbTable *table, LOCKMODE lock)
+{
+	if (!table->known)
+		link_table(table);
+	for (;;)
+	{
+		Relation	relation;
+		Oid			relid;
+
+		if (!table->valid)
+			find_names(table);
+		relid = table->relid;
+		relation = try_table_open(relid, lock);
+		if (relation != NULL && !table->valid)
+			find_names(table);
+		if (relation != NULL && table->relid == relid)
+			return relation;
+
+		/* The name is another table's now. */
+		if (relation != NULL)
+			table_close(relation, lock);
+		table->valid = false;
+	}
+}
+
+/*
+ * Have the callbacks know a table.
+ */
+static void
+link_table(MrbTable *table)
+{
+	if (tables == NULL)
+	{
+		CacheRegisterRelcacheCallback(forget_relation, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, forget_all, (Datum) 0);
+	}
+	table->next = tables;
+	tables = table;
+	table->known = true;
+}
+
+/*
+ * Look up the oids and the column numbers.  An invalidation that arrives
+ * meanwhile makes the caller look again.
+ */
+static void
+find_names(MrbTable *table)
+{
+	Oid			schema;
+
+	table->changed = false;
+	schema = get_namespace_oid("miosa", false);
+	table->relid = get_relname_relid(table->name, schema);
+	if (!OidIsValid(table->relid))
+		elog(ERROR, "table miosa.%s is missing", table->name);
+	if (table->index != NULL)
+	{
+		table->indexid = get_relname_relid(table->index, schema);
+		if (!OidIsValid(table->indexid))
+			elog(ERROR, "index \"%s\" of table miosa.%s is missing",
+				 table->index, table->name);
+	}
+	for (int i = 0; i < MRB_TABLE_MAX_COLUMNS && table->columns[i] != NULL; i++)
+	{
+		table->attnums[i] = get_attnum(table->relid, table->columns[i]);
+		if (table->attnums[i] == InvalidAttrNumber)
+			elog(ERROR, "column \"%s\" of table miosa.%s is missing",
+				 table->columns[i], table->name);
+	}
+	table->valid = !table->changed;
+}
+
+/*
+ * A relation has changed (InvalidOid: any may have).  A table that is being
+ * looked up may be the one.
+ */
+static void
+forget_relation(Datum arg, Oid relid)
+{
+	for (MrbTable *table = tables; table != NULL; table = table->next)
+	{
+		if (relid == InvalidOid || relid == table->relid ||
+			relid == table->indexid || !table->valid)
+		{
+			table->valid = false;
+			table->changed = true;
+		}
+	}
+}
+
+/*
+ * A schema has changed.
+ */
+static void
+forget_all(Datum arg, int cacheid, uint32 hashvalue)
+{
+	forget_relation(arg, InvalidOid);
+}

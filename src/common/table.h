@@ -1,0 +1,41 @@
+/*-------------------------------------------------------------------------
+ *
+ * table.h
+ *	  The extension's tables, found in the catalog once.
+ *
+ * Each module defines the tables that it reads or writes without a query as
+ * static MrbTable structs.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_TABLE_H
+#define MRB_TABLE_H
+
+#include "storage/lockdefs.h"
+#include "utils/rel.h"
+
+#define MRB_TABLE_MAX_COLUMNS 20
+
+typedef struct MrbTable
+{
+	const char *name;			/* in schema miosa */
+	const char *index;			/* NULL: none is used */
+	const char *columns[MRB_TABLE_MAX_COLUMNS]; /* that are used */
+
+	/* Found in the catalog; what follows is written by table.c only. */
+	Oid			relid;
+	Oid			indexid;
+	AttrNumber	attnums[MRB_TABLE_MAX_COLUMNS];
+	bool		valid;			/* nothing has changed since */
+	bool		changed;		/* something has, while it was looked up */
+	bool		known;			/* to the callbacks */
+	struct MrbTable *next;
+} MrbTable;
+
+/*
+ * Open and lock a table.  Its oids and column numbers are as in the catalog
+ * until the lock is released.
+ */
+extern Relation mrb_table_open(MrbTable *table, LOCKMODE lock);
+
+#endif							/* MRB_TABLE_H */
