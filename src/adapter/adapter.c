@@ -49,7 +49,7 @@ static const char *const verdict_names[] = {
 static void read_values(Jsonb *row, MrbAdapter *adapter);
 static char *read_requests(Jsonb *row, MrbAdapter *adapter);
 static char *read_charset(const char *name, const JsonbValue *value,
-						  MrbAlphabets *alphabets);
+						  MrbCharsets *charsets);
 static char *read_success(Jsonb *row, MrbAdapter *adapter);
 static char *read_verdicts(Jsonb *row, MrbAdapter *adapter);
 static char *read_verdict(const char *status, const JsonbValue *value,
@@ -141,20 +141,20 @@ read_requests(Jsonb *row, MrbAdapter *adapter)
 		{"marker_read", &adapter->marker_read},
 		{"poll", &adapter->poll.request},
 	};
-	MrbAlphabets alphabets;
+	MrbCharsets charsets;
 	char	   *problem = NULL;
-	JsonbContainer *charsets = get_object(row, "charsets", &problem);
+	JsonbContainer *narrowed = get_object(row, "charsets", &problem);
 
-	mrb_variable_alphabets(&alphabets);
-	if (charsets != NULL)
-		problem = mrb_adapter_read_charsets(charsets, &alphabets);
+	mrb_variable_charsets(&charsets);
+	if (narrowed != NULL)
+		problem = mrb_adapter_read_charsets(narrowed, &charsets);
 	for (size_t i = 0; i < lengthof(requests) && problem == NULL; i++)
 	{
 		JsonbValue	value;
 
 		if (mrb_json_read_get(&row->root, requests[i].name, &value))
 			*requests[i].request = mrb_request_compile(JsonbValueToJsonb(&value),
-													   requests[i].name, &alphabets,
+													   requests[i].name, &charsets,
 													   &problem);
 	}
 	if (problem == NULL && adapter->request == NULL)
@@ -169,7 +169,7 @@ read_requests(Jsonb *row, MrbAdapter *adapter)
  * Its members are names of variables, and the characters of their values.
  */
 char *
-mrb_adapter_read_charsets(JsonbContainer *object, MrbAlphabets *alphabets)
+mrb_adapter_read_charsets(JsonbContainer *object, MrbCharsets *charsets)
 {
 	JsonbIterator *it = NULL;
 	char	   *problem = NULL;
@@ -177,16 +177,16 @@ mrb_adapter_read_charsets(JsonbContainer *object, MrbAlphabets *alphabets)
 	char	   *name;
 
 	while (problem == NULL && mrb_json_read_next(object, &it, &name, &value))
-		problem = read_charset(name, &value, alphabets);
+		problem = read_charset(name, &value, charsets);
 	return problem;
 }
 
 /*
- * Narrow the alphabet of one variable.
+ * Narrow the charset of one variable.
  */
 static char *
 read_charset(const char *name, const JsonbValue *value,
-			 MrbAlphabets *alphabets)
+			 MrbCharsets *charsets)
 {
 	MrbVariable variable = mrb_variable_find(name, strlen(name));
 	const char *reason;
@@ -196,7 +196,7 @@ read_charset(const char *name, const JsonbValue *value,
 		return psprintf("charsets.%s: there is no such variable.", name);
 	if (value->type != jbvString)
 		return psprintf("charsets.%s: the value must be a string.", name);
-	if (!mrb_variable_narrow(alphabets, variable,
+	if (!mrb_variable_narrow(charsets, variable,
 							 pnstrdup(value->val.string.val,
 									  value->val.string.len),
 							 &reason, &offset))

@@ -77,8 +77,8 @@ extern bool mrb_adapter_read(Jsonb *row, MrbAdapter *adapter, char **problem);
 /* Read the columns for schedulers.  Returns NULL, or the problem. */
 extern char *mrb_adapter_scheduler_read(Jsonb *row, MrbAdapter *adapter);
 
-/* Narrow alphabets as the column charsets says.  Returns NULL, or the problem. */
+/* Narrow charsets as the column charsets says.  Returns NULL, or the problem. */
 extern char *mrb_adapter_read_charsets(JsonbContainer *object,
-									   MrbAlphabets *alphabets);
+									   MrbCharsets *charsets);
 
 #endif							/* MRB_ADAPTER_H */

@@ -35,7 +35,7 @@ typedef struct Source
 {
 	JsonbContainer *object;
 	const char *what;			/* the column, for messages */
-	const MrbAlphabets *alphabets;
+	const MrbCharsets *charsets;
 	MrbRequest *request;
 	char	   *problem;		/* the first one, or NULL */
 } Source;
@@ -64,12 +64,12 @@ static const char *render_part(const MrbTemplate *template,
  */
 MrbRequest *
 mrb_request_compile(Jsonb *object, const char *what,
-					const MrbAlphabets *alphabets, char **problem)
+					const MrbCharsets *charsets, char **problem)
 {
 	Source		source = {
 		.object = &object->root,
 		.what = what,
-		.alphabets = alphabets,
+		.charsets = charsets,
 		.request = palloc0(sizeof(MrbRequest)),
 	};
 	void		(*const steps[]) (Source *) = {
@@ -409,7 +409,7 @@ compile_part(Source *source, const char *string, MrbTemplatePlace place,
 		}
 	}
 	if (reason == NULL)
-		template = mrb_template_compile(string, place, source->alphabets,
+		template = mrb_template_compile(string, place, source->charsets,
 										&reason, &offset);
 	if (template == NULL)
 		source->problem = psprintf("%s.%s, character %d: %s.", source->what,

@@ -30,7 +30,7 @@ typedef struct MrbRequest
  * messages.  Returns NULL, with *problem, when it is invalid.
  */
 extern MrbRequest *mrb_request_compile(Jsonb *object, const char *what,
-									   const MrbAlphabets *alphabets,
+									   const MrbCharsets *charsets,
 									   char **problem);
 
 /*

@@ -9,7 +9,7 @@
  * list that is not a JSON array.
  *
  * Rendering checks that each value has only characters of its variable's
- * alphabet, and then escapes it for its place.  A value with other characters
+ * charset, and then escapes it for its place.  A value with other characters
  * is an error, so that no request is sent that differs from the intended one.
  *
  *-------------------------------------------------------------------------
@@ -46,7 +46,7 @@ typedef struct Segment
 	int			len;
 	bool		has_variable;
 	MrbVariable variable;
-	MrbCharset	alphabet;
+	MrbCharset	charset;
 	char	   *secret;			/* name of a secret; NULL: of the endpoint */
 	Filter		filter;
 	MrbEscapeStyle style;
@@ -77,7 +77,7 @@ static void append_value(const Segment *segment, StringInfo out,
  */
 MrbTemplate *
 mrb_template_compile(const char *source, MrbTemplatePlace place,
-					 const MrbAlphabets *alphabets, const char **problem,
+					 const MrbCharsets *charsets, const char **problem,
 					 int *offset)
 {
 	int			max_segments = 1;
@@ -119,7 +119,7 @@ mrb_template_compile(const char *source, MrbTemplatePlace place,
 		*problem = parse_variable(source + i, len, segment);
 		if (*problem != NULL)
 			return NULL;
-		segment->alphabet = alphabets->of[segment->variable];
+		segment->charset = charsets->of[segment->variable];
 		i += len - 1;
 		start = i + 1;
 	}
@@ -388,7 +388,7 @@ render_variable(const Segment *segment, const MrbTemplateValues *values,
 		appendStringInfoString(out, "null");
 		return MRB_RENDERED;
 	}
-	if (!mrb_variable_fits(segment->variable, &segment->alphabet, value))
+	if (!mrb_variable_fits(segment->variable, &segment->charset, value))
 		return MRB_RENDER_REFUSED;
 	if (segment->variable == MRB_VAR_SECRET && values->mask != NULL)
 		mrb_escape_append(out, segment->style == MRB_ESCAPE_JSON_STRING ?
@@ -413,7 +413,7 @@ render_list(const Segment *segment, const MrbStringList *list, StringInfo out)
 		appendStringInfoChar(out, '[');
 	for (int i = 0; i < list->n; i++)
 	{
-		if (!mrb_variable_fits(segment->variable, &segment->alphabet,
+		if (!mrb_variable_fits(segment->variable, &segment->charset,
 							   list->items[i]))
 			return MRB_RENDER_REFUSED;
 		if (i > 0 && array)

@@ -61,7 +61,7 @@ typedef struct MrbTemplate MrbTemplate;
  * then *problem says what is wrong and *offset where.
  */
 extern MrbTemplate *mrb_template_compile(const char *source, MrbTemplatePlace place,
-										 const MrbAlphabets *alphabets,
+										 const MrbCharsets *charsets,
 										 const char **problem, int *offset);
 
 /* Append the text to out.  On failure *variable names the cause. */

@@ -5,8 +5,8 @@
  *
  * Values come from tables that users write, and are inserted into URLs,
  * headers, bodies and, by the configuration of a cache, into its expressions.
- * The alphabet of each variable therefore excludes the characters that could
- * end a header, a path or a VCL expression.  An adapter can narrow an alphabet
+ * The charset of each variable therefore excludes the characters that could
+ * end a header, a path or a VCL expression.  An adapter can narrow a charset
  * for an edge that accepts less, but cannot widen it.
  *
  *-------------------------------------------------------------------------
@@ -101,36 +101,36 @@ mrb_variable_find(const char *name, int len)
 }
 
 /*
- * The built-in alphabets are valid, so parsing them cannot fail.
+ * The built-in charsets are valid, so parsing them cannot fail.
  */
 void
-mrb_variable_alphabets(MrbAlphabets *alphabets)
+mrb_variable_charsets(MrbCharsets *charsets)
 {
 	const char *problem;
 	int			offset;
 
 	for (int i = 0; i < MRB_VARIABLES; i++)
-		mrb_charset_parse(variables[i].characters, NULL, &alphabets->of[i],
+		mrb_charset_parse(variables[i].characters, NULL, &charsets->of[i],
 						  &problem, &offset);
 }
 
 /*
- * Characters that are not in the present alphabet are an error.
+ * Characters that are not in the present charset are an error.
  */
 bool
-mrb_variable_narrow(MrbAlphabets *alphabets, MrbVariable variable,
+mrb_variable_narrow(MrbCharsets *charsets, MrbVariable variable,
 					const char *characters, const char **problem, int *offset)
 {
-	MrbCharset *alphabet = &alphabets->of[variable];
+	MrbCharset *charset = &charsets->of[variable];
 
-	return mrb_charset_parse(characters, alphabet, alphabet, problem, offset);
+	return mrb_charset_parse(characters, charset, charset, problem, offset);
 }
 
 /*
  * An empty value never fits.  A "*" can only be the first label of a host.
  */
 bool
-mrb_variable_fits(MrbVariable variable, const MrbCharset *alphabet,
+mrb_variable_fits(MrbVariable variable, const MrbCharset *charset,
 				  const char *value)
 {
 	const char *star = strrchr(value, '*');
@@ -138,7 +138,7 @@ mrb_variable_fits(MrbVariable variable, const MrbCharset *alphabet,
 	if (value[0] == '\0')
 		return false;
 	for (const char *p = value; *p != '\0'; p++)
-		if (!mrb_charset_has(alphabet, *p))
+		if (!mrb_charset_has(charset, *p))
 			return false;
 	if (is_host_variable(variable) && star != NULL)
 		return star == value && value[1] == '.' && value[2] != '\0';

@@ -42,10 +42,10 @@ typedef enum MrbVariable
 #define MRB_VAR_BIT(variable) (UINT32_C(1) << (variable))
 
 /* The characters that values of each variable can have. */
-typedef struct MrbAlphabets
+typedef struct MrbCharsets
 {
 	MrbCharset	of[MRB_VARIABLES];
-} MrbAlphabets;
+} MrbCharsets;
 
 /* Properties of a variable. */
 extern const char *mrb_variable_name(MrbVariable variable);
@@ -56,17 +56,17 @@ extern bool mrb_variable_is_number(MrbVariable variable);
 extern MrbVariable mrb_variable_find(const char *name, int len);
 
 /*
- * Set the built-in alphabets, and replace one of them with a part of it.
+ * Set the built-in charsets, and replace one of them with a part of it.
  * mrb_variable_narrow() returns false, with *problem and *offset, when
- * characters is invalid or holds others than the alphabet.
+ * characters is invalid or holds others than the charset.
  */
-extern void mrb_variable_alphabets(MrbAlphabets *alphabets);
-extern bool mrb_variable_narrow(MrbAlphabets *alphabets, MrbVariable variable,
+extern void mrb_variable_charsets(MrbCharsets *charsets);
+extern bool mrb_variable_narrow(MrbCharsets *charsets, MrbVariable variable,
 								const char *characters,
 								const char **problem, int *offset);
 
-/* Whether a value has the alphabet and the form of its variable. */
-extern bool mrb_variable_fits(MrbVariable variable, const MrbCharset *alphabet,
+/* Whether a value has the charset and the form of its variable. */
+extern bool mrb_variable_fits(MrbVariable variable, const MrbCharset *charset,
 							  const char *value);
 
 #endif							/* MRB_VARIABLE_H */

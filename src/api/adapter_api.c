@@ -56,7 +56,7 @@ mrb_check_adapter(PG_FUNCTION_ARGS)
 Datum
 mrb_render_request(PG_FUNCTION_ARGS)
 {
-	MrbAlphabets alphabets;
+	MrbCharsets charsets;
 	MrbTemplateValues values = {0};
 	MrbHttpRequest http = {0};
 	MrbRequest *request;
@@ -67,12 +67,12 @@ mrb_render_request(PG_FUNCTION_ARGS)
 	for (int i = 0; i < 3; i++)
 		if (PG_ARGISNULL(i) || !JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(i)))
 			refuse("invalid request", "Request, values and charsets must be JSON objects.");
-	mrb_variable_alphabets(&alphabets);
+	mrb_variable_charsets(&charsets);
 	problem = mrb_adapter_read_charsets(&PG_GETARG_JSONB_P(2)->root,
-										&alphabets);
+										&charsets);
 	if (problem != NULL)
 		refuse("invalid request", problem);
-	request = mrb_request_compile(PG_GETARG_JSONB_P(0), "request", &alphabets,
+	request = mrb_request_compile(PG_GETARG_JSONB_P(0), "request", &charsets,
 								  &problem);
 	if (request == NULL)
 		refuse("invalid request", problem);

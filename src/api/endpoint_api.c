@@ -105,8 +105,8 @@ call_test_endpoint(PG_FUNCTION_ARGS)
 	mrb_json_build_object(&out, NULL);
 	mrb_json_build_object(&out, "data");
 	mrb_json_build_string(&out, "endpoint", endpoint->name);
-	if (endpoint->vitals.health == MRB_HEALTH_MISCONFIGURED)
-		mrb_json_build_string(&out, "verdict", endpoint->vitals.last_error);
+	if (endpoint->health.state == MRB_HEALTH_MISCONFIGURED)
+		mrb_json_build_string(&out, "verdict", endpoint->health.last_error);
 	else
 		test(endpoint, &out);
 	mrb_json_build_end(&out);

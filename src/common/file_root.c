@@ -11,10 +11,10 @@
 
 #include "common/file_root.h"
 
-static bool goes_up(const char *path);
-static bool is_below(const char *path, const char *directory);
-static bool is_in(const char *real, const char *real_root);
-static bool links_out(const char *path, const char *real_root);
+static bool has_parent_part(const char *path);
+static bool path_is_inside(const char *path, const char *directory);
+static bool real_path_is_inside(const char *real, const char *real_root);
+static bool leads_outside(const char *path, const char *real_root);
 
 /*
  * Resolve the path once, and judge what it was resolved to.  If it does not
@@ -30,17 +30,17 @@ mrb_file_root_resolve(const char *root, const char *path, char **real)
 
 	if (realpath(root, real_root) == NULL)
 		return MRB_FILE_ROOT_NO_ROOT;
-	if (path == NULL || goes_up(path) || !is_below(path, root))
+	if (path == NULL || has_parent_part(path) || !path_is_inside(path, root))
 		return MRB_FILE_ROOT_OUTSIDE;
 	if (realpath(path, found) == NULL)
 	{
 		error = errno;
-		if (links_out(path, real_root))
+		if (leads_outside(path, real_root))
 			return MRB_FILE_ROOT_OUTSIDE;
 		errno = error;
 		return MRB_FILE_ROOT_MISSING;
 	}
-	if (!is_in(found, real_root))
+	if (!real_path_is_inside(found, real_root))
 		return MRB_FILE_ROOT_OUTSIDE;
 	*real = pstrdup(found);
 	return MRB_FILE_ROOT_FOUND;
@@ -50,7 +50,7 @@ mrb_file_root_resolve(const char *root, const char *path, char **real)
  * Whether a path contains the component "..".
  */
 static bool
-goes_up(const char *path)
+has_parent_part(const char *path)
 {
 	for (const char *c = path; (c = strstr(c, "/..")) != NULL; c++)
 	{
@@ -64,7 +64,7 @@ goes_up(const char *path)
  * Whether a path is inside the directory, comparing the strings only.
  */
 static bool
-is_below(const char *path, const char *directory)
+path_is_inside(const char *path, const char *directory)
 {
 	size_t		len = strlen(directory);
 
@@ -77,16 +77,16 @@ is_below(const char *path, const char *directory)
  * Whether a real path is the root or inside of it.
  */
 static bool
-is_in(const char *real, const char *real_root)
+real_path_is_inside(const char *real, const char *real_root)
 {
-	return strcmp(real, real_root) == 0 || is_below(real, real_root);
+	return strcmp(real, real_root) == 0 || path_is_inside(real, real_root);
 }
 
 /*
  * Whether symbolic links of a path that does not exist lead out of the root.
  */
 static bool
-links_out(const char *path, const char *real_root)
+leads_outside(const char *path, const char *real_root)
 {
 	char	   *prefix = pstrdup(path);
 	char		real[PATH_MAX];
@@ -100,5 +100,5 @@ links_out(const char *path, const char *real_root)
 		/* If no component exists, the root directory decides. */
 		slash[slash == prefix ? 1 : 0] = '\0';
 	}
-	return !is_in(real, real_root);
+	return !real_path_is_inside(real, real_root);
 }

@@ -65,7 +65,7 @@ static bool admit(MrbRegistrySlot *slot);
 static bool may_admit(void);
 static void reset_slot(MrbRegistrySlot *slot);
 static void set_latch_of(int procno);
-static bool is_long_ago(pg_atomic_uint64 *ms);
+static bool is_overdue(pg_atomic_uint64 *ms);
 
 /*
  * Request shared memory, while the server preloads libraries.
@@ -305,7 +305,7 @@ mrb_registry_failed(MrbRegistrySlot *slot, const char *error)
 bool
 mrb_registry_stalled(MrbRegistrySlot *slot)
 {
-	return is_long_ago(&slot->last_pass_ms);
+	return is_overdue(&slot->last_pass_ms);
 }
 
 /*
@@ -376,7 +376,7 @@ bool
 mrb_registry_launcher_is_alive(void)
 {
 	return mrb_registry_launcher_pid() != 0 &&
-		!is_long_ago(&registry->launcher_ms);
+		!is_overdue(&registry->launcher_ms);
 }
 
 /*
@@ -526,7 +526,7 @@ set_latch_of(int procno)
  * failing.
  */
 static bool
-is_long_ago(pg_atomic_uint64 *ms)
+is_overdue(pg_atomic_uint64 *ms)
 {
 	uint64		last = pg_atomic_read_u64(ms);
 	uint64		now = mrb_timer_read() / 1000;

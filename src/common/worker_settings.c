@@ -112,7 +112,7 @@ static const WorkerSetting settings[] = {
 	{"track_counts", "on"},
 };
 
-static void be_superuser(void);
+static void set_superuser(void);
 static bool is_custom(const char *name);
 
 /*
@@ -121,7 +121,7 @@ static bool is_custom(const char *name);
 void
 mrb_worker_settings_apply(void)
 {
-	be_superuser();
+	set_superuser();
 	for (size_t i = 0; i < lengthof(settings); i++)
 	{
 		const WorkerSetting *setting = &settings[i];
@@ -139,7 +139,7 @@ mrb_worker_settings_apply(void)
  * session_authorization was set for the database.
  */
 static void
-be_superuser(void)
+set_superuser(void)
 {
 	if (GetSessionUserId() != BOOTSTRAP_SUPERUSERID)
 		SetConfigOption("session_authorization",

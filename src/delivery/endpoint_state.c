@@ -299,15 +299,15 @@ write_states(const MrbBatch *batch)
 		if (e->resync.after != NULL)
 			columns[STATE_RESYNC_AFTER][i] = CStringGetTextDatum(e->resync.after);
 		columns[STATE_HEALTH][i] = CStringGetTextDatum(mrb_health_name(mrb_health_shown(e)));
-		columns[STATE_FAILURES][i] = Int32GetDatum(e->vitals.failures);
-		columns[STATE_LAST_STATUS][i] = Int32GetDatum(e->vitals.last_status);
-		columns[STATE_LAST_ERROR][i] = CStringGetTextDatum(e->vitals.last_error);
-		columns[STATE_LAST_ERROR_AT][i] = TimestampTzGetDatum(e->vitals.last_error_at);
-		nulls[STATE_LAST_ERROR_AT][i] = e->vitals.last_error_at == 0;
-		columns[STATE_LAST_SUCCESS_AT][i] = TimestampTzGetDatum(e->vitals.last_success_at);
-		nulls[STATE_LAST_SUCCESS_AT][i] = e->vitals.last_success_at == 0;
-		columns[STATE_NEXT_TRY_AT][i] = TimestampTzGetDatum(e->vitals.next_try_at);
-		nulls[STATE_NEXT_TRY_AT][i] = e->vitals.next_try_at == 0;
+		columns[STATE_FAILURES][i] = Int32GetDatum(e->health.failures);
+		columns[STATE_LAST_STATUS][i] = Int32GetDatum(e->health.last_status);
+		columns[STATE_LAST_ERROR][i] = CStringGetTextDatum(e->health.last_error);
+		columns[STATE_LAST_ERROR_AT][i] = TimestampTzGetDatum(e->health.last_error_at);
+		nulls[STATE_LAST_ERROR_AT][i] = e->health.last_error_at == 0;
+		columns[STATE_LAST_SUCCESS_AT][i] = TimestampTzGetDatum(e->health.last_success_at);
+		nulls[STATE_LAST_SUCCESS_AT][i] = e->health.last_success_at == 0;
+		columns[STATE_NEXT_TRY_AT][i] = TimestampTzGetDatum(e->health.next_try_at);
+		nulls[STATE_NEXT_TRY_AT][i] = e->health.next_try_at == 0;
 		columns[STATE_GENERATION][i] = Int64GetDatum(e->generation);
 	}
 	for (int c = 0; c < STATES; c++)

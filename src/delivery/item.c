@@ -91,8 +91,8 @@ mrb_item_find(MrbEndpoint *endpoint, MrbRouteEntry *entry)
 	item->next_route->refs++;
 	entry->users++;
 
-	/* In no list, like a resting item; the caller puts it into one. */
-	item->state = MRB_ITEM_RESTING;
+	/* In no list, like a settling item; the caller puts it into one. */
+	item->state = MRB_ITEM_SETTLING;
 	dlist_push_tail(&endpoint->items.all, &item->item_node);
 	return item;
 }

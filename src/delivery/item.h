@@ -35,9 +35,9 @@ typedef enum MrbItemState
 	MRB_ITEM_DAMPED,			/* waits, because it was sent just now */
 	MRB_ITEM_READY,				/* in one of the endpoint's ready lists */
 	MRB_ITEM_SENDING,
-	MRB_ITEM_RESTING,			/* done, but is repeated later */
+	MRB_ITEM_SETTLING,			/* done, but is repeated later */
 	MRB_ITEM_PARKED,			/* rejected; is retried later */
-	MRB_ITEM_LINGERING,			/* done; kept for damping */
+	MRB_ITEM_COOLING,			/* done; kept for damping */
 } MrbItemState;
 
 /* A purge is repeated early, and again after the adapter's settle_ms. */
@@ -66,7 +66,7 @@ typedef struct MrbItem
 	bool		bulk;			/* belongs to the resync's chunk */
 	bool		resend;			/* send it again after what is in flight */
 	MrbRepeat	repeat;			/* which repeat is being sent */
-	MrbRepeat	next_repeat;	/* which one follows, while resting */
+	MrbRepeat	next_repeat;	/* which one follows, while settling */
 	bool		confirm;		/* send it once more after a success */
 	bool		late;			/* caches did not wait and must purge again */
 	bool		failed;			/* it has a row in delivery_failures */

@@ -51,7 +51,7 @@
 /* Longest back-off before the next resync. */
 #define AGAIN_MAX_MS 300000
 
-static void tick(MrbTimer *timer);
+static void timer_fired(MrbTimer *timer);
 static void read_marker(MrbEndpoint *endpoint);
 static void write_first_marker(MrbEndpoint *endpoint);
 static void write_marker(MrbEndpoint *endpoint, int64 epoch);
@@ -71,8 +71,8 @@ void
 mrb_marker_watch(MrbEndpoint *endpoint)
 {
 	if (endpoint->adapter->volatile_table &&
-		endpoint->vitals.health != MRB_HEALTH_MISCONFIGURED)
-		mrb_timer_set(&endpoint->marker.timer, 0, tick);
+		endpoint->health.state != MRB_HEALTH_MISCONFIGURED)
+		mrb_timer_set(&endpoint->marker.timer, 0, timer_fired);
 }
 
 /*
@@ -82,7 +82,7 @@ mrb_marker_watch(MrbEndpoint *endpoint)
 void
 mrb_marker_check(MrbEndpoint *endpoint)
 {
-	/* The next tick retries. */
+	/* The timer retries. */
 	if (!mrb_circuit_breaker_allows(endpoint))
 		return;
 	endpoint->marker.due =
@@ -104,20 +104,20 @@ mrb_marker_check(MrbEndpoint *endpoint)
  * verified.
  */
 static void
-tick(MrbTimer *timer)
+timer_fired(MrbTimer *timer)
 {
 	MrbEndpoint *endpoint = mrb_container(MrbEndpoint, marker.timer, timer);
 
-	mrb_timer_set(timer, Min(endpoint->adapter->marker_ms, VERIFY_MS), tick);
+	mrb_timer_set(timer, Min(endpoint->adapter->marker_ms, VERIFY_MS), timer_fired);
 
 	/*
 	 * The marker of an endpoint that backs off is read when the endpoint is
 	 * retried: now, if there was no room for the request then.
 	 */
-	if (endpoint->vitals.health == MRB_HEALTH_BACKING_OFF ||
-		endpoint->vitals.health == MRB_HEALTH_GONE)
+	if (endpoint->health.state == MRB_HEALTH_BACKING_OFF ||
+		endpoint->health.state == MRB_HEALTH_GONE)
 	{
-		if (endpoint->vitals.probing && endpoint->requests.in_flight == 0)
+		if (endpoint->health.probing && endpoint->requests.in_flight == 0)
 			mrb_marker_check(endpoint);
 		return;
 	}
@@ -158,8 +158,8 @@ write_marker(MrbEndpoint *endpoint, int64 epoch)
 }
 
 /*
- * Start a request about the marker.  A full engine is tried again by the next
- * tick.
+ * Start a request about the marker.  A full engine is tried again when
+ * the timer fires.
  */
 static void
 send_marker(MrbEndpoint *endpoint, const MrbRequest *request, int64 epoch,
@@ -270,7 +270,7 @@ back_off(MrbEndpoint *endpoint, const MrbHttpAnswer *answer)
 	int			after_ms = mrb_backoff_delay(endpoint->adapter->marker_ms,
 											 AGAIN_MAX_MS,
 											 endpoint->marker.failures);
-	char		error[sizeof(endpoint->vitals.last_error)];
+	char		error[sizeof(endpoint->health.last_error)];
 
 	snprintf(error, sizeof(error),
 			 "could not read back the marker that was written, so the routing table is not verified (HTTP status %d)",

@@ -131,20 +131,20 @@ publish(MrbEndpoint *endpoint)
 static void
 show_health(MrbPosition *position, const MrbEndpoint *endpoint)
 {
-	const MrbVitals *vitals = &endpoint->vitals;
+	const MrbEndpointHealth *health = &endpoint->health;
 	TimestampTz server_try_at = mrb_circuit_breaker_next_try(endpoint);
 
 	position->health = mrb_health_shown(endpoint);
 	position->breaker_open = server_try_at > mrb_timer_wall() ||
-		((vitals->health == MRB_HEALTH_BACKING_OFF ||
-		  vitals->health == MRB_HEALTH_GONE) && !vitals->probing);
-	position->probing = vitals->probing || server_try_at != 0;
-	position->failures = vitals->failures;
-	position->last_status = vitals->last_status;
-	position->last_error_at = vitals->last_error_at;
-	position->last_success_at = vitals->last_success_at;
-	position->next_try_at = vitals->next_try_at;
-	strlcpy(position->last_error, vitals->last_error,
+		((health->state == MRB_HEALTH_BACKING_OFF ||
+		  health->state == MRB_HEALTH_GONE) && !health->probing);
+	position->probing = health->probing || server_try_at != 0;
+	position->failures = health->failures;
+	position->last_status = health->last_status;
+	position->last_error_at = health->last_error_at;
+	position->last_success_at = health->last_success_at;
+	position->next_try_at = health->next_try_at;
+	strlcpy(position->last_error, health->last_error,
 			sizeof(position->last_error));
 }
 

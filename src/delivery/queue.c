@@ -10,9 +10,9 @@
  *
  * An item goes from BLOCKED (a cache whose routers have not acknowledged) to
  * READY, then SENDING; a deployment that flips back and forth is DAMPED
- * before that.  After a success it is RESTING until it is repeated, because
+ * before that.  After a success it is SETTLING until it is repeated, because
  * the adapter settles or because an earlier try may still take effect, or
- * LINGERING until damping ends, and is then freed.  After a failure of the
+ * COOLING until damping ends, and is then freed.  After a failure of the
  * endpoint it is READY again, behind items that have not failed.  If the
  * endpoint accepts others but not this item, it is PARKED: the failure is
  * noted, the position advances, and the item has a back-off of its own.  A
@@ -47,24 +47,24 @@
 #define PARK_MIN_MS 1000
 #define PARK_MAX_MS 300000
 
-/* Interval of checking whether lingering items can be freed. */
-#define LINGER_MS 50
+/* Interval of checking whether cooling items can be freed. */
+#define COOLING_MS 50
 
 static int64 newest = 0;
-static dlist_head lingering = DLIST_STATIC_INIT(lingering);
-static MrbTimer linger_timer = {0};
+static dlist_head cooling = DLIST_STATIC_INIT(cooling);
+static MrbTimer cooling_timer = {0};
 
 static void set_first(MrbItem *item, int64 epoch);
-static void linger(MrbItem *item);
-static void linger_over(MrbTimer *timer);
+static void cool(MrbItem *item);
+static void cooling_over(MrbTimer *timer);
 static void drop_item(MrbItem *item);
 static void take_out(MrbItem *item);
 static void start_over(MrbItem *item);
 static void enqueue(MrbItem *item);
 static void send_or_damp(MrbItem *item);
 static void damping_over(MrbTimer *timer);
-static void rest_over(MrbTimer *timer);
-static void rest(MrbItem *item, int after_ms, MrbRepeat repeat);
+static void wait_over(MrbTimer *timer);
+static void settle(MrbItem *item, int after_ms, MrbRepeat repeat);
 static bool repeats_early(const MrbItem *item);
 static void park(MrbItem *item, int after_ms);
 static void repurge(MrbItem *item);
@@ -209,7 +209,7 @@ mrb_queue_repeat(MrbEndpoint *endpoint, MrbRouteEntry *entry, int64 epoch)
 		return;
 	mrb_item_refresh_route(item);
 	take_out(item);
-	rest(item, endpoint->adapter->settle_ms, MRB_REPEAT_LAST);
+	settle(item, endpoint->adapter->settle_ms, MRB_REPEAT_LAST);
 }
 
 /*
@@ -223,7 +223,7 @@ mrb_queue_park(MrbEndpoint *endpoint, MrbRouteEntry *entry, int attempts,
 
 	item->failed = true;
 	item->attempts = Max(item->attempts, attempts);
-	if (item->first_epoch != 0 || (item->state != MRB_ITEM_RESTING &&
+	if (item->first_epoch != 0 || (item->state != MRB_ITEM_SETTLING &&
 								   item->state != MRB_ITEM_PARKED))
 		return;
 	item->late = true;
@@ -277,11 +277,11 @@ mrb_queue_succeeded(MrbItem *item)
 	mrb_item_set_bulk(item, false);
 	item->late = false;
 	if (early)
-		rest(item, EARLY_MS, MRB_REPEAT_EARLY);
+		settle(item, EARLY_MS, MRB_REPEAT_EARLY);
 	else if (after_ms > 0)
-		rest(item, after_ms, MRB_REPEAT_LAST);
+		settle(item, after_ms, MRB_REPEAT_LAST);
 	else if (mrb_damping_is_hot(item))
-		linger(item);
+		cool(item);
 	else
 		drop_item(item);
 }
@@ -307,7 +307,7 @@ void
 mrb_queue_failed(MrbItem *item, bool ambiguous)
 {
 	if (item->tries++ == 0)
-		item->taken_before = item->endpoint->vitals.taken;
+		item->taken_before = item->endpoint->health.taken;
 	if (ambiguous)
 		item->confirm = true;
 	start_over(item);
@@ -369,7 +369,7 @@ mrb_queue_is_poison(const MrbItem *item)
 {
 	return item->failed ||
 		(item->tries + 1 >= POISON_TRIES &&
-		 item->endpoint->vitals.taken > item->taken_before);
+		 item->endpoint->health.taken > item->taken_before);
 }
 
 /*
@@ -413,28 +413,28 @@ set_first(MrbItem *item, int64 epoch)
  * Nothing is pending, but the item is kept for damping.
  */
 static void
-linger(MrbItem *item)
+cool(MrbItem *item)
 {
-	item->state = MRB_ITEM_LINGERING;
-	dlist_push_tail(&lingering, &item->list_node);
-	if (!linger_timer.set)
-		mrb_timer_set(&linger_timer, LINGER_MS, linger_over);
+	item->state = MRB_ITEM_COOLING;
+	dlist_push_tail(&cooling, &item->list_node);
+	if (!cooling_timer.set)
+		mrb_timer_set(&cooling_timer, COOLING_MS, cooling_over);
 }
 
 /*
- * Free lingering items that have cooled down.  They are in roughly that
+ * Free cooling items that have cooled down.  They are in roughly that
  * order, so some may wait for others.
  */
 static void
-linger_over(MrbTimer *timer)
+cooling_over(MrbTimer *timer)
 {
-	while (!dlist_is_empty(&lingering))
+	while (!dlist_is_empty(&cooling))
 	{
-		MrbItem    *item = dlist_head_element(MrbItem, list_node, &lingering);
+		MrbItem    *item = dlist_head_element(MrbItem, list_node, &cooling);
 
 		if (mrb_damping_is_hot(item))
 		{
-			mrb_timer_set(timer, LINGER_MS, linger_over);
+			mrb_timer_set(timer, COOLING_MS, cooling_over);
 			return;
 		}
 		dlist_delete(&item->list_node);
@@ -468,11 +468,11 @@ take_out(MrbItem *item)
 		case MRB_ITEM_SENDING:
 			mrb_ready_list_remove(item);
 			break;
-		case MRB_ITEM_LINGERING:
+		case MRB_ITEM_COOLING:
 			dlist_delete(&item->list_node);
 			break;
 		case MRB_ITEM_DAMPED:
-		case MRB_ITEM_RESTING:
+		case MRB_ITEM_SETTLING:
 		case MRB_ITEM_PARKED:
 			mrb_timer_cancel(&item->timer);
 			break;
@@ -534,14 +534,14 @@ damping_over(MrbTimer *timer)
 }
 
 /*
- * The time of resting, or of being parked, is over.
+ * The item has settled, or was parked long enough.
  */
 static void
-rest_over(MrbTimer *timer)
+wait_over(MrbTimer *timer)
 {
 	MrbItem    *item = mrb_container(MrbItem, timer, timer);
 
-	item->repeat = item->state == MRB_ITEM_RESTING ? item->next_repeat :
+	item->repeat = item->state == MRB_ITEM_SETTLING ? item->next_repeat :
 		MRB_REPEAT_NONE;
 	mrb_ready_list_add(item);
 }
@@ -550,11 +550,11 @@ rest_over(MrbTimer *timer)
  * Wait before the item is repeated.
  */
 static void
-rest(MrbItem *item, int after_ms, MrbRepeat repeat)
+settle(MrbItem *item, int after_ms, MrbRepeat repeat)
 {
 	item->next_repeat = repeat;
-	item->state = MRB_ITEM_RESTING;
-	mrb_timer_set(&item->timer, after_ms, rest_over);
+	item->state = MRB_ITEM_SETTLING;
+	mrb_timer_set(&item->timer, after_ms, wait_over);
 }
 
 /*
@@ -564,7 +564,7 @@ static void
 park(MrbItem *item, int after_ms)
 {
 	item->state = MRB_ITEM_PARKED;
-	mrb_timer_set(&item->timer, after_ms, rest_over);
+	mrb_timer_set(&item->timer, after_ms, wait_over);
 }
 
 /*

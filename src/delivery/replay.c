@@ -88,7 +88,7 @@ static void find_start(List *endpoints, int64 trimmed_epoch,
 static void read_log(void *arg);
 static void park_failures(List *only, bool due);
 static void read_failures(bool due, Failures *failures);
-static void park(const Failures *failures, int i, MrbEndpoint *endpoint);
+static void park_failure(const Failures *failures, int i, MrbEndpoint *endpoint);
 
 /*
  * Read the route log chunk by chunk, then the rejected deployments.
@@ -189,7 +189,7 @@ park_failures(List *only, bool due)
 		MrbEndpoint *endpoint = mrb_endpoint_list_find(failures.endpoints[i]);
 
 		if (endpoint != NULL && (due || list_member_ptr(only, endpoint)))
-			park(&failures, i, endpoint);
+			park_failure(&failures, i, endpoint);
 	}
 }
 
@@ -228,7 +228,7 @@ read_failures(bool due, Failures *failures)
  * Park one rejected deployment for its endpoint.
  */
 static void
-park(const Failures *failures, int i, MrbEndpoint *endpoint)
+park_failure(const Failures *failures, int i, MrbEndpoint *endpoint)
 {
 	MrbRoute	deleted = {.deployment_id = failures->ids[i]};
 	MrbRoute   *route = &deleted;

@@ -49,10 +49,10 @@ static bool is_active(MrbEndpoint *endpoint);
 static void advance(MrbEndpoint *endpoint);
 static void set_id(MrbEndpoint *endpoint, char **id, const char *value);
 static void read_chunk(void *arg);
-static void hand_out(const Chunk *chunk);
-static int64 term_begin(void);
-static void hand_to(MrbEndpoint *endpoint, const Chunk *chunk,
-					MrbRouteEntry **entries);
+static void queue_chunk(const Chunk *chunk);
+static int64 lowest_epoch_of_term(void);
+static void queue_routes(MrbEndpoint *endpoint, const Chunk *chunk,
+						 MrbRouteEntry **entries);
 
 /*
  * Start over with the first deployment.
@@ -96,7 +96,7 @@ mrb_resync_step(void)
 			not_before = mrb_timer_add_ms(mrb_timer_now(), PAUSE_MS);
 			return;
 		}
-		hand_out(&chunk);
+		queue_chunk(&chunk);
 	}
 }
 
@@ -118,9 +118,9 @@ static bool
 is_active(MrbEndpoint *endpoint)
 {
 	return endpoint->resync.after != NULL &&
-		(endpoint->vitals.health == MRB_HEALTH_NEW ||
-		 endpoint->vitals.health == MRB_HEALTH_HEALTHY ||
-		 endpoint->vitals.probing);
+		(endpoint->health.state == MRB_HEALTH_NEW ||
+		 endpoint->health.state == MRB_HEALTH_HEALTHY ||
+		 endpoint->health.probing);
 }
 
 /*
@@ -169,7 +169,7 @@ read_chunk(void *arg)
  * Give the chunk to every endpoint that has come to the same place.
  */
 static void
-hand_out(const Chunk *chunk)
+queue_chunk(const Chunk *chunk)
 {
 	char	   *after = pstrdup(chunk->after);
 	MrbRouteEntry **entries = palloc(Max(chunk->n, 1) * sizeof(MrbRouteEntry *));
@@ -177,7 +177,7 @@ hand_out(const Chunk *chunk)
 
 	for (int i = 0; i < chunk->n; i++)
 	{
-		chunk->routes[i].epoch = Max(chunk->routes[i].epoch, term_begin());
+		chunk->routes[i].epoch = Max(chunk->routes[i].epoch, lowest_epoch_of_term());
 		entries[i] = mrb_route_book_enter(&chunk->routes[i],
 										  chunk->routes[i].removed.items,
 										  chunk->routes[i].removed.n);
@@ -190,7 +190,7 @@ hand_out(const Chunk *chunk)
 		if (is_active(endpoint) && endpoint->items.bulk == 0 &&
 			endpoint->resync.chunk_end == NULL && !endpoint->resync.chunk_last &&
 			strcmp(endpoint->resync.after, after) == 0)
-			hand_to(endpoint, chunk, entries);
+			queue_routes(endpoint, chunk, entries);
 	}
 	for (int i = 0; i < chunk->n; i++)
 	{
@@ -204,7 +204,7 @@ hand_out(const Chunk *chunk)
  * newer than what this database knows of it.
  */
 static int64
-term_begin(void)
+lowest_epoch_of_term(void)
 {
 	return MRB_EPOCH_FIRST(MRB_EPOCH_TERM(mrb_queue_newest_epoch()));
 }
@@ -213,7 +213,7 @@ term_begin(void)
  * Queue the routes of the chunk for one endpoint.
  */
 static void
-hand_to(MrbEndpoint *endpoint, const Chunk *chunk, MrbRouteEntry **entries)
+queue_routes(MrbEndpoint *endpoint, const Chunk *chunk, MrbRouteEntry **entries)
 {
 	if (chunk->n < CHUNK)
 		endpoint->resync.chunk_last = true;

@@ -31,7 +31,7 @@ static void start_unit(MrbItem *item, bool *full);
 static bool start_request(MrbItem *item);
 static void start_batch(MrbEndpoint *endpoint, bool *full);
 static int	collect(MrbEndpoint *endpoint, MrbItem **items);
-static int	shorten(MrbItem **items, int n, MrbMessage *message);
+static int	fit_into_body(MrbItem **items, int n, MrbMessage *message);
 static MrbStarted start(MrbEndpoint *endpoint, MrbMessage *message, int unit,
 						MrbItem **items, int nitems, const char **problem);
 static void answered(MrbInflight *inflight, const MrbHttpAnswer *answer);
@@ -131,7 +131,7 @@ start_batch(MrbEndpoint *endpoint, bool *full)
 
 	if (n == 0)
 		return;
-	n = shorten(items, n, &message);
+	n = fit_into_body(items, n, &message);
 	started = start(endpoint, &message, 0, items, n, &problem);
 	if (started == MRB_START_FULL)
 		*full = true;
@@ -159,7 +159,7 @@ start_batch(MrbEndpoint *endpoint, bool *full)
 static int
 collect(MrbEndpoint *endpoint, MrbItem **items)
 {
-	int			most = endpoint->vitals.failures < BATCH_TRIES ?
+	int			most = endpoint->health.failures < BATCH_TRIES ?
 	endpoint->adapter->batch_max : 1;
 	int			n = 0;
 	MrbItem    *item;
@@ -186,7 +186,7 @@ collect(MrbEndpoint *endpoint, MrbItem **items)
  * first in the next one.
  */
 static int
-shorten(MrbItem **items, int n, MrbMessage *message)
+fit_into_body(MrbItem **items, int n, MrbMessage *message)
 {
 	MrbEndpoint *endpoint = items[0]->endpoint;
 

@@ -65,13 +65,13 @@ static const char *database_name = "";
 
 static void become_dispatcher(Oid database);
 static void worker_exit(int code, Datum arg);
-static void leave(MrbDispatcherState state);
+static void exit_dispatcher(MrbDispatcherState state);
 static void note_error(ErrorData *error);
 static void raise_descriptor_limit(void);
 static void run(void);
 static bool wait_for_work(WaitEventSet *set, long timeout);
 static void show_activity(const MrbDispatcher *dispatcher);
-static bool due(MrbTick *last, int interval_ms);
+static bool interval_passed(MrbTick *last, int interval_ms);
 static bool database_wanted(void);
 static void worker_context(void *arg);
 
@@ -166,7 +166,7 @@ worker_exit(int code, Datum arg)
  * Exit in order; the launcher reads the reason in the slot.
  */
 static void
-leave(MrbDispatcherState state)
+exit_dispatcher(MrbDispatcherState state)
 {
 	exit_state = state;
 	proc_exit(0);
@@ -218,16 +218,16 @@ run(void)
 			ProcessConfigFile(PGC_SIGHUP);
 			woken = true;
 		}
-		if (due(&last_aside, ASIDE_MS) && database_wanted())
+		if (interval_passed(&last_aside, ASIDE_MS) && database_wanted())
 		{
 			mrb_flush_run();
-			leave(MRB_DISPATCHER_ASIDE);
+			exit_dispatcher(MRB_DISPATCHER_ASIDE);
 		}
-		if (woken || due(&last_poll, POLL_MS))
+		if (woken || interval_passed(&last_poll, POLL_MS))
 		{
 			MemoryContextSwitchTo(cycle);
 			if (!mrb_dispatcher_pass(dispatcher))
-				leave(MRB_DISPATCHER_ABSENT);
+				exit_dispatcher(MRB_DISPATCHER_ABSENT);
 			last_poll = mrb_timer_read();
 		}
 		MemoryContextSwitchTo(cycle);
@@ -309,7 +309,7 @@ show_activity(const MrbDispatcher *dispatcher)
  * Whether the interval has passed; then the next one begins.
  */
 static bool
-due(MrbTick *last, int interval_ms)
+interval_passed(MrbTick *last, int interval_ms)
 {
 	MrbTick		now = mrb_timer_read();
 

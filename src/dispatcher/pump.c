@@ -61,6 +61,6 @@ mrb_pump_run(void)
 static bool
 may_start(MrbEndpoint *endpoint)
 {
-	return endpoint->vitals.window > 1 ||
+	return endpoint->health.window > 1 ||
 		mrb_inflight_in_flight() < mrb_inflight_capacity() * 3 / 4;
 }

@@ -52,7 +52,7 @@ static MrbServer *find_server(const char *url);
 static int	origin_length(const char *url);
 static void half_open(MrbTimer *timer);
 static void retry_all(MrbServer *server);
-static void show(MrbServer *server);
+static void publish_state(MrbServer *server);
 
 /*
  * Set up the module; retry is called when the server of an endpoint may be
@@ -147,7 +147,7 @@ mrb_circuit_breaker_failed(MrbEndpoint *endpoint)
 		++server->failures < FAILURES_MAX)
 		return;
 	server->circuit = CIRCUIT_OPEN;
-	show(server);
+	publish_state(server);
 	mrb_timer_set(&server->timer,
 				  mrb_backoff_full_jitter(MRB_ENDPOINT_RETRY_MIN_MS,
 										  MRB_ENDPOINT_RETRY_MAX_MS,
@@ -248,7 +248,7 @@ retry_all(MrbServer *server)
 {
 	dlist_iter	iter;
 
-	show(server);
+	publish_state(server);
 	dlist_foreach(iter, &server->endpoints)
 		retry_endpoint(dlist_container(MrbEndpoint, circuit.node, iter.cur));
 }
@@ -257,7 +257,7 @@ retry_all(MrbServer *server)
  * Publish the state of the circuit with each endpoint of the server.
  */
 static void
-show(MrbServer *server)
+publish_state(MrbServer *server)
 {
 	dlist_iter	iter;
 

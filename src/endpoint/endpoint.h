@@ -115,9 +115,9 @@ typedef struct MrbScaleLists
 } MrbScaleLists;
 
 /* Health, and the errors that are shown; by health.c. */
-typedef struct MrbVitals
+typedef struct MrbEndpointHealth
 {
-	MrbHealth	health;
+	MrbHealth	state;
 	int			window;			/* requests that may be in flight */
 	uint32		round;			/* rises when health changes */
 	int			failures;		/* in a row */
@@ -130,7 +130,7 @@ typedef struct MrbVitals
 	TimestampTz last_success_at;	/* 0: never */
 	TimestampTz next_try_at;	/* end of the back-off; 0: none */
 	MrbTimer	retry_timer;
-} MrbVitals;
+} MrbEndpointHealth;
 
 /* Changes that are not written yet; by dirty.c. */
 typedef struct MrbDirty
@@ -181,7 +181,7 @@ typedef struct MrbEndpoint
 	MrbRate		rate;
 	MrbCircuit	circuit;
 	MrbScaleLists scale;
-	MrbVitals	vitals;
+	MrbEndpointHealth health;
 	MrbEndpointStats stats;		/* by endpoint_stats.c */
 	MrbDirty	dirty;
 } MrbEndpoint;

@@ -90,7 +90,7 @@ static void read_secret(int row, MrbEndpoint *endpoint);
 static void check_secrets(MrbEndpoint *endpoint);
 static const char *secret_problem(const char *name);
 static void read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch);
-static void carry_over(MrbEndpoint *endpoint, const MrbEndpoint *known);
+static void inherit_position(MrbEndpoint *endpoint, const MrbEndpoint *known);
 static void misconfigured(MrbEndpoint *endpoint, const char *problem);
 static Jsonb *copy_jsonb(int row, int column);
 static MrbZone *find_zone(const char *name);
@@ -176,7 +176,7 @@ mrb_endpoint_list_drop(MrbEndpoint *endpoint)
 		endpoint->zone->routers--;
 	if (endpoint->edge && endpoint->stage == 1)
 		endpoint->zone->caches--;
-	mrb_timer_cancel(&endpoint->vitals.retry_timer);
+	mrb_timer_cancel(&endpoint->health.retry_timer);
 	mrb_timer_cancel(&endpoint->marker.timer);
 	mrb_timer_cancel(&endpoint->rate.timer);
 	dlist_delete(&endpoint->node);
@@ -401,7 +401,7 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 	endpoint->resync.after = after != NULL ? pstrdup(after) : NULL;
 	endpoint->resync.repurges = true;
 	if (known != NULL && strcmp(known->config, config) == 0)
-		carry_over(endpoint, known);
+		inherit_position(endpoint, known);
 }
 
 /*
@@ -410,7 +410,7 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
  * But a resync that is not in the row yet has to start over.
  */
 static void
-carry_over(MrbEndpoint *endpoint, const MrbEndpoint *known)
+inherit_position(MrbEndpoint *endpoint, const MrbEndpoint *known)
 {
 	const MrbPosition *seen = mrb_endpoint_stats_position(&known->stats);
 
@@ -430,7 +430,7 @@ carry_over(MrbEndpoint *endpoint, const MrbEndpoint *known)
 static void
 misconfigured(MrbEndpoint *endpoint, const char *problem)
 {
-	if (endpoint->vitals.health != MRB_HEALTH_MISCONFIGURED)
+	if (endpoint->health.state != MRB_HEALTH_MISCONFIGURED)
 		mrb_health_misconfigured(endpoint, problem);
 }
 

@@ -67,7 +67,7 @@ static void stats_request(void);
 static void stats_startup(void);
 static Size table_size(void);
 static MrbEndpointStatsEntry *take_entry(void);
-static void give_back(MrbEndpointStatsEntry *entry);
+static void release_entry(MrbEndpointStatsEntry *entry);
 static void count(MrbCounter counter);
 static void reset_slot(MrbRegistrySlot *slot);
 
@@ -105,7 +105,7 @@ mrb_endpoint_stats_end(void)
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < mrb_endpoint_stats_entries(); i++)
 		if (table->stats[i].database == MyDatabaseId)
-			give_back(&table->stats[i]);
+			release_entry(&table->stats[i]);
 	LWLockRelease(table->lock);
 	pg_atomic_write_u64(&my_slot->counters[MRB_COUNTER_IN_FLIGHT], 0);
 	pg_atomic_write_u64(&my_slot->counters[MRB_COUNTER_PENDING], 0);
@@ -165,7 +165,7 @@ mrb_endpoint_stats_drop(MrbEndpointStats *stats)
 	if (stats->entry == NULL)
 		return;
 	LWLockAcquire(table->lock, LW_EXCLUSIVE);
-	give_back(stats->entry);
+	release_entry(stats->entry);
 	LWLockRelease(table->lock);
 	stats->entry = NULL;
 }
@@ -436,7 +436,7 @@ take_entry(void)
  * Mark an entry as free.  The caller holds the lock.
  */
 static void
-give_back(MrbEndpointStatsEntry *entry)
+release_entry(MrbEndpointStatsEntry *entry)
 {
 	int			i = entry - table->stats;
 

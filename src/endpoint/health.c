@@ -36,7 +36,7 @@
 static MrbHealthProbe probe_endpoint = NULL;
 
 static void back_off(MrbEndpoint *endpoint, int retry_after);
-static void retry(MrbTimer *timer);
+static void backoff_over(MrbTimer *timer);
 static void server_retry(MrbEndpoint *endpoint);
 
 /*
@@ -56,20 +56,20 @@ mrb_health_init(MemoryContext context, MrbHealthProbe probe)
 bool
 mrb_health_may_send(const MrbEndpoint *endpoint)
 {
-	switch (endpoint->vitals.health)
+	switch (endpoint->health.state)
 	{
 		case MRB_HEALTH_MISCONFIGURED:
 			return false;
 		case MRB_HEALTH_BACKING_OFF:
 		case MRB_HEALTH_GONE:
-			return endpoint->vitals.probing && endpoint->requests.in_flight == 0 &&
+			return endpoint->health.probing && endpoint->requests.in_flight == 0 &&
 				mrb_circuit_breaker_allows(endpoint);
 		case MRB_HEALTH_NEW:
 		case MRB_HEALTH_HEALTHY:
 		case MRB_HEALTH_UNVERIFIED:
 			break;
 	}
-	return endpoint->requests.in_flight < Max(endpoint->vitals.window, 1) &&
+	return endpoint->requests.in_flight < Max(endpoint->health.window, 1) &&
 		mrb_circuit_breaker_allows(endpoint);
 }
 
@@ -80,27 +80,27 @@ mrb_health_may_send(const MrbEndpoint *endpoint)
 void
 mrb_health_succeeded(MrbEndpoint *endpoint, int status)
 {
-	endpoint->vitals.last_status = status;
-	endpoint->vitals.last_success_at = mrb_timer_wall();
-	endpoint->vitals.window = Min(Max(endpoint->vitals.window, 1) * 2,
+	endpoint->health.last_status = status;
+	endpoint->health.last_success_at = mrb_timer_wall();
+	endpoint->health.window = Min(Max(endpoint->health.window, 1) * 2,
 								  endpoint->adapter->max_in_flight);
 
 	/* A request from before the endpoint was gone shows nothing. */
-	if (endpoint->vitals.health == MRB_HEALTH_GONE &&
-		!endpoint->vitals.probing)
+	if (endpoint->health.state == MRB_HEALTH_GONE &&
+		!endpoint->health.probing)
 		return;
-	if (endpoint->vitals.health == MRB_HEALTH_GONE)
+	if (endpoint->health.state == MRB_HEALTH_GONE)
 		ereport(LOG,
 				(errmsg("endpoint \"%s\" accepts requests again",
 						endpoint->name)));
-	if (endpoint->vitals.health != MRB_HEALTH_HEALTHY)
+	if (endpoint->health.state != MRB_HEALTH_HEALTHY)
 	{
-		endpoint->vitals.health = MRB_HEALTH_HEALTHY;
-		endpoint->vitals.failures = 0;
-		endpoint->vitals.probing = false;
-		endpoint->vitals.next_try_at = 0;
-		endpoint->vitals.round++;
-		mrb_timer_cancel(&endpoint->vitals.retry_timer);
+		endpoint->health.state = MRB_HEALTH_HEALTHY;
+		endpoint->health.failures = 0;
+		endpoint->health.probing = false;
+		endpoint->health.next_try_at = 0;
+		endpoint->health.round++;
+		mrb_timer_cancel(&endpoint->health.retry_timer);
 		mrb_dirty_mark(endpoint);
 	}
 	if (mrb_run_queue_has_work(endpoint))
@@ -117,20 +117,20 @@ mrb_health_failed(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 	MrbEndpoint *endpoint = inflight->endpoint;
 
 	mrb_health_note_error(endpoint, answer->status, why);
-	if (inflight->round != endpoint->vitals.round)
+	if (inflight->round != endpoint->health.round)
 	{
 		/* A request may have waited for this one to end. */
 		mrb_run_queue_activate(endpoint);
 		return;
 	}
 
-	endpoint->vitals.window = 1;
-	endpoint->vitals.failures++;
-	endpoint->vitals.round++;
-	endpoint->vitals.health = MRB_HEALTH_BACKING_OFF;
-	endpoint->vitals.probing = false;
-	endpoint->vitals.unreachable = answer->outcome == MRB_HTTP_NOT_CONNECTED;
-	if (endpoint->vitals.unreachable)
+	endpoint->health.window = 1;
+	endpoint->health.failures++;
+	endpoint->health.round++;
+	endpoint->health.state = MRB_HEALTH_BACKING_OFF;
+	endpoint->health.probing = false;
+	endpoint->health.unreachable = answer->outcome == MRB_HTTP_NOT_CONNECTED;
+	if (endpoint->health.unreachable)
 		mrb_circuit_breaker_failed(endpoint);
 	back_off(endpoint, answer->retry_after);
 }
@@ -143,27 +143,27 @@ mrb_health_gone(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 				const char *why)
 {
 	MrbEndpoint *endpoint = inflight->endpoint;
-	MrbVitals  *vitals = &endpoint->vitals;
-	bool		known = vitals->health == MRB_HEALTH_GONE;
-	char		error[sizeof(vitals->last_error)];
+	MrbEndpointHealth *health = &endpoint->health;
+	bool		known = health->state == MRB_HEALTH_GONE;
+	char		error[sizeof(health->last_error)];
 
 	snprintf(error, sizeof(error), "answers that it is gone (%s)", why);
 	mrb_health_note_error(endpoint, answer->status, error);
-	if (inflight->round != vitals->round)
+	if (inflight->round != health->round)
 	{
 		/* A request may have waited for this one to end. */
 		mrb_run_queue_activate(endpoint);
 		return;
 	}
-	vitals->window = 1;
-	vitals->failures++;
-	vitals->round++;
-	vitals->health = MRB_HEALTH_GONE;
-	vitals->probing = false;
-	vitals->unreachable = false;
-	vitals->next_try_at = TimestampTzPlusMilliseconds(mrb_timer_wall(),
+	health->window = 1;
+	health->failures++;
+	health->round++;
+	health->state = MRB_HEALTH_GONE;
+	health->probing = false;
+	health->unreachable = false;
+	health->next_try_at = TimestampTzPlusMilliseconds(mrb_timer_wall(),
 													  mrb_gone_retry);
-	mrb_timer_set(&vitals->retry_timer, mrb_gone_retry, retry);
+	mrb_timer_set(&health->retry_timer, mrb_gone_retry, backoff_over);
 	if (!known)
 		ereport(WARNING,
 				(errmsg("endpoint \"%s\" answers that it is gone (%s)",
@@ -184,7 +184,7 @@ mrb_health_note_answer(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 	switch (verdict)
 	{
 		case MRB_VERDICT_SUCCESS:
-			inflight->endpoint->vitals.taken++;
+			inflight->endpoint->health.taken++;
 			mrb_health_succeeded(inflight->endpoint, answer->status);
 			break;
 		case MRB_VERDICT_MESSAGE:
@@ -205,11 +205,11 @@ mrb_health_note_answer(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 void
 mrb_health_note_error(MrbEndpoint *endpoint, int status, const char *why)
 {
-	MrbVitals  *vitals = &endpoint->vitals;
+	MrbEndpointHealth *health = &endpoint->health;
 
-	vitals->last_status = status;
-	vitals->last_error_at = mrb_timer_wall();
-	strlcpy(vitals->last_error, why, sizeof(vitals->last_error));
+	health->last_status = status;
+	health->last_error_at = mrb_timer_wall();
+	strlcpy(health->last_error, why, sizeof(health->last_error));
 	mrb_dirty_mark(endpoint);
 }
 
@@ -220,9 +220,9 @@ mrb_health_note_error(MrbEndpoint *endpoint, int status, const char *why)
 void
 mrb_health_misconfigured(MrbEndpoint *endpoint, const char *problem)
 {
-	endpoint->vitals.health = MRB_HEALTH_MISCONFIGURED;
-	strlcpy(endpoint->vitals.last_error, problem,
-			sizeof(endpoint->vitals.last_error));
+	endpoint->health.state = MRB_HEALTH_MISCONFIGURED;
+	strlcpy(endpoint->health.last_error, problem,
+			sizeof(endpoint->health.last_error));
 }
 
 /*
@@ -232,16 +232,16 @@ mrb_health_misconfigured(MrbEndpoint *endpoint, const char *problem)
 void
 mrb_health_inherit(MrbEndpoint *endpoint, const MrbEndpoint *predecessor)
 {
-	MrbVitals  *vitals = &endpoint->vitals;
-	const MrbVitals *past = &predecessor->vitals;
+	MrbEndpointHealth *health = &endpoint->health;
+	const MrbEndpointHealth *past = &predecessor->health;
 
-	vitals->last_success_at = past->last_success_at;
-	vitals->last_status = past->last_status;
-	if (vitals->health == MRB_HEALTH_MISCONFIGURED)
+	health->last_success_at = past->last_success_at;
+	health->last_status = past->last_status;
+	if (health->state == MRB_HEALTH_MISCONFIGURED)
 		return;
-	vitals->last_error_at = past->last_error_at;
-	strlcpy(vitals->last_error, past->last_error,
-			sizeof(vitals->last_error));
+	health->last_error_at = past->last_error_at;
+	strlcpy(health->last_error, past->last_error,
+			sizeof(health->last_error));
 }
 
 /*
@@ -250,10 +250,10 @@ mrb_health_inherit(MrbEndpoint *endpoint, const MrbEndpoint *predecessor)
 MrbHealth
 mrb_health_shown(const MrbEndpoint *endpoint)
 {
-	if (endpoint->vitals.health == MRB_HEALTH_HEALTHY &&
+	if (endpoint->health.state == MRB_HEALTH_HEALTHY &&
 		endpoint->marker.reported)
 		return MRB_HEALTH_UNVERIFIED;
-	return endpoint->vitals.health;
+	return endpoint->health.state;
 }
 
 /*
@@ -287,33 +287,33 @@ mrb_health_name(MrbHealth health)
 static void
 back_off(MrbEndpoint *endpoint, int retry_after)
 {
-	MrbVitals  *vitals = &endpoint->vitals;
+	MrbEndpointHealth *health = &endpoint->health;
 	int			after_ms = mrb_backoff_full_jitter(MRB_ENDPOINT_RETRY_MIN_MS,
 												   MRB_ENDPOINT_RETRY_MAX_MS,
-												   vitals->failures);
+												   health->failures);
 
-	vitals->next_try_at = mrb_circuit_breaker_next_try(endpoint);
-	if (vitals->unreachable && vitals->next_try_at != 0)
+	health->next_try_at = mrb_circuit_breaker_next_try(endpoint);
+	if (health->unreachable && health->next_try_at != 0)
 	{
-		mrb_timer_cancel(&vitals->retry_timer);
+		mrb_timer_cancel(&health->retry_timer);
 		return;
 	}
 	if (retry_after > 0)
 		after_ms = Max(after_ms, Min(retry_after, MRB_RETRY_AFTER_MAX_S) * 1000);
-	vitals->next_try_at = TimestampTzPlusMilliseconds(mrb_timer_wall(),
+	health->next_try_at = TimestampTzPlusMilliseconds(mrb_timer_wall(),
 													  after_ms);
-	mrb_timer_set(&vitals->retry_timer, after_ms, retry);
+	mrb_timer_set(&health->retry_timer, after_ms, backoff_over);
 }
 
 /*
  * The back-off is over.
  */
 static void
-retry(MrbTimer *timer)
+backoff_over(MrbTimer *timer)
 {
-	MrbEndpoint *endpoint = mrb_container(MrbEndpoint, vitals.retry_timer, timer);
+	MrbEndpoint *endpoint = mrb_container(MrbEndpoint, health.retry_timer, timer);
 
-	endpoint->vitals.probing = true;
+	endpoint->health.probing = true;
 	probe_endpoint(endpoint);
 }
 
@@ -324,15 +324,15 @@ retry(MrbTimer *timer)
 static void
 server_retry(MrbEndpoint *endpoint)
 {
-	if (endpoint->vitals.health != MRB_HEALTH_BACKING_OFF)
+	if (endpoint->health.state != MRB_HEALTH_BACKING_OFF)
 	{
 		if (mrb_run_queue_has_work(endpoint))
 			mrb_run_queue_activate(endpoint);
 		return;
 	}
-	if (!endpoint->vitals.unreachable && !endpoint->vitals.probing)
+	if (!endpoint->health.unreachable && !endpoint->health.probing)
 		return;
-	mrb_timer_cancel(&endpoint->vitals.retry_timer);
-	endpoint->vitals.probing = true;
+	mrb_timer_cancel(&endpoint->health.retry_timer);
+	endpoint->health.probing = true;
 	probe_endpoint(endpoint);
 }

@@ -253,7 +253,7 @@ make_inflight(MrbEndpoint *endpoint, const MrbInflightNote *note)
 	MrbInflight *inflight = MemoryContextAlloc(kept, sizeof(MrbInflight) + items);
 
 	inflight->endpoint = endpoint;
-	inflight->round = endpoint->vitals.round;
+	inflight->round = endpoint->health.round;
 	inflight->note = *note;
 	inflight->note.items = (struct MrbItem **) (inflight + 1);
 	memcpy(inflight->note.items, note->items, items);

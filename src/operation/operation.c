@@ -253,7 +253,7 @@ mrb_operation_write(const MrbOperation *operation)
  */
 void
 mrb_operation_write_row(const MrbOperation *operation, const MrbOwner *owner,
-						MrbMoved *moved)
+						MrbOperationColumns *moved)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	Datum		values[ARG_ROW_COUNT] = {0};
@@ -271,7 +271,7 @@ mrb_operation_write_row(const MrbOperation *operation, const MrbOwner *owner,
 	if (mrb_query_run(&row_query, values, nulls) != 1)
 		elog(ERROR, "deployment \"%s\" vanished under its lock",
 			 operation->deployment_id);
-	for (int i = 0; i < MRB_MOVED_COUNT; i++)
+	for (int i = 0; i < MRB_OPERATION_COLUMNS; i++)
 	{
 		moved->columns[i] = mrb_query_name(RESULT_MOVED + i);
 		moved->values[i] = mrb_query_copy(0, RESULT_MOVED + i,

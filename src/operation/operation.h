@@ -55,15 +55,15 @@ typedef struct MrbOwner
 } MrbOwner;
 
 /* Number of columns of the deployment's row that an operation writes. */
-#define MRB_MOVED_COUNT 11
+#define MRB_OPERATION_COLUMNS 11
 
 /* Their names and values, palloc'd. */
-typedef struct MrbMoved
+typedef struct MrbOperationColumns
 {
-	const char *columns[MRB_MOVED_COUNT];
-	Datum		values[MRB_MOVED_COUNT];
-	bool		nulls[MRB_MOVED_COUNT];
-} MrbMoved;
+	const char *columns[MRB_OPERATION_COLUMNS];
+	Datum		values[MRB_OPERATION_COLUMNS];
+	bool		nulls[MRB_OPERATION_COLUMNS];
+} MrbOperationColumns;
 
 /* The caller holds the deployment's lock.  Returns the response. */
 extern Jsonb *mrb_operation_write(const MrbOperation *operation);
@@ -73,6 +73,6 @@ extern Jsonb *mrb_operation_write(const MrbOperation *operation);
  * all but that row, and returns in moved the values to put into it.
  */
 extern void mrb_operation_write_row(const MrbOperation *operation,
-									const MrbOwner *owner, MrbMoved *moved);
+									const MrbOwner *owner, MrbOperationColumns *moved);
 
 #endif							/* MRB_OPERATION_H */

@@ -162,9 +162,9 @@ move_pointer(const Change *change)
 	MrbFinding	named = mrb_checks_actor_counts(actor.ignored);
 	MrbOperation operation = {.target_rule = "direct_update"};
 	MrbOwner	owner;
-	MrbMoved	moved;
+	MrbOperationColumns moved;
 	MrbDeployment *now;
-	int			columns[MRB_MOVED_COUNT];
+	int			columns[MRB_OPERATION_COLUMNS];
 	bool		isnull;
 
 	now = mrb_deployment_read(change->id, change->active, NULL);
@@ -192,11 +192,11 @@ move_pointer(const Change *change)
 	mrb_wakeup_dispatcher(now->id, operation.serving_version_id ?
 						  operation.serving_version_id : change->active);
 
-	for (int i = 0; i < MRB_MOVED_COUNT; i++)
+	for (int i = 0; i < MRB_OPERATION_COLUMNS; i++)
 		columns[i] = get_attnum(change->trigger->tg_relation->rd_id,
 								moved.columns[i]);
 	return heap_modify_tuple_by_cols(change->trigger->tg_newtuple, desc,
-									 MRB_MOVED_COUNT, columns, moved.values,
+									 MRB_OPERATION_COLUMNS, columns, moved.values,
 									 moved.nulls);
 }
 

@@ -73,13 +73,13 @@ static void set_tasks(MrbScaleEntry *entry,
 					  const MrbCapacityRequest *requests, int n);
 static bool concerns(const MrbEndpoint *endpoint,
 					 const MrbCapacityRequest *request);
-static void leave(MrbScaleEntry *entry);
+static void leave_list(MrbScaleEntry *entry);
 static MrbTick next_due(const MrbScaleEntry *entry);
 static void timer_fired(MrbTimer *timer);
 static void make_ready(MrbScaleEntry *entry, bool first);
 static bool starts_instances(const MrbScaleEntry *entry);
 static bool keeps_place(const MrbScaleEntry *entry);
-static void forget_flight(MrbScaleEntry *entry);
+static void forget_sent(MrbScaleEntry *entry);
 
 /*
  * Create the queue; its entries live in context.
@@ -115,7 +115,7 @@ mrb_scale_queue_detach(MrbEndpoint *endpoint)
 		MrbScaleEntry *entry = dlist_head_element(MrbScaleEntry, node,
 												  &endpoint->scale.entries);
 
-		leave(entry);
+		leave_list(entry);
 		free_entry(entry);
 	}
 }
@@ -171,7 +171,7 @@ mrb_scale_queue_set(MrbScaling *scaling, MrbEndpoint *endpoint, const char *id,
 	if (entry->state == MRB_SCALE_IN_FLIGHT || keeps_place(entry))
 		return;
 	first = entry->state == MRB_SCALE_STALE;
-	leave(entry);
+	leave_list(entry);
 	if (first && next_due(entry) <= mrb_timer_now())
 		make_ready(entry, true);
 	else
@@ -228,11 +228,11 @@ mrb_scale_queue_started(MrbScaleEntry *entry, const MrbScaleTask *task,
 {
 	MemoryContext context = entry->scaling->queue.context;
 
-	entry->flight.version_id = MemoryContextStrdup(context, task->request.version_id);
-	entry->flight.instance_id = instance != NULL ?
+	entry->sent.version_id = MemoryContextStrdup(context, task->request.version_id);
+	entry->sent.instance_id = instance != NULL ?
 		MemoryContextStrdup(context, instance) : NULL;
-	entry->flight.poll = poll;
-	entry->flight.request_at = task->request_at;
+	entry->sent.poll = poll;
+	entry->sent.request_at = task->request_at;
 	entry->state = MRB_SCALE_IN_FLIGHT;
 }
 
@@ -244,7 +244,7 @@ mrb_scale_queue_schedule(MrbScaleEntry *entry)
 {
 	MrbTick		due = next_due(entry);
 
-	forget_flight(entry);
+	forget_sent(entry);
 	entry->state = MRB_SCALE_WAITING;
 	if (entry->ntasks == 0)
 		free_entry(entry);
@@ -325,7 +325,7 @@ free_entry(MrbScaleEntry *entry)
 	EntryKey	key = {entry->endpoint, entry->deployment_id};
 
 	mrb_timer_cancel(&entry->timer);
-	forget_flight(entry);
+	forget_sent(entry);
 	entries_delete(entry->scaling->queue.entries, key);
 	dlist_delete(&entry->node);
 	if (entry->context != NULL)
@@ -383,7 +383,7 @@ concerns(const MrbEndpoint *endpoint, const MrbCapacityRequest *request)
  * Take the entry out of the list of its state, and stop its timer.
  */
 static void
-leave(MrbScaleEntry *entry)
+leave_list(MrbScaleEntry *entry)
 {
 	if (entry->state == MRB_SCALE_READY || entry->state == MRB_SCALE_STALE)
 		dlist_delete(&entry->list_node);
@@ -460,12 +460,12 @@ keeps_place(const MrbScaleEntry *entry)
  * Free the names of the request that was in flight.
  */
 static void
-forget_flight(MrbScaleEntry *entry)
+forget_sent(MrbScaleEntry *entry)
 {
-	if (entry->flight.version_id != NULL)
-		pfree(entry->flight.version_id);
-	if (entry->flight.instance_id != NULL)
-		pfree(entry->flight.instance_id);
-	entry->flight.version_id = NULL;
-	entry->flight.instance_id = NULL;
+	if (entry->sent.version_id != NULL)
+		pfree(entry->sent.version_id);
+	if (entry->sent.instance_id != NULL)
+		pfree(entry->sent.instance_id);
+	entry->sent.version_id = NULL;
+	entry->sent.instance_id = NULL;
 }

@@ -12,13 +12,13 @@
 #include "scheduler/scaling.h"
 
 /* The request that is in flight. */
-typedef struct MrbFlight
+typedef struct MrbScaleSent
 {
 	char	   *version_id;
 	char	   *instance_id;	/* or NULL */
 	bool		poll;
 	TimestampTz request_at;		/* of its task when it was sent */
-} MrbFlight;
+} MrbScaleSent;
 
 typedef enum MrbScaleEntryState
 {
@@ -42,7 +42,7 @@ typedef struct MrbScaleEntry
 	bool		listed;			/* the last reading renewed it */
 	MrbTick		read_at;		/* when that was */
 	MrbTimer	timer;
-	MrbFlight	flight;
+	MrbScaleSent sent;
 	dlist_node	node;			/* in its endpoint's entries */
 	dlist_node	list_node;		/* in the list of its state */
 } MrbScaleEntry;

@@ -202,7 +202,7 @@ handle_answer(MrbInflight *inflight, const MrbHttpAnswer *answer)
 	MrbVerdict	verdict = mrb_answer_judge(endpoint->adapter, inflight->note.request,
 										   answer, &why);
 
-	if (verdict == MRB_VERDICT_SUCCESS && entry->flight.poll)
+	if (verdict == MRB_VERDICT_SUCCESS && entry->sent.poll)
 	{
 		healthy = mrb_answer_count(endpoint->adapter, answer, &why);
 		if (healthy < 0)
@@ -224,10 +224,10 @@ handle_answer(MrbInflight *inflight, const MrbHttpAnswer *answer)
 static MrbScaleTask *
 find_task(MrbScaleEntry *entry)
 {
-	MrbScaleTask *task = mrb_scale_queue_task(entry, entry->flight.version_id);
+	MrbScaleTask *task = mrb_scale_queue_task(entry, entry->sent.version_id);
 
 	if (task == NULL ||
-		(!entry->flight.poll && task->request_at != entry->flight.request_at))
+		(!entry->sent.poll && task->request_at != entry->sent.request_at))
 		return NULL;
 	return task;
 }
@@ -240,13 +240,13 @@ request_succeeded(MrbScaleEntry *entry, MrbScaleTask *task, int healthy)
 {
 	if (task == NULL)
 		return;
-	if (entry->flight.poll)
+	if (entry->sent.poll)
 	{
 		mrb_scale_task_polled(task, entry->endpoint, healthy);
 		mrb_scale_result_add(entry, task, healthy, NULL);
 	}
 	else
-		acknowledge_task(entry, task, entry->flight.instance_id);
+		acknowledge_task(entry, task, entry->sent.instance_id);
 }
 
 /*
@@ -275,19 +275,19 @@ request_failed(MrbScaleEntry *entry, MrbScaleTask *task, MrbVerdict verdict,
 	if (task == NULL)
 	{
 		/* The scheduler may still act on it, after the present request. */
-		task = mrb_scale_queue_task(entry, entry->flight.version_id);
-		if (task != NULL && ambiguous && !entry->flight.poll)
+		task = mrb_scale_queue_task(entry, entry->sent.version_id);
+		if (task != NULL && ambiguous && !entry->sent.poll)
 			task->confirm = true;
 		return;
 	}
 	mrb_scale_result_add(entry, task, -1, why);
-	if (entry->flight.poll)
+	if (entry->sent.poll)
 		mrb_scale_task_not_polled(task, entry->endpoint);
 	else if (verdict == MRB_VERDICT_MESSAGE)
-		mrb_scale_task_refused(task, entry->flight.instance_id, answer->retry_after,
+		mrb_scale_task_refused(task, entry->sent.instance_id, answer->retry_after,
 							   entry->context);
 	else
-		mrb_scale_task_failed(task, entry->endpoint, entry->flight.instance_id,
+		mrb_scale_task_failed(task, entry->endpoint, entry->sent.instance_id,
 							  ambiguous, entry->context);
 }
 
@@ -297,5 +297,5 @@ request_failed(MrbScaleEntry *entry, MrbScaleTask *task, MrbVerdict verdict,
 static void
 show_error(MrbEndpoint *endpoint, const char *why)
 {
-	mrb_health_note_error(endpoint, endpoint->vitals.last_status, why);
+	mrb_health_note_error(endpoint, endpoint->health.last_status, why);
 }

@@ -39,11 +39,11 @@ static bool is_same(const MrbCapacityRequest *a, const MrbCapacityRequest *b);
 static List *copy_names(const List *names);
 static bool has_name(const List *names, const char *name);
 static List *add_name(List *names, const char *name, MemoryContext context);
-static MrbTick after(int ms);
+static MrbTick tick_after(int ms);
 static int	refused_delay(int failures);
 static bool has_enough(const MrbScaleTask *task);
-static bool skip(MrbScaleTask *task, const char *instance,
-				 MemoryContext context);
+static bool pass_over(MrbScaleTask *task, const char *instance,
+					  MemoryContext context);
 static bool acknowledged(MrbScaleTask *task, const MrbEndpoint *endpoint);
 
 /*
@@ -123,7 +123,7 @@ mrb_scale_task_acknowledged(MrbScaleTask *task, const MrbEndpoint *endpoint,
 		if (task->refused != NIL && !has_enough(task))
 		{
 			task->refused = NIL;
-			task->send_at = after(refused_delay(task->failures));
+			task->send_at = tick_after(refused_delay(task->failures));
 			return false;
 		}
 		if (task->request.unknown > 0)
@@ -144,15 +144,15 @@ mrb_scale_task_refused(MrbScaleTask *task, const char *instance,
 
 	if (instance == NULL)
 		task->done = NIL;		/* all instances are requested again */
-	else if (skip(task, instance, context))
+	else if (pass_over(task, instance, context))
 	{
 		task->failures = Max(task->failures, 1);
 		return;
 	}
 	task->failures++;
 	delay = refused_delay(task->failures);
-	task->send_at = after(Max(delay,
-							  Min(retry_after, MRB_RETRY_AFTER_MAX_S) * 1000));
+	task->send_at = tick_after(Max(delay,
+								   Min(retry_after, MRB_RETRY_AFTER_MAX_S) * 1000));
 }
 
 /*
@@ -166,13 +166,13 @@ mrb_scale_task_failed(MrbScaleTask *task, const MrbEndpoint *endpoint,
 					  const char *instance, bool ambiguous, MemoryContext context)
 {
 	if (task->failures++ == 0)
-		task->taken_before = endpoint->vitals.taken;
+		task->taken_before = endpoint->health.taken;
 	task->confirm |= ambiguous;
 	if (task->failures < POISON_TRIES ||
-		(instance != NULL && skip(task, instance, context)))
+		(instance != NULL && pass_over(task, instance, context)))
 		return;
-	if (endpoint->vitals.taken > task->taken_before)
-		task->send_at = after(refused_delay(task->failures - POISON_TRIES));
+	if (endpoint->health.taken > task->taken_before)
+		task->send_at = tick_after(refused_delay(task->failures - POISON_TRIES));
 }
 
 /*
@@ -187,8 +187,8 @@ mrb_scale_task_polled(MrbScaleTask *task, const MrbEndpoint *endpoint,
 	(task->request.goal == MRB_GOAL_DOWN && healthy == 0);
 
 	task->poll_failures = 0;
-	task->poll_at = after(reached ? mrb_capacity_interval :
-						  endpoint->adapter->poll.interval_ms);
+	task->poll_at = tick_after(reached ? mrb_capacity_interval :
+							   endpoint->adapter->poll.interval_ms);
 }
 
 /*
@@ -202,7 +202,7 @@ mrb_scale_task_not_polled(MrbScaleTask *task, const MrbEndpoint *endpoint)
 
 	delay = refused_delay(++task->poll_failures);
 	delay = Min(delay, mrb_capacity_interval);
-	task->poll_at = after(Max(endpoint->adapter->poll.interval_ms, delay));
+	task->poll_at = tick_after(Max(endpoint->adapter->poll.interval_ms, delay));
 }
 
 /*
@@ -260,7 +260,7 @@ add_name(List *names, const char *name, MemoryContext context)
  * The time ms milliseconds from now.
  */
 static MrbTick
-after(int ms)
+tick_after(int ms)
 {
 	return mrb_timer_add_ms(mrb_timer_now(), ms);
 }
@@ -296,7 +296,7 @@ has_enough(const MrbScaleTask *task)
  * none of them is left.
  */
 static bool
-skip(MrbScaleTask *task, const char *instance, MemoryContext context)
+pass_over(MrbScaleTask *task, const char *instance, MemoryContext context)
 {
 	task->refused = add_name(task->refused, instance, context);
 	if (mrb_scale_task_instance(task) != NULL)
@@ -321,14 +321,14 @@ acknowledged(MrbScaleTask *task, const MrbEndpoint *endpoint)
 	task->done = NIL;
 	task->refused = NIL;
 	if (endpoint->adapter->poll.request != NULL)
-		task->poll_at = after(endpoint->adapter->poll.interval_ms);
+		task->poll_at = tick_after(endpoint->adapter->poll.interval_ms);
 	if (confirm)
 	{
-		task->send_at = after(Max(CONFIRM_MS, endpoint->adapter->timeout_ms));
+		task->send_at = tick_after(Max(CONFIRM_MS, endpoint->adapter->timeout_ms));
 		return false;
 	}
 	task->acked_at = mrb_timer_wall();
 	task->unwritten = true;
-	task->send_at = after(mrb_capacity_interval);
+	task->send_at = tick_after(mrb_capacity_interval);
 	return true;
 }
