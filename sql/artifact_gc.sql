@@ -53,7 +53,7 @@ BEGIN
 	END IF;
 	RETURN NEW;
 END $$;
-COMMENT ON FUNCTION miosa.versions_pin() IS 'Trigger: ARTIFACT_GONE for the pinning of a version whose artifact was collected';
+COMMENT ON FUNCTION miosa.versions_pin() IS 'Trigger: raises ARTIFACT_GONE when a version is pinned whose artifact was collected';
 
 CREATE TRIGGER versions_pin BEFORE UPDATE ON miosa.versions
 	FOR EACH ROW WHEN (NEW.pinned AND NOT OLD.pinned)
@@ -210,11 +210,11 @@ CREATE VIEW miosa.scarcely_restorable AS
 				AND r.collected_at IS NULL AND r.missing_at IS NULL
 			LIMIT 2) found) n
 	WHERE p.active_version_id IS NOT NULL AND n.restorable < 2;
-COMMENT ON VIEW miosa.scarcely_restorable IS 'Deployments with an active version and fewer than two others to go to: ready, with an artifact that was neither collected nor found missing';
+COMMENT ON VIEW miosa.scarcely_restorable IS 'Deployments with an active version and fewer than two others to roll back to: ready, with an artifact that was neither collected nor found missing';
 COMMENT ON COLUMN miosa.scarcely_restorable.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.scarcely_restorable.tenant_id IS 'Owner';
 COMMENT ON COLUMN miosa.scarcely_restorable.active_version_id IS 'Its active version';
-COMMENT ON COLUMN miosa.scarcely_restorable.restorable IS 'How many others one can go to: 0 or 1';
+COMMENT ON COLUMN miosa.scarcely_restorable.restorable IS 'Number of others that a rollback could make active: 0 or 1';
 
 -- Claiming.
 
@@ -237,7 +237,7 @@ BEGIN
 	PERFORM miosa.check_limit(miosa_collect."limit", 1000);
 	IF current_setting('transaction_isolation') <> 'read committed' THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'miosa_collect() cannot run in this transaction',
-			format('Its isolation level is %s: it would not see a release that was added since it began.',
+			format('The isolation level is %s, which hides releases that were added since the transaction began.',
 				current_setting('transaction_isolation')),
 			'BEGIN ISOLATION LEVEL READ COMMITTED; SELECT * FROM miosa_collect(); COMMIT;');
 	END IF;
@@ -282,7 +282,7 @@ BEGIN
 		number := number + least(n, 1);
 	END LOOP;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_collect(integer) IS 'Claims artifacts that nothing keeps any more, to be deleted from storage once this has committed';
+COMMENT ON FUNCTION @extschema@.miosa_collect(integer) IS 'Claims artifacts that nothing keeps any more; they may be deleted from storage once the call has committed';
 
 -- Confirm a deletion; once confirmed, a new release may name the artifact
 -- again.
@@ -335,7 +335,7 @@ BEGIN
 	END IF;
 	RETURN jsonb_build_object('data', miosa.version_object(v));
 END $$;
-COMMENT ON FUNCTION miosa.set_pinned(text, text, boolean) IS 'What miosa_pin_version and miosa_unpin_version have in common';
+COMMENT ON FUNCTION miosa.set_pinned(text, text, boolean) IS 'Pins or unpins a version';
 
 -- Pin a version.
 CREATE FUNCTION @extschema@.miosa_pin_version(deployment_id text, version_id text) RETURNS jsonb

@@ -76,7 +76,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 		THEN p.slug ELSE p.id END
 	FROM miosa.deployments p WHERE p.id = $1
 $$;
-COMMENT ON FUNCTION miosa.call_name(text) IS 'The shortest name by which the console functions find a deployment: its slug if nothing else is called so, else its id';
+COMMENT ON FUNCTION miosa.call_name(text) IS 'The shortest name by which the console functions find a deployment: its slug if no other deployment has that name, else its id';
 
 -- A version as v12, for people.
 CREATE FUNCTION miosa.version_name(deployment_id text, version_id text) RETURNS text
@@ -147,7 +147,7 @@ COMMENT ON FUNCTION miosa.call_promote(text, text, text, text, text, jsonb, text
 CREATE FUNCTION miosa.call_plan(deployment_id text) RETURNS jsonb
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 RETURN @extschema@.miosa_plan($1, NULL::text);
-COMMENT ON FUNCTION miosa.call_plan(text) IS 'Calls miosa_plan, whatever else is called so';
+COMMENT ON FUNCTION miosa.call_plan(text) IS 'Calls the extension''s miosa_plan, whichever other functions have its name';
 
 -- Rolling back and promoting.  People call functions in C, which call those
 -- with _rows behind their names (src/api/entry_points.c).
@@ -242,7 +242,7 @@ BEGIN
 		END LOOP;
 	END IF;
 END $$;
-COMMENT ON FUNCTION miosa.operate(boolean, text, text, text, text, text, text, boolean) IS 'What miosa.rollback and miosa.promote have in common';
+COMMENT ON FUNCTION miosa.operate(boolean, text, text, text, text, text, text, boolean) IS 'Rolls back or promotes, and returns the rows of miosa.rollback or miosa.promote';
 
 -- One line about a version: number, id, and when it served.
 CREATE FUNCTION miosa.version_line(deployment_id text, version_id text, before_seq bigint) RETURNS text
@@ -276,7 +276,7 @@ RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'mrb_entry_console';
-COMMENT ON FUNCTION miosa.rollback(text, text, text, text, text, text, boolean) IS 'Rolls a deployment back, for people: rows of (item, value); without a version to the one before';
+COMMENT ON FUNCTION miosa.rollback(text, text, text, text, text, text, boolean) IS 'Rolls a deployment back, for people: rows of (item, value); without a version to the previous one';
 
 -- Do the work of miosa.promote().
 CREATE FUNCTION miosa.promote_rows(deployment text, version text, reason text DEFAULT NULL,
@@ -369,7 +369,7 @@ RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'mrb_entry_console';
-COMMENT ON FUNCTION miosa.candidates(text) IS 'The newest 50 versions of a deployment, for people: when each served, its artifact and how long that is kept, its live instances, and whether one can go there';
+COMMENT ON FUNCTION miosa.candidates(text) IS 'The newest 50 versions of a deployment, for people: when each served, its artifact and how long that is kept, its live instances, and whether it can be made active';
 
 -- What happened.
 

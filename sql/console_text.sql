@@ -98,4 +98,4 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN total = 0 THEN 'no edges' ELSE
 	repeat('#', (6 * done / total)::integer) || repeat('-', 6 - (6 * done / total)::integer)
 	|| ' ' || done || '/' || total END;
-COMMENT ON FUNCTION miosa.bar(bigint, bigint) IS 'A bar of six signs and the two numbers; full only when all are done';
+COMMENT ON FUNCTION miosa.bar(bigint, bigint) IS 'A bar of six characters and the two numbers; full only when all are done';

@@ -51,16 +51,16 @@ COMMENT ON COLUMN miosa.adapters.description IS 'What it talks to, for people';
 COMMENT ON COLUMN miosa.adapters.role IS 'edge (receives routes or purges, and counts for convergence), hook (the same, but does not count) or scheduler (starts and stops the instances of dynamic versions)';
 COMMENT ON COLUMN miosa.adapters.stage IS '0: receives changes first (routers); 1: after stage 0 of its zone has acknowledged (caches)';
 COMMENT ON COLUMN miosa.adapters.per IS 'deployment: one request a deployment; host: one request for each of its hosts; instance (schedulers): one request for each instance to start or to stop';
-COMMENT ON COLUMN miosa.adapters.self_expires IS 'Whether its pages expire by themselves, so that silence ends in the right state after the deployment''s route_ttl';
-COMMENT ON COLUMN miosa.adapters.settle IS 'When every request is repeated, because a fetch under way can bring the old page back: at least the cache''s time-out for fetches; 0 for never';
-COMMENT ON COLUMN miosa.adapters.timeout IS 'Longest time for one request';
-COMMENT ON COLUMN miosa.adapters.max_in_flight IS 'Most requests at the same time to one endpoint';
-COMMENT ON COLUMN miosa.adapters.batch_max IS 'Most deployments in one request, with {deployment_ids} and {hosts}; more than 1 only when per is deployment';
-COMMENT ON COLUMN miosa.adapters.batch_bytes IS 'Longest body of a request for several deployments';
-COMMENT ON COLUMN miosa.adapters.rate IS 'Most requests a second to one endpoint; null for no limit';
-COMMENT ON COLUMN miosa.adapters.burst IS 'Requests that may come at once before rate counts';
+COMMENT ON COLUMN miosa.adapters.self_expires IS 'Whether its pages expire by themselves, so that a cache that does not answer serves the right version once the deployment''s route_ttl has passed';
+COMMENT ON COLUMN miosa.adapters.settle IS 'Time after which every request is repeated, because a fetch under way can bring the old page back: at least the cache''s timeout for fetches; 0 for never';
+COMMENT ON COLUMN miosa.adapters.timeout IS 'Timeout of one request';
+COMMENT ON COLUMN miosa.adapters.max_in_flight IS 'Maximum number of concurrent requests to one endpoint';
+COMMENT ON COLUMN miosa.adapters.batch_max IS 'Maximum number of deployments in one request, with {deployment_ids} and {hosts}; more than 1 only when per is deployment';
+COMMENT ON COLUMN miosa.adapters.batch_bytes IS 'Maximum size of the body of a request for several deployments';
+COMMENT ON COLUMN miosa.adapters.rate IS 'Maximum number of requests per second to one endpoint; null for no limit';
+COMMENT ON COLUMN miosa.adapters.burst IS 'Number of requests that may be sent at once before rate applies';
 COMMENT ON COLUMN miosa.adapters.success IS 'HTTP statuses that mean success; null means every 2xx, as always for the marker';
-COMMENT ON COLUMN miosa.adapters.success_json_path IS 'What must be true of the answer''s body besides, for example $.success == true; null for nothing';
+COMMENT ON COLUMN miosa.adapters.success_json_path IS 'Condition that the body of the answer must also satisfy, for example $.success == true; null for none';
 COMMENT ON COLUMN miosa.adapters.verdicts IS 'What other statuses mean where the default is wrong, {"400": "endpoint"}: endpoint, message or gone (docs/own-edge.md lists them and the defaults)';
 COMMENT ON COLUMN miosa.adapters.signer IS 'none; header (a header holds {secret}, so the endpoint must have one); standard-webhooks (the secret is whsec_ and base64); sigv4 (the secret is KEYID:SECRET or KEYID:SECRET:TOKEN)';
 COMMENT ON COLUMN miosa.adapters.signer_options IS 'For sigv4: {"service": "cloudfront", "region": "us-east-1"}';
@@ -74,11 +74,11 @@ COMMENT ON COLUMN miosa.adapters.wildcard_remove IS 'The same for remove';
 COMMENT ON COLUMN miosa.adapters.volatile IS 'Whether it loses its table silently at a restart, so that a marker has to be read back';
 COMMENT ON COLUMN miosa.adapters.marker_write IS 'The request that writes the marker, with {epoch}';
 COMMENT ON COLUMN miosa.adapters.marker_read IS 'The request whose answer''s body is the marker; 404 means that it is lost';
-COMMENT ON COLUMN miosa.adapters.marker_interval IS 'How often the marker is read back';
+COMMENT ON COLUMN miosa.adapters.marker_interval IS 'Time between two readings of the marker';
 COMMENT ON COLUMN miosa.adapters.poll IS 'The request that asks a scheduler how many instances of a version are healthy; null when instances are reported with miosa_report_instance';
-COMMENT ON COLUMN miosa.adapters.healthy_json_path IS 'Where that number is in the answer''s body, for example $.status.readyReplicas; when nothing is there it is 0 where poll_valid holds, else the answer is no answer';
-COMMENT ON COLUMN miosa.adapters.poll_valid IS 'What must be true of the body of a poll''s answer, for example $.kind == "Deployment"; null for nothing';
-COMMENT ON COLUMN miosa.adapters.poll_interval IS 'How often is polled while instances are missing or are being stopped; afterwards every miosa_rollback.capacity_interval, as their heartbeat';
+COMMENT ON COLUMN miosa.adapters.healthy_json_path IS 'Path of that number in the body of the answer, for example $.status.readyReplicas; without it the number is 0 if poll_valid is true, else the poll has failed';
+COMMENT ON COLUMN miosa.adapters.poll_valid IS 'Condition that the body of a poll''s answer must satisfy, for example $.kind == "Deployment"; null for none';
+COMMENT ON COLUMN miosa.adapters.poll_interval IS 'Time between polls while instances are missing or are being stopped; afterwards miosa_rollback.capacity_interval applies, and polls are the heartbeat';
 COMMENT ON COLUMN miosa.adapters.builtin IS 'Shipped with the extension: cannot be changed (copy it under another name), not dumped; only the extension''s own scripts set it';
 
 -- What convergence has to look up in the outbox; routes are not in it, because
@@ -112,9 +112,9 @@ COMMENT ON COLUMN miosa.endpoints.zone IS 'Caches wait for the routers of their 
 COMMENT ON COLUMN miosa.endpoints.stage IS 'Overrides the adapter''s stage; null means the adapter''s';
 COMMENT ON COLUMN miosa.endpoints.selector IS 'Which deployments it receives: {"tenant": ..., "kind": ..., "deployment": ...}, each a text or an array of texts; {} means all';
 COMMENT ON COLUMN miosa.endpoints.secret IS 'Name in miosa.secrets of what {secret} stands for';
-COMMENT ON COLUMN miosa.endpoints.enabled IS 'Whether anything is sent to it';
+COMMENT ON COLUMN miosa.endpoints.enabled IS 'Whether requests are sent to it';
 COMMENT ON COLUMN miosa.endpoints.reason IS 'Why it is disabled';
-COMMENT ON COLUMN miosa.endpoints.generation IS 'Raised by every change that matters and by miosa_resync; a new one resynchronizes the endpoint';
+COMMENT ON COLUMN miosa.endpoints.generation IS 'Increased by miosa_resync and by changes of adapter, URL, zone, stage, selector or enabled; a new one resynchronizes the endpoint';
 COMMENT ON COLUMN miosa.endpoints.origin IS 'Installation that it was added in: a restored copy of the database must not send to it';
 COMMENT ON COLUMN miosa.endpoints.created_at IS 'When it was added';
 COMMENT ON COLUMN miosa.endpoints.updated_at IS 'When it was last changed';
@@ -189,9 +189,9 @@ CREATE TABLE miosa.secrets (
 	created_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT "times must be from 1970 to 2199" CHECK (created_at >= '1970-01-01 00:00:00+00' AND created_at < '2200-01-01 00:00:00+00')
 );
-COMMENT ON TABLE miosa.secrets IS 'Secrets of endpoints and storages; used by the dispatcher and by what asks storage, never dumped or shown';
+COMMENT ON TABLE miosa.secrets IS 'Secrets of endpoints and storages, for requests to them; never dumped or shown';
 COMMENT ON COLUMN miosa.secrets.name IS 'Name that endpoints, storages and templates use';
-COMMENT ON COLUMN miosa.secrets.value IS 'The secret, or file: and which file has it; shown as ***';
+COMMENT ON COLUMN miosa.secrets.value IS 'The secret, or file: and the file that has it; shown as ***';
 COMMENT ON COLUMN miosa.secrets.previous IS 'The secret that is being rotated out: standard-webhooks signs with both; null when there is none';
 COMMENT ON COLUMN miosa.secrets.created_at IS 'When it was written';
 
@@ -215,7 +215,7 @@ CREATE TABLE miosa.endpoint_state (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE miosa.endpoint_state IS 'Position and health of each endpoint; written by the dispatcher alone';
 COMMENT ON COLUMN miosa.endpoint_state.endpoint IS 'Endpoint';
-COMMENT ON COLUMN miosa.endpoint_state.config IS 'Fingerprint of its settings; another one means that it is resynchronized';
+COMMENT ON COLUMN miosa.endpoint_state.config IS 'Fingerprint of its settings; the endpoint is resynchronized when it changes';
 COMMENT ON COLUMN miosa.endpoint_state.generation IS 'Generation of the endpoint that this row describes; a row of another generation does not count';
 COMMENT ON COLUMN miosa.endpoint_state.acked_epoch IS 'Everything up to here is acknowledged, but for delivery_failures and a resync under way';
 COMMENT ON COLUMN miosa.endpoint_state.settled_epoch IS 'Everything up to here has been repeated after the adapter''s settle time';
@@ -247,7 +247,7 @@ COMMENT ON COLUMN miosa.delivery_failures.endpoint IS 'Endpoint';
 COMMENT ON COLUMN miosa.delivery_failures.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.delivery_failures.epoch IS 'Newest epoch that it refused';
 COMMENT ON COLUMN miosa.delivery_failures.status IS 'Last HTTP status; null when there was none';
-COMMENT ON COLUMN miosa.delivery_failures.attempts IS 'Tries so far';
+COMMENT ON COLUMN miosa.delivery_failures.attempts IS 'Number of attempts';
 COMMENT ON COLUMN miosa.delivery_failures.last_error IS 'Last failure, for people';
 COMMENT ON COLUMN miosa.delivery_failures.first_failed_at IS 'When it first failed';
 COMMENT ON COLUMN miosa.delivery_failures.next_try_at IS 'When it is tried again';
@@ -264,10 +264,10 @@ CREATE TABLE miosa.dispatcher_state (
 	database_oid oid NOT NULL,
 	term_since timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 10);
-COMMENT ON TABLE miosa.dispatcher_state IS 'Where the one order of route changes stands, and where it was made; one row';
+COMMENT ON TABLE miosa.dispatcher_state IS 'Newest epoch of the route log, and the server that assigned it; one row';
 COMMENT ON COLUMN miosa.dispatcher_state.one IS 'Always true';
 COMMENT ON COLUMN miosa.dispatcher_state.term IS 'Upper 24 bits of epochs; rises when another timeline takes over';
-COMMENT ON COLUMN miosa.dispatcher_state.last_epoch IS 'Newest epoch given';
+COMMENT ON COLUMN miosa.dispatcher_state.last_epoch IS 'Newest epoch that was assigned';
 COMMENT ON COLUMN miosa.dispatcher_state.trimmed_epoch IS 'Newest epoch that was deleted from route_log';
 COMMENT ON COLUMN miosa.dispatcher_state.site IS 'miosa_rollback.site where the dispatcher ran last';
 COMMENT ON COLUMN miosa.dispatcher_state.system_identifier IS 'System identifier of that server';

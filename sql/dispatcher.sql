@@ -17,7 +17,7 @@ COMMENT ON FUNCTION miosa.request_dispatcher() IS 'Starts a dispatcher for this 
 CREATE FUNCTION miosa.identity(OUT site text, OUT system_identifier text, OUT timeline bigint, OUT database_oid oid)
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_identity';
-COMMENT ON FUNCTION miosa.identity() IS 'Where this database is: site, system identifier, timeline (null on a standby) and oid';
+COMMENT ON FUNCTION miosa.identity() IS 'Site, system identifier, timeline (null on a standby) and OID of this database';
 
 -- Read the state and the counters of the dispatcher from shared memory.
 CREATE FUNCTION miosa.dispatcher(
@@ -82,7 +82,7 @@ BEGIN
 	PERFORM miosa.wake();
 	RETURN 'resumed: ' || reason;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_resume() IS 'Lets a paused dispatcher go on, and resynchronizes every endpoint; returns why it was paused';
+COMMENT ON FUNCTION @extschema@.miosa_resume() IS 'Resumes a paused dispatcher, and resynchronizes every endpoint; returns why it was paused';
 
 -- The launcher starts a dispatcher here once this has committed.
 SELECT miosa.request_dispatcher();

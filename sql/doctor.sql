@@ -6,7 +6,7 @@ COMMENT ON TYPE miosa.finding IS 'A row of miosa_doctor()';
 COMMENT ON COLUMN miosa.finding.item IS 'What was checked';
 COMMENT ON COLUMN miosa.finding.status IS 'ok, warn or fail';
 COMMENT ON COLUMN miosa.finding.seen IS 'What was found';
-COMMENT ON COLUMN miosa.finding.fix IS 'What to do about it; empty when there is nothing to do';
+COMMENT ON COLUMN miosa.finding.fix IS 'Command or action that resolves it; empty when there is nothing to do';
 COMMENT ON COLUMN miosa.finding.needs IS 'Role that may do that: miosa_operator, miosa_admin or superuser';
 
 -- A fix that calls functions of the extension needs a role that may call them;
@@ -56,7 +56,7 @@ COMMENT ON FUNCTION miosa.check_preloaded() IS 'Check of miosa_doctor(): is the 
 CREATE FUNCTION miosa.check_locks() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('locks', CASE WHEN h.description IS NULL THEN 'ok' ELSE 'fail' END,
-		coalesce(h.description, 'no other process keeps out readers or writers of a table'),
+		coalesce(h.description, 'no other process locks a whole table'),
 		CASE WHEN h.description IS NULL THEN ''
 			WHEN h.pid IS NULL THEN 'SELECT gid, prepared, owner FROM pg_prepared_xacts; then COMMIT PREPARED or ROLLBACK PREPARED.'
 			ELSE format('End its transaction, or the process: SELECT pg_terminate_backend(%s);', h.pid) END)
@@ -105,7 +105,7 @@ BEGIN
 		END IF;
 	ELSIF d.stalled THEN
 		seen := d.state || ', ' || since || launcher || coalesce(': ' || d.error, '');
-		fix := coalesce(launcher_fix, 'Look for miosa_rollback in the server''s log, and see worker_slots; it is tried again by itself.');
+		fix := coalesce(launcher_fix, 'Look for miosa_rollback in the server''s log, and see worker_slots; the start is retried.');
 	ELSIF paused IS NOT NULL THEN
 		seen := 'paused: ' || paused;
 		fix := 'If this server is to serve these endpoints: SELECT miosa_resume();';
@@ -144,7 +144,7 @@ CREATE FUNCTION miosa.check_endpoint_entries() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('endpoint_entries', CASE WHEN w.ok THEN 'ok' ELSE 'warn' END,
 		format('%s of miosa_rollback.max_endpoints = %s are taken%s', w.taken, w.size,
-			CASE WHEN w.ok THEN '' ELSE format('; %s here have none', w.lacking) END),
+			CASE WHEN w.ok THEN '' ELSE format('; endpoints of this database without one: %s', w.lacking) END),
 		CASE WHEN w.ok THEN '' ELSE 'Raise miosa_rollback.max_endpoints and restart the server.' END)
 	FROM (SELECT n.taken, n.size, l.lacking, n.taken < n.size OR l.lacking = 0 AS ok
 		FROM miosa.endpoint_entries() n, (
@@ -153,7 +153,7 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 			WHERE e.enabled AND (SELECT d.state FROM miosa.dispatcher() d) = 'running'
 				AND NOT EXISTS (SELECT FROM miosa.endpoint_stats() s WHERE s.endpoint = e.name)) l) w
 $$;
-COMMENT ON FUNCTION miosa.check_endpoint_entries() IS 'Check of miosa_doctor(): has each endpoint an entry in shared memory?';
+COMMENT ON FUNCTION miosa.check_endpoint_entries() IS 'Check of miosa_doctor(): does each endpoint have an entry in shared memory?';
 
 -- Without endpoints no edge learns of a rollback.
 CREATE FUNCTION miosa.check_endpoints() RETURNS miosa.finding
@@ -181,12 +181,12 @@ COMMENT ON FUNCTION miosa.check_endpoint_health() IS 'Check of miosa_doctor(): d
 CREATE FUNCTION miosa.check_wildcards() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('wildcards', CASE WHEN w.names IS NULL THEN 'ok' ELSE 'fail' END,
-		coalesce('cannot handle wildcard hosts: ' || miosa.clip(w.names, 160),
+		coalesce('endpoints that cannot handle wildcard hosts: ' || miosa.clip(w.names, 160),
 			'every endpoint handles the wildcard hosts that it receives'),
 		CASE WHEN w.names IS NULL THEN '' ELSE 'SELECT * FROM miosa.wildcard_gaps(); then another adapter, or a selector without these deployments: SELECT miosa_put_endpoint(...);' END)
 	FROM (SELECT string_agg(DISTINCT format('%s (%s)', g.endpoint, g.adapter), ', ') AS names FROM miosa.wildcard_gaps() g) w
 $$;
-COMMENT ON FUNCTION miosa.check_wildcards() IS 'Check of miosa_doctor(): does an endpoint get wildcard hosts that its adapter cannot send?';
+COMMENT ON FUNCTION miosa.check_wildcards() IS 'Check of miosa_doctor(): does an endpoint receive wildcard hosts that its adapter cannot handle?';
 
 -- Routes that one endpoint refuses although it works.
 CREATE FUNCTION miosa.check_delivery_failures() RETURNS miosa.finding
@@ -203,7 +203,7 @@ CREATE FUNCTION miosa.check_capacity() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('capacity', CASE WHEN w.n = 0 THEN 'ok' ELSE 'fail' END,
 		CASE WHEN w.n = 0 THEN 'no deployment waits too long for instances'
-			ELSE format('wait for instances longer than cutover_deadline: %s %s', w.n, miosa.some_names(w.names, w.n)) END,
+			ELSE format('deployments that wait for instances longer than cutover_deadline: %s %s', w.n, miosa.some_names(w.names, w.n)) END,
 		CASE WHEN w.n = 0 THEN '' ELSE 'TABLE miosa.overdue; then SELECT * FROM miosa.status(''deployment'');' END)
 	FROM (SELECT count(*) AS n, string_agg(o.id, ', ' ORDER BY o.id) FILTER (WHERE o.place <= 3) AS names
 		FROM (SELECT v.id, row_number() OVER (ORDER BY v.id) AS place FROM miosa.overdue v) o) w
@@ -214,7 +214,7 @@ COMMENT ON FUNCTION miosa.check_capacity() IS 'Check of miosa_doctor(): does a d
 CREATE FUNCTION miosa.check_outbox() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('outbox', CASE WHEN w.ok THEN 'ok' ELSE 'fail' END,
-		CASE WHEN w.n = 0 THEN 'empty' ELSE format('%s changes wait, the oldest for %s', w.n, miosa.span(now() - w.oldest)) END,
+		CASE WHEN w.n = 0 THEN 'empty' ELSE format('%s changes are pending, the oldest for %s', w.n, miosa.span(now() - w.oldest)) END,
 		CASE WHEN w.ok THEN '' ELSE 'See dispatcher.' END)
 	FROM (SELECT count(*) AS n, min(o.created_at) AS oldest, count(*) = 0 OR min(o.created_at) > now() - '5 s'::interval AS ok
 		FROM (SELECT o.created_at FROM miosa.outbox o ORDER BY o.xid LIMIT 100000) o) w
@@ -263,7 +263,7 @@ BEGIN
 	SELECT count(*) INTO jobs FROM miosa.maintenance_jobs();
 	ok := scheduled = jobs AND failed IS NULL;
 	RETURN miosa.make_finding('pg_cron', CASE WHEN ok THEN 'ok' ELSE 'warn' END,
-		coalesce(miosa.clip(failed, 200), format('%s of our %s jobs are scheduled', scheduled, jobs) || last),
+		coalesce(miosa.clip(failed, 200), format('%s of %s jobs are scheduled', scheduled, jobs) || last),
 		CASE WHEN ok THEN '' WHEN failed IS NULL THEN 'SELECT * FROM miosa_schedule_maintenance();'
 			ELSE 'SELECT * FROM cron.job_run_details ORDER BY runid DESC LIMIT 20;' END);
 END $$;
@@ -273,7 +273,7 @@ COMMENT ON FUNCTION miosa.check_pg_cron() IS 'Check of miosa_doctor(): does sche
 CREATE FUNCTION miosa.check_expired_keys() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('expired_keys', CASE WHEN k.n < 10000 THEN 'ok' ELSE 'warn' END,
-		format('%s%s keys wait for the purge', k.n, CASE WHEN k.n = 100000 THEN ' or more' ELSE '' END),
+		format('%s%s expired keys are to be deleted', k.n, CASE WHEN k.n = 100000 THEN ' or more' ELSE '' END),
 		CASE WHEN k.n < 10000 THEN '' ELSE 'CALL miosa_maintain();' END)
 	FROM (SELECT count(*) AS n FROM (SELECT FROM miosa.idempotency_keys k
 		WHERE k.expires_at < now() - '10 min'::interval LIMIT 100000) k) k
@@ -297,7 +297,7 @@ CREATE FUNCTION miosa.count_standbys() RETURNS bigint
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT count(*) FROM pg_stat_replication r WHERE r.application_name <> 'pg_basebackup'
 $$;
-COMMENT ON FUNCTION miosa.count_standbys() IS 'How many standbys and other receivers of the WAL are connected';
+COMMENT ON FUNCTION miosa.count_standbys() IS 'Number of standbys and other receivers of the WAL that are connected';
 
 -- An asynchronous standby may lack what the primary has committed.
 CREATE FUNCTION miosa.check_replication() RETURNS miosa.finding
@@ -323,7 +323,7 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 		ELSE miosa.make_finding('site', 'ok', 'empty; needed with a standby', '') END
 	FROM (SELECT coalesce(current_setting('miosa_rollback.site', true), '') AS site) s
 $$;
-COMMENT ON FUNCTION miosa.check_site() IS 'Check of miosa_doctor(): does the dispatcher go on after a fail-over?';
+COMMENT ON FUNCTION miosa.check_site() IS 'Check of miosa_doctor(): does the dispatcher continue after a fail-over?';
 
 -- Rights on secrets are a failure, others are a warning.
 CREATE FUNCTION miosa.check_grants() RETURNS miosa.finding
@@ -366,7 +366,7 @@ CREATE FUNCTION miosa.check_subscriptions() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('subscriptions', CASE WHEN w.failing IS NULL THEN 'ok' ELSE 'fail' END,
 		CASE WHEN w.n = 0 THEN 'no subscription' WHEN w.failing IS NULL THEN format('%s enabled, none fails', w.n)
-			ELSE format('the worker fails repeatedly: %s', miosa.clip(w.failing, 200)) END,
+			ELSE format('subscriptions whose worker fails repeatedly: %s', miosa.clip(w.failing, 200)) END,
 		CASE WHEN w.failing IS NULL THEN '' ELSE 'Read the error in the server log: where people wrote the same key on both servers, delete the row here, or skip the transaction: ALTER SUBSCRIPTION name SKIP (lsn = ...);' END)
 	FROM (SELECT count(*) AS n, string_agg(s.name, ', ' ORDER BY s.name) FILTER (WHERE s.fails) AS failing
 		FROM (SELECT quote_ident(s.subname) AS name, t.apply_error_count + t.sync_error_count > 0
@@ -380,23 +380,23 @@ COMMENT ON FUNCTION miosa.check_subscriptions() IS 'Check of miosa_doctor(): doe
 CREATE FUNCTION miosa.check_restorable() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('restorable', CASE WHEN w.n = 0 THEN 'ok' ELSE 'warn' END,
-		CASE WHEN w.n = 0 THEN 'every active deployment has two versions to go back to'
-			ELSE format('with fewer than two versions to go back to: %s, with none: %s %s', w.n, w.none, miosa.some_names(w.names, w.n)) END,
+		CASE WHEN w.n = 0 THEN 'every active deployment has two versions to roll back to'
+			ELSE format('deployments with fewer than two versions to roll back to: %s, with none: %s %s', w.n, w.none, miosa.some_names(w.names, w.n)) END,
 		CASE WHEN w.n = 0 THEN '' ELSE 'TABLE miosa.scarcely_restorable; normal after the first publishes, else keep older versions ready: SELECT miosa_pin_version(''deployment'', ''version'');' END)
 	FROM (SELECT count(*) AS n, count(*) FILTER (WHERE s.restorable = 0) AS none,
 			string_agg(s.deployment_id, ', ' ORDER BY s.restorable, s.deployment_id) FILTER (WHERE s.place <= 3) AS names
 		FROM (SELECT r.deployment_id, r.restorable, row_number() OVER (ORDER BY r.restorable, r.deployment_id) AS place
 			FROM miosa.scarcely_restorable r) s) w
 $$;
-COMMENT ON FUNCTION miosa.check_restorable() IS 'Check of miosa_doctor(): has each deployment versions to go back to?';
+COMMENT ON FUNCTION miosa.check_restorable() IS 'Check of miosa_doctor(): does each deployment have versions to roll back to?';
 
 -- Storage is asked about default targets again and again, so an old time of
 -- missing_at belongs to a version that is no target any more.
 CREATE FUNCTION miosa.check_artifacts() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('artifacts', CASE WHEN w.n = 0 THEN 'ok' ELSE 'fail' END,
-		CASE WHEN w.n = 0 THEN 'storage has every artifact that it was asked for'
-			ELSE format('storage lost the artifacts of rollback targets: %s %s', w.n, miosa.some_names(w.names, w.n)) END,
+		CASE WHEN w.n = 0 THEN 'storage has every artifact that was verified'
+			ELSE format('artifacts of rollback targets that storage lost: %s %s', w.n, miosa.some_names(w.names, w.n)) END,
 		CASE WHEN w.n = 0 THEN '' ELSE 'SELECT deployment_id, storage_uri, missing_at FROM miosa.releases WHERE missing_at IS NOT NULL; put them back, or archive the versions: SELECT miosa_archive_version(''deployment'', ''version'');' END)
 	FROM (SELECT count(*) AS n, string_agg(m.name, ', ' ORDER BY m.name) FILTER (WHERE m.place <= 3) AS names
 		FROM (SELECT r.deployment_id || ' v' || v.version_number AS name,
@@ -407,7 +407,7 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 					2 * current_setting('miosa_rollback.artifact_max_age', true)::interval)
 				AND r.collected_at IS NULL AND v.state = 'ready') m) w
 $$;
-COMMENT ON FUNCTION miosa.check_artifacts() IS 'Check of miosa_doctor(): has storage lost what rollbacks would go to?';
+COMMENT ON FUNCTION miosa.check_artifacts() IS 'Check of miosa_doctor(): has storage lost artifacts of rollback targets?';
 
 -- The order is fixed, so that two runs can be compared.  A check that meets a
 -- lock ends the run: each of those after it would wait as long.

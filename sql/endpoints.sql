@@ -102,7 +102,7 @@ BEGIN
 	PERFORM miosa.check_adapter(to_jsonb(NEW));
 	RETURN NEW;
 END $$;
-COMMENT ON FUNCTION miosa.adapters_check() IS 'Trigger: refuses a change of shipped adapters, and what cannot be sent or contradicts itself, with the place of the mistake';
+COMMENT ON FUNCTION miosa.adapters_check() IS 'Trigger: refuses changes of shipped adapters, and rows that cannot be sent or contradict themselves, with the place of the mistake';
 
 CREATE TRIGGER adapters_check BEFORE INSERT OR UPDATE OR DELETE ON miosa.adapters
 	FOR EACH ROW EXECUTE FUNCTION miosa.adapters_check();
@@ -139,7 +139,7 @@ BEGIN
 	PERFORM miosa.wake();
 	RETURN NULL;
 END $$;
-COMMENT ON FUNCTION miosa.settings_changed() IS 'Trigger: has the dispatcher read adapters, endpoints and secrets again';
+COMMENT ON FUNCTION miosa.settings_changed() IS 'Trigger: makes the dispatcher read adapters, endpoints and secrets again';
 
 CREATE TRIGGER settings_changed AFTER INSERT OR UPDATE OR DELETE ON miosa.adapters
 	FOR EACH STATEMENT EXECUTE FUNCTION miosa.settings_changed();

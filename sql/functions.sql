@@ -43,13 +43,13 @@ COMMENT ON FUNCTION miosa.qualify(text) IS
 CREATE FUNCTION miosa.bound_waits() RETURNS integer
 LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_bound_waits';
-COMMENT ON FUNCTION miosa.bound_waits() IS 'Has the function that is running wait for no lock longer than lock_wait; returns the milliseconds';
+COMMENT ON FUNCTION miosa.bound_waits() IS 'Limits lock waits of the running function to miosa_rollback.lock_wait; returns the milliseconds';
 
 -- Look for a process that locks a whole table.
 CREATE FUNCTION miosa.table_holder(OUT pid integer, OUT description text)
 LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_table_holder';
-COMMENT ON FUNCTION miosa.table_holder() IS 'Which other process keeps readers or writers out of a table of the extension; null: none';
+COMMENT ON FUNCTION miosa.table_holder() IS 'Other process that keeps readers or writers out of a table of the extension; null: none';
 
 -- Lock an artifact by its URI, for the rest of the transaction.
 CREATE FUNCTION miosa.lock_uri(uri text, exclusive boolean, wait boolean) RETURNS boolean
@@ -81,14 +81,14 @@ CREATE FUNCTION miosa.default_target(deployment_id text)
 RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_default_target';
 COMMENT ON FUNCTION miosa.default_target(text) IS
-	'The target of a rollback without a version, by our own records alone; null when there is none';
+	'The target of a rollback without a version, without asking storage; null when there is none';
 
 -- One that is not older, or does not exist, crosses none.
 CREATE FUNCTION miosa.schema_marks(deployment_id text, version_id text)
 RETURNS text[] LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_schema_marks';
 COMMENT ON FUNCTION miosa.schema_marks(text, text) IS
-	'Versions marked as incompatible that going from the active version back to this one crosses, newest first';
+	'Versions marked as incompatible that a rollback from the active version to this one crosses, newest first';
 
 -- Roll a deployment back.
 CREATE FUNCTION @extschema@.miosa_rollback(

@@ -325,7 +325,7 @@ CREATE FUNCTION miosa.actions(OUT action text, OUT short text) RETURNS SETOF rec
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	VALUES ('deployment.rollback', 'rollback'), ('deployment.version.promote', 'promote'), ('deployment.unpublish', 'unpublish')
 $$;
-COMMENT ON FUNCTION miosa.actions() IS 'Actions of audit events, and what people call them';
+COMMENT ON FUNCTION miosa.actions() IS 'Actions of audit events, and their short names';
 
 -- Return a page of audit events, of a deployment, a tenant or all.
 CREATE FUNCTION @extschema@.miosa_audit_log(deployment_id text DEFAULT NULL, tenant_id text DEFAULT NULL,

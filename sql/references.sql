@@ -19,7 +19,7 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 	SELECT miosa.raise_reference(format('insert or update on table "%s" violates foreign key constraint "%s"', child, "constraint"),
 		format('Key (%s)=(%s) is not present in table "%s".', columns, "values", parent), child, "constraint")
 $$;
-COMMENT ON FUNCTION miosa.refuse_reference(text, text, text, text, text) IS 'Refuses a new row that refers to what is not there';
+COMMENT ON FUNCTION miosa.refuse_reference(text, text, text, text, text) IS 'Raises foreign_key_violation for a new row that refers to a missing one';
 
 -- Check the plan of a tenant, which may be a shipped one.  A lock keeps an own
 -- plan from being deleted meanwhile.
@@ -35,7 +35,7 @@ BEGIN
 	END IF;
 	RETURN NULL;
 END $$;
-COMMENT ON FUNCTION miosa.refers_to_plan() IS 'Trigger: foreign_key_violation for a plan that does not exist';
+COMMENT ON FUNCTION miosa.refers_to_plan() IS 'Trigger: raises foreign_key_violation for a plan that does not exist';
 
 -- A trigger has the name of the constraint that it checks.
 CREATE TRIGGER tenants_plan_fkey AFTER INSERT ON miosa.tenants

@@ -5,13 +5,13 @@
 CREATE FUNCTION miosa.keep_local() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_keep_local';
-COMMENT ON FUNCTION miosa.keep_local() IS 'Trigger: leaves out the change of a row that a subscription applies';
+COMMENT ON FUNCTION miosa.keep_local() IS 'Trigger: skips changes of rows that a subscription applies';
 
 -- Recognize the apply worker of a subscription.
 CREATE FUNCTION miosa.is_applied() RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_is_applied';
-COMMENT ON FUNCTION miosa.is_applied() IS 'Whether this process applies what a subscription brings';
+COMMENT ON FUNCTION miosa.is_applied() IS 'Whether this process applies the changes of a subscription';
 
 -- Both servers may have made a row of the same key by themselves, for it
 -- follows from what both have: a host that was removed, a version that needs
@@ -39,7 +39,7 @@ BEGIN
 	END IF;
 	RETURN NEW;
 END $$;
-COMMENT ON FUNCTION miosa.take_over() IS 'Trigger: a row that a subscription brings takes the place of the own one of its key';
+COMMENT ON FUNCTION miosa.take_over() IS 'Trigger: a row that a subscription applies replaces the local row with its key';
 
 CREATE TRIGGER keep_local_insert BEFORE INSERT ON miosa.adapters
 	FOR EACH ROW WHEN (NEW.builtin) EXECUTE FUNCTION miosa.keep_local();

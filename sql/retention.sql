@@ -16,10 +16,10 @@ CREATE TABLE miosa.maintenance (
 	removed bigint NOT NULL,
 	run_by text NOT NULL
 );
-COMMENT ON TABLE miosa.maintenance IS 'One row: how the last miosa_maintain() went; none before the first';
+COMMENT ON TABLE miosa.maintenance IS 'Last run of miosa_maintain(); no row before the first';
 COMMENT ON COLUMN miosa.maintenance.only_row IS 'Always true';
 COMMENT ON COLUMN miosa.maintenance.began_at IS 'When it began';
-COMMENT ON COLUMN miosa.maintenance.ended_at IS 'When it had done all';
+COMMENT ON COLUMN miosa.maintenance.ended_at IS 'When it had finished';
 COMMENT ON COLUMN miosa.maintenance.removed IS 'How many rows it deleted';
 COMMENT ON COLUMN miosa.maintenance.run_by IS 'Role that ran it';
 
@@ -151,7 +151,7 @@ BEGIN
 		END IF;
 	END CASE;
 END $$;
-COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Where rows of a kind are that may be deleted: idempotency_keys, audit_events, runtime_instances or removed_hosts, page by page';
+COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Places of rows that may be deleted, page by page: of idempotency_keys, audit_events, runtime_instances or removed_hosts';
 
 -- done: how many of the places were looked at; removed: how many rows are
 -- gone.  A plan that was made while the table was empty must not read all of
@@ -210,7 +210,7 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 			ORDER BY l.epoch LIMIT 1) < now() - '70 min'::interval
 		THEN miosa.trim_route_log($1) ELSE 0 END
 $$;
-COMMENT ON FUNCTION miosa.trim_overdue(integer) IS 'miosa.trim_route_log(), when that should have been done 10 minutes ago';
+COMMENT ON FUNCTION miosa.trim_overdue(integer) IS 'Calls miosa.trim_route_log() if that has been overdue for 10 minutes';
 
 -- By hand, and for what cannot call a procedure.
 CREATE FUNCTION @extschema@.miosa_purge_expired(batch integer DEFAULT 1000, OUT what text, OUT removed bigint)
@@ -245,7 +245,7 @@ BEGIN
 	removed := miosa.trim_route_log(batch);
 	RETURN NEXT;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Deletes expired keys, audit events, ended instances, removed hosts and old route changes';
+COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Deletes expired keys and audit events, ended instances, removed hosts and old route changes';
 
 -- A procedure that commits can neither be SECURITY DEFINER nor set a
 -- search_path.  So all that this one does is to call functions, by their
@@ -267,7 +267,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN miosa.trim_route_log(1000) = 1000;
 END $$;
-COMMENT ON FUNCTION miosa.maintain_route_log() IS 'Trim 1,000 rows of the route log; true when there may be more';
+COMMENT ON FUNCTION miosa.maintain_route_log() IS 'Trims 1,000 rows of the route log; true when there may be more';
 
 -- One step of a purge; its state goes around with the caller.
 --
@@ -296,7 +296,7 @@ BEGIN
 	END IF;
 	SELECT e.next, e.rows, 0 INTO place, rows, done FROM miosa.expired_rows(kind, place, '0', NULL, 5000) e;
 END $$;
-COMMENT ON FUNCTION miosa.maintain_rows(text, text, tid[], integer, bigint) IS 'The next step of purging rows: list a page or delete up to 1,000 rows of it';
+COMMENT ON FUNCTION miosa.maintain_rows(text, text, tid[], integer, bigint) IS 'The next step of a purge: lists a page of rows, or deletes up to 1,000 rows of it';
 
 -- Record the end of maintenance.
 CREATE FUNCTION miosa.maintained(began timestamptz, removed bigint) RETURNS void
@@ -306,7 +306,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 		ON CONFLICT (only_row) DO UPDATE SET began_at = excluded.began_at, ended_at = excluded.ended_at,
 			removed = excluded.removed, run_by = excluded.run_by
 $$;
-COMMENT ON FUNCTION miosa.maintained(timestamptz, bigint) IS 'Notes that miosa_maintain() has done all';
+COMMENT ON FUNCTION miosa.maintained(timestamptz, bigint) IS 'Records that miosa_maintain() has finished';
 
 -- Do all maintenance in short transactions.
 CREATE PROCEDURE @extschema@.miosa_maintain(artifacts boolean DEFAULT true)
@@ -347,7 +347,7 @@ BEGIN
 		CALL miosa.verify_artifacts(1000);
 	END IF;
 END $$;
-COMMENT ON PROCEDURE @extschema@.miosa_maintain(boolean) IS 'Does all that is due: deletes what has expired, looks after capacity, and verifies artifacts';
+COMMENT ON PROCEDURE @extschema@.miosa_maintain(boolean) IS 'Does all maintenance that is due: deletes expired rows, settles capacity, and verifies artifacts';
 
 -- Look up the schema of the functions for programs.
 CREATE FUNCTION miosa.functions_schema() RETURNS text
@@ -403,4 +403,4 @@ BEGIN
 		END IF;
 	END LOOP;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_schedule_maintenance() IS 'Has pg_cron (1.4 or newer) call miosa_maintain() and miosa_verify_artifacts() every 5 minutes';
+COMMENT ON FUNCTION @extschema@.miosa_schedule_maintenance() IS 'Schedules miosa_maintain() and miosa_verify_artifacts() in pg_cron (1.4 or newer), every 5 minutes';

@@ -39,11 +39,11 @@ CREATE VIEW miosa.members AS
 		FROM pg_namespace n WHERE d.classid = 'pg_namespace'::regclass AND n.oid = d.objid) o
 	WHERE d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
 		AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'miosa_rollback');
-COMMENT ON VIEW miosa.members IS 'What belongs to the extension and has rights: tables, views, functions, the schema';
+COMMENT ON VIEW miosa.members IS 'Members of the extension that have rights: tables, views, functions, the schema';
 COMMENT ON COLUMN miosa.members.classid IS 'Catalog of the object';
 COMMENT ON COLUMN miosa.members.objid IS 'OID of the object';
 COMMENT ON COLUMN miosa.members.objsubid IS 'Always 0';
-COMMENT ON COLUMN miosa.members.kind IS 'The word that GRANT has for it';
+COMMENT ON COLUMN miosa.members.kind IS 'Kind of the object, as GRANT names it';
 COMMENT ON COLUMN miosa.members.object IS 'Its name, as GRANT takes it';
 COMMENT ON COLUMN miosa.members.owner IS 'Its owner';
 COMMENT ON COLUMN miosa.members.acl IS 'Its rights';
@@ -66,8 +66,8 @@ CREATE VIEW miosa.foreign_grants AS
 			SELECT FROM pg_init_privs i CROSS JOIN aclexplode(i.initprivs) s
 			WHERE i.classoid = m.classid AND i.objoid = m.objid AND i.objsubid = m.objsubid
 				AND s.grantee = a.grantee AND s.privilege_type = a.privilege_type)) g;
-COMMENT ON VIEW miosa.foreign_grants IS 'Rights on what belongs to the extension that neither its owner nor its install script gave';
-COMMENT ON COLUMN miosa.foreign_grants.kind IS 'The word that REVOKE has for the object';
+COMMENT ON VIEW miosa.foreign_grants IS 'Rights on members of the extension that neither their owner nor the install script granted';
+COMMENT ON COLUMN miosa.foreign_grants.kind IS 'Kind of the object, as REVOKE names it';
 COMMENT ON COLUMN miosa.foreign_grants.object IS 'Name of the object';
 COMMENT ON COLUMN miosa.foreign_grants.grantee IS 'Role that has the right, or PUBLIC';
 COMMENT ON COLUMN miosa.foreign_grants.privilege IS 'The right, with the column if it is about one';

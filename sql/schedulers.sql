@@ -82,7 +82,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 			ELSE '{}' END AS instances) l
 	WHERE p.state <> 'stopped' OR w.state IS DISTINCT FROM 'wanted'
 $$;
-COMMENT ON FUNCTION miosa.capacity_requests(text[]) IS 'What schedulers are to be asked for, and whose instances are to be polled, one row a version of the deployments named; null: of all';
+COMMENT ON FUNCTION miosa.capacity_requests(text[]) IS 'Requests to schedulers and polls that are due, one row for each version of the deployments named; null: of all';
 
 -- Waits for no lock; returns the versions whose rows were locked.
 CREATE FUNCTION miosa.note_asked(
@@ -114,4 +114,4 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 		WHERE NOT EXISTS (SELECT FROM free f
 			WHERE f.deployment_id = g.deployment_id AND f.version_id = g.version_id AND f.state = g.state)
 $$;
-COMMENT ON FUNCTION miosa.note_asked(text[], text[], text[], text[], timestamptz[]) IS 'Notes in miosa.capacity which requests schedulers have taken (error null), and why they did not take others, while the versions are still in those states';
+COMMENT ON FUNCTION miosa.note_asked(text[], text[], text[], text[], timestamptz[]) IS 'Records in miosa.capacity which requests schedulers have accepted (error null), and why they did not accept others, while the versions are still in those states';

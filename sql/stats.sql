@@ -20,7 +20,7 @@ COMMENT ON FUNCTION miosa.endpoint_stats() IS 'Statistics in shared memory of ea
 CREATE FUNCTION miosa.endpoint_entries(OUT taken integer, OUT size integer)
 LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_endpoint_entries';
-COMMENT ON FUNCTION miosa.endpoint_entries() IS 'How many places for endpoints there are in shared memory, and how many are taken, by all databases';
+COMMENT ON FUNCTION miosa.endpoint_entries() IS 'Number of entries for endpoints in shared memory, and of those that are taken, by all databases';
 
 CREATE VIEW miosa.stat_endpoint AS
 	SELECT e.name, e.zone, coalesce(e.stage, a.stage) AS stage, e.adapter, e.enabled,
@@ -63,17 +63,17 @@ COMMENT ON COLUMN miosa.stat_endpoint.name IS 'Endpoint';
 COMMENT ON COLUMN miosa.stat_endpoint.zone IS 'Its zone';
 COMMENT ON COLUMN miosa.stat_endpoint.stage IS '0: receives changes first (routers), 1: after those (caches)';
 COMMENT ON COLUMN miosa.stat_endpoint.adapter IS 'Its adapter';
-COMMENT ON COLUMN miosa.stat_endpoint.enabled IS 'Whether anything is sent to it';
+COMMENT ON COLUMN miosa.stat_endpoint.enabled IS 'Whether requests are sent to it';
 COMMENT ON COLUMN miosa.stat_endpoint.state IS 'disabled, new (nothing was sent since it was set up), healthy, resyncing (receives everything), backing off, misconfigured, gone (answers that it is gone) or unverified (does not return its marker)';
 COMMENT ON COLUMN miosa.stat_endpoint.breaker IS 'closed (requests are sent), open (none is, until next_try_at) or half open (one is tried), for the endpoint or for its whole server; null: not known';
 COMMENT ON COLUMN miosa.stat_endpoint.epochs_behind IS 'Route changes since the newest up to which it has acknowledged all, also those that do not concern it; null for schedulers';
-COMMENT ON COLUMN miosa.stat_endpoint.undelivered_since IS 'When the oldest change that it lacks was asked for; null when it lacks none';
+COMMENT ON COLUMN miosa.stat_endpoint.undelivered_since IS 'Time of the oldest change that it lacks; null when it lacks none';
 COMMENT ON COLUMN miosa.stat_endpoint.p50_ms IS 'Milliseconds from the operation to the acknowledgement: half of the changes took no longer';
 COMMENT ON COLUMN miosa.stat_endpoint.p95_ms IS 'The same for 95 of 100';
 COMMENT ON COLUMN miosa.stat_endpoint.p99_ms IS 'The same for 99 of 100';
 COMMENT ON COLUMN miosa.stat_endpoint.sent IS 'Requests sent, also those that read or write its marker';
 COMMENT ON COLUMN miosa.stat_endpoint.succeeded IS 'Requests that succeeded';
-COMMENT ON COLUMN miosa.stat_endpoint.failed IS 'Requests that did not, whosever fault it was';
+COMMENT ON COLUMN miosa.stat_endpoint.failed IS 'Requests that failed, for whatever reason';
 COMMENT ON COLUMN miosa.stat_endpoint.retried IS 'Requests sent again after a failure';
 COMMENT ON COLUMN miosa.stat_endpoint.last_status IS 'Last HTTP status; null when there was none';
 COMMENT ON COLUMN miosa.stat_endpoint.last_error IS 'Last failure, for people; it stays after a success';
@@ -92,21 +92,21 @@ COMMENT ON VIEW miosa.stat_dispatcher IS 'State and statistics of the dispatcher
 COMMENT ON COLUMN miosa.stat_dispatcher.state IS 'not preloaded, none, starting, running, paused, absent, aside (lets a command on the database pass) or stopped';
 COMMENT ON COLUMN miosa.stat_dispatcher.pid IS 'Its process';
 COMMENT ON COLUMN miosa.stat_dispatcher.since IS 'When that was started';
-COMMENT ON COLUMN miosa.stat_dispatcher.term IS 'How often the order of changes was taken over, by another server or after a restore';
+COMMENT ON COLUMN miosa.stat_dispatcher.term IS 'How often the route log was taken over, by another server or after a restore';
 COMMENT ON COLUMN miosa.stat_dispatcher.epoch IS 'Newest route change';
 COMMENT ON COLUMN miosa.stat_dispatcher.passes IS 'Passes that found something to do';
 COMMENT ON COLUMN miosa.stat_dispatcher.sent IS 'Requests sent';
 COMMENT ON COLUMN miosa.stat_dispatcher.succeeded IS 'Requests that succeeded';
-COMMENT ON COLUMN miosa.stat_dispatcher.failed IS 'Requests that did not';
+COMMENT ON COLUMN miosa.stat_dispatcher.failed IS 'Requests that failed';
 COMMENT ON COLUMN miosa.stat_dispatcher.retried IS 'Requests sent again after a failure';
 COMMENT ON COLUMN miosa.stat_dispatcher.in_flight IS 'Requests without an answer yet';
-COMMENT ON COLUMN miosa.stat_dispatcher.pending IS 'Deployments that an endpoint lacks, over all endpoints';
-COMMENT ON COLUMN miosa.stat_dispatcher.oldest_undelivered IS 'When the oldest change that some enabled endpoint lacks was asked for; null when none lacks any';
+COMMENT ON COLUMN miosa.stat_dispatcher.pending IS 'Deployments whose route an endpoint has not acknowledged, summed over all endpoints';
+COMMENT ON COLUMN miosa.stat_dispatcher.oldest_undelivered IS 'Time of the oldest change that some enabled endpoint lacks; null when none lacks any';
 COMMENT ON COLUMN miosa.stat_dispatcher.notified IS 'Notifications sent';
 COMMENT ON COLUMN miosa.stat_dispatcher.errors IS 'Passes that ended in an error; the server''s log has it';
 COMMENT ON COLUMN miosa.stat_dispatcher.paused IS 'Why it does not deliver before miosa_resume(); null when it does';
 COMMENT ON COLUMN miosa.stat_dispatcher.last_pass_at IS 'When it last looked for work; at least every second while it runs';
-COMMENT ON COLUMN miosa.stat_dispatcher.stalled IS 'Whether it has not for more than 10 seconds, so that it must be stopped, stuck or failing';
+COMMENT ON COLUMN miosa.stat_dispatcher.stalled IS 'Whether that is more than 10 seconds ago, so that it must be stopped, stuck or failing';
 COMMENT ON COLUMN miosa.stat_dispatcher.error IS 'Why its passes fail, or why it does not start; null after a pass';
 
 -- Reset counters in shared memory.

@@ -14,7 +14,7 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 	END
 	FROM miosa.dispatcher() d, (SELECT miosa.pause_reason() AS reason) r
 $$;
-COMMENT ON FUNCTION miosa.dispatcher_words() IS 'State of the dispatcher in words: running, or what keeps it from delivering';
+COMMENT ON FUNCTION miosa.dispatcher_words() IS 'State of the dispatcher, for people: running, or why it does not deliver';
 
 -- Count the instances of a version.
 CREATE FUNCTION miosa.count_instances(deployment_id text, version_id text, OUT healthy integer, OUT starting integer)
@@ -23,14 +23,14 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 		(SELECT count(*)::integer FROM miosa.runtime_instances i WHERE i.deployment_id = $1 AND i.version_id = $2
 			AND i.state IN ('pending', 'provisioning', 'starting'))
 $$;
-COMMENT ON FUNCTION miosa.count_instances(text, text) IS 'How many instances of a version serve, and how many are not yet so far';
+COMMENT ON FUNCTION miosa.count_instances(text, text) IS 'Numbers of instances of a version that are healthy, and that are starting';
 
 -- The error of a scheduler's request that no success has followed.
 CREATE FUNCTION miosa.lasting_error(asked miosa.capacity) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN asked.last_error_at > coalesce(asked.asked_at, '-infinity') AND asked.last_error_at >= asked.since
 	THEN asked.last_error END;
-COMMENT ON FUNCTION miosa.lasting_error(miosa.capacity) IS 'Why schedulers do not take what is wanted now; null when they took it since, or were not asked yet';
+COMMENT ON FUNCTION miosa.lasting_error(miosa.capacity) IS 'Why schedulers do not accept the present request; null when they have accepted it since, or were not asked yet';
 
 -- Describe what schedulers were asked for.
 CREATE FUNCTION miosa.scheduler_lines(deployment_id text, version_id text, OUT item text, OUT value text)
@@ -58,7 +58,7 @@ BEGIN
 		END LOOP;
 	END IF;
 END $$;
-COMMENT ON FUNCTION miosa.scheduler_lines(text, text) IS 'Lines of miosa.status() about what schedulers are asked for';
+COMMENT ON FUNCTION miosa.scheduler_lines(text, text) IS 'Lines of miosa.status() about requests to schedulers';
 
 -- Compare the time of waiting with cutover_deadline.
 CREATE FUNCTION miosa.is_overdue(d miosa.deployments) RETURNS boolean
@@ -150,7 +150,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 	CROSS JOIN LATERAL miosa.verdict_of(p, e.counted, e.done) j
 	WHERE p.id = miosa.find_deployment($1)
 $$;
-COMMENT ON FUNCTION miosa.verdict_rows(text) IS 'What miosa.verdict() calls';
+COMMENT ON FUNCTION miosa.verdict_rows(text) IS 'Row of miosa.verdict()';
 
 -- Enter verdict_rows() from C.
 CREATE FUNCTION miosa.verdict(deployment text, OUT code text, OUT text text)
@@ -294,7 +294,7 @@ BEGIN
 
 	item := 'schema';
 	target := miosa.default_target(d.id);
-	SELECT miosa.clip(format('a rollback to %s meets the marked change of %s', miosa.version_name(d.id, target),
+	SELECT miosa.clip(format('a rollback to %s crosses the marked change of %s', miosa.version_name(d.id, target),
 			string_agg(miosa.version_name(d.id, m.id), ', ' ORDER BY m.place)), 64)
 		INTO value FROM unnest(miosa.schema_marks(d.id, target)) WITH ORDINALITY m (id, place) HAVING count(*) > 0;
 	IF FOUND THEN
@@ -359,13 +359,13 @@ CREATE VIEW miosa.overdue AS SELECT * FROM miosa.overdue_rows();
 COMMENT ON VIEW miosa.overdue IS 'Deployments whose active version has waited for longer than miosa_rollback.cutover_deadline and still has no healthy instance';
 COMMENT ON COLUMN miosa.overdue.id IS 'Deployment';
 COMMENT ON COLUMN miosa.overdue.version_id IS 'Active version, which waits';
-COMMENT ON COLUMN miosa.overdue.serving_version_id IS 'Version that serves instead; null: the active one, so nothing does';
+COMMENT ON COLUMN miosa.overdue.serving_version_id IS 'Version that serves instead; null: none, because routes lead to the active one';
 COMMENT ON COLUMN miosa.overdue.waits IS 'How long it has waited';
 COMMENT ON COLUMN miosa.overdue.desired_replicas IS 'Instances that are wanted';
 COMMENT ON COLUMN miosa.overdue.healthy IS 'Instances that are healthy';
 COMMENT ON COLUMN miosa.overdue.starting IS 'Instances that are starting';
-COMMENT ON COLUMN miosa.overdue.asked_at IS 'When a scheduler last took the request for instances; null: none yet';
-COMMENT ON COLUMN miosa.overdue.last_error IS 'Why the last request was not taken';
+COMMENT ON COLUMN miosa.overdue.asked_at IS 'When a scheduler last accepted the request for instances; null: none yet';
+COMMENT ON COLUMN miosa.overdue.last_error IS 'Why the last request was not accepted';
 
 -- Progress, for \watch 1: the deployments that changed last, as long as they
 -- are young or not done.
@@ -413,7 +413,7 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 		OR EXISTS (SELECT FROM miosa.delivery_failures f WHERE f.deployment_id = c.id)
 	ORDER BY c.at DESC, c.id LIMIT 20
 $$;
-COMMENT ON FUNCTION miosa.changed_lately() IS 'The last 20 deployments that changed and are young or perhaps not everywhere, how many there are of these, and whether the log was read in part';
+COMMENT ON FUNCTION miosa.changed_lately() IS 'The last 20 deployments that changed within 10 minutes or may not have converged, the number of all of these, and whether the log was read only in part';
 
 -- List the deployments of changed_lately() with their edges, by zone where
 -- zones differ.
@@ -478,9 +478,9 @@ END $$;
 COMMENT ON FUNCTION miosa.progress_rows() IS 'Rows of miosa.progress';
 
 CREATE VIEW miosa.progress AS SELECT * FROM miosa.progress_rows();
-COMMENT ON VIEW miosa.progress IS 'How far the newest route changes have come, for \watch 1: deployments that changed in the last 10 minutes or are not yet everywhere';
+COMMENT ON VIEW miosa.progress IS 'Progress of the newest route changes, for \watch 1: deployments that changed in the last 10 minutes or have not converged';
 COMMENT ON COLUMN miosa.progress.operation IS 'Deployment and newest operation; below it instances, or a zone';
-COMMENT ON COLUMN miosa.progress.age IS 'Time since the change; of instances: since they are waited for';
+COMMENT ON COLUMN miosa.progress.age IS 'Time since the change; for instances: since the deployment waits for them';
 COMMENT ON COLUMN miosa.progress.edges IS 'Edges that confirmed it, of those that receive it; instances that are healthy, of those that are wanted';
-COMMENT ON COLUMN miosa.progress.slowest IS 'Edge that lacks it longest';
-COMMENT ON COLUMN miosa.progress.last_error IS 'Why, shortened; miosa.status() has it whole';
+COMMENT ON COLUMN miosa.progress.slowest IS 'Edge that has lacked it longest';
+COMMENT ON COLUMN miosa.progress.last_error IS 'Last error of that edge, shortened; miosa.status() has it in full';

@@ -68,7 +68,7 @@ BEGIN
 		RETURNING to_jsonb(s) INTO result;
 	RETURN jsonb_build_object('data', result);
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_storage(text, text, text, text, text) IS 'Adds or changes where s3:// artifacts are asked for';
+COMMENT ON FUNCTION @extschema@.miosa_put_storage(text, text, text, text, text) IS 'Adds or changes a storage: the service where s3:// artifacts below a prefix are verified';
 
 -- Delete a storage.
 CREATE FUNCTION @extschema@.miosa_remove_storage(prefix text) RETURNS void
@@ -85,7 +85,7 @@ BEGIN
 			'See them with SELECT prefix, endpoint, region, addressing, secret FROM miosa.storages;');
 	END IF;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_remove_storage(text) IS 'Removes a storage: our own record alone decides then about artifacts there';
+COMMENT ON FUNCTION @extschema@.miosa_remove_storage(text) IS 'Removes a storage; its artifacts are no longer verified, and their recorded state decides';
 
 -- Ask storage from C.
 CREATE FUNCTION @extschema@.miosa_test_storage(storage_uri text) RETURNS jsonb
@@ -106,7 +106,7 @@ CREATE FUNCTION miosa.due_artifacts(after text, OUT next text, OUT deployment_id
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'mrb_due_artifacts';
-COMMENT ON FUNCTION miosa.due_artifacts(text) IS 'Releases that a rollback would go to and that storage was not asked for since half of miosa_rollback.artifact_max_age, of the next deployments';
+COMMENT ON FUNCTION miosa.due_artifacts(text) IS 'Releases of rollback targets that were not verified within half of miosa_rollback.artifact_max_age, of the next deployments';
 
 -- Null for a release that is not there or was collected.
 CREATE FUNCTION miosa.verify_artifact(deployment_id text, release_id text) RETURNS text
@@ -145,7 +145,7 @@ BEGIN
 		position := coalesce(page.next, '');
 	END LOOP;
 END $$;
-COMMENT ON PROCEDURE miosa.verify_artifacts(integer) IS 'What miosa_verify_artifacts and miosa_maintain call; its schema cannot be renamed';
+COMMENT ON PROCEDURE miosa.verify_artifacts(integer) IS 'Verifies artifacts for miosa_verify_artifacts and miosa_maintain; its schema cannot be renamed';
 
 -- Enter verify_artifacts() of schema miosa.
 CREATE PROCEDURE @extschema@.miosa_verify_artifacts("limit" integer DEFAULT 1000)
@@ -153,7 +153,7 @@ LANGUAGE plpgsql AS $$
 BEGIN
 	CALL miosa.verify_artifacts("limit");
 END $$;
-COMMENT ON PROCEDURE @extschema@.miosa_verify_artifacts(integer) IS 'Asks storage for the artifacts that rollbacks would go to and that were not verified lately';
+COMMENT ON PROCEDURE @extschema@.miosa_verify_artifacts(integer) IS 'Verifies the artifacts of rollback targets that were not verified lately';
 
 -- Choose a deployment at random by index.
 CREATE FUNCTION miosa.some_deployment() RETURNS text
@@ -164,4 +164,4 @@ BEGIN
 			SELECT 100.0 / greatest(c.relpages, 1) FROM pg_class c WHERE c.oid = 'miosa.deployments'::regclass))
 		LIMIT 1), '');
 END $$;
-COMMENT ON FUNCTION miosa.some_deployment() IS 'The id of a deployment that was chosen by chance, or an empty text';
+COMMENT ON FUNCTION miosa.some_deployment() IS 'Id of a randomly chosen deployment; empty when there is none';

@@ -42,7 +42,7 @@ CREATE TABLE miosa.own_plans (
 	artifact_retention interval NOT NULL CHECK (artifact_retention BETWEEN '1 s' AND '100 years')
 );
 COMMENT ON TABLE miosa.own_plans IS 'Plans that were added, and shipped ones that were edited; written through miosa.plans';
-COMMENT ON COLUMN miosa.own_plans.name IS 'Name of the plan; it hides a shipped one of that name';
+COMMENT ON COLUMN miosa.own_plans.name IS 'Name of the plan; it overrides a shipped one of that name';
 COMMENT ON COLUMN miosa.own_plans.audit_retention IS 'As in miosa.plans';
 COMMENT ON COLUMN miosa.own_plans.idempotency_retention IS 'As in miosa.plans';
 COMMENT ON COLUMN miosa.own_plans.artifact_retention IS 'As in miosa.plans';
@@ -57,7 +57,7 @@ COMMENT ON VIEW miosa.plans IS 'Plans of tenants: retention times; can be writte
 COMMENT ON COLUMN miosa.plans.name IS 'Name of the plan';
 COMMENT ON COLUMN miosa.plans.audit_retention IS 'How long audit events are kept; the newest one of a deployment is kept for ever';
 COMMENT ON COLUMN miosa.plans.idempotency_retention IS 'How long an idempotency key returns its first result';
-COMMENT ON COLUMN miosa.plans.artifact_retention IS 'How long the artifact of a version that does not serve is kept before miosa_collect() gives it up; 1 second to 100 years';
+COMMENT ON COLUMN miosa.plans.artifact_retention IS 'How long the artifact of a version that does not serve is kept before miosa_collect() claims it; 1 second to 100 years';
 COMMENT ON COLUMN miosa.plans.builtin IS 'Shipped with the extension and not edited since; what is written here is ignored';
 
 CREATE TABLE miosa.tenants (
@@ -117,7 +117,7 @@ CREATE TABLE miosa.deployments (
 	CONSTRAINT "times must be from 1970 to 2199" CHECK (least(last_rollback_at, waiting_since, created_at, updated_at) >= '1970-01-01 00:00:00+00'
 		AND greatest(last_rollback_at, waiting_since, created_at, updated_at) < '2200-01-01 00:00:00+00')
 ) WITH (fillfactor = 70);
-COMMENT ON TABLE miosa.deployments IS 'What is deployed: each points at one active version';
+COMMENT ON TABLE miosa.deployments IS 'Deployments: each points at one active version';
 COMMENT ON COLUMN miosa.deployments.id IS 'Opaque id';
 COMMENT ON COLUMN miosa.deployments.tenant_id IS 'Owner';
 COMMENT ON COLUMN miosa.deployments.name IS 'Name for people';
@@ -262,13 +262,13 @@ COMMENT ON COLUMN miosa.releases.tenant_id IS 'Owner';
 COMMENT ON COLUMN miosa.releases.kind IS 'Kind of the version';
 COMMENT ON COLUMN miosa.releases.environment_id IS 'Environment of the platform';
 COMMENT ON COLUMN miosa.releases.storage_backend IS 'Name of the storage';
-COMMENT ON COLUMN miosa.releases.storage_uri IS 'Where the artifact is; https, http, file, and s3 below a prefix of miosa.storages are asked, for all others collected_at decides';
+COMMENT ON COLUMN miosa.releases.storage_uri IS 'Where the artifact is; https, http, file, and s3 below a prefix of miosa.storages are verified, for all others collected_at decides';
 COMMENT ON COLUMN miosa.releases.sha256 IS 'SHA-256 of the artifact, hex';
 COMMENT ON COLUMN miosa.releases.size_bytes IS 'Size of the artifact in bytes';
 COMMENT ON COLUMN miosa.releases.metadata IS 'Free object; migration_compatibility as in versions';
 COMMENT ON COLUMN miosa.releases.verified_at IS 'When storage last confirmed the artifact';
-COMMENT ON COLUMN miosa.releases.missing_at IS 'When storage was found not to have it, although our record does; null once it is seen again';
-COMMENT ON COLUMN miosa.releases.collected_at IS 'When the artifact was given up, to be deleted; null while it is kept';
+COMMENT ON COLUMN miosa.releases.missing_at IS 'When storage was found not to have it, although it was not collected; null once storage has it again';
+COMMENT ON COLUMN miosa.releases.collected_at IS 'When the artifact was collected, for deletion from storage; null while it is kept';
 COMMENT ON COLUMN miosa.releases.collected_by IS 'Role that collected it';
 COMMENT ON COLUMN miosa.releases.deleted_at IS 'When its deletion from storage was confirmed';
 COMMENT ON COLUMN miosa.releases.ready_at IS 'When the artifact was complete';
@@ -307,12 +307,12 @@ COMMENT ON COLUMN miosa.runtime_instances.release_id IS 'Release that it runs';
 COMMENT ON COLUMN miosa.runtime_instances.state IS 'pending, provisioning, starting, healthy, unhealthy, stopping, stopped, failed, error or destroyed; only healthy serves';
 COMMENT ON COLUMN miosa.runtime_instances.address IS 'Address that routers reach it at';
 COMMENT ON COLUMN miosa.runtime_instances.port IS 'Port that routers reach it at';
-COMMENT ON COLUMN miosa.runtime_instances.last_heartbeat_at IS 'When it was last heard of';
+COMMENT ON COLUMN miosa.runtime_instances.last_heartbeat_at IS 'When it was last reported, or counted by a poll';
 COMMENT ON COLUMN miosa.runtime_instances.observed_at IS 'When its state was observed, by the clock of the reporter; an earlier observation changes nothing';
 COMMENT ON COLUMN miosa.runtime_instances.reported_by IS 'Scheduler endpoint whose status poll counted it; null when it was reported';
 COMMENT ON COLUMN miosa.runtime_instances.error_message IS 'Why it failed';
 COMMENT ON COLUMN miosa.runtime_instances.metadata IS 'Free object';
-COMMENT ON COLUMN miosa.runtime_instances.created_at IS 'When it was first heard of';
+COMMENT ON COLUMN miosa.runtime_instances.created_at IS 'When it was first reported, or counted by a poll';
 COMMENT ON COLUMN miosa.runtime_instances.updated_at IS 'When it last changed its state';
 
 -- What schedulers are asked for.  A version that has what it needs has no row.
@@ -334,9 +334,9 @@ COMMENT ON COLUMN miosa.capacity.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.capacity.version_id IS 'Version';
 COMMENT ON COLUMN miosa.capacity.state IS 'wanted (instances are missing), idle (not needed any more, drained after drain_delay), draining (the scheduler is asked to stop all) or drained (none is left; a return asks for instances again)';
 COMMENT ON COLUMN miosa.capacity.since IS 'Since when it is in this state';
-COMMENT ON COLUMN miosa.capacity.asked_at IS 'When a scheduler last took the request of this state; null: none since an operation last asked for it';
-COMMENT ON COLUMN miosa.capacity.stop_asked IS 'Whether schedulers were last asked to stop all instances: a return requests them again, whatever is still, or again, there';
-COMMENT ON COLUMN miosa.capacity.last_error IS 'Why the last request was not taken, for people; it stays after a success';
+COMMENT ON COLUMN miosa.capacity.asked_at IS 'When a scheduler last accepted the request of this state; null: none since an operation last asked for it';
+COMMENT ON COLUMN miosa.capacity.stop_asked IS 'Whether schedulers were last asked to stop all instances: a return requests them again, whether or not instances are running';
+COMMENT ON COLUMN miosa.capacity.last_error IS 'Why the last request was not accepted, for people; it stays after a success';
 COMMENT ON COLUMN miosa.capacity.last_error_at IS 'When that was';
 
 -- Where artifacts are, and how to ask for them.
@@ -351,8 +351,8 @@ CREATE TABLE miosa.storages (
 	CONSTRAINT "times must be from 1970 to 2199" CHECK (least(created_at, updated_at) >= '1970-01-01 00:00:00+00'
 		AND greatest(created_at, updated_at) < '2200-01-01 00:00:00+00')
 );
-COMMENT ON TABLE miosa.storages IS 'Object storage that is asked whether artifacts are there';
-COMMENT ON COLUMN miosa.storages.prefix IS 'Storage URIs that begin so are asked for here, s3:// or s3://bucket/; the longest one counts';
+COMMENT ON TABLE miosa.storages IS 'Object storage where artifacts are verified';
+COMMENT ON COLUMN miosa.storages.prefix IS 'Storage URIs that begin with this are verified here, s3:// or s3://bucket/; the longest prefix applies';
 COMMENT ON COLUMN miosa.storages.endpoint IS 'Base URL of the service, http or https';
 COMMENT ON COLUMN miosa.storages.region IS 'Region that requests are signed for';
 COMMENT ON COLUMN miosa.storages.addressing IS 'path: endpoint/bucket/key; virtual: the bucket is part of the host name';
@@ -443,7 +443,7 @@ COMMENT ON COLUMN miosa.audit_events.client_addr IS 'Address of the client; null
 COMMENT ON COLUMN miosa.audit_events.idempotency_key IS 'Key of the call, if it had one';
 COMMENT ON COLUMN miosa.audit_events.reason IS 'Why, in the caller''s words';
 COMMENT ON COLUMN miosa.audit_events.attribution IS 'External attribution: the tenant''s own ids';
-COMMENT ON COLUMN miosa.audit_events.marks IS 'What was accepted knowingly: unverified artifact, incompatible migration';
+COMMENT ON COLUMN miosa.audit_events.marks IS 'Risks that the operation accepted: unverified artifact, incompatible migration';
 COMMENT ON COLUMN miosa.audit_events.created_at IS 'When, taken under the deployment''s lock, so that it rises with seq';
 
 -- The transaction comes first in the key: a pass scans from the oldest
@@ -475,7 +475,7 @@ CREATE TABLE miosa.route_log (
 	created_at timestamptz NOT NULL
 );
 CREATE INDEX route_log_deployment ON miosa.route_log (deployment_id, epoch);
-COMMENT ON TABLE miosa.route_log IS 'The one order of route changes; kept for an hour, and longer while an enabled edge lacks them, but at most 100,000';
+COMMENT ON TABLE miosa.route_log IS 'Route changes in the order of their epochs; kept for an hour, and longer while an enabled edge lacks them, but at most 100,000';
 COMMENT ON COLUMN miosa.route_log.epoch IS 'Position: term in the upper 24 bits, number in the lower 40';
 COMMENT ON COLUMN miosa.route_log.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.route_log.route_seq IS 'The deployment''s route change';

@@ -23,7 +23,7 @@
 CREATE FUNCTION miosa.caller() RETURNS text
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_caller';
-COMMENT ON FUNCTION miosa.caller() IS 'Role that acts, whichever role owns the calling function: the one of SET ROLE, else the one that logged in';
+COMMENT ON FUNCTION miosa.caller() IS 'Role of the caller, whichever role owns the calling function: the one of SET ROLE, else the one that logged in';
 
 -- Rows that were loaded may lack their active version in recent_served.
 CREATE FUNCTION miosa.add_served(served text[], until_now text, from_now text) RETURNS text[]
@@ -123,7 +123,7 @@ BEGIN
 	END IF;
 	RETURN NEW;
 END $$;
-COMMENT ON FUNCTION miosa.versions_state() IS 'Trigger: states of a version move one way (INVALID_ARGUMENT), and what is active, serving or pinned is not archived (VERSION_IN_USE)';
+COMMENT ON FUNCTION miosa.versions_state() IS 'Trigger: refuses to move the state of a version back (INVALID_ARGUMENT), or to archive one that is active, serving or pinned (VERSION_IN_USE)';
 
 -- Refuse the change of a column that identifies the row.
 CREATE FUNCTION miosa.refuse_change() RETURNS trigger
@@ -150,7 +150,7 @@ BEGIN
 		'Make a new version with miosa_put_version().');
 	RETURN NULL;
 END $$;
-COMMENT ON FUNCTION miosa.refuse_change() IS 'Trigger: INVALID_ARGUMENT for a change of what identifies a version that is ready, or its release; the arguments are the columns concerned';
+COMMENT ON FUNCTION miosa.refuse_change() IS 'Trigger: raises INVALID_ARGUMENT when columns change that identify a ready version or its release; the arguments are these columns';
 
 -- Keep a version that is in use from being deleted.
 CREATE FUNCTION miosa.versions_delete() RETURNS trigger
@@ -160,7 +160,7 @@ BEGIN
 	PERFORM miosa.refuse_in_use(OLD.deployment_id, OLD.id, 'deleted');
 	RETURN OLD;
 END $$;
-COMMENT ON FUNCTION miosa.versions_delete() IS 'Trigger: VERSION_IN_USE for the deletion of a version that is active, serving or pinned';
+COMMENT ON FUNCTION miosa.versions_delete() IS 'Trigger: raises VERSION_IN_USE when a version is deleted that is active, serving or pinned';
 
 CREATE TRIGGER versions_identity BEFORE UPDATE ON miosa.versions
 	FOR EACH ROW WHEN (OLD.state IN ('ready', 'archived')
@@ -216,7 +216,7 @@ BEGIN
 	NEW.collected_by := coalesce(NEW.collected_by, miosa.caller());
 	RETURN NEW;
 END $$;
-COMMENT ON FUNCTION miosa.releases_collect() IS 'Trigger: VERSION_IN_USE for the collection or deletion of the release of a version that is active, serving or pinned';
+COMMENT ON FUNCTION miosa.releases_collect() IS 'Trigger: raises VERSION_IN_USE when a release is collected or deleted whose version is active, serving or pinned';
 
 CREATE TRIGGER releases_identity BEFORE UPDATE ON miosa.releases
 	FOR EACH ROW WHEN (
@@ -245,7 +245,7 @@ CREATE TRIGGER releases_delete BEFORE DELETE ON miosa.releases
 CREATE FUNCTION miosa.deployments_pointer() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_deployments_pointer';
-COMMENT ON FUNCTION miosa.deployments_pointer() IS 'Trigger: a plain UPDATE of active_version_id becomes an operation, and what follows from operations cannot be written otherwise';
+COMMENT ON FUNCTION miosa.deployments_pointer() IS 'Trigger: makes an operation of a plain UPDATE of active_version_id, and refuses changes of columns that operations derive';
 
 -- Without a WHEN, which would have to be parsed in every rollback.
 CREATE TRIGGER deployments_pointer BEFORE UPDATE ON miosa.deployments
@@ -258,7 +258,7 @@ CREATE TRIGGER deployments_pointer BEFORE UPDATE ON miosa.deployments
 CREATE FUNCTION miosa.derived_columns() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_derived_columns';
-COMMENT ON FUNCTION miosa.derived_columns() IS 'Trigger: INVALID_ARGUMENT for a change of what the extension derives, unless its functions or the owner of the table make it';
+COMMENT ON FUNCTION miosa.derived_columns() IS 'Trigger: raises INVALID_ARGUMENT when columns change that the extension derives, unless its functions or the owner of the table change them';
 
 CREATE TRIGGER derived BEFORE UPDATE ON miosa.versions
 	FOR EACH ROW EXECUTE FUNCTION miosa.derived_columns();
@@ -410,7 +410,7 @@ BEGIN
 	END IF;
 	RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
 END $$;
-COMMENT ON FUNCTION miosa.plans_write() IS 'Trigger: miosa.plans is written like a table; a shipped plan that is changed becomes a row of miosa.own_plans';
+COMMENT ON FUNCTION miosa.plans_write() IS 'Trigger: writes changes of miosa.plans into miosa.own_plans, also those of shipped plans';
 CREATE TRIGGER plans_write INSTEAD OF INSERT OR UPDATE OR DELETE ON miosa.plans
 	FOR EACH ROW EXECUTE FUNCTION miosa.plans_write();
 
@@ -437,7 +437,7 @@ BEGIN
 	END IF;
 	RETURN NULL;
 END $$;
-COMMENT ON FUNCTION miosa.own_plans_keep() IS 'Trigger: foreign_key_violation for the deletion of a plan that a tenant has';
+COMMENT ON FUNCTION miosa.own_plans_keep() IS 'Trigger: raises foreign_key_violation when a plan is deleted that a tenant has';
 CREATE TRIGGER own_plans_delete AFTER DELETE ON miosa.own_plans
 	FOR EACH ROW EXECUTE FUNCTION miosa.own_plans_keep();
 CREATE TRIGGER own_plans_rename AFTER UPDATE ON miosa.own_plans
@@ -472,7 +472,7 @@ BEGIN
 		'Read them with SELECT miosa_audit_log();');
 	RETURN NULL;
 END $$;
-COMMENT ON FUNCTION miosa.audit_events_keep() IS 'Trigger: FORBIDDEN for any UPDATE or TRUNCATE of audit events, and for a DELETE of one that the tenant''s plan keeps or that is the newest of its deployment';
+COMMENT ON FUNCTION miosa.audit_events_keep() IS 'Trigger: raises FORBIDDEN on UPDATE and TRUNCATE of audit events, and on DELETE of one that the tenant''s plan keeps or that is the newest of its deployment';
 
 CREATE TRIGGER audit_events_keep BEFORE UPDATE OR DELETE ON miosa.audit_events
 	FOR EACH ROW EXECUTE FUNCTION miosa.audit_events_keep();

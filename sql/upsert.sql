@@ -477,7 +477,7 @@ RETURNS jsonb
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 RETURN @extschema@.miosa_set_version_state($1, $2, 'archived');
-COMMENT ON FUNCTION @extschema@.miosa_archive_version(text, text) IS 'Archives a version: no rollback goes there any more and its artifact may be collected';
+COMMENT ON FUNCTION @extschema@.miosa_archive_version(text, text) IS 'Archives a version: it is no longer a rollback target and its artifact may be collected';
 
 -- Domains.
 

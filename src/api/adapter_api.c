@@ -155,7 +155,7 @@ fill_value(const char *name, const JsonbValue *value, MrbTemplateValues *values,
 	else if (mrb_json_read_array(value) != NULL)
 		fill_list(name, mrb_json_read_array(value), list);
 	else
-		refuse("invalid request", psprintf("values.%s: it must be an array.", name));
+		refuse("invalid request", psprintf("values.%s: the value must be an array.", name));
 }
 
 /*
@@ -180,7 +180,7 @@ as_text(const char *name, const JsonbValue *value)
 		return DatumGetCString(DirectFunctionCall1(numeric_out,
 												   NumericGetDatum(value->val.numeric)));
 	if (value->type != jbvString)
-		refuse("invalid request", psprintf("values.%s: it must be a text.", name));
+		refuse("invalid request", psprintf("values.%s: the value must be a string.", name));
 	return pnstrdup(value->val.string.val, value->val.string.len);
 }
 

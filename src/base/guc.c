@@ -81,7 +81,7 @@ define_settings_a_to_c(void)
 							   PGC_USERSET, 0, check_actor, NULL, NULL);
 
 	DefineCustomBoolVariable("miosa_rollback.allow_drop",
-							 "Allows to drop the extension together with its data.",
+							 "Allows the extension to be dropped together with its data.",
 							 NULL,
 							 &mrb_allow_drop, false,
 							 PGC_SUSET, 0, NULL, NULL, NULL);

@@ -335,7 +335,7 @@ finish_if_done(MrbItem *item)
 	if (unsupported != NULL)
 	{
 		/* What was sent is in place, but it is not the whole route. */
-		error = psprintf("adapter \"%s\" can do nothing with the wildcard host \"%s\"",
+		error = psprintf("adapter \"%s\" cannot handle the wildcard host \"%s\"",
 						 item->endpoint->adapter->name, unsupported);
 		mrb_queue_refused(item, 0, error);
 		pfree(error);

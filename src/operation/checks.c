@@ -208,7 +208,7 @@ mrb_checks_compatible(const MrbDeployment *deployment)
 
 	it = fails("migration_compatible", MRB_ERR_MIGRATION_INCOMPATIBLE,
 			   describe_marked(deployment->marked),
-			   "A rollback changes code, not data: the older code meets the newer schema.",
+			   "A rollback changes code, not data: the older code runs with the newer schema.",
 			   "Read the version's migration notes first; a superuser can proceed after SET miosa_rollback.on_incompatible = 'warn';");
 	if (mrb_on_incompatible == MRB_INCOMPATIBLE_WARN)
 		return accept_risk(&it, "MIGRATION_INCOMPATIBLE",

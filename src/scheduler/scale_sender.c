@@ -142,7 +142,7 @@ start(MrbScaleEntry *entry, MrbScaleTask *task, bool poll,
 
 	if (!poll && endpoint->adapter->per_instance && instance == NULL)
 	{
-		*problem = psprintf("%d instances are missing, and no more of the version are known that could be started",
+		*problem = psprintf("%d instances are missing, and the version has no others that could be started",
 							task->request.unknown);
 		return MRB_START_WRONG;
 	}

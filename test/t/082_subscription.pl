@@ -195,8 +195,8 @@ is($copy->safe_psql('postgres', $subscriptions), 'ok 1 enabled, none fails', 'th
 is($origin->safe_psql('postgres', $subscriptions), 'ok no subscription', 'also where there is none');
 $copy->safe_psql('postgres', "INSERT INTO miosa.own_plans VALUES ('both', '1 day', '1 day', '1 day')");
 $origin->safe_psql('postgres', "INSERT INTO miosa.own_plans VALUES ('both', '2 days', '1 day', '1 day')");
-is(wait_sql($copy, $subscriptions, 'fail the worker fails repeatedly: everything'),
-	'fail the worker fails repeatedly: everything', 'and when people wrote the same key on both');
+is(wait_sql($copy, $subscriptions, 'fail subscriptions whose worker fails repeatedly: everything'),
+	'fail subscriptions whose worker fails repeatedly: everything', 'and when people wrote the same key on both');
 $copy->safe_psql('postgres', "DELETE FROM miosa.own_plans WHERE name = 'both'");
 is(wait_sql($copy, "SELECT audit_retention FROM miosa.own_plans WHERE name = 'both'", '2 days'), '2 days', 'which its fix mends');
 

@@ -271,8 +271,8 @@ $node->append_conf('postgresql.conf', 'miosa_rollback.max_endpoints = 1');
 $node->restart;
 is(wait_sql('SELECT state FROM miosa.stat_dispatcher', 'running'), 'running', 'room for one');
 is(wait_sql("SELECT status || ' ' || seen FROM miosa_doctor() WHERE item = 'endpoint_entries'",
-		'warn 1 of miosa_rollback.max_endpoints = 1 are taken; 1 here have none'),
-	'warn 1 of miosa_rollback.max_endpoints = 1 are taken; 1 here have none', 'the doctor warns');
+		'warn 1 of miosa_rollback.max_endpoints = 1 are taken; endpoints of this database without one: 1'),
+	'warn 1 of miosa_rollback.max_endpoints = 1 are taken; endpoints of this database without one: 1', 'the doctor warns');
 $sink->clear;
 is(converge('a'), 'converged', 'both are told all the same');
 is(scalar(@told = $sink->requests('/a/')), 2, 'once each');
