@@ -11,6 +11,10 @@
  *
  * No request is sent while a transaction is open.
  *
+ * Passes are paced.  A pass for a single commit costs about as much as the
+ * commit, so that under load a pass takes what has gathered for a few
+ * milliseconds, while a commit that comes alone is taken at once.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -46,6 +50,15 @@
 #define RETRY_MIN_MS 50
 #define RETRY_MAX_MS 5000
 
+/*
+ * Pacing: a pass is entitled to one part in PASS_SHARE of the time.  It may
+ * begin PASS_CREDIT_MS early, so that a few commits in a row are each taken at
+ * once, and is put off by at most PASS_REST_MS.
+ */
+#define PASS_SHARE 4
+#define PASS_CREDIT_MS 10
+#define PASS_REST_MS 5
+
 /* Requests wait while a transaction waits for a lock. */
 #define LOCK_MS 100
 
@@ -64,7 +77,8 @@ typedef struct Pass
 static void remember_site(MrbDispatcher *dispatcher);
 static void run_pass(void *arg);
 static bool nothing_to_do(MrbDispatcher *dispatcher, MrbTerm *term);
-static bool pass_due(MrbDispatcher *dispatcher);
+static bool pass_due(MrbDispatcher *dispatcher, MrbTick now);
+static void pace(MrbDispatcher *dispatcher, MrbTick began);
 static void pass_failed(MrbDispatcher *dispatcher, int sqlstate);
 static void pause_dispatcher(MrbDispatcher *dispatcher, const char *reason);
 static void apply(Pass *pass);
@@ -102,15 +116,16 @@ mrb_dispatcher_create(MrbRegistrySlot *slot)
 }
 
 /*
- * Make a pass, unless one that failed is put off.
+ * Make a pass, unless it is put off.
  */
 bool
 mrb_dispatcher_pass(MrbDispatcher *dispatcher)
 {
 	Pass		pass = {.dispatcher = dispatcher};
+	MrbTick		began = mrb_timer_read();
 	int			sqlstate = 0;
 
-	if (!pass_due(dispatcher))
+	if (!pass_due(dispatcher, began))
 		return true;
 	if (!mrb_worker_xact_try(run_pass, &pass, &sqlstate))
 	{
@@ -136,6 +151,8 @@ mrb_dispatcher_pass(MrbDispatcher *dispatcher)
 	/* What is left is taken after this turn's requests. */
 	if (pass.taken.more)
 		dispatcher->next_pass = mrb_timer_read();
+	else
+		pace(dispatcher, began);
 	return true;
 }
 
@@ -212,13 +229,32 @@ nothing_to_do(MrbDispatcher *dispatcher, MrbTerm *term)
 }
 
 /*
- * Whether a pass may be made, after one that failed.
+ * Whether a pass may be made now: one that failed is retried at its time, and
+ * under load the next one is put off.
  */
 static bool
-pass_due(MrbDispatcher *dispatcher)
+pass_due(MrbDispatcher *dispatcher, MrbTick now)
 {
-	return dispatcher->next_pass == 0 ||
-		mrb_timer_read() >= dispatcher->next_pass;
+	MrbTick		rested = mrb_timer_add_ms(dispatcher->paced_until,
+										  -PASS_CREDIT_MS);
+
+	if (now < rested)
+		dispatcher->next_pass = Max(dispatcher->next_pass, rested);
+	return now >= dispatcher->next_pass;
+}
+
+/*
+ * Count the time of a pass that ends now.
+ */
+static void
+pace(MrbDispatcher *dispatcher, MrbTick began)
+{
+	MrbTick		now = mrb_timer_read();
+	MrbTick		until = Max(dispatcher->paced_until, began) +
+	PASS_SHARE * (now - began);
+
+	dispatcher->paced_until =
+		Min(until, mrb_timer_add_ms(now, PASS_CREDIT_MS + PASS_REST_MS));
 }
 
 /*

@@ -28,6 +28,7 @@ typedef struct MrbDispatcher
 
 	/* the next pass */
 	MrbTick		next_pass;		/* 0: when the process is woken */
+	MrbTick		paced_until;	/* the share of the passes so far ends */
 	int			failures;		/* passes that failed, in a row */
 
 	bool		more_to_start;	/* the last turn did not start all requests */
