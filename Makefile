@@ -47,6 +47,7 @@ OBJS = \
 	src/common/histogram.o \
 	src/common/id_hash.o \
 	src/common/index_lookup.o \
+	src/common/iso_time.o \
 	src/common/json_read.o \
 	src/common/lock_wait.o \
 	src/common/query.o \
@@ -99,6 +100,7 @@ OBJS = \
 	src/operation/operation.o \
 	src/operation/pointer_trigger.o \
 	src/operation/primary.o \
+	src/operation/response.o \
 	src/operation/rollback.o \
 	src/operation/schema_marks.o \
 	src/operation/target.o \
@@ -156,6 +158,7 @@ OBJS = \
 	src/api/overload_api.o \
 	src/api/progress_snapshot.o \
 	src/api/replication_api.o \
+	src/api/response_api.o \
 	src/api/stats_api.o \
 	src/api/storage_api.o \
 	src/api/verifier_api.o \
@@ -211,6 +214,7 @@ REGRESS = \
 	promotion \
 	target_choice \
 	idempotency_keys \
+	responses \
 	conditions \
 	hints \
 	transactions \

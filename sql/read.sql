@@ -6,49 +6,21 @@
 
 -- Format a time.
 CREATE FUNCTION miosa.iso(at timestamptz) RETURNS text
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
-RETURN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_iso';
 COMMENT ON FUNCTION miosa.iso(timestamptz) IS 'The time as ISO 8601 in UTC with microseconds and Z, whatever DateStyle and TimeZone are; null for null';
 
--- In the path of every rollback: no subquery here.
+-- Build the object of a deployment, as the response of an operation has it.
 CREATE FUNCTION miosa.deployment_object(d miosa.deployments) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN jsonb_build_object(
-	'id', d.id,
-	'tenant_id', d.tenant_id,
-	'name', d.name,
-	'slug', d.slug,
-	'kind', d.kind,
-	'state', d.state,
-	'desired_replicas', d.desired_replicas,
-	'active_version_id', d.active_version_id,
-	'active_release_id', d.active_release_id,
-	'running_artifact_sha256', d.running_artifact_sha256,
-	'serving_version_id', d.serving_version_id,
-	'owner_id', d.owner_id,
-	'workspace_id', d.workspace_id,
-	'project_id', d.project_id,
-	'repo_url', d.metadata -> 'repo_url',
-	'repo_provider', d.metadata -> 'repo_provider',
-	'branch', d.metadata -> 'branch',
-	'build_command', d.metadata -> 'build_command',
-	'run_command', d.metadata -> 'run_command',
-	'runtime_image', d.metadata -> 'runtime_image',
-	'current_build_id', d.metadata -> 'current_build_id',
-	'source_type', d.source_type,
-	'auto_deploy', d.auto_deploy,
-	'custom_domain_id', d.custom_domain_id,
-	'linked_database_id', d.linked_database_id,
-	'deployment_product', d.deployment_product,
-	'metadata', d.metadata,
-	'external_workspace_id', d.external_workspace_id,
-	'external_user_id', d.external_user_id,
-	'external_project_id', d.external_project_id,
-	'public_url', d.public_url,
-	'auto_subdomain', d.auto_subdomain,
-	'created_at', miosa.iso(d.created_at),
-	'updated_at', miosa.iso(d.updated_at));
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_deployment_object';
 COMMENT ON FUNCTION miosa.deployment_object(miosa.deployments) IS 'A deployment in the platform''s shape; the older repository fields come from its metadata';
+
+-- Build the response that a key's record stands for.
+CREATE FUNCTION miosa.stored_response(k miosa.idempotency_keys) RETURNS jsonb
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_stored_response';
+COMMENT ON FUNCTION miosa.stored_response(miosa.idempotency_keys) IS 'The response of the operation that the key belongs to, byte for byte, of what its record stores';
 
 -- Build the object of a version.
 CREATE FUNCTION miosa.version_object(v miosa.versions) RETURNS jsonb

@@ -111,7 +111,8 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.miosa_convergence, @extschema@.miosa_wait_converged, @extschema@.miosa_doctor,
 	@extschema@.miosa_resend, @extschema@.miosa_resync, @extschema@.miosa_redrive, @extschema@.miosa_test_endpoint,
 	miosa.rollback, miosa.promote, miosa.status, miosa.verdict, miosa.candidates, miosa.history,
-	miosa.progress_rows, miosa.heartbeat_horizon, miosa.overdue_rows, miosa.stands_on
+	miosa.progress_rows, miosa.heartbeat_horizon, miosa.overdue_rows, miosa.stands_on,
+	miosa.stored_response
 	TO miosa_operator;
 GRANT SELECT ON
 	miosa.plans, miosa.own_plans, miosa.shipped_plans, miosa.tenants, miosa.deployments, miosa.versions, miosa.releases, miosa.runtime_instances,

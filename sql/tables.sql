@@ -401,7 +401,7 @@ COMMENT ON COLUMN miosa.idempotency_keys.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.idempotency_keys.key IS 'Key as the caller chose it';
 COMMENT ON COLUMN miosa.idempotency_keys.operation IS 'rollback or promote';
 COMMENT ON COLUMN miosa.idempotency_keys.fingerprint IS 'SHA-256 of the request; another request under the key is refused';
-COMMENT ON COLUMN miosa.idempotency_keys.response IS 'Result, returned byte for byte';
+COMMENT ON COLUMN miosa.idempotency_keys.response IS 'What is needed to return the result byte for byte; miosa.stored_response() shows the result';
 COMMENT ON COLUMN miosa.idempotency_keys.seq IS 'Operation that made the result';
 COMMENT ON COLUMN miosa.idempotency_keys.created_at IS 'When it was made';
 COMMENT ON COLUMN miosa.idempotency_keys.expires_at IS 'When the key is free again, by the tenant''s plan';

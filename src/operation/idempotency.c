@@ -4,8 +4,8 @@
  *	  Idempotency keys: a call with a used key returns the stored response.
  *
  * Expiry is decided on read, by the clock and not by the transaction's start,
- * so a late purge changes no result.  operation.c writes a record in the
- * statement that writes the operation.
+ * so a late purge changes no result.  operation.c writes a record with the
+ * operation, in the form of response.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,9 +21,9 @@
 #include "base/errors.h"
 #include "base/miosa_rollback.h"
 #include "common/index_lookup.h"
-#include "common/json_read.h"
 #include "common/query.h"
 #include "operation/idempotency.h"
+#include "operation/response.h"
 
 enum
 {
@@ -72,27 +72,15 @@ static MrbQuery forget_query = {
 	.expected = MRB_QUERY_DELETE,
 };
 
-/* Add to a stored response that a later operation superseded it. */
-static MrbQuery superseded_query = {
-	.sql = "SELECT $1 || pg_catalog.jsonb_build_object('operation',"
-	" ($1 -> 'operation') || pg_catalog.jsonb_build_object("
-	" 'replayed', true, 'superseded_by', $2,"
-	" 'warnings', coalesce($1 #> '{operation,warnings}', '[]')"
-	" || pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object("
-	" 'code', 'SUPERSEDED', 'message', $3, 'detail', $4, 'hint', $5))))",
-	.nargs = 5,
-	.argtypes = {JSONBOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID},
-	.read_only = true,
-};
-
 static void hash_part(pg_cryptohash_ctx *context, const char *part);
 static Jsonb *read_response(const char *deployment_id, const char *key,
 							const MrbFingerprint *fingerprint);
 pg_noreturn static void raise_mismatch(const char *key, const char *operation_id,
 									   const char *operation, const char *created_at);
-static Jsonb *mark_if_superseded(const char *deployment_id, Jsonb *response,
-								 int64 seq, int64 present_seq,
-								 const char *present_version);
+static void mark_if_superseded(const char *deployment_id,
+							   MrbResponse *response, int64 seq,
+							   int64 present_seq,
+							   const char *present_version);
 
 /*
  * Check a key and return its bare form.
@@ -216,7 +204,7 @@ read_response(const char *deployment_id, const char *key,
 	bytea	   *stored = DatumGetByteaPP(mrb_index_lookup_datum(&key_row,
 																KEY_FINGERPRINT,
 																&isnull));
-	Jsonb	   *response;
+	MrbResponse *response;
 
 	if (VARSIZE_ANY_EXHDR(stored) != sizeof(fingerprint->bytes) ||
 		memcmp(VARDATA_ANY(stored), fingerprint->bytes,
@@ -225,17 +213,20 @@ read_response(const char *deployment_id, const char *key,
 					   mrb_index_lookup_text(&key_row, KEY_OPERATION),
 					   timestamptz_to_str(mrb_index_lookup_timestamp(&key_row,
 																	 KEY_CREATED_AT)));
-	response = mrb_index_lookup_jsonb(&key_row, KEY_RESPONSE);
+	response = mrb_response_unpack(mrb_index_lookup_jsonb(&key_row, KEY_RESPONSE),
+								   deployment_id, seq,
+								   mrb_index_lookup_timestamp(&key_row,
+															  KEY_CREATED_AT));
 
 	/* The same snapshot shows whether the deployment has moved. */
 	if (mrb_index_lookup_find(&deployment_row, deployment_id, NULL))
 	{
-		response = mark_if_superseded(deployment_id, response, seq,
-									  mrb_index_lookup_int64(&deployment_row, DEPLOYMENT_SEQ),
-									  mrb_index_lookup_text(&deployment_row, DEPLOYMENT_ACTIVE));
+		mark_if_superseded(deployment_id, response, seq,
+						   mrb_index_lookup_int64(&deployment_row, DEPLOYMENT_SEQ),
+						   mrb_index_lookup_text(&deployment_row, DEPLOYMENT_ACTIVE));
 		mrb_index_lookup_close(&deployment_row);
 	}
-	return response;
+	return mrb_response_build(response);
 }
 
 /*
@@ -257,26 +248,21 @@ raise_mismatch(const char *key, const char *operation_id,
  * version is active now, warn of it, in the response too; the record does not
  * change.
  */
-static Jsonb *
-mark_if_superseded(const char *deployment_id, Jsonb *response, int64 seq,
+static void
+mark_if_superseded(const char *deployment_id, MrbResponse *response, int64 seq,
 				   int64 present_seq, const char *present_version)
 {
-	Datum		values[5];
-	JsonbValue	operation;
-	char	   *target_id = NULL;
+	char	   *target_id;
 	char	   *message;
 	char	   *detail;
 	const char *hint;
 
 	if (present_seq == seq)
-		return response;
-	if (mrb_json_read_get(&response->root, "operation", &operation) &&
-		mrb_json_read_object(&operation) != NULL)
-		target_id = mrb_json_read_text(mrb_json_read_object(&operation),
-									   "target_version_id");
+		return;
+	target_id = mrb_response_target(response);
 	if (target_id == NULL ||
 		(present_version != NULL && strcmp(target_id, present_version) == 0))
-		return response;
+		return;
 
 	message = psprintf("deployment \"%s\" has moved since", deployment_id);
 	detail = psprintf("This is the result of operation %s#" INT64_FORMAT
@@ -290,15 +276,7 @@ mark_if_superseded(const char *deployment_id, Jsonb *response, int64 seq,
 			(errmsg_internal("%s", message),
 			 errdetail_internal("%s", detail), errhint("%s", hint)));
 
-	values[0] = JsonbPGetDatum(response);
-	values[1] = CStringGetTextDatum(psprintf("%s#" INT64_FORMAT, deployment_id,
-											 present_seq));
-	values[2] = CStringGetTextDatum(message);
-	values[3] = CStringGetTextDatum(detail);
-	values[4] = CStringGetTextDatum(hint);
-	mrb_query_open();
-	(void) mrb_query_run(&superseded_query, values, NULL);
-	response = mrb_query_jsonb(0, 1);
-	mrb_query_close();
-	return response;
+	mrb_response_supersede(response,
+						   psprintf("%s#" INT64_FORMAT, deployment_id, present_seq),
+						   message, detail, hint);
 }

@@ -3,10 +3,11 @@
  * operation.c
  *	  Writing of an operation.
  *
- * One statement writes the rows of every operation, and makes the response of
- * the deployment's row as written.  The INSERT of the key has no ON CONFLICT:
- * an expired record was deleted before, any other conflict is an error.  The
- * time is taken under the deployment's lock, so that it increases with seq.
+ * One statement writes the rows of every operation and returns the deployment's
+ * row as written, from which the response is read; a second one stores that
+ * under the key.  The INSERT of the key has no ON CONFLICT: an expired record was
+ * deleted before, any other conflict is an error.  The time is taken under the
+ * deployment's lock, so that it increases with seq.
  *
  * If a plain UPDATE moves the pointer, its trigger writes the deployment's
  * row: then the statement computes the new values instead of updating the row,
@@ -18,12 +19,14 @@
 
 #include "catalog/pg_type.h"
 #include "common/sha2.h"
+#include "executor/executor.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "common/query.h"
 #include "operation/capacity.h"
 #include "operation/operation.h"
+#include "operation/response.h"
 #include "operation/write_guard.h"
 
 /* Arguments of write_query, in order. */
@@ -44,13 +47,9 @@ enum
 	ARG_ACTOR_TYPE,
 	ARG_ACTOR_ID,
 	ARG_KEY,
-	ARG_FINGERPRINT,
-	ARG_EXPIRES,
 	ARG_REASON,
 	ARG_ATTRIBUTION,
 	ARG_MARKS,
-	ARG_SKIPPED,
-	ARG_WARNINGS,
 	ARG_COUNT,
 
 	/* of the row that a plain UPDATE writes */
@@ -66,8 +65,23 @@ enum
 {
 	RESULT_ROUTE_SEQ = 1,
 	RESULT_RECENT_SERVED,
-	RESULT_RESPONSE,			/* of write_query */
-	RESULT_MOVED = RESULT_RESPONSE, /* the first of row_query's MOVED_COLUMNS */
+	RESULT_SEQ,					/* of write_query */
+	RESULT_ROW,
+	RESULT_MOVED = RESULT_SEQ,	/* the first of row_query's MOVED_COLUMNS */
+};
+
+/* Arguments of key_query, in order. */
+enum
+{
+	KEY_DEPLOYMENT,
+	KEY_KEY,
+	KEY_OPERATION,
+	KEY_FINGERPRINT,
+	KEY_RESPONSE,
+	KEY_SEQ,
+	KEY_NOW,
+	KEY_EXPIRES,
+	KEY_COUNT
 };
 
 /*
@@ -98,11 +112,11 @@ enum
 	" actor_type, actor_id, session_user_name, client_addr," \
 	" idempotency_key, reason, attribution, marks, created_at)" \
 	" SELECT m.id, m.seq, m.tenant_id, $9, $10, $11, $12, $2, $13, $14," \
-	" session_user, pg_catalog.inet_client_addr(), $15, $18," \
-	" coalesce($19, pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(" \
+	" session_user, pg_catalog.inet_client_addr(), $15, $16," \
+	" coalesce($17, pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(" \
 	" 'external_workspace_id', m.external_workspace_id," \
 	" 'external_user_id', m.external_user_id," \
-	" 'external_project_id', m.external_project_id))), $20::jsonb, $7" \
+	" 'external_project_id', m.external_project_id))), $18::jsonb, $7" \
 	" FROM moved m" \
 	"), queued AS (" \
 	" INSERT INTO miosa.outbox (xid, deployment_id, kind, route_seq, created_at)" \
@@ -125,13 +139,9 @@ enum
 	[ARG_ACTOR_TYPE] = TEXTOID, \
 	[ARG_ACTOR_ID] = TEXTOID, \
 	[ARG_KEY] = TEXTOID, \
-	[ARG_FINGERPRINT] = BYTEAOID, \
-	[ARG_EXPIRES] = TIMESTAMPTZOID, \
 	[ARG_REASON] = TEXTOID, \
 	[ARG_ATTRIBUTION] = JSONBOID, \
-	[ARG_MARKS] = TEXTOID, \
-	[ARG_SKIPPED] = TEXTOID, \
-	[ARG_WARNINGS] = TEXTOID
+	[ARG_MARKS] = TEXTOID
 
 static MrbQuery write_query = {
 	.sql = "WITH moved AS ("
@@ -139,28 +149,35 @@ static MrbQuery write_query = {
 	" WHERE p.id = $1"
 	" RETURNING p.id, p.seq, p.route_seq, p.recent_served, p.tenant_id,"
 	" p.external_workspace_id, p.external_user_id, p.external_project_id,"
-	" pg_catalog.jsonb_build_object('data', miosa.deployment_object(p),"
-	" 'operation', pg_catalog.jsonb_build_object("
-	" 'id', p.id || '#' || p.seq::text, 'previous_version_id', $12,"
-	" 'target_version_id', $2, 'target_rule', $11, 'outcome', $10)"
-	" || CASE WHEN $21 IS NULL THEN '{}'::jsonb"
-	" ELSE pg_catalog.jsonb_build_object('skipped', $21::jsonb) END"
-	" || CASE WHEN $22 IS NULL THEN '{}'::jsonb"
-	" ELSE pg_catalog.jsonb_build_object('warnings', $22::jsonb) END) AS response"
-	")," EVENT_AND_WORK ", keyed AS ("
-	" INSERT INTO miosa.idempotency_keys (deployment_id, key, operation,"
-	" fingerprint, response, seq, created_at, expires_at)"
-	" SELECT m.id, $15, $8, $16, m.response, m.seq, $7, $17"
-	" FROM moved m WHERE $15 IS NOT NULL"
-	") SELECT m.route_seq, m.recent_served, m.response FROM moved m",
+	" p AS row"
+	")," EVENT_AND_WORK
+	" SELECT m.route_seq, m.recent_served, m.seq, m.row FROM moved m",
 	.nargs = ARG_COUNT,
 	.argtypes = {ARG_TYPES},
+};
+
+static MrbQuery key_query = {
+	.sql = "INSERT INTO miosa.idempotency_keys (deployment_id, key, operation,"
+	" fingerprint, response, seq, created_at, expires_at)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+	.nargs = KEY_COUNT,
+	.argtypes = {
+		[KEY_DEPLOYMENT] = TEXTOID,
+		[KEY_KEY] = TEXTOID,
+		[KEY_OPERATION] = TEXTOID,
+		[KEY_FINGERPRINT] = BYTEAOID,
+		[KEY_RESPONSE] = JSONBOID,
+		[KEY_SEQ] = INT8OID,
+		[KEY_NOW] = TIMESTAMPTZOID,
+		[KEY_EXPIRES] = TIMESTAMPTZOID,
+	},
+	.expected = MRB_QUERY_INSERT,
 };
 
 static MrbQuery row_query = {
 	.sql = "WITH moved (id, tenant_id, external_workspace_id,"
 	" external_user_id, external_project_id, " MOVED_COLUMNS ") AS ("
-	" SELECT p.id, $23, $24, $25, $26, " MOVED_VALUES
+	" SELECT p.id, $19, $20, $21, $22, " MOVED_VALUES
 	" FROM miosa.deployments p WHERE p.id = $1"
 	")," EVENT_AND_WORK
 	" SELECT m.route_seq, m.recent_served, " MOVED_COLUMNS " FROM moved m",
@@ -217,6 +234,8 @@ static const struct
 	[MRB_UNPUBLISH] = {"unpublish", "deployment.unpublish"},
 };
 
+static void store_response(const MrbOperation *operation, Jsonb *packed,
+						   int64 seq, TimestampTz now);
 static void fill_args(const MrbOperation *operation, TimestampTz now,
 					  Datum *values, bool *nulls);
 static void set_text(Datum *values, bool *nulls, int arg, const char *value);
@@ -233,7 +252,14 @@ mrb_operation_write(const MrbOperation *operation)
 	TimestampTz now = GetCurrentTimestamp();
 	Datum		values[ARG_COUNT] = {0};
 	bool		nulls[ARG_COUNT] = {false};
-	Jsonb	   *response;
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context;
+	TupleTableSlot *row;
+	MrbResponse *response;
+	Jsonb	   *packed = NULL;
+	Jsonb	   *result;
+	int64		seq;
+	bool		isnull;
 
 	fill_args(operation, now, values, nulls);
 	mrb_query_open();
@@ -242,10 +268,21 @@ mrb_operation_write(const MrbOperation *operation)
 	if (mrb_write_guard_run(&write_query, values, nulls) != 1)
 		elog(ERROR, "deployment \"%s\" vanished under its lock",
 			 operation->deployment_id);
-	response = mrb_query_jsonb(0, RESULT_RESPONSE);
+	row = mrb_response_slot(DatumGetHeapTupleHeader(mrb_query_datum(0, RESULT_ROW,
+																	&isnull)));
+	response = mrb_response_read(row, operation);
+	context = MemoryContextSwitchTo(caller);
+	result = mrb_response_build(response);
+	MemoryContextSwitchTo(context);
+	if (operation->key != NULL)
+		packed = mrb_response_pack(response, now);
+	ExecDropSingleTupleTableSlot(row);
+	seq = mrb_query_int64(0, RESULT_SEQ, 0);
 	update_capacity(operation, now);
+	if (packed != NULL)
+		store_response(operation, packed, seq, now);
 	mrb_query_close();
-	return response;
+	return result;
 }
 
 /*
@@ -282,14 +319,37 @@ mrb_operation_write_row(const MrbOperation *operation, const MrbOwner *owner,
 }
 
 /*
+ * Store the response under the key.
+ */
+static void
+store_response(const MrbOperation *operation, Jsonb *packed, int64 seq,
+			   TimestampTz now)
+{
+	bytea	   *fingerprint = palloc(VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
+	Datum		values[KEY_COUNT] = {0};
+	bool		nulls[KEY_COUNT] = {false};
+
+	SET_VARSIZE(fingerprint, VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
+	memcpy(VARDATA(fingerprint), operation->fingerprint,
+		   PG_SHA256_DIGEST_LENGTH);
+	set_text(values, nulls, KEY_DEPLOYMENT, operation->deployment_id);
+	set_text(values, nulls, KEY_KEY, operation->key);
+	set_text(values, nulls, KEY_OPERATION, names[operation->action].operation);
+	values[KEY_FINGERPRINT] = PointerGetDatum(fingerprint);
+	values[KEY_RESPONSE] = JsonbPGetDatum(packed);
+	values[KEY_SEQ] = Int64GetDatum(seq);
+	values[KEY_NOW] = TimestampTzGetDatum(now);
+	values[KEY_EXPIRES] = TimestampTzGetDatum(operation->key_expires_at);
+	(void) mrb_query_run(&key_query, values, nulls);
+}
+
+/*
  * Fill in the arguments that both statements share.
  */
 static void
 fill_args(const MrbOperation *operation, TimestampTz now, Datum *values,
 		  bool *nulls)
 {
-	bytea	   *fingerprint = palloc0(VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
-
 	set_text(values, nulls, ARG_DEPLOYMENT, operation->deployment_id);
 	set_text(values, nulls, ARG_TARGET, operation->target_version_id);
 	set_text(values, nulls, ARG_RELEASE, operation->target_release_id);
@@ -305,18 +365,10 @@ fill_args(const MrbOperation *operation, TimestampTz now, Datum *values,
 	set_text(values, nulls, ARG_ACTOR_TYPE, operation->actor_type);
 	set_text(values, nulls, ARG_ACTOR_ID, operation->actor_id);
 	set_text(values, nulls, ARG_KEY, operation->key);
-	SET_VARSIZE(fingerprint, VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
-	if (operation->key != NULL)
-		memcpy(VARDATA(fingerprint), operation->fingerprint,
-			   PG_SHA256_DIGEST_LENGTH);
-	values[ARG_FINGERPRINT] = PointerGetDatum(fingerprint);
-	values[ARG_EXPIRES] = TimestampTzGetDatum(operation->key_expires_at);
 	set_text(values, nulls, ARG_REASON, operation->reason);
 	values[ARG_ATTRIBUTION] = JsonbPGetDatum(operation->attribution);
 	nulls[ARG_ATTRIBUTION] = operation->attribution == NULL;
 	set_text(values, nulls, ARG_MARKS, operation->accepted_risks);
-	set_text(values, nulls, ARG_SKIPPED, operation->skipped);
-	set_text(values, nulls, ARG_WARNINGS, operation->warnings);
 }
 
 /*

@@ -13,8 +13,8 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
+#include "common/iso_time.h"
 #include "common/query.h"
 #include "route/route.h"
 
@@ -131,15 +131,8 @@ char *
 mrb_route_changed_at(const MrbRoute *route, char *buffer)
 {
 	TimestampTz at = route->since != 0 ? route->since : route->updated_at;
-	struct pg_tm tm;
-	fsec_t		fsec;
 
-	if (at == 0 || timestamp2tm(at, NULL, &tm, &fsec, NULL, NULL) != 0)
-		return NULL;
-	snprintf(buffer, MRB_ROUTE_TIME_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ",
-			 tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min,
-			 tm.tm_sec, (int) fsec);
-	return buffer;
+	return at != 0 ? mrb_iso_time_write(at, buffer) : NULL;
 }
 
 /*

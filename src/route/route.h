@@ -11,6 +11,7 @@
 #include "datatype/timestamp.h"
 
 #include "adapter/template.h"
+#include "common/iso_time.h"
 
 /* A host that edges have to remove; see route_book.c. */
 typedef struct MrbRemovedHost MrbRemovedHost;
@@ -61,7 +62,7 @@ extern MrbRoute *mrb_route_read(char **ids, int n, int *found);
 extern MrbRoute *mrb_route_read_after(const char *id, int limit, int *found);
 
 /* Size of a buffer for a time in ISO 8601. */
-#define MRB_ROUTE_TIME_SIZE 32
+#define MRB_ROUTE_TIME_SIZE MRB_ISO_TIME_SIZE
 
 /*
  * Write the time of the change into the buffer and return that, or NULL when

@@ -26,23 +26,23 @@ SELECT c ->> 'check' AS "check", c ->> 'result' AS result, c ->> 'code' AS code
 SELECT test.warnings(miosa_rollback('dep_1', 'ver_2', 'k2'));
 -- They are part of the stored answer.
 SELECT test.warnings(miosa_rollback('dep_1', 'ver_2', 'k2')) ~ '^(ARTIFACT_UNVERIFIED|MIGRATION_INCOMPATIBLE) ' AS again;
-SELECT miosa_rollback('dep_1', 'ver_2', 'k2') = k.response AS same FROM miosa.idempotency_keys k WHERE k.deployment_id = 'dep_1' AND k.key = 'k2';
+SELECT miosa_rollback('dep_1', 'ver_2', 'k2') = miosa.stored_response(k) AS same FROM miosa.idempotency_keys k WHERE k.deployment_id = 'dep_1' AND k.key = 'k2';
 SELECT test.warnings(miosa_promote('dep_1', 'ver_1', 'k3', accept_unverified => true));
 
 -- A replay of what is true no more: what is stored stays as it is, byte for
 -- byte, and the answer says what came after it.
-SELECT response::text AS stored FROM miosa.idempotency_keys WHERE deployment_id = 'dep_1' AND key = 'k2' \gset
+SELECT miosa.stored_response(k)::text AS stored FROM miosa.idempotency_keys k WHERE deployment_id = 'dep_1' AND key = 'k2' \gset
 SELECT miosa_rollback('dep_1', 'ver_2', 'k2')::text AS replay \gset
 SELECT :'replay'::jsonb #>> '{operation,replayed}' AS replayed, :'replay'::jsonb #>> '{operation,superseded_by}' AS superseded_by;
 SELECT test.warnings(:'replay'::jsonb);
 SELECT :'replay'::jsonb #- '{operation,replayed}' #- '{operation,superseded_by}' #- '{operation,warnings}'
 	= :'stored'::jsonb #- '{operation,warnings}' AS rest_is_the_same;
-SELECT response::text = :'stored' AS unchanged FROM miosa.idempotency_keys WHERE deployment_id = 'dep_1' AND key = 'k2';
+SELECT miosa.stored_response(k)::text = :'stored' AS unchanged FROM miosa.idempotency_keys k WHERE deployment_id = 'dep_1' AND key = 'k2';
 -- without warnings of its own
 SELECT miosa_rollback('dep_1', 'ver_3', 'k1') -> 'operation';
 -- Back where it was, it is true again.
 SELECT test.op(miosa_promote('dep_1', 'ver_3'));
-SELECT miosa_rollback('dep_1', 'ver_3', 'k1')::text = k.response::text AS same FROM miosa.idempotency_keys k WHERE k.deployment_id = 'dep_1' AND k.key = 'k1';
+SELECT miosa_rollback('dep_1', 'ver_3', 'k1')::text = miosa.stored_response(k)::text AS same FROM miosa.idempotency_keys k WHERE k.deployment_id = 'dep_1' AND k.key = 'k1';
 -- Unpublished, nothing is true.
 UPDATE miosa.deployments SET active_version_id = NULL WHERE id = 'dep_1';
 SELECT miosa_rollback('dep_1', 'ver_3', 'k1') #> '{operation,superseded_by}' AS superseded_by;

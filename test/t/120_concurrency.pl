@@ -130,7 +130,7 @@ EOS
 is( $node->safe_psql('postgres', <<'EOS'),
 SELECT count(*) FROM miosa.idempotency_keys k LEFT JOIN miosa.audit_events a
 ON a.deployment_id = k.deployment_id AND a.seq = k.seq AND a.idempotency_key = k.key
-WHERE a.seq IS NULL OR k.response #>> '{operation,id}' <> a.deployment_id || '#' || a.seq
+WHERE a.seq IS NULL OR miosa.stored_response(k) #>> '{operation,id}' <> a.deployment_id || '#' || a.seq
 EOS
 	0,
 	'each key holds the answer of its own operation');
