@@ -65,6 +65,12 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_complete_capacity';
 COMMENT ON FUNCTION miosa.complete_capacity(text) IS 'Switch routes to the active version when its healthy instances are enough, or it has one and has waited for miosa_rollback.cutover_deadline; true when routes switched';
 
+-- The end of cutover_deadline.
+CREATE FUNCTION miosa.cutover_due(since timestamptz) RETURNS timestamptz
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_cutover_due';
+COMMENT ON FUNCTION miosa.cutover_due(timestamptz) IS 'When one healthy instance is enough for an active version that waits since then (miosa_rollback.cutover_deadline)';
+
 -- What schedulers are asked for.
 --
 -- Only an operation asks for instances: that some are missing later is for
@@ -94,11 +100,12 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.want_capacity(text, text) IS 'Notes that schedulers are to be asked for instances of a version';
 
--- The caller holds the lock of the deployment's row.
-CREATE FUNCTION miosa.ask_again(deployment_id text, more boolean) RETURNS void
+-- Given are the values before the change. The caller holds the lock of the
+-- deployment's row.
+CREATE FUNCTION miosa.revise_capacity(deployment_id text, old_replicas integer, was_stopped boolean) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'mrb_ask_again';
-COMMENT ON FUNCTION miosa.ask_again(text, boolean) IS 'Has schedulers asked for instances of the active version if some are missing and more are wanted than before; for nothing when the deployment is stopped';
+AS 'MODULE_PATHNAME', 'mrb_revise_capacity';
+COMMENT ON FUNCTION miosa.revise_capacity(text, integer, boolean) IS 'Does what a change of desired_replicas or state calls for: asks schedulers for missing instances, or for none any more, and switches routes when those there are enough now';
 
 -- The pass.
 
@@ -134,7 +141,6 @@ SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS 
 DECLARE
 	enough CONSTANT interval := '50 ms';
 	started CONSTANT timestamptz := clock_timestamp();
-	deadline CONSTANT interval := miosa.setting('cutover_deadline');
 	horizon CONSTANT timestamptz := miosa.heartbeat_horizon();
 	last text;
 	due text;
@@ -158,7 +164,7 @@ BEGIN
 			WHERE c.deployment_id > after AND c.deployment_id <= last AND c.state <> 'drained'
 				AND (c.state <> 'idle' OR miosa.drain_due(c.since) <= started)
 		UNION
-		-- Instances that are not needed.
+		-- Instances of versions that are not kept (capacity.c).
 		SELECT i.deployment_id FROM miosa.runtime_instances i
 			JOIN miosa.deployments p ON p.id = i.deployment_id
 			WHERE i.deployment_id > after AND i.deployment_id <= last AND p.id > after AND p.id <= last
@@ -182,7 +188,7 @@ BEGIN
 		END IF;
 	END LOOP;
 	SELECT min(d.at) INTO next_due
-		FROM (SELECT p.waiting_since + deadline AS at FROM miosa.deployments p
+		FROM (SELECT miosa.cutover_due(p.waiting_since) AS at FROM miosa.deployments p
 				WHERE p.id > after AND p.id <= last AND p.serving_version_id IS NOT NULL AND p.state <> 'stopped'
 			UNION ALL
 			SELECT miosa.drain_due(c.since) FROM miosa.capacity c

@@ -279,12 +279,7 @@ BEGIN
 				public_url = new.public_url, auto_subdomain = new.auto_subdomain,
 				created_at = new.created_at, updated_at = new.updated_at
 			WHERE p.id = id;
-		IF (new.desired_replicas <> old.desired_replicas OR (new.state = 'stopped') <> (old.state = 'stopped'))
-			AND EXISTS (SELECT FROM miosa.versions v
-				WHERE v.deployment_id = id AND v.id = old.active_version_id AND v.kind <> 'static') THEN
-			PERFORM miosa.ask_again(id, new.desired_replicas > old.desired_replicas OR old.state = 'stopped');
-			PERFORM miosa.complete_capacity(id);
-		END IF;
+		PERFORM miosa.revise_capacity(id, old.desired_replicas, old.state = 'stopped');
 	END IF;
 	SELECT * INTO new FROM miosa.deployments p WHERE p.id = id;
 	RETURN jsonb_build_object('data', miosa.deployment_object(new));

@@ -423,7 +423,6 @@ update_capacity(const MrbOperation *operation, TimestampTz now)
 	bool		nulls[4] = {false};
 	Datum		route_seq;
 	Datum		recent_served;
-	Datum		kept;
 	bool		isnull;
 
 	if (!operation->ask_capacity && !operation->runs_instances)
@@ -438,15 +437,11 @@ update_capacity(const MrbOperation *operation, TimestampTz now)
 		values[3] = route_seq;
 		(void) mrb_query_run(&capacity_query, values, NULL);
 	}
-	if (operation->runs_instances &&
-		mrb_capacity_has_idle(operation->deployment_id))
-	{
-		kept = mrb_capacity_kept(operation->deployment_id,
+	if (operation->runs_instances)
+		mrb_capacity_keep_needed(operation->deployment_id,
 								 operation->target_version_id,
 								 operation->serving_version_id,
 								 recent_served);
-		mrb_capacity_keep(operation->deployment_id, kept);
-	}
 	if (operation->action == MRB_UNPUBLISH)
 		mrb_capacity_cancel(operation->deployment_id);
 }
