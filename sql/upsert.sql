@@ -78,12 +78,10 @@ CREATE FUNCTION miosa.refuse_row(what text, message text, detail text, field tex
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
 	checked text := substring(field FROM '^(?:tenants|deployments|versions|releases|runtime_instances|domains)_(.*)_check$');
-	-- The name of such a constraint is its rule.
-	rule text[] := regexp_match(field, '^(\w+) (must be .*)$');
-	bad text := CASE WHEN rule IS NOT NULL THEN rule[1]
-		WHEN checked IS NOT NULL THEN checked
-		WHEN detail LIKE 'Key %' THEN NULL
-		ELSE nullif(field, '') END;
+	-- The name of such a constraint is its rule; that of times is about several.
+	rule text[] := regexp_match(field, '^(?!times )(\w+) (must be .*)$');
+	bad text := CASE WHEN rule IS NOT NULL THEN rule[1] WHEN checked IS NOT NULL THEN checked
+		WHEN what = 'fields' THEN field END;
 BEGIN
 	PERFORM miosa.raise_condition('INVALID_ARGUMENT',
 		CASE WHEN bad IS NULL THEN format('invalid %s', what) ELSE format('invalid value for field "%s"', bad) END,
