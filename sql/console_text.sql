@@ -95,7 +95,7 @@ COMMENT ON FUNCTION miosa.paste(text, text[]) IS 'Lines of at most 64 characters
 -- Draw a bar.
 CREATE FUNCTION miosa.bar(done bigint, total bigint) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN total = 0 THEN 'no edges' ELSE
+RETURN CASE WHEN total > 0 THEN
 	repeat('#', (6 * done / total)::integer) || repeat('-', 6 - (6 * done / total)::integer)
 	|| ' ' || done || '/' || total END;
-COMMENT ON FUNCTION miosa.bar(bigint, bigint) IS 'A bar of six characters and the two numbers; full only when all are done';
+COMMENT ON FUNCTION miosa.bar(bigint, bigint) IS 'A bar of six characters and the two numbers; full only when all are done; null when there is nothing to do';

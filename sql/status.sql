@@ -370,6 +370,12 @@ COMMENT ON COLUMN miosa.overdue.last_error IS 'Why the last request was not acce
 -- Progress, for \watch 1: the deployments that changed last, as long as they
 -- are young or not done.
 
+-- Whether routes, or the state, wait for instances.
+CREATE FUNCTION miosa.waits_for_instances(d miosa.deployments) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN d.serving_version_id IS NOT NULL OR d.state = 'pending';
+COMMENT ON FUNCTION miosa.waits_for_instances(miosa.deployments) IS 'Whether a deployment waits for instances of its active version';
+
 -- Describe the instances of a deployment that waits for them.
 CREATE FUNCTION miosa.instances_progress(deployment_id text, OUT age text, OUT bar text, OUT error text)
 LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
@@ -381,7 +387,7 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 	CROSS JOIN LATERAL miosa.count_instances(p.id, v.id) i
 	LEFT JOIN miosa.capacity c ON c.deployment_id = p.id AND c.version_id = v.id AND c.state = 'wanted'
 	WHERE p.id = $1 AND p.desired_replicas > 0 AND p.state <> 'stopped'
-		AND (p.serving_version_id IS NOT NULL OR p.state = 'pending')
+		AND miosa.waits_for_instances(p)
 $$;
 COMMENT ON FUNCTION miosa.instances_progress(text) IS 'Line of miosa.progress about instances while a deployment waits for them; null when it does not';
 
@@ -398,7 +404,7 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 			WHERE o.kind IN ('route', 'host_removed') ORDER BY o.xid LIMIT 1000)
 	), changed AS (
 		SELECT p.id, p.seq, max(l.created_at) AS at, CASE WHEN bool_and(l.epoch IS NOT NULL) THEN max(l.epoch) END AS epoch,
-			p.serving_version_id IS NOT NULL OR p.state = 'pending' AS waits
+			miosa.waits_for_instances(p) AS waits
 		FROM entries l JOIN miosa.deployments p ON p.id = l.deployment_id
 		GROUP BY p.id
 	), behind AS (
@@ -452,7 +458,9 @@ BEGIN
 				THEN miosa.short(miosa.call_name(changed.id), 15 - length(changed.seq::text)) || '#' || changed.seq
 				ELSE miosa.short('  ' || zone.zone, 16) END;
 			age := CASE WHEN zone.whole = 1 THEN miosa.span(clock_timestamp() - changed.at) ELSE '' END;
-			edges := miosa.bar(zone.done, zone.total);
+			edges := coalesce(miosa.bar(zone.done, zone.total),
+				(SELECT split_part(j.text, ':', 1) FROM miosa.deployments p CROSS JOIN LATERAL miosa.verdict_of(p, 0, 0) j
+				WHERE p.id = changed.id));
 			slowest := coalesce(miosa.short(zone.slowest, 12), '');
 			last_error := coalesce(miosa.clip(zone.error, 13), '');
 			RETURN NEXT;
@@ -481,6 +489,6 @@ CREATE VIEW miosa.progress AS SELECT * FROM miosa.progress_rows();
 COMMENT ON VIEW miosa.progress IS 'Progress of the newest route changes, for \watch 1: deployments that changed in the last 10 minutes or have not converged';
 COMMENT ON COLUMN miosa.progress.operation IS 'Deployment and newest operation; below it instances, or a zone';
 COMMENT ON COLUMN miosa.progress.age IS 'Time since the change; for instances: since the deployment waits for them';
-COMMENT ON COLUMN miosa.progress.edges IS 'Edges that confirmed it, of those that receive it; instances that are healthy, of those that are wanted';
+COMMENT ON COLUMN miosa.progress.edges IS 'Edges that confirmed it, of those that receive it, or the verdict when there is none; instances that are healthy, of those that are wanted';
 COMMENT ON COLUMN miosa.progress.slowest IS 'Edge that has lacked it longest';
 COMMENT ON COLUMN miosa.progress.last_error IS 'Last error of that edge, shortened; miosa.status() has it in full';

@@ -95,6 +95,8 @@ SELECT item, value FROM miosa.rollback('blog', 'v2', idempotency_key => 'key') W
 -- Edges: nothing is good before it is confirmed.
 SELECT item, value FROM miosa.status('blog') WHERE item IN ('verdict', 'edges', 'waiting', 'hosts', 'next', 'reason');
 SELECT * FROM miosa.verdict('blog');
+-- The same word in each place.
+SELECT edges FROM miosa.progress;
 INSERT INTO miosa.endpoints (name, adapter, url, zone) VALUES
 	('router-a', 'haproxy-map', 'http://router-a.invalid', 'eu'),
 	('router-with-a-rather-long-name-of-its-own', 'haproxy-map', 'http://router-b.invalid', 'us'),
