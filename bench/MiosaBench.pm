@@ -7,10 +7,14 @@ use strict;
 use warnings FATAL => 'all';
 
 use Exporter qw(import);
+use File::Basename qw(dirname);
 use POSIX ();
 
-our @EXPORT_OK =
-  qw(median percentile pgbench progress range row slope slurp verdict);
+our @EXPORT_OK = qw(figure finish header median percentile pgbench progress
+  range row slope slurp spew);
+
+my %figures;
+my @missed;						# goals of this part
 
 # pgbench(cluster, database, output file, arguments): run it to its end.
 sub pgbench
@@ -76,28 +80,88 @@ sub slope
 	return ($n * $xy - $x * $y) / ($n * $xx - $x**2);
 }
 
-sub verdict
+# The title of a part and of its columns.
+sub header
 {
-	my ($target, $reached) = @_;
+	my ($title) = @_;
 
-	return $target . ($reached ? '' : '  below');
+	print "$title\n\n";
+	printf "%-52s %9s  %-17s  %s\n", 'figure', 'measured', 'range', 'goal';
+	return;
 }
 
-# A line of the table: median and range of the values, and a target.
+# A line of the table that has no goal: median and range of the values.
 sub row
 {
-	my ($what, $format, $value, $comparison, $target, $range) = @_;
-	my $median = median(@$value);
-	my $reached = 1;
+	my ($what, $format, $value, $range, $end) = @_;
 
 	$range //= @$value > 1 ? range($format, @$value) : '';
-	$reached = $comparison eq '<=' ? $median <= $target : $median >= $target
-	  if $comparison;
 	progress('');
 	printf "%-52s %9s  %-17s  %s\n", $what,
-	  sprintf($format, $median), $range,
-	  $comparison ? verdict("$comparison $target", $reached) : '';
+	  sprintf($format, median(@$value)), $range, $end // '';
 	return;
+}
+
+# A figure of the file "figures". what: instead of the text there, or behind it
+# if it begins with a comma; range: what to print as the range.
+sub figure
+{
+	my ($name, $value, %arg) = @_;
+	my $figure = figures()->{$name} // die "there is no figure \"$name\"\n";
+	my $what = $arg{what} // '';
+	my $verdict = verdict($figure, $value);
+
+	$what = $figure->{what} . $what if $what eq '' || $what =~ /^,/;
+	row($what, $figure->{format}, $value, $arg{range},
+		"$figure->{comparison} $figure->{bound}  $verdict");
+	push @missed, $what if $verdict eq 'MISSED';
+	return $verdict;
+}
+
+# Nothing when the median reaches the bound. A goal is missed when no round
+# reaches it, so that the distance is more than the spread of the rounds.
+sub verdict
+{
+	my ($figure, $value) = @_;
+	my $reach = sub {
+		return $figure->{comparison} eq '<='
+		  ? $_[0] <= $figure->{bound}
+		  : $_[0] >= $figure->{bound};
+	};
+
+	return '' if $reach->(median(@$value));
+	return 'below' if $figure->{kind} eq 'aim';
+	return (grep { $reach->($_) } @$value) ? 'within the spread' : 'MISSED';
+}
+
+# name => {kind, comparison, bound, format, what}
+sub figures
+{
+	return \%figures if %figures;
+	for (split /\n/, slurp(dirname(__FILE__) . '/figures'))
+	{
+		next if /^(#|$)/;
+		/^(\w+)\s+(goal|aim)\s+([<>]=)\s+(\S+)\s+(\S+)\s+(.+)$/
+		  or die "figures: \"$_\" is not understood\n";
+		$figures{$1} = {
+			kind => $2,
+			comparison => $3,
+			bound => $4,
+			format => $5,
+			what => $6
+		};
+	}
+	return \%figures;
+}
+
+# The end of a part: how long it took, and which goals are missed. Returns its
+# exit status.
+sub finish
+{
+	progress('');
+	printf "\nthis took %d s\n", time() - $^T;
+	print "missed: $_\n" for @missed;
+	return @missed ? 1 : 0;
 }
 
 # What is going on, on a terminal.
@@ -114,6 +178,16 @@ sub slurp
 	open(my $fh, '<', $path) or die "$path: $!\n";
 	local $/;
 	return scalar <$fh>;
+}
+
+sub spew
+{
+	my ($path, $text) = @_;
+
+	open(my $fh, '>', $path) or die "$path: $!\n";
+	print $fh $text;
+	close $fh or die "$path: $!\n";
+	return;
 }
 
 1;

@@ -1,4 +1,6 @@
--- What bench/delivery asks the server beside the extension's own functions.
+-- What is asked of the server beside the extension's own functions where it
+-- delivers. Loaded before load.sql.
+CREATE SCHEMA bench;
 
 -- One PUT a deployment; :path says what the edge can see in its log.
 INSERT INTO miosa.adapters (name, max_in_flight, timeout, request)
@@ -6,6 +8,18 @@ INSERT INTO miosa.adapters (name, max_in_flight, timeout, request)
 		'method', 'PUT', 'path', :'path',
 		'headers', '{"x-epoch": "{epoch}", "x-version": "{version_id}"}'::jsonb)
 	FROM (VALUES ('bench', '5 s'::interval), ('bench-patient', '60 s')) a (name, timeout);
+
+-- Nothing to be sent, nothing under way, nothing to be written down.
+CREATE FUNCTION bench.is_quiet() RETURNS boolean
+LANGUAGE sql
+RETURN (SELECT w.state = 'running' AND w.pending = 0 AND w.in_flight = 0
+	AND NOT EXISTS (SELECT FROM miosa.outbox)
+	AND NOT EXISTS (
+		SELECT FROM miosa.endpoints e
+		LEFT JOIN miosa.endpoint_state s ON s.endpoint = e.name
+		WHERE e.enabled AND (s.resync_after IS NOT NULL
+			OR s.generation IS DISTINCT FROM e.generation))
+	FROM miosa.dispatcher() w);
 
 CREATE FUNCTION bench.acknowledged() RETURNS bigint
 LANGUAGE sql

@@ -1,13 +1,18 @@
 -- The rows that the benchmark works on: :deployments deployments of three
 -- ready versions each, the first of them active, whose artifacts no probe is
--- set up for. Ids are numbers, because pgbench can compute those.
+-- set up for. Ids are numbers, because pgbench can compute those. :seq is the
+-- number of operations that each has had (0).
+\if :{?seq}
+\else
+\set seq 0
+\endif
 SET synchronous_commit = off;
 SET session_replication_role = replica;
 INSERT INTO miosa.tenants (id, slug) VALUES ('tenant', 'bench');
 INSERT INTO miosa.deployments (id, tenant_id, name, slug, state,
-		active_version_id, active_release_id, running_artifact_sha256)
+		active_version_id, active_release_id, running_artifact_sha256, seq)
 	SELECT d, 'tenant', 'Deployment ' || d, 'd' || d, 'running',
-		'1', '1', repeat('1', 64)
+		'1', '1', repeat('1', 64), :seq
 	FROM generate_series(0, :deployments - 1) d;
 INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state)
 	SELECT d, v, 'tenant', v, 'ready'
@@ -25,7 +30,7 @@ SELECT count(miosa_rollback(d::text, '2', 'replay'))
 	FROM generate_series(0, least(:deployments, 1000) - 1) d \g /dev/null
 
 -- A response of the usual length, which the planner takes for a constant.
-CREATE SCHEMA bench;
+CREATE SCHEMA IF NOT EXISTS bench;
 SELECT format('CREATE FUNCTION bench.response() RETURNS jsonb
 	LANGUAGE sql IMMUTABLE RETURN %L::jsonb', k.response)
 	FROM miosa.idempotency_keys k LIMIT 1 \gexec

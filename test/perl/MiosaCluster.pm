@@ -27,11 +27,31 @@ sub new
 	}, $class;
 }
 
-# initdb, start, and an empty database. Programs are taken from PATH.
+# initdb, start, and an empty database; a folder that is there from a server of
+# before is only started. Programs are taken from PATH.
 sub start
 {
 	my ($self) = @_;
 	my $data = "$self->{dir}/data";
+	my $new = !-e $data;
+
+	$self->_init($data) if $new;
+	open(my $conf, '>>', "$data/postgresql.conf")
+	  or die "postgresql.conf: $!\n";
+	# The last line of a name is the one that counts
+	print $conf "unix_socket_directories = '$self->{dir}'\n",
+	  "port = $self->{port}\n";
+	close $conf or die "postgresql.conf: $!\n";
+	_run("$self->{dir}/start.log", 'pg_ctl', '-D', $data, '-w', '-s', '-l',
+		"$self->{dir}/postgres.log", 'start');
+	$self->{owner} = $$;
+	$self->psql_in('postgres', "CREATE DATABASE $self->{database}") if $new;
+	return $self;
+}
+
+sub _init
+{
+	my ($self, $data) = @_;
 
 	_run("$self->{dir}/initdb.log", 'initdb', '-D', $data, '-U', 'postgres',
 		'-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-instructions');
@@ -39,17 +59,11 @@ sub start
 	  or die "postgresql.conf: $!\n";
 	print $conf <<"EOC";
 listen_addresses = ''
-unix_socket_directories = '$self->{dir}'
-port = $self->{port}
 log_line_prefix = '%m [%p] %b %q%a '
 $self->{settings}
 EOC
 	close $conf or die "postgresql.conf: $!\n";
-	_run("$self->{dir}/start.log", 'pg_ctl', '-D', $data, '-w', '-s', '-l',
-		"$self->{dir}/postgres.log", 'start');
-	$self->{owner} = $$;
-	$self->psql_in('postgres', "CREATE DATABASE $self->{database}");
-	return $self;
+	return;
 }
 
 sub stop

@@ -1,7 +1,6 @@
 #
-# nginx with a configuration of a test; and nginx in MiosaEdge: as the origin,
-# which serves releases/<version>/ from disk, and as the cache, with the module
-# ngx_cache_purge.
+# nginx in MiosaEdge: as the origin, which serves releases/<version>/ from
+# disk, and as the cache, with the module ngx_cache_purge.
 #
 # The module is used in its separate-location form, GET /_purge/{host}{path}:
 # the other one, "proxy_cache_purge PURGE from ..." in the location that
@@ -21,8 +20,7 @@ sub origin_command
 	my ($edge) = @_;
 	my $dir = "$edge->{dir}/nginx";
 
-	return command($dir, "master_process off;\n", <<"EOC");
-  access_log off;
+	return _command($edge, $dir, "master_process off;\n", <<"EOC");
   default_type text/html;
   server {
     listen 127.0.0.1:$edge->{port}{origin};
@@ -47,8 +45,7 @@ load_module /usr/lib/nginx/modules/ngx_http_cache_purge_module.so;
 worker_processes 2;
 EOC
 
-	return command($dir, $main, <<"EOC");
-  access_log off;
+	return _command($edge, $dir, $main, <<"EOC");
   proxy_cache_path $dir/pages levels=1:2 keys_zone=pages:1m max_size=16m;
   map \$upstream_cache_status \$seen {
     default miss;
@@ -76,28 +73,25 @@ $routers  }
 EOC
 }
 
-# Write a configuration: lines of its own before the events and within http. The
-# command that runs it.
-sub command
+sub _command
 {
-	my ($dir, $main, $http) = @_;
+	my ($edge, $dir, $main, $http) = @_;
 	my $temp = join '',
 	  map { "  ${_}_temp_path $dir/$_;\n" }
 	  qw(client_body proxy fastcgi uwsgi scgi);
 
 	make_path($dir);
 	chmod 0755, $dir;
-	open(my $fh, '>', "$dir/nginx.conf") or die "$dir/nginx.conf: $!\n";
-	print $fh <<"EOC";
+	$edge->write_file("$dir/nginx.conf", <<"EOC");
 daemon off;
 pid $dir/nginx.pid;
 lock_file $dir/nginx.lock;
 error_log stderr warn;
-${main}events { worker_connections 512; }
+${main}events { worker_connections 256; }
 http {
-$temp$http}
+$temp  access_log off;
+$http}
 EOC
-	close $fh or die "$dir/nginx.conf: $!\n";
 	return ('nginx', '-p', $dir, '-c', "$dir/nginx.conf");
 }
 
