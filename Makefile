@@ -104,7 +104,10 @@ OBJS = \
 	src/operation/primary.o \
 	src/operation/response.o \
 	src/operation/rollback.o \
+	src/operation/row_plan.o \
+	src/operation/row_write.o \
 	src/operation/schema_marks.o \
+	src/operation/served.o \
 	src/operation/target.o \
 	src/operation/write_guard.o \
 	src/verifier/due_artifacts.o \
@@ -220,6 +223,7 @@ REGRESS = \
 	conditions \
 	hints \
 	transactions \
+	user_objects \
 	pointer \
 	marks \
 	warnings \
@@ -255,6 +259,7 @@ ISOLATION = \
 	lock_wait \
 	table_locks \
 	repeatable_read \
+	write_skew \
 	feed_feed \
 	report_rollback \
 	drain_rollback \

@@ -77,7 +77,11 @@ COMMENT ON COLUMN miosa.tenants.created_at IS 'When the row was made';
 COMMENT ON COLUMN miosa.tenants.updated_at IS 'When the row was last changed';
 
 -- The pointer update must stay on its page and touch no index: room is left
--- on every page, and no column that a rollback changes is indexed.
+-- on every page, and no column that a rollback changes is indexed.  Of those,
+-- routes are read from active_version_id, serving_version_id and route_seq, ids
+-- of operations are made of seq, collection spares recent_served, the cut-over
+-- waits since waiting_since, last_rollback_at tells a repeated call, and the
+-- response shows the others.
 CREATE TABLE miosa.deployments (
 	id text COLLATE "C" PRIMARY KEY,
 	tenant_id text COLLATE "C" NOT NULL REFERENCES miosa.tenants,
@@ -384,6 +388,12 @@ COMMENT ON COLUMN miosa.domains.redirect_policy IS 'none, apex_to_www or www_to_
 COMMENT ON COLUMN miosa.domains.verified_at IS 'When ownership was shown';
 COMMENT ON COLUMN miosa.domains.created_at IS 'When the host was added';
 
+-- Every rollback with a key writes a row of this table and of the next two, so
+-- each column and index has a reader.  The primary key is looked up by every
+-- call; idempotency_keys_expiry lets a purge begin at the oldest record and stop
+-- after its share, whatever plans the tenants have.  operation and created_at
+-- are in the message for a key that was used for another request, seq tells
+-- whether the deployment has moved since, expires_at whether the key is free.
 CREATE TABLE miosa.idempotency_keys (
 	deployment_id text COLLATE "C" NOT NULL,
 	key text COLLATE "C" NOT NULL,
@@ -406,6 +416,10 @@ COMMENT ON COLUMN miosa.idempotency_keys.seq IS 'Operation that made the result'
 COMMENT ON COLUMN miosa.idempotency_keys.created_at IS 'When it was made';
 COMMENT ON COLUMN miosa.idempotency_keys.expires_at IS 'When the key is free again, by the tenant''s plan';
 
+-- The primary key gives the history of a deployment and its newest event,
+-- audit_events_tenant a tenant's page of miosa_audit_log() and what its plan
+-- does not keep any more.  The columns are the audit trail itself: what a person
+-- must be able to read after the deployment, the key and the actor are gone.
 CREATE TABLE miosa.audit_events (
 	deployment_id text COLLATE "C" NOT NULL,
 	seq bigint NOT NULL,

@@ -25,11 +25,10 @@ LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_caller';
 COMMENT ON FUNCTION miosa.caller() IS 'Role of the caller, whichever role owns the calling function: the one of SET ROLE, else the one that logged in';
 
--- Rows that were loaded may lack their active version in recent_served.
+-- Put the version that serves, and the one that did, in front of the others.
 CREATE FUNCTION miosa.add_served(served text[], until_now text, from_now text) RETURNS text[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (array_remove(ARRAY[from_now, nullif(until_now, from_now)]
-	|| array_remove(array_remove(served, until_now), from_now), NULL))[1:3];
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_add_served';
 COMMENT ON FUNCTION miosa.add_served(text[], text, text) IS 'recent_served of a deployment in which one version (null: none) served until now, and another does from now on';
 
 -- Queueing work: the deployment's next route change, in the transaction that
@@ -233,8 +232,9 @@ CREATE TRIGGER releases_collect BEFORE UPDATE ON miosa.releases
 CREATE TRIGGER releases_delete BEFORE DELETE ON miosa.releases
 	FOR EACH ROW EXECUTE FUNCTION miosa.releases_collect();
 
--- The pointer and what follows from it.  The C function knows the extension's
--- own statements by themselves; no condition here depends on what is written.
+-- The pointer and what follows from it.  Operations write without firing the
+-- trigger (src/operation/row_write.c); the C function knows the extension's own
+-- statements by themselves; no condition here depends on what is written.
 -- The deployment's row is locked.
 
 -- Trigger: a plain UPDATE of active_version_id becomes an operation
@@ -247,7 +247,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_deployments_pointer';
 COMMENT ON FUNCTION miosa.deployments_pointer() IS 'Trigger: makes an operation of a plain UPDATE of active_version_id, and refuses changes of columns that operations derive';
 
--- Without a WHEN, which would have to be parsed in every rollback.
+-- Without a WHEN: what is own is not to be seen in the row.
 CREATE TRIGGER deployments_pointer BEFORE UPDATE ON miosa.deployments
 	FOR EACH ROW EXECUTE FUNCTION miosa.deployments_pointer();
 

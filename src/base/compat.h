@@ -91,4 +91,78 @@ typedef char MrbBase64Byte;
 #define MRB_GUC_VARIABLES(n) (*(n) = GetNumConfigOptions(), get_guc_variables())
 #endif
 
+/*
+ * 16 moved the columns that a statement writes from the range table to
+ * RTEPermissionInfo; 18 wants to know which relations were not pruned, of which
+ * result relations need no mention.
+ */
+#if PG_VERSION_NUM >= 180000
+#define MRB_INIT_RANGE_TABLE(estate, entries, permissions) \
+	ExecInitRangeTable(estate, entries, permissions, NULL)
+#elif PG_VERSION_NUM >= 160000
+#define MRB_INIT_RANGE_TABLE(estate, entries, permissions) \
+	ExecInitRangeTable(estate, entries, permissions)
+#else
+#define MRB_INIT_RANGE_TABLE(estate, entries, permissions) \
+	((void) (permissions), ExecInitRangeTable(estate, entries))
+#endif
+#if PG_VERSION_NUM >= 160000
+#define MRB_SET_UPDATED_COLUMNS(permissions, entry, columns) \
+	(addRTEPermissionInfo(permissions, entry)->updatedCols = (columns))
+#else
+#define MRB_SET_UPDATED_COLUMNS(permissions, entry, columns) \
+	((void) (permissions), (entry)->updatedCols = (columns))
+#endif
+
+/*
+ * 18 renamed the compiled CHECK constraints of a result relation, has such as
+ * are not enforced, and virtual generated columns, which expressions on a new
+ * row must not read.
+ */
+#if PG_VERSION_NUM >= 180000
+#define MRB_CHECK_EXPRS(result) ((result)->ri_CheckConstraintExprs)
+#define MRB_CHECK_IS_ENFORCED(check) ((check)->ccenforced)
+#define MRB_EXPAND_GENERATED(node, relation, varno) \
+	expand_generated_columns_in_expr(node, relation, varno)
+#else
+#define MRB_CHECK_EXPRS(result) ((result)->ri_ConstraintExprs)
+#define MRB_CHECK_IS_ENFORCED(check) true
+#define MRB_EXPAND_GENERATED(node, relation, varno) (node)
+#endif
+
+/* 16 tells updates that touch summarizing indexes only from others. */
+#if PG_VERSION_NUM >= 160000
+#define MRB_UPDATE_INDEXES TU_UpdateIndexes
+#define MRB_UPDATES_INDEXES(indexes) ((indexes) != TU_None)
+#define MRB_INSERT_INDEX_TUPLES(result, slot, estate, update, indexes) \
+	ExecInsertIndexTuples(result, slot, estate, update, false, NULL, NIL, \
+						  (update) && (indexes) == TU_Summarizing)
+#else
+#define MRB_UPDATE_INDEXES bool
+#define MRB_UPDATES_INDEXES(indexes) (indexes)
+#define MRB_INSERT_INDEX_TUPLES(result, slot, estate, update, indexes) \
+	ExecInsertIndexTuples(result, slot, estate, update, false, NULL, NIL)
+#endif
+
+/* 16 gave rechecks of locked rows the result relations. */
+#if PG_VERSION_NUM >= 160000
+#define MRB_INIT_RECHECK(epq, estate) \
+	EvalPlanQualInit(epq, estate, NULL, NIL, -1, NIL)
+#else
+#define MRB_INIT_RECHECK(epq, estate) \
+	EvalPlanQualInit(epq, estate, NULL, NIL, -1)
+#endif
+
+/* 16 returns why a row could not be locked for triggers, 18 knows MERGE. */
+#if PG_VERSION_NUM >= 180000
+#define MRB_BEFORE_UPDATE(estate, epq, result, tid, slot) \
+	ExecBRUpdateTriggers(estate, epq, result, tid, NULL, slot, NULL, NULL, false)
+#elif PG_VERSION_NUM >= 160000
+#define MRB_BEFORE_UPDATE(estate, epq, result, tid, slot) \
+	ExecBRUpdateTriggers(estate, epq, result, tid, NULL, slot, NULL, NULL)
+#else
+#define MRB_BEFORE_UPDATE(estate, epq, result, tid, slot) \
+	ExecBRUpdateTriggers(estate, epq, result, tid, NULL, slot, NULL)
+#endif
+
 #endif							/* MRB_COMPAT_H */

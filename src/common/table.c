@@ -82,9 +82,9 @@ link_table(MrbTable *table)
 static void
 find_names(MrbTable *table)
 {
+	uint64		changes = table->changes;
 	Oid			schema;
 
-	table->changed = false;
 	schema = get_namespace_oid("miosa", false);
 	table->relid = get_relname_relid(table->name, schema);
 	if (!OidIsValid(table->relid))
@@ -103,7 +103,7 @@ find_names(MrbTable *table)
 			elog(ERROR, "column \"%s\" of table miosa.%s is missing",
 				 table->columns[i], table->name);
 	}
-	table->valid = !table->changed;
+	table->valid = table->changes == changes;
 }
 
 /*
@@ -119,7 +119,7 @@ forget_relation(Datum arg, Oid relid)
 			relid == table->indexid || !table->valid)
 		{
 			table->valid = false;
-			table->changed = true;
+			table->changes++;
 		}
 	}
 }

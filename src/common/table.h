@@ -27,7 +27,7 @@ typedef struct MrbTable
 	Oid			indexid;
 	AttrNumber	attnums[MRB_TABLE_MAX_COLUMNS];
 	bool		valid;			/* nothing has changed since */
-	bool		changed;		/* something has, while it was looked up */
+	uint64		changes;		/* counts what may have changed it */
 	bool		known;			/* to the callbacks */
 	struct MrbTable *next;
 } MrbTable;

@@ -7,9 +7,12 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
 
 #include "common/query.h"
 #include "notify/wakeup.h"
@@ -26,13 +29,31 @@ static MrbQuery number_query = {
 	.expected = MRB_QUERY_UPDATE_RETURNING,
 };
 
-static MrbQuery insert_query = {
-	.sql = "INSERT INTO miosa.outbox (deployment_id, kind, route_seq, host)"
-	" VALUES ($1, $2, $3, $4)",
-	.nargs = 4,
-	.argtypes = {TEXTOID, TEXTOID, INT8OID, TEXTOID},
-	.expected = MRB_QUERY_INSERT,
+enum
+{
+	OUTBOX_XID,
+	OUTBOX_DEPLOYMENT,
+	OUTBOX_KIND,
+	OUTBOX_ROUTE_SEQ,
+	OUTBOX_HOST,
+	OUTBOX_CREATED,
+	OUTBOX_COLUMNS
 };
+
+MrbRowWriteTable mrb_enqueue_outbox = {
+	.table.name = "outbox",
+	.table.columns = {
+		[OUTBOX_XID] = "xid",
+		[OUTBOX_DEPLOYMENT] = "deployment_id",
+		[OUTBOX_KIND] = "kind",
+		[OUTBOX_ROUTE_SEQ] = "route_seq",
+		[OUTBOX_HOST] = "host",
+		[OUTBOX_CREATED] = "created_at",
+	},
+	.nwritten = OUTBOX_COLUMNS,
+};
+
+static MrbRowWriteTable *const tables[] = {&mrb_enqueue_outbox};
 
 /*
  * miosa.queue(deployment_id, kind, host)
@@ -59,21 +80,40 @@ mrb_queue_work(PG_FUNCTION_ARGS)
 int64
 mrb_enqueue(const char *deployment_id, const char *kind, const char *host)
 {
-	Datum		values[4];
-	bool		nulls[4] = {false};
+	Datum		values[] = {CStringGetTextDatum(deployment_id)};
 	int64		number = 0;
+	MrbRowWrite *write;
 
-	values[0] = CStringGetTextDatum(deployment_id);
-	values[1] = CStringGetTextDatum(kind);
-	nulls[3] = host == NULL;
-	values[3] = host ? CStringGetTextDatum(host) : (Datum) 0;
-
+	/* The row may be locked by another transaction, so this is a query. */
 	mrb_query_open();
 	if (mrb_write_guard_run(&number_query, values, NULL) > 0)
 		number = mrb_query_int64(0, 1, 0);
-	values[2] = Int64GetDatum(number);
-	(void) mrb_query_run(&insert_query, values, nulls);
 	mrb_query_close();
+	write = mrb_row_write_begin(tables, lengthof(tables));
+	mrb_enqueue_insert(write, 0, deployment_id, kind, number, host,
+					   GetCurrentTimestamp());
+	mrb_row_write_end(write);
 	mrb_wakeup_dispatcher(NULL, NULL);
 	return number;
+}
+
+/*
+ * Insert an entry into the outbox.
+ */
+void
+mrb_enqueue_insert(MrbRowWrite *write, int table, const char *deployment_id,
+				   const char *kind, int64 route_seq, const char *host,
+				   TimestampTz now)
+{
+	Datum		values[OUTBOX_COLUMNS];
+	bool		nulls[OUTBOX_COLUMNS] = {[OUTBOX_HOST] = host == NULL};
+
+	values[OUTBOX_XID] = FullTransactionIdGetDatum(GetTopFullTransactionId());
+	values[OUTBOX_DEPLOYMENT] = CStringGetTextDatum(deployment_id);
+	values[OUTBOX_KIND] = CStringGetTextDatum(kind);
+	values[OUTBOX_ROUTE_SEQ] = Int64GetDatum(route_seq);
+	if (host != NULL)
+		values[OUTBOX_HOST] = CStringGetTextDatum(host);
+	values[OUTBOX_CREATED] = TimestampTzGetDatum(now);
+	mrb_row_write_insert(write, table, values, nulls);
 }

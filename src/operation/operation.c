@@ -3,74 +3,132 @@
  * operation.c
  *	  Writing of an operation.
  *
- * One statement writes the rows of every operation and returns the deployment's
- * row as written, from which the response is read; a second one stores that
- * under the key.  The INSERT of the key has no ON CONFLICT: an expired record was
- * deleted before, any other conflict is an error.  The time is taken under the
- * deployment's lock, so that it increases with seq.
+ * One statement, without a query, writes the rows of every operation: first
+ * the deployment's, then what follows from that row as written.  The INSERT of
+ * the key has no ON CONFLICT: an expired record was deleted before, any other
+ * conflict is an error.  The time is taken under the deployment's lock, so that
+ * it increases with seq.
  *
  * If a plain UPDATE moves the pointer, its trigger writes the deployment's
- * row: then the statement computes the new values instead of updating the row,
- * and the trigger puts them into the new tuple.
+ * row: then only the new values are computed here, and the trigger puts them
+ * into the new tuple.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/sha2.h"
-#include "executor/executor.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/timestamp.h"
 
+#include "common/index_lookup.h"
 #include "common/query.h"
 #include "operation/capacity.h"
+#include "operation/enqueue.h"
 #include "operation/operation.h"
 #include "operation/response.h"
-#include "operation/write_guard.h"
+#include "operation/row_write.h"
+#include "operation/served.h"
 
-/* Arguments of write_query, in order. */
+/* Columns of a deployment: those that an operation writes, and others. */
 enum
 {
-	ARG_DEPLOYMENT,
-	ARG_TARGET,
-	ARG_RELEASE,
-	ARG_SHA256,
-	ARG_SERVING,
-	ARG_STATE,
-	ARG_NOW,
-	ARG_OPERATION,
-	ARG_ACTION,
-	ARG_OUTCOME,
-	ARG_RULE,
-	ARG_PREVIOUS,
-	ARG_ACTOR_TYPE,
-	ARG_ACTOR_ID,
-	ARG_KEY,
-	ARG_REASON,
-	ARG_ATTRIBUTION,
-	ARG_MARKS,
-	ARG_COUNT,
-
-	/* of the row that a plain UPDATE writes */
-	ARG_ROW_TENANT = ARG_COUNT,
-	ARG_ROW_WORKSPACE,
-	ARG_ROW_USER,
-	ARG_ROW_PROJECT,
-	ARG_ROW_COUNT
+	DEPLOYMENT_ACTIVE,
+	DEPLOYMENT_RELEASE,
+	DEPLOYMENT_SHA256,
+	DEPLOYMENT_SERVING,
+	DEPLOYMENT_STATE,
+	DEPLOYMENT_RECENT,
+	DEPLOYMENT_WAITING,
+	DEPLOYMENT_SEQ,
+	DEPLOYMENT_ROUTE_SEQ,
+	DEPLOYMENT_LAST_ROLLBACK,
+	DEPLOYMENT_UPDATED,
+	DEPLOYMENT_ID,
+	DEPLOYMENT_TENANT,
+	DEPLOYMENT_WORKSPACE,
+	DEPLOYMENT_USER,
+	DEPLOYMENT_PROJECT
 };
 
-/* Columns of the result of both statements, from 1. */
+static MrbRowWriteTable deployments = {
+	.table.name = "deployments",
+	.table.columns = {
+		[DEPLOYMENT_ACTIVE] = "active_version_id",
+		[DEPLOYMENT_RELEASE] = "active_release_id",
+		[DEPLOYMENT_SHA256] = "running_artifact_sha256",
+		[DEPLOYMENT_SERVING] = "serving_version_id",
+		[DEPLOYMENT_STATE] = "state",
+		[DEPLOYMENT_RECENT] = "recent_served",
+		[DEPLOYMENT_WAITING] = "waiting_since",
+		[DEPLOYMENT_SEQ] = "seq",
+		[DEPLOYMENT_ROUTE_SEQ] = "route_seq",
+		[DEPLOYMENT_LAST_ROLLBACK] = "last_rollback_at",
+		[DEPLOYMENT_UPDATED] = "updated_at",
+		[DEPLOYMENT_ID] = "id",
+		[DEPLOYMENT_TENANT] = "tenant_id",
+		[DEPLOYMENT_WORKSPACE] = "external_workspace_id",
+		[DEPLOYMENT_USER] = "external_user_id",
+		[DEPLOYMENT_PROJECT] = "external_project_id",
+	},
+	.nwritten = MRB_OPERATION_COLUMNS,
+};
+
+static MrbIndexLookup deployment_row = {
+	.table.name = "deployments",
+	.table.index = "deployments_pkey",
+};
+
 enum
 {
-	RESULT_ROUTE_SEQ = 1,
-	RESULT_RECENT_SERVED,
-	RESULT_SEQ,					/* of write_query */
-	RESULT_ROW,
-	RESULT_MOVED = RESULT_SEQ,	/* the first of row_query's MOVED_COLUMNS */
+	EVENT_DEPLOYMENT,
+	EVENT_SEQ,
+	EVENT_TENANT,
+	EVENT_ACTION,
+	EVENT_OUTCOME,
+	EVENT_RULE,
+	EVENT_PREVIOUS,
+	EVENT_TARGET,
+	EVENT_ACTOR_TYPE,
+	EVENT_ACTOR_ID,
+	EVENT_SESSION_USER,
+	EVENT_CLIENT,
+	EVENT_KEY,
+	EVENT_REASON,
+	EVENT_ATTRIBUTION,
+	EVENT_MARKS,
+	EVENT_CREATED,
+	EVENT_COLUMNS
 };
 
-/* Arguments of key_query, in order. */
+static MrbRowWriteTable events = {
+	.table.name = "audit_events",
+	.table.columns = {
+		[EVENT_DEPLOYMENT] = "deployment_id",
+		[EVENT_SEQ] = "seq",
+		[EVENT_TENANT] = "tenant_id",
+		[EVENT_ACTION] = "action",
+		[EVENT_OUTCOME] = "outcome",
+		[EVENT_RULE] = "target_rule",
+		[EVENT_PREVIOUS] = "previous_version_id",
+		[EVENT_TARGET] = "target_version_id",
+		[EVENT_ACTOR_TYPE] = "actor_type",
+		[EVENT_ACTOR_ID] = "actor_id",
+		[EVENT_SESSION_USER] = "session_user_name",
+		[EVENT_CLIENT] = "client_addr",
+		[EVENT_KEY] = "idempotency_key",
+		[EVENT_REASON] = "reason",
+		[EVENT_ATTRIBUTION] = "attribution",
+		[EVENT_MARKS] = "marks",
+		[EVENT_CREATED] = "created_at",
+	},
+	.nwritten = EVENT_COLUMNS,
+};
+
 enum
 {
 	KEY_DEPLOYMENT,
@@ -79,127 +137,40 @@ enum
 	KEY_FINGERPRINT,
 	KEY_RESPONSE,
 	KEY_SEQ,
-	KEY_NOW,
+	KEY_CREATED,
 	KEY_EXPIRES,
-	KEY_COUNT
+	KEY_COLUMNS
 };
 
-/*
- * Columns of the deployment's row p that an operation changes, and their new
- * values in the same order.
- */
-#define MOVED_COLUMNS \
-	"active_version_id, active_release_id, running_artifact_sha256," \
-	" serving_version_id, state, recent_served, waiting_since, seq," \
-	" route_seq, last_rollback_at, updated_at"
-#define MOVED_VALUES \
-	"$2, $3, $4, $5, $6," \
-	" CASE WHEN $5 IS NULL THEN miosa.add_served(p.recent_served," \
-	" coalesce(p.serving_version_id, p.active_version_id), $2)" \
-	" ELSE p.recent_served END," \
-	" CASE WHEN $5 IS NULL THEN NULL" \
-	" WHEN p.active_version_id = $2 THEN coalesce(p.waiting_since, $7)" \
-	" ELSE $7 END," \
-	" p.seq + 1, p.route_seq + 1," \
-	" CASE WHEN $8 = 'rollback' THEN $7 END," \
-	" CASE WHEN $10 = 'unchanged' THEN p.updated_at ELSE $7 END"
-
-/* Insert the audit event and the outbox entry of the changed row m. */
-#define EVENT_AND_WORK \
-	" event AS (" \
-	" INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action," \
-	" outcome, target_rule, previous_version_id, target_version_id," \
-	" actor_type, actor_id, session_user_name, client_addr," \
-	" idempotency_key, reason, attribution, marks, created_at)" \
-	" SELECT m.id, m.seq, m.tenant_id, $9, $10, $11, $12, $2, $13, $14," \
-	" session_user, pg_catalog.inet_client_addr(), $15, $16," \
-	" coalesce($17, pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(" \
-	" 'external_workspace_id', m.external_workspace_id," \
-	" 'external_user_id', m.external_user_id," \
-	" 'external_project_id', m.external_project_id))), $18::jsonb, $7" \
-	" FROM moved m" \
-	"), queued AS (" \
-	" INSERT INTO miosa.outbox (xid, deployment_id, kind, route_seq, created_at)" \
-	" SELECT pg_catalog.pg_current_xact_id(), m.id, 'route', m.route_seq, $7" \
-	" FROM moved m)"
-
-#define ARG_TYPES \
-	[ARG_DEPLOYMENT] = TEXTOID, \
-	[ARG_TARGET] = TEXTOID, \
-	[ARG_RELEASE] = TEXTOID, \
-	[ARG_SHA256] = TEXTOID, \
-	[ARG_SERVING] = TEXTOID, \
-	[ARG_STATE] = TEXTOID, \
-	[ARG_NOW] = TIMESTAMPTZOID, \
-	[ARG_OPERATION] = TEXTOID, \
-	[ARG_ACTION] = TEXTOID, \
-	[ARG_OUTCOME] = TEXTOID, \
-	[ARG_RULE] = TEXTOID, \
-	[ARG_PREVIOUS] = TEXTOID, \
-	[ARG_ACTOR_TYPE] = TEXTOID, \
-	[ARG_ACTOR_ID] = TEXTOID, \
-	[ARG_KEY] = TEXTOID, \
-	[ARG_REASON] = TEXTOID, \
-	[ARG_ATTRIBUTION] = JSONBOID, \
-	[ARG_MARKS] = TEXTOID
-
-static MrbQuery write_query = {
-	.sql = "WITH moved AS ("
-	" UPDATE miosa.deployments p SET (" MOVED_COLUMNS ") = ROW(" MOVED_VALUES ")"
-	" WHERE p.id = $1"
-	" RETURNING p.id, p.seq, p.route_seq, p.recent_served, p.tenant_id,"
-	" p.external_workspace_id, p.external_user_id, p.external_project_id,"
-	" p AS row"
-	")," EVENT_AND_WORK
-	" SELECT m.route_seq, m.recent_served, m.seq, m.row FROM moved m",
-	.nargs = ARG_COUNT,
-	.argtypes = {ARG_TYPES},
-};
-
-static MrbQuery key_query = {
-	.sql = "INSERT INTO miosa.idempotency_keys (deployment_id, key, operation,"
-	" fingerprint, response, seq, created_at, expires_at)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-	.nargs = KEY_COUNT,
-	.argtypes = {
-		[KEY_DEPLOYMENT] = TEXTOID,
-		[KEY_KEY] = TEXTOID,
-		[KEY_OPERATION] = TEXTOID,
-		[KEY_FINGERPRINT] = BYTEAOID,
-		[KEY_RESPONSE] = JSONBOID,
-		[KEY_SEQ] = INT8OID,
-		[KEY_NOW] = TIMESTAMPTZOID,
-		[KEY_EXPIRES] = TIMESTAMPTZOID,
+static MrbRowWriteTable keys = {
+	.table.name = "idempotency_keys",
+	.table.columns = {
+		[KEY_DEPLOYMENT] = "deployment_id",
+		[KEY_KEY] = "key",
+		[KEY_OPERATION] = "operation",
+		[KEY_FINGERPRINT] = "fingerprint",
+		[KEY_RESPONSE] = "response",
+		[KEY_SEQ] = "seq",
+		[KEY_CREATED] = "created_at",
+		[KEY_EXPIRES] = "expires_at",
 	},
-	.expected = MRB_QUERY_INSERT,
+	.nwritten = KEY_COLUMNS,
 };
 
-static MrbQuery row_query = {
-	.sql = "WITH moved (id, tenant_id, external_workspace_id,"
-	" external_user_id, external_project_id, " MOVED_COLUMNS ") AS ("
-	" SELECT p.id, $19, $20, $21, $22, " MOVED_VALUES
-	" FROM miosa.deployments p WHERE p.id = $1"
-	")," EVENT_AND_WORK
-	" SELECT m.route_seq, m.recent_served, " MOVED_COLUMNS " FROM moved m",
-	.nargs = ARG_ROW_COUNT,
-	.argtypes = {
-		ARG_TYPES,
-		[ARG_ROW_TENANT] = TEXTOID,
-		[ARG_ROW_WORKSPACE] = TEXTOID,
-		[ARG_ROW_USER] = TEXTOID,
-		[ARG_ROW_PROJECT] = TEXTOID,
-	},
+/* The tables of one statement; those that not every operation writes last. */
+enum
+{
+	WRITE_OUTBOX,
+	WRITE_EVENTS,
+	WRITE_DEPLOYMENTS,
+	WRITE_KEYS
 };
 
-/* A separate statement, because few operations request instances. */
-static MrbQuery capacity_query = {
-	.sql = "WITH wanted AS MATERIALIZED (SELECT miosa.want_capacity($1, $2))"
-	" INSERT INTO miosa.outbox (xid, deployment_id, kind, route_seq, created_at)"
-	" SELECT pg_catalog.pg_current_xact_id(), $1, 'capacity', $4, $3"
-	" FROM wanted",
-	.nargs = 4,
-	.argtypes = {TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID},
-	.expected = MRB_QUERY_INSERT,
+static MrbRowWriteTable *const tables[] = {
+	[WRITE_OUTBOX] = &mrb_enqueue_outbox,
+	[WRITE_EVENTS] = &events,
+	[WRITE_DEPLOYMENTS] = &deployments,
+	[WRITE_KEYS] = &keys,
 };
 
 /*
@@ -234,14 +205,20 @@ static const struct
 	[MRB_UNPUBLISH] = {"unpublish", "deployment.unpublish"},
 };
 
-static void store_response(const MrbOperation *operation, Jsonb *packed,
-						   int64 seq, TimestampTz now);
-static void fill_args(const MrbOperation *operation, TimestampTz now,
-					  Datum *values, bool *nulls);
-static void set_text(Datum *values, bool *nulls, int arg, const char *value);
+static void compute_values(const MrbOperation *operation, TimestampTz now,
+						   TupleTableSlot *old, Datum *values, bool *nulls);
+static Datum get_column(TupleTableSlot *slot, int column, bool *isnull);
+static void write_key(MrbRowWrite *write, const MrbOperation *operation,
+					  TimestampTz now, TupleTableSlot *row,
+					  const MrbResponse *response);
+static void write_event(MrbRowWrite *write, const MrbOperation *operation,
+						TimestampTz now, Datum seq, TupleTableSlot *owner);
+static Datum make_attribution(TupleTableSlot *owner);
+static void set_text(Datum *values, bool *nulls, int column, const char *value);
 static bool is_move(const MrbOperation *operation);
 static void link_promotion(const MrbOperation *operation, TimestampTz now);
-static void update_capacity(const MrbOperation *operation, TimestampTz now);
+static void update_capacity(const MrbOperation *operation, TimestampTz now,
+							int64 route_seq, Datum recent_served);
 
 /*
  * Write one operation.
@@ -250,38 +227,44 @@ Jsonb *
 mrb_operation_write(const MrbOperation *operation)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Datum		values[ARG_COUNT] = {0};
-	bool		nulls[ARG_COUNT] = {false};
-	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext context;
+	Datum		values[MRB_OPERATION_COLUMNS];
+	bool		nulls[MRB_OPERATION_COLUMNS];
+	MrbRowWrite *write;
+	MrbIndexLookup old;			/* a trigger may call for an operation too */
 	TupleTableSlot *row;
 	MrbResponse *response;
-	Jsonb	   *packed = NULL;
 	Jsonb	   *result;
-	int64		seq;
+	int64		route_seq;
+	Datum		recent_served;
 	bool		isnull;
 
-	fill_args(operation, now, values, nulls);
-	mrb_query_open();
-	if (operation->action == MRB_PROMOTE && is_move(operation))
-		link_promotion(operation, now);
-	if (mrb_write_guard_run(&write_query, values, nulls) != 1)
+	link_promotion(operation, now);
+	write = mrb_row_write_begin(tables, operation->key != NULL ?
+								WRITE_KEYS + 1 : WRITE_KEYS);
+	if (!mrb_index_lookup_find(&deployment_row, operation->deployment_id, NULL))
 		elog(ERROR, "deployment \"%s\" vanished under its lock",
 			 operation->deployment_id);
-	row = mrb_response_slot(DatumGetHeapTupleHeader(mrb_query_datum(0, RESULT_ROW,
-																	&isnull)));
+	old = deployment_row;
+	compute_values(operation, now, old.slot, values, nulls);
+	row = mrb_row_write_update(write, WRITE_DEPLOYMENTS, old.slot, values,
+							   nulls);
+	if (row == NULL)
+		elog(ERROR, "deployment \"%s\" vanished under its lock",
+			 operation->deployment_id);
 	response = mrb_response_read(row, operation);
-	context = MemoryContextSwitchTo(caller);
-	result = mrb_response_build(response);
-	MemoryContextSwitchTo(context);
 	if (operation->key != NULL)
-		packed = mrb_response_pack(response, now);
-	ExecDropSingleTupleTableSlot(row);
-	seq = mrb_query_int64(0, RESULT_SEQ, 0);
-	update_capacity(operation, now);
-	if (packed != NULL)
-		store_response(operation, packed, seq, now);
-	mrb_query_close();
+		write_key(write, operation, now, row, response);
+	route_seq = DatumGetInt64(get_column(row, DEPLOYMENT_ROUTE_SEQ, &isnull));
+	mrb_enqueue_insert(write, WRITE_OUTBOX, operation->deployment_id, "route",
+					   route_seq, NULL, now);
+	write_event(write, operation, now, get_column(row, DEPLOYMENT_SEQ, &isnull),
+				row);
+	result = mrb_response_build(response);
+	recent_served = datumCopy(get_column(row, DEPLOYMENT_RECENT, &isnull),
+							  false, -1);
+	mrb_row_write_end(write);
+	mrb_index_lookup_close(&old);
+	update_capacity(operation, now, route_seq, recent_served);
 	return result;
 }
 
@@ -289,45 +272,96 @@ mrb_operation_write(const MrbOperation *operation)
  * Write all of an operation but the deployment's row, which a plain UPDATE writes.
  */
 void
-mrb_operation_write_row(const MrbOperation *operation, const MrbOwner *owner,
-						MrbOperationColumns *moved)
+mrb_operation_write_row(const MrbOperation *operation, TupleTableSlot *old,
+						TupleTableSlot *new, MrbOperationColumns *moved)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Datum		values[ARG_ROW_COUNT] = {0};
-	bool		nulls[ARG_ROW_COUNT] = {false};
+	MrbRowWrite *write;
+	int64		route_seq;
 
-	fill_args(operation, now, values, nulls);
-	set_text(values, nulls, ARG_ROW_TENANT, owner->tenant_id);
-	set_text(values, nulls, ARG_ROW_WORKSPACE, owner->external_workspace_id);
-	set_text(values, nulls, ARG_ROW_USER, owner->external_user_id);
-	set_text(values, nulls, ARG_ROW_PROJECT, owner->external_project_id);
-
-	mrb_query_open();
-	if (operation->action == MRB_PROMOTE && is_move(operation))
-		link_promotion(operation, now);
-	if (mrb_query_run(&row_query, values, nulls) != 1)
-		elog(ERROR, "deployment \"%s\" vanished under its lock",
-			 operation->deployment_id);
+	link_promotion(operation, now);
+	write = mrb_row_write_begin(tables, WRITE_DEPLOYMENTS + 1);
+	compute_values(operation, now, old, moved->values, moved->nulls);
+	route_seq = DatumGetInt64(moved->values[DEPLOYMENT_ROUTE_SEQ]);
+	mrb_enqueue_insert(write, WRITE_OUTBOX, operation->deployment_id, "route",
+					   route_seq, NULL, now);
+	write_event(write, operation, now, moved->values[DEPLOYMENT_SEQ], new);
 	for (int i = 0; i < MRB_OPERATION_COLUMNS; i++)
+		moved->columns[i] = deployments.table.attnums[i];
+	mrb_row_write_end(write);
+	update_capacity(operation, now, route_seq, moved->values[DEPLOYMENT_RECENT]);
+}
+
+/*
+ * Compute the values of the deployment's row from its old ones.
+ */
+static void
+compute_values(const MrbOperation *operation, TimestampTz now,
+			   TupleTableSlot *old, Datum *values, bool *nulls)
+{
+	const char *target = operation->target_version_id;
+	bool		waits = operation->serving_version_id != NULL;
+	Datum		active = get_column(old, DEPLOYMENT_ACTIVE,
+									&nulls[DEPLOYMENT_ACTIVE]);
+	bool		was_active = !nulls[DEPLOYMENT_ACTIVE] && target != NULL &&
+	strcmp(TextDatumGetCString(active), target) == 0;
+	Datum		until_now;
+	bool		isnull;
+
+	memset(nulls, false, MRB_OPERATION_COLUMNS * sizeof(bool));
+	set_text(values, nulls, DEPLOYMENT_ACTIVE, target);
+	set_text(values, nulls, DEPLOYMENT_RELEASE, operation->target_release_id);
+	set_text(values, nulls, DEPLOYMENT_SHA256, operation->target_sha256);
+	set_text(values, nulls, DEPLOYMENT_SERVING, operation->serving_version_id);
+	set_text(values, nulls, DEPLOYMENT_STATE, operation->state);
+
+	values[DEPLOYMENT_RECENT] = get_column(old, DEPLOYMENT_RECENT, &isnull);
+	if (!waits)
 	{
-		moved->columns[i] = mrb_query_name(RESULT_MOVED + i);
-		moved->values[i] = mrb_query_copy(0, RESULT_MOVED + i,
-										  &moved->nulls[i]);
+		until_now = get_column(old, DEPLOYMENT_SERVING, &isnull);
+		if (isnull)
+			until_now = get_column(old, DEPLOYMENT_ACTIVE, &isnull);
+		values[DEPLOYMENT_RECENT] =
+			mrb_served_add(values[DEPLOYMENT_RECENT],
+						   isnull ? NULL : TextDatumGetCString(until_now),
+						   target);
 	}
-	update_capacity(operation, now);
-	mrb_query_close();
+
+	values[DEPLOYMENT_WAITING] = get_column(old, DEPLOYMENT_WAITING, &isnull);
+	if (!was_active || isnull)
+		values[DEPLOYMENT_WAITING] = TimestampTzGetDatum(now);
+	nulls[DEPLOYMENT_WAITING] = !waits;
+
+	values[DEPLOYMENT_SEQ] =
+		Int64GetDatum(DatumGetInt64(get_column(old, DEPLOYMENT_SEQ, &isnull)) + 1);
+	values[DEPLOYMENT_ROUTE_SEQ] =
+		Int64GetDatum(DatumGetInt64(get_column(old, DEPLOYMENT_ROUTE_SEQ, &isnull)) + 1);
+	values[DEPLOYMENT_LAST_ROLLBACK] = TimestampTzGetDatum(now);
+	nulls[DEPLOYMENT_LAST_ROLLBACK] = operation->action != MRB_ROLLBACK;
+	values[DEPLOYMENT_UPDATED] = strcmp(operation->outcome, "unchanged") == 0 ?
+		get_column(old, DEPLOYMENT_UPDATED, &isnull) : TimestampTzGetDatum(now);
+}
+
+/*
+ * Return a value of a deployment.
+ */
+static Datum
+get_column(TupleTableSlot *slot, int column, bool *isnull)
+{
+	return slot_getattr(slot, deployments.table.attnums[column], isnull);
 }
 
 /*
  * Store the response under the key.
  */
 static void
-store_response(const MrbOperation *operation, Jsonb *packed, int64 seq,
-			   TimestampTz now)
+write_key(MrbRowWrite *write, const MrbOperation *operation, TimestampTz now,
+		  TupleTableSlot *row, const MrbResponse *response)
 {
 	bytea	   *fingerprint = palloc(VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
-	Datum		values[KEY_COUNT] = {0};
-	bool		nulls[KEY_COUNT] = {false};
+	Datum		values[KEY_COLUMNS];
+	bool		nulls[KEY_COLUMNS] = {false};
+	bool		isnull;
 
 	SET_VARSIZE(fingerprint, VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
 	memcpy(VARDATA(fingerprint), operation->fingerprint,
@@ -336,50 +370,94 @@ store_response(const MrbOperation *operation, Jsonb *packed, int64 seq,
 	set_text(values, nulls, KEY_KEY, operation->key);
 	set_text(values, nulls, KEY_OPERATION, names[operation->action].operation);
 	values[KEY_FINGERPRINT] = PointerGetDatum(fingerprint);
-	values[KEY_RESPONSE] = JsonbPGetDatum(packed);
-	values[KEY_SEQ] = Int64GetDatum(seq);
-	values[KEY_NOW] = TimestampTzGetDatum(now);
+	values[KEY_RESPONSE] = JsonbPGetDatum(mrb_response_pack(response, now));
+	values[KEY_SEQ] = get_column(row, DEPLOYMENT_SEQ, &isnull);
+	values[KEY_CREATED] = TimestampTzGetDatum(now);
 	values[KEY_EXPIRES] = TimestampTzGetDatum(operation->key_expires_at);
-	(void) mrb_query_run(&key_query, values, nulls);
+	mrb_row_write_insert(write, WRITE_KEYS, values, nulls);
 }
 
 /*
- * Fill in the arguments that both statements share.
+ * Write the audit event.  owner is the deployment's new row.
  */
 static void
-fill_args(const MrbOperation *operation, TimestampTz now, Datum *values,
-		  bool *nulls)
+write_event(MrbRowWrite *write, const MrbOperation *operation, TimestampTz now,
+			Datum seq, TupleTableSlot *owner)
 {
-	set_text(values, nulls, ARG_DEPLOYMENT, operation->deployment_id);
-	set_text(values, nulls, ARG_TARGET, operation->target_version_id);
-	set_text(values, nulls, ARG_RELEASE, operation->target_release_id);
-	set_text(values, nulls, ARG_SHA256, operation->target_sha256);
-	set_text(values, nulls, ARG_SERVING, operation->serving_version_id);
-	set_text(values, nulls, ARG_STATE, operation->state);
-	values[ARG_NOW] = TimestampTzGetDatum(now);
-	set_text(values, nulls, ARG_OPERATION, names[operation->action].operation);
-	set_text(values, nulls, ARG_ACTION, names[operation->action].action);
-	set_text(values, nulls, ARG_OUTCOME, operation->outcome);
-	set_text(values, nulls, ARG_RULE, operation->target_rule);
-	set_text(values, nulls, ARG_PREVIOUS, operation->previous_version_id);
-	set_text(values, nulls, ARG_ACTOR_TYPE, operation->actor_type);
-	set_text(values, nulls, ARG_ACTOR_ID, operation->actor_id);
-	set_text(values, nulls, ARG_KEY, operation->key);
-	set_text(values, nulls, ARG_REASON, operation->reason);
-	values[ARG_ATTRIBUTION] = JsonbPGetDatum(operation->attribution);
-	nulls[ARG_ATTRIBUTION] = operation->attribution == NULL;
-	set_text(values, nulls, ARG_MARKS, operation->accepted_risks);
+	LOCAL_FCINFO(client, 0);
+	Datum		values[EVENT_COLUMNS];
+	bool		nulls[EVENT_COLUMNS] = {false};
+
+	set_text(values, nulls, EVENT_DEPLOYMENT, operation->deployment_id);
+	values[EVENT_SEQ] = seq;
+	values[EVENT_TENANT] = get_column(owner, DEPLOYMENT_TENANT,
+									  &nulls[EVENT_TENANT]);
+	set_text(values, nulls, EVENT_ACTION, names[operation->action].action);
+	set_text(values, nulls, EVENT_OUTCOME, operation->outcome);
+	set_text(values, nulls, EVENT_RULE, operation->target_rule);
+	set_text(values, nulls, EVENT_PREVIOUS, operation->previous_version_id);
+	set_text(values, nulls, EVENT_TARGET, operation->target_version_id);
+	set_text(values, nulls, EVENT_ACTOR_TYPE, operation->actor_type);
+	set_text(values, nulls, EVENT_ACTOR_ID, operation->actor_id);
+	set_text(values, nulls, EVENT_SESSION_USER,
+			 GetUserNameFromId(GetSessionUserId(), false));
+	InitFunctionCallInfoData(*client, NULL, 0, InvalidOid, NULL, NULL);
+	values[EVENT_CLIENT] = inet_client_addr(client);
+	nulls[EVENT_CLIENT] = client->isnull;
+	set_text(values, nulls, EVENT_KEY, operation->key);
+	set_text(values, nulls, EVENT_REASON, operation->reason);
+	values[EVENT_ATTRIBUTION] = operation->attribution != NULL ?
+		JsonbPGetDatum(operation->attribution) : make_attribution(owner);
+	values[EVENT_MARKS] =
+		DirectFunctionCall1(jsonb_in, CStringGetDatum(operation->accepted_risks));
+	values[EVENT_CREATED] = TimestampTzGetDatum(now);
+	mrb_row_write_insert(write, WRITE_EVENTS, values, nulls);
 }
 
 /*
- * Set a text argument; NULL becomes SQL null.
+ * Return the deployment's own attribution, without what is null.
+ */
+static Datum
+make_attribution(TupleTableSlot *owner)
+{
+	static const int columns[] = {
+		DEPLOYMENT_WORKSPACE, DEPLOYMENT_USER, DEPLOYMENT_PROJECT
+	};
+	JsonbParseState *state = NULL;
+	JsonbValue *object;
+
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (size_t i = 0; i < lengthof(columns); i++)
+	{
+		const char *name = deployments.table.columns[columns[i]];
+		JsonbValue	member = {.type = jbvString};
+		bool		isnull;
+		Datum		value = get_column(owner, columns[i], &isnull);
+		text	   *packed;
+
+		if (isnull)
+			continue;
+		member.val.string.val = unconstify(char *, name);
+		member.val.string.len = strlen(name);
+		(void) pushJsonbValue(&state, WJB_KEY, &member);
+		packed = DatumGetTextPP(value);
+		member.val.string.val = VARDATA_ANY(packed);
+		member.val.string.len = VARSIZE_ANY_EXHDR(packed);
+		(void) pushJsonbValue(&state, WJB_VALUE, &member);
+	}
+	object = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	return JsonbPGetDatum(JsonbValueToJsonb(object));
+}
+
+/*
+ * Set a text value; NULL becomes SQL null.
  */
 static void
-set_text(Datum *values, bool *nulls, int arg, const char *value)
+set_text(Datum *values, bool *nulls, int column, const char *value)
 {
-	nulls[arg] = value == NULL;
+	nulls[column] = value == NULL;
 	if (value != NULL)
-		values[arg] = CStringGetTextDatum(value);
+		values[column] = CStringGetTextDatum(value);
 }
 
 /*
@@ -394,7 +472,7 @@ is_move(const MrbOperation *operation)
 }
 
 /*
- * Record which version the promoted one replaces.
+ * If the operation promotes another version, record which one that replaces.
  */
 static void
 link_promotion(const MrbOperation *operation, TimestampTz now)
@@ -402,46 +480,43 @@ link_promotion(const MrbOperation *operation, TimestampTz now)
 	Datum		values[4] = {0};
 	bool		nulls[4] = {false};
 
+	if (operation->action != MRB_PROMOTE || !is_move(operation))
+		return;
 	set_text(values, nulls, 0, operation->deployment_id);
 	set_text(values, nulls, 1, operation->target_version_id);
 	set_text(values, nulls, 2, operation->previous_version_id);
 	values[3] = TimestampTzGetDatum(now);
+	mrb_query_open();
 	if (mrb_query_run(&promote_query, values, nulls) != 1)
 		elog(ERROR, "version \"%s\" vanished under its deployment's lock",
 			 operation->target_version_id);
+	mrb_query_close();
 }
 
 /*
  * Update the capacity of the deployment: request instances of the target, and
- * keep those of versions that are needed again.  The current result is that of
- * the statement that wrote the operation.
+ * keep those of versions that are needed again.
  */
 static void
-update_capacity(const MrbOperation *operation, TimestampTz now)
+update_capacity(const MrbOperation *operation, TimestampTz now,
+				int64 route_seq, Datum recent_served)
 {
-	Datum		values[4] = {0};
-	bool		nulls[4] = {false};
-	Datum		route_seq;
-	Datum		recent_served;
-	bool		isnull;
+	const char *id = operation->deployment_id;
 
-	if (!operation->ask_capacity && !operation->runs_instances)
-		return;
-	route_seq = mrb_query_datum(0, RESULT_ROUTE_SEQ, &isnull);
-	recent_served = mrb_query_datum(0, RESULT_RECENT_SERVED, &isnull);
-	set_text(values, nulls, 0, operation->deployment_id);
-	set_text(values, nulls, 1, operation->target_version_id);
 	if (operation->ask_capacity)
 	{
-		values[2] = TimestampTzGetDatum(now);
-		values[3] = route_seq;
-		(void) mrb_query_run(&capacity_query, values, NULL);
+		MrbRowWrite *write;
+
+		mrb_capacity_want(id, operation->target_version_id);
+		write = mrb_row_write_begin(tables, WRITE_OUTBOX + 1);
+		mrb_enqueue_insert(write, WRITE_OUTBOX, id, "capacity", route_seq, NULL,
+						   now);
+		mrb_row_write_end(write);
 	}
-	if (operation->runs_instances)
-		mrb_capacity_keep_needed(operation->deployment_id,
-								 operation->target_version_id,
-								 operation->serving_version_id,
-								 recent_served);
-	if (operation->action == MRB_UNPUBLISH)
-		mrb_capacity_cancel(operation->deployment_id);
+	if (operation->runs_instances && mrb_capacity_has_idle(id))
+		mrb_capacity_keep(id, mrb_capacity_kept(id, operation->target_version_id,
+												operation->serving_version_id,
+												recent_served));
+	if (operation->runs_instances && operation->action == MRB_UNPUBLISH)
+		mrb_capacity_cancel(id);
 }

@@ -10,6 +10,7 @@
 #define MRB_OPERATION_H
 
 #include "datatype/timestamp.h"
+#include "executor/tuptable.h"
 #include "utils/jsonb.h"
 
 typedef enum MrbAction
@@ -45,22 +46,13 @@ typedef struct MrbOperation
 	const char *warnings;		/* JSON array, or NULL */
 } MrbOperation;
 
-/* Owner of the row that a plain UPDATE writes; each may be NULL. */
-typedef struct MrbOwner
-{
-	const char *tenant_id;
-	const char *external_workspace_id;
-	const char *external_user_id;
-	const char *external_project_id;
-} MrbOwner;
-
 /* Number of columns of the deployment's row that an operation writes. */
 #define MRB_OPERATION_COLUMNS 11
 
-/* Their names and values, palloc'd. */
+/* Their numbers and values, palloc'd. */
 typedef struct MrbOperationColumns
 {
-	const char *columns[MRB_OPERATION_COLUMNS];
+	int			columns[MRB_OPERATION_COLUMNS];
 	Datum		values[MRB_OPERATION_COLUMNS];
 	bool		nulls[MRB_OPERATION_COLUMNS];
 } MrbOperationColumns;
@@ -69,10 +61,12 @@ typedef struct MrbOperationColumns
 extern Jsonb *mrb_operation_write(const MrbOperation *operation);
 
 /*
- * The same if a plain UPDATE is about to write the deployment's row: writes
- * all but that row, and returns in moved the values to put into it.
+ * The same if a plain UPDATE is about to write the deployment's row, old
+ * becoming new: writes all but that row, and returns in moved the values to put
+ * into it.
  */
 extern void mrb_operation_write_row(const MrbOperation *operation,
-									const MrbOwner *owner, MrbOperationColumns *moved);
+									TupleTableSlot *old, TupleTableSlot *new,
+									MrbOperationColumns *moved);
 
 #endif							/* MRB_OPERATION_H */

@@ -161,10 +161,8 @@ move_pointer(const Change *change)
 	MrbActor	actor = mrb_actor_read();
 	MrbFinding	named = mrb_checks_actor_counts(actor.ignored);
 	MrbOperation operation = {.target_rule = "direct_update"};
-	MrbOwner	owner;
 	MrbOperationColumns moved;
 	MrbDeployment *now;
-	int			columns[MRB_OPERATION_COLUMNS];
 	bool		isnull;
 
 	now = mrb_deployment_read(change->id, change->active, NULL);
@@ -184,19 +182,13 @@ move_pointer(const Change *change)
 	operation.actor_type = actor.type;
 	operation.actor_id = actor.id;
 
-	owner.tenant_id = get_text(change, true, "tenant_id");
-	owner.external_workspace_id = get_text(change, true, "external_workspace_id");
-	owner.external_user_id = get_text(change, true, "external_user_id");
-	owner.external_project_id = get_text(change, true, "external_project_id");
-	mrb_operation_write_row(&operation, &owner, &moved);
+	mrb_operation_write_row(&operation, change->trigger->tg_trigslot,
+							change->trigger->tg_newslot, &moved);
 	mrb_wakeup_dispatcher(now->id, operation.serving_version_id ?
 						  operation.serving_version_id : change->active);
 
-	for (int i = 0; i < MRB_OPERATION_COLUMNS; i++)
-		columns[i] = get_attnum(change->trigger->tg_relation->rd_id,
-								moved.columns[i]);
 	return heap_modify_tuple_by_cols(change->trigger->tg_newtuple, desc,
-									 MRB_OPERATION_COLUMNS, columns, moved.values,
+									 MRB_OPERATION_COLUMNS, moved.columns, moved.values,
 									 moved.nulls);
 }
 

@@ -4,10 +4,11 @@
  *	  Permission of the extension's statements to write derived columns.
  *
  * The trigger on miosa.deployments derives or refuses the values of a plain
- * UPDATE.  The extension's own statements run through mrb_write_guard_run(),
- * and the trigger recognizes them by a variable of the process, which no
- * statement can write, set or call.  The permission is for one update of one
- * row, so that a user's trigger that the same statement fires cannot use it.
+ * UPDATE.  Operations write without firing it (row_write.c).  The extension's
+ * few statements that update a row run through mrb_write_guard_run(), and the
+ * trigger recognizes them by a variable of the process, which no statement can
+ * write, set or call.  The permission is for one update of one row, so that a
+ * user's trigger that the same statement fires cannot use it.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,0 +1,331 @@
+/*-------------------------------------------------------------------------
+ *
+ * row_plan.c
+ *	  What row_write.c needs to know of a table, kept for the backend's life.
+ *
+ * The expressions of CHECK constraints, of triggers' conditions and of defaults
+ * are read and planned once and kept for the life of the backend: reading
+ * those of deployments from their text was 10 % of the processor time of a
+ * rollback, planning them 3 %.  They are compiled at every write (under 1 %),
+ * because a compiled expression cannot be used by two writes at the same time,
+ * and a trigger can call for a second one.
+ *
+ * What is kept holds until the table changes, or any function or type does: a
+ * function may have been inlined, a type may have a new constraint.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/sysattr.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "nodes/makefuncs.h"
+#include "optimizer/optimizer.h"
+#include "parser/parse_coerce.h"
+#include "parser/parse_func.h"
+#include "rewrite/prs2lock.h"
+#include "rewrite/rewriteHandler.h"
+#include "rewrite/rewriteManip.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "base/compat.h"
+#include "operation/row_plan.h"
+
+struct MrbRowPlan
+{
+	MemoryContext context;		/* of all of it */
+	uint64		table_changes;	/* when it was made */
+	uint64		expression_changes;
+	Bitmapset  *written;		/* columns, as in RTEPermissionInfo */
+	Expr	  **checks;			/* planned, in the order of the relation's;
+								 * NULL: not enforced */
+	int			nchecks;
+	List	  **conditions;		/* of triggers, in the order of the relation's
+								 * without the skipped one */
+	AttrNumber *defaulted;		/* columns that are not written */
+	Expr	  **defaults;		/* and their defaults */
+	int			ndefaults;
+	Oid			skipped;		/* function of deployments_pointer */
+};
+
+/* Counts changes of functions and types, which planned expressions hold. */
+static uint64 expression_changes = 0;
+
+static MrbRowPlan *make_plan(const MrbTable *table, int nwritten,
+							 Relation relation);
+static void plan_checks(MrbRowPlan *plan, Relation relation);
+static void plan_conditions(MrbRowPlan *plan, Relation relation);
+static void plan_defaults(MrbRowPlan *plan, Relation relation);
+static Node *make_null(Form_pg_attribute attribute);
+static void forget_expressions(Datum arg, int cacheid, uint32 hashvalue);
+static bool is_skipped(const MrbRowPlan *plan, const Trigger *trigger);
+static void skip_trigger(const MrbRowPlan *plan, TriggerDesc *triggers);
+
+/*
+ * Return what is kept of a table.  What has become invalid is kept until the
+ * end of the transaction, because an outer write may be using it.
+ */
+const MrbRowPlan *
+mrb_row_plan_get(MrbRowPlan **plan, const MrbTable *table, int nwritten,
+				 Relation relation)
+{
+	if (*plan != NULL &&
+		(*plan)->table_changes == table->changes &&
+		(*plan)->expression_changes == expression_changes)
+		return *plan;
+	if (*plan != NULL)
+		MemoryContextSetParent((*plan)->context, TopTransactionContext);
+	*plan = NULL;
+	*plan = make_plan(table, nwritten, relation);
+	return *plan;
+}
+
+/*
+ * Return the columns that are written, as in RTEPermissionInfo.
+ */
+Bitmapset *
+mrb_row_plan_written(const MrbRowPlan *plan)
+{
+	return plan->written;
+}
+
+/*
+ * Give a result relation its expressions, so that the executor does not read
+ * them again, and take the skipped trigger out of its triggers.
+ */
+void
+mrb_row_plan_use(const MrbRowPlan *plan, ResultRelInfo *result, CmdType command)
+{
+	TriggerDesc *triggers = result->ri_TrigDesc;
+	int			event = command == CMD_INSERT ? TRIGGER_TYPE_INSERT :
+	TRIGGER_TYPE_UPDATE;
+
+	if (plan->nchecks > 0)
+	{
+		ExprState **checks = palloc0(plan->nchecks * sizeof(ExprState *));
+
+		for (int i = 0; i < plan->nchecks; i++)
+		{
+			if (plan->checks[i] != NULL)
+				checks[i] = ExecInitExpr(plan->checks[i], NULL);
+		}
+		MRB_CHECK_EXPRS(result) = checks;
+	}
+	if (triggers == NULL)
+		return;
+	skip_trigger(plan, triggers);
+	for (int i = 0; i < triggers->numtriggers; i++)
+	{
+		if ((triggers->triggers[i].tgtype & event) != 0 &&
+			plan->conditions[i] != NIL)
+			result->ri_TrigWhenExprs[i] = ExecInitQual(plan->conditions[i], NULL);
+	}
+}
+
+/*
+ * Set all columns of a new row to their defaults.
+ */
+void
+mrb_row_plan_fill(const MrbRowPlan *plan, EState *estate, TupleTableSlot *slot)
+{
+	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts);
+	for (int i = 0; i < plan->ndefaults; i++)
+	{
+		int			column = plan->defaulted[i] - 1;
+
+		slot->tts_values[column] =
+			ExecEvalExpr(ExecInitExpr(plan->defaults[i], NULL),
+						 GetPerTupleExprContext(estate),
+						 &slot->tts_isnull[column]);
+	}
+}
+
+/*
+ * Read and plan the expressions of a table.
+ */
+static MrbRowPlan *
+make_plan(const MrbTable *table, int nwritten, Relation relation)
+{
+	static bool registered = false;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "miosa_rollback row plan",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(context);
+	MrbRowPlan *plan = palloc0(sizeof(MrbRowPlan));
+
+	if (!registered)
+	{
+		CacheRegisterSyscacheCallback(PROCOID, forget_expressions, (Datum) 0);
+		CacheRegisterSyscacheCallback(TYPEOID, forget_expressions, (Datum) 0);
+		registered = true;
+	}
+	plan->context = context;
+	plan->table_changes = table->changes;
+	plan->expression_changes = expression_changes;
+	plan->skipped = LookupFuncName(list_make2(makeString("miosa"),
+											  makeString("deployments_pointer")),
+								   0, NULL, true);
+	for (int i = 0; i < nwritten; i++)
+		plan->written = bms_add_member(plan->written,
+									   table->attnums[i] -
+									   FirstLowInvalidHeapAttributeNumber);
+	plan_checks(plan, relation);
+	plan_conditions(plan, relation);
+	plan_defaults(plan, relation);
+	MemoryContextSwitchTo(before);
+	MemoryContextSetParent(context, CacheMemoryContext);
+	return plan;
+}
+
+/*
+ * Plan the CHECK constraints, as ExecRelCheck() does at every first row.  If the
+ * relation lacks some, that function raises the error.
+ */
+static void
+plan_checks(MrbRowPlan *plan, Relation relation)
+{
+	TupleConstr *constraints = RelationGetDescr(relation)->constr;
+
+	if (constraints == NULL ||
+		constraints->num_check != relation->rd_rel->relchecks)
+		return;
+	plan->nchecks = constraints->num_check;
+	plan->checks = palloc0(plan->nchecks * sizeof(Expr *));
+	for (int i = 0; i < plan->nchecks; i++)
+	{
+		const ConstrCheck *check = &constraints->check[i];
+
+		if (MRB_CHECK_IS_ENFORCED(check))
+			plan->checks[i] =
+				expression_planner((Expr *) MRB_EXPAND_GENERATED(stringToNode(check->ccbin),
+																 relation, 1));
+	}
+}
+
+/*
+ * Plan the conditions of triggers, as TriggerEnabled() does.
+ */
+static void
+plan_conditions(MrbRowPlan *plan, Relation relation)
+{
+	const TriggerDesc *triggers = relation->trigdesc;
+	int			n = 0;
+
+	if (triggers == NULL)
+		return;
+	plan->conditions = palloc0(triggers->numtriggers * sizeof(List *));
+	for (int i = 0; i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+		Node	   *condition;
+
+		if (is_skipped(plan, trigger))
+			continue;
+		if (trigger->tgqual != NULL)
+		{
+			condition = stringToNode(trigger->tgqual);
+			condition = MRB_EXPAND_GENERATED(condition, relation, PRS2_OLD_VARNO);
+			condition = MRB_EXPAND_GENERATED(condition, relation, PRS2_NEW_VARNO);
+			ChangeVarNodes(condition, PRS2_OLD_VARNO, INNER_VAR, 0);
+			ChangeVarNodes(condition, PRS2_NEW_VARNO, OUTER_VAR, 0);
+			condition = (Node *) make_ands_implicit((Expr *) condition);
+			plan->conditions[n] = (List *) expression_planner((Expr *) condition);
+		}
+		n++;
+	}
+}
+
+/*
+ * Plan the defaults of columns that are not written; others may have been added
+ * to the table.
+ */
+static void
+plan_defaults(MrbRowPlan *plan, Relation relation)
+{
+	TupleDesc	desc = RelationGetDescr(relation);
+
+	plan->defaulted = palloc(desc->natts * sizeof(AttrNumber));
+	plan->defaults = palloc(desc->natts * sizeof(Expr *));
+	for (AttrNumber column = 1; column <= desc->natts; column++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, column - 1);
+		Node	   *value;
+
+		if (attribute->attisdropped || attribute->attgenerated != '\0' ||
+			bms_is_member(column - FirstLowInvalidHeapAttributeNumber,
+						  plan->written))
+			continue;
+		value = build_column_default(relation, column);
+		if (value == NULL && get_typtype(attribute->atttypid) == TYPTYPE_DOMAIN)
+			value = make_null(attribute);
+		if (value == NULL)
+			continue;
+		plan->defaulted[plan->ndefaults] = column;
+		plan->defaults[plan->ndefaults++] = expression_planner((Expr *) value);
+	}
+}
+
+/*
+ * A null of a domain, whose constraints have to allow it.
+ */
+static Node *
+make_null(Form_pg_attribute attribute)
+{
+	int32		typmod = attribute->atttypmod;
+	Oid			base = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
+	Const	   *value = makeConst(base, typmod, attribute->attcollation,
+								  attribute->attlen, (Datum) 0, true,
+								  attribute->attbyval);
+
+	return coerce_to_domain((Node *) value, base, typmod, attribute->atttypid,
+							COERCION_IMPLICIT, COERCE_IMPLICIT_CAST, -1,
+							false);
+}
+
+/*
+ * A function or a type has changed.
+ */
+static void
+forget_expressions(Datum arg, int cacheid, uint32 hashvalue)
+{
+	expression_changes++;
+}
+
+/*
+ * Whether a trigger is the extension's own one that does not fire.
+ */
+static bool
+is_skipped(const MrbRowPlan *plan, const Trigger *trigger)
+{
+	return trigger->tgfoid == plan->skipped &&
+		TRIGGER_TYPE_MATCHES(trigger->tgtype, TRIGGER_TYPE_ROW,
+							 TRIGGER_TYPE_BEFORE, TRIGGER_TYPE_UPDATE);
+}
+
+/*
+ * Take deployments_pointer out of the triggers.
+ */
+static void
+skip_trigger(const MrbRowPlan *plan, TriggerDesc *triggers)
+{
+	int			n = 0;
+
+	triggers->trig_update_before_row = false;
+	for (int i = 0; i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+
+		if (is_skipped(plan, trigger))
+			continue;
+		if (TRIGGER_TYPE_MATCHES(trigger->tgtype, TRIGGER_TYPE_ROW,
+								 TRIGGER_TYPE_BEFORE, TRIGGER_TYPE_UPDATE))
+			triggers->trig_update_before_row = true;
+		triggers->triggers[n++] = *trigger;
+	}
+	triggers->numtriggers = n;
+}

@@ -1,0 +1,30 @@
+/*-------------------------------------------------------------------------
+ *
+ * row_plan.h
+ *	  What row_write.c needs to know of a table, kept for the backend's life.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_ROW_PLAN_H
+#define MRB_ROW_PLAN_H
+
+#include "nodes/execnodes.h"
+
+#include "common/table.h"
+
+typedef struct MrbRowPlan MrbRowPlan;
+
+/*
+ * Return what is kept of an open table, of which the first columns are written;
+ * keeps it in plan.
+ */
+extern const MrbRowPlan *mrb_row_plan_get(MrbRowPlan **plan,
+										  const MrbTable *table, int nwritten,
+										  Relation relation);
+extern Bitmapset *mrb_row_plan_written(const MrbRowPlan *plan);
+extern void mrb_row_plan_use(const MrbRowPlan *plan, ResultRelInfo *result,
+							 CmdType command);
+extern void mrb_row_plan_fill(const MrbRowPlan *plan, EState *estate,
+							  TupleTableSlot *slot);
+
+#endif							/* MRB_ROW_PLAN_H */
