@@ -116,54 +116,57 @@ enum
 typedef struct Member
 {
 	const char *name;			/* also of its column */
+	int			len;			/* of the name */
 	MemberSource source;
 } Member;
 
-static const Member members[] = {
-	[DATA_ID] = {"id", FROM_TEXT},
-	[DATA_KIND] = {"kind", FROM_TEXT},
-	[DATA_NAME] = {"name", FROM_TEXT},
-	[DATA_SLUG] = {"slug", FROM_TEXT},
-	[DATA_STATE] = {"state", FROM_TEXT},
-	[DATA_BRANCH] = {"branch", FROM_METADATA},
-	[DATA_METADATA] = {"metadata", FROM_OBJECT},
-	[DATA_OWNER_ID] = {"owner_id", FROM_TEXT},
-	[DATA_REPO_URL] = {"repo_url", FROM_METADATA},
-	[DATA_TENANT_ID] = {"tenant_id", FROM_TEXT},
-	[DATA_CREATED_AT] = {"created_at", FROM_TIME},
-	[DATA_PROJECT_ID] = {"project_id", FROM_TEXT},
-	[DATA_PUBLIC_URL] = {"public_url", FROM_TEXT},
-	[DATA_UPDATED_AT] = {"updated_at", FROM_TIME},
-	[DATA_AUTO_DEPLOY] = {"auto_deploy", FROM_BOOLEAN},
-	[DATA_RUN_COMMAND] = {"run_command", FROM_METADATA},
-	[DATA_SOURCE_TYPE] = {"source_type", FROM_TEXT},
-	[DATA_WORKSPACE_ID] = {"workspace_id", FROM_TEXT},
-	[DATA_BUILD_COMMAND] = {"build_command", FROM_METADATA},
-	[DATA_REPO_PROVIDER] = {"repo_provider", FROM_METADATA},
-	[DATA_RUNTIME_IMAGE] = {"runtime_image", FROM_METADATA},
-	[DATA_AUTO_SUBDOMAIN] = {"auto_subdomain", FROM_TEXT},
-	[DATA_CURRENT_BUILD_ID] = {"current_build_id", FROM_METADATA},
-	[DATA_CUSTOM_DOMAIN_ID] = {"custom_domain_id", FROM_TEXT},
-	[DATA_DESIRED_REPLICAS] = {"desired_replicas", FROM_INTEGER},
-	[DATA_EXTERNAL_USER_ID] = {"external_user_id", FROM_TEXT},
-	[DATA_ACTIVE_RELEASE_ID] = {"active_release_id", FROM_TEXT},
-	[DATA_ACTIVE_VERSION_ID] = {"active_version_id", FROM_TEXT},
-	[DATA_DEPLOYMENT_PRODUCT] = {"deployment_product", FROM_TEXT},
-	[DATA_LINKED_DATABASE_ID] = {"linked_database_id", FROM_TEXT},
-	[DATA_SERVING_VERSION_ID] = {"serving_version_id", FROM_TEXT},
-	[DATA_EXTERNAL_PROJECT_ID] = {"external_project_id", FROM_TEXT},
-	[DATA_EXTERNAL_WORKSPACE_ID] = {"external_workspace_id", FROM_TEXT},
-	[DATA_RUNNING_ARTIFACT_SHA256] = {"running_artifact_sha256", FROM_TEXT},
+#define MEMBER(name, source) {name, sizeof(name) - 1, source}
 
-	[OPERATION_ID] = {"id", FROM_OPERATION},
-	[OPERATION_OUTCOME] = {"outcome", FROM_OPERATION},
-	[OPERATION_SKIPPED] = {"skipped", FROM_OPERATION_OPTIONAL},
-	[OPERATION_REPLAYED] = {"replayed", FROM_OPERATION_OPTIONAL},
-	[OPERATION_WARNINGS] = {"warnings", FROM_OPERATION_OPTIONAL},
-	[OPERATION_TARGET_RULE] = {"target_rule", FROM_OPERATION},
-	[OPERATION_SUPERSEDED_BY] = {"superseded_by", FROM_OPERATION_OPTIONAL},
-	[OPERATION_TARGET] = {"target_version_id", FROM_OPERATION},
-	[OPERATION_PREVIOUS] = {"previous_version_id", FROM_OPERATION},
+static const Member members[] = {
+	[DATA_ID] = MEMBER("id", FROM_TEXT),
+	[DATA_KIND] = MEMBER("kind", FROM_TEXT),
+	[DATA_NAME] = MEMBER("name", FROM_TEXT),
+	[DATA_SLUG] = MEMBER("slug", FROM_TEXT),
+	[DATA_STATE] = MEMBER("state", FROM_TEXT),
+	[DATA_BRANCH] = MEMBER("branch", FROM_METADATA),
+	[DATA_METADATA] = MEMBER("metadata", FROM_OBJECT),
+	[DATA_OWNER_ID] = MEMBER("owner_id", FROM_TEXT),
+	[DATA_REPO_URL] = MEMBER("repo_url", FROM_METADATA),
+	[DATA_TENANT_ID] = MEMBER("tenant_id", FROM_TEXT),
+	[DATA_CREATED_AT] = MEMBER("created_at", FROM_TIME),
+	[DATA_PROJECT_ID] = MEMBER("project_id", FROM_TEXT),
+	[DATA_PUBLIC_URL] = MEMBER("public_url", FROM_TEXT),
+	[DATA_UPDATED_AT] = MEMBER("updated_at", FROM_TIME),
+	[DATA_AUTO_DEPLOY] = MEMBER("auto_deploy", FROM_BOOLEAN),
+	[DATA_RUN_COMMAND] = MEMBER("run_command", FROM_METADATA),
+	[DATA_SOURCE_TYPE] = MEMBER("source_type", FROM_TEXT),
+	[DATA_WORKSPACE_ID] = MEMBER("workspace_id", FROM_TEXT),
+	[DATA_BUILD_COMMAND] = MEMBER("build_command", FROM_METADATA),
+	[DATA_REPO_PROVIDER] = MEMBER("repo_provider", FROM_METADATA),
+	[DATA_RUNTIME_IMAGE] = MEMBER("runtime_image", FROM_METADATA),
+	[DATA_AUTO_SUBDOMAIN] = MEMBER("auto_subdomain", FROM_TEXT),
+	[DATA_CURRENT_BUILD_ID] = MEMBER("current_build_id", FROM_METADATA),
+	[DATA_CUSTOM_DOMAIN_ID] = MEMBER("custom_domain_id", FROM_TEXT),
+	[DATA_DESIRED_REPLICAS] = MEMBER("desired_replicas", FROM_INTEGER),
+	[DATA_EXTERNAL_USER_ID] = MEMBER("external_user_id", FROM_TEXT),
+	[DATA_ACTIVE_RELEASE_ID] = MEMBER("active_release_id", FROM_TEXT),
+	[DATA_ACTIVE_VERSION_ID] = MEMBER("active_version_id", FROM_TEXT),
+	[DATA_DEPLOYMENT_PRODUCT] = MEMBER("deployment_product", FROM_TEXT),
+	[DATA_LINKED_DATABASE_ID] = MEMBER("linked_database_id", FROM_TEXT),
+	[DATA_SERVING_VERSION_ID] = MEMBER("serving_version_id", FROM_TEXT),
+	[DATA_EXTERNAL_PROJECT_ID] = MEMBER("external_project_id", FROM_TEXT),
+	[DATA_EXTERNAL_WORKSPACE_ID] = MEMBER("external_workspace_id", FROM_TEXT),
+	[DATA_RUNNING_ARTIFACT_SHA256] = MEMBER("running_artifact_sha256", FROM_TEXT),
+
+	[OPERATION_ID] = MEMBER("id", FROM_OPERATION),
+	[OPERATION_OUTCOME] = MEMBER("outcome", FROM_OPERATION),
+	[OPERATION_SKIPPED] = MEMBER("skipped", FROM_OPERATION_OPTIONAL),
+	[OPERATION_REPLAYED] = MEMBER("replayed", FROM_OPERATION_OPTIONAL),
+	[OPERATION_WARNINGS] = MEMBER("warnings", FROM_OPERATION_OPTIONAL),
+	[OPERATION_TARGET_RULE] = MEMBER("target_rule", FROM_OPERATION),
+	[OPERATION_SUPERSEDED_BY] = MEMBER("superseded_by", FROM_OPERATION_OPTIONAL),
+	[OPERATION_TARGET] = MEMBER("target_version_id", FROM_OPERATION),
+	[OPERATION_PREVIOUS] = MEMBER("previous_version_id", FROM_OPERATION),
 };
 
 /*
@@ -230,7 +233,7 @@ static void open_jsonb(Jsonb *jsonb, JsonbValue *value);
 static void expand(JsonbValue *value);
 static void fill_object(const MrbResponse *response, int first, int end,
 						JsonbValue *object, JsonbPair *pairs);
-static void set_pair(JsonbPair *pair, const char *name,
+static void set_pair(JsonbPair *pair, const char *name, int len,
 					 const JsonbValue *value);
 static void set_string(JsonbValue *value, const char *string);
 static void set_number(JsonbValue *value, int64 number);
@@ -280,8 +283,8 @@ mrb_response_build(const MrbResponse *response)
 	fill_object(response, 0, DATA_COUNT, &data, data_pairs);
 	fill_object(response, DATA_COUNT, MEMBER_COUNT, &operation,
 				operation_pairs);
-	set_pair(&pairs[0], "data", &data);
-	set_pair(&pairs[1], "operation", &operation);
+	set_pair(&pairs[0], "data", strlen("data"), &data);
+	set_pair(&pairs[1], "operation", strlen("operation"), &operation);
 	whole.val.object.nPairs = lengthof(pairs);
 	whole.val.object.pairs = pairs;
 	return JsonbValueToJsonb(&whole);
@@ -362,10 +365,10 @@ mrb_response_supersede(MrbResponse *response, const char *operation_id,
 	set_string(&texts[3], message);
 	warning.val.object.nPairs = lengthof(texts);
 	warning.val.object.pairs = palloc0(lengthof(texts) * sizeof(JsonbPair));
-	set_pair(&warning.val.object.pairs[0], "code", &texts[0]);
-	set_pair(&warning.val.object.pairs[1], "hint", &texts[1]);
-	set_pair(&warning.val.object.pairs[2], "detail", &texts[2]);
-	set_pair(&warning.val.object.pairs[3], "message", &texts[3]);
+	set_pair(&warning.val.object.pairs[0], "code", strlen("code"), &texts[0]);
+	set_pair(&warning.val.object.pairs[1], "hint", strlen("hint"), &texts[1]);
+	set_pair(&warning.val.object.pairs[2], "detail", strlen("detail"), &texts[2]);
+	set_pair(&warning.val.object.pairs[3], "message", strlen("message"), &texts[3]);
 
 	warnings.val.array.nElems = count + 1;
 	warnings.val.array.elems = palloc((count + 1) * sizeof(JsonbValue));
@@ -598,8 +601,13 @@ set_metadata(MrbResponse *response, JsonbValue *value)
 static void
 set_operation_id(MrbResponse *response, const char *deployment_id, int64 seq)
 {
-	set_text(response, OPERATION_ID,
-			 psprintf("%s#" INT64_FORMAT, deployment_id, seq));
+	size_t		len = strlen(deployment_id);
+	char	   *id = palloc(len + 1 + MAXINT8LEN + 1);
+
+	memcpy(id, deployment_id, len);
+	id[len] = '#';
+	(void) pg_lltoa(seq, id + len + 1);
+	set_text(response, OPERATION_ID, id);
 }
 
 /*
@@ -652,7 +660,8 @@ fill_object(const MrbResponse *response, int first, int end,
 	for (int i = first; i < end; i++)
 	{
 		if (response->present[i])
-			set_pair(&pairs[count++], members[i].name, &response->values[i]);
+			set_pair(&pairs[count++], members[i].name, members[i].len,
+					 &response->values[i]);
 	}
 	object->type = jbvObject;
 	object->val.object.nPairs = count;
@@ -663,9 +672,11 @@ fill_object(const MrbResponse *response, int first, int end,
  * Set one member of an object.
  */
 static void
-set_pair(JsonbPair *pair, const char *name, const JsonbValue *value)
+set_pair(JsonbPair *pair, const char *name, int len, const JsonbValue *value)
 {
-	set_string(&pair->key, name);
+	pair->key.type = jbvString;
+	pair->key.val.string.val = unconstify(char *, name);
+	pair->key.val.string.len = len;
 	pair->value = *value;
 	pair->order = 0;
 }
