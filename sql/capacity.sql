@@ -22,12 +22,12 @@ BEGIN
 				FROM miosa.dispatcher_state s CROSS JOIN miosa.identity() i)
 		THEN '-infinity' ELSE horizon END;
 END $$;
-COMMENT ON FUNCTION miosa.heartbeat_horizon() IS 'Instances that were last heard of before this count as not healthy (miosa_rollback.heartbeat_timeout)';
+COMMENT ON FUNCTION miosa.heartbeat_horizon() IS 'Instances whose last heartbeat is older than this do not count as healthy (miosa_rollback.heartbeat_timeout)';
 
 CREATE VIEW miosa.live_instances AS
 	SELECT i.deployment_id, i.version_id, i.id, i.address, i.port FROM miosa.runtime_instances i
 	WHERE i.state = 'healthy' AND coalesce(i.last_heartbeat_at, i.updated_at) > (SELECT miosa.heartbeat_horizon());
-COMMENT ON VIEW miosa.live_instances IS 'Instances that serve: healthy, and heard of lately';
+COMMENT ON VIEW miosa.live_instances IS 'Instances that serve: healthy, with a heartbeat after miosa.heartbeat_horizon()';
 COMMENT ON COLUMN miosa.live_instances.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.live_instances.version_id IS 'Version that it runs';
 COMMENT ON COLUMN miosa.live_instances.id IS 'Opaque id';
@@ -43,7 +43,7 @@ BEGIN
 	NEW.updated_at := least(NEW.updated_at, clock_timestamp());
 	RETURN NEW;
 END $$;
-COMMENT ON FUNCTION miosa.instances_clock() IS 'Trigger: an instance was heard of, and has changed, now at the latest';
+COMMENT ON FUNCTION miosa.instances_clock() IS 'Trigger: limits last_heartbeat_at and updated_at of an instance to the present';
 
 CREATE TRIGGER instances_clock BEFORE INSERT OR UPDATE ON miosa.runtime_instances
 	FOR EACH ROW WHEN (NEW.last_heartbeat_at > clock_timestamp() OR NEW.updated_at > clock_timestamp())
@@ -53,7 +53,7 @@ CREATE TRIGGER instances_clock BEFORE INSERT OR UPDATE ON miosa.runtime_instance
 CREATE FUNCTION miosa.has_ended(state text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN state IN ('stopped', 'failed', 'error', 'destroyed');
-COMMENT ON FUNCTION miosa.has_ended(text) IS 'Whether an instance in this state runs no more';
+COMMENT ON FUNCTION miosa.has_ended(text) IS 'Whether an instance in this state has ended';
 
 -- Switch routes to the active version when its healthy instances are enough,
 -- or when it has waited for miosa_rollback.cutover_deadline and has one; set
@@ -63,7 +63,13 @@ COMMENT ON FUNCTION miosa.has_ended(text) IS 'Whether an instance in this state 
 CREATE FUNCTION miosa.complete_capacity(deployment_id text) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_complete_capacity';
-COMMENT ON FUNCTION miosa.complete_capacity(text) IS 'Switch routes to the active version when its healthy instances are enough, or it has one and has waited for miosa_rollback.cutover_deadline; true when routes switched';
+COMMENT ON FUNCTION miosa.complete_capacity(text) IS 'Switches routes to the active version when its healthy instances are enough, or it has one and has waited for miosa_rollback.cutover_deadline; true when routes switched';
+
+-- The end of cutover_deadline.
+CREATE FUNCTION miosa.cutover_due(since timestamptz) RETURNS timestamptz
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_cutover_due';
+COMMENT ON FUNCTION miosa.cutover_due(timestamptz) IS 'When one healthy instance is enough for an active version that waits since then (miosa_rollback.cutover_deadline)';
 
 -- What schedulers are asked for.
 --
@@ -92,13 +98,14 @@ BEGIN
 			last_error = CASE c.state WHEN 'wanted' THEN c.last_error END,
 			last_error_at = CASE c.state WHEN 'wanted' THEN c.last_error_at END;
 END $$;
-COMMENT ON FUNCTION miosa.want_capacity(text, text) IS 'Notes that schedulers are to be asked for instances of a version';
+COMMENT ON FUNCTION miosa.want_capacity(text, text) IS 'Requests instances of a version from schedulers';
 
--- The caller holds the lock of the deployment's row.
-CREATE FUNCTION miosa.ask_again(deployment_id text, more boolean) RETURNS void
+-- Given are the values before the change. The caller holds the lock of the
+-- deployment's row.
+CREATE FUNCTION miosa.revise_capacity(deployment_id text, old_replicas integer, was_stopped boolean) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'mrb_ask_again';
-COMMENT ON FUNCTION miosa.ask_again(text, boolean) IS 'Has schedulers asked for instances of the active version if some are missing and more are wanted than before; for nothing when the deployment is stopped';
+AS 'MODULE_PATHNAME', 'mrb_revise_capacity';
+COMMENT ON FUNCTION miosa.revise_capacity(text, integer, boolean) IS 'After a change of desired_replicas or state: requests missing instances from schedulers, or withdraws requests, and switches routes when enough instances are healthy';
 
 -- The pass.
 
@@ -107,13 +114,13 @@ COMMENT ON FUNCTION miosa.ask_again(text, boolean) IS 'Has schedulers asked for 
 CREATE FUNCTION miosa.settle_capacity(deployment_id text) RETURNS integer
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_settle_capacity';
-COMMENT ON FUNCTION miosa.settle_capacity(text) IS 'Does for a deployment what is due: switches routes, withdraws requests for instances that are there, and drains what is not needed';
+COMMENT ON FUNCTION miosa.settle_capacity(text) IS 'Switches routes, withdraws requests for instances that are running, and drains versions that are not needed, as is due for a deployment';
 
 -- The end of drain_delay; a negative delay has none.
 CREATE FUNCTION miosa.drain_due(since timestamptz) RETURNS timestamptz
 LANGUAGE c STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_drain_due';
-COMMENT ON FUNCTION miosa.drain_due(timestamptz) IS 'When a version that is idle since then is drained (miosa_rollback.drain_delay); with a negative delay infinity';
+COMMENT ON FUNCTION miosa.drain_due(timestamptz) IS 'When a version that is idle since then is drained (miosa_rollback.drain_delay); infinity if the delay is negative';
 
 -- Deployments are looked at as one range of ids; only the few in which
 -- something may be due are locked, and what is due is decided under the lock.  The locks of all that is changed are held
@@ -134,7 +141,6 @@ SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS 
 DECLARE
 	enough CONSTANT interval := '50 ms';
 	started CONSTANT timestamptz := clock_timestamp();
-	deadline CONSTANT interval := miosa.setting('cutover_deadline');
 	horizon CONSTANT timestamptz := miosa.heartbeat_horizon();
 	last text;
 	due text;
@@ -158,7 +164,7 @@ BEGIN
 			WHERE c.deployment_id > after AND c.deployment_id <= last AND c.state <> 'drained'
 				AND (c.state <> 'idle' OR miosa.drain_due(c.since) <= started)
 		UNION
-		-- Instances that are not needed.
+		-- Instances of versions that are not kept (capacity.c).
 		SELECT i.deployment_id FROM miosa.runtime_instances i
 			JOIN miosa.deployments p ON p.id = i.deployment_id
 			WHERE i.deployment_id > after AND i.deployment_id <= last AND p.id > after AND p.id <= last
@@ -182,7 +188,7 @@ BEGIN
 		END IF;
 	END LOOP;
 	SELECT min(d.at) INTO next_due
-		FROM (SELECT p.waiting_since + deadline AS at FROM miosa.deployments p
+		FROM (SELECT miosa.cutover_due(p.waiting_since) AS at FROM miosa.deployments p
 				WHERE p.id > after AND p.id <= last AND p.serving_version_id IS NOT NULL AND p.state <> 'stopped'
 			UNION ALL
 			SELECT miosa.drain_due(c.since) FROM miosa.capacity c
@@ -191,7 +197,7 @@ BEGIN
 			SELECT clock_timestamp() + '1 s'::interval WHERE busy) d
 		WHERE d.at > started AND d.at < 'infinity';
 END $$;
-COMMENT ON FUNCTION miosa.capacity_pass(text, integer) IS 'Does what is due for the capacity of a page of deployments: those with ids above after (empty: from the start), at most limit';
+COMMENT ON FUNCTION miosa.capacity_pass(text, integer) IS 'Settles the capacity of a page of deployments for which something is due: those with ids above after (empty: from the start), at most limit';
 
 -- Status polls.
 

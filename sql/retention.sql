@@ -43,7 +43,7 @@ COMMENT ON FUNCTION miosa.is_newest_event(text, bigint) IS 'Whether this is the 
 -- have no time-out, a healthy one is never too old.
 CREATE FUNCTION miosa.instance_expired(i miosa.runtime_instances, at timestamptz, horizon timestamptz) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN i.state IN ('stopped', 'failed', 'error', 'destroyed') AND i.updated_at < at THEN true
+RETURN CASE WHEN miosa.has_ended(i.state) AND i.updated_at < at THEN true
 	ELSE coalesce(i.last_heartbeat_at, i.updated_at) < CASE i.state WHEN 'healthy' THEN least(at, horizon) ELSE at END END;
 COMMENT ON FUNCTION miosa.instance_expired(miosa.runtime_instances, timestamptz, timestamptz) IS 'Whether an instance ended, or was last heard of, before a time; for one that is healthy it must be before the heartbeat horizon as well';
 

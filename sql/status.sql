@@ -63,7 +63,7 @@ COMMENT ON FUNCTION miosa.scheduler_lines(text, text) IS 'Lines of miosa.status(
 -- Compare the time of waiting with cutover_deadline.
 CREATE FUNCTION miosa.is_overdue(d miosa.deployments) RETURNS boolean
 LANGUAGE sql VOLATILE PARALLEL SAFE
-RETURN coalesce(d.waiting_since + miosa.setting('cutover_deadline')::interval < clock_timestamp(), false);
+RETURN coalesce(miosa.cutover_due(d.waiting_since) <= clock_timestamp(), false);
 COMMENT ON FUNCTION miosa.is_overdue(miosa.deployments) IS 'Whether a deployment waits for instances longer than miosa_rollback.cutover_deadline';
 
 -- Count the edges of a deployment, as convergence_rows() shows them.
@@ -351,7 +351,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 	LEFT JOIN miosa.capacity c ON c.deployment_id = p.id AND c.version_id = v.id AND c.state = 'wanted'
 	CROSS JOIN LATERAL miosa.count_instances(p.id, v.id) i
 	WHERE p.state <> 'stopped' AND p.desired_replicas > 0 AND i.healthy = 0
-		AND coalesce(p.waiting_since, c.since) < (SELECT clock_timestamp() - miosa.setting('cutover_deadline')::interval)
+		AND miosa.cutover_due(coalesce(p.waiting_since, c.since)) <= (SELECT clock_timestamp())
 $$;
 COMMENT ON FUNCTION miosa.overdue_rows() IS 'Rows of miosa.overdue';
 

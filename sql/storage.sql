@@ -8,6 +8,7 @@
 CREATE FUNCTION miosa.storages_check() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+	hint CONSTANT text := 'SELECT miosa_put_secret(''s3'', ''KEYID:SECRET''); SELECT miosa_put_storage(''s3://'', ''https://s3.eu-central-1.amazonaws.com'', ''eu-central-1'', secret => ''s3'');';
 	host text;
 	problem text;
 BEGIN
@@ -19,16 +20,18 @@ BEGIN
 	END IF;
 	PERFORM miosa.check_url(NEW.endpoint);
 	host := substring(NEW.endpoint FROM '^https?://([^/]*)');
+	IF coalesce(NEW.region, '') !~ '^[a-z0-9-]{1,63}$' THEN
+		PERFORM miosa.refuse_value('column', 'region', NEW.region, 'A region has 1 to 63 characters of a-z 0-9 -.', hint);
+	ELSIF coalesce(NEW.addressing, '') NOT IN ('path', 'virtual') THEN
+		PERFORM miosa.refuse_value('column', 'addressing', NEW.addressing, 'Valid values are "path" and "virtual".', hint);
+	END IF;
 	problem := CASE
-		WHEN coalesce(NEW.region, '') !~ '^[a-z0-9-]{1,63}$' THEN 'The region must have 1 to 63 characters of a-z 0-9 -.'
-		WHEN coalesce(NEW.addressing, '') NOT IN ('path', 'virtual') THEN 'addressing must be ''path'' or ''virtual''.'
 		WHEN NEW.addressing = 'virtual' AND host ~ '^([0-9.]+|\[.*)(:|$)' THEN 'The bucket cannot be part of a host that is an address.'
 		WHEN substr(NEW.endpoint, length(substring(NEW.endpoint FROM '^https?://[^/]*')) + 1) !~ '^[A-Za-z0-9._~/-]*$'
 			THEN 'The path of the endpoint has characters that cannot be signed.'
 	END;
 	IF problem IS NOT NULL THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid storage', problem,
-			'SELECT miosa_put_secret(''s3'', ''KEYID:SECRET''); SELECT miosa_put_storage(''s3://'', ''https://s3.eu-central-1.amazonaws.com'', ''eu-central-1'', secret => ''s3'');');
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid storage', problem, hint);
 	END IF;
 	IF TG_OP = 'UPDATE' THEN
 		NEW.updated_at := now();

@@ -78,12 +78,10 @@ CREATE FUNCTION miosa.refuse_row(what text, message text, detail text, field tex
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
 	checked text := substring(field FROM '^(?:tenants|deployments|versions|releases|runtime_instances|domains)_(.*)_check$');
-	-- The name of such a constraint is its rule.
-	rule text[] := regexp_match(field, '^(\w+) (must be .*)$');
-	bad text := CASE WHEN rule IS NOT NULL THEN rule[1]
-		WHEN checked IS NOT NULL THEN checked
-		WHEN detail LIKE 'Key %' THEN NULL
-		ELSE nullif(field, '') END;
+	-- The name of such a constraint is its rule; that of times is about several.
+	rule text[] := regexp_match(field, '^(?!times )(\w+) (must be .*)$');
+	bad text := CASE WHEN rule IS NOT NULL THEN rule[1] WHEN checked IS NOT NULL THEN checked
+		WHEN what = 'fields' THEN field END;
 BEGIN
 	PERFORM miosa.raise_condition('INVALID_ARGUMENT',
 		CASE WHEN bad IS NULL THEN format('invalid %s', what) ELSE format('invalid value for field "%s"', bad) END,
@@ -279,12 +277,7 @@ BEGIN
 				public_url = new.public_url, auto_subdomain = new.auto_subdomain,
 				created_at = new.created_at, updated_at = new.updated_at
 			WHERE p.id = id;
-		IF (new.desired_replicas <> old.desired_replicas OR (new.state = 'stopped') <> (old.state = 'stopped'))
-			AND EXISTS (SELECT FROM miosa.versions v
-				WHERE v.deployment_id = id AND v.id = old.active_version_id AND v.kind <> 'static') THEN
-			PERFORM miosa.ask_again(id, new.desired_replicas > old.desired_replicas OR old.state = 'stopped');
-			PERFORM miosa.complete_capacity(id);
-		END IF;
+		PERFORM miosa.revise_capacity(id, old.desired_replicas, old.state = 'stopped');
 	END IF;
 	SELECT * INTO new FROM miosa.deployments p WHERE p.id = id;
 	RETURN jsonb_build_object('data', miosa.deployment_object(new));

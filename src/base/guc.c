@@ -231,7 +231,8 @@ check_actor(char **newval, void **extra, GucSource source)
 	(void) source;
 	if (strlen(*newval) <= MAX_ACTOR)
 		return true;
-	GUC_check_errdetail("The maximum length of an actor is %d bytes.", MAX_ACTOR);
+	GUC_check_errdetail("The actor has %zu bytes; the maximum is %d.",
+						strlen(*newval), MAX_ACTOR);
 	return false;
 }
 

@@ -3,11 +3,11 @@
  * dispatcher.c
  *	  The dispatcher's pass, which takes committed work.
  *
- * A pass is one transaction.  It locks dispatcher_state, takes committed work
- * from the outbox, reads the routes of that work in the same snapshot, gives
- * them epochs and appends them to the route log.  Memory is changed only after
- * the commit, by code that can fail only for lack of memory: then the process
- * ends, and its successor replays the log.
+ * A pass is one transaction.  It reads committed work from the outbox, locks
+ * dispatcher_state, reads the routes of that work in the same snapshot, gives
+ * them epochs, appends them to the route log and deletes the work.  Memory is
+ * changed only after the commit, by code that can fail only for lack of memory:
+ * then the process ends, and its successor replays the log.
  *
  * No request is sent while a transaction is open.
  *
@@ -68,6 +68,7 @@ typedef struct Pass
 	MrbDispatcher *dispatcher;
 	MrbTerm		term;
 	bool		idle;			/* there was nothing to do */
+	bool		judge;			/* whether anything may be sent */
 	MrbRouteChanges taken;
 	bool		reload;			/* endpoints were read */
 	List	   *fresh;			/* those that are new or have changed */
@@ -76,7 +77,9 @@ typedef struct Pass
 
 static void remember_site(MrbDispatcher *dispatcher);
 static void run_pass(void *arg);
-static bool nothing_to_do(MrbDispatcher *dispatcher, MrbTerm *term);
+static bool may_work(MrbDispatcher *dispatcher, MrbTerm *term);
+static void read_work(Pass *pass);
+static void take_work(Pass *pass);
 static bool pass_due(MrbDispatcher *dispatcher, MrbTick now);
 static void pace(MrbDispatcher *dispatcher, MrbTick began);
 static void pass_failed(MrbDispatcher *dispatcher, int sqlstate);
@@ -177,55 +180,77 @@ run_pass(void *arg)
 {
 	Pass	   *pass = arg;
 	MrbDispatcher *dispatcher = pass->dispatcher;
-	MrbTerm    *term = &pass->term;
 
 	mrb_worker_xact_begin(MRB_WORKER_XACT_PASS, LOCK_MS);
 	if (!OidIsValid(dispatcher->extension))
 		dispatcher->extension = mrb_worker_xact_extension();
-	pass->idle = nothing_to_do(dispatcher, term);
-	if (pass->idle)
-	{
-		mrb_worker_xact_commit();
-		return;
-	}
-	mrb_term_read(dispatcher->extension, term);
-	if (!term->absent && term->paused == NULL)
-	{
-		mrb_outbox_take(term->last_epoch, &pass->taken);
-		if (pass->taken.nchanges > 0)
-			mrb_term_advance(pass->taken.last_epoch);
-		pass->reload = !dispatcher->loaded || dispatcher->stale ||
-			pass->taken.settings;
-		if (pass->reload)
-			pass->fresh = mrb_endpoint_list_read(term->number,
-												 term->last_epoch, NULL);
-		mrb_reconcile_read(&pass->taken, pass->reload, &pass->reconcile);
-	}
+	pass->idle = !may_work(dispatcher, &pass->term);
+	if (!pass->idle)
+		read_work(pass);
+	if (!pass->idle)
+		take_work(pass);
 	mrb_worker_xact_commit();
 }
 
 /*
- * Keep an idle database idle: a pass that finds no work writes nothing, not
- * even a row lock.
+ * Whether there is anything to work for: false while nothing may be sent.
  */
 static bool
-nothing_to_do(MrbDispatcher *dispatcher, MrbTerm *term)
+may_work(MrbDispatcher *dispatcher, MrbTerm *term)
 {
-	if (!OidIsValid(dispatcher->extension) ||
-		mrb_worker_xact_extension() != dispatcher->extension)
+	term->absent = !OidIsValid(dispatcher->extension) ||
+		mrb_worker_xact_extension() != dispatcher->extension;
+	if (term->absent || dispatcher->paused == NULL)
+		return !term->absent;
+	term->paused = mrb_term_reason();
+	return term->paused == NULL;
+}
+
+/*
+ * Read committed work, and find out what else the pass has to do.  A pass that
+ * finds nothing writes nothing, not even a row lock, which keeps an idle
+ * database idle.
+ */
+static void
+read_work(Pass *pass)
+{
+	MrbDispatcher *dispatcher = pass->dispatcher;
+
+	mrb_outbox_read(&pass->taken);
+	pass->reload = !dispatcher->loaded || dispatcher->stale ||
+		pass->taken.settings;
+	/* The first pass, or a reload of the configuration changed the site. */
+	pass->judge = pass->reload || dispatcher->site == NULL ||
+		strcmp(dispatcher->site, mrb_site) != 0;
+	pass->idle = !pass->judge && pass->taken.nrows == 0;
+}
+
+/*
+ * Take the work that was read.  Whether anything may be sent depends on the
+ * site and on what is read with the settings, and is judged again only then.
+ */
+static void
+take_work(Pass *pass)
+{
+	MrbTerm    *term = &pass->term;
+	MrbRouteChanges *taken = &pass->taken;
+	bool		advanced = false;
+
+	if (!pass->judge)
+		advanced = mrb_term_advance(taken->nchanges, term);
+	if (!advanced)
 	{
-		term->absent = true;
-		return true;
+		mrb_term_read(pass->dispatcher->extension, term);
+		if (term->absent || term->paused != NULL)
+			return;
+		if (taken->nchanges > 0)
+			(void) mrb_term_advance(taken->nchanges, term);
 	}
-	if (dispatcher->paused != NULL)
-	{
-		term->paused = mrb_term_reason();
-		return term->paused != NULL;
-	}
-	/* The first pass, or a reload changed the site: read the term. */
-	if (dispatcher->site == NULL || strcmp(dispatcher->site, mrb_site) != 0)
-		return false;
-	return dispatcher->loaded && !dispatcher->stale && !mrb_outbox_has_work();
+	mrb_outbox_take(taken, term->last_epoch);
+	if (pass->reload)
+		pass->fresh = mrb_endpoint_list_read(term->number, term->last_epoch,
+											 NULL);
+	mrb_reconcile_read(taken, pass->reload, &pass->reconcile);
 }
 
 /*

@@ -64,11 +64,20 @@ static MrbQuery new_term_query = {
 	.expected = MRB_QUERY_UPDATE,
 };
 
+/* Columns of advance_query. */
+enum
+{
+	ADVANCE_TERM = 1,
+	ADVANCE_LAST_EPOCH,			/* before */
+	ADVANCE_TRIMMED_EPOCH,
+};
+
 static MrbQuery advance_query = {
-	.sql = "UPDATE miosa.dispatcher_state SET last_epoch = $1",
+	.sql = "UPDATE miosa.dispatcher_state s SET last_epoch = s.last_epoch + $1"
+	" RETURNING s.term, s.last_epoch - $1, s.trimmed_epoch",
 	.nargs = 1,
 	.argtypes = {INT8OID},
-	.expected = MRB_QUERY_UPDATE,
+	.expected = MRB_QUERY_UPDATE_RETURNING,
 };
 
 /*
@@ -120,14 +129,23 @@ mrb_term_reason(void)
 }
 
 /*
- * Store the newest epoch given.
+ * Most passes do no more than this with dispatcher_state: whether it is a copy
+ * is judged when settings are read.
  */
-void
-mrb_term_advance(int64 last_epoch)
+bool
+mrb_term_advance(int64 epochs, MrbTerm *term)
 {
-	Datum		arg = Int64GetDatum(last_epoch);
+	Datum		arg = Int64GetDatum(epochs);
+	bool		found;
 
 	mrb_query_open();
-	mrb_query_run(&advance_query, &arg, NULL);
+	found = mrb_query_run(&advance_query, &arg, NULL) > 0;
+	if (found)
+	{
+		term->number = mrb_query_int64(0, ADVANCE_TERM, 1);
+		term->last_epoch = mrb_query_int64(0, ADVANCE_LAST_EPOCH, 0);
+		term->trimmed_epoch = mrb_query_int64(0, ADVANCE_TRIMMED_EPOCH, 0);
+	}
 	mrb_query_close();
+	return found;
 }

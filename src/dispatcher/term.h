@@ -26,7 +26,10 @@ extern void mrb_term_read(Oid extension, MrbTerm *term);
 /* Why nothing may be sent, or NULL; takes no lock. */
 extern char *mrb_term_reason(void);
 
-/* Store the newest epoch given. */
-extern void mrb_term_advance(int64 last_epoch);
+/*
+ * Lock dispatcher_state and count so many epochs as given; term->last_epoch is
+ * the one before them.  False when there is no row.
+ */
+extern bool mrb_term_advance(int64 epochs, MrbTerm *term);
 
 #endif							/* MRB_TERM_H */

@@ -25,7 +25,7 @@
 #include "operation/write_guard.h"
 
 PG_FUNCTION_INFO_V1(mrb_complete_capacity);
-PG_FUNCTION_INFO_V1(mrb_ask_again);
+PG_FUNCTION_INFO_V1(mrb_revise_capacity);
 
 static MrbQuery running_query = {
 	.sql = "UPDATE miosa.deployments p SET state = 'running',"
@@ -54,6 +54,8 @@ static bool lacks_instances(const MrbDeployment *now,
 							const MrbCutover *capacity);
 static bool is_stopped(const MrbDeployment *now);
 static bool complete(const MrbDeployment *now);
+static void revise(const char *id, int old_replicas, bool was_stopped);
+static void request_missing(const char *id, const char *active);
 
 /*
  * Decide what routes resolve to, and the outcome.  A stopped deployment stays
@@ -130,33 +132,54 @@ mrb_apply_complete(const char *deployment_id)
 }
 
 /*
- * miosa.ask_again(deployment_id, more): request instances of the active
- * version after a change of desired_replicas or state.  The caller holds the
- * lock of the deployment's row.
+ * miosa.revise_capacity(deployment_id, old_replicas, was_stopped)
  */
 Datum
-mrb_ask_again(PG_FUNCTION_ARGS)
+mrb_revise_capacity(PG_FUNCTION_ARGS)
 {
-	char	   *id = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	MrbDeployment *now = mrb_deployment_read(id, NULL, NULL);
-
-	if (now == NULL || now->active.id == NULL)
-		PG_RETURN_VOID();
-	if (is_stopped(now))
-		mrb_capacity_cancel(id);
-	else if (PG_GETARG_BOOL(1))
-	{
-		MrbCutover	capacity;
-
-		now = mrb_deployment_read(id, now->active.id, NULL);
-		capacity = judge(now, &now->target, &now->serving);
-		if (lacks_instances(now, &capacity))
-		{
-			mrb_capacity_want(id, now->active.id);
-			(void) mrb_enqueue(id, "capacity", NULL);
-		}
-	}
+	revise(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_INT32(1),
+		   PG_GETARG_BOOL(2));
 	PG_RETURN_VOID();
+}
+
+/*
+ * Do what a change of desired_replicas or state calls for.  A deployment that
+ * is stopped requests nothing.  If more instances are desired than before, or
+ * it is started, those that are missing are requested; if fewer are, those
+ * that are there may be enough.
+ */
+static void
+revise(const char *id, int old_replicas, bool was_stopped)
+{
+	MrbDeployment *now = mrb_deployment_read(id, NULL, NULL);
+	bool		stopped;
+
+	if (now == NULL || now->active.id == NULL ||
+		!mrb_cutover_runs(now->active.kind))
+		return;
+	stopped = is_stopped(now);
+	if (now->desired_replicas == old_replicas && stopped == was_stopped)
+		return;
+	if (stopped)
+		mrb_capacity_cancel(id);
+	else if (now->desired_replicas > old_replicas || was_stopped)
+		request_missing(id, now->active.id);
+	(void) mrb_apply_complete(id);
+}
+
+/*
+ * Request instances of the active version, if some are missing.
+ */
+static void
+request_missing(const char *id, const char *active)
+{
+	MrbDeployment *now = mrb_deployment_read(id, active, NULL);
+	MrbCutover	capacity = judge(now, &now->target, &now->serving);
+
+	if (!lacks_instances(now, &capacity))
+		return;
+	mrb_capacity_want(id, active);
+	(void) mrb_enqueue(id, "capacity", NULL);
 }
 
 /*
@@ -180,8 +203,7 @@ complete(const MrbDeployment *now)
 					 now->serving_version_id ? &now->serving : &none);
 	all = !capacity.needed || active->healthy >= now->desired_replicas;
 	overdue = now->waiting_since != 0 &&
-		TimestampDifferenceExceeds(now->waiting_since, GetCurrentTimestamp(),
-								   mrb_cutover_deadline);
+		mrb_cutover_due_at(now->waiting_since) <= GetCurrentTimestamp();
 	if (all)
 		(void) mrb_capacity_withdraw(now->id, active->id);
 

@@ -85,9 +85,10 @@ static MrbQuery restore_query = {
 	.expected = MRB_QUERY_UPDATE,
 };
 
+static bool has_idle(const char *deployment_id);
 static char *read_version_before(const char *deployment_id,
 								 const char *version_id);
-static void add_text(Datum *kept, int *n, const char *version_id);
+static void add_version(Datum *kept, int *n, const char *version_id);
 
 /*
  * Request instances of a version.
@@ -142,11 +143,13 @@ mrb_capacity_withdraw(const char *deployment_id, const char *version_id)
 
 /*
  * The versions whose instances stay: the one that is to serve, the one that
- * serves, and those that a rollback or its undoing would go to.
+ * serves, and those that a rollback or its undoing would go to.  The statement
+ * of miosa.capacity_pass() passes over deployments that have instances of no
+ * others.
  */
 Datum
-mrb_capacity_kept(const char *deployment_id, const char *active,
-				  const char *serving, Datum recent_served)
+mrb_capacity_kept(const char *active, const char *serving, const char *before,
+				  Datum recent_served)
 {
 	Datum		kept[KEPT_MAX];
 	Datum	   *recent;
@@ -154,31 +157,15 @@ mrb_capacity_kept(const char *deployment_id, const char *active,
 	int			nrecent;
 	int			n = 0;
 
-	add_text(kept, &n, active);
-	add_text(kept, &n, serving);
-	if (active != NULL)
-		add_text(kept, &n, read_version_before(deployment_id, active));
+	add_version(kept, &n, active);
+	add_version(kept, &n, serving);
+	add_version(kept, &n, before);
 	deconstruct_array(DatumGetArrayTypeP(recent_served), TEXTOID, -1, false,
 					  TYPALIGN_INT, &recent, &nulls, &nrecent);
 	for (int i = 0; i < Min(nrecent, RECENT_KEPT); i++)
 		if (!nulls[i])
 			kept[n++] = recent[i];
 	return mrb_array_make(kept, NULL, n, TEXTOID);
-}
-
-/*
- * Whether there are idle versions.
- */
-bool
-mrb_capacity_has_idle(const char *deployment_id)
-{
-	Datum		values[] = {CStringGetTextDatum(deployment_id)};
-	bool		found;
-
-	mrb_query_open();
-	found = mrb_query_run(&idle_query, values, NULL) > 0;
-	mrb_query_close();
-	return found;
 }
 
 /*
@@ -196,6 +183,38 @@ mrb_capacity_keep(const char *deployment_id, Datum kept)
 	(void) mrb_query_run(&forget_query, values, NULL);
 	(void) mrb_query_run(&restore_query, values, NULL);
 	mrb_query_close();
+}
+
+/*
+ * Keep the instances of idle versions that an operation has made needed.
+ */
+void
+mrb_capacity_keep_needed(const char *deployment_id, const char *active,
+						 const char *serving, Datum recent_served)
+{
+	char	   *before;
+
+	if (!has_idle(deployment_id))
+		return;
+	before = active != NULL ? read_version_before(deployment_id, active) : NULL;
+	mrb_capacity_keep(deployment_id,
+					  mrb_capacity_kept(active, serving, before,
+										recent_served));
+}
+
+/*
+ * Whether there are idle versions.
+ */
+static bool
+has_idle(const char *deployment_id)
+{
+	Datum		values[] = {CStringGetTextDatum(deployment_id)};
+	bool		found;
+
+	mrb_query_open();
+	found = mrb_query_run(&idle_query, values, NULL) > 0;
+	mrb_query_close();
+	return found;
 }
 
 /*
@@ -221,7 +240,7 @@ read_version_before(const char *deployment_id, const char *version_id)
  * Append a version, unless it is NULL.
  */
 static void
-add_text(Datum *kept, int *n, const char *version_id)
+add_version(Datum *kept, int *n, const char *version_id)
 {
 	if (version_id != NULL)
 		kept[(*n)++] = CStringGetTextDatum(version_id);

@@ -10,7 +10,7 @@
 #define MRB_CAPACITY_H
 
 /*
- * The caller of each function holds the lock of the deployment's row.
+ * Functions that write: the caller holds the lock of the deployment's row.
  */
 
 /* Request instances of a version; a request that exists keeps its age. */
@@ -28,16 +28,19 @@ extern bool mrb_capacity_withdraw(const char *deployment_id,
 								  const char *version_id);
 
 /*
- * Return the versions whose instances are never drained, as a text[].  active
- * and serving may be NULL; recent_served is the column.
+ * Return the versions whose instances are never drained, as a text[]: given
+ * are the active version, the one that serves and the one that the active one
+ * was promoted over, each of which may be NULL, and the column recent_served.
  */
-extern Datum mrb_capacity_kept(const char *deployment_id, const char *active,
-							   const char *serving, Datum recent_served);
+extern Datum mrb_capacity_kept(const char *active, const char *serving,
+							   const char *before, Datum recent_served);
 
-/* Whether there are versions that count as not needed. */
-extern bool mrb_capacity_has_idle(const char *deployment_id);
-
-/* Keep the instances of idle versions that are needed again. */
+/* Keep the instances of idle versions that are among these. */
 extern void mrb_capacity_keep(const char *deployment_id, Datum kept);
+
+/* Keep those that are needed after an operation. */
+extern void mrb_capacity_keep_needed(const char *deployment_id,
+									 const char *active, const char *serving,
+									 Datum recent_served);
 
 #endif							/* MRB_CAPACITY_H */

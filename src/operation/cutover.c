@@ -7,14 +7,20 @@
  * healthy(target) >= min(desired replicas, healthy(serving)).  With no healthy
  * instance of the serving version there is nothing to lose.  A static version
  * needs no instances; when one serves, the target needs all desired replicas.
- * With a cutover_deadline of 0 one healthy instance of the target is enough.
+ * After cutover_deadline one healthy instance of the target is enough; if that
+ * is 0, at once.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "fmgr.h"
+#include "utils/timestamp.h"
+
 #include "base/guc.h"
 #include "operation/cutover.h"
+
+PG_FUNCTION_INFO_V1(mrb_cutover_due);
 
 /*
  * Decide whether routes may switch to a target.
@@ -52,4 +58,24 @@ bool
 mrb_cutover_runs(const char *kind)
 {
 	return strcmp(kind, "static") != 0;
+}
+
+/*
+ * miosa.cutover_due(since)
+ */
+Datum
+mrb_cutover_due(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TIMESTAMPTZ(mrb_cutover_due_at(PG_GETARG_TIMESTAMPTZ(0)));
+}
+
+/*
+ * The end of cutover_deadline.
+ */
+TimestampTz
+mrb_cutover_due_at(TimestampTz since)
+{
+	if (TIMESTAMP_NOT_FINITE(since))
+		return since;
+	return TimestampTzPlusMilliseconds(since, mrb_cutover_deadline);
 }

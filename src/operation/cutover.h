@@ -8,6 +8,8 @@
 #ifndef MRB_CUTOVER_H
 #define MRB_CUTOVER_H
 
+#include "datatype/timestamp.h"
+
 typedef struct MrbCutover
 {
 	bool		needed;			/* the target runs in instances */
@@ -28,5 +30,8 @@ extern MrbCutover mrb_cutover_judge(const char *kind, int healthy,
 
 /* Whether versions of a kind run in instances. */
 extern bool mrb_cutover_runs(const char *kind);
+
+/* When one healthy instance is enough for a target that waits since then. */
+extern TimestampTz mrb_cutover_due_at(TimestampTz since);
 
 #endif							/* MRB_CUTOVER_H */

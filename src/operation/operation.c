@@ -513,10 +513,10 @@ update_capacity(const MrbOperation *operation, TimestampTz now,
 						   now);
 		mrb_row_write_end(write);
 	}
-	if (operation->runs_instances && mrb_capacity_has_idle(id))
-		mrb_capacity_keep(id, mrb_capacity_kept(id, operation->target_version_id,
-												operation->serving_version_id,
-												recent_served));
-	if (operation->runs_instances && operation->action == MRB_UNPUBLISH)
+	if (!operation->runs_instances)
+		return;
+	mrb_capacity_keep_needed(id, operation->target_version_id,
+							 operation->serving_version_id, recent_served);
+	if (operation->action == MRB_UNPUBLISH)
 		mrb_capacity_cancel(id);
 }

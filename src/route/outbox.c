@@ -8,6 +8,11 @@
  * therefore scans only the rows of those that were running then and of newer
  * ones, and skips the dead rows that earlier passes left.
  *
+ * The index is scanned, and rows are deleted, without a query.  The planner
+ * cannot know that nearly all rows before the start are dead, and for a table
+ * that looked small when a statement was planned it would read every page of
+ * them at each pass.
+ *
  * Several changes of one deployment in a pass are merged into one, since edges
  * receive the present route.
  *
@@ -15,15 +20,22 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/tableam.h"
 #include "access/transam.h"
-#include "catalog/pg_type.h"
-#include "lib/stringinfo.h"
+#include "access/xact.h"
+#include "executor/tuptable.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/xid8.h"
 
+#include "base/compat.h"
 #include "common/id_hash.h"
-#include "common/query.h"
+#include "common/table.h"
 #include "route/outbox.h"
 
 /* Rows a pass; deliveries wait while it runs. */
@@ -33,8 +45,29 @@
 typedef struct ScanStart
 {
 	uint64		from;			/* this transaction and newer ones */
-	char	   *running;		/* and these, as text of an array */
+	int			nrunning;		/* and these, in order */
+	uint64	   *running;
 } ScanStart;
+
+/* A row of the outbox. */
+typedef struct OutboxRow
+{
+	ItemPointerData tid;
+	uint64		xid;
+	char	   *kind;
+	MrbRouteChange change;
+} OutboxRow;
+
+/* The outbox while it is scanned, and what was found. */
+typedef struct OutboxScan
+{
+	Relation	table;
+	Relation	index;
+	IndexScanDesc scan;
+	TupleTableSlot *slot;
+	int			nrows;
+	OutboxRow  *rows;
+} OutboxScan;
 
 /* A deployment with changes in this pass. */
 typedef struct Touched
@@ -43,94 +76,83 @@ typedef struct Touched
 	int			route;			/* index of its route change, -1: none */
 } Touched;
 
-static MrbQuery peek_query = {
-	.sql = "SELECT EXISTS (SELECT FROM miosa.outbox o"
-	" WHERE o.xid = ANY ($2::pg_catalog.xid8[]))"
-	" OR EXISTS (SELECT FROM miosa.outbox o"
-	" WHERE o.xid >= $1::pg_catalog.xid8)",
-	.nargs = 2,
-	.argtypes = {TEXTOID, TEXTOID},
-};
-
-/* The column that take_query adds to those of a change. */
-#define TAKE_XID MRB_ROUTE_LOG_NEXT
-
-static MrbQuery take_query = {
-	.sql = "WITH due AS ("
-	" (SELECT o.ctid AS row, 0 AS part, o.xid FROM miosa.outbox o"
-	" WHERE o.xid = ANY ($2::pg_catalog.xid8[])"
-	" AND o.xid < $1::pg_catalog.xid8)"
-	" UNION ALL"
-	" (SELECT o.ctid, 1, o.xid FROM miosa.outbox o"
-	" WHERE o.xid >= $1::pg_catalog.xid8 ORDER BY o.xid LIMIT $3)"
-	"), taken AS ("
-	" DELETE FROM miosa.outbox o"
-	" USING (SELECT d.row FROM due d ORDER BY d.part, d.xid LIMIT $3) d"
-	" WHERE o.ctid = d.row"
-	" RETURNING o.xid, o.deployment_id, o.kind, o.route_seq, o.host,"
-	" o.created_at)"
-	" SELECT " MRB_ROUTE_LOG_COLUMNS("t") ", t.xid::text"
-	" FROM taken t ORDER BY t.xid, t.route_seq",
-	.nargs = 3,
-	.argtypes = {TEXTOID, TEXTOID, INT4OID},
-};
-
+/* Columns of the outbox that are read. */
 enum
 {
-	SNAPSHOT_XMAX = 1,
-	SNAPSHOT_XIP
+	COL_XID,
+	COL_DEPLOYMENT_ID,
+	COL_KIND,
+	COL_ROUTE_SEQ,
+	COL_HOST,
+	COL_CREATED_AT,
 };
 
-static MrbQuery snapshot_query = {
-	.sql = "SELECT pg_catalog.pg_snapshot_xmax(s)::text,"
-	" ARRAY(SELECT x::text FROM pg_catalog.pg_snapshot_xip(s) x)::text"
-	" FROM pg_catalog.pg_current_snapshot() s",
+static MrbTable outbox = {
+	.name = "outbox",
+	.index = "outbox_pkey",
+	.columns = {
+		[COL_XID] = "xid",
+		[COL_DEPLOYMENT_ID] = "deployment_id",
+		[COL_KIND] = "kind",
+		[COL_ROUTE_SEQ] = "route_seq",
+		[COL_HOST] = "host",
+		[COL_CREATED_AT] = "created_at",
+	},
 };
 
-static ScanStart scan_start = {0, NULL};
-static ScanStart next_start = {0, NULL};	/* once this pass has committed */
+static ScanStart scan_start = {0, 0, NULL};
+static ScanStart next_start = {0, 0, NULL}; /* once this pass has committed */
 
-static void set_scan_args(Datum *args);
-static uint64 take_rows(MrbRouteChanges *changes);
-static void plan_next_start(uint64 n);
+static void plan_next_start(const OutboxScan *scan);
+static void get_running(ScanStart *start);
+static int	compare_xids(const void *a, const void *b);
+static void begin_scan(OutboxScan *scan);
+static void end_scan(OutboxScan *scan);
+static void scan_rows(OutboxScan *scan, StrategyNumber strategy, uint64 xid);
+static void read_row(OutboxScan *scan);
+static Datum read_column(OutboxScan *scan, int column, bool *isnull);
+static int	compare_rows(const void *a, const void *b);
+static void add_changes(const OutboxScan *scan, MrbRouteChanges *changes);
 static void merge_changes(MrbRouteChanges *changes);
+static void delete_rows(MrbRouteChanges *changes);
 
 /*
- * Look for a row that the next pass would take.
- */
-bool
-mrb_outbox_has_work(void)
-{
-	Datum		args[2];
-	bool		found;
-
-	set_scan_args(args);
-	mrb_query_open();
-	mrb_query_run(&peek_query, args, NULL);
-	found = mrb_query_bool(0, 1);
-	mrb_query_close();
-	return found;
-}
-
-/*
- * Take one pass of work.  When it takes as many rows as a pass can,
+ * Read one pass of work.  When it is as many rows as a pass can take,
  * changes->more asks for another pass.
  */
 void
-mrb_outbox_take(int64 last_epoch, MrbRouteChanges *changes)
+mrb_outbox_read(MrbRouteChanges *changes)
 {
-	uint64		n;
+	OutboxScan	scan = {0};
 
 	MemSet(changes, 0, sizeof(MrbRouteChanges));
-	n = take_rows(changes);
+	begin_scan(&scan);
+	for (int i = 0; i < scan_start.nrunning; i++)
+		if (scan_start.running[i] < scan_start.from)
+			scan_rows(&scan, BTEqualStrategyNumber, scan_start.running[i]);
+	scan_rows(&scan, BTGreaterEqualStrategyNumber, scan_start.from);
+	end_scan(&scan);
+
+	qsort(scan.rows, scan.nrows, sizeof(OutboxRow), compare_rows);
+	plan_next_start(&scan);
+	add_changes(&scan, changes);
 	merge_changes(changes);
+	changes->more = scan.nrows >= TAKE_MAX;
+}
+
+/*
+ * Take what was read.
+ */
+void
+mrb_outbox_take(MrbRouteChanges *changes, int64 last_epoch)
+{
 	for (int i = 0; i < changes->nchanges; i++)
 		changes->changes[i].epoch = ++last_epoch;
 	changes->last_epoch = last_epoch;
-	changes->more = n >= TAKE_MAX;
-	if (changes->nchanges == 0)
-		return;
-	mrb_route_log_append(changes);
+	if (changes->nchanges > 0)
+		mrb_route_log_append(changes);
+	if (changes->nrows > 0)
+		delete_rows(changes);
 }
 
 /*
@@ -146,69 +168,173 @@ mrb_outbox_committed(void)
 }
 
 /*
- * Fill in the arguments of a statement that say where its scan starts.
- */
-static void
-set_scan_args(Datum *args)
-{
-	char		from[24];
-
-	snprintf(from, sizeof(from), UINT64_FORMAT, scan_start.from);
-	args[0] = CStringGetTextDatum(from);
-	args[1] = CStringGetTextDatum(scan_start.running ? scan_start.running : "{}");
-}
-
-/*
- * Delete up to TAKE_MAX rows of the outbox and read the changes in them.
- * Returns the number of rows.
- */
-static uint64
-take_rows(MrbRouteChanges *changes)
-{
-	MemoryContext context = CurrentMemoryContext;
-	Datum		args[3];
-	uint64		n;
-
-	set_scan_args(args);
-	args[2] = Int32GetDatum(TAKE_MAX);
-	mrb_query_open();
-	n = mrb_query_run(&take_query, args, NULL);
-	mrb_route_log_fetch(changes, n, context);
-	plan_next_start(n);
-	mrb_query_close();
-	return n;
-}
-
-/*
- * Compute where the next pass starts.  When this pass was full, that is the
+ * Compute where the next pass starts.  When this pass is full, that is the
  * transaction of the last row; if that row belongs to a transaction that was
  * running at the last pass, the start stays where it is.
  */
 static void
-plan_next_start(uint64 n)
+plan_next_start(const OutboxScan *scan)
 {
-	uint64		last = 0;
-	char	   *running;
+	uint64		last = scan->nrows > 0 ? scan->rows[scan->nrows - 1].xid : 0;
+	bool		full = scan->nrows >= TAKE_MAX;
 
-	if (n > 0)
-		last = strtoull(mrb_query_text(n - 1, TAKE_XID), NULL, 10);
 	if (next_start.running != NULL)
 		pfree(next_start.running);
 	next_start.running = NULL;
-	mrb_query_run(&snapshot_query, NULL, NULL);
-	next_start.from = strtoull(mrb_query_text(0, SNAPSHOT_XMAX), NULL, 10);
-	running = mrb_query_text(0, SNAPSHOT_XIP);
-	if (n >= TAKE_MAX)
+	if (full && last < scan_start.from)
 	{
-		if (last < scan_start.from)
-		{
-			next_start.from = scan_start.from;
-			running = scan_start.running != NULL ? scan_start.running : "{}";
-		}
-		else
-			next_start.from = last;
+		next_start = scan_start;
+		next_start.running = MemoryContextAlloc(TopMemoryContext,
+												(scan_start.nrunning + 1) * sizeof(uint64));
+		memcpy(next_start.running, scan_start.running,
+			   scan_start.nrunning * sizeof(uint64));
+		return;
 	}
-	next_start.running = MemoryContextStrdup(TopMemoryContext, running);
+	get_running(&next_start);
+	if (full)
+		next_start.from = last;
+}
+
+/*
+ * Read from the snapshot which transactions had not ended.  Its numbers lack
+ * their upper half; none of them is in the future.
+ */
+static void
+get_running(ScanStart *start)
+{
+	Snapshot	snapshot = GetActiveSnapshot();
+	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
+
+#define WIDEN(xid) (next - (uint32) ((uint32) next - (xid)))
+	start->from = WIDEN(snapshot->xmax);
+	start->nrunning = snapshot->xcnt;
+	start->running = MemoryContextAlloc(TopMemoryContext,
+										(snapshot->xcnt + 1) * sizeof(uint64));
+	for (uint32 i = 0; i < snapshot->xcnt; i++)
+		start->running[i] = WIDEN(snapshot->xip[i]);
+#undef WIDEN
+	qsort(start->running, start->nrunning, sizeof(uint64), compare_xids);
+}
+
+/*
+ * Order transactions by age.
+ */
+static int
+compare_xids(const void *a, const void *b)
+{
+	uint64		left = *(const uint64 *) a;
+	uint64		right = *(const uint64 *) b;
+
+	return (left > right) - (left < right);
+}
+
+/*
+ * Open the outbox and its key.
+ */
+static void
+begin_scan(OutboxScan *scan)
+{
+	scan->table = mrb_table_open(&outbox, AccessShareLock);
+	scan->index = index_open(outbox.indexid, AccessShareLock);
+	scan->slot = table_slot_create(scan->table, NULL);
+	scan->scan = MRB_INDEX_BEGINSCAN(scan->table, scan->index,
+									 GetActiveSnapshot(), 1);
+	scan->rows = palloc(TAKE_MAX * sizeof(OutboxRow));
+}
+
+/*
+ * Close them; they stay locked until the transaction ends.
+ */
+static void
+end_scan(OutboxScan *scan)
+{
+	index_endscan(scan->scan);
+	ExecDropSingleTupleTableSlot(scan->slot);
+	index_close(scan->index, NoLock);
+	table_close(scan->table, NoLock);
+}
+
+/*
+ * Read the rows of one transaction, or of it and all newer ones, until there
+ * are enough.
+ */
+static void
+scan_rows(OutboxScan *scan, StrategyNumber strategy, uint64 xid)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, 1, strategy,
+				strategy == BTEqualStrategyNumber ? F_XID8EQ : F_XID8GE,
+				FullTransactionIdGetDatum(FullTransactionIdFromU64(xid)));
+	index_rescan(scan->scan, &key, 1, NULL, 0);
+	while (scan->nrows < TAKE_MAX &&
+		   index_getnext_slot(scan->scan, ForwardScanDirection, scan->slot))
+		read_row(scan);
+}
+
+/*
+ * Copy a row that was found.
+ */
+static void
+read_row(OutboxScan *scan)
+{
+	OutboxRow  *row = &scan->rows[scan->nrows++];
+	bool		isnull;
+	Datum		host;
+
+	MemSet(row, 0, sizeof(OutboxRow));
+	row->tid = scan->slot->tts_tid;
+	row->xid = U64FromFullTransactionId(DatumGetFullTransactionId(read_column(scan, COL_XID, &isnull)));
+	row->kind = TextDatumGetCString(read_column(scan, COL_KIND, &isnull));
+	row->change.deployment_id =
+		TextDatumGetCString(read_column(scan, COL_DEPLOYMENT_ID, &isnull));
+	row->change.route_seq =
+		DatumGetInt64(read_column(scan, COL_ROUTE_SEQ, &isnull));
+	row->change.since =
+		DatumGetTimestampTz(read_column(scan, COL_CREATED_AT, &isnull));
+	host = read_column(scan, COL_HOST, &isnull);
+	if (!isnull)
+		row->change.host = TextDatumGetCString(host);
+}
+
+/*
+ * One column of the row that was found.
+ */
+static Datum
+read_column(OutboxScan *scan, int column, bool *isnull)
+{
+	return slot_getattr(scan->slot, outbox.attnums[column], isnull);
+}
+
+/*
+ * Order rows by transaction, and those of a deployment by number.
+ */
+static int
+compare_rows(const void *a, const void *b)
+{
+	const OutboxRow *left = a;
+	const OutboxRow *right = b;
+	int			result = compare_xids(&left->xid, &right->xid);
+
+	if (result != 0)
+		return result;
+	return (left->change.route_seq > right->change.route_seq) -
+		(left->change.route_seq < right->change.route_seq);
+}
+
+/*
+ * Make changes of the rows, and remember which rows these are.
+ */
+static void
+add_changes(const OutboxScan *scan, MrbRouteChanges *changes)
+{
+	changes->changes = palloc(Max(scan->nrows, 1) * sizeof(MrbRouteChange));
+	changes->rows = palloc(Max(scan->nrows, 1) * sizeof(ItemPointerData));
+	for (int i = 0; i < scan->nrows; i++)
+	{
+		mrb_route_log_add(changes, &scan->rows[i].change, scan->rows[i].kind);
+		changes->rows[changes->nrows++] = scan->rows[i].tid;
+	}
 }
 
 /*
@@ -250,4 +376,28 @@ merge_changes(MrbRouteChanges *changes)
 	}
 	changes->nchanges = n;
 	hash_destroy(touched);
+}
+
+/*
+ * Delete the rows that were read; no trigger fires.  If another transaction
+ * has deleted one of them since, the pass has lost a race, and is made again.
+ */
+static void
+delete_rows(MrbRouteChanges *changes)
+{
+	Relation	table = mrb_table_open(&outbox, RowExclusiveLock);
+	CommandId	command = GetCurrentCommandId(true);
+
+	for (int i = 0; i < changes->nrows; i++)
+	{
+		TM_FailureData failure;
+
+		if (table_tuple_delete(table, &changes->rows[i], command,
+							   GetActiveSnapshot(), InvalidSnapshot, true,
+							   &failure, false) != TM_Ok)
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not take work that another transaction has deleted")));
+	}
+	table_close(table, NoLock);
 }

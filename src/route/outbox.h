@@ -10,15 +10,14 @@
 
 #include "route/route_log.h"
 
-/* Whether there is work to take; writes nothing. */
-extern bool mrb_outbox_has_work(void);
-
 /*
- * Take committed work, assign epochs after last_epoch to its route changes,
- * and append these to the route log, in the caller's transaction and memory
- * context.  mrb_outbox_committed() is called once that has committed.
+ * Read committed work into the caller's memory context; writes nothing.
+ * mrb_outbox_take() takes what was read, in the same transaction: it assigns
+ * epochs after last_epoch to the changes, appends these to the route log and
+ * deletes the rows.  mrb_outbox_committed() is called once that has committed.
  */
-extern void mrb_outbox_take(int64 last_epoch, MrbRouteChanges *changes);
+extern void mrb_outbox_read(MrbRouteChanges *changes);
+extern void mrb_outbox_take(MrbRouteChanges *changes, int64 last_epoch);
 extern void mrb_outbox_committed(void);
 
 #endif							/* MRB_OUTBOX_H */

@@ -55,15 +55,37 @@ static MrbQuery removed_query = {
 	.expected = MRB_QUERY_INSERT,
 };
 
-/* The column that read_query adds. */
-#define READ_EPOCH MRB_ROUTE_LOG_NEXT
-
 static MrbQuery read_query = {
-	.sql = "SELECT " MRB_ROUTE_LOG_COLUMNS("l") ", l.epoch"
-	" FROM miosa.route_log l WHERE l.epoch > $1"
+	.sql = "SELECT l.epoch, l.deployment_id, l.kind, l.route_seq, l.host,"
+	" l.created_at FROM miosa.route_log l WHERE l.epoch > $1"
 	" ORDER BY l.epoch LIMIT $2",
 	.nargs = 2,
 	.argtypes = {INT8OID, INT4OID},
+};
+
+/* Columns of read_query. */
+enum
+{
+	READ_EPOCH = 1,
+	READ_DEPLOYMENT_ID,
+	READ_KIND,
+	READ_ROUTE_SEQ,
+	READ_HOST,
+	READ_CREATED_AT
+};
+
+static MrbQuery routed_query = {
+	.sql = "SELECT h.place::pg_catalog.int4"
+	" FROM unnest($1::text[]) WITH ORDINALITY AS h(host, place)"
+	" WHERE h.host IS NOT NULL AND " MRB_HOST_IS_ROUTED("h.host"),
+	.nargs = 1,
+	.argtypes = {TEXTARRAYOID},
+};
+
+/* Column of routed_query. */
+enum
+{
+	ROUTED_PLACE = 1
 };
 
 static const char *const kind_names[] = {
@@ -75,38 +97,30 @@ static const char *const kind_names[] = {
 
 static MrbRouteChangeKind parse_kind(const char *name);
 static void read_routes(MrbRouteChanges *changes);
+static void mark_routed(MrbRouteChanges *changes);
 static void append(const MrbRouteChanges *changes);
 static void store_removed_hosts(const MrbRouteChanges *changes);
 
 /*
- * A row of kind "settings" only sets a flag: it is no change of a route.
+ * A removed host or a purge without its name is not delivered.
  */
 void
-mrb_route_log_fetch(MrbRouteChanges *changes, uint64 n, MemoryContext context)
+mrb_route_log_add(MrbRouteChanges *changes, const MrbRouteChange *change,
+				  const char *kind)
 {
-	changes->changes = MemoryContextAllocZero(context,
-											  Max(n, 1) * sizeof(MrbRouteChange));
-	for (uint64 i = 0; i < n; i++)
-	{
-		MrbRouteChange *change = &changes->changes[changes->nchanges];
-		char	   *kind = mrb_query_text(i, MRB_ROUTE_LOG_KIND);
+	MrbRouteChange *added = &changes->changes[changes->nchanges];
 
-		if (strcmp(kind, "settings") == 0)
-		{
-			changes->settings = true;
-			continue;
-		}
-		change->kind = parse_kind(kind);
-		change->deployment_id = mrb_query_text(i, MRB_ROUTE_LOG_DEPLOYMENT_ID);
-		change->route_seq = mrb_query_int64(i, MRB_ROUTE_LOG_ROUTE_SEQ, 0);
-		change->host = mrb_query_text(i, MRB_ROUTE_LOG_HOST);
-		change->since = mrb_query_timestamp(i, MRB_ROUTE_LOG_CREATED_AT, 0);
-		change->routed = mrb_query_bool(i, MRB_ROUTE_LOG_ROUTED_AGAIN);
-		if (change->host == NULL && (change->kind == MRB_ROUTE_CHANGE_HOST_REMOVED ||
-									 change->kind == MRB_ROUTE_CHANGE_REPURGE))
-			change->kind = MRB_ROUTE_CHANGE_OTHER;	/* nothing to deliver */
-		changes->nchanges++;
+	if (strcmp(kind, "settings") == 0)
+	{
+		changes->settings = true;
+		return;
 	}
+	*added = *change;
+	added->kind = parse_kind(kind);
+	if (added->host == NULL && (added->kind == MRB_ROUTE_CHANGE_HOST_REMOVED ||
+								added->kind == MRB_ROUTE_CHANGE_REPURGE))
+		added->kind = MRB_ROUTE_CHANGE_OTHER;
+	changes->nchanges++;
 }
 
 /*
@@ -126,20 +140,29 @@ mrb_route_log_append(MrbRouteChanges *changes)
 void
 mrb_route_log_read(int64 after, int limit, MrbRouteChanges *changes)
 {
-	MemoryContext context = CurrentMemoryContext;
 	Datum		args[2] = {Int64GetDatum(after), Int32GetDatum(limit)};
 	uint64		n;
 
 	MemSet(changes, 0, sizeof(MrbRouteChanges));
+	changes->changes = palloc0(limit * sizeof(MrbRouteChange));
 	mrb_query_open();
 	n = mrb_query_run(&read_query, args, NULL);
-	mrb_route_log_fetch(changes, n, context);
 	for (uint64 i = 0; i < n; i++)
-		changes->changes[i].epoch = mrb_query_int64(i, READ_EPOCH, 0);
+	{
+		MrbRouteChange change = {0};
+
+		change.epoch = mrb_query_int64(i, READ_EPOCH, 0);
+		change.deployment_id = mrb_query_text(i, READ_DEPLOYMENT_ID);
+		change.route_seq = mrb_query_int64(i, READ_ROUTE_SEQ, 0);
+		change.host = mrb_query_text(i, READ_HOST);
+		change.since = mrb_query_timestamp(i, READ_CREATED_AT, 0);
+		mrb_route_log_add(changes, &change, mrb_query_text(i, READ_KIND));
+	}
 	mrb_query_close();
 	changes->more = n >= (uint64) limit;
-	changes->last_epoch = n > 0 ? changes->changes[n - 1].epoch : after;
-	if (n > 0)
+	changes->last_epoch = changes->nchanges > 0 ?
+		changes->changes[changes->nchanges - 1].epoch : after;
+	if (changes->nchanges > 0)
 		read_routes(changes);
 }
 
@@ -157,16 +180,50 @@ parse_kind(const char *name)
 }
 
 /*
- * Read the present routes of the deployments that the changes name.
+ * Read the present routes of the deployments that the changes name, and which
+ * removed hosts are routed again.
  */
 static void
 read_routes(MrbRouteChanges *changes)
 {
 	char	  **ids = palloc(changes->nchanges * sizeof(char *));
+	bool		removed = false;
 
 	for (int i = 0; i < changes->nchanges; i++)
+	{
 		ids[i] = changes->changes[i].deployment_id;
+		removed |= changes->changes[i].kind == MRB_ROUTE_CHANGE_HOST_REMOVED;
+	}
 	changes->routes = mrb_route_read(ids, changes->nchanges, &changes->nroutes);
+	if (removed)
+		mark_routed(changes);
+}
+
+/*
+ * Mark the removed hosts that are routed again.
+ */
+static void
+mark_routed(MrbRouteChanges *changes)
+{
+	Datum	   *hosts = palloc0(changes->nchanges * sizeof(Datum));
+	bool	   *nulls = palloc0(changes->nchanges * sizeof(bool));
+	Datum		arg;
+	uint64		n;
+
+	for (int i = 0; i < changes->nchanges; i++)
+	{
+		MrbRouteChange *change = &changes->changes[i];
+
+		nulls[i] = change->kind != MRB_ROUTE_CHANGE_HOST_REMOVED;
+		if (!nulls[i])
+			hosts[i] = CStringGetTextDatum(change->host);
+	}
+	arg = mrb_array_make(hosts, nulls, changes->nchanges, TEXTOID);
+	mrb_query_open();
+	n = mrb_query_run(&routed_query, &arg, NULL);
+	for (uint64 i = 0; i < n; i++)
+		changes->changes[mrb_query_int32(i, ROUTED_PLACE, 0) - 1].routed = true;
+	mrb_query_close();
 }
 
 /*

@@ -8,6 +8,8 @@
 #ifndef MRB_ROUTE_LOG_H
 #define MRB_ROUTE_LOG_H
 
+#include "storage/itemptr.h"
+
 #include "route/route.h"
 
 typedef enum MrbRouteChangeKind
@@ -40,35 +42,16 @@ typedef struct MrbRouteChanges
 	int			nroutes;
 	MrbRoute   *routes;			/* present routes of their deployments */
 	int64		last_epoch;
+	int			nrows;			/* of the outbox */
+	ItemPointerData *rows;
 } MrbRouteChanges;
 
 /*
- * SQL: the columns of a change, of row t of the outbox or of the log.  The
- * host of a row of kind host_removed can be routed again.
+ * Add a change of a kind to the array, which has room for it.  The kind
+ * "settings" only sets a flag: it is no change of a route.
  */
-#define MRB_ROUTE_LOG_COLUMNS(t) \
-	t ".deployment_id, " t ".kind, " t ".route_seq, " t ".host, " \
-	t ".created_at, " t ".kind = 'host_removed' AND " \
-	MRB_HOST_IS_ROUTED(t ".host")
-
-/* These columns, in order; columns that a statement adds follow. */
-enum
-{
-	MRB_ROUTE_LOG_DEPLOYMENT_ID = 1,
-	MRB_ROUTE_LOG_KIND,
-	MRB_ROUTE_LOG_ROUTE_SEQ,
-	MRB_ROUTE_LOG_HOST,
-	MRB_ROUTE_LOG_CREATED_AT,
-	MRB_ROUTE_LOG_ROUTED_AGAIN,
-	MRB_ROUTE_LOG_NEXT
-};
-
-/*
- * Read the changes from the last result, which begins with the columns of
- * MRB_ROUTE_LOG_COLUMNS(), into memory of the context.
- */
-extern void mrb_route_log_fetch(MrbRouteChanges *changes, uint64 n,
-								MemoryContext context);
+extern void mrb_route_log_add(MrbRouteChanges *changes,
+							  const MrbRouteChange *change, const char *kind);
 
 /* Append the changes, which have epochs, and read their present routes. */
 extern void mrb_route_log_append(MrbRouteChanges *changes);

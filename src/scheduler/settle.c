@@ -40,6 +40,8 @@ typedef struct Settling
 	int			desired_replicas;
 	char	   *active;			/* NULL: unpublished */
 	char	   *serving;		/* NULL: the active version serves */
+	char	   *before;			/* the active one was promoted over it, or
+								 * NULL */
 	Datum		recent_served;
 	Datum		kept;			/* versions whose instances stay, a text[] */
 	bool		settled;		/* unneeded versions may be drained */
@@ -62,13 +64,16 @@ enum
 	READ_DESIRED,
 	READ_ACTIVE,
 	READ_SERVING,
+	READ_BEFORE,
 	READ_RECENT,
 };
 
 static MrbQuery read_query = {
 	.sql = "SELECT p.state, p.desired_replicas, p.active_version_id,"
-	" p.serving_version_id, p.recent_served"
-	" FROM miosa.deployments p WHERE p.id = $1",
+	" p.serving_version_id, v.promoted_over, p.recent_served"
+	" FROM miosa.deployments p LEFT JOIN miosa.versions v"
+	" ON v.deployment_id = p.id AND v.id = p.active_version_id"
+	" WHERE p.id = $1",
 	.nargs = 1,
 	.argtypes = {TEXTOID},
 };
@@ -185,7 +190,7 @@ settle(const char *id)
 	mrb_query_open();
 	if (switch_routes(&now))
 		changes++;
-	now.kept = mrb_capacity_kept(id, now.active, now.serving,
+	now.kept = mrb_capacity_kept(now.active, now.serving, now.before,
 								 now.recent_served);
 	now.settled = has_settled(&now);
 	changes += settle_requests(&now);
@@ -217,7 +222,7 @@ switch_routes(Settling *now)
 }
 
 /*
- * Read the row of the deployment.
+ * Read the deployment.
  */
 static void
 read_deployment(Settling *now)
@@ -231,6 +236,7 @@ read_deployment(Settling *now)
 	now->desired_replicas = mrb_query_int32(0, READ_DESIRED, 0);
 	now->active = mrb_query_text(0, READ_ACTIVE);
 	now->serving = mrb_query_text(0, READ_SERVING);
+	now->before = mrb_query_text(0, READ_BEFORE);
 	now->recent_served = mrb_query_copy(0, READ_RECENT, &isnull);
 }
 

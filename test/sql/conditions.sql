@@ -175,6 +175,6 @@ SELECT test.code(format('SET miosa_rollback.lock_wait = %L', value)) ~ '^22023 \
 FROM unnest(ARRAY['0', '2 min']) value;
 SET miosa_rollback.nonsense = 1;
 SET miosa_rollback.on_incompatible = 'maybe';
-SELECT test.refusal($$SELECT set_config('miosa_rollback.actor', 'user:' || repeat('x', 508), false) <> ''$$) LIKE '22023 %DETAIL: The maximum length of an actor is 512 bytes.%';
+SELECT test.refusal($$SELECT set_config('miosa_rollback.actor', 'user:' || repeat('x', 508), false) <> ''$$) LIKE '22023 %DETAIL: The actor has 513 bytes; the maximum is 512.%';
 
 \i :cleanup

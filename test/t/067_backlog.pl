@@ -4,6 +4,7 @@
 use strict;
 use warnings FATAL => 'all';
 
+use MiosaHttp qw(poll_until);
 use MiosaSink;
 use MiosaTest qw(make_node);
 use PostgreSQL::Test::Utils;
@@ -13,6 +14,16 @@ my $node = make_node('backlog');
 my $sink =
   MiosaSink->new(dir => PostgreSQL::Test::Utils::tempdir_short() . '/sink')
   ->start;
+
+# Passes, and scans of the outbox and rows deleted from it
+sub counters
+{
+	return split /\|/, $node->safe_psql('postgres', <<'EOS');
+SELECT d.passes, o.seq_scan, o.n_tup_del
+	FROM miosa.stat_dispatcher d, pg_stat_user_tables o
+	WHERE o.relid = 'miosa.outbox'::regclass
+EOS
+}
 
 $node->safe_psql('postgres', <<"EOS");
 SELECT miosa_put_tenant('ten_1', 'acme');
@@ -52,6 +63,22 @@ for my $try (1 .. 3)
 		"a backlog is taken to its end, $try");
 }
 $_->quit for $big, $small, $watch;
+
+# One commit after the other: a pass takes several of them, and finds its rows
+# by their key instead of reading all that were taken before
+my ($passes, $scans, $taken) = counters();
+
+$node->safe_psql('postgres', <<'EOS');
+SET synchronous_commit = off;
+DO $$ BEGIN FOR n IN 1 .. 1000 LOOP
+	PERFORM miosa_promote('dep_1', 'ver_' || 1 + n % 2);
+	COMMIT;
+END LOOP; END $$
+EOS
+ok( poll_until(sub { return (counters())[2] >= $taken + 1000 }, 180, 0.2),
+	'many commits in a row are taken');
+cmp_ok((counters())[0], '<', $passes + 500, 'in fewer passes than commits');
+is((counters())[1], $scans, 'and no pass scans the outbox');
 
 # What is unpublished is told
 $node->safe_psql('postgres',

@@ -370,8 +370,8 @@ for my $case (
 	[ "'s3://', 'file:///a'", qr/must begin with http/ ],
 	[ "'s3://', 'http://u:p\@a'", qr/has credentials/ ],
 	[ "'s3://', NULL", qr{The URL is empty} ],
-	[ "'s3://', 'http://a', 'Up'", qr/The region must/ ],
-	[ "'s3://', 'http://a', 'x', 'dns'", qr/addressing must/ ],
+	[ "'s3://', 'http://a', 'Up'", qr/invalid value for column "region": "Up"/ ],
+	[ "'s3://', 'http://a', 'x', 'dns'", qr/invalid value for column "addressing": "dns"/ ],
 	[ "'s3://', 'http://10.0.0.1:9000', 'x', 'virtual'", qr/host that is an address/ ],
 	[ "'s3://', 'http://a', secret => 'none'", qr/secret "none" cannot be used/ ])
 {
