@@ -122,6 +122,7 @@ OBJS = \
 	src/endpoint/run_queue.o \
 	src/endpoint/selector.o \
 	src/delivery/damping.o \
+	src/delivery/edge_state.o \
 	src/delivery/endpoint_state.o \
 	src/delivery/fanout.o \
 	src/delivery/flush.o \
@@ -154,8 +155,10 @@ OBJS = \
 	src/dispatcher/term.o \
 	src/api/adapter_api.o \
 	src/api/convergence_api.o \
+	src/api/convergence_state.o \
 	src/api/dispatcher_api.o \
 	src/api/drop_guard.o \
+	src/api/edges.o \
 	src/api/endpoint_api.o \
 	src/api/entry_points.o \
 	src/api/hidden_text.o \

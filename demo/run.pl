@@ -180,7 +180,7 @@ sub without_push
 	  or die "version 3 is not seen again\n";
 	dispatcher('STOP');
 	# What is in the cache shall be as fresh as can be
-	$edge->tell_cache('PURGE', $_, '/') for @hosts;
+	$edge->send_to_cache('PURGE', $_, '/') for @hosts;
 	$edge->wait_for_page('version 3', \@hosts);
 	$start = time();
 	$first_answer = $db->psql(

@@ -1,7 +1,7 @@
--- Capacity: whether a dynamic version has the instances that it needs, and
--- what happens when it gets them.
+-- Capacity: whether a dynamic version has the instances that it needs, and the
+-- switch of routes when it has.
 
--- An instance that is not heard of is not healthy.  But while the server was
+-- An instance without a heartbeat is not healthy.  But while the server was
 -- down, or another one took over, no heartbeat could arrive: then all heartbeats
 -- begin anew, with the server or with the term.
 CREATE FUNCTION miosa.server_started() RETURNS timestamptz

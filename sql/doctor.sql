@@ -155,7 +155,7 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.check_endpoint_entries() IS 'Check of miosa_doctor(): does each endpoint have an entry in shared memory?';
 
--- Without endpoints no edge learns of a rollback.
+-- Without endpoints rollbacks are delivered to no edge.
 CREATE FUNCTION miosa.check_endpoints() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('endpoints', CASE WHEN count(*) FILTER (WHERE e.enabled) = 0 THEN 'warn' ELSE 'ok' END,

@@ -39,13 +39,13 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.is_newest_event(text, bigint) IS 'Whether this is the newest audit event of a deployment that exists; it is kept for ever';
 
--- Instances that ended, or were not heard of, a week ago.  Where heartbeats
--- have no time-out, a healthy one is never too old.
+-- Instances that ended a week ago, or have sent no heartbeat for as long.
+-- Where heartbeats have no timeout, a healthy one is never too old.
 CREATE FUNCTION miosa.instance_expired(i miosa.runtime_instances, at timestamptz, horizon timestamptz) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN miosa.has_ended(i.state) AND i.updated_at < at THEN true
 	ELSE coalesce(i.last_heartbeat_at, i.updated_at) < CASE i.state WHEN 'healthy' THEN least(at, horizon) ELSE at END END;
-COMMENT ON FUNCTION miosa.instance_expired(miosa.runtime_instances, timestamptz, timestamptz) IS 'Whether an instance ended, or was last heard of, before a time; for one that is healthy it must be before the heartbeat horizon as well';
+COMMENT ON FUNCTION miosa.instance_expired(miosa.runtime_instances, timestamptz, timestamptz) IS 'Whether an instance ended, or sent its last heartbeat, before a time; for a healthy one it must be before the heartbeat horizon as well';
 
 -- A resync has edges remove such a host.  One that is routed again is not
 -- removed anyway, so its row may stay for a while.
@@ -58,9 +58,9 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.removed_host_expired(text, timestamptz, timestamptz) IS 'Whether a host was removed more than 30 days before a time, or is routed again';
 
--- Where rows of a kind are that may be deleted: idempotency_keys that have
--- expired, audit_events that the tenant's plan does not keep any more,
--- runtime_instances that ended or were not heard of for 7 days, removed_hosts
+-- Places of rows that may be deleted: idempotency_keys that have expired,
+-- audit_events that the tenant's plan does not keep any more,
+-- runtime_instances that ended or sent no heartbeat for 7 days, removed_hosts
 -- of 30 days ago or that are routed again. place: next of the page before,
 -- null for the first one; grace: only what has been so for that long; since:
 -- and not for longer than this beside, which passes over what was deleted
@@ -132,8 +132,8 @@ BEGIN
 			END IF;
 		END LOOP;
 	WHEN 'runtime_instances' THEN
-		-- No index knows when each was last heard of, since that would have to
-		-- be written with every heartbeat.
+		-- There is no index on the last heartbeat, since every heartbeat would
+		-- have to write it.
 		n := coalesce(place::bigint, 0);
 		rows := ARRAY(SELECT i.ctid FROM miosa.runtime_instances i
 			WHERE i.ctid >= format('(%s,0)', n)::tid AND i.ctid < format('(%s,0)', n + pages)::tid

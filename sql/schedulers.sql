@@ -3,8 +3,8 @@
 -- What polls count is looked up for all versions at once.
 CREATE INDEX runtime_instances_polled ON miosa.runtime_instances (deployment_id, version_id) WHERE reported_by IS NOT NULL;
 
--- Polls are also how instances are heard of that were asked for long ago: of
--- a version that serves or is to serve even when a poll has found none.
+-- Polls are also the heartbeat of instances that were requested long ago: those
+-- of a version that serves or is to serve, even when a poll has found none.
 --
 -- state: wanted, draining or null, when it is only polled; count: how many
 -- instances it is to have; instances: which of them to start, or to stop,

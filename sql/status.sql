@@ -161,8 +161,8 @@ COMMENT ON FUNCTION miosa.verdict(text) IS 'The verdict on a deployment: a code 
 
 -- Status.
 
--- Lines of miosa.status() about the active version: which it is, who made it
--- active, and why.
+-- Lines of miosa.status() about the active version, the operation that made it
+-- active, its actor and reason.
 CREATE FUNCTION miosa.active_lines(d miosa.deployments, OUT item text, OUT value text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$

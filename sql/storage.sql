@@ -1,4 +1,4 @@
--- Object storage: where artifacts are looked for, and by whose leave.
+-- Object storage: where artifacts are verified, and with which secret.
 
 -- A prefix that names a bucket ends with a slash: "s3://shop" would be that
 -- of "s3://shop-private/..." as well.

@@ -520,7 +520,7 @@ BEGIN
 	holder := miosa.managed_deployment(host);
 	IF holder <> deployment_id THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('host "%s" is taken', host),
-			format('It is the managed host of deployment "%s".', holder), NULL);
+			format('The host is the managed host of deployment "%s".', holder), NULL);
 	END IF;
 
 	INSERT INTO miosa.domains (fqdn, deployment_id, tenant_id, state, redirect_policy)
@@ -529,7 +529,7 @@ BEGIN
 	SELECT * INTO old FROM miosa.domains m WHERE m.fqdn = host FOR UPDATE;
 	IF old.tenant_id <> d.tenant_id AND old.state <> 'removed' THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('host "%s" is taken', host),
-			'It belongs to another tenant.', 'That tenant must remove it first, with miosa_remove_domain().');
+			'The host belongs to another tenant.', 'That tenant must remove it first, with miosa_remove_domain().');
 	END IF;
 	new := miosa.merge_fields(old, fields - ARRAY['fqdn', 'domain', 'deployment_id', 'tenant_id', 'state', 'redirect_policy'],
 		'{}', NULL);

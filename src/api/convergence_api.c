@@ -21,12 +21,15 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
+#include "api/convergence_state.h"
+#include "api/edges.h"
 #include "api/progress_snapshot.h"
 #include "base/errors.h"
 #include "common/lock_wait.h"
 #include "common/timer.h"
-#include "endpoint/endpoint_stats.h"
+#include "endpoint/health.h"
 
+PG_FUNCTION_INFO_V1(mrb_judge);
 PG_FUNCTION_INFO_V1(mrb_convergence_rows);
 PG_FUNCTION_INFO_V1(mrb_convergence_state);
 PG_FUNCTION_INFO_V1(miosa_convergence);
@@ -42,8 +45,23 @@ PG_FUNCTION_INFO_V1(miosa_wait_converged);
 /* The same multiple after a notification, if any change may matter. */
 #define NEWS_PART 4
 
-/* Number of columns of miosa.convergence_rows(). */
-#define ROW_COLUMNS 12
+/* Columns of miosa.judge() and miosa.convergence_rows(). */
+enum
+{
+	ROW_ENDPOINT,
+	ROW_ZONE,
+	ROW_ROLE,
+	ROW_ADAPTER,
+	ROW_STAGE,
+	ROW_STATE,
+	ROW_DONE,
+	ROW_EPOCH,
+	ROW_ACKED_EPOCH,
+	ROW_HEALTH,
+	ROW_AGE,
+	ROW_ERROR,
+	ROW_COLUMNS
+};
 
 /* Columns of parse_query, from 1. */
 enum
@@ -51,16 +69,6 @@ enum
 	PARSED_DEPLOYMENT = 1,
 	PARSED_SEQ,
 	PARSED_OWN
-};
-
-/* Columns of laggards_query, from 1. */
-enum
-{
-	LAGGARD_STATE = 1,
-	LAGGARD_OTHERS,
-	LAGGARD_ENDPOINT,
-	LAGGARD_ENTRY,
-	LAGGARD_EPOCH
 };
 
 /* An edge that has not acknowledged a change, and blocks nothing else. */
@@ -73,9 +81,8 @@ typedef struct Laggard
 
 typedef struct Laggards
 {
-	char	   *state;			/* of the convergence; NULL: no deployment */
+	MrbConvergence state;
 	bool		others;			/* the state depends on more than these */
-	MemoryContext context;		/* of the array */
 	int			n;
 	Laggard    *items;
 	int			next;			/* those before it have caught up */
@@ -89,6 +96,20 @@ typedef struct Operation
 	int64		seq;			/* -1: the newest */
 	bool		own;			/* this transaction has made it */
 } Operation;
+
+/* What find_laggards() needs in its snapshot. */
+typedef struct Search
+{
+	const Operation *operation;
+	Laggards   *laggards;
+} Search;
+
+/* What mrb_judge() needs in its snapshot. */
+typedef struct Judgement
+{
+	const char *deployment_id;
+	ReturnSetInfo *set;
+} Judgement;
 
 static MrbQuery parse_query = {
 	.sql = "SELECT o.deployment_id, o.seq, EXISTS (SELECT"
@@ -117,32 +138,44 @@ static MrbQuery object_query = {
 	.read_only = true,
 };
 
-static MrbQuery laggards_query = {
-	.sql = "SELECT l.state, l.others, l.endpoint, l.entry, l.epoch"
-	" FROM miosa.laggards($1, $2) l",
-	.nargs = 2,
-	.argtypes = {TEXTOID, INT8OID},
-	.read_only = true,
-};
-
 static Datum call_convergence(PG_FUNCTION_ARGS);
 static Datum call_wait_converged(PG_FUNCTION_ARGS);
+static void put_edges(void *arg);
+static void put_edge(ReturnSetInfo *set, const MrbEdges *edges, const MrbEdge *edge);
+static Datum get_age(const MrbEdges *edges, const MrbEdge *edge, bool *isnull);
 static void read_rows(uint64 n, void *arg);
-static void read_text(uint64 n, void *arg);
 static void read_jsonb(uint64 n, void *arg);
 static void read_operation(uint64 n, void *arg);
-static void read_laggards(uint64 n, void *arg);
 static void parse_operation(FunctionCallInfo fcinfo, Operation *operation);
 static void operation_args(const Operation *operation, Datum args[2],
 						   bool nulls[2]);
 static MrbTick end_of_wait(Datum timeout);
 static bool find_laggards(const Operation *operation, Laggards *laggards);
+static void search_laggards(void *arg);
 static void wait_for_laggards(MrbRegistrySlot *slot, Laggards *laggards, long left);
 static bool caught_up(Laggards *laggards);
 static bool sleep_on(MrbRegistrySlot *slot, long wait);
 
 /*
- * miosa.convergence_rows(deployment_id)
+ * miosa.judge(deployment_id): the endpoints with their states, in no order
+ */
+Datum
+mrb_judge(PG_FUNCTION_ARGS)
+{
+	Judgement	judgement;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	judgement.deployment_id = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	judgement.set = (ReturnSetInfo *) fcinfo->resultinfo;
+	mrb_progress_snapshot(put_edges, &judgement);
+	return (Datum) 0;
+}
+
+/*
+ * miosa.convergence_rows(deployment_id): the same, those that are not done
+ * first
  */
 Datum
 mrb_convergence_rows(PG_FUNCTION_ARGS)
@@ -151,7 +184,7 @@ mrb_convergence_rows(PG_FUNCTION_ARGS)
 	bool		nulls[1] = {PG_ARGISNULL(0)};
 
 	InitMaterializedSRF(fcinfo, 0);
-	mrb_progress_snapshot(&rows_query, args, nulls, read_rows, fcinfo->resultinfo);
+	mrb_progress_snapshot_query(&rows_query, args, nulls, read_rows, fcinfo->resultinfo);
 	return (Datum) 0;
 }
 
@@ -162,14 +195,17 @@ mrb_convergence_rows(PG_FUNCTION_ARGS)
 Datum
 mrb_convergence_state(PG_FUNCTION_ARGS)
 {
-	Datum		args[2] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)};
-	bool		nulls[2] = {PG_ARGISNULL(0), PG_ARGISNULL(1)};
-	char	   *state;
+	Operation	operation;
+	Laggards	laggards;
 
-	mrb_progress_snapshot(&laggards_query, args, nulls, read_text, &state);
-	if (state == NULL)
+	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text(state));
+	operation.deployment_id = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	operation.seq = PG_ARGISNULL(1) ? -1 : PG_GETARG_INT64(1);
+	(void) find_laggards(&operation, &laggards);
+	if (laggards.state == MRB_CONVERGENCE_UNKNOWN)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(mrb_convergence_state_name(laggards.state)));
 }
 
 /*
@@ -194,7 +230,7 @@ call_convergence(PG_FUNCTION_ARGS)
 
 	parse_operation(fcinfo, &operation);
 	operation_args(&operation, args, nulls);
-	mrb_progress_snapshot(&object_query, args, nulls, read_jsonb, &object);
+	mrb_progress_snapshot_query(&object_query, args, nulls, read_jsonb, &object);
 	PG_RETURN_JSONB_P(object);
 }
 
@@ -243,7 +279,68 @@ call_wait_converged(PG_FUNCTION_ARGS)
 	}
 	ConditionVariableCancelSleep();
 	MemoryContextSwitchTo(caller);
-	PG_RETURN_TEXT_P(cstring_to_text(laggards.state));
+	if (laggards.state == MRB_CONVERGENCE_UNKNOWN)
+		laggards.state = MRB_CONVERGENCE_SUPERSEDED;	/* deleted meanwhile */
+	PG_RETURN_TEXT_P(cstring_to_text(mrb_convergence_state_name(laggards.state)));
+}
+
+/*
+ * Judge the endpoints, and put them into the result of a set-returning
+ * function.
+ */
+static void
+put_edges(void *arg)
+{
+	const Judgement *judgement = arg;
+	MrbEdges	edges;
+
+	mrb_edges_read(judgement->deployment_id, &edges);
+	for (int i = 0; i < edges.n; i++)
+		put_edge(judgement->set, &edges, &edges.items[i]);
+}
+
+/*
+ * Put the row of one endpoint into the result.
+ */
+static void
+put_edge(ReturnSetInfo *set, const MrbEdges *edges, const MrbEdge *edge)
+{
+	const MrbPosition *position = edge->position;
+	Datum		values[ROW_COLUMNS] = {0};
+	bool		nulls[ROW_COLUMNS] = {false};
+
+	values[ROW_ENDPOINT] = CStringGetTextDatum(edge->name);
+	values[ROW_ZONE] = CStringGetTextDatum(edge->zone);
+	values[ROW_ROLE] = CStringGetTextDatum(edge->role);
+	values[ROW_ADAPTER] = CStringGetTextDatum(edge->adapter);
+	values[ROW_STAGE] = Int32GetDatum(edge->stage);
+	values[ROW_STATE] = CStringGetTextDatum(mrb_edge_state_name(edge->state));
+	values[ROW_DONE] = BoolGetDatum(edge->done);
+	values[ROW_EPOCH] = Int64GetDatum(edge->epoch);
+	nulls[ROW_EPOCH] = edge->epoch == 0;
+	values[ROW_ACKED_EPOCH] = Int64GetDatum(position != NULL ? position->acked_epoch : 0);
+	nulls[ROW_ACKED_EPOCH] = position == NULL;
+	values[ROW_HEALTH] =
+		CStringGetTextDatum(mrb_health_name(position != NULL ? position->health : MRB_HEALTH_NEW));
+	values[ROW_AGE] = get_age(edges, edge, &nulls[ROW_AGE]);
+	nulls[ROW_ERROR] = edge->error == NULL;
+	if (edge->error != NULL)
+		values[ROW_ERROR] = CStringGetTextDatum(edge->error);
+	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
+}
+
+/*
+ * Since when an endpoint lacks an acknowledgement.
+ */
+static Datum
+get_age(const MrbEdges *edges, const MrbEdge *edge, bool *isnull)
+{
+	*isnull = !edge->enabled || edge->acknowledged ||
+		edges->change.created_at == 0;
+	if (*isnull)
+		return (Datum) 0;
+	return DirectFunctionCall2(timestamp_mi, TimestampTzGetDatum(edges->now),
+							   TimestampTzGetDatum(edges->change.created_at));
 }
 
 /*
@@ -263,15 +360,6 @@ read_rows(uint64 n, void *arg)
 			values[c] = mrb_query_datum(i, c + 1, &nulls[c]);
 		tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
 	}
-}
-
-/*
- * Read the state, the first column.
- */
-static void
-read_text(uint64 n, void *arg)
-{
-	*(char **) arg = mrb_query_text(0, LAGGARD_STATE);
 }
 
 /*
@@ -297,30 +385,6 @@ read_operation(uint64 n, void *arg)
 }
 
 /*
- * Read one row per laggard, or a single row without one, for the state alone.
- */
-static void
-read_laggards(uint64 n, void *arg)
-{
-	Laggards   *laggards = arg;
-
-	laggards->state = mrb_query_text(0, LAGGARD_STATE);
-	laggards->others = mrb_query_bool(0, LAGGARD_OTHERS);
-	laggards->items = MemoryContextAlloc(laggards->context,
-										 n * sizeof(Laggard));
-	for (uint64 i = 0; i < n; i++)
-	{
-		Laggard    *laggard = &laggards->items[laggards->n];
-
-		laggard->name = mrb_query_text(i, LAGGARD_ENDPOINT);
-		laggard->entry = mrb_query_int32(i, LAGGARD_ENTRY, -1);
-		laggard->epoch = mrb_query_int64(i, LAGGARD_EPOCH, 0);
-		if (laggard->name != NULL)
-			laggards->n++;
-	}
-}
-
-/*
  * Find the deployment or operation that the first argument names.
  */
 static void
@@ -329,7 +393,7 @@ parse_operation(FunctionCallInfo fcinfo, Operation *operation)
 	Datum		args[1] = {PG_GETARG_DATUM(0)};
 	bool		nulls[1] = {PG_ARGISNULL(0)};
 
-	mrb_progress_snapshot(&parse_query, args, nulls, read_operation, operation);
+	mrb_progress_snapshot_query(&parse_query, args, nulls, read_operation, operation);
 }
 
 /*
@@ -379,18 +443,50 @@ static bool
 find_laggards(const Operation *operation, Laggards *laggards)
 {
 	MrbTick		start = mrb_timer_read();
-	Datum		args[2];
-	bool		nulls[2];
+	Search		search = {operation, laggards};
 
-	operation_args(operation, args, nulls);
 	MemSet(laggards, 0, sizeof(Laggards));
-	laggards->context = CurrentMemoryContext;
-	mrb_progress_snapshot(&laggards_query, args, nulls, read_laggards, laggards);
-	if (laggards->state == NULL)
-		laggards->state = pstrdup("superseded");	/* deleted meanwhile */
+	mrb_progress_snapshot(search_laggards, &search);
 	laggards->took_ms = mrb_timer_ms_between(start, mrb_timer_read());
-	return strcmp(laggards->state, "waiting_edges") == 0 ||
-		strcmp(laggards->state, "waiting_instances") == 0;
+	return laggards->state == MRB_CONVERGENCE_WAITING_EDGES ||
+		laggards->state == MRB_CONVERGENCE_WAITING_INSTANCES;
+}
+
+/*
+ * Judge the edges, and list those that lack no more than an acknowledgement,
+ * which a waiter can watch alone in shared memory.
+ */
+static void
+search_laggards(void *arg)
+{
+	const Search *search = arg;
+	Laggards   *laggards = search->laggards;
+	MrbEdges	edges;
+	MrbEdgeCount count;
+
+	mrb_edges_read(search->operation->deployment_id, &edges);
+	count = mrb_edges_count(&edges);
+	laggards->state = mrb_convergence_state_decide(search->operation->deployment_id,
+												   search->operation->seq, &count);
+	laggards->others = count.edges == 0;
+	laggards->items = palloc((edges.n + 1) * sizeof(Laggard));
+	for (int i = 0; i < edges.n; i++)
+	{
+		const MrbEdge *edge = &edges.items[i];
+		Laggard    *laggard;
+
+		if (!mrb_edges_counts(edge) || edge->done)
+			continue;
+		if (!edge->behind)
+		{
+			laggards->others = true;
+			continue;
+		}
+		laggard = &laggards->items[laggards->n++];
+		laggard->name = edge->name;
+		laggard->entry = edge->entry;
+		laggard->epoch = edge->epoch;
+	}
 }
 
 /*

@@ -15,36 +15,19 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
 #include "api/progress_snapshot.h"
-#include "endpoint/endpoint_stats.h"
-#include "endpoint/health.h"
 
-PG_FUNCTION_INFO_V1(mrb_positions);
-
-/* Columns of miosa.positions(). */
-enum
-{
-	POSITION_NAME,
-	POSITION_ENTRY,
-	POSITION_GENERATION,
-	POSITION_ACKED_EPOCH,
-	POSITION_SETTLED_EPOCH,
-	POSITION_VERIFIED_EPOCH,
-	POSITION_ACKED_AT,
-	POSITION_RESYNC_AFTER,
-	POSITION_HEALTH,
-	POSITION_LAST_ERROR,
-	POSITION_LAST_ERROR_AT,
-	POSITION_COLUMNS
-};
+/*
+ * Number of positions that there is room for at first.  After such a large
+ * piece was freed, malloc() of glibc keeps the memory of a call for the next one
+ * instead of returning it to the system, which costs miosa_convergence() of a
+ * hundred endpoints a third of its time.  Pages that are not used cost nothing.
+ */
+#define FIRST_ROOM 512
 
 /* An endpoint's position, and the entry of shared memory that has it. */
 typedef struct EntryPosition
@@ -53,29 +36,48 @@ typedef struct EntryPosition
 	MrbPosition position;
 } EntryPosition;
 
-/* A copy of the positions of this database's endpoints. */
+/* A copy of the positions of this database's endpoints, by name. */
 typedef struct Positions
 {
 	int			n;
 	EntryPosition *seen;
+	EntryPosition **by_name;
 } Positions;
 
-/* The copy that miosa.positions() returns; NULL: it makes one. */
+/* A statement, and who reads its rows. */
+typedef struct Statement
+{
+	MrbQuery   *query;
+	const Datum *args;
+	const bool *nulls;
+	MrbSnapshotReading reading;
+	void	   *arg;
+} Statement;
+
+/* The copy of the work that is done now, or NULL. */
 static const Positions *current_copy = NULL;
 
+static void run_statement(void *arg);
 static void copy_positions(Positions *positions);
-static void put_position(ReturnSetInfo *set, const EntryPosition *seen);
+static void sort_positions(Positions *positions);
+static int	compare_positions(const void *a, const void *b);
+static int	compare_name(const void *name, const void *position);
 
 /*
- * Run a statement with a copy of the positions and the newest snapshot.
+ * Do work with a copy of the positions and the newest snapshot.
  */
 void
-mrb_progress_snapshot(MrbQuery *query, const Datum *args, const bool *nulls,
-					  MrbSnapshotReading reading, void *arg)
+mrb_progress_snapshot(MrbSnapshotWork work, void *arg)
 {
 	Positions	positions;
-	int			level = NewGUCNestLevel();
+	int			level;
 
+	if (current_copy != NULL)
+	{
+		work(arg);
+		return;
+	}
+	level = NewGUCNestLevel();
 	copy_positions(&positions);
 
 	/* Wrong estimates of the tables' sizes must not trigger JIT compilation. */
@@ -88,9 +90,7 @@ mrb_progress_snapshot(MrbQuery *query, const Datum *args, const bool *nulls,
 	current_copy = &positions;
 	PG_TRY();
 	{
-		mrb_query_open();
-		reading(mrb_query_run(query, args, nulls), arg);
-		mrb_query_close();
+		work(arg);
 	}
 	PG_FINALLY();
 	{
@@ -100,26 +100,47 @@ mrb_progress_snapshot(MrbQuery *query, const Datum *args, const bool *nulls,
 	PopActiveSnapshot();
 	AtEOXact_GUC(true, level);
 	pfree(positions.seen);
+	pfree(positions.by_name);
 }
 
 /*
- * miosa.positions(): positions of endpoints, from shared memory
+ * Run one statement in a snapshot.
  */
-Datum
-mrb_positions(PG_FUNCTION_ARGS)
+void
+mrb_progress_snapshot_query(MrbQuery *query, const Datum *args, const bool *nulls,
+							MrbSnapshotReading reading, void *arg)
 {
-	Positions	now;
-	const Positions *positions = current_copy;
+	Statement	statement = {query, args, nulls, reading, arg};
 
-	InitMaterializedSRF(fcinfo, 0);
-	if (positions == NULL)
-	{
-		copy_positions(&now);
-		positions = &now;
-	}
-	for (int i = 0; i < positions->n; i++)
-		put_position((ReturnSetInfo *) fcinfo->resultinfo, &positions->seen[i]);
-	return (Datum) 0;
+	mrb_progress_snapshot(run_statement, &statement);
+}
+
+/*
+ * Find the position of an endpoint.
+ */
+const MrbPosition *
+mrb_progress_snapshot_find(const char *endpoint, int *entry)
+{
+	EntryPosition **found = bsearch(endpoint, current_copy->by_name,
+									current_copy->n, sizeof(EntryPosition *),
+									compare_name);
+
+	*entry = found != NULL ? (*found)->entry : -1;
+	return found != NULL ? &(*found)->position : NULL;
+}
+
+/*
+ * Run a statement, and have its rows read.
+ */
+static void
+run_statement(void *arg)
+{
+	const Statement *statement = arg;
+
+	mrb_query_open();
+	statement->reading(mrb_query_run(statement->query, statement->args,
+									 statement->nulls), statement->arg);
+	mrb_query_close();
 }
 
 /*
@@ -129,7 +150,7 @@ static void
 copy_positions(Positions *positions)
 {
 	int			most = mrb_endpoint_stats_entries();
-	int			room = 16;
+	int			room = FIRST_ROOM;
 
 	positions->n = 0;
 	positions->seen = palloc(room * sizeof(EntryPosition));
@@ -148,32 +169,37 @@ copy_positions(Positions *positions)
 		seen->entry = i;
 		positions->n++;
 	}
+	sort_positions(positions);
 }
 
 /*
- * Append the row of an endpoint.
+ * Sort the positions by the names of their endpoints.
  */
 static void
-put_position(ReturnSetInfo *set, const EntryPosition *seen)
+sort_positions(Positions *positions)
 {
-	const MrbPosition *position = &seen->position;
-	Datum		values[POSITION_COLUMNS];
-	bool		nulls[POSITION_COLUMNS] = {false};
+	positions->by_name = palloc((positions->n + 1) * sizeof(EntryPosition *));
+	for (int i = 0; i < positions->n; i++)
+		positions->by_name[i] = &positions->seen[i];
+	qsort(positions->by_name, positions->n, sizeof(EntryPosition *),
+		  compare_positions);
+}
 
-	values[POSITION_NAME] = CStringGetTextDatum(position->name);
-	values[POSITION_ENTRY] = Int32GetDatum(seen->entry);
-	values[POSITION_GENERATION] = Int64GetDatum(position->generation);
-	values[POSITION_ACKED_EPOCH] = Int64GetDatum(position->acked_epoch);
-	values[POSITION_SETTLED_EPOCH] = Int64GetDatum(position->settled_epoch);
-	values[POSITION_VERIFIED_EPOCH] = Int64GetDatum(position->verified_epoch);
-	values[POSITION_ACKED_AT] = TimestampTzGetDatum(position->acked_at);
-	nulls[POSITION_ACKED_AT] = position->acked_at == 0;
-	values[POSITION_RESYNC_AFTER] = CStringGetTextDatum(position->resync_after);
-	nulls[POSITION_RESYNC_AFTER] = !position->resyncing;
-	values[POSITION_HEALTH] = CStringGetTextDatum(mrb_health_name(position->health));
-	values[POSITION_LAST_ERROR] = CStringGetTextDatum(position->last_error);
-	nulls[POSITION_LAST_ERROR] = position->last_error[0] == '\0';
-	values[POSITION_LAST_ERROR_AT] = TimestampTzGetDatum(position->last_error_at);
-	nulls[POSITION_LAST_ERROR_AT] = position->last_error_at == 0;
-	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
+/*
+ * Compare two positions, for qsort.
+ */
+static int
+compare_positions(const void *a, const void *b)
+{
+	return strcmp((*(EntryPosition *const *) a)->position.name,
+				  (*(EntryPosition *const *) b)->position.name);
+}
+
+/*
+ * Compare a name and a position, for bsearch.
+ */
+static int
+compare_name(const void *name, const void *position)
+{
+	return strcmp(name, (*(EntryPosition *const *) position)->position.name);
 }

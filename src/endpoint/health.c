@@ -35,6 +35,16 @@
 
 static MrbHealthProbe probe_endpoint = NULL;
 
+/* As status, views and rows have them. */
+static const char *const health_names[] = {
+	[MRB_HEALTH_NEW] = "new",
+	[MRB_HEALTH_HEALTHY] = "healthy",
+	[MRB_HEALTH_BACKING_OFF] = "backing off",
+	[MRB_HEALTH_MISCONFIGURED] = "misconfigured",
+	[MRB_HEALTH_GONE] = "gone",
+	[MRB_HEALTH_UNVERIFIED] = "unverified",
+};
+
 static void back_off(MrbEndpoint *endpoint, int retry_after);
 static void backoff_over(MrbTimer *timer);
 static void server_retry(MrbEndpoint *endpoint);
@@ -262,22 +272,19 @@ mrb_health_shown(const MrbEndpoint *endpoint)
 const char *
 mrb_health_name(MrbHealth health)
 {
-	switch (health)
-	{
-		case MRB_HEALTH_NEW:
-			return "new";
-		case MRB_HEALTH_HEALTHY:
-			return "healthy";
-		case MRB_HEALTH_BACKING_OFF:
-			return "backing off";
-		case MRB_HEALTH_GONE:
-			return "gone";
-		case MRB_HEALTH_UNVERIFIED:
-			return "unverified";
-		case MRB_HEALTH_MISCONFIGURED:
-			break;
-	}
-	return "misconfigured";
+	return health_names[health];
+}
+
+/*
+ * Find the health that has this name; a row may have one that was never ours.
+ */
+MrbHealth
+mrb_health_find(const char *name)
+{
+	for (size_t i = 0; i < lengthof(health_names); i++)
+		if (strcmp(health_names[i], name) == 0)
+			return (MrbHealth) i;
+	return MRB_HEALTH_NEW;
 }
 
 /*

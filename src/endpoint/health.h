@@ -46,4 +46,7 @@ extern void mrb_health_inherit(MrbEndpoint *endpoint,
 extern MrbHealth mrb_health_shown(const MrbEndpoint *endpoint);
 extern const char *mrb_health_name(MrbHealth health);
 
+/* The health of that name; new, if there is none of it. */
+extern MrbHealth mrb_health_find(const char *name);
+
 #endif							/* MRB_HEALTH_H */

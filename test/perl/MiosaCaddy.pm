@@ -1,5 +1,5 @@
 #
-# Caddy as a router of MiosaEdge, told over its admin API, which answers
+# Caddy as a router of MiosaEdge, changed over its admin API, which answers
 # those on its own machine alone and asks for no secret.
 #
 # In its configuration two objects have an "@id". "miosa" is a subroute whose
@@ -9,7 +9,7 @@
 #   POST  /id/miosa/routes         one more; PATCH answers 404 then
 #
 # "miosa_epoch" holds an epoch that tells whether the table is the one that
-# was told: Caddy forgets it whenever it is started or reloaded.
+# was sent: Caddy forgets it whenever it is started or reloaded.
 #
 package MiosaCaddy;
 
@@ -73,7 +73,7 @@ EOC
 }
 
 # What an operator's reload does: the file is read again, and all that was
-# told is lost.
+# sent is lost.
 sub reload
 {
 	my ($edge, $name) = @_;

@@ -121,7 +121,7 @@ sub url
 	return "http://127.0.0.1:$self->{port}{cache}";
 }
 
-# Where a router is told its routes.
+# Where a router receives its routes.
 sub router_url
 {
 	my ($self, $router) = @_;
@@ -212,7 +212,7 @@ sub route
 		});
 }
 
-sub tell_cache
+sub send_to_cache
 {
 	my ($self, $method, $host, $path, %header) = @_;
 

@@ -11,6 +11,7 @@ use warnings FATAL => 'all';
 use Exporter qw(import);
 use File::Path qw(make_path);
 use IO::Socket::INET;
+use MiosaNginx;
 use MiosaServer;
 use POSIX ();
 
@@ -157,35 +158,25 @@ sub tls_server
 {
 	my ($dir, @name) = @_;
 	my %port = map { $_ => MiosaServer::free_port() } @name, qw(old plain);
-	my $temp = join '',
-	  map { "  ${_}_temp_path $dir/$_;\n" }
-	  qw(client_body proxy fastcgi uwsgi scgi);
 	my $servers = join '', map { _tls_site($dir, $_, $port{$_}) } @name;
 	my $old = _tls_site($dir, $name[0], $port{old});
 
 	$old =~ s/TLSv1.2 TLSv1.3;/TLSv1 TLSv1.1; ssl_ciphers DEFAULT\@SECLEVEL=0;/;
-	_write("$dir/nginx.conf", <<"EOC");
-daemon off;
-master_process off;
-pid $dir/nginx.pid;
-lock_file $dir/nginx.lock;
-error_log stderr warn;
-events { worker_connections 256; }
-http {
-$temp  log_format asked '\$server_port \$request_method \$uri';
+	my @command =
+	  MiosaNginx::command($dir, "master_process off;\n", <<"EOC");
+  log_format asked '\$server_port \$request_method \$uri';
   access_log $dir/access.log asked;
 $servers$old  server {
     listen 127.0.0.1:$port{plain};
     location / { return 204; }
   }
-}
 EOC
 	my $server = MiosaServer->new(
 		name => 'tls',
 		log => "$dir/tls.log",
 		port => $port{ $name[0] });
 
-	$server->start('nginx', '-p', $dir, '-c', "$dir/nginx.conf");
+	$server->start(@command);
 	return ($server, \%port);
 }
 

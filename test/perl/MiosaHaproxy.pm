@@ -73,7 +73,7 @@ backend slow
   http-request set-path /releases/%[var(txn.version)]%[path]
   server slow 127.0.0.1:$edge->{slow_port}
 
-${instances}frontend told
+${instances}frontend routes
   bind $admin
   acl secret req.hdr(authorization) -m str "Bearer $edge->{secret}"
   acl host path_reg ^/(map|wildcard)/[A-Za-z0-9._-]+\$

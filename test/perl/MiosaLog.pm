@@ -1,15 +1,38 @@
 #
-# What a server of the tests was asked, as it has written it down: a line of
-# JSON a request in the file "requests" of its folder. A class of such servers
-# says which requests are meant by a mark: meant($request, $mark).
+# What servers of the tests have in common: a process of their own, and a log of
+# their requests, a line of JSON each in the file "requests" of their folder. A
+# class says which requests are meant by a mark: meant($request, $mark).
 #
 package MiosaLog;
 
 use strict;
 use warnings FATAL => 'all';
 
+use File::Path qw(make_path);
 use JSON::PP qw(decode_json);
 use MiosaHttp qw(poll_until);
+use MiosaServer;
+
+# Make the folder and the process, which will listen on the port, or on its own
+# port, a free one when absent.
+sub make_server
+{
+	my ($self, $name, $port) = @_;
+
+	make_path($self->{dir});
+	$port //= $self->{port} //= MiosaServer::free_port();
+	$self->{server} = MiosaServer->new(
+		name => $name,
+		log => "$self->{dir}/$name.log",
+		port => $port,
+		keep => $self->{keep});
+	return;
+}
+
+sub stop { my ($self) = @_; return $self->{server}->stop; }
+sub kill9 { my ($self) = @_; return $self->{server}->kill9; }
+sub tail { my ($self) = @_; return $self->{server}->tail; }
+sub url { my ($self) = @_; return "http://127.0.0.1:$self->{port}"; }
 
 # The requests so far, oldest first.
 sub requests

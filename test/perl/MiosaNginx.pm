@@ -1,6 +1,7 @@
 #
-# nginx in MiosaEdge: as the origin, which serves releases/<version>/ from
-# disk, and as the cache, with the module ngx_cache_purge.
+# nginx with a configuration of a test; and nginx in MiosaEdge: as the origin,
+# which serves releases/<version>/ from disk, and as the cache, with the module
+# ngx_cache_purge.
 #
 # The module is used in its separate-location form, GET /_purge/{host}{path}:
 # the other one, "proxy_cache_purge PURGE from ..." in the location that
@@ -20,7 +21,8 @@ sub origin_command
 	my ($edge) = @_;
 	my $dir = "$edge->{dir}/nginx";
 
-	return _command($edge, $dir, "master_process off;\n", <<"EOC");
+	return command($dir, "master_process off;\n", <<"EOC");
+  access_log off;
   default_type text/html;
   server {
     listen 127.0.0.1:$edge->{port}{origin};
@@ -45,7 +47,8 @@ load_module /usr/lib/nginx/modules/ngx_http_cache_purge_module.so;
 worker_processes 2;
 EOC
 
-	return _command($edge, $dir, $main, <<"EOC");
+	return command($dir, $main, <<"EOC");
+  access_log off;
   proxy_cache_path $dir/pages levels=1:2 keys_zone=pages:1m max_size=16m;
   map \$upstream_cache_status \$seen {
     default miss;
@@ -73,25 +76,28 @@ $routers  }
 EOC
 }
 
-sub _command
+# Write a configuration: lines of its own before the events and within http. The
+# command that runs it.
+sub command
 {
-	my ($edge, $dir, $main, $http) = @_;
+	my ($dir, $main, $http) = @_;
 	my $temp = join '',
 	  map { "  ${_}_temp_path $dir/$_;\n" }
 	  qw(client_body proxy fastcgi uwsgi scgi);
 
 	make_path($dir);
 	chmod 0755, $dir;
-	$edge->write_file("$dir/nginx.conf", <<"EOC");
+	open(my $fh, '>', "$dir/nginx.conf") or die "$dir/nginx.conf: $!\n";
+	print $fh <<"EOC";
 daemon off;
 pid $dir/nginx.pid;
 lock_file $dir/nginx.lock;
 error_log stderr warn;
-${main}events { worker_connections 256; }
+${main}events { worker_connections 512; }
 http {
-$temp  access_log off;
-$http}
+$temp$http}
 EOC
+	close $fh or die "$dir/nginx.conf: $!\n";
 	return ('nginx', '-p', $dir, '-c', "$dir/nginx.conf");
 }
 

@@ -19,7 +19,6 @@ use warnings FATAL => 'all';
 
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
-use File::Path qw(make_path);
 use JSON::PP qw(decode_json encode_json);
 use MiosaHttp qw(http);
 use MiosaServer;
@@ -32,15 +31,10 @@ sub new
 	my ($class, %arg) = @_;
 	my $self = bless {%arg}, $class;
 
-	make_path($self->{dir});
 	$self->{tls} //= {};
 	$self->{port}{$_} = MiosaServer::free_port()
 	  for 'control', @{ $self->{services} };
-	$self->{server} = MiosaServer->new(
-		name => $self->{script},
-		log => "$self->{dir}/$self->{script}.log",
-		port => $self->{port}{control},
-		keep => $self->{keep});
+	$self->make_server($self->{script}, $self->{port}{control});
 	return $self;
 }
 
@@ -53,9 +47,6 @@ sub start
 		encode_json($self->{tls}));
 	return $self;
 }
-
-sub stop { my ($self) = @_; return $self->{server}->stop; }
-sub tail { my ($self) = @_; return $self->{server}->tail; }
 
 sub url
 {

@@ -16,7 +16,7 @@
 #   $scheduler->instances('ver_1');         # [ {id, state, port, ...}, ... ]
 #
 # An instance answers "<h1>/VERSION/</h1>" to whatever it is asked, or what it
-# has fetched from its version's URL in artifacts.
+# has fetched from its version's URL in artifacts. It ends with the scheduler.
 #
 package MiosaScheduler;
 
@@ -27,13 +27,12 @@ use Cwd qw(abs_path);
 use Digest::SHA qw(hmac_sha256);
 use Fcntl;
 use File::Basename qw(dirname);
-use File::Path qw(make_path);
 use IO::Handle;
-use IO::Select;
 use IO::Socket::UNIX;
 use JSON::PP qw(decode_json encode_json);
 use MIME::Base64 qw(decode_base64 encode_base64);
-use MiosaHttp qw(http listen_on take_request);
+use MiosaConnections;
+use MiosaHttp qw(http take_request);
 use MiosaServer;
 use parent qw(MiosaLog);
 use POSIX qw(:sys_wait_h);
@@ -61,13 +60,7 @@ sub new
 		%arg
 	}, $class;
 
-	make_path($self->{dir});
-	$self->{port} //= MiosaServer::free_port();
-	$self->{server} = MiosaServer->new(
-		name => 'scheduler',
-		log => "$self->{dir}/scheduler.log",
-		port => $self->{port},
-		keep => $self->{keep});
+	$self->make_server('scheduler');
 	return $self;
 }
 
@@ -82,12 +75,6 @@ sub start
 		'MiosaScheduler::serve(@ARGV)', encode_json(\%option));
 	return $self;
 }
-
-# Its instances end with it.
-sub stop { my ($self) = @_; return $self->{server}->stop; }
-sub kill9 { my ($self) = @_; return $self->{server}->kill9; }
-sub tail { my ($self) = @_; return $self->{server}->tail; }
-sub url { my ($self) = @_; return "http://127.0.0.1:$self->{port}"; }
 
 # Change boot, heartbeat, artifacts, refuse or hold while it runs.
 sub set
@@ -137,7 +124,7 @@ sub _control
 # What follows runs in the scheduler's process.
 #
 
-my ($option, $log, $psql, $select, %conn, %want, %instance, %seen);
+my ($option, $log, $psql, $connections, %want, %instance, %seen);
 my $requests = 0;
 my $started = 0;
 my $stop = 0;
@@ -145,50 +132,17 @@ my $stop = 0;
 sub serve
 {
 	$option = decode_json($_[0]);
-	my $listen = listen_on($option->{port});
-
 	$SIG{PIPE} = 'IGNORE';
 	$SIG{TERM} = sub { $stop = 1 };
 	open($log, '>>', "$option->{dir}/requests") or die "requests: $!\n";
 	$log->autoflush(1);
-	$select = IO::Select->new($listen);
+	$connections = MiosaConnections->new($option->{port});
 	while (!$stop)
 	{
-		for my $sock ($select->can_read(%instance ? 0.02 : 0.5))
-		{
-			if ($sock == $listen)
-			{
-				_accept($listen);
-				next;
-			}
-			_read($conn{$sock}, \&_answer) if $conn{$sock};
-		}
+		_read($_, \&_answer) for $connections->ready(%instance ? 0.02 : 0.5);
 		_look_after($_) for sort { $a->{n} <=> $b->{n} } values %instance;
 	}
 	kill 'TERM', map { $_->{pid} } values %instance;
-	return;
-}
-
-sub _accept
-{
-	my ($listen) = @_;
-
-	while (my $new = $listen->accept)
-	{
-		$new->blocking(0);
-		$select->add($new);
-		$conn{$new} = { sock => $new, in => '' };
-	}
-	return;
-}
-
-sub _drop
-{
-	my ($c) = @_;
-
-	$select->remove($c->{sock});
-	delete $conn{ $c->{sock} };
-	close $c->{sock};
 	return;
 }
 
@@ -196,10 +150,8 @@ sub _drop
 sub _read
 {
 	my ($c, $answer) = @_;
-	my $got = sysread($c->{sock}, $c->{in}, 65536, length $c->{in});
 
-	return if !defined $got && ($!{EAGAIN} || $!{EINTR});
-	return _drop($c) unless $got;
+	return unless $connections->receive($c);
 	while (my $request = take_request(\$c->{in}))
 	{
 		my $header = $request->{headers};
@@ -211,10 +163,11 @@ sub _read
 		  $request->{method} eq 'HEAD' ? '' : $text;
 
 		$c->{sock}->blocking(1);
-		print { $c->{sock} } $out or return _drop($c);
+		print { $c->{sock} } $out or return $connections->drop($c);
 		$c->{sock}->flush;
 		$c->{sock}->blocking(0);
-		return _drop($c) if lc($header->{connection} // '') eq 'close';
+		return $connections->drop($c)
+		  if lc($header->{connection} // '') eq 'close';
 	}
 	return;
 }
@@ -350,14 +303,14 @@ sub _start_instance
 	return;
 }
 
-# Requests go elsewhere before it is told to end.
+# Routers send requests elsewhere before it gets SIGTERM.
 sub _stop_instance
 {
 	my ($i) = @_;
 
 	$i->{state} = 'stopping';
 	_report($i);
-	_tell_routers($i, 'state maint');
+	_set_in_routers($i, 'state maint');
 	kill 'TERM', $i->{pid};
 	return;
 }
@@ -371,7 +324,7 @@ sub _look_after
 	{
 		my $failed = $i->{state} ne 'stopping';
 
-		_tell_routers($i, 'state maint') if $failed;
+		_set_in_routers($i, 'state maint') if $failed;
 		$i->{state} = $failed ? 'failed' : 'stopped';
 		_report($i);
 		delete $instance{ $i->{n} };
@@ -380,7 +333,7 @@ sub _look_after
 	}
 	if ($i->{state} eq 'starting' && !$option->{hold} && _is_healthy($i))
 	{
-		_tell_routers($i, "addr 127.0.0.1 port $i->{port}", 'state ready');
+		_set_in_routers($i, "addr 127.0.0.1 port $i->{port}", 'state ready');
 		$i->{state} = 'healthy';
 		_report($i);
 	}
@@ -398,8 +351,8 @@ sub _is_healthy
 		timeout => 30)->{status} == 200;
 }
 
-# What a reload of the router loses is told again with the next instance.
-sub _tell_routers
+# What a router loses at a reload is set again with the next instance.
+sub _set_in_routers
 {
 	my ($i, @what) = @_;
 
@@ -475,25 +428,15 @@ sub instance
 	$page = _fetch($artifact) if $artifact ne '';
 	sleep($boot) if $boot > 0;
 	return if $stop;
-	my $listen = listen_on($port);
+	my $answer = sub {
+		return (200, $page, 'Content-Type: text/html',
+			'Cache-Control: no-store', "X-Instance: $id");
+	};
 
-	$select = IO::Select->new($listen);
+	$connections = MiosaConnections->new($port);
 	while (!$stop)
 	{
-		for my $sock ($select->can_read(1))
-		{
-			if ($sock == $listen)
-			{
-				_accept($listen);
-				next;
-			}
-			_read(
-				$conn{$sock},
-				sub {
-					return (200, $page, 'Content-Type: text/html',
-						'Cache-Control: no-store', "X-Instance: $id");
-				}) if $conn{$sock};
-		}
+		_read($_, $answer) for $connections->ready(1);
 	}
 	return;
 }

@@ -1,6 +1,6 @@
 #
-# A small HTTP server that writes down what it was asked and answers as told,
-# for webhooks and for faults. One process, one event loop, Perl core only.
+# A small HTTP server that logs its requests and answers by rules, for webhooks
+# and for faults. One process, one event loop, Perl core only.
 #
 #   my $sink = MiosaSink->new(dir => $dir)->start;
 #   $sink->answer('^/hook', status => 503, headers => {'Retry-After' => 1});
@@ -17,11 +17,9 @@ use warnings FATAL => 'all';
 
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
-use File::Path qw(make_path);
-use IO::Select;
 use JSON::PP qw(decode_json encode_json);
-use MiosaHttp qw(listen_on take_request);
-use MiosaServer;
+use MiosaConnections;
+use MiosaHttp qw(take_request);
 use parent qw(MiosaLog);
 use Socket qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes qw(time);
@@ -34,13 +32,7 @@ sub new
 	my ($class, %arg) = @_;
 	my $self = bless { rules => [], %arg }, $class;
 
-	make_path($self->{dir});
-	$self->{port} //= MiosaServer::free_port();
-	$self->{server} = MiosaServer->new(
-		name => $self->{name} // 'sink',
-		log => "$self->{dir}/sink.log",
-		port => $self->{port},
-		keep => $self->{keep});
+	$self->make_server($self->{name} // 'sink');
 	return $self;
 }
 
@@ -52,10 +44,6 @@ sub start
 		'MiosaSink::serve(@ARGV)', $self->{dir}, $self->{port});
 	return $self;
 }
-
-sub stop { my ($self) = @_; return $self->{server}->stop; }
-sub kill9 { my ($self) = @_; return $self->{server}->kill9; }
-sub url { my ($self) = @_; return "http://127.0.0.1:$self->{port}"; }
 
 # Add a rule for paths (with query) that match the pattern:
 #   status, headers, body   the answer; "%p" in the body is the path
@@ -126,36 +114,20 @@ sub _write_rules
 # What follows runs in the server process.
 #
 
-my ($dir, $log, $select, %conn, %used, @rules, $rules_seen);
+my ($dir, $log, $connections, %used, @rules, $rules_seen);
 
 sub serve
 {
 	($dir, my $port) = @_;
-	my $listen = listen_on($port);
 
 	$SIG{PIPE} = 'IGNORE';
 	open($log, '>>', "$dir/requests") or die "$dir/requests: $!\n";
 	$log->autoflush(1);
-	$select = IO::Select->new($listen);
+	$connections = MiosaConnections->new($port);
 	while (1)
 	{
-		my @ready = $select->can_read(_until_next());
-
-		for my $sock (@ready)
-		{
-			if ($sock == $listen)
-			{
-				while (my $new = $listen->accept)
-				{
-					$new->blocking(0);
-					$select->add($new);
-					$conn{$new} = { sock => $new, in => '', turn => 0 };
-				}
-				next;
-			}
-			_read($conn{$sock}) if $conn{$sock};
-		}
-		_turn($_) for grep { $_->{rule} } values %conn;
+		_read($_) for $connections->ready(_until_next());
+		_turn($_) for grep { $_->{rule} } $connections->all;
 	}
 }
 
@@ -164,7 +136,7 @@ sub _until_next
 {
 	my $wait = 1;
 
-	for my $c (grep { $_->{rule} && !$_->{rule}{hang} } values %conn)
+	for my $c (grep { $_->{rule} && !$_->{rule}{hang} } $connections->all)
 	{
 		my $left = $c->{rule}{hold} ? 0.01 : $c->{turn} - time();
 
@@ -173,23 +145,11 @@ sub _until_next
 	return $wait < 0 ? 0 : $wait;
 }
 
-sub _drop
-{
-	my ($c) = @_;
-
-	$select->remove($c->{sock});
-	delete $conn{ $c->{sock} };
-	close $c->{sock};
-	return;
-}
-
 sub _read
 {
 	my ($c) = @_;
-	my $got = sysread($c->{sock}, $c->{in}, 65536, length $c->{in});
 
-	return if !defined $got && ($!{EAGAIN} || $!{EINTR});
-	return _drop($c) unless $got;
+	return unless $connections->receive($c);
 	_request($c) unless $c->{rule};
 	return;
 }
@@ -259,19 +219,19 @@ sub _turn
 	if ($rule->{reset})
 	{
 		setsockopt($c->{sock}, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0));
-		return _drop($c);
+		return $connections->drop($c);
 	}
-	return _drop($c) if $rule->{close};
+	return $connections->drop($c) if $rule->{close};
 	$c->{out} //= $rule->{raw} // _answer($c);
 	my $sent = syswrite($c->{sock}, $c->{out}, $rule->{slow} ? 1 : 65536);
 
-	return _drop($c) if !defined $sent && !$!{EAGAIN} && !$!{EINTR};
+	return $connections->drop($c) if !defined $sent && !$!{EAGAIN} && !$!{EINTR};
 	substr($c->{out}, 0, $sent // 0) = '';
 	$c->{turn} = time() + ($rule->{slow} // 0.001);
 	$c->{out} = $rule->{more} if defined $rule->{more} && $c->{out} eq '';
 	return if length $c->{out};
 	delete @$c{qw(out rule)};
-	return _drop($c) if $c->{close} || $rule->{leave} || defined $rule->{raw};
+	return $connections->drop($c) if $c->{close} || $rule->{leave} || defined $rule->{raw};
 	_request($c);
 	_turn($c) if $c->{rule};
 	return;

@@ -16,10 +16,10 @@ use Test::More;
 use Time::HiRes qw(time);
 
 our @EXPORT_OK =
-  qw(make_edge make_may_be_refused make_node make_site operate switch_seconds switches
+  qw(is_delivered make_edge make_may_be_refused make_node make_site operate switch_seconds switches
   verdict wait_dispatcher wait_ready wait_sql);
 
-# How each kind of edge is told, if a test does not say otherwise.
+# The adapter for each kind of edge, if a test does not say otherwise.
 my %adapter = (
 	caddy => 'caddy',
 	haproxy => 'haproxy-map',
@@ -103,6 +103,22 @@ EXCEPTION WHEN OTHERS THEN
 	END IF;
 END $$;
 EOS
+	return;
+}
+
+# A test: the other one of versions v1 and v2 of dep_1 is promoted, and reaches
+# the endpoint of the sink whose path is /good.
+sub is_delivered
+{
+	my ($node, $sink, $name) = @_;
+
+	$sink->clear;
+	my $version = $node->safe_psql('postgres', <<'EOS');
+SELECT miosa_promote('dep_1', CASE active_version_id WHEN 'v2' THEN 'v1' ELSE 'v2' END) #>> '{operation,target_version_id}'
+FROM miosa.deployments WHERE id = 'dep_1'
+EOS
+
+	ok($sink->wait_for(1, "^/good/dep_1/$version"), $name);
 	return;
 }
 

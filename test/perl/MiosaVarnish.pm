@@ -30,7 +30,7 @@ import std;
 import xkey;
 
 $backend
-acl tellers { "127.0.0.1"; "::1"; }
+acl purgers { "127.0.0.1"; "::1"; }
 
 sub vcl_init {
   new routers = directors.round_robin();
@@ -40,7 +40,7 @@ sub vcl_recv {
   set req.http.host = std.tolower(regsub(req.http.host, ":[0-9]+\$", ""));
   set req.backend_hint = routers.backend();
   if (req.method == "PURGE" || req.method == "BAN") {
-    if (client.ip !~ tellers) {
+    if (client.ip !~ purgers) {
       return (synth(403, "Forbidden"));
     }
   }

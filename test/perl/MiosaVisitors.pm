@@ -1,8 +1,8 @@
 #
 # Visitors: a child process that asks for pages, one after the other, until it
-# is told to end. TERM, which tells it, must not interrupt a request: an answer
-# that was not read is a page that somebody did not get. So TERM is blocked,
-# and looked for between two visits.
+# gets SIGTERM. The signal must not interrupt a request: an answer that was not
+# read is a page that somebody did not get. So TERM is blocked, and looked for
+# between two visits.
 #
 #   my $pid = start_visitors(\&visit, \&done);    # done is called at the end
 #   stop_visitors($pid);
@@ -34,7 +34,7 @@ sub start_visitors
 		return $pid;
 	}
 	my $ok = eval {
-		$visit->() until _told_to_end() || getppid() != $parent;
+		$visit->() until _is_ended() || getppid() != $parent;
 		$done->() if $done;
 		1;
 	};
@@ -53,7 +53,7 @@ sub stop_visitors
 	return;
 }
 
-sub _told_to_end
+sub _is_ended
 {
 	my $pending = POSIX::SigSet->new;
 

@@ -49,7 +49,6 @@ SELECT * FROM miosa.secrets;
 SELECT * FROM miosa.endpoints;
 SELECT * FROM miosa.endpoint_state;
 SELECT * FROM miosa.outbox;
-SELECT * FROM miosa.positions();
 SELECT miosa_convergence('dep_1');
 SELECT miosa_reset_stats();
 RESET ROLE;

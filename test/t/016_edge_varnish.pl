@@ -41,7 +41,7 @@ for my $adapter (sort keys %clears)
 	operate($node, 'promote', 'ver_3');
 	is(verdict($node, '180 s'), 'converged', "$adapter: converged");
 	settle();
-	$edge->tell_cache('BAN', '', '/', 'x-ban-host' => $_) for @hosts;
+	$edge->send_to_cache('BAN', '', '/', 'x-ban-host' => $_) for @hosts;
 	cached($_, '/', 'ver_3') for @hosts;
 	cached($_, '/about.html', 'ver_3') for @hosts;
 	cached($other, '/', 'ver_1');
@@ -77,7 +77,7 @@ for my $adapter (sort keys %clears)
 # it accepts such a thing where the configuration does not look
 my $poison = 'shop.acme.test && obj.status == 200';
 
-is($edge->tell_cache('BAN', '', '/', 'x-ban-host' => $poison)->{status},
+is($edge->send_to_cache('BAN', '', '/', 'x-ban-host' => $poison)->{status},
 	400, 'an expression is no host to Varnish');
 isnt($node->psql('postgres', "SELECT miosa_put_domain('$poison', 'dep_1')"),
 	0, 'nor to us');

@@ -39,7 +39,7 @@ for my $adapter ('varnish-xkey', 'varnish-purge', 'varnish-ban')
 	# A visitor's fetch of version 3 is held at the origin ...
 	$origin->clear;
 	$origin->answer('^/releases/ver_3/', hold => $adapter, times => 1);
-	$edge->tell_cache('PURGE', $host, '/');
+	$edge->send_to_cache('PURGE', $host, '/');
 	open(my $visitor, '-|', 'curl', '-s', '-H', "Host: $host", $edge->url)
 	  or die "curl: $!\n";
 	ok($origin->wait_for(1, '^/releases/ver_3/'),

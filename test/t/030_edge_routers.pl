@@ -85,7 +85,7 @@ is(verdict($node, '180 s'), 'converged', 'converged before the secret changes')
 $node->safe_psql('postgres', "UPDATE miosa.secrets SET value = 'outdated'");
 operate($node, 'rollback', 'ver_1');
 is(verdict($node, '3 s'), 'waiting_edges', 'routers refuse the secret');
-$edge->tell_cache('PURGE', $_, '/') for @hosts;
+$edge->send_to_cache('PURGE', $_, '/') for @hosts;
 like($edge->get($_)->{body}, qr{/ver_2/}, "$_: the old page is in the cache")
   for @hosts;
 $node->safe_psql('postgres',

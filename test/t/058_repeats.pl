@@ -70,7 +70,7 @@ sql("SELECT miosa_promote('d1', 'v3')");
 is(wait_sql("SELECT count(*) FROM miosa.delivery_failures WHERE endpoint = 'b'", 1), 1, 'one does not take it');
 ok($sink->wait_for(2, '^/a/d1/v3', 180), 'the other one fails');
 sql("SELECT miosa_promote('d2', 'v2')");
-is(wait_sql("SELECT acked_epoch = (SELECT last_epoch FROM miosa.dispatcher_state) FROM miosa.positions() WHERE endpoint = 'b'", 't'),
+is(wait_sql("SELECT acked_epoch = (SELECT last_epoch FROM miosa.dispatcher_state) FROM miosa.endpoint_stats() WHERE endpoint = 'b'", 't'),
 	't', 'something else changes');
 $sink->plain->answer('^/a', status => 503);
 my $tries = () = $sink->requests('^/b/d1/v3');

@@ -18,12 +18,12 @@ my $sink =
   ->start;
 
 $node->safe_psql('postgres', <<"EOS");
-INSERT INTO miosa.adapters (name, request) VALUES ('told',
+INSERT INTO miosa.adapters (name, request) VALUES ('put',
 	'{"method": "PUT", "path": "/{version_id}", "headers": {"x-epoch": "{epoch}"}}');
 SELECT miosa_put_tenant('ten_1', 'acme');
 SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
 SELECT miosa_put_version('dep_1', 'v' || n, n) FROM generate_series(1, 2) n;
-SELECT miosa_put_endpoint('edge', 'told', '@{[ $sink->url ]}');
+SELECT miosa_put_endpoint('edge', 'put', '@{[ $sink->url ]}');
 CHECKPOINT;
 EOS
 for my $turn (1 .. 5)

@@ -1,4 +1,4 @@
-# A copy of a database must not tell the original's edges, and says that it
+# A copy of a database must not send to the original's edges, and says that it
 # does not.
 
 use strict;
@@ -37,11 +37,11 @@ sub is_paused
 			"SELECT miosa_wait_converged('dep_1', '1500 ms')"),
 		'no_dispatcher',
 		'nothing is said to have converged');
-	is(scalar($sink->requests), 0, 'nobody is told');
+	is(scalar($sink->requests), 0, 'nothing is delivered');
 	return;
 }
 
-sub is_told
+sub is_converged
 {
 	my ($server, $database, $name) = @_;
 
@@ -57,7 +57,7 @@ SELECT miosa_put_version('dep_1', 'ver_' || n, n) FROM generate_series(1, 2) n;
 SELECT miosa_put_endpoint('hook', 'webhook', '@{[ $sink->url ]}/hook');
 SELECT miosa_promote('dep_1', 'ver_1');
 EOS
-is_told($node, 'postgres', 'the original tells');
+is_converged($node, 'postgres', 'the original delivers');
 my $first = epoch($node);
 
 # A dump, restored beside the original
@@ -75,7 +75,7 @@ is_paused($node, 'restored', qr/"hook" was added in another installation/,
 	'a restored dump');
 like($node->safe_psql('restored', 'SELECT miosa_resume()'),
 	qr/^resumed/, 'miosa_resume()');
-is_told($node, 'restored', 'and it tells');
+is_converged($node, 'restored', 'and it delivers');
 is($node->safe_psql('restored', 'SELECT miosa_resume()'),
 	'was not paused', 'miosa_resume() once is enough');
 $node->safe_psql('postgres', 'DROP DATABASE restored');
@@ -86,14 +86,14 @@ my $clone = MiosaPostgres->new('clone');
 $clone->init_from_backup($node, 'base', has_streaming => 1);
 $clone->start;
 $node->safe_psql('postgres', "SELECT miosa_promote('dep_1', 'ver_2')");
-is_told($node, 'postgres', 'the original goes on');
+is_converged($node, 'postgres', 'the original goes on');
 $node->wait_for_catchup($clone);
 is($clone->safe_psql('postgres', 'SELECT state FROM miosa.dispatcher()'),
 	'none', 'a standby has no dispatcher');
 $clone->promote;
 is_paused($clone, 'postgres', qr/timeline has changed/, 'a promoted clone');
 $clone->safe_psql('postgres', 'SELECT miosa_resume()');
-is_told($clone, 'postgres', 'resumed, it tells');
+is_converged($clone, 'postgres', 'resumed, it delivers');
 cmp_ok(epoch($clone) >> 40, '>', $first >> 40, 'in a new term');
 $clone->stop;
 
@@ -102,7 +102,7 @@ $node->append_conf('postgresql.conf', "miosa_rollback.site = 'main'");
 $node->reload;
 is_paused($node, 'postgres', qr/site is "main"/, 'another site');
 $node->safe_psql('postgres', 'SELECT miosa_resume()');
-is_told($node, 'postgres', 'resumed');
+is_converged($node, 'postgres', 'resumed');
 my $before = epoch($node);
 $node->backup('second');
 my $standby = MiosaPostgres->new('standby');
@@ -112,8 +112,8 @@ $node->wait_for_catchup($standby);
 $node->stop;
 $sink->clear;
 $standby->promote;
-ok($sink->wait_for(1), 'everything is told again after a promotion');
-is_told($standby, 'postgres', 'and has converged');
+ok($sink->wait_for(1), 'everything is sent again after a promotion');
+is_converged($standby, 'postgres', 'and has converged');
 cmp_ok(epoch($standby) >> 40, '>', $before >> 40, 'in a new term');
 
 done_testing();

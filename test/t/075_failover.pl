@@ -31,11 +31,11 @@ my %sink =
 make_site($primary, $edge, ['shop.example.com']);
 $primary->safe_psql('postgres', <<"EOS");
 UPDATE miosa.endpoints SET selector = '{"deployment": "dep_1"}';
-INSERT INTO miosa.adapters (name, timeout, max_in_flight, request) VALUES ('told', '5 min', 8,
+INSERT INTO miosa.adapters (name, timeout, max_in_flight, request) VALUES ('put', '5 min', 8,
 	'{"method": "PUT", "path": "/{deployment_id}/{version_id}", "headers": {"x-epoch": "{epoch}"}}');
 INSERT INTO miosa.adapters (name, stage, self_expires, settle, request) VALUES ('forgets', 1, true, '200 ms',
 	'{"method": "PURGE", "path": "/{deployment_id}", "headers": {"x-epoch": "{epoch}"}}');
-SELECT miosa_put_endpoint('router', 'told', '@{[ $sink{router}->url ]}', zone => 'two');
+SELECT miosa_put_endpoint('router', 'put', '@{[ $sink{router}->url ]}', zone => 'two');
 SELECT miosa_put_endpoint('flushed', 'forgets', '@{[ $sink{cache}->url ]}', zone => 'two',
 	selector => '{"deployment": ["dep_1", "live"]}');
 SELECT miosa_put_deployment('live', 'ten_1', 'live');

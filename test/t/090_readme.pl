@@ -7,6 +7,7 @@ use warnings FATAL => 'all';
 
 use IPC::Run qw(run);
 use MiosaHttp qw(http poll_until);
+use MiosaNginx;
 use MiosaServer;
 use MiosaTest qw(make_edge make_node make_site operate verdict);
 use PostgreSQL::Test::Utils;
@@ -210,8 +211,11 @@ SELECT m[1] FROM said, regexp_matches(def, $$(?:'|, )([A-Z]{2,}(?: [A-Z]{2,})*)(
 WHERE proname ~ '^(status|verdict|judge|operate|dispatcher_words)'
 UNION
 SELECT m[1] FROM said, regexp_matches(def, $$(?:THEN|ELSE) '([a-z_ ]+)'(?:::text)?\s$$, 'g') m
-WHERE proname ~ '^(judge|convergence)'
+WHERE proname ~ '^convergence'
 EOS
+$word{$_} = 1
+  for map { slurp_file("src/$_") =~ /\[MRB_(?:EDGE|CONVERGENCE)_\w+\] = "([^"]+)"/g }
+  qw(delivery/edge_state.c api/convergence_state.c);
 
 cmp_ok(scalar keys %word, '>=', 20, 'there are words to explain');
 is(join(', ', grep { $explained !~ /\b$_\b/ } sort keys %word),
@@ -257,16 +261,19 @@ is(join(' ', keys %untried), '', 'what is not tried is there');
 my $nginx = block('location / ');
 my $caddy = block('\{\n  "admin"');
 
-append_to_file("$dir/nginx.conf",
-	"load_module /usr/lib/nginx/modules/ngx_http_cache_purge_module.so;\n"
-	  . "pid $dir/nginx.pid;\nerror_log stderr;\nevents {}\nhttp {\n"
-	  . join('', map { "  ${_}_temp_path $dir/$_;\n" }
-		  qw(client_body proxy fastcgi uwsgi scgi))
-	  . "  access_log off;\n  proxy_cache_path $dir/pages keys_zone=pages:1m;\n"
-	  . "  upstream router { server 127.0.0.1:1; }\n"
-	  . "  server {\n    listen 127.0.0.1:" . MiosaServer::free_port() . ";\n$nginx  }\n}\n");
-$node->command_ok(
-	[ 'nginx', '-t', '-q', '-p', $dir, '-c', "$dir/nginx.conf" ],
+my @command = MiosaNginx::command(
+	"$dir/nginx",
+	"load_module /usr/lib/nginx/modules/ngx_http_cache_purge_module.so;\n",
+	<<"EOC");
+  access_log off;
+  proxy_cache_path $dir/pages keys_zone=pages:1m;
+  upstream router { server 127.0.0.1:1; }
+  server {
+    listen 127.0.0.1:@{[ MiosaServer::free_port() ]};
+$nginx
+  }
+EOC
+$node->command_ok([ @command, '-t', '-q' ],
 	'nginx takes its lines');
 append_to_file("$dir/caddy.json", $caddy);
 $node->command_ok([ 'caddy', 'validate', '--config', "$dir/caddy.json" ],

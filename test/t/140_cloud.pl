@@ -114,6 +114,9 @@ my %added = (
 			qq({"key": "$host", "value": "dep_1/ver_$number"}));
 	});
 
+my %settles = map { $_ => 1 } split /\n/,
+  sql("SELECT name FROM miosa.adapters WHERE settle > '0'");
+
 for my $service (grep { $golden{$_} } @services)
 {
 	$cloud->clear;
@@ -131,12 +134,15 @@ for my $service (grep { $golden{$_} } @services)
 	$cloud->clear;
 	$number++;
 	operate($node, 'promote', "ver_$number");
-	is(verdict($node, '180 s'), 'converged', "$service: told")
+	is(verdict($node, '180 s'), 'converged', "$service: delivered")
 	  or diag state_of($service);
 
 	my @request = $cloud->requests($service);
+	my %different = map { $_->{raw} => 1 } @request;
 
-	is(scalar @request, 1, "$service: by one request");
+	# A purge is repeated soon, and is then the same.
+	is($settles{$service} ? scalar keys %different : scalar @request,
+		1, "$service: by one request");
 	is($request[0]{raw},
 		$golden{$service}->($request[0]), "$service: byte for byte");
 }

@@ -1,7 +1,7 @@
 # Every way in which an edge can misbehave on the network, all at once: the
 # good ones beside it hear of a change while it does, each bad one says what
 # is wrong with it, and nothing is lost when it recovers. What may have been
-# acted upon is told once more, because a request that is stuck somewhere must
+# acted upon is sent once more, because a request that is stuck somewhere must
 # not have the last word.
 
 use strict;
@@ -64,7 +64,7 @@ sub add
 
 	return sprintf(
 		"SELECT miosa_put_endpoint('%s', '%s', '%s', zone => '%s');\n",
-		$name, $adapter // 'told', $url, $name);
+		$name, $adapter // 'put', $url, $name);
 }
 
 # Change the route; whether the good ones have all heard of it. They do so
@@ -149,7 +149,7 @@ my %fault = (
 
 sql(<<"EOS" . add('good', $good->url . '/good') . add('hook', $good->url . '/hook', 'webhook'));
 INSERT INTO miosa.adapters (name, timeout, request) VALUES
-	('told', '1 s', '{"method": "PUT", "path": "/{deployment_id}/{version_id}"}'),
+	('put', '1 s', '{"method": "PUT", "path": "/{deployment_id}/{version_id}"}'),
 	('patient', '5 min', '{"method": "PUT", "path": "/{deployment_id}/{version_id}"}');
 SELECT miosa_put_tenant('ten_1', 'acme');
 SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
@@ -210,22 +210,22 @@ my $version = "v$number";
 my $recovered = time();
 $bad->plain;
 is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"),
-	'converged', 'all is told when they have recovered');
+	'converged', 'all is delivered when they have recovered');
 ok( poll_until(
 		sub { return !grep { !again($_) } grep { $fault{$_}[2] } keys %fault; },
 		180),
-	'what may have been acted upon is told once more');
+	'what may have been acted upon is sent once more');
 for my $name (sort keys %fault)
 {
 	my @path = map { $_->{path} } $bad->requests("^/$name/");
 
 	is($path[-1], "/$name/dep_1/$version", "$name: the last word is right");
-	ok(!$fault{$name}[2] || again($name), "$name: told as often as is needed");
+	ok(!$fault{$name}[2] || again($name), "$name: sent as often as is needed");
 }
 is(sql('SELECT count(*) FROM miosa.delivery_failures'),
 	0, 'what endpoints do wrong is no delivery failure');
 
-# Whether it was told again, a little after it has answered.
+# Whether it was sent again, a little after it has answered.
 sub again
 {
 	my ($name) = @_;
@@ -273,10 +273,10 @@ is(sql("SELECT min(failures) > 0 FROM miosa.endpoint_state
 		WHERE endpoint IN ('connect', 'handshake', 'name', 'closed')"),
 	't', 'failures are counted');
 
-sql("SELECT miosa_put_endpoint('name', 'told', '@{[ $bad->url ]}/name', zone => 'name')");
+sql("SELECT miosa_put_endpoint('name', 'put', '@{[ $bad->url ]}/name', zone => 'name')");
 is( wait_sql("SELECT health FROM miosa.endpoint_state
 		WHERE endpoint = 'name'", 'healthy'),
-	'healthy', 'an address that is corrected is told at once');
+	'healthy', 'an address that is corrected is used at once');
 sql("SELECT miosa_remove_endpoint('$_')")
   for qw(connect handshake name nowhere closed);
 
@@ -301,7 +301,7 @@ $node->append_conf('postgresql.conf',
 $node->reload;
 is(wait_sql("SELECT health FROM miosa.endpoint_state
 		WHERE endpoint = 'good-tls'", 'healthy'),
-	'healthy', 'its authority is known: told');
+	'healthy', 'its authority is known: delivered');
 sql("SELECT miosa_remove_endpoint('plain')");
 sql(add('other', tls_url('other')) . add('expired', tls_url('expired'))
 	. add('old', tls_url('old')));

@@ -45,7 +45,7 @@ sub goes_on
 }
 
 sql(<<"EOS");
-INSERT INTO miosa.adapters (name, request) VALUES ('told',
+INSERT INTO miosa.adapters (name, request) VALUES ('put',
 	'{"method": "PUT", "path": "/{deployment_id}/{version_id}", "headers": {"x-id": "{message_id}"}}');
 INSERT INTO miosa.adapters (name, per, request, remove) VALUES ('hosts', 'host',
 	'{"method": "PUT", "path": "/{host}", "headers": {"x-host": "{host}"}}',
@@ -54,7 +54,7 @@ INSERT INTO miosa.secrets (name, value) VALUES ('key', 'secret');
 SELECT miosa_put_tenant('ten_1', 'acme');
 SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
 SELECT miosa_put_version('dep_1', 'v' || n, n) FROM generate_series(1, 2) n;
-SELECT miosa_put_endpoint('good', 'told', '$url/good');
+SELECT miosa_put_endpoint('good', 'put', '$url/good');
 SELECT miosa_put_endpoint('hosts', 'hosts', '$url/hosts');
 SELECT miosa_put_endpoint('hook', 'webhook', '$url/hook');
 SELECT miosa_put_endpoint('cache', 'varnish-xkey', '$url/cache');
@@ -93,21 +93,21 @@ my @place = (
 my $endpoints = join '', map {
 	$n++;
 	"INSERT INTO miosa.endpoints (name, adapter, url)
-	VALUES ('bad-$n', 'told', '$_');\n";
+	VALUES ('bad-$n', 'put', '$_');\n";
 } @place;
 
 sql(<<"EOS");
 SET session_replication_role = replica;
 $adapters$endpoints
 INSERT INTO miosa.endpoints (name, adapter, url, selector, secret) VALUES
-	('bad-s1', 'told', '$url/bad', '[]', NULL),
-	('bad-s2', 'told', '$url/bad', 'null', NULL),
-	('bad-s3', 'told', '$url/bad', '"tenant"', NULL),
-	('bad-s4', 'told', '$url/bad', '{"tenant": {"a": [1]}}', NULL),
-	('bad-s5', 'told', '$url/bad', '{"kind": null, "x": 1}', NULL),
-	('bad-s6', 'told', '$url/bad', '{}', 'there-is-none'),
-	('bad-s8', 'told', '$url/bad', '["tenant", "kind", "deployment", "dep_1"]', NULL),
-	('bad-s9', 'told', '$url/bad', '[{"tenant": "ten_1"}, [], 5, null]', NULL),
+	('bad-s1', 'put', '$url/bad', '[]', NULL),
+	('bad-s2', 'put', '$url/bad', 'null', NULL),
+	('bad-s3', 'put', '$url/bad', '"tenant"', NULL),
+	('bad-s4', 'put', '$url/bad', '{"tenant": {"a": [1]}}', NULL),
+	('bad-s5', 'put', '$url/bad', '{"kind": null, "x": 1}', NULL),
+	('bad-s6', 'put', '$url/bad', '{}', 'there-is-none'),
+	('bad-s8', 'put', '$url/bad', '["tenant", "kind", "deployment", "dep_1"]', NULL),
+	('bad-s9', 'put', '$url/bad', '[{"tenant": "ten_1"}, [], 5, null]', NULL),
 	('bad-s7', 'there-is-none', '$url/bad', '{}', NULL);
 UPDATE miosa.endpoints SET origin = (SELECT origin FROM miosa.endpoints WHERE name = 'good');
 SET session_replication_role = origin;

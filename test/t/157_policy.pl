@@ -94,7 +94,7 @@ my $refused = qr/not on the public Internet/;
 my $is_address = qr/\d+\.\d+|::|[0-9a-f]+:[0-9a-f]|7f00|localhost/;
 
 sql(<<'EOS');
-INSERT INTO miosa.adapters (name, timeout, request) VALUES ('told', '60 s',
+INSERT INTO miosa.adapters (name, timeout, request) VALUES ('put', '60 s',
 	'{"method": "PUT", "path": "/{deployment_id}/{version_id}"}');
 SELECT miosa_put_tenant('ten_1', 'acme');
 SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
@@ -116,7 +116,7 @@ my @host = qw(
 
 for my $host (@host)
 {
-	sql("SELECT miosa_put_endpoint('tried', 'told', 'http://$host:$port')");
+	sql("SELECT miosa_put_endpoint('tried', 'put', 'http://$host:$port')");
 	my $verdict =
 	  decode_json(sql("SELECT miosa_test_endpoint('tried')"))
 	  ->{data}{verdict};
@@ -124,7 +124,7 @@ for my $host (@host)
 	like($verdict, $refused, "$host is refused");
 	unlike($verdict, $is_address, 'and the address is not named');
 }
-sql("SELECT miosa_put_endpoint('tried', 'told', 'http://localhost:$port');
+sql("SELECT miosa_put_endpoint('tried', 'put', 'http://localhost:$port');
 	SELECT miosa_promote('dep_1', 'v1')");
 my $error = last_error('tried', $refused);
 
@@ -136,7 +136,7 @@ is(scalar(map { $_->requests } $sink, $proxy), 0, 'nobody was asked');
 # Allowed: directly, without a proxy, and not further than one step
 #
 allow('on');
-sql("SELECT miosa_put_endpoint('tried', 'told', 'http://127.0.0.1:$port')");
+sql("SELECT miosa_put_endpoint('tried', 'put', 'http://127.0.0.1:$port')");
 is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'it is told when that is allowed');
 is(scalar($proxy->requests),
@@ -197,7 +197,7 @@ SKIP:
 	allow('off');
 	for my $host (qw(8.8.8.8 9.9.9.9 [2600::1] [2600::2] [::ffff:8.8.8.8]))
 	{
-		sql("SELECT miosa_put_endpoint('far', 'told', 'http://$host:$public')");
+		sql("SELECT miosa_put_endpoint('far', 'put', 'http://$host:$public')");
 		my $verdict =
 		  decode_json(sql("SELECT miosa_test_endpoint('far')"))
 		  ->{data}{verdict};
@@ -223,7 +223,7 @@ for my $url ("ftp://127.0.0.1:$port", "file:///etc/passwd",
 	"dict://127.0.0.1:$port", "HTTPS://127.0.0.1", "http://127.0.0.1:$port/?x")
 {
 	my ($status, undef, $message) = $node->psql('postgres',
-		"SELECT miosa_put_endpoint('other', 'told', E'$url')");
+		"SELECT miosa_put_endpoint('other', 'put', E'$url')");
 
 	like($message, qr/invalid endpoint URL/, "$url cannot be an endpoint");
 }

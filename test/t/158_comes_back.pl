@@ -8,7 +8,7 @@ use warnings FATAL => 'all';
 use IPC::Run;
 use MiosaHttp qw(poll_until);
 use MiosaSink;
-use MiosaTest qw(make_node wait_dispatcher);
+use MiosaTest qw(is_delivered make_node wait_dispatcher);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -20,7 +20,6 @@ my $sink =
   MiosaSink->new(dir => PostgreSQL::Test::Utils::tempdir_short() . '/sink')
   ->start;
 my $url = $sink->url;
-my $number = 1;
 
 sub sql { return $node->safe_psql('postgres', @_); }
 
@@ -29,20 +28,8 @@ sub postmaster
 	return (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
 }
 
-# A change that is told.
-sub is_told
-{
-	my ($name) = @_;
-
-	$number = 3 - $number;
-	$sink->clear;
-	sql("SELECT miosa_promote('dep_1', 'v$number')");
-	ok($sink->wait_for(1, "^/good/dep_1/v$number"), $name);
-	return;
-}
-
-# The table of an endpoint is lost once.  What it is told again it does not
-# answer.
+# The table of an endpoint is lost once.  What is sent again it does
+# not answer.
 sub lose_table
 {
 	my ($gate) = @_;
@@ -56,15 +43,15 @@ sub lose_table
 }
 
 sql(<<"EOS");
-INSERT INTO miosa.adapters (name, timeout, max_in_flight, request) VALUES ('told', '5 min', 2,
+INSERT INTO miosa.adapters (name, timeout, max_in_flight, request) VALUES ('slow', '5 min', 2,
 	'{"method": "PUT", "path": "/{deployment_id}/{version_id}"}');
 SELECT miosa_put_tenant('ten_1', 'acme');
 SELECT miosa_put_deployment(d, 'ten_1', replace(d, '_', '-')) FROM
 	(SELECT 'dep_' || n AS d FROM generate_series(1, 400) n) x;
 SELECT miosa_put_version('dep_' || d, 'v' || n, n) FROM generate_series(1, 400) d, generate_series(1, 2) n;
-SELECT miosa_put_endpoint('good', 'told', '$url/good');
+SELECT miosa_put_endpoint('good', 'slow', '$url/good');
 EOS
-is_told('ready');
+is_delivered($node, $sink, 'ready');
 my $postmaster = postmaster();
 
 #
@@ -73,7 +60,7 @@ my $postmaster = postmaster();
 my $pid = sql('SELECT pid FROM miosa.dispatcher()');
 sql("SELECT pg_terminate_backend($pid)");
 ok(wait_dispatcher($node, 'running', after => $pid), 'back after SIGTERM');
-is_told('and tells');
+is_delivered($node, $sink, 'and delivers');
 
 # An error that nothing else can be done about: exit code 1
 $pid = sql('SELECT pid FROM miosa.dispatcher()');
@@ -82,7 +69,7 @@ sql('ALTER TABLE miosa.delivery_failures RENAME TO renamed;
 ok(poll_until(sub { !kill 0, $pid }, 180), 'a table that is missing ends it');
 sql('ALTER TABLE miosa.renamed RENAME TO delivery_failures');
 ok(wait_dispatcher($node, 'running', after => $pid), 'back after exit code 1');
-is_told('and tells');
+is_delivered($node, $sink, 'and delivers');
 like(slurp_file($node->logfile),
 	qr/dispatcher" \(PID $pid\) exited with exit code 1/, 'it was 1');
 
@@ -90,7 +77,7 @@ like(slurp_file($node->logfile),
 $pid = sql('SELECT pid FROM miosa.dispatcher()');
 $node->safe_psql('template1', 'CREATE DATABASE copy TEMPLATE postgres');
 ok(wait_dispatcher($node, 'running', after => $pid), 'back after exit code 0');
-is_told('and tells');
+is_delivered($node, $sink, 'and delivers');
 unlike(slurp_file($node->logfile),
 	qr/dispatcher" \(PID $pid\) exited/, 'it was 0');
 sql('DROP DATABASE copy');
@@ -120,7 +107,7 @@ ok( poll_until(
 		180,
 		0.1),
 	'all are back after 20 times');
-is_told('and tell');
+is_delivered($node, $sink, 'and deliver');
 is(postmaster(), $postmaster, 'the server is the one that it was');
 unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/,
 	'and nothing has crashed so far');
@@ -135,14 +122,14 @@ my $session = $node->background_psql('postgres');
 
 cmp_ok(scalar @table, '>=', 15, 'there are tables to lock');
 $pid = sql('SELECT pid FROM miosa.dispatcher()');
-is_told('ready');
+is_delivered($node, $sink, 'ready');
 $sink->answer('^/good/', hold => 'many');
 $sink->clear;
 sql("DO \$\$ BEGIN FOR d IN 1 .. 400 LOOP
 	PERFORM miosa_promote('dep_' || d, 'v2'); COMMIT; END LOOP; END \$\$");
 $node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM miosa.outbox')
   or die "changes are not read\n";
-ok($sink->wait_for(2, '^/good/'), 'there is much to tell');
+ok($sink->wait_for(2, '^/good/'), 'there is much to deliver');
 for my $table (@table)
 {
 	$session->query_safe("BEGIN; LOCK TABLE $table; SELECT pg_sleep(0.1)");
@@ -154,7 +141,7 @@ ok($sink->wait_for(10, '^/good/'), 'requests go out while all tables are locked'
 $session->query_safe('ROLLBACK');
 $session->quit;
 is(sql("SELECT miosa_wait_converged('dep_400', '180 s')"),
-	'converged', 'all is told');
+	'converged', 'all is delivered');
 is(sql('SELECT pid FROM miosa.dispatcher()'),
 	$pid, 'locks did not end the dispatcher');
 $sink->plain;
@@ -162,7 +149,7 @@ $sink->plain;
 #
 # A crash of the server, with work that no dispatcher has taken
 #
-is_told('ready');
+is_delivered($node, $sink, 'ready');
 $session = $node->background_psql('postgres', on_error_stop => 0);
 my $holder = $session->query_safe('SELECT pg_backend_pid()');
 
@@ -170,7 +157,7 @@ $session->query_safe('BEGIN; SELECT * FROM miosa.dispatcher_state FOR UPDATE');
 $sink->clear;
 sql("SELECT miosa_promote('dep_1', 'v1'); SELECT miosa_promote('dep_1', 'v2')");
 is(sql('SELECT count(*) > 0 FROM miosa.outbox'), 't', 'work is waiting');
-is(scalar($sink->requests), 0, 'and not told');
+is(scalar($sink->requests), 0, 'and receives nothing');
 kill 'KILL', $holder;
 ok( poll_until(
 		sub {
@@ -186,7 +173,7 @@ ok( poll_until(
 $session->{timeout} = undef;
 eval { $session->quit };
 ok($sink->wait_for(1, '^/good/dep_1/v2'),
-	'what was waiting is told, without anything new');
+	'what was pending is delivered, without anything new');
 is(postmaster(), $postmaster, 'by the same postmaster');
 
 #
@@ -199,7 +186,7 @@ INSERT INTO miosa.adapters (name, timeout, volatile, marker_interval, marker_wri
 EOS
 $sink->answer('^/table/mark$', body => '9' x 18);
 sql("SELECT miosa_put_endpoint('table', 'table', '$url/table', selector => '{\"deployment\": [\"dep_1\"]}')");
-ok($sink->wait_for(1, '^/table/dep_1'), 'a table is told');
+ok($sink->wait_for(1, '^/table/dep_1'), 'a table is sent');
 $node->poll_query_until('postgres', 'SELECT verified_epoch > 1 AND verified_epoch = acked_epoch
 	AND resync_after IS NULL FROM miosa.endpoint_state WHERE endpoint = $$table$$')
   or die 'is not verified';

@@ -8,7 +8,7 @@ use warnings FATAL => 'all';
 use MiosaFault qw(silent_listener);
 use MiosaHttp qw(poll_until);
 use MiosaSink;
-use MiosaTest qw(make_node wait_dispatcher);
+use MiosaTest qw(is_delivered make_node wait_dispatcher);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -20,7 +20,6 @@ autovacuum_vacuum_insert_threshold = 50
 EOC
 my $sink = MiosaSink->new(dir => "$dir/sink")->start;
 my $silent = silent_listener(4096);
-my $number = 1;
 
 sub sql { return $node->safe_psql('postgres', @_); }
 
@@ -29,18 +28,6 @@ sub wait_sql
 	my ($query, $timeout) = @_;
 
 	return poll_until(sub { sql($query) eq 't' }, $timeout // 180, 0.1);
-}
-
-# An endpoint that works hears of a change.
-sub is_told
-{
-	my ($name) = @_;
-
-	$number = 3 - $number;
-	$sink->clear;
-	sql("SELECT miosa_promote('dep_1', 'v$number')");
-	ok($sink->wait_for(1, "^/good/dep_1/v$number"), $name);
-	return;
 }
 
 sub pid { return sql('SELECT pid FROM miosa.dispatcher()'); }
@@ -71,16 +58,16 @@ $sink->answer('^/burst/', delay => 0.02);
 sql("SELECT miosa_put_endpoint('burst', 'burst', '@{[ $sink->url ]}/burst', zone => 'burst');
 	DO \$\$ BEGIN FOR d IN 1 .. 500 LOOP
 	PERFORM miosa_promote('dep_' || d, 'v2'); END LOOP; END \$\$");
-my %told;
+my %received;
 
 poll_until(
 	sub {
-		%told = map { $_->{path} => 1 } $sink->requests('^/burst/.*/v2');
-		return keys %told == 500;
+		%received = map { $_->{path} => 1 } $sink->requests('^/burst/.*/v2');
+		return keys %received == 500;
 	},
 	180,
 	0.1);
-is(scalar keys %told, 500, 'a burst of 500 is told');
+is(scalar keys %received, 500, 'a burst of 500 is delivered');
 is( sql("SELECT failures || coalesce(last_error, ' none') FROM miosa.endpoint_state
 		WHERE endpoint = 'burst'"),
 	'0 none',
@@ -128,8 +115,8 @@ silent('hangs');
 ok(wait_sql('SELECT in_flight > 1000 FROM miosa.dispatcher()'),
 	'more than 1000 requests hang');
 ok(poll_until(sub { descriptors() > 1000 }, 180), 'each with a socket');
-is_told('others are told although none of them has given up');
-is_told('again');
+is_delivered($node, $sink, 'others receive changes although none of them has given up');
+is_delivered($node, $sink, 'again');
 not_silent();
 silent('fails');
 ok(wait_sql("SELECT count(*) = 1500 FROM miosa.endpoint_state
@@ -138,7 +125,7 @@ ok(wait_sql("SELECT count(*) = 1500 FROM miosa.endpoint_state
 like(sql("SELECT string_agg(DISTINCT last_error, ' ') FROM miosa.endpoint_state
 		WHERE endpoint LIKE 'silent%'"),
 	qr/^[^;]*timed out/i, 'because they did not answer');
-is_told('others are told meanwhile');
+is_delivered($node, $sink, 'others receive changes meanwhile');
 is(pid(), $pid, 'the dispatcher is the one that it was');
 not_silent();
 
@@ -175,7 +162,7 @@ ok(wait_dispatcher($node, 'running'), 'the dispatcher runs');
 $pid = pid();
 $silent = silent_listener(4096);
 hang(40);
-is_told('one that works is told in its turn');
+is_delivered($node, $sink, 'one that works has its turn');
 ok(wait_sql('SELECT in_flight > 4 FROM miosa.dispatcher()'), 'many are asked at the same time');
 my $most = sql("DO \$\$ BEGIN CREATE TEMP TABLE seen AS SELECT 0::bigint AS n;
 	FOR i IN 1 .. 100 LOOP INSERT INTO seen SELECT in_flight FROM miosa.dispatcher();
@@ -198,7 +185,7 @@ ok(wait_sql("SELECT count(*) > 0 FROM miosa.endpoint_state
 $node->command_ok([ 'prlimit', "--pid=$pid", "--nofile=$few:$few" ],
 	'there are descriptors again');
 hang(0);
-is_told('and one that works is told');
+is_delivered($node, $sink, 'and one that works receives changes');
 is(pid(), $pid, 'by the same dispatcher');
 unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/,
 	'nothing crashed');

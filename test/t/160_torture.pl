@@ -1,6 +1,6 @@
 # Many deliveries to a fast edge while the dispatcher is ended and the server
 # is stopped at random: nothing is lost, every edge ends on the right version,
-# and no edge is ever told anything older than what it was told before.
+# and no edge ever receives anything older than what it has received before.
 #
 # Few in "make test"; "make torture" does 100,000.
 
@@ -8,6 +8,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use MiosaHttp qw(poll_until);
+use MiosaNginx;
 use MiosaServer;
 use MiosaTest qw(make_node);
 use POSIX qw(WNOHANG);
@@ -24,33 +25,22 @@ my $node = make_node('torture', "max_wal_size = 256MB\njit = off\n");
 sub sql { return $node->safe_psql('postgres', @_); }
 
 # nginx, which answers 204 and writes down port, epoch and path
-my $temp = join '', map { "  ${_}_temp_path $dir/$_;\n" }
-  qw(client_body proxy fastcgi uwsgi scgi);
-
-append_to_file("$dir/nginx.conf", <<"EOC");
-daemon off;
-master_process off;
-pid $dir/nginx.pid;
-lock_file $dir/nginx.lock;
-error_log stderr warn;
-events { worker_connections 512; }
-http {
-$temp  log_format told '\$server_port \$http_x_epoch \$uri';
-  access_log $dir/told.log told;
+my @command = MiosaNginx::command($dir, "master_process off;\n", <<"EOC");
+  log_format received '\$server_port \$http_x_epoch \$uri';
+  access_log $dir/received.log received;
   keepalive_requests 1000000;
   server {
     listen 127.0.0.1:$port{router};
     listen 127.0.0.1:$port{cache};
     location / { return 204; }
   }
-}
 EOC
 my $nginx = MiosaServer->new(
 	name => 'nginx',
 	log => "$dir/nginx.log",
 	port => $port{router});
 
-$nginx->start('nginx', '-p', $dir, '-c', "$dir/nginx.conf");
+$nginx->start(@command);
 
 sql(<<"EOS");
 INSERT INTO miosa.adapters (name, max_in_flight, request) VALUES ('test-router', 16,
@@ -84,13 +74,13 @@ sub stream
 }
 
 # How many requests there were so far; the log is read on from where it ended.
-my ($told, $count) = (undef, 0);
+my ($received, $count) = (undef, 0);
 
-sub count_told
+sub count_received
 {
-	open($told, '<', "$dir/told.log") or die "told.log: $!\n" unless $told;
-	seek($told, 0, 1);
-	$count++ while <$told>;
+	open($received, '<', "$dir/received.log") or die "received.log: $!\n" unless $received;
+	seek($received, 0, 1);
+	$count++ while <$received>;
 	return $count;
 }
 
@@ -98,7 +88,7 @@ my ($ended, $stopped) = (0, 0);
 my $stream = stream();
 my $start = time();
 
-while (count_told() < $deliveries && time() - $start < 1800)
+while (count_received() < $deliveries && time() - $start < 1800)
 {
 	sleep 0.4 + rand(1);
 	if ($ended + $stopped > 0 && rand() < 0.3 || $ended - $stopped > 3)
@@ -132,7 +122,7 @@ ok( poll_until(
 		},
 		180,
 		0.2),
-	'everything was taken and told');
+	'everything was taken and delivered');
 is(sql("SELECT string_agg(DISTINCT miosa.convergence_state(id, NULL), ' ')
 		FROM miosa.deployments WHERE active_version_id IS NOT NULL"),
 	'converged', 'every deployment has converged');
@@ -147,8 +137,8 @@ my %active = split /[|\n]/, sql('SELECT id, active_version_id
 	FROM miosa.deployments WHERE active_version_id IS NOT NULL');
 my (%last, %back);
 
-open($told, '<', "$dir/told.log") or die "told.log: $!\n";
-while (my $line = <$told>)
+open($received, '<', "$dir/received.log") or die "received.log: $!\n";
+while (my $line = <$received>)
 {
 	my ($at, $epoch, $deployment, $version) =
 	  $line =~ m{^(\d+) (\d+) /(\w+)/(\w+)$}
@@ -165,9 +155,9 @@ for my $name (qw(router cache))
 	  grep { ($last->{$_} ? $last->{$_}[0] : 'nothing') ne $active{$_} }
 	  sort keys %active;
 
-	is("@wrong", '', "the $name was told the right version of each last");
+	is("@wrong", '', "the $name received the right version of each last");
 	is(join('', @{ $back{ $port{$name} } // [] }),
-		'', "the $name was never told anything older than before");
+		'', "the $name never received anything older than before");
 }
 unlike(slurp_file($node->logfile),
 	qr/PANIC|terminated by signal (?:6|7|11)\b/, 'nothing crashed');

@@ -1,6 +1,6 @@
-# A queue of notifications that is more than half full keeps nobody from being
-# told over HTTP: NOTIFY is left out, the log says so, and when there is room
-# again listeners are told from where to where.
+# A queue of notifications that is more than half full keeps nothing from being
+# delivered over HTTP: NOTIFY is left out, the log says so, and when there is room
+# again listeners are notified from where to where.
 #
 # It takes 4 GB to fill it that far where its size cannot be set, before 17, so
 # there this is part of "make torture" and "make coverage" only.
@@ -28,7 +28,7 @@ my $number = 1;
 
 sub sql { return $node->safe_psql('postgres', @_); }
 
-sub is_told
+sub is_converged
 {
 	my ($name) = @_;
 
@@ -44,7 +44,7 @@ SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
 SELECT miosa_put_version('dep_1', 'v' || n, n) FROM generate_series(1, 2) n;
 SELECT miosa_put_endpoint('hook', 'webhook', '@{[ $sink->url ]}');
 EOS
-is_told('ready');
+is_converged('ready');
 
 # Two listen, one of them sleeps in a transaction
 my ($asleep, $listener) =
@@ -61,7 +61,7 @@ is(sql('SELECT pg_notification_queue_usage() > 0.5'), 't', 'more than half full'
 $listener->query_safe('LISTEN miosa_route');
 my $notified = sql('SELECT notified FROM miosa.stat_dispatcher');
 
-is_told("told, $_ of 3") for 1 .. 3;
+is_converged("delivered, $_ of 3") for 1 .. 3;
 is(sql('SELECT notified FROM miosa.stat_dispatcher'), $notified, 'without NOTIFY');
 like(slurp_file($node->logfile), qr/more than half full; route changes are not announced/,
 	'the log says so');
@@ -78,7 +78,7 @@ ok( poll_until(
 		},
 		180,
 		0.1),
-	'listeners are told what they have missed')
+	'listeners are notified of what they have missed')
   or diag $heard;
 $listener->quit;
 

@@ -268,7 +268,7 @@ like(
 	wait_match(
 		"SELECT last_error FROM miosa.capacity WHERE deployment_id = 'fly'",
 		qr/missing/),
-	qr/^1 instances are missing, and no more/,
+	qr/^1 instances are missing, and the version has no others/,
 	'fly: one machine is missing, which is said') or diag state_of('fly');
 is_deeply(
 	[ sort keys %{ $world->state('fly')->{machines} } ],
