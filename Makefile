@@ -147,6 +147,7 @@ OBJS = \
 	src/scheduler/scale_task.o \
 	src/scheduler/settle.o \
 	src/dispatcher/dispatcher.o \
+	src/dispatcher/durability.o \
 	src/dispatcher/dispatcher_main.o \
 	src/dispatcher/launcher.o \
 	src/dispatcher/pump.o \

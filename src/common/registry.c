@@ -8,9 +8,10 @@
  * dispatcher writes them, but any process may reset the counters.  procno of a
  * slot and of the launcher are single words that are read without the lock to
  * set a latch: at worst this sets the latch of a process that has just taken the
- * place of another one, which is harmless.  The condition variable has its own
- * lock.  A released slot can be taken by another database, so a process that
- * kept a pointer to a slot checks its database again.
+ * place of another one, which is harmless.  "skipped" is the slot's dispatcher's
+ * own.  The condition variable has its own lock.  A released slot can be taken
+ * by another database, so a process that kept a pointer to a slot checks its
+ * database again.
  *
  * At most max_databases slots are admitted, which means that their database
  * may have a dispatcher.  One slot more is for a database that the launcher has
@@ -502,6 +503,7 @@ reset_slot(MrbRegistrySlot *slot)
 	slot->state = MRB_DISPATCHER_NONE;
 	slot->pid = 0;
 	slot->procno = -1;
+	slot->skipped = false;
 	slot->since = 0;
 	slot->error_at = 0;
 	slot->error[0] = '\0';

@@ -54,6 +54,7 @@ typedef struct MrbRegistrySlot
 	MrbDispatcherState state;
 	int			pid;			/* 0: no process */
 	int			procno;			/* of its latch; -1: none */
+	bool		skipped;		/* epochs that a crash may have lost */
 	TimestampTz since;			/* when the process started */
 	TimestampTz error_at;		/* 0: the last pass succeeded */
 	char		error[MRB_SLOT_ERROR];	/* why passes fail, for display */

@@ -9,8 +9,8 @@
  *
  * These are not changed:
  *
- * synchronous_commit: the transaction that assigns epochs commits as safely as
- * the transactions of users; worker_xact.c sets it for all others.
+ * synchronous_commit: a pass that waits for its commit waits as the
+ * transactions of users do; worker_xact.c sets it for all others.
  *
  * lock_timeout within transactions: worker_xact.c sets it for each one.
  *

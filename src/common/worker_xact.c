@@ -59,9 +59,9 @@ mrb_worker_xact_begin(MrbWorkerXactKind kind, int lock_timeout_ms)
 	snprintf(timeout, sizeof(timeout), "%dms", lock_timeout_ms);
 	set_locally("lock_timeout", timeout);
 
-	/* A lost transaction is repeated, but for one that assigns epochs. */
+	/* A lost transaction is repeated; a pass decides later if it may be. */
 	if (kind != MRB_WORKER_XACT_PASS)
-		set_locally("synchronous_commit", "off");
+		mrb_worker_xact_async();
 	else if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
 		set_locally("synchronous_commit", "local");
 	if (kind == MRB_WORKER_XACT_NOTIFY)
@@ -77,6 +77,15 @@ mrb_worker_xact_begin(MrbWorkerXactKind kind, int lock_timeout_ms)
 					 errmsg("extension \"%s\" was dropped", MRB_EXTENSION)));
 	}
 	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+/*
+ * Do not wait for the flush of this transaction.
+ */
+void
+mrb_worker_xact_async(void)
+{
+	set_locally("synchronous_commit", "off");
 }
 
 /*

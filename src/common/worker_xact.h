@@ -10,7 +10,8 @@
 
 typedef enum MrbWorkerXactKind
 {
-	MRB_WORKER_XACT_PASS,		/* repeatable read, commits as users' do */
+	MRB_WORKER_XACT_PASS,		/* repeatable read, commits as users' do, or
+								 * asynchronously if it says so */
 	MRB_WORKER_XACT_ASYNC,		/* asynchronous commit: may be lost in a crash */
 	MRB_WORKER_XACT_NOTIFY,		/* the same, without a snapshot */
 } MrbWorkerXactKind;
@@ -18,6 +19,9 @@ typedef enum MrbWorkerXactKind
 /* Begin and commit; lock_timeout_ms limits waits for locks. */
 extern void mrb_worker_xact_begin(MrbWorkerXactKind kind, int lock_timeout_ms);
 extern void mrb_worker_xact_commit(void);
+
+/* Let the open transaction commit asynchronously. */
+extern void mrb_worker_xact_async(void);
 
 typedef void (*MrbWorkerXactWork) (void *arg);
 

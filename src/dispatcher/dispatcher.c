@@ -148,6 +148,8 @@ mrb_dispatcher_pass(MrbDispatcher *dispatcher)
 	}
 	if (pass.idle)
 		return true;
+	dispatcher->slot->skipped = true;
+	mrb_durability_committed(&dispatcher->durability, &pass.taken);
 	mrb_outbox_committed();
 	apply(&pass);
 
@@ -232,6 +234,7 @@ read_work(Pass *pass)
 static void
 take_work(Pass *pass)
 {
+	MrbDispatcher *dispatcher = pass->dispatcher;
 	MrbTerm    *term = &pass->term;
 	MrbRouteChanges *taken = &pass->taken;
 	bool		advanced = false;
@@ -240,7 +243,9 @@ take_work(Pass *pass)
 		advanced = mrb_term_advance(taken->nchanges, term);
 	if (!advanced)
 	{
-		mrb_term_read(pass->dispatcher->extension, term);
+		mrb_term_read(dispatcher->extension,
+					  dispatcher->slot->skipped ? 0 : MRB_EPOCHS_LOST_MAX,
+					  term);
 		if (term->absent || term->paused != NULL)
 			return;
 		if (taken->nchanges > 0)
@@ -251,6 +256,8 @@ take_work(Pass *pass)
 		pass->fresh = mrb_endpoint_list_read(term->number, term->last_epoch,
 											 NULL);
 	mrb_reconcile_read(taken, pass->reload, &pass->reconcile);
+	if (advanced)
+		mrb_durability_decide(&dispatcher->durability, taken);
 }
 
 /*

@@ -10,6 +10,7 @@
 
 #include "common/registry.h"
 #include "common/timer.h"
+#include "dispatcher/durability.h"
 #include "dispatcher/purge.h"
 #include "scheduler/scaling.h"
 
@@ -30,6 +31,7 @@ typedef struct MrbDispatcher
 	MrbTick		next_pass;		/* 0: when the process is woken */
 	MrbTick		paced_until;	/* the share of the passes so far ends */
 	int			failures;		/* passes that failed, in a row */
+	MrbDurability durability;
 
 	bool		more_to_start;	/* the last turn did not start all requests */
 	MrbScaling	scaling;

@@ -84,9 +84,10 @@ static MrbQuery advance_query = {
  * Lock and read dispatcher_state, which the first call creates.
  */
 void
-mrb_term_read(Oid extension, MrbTerm *term)
+mrb_term_read(Oid extension, int64 skip, MrbTerm *term)
 {
 	bool		moved;
+	bool		created = false;
 
 	MemSet(term, 0, sizeof(MrbTerm));
 	term->absent = mrb_worker_xact_extension() != extension;
@@ -98,6 +99,7 @@ mrb_term_read(Oid extension, MrbTerm *term)
 	{
 		mrb_query_run(&create_query, NULL, NULL);
 		mrb_query_run(&lock_query, NULL, NULL);
+		created = true;
 	}
 	term->number = mrb_query_int64(0, LOCK_TERM, 1);
 	term->last_epoch = mrb_query_int64(0, LOCK_LAST_EPOCH, 0);
@@ -111,6 +113,9 @@ mrb_term_read(Oid extension, MrbTerm *term)
 		term->last_epoch = MRB_EPOCH_FIRST(term->number);
 	}
 	mrb_query_close();
+	if (term->paused == NULL && !moved && !created && skip > 0 &&
+		mrb_term_advance(skip, term))
+		term->last_epoch += skip;
 }
 
 /*

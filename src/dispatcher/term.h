@@ -19,9 +19,9 @@ typedef struct MrbTerm
 
 /*
  * Lock dispatcher_state and read it, in the caller's transaction.  A new
- * timeline of the same site begins a new term.
+ * timeline of the same site begins a new term; else so many epochs are skipped.
  */
-extern void mrb_term_read(Oid extension, MrbTerm *term);
+extern void mrb_term_read(Oid extension, int64 skip, MrbTerm *term);
 
 /* Why nothing may be sent, or NULL; takes no lock. */
 extern char *mrb_term_reason(void);

@@ -21,6 +21,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/transam.h"
@@ -67,6 +68,8 @@ typedef struct OutboxScan
 	TupleTableSlot *slot;
 	int			nrows;
 	OutboxRow  *rows;
+	XLogRecPtr	lsn;			/* where the newest commit ends, if it may not
+								 * be flushed yet */
 } OutboxScan;
 
 /* A deployment with changes in this pass. */
@@ -111,6 +114,7 @@ static void end_scan(OutboxScan *scan);
 static void scan_rows(OutboxScan *scan, StrategyNumber strategy, uint64 xid);
 static void read_row(OutboxScan *scan);
 static Datum read_column(OutboxScan *scan, int column, bool *isnull);
+static XLogRecPtr get_commit_lsn(TupleTableSlot *slot);
 static int	compare_rows(const void *a, const void *b);
 static void add_changes(const OutboxScan *scan, MrbRouteChanges *changes);
 static void merge_changes(MrbRouteChanges *changes);
@@ -138,6 +142,7 @@ mrb_outbox_read(MrbRouteChanges *changes)
 	add_changes(&scan, changes);
 	merge_changes(changes);
 	changes->more = scan.nrows >= TAKE_MAX;
+	changes->lsn = scan.lsn;
 }
 
 /*
@@ -295,6 +300,7 @@ read_row(OutboxScan *scan)
 	host = read_column(scan, COL_HOST, &isnull);
 	if (!isnull)
 		row->change.host = TextDatumGetCString(host);
+	scan->lsn = Max(scan->lsn, get_commit_lsn(scan->slot));
 }
 
 /*
@@ -304,6 +310,21 @@ static Datum
 read_column(OutboxScan *scan, int column, bool *isnull)
 {
 	return slot_getattr(scan->slot, outbox.attnums[column], isnull);
+}
+
+/*
+ * Where the commit of the row's transaction ends if that was asynchronous, or
+ * that of a close one was; else 0.  The column xid does not say which
+ * transaction that is where the row was restored from a dump or replicated.
+ */
+static XLogRecPtr
+get_commit_lsn(TupleTableSlot *slot)
+{
+	HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
+
+	if (HeapTupleHeaderXminFrozen(tuple->t_data))
+		return InvalidXLogRecPtr;
+	return TransactionIdGetCommitLSN(HeapTupleHeaderGetRawXmin(tuple->t_data));
 }
 
 /*

@@ -8,6 +8,7 @@
 #ifndef MRB_ROUTE_LOG_H
 #define MRB_ROUTE_LOG_H
 
+#include "access/xlogdefs.h"
 #include "storage/itemptr.h"
 
 #include "route/route.h"
@@ -44,6 +45,7 @@ typedef struct MrbRouteChanges
 	int64		last_epoch;
 	int			nrows;			/* of the outbox */
 	ItemPointerData *rows;
+	XLogRecPtr	lsn;			/* their transactions are flushed with this */
 } MrbRouteChanges;
 
 /*

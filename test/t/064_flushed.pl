@@ -1,5 +1,6 @@
-# An epoch that an edge was told is never given a second time, not even where
-# transactions do not wait for the disk: it is flushed before it is sent.
+# What an edge was told survives a crash, also where transactions do not wait for
+# the disk; and an epoch that it was told is never given a second time, although
+# the pass that gave it may be lost.
 
 use strict;
 use warnings FATAL => 'all';
@@ -41,5 +42,27 @@ for my $turn (1 .. 5)
 	is($node->safe_psql('postgres',
 			"SELECT active_version_id FROM miosa.deployments WHERE id = 'dep_1'"),
 		$version, 'and so is the change');
+}
+
+# The changes are flushed now, so passes need not be
+$node->append_conf('postgresql.conf', 'synchronous_commit = on');
+$node->restart;
+my $newest = 0;
+
+for my $turn (1 .. 5)
+{
+	my $version = 'v' . ($turn % 2 + 1);
+
+	$sink->clear;
+	$node->safe_psql('postgres', "SELECT miosa_promote('dep_1', '$version')");
+	my ($request) = $sink->wait_for(1, "^/$version");
+
+	cmp_ok($request->{headers}{'x-epoch'}, '>', $newest, 'an epoch is given once');
+	$node->stop('immediate');
+	$node->start;
+	($newest) = sort { $b <=> $a } map { $_->{headers}{'x-epoch'} } $sink->requests;
+	is($node->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '180 s')"),
+		'converged', 'and the change arrives after the crash');
+	is(($sink->requests)[-1]{path}, "/$version", 'as the last one');
 }
 done_testing();
