@@ -66,7 +66,7 @@ for my $way (sort keys %way)
 	my $node = $node{$way} = start("cron_$way", $way{$way});
 	my @paste;
 
-	like(doctor($node, 'postgres'), qr/^warn\|0 of our 3 jobs/,
+	like(doctor($node, 'postgres'), qr/^warn\|0 of 3 jobs are scheduled/,
 		"$way: the doctor misses the jobs");
 	is($node->safe_psql('postgres', 'SELECT * FROM miosa_schedule_maintenance()'),
 		join("\n",
@@ -134,7 +134,7 @@ like(doctor($node, 'postgres'),
 	qr/^warn\|"miosa_rollback maintenance in postgres" failed: ERROR: out of luck$/,
 	'the doctor says which job failed, and why');
 $node->safe_psql('postgres', sprintf $details, 1000002, "'succeeded'", "'CALL'", '');
-like(doctor($node, 'postgres'), qr/^ok\|3 of our 3 jobs/, 'and not after it has worked again');
+like(doctor($node, 'postgres'), qr/^ok\|3 of 3 jobs are scheduled/, 'and not after it has worked again');
 
 # The third job keeps the history of ours for a week, and lets others' alone.
 $node->safe_psql('postgres', sprintf $details, 1000003, "'succeeded'", "'old'", " - interval '8 days'");
@@ -148,7 +148,7 @@ is($node->safe_psql('postgres', "SELECT string_agg(runid::text, ' ' ORDER BY run
 
 # A job that is switched off is missed.
 $node->safe_psql('postgres', q{SELECT cron.alter_job(jobid, active => false) FROM cron.job WHERE jobname LIKE '% artifacts in postgres'});
-like(doctor($node, 'postgres'), qr/^warn\|2 of our 3 jobs/, 'the doctor misses a job that is not active');
+like(doctor($node, 'postgres'), qr/^warn\|2 of 3 jobs are scheduled/, 'the doctor misses a job that is not active');
 
 $_->stop for values %node;
 done_testing();
