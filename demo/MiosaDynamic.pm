@@ -28,8 +28,8 @@ my ($db, $edge, $scheduler, $s3, $visitors);
 # HAProxy has to know of them when it starts.
 sub dynamic_versions { return [@versions]; }
 
-# A scheduler is asked again every second here, and instances that nobody
-# needs are kept for two.
+# Requests to a scheduler are repeated every second here, and instances that are
+# not needed are kept for two.
 sub dynamic_settings
 {
 	return <<'EOC';
@@ -170,7 +170,7 @@ sub roll_back_to_living
 	$edge->wait_for_page("/$versions[2]/", [$host])
 	  or die "version 3 is not seen\n";
 	fact('it serves at once', since($start));
-	# It may be told meanwhile that version 2 is not needed any more
+	# A request to stop version 2 may reach it meanwhile
 	check($scheduler->requests($versions[2]) == $asked,
 		'the scheduler was not asked for instances of version 3');
 	fact('the scheduler was asked for none of its instances');

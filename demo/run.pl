@@ -260,7 +260,7 @@ sub lost_router
 	  or die "version 2 is not seen\n";
 	fact('committed; the world sees version 2 through the other router',
 		since($start));
-	# The cache was told as well, after having waited for the router
+	# The cache received the change as well, after it had waited for the router
 	poll_until(
 		sub { $db->psql("TABLE miosa.progress") =~ m{2/3} },
 		180) or die "the cache does not confirm\n";

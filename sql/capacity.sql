@@ -123,8 +123,9 @@ AS 'MODULE_PATHNAME', 'mrb_drain_due';
 COMMENT ON FUNCTION miosa.drain_due(timestamptz) IS 'When a version that is idle since then is drained (miosa_rollback.drain_delay); infinity if the delay is negative';
 
 -- Deployments are looked at as one range of ids; only the few in which
--- something may be due are locked, and what is due is decided under the lock.  The locks of all that is changed are held
--- until the caller commits, so a page ends early rather than hold them long.
+-- something may be due are locked, and what is due is decided under the lock.
+-- The locks of all that is changed are held until the caller commits, so a page
+-- ends early rather than hold them long.
 --
 -- Switches routes whose instances are there or whose
 -- miosa_rollback.cutover_deadline has passed, notes idle versions, drains

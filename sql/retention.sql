@@ -326,7 +326,7 @@ BEGIN
 		SELECT * INTO step FROM miosa.maintain_rows(step.kind, step.place, step.rows, step.done, step.removed);
 		COMMIT;
 		EXIT WHEN step.kind IS NULL;
-		-- The disk is everybody's.
+		-- Leave time for the other users of the disk.
 		IF step.done OPERATOR(pg_catalog.>) 0 THEN
 			PERFORM pg_catalog.pg_sleep(0.01);
 		END IF;

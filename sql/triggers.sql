@@ -6,7 +6,7 @@
 -- so that a restore refuses nothing and queues no work: after loading by
 -- plain INSERTs call miosa_resend() or miosa_resync().
 --
--- The functions run with their owner's rights, because who may update a
+-- The functions run with their owner's rights, because a role that may update a
 -- version need not be allowed to lock a deployment.
 --
 -- Locks: the deployment's row is what rollbacks, archivings and collections
@@ -443,7 +443,7 @@ CREATE TRIGGER own_plans_delete AFTER DELETE ON miosa.own_plans
 CREATE TRIGGER own_plans_rename AFTER UPDATE ON miosa.own_plans
 	FOR EACH ROW WHEN (OLD.name <> NEW.name) EXECUTE FUNCTION miosa.own_plans_keep();
 
--- Audit events are append-only for everybody, also for a session that plays a
+-- Audit events are append-only for every role, also for a session that plays a
 -- replica.  Only those may be deleted that the tenant's plan does not keep any
 -- more, and never the newest one of a deployment.
 

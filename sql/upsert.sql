@@ -662,8 +662,8 @@ BEGIN
 	END IF;
 	new := miosa.merge_fields(old, fields, '{}', NULL);
 	-- What is being drained never counts again, even if it still says that it
-	-- is healthy.  Who was silent for long since has stopped, and was started
-	-- again.
+	-- is healthy.  If no heartbeat came for long since, the instance has stopped
+	-- and was started again.
 	IF old.state <> 'stopping' OR old.version_id <> version_id OR miosa.has_ended(state)
 		OR greatest(old.last_heartbeat_at, old.updated_at) <= horizon THEN
 		-- Nor does what comes up after its scheduler was asked to stop all.

@@ -109,7 +109,7 @@ is_guarded(Oid relid)
 		matches |= strcmp(name, guarded[i]) == 0;
 	if (!matches)
 		return false;
-	/* Tables of these names can be somebody else's, as at a subscriber. */
+	/* A subscriber may have tables of these names that are not ours. */
 	extension = getExtensionOfObject(RelationRelationId, relid);
 	return OidIsValid(extension) &&
 		extension == get_extension_oid(MRB_EXTENSION, true);

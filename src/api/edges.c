@@ -141,7 +141,7 @@ mrb_edges_read(const char *deployment_id, MrbEdges *edges)
 }
 
 /*
- * Hooks receive the same as edges, and nobody waits for them.
+ * Hooks receive the same as edges, and no call waits for them.
  */
 bool
 mrb_edges_counts(const MrbEdge *edge)

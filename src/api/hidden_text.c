@@ -8,10 +8,10 @@
  * miosa.reveal(), on which no role has privileges, returns the text.
  *
  * The server compares the bytes of any type, with the operators for record
- * images, and whoever may read a column could search for its value that way.
+ * images, and a role that may read a column could search for its value that way.
  * So a stored value is combined with a key stream of random bytes that precede
  * it: two of the same text differ, and neither order nor equality says anything.
- * That is no encryption; whoever has the files of the server has the secrets.
+ * That is no encryption: the files of the server contain the secrets.
  *
  *-------------------------------------------------------------------------
  */

@@ -44,7 +44,7 @@ typedef struct Positions
 	EntryPosition **by_name;
 } Positions;
 
-/* A statement, and who reads its rows. */
+/* A statement, and the function that reads its rows. */
 typedef struct Statement
 {
 	MrbQuery   *query;

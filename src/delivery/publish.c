@@ -5,9 +5,9 @@
  *
  * An acknowledgement is published in the turn in which it arrives, long
  * before the endpoint's row is written.  But a position that has passed a
- * rejected change, or a purge to repeat, is held back until that is written:
- * whoever sees the position also finds the row.  What makes an endpoint look
- * worse is always published at once.
+ * rejected change, or a purge to repeat, is held back until that is written, so
+ * that a session that sees the position also finds the row.  What makes an
+ * endpoint look worse is always published at once.
  *
  *-------------------------------------------------------------------------
  */

@@ -329,7 +329,7 @@ run_verifier(MrbDispatcher *dispatcher)
 }
 
 /*
- * Verification is due when storage may be asked again.
+ * Verification is due when the next request to storage may start.
  */
 static long
 verifier_due(MrbDispatcher *dispatcher, long most)

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * capacity_pass.c
- *	  Checks the capacity of all deployments, again and again.
+ *	  Periodic check of the capacity of all deployments.
  *
  * A pass begins every capacity_interval, and when a deadline of a deployment
  * has passed.  It reads one page of deployments a turn of the loop, because
  * deliveries wait meanwhile.  At its end the requests of all deployments are
- * read again, so that schedulers are asked again for what is still missing.
+ * read again, so that requests for what is still missing are repeated.
  *
  *-------------------------------------------------------------------------
  */

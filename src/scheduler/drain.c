@@ -3,10 +3,11 @@
  * drain.c
  *	  Draining of versions that are not needed.
  *
- * Instances are marked as stopping under the deployment's lock before a
- * scheduler is asked, and what is stopping never counts.  A rollback to the
- * version either comes before and keeps it, or finds no instances and requests
- * new ones.
+ * Instances are marked as stopping under the deployment's lock, before the
+ * request to a scheduler is sent, and what is stopping never counts.  A rollback
+ * to the version either comes before and keeps it, or finds no instances and
+ * requests new ones.  settle.c decides when a version becomes draining, or
+ * drained.
  *
  *-------------------------------------------------------------------------
  */
@@ -61,8 +62,8 @@ static MrbQuery begin_query = {
 	.expected = MRB_QUERY_UPDATE,
 };
 
-/* Finds an instance that was heard of lately. */
-static MrbQuery heard_query = {
+/* Finds an instance with a recent heartbeat. */
+static MrbQuery running_query = {
 	.sql = "SELECT FROM miosa.runtime_instances i"
 	" WHERE i.deployment_id = $1 AND i.version_id = $2"
 	" AND NOT miosa.has_ended(i.state)"
@@ -73,7 +74,7 @@ static MrbQuery heard_query = {
 	.argtypes = {TEXTOID, TEXTOID},
 };
 
-/* A scheduler counts even while it is disabled: it must be told to stop. */
+/* A disabled scheduler counts as well: it must receive the request to stop. */
 static MrbQuery end_query = {
 	.sql = "UPDATE miosa.capacity c"
 	" SET state = 'drained', since = pg_catalog.clock_timestamp()"
@@ -123,8 +124,8 @@ mrb_drain_due_at(TimestampTz since)
 }
 
 /*
- * Mark the instances of an idle version as stopping, and have schedulers asked
- * to stop them.  Nothing is done if one of the instances is locked.
+ * Mark the instances of an idle version as stopping, and request schedulers to
+ * stop them.  Nothing is done if one of the instances is locked.
  */
 bool
 mrb_drain_begin(const char *deployment_id, const char *version_id)
@@ -149,9 +150,9 @@ mrb_drain_begin(const char *deployment_id, const char *version_id)
 }
 
 /*
- * Note that a version is drained: a scheduler was asked, or there is none, and
- * no instance has been heard of for heartbeat_timeout, nor since it was asked
- * to stop.  What is left of the instances is gone.
+ * Note that a version is drained: the request to stop was acknowledged, or there
+ * is no scheduler, and no instance has sent a heartbeat for heartbeat_timeout,
+ * nor since that request.  What is left of the instances is gone.
  */
 bool
 mrb_drain_end(const char *deployment_id, const char *version_id)
@@ -163,7 +164,7 @@ mrb_drain_end(const char *deployment_id, const char *version_id)
 	bool		ended;
 
 	mrb_query_open();
-	ended = mrb_query_run(&heard_query, version, NULL) == 0 &&
+	ended = mrb_query_run(&running_query, version, NULL) == 0 &&
 		mrb_query_run(&end_query, version, NULL) > 0;
 	if (ended)
 		(void) mrb_query_run(&stopped_query, version, NULL);

@@ -3,14 +3,13 @@
  * poll_count.c
  *	  Counts of healthy instances that status polls return.
  *
- * A scheduler that answers with a number gets as many rows of
- * miosa.runtime_instances, named after the endpoint, beside the instances that
- * are reported by name.
+ * The count of a scheduler is kept as that many rows of miosa.runtime_instances,
+ * named after the endpoint, beside the instances that are reported by name.
  *
- * A number does not distinguish an instance that was asked to stop from one
- * that serves.  So as many of the polled as were asked to stop count as those,
- * until a poll finds fewer or they were not heard of for long: while a version
- * is draining a poll is how they are heard of, after a return it is not.
+ * A count does not distinguish an instance that is to stop from one that serves.
+ * So as many of the polled ones as are to stop count as stopping, until a poll
+ * finds fewer or their heartbeats are too old.  A poll is a heartbeat of stopping
+ * instances while the version is draining, and none once it is needed again.
  *
  *-------------------------------------------------------------------------
  */
@@ -62,7 +61,7 @@ typedef struct Rows
 {
 	bool		draining;		/* the version is being drained */
 	int			present;		/* healthy rows of the endpoint */
-	int			stale;			/* those of them not heard of lately */
+	int			stale;			/* those of them whose heartbeat is too old */
 	int			leftover;		/* rows of the endpoint that are stopping */
 	int			ending;			/* those of them that may still run */
 	int			others;			/* instances reported otherwise that run */
@@ -89,9 +88,9 @@ enum
 };
 
 /*
- * An instance that is stopping may still run until it has not been heard of for
- * heartbeat_timeout ($4: there is one), else for a while since it was asked to
- * stop (after $5).
+ * An instance that is stopping may still run until it has sent no heartbeat for
+ * heartbeat_timeout ($4: there is one), else for a while after the request to
+ * stop it (after $5).
  */
 static MrbQuery rows_query = {
 	.sql = "SELECT EXISTS (SELECT FROM miosa.capacity c"
@@ -165,7 +164,7 @@ static MrbQuery missing_query = {
 	.expected = MRB_QUERY_INSERT,
 };
 
-/* Rows last heard of before $5, except those that another session has. */
+/* Rows with a heartbeat before $5, except those that another session locks. */
 static MrbQuery heartbeat_query = {
 	.sql = "UPDATE miosa.runtime_instances i"
 	" SET last_heartbeat_at = pg_catalog.clock_timestamp()"
@@ -174,8 +173,8 @@ static MrbQuery heartbeat_query = {
 	" AND r.reported_by = $3"
 	" AND (r.state = 'healthy' OR r.state = 'stopping' AND $4)"
 	" AND coalesce(r.last_heartbeat_at, r.updated_at) < $5"
-	" FOR NO KEY UPDATE SKIP LOCKED) heard"
-	" WHERE i.deployment_id = $1 AND i.id = heard.id",
+	" FOR NO KEY UPDATE SKIP LOCKED) polled"
+	" WHERE i.deployment_id = $1 AND i.id = polled.id",
 	.nargs = 5,
 	.argtypes = {TEXTOID, TEXTOID, TEXTOID, BOOLOID, TIMESTAMPTZOID},
 	.expected = MRB_QUERY_UPDATE,
@@ -303,7 +302,7 @@ judge(int healthy, Rows *rows)
 
 /*
  * Whether there are other rows than the poll calls for, or a healthy one does
- * not count because it was not heard of lately.
+ * not count because its heartbeat is too old.
  */
 static bool
 differs(const Rows *rows)
