@@ -460,9 +460,12 @@ COMMENT ON COLUMN miosa.audit_events.attribution IS 'External attribution: the t
 COMMENT ON COLUMN miosa.audit_events.marks IS 'Risks that the operation accepted: unverified artifact, incompatible migration';
 COMMENT ON COLUMN miosa.audit_events.created_at IS 'When, taken under the deployment''s lock, so that it rises with seq';
 
--- The transaction comes first in the key: a pass scans from the oldest
--- transaction that it has not seen, and never wades through dead rows while
--- an old snapshot is open.
+-- Every rollback pays for a row here and in its key, and the dispatcher for its
+-- deletion.  The pass that takes a row reads each column (outbox.c).  The
+-- transaction comes first in the key: a pass scans from the oldest one that it
+-- has not seen, and never wades through dead rows while an old snapshot is open.
+-- The rest of the key makes it unique for ON CONFLICT, which queues settings
+-- once a transaction, and for logical decoding of the deletion.
 CREATE TABLE miosa.outbox (
 	xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
 	deployment_id text COLLATE "C" NOT NULL,
@@ -480,6 +483,11 @@ COMMENT ON COLUMN miosa.outbox.route_seq IS 'The deployment''s route change';
 COMMENT ON COLUMN miosa.outbox.host IS 'Host that is no longer routed, for host_removed; zone, for repurge';
 COMMENT ON COLUMN miosa.outbox.created_at IS 'When it was asked for';
 
+-- Every rollback pays for a row here and in two indexes.  The key serves what
+-- reads on after an epoch: replay (replay.c), miosa_routes_since() and trimming.
+-- route_log_deployment serves what looks for the newest change of a deployment:
+-- convergence (newest_change), resynchronization (route.c) and new deployments
+-- whose id was used before, for which route_seq is kept.
 CREATE TABLE miosa.route_log (
 	epoch bigint PRIMARY KEY,
 	deployment_id text COLLATE "C" NOT NULL,
