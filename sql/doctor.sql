@@ -13,7 +13,7 @@ COMMENT ON COLUMN miosa.finding.needs IS 'Role that may do that: miosa_operator,
 -- any other changes the server.
 CREATE FUNCTION miosa.fix_needs(fix text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-	SELECT CASE WHEN $1 = '' OR $1 ~ '^(See [a-z_]+[.]|Ask again)' THEN ''
+	SELECT CASE WHEN $1 = '' OR $1 ~ '^(See [a-z_]+[.]|Repeat )' THEN ''
 		WHEN f.operator IS NULL OR $1 ~ 'ALTER SYSTEM|pg_terminate_backend|^REVOKE ' THEN 'superuser'
 		WHEN f.operator THEN 'miosa_operator' ELSE 'miosa_admin' END
 	FROM (SELECT bool_and(has_function_privilege('miosa_operator', p.oid, 'EXECUTE')) AS operator
@@ -116,7 +116,7 @@ BEGIN
 	ELSIF d.state = 'starting' AND d.error IS NULL THEN
 		status := 'warn';
 		seen := 'starting';
-		fix := 'Ask again in a few seconds.';
+		fix := 'Repeat the check in a few seconds.';
 	ELSE
 		seen := d.state || launcher || coalesce(': ' || d.error, '');
 		fix := coalesce(launcher_fix, 'Look for miosa_rollback in the server''s log; see worker_slots.');

@@ -1,4 +1,4 @@
-// Object storage that speaks S3 as far as whoever looks for an object needs it,
+// Object storage that speaks S3 as far as a search for an object needs it,
 // and checks every signature: HEAD and GET, path-style and virtual-host style,
 // signed in the headers or in the query.
 

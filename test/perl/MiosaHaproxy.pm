@@ -11,7 +11,7 @@
 #
 # Versions that are named as dynamic are served by their instances: each has a
 # backend inst-VERSION with servers s1, s2, ..., which are set over the
-# router's socket by whoever starts instances (see MiosaScheduler).
+# router's socket by what starts instances (see MiosaScheduler).
 #
 package MiosaHaproxy;
 

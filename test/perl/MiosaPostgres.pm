@@ -3,9 +3,9 @@
 # queries, which are most of them (see MiosaSession). What a query returns or
 # dies with is the same.
 #
-# Whatever could be told from a session of its own is run in one: a statement
+# What would differ in a session of its own is run in one: a statement
 # that changes the session, or what new sessions are given, and one that needs
-# that nobody else is connected. It ends the kept session, as do a stop, a
+# that no other session is connected. It ends the kept session, as do a stop, a
 # start and a reload of the server.
 #
 package MiosaPostgres;

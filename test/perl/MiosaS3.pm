@@ -85,7 +85,7 @@ sub file
 	return "$self->{folder}/$bucket/$key";
 }
 
-# A URL by which whoever has it may make one kind of request, for so long.
+# A URL that allows one kind of request, for so long.
 sub presign
 {
 	my ($self, $method, $bucket, $key, $seconds) = @_;

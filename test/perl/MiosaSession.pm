@@ -66,7 +66,7 @@ sub run
 	$sql .= "\n\\echo $end\\warn $end";
 	$self->{lines} += $sql =~ tr/\n//;
 
-	# Whoever leaves this by die, from a handler of a signal, leaves it busy.
+	# A die in a handler of a signal leaves it busy.
 	$self->{busy} = 1;
 	$self->_talk($sql, \%got, $end);
 	$self->{busy} = 0;

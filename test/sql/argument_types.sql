@@ -54,7 +54,8 @@ FROM functions t JOIN functions o ON o.proname = t.proname AND o.function <> t.f
 	AND o.required <@ t.all_names AND t.required <@ o.all_names
 WHERE NOT t.all_names && ARRAY['deployment', 'operation', 'uuid'];
 
--- Whoever may call the function with text may call the others, and nobody else.
+-- A role that may call the function with text may call the others, and no other
+-- role may.
 SELECT p.proname, count(DISTINCT p.proacl::text) AS different_rights
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 WHERE p.proname LIKE 'miosa\_%' AND p.pronamespace <> 'miosa'::regnamespace

@@ -11,7 +11,7 @@ INSERT INTO miosa.dispatcher_state (last_epoch, site, system_identifier, timelin
 	SELECT 1::bigint << 40, '', 'elsewhere', i.timeline, i.database_oid, now() - '1 h'::interval FROM miosa.identity() i
 	ON CONFLICT (one) DO UPDATE SET system_identifier = EXCLUDED.system_identifier, term_since = EXCLUDED.term_since;
 SELECT miosa.pause_reason() IS NOT NULL AS paused;
--- so that nobody is told is no news
+-- so nothing is delivered, which is as expected
 SET client_min_messages = error;
 -- As a scheduler would report them.
 CREATE FUNCTION test.report(dep text, version text, state text, n integer) RETURNS void LANGUAGE sql AS $$
@@ -149,7 +149,7 @@ SELECT code FROM miosa.verdict('dep_2');
 SELECT test.later('dep_2', '30 s');
 SELECT test.pass() AS changed;
 SELECT test.waits('dep_2');
-SELECT test.queued() LIKE '%route' AS told;
+SELECT test.queued() LIKE '%route' AS queued;
 ROLLBACK;
 -- one that was loaded begins to wait when it is seen
 BEGIN;
@@ -214,7 +214,7 @@ ROLLBACK TO due;
 SELECT test.pass() AS drained;
 SELECT test.asked('dep_3');
 SELECT id, state FROM miosa.runtime_instances WHERE deployment_id = 'dep_3' ORDER BY id;
-SELECT test.queued() LIKE '%capacity' AS told;
+SELECT test.queued() LIKE '%capacity' AS queued;
 -- one that was silent before is not healthy again because it speaks
 SAVEPOINT silent;
 UPDATE miosa.runtime_instances SET last_heartbeat_at = now() - '2 min'::interval WHERE deployment_id = 'dep_3' AND id = 'ver_1-2';
@@ -233,7 +233,7 @@ SELECT test.asked('dep_3');
 SELECT test.report('dep_3', 'ver_1', 'healthy', 2);
 SELECT test.waits('dep_3');
 ROLLBACK TO draining;
--- it ends when the last one has stopped, or is not heard of
+-- it ends when the last one has stopped, or sends no heartbeat
 SELECT test.pass() AS not_yet;
 SELECT test.report('dep_3', 'ver_1', 'stopped', 1);
 SELECT test.pass() AS not_yet;
@@ -283,7 +283,8 @@ SELECT test.pass() AS not_asked;
 UPDATE miosa.capacity SET asked_at = now() WHERE deployment_id = 'asked_1' AND state = 'draining';
 SELECT test.pass() AS drained;
 SELECT test.asked('asked_1');
--- one that is disabled is not asked for what is there, but must be told to stop
+-- one that is disabled gets no request for what is there, but must get the one
+-- to stop
 SAVEPOINT disabled;
 UPDATE miosa.endpoints SET enabled = false, reason = 'broken' WHERE name = 'scheduler';
 SELECT test.op(miosa_rollback('asked_1', 'ver_1'));
@@ -323,7 +324,7 @@ SELECT miosa.take_poll('asked_2', 'ver_1', 'scheduler', 0);
 SELECT test.pass();
 SELECT test.asked('asked_2');
 ROLLBACK TO draining;
--- after a return those that were told to stop are not taken for new ones
+-- after a return those that were requested to stop are not taken for new ones
 SELECT test.op(miosa_rollback('asked_2', 'ver_1'));
 SELECT miosa.take_poll('asked_2', 'ver_1', 'scheduler', 2);
 SELECT test.waits('asked_2');

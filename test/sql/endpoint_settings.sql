@@ -6,7 +6,7 @@
 
 SELECT test.history('dep_1', 2);
 INSERT INTO miosa.secrets (name, value) VALUES ('edge', 'token');
--- Bytes of secrets say nothing, to whoever compares them; the owner may read.
+-- Bytes of secrets say nothing to a comparison; the owner may read.
 SELECT miosa.reveal(s.value) AS value, record_image_eq(ROW(s.value), ROW('token'::miosa.hidden_text)) AS found,
 	record_image_eq(ROW('token'::miosa.hidden_text), ROW('token'::miosa.hidden_text)) AS same
 FROM miosa.secrets s WHERE s.name = 'edge';
@@ -88,7 +88,7 @@ SELECT name, audit_retention, builtin FROM miosa.plans WHERE name = 'pro';
 INSERT INTO miosa.tenants (id, slug, plan) VALUES ('ten_q', 'q', 'none');
 ROLLBACK;
 
--- Convergence: nothing good is said while nobody is told
+-- Convergence: no success is reported while nothing is delivered
 SELECT miosa_convergence('dep_1') -> 'data' ->> 'state' AS state;
 SELECT test.refusal($$SELECT miosa_convergence('dep_9')$$);
 SELECT test.refusal($$SELECT miosa_convergence('dep_1#99')$$);

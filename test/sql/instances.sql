@@ -31,8 +31,8 @@ BEGIN
 	RETURN test.waits(dep);
 END $$;
 
--- Promise: an instance that is not heard of does not count, and counts again
--- when it is heard of; that is a change like any other, and completes.
+-- Promise: an instance without a recent heartbeat does not count, and counts
+-- again after the next one; that is a change like any other, and completes.
 SELECT test.waiting('dep_1');
 SELECT test.state(miosa_report_instance('dep_1', 'new_' || i, 'ver_2', 'healthy')) FROM generate_series(1, 1) i;
 SELECT test.waits('dep_1');
@@ -44,7 +44,7 @@ SELECT test.state(miosa_report_instance('dep_1', 'new_2', 'ver_2', 'healthy'));
 SELECT test.waits('dep_1');
 SELECT test.state(miosa_report_instance('dep_1', 'new_1', 'ver_2', 'healthy'));
 SELECT test.waits('dep_1');
--- Promise: what serves and is not heard of is nothing to wait for.
+-- Promise: what serves without a recent heartbeat is nothing to wait for.
 SELECT test.waiting('dep_2');
 SELECT test.silent('old_1'), test.silent('old_2');
 SELECT test.state(miosa_report_instance('dep_2', 'new_1', 'ver_2', 'healthy'));
@@ -79,7 +79,7 @@ FROM unnest('{pending,provisioning,starting,healthy,unhealthy,stopping}'::text[]
 SELECT last_heartbeat_at = (SELECT max(last_heartbeat_at) FROM miosa.runtime_instances) AS heard FROM miosa.runtime_instances WHERE id = 's';
 SELECT test.state(miosa_report_instance('dep_3', 's', 'ver_1', 'stopped'));
 SELECT test.state(miosa_report_instance('dep_3', 's', 'ver_1', 'starting'));
--- who was told to stop and then was silent for long has stopped
+-- an instance that is to stop and then sent no heartbeat for long has stopped
 SELECT test.state(miosa_report_instance('dep_3', 's', 'ver_1', 'stopping'));
 SELECT test.silent('s');
 SELECT test.state(miosa_report_instance('dep_3', 's', 'ver_1', 'healthy'));
@@ -140,7 +140,7 @@ SELECT miosa.take_poll('dep_5', 'ver_2', 'k8s', 1);
 SELECT miosa.take_poll('dep_5', 'ver_2', 'k8s', 3);
 SELECT * FROM test.rows('dep_5');
 
--- Promise: whoever could not be heard of is not missed: while the server was
+-- Promise: one that could not report is not missed: while the server was
 -- down, and between a fail-over and the first work of the new dispatcher.
 BEGIN;
 CREATE FUNCTION test.live() RETURNS bigint LANGUAGE sql AS $$
@@ -154,7 +154,7 @@ ROLLBACK TO silent;
 UPDATE miosa.dispatcher_state SET timeline = timeline + 1;
 SELECT test.live() AS after_a_fail_over;
 ROLLBACK TO silent;
--- Promise: nobody is heard of in the future.
+-- Promise: no heartbeat lies in the future.
 UPDATE miosa.runtime_instances SET last_heartbeat_at = '2999-01-01' WHERE deployment_id = 'dep_5' AND id = 'k8s:ver_2:2';
 INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id, state, updated_at)
 	VALUES ('dep_5', 'ahead', 'ten_1', 'ver_2', 'healthy', 'infinity');

@@ -20,7 +20,7 @@ SELECT key FROM miosa.idempotency_keys ORDER BY key;
 SELECT * FROM miosa_purge_expired(0);
 
 -- Of the route log what is older than an hour goes, if every endpoint that is
--- enabled has it, and has been told it twice where that is needed; those that
+-- enabled has it, and has received it twice where that is needed; those that
 -- are disabled do not count.
 DO $$
 BEGIN
@@ -139,13 +139,13 @@ SELECT p.* FROM miosa.purge_rows('audit_events', ARRAY(SELECT a.ctid FROM miosa.
 SELECT p.* FROM miosa.purge_rows('idempotency_keys', NULL) p;
 ROLLBACK;
 
--- Instances that ended or were not heard of a week ago.  Without a time-out of
+-- Instances that ended or were last seen a week ago.  Without a time-out of
 -- heartbeats one that is healthy does not age.
 BEGIN;
 INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id, state, last_heartbeat_at, updated_at)
 	SELECT 'dep_1', format('%s %s %s', s, updated, coalesce(heard::text, 'never')), 'ten_1', 'ver_1', s, now() - heard * '1 day'::interval, now() - updated * '1 day'::interval
 	FROM unnest('{starting,healthy,unhealthy,stopping,stopped,failed,error,destroyed}'::text[]) s, unnest('{6,8}'::integer[]) updated, unnest('{6,8,null}'::integer[]) heard;
--- After a fail-over nobody was heard of for a while.
+-- After a fail-over no heartbeat arrives for a while.
 UPDATE miosa.dispatcher_state SET term_since = clock_timestamp();
 SELECT * FROM pg_temp.pages('runtime_instances', NULL, 5000);
 CREATE OR REPLACE FUNCTION miosa.server_started() RETURNS timestamptz LANGUAGE sql STABLE RETURN now() - '1 day'::interval;

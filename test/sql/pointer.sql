@@ -15,7 +15,7 @@ CREATE VIEW test.row AS
 		seq, route_seq FROM miosa.deployments;
 
 -- What the statement says of derived columns is derived, also the number that
--- once told our own statements apart.
+-- once distinguished our own statements.
 SELECT test.history('dep_1', 3);
 BEGIN;
 UPDATE miosa.deployments SET active_version_id = 'ver_2', seq = seq + 1, route_seq = route_seq + 7, serving_version_id = 'ver_3',
@@ -177,7 +177,7 @@ RESET ROLE;
 SELECT generation - :before AS rises_by FROM miosa.endpoints WHERE name = 'edge';
 
 -- Times are calculated with: no column of a table that people write keeps one
--- that is out of this world, whoever writes it.
+-- that is out of this world, by any writer.
 INSERT INTO miosa.domains (fqdn, deployment_id, tenant_id) VALUES ('shop.test', 'dep_2', 'ten_1');
 INSERT INTO miosa.storages (prefix, endpoint) VALUES ('s3://', 'http://storage.invalid');
 INSERT INTO miosa.secrets (name, value) VALUES ('key', 'x');

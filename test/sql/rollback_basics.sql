@@ -141,7 +141,7 @@ SELECT updated_at AS before, route_seq AS route_before FROM miosa.deployments WH
 SELECT test.op(miosa_rollback('dep_2', 'ver_2', reason => 'the edge still shows the old one'));
 SELECT updated_at = :'before', route_seq - :route_before FROM miosa.deployments WHERE id = 'dep_2';
 
--- Promise: what edges must be told is queued in the same transaction, one
+-- Promise: what edges must receive is queued in the same transaction, one
 -- route per operation; a static deployment never asks for instances.
 BEGIN;
 SELECT test.op(miosa_rollback('dep_2', 'ver_1'));

@@ -137,7 +137,7 @@ BEGIN;
 SELECT test.op(miosa_rollback('dep_1', 'ver_1', '2pc'));
 PREPARE TRANSACTION 'regress_miosa';
 SELECT test.count('dep_1');
--- who is in its way is told what it is: no process has it
+-- the error says what is in its way: no process has it
 SET miosa_rollback.lock_wait = '50ms';
 SELECT regexp_replace(split_part(test.refusal($$SELECT miosa_rollback('dep_1', 'ver_1')$$), E'\n', 2), '[0-9.]+ s;', 'N s;');
 RESET miosa_rollback.lock_wait;

@@ -64,7 +64,7 @@ open(my $visitor, '-|', 'curl', '-s', '-H', "Host: $slow", $edge->url)
 ok($origin->wait_for(1, '^/releases/ver_3/'),
 	'a fetch of version 3 is under way');
 operate($node, 'rollback', 'ver_2');
-is(verdict($node, '180 s'), 'converged', 'the switch is told meanwhile');
+is(verdict($node, '180 s'), 'converged', 'the switch is delivered meanwhile');
 $origin->release('fetch');
 like(join('', <$visitor>), qr{/ver_3/}, 'the visitor gets version 3');
 close $visitor;

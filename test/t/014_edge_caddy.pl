@@ -1,6 +1,6 @@
-# Caddy as the router, told over its admin API: the next request is served by
+# Caddy as the router, by its admin API: the next request is served by
 # the version, what it does not know yet is added, and a table that it has
-# lost is noticed and told again.
+# lost is noticed and sent again.
 
 use strict;
 use warnings FATAL => 'all';
@@ -21,12 +21,12 @@ is(routes(), 0, 'Caddy knows no deployment');
 
 # PATCH is answered with 404, then the route is added; later it is changed
 operate($node, 'promote', 'ver_1');
-is(verdict($node, '180 s'), 'converged', 'a deployment that is new is told');
+is(verdict($node, '180 s'), 'converged', 'a new deployment is delivered');
 is_deeply(served(), ['ver_1'], 'the next request is served by it')
   or diag $edge->logs;
 is(failures(), '0', 'that it was not there yet is no failure');
 operate($node, 'promote', 'ver_2');
-is(verdict($node, '180 s'), 'converged', 'another version is told');
+is(verdict($node, '180 s'), 'converged', 'another version is delivered');
 is_deeply(served(), ['ver_2'], 'the next request is served by it');
 is(routes(), 1, 'and the route is changed, not added');
 
@@ -92,7 +92,7 @@ ok( poll_until(
 	'the table is lost on a reload');
 ok( poll_until(
 		sub { served()->[0] eq 'ver_1' && served($blog)->[0] eq 'ver_3' }, 180),
-	'the lost table is noticed and told again')
+	'the lost table is noticed and sent again')
   or diag $edge->logs;
 is(routes(), 2, 'every deployment once');
 is(verdict($node, '180 s'), 'converged', 'converged then');

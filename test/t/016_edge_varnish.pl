@@ -1,4 +1,4 @@
-# Varnish is told to forget in each of the three ways: what is forgotten, what
+# Varnish is purged in each of the three ways: what is forgotten, what
 # is not, and that a rollback is seen at once.
 
 use strict;

@@ -38,7 +38,8 @@ for my $router (qw(haproxy caddy))
 	is(verdict($node, '180 s'), 'converged', "$router: a promotion converges");
 	shows($edge, $wild, 'ver_2');
 
-	# A host of its own goes before the wildcard, also when that is told later
+	# A host of its own goes before the wildcard, also when that is delivered
+	# later
 	sql("SELECT miosa_put_domain('$plain', 'dep_2')");
 	is(sql("SELECT miosa_wait_converged('dep_2', '180 s')"), 'converged', "$router: a host is named in full");
 	shows($edge, $plain, 'ver_3');
@@ -47,7 +48,7 @@ for my $router (qw(haproxy caddy))
 	shows($edge, $plain, 'ver_3');
 	shows($edge, $wild, 'ver_1');
 	$edge->reload('router-1');
-	ok($edge->wait_for_page('/ver_1/', [$wild], path => "/?reloaded"), "$router: told again after a reload");
+	ok($edge->wait_for_page('/ver_1/', [$wild], path => "/?reloaded"), "$router: sent again after a reload");
 	ok($edge->wait_for_page('/ver_3/', [$plain], path => "/?reloaded"), "$router: in whichever order");
 
 	# When it is gone, the wildcard is there again; then that goes
@@ -84,7 +85,7 @@ sub caches_without_wildcards
 			"$adapter: a wildcard is no success");
 		is(verdict($node, '100 ms'), 'waiting_edges', "$adapter: so nothing has converged");
 		is(sql("SELECT health FROM miosa.convergence_rows('dep_1') WHERE endpoint = 'other'"),
-			'healthy', "$adapter: the other hosts are told");
+			'healthy', "$adapter: the other hosts are delivered");
 		operate($node, 'rollback', 'ver_1');
 		sql("SELECT miosa_remove_endpoint('other')");
 	}

@@ -1,6 +1,6 @@
 # A fetch that began before the switch and ends after the purge puts the old
 # page back into the cache. It must not stay there for its lifetime, whichever
-# way the cache is told to forget.
+# way the cache is purged.
 
 use strict;
 use warnings FATAL => 'all';
@@ -34,7 +34,7 @@ for my $adapter ('varnish-xkey', 'varnish-purge', 'varnish-ban')
 	operate($node, 'promote', 'ver_3');
 	ok( $edge->wait_for_page('/ver_3/', [$host]),
 		"$adapter: version 3 is served");
-	all_told();
+	all_acknowledged();
 
 	# A visitor's fetch of version 3 is held at the origin ...
 	$origin->clear;
@@ -47,7 +47,7 @@ for my $adapter ('varnish-xkey', 'varnish-purge', 'varnish-ban')
 
 	# ... while the switch happens and the cache is purged, and ends then
 	operate($node, 'rollback', 'ver_2');
-	all_told();
+	all_acknowledged();
 	$origin->release($adapter);
 	like(join('', <$visitor>), qr{/ver_3/}, "$adapter: it gets version 3");
 	close $visitor;
@@ -63,13 +63,13 @@ for my $adapter ('varnish-xkey', 'varnish-purge', 'varnish-ban')
 }
 
 # Every endpoint has acknowledged the newest route.
-sub all_told
+sub all_acknowledged
 {
 	$node->poll_query_until(
 		'postgres', q{
 		SELECT count(*) = 2 AND min(s.acked_epoch) >=
 			(SELECT max(epoch) FROM miosa.route_log WHERE kind = 'route')
-		FROM miosa.endpoint_state s}) or die "not all endpoints were told";
+		FROM miosa.endpoint_state s}) or die "not all endpoints have acknowledged";
 	return;
 }
 

@@ -1,4 +1,4 @@
-# Caches are told to forget only when the routers of their zone know the new
+# Caches are purged only when the routers of their zone know the new
 # route, else they fill themselves with the old page again. Whichever way
 # their names sort. Routers and caches are one server here that writes down
 # what it is asked, so the order is known.
@@ -39,7 +39,7 @@ $node->safe_psql('postgres', "SELECT miosa_promote('dep_1', 'ver_1')");
 is( $node->safe_psql(
 		'postgres', "SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged',
-	'version 1 is told');
+	'version 1 is delivered');
 
 # Let what is repeated after the settle time pass
 $node->poll_query_until(
@@ -55,7 +55,7 @@ ok( poll_until(
 		sub { grep { $_->{path} eq '/router/map/www.acme.test' }
 			  $sink->requests },
 		180),
-	'the router is told');
+	'the router receives the change');
 my $known = time();
 
 $sink->release('slow');
@@ -63,9 +63,9 @@ for my $cache (@caches)
 {
 	my ($purge) = $sink->wait_for(1, "^/$cache/");
 
-	ok($purge, "$cache is told to forget");
+	ok($purge, "$cache is purged");
 	cmp_ok($purge->{time}, '>', $known,
-		"$cache is told after the router has answered for every host");
+		"$cache is purged after the router has answered for every host");
 }
 
 # A router that does not answer holds up the caches for stage_wait only, and
@@ -109,7 +109,7 @@ $node->poll_query_until(
 $sink->clear;
 $sink->answer('^/a-cache/', hold => 'busy', status => 503, times => 1);
 $node->safe_psql('postgres', "SELECT miosa_promote('dep_1', 'ver_2')");
-ok($sink->wait_for(1, '^/a-cache/'), 'a cache is told and does not answer');
+ok($sink->wait_for(1, '^/a-cache/'), 'a cache is purged and does not answer');
 $sink->answer('^/router/map/www', hold => 'again');
 $node->safe_psql('postgres', "SELECT miosa_rollback('dep_1', 'ver_1')");
 ok( poll_until(
@@ -120,7 +120,7 @@ ok( poll_until(
 $sink->release('busy');
 my $failed = time();
 poll_until(sub { time() - $failed > 1 }, 180, 0.05);
-is(scalar(() = $sink->requests('^/a-cache/')), 1, 'it is not told again');
+is(scalar(() = $sink->requests('^/a-cache/')), 1, 'it is not purged again');
 $sink->release('again');
 ok($sink->wait_for(2, '^/a-cache/'), 'before the router has answered');
 

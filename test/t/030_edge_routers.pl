@@ -1,4 +1,4 @@
-# Routers that lose their table, die and come back: noticed, named, told
+# Routers that lose their table, die and come back: noticed, named, sent
 # everything again.
 
 use strict;
@@ -67,7 +67,7 @@ ok( poll_until(
 $edge->reload('router-1');
 operate($node, 'promote', 'ver_2');
 ok(poll_until(sub { knows('router-1', 'ver_2') }, 180),
-	'a change right after a reload is told');
+	'a change right after a reload is delivered');
 ok( poll_until(
 		sub {
 			$edge->route('router-1', 'GET', 'blog.acme.test')->{body} eq
@@ -77,7 +77,7 @@ ok( poll_until(
 	'and does not hide that the rest was lost')
   or diag progress(), $edge->logs;
 
-# Routers that refuse what they are told keep serving the old version; the
+# Routers that refuse what they receive keep serving the old version; the
 # cache, purged after a short wait, fetches it from them again. When they take
 # the route at last, the cache has to be purged once more.
 is(verdict($node, '180 s'), 'converged', 'converged before the secret changes')

@@ -103,7 +103,7 @@ storage_says('/gone', 'MR410', qr/answered 410/, 'one that is gone for good');
 $sink->answer('^/get-only', status => 206);
 $sink->answer('^/get-only', method => 'HEAD', status => 405);
 storage_says('/get-only', 'done', qr/^$/, 'a server without HEAD');
-is(asked('/get-only'), 'HEAD GET', 'it is asked again by GET');
+is(asked('/get-only'), 'HEAD GET', 'the request is repeated by GET');
 is(($sink->requests('^/get-only'))[1]{headers}{range},
 	'bytes=0-0', 'for one byte');
 $sink->answer('^/get-none', status => 404);
@@ -325,7 +325,7 @@ is($got->{state}, 'MR503', 'private addresses are not asked by default');
 like($got->{messages}, qr/allow_private_endpoints is off/, 'it is said why');
 $got = promote(version_at("http://localhost:$sink->{port}/private"));
 is($got->{state}, 'MR503', 'a name is no way around it');
-unlike($got->{messages}, qr/127\.0|::1/, 'and its address is not told');
+unlike($got->{messages}, qr/127\.0|::1/, 'and its address is not shown');
 is(asked('/private'), '', 'storage saw nothing of it');
 
 $sink->stop;

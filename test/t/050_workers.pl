@@ -95,7 +95,7 @@ SELECT miosa_put_endpoint('hook', 'webhook', '@{[ $sink->url ]}/hook');
 SELECT miosa_promote('dep_1', 'ver_1');
 EOS
 is( $node->safe_psql('one', "SELECT miosa_wait_converged('dep_1', '180 s')"),
-	'converged', 'a webhook is told');
+	'converged', 'a webhook is delivered');
 
 my $pid = $node->safe_psql('one', 'SELECT pid FROM miosa.dispatcher()');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");

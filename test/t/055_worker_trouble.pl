@@ -62,8 +62,8 @@ cmp_ok(scalar @fast, '<=', 2 + $seconds / 0.1, 'and no more often than that');
 sql("DELETE FROM miosa.endpoints WHERE name IN ('fast', 'slow')");
 
 #
-# An option that libcurl does not accept, here because of its length, is an error
-# of the endpoint; it is not waited for memory
+# An option that libcurl does not accept, here because of its length, is an
+# error of the endpoint; it is not waited for memory
 #
 sql(qq{
 	INSERT INTO miosa.adapters (name, signer, signer_options, request) VALUES
@@ -252,7 +252,7 @@ like(sql_in('by_role', "SELECT string_agg(value, ' ') FROM miosa.status('dep_1')
 my ($ok, $out, $err) = $node->psql('by_role', "SET synchronous_commit = local; SELECT miosa_promote('dep_1', 'ver_1')");
 
 like($err, qr/WARNING:  no dispatcher runs in this database, so changes are not delivered yet/,
-	'whoever changes a route is warned');
+	'a user who changes a route is warned');
 kill 'CONT', $pid{by_role}, $launcher;
 $node->append_conf('postgresql.conf', "synchronous_standby_names = ''");
 $node->reload;

@@ -1,4 +1,4 @@
-# What is told more than once: purges, which are repeated early and after
+# What is sent more than once: purges, which are repeated early and after
 # settle; tries, which keep their epoch and their id; and removed hosts, of
 # which an endpoint hears also when the log does not reach back.
 
@@ -16,7 +16,7 @@ my $sink = MiosaSink->new(dir => PostgreSQL::Test::Utils::tempdir_short() . '/si
 sub sql { return $node->safe_psql('postgres', @_); }
 sub wait_sql { return MiosaTest::wait_sql($node, @_, 180); }
 sub converges { my ($id, $name) = @_; return is(sql("SELECT miosa_wait_converged('$id', '180 s')"), 'converged', $name); }
-sub told { my ($match) = @_; return map { "$_->{method} $_->{path}" } $sink->requests($match); }
+sub requests_to { my ($match) = @_; return map { "$_->{method} $_->{path}" } $sink->requests($match); }
 
 sub settles
 {
@@ -55,7 +55,7 @@ my @cache = map { $_->{time} } $sink->requests('^/cache/v2');
 is(scalar @cache, 3, 'a change is purged three times');
 cmp_ok($cache[1] - $cache[0], '>=', 0.09, 'early');
 cmp_ok($cache[2] - $cache[1], '>=', 0.85, 'and after settle');
-is(scalar told('^/counted/v2'), 2, 'but twice where requests are counted');
+is(scalar requests_to('^/counted/v2'), 2, 'but twice where requests are counted');
 sql('SELECT miosa_remove_endpoint(name) FROM miosa.endpoints');
 
 #
@@ -75,9 +75,9 @@ is(wait_sql("SELECT acked_epoch = (SELECT last_epoch FROM miosa.dispatcher_state
 $sink->plain->answer('^/a', status => 503);
 my $tries = () = $sink->requests('^/b/d1/v3');
 sql("SELECT miosa_redrive('b')");
-ok($sink->wait_for($tries + 1, '^/b/d1/v3', 180), 'one is told again');
+ok($sink->wait_for($tries + 1, '^/b/d1/v3', 180), 'one is sent again');
 sql("SELECT miosa_resync('b')");
-ok($sink->wait_for($tries + 2, '^/b/d1/v3', 180), 'and told everything');
+ok($sink->wait_for($tries + 2, '^/b/d1/v3', 180), 'and everything is sent to it');
 $sink->plain;
 converges('d1', 'both have it');
 my @tries = $sink->requests('^/a/d1/v3');
@@ -113,16 +113,16 @@ $sink->clear;
 sql("SELECT miosa_set_endpoint('away', true)");
 converges('d1', 'the router is back');
 is(wait_sql("SELECT state FROM miosa.stat_endpoint WHERE name = 'away'", 'healthy'), 'healthy', 'and has everything');
-is_deeply([ sort grep { /DELETE .*test$/ } told('^/away') ], [ map { "DELETE /away/hosts/$_.test" } qw(a c d) ],
-	'it is told which hosts are gone');
-is((grep { $_ eq 'PUT /away/hosts/b.test' } told('^/away')) + 0, 1, 'and which is routed again');
+is_deeply([ sort grep { /DELETE .*test$/ } requests_to('^/away') ], [ map { "DELETE /away/hosts/$_.test" } qw(a c d) ],
+	'it receives which hosts are removed');
+is((grep { $_ eq 'PUT /away/hosts/b.test' } requests_to('^/away')) + 0, 1, 'and which is routed again');
 
 # So is one that joins now, and may have a table from before
 $sink->clear;
 sql("SELECT miosa_put_endpoint('joins', 'hosts', '@{[ $sink->url ]}/joins')");
 is(wait_sql("SELECT state FROM miosa.stat_endpoint WHERE name = 'joins'", 'healthy'), 'healthy', 'another router joins');
-is_deeply([ sort grep { /DELETE .*test$/ } told('^/joins') ], [ map { "DELETE /joins/hosts/$_.test" } qw(a c d) ],
-	'it is told the same');
+is_deeply([ sort grep { /DELETE .*test$/ } requests_to('^/joins') ], [ map { "DELETE /joins/hosts/$_.test" } qw(a c d) ],
+	'it receives the same');
 
 # The rule by which they are forgotten
 sql("UPDATE miosa.removed_hosts SET removed_at = now() - '29 days'::interval WHERE host = 'a.test';

@@ -93,7 +93,7 @@ sql("BEGIN; SAVEPOINT s; SELECT miosa_promote('dep_1', 'ver_1', 'gone');
 	ROLLBACK TO s; COMMIT");
 is_delivered('after a savepoint that was rolled back');
 
-# Listeners are told by the dispatcher
+# The dispatcher notifies listeners
 my $out = '';
 my $listener = $node->background_psql('postgres');
 $listener->query_safe('LISTEN miosa_route');

@@ -107,7 +107,7 @@ cmp_ok(($cache->requests)[-1]{time}, '>', ($router->requests)[-1]{time},
 $router->clear;
 promote('v2', 'flip');
 my ($request) = $router->wait_for(1, '.');
-ok($request, 'a change after a pause is told');
+ok($request, 'a change after a pause is delivered');
 sql("SELECT miosa_remove_endpoint('router'), miosa_remove_endpoint('cache')");
 
 # Batches
@@ -115,8 +115,8 @@ with_endpoint('many', $router, sub {
 	promote('v1', @many);
 	is(verdict($many[-1]), 'converged', 'many deployments at once');
 	is(verdict($_), 'converged', "$_ is among them") for @many[0, 20];
-	my %told = map { $_ => 1 } map { /batch\/(.*)/ ? split(/,|%2C/, $1) : () } paths($router);
-	is(scalar(keys %told), scalar(@many), 'each is told');
+	my %sent = map { $_ => 1 } map { /batch\/(.*)/ ? split(/,|%2C/, $1) : () } paths($router);
+	is(scalar(keys %sent), scalar(@many), 'each is delivered');
 	my @sizes = map { scalar(() = /d\d\d/g) } paths($router);
 	cmp_ok(scalar(@sizes), '<=', 12, 'in few requests');
 	is((grep { $_ > 16 } @sizes) + 0, 0, 'none of more than 16');
@@ -125,7 +125,7 @@ with_endpoint('many', $router, sub {
 	$router->clear;
 	$router->answer('d33', status => 422);
 	promote('v2', @many);
-	is(verdict($_), 'converged', "$_ is told beside a bad one") for @many[0, 20, -1];
+	is(verdict($_), 'converged', "$_ is delivered beside a bad one") for @many[0, 20, -1];
 	is(wait_sql('SELECT string_agg(deployment_id, $$,$$) FROM miosa.delivery_failures', 'd33'),
 		'd33', 'and only that one is a failure');
 	my @alone = grep { m{/batch/d33$} } paths($router);
@@ -140,7 +140,7 @@ with_endpoint('many', $router, sub {
 	sql("SELECT miosa_redrive('many')");
 	is(wait_sql('SELECT count(*) FROM miosa.delivery_failures', 0), 0, 'it is taken now');
 	promote('v1', @many[20 .. 27]);
-	is(verdict($_), 'converged', "$_ is told beside poison") for @many[20, 25, 27];
+	is(verdict($_), 'converged', "$_ is delivered beside poison") for @many[20, 25, 27];
 	is(wait_sql("SELECT status FROM miosa.delivery_failures WHERE deployment_id = 'd34'", 500),
 		500, 'which is found out');
 });
@@ -186,7 +186,7 @@ poll_until(sub { time() - $start > 2 }, 180, 0.1);
 cmp_ok(sql('SELECT sent FROM miosa.dispatcher()') - $sent, '<', 40,
 	'40 endpoints of one server do not try each for itself');
 my $late = MiosaSink->new(dir => "$dir/late", name => 'late', port => $port)->start;
-is(verdict('flip'), 'converged', 'when it is there all are told');
+is(verdict('flip'), 'converged', 'when it is there all are delivered');
 is(scalar(keys %{ { map { $_ => 1 } paths($late) } }), 40, 'each of them');
 
 # Who waits for another to try the server does not wait for ever when that one

@@ -166,13 +166,13 @@ my $flipped = time();
 $sink->answer('.', reset => 1, times => 1);
 my $version = flip('d1');
 converges('reset', 'd1');
-ok(@request = $sink->wait_for(3), 'told once more');
+ok(@request = $sink->wait_for(3), 'sent once more');
 cmp_ok($request[2]{time} - $flipped, '>', 2, 'after as long as a request may take');
 is($request[2]{path}, "/one/d1/$version", 'the present route');
-# What another is told once more, for the same reason but later, comes last
+# What is sent to another once more, for the same reason but later, comes last
 $sink->answer('^/one/d2/', reset => 1, times => 1);
 flip('d2');
-ok($sink->wait_for(3, '^/one/d2/'), 'another is told once more');
+ok($sink->wait_for(3, '^/one/d2/'), 'another is sent once more');
 is(scalar paths('^/one/d1/'), 3, 'and not again');
 
 # A time-out is such a case, too
@@ -180,7 +180,7 @@ $sink->clear;
 $sink->answer('.', hang => 1, times => 1);
 $version = flip('d1');
 converges('hang', 'd1');
-ok(@request = $sink->wait_for(3), 'told once more');
+ok(@request = $sink->wait_for(3), 'sent once more');
 is($request[2]{path}, "/one/d1/$version", 'the present route');
 only('one', 'one', $few);
 
@@ -197,7 +197,7 @@ $sink->answer('^/one/', hold => 'cap');
 flip(qw(d1 d2 d3 d4));
 ok($sink->wait_for(2, '^/one/'), 'as many as max_in_flight');
 my $last = flip(qw(d1 d2 d3 d4)) && flip(qw(d1 d2 d3 d4));
-ok($sink->wait_for(1, "^/beside/$_/$last"), "another endpoint is told all: $_") for qw(d1 d2 d3 d4);
+ok($sink->wait_for(1, "^/beside/$_/$last"), "another endpoint receives all: $_") for qw(d1 d2 d3 d4);
 is(scalar paths('^/one/'), 2, 'but no more at a time');
 wait_sql('SELECT in_flight FROM miosa.stat_dispatcher', 2, 'the view says so');
 sql("SELECT miosa_remove_endpoint('beside')");
@@ -211,8 +211,8 @@ for my $deployment (qw(d1 d2 d3 d4))
 	is($path[-1], "/one/$deployment/$last", 'the last word is right');
 }
 
-# Who was away is told of the newest alone of what has changed often: once, and
-# once more where a request may have been acted upon when it went away
+# An endpoint that was away receives only the newest of what has changed often:
+# once, and once more where a request may have been acted upon when it went away
 $sink->stop;
 $last = flip('d1') for 1 .. 9;
 wait_sql('SELECT state FROM miosa.stat_endpoint', 'backing off', 'away');
@@ -220,7 +220,7 @@ $sink->clear;
 $sink->start;
 converges('back', 'd1');
 my @caught_up = paths('.');
-is((grep { $_ ne "/one/d1/$last" } @caught_up) + 0, 0, 'nothing old is told');
+is((grep { $_ ne "/one/d1/$last" } @caught_up) + 0, 0, 'nothing old is sent');
 cmp_ok(scalar @caught_up, '<=', 2, 'one request catches up');
 
 #
@@ -251,7 +251,7 @@ is(sql("SELECT state FROM miosa.convergence_rows('d1')"), 'failed', 'and is stil
 is(sql("SELECT miosa_redrive('one')"), 1, 'until somebody says that it may be tried');
 converges('redriven', 'd1');
 
-# Where the log does not reach back, everything is told
+# Where the log does not reach back, everything is sent
 $sink->answer('.', status => 503);
 flip('d1');
 wait_sql('SELECT state FROM miosa.stat_endpoint', 'backing off', 'away');
@@ -261,8 +261,8 @@ new_dispatcher();
 $sink->clear;
 $sink->plain;
 wait_sql("SELECT state FROM miosa.stat_endpoint", 'healthy', 'back');
-my %told = map { m{^/one/(d\d)/} ? ($1 => 1) : () } paths('.');
-is(join(' ', sort keys %told), 'd1 d2 d3 d4', 'it is told everything');
+my %sent = map { m{^/one/(d\d)/} ? ($1 => 1) : () } paths('.');
+is(join(' ', sort keys %sent), 'd1 d2 d3 d4', 'it receives everything');
 
 #
 # A token that was changed there and not yet here, with much to tell
@@ -288,10 +288,10 @@ ok( poll_until(
 $sink->clear;
 $sink->plain;
 converges('with the new token', qw(m1 m3000));
-wait_sql('SELECT epochs_behind FROM miosa.stat_endpoint', 0, 'all of it is told');
-%told = map { $_->{path} => $_->{headers}{'x-key'} } $sink->requests('/m');
-is(scalar keys %told, 3000, 'each');
-is((grep { $_ ne 'second' } values %told) + 0, 0, 'with the new token');
+wait_sql('SELECT epochs_behind FROM miosa.stat_endpoint', 0, 'all of it is delivered');
+%sent = map { $_->{path} => $_->{headers}{'x-key'} } $sink->requests('/m');
+is(scalar keys %sent, 3000, 'each');
+is((grep { $_ ne 'second' } values %sent) + 0, 0, 'with the new token');
 
 # So it is where the marker can be read without a token
 only('held', 'held', $few);
@@ -309,7 +309,7 @@ converges('when it is taken', qw(d1 d2 d3 d4));
 wait_sql("SELECT state FROM miosa.convergence_rows('d1')", 'verified', 'verified');
 $sink->clear;
 $sink->answer('^/held/marker', method => 'GET', body => '7');
-ok($sink->wait_for(4, '^/held/map'), 'then all is told again');
+ok($sink->wait_for(4, '^/held/map'), 'then all is sent again');
 like(slurp_file($node->logfile), qr/endpoint "held" lost its routing table/, 'the log says why');
 
 #
@@ -351,13 +351,13 @@ sql('UPDATE miosa.dispatcher_state SET last_epoch = last_epoch + 60000');
 $sink->clear;
 new_dispatcher();
 $sink->plain;
-converges('told everything', 'd1');
+converges('everything is sent', 'd1');
 ok(poll_until(sub { hosts() =~ m{DELETE /hosts/e\.test} }, 180), 'it is taken away as well');
 only('hook', 'webhook', $few);
 sql("SELECT miosa_remove_domain('c.test')");
 converges('a webhook', 'd1');
 is_deeply(decode_json(($sink->requests('^/hook'))[-1]{body})->{data}{removed_hosts},
-	['c.test'], 'is told which host is gone');
+	['c.test'], 'receives which host is removed');
 
 #
 # Whom a deployment concerns

@@ -1,6 +1,6 @@
-# What an edge was told survives a crash, also where transactions do not wait for
-# the disk; and an epoch that it was told is never given a second time, although
-# the pass that gave it may be lost.
+# What an edge has received survives a crash, also where transactions do not
+# wait for the disk; and an epoch that it has received is never given a second
+# time, although the pass that gave it may be lost.
 
 use strict;
 use warnings FATAL => 'all';
@@ -38,7 +38,7 @@ for my $turn (1 .. 5)
 	$node->stop('immediate');
 	$node->start;
 	cmp_ok($node->safe_psql('postgres', 'SELECT last_epoch FROM miosa.dispatcher_state'),
-		'>=', $request->{headers}{'x-epoch'}, 'what was told is known after a crash');
+		'>=', $request->{headers}{'x-epoch'}, 'what was sent is known after a crash');
 	is($node->safe_psql('postgres',
 			"SELECT active_version_id FROM miosa.deployments WHERE id = 'dep_1'"),
 		$version, 'and so is the change');

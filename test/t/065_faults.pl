@@ -165,11 +165,11 @@ is(verdict('b'), 'converged', 'also after a crash');
 is(wait_sql('SELECT pending + in_flight FROM miosa.stat_dispatcher', '0'),
 	'0', 'nothing is left to send');
 
-# Many changes while one is told become one request, the last one right
+# Many changes while one is in flight become one request, the last one right
 $router->clear;
 $router->answer('^/r/a/', hold => 'many');
 flip('a', 2);
-ok($router->wait_for(1, '^/r/a/'), 'one is told');
+ok($router->wait_for(1, '^/r/a/'), 'one is sent');
 sql("DO \$\$ BEGIN FOR n IN 1 .. 200 LOOP
 	PERFORM miosa_promote('a', 'v' || (n % 2 + 1)); COMMIT; END LOOP; END \$\$");
 # Changes that the dispatcher takes later are another request
@@ -182,7 +182,7 @@ $router->plain;
 
 # Caches after routers, and once more a little later
 sql("SELECT miosa_put_endpoint('cache', 'test-cache', '@{[ $cache->url ]}')");
-is(verdict('a'), 'converged', 'a new cache is told');
+is(verdict('a'), 'converged', 'a new cache receives the change');
 quiet();
 $router->answer('^/r/a/', delay => 0.2);
 flip('a', 2);
@@ -203,7 +203,7 @@ stage_wait('400ms');
 $router->answer('^/r/a/', hold => 'gate', times => 1);
 my $flipped = time();
 flip('a', 1);
-ok(@purge = $cache->wait_for(2, '^/c/a'), 'the cache is told in any case');
+ok(@purge = $cache->wait_for(2, '^/c/a'), 'the cache receives it in any case');
 cmp_ok($purge[0]{time} - $flipped, '>=', 0.39, 'after stage_wait');
 is(verdict('a', '100 ms'), 'waiting_edges', 'not converged yet');
 $router->release('gate');
@@ -230,9 +230,9 @@ flip('a', 2);
 is(verdict('a', '180 s'), 'expired', 'a cache that is away has expired');
 $cache->start;
 is(wait_sql("SELECT miosa.convergence_state('a', NULL)", 'converged'),
-	'converged', 'and is told when it is back');
+	'converged', 'and receives it when it is back');
 
-# Everything is told to who is new
+# A new endpoint receives everything
 sql(<<'EOS');
 INSERT INTO miosa.deployments (id, tenant_id, name, slug)
 	SELECT 'many_' || n, 'ten_1', 'many', 'many-' || n FROM generate_series(1, 2500) n;
@@ -248,9 +248,9 @@ sql("SELECT miosa_put_endpoint('second', 'test-router', '@{[ $router->url ]}/sec
 is( wait_sql(
 		"SELECT resync_after IS NULL AND acked_epoch > 0 FROM miosa.endpoint_state WHERE endpoint = 'second'",
 		't'),
-	't', 'a new endpoint is told everything');
-my %told = map { $_ => 1 } paths($router, '^/second/r/');
-is(scalar keys %told, 2503, 'every deployment once');
+	't', 'a new endpoint receives everything');
+my %sent = map { $_ => 1 } paths($router, '^/second/r/');
+is(scalar keys %sent, 2503, 'every deployment once');
 is(endpoint('many_7', 'second')->{done}, JSON::PP::true, 'and it is done');
 
 # Disabled and removed ones
@@ -260,7 +260,7 @@ is("$row->{state}: $row->{error}", 'excluded: maintenance', 'a disabled one');
 $router->clear;
 flip('a', 1);
 is(verdict('a'), 'converged', 'is not waited for');
-is(scalar paths($router, '^/second/'), 0, 'and not told');
+is(scalar paths($router, '^/second/'), 0, 'and not sent');
 sql("SELECT miosa_remove_endpoint('second')");
 is( wait_sql("SELECT count(*) FROM miosa.endpoint_state WHERE endpoint = 'second'", 0),
 	0, 'nothing is left of a removed one');
@@ -287,11 +287,11 @@ is(wait_sql(q{SELECT state || ': ' || last_error FROM miosa.stat_endpoint WHERE 
 	'misconfigured: secret "token" is not in miosa.secrets', 'without it');
 flip($_, sql("SELECT CASE active_version_id WHEN 'v1' THEN 2 ELSE 1 END
 	FROM miosa.deployments WHERE id = '$_'")) for qw(a c);
-is(verdict('a', '300 ms'), 'waiting_edges', 'nothing is told');
+is(verdict('a', '300 ms'), 'waiting_edges', 'nothing is sent');
 is(sql("SELECT count(*) FROM miosa.delivery_failures WHERE endpoint = 'named'"),
 	0, 'and nothing is given up');
 sql("INSERT INTO miosa.secrets (name, value) VALUES ('token', 'y')");
-is(verdict($_), 'converged', "$_ is told with the new one") for qw(a c);
+is(verdict($_), 'converged', "$_ is sent with the new one") for qw(a c);
 sql("SELECT miosa_remove_endpoint('named')");
 
 # Trying out

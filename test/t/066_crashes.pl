@@ -1,5 +1,5 @@
 # Dispatchers that are ended and servers that are stopped at random while work
-# comes in: in the end every edge was told the right version last.
+# comes in: in the end every edge received the right version last.
 
 use strict;
 use warnings FATAL => 'all';
@@ -92,7 +92,7 @@ for my $name (qw(router cache))
 		$last{$deployment} = [ $version, $epoch ];
 	}
 	is_deeply({ map { $_ => $last{$_}[0] } keys %active },
-		\%active, "$name was told the right versions last");
+		\%active, "$name received the right versions last");
 	is("@back", '', 'and never anything older than before');
 }
 

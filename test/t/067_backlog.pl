@@ -1,5 +1,5 @@
-# What is committed is told, however much of it there is and in whatever order
-# its transactions end; and so is that nothing shall be served any more.
+# What is committed is delivered, however much of it there is and in whatever
+# order its transactions end; and so is that nothing shall be served any more.
 
 use strict;
 use warnings FATAL => 'all';
@@ -80,13 +80,13 @@ ok( poll_until(sub { return (counters())[2] >= $taken + 1000 }, 180, 0.2),
 cmp_ok((counters())[0], '<', $passes + 500, 'in fewer passes than commits');
 is((counters())[1], $scans, 'and no pass scans the outbox');
 
-# What is unpublished is told
+# An unpublished deployment is delivered
 $node->safe_psql('postgres',
 	"UPDATE miosa.deployments SET active_version_id = NULL WHERE id = 'dep_1'");
 is( $node->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'unpublished');
 my @request = $sink->requests;
-like($request[-1]{body}, qr/"version_id":null/, 'and the edge was told so');
+like($request[-1]{body}, qr/"version_id":null/, 'and the edge received that');
 
 # So is what was loaded without any operation
 $node->safe_psql('postgres', <<'EOS');
@@ -97,21 +97,21 @@ INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state)
 EOS
 is($node->safe_psql('postgres', "SELECT miosa_resend('loaded')"), '', 'loaded');
 is( $node->safe_psql('postgres', "SELECT miosa_wait_converged('loaded', '180 s')"),
-	'converged', 'a deployment that was loaded can be told');
+	'converged', 'a deployment that was loaded can be delivered');
 @request = $sink->requests;
 like(
 	$request[-1]{body},
 	qr/"deployment_id":"loaded".*"version_id":"ver_9"/,
-	'and the edge was told what it serves');
+	'and the edge received what it serves');
 
-# A transaction with an old snapshot is not told of old states
+# A transaction with an old snapshot does not see old states
 my $old = $node->background_psql('postgres');
 
 $old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM miosa.endpoints');
 $sink->answer('^/hook', status => 503);
 $node->safe_psql('postgres', "SELECT miosa_promote('dep_1', 'ver_2')");
 is($old->query_safe("SELECT miosa_wait_converged('dep_1', '300 ms')"),
-	'waiting_edges', 'an old snapshot hides no edge that was not told');
+	'waiting_edges', 'an old snapshot hides no edge that lacks the change');
 $old->quit;
 
 done_testing();

@@ -86,7 +86,7 @@ ok($sink->wait_for(4, '^/leaving'), 'it is tried again and again');
 my @at = map { $_->{time} } $sink->requests('^/leaving');
 cmp_ok($at[$_] - $began, '>=', 0.2 * ($_ - 1) - 0.01, 'not before gone_retry has passed') for 2, 3;
 $sink->plain;
-is(verdict('180 s'), 'converged', 'and is told when it is back');
+is(verdict('180 s'), 'converged', 'and receives it when it is back');
 is(wait_sql(state_of('leaving'), 'healthy'), 'healthy', 'it is healthy');
 ok(poll_until(sub { logged('LOG:  endpoint "leaving" accepts requests again') == 1 }, 180), 'the log says so');
 sql("SELECT miosa_remove_endpoint('leaving')");

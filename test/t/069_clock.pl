@@ -90,7 +90,7 @@ is(verdict('180 s'), 'converged', 'the router is tried again');
 is( wait_sql("SELECT state FROM miosa.convergence_rows('d1') WHERE endpoint = 'cache'", 'settled'),
 	'settled', 'the purge is repeated');
 
-# Whoever waits does so for as long as he says
+# A wait takes as long as its timeout says
 set_back(0);
 $sink->answer('^/router', status => 503);
 sql("SELECT miosa_promote('d1', 'v3')");

@@ -1,7 +1,7 @@
 # The primary is lost with a rollback that the standby never got, but that the
-# edges were told. The standby takes over in a new term: edges are corrected to
-# what it has, caches forget, epochs are higher than all before, and what
-# happens from then on does not wait until everybody was told everything.
+# edges have received. The standby takes over in a new term: edges are corrected
+# to what it has, caches forget, epochs are higher than all before, and what
+# happens from then on does not wait until every edge has received everything.
 
 use strict;
 use warnings FATAL => 'all';
@@ -27,7 +27,7 @@ my %sink =
   qw(router cache);
 
 # A real router and cache for one site, and for all deployments two endpoints
-# that write down what they are told; the site is a deployment like the others
+# that write down what they receive; the site is a deployment like the others
 make_site($primary, $edge, ['shop.example.com']);
 $primary->safe_psql('postgres', <<"EOS");
 UPDATE miosa.endpoints SET selector = '{"deployment": "dep_1"}';
@@ -63,8 +63,8 @@ sub converged
 	return;
 }
 
-# The newest that an endpoint was told about a deployment.
-sub told
+# The newest request of an endpoint about a deployment.
+sub newest
 {
 	my ($name, $deployment) = @_;
 	my @request = $sink{$name}->requests("^/$deployment\\b");
@@ -109,20 +109,20 @@ ok( $standby->poll_query_until('postgres',
 	'replication is cut');
 operate($primary, 'rollback', 'ver_1');
 converged($primary, 'dep_1', 'a rollback that the standby does not get');
-is(told('router', 'dep_1')->{path}, '/dep_1/ver_1', 'edges were told of it');
+is(newest('router', 'dep_1')->{path}, '/dep_1/ver_1', 'edges received it');
 like(routed(), qr{^dep_1/ver_1$}m, 'a real one, too');
 ok($edge->wait_for_page('/ver_1/', ['shop.example.com']),
 	'visitors see it');
-my $epoch = told('router', 'dep_1')->{headers}{'x-epoch'};
+my $epoch = newest('router', 'dep_1')->{headers}{'x-epoch'};
 my $highest = highest();
 
 is($epoch, $highest, 'it has the highest epoch so far');
 $primary->stop('immediate');
 is( $standby->safe_psql('postgres',
 		"SELECT active_version_id FROM miosa.deployments WHERE id = 'dep_1'"),
-	'ver_2', 'the standby never heard of it');
+	'ver_2', 'the standby never received it');
 
-# The standby takes over, and everybody has to be told everything; of one
+# The standby takes over, and every edge has to receive everything; of one
 # deployment a router takes its time
 $_->clear for values %sink;
 $sink{router}->answer('^/many_7/', hold => 'resync');
@@ -131,26 +131,26 @@ ok(wait_dispatcher($standby, 'running'),
 	'it has a dispatcher, without anybody saying so');
 $standby->safe_psql('postgres', "SELECT miosa_promote('live', 'ver_2')");
 ok( poll_until(
-		sub { (told('router', 'live')->{path} // '') eq '/live/ver_2' },
+		sub { (newest('router', 'live')->{path} // '') eq '/live/ver_2' },
 		180),
-	'a new promotion is told');
+	'a new promotion is delivered');
 my $resync = "SELECT resync_after IS NOT NULL FROM miosa.endpoint_state
 	WHERE endpoint = 'router'";
 
 is($standby->safe_psql('postgres', $resync),
-	't', 'while the router is still being told everything');
+	't', 'while the router is still being resynchronized');
 $sink{router}->release('resync');
 converged($standby, 'dep_1', 'the edges converge on what the standby has');
-is(told('router', 'dep_1')->{path}, '/dep_1/ver_2', 'they are corrected');
+is(newest('router', 'dep_1')->{path}, '/dep_1/ver_2', 'they are corrected');
 like(routed(), qr{^dep_1/ver_2$}m, 'the real router, too');
 ok($edge->wait_for_page('/ver_2/', ['shop.example.com']),
 	'visitors see it, so the real cache has forgotten');
 ok($sink{cache}->wait_for(1, '^/dep_1'), 'caches are flushed');
 ok($standby->poll_query_until('postgres', $resync, 'f'),
-	'everybody is told everything in the end');
-my %told = map { $_->{path} => 1 } $sink{router}->requests('^/many');
+	'every edge receives everything in the end');
+my %sent = map { $_->{path} => 1 } $sink{router}->requests('^/many');
 
-is(scalar keys %told, $many, 'each deployment');
+is(scalar keys %sent, $many, 'each deployment');
 my ($lowest) = sort { $a <=> $b }
   map { $_->{headers}{'x-epoch'} } map { $_->requests } values %sink;
 
@@ -159,7 +159,7 @@ is(($lowest >> 40) - ($highest >> 40), 1, 'for it is a new term');
 is( $standby->safe_psql('postgres',
 		"SELECT miosa_routes_since($highest) ->> 'gap'"),
 	'true',
-	'a listener that heard of the lost rollback reads everything again');
+	'a listener that was notified of the lost rollback reads everything again');
 
 $standby->stop;
 done_testing();

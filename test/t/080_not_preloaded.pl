@@ -1,5 +1,5 @@
-# Without shared_preload_libraries everything works but that nobody is told,
-# and that is said.
+# Without shared_preload_libraries everything works except that nothing is
+# delivered, and that is said.
 
 use strict;
 use warnings FATAL => 'all';
@@ -51,7 +51,7 @@ is($node->safe_psql('postgres', 'SELECT state FROM miosa.dispatcher()'),
 like($node->safe_psql('postgres', "SELECT miosa_doctor()::text"),
 	qr/preload/, 'miosa_doctor() says what is missing');
 
-# What was queued meanwhile is told once the library is preloaded
+# What was queued meanwhile is delivered once the library is preloaded
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'miosa_rollback'");
 $node->restart;
 ok(wait_dispatcher($node, 'running'),

@@ -20,7 +20,7 @@ my $secrets = PostgreSQL::Test::Utils::tempdir_short();
 my $node = make_node('readme', "miosa_rollback.secret_directory = '$secrets'\n");
 
 # A deployment on which versions 1, 2 and 3 were promoted, and the last has
-# served long enough for that to be told
+# served long enough for that to be shown
 make_site($node, $edge, ['shop.example.com']);
 for my $number (1 .. 3)
 {
@@ -179,12 +179,12 @@ my $verdict = "SELECT miosa_test_endpoint('edge-1') -> 'data' ->> 'verdict'";
 my $route;
 
 poll_until(sub { ($route = own_route()) eq 'ver_1' }, 180);
-is($route, 'ver_1', "the edge of one's own is told the route");
+is($route, 'ver_1', "the edge of one's own receives the route");
 $own->stop;
 $own->start('python3', "$dir/own.py");
 is(own_route(), '404', 'it loses its table when it is restarted');
 poll_until(sub { ($route = own_route()) eq 'ver_1' }, 180);
-is($route, 'ver_1', 'and is told again');
+is($route, 'ver_1', 'and receives it again');
 poll_until(sub { ($route = $node->safe_psql('control', $verdict)) eq 'ok' }, 180);
 is($route, 'ok', 'it passes its test');
 

@@ -93,7 +93,7 @@ SELECT seq - 3, (SELECT count(*) - 3 FROM miosa.audit_events WHERE deployment_id
 	(SELECT count(*) FROM miosa.idempotency_keys WHERE deployment_id = 'dep_2') FROM miosa.deployments WHERE id = 'dep_2'
 EOS
 	'20|20|20',
-	'20 keys make 20 operations, whoever calls and however often');
+	'20 keys make 20 operations, from any session and however often');
 
 # Larger transactions, a savepoint and a prepared statement in each
 clients('transactions', 'simple', 10, <<'EOS');
@@ -115,7 +115,7 @@ SELECT seq - 3, (SELECT count(*) FROM miosa.audit_events WHERE deployment_id = '
 	FROM miosa.deployments WHERE id = 'dep_3'
 EOS
 	'160|160|16',
-	'each transaction is one operation, told of its own actor');
+	'each transaction is one operation, with its own actor');
 
 # A refusal leaves nothing behind in the backend that another client gets
 my $holder = $node->background_psql('postgres');

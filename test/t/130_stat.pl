@@ -209,7 +209,7 @@ is(endpoint('one')->{state}, 'healthy', 'and works');
 $sink->answer('^/two/', hold => 'resync');
 sql("SELECT miosa_resync('two')");
 is(wait_sql("SELECT state FROM miosa.stat_endpoint WHERE name = 'two'", 'resyncing'),
-	'resyncing', 'one that is told everything');
+	'resyncing', 'one that is sent everything');
 $sink->plain->release('resync');
 is(wait_sql("SELECT state FROM miosa.stat_endpoint WHERE name = 'two'", 'healthy'),
 	'healthy', 'until it has all');
@@ -238,7 +238,7 @@ is(dispatcher()->{epoch}, $epoch, 'but not the epoch');
 converge('a');
 is(endpoint('two')->{sent}, 1, 'and counted on');
 
-# Settings that are read again do not have told again what was acknowledged,
+# Settings that are read again do not have sent again what was acknowledged,
 # though its row was not written yet
 my $lock = $node->background_psql('postgres');
 $lock->query_safe('BEGIN');
@@ -249,8 +249,8 @@ isnt(sql("SELECT acked_epoch FROM miosa.endpoint_state WHERE endpoint = 'one'"),
 	sql('SELECT last_epoch FROM miosa.dispatcher_state'), 'so that it is not written');
 sql("INSERT INTO miosa.secrets (name, value) VALUES ('other', 'x')");
 is(wait_sql("SELECT count(*) FROM miosa.outbox", 0), 0, 'settings are read again');
-is(converge('b'), 'converged', 'and another change is told');
-is(scalar(my @told = $sink->requests('^/one/a/')), 1, 'the first was told once');
+is(converge('b'), 'converged', 'and another change is delivered');
+is(scalar(my @sent = $sink->requests('^/one/a/')), 1, 'the first was sent once');
 $lock->query_safe('ROLLBACK');
 $lock->quit;
 
@@ -274,8 +274,8 @@ is(wait_sql("SELECT status || ' ' || seen FROM miosa_doctor() WHERE item = 'endp
 		'warn 1 of miosa_rollback.max_endpoints = 1 are taken; endpoints of this database without one: 1'),
 	'warn 1 of miosa_rollback.max_endpoints = 1 are taken; endpoints of this database without one: 1', 'the doctor warns');
 $sink->clear;
-is(converge('a'), 'converged', 'both are told all the same');
-is(scalar(@told = $sink->requests('/a/')), 2, 'once each');
+is(converge('a'), 'converged', 'both are delivered all the same');
+is(scalar(@sent = $sink->requests('/a/')), 2, 'once each');
 is(sql("SELECT count(*) FROM miosa.stat_endpoint WHERE sent > 0 AND p50_ms IS NOT NULL"),
 	1, 'only one is counted');
 $sink->answer('^/', status => 500);

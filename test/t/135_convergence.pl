@@ -132,11 +132,11 @@ $far->plain->release('far');
 is_deeply([ map { finish($_) =~ s/^3\n//r } @waiter ],
 	[ ('converged') x 3 ], 'all of them converge');
 
-# An error is told with its zone
+# An error is shown with its zone
 $far->answer('^/a/', status => 503);
 flip('a');
 is(verdict('a', '300 ms'), 'waiting_edges', 'an edge that fails');
-ok(poll_until(sub { (convergence('a')->{zones}[0]{error} // '') =~ /503/ }, 180, 0.05), 'is told why');
+ok(poll_until(sub { (convergence('a')->{zones}[0]{error} // '') =~ /503/ }, 180, 0.05), 'the reason is shown');
 sql("SELECT miosa_set_endpoint('far', false, 'being replaced')");
 is(verdict('a'), 'converged', 'a disabled edge is not waited for');
 my ($row) = grep { $_->{name} eq 'far' } @{ convergence('a')->{endpoints} };
@@ -191,7 +191,7 @@ is(convergence('b')->{state}, 'expired', 'miosa_convergence() says so, too');
 is(zones('b'), 'eu:2/2 us:1/1', 'which is done');
 $cache->plain;
 is(wait_sql("SELECT miosa.convergence_state('b', NULL)", 'converged'),
-	'converged', 'until it is told');
+	'converged', 'until it has received the change');
 
 # REPEATABLE READ and SERIALIZABLE: what came after the snapshot is seen, and
 # nothing is called converged because a change is not
@@ -257,9 +257,9 @@ $cache->answer('^/a', hold => 'purge');
 $lock->query_safe('BEGIN; LOCK TABLE miosa.outbox IN SHARE MODE');
 $router->plain->release('late');
 is(verdict('a', '1 s'), 'waiting_edges', 'the second purge is not queued yet');
-is(scalar(my @purge = $cache->requests('^/a')), 1, 'nor told');
+is(scalar(my @purge = $cache->requests('^/a')), 1, 'nor purged');
 $lock->query_safe('ROLLBACK');
-ok($cache->wait_for(2, '^/a'), 'then it is told');
+ok($cache->wait_for(2, '^/a'), 'then it is purged');
 is(verdict('a', '200 ms'), 'waiting_edges', 'and waited for');
 $cache->plain->release('purge');
 is(verdict('a'), 'converged', 'until it is done');

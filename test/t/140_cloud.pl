@@ -62,7 +62,7 @@ sql("INSERT INTO miosa.secrets (name, value) VALUES ('$_', '$secret{$_}')")
   for @services;
 
 # What each service is asked for one promotion. Those that hold a table are
-# told the route; of their first word they know nothing yet, and it is added.
+# sent the route; at the first request they lack it yet, and it is added.
 my $host = 'shop.acme.miosa.app';
 my $number = 0;
 my $flips = 0;
@@ -172,12 +172,12 @@ for my $service (sort keys %removal)
 
 	only($service, 'ten_1');
 	sql("SELECT miosa_put_domain('www.acme.test', 'dep_1')");
-	told($service);
+	catches_up($service);
 	is_deeply($table->(), { $host => $route, 'www.acme.test' => $route },
 		"$service: a second host is added");
 	$cloud->clear;
 	sql("SELECT miosa_remove_domain('www.acme.test')");
-	told($service);
+	catches_up($service);
 
 	my ($removal) = grep { $_->{raw} =~ /www/ } $cloud->requests($service);
 
@@ -186,12 +186,12 @@ for my $service (sort keys %removal)
 	is_deeply($table->(), { $host => $route }, "$service: it is gone");
 
 	sql("SELECT miosa_put_domain('www.acme.test', 'dep_1')");
-	told($service);
+	catches_up($service);
 	is_deeply([ sort keys %{ $table->() } ],
 		[ $host, 'www.acme.test' ], "$service: it is back");
 	$cloud->set($service, only => 'www', times => 1, answer => { status => 404 });
 	sql("SELECT miosa_remove_domain('www.acme.test')");
-	told($service);
+	catches_up($service);
 	is(failures(), '0', "$service: what is not there need not be taken away");
 
 	# Not there when it was asked for, there when it was added: 409
@@ -199,7 +199,7 @@ for my $service (sort keys %removal)
 	$cloud->set($service, only => $host, times => 1, answer => { status => 404 });
 	$number++;
 	operate($node, 'promote', "ver_$number");
-	is(verdict($node, '180 s'), 'converged', "$service: told after a conflict")
+	is(verdict($node, '180 s'), 'converged', "$service: delivered after a conflict")
 	  or diag state_of($service);
 	is($table->()->{$host}, "dep_1/ver_$number", "$service: the new route");
 	is(scalar(grep { $_->{status} == 409 } $cloud->requests($service)),
@@ -216,11 +216,11 @@ for my $service (sort keys %most)
 	only($service, 'ten_2');
 	$cloud->clear;
 	flip();
-	told($service);
+	catches_up($service);
 
 	my @request = $cloud->requests($service);
 
-	# Told at once, and once more when caches have settled
+	# Sent at once, and once more when caches have settled
 	cmp_ok(scalar(grep { $_->{status} < 300 } @request),
 		'<=', 3 * $few + 2, "$service: 600 deployments in few requests");
 	is(failures(), '0', "$service: all of them taken");
@@ -247,7 +247,7 @@ my $refused = $cloud->state('cloudflare')->{refused};
 my $began = time();
 only('cloudflare', 'ten_2', 'paced');
 flip();
-told('cloudflare');
+catches_up('cloudflare');
 
 my @paced = $cloud->requests('cloudflare');
 
@@ -266,7 +266,7 @@ only('cloudflare', 'ten_2', 'hasty');
 $cloud->set('cloudflare', rate => 3, bucket => 3);
 $cloud->clear;
 flip();
-told('cloudflare');
+catches_up('cloudflare');
 
 my @hasty = $cloud->requests('cloudflare');
 my ($first) = grep { $_->{status} == 429 } @hasty;
@@ -290,16 +290,16 @@ $cloud->set(
 	bucket => 1000,
 	times => 1000,
 	answer => { success => JSON::PP::false });
-only('cloudflare', 'ten_1', 'hasty', 'unheard');
+only('cloudflare', 'ten_1', 'hasty', 'silent');
 is(verdict($node, '500 ms'), 'waiting_edges', 'a failure with status 200 is one');
 ok( $node->poll_query_until(
 		'postgres', q{
 		SELECT last_status = 200 AND last_error ~ 'success'
 		FROM miosa.stat_endpoint WHERE name = 'cloudflare'}),
-	'and is told from others')
+	'and is distinguished from others')
   or diag state_of('cloudflare');
 $cloud->set('cloudflare', times => 0);
-is(verdict($node, '180 s'), 'converged', 'told when it is over');
+is(verdict($node, '180 s'), 'converged', 'delivered when it is over');
 is(failures(), '0', 'and no message is blamed');
 
 # Too many invalidations at a time are answered with 400, which is no fault of
@@ -317,7 +317,7 @@ my $before = $cloud->state('cloudfront');
 
 $cloud->set('cloudfront', times => 1, answer => { status => 500 });
 operate($node, 'promote', "ver_$number");
-is(verdict($node, '180 s'), 'converged', 'cloudfront: told at the second try');
+is(verdict($node, '180 s'), 'converged', 'cloudfront: delivered at the second try');
 
 my $after = $cloud->state('cloudfront');
 
@@ -333,7 +333,7 @@ operate($node, 'rollback', 'ver_1');
 is(verdict($node, '500 ms'), 'waiting_edges', 'an outdated token is waited for');
 is(failures(), '0', 'and no message is blamed');
 sql("UPDATE miosa.secrets SET value = 'another-token' WHERE name = 'fastly'");
-is(verdict($node, '180 s'), 'converged', 'told with the new one');
+is(verdict($node, '180 s'), 'converged', 'delivered with the new one');
 
 # Every character that is encoded in a path, the token of a session, and a body
 # are signed as others sign them
@@ -343,7 +343,7 @@ my $odd = join '', map { sprintf '%%%02X', $_ }
 sql(qq(INSERT INTO miosa.adapters (name, signer, signer_options, request)
 	VALUES ('odd', 'sigv4', '{"service": "s3", "region": "eu-central-1"}',
 	'{"method": "PUT", "path": "/a$odd/{deployment_id}", "body": "b={version_id}"}')));
-only('s3', 'ten_1', 'odd', 'unheard');
+only('s3', 'ten_1', 'odd', 'silent');
 is(verdict($node, '180 s'), 'converged', 's3: signed')
   or diag explain $cloud->state('s3');
 is($cloud->state('s3')->{error}, undef, 's3: each time');
@@ -423,11 +423,11 @@ sub failures
 	return sql('SELECT count(*) FROM miosa.delivery_failures');
 }
 
-# There is one endpoint, told of one customer's deployments; it has been told
-# all there is, unless it does not hear.
+# There is one endpoint, for one customer's deployments; it has acknowledged
+# all there is, unless it does not answer.
 sub only
 {
-	my ($service, $tenant, $adapter, $unheard) = @_;
+	my ($service, $tenant, $adapter, $silent) = @_;
 
 	$adapter //= $adapter{$service} // $service;
 	sql("SELECT miosa_remove_endpoint(name) FROM miosa.endpoints");
@@ -435,12 +435,12 @@ sub only
 		  . $cloud->url($service)
 		  . "$path{$service}', secret => '$service',
 		selector => '{\"tenant\": \"$tenant\"}')");
-	told($service) unless $unheard;
+	catches_up($service) unless $silent;
 	return;
 }
 
 # Wait until an endpoint has acknowledged all there is.
-sub told
+sub catches_up
 {
 	my ($service) = @_;
 
@@ -450,7 +450,7 @@ sub told
 				AND NOT EXISTS (SELECT FROM miosa.outbox)
 				FROM miosa.stat_endpoint WHERE name = '$service'") eq 't';
 		},
-		180) or die "$service was not told all: " . state_of($service);
+		180) or die "$service has not acknowledged all: " . state_of($service);
 	return;
 }
 

@@ -241,7 +241,7 @@ SELECT miosa_set_endpoint('flare', false);
 SELECT miosa_put_domain('a.test', 'dep_1'), miosa_put_domain('b.test', 'dep_1');
 SELECT miosa_put_endpoint('hosts', 'hosts', '@{[ $sink->url ]}/hosts');
 EOS
-is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', 'hosts are told');
+is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', 'hosts are delivered');
 for my $case ([ 'a.test', 404 ], [ 'b.test', 410 ])
 {
 	my ($host, $status) = @$case;
@@ -267,14 +267,14 @@ ok( $node->poll_query_until('postgres',
 	'a wildcard host that is answered with 404 is a failure of the message');
 is(sql("SELECT health FROM miosa.endpoint_state WHERE endpoint = 'hosts'"),
 	'healthy', 'and not of the endpoint');
-ok($sink->wait_for(1, '^/hosts/d[.]test'), 'which is told the other host');
+ok($sink->wait_for(1, '^/hosts/d[.]test'), 'which receives the other host');
 sql("SELECT miosa_remove_domain('*.c.test')");
 is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'without that host it converges');
 sql("UPDATE miosa.adapters SET wildcards = false, wildcard_request = NULL, wildcard_remove = NULL WHERE name = 'hosts'");
 
 # A row that somebody breaks stops its endpoint, with the place of the
-# mistake, and not the dispatcher; once it is right it is told again
+# mistake, and not the dispatcher; once it is right requests are sent again
 my @wrong = (
 	[ q(verdicts = '{"x": 1}'), 'verdicts: "x" is not an HTTP status' ],
 	[ q(verdicts = '7'), 'verdicts: the value must be an object' ],
@@ -304,7 +304,7 @@ for my $case (@wrong)
 	ok( $node->poll_query_until('postgres',
 			"SELECT health <> 'misconfigured'
 			FROM miosa.endpoint_state WHERE endpoint = 'hosts'"),
-		'and it is told again');
+		'and requests are sent again');
 }
 sql('ALTER TABLE miosa.adapters ENABLE TRIGGER adapters_check');
 is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', 'which converges');

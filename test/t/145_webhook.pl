@@ -34,7 +34,7 @@ $node->safe_psql(
 	FROM generate_series(1, 3) i;
 	SELECT miosa_put_endpoint('hook', 'webhook', '$url', secret => 'hook')});
 
-# What is told because the endpoint is new has ids of its own
+# What is sent because the endpoint is new has ids of its own
 ok( $node->poll_query_until('postgres',
 		'SELECT resync_after IS NULL FROM miosa.endpoint_state'),
 	'the endpoint has all there is');
@@ -108,7 +108,7 @@ isnt($tries[0]{id}, $message->{id}, 'another message has another id');
 rotate("value = '$new', previous = '$old'");
 $server->set('receiver', secrets => [ $old, $new, $other ]);
 operate($node, 'rollback', 'ver_1');
-is(verdict($node, '180 s'), 'converged', 'told during a rotation');
+is(verdict($node, '180 s'), 'converged', 'delivered during a rotation');
 is_deeply(last_message()->{good}, [ 1, 1, 0 ], 'signed with both secrets');
 $server->set('receiver', secrets => [$old]);
 operate($node, 'promote', 'ver_3');
@@ -120,7 +120,7 @@ is(verdict($node, '180 s'), 'converged', 'one with the new secret as well');
 rotate('previous = NULL');
 $server->set('receiver', secrets => [ $old, $new ]);
 operate($node, 'promote', 'ver_2');
-is(verdict($node, '180 s'), 'converged', 'told after the rotation');
+is(verdict($node, '180 s'), 'converged', 'delivered after the rotation');
 is_deeply(last_message()->{good}, [ 0, 1 ], 'signed with the new one alone');
 
 # A secret that the receiver does not know: its 401 holds everything up, and
@@ -146,7 +146,7 @@ ok( poll_until(
 	'a secret of another form is a mistake in the settings');
 is(scalar messages(), $before, 'nothing is sent unsigned');
 rotate("value = '$new'");
-is(verdict($node, '180 s'), 'converged', 'told when it is put right');
+is(verdict($node, '180 s'), 'converged', 'delivered when it is put right');
 
 # A redirect is a failure and is not followed
 $server->set(
@@ -178,7 +178,7 @@ like(
 $before = messages();
 operate($node, 'rollback', 'ver_1');
 is(verdict($node, '100 ms'), 'waiting_edges', 'it counts as not converged');
-is(scalar messages(), $before, 'it is not told before gone_retry has passed');
+is(scalar messages(), $before, 'nothing is sent before gone_retry has passed');
 $node->safe_psql('postgres', "SELECT miosa_resync('hook')");
 is(verdict($node, '180 s'), 'converged', 'it is when somebody asks for it');
 is(decode_json(last_message()->{body})->{data}{version_id},

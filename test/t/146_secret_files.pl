@@ -60,11 +60,11 @@ sub refusal
 # Promote the other version.
 sub flip { return sql("SELECT miosa_promote('dep', 'v" . (++$n % 2 + 1) . "')"); }
 
-# What an endpoint was told with, after the next promotion.
+# The secret that an endpoint received, after the next promotion.
 sub token
 {
 	flip();
-	is(sql("SELECT miosa_wait_converged('dep', '180 s')"), 'converged', 'it is told');
+	is(sql("SELECT miosa_wait_converged('dep', '180 s')"), 'converged', 'it is delivered');
 	return ($sink->requests('^/router/'))[-1]{headers}{authorization};
 }
 
@@ -229,7 +229,7 @@ are none');
 state_is('router', qq{misconfigured: secret "edge": file "$files/edge" is not one line of printable ASCII characters, with no space at its ends},
 	'another problem is another reason');
 put('edge', 'tok-6');
-is(sql("SELECT miosa_wait_converged('dep', '180 s')"), 'converged', 'the change is told when the file is back');
+is(sql("SELECT miosa_wait_converged('dep', '180 s')"), 'converged', 'the change is delivered when the file is back');
 is(($sink->requests('^/router/'))[-1]{headers}{authorization}, 'Bearer tok-6', 'with its value');
 is(scalar(grep { $_->{headers}{authorization} !~ /^Bearer ./ } $sink->requests('^/router/')), 0, 'no request went without one');
 is(sql("SELECT count(*) FROM miosa.delivery_failures"), 0, 'and nothing was given up');

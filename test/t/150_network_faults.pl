@@ -67,7 +67,7 @@ sub add
 		$name, $adapter // 'put', $url, $name);
 }
 
-# Change the route; whether the good ones have all heard of it. They do so
+# Change the route; whether the good ones have all acknowledged it. They do so
 # while another one, which may take five minutes, does not answer.
 sub change
 {

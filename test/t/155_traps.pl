@@ -126,7 +126,7 @@ sub not_held_up
 ok(hang_in('postgres'), 'one request hangs in each way');
 $sink->clear;
 sql("SELECT miosa_promote('dep_1', 'v2')");
-ok($sink->wait_for(1, '^/postgres/dep_1/v2'), 'others are told at once');
+ok($sink->wait_for(1, '^/postgres/dep_1/v2'), 'others receive it at once');
 
 # No snapshot and no transaction while requests hang
 is( sql(<<'EOS'), 't|t', 'no transaction is open');
@@ -175,7 +175,7 @@ my $start = time();
 
 sql("SELECT pg_terminate_backend($pid)");
 not_held_up(gone_in($pid, $start), 'SIGTERM is answered');
-ok(all_hang('postgres'), 'the next one asks again');
+ok(all_hang('postgres'), 'the next call asks storage anew');
 not_held_up(time() - $start, 'it is back');
 $sink->clear;
 sql("SELECT miosa_promote('dep_1', 'v1')");

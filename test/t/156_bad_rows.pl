@@ -1,6 +1,6 @@
-# A row that cannot be made sense of never ends the dispatcher, whoever put it
-# there and whatever it says: rows of every kind are written here past all
-# checks, as a careless owner or a broken restore could.
+# A row that cannot be made sense of never ends the dispatcher, whatever role
+# put it there and whatever it says: rows of every kind are written here past
+# all checks, as a careless owner or a broken restore could.
 
 use strict;
 use warnings FATAL => 'all';
@@ -29,7 +29,7 @@ sub goes_on
 
 	$number = 3 - $number;
 	$sink->clear;
-	my $told = $node->psql('postgres',
+	my $received = $node->psql('postgres',
 		"SELECT miosa_promote('dep_1', 'v$number')") == 0
 	  && poll_until(
 		sub {
@@ -39,7 +39,7 @@ sub goes_on
 		},
 		180);
 
-	ok($told, "$name: others are told");
+	ok($received, "$name: others receive it");
 	is(pid(), $before, "$name: the dispatcher goes on") if $before;
 	return;
 }
@@ -146,13 +146,13 @@ sql(join "\n",
 	'SET session_replication_role = origin; SELECT miosa.wake();');
 ok( poll_until(
 		sub {
-			my %told = map { $_->{path} => 1 } $sink->requests('^/good/');
+			my %received = map { $_->{path} => 1 } $sink->requests('^/good/');
 
-			return $told{"/good/${long}1/${long}1"}
-			  && $told{"/good/${long}2/${long}2"};
+			return $received{"/good/${long}1/${long}1"}
+			  && $received{"/good/${long}2/${long}2"};
 		},
 		180),
-	'long ids are told, and are not taken for one another');
+	'long ids are delivered, and are not taken for one another');
 goes_on('ids of every kind', $pid);
 is((grep { $_->{headers}{'x-injected'} } $sink->requests),
 	0, 'no id brings a header of its own');

@@ -1,8 +1,8 @@
-# Whoever may write a URL must not be able to make the server ask questions in
-# its own network: with miosa_rollback.allow_private_endpoints off nothing but
-# the public Internet is connected to, in whatever way an address is written,
-# and an error does not say which address it was. What is written here reaches
-# a server that listens, should it be let through.
+# A user who may write a URL must not be able to make the server ask questions
+# in its own network: with miosa_rollback.allow_private_endpoints off nothing
+# but the public Internet is connected to, in whatever way an address is
+# written, and an error does not say which address it was. What is written here
+# reaches a server that listens, should it be let through.
 #
 # Where that may be done, all this runs in a network of its own, in which this
 # machine has public addresses.
@@ -138,7 +138,7 @@ is(scalar(map { $_->requests } $sink, $proxy), 0, 'nobody was asked');
 allow('on');
 sql("SELECT miosa_put_endpoint('tried', 'put', 'http://127.0.0.1:$port')");
 is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"),
-	'converged', 'it is told when that is allowed');
+	'converged', 'it is delivered when that is allowed');
 is(scalar($proxy->requests),
 	0, "a proxy in the server's environment is not used");
 $sink->answer('.', status => 307,
@@ -155,7 +155,7 @@ for my $version (qw(v2 v1 v2))
 {
 	sql("SELECT miosa_promote('dep_1', '$version')");
 	is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"),
-		'converged', "$version is told");
+		'converged', "$version is delivered");
 }
 my @request = $sink->requests;
 my %port = map { $_->{port} => 1 } @request;
@@ -170,7 +170,7 @@ is(sql("SELECT miosa_wait_converged('dep_1', '100 ms')"),
 	'waiting_edges', 'which is not called converged');
 allow('on');
 is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"),
-	'converged', 'turned on again, it is told');
+	'converged', 'turned on again, it is delivered');
 
 #
 # What is on the Internet may be connected to, but not this machine, whose

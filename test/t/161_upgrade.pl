@@ -49,7 +49,7 @@ $old->command_ok(
 		'-b', $bin, '-B', $bin, '-s', $dir, '-p', $old->port, '-P', $new->port
 	],
 	'pg_upgrade');
-is(scalar($sink->requests), 0, 'nobody is told anything meanwhile');
+is(scalar($sink->requests), 0, 'nothing is sent meanwhile');
 $new->start;
 ok(wait_dispatcher($new, 'paused'), 'the new server is paused');
 like($new->safe_psql('postgres', 'SELECT miosa.pause_reason()'),
@@ -63,6 +63,6 @@ $new->safe_psql('postgres', 'SELECT miosa_resume()');
 is( $new->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'resumed, it tells');
 my @request = $sink->requests('^/hook');
-like($request[-1]{body}, qr/"version_id":"ver_2"/, 'what was not told before');
+like($request[-1]{body}, qr/"version_id":"ver_2"/, 'what was not sent before');
 
 done_testing();

@@ -119,7 +119,7 @@ value("SELECT miosa_promote('dep_1', 'ver_4')");
 is(value($route), 'ver_2', 'a version without instances waits');
 set(heartbeat_timeout => '1 s');
 is( wait_sql($node, 'SELECT count(*) FROM miosa.live_instances', 0),
-	0, 'those that are not heard of do not count');
+	0, 'those without a recent heartbeat do not count');
 is(passes_until($route, "\nver_4"), 'ver_4', 'and are nothing to wait for');
 set(heartbeat_timeout => '1 h');
 is(value("SELECT count(*) FROM miosa.live_instances WHERE version_id = 'ver_2'"),
@@ -204,7 +204,7 @@ like( $standby->safe_psql('postgres',
 # When it takes over, nobody is taken for dead before there was time to report
 my $term = value('SELECT term_since FROM miosa.dispatcher_state');
 set(heartbeat_timeout => '1 s');
-is(wait_sql($node, $alive, 0), 0, 'none was heard of before the primary fails');
+is(wait_sql($node, $alive, 0), 0, 'none has sent a heartbeat before the primary fails');
 $node->wait_for_catchup($standby);
 $node->stop('immediate');
 $standby->promote;

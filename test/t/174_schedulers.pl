@@ -135,7 +135,7 @@ for my $service (qw(kubernetes nomad ecs))
 			"SELECT bool_and(last_heartbeat_at > '$since'::timestamptz) FROM miosa.runtime_instances
 			WHERE deployment_id = '$service' AND reported_by = '$service'", 't'),
 		't',
-		"$service: they are heard of");
+		"$service: their heartbeats arrive");
 	is(sql(live($service, 'ver_1')), 2, "$service: and so are alive");
 	is( $world->state($service)->{workloads}{"$service-v1"}{scaled},
 		scalar(grep { !is_poll($_) } $world->requests($service)),
@@ -309,8 +309,8 @@ is(sql("SELECT count(*) FROM miosa.capacity WHERE deployment_id = 'fly' AND stat
 $world->clear;
 $node->append_conf('postgresql.conf', "miosa_rollback.drain_delay = 200ms\n");
 $node->reload;
-# One that is asked again, which happens on a slow machine, has stopped already
-# when the next one begins to
+# One that is requested again, which happens on a slow machine, has stopped
+# already when the next one begins to
 ok( poll_until(sub { 4 == grep { ($_->{state} // '') =~ /^stopp(?:ing|ed)$/ } values %{ $world->state('fly')->{machines} } }, 180),
 	'fly: all four are stopped') or diag state_of('fly');
 my ($stopped) = $world->requests('fly');

@@ -46,7 +46,7 @@ $sink->start;
 is(asked('dep_1', 1), 'ver_1 1', 'once it is up it is asked');
 is( wait_sql("SELECT asked_at IS NOT NULL FROM miosa.capacity WHERE deployment_id = 'dep_1'", 't'),
 	't', 'which is written down');
-ok($sink->wait_for(2, '^/boots'), 'and asked again, because none came');
+ok($sink->wait_for(2, '^/boots'), 'and requested again, because none came');
 my @id = map { $_->{headers}{'webhook-id'} } $sink->requests;
 
 isnt($id[0], $id[1], 'under another id, so that it is not dropped');
@@ -115,7 +115,7 @@ is(asked('dep_6', 1), 'ver_1 1', 'a new dispatcher asks for what is missing');
 report('dep_6', 'ver_1', 'healthy');
 is(wait_sql("SELECT count(*) FROM miosa.capacity WHERE state = 'wanted'", 0), 0, 'it comes');
 
-# Whoever has the row locked does not wait for us, nor we for them
+# A session that has the row locked does not wait for us, nor we for it
 $sink->clear;
 my ($in, $out) = ('', '');
 my $holder = start [ 'psql', '-XqAt', '-d', $node->connstr('postgres') ],

@@ -118,11 +118,11 @@ for my $key ('../shop-bucket/1.tar', './1.tar', '/1.tar', 'x/../1.tar',
 		"\"$key\" is no other way to 1.tar");
 }
 
-# What edges are told of such a key is a URI
+# Edges receive the URI of such a key
 sql("SELECT miosa_put_endpoint('hook', 'webhook', '" . $sink->url . "/hook')");
 like((map { $_->{body} } $sink->wait_for(1, '^/hook'))[-1],
 	qr{"storage_uri":"s3://shop-bucket/%F0%9F%9A%80/%C3%A9"},
-	'an edge is told');
+	'an edge receives it');
 sql("SELECT miosa_remove_endpoint('hook')");
 
 # The size

@@ -157,7 +157,7 @@ sql("UPDATE miosa.releases SET verified_at = NULL WHERE deployment_id = 'dep_1'"
 $s3->clear;
 ok($s3->wait_for(1, '/shop/1/2.tar'), 'storage hangs');
 sql("SELECT miosa_promote('dep_1', 'ver_1', accept_unverified => true)");
-ok($sink->wait_for(1, '^/hook'), 'an edge is told all the same');
+ok($sink->wait_for(1, '^/hook'), 'an edge receives it all the same');
 $s3->set(instead => undef);
 
 # Many, at a pace

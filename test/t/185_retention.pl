@@ -11,7 +11,7 @@ use Time::HiRes qw(time);
 
 my $many = 100_000;
 
-# Whoever waits for a lock longer than this is written to the log; what holds
+# A wait for a lock that is longer than this is written to the log; what holds
 # them up here does so to the end.
 my $node = make_node('retention', <<'EOC');
 deadlock_timeout = 1s
@@ -51,7 +51,7 @@ SELECT miosa_put_version('dep_1', 'ver_' || n, storage_uri => 'test://' || n) FR
 SELECT miosa_promote('dep_1', 'ver_' || n) FROM generate_series(1, 2) n;
 EOS
 
-# How many rows each statement deletes, by whoever does it.
+# How many rows each statement deletes, by whatever runs it.
 sql(<<'EOS');
 CREATE TABLE steps (deleted bigint, took interval);
 CREATE FUNCTION note_step() RETURNS trigger LANGUAGE plpgsql AS $$
