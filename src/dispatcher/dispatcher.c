@@ -55,7 +55,7 @@
  * begin PASS_CREDIT_MS early, so that a few commits in a row are each taken at
  * once, and is put off by at most PASS_REST_MS.
  */
-#define PASS_SHARE 4
+#define PASS_SHARE 8
 #define PASS_CREDIT_MS 10
 #define PASS_REST_MS 5
 
