@@ -73,7 +73,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 					-- What is stopping can be started once it has stopped.
 					AND (i.state <> 'stopping' OR coalesce(i.last_heartbeat_at, i.updated_at) <= miosa.heartbeat_horizon())
 					AND NOT EXISTS (SELECT FROM miosa.live_instances o WHERE o.deployment_id = p.id AND o.id = i.id)
-				-- More than are missing: another one is started for each that is gone.
+				-- More than are missing: for each that is gone another one starts.
 				ORDER BY i.id LIMIT CASE WHEN n.missing > 0 THEN n.missing + 1000 ELSE 0 END)
 			WHEN 'draining' THEN ARRAY(
 				SELECT i.id FROM miosa.runtime_instances i

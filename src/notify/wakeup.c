@@ -10,8 +10,8 @@
  *
  * Where no dispatcher runs, the transaction itself notifies listeners, just
  * before its commit.  Only then is it known whether the transaction is prepared,
- * which NOTIFY would prevent, and whether the queue has room.  Without room no notification
- * is sent, because it must not fail the user's transaction.
+ * which NOTIFY would prevent, and whether the queue has room.  Without room no
+ * notification is sent, because it must not fail the user's transaction.
  *
  *-------------------------------------------------------------------------
  */

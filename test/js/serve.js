@@ -12,9 +12,9 @@
 //
 // A service is {state, options, answer(request, options, state)}; the answer
 // is {status, headers, body}, or {status, raw}, the bytes to answer with. How
-// many connections came is counted in state.connections. Each request becomes a line of FOLDER/requests:
-// {n, service, time, method, url, headers, body, raw, status, answer}, where
-// the answer is its headers.
+// many connections came is counted in state.connections. Each request becomes a
+// line of FOLDER/requests: {n, service, time, method, url, headers, body, raw,
+// status, answer}, where the answer is its headers.
 
 'use strict';
 

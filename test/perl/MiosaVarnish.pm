@@ -1,7 +1,7 @@
 #
 # Varnish as the cache of MiosaEdge. It forgets in three ways: PURGE {path}
-# with Host; PURGE with xkey-purge: {deployment}; BAN with x-ban-host: {host}, or with
-# x-ban-domain: {domain} for all hosts one label below it.
+# with Host; PURGE with xkey-purge: {deployment}; BAN with x-ban-host: {host}, or
+# with x-ban-domain: {domain} for all hosts one label below it.
 #
 package MiosaVarnish;
 

@@ -71,7 +71,8 @@ SELECT name, request FROM miosa.adapters WHERE NOT builtin;
 SELECT name, role, stage, per, self_expires, settle, volatile FROM miosa.adapters WHERE builtin ORDER BY name COLLATE "C";
 UPDATE miosa.adapters SET timeout = '1 s' WHERE name = 'webhook';
 DELETE FROM miosa.adapters WHERE name = 'webhook';
--- A copy, as the hint has it, is not: it is changed and deleted, and never becomes one
+-- A copy, as the hint has it, is not: it is changed and deleted, and never
+-- becomes one
 INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, '{"name": "my-webhook"}')).* FROM miosa.adapters a WHERE name = 'webhook';
 UPDATE miosa.adapters SET timeout = '1 s', builtin = true WHERE name = 'my-webhook';
 SELECT name, timeout, builtin FROM miosa.adapters WHERE name LIKE '%webhook' ORDER BY name;
