@@ -115,7 +115,7 @@ sub start_servers
 	return;
 }
 
-# Write the files of a version and tell the database of it.
+# Write the files of a version and register it in the database.
 sub put_version
 {
 	my ($deployment, $number, $text, $state) = @_;

@@ -119,7 +119,7 @@ AS 'MODULE_PATHNAME', 'mrb_verify_artifact';
 COMMENT ON FUNCTION miosa.verify_artifact(text, text) IS 'Asks storage for the artifact of a release and records the answer: present, gone, unknown (nothing is recorded) or not asked (no storage is set up for it)';
 
 -- Not with the owner's rights, because such a procedure could not commit.  It
--- begins anywhere: with more than it may do, what storage cannot tell about
+-- begins anywhere: with more than it may do, what storage cannot say about
 -- must not always come first.
 CREATE PROCEDURE miosa.verify_artifacts("limit" integer)
 LANGUAGE plpgsql AS $$

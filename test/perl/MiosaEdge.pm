@@ -26,7 +26,7 @@ use Time::HiRes ();
 
 # dir: an own folder. cache: varnish or nginx. router: haproxy or caddy.
 # routers: how many (1). ttl: seconds a page stays in the cache (600). secret:
-# what HAProxy wants to hear. slow: a port that serves the hosts named slow.*
+# what HAProxy expects. slow: a port that serves the hosts named slow.*
 # instead of nginx (with HAProxy). dynamic: versions that are served by their
 # instances (with HAProxy). keep: leave servers running at exit.
 sub new

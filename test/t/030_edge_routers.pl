@@ -20,7 +20,7 @@ ok($edge->wait_for_page('/ver_2/', \@hosts), 'version 2 is served')
 is(verdict($node, '180 s'), 'converged', 'converged')
   or diag progress();
 
-# A reload empties the table; nobody tells the dispatcher, no rollback follows
+# A reload empties the table; the dispatcher gets no sign of it, no rollback follows
 $edge->reload('router-1');
 ok( poll_until(
 		sub {

@@ -72,7 +72,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE one');
 pass('CREATE DATABASE ... TEMPLATE is let pass');
 is(dispatchers('copy one postgres two'),
 	'copy one postgres two', 'and the dispatchers are back');
-is(state_in('copy', 'paused'), 'paused', 'the copy is silent');
+is(state_in('copy', 'paused'), 'paused', 'the copy sends nothing');
 like($node->safe_psql('copy', 'SELECT miosa.pause_reason()'),
 	qr/copy of another/, 'and says why');
 is(state_in('one', 'running'), 'running', 'the original is not');
@@ -105,7 +105,7 @@ is( $node->safe_psql('one', "SELECT miosa_wait_converged('dep_1', '180 s')"),
   if $node->poll_query_until('one',
 	"SELECT state = 'running' AND pid <> $pid FROM miosa.dispatcher()");
 my @request = $sink->requests;
-like($request[-1]{body}, qr/"version_id":"ver_2"/, 'the last word is right');
+like($request[-1]{body}, qr/"version_id":"ver_2"/, 'the last request is right');
 
 # Killed between commit and delivery
 $sink->stop;

@@ -353,7 +353,7 @@ for my $limit (65536, 5000, 4096, 1024, 320, 120)
 sub sql { return $node->safe_psql('postgres', @_); }
 sub sql_in { return $node->safe_psql(@_); }
 
-# How telling the endpoint a new change ends.
+# How the delivery of a new change ends.
 sub delivered
 {
 	my ($database) = @_;

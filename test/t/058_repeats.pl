@@ -1,6 +1,6 @@
 # What is sent more than once: purges, which are repeated early and after
-# settle; tries, which keep their epoch and their id; and removed hosts, of
-# which an endpoint hears also when the log does not reach back.
+# settle; tries, which keep their epoch and their id; and removed hosts, which an
+# endpoint receives also when the log does not reach back.
 
 use strict;
 use warnings FATAL => 'all';

@@ -25,7 +25,7 @@ my $turn = 0;
 
 sub sql { return $node->safe_psql('postgres', @_); }
 
-# The other version is promoted and the sink hears of it.
+# The other version is promoted and the sink receives it.
 sub is_delivered
 {
 	my ($name) = @_;

@@ -208,7 +208,7 @@ for my $deployment (qw(d1 d2 d3 d4))
 	my @path = paths("^/one/$deployment/");
 
 	cmp_ok(scalar @path, '<=', 2, "$deployment: one request at a time, and the newest");
-	is($path[-1], "/one/$deployment/$last", 'the last word is right');
+	is($path[-1], "/one/$deployment/$last", 'the last request is right');
 }
 
 # An endpoint that was away receives only the newest of what has changed often:
@@ -368,7 +368,7 @@ only('kind', 'one', '{"kind": ["dynamic"]}');
 sql("SELECT miosa_promote('dyn', 'v1', cutover => 'immediate')");
 flip('d1');
 is(sql("SELECT count(*) FROM miosa.convergence_rows('d1')"), 0, 'a selector by kind leaves one out');
-ok($sink->wait_for(1, '^/kind/dyn/v1'), 'and tells of the other');
+ok($sink->wait_for(1, '^/kind/dyn/v1'), 'and delivers the other');
 is(scalar paths('/d1/'), 0, 'of that alone');
 
 #

@@ -1,4 +1,4 @@
-# Somebody sets the wall clock back by two hours: what is waited for is
+# The wall clock is set back by two hours: what is waited for is
 # measured by the monotonic clock, so nothing waits for two hours.
 
 use strict;

@@ -91,7 +91,7 @@ sub highest
 	return $highest;
 }
 
-converged($primary, 'dep_1', 'the primary tells its edges');
+converged($primary, 'dep_1', 'the primary delivers to its edges');
 $primary->backup('base');
 my $standby = MiosaPostgres->new('standby');
 
@@ -99,7 +99,7 @@ $standby->init_from_backup($primary, 'base', has_streaming => 1);
 $standby->start;
 $primary->wait_for_catchup($standby);
 is($standby->safe_psql('postgres', 'SELECT state FROM miosa.dispatcher()'),
-	'none', 'the standby tells nobody');
+	'none', 'the standby sends nothing');
 
 # The standby is cut off; the rollback that follows is lost with the primary
 $standby->append_conf('postgresql.conf', "primary_conninfo = ''");

@@ -1,7 +1,7 @@
 # pg_dump and restore lose nothing and send nothing: rows of every kind come
 # back as they were, edited plans and own adapters among them, in whatever order
-# and with however many jobs they are restored, and the copy tells no edge before
-# somebody says so.
+# and with however many jobs they are restored, and the copy sends nothing before
+# miosa_resume() is called.
 
 use strict;
 use warnings FATAL => 'all';
@@ -114,7 +114,7 @@ for my $format ('plain', 'custom')
 	unlike(slurp_file($file), qr{never/dumped}, 'they are not in the file')
 	  if $format eq 'plain';
 
-	# The copy is silent, and says so
+	# The copy sends nothing, and says so
 	ok(wait_dispatcher($node, 'paused', database => $copy),
 		"$format: the copy is paused");
 	is( $node->safe_psql($copy,
@@ -172,13 +172,13 @@ for my $name (sort keys %way)
 }
 is($sink->requests, $silence, 'nothing was sent again');
 
-# Until somebody says that the copy may speak
+# Until miosa_resume() lets the copy send
 $node->safe_psql('copy_custom',
 	"INSERT INTO miosa.secrets (name, value) VALUES ('token', 'whsec_' || repeat('new+', 8));
 	SELECT miosa_resume()");
 is( $node->safe_psql('copy_custom',
 		"SELECT miosa_wait_converged('dep_1', '180 s')"),
-	'converged', 'after miosa_resume() it tells everything');
+	'converged', 'after miosa_resume() it sends everything');
 cmp_ok($sink->requests, '>', $silence, 'as its endpoints can tell');
 
 done_testing();

@@ -2,7 +2,7 @@
 # Logical replication. A publication of all tables is subscribed to by a
 # database that has the extension: rows that both have made do not stop it,
 # what each makes for itself stays its own, secrets stay where they are, and the
-# copy tells no edge.
+# copy sends nothing to edges.
 #
 use strict;
 use warnings FATAL => 'all';
@@ -44,7 +44,7 @@ CREATE PUBLICATION everything FOR ALL TABLES;
 EOS
 publish('dep-1');
 is($origin->safe_psql('postgres', "SELECT miosa_wait_converged('dep-1', '180 s')"),
-	'converged', 'the origin tells its edge');
+	'converged', 'the origin delivers to its edge');
 like(
 	$origin->safe_psql('postgres',
 		"SELECT status || ' ' || seen FROM miosa_doctor() WHERE item = 'secrets'"),
@@ -134,12 +134,12 @@ is($copy->safe_psql('postgres', 'SELECT count(*) FROM miosa.endpoint_state s WHE
 	0, 'what edges have acknowledged is not taken over');
 is($copy->safe_psql('postgres', 'SELECT count(*) FROM miosa.audit_events'), 2, 'the audit trail comes');
 
-# The copy must not tell the edges of the origin
+# The copy must not send to the edges of the origin
 like(
 	$copy->safe_psql('postgres', 'SELECT miosa.pause_reason()'),
 	qr/was added in another installation/, 'the copy is paused');
 is($origin->safe_psql('postgres', "SELECT miosa_wait_converged('dep-2', '180 s')"),
-	'converged', 'the origin tells the change');
+	'converged', 'the origin delivers the change');
 is($copy->safe_psql('postgres', 'SELECT sent FROM miosa.stat_dispatcher'),
 	0, 'the copy has sent nothing');
 

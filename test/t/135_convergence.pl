@@ -1,5 +1,5 @@
-# Who has acknowledged a change: every way in which waiting can end, at once
-# and without a word too much, whatever snapshot the caller has.
+# Which edges have acknowledged a change: every way in which a wait can end, as
+# soon as it can, whatever snapshot the caller has.
 
 use strict;
 use warnings FATAL => 'all';
@@ -123,7 +123,7 @@ is(sql("SELECT string_agg(trim(operation) || ' ' || edges || ' ' || slowest, ', 
 	'us ------ 0/1 far, eu ###### 1/1 ', 'miosa.progress has the same order');
 is(verdict('b'), 'converged', 'others do not wait for it');
 
-# Two wait, both hear of it; so does one with an old snapshot
+# Two wait, both wake up; so does one with an old snapshot
 my @waiter = (
 	waiter($operation), waiter('a'),
 	waiter('a', ['BEGIN ISOLATION LEVEL REPEATABLE READ', 'SELECT count(*) FROM miosa.deployments']));
@@ -159,7 +159,7 @@ is(verdict($newer), 'converged', 'the newer one converges');
 is(verdict($operation), 'superseded', 'the older one stays superseded');
 is(convergence($operation)->{state}, 'superseded', 'miosa_convergence() says so, too');
 sql("SELECT miosa_resend('a')");
-is(verdict($newer), 'converged', 'telling again supersedes nothing');
+is(verdict($newer), 'converged', 'sending again supersedes nothing');
 
 # Instances
 sql(<<'EOS');
@@ -265,7 +265,7 @@ $cache->plain->release('purge');
 is(verdict('a'), 'converged', 'until it is done');
 $lock->quit;
 
-# Never a word too much: what has converged has really arrived
+# No convergence too early: what has converged has really arrived
 my $lies = 0;
 for my $n (1 .. 30)
 {
@@ -291,7 +291,7 @@ is(finish($waiter[0]), 'converged', 'and is not sent away');
 # No dispatcher: nobody tells
 $node->append_conf('postgresql.conf', "miosa_rollback.site = 'elsewhere'");
 $node->reload;
-ok(wait_dispatcher($node, 'paused'), 'a copy tells nobody');
+ok(wait_dispatcher($node, 'paused'), 'a copy sends nothing');
 (undef, undef, $err) = $node->psql('postgres', "SELECT miosa_promote('a', 'v" . (++$turn{a} % 2 + 1) . "')");
 is(verdict('a', '1 h'), 'no_dispatcher', 'no_dispatcher, without waiting');
 my $data = convergence('a');

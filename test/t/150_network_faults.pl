@@ -1,8 +1,8 @@
 # Every way in which an edge can misbehave on the network, all at once: the
-# good ones beside it hear of a change while it does, each bad one says what
+# good ones beside it receive a change while it does, each bad one shows what
 # is wrong with it, and nothing is lost when it recovers. What may have been
 # acted upon is sent once more, because a request that is stuck somewhere must
-# not have the last word.
+# not be the last to arrive.
 
 use strict;
 use warnings FATAL => 'all';
@@ -85,7 +85,7 @@ sub good_ones_hear
 {
 	my ($name) = @_;
 
-	ok(change(), "$name: the good ones hear of a change");
+	ok(change(), "$name: the good ones receive a change");
 	return;
 }
 
@@ -219,7 +219,7 @@ for my $name (sort keys %fault)
 {
 	my @path = map { $_->{path} } $bad->requests("^/$name/");
 
-	is($path[-1], "/$name/dep_1/$version", "$name: the last word is right");
+	is($path[-1], "/$name/dep_1/$version", "$name: the last request is right");
 	ok(!$fault{$name}[2] || again($name), "$name: sent as often as is needed");
 }
 is(sql('SELECT count(*) FROM miosa.delivery_failures'),
@@ -249,7 +249,7 @@ good_ones_hear("an edge that closes connections at random, $_ of 20")
 is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'it gets everything');
 my @request = $bad->requests('^/flaky/');
-is($request[-1]{path}, "/flaky/dep_1/v$number", 'the last word is right');
+is($request[-1]{path}, "/flaky/dep_1/v$number", 'the last request is right');
 $bad->plain;
 
 #

@@ -179,7 +179,7 @@ ok(all_hang('postgres'), 'the next call asks storage anew');
 not_held_up(time() - $start, 'it is back');
 $sink->clear;
 sql("SELECT miosa_promote('dep_1', 'v1')");
-ok($sink->wait_for(1, '^/postgres/dep_1/v1'), 'and tells others at once');
+ok($sink->wait_for(1, '^/postgres/dep_1/v1'), 'and sends to others at once');
 
 # SIGTERM, and a person's Ctrl-C, in a session that tries an endpoint out
 for my $what (sort keys %hanging)

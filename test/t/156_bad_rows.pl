@@ -22,7 +22,7 @@ sub sql { return $node->safe_psql('postgres', @_); }
 
 sub pid { return sql("SELECT coalesce(pid, 0) FROM miosa.dispatcher()"); }
 
-# The dispatcher is the one that it was, and tells what comes.
+# The dispatcher is the one that it was, and delivers what comes.
 sub goes_on
 {
 	my ($name, $before) = @_;

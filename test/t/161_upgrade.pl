@@ -1,5 +1,5 @@
-# pg_upgrade takes everything along and tells nobody anything while it runs;
-# afterwards the copy is silent until somebody says that it may speak.
+# pg_upgrade takes everything along, and nothing is sent while it runs; afterwards
+# the copy sends nothing until miosa_resume() is called.
 
 use strict;
 use warnings FATAL => 'all';
@@ -54,7 +54,7 @@ $new->start;
 ok(wait_dispatcher($new, 'paused'), 'the new server is paused');
 like($new->safe_psql('postgres', 'SELECT miosa.pause_reason()'),
 	qr/system identifier|copy of another/, 'and says why');
-is(scalar($sink->requests), 0, 'and tells nobody');
+is(scalar($sink->requests), 0, 'and sends nothing');
 is( $new->safe_psql('postgres',
 		"SELECT miosa_promote('dep_1', 'ver_2', 'key-2') #>> '{operation,id}'"),
 	'dep_1#2',

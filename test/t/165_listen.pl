@@ -115,7 +115,7 @@ ok( $node->poll_query_until('postgres',
 		"SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'listener'"),
 	'the example runs');
 sql("SELECT miosa_promote('dep_1', 'v1')");
-knows_all('it hears of a change');
+knows_all('it learns of a change');
 is_deeply([ map { decode_json($_)->{deployment_id} } hears(qr/dep_1/) ],
 	['dep_1'], 'one message for one change');
 

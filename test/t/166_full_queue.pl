@@ -1,6 +1,6 @@
 # A queue of notifications that is more than half full keeps nothing from being
-# delivered over HTTP: NOTIFY is left out, the log says so, and when there is room
-# again listeners are notified from where to where.
+# delivered over HTTP: NOTIFY is left out, the log says so, and when there is
+# room again listeners are notified from where to where.
 #
 # It takes 4 GB to fill it that far where its size cannot be set, before 17, so
 # there this is part of "make torture" and "make coverage" only.

@@ -1,5 +1,5 @@
-# Whom a scheduler is asked for, and when: none is left out, however many there
-# are for its pace, and whatever it does not take of another.
+# The order of requests to a scheduler: no deployment is left out, however many
+# there are for its rate, and whatever it refuses of another.
 
 use strict;
 use warnings FATAL => 'all';

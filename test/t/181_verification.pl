@@ -1,4 +1,4 @@
-# What a rollback would go to is verified before anybody needs it: by the
+# The target of a rollback is verified before it is needed: by the
 # dispatcher, all the time and at a pace, and by a procedure, by hand.
 
 use strict;

@@ -54,7 +54,7 @@ report('dep_1', 'ver_1', 'healthy');
 is(wait_sql("SELECT count(*) FROM miosa.capacity WHERE deployment_id = 'dep_1'", 0),
 	0, 'until it comes');
 
-# While a request is in flight there is no second one; then comes the last word
+# While a request is in flight there is no second one; then comes the newest count
 $sink->clear;
 $sink->answer('^/boots', hold => 'gate', times => 1);
 sql("SELECT miosa_promote('dep_2', 'ver_1')");
@@ -133,9 +133,9 @@ $holder->finish;
 is( wait_sql("SELECT asked_at IS NOT NULL FROM miosa.capacity WHERE deployment_id = 'dep_1' AND state = 'wanted'", 't'),
 	't', 'and that one when it is free');
 
-# What may still be on its way must not have the last word, whatever is wanted
-# by now; and nobody thinks before that no more need be asked. Every request for
-# one instance hangs until it times out.
+# A request that may still be on its way must not be the last to arrive, whatever
+# is wanted by now; until then another one is due. Every request for one instance
+# hangs until it times out.
 $node->append_conf('postgresql.conf', <<'EOC');
 miosa_rollback.capacity_interval = '1h'
 miosa_rollback.cutover_deadline = '1h'
