@@ -24,6 +24,11 @@
 #include "base/compat.h"
 #include "common/index_lookup.h"
 
+static void open_row(MrbIndexLookup *row);
+static bool search_index(MrbIndexLookup *row, const char *first,
+						 const char *second);
+static bool has_key(MrbIndexLookup *row, const char *first, const char *second);
+
 /*
  * Take a new snapshot, which includes the changes of this transaction.
  */
@@ -49,32 +54,61 @@ mrb_index_lookup_end(void)
 bool
 mrb_index_lookup_find(MrbIndexLookup *row, const char *first, const char *second)
 {
-	const char *keys[] = {first, second};
-	int			nkeys = second != NULL ? 2 : 1;
-	ScanKeyData scankeys[lengthof(keys)];
-	Relation	index;
-	IndexScanDesc scan;
 	bool		found;
 
-	row->relation = mrb_table_open(&row->table, AccessShareLock);
-	row->slot = table_slot_create(row->relation, NULL);
-	index = index_open(row->table.indexid, AccessShareLock);
-	for (int i = 0; i < nkeys; i++)
-		ScanKeyEntryInitialize(&scankeys[i], 0, i + 1, BTEqualStrategyNumber,
-							   InvalidOid, index->rd_indcollation[i],
-							   F_TEXTEQ, CStringGetTextDatum(keys[i]));
-
-	scan = MRB_INDEX_BEGINSCAN(row->relation, index, GetActiveSnapshot(),
-							   nkeys);
-	index_rescan(scan, scankeys, nkeys, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, row->slot);
-
-	/* The slot pins the row's buffer itself. */
-	index_endscan(scan);
-	index_close(index, NoLock);
+	open_row(row);
+	found = search_index(row, first, second);
 	if (!found)
 		mrb_index_lookup_close(row);
 	return found;
+}
+
+/*
+ * Find a row again.  If what is in its place is visible and has the key, it is
+ * the row, since keys are unique, and its index need not be searched.
+ */
+bool
+mrb_index_lookup_find_again(MrbIndexLookup *row, const ItemPointerData *place,
+							const char *first, const char *second)
+{
+	ItemPointerData tid = *place;
+	bool		found;
+
+	open_row(row);
+	found = ItemPointerIsValid(&tid) &&
+		row->keys[0] != InvalidAttrNumber &&
+		row->keys_changes == row->table.changes &&
+		table_tuple_fetch_row_version(row->relation, &tid, GetActiveSnapshot(),
+									  row->slot) &&
+		has_key(row, first, second);
+	if (!found)
+		found = search_index(row, first, second);
+	if (!found)
+		mrb_index_lookup_close(row);
+	return found;
+}
+
+/*
+ * Lock a row, as SELECT FOR NO KEY UPDATE SKIP LOCKED does: below REPEATABLE
+ * READ it is the newest version that is locked, if that still has the key.
+ */
+TM_Result
+mrb_index_lookup_lock(MrbIndexLookup *row, const char *first,
+					  const char *second)
+{
+	ItemPointerData tid = row->slot->tts_tid;
+	TM_FailureData failure;
+	TM_Result	result;
+
+	ExecClearTuple(row->slot);
+	result = table_tuple_lock(row->relation, &tid, GetActiveSnapshot(),
+							  row->slot, GetCurrentCommandId(true),
+							  LockTupleNoKeyExclusive, LockWaitSkip,
+							  IsolationUsesXactSnapshot() ? 0 :
+							  TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
+	if (result == TM_Ok && failure.traversed && !has_key(row, first, second))
+		return TM_Updated;
+	return result;
 }
 
 /*
@@ -156,4 +190,71 @@ mrb_index_lookup_timestamp(MrbIndexLookup *row, int column)
 	Datum		value = mrb_index_lookup_datum(row, column, &isnull);
 
 	return isnull ? 0 : DatumGetTimestampTz(value);
+}
+
+/*
+ * Open the table, and make a slot for its row.
+ */
+static void
+open_row(MrbIndexLookup *row)
+{
+	row->relation = mrb_table_open(&row->table,
+								   row->lock != NoLock ? row->lock : AccessShareLock);
+	row->slot = table_slot_create(row->relation, NULL);
+}
+
+/*
+ * Search the index; false when there is no row of the key.
+ */
+static bool
+search_index(MrbIndexLookup *row, const char *first, const char *second)
+{
+	const char *keys[] = {first, second};
+	int			nkeys = second != NULL ? 2 : 1;
+	ScanKeyData scankeys[lengthof(keys)];
+	Relation	index = index_open(row->table.indexid, AccessShareLock);
+	IndexScanDesc scan;
+	bool		found;
+
+	for (int i = 0; i < nkeys; i++)
+	{
+		row->keys[i] = index->rd_index->indkey.values[i];
+		ScanKeyEntryInitialize(&scankeys[i], 0, i + 1, BTEqualStrategyNumber,
+							   InvalidOid, index->rd_indcollation[i],
+							   F_TEXTEQ, CStringGetTextDatum(keys[i]));
+	}
+	row->keys_changes = row->table.changes;
+	scan = MRB_INDEX_BEGINSCAN(row->relation, index, GetActiveSnapshot(),
+							   nkeys);
+	index_rescan(scan, scankeys, nkeys, NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, row->slot);
+
+	/* The slot pins the row's buffer itself. */
+	index_endscan(scan);
+	index_close(index, NoLock);
+	return found;
+}
+
+/*
+ * Whether the row in the slot has the key.
+ */
+static bool
+has_key(MrbIndexLookup *row, const char *first, const char *second)
+{
+	const char *keys[] = {first, second};
+
+	for (int i = 0; i < (second != NULL ? 2 : 1); i++)
+	{
+		bool		isnull;
+		Datum		value = slot_getattr(row->slot, row->keys[i], &isnull);
+		text	   *packed;
+
+		if (isnull)
+			return false;
+		packed = DatumGetTextPP(value);
+		if (VARSIZE_ANY_EXHDR(packed) != strlen(keys[i]) ||
+			memcmp(VARDATA_ANY(packed), keys[i], strlen(keys[i])) != 0)
+			return false;
+	}
+	return true;
 }

@@ -15,6 +15,7 @@
 #ifndef MRB_INDEX_LOOKUP_H
 #define MRB_INDEX_LOOKUP_H
 
+#include "access/tableam.h"
 #include "datatype/timestamp.h"
 #include "executor/tuptable.h"
 #include "utils/jsonb.h"
@@ -23,8 +24,11 @@
 
 typedef struct MrbIndexLookup
 {
+	LOCKMODE	lock;			/* of the table; 0: AccessShareLock */
 	MrbTable	table;			/* with an index on one or two text columns,
 								 * and the columns to read */
+	AttrNumber	keys[2];		/* columns of the index, once it was used */
+	uint64		keys_changes;	/* table.changes then */
 	Relation	relation;		/* while the row is open */
 	TupleTableSlot *slot;
 } MrbIndexLookup;
@@ -37,6 +41,21 @@ extern void mrb_index_lookup_end(void);
  * of one column.  If several rows match, any one is found.
  */
 extern bool mrb_index_lookup_find(MrbIndexLookup *row, const char *first, const char *second);
+
+/*
+ * The same for a row that this transaction has found before, in this place; it
+ * may have been updated or deleted since.  An invalid place is none.
+ */
+extern bool mrb_index_lookup_find_again(MrbIndexLookup *row, const ItemPointerData *place,
+										const char *first, const char *second);
+
+/*
+ * Lock the row that was found FOR NO KEY UPDATE, and read its newest version,
+ * without waiting: TM_Ok, TM_WouldBlock, or why it could not be locked.  The row
+ * may be read after TM_Ok only.
+ */
+extern TM_Result mrb_index_lookup_lock(MrbIndexLookup *row, const char *first,
+									   const char *second);
 extern void mrb_index_lookup_close(MrbIndexLookup *row);
 
 /* Columns are counted from 0, as in MrbTable.columns. */

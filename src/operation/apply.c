@@ -71,6 +71,7 @@ mrb_apply(const MrbDeployment *now, bool immediate, MrbOperation *operation)
 	bool		switches = capacity.enough || immediate || stopped;
 
 	operation->deployment_id = now->id;
+	operation->place = now->place;
 	operation->previous_version_id = now->active.id;
 	operation->target_version_id = target->id;
 	operation->target_release_id = target->release_id;
@@ -126,7 +127,7 @@ mrb_complete_capacity(PG_FUNCTION_ARGS)
 bool
 mrb_apply_complete(const char *deployment_id)
 {
-	MrbDeployment *now = mrb_deployment_read(deployment_id, NULL, NULL);
+	MrbDeployment *now = mrb_deployment_read(deployment_id, NULL, NULL, NULL);
 
 	return now != NULL && complete(now);
 }
@@ -151,7 +152,7 @@ mrb_revise_capacity(PG_FUNCTION_ARGS)
 static void
 revise(const char *id, int old_replicas, bool was_stopped)
 {
-	MrbDeployment *now = mrb_deployment_read(id, NULL, NULL);
+	MrbDeployment *now = mrb_deployment_read(id, NULL, NULL, NULL);
 	bool		stopped;
 
 	if (now == NULL || now->active.id == NULL ||
@@ -173,7 +174,7 @@ revise(const char *id, int old_replicas, bool was_stopped)
 static void
 request_missing(const char *id, const char *active)
 {
-	MrbDeployment *now = mrb_deployment_read(id, active, NULL);
+	MrbDeployment *now = mrb_deployment_read(id, active, NULL, NULL);
 	MrbCutover	capacity = judge(now, &now->target, &now->serving);
 
 	if (!lacks_instances(now, &capacity))

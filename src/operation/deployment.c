@@ -9,7 +9,8 @@
  * but the key: a join or a further condition would be evaluated again after
  * the wait, on a newer row, and could lose the row.  What was read before the
  * lock may be outdated; the holder of the lock reads again, in a new statement
- * and so with a new snapshot.
+ * and so with a new snapshot.  It looks for each row where it was: what is
+ * visible there and has the key is the row.
  *
  * The wait is bounded by lock_timeout and not by a subtransaction, which
  * would cost every operation its own transaction id.
@@ -20,6 +21,7 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -71,6 +73,12 @@ enum
 	VERSION_KIND,
 	VERSION_STATE,
 	VERSION_PROMOTED_OVER
+};
+
+static MrbIndexLookup locked_row = {
+	.lock = RowShareLock,
+	.table.name = "deployments",
+	.table.index = "deployments_pkey",
 };
 
 static MrbIndexLookup version_row = {
@@ -209,11 +217,17 @@ static MrbQuery edges_query = {
 	.argtypes = {TEXTOID},
 };
 
+/* What was seen of a deployment that was not. */
+static const MrbDeployment nothing = {0};
+
 static void read_version(MrbVersion *version, const char *deployment_id,
-						 const char *id);
+						 const char *id, const MrbDeployment *seen);
+static const MrbVersion *find_seen(const MrbDeployment *seen, const char *id);
 static void read_artifact(MrbArtifact *artifact);
 static bool was_drained(const MrbVersion *version, const char *deployment_id);
 static void read_key(MrbDeployment *it, const char *key);
+static Interval *read_retention(const char *tenant_id);
+static bool try_lock(const char *id, ItemPointer place);
 static void count_healthy(MrbVersion *version, const char *deployment_id);
 static void wait_for_lock(const char *id, Datum *values, const char *blocker,
 						  bool prepared);
@@ -224,18 +238,35 @@ pg_noreturn static void raise_busy(const char *id, const char *blocker,
  * Read a deployment and a version of it with a new snapshot.
  */
 MrbDeployment *
-mrb_deployment_read(const char *id, const char *target_id, const char *key)
+mrb_deployment_read(const char *id, const char *target_id, const char *key,
+					const MrbDeployment *seen)
+{
+	MrbDeployment *it;
+
+	mrb_index_lookup_begin();
+	it = mrb_deployment_look(id, target_id, seen);
+	if (it != NULL && key != NULL)
+		read_key(it, key);
+	mrb_index_lookup_end();
+	return it;
+}
+
+/*
+ * Read a deployment and a version of it with the snapshot that was taken.
+ */
+MrbDeployment *
+mrb_deployment_look(const char *id, const char *target_id,
+					const MrbDeployment *seen)
 {
 	MrbDeployment *it;
 	char	   *active_id;
 
-	mrb_index_lookup_begin();
-	if (!mrb_index_lookup_find(&deployment_row, id, NULL))
-	{
-		mrb_index_lookup_end();
+	if (seen == NULL)
+		seen = &nothing;
+	if (!mrb_index_lookup_find_again(&deployment_row, &seen->place, id, NULL))
 		return NULL;
-	}
 	it = palloc0(sizeof(MrbDeployment));
+	it->place = deployment_row.slot->tts_tid;
 	it->id = mrb_index_lookup_text(&deployment_row, DEPLOYMENT_ID);
 	it->tenant_id = mrb_index_lookup_text(&deployment_row, DEPLOYMENT_TENANT);
 	it->state = mrb_index_lookup_text(&deployment_row, DEPLOYMENT_STATE);
@@ -249,16 +280,13 @@ mrb_deployment_read(const char *id, const char *target_id, const char *key)
 													  DEPLOYMENT_LAST_ROLLBACK);
 	mrb_index_lookup_close(&deployment_row);
 
-	read_version(&it->active, id, active_id);
+	read_version(&it->active, id, active_id, seen);
 	if (it->serving_version_id != NULL)
-		read_version(&it->serving, id, it->serving_version_id);
+		read_version(&it->serving, id, it->serving_version_id, seen);
 	else
 		it->serving = it->active;
-	read_version(&it->target, id, target_id);
+	read_version(&it->target, id, target_id, seen);
 	it->target_drained = was_drained(&it->target, id);
-	if (key != NULL)
-		read_key(it, key);
-	mrb_index_lookup_end();
 	return it;
 }
 
@@ -317,13 +345,13 @@ mrb_deployment_count_edges(const char *id)
  * after a time-out.
  */
 void
-mrb_deployment_lock(const char *id)
+mrb_deployment_lock(const char *id, ItemPointer place)
 {
 	Datum		values[1];
 	char	   *blocker = NULL;
 	bool		prepared = false;
 
-	if (mrb_deployment_try_lock(id))
+	if (try_lock(id, place))
 		return;
 	values[0] = CStringGetTextDatum(id);
 	mrb_query_open();
@@ -342,8 +370,36 @@ mrb_deployment_lock(const char *id)
 bool
 mrb_deployment_try_lock(const char *id)
 {
+	ItemPointerData place;
+
+	ItemPointerSetInvalid(&place);
+	return try_lock(id, &place);
+}
+
+/*
+ * Lock the row where it is, or was seen, without waiting.  What is unusual (the
+ * row has changed since the transaction's snapshot, for example) is left to a
+ * query, which raises its error.
+ */
+static bool
+try_lock(const char *id, ItemPointer place)
+{
+	TM_Result	result = TM_WouldBlock;
 	Datum		values[1];
 	bool		locked;
+
+	PreventCommandIfReadOnly("SELECT FOR NO KEY UPDATE");
+	mrb_index_lookup_begin();
+	if (mrb_index_lookup_find_again(&locked_row, place, id, NULL))
+	{
+		result = mrb_index_lookup_lock(&locked_row, id, NULL);
+		if (result == TM_Ok)
+			*place = locked_row.slot->tts_tid;
+		mrb_index_lookup_close(&locked_row);
+	}
+	mrb_index_lookup_end();
+	if (result == TM_Ok || result == TM_WouldBlock)
+		return result == TM_Ok;
 
 	values[0] = CStringGetTextDatum(id);
 	mrb_query_open();
@@ -356,10 +412,15 @@ mrb_deployment_try_lock(const char *id)
  * Read a version and its release.  Leaves the id NULL if there is none.
  */
 static void
-read_version(MrbVersion *version, const char *deployment_id, const char *id)
+read_version(MrbVersion *version, const char *deployment_id, const char *id,
+			 const MrbDeployment *seen)
 {
-	if (id == NULL || !mrb_index_lookup_find(&version_row, deployment_id, id))
+	const MrbVersion *before = find_seen(seen, id);
+
+	if (id == NULL ||
+		!mrb_index_lookup_find_again(&version_row, &before->place, deployment_id, id))
 		return;
+	version->place = version_row.slot->tts_tid;
 	version->id = mrb_index_lookup_text(&version_row, VERSION_ID);
 	version->number = mrb_index_lookup_int32(&version_row, VERSION_NUMBER);
 	version->kind = mrb_index_lookup_text(&version_row, VERSION_KIND);
@@ -369,14 +430,29 @@ read_version(MrbVersion *version, const char *deployment_id, const char *id)
 	if (strcmp(version->kind, "static") != 0)
 		count_healthy(version, deployment_id);
 
-	if (!mrb_index_lookup_find(&release_row, deployment_id, id))
+	if (!mrb_index_lookup_find_again(&release_row, &before->release_place,
+									 deployment_id, id))
 		return;
+	version->release_place = release_row.slot->tts_tid;
 	version->release_id = mrb_index_lookup_text(&release_row, RELEASE_ID);
 	read_artifact(&version->artifact);
 	version->sha256 = mrb_index_lookup_text(&release_row, RELEASE_SHA256);
 	version->collected_at = mrb_index_lookup_timestamp(&release_row, RELEASE_COLLECTED);
 	version->collected_by = mrb_index_lookup_text(&release_row, RELEASE_COLLECTED_BY);
 	mrb_index_lookup_close(&release_row);
+}
+
+/*
+ * Return what was seen of a version; of one that was not seen, nothing.
+ */
+static const MrbVersion *
+find_seen(const MrbDeployment *seen, const char *id)
+{
+	if (mrb_deployment_same_version(seen->target.id, id))
+		return &seen->target;
+	if (mrb_deployment_same_version(seen->active.id, id))
+		return &seen->active;
+	return &nothing.target;
 }
 
 /*
@@ -421,13 +497,34 @@ static void
 read_key(MrbDeployment *it, const char *key)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	MrbIndexLookup *plan_row = &own_plan_row;
-	char	   *plan;
 	Datum		until;
+
+	until = DirectFunctionCall2(timestamptz_pl_interval,
+								TimestampTzGetDatum(now),
+								IntervalPGetDatum(read_retention(it->tenant_id)));
+	it->key_retained_until = DatumGetTimestampTz(until);
+
+	if (mrb_index_lookup_find(&key_row, it->id, key))
+	{
+		it->key_live = mrb_index_lookup_timestamp(&key_row, 0) > now;
+		it->key_expired = !it->key_live;
+		mrb_index_lookup_close(&key_row);
+	}
+}
+
+/*
+ * Return how long the tenant's plan keeps a key.
+ */
+static Interval *
+read_retention(const char *tenant_id)
+{
+	MrbIndexLookup *plan_row = &own_plan_row;
+	Interval   *retention = palloc(sizeof(Interval));
+	char	   *plan;
 	bool		isnull;
 
-	if (!mrb_index_lookup_find(&tenant_row, it->tenant_id, NULL))
-		elog(ERROR, "tenant \"%s\" is missing", it->tenant_id);
+	if (!mrb_index_lookup_find(&tenant_row, tenant_id, NULL))
+		elog(ERROR, "tenant \"%s\" is missing", tenant_id);
 	plan = mrb_index_lookup_text(&tenant_row, 0);
 	mrb_index_lookup_close(&tenant_row);
 
@@ -440,18 +537,9 @@ read_key(MrbDeployment *it, const char *key)
 			!mrb_index_lookup_find(plan_row, "free", NULL))
 			elog(ERROR, "plan \"%s\" is missing", plan);
 	}
-	until = DirectFunctionCall2(timestamptz_pl_interval,
-								TimestampTzGetDatum(now),
-								mrb_index_lookup_datum(plan_row, 0, &isnull));
-	it->key_retained_until = DatumGetTimestampTz(until);
+	*retention = *DatumGetIntervalP(mrb_index_lookup_datum(plan_row, 0, &isnull));
 	mrb_index_lookup_close(plan_row);
-
-	if (mrb_index_lookup_find(&key_row, it->id, key))
-	{
-		it->key_live = mrb_index_lookup_timestamp(&key_row, 0) > now;
-		it->key_expired = !it->key_live;
-		mrb_index_lookup_close(&key_row);
-	}
+	return retention;
 }
 
 /*

@@ -11,6 +11,7 @@
 
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
+#include "storage/itemptr.h"
 #include "utils/jsonb.h"
 
 #include "artifact/artifact.h"
@@ -30,11 +31,14 @@ typedef struct MrbVersion
 	TimestampTz collected_at;	/* artifact given up, 0: kept */
 	char	   *collected_by;	/* role that collected it */
 	int			healthy;		/* healthy instances, 0 when static */
+	ItemPointerData place;		/* of its row, when it was read */
+	ItemPointerData release_place;	/* of its release's row */
 } MrbVersion;
 
 typedef struct MrbDeployment
 {
 	char	   *id;
+	ItemPointerData place;		/* of its row, when it was read or locked */
 	char	   *tenant_id;
 	char	   *state;
 	int			desired_replicas;
@@ -58,11 +62,19 @@ typedef struct MrbDeployment
 
 /*
  * Read a deployment and, unless target_id is NULL, a version of it, in a new
- * snapshot and without a lock.  NULL when there is no such deployment.
+ * snapshot and without a lock.  NULL when there is no such deployment.  seen is
+ * what this transaction read of it before, or NULL: rows are looked for where
+ * they were then.
  */
 extern MrbDeployment *mrb_deployment_read(const char *id,
 										  const char *target_id,
-										  const char *key);
+										  const char *key,
+										  const MrbDeployment *seen);
+
+/* The same in the snapshot that was taken, and without a key. */
+extern MrbDeployment *mrb_deployment_look(const char *id,
+										  const char *target_id,
+										  const MrbDeployment *seen);
 
 /* Whether both ids are the same version's; NULL is no version. */
 extern bool mrb_deployment_same_version(const char *one, const char *other);
@@ -75,9 +87,10 @@ extern int	mrb_deployment_count_edges(const char *id);
 
 /*
  * Lock the deployment's row until the end of the transaction.  Waits about
- * miosa_rollback.lock_wait, then raises DEPLOYMENT_BUSY.
+ * miosa_rollback.lock_wait, then raises DEPLOYMENT_BUSY.  place is where the row
+ * was last seen, and is where it was locked then.
  */
-extern void mrb_deployment_lock(const char *id);
+extern void mrb_deployment_lock(const char *id, ItemPointer place);
 
 /* The same without waiting; false if it is locked or does not exist. */
 extern bool mrb_deployment_try_lock(const char *id);

@@ -148,16 +148,29 @@ Jsonb *
 mrb_idempotency_find(const char *deployment_id, const char *key,
 					 const MrbFingerprint *fingerprint)
 {
-	Jsonb	   *response = NULL;
+	Jsonb	   *response;
 
 	mrb_index_lookup_begin();
+	response = mrb_idempotency_look(deployment_id, key, fingerprint);
+	mrb_index_lookup_end();
+	return response;
+}
+
+/*
+ * The same in the snapshot that was taken.
+ */
+Jsonb *
+mrb_idempotency_look(const char *deployment_id, const char *key,
+					 const MrbFingerprint *fingerprint)
+{
+	Jsonb	   *response = NULL;
+
 	if (mrb_index_lookup_find(&key_row, deployment_id, key))
 	{
 		if (mrb_index_lookup_timestamp(&key_row, KEY_EXPIRES_AT) > GetCurrentTimestamp())
 			response = read_response(deployment_id, key, fingerprint);
 		mrb_index_lookup_close(&key_row);
 	}
-	mrb_index_lookup_end();
 	return response;
 }
 

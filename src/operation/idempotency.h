@@ -39,6 +39,10 @@ extern MrbFingerprint mrb_idempotency_fingerprint(const char *operation,
 extern Jsonb *mrb_idempotency_find(const char *deployment_id, const char *key,
 								   const MrbFingerprint *fingerprint);
 
+/* The same in the snapshot that was taken. */
+extern Jsonb *mrb_idempotency_look(const char *deployment_id, const char *key,
+								   const MrbFingerprint *fingerprint);
+
 /* Delete an expired record, so that its key can be used again. */
 extern void mrb_idempotency_forget_expired(const char *deployment_id,
 										   const char *key);

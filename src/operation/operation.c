@@ -241,7 +241,8 @@ mrb_operation_write(const MrbOperation *operation)
 	link_promotion(operation, now);
 	write = mrb_row_write_begin(tables, operation->key != NULL ?
 								WRITE_KEYS + 1 : WRITE_KEYS);
-	if (!mrb_index_lookup_find(&deployment_row, operation->deployment_id, NULL))
+	if (!mrb_index_lookup_find_again(&deployment_row, &operation->place,
+									 operation->deployment_id, NULL))
 		elog(ERROR, "deployment \"%s\" vanished under its lock",
 			 operation->deployment_id);
 	old = deployment_row;

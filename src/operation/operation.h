@@ -11,6 +11,7 @@
 
 #include "datatype/timestamp.h"
 #include "executor/tuptable.h"
+#include "storage/itemptr.h"
 #include "utils/jsonb.h"
 
 typedef enum MrbAction
@@ -26,6 +27,7 @@ typedef struct MrbOperation
 	const char *outcome;		/* changed, pending, cutover, unchanged */
 	const char *target_rule;	/* how the target was found */
 	const char *deployment_id;
+	ItemPointerData place;		/* where its row was locked; may be invalid */
 	const char *previous_version_id;	/* NULL: there was none */
 	const char *target_version_id;	/* NULL: unpublished */
 	const char *target_release_id;	/* may be NULL */

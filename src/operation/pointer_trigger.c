@@ -165,7 +165,7 @@ move_pointer(const Change *change)
 	MrbDeployment *now;
 	bool		isnull;
 
-	now = mrb_deployment_read(change->id, change->active, NULL);
+	now = mrb_deployment_read(change->id, change->active, NULL, NULL);
 	if (now == NULL)
 		elog(ERROR, "deployment \"%s\" vanished under its lock", change->id);
 	now->desired_replicas =
@@ -241,7 +241,7 @@ keep_derived(const Change *change)
 		if (release || sha256)
 		{
 			if (now == NULL)
-				now = mrb_deployment_read(change->id, NULL, NULL);
+				now = mrb_deployment_read(change->id, NULL, NULL, NULL);
 			if (now != NULL &&
 				is_same_text(get_text(change, true, column),
 							 release ? now->active.release_id :

@@ -20,6 +20,7 @@
 #include "base/check_argument.h"
 #include "base/function_name.h"
 #include "base/json_build.h"
+#include "common/index_lookup.h"
 #include "notify/wakeup.h"
 #include "operation/actor.h"
 #include "operation/apply.h"
@@ -45,8 +46,11 @@ typedef struct Plan
 } Plan;
 
 static void check_request(const MrbCallerRequest *request);
+static Jsonb *look(const MrbCallerRequest *request, const char *key,
+				   const MrbFingerprint *fingerprint, MrbDeployment **seen);
 static MrbDeployment *read_deployment(const MrbCallerRequest *request, const char *version_id,
-									  const char *key);
+									  const char *key,
+									  const MrbDeployment *seen);
 static void choose_target(const MrbCallerRequest *request, const MrbDeployment *seen,
 						  MrbTarget *target);
 static void recheck(const MrbCallerRequest *request, const MrbDeployment *seen,
@@ -83,39 +87,22 @@ mrb_rollback_run(const MrbCallerRequest *request)
 												  request->version_id,
 												  request->expected_active,
 												  request->cutover ? request->cutover : "when_healthy");
-		stored = mrb_idempotency_find(request->deployment_id, key,
-									  &fingerprint);
-		if (stored != NULL)
-			return stored;
 	}
-	if (RecoveryInProgress())
-		mrb_primary_raise(psprintf("Call the function on the primary; this works here: %s",
-								   mrb_caller_request_show(request, "candidates",
-														   request->deployment_id)));
-
-	seen = read_deployment(request, request->version_id, key);
-	if (seen->key_live)
-	{
-		/*
-		 * An identical call has committed since the first look-up of the key.
-		 * Return its result rather than check the state that it left.
-		 */
-		stored = mrb_idempotency_find(request->deployment_id, key,
-									  &fingerprint);
-		if (stored != NULL)
-			return stored;
-	}
+	stored = look(request, key, &fingerprint, &seen);
+	if (stored != NULL)
+		return stored;
 	choose_target(request, seen, &target);
 
-	mrb_deployment_lock(request->deployment_id);
-	if (key != NULL)
+	mrb_deployment_lock(request->deployment_id, &seen->place);
+	now = read_deployment(request, target.id, key, seen);
+	if (now->key_live)
 	{
 		stored = mrb_idempotency_find(request->deployment_id, key,
 									  &fingerprint);
 		if (stored != NULL)
 			return stored;
+		now->key_expired = true;	/* just now */
 	}
-	now = read_deployment(request, target.id, key);
 	recheck(request, seen, now, target.id);
 	mrb_schema_marks_read(now);
 	return write_operation(request, key, &fingerprint, now, &target);
@@ -138,7 +125,7 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 	mrb_check_argument_id(deployment_id, "deployment id");
 	if (version_id != NULL)
 		mrb_check_argument_id(version_id, "version id");
-	seen = read_deployment(&request, version_id, NULL);
+	seen = read_deployment(&request, version_id, NULL, NULL);
 
 	initStringInfo(&plan.checks);
 	initStringInfo(&plan.warnings);
@@ -150,7 +137,7 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 		finding = mrb_checks_not_repeated(seen, target.id);
 		plan_finding(&plan, &finding);
 		if (target.id != NULL)
-			seen = read_deployment(&request, target.id, NULL);
+			seen = read_deployment(&request, target.id, NULL, seen);
 	}
 	else
 	{
@@ -210,6 +197,36 @@ show_plan(const Plan *plan, const MrbDeployment *seen, const MrbTarget *target,
 }
 
 /*
+ * Step 2: return the stored response of the key, or read the deployment.  One
+ * snapshot shows both: an identical call that commits meanwhile has either left
+ * its record or not yet moved the deployment.
+ */
+static Jsonb *
+look(const MrbCallerRequest *request, const char *key,
+	 const MrbFingerprint *fingerprint, MrbDeployment **seen)
+{
+	const char *id = request->deployment_id;
+	Jsonb	   *stored = NULL;
+
+	mrb_index_lookup_begin();
+	if (key != NULL)
+		stored = mrb_idempotency_look(id, key, fingerprint);
+	if (stored == NULL)
+	{
+		if (RecoveryInProgress())
+			mrb_primary_raise(psprintf("Call the function on the primary; this works here: %s",
+									   mrb_caller_request_show(request,
+															   "candidates", id)));
+		*seen = mrb_deployment_look(id, request->version_id, NULL);
+		if (*seen == NULL)
+			mrb_deployment_raise_missing(id);
+		(*seen)->request = request;
+	}
+	mrb_index_lookup_end();
+	return stored;
+}
+
+/*
  * Step 1: check the arguments.
  */
 static void
@@ -255,10 +272,11 @@ check_request(const MrbCallerRequest *request)
  * Read the deployment; raise DEPLOYMENT_NOT_FOUND when there is none.
  */
 static MrbDeployment *
-read_deployment(const MrbCallerRequest *request, const char *version_id, const char *key)
+read_deployment(const MrbCallerRequest *request, const char *version_id, const char *key,
+				const MrbDeployment *seen)
 {
 	const char *deployment_id = request->deployment_id;
-	MrbDeployment *it = mrb_deployment_read(deployment_id, version_id, key);
+	MrbDeployment *it = mrb_deployment_read(deployment_id, version_id, key, seen);
 
 	if (it == NULL)
 		mrb_deployment_raise_missing(deployment_id);
