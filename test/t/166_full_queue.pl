@@ -63,7 +63,7 @@ my $notified = sql('SELECT notified FROM miosa.stat_dispatcher');
 
 is_converged("delivered, $_ of 3") for 1 .. 3;
 is(sql('SELECT notified FROM miosa.stat_dispatcher'), $notified, 'without NOTIFY');
-like(slurp_file($node->logfile), qr/more than half full; route changes are not announced/,
+like(slurp_file($node->logfile), qr/more than half full, pausing notifications/,
 	'the log says so');
 is(sql(q{SELECT status FROM miosa_doctor() WHERE item = 'notification_queue'}),
 	'warn', 'and the doctor');
