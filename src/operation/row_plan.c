@@ -20,6 +20,7 @@
 #include "access/sysattr.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "executor/executor.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
@@ -208,12 +209,13 @@ plan_checks(MrbRowPlan *plan, Relation relation)
 }
 
 /*
- * Plan the conditions of triggers, as TriggerEnabled() does.
+ * Plan the conditions of triggers, as TriggerEnabled() does.  An invalidation
+ * that planning receives has the relation's own list of triggers made anew.
  */
 static void
 plan_conditions(MrbRowPlan *plan, Relation relation)
 {
-	const TriggerDesc *triggers = relation->trigdesc;
+	const TriggerDesc *triggers = CopyTriggerDesc(relation->trigdesc);
 	int			n = 0;
 
 	if (triggers == NULL)
