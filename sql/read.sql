@@ -1,8 +1,13 @@
 -- Reading: the platform's object shapes, lists with cursors, and routes.
 --
 -- The functions that return objects have no SET clause and one expression
--- each, so that the planner puts them in line; their bodies are parsed when
--- they are made, so that no search_path matters.
+-- each, so that the planner puts them in line.  Their bodies are quoted: the
+-- newest releases of PostgreSQL do not rewrite a table, as a column that a user
+-- adds may need, while a parsed body uses its row type.  The search_path of the
+-- caller resolves a quoted body, so it is written for any: functions have their
+-- schema, and operators get exactly the types that they are declared for, since
+-- a better match in another schema would win.  A caller that lists a schema
+-- before pg_catalog affects only its own query: our entry points set search_path.
 
 -- Format a time.
 CREATE FUNCTION miosa.iso(at timestamptz) RETURNS text
@@ -24,130 +29,135 @@ COMMENT ON FUNCTION miosa.stored_response(miosa.idempotency_keys) IS 'The respon
 
 -- Build the object of a version.
 CREATE FUNCTION miosa.version_object(v miosa.versions) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN jsonb_build_object(
-	'id', v.id,
-	'deployment_id', v.deployment_id,
-	'tenant_id', v.tenant_id,
-	'version_number', v.version_number,
-	'kind', v.kind,
-	'state', v.state,
-	'promoted_over', v.promoted_over,
-	'pinned', v.pinned,
-	'created_by', v.created_by,
-	'source_sandbox_id', v.source_sandbox_id,
-	'build_id', v.build_id,
-	'workspace_id', v.workspace_id,
-	'project_id', v.project_id,
-	'external_workspace_id', v.external_workspace_id,
-	'external_user_id', v.external_user_id,
-	'external_project_id', v.external_project_id,
-	'artifact_uri', v.artifact_uri,
-	'artifact_manifest', v.artifact_manifest,
-	'artifact_sha256', v.artifact_sha256,
-	'source_sha256', v.source_sha256,
-	'runtime_image', v.runtime_image,
-	'runtime_command', v.runtime_command,
-	'health_check_path', v.health_check_path,
-	'runtime_port', v.runtime_port,
-	'build_log_uri', v.build_log_uri,
-	'metadata', v.metadata,
-	'promoted_at', miosa.iso(v.promoted_at),
-	'archived_at', miosa.iso(v.archived_at),
-	'created_at', miosa.iso(v.created_at),
-	'updated_at', miosa.iso(v.updated_at));
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT pg_catalog.jsonb_build_object(
+		'id', v.id,
+		'deployment_id', v.deployment_id,
+		'tenant_id', v.tenant_id,
+		'version_number', v.version_number,
+		'kind', v.kind,
+		'state', v.state,
+		'promoted_over', v.promoted_over,
+		'pinned', v.pinned,
+		'created_by', v.created_by,
+		'source_sandbox_id', v.source_sandbox_id,
+		'build_id', v.build_id,
+		'workspace_id', v.workspace_id,
+		'project_id', v.project_id,
+		'external_workspace_id', v.external_workspace_id,
+		'external_user_id', v.external_user_id,
+		'external_project_id', v.external_project_id,
+		'artifact_uri', v.artifact_uri,
+		'artifact_manifest', v.artifact_manifest,
+		'artifact_sha256', v.artifact_sha256,
+		'source_sha256', v.source_sha256,
+		'runtime_image', v.runtime_image,
+		'runtime_command', v.runtime_command,
+		'health_check_path', v.health_check_path,
+		'runtime_port', v.runtime_port,
+		'build_log_uri', v.build_log_uri,
+		'metadata', v.metadata,
+		'promoted_at', miosa.iso(v.promoted_at),
+		'archived_at', miosa.iso(v.archived_at),
+		'created_at', miosa.iso(v.created_at),
+		'updated_at', miosa.iso(v.updated_at))
+$$;
 COMMENT ON FUNCTION miosa.version_object(miosa.versions) IS 'A version in the platform''s shape';
 
 -- The platform's clients read three shapes of audit events; this one has the
 -- fields of all of them, and what is particular to us in metadata as well.
 CREATE FUNCTION miosa.audit_object(a miosa.audit_events) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN jsonb_build_object(
-	'id', a.deployment_id || '#' || a.seq,
-	'tenant_id', a.tenant_id,
-	'actor_id', a.actor_id,
-	'actor_type', a.actor_type,
-	'action', a.action,
-	'outcome', a.outcome,
-	'resource', 'deployment:' || a.deployment_id,
-	'resource_type', 'deployment',
-	'resource_id', a.deployment_id,
-	'metadata', jsonb_build_object(
-		'deployment_id', a.deployment_id,
-		'seq', a.seq,
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT pg_catalog.jsonb_build_object(
+		'id', a.deployment_id || '#' || a.seq::text,
+		'tenant_id', a.tenant_id,
+		'actor_id', a.actor_id,
+		'actor_type', a.actor_type,
+		'action', a.action,
 		'outcome', a.outcome,
-		'target_rule', a.target_rule,
-		'previous_version_id', a.previous_version_id,
-		'target_version_id', a.target_version_id,
-		'idempotency_key', a.idempotency_key,
-		'reason', a.reason,
-		'attribution', a.attribution,
-		'marks', a.marks,
-		'session_user', a.session_user_name),
-	'ip_address', host(a.client_addr),
-	'created_at', miosa.iso(a.created_at),
-	'inserted_at', miosa.iso(a.created_at));
+		'resource', 'deployment:' || a.deployment_id,
+		'resource_type', 'deployment',
+		'resource_id', a.deployment_id,
+		'metadata', pg_catalog.jsonb_build_object(
+			'deployment_id', a.deployment_id,
+			'seq', a.seq,
+			'outcome', a.outcome,
+			'target_rule', a.target_rule,
+			'previous_version_id', a.previous_version_id,
+			'target_version_id', a.target_version_id,
+			'idempotency_key', a.idempotency_key,
+			'reason', a.reason,
+			'attribution', a.attribution,
+			'marks', a.marks,
+			'session_user', a.session_user_name),
+		'ip_address', pg_catalog.host(a.client_addr),
+		'created_at', miosa.iso(a.created_at),
+		'inserted_at', miosa.iso(a.created_at))
+$$;
 COMMENT ON FUNCTION miosa.audit_object(miosa.audit_events) IS 'An audit event in a shape that all clients of the platform read';
 
 -- Build the object of a release.
 CREATE FUNCTION miosa.release_object(r miosa.releases) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CASE WHEN r.id IS NOT NULL THEN jsonb_build_object(
-	'id', r.id,
-	'deployment_id', r.deployment_id,
-	'deployment_version_id', r.deployment_version_id,
-	'tenant_id', r.tenant_id,
-	'kind', r.kind,
-	'environment_id', r.environment_id,
-	'storage_backend', r.storage_backend,
-	'storage_uri', r.storage_uri,
-	'sha256', r.sha256,
-	'artifact_uri', r.storage_uri,
-	'artifact_sha256', r.sha256,
-	'artifact_manifest', '{}'::jsonb,
-	'size_bytes', r.size_bytes,
-	'metadata', r.metadata,
-	'verified_at', miosa.iso(r.verified_at),
-	'collected_at', miosa.iso(r.collected_at),
-	'collected_by', r.collected_by,
-	'deleted_at', miosa.iso(r.deleted_at),
-	'ready_at', miosa.iso(r.ready_at),
-	'created_at', miosa.iso(r.created_at),
-	'updated_at', miosa.iso(r.updated_at)) END;
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT CASE WHEN r.id IS NOT NULL THEN pg_catalog.jsonb_build_object(
+		'id', r.id,
+		'deployment_id', r.deployment_id,
+		'deployment_version_id', r.deployment_version_id,
+		'tenant_id', r.tenant_id,
+		'kind', r.kind,
+		'environment_id', r.environment_id,
+		'storage_backend', r.storage_backend,
+		'storage_uri', r.storage_uri,
+		'sha256', r.sha256,
+		'artifact_uri', r.storage_uri,
+		'artifact_sha256', r.sha256,
+		'artifact_manifest', '{}'::jsonb,
+		'size_bytes', r.size_bytes,
+		'metadata', r.metadata,
+		'verified_at', miosa.iso(r.verified_at),
+		'collected_at', miosa.iso(r.collected_at),
+		'collected_by', r.collected_by,
+		'deleted_at', miosa.iso(r.deleted_at),
+		'ready_at', miosa.iso(r.ready_at),
+		'created_at', miosa.iso(r.created_at),
+		'updated_at', miosa.iso(r.updated_at)) END
+$$;
 COMMENT ON FUNCTION miosa.release_object(miosa.releases) IS 'A release in the platform''s shape; null for no release';
 
 -- Build the object of an instance.
 CREATE FUNCTION miosa.instance_object(i miosa.runtime_instances) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN jsonb_build_object(
-	'id', i.id,
-	'deployment_id', i.deployment_id,
-	'tenant_id', i.tenant_id,
-	'version_id', i.version_id,
-	'release_id', i.release_id,
-	'state', i.state,
-	'ip_address', i.address,
-	'port', i.port,
-	'last_heartbeat_at', miosa.iso(i.last_heartbeat_at),
-	'error_message', i.error_message,
-	'metadata', i.metadata,
-	'created_at', miosa.iso(i.created_at),
-	'updated_at', miosa.iso(i.updated_at));
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT pg_catalog.jsonb_build_object(
+		'id', i.id,
+		'deployment_id', i.deployment_id,
+		'tenant_id', i.tenant_id,
+		'version_id', i.version_id,
+		'release_id', i.release_id,
+		'state', i.state,
+		'ip_address', i.address,
+		'port', i.port,
+		'last_heartbeat_at', miosa.iso(i.last_heartbeat_at),
+		'error_message', i.error_message,
+		'metadata', i.metadata,
+		'created_at', miosa.iso(i.created_at),
+		'updated_at', miosa.iso(i.updated_at))
+$$;
 COMMENT ON FUNCTION miosa.instance_object(miosa.runtime_instances) IS 'A runtime instance in the platform''s shape';
 
 -- Build the object of a domain.
 CREATE FUNCTION miosa.domain_object(m miosa.domains) RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN jsonb_build_object(
-	'id', m.id,
-	'tenant_id', m.tenant_id,
-	'deployment_id', m.deployment_id,
-	'domain', m.fqdn,
-	'fqdn', m.fqdn,
-	'state', m.state,
-	'redirect_policy', m.redirect_policy,
-	'verified_at', miosa.iso(m.verified_at),
-	'created_at', miosa.iso(m.created_at));
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT pg_catalog.jsonb_build_object(
+		'id', m.id,
+		'tenant_id', m.tenant_id,
+		'deployment_id', m.deployment_id,
+		'domain', m.fqdn,
+		'fqdn', m.fqdn,
+		'state', m.state,
+		'redirect_policy', m.redirect_policy,
+		'verified_at', miosa.iso(m.verified_at),
+		'created_at', miosa.iso(m.created_at))
+$$;
 COMMENT ON FUNCTION miosa.domain_object(miosa.domains) IS 'A domain in the platform''s shape';
 
 -- Finding a deployment by what people and edges call it.

@@ -40,11 +40,13 @@ $$;
 COMMENT ON FUNCTION miosa.is_newest_event(text, bigint) IS 'Whether this is the newest audit event of a deployment that exists; it is kept for ever';
 
 -- Instances that ended a week ago, or have sent no heartbeat for as long.
--- Where heartbeats have no timeout, a healthy one is never too old.
+-- Where heartbeats have no timeout, a healthy one is never too old.  The body is
+-- quoted for the reason that read.sql gives.
 CREATE FUNCTION miosa.instance_expired(i miosa.runtime_instances, at timestamptz, horizon timestamptz) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN miosa.has_ended(i.state) AND i.updated_at < at THEN true
-	ELSE coalesce(i.last_heartbeat_at, i.updated_at) < CASE i.state WHEN 'healthy' THEN least(at, horizon) ELSE at END END;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	SELECT CASE WHEN miosa.has_ended(i.state) AND i.updated_at < at THEN true
+		ELSE coalesce(i.last_heartbeat_at, i.updated_at) < CASE i.state WHEN 'healthy' THEN least(at, horizon) ELSE at END END
+$$;
 COMMENT ON FUNCTION miosa.instance_expired(miosa.runtime_instances, timestamptz, timestamptz) IS 'Whether an instance ended, or sent its last heartbeat, before a time; for a healthy one it must be before the heartbeat horizon as well';
 
 -- A resync has edges remove such a host.  One that is routed again is not

@@ -25,11 +25,13 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.count_instances(text, text) IS 'Numbers of instances of a version that are healthy, and that are starting';
 
--- The error of a scheduler's request that no success has followed.
+-- The error of a scheduler's request that no success has followed.  The body is
+-- quoted for the reason that read.sql gives.
 CREATE FUNCTION miosa.lasting_error(asked miosa.capacity) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN asked.last_error_at > coalesce(asked.asked_at, '-infinity') AND asked.last_error_at >= asked.since
-	THEN asked.last_error END;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	SELECT CASE WHEN asked.last_error_at > coalesce(asked.asked_at, '-infinity') AND asked.last_error_at >= asked.since
+		THEN asked.last_error END
+$$;
 COMMENT ON FUNCTION miosa.lasting_error(miosa.capacity) IS 'Why schedulers do not accept the present request; null when they have accepted it since, or were not asked yet';
 
 -- Describe what schedulers were asked for.
@@ -61,10 +63,10 @@ END $$;
 COMMENT ON FUNCTION miosa.scheduler_lines(text, text) IS 'Lines of miosa.status() about requests to schedulers';
 
 -- Compare the time of waiting with cutover_deadline.
-CREATE FUNCTION miosa.is_overdue(d miosa.deployments) RETURNS boolean
+CREATE FUNCTION miosa.is_overdue(waiting_since timestamptz) RETURNS boolean
 LANGUAGE sql VOLATILE PARALLEL SAFE
-RETURN coalesce(miosa.cutover_due(d.waiting_since) <= clock_timestamp(), false);
-COMMENT ON FUNCTION miosa.is_overdue(miosa.deployments) IS 'Whether a deployment waits for instances longer than miosa_rollback.cutover_deadline';
+RETURN coalesce(miosa.cutover_due(waiting_since) <= clock_timestamp(), false);
+COMMENT ON FUNCTION miosa.is_overdue(timestamptz) IS 'Whether a deployment waits for instances longer than miosa_rollback.cutover_deadline';
 
 -- Count the edges of a deployment, as convergence_rows() shows them.
 CREATE FUNCTION miosa.count_edges(deployment_id text, OUT counted bigint, OUT done bigint, OUT expired bigint,
@@ -105,7 +107,7 @@ BEGIN
 	ELSIF d.state IN ('stopped', 'failed') THEN
 		code := 'not_serving';
 		text := format('NOT SERVING: the deployment is %s', d.state);
-	ELSIF d.serving_version_id IS NOT NULL AND healthy = 0 AND miosa.is_overdue(d) THEN
+	ELSIF d.serving_version_id IS NOT NULL AND healthy = 0 AND miosa.is_overdue(d.waiting_since) THEN
 		code := 'overdue';
 		text := miosa.clip(format('OVERDUE: %s has no healthy instance for %s, %s is served', version, waits, serving), 64);
 	ELSIF d.serving_version_id IS NOT NULL THEN
@@ -371,10 +373,10 @@ COMMENT ON COLUMN miosa.overdue.last_error IS 'Why the last request was not acce
 -- are young or not done.
 
 -- Whether routes, or the state, wait for instances.
-CREATE FUNCTION miosa.waits_for_instances(d miosa.deployments) RETURNS boolean
+CREATE FUNCTION miosa.waits_for_instances(serving_version_id text, state text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN d.serving_version_id IS NOT NULL OR d.state = 'pending';
-COMMENT ON FUNCTION miosa.waits_for_instances(miosa.deployments) IS 'Whether a deployment waits for instances of its active version';
+RETURN serving_version_id IS NOT NULL OR state = 'pending';
+COMMENT ON FUNCTION miosa.waits_for_instances(text, text) IS 'Whether a deployment waits for instances of its active version';
 
 -- Describe the instances of a deployment that waits for them.
 CREATE FUNCTION miosa.instances_progress(deployment_id text, OUT age text, OUT bar text, OUT error text)
@@ -387,7 +389,7 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 	CROSS JOIN LATERAL miosa.count_instances(p.id, v.id) i
 	LEFT JOIN miosa.capacity c ON c.deployment_id = p.id AND c.version_id = v.id AND c.state = 'wanted'
 	WHERE p.id = $1 AND p.desired_replicas > 0 AND p.state <> 'stopped'
-		AND miosa.waits_for_instances(p)
+		AND miosa.waits_for_instances(p.serving_version_id, p.state)
 $$;
 COMMENT ON FUNCTION miosa.instances_progress(text) IS 'Line of miosa.progress about instances while a deployment waits for them; null when it does not';
 
@@ -404,7 +406,7 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 			WHERE o.kind IN ('route', 'host_removed') ORDER BY o.xid LIMIT 1000)
 	), changed AS (
 		SELECT p.id, p.seq, max(l.created_at) AS at, CASE WHEN bool_and(l.epoch IS NOT NULL) THEN max(l.epoch) END AS epoch,
-			miosa.waits_for_instances(p) AS waits
+			miosa.waits_for_instances(p.serving_version_id, p.state) AS waits
 		FROM entries l JOIN miosa.deployments p ON p.id = l.deployment_id
 		GROUP BY p.id
 	), behind AS (

@@ -38,6 +38,15 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
 SELECT c.relname AS without_key FROM pg_class c
 WHERE c.relnamespace = 'miosa'::regnamespace AND c.relkind = 'r'
 	AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary);
+-- No parsed expression of ours, as a view or a function with RETURN or BEGIN
+-- ATOMIC has it, uses the row type of a table: the newest releases of
+-- PostgreSQL would not let users add columns that have the table rewritten.
+SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0) AS uses_row, t.oid::regtype AS row_type
+FROM pg_class c JOIN pg_type t ON t.typrelid = c.oid
+JOIN pg_depend d ON d.refclassid = 'pg_type'::regclass AND d.refobjid IN (t.oid, t.typarray) AND d.deptype = 'n'
+LEFT JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+WHERE c.relnamespace = 'miosa'::regnamespace AND c.relkind IN ('r', 'p') AND (p.oid IS NULL OR p.prosqlbody IS NOT NULL)
+ORDER BY 1, 2;
 -- No object of ours outside of the schema miosa but the functions miosa_*.
 SELECT pg_describe_object(d.classid, d.objid, 0) AS outside
 FROM pg_depend d JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
