@@ -90,7 +90,7 @@ watch_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id,
 }
 
 /*
- * Is that a table of ours whose rows are worth an error?
+ * Whether it is a table of ours whose rows keep the extension from being dropped.
  */
 static bool
 is_guarded(Oid relid)
@@ -116,7 +116,7 @@ is_guarded(Oid relid)
 }
 
 /*
- * Has the table a row?  The command that drops it holds its lock.
+ * Whether the table has a row.  The command that drops it holds its lock.
  */
 static bool
 has_rows(Oid relid)

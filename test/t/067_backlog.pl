@@ -1,5 +1,5 @@
 # What is committed is delivered, however much of it there is and in whatever
-# order its transactions end; and so is that nothing shall be served any more.
+# order its transactions end; and so is that nothing is served any more.
 
 use strict;
 use warnings FATAL => 'all';

@@ -35,7 +35,7 @@ EOS
 my ($example) =
   slurp_file('docs/listening.md') =~ /^```python\n(import select.*?)^```$/ms;
 
-# It shall hear by NOTIFY, and not because it looks again
+# It must learn of it by NOTIFY, and not because it looks again
 $example =~ s/(select\.select\(.*), 10\)/$1, 600)/ or die "no time to look again\n";
 append_to_file("$dir/listener.py", <<"EOC");
 import json, sys
