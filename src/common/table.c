@@ -16,6 +16,8 @@
 
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -27,6 +29,7 @@ static MrbTable *tables = NULL;
 
 static void link_table(MrbTable *table);
 static void find_names(MrbTable *table);
+static void check_type(const MrbTable *table, int column);
 static void forget_relation(Datum arg, Oid relid);
 static void forget_all(Datum arg, int cacheid, uint32 hashvalue);
 
@@ -102,8 +105,31 @@ find_names(MrbTable *table)
 		if (table->attnums[i] == InvalidAttrNumber)
 			elog(ERROR, "column \"%s\" of table miosa.%s is missing",
 				 table->columns[i], table->name);
+		check_type(table, i);
 	}
 	table->valid = table->changes == changes;
+}
+
+/*
+ * Refuse a column whose type an ALTER TABLE has changed.
+ */
+static void
+check_type(const MrbTable *table, int column)
+{
+	Oid			expected = OidIsValid(table->types[column]) ?
+	table->types[column] : TEXTOID;
+	Oid			type = get_atttype(table->relid, table->attnums[column]);
+
+	if (type != expected)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of table miosa.%s has another type",
+						table->columns[column], table->name),
+				 errdetail("The column has type %s instead of %s.",
+						   format_type_be(type), format_type_be(expected)),
+				 errhint("Change it back: ALTER TABLE miosa.%s ALTER %s TYPE %s;",
+						 table->name, table->columns[column],
+						 format_type_be(expected))));
 }
 
 /*

@@ -21,6 +21,7 @@ typedef struct MrbTable
 	const char *name;			/* in schema miosa */
 	const char *index;			/* NULL: none is used */
 	const char *columns[MRB_TABLE_MAX_COLUMNS]; /* that are used */
+	Oid			types[MRB_TABLE_MAX_COLUMNS];	/* of these; 0: text */
 
 	/* Found in the catalog; what follows is written by table.c only. */
 	Oid			relid;
@@ -34,7 +35,8 @@ typedef struct MrbTable
 
 /*
  * Open and lock a table.  Its oids and column numbers are as in the catalog
- * until the lock is released.
+ * until the lock is released.  An error if a column has another type: values are
+ * read and written as they are.
  */
 extern Relation mrb_table_open(MrbTable *table, LOCKMODE lock);
 

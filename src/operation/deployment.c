@@ -64,6 +64,12 @@ static MrbIndexLookup deployment_row = {
 		[DEPLOYMENT_WAITING] = "waiting_since",
 		[DEPLOYMENT_LAST_ROLLBACK] = "last_rollback_at",
 	},
+	.table.types = {
+		[DEPLOYMENT_REPLICAS] = INT4OID,
+		[DEPLOYMENT_SEQ] = INT8OID,
+		[DEPLOYMENT_WAITING] = TIMESTAMPTZOID,
+		[DEPLOYMENT_LAST_ROLLBACK] = TIMESTAMPTZOID,
+	},
 };
 
 enum
@@ -91,6 +97,7 @@ static MrbIndexLookup version_row = {
 		[VERSION_STATE] = "state",
 		[VERSION_PROMOTED_OVER] = "promoted_over",
 	},
+	.table.types = {[VERSION_NUMBER] = INT4OID},
 };
 
 enum
@@ -118,12 +125,19 @@ static MrbIndexLookup release_row = {
 		[RELEASE_COLLECTED] = "collected_at",
 		[RELEASE_COLLECTED_BY] = "collected_by",
 	},
+	.table.types = {
+		[RELEASE_SIZE] = INT8OID,
+		[RELEASE_VERIFIED] = TIMESTAMPTZOID,
+		[RELEASE_MISSING] = TIMESTAMPTZOID,
+		[RELEASE_COLLECTED] = TIMESTAMPTZOID,
+	},
 };
 
 static MrbIndexLookup capacity_row = {
 	.table.name = "capacity",
 	.table.index = "capacity_pkey",
 	.table.columns = {"stop_asked"},
+	.table.types = {BOOLOID},
 };
 
 static MrbIndexLookup tenant_row = {
@@ -137,18 +151,21 @@ static MrbIndexLookup own_plan_row = {
 	.table.name = "own_plans",
 	.table.index = "own_plans_pkey",
 	.table.columns = {"idempotency_retention"},
+	.table.types = {INTERVALOID},
 };
 
 static MrbIndexLookup shipped_plan_row = {
 	.table.name = "shipped_plans",
 	.table.index = "shipped_plans_name",
 	.table.columns = {"idempotency_retention"},
+	.table.types = {INTERVALOID},
 };
 
 static MrbIndexLookup key_row = {
 	.table.name = "idempotency_keys",
 	.table.index = "idempotency_keys_pkey",
 	.table.columns = {"expires_at"},
+	.table.types = {TIMESTAMPTZOID},
 };
 
 static MrbQuery healthy_query = {

@@ -50,6 +50,11 @@ MrbRowWriteTable mrb_enqueue_outbox = {
 		[OUTBOX_HOST] = "host",
 		[OUTBOX_CREATED] = "created_at",
 	},
+	.table.types = {
+		[OUTBOX_XID] = XID8OID,
+		[OUTBOX_ROUTE_SEQ] = INT8OID,
+		[OUTBOX_CREATED] = TIMESTAMPTZOID,
+	},
 	.nwritten = OUTBOX_COLUMNS,
 };
 

@@ -46,6 +46,13 @@ static MrbIndexLookup key_row = {
 		[KEY_CREATED_AT] = "created_at",
 		[KEY_EXPIRES_AT] = "expires_at",
 	},
+	.table.types = {
+		[KEY_FINGERPRINT] = BYTEAOID,
+		[KEY_RESPONSE] = JSONBOID,
+		[KEY_SEQ] = INT8OID,
+		[KEY_CREATED_AT] = TIMESTAMPTZOID,
+		[KEY_EXPIRES_AT] = TIMESTAMPTZOID,
+	},
 };
 
 enum
@@ -61,6 +68,7 @@ static MrbIndexLookup deployment_row = {
 		[DEPLOYMENT_SEQ] = "seq",
 		[DEPLOYMENT_ACTIVE] = "active_version_id",
 	},
+	.table.types = {[DEPLOYMENT_SEQ] = INT8OID},
 };
 
 static MrbQuery forget_query = {

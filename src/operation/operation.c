@@ -75,6 +75,14 @@ static MrbRowWriteTable deployments = {
 		[DEPLOYMENT_USER] = "external_user_id",
 		[DEPLOYMENT_PROJECT] = "external_project_id",
 	},
+	.table.types = {
+		[DEPLOYMENT_RECENT] = TEXTARRAYOID,
+		[DEPLOYMENT_WAITING] = TIMESTAMPTZOID,
+		[DEPLOYMENT_SEQ] = INT8OID,
+		[DEPLOYMENT_ROUTE_SEQ] = INT8OID,
+		[DEPLOYMENT_LAST_ROLLBACK] = TIMESTAMPTZOID,
+		[DEPLOYMENT_UPDATED] = TIMESTAMPTZOID,
+	},
 	.nwritten = MRB_OPERATION_COLUMNS,
 };
 
@@ -126,6 +134,13 @@ static MrbRowWriteTable events = {
 		[EVENT_MARKS] = "marks",
 		[EVENT_CREATED] = "created_at",
 	},
+	.table.types = {
+		[EVENT_SEQ] = INT8OID,
+		[EVENT_CLIENT] = INETOID,
+		[EVENT_ATTRIBUTION] = JSONBOID,
+		[EVENT_MARKS] = JSONBOID,
+		[EVENT_CREATED] = TIMESTAMPTZOID,
+	},
 	.nwritten = EVENT_COLUMNS,
 };
 
@@ -153,6 +168,13 @@ static MrbRowWriteTable keys = {
 		[KEY_SEQ] = "seq",
 		[KEY_CREATED] = "created_at",
 		[KEY_EXPIRES] = "expires_at",
+	},
+	.table.types = {
+		[KEY_FINGERPRINT] = BYTEAOID,
+		[KEY_RESPONSE] = JSONBOID,
+		[KEY_SEQ] = INT8OID,
+		[KEY_CREATED] = TIMESTAMPTZOID,
+		[KEY_EXPIRES] = TIMESTAMPTZOID,
 	},
 	.nwritten = KEY_COLUMNS,
 };

@@ -26,6 +26,7 @@
 #include "access/tableam.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -100,6 +101,11 @@ static MrbTable outbox = {
 		[COL_ROUTE_SEQ] = "route_seq",
 		[COL_HOST] = "host",
 		[COL_CREATED_AT] = "created_at",
+	},
+	.types = {
+		[COL_XID] = XID8OID,
+		[COL_ROUTE_SEQ] = INT8OID,
+		[COL_CREATED_AT] = TIMESTAMPTZOID,
 	},
 };
 

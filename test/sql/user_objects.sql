@@ -266,6 +266,12 @@ SELECT test.code($$SELECT miosa_rollback('dep_1', 'ver_1', 'k-23')$$);
 ALTER TABLE miosa.outbox DROP CONSTRAINT known;
 DROP TABLE test.seen;
 
+-- Promise: a column of another type is refused, since values are written as
+-- they are.
+ALTER TABLE miosa.audit_events ALTER seq TYPE numeric;
+SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_1', 'k-23')$$);
+ALTER TABLE miosa.audit_events ALTER seq TYPE bigint;
+
 -- Promise: a rule is refused, and nothing is written.
 CREATE RULE also AS ON INSERT TO miosa.audit_events DO ALSO NOTIFY test;
 SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_1', 'k-23')$$);
