@@ -29,7 +29,6 @@ static MrbTable *tables = NULL;
 
 static void link_table(MrbTable *table);
 static void find_names(MrbTable *table);
-static void check_type(const MrbTable *table, int column);
 static void forget_relation(Datum arg, Oid relid);
 static void forget_all(Datum arg, int cacheid, uint32 hashvalue);
 
@@ -105,7 +104,10 @@ find_names(MrbTable *table)
 		if (table->attnums[i] == InvalidAttrNumber)
 			elog(ERROR, "column \"%s\" of table miosa.%s is missing",
 				 table->columns[i], table->name);
-		check_type(table, i);
+		mrb_table_check_type(table->name, table->columns[i],
+							 get_atttype(table->relid, table->attnums[i]),
+							 OidIsValid(table->types[i]) ? table->types[i] :
+							 TEXTOID);
 	}
 	table->valid = table->changes == changes;
 }
@@ -113,23 +115,19 @@ find_names(MrbTable *table)
 /*
  * Refuse a column whose type an ALTER TABLE has changed.
  */
-static void
-check_type(const MrbTable *table, int column)
+void
+mrb_table_check_type(const char *table, const char *column, Oid type,
+					 Oid expected)
 {
-	Oid			expected = OidIsValid(table->types[column]) ?
-	table->types[column] : TEXTOID;
-	Oid			type = get_atttype(table->relid, table->attnums[column]);
-
 	if (type != expected)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("column \"%s\" of table miosa.%s has another type",
-						table->columns[column], table->name),
+						column, table),
 				 errdetail("The column has type %s instead of %s.",
 						   format_type_be(type), format_type_be(expected)),
 				 errhint("Change it back: ALTER TABLE miosa.%s ALTER %s TYPE %s;",
-						 table->name, table->columns[column],
-						 format_type_be(expected))));
+						 table, column, format_type_be(expected))));
 }
 
 /*

@@ -40,4 +40,8 @@ typedef struct MrbTable
  */
 extern Relation mrb_table_open(MrbTable *table, LOCKMODE lock);
 
+/* Raise that error, unless the type of a column is the expected one. */
+extern void mrb_table_check_type(const char *table, const char *column,
+								 Oid type, Oid expected);
+
 #endif							/* MRB_TABLE_H */

@@ -40,6 +40,7 @@
 #include "base/compat.h"
 #include "common/iso_time.h"
 #include "common/json_read.h"
+#include "common/table.h"
 #include "operation/response.h"
 
 /* Where the value of a member comes from. */
@@ -216,7 +217,9 @@ struct MrbResponse
 
 static void read_row(MrbResponse *response, TupleTableSlot *deployment);
 static const AttrNumber *find_columns(TupleDesc desc);
-static AttrNumber find_column(TupleDesc desc, const char *name);
+static bool have_types(TupleDesc desc, const AttrNumber *attnums);
+static Oid	get_type(int column);
+static AttrNumber find_column(TupleDesc desc, const char *name, Oid type);
 static void set_column(MrbResponse *response, MemberNumber number, Datum value);
 static void set_value(MrbResponse *response, MemberNumber number,
 					  const JsonbValue *value);
@@ -450,8 +453,8 @@ read_row(MrbResponse *response, TupleTableSlot *deployment)
 }
 
 /*
- * Find the columns of the members, and seq.  Their numbers are cached: they are
- * constant for a table, and CREATE EXTENSION creates a table with a new type.
+ * Find the columns of the members, and seq.  Their numbers are cached while they
+ * are columns of the same type of row and of the types that are read.
  */
 static const AttrNumber *
 find_columns(TupleDesc desc)
@@ -459,30 +462,74 @@ find_columns(TupleDesc desc)
 	static Oid	type = InvalidOid;
 	static AttrNumber attnums[COLUMN_COUNT];
 
-	if (desc->tdtypeid == type && type != RECORDOID)
+	if (desc->tdtypeid == type && type != RECORDOID &&
+		have_types(desc, attnums))
 		return attnums;
 	type = InvalidOid;
-	for (int i = 0; i < DATA_COUNT; i++)
-		attnums[i] = members[i].source == FROM_METADATA ? InvalidAttrNumber :
-			find_column(desc, members[i].name);
-	attnums[COLUMN_SEQ] = find_column(desc, "seq");
+	for (int i = 0; i < COLUMN_COUNT; i++)
+		attnums[i] = get_type(i) == InvalidOid ? InvalidAttrNumber :
+			find_column(desc, i == COLUMN_SEQ ? "seq" : members[i].name,
+						get_type(i));
 	type = desc->tdtypeid;
 	return attnums;
+}
+
+/*
+ * Whether these columns have the types that are read.
+ */
+static bool
+have_types(TupleDesc desc, const AttrNumber *attnums)
+{
+	for (int i = 0; i < COLUMN_COUNT; i++)
+	{
+		if (attnums[i] != InvalidAttrNumber &&
+			(attnums[i] > desc->natts ||
+			 TupleDescAttr(desc, attnums[i] - 1)->atttypid != get_type(i)))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Return the type that a column must have; a member may have none.
+ */
+static Oid
+get_type(int column)
+{
+	if (column == COLUMN_SEQ)
+		return INT8OID;
+	switch (members[column].source)
+	{
+		case FROM_TEXT:
+			return TEXTOID;
+		case FROM_INTEGER:
+			return INT4OID;
+		case FROM_BOOLEAN:
+			return BOOLOID;
+		case FROM_TIME:
+			return TIMESTAMPTZOID;
+		case FROM_OBJECT:
+			return JSONBOID;
+		default:
+			return InvalidOid;
+	}
 }
 
 /*
  * Find a column of the deployment's row.
  */
 static AttrNumber
-find_column(TupleDesc desc, const char *name)
+find_column(TupleDesc desc, const char *name, Oid type)
 {
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
 
-		if (!attribute->attisdropped &&
-			strcmp(NameStr(attribute->attname), name) == 0)
-			return i + 1;
+		if (attribute->attisdropped ||
+			strcmp(NameStr(attribute->attname), name) != 0)
+			continue;
+		mrb_table_check_type("deployments", name, attribute->atttypid, type);
+		return i + 1;
 	}
 	elog(ERROR, "column \"%s\" of table miosa.deployments is missing", name);
 }

@@ -271,6 +271,9 @@ DROP TABLE test.seen;
 ALTER TABLE miosa.audit_events ALTER seq TYPE numeric;
 SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_1', 'k-23')$$);
 ALTER TABLE miosa.audit_events ALTER seq TYPE bigint;
+ALTER TABLE miosa.deployments ALTER owner_id TYPE bigint USING 1;
+SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_1', 'k-23')$$);
+ALTER TABLE miosa.deployments ALTER owner_id TYPE text;
 
 -- Promise: a rule is refused, and nothing is written.
 CREATE RULE also AS ON INSERT TO miosa.audit_events DO ALSO NOTIFY test;
