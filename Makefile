@@ -90,6 +90,7 @@ OBJS = \
 	src/notify/wakeup.o \
 	src/operation/actor.o \
 	src/operation/apply.o \
+	src/operation/attempt.o \
 	src/operation/caller_request.o \
 	src/operation/candidates.o \
 	src/operation/capacity.o \
@@ -98,6 +99,7 @@ OBJS = \
 	src/operation/deployment.o \
 	src/operation/derived_columns.o \
 	src/operation/enqueue.o \
+	src/operation/finding.o \
 	src/operation/idempotency.o \
 	src/operation/operation.o \
 	src/operation/pointer_trigger.o \

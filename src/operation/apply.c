@@ -127,7 +127,7 @@ mrb_complete_capacity(PG_FUNCTION_ARGS)
 bool
 mrb_apply_complete(const char *deployment_id)
 {
-	MrbDeployment *now = mrb_deployment_read(deployment_id, NULL, NULL, NULL);
+	MrbDeployment *now = mrb_deployment_read(deployment_id, NULL, NULL);
 
 	return now != NULL && complete(now);
 }
@@ -152,7 +152,7 @@ mrb_revise_capacity(PG_FUNCTION_ARGS)
 static void
 revise(const char *id, int old_replicas, bool was_stopped)
 {
-	MrbDeployment *now = mrb_deployment_read(id, NULL, NULL, NULL);
+	MrbDeployment *now = mrb_deployment_read(id, NULL, NULL);
 	bool		stopped;
 
 	if (now == NULL || now->active.id == NULL ||
@@ -174,7 +174,7 @@ revise(const char *id, int old_replicas, bool was_stopped)
 static void
 request_missing(const char *id, const char *active)
 {
-	MrbDeployment *now = mrb_deployment_read(id, active, NULL, NULL);
+	MrbDeployment *now = mrb_deployment_read(id, active, NULL);
 	MrbCutover	capacity = judge(now, &now->target, &now->serving);
 
 	if (!lacks_instances(now, &capacity))

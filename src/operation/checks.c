@@ -16,7 +16,6 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "base/function_name.h"
 #include "base/guc.h"
 #include "base/miosa_rollback.h"
 #include "notify/wakeup.h"
@@ -30,13 +29,6 @@ PG_FUNCTION_INFO_V1(mrb_no_version);
 #define MARKED_SHOWN 5
 
 static char *describe_marked(List *marked);
-static MrbFinding holds(const char *name);
-static MrbFinding fails(const char *name, MrbCondition condition,
-						const char *message, const char *detail,
-						const char *hint);
-static MrbFinding warns(const char *name, const char *warning,
-						const char *message, const char *detail,
-						const char *hint);
 static MrbFinding accept_risk(const MrbFinding *failure, const char *warning,
 							  const char *hint);
 static MrbFinding artifact_gone(const char *name,
@@ -51,12 +43,12 @@ MrbFinding
 mrb_checks_version_exists(const MrbDeployment *deployment, const char *asked)
 {
 	if (deployment->target.id != NULL)
-		return holds("version_exists");
-	return fails("version_exists", MRB_ERR_VERSION_NOT_FOUND,
-				 psprintf("version \"%s\" does not exist", asked),
-				 psprintf("Deployment \"%s\" has no such version.",
-						  deployment->id),
-				 show_candidates(deployment));
+		return mrb_finding_hold("version_exists");
+	return mrb_finding_fail("version_exists", MRB_ERR_VERSION_NOT_FOUND,
+							psprintf("version \"%s\" does not exist", asked),
+							psprintf("Deployment \"%s\" has no such version.",
+									 deployment->id),
+							show_candidates(deployment));
 }
 
 /*
@@ -72,7 +64,7 @@ mrb_no_version(PG_FUNCTION_ARGS)
 													PG_ARGISNULL(1) ? "" :
 													text_to_cstring(PG_GETARG_TEXT_PP(1)));
 
-	mrb_checks_enforce(&finding);
+	mrb_finding_enforce(&finding);
 	PG_RETURN_VOID();
 }
 
@@ -85,11 +77,11 @@ mrb_checks_version_ready(const MrbDeployment *deployment)
 	const MrbVersion *target = &deployment->target;
 
 	if (strcmp(target->state, "ready") == 0)
-		return holds("version_ready");
-	return fails("version_ready", MRB_ERR_VERSION_NOT_READY,
-				 psprintf("version \"%s\" is not ready", target->id),
-				 psprintf("The state of the version is \"%s\".", target->state),
-				 show_candidates(deployment));
+		return mrb_finding_hold("version_ready");
+	return mrb_finding_fail("version_ready", MRB_ERR_VERSION_NOT_READY,
+							psprintf("version \"%s\" is not ready", target->id),
+							psprintf("The state of the version is \"%s\".", target->state),
+							show_candidates(deployment));
 }
 
 /*
@@ -101,7 +93,7 @@ mrb_checks_artifact_kept(const MrbDeployment *deployment)
 	const MrbVersion *target = &deployment->target;
 
 	if (target->collected_at == 0)
-		return holds("artifact_kept");
+		return mrb_finding_hold("artifact_kept");
 	return artifact_gone("artifact_kept", deployment, target->id,
 						 psprintf("The artifact was collected at %s by %s.",
 								  timestamptz_to_str(target->collected_at),
@@ -122,17 +114,17 @@ mrb_checks_artifact_present(const MrbDeployment *deployment,
 	MrbFinding	it;
 
 	if (check->state == MRB_ARTIFACT_PRESENT)
-		return holds(name);
+		return mrb_finding_hold(name);
 	if (check->state == MRB_ARTIFACT_GONE)
 		return artifact_gone(name, deployment, version_id, check->detail);
 
-	it = fails(name, MRB_ERR_STORAGE_UNAVAILABLE,
-			   psprintf("the artifact of version \"%s\" could not be verified",
-						version_id),
-			   check->detail,
-			   psprintf("To proceed without the verification, type %s",
-						mrb_caller_request_again(deployment->request, promotion,
-												 deployment->id, version_id, true)));
+	it = mrb_finding_fail(name, MRB_ERR_STORAGE_UNAVAILABLE,
+						  psprintf("the artifact of version \"%s\" could not be verified",
+								   version_id),
+						  check->detail,
+						  psprintf("To proceed without the verification, type %s",
+								   mrb_caller_request_again(deployment->request, promotion,
+															deployment->id, version_id, true)));
 	if (check->grace || accept_unverified)
 		return accept_risk(&it, "ARTIFACT_UNVERIFIED", accept_unverified ?
 						   "The operation accepts unverified artifacts; check that this one is served." :
@@ -150,18 +142,18 @@ mrb_checks_active_expected(const MrbDeployment *deployment, const char *expected
 	const char *active = deployment->active.id;
 
 	if (expected == NULL || (active != NULL && strcmp(expected, active) == 0))
-		return holds("active_expected");
-	return fails("active_expected", MRB_ERR_ACTIVE_VERSION_CHANGED,
-				 psprintf("the active version of deployment \"%s\" is not the expected one",
-						  deployment->id),
-				 active ?
-				 psprintf("The expected version is \"%s\", the active one \"%s\".",
-						  expected, active) :
-				 psprintf("The expected version is \"%s\", and none is active.",
-						  expected),
-				 psprintf("See the operations with %s",
-						  mrb_caller_request_show(deployment->request, "history",
-												  deployment->id)));
+		return mrb_finding_hold("active_expected");
+	return mrb_finding_fail("active_expected", MRB_ERR_ACTIVE_VERSION_CHANGED,
+							psprintf("the active version of deployment \"%s\" is not the expected one",
+									 deployment->id),
+							active ?
+							psprintf("The expected version is \"%s\", the active one \"%s\".",
+									 expected, active) :
+							psprintf("The expected version is \"%s\", and none is active.",
+									 expected),
+							psprintf("See the operations with %s",
+									 mrb_caller_request_show(deployment->request, "history",
+															 deployment->id)));
 }
 
 /*
@@ -177,20 +169,20 @@ mrb_checks_not_repeated(const MrbDeployment *deployment,
 	if (deployment->last_rollback_at == 0 ||
 		TimestampDifferenceExceeds(deployment->last_rollback_at, now,
 								   MRB_REPEAT_SECONDS * 1000))
-		return holds("not_repeated");
-	return fails("not_repeated", MRB_ERR_ROLLBACK_REPEATED,
-				 psprintf("deployment \"%s\" was rolled back a moment ago",
-						  deployment->id),
-				 psprintf("Operation %s#" INT64_FORMAT " made \"%s\" active at %s; a call without version and key could be a retry of it.",
-						  deployment->id, deployment->seq,
-						  deployment->active.id ? deployment->active.id : "",
-						  timestamptz_to_str(deployment->last_rollback_at)),
-				 default_target ?
-				 psprintf("To go back one more version, type %s",
-						  mrb_caller_request_again(deployment->request, false,
-												   deployment->id, default_target,
-												   false)) :
-				 show_candidates(deployment));
+		return mrb_finding_hold("not_repeated");
+	return mrb_finding_fail("not_repeated", MRB_ERR_ROLLBACK_REPEATED,
+							psprintf("deployment \"%s\" was rolled back a moment ago",
+									 deployment->id),
+							psprintf("Operation %s#" INT64_FORMAT " made \"%s\" active at %s; a call without version and key could be a retry of it.",
+									 deployment->id, deployment->seq,
+									 deployment->active.id ? deployment->active.id : "",
+									 timestamptz_to_str(deployment->last_rollback_at)),
+							default_target ?
+							psprintf("To go back one more version, type %s",
+									 mrb_caller_request_again(deployment->request, false,
+															  deployment->id, default_target,
+															  false)) :
+							show_candidates(deployment));
 }
 
 /*
@@ -204,12 +196,12 @@ mrb_checks_compatible(const MrbDeployment *deployment)
 	MrbFinding	it;
 
 	if (deployment->marked == NIL)
-		return holds("migration_compatible");
+		return mrb_finding_hold("migration_compatible");
 
-	it = fails("migration_compatible", MRB_ERR_MIGRATION_INCOMPATIBLE,
-			   describe_marked(deployment->marked),
-			   "A rollback changes code, not data: the older code runs with the newer schema.",
-			   "Read the version's migration notes first; a superuser can proceed after SET miosa_rollback.on_incompatible = 'warn';");
+	it = mrb_finding_fail("migration_compatible", MRB_ERR_MIGRATION_INCOMPATIBLE,
+						  describe_marked(deployment->marked),
+						  "A rollback changes code, not data: the older code runs with the newer schema.",
+						  "Read the version's migration notes first; a superuser can proceed after SET miosa_rollback.on_incompatible = 'warn';");
 	if (mrb_on_incompatible == MRB_INCOMPATIBLE_WARN)
 		return accept_risk(&it, "MIGRATION_INCOMPATIBLE",
 						   "Check that the older version works with the current schema.");
@@ -245,9 +237,9 @@ MrbFinding
 mrb_checks_delivery(bool undelivered)
 {
 	if (!undelivered)
-		return holds("changes_delivered");
-	return warns("changes_delivered", "NOT_DELIVERED", MRB_WAKEUP_UNDELIVERED_MESSAGE, NULL,
-				 MRB_WAKEUP_UNDELIVERED_HINT);
+		return mrb_finding_hold("changes_delivered");
+	return mrb_finding_warn("changes_delivered", "NOT_DELIVERED", MRB_WAKEUP_UNDELIVERED_MESSAGE, NULL,
+							MRB_WAKEUP_UNDELIVERED_HINT);
 }
 
 /*
@@ -258,11 +250,11 @@ MrbFinding
 mrb_checks_actor_counts(bool ignored)
 {
 	if (!ignored)
-		return holds("actor_counts");
-	return warns("actor_counts", "ACTOR_IGNORED",
-				 "miosa_rollback.actor is ignored, because it is set for the session",
-				 "A connection pooler in transaction mode passes it on to the next client.",
-				 "RESET miosa_rollback.actor; then, in each transaction, SET LOCAL miosa_rollback.actor = 'user:...';");
+		return mrb_finding_hold("actor_counts");
+	return mrb_finding_warn("actor_counts", "ACTOR_IGNORED",
+							"miosa_rollback.actor is ignored, because it is set for the session",
+							"A connection pooler in transaction mode passes it on to the next client.",
+							"RESET miosa_rollback.actor; then, in each transaction, SET LOCAL miosa_rollback.actor = 'user:...';");
 }
 
 /*
@@ -281,81 +273,13 @@ mrb_checks_accepted_risks(const MrbFinding *artifact, const MrbFinding *compatib
 }
 
 /*
- * Raise a finding that fails, warn of one that warns.
- */
-void
-mrb_checks_enforce(const MrbFinding *finding)
-{
-	if (finding->severity == MRB_FAILS)
-		mrb_raise(finding->condition, finding->message, finding->detail,
-				  finding->hint);
-	if (finding->severity == MRB_WARNS)
-		ereport(WARNING,
-				(errmsg_internal("%s", finding->message),
-				 errdetail_internal("%s", finding->detail),
-				 errhint("%s", mrb_function_name_qualify(finding->hint))));
-}
-
-/*
- * Make the finding of a check that holds.
- */
-static MrbFinding
-holds(const char *name)
-{
-	MrbFinding	it = {
-		.name = name,
-		.severity = MRB_HOLDS,
-	};
-
-	return it;
-}
-
-/*
- * Make the finding of a check that fails.
- */
-static MrbFinding
-fails(const char *name, MrbCondition condition, const char *message,
-	  const char *detail, const char *hint)
-{
-	MrbFinding	it = {
-		.name = name,
-		.severity = MRB_FAILS,
-		.condition = condition,
-		.message = message,
-		.detail = detail,
-		.hint = hint,
-	};
-
-	return it;
-}
-
-/*
- * Make the finding of a check that warns.
- */
-static MrbFinding
-warns(const char *name, const char *warning, const char *message,
-	  const char *detail, const char *hint)
-{
-	MrbFinding	it = {
-		.name = name,
-		.severity = MRB_WARNS,
-		.warning = warning,
-		.message = message,
-		.detail = detail,
-		.hint = hint,
-	};
-
-	return it;
-}
-
-/*
  * Turn a failure whose risk is accepted into a warning.
  */
 static MrbFinding
 accept_risk(const MrbFinding *failure, const char *warning, const char *hint)
 {
-	return warns(failure->name, warning, failure->message, failure->detail,
-				 hint);
+	return mrb_finding_warn(failure->name, warning, failure->message, failure->detail,
+							hint);
 }
 
 /*
@@ -368,14 +292,14 @@ artifact_gone(const char *name, const MrbDeployment *deployment,
 {
 	char	   *nearest = mrb_candidates_nearest(deployment->id, version_id);
 
-	return fails(name, MRB_ERR_ARTIFACT_GONE,
-				 psprintf("the artifact of version \"%s\" is gone", version_id),
-				 detail,
-				 nearest ? psprintf("To restore the nearest version that has one, type %s",
-									mrb_caller_request_again(deployment->request,
-															 false, deployment->id,
-															 nearest, false)) :
-				 show_candidates(deployment));
+	return mrb_finding_fail(name, MRB_ERR_ARTIFACT_GONE,
+							psprintf("the artifact of version \"%s\" is gone", version_id),
+							detail,
+							nearest ? psprintf("To restore the nearest version that has one, type %s",
+											   mrb_caller_request_again(deployment->request,
+																		false, deployment->id,
+																		nearest, false)) :
+							show_candidates(deployment));
 }
 
 /*

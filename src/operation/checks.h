@@ -11,26 +11,8 @@
 #define MRB_CHECKS_H
 
 #include "artifact/artifact.h"
-#include "base/errors.h"
 #include "operation/deployment.h"
-
-typedef enum MrbSeverity
-{
-	MRB_HOLDS,
-	MRB_WARNS,					/* proceeds with a warning */
-	MRB_FAILS,					/* refused with a condition */
-} MrbSeverity;
-
-typedef struct MrbFinding
-{
-	const char *name;			/* its name in miosa_plan() */
-	MrbSeverity severity;
-	MrbCondition condition;		/* if it fails */
-	const char *warning;		/* code, if it warns */
-	const char *message;		/* the texts, unless it holds */
-	const char *detail;
-	const char *hint;
-} MrbFinding;
+#include "operation/finding.h"
 
 extern MrbFinding mrb_checks_version_exists(const MrbDeployment *deployment,
 											const char *asked);
@@ -56,8 +38,5 @@ extern MrbFinding mrb_checks_actor_counts(bool ignored);
 /* Accepted risks, a JSON object for the audit event. */
 extern char *mrb_checks_accepted_risks(const MrbFinding *artifact,
 									   const MrbFinding *compatible);
-
-/* Raise a finding that fails, warn of one that warns. */
-extern void mrb_checks_enforce(const MrbFinding *finding);
 
 #endif							/* MRB_CHECKS_H */

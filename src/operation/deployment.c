@@ -19,12 +19,14 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
@@ -242,28 +244,23 @@ static void read_version(MrbVersion *version, const char *deployment_id,
 static const MrbVersion *find_seen(const MrbDeployment *seen, const char *id);
 static void read_artifact(MrbArtifact *artifact);
 static bool was_drained(const MrbVersion *version, const char *deployment_id);
-static void read_key(MrbDeployment *it, const char *key);
 static Interval *read_retention(const char *tenant_id);
 static bool try_lock(const char *id, ItemPointer place);
 static void count_healthy(MrbVersion *version, const char *deployment_id);
-static void wait_for_lock(const char *id, Datum *values, const char *blocker,
-						  bool prepared);
-pg_noreturn static void raise_busy(const char *id, const char *blocker,
-								   bool prepared);
+static MrbFinding find_holder(const char *id);
+static void wait_for_lock(const char *id, int wait);
 
 /*
  * Read a deployment and a version of it with a new snapshot.
  */
 MrbDeployment *
-mrb_deployment_read(const char *id, const char *target_id, const char *key,
+mrb_deployment_read(const char *id, const char *target_id,
 					const MrbDeployment *seen)
 {
 	MrbDeployment *it;
 
 	mrb_index_lookup_begin();
 	it = mrb_deployment_look(id, target_id, seen);
-	if (it != NULL && key != NULL)
-		read_key(it, key);
 	mrb_index_lookup_end();
 	return it;
 }
@@ -308,6 +305,30 @@ mrb_deployment_look(const char *id, const char *target_id,
 }
 
 /*
+ * Read how long a key is kept, and whether it has a record.  A live record
+ * means that an identical call has committed, whose result is returned; an
+ * expired one is deleted before the key is used again.
+ */
+void
+mrb_deployment_look_key(MrbDeployment *it, const char *key)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Datum		until;
+
+	until = DirectFunctionCall2(timestamptz_pl_interval,
+								TimestampTzGetDatum(now),
+								IntervalPGetDatum(read_retention(it->tenant_id)));
+	it->key_retained_until = DatumGetTimestampTz(until);
+
+	if (mrb_index_lookup_find(&key_row, it->id, key))
+	{
+		it->key_live = mrb_index_lookup_timestamp(&key_row, 0) > now;
+		it->key_expired = !it->key_live;
+		mrb_index_lookup_close(&key_row);
+	}
+}
+
+/*
  * Compare the ids of two versions.
  */
 bool
@@ -322,20 +343,26 @@ mrb_deployment_same_version(const char *one, const char *other)
 Datum
 mrb_no_deployment(PG_FUNCTION_ARGS)
 {
-	mrb_deployment_raise_missing(PG_ARGISNULL(0) ? "" :
-								 text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	MrbFinding	finding;
+
+	finding = mrb_deployment_check_exists(NULL, PG_ARGISNULL(0) ? "" :
+										  text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	mrb_finding_enforce(&finding);
+	PG_RETURN_VOID();
 }
 
 /*
- * Raise DEPLOYMENT_NOT_FOUND.
+ * Check that a deployment was found.
  */
-void
-mrb_deployment_raise_missing(const char *name)
+MrbFinding
+mrb_deployment_check_exists(const MrbDeployment *it, const char *name)
 {
-	mrb_raise(MRB_ERR_DEPLOYMENT_NOT_FOUND,
-			  psprintf("deployment \"%s\" does not exist", name),
-			  "There is no deployment of that name, or it belongs to another tenant.",
-			  "See the deployments with SELECT id, name, slug FROM miosa.deployments ORDER BY id;");
+	if (it != NULL)
+		return mrb_finding_hold("deployment_exists");
+	return mrb_finding_fail("deployment_exists", MRB_ERR_DEPLOYMENT_NOT_FOUND,
+							psprintf("deployment \"%s\" does not exist", name),
+							"There is no deployment of that name, or it belongs to another tenant.",
+							"See the deployments with SELECT id, name, slug FROM miosa.deployments ORDER BY id;");
 }
 
 /*
@@ -357,28 +384,73 @@ mrb_deployment_count_edges(const char *id)
 
 /*
  * Lock the deployment's row.  The first attempt does not wait, so that an
- * operation that meets no other one runs one statement.  An operation that has
- * to wait first notes the holder of the lock, which could not be determined
- * after a time-out.
+ * operation that meets no other one runs one statement.
+ *
+ * The error of a time-out is replaced by DEPLOYMENT_BUSY and thrown, never
+ * swallowed, so no subtransaction is needed to clean up.
  */
 void
 mrb_deployment_lock(const char *id, ItemPointer place)
 {
-	Datum		values[1];
-	char	   *blocker = NULL;
-	bool		prepared = false;
+	MemoryContext context = CurrentMemoryContext;
+	MrbFinding	busy;
 
 	if (try_lock(id, place))
 		return;
-	values[0] = CStringGetTextDatum(id);
-	mrb_query_open();
-	if (mrb_query_run(&blocker_query, values, NULL) > 0)
+	busy = find_holder(id);
+	PG_TRY();
 	{
-		blocker = mrb_query_text(0, BLOCKER_TEXT);
-		prepared = mrb_query_bool(0, BLOCKER_PREPARED);
+		wait_for_lock(id, mrb_lock_wait);
 	}
-	wait_for_lock(id, values, blocker, prepared);
-	mrb_query_close();
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+			PG_RE_THROW();
+		FlushErrorState();
+		mrb_finding_enforce(&busy);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * The same with a finding instead of an error.  The subtransaction takes a
+ * transaction id of its own, but only an operation that has to wait has one.
+ */
+MrbFinding
+mrb_deployment_lock_within(const char *id, ItemPointer place, int wait)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	MrbFinding	finding;
+
+	if (try_lock(id, place))
+		return mrb_finding_hold("lock");
+	finding = find_holder(id);
+	if (wait <= 0)
+		return finding;
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		wait_for_lock(id, wait);
+		ReleaseCurrentSubTransaction();
+		finding = mrb_finding_hold("lock");
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+			ReThrowError(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return finding;
 }
 
 /*
@@ -506,30 +578,6 @@ was_drained(const MrbVersion *version, const char *deployment_id)
 }
 
 /*
- * Read how long a key is kept, and whether it has a record.  A live record
- * means that an identical call has committed, whose result is returned; an
- * expired one is deleted before the key is used again.
- */
-static void
-read_key(MrbDeployment *it, const char *key)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	Datum		until;
-
-	until = DirectFunctionCall2(timestamptz_pl_interval,
-								TimestampTzGetDatum(now),
-								IntervalPGetDatum(read_retention(it->tenant_id)));
-	it->key_retained_until = DatumGetTimestampTz(until);
-
-	if (mrb_index_lookup_find(&key_row, it->id, key))
-	{
-		it->key_live = mrb_index_lookup_timestamp(&key_row, 0) > now;
-		it->key_expired = !it->key_live;
-		mrb_index_lookup_close(&key_row);
-	}
-}
-
-/*
  * Return how long the tenant's plan keeps a key.
  */
 static Interval *
@@ -576,17 +624,35 @@ count_healthy(MrbVersion *version, const char *deployment_id)
 }
 
 /*
- * Wait for the row's lock, as long as lock_wait and the caller's lock_timeout
- * allow.
- *
- * The error of a time-out is replaced by DEPLOYMENT_BUSY and thrown, never
- * swallowed, so no subtransaction is needed to clean up.
+ * Make the finding that the row is locked, with the holder of the lock, which
+ * could not be determined after a time-out.
+ */
+static MrbFinding
+find_holder(const char *id)
+{
+	Datum		values[] = {CStringGetTextDatum(id)};
+	const char *holder = "The holder of the row's lock could not be determined.";
+	bool		prepared = false;
+
+	mrb_query_open();
+	if (mrb_query_run(&blocker_query, values, NULL) > 0)
+	{
+		prepared = mrb_query_bool(0, BLOCKER_PREPARED);
+		holder = mrb_query_text(0, BLOCKER_TEXT);
+	}
+	mrb_query_close();
+	return mrb_finding_fail("lock", MRB_ERR_DEPLOYMENT_BUSY,
+							psprintf("deployment \"%s\" is busy with another operation", id),
+							holder, mrb_lock_wait_hint(prepared));
+}
+
+/*
+ * Wait for the row's lock, as long as wait and the caller's lock_timeout allow.
  */
 static void
-wait_for_lock(const char *id, Datum *values, const char *blocker, bool prepared)
+wait_for_lock(const char *id, int wait)
 {
-	MemoryContext context = CurrentMemoryContext;
-	int			wait = mrb_lock_wait;
+	Datum		values[] = {CStringGetTextDatum(id)};
 	int			nestlevel = NewGUCNestLevel();
 	char		limit[32];
 
@@ -595,35 +661,9 @@ wait_for_lock(const char *id, Datum *values, const char *blocker, bool prepared)
 	snprintf(limit, sizeof(limit), "%d", wait);
 	(void) set_config_option("lock_timeout", limit, PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	PG_TRY();
-	{
-		/* A row that was deleted meanwhile is noticed by the next read. */
-		(void) mrb_query_run(&lock_query, values, NULL);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-			PG_RE_THROW();
-		FlushErrorState();
-		raise_busy(id, blocker, prepared);
-	}
-	PG_END_TRY();
+	mrb_query_open();
+	/* A row that was deleted meanwhile is noticed by the next read. */
+	(void) mrb_query_run(&lock_query, values, NULL);
+	mrb_query_close();
 	AtEOXact_GUC(true, nestlevel);
-}
-
-/*
- * Raise DEPLOYMENT_BUSY, with the holder of the lock.
- */
-static void
-raise_busy(const char *id, const char *blocker, bool prepared)
-{
-	mrb_raise(MRB_ERR_DEPLOYMENT_BUSY,
-			  psprintf("deployment \"%s\" is busy with another operation", id),
-			  blocker ? blocker :
-			  "The holder of the row's lock could not be determined.",
-			  mrb_lock_wait_hint(prepared));
 }

@@ -16,6 +16,7 @@
 
 #include "artifact/artifact.h"
 #include "base/compat.h"
+#include "operation/finding.h"
 
 /* A version together with its release. */
 typedef struct MrbVersion
@@ -68,19 +69,25 @@ typedef struct MrbDeployment
  */
 extern MrbDeployment *mrb_deployment_read(const char *id,
 										  const char *target_id,
-										  const char *key,
 										  const MrbDeployment *seen);
 
-/* The same in the snapshot that was taken, and without a key. */
+/* The same in the snapshot that was taken. */
 extern MrbDeployment *mrb_deployment_look(const char *id,
 										  const char *target_id,
 										  const MrbDeployment *seen);
 
+/* Read what becomes of a key, in the snapshot that was taken. */
+extern void mrb_deployment_look_key(MrbDeployment *it, const char *key);
+
 /* Whether both ids are the same version's; NULL is no version. */
 extern bool mrb_deployment_same_version(const char *one, const char *other);
 
-/* Raise DEPLOYMENT_NOT_FOUND for an id, or for a name in the console. */
-pg_noreturn extern void mrb_deployment_raise_missing(const char *name);
+/*
+ * The finding whether a deployment was read; name is its id, or its name in the
+ * console.
+ */
+extern MrbFinding mrb_deployment_check_exists(const MrbDeployment *it,
+											  const char *name);
 
 /* Count the enabled edges whose selector matches the deployment. */
 extern int	mrb_deployment_count_edges(const char *id);
@@ -91,6 +98,13 @@ extern int	mrb_deployment_count_edges(const char *id);
  * was last seen, and is where it was locked then.
  */
 extern void mrb_deployment_lock(const char *id, ItemPointer place);
+
+/*
+ * The same, but waits for that many milliseconds at most, and returns
+ * DEPLOYMENT_BUSY as a finding.  A wait is a subtransaction of its own.
+ */
+extern MrbFinding mrb_deployment_lock_within(const char *id, ItemPointer place,
+											 int wait);
 
 /* The same without waiting; false if it is locked or does not exist. */
 extern bool mrb_deployment_try_lock(const char *id);

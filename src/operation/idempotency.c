@@ -18,7 +18,6 @@
 #include "utils/timestamp.h"
 
 #include "base/check_argument.h"
-#include "base/errors.h"
 #include "base/miosa_rollback.h"
 #include "common/index_lookup.h"
 #include "common/query.h"
@@ -82,13 +81,14 @@ static MrbQuery forget_query = {
 
 static void hash_part(pg_cryptohash_ctx *context, const char *part);
 static Jsonb *read_response(const char *deployment_id, const char *key,
-							const MrbFingerprint *fingerprint);
-pg_noreturn static void raise_mismatch(const char *key, const char *operation_id,
-									   const char *operation, const char *created_at);
-static void mark_if_superseded(const char *deployment_id,
-							   MrbResponse *response, int64 seq,
-							   int64 present_seq,
-							   const char *present_version);
+							const MrbFingerprint *fingerprint,
+							MrbFinding *finding);
+static MrbFinding find_mismatch(const char *deployment_id, const char *key,
+								int64 seq);
+static MrbFinding mark_if_superseded(const char *deployment_id,
+									 MrbResponse *response, int64 seq,
+									 int64 present_seq,
+									 const char *present_version);
 
 /*
  * Check a key and return its bare form.
@@ -153,30 +153,16 @@ mrb_idempotency_fingerprint(const char *operation, const char *target_id,
  * Find the stored response of an unexpired key.
  */
 Jsonb *
-mrb_idempotency_find(const char *deployment_id, const char *key,
-					 const MrbFingerprint *fingerprint)
-{
-	Jsonb	   *response;
-
-	mrb_index_lookup_begin();
-	response = mrb_idempotency_look(deployment_id, key, fingerprint);
-	mrb_index_lookup_end();
-	return response;
-}
-
-/*
- * The same in the snapshot that was taken.
- */
-Jsonb *
 mrb_idempotency_look(const char *deployment_id, const char *key,
-					 const MrbFingerprint *fingerprint)
+					 const MrbFingerprint *fingerprint, MrbFinding *finding)
 {
 	Jsonb	   *response = NULL;
 
+	*finding = mrb_finding_hold("idempotency_key");
 	if (mrb_index_lookup_find(&key_row, deployment_id, key))
 	{
 		if (mrb_index_lookup_timestamp(&key_row, KEY_EXPIRES_AT) > GetCurrentTimestamp())
-			response = read_response(deployment_id, key, fingerprint);
+			response = read_response(deployment_id, key, fingerprint, finding);
 		mrb_index_lookup_close(&key_row);
 	}
 	return response;
@@ -218,7 +204,7 @@ hash_part(pg_cryptohash_ctx *context, const char *part)
  */
 static Jsonb *
 read_response(const char *deployment_id, const char *key,
-			  const MrbFingerprint *fingerprint)
+			  const MrbFingerprint *fingerprint, MrbFinding *finding)
 {
 	int64		seq = mrb_index_lookup_int64(&key_row, KEY_SEQ);
 	bool		isnull;
@@ -230,10 +216,10 @@ read_response(const char *deployment_id, const char *key,
 	if (VARSIZE_ANY_EXHDR(stored) != sizeof(fingerprint->bytes) ||
 		memcmp(VARDATA_ANY(stored), fingerprint->bytes,
 			   sizeof(fingerprint->bytes)) != 0)
-		raise_mismatch(key, psprintf("%s#" INT64_FORMAT, deployment_id, seq),
-					   mrb_index_lookup_text(&key_row, KEY_OPERATION),
-					   timestamptz_to_str(mrb_index_lookup_timestamp(&key_row,
-																	 KEY_CREATED_AT)));
+	{
+		*finding = find_mismatch(deployment_id, key, seq);
+		return NULL;
+	}
 	response = mrb_response_unpack(mrb_index_lookup_jsonb(&key_row, KEY_RESPONSE),
 								   deployment_id, seq,
 								   mrb_index_lookup_timestamp(&key_row,
@@ -242,26 +228,29 @@ read_response(const char *deployment_id, const char *key,
 	/* The same snapshot shows whether the deployment has moved. */
 	if (mrb_index_lookup_find(&deployment_row, deployment_id, NULL))
 	{
-		mark_if_superseded(deployment_id, response, seq,
-						   mrb_index_lookup_int64(&deployment_row, DEPLOYMENT_SEQ),
-						   mrb_index_lookup_text(&deployment_row, DEPLOYMENT_ACTIVE));
+		*finding = mark_if_superseded(deployment_id, response, seq,
+									  mrb_index_lookup_int64(&deployment_row, DEPLOYMENT_SEQ),
+									  mrb_index_lookup_text(&deployment_row, DEPLOYMENT_ACTIVE));
 		mrb_index_lookup_close(&deployment_row);
 	}
 	return mrb_response_build(response);
 }
 
 /*
- * Raise the condition for a key that was used for another request.
+ * Make the finding that the key of the record was used for another request.
  */
-static void
-raise_mismatch(const char *key, const char *operation_id,
-			   const char *operation, const char *created_at)
+static MrbFinding
+find_mismatch(const char *deployment_id, const char *key, int64 seq)
 {
-	mrb_raise(MRB_ERR_IDEMPOTENCY_PAYLOAD_MISMATCH,
-			  psprintf("idempotency key \"%s\" was used for another request", key),
-			  psprintf("The key belongs to operation %s, a %s at %s.",
-					   operation_id, operation, created_at),
-			  "A new request needs a new key: SELECT gen_random_uuid();");
+	return mrb_finding_fail("idempotency_key",
+							MRB_ERR_IDEMPOTENCY_PAYLOAD_MISMATCH,
+							psprintf("idempotency key \"%s\" was used for another request", key),
+							psprintf("The key belongs to operation %s#" INT64_FORMAT ", a %s at %s.",
+									 deployment_id, seq,
+									 mrb_index_lookup_text(&key_row, KEY_OPERATION),
+									 timestamptz_to_str(mrb_index_lookup_timestamp(&key_row,
+																				   KEY_CREATED_AT))),
+							"A new request needs a new key: SELECT gen_random_uuid();");
 }
 
 /*
@@ -269,7 +258,7 @@ raise_mismatch(const char *key, const char *operation_id,
  * version is active now, warn of it, in the response too; the record does not
  * change.
  */
-static void
+static MrbFinding
 mark_if_superseded(const char *deployment_id, MrbResponse *response, int64 seq,
 				   int64 present_seq, const char *present_version)
 {
@@ -279,11 +268,11 @@ mark_if_superseded(const char *deployment_id, MrbResponse *response, int64 seq,
 	const char *hint;
 
 	if (present_seq == seq)
-		return;
+		return mrb_finding_hold("idempotency_key");
 	target_id = mrb_response_target(response);
 	if (target_id == NULL ||
 		(present_version != NULL && strcmp(target_id, present_version) == 0))
-		return;
+		return mrb_finding_hold("idempotency_key");
 
 	message = psprintf("deployment \"%s\" has moved since", deployment_id);
 	detail = psprintf("This is the result of operation %s#" INT64_FORMAT
@@ -293,11 +282,8 @@ mark_if_superseded(const char *deployment_id, MrbResponse *response, int64 seq,
 					  psprintf("active now is \"%s\"", present_version) :
 					  "no version is active now");
 	hint = "To act again, call with a new key: SELECT gen_random_uuid();";
-	ereport(WARNING,
-			(errmsg_internal("%s", message),
-			 errdetail_internal("%s", detail), errhint("%s", hint)));
-
 	mrb_response_supersede(response,
 						   psprintf("%s#" INT64_FORMAT, deployment_id, present_seq),
 						   message, detail, hint);
+	return mrb_finding_warn("idempotency_key", "SUPERSEDED", message, detail, hint);
 }

@@ -11,6 +11,8 @@
 #include "common/sha2.h"
 #include "utils/jsonb.h"
 
+#include "operation/finding.h"
+
 typedef struct MrbFingerprint
 {
 	uint8		bytes[PG_SHA256_DIGEST_LENGTH];
@@ -32,16 +34,14 @@ extern MrbFingerprint mrb_idempotency_fingerprint(const char *operation,
 												  const char *cutover);
 
 /*
- * The stored response of an unexpired key; NULL when the key is free.  Raises
- * IDEMPOTENCY_PAYLOAD_MISMATCH if it was used for another request.  If another
- * version is active by now, warns and marks the response as superseded.
+ * The stored response of an unexpired key, in the snapshot that was taken; NULL
+ * when the key is free.  finding: fails with IDEMPOTENCY_PAYLOAD_MISMATCH if the
+ * key was used for another request, and warns if another version is active by
+ * now, of which the response has a warning too.
  */
-extern Jsonb *mrb_idempotency_find(const char *deployment_id, const char *key,
-								   const MrbFingerprint *fingerprint);
-
-/* The same in the snapshot that was taken. */
 extern Jsonb *mrb_idempotency_look(const char *deployment_id, const char *key,
-								   const MrbFingerprint *fingerprint);
+								   const MrbFingerprint *fingerprint,
+								   MrbFinding *finding);
 
 /* Delete an expired record, so that its key can be used again. */
 extern void mrb_idempotency_forget_expired(const char *deployment_id,

@@ -165,7 +165,7 @@ move_pointer(const Change *change)
 	MrbDeployment *now;
 	bool		isnull;
 
-	now = mrb_deployment_read(change->id, change->active, NULL, NULL);
+	now = mrb_deployment_read(change->id, change->active, NULL);
 	if (now == NULL)
 		elog(ERROR, "deployment \"%s\" vanished under its lock", change->id);
 	now->desired_replicas =
@@ -178,7 +178,7 @@ move_pointer(const Change *change)
 		mrb_apply_unpublish(now, &operation);
 	else
 		judge(now, change->active, &operation);
-	mrb_checks_enforce(&named);
+	mrb_finding_enforce(&named);
 	operation.actor_type = actor.type;
 	operation.actor_id = actor.id;
 
@@ -203,16 +203,16 @@ judge(MrbDeployment *now, const char *asked, MrbOperation *operation)
 	MrbFinding	finding;
 
 	finding = mrb_checks_version_exists(now, asked);
-	mrb_checks_enforce(&finding);
+	mrb_finding_enforce(&finding);
 	finding = mrb_checks_version_ready(now);
-	mrb_checks_enforce(&finding);
+	mrb_finding_enforce(&finding);
 	finding = mrb_checks_artifact_kept(now);
-	mrb_checks_enforce(&finding);
+	mrb_finding_enforce(&finding);
 	mrb_target_recorded(now, &target);
-	mrb_checks_enforce(&target.artifact);
+	mrb_finding_enforce(&target.artifact);
 	mrb_schema_marks_read(now);
 	finding = mrb_checks_compatible(now);
-	mrb_checks_enforce(&finding);
+	mrb_finding_enforce(&finding);
 
 	operation->action = now->active.id == NULL ||
 		now->target.number > now->active.number ? MRB_PROMOTE : MRB_ROLLBACK;
@@ -241,7 +241,7 @@ keep_derived(const Change *change)
 		if (release || sha256)
 		{
 			if (now == NULL)
-				now = mrb_deployment_read(change->id, NULL, NULL, NULL);
+				now = mrb_deployment_read(change->id, NULL, NULL);
 			if (now != NULL &&
 				is_same_text(get_text(change, true, column),
 							 release ? now->active.release_id :

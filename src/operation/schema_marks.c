@@ -87,7 +87,7 @@ mrb_schema_marks(PG_FUNCTION_ARGS)
 		if (anything_marked(id))
 			deployment = mrb_deployment_read(id,
 											 text_to_cstring(PG_GETARG_TEXT_PP(1)),
-											 NULL, NULL);
+											 NULL);
 	}
 	if (deployment != NULL)
 	{

@@ -1,0 +1,333 @@
+/*-------------------------------------------------------------------------
+ *
+ * attempt.c
+ *	  The steps of one rollback or promotion.
+ *
+ * A request reads the deployment, checks it, asks storage, and only then locks
+ * the deployment; under the lock it reads and checks again, and writes.  So
+ * nothing slow happens while other operations wait, and no decision rests on
+ * rows that may have changed.
+ *
+ * Steps return findings instead of raising them, because a group goes on
+ * without the targets that are refused.  rollback.c takes the steps for one
+ * request, group.c each step for all of its targets before the next one.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+
+#include "base/check_argument.h"
+#include "base/function_name.h"
+#include "base/json_build.h"
+#include "notify/wakeup.h"
+#include "operation/apply.h"
+#include "operation/attempt.h"
+#include "operation/checks.h"
+#include "operation/primary.h"
+#include "operation/schema_marks.h"
+
+/* Limits in bytes of what every audit event stores. */
+#define MAX_REASON 4096
+#define MAX_ATTRIBUTION 16384
+
+static void check_request(const MrbCallerRequest *request);
+static bool is_repeated(const MrbAttempt *attempt, MrbFinding *finding);
+
+/*
+ * Check the arguments, and compute what a key is compared by.
+ */
+void
+mrb_attempt_check(MrbAttempt *attempt)
+{
+	const MrbCallerRequest *request = attempt->request;
+
+	check_request(request);
+	if (request->key == NULL)
+		return;
+	attempt->key = mrb_idempotency_check_key(request->key);
+	attempt->fingerprint =
+		mrb_idempotency_fingerprint(request->promotion ? "promote" : "rollback",
+									request->version_id,
+									request->expected_active,
+									request->cutover ? request->cutover : "when_healthy");
+}
+
+/*
+ * Look for the stored response, and else read the deployment.
+ */
+Jsonb *
+mrb_attempt_look(MrbAttempt *attempt, MrbFinding *finding)
+{
+	const MrbCallerRequest *request = attempt->request;
+	const char *id = request->deployment_id;
+
+	if (attempt->key != NULL)
+	{
+		Jsonb	   *stored = mrb_idempotency_look(id, attempt->key,
+												  &attempt->fingerprint, finding);
+
+		if (stored != NULL || finding->severity == MRB_FAILS)
+			return stored;
+	}
+	if (RecoveryInProgress())
+		mrb_primary_raise(psprintf("Call the function on the primary; this works here: %s",
+								   mrb_caller_request_show(request, "candidates",
+														   id)));
+	attempt->seen = mrb_deployment_look(id, request->version_id, NULL);
+	*finding = mrb_deployment_check_exists(attempt->seen, id);
+	if (attempt->seen != NULL)
+		attempt->seen->request = request;
+	return NULL;
+}
+
+/*
+ * Choose the target: the version that the request names, or the one to return to.
+ */
+MrbFinding
+mrb_attempt_choose(MrbAttempt *attempt)
+{
+	const MrbCallerRequest *request = attempt->request;
+	const MrbDeployment *seen = attempt->seen;
+	MrbTarget  *target = &attempt->target;
+	MrbFinding	finding;
+
+	if (mrb_finding_refuses(mrb_checks_active_expected(seen, request->expected_active),
+							&finding))
+		return finding;
+	if (request->version_id == NULL)
+	{
+		if (is_repeated(attempt, &finding))
+			return finding;
+		mrb_target_default(seen, request->accept_unverified, target);
+		if (mrb_finding_refuses(mrb_target_check_previous_version(seen, target),
+								&finding))
+			return finding;
+	}
+	else
+	{
+		if (mrb_finding_refuses(mrb_checks_version_exists(seen, request->version_id),
+								&finding) ||
+			mrb_finding_refuses(mrb_checks_version_ready(seen), &finding) ||
+			mrb_finding_refuses(mrb_checks_artifact_kept(seen), &finding))
+			return finding;
+		mrb_target_named(seen, request->promotion,
+						 request->accept_unverified, target);
+	}
+	return target->artifact;
+}
+
+/*
+ * Look again under the lock.  Rows are looked for where they were seen.
+ */
+Jsonb *
+mrb_attempt_look_again(MrbAttempt *attempt, MrbFinding *finding)
+{
+	const char *id = attempt->request->deployment_id;
+	MrbDeployment *now = mrb_deployment_look(id, attempt->target.id,
+											 attempt->seen);
+	Jsonb	   *stored = NULL;
+
+	attempt->now = now;
+	*finding = mrb_deployment_check_exists(now, id);
+	if (now == NULL)
+		return NULL;
+	now->request = attempt->request;
+	if (attempt->key == NULL)
+		return NULL;
+	mrb_deployment_look_key(now, attempt->key);
+	if (now->key_live)
+	{
+		stored = mrb_idempotency_look(id, attempt->key, &attempt->fingerprint,
+									  finding);
+		now->key_expired = true;	/* just now, if there is none */
+	}
+	return stored;
+}
+
+/*
+ * Check again.
+ */
+MrbFinding
+mrb_attempt_recheck(MrbAttempt *attempt)
+{
+	const MrbCallerRequest *request = attempt->request;
+	MrbDeployment *now = attempt->now;
+	const char *target_id = attempt->target.id;
+	MrbFinding	finding;
+
+	if (mrb_finding_refuses(mrb_checks_active_expected(now, request->expected_active),
+							&finding))
+		return finding;
+
+	/*
+	 * A request without a version means the one before the version that was
+	 * active when the target was chosen.  If another operation has made that
+	 * target active since, nothing is left to do; if it made a third version
+	 * active, the target no longer holds.
+	 */
+	if (request->version_id == NULL &&
+		!mrb_deployment_same_version(now->active.id, target_id) &&
+		mrb_finding_refuses(mrb_checks_active_expected(now, attempt->seen->active.id),
+							&finding))
+		return finding;
+
+	if (mrb_finding_refuses(mrb_checks_version_exists(now, target_id), &finding) ||
+		mrb_finding_refuses(mrb_checks_version_ready(now), &finding) ||
+		mrb_finding_refuses(mrb_checks_artifact_kept(now), &finding))
+		return finding;
+	mrb_schema_marks_read(now);
+	attempt->compatible = mrb_checks_compatible(now);
+	return finding;
+}
+
+/*
+ * Find out what is the same for all requests of a call.
+ */
+MrbAttemptCall
+mrb_attempt_call(void)
+{
+	MrbAttemptCall call;
+
+	call.actor = mrb_actor_read();
+	call.actor_counts = mrb_checks_actor_counts(call.actor.ignored);
+	call.delivery = mrb_checks_delivery(mrb_wakeup_undelivered());
+	return call;
+}
+
+/*
+ * Decide the effects, and put the operation together.
+ */
+MrbOperation
+mrb_attempt_operation(const MrbAttempt *attempt, const MrbAttemptCall *call)
+{
+	const MrbCallerRequest *request = attempt->request;
+	const MrbDeployment *now = attempt->now;
+	const MrbTarget *target = &attempt->target;
+	MrbOperation operation = {0};
+	StringInfoData warnings;
+
+	mrb_apply(now, request->cutover != NULL &&
+			  strcmp(request->cutover, "immediate") == 0, &operation);
+	operation.action = request->promotion ? MRB_PROMOTE : MRB_ROLLBACK;
+	operation.target_rule = target->rule;
+	operation.actor_type = call->actor.type;
+	operation.actor_id = call->actor.id;
+	operation.key = attempt->key;
+	operation.fingerprint = attempt->fingerprint.bytes;
+	operation.key_expires_at = now->key_retained_until;
+	operation.reason = request->reason;
+	operation.attribution = request->attribution;
+	operation.accepted_risks = mrb_checks_accepted_risks(&target->artifact,
+														 &attempt->compatible);
+	operation.skipped = target->skipped;
+	initStringInfo(&warnings);
+	mrb_attempt_list_warning(&warnings, &target->artifact);
+	mrb_attempt_list_warning(&warnings, &attempt->compatible);
+	mrb_attempt_list_warning(&warnings, &call->delivery);
+	mrb_attempt_list_warning(&warnings, &call->actor_counts);
+	if (warnings.len > 0)
+		operation.warnings = psprintf("[%s]", warnings.data);
+	if (now->key_expired)
+		mrb_idempotency_forget_expired(now->id, attempt->key);
+	return operation;
+}
+
+/*
+ * Whether storage confirmed the artifact just now.
+ */
+bool
+mrb_attempt_confirms(const MrbAttempt *attempt)
+{
+	return attempt->target.verified && attempt->now->target.release_id != NULL;
+}
+
+/*
+ * Wake the dispatcher at commit.
+ */
+void
+mrb_attempt_wake(const MrbOperation *operation)
+{
+	mrb_wakeup_dispatcher(operation->deployment_id,
+						  operation->serving_version_id ?
+						  operation->serving_version_id :
+						  operation->target_version_id);
+}
+
+/*
+ * Check the arguments.
+ */
+static void
+check_request(const MrbCallerRequest *request)
+{
+	mrb_check_argument_id(request->deployment_id, "deployment id");
+	if (request->version_id != NULL)
+		mrb_check_argument_id(request->version_id, "version id");
+	else if (request->promotion)
+		mrb_check_argument_missing("version id",
+								   psprintf("Pass the version to promote; see the candidates with %s",
+											mrb_caller_request_show(request, "candidates",
+																	request->deployment_id)));
+	if (request->expected_active != NULL)
+		mrb_check_argument_id(request->expected_active, "expected_active");
+
+	if (request->cutover != NULL &&
+		strcmp(request->cutover, "when_healthy") != 0 &&
+		strcmp(request->cutover, "immediate") != 0)
+		mrb_check_argument_refuse("argument", "cutover", request->cutover,
+								  "Valid values are \"when_healthy\" (the default) and \"immediate\".",
+								  "Pass cutover => 'when_healthy' or cutover => 'immediate'.");
+	if (request->attribution != NULL && !JB_ROOT_IS_OBJECT(request->attribution))
+		mrb_check_argument_refuse("argument", "attribution",
+								  JsonbToCString(NULL,
+												 &request->attribution->root,
+												 VARSIZE(request->attribution)),
+								  "The value is not a JSON object.",
+								  "Pass, for example, attribution => '{\"external_user_id\": \"u-1\"}'.");
+	if (request->attribution != NULL &&
+		VARSIZE(request->attribution) > MAX_ATTRIBUTION)
+		mrb_check_argument_too_long("attribution",
+									VARSIZE(request->attribution), "bytes",
+									MAX_ATTRIBUTION,
+									"Pass ids, and keep what they stand for elsewhere.");
+	if (request->reason != NULL && strlen(request->reason) > MAX_REASON)
+		mrb_check_argument_too_long("reason", strlen(request->reason), "bytes",
+									MAX_REASON,
+									"Shorten the reason, or put a link to the full text in it.");
+}
+
+/*
+ * Whether the request may be a retry of the rollback before it.  The refusal
+ * needs no answer of storage.
+ */
+static bool
+is_repeated(const MrbAttempt *attempt, MrbFinding *finding)
+{
+	MrbTarget	target;
+
+	if (attempt->request->key != NULL ||
+		!mrb_finding_refuses(mrb_checks_not_repeated(attempt->seen, NULL), finding))
+		return false;
+	mrb_target_default(attempt->seen, true, &target);
+	return mrb_finding_refuses(mrb_checks_not_repeated(attempt->seen, target.id),
+							   finding);
+}
+
+/*
+ * Append a finding that warns to the warnings of a response.
+ */
+void
+mrb_attempt_list_warning(StringInfo warnings, const MrbFinding *finding)
+{
+	if (finding->severity != MRB_WARNS)
+		return;
+	mrb_json_build_object(warnings, NULL);
+	mrb_json_build_string(warnings, "code", finding->warning);
+	mrb_json_build_string(warnings, "message", finding->message);
+	mrb_json_build_string(warnings, "detail", finding->detail);
+	mrb_json_build_string(warnings, "hint", mrb_function_name_qualify(finding->hint));
+	mrb_json_build_end(warnings);
+}

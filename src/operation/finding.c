@@ -1,0 +1,89 @@
+/*-------------------------------------------------------------------------
+ *
+ * finding.c
+ *	  What a check found.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "base/function_name.h"
+#include "operation/finding.h"
+
+/*
+ * Make the finding of a check that holds.
+ */
+MrbFinding
+mrb_finding_hold(const char *name)
+{
+	MrbFinding	it = {
+		.name = name,
+		.severity = MRB_HOLDS,
+	};
+
+	return it;
+}
+
+/*
+ * Make the finding of a check that fails.
+ */
+MrbFinding
+mrb_finding_fail(const char *name, MrbCondition condition, const char *message,
+				 const char *detail, const char *hint)
+{
+	MrbFinding	it = {
+		.name = name,
+		.severity = MRB_FAILS,
+		.condition = condition,
+		.message = message,
+		.detail = detail,
+		.hint = hint,
+	};
+
+	return it;
+}
+
+/*
+ * Make the finding of a check that warns.
+ */
+MrbFinding
+mrb_finding_warn(const char *name, const char *warning, const char *message,
+				 const char *detail, const char *hint)
+{
+	MrbFinding	it = {
+		.name = name,
+		.severity = MRB_WARNS,
+		.warning = warning,
+		.message = message,
+		.detail = detail,
+		.hint = hint,
+	};
+
+	return it;
+}
+
+/*
+ * Whether a finding refuses the operation.
+ */
+bool
+mrb_finding_refuses(MrbFinding finding, MrbFinding *first)
+{
+	*first = finding;
+	return finding.severity == MRB_FAILS;
+}
+
+/*
+ * Raise a finding that fails, warn of one that warns.
+ */
+void
+mrb_finding_enforce(const MrbFinding *finding)
+{
+	if (finding->severity == MRB_FAILS)
+		mrb_raise(finding->condition, finding->message, finding->detail,
+				  finding->hint);
+	if (finding->severity == MRB_WARNS)
+		ereport(WARNING,
+				(errmsg_internal("%s", finding->message),
+				 finding->detail ? errdetail_internal("%s", finding->detail) : 0,
+				 errhint("%s", mrb_function_name_qualify(finding->hint))));
+}

@@ -1,0 +1,52 @@
+/*-------------------------------------------------------------------------
+ *
+ * finding.h
+ *	  What a check found.
+ *
+ * A rollback enforces one finding after another; a plan lists them all, and a
+ * group returns the one that refuses a target.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_FINDING_H
+#define MRB_FINDING_H
+
+#include "base/errors.h"
+
+typedef enum MrbSeverity
+{
+	MRB_HOLDS,
+	MRB_WARNS,					/* proceeds with a warning */
+	MRB_FAILS,					/* refused with a condition */
+} MrbSeverity;
+
+typedef struct MrbFinding
+{
+	const char *name;			/* its name in miosa_plan() */
+	MrbSeverity severity;
+	MrbCondition condition;		/* if it fails */
+	const char *warning;		/* code, if it warns */
+	const char *message;		/* the texts, unless it holds */
+	const char *detail;
+	const char *hint;
+} MrbFinding;
+
+/* Make a finding; the texts are not copied. */
+extern MrbFinding mrb_finding_hold(const char *name);
+extern MrbFinding mrb_finding_fail(const char *name, MrbCondition condition,
+								   const char *message, const char *detail,
+								   const char *hint);
+extern MrbFinding mrb_finding_warn(const char *name, const char *warning,
+								   const char *message, const char *detail,
+								   const char *hint);
+
+/*
+ * Whether it refuses the operation; keeps it in first.  So a chain of checks
+ * with "||" stops at the first one that does.
+ */
+extern bool mrb_finding_refuses(MrbFinding finding, MrbFinding *first);
+
+/* Raise a finding that fails, warn of one that warns. */
+extern void mrb_finding_enforce(const MrbFinding *finding);
+
+#endif							/* MRB_FINDING_H */
