@@ -94,7 +94,7 @@ mrb_enqueue(const char *deployment_id, const char *kind, const char *host)
 	if (mrb_write_guard_run(&number_query, values, NULL) > 0)
 		number = mrb_query_int64(0, 1, 0);
 	mrb_query_close();
-	write = mrb_row_write_begin(tables, lengthof(tables));
+	write = mrb_row_write_begin(tables, lengthof(tables), false);
 	mrb_enqueue_insert(write, 0, deployment_id, kind, number, host,
 					   GetCurrentTimestamp());
 	mrb_row_write_end(write);

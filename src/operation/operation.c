@@ -248,21 +248,43 @@ static void update_capacity(const MrbOperation *operation, TimestampTz now,
 Jsonb *
 mrb_operation_write(const MrbOperation *operation)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	MrbRowWrite *write;
+	MrbWritten	written = {.at = GetCurrentTimestamp()};
+	Jsonb	   *response;
+
+	link_promotion(operation, written.at);
+	write = mrb_operation_begin(operation->key != NULL, false);
+	response = mrb_operation_put(write, operation, &written);
+	mrb_row_write_end(write);
+	mrb_operation_settle(operation, &written);
+	return response;
+}
+
+/*
+ * Begin the statement of one operation or of many.
+ */
+MrbRowWrite *
+mrb_operation_begin(bool keyed, bool many)
+{
+	return mrb_row_write_begin(tables, keyed ? WRITE_KEYS + 1 : WRITE_KEYS, many);
+}
+
+/*
+ * Write the rows of an operation, whose time is given.
+ */
+Jsonb *
+mrb_operation_put(MrbRowWrite *write, const MrbOperation *operation,
+				  MrbWritten *written)
+{
+	TimestampTz now = written->at;
 	Datum		values[MRB_OPERATION_COLUMNS];
 	bool		nulls[MRB_OPERATION_COLUMNS];
-	MrbRowWrite *write;
 	MrbIndexLookup old;			/* a trigger may call for an operation too */
 	TupleTableSlot *row;
 	MrbResponse *response;
 	Jsonb	   *result;
-	int64		route_seq;
-	Datum		recent_served;
 	bool		isnull;
 
-	link_promotion(operation, now);
-	write = mrb_row_write_begin(tables, operation->key != NULL ?
-								WRITE_KEYS + 1 : WRITE_KEYS);
 	if (!mrb_index_lookup_find_again(&deployment_row, &operation->place,
 									 operation->deployment_id, NULL))
 		elog(ERROR, "deployment \"%s\" vanished under its lock",
@@ -277,18 +299,26 @@ mrb_operation_write(const MrbOperation *operation)
 	response = mrb_response_read(row, operation);
 	if (operation->key != NULL)
 		write_key(write, operation, now, row, response);
-	route_seq = DatumGetInt64(get_column(row, DEPLOYMENT_ROUTE_SEQ, &isnull));
+	written->route_seq = DatumGetInt64(get_column(row, DEPLOYMENT_ROUTE_SEQ, &isnull));
 	mrb_enqueue_insert(write, WRITE_OUTBOX, operation->deployment_id, "route",
-					   route_seq, NULL, now);
+					   written->route_seq, NULL, now);
 	write_event(write, operation, now, get_column(row, DEPLOYMENT_SEQ, &isnull),
 				row);
 	result = mrb_response_build(response);
-	recent_served = datumCopy(get_column(row, DEPLOYMENT_RECENT, &isnull),
-							  false, -1);
-	mrb_row_write_end(write);
+	written->recent_served = datumCopy(get_column(row, DEPLOYMENT_RECENT, &isnull),
+									   false, -1);
 	mrb_index_lookup_close(&old);
-	update_capacity(operation, now, route_seq, recent_served);
 	return result;
+}
+
+/*
+ * Do what follows from an operation.
+ */
+void
+mrb_operation_settle(const MrbOperation *operation, const MrbWritten *written)
+{
+	update_capacity(operation, written->at, written->route_seq,
+					written->recent_served);
 }
 
 /*
@@ -303,7 +333,7 @@ mrb_operation_write_row(const MrbOperation *operation, TupleTableSlot *old,
 	int64		route_seq;
 
 	link_promotion(operation, now);
-	write = mrb_row_write_begin(tables, WRITE_DEPLOYMENTS + 1);
+	write = mrb_row_write_begin(tables, WRITE_DEPLOYMENTS + 1, false);
 	compute_values(operation, now, old, moved->values, moved->nulls);
 	route_seq = DatumGetInt64(moved->values[DEPLOYMENT_ROUTE_SEQ]);
 	mrb_enqueue_insert(write, WRITE_OUTBOX, operation->deployment_id, "route",
@@ -531,7 +561,7 @@ update_capacity(const MrbOperation *operation, TimestampTz now,
 		MrbRowWrite *write;
 
 		mrb_capacity_want(id, operation->target_version_id);
-		write = mrb_row_write_begin(tables, WRITE_OUTBOX + 1);
+		write = mrb_row_write_begin(tables, WRITE_OUTBOX + 1, false);
 		mrb_enqueue_insert(write, WRITE_OUTBOX, id, "capacity", route_seq, NULL,
 						   now);
 		mrb_row_write_end(write);

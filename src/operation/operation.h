@@ -14,6 +14,8 @@
 #include "storage/itemptr.h"
 #include "utils/jsonb.h"
 
+struct MrbRowWrite;
+
 typedef enum MrbAction
 {
 	MRB_ROLLBACK,
@@ -59,8 +61,28 @@ typedef struct MrbOperationColumns
 	bool		nulls[MRB_OPERATION_COLUMNS];
 } MrbOperationColumns;
 
+/* What was written. */
+typedef struct MrbWritten
+{
+	TimestampTz at;				/* set by the caller */
+	int64		route_seq;
+	Datum		recent_served;	/* palloc'd */
+} MrbWritten;
+
 /* The caller holds the deployment's lock.  Returns the response. */
 extern Jsonb *mrb_operation_write(const MrbOperation *operation);
+
+/*
+ * The same for many rollbacks in one statement: mrb_operation_put() writes one,
+ * in the snapshot of mrb_operation_begin(), and mrb_operation_settle() does what
+ * follows from it after mrb_row_write_end().  keyed: any of them has a key.
+ */
+extern struct MrbRowWrite *mrb_operation_begin(bool keyed, bool many);
+extern Jsonb *mrb_operation_put(struct MrbRowWrite *write,
+								const MrbOperation *operation,
+								MrbWritten *written);
+extern void mrb_operation_settle(const MrbOperation *operation,
+								 const MrbWritten *written);
 
 /*
  * The same if a plain UPDATE is about to write the deployment's row, old

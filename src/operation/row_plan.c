@@ -129,6 +129,15 @@ mrb_row_plan_use(const MrbRowPlan *plan, ResultRelInfo *result, CmdType command)
 }
 
 /*
+ * Whether a new row has defaults to compute.
+ */
+bool
+mrb_row_plan_computes(const MrbRowPlan *plan)
+{
+	return plan->ndefaults > 0;
+}
+
+/*
  * Set all columns of a new row to their defaults.
  */
 void

@@ -24,6 +24,7 @@ extern const MrbRowPlan *mrb_row_plan_get(MrbRowPlan **plan,
 extern Bitmapset *mrb_row_plan_written(const MrbRowPlan *plan);
 extern void mrb_row_plan_use(const MrbRowPlan *plan, ResultRelInfo *result,
 							 CmdType command);
+extern bool mrb_row_plan_computes(const MrbRowPlan *plan);
 extern void mrb_row_plan_fill(const MrbRowPlan *plan, EState *estate,
 							  TupleTableSlot *slot);
 

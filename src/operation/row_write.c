@@ -1,13 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * row_write.c
- *	  Writing of single rows without a query.
+ *	  Writing of rows without a query.
  *
  * Every operation writes a few single rows.  A statement for them spends most
  * of its time on starting the executor; these functions take the steps of its
  * ModifyTable node directly.  All writes between mrb_row_write_begin() and
  * mrb_row_write_end() are one statement: they have one snapshot and one command
- * id, and triggers after rows and statements fire at its end.
+ * id, each table is prepared once, and triggers after rows and statements fire
+ * at its end.
+ *
+ * A statement of many rows inserts them some at a time, as COPY does, which
+ * writes one WAL record a page instead of one a row.  As for COPY a trigger
+ * before rows, or a default that has to be computed, excludes that.
  *
  * What the catalog says holds: constraints, defaults, generated columns,
  * indexes, triggers of every kind with transition tables, replica identity,
@@ -47,23 +52,47 @@
 #include "common/index_lookup.h"
 #include "operation/row_write.h"
 
+/* How many rows are inserted at a time. */
+#define BATCH 100
+
+/* A table of the statement. */
+typedef struct TableWrite
+{
+	ResultRelInfo result;
+	CmdType		command;		/* CMD_UNKNOWN: not prepared yet */
+	bool		indexed;		/* its indexes are open */
+	TransitionCaptureState *capture;
+	TupleTableSlot **slots;		/* for one row, or for the rows of a batch */
+	int			nslots;
+	int			nrows;			/* in these slots, not inserted yet */
+} TableWrite;
+
 struct MrbRowWrite
 {
 	EState	   *estate;
+	MemoryContext row;			/* reset before each row */
 	MrbRowWriteTable *const *tables;
-	ResultRelInfo *results;		/* one each */
+	TableWrite *writes;			/* one each */
+	int			n;				/* of both */
+	bool		many;
 };
 
 static void add_table(MrbRowWriteTable *table, Relation relation, List **entries,
 					  List **permissions);
 static const MrbRowPlan *get_plan(MrbRowWriteTable *table, Relation relation);
-static ResultRelInfo *open_result(MrbRowWrite *write, int table,
-								  CmdType command);
+static TableWrite *open_table(MrbRowWrite *write, int table,
+							  CmdType command);
+static bool can_batch(const MrbRowWrite *write, int table);
+static TupleTableSlot *begin_row(MrbRowWrite *write, TableWrite *it);
+static void set_values(const MrbRowWriteTable *table, TupleTableSlot *slot,
+					   const Datum *values, const bool *nulls);
+static void open_indexes(TableWrite *it);
 static void refuse_other_kinds(Relation relation, CmdType command);
-static bool insert_row(EState *estate, ResultRelInfo *result,
-					   TupleTableSlot *slot, TransitionCaptureState *capture);
-static bool update_row(EState *estate, ResultRelInfo *result, ItemPointer tid,
-					   TupleTableSlot *slot, TransitionCaptureState *capture);
+static void insert_row(EState *estate, TableWrite *it, TupleTableSlot *slot);
+static void insert_batch(EState *estate, TableWrite *it);
+static void insert_rest(EState *estate, TableWrite *it, TupleTableSlot *slot);
+static bool update_row(EState *estate, TableWrite *it, ItemPointer tid,
+					   TupleTableSlot *slot);
 static void check_row(EState *estate, ResultRelInfo *result,
 					  TupleTableSlot *slot, CmdType command);
 static bool replace_row(EState *estate, ResultRelInfo *result,
@@ -76,7 +105,7 @@ static bool replace_row(EState *estate, ResultRelInfo *result,
  * memory below the caller's.
  */
 MrbRowWrite *
-mrb_row_write_begin(MrbRowWriteTable *const *tables, int n)
+mrb_row_write_begin(MrbRowWriteTable *const *tables, int n, bool many)
 {
 	EState	   *estate;
 	MemoryContext before;
@@ -91,8 +120,13 @@ mrb_row_write_begin(MrbRowWriteTable *const *tables, int n)
 	before = MemoryContextSwitchTo(estate->es_query_cxt);
 	write = palloc0(sizeof(MrbRowWrite));
 	write->estate = estate;
+	write->row = AllocSetContextCreate(estate->es_query_cxt,
+									   "miosa_rollback row",
+									   ALLOCSET_DEFAULT_SIZES);
 	write->tables = tables;
-	write->results = palloc0(n * sizeof(ResultRelInfo));
+	write->writes = palloc0(n * sizeof(TableWrite));
+	write->n = n;
+	write->many = many;
 	relations = palloc(n * sizeof(Relation));
 	for (int i = 0; i < n; i++)
 	{
@@ -110,34 +144,29 @@ mrb_row_write_begin(MrbRowWriteTable *const *tables, int n)
 }
 
 /*
- * Insert one row.
+ * Insert one row, now or with others.
  */
 void
 mrb_row_write_insert(MrbRowWrite *write, int table, const Datum *values,
 					 const bool *nulls)
 {
-	const MrbRowWriteTable *it = write->tables[table];
 	EState	   *estate = write->estate;
-	MemoryContext before = MemoryContextSwitchTo(estate->es_query_cxt);
-	ResultRelInfo *result = open_result(write, table, CMD_INSERT);
-	Relation	relation = result->ri_RelationDesc;
-	TransitionCaptureState *capture;
-	TupleTableSlot *slot;
+	TableWrite *it = open_table(write, table, CMD_INSERT);
+	MemoryContext before = MemoryContextSwitchTo(write->row);
+	TupleTableSlot *slot = begin_row(write, it);
 
-	capture = MakeTransitionCaptureState(result->ri_TrigDesc,
-										 RelationGetRelid(relation),
-										 CMD_INSERT);
-	ExecBSInsertTriggers(estate, result);
-	slot = table_slot_create(relation, &estate->es_tupleTable);
-	mrb_row_plan_fill(get_plan(write->tables[table], relation), estate, slot);
-	for (int i = 0; i < it->nwritten; i++)
+	mrb_row_plan_fill(get_plan(write->tables[table], it->result.ri_RelationDesc),
+					  estate, slot);
+	set_values(write->tables[table], slot, values, nulls);
+	if (it->nslots == 1)
+		insert_row(estate, it, slot);
+	else
 	{
-		slot->tts_values[it->table.attnums[i] - 1] = values[i];
-		slot->tts_isnull[it->table.attnums[i] - 1] = nulls[i];
+		check_row(estate, &it->result, slot, CMD_INSERT);
+		ExecMaterializeSlot(slot);
+		if (++it->nrows == it->nslots)
+			insert_batch(estate, it);
 	}
-	ExecStoreVirtualTuple(slot);
-	(void) insert_row(estate, result, slot, capture);
-	ExecASInsertTriggers(estate, result, capture);
 	MemoryContextSwitchTo(before);
 }
 
@@ -148,21 +177,12 @@ TupleTableSlot *
 mrb_row_write_update(MrbRowWrite *write, int table, TupleTableSlot *old,
 					 const Datum *values, const bool *nulls)
 {
-	const MrbRowWriteTable *it = write->tables[table];
-	EState	   *estate = write->estate;
-	MemoryContext before = MemoryContextSwitchTo(estate->es_query_cxt);
-	ResultRelInfo *result = open_result(write, table, CMD_UPDATE);
-	Relation	relation = result->ri_RelationDesc;
-	TupleDesc	desc = RelationGetDescr(relation);
-	TransitionCaptureState *capture;
-	TupleTableSlot *slot;
+	TableWrite *it = open_table(write, table, CMD_UPDATE);
+	TupleDesc	desc = RelationGetDescr(it->result.ri_RelationDesc);
+	MemoryContext before = MemoryContextSwitchTo(write->row);
+	TupleTableSlot *slot = begin_row(write, it);
 	bool		written;
 
-	capture = MakeTransitionCaptureState(result->ri_TrigDesc,
-										 RelationGetRelid(relation),
-										 CMD_UPDATE);
-	ExecBSUpdateTriggers(estate, result);
-	slot = table_slot_create(relation, &estate->es_tupleTable);
 	slot_getallattrs(old);
 	for (int i = 0; i < desc->natts; i++)
 	{
@@ -170,14 +190,8 @@ mrb_row_write_update(MrbRowWrite *write, int table, TupleTableSlot *old,
 		slot->tts_isnull[i] = old->tts_isnull[i] ||
 			TupleDescAttr(desc, i)->attisdropped;
 	}
-	for (int i = 0; i < it->nwritten; i++)
-	{
-		slot->tts_values[it->table.attnums[i] - 1] = values[i];
-		slot->tts_isnull[it->table.attnums[i] - 1] = nulls[i];
-	}
-	ExecStoreVirtualTuple(slot);
-	written = update_row(estate, result, &old->tts_tid, slot, capture);
-	ExecASUpdateTriggers(estate, result, capture);
+	set_values(write->tables[table], slot, values, nulls);
+	written = update_row(write->estate, it, &old->tts_tid, slot);
 	MemoryContextSwitchTo(before);
 	return written ? slot : NULL;
 }
@@ -189,7 +203,19 @@ void
 mrb_row_write_end(MrbRowWrite *write)
 {
 	EState	   *estate = write->estate;
+	MemoryContext before = MemoryContextSwitchTo(write->row);
 
+	for (int i = 0; i < write->n; i++)
+	{
+		TableWrite *it = &write->writes[i];
+
+		insert_batch(estate, it);
+		if (it->command == CMD_INSERT)
+			ExecASInsertTriggers(estate, &it->result, it->capture);
+		else if (it->command == CMD_UPDATE)
+			ExecASUpdateTriggers(estate, &it->result, it->capture);
+	}
+	MemoryContextSwitchTo(before);
 	AfterTriggerEndQuery(estate);
 	ExecResetTupleTable(estate->es_tupleTable, false);
 	ExecCloseResultRelations(estate);
@@ -230,19 +256,102 @@ get_plan(MrbRowWriteTable *table, Relation relation)
 }
 
 /*
- * Prepare a table for its row.
+ * Prepare a table at its first row.
  */
-static ResultRelInfo *
-open_result(MrbRowWrite *write, int table, CmdType command)
+static TableWrite *
+open_table(MrbRowWrite *write, int table, CmdType command)
 {
-	ResultRelInfo *result = &write->results[table];
+	EState	   *estate = write->estate;
+	TableWrite *it = &write->writes[table];
+	ResultRelInfo *result = &it->result;
+	MemoryContext before;
 
-	refuse_other_kinds(write->estate->es_relations[table], command);
-	ExecInitResultRelation(write->estate, result, table + 1);
+	Assert(it->command == CMD_UNKNOWN || it->command == command);
+	if (it->command != CMD_UNKNOWN)
+		return it;
+	before = MemoryContextSwitchTo(estate->es_query_cxt);
+	it->command = command;
+	refuse_other_kinds(estate->es_relations[table], command);
+	ExecInitResultRelation(estate, result, table + 1);
 	CheckCmdReplicaIdentity(result->ri_RelationDesc, command);
 	mrb_row_plan_use(get_plan(write->tables[table], result->ri_RelationDesc),
 					 result, command);
-	return result;
+	it->capture = MakeTransitionCaptureState(result->ri_TrigDesc,
+											 RelationGetRelid(result->ri_RelationDesc),
+											 command);
+	if (command == CMD_INSERT)
+		ExecBSInsertTriggers(estate, result);
+	else
+		ExecBSUpdateTriggers(estate, result);
+	it->nslots = can_batch(write, table) ? BATCH : 1;
+	it->slots = palloc0(it->nslots * sizeof(TupleTableSlot *));
+	MemoryContextSwitchTo(before);
+	return it;
+}
+
+/*
+ * Whether rows can be inserted some at a time.
+ */
+static bool
+can_batch(const MrbRowWrite *write, int table)
+{
+	const TableWrite *it = &write->writes[table];
+	const TriggerDesc *triggers = it->result.ri_TrigDesc;
+	Relation	relation = it->result.ri_RelationDesc;
+
+	return write->many && it->command == CMD_INSERT &&
+		(triggers == NULL || !triggers->trig_insert_before_row) &&
+		!mrb_row_plan_computes(get_plan(write->tables[table], relation));
+}
+
+/*
+ * Return an empty slot for the next row, and free what the last one used.
+ */
+static TupleTableSlot *
+begin_row(MrbRowWrite *write, TableWrite *it)
+{
+	TupleTableSlot **slot = &it->slots[it->nrows];
+
+	MemoryContextReset(write->row);
+	ResetPerTupleExprContext(write->estate);
+	if (*slot != NULL)
+		return ExecClearTuple(*slot);
+	MemoryContextSwitchTo(write->estate->es_query_cxt);
+	*slot = table_slot_create(it->result.ri_RelationDesc,
+							  &write->estate->es_tupleTable);
+	MemoryContextSwitchTo(write->row);
+	return *slot;
+}
+
+/*
+ * Put the values that are written into a row, which is complete then.
+ */
+static void
+set_values(const MrbRowWriteTable *table, TupleTableSlot *slot,
+		   const Datum *values, const bool *nulls)
+{
+	for (int i = 0; i < table->nwritten; i++)
+	{
+		slot->tts_values[table->table.attnums[i] - 1] = values[i];
+		slot->tts_isnull[table->table.attnums[i] - 1] = nulls[i];
+	}
+	ExecStoreVirtualTuple(slot);
+}
+
+/*
+ * Open the indexes of a table.  The lock on the table keeps them as they are.
+ */
+static void
+open_indexes(TableWrite *it)
+{
+	MemoryContext before;
+
+	if (it->indexed)
+		return;
+	before = MemoryContextSwitchTo(GetMemoryChunkContext(it->slots));
+	ExecOpenIndices(&it->result, false);
+	it->indexed = true;
+	MemoryContextSwitchTo(before);
 }
 
 /*
@@ -273,35 +382,63 @@ refuse_other_kinds(Relation relation, CmdType command)
 }
 
 /*
- * The steps of ExecInsert(); false if a trigger suppressed the row.
+ * The steps of ExecInsert(), unless a trigger suppresses the row.
  */
-static bool
-insert_row(EState *estate, ResultRelInfo *result, TupleTableSlot *slot,
-		   TransitionCaptureState *capture)
+static void
+insert_row(EState *estate, TableWrite *it, TupleTableSlot *slot)
 {
-	List	   *recheck = NIL;
+	ResultRelInfo *result = &it->result;
 
-	ExecOpenIndices(result, false);
 	if (result->ri_TrigDesc != NULL &&
 		result->ri_TrigDesc->trig_insert_before_row &&
 		!ExecBRInsertTriggers(estate, result, slot))
-		return false;
+		return;
 	check_row(estate, result, slot, CMD_INSERT);
 	table_tuple_insert(result->ri_RelationDesc, slot, estate->es_output_cid,
 					   0, NULL);
-	if (result->ri_NumIndices > 0)
-		recheck = MRB_INSERT_INDEX_TUPLES(result, slot, estate, false, false);
-	ExecARInsertTriggers(estate, result, slot, recheck, capture);
-	return true;
+	insert_rest(estate, it, slot);
+}
+
+/*
+ * Insert the rows that were put off, which were checked.
+ */
+static void
+insert_batch(EState *estate, TableWrite *it)
+{
+	if (it->nrows == 0)
+		return;
+	table_multi_insert(it->result.ri_RelationDesc, it->slots, it->nrows,
+					   estate->es_output_cid, 0, NULL);
+	for (int i = 0; i < it->nrows; i++)
+	{
+		insert_rest(estate, it, it->slots[i]);
+		ExecClearTuple(it->slots[i]);
+	}
+	it->nrows = 0;
+}
+
+/*
+ * What follows when a row is in its table.
+ */
+static void
+insert_rest(EState *estate, TableWrite *it, TupleTableSlot *slot)
+{
+	List	   *recheck = NIL;
+
+	open_indexes(it);
+	if (it->result.ri_NumIndices > 0)
+		recheck = MRB_INSERT_INDEX_TUPLES(&it->result, slot, estate, false, false);
+	ExecARInsertTriggers(estate, &it->result, slot, recheck, it->capture);
 }
 
 /*
  * The steps of ExecUpdate(); false if a trigger suppressed the update.
  */
 static bool
-update_row(EState *estate, ResultRelInfo *result, ItemPointer tid,
-		   TupleTableSlot *slot, TransitionCaptureState *capture)
+update_row(EState *estate, TableWrite *it, ItemPointer tid,
+		   TupleTableSlot *slot)
 {
+	ResultRelInfo *result = &it->result;
 	List	   *recheck = NIL;
 	MRB_UPDATE_INDEXES indexes;
 
@@ -324,15 +461,15 @@ update_row(EState *estate, ResultRelInfo *result, ItemPointer tid,
 
 	/*
 	 * The update of a deployment usually touches no index, so they are opened
-	 * only now.  The lock on the table has kept them as they are.
+	 * only now.
 	 */
 	if (MRB_UPDATES_INDEXES(indexes))
 	{
-		ExecOpenIndices(result, false);
+		open_indexes(it);
 		recheck = MRB_INSERT_INDEX_TUPLES(result, slot, estate, true, indexes);
 	}
 	ExecARUpdateTriggers(estate, result, NULL, NULL, tid, NULL, slot, recheck,
-						 capture, false);
+						 it->capture, false);
 	return true;
 }
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * row_write.h
- *	  Writing of single rows without a query.
+ *	  Writing of rows without a query.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,9 +26,12 @@ typedef struct MrbRowWrite MrbRowWrite;
 
 /*
  * Begin writing of these tables, with a new snapshot; locks them.  The array
- * lasts until mrb_row_write_end().
+ * lasts until mrb_row_write_end().  Each table is either inserted into or
+ * updated.  many: rows are inserted some at a time, mrb_row_write_end() inserts
+ * the last ones.
  */
-extern MrbRowWrite *mrb_row_write_begin(MrbRowWriteTable *const *tables, int n);
+extern MrbRowWrite *mrb_row_write_begin(MrbRowWriteTable *const *tables, int n,
+										bool many);
 
 /*
  * Insert a row into the table of this index; columns without a value here get
@@ -39,7 +42,8 @@ extern void mrb_row_write_insert(MrbRowWrite *write, int table,
 
 /*
  * Update a row that this transaction has locked, and return it as written; NULL
- * if a trigger suppressed the update.  Valid until mrb_row_write_end().
+ * if a trigger suppressed the update.  Valid until the next update of the table
+ * or mrb_row_write_end().
  */
 extern TupleTableSlot *mrb_row_write_update(MrbRowWrite *write, int table,
 											TupleTableSlot *old,
