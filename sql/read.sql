@@ -309,6 +309,43 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.actions() IS 'Actions of audit events, and their short names';
 
+-- Encode the place of an audit event.
+CREATE FUNCTION miosa.audit_cursor(a miosa.audit_events) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT miosa.write_cursor('audit', (extract(epoch FROM $1.created_at) * 1000000)::bigint || ':' || $1.deployment_id || ':' || $1.seq)
+$$;
+COMMENT ON FUNCTION miosa.audit_cursor(miosa.audit_events) IS 'Cursor of miosa_audit_log() after an event';
+
+-- Search the events of a deployment for a time, which rises with seq. A clock
+-- may have been set back a little, so the result is a bound, a minute early or
+-- late; callers compare the time as well.
+CREATE FUNCTION miosa.seq_at(deployment_id text, at timestamptz, early boolean) RETURNS bigint
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	slack CONSTANT interval := CASE WHEN early THEN '1 min' ELSE '-1 min' END;
+	low bigint;
+	high bigint;
+	middle record;
+BEGIN
+	IF at IS NULL THEN
+		RETURN NULL;
+	END IF;
+	SELECT min(a.seq), max(a.seq) + 1 INTO low, high FROM miosa.audit_events a WHERE a.deployment_id = deployment_id;
+	WHILE low < high LOOP
+		-- Events may be missing between two others.
+		SELECT a.seq, a.created_at INTO middle FROM miosa.audit_events a
+			WHERE a.deployment_id = deployment_id AND a.seq >= (low + high) / 2 ORDER BY a.seq LIMIT 1;
+		IF middle.created_at + slack < at THEN
+			low := middle.seq + 1;
+		ELSE
+			high := (low + high) / 2;
+		END IF;
+	END LOOP;
+	RETURN low;
+END $$;
+COMMENT ON FUNCTION miosa.seq_at(text, timestamptz, boolean) IS 'Number of the first event of a deployment from a time on, taking a minute off the time or adding one; null for no time, and for no event';
+
 -- Return a page of audit events, of a deployment, a tenant or all.
 CREATE FUNCTION @extschema@.miosa_audit_log(deployment_id text DEFAULT NULL, tenant_id text DEFAULT NULL,
 	action text DEFAULT NULL, actor text DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
@@ -319,6 +356,10 @@ SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
 	place text[];
+	after timestamptz;
+	page_order text;
+	above bigint;
+	below bigint;
 	result jsonb;
 BEGIN
 	IF deployment_id IS NOT NULL THEN
@@ -333,24 +374,37 @@ BEGIN
 	END IF;
 	PERFORM miosa.check_limit("limit", 200);
 	place := miosa.read_cursor(cursor, 'audit', '(-?[0-9]{1,17}):([A-Za-z0-9._:-]{1,255}):([0-9]{1,18})');
-	-- Planned for the filters of this call, so that each finds its index.
-	EXECUTE $sql$
+	after := 'epoch'::timestamptz + place[1]::bigint * '1 microsecond'::interval;
+	IF deployment_id IS NULL THEN
+		page_order := 'a.created_at DESC, a.deployment_id DESC, a.seq DESC';
+	ELSE
+		-- The same order, which the key has.
+		page_order := 'a.seq DESC';
+		IF place[2] = deployment_id THEN
+			below := place[3];
+			after := NULL;
+		ELSE
+			below := miosa.seq_at(deployment_id, after, false);
+		END IF;
+		below := least(below, miosa.seq_at(deployment_id, until, false));
+		above := miosa.seq_at(deployment_id, since, true);
+	END IF;
+	-- Planned for the filters of this call, so that each finds its index; those
+	-- rows alone that are returned are numbered and made objects.
+	EXECUTE format($sql$
 		SELECT jsonb_build_object(
-			'data', coalesce(jsonb_agg(p.object ORDER BY p.place) FILTER (WHERE p.place <= $7), '[]'),
-			'next_cursor', CASE WHEN count(*) > $7 THEN max(p.cursor) FILTER (WHERE p.place = $7) END)
-		FROM (SELECT miosa.audit_object(a) AS object,
-				miosa.write_cursor('audit', (extract(epoch FROM a.created_at) * 1000000)::bigint
-					|| ':' || a.deployment_id || ':' || a.seq) AS cursor,
-				row_number() OVER (ORDER BY a.created_at DESC, a.deployment_id DESC, a.seq DESC) AS place
-			FROM miosa.audit_events a
-			WHERE ($1 IS NULL OR a.deployment_id = $1) AND ($2 IS NULL OR a.tenant_id = $2)
-				AND ($3 IS NULL OR a.action = $3) AND ($4 IS NULL OR a.actor_id = $4)
-				AND ($5 IS NULL OR a.created_at >= $5) AND ($6 IS NULL OR a.created_at < $6)
-				AND ($8 IS NULL OR (a.created_at, a.deployment_id, a.seq) < ($8, $9, $10))
-			ORDER BY a.created_at DESC, a.deployment_id DESC, a.seq DESC LIMIT $7 + 1) p
-	$sql$ INTO result
-	USING deployment_id, tenant_id, action, actor, since, until, "limit",
-		'epoch'::timestamptz + place[1]::bigint * '1 microsecond'::interval, place[2], place[3]::bigint;
+			'data', coalesce(jsonb_agg(miosa.audit_object(p.event) ORDER BY p.place) FILTER (WHERE p.place <= $7), '[]'),
+			'next_cursor', CASE WHEN count(*) > $7 THEN (array_agg(miosa.audit_cursor(p.event)) FILTER (WHERE p.place = $7))[1] END)
+		FROM (SELECT l.event, row_number() OVER () AS place
+			FROM (SELECT a AS event FROM miosa.audit_events a
+				WHERE ($1 IS NULL OR a.deployment_id = $1) AND ($2 IS NULL OR a.tenant_id = $2)
+					AND ($3 IS NULL OR a.action = $3) AND ($4 IS NULL OR a.actor_id = $4)
+					AND ($5 IS NULL OR a.created_at >= $5) AND ($6 IS NULL OR a.created_at < $6)
+					AND ($8 IS NULL OR (a.created_at, a.deployment_id, a.seq) < ($8, $9, $10))
+					AND ($11 IS NULL OR a.seq >= $11) AND ($12 IS NULL OR a.seq < $12)
+				ORDER BY %s LIMIT $7 + 1) l) p
+	$sql$, page_order) INTO result
+	USING deployment_id, tenant_id, action, actor, since, until, "limit", after, place[2], place[3]::bigint, above, below;
 	RETURN result;
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_audit_log(text, text, text, text, timestamptz, timestamptz, integer, text) IS 'Audit events, newest first: {"data": [event...], "next_cursor"}';

@@ -89,6 +89,57 @@ SELECT what, jsonb_array_length(answer -> 'data') AS events FROM (VALUES
 	('until', miosa_audit_log(until => now() - interval '1 day')),
 	('all', miosa_audit_log('dep_1', 'ten_1', 'deployment.rollback', current_user, now() - interval '1 day', 'infinity')))
 	a (what, answer);
+-- Pages of one deployment are in the order of the whole log, also after a cursor
+-- of it, and with times in the middle.
+CREATE FUNCTION pg_temp.walk(deployment text, n integer, cursor text DEFAULT NULL, since timestamptz DEFAULT NULL,
+	until timestamptz DEFAULT NULL) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+	answer jsonb;
+	ids jsonb := '[]';
+BEGIN
+	LOOP
+		answer := public.miosa_audit_log(deployment, "limit" => n, cursor => cursor, since => since, until => until);
+		ids := ids || jsonb_path_query_array(answer, '$.data[*].id');
+		cursor := answer ->> 'next_cursor';
+		EXIT WHEN cursor IS NULL;
+	END LOOP;
+	RETURN ids;
+END $$;
+BEGIN;
+INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule, actor_type, actor_id, session_user_name, created_at)
+	SELECT d, s, 'ten_1', 'deployment.rollback', 'changed', 'named', 'user', 'user_1', 'app', '2026-01-01'::timestamptz + s * '1 h'::interval
+	FROM unnest(ARRAY['dep_w', 'dep_x', 'dep_y']) d, generate_series(1, 120) s WHERE s % 3 > 0;
+CREATE TEMP TABLE expected ON COMMIT DROP AS
+	SELECT a.deployment_id || '#' || a.seq AS id, a.created_at, a.deployment_id, a.seq, c.cursor
+	FROM miosa.audit_events a
+	CROSS JOIN LATERAL (SELECT miosa.write_cursor('audit', (extract(epoch FROM a.created_at) * 1000000)::bigint
+		|| ':' || a.deployment_id || ':' || a.seq) AS cursor) c;
+SELECT 'all' AS what, pg_temp.walk('dep_x', 7) = (SELECT jsonb_agg(e.id ORDER BY e.created_at DESC, e.seq DESC)
+	FROM expected e WHERE e.deployment_id = 'dep_x') AS same
+UNION ALL
+SELECT 'after a cursor', bool_and(pg_temp.walk('dep_x', 200, c.cursor) = (
+		SELECT coalesce(jsonb_agg(e.id ORDER BY e.created_at DESC, e.seq DESC), '[]')
+		FROM expected e WHERE e.deployment_id = 'dep_x' AND (e.created_at, e.deployment_id, e.seq) < (c.created_at, c.deployment_id, c.seq)))
+	FROM expected c
+UNION ALL
+SELECT 'until', bool_and(pg_temp.walk('dep_x', 11, NULL, NULL, c.created_at) = (
+		SELECT coalesce(jsonb_agg(e.id ORDER BY e.created_at DESC, e.seq DESC), '[]')
+		FROM expected e WHERE e.deployment_id = 'dep_x' AND e.created_at < c.created_at))
+	FROM expected c WHERE c.deployment_id = 'dep_w'
+UNION ALL
+SELECT 'since and until', bool_and(pg_temp.walk('dep_x', 5, NULL, c.created_at, c.created_at + '1 day') = (
+		SELECT coalesce(jsonb_agg(e.id ORDER BY e.created_at DESC, e.seq DESC), '[]')
+		FROM expected e WHERE e.deployment_id = 'dep_x' AND e.created_at >= c.created_at AND e.created_at < c.created_at + '1 day'::interval))
+	FROM expected c WHERE c.deployment_id = 'dep_w';
+-- A clock that was set back.
+INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule, actor_type, actor_id, session_user_name, created_at)
+	SELECT 'dep_z', s, 'ten_1', 'deployment.rollback', 'changed', 'named', 'user', 'user_1', 'app',
+		'2026-01-01 12:00'::timestamptz + CASE s WHEN 62 THEN '61 h -20 s'::interval ELSE s * '1 h'::interval END
+	FROM generate_series(1, 100) s;
+SELECT bool_and(jsonb_array_length(pg_temp.walk('dep_z', 3, NULL, t.at)) + jsonb_array_length(pg_temp.walk('dep_z', 3, NULL, NULL, t.at)) = 100) AS nothing_missing
+	FROM (SELECT '2026-01-01 12:00'::timestamptz + h * '1 h'::interval - s * '1 s'::interval AS at
+		FROM generate_series(60, 64) h, generate_series(0, 30, 10) s) t;
+ROLLBACK;
 SELECT miosa_audit_log("limit" => 201);
 SELECT miosa_audit_log(action => 'rolback');
 SELECT miosa_audit_log(cursor => '61756469743a');
