@@ -179,7 +179,7 @@ SELECT test.op(miosa_rollback('dep_1', 'ver_1'));
 RESET session_replication_role;
 SET client_min_messages = error;
 SELECT format('DROP TRIGGER %s ON %s', tgname, tgrelid::regclass) FROM pg_trigger
-	WHERE tgfoid IN ('test.tell'::regproc, 'test.tell_rows'::regproc) \gexec
+	WHERE tgfoid IN ('test.tell'::regproc, 'test.tell_rows'::regproc) ORDER BY tgrelid, tgname \gexec
 
 -- Promise: what a trigger before the row changes is what is stored, and what the
 -- response shows; if it suppresses the row of an event, only that is missing;
