@@ -316,6 +316,7 @@ DECLARE
 	plan jsonb;
 	chosen text;
 	refused boolean;
+	listed text[];
 	gone text[];
 BEGIN
 	SELECT * INTO d FROM miosa.deployments p WHERE p.id = miosa.find_deployment(deployment);
@@ -324,6 +325,8 @@ BEGIN
 	chosen := plan ->> 'target_version_id';
 	refused := jsonb_path_exists(plan, '$.checks[*] ? (@.result == "failed"
 		&& (@.check == "artifact_present" || @.check == "migration_compatible"))');
+	-- Not joined with all that served: the planner expects few of those.
+	listed := ARRAY(SELECT o.id FROM miosa.versions o WHERE o.deployment_id = d.id ORDER BY o.version_number DESC LIMIT 50);
 	gone := ARRAY(SELECT s.value ->> 'version_id' FROM jsonb_array_elements(plan -> 'skipped') s
 		WHERE s.value ->> 'code' = 'ARTIFACT_GONE');
 	RETURN QUERY
@@ -353,6 +356,7 @@ BEGIN
 		LEFT JOIN miosa.releases r ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id
 		LEFT JOIN miosa.release_keeping k ON k.deployment_id = r.deployment_id AND k.release_id = r.id
 		LEFT JOIN (SELECT DISTINCT ON (e.version_id) e.version_id, e.began, e.ended FROM miosa.served_by_events(d.id, NULL) e
+			WHERE e.version_id = ANY (listed)
 			ORDER BY e.version_id, e.ended DESC NULLS FIRST, e.began DESC) o ON o.version_id = v.id
 		CROSS JOIN LATERAL (SELECT coalesce(o.began, v.promoted_at) AS began, o.ended) s
 		CROSS JOIN LATERAL (SELECT v.id = ANY (gone) OR v.id IS DISTINCT FROM chosen AND r.missing_at IS NOT NULL AS missing,
