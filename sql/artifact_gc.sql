@@ -199,8 +199,9 @@ COMMENT ON COLUMN @extschema@.miosa_collectable_releases.sha256 IS 'SHA-256 of i
 COMMENT ON COLUMN @extschema@.miosa_collectable_releases.size_bytes IS 'Size of its artifact in bytes';
 COMMENT ON COLUMN @extschema@.miosa_collectable_releases.expires_at IS 'When its retention was over';
 
-CREATE VIEW miosa.scarcely_restorable AS
-	SELECT p.id AS deployment_id, p.tenant_id, p.active_version_id, n.restorable
+-- Two are looked for, by the key of versions, and each one's release by its own.
+CREATE VIEW miosa.restorable AS
+	SELECT p.id AS deployment_id, p.tenant_id, p.active_version_id, n.restorable, p.ctid AS place
 	FROM miosa.deployments p
 	CROSS JOIN LATERAL (
 		SELECT count(*)::integer AS restorable FROM (
@@ -209,7 +210,16 @@ CREATE VIEW miosa.scarcely_restorable AS
 			WHERE v.deployment_id = p.id AND v.state = 'ready' AND v.id <> p.active_version_id
 				AND r.collected_at IS NULL AND r.missing_at IS NULL
 			LIMIT 2) found) n
-	WHERE p.active_version_id IS NOT NULL AND n.restorable < 2;
+	WHERE p.active_version_id IS NOT NULL;
+COMMENT ON VIEW miosa.restorable IS 'Deployments with an active version, and how many others they can be rolled back to: ready, with an artifact that was neither collected nor found missing';
+COMMENT ON COLUMN miosa.restorable.deployment_id IS 'Deployment';
+COMMENT ON COLUMN miosa.restorable.tenant_id IS 'Owner';
+COMMENT ON COLUMN miosa.restorable.active_version_id IS 'Its active version';
+COMMENT ON COLUMN miosa.restorable.restorable IS 'Number of others that a rollback could make active: 0, 1 or 2 for more';
+COMMENT ON COLUMN miosa.restorable.place IS 'Place of its row, for the doctor to look at a part';
+
+CREATE VIEW miosa.scarcely_restorable AS
+	SELECT r.deployment_id, r.tenant_id, r.active_version_id, r.restorable FROM miosa.restorable r WHERE r.restorable < 2;
 COMMENT ON VIEW miosa.scarcely_restorable IS 'Deployments with an active version and fewer than two others to roll back to: ready, with an artifact that was neither collected nor found missing';
 COMMENT ON COLUMN miosa.scarcely_restorable.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.scarcely_restorable.tenant_id IS 'Owner';

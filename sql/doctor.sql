@@ -12,19 +12,27 @@ COMMENT ON COLUMN miosa.finding.needs IS 'Role that may do that: miosa_operator,
 -- A fix that calls functions of the extension needs a role that may call them;
 -- any other changes the server.
 CREATE FUNCTION miosa.fix_needs(fix text) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-	SELECT CASE WHEN $1 = '' OR $1 ~ '^(See [a-z_]+[.]|Repeat )' THEN ''
-		WHEN f.operator IS NULL OR $1 ~ 'ALTER SYSTEM|pg_terminate_backend|^REVOKE ' THEN 'superuser'
-		WHEN f.operator THEN 'miosa_operator' ELSE 'miosa_admin' END
-	FROM (SELECT bool_and(has_function_privilege('miosa_operator', p.oid, 'EXECUTE')) AS operator
-		FROM regexp_matches($1, '\m(\w+)\(', 'g') m
-		JOIN pg_proc p ON p.proname = m[1] COLLATE "C"
-			-- What an entry point calls is granted to no role.
-			AND (p.pronamespace <> 'miosa'::regnamespace OR p.proname NOT LIKE 'miosa\_%')
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+	called name[];
+BEGIN
+	-- Most findings need nothing, and nothing is planned for them.
+	IF fix = '' OR fix ~ '^(See [a-z_]+[.]|Repeat )' THEN
+		RETURN '';
+	ELSIF fix ~ 'ALTER SYSTEM|pg_terminate_backend|^REVOKE ' THEN
+		RETURN 'superuser';
+	END IF;
+	called := ARRAY(SELECT m[1]::name FROM regexp_matches(fix, '\m(\w+)\(', 'g') m);
+	RETURN (SELECT CASE WHEN count(*) = 0 THEN 'superuser'
+			WHEN bool_and(has_function_privilege('miosa_operator', p.oid, 'EXECUTE')) THEN 'miosa_operator' ELSE 'miosa_admin' END
+		FROM pg_proc p
 		JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 			AND d.refclassid = 'pg_extension'::regclass
-		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'miosa_rollback') f
-$$;
+		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'miosa_rollback'
+		WHERE p.proname = ANY (called)
+			-- What an entry point calls is granted to no role.
+			AND (p.pronamespace <> 'miosa'::regnamespace OR p.proname NOT LIKE 'miosa\_%'));
+END $$;
 COMMENT ON FUNCTION miosa.fix_needs(text) IS 'Role that may apply a fix: miosa_operator, miosa_admin or superuser; empty when there is nothing to do';
 
 -- Make the finding of a check.
@@ -198,7 +206,8 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.check_delivery_failures() IS 'Check of miosa_doctor(): does an endpoint refuse routes?';
 
--- Deployments without a healthy instance of their active version.
+-- Deployments without a healthy instance of their active version.  The operation
+-- that made it active has requested instances.
 CREATE FUNCTION miosa.check_capacity() RETURNS miosa.finding
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT miosa.make_finding('capacity', CASE WHEN w.n = 0 THEN 'ok' ELSE 'fail' END,
@@ -206,7 +215,7 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 			ELSE format('deployments that wait for instances longer than cutover_deadline: %s %s', w.n, miosa.some_names(w.names, w.n)) END,
 		CASE WHEN w.n = 0 THEN '' ELSE 'TABLE miosa.overdue; then SELECT * FROM miosa.status(''deployment'');' END)
 	FROM (SELECT count(*) AS n, string_agg(o.id, ', ' ORDER BY o.id) FILTER (WHERE o.place <= 3) AS names
-		FROM (SELECT v.id, row_number() OVER (ORDER BY v.id) AS place FROM miosa.overdue v) o) w
+		FROM (SELECT v.id, row_number() OVER (ORDER BY v.id) AS place FROM miosa.overdue_rows(true) v) o) w
 $$;
 COMMENT ON FUNCTION miosa.check_capacity() IS 'Check of miosa_doctor(): does a deployment wait too long for instances?';
 
@@ -376,18 +385,33 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.check_subscriptions() IS 'Check of miosa_doctor(): does a subscription fail?';
 
--- Two versions to go back to, so that one may be bad.
+-- Two versions to go back to, so that one may be bad.  Each deployment is looked
+-- up; where there are more than a thousand or two, only a part of them is,
+-- another one at every run.
 CREATE FUNCTION miosa.check_restorable() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT miosa.make_finding('restorable', CASE WHEN w.n = 0 THEN 'ok' ELSE 'warn' END,
-		CASE WHEN w.n = 0 THEN 'every active deployment has two versions to roll back to'
-			ELSE format('deployments with fewer than two versions to roll back to: %s, with none: %s %s', w.n, w.none, miosa.some_names(w.names, w.n)) END,
-		CASE WHEN w.n = 0 THEN '' ELSE 'TABLE miosa.scarcely_restorable; normal after the first publishes, else keep older versions ready: SELECT miosa_pin_version(''deployment'', ''version'');' END)
-	FROM (SELECT count(*) AS n, count(*) FILTER (WHERE s.restorable = 0) AS none,
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET jit = off SET enable_seqscan = off AS $$
+DECLARE
+	pages CONSTANT bigint := pg_relation_size('miosa.deployments') / current_setting('block_size')::bigint;
+	most CONSTANT bigint := CASE WHEN pages <= 64 THEN pages ELSE 8 END;
+	page CONSTANT bigint := floor(random() * (pages - most + 1));
+	places CONSTANT tid[] := ARRAY[format('(%s,0)', page), format('(%s,0)', page + most)];
+	w record;
+	part text := '';
+BEGIN
+	SELECT count(*) AS n, count(*) FILTER (WHERE s.restorable = 0) AS none,
 			string_agg(s.deployment_id, ', ' ORDER BY s.restorable, s.deployment_id) FILTER (WHERE s.place <= 3) AS names
+		INTO w
 		FROM (SELECT r.deployment_id, r.restorable, row_number() OVER (ORDER BY r.restorable, r.deployment_id) AS place
-			FROM miosa.scarcely_restorable r) s) w
-$$;
+			FROM miosa.restorable r WHERE r.restorable < 2 AND r.place >= places[1] AND r.place < places[2]) s;
+	IF pages > most THEN
+		part := format(', of %s looked at; the others are unknown', (SELECT count(*) FROM miosa.deployments p
+			WHERE p.ctid >= places[1] AND p.ctid < places[2] AND p.active_version_id IS NOT NULL));
+	END IF;
+	RETURN miosa.make_finding('restorable', CASE WHEN w.n = 0 THEN 'ok' ELSE 'warn' END,
+		CASE WHEN w.n = 0 THEN 'every active deployment has two versions to roll back to' || part
+			ELSE format('deployments with fewer than two versions to roll back to: %s, with none: %s %s', w.n, w.none, miosa.some_names(w.names, w.n)) || part END,
+		CASE WHEN w.n = 0 THEN '' ELSE 'TABLE miosa.scarcely_restorable; normal after the first publishes, else keep older versions ready: SELECT miosa_pin_version(''deployment'', ''version'');' END);
+END $$;
 COMMENT ON FUNCTION miosa.check_restorable() IS 'Check of miosa_doctor(): does each deployment have versions to roll back to?';
 
 -- Storage is asked about default targets again and again, so an old time of

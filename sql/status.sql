@@ -341,23 +341,32 @@ COMMENT ON FUNCTION miosa.status(text) IS 'State of a deployment, for people: ro
 
 -- Deployments that wait for instances for too long, or that serve nothing
 -- for as long because the scheduler did not bring any.
-CREATE FUNCTION miosa.overdue_rows(OUT id text, OUT version_id text, OUT serving_version_id text, OUT waits interval,
+--
+-- An operation requests the instances that it lacks, so the requests lead to
+-- these deployments. Those that wait without one were loaded, and are looked for
+-- in all deployments; requested: leave them out.
+CREATE FUNCTION miosa.overdue_rows(requested boolean, OUT id text, OUT version_id text, OUT serving_version_id text, OUT waits interval,
 	OUT desired_replicas integer, OUT healthy integer, OUT starting integer, OUT asked_at timestamptz, OUT last_error text)
 RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
-	SELECT p.id, v.id AS version_id, p.serving_version_id, clock_timestamp() - coalesce(p.waiting_since, c.since),
-		p.desired_replicas, i.healthy, i.starting, c.asked_at, miosa.lasting_error(c)
-	FROM miosa.deployments p
+	SELECT p.id, v.id AS version_id, p.serving_version_id, clock_timestamp() - coalesce(p.waiting_since, w.since),
+		p.desired_replicas, i.healthy, i.starting, w.asked_at, w.error
+	FROM (SELECT c.deployment_id, c.version_id, c.since, c.asked_at, miosa.lasting_error(c) AS error
+			FROM miosa.capacity c WHERE c.state = 'wanted'
+		UNION ALL
+		SELECT l.id, l.active_version_id, NULL, NULL, NULL FROM miosa.deployments l
+			WHERE NOT $1 AND l.waiting_since IS NOT NULL AND NOT EXISTS (SELECT FROM miosa.capacity c
+				WHERE c.deployment_id = l.id AND c.version_id = l.active_version_id AND c.state = 'wanted')) w
+	JOIN miosa.deployments p ON p.id = w.deployment_id AND p.active_version_id = w.version_id
 	JOIN miosa.versions v ON v.deployment_id = p.id AND v.id = p.active_version_id AND v.kind <> 'static'
-	LEFT JOIN miosa.capacity c ON c.deployment_id = p.id AND c.version_id = v.id AND c.state = 'wanted'
 	CROSS JOIN LATERAL miosa.count_instances(p.id, v.id) i
 	WHERE p.state <> 'stopped' AND p.desired_replicas > 0 AND i.healthy = 0
-		AND miosa.cutover_due(coalesce(p.waiting_since, c.since)) <= (SELECT clock_timestamp())
+		AND miosa.cutover_due(coalesce(p.waiting_since, w.since)) <= (SELECT clock_timestamp())
 $$;
-COMMENT ON FUNCTION miosa.overdue_rows() IS 'Rows of miosa.overdue';
+COMMENT ON FUNCTION miosa.overdue_rows(boolean) IS 'Rows of miosa.overdue; requested: only those for which schedulers are asked';
 
-CREATE VIEW miosa.overdue AS SELECT * FROM miosa.overdue_rows();
+CREATE VIEW miosa.overdue AS SELECT * FROM miosa.overdue_rows(false);
 COMMENT ON VIEW miosa.overdue IS 'Deployments whose active version has waited for longer than miosa_rollback.cutover_deadline and still has no healthy instance';
 COMMENT ON COLUMN miosa.overdue.id IS 'Deployment';
 COMMENT ON COLUMN miosa.overdue.version_id IS 'Active version, which waits';

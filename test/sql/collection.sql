@@ -188,4 +188,12 @@ UPDATE miosa.releases SET collected_at = now() WHERE deployment_id = 'dep_2' AND
 SELECT deployment_id, active_version_id, restorable FROM miosa.scarcely_restorable;
 SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'restorable';
 
+-- Of very many deployments a part is looked at.
+BEGIN;
+INSERT INTO miosa.deployments (id, tenant_id, name, slug)
+	SELECT 'dep_' || i, 'ten_1', 'Dep', 'dep-' || i FROM generate_series(1000, 5000) i;
+SELECT status IN ('ok', 'warn') AS known, seen ~ 'looked at; the others are unknown$' AS partly FROM miosa_doctor() WHERE item = 'restorable';
+SELECT deployment_id, active_version_id, restorable FROM miosa.scarcely_restorable;
+ROLLBACK;
+
 \i :cleanup
