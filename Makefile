@@ -60,6 +60,7 @@ OBJS = \
 	src/common/worker_xact.o \
 	src/http/http.o \
 	src/http/http_call.o \
+	src/http/http_sockets.o \
 	src/http/http_transfer.o \
 	src/http/public_address.o \
 	src/adapter/adapter.o \

@@ -32,6 +32,7 @@
 #include "storage/fd.h"
 
 #include "http/http.h"
+#include "http/http_sockets.h"
 #include "http/http_transfer.h"
 
 StaticAssertDecl(LIBCURL_VERSION_NUM >= 0x075700,
@@ -43,7 +44,7 @@ StaticAssertDecl(LIBCURL_VERSION_NUM >= 0x075700,
 struct MrbHttpEngine
 {
 	CURLM	   *multi;
-	int			epoll_fd;		/* -1 before it is open */
+	MrbHttpSockets sockets;		/* epoll_fd is -1 before it is open */
 	int			max_in_flight;
 	int			in_flight;		/* started, response not fetched */
 	int64		due;			/* when libcurl must be called, -1: never */
@@ -87,17 +88,17 @@ mrb_http_create(int max_in_flight)
 	{
 		engine->max_in_flight = max_in_flight;
 		engine->due = -1;
-		engine->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+		engine->sockets.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 		engine->multi = curl_multi_init();
 	}
-	if (engine == NULL || engine->epoll_fd < 0 || engine->multi == NULL)
+	if (engine == NULL || engine->sockets.epoll_fd < 0 || engine->multi == NULL)
 	{
 		int			save_errno = errno;
 
 		if (engine != NULL && engine->multi != NULL)
 			curl_multi_cleanup(engine->multi);
-		if (engine != NULL && engine->epoll_fd >= 0)
-			close(engine->epoll_fd);
+		if (engine != NULL && engine->sockets.epoll_fd >= 0)
+			close(engine->sockets.epoll_fd);
 		free(engine);
 		ReleaseExternalFD();
 		errno = save_errno;
@@ -121,7 +122,7 @@ mrb_http_create(int max_in_flight)
 int
 mrb_http_descriptor(MrbHttpEngine *engine)
 {
-	return engine->epoll_fd;
+	return engine->sockets.epoll_fd;
 }
 
 /*
@@ -320,28 +321,13 @@ now_us(void)
 }
 
 /*
- * Callback: wait for a socket, or stop waiting for it.  A closed socket leaves
- * the epoll set by itself, and its number may be in use again, so adding falls
- * back to modifying.  If epoll_ctl() fails, the request will time out: an error
- * returned from here would make libcurl cancel all requests.
+ * Callback: wait for a socket, or stop waiting for it.  An error returned from
+ * here would make libcurl cancel all requests.
  */
 static int
 on_socket(CURL *easy, curl_socket_t fd, int what, void *engine, void *known)
 {
-	int			epoll_fd = ((MrbHttpEngine *) engine)->epoll_fd;
-	struct epoll_event event = {0};
-
-	event.data.fd = fd;
-	if (what & CURL_POLL_IN)
-		event.events |= EPOLLIN;
-	if (what & CURL_POLL_OUT)
-		event.events |= EPOLLOUT;
-
-	if (what == CURL_POLL_REMOVE)
-		epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, NULL);
-	else if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 &&
-			 errno == EEXIST)
-		epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event);
+	mrb_http_sockets_watch(&((MrbHttpEngine *) engine)->sockets, fd, what);
 	return 0;
 }
 
@@ -369,7 +355,7 @@ engine_idle(MrbHttpEngine *engine)
 		engine->idle = transfer->next;
 		return transfer;
 	}
-	transfer = mrb_http_transfer_create();
+	transfer = mrb_http_transfer_create(&engine->sockets);
 	if (transfer == NULL)
 		return NULL;
 	transfer->next_made = engine->made;
@@ -423,11 +409,13 @@ engine_events(MrbHttpEngine *engine)
 	int			ready;
 	int			running;
 
-	ready = epoll_wait(engine->epoll_fd, events, EVENTS_PER_ROUND, 0);
+	ready = epoll_wait(engine->sockets.epoll_fd, events, EVENTS_PER_ROUND, 0);
 	for (int i = 0; i < ready; i++)
 	{
 		int			what = 0;
 
+		if (!mrb_http_sockets_take(&engine->sockets, events[i].data.fd))
+			continue;
 		if (events[i].events & EPOLLIN)
 			what |= CURL_CSELECT_IN;
 		if (events[i].events & EPOLLOUT)

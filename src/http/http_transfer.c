@@ -12,9 +12,11 @@
 
 #include <ctype.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/guc.h"
 #include "http/http.h"
+#include "http/http_sockets.h"
 #include "http/http_transfer.h"
 #include "http/public_address.h"
 
@@ -42,6 +44,7 @@ static bool set_signature(MrbTransfer *transfer, const MrbHttpRequest *request);
 static bool add_header(MrbTransfer *transfer, const char *header);
 static curl_socket_t on_open(void *arg, curlsocktype purpose,
 							 struct curl_sockaddr *address);
+static int	on_close(void *arg, curl_socket_t fd);
 static int	on_request(void *arg, char *peer, char *local, int peer_port,
 					   int local_port);
 static size_t on_body(char *data, size_t size, size_t count, void *arg);
@@ -60,7 +63,7 @@ static size_t token_length(const char *string);
  * Create a transfer; NULL when out of memory.
  */
 MrbTransfer *
-mrb_http_transfer_create(void)
+mrb_http_transfer_create(MrbHttpSockets *sockets)
 {
 	MrbTransfer *transfer = calloc(1, sizeof(MrbTransfer));
 
@@ -72,6 +75,7 @@ mrb_http_transfer_create(void)
 		free(transfer);
 		return NULL;
 	}
+	transfer->sockets = sockets;
 	return transfer;
 }
 
@@ -204,6 +208,8 @@ set_policy(MrbTransfer *transfer)
 		SET_OPTION(transfer, CURLOPT_PREREQDATA, transfer) &&
 		SET_OPTION(transfer, CURLOPT_OPENSOCKETFUNCTION, on_open) &&
 		SET_OPTION(transfer, CURLOPT_OPENSOCKETDATA, transfer) &&
+		SET_OPTION(transfer, CURLOPT_CLOSESOCKETFUNCTION, on_close) &&
+		SET_OPTION(transfer, CURLOPT_CLOSESOCKETDATA, transfer->sockets) &&
 		SET_OPTION(transfer, CURLOPT_PROTOCOLS_STR, "http,https") &&
 		SET_OPTION(transfer, CURLOPT_FOLLOWLOCATION, 0L) &&
 		SET_OPTION(transfer, CURLOPT_PROXY, "") &&
@@ -309,7 +315,19 @@ on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 		transfer->open_errno = errno;
 		return CURL_SOCKET_BAD;
 	}
+	mrb_http_sockets_opened(transfer->sockets, fd);
 	return fd;
+}
+
+/*
+ * Callback: close the socket of a connection, which may be long after the
+ * transfer that opened it.
+ */
+static int
+on_close(void *arg, curl_socket_t fd)
+{
+	mrb_http_sockets_closing(arg, fd);
+	return close(fd);
 }
 
 /*

@@ -14,12 +14,14 @@
 
 struct MrbHttpAnswer;
 struct MrbHttpRequest;
+struct MrbHttpSockets;
 
 typedef struct MrbTransfer
 {
 	struct MrbTransfer *next;	/* for lists of the engine */
 	struct MrbTransfer *next_made;	/* in its list of all transfers */
 	bool		running;		/* added to libcurl */
+	struct MrbHttpSockets *sockets; /* of the engine */
 
 	CURL	   *easy;			/* libcurl's handle */
 	struct curl_slist *headers; /* must live as long as the transfer runs */
@@ -38,7 +40,7 @@ typedef struct MrbTransfer
 	char		error[CURL_ERROR_SIZE];
 } MrbTransfer;
 
-extern MrbTransfer *mrb_http_transfer_create(void);
+extern MrbTransfer *mrb_http_transfer_create(struct MrbHttpSockets *sockets);
 extern bool mrb_http_transfer_prepare(MrbTransfer *transfer,
 									  const struct MrbHttpRequest *request);
 extern void mrb_http_transfer_answer(MrbTransfer *transfer, CURLcode result,

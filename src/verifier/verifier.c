@@ -147,8 +147,7 @@ void
 mrb_verifier_step(bool enable)
 {
 	enabled = enable && mrb_artifact_max_age > 0;
-	if (mrb_http_in_flight(engine) > 0 || mrb_http_max_wait(engine) == 0)
-		receive_answers();
+	receive_answers();
 	if (enabled)
 		start_requests();
 	else
