@@ -4,6 +4,10 @@
  *	  One HTTP request as libcurl's options, and its result.
  *
  * Transfers are reused, which keeps libcurl's handle and the buffer of the body.
+ * After an ordinary request the handle keeps its options, too, because setting
+ * all of them costs a tenth of a request; the next request of the same kind sets
+ * each option in which it can differ.
+ *
  * All memory is malloc'd, and no function here raises an error.
  *
  *-------------------------------------------------------------------------
@@ -23,7 +27,7 @@
 /* Maximum length of a body; the transfer ends there. */
 #define MAX_BODY (64 * 1024)
 
-/* A larger body buffer is not kept for the next request. */
+/* A larger body is not kept until the next request. */
 #define KEPT_BODY (4 * 1024)
 
 /* Characters of the name of a region. */
@@ -37,6 +41,12 @@
 
 static bool option_taken(MrbTransfer *transfer, const char *option,
 						 CURLcode code);
+static const char *body_of(const MrbHttpRequest *request);
+static MrbTransferKind kind_of(const MrbHttpRequest *request);
+static bool has_ca_file(void);
+static bool may_keep_options(const MrbTransfer *transfer, MrbHttpOutcome outcome);
+static void clear_options(MrbTransfer *transfer);
+static bool set_constants(MrbTransfer *transfer);
 static bool set_policy(MrbTransfer *transfer);
 static bool set_method(MrbTransfer *transfer, const MrbHttpRequest *request);
 static bool set_headers(MrbTransfer *transfer, const MrbHttpRequest *request);
@@ -85,7 +95,9 @@ mrb_http_transfer_create(MrbHttpSockets *sockets)
 void
 mrb_http_transfer_reset(MrbTransfer *transfer)
 {
-	curl_easy_reset(transfer->easy);
+	if (!transfer->keep_options)
+		clear_options(transfer);
+	transfer->keep_options = transfer->large = false;
 	curl_slist_free_all(transfer->headers);
 	transfer->headers = NULL;
 	if (transfer->body_size > KEPT_BODY)
@@ -113,25 +125,20 @@ mrb_http_transfer_prepare(MrbTransfer *transfer, const MrbHttpRequest *request)
 	bool		taken;
 
 	transfer->owner = request->owner;
+	transfer->large = request->body_len > KEPT_BODY;
 	transfer->flaw = request_flaw(request);
 	if (transfer->flaw != NULL)
 		return true;
 
-	taken = SET_OPTION(transfer, CURLOPT_PRIVATE, transfer) &&
+	if (transfer->kind != kind_of(request) || has_ca_file())
+		clear_options(transfer);
+	taken = (transfer->kind != MRB_TRANSFER_NONE || set_constants(transfer)) &&
 		SET_OPTION(transfer, CURLOPT_URL, request->url) &&
 		SET_OPTION(transfer, CURLOPT_TIMEOUT_MS, (long) Max(request->timeout_ms, 1)) &&
-		SET_OPTION(transfer, CURLOPT_ERRORBUFFER, transfer->error) &&
-		SET_OPTION(transfer, CURLOPT_WRITEFUNCTION, on_body) &&
-		SET_OPTION(transfer, CURLOPT_WRITEDATA, transfer) &&
-		SET_OPTION(transfer, CURLOPT_USERAGENT, USER_AGENT) &&
-		SET_OPTION(transfer, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1) &&
-		SET_OPTION(transfer, CURLOPT_TCP_NODELAY, 1L) &&
-		SET_OPTION(transfer, CURLOPT_NOSIGNAL, 1L) &&
-		SET_OPTION(transfer, CURLOPT_QUICK_EXIT, 1L) &&
-		set_policy(transfer) &&
 		set_method(transfer, request) &&
 		set_headers(transfer, request) &&
 		set_signature(transfer, request);
+	transfer->kind = kind_of(request);
 	return taken || transfer->flaw != NULL;
 }
 
@@ -152,6 +159,7 @@ mrb_http_transfer_answer(MrbTransfer *transfer, CURLcode result, MrbHttpAnswer *
 	answer->size = -1;
 	answer->region = "";
 	answer->error = error_of(transfer, answer->outcome, result);
+	transfer->keep_options = may_keep_options(transfer, answer->outcome);
 
 	if (transfer->flaw == NULL)
 	{
@@ -194,13 +202,92 @@ option_taken(MrbTransfer *transfer, const char *option, CURLcode code)
 }
 
 /*
+ * Return the body, or NULL.  Servers require a Content-Length with some methods,
+ * even if it is zero.
+ */
+static const char *
+body_of(const MrbHttpRequest *request)
+{
+	const char *method = request->method;
+
+	if (request->body == NULL && (strcmp(method, "POST") == 0 ||
+								  strcmp(method, "PUT") == 0 ||
+								  strcmp(method, "PATCH") == 0))
+		return "";
+	return request->body;
+}
+
+/*
+ * Return what decides which options a request sets.
+ */
+static MrbTransferKind
+kind_of(const MrbHttpRequest *request)
+{
+	if (request->sigv4 != NULL)
+		return MRB_TRANSFER_SIGNED;
+	if (strcmp(request->method, "HEAD") == 0)
+		return MRB_TRANSFER_HEAD;
+	return body_of(request) == NULL ? MRB_TRANSFER_NO_BODY : MRB_TRANSFER_BODY;
+}
+
+/*
+ * Whether certificates are checked against a file, which can change.
+ */
+static bool
+has_ca_file(void)
+{
+	return mrb_ca_file != NULL && mrb_ca_file[0] != '\0';
+}
+
+/*
+ * Whether the options may serve another request.  They may not when they have
+ * credentials or a large body, nor when the request failed or was sent twice:
+ * libcurl counts how often it resends, and gives up at the fifth time.
+ */
+static bool
+may_keep_options(const MrbTransfer *transfer, MrbHttpOutcome outcome)
+{
+	return outcome == MRB_HTTP_ANSWERED && !transfer->cut &&
+		transfer->attempts == 1 && !transfer->large &&
+		transfer->kind != MRB_TRANSFER_SIGNED && !has_ca_file();
+}
+
+/*
+ * Remove all options, and what libcurl counts across requests.
+ */
+static void
+clear_options(MrbTransfer *transfer)
+{
+	curl_easy_reset(transfer->easy);
+	transfer->kind = MRB_TRANSFER_NONE;
+}
+
+/*
+ * Set the options that do not depend on the request.
+ */
+static bool
+set_constants(MrbTransfer *transfer)
+{
+	return SET_OPTION(transfer, CURLOPT_PRIVATE, transfer) &&
+		SET_OPTION(transfer, CURLOPT_ERRORBUFFER, transfer->error) &&
+		SET_OPTION(transfer, CURLOPT_WRITEFUNCTION, on_body) &&
+		SET_OPTION(transfer, CURLOPT_WRITEDATA, transfer) &&
+		SET_OPTION(transfer, CURLOPT_USERAGENT, USER_AGENT) &&
+		SET_OPTION(transfer, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1) &&
+		SET_OPTION(transfer, CURLOPT_TCP_NODELAY, 1L) &&
+		SET_OPTION(transfer, CURLOPT_NOSIGNAL, 1L) &&
+		SET_OPTION(transfer, CURLOPT_QUICK_EXIT, 1L) &&
+		set_policy(transfer);
+}
+
+/*
  * Set the options that hold for every request, whatever its URL and the
  * environment are.
  */
 static bool
 set_policy(MrbTransfer *transfer)
 {
-	if (mrb_ca_file != NULL && mrb_ca_file[0] != '\0' &&
+	if (has_ca_file() &&
 		!SET_OPTION(transfer, CURLOPT_CAINFO, mrb_ca_file))
 		return false;
 
@@ -228,23 +315,16 @@ set_policy(MrbTransfer *transfer)
 static bool
 set_method(MrbTransfer *transfer, const MrbHttpRequest *request)
 {
-	const char *method = request->method;
-	const char *body = request->body;
+	const char *body = body_of(request);
 
-	/* Servers require a Content-Length with these, even if it is zero. */
-	if (body == NULL && (strcmp(method, "POST") == 0 ||
-						 strcmp(method, "PUT") == 0 ||
-						 strcmp(method, "PATCH") == 0))
-		body = "";
-
-	if (strcmp(method, "HEAD") == 0)
+	if (strcmp(request->method, "HEAD") == 0)
 		return SET_OPTION(transfer, CURLOPT_NOBODY, 1L);
 	if (body != NULL &&
 		!(SET_OPTION(transfer, CURLOPT_POSTFIELDSIZE_LARGE,
 					 (curl_off_t) (request->body ? request->body_len : 0)) &&
 		  SET_OPTION(transfer, CURLOPT_COPYPOSTFIELDS, body)))
 		return false;
-	return SET_OPTION(transfer, CURLOPT_CUSTOMREQUEST, method);
+	return SET_OPTION(transfer, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
 /*

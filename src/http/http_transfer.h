@@ -16,6 +16,16 @@ struct MrbHttpAnswer;
 struct MrbHttpRequest;
 struct MrbHttpSockets;
 
+/* Requests that set the same options of libcurl. */
+typedef enum MrbTransferKind
+{
+	MRB_TRANSFER_NONE,			/* no option is set */
+	MRB_TRANSFER_HEAD,
+	MRB_TRANSFER_NO_BODY,
+	MRB_TRANSFER_BODY,			/* which may be empty */
+	MRB_TRANSFER_SIGNED,		/* by libcurl; never kept */
+} MrbTransferKind;
+
 typedef struct MrbTransfer
 {
 	struct MrbTransfer *next;	/* for lists of the engine */
@@ -24,6 +34,9 @@ typedef struct MrbTransfer
 	struct MrbHttpSockets *sockets; /* of the engine */
 
 	CURL	   *easy;			/* libcurl's handle */
+	MrbTransferKind kind;		/* of the request that its options are for */
+	bool		keep_options;	/* they can serve the next one of that kind */
+	bool		large;			/* libcurl's copy of the body is not kept */
 	struct curl_slist *headers; /* must live as long as the transfer runs */
 	void	   *owner;			/* set by the caller */
 	const char *flaw;			/* why it must not be sent, or NULL */
