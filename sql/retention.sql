@@ -118,9 +118,10 @@ BEGIN
 					max(k.created_at), count(*)
 				INTO piece, last, n
 				FROM (SELECT a.ctid, a.created_at, a.deployment_id, a.seq FROM miosa.audit_events a
-					WHERE a.tenant_id = tenant AND a.created_at > after
-						AND a.created_at < started - grace - keep
-					ORDER BY a.created_at FETCH FIRST (most) ROWS WITH TIES) k;
+					-- In words that only the index on tenants has an order for
+					WHERE (a.tenant_id, a.created_at) > (tenant, after)
+						AND (a.tenant_id, a.created_at) < (tenant, started - grace - keep)
+					ORDER BY a.tenant_id, a.created_at FETCH FIRST (most) ROWS WITH TIES) k;
 			rows := rows || coalesce(piece, '{}');
 			IF n >= most THEN
 				next := jsonb_build_array(tenant, last);

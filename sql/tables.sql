@@ -418,7 +418,21 @@ COMMENT ON COLUMN miosa.idempotency_keys.expires_at IS 'When the key is free aga
 
 -- The primary key gives the history of a deployment and its newest event,
 -- audit_events_tenant a tenant's page of miosa_audit_log() and what its plan
--- does not keep any more.  The columns are the audit trail itself: what a person
+-- does not keep any more, audit_events_time a page of all events, and of an
+-- action.  An action that is rare would be found late there, so unpublishing has
+-- an index of its own, which a rollback does not write.  Actors have none: it
+-- would cost every operation as much as audit_events_time does.
+--
+-- A BRIN index on the time costs nothing while the table grows.  But as soon as
+-- retention makes room on old pages, each new event raises the upper bound of an
+-- old range, which writes as much as an entry of a B-tree (72 and 64 bytes), and
+-- a range spans the time from its oldest event to now.  A Bloom filter of actors
+-- is worse off: it never forgets, and is written as a whole.
+--
+-- No partitions by month: the newest event of a deployment is kept for ever and
+-- tenants keep theirs for different times, so no month would ever be dropped;
+-- the key would need the time, and a deployment's history a look into each.
+-- The columns are the audit trail itself: what a person
 -- must be able to read after the deployment, the key and the actor are gone.
 CREATE TABLE miosa.audit_events (
 	deployment_id text COLLATE "C" NOT NULL,
@@ -441,6 +455,8 @@ CREATE TABLE miosa.audit_events (
 	PRIMARY KEY (deployment_id, seq)
 );
 CREATE INDEX audit_events_tenant ON miosa.audit_events (tenant_id, created_at);
+CREATE INDEX audit_events_time ON miosa.audit_events (created_at);
+CREATE INDEX audit_events_unpublish ON miosa.audit_events (created_at) WHERE action = 'deployment.unpublish';
 COMMENT ON TABLE miosa.audit_events IS 'One event an operation; append-only for everybody, until the tenant''s plan keeps it no longer';
 COMMENT ON COLUMN miosa.audit_events.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.audit_events.seq IS 'Number of the operation; its id is deployment#seq';
