@@ -51,6 +51,7 @@ OBJS = \
 	src/common/index_lookup.o \
 	src/common/iso_time.o \
 	src/common/json_read.o \
+	src/common/jsonb_write.o \
 	src/common/lock_wait.o \
 	src/common/query.o \
 	src/common/registry.o \

@@ -40,6 +40,7 @@
 #include "base/compat.h"
 #include "common/iso_time.h"
 #include "common/json_read.h"
+#include "common/jsonb_write.h"
 #include "common/table.h"
 #include "operation/response.h"
 
@@ -233,7 +234,6 @@ static void set_metadata(MrbResponse *response, JsonbValue *value);
 static void set_operation_id(MrbResponse *response, const char *deployment_id,
 							 int64 seq);
 static void open_jsonb(Jsonb *jsonb, JsonbValue *value);
-static void expand(JsonbValue *value);
 static void fill_object(const MrbResponse *response, int first, int end,
 						JsonbValue *object, JsonbPair *pairs);
 static void set_pair(JsonbPair *pair, const char *name, int len,
@@ -290,7 +290,7 @@ mrb_response_build(const MrbResponse *response)
 	set_pair(&pairs[1], "operation", strlen("operation"), &operation);
 	whole.val.object.nPairs = lengthof(pairs);
 	whole.val.object.pairs = pairs;
-	return JsonbValueToJsonb(&whole);
+	return mrb_jsonb_write(&whole);
 }
 
 /*
@@ -310,7 +310,7 @@ mrb_response_pack(const MrbResponse *response, TimestampTz created_at)
 		count--;
 	array.val.array.nElems = count;
 	array.val.array.elems = elements;
-	return JsonbValueToJsonb(&array);
+	return mrb_jsonb_write(&array);
 }
 
 /*
@@ -355,8 +355,8 @@ mrb_response_supersede(MrbResponse *response, const char *operation_id,
 					   const char *message, const char *detail,
 					   const char *hint)
 {
-	const JsonbValue *before = &response->values[OPERATION_WARNINGS];
-	int			count = before->type == jbvArray ? before->val.array.nElems : 0;
+	JsonbContainer *before = mrb_json_read_array(&response->values[OPERATION_WARNINGS]);
+	int			count = before != NULL ? JsonContainerSize(before) : 0;
 	JsonbValue	replayed = {.type = jbvBool,.val.boolean = true};
 	JsonbValue	warnings = {.type = jbvArray};
 	JsonbValue	texts[4];
@@ -376,7 +376,7 @@ mrb_response_supersede(MrbResponse *response, const char *operation_id,
 	warnings.val.array.nElems = count + 1;
 	warnings.val.array.elems = palloc((count + 1) * sizeof(JsonbValue));
 	for (int i = 0; i < count; i++)
-		warnings.val.array.elems[i] = before->val.array.elems[i];
+		warnings.val.array.elems[i] = *getIthJsonbValueFromContainer(before, i);
 	warnings.val.array.elems[count] = warning;
 
 	set_value(response, OPERATION_WARNINGS, &warnings);
@@ -399,7 +399,7 @@ mrb_response_deployment(TupleTableSlot *deployment)
 	else
 		memset(response->present, true, DATA_COUNT);
 	fill_object(response, 0, DATA_COUNT, &data, pairs);
-	return JsonbValueToJsonb(&data);
+	return mrb_jsonb_write(&data);
 }
 
 /*
@@ -604,7 +604,6 @@ set_list(MrbResponse *response, MemberNumber number, const char *json)
 	open_jsonb(DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 												  CStringGetDatum(json))),
 			   &value);
-	expand(&value);
 	set_value(response, number, &value);
 }
 
@@ -633,12 +632,10 @@ set_metadata(MrbResponse *response, JsonbValue *value)
 
 		if (members[i].source != FROM_METADATA)
 			continue;
-		if (metadata != NULL &&
-			mrb_json_read_find(metadata, members[i].name, &member))
-			expand(&member);
+		if (metadata != NULL)
+			(void) mrb_json_read_find(metadata, members[i].name, &member);
 		set_value(response, i, &member);
 	}
-	expand(value);
 	set_value(response, DATA_METADATA, value);
 }
 
@@ -658,7 +655,7 @@ set_operation_id(MrbResponse *response, const char *deployment_id, int64 seq)
 }
 
 /*
- * Return a jsonb as a value that may have to be expanded.
+ * Return a jsonb as a value.
  */
 static void
 open_jsonb(Jsonb *jsonb, JsonbValue *value)
@@ -671,28 +668,6 @@ open_jsonb(Jsonb *jsonb, JsonbValue *value)
 		value->val.binary.data = &jsonb->root;
 		value->val.binary.len = VARSIZE(jsonb) - VARHDRSZ;
 	}
-}
-
-/*
- * Replace a serialized object or array by its members: only such values can be
- * part of another value.
- */
-static void
-expand(JsonbValue *value)
-{
-	JsonbParseState *state = NULL;
-	JsonbValue *result = NULL;
-	JsonbIterator *it;
-	JsonbIteratorToken token;
-	JsonbValue	part;
-
-	if (value->type != jbvBinary)
-		return;
-	it = JsonbIteratorInit(value->val.binary.data);
-	while ((token = JsonbIteratorNext(&it, &part, false)) != WJB_DONE)
-		result = pushJsonbValue(&state, token,
-								token < WJB_BEGIN_ARRAY ? &part : NULL);
-	*value = *result;
 }
 
 /*
@@ -773,7 +748,8 @@ pack_value(const MrbResponse *response, MemberNumber number,
 				set_number(value, response->times[1]);
 			break;
 		case DATA_METADATA:
-			if (value->type == jbvObject && value->val.object.nPairs == 0)
+			if (mrb_json_read_object(value) != NULL &&
+				JsonContainerSize(mrb_json_read_object(value)) == 0)
 				value->type = jbvNull;
 			break;
 		case OPERATION_TARGET:
@@ -866,7 +842,6 @@ unpack_value(MrbResponse *response, MemberNumber number, JsonbValue *value,
 				return true;
 			break;
 	}
-	expand(value);
 	set_value(response, number, value);
 	return true;
 }
@@ -901,7 +876,6 @@ unpack_object(MrbResponse *response, JsonbContainer *object)
 			!mrb_json_read_find(mrb_json_read_object(&value), members[i].name,
 								&value))
 			continue;
-		expand(&value);
 		set_value(response, i, &value);
 	}
 }
