@@ -13,6 +13,7 @@
 
 #include "catalog/pg_type.h"
 #include "common/cryptohash.h"
+#include "lib/stringinfo.h"
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -79,7 +80,8 @@ static MrbQuery forget_query = {
 	.expected = MRB_QUERY_DELETE,
 };
 
-static void hash_part(pg_cryptohash_ctx *context, const char *part);
+static void append_part(StringInfo parts, const char *part);
+static MrbFingerprint hash(StringInfo bytes);
 static Jsonb *read_response(const char *deployment_id, const char *key,
 							const MrbFingerprint *fingerprint,
 							MrbFinding *finding);
@@ -126,27 +128,35 @@ mrb_idempotency_check_key(const char *key)
 
 /*
  * Hash the parts of a request, each with its length, so that no two different
- * requests are hashed as the same bytes.
+ * requests are hashed as the same bytes.  The last result is kept: calls that
+ * name no version are all alike, and setting a SHA-256 up costs more than the
+ * hash of a few bytes.
  */
 MrbFingerprint
 mrb_idempotency_fingerprint(const char *operation, const char *target_id,
 							const char *expected_active, const char *cutover)
 {
-	pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
-	MrbFingerprint it;
+	static uint8 last[256];
+	static int	last_len = 0;
+	static MrbFingerprint last_result;
+	StringInfoData parts;
 
-	if (pg_cryptohash_init(context) < 0)
-		elog(ERROR, "could not start a SHA-256: %s",
-			 pg_cryptohash_error(context));
-	hash_part(context, operation);
-	hash_part(context, target_id);
-	hash_part(context, expected_active);
-	hash_part(context, cutover);
-	if (pg_cryptohash_final(context, it.bytes, sizeof(it.bytes)) < 0)
-		elog(ERROR, "could not finish a SHA-256: %s",
-			 pg_cryptohash_error(context));
-	pg_cryptohash_free(context);
-	return it;
+	initStringInfo(&parts);
+	append_part(&parts, operation);
+	append_part(&parts, target_id);
+	append_part(&parts, expected_active);
+	append_part(&parts, cutover);
+	if (parts.len != last_len || memcmp(parts.data, last, last_len) != 0)
+	{
+		MrbFingerprint it = hash(&parts);
+
+		if (parts.len > (int) sizeof(last))
+			return it;
+		memcpy(last, parts.data, parts.len);
+		last_len = parts.len;
+		last_result = it;
+	}
+	return last_result;
 }
 
 /*
@@ -184,19 +194,35 @@ mrb_idempotency_forget_expired(const char *deployment_id, const char *key)
 }
 
 /*
- * Hash one part with its length; NULL has a length that no text can have.
+ * Append one part with its length; NULL has a length that no text can have.
  */
 static void
-hash_part(pg_cryptohash_ctx *context, const char *part)
+append_part(StringInfo parts, const char *part)
 {
 	uint32		len = part ? (uint32) strlen(part) : PG_UINT32_MAX;
 	uint32		wire = pg_hton32(len);
 
-	if (pg_cryptohash_update(context, (uint8 *) &wire, sizeof(wire)) < 0 ||
-		(part != NULL &&
-		 pg_cryptohash_update(context, (const uint8 *) part, len) < 0))
+	appendBinaryStringInfo(parts, (const char *) &wire, sizeof(wire));
+	if (part != NULL)
+		appendBinaryStringInfo(parts, part, len);
+}
+
+/*
+ * Return the SHA-256 of some bytes.
+ */
+static MrbFingerprint
+hash(StringInfo bytes)
+{
+	pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
+	MrbFingerprint it;
+
+	if (pg_cryptohash_init(context) < 0 ||
+		pg_cryptohash_update(context, (uint8 *) bytes->data, bytes->len) < 0 ||
+		pg_cryptohash_final(context, it.bytes, sizeof(it.bytes)) < 0)
 		elog(ERROR, "could not compute a SHA-256: %s",
 			 pg_cryptohash_error(context));
+	pg_cryptohash_free(context);
+	return it;
 }
 
 /*
