@@ -241,6 +241,8 @@ static const MrbDeployment nothing = {0};
 
 static void read_version(MrbVersion *version, const char *deployment_id,
 						 const char *id, const MrbDeployment *seen);
+static void read_release(MrbVersion *version, const char *deployment_id,
+						 const MrbDeployment *seen);
 static const MrbVersion *find_seen(const MrbDeployment *seen, const char *id);
 static void read_artifact(MrbArtifact *artifact);
 static bool was_drained(const MrbVersion *version, const char *deployment_id);
@@ -300,6 +302,8 @@ mrb_deployment_look(const char *id, const char *target_id,
 	else
 		it->serving = it->active;
 	read_version(&it->target, id, target_id, seen);
+	if (it->target.id != NULL)
+		read_release(&it->target, id, seen);
 	it->target_drained = was_drained(&it->target, id);
 	return it;
 }
@@ -498,7 +502,7 @@ try_lock(const char *id, ItemPointer place)
 }
 
 /*
- * Read a version and its release.  Leaves the id NULL if there is none.
+ * Read a version.  Leaves the id NULL if there is none.
  */
 static void
 read_version(MrbVersion *version, const char *deployment_id, const char *id,
@@ -518,9 +522,19 @@ read_version(MrbVersion *version, const char *deployment_id, const char *id,
 	mrb_index_lookup_close(&version_row);
 	if (strcmp(version->kind, "static") != 0)
 		count_healthy(version, deployment_id);
+}
+
+/*
+ * Read the release of a version, which may have none.
+ */
+static void
+read_release(MrbVersion *version, const char *deployment_id,
+			 const MrbDeployment *seen)
+{
+	const MrbVersion *before = find_seen(seen, version->id);
 
 	if (!mrb_index_lookup_find_again(&release_row, &before->release_place,
-									 deployment_id, id))
+									 deployment_id, version->id))
 		return;
 	version->release_place = release_row.slot->tts_tid;
 	version->release_id = mrb_index_lookup_text(&release_row, RELEASE_ID);

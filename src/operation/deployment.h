@@ -18,7 +18,7 @@
 #include "base/compat.h"
 #include "operation/finding.h"
 
-/* A version together with its release. */
+/* A version; the target's is together with its release. */
 typedef struct MrbVersion
 {
 	char	   *id;				/* NULL: no such version */

@@ -241,11 +241,11 @@ keep_derived(const Change *change)
 		if (release || sha256)
 		{
 			if (now == NULL)
-				now = mrb_deployment_read(change->id, NULL, NULL);
+				now = mrb_deployment_read(change->id, change->active, NULL);
 			if (now != NULL &&
 				is_same_text(get_text(change, true, column),
-							 release ? now->active.release_id :
-							 now->active.sha256))
+							 release ? now->target.release_id :
+							 now->target.sha256))
 				continue;
 		}
 		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
