@@ -388,25 +388,32 @@ RETURN serving_version_id IS NOT NULL OR state = 'pending';
 COMMENT ON FUNCTION miosa.waits_for_instances(text, text) IS 'Whether a deployment waits for instances of its active version';
 
 -- Describe the instances of a deployment that waits for them.
+--
+-- In PL/pgSQL, which keeps the plan for the next deployment of miosa.progress.
 CREATE FUNCTION miosa.instances_progress(deployment_id text, OUT age text, OUT bar text, OUT error text)
-LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
+BEGIN
 	SELECT coalesce(miosa.span(clock_timestamp() - coalesce(p.waiting_since, c.since)), ''),
-		miosa.bar(least(i.healthy, p.desired_replicas), p.desired_replicas),
-		coalesce(miosa.clip(miosa.lasting_error(c), 13), '')
-	FROM miosa.deployments p
-	JOIN miosa.versions v ON v.deployment_id = p.id AND v.id = p.active_version_id AND v.kind <> 'static'
-	CROSS JOIN LATERAL miosa.count_instances(p.id, v.id) i
-	LEFT JOIN miosa.capacity c ON c.deployment_id = p.id AND c.version_id = v.id AND c.state = 'wanted'
-	WHERE p.id = $1 AND p.desired_replicas > 0 AND p.state <> 'stopped'
-		AND miosa.waits_for_instances(p.serving_version_id, p.state)
-$$;
+			miosa.bar(least(i.healthy, p.desired_replicas), p.desired_replicas),
+			coalesce(miosa.clip(miosa.lasting_error(c), 13), '')
+		INTO age, bar, error
+		FROM miosa.deployments p
+		JOIN miosa.versions v ON v.deployment_id = p.id AND v.id = p.active_version_id AND v.kind <> 'static'
+		CROSS JOIN LATERAL miosa.count_instances(p.id, v.id) i
+		LEFT JOIN miosa.capacity c ON c.deployment_id = p.id AND c.version_id = v.id AND c.state = 'wanted'
+		WHERE p.id = $1 AND p.desired_replicas > 0 AND p.state <> 'stopped'
+			AND miosa.waits_for_instances(p.serving_version_id, p.state);
+END $$;
 COMMENT ON FUNCTION miosa.instances_progress(text) IS 'Line of miosa.progress about instances while a deployment waits for them; null when it does not';
 
 -- What an endpoint has of the log is written now and then, so that a change
 -- can count as under way for half a second longer than it is.
 CREATE FUNCTION miosa.changed_lately(OUT id text, OUT seq bigint, OUT at timestamptz, OUT number bigint, OUT cut boolean)
 RETURNS SETOF record
-LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	WITH entries AS MATERIALIZED (
 		(SELECT g.deployment_id, g.created_at, g.epoch FROM miosa.route_log g
 			WHERE g.kind IN ('route', 'host_removed') ORDER BY g.epoch DESC LIMIT 1000)
@@ -428,8 +435,8 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 	FROM changed c CROSS JOIN behind b
 	WHERE c.at >= now() - '10 min'::interval OR c.epoch IS NULL OR c.epoch > b.epoch OR c.waits
 		OR EXISTS (SELECT FROM miosa.delivery_failures f WHERE f.deployment_id = c.id)
-	ORDER BY c.at DESC, c.id LIMIT 20
-$$;
+	ORDER BY c.at DESC, c.id LIMIT 20;
+END $$;
 COMMENT ON FUNCTION miosa.changed_lately() IS 'The last 20 deployments that changed within 10 minutes or may not have converged, the number of all of these, and whether the log was read only in part';
 
 -- List the deployments of changed_lately() with their edges, by zone where
