@@ -52,11 +52,11 @@ sub load
 	return;
 }
 
-# new, replay, or a floor: floor, plpgsql, lookup; hot_new
+# new, replay, or a floor: floor, plpgsql, lookup, full_lookup; hot_new
 sub variant
 {
 	my ($self, $name, %more) = @_;
-	my $writes = $name !~ /^(lookup|replay)$/;
+	my $writes = $name !~ /lookup$|^replay$/;
 
 	# Both move the pointer by an UPDATE of their own, which is theirs to judge.
 	my $verb = $name =~ /^(floor|plpgsql)$/ ? 'DISABLE' : 'ENABLE';

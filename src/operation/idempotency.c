@@ -13,7 +13,6 @@
 
 #include "catalog/pg_type.h"
 #include "common/cryptohash.h"
-#include "lib/stringinfo.h"
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -24,6 +23,9 @@
 #include "common/query.h"
 #include "operation/idempotency.h"
 #include "operation/response.h"
+
+/* Bytes of a part of a request, with its length, at most. */
+#define MAX_PART (sizeof(uint32) + MRB_MAX_ID)
 
 enum
 {
@@ -80,8 +82,8 @@ static MrbQuery forget_query = {
 	.expected = MRB_QUERY_DELETE,
 };
 
-static void append_part(StringInfo parts, const char *part);
-static MrbFingerprint hash(StringInfo bytes);
+static uint8 *write_part(uint8 *at, const char *part);
+static MrbFingerprint hash(const uint8 *bytes, size_t len);
 static Jsonb *read_response(const char *deployment_id, const char *key,
 							const MrbFingerprint *fingerprint,
 							MrbFinding *finding);
@@ -136,25 +138,22 @@ MrbFingerprint
 mrb_idempotency_fingerprint(const char *operation, const char *target_id,
 							const char *expected_active, const char *cutover)
 {
-	static uint8 last[256];
-	static int	last_len = 0;
+	static uint8 last[4 * MAX_PART];
+	static size_t last_len = 0;
 	static MrbFingerprint last_result;
-	StringInfoData parts;
+	uint8		parts[sizeof(last)];
+	uint8	   *end = parts;
 
-	initStringInfo(&parts);
-	append_part(&parts, operation);
-	append_part(&parts, target_id);
-	append_part(&parts, expected_active);
-	append_part(&parts, cutover);
-	if (parts.len != last_len || memcmp(parts.data, last, last_len) != 0)
+	end = write_part(end, operation);
+	end = write_part(end, target_id);
+	end = write_part(end, expected_active);
+	end = write_part(end, cutover);
+	if ((size_t) (end - parts) != last_len || memcmp(parts, last, last_len) != 0)
 	{
-		MrbFingerprint it = hash(&parts);
-
-		if (parts.len > (int) sizeof(last))
-			return it;
-		memcpy(last, parts.data, parts.len);
-		last_len = parts.len;
-		last_result = it;
+		last_len = 0;
+		last_result = hash(parts, end - parts);
+		last_len = end - parts;
+		memcpy(last, parts, last_len);
 	}
 	return last_result;
 }
@@ -194,30 +193,34 @@ mrb_idempotency_forget_expired(const char *deployment_id, const char *key)
 }
 
 /*
- * Append one part with its length; NULL has a length that no text can have.
+ * Write one part with its length, and return its end; NULL has a length that no
+ * text can have.
  */
-static void
-append_part(StringInfo parts, const char *part)
+static uint8 *
+write_part(uint8 *at, const char *part)
 {
-	uint32		len = part ? (uint32) strlen(part) : PG_UINT32_MAX;
-	uint32		wire = pg_hton32(len);
+	size_t		len = part != NULL ? strlen(part) : 0;
+	uint32		wire = pg_hton32(part != NULL ? (uint32) len : PG_UINT32_MAX);
 
-	appendBinaryStringInfo(parts, (const char *) &wire, sizeof(wire));
-	if (part != NULL)
-		appendBinaryStringInfo(parts, part, len);
+	if (len > MRB_MAX_ID)
+		elog(ERROR, "a part of a request has %zu bytes", len);
+	memcpy(at, &wire, sizeof(wire));
+	if (len > 0)
+		memcpy(at + sizeof(wire), part, len);
+	return at + sizeof(wire) + len;
 }
 
 /*
  * Return the SHA-256 of some bytes.
  */
 static MrbFingerprint
-hash(StringInfo bytes)
+hash(const uint8 *bytes, size_t len)
 {
 	pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
 	MrbFingerprint it;
 
 	if (pg_cryptohash_init(context) < 0 ||
-		pg_cryptohash_update(context, (uint8 *) bytes->data, bytes->len) < 0 ||
+		pg_cryptohash_update(context, bytes, len) < 0 ||
 		pg_cryptohash_final(context, it.bytes, sizeof(it.bytes)) < 0)
 		elog(ERROR, "could not compute a SHA-256: %s",
 			 pg_cryptohash_error(context));
