@@ -14,8 +14,11 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $dir = PostgreSQL::Test::Utils::tempdir_short();
-my $edge = MiosaSink->new(dir => "$dir/edge", name => 'edge')->start;
-my $node = make_node('idle_connections');
+my ($edge, $storage) =
+  map { MiosaSink->new(dir => "$dir/$_", name => $_)->start } qw(edge storage);
+my $node = make_node('idle_connections', <<'EOC');
+miosa_rollback.artifact_max_age = 0
+EOC
 
 sub sql { return $node->safe_psql('postgres', @_); }
 
@@ -90,7 +93,7 @@ wait_dispatcher($node, 'running');
 sql("SELECT miosa_put_tenant('ten_1', 'acme');
 	SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
 	SELECT miosa_put_version('dep_1', 'ver_' || i, i,
-		storage_uri => 's3://artifacts/' || i) FROM generate_series(1, 2) i;
+		storage_uri => '" . $storage->url . "/' || i) FROM generate_series(1, 2) i;
 	SELECT miosa_put_endpoint('edge', 'webhook', '" . $edge->url . "/edge')");
 
 # Between two requests
@@ -116,5 +119,19 @@ becomes($edge, '1 open, 0 watched', 'one that is closed with the answer, too');
 $edge->plain;
 promote(1);
 becomes($edge, '1 open, 1 watched', 'and the next one stays');
+
+# Storage, which the dispatcher asks by another set, once an hour
+sql('UPDATE miosa.releases SET verified_at = NULL');
+$node->append_conf('postgresql.conf',
+	"miosa_rollback.artifact_max_age = '1 h'\n");
+$node->reload;
+is( MiosaTest::wait_sql($node,
+		"SELECT verified_at IS NOT NULL FROM miosa.releases WHERE deployment_version_id = 'ver_2'",
+		't'),
+	't',
+	'the default target is verified');
+becomes($storage, '1 open, 1 watched', 'the connection to storage stays');
+$storage->stop;
+becomes($storage, '1 open, 0 watched', 'and leaves its set when it is closed');
 
 done_testing();
