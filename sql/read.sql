@@ -346,6 +346,14 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.seq_at(text, timestamptz, boolean) IS 'Number of the first event of a deployment from a time on, taking a minute off the time or adding one; null for no time, and for no event';
 
+-- Look for an index on actors, which the extension does not make.
+CREATE FUNCTION miosa.has_actor_index() RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT EXISTS (SELECT FROM pg_index i JOIN pg_attribute t ON t.attrelid = i.indrelid AND t.attnum = i.indkey[0]
+		WHERE i.indrelid = 'miosa.audit_events'::regclass AND i.indisvalid AND i.indpred IS NULL AND t.attname = 'actor_id')
+$$;
+COMMENT ON FUNCTION miosa.has_actor_index() IS 'Whether somebody has made an index on the actors of audit events';
+
 -- Return a page of audit events, of a deployment, a tenant or all.
 CREATE FUNCTION @extschema@.miosa_audit_log(deployment_id text DEFAULT NULL, tenant_id text DEFAULT NULL,
 	action text DEFAULT NULL, actor text DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
@@ -358,6 +366,8 @@ DECLARE
 	place text[];
 	after timestamptz;
 	page_order text;
+	reach integer;
+	earliest timestamptz;
 	above bigint;
 	below bigint;
 	result jsonb;
@@ -389,22 +399,40 @@ BEGIN
 		below := least(below, miosa.seq_at(deployment_id, until, false));
 		above := miosa.seq_at(deployment_id, since, true);
 	END IF;
-	-- Planned for the filters of this call, so that each finds its index; those
-	-- rows alone that are returned are numbered and made objects.
-	EXECUTE format($sql$
-		SELECT jsonb_build_object(
-			'data', coalesce(jsonb_agg(miosa.audit_object(p.event) ORDER BY p.place) FILTER (WHERE p.place <= $7), '[]'),
-			'next_cursor', CASE WHEN count(*) > $7 THEN (array_agg(miosa.audit_cursor(p.event)) FILTER (WHERE p.place = $7))[1] END)
-		FROM (SELECT l.event, row_number() OVER () AS place
-			FROM (SELECT a AS event FROM miosa.audit_events a
-				WHERE ($1 IS NULL OR a.deployment_id = $1) AND ($2 IS NULL OR a.tenant_id = $2)
-					AND ($3 IS NULL OR a.action = $3) AND ($4 IS NULL OR a.actor_id = $4)
-					AND ($5 IS NULL OR a.created_at >= $5) AND ($6 IS NULL OR a.created_at < $6)
-					AND ($8 IS NULL OR (a.created_at, a.deployment_id, a.seq) < ($8, $9, $10))
-					AND ($11 IS NULL OR a.seq >= $11) AND ($12 IS NULL OR a.seq < $12)
-				ORDER BY %s LIMIT $7 + 1) l) p
-	$sql$, page_order) INTO result
-	USING deployment_id, tenant_id, action, actor, since, until, "limit", after, place[2], place[3]::bigint, above, below;
+	-- Those of an actor are found in the order of time among the newest events;
+	-- before a rare one's are, all had better be read at once and sorted, by a term
+	-- that no index has. Unless somebody has made an index on actors.
+	FOREACH reach IN ARRAY CASE WHEN actor IS NULL OR deployment_id IS NOT NULL OR miosa.has_actor_index() THEN '{NULL}'::integer[]
+		ELSE '{2000,300000,NULL}' END
+	LOOP
+		IF reach IS NOT NULL THEN
+			EXECUTE $sql$
+				SELECT a.created_at FROM miosa.audit_events a
+				WHERE ($1 IS NULL OR a.tenant_id = $1) AND ($2 IS NULL OR a.created_at < $2) AND ($3 IS NULL OR a.created_at <= $3)
+				ORDER BY a.created_at DESC OFFSET $4 LIMIT 1
+			$sql$ INTO earliest USING tenant_id, until, after, reach;
+		ELSIF earliest IS NOT NULL THEN
+			page_order := 'a.created_at + ''0 s''::interval DESC, a.deployment_id DESC, a.seq DESC';
+			earliest := NULL;
+		END IF;
+		-- Planned for the filters of this call, so that each finds its index; those
+		-- rows alone that are returned are numbered and made objects.
+		EXECUTE format($sql$
+			SELECT jsonb_build_object(
+				'data', coalesce(jsonb_agg(miosa.audit_object(p.event) ORDER BY p.place) FILTER (WHERE p.place <= $7), '[]'),
+				'next_cursor', CASE WHEN count(*) > $7 THEN (array_agg(miosa.audit_cursor(p.event)) FILTER (WHERE p.place = $7))[1] END)
+			FROM (SELECT l.event, row_number() OVER () AS place
+				FROM (SELECT a AS event FROM miosa.audit_events a
+					WHERE ($1 IS NULL OR a.deployment_id = $1) AND ($2 IS NULL OR a.tenant_id = $2)
+						AND ($3 IS NULL OR a.action = $3) AND ($4 IS NULL OR a.actor_id = $4)
+						AND ($5 IS NULL OR a.created_at >= $5) AND ($6 IS NULL OR a.created_at < $6)
+						AND ($8 IS NULL OR (a.created_at, a.deployment_id, a.seq) < ($8, $9, $10))
+						AND ($11 IS NULL OR a.seq >= $11) AND ($12 IS NULL OR a.seq < $12)
+					ORDER BY %s LIMIT $7 + 1) l) p
+		$sql$, page_order) INTO result
+		USING deployment_id, tenant_id, action, actor, greatest(since, earliest), until, "limit", after, place[2], place[3]::bigint, above, below;
+		EXIT WHEN earliest IS NULL OR earliest <= since OR result ->> 'next_cursor' IS NOT NULL;
+	END LOOP;
 	RETURN result;
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_audit_log(text, text, text, text, timestamptz, timestamptz, integer, text) IS 'Audit events, newest first: {"data": [event...], "next_cursor"}';

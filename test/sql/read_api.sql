@@ -131,6 +131,29 @@ SELECT 'since and until', bool_and(pg_temp.walk('dep_x', 5, NULL, c.created_at, 
 		SELECT coalesce(jsonb_agg(e.id ORDER BY e.created_at DESC, e.seq DESC), '[]')
 		FROM expected e WHERE e.deployment_id = 'dep_x' AND e.created_at >= c.created_at AND e.created_at < c.created_at + '1 day'::interval))
 	FROM expected c WHERE c.deployment_id = 'dep_w';
+-- An actor who is rare, among many events, with and without an index on actors.
+INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule, actor_type, actor_id, session_user_name, created_at)
+	SELECT 'dep_' || s % 7, 1000 + s, 'ten_1', 'deployment.rollback', 'changed', 'named', 'user',
+		CASE WHEN s % 1000 = 1 THEN 'rare' ELSE 'often' END, 'app', '2026-02-01'::timestamptz + s / 2 * '1 s'::interval
+	FROM generate_series(1, 6000) s;
+CREATE FUNCTION pg_temp.of_actor(actor text, n integer, since timestamptz DEFAULT NULL) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+	answer jsonb;
+	ids jsonb := '[]';
+BEGIN
+	LOOP
+		answer := public.miosa_audit_log(actor => actor, "limit" => n, cursor => answer ->> 'next_cursor', since => since);
+		ids := ids || jsonb_path_query_array(answer, '$.data[*].id');
+		EXIT WHEN answer ->> 'next_cursor' IS NULL;
+	END LOOP;
+	RETURN ids;
+END $$;
+SELECT pg_temp.of_actor('rare', 4), pg_temp.of_actor('rare', 1) = pg_temp.of_actor('rare', 200) AS same,
+	pg_temp.of_actor('rare', 2, '2026-02-01 00:30') AS since, pg_temp.of_actor('stranger', 1) AS stranger;
+SELECT pg_temp.of_actor('often', 200) = (SELECT jsonb_agg(a.deployment_id || '#' || a.seq ORDER BY a.created_at DESC, a.deployment_id DESC, a.seq DESC)
+	FROM miosa.audit_events a WHERE a.actor_id = 'often') AS same;
+CREATE INDEX test_actors ON miosa.audit_events (actor_id, created_at);
+SELECT miosa.has_actor_index() AS has, pg_temp.of_actor('rare', 4);
 -- A clock that was set back.
 INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule, actor_type, actor_id, session_user_name, created_at)
 	SELECT 'dep_z', s, 'ten_1', 'deployment.rollback', 'changed', 'named', 'user', 'user_1', 'app',
