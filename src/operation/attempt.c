@@ -68,7 +68,8 @@ mrb_attempt_look(MrbAttempt *attempt, MrbFinding *finding)
 	if (attempt->key != NULL)
 	{
 		Jsonb	   *stored = mrb_idempotency_look(id, attempt->key,
-												  &attempt->fingerprint, finding);
+												  &attempt->fingerprint, finding,
+												  &attempt->key_expired);
 
 		if (stored != NULL || finding->severity == MRB_FAILS)
 			return stored;
@@ -138,13 +139,12 @@ mrb_attempt_look_again(MrbAttempt *attempt, MrbFinding *finding)
 	now->request = attempt->request;
 	if (attempt->key == NULL)
 		return NULL;
-	mrb_deployment_look_key(now, attempt->key);
-	if (now->key_live)
-	{
+	/* Without an operation since nobody has used the key. */
+	if (now->seq != attempt->seen->seq)
 		stored = mrb_idempotency_look(id, attempt->key, &attempt->fingerprint,
-									  finding);
-		now->key_expired = true;	/* just now, if there is none */
-	}
+									  finding, &attempt->key_expired);
+	if (stored == NULL && finding->severity != MRB_FAILS)
+		attempt->key_expires_at = mrb_deployment_key_expiry(now, attempt->retention);
 	return stored;
 }
 
@@ -218,7 +218,7 @@ mrb_attempt_operation(const MrbAttempt *attempt, const MrbAttemptCall *call)
 	operation.actor_id = call->actor.id;
 	operation.key = attempt->key;
 	operation.fingerprint = attempt->fingerprint.bytes;
-	operation.key_expires_at = now->key_retained_until;
+	operation.key_expires_at = attempt->key_expires_at;
 	operation.reason = request->reason;
 	operation.attribution = request->attribution;
 	operation.accepted_risks = mrb_checks_accepted_risks(&target->artifact,
@@ -231,7 +231,7 @@ mrb_attempt_operation(const MrbAttempt *attempt, const MrbAttemptCall *call)
 	mrb_attempt_list_warning(&warnings, &call->actor_counts);
 	if (warnings.len > 0)
 		operation.warnings = psprintf("[%s]", warnings.data);
-	if (now->key_expired)
+	if (attempt->key_expired)
 		mrb_idempotency_forget_expired(now->id, attempt->key);
 	return operation;
 }

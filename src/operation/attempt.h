@@ -23,6 +23,9 @@ typedef struct MrbAttempt
 	const MrbCallerRequest *request;
 	char	   *key;			/* checked; NULL: none */
 	MrbFingerprint fingerprint; /* with the key */
+	bool		key_expired;	/* the key has a record that has expired */
+	TimestampTz key_expires_at; /* when the key expires that is used now */
+	MrbRetention *retention;	/* of other requests of the call, or NULL */
 	MrbDeployment *seen;		/* before the lock */
 	MrbTarget	target;			/* chosen then */
 	MrbDeployment *now;			/* under the lock */

@@ -163,13 +163,6 @@ static MrbIndexLookup shipped_plan_row = {
 	.table.types = {INTERVALOID},
 };
 
-static MrbIndexLookup key_row = {
-	.table.name = "idempotency_keys",
-	.table.index = "idempotency_keys_pkey",
-	.table.columns = {"expires_at"},
-	.table.types = {TIMESTAMPTZOID},
-};
-
 static MrbQuery healthy_query = {
 	.sql = "SELECT count(*)::integer FROM miosa.live_instances i"
 	" WHERE i.deployment_id = $1 AND i.version_id = $2",
@@ -309,27 +302,50 @@ mrb_deployment_look(const char *id, const char *target_id,
 }
 
 /*
- * Read how long a key is kept, and whether it has a record.  A live record
- * means that an identical call has committed, whose result is returned; an
- * expired one is deleted before the key is used again.
+ * Keep what find_seen() looks for, and the ids that a rollback compares.
  */
-void
-mrb_deployment_look_key(MrbDeployment *it, const char *key)
+MrbDeployment *
+mrb_deployment_keep(const MrbDeployment *seen)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	Datum		until;
+	const char *active = seen->active.id ? seen->active.id : "";
+	const char *target = seen->target.id ? seen->target.id : "";
+	size_t		len = sizeof(MrbDeployment) + strlen(active) + strlen(target) + 2;
+	MrbDeployment *it = palloc0(len);
+	char	   *texts = (char *) (it + 1);
 
-	until = DirectFunctionCall2(timestamptz_pl_interval,
-								TimestampTzGetDatum(now),
-								IntervalPGetDatum(read_retention(it->tenant_id)));
-	it->key_retained_until = DatumGetTimestampTz(until);
+	it->place = seen->place;
+	it->seq = seen->seq;
+	it->active.place = seen->active.place;
+	it->target.place = seen->target.place;
+	it->target.release_place = seen->target.release_place;
+	if (seen->active.id != NULL)
+		it->active.id = strcpy(texts, active);
+	if (seen->target.id != NULL)
+		it->target.id = strcpy(texts + strlen(active) + 1, target);
+	return it;
+}
 
-	if (mrb_index_lookup_find(&key_row, it->id, key))
+/*
+ * Compute when a key that is used now expires.
+ */
+TimestampTz
+mrb_deployment_key_expiry(const MrbDeployment *it, MrbRetention *memo)
+{
+	MrbRetention retention = {0};
+
+	if (memo == NULL)
+		memo = &retention;
+	if (memo->tenant_id == NULL || strcmp(memo->tenant_id, it->tenant_id) != 0)
 	{
-		it->key_live = mrb_index_lookup_timestamp(&key_row, 0) > now;
-		it->key_expired = !it->key_live;
-		mrb_index_lookup_close(&key_row);
+		memo->interval = *read_retention(it->tenant_id);
+		if (memo->tenant_id != NULL)
+			pfree(memo->tenant_id);
+		if (memo->context != NULL)
+			memo->tenant_id = MemoryContextStrdup(memo->context, it->tenant_id);
 	}
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												   TimestampTzGetDatum(GetCurrentTimestamp()),
+												   IntervalPGetDatum(&memo->interval)));
 }
 
 /*
@@ -422,21 +438,23 @@ mrb_deployment_lock(const char *id, ItemPointer place)
  * transaction id of its own, but only an operation that has to wait has one.
  */
 MrbFinding
-mrb_deployment_lock_within(const char *id, ItemPointer place, int wait)
+mrb_deployment_lock_within(const char *id, ItemPointer place, int *wait)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	TimestampTz start;
 	MrbFinding	finding;
 
 	if (try_lock(id, place))
 		return mrb_finding_hold("lock");
 	finding = find_holder(id);
-	if (wait <= 0)
+	if (*wait <= 0)
 		return finding;
+	start = GetCurrentTimestamp();
 	BeginInternalSubTransaction(NULL);
 	PG_TRY();
 	{
-		wait_for_lock(id, wait);
+		wait_for_lock(id, *wait);
 		ReleaseCurrentSubTransaction();
 		finding = mrb_finding_hold("lock");
 	}
@@ -454,6 +472,7 @@ mrb_deployment_lock_within(const char *id, ItemPointer place, int wait)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	*wait -= TimestampDifferenceMilliseconds(start, GetCurrentTimestamp());
 	return finding;
 }
 

@@ -48,11 +48,9 @@ typedef struct MrbDeployment
 	TimestampTz waiting_since;	/* for instances, 0: not waiting */
 	TimestampTz last_rollback_at;	/* of the newest operation, if that is a
 									 * rollback; else 0 */
-	TimestampTz key_retained_until; /* when a key that is used now expires */
-	bool		key_live;		/* the key has an unexpired record */
-	bool		key_expired;	/* the key has an expired record */
-	MrbVersion	active;			/* id is NULL if no version is active */
-	MrbVersion	serving;		/* version that routes resolve to */
+	MrbVersion	active;			/* id is NULL if no version is active; its
+								 * release is not read */
+	MrbVersion	serving;		/* version that routes resolve to; the same */
 	MrbVersion	target;			/* the version to move to, if given */
 	List	   *marked;			/* ids of marked versions that a move to the
 								 * target crosses (schema_marks.h) */
@@ -60,6 +58,14 @@ typedef struct MrbDeployment
 	const struct MrbCallerRequest *request; /* the call, which hints repeat;
 											 * NULL: not called */
 } MrbDeployment;
+
+/* How long the keys of a tenant are kept. */
+typedef struct MrbRetention
+{
+	char	   *tenant_id;		/* NULL: nothing was read yet */
+	Interval	interval;
+	MemoryContext context;		/* of tenant_id */
+} MrbRetention;
 
 /*
  * Read a deployment and, unless target_id is NULL, a version of it, in a new
@@ -76,8 +82,15 @@ extern MrbDeployment *mrb_deployment_look(const char *id,
 										  const char *target_id,
 										  const MrbDeployment *seen);
 
-/* Read what becomes of a key, in the snapshot that was taken. */
-extern void mrb_deployment_look_key(MrbDeployment *it, const char *key);
+/* What has to be kept of it, in one chunk, to be seen by a later read. */
+extern MrbDeployment *mrb_deployment_keep(const MrbDeployment *seen);
+
+/*
+ * When a key that is used now expires, in the snapshot that was taken.  memo is
+ * NULL or has what was read for the deployment before.
+ */
+extern TimestampTz mrb_deployment_key_expiry(const MrbDeployment *it,
+											 MrbRetention *memo);
 
 /* Whether both ids are the same version's; NULL is no version. */
 extern bool mrb_deployment_same_version(const char *one, const char *other);
@@ -100,11 +113,12 @@ extern int	mrb_deployment_count_edges(const char *id);
 extern void mrb_deployment_lock(const char *id, ItemPointer place);
 
 /*
- * The same, but waits for that many milliseconds at most, and returns
- * DEPLOYMENT_BUSY as a finding.  A wait is a subtransaction of its own.
+ * The same, but waits for *wait milliseconds at most, from which it takes what
+ * it waited, and returns DEPLOYMENT_BUSY as a finding.  A wait is a
+ * subtransaction of its own.
  */
 extern MrbFinding mrb_deployment_lock_within(const char *id, ItemPointer place,
-											 int wait);
+											 int *wait);
 
 /* The same without waiting; false if it is locked or does not exist. */
 extern bool mrb_deployment_try_lock(const char *id);

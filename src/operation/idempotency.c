@@ -163,14 +163,18 @@ mrb_idempotency_fingerprint(const char *operation, const char *target_id,
  */
 Jsonb *
 mrb_idempotency_look(const char *deployment_id, const char *key,
-					 const MrbFingerprint *fingerprint, MrbFinding *finding)
+					 const MrbFingerprint *fingerprint, MrbFinding *finding,
+					 bool *expired)
 {
 	Jsonb	   *response = NULL;
 
 	*finding = mrb_finding_hold("idempotency_key");
+	*expired = false;
 	if (mrb_index_lookup_find(&key_row, deployment_id, key))
 	{
-		if (mrb_index_lookup_timestamp(&key_row, KEY_EXPIRES_AT) > GetCurrentTimestamp())
+		*expired = mrb_index_lookup_timestamp(&key_row, KEY_EXPIRES_AT) <=
+			GetCurrentTimestamp();
+		if (!*expired)
 			response = read_response(deployment_id, key, fingerprint, finding);
 		mrb_index_lookup_close(&key_row);
 	}

@@ -37,11 +37,12 @@ extern MrbFingerprint mrb_idempotency_fingerprint(const char *operation,
  * The stored response of an unexpired key, in the snapshot that was taken; NULL
  * when the key is free.  finding: fails with IDEMPOTENCY_PAYLOAD_MISMATCH if the
  * key was used for another request, and warns if another version is active by
- * now, of which the response has a warning too.
+ * now, of which the response has a warning too.  expired: the key has a record
+ * that has expired.
  */
 extern Jsonb *mrb_idempotency_look(const char *deployment_id, const char *key,
 								   const MrbFingerprint *fingerprint,
-								   MrbFinding *finding);
+								   MrbFinding *finding, bool *expired);
 
 /* Delete an expired record, so that its key can be used again. */
 extern void mrb_idempotency_forget_expired(const char *deployment_id,
