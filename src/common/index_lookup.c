@@ -18,15 +18,50 @@
 #include "access/xact.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
 #include "common/index_lookup.h"
 
+/* What a look-up keeps open. */
+typedef struct MrbIndexLookupKept
+{
+	MrbIndexLookup *row;
+	Relation	relation;
+	TupleTableSlot *slot;
+	uint64		changes;		/* of the table when it was opened */
+	bool		used;			/* by a row that is open */
+	Relation	index;			/* with the scan; NULL: none yet */
+	IndexScanDesc scan;
+	struct MrbIndexLookupKept *next;
+} MrbIndexLookupKept;
+
+/*
+ * All that is kept open, while depth is not 0.  It belongs to one resource
+ * owner: what runs with another one, as a subtransaction does, opens tables of
+ * its own, which end with that owner.
+ */
+static struct
+{
+	int			depth;
+	ResourceOwner owner;
+	MemoryContext context;
+	MrbIndexLookupKept *first;
+} keeping;
+
 static void open_row(MrbIndexLookup *row);
+static bool use_kept(MrbIndexLookup *row);
+static bool is_kept(const MrbIndexLookup *row);
+static void open_kept(MrbIndexLookupKept *it);
+static void close_kept(MrbIndexLookupKept *it);
 static bool search_index(MrbIndexLookup *row, const char *first,
 						 const char *second);
+static IndexScanDesc begin_scan(MrbIndexLookup *row, int nkeys);
+static void end_scan(MrbIndexLookup *row, IndexScanDesc scan);
+static void close_scan(MrbIndexLookupKept *it);
 static bool has_key(MrbIndexLookup *row, const char *first, const char *second);
 
 /*
@@ -46,6 +81,46 @@ void
 mrb_index_lookup_end(void)
 {
 	PopActiveSnapshot();
+}
+
+/*
+ * Keep open what look-ups open from now on.
+ */
+void
+mrb_index_lookup_keep(void)
+{
+	if (keeping.depth++ > 0)
+		return;
+	keeping.	owner = CurrentResourceOwner;
+	keeping.	context = CurrentMemoryContext;
+	keeping.	first = NULL;
+}
+
+/*
+ * Close what was kept open.
+ */
+void
+mrb_index_lookup_close_kept(void)
+{
+	if (--keeping.depth > 0)
+		return;
+	for (MrbIndexLookupKept *it = keeping.first; it != NULL; it = it->next)
+	{
+		close_kept(it);
+		it->row->kept = NULL;
+	}
+}
+
+/*
+ * Forget what was kept open and was, or will be, closed after an error.
+ */
+void
+mrb_index_lookup_forget_kept(void)
+{
+	if (--keeping.depth > 0)
+		return;
+	for (MrbIndexLookupKept *it = keeping.first; it != NULL; it = it->next)
+		it->row->kept = NULL;
 }
 
 /*
@@ -117,8 +192,16 @@ mrb_index_lookup_lock(MrbIndexLookup *row, const char *first,
 void
 mrb_index_lookup_close(MrbIndexLookup *row)
 {
-	ExecDropSingleTupleTableSlot(row->slot);
-	table_close(row->relation, NoLock);
+	if (is_kept(row))
+	{
+		ExecClearTuple(row->slot);
+		row->kept->used = false;
+	}
+	else
+	{
+		ExecDropSingleTupleTableSlot(row->slot);
+		table_close(row->relation, NoLock);
+	}
 	row->slot = NULL;
 	row->relation = NULL;
 }
@@ -198,9 +281,83 @@ mrb_index_lookup_timestamp(MrbIndexLookup *row, int column)
 static void
 open_row(MrbIndexLookup *row)
 {
+	if (keeping.depth > 0 && keeping.owner == CurrentResourceOwner &&
+		use_kept(row))
+		return;
 	row->relation = mrb_table_open(&row->table,
 								   row->lock != NoLock ? row->lock : AccessShareLock);
 	row->slot = table_slot_create(row->relation, NULL);
+}
+
+/*
+ * Use what is kept open, or open it to keep it; false if an outer look-up uses
+ * it already, whose row triggers are being called for.
+ */
+static bool
+use_kept(MrbIndexLookup *row)
+{
+	MemoryContext before = MemoryContextSwitchTo(keeping.context);
+
+	if (row->kept == NULL)
+	{
+		row->kept = palloc0(sizeof(MrbIndexLookupKept));
+		row->kept->row = row;
+		row->kept->next = keeping.first;
+		keeping.	first = row->kept;
+	}
+	if (!row->kept->used)
+	{
+		if (row->kept->relation != NULL &&
+			row->kept->changes != row->table.changes)
+			close_kept(row->kept);
+		if (row->kept->relation == NULL)
+			open_kept(row->kept);
+		row->kept->used = true;
+		row->relation = row->kept->relation;
+		row->slot = row->kept->slot;
+		MemoryContextSwitchTo(before);
+		return true;
+	}
+	MemoryContextSwitchTo(before);
+	return false;
+}
+
+/*
+ * Whether the row that is open is one that is kept.
+ */
+static bool
+is_kept(const MrbIndexLookup *row)
+{
+	return row->kept != NULL && row->slot == row->kept->slot;
+}
+
+/*
+ * Open a table to keep it.
+ */
+static void
+open_kept(MrbIndexLookupKept *it)
+{
+	MrbIndexLookup *row = it->row;
+
+	it->relation = mrb_table_open(&row->table,
+								  row->lock != NoLock ? row->lock : AccessShareLock);
+	it->changes = row->table.changes;
+	it->slot = table_slot_create(it->relation, NULL);
+}
+
+/*
+ * Close a table that was kept.
+ */
+static void
+close_kept(MrbIndexLookupKept *it)
+{
+	if (it->relation == NULL)
+		return;
+	close_scan(it);
+	ExecDropSingleTupleTableSlot(it->slot);
+	table_close(it->relation, NoLock);
+	it->slot = NULL;
+	it->relation = NULL;
 }
 
 /*
@@ -212,8 +369,9 @@ search_index(MrbIndexLookup *row, const char *first, const char *second)
 	const char *keys[] = {first, second};
 	int			nkeys = second != NULL ? 2 : 1;
 	ScanKeyData scankeys[lengthof(keys)];
-	Relation	index = index_open(row->table.indexid, AccessShareLock);
-	IndexScanDesc scan;
+	IndexScanDesc scan = begin_scan(row, nkeys);
+	Relation	index = scan->indexRelation;
+	MemoryContext before;
 	bool		found;
 
 	for (int i = 0; i < nkeys; i++)
@@ -224,15 +382,77 @@ search_index(MrbIndexLookup *row, const char *first, const char *second)
 							   F_TEXTEQ, CStringGetTextDatum(keys[i]));
 	}
 	row->keys_changes = row->table.changes;
-	scan = MRB_INDEX_BEGINSCAN(row->relation, index, GetActiveSnapshot(),
-							   nkeys);
+	/* The scan may keep what it allocates. */
+	before = MemoryContextSwitchTo(GetMemoryChunkContext(scan));
 	index_rescan(scan, scankeys, nkeys, NULL, 0);
 	found = index_getnext_slot(scan, ForwardScanDirection, row->slot);
+	MemoryContextSwitchTo(before);
+	end_scan(row, scan);
+	return found;
+}
 
-	/* The slot pins the row's buffer itself. */
+/*
+ * Begin a scan of the index with the active snapshot.  A snapshot at the same
+ * address as an earlier one may be another one, but the scan only points to it.
+ */
+static IndexScanDesc
+begin_scan(MrbIndexLookup *row, int nkeys)
+{
+	MrbIndexLookupKept *kept = is_kept(row) ? row->kept : NULL;
+	MemoryContext before;
+	Relation	index;
+	IndexScanDesc scan;
+
+	if (kept != NULL && kept->index != NULL)
+	{
+		if (kept->scan->xs_snapshot == GetActiveSnapshot() &&
+			kept->scan->numberOfKeys == nkeys)
+			return kept->scan;
+		close_scan(kept);
+	}
+	before = CurrentMemoryContext;
+	if (kept != NULL)
+		MemoryContextSwitchTo(keeping.context);
+	index = index_open(row->table.indexid, AccessShareLock);
+	scan = MRB_INDEX_BEGINSCAN(row->relation, index, GetActiveSnapshot(),
+							   nkeys);
+	MemoryContextSwitchTo(before);
+	if (kept != NULL)
+	{
+		kept->index = index;
+		kept->scan = scan;
+	}
+	return scan;
+}
+
+/*
+ * End a search.  The slot pins the row's buffer itself.
+ */
+static void
+end_scan(MrbIndexLookup *row, IndexScanDesc scan)
+{
+	Relation	index = scan->indexRelation;
+
+	if (is_kept(row))
+	{
+		table_index_fetch_reset(scan->xs_heapfetch);
+		return;
+	}
 	index_endscan(scan);
 	index_close(index, NoLock);
-	return found;
+}
+
+/*
+ * Close the scan of an index that is kept.
+ */
+static void
+close_scan(MrbIndexLookupKept *it)
+{
+	if (it->index == NULL)
+		return;
+	index_endscan(it->scan);
+	index_close(it->index, NoLock);
+	it->index = NULL;
 }
 
 /*

@@ -7,8 +7,8 @@
  * them would cost several times the index scan.  Between
  * mrb_index_lookup_begin() and mrb_index_lookup_end() one new snapshot is used,
  * as in one statement.  A found row is valid until mrb_index_lookup_close();
- * texts and jsonb are copied for the caller.  An error needs no clean-up: the
- * transaction's abort releases everything.
+ * texts and jsonb are copied for the caller.  An error needs no clean-up, unless
+ * tables are kept open: the transaction's abort releases everything.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,10 +31,20 @@ typedef struct MrbIndexLookup
 	uint64		keys_changes;	/* table.changes then */
 	Relation	relation;		/* while the row is open */
 	TupleTableSlot *slot;
+	struct MrbIndexLookupKept *kept;	/* index_lookup.c's */
 } MrbIndexLookup;
 
 extern void mrb_index_lookup_begin(void);
 extern void mrb_index_lookup_end(void);
+
+/*
+ * Between the two, look-ups keep their tables, indexes and slots open for the
+ * next ones.  After an error mrb_index_lookup_forget_kept() has to be called
+ * instead of mrb_index_lookup_close_kept().
+ */
+extern void mrb_index_lookup_keep(void);
+extern void mrb_index_lookup_close_kept(void);
+extern void mrb_index_lookup_forget_kept(void);
 
 /*
  * Find a row by its key; false when it does not exist.  second is NULL for a key
