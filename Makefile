@@ -102,6 +102,7 @@ OBJS = \
 	src/operation/derived_columns.o \
 	src/operation/enqueue.o \
 	src/operation/finding.o \
+	src/operation/group.o \
 	src/operation/idempotency.o \
 	src/operation/operation.o \
 	src/operation/pointer_trigger.o \
@@ -227,6 +228,7 @@ REGRESS = \
 	promotion \
 	target_choice \
 	idempotency_keys \
+	group \
 	responses \
 	conditions \
 	hints \
@@ -264,6 +266,7 @@ ISOLATION = \
 	collect_rollback \
 	default_default \
 	same_key \
+	group_group \
 	lock_wait \
 	table_locks \
 	repeatable_read \

@@ -106,6 +106,31 @@ AS 'MODULE_PATHNAME', 'miosa_rollback';
 COMMENT ON FUNCTION @extschema@.miosa_rollback(text, text, text, text, text, jsonb, text, boolean) IS
 	'Makes an older version of a deployment active and delivers its route to every edge at commit';
 
+-- Roll many deployments back, for our own use.  Elements of the arrays belong to
+-- each other; an array that is null has only nulls.
+CREATE FUNCTION miosa.rollback_group(
+	deployment_ids text[],
+	version_ids text[] DEFAULT NULL,
+	idempotency_keys text[] DEFAULT NULL,
+	expected_active text[] DEFAULT NULL,
+	reason text DEFAULT NULL,
+	attribution jsonb DEFAULT NULL,
+	cutover text DEFAULT NULL,
+	accept_unverified boolean DEFAULT false,
+	all_or_nothing boolean DEFAULT false,
+	OUT deployment_id text,
+	OUT outcome text,
+	OUT condition text,
+	OUT message text,
+	OUT detail text,
+	OUT hint text,
+	OUT response jsonb)
+RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'mrb_rollback_group';
+COMMENT ON FUNCTION miosa.rollback_group(text[], text[], text[], text[], text, jsonb, text, boolean, boolean) IS
+	'Rolls deployments back in one statement: a row each, by id, with the outcome and the response, or the condition that refuses it; all_or_nothing: that is an error';
+
 -- Promote a version.
 CREATE FUNCTION @extschema@.miosa_promote(
 	deployment_id text,

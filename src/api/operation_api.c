@@ -12,14 +12,18 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "funcapi.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/jsonb.h"
 
 #include "base/check_argument.h"
 #include "base/errors.h"
+#include "base/function_name.h"
 #include "common/json_read.h"
 #include "common/lock_wait.h"
+#include "operation/group.h"
 #include "operation/rollback.h"
 
 PG_FUNCTION_INFO_V1(miosa_rollback);
@@ -27,6 +31,7 @@ PG_FUNCTION_INFO_V1(miosa_promote);
 PG_FUNCTION_INFO_V1(miosa_plan);
 PG_FUNCTION_INFO_V1(mrb_call_rollback);
 PG_FUNCTION_INFO_V1(mrb_call_promote);
+PG_FUNCTION_INFO_V1(mrb_rollback_group);
 PG_FUNCTION_INFO_V1(mrb_raise_condition);
 PG_FUNCTION_INFO_V1(mrb_check_id);
 PG_FUNCTION_INFO_V1(mrb_refuse_value);
@@ -46,10 +51,41 @@ enum
 	ARG_CONSOLE_NAME
 };
 
+/* Arguments of miosa.rollback_group(), and columns of its rows. */
+enum
+{
+	GROUP_DEPLOYMENTS,
+	GROUP_VERSIONS,
+	GROUP_KEYS,
+	GROUP_EXPECTED_ACTIVE,
+	GROUP_REASON,
+	GROUP_ATTRIBUTION,
+	GROUP_CUTOVER,
+	GROUP_ACCEPT_UNVERIFIED,
+	GROUP_ALL
+};
+
+enum
+{
+	RESULT_DEPLOYMENT,
+	RESULT_OUTCOME,
+	RESULT_CONDITION,
+	RESULT_MESSAGE,
+	RESULT_DETAIL,
+	RESULT_HINT,
+	RESULT_RESPONSE,
+	RESULT_COLUMNS
+};
+
 static Datum call_rollback(PG_FUNCTION_ARGS);
 static Datum call_promote(PG_FUNCTION_ARGS);
 static Datum call_plan(PG_FUNCTION_ARGS);
 static Jsonb *run_operation(FunctionCallInfo fcinfo, bool promotion);
+static Datum call_group(PG_FUNCTION_ARGS);
+static void read_texts(FunctionCallInfo fcinfo, int arg, const char *name,
+					   char **texts, int n);
+static void put_result(const MrbGroupResult *result, void *arg);
+static void set_text(Datum *values, bool *nulls, int column, const char *value);
 static char *text_argument(FunctionCallInfo fcinfo, int arg);
 static char *key_from_http_header(void);
 
@@ -203,7 +239,7 @@ run_operation(FunctionCallInfo fcinfo, bool promotion)
 		.deployment_id = text_argument(fcinfo, ARG_DEPLOYMENT),
 		.version_id = text_argument(fcinfo, ARG_VERSION),
 		.key = text_argument(fcinfo, ARG_KEY),
-		.reason = text_argument(fcinfo, ARG_REASON),
+		.reason = mrb_caller_request_reason(text_argument(fcinfo, ARG_REASON)),
 		.expected_active = text_argument(fcinfo, ARG_EXPECTED_ACTIVE),
 		.attribution = PG_ARGISNULL(ARG_ATTRIBUTION) ? NULL :
 		PG_GETARG_JSONB_P(ARG_ATTRIBUTION),
@@ -214,12 +250,126 @@ run_operation(FunctionCallInfo fcinfo, bool promotion)
 		text_argument(fcinfo, ARG_CONSOLE_NAME) : NULL,
 	};
 
-	/* A blank reason counts as none. */
-	if (request.reason != NULL && request.reason[strspn(request.reason, " \t\r\n")] == '\0')
-		request.reason = NULL;
 	if (request.key == NULL && request.console_name == NULL)
 		request.key = key_from_http_header();
 	return mrb_rollback_run(&request);
+}
+
+/*
+ * miosa.rollback_group(deployment_ids, version_ids, idempotency_keys,
+ * expected_active, reason, attribution, cutover, accept_unverified,
+ * all_or_nothing)
+ */
+Datum
+mrb_rollback_group(PG_FUNCTION_ARGS)
+{
+	InitMaterializedSRF(fcinfo, 0);
+	return mrb_lock_wait_call(MRB_INNER, call_group, fcinfo);
+}
+
+/*
+ * miosa.rollback_group(), with bounded waits.
+ */
+static Datum
+call_group(PG_FUNCTION_ARGS)
+{
+	bool		some = !PG_ARGISNULL(GROUP_DEPLOYMENTS);
+	int			n = some ? ArrayGetNItems(ARR_NDIM(PG_GETARG_ARRAYTYPE_P(GROUP_DEPLOYMENTS)),
+										  ARR_DIMS(PG_GETARG_ARRAYTYPE_P(GROUP_DEPLOYMENTS))) : 0;
+	char	  **deployments = palloc0((n + 1) * sizeof(char *));
+	char	  **versions = palloc0((n + 1) * sizeof(char *));
+	char	  **keys = palloc0((n + 1) * sizeof(char *));
+	char	  **expected = palloc0((n + 1) * sizeof(char *));
+	MrbCallerRequest common = {
+		.reason = mrb_caller_request_reason(text_argument(fcinfo, GROUP_REASON)),
+		.attribution = PG_ARGISNULL(GROUP_ATTRIBUTION) ? NULL :
+		PG_GETARG_JSONB_P(GROUP_ATTRIBUTION),
+		.cutover = text_argument(fcinfo, GROUP_CUTOVER),
+		.accept_unverified = !PG_ARGISNULL(GROUP_ACCEPT_UNVERIFIED) &&
+		PG_GETARG_BOOL(GROUP_ACCEPT_UNVERIFIED),
+	};
+	MrbCallerRequest *requests = palloc(Max(n, 1) * sizeof(MrbCallerRequest));
+
+	read_texts(fcinfo, GROUP_DEPLOYMENTS, "deployment_ids", deployments, n);
+	read_texts(fcinfo, GROUP_VERSIONS, "version_ids", versions, n);
+	read_texts(fcinfo, GROUP_KEYS, "idempotency_keys", keys, n);
+	read_texts(fcinfo, GROUP_EXPECTED_ACTIVE, "expected_active", expected, n);
+	for (int i = 0; i < n; i++)
+	{
+		requests[i] = common;
+		requests[i].deployment_id = deployments[i];
+		requests[i].version_id = versions[i];
+		requests[i].key = keys[i];
+		requests[i].expected_active = expected[i];
+	}
+	mrb_group_run(requests, n, !PG_ARGISNULL(GROUP_ALL) &&
+				  PG_GETARG_BOOL(GROUP_ALL), put_result, fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+/*
+ * Read an array of n texts; no array stands for n nulls.
+ */
+static void
+read_texts(FunctionCallInfo fcinfo, int arg, const char *name, char **texts,
+		   int n)
+{
+	Datum	   *values;
+	bool	   *nulls;
+	int			count;
+
+	if (PG_ARGISNULL(arg))
+		return;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(arg), TEXTOID, -1, false,
+					  TYPALIGN_INT, &values, &nulls, &count);
+	if (count != n)
+		mrb_check_argument_refuse("argument", name, psprintf("%d elements", count),
+								  psprintf("There are %d deployments.", n),
+								  "Pass one element for each deployment, or no array.");
+	for (int i = 0; i < n; i++)
+		texts[i] = nulls[i] ? NULL : TextDatumGetCString(values[i]);
+}
+
+/*
+ * Put the result of a target into the rows of the function.
+ */
+static void
+put_result(const MrbGroupResult *result, void *arg)
+{
+	ReturnSetInfo *set = arg;
+	const MrbFinding *refusal = result->refusal;
+	Datum		values[RESULT_COLUMNS] = {0};
+	bool		nulls[RESULT_COLUMNS];
+
+	memset(nulls, true, sizeof(nulls));
+	set_text(values, nulls, RESULT_DEPLOYMENT, result->deployment_id);
+	set_text(values, nulls, RESULT_OUTCOME, result->outcome);
+	if (refusal != NULL)
+	{
+		set_text(values, nulls, RESULT_CONDITION,
+				 mrb_errors_condition_name(refusal->condition));
+		set_text(values, nulls, RESULT_MESSAGE, refusal->message);
+		set_text(values, nulls, RESULT_DETAIL, refusal->detail);
+		set_text(values, nulls, RESULT_HINT,
+				 mrb_function_name_qualify(refusal->hint));
+	}
+	else
+	{
+		values[RESULT_RESPONSE] = JsonbPGetDatum(result->response);
+		nulls[RESULT_RESPONSE] = false;
+	}
+	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
+}
+
+/*
+ * Set a text value; NULL becomes SQL null.
+ */
+static void
+set_text(Datum *values, bool *nulls, int column, const char *value)
+{
+	nulls[column] = value == NULL;
+	if (value != NULL)
+		values[column] = CStringGetTextDatum(value);
 }
 
 /*

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * caller_request.c
- *	  Calls that hints propose.
+ *	  The arguments of a call, and calls that hints propose.
  *
  * A hint is pasted during an incident.  So it proposes the function that the
  * caller has called, of the console or not, and keeps the caller's arguments:
@@ -19,6 +19,17 @@
 
 static void append_argument(StringInfo buf, const char *name,
 							const char *value, const char *type);
+
+/*
+ * Return a reason, or NULL for a blank one.
+ */
+char *
+mrb_caller_request_reason(char *reason)
+{
+	if (reason != NULL && reason[strspn(reason, " \t\r\n")] == '\0')
+		return NULL;
+	return reason;
+}
 
 /*
  * Format the caller's call with another version.

@@ -26,6 +26,9 @@ typedef struct MrbCallerRequest
 								 * gave; NULL: not a console function */
 } MrbCallerRequest;
 
+/* A reason as it counts: a blank one is none. */
+extern char *mrb_caller_request_reason(char *reason);
+
 /*
  * The caller's call with another version, for a hint.  With accept_unverified
  * it proceeds also if storage does not answer.  request may be NULL: the

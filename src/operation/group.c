@@ -1,0 +1,474 @@
+/*-------------------------------------------------------------------------
+ *
+ * group.c
+ *	  Rollbacks of many deployments in one statement.
+ *
+ * All targets take each step of attempt.c together: all are checked and storage
+ * is asked before the first lock; then all are locked; then all are read and
+ * checked again and written, in one snapshot and one statement of row_write.c.
+ * What has to wait for the end of that statement (capacity, and what storage
+ * confirmed) comes last.
+ *
+ * Locking.  Deployments are locked in the order of their ids, by bytes, so two
+ * groups never deadlock.  All waits together last no longer than lock_wait;
+ * what is locked then is refused.
+ *
+ * Memory.  The steps run in a context that is reset after each target.  What
+ * later steps need of it is copied: less than a kilobyte, and a stored response
+ * until its turn.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "artifact/artifact.h"
+#include "base/check_argument.h"
+#include "base/guc.h"
+#include "common/index_lookup.h"
+#include "operation/attempt.h"
+#include "operation/group.h"
+#include "operation/row_write.h"
+
+/* One target. */
+typedef struct Target
+{
+	MrbAttempt	attempt;
+	bool		decided;		/* refused or replayed: nothing to write */
+	MrbFinding	refusal;		/* if it fails */
+	Jsonb	   *stored;			/* else the response of an earlier call */
+} Target;
+
+/* What is done for a target after the statement. */
+typedef struct Rest
+{
+	MrbOperation operation;
+	MrbWritten	written;
+	const char *release_id;		/* whose artifact storage confirmed, or NULL */
+} Rest;
+
+typedef struct GroupRun
+{
+	Target	   *targets;		/* sorted, each deployment once */
+	int			n;
+	bool		all;			/* a refusal is an error */
+	MemoryContext kept;			/* lasts as long as the group */
+	MemoryContext scratch;		/* reset after each target */
+	MrbRetention retention;		/* of the last target's tenant */
+	List	   *rest;			/* of Rest */
+	MrbGroupReceiver receive;
+	void	   *arg;
+} GroupRun;
+
+static void sort_requests(MrbCallerRequest *requests, int n);
+static int	compare_requests(const void *one, const void *other);
+static void make_targets(GroupRun *group, MrbCallerRequest *requests, int n);
+static void check_same(const MrbCallerRequest *one,
+					   const MrbCallerRequest *other);
+static bool is_same(const char *one, const char *other);
+static void look_at_all(GroupRun *group);
+static void lock_all(GroupRun *group);
+static void write_all(GroupRun *group);
+static bool any_left(const GroupRun *group);
+static void write_target(GroupRun *group, Target *target, MrbRowWrite *write,
+						 const MrbAttemptCall *call, MrbGroupResult *result);
+static void finish_all(GroupRun *group);
+static void begin_target(GroupRun *group);
+static void refuse(GroupRun *group, Target *target, const MrbFinding *finding);
+static void replay(GroupRun *group, Target *target, Jsonb *stored);
+static void keep_seen(GroupRun *group, Target *target);
+static void keep_rest(GroupRun *group, const MrbAttempt *attempt,
+					  const MrbOperation *operation, const MrbWritten *written);
+static MrbFinding copy_finding(const MrbFinding *finding);
+static char *copy_text(const char *string);
+
+/*
+ * Run a group.
+ */
+void
+mrb_group_run(MrbCallerRequest *requests, int n, bool all,
+			  MrbGroupReceiver receive, void *arg)
+{
+	GroupRun	group = {
+		.all = all,
+		.kept = CurrentMemoryContext,
+		.receive = receive,
+		.arg = arg,
+	};
+
+	group.retention.context = group.kept;
+	group.scratch = AllocSetContextCreate(group.kept, "miosa_rollback target",
+										  ALLOCSET_DEFAULT_SIZES);
+	sort_requests(requests, n);
+	make_targets(&group, requests, n);
+	mrb_index_lookup_keep();
+	PG_TRY();
+	{
+		look_at_all(&group);
+		lock_all(&group);
+		write_all(&group);
+		finish_all(&group);
+		MemoryContextSwitchTo(group.kept);
+		mrb_index_lookup_close_kept();
+	}
+	PG_CATCH();
+	{
+		mrb_index_lookup_forget_kept();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	MemoryContextDelete(group.scratch);
+}
+
+/*
+ * Sort the requests in the order of the locks.
+ */
+static void
+sort_requests(MrbCallerRequest *requests, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (requests[i].deployment_id == NULL)
+			mrb_check_argument_id(NULL, "deployment id");
+	}
+	qsort(requests, n, sizeof(MrbCallerRequest), compare_requests);
+}
+
+/*
+ * Compare the deployments of two requests.
+ */
+static int
+compare_requests(const void *one, const void *other)
+{
+	const MrbCallerRequest *a = one;
+	const MrbCallerRequest *b = other;
+
+	return strcmp(a->deployment_id, b->deployment_id);
+}
+
+/*
+ * Make a target of each deployment, and check the arguments of all.
+ */
+static void
+make_targets(GroupRun *group, MrbCallerRequest *requests, int n)
+{
+	group->targets = MemoryContextAllocHuge(group->kept,
+											Max(n, 1) * sizeof(Target));
+	for (int i = 0; i < n; i++)
+	{
+		Target	   *target = &group->targets[group->n];
+
+		if (i > 0 && strcmp(requests[i].deployment_id,
+							requests[i - 1].deployment_id) == 0)
+		{
+			check_same(&requests[i - 1], &requests[i]);
+			continue;
+		}
+		memset(target, 0, sizeof(Target));
+		target->attempt.request = &requests[i];
+		target->attempt.retention = &group->retention;
+		mrb_attempt_check(&target->attempt);
+		group->n++;
+	}
+}
+
+/*
+ * Refuse a deployment that is named twice with different arguments.
+ */
+static void
+check_same(const MrbCallerRequest *one, const MrbCallerRequest *other)
+{
+	if (!is_same(one->version_id, other->version_id) ||
+		!is_same(one->key, other->key) ||
+		!is_same(one->expected_active, other->expected_active))
+		mrb_check_argument_refuse("argument", "deployment_ids",
+								  one->deployment_id,
+								  "The deployment is named twice, with different arguments.",
+								  "Name each deployment once.");
+}
+
+/*
+ * Whether both are the same; NULL equals NULL.
+ */
+static bool
+is_same(const char *one, const char *other)
+{
+	if (one == NULL || other == NULL)
+		return one == other;
+	return strcmp(one, other) == 0;
+}
+
+/*
+ * Look for stored responses, read the deployments and choose the targets, in one
+ * snapshot.
+ */
+static void
+look_at_all(GroupRun *group)
+{
+	mrb_index_lookup_begin();
+	for (int i = 0; i < group->n; i++)
+	{
+		Target	   *target = &group->targets[i];
+		MrbFinding	finding;
+		Jsonb	   *stored;
+
+		begin_target(group);
+		stored = mrb_attempt_look(&target->attempt, &finding);
+		if (stored != NULL)
+		{
+			replay(group, target, stored);
+			continue;
+		}
+		if (finding.severity != MRB_FAILS)
+			finding = mrb_attempt_choose(&target->attempt);
+		if (finding.severity == MRB_FAILS)
+			refuse(group, target, &finding);
+		else
+			keep_seen(group, target);
+	}
+	mrb_index_lookup_end();
+}
+
+/*
+ * Lock the deployments.
+ */
+static void
+lock_all(GroupRun *group)
+{
+	int			left = mrb_lock_wait;
+
+	for (int i = 0; i < group->n; i++)
+	{
+		Target	   *target = &group->targets[i];
+		MrbFinding	finding;
+
+		if (target->decided)
+			continue;
+		begin_target(group);
+		finding = mrb_deployment_lock_within(target->attempt.request->deployment_id,
+											 &target->attempt.seen->place, &left);
+		if (finding.severity == MRB_FAILS)
+			refuse(group, target, &finding);
+	}
+}
+
+/*
+ * Write the targets that still hold, and pass on the results.
+ */
+static void
+write_all(GroupRun *group)
+{
+	MrbAttemptCall call = {0};
+	MrbRowWrite *write = NULL;
+	bool		keyed = false;
+
+	for (int i = 0; i < group->n; i++)
+		keyed |= group->targets[i].attempt.key != NULL;
+	MemoryContextSwitchTo(group->kept);
+	if (any_left(group))
+	{
+		call = mrb_attempt_call();
+		mrb_finding_enforce(&call.actor_counts);
+		write = mrb_operation_begin(keyed, true);
+	}
+	for (int i = 0; i < group->n; i++)
+	{
+		Target	   *target = &group->targets[i];
+		MrbGroupResult result = {
+			.deployment_id = target->attempt.request->deployment_id,
+		};
+
+		begin_target(group);
+		if (!target->decided)
+			write_target(group, target, write, &call, &result);
+		if (target->refusal.severity == MRB_FAILS)
+			result.refusal = &target->refusal;
+		else if (target->stored != NULL)
+		{
+			result.outcome = "replayed";
+			result.response = target->stored;
+		}
+		group->receive(&result, group->arg);
+		if (target->stored != NULL)
+			pfree(target->stored);
+	}
+	MemoryContextSwitchTo(group->kept);
+	if (write != NULL)
+		mrb_row_write_end(write);
+}
+
+/*
+ * Whether any target is neither refused nor replayed.
+ */
+static bool
+any_left(const GroupRun *group)
+{
+	for (int i = 0; i < group->n; i++)
+	{
+		if (!group->targets[i].decided)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Read and check a target again, and write it if it still holds.
+ */
+static void
+write_target(GroupRun *group, Target *target, MrbRowWrite *write,
+			 const MrbAttemptCall *call, MrbGroupResult *result)
+{
+	MrbAttempt *attempt = &target->attempt;
+	MrbOperation operation;
+	MrbWritten	written;
+	MrbFinding	finding;
+	Jsonb	   *stored = mrb_attempt_look_again(attempt, &finding);
+
+	if (stored != NULL)
+	{
+		replay(group, target, stored);
+		return;
+	}
+	if (finding.severity == MRB_FAILS ||
+		mrb_finding_refuses(mrb_attempt_recheck(attempt), &finding) ||
+		mrb_finding_refuses(attempt->compatible, &finding))
+	{
+		refuse(group, target, &finding);
+		return;
+	}
+	operation = mrb_attempt_operation(attempt, call);
+	written.at = GetCurrentTimestamp();
+	result->response = mrb_operation_put(write, &operation, &written);
+	result->outcome = operation.outcome;
+	mrb_attempt_wake(&operation);
+	keep_rest(group, attempt, &operation, &written);
+}
+
+/*
+ * Do what has to wait for the end of the statement.
+ */
+static void
+finish_all(GroupRun *group)
+{
+	ListCell   *cell;
+
+	foreach(cell, group->rest)
+	{
+		Rest	   *rest = lfirst(cell);
+
+		begin_target(group);
+		mrb_operation_settle(&rest->operation, &rest->written);
+		if (rest->release_id != NULL)
+			mrb_artifact_record_present(rest->operation.deployment_id,
+										rest->release_id);
+	}
+}
+
+/*
+ * Free what the last target used.
+ */
+static void
+begin_target(GroupRun *group)
+{
+	CHECK_FOR_INTERRUPTS();
+	MemoryContextSwitchTo(group->scratch);
+	MemoryContextReset(group->scratch);
+}
+
+/*
+ * Refuse a target, or the whole group.
+ */
+static void
+refuse(GroupRun *group, Target *target, const MrbFinding *finding)
+{
+	if (group->all)
+		mrb_finding_enforce(finding);
+	target->decided = true;
+	MemoryContextSwitchTo(group->kept);
+	target->refusal = copy_finding(finding);
+	MemoryContextSwitchTo(group->scratch);
+}
+
+/*
+ * Take a stored response for the result.
+ */
+static void
+replay(GroupRun *group, Target *target, Jsonb *stored)
+{
+	target->decided = true;
+	target->stored = MemoryContextAlloc(group->kept, VARSIZE(stored));
+	memcpy(target->stored, stored, VARSIZE(stored));
+}
+
+/*
+ * Keep what was seen and chosen for the steps under the lock.
+ */
+static void
+keep_seen(GroupRun *group, Target *target)
+{
+	MrbTarget  *chosen = &target->attempt.target;
+
+	MemoryContextSwitchTo(group->kept);
+	target->attempt.seen = mrb_deployment_keep(target->attempt.seen);
+	chosen->id = copy_text(chosen->id);
+	chosen->rule = copy_text(chosen->rule);
+	chosen->skipped = copy_text(chosen->skipped);
+	chosen->skipped_text = NULL;
+	chosen->artifact = copy_finding(&chosen->artifact);
+	MemoryContextSwitchTo(group->scratch);
+}
+
+/*
+ * Keep what is to be done after the statement, if anything is.
+ */
+static void
+keep_rest(GroupRun *group, const MrbAttempt *attempt, const MrbOperation *operation,
+		  const MrbWritten *written)
+{
+	Rest	   *rest;
+
+	if (!operation->ask_capacity && !operation->runs_instances &&
+		!mrb_attempt_confirms(attempt))
+		return;
+	MemoryContextSwitchTo(group->kept);
+	rest = palloc0(sizeof(Rest));
+	rest->operation.action = operation->action;
+	rest->operation.deployment_id = attempt->request->deployment_id;
+	rest->operation.target_version_id = copy_text(operation->target_version_id);
+	rest->operation.serving_version_id = copy_text(operation->serving_version_id);
+	rest->operation.ask_capacity = operation->ask_capacity;
+	rest->operation.runs_instances = operation->runs_instances;
+	rest->written = *written;
+	rest->written.recent_served = datumCopy(written->recent_served, false, -1);
+	if (mrb_attempt_confirms(attempt))
+		rest->release_id = copy_text(attempt->now->target.release_id);
+	group->rest = lappend(group->rest, rest);
+	MemoryContextSwitchTo(group->scratch);
+}
+
+/*
+ * Copy a finding with its texts.
+ */
+static MrbFinding
+copy_finding(const MrbFinding *finding)
+{
+	MrbFinding	it = *finding;
+
+	it.message = copy_text(it.message);
+	it.detail = copy_text(it.detail);
+	it.hint = copy_text(it.hint);
+	return it;
+}
+
+/*
+ * Copy a text; NULL becomes NULL.
+ */
+static char *
+copy_text(const char *string)
+{
+	return string != NULL ? pstrdup(string) : NULL;
+}
