@@ -102,13 +102,13 @@ mrb_index_lookup_keep(void)
 void
 mrb_index_lookup_close_kept(void)
 {
-	if (--keeping.depth > 0)
-		return;
-	for (MrbIndexLookupKept *it = keeping.first; it != NULL; it = it->next)
+	for (MrbIndexLookupKept *it = keeping.first;
+		 it != NULL && keeping.depth == 1; it = it->next)
 	{
 		close_kept(it);
 		it->row->kept = NULL;
 	}
+	keeping.	depth--;
 }
 
 /*

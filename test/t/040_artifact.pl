@@ -82,8 +82,8 @@ sub storage_says
 
 	is($got->{state}, $state, $name) or diag $got->{messages};
 	like($got->{messages}, $pattern, "$name: it is said why");
-	like($got->{messages}, qr/^LOCATION:  \w+, checks[.]c:\d+$/m,
-		"$name: the log can say where the check is")
+	like($got->{messages}, qr/^LOCATION:  \w+, finding[.]c:\d+$/m,
+		"$name: the log says where it is raised")
 	  if $state =~ /^MR/;
 	return $got;
 }
@@ -190,6 +190,53 @@ ok($node->safe_psql('postgres',
 		"SELECT verified_at > now() - interval '1 minute'
 		FROM miosa.releases WHERE storage_uri LIKE '%/there'"),
 	'a verification is remembered');
+
+# A group asks for all artifacts before it locks anything, and goes on without
+# the targets that are refused
+$node->safe_psql('postgres', <<"EOS");
+SELECT miosa_put_deployment('g_' || n, 'ten_1', 'g' || n) FROM generate_series(1, 4) n;
+SELECT miosa_put_version('g_' || n, 'v1', 1, storage_uri => '@{[ $sink->url ]}/group-' || n) FROM generate_series(1, 4) n;
+SELECT miosa_put_version('g_' || n, 'v2', 2) FROM generate_series(1, 4) n;
+SELECT miosa_promote('g_' || n, 'v2') FROM generate_series(1, 4) n;
+EOS
+$sink->answer('^/group-2', status => 404);
+$sink->answer('^/group-3', status => 403);
+my $group = "FROM miosa.rollback_group(ARRAY['g_4', 'g_3', 'g_2', 'g_1'], array_fill('v1'::text, ARRAY[4])";
+is( $node->safe_psql('postgres',
+		"SELECT string_agg(concat_ws(' ', deployment_id, outcome, condition), ', ') $group)"),
+	'g_1 changed, g_2 ARTIFACT_GONE, g_3 STORAGE_UNAVAILABLE, g_4 changed',
+	'a group: who has an artifact');
+is( $node->safe_psql('postgres',
+		"SELECT string_agg(deployment_id, ', ' ORDER BY 1) FROM miosa.releases
+		WHERE deployment_id LIKE 'g_%' AND verified_at > now() - interval '1 minute'"),
+	'g_1, g_4', 'their verifications are remembered');
+is( $node->safe_psql('postgres',
+		"SELECT string_agg(concat_ws(' ', deployment_id, outcome, response #>> '{operation,warnings,0,code}'), ', ')
+		$group, accept_unverified => true)"),
+	'g_1 unchanged, g_2, g_3 changed ARTIFACT_UNVERIFIED, g_4 unchanged',
+	'without an answer, which the caller accepts');
+$sink->answer('^/group-3', hang => 1);
+$node->safe_psql('postgres',
+	"SELECT miosa_rollback('g_' || n, 'v2') FROM generate_series(1, 4) n");
+$sink->clear;
+
+my $grouped = $node->background_psql('postgres', on_error_stop => 0);
+
+$grouped->query_safe("SET miosa_rollback.artifact_timeout = '60 s';
+");
+$grouped->query_until(qr/go/, "\\echo go\nSELECT outcome $group);\n");
+ok($sink->wait_for(1, '^/group-3'), 'a group asks storage');
+is( $node->safe_psql('postgres',
+		"SELECT count(*) FROM (SELECT FROM miosa.deployments WHERE id LIKE 'g_%' FOR UPDATE NOWAIT) d"),
+	4, 'while it has locked nothing');
+$node->safe_psql('postgres',
+	"SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+	WHERE query LIKE 'SELECT outcome%'");
+like($grouped->query('SELECT 1 + 1'), qr/2/, 'and can be cancelled');
+is( $node->safe_psql('postgres',
+		"SELECT string_agg(DISTINCT active_version_id, ', ') FROM miosa.deployments WHERE id LIKE 'g_%'"),
+	'v2', 'so that nothing is done');
+$grouped->quit;
 
 # Storage that hangs
 $sink->answer('^/hang', hang => 1);
