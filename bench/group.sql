@@ -1,1 +1,3 @@
-SELECT count(miosa_rollback(d::text, :version, :key)) FROM generate_series(0, :count - 1) d;
+SELECT count(g.response) FROM miosa.rollback_group(
+	(SELECT array_agg(d::text) FROM generate_series(0, :count - 1) d),
+	array_fill(:version::text, ARRAY[:count]), array_fill(:key::text, ARRAY[:count])) g;
