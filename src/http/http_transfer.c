@@ -241,15 +241,16 @@ has_ca_file(void)
 
 /*
  * Whether the options may serve another request.  They may not when they have
- * credentials or a large body, nor when the request failed or was sent twice:
- * libcurl counts how often it resends, and gives up at the fifth time.
+ * credentials, a large body or a file of authorities, which the settings may not
+ * name any more, nor when the request failed or was sent twice: libcurl counts
+ * how often it resends, and gives up at the fifth time.
  */
 static bool
 may_keep_options(const MrbTransfer *transfer, MrbHttpOutcome outcome)
 {
 	return outcome == MRB_HTTP_ANSWERED && !transfer->cut &&
 		transfer->attempts == 1 && !transfer->large &&
-		transfer->kind != MRB_TRANSFER_SIGNED && !has_ca_file();
+		transfer->kind != MRB_TRANSFER_SIGNED && !transfer->ca_file;
 }
 
 /*
@@ -260,6 +261,7 @@ clear_options(MrbTransfer *transfer)
 {
 	curl_easy_reset(transfer->easy);
 	transfer->kind = MRB_TRANSFER_NONE;
+	transfer->ca_file = false;
 }
 
 /*
@@ -287,7 +289,8 @@ set_constants(MrbTransfer *transfer)
 static bool
 set_policy(MrbTransfer *transfer)
 {
-	if (has_ca_file() &&
+	transfer->ca_file = has_ca_file();
+	if (transfer->ca_file &&
 		!SET_OPTION(transfer, CURLOPT_CAINFO, mrb_ca_file))
 		return false;
 

@@ -35,6 +35,7 @@ typedef struct MrbTransfer
 
 	CURL	   *easy;			/* libcurl's handle */
 	MrbTransferKind kind;		/* of the request that its options are for */
+	bool		ca_file;		/* they name a file of authorities */
 	bool		keep_options;	/* they can serve the next one of that kind */
 	bool		large;			/* libcurl's copy of the body is not kept */
 	struct curl_slist *headers; /* must live as long as the transfer runs */
