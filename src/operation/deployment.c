@@ -19,14 +19,19 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/subtrans.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
@@ -186,36 +191,27 @@ static MrbQuery lock_query = {
 	.argtypes = {TEXTOID},
 };
 
-/* Columns of blocker_query, from 1. */
-enum
-{
-	BLOCKER_TEXT = 1,
-	BLOCKER_PREPARED
+/* The process that holds the row's lock. */
+static MrbQuery process_query = {
+	.sql = "SELECT pg_catalog.format('Process %s (%s) has held the row''s lock for %s s.', a.pid,"
+	" CASE WHEN a.application_name <> '' THEN a.application_name"
+	" ELSE coalesce(a.backend_type, 'unknown') END,"
+	" coalesce(extract(epoch FROM clock_timestamp() - a.xact_start)::numeric(20,1), 0))"
+	" FROM pg_catalog.pg_stat_get_activity($1) a",
+	.nargs = 1,
+	.argtypes = {INT4OID},
 };
 
 /*
- * Describe the holder of the row's lock: the transaction in the row's xmax,
- * which holds the lock on its own transaction id.  A shared xmax (several
- * lockers) finds no holder.  A prepared transaction has no process; only
- * COMMIT PREPARED or ROLLBACK PREPARED ends it.
+ * The prepared transaction that holds it.  It has no process; only COMMIT
+ * PREPARED or ROLLBACK PREPARED ends it.
  */
-static MrbQuery blocker_query = {
-	.sql = "SELECT CASE WHEN x.gid IS NOT NULL THEN"
-	" pg_catalog.format('Prepared transaction %L has held the row''s lock for %s s; it waits for COMMIT PREPARED or ROLLBACK PREPARED.',"
+static MrbQuery prepared_query = {
+	.sql = "SELECT pg_catalog.format('Prepared transaction %L has held the row''s lock for %s s; it waits for COMMIT PREPARED or ROLLBACK PREPARED.',"
 	" x.gid, extract(epoch FROM clock_timestamp() - x.prepared)::numeric(20,1))"
-	" ELSE pg_catalog.format('Process %s (%s) has held the row''s lock for %s s.', l.pid,"
-	" CASE WHEN a.application_name <> '' THEN a.application_name"
-	" ELSE coalesce(a.backend_type, 'unknown') END,"
-	" coalesce(extract(epoch FROM clock_timestamp() - a.xact_start)::numeric(20,1), 0)) END,"
-	" x.gid IS NOT NULL"
-	" FROM miosa.deployments p"
-	" JOIN pg_catalog.pg_locks l ON l.locktype = 'transactionid'"
-	" AND l.transactionid = p.xmax AND l.granted"
-	" LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
-	" LEFT JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = p.xmax"
-	" WHERE p.id = $1",
+	" FROM pg_catalog.pg_prepared_xacts x WHERE x.transaction = $1",
 	.nargs = 1,
-	.argtypes = {TEXTOID},
+	.argtypes = {XIDOID},
 };
 
 /* Disabled endpoints receive nothing. */
@@ -243,6 +239,7 @@ static Interval *read_retention(const char *tenant_id);
 static bool try_lock(const char *id, ItemPointer place);
 static void count_healthy(MrbVersion *version, const char *deployment_id);
 static MrbFinding find_holder(const char *id);
+static TransactionId read_locker(const char *id);
 static void wait_for_lock(const char *id, int wait);
 
 /*
@@ -663,20 +660,60 @@ count_healthy(MrbVersion *version, const char *deployment_id)
 static MrbFinding
 find_holder(const char *id)
 {
-	Datum		values[] = {CStringGetTextDatum(id)};
 	const char *holder = "The holder of the row's lock could not be determined.";
+	TransactionId xid = read_locker(id);
+	int			pid = TransactionIdIsValid(xid) ? BackendXidGetPid(xid) : 0;
 	bool		prepared = false;
 
 	mrb_query_open();
-	if (mrb_query_run(&blocker_query, values, NULL) > 0)
+	if (pid != 0)
 	{
-		prepared = mrb_query_bool(0, BLOCKER_PREPARED);
-		holder = mrb_query_text(0, BLOCKER_TEXT);
+		Datum		values[] = {Int32GetDatum(pid)};
+
+		if (mrb_query_run(&process_query, values, NULL) > 0)
+			holder = mrb_query_text(0, 1);
+	}
+	else if (TransactionIdIsValid(xid))
+	{
+		Datum		values[] = {TransactionIdGetDatum(xid)};
+
+		prepared = mrb_query_run(&prepared_query, values, NULL) > 0;
+		if (prepared)
+			holder = mrb_query_text(0, 1);
 	}
 	mrb_query_close();
 	return mrb_finding_fail("lock", MRB_ERR_DEPLOYMENT_BUSY,
 							psprintf("deployment \"%s\" is busy with another operation", id),
 							holder, mrb_lock_wait_hint(prepared));
+}
+
+/*
+ * Return the transaction that has the row locked, if it is in progress.  Its
+ * number in the row may be of a subtransaction.  Several lockers of a row have a
+ * number of their own, which names none of them.
+ */
+static TransactionId
+read_locker(const char *id)
+{
+	TransactionId xid = InvalidTransactionId;
+
+	mrb_index_lookup_begin();
+	if (mrb_index_lookup_find(&deployment_row, id, NULL))
+	{
+		bool		copied;
+		HeapTuple	tuple = ExecFetchSlotHeapTuple(deployment_row.slot, false, &copied);
+
+		if (!(tuple->t_data->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)))
+			xid = HeapTupleHeaderGetRawXmax(tuple->t_data);
+		mrb_index_lookup_close(&deployment_row);
+	}
+
+	/* Older ones have ended, and their parents are not kept. */
+	if (TransactionIdIsValid(xid))
+		xid = TransactionIdFollowsOrEquals(xid, TransactionXmin) ?
+			SubTransGetTopmostTransaction(xid) : InvalidTransactionId;
+	mrb_index_lookup_end();
+	return xid;
 }
 
 /*
