@@ -41,6 +41,7 @@ OBJS = \
 	src/base/function_name.o \
 	src/base/guc.o \
 	src/base/json_build.o \
+	src/base/optional_text.o \
 	src/base/setting_source.o \
 	src/common/array.o \
 	src/common/backoff.o \

@@ -29,6 +29,7 @@
 #include "artifact/artifact.h"
 #include "base/check_argument.h"
 #include "base/guc.h"
+#include "base/optional_text.h"
 #include "common/index_lookup.h"
 #include "operation/attempt.h"
 #include "operation/group.h"
@@ -69,7 +70,6 @@ static int	compare_requests(const void *one, const void *other);
 static void make_targets(GroupRun *group, MrbCallerRequest *requests, int n);
 static void check_same(const MrbCallerRequest *one,
 					   const MrbCallerRequest *other);
-static bool is_same(const char *one, const char *other);
 static void look_at_all(GroupRun *group);
 static void lock_all(GroupRun *group);
 static void write_all(GroupRun *group);
@@ -84,7 +84,6 @@ static void keep_seen(GroupRun *group, Target *target);
 static void keep_rest(GroupRun *group, const MrbAttempt *attempt,
 					  const MrbOperation *operation, const MrbWritten *written);
 static MrbFinding copy_finding(const MrbFinding *finding);
-static char *copy_text(const char *string);
 
 /*
  * Run a group.
@@ -182,24 +181,13 @@ make_targets(GroupRun *group, MrbCallerRequest *requests, int n)
 static void
 check_same(const MrbCallerRequest *one, const MrbCallerRequest *other)
 {
-	if (!is_same(one->version_id, other->version_id) ||
-		!is_same(one->key, other->key) ||
-		!is_same(one->expected_active, other->expected_active))
+	if (!mrb_optional_text_equals(one->version_id, other->version_id) ||
+		!mrb_optional_text_equals(one->key, other->key) ||
+		!mrb_optional_text_equals(one->expected_active, other->expected_active))
 		mrb_check_argument_refuse("argument", "deployment_ids",
 								  one->deployment_id,
 								  "The deployment is named twice, with different arguments.",
 								  "Name each deployment once.");
-}
-
-/*
- * Whether both are the same; NULL equals NULL.
- */
-static bool
-is_same(const char *one, const char *other)
-{
-	if (one == NULL || other == NULL)
-		return one == other;
-	return strcmp(one, other) == 0;
 }
 
 /*
@@ -414,9 +402,9 @@ keep_seen(GroupRun *group, Target *target)
 
 	MemoryContextSwitchTo(group->kept);
 	target->attempt.seen = mrb_deployment_keep(target->attempt.seen);
-	chosen->id = copy_text(chosen->id);
-	chosen->rule = copy_text(chosen->rule);
-	chosen->skipped = copy_text(chosen->skipped);
+	chosen->id = mrb_optional_text_copy(chosen->id);
+	chosen->rule = mrb_optional_text_copy(chosen->rule);
+	chosen->skipped = mrb_optional_text_copy(chosen->skipped);
 	chosen->skipped_text = NULL;
 	chosen->artifact = copy_finding(&chosen->artifact);
 	MemoryContextSwitchTo(group->scratch);
@@ -438,14 +426,14 @@ keep_rest(GroupRun *group, const MrbAttempt *attempt, const MrbOperation *operat
 	rest = palloc0(sizeof(Rest));
 	rest->operation.action = operation->action;
 	rest->operation.deployment_id = attempt->request->deployment_id;
-	rest->operation.target_version_id = copy_text(operation->target_version_id);
-	rest->operation.serving_version_id = copy_text(operation->serving_version_id);
+	rest->operation.target_version_id = mrb_optional_text_copy(operation->target_version_id);
+	rest->operation.serving_version_id = mrb_optional_text_copy(operation->serving_version_id);
 	rest->operation.ask_capacity = operation->ask_capacity;
 	rest->operation.runs_instances = operation->runs_instances;
 	rest->written = *written;
 	rest->written.recent_served = datumCopy(written->recent_served, false, -1);
 	if (mrb_attempt_confirms(attempt))
-		rest->release_id = copy_text(attempt->now->target.release_id);
+		rest->release_id = mrb_optional_text_copy(attempt->now->target.release_id);
 	group->rest = lappend(group->rest, rest);
 	MemoryContextSwitchTo(group->scratch);
 }
@@ -458,17 +446,8 @@ copy_finding(const MrbFinding *finding)
 {
 	MrbFinding	it = *finding;
 
-	it.message = copy_text(it.message);
-	it.detail = copy_text(it.detail);
-	it.hint = copy_text(it.hint);
+	it.message = mrb_optional_text_copy(it.message);
+	it.detail = mrb_optional_text_copy(it.detail);
+	it.hint = mrb_optional_text_copy(it.hint);
 	return it;
-}
-
-/*
- * Copy a text; NULL becomes NULL.
- */
-static char *
-copy_text(const char *string)
-{
-	return string != NULL ? pstrdup(string) : NULL;
 }

@@ -30,6 +30,7 @@
 #include "utils/rel.h"
 
 #include "base/errors.h"
+#include "base/optional_text.h"
 #include "notify/wakeup.h"
 #include "operation/actor.h"
 #include "operation/apply.h"
@@ -83,7 +84,6 @@ static void keep_derived(const Change *change);
 static Datum get_column(const Change *change, bool after, const char *name,
 						bool *isnull);
 static char *get_text(const Change *change, bool after, const char *name);
-static bool is_same_text(const char *one, const char *other);
 
 /*
  * miosa.deployments_pointer()
@@ -143,8 +143,8 @@ apply(const Change *given)
 
 	change.id = get_text(&change, false, "id");
 	change.active = get_text(&change, true, "active_version_id");
-	if (!is_same_text(get_text(&change, false, "active_version_id"),
-					  change.active))
+	if (!mrb_optional_text_equals(get_text(&change, false, "active_version_id"),
+								  change.active))
 		return move_pointer(&change);
 	keep_derived(&change);
 	return change.trigger->tg_newtuple;
@@ -243,9 +243,9 @@ keep_derived(const Change *change)
 			if (now == NULL)
 				now = mrb_deployment_read(change->id, change->active, NULL);
 			if (now != NULL &&
-				is_same_text(get_text(change, true, column),
-							 release ? now->target.release_id :
-							 now->target.sha256))
+				mrb_optional_text_equals(get_text(change, true, column),
+										 release ? now->target.release_id :
+										 now->target.sha256))
 				continue;
 		}
 		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
@@ -284,15 +284,4 @@ get_text(const Change *change, bool after, const char *name)
 	Datum		value = get_column(change, after, name, &isnull);
 
 	return isnull ? NULL : TextDatumGetCString(value);
-}
-
-/*
- * Whether both texts are the same; NULL equals NULL.
- */
-static bool
-is_same_text(const char *one, const char *other)
-{
-	if (one == NULL || other == NULL)
-		return one == other;
-	return strcmp(one, other) == 0;
 }

@@ -1,12 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * rollback.c
- *	  Rollback and promotion, and plans of them.
+ *	  Rollback and promotion of one deployment, and plans of them.
  *
- * An operation reads the deployment, checks it, asks storage, and only then
- * locks the deployment; under the lock it reads and checks again, and writes.
- * So nothing slow happens while other operations wait, and no decision rests
- * on rows that may have changed.  Promotion takes the same path.
+ * Both take the steps of attempt.c, one after the other, and raise the first
+ * finding that refuses.  A plan lists all findings instead.
  *
  *-------------------------------------------------------------------------
  */

@@ -12,6 +12,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "base/optional_text.h"
 #include "common/array.h"
 #include "common/query.h"
 #include "scheduler/capacity_request.h"
@@ -55,7 +56,6 @@ static MrbQuery read_query = {
 static MrbGoal parse_goal(const char *state);
 static void fetch_list(int row, int column, MrbStringList *list,
 					   MemoryContext context);
-static char *copy_string(const char *string);
 static void copy_list(MrbStringList *to, const MrbStringList *from);
 
 /*
@@ -122,7 +122,7 @@ mrb_capacity_request_copy(MrbCapacityRequest *to,
 
 	*to = *from;
 	for (size_t s = 0; s < lengthof(strings); s++)
-		*strings[s] = copy_string(*strings[s]);
+		*strings[s] = mrb_optional_text_copy(*strings[s]);
 	copy_list(&to->instances, &from->instances);
 	copy_list(&to->watchers, &from->watchers);
 }
@@ -173,15 +173,6 @@ fetch_list(int row, int column, MrbStringList *list, MemoryContext context)
 	for (int i = 0; i < list->n; i++)
 		list->items[i] = TextDatumGetCString(elements[i]);
 	MemoryContextSwitchTo(old);
-}
-
-/*
- * Copy a string that may be NULL.
- */
-static char *
-copy_string(const char *string)
-{
-	return string != NULL ? pstrdup(string) : NULL;
 }
 
 /*
