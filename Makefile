@@ -56,6 +56,8 @@ OBJS = \
 	src/common/lock_wait.o \
 	src/common/query.o \
 	src/common/registry.o \
+	src/common/row_plan.o \
+	src/common/row_write.o \
 	src/common/table.o \
 	src/common/timer.o \
 	src/common/worker_settings.o \
@@ -110,8 +112,6 @@ OBJS = \
 	src/operation/primary.o \
 	src/operation/response.o \
 	src/operation/rollback.o \
-	src/operation/row_plan.o \
-	src/operation/row_write.o \
 	src/operation/schema_marks.o \
 	src/operation/served.o \
 	src/operation/target.o \

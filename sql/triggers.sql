@@ -233,7 +233,7 @@ CREATE TRIGGER releases_delete BEFORE DELETE ON miosa.releases
 	FOR EACH ROW EXECUTE FUNCTION miosa.releases_collect();
 
 -- The pointer and what follows from it.  Operations write without firing the
--- trigger (src/operation/row_write.c); the C function knows the extension's own
+-- trigger (src/common/row_write.c); the C function knows the extension's own
 -- statements by themselves; no condition here depends on what is written.
 -- The deployment's row is locked.
 

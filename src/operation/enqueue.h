@@ -10,7 +10,7 @@
 
 #include "datatype/timestamp.h"
 
-#include "operation/row_write.h"
+#include "common/row_write.h"
 
 /*
  * Queue work of a kind (route, capacity, host_removed with its host, else

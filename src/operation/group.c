@@ -31,9 +31,9 @@
 #include "base/guc.h"
 #include "base/optional_text.h"
 #include "common/index_lookup.h"
+#include "common/row_write.h"
 #include "operation/attempt.h"
 #include "operation/group.h"
-#include "operation/row_write.h"
 
 /* One target. */
 typedef struct Target

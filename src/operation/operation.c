@@ -27,11 +27,11 @@
 
 #include "common/index_lookup.h"
 #include "common/query.h"
+#include "common/row_write.h"
 #include "operation/capacity.h"
 #include "operation/enqueue.h"
 #include "operation/operation.h"
 #include "operation/response.h"
-#include "operation/row_write.h"
 #include "operation/served.h"
 
 /* Columns of a deployment: those that an operation writes, and others. */
@@ -55,6 +55,11 @@ enum
 	DEPLOYMENT_PROJECT
 };
 
+/*
+ * deployments_pointer would leave the writes of the extension as they are, and
+ * to call it the executor would lock the row once more, which writes 54 bytes
+ * of WAL.
+ */
 static MrbRowWriteTable deployments = {
 	.table.name = "deployments",
 	.table.columns = {
@@ -84,6 +89,7 @@ static MrbRowWriteTable deployments = {
 		[DEPLOYMENT_UPDATED] = TIMESTAMPTZOID,
 	},
 	.nwritten = MRB_OPERATION_COLUMNS,
+	.skipped = "deployments_pointer",
 };
 
 static MrbIndexLookup deployment_row = {

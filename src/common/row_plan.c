@@ -35,7 +35,7 @@
 #include "utils/syscache.h"
 
 #include "base/compat.h"
-#include "operation/row_plan.h"
+#include "common/row_plan.h"
 
 struct MrbRowPlan
 {
@@ -51,14 +51,14 @@ struct MrbRowPlan
 	AttrNumber *defaulted;		/* columns that are not written */
 	Expr	  **defaults;		/* and their defaults */
 	int			ndefaults;
-	Oid			skipped;		/* function of deployments_pointer */
+	Oid			skipped;		/* function of a trigger; InvalidOid: none */
 };
 
 /* Counts changes of functions and types, which planned expressions hold. */
 static uint64 expression_changes = 0;
 
 static MrbRowPlan *make_plan(const MrbTable *table, int nwritten,
-							 Relation relation);
+							 const char *skipped, Relation relation);
 static void plan_checks(MrbRowPlan *plan, Relation relation);
 static void plan_conditions(MrbRowPlan *plan, Relation relation);
 static void plan_defaults(MrbRowPlan *plan, Relation relation);
@@ -73,7 +73,7 @@ static void skip_trigger(const MrbRowPlan *plan, TriggerDesc *triggers);
  */
 const MrbRowPlan *
 mrb_row_plan_get(MrbRowPlan **plan, const MrbTable *table, int nwritten,
-				 Relation relation)
+				 const char *skipped, Relation relation)
 {
 	if (*plan != NULL &&
 		(*plan)->table_changes == table->changes &&
@@ -82,7 +82,7 @@ mrb_row_plan_get(MrbRowPlan **plan, const MrbTable *table, int nwritten,
 	if (*plan != NULL)
 		MemoryContextSetParent((*plan)->context, TopTransactionContext);
 	*plan = NULL;
-	*plan = make_plan(table, nwritten, relation);
+	*plan = make_plan(table, nwritten, skipped, relation);
 	return *plan;
 }
 
@@ -159,7 +159,8 @@ mrb_row_plan_fill(const MrbRowPlan *plan, EState *estate, TupleTableSlot *slot)
  * Read and plan the expressions of a table.
  */
 static MrbRowPlan *
-make_plan(const MrbTable *table, int nwritten, Relation relation)
+make_plan(const MrbTable *table, int nwritten, const char *skipped,
+		  Relation relation)
 {
 	static bool registered = false;
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
@@ -177,9 +178,10 @@ make_plan(const MrbTable *table, int nwritten, Relation relation)
 	plan->context = context;
 	plan->table_changes = table->changes;
 	plan->expression_changes = expression_changes;
-	plan->skipped = LookupFuncName(list_make2(makeString("miosa"),
-											  makeString("deployments_pointer")),
-								   0, NULL, true);
+	if (skipped != NULL)
+		plan->skipped = LookupFuncName(list_make2(makeString("miosa"),
+												  makeString(pstrdup(skipped))),
+									   0, NULL, true);
 	for (int i = 0; i < nwritten; i++)
 		plan->written = bms_add_member(plan->written,
 									   table->attnums[i] -
@@ -308,18 +310,18 @@ forget_expressions(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 /*
- * Whether a trigger is the extension's own one that does not fire.
+ * Whether a trigger is the one that does not fire.
  */
 static bool
 is_skipped(const MrbRowPlan *plan, const Trigger *trigger)
 {
-	return trigger->tgfoid == plan->skipped &&
+	return OidIsValid(plan->skipped) && trigger->tgfoid == plan->skipped &&
 		TRIGGER_TYPE_MATCHES(trigger->tgtype, TRIGGER_TYPE_ROW,
 							 TRIGGER_TYPE_BEFORE, TRIGGER_TYPE_UPDATE);
 }
 
 /*
- * Take deployments_pointer out of the triggers.
+ * Take the skipped trigger out of the triggers.
  */
 static void
 skip_trigger(const MrbRowPlan *plan, TriggerDesc *triggers)

@@ -15,11 +15,12 @@
 typedef struct MrbRowPlan MrbRowPlan;
 
 /*
- * Return what is kept of an open table, of which the first columns are written;
- * keeps it in plan.
+ * Return what is kept of an open table, of which the first columns are written
+ * and a trigger is skipped, by the name of its function; keeps it in plan.
  */
 extern const MrbRowPlan *mrb_row_plan_get(MrbRowPlan **plan,
 										  const MrbTable *table, int nwritten,
+										  const char *skipped,
 										  Relation relation);
 extern Bitmapset *mrb_row_plan_written(const MrbRowPlan *plan);
 extern void mrb_row_plan_use(const MrbRowPlan *plan, ResultRelInfo *result,

@@ -11,13 +11,15 @@
 #include "executor/tuptable.h"
 
 #include "common/table.h"
-#include "operation/row_plan.h"
+#include "common/row_plan.h"
 
 typedef struct MrbRowWriteTable
 {
 	MrbTable	table;			/* with the columns that are written, in the
 								 * order of their values, and then others */
 	int			nwritten;		/* number of columns that are written */
+	const char *skipped;		/* function of a trigger that does not fire,
+								 * in schema miosa; NULL: all fire */
 	MrbRowPlan *plan;			/* row_plan.c's; NULL at first */
 } MrbRowWriteTable;
 

@@ -18,11 +18,10 @@
  * indexes, triggers of every kind with transition tables, replica identity,
  * serializable isolation, logical decoding.  What differs from a statement:
  *
- *	- The trigger deployments_pointer does not fire.  It leaves the writes of
- *	  the extension as they are, and to call it the executor would lock the row
- *	  once more, which writes 54 bytes of WAL.  Other triggers fire in the order
- *	  of their names; an UPDATE that one of them makes is a plain one, so the
- *	  skipped trigger needs no permission that somebody else could use.
+ *	- The trigger that a table names as skipped does not fire; see operation.c.
+ *	  Other triggers fire in the order of their names; an UPDATE that one of
+ *	  them makes is a plain one, so the skipped trigger needs no permission that
+ *	  somebody else could use.
  *	- Row-level security does not apply, nor is the owner asked for privileges
  *	  on its own tables: as in index_lookup.c.
  *	- Rules would need the rewriter, partitions tuple routing.  Such a table is
@@ -50,7 +49,7 @@
 
 #include "base/compat.h"
 #include "common/index_lookup.h"
-#include "operation/row_write.h"
+#include "common/row_write.h"
 
 /* How many rows are inserted at a time. */
 #define BATCH 100
@@ -252,7 +251,7 @@ static const MrbRowPlan *
 get_plan(MrbRowWriteTable *table, Relation relation)
 {
 	return mrb_row_plan_get(&table->plan, &table->table, table->nwritten,
-							relation);
+							table->skipped, relation);
 }
 
 /*
