@@ -41,6 +41,7 @@ OBJS = \
 	src/base/function_name.o \
 	src/base/guc.o \
 	src/base/json_build.o \
+	src/base/network_list.o \
 	src/base/optional_text.o \
 	src/base/setting_source.o \
 	src/common/array.o \
@@ -66,6 +67,7 @@ OBJS = \
 	src/http/http_call.o \
 	src/http/http_sockets.o \
 	src/http/http_transfer.o \
+	src/http/outbound.o \
 	src/http/public_address.o \
 	src/adapter/adapter.o \
 	src/adapter/adapter_scheduler.o \
@@ -256,7 +258,8 @@ REGRESS = \
 	endpoint_settings \
 	argument_types \
 	comments \
-	context
+	context \
+	security_networks
 
 ISOLATION = \
 	rollback_rollback \

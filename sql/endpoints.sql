@@ -296,6 +296,13 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'miosa_test_endpoint';
 COMMENT ON FUNCTION @extschema@.miosa_test_endpoint(text) IS 'Sends an endpoint, also a disabled one, a harmless request, and returns what the answer means';
 
+-- An address that a name leads to is judged when it is connected to; this is
+-- for people who want to know beforehand.
+CREATE FUNCTION miosa.refused_address(address inet) RETURNS text
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_refused_address';
+COMMENT ON FUNCTION miosa.refused_address(inet) IS 'Why no request is sent to an address, by the settings; null when requests may be sent there';
+
 -- Sending routes again.
 
 -- Queue the present route as a new change.

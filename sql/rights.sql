@@ -112,7 +112,7 @@ GRANT EXECUTE ON FUNCTION
 	@extschema@.miosa_resend, @extschema@.miosa_resync, @extschema@.miosa_redrive, @extschema@.miosa_test_endpoint,
 	miosa.rollback, miosa.promote, miosa.status, miosa.verdict, miosa.candidates, miosa.history,
 	miosa.progress_rows, miosa.heartbeat_horizon, miosa.overdue_rows, miosa.stands_on,
-	miosa.stored_response
+	miosa.stored_response, miosa.refused_address
 	TO miosa_operator;
 GRANT SELECT ON
 	miosa.plans, miosa.own_plans, miosa.shipped_plans, miosa.tenants, miosa.deployments, miosa.versions, miosa.releases, miosa.runtime_instances,

@@ -8,7 +8,8 @@
  * exist, or for zero instances.  If the endpoint has no marker, the test writes
  * one that the dispatcher takes for none and reads it back, because an endpoint
  * that does not return its marker cannot be verified.  The result shows no
- * secret, even if the answer repeats one.
+ * secret, even if the answer repeats one, and the body of the answer only to
+ * administrators: an endpoint may answer what operators must not read.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,6 +33,7 @@
 #include "delivery/marker.h"
 #include "endpoint/endpoint_list.h"
 #include "http/http_call.h"
+#include "operation/actor.h"
 
 PG_FUNCTION_INFO_V1(miosa_test_endpoint);
 PG_FUNCTION_INFO_V1(mrb_need_endpoint);
@@ -375,6 +377,11 @@ append_answer(StringInfo out, const MrbEndpoint *endpoint,
 	mrb_json_build_object(out, "answer");
 	mrb_json_build_integer(out, "status", answer->status);
 	mrb_json_build_raw(out, "elapsed_ms", psprintf("%.1f", answer->elapsed_ms));
+	if (!mrb_actor_administers())
+	{
+		mrb_json_build_end(out);
+		return;
+	}
 	/* Whatever it is, it must become valid text in any encoding. */
 	for (char *p = body; *p != '\0'; p++)
 		if ((*p < 0x20 || *p > 0x7e) && *p != '\n')

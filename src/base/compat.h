@@ -24,6 +24,13 @@
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
+/* 16 keeps what check hooks make for assign hooks in its own memory. */
+#if PG_VERSION_NUM >= 160000
+#define MRB_GUC_MALLOC(size) guc_malloc(LOG, size)
+#else
+#define MRB_GUC_MALLOC(size) malloc(size)
+#endif
+
 /* 17 computes a process's number from the address of its PGPROC. */
 #if PG_VERSION_NUM >= 170000
 #define MRB_PROC_NUMBER(proc) GetNumberFromPGProc(proc)

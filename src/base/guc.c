@@ -16,12 +16,15 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
+#include "base/compat.h"
 #include "base/guc.h"
 #include "base/miosa_rollback.h"
+#include "base/network_list.h"
 
 char	   *mrb_actor;
 bool		mrb_allow_drop;
 bool		mrb_allow_private_endpoints;
+MrbNetworkList *mrb_allowed_networks;
 char	   *mrb_artifact_file_root;
 int			mrb_artifact_max_age;
 int			mrb_artifact_timeout;
@@ -41,6 +44,9 @@ char	   *mrb_secret_directory;
 char	   *mrb_site;
 int			mrb_stage_wait;
 
+/* The text of mrb_allowed_networks. */
+static char *allowed_networks;
+
 /* Maximum length of an actor, which is type:id, in bytes. */
 #define MAX_ACTOR 512
 
@@ -53,6 +59,8 @@ static const struct config_enum_entry on_incompatible_options[] = {
 static void define_settings_a_to_c(void);
 static void define_settings_d_to_l(void);
 static void define_settings_m_to_z(void);
+static bool check_networks(char **newval, void **extra, GucSource source);
+static void assign_networks(const char *newval, void *extra);
 static bool check_actor(char **newval, void **extra, GucSource source);
 static bool check_absolute(char **newval, void **extra, GucSource source);
 
@@ -87,10 +95,17 @@ define_settings_a_to_c(void)
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 
 	DefineCustomBoolVariable("miosa_rollback.allow_private_endpoints",
-							 "Allows connections to loopback, link-local and private addresses.",
-							 NULL,
+							 "Allows connections to all addresses, also loopback, link-local and private ones.",
+							 "Metadata services of clouds are never asked.",
 							 &mrb_allow_private_endpoints, false,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomStringVariable("miosa_rollback.allowed_networks",
+							   "Networks that endpoints and storage may be in.",
+							   "A list of networks, and \"public\" for the public Internet.",
+							   &allowed_networks, "public",
+							   PGC_SIGHUP, GUC_LIST_INPUT, check_networks,
+							   assign_networks, NULL);
 
 	DefineCustomStringVariable("miosa_rollback.artifact_file_root",
 							   "Directory that file:// artifacts must be in.",
@@ -234,6 +249,39 @@ check_actor(char **newval, void **extra, GucSource source)
 	GUC_check_errdetail("The actor has %zu bytes; the maximum is %d.",
 						strlen(*newval), MAX_ACTOR);
 	return false;
+}
+
+/*
+ * Check hook of miosa_rollback.allowed_networks, which parses it.
+ */
+static bool
+check_networks(char **newval, void **extra, GucSource source)
+{
+	char	   *problem;
+	MrbNetworkList *list = mrb_network_list_parse(*newval, &problem);
+
+	(void) source;
+	if (list == NULL)
+	{
+		GUC_check_errdetail("%s", problem);
+		GUC_check_errhint("For example 'public, 10.0.0.0/8, fd00::/8'.");
+		return false;
+	}
+	*extra = MRB_GUC_MALLOC(mrb_network_list_size(list));
+	if (*extra == NULL)
+		return false;
+	memcpy(*extra, list, mrb_network_list_size(list));
+	return true;
+}
+
+/*
+ * Assign hook of miosa_rollback.allowed_networks.
+ */
+static void
+assign_networks(const char *newval, void *extra)
+{
+	(void) newval;
+	mrb_allowed_networks = extra;
 }
 
 /*

@@ -8,6 +8,8 @@
 #ifndef MRB_GUC_H
 #define MRB_GUC_H
 
+struct MrbNetworkList;
+
 typedef enum MrbOnIncompatible
 {
 	MRB_INCOMPATIBLE_WARN,
@@ -17,6 +19,7 @@ typedef enum MrbOnIncompatible
 extern char *mrb_actor;
 extern bool mrb_allow_drop;
 extern bool mrb_allow_private_endpoints;
+extern struct MrbNetworkList *mrb_allowed_networks;
 extern char *mrb_artifact_file_root;
 extern int	mrb_artifact_max_age;	/* seconds */
 extern int	mrb_artifact_timeout;	/* milliseconds */

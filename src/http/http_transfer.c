@@ -22,7 +22,7 @@
 #include "http/http.h"
 #include "http/http_sockets.h"
 #include "http/http_transfer.h"
-#include "http/public_address.h"
+#include "http/outbound.h"
 
 /* Maximum length of a body; the transfer ends there. */
 #define MAX_BODY (64 * 1024)
@@ -109,7 +109,8 @@ mrb_http_transfer_reset(MrbTransfer *transfer)
 	transfer->body_len = 0;
 	transfer->owner = NULL;
 	transfer->flaw = NULL;
-	transfer->cut = transfer->denied = transfer->opened = false;
+	transfer->cut = transfer->opened = false;
+	transfer->denied = MRB_OUTBOUND_ALLOWED;
 	transfer->attempts = 0;
 	transfer->open_errno = 0;
 	transfer->error[0] = '\0';
@@ -382,12 +383,12 @@ static curl_socket_t
 on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	MrbTransfer *transfer = arg;
+	MrbOutbound verdict = mrb_outbound_judge(&address->addr);
 	curl_socket_t fd;
 
-	if (!mrb_allow_private_endpoints &&
-		!mrb_public_address_matches(&address->addr))
+	if (verdict != MRB_OUTBOUND_ALLOWED)
 	{
-		transfer->denied = true;
+		transfer->denied = verdict;
 		return CURL_SOCKET_BAD;
 	}
 	transfer->opened = true;
@@ -416,19 +417,19 @@ on_close(void *arg, curl_socket_t fd)
 /*
  * Callback: a request is about to be sent.  libcurl calls it again when it
  * resends a request because a reused connection was closed.  It denies two more
- * cases: a connection that was opened while private addresses were allowed, and
- * one to this machine by one of its public addresses.
+ * cases: a connection that was opened while its network was allowed, and one to
+ * this machine by one of its public addresses.
  */
 static int
 on_request(void *arg, char *peer, char *local, int peer_port, int local_port)
 {
 	MrbTransfer *transfer = arg;
+	MrbOutbound verdict = mrb_outbound_judge_connection(peer, local);
 
 	transfer->attempts++;
-	if (mrb_allow_private_endpoints ||
-		(mrb_public_address_matches_text(peer) && strcmp(peer, local) != 0))
+	if (verdict == MRB_OUTBOUND_ALLOWED)
 		return CURL_PREREQFUNC_OK;
-	transfer->denied = true;
+	transfer->denied = verdict;
 	transfer->opened = false;
 	return CURL_PREREQFUNC_ABORT;
 }
@@ -537,7 +538,7 @@ outcome_of(MrbTransfer *transfer, CURLcode result)
 		return MRB_HTTP_REFUSED;
 	if (result == CURLE_OK || (result == CURLE_WRITE_ERROR && transfer->cut))
 		return MRB_HTTP_ANSWERED;
-	if (transfer->denied && !transfer->opened)
+	if (transfer->denied != MRB_OUTBOUND_ALLOWED && !transfer->opened)
 		return MRB_HTTP_REFUSED;
 
 	curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &sent);
@@ -563,8 +564,8 @@ error_of(MrbTransfer *transfer, MrbHttpOutcome outcome, CURLcode result)
 		return "";
 	if (transfer->flaw != NULL)
 		return transfer->flaw;
-	if (transfer->denied && outcome == MRB_HTTP_REFUSED)
-		return "the host is not on the public Internet, and miosa_rollback.allow_private_endpoints is off";
+	if (transfer->denied != MRB_OUTBOUND_ALLOWED && outcome == MRB_HTTP_REFUSED)
+		return mrb_outbound_refusal(transfer->denied);
 	if (transfer->open_errno != 0)
 		snprintf(transfer->error, sizeof(transfer->error),
 				 "could not open a socket: %s", strerror(transfer->open_errno));

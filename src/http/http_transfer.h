@@ -12,6 +12,8 @@
 
 #include <curl/curl.h>
 
+#include "http/outbound.h"
+
 struct MrbHttpAnswer;
 struct MrbHttpRequest;
 struct MrbHttpSockets;
@@ -48,7 +50,7 @@ typedef struct MrbTransfer
 	bool		cut;			/* body was longer than MAX_BODY */
 
 	int			attempts;		/* times that it was sent, see on_request */
-	bool		denied;			/* the policy denied an address */
+	MrbOutbound denied;			/* why an address was denied */
 	bool		opened;			/* but allowed another one */
 	int			open_errno;		/* why a socket could not be opened, or 0 */
 	char		error[CURL_ERROR_SIZE];

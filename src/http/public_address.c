@@ -18,10 +18,6 @@
  */
 #include "postgres.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-
 #include "http/public_address.h"
 
 typedef struct AddressBlock
@@ -57,43 +53,13 @@ static const AddressBlock reserved_v6[] = {
 	{{0x3f, 0xff, 0x00, 0x00}, 20}, /* documentation */
 };
 
-static bool v4_is_public(const void *address);
-static bool v6_is_public(const void *address);
 static bool in_block(const unsigned char *address, const AddressBlock *block);
-
-/*
- * Whether an address is public.
- */
-bool
-mrb_public_address_matches(const struct sockaddr *address)
-{
-	if (address->sa_family == AF_INET)
-		return v4_is_public(&((const struct sockaddr_in *) address)->sin_addr);
-	if (address->sa_family == AF_INET6)
-		return v6_is_public(&((const struct sockaddr_in6 *) address)->sin6_addr);
-	return false;
-}
-
-/*
- * The same for the text form of an address.
- */
-bool
-mrb_public_address_matches_text(const char *string)
-{
-	unsigned char parsed[sizeof(struct in6_addr)];
-
-	if (inet_pton(AF_INET, string, parsed) == 1)
-		return v4_is_public(parsed);
-	if (inet_pton(AF_INET6, string, parsed) == 1)
-		return v6_is_public(parsed);
-	return false;
-}
 
 /*
  * Whether an IPv4 address is public.
  */
-static bool
-v4_is_public(const void *address)
+bool
+mrb_public_address_matches_v4(const unsigned char *address)
 {
 	for (int i = 0; i < (int) lengthof(reserved_v4); i++)
 	{
@@ -106,8 +72,8 @@ v4_is_public(const void *address)
 /*
  * Whether an IPv6 address is public.
  */
-static bool
-v6_is_public(const void *address)
+bool
+mrb_public_address_matches_v6(const unsigned char *address)
 {
 	if (!in_block(address, &global_v6))
 		return false;

@@ -8,10 +8,11 @@
 #ifndef MRB_PUBLIC_ADDRESS_H
 #define MRB_PUBLIC_ADDRESS_H
 
-struct sockaddr;
-
-/* Whether an address is public.  These neither allocate nor raise errors. */
-extern bool mrb_public_address_matches(const struct sockaddr *address);
-extern bool mrb_public_address_matches_text(const char *string);
+/*
+ * Whether an address, in network order, is public.  These neither allocate nor
+ * raise errors.
+ */
+extern bool mrb_public_address_matches_v4(const unsigned char *address);
+extern bool mrb_public_address_matches_v6(const unsigned char *address);
 
 #endif							/* MRB_PUBLIC_ADDRESS_H */

@@ -15,6 +15,7 @@
 
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 
 #include "base/guc.h"
@@ -75,4 +76,17 @@ mrb_actor_read(void)
 		}
 	}
 	return actor;
+}
+
+/*
+ * Whether the caller's role, as caller_role() finds it, has the rights of
+ * miosa_admin.
+ */
+bool
+mrb_actor_administers(void)
+{
+	Oid			admins = get_role_oid("miosa_admin", true);
+
+	return superuser_arg(GetOuterUserId()) ||
+		(OidIsValid(admins) && has_privs_of_role(GetOuterUserId(), admins));
 }

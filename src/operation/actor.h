@@ -18,4 +18,7 @@ typedef struct MrbActor
 /* The actor of the current call; the texts are borrowed. */
 extern MrbActor mrb_actor_read(void);
 
+/* Whether the caller's role has the rights of miosa_admin. */
+extern bool mrb_actor_administers(void);
+
 #endif							/* MRB_ACTOR_H */

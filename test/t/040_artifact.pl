@@ -369,7 +369,7 @@ is(promote(version_at('file:///etc/none'))->{state},
 	'done', 'files are not looked for by default');
 $got = promote(version_at($sink->url . '/private'));
 is($got->{state}, 'MR503', 'private addresses are not asked by default');
-like($got->{messages}, qr/allow_private_endpoints is off/, 'it is said why');
+like($got->{messages}, qr/in no network of miosa_rollback\.allowed_networks/, 'it is said why');
 $got = promote(version_at("http://localhost:$sink->{port}/private"));
 is($got->{state}, 'MR503', 'a name is no way around it');
 unlike($got->{messages}, qr/127\.0|::1/, 'and its address is not shown');

@@ -1,8 +1,9 @@
 # A user who may write a URL must not be able to make the server ask questions
-# in its own network: with miosa_rollback.allow_private_endpoints off nothing
-# but the public Internet is connected to, in whatever way an address is
-# written, and an error does not say which address it was. What is written here
-# reaches a server that listens, should it be let through.
+# in its own network: nothing but the networks of
+# miosa_rollback.allowed_networks is connected to, in whatever way an address is
+# written, no metadata service of a cloud ever is, and an error does not say
+# which address it was. What is written here reaches a server that listens,
+# should it be let through. (Attack 8.)
 #
 # Where that may be done, all this runs in a network of its own, in which this
 # machine has public addresses.
@@ -62,16 +63,24 @@ EOC
 
 sub sql { return $node->safe_psql('postgres', @_); }
 
-sub allow
+sub set
 {
-	my ($how) = @_;
+	my ($name, $value) = @_;
 
-	$node->append_conf('postgresql.conf',
-		"miosa_rollback.allow_private_endpoints = $how");
+	$node->append_conf('postgresql.conf', "miosa_rollback.$name = '$value'");
 	$node->reload;
 	return $node->poll_query_until('postgres',
-		"SELECT current_setting('miosa_rollback.allow_private_endpoints') = '$how'"
-	);
+		"SELECT current_setting('miosa_rollback.$name') = '$value'");
+}
+
+sub allow { return set(allow_private_endpoints => @_); }
+
+sub tested
+{
+	my ($host, $port) = @_;
+
+	sql("SELECT miosa_put_endpoint('tried', 'put', 'http://$host:$port')");
+	return decode_json(sql("SELECT miosa_test_endpoint('tried')"))->{data};
 }
 
 sub last_error
@@ -90,7 +99,7 @@ sub last_error
 	return $error;
 }
 
-my $refused = qr/not on the public Internet/;
+my $refused = qr/in no network of miosa_rollback\.allowed_networks/;
 my $is_address = qr/\d+\.\d+|::|[0-9a-f]+:[0-9a-f]|7f00|localhost/;
 
 sql(<<'EOS');
@@ -106,7 +115,7 @@ EOS
 #
 my @host = qw(
   127.0.0.1 127.1 127.8.9.10 0.0.0.0 0 10.0.0.1 10.255.255.255 172.16.0.1
-  172.31.255.255 192.168.0.1 169.254.169.254 100.64.0.1 100.127.255.254
+  172.31.255.255 192.168.0.1 169.254.1.1 100.64.0.1 100.127.255.254
   192.0.0.1 192.0.2.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1
   255.255.255.255 2130706433 017700000001 0x7f000001 0x7f.1 0177.0.0.1
   0x7f.0.0.0x1 [::1] [::] [0:0:0:0:0:0:0:1] [::ffff:127.0.0.1]
@@ -147,6 +156,63 @@ like(decode_json(sql("SELECT miosa_test_endpoint('tried')"))->{data}{verdict},
 	qr/redirects/, 'a redirect is not followed');
 is(scalar($proxy->requests), 0, 'by nobody');
 $sink->plain;
+
+#
+# Metadata services of clouds: never, in no form, whatever is allowed
+#
+my $metadata = qr/metadata service/;
+
+for my $how ([ allow_private_endpoints => 'on' ],
+	[ allowed_networks => 'public, 0.0.0.0/0, ::/0' ])
+{
+	set(@$how);
+	for my $host (
+		qw(169.254.169.254 2852039166 0xa9fea9fe 0251.0376.0251.0376
+		169.254.43518 100.100.100.200 168.63.129.16 [fd00:ec2::254]
+		[::ffff:169.254.169.254] [::ffff:a9fe:a9fe] [64:ff9b::a9fe:a9fe]
+		[2002:a9fe:a9fe::] [::169.254.169.254]))
+	{
+		like(tested($host, $port)->{verdict}, $metadata, "$host is never asked");
+	}
+	allow('off');
+}
+is(scalar($proxy->requests), 0, 'also not by another way');
+
+#
+# Only the networks that are listed
+#
+set(allowed_networks => '127.0.0.0/30, fd00::/8');
+$sink->answer('.', status => 500, body => 'private words');
+my $data = tested('127.0.0.1', $port);
+
+is($data->{answer}{status}, 500, 'a listed network is connected to');
+is($data->{answer}{body}, 'private words', 'an administrator sees the body');
+sql('CREATE ROLE worker IN ROLE miosa_operator');
+$data = decode_json(
+	sql("SET ROLE worker; SELECT miosa_test_endpoint('tried')"))->{data};
+is($data->{answer}{status}, 500, 'an operator sees the status');
+ok(!exists $data->{answer}{body}, 'and not the body');
+like($data->{verdict}, qr/^the endpoint fails/, 'and the verdict');
+unlike($data->{verdict}, qr/private words/, 'without the body');
+$sink->plain;
+for my $host (qw(127.0.0.4 [::1] 10.0.0.1 8.8.8.8))
+{
+	like(tested($host, $port)->{verdict},
+		$refused, "$host is in none that is listed");
+}
+is(sql("SELECT concat_ws(' ', miosa.refused_address('127.0.0.3'),
+		miosa.refused_address('::ffff:127.0.0.1'), miosa.refused_address('fd12::1'))"),
+	'', 'what is listed is not refused');
+like(sql("SELECT miosa.refused_address('64:ff9b::7f00:4')"),
+	$refused, 'an address behind a translator is not listed by its own form');
+set(allowed_networks => '64:ff9b::/96, 9.9.9.9');
+is(sql("SELECT miosa.refused_address('64:ff9b::909:909')"),
+	'', 'both forms are listed');
+like(sql("SELECT miosa.refused_address('64:ff9b::7f00:4')"),
+	$refused, 'a translator is no way around the list');
+set(allowed_networks => 'public');
+allow('on');
+sql("SELECT miosa_put_endpoint('tried', 'put', 'http://127.0.0.1:$port')");
 
 #
 # A connection that is open already is of no use when it is not allowed
@@ -207,7 +273,8 @@ SKIP:
 			is($verdict, 'ok', "$host may be connected to");
 			next;
 		}
-		like($verdict, $refused, "$host is this machine, or hides what it is");
+		like($verdict, qr/$refused|this server/,
+			"$host is this machine, or hides what it is");
 		unlike($verdict, qr/8\.8|2600/, 'and the address is not named');
 	}
 	kill 'KILL', $pid;
