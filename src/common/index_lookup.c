@@ -59,6 +59,9 @@ static void open_kept(MrbIndexLookupKept *it);
 static void close_kept(MrbIndexLookupKept *it);
 static bool search_index(MrbIndexLookup *row, const char *first,
 						 const char *second);
+static IndexScanDesc begin_search(MrbIndexLookup *row, const char *first,
+								  const char *second);
+static bool next_row(MrbIndexLookup *row, IndexScanDesc scan);
 static IndexScanDesc begin_scan(MrbIndexLookup *row, int nkeys);
 static void end_scan(MrbIndexLookup *row, IndexScanDesc scan);
 static void close_scan(MrbIndexLookupKept *it);
@@ -136,6 +139,23 @@ mrb_index_lookup_find(MrbIndexLookup *row, const char *first, const char *second
 	if (!found)
 		mrb_index_lookup_close(row);
 	return found;
+}
+
+/*
+ * Visit all rows of a key.
+ */
+void
+mrb_index_lookup_each(MrbIndexLookup *row, const char *first,
+					  MrbIndexLookupVisit visit, void *arg)
+{
+	IndexScanDesc scan;
+
+	open_row(row);
+	scan = begin_search(row, first, NULL);
+	while (next_row(row, scan))
+		visit(row, arg);
+	end_scan(row, scan);
+	mrb_index_lookup_close(row);
 }
 
 /*
@@ -366,13 +386,25 @@ close_kept(MrbIndexLookupKept *it)
 static bool
 search_index(MrbIndexLookup *row, const char *first, const char *second)
 {
+	IndexScanDesc scan = begin_search(row, first, second);
+	bool		found = next_row(row, scan);
+
+	end_scan(row, scan);
+	return found;
+}
+
+/*
+ * Begin a search of the index for a key.
+ */
+static IndexScanDesc
+begin_search(MrbIndexLookup *row, const char *first, const char *second)
+{
 	const char *keys[] = {first, second};
 	int			nkeys = second != NULL ? 2 : 1;
 	ScanKeyData scankeys[lengthof(keys)];
 	IndexScanDesc scan = begin_scan(row, nkeys);
 	Relation	index = scan->indexRelation;
 	MemoryContext before;
-	bool		found;
 
 	for (int i = 0; i < nkeys; i++)
 	{
@@ -382,12 +414,25 @@ search_index(MrbIndexLookup *row, const char *first, const char *second)
 							   F_TEXTEQ, CStringGetTextDatum(keys[i]));
 	}
 	row->keys_changes = row->table.changes;
-	/* The scan may keep what it allocates. */
 	before = MemoryContextSwitchTo(GetMemoryChunkContext(scan));
 	index_rescan(scan, scankeys, nkeys, NULL, 0);
+	MemoryContextSwitchTo(before);
+	return scan;
+}
+
+/*
+ * Read the next row of the key; false when there is none.
+ */
+static bool
+next_row(MrbIndexLookup *row, IndexScanDesc scan)
+{
+	MemoryContext before;
+	bool		found;
+
+	/* The scan may keep what it allocates. */
+	before = MemoryContextSwitchTo(GetMemoryChunkContext(scan));
 	found = index_getnext_slot(scan, ForwardScanDirection, row->slot);
 	MemoryContextSwitchTo(before);
-	end_scan(row, scan);
 	return found;
 }
 

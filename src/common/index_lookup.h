@@ -3,8 +3,8 @@
  * index_lookup.h
  *	  Look rows up by their keys, without a query.
  *
- * Every operation makes these look-ups twice, and starting the executor for
- * them would cost several times the index scan.  Between
+ * Every operation makes these look-ups twice, and every delivery once; starting
+ * the executor for them would cost several times the index scan.  Between
  * mrb_index_lookup_begin() and mrb_index_lookup_end() one new snapshot is used,
  * as in one statement.  A found row is valid until mrb_index_lookup_close();
  * texts and jsonb are copied for the caller.  An error needs no clean-up, unless
@@ -52,9 +52,15 @@ extern void mrb_index_lookup_forget_kept(void);
  */
 extern bool mrb_index_lookup_find(MrbIndexLookup *row, const char *first, const char *second);
 
+/* Call visit for each row of a key, in no particular order. */
+typedef void (*MrbIndexLookupVisit) (MrbIndexLookup *row, void *arg);
+
+extern void mrb_index_lookup_each(MrbIndexLookup *row, const char *first,
+								  MrbIndexLookupVisit visit, void *arg);
+
 /*
- * The same for a row that this transaction has found before, in this place; it
- * may have been updated or deleted since.  An invalid place is none.
+ * Find a row that this transaction has found before, in this place; it may have
+ * been updated or deleted since.  An invalid place is none.
  */
 extern bool mrb_index_lookup_find_again(MrbIndexLookup *row, const ItemPointerData *place,
 										const char *first, const char *second);
