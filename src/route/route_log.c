@@ -17,31 +17,39 @@
 
 #include "common/array.h"
 #include "common/query.h"
+#include "common/row_write.h"
 #include "route/route_log.h"
 
-/* The arguments of append_query: one array a column. */
 enum
 {
-	ARG_EPOCH,
-	ARG_DEPLOYMENT_ID,
-	ARG_ROUTE_SEQ,
-	ARG_KIND,
-	ARG_HOST,
-	ARG_CREATED_AT,
-	APPEND_ARGS
+	LOG_EPOCH,
+	LOG_DEPLOYMENT_ID,
+	LOG_ROUTE_SEQ,
+	LOG_KIND,
+	LOG_HOST,
+	LOG_CREATED_AT,
+	LOG_COLUMNS
 };
 
-static MrbQuery append_query = {
-	.sql = "INSERT INTO miosa.route_log"
-	" (epoch, deployment_id, route_seq, kind, host, created_at)"
-	" SELECT * FROM unnest($1::pg_catalog.int8[], $2::text[],"
-	" $3::pg_catalog.int8[], $4::text[], $5::text[],"
-	" $6::pg_catalog.timestamptz[])",
-	.nargs = APPEND_ARGS,
-	.argtypes = {INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
-	TEXTARRAYOID, TIMESTAMPTZARRAYOID},
-	.expected = MRB_QUERY_INSERT,
+static MrbRowWriteTable route_log = {
+	.table.name = "route_log",
+	.table.columns = {
+		[LOG_EPOCH] = "epoch",
+		[LOG_DEPLOYMENT_ID] = "deployment_id",
+		[LOG_ROUTE_SEQ] = "route_seq",
+		[LOG_KIND] = "kind",
+		[LOG_HOST] = "host",
+		[LOG_CREATED_AT] = "created_at",
+	},
+	.table.types = {
+		[LOG_EPOCH] = INT8OID,
+		[LOG_ROUTE_SEQ] = INT8OID,
+		[LOG_CREATED_AT] = TIMESTAMPTZOID,
+	},
+	.nwritten = LOG_COLUMNS,
 };
+
+static MrbRowWriteTable *const written[] = {&route_log};
 
 static MrbQuery removed_query = {
 	.sql = "INSERT INTO miosa.removed_hosts AS r (host, deployment_id)"
@@ -227,46 +235,31 @@ mark_routed(MrbRouteChanges *changes)
 }
 
 /*
- * Insert all changes into the log with one statement.
+ * Insert all changes into the log.
  */
 static void
 append(const MrbRouteChanges *changes)
 {
-	static const Oid element_types[APPEND_ARGS] = {
-		[ARG_EPOCH] = INT8OID,
-		[ARG_DEPLOYMENT_ID] = TEXTOID,
-		[ARG_ROUTE_SEQ] = INT8OID,
-		[ARG_KIND] = TEXTOID,
-		[ARG_HOST] = TEXTOID,
-		[ARG_CREATED_AT] = TIMESTAMPTZOID,
-	};
-	int			n = changes->nchanges;
-	Datum	   *columns[APPEND_ARGS];
-	bool	   *nulls = palloc0(n * sizeof(bool));
-	Datum		args[APPEND_ARGS];
+	MrbRowWrite *write = mrb_row_write_begin(written, lengthof(written),
+											 changes->nchanges > 1);
 
-	for (int c = 0; c < APPEND_ARGS; c++)
-		columns[c] = palloc(n * sizeof(Datum));
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < changes->nchanges; i++)
 	{
-		MrbRouteChange *change = &changes->changes[i];
+		const MrbRouteChange *change = &changes->changes[i];
+		bool		nulls[LOG_COLUMNS] = {[LOG_HOST] = change->host == NULL};
+		Datum		values[LOG_COLUMNS] = {
+			[LOG_EPOCH] = Int64GetDatum(change->epoch),
+			[LOG_DEPLOYMENT_ID] = CStringGetTextDatum(change->deployment_id),
+			[LOG_ROUTE_SEQ] = Int64GetDatum(change->route_seq),
+			[LOG_KIND] = CStringGetTextDatum(kind_names[change->kind]),
+			[LOG_CREATED_AT] = TimestampTzGetDatum(change->since),
+		};
 
-		columns[ARG_EPOCH][i] = Int64GetDatum(change->epoch);
-		columns[ARG_DEPLOYMENT_ID][i] =
-			CStringGetTextDatum(change->deployment_id);
-		columns[ARG_ROUTE_SEQ][i] = Int64GetDatum(change->route_seq);
-		columns[ARG_KIND][i] = CStringGetTextDatum(kind_names[change->kind]);
-		nulls[i] = change->host == NULL;
-		columns[ARG_HOST][i] = nulls[i] ? (Datum) 0 :
-			CStringGetTextDatum(change->host);
-		columns[ARG_CREATED_AT][i] = TimestampTzGetDatum(change->since);
+		if (change->host != NULL)
+			values[LOG_HOST] = CStringGetTextDatum(change->host);
+		mrb_row_write_insert(write, 0, values, nulls);
 	}
-	for (int c = 0; c < APPEND_ARGS; c++)
-		args[c] = mrb_array_make(columns[c], c == ARG_HOST ? nulls : NULL, n,
-								 element_types[c]);
-	mrb_query_open();
-	mrb_query_run(&append_query, args, NULL);
-	mrb_query_close();
+	mrb_row_write_end(write);
 }
 
 /*
