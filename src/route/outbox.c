@@ -334,7 +334,9 @@ get_commit_lsn(TupleTableSlot *slot)
 }
 
 /*
- * Order rows by transaction, and those of a deployment by number.
+ * Order rows by transaction, and those of a deployment by number.  Nearly all
+ * rows come in this order, which is that of the key, and their routes are read
+ * and logged in the order of the indexes.
  */
 static int
 compare_rows(const void *a, const void *b)
@@ -343,6 +345,9 @@ compare_rows(const void *a, const void *b)
 	const OutboxRow *right = b;
 	int			result = compare_xids(&left->xid, &right->xid);
 
+	if (result == 0)
+		result = strcmp(left->change.deployment_id,
+						right->change.deployment_id);
 	if (result != 0)
 		return result;
 	return (left->change.route_seq > right->change.route_seq) -

@@ -166,12 +166,21 @@ typedef struct HostReader
 	int			size;			/* of the list */
 } HostReader;
 
+/* The tenant of the last deployment, which many in a row can have. */
+typedef struct Tenant
+{
+	const char *id;				/* NULL: none was read yet */
+	char	   *slug;			/* NULL: the tenant does not exist */
+} Tenant;
+
 static void read_routes(MrbRoute *routes, int n);
-static void read_route(MrbRoute *route);
+static void read_route(MrbRoute *route, Tenant *tenant);
 static void read_version(const char *version_id, MrbRoute *route);
-static void read_hosts(const char *slug, MrbRoute *route);
+static void read_hosts(const char *slug, const char *tenant_slug,
+					   MrbRoute *route);
 static void read_domain(MrbIndexLookup *row, void *arg);
-static char *managed_host(const char *slug, const char *tenant_id);
+static void read_tenant(const char *id, Tenant *tenant);
+static char *managed_host(const char *slug, const char *tenant_slug);
 static bool is_domain(const char *host);
 static void add_host(HostReader *reader, char *host);
 static int	compare_hosts(const void *a, const void *b);
@@ -257,13 +266,15 @@ mrb_route_is_wildcard(const char *host)
 static void
 read_routes(MrbRoute *routes, int n)
 {
+	Tenant		tenant = {NULL, NULL};
+
 	mrb_index_lookup_keep();
 	PG_TRY();
 	{
 		for (int i = 0; i < n; i++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			read_route(&routes[i]);
+			read_route(&routes[i], &tenant);
 		}
 		mrb_index_lookup_close_kept();
 	}
@@ -280,7 +291,7 @@ read_routes(MrbRoute *routes, int n)
  * does not exist.
  */
 static void
-read_route(MrbRoute *route)
+read_route(MrbRoute *route, Tenant *tenant)
 {
 	char	   *version_id;
 	char	   *slug;
@@ -305,7 +316,9 @@ read_route(MrbRoute *route)
 									   route->deployment_id, seq);
 	if (version_id != NULL)
 		read_version(version_id, route);
-	read_hosts(slug, route);
+	if (tenant->id == NULL || strcmp(tenant->id, route->tenant_id) != 0)
+		read_tenant(route->tenant_id, tenant);
+	read_hosts(slug, tenant->slug, route);
 }
 
 /*
@@ -335,14 +348,14 @@ read_version(const char *version_id, MrbRoute *route)
  * Read the active domains, and the managed host if no domain has its name.
  */
 static void
-read_hosts(const char *slug, MrbRoute *route)
+read_hosts(const char *slug, const char *tenant_slug, MrbRoute *route)
 {
 	HostReader	reader = {.hosts = &route->hosts};
 	char	   *host;
 
 	mrb_index_lookup_each(&domain_row, route->deployment_id, read_domain,
 						  &reader);
-	host = managed_host(slug, route->tenant_id);
+	host = managed_host(slug, tenant_slug);
 	if (host != NULL && !is_domain(host))
 		add_host(&reader, host);
 	if (route->hosts.n > 1)
@@ -361,20 +374,31 @@ read_domain(MrbIndexLookup *row, void *arg)
 }
 
 /*
+ * Read a tenant.
+ */
+static void
+read_tenant(const char *id, Tenant *tenant)
+{
+	tenant->id = id;
+	tenant->slug = NULL;
+	if (!mrb_index_lookup_find(&tenant_row, id, NULL))
+		return;
+	tenant->slug = mrb_index_lookup_text(&tenant_row, TENANT_SLUG);
+	mrb_index_lookup_close(&tenant_row);
+}
+
+/*
  * Return the managed host of a deployment; NULL for none.
  */
 static char *
-managed_host(const char *slug, const char *tenant_id)
+managed_host(const char *slug, const char *tenant_slug)
 {
 	char	   *host;
 
-	if (mrb_managed_domain == NULL || mrb_managed_domain[0] == '\0' ||
-		!mrb_index_lookup_find(&tenant_row, tenant_id, NULL))
+	if (tenant_slug == NULL || mrb_managed_domain == NULL ||
+		mrb_managed_domain[0] == '\0')
 		return NULL;
-	host = psprintf("%s.%s.%s", slug,
-					mrb_index_lookup_text(&tenant_row, TENANT_SLUG),
-					mrb_managed_domain);
-	mrb_index_lookup_close(&tenant_row);
+	host = psprintf("%s.%s.%s", slug, tenant_slug, mrb_managed_domain);
 	for (char *c = host; *c != '\0'; c++)
 		*c = pg_ascii_tolower((unsigned char) *c);
 	return host;
