@@ -1,5 +1,6 @@
 -- The doctor: one function a check.  A check is called check_ and its item, and
--- returns one finding; miosa_doctor() is their union.
+-- returns one finding; miosa_doctor() is their union.  They are in PL/pgSQL, which
+-- keeps their plans for the next call: planning takes most of the time.
 
 CREATE TYPE miosa.finding AS (item text, status text, seen text, fix text, needs text);
 COMMENT ON TYPE miosa.finding IS 'A row of miosa_doctor()';
@@ -38,7 +39,7 @@ COMMENT ON FUNCTION miosa.fix_needs(text) IS 'Role that may apply a fix: miosa_o
 -- Make the finding of a check.
 CREATE FUNCTION miosa.make_finding(item text, status text, seen text, fix text) RETURNS miosa.finding
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-	SELECT $1, $2, $3, $4, miosa.fix_needs($4)
+	SELECT ROW($1, $2, $3, $4, miosa.fix_needs($4))::miosa.finding
 $$;
 COMMENT ON FUNCTION miosa.make_finding(text, text, text, text) IS 'A finding with the role that its fix needs';
 
@@ -51,25 +52,27 @@ COMMENT ON FUNCTION miosa.some_names(text, bigint) IS 'Names in parentheses; n i
 
 -- Without preloading everything but delivery works.
 CREATE FUNCTION miosa.check_preloaded() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT CASE WHEN d.state = 'not preloaded'
-		THEN miosa.make_finding('preloaded', 'fail', 'the library is not in shared_preload_libraries; nothing is delivered',
-			'Add miosa_rollback to shared_preload_libraries and restart the server.')
-		ELSE miosa.make_finding('preloaded', 'ok', 'shared_preload_libraries has miosa_rollback', '') END
-	FROM miosa.dispatcher() d
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT CASE WHEN d.state = 'not preloaded'
+			THEN miosa.make_finding('preloaded', 'fail', 'the library is not in shared_preload_libraries; nothing is delivered',
+				'Add miosa_rollback to shared_preload_libraries and restart the server.')
+			ELSE miosa.make_finding('preloaded', 'ok', 'shared_preload_libraries has miosa_rollback', '') END
+		FROM miosa.dispatcher() d);
+END $$;
 COMMENT ON FUNCTION miosa.check_preloaded() IS 'Check of miosa_doctor(): is the library preloaded?';
 
 -- A table lock stops operations and the dispatcher alike.
 CREATE FUNCTION miosa.check_locks() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT miosa.make_finding('locks', CASE WHEN h.description IS NULL THEN 'ok' ELSE 'fail' END,
-		coalesce(h.description, 'no other process locks a whole table'),
-		CASE WHEN h.description IS NULL THEN ''
-			WHEN h.pid IS NULL THEN 'SELECT gid, prepared, owner FROM pg_prepared_xacts; then COMMIT PREPARED or ROLLBACK PREPARED.'
-			ELSE format('End its transaction, or the process: SELECT pg_terminate_backend(%s);', h.pid) END)
-	FROM miosa.table_holder() h
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('locks', CASE WHEN h.description IS NULL THEN 'ok' ELSE 'fail' END,
+			coalesce(h.description, 'no other process locks a whole table'),
+			CASE WHEN h.description IS NULL THEN ''
+				WHEN h.pid IS NULL THEN 'SELECT gid, prepared, owner FROM pg_prepared_xacts; then COMMIT PREPARED or ROLLBACK PREPARED.'
+				ELSE format('End its transaction, or the process: SELECT pg_terminate_backend(%s);', h.pid) END)
+		FROM miosa.table_holder() h);
+END $$;
 COMMENT ON FUNCTION miosa.check_locks() IS 'Check of miosa_doctor(): does another process lock a whole table?';
 
 -- What keeps the dispatcher, worst first.  It makes a pass every second, so one
@@ -135,109 +138,118 @@ COMMENT ON FUNCTION miosa.check_dispatcher() IS 'Check of miosa_doctor(): does t
 
 -- Neither the dispatcher nor the verifier starts when no slot is free.
 CREATE FUNCTION miosa.check_worker_slots() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT miosa.make_finding('worker_slots', CASE WHEN w.taken < w.most THEN 'ok' ELSE 'warn' END,
-		format('%s of max_worker_processes = %s are taken', w.taken, w.most),
-		CASE WHEN w.taken < w.most THEN '' ELSE 'Raise max_worker_processes and restart the server.' END)
-	FROM (SELECT count(*) AS taken, current_setting('max_worker_processes')::bigint AS most
-		FROM pg_stat_activity a
-		WHERE a.backend_type NOT IN ('client backend', 'autovacuum launcher', 'autovacuum worker', 'background writer',
-			'checkpointer', 'startup', 'walreceiver', 'walsender', 'walwriter', 'archiver', 'slotsync worker', 'walsummarizer', 'io worker')) w
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('worker_slots', CASE WHEN w.taken < w.most THEN 'ok' ELSE 'warn' END,
+			format('%s of max_worker_processes = %s are taken', w.taken, w.most),
+			CASE WHEN w.taken < w.most THEN '' ELSE 'Raise max_worker_processes and restart the server.' END)
+		FROM (SELECT count(*) AS taken, current_setting('max_worker_processes')::bigint AS most
+			FROM pg_stat_activity a
+			WHERE a.backend_type NOT IN ('client backend', 'autovacuum launcher', 'autovacuum worker', 'background writer',
+				'checkpointer', 'startup', 'walreceiver', 'walsender', 'walwriter', 'archiver', 'slotsync worker', 'walsummarizer', 'io worker')) w);
+END $$;
 COMMENT ON FUNCTION miosa.check_worker_slots() IS 'Check of miosa_doctor(): is a slot for a background worker free?';
 
 -- An endpoint without an entry in shared memory is seen by its row, which is
 -- written late.
 CREATE FUNCTION miosa.check_endpoint_entries() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT miosa.make_finding('endpoint_entries', CASE WHEN w.ok THEN 'ok' ELSE 'warn' END,
-		format('%s of miosa_rollback.max_endpoints = %s are taken%s', w.taken, w.size,
-			CASE WHEN w.ok THEN '' ELSE format('; endpoints of this database without one: %s', w.lacking) END),
-		CASE WHEN w.ok THEN '' ELSE 'Raise miosa_rollback.max_endpoints and restart the server.' END)
-	FROM (SELECT n.taken, n.size, l.lacking, n.taken < n.size OR l.lacking = 0 AS ok
-		FROM miosa.endpoint_entries() n, (
-			SELECT count(*) AS lacking FROM miosa.endpoints e
-			JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook')
-			WHERE e.enabled AND (SELECT d.state FROM miosa.dispatcher() d) = 'running'
-				AND NOT EXISTS (SELECT FROM miosa.endpoint_stats() s WHERE s.endpoint = e.name)) l) w
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('endpoint_entries', CASE WHEN w.ok THEN 'ok' ELSE 'warn' END,
+			format('%s of miosa_rollback.max_endpoints = %s are taken%s', w.taken, w.size,
+				CASE WHEN w.ok THEN '' ELSE format('; endpoints of this database without one: %s', w.lacking) END),
+			CASE WHEN w.ok THEN '' ELSE 'Raise miosa_rollback.max_endpoints and restart the server.' END)
+		FROM (SELECT n.taken, n.size, l.lacking, n.taken < n.size OR l.lacking = 0 AS ok
+			FROM miosa.endpoint_entries() n, (
+				SELECT count(*) AS lacking FROM miosa.endpoints e
+				JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook')
+				WHERE e.enabled AND (SELECT d.state FROM miosa.dispatcher() d) = 'running'
+					AND NOT EXISTS (SELECT FROM miosa.endpoint_stats() s WHERE s.endpoint = e.name)) l) w);
+END $$;
 COMMENT ON FUNCTION miosa.check_endpoint_entries() IS 'Check of miosa_doctor(): does each endpoint have an entry in shared memory?';
 
 -- Without endpoints rollbacks are delivered to no edge.
 CREATE FUNCTION miosa.check_endpoints() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT miosa.make_finding('endpoints', CASE WHEN count(*) FILTER (WHERE e.enabled) = 0 THEN 'warn' ELSE 'ok' END,
-		format('%s enabled, %s disabled', count(*) FILTER (WHERE e.enabled), count(*) FILTER (WHERE NOT e.enabled)),
-		CASE WHEN count(*) FILTER (WHERE e.enabled) = 0
-			THEN 'Add one: SELECT miosa_put_endpoint(''edge-1'', ''haproxy-map'', ''http://...'');' ELSE '' END)
-	FROM miosa.endpoints e
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('endpoints', CASE WHEN count(*) FILTER (WHERE e.enabled) = 0 THEN 'warn' ELSE 'ok' END,
+			format('%s enabled, %s disabled', count(*) FILTER (WHERE e.enabled), count(*) FILTER (WHERE NOT e.enabled)),
+			CASE WHEN count(*) FILTER (WHERE e.enabled) = 0
+				THEN 'Add one: SELECT miosa_put_endpoint(''edge-1'', ''haproxy-map'', ''http://...'');' ELSE '' END)
+		FROM miosa.endpoints e);
+END $$;
 COMMENT ON FUNCTION miosa.check_endpoints() IS 'Check of miosa_doctor(): is any endpoint enabled?';
 
 -- An endpoint that fails lacks routes.
 CREATE FUNCTION miosa.check_endpoint_health() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT miosa.make_finding('endpoint_health', CASE WHEN w.names IS NULL THEN 'ok' ELSE 'fail' END,
-		coalesce(miosa.clip(w.names, 200), 'no endpoint fails'),
-		CASE WHEN w.names IS NULL THEN '' ELSE 'SELECT name, last_status, last_error FROM miosa.stat_endpoint; a dead one: SELECT miosa_set_endpoint(''name'', false, ''why'');' END)
-	FROM (SELECT string_agg(s.name || ' (' || s.state || ')', ', ' ORDER BY s.name) AS names
-		FROM miosa.stat_endpoint s WHERE s.state IN ('backing off', 'misconfigured', 'gone', 'unverified')) w
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('endpoint_health', CASE WHEN w.names IS NULL THEN 'ok' ELSE 'fail' END,
+			coalesce(miosa.clip(w.names, 200), 'no endpoint fails'),
+			CASE WHEN w.names IS NULL THEN '' ELSE 'SELECT name, last_status, last_error FROM miosa.stat_endpoint; a dead one: SELECT miosa_set_endpoint(''name'', false, ''why'');' END)
+		FROM (SELECT string_agg(s.name || ' (' || s.state || ')', ', ' ORDER BY s.name) AS names
+			FROM miosa.stat_endpoint s WHERE s.state IN ('backing off', 'misconfigured', 'gone', 'unverified')) w);
+END $$;
 COMMENT ON FUNCTION miosa.check_endpoint_health() IS 'Check of miosa_doctor(): does an endpoint fail?';
 
 -- A deployment with a wildcard host does not converge at such an endpoint.
 CREATE FUNCTION miosa.check_wildcards() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT miosa.make_finding('wildcards', CASE WHEN w.names IS NULL THEN 'ok' ELSE 'fail' END,
-		coalesce('endpoints that cannot handle wildcard hosts: ' || miosa.clip(w.names, 160),
-			'every endpoint handles the wildcard hosts that it receives'),
-		CASE WHEN w.names IS NULL THEN '' ELSE 'SELECT * FROM miosa.wildcard_gaps(); then another adapter, or a selector without these deployments: SELECT miosa_put_endpoint(...);' END)
-	FROM (SELECT string_agg(DISTINCT format('%s (%s)', g.endpoint, g.adapter), ', ') AS names FROM miosa.wildcard_gaps() g) w
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('wildcards', CASE WHEN w.names IS NULL THEN 'ok' ELSE 'fail' END,
+			coalesce('endpoints that cannot handle wildcard hosts: ' || miosa.clip(w.names, 160),
+				'every endpoint handles the wildcard hosts that it receives'),
+			CASE WHEN w.names IS NULL THEN '' ELSE 'SELECT * FROM miosa.wildcard_gaps(); then another adapter, or a selector without these deployments: SELECT miosa_put_endpoint(...);' END)
+		FROM (SELECT string_agg(DISTINCT format('%s (%s)', g.endpoint, g.adapter), ', ') AS names FROM miosa.wildcard_gaps() g) w);
+END $$;
 COMMENT ON FUNCTION miosa.check_wildcards() IS 'Check of miosa_doctor(): does an endpoint receive wildcard hosts that its adapter cannot handle?';
 
 -- Routes that one endpoint refuses although it works.
 CREATE FUNCTION miosa.check_delivery_failures() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT miosa.make_finding('delivery_failures', CASE WHEN count(*) = 0 THEN 'ok' ELSE 'fail' END,
-		CASE WHEN count(*) = 0 THEN 'none' ELSE format('routes that an endpoint refuses: %s', count(*)) END,
-		CASE WHEN count(*) = 0 THEN '' ELSE 'TABLE miosa.delivery_failures; when it is repaired: SELECT miosa_redrive(''endpoint'');' END)
-	FROM miosa.delivery_failures f
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('delivery_failures', CASE WHEN count(*) = 0 THEN 'ok' ELSE 'fail' END,
+			CASE WHEN count(*) = 0 THEN 'none' ELSE format('routes that an endpoint refuses: %s', count(*)) END,
+			CASE WHEN count(*) = 0 THEN '' ELSE 'TABLE miosa.delivery_failures; when it is repaired: SELECT miosa_redrive(''endpoint'');' END)
+		FROM miosa.delivery_failures f);
+END $$;
 COMMENT ON FUNCTION miosa.check_delivery_failures() IS 'Check of miosa_doctor(): does an endpoint refuse routes?';
 
 -- Deployments without a healthy instance of their active version.  The operation
 -- that made it active has requested instances.
 CREATE FUNCTION miosa.check_capacity() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT miosa.make_finding('capacity', CASE WHEN w.n = 0 THEN 'ok' ELSE 'fail' END,
-		CASE WHEN w.n = 0 THEN 'no deployment waits too long for instances'
-			ELSE format('deployments that wait for instances longer than cutover_deadline: %s %s', w.n, miosa.some_names(w.names, w.n)) END,
-		CASE WHEN w.n = 0 THEN '' ELSE 'TABLE miosa.overdue; then SELECT * FROM miosa.status(''deployment'');' END)
-	FROM (SELECT count(*) AS n, string_agg(o.id, ', ' ORDER BY o.id) FILTER (WHERE o.place <= 3) AS names
-		FROM (SELECT v.id, row_number() OVER (ORDER BY v.id) AS place FROM miosa.overdue_rows(true) v) o) w
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('capacity', CASE WHEN w.n = 0 THEN 'ok' ELSE 'fail' END,
+			CASE WHEN w.n = 0 THEN 'no deployment waits too long for instances'
+				ELSE format('deployments that wait for instances longer than cutover_deadline: %s %s', w.n, miosa.some_names(w.names, w.n)) END,
+			CASE WHEN w.n = 0 THEN '' ELSE 'TABLE miosa.overdue; then SELECT * FROM miosa.status(''deployment'');' END)
+		FROM (SELECT count(*) AS n, string_agg(o.id, ', ' ORDER BY o.id) FILTER (WHERE o.place <= 3) AS names
+			FROM (SELECT v.id, row_number() OVER (ORDER BY v.id) AS place FROM miosa.overdue_rows(true) v) o) w);
+END $$;
 COMMENT ON FUNCTION miosa.check_capacity() IS 'Check of miosa_doctor(): does a deployment wait too long for instances?';
 
 -- The dispatcher takes committed work within a second.
 CREATE FUNCTION miosa.check_outbox() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT miosa.make_finding('outbox', CASE WHEN w.ok THEN 'ok' ELSE 'fail' END,
-		CASE WHEN w.n = 0 THEN 'empty' ELSE format('%s changes are pending, the oldest for %s', w.n, miosa.span(now() - w.oldest)) END,
-		CASE WHEN w.ok THEN '' ELSE 'See dispatcher.' END)
-	FROM (SELECT count(*) AS n, min(o.created_at) AS oldest, count(*) = 0 OR min(o.created_at) > now() - '5 s'::interval AS ok
-		FROM (SELECT o.created_at FROM miosa.outbox o ORDER BY o.xid LIMIT 100000) o) w
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('outbox', CASE WHEN w.ok THEN 'ok' ELSE 'fail' END,
+			CASE WHEN w.n = 0 THEN 'empty' ELSE format('%s changes are pending, the oldest for %s', w.n, miosa.span(now() - w.oldest)) END,
+			CASE WHEN w.ok THEN '' ELSE 'See dispatcher.' END)
+		FROM (SELECT count(*) AS n, min(o.created_at) AS oldest, count(*) = 0 OR min(o.created_at) > now() - '5 s'::interval AS ok
+			FROM (SELECT o.created_at FROM miosa.outbox o ORDER BY o.xid LIMIT 100000) o) w);
+END $$;
 COMMENT ON FUNCTION miosa.check_outbox() IS 'Check of miosa_doctor(): does committed work wait for the dispatcher?';
 
 -- A standby has no queue of notifications to look at.
 CREATE FUNCTION miosa.check_notification_queue() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT miosa.make_finding('notification_queue', CASE WHEN q.usage < 0.5 THEN 'ok' ELSE 'warn' END,
-		format('%s %% used', round((q.usage * 100)::numeric, 1)),
-		CASE WHEN q.usage < 0.5 THEN '' ELSE 'A listener sleeps in a transaction: end it; routes are delivered over HTTP meanwhile.' END)
-	FROM (SELECT CASE WHEN pg_is_in_recovery() THEN 0 ELSE pg_notification_queue_usage() END AS usage) q
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('notification_queue', CASE WHEN q.usage < 0.5 THEN 'ok' ELSE 'warn' END,
+			format('%s %% used', round((q.usage * 100)::numeric, 1)),
+			CASE WHEN q.usage < 0.5 THEN '' ELSE 'A listener sleeps in a transaction: end it; routes are delivered over HTTP meanwhile.' END)
+		FROM (SELECT CASE WHEN pg_is_in_recovery() THEN 0 ELSE pg_notification_queue_usage() END AS usage) q);
+END $$;
 COMMENT ON FUNCTION miosa.check_notification_queue() IS 'Check of miosa_doctor(): does the queue of notifications fill up?';
 
 -- Where pg_cron is in another database, only the end of the last maintenance
@@ -280,109 +292,118 @@ COMMENT ON FUNCTION miosa.check_pg_cron() IS 'Check of miosa_doctor(): does sche
 
 -- Expired idempotency keys that no maintenance has removed.
 CREATE FUNCTION miosa.check_expired_keys() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT miosa.make_finding('expired_keys', CASE WHEN k.n < 10000 THEN 'ok' ELSE 'warn' END,
-		format('%s%s expired keys are to be deleted', k.n, CASE WHEN k.n = 100000 THEN ' or more' ELSE '' END),
-		CASE WHEN k.n < 10000 THEN '' ELSE 'CALL miosa_maintain();' END)
-	FROM (SELECT count(*) AS n FROM (SELECT FROM miosa.idempotency_keys k
-		WHERE k.expires_at < now() - '10 min'::interval LIMIT 100000) k) k
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('expired_keys', CASE WHEN k.n < 10000 THEN 'ok' ELSE 'warn' END,
+			format('%s%s expired keys are to be deleted', k.n, CASE WHEN k.n = 100000 THEN ' or more' ELSE '' END),
+			CASE WHEN k.n < 10000 THEN '' ELSE 'CALL miosa_maintain();' END)
+		FROM (SELECT count(*) AS n FROM (SELECT FROM miosa.idempotency_keys k
+			WHERE k.expires_at < now() - '10 min'::interval LIMIT 100000) k) k);
+END $$;
 COMMENT ON FUNCTION miosa.check_expired_keys() IS 'Check of miosa_doctor(): do expired idempotency keys pile up?';
 
 -- Settings that let a crash lose what was committed.
 CREATE FUNCTION miosa.check_durability() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT miosa.make_finding('durability', CASE WHEN w.off IS NULL THEN 'ok' ELSE 'fail' END,
-		coalesce(w.off, 'fsync, full_page_writes and synchronous_commit are on'),
-		CASE WHEN w.off IS NULL THEN '' ELSE 'A crash can lose a committed rollback: turn them on.' END)
-	FROM (SELECT string_agg(format('%s = %s', s.name, s.setting), ', ' ORDER BY s.name) AS off
-		FROM pg_settings s
-		WHERE s.name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND s.setting = 'off') w
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('durability', CASE WHEN w.off IS NULL THEN 'ok' ELSE 'fail' END,
+			coalesce(w.off, 'fsync, full_page_writes and synchronous_commit are on'),
+			CASE WHEN w.off IS NULL THEN '' ELSE 'A crash can lose a committed rollback: turn them on.' END)
+		FROM (SELECT string_agg(format('%s = off', s.name), ', ' ORDER BY s.name) AS off
+			FROM unnest(ARRAY['fsync', 'full_page_writes', 'synchronous_commit']) s (name)
+			WHERE current_setting(s.name) = 'off') w);
+END $$;
 COMMENT ON FUNCTION miosa.check_durability() IS 'Check of miosa_doctor(): can a crash lose a commit?';
 
 -- Count the standbys of this server; a base backup is not one.
 CREATE FUNCTION miosa.count_standbys() RETURNS bigint
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT count(*) FROM pg_stat_replication r WHERE r.application_name <> 'pg_basebackup'
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT count(*) FROM pg_stat_replication r WHERE r.application_name <> 'pg_basebackup'
+);
+END $$;
 COMMENT ON FUNCTION miosa.count_standbys() IS 'Number of standbys and other receivers of the WAL that are connected';
 
 -- An asynchronous standby may lack what the primary has committed.
 CREATE FUNCTION miosa.check_replication() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT CASE
-		WHEN n = 0 THEN miosa.make_finding('replication', 'ok', 'no standby', '')
-		WHEN current_setting('synchronous_standby_names') = ''
-			THEN miosa.make_finding('replication', 'warn', format('%s standby, none of them synchronous', n),
-				'A fail-over can lose a committed rollback: set synchronous_standby_names.')
-		ELSE miosa.make_finding('replication', 'ok', format('%s standby, synchronous_standby_names is set', n), '') END
-	FROM miosa.count_standbys() n
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT CASE
+			WHEN n = 0 THEN miosa.make_finding('replication', 'ok', 'no standby', '')
+			WHEN current_setting('synchronous_standby_names') = ''
+				THEN miosa.make_finding('replication', 'warn', format('%s standby, none of them synchronous', n),
+					'A fail-over can lose a committed rollback: set synchronous_standby_names.')
+			ELSE miosa.make_finding('replication', 'ok', format('%s standby, synchronous_standby_names is set', n), '') END
+		FROM miosa.count_standbys() n);
+END $$;
 COMMENT ON FUNCTION miosa.check_replication() IS 'Check of miosa_doctor(): can a fail-over lose a commit?';
 
 -- Without a site a fail-over looks like a copy, and the dispatcher pauses.
 CREATE FUNCTION miosa.check_site() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT CASE
-		WHEN s.site <> '' THEN miosa.make_finding('site', 'ok', format('"%s"', s.site), '')
-		WHEN pg_is_in_recovery() OR miosa.count_standbys() > 0
-			THEN miosa.make_finding('site', 'warn', 'miosa_rollback.site is empty and there is a standby',
-				'Set it to the same name on all servers, or the dispatcher pauses after a fail-over.')
-		ELSE miosa.make_finding('site', 'ok', 'empty; needed with a standby', '') END
-	FROM (SELECT coalesce(current_setting('miosa_rollback.site', true), '') AS site) s
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT CASE
+			WHEN s.site <> '' THEN miosa.make_finding('site', 'ok', format('"%s"', s.site), '')
+			WHEN pg_is_in_recovery() OR miosa.count_standbys() > 0
+				THEN miosa.make_finding('site', 'warn', 'miosa_rollback.site is empty and there is a standby',
+					'Set it to the same name on all servers, or the dispatcher pauses after a fail-over.')
+			ELSE miosa.make_finding('site', 'ok', 'empty; needed with a standby', '') END
+		FROM (SELECT coalesce(current_setting('miosa_rollback.site', true), '') AS site) s);
+END $$;
 COMMENT ON FUNCTION miosa.check_site() IS 'Check of miosa_doctor(): does the dispatcher continue after a fail-over?';
 
 -- Rights on secrets are a failure, others are a warning.
 CREATE FUNCTION miosa.check_grants() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT miosa.make_finding('grants', CASE WHEN w.secret THEN 'fail' WHEN w.n > 0 THEN 'warn' ELSE 'ok' END,
-		CASE WHEN w.n = 0 THEN 'there are only the rights that the extension granted'
-			ELSE format('rights that the extension did not grant: %s%s', miosa.clip(w.names, 300),
-				CASE WHEN w.n > 3 THEN format(' and %s more', w.n - 3) ELSE '' END) END,
-		CASE WHEN w.n = 0 THEN '' WHEN w.n <= 3 THEN w.revokes ELSE 'SELECT revoke FROM miosa.foreign_grants \gexec' END)
-	FROM (SELECT count(*) AS n, bool_or(g.object = 'miosa.secrets') AS secret,
-			string_agg(format('%s on %s to %s', g.privilege, g.object, g.grantee), ', ' ORDER BY g.place) FILTER (WHERE g.place <= 3) AS names,
-			string_agg(g.revoke, ' ' ORDER BY g.place) FILTER (WHERE g.place <= 3) AS revokes
-		FROM (SELECT f.*, row_number() OVER (ORDER BY f.object <> 'miosa.secrets', f.object, f.grantee, f.privilege) AS place
-			FROM miosa.foreign_grants f) g) w
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('grants', CASE WHEN w.secret THEN 'fail' WHEN w.n > 0 THEN 'warn' ELSE 'ok' END,
+			CASE WHEN w.n = 0 THEN 'there are only the rights that the extension granted'
+				ELSE format('rights that the extension did not grant: %s%s', miosa.clip(w.names, 300),
+					CASE WHEN w.n > 3 THEN format(' and %s more', w.n - 3) ELSE '' END) END,
+			CASE WHEN w.n = 0 THEN '' WHEN w.n <= 3 THEN w.revokes ELSE 'SELECT revoke FROM miosa.foreign_grants \gexec' END)
+		FROM (SELECT count(*) AS n, bool_or(g.object = 'miosa.secrets') AS secret,
+				string_agg(format('%s on %s to %s', g.privilege, g.object, g.grantee), ', ' ORDER BY g.place) FILTER (WHERE g.place <= 3) AS names,
+				string_agg(g.revoke, ' ' ORDER BY g.place) FILTER (WHERE g.place <= 3) AS revokes
+			FROM (SELECT f.*, row_number() OVER (ORDER BY f.object <> 'miosa.secrets', f.object, f.grantee, f.privilege) AS place
+				FROM miosa.foreign_grants f) g) w);
+END $$;
 COMMENT ON FUNCTION miosa.check_grants() IS 'Check of miosa_doctor(): are there rights that the install script did not grant?';
 
 -- A secret in a file may be unreadable; one in the table is never shown, but a
 -- publication of the table sends its row without the value.
 CREATE FUNCTION miosa.check_secrets() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT miosa.make_finding('secrets', CASE WHEN w.problems IS NULL THEN 'ok' ELSE 'fail' END,
-		coalesce('secrets cannot be used: ' || miosa.clip(w.problems, 300),
-			format('%s in files, %s in miosa.secrets%s', w.in_files, w.n - w.in_files,
-				(SELECT ', which leaves the server without the values, by publication '
-						|| miosa.clip(string_agg(DISTINCT quote_ident(t.pubname), ', '), 200)
-					FROM pg_publication_tables t WHERE t.schemaname = 'miosa' AND t.tablename = 'secrets'))),
-		CASE WHEN w.problems IS NULL THEN '' ELSE 'SHOW miosa_rollback.secret_directory; let the server read the file below it, or name another one: SELECT miosa_put_secret(''name'', ''file:NAME'');' END)
-	FROM (SELECT count(*) AS n, count(*) FILTER (WHERE s.in_file) AS in_files,
-			string_agg(format('%s (%s)', s.name, s.problem), '; ' ORDER BY s.name) FILTER (WHERE s.problem IS NOT NULL) AS problems
-		FROM (SELECT s.name, miosa.reveal(s.value) LIKE 'file:%' AS in_file,
-				coalesce(miosa.secret_problem(miosa.reveal(s.value)), miosa.secret_problem(miosa.reveal(s.previous))) AS problem
-			FROM miosa.secrets s) s) w
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('secrets', CASE WHEN w.problems IS NULL THEN 'ok' ELSE 'fail' END,
+			coalesce('secrets cannot be used: ' || miosa.clip(w.problems, 300),
+				format('%s in files, %s in miosa.secrets%s', w.in_files, w.n - w.in_files,
+					(SELECT ', which leaves the server without the values, by publication '
+							|| miosa.clip(string_agg(DISTINCT quote_ident(t.pubname), ', '), 200)
+						FROM pg_publication_tables t WHERE t.schemaname = 'miosa' AND t.tablename = 'secrets'))),
+			CASE WHEN w.problems IS NULL THEN '' ELSE 'SHOW miosa_rollback.secret_directory; let the server read the file below it, or name another one: SELECT miosa_put_secret(''name'', ''file:NAME'');' END)
+		FROM (SELECT count(*) AS n, count(*) FILTER (WHERE s.in_file) AS in_files,
+				string_agg(format('%s (%s)', s.name, s.problem), '; ' ORDER BY s.name) FILTER (WHERE s.problem IS NOT NULL) AS problems
+			FROM (SELECT s.name, miosa.reveal(s.value) LIKE 'file:%' AS in_file,
+					coalesce(miosa.secret_problem(miosa.reveal(s.value)), miosa.secret_problem(miosa.reveal(s.previous))) AS problem
+				FROM miosa.secrets s) s) w);
+END $$;
 COMMENT ON FUNCTION miosa.check_secrets() IS 'Check of miosa_doctor(): can each secret be read?';
 
 -- A worker that ends with an error is started again, and fails again: between
 -- two tries no process is there.
 CREATE FUNCTION miosa.check_subscriptions() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT miosa.make_finding('subscriptions', CASE WHEN w.failing IS NULL THEN 'ok' ELSE 'fail' END,
-		CASE WHEN w.n = 0 THEN 'no subscription' WHEN w.failing IS NULL THEN format('%s enabled, none fails', w.n)
-			ELSE format('subscriptions whose worker fails repeatedly: %s', miosa.clip(w.failing, 200)) END,
-		CASE WHEN w.failing IS NULL THEN '' ELSE 'Read the error in the server log: where people wrote the same key on both servers, delete the row here, or skip the transaction: ALTER SUBSCRIPTION name SKIP (lsn = ...);' END)
-	FROM (SELECT count(*) AS n, string_agg(s.name, ', ' ORDER BY s.name) FILTER (WHERE s.fails) AS failing
-		FROM (SELECT quote_ident(s.subname) AS name, t.apply_error_count + t.sync_error_count > 0
-				AND NOT EXISTS (SELECT FROM pg_stat_subscription a WHERE a.subid = s.oid AND a.relid IS NULL AND a.pid IS NOT NULL) AS fails
-			FROM pg_subscription s JOIN pg_stat_subscription_stats t ON t.subid = s.oid
-			WHERE s.subenabled AND s.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())) s) w
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('subscriptions', CASE WHEN w.failing IS NULL THEN 'ok' ELSE 'fail' END,
+			CASE WHEN w.n = 0 THEN 'no subscription' WHEN w.failing IS NULL THEN format('%s enabled, none fails', w.n)
+				ELSE format('subscriptions whose worker fails repeatedly: %s', miosa.clip(w.failing, 200)) END,
+			CASE WHEN w.failing IS NULL THEN '' ELSE 'Read the error in the server log: where people wrote the same key on both servers, delete the row here, or skip the transaction: ALTER SUBSCRIPTION name SKIP (lsn = ...);' END)
+		FROM (SELECT count(*) AS n, string_agg(s.name, ', ' ORDER BY s.name) FILTER (WHERE s.fails) AS failing
+			FROM (SELECT quote_ident(s.subname) AS name, t.apply_error_count + t.sync_error_count > 0
+					AND NOT EXISTS (SELECT FROM pg_stat_subscription a WHERE a.subid = s.oid AND a.relid IS NULL AND a.pid IS NOT NULL) AS fails
+				FROM pg_subscription s JOIN pg_stat_subscription_stats t ON t.subid = s.oid
+				WHERE s.subenabled AND s.subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())) s) w);
+END $$;
 COMMENT ON FUNCTION miosa.check_subscriptions() IS 'Check of miosa_doctor(): does a subscription fail?';
 
 -- Two versions to go back to, so that one may be bad.  Each deployment is looked
@@ -417,20 +438,21 @@ COMMENT ON FUNCTION miosa.check_restorable() IS 'Check of miosa_doctor(): does e
 -- Storage is asked about default targets again and again, so an old time of
 -- missing_at belongs to a version that is no target any more.
 CREATE FUNCTION miosa.check_artifacts() RETURNS miosa.finding
-LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT miosa.make_finding('artifacts', CASE WHEN w.n = 0 THEN 'ok' ELSE 'fail' END,
-		CASE WHEN w.n = 0 THEN 'storage has every artifact that was verified'
-			ELSE format('artifacts of rollback targets that storage lost: %s %s', w.n, miosa.some_names(w.names, w.n)) END,
-		CASE WHEN w.n = 0 THEN '' ELSE 'SELECT deployment_id, storage_uri, missing_at FROM miosa.releases WHERE missing_at IS NOT NULL; put them back, or archive the versions: SELECT miosa_archive_version(''deployment'', ''version'');' END)
-	FROM (SELECT count(*) AS n, string_agg(m.name, ', ' ORDER BY m.name) FILTER (WHERE m.place <= 3) AS names
-		FROM (SELECT r.deployment_id || ' v' || v.version_number AS name,
-				row_number() OVER (ORDER BY r.deployment_id, v.version_number) AS place
-			FROM miosa.releases r
-			JOIN miosa.versions v ON v.deployment_id = r.deployment_id AND v.id = r.deployment_version_id
-			WHERE r.missing_at > now() - greatest('1 day'::interval,
-					2 * current_setting('miosa_rollback.artifact_max_age', true)::interval)
-				AND r.collected_at IS NULL AND v.state = 'ready') m) w
-$$;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('artifacts', CASE WHEN w.n = 0 THEN 'ok' ELSE 'fail' END,
+			CASE WHEN w.n = 0 THEN 'storage has every artifact that was verified'
+				ELSE format('artifacts of rollback targets that storage lost: %s %s', w.n, miosa.some_names(w.names, w.n)) END,
+			CASE WHEN w.n = 0 THEN '' ELSE 'SELECT deployment_id, storage_uri, missing_at FROM miosa.releases WHERE missing_at IS NOT NULL; put them back, or archive the versions: SELECT miosa_archive_version(''deployment'', ''version'');' END)
+		FROM (SELECT count(*) AS n, string_agg(m.name, ', ' ORDER BY m.name) FILTER (WHERE m.place <= 3) AS names
+			FROM (SELECT r.deployment_id || ' v' || v.version_number AS name,
+					row_number() OVER (ORDER BY r.deployment_id, v.version_number) AS place
+				FROM miosa.releases r
+				JOIN miosa.versions v ON v.deployment_id = r.deployment_id AND v.id = r.deployment_version_id
+				WHERE r.missing_at > now() - greatest('1 day'::interval,
+						2 * current_setting('miosa_rollback.artifact_max_age', true)::interval)
+					AND r.collected_at IS NULL AND v.state = 'ready') m) w);
+END $$;
 COMMENT ON FUNCTION miosa.check_artifacts() IS 'Check of miosa_doctor(): has storage lost artifacts of rollback targets?';
 
 -- The order is fixed, so that two runs can be compared.  A check that meets a

@@ -152,16 +152,17 @@ CREATE TRIGGER settings_changed AFTER INSERT OR UPDATE OR DELETE ON miosa.secret
 -- receive.
 CREATE FUNCTION miosa.wildcard_gaps(OUT endpoint text, OUT adapter text, OUT fqdn text, OUT deployment_id text)
 RETURNS SETOF record
-LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT e.name, a.name, d.fqdn, p.id
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY SELECT e.name, a.name, d.fqdn, p.id
 	FROM miosa.domains d
 	JOIN miosa.deployments p ON p.id = d.deployment_id
 	JOIN miosa.endpoints e ON e.enabled AND miosa.selects(e.selector, p.id, p.tenant_id, p.kind)
 	JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook') AND NOT a.wildcards
 	WHERE d.state = 'active' AND d.fqdn LIKE '*.%'
 	ORDER BY e.name COLLATE "C", d.fqdn COLLATE "C";
-END;
+END $$;
 COMMENT ON FUNCTION miosa.wildcard_gaps() IS 'Endpoints whose adapter cannot handle a wildcard host that they receive';
 
 -- Warn of at most five gaps.

@@ -61,11 +61,12 @@ CREATE VIEW miosa.foreign_grants AS
 			SELECT o.classid, o.objid, t.attnum, t.attname, o.kind, o.object, o.owner, t.attacl
 			FROM miosa.members o JOIN pg_attribute t ON o.classid = 'pg_class'::regclass AND t.attrelid = o.objid
 			WHERE t.attacl IS NOT NULL) m
+		LEFT JOIN pg_init_privs i ON i.classoid = m.classid AND i.objoid = m.objid AND i.objsubid = m.objsubid
 		CROSS JOIN aclexplode(m.acl) a
-		WHERE a.grantee <> m.owner AND NOT EXISTS (
-			SELECT FROM pg_init_privs i CROSS JOIN aclexplode(i.initprivs) s
-			WHERE i.classoid = m.classid AND i.objoid = m.objid AND i.objsubid = m.objsubid
-				AND s.grantee = a.grantee AND s.privilege_type = a.privilege_type)) g;
+		-- Most are as they were, and nothing in them has to be compared.
+		WHERE m.acl IS DISTINCT FROM i.initprivs AND a.grantee <> m.owner AND NOT EXISTS (
+			SELECT FROM aclexplode(i.initprivs) s
+			WHERE s.grantee = a.grantee AND s.privilege_type = a.privilege_type)) g;
 COMMENT ON VIEW miosa.foreign_grants IS 'Rights on members of the extension that neither their owner nor the install script granted';
 COMMENT ON COLUMN miosa.foreign_grants.kind IS 'Kind of the object, as REVOKE names it';
 COMMENT ON COLUMN miosa.foreign_grants.object IS 'Name of the object';
