@@ -68,14 +68,15 @@ COMMENT ON FUNCTION miosa.find_version(text, text) IS 'Id of the version of this
 
 -- The shorter of id and slug, for people and for calls to paste.
 CREATE FUNCTION miosa.call_name(deployment_id text) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-	SELECT CASE WHEN length(p.slug) < length(p.id) AND miosa.managed_deployment(p.slug) IS NULL
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+	RETURN (SELECT CASE WHEN length(p.slug) < length(p.id) AND miosa.managed_deployment(p.slug) IS NULL
 			AND NOT EXISTS (SELECT FROM miosa.deployments o WHERE o.slug = p.slug AND o.id <> p.id)
 			AND NOT EXISTS (SELECT FROM miosa.deployments o WHERE o.id = p.slug)
 			AND (miosa.domain_of_host(p.slug)).fqdn IS NULL
 		THEN p.slug ELSE p.id END
-	FROM miosa.deployments p WHERE p.id = $1
-$$;
+		FROM miosa.deployments p WHERE p.id = $1);
+END $$;
 COMMENT ON FUNCTION miosa.call_name(text) IS 'The shortest name by which the console functions find a deployment: its slug if no other deployment has that name, else its id';
 
 -- A version as v12, for people.

@@ -3,18 +3,23 @@
 
 -- Shorten a text in its middle, since ids differ at their ends.
 CREATE FUNCTION miosa.short(value text, width integer) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-	SELECT CASE WHEN length(t) <= $2 THEN t ELSE left(t, $2 - 2 - ($2 - 2) / 3) || '..' || right(t, ($2 - 2) / 3) END
-	FROM regexp_replace($1, '[[:cntrl:]]+', ' ', 'g') t
-$$;
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+	line CONSTANT text := regexp_replace(value, '[[:cntrl:]]+', ' ', 'g');
+BEGIN
+	RETURN CASE WHEN length(line) <= width THEN line
+		ELSE left(line, width - 2 - (width - 2) / 3) || '..' || right(line, (width - 2) / 3) END;
+END $$;
 COMMENT ON FUNCTION miosa.short(text, integer) IS 'The text on one line of at most so many characters, its middle left out: ids differ at their ends';
 
 -- Shorten a text at its end.
 CREATE FUNCTION miosa.clip(value text, width integer) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-	SELECT CASE WHEN length(t) <= $2 THEN t ELSE left(t, $2 - 2) || '..' END
-	FROM regexp_replace($1, '[[:cntrl:]]+', ' ', 'g') t
-$$;
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+	line CONSTANT text := regexp_replace(value, '[[:cntrl:]]+', ' ', 'g');
+BEGIN
+	RETURN CASE WHEN length(line) <= width THEN line ELSE left(line, width - 2) || '..' END;
+END $$;
 COMMENT ON FUNCTION miosa.clip(text, integer) IS 'The text on one line of at most so many characters, its end left out: for what people wrote and for error messages';
 
 -- Break a text into lines.
@@ -39,8 +44,11 @@ COMMENT ON FUNCTION miosa.wrap(text, integer, integer) IS 'The text on lines of 
 
 -- Format a duration.
 CREATE FUNCTION miosa.span(value interval) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-	SELECT CASE
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+	s CONSTANT numeric := trunc(extract(epoch FROM value));
+BEGIN
+	RETURN CASE
 		WHEN s < 1 THEN '<1 s'
 		WHEN s < 60 THEN s::integer || ' s'
 		WHEN s < 3600 THEN trunc(s / 60)::integer || ' min'
@@ -48,9 +56,8 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
 			|| CASE WHEN trunc(mod(s, 3600) / 60) > 0 THEN ' ' || trunc(mod(s, 3600) / 60)::integer || ' min' ELSE '' END
 		ELSE trunc(s / 86400)::integer || ' d'
 			|| CASE WHEN trunc(mod(s, 86400) / 3600) > 0 THEN ' ' || trunc(mod(s, 86400) / 3600)::integer || ' h' ELSE '' END
-		END
-	FROM (SELECT trunc(extract(epoch FROM $1)) AS s) e
-$$;
+		END;
+END $$;
 COMMENT ON FUNCTION miosa.span(interval) IS 'A duration in two units at most: 45 s, 12 min, 2 h 5 min, 3 d 4 h';
 
 -- Format a duration for a narrow column.

@@ -160,27 +160,30 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.domain_object(miosa.domains) IS 'A domain in the platform''s shape';
 
--- Finding a deployment by what people and edges call it.
+-- Finding a deployment by what people and edges call it.  These are in PL/pgSQL,
+-- which keeps their plans: planning takes longer than the look-ups.
 
 -- Find a deployment by its managed host.
 CREATE FUNCTION miosa.managed_deployment(host text) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-	SELECT p.id
-	FROM (SELECT '.' || miosa.managed_domain() AS suffix) m
-	JOIN miosa.tenants t ON t.slug = split_part(left($1, -length(m.suffix)), '.', 2)
-	JOIN miosa.deployments p ON p.tenant_id = t.id AND p.slug = split_part($1, '.', 1)
-	WHERE right($1, length(m.suffix)) = m.suffix
-		AND left($1, -length(m.suffix)) = p.slug || '.' || t.slug
-$$;
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+	RETURN (SELECT p.id
+		FROM (SELECT '.' || miosa.managed_domain() AS suffix) m
+		JOIN miosa.tenants t ON t.slug = split_part(left($1, -length(m.suffix)), '.', 2)
+		JOIN miosa.deployments p ON p.tenant_id = t.id AND p.slug = split_part($1, '.', 1)
+		WHERE right($1, length(m.suffix)) = m.suffix
+			AND left($1, -length(m.suffix)) = p.slug || '.' || t.slug);
+END $$;
 COMMENT ON FUNCTION miosa.managed_deployment(text) IS 'Deployment whose managed host this is (in lower case); null for none';
 
 -- Find the domain that routes a host; the most specific one wins.
 CREATE FUNCTION miosa.domain_of_host(host text) RETURNS miosa.domains
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-	SELECT m FROM miosa.domains m
-	WHERE m.state = 'active' AND m.fqdn IN ($1, '*' || substring($1 FROM '[.].*$'))
-	ORDER BY m.fqdn = $1 DESC LIMIT 1
-$$;
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+	RETURN (SELECT m FROM miosa.domains m
+		WHERE m.state = 'active' AND m.fqdn IN ($1, '*' || substring($1 FROM '[.].*$'))
+		ORDER BY m.fqdn = $1 DESC LIMIT 1);
+END $$;
 COMMENT ON FUNCTION miosa.domain_of_host(text) IS 'The active domain that routes this host (in lower case): its own, else the wildcard above it';
 
 -- Cursors are opaque to callers: the place of the last row in hexadecimal.
@@ -439,13 +442,17 @@ COMMENT ON FUNCTION @extschema@.miosa_audit_log(text, text, text, text, timestam
 
 -- The deployment of a host, and where its redirect policy leads.
 CREATE FUNCTION miosa.find_host(host text, OUT deployment_id text, OUT redirect_policy text, OUT redirect_to text)
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-	SELECT coalesce((m.domain).deployment_id, miosa.managed_deployment($1)), coalesce((m.domain).redirect_policy, 'none'),
-		CASE (m.domain).redirect_policy
-			WHEN 'apex_to_www' THEN CASE WHEN $1 NOT LIKE 'www.%' THEN 'www.' || $1 END
-			WHEN 'www_to_apex' THEN substring($1 FROM '^www[.](.+)$') END
-	FROM (SELECT miosa.domain_of_host($1) AS domain) m
-$$;
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	domain miosa.domains := miosa.domain_of_host(host);
+BEGIN
+	deployment_id := coalesce(domain.deployment_id, miosa.managed_deployment(host));
+	redirect_policy := coalesce(domain.redirect_policy, 'none');
+	redirect_to := CASE redirect_policy
+		WHEN 'apex_to_www' THEN CASE WHEN host NOT LIKE 'www.%' THEN 'www.' || host END
+		WHEN 'www_to_apex' THEN substring(host FROM '^www[.](.+)$') END;
+END $$;
 COMMENT ON FUNCTION miosa.find_host(text) IS 'Deployment that serves a host (in lower case), null for none; the redirect policy of its domain, and the host that this points to, null for none';
 
 -- Return the present route of a host.
