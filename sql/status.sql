@@ -343,13 +343,16 @@ COMMENT ON FUNCTION miosa.status(text) IS 'State of a deployment, for people: ro
 -- for as long because the scheduler did not bring any.
 --
 -- An operation requests the instances that it lacks, so the requests lead to
--- these deployments. Those that wait without one were loaded, and are looked for
--- in all deployments; requested: leave them out.
+-- these deployments. Those that wait without one were loaded, and are found by
+-- deployments_waiting; requested: leave them out.
 CREATE FUNCTION miosa.overdue_rows(requested boolean, OUT id text, OUT version_id text, OUT serving_version_id text, OUT waits interval,
 	OUT desired_replicas integer, OUT healthy integer, OUT starting integer, OUT asked_at timestamptz, OUT last_error text)
 RETURNS SETOF record
-LANGUAGE sql VOLATILE PARALLEL SAFE SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	SELECT p.id, v.id AS version_id, p.serving_version_id, clock_timestamp() - coalesce(p.waiting_since, w.since),
 		p.desired_replicas, i.healthy, i.starting, w.asked_at, w.error
 	FROM (SELECT c.deployment_id, c.version_id, c.since, c.asked_at, miosa.lasting_error(c) AS error
@@ -362,8 +365,8 @@ SET search_path = pg_catalog, pg_temp AS $$
 	JOIN miosa.versions v ON v.deployment_id = p.id AND v.id = p.active_version_id AND v.kind <> 'static'
 	CROSS JOIN LATERAL miosa.count_instances(p.id, v.id) i
 	WHERE p.state <> 'stopped' AND p.desired_replicas > 0 AND i.healthy = 0
-		AND miosa.cutover_due(coalesce(p.waiting_since, w.since)) <= (SELECT clock_timestamp())
-$$;
+		AND miosa.cutover_due(coalesce(p.waiting_since, w.since)) <= (SELECT clock_timestamp());
+END $$;
 COMMENT ON FUNCTION miosa.overdue_rows(boolean) IS 'Rows of miosa.overdue; requested: only those for which schedulers are asked';
 
 CREATE VIEW miosa.overdue AS SELECT * FROM miosa.overdue_rows(false);
@@ -408,7 +411,7 @@ COMMENT ON FUNCTION miosa.instances_progress(text) IS 'Line of miosa.progress ab
 
 -- What an endpoint has of the log is written now and then, so that a change
 -- can count as under way for half a second longer than it is.
-CREATE FUNCTION miosa.changed_lately(OUT id text, OUT seq bigint, OUT at timestamptz, OUT number bigint, OUT cut boolean)
+CREATE FUNCTION miosa.changed_lately(OUT id text, OUT seq bigint, OUT at timestamptz, OUT waits boolean, OUT number bigint, OUT cut boolean)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
 #variable_conflict use_column
@@ -421,23 +424,56 @@ BEGIN
 		(SELECT o.deployment_id, o.created_at, NULL FROM miosa.outbox o
 			WHERE o.kind IN ('route', 'host_removed') ORDER BY o.xid LIMIT 1000)
 	), changed AS (
-		SELECT p.id, p.seq, max(l.created_at) AS at, CASE WHEN bool_and(l.epoch IS NOT NULL) THEN max(l.epoch) END AS epoch,
-			miosa.waits_for_instances(p.serving_version_id, p.state) AS waits
-		FROM entries l JOIN miosa.deployments p ON p.id = l.deployment_id
-		GROUP BY p.id
+		SELECT p.id, p.seq, l.at, l.epoch, miosa.waits_for_instances(p.serving_version_id, p.state) AS waits
+		FROM (SELECT e.deployment_id, max(e.created_at) AS at, CASE WHEN bool_and(e.epoch IS NOT NULL) THEN max(e.epoch) END AS epoch
+			FROM entries e GROUP BY e.deployment_id) l
+		JOIN miosa.deployments p ON p.id = l.deployment_id
 	), behind AS (
 		SELECT min(CASE WHEN s.resync_after IS NULL THEN coalesce(s.acked_epoch, 0) ELSE 0 END) AS epoch
 		FROM miosa.endpoints e JOIN miosa.adapters a ON a.name = e.adapter AND a.role = 'edge'
 		LEFT JOIN miosa.endpoint_state s ON s.endpoint = e.name
 		WHERE e.enabled
 	)
-	SELECT c.id, c.seq, c.at, count(*) OVER (), (SELECT count(*) FROM entries) >= 1000
+	SELECT c.id, c.seq, c.at, c.waits, count(*) OVER (), (SELECT count(*) FROM entries) >= 1000
 	FROM changed c CROSS JOIN behind b
 	WHERE c.at >= now() - '10 min'::interval OR c.epoch IS NULL OR c.epoch > b.epoch OR c.waits
 		OR EXISTS (SELECT FROM miosa.delivery_failures f WHERE f.deployment_id = c.id)
 	ORDER BY c.at DESC, c.id LIMIT 20;
 END $$;
-COMMENT ON FUNCTION miosa.changed_lately() IS 'The last 20 deployments that changed within 10 minutes or may not have converged, the number of all of these, and whether the log was read only in part';
+COMMENT ON FUNCTION miosa.changed_lately() IS 'The last 20 deployments that changed within 10 minutes or may not have converged, whether each waits for instances, the number of all of these, and whether the log was read only in part';
+
+-- Count the edges of a deployment, also by zone where zones differ.  Where all
+-- have confirmed none does, and nothing else is looked for.
+CREATE FUNCTION miosa.zones_progress(deployment_id text, OUT zone text, OUT whole boolean, OUT done bigint, OUT total bigint,
+	OUT slowest text, OUT error text, OUT finished boolean)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+#variable_conflict use_column
+BEGIN
+	SELECT true, count(*) FILTER (WHERE c.done), count(*) INTO whole, done, total
+		FROM miosa.convergence_rows($1) c WHERE c.role = 'edge' AND c.state <> 'excluded';
+	finished := zones_progress.done = zones_progress.total;
+	IF finished THEN
+		RETURN NEXT;
+		RETURN;
+	END IF;
+	RETURN QUERY
+		WITH counted AS (
+			SELECT * FROM miosa.convergence_rows($1) c WHERE c.role = 'edge' AND c.state <> 'excluded'
+		), summed AS (
+			SELECT t.zone, grouping(t.zone) = 1 AS whole, count(*) FILTER (WHERE t.done) AS done, count(*) AS total,
+				(array_agg(t.endpoint ORDER BY t.age DESC NULLS LAST, t.endpoint) FILTER (WHERE NOT t.done))[1] AS slowest,
+				(array_agg(t.error ORDER BY t.age DESC NULLS LAST, t.endpoint)
+					FILTER (WHERE NOT t.done AND t.error IS NOT NULL))[1] AS error
+			FROM counted t GROUP BY ROLLUP (t.zone)
+		)
+		SELECT s.*, w.done = w.total
+		FROM summed s JOIN summed w ON w.whole
+		-- Zones have lines of their own when not all are equally far.
+		WHERE s.whole OR EXISTS (SELECT FROM summed o WHERE NOT o.whole AND o.done * s.total <> s.done * o.total)
+		ORDER BY s.whole DESC, s.total - s.done DESC, s.zone;
+END $$;
+COMMENT ON FUNCTION miosa.zones_progress(text) IS 'Edges of a deployment that confirmed its route, and how many receive it: the whole first, then each zone if zones differ; the edge that has lacked it longest, and its error';
 
 -- List the deployments of changed_lately() with their edges, by zone where
 -- zones differ.
@@ -449,45 +485,35 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	changed record;
 	zone record;
-	waits record;
+	instances_age text;
+	instances_bar text;
+	instances_error text;
 BEGIN
 	FOR changed IN SELECT * FROM miosa.changed_lately()
 	LOOP
-		SELECT * INTO waits FROM miosa.instances_progress(changed.id);
-		FOR zone IN
-			WITH counted AS (
-				SELECT * FROM miosa.convergence_rows(changed.id) c WHERE c.role = 'edge' AND c.state <> 'excluded'
-			), summed AS (
-				SELECT t.zone, grouping(t.zone) AS whole, count(*) FILTER (WHERE t.done) AS done, count(*) AS total,
-					(array_agg(t.endpoint ORDER BY t.age DESC NULLS LAST, t.endpoint) FILTER (WHERE NOT t.done))[1] AS slowest,
-					(array_agg(t.error ORDER BY t.age DESC NULLS LAST, t.endpoint)
-						FILTER (WHERE NOT t.done AND t.error IS NOT NULL))[1] AS error
-				FROM counted t GROUP BY ROLLUP (t.zone)
-			)
-			SELECT s.*, w.done = w.total AS finished
-			FROM summed s JOIN summed w ON w.whole = 1
-			-- Zones have lines of their own when not all are equally far.
-			WHERE s.whole = 1 OR EXISTS (SELECT FROM summed o
-				WHERE o.whole = 0 AND o.done * s.total <> s.done * o.total)
-			ORDER BY s.whole DESC, s.total - s.done DESC, s.zone
+		instances_bar := NULL;
+		IF changed.waits THEN
+			SELECT i.age, i.bar, i.error INTO instances_age, instances_bar, instances_error FROM miosa.instances_progress(changed.id) i;
+		END IF;
+		FOR zone IN SELECT * FROM miosa.zones_progress(changed.id)
 		LOOP
-			EXIT WHEN zone.finished AND changed.at < now() - '10 min'::interval AND waits.bar IS NULL;
-			operation := CASE WHEN zone.whole = 1
+			EXIT WHEN zone.finished AND changed.at < now() - '10 min'::interval AND instances_bar IS NULL;
+			operation := CASE WHEN zone.whole
 				THEN miosa.short(miosa.call_name(changed.id), 15 - length(changed.seq::text)) || '#' || changed.seq
 				ELSE miosa.short('  ' || zone.zone, 16) END;
-			age := CASE WHEN zone.whole = 1 THEN miosa.span(clock_timestamp() - changed.at) ELSE '' END;
+			age := CASE WHEN zone.whole THEN miosa.span(clock_timestamp() - changed.at) ELSE '' END;
 			edges := coalesce(miosa.bar(zone.done, zone.total),
 				(SELECT split_part(j.text, ':', 1) FROM miosa.deployments p CROSS JOIN LATERAL miosa.verdict_of(p, 0, 0) j
 				WHERE p.id = changed.id));
 			slowest := coalesce(miosa.short(zone.slowest, 12), '');
 			last_error := coalesce(miosa.clip(zone.error, 13), '');
 			RETURN NEXT;
-			IF zone.whole = 1 AND waits.bar IS NOT NULL THEN
+			IF zone.whole AND instances_bar IS NOT NULL THEN
 				operation := '  instances';
-				age := waits.age;
-				edges := waits.bar;
+				age := instances_age;
+				edges := instances_bar;
 				slowest := '';
-				last_error := waits.error;
+				last_error := instances_error;
 				RETURN NEXT;
 			END IF;
 		END LOOP;
