@@ -193,6 +193,7 @@ SHLIB_LINK = -lcurl -ljansson
 # The install script is these pieces, in this order.
 SQL_PIECES = \
 	sql/header.sql \
+	sql/roles.sql \
 	sql/tables.sql \
 	sql/functions.sql \
 	sql/triggers.sql \
@@ -252,6 +253,7 @@ REGRESS = \
 	maintenance \
 	monitoring \
 	grants \
+	security_roles \
 	dump_marks \
 	drop_extension \
 	adapter_requests \

@@ -20,7 +20,7 @@ BEGIN
 	-- Most findings need nothing, and nothing is planned for them.
 	IF fix = '' OR fix ~ '^(See [a-z_]+[.]|Repeat )' THEN
 		RETURN '';
-	ELSIF fix ~ 'ALTER SYSTEM|pg_terminate_backend|^REVOKE ' THEN
+	ELSIF fix ~ 'ALTER SYSTEM|pg_terminate_backend|^REVOKE |^GRANT ' THEN
 		RETURN 'superuser';
 	END IF;
 	called := ARRAY(SELECT m[1]::name FROM regexp_matches(fix, '\m(\w+)\(', 'g') m);
@@ -264,12 +264,17 @@ DECLARE
 	scheduled bigint;
 	jobs bigint;
 	failed text;
+	here boolean;
 	ok boolean;
 BEGIN
-	IF NOT EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron') THEN
+	here := EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron');
+	-- Its schema is not open to everyone.
+	IF NOT here OR NOT coalesce(has_schema_privilege(to_regnamespace('cron')::oid, 'USAGE'), false) THEN
 		ok := coalesce(pg_is_in_recovery() OR ended > clock_timestamp() - '15 min'::interval, false);
-		RETURN miosa.make_finding('pg_cron', CASE WHEN ok THEN 'ok' ELSE 'warn' END, 'not in this database' || last,
-			CASE WHEN ok THEN '' ELSE 'SELECT * FROM miosa_schedule_maintenance();' END);
+		RETURN miosa.make_finding('pg_cron', CASE WHEN ok THEN 'ok' ELSE 'warn' END,
+			CASE WHEN here THEN 'its jobs cannot be read' ELSE 'not in this database' END || last,
+			CASE WHEN ok THEN '' WHEN here THEN 'GRANT USAGE ON SCHEMA cron TO miosa_owner;'
+				ELSE 'SELECT * FROM miosa_schedule_maintenance();' END);
 	END IF;
 	EXECUTE 'SELECT count(*) FROM cron.job j WHERE j.active AND j.jobname IN (SELECT m.name FROM miosa.maintenance_jobs() m)'
 		INTO scheduled;

@@ -14,6 +14,7 @@ BEGIN
 		SELECT p.proname AS name, p.oid::regprocedure::text AS signature, p.prokind = 'p' AS procedure,
 			pg_get_function_identity_arguments(p.oid) AS identity, pg_get_function_arguments(p.oid) AS arguments,
 			pg_get_function_result(p.oid) AS result, obj_description(p.oid, 'pg_proc') AS comment,
+			CASE WHEN p.prosecdef THEN 'DEFINER' ELSE 'INVOKER' END AS security,
 			format('%s PARALLEL %s%s%s',
 				CASE p.provolatile WHEN 'i' THEN 'IMMUTABLE' WHEN 's' THEN 'STABLE' ELSE 'VOLATILE' END,
 				CASE p.proparallel WHEN 's' THEN 'SAFE' WHEN 'r' THEN 'RESTRICTED' ELSE 'UNSAFE' END,
@@ -33,9 +34,9 @@ BEGIN
 			EXECUTE format('CREATE PROCEDURE @extschema@.%I(%s) LANGUAGE c AS ''MODULE_PATHNAME'', ''mrb_entry_unbounded''',
 				f.name, f.arguments);
 		ELSE
-			EXECUTE format('CREATE FUNCTION @extschema@.%I(%s) RETURNS %s LANGUAGE c %s SECURITY DEFINER '
+			EXECUTE format('CREATE FUNCTION @extschema@.%I(%s) RETURNS %s LANGUAGE c %s SECURITY %s '
 				'SET search_path = pg_catalog, pg_temp AS ''MODULE_PATHNAME'', %L',
-				f.name, f.arguments, f.result, f.options,
+				f.name, f.arguments, f.result, f.options, f.security,
 				-- The doctor handles locks itself.
 				CASE f.name WHEN 'miosa_doctor' THEN 'mrb_entry_unbounded' ELSE 'mrb_entry_bounded' END);
 		END IF;

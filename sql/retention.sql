@@ -364,7 +364,8 @@ COMMENT ON FUNCTION miosa.functions_schema() IS 'The schema of the functions for
 -- nowhere; nothing here depends on it.
 CREATE FUNCTION miosa.maintenance_jobs(OUT name text, OUT schedule text, OUT command text)
 RETURNS SETOF record
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
 	SELECT 'miosa_rollback maintenance in ' || current_database(), '*/5 * * * *',
 		format('CALL %s.miosa_maintain(artifacts => false)', miosa.functions_schema())
 	UNION ALL
@@ -378,9 +379,11 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.maintenance_jobs() IS 'Jobs for pg_cron: name, schedule, command';
 
--- Schedule the jobs with pg_cron, or return the statements that do so.
+-- Schedule the jobs with pg_cron, or return the statements that do so.  With
+-- the caller's rights: a job runs as the role that schedules it, which must be one
+-- that can log in, and not our owner.
 CREATE FUNCTION @extschema@.miosa_schedule_maintenance() RETURNS SETOF text
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	cron_schema text;
@@ -392,7 +395,7 @@ BEGIN
 		JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
 			AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
 		JOIN pg_namespace n ON n.oid = p.pronamespace
-		WHERE e.extname = 'pg_cron' LIMIT 1;
+		WHERE e.extname = 'pg_cron' AND has_schema_privilege(n.oid, 'USAGE') LIMIT 1;
 	FOR job IN SELECT * FROM miosa.maintenance_jobs() LOOP
 		IF cron_schema IS NOT NULL THEN
 			-- A job of this name is replaced.

@@ -1,20 +1,5 @@
--- Rights.  PUBLIC has none, whatever default privileges are set.  Two groups
--- get what they need; roles belong to the whole cluster, so they are made only
--- if they are missing, stay when the extension is dropped, and are the same in
--- every database that has it.
-
-DO $$
-BEGIN
-	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'miosa_operator') THEN
-		CREATE ROLE miosa_operator NOLOGIN;
-	END IF;
-	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'miosa_admin') THEN
-		CREATE ROLE miosa_admin NOLOGIN;
-	END IF;
-	IF NOT pg_has_role('miosa_admin', 'miosa_operator', 'MEMBER') THEN
-		GRANT miosa_operator TO miosa_admin;
-	END IF;
-END $$;
+-- Rights.  PUBLIC has none, whatever default privileges are set; the roles of
+-- roles.sql get what the list below says, and nothing else.
 
 -- Members of the extension: a function that another role made in our
 -- schema is not ours to grant.
@@ -80,13 +65,18 @@ COMMENT ON COLUMN miosa.foreign_grants.revoke IS 'The statement that takes it ba
 CREATE FUNCTION miosa.leave_to_owner(member miosa.members) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 DECLARE
+	owner CONSTANT regrole := CASE WHEN member.object LIKE 'miosa.load\_drop\_guard(%'
+		-- An event trigger, and so its function, belongs to a superuser: it runs
+		-- in every session that drops something, also a superuser's.
+		THEN member.owner::regrole ELSE 'miosa_owner'::regrole END;
 	grantee oid;
 BEGIN
-	FOR grantee IN SELECT DISTINCT a.grantee FROM aclexplode(member.acl) a WHERE a.grantee <> member.owner LOOP
+	FOR grantee IN SELECT DISTINCT a.grantee FROM aclexplode(member.acl) a WHERE a.grantee NOT IN (owner, member.owner) LOOP
 		EXECUTE format('REVOKE ALL ON %s %s FROM %s CASCADE', member.kind, member.object,
 			CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END);
 	END LOOP;
-	EXECUTE format('GRANT ALL ON %s %s TO %s', member.kind, member.object, member.owner::regrole);
+	EXECUTE format('ALTER %s %s OWNER TO %s', member.kind, member.object, owner);
+	EXECUTE format('GRANT ALL ON %s %s TO %s', member.kind, member.object, owner);
 END $$;
 
 DO $$
@@ -95,64 +85,89 @@ DECLARE
 BEGIN
 	FOR m IN SELECT * FROM miosa.members LOOP
 		PERFORM miosa.leave_to_owner(m);
-		-- All of the API is the administrators'.
-		IF m.kind = 'ROUTINE' AND m.object NOT LIKE 'miosa.%' THEN
-			EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO miosa_admin', m.object);
-		END IF;
 	END LOOP;
 END $$;
 
-GRANT USAGE ON SCHEMA miosa TO miosa_operator, miosa_admin;
+-- Who may what: role, right, objects.  A name without a schema is that of a
+-- function for programs.  A group has also what the groups have that it is a
+-- member of (roles.sql): operators and deployers are viewers, administrators
+-- are all.  docs/security.md has this list for people.
+DO $$
+DECLARE
+	line record;
+	name text;
+	object record;
+	found boolean;
+BEGIN
+	FOR line IN SELECT * FROM (VALUES
+		-- To read what there is, and how delivery goes.
+		('miosa_viewer', 'USAGE', 'miosa'),
+		('miosa_viewer', 'EXECUTE', 'miosa_deployment miosa_version miosa_versions miosa_plan miosa_audit_log
+			miosa_route miosa_routes_since miosa_convergence miosa_wait_converged
+			miosa.status miosa.verdict miosa.candidates miosa.history miosa.wildcard_gaps'),
+		('miosa_viewer', 'SELECT', 'miosa.plans miosa.own_plans miosa.shipped_plans miosa.tenants miosa.deployments miosa.versions
+			miosa.releases miosa.runtime_instances miosa.capacity miosa.storages miosa.domains miosa.audit_events
+			miosa.outbox miosa.route_log miosa.removed_hosts miosa.adapters miosa.endpoints miosa.endpoint_state
+			miosa.delivery_failures miosa.dispatcher_state miosa.maintenance
+			miosa.hosts miosa.routes miosa.live_instances miosa.progress miosa.overdue
+			miosa_collectable_releases miosa.release_keeping miosa.collectable_artifacts miosa.scarcely_restorable'),
+		-- Functions that these views call run with their reader's rights.
+		('miosa_viewer', 'EXECUTE', 'miosa.progress_rows miosa.heartbeat_horizon miosa.overdue_rows miosa.stands_on'),
+		('miosa_viewer, pg_monitor', 'SELECT', 'miosa.stat_endpoint miosa.stat_dispatcher'),
+		('miosa_viewer, pg_monitor', 'EXECUTE', 'miosa.endpoint_stats miosa.dispatcher miosa.pause_reason miosa.first_epoch'),
+		('pg_monitor', 'USAGE', 'miosa'),
 
--- Operators roll back, promote and read, and resynchronize edges.
-GRANT EXECUTE ON FUNCTION
-	@extschema@.miosa_rollback, @extschema@.miosa_promote, @extschema@.miosa_plan,
-	@extschema@.miosa_deployment, @extschema@.miosa_version, @extschema@.miosa_versions,
-	@extschema@.miosa_audit_log, @extschema@.miosa_route, @extschema@.miosa_routes_since,
-	@extschema@.miosa_convergence, @extschema@.miosa_wait_converged, @extschema@.miosa_doctor,
-	@extschema@.miosa_resend, @extschema@.miosa_resync, @extschema@.miosa_redrive, @extschema@.miosa_test_endpoint,
-	miosa.rollback, miosa.promote, miosa.status, miosa.verdict, miosa.candidates, miosa.history,
-	miosa.progress_rows, miosa.heartbeat_horizon, miosa.overdue_rows, miosa.stands_on,
-	miosa.stored_response, miosa.refused_address
-	TO miosa_operator;
-GRANT SELECT ON
-	miosa.plans, miosa.own_plans, miosa.shipped_plans, miosa.tenants, miosa.deployments, miosa.versions, miosa.releases, miosa.runtime_instances,
-	miosa.capacity, miosa.storages, miosa.domains, miosa.idempotency_keys, miosa.audit_events, miosa.outbox, miosa.route_log, miosa.removed_hosts,
-	miosa.adapters, miosa.endpoints, miosa.endpoint_state, miosa.delivery_failures, miosa.dispatcher_state,
-	miosa.hosts, miosa.routes, miosa.live_instances, miosa.progress,
-	miosa.overdue
-	TO miosa_operator;
--- The steps of miosa_maintain(), which runs with its caller's rights.
-GRANT EXECUTE ON FUNCTION
-	miosa.require_primary, miosa.maintain_rows, miosa.maintain_route_log, miosa.maintain_capacity, miosa.maintained
-	TO miosa_admin;
-GRANT SELECT ON miosa.maintenance, @extschema@.miosa_collectable_releases, miosa.release_keeping, miosa.collectable_artifacts, miosa.scarcely_restorable TO miosa_operator;
+		-- To roll back, to undo that by a promotion, to have edges updated.
+		('miosa_operator', 'EXECUTE', 'miosa_rollback miosa_promote miosa_resend miosa_resync miosa_redrive
+			miosa_test_endpoint miosa_doctor miosa.rollback miosa.promote'),
+		('miosa_operator', 'SELECT', 'miosa.idempotency_keys miosa.foreign_grants'),
+		('miosa_operator', 'EXECUTE', 'miosa.stored_response miosa.refused_address'),
 
--- Monitoring sees how it goes, and nothing else.
-GRANT USAGE ON SCHEMA miosa TO pg_monitor;
-GRANT SELECT ON miosa.foreign_grants TO miosa_operator;
-GRANT SELECT ON miosa.stat_endpoint, miosa.stat_dispatcher TO miosa_operator, pg_monitor;
-GRANT EXECUTE ON FUNCTION miosa.wildcard_gaps TO miosa_operator;
-GRANT EXECUTE ON FUNCTION miosa.endpoint_stats, miosa.dispatcher, miosa.pause_reason, miosa.first_epoch
-	TO miosa_operator, pg_monitor;
+		-- To feed versions and promote them: for CI.
+		('miosa_deployer', 'EXECUTE', 'miosa_put_version miosa_set_version_state miosa_archive_version miosa_promote miosa.promote'),
 
--- Administrators also write what people and control planes write.  What only
--- operations and the dispatcher write (audit events, keys, outbox, log,
--- states) is not theirs, and of a secret they see the name, not the value.
-GRANT INSERT, UPDATE, DELETE ON
-	miosa.plans, miosa.tenants, miosa.deployments, miosa.versions, miosa.releases, miosa.runtime_instances,
-	miosa.storages, miosa.domains, miosa.adapters, miosa.endpoints
-	TO miosa_admin;
-GRANT INSERT, UPDATE, DELETE, SELECT (name, created_at) ON miosa.secrets TO miosa_admin;
--- Functions of their triggers run with the rights of the role that writes.
-GRANT EXECUTE ON FUNCTION miosa.raise_condition, miosa.refuse_value, miosa.refuse_length, miosa.check_adapter, miosa.render_request, miosa.check_url, miosa.check_selector,
-	miosa.origin, miosa.identity
-	TO miosa_admin;
--- So does a procedure that commits.
-GRANT EXECUTE ON FUNCTION miosa.require_primary, miosa.check_limit, miosa.some_deployment, miosa.due_artifacts,
-	miosa.verify_artifact
-	TO miosa_admin;
-GRANT EXECUTE ON PROCEDURE miosa.verify_artifacts TO miosa_admin;
+		-- To report running instances.
+		('miosa_agent', 'EXECUTE', 'miosa_report_instance'),
+
+		-- To read the audit trail, and who has which rights.
+		('miosa_auditor', 'USAGE', 'miosa'),
+		('miosa_auditor', 'EXECUTE', 'miosa_audit_log miosa.history'),
+		('miosa_auditor', 'SELECT', 'miosa.audit_events miosa.plans miosa.tenants miosa.members miosa.foreign_grants'),
+
+		-- To ask for routes.
+		('miosa_edge', 'EXECUTE', 'miosa_route miosa_routes_since'),
+
+		-- To set up everything.  Of a secret it is the name that can be read.
+		('miosa_admin', 'EXECUTE', 'miosa_put_tenant miosa_put_deployment miosa_put_domain miosa_remove_domain
+			miosa_put_endpoint miosa_set_endpoint miosa_remove_endpoint miosa_put_secret
+			miosa_put_storage miosa_remove_storage miosa_test_storage miosa_verify_artifacts
+			miosa_pin_version miosa_unpin_version miosa_collect miosa_confirm_collected
+			miosa_resume miosa_reset_stats miosa_purge_expired miosa_maintain miosa_schedule_maintenance'),
+		('miosa_admin', 'SELECT (name, created_at)', 'miosa.secrets'),
+		('miosa_admin', 'INSERT, UPDATE, DELETE', 'miosa.plans miosa.tenants miosa.deployments miosa.versions miosa.releases
+			miosa.runtime_instances miosa.storages miosa.domains miosa.adapters miosa.endpoints miosa.secrets'),
+		-- The steps of procedures, which run with their caller's rights.
+		('miosa_admin', 'EXECUTE', 'miosa.require_primary miosa.maintain_rows miosa.maintain_route_log miosa.maintain_capacity
+			miosa.maintained miosa.check_limit miosa.some_deployment miosa.due_artifacts miosa.verify_artifact
+			miosa.verify_artifacts miosa.maintenance_jobs')
+		) l (roles, rights, objects)
+	LOOP
+		FOREACH name IN ARRAY regexp_split_to_array(line.objects, '\s+') LOOP
+			found := false;
+			FOR object IN SELECT m.kind, m.object FROM miosa.members m
+				WHERE (m.kind = 'ROUTINE') = (line.rights = 'EXECUTE') AND m.kind <> 'TYPE'
+					AND CASE WHEN m.kind = 'SCHEMA' THEN m.object ELSE CASE WHEN m.object LIKE 'miosa.%' THEN 'miosa.' ELSE '' END
+						|| substring(m.object FROM '(\w+)(\([^()]*\))?$') END = name
+			LOOP
+				EXECUTE format('GRANT %s ON %s %s TO %s', line.rights, object.kind, object.object, line.roles);
+				found := true;
+			END LOOP;
+			IF NOT found THEN
+				RAISE EXCEPTION 'there is no "%" to grant % on', name, line.rights;
+			END IF;
+		END LOOP;
+	END LOOP;
+END $$;
 
 -- pg_dump: the data tables are dumped like a user's own.  Shipped adapters
 -- are not, since CREATE EXTENSION makes them; nor are secrets, and

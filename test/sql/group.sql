@@ -114,6 +114,9 @@ SELECT deployment_id, outcome, condition, message FROM miosa.rollback_group(ARRA
 SELECT test.deployment('many_' || i, 2) FROM generate_series(1, 250) i \g /dev/null
 SELECT count(miosa_promote('many_' || i, 'ver_2')) FROM generate_series(1, 250) i;
 CREATE TABLE test.seen (name text, "table" text, n integer);
+-- Triggers run as the owner of what the extension made.
+GRANT USAGE ON SCHEMA test TO miosa_owner;
+GRANT ALL ON test.seen TO miosa_owner;
 CREATE FUNCTION test.see() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	INSERT INTO test.seen SELECT TG_NAME, TG_TABLE_NAME, count(*) FROM rows;

@@ -45,6 +45,7 @@ ALTER TABLE miosa.idempotency_keys DROP COLUMN note;
 -- Promise: columns that a user adds get their defaults, an identity counts, and
 -- generated ones are computed.
 CREATE SEQUENCE test.numbers;
+GRANT USAGE ON SEQUENCE test.numbers TO miosa_owner;
 SELECT format('ALTER TABLE miosa.%s
 	ADD COLUMN plain text,
 	ADD COLUMN fixed text DEFAULT ''fixed'',
@@ -237,7 +238,7 @@ CREATE TRIGGER follow BEFORE UPDATE ON miosa.deployments FOR EACH ROW WHEN (NEW.
 SELECT test.op(miosa_rollback('dep_1', 'ver_2', 'k-18'));
 SELECT test.count(id) FROM miosa.deployments ORDER BY id;
 -- and may replace what the outer operation uses
-CREATE OR REPLACE FUNCTION test.follow() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION test.follow() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
 	CREATE OR REPLACE FUNCTION test.allowed(text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
 	PERFORM public.miosa_rollback('dep_2', NEW.active_version_id, 'follows ' || NEW.seq);

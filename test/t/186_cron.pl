@@ -35,7 +35,7 @@ EOC
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE DATABASE other');
 	$node->safe_psql('postgres',
-		'CREATE EXTENSION pg_cron; CREATE EXTENSION miosa_rollback');
+		'CREATE EXTENSION pg_cron; CREATE EXTENSION miosa_rollback; GRANT USAGE ON SCHEMA cron TO miosa_owner');
 	$node->safe_psql('other', 'CREATE EXTENSION miosa_rollback');
 	return $node;
 }
