@@ -29,6 +29,8 @@ static MrbTable *tables = NULL;
 
 static void link_table(MrbTable *table);
 static void find_names(MrbTable *table);
+static void find_columns(MrbTable *table, TupleDesc desc);
+static AttrNumber find_column(TupleDesc desc, const char *name);
 static void forget_relation(Datum arg, Oid relid);
 static void forget_all(Datum arg, int cacheid, uint32 hashvalue);
 
@@ -42,6 +44,7 @@ mrb_table_open(MrbTable *table, LOCKMODE lock)
 		link_table(table);
 	for (;;)
 	{
+		uint64		changes = table->changes;
 		Relation	relation;
 		Oid			relid;
 
@@ -49,10 +52,20 @@ mrb_table_open(MrbTable *table, LOCKMODE lock)
 			find_names(table);
 		relid = table->relid;
 		relation = try_table_open(relid, lock);
-		if (relation != NULL && !table->valid)
+		if (relation != NULL && table->changes != changes)
+		{
+			changes = table->changes;
 			find_names(table);
+		}
 		if (relation != NULL && table->relid == relid)
+		{
+			if (!table->valid)
+			{
+				find_columns(table, RelationGetDescr(relation));
+				table->valid = table->changes == changes;
+			}
 			return relation;
+		}
 
 		/* The name is another table's now. */
 		if (relation != NULL)
@@ -78,38 +91,62 @@ link_table(MrbTable *table)
 }
 
 /*
- * Look up the oids and the column numbers.  An invalidation that arrives
- * meanwhile makes the caller look again.
+ * Look up the oids.  An invalidation that arrives meanwhile makes the caller look
+ * again.
  */
 static void
 find_names(MrbTable *table)
 {
-	uint64		changes = table->changes;
-	Oid			schema;
+	Oid			schema = get_namespace_oid("miosa", false);
 
-	schema = get_namespace_oid("miosa", false);
 	table->relid = get_relname_relid(table->name, schema);
 	if (!OidIsValid(table->relid))
 		elog(ERROR, "table miosa.%s is missing", table->name);
-	if (table->index != NULL)
-	{
-		table->indexid = get_relname_relid(table->index, schema);
-		if (!OidIsValid(table->indexid))
-			elog(ERROR, "index \"%s\" of table miosa.%s is missing",
-				 table->index, table->name);
-	}
+	if (table->index == NULL)
+		return;
+	table->indexid = get_relname_relid(table->index, schema);
+	if (!OidIsValid(table->indexid))
+		elog(ERROR, "index \"%s\" of table miosa.%s is missing",
+			 table->index, table->name);
+}
+
+/*
+ * Find the columns in the description of the table, which is open.  Looked up in
+ * the catalog they would be a fifth of a session's first rollback.
+ */
+static void
+find_columns(MrbTable *table, TupleDesc desc)
+{
 	for (int i = 0; i < MRB_TABLE_MAX_COLUMNS && table->columns[i] != NULL; i++)
 	{
-		table->attnums[i] = get_attnum(table->relid, table->columns[i]);
-		if (table->attnums[i] == InvalidAttrNumber)
+		AttrNumber	column = find_column(desc, table->columns[i]);
+
+		if (column == InvalidAttrNumber)
 			elog(ERROR, "column \"%s\" of table miosa.%s is missing",
 				 table->columns[i], table->name);
 		mrb_table_check_type(table->name, table->columns[i],
-							 get_atttype(table->relid, table->attnums[i]),
+							 TupleDescAttr(desc, column - 1)->atttypid,
 							 OidIsValid(table->types[i]) ? table->types[i] :
 							 TEXTOID);
+		table->attnums[i] = column;
 	}
-	table->valid = table->changes == changes;
+}
+
+/*
+ * Return the number of a column, or InvalidAttrNumber.
+ */
+static AttrNumber
+find_column(TupleDesc desc, const char *name)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+
+		if (!attribute->attisdropped &&
+			strcmp(NameStr(attribute->attname), name) == 0)
+			return i + 1;
+	}
+	return InvalidAttrNumber;
 }
 
 /*
