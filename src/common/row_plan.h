@@ -23,8 +23,13 @@ extern const MrbRowPlan *mrb_row_plan_get(MrbRowPlan **plan,
 										  const char *skipped,
 										  Relation relation);
 extern Bitmapset *mrb_row_plan_written(const MrbRowPlan *plan);
-extern void mrb_row_plan_use(const MrbRowPlan *plan, ResultRelInfo *result,
-							 CmdType command);
+
+/*
+ * Prepare a result relation.  used says whether a write uses what is kept of the
+ * table, and is reset when the current memory context is deleted.
+ */
+extern void mrb_row_plan_use(const MrbRowPlan *plan, bool *used,
+							 ResultRelInfo *result, CmdType command);
 extern bool mrb_row_plan_computes(const MrbRowPlan *plan);
 extern void mrb_row_plan_fill(const MrbRowPlan *plan, EState *estate,
 							  TupleTableSlot *slot);

@@ -22,6 +22,8 @@
  *	  Other triggers fire in the order of their names; an UPDATE that one of
  *	  them makes is a plain one, so the skipped trigger needs no permission that
  *	  somebody else could use.
+ *	- A valid, immutable CHECK of columns that an UPDATE does not write is not
+ *	  evaluated again.
  *	- Row-level security does not apply, nor is the owner asked for privileges
  *	  on its own tables: as in index_lookup.c.
  *	- Rules would need the rewriter, partitions tuple routing.  Such a table is
@@ -274,7 +276,7 @@ open_table(MrbRowWrite *write, int table, CmdType command)
 	ExecInitResultRelation(estate, result, table + 1);
 	CheckCmdReplicaIdentity(result->ri_RelationDesc, command);
 	mrb_row_plan_use(get_plan(write->tables[table], result->ri_RelationDesc),
-					 result, command);
+					 &write->tables[table]->plan_used, result, command);
 	it->capture = MakeTransitionCaptureState(result->ri_TrigDesc,
 											 RelationGetRelid(result->ri_RelationDesc),
 											 command);

@@ -21,6 +21,7 @@ typedef struct MrbRowWriteTable
 	const char *skipped;		/* function of a trigger that does not fire,
 								 * in schema miosa; NULL: all fire */
 	MrbRowPlan *plan;			/* row_plan.c's; NULL at first */
+	bool		plan_used;		/* row_plan.c's: by a write */
 } MrbRowWriteTable;
 
 /* Writes that count as one statement. */

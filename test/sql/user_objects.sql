@@ -42,6 +42,31 @@ ALTER TABLE miosa.audit_events DROP COLUMN note;
 SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_2', 'k-6')$$);
 ALTER TABLE miosa.idempotency_keys DROP COLUMN note;
 
+-- Promise: a CHECK of columns that an operation does not write is checked unless
+-- every row is known to satisfy it: not if it is not valid, calls a function that
+-- may return something else, or a trigger or a generated column changes more.
+ALTER TABLE miosa.deployments ADD CONSTRAINT owned CHECK (owner_id IS NOT NULL) NOT VALID;
+SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_2', 'k-6')$$);
+ALTER TABLE miosa.deployments DROP CONSTRAINT owned;
+CREATE FUNCTION test.open(text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN RETURN current_setting('test.closed', true) IS DISTINCT FROM $1; END $$;
+ALTER TABLE miosa.deployments ADD CONSTRAINT open CHECK (test.open(slug));
+SET test.closed = 'dep-1';
+SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_2', 'k-6')$$);
+RESET test.closed;
+ALTER TABLE miosa.deployments DROP CONSTRAINT open;
+ALTER TABLE miosa.deployments ADD COLUMN next bigint GENERATED ALWAYS AS (seq + 1) STORED,
+	ADD CONSTRAINT next CHECK (next < 10);
+SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_2', 'k-6')$$);
+ALTER TABLE miosa.deployments DROP COLUMN next;
+ALTER TABLE miosa.deployments ADD CONSTRAINT owner CHECK (owner_id = 'own');
+CREATE FUNCTION test.owner() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN NEW.owner_id := NEW.active_version_id; RETURN NEW; END $$;
+CREATE TRIGGER owner BEFORE UPDATE ON miosa.deployments FOR EACH ROW EXECUTE FUNCTION test.owner();
+SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_2', 'k-6')$$);
+DROP TRIGGER owner ON miosa.deployments;
+ALTER TABLE miosa.deployments DROP CONSTRAINT owner;
+
 -- Promise: columns that a user adds get their defaults, an identity counts, and
 -- generated ones are computed.
 CREATE SEQUENCE test.numbers;
