@@ -39,6 +39,7 @@ OBJS = \
 	src/base/check_argument.o \
 	src/base/errors.o \
 	src/base/function_name.o \
+	src/base/gateway.o \
 	src/base/guc.o \
 	src/base/json_build.o \
 	src/base/network_list.o \

@@ -40,15 +40,15 @@ mrb_check_argument_id(const char *value, const char *what)
 
 	len = strlen(value);
 	if (len == 0)
-		mrb_raise_as(MRB_ERR_INVALID_ARGUMENT, "INVALID_ID",
+		mrb_raise_as(MRB_ERR_INVALID_ARGUMENT, 400, "INVALID_ID",
 					 invalid(what, value), "The id is empty.", hint);
 	if (len > MRB_MAX_ID)
-		mrb_raise_as(MRB_ERR_INVALID_ARGUMENT, "INVALID_ID", too_long(what),
+		mrb_raise_as(MRB_ERR_INVALID_ARGUMENT, 400, "INVALID_ID", too_long(what),
 					 length_detail(what, len, "bytes", MRB_MAX_ID), hint);
 	for (size_t i = 0; i < len; i++)
 	{
 		if (!is_id_character(value[i]))
-			mrb_raise_as(MRB_ERR_INVALID_ARGUMENT, "INVALID_ID",
+			mrb_raise_as(MRB_ERR_INVALID_ARGUMENT, 400, "INVALID_ID",
 						 invalid(what, value),
 						 psprintf("Byte %zu is 0x%02x, which is not allowed in an id.",
 								  i + 1, (unsigned char) value[i]), hint);
@@ -61,7 +61,7 @@ mrb_check_argument_id(const char *value, const char *what)
 void
 mrb_check_argument_missing(const char *what, const char *hint)
 {
-	mrb_raise_as(MRB_ERR_INVALID_ARGUMENT, "MISSING_PARAM",
+	mrb_raise_as(MRB_ERR_INVALID_ARGUMENT, 400, "MISSING_PARAM",
 				 psprintf("%s must not be null", what), NULL, hint);
 }
 
@@ -76,8 +76,7 @@ mrb_check_argument_refuse(const char *what, const char *name,
 	if (name != NULL)
 		what = psprintf("%s \"%s\"", what, name);
 	if (value == NULL)
-		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
-				  psprintf("%s must not be null", what), NULL, hint);
+		mrb_check_argument_missing(what, hint);
 	if (name != NULL)
 		what = psprintf("value for %s", what);
 	mrb_raise(MRB_ERR_INVALID_ARGUMENT, invalid(what, printable(value)),

@@ -5,18 +5,17 @@
  *
  * psql and applications receive SQLSTATE, message, DETAIL and HINT.  PostgREST
  * maps an error to HTTP by its own convention: SQLSTATE "PGRST", the body as
- * JSON in the message, status and headers as JSON in the detail.  PostgREST sets
- * request.method for every request, so a value there identifies it.
+ * JSON in the message, status and headers as JSON in the detail.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "utils/builtins.h"
-#include "utils/guc.h"
 
 #include "base/errors.h"
 #include "base/function_name.h"
+#include "base/gateway.h"
 #include "base/json_build.h"
 
 typedef struct Condition
@@ -35,14 +34,19 @@ static const Condition conditions[] = {
 #undef CONDITION
 };
 
+/*
+ * What a gateway answers to a conflict between transactions, which keeps its
+ * SQLSTATE for every other caller: drivers and ORMs know it and try again.
+ */
+static const Condition conflict = {"CONFLICT", NULL, 409, "CONFLICT", 1};
+
 static MrbCaller caller;
 
 PG_FUNCTION_INFO_V1(mrb_raise_reference);
 
-static void fill_in_for_postgrest(const Condition *condition, const char *code,
+static void fill_in_for_postgrest(const Condition *condition,
 								  const char *message, const char *detail,
 								  const char *hint);
-static bool called_by_postgrest(void);
 
 /*
  * Raise a condition at a place of the sources.  This is what ereport() expands
@@ -50,19 +54,24 @@ static bool called_by_postgrest(void);
  */
 void
 mrb_errors_raise(const char *file, int line, const char *function,
-				 MrbCondition condition, const char *code,
+				 MrbCondition condition, int status, const char *code,
 				 const char *message, const char *detail, const char *hint)
 {
-	const Condition *it = &conditions[condition];
-	const char *s = it->sqlstate;
+	Condition	it = conditions[condition];
+	const char *s = it.sqlstate;
+
+	if (code != NULL)
+	{
+		it.status = status;
+		it.code = code;
+	}
 
 	hint = mrb_function_name_qualify(hint);
 	mrb_errors_hide_frames();
 	if (errstart(ERROR, TEXTDOMAIN))
 	{
-		if (called_by_postgrest())
-			fill_in_for_postgrest(it, code != NULL ? code : it->code, message,
-								  detail, hint);
+		if (mrb_gateway_calls())
+			fill_in_for_postgrest(&it, message, detail, hint);
 		else
 		{
 			errcode(MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]));
@@ -114,16 +123,46 @@ mrb_errors_call(MrbAccess access, PGFunction function, FunctionCallInfo fcinfo)
 	MrbCaller	before = mrb_errors_enter(access);
 	volatile Datum result = (Datum) 0;
 
+	MemoryContext context = CurrentMemoryContext;
+
 	PG_TRY();
 	{
 		result = function(fcinfo);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		mrb_errors_leave(before);
+		if (access == MRB_PUBLIC)
+			mrb_errors_answer_conflict(context);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	mrb_errors_leave(before);
 	return result;
+}
+
+/*
+ * Raise a conflict as a gateway expects it.
+ */
+void
+mrb_errors_answer_conflict(MemoryContext context)
+{
+	int			code = geterrcode();
+	ErrorData  *error;
+
+	if ((code != ERRCODE_T_R_SERIALIZATION_FAILURE &&
+		 code != ERRCODE_T_R_DEADLOCK_DETECTED) || !mrb_gateway_calls())
+		return;
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	if (errstart(ERROR, TEXTDOMAIN))
+	{
+		fill_in_for_postgrest(&conflict, error->message, error->detail,
+							  "Send the request again, with the same key.");
+		errfinish(__FILE__, __LINE__, __func__);
+	}
+	pg_unreachable();
 }
 
 /*
@@ -190,16 +229,15 @@ mrb_errors_find_condition(const char *name, MrbCondition *condition)
  * Fill in an error so that PostgREST answers with the condition's HTTP status.
  */
 static void
-fill_in_for_postgrest(const Condition *condition, const char *code,
-					  const char *message, const char *detail,
-					  const char *hint)
+fill_in_for_postgrest(const Condition *condition, const char *message,
+					  const char *detail, const char *hint)
 {
 	StringInfoData body;
 	StringInfoData response;
 
 	initStringInfo(&body);
 	mrb_json_build_object(&body, NULL);
-	mrb_json_build_string(&body, "code", code);
+	mrb_json_build_string(&body, "code", condition->code);
 	mrb_json_build_string(&body, "message", message);
 	mrb_json_build_string(&body, "details", detail);
 	mrb_json_build_string(&body, "hint", hint);
@@ -218,16 +256,4 @@ fill_in_for_postgrest(const Condition *condition, const char *code,
 	errcode(MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T'));
 	errmsg_internal("%s", body.data);
 	errdetail_internal("%s", response.data);
-}
-
-/*
- * Whether PostgREST is the caller: it sets request.method in the transaction of
- * every request.
- */
-static bool
-called_by_postgrest(void)
-{
-	const char *method = GetConfigOption("request.method", true, false);
-
-	return method != NULL && method[0] != '\0';
 }

@@ -21,7 +21,7 @@
 #include "utils/elog.h"
 
 #define MRB_CONDITIONS(CONDITION) \
-	CONDITION(INVALID_ARGUMENT, "MR400", 400, "INVALID_ARGUMENT", 0) \
+	CONDITION(INVALID_ARGUMENT, "MR400", 422, "VALIDATION_ERROR", 0) \
 	CONDITION(FORBIDDEN, "MR403", 403, "FORBIDDEN", 0) \
 	CONDITION(DEPLOYMENT_NOT_FOUND, "MR404", 404, "NOT_FOUND", 0) \
 	CONDITION(VERSION_NOT_FOUND, "MR44V", 404, "NOT_FOUND", 0) \
@@ -51,17 +51,20 @@ typedef enum MrbCondition
  * may be NULL.  As with ereport(), the error's LOCATION is the caller's.
  */
 #define mrb_raise(condition, message, detail, hint) \
-	mrb_raise_as(condition, NULL, message, detail, hint)
+	mrb_raise_as(condition, 0, NULL, message, detail, hint)
 
-/* The same with a code of its own for HTTP clients; NULL: the usual one. */
-#define mrb_raise_as(condition, code, message, detail, hint) \
-	mrb_errors_raise(__FILE__, __LINE__, __func__, condition, code, \
+/*
+ * The same with a status and a code of its own for HTTP clients; 0 and NULL: the
+ * usual ones.
+ */
+#define mrb_raise_as(condition, status, code, message, detail, hint) \
+	mrb_errors_raise(__FILE__, __LINE__, __func__, condition, status, code, \
 					 message, detail, hint)
 
 pg_noreturn extern void mrb_errors_raise(const char *file, int line,
 										 const char *function,
 										 MrbCondition condition,
-										 const char *code,
+										 int status, const char *code,
 										 const char *message,
 										 const char *detail,
 										 const char *hint);
@@ -90,6 +93,13 @@ extern void mrb_errors_leave(MrbCaller before);
 /* Call a function between the two. */
 extern Datum mrb_errors_call(MrbAccess access, PGFunction function,
 							 FunctionCallInfo fcinfo);
+
+/*
+ * In a PG_CATCH block of a call by users: raise a conflict with another
+ * transaction, after which the call can be repeated, as a gateway expects it.
+ * Returns when there is no gateway or the error is another one.
+ */
+extern void mrb_errors_answer_conflict(MemoryContext context);
 
 /* Omit the extension's own frames from the next error. */
 extern void mrb_errors_hide_frames(void);

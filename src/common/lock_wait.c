@@ -109,17 +109,22 @@ mrb_lock_wait_call(MrbAccess access, PGFunction function,
 				   FunctionCallInfo fcinfo)
 {
 	MrbCaller	before = mrb_errors_enter(access);
+	MemoryContext context = CurrentMemoryContext;
 	volatile Datum result = (Datum) 0;
 
 	PG_TRY();
 	{
 		result = bounded_call(function, fcinfo);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		mrb_errors_leave(before);
+		if (access == MRB_PUBLIC)
+			mrb_errors_answer_conflict(context);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	mrb_errors_leave(before);
 	return result;
 }
 

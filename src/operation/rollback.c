@@ -15,6 +15,7 @@
 #include "artifact/artifact.h"
 #include "base/check_argument.h"
 #include "base/function_name.h"
+#include "base/gateway.h"
 #include "base/json_build.h"
 #include "common/index_lookup.h"
 #include "notify/wakeup.h"
@@ -35,6 +36,7 @@ typedef struct Plan
 	bool		failed;			/* a finding refuses the operation */
 } Plan;
 
+static Jsonb *replay(Jsonb *response);
 static MrbDeployment *read_deployment(const MrbCallerRequest *request,
 									  const char *version_id,
 									  const MrbDeployment *seen);
@@ -61,7 +63,7 @@ mrb_rollback_run(const MrbCallerRequest *request)
 	mrb_index_lookup_end();
 	mrb_finding_enforce(&finding);
 	if (response != NULL)
-		return response;
+		return replay(response);
 	finding = mrb_attempt_choose(&attempt);
 	mrb_finding_enforce(&finding);
 
@@ -71,7 +73,7 @@ mrb_rollback_run(const MrbCallerRequest *request)
 	mrb_index_lookup_end();
 	mrb_finding_enforce(&finding);
 	if (response != NULL)
-		return response;
+		return replay(response);
 	finding = mrb_attempt_recheck(&attempt);
 	mrb_finding_enforce(&finding);
 	call = mrb_attempt_call();
@@ -84,6 +86,16 @@ mrb_rollback_run(const MrbCallerRequest *request)
 		mrb_artifact_record_present(attempt.now->id,
 									attempt.now->target.release_id);
 	mrb_attempt_wake(&operation);
+	return response;
+}
+
+/*
+ * Return a stored response; an HTTP client sees that nothing was done now.
+ */
+static Jsonb *
+replay(Jsonb *response)
+{
+	mrb_gateway_add_header("Idempotent-Replayed", "true");
 	return response;
 }
 

@@ -11,10 +11,10 @@
 //   GET /{service}   what the service has kept in its state
 //
 // A service is {state, options, answer(request, options, state)}; the answer
-// is {status, headers, body}, or {status, raw}, the bytes to answer with. How
-// many connections came is counted in state.connections. Each request becomes a
-// line of FOLDER/requests: {n, service, time, method, url, headers, body, raw,
-// status, answer}, where the answer is its headers.
+// is {status, headers, body}, or {status, raw}, the bytes to answer with, or a
+// promise of one. How many connections came is counted in state.connections.
+// Each request becomes a line of FOLDER/requests: {n, service, time, method, url,
+// headers, body, raw, status, answer}, where the answer is its headers.
 
 'use strict';
 
@@ -120,11 +120,11 @@ exports.ordered = (options, request) => {
 
 exports.serve = (services) => {
 	for (const [name, service] of Object.entries(services)) {
-		listen(ports[name], tls[name], service.state, (request, send) => {
+		listen(ports[name], tls[name], service.state, async (request, send) => {
 			let answer;
 
 			try {
-				answer = service.answer(request, service.options, service.state);
+				answer = await service.answer(request, service.options, service.state);
 			} catch (error) {
 				answer = { status: 500, body: `${error.stack}\n` };
 			}

@@ -69,6 +69,20 @@ SET request.headers = '{"idempotency-key": "header-2"}';
 SELECT test.op(miosa_rollback('dep_1'));
 SELECT test.op(miosa_rollback('dep_1'));
 SELECT key FROM miosa.idempotency_keys WHERE deployment_id = 'dep_1' ORDER BY seq;
+-- Promise: a replay says so in a header, beside those that are set already.
+SHOW response.headers;
+BEGIN;
+SELECT set_config('response.headers', '[{"X-Mine": "1"} ] ', true);
+SELECT test.op(miosa_rollback('dep_1'));
+SHOW response.headers;
+SELECT set_config('response.headers', '[ ]', true);
+SELECT test.op(miosa_rollback('dep_1'));
+SHOW response.headers;
+ROLLBACK;
+BEGIN;
+SELECT test.op(miosa_rollback('dep_1', 'ver_2', 'header-3'));
+SHOW response.headers;
+ROLLBACK;
 -- no key in it, or none that could be one
 SET request.headers = '{"accept": "*/*"}';
 SELECT test.http($$SELECT miosa_rollback('dep_1')$$);
@@ -79,25 +93,6 @@ SELECT test.op(miosa_rollback('dep_1', 'ver_3'));
 SET request.headers = '{"idempotency-key": 7}';
 SELECT test.op(miosa_rollback('dep_1', 'ver_3'));
 RESET request.headers;
-
--- Promise: the pre-request of docs/reference.md names the actor, by the token
--- that PostgREST has checked; without a user in it, it is the role.
-CREATE FUNCTION test.pre_request() RETURNS void LANGUAGE sql AS $$
-	SELECT set_config('miosa_rollback.actor',
-		'user:' || (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub'), true)
-$$;
-BEGIN;
-SET LOCAL request.jwt.claims = '{"sub": "user_42", "role": "miosa_operator"}';
-SELECT count(*) FROM test.pre_request();
-SELECT count(*) FROM miosa_rollback('dep_1', 'ver_1');
-SELECT actor_type, actor_id FROM miosa.audit_events WHERE deployment_id = 'dep_1' ORDER BY seq DESC LIMIT 1;
-ROLLBACK;
-BEGIN;
-SET LOCAL request.jwt.claims = '{"role": "miosa_operator"}';
-SELECT count(*) FROM test.pre_request();
-SELECT count(*) FROM miosa_rollback('dep_1', 'ver_1');
-SELECT actor_type FROM miosa.audit_events WHERE deployment_id = 'dep_1' ORDER BY seq DESC LIMIT 1;
-ROLLBACK;
 
 -- Promise: the arguments have the names that gateways call by.
 SELECT proname, pg_get_function_arguments(oid) FROM pg_proc
