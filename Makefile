@@ -177,6 +177,7 @@ OBJS = \
 	src/api/progress_snapshot.o \
 	src/api/replication_api.o \
 	src/api/response_api.o \
+	src/api/route_api.o \
 	src/api/stats_api.o \
 	src/api/storage_api.o \
 	src/api/verifier_api.o \

@@ -488,37 +488,28 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_route(text) IS 'What an edge needs to serve a host now; no row for a host that is not routed';
 
+-- Build a page of route changes, in the snapshot of the caller.
+CREATE FUNCTION miosa.route_changes(epoch bigint, "limit" integer, gap boolean) RETURNS jsonb
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_route_changes';
+COMMENT ON FUNCTION miosa.route_changes(bigint, integer, boolean) IS 'Result of miosa_routes_since(), with this value of gap';
+
 -- Return a page of route changes.
 CREATE FUNCTION @extschema@.miosa_routes_since(epoch bigint, "limit" integer DEFAULT 1000) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
-DECLARE
-	result jsonb;
 BEGIN
 	PERFORM miosa.check_limit("limit", 10000);
 	IF epoch IS NULL OR epoch < 0 THEN
 		PERFORM miosa.refuse_value('argument', 'epoch', epoch::text, NULL,
 			'Pass the last epoch that was seen, 0 for the beginning.');
 	END IF;
-	SELECT jsonb_build_object(
-			'data', coalesce(jsonb_agg(jsonb_build_object('epoch', l.epoch, 'kind', l.kind,
-					'deployment_id', l.deployment_id, 'removed_host', CASE WHEN l.kind = 'host_removed' THEN l.host END,
-					'hosts', (SELECT coalesce(jsonb_agg(h.host ORDER BY h.host), '[]')
-						FROM miosa.hosts h WHERE h.deployment_id = l.deployment_id),
-					'version_id', r.version_id, 'release_id', r.release_id, 'storage_uri', r.storage_uri,
-					'sha256', r.sha256, 'route_seq', r.route_seq)
-				ORDER BY l.epoch), '[]'),
-			'next_epoch', coalesce(max(l.epoch), epoch),
-			-- Trimmed; or of a primary that was lost before all of it came here.
-			'gap', coalesce((SELECT s.trimmed_epoch > epoch OR epoch > s.last_epoch
-				OR miosa.epoch_term(epoch) < s.term AND epoch > coalesce((SELECT max(o.epoch) FROM miosa.route_log o
-					WHERE o.epoch < miosa.first_epoch(miosa.epoch_term(epoch) + 1)), s.trimmed_epoch)
-				FROM miosa.dispatcher_state s), false))
-		INTO result
-		FROM (SELECT * FROM miosa.route_log o WHERE o.epoch > epoch AND o.kind IN ('route', 'host_removed')
-			ORDER BY o.epoch LIMIT "limit") l
-		LEFT JOIN miosa.routes r ON r.deployment_id = l.deployment_id;
-	RETURN result;
+	RETURN miosa.route_changes(epoch, "limit",
+		-- Trimmed; or of a primary that was lost before all of it came here.
+		coalesce((SELECT s.trimmed_epoch > epoch OR epoch > s.last_epoch
+			OR miosa.epoch_term(epoch) < s.term AND epoch > coalesce((SELECT max(o.epoch) FROM miosa.route_log o
+				WHERE o.epoch < miosa.first_epoch(miosa.epoch_term(epoch) + 1)), s.trimmed_epoch)
+			FROM miosa.dispatcher_state s), false));
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_routes_since(bigint, integer) IS 'Route changes after an epoch, oldest first, for listeners that missed notifications';

@@ -33,6 +33,7 @@ enum
 	DEPLOYMENT_ACTIVE,
 	DEPLOYMENT_SERVING,
 	DEPLOYMENT_SEQ,
+	DEPLOYMENT_ROUTE_SEQ,
 	DEPLOYMENT_UPDATED
 };
 
@@ -46,10 +47,12 @@ static MrbIndexLookup deployment_row = {
 		[DEPLOYMENT_ACTIVE] = "active_version_id",
 		[DEPLOYMENT_SERVING] = "serving_version_id",
 		[DEPLOYMENT_SEQ] = "seq",
+		[DEPLOYMENT_ROUTE_SEQ] = "route_seq",
 		[DEPLOYMENT_UPDATED] = "updated_at",
 	},
 	.table.types = {
 		[DEPLOYMENT_SEQ] = INT8OID,
+		[DEPLOYMENT_ROUTE_SEQ] = INT8OID,
 		[DEPLOYMENT_UPDATED] = TIMESTAMPTZOID,
 	},
 };
@@ -194,6 +197,20 @@ static void fetch_hosts(int row, int column, MrbStringList *hosts,
 MrbRoute *
 mrb_route_read(char **ids, int n, int *found)
 {
+	MrbRoute   *routes;
+
+	mrb_index_lookup_begin();
+	routes = mrb_route_read_active(ids, n, found);
+	mrb_index_lookup_end();
+	return routes;
+}
+
+/*
+ * Read in the active snapshot.
+ */
+MrbRoute *
+mrb_route_read_active(char **ids, int n, int *found)
+{
 	char	  **sorted = palloc(Max(n, 1) * sizeof(char *));
 	MrbRoute   *routes = palloc0(Max(n, 1) * sizeof(MrbRoute));
 	int			different = 0;
@@ -204,9 +221,7 @@ mrb_route_read(char **ids, int n, int *found)
 		if (i == 0 || strcmp(sorted[i], sorted[i - 1]) != 0)
 			routes[different++].deployment_id = sorted[i];
 
-	mrb_index_lookup_begin();
 	read_routes(routes, different);
-	mrb_index_lookup_end();
 	*found = 0;
 	for (int i = 0; i < different; i++)
 		if (routes[i].tenant_id != NULL)
@@ -307,6 +322,8 @@ read_route(MrbRoute *route, Tenant *tenant)
 	if (version_id == NULL)
 		version_id = mrb_index_lookup_text(&deployment_row, DEPLOYMENT_ACTIVE);
 	seq = mrb_index_lookup_int64(&deployment_row, DEPLOYMENT_SEQ);
+	route->route_seq = mrb_index_lookup_int64(&deployment_row,
+											  DEPLOYMENT_ROUTE_SEQ);
 	route->updated_at = mrb_index_lookup_timestamp(&deployment_row,
 												   DEPLOYMENT_UPDATED);
 	mrb_index_lookup_close(&deployment_row);

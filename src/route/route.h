@@ -35,6 +35,7 @@ typedef struct MrbRoute
 	int64		epoch;
 	TimestampTz since;			/* start of the change; 0 in a resync */
 	TimestampTz updated_at;		/* last change of the deployment */
+	int64		route_seq;		/* number of its last route change */
 	char	   *deployment_id;
 	char	   *tenant_id;		/* NULL: the deployment does not exist */
 	char	   *deployment_kind;
@@ -53,12 +54,14 @@ typedef struct MrbRoute
 
 /*
  * Read the present routes in the caller's transaction and memory context.
- * mrb_route_read() reads those of the deployments in ids.
+ * mrb_route_read() reads those of the deployments in ids, in the order of the
+ * ids; mrb_route_read_active() does so in the active snapshot.
  * mrb_route_read_after() reads up to limit of them in the order of their ids,
  * after the given one, with the epoch of the last change and the removed
  * hosts; it includes deleted deployments that have removed hosts.
  */
 extern MrbRoute *mrb_route_read(char **ids, int n, int *found);
+extern MrbRoute *mrb_route_read_active(char **ids, int n, int *found);
 extern MrbRoute *mrb_route_read_after(const char *id, int limit, int *found);
 
 /* Size of a buffer for a time in ISO 8601. */

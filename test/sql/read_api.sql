@@ -230,6 +230,18 @@ INSERT INTO miosa.route_log (epoch, deployment_id, route_seq, kind, host, create
 SELECT e -> 'epoch' AS epoch, e ->> 'kind' AS kind, e -> 'hosts' AS hosts, e ->> 'removed_host' AS removed, e ->> 'version_id' AS version
 FROM jsonb_array_elements(miosa_routes_since(0) -> 'data') e;
 SELECT miosa_routes_since(5, 1) -> 'next_epoch' AS next, jsonb_array_length(miosa_routes_since(5, 1) -> 'data') AS rows;
+-- The same, byte by byte, as what the views show of every deployment.
+SELECT count(miosa_put_deployment('dep_' || n, 'ten_1', 'Number ' || n)), count(miosa_put_version('dep_' || n, 'v', storage_uri => 's3://b/' || n)),
+	count(miosa_put_domain(n || '.example.net', 'dep_' || n)), count(miosa_promote('dep_' || n, 'v')) FROM generate_series(2, 4) n;
+INSERT INTO miosa.route_log (epoch, deployment_id, route_seq, kind, created_at)
+	SELECT 10 + row_number() OVER (ORDER BY p.id DESC), p.id, 1, 'route', now() FROM miosa.deployments p;
+SELECT count(DISTINCT r.deployment_id) AS deployments, count(r.version_id) < count(*) AS some_without_version,
+	miosa_routes_since(0)::text = jsonb_build_object('gap', miosa_routes_since(0) -> 'gap', 'next_epoch', max(l.epoch),
+		'data', jsonb_agg(jsonb_build_object('epoch', l.epoch, 'kind', l.kind, 'deployment_id', l.deployment_id, 'removed_host', l.host,
+			'hosts', (SELECT coalesce(jsonb_agg(h.host ORDER BY h.host), '[]') FROM miosa.hosts h WHERE h.deployment_id = l.deployment_id),
+			'version_id', r.version_id, 'release_id', r.release_id, 'storage_uri', r.storage_uri, 'sha256', r.sha256, 'route_seq', r.route_seq)
+			ORDER BY l.epoch))::text AS same
+FROM miosa.route_log l LEFT JOIN miosa.routes r ON r.deployment_id = l.deployment_id;
 ROLLBACK;
 
 -- What is read does not depend on the caller's standard_conforming_strings.
