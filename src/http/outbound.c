@@ -23,6 +23,9 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+/* utils/inet.h needs it since PostgreSQL 16 */
+#include "base/compat.h"
+
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/inet.h"
