@@ -45,6 +45,7 @@ OBJS = \
 	src/base/network_list.o \
 	src/base/optional_text.o \
 	src/base/setting_source.o \
+	src/base/size_limit.o \
 	src/common/array.o \
 	src/common/backoff.o \
 	src/common/digest.o \
@@ -220,6 +221,7 @@ SQL_PIECES = \
 	sql/doctor.sql \
 	sql/replication.sql \
 	sql/drop_guard.sql \
+	sql/size_limits.sql \
 	sql/entry_points.sql \
 	sql/rights.sql \
 	sql/overloads.sql
@@ -263,7 +265,8 @@ REGRESS = \
 	argument_types \
 	comments \
 	context \
-	security_networks
+	security_networks \
+	security_limits
 
 ISOLATION = \
 	rollback_rollback \

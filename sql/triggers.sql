@@ -40,6 +40,12 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_queue_work';
 COMMENT ON FUNCTION miosa.queue(text, text, text) IS 'Queues work of a kind (route, capacity, host_removed with its host) for a deployment as its next route change, and wakes the dispatcher at commit; returns the number of the route change';
 
+-- The same for many hosts, as one change of the deployment's row.
+CREATE FUNCTION miosa.queue_hosts(deployment_id text, removed text[], route boolean) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_queue_hosts';
+COMMENT ON FUNCTION miosa.queue_hosts(text, text[], boolean) IS 'Queues the removal of hosts of a deployment as its next route changes, and then its present route if route is true';
+
 -- A setting exists once the library is loaded, which calling into it does
 -- where it is not preloaded.
 CREATE FUNCTION miosa.setting(name text) RETURNS text
@@ -350,32 +356,92 @@ CREATE TRIGGER tenants_host AFTER UPDATE ON miosa.tenants
 	EXECUTE FUNCTION miosa.tenants_host();
 
 -- A host that moves is sent for both deployments: caches know pages by the
--- deployment that they came from.
+-- deployment that they came from.  A statement can change thousands of hosts, so
+-- they are queued together, one change of each deployment's row.
+
+-- Queue what the change of hosts means for routes.
 CREATE FUNCTION miosa.domains_host() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	was_routed boolean := OLD.state = 'active';
-	is_routed boolean := TG_OP = 'UPDATE' AND NEW.state = 'active';
+	d record;
 BEGIN
-	IF was_routed AND (NOT is_routed OR NEW.fqdn <> OLD.fqdn) THEN
-		PERFORM miosa.queue(OLD.deployment_id, 'host_removed', OLD.fqdn);
-	ELSIF was_routed AND NEW.deployment_id <> OLD.deployment_id THEN
-		PERFORM miosa.queue(OLD.deployment_id, 'route', NULL);
-	END IF;
-	IF is_routed THEN
-		PERFORM miosa.queue(NEW.deployment_id, 'route', NULL);
-	END IF;
+	FOR d IN
+		SELECT c.deployment_id, coalesce(array_agg(c.host ORDER BY c.host) FILTER (WHERE c.host IS NOT NULL), '{}') AS removed,
+			bool_or(c.host IS NULL) AS route
+		FROM (
+			SELECT o.deployment_id, o.fqdn AS host FROM was o
+			WHERE o.state = 'active' AND NOT EXISTS (SELECT FROM became n WHERE n.fqdn = o.fqdn AND n.state = 'active')
+			UNION ALL
+			SELECT o.deployment_id, NULL FROM was o JOIN became n ON n.fqdn = o.fqdn
+			WHERE o.state = 'active' AND n.state = 'active' AND n.deployment_id <> o.deployment_id
+			UNION ALL
+			SELECT n.deployment_id, NULL FROM became n
+			WHERE n.state = 'active' AND NOT EXISTS (SELECT FROM was o WHERE o.fqdn = n.fqdn
+				AND (o.deployment_id, o.state, o.redirect_policy) = (n.deployment_id, n.state, n.redirect_policy))) c
+		GROUP BY c.deployment_id ORDER BY c.deployment_id COLLATE "C"
+	LOOP
+		PERFORM miosa.queue_hosts(d.deployment_id, d.removed, d.route);
+	END LOOP;
 	RETURN NULL;
 END $$;
-COMMENT ON FUNCTION miosa.domains_host() IS 'Trigger: queues the route of a host that changed, or the removal of one that is not routed any more';
+COMMENT ON FUNCTION miosa.domains_host() IS 'Trigger: queues the routes of hosts that changed, and the removal of those that are not routed any more';
 
 CREATE TRIGGER domains_host AFTER UPDATE ON miosa.domains
-	FOR EACH ROW WHEN ((OLD.fqdn, OLD.deployment_id, OLD.state, OLD.redirect_policy)
-		IS DISTINCT FROM (NEW.fqdn, NEW.deployment_id, NEW.state, NEW.redirect_policy))
-	EXECUTE FUNCTION miosa.domains_host();
+	REFERENCING OLD TABLE AS was NEW TABLE AS became
+	FOR EACH STATEMENT EXECUTE FUNCTION miosa.domains_host();
+
+-- Queue the removal of hosts that were deleted.
+CREATE FUNCTION miosa.domains_delete() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	d record;
+BEGIN
+	FOR d IN
+		SELECT o.deployment_id, array_agg(o.fqdn ORDER BY o.fqdn) AS removed FROM was o WHERE o.state = 'active'
+		GROUP BY o.deployment_id ORDER BY o.deployment_id COLLATE "C"
+	LOOP
+		PERFORM miosa.queue_hosts(d.deployment_id, d.removed, false);
+	END LOOP;
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa.domains_delete() IS 'Trigger: queues the removal of hosts that were deleted';
+
 CREATE TRIGGER domains_delete AFTER DELETE ON miosa.domains
-	FOR EACH ROW EXECUTE FUNCTION miosa.domains_host();
+	REFERENCING OLD TABLE AS was
+	FOR EACH STATEMENT EXECUTE FUNCTION miosa.domains_delete();
+
+-- A route is sent with all its hosts, so their number has a limit.
+
+-- Refuse more hosts of a deployment than routes can have.
+CREATE FUNCTION miosa.domains_limit() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	most CONSTANT integer := 10000;
+	d record;
+BEGIN
+	FOR d IN
+		SELECT c.id, (SELECT count(*)::integer FROM miosa.domains o WHERE o.deployment_id = c.id) AS hosts
+		FROM (SELECT DISTINCT n.deployment_id AS id FROM became n) c
+	LOOP
+		IF d.hosts > most THEN
+			PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('deployment "%s" has too many hosts', d.id),
+				format('It would have %s hosts; the maximum is %s.', d.hosts, most),
+				format('See them with SELECT fqdn, state FROM miosa.domains WHERE deployment_id = %L; a wildcard host counts once.', d.id));
+		END IF;
+	END LOOP;
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa.domains_limit() IS 'Trigger: raises INVALID_ARGUMENT when a deployment has more than 10,000 hosts';
+
+CREATE TRIGGER domains_limit_insert AFTER INSERT ON miosa.domains
+	REFERENCING NEW TABLE AS became
+	FOR EACH STATEMENT EXECUTE FUNCTION miosa.domains_limit();
+CREATE TRIGGER domains_limit_update AFTER UPDATE ON miosa.domains
+	REFERENCING NEW TABLE AS became
+	FOR EACH STATEMENT EXECUTE FUNCTION miosa.domains_limit();
 
 -- Plans.  A row of a shipped plan is not changed: one's own hides it.
 

@@ -24,6 +24,7 @@
 #include "utils/syscache.h"
 
 #include "base/errors.h"
+#include "base/size_limit.h"
 #include "common/lock_wait.h"
 #include "operation/primary.h"
 
@@ -34,6 +35,7 @@ PG_FUNCTION_INFO_V1(mrb_entry_inner);
 PG_FUNCTION_INFO_V1(mrb_entry_trigger);
 
 static Datum call_rows(PG_FUNCTION_ARGS);
+static Datum call_checked(PG_FUNCTION_ARGS);
 static Datum call_same(PG_FUNCTION_ARGS);
 static Datum call_body(PG_FUNCTION_ARGS);
 static Datum call_other(FunctionCallInfo fcinfo, const char *schema,
@@ -71,7 +73,7 @@ mrb_entry_bounded(PG_FUNCTION_ARGS)
 Datum
 mrb_entry_unbounded(PG_FUNCTION_ARGS)
 {
-	return mrb_errors_call(MRB_PUBLIC, call_same, fcinfo);
+	return mrb_errors_call(MRB_PUBLIC, call_checked, fcinfo);
 }
 
 /*
@@ -99,6 +101,17 @@ static Datum
 call_rows(PG_FUNCTION_ARGS)
 {
 	return call_other(fcinfo, NULL, "_rows");
+}
+
+/*
+ * Check the sizes of the arguments, and call the function of the same name in
+ * schema miosa.
+ */
+static Datum
+call_checked(PG_FUNCTION_ARGS)
+{
+	mrb_size_limit_check_arguments(fcinfo);
+	return call_same(fcinfo);
 }
 
 /*

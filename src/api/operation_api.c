@@ -20,6 +20,7 @@
 
 #include "base/check_argument.h"
 #include "base/errors.h"
+#include "base/size_limit.h"
 #include "base/function_name.h"
 #include "common/json_read.h"
 #include "common/lock_wait.h"
@@ -290,6 +291,8 @@ call_group(PG_FUNCTION_ARGS)
 	};
 	MrbCallerRequest *requests = palloc(Max(n, 1) * sizeof(MrbCallerRequest));
 
+	mrb_size_limit_check_argument(fcinfo, GROUP_REASON);
+	mrb_size_limit_check_argument(fcinfo, GROUP_ATTRIBUTION);
 	read_texts(fcinfo, GROUP_DEPLOYMENTS, "deployment_ids", deployments, n);
 	read_texts(fcinfo, GROUP_VERSIONS, "version_ids", versions, n);
 	read_texts(fcinfo, GROUP_KEYS, "idempotency_keys", keys, n);

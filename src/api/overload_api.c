@@ -26,6 +26,7 @@
 
 #include "base/compat.h"
 #include "base/miosa_rollback.h"
+#include "base/size_limit.h"
 
 #define SYMBOL "mrb_overload"
 
@@ -63,6 +64,7 @@ mrb_overload(PG_FUNCTION_ARGS)
 	Original   *original = fcinfo->flinfo->fn_extra;
 	Datum		result;
 
+	mrb_size_limit_check_arguments(fcinfo);
 	if (original == NULL)
 		fcinfo->flinfo->fn_extra = original = find_original(fcinfo->flinfo);
 	InitFunctionCallInfoData(*call, &original->function, PG_NARGS(),

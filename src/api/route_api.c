@@ -21,6 +21,12 @@
 
 PG_FUNCTION_INFO_V1(mrb_route_changes);
 
+/* A page ends before the change that makes it larger, in bytes. */
+#define MAX_PAGE (4 * 1024 * 1024)
+
+/* Bytes of a change's other members and names. */
+#define CHANGE_OVERHEAD 500
+
 /* Columns of changes_query, from 1. */
 enum
 {
@@ -79,6 +85,8 @@ typedef struct Change
 	char	   *removed_host;
 } Change;
 
+static int	count_fitting(const Change *changes, int n, const MrbRoute *routes,
+						  int nroutes);
 static Change *read_changes(int64 epoch, int limit, int *n);
 static void build_change(JsonbValue *object, const Change *change,
 						 const MrbRoute *route);
@@ -110,6 +118,7 @@ mrb_route_changes(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 		ids[i] = changes[i].deployment_id;
 	routes = mrb_route_read_active(ids, n, &nroutes);
+	n = count_fitting(changes, n, routes, nroutes);
 
 	set_key(&pairs[0], "gap");
 	pairs[0].value.type = jbvBool;
@@ -127,6 +136,29 @@ mrb_route_changes(PG_FUNCTION_ARGS)
 	result.val.object.nPairs = lengthof(pairs);
 	result.val.object.pairs = pairs;
 	PG_RETURN_JSONB_P(mrb_jsonb_write(&result));
+}
+
+/*
+ * Return how many of the changes fit into a page, which has at least one: each
+ * has all hosts of its deployment.
+ */
+static int
+count_fitting(const Change *changes, int n, const MrbRoute *routes, int nroutes)
+{
+	size_t		bytes = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		const MrbRoute *route = find_route(routes, nroutes,
+										   changes[i].deployment_id);
+
+		bytes += CHANGE_OVERHEAD;
+		for (int host = 0; route != NULL && host < route->hosts.n; host++)
+			bytes += strlen(route->hosts.items[host]);
+		if (i > 0 && bytes > MAX_PAGE)
+			return i;
+	}
+	return n;
 }
 
 /*

@@ -34,6 +34,7 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/guc.h"
+#include "base/size_limit.h"
 #include "common/lock_wait.h"
 
 /* Few, because a restore can insert a million releases in one transaction. */
@@ -114,6 +115,8 @@ mrb_lock_wait_call(MrbAccess access, PGFunction function,
 
 	PG_TRY();
 	{
+		if (access == MRB_PUBLIC)
+			mrb_size_limit_check_arguments(fcinfo);
 		result = bounded_call(function, fcinfo);
 	}
 	PG_CATCH();

@@ -20,7 +20,8 @@ extern void mrb_lock_wait_bound(void);
 
 /*
  * Call a function with limited waits, as mrb_errors_call() does; a wait that
- * times out raises DEPLOYMENT_BUSY.
+ * times out raises DEPLOYMENT_BUSY, and a user's argument that is too long
+ * INVALID_ARGUMENT.
  */
 extern Datum mrb_lock_wait_call(MrbAccess access, PGFunction function,
 								FunctionCallInfo fcinfo);

@@ -30,10 +30,6 @@
 #include "operation/primary.h"
 #include "operation/schema_marks.h"
 
-/* Limits in bytes of what every audit event stores. */
-#define MAX_REASON 4096
-#define MAX_ATTRIBUTION 16384
-
 static void check_request(const MrbCallerRequest *request);
 static bool is_repeated(const MrbAttempt *attempt, MrbFinding *finding);
 
@@ -287,16 +283,6 @@ check_request(const MrbCallerRequest *request)
 												 VARSIZE(request->attribution)),
 								  "The value is not a JSON object.",
 								  "Pass, for example, attribution => '{\"external_user_id\": \"u-1\"}'.");
-	if (request->attribution != NULL &&
-		VARSIZE(request->attribution) > MAX_ATTRIBUTION)
-		mrb_check_argument_too_long("attribution",
-									VARSIZE(request->attribution), "bytes",
-									MAX_ATTRIBUTION,
-									"Pass ids, and keep what they stand for elsewhere.");
-	if (request->reason != NULL && strlen(request->reason) > MAX_REASON)
-		mrb_check_argument_too_long("reason", strlen(request->reason), "bytes",
-									MAX_REASON,
-									"Shorten the reason, or put a link to the full text in it.");
 }
 
 /*

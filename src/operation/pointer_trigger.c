@@ -31,6 +31,7 @@
 
 #include "base/errors.h"
 #include "base/optional_text.h"
+#include "base/size_limit.h"
 #include "notify/wakeup.h"
 #include "operation/actor.h"
 #include "operation/apply.h"
@@ -100,6 +101,7 @@ mrb_deployments_pointer(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("deployments_pointer must be fired before an update of a row")));
+	(void) mrb_size_limit_check_row(change.trigger);
 	if (mrb_write_guard_passes(get_text(&change, false, "id")))
 		return PointerGetDatum(change.trigger->tg_newtuple);
 	return mrb_errors_call(MRB_INNER, apply_as_owner, fcinfo);

@@ -34,6 +34,13 @@ PG_FUNCTION_INFO_V1(mrb_take_poll);
 /* The most instances that a poll may find. */
 #define COUNT_MAX 100000
 
+/*
+ * Rows that a count makes, beyond the instances that the deployment should have:
+ * a scheduler may be late in stopping others, but an answer that is wrong must
+ * not fill the table.
+ */
+#define ROWS_MAX(desired) (2 * (desired) + 10)
+
 /* A heartbeat is written once the last one is older than this. */
 #define HEARTBEAT_MS 10000
 
@@ -65,6 +72,7 @@ typedef struct Rows
 	int			leftover;		/* rows of the endpoint that are stopping */
 	int			ending;			/* those of them that may still run */
 	int			others;			/* instances reported otherwise that run */
+	int			desired;		/* instances that the deployment should have */
 	int			stopping;		/* how many of the leftover still run */
 	int			wanted;			/* how many healthy rows there should be */
 } Rows;
@@ -85,6 +93,7 @@ enum
 	ROWS_LEFTOVER,
 	ROWS_ENDING,
 	ROWS_OTHERS,
+	ROWS_DESIRED,
 };
 
 /*
@@ -103,7 +112,8 @@ static MrbQuery rows_query = {
 	" count(*) FILTER (WHERE r.own AND r.state = 'stopping'"
 	" AND r.ending)::integer,"
 	" count(*) FILTER (WHERE NOT r.own AND CASE r.state"
-	" WHEN 'healthy' THEN r.fresh ELSE r.ending END)::integer"
+	" WHEN 'healthy' THEN r.fresh ELSE r.ending END)::integer,"
+	" (SELECT p.desired_replicas FROM miosa.deployments p WHERE p.id = $1)"
 	" FROM (SELECT i.state, i.reported_by IS NOT DISTINCT FROM $3 AS own,"
 	" coalesce(i.last_heartbeat_at, i.updated_at) > h.horizon AS fresh,"
 	" CASE WHEN $4 THEN greatest(i.last_heartbeat_at, i.updated_at) > h.horizon"
@@ -282,6 +292,7 @@ read_rows(const Poll *poll, Rows *rows)
 	rows->leftover = mrb_query_int32(0, ROWS_LEFTOVER, 0);
 	rows->ending = mrb_query_int32(0, ROWS_ENDING, 0);
 	rows->others = mrb_query_int32(0, ROWS_OTHERS, 0);
+	rows->desired = mrb_query_int32(0, ROWS_DESIRED, 0);
 	judge(poll->healthy, rows);
 }
 
@@ -289,7 +300,8 @@ read_rows(const Poll *poll, Rows *rows)
  * Decide what a count of healthy instances means for the endpoint's rows.
  * Instances that are reported otherwise are a part of the count.  Of the rest,
  * those that were asked to stop come first, and the others serve.  While the
- * version is being drained, all of them are stopping.
+ * version is being drained, all of them are stopping.  No more rows are made
+ * than the deployment may need.
  */
 static void
 judge(int healthy, Rows *rows)
@@ -297,7 +309,8 @@ judge(int healthy, Rows *rows)
 	int			room = Max(healthy - rows->others, 0);
 
 	rows->stopping = Min(rows->draining ? rows->leftover : rows->ending, room);
-	rows->wanted = rows->draining ? 0 : room - rows->stopping;
+	rows->wanted = rows->draining ? 0 :
+		Min(room - rows->stopping, ROWS_MAX(rows->desired));
 }
 
 /*

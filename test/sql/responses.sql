@@ -47,7 +47,7 @@ UPDATE miosa.deployments SET owner_id = 'o', workspace_id = 'w', project_id = 'p
 	linked_database_id = 'db', deployment_product = 'dp', external_workspace_id = 'ew', external_user_id = 'eu',
 	external_project_id = 'ep', public_url = 'https://shop.example', auto_subdomain = 'https://shop.apps.example' WHERE id = 'dep_4';
 -- long values, compressed and not, out of line
-UPDATE miosa.deployments SET name = repeat('long name ', 20000), owner_id = (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 2000) i),
+UPDATE miosa.deployments SET name = repeat('long name ', 100), owner_id = (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 32) i),
 	metadata = (SELECT jsonb_object_agg('key ' || i, jsonb_build_object('n', i, 'text', md5(i::text), 'list', jsonb_build_array(i, NULL, true)))
 		FROM generate_series(1, 500) i) || '{"branch": "main"}' WHERE id = 'dep_5';
 UPDATE miosa.deployments SET metadata = '{"repo_url": null, "": "", "a": []}', project_id = 'only' WHERE id = 'dep_6';
