@@ -132,6 +132,11 @@ SELECT item, value FROM miosa.status('dep_2') WHERE item IN ('verdict', 'instanc
 SELECT code FROM miosa.verdict('dep_2');
 SELECT operation, age, edges FROM miosa.progress WHERE operation LIKE '%instances';
 SELECT id, version_id, serving_version_id, date_trunc('minute', waits) AS waits, desired_replicas, healthy, starting, asked_at, last_error FROM miosa.overdue;
+-- so is one that was loaded, for which nothing is requested
+SAVEPOINT loaded;
+DELETE FROM miosa.capacity WHERE deployment_id = 'dep_2';
+SELECT id, version_id, serving_version_id, asked_at FROM miosa.overdue;
+ROLLBACK TO loaded;
 SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'capacity';
 -- the report of the first is what it waited for
 SAVEPOINT pass;

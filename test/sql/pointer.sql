@@ -27,6 +27,14 @@ SELECT last_rollback_at IS NOT NULL AS rolled_back, running_artifact_sha256 = r.
 	JOIN miosa.releases r ON r.deployment_id = p.id AND r.id = p.active_release_id WHERE p.id = 'dep_1';
 COMMIT;
 
+-- Neither this nor a rollback touches an index of the table.
+BEGIN;
+SELECT pg_stat_get_xact_tuples_updated(t) AS updated, pg_stat_get_xact_tuples_hot_updated(t) AS heap_only FROM CAST('miosa.deployments' AS regclass) t \gset
+UPDATE miosa.deployments SET active_version_id = 'ver_3' WHERE id = 'dep_1';
+SELECT count(miosa_rollback('dep_1', 'ver_' || n)) FROM generate_series(1, 2) n;
+SELECT pg_stat_get_xact_tuples_updated(t) - :updated AS updated, pg_stat_get_xact_tuples_hot_updated(t) - :heap_only AS heap_only FROM CAST('miosa.deployments' AS regclass) t;
+ROLLBACK;
+
 -- Without the pointer they are refused, and nothing moves.
 SELECT test.refusal($$UPDATE miosa.deployments SET seq = seq + 1 WHERE id = 'dep_1'$$);
 SELECT test.refusal($$UPDATE miosa.deployments SET route_seq = route_seq + 1 WHERE id = 'dep_1'$$);
