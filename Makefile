@@ -106,6 +106,7 @@ OBJS = \
 	src/operation/checks.o \
 	src/operation/cutover.o \
 	src/operation/deployment.o \
+	src/operation/deployment_lock.o \
 	src/operation/derived_columns.o \
 	src/operation/enqueue.o \
 	src/operation/finding.o \

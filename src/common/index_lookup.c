@@ -184,12 +184,12 @@ mrb_index_lookup_find_again(MrbIndexLookup *row, const ItemPointerData *place,
 }
 
 /*
- * Lock a row, as SELECT FOR NO KEY UPDATE SKIP LOCKED does: below REPEATABLE
- * READ it is the newest version that is locked, if that still has the key.
+ * Lock a row, as SELECT FOR NO KEY UPDATE does: below REPEATABLE READ it is the
+ * newest version that is locked, if that still has the key.
  */
 TM_Result
 mrb_index_lookup_lock(MrbIndexLookup *row, const char *first,
-					  const char *second)
+					  const char *second, LockWaitPolicy policy)
 {
 	ItemPointerData tid = row->slot->tts_tid;
 	TM_FailureData failure;
@@ -198,7 +198,7 @@ mrb_index_lookup_lock(MrbIndexLookup *row, const char *first,
 	ExecClearTuple(row->slot);
 	result = table_tuple_lock(row->relation, &tid, GetActiveSnapshot(),
 							  row->slot, GetCurrentCommandId(true),
-							  LockTupleNoKeyExclusive, LockWaitSkip,
+							  LockTupleNoKeyExclusive, policy,
 							  IsolationUsesXactSnapshot() ? 0 :
 							  TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
 	if (result == TM_Ok && failure.traversed && !has_key(row, first, second))

@@ -66,12 +66,12 @@ extern bool mrb_index_lookup_find_again(MrbIndexLookup *row, const ItemPointerDa
 										const char *first, const char *second);
 
 /*
- * Lock the row that was found FOR NO KEY UPDATE, and read its newest version,
- * without waiting: TM_Ok, TM_WouldBlock, or why it could not be locked.  The row
- * may be read after TM_Ok only.
+ * Lock the row that was found FOR NO KEY UPDATE, and read its newest version:
+ * TM_Ok, TM_WouldBlock if the policy is not to wait, or why it could not be
+ * locked.  The row may be read after TM_Ok only.
  */
 extern TM_Result mrb_index_lookup_lock(MrbIndexLookup *row, const char *first,
-									   const char *second);
+									   const char *second, LockWaitPolicy policy);
 extern void mrb_index_lookup_close(MrbIndexLookup *row);
 
 /* Columns are counted from 0, as in MrbTable.columns. */

@@ -69,7 +69,6 @@ pg_noreturn static void raise_busy(void);
 static bool find_blocker(Blocker *found);
 static bool judge_lock(const LockInstanceData *lock, Oid schema, Oid releases,
 					   Blocker *blocker);
-static void look_up_process(Blocker *blocker);
 static char *describe(const Blocker *blocker);
 
 /*
@@ -247,7 +246,7 @@ find_blocker(Blocker *found)
 		if (!judge_lock(&data->locks[i], schema, releases, &blocker) ||
 			(any && found->whole && !blocker.whole))
 			continue;
-		look_up_process(&blocker);
+		blocker.name = mrb_lock_wait_process(blocker.pid, &blocker.since);
 		if (any && found->whole == blocker.whole &&
 			found->since <= blocker.since)
 			continue;
@@ -292,27 +291,27 @@ judge_lock(const LockInstanceData *lock, Oid schema, Oid releases,
 }
 
 /*
- * Fill in the columns of pg_stat_activity for the process.
+ * Find a process in pg_stat_activity.
  */
-static void
-look_up_process(Blocker *blocker)
+const char *
+mrb_lock_wait_process(int pid, TimestampTz *since)
 {
 	int			count = pgstat_fetch_stat_numbackends();
 
-	blocker->name = "unknown";
-	for (int i = 1; i <= count && blocker->pid != 0; i++)
+	*since = 0;
+	for (int i = 1; i <= count && pid != 0; i++)
 	{
 		LocalPgBackendStatus *local = MRB_LOCAL_BEENTRY(i);
 		PgBackendStatus *entry = local ? &local->backendStatus : NULL;
 
-		if (entry == NULL || entry->st_procpid != blocker->pid)
+		if (entry == NULL || entry->st_procpid != pid)
 			continue;
-		blocker->since = entry->st_xact_start_timestamp;
-		blocker->name = entry->st_appname != NULL &&
-			entry->st_appname[0] != '\0' ? pstrdup(entry->st_appname) :
+		*since = entry->st_xact_start_timestamp;
+		return entry->st_appname != NULL && entry->st_appname[0] != '\0' ?
+			pstrdup(entry->st_appname) :
 			GetBackendTypeDesc(entry->st_backendType);
-		return;
 	}
+	return "unknown";
 }
 
 /*

@@ -9,6 +9,7 @@
 #define MRB_LOCK_WAIT_H
 
 #include "base/errors.h"
+#include "datatype/timestamp.h"
 #include "fmgr.h"
 
 /*
@@ -31,5 +32,11 @@ extern Datum mrb_lock_wait_call(MrbAccess access, PGFunction function,
  * prepared transaction is no process.
  */
 extern const char *mrb_lock_wait_hint(bool prepared);
+
+/*
+ * The name of a process, palloc'd, and when its transaction began (0: unknown).
+ * Reads shared memory only.
+ */
+extern const char *mrb_lock_wait_process(int pid, TimestampTz *since);
 
 #endif							/* MRB_LOCK_WAIT_H */

@@ -1,43 +1,24 @@
 /*-------------------------------------------------------------------------
  *
  * deployment.c
- *	  Reading and locking of a deployment.
+ *	  Reading of a deployment.
  *
- * Locking.  Everything that moves a deployment's pointer, and everything that
- * could take its target away (archiving, collecting, draining), first locks
- * the deployment's row FOR NO KEY UPDATE.  The lock statement has no condition
- * but the key: a join or a further condition would be evaluated again after
- * the wait, on a newer row, and could lose the row.  What was read before the
- * lock may be outdated; the holder of the lock reads again, in a new statement
- * and so with a new snapshot.  It looks for each row where it was: what is
- * visible there and has the key is the row.
- *
- * The wait is bounded by lock_timeout and not by a subtransaction, which
- * would cost every operation its own transaction id.
+ * What was read before the deployment was locked may be outdated; the holder of
+ * the lock reads again, with a new snapshot.  It looks for each row where it was:
+ * what is visible there and has the key is the row.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "access/subtrans.h"
-#include "access/transam.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "miscadmin.h"
-#include "storage/proc.h"
-#include "storage/procarray.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/resowner.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
 #include "base/guc.h"
 #include "common/index_lookup.h"
-#include "common/lock_wait.h"
 #include "common/query.h"
 #include "operation/deployment.h"
 
@@ -86,12 +67,6 @@ enum
 	VERSION_KIND,
 	VERSION_STATE,
 	VERSION_PROMOTED_OVER
-};
-
-static MrbIndexLookup locked_row = {
-	.lock = RowShareLock,
-	.table.name = "deployments",
-	.table.index = "deployments_pkey",
 };
 
 static MrbIndexLookup version_row = {
@@ -176,44 +151,6 @@ static MrbQuery healthy_query = {
 	.read_only = true,
 };
 
-/* Returns no row, without waiting, if another transaction holds the lock. */
-static MrbQuery try_lock_query = {
-	.sql = "SELECT 1 FROM miosa.deployments p WHERE p.id = $1"
-	" FOR NO KEY UPDATE SKIP LOCKED",
-	.nargs = 1,
-	.argtypes = {TEXTOID},
-};
-
-static MrbQuery lock_query = {
-	.sql = "SELECT 1 FROM miosa.deployments p WHERE p.id = $1"
-	" FOR NO KEY UPDATE",
-	.nargs = 1,
-	.argtypes = {TEXTOID},
-};
-
-/* The process that holds the row's lock. */
-static MrbQuery process_query = {
-	.sql = "SELECT pg_catalog.format('Process %s (%s) has held the row''s lock for %s s.', a.pid,"
-	" CASE WHEN a.application_name <> '' THEN a.application_name"
-	" ELSE coalesce(a.backend_type, 'unknown') END,"
-	" coalesce(extract(epoch FROM clock_timestamp() - a.xact_start)::numeric(20,1), 0))"
-	" FROM pg_catalog.pg_stat_get_activity($1) a",
-	.nargs = 1,
-	.argtypes = {INT4OID},
-};
-
-/*
- * The prepared transaction that holds it.  It has no process; only COMMIT
- * PREPARED or ROLLBACK PREPARED ends it.
- */
-static MrbQuery prepared_query = {
-	.sql = "SELECT pg_catalog.format('Prepared transaction %L has held the row''s lock for %s s; it waits for COMMIT PREPARED or ROLLBACK PREPARED.',"
-	" x.gid, extract(epoch FROM clock_timestamp() - x.prepared)::numeric(20,1))"
-	" FROM pg_catalog.pg_prepared_xacts x WHERE x.transaction = $1",
-	.nargs = 1,
-	.argtypes = {XIDOID},
-};
-
 /* Disabled endpoints receive nothing. */
 static MrbQuery edges_query = {
 	.sql = "SELECT count(*)::integer FROM miosa.deployments p"
@@ -236,11 +173,7 @@ static const MrbVersion *find_seen(const MrbDeployment *seen, const char *id);
 static void read_artifact(MrbArtifact *artifact);
 static bool was_drained(const MrbVersion *version, const char *deployment_id);
 static Interval *read_retention(const char *tenant_id);
-static bool try_lock(const char *id, ItemPointer place);
 static void count_healthy(MrbVersion *version, const char *deployment_id);
-static MrbFinding find_holder(const char *id);
-static TransactionId read_locker(const char *id);
-static void wait_for_lock(const char *id, int wait);
 
 /*
  * Read a deployment and a version of it with a new snapshot.
@@ -400,124 +333,6 @@ mrb_deployment_count_edges(const char *id)
 }
 
 /*
- * Lock the deployment's row.  The first attempt does not wait, so that an
- * operation that meets no other one runs one statement.
- *
- * The error of a time-out is replaced by DEPLOYMENT_BUSY and thrown, never
- * swallowed, so no subtransaction is needed to clean up.
- */
-void
-mrb_deployment_lock(const char *id, ItemPointer place)
-{
-	MemoryContext context = CurrentMemoryContext;
-	MrbFinding	busy;
-
-	if (try_lock(id, place))
-		return;
-	busy = find_holder(id);
-	PG_TRY();
-	{
-		wait_for_lock(id, mrb_lock_wait);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
-			PG_RE_THROW();
-		FlushErrorState();
-		mrb_finding_enforce(&busy);
-	}
-	PG_END_TRY();
-}
-
-/*
- * The same with a finding instead of an error.  The subtransaction takes a
- * transaction id of its own, but only an operation that has to wait has one.
- */
-MrbFinding
-mrb_deployment_lock_within(const char *id, ItemPointer place, int *wait)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	TimestampTz start;
-	MrbFinding	finding;
-
-	if (try_lock(id, place))
-		return mrb_finding_hold("lock");
-	finding = find_holder(id);
-	if (*wait <= 0)
-		return finding;
-	start = GetCurrentTimestamp();
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		wait_for_lock(id, *wait);
-		ReleaseCurrentSubTransaction();
-		finding = mrb_finding_hold("lock");
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-			ReThrowError(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	*wait -= TimestampDifferenceMilliseconds(start, GetCurrentTimestamp());
-	return finding;
-}
-
-/*
- * Lock the deployment's row unless another transaction holds its lock.
- */
-bool
-mrb_deployment_try_lock(const char *id)
-{
-	ItemPointerData place;
-
-	ItemPointerSetInvalid(&place);
-	return try_lock(id, &place);
-}
-
-/*
- * Lock the row where it is, or was seen, without waiting.  What is unusual (the
- * row has changed since the transaction's snapshot, for example) is left to a
- * query, which raises its error.
- */
-static bool
-try_lock(const char *id, ItemPointer place)
-{
-	TM_Result	result = TM_WouldBlock;
-	Datum		values[1];
-	bool		locked;
-
-	PreventCommandIfReadOnly("SELECT FOR NO KEY UPDATE");
-	mrb_index_lookup_begin();
-	if (mrb_index_lookup_find_again(&locked_row, place, id, NULL))
-	{
-		result = mrb_index_lookup_lock(&locked_row, id, NULL);
-		if (result == TM_Ok)
-			*place = locked_row.slot->tts_tid;
-		mrb_index_lookup_close(&locked_row);
-	}
-	mrb_index_lookup_end();
-	if (result == TM_Ok || result == TM_WouldBlock)
-		return result == TM_Ok;
-
-	values[0] = CStringGetTextDatum(id);
-	mrb_query_open();
-	locked = mrb_query_run(&try_lock_query, values, NULL) > 0;
-	mrb_query_close();
-	return locked;
-}
-
-/*
  * Read a version.  Leaves the id NULL if there is none.
  */
 static void
@@ -651,89 +466,4 @@ count_healthy(MrbVersion *version, const char *deployment_id)
 	(void) mrb_query_run(&healthy_query, values, NULL);
 	version->healthy = mrb_query_int32(0, 1, 0);
 	mrb_query_close();
-}
-
-/*
- * Make the finding that the row is locked, with the holder of the lock, which
- * could not be determined after a time-out.
- */
-static MrbFinding
-find_holder(const char *id)
-{
-	const char *holder = "The holder of the row's lock could not be determined.";
-	TransactionId xid = read_locker(id);
-	int			pid = TransactionIdIsValid(xid) ? BackendXidGetPid(xid) : 0;
-	bool		prepared = false;
-
-	mrb_query_open();
-	if (pid != 0)
-	{
-		Datum		values[] = {Int32GetDatum(pid)};
-
-		if (mrb_query_run(&process_query, values, NULL) > 0)
-			holder = mrb_query_text(0, 1);
-	}
-	else if (TransactionIdIsValid(xid))
-	{
-		Datum		values[] = {TransactionIdGetDatum(xid)};
-
-		prepared = mrb_query_run(&prepared_query, values, NULL) > 0;
-		if (prepared)
-			holder = mrb_query_text(0, 1);
-	}
-	mrb_query_close();
-	return mrb_finding_fail("lock", MRB_ERR_DEPLOYMENT_BUSY,
-							psprintf("deployment \"%s\" is busy with another operation", id),
-							holder, mrb_lock_wait_hint(prepared));
-}
-
-/*
- * Return the transaction that has the row locked, if it is in progress.  Its
- * number in the row may be of a subtransaction.  Several lockers of a row have a
- * number of their own, which names none of them.
- */
-static TransactionId
-read_locker(const char *id)
-{
-	TransactionId xid = InvalidTransactionId;
-
-	mrb_index_lookup_begin();
-	if (mrb_index_lookup_find(&deployment_row, id, NULL))
-	{
-		bool		copied;
-		HeapTuple	tuple = ExecFetchSlotHeapTuple(deployment_row.slot, false, &copied);
-
-		if (!(tuple->t_data->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)))
-			xid = HeapTupleHeaderGetRawXmax(tuple->t_data);
-		mrb_index_lookup_close(&deployment_row);
-	}
-
-	/* Older ones have ended, and their parents are not kept. */
-	if (TransactionIdIsValid(xid))
-		xid = TransactionIdFollowsOrEquals(xid, TransactionXmin) ?
-			SubTransGetTopmostTransaction(xid) : InvalidTransactionId;
-	mrb_index_lookup_end();
-	return xid;
-}
-
-/*
- * Wait for the row's lock, as long as wait and the caller's lock_timeout allow.
- */
-static void
-wait_for_lock(const char *id, int wait)
-{
-	Datum		values[] = {CStringGetTextDatum(id)};
-	int			nestlevel = NewGUCNestLevel();
-	char		limit[32];
-
-	if (LockTimeout > 0 && LockTimeout < wait)
-		wait = LockTimeout;
-	snprintf(limit, sizeof(limit), "%d", wait);
-	(void) set_config_option("lock_timeout", limit, PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	mrb_query_open();
-	/* A row that was deleted meanwhile is noticed by the next read. */
-	(void) mrb_query_run(&lock_query, values, NULL);
-	mrb_query_close();
-	AtEOXact_GUC(true, nestlevel);
 }

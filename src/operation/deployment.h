@@ -105,22 +105,4 @@ extern MrbFinding mrb_deployment_check_exists(const MrbDeployment *it,
 /* Count the enabled edges whose selector matches the deployment. */
 extern int	mrb_deployment_count_edges(const char *id);
 
-/*
- * Lock the deployment's row until the end of the transaction.  Waits about
- * miosa_rollback.lock_wait, then raises DEPLOYMENT_BUSY.  place is where the row
- * was last seen, and is where it was locked then.
- */
-extern void mrb_deployment_lock(const char *id, ItemPointer place);
-
-/*
- * The same, but waits for *wait milliseconds at most, from which it takes what
- * it waited, and returns DEPLOYMENT_BUSY as a finding.  A wait is a
- * subtransaction of its own.
- */
-extern MrbFinding mrb_deployment_lock_within(const char *id, ItemPointer place,
-											 int *wait);
-
-/* The same without waiting; false if it is locked or does not exist. */
-extern bool mrb_deployment_try_lock(const char *id);
-
 #endif							/* MRB_DEPLOYMENT_H */

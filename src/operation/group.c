@@ -33,6 +33,7 @@
 #include "common/index_lookup.h"
 #include "common/row_write.h"
 #include "operation/attempt.h"
+#include "operation/deployment_lock.h"
 #include "operation/group.h"
 
 /* One target. */

@@ -23,6 +23,7 @@
 #include "operation/attempt.h"
 #include "operation/checks.h"
 #include "operation/deployment.h"
+#include "operation/deployment_lock.h"
 #include "operation/operation.h"
 #include "operation/rollback.h"
 #include "operation/schema_marks.h"

@@ -25,7 +25,7 @@
 #include "common/query.h"
 #include "operation/apply.h"
 #include "operation/cutover.h"
-#include "operation/deployment.h"
+#include "operation/deployment_lock.h"
 #include "operation/primary.h"
 #include "scheduler/poll_count.h"
 
@@ -244,7 +244,7 @@ mrb_poll_count_take(const char *deployment_id, const char *version_id,
 	changes = differs(&rows);
 	if (changes)
 	{
-		if (!mrb_deployment_try_lock(deployment_id))
+		if (!mrb_deployment_lock_try(deployment_id))
 		{
 			mrb_query_close();
 			return false;

@@ -23,7 +23,7 @@
 #include "common/query.h"
 #include "operation/apply.h"
 #include "operation/capacity.h"
-#include "operation/deployment.h"
+#include "operation/deployment_lock.h"
 #include "operation/write_guard.h"
 #include "scheduler/drain.h"
 
@@ -185,7 +185,7 @@ settle(const char *id)
 	Settling	now = {.id = id};
 	int			changes = 0;
 
-	if (!mrb_deployment_try_lock(id))
+	if (!mrb_deployment_lock_try(id))
 		return LOCKED;
 	mrb_query_open();
 	if (switch_routes(&now))
