@@ -84,6 +84,7 @@ OBJS = \
 	src/adapter/template.o \
 	src/adapter/variable.o \
 	src/artifact/artifact.o \
+	src/artifact/artifact_batch.o \
 	src/artifact/artifact_check.o \
 	src/artifact/artifact_file.o \
 	src/artifact/artifact_http.o \

@@ -65,17 +65,35 @@ mrb_artifact_verify(const MrbArtifact *artifact, bool ask,
 {
 	MrbArtifactHttp *probe;
 
-	if (!ask && mrb_artifact_is_younger(artifact->verified_at, mrb_artifact_max_age))
-	{
-		memset(check, 0, sizeof(*check));
-		mrb_artifact_check_set(check, MRB_ARTIFACT_PRESENT,
-							   psprintf("Storage had it at %s.",
-										timestamptz_to_str(artifact->verified_at)));
+	if (!ask && mrb_artifact_read_recent(artifact, check))
 		return;
-	}
 	probe = mrb_artifact_begin(artifact, check);
 	if (probe != NULL)
 		mrb_artifact_http_run(probe, check);
+	mrb_artifact_grant_grace(artifact, check);
+}
+
+/*
+ * Check an artifact by the last verification, if that is recent enough.
+ */
+bool
+mrb_artifact_read_recent(const MrbArtifact *artifact, MrbArtifactCheck *check)
+{
+	if (!mrb_artifact_is_younger(artifact->verified_at, mrb_artifact_max_age))
+		return false;
+	memset(check, 0, sizeof(*check));
+	mrb_artifact_check_set(check, MRB_ARTIFACT_PRESENT,
+						   psprintf("Storage had it at %s.",
+									timestamptz_to_str(artifact->verified_at)));
+	return true;
+}
+
+/*
+ * Let a recent verification count if the result is unknown.
+ */
+void
+mrb_artifact_grant_grace(const MrbArtifact *artifact, MrbArtifactCheck *check)
+{
 	check->grace = check->state == MRB_ARTIFACT_UNKNOWN &&
 		mrb_artifact_is_younger(artifact->verified_at,
 								Max(mrb_artifact_unknown_grace,
@@ -118,11 +136,9 @@ void
 mrb_artifact_read_record(const MrbArtifact *artifact, MrbArtifactCheck *check)
 {
 	memset(check, 0, sizeof(*check));
-	if (mrb_artifact_is_younger(artifact->verified_at, mrb_artifact_max_age))
-		mrb_artifact_check_set(check, MRB_ARTIFACT_PRESENT,
-							   psprintf("Storage had it at %s.",
-										timestamptz_to_str(artifact->verified_at)));
-	else if (artifact->missing_at != 0)
+	if (mrb_artifact_read_recent(artifact, check))
+		return;
+	if (artifact->missing_at != 0)
 		mrb_artifact_check_set(check, MRB_ARTIFACT_GONE,
 							   psprintf("Storage did not have it at %s.",
 										timestamptz_to_str(artifact->missing_at)));

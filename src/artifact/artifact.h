@@ -28,6 +28,14 @@ extern void mrb_artifact_verify(const MrbArtifact *artifact, bool ask,
 extern struct MrbArtifactHttp *mrb_artifact_begin(const MrbArtifact *artifact,
 												  MrbArtifactCheck *check);
 
+/* The first step of a check without ask: whether the last verification decides. */
+extern bool mrb_artifact_read_recent(const MrbArtifact *artifact,
+									 MrbArtifactCheck *check);
+
+/* The last step: whether the last verification excuses an unknown result. */
+extern void mrb_artifact_grant_grace(const MrbArtifact *artifact,
+									 MrbArtifactCheck *check);
+
 /* Check an artifact by the database's record alone, without a request. */
 extern void mrb_artifact_read_record(const MrbArtifact *artifact,
 									 MrbArtifactCheck *check);

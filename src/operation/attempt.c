@@ -99,7 +99,10 @@ mrb_attempt_choose(MrbAttempt *attempt)
 	{
 		if (is_repeated(attempt, &finding))
 			return finding;
-		mrb_target_default(seen, request->accept_unverified, target);
+		mrb_target_default(seen, request->accept_unverified, attempt->batch,
+						   target);
+		if (target->pending)
+			return mrb_finding_hold("previous_version");
 		if (mrb_finding_refuses(mrb_target_check_previous_version(seen, target),
 								&finding))
 			return finding;
@@ -112,7 +115,7 @@ mrb_attempt_choose(MrbAttempt *attempt)
 			mrb_finding_refuses(mrb_checks_artifact_kept(seen), &finding))
 			return finding;
 		mrb_target_named(seen, request->promotion,
-						 request->accept_unverified, target);
+						 request->accept_unverified, attempt->batch, target);
 	}
 	return target->artifact;
 }
@@ -297,9 +300,9 @@ is_repeated(const MrbAttempt *attempt, MrbFinding *finding)
 	if (attempt->request->key != NULL ||
 		!mrb_finding_refuses(mrb_checks_not_repeated(attempt->seen, NULL), finding))
 		return false;
-	mrb_target_default(attempt->seen, true, &target);
-	return mrb_finding_refuses(mrb_checks_not_repeated(attempt->seen, target.id),
-							   finding);
+	mrb_target_default(attempt->seen, true, attempt->batch, &target);
+	return !target.pending && mrb_finding_refuses(mrb_checks_not_repeated(attempt->seen, target.id),
+												  finding);
 }
 
 /*

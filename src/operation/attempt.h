@@ -26,6 +26,7 @@ typedef struct MrbAttempt
 	bool		key_expired;	/* the key has a record that has expired */
 	TimestampTz key_expires_at; /* when the key expires that is used now */
 	MrbRetention *retention;	/* of other requests of the call, or NULL */
+	struct MrbArtifactBatch *batch; /* of other requests of the call, or NULL */
 	MrbDeployment *seen;		/* before the lock */
 	MrbTarget	target;			/* chosen then */
 	MrbDeployment *now;			/* under the lock */
@@ -53,7 +54,9 @@ extern Jsonb *mrb_attempt_look(MrbAttempt *attempt, MrbFinding *finding);
 
 /*
  * Step 3: choose the target and check it, without a lock.  This may ask storage.
- * The finding warns if storage did not answer and that is accepted.
+ * The finding warns if storage did not answer and that is accepted.  With a batch
+ * it may only put a request into it: then target.pending is set, and both steps
+ * are taken again when the batch has run.
  */
 extern MrbFinding mrb_attempt_choose(MrbAttempt *attempt);
 

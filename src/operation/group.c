@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "artifact/artifact.h"
+#include "artifact/artifact_batch.h"
 #include "base/check_argument.h"
 #include "base/guc.h"
 #include "base/optional_text.h"
@@ -40,6 +41,7 @@
 typedef struct Target
 {
 	MrbAttempt	attempt;
+	bool		chosen;			/* steps before the lock are done */
 	bool		decided;		/* refused or replayed: nothing to write */
 	MrbFinding	refusal;		/* if it fails */
 	Jsonb	   *stored;			/* else the response of an earlier call */
@@ -58,9 +60,11 @@ typedef struct GroupRun
 	Target	   *targets;		/* sorted, each deployment once */
 	int			n;
 	bool		all;			/* a refusal is an error */
+	bool		looked;			/* the steps before the lock are done */
 	MemoryContext kept;			/* lasts as long as the group */
 	MemoryContext scratch;		/* reset after each target */
 	MrbRetention retention;		/* of the last target's tenant */
+	MrbArtifactBatch *batch;	/* what storage is asked */
 	List	   *rest;			/* of Rest */
 	MrbGroupReceiver receive;
 	void	   *arg;
@@ -69,9 +73,11 @@ typedef struct GroupRun
 static void sort_requests(MrbCallerRequest *requests, int n);
 static int	compare_requests(const void *one, const void *other);
 static void make_targets(GroupRun *group, MrbCallerRequest *requests, int n);
-static void check_same(const MrbCallerRequest *one,
+static void check_same(const MrbAttempt *attempt,
 					   const MrbCallerRequest *other);
 static void look_at_all(GroupRun *group);
+static bool look_at_rest(GroupRun *group);
+static bool look_at(GroupRun *group, Target *target);
 static void lock_all(GroupRun *group);
 static void write_all(GroupRun *group);
 static bool any_left(const GroupRun *group);
@@ -103,6 +109,7 @@ mrb_group_run(MrbCallerRequest *requests, int n, bool all,
 	group.retention.context = group.kept;
 	group.scratch = AllocSetContextCreate(group.kept, "miosa_rollback target",
 										  ALLOCSET_DEFAULT_SIZES);
+	group.batch = mrb_artifact_batch_create();
 	sort_requests(requests, n);
 	make_targets(&group, requests, n);
 	mrb_index_lookup_keep();
@@ -165,25 +172,31 @@ make_targets(GroupRun *group, MrbCallerRequest *requests, int n)
 		if (i > 0 && strcmp(requests[i].deployment_id,
 							requests[i - 1].deployment_id) == 0)
 		{
-			check_same(&requests[i - 1], &requests[i]);
+			check_same(&group->targets[group->n - 1].attempt, &requests[i]);
 			continue;
 		}
 		memset(target, 0, sizeof(Target));
 		target->attempt.request = &requests[i];
 		target->attempt.retention = &group->retention;
+		target->attempt.batch = group->batch;
 		mrb_attempt_check(&target->attempt);
 		group->n++;
 	}
 }
 
 /*
- * Refuse a deployment that is named twice with different arguments.
+ * Refuse a deployment that is named twice with different arguments.  Keys are
+ * compared in their bare form.
  */
 static void
-check_same(const MrbCallerRequest *one, const MrbCallerRequest *other)
+check_same(const MrbAttempt *attempt, const MrbCallerRequest *other)
 {
+	const MrbCallerRequest *one = attempt->request;
+	const char *key = other->key == NULL ? NULL :
+	mrb_idempotency_check_key(other->key);
+
 	if (!mrb_optional_text_equals(one->version_id, other->version_id) ||
-		!mrb_optional_text_equals(one->key, other->key) ||
+		!mrb_optional_text_equals(attempt->key, key) ||
 		!mrb_optional_text_equals(one->expected_active, other->expected_active))
 		mrb_check_argument_refuse("argument", "deployment_ids",
 								  one->deployment_id,
@@ -192,34 +205,78 @@ check_same(const MrbCallerRequest *one, const MrbCallerRequest *other)
 }
 
 /*
- * Look for stored responses, read the deployments and choose the targets, in one
- * snapshot.
+ * Take the steps before the lock.  Each round asks storage for what the targets
+ * need next, for all of them together, in no snapshot.  One round is enough if
+ * versions are named; a default target whose artifact is gone needs another one.
  */
 static void
 look_at_all(GroupRun *group)
 {
+	bool		pending = look_at_rest(group);
+
+	while (pending)
+	{
+		MemoryContextSwitchTo(group->kept);
+		mrb_artifact_batch_run(group->batch);
+		pending = look_at_rest(group);
+	}
+	group->looked = true;
+}
+
+/*
+ * Look at the targets that are not chosen yet, in one snapshot; whether storage
+ * has to be asked first for any.  If a refusal is an error, it is that of the first
+ * target which is refused, so it is raised when nothing is pending before it.
+ */
+static bool
+look_at_rest(GroupRun *group)
+{
+	bool		pending = false;
+
 	mrb_index_lookup_begin();
 	for (int i = 0; i < group->n; i++)
 	{
 		Target	   *target = &group->targets[i];
-		MrbFinding	finding;
-		Jsonb	   *stored;
 
-		begin_target(group);
-		stored = mrb_attempt_look(&target->attempt, &finding);
-		if (stored != NULL)
+		if (!target->chosen && !target->decided)
 		{
-			replay(group, target, stored);
-			continue;
+			begin_target(group);
+			pending |= !look_at(group, target);
 		}
-		if (finding.severity != MRB_FAILS)
-			finding = mrb_attempt_choose(&target->attempt);
-		if (finding.severity == MRB_FAILS)
-			refuse(group, target, &finding);
-		else
-			keep_seen(group, target);
+		if (group->all && !pending)
+			mrb_finding_enforce(&target->refusal);
 	}
 	mrb_index_lookup_end();
+	return pending;
+}
+
+/*
+ * Look for the stored response, read the deployment and choose the target; false
+ * if storage has to be asked first.
+ */
+static bool
+look_at(GroupRun *group, Target *target)
+{
+	MrbFinding	finding;
+	Jsonb	   *stored = mrb_attempt_look(&target->attempt, &finding);
+
+	if (stored != NULL)
+	{
+		replay(group, target, stored);
+		return true;
+	}
+	if (finding.severity != MRB_FAILS)
+		finding = mrb_attempt_choose(&target->attempt);
+	if (finding.severity == MRB_FAILS)
+		refuse(group, target, &finding);
+	else if (target->attempt.target.pending)
+		return false;
+	else
+	{
+		keep_seen(group, target);
+		target->chosen = true;
+	}
+	return true;
 }
 
 /*
@@ -374,7 +431,7 @@ begin_target(GroupRun *group)
 static void
 refuse(GroupRun *group, Target *target, const MrbFinding *finding)
 {
-	if (group->all)
+	if (group->all && group->looked)
 		mrb_finding_enforce(finding);
 	target->decided = true;
 	MemoryContextSwitchTo(group->kept);

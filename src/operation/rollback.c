@@ -123,7 +123,7 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 	initStringInfo(&plan.warnings);
 	if (version_id == NULL)
 	{
-		mrb_target_default(seen, false, &target);
+		mrb_target_default(seen, false, NULL, &target);
 		finding = mrb_target_check_previous_version(seen, &target);
 		plan_finding(&plan, &finding);
 		finding = mrb_checks_not_repeated(seen, target.id);
@@ -136,7 +136,7 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 		finding = mrb_checks_version_exists(seen, version_id);
 		plan_finding(&plan, &finding);
 		if (seen->target.id != NULL)
-			mrb_target_named(seen, false, false, &target);
+			mrb_target_named(seen, false, false, NULL, &target);
 	}
 	if (seen->target.id != NULL)
 	{

@@ -14,6 +14,7 @@
 
 #include "utils/builtins.h"
 
+#include "artifact/artifact_batch.h"
 #include "base/json_build.h"
 #include "operation/caller_request.h"
 #include "operation/candidates.h"
@@ -26,7 +27,8 @@ static MrbFinding check_artifact(const MrbDeployment *deployment,
 								 const char *version_id,
 								 const MrbArtifact *artifact, bool named,
 								 bool promotion, bool accept_unverified,
-								 MrbArtifactCheck *check);
+								 MrbArtifactBatch *batch,
+								 MrbArtifactCheck *check, bool *pending);
 static void skip(StringInfo json, StringInfo text, const MrbCandidate *it,
 				 const char *code, const char *why);
 
@@ -36,7 +38,8 @@ static void skip(StringInfo json, StringInfo text, const MrbCandidate *it,
  */
 void
 mrb_target_named(const MrbDeployment *deployment, bool promotion,
-				 bool accept_unverified, MrbTarget *target)
+				 bool accept_unverified, MrbArtifactBatch *batch,
+				 MrbTarget *target)
 {
 	const MrbVersion *version = &deployment->target;
 	MrbArtifactCheck check = {.state = MRB_ARTIFACT_PRESENT};
@@ -51,7 +54,8 @@ mrb_target_named(const MrbDeployment *deployment, bool promotion,
 	else
 		target->artifact = check_artifact(deployment, version->id,
 										  &version->artifact, true, promotion,
-										  accept_unverified, &check);
+										  accept_unverified, batch, &check,
+										  &target->pending);
 	target->verified = check.probed && check.state == MRB_ARTIFACT_PRESENT;
 }
 
@@ -79,7 +83,7 @@ mrb_target_recorded(const MrbDeployment *deployment, MrbTarget *target)
  */
 void
 mrb_target_default(const MrbDeployment *deployment, bool accept_unverified,
-				   MrbTarget *target)
+				   MrbArtifactBatch *batch, MrbTarget *target)
 {
 	StringInfoData json;
 	StringInfoData text;
@@ -102,7 +106,10 @@ mrb_target_default(const MrbDeployment *deployment, bool accept_unverified,
 			continue;
 		}
 		finding = check_artifact(deployment, it->id, &it->artifact, false, false,
-								 accept_unverified, &check);
+								 accept_unverified, batch, &check,
+								 &target->pending);
+		if (target->pending)
+			return;
 		if (check.state == MRB_ARTIFACT_GONE)
 		{
 			skip(&json, &text, it, mrb_errors_condition_name(MRB_ERR_ARTIFACT_GONE),
@@ -177,18 +184,23 @@ mrb_target_check_previous_version(const MrbDeployment *deployment,
 /*
  * Check an artifact in storage; for a named version even if it was verified
  * lately.  Without a release there is nothing to ask for, and the recorded state
- * decides.
+ * decides.  When the batch has to run first, pending is set.
  */
 static MrbFinding
 check_artifact(const MrbDeployment *deployment, const char *version_id,
 			   const MrbArtifact *artifact, bool named, bool promotion,
-			   bool accept_unverified, MrbArtifactCheck *check)
+			   bool accept_unverified, MrbArtifactBatch *batch,
+			   MrbArtifactCheck *check, bool *pending)
 {
 	memset(check, 0, sizeof(*check));
 	if (artifact->uri == NULL)
 		check->state = MRB_ARTIFACT_PRESENT;
-	else
+	else if (batch == NULL)
 		mrb_artifact_verify(artifact, named, check);
+	else
+		*pending = !mrb_artifact_batch_verify(batch, artifact, named, check);
+	if (*pending)
+		return mrb_finding_hold("artifact_present");
 	return mrb_checks_artifact_present(deployment, version_id, check,
 									   promotion, accept_unverified);
 }

@@ -12,6 +12,8 @@
 #include "operation/checks.h"
 #include "operation/deployment.h"
 
+struct MrbArtifactBatch;
+
 typedef struct MrbTarget
 {
 	const char *id;				/* NULL: no version qualifies */
@@ -20,11 +22,16 @@ typedef struct MrbTarget
 	const char *skipped_text;	/* the same as text */
 	MrbFinding	artifact;		/* finding about its artifact */
 	bool		verified;		/* storage confirmed the artifact just now */
+	bool		pending;		/* not chosen: the batch has to run first */
 } MrbTarget;
 
-/* The version that the caller named, which is deployment->target. */
+/*
+ * The version that the caller named, which is deployment->target.  A batch is
+ * NULL, or where requests to storage are put instead of waiting for them.
+ */
 extern void mrb_target_named(const MrbDeployment *deployment, bool promotion,
-							 bool accept_unverified, MrbTarget *target);
+							 bool accept_unverified,
+							 struct MrbArtifactBatch *batch, MrbTarget *target);
 
 /* The same without asking storage: the recorded state decides. */
 extern void mrb_target_recorded(const MrbDeployment *deployment,
@@ -32,7 +39,8 @@ extern void mrb_target_recorded(const MrbDeployment *deployment,
 
 /* The version to return to if the caller named none. */
 extern void mrb_target_default(const MrbDeployment *deployment,
-							   bool accept_unverified, MrbTarget *target);
+							   bool accept_unverified,
+							   struct MrbArtifactBatch *batch, MrbTarget *target);
 
 /* The finding whether a version was chosen. */
 extern MrbFinding mrb_target_check_previous_version(const MrbDeployment *deployment,

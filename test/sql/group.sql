@@ -91,6 +91,9 @@ SELECT test.digest() AS before \gset
 SELECT deployment_id, outcome, test.op(response) FROM miosa.rollback_group(ARRAY['a', 'c', 'a'], ARRAY['ver_3', 'ver_3', 'ver_3']);
 SELECT test.refusal($$SELECT miosa.rollback_group(ARRAY['a', 'c', 'a'], ARRAY['ver_2', 'ver_2', 'ver_1'])$$);
 SELECT test.refusal($$SELECT miosa.rollback_group(ARRAY['a', 'a'], NULL, ARRAY['k', NULL])$$);
+-- a quoted key is the bare one, as in an HTTP header
+SELECT deployment_id, outcome, test.op(response) FROM miosa.rollback_group(ARRAY['a', 'a'], ARRAY['ver_3', 'ver_3'], ARRAY['twice', '"twice"']);
+SELECT test.refusal($$SELECT miosa.rollback_group(ARRAY['a', 'a'], ARRAY['ver_3', 'ver_3'], ARRAY['twice', '"other"'])$$);
 SELECT d, test.count(d) FROM unnest(ARRAY['a', 'c']) d;
 
 -- Promise: no array and no element stand for no argument; no deployment gives no

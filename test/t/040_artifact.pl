@@ -238,6 +238,96 @@ is( $node->safe_psql('postgres',
 	'v2', 'so that nothing is done');
 $grouped->quit;
 
+# It is asked for many at a time, but not for all at once: none is answered here
+$node->safe_psql('postgres', <<"EOS");
+SELECT miosa_put_deployment('m_' || n, 'ten_1', 'm' || n) FROM generate_series(1, 40) n;
+SELECT miosa_put_version('m_' || n, 'v1', 1, storage_uri => '@{[ $sink->url ]}/many-' || n) FROM generate_series(1, 40) n;
+SELECT miosa_put_version('m_' || n, 'v2', 2) FROM generate_series(1, 40) n;
+SELECT miosa_promote('m_' || n, 'v2') FROM generate_series(1, 40) n;
+EOS
+$sink->answer('^/many', hang => 1);
+my $many = "FROM miosa.rollback_group((SELECT array_agg('m_' || n) FROM generate_series(1, 40) n), array_fill('v1'::text, ARRAY[40]))";
+
+$grouped = $node->background_psql('postgres', on_error_stop => 0);
+$grouped->query_safe("SET miosa_rollback.artifact_timeout = '60 s';
+");
+$grouped->query_until(qr/go/, "\\echo go\nSELECT outcome $many;\n");
+ok($sink->wait_for(32, '^/many'), 'a group asks for many artifacts at a time');
+$node->safe_psql('postgres',
+	"SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+	WHERE query LIKE 'SELECT outcome%'");
+like($grouped->query('SELECT 1 + 1'), qr/2/, 'and ends when it is cancelled');
+is(scalar $sink->requests('^/many'), 32, 'and does not ask for more at a time');
+# the same session repeats it, when most is answered
+$sink->answer('^/many', status => 200);
+$sink->answer('^/many-7$', status => 404);
+$sink->answer('^/many-8$', method => 'HEAD', status => 405);
+like(
+	$grouped->query(
+		"SELECT string_agg(outcome || ' ' || n, ' ' ORDER BY n DESC), string_agg(deployment_id, ' ') FILTER (WHERE outcome IS NULL)
+		FROM (SELECT *, count(*) OVER (PARTITION BY outcome) AS n $many) g WHERE deployment_id IN ('m_1', 'm_7', 'm_8')"),
+	qr/^changed 39 changed 39\|m_7$/m,
+	'afterwards all of them are rolled back but the one that is gone');
+$grouped->quit;
+
+$node->safe_psql('postgres', <<"EOS");
+SELECT miosa_put_deployment('s_' || n, 'ten_1', 's' || n) FROM generate_series(1, 5) n;
+SELECT miosa_put_version('s_' || n, 'v1', 1, storage_uri => '@{[ $sink->url ]}/' || CASE n WHEN 5 THEN 'shared-gone' ELSE 'shared' END) FROM generate_series(1, 5) n;
+SELECT miosa_put_version('s_' || n, 'v2', 2, storage_uri => '@{[ $sink->url ]}/v2-' || n) FROM generate_series(1, 5) n;
+SELECT miosa_put_version('s_' || n, 'v3', 3) FROM generate_series(1, 5) n;
+EOS
+$node->safe_psql('postgres',
+	"SELECT miosa_promote('s_' || n, v) FROM generate_series(1, 5) n, unnest(ARRAY['v1', 'v2', 'v3']) v ORDER BY v, n");
+$sink->answer('^/v2-[345]', status => 404);
+$sink->answer('^/shared-gone', status => 404);
+# Default targets: a deployment that has lost one goes further back, as in a
+# single call
+$node->safe_psql('postgres',
+	"UPDATE miosa.releases SET verified_at = NULL, missing_at = NULL WHERE deployment_id LIKE 's_%'");
+my $target = "g.deployment_id, g.condition, g.message, g.detail, response #>> '{operation,target_version_id}',
+	response #>> '{operation,skipped}'";
+
+sub went
+{
+	my ($from) = @_;
+
+	return $node->safe_psql('postgres',
+		"BEGIN; SELECT concat_ws(' ', $target) FROM $from ORDER BY 1; ROLLBACK");
+}
+my @defaults = map { "'s_$_'" } 1 .. 5;
+my $together = went('miosa.rollback_group(ARRAY[' . join(', ', @defaults) . ']) g');
+my $alone = join "\n",
+  map { went("miosa.rollback_group(ARRAY[$_]) g") } @defaults;
+
+is($together, $alone, 'default targets of a group are those of one at a time');
+like($together, qr/^s_1 v2.*^s_3 v1 .*v2.*^s_5 NO_PREVIOUS_VERSION/ms,
+	'and go past what is gone');
+my ($single) = $node->safe_psql('postgres',
+	"BEGIN; SELECT miosa_rollback('s_3') -> 'operation' ->> 'target_version_id'; ROLLBACK");
+is($single, 'v1', 'as a single call does');
+
+# Of one artifact that many deployments have, storage is asked once
+$sink->clear;
+$node->safe_psql('postgres',
+	"UPDATE miosa.releases SET verified_at = NULL WHERE deployment_id LIKE 's_%'");
+my $shared = "FROM miosa.rollback_group(ARRAY['s_1', 's_2', 's_3', 's_4'], array_fill('v1'::text, ARRAY[4]))";
+
+is( $node->safe_psql('postgres', "SELECT string_agg(outcome, ' ') $shared"),
+	'changed changed changed changed',
+	'a group of deployments with one artifact');
+is(scalar $sink->requests('^/shared$'), 1, 'asks for it once');
+is( $node->safe_psql('postgres',
+		"SELECT count(*) FROM miosa.releases WHERE deployment_id LIKE 's_%' AND deployment_version_id = 'v1'
+		AND verified_at > now() - interval '1 minute'"),
+	4, 'and remembers it for each of them');
+
+# All or nothing: the first one that is refused, also when a later one is known
+# to be before storage has answered
+my (undef, undef, $why) = $node->psql('postgres',
+	"SELECT * FROM miosa.rollback_group(ARRAY['s_5', 'x'], ARRAY['v1', 'v1'], all_or_nothing => true)");
+like($why, qr/ERROR: .*"v1" is gone/,
+	'all or nothing: the first refusal is raised');
+
 # Storage that hangs
 $sink->answer('^/hang', hang => 1);
 storage_says('/hang', 'MR503', qr/did not answer HEAD .* within 300 ms/,
