@@ -16,6 +16,7 @@
 
 #include "api/drop_guard.h"
 #include "base/guc.h"
+#include "common/digest.h"
 #include "common/registry.h"
 #include "dispatcher/launcher.h"
 #include "endpoint/endpoint_stats.h"
@@ -37,6 +38,12 @@ _PG_init(void)
 		return;
 	mrb_registry_install();
 	mrb_endpoint_stats_install();
+
+	/*
+	 * OpenSSL looks the algorithm up at its first use.  Backends inherit what the
+	 * postmaster has found; for each it would be a tenth of the first rollback.
+	 */
+	(void) mrb_digest_sha256("", 0);
 
 	/* The servers that pg_upgrade starts must not deliver anything. */
 	if (!IsBinaryUpgrade)
