@@ -40,8 +40,9 @@ _PG_init(void)
 	mrb_endpoint_stats_install();
 
 	/*
-	 * OpenSSL looks the algorithm up at its first use.  Backends inherit what the
-	 * postmaster has found; for each it would be a tenth of the first rollback.
+	 * OpenSSL looks the algorithm up at its first use.  Backends inherit what
+	 * the postmaster has found; for each it would be a tenth of the first
+	 * rollback.
 	 */
 	(void) mrb_digest_sha256("", 0);
 

@@ -30,7 +30,6 @@
 #include "utils/builtins.h"
 #include "utils/inet.h"
 
-#include "base/compat.h"
 #include "base/guc.h"
 #include "base/network_list.h"
 #include "http/outbound.h"
