@@ -21,6 +21,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
@@ -57,6 +58,8 @@ static struct
 	MrbIndexLookupKept *first;
 } keeping;
 
+static bool find_opened(MrbIndexLookup *row, const ItemPointerData *place,
+						const char *first, const char *second);
 static void open_row(MrbIndexLookup *row);
 static bool use_kept(MrbIndexLookup *row);
 static bool is_kept(const MrbIndexLookup *row);
@@ -171,21 +174,28 @@ bool
 mrb_index_lookup_find_again(MrbIndexLookup *row, const ItemPointerData *place,
 							const char *first, const char *second)
 {
-	ItemPointerData tid = *place;
-	bool		found;
-
 	open_row(row);
-	found = ItemPointerIsValid(&tid) &&
-		row->keys[0] != InvalidAttrNumber &&
-		row->keys_changes == row->table.changes &&
-		table_tuple_fetch_row_version(row->relation, &tid, GetActiveSnapshot(),
-									  row->slot) &&
-		has_key(row, first, second);
-	if (!found)
-		found = search_index(row, first, second);
-	if (!found)
-		mrb_index_lookup_close(row);
-	return found;
+	return find_opened(row, place, first, second);
+}
+
+/*
+ * Find a row where another transaction found it.  VACUUM may have cut the place
+ * off the table since; the table's lock keeps it from doing so now.
+ */
+bool
+mrb_index_lookup_find_near(MrbIndexLookup *row, MrbIndexLookupPlace *place,
+						   const char *key)
+{
+	open_row(row);
+	if (strcmp(place->key, key) != 0 ||
+		ItemPointerGetBlockNumberNoCheck(&place->tid) >=
+		RelationGetNumberOfBlocks(row->relation))
+		ItemPointerSetInvalid(&place->tid);
+	if (!find_opened(row, &place->tid, key, NULL))
+		return false;
+	place->tid = row->slot->tts_tid;
+	strlcpy(place->key, key, sizeof(place->key));
+	return true;
 }
 
 /*
@@ -298,6 +308,29 @@ mrb_index_lookup_timestamp(MrbIndexLookup *row, int column)
 	Datum		value = mrb_index_lookup_datum(row, column, &isnull);
 
 	return isnull ? 0 : DatumGetTimestampTz(value);
+}
+
+/*
+ * Find a row of the open table in a place, or else by the index.
+ */
+static bool
+find_opened(MrbIndexLookup *row, const ItemPointerData *place,
+			const char *first, const char *second)
+{
+	ItemPointerData tid = *place;
+	bool		found;
+
+	found = ItemPointerIsValid(&tid) &&
+		row->keys[0] != InvalidAttrNumber &&
+		row->keys_changes == row->table.changes &&
+		table_tuple_fetch_row_version(row->relation, &tid, GetActiveSnapshot(),
+									  row->slot) &&
+		has_key(row, first, second);
+	if (!found)
+		found = search_index(row, first, second);
+	if (!found)
+		mrb_index_lookup_close(row);
+	return found;
 }
 
 /*

@@ -20,6 +20,7 @@
 #include "executor/tuptable.h"
 #include "utils/jsonb.h"
 
+#include "base/miosa_rollback.h"
 #include "common/table.h"
 
 typedef struct MrbIndexLookup
@@ -64,6 +65,22 @@ extern void mrb_index_lookup_each(MrbIndexLookup *row, const char *first,
  */
 extern bool mrb_index_lookup_find_again(MrbIndexLookup *row, const ItemPointerData *place,
 										const char *first, const char *second);
+
+/* Where a row was found last; all zero: nowhere. */
+typedef struct MrbIndexLookupPlace
+{
+	char		key[MRB_MAX_ID + 1];	/* longer ones are cut off, and never
+										 * found */
+	ItemPointerData tid;
+} MrbIndexLookupPlace;
+
+/*
+ * Find a row by a key of one column, first in that place, which may be of another
+ * transaction, and keep its place.
+ */
+extern bool mrb_index_lookup_find_near(MrbIndexLookup *row,
+									   MrbIndexLookupPlace *place,
+									   const char *key);
 
 /*
  * Lock the row that was found FOR NO KEY UPDATE, and read its newest version:

@@ -423,27 +423,31 @@ was_drained(const MrbVersion *version, const char *deployment_id)
 }
 
 /*
- * Return how long the tenant's plan keeps a key.
+ * Return how long the tenant's plan keeps a key.  Calls of a session are often for
+ * one tenant, and there are few plans, so both are looked for where they were.
  */
 static Interval *
 read_retention(const char *tenant_id)
 {
+	static MrbIndexLookupPlace tenant_place;
+	static MrbIndexLookupPlace own_place;
+	static MrbIndexLookupPlace shipped_place;
 	MrbIndexLookup *plan_row = &own_plan_row;
 	Interval   *retention = palloc(sizeof(Interval));
 	char	   *plan;
 	bool		isnull;
 
-	if (!mrb_index_lookup_find(&tenant_row, tenant_id, NULL))
+	if (!mrb_index_lookup_find_near(&tenant_row, &tenant_place, tenant_id))
 		elog(ERROR, "tenant \"%s\" is missing", tenant_id);
 	plan = mrb_index_lookup_text(&tenant_row, 0);
 	mrb_index_lookup_close(&tenant_row);
 
-	if (!mrb_index_lookup_find(plan_row, plan, NULL))
+	if (!mrb_index_lookup_find_near(plan_row, &own_place, plan))
 	{
 		plan_row = &shipped_plan_row;
 
 		/* A restore may leave a tenant without its plan: take the smallest. */
-		if (!mrb_index_lookup_find(plan_row, plan, NULL) &&
+		if (!mrb_index_lookup_find_near(plan_row, &shipped_place, plan) &&
 			!mrb_index_lookup_find(plan_row, "free", NULL))
 			elog(ERROR, "plan \"%s\" is missing", plan);
 	}

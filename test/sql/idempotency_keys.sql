@@ -147,4 +147,37 @@ ROLLBACK;
 SELECT test.op(miosa_rollback('dep_3', 'ver_3', 'key-6'));
 SELECT test.count('dep_3');
 
+-- Promise: the tenant's plan of that moment says how long a key is kept, wherever
+-- the rows of the tenant and of the plan have gone since the session's last call.
+CREATE FUNCTION test.kept(key text) RETURNS text LANGUAGE sql AS $$
+	SELECT round(extract(epoch FROM k.expires_at - k.created_at) / 3600) || ' hours'
+	FROM miosa.idempotency_keys k WHERE k.deployment_id = 'dep_3' AND k.key = $1 $$;
+INSERT INTO miosa.plans (name, audit_retention, idempotency_retention, artifact_retention) VALUES ('own', '1 day', '2 hours', '1 day');
+UPDATE miosa.tenants SET plan = 'own' WHERE id = 'ten_1';
+SELECT test.op(miosa_rollback('dep_3', 'ver_1', 'key-8')), test.kept('key-8');
+UPDATE miosa.plans SET idempotency_retention = '3 hours' WHERE name = 'own';
+SELECT test.op(miosa_rollback('dep_3', 'ver_3', 'key-9')), test.kept('key-9');
+UPDATE miosa.tenants SET plan = 'enterprise' WHERE id = 'ten_1';
+DELETE FROM miosa.plans WHERE name = 'own';
+SELECT test.op(miosa_rollback('dep_3', 'ver_1', 'key-10')), test.kept('key-10');
+INSERT INTO miosa.plans (name, audit_retention, idempotency_retention, artifact_retention) VALUES ('enterprise', '1 day', '4 hours', '1 day');
+SELECT test.op(miosa_rollback('dep_3', 'ver_3', 'key-11')), test.kept('key-11');
+-- a place that VACUUM has cut off the table
+INSERT INTO miosa.tenants (id, slug) SELECT 'old_' || i, 'old-' || i FROM generate_series(1, 1000) i;
+UPDATE miosa.tenants SET plan = 'free' WHERE id = 'ten_1';
+SELECT test.op(miosa_rollback('dep_3', 'ver_1', 'key-12')), test.kept('key-12');
+INSERT INTO miosa.tenants (id, slug) SELECT 'new_' || i, 'new-' || i FROM generate_series(1, 1000) i;
+DELETE FROM miosa.tenants WHERE id LIKE 'old%';
+VACUUM miosa.tenants;
+DO $$
+BEGIN
+	FOR i IN 1 .. 2000 LOOP
+		UPDATE miosa.tenants SET plan = 'pro' WHERE id = 'ten_1';
+		EXIT WHEN (SELECT t.ctid < '(3,0)' FROM miosa.tenants t WHERE t.id = 'ten_1');
+	END LOOP;
+END $$;
+DELETE FROM miosa.tenants WHERE id LIKE 'new%';
+VACUUM miosa.tenants;
+SELECT test.op(miosa_rollback('dep_3', 'ver_3', 'key-13')), test.kept('key-13');
+
 \i :cleanup
