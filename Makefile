@@ -215,6 +215,7 @@ SQL_PIECES = \
 	sql/upsert.sql \
 	sql/read.sql \
 	sql/artifact_gc.sql \
+	sql/manage.sql \
 	sql/console_text.sql \
 	sql/console.sql \
 	sql/status.sql \
@@ -260,6 +261,7 @@ REGRESS = \
 	monitoring \
 	grants \
 	security_roles \
+	security_writes \
 	dump_marks \
 	drop_extension \
 	adapter_requests \

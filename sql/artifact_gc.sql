@@ -319,8 +319,8 @@ BEGIN
 	ELSIF r.collected_at IS NULL THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('release "%s" was not collected', release_id),
 			'Only what miosa_collect() has returned may be deleted from storage.',
-			format('If its artifact is gone nevertheless: UPDATE miosa.releases SET collected_at = now() WHERE deployment_id = %L AND id = %L;',
-				deployment_id, release_id));
+			format('If its artifact is gone nevertheless: SELECT miosa_put_version(%L, %L, release => ''{"collected_at": "now"}'');',
+				deployment_id, r.deployment_version_id));
 	END IF;
 	RETURN jsonb_build_object('data', miosa.release_object(r));
 END $$;

@@ -90,8 +90,7 @@ BEGIN
 	IF TG_OP <> 'INSERT' AND OLD.builtin AND NOT ours THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('adapter "%s" is shipped with the extension', OLD.name),
 			'Shipped adapters cannot be changed or deleted.',
-			format('INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, ''{"name": "my-%1$s"}'')).* FROM miosa.adapters a WHERE name = %2$L;',
-				left(OLD.name, 60), OLD.name));
+			format('SELECT miosa_put_adapter(%L, copy_of => %L);', 'my-' || left(OLD.name, 60), OLD.name));
 	END IF;
 	IF TG_OP = 'DELETE' THEN
 		RETURN OLD;

@@ -92,6 +92,10 @@ END $$;
 -- function for programs.  A group has also what the groups have that it is a
 -- member of (roles.sql): operators and deployers are viewers, administrators
 -- are all.  docs/security.md has this list for people.
+--
+-- No group may write a table, not even insert rows: a row that routes a host, or
+-- is the artifact of what is active, changes what edges serve, and only the
+-- functions record and deliver that.
 DO $$
 DECLARE
 	line record;
@@ -138,14 +142,14 @@ BEGIN
 		('miosa_edge', 'EXECUTE', 'miosa_route miosa_routes_since'),
 
 		-- To set up everything.  Of a secret it is the name that can be read.
-		('miosa_admin', 'EXECUTE', 'miosa_put_tenant miosa_put_deployment miosa_put_domain miosa_remove_domain
-			miosa_put_endpoint miosa_set_endpoint miosa_remove_endpoint miosa_put_secret
+		('miosa_admin', 'EXECUTE', 'miosa_put_plan miosa_remove_plan miosa_put_tenant miosa_remove_tenant
+			miosa_put_deployment miosa_set_deployment miosa_unpublish miosa_remove_deployment
+			miosa_put_domain miosa_remove_domain miosa_put_adapter miosa_remove_adapter
+			miosa_put_endpoint miosa_set_endpoint miosa_remove_endpoint miosa_put_secret miosa_remove_secret
 			miosa_put_storage miosa_remove_storage miosa_test_storage miosa_verify_artifacts
 			miosa_pin_version miosa_unpin_version miosa_collect miosa_confirm_collected
 			miosa_resume miosa_reset_stats miosa_purge_expired miosa_maintain miosa_schedule_maintenance'),
 		('miosa_admin', 'SELECT (name, created_at)', 'miosa.secrets'),
-		('miosa_admin', 'INSERT, UPDATE, DELETE', 'miosa.plans miosa.tenants miosa.deployments miosa.versions miosa.releases
-			miosa.runtime_instances miosa.storages miosa.domains miosa.adapters miosa.endpoints miosa.secrets'),
 		-- The steps of procedures, which run with their caller's rights.
 		('miosa_admin', 'EXECUTE', 'miosa.require_primary miosa.maintain_rows miosa.maintain_route_log miosa.maintain_capacity
 			miosa.maintained miosa.check_limit miosa.some_deployment miosa.due_artifacts miosa.verify_artifact

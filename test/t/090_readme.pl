@@ -162,6 +162,7 @@ runs('control', shift @blocks) for 1 .. 2;
 is($node->safe_psql('control', "SELECT miosa_wait_converged('shop', '180 s')"),
 	'converged', 'the first rollback converges');
 is(page(), "one\n", 'and is served');
+$node->safe_psql('control', "SELECT miosa_put_tenant('ten_old', 'old'), miosa_put_deployment('dep_old', 'ten_old')");
 runs('control', $_) for @blocks;
 
 # What that edge holds for the host of the examples, or the status.

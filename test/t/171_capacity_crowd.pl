@@ -33,6 +33,7 @@ DO 'BEGIN PERFORM miosa_promote(''dep_'' || d, ''ver_'' || i, cutover => ''immed
 -- What must not be: counted where it happens, under the deployment's lock.
 CREATE TABLE switched (deployment text, was text, now text, before bigint, after bigint);
 CREATE TABLE drained (deployment text, version text, kept text[]);
+GRANT ALL ON switched, drained TO miosa_owner;
 CREATE FUNCTION note_switch() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	INSERT INTO public.switched SELECT NEW.id, coalesce(OLD.serving_version_id, OLD.active_version_id),

@@ -54,6 +54,7 @@ EOS
 # How many rows each statement deletes, by whatever runs it.
 sql(<<'EOS');
 CREATE TABLE steps (deleted bigint, took interval);
+GRANT ALL ON steps TO miosa_owner;
 CREATE FUNCTION note_step() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	INSERT INTO public.steps SELECT count(*), clock_timestamp() - now() FROM gone;
