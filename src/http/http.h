@@ -45,7 +45,8 @@ typedef struct MrbHttpAnswer
 	size_t		body_len;
 	bool		cut;			/* body is longer than what was kept */
 	int64		size;			/* total size by the headers, -1: unknown */
-	const char *region;			/* of the S3 bucket by the headers, or "" */
+	const char *region;			/* of the S3 bucket by the headers of a
+								 * redirect or an error, or "" */
 	double		elapsed_ms;
 	const char *error;			/* one line for display, "" when answered */
 	void	   *owner;

@@ -18,7 +18,9 @@
  * http_transfer.c.  Only the close of those is known: the resolver has sockets
  * of its own, and libcurl 7.88 closes without a callback what did not connect.
  * A socket that is closed leaves the set by itself, and its number may be in
- * use again.
+ * use again, by a socket of the resolver for example.  So a socket is forgotten
+ * when libcurl stops waiting for it before it was read from, and a transfer
+ * that ends forgets those that it opened and that were never read from.
  *
  *-------------------------------------------------------------------------
  */
@@ -70,6 +72,17 @@ mrb_http_sockets_closing(MrbHttpSockets *sockets, curl_socket_t fd)
 }
 
 /*
+ * Forget a socket that may have been closed without a callback.  If it is being
+ * read from it was not, or the number is another one's by now.
+ */
+void
+mrb_http_sockets_ended(MrbHttpSockets *sockets, curl_socket_t fd)
+{
+	if (fd < sockets->size && sockets->states[fd] == SOCKET_OPENED)
+		sockets->states[fd] = 0;
+}
+
+/*
  * Wait for a socket, or stop waiting for it.  If epoll_ctl() fails, the request
  * will time out.
  */
@@ -90,7 +103,7 @@ mrb_http_sockets_watch(MrbHttpSockets *sockets, curl_socket_t fd, int what)
 		return;
 	}
 
-	*state &= SOCKET_OPENED;
+	*state &= what == CURL_POLL_REMOVE ? 0 : SOCKET_OPENED;
 	if (what == CURL_POLL_REMOVE)
 		epoll_ctl(sockets->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 	else if (set_events(sockets->epoll_fd, fd, what) &&

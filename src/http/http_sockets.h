@@ -24,6 +24,9 @@ typedef struct MrbHttpSockets
 extern void mrb_http_sockets_opened(MrbHttpSockets *sockets, curl_socket_t fd);
 extern void mrb_http_sockets_closing(MrbHttpSockets *sockets, curl_socket_t fd);
 
+/* The transfer that opened the socket has ended. */
+extern void mrb_http_sockets_ended(MrbHttpSockets *sockets, curl_socket_t fd);
+
 /* Wait for a socket as libcurl wants it: CURL_POLL_... */
 extern void mrb_http_sockets_watch(MrbHttpSockets *sockets, curl_socket_t fd, int what);
 

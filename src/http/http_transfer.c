@@ -30,6 +30,9 @@
 /* A larger body is not kept until the next request. */
 #define KEPT_BODY (4 * 1024)
 
+/* Nor is more memory for headers. */
+#define KEPT_HEADERS (4 * 1024)
+
 /* Characters of the name of a region. */
 #define REGION_CHARACTERS "abcdefghijklmnopqrstuvwxyz0123456789-"
 
@@ -51,7 +54,11 @@ static bool set_policy(MrbTransfer *transfer);
 static bool set_method(MrbTransfer *transfer, const MrbHttpRequest *request);
 static bool set_headers(MrbTransfer *transfer, const MrbHttpRequest *request);
 static bool set_signature(MrbTransfer *transfer, const MrbHttpRequest *request);
-static bool add_header(MrbTransfer *transfer, const char *header);
+static bool set_custom_method(MrbTransfer *transfer, const char *method);
+static bool set_timeout(MrbTransfer *transfer, int timeout_ms);
+static bool headers_reserve(MrbTransfer *transfer, size_t size);
+static void add_header(MrbTransfer *transfer, size_t place, const char *header,
+					   char **space);
 static curl_socket_t on_open(void *arg, curlsocktype purpose,
 							 struct curl_sockaddr *address);
 static int	on_close(void *arg, curl_socket_t fd);
@@ -98,14 +105,21 @@ mrb_http_transfer_reset(MrbTransfer *transfer)
 	if (!transfer->keep_options)
 		clear_options(transfer);
 	transfer->keep_options = transfer->large = false;
-	curl_slist_free_all(transfer->headers);
-	transfer->headers = NULL;
+	if (transfer->headers_size > KEPT_HEADERS)
+	{
+		free(transfer->headers);
+		transfer->headers = NULL;
+		transfer->headers_size = 0;
+	}
 	if (transfer->body_size > KEPT_BODY)
 	{
 		free(transfer->body);
 		transfer->body = NULL;
 		transfer->body_size = 0;
 	}
+	for (int i = 0; i < transfer->nsockets_opened; i++)
+		mrb_http_sockets_ended(transfer->sockets, transfer->sockets_opened[i]);
+	transfer->nsockets_opened = 0;
 	transfer->body_len = 0;
 	transfer->owner = NULL;
 	transfer->flaw = NULL;
@@ -135,7 +149,7 @@ mrb_http_transfer_prepare(MrbTransfer *transfer, const MrbHttpRequest *request)
 		clear_options(transfer);
 	taken = (transfer->kind != MRB_TRANSFER_NONE || set_constants(transfer)) &&
 		SET_OPTION(transfer, CURLOPT_URL, request->url) &&
-		SET_OPTION(transfer, CURLOPT_TIMEOUT_MS, (long) Max(request->timeout_ms, 1)) &&
+		set_timeout(transfer, Max(request->timeout_ms, 1)) &&
 		set_method(transfer, request) &&
 		set_headers(transfer, request) &&
 		set_signature(transfer, request);
@@ -178,7 +192,8 @@ mrb_http_transfer_answer(MrbTransfer *transfer, CURLcode result, MrbHttpAnswer *
 		curl_easy_getinfo(transfer->easy, CURLINFO_RETRY_AFTER, &retry_after);
 		answer->status = (int) status;
 		answer->size = size_of(transfer, answer->status);
-		answer->region = region_of(transfer);
+		if (answer->status >= 300)
+			answer->region = region_of(transfer);
 		if (retry_after > 0)
 			answer->retry_after = (int) Min(retry_after, INT_MAX);
 	}
@@ -263,6 +278,9 @@ clear_options(MrbTransfer *transfer)
 	curl_easy_reset(transfer->easy);
 	transfer->kind = MRB_TRANSFER_NONE;
 	transfer->ca_file = false;
+	transfer->method[0] = '\0';
+	transfer->timeout_ms = 0;
+	transfer->empty_body = false;
 }
 
 /*
@@ -320,15 +338,45 @@ static bool
 set_method(MrbTransfer *transfer, const MrbHttpRequest *request)
 {
 	const char *body = body_of(request);
+	bool		empty = body != NULL && body[0] == '\0';
 
 	if (strcmp(request->method, "HEAD") == 0)
 		return SET_OPTION(transfer, CURLOPT_NOBODY, 1L);
-	if (body != NULL &&
+	if (body != NULL && !(empty && transfer->empty_body) &&
 		!(SET_OPTION(transfer, CURLOPT_POSTFIELDSIZE_LARGE,
 					 (curl_off_t) (request->body ? request->body_len : 0)) &&
 		  SET_OPTION(transfer, CURLOPT_COPYPOSTFIELDS, body)))
 		return false;
-	return SET_OPTION(transfer, CURLOPT_CUSTOMREQUEST, request->method);
+	transfer->empty_body = empty;
+	return set_custom_method(transfer, request->method);
+}
+
+/*
+ * Set the word of the request line.
+ */
+static bool
+set_custom_method(MrbTransfer *transfer, const char *method)
+{
+	if (strcmp(transfer->method, method) == 0)
+		return true;
+	transfer->method[0] = '\0';
+	if (!SET_OPTION(transfer, CURLOPT_CUSTOMREQUEST, method))
+		return false;
+	if (strlen(method) < sizeof(transfer->method))
+		strlcpy(transfer->method, method, sizeof(transfer->method));
+	return true;
+}
+
+/*
+ * Set the time-out.
+ */
+static bool
+set_timeout(MrbTransfer *transfer, int timeout_ms)
+{
+	if (transfer->timeout_ms == timeout_ms)
+		return true;
+	transfer->timeout_ms = timeout_ms;
+	return SET_OPTION(transfer, CURLOPT_TIMEOUT_MS, (long) timeout_ms);
 }
 
 /*
@@ -338,17 +386,30 @@ set_method(MrbTransfer *transfer, const MrbHttpRequest *request)
 static bool
 set_headers(MrbTransfer *transfer, const MrbHttpRequest *request)
 {
-	bool		ok = true;
+	static const char *const none[] = {"Expect:", "Accept:", "Content-Type:"};
+	size_t		n = 0;
+	size_t		len = 0;
+	char	   *space;
 
+	for (size_t i = 0; i < lengthof(none); i++)
+		len += strlen(none[i]) + 1;
+	for (; request->headers != NULL && request->headers[n] != NULL; n++)
+		len += strlen(request->headers[n]) + 1;
+	len += (lengthof(none) + n) * sizeof(struct curl_slist);
+	if (!headers_reserve(transfer, len))
+		return false;
+
+	space = (char *) (transfer->headers + lengthof(none) + n);
+	len = 0;
 	/* libcurl would include the empty ones in a signature. */
-	if (request->sigv4 == NULL)
-		ok = add_header(transfer, "Expect:") &&
-			add_header(transfer, "Accept:") &&
-			add_header(transfer, "Content-Type:");
-	for (int i = 0; request->headers != NULL && request->headers[i] != NULL; i++)
-		ok = ok && add_header(transfer, request->headers[i]);
-
-	return ok && SET_OPTION(transfer, CURLOPT_HTTPHEADER, transfer->headers);
+	for (size_t i = 0; i < lengthof(none) && request->sigv4 == NULL; i++)
+		add_header(transfer, len++, none[i], &space);
+	for (size_t i = 0; i < n; i++)
+		add_header(transfer, len++, request->headers[i], &space);
+	if (len > 0)
+		transfer->headers[len - 1].next = NULL;
+	return SET_OPTION(transfer, CURLOPT_HTTPHEADER,
+					  len > 0 ? transfer->headers : NULL);
 }
 
 /*
@@ -363,16 +424,37 @@ set_signature(MrbTransfer *transfer, const MrbHttpRequest *request)
 }
 
 /*
- * Append a header; false when out of memory.
+ * Enlarge the memory for the list of headers; false when out of memory.  To
+ * make the list with curl_slist_append() would allocate twice for each header.
  */
 static bool
-add_header(MrbTransfer *transfer, const char *header)
+headers_reserve(MrbTransfer *transfer, size_t size)
 {
-	struct curl_slist *longer = curl_slist_append(transfer->headers, header);
+	struct curl_slist *bigger;
 
-	if (longer != NULL)
-		transfer->headers = longer;
-	return longer != NULL;
+	if (size <= transfer->headers_size)
+		return true;
+	bigger = realloc(transfer->headers, 2 * size);
+	if (bigger == NULL)
+		return false;
+	transfer->headers = bigger;
+	transfer->headers_size = 2 * size;
+	return true;
+}
+
+/*
+ * Copy a header to the end of the list, and its string into the space.
+ */
+static void
+add_header(MrbTransfer *transfer, size_t place, const char *header,
+		   char **space)
+{
+	size_t		size = strlen(header) + 1;
+
+	transfer->headers[place].data = *space;
+	transfer->headers[place].next = &transfer->headers[place + 1];
+	memcpy(*space, header, size);
+	*space += size;
 }
 
 /*
@@ -399,7 +481,11 @@ on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 		transfer->open_errno = errno;
 		return CURL_SOCKET_BAD;
 	}
-	mrb_http_sockets_opened(transfer->sockets, fd);
+	if (transfer->nsockets_opened < MRB_TRANSFER_SOCKETS)
+	{
+		transfer->sockets_opened[transfer->nsockets_opened++] = fd;
+		mrb_http_sockets_opened(transfer->sockets, fd);
+	}
 	return fd;
 }
 
@@ -500,8 +586,8 @@ size_of(MrbTransfer *transfer, int status)
 }
 
 /*
- * Return the region of the bucket in the response of S3; "" when it is missing or
- * not a valid name.
+ * Return the region of the bucket in a response of S3 that says where it is; ""
+ * when it is missing or not a valid name.
  */
 static const char *
 region_of(MrbTransfer *transfer)

@@ -28,6 +28,12 @@ typedef enum MrbTransferKind
 	MRB_TRANSFER_SIGNED,		/* by libcurl; never kept */
 } MrbTransferKind;
 
+/* Longer methods are set for each request. */
+#define MRB_TRANSFER_METHOD_SIZE 16
+
+/* Sockets of a transfer that can be kept in the epoll set; further ones are not. */
+#define MRB_TRANSFER_SOCKETS 8
+
 typedef struct MrbTransfer
 {
 	struct MrbTransfer *next;	/* for lists of the engine */
@@ -40,7 +46,13 @@ typedef struct MrbTransfer
 	bool		ca_file;		/* they name a file of authorities */
 	bool		keep_options;	/* they can serve the next one of that kind */
 	bool		large;			/* libcurl's copy of the body is not kept */
-	struct curl_slist *headers; /* must live as long as the transfer runs */
+	char		method[MRB_TRANSFER_METHOD_SIZE];	/* of its options; "":
+													 * unknown */
+	int			timeout_ms;		/* the same; 0: unknown */
+	bool		empty_body;		/* they have an empty one */
+	struct curl_slist *headers; /* must live as long as the transfer runs; the
+								 * strings follow in the same memory */
+	size_t		headers_size;	/* bytes allocated */
 	void	   *owner;			/* set by the caller */
 	const char *flaw;			/* why it must not be sent, or NULL */
 
@@ -52,6 +64,8 @@ typedef struct MrbTransfer
 	int			attempts;		/* times that it was sent, see on_request */
 	MrbOutbound denied;			/* why an address was denied */
 	bool		opened;			/* but allowed another one */
+	curl_socket_t sockets_opened[MRB_TRANSFER_SOCKETS];
+	int			nsockets_opened;
 	int			open_errno;		/* why a socket could not be opened, or 0 */
 	char		error[CURL_ERROR_SIZE];
 } MrbTransfer;
