@@ -12,7 +12,7 @@
  *
  * A statement of many rows inserts them some at a time, as COPY does, which
  * writes one WAL record a page instead of one a row.  As for COPY a trigger
- * before rows, or a default that has to be computed, excludes that.
+ * before rows that fires, or a default that has to be computed, excludes that.
  *
  * What the catalog says holds: constraints, defaults, generated columns,
  * indexes, triggers of every kind with transition tables, replica identity,
@@ -39,6 +39,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
@@ -84,6 +85,7 @@ static const MrbRowPlan *get_plan(MrbRowWriteTable *table, Relation relation);
 static TableWrite *open_table(MrbRowWrite *write, int table,
 							  CmdType command);
 static bool can_batch(const MrbRowWrite *write, int table);
+static bool fires_before_insert(const TriggerDesc *triggers);
 static TupleTableSlot *begin_row(MrbRowWrite *write, TableWrite *it);
 static void set_values(const MrbRowWriteTable *table, TupleTableSlot *slot,
 					   const Datum *values, const bool *nulls);
@@ -297,12 +299,34 @@ static bool
 can_batch(const MrbRowWrite *write, int table)
 {
 	const TableWrite *it = &write->writes[table];
-	const TriggerDesc *triggers = it->result.ri_TrigDesc;
 	Relation	relation = it->result.ri_RelationDesc;
 
 	return write->many && it->command == CMD_INSERT &&
-		(triggers == NULL || !triggers->trig_insert_before_row) &&
+		!fires_before_insert(it->result.ri_TrigDesc) &&
 		!mrb_row_plan_computes(get_plan(write->tables[table], relation));
+}
+
+/*
+ * Whether a trigger before rows fires.  Some tables have one that fires only
+ * where changes of another server are applied.
+ */
+static bool
+fires_before_insert(const TriggerDesc *triggers)
+{
+	char		passed_over = SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA ?
+	TRIGGER_FIRES_ON_ORIGIN : TRIGGER_FIRES_ON_REPLICA;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		if (TRIGGER_TYPE_MATCHES(trigger->tgtype, TRIGGER_TYPE_ROW,
+								 TRIGGER_TYPE_BEFORE, TRIGGER_TYPE_INSERT) &&
+			trigger->tgenabled != TRIGGER_DISABLED &&
+			trigger->tgenabled != passed_over)
+			return true;
+	}
+	return false;
 }
 
 /*
