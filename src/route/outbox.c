@@ -69,6 +69,7 @@ typedef struct OutboxScan
 	TupleTableSlot *slot;
 	int			nrows;
 	OutboxRow  *rows;
+	TransactionId xmin;			/* of the last row, unless it is frozen */
 	XLogRecPtr	lsn;			/* where the newest commit ends, if it may not
 								 * be flushed yet */
 } OutboxScan;
@@ -120,7 +121,7 @@ static void end_scan(OutboxScan *scan);
 static void scan_rows(OutboxScan *scan, StrategyNumber strategy, uint64 xid);
 static void read_row(OutboxScan *scan);
 static Datum read_column(OutboxScan *scan, int column, bool *isnull);
-static XLogRecPtr get_commit_lsn(TupleTableSlot *slot);
+static void note_commit(OutboxScan *scan);
 static int	compare_rows(const void *a, const void *b);
 static void add_changes(const OutboxScan *scan, MrbRouteChanges *changes);
 static void merge_changes(MrbRouteChanges *changes);
@@ -306,7 +307,7 @@ read_row(OutboxScan *scan)
 	host = read_column(scan, COL_HOST, &isnull);
 	if (!isnull)
 		row->change.host = TextDatumGetCString(host);
-	scan->lsn = Max(scan->lsn, get_commit_lsn(scan->slot));
+	note_commit(scan);
 }
 
 /*
@@ -319,18 +320,20 @@ read_column(OutboxScan *scan, int column, bool *isnull)
 }
 
 /*
- * Where the commit of the row's transaction ends if that was asynchronous, or
- * that of a close one was; else 0.  The column xid does not say which
+ * Remember where the commit of the row's transaction ends if that was
+ * asynchronous, or that of a close one was.  The column xid does not say which
  * transaction that is where the row was restored from a dump or replicated.
  */
-static XLogRecPtr
-get_commit_lsn(TupleTableSlot *slot)
+static void
+note_commit(OutboxScan *scan)
 {
-	HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, NULL);
+	HeapTuple	tuple = ExecFetchSlotHeapTuple(scan->slot, false, NULL);
+	TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
 
-	if (HeapTupleHeaderXminFrozen(tuple->t_data))
-		return InvalidXLogRecPtr;
-	return TransactionIdGetCommitLSN(HeapTupleHeaderGetRawXmin(tuple->t_data));
+	if (xmin == scan->xmin || HeapTupleHeaderXminFrozen(tuple->t_data))
+		return;
+	scan->xmin = xmin;
+	scan->lsn = Max(scan->lsn, TransactionIdGetCommitLSN(xmin));
 }
 
 /*
