@@ -9,7 +9,9 @@
  * The changes are those of users' transactions.  These are flushed before
  * others see them, unless they commit asynchronously or do not wait for the
  * synchronous standby that others wait for.  Then the pass waits for them, by
- * committing as its session's synchronous_commit says.
+ * committing as its session's synchronous_commit says.  A pass that cannot take
+ * all work always waits, since the routes that it reads are the present ones,
+ * and work that it leaves may have changed them.
  *
  * The epochs are the pass's own.  If the pass is lost, so is its deletion of
  * the work from the outbox: the next dispatcher takes the same changes again.

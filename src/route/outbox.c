@@ -26,6 +26,7 @@
 #include "access/tableam.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "utils/builtins.h"
@@ -149,7 +150,9 @@ mrb_outbox_read(MrbRouteChanges *changes)
 	add_changes(&scan, changes);
 	merge_changes(changes);
 	changes->more = scan.nrows >= TAKE_MAX;
-	changes->lsn = scan.lsn;
+
+	/* The routes show what the rest has changed, whose commits are unknown. */
+	changes->lsn = changes->more ? GetXLogInsertRecPtr() : scan.lsn;
 }
 
 /*

@@ -45,7 +45,7 @@ typedef struct MrbRouteChanges
 	int64		last_epoch;
 	int			nrows;			/* of the outbox */
 	ItemPointerData *rows;
-	XLogRecPtr	lsn;			/* their transactions are flushed with this */
+	XLogRecPtr	lsn;			/* what they show is flushed with this */
 } MrbRouteChanges;
 
 /*

@@ -68,4 +68,48 @@ for my $turn (1 .. 5)
 		'converged', 'and the change arrives after the crash');
 	is(($sink->requests)[-1]{path}, "/$version", 'as the last one');
 }
+
+# A pass that cannot take all work reads routes that the rest of it has changed,
+# which a commit that is not flushed may have done. What else would flush it is
+# kept from it: the next pass fails, and the WAL writer is stopped. The server
+# knows where commits end for 32 transactions together (CLOG_XACTS_PER_LSN_GROUP).
+$node->safe_psql('postgres', <<'EOS');
+CREATE TABLE spent ();
+ALTER TABLE miosa.route_log ADD CONSTRAINT one_pass CHECK (route_seq < 3500);
+EOS
+for my $turn (1 .. 2)
+{
+	my $version = 'v' . (2 - $turn % 2);
+	my $lock = $node->background_psql('postgres');
+	my $writer = $node->safe_psql('postgres',
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
+
+	$sink->clear;
+	# It must have nothing to write, for which it would hold a lock
+	$node->safe_psql('postgres', "SELECT pg_logical_emit_message(true, 'test', '')");
+	kill 'STOP', $writer;
+	$lock->query_safe('SET synchronous_commit = off; BEGIN;
+		SELECT FROM miosa.dispatcher_state FOR UPDATE');
+	$node->safe_psql('postgres', <<"EOS");
+INSERT INTO miosa.outbox (deployment_id, kind, route_seq)
+	SELECT 'dep_1', 'route', s FROM generate_series(1000, 3999) s;
+DO \$\$ BEGIN
+	FOR i IN 1 .. 64 LOOP
+		INSERT INTO spent DEFAULT VALUES;
+		COMMIT;
+	END LOOP;
+END \$\$;
+SET synchronous_commit = off;
+SELECT miosa_promote('dep_1', '$version');
+EOS
+	$lock->query_safe('COMMIT');
+	$lock->quit;
+	$sink->wait_for(1, "^/$version");
+	$node->stop('immediate');	# SIGKILL ends the WAL writer, too
+	$node->start;
+	is($node->safe_psql('postgres',
+			"SELECT active_version_id FROM miosa.deployments WHERE id = 'dep_1'"),
+		$version, 'what was sent beside work that waits is known after a crash');
+	$node->safe_psql('postgres', 'DELETE FROM miosa.outbox');
+}
 done_testing();
