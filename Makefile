@@ -55,6 +55,7 @@ OBJS = \
 	src/common/index_lookup.o \
 	src/common/iso_time.o \
 	src/common/json_read.o \
+	src/common/json_setting.o \
 	src/common/jsonb_write.o \
 	src/common/lock_wait.o \
 	src/common/query.o \
@@ -105,6 +106,7 @@ OBJS = \
 	src/operation/candidates.o \
 	src/operation/capacity.o \
 	src/operation/checks.o \
+	src/operation/claims.o \
 	src/operation/cutover.o \
 	src/operation/deployment.o \
 	src/operation/deployment_lock.o \
@@ -121,6 +123,7 @@ OBJS = \
 	src/operation/schema_marks.o \
 	src/operation/served.o \
 	src/operation/target.o \
+	src/operation/tenancy.o \
 	src/operation/write_guard.o \
 	src/verifier/due_artifacts.o \
 	src/verifier/verifier.o \
@@ -174,15 +177,18 @@ OBJS = \
 	src/api/edges.o \
 	src/api/endpoint_api.o \
 	src/api/entry_points.o \
+	src/api/gate.o \
 	src/api/hidden_text.o \
 	src/api/operation_api.o \
 	src/api/overload_api.o \
+	src/api/policy_restore.o \
 	src/api/progress_snapshot.o \
 	src/api/replication_api.o \
 	src/api/response_api.o \
 	src/api/route_api.o \
 	src/api/stats_api.o \
 	src/api/storage_api.o \
+	src/api/tenancy_api.o \
 	src/api/verifier_api.o \
 	src/init.o
 
@@ -200,6 +206,7 @@ SQL_PIECES = \
 	sql/header.sql \
 	sql/roles.sql \
 	sql/tables.sql \
+	sql/tenancy.sql \
 	sql/functions.sql \
 	sql/triggers.sql \
 	sql/delivery_tables.sql \
@@ -225,6 +232,7 @@ SQL_PIECES = \
 	sql/replication.sql \
 	sql/drop_guard.sql \
 	sql/size_limits.sql \
+	sql/policies.sql \
 	sql/entry_points.sql \
 	sql/rights.sql \
 	sql/overloads.sql
@@ -262,6 +270,7 @@ REGRESS = \
 	grants \
 	security_roles \
 	security_writes \
+	security_tenants \
 	dump_marks \
 	drop_extension \
 	adapter_requests \

@@ -93,10 +93,14 @@ BEGIN
 	IF FOUND THEN
 		PERFORM miosa.raise_condition('ARTIFACT_GONE',
 			format('the artifact "%s" is being deleted', miosa.clip(uri, 200)),
-			format('It was collected at %s for release "%s" of deployment "%s", and its deletion is not confirmed.',
-				miosa.iso(claim.collected_at), claim.id, claim.deployment_id),
-			format('When it is deleted: SELECT miosa_confirm_collected(%L, %L); then upload it and call again.',
-				claim.deployment_id, claim.id));
+			CASE WHEN miosa.sees_tenant(claim.tenant_id)
+				THEN format('It was collected at %s for release "%s" of deployment "%s", and its deletion is not confirmed.',
+					miosa.iso(claim.collected_at), claim.id, claim.deployment_id)
+				ELSE 'It was collected, and its deletion is not confirmed.' END,
+			CASE WHEN miosa.sees_tenant(claim.tenant_id)
+				THEN format('When it is deleted: SELECT miosa_confirm_collected(%L, %L); then upload it and call again.',
+					claim.deployment_id, claim.id)
+				ELSE 'Upload it again when it is deleted, and call again.' END);
 	END IF;
 END $$;
 COMMENT ON FUNCTION miosa.refuse_claimed(text) IS 'Raises ARTIFACT_GONE when an artifact was collected and may be deleted at any time';
@@ -159,7 +163,7 @@ CREATE VIEW miosa.release_keeping AS
 		JOIN miosa.plans s ON s.name = t.plan
 		LEFT JOIN miosa.versions a ON a.deployment_id = p.id AND a.id = p.active_version_id
 		LEFT JOIN miosa.versions b ON b.deployment_id = p.id AND b.id = a.promoted_over
-		WHERE r.collected_at IS NULL) k;
+		WHERE r.collected_at IS NULL AND miosa.sees_tenant(p.tenant_id)) k;
 COMMENT ON VIEW miosa.release_keeping IS 'Releases whose artifact was not collected: why each is kept, or since when it is not';
 COMMENT ON COLUMN miosa.release_keeping.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.release_keeping.version_id IS 'Version';
@@ -174,9 +178,10 @@ COMMENT ON COLUMN miosa.release_keeping.since IS 'Since when its age counts: arc
 COMMENT ON COLUMN miosa.release_keeping.expires_at IS 'When the artifact retention of the tenant''s plan is over, counted from there';
 COMMENT ON COLUMN miosa.release_keeping.due IS 'Whether nothing keeps it any more, unless another release has the same artifact';
 
--- Once an artifact, however many releases have it.
+-- Once an artifact, however many releases have it: so a caller that may not see
+-- all of these sees none.
 CREATE VIEW miosa.collectable_artifacts AS
-	SELECT k.storage_uri FROM miosa.release_keeping k WHERE k.due
+	SELECT k.storage_uri FROM miosa.release_keeping k WHERE k.due AND (SELECT miosa.sees_all_tenants())
 	GROUP BY k.storage_uri
 	HAVING NOT EXISTS (SELECT FROM miosa.release_keeping o WHERE o.storage_uri = k.storage_uri AND NOT o.due);
 COMMENT ON VIEW miosa.collectable_artifacts IS 'Artifacts of which all releases are due';
@@ -210,7 +215,7 @@ CREATE VIEW miosa.restorable AS
 			WHERE v.deployment_id = p.id AND v.state = 'ready' AND v.id <> p.active_version_id
 				AND r.collected_at IS NULL AND r.missing_at IS NULL
 			LIMIT 2) found) n
-	WHERE p.active_version_id IS NOT NULL;
+	WHERE p.active_version_id IS NOT NULL AND miosa.sees_tenant(p.tenant_id);
 COMMENT ON VIEW miosa.restorable IS 'Deployments with an active version, and how many others they can be rolled back to: ready, with an artifact that was neither collected nor found missing';
 COMMENT ON COLUMN miosa.restorable.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.restorable.tenant_id IS 'Owner';

@@ -24,7 +24,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.heartbeat_horizon() IS 'Instances whose last heartbeat is older than this do not count as healthy (miosa_rollback.heartbeat_timeout)';
 
-CREATE VIEW miosa.live_instances AS
+CREATE VIEW miosa.live_instances WITH (security_invoker) AS
 	SELECT i.deployment_id, i.version_id, i.id, i.address, i.port FROM miosa.runtime_instances i
 	WHERE i.state = 'healthy' AND coalesce(i.last_heartbeat_at, i.updated_at) > (SELECT miosa.heartbeat_horizon());
 COMMENT ON VIEW miosa.live_instances IS 'Instances that serve: healthy, with a heartbeat after miosa.heartbeat_horizon()';

@@ -20,17 +20,18 @@ DECLARE
 BEGIN
 	IF length(name) > 255 THEN
 		PERFORM miosa.refuse_length('deployment name', length(name), 'characters', 255, 'Name it by id, host or slug.');
-	ELSIF name IS NULL OR name = '' OR name ~ '[[:cntrl:]]' THEN
-		PERFORM miosa.refuse_value('deployment name', NULL, name,
+	ELSIF name IS NULL OR name = '' OR name ~ '[[:cntrl:]]' OR miosa.show(name) <> name THEN
+		PERFORM miosa.refuse_value('deployment name', NULL, miosa.show(name),
 			CASE name WHEN '' THEN 'The name is empty.' ELSE 'The name has control characters.' END,
 			'Name it by id, host or slug.');
 	END IF;
-	SELECT p.id INTO found_id FROM miosa.deployments p WHERE p.id = name;
-	found_id := coalesce(found_id, (miosa.domain_of_host(host)).deployment_id, miosa.managed_deployment(host));
+	-- Those of other tenants do not exist: each way of naming one passes them by.
+	SELECT p.id INTO found_id FROM miosa.deployments p WHERE p.id = name AND miosa.sees_tenant(p.tenant_id);
+	found_id := coalesce(found_id, (miosa.domain_of_host(host)).deployment_id, miosa.seen_deployment(miosa.managed_deployment(host)));
 	IF found_id IS NOT NULL THEN
 		RETURN found_id;
 	END IF;
-	ids := ARRAY(SELECT p.id FROM miosa.deployments p WHERE p.slug = name ORDER BY p.id LIMIT 6);
+	ids := ARRAY(SELECT p.id FROM miosa.deployments p WHERE p.slug = name AND miosa.sees_tenant(p.tenant_id) ORDER BY p.id LIMIT 6);
 	IF cardinality(ids) = 0 THEN
 		PERFORM miosa.no_deployment(name);
 	ELSIF cardinality(ids) > 1 THEN
@@ -70,9 +71,9 @@ COMMENT ON FUNCTION miosa.find_version(text, text) IS 'Id of the version of this
 CREATE FUNCTION miosa.call_name(deployment_id text) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 BEGIN
-	RETURN (SELECT CASE WHEN length(p.slug) < length(p.id) AND miosa.managed_deployment(p.slug) IS NULL
-			AND NOT EXISTS (SELECT FROM miosa.deployments o WHERE o.slug = p.slug AND o.id <> p.id)
-			AND NOT EXISTS (SELECT FROM miosa.deployments o WHERE o.id = p.slug)
+	RETURN (SELECT CASE WHEN length(p.slug) < length(p.id) AND miosa.seen_deployment(miosa.managed_deployment(p.slug)) IS NULL
+			AND NOT EXISTS (SELECT FROM miosa.deployments o WHERE o.slug = p.slug AND o.id <> p.id AND miosa.sees_tenant(o.tenant_id))
+			AND NOT EXISTS (SELECT FROM miosa.deployments o WHERE o.id = p.slug AND miosa.sees_tenant(o.tenant_id))
 			AND (miosa.domain_of_host(p.slug)).fqdn IS NULL
 		THEN p.slug ELSE p.id END
 		FROM miosa.deployments p WHERE p.id = $1);
@@ -344,7 +345,7 @@ BEGIN
 				WHEN k.kept_as IS NOT NULL THEN 'never'
 				WHEN k.due THEN CASE WHEN EXISTS (SELECT FROM miosa.release_keeping o
 					-- Looked up; without OFFSET all releases are hashed.
-					WHERE o.storage_uri = k.storage_uri AND NOT o.due OFFSET 0) THEN 'shared' ELSE 'now' END
+					WHERE o.storage_uri = k.storage_uri AND NOT o.due AND miosa.sees_tenant(o.tenant_id) OFFSET 0) THEN 'shared' ELSE 'now' END
 				ELSE coalesce(miosa.rough_span(k.expires_at - now()), 'never') END,
 			CASE WHEN v.kind = 'static' THEN '' ELSE miosa.clip((SELECT count(*) FROM miosa.live_instances i
 				WHERE i.deployment_id = d.id AND i.version_id = v.id)::text, 6) END,

@@ -5,7 +5,7 @@
 CREATE FUNCTION miosa.short(value text, width integer) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
-	line CONSTANT text := regexp_replace(value, '[[:cntrl:]]+', ' ', 'g');
+	line CONSTANT text := miosa.show(value);
 BEGIN
 	RETURN CASE WHEN length(line) <= width THEN line
 		ELSE left(line, width - 2 - (width - 2) / 3) || '..' || right(line, (width - 2) / 3) END;
@@ -16,7 +16,7 @@ COMMENT ON FUNCTION miosa.short(text, integer) IS 'The text on one line of at mo
 CREATE FUNCTION miosa.clip(value text, width integer) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
-	line CONSTANT text := regexp_replace(value, '[[:cntrl:]]+', ' ', 'g');
+	line CONSTANT text := miosa.show(value);
 BEGIN
 	RETURN CASE WHEN length(line) <= width THEN line ELSE left(line, width - 2) || '..' END;
 END $$;
@@ -26,7 +26,7 @@ COMMENT ON FUNCTION miosa.clip(text, integer) IS 'The text on one line of at mos
 CREATE FUNCTION miosa.wrap(value text, width integer, most integer) RETURNS SETOF text
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
-	rest text := regexp_replace(value, '[[:cntrl:]]+', ' ', 'g');
+	rest text := miosa.show(value);
 	line text;
 BEGIN
 	FOR i IN 1 .. most - 1 LOOP

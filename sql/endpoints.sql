@@ -159,7 +159,7 @@ BEGIN
 	JOIN miosa.deployments p ON p.id = d.deployment_id
 	JOIN miosa.endpoints e ON e.enabled AND miosa.selects(e.selector, p.id, p.tenant_id, p.kind)
 	JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook') AND NOT a.wildcards
-	WHERE d.state = 'active' AND d.fqdn LIKE '*.%'
+	WHERE d.state = 'active' AND d.fqdn LIKE '*.%' AND miosa.sees_tenant(p.tenant_id)
 	ORDER BY e.name COLLATE "C", d.fqdn COLLATE "C";
 END $$;
 COMMENT ON FUNCTION miosa.wildcard_gaps() IS 'Endpoints whose adapter cannot handle a wildcard host that they receive';
@@ -270,6 +270,7 @@ BEGIN
 		PERFORM miosa.refuse_value('argument', 'enabled', NULL, NULL,
 			format('SELECT miosa_set_endpoint(%L, false, reason => ''...'');', miosa_set_endpoint.name));
 	END IF;
+	PERFORM miosa.check_visible(miosa_set_endpoint.reason, 'argument', 'reason');
 	UPDATE miosa.endpoints e SET enabled = miosa_set_endpoint.enabled,
 			reason = CASE WHEN miosa_set_endpoint.enabled THEN NULL ELSE nullif(btrim(miosa_set_endpoint.reason), '') END
 		WHERE e.name = miosa_set_endpoint.name
@@ -310,8 +311,8 @@ CREATE FUNCTION @extschema@.miosa_resend(deployment_id text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	PERFORM miosa.queue(o.deployment_id, 'route', NULL)
-		FROM miosa.parse_operation(miosa_resend.deployment_id) o;
+	PERFORM miosa.check_scope(p.tenant_id, 'rollback', 'call miosa_resend'), miosa.queue(p.id, 'route', NULL)
+		FROM miosa.parse_operation(miosa_resend.deployment_id) o JOIN miosa.deployments p ON p.id = o.deployment_id;
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_resend(text) IS 'Sends the present route of a deployment to every endpoint again';
 

@@ -89,7 +89,8 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 			'reason', a.reason,
 			'attribution', a.attribution,
 			'marks', a.marks,
-			'session_user', a.session_user_name),
+			'session_user', a.session_user_name,
+			'application_name', a.application_name),
 		'ip_address', pg_catalog.host(a.client_addr),
 		'created_at', miosa.iso(a.created_at),
 		'inserted_at', miosa.iso(a.created_at))
@@ -176,12 +177,20 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.managed_deployment(text) IS 'Deployment whose managed host this is (in lower case); null for none';
 
--- Find the domain that routes a host; the most specific one wins.
+-- Pass another tenant's deployment by.
+CREATE FUNCTION miosa.seen_deployment(deployment_id text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT CASE WHEN miosa.sees_deployment($1) THEN $1 END
+$$;
+COMMENT ON FUNCTION miosa.seen_deployment(text) IS 'The deployment, if it exists for the caller; else null';
+
+-- Find the domain that routes a host, of those that exist for the caller; the
+-- most specific one wins.
 CREATE FUNCTION miosa.domain_of_host(host text) RETURNS miosa.domains
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 BEGIN
 	RETURN (SELECT m FROM miosa.domains m
-		WHERE m.state = 'active' AND m.fqdn IN ($1, '*' || substring($1 FROM '[.].*$'))
+		WHERE m.state = 'active' AND m.fqdn IN ($1, '*' || substring($1 FROM '[.].*$')) AND miosa.sees_deployment(m.deployment_id)
 		ORDER BY m.fqdn = $1 DESC LIMIT 1);
 END $$;
 COMMENT ON FUNCTION miosa.domain_of_host(text) IS 'The active domain that routes this host (in lower case): its own, else the wildcard above it';
@@ -431,6 +440,7 @@ BEGIN
 						AND ($5 IS NULL OR a.created_at >= $5) AND ($6 IS NULL OR a.created_at < $6)
 						AND ($8 IS NULL OR (a.created_at, a.deployment_id, a.seq) < ($8, $9, $10))
 						AND ($11 IS NULL OR a.seq >= $11) AND ($12 IS NULL OR a.seq < $12)
+						AND miosa.sees_tenant(a.tenant_id)
 					ORDER BY %s LIMIT $7 + 1) l) p
 		$sql$, page_order) INTO result
 		USING deployment_id, tenant_id, action, actor, greatest(since, earliest), until, "limit", after, place[2], place[3]::bigint, above, below;
@@ -447,7 +457,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
 	domain miosa.domains := miosa.domain_of_host(host);
 BEGIN
-	deployment_id := coalesce(domain.deployment_id, miosa.managed_deployment(host));
+	deployment_id := coalesce(domain.deployment_id, miosa.seen_deployment(miosa.managed_deployment(host)));
 	redirect_policy := coalesce(domain.redirect_policy, 'none');
 	redirect_to := CASE redirect_policy
 		WHEN 'apex_to_www' THEN CASE WHEN host NOT LIKE 'www.%' THEN 'www.' || host END

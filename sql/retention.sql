@@ -305,7 +305,8 @@ COMMENT ON FUNCTION miosa.maintain_rows(text, text, tid[], integer, bigint) IS '
 CREATE FUNCTION miosa.maintained(began timestamptz, removed bigint) RETURNS void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
-	INSERT INTO miosa.maintenance (began_at, ended_at, removed, run_by) VALUES ($1, clock_timestamp(), $2, miosa.caller())
+	INSERT INTO miosa.maintenance (began_at, ended_at, removed, run_by)
+		SELECT $1, clock_timestamp(), $2, miosa.caller() FROM miosa.require_all_tenants('function maintained')
 		ON CONFLICT (only_row) DO UPDATE SET began_at = excluded.began_at, ended_at = excluded.ended_at,
 			removed = excluded.removed, run_by = excluded.run_by
 $$;

@@ -112,11 +112,15 @@ BEGIN
 		('miosa_viewer', 'SELECT', 'miosa.plans miosa.own_plans miosa.shipped_plans miosa.tenants miosa.deployments miosa.versions
 			miosa.releases miosa.runtime_instances miosa.capacity miosa.storages miosa.domains miosa.audit_events
 			miosa.outbox miosa.route_log miosa.removed_hosts miosa.adapters miosa.endpoints miosa.endpoint_state
-			miosa.delivery_failures miosa.dispatcher_state miosa.maintenance
+			miosa.delivery_failures miosa.dispatcher_state miosa.maintenance miosa.tenant_members
 			miosa.hosts miosa.routes miosa.live_instances miosa.progress miosa.overdue
 			miosa_collectable_releases miosa.release_keeping miosa.collectable_artifacts miosa.scarcely_restorable'),
 		-- Functions that these views call run with their reader's rights.
 		('miosa_viewer', 'EXECUTE', 'miosa.progress_rows miosa.heartbeat_horizon miosa.overdue_rows miosa.stands_on'),
+		-- Policies and views ask these with the rights of the role that reads.
+		('miosa_viewer, miosa_auditor, pg_monitor', 'EXECUTE', 'miosa.sees_tenant miosa.sees_deployment miosa.sees_all_tenants
+			miosa.sees_endpoints'),
+		('miosa_admin', 'EXECUTE', 'miosa.may'),
 		('miosa_viewer, pg_monitor', 'SELECT', 'miosa.stat_endpoint miosa.stat_dispatcher'),
 		('miosa_viewer, pg_monitor', 'EXECUTE', 'miosa.endpoint_stats miosa.dispatcher miosa.pause_reason miosa.first_epoch'),
 		('pg_monitor', 'USAGE', 'miosa'),
@@ -143,6 +147,7 @@ BEGIN
 
 		-- To set up everything.  Of a secret it is the name that can be read.
 		('miosa_admin', 'EXECUTE', 'miosa_put_plan miosa_remove_plan miosa_put_tenant miosa_remove_tenant
+			miosa_grant_tenant miosa_revoke_tenant
 			miosa_put_deployment miosa_set_deployment miosa_unpublish miosa_remove_deployment
 			miosa_put_domain miosa_remove_domain miosa_put_adapter miosa_remove_adapter
 			miosa_put_endpoint miosa_set_endpoint miosa_remove_endpoint miosa_put_secret miosa_remove_secret
@@ -178,6 +183,7 @@ END $$;
 -- what the dispatcher makes by itself (delivery_tables.sql marks its own tables).
 SELECT pg_extension_config_dump('miosa.own_plans', '');
 SELECT pg_extension_config_dump('miosa.tenants', '');
+SELECT pg_extension_config_dump('miosa.tenant_members', '');
 SELECT pg_extension_config_dump('miosa.deployments', '');
 SELECT pg_extension_config_dump('miosa.versions', '');
 SELECT pg_extension_config_dump('miosa.releases', '');

@@ -1,11 +1,12 @@
 -- Roles.  They belong to the whole cluster, so they are made only if they are
 -- missing, stay when the extension is dropped, and are the same in every
--- database that has it.  rights.sql says what each of them may.
+-- database that has it.  rights.sql says what each of them may; miosa_all_tenants
+-- has no right but to act for all tenants (src/operation/tenancy.c).
 
 DO $$
 DECLARE
 	names CONSTANT text[] := ARRAY['miosa_owner', 'miosa_viewer', 'miosa_operator', 'miosa_deployer', 'miosa_agent',
-		'miosa_auditor', 'miosa_edge', 'miosa_admin'];
+		'miosa_auditor', 'miosa_edge', 'miosa_admin', 'miosa_all_tenants'];
 	name text;
 	grp text;
 	problem text;

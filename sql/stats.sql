@@ -57,7 +57,8 @@ CREATE VIEW miosa.stat_endpoint AS
 		WHERE s.endpoint IS NULL) h
 	-- Changes of an earlier term were delivered by another server.
 	CROSS JOIN LATERAL (
-		SELECT CASE WHEN e.enabled AND a.role <> 'scheduler' THEN greatest(0, d.last_epoch - greatest(h.acked_epoch, miosa.first_epoch(d.term))) END AS epochs) b;
+		SELECT CASE WHEN e.enabled AND a.role <> 'scheduler' THEN greatest(0, d.last_epoch - greatest(h.acked_epoch, miosa.first_epoch(d.term))) END AS epochs) b
+	WHERE (SELECT miosa.sees_endpoints());
 COMMENT ON VIEW miosa.stat_endpoint IS 'State and statistics of every endpoint; counters begin when it is added or enabled, the dispatcher starts or miosa_reset_stats() is called';
 COMMENT ON COLUMN miosa.stat_endpoint.name IS 'Endpoint';
 COMMENT ON COLUMN miosa.stat_endpoint.zone IS 'Its zone';
@@ -87,7 +88,8 @@ CREATE VIEW miosa.stat_dispatcher AS
 		least((SELECT o.created_at FROM miosa.outbox o ORDER BY o.xid LIMIT 1),
 			(SELECT min(s.undelivered_since) FROM miosa.stat_endpoint s)) AS oldest_undelivered,
 		d.notified, d.errors, miosa.pause_reason() AS paused, d.last_pass_at, d.stalled, d.error
-	FROM miosa.dispatcher() d LEFT JOIN miosa.dispatcher_state t ON true;
+	FROM miosa.dispatcher() d LEFT JOIN miosa.dispatcher_state t ON true
+	WHERE (SELECT miosa.sees_endpoints());
 COMMENT ON VIEW miosa.stat_dispatcher IS 'State and statistics of the dispatcher of this database; one row';
 COMMENT ON COLUMN miosa.stat_dispatcher.state IS 'not preloaded, none, starting, running, paused, absent, aside (lets a command on the database pass) or stopped';
 COMMENT ON COLUMN miosa.stat_dispatcher.pid IS 'Its process';

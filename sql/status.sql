@@ -364,7 +364,7 @@ BEGIN
 	JOIN miosa.deployments p ON p.id = w.deployment_id AND p.active_version_id = w.version_id
 	JOIN miosa.versions v ON v.deployment_id = p.id AND v.id = p.active_version_id AND v.kind <> 'static'
 	CROSS JOIN LATERAL miosa.count_instances(p.id, v.id) i
-	WHERE p.state <> 'stopped' AND p.desired_replicas > 0 AND i.healthy = 0
+	WHERE p.state <> 'stopped' AND p.desired_replicas > 0 AND i.healthy = 0 AND miosa.sees_tenant(p.tenant_id)
 		AND miosa.cutover_due(coalesce(p.waiting_since, w.since)) <= (SELECT clock_timestamp());
 END $$;
 COMMENT ON FUNCTION miosa.overdue_rows(boolean) IS 'Rows of miosa.overdue; requested: only those for which schedulers are asked';
@@ -427,7 +427,7 @@ BEGIN
 		SELECT p.id, p.seq, l.at, l.epoch, miosa.waits_for_instances(p.serving_version_id, p.state) AS waits
 		FROM (SELECT e.deployment_id, max(e.created_at) AS at, CASE WHEN bool_and(e.epoch IS NOT NULL) THEN max(e.epoch) END AS epoch
 			FROM entries e GROUP BY e.deployment_id) l
-		JOIN miosa.deployments p ON p.id = l.deployment_id
+		JOIN miosa.deployments p ON p.id = l.deployment_id AND miosa.sees_tenant(p.tenant_id)
 	), behind AS (
 		SELECT min(CASE WHEN s.resync_after IS NULL THEN coalesce(s.acked_epoch, 0) ELSE 0 END) AS epoch
 		FROM miosa.endpoints e JOIN miosa.adapters a ON a.name = e.adapter AND a.role = 'edge'

@@ -450,6 +450,7 @@ CREATE TABLE miosa.audit_events (
 	actor_id text NOT NULL,
 	session_user_name text NOT NULL,
 	client_addr inet,
+	application_name text,
 	idempotency_key text COLLATE "C",
 	reason text,
 	attribution jsonb NOT NULL DEFAULT '{}',
@@ -473,6 +474,7 @@ COMMENT ON COLUMN miosa.audit_events.actor_type IS 'user, api_key, role or syste
 COMMENT ON COLUMN miosa.audit_events.actor_id IS 'Id of the actor, of that type';
 COMMENT ON COLUMN miosa.audit_events.session_user_name IS 'Role that logged in';
 COMMENT ON COLUMN miosa.audit_events.client_addr IS 'Address of the client; null over a Unix socket';
+COMMENT ON COLUMN miosa.audit_events.application_name IS 'The setting application_name, in the client''s words; null when it is empty';
 COMMENT ON COLUMN miosa.audit_events.idempotency_key IS 'Key of the call, if it had one';
 COMMENT ON COLUMN miosa.audit_events.reason IS 'Why, in the caller''s words';
 COMMENT ON COLUMN miosa.audit_events.attribution IS 'External attribution: the tenant''s own ids';
@@ -539,7 +541,7 @@ COMMENT ON COLUMN miosa.removed_hosts.removed_at IS 'When that was';
 -- Hosts that edges route: the active domains, and the managed host of a
 -- deployment whose tenant is known.  No host shows two deployments: a domain
 -- goes before a managed host of its name, as in miosa_route().
-CREATE VIEW miosa.hosts AS
+CREATE VIEW miosa.hosts WITH (security_invoker) AS
 	SELECT d.fqdn AS host, d.deployment_id, false AS managed
 	FROM miosa.domains d WHERE d.state = 'active'
 	UNION ALL
@@ -555,7 +557,7 @@ COMMENT ON COLUMN miosa.hosts.deployment_id IS 'Deployment that it shows';
 COMMENT ON COLUMN miosa.hosts.managed IS 'Whether it is the managed host';
 
 -- Routes as they are delivered to edges.
-CREATE VIEW miosa.routes AS
+CREATE VIEW miosa.routes WITH (security_invoker) AS
 	SELECT p.id AS deployment_id, p.tenant_id, v.id AS version_id,
 		v.version_number, v.kind, r.id AS release_id, r.storage_uri, r.sha256,
 		p.seq, p.route_seq, p.route_ttl, p.state

@@ -223,9 +223,15 @@ DECLARE
 BEGIN
 	PERFORM miosa.check_id(id, 'deployment id');
 	PERFORM miosa.check_id(tenant_id, 'tenant id');
-	IF NOT EXISTS (SELECT FROM miosa.tenants t WHERE t.id = tenant_id) THEN
+	IF NOT EXISTS (SELECT FROM miosa.tenants t WHERE t.id = tenant_id AND miosa.sees_tenant(t.id)) THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('tenant "%s" does not exist', tenant_id), NULL,
 			format('Add it first: SELECT miosa_put_tenant(%L, ''slug'');', tenant_id));
+	END IF;
+	PERFORM miosa.check_scope(tenant_id, 'deploy', 'call miosa_put_deployment');
+	-- Ids are unique among all tenants, so that one is taken cannot be hidden; its
+	-- owner can, and no lock of the owner's is waited for.
+	IF EXISTS (SELECT FROM miosa.deployments p WHERE p.id = id AND p.tenant_id <> tenant_id AND NOT miosa.sees_tenant(p.tenant_id)) THEN
+		PERFORM miosa.refuse_value('argument', 'id', id, 'The id cannot be used.', 'Pass another id.');
 	END IF;
 	given := fields;
 	IF jsonb_typeof(fields) = 'object' THEN
@@ -255,6 +261,9 @@ BEGIN
 	new.metadata := new.metadata || coalesce((SELECT jsonb_object_agg(f.key, f.value) FROM jsonb_each(given) f
 		WHERE f.key = ANY (repository) AND f.value <> 'null'
 			AND f.value IS DISTINCT FROM new.metadata -> f.key), '{}');
+	IF new.name <> old.name OR name IS NOT NULL THEN
+		PERFORM miosa.check_visible(new.name, 'argument', 'name');
+	END IF;
 	IF btrim(new.name) = '' THEN
 		PERFORM miosa.refuse_value('argument', 'name', new.name, 'The name is blank.', 'Leave it out for the id.');
 	END IF;
@@ -518,7 +527,12 @@ BEGIN
 		PERFORM miosa.no_deployment(deployment_id);
 	END IF;
 	holder := miosa.managed_deployment(host);
-	IF holder <> deployment_id THEN
+	-- That edges answer for a host is no secret, but whose it is.  No lock of the
+	-- other tenant's is waited for.
+	IF holder <> deployment_id AND NOT miosa.sees_deployment(holder)
+		OR EXISTS (SELECT FROM miosa.domains m WHERE m.fqdn = host AND m.state <> 'removed' AND NOT miosa.sees_deployment(m.deployment_id)) THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('host "%s" is taken', host), NULL, 'Pass another host.');
+	ELSIF holder <> deployment_id THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('host "%s" is taken', host),
 			format('The host is the managed host of deployment "%s".', holder), NULL);
 	END IF;
@@ -563,7 +577,11 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	host text := miosa.check_host(fqdn);
 BEGIN
-	DELETE FROM miosa.domains m WHERE m.fqdn = host;
+	-- Of another tenant's host as of one that does not exist.
+	PERFORM miosa.check_scope(p.tenant_id, 'deploy', 'call miosa_remove_domain')
+		FROM miosa.domains m JOIN miosa.deployments p ON p.id = m.deployment_id
+		WHERE m.fqdn = host AND miosa.sees_tenant(p.tenant_id);
+	DELETE FROM miosa.domains m WHERE m.fqdn = host AND miosa.sees_deployment(m.deployment_id);
 	RETURN jsonb_build_object('data', jsonb_build_object('domain', host, 'fqdn', host, 'state', 'removed'));
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_remove_domain(text) IS 'Removes a host, also from edges';

@@ -17,7 +17,8 @@ CREATE SCHEMA miosa_gateway;
 COMMENT ON SCHEMA miosa_gateway IS 'The platform''s HTTP API over miosa_rollback';
 
 -- Name the actor of a request by the token that the gateway has checked: its
--- user, else its key, else the role of the request.
+-- user, else its key, else the role of the request.  This counts where that role
+-- may speak for others; where the gateway's role is trusted, its claims count.
 CREATE FUNCTION miosa_gateway.pre_request() RETURNS void
 LANGUAGE sql VOLATILE
 BEGIN ATOMIC

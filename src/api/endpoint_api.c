@@ -34,6 +34,7 @@
 #include "endpoint/endpoint_list.h"
 #include "http/http_call.h"
 #include "operation/actor.h"
+#include "operation/tenancy.h"
 
 PG_FUNCTION_INFO_V1(miosa_test_endpoint);
 PG_FUNCTION_INFO_V1(mrb_need_endpoint);
@@ -90,6 +91,7 @@ static char *replace(char *body, const char *from, const char *to);
 Datum
 miosa_test_endpoint(PG_FUNCTION_ARGS)
 {
+	mrb_tenancy_require_all("function miosa_test_endpoint");
 	return mrb_lock_wait_call(MRB_PUBLIC, call_test_endpoint, fcinfo);
 }
 

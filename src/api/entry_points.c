@@ -23,6 +23,7 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#include "api/gate.h"
 #include "base/errors.h"
 #include "base/size_limit.h"
 #include "common/lock_wait.h"
@@ -34,14 +35,22 @@ PG_FUNCTION_INFO_V1(mrb_entry_unbounded);
 PG_FUNCTION_INFO_V1(mrb_entry_inner);
 PG_FUNCTION_INFO_V1(mrb_entry_trigger);
 
+/* What an entry point finds out once. */
+typedef struct Entry
+{
+	FmgrInfo	other;			/* the function that does the work */
+	MrbGate		gate;
+} Entry;
+
 static Datum call_rows(PG_FUNCTION_ARGS);
 static Datum call_checked(PG_FUNCTION_ARGS);
 static Datum call_same(PG_FUNCTION_ARGS);
 static Datum call_body(PG_FUNCTION_ARGS);
+static Datum call_trigger(PG_FUNCTION_ARGS);
 static Datum call_other(FunctionCallInfo fcinfo, const char *schema,
-						const char *suffix);
-static FmgrInfo *find_other(FunctionCallInfo fcinfo, const char *schema,
-							const char *suffix);
+						const char *suffix, bool gated);
+static Entry *find_other(FunctionCallInfo fcinfo, const char *schema,
+						 const char *suffix);
 
 /*
  * Entry of every function of the console.
@@ -91,16 +100,17 @@ mrb_entry_inner(PG_FUNCTION_ARGS)
 Datum
 mrb_entry_trigger(PG_FUNCTION_ARGS)
 {
-	return mrb_errors_call(MRB_INNER, call_body, fcinfo);
+	return mrb_errors_call(MRB_INNER, call_trigger, fcinfo);
 }
 
 /*
- * Call the function with the suffix _rows, with the same arguments.
+ * Call the function with the suffix _rows, with the same arguments.  It finds its
+ * deployment by miosa.find_deployment(), which looks at tenants.
  */
 static Datum
 call_rows(PG_FUNCTION_ARGS)
 {
-	return call_other(fcinfo, NULL, "_rows");
+	return call_other(fcinfo, NULL, "_rows", false);
 }
 
 /*
@@ -120,7 +130,7 @@ call_checked(PG_FUNCTION_ARGS)
 static Datum
 call_same(PG_FUNCTION_ARGS)
 {
-	return call_other(fcinfo, "miosa", "");
+	return call_other(fcinfo, "miosa", "", true);
 }
 
 /*
@@ -129,24 +139,39 @@ call_same(PG_FUNCTION_ARGS)
 static Datum
 call_body(PG_FUNCTION_ARGS)
 {
-	return call_other(fcinfo, NULL, "_body");
+	return call_other(fcinfo, NULL, "_body", true);
+}
+
+/*
+ * The same for a trigger, which somebody fires who may write the row.
+ */
+static Datum
+call_trigger(PG_FUNCTION_ARGS)
+{
+	return call_other(fcinfo, NULL, "_body", false);
 }
 
 /*
  * Call another function with the same arguments: the one in the given schema
- * (NULL: the same), with the suffix appended to its name.
+ * (NULL: the same), with the suffix appended to its name.  gated: the caller
+ * must be allowed to.
  */
 static Datum
-call_other(FunctionCallInfo fcinfo, const char *schema, const char *suffix)
+call_other(FunctionCallInfo fcinfo, const char *schema, const char *suffix,
+		   bool gated)
 {
 	FmgrInfo   *own = fcinfo->flinfo;
 	volatile Datum result = (Datum) 0;
+	Entry	   *entry;
 
 	if (own->fn_extra == NULL)
 		own->fn_extra = find_other(fcinfo, schema, suffix);
+	entry = own->fn_extra;
+	if (gated)
+		mrb_gate_pass(&entry->gate, fcinfo);
 	PG_TRY();
 	{
-		fcinfo->flinfo = own->fn_extra;
+		fcinfo->flinfo = &entry->other;
 		result = FunctionCallInvoke(fcinfo);
 	}
 	PG_FINALLY();
@@ -160,12 +185,12 @@ call_other(FunctionCallInfo fcinfo, const char *schema, const char *suffix)
 /*
  * Look up that function; the result lives as long as the caller's FmgrInfo.
  */
-static FmgrInfo *
+static Entry *
 find_other(FunctionCallInfo fcinfo, const char *schema, const char *suffix)
 {
 	FmgrInfo   *own = fcinfo->flinfo;
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(own->fn_oid));
-	FmgrInfo   *other = MemoryContextAlloc(own->fn_mcxt, sizeof(FmgrInfo));
+	Entry	   *entry = MemoryContextAllocZero(own->fn_mcxt, sizeof(Entry));
 	Form_pg_proc proc;
 	Oid			id;
 	char	   *name;
@@ -182,6 +207,7 @@ find_other(FunctionCallInfo fcinfo, const char *schema, const char *suffix)
 	if (!OidIsValid(id))
 		elog(ERROR, "function %s was not found", name);
 	ReleaseSysCache(tuple);
-	fmgr_info_cxt(id, other, own->fn_mcxt);
-	return other;
+	fmgr_info_cxt(id, &entry->other, own->fn_mcxt);
+	entry->gate = mrb_gate_find(own->fn_oid, own->fn_mcxt);
+	return entry;
 }

@@ -23,6 +23,7 @@
 #include "base/size_limit.h"
 #include "base/function_name.h"
 #include "common/json_read.h"
+#include "common/json_setting.h"
 #include "common/lock_wait.h"
 #include "operation/group.h"
 #include "operation/rollback.h"
@@ -37,6 +38,10 @@ PG_FUNCTION_INFO_V1(mrb_raise_condition);
 PG_FUNCTION_INFO_V1(mrb_check_id);
 PG_FUNCTION_INFO_V1(mrb_refuse_value);
 PG_FUNCTION_INFO_V1(mrb_refuse_length);
+
+/* Setting with the headers of a request, and the header with the key. */
+#define HEADERS "request.headers"
+#define KEY_HEADER "idempotency-key"
 
 /* Arguments of rollbacks and promotions; the last is the console's. */
 enum
@@ -388,17 +393,27 @@ text_argument(FunctionCallInfo fcinfo, int arg)
 
 /*
  * Behind PostgREST the key comes in a header.  PostgREST passes all headers of
- * the request as a JSON object with names in lower case.
+ * the request as a JSON object with names in lower case.  A key that cannot be
+ * read is refused: without it a retry would act twice.
  */
 static char *
 key_from_http_header(void)
 {
-	const char *headers = GetConfigOption("request.headers", true, false);
+	const char *headers = GetConfigOption(HEADERS, true, false);
 	Jsonb	   *object;
+	JsonbIterator *it = NULL;
+	JsonbValue	value;
+	char	   *name;
 
 	if (headers == NULL || headers[0] == '\0')
 		return NULL;
-	object = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-												CStringGetDatum(headers)));
-	return mrb_json_read_text(&object->root, "idempotency-key");
+	object = mrb_json_setting_parse(HEADERS, headers);
+	while (mrb_json_read_next(&object->root, &it, &name, &value))
+	{
+		if (strcmp(name, KEY_HEADER) == 0 && value.type == jbvNull)
+			mrb_json_setting_refuse(HEADERS, "The value of \"" KEY_HEADER "\" is null.");
+		if (pg_strcasecmp(name, KEY_HEADER) == 0 && strcmp(name, KEY_HEADER) != 0)
+			mrb_json_setting_refuse(HEADERS, psprintf("The name \"%s\" is not in lower case.", name));
+	}
+	return mrb_json_setting_text(HEADERS, object, KEY_HEADER);
 }

@@ -17,6 +17,8 @@
 
 #include "common/jsonb_write.h"
 #include "common/query.h"
+#include "operation/deployment.h"
+#include "operation/tenancy.h"
 #include "route/route.h"
 
 PG_FUNCTION_INFO_V1(mrb_route_changes);
@@ -88,6 +90,7 @@ typedef struct Change
 static int	count_fitting(const Change *changes, int n, const MrbRoute *routes,
 						  int nroutes);
 static Change *read_changes(int64 epoch, int limit, int *n);
+static int	keep_seen(Change *changes, int n);
 static void build_change(JsonbValue *object, const Change *change,
 						 const MrbRoute *route);
 static void build_hosts(JsonbValue *array, const MrbRoute *route);
@@ -113,8 +116,10 @@ mrb_route_changes(PG_FUNCTION_ARGS)
 	int			nroutes;
 	Change	   *changes = read_changes(epoch, PG_GETARG_INT32(1), &n);
 	char	  **ids = palloc(Max(n, 1) * sizeof(char *));
+	int64		next_epoch = n > 0 ? changes[n - 1].epoch : epoch;
 	MrbRoute   *routes;
 
+	n = keep_seen(changes, n);
 	for (int i = 0; i < n; i++)
 		ids[i] = changes[i].deployment_id;
 	routes = mrb_route_read_active(ids, n, &nroutes);
@@ -132,7 +137,7 @@ mrb_route_changes(PG_FUNCTION_ARGS)
 		build_change(&data->val.array.elems[i], &changes[i],
 					 find_route(routes, nroutes, changes[i].deployment_id));
 	set_key(&pairs[2], "next_epoch");
-	set_number(&pairs[2].value, n > 0 ? changes[n - 1].epoch : epoch);
+	set_number(&pairs[2].value, next_epoch);
 	result.val.object.nPairs = lengthof(pairs);
 	result.val.object.pairs = pairs;
 	PG_RETURN_JSONB_P(mrb_jsonb_write(&result));
@@ -183,6 +188,27 @@ read_changes(int64 epoch, int limit, int *n)
 	}
 	mrb_query_close();
 	return changes;
+}
+
+/*
+ * Keep the changes of deployments that exist for the caller, and return how many
+ * these are.
+ */
+static int
+keep_seen(Change *changes, int n)
+{
+	int			kept = 0;
+
+	if (mrb_tenancy_sees_all())
+		return n;
+	for (int i = 0; i < n; i++)
+	{
+		char	   *tenant_id = mrb_deployment_tenant(changes[i].deployment_id);
+
+		if (tenant_id != NULL && mrb_tenancy_sees(tenant_id))
+			changes[kept++] = changes[i];
+	}
+	return kept;
 }
 
 /*

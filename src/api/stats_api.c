@@ -16,6 +16,7 @@
 #include "base/guc.h"
 #include "endpoint/endpoint_stats.h"
 #include "endpoint/health.h"
+#include "operation/tenancy.h"
 
 PG_FUNCTION_INFO_V1(mrb_endpoint_stats);
 PG_FUNCTION_INFO_V1(mrb_endpoint_entries);
@@ -63,6 +64,8 @@ mrb_endpoint_stats(PG_FUNCTION_ARGS)
 	int			most = mrb_endpoint_stats_entries();
 
 	InitMaterializedSRF(fcinfo, 0);
+	if (!mrb_tenancy_sees_endpoints())
+		return (Datum) 0;
 	for (int i = 0; i < most; i++)
 		if (mrb_endpoint_stats_read(i, MyDatabaseId, &position, &tally))
 			put_entry((ReturnSetInfo *) fcinfo->resultinfo, &position, &tally);

@@ -24,6 +24,7 @@
 #include "base/errors.h"
 #include "base/json_build.h"
 #include "common/lock_wait.h"
+#include "operation/tenancy.h"
 
 PG_FUNCTION_INFO_V1(miosa_test_storage);
 
@@ -44,6 +45,7 @@ static void append_check(StringInfo out, const char *name,
 Datum
 miosa_test_storage(PG_FUNCTION_ARGS)
 {
+	mrb_tenancy_require_all("function miosa_test_storage");
 	return mrb_lock_wait_call(MRB_PUBLIC, call_test_storage, fcinfo);
 }
 

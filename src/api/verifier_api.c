@@ -18,6 +18,7 @@
 #include "base/guc.h"
 #include "common/lock_wait.h"
 #include "common/query.h"
+#include "operation/tenancy.h"
 #include "verifier/due_artifacts.h"
 
 PG_FUNCTION_INFO_V1(mrb_due_artifacts);
@@ -63,6 +64,7 @@ static const char *verify(const MrbDueArtifact *due);
 Datum
 mrb_due_artifacts(PG_FUNCTION_ARGS)
 {
+	mrb_tenancy_require_all("function due_artifacts");
 	return mrb_lock_wait_call(MRB_INNER, call_due_artifacts, fcinfo);
 }
 
@@ -111,6 +113,7 @@ call_due_artifacts(PG_FUNCTION_ARGS)
 Datum
 mrb_verify_artifact(PG_FUNCTION_ARGS)
 {
+	mrb_tenancy_require_all("function verify_artifact");
 	return mrb_lock_wait_call(MRB_INNER, call_verify_artifact, fcinfo);
 }
 

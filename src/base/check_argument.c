@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 
 #include "base/check_argument.h"
@@ -24,6 +25,7 @@ static char *length_detail(const char *what, size_t length, const char *unit,
 						   int maximum);
 static char *printable(const char *value);
 static bool is_id_character(char c);
+static int	hidden_length(const unsigned char *at, int *code);
 
 /*
  * Raise INVALID_ARGUMENT unless the value is an id.
@@ -53,6 +55,101 @@ mrb_check_argument_id(const char *value, const char *what)
 						 psprintf("Byte %zu is 0x%02x, which is not allowed in an id.",
 								  i + 1, (unsigned char) value[i]), hint);
 	}
+}
+
+/*
+ * Raise INVALID_ARGUMENT if a text has hidden characters.
+ */
+void
+mrb_check_argument_visible(const char *value, const char *what, const char *name)
+{
+	const char *hidden = value != NULL ? mrb_check_argument_find_hidden(value) : NULL;
+
+	if (hidden != NULL)
+		mrb_check_argument_refuse(what, name, mrb_check_argument_show(value),
+								  psprintf("The text has %s.", hidden),
+								  "Leave out control characters and characters that set the direction of text.");
+}
+
+/*
+ * Describe the first hidden character.
+ */
+const char *
+mrb_check_argument_find_hidden(const char *value)
+{
+	const unsigned char *at = (const unsigned char *) value;
+
+	for (; *at != '\0'; at++)
+	{
+		int			code;
+
+		if (hidden_length(at, &code) > 0)
+			return psprintf("the character U+%04X", code);
+	}
+	return NULL;
+}
+
+/*
+ * Show a text on one line.  White space that is not a space becomes one, in runs,
+ * since texts that were stored long ago may have lines.
+ */
+char *
+mrb_check_argument_show(const char *value)
+{
+	const unsigned char *at = (const unsigned char *) value;
+	StringInfoData shown;
+
+	initStringInfo(&shown);
+	while (*at != '\0')
+	{
+		int			code;
+		int			len = hidden_length(at, &code);
+
+		if (*at >= '\t' && *at <= '\r')
+		{
+			appendStringInfoChar(&shown, ' ');
+			at += strspn((const char *) at, "\t\n\v\f\r");
+		}
+		else if (len > 0)
+		{
+			appendStringInfo(&shown, "\\u%04x", code);
+			at += len;
+		}
+		else
+			appendStringInfoChar(&shown, *at++);
+	}
+	return shown.data;
+}
+
+/*
+ * Return the length of a hidden character, and its number; 0 for any other one.
+ * Those outside of ASCII are recognized by their bytes in UTF-8, which are never
+ * part of another character.  Other encodings have at most a few of them.
+ */
+static int
+hidden_length(const unsigned char *at, int *code)
+{
+	*code = at[0];
+	if (at[0] < 0x20 || at[0] == 0x7f)
+		return at[0] != '\0' ? 1 : 0;
+	if (GetDatabaseEncoding() != PG_UTF8)
+		return 0;
+	if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f)
+	{
+		*code = at[1];
+		return 2;
+	}
+	if (at[0] == 0xd8 && at[1] == 0x9c)
+	{
+		*code = 0x061c;
+		return 2;
+	}
+	if (at[0] != 0xe2 || (at[1] != 0x80 && at[1] != 0x81) || at[2] < 0x80)
+		return 0;
+	*code = 0x2000 + (at[1] - 0x80) * 0x40 + (at[2] - 0x80);
+	return *code == 0x200e || *code == 0x200f ||
+		(*code >= 0x2028 && *code <= 0x202e) ||
+		(*code >= 0x2066 && *code <= 0x2069) ? 3 : 0;
 }
 
 /*

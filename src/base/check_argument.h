@@ -16,6 +16,19 @@
  */
 extern void mrb_check_argument_id(const char *value, const char *what);
 
+/*
+ * Raise INVALID_ARGUMENT if a text has characters that do not show or that change
+ * how others show: control characters and those that set the direction.
+ */
+extern void mrb_check_argument_visible(const char *value, const char *what,
+									   const char *name);
+
+/* Describe the first such character of a text; NULL when it has none. */
+extern const char *mrb_check_argument_find_hidden(const char *value);
+
+/* The text on one line, with escapes for such characters. */
+extern char *mrb_check_argument_show(const char *value);
+
 /* Raise INVALID_ARGUMENT because an argument is missing. */
 pg_noreturn extern void mrb_check_argument_missing(const char *what, const char *hint);
 

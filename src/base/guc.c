@@ -14,8 +14,11 @@
 #include <limits.h>
 
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/varlena.h"
 
+#include "base/check_argument.h"
 #include "base/compat.h"
 #include "base/guc.h"
 #include "base/miosa_rollback.h"
@@ -43,6 +46,9 @@ int			mrb_on_incompatible;
 char	   *mrb_secret_directory;
 char	   *mrb_site;
 int			mrb_stage_wait;
+int			mrb_tenancy;
+char	   *mrb_trusted_gateways;
+uint64		mrb_trusted_gateways_changes = 0;
 
 /* The text of mrb_allowed_networks. */
 static char *allowed_networks;
@@ -56,6 +62,12 @@ static const struct config_enum_entry on_incompatible_options[] = {
 	{NULL, 0, false}
 };
 
+static const struct config_enum_entry tenancy_options[] = {
+	{"single", MRB_TENANCY_SINGLE, false},
+	{"enforced", MRB_TENANCY_ENFORCED, false},
+	{NULL, 0, false}
+};
+
 static void define_settings_a_to_c(void);
 static void define_settings_d_to_l(void);
 static void define_settings_m_to_z(void);
@@ -63,6 +75,8 @@ static bool check_networks(char **newval, void **extra, GucSource source);
 static void assign_networks(const char *newval, void *extra);
 static bool check_actor(char **newval, void **extra, GucSource source);
 static bool check_absolute(char **newval, void **extra, GucSource source);
+static bool check_roles(char **newval, void **extra, GucSource source);
+static void assign_roles(const char *newval, void *extra);
 
 /*
  * Define every setting and reserve the prefix.
@@ -233,6 +247,18 @@ define_settings_m_to_z(void)
 							NULL,
 							&mrb_stage_wait, 500, 0, 60000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	DefineCustomEnumVariable("miosa_rollback.tenancy",
+							 "Whether callers see all tenants or only those that they act for.",
+							 NULL,
+							 &mrb_tenancy, MRB_TENANCY_SINGLE, tenancy_options,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomStringVariable("miosa_rollback.trusted_gateways",
+							   "Roles whose sessions may name tenant and actor in request.jwt.claims.",
+							   "Empty means that the claims of no session count.",
+							   &mrb_trusted_gateways, "",
+							   PGC_SIGHUP, GUC_LIST_INPUT, check_roles, assign_roles, NULL);
 }
 
 /*
@@ -244,10 +270,14 @@ check_actor(char **newval, void **extra, GucSource source)
 {
 	(void) extra;
 	(void) source;
-	if (strlen(*newval) <= MAX_ACTOR)
+	if (strlen(*newval) > MAX_ACTOR)
+		GUC_check_errdetail("The actor has %zu bytes; the maximum is %d.",
+							strlen(*newval), MAX_ACTOR);
+	else if (mrb_check_argument_find_hidden(*newval) != NULL)
+		GUC_check_errdetail("The actor has %s.",
+							mrb_check_argument_find_hidden(*newval));
+	else
 		return true;
-	GUC_check_errdetail("The actor has %zu bytes; the maximum is %d.",
-						strlen(*newval), MAX_ACTOR);
 	return false;
 }
 
@@ -297,4 +327,34 @@ check_absolute(char **newval, void **extra, GucSource source)
 		return true;
 	GUC_check_errdetail("The path must be absolute.");
 	return false;
+}
+
+/*
+ * Check hook of lists of roles.
+ */
+static bool
+check_roles(char **newval, void **extra, GucSource source)
+{
+	char	   *names = pstrdup(*newval);
+	List	   *list;
+	bool		valid = SplitIdentifierString(names, ',', &list);
+
+	(void) extra;
+	(void) source;
+	list_free(list);
+	pfree(names);
+	if (!valid)
+		GUC_check_errdetail("List syntax is invalid.");
+	return valid;
+}
+
+/*
+ * Assign hook of lists of roles: what was found out by the last list is outdated.
+ */
+static void
+assign_roles(const char *newval, void *extra)
+{
+	(void) newval;
+	(void) extra;
+	mrb_trusted_gateways_changes++;
 }

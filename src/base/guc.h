@@ -16,6 +16,12 @@ typedef enum MrbOnIncompatible
 	MRB_INCOMPATIBLE_REFUSE,
 } MrbOnIncompatible;
 
+typedef enum MrbTenancy
+{
+	MRB_TENANCY_SINGLE,
+	MRB_TENANCY_ENFORCED,
+} MrbTenancy;
+
 extern char *mrb_actor;
 extern bool mrb_allow_drop;
 extern bool mrb_allow_private_endpoints;
@@ -38,6 +44,9 @@ extern int	mrb_on_incompatible;	/* MrbOnIncompatible */
 extern char *mrb_secret_directory;
 extern char *mrb_site;
 extern int	mrb_stage_wait;		/* milliseconds */
+extern int	mrb_tenancy;		/* MrbTenancy */
+extern char *mrb_trusted_gateways;	/* names of roles */
+extern uint64 mrb_trusted_gateways_changes; /* counts its changes */
 
 /* Define every setting and reserve the prefix. */
 extern void mrb_guc_define(void);

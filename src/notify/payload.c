@@ -12,6 +12,7 @@
 
 #include <jansson.h>
 
+#include "base/guc.h"
 #include "notify/payload.h"
 
 StaticAssertDecl(JANSSON_VERSION_HEX >= 0x020800,
@@ -27,6 +28,9 @@ char *
 mrb_payload_route(int64 epoch, const char *deployment_id,
 				  const char *version_id)
 {
+	/* Any role may listen to any channel. */
+	if (mrb_tenancy == MRB_TENANCY_ENFORCED)
+		deployment_id = version_id = NULL;
 	return write_and_free(json_pack("{s:o, s:o, s:o}",
 									"epoch",
 									epoch != 0 ? json_integer(epoch) : json_null(),

@@ -3,11 +3,13 @@
  * actor.c
  *	  The actor of an operation, for its audit event.
  *
- * An application that acts for many users names them in miosa_rollback.actor.
- * The application vouches for that name; the event also has the role that
- * logged in and the client's address, which the server vouches for.  A name
- * that SET has set for the session is ignored: a connection pooler in
- * transaction mode passes it on to the next client.
+ * In the session of a trusted gateway the claims of the request name the actor:
+ * its API key, else its user.  Another application that acts for many users
+ * names them in miosa_rollback.actor, which an administrator has to allow
+ * (scope "speak"); it vouches for that name.  The event also has the role that
+ * logged in, the client's address and application_name; the server vouches for
+ * the first two.  A name that SET has set for the session is ignored: a
+ * connection pooler in transaction mode passes it on to the next client.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,12 +23,15 @@
 #include "base/guc.h"
 #include "base/setting_source.h"
 #include "operation/actor.h"
+#include "operation/claims.h"
+#include "operation/tenancy.h"
 
 PG_FUNCTION_INFO_V1(mrb_caller);
 
 static const char *const actor_types[] = {"user", "api_key", "role", "system"};
 
 static const char *caller_role(void);
+static bool read_claims(MrbActor *actor);
 
 /*
  * miosa.caller(): the role of the caller
@@ -49,13 +54,15 @@ caller_role(void)
 
 /*
  * Read the actor of the current call, which is the caller's role unless the
- * application has named another one.
+ * gateway or the application has named another one.
  */
 MrbActor
 mrb_actor_read(void)
 {
 	MrbActor	actor = {.type = "user",.id = mrb_actor};
 
+	if (read_claims(&actor))
+		return actor;
 	if (mrb_actor != NULL && mrb_actor[0] != '\0')
 		actor.ignored = mrb_setting_source_is_session("miosa_rollback.actor");
 	if (mrb_actor == NULL || mrb_actor[0] == '\0' || actor.ignored)
@@ -64,6 +71,7 @@ mrb_actor_read(void)
 		actor.id = caller_role();
 		return actor;
 	}
+	actor.named = true;
 	for (size_t i = 0; i < lengthof(actor_types); i++)
 	{
 		size_t		len = strlen(actor_types[i]);
@@ -89,4 +97,39 @@ mrb_actor_administers(void)
 
 	return superuser_arg(GetOuterUserId()) ||
 		(OidIsValid(admins) && has_privs_of_role(GetOuterUserId(), admins));
+}
+
+/*
+ * Check that the caller may name the actor.
+ */
+MrbFinding
+mrb_actor_check(const MrbActor *actor, const char *tenant_id)
+{
+	const char *role;
+
+	if (!actor->named || mrb_tenancy_may_speak(tenant_id))
+		return mrb_finding_hold("actor_allowed");
+	role = caller_role();
+	return mrb_finding_fail("actor_allowed", MRB_ERR_FORBIDDEN,
+							"permission denied to name another actor",
+							psprintf("miosa_rollback.actor is set, and role \"%s\" may not speak for others.",
+									 role),
+							psprintf("Act as yourself: SET LOCAL miosa_rollback.actor = ''; or an administrator can allow it: SELECT miosa_grant_tenant(%s, '*', '{speak}');",
+									 quote_literal_cstr(role)));
+}
+
+/*
+ * Read the actor from the claims of a trusted gateway; false when they name none.
+ */
+static bool
+read_claims(MrbActor *actor)
+{
+	const MrbClaims *claims = mrb_trusted_gateways[0] != '\0' &&
+	mrb_tenancy_is_gateway() ? mrb_claims_read() : NULL;
+
+	if (claims == NULL || (claims->key == NULL && claims->user == NULL))
+		return false;
+	actor->type = claims->key != NULL ? "api_key" : "user";
+	actor->id = claims->key != NULL ? claims->key : claims->user;
+	return true;
 }

@@ -29,6 +29,7 @@
 #include "operation/checks.h"
 #include "operation/primary.h"
 #include "operation/schema_marks.h"
+#include "operation/tenancy.h"
 
 static void check_request(const MrbCallerRequest *request);
 static bool is_repeated(const MrbAttempt *attempt, MrbFinding *finding);
@@ -61,6 +62,14 @@ mrb_attempt_look(MrbAttempt *attempt, MrbFinding *finding)
 	const MrbCallerRequest *request = attempt->request;
 	const char *id = request->deployment_id;
 
+	if (mrb_finding_refuses(mrb_deployment_check_caller(id, request->promotion ?
+														MRB_SCOPE_ROLLBACK | MRB_SCOPE_DEPLOY :
+														MRB_SCOPE_ROLLBACK,
+														request->promotion ?
+														"promote a version" :
+														"roll back"),
+							finding))
+		return NULL;
 	if (attempt->key != NULL)
 	{
 		Jsonb	   *stored = mrb_idempotency_look(id, attempt->key,
@@ -286,6 +295,7 @@ check_request(const MrbCallerRequest *request)
 												 VARSIZE(request->attribution)),
 								  "The value is not a JSON object.",
 								  "Pass, for example, attribution => '{\"external_user_id\": \"u-1\"}'.");
+	mrb_check_argument_visible(request->reason, "argument", "reason");
 }
 
 /*

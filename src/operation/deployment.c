@@ -20,7 +20,9 @@
 #include "base/guc.h"
 #include "common/index_lookup.h"
 #include "common/query.h"
+#include "operation/actor.h"
 #include "operation/deployment.h"
+#include "operation/tenancy.h"
 
 PG_FUNCTION_INFO_V1(mrb_no_deployment);
 
@@ -67,6 +69,12 @@ enum
 	VERSION_KIND,
 	VERSION_STATE,
 	VERSION_PROMOTED_OVER
+};
+
+static MrbIndexLookup owner_row = {
+	.table.name = "deployments",
+	.table.index = "deployments_pkey",
+	.table.columns = {"tenant_id"},
 };
 
 static MrbIndexLookup version_row = {
@@ -208,6 +216,11 @@ mrb_deployment_look(const char *id, const char *target_id,
 	it->place = deployment_row.slot->tts_tid;
 	it->id = mrb_index_lookup_text(&deployment_row, DEPLOYMENT_ID);
 	it->tenant_id = mrb_index_lookup_text(&deployment_row, DEPLOYMENT_TENANT);
+	if (!mrb_tenancy_sees(it->tenant_id))
+	{
+		mrb_index_lookup_close(&deployment_row);
+		return NULL;
+	}
 	it->state = mrb_index_lookup_text(&deployment_row, DEPLOYMENT_STATE);
 	it->desired_replicas = mrb_index_lookup_int32(&deployment_row, DEPLOYMENT_REPLICAS);
 	active_id = mrb_index_lookup_text(&deployment_row, DEPLOYMENT_ACTIVE);
@@ -313,6 +326,41 @@ mrb_deployment_check_exists(const MrbDeployment *it, const char *name)
 							psprintf("deployment \"%s\" does not exist", name),
 							"There is no deployment of that name, or it belongs to another tenant.",
 							"See the deployments with SELECT id, name, slug FROM miosa.deployments ORDER BY id;");
+}
+
+/*
+ * Check that the caller may do something with a deployment.
+ */
+MrbFinding
+mrb_deployment_check_caller(const char *id, int scopes, const char *verb)
+{
+	MrbActor	actor = mrb_actor_read();
+	MrbFinding	finding;
+	char	   *tenant_id;
+
+	if (!mrb_tenancy_enforced() && !actor.named)
+		return mrb_finding_hold("caller_allowed");
+	tenant_id = mrb_deployment_tenant(id);
+	if (tenant_id == NULL || !mrb_tenancy_sees(tenant_id))
+		return mrb_deployment_check_exists(NULL, id);
+	if (mrb_finding_refuses(mrb_tenancy_check(tenant_id, scopes, verb), &finding))
+		return finding;
+	return mrb_actor_check(&actor, tenant_id);
+}
+
+/*
+ * Return the tenant of a deployment, in the snapshot that was taken.
+ */
+char *
+mrb_deployment_tenant(const char *id)
+{
+	char	   *tenant_id;
+
+	if (!mrb_index_lookup_find(&owner_row, id, NULL))
+		return NULL;
+	tenant_id = mrb_index_lookup_text(&owner_row, 0);
+	mrb_index_lookup_close(&owner_row);
+	return tenant_id;
 }
 
 /*

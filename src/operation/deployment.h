@@ -102,6 +102,18 @@ extern bool mrb_deployment_same_version(const char *one, const char *other);
 extern MrbFinding mrb_deployment_check_exists(const MrbDeployment *it,
 											  const char *name);
 
+/* Its tenant, palloc'd, in the snapshot that was taken; NULL: there is none. */
+extern char *mrb_deployment_tenant(const char *id);
+
+/*
+ * The finding whether the caller may do something with a deployment, in the
+ * snapshot that was taken: whether it exists for the caller, who has any of the
+ * scopes (tenancy.h) and may name the actor that it names.  It looks at the
+ * deployment only if that can matter.  verb is for the message.
+ */
+extern MrbFinding mrb_deployment_check_caller(const char *id, int scopes,
+											  const char *verb);
+
 /* Count the enabled edges whose selector matches the deployment. */
 extern int	mrb_deployment_count_edges(const char *id);
 

@@ -111,6 +111,7 @@ enum
 	EVENT_ACTOR_ID,
 	EVENT_SESSION_USER,
 	EVENT_CLIENT,
+	EVENT_APPLICATION,
 	EVENT_KEY,
 	EVENT_REASON,
 	EVENT_ATTRIBUTION,
@@ -134,6 +135,7 @@ static MrbRowWriteTable events = {
 		[EVENT_ACTOR_ID] = "actor_id",
 		[EVENT_SESSION_USER] = "session_user_name",
 		[EVENT_CLIENT] = "client_addr",
+		[EVENT_APPLICATION] = "application_name",
 		[EVENT_KEY] = "idempotency_key",
 		[EVENT_REASON] = "reason",
 		[EVENT_ATTRIBUTION] = "attribution",
@@ -463,6 +465,9 @@ write_event(MrbRowWrite *write, const MrbOperation *operation, TimestampTz now,
 	InitFunctionCallInfoData(*client, NULL, 0, InvalidOid, NULL, NULL);
 	values[EVENT_CLIENT] = inet_client_addr(client);
 	nulls[EVENT_CLIENT] = client->isnull;
+	set_text(values, nulls, EVENT_APPLICATION,
+			 application_name != NULL && application_name[0] != '\0' ?
+			 application_name : NULL);
 	set_text(values, nulls, EVENT_KEY, operation->key);
 	set_text(values, nulls, EVENT_REASON, operation->reason);
 	values[EVENT_ATTRIBUTION] = operation->attribution != NULL ?

@@ -165,11 +165,14 @@ move_pointer(const Change *change)
 	MrbOperation operation = {.target_rule = "direct_update"};
 	MrbOperationColumns moved;
 	MrbDeployment *now;
+	MrbFinding	finding;
 	bool		isnull;
 
 	now = mrb_deployment_read(change->id, change->active, NULL);
-	if (now == NULL)
-		elog(ERROR, "deployment \"%s\" vanished under its lock", change->id);
+	finding = mrb_deployment_check_exists(now, change->id);
+	mrb_finding_enforce(&finding);
+	finding = mrb_actor_check(&actor, now->tenant_id);
+	mrb_finding_enforce(&finding);
 	now->desired_replicas =
 		DatumGetInt32(get_column(change, true, "desired_replicas", &isnull));
 	now->state = get_text(change, true, "state");

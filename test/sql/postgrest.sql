@@ -88,10 +88,15 @@ SET request.headers = '{"accept": "*/*"}';
 SELECT test.http($$SELECT miosa_rollback('dep_1')$$);
 SET request.headers = '{"idempotency-key": ""}';
 SELECT test.http($$SELECT miosa_rollback('dep_1', 'ver_3')$$);
-SET request.headers = '[]';
-SELECT test.op(miosa_rollback('dep_1', 'ver_3'));
-SET request.headers = '{"idempotency-key": 7}';
-SELECT test.op(miosa_rollback('dep_1', 'ver_3'));
+-- A key that cannot be read is never taken for none.
+SELECT h.headers, test.http(format('SELECT set_config(''request.headers'', %L, true), miosa_rollback(''dep_1'', ''ver_3'')', h.headers))
+FROM unnest(ARRAY['[]', '7', 'null', '{', '{"idempotency-key": "x"', '{"idempotency-key": 7}', '{"idempotency-key": ["x"]}', '{"idempotency-key": null}',
+	'{"idempotency-key": {"key": "x"}}', '{"Idempotency-Key": "x"}', '{"IDEMPOTENCY-KEY": "x", "idempotency-key": "x"}',
+	'{"idempotency-key": "\u0000"}', '{"idempotency-key": 1e999999}']) h (headers);
+SELECT n, test.http(format('SELECT set_config(''request.headers'', %L, true), miosa_rollback(''dep_1'', ''ver_3'')',
+	'{"a": ' || repeat('[', n) || repeat(']', n) || '}'))
+FROM unnest(ARRAY[101, 10000, 1000000]) n;
+SELECT test.count('dep_1');
 RESET request.headers;
 
 -- Promise: the arguments have the names that gateways call by.

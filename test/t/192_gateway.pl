@@ -21,6 +21,7 @@ my $secret = 'x' x 32;
 my $silent = MiosaServer::free_port();
 my $node = make_node('gateway', <<"EOC");
 listen_addresses = '127.0.0.1'
+miosa_rollback.trusted_gateways = 'authenticator'
 EOC
 
 $node->psql('postgres', undef,

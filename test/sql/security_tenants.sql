@@ -1,0 +1,291 @@
+-- Tenants: with miosa_rollback.tenancy = enforced another tenant's rows do not
+-- exist.  The calls are generated from the catalog, so that a new function, a new
+-- argument and a new relation are covered.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set fixture :abs_srcdir '/fixture.sql'
+\i :fixture
+\set SHOW_CONTEXT never
+SET datestyle = 'ISO';
+
+-- Two tenants.  Each name of the other one's has "foreign" in it, and is as long
+-- as the name of something that does not exist, with "nothere" in it.
+SET client_min_messages = error;
+INSERT INTO miosa.tenants (id, slug) VALUES ('ten_foreign', 'foreign');
+SELECT test.history('dep_own', 3), test.deployment('dep_own_2', 2, 'dynamic');
+CREATE FUNCTION test.foreign(dep text, slug text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO miosa.deployments (id, tenant_id, name, slug, kind, desired_replicas) VALUES (dep, 'ten_foreign', 'foreign ' || E'\u202e' || dep, slug, 'dynamic', 2);
+	INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, kind, state, artifact_uri)
+		SELECT dep, 'ver_foreign_' || i, 'ten_foreign', i, 'dynamic', 'ready', 's3://foreign/' || i FROM generate_series(1, 3) i;
+	INSERT INTO miosa.releases (deployment_id, id, deployment_version_id, tenant_id, kind, storage_uri)
+		SELECT dep, 'rel_foreign_' || i, 'ver_foreign_' || i, 'ten_foreign', 'dynamic', 'test://foreign/' || i FROM generate_series(1, 3) i;
+	FOR i IN 1 .. 3 LOOP
+		PERFORM miosa_promote(dep, 'ver_foreign_' || i, 'key-foreign-' || i, 'the foreign reason');
+	END LOOP;
+	INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id, state, address) VALUES (dep, 'inst_foreign', 'ten_foreign', 'ver_foreign_3', 'starting', 'foreign.internal');
+	INSERT INTO miosa.capacity (deployment_id, version_id, state, since, last_error, last_error_at)
+		VALUES (dep, 'ver_foreign_3', 'wanted', now() - '1 hour'::interval, 'the foreign scheduler', now()) ON CONFLICT DO NOTHING;
+	UPDATE miosa.deployments SET waiting_since = now() - '1 hour'::interval WHERE id = dep;
+END $$;
+SELECT test.foreign('dep_foreign', 'shop-foreign'), test.foreign('dep-own', 'dep-own'), test.foreign('dep_foreign' || repeat('x', 240), 'own.example.com');
+INSERT INTO miosa.domains (fqdn, deployment_id, tenant_id) VALUES ('own.example.com', 'dep_own', 'ten_1'), ('*.own.example.com', 'dep_own', 'ten_1'),
+	('www.foreign.example.com', 'dep_foreign', 'ten_foreign'), ('*.foreign.example.com', 'dep_foreign', 'ten_foreign'),
+	('foreign.own.example.com', 'dep_foreign', 'ten_foreign');
+INSERT INTO miosa.removed_hosts (host, deployment_id) VALUES ('old.foreign.example.com', 'dep_foreign'), ('old.own.example.com', 'dep_own');
+INSERT INTO miosa.endpoints (name, adapter, url, enabled, selector) VALUES ('edge-foreign', 'webhook', 'http://foreign.example.com', false, '{"tenant": "ten_foreign"}');
+INSERT INTO miosa.endpoint_state (endpoint, config, last_error) VALUES ('edge-foreign', 'foreign', 'foreign');
+INSERT INTO miosa.delivery_failures (endpoint, deployment_id, epoch, last_error) VALUES ('edge-1', 'dep_foreign', 1, 'foreign'), ('edge-1', 'dep_own', 1, 'own');
+INSERT INTO miosa.storages (prefix, endpoint) VALUES ('s3://foreign/', 'https://foreign.example.com');
+INSERT INTO miosa.secrets (name, value) VALUES ('foreign', 'foreign');
+INSERT INTO miosa.route_log (epoch, deployment_id, route_seq, kind, host, created_at)
+	VALUES (1, 'dep_foreign', 1, 'host_removed', 'foreign.example.com', now()), (2, 'dep_own', 1, 'host_removed', 'own', now());
+INSERT INTO miosa.outbox (deployment_id, kind, host) VALUES ('dep_foreign', 'repurge', 'foreign'), ('dep_own', 'repurge', 'own');
+
+-- The caller has every right but to act for all tenants.
+CREATE ROLE regress_tenant;
+CREATE ROLE regress_stranger;
+CREATE ROLE regress_gateway LOGIN;
+DO $$
+DECLARE
+	r name;
+BEGIN
+	FOR r IN SELECT rolname FROM pg_roles WHERE rolname LIKE 'miosa\_%' AND rolname NOT IN ('miosa_all_tenants', 'miosa_owner') AND NOT rolcanlogin LOOP
+		EXECUTE format('GRANT %I TO regress_tenant, regress_stranger', r);
+	END LOOP;
+END $$;
+GRANT regress_tenant TO regress_gateway;
+GRANT USAGE ON SCHEMA test TO regress_tenant, regress_stranger;
+SELECT miosa_grant_tenant('regress_tenant', 'ten_1', '{read,rollback,deploy,report}') #>> '{data,scopes}';
+SELECT miosa_grant_tenant('miosa_operator', 'ten_foreign', '{speak}') #>> '{data,scopes}';
+
+-- Statements that wait until this session has read the configuration.
+CREATE VIEW test.wait AS
+	SELECT format('SELECT pg_sleep(0.05) WHERE current_setting(''miosa_rollback.tenancy'') <> (SELECT f.setting FROM pg_file_settings f '
+		'WHERE f.name = ''miosa_rollback.tenancy'' ORDER BY f.seqno DESC LIMIT 1)') FROM generate_series(1, 1200);
+
+-- The values of arguments: names of something foreign.
+CREATE TABLE test.names (value text);
+INSERT INTO test.names VALUES ('dep_foreign'), ('dep_foreign#1'), ('dep_foreign#3'), ('shop-foreign'), ('www.foreign.example.com'), ('x.foreign.example.com'),
+	('*.foreign.example.com'), ('foreign.own.example.com'), ('shop-foreign.foreign.miosa.app'), ('ver_foreign_1'), ('rel_foreign_1'),
+	('inst_foreign'), ('ten_foreign'), ('key-foreign-1'), ('edge-foreign'), ('foreign'), ('test://foreign/1'), ('s3://foreign/1'), ('s3://foreign/'),
+	('dep_foreign' || repeat('x', 240)), ('dep_foreign' || repeat('x', 240) || '#1'), ('dep-own#3');
+-- What stands for an argument that does not vary, by its name, else by its type.
+CREATE FUNCTION test.usual(name text, type text) RETURNS text LANGUAGE sql AS $$
+	SELECT CASE
+		WHEN type = 'text' THEN quote_nullable(CASE
+			WHEN name IN ('deployment_id', 'deployment', 'deployment_or_operation', 'id', 'operation') THEN 'dep_foreign'
+			WHEN name IN ('version_id', 'version', 'expected_active') THEN 'ver_foreign_1'
+			WHEN name = 'release_id' THEN 'rel_foreign_1'
+			WHEN name = 'tenant_id' THEN 'ten_foreign'
+			WHEN name IN ('fqdn', 'host') THEN 'www.foreign.example.com'
+			WHEN name = 'idempotency_key' THEN 'key-foreign-1'
+			WHEN name = 'storage_uri' THEN 'test://foreign/1'
+			WHEN name = 'state' THEN 'ready'
+			WHEN name = 'role_name' THEN 'regress_stranger'
+			WHEN name IN ('name', 'endpoint') THEN 'edge-foreign' END)
+		WHEN type = 'text[]' THEN '''{read}''::text[]'
+		WHEN type = 'integer' THEN '10'
+		WHEN type = 'bigint' THEN '0'
+		WHEN type = 'boolean' THEN 'false'
+		WHEN type = 'jsonb' THEN '''{}''::jsonb'
+		WHEN type = 'interval' THEN '''0 s''::interval'
+		ELSE 'NULL::' || type END $$;
+-- Every function and procedure of the extension that the role may call; those for
+-- arguments of other types call these.
+CREATE FUNCTION test.routines(role name) RETURNS TABLE (oid oid, call text) LANGUAGE sql AS $$
+	SELECT p.oid, CASE p.prokind WHEN 'p' THEN 'CALL %s' ELSE 'SELECT string_agg(t::text, E''\n'') FROM %s t' END
+	FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+		AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'miosa_rollback')
+	WHERE has_function_privilege(role, p.oid, 'EXECUTE') AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
+		AND p.prosrc <> 'mrb_overload' $$;
+-- Calls of all of them, each with every name in every text argument.
+CREATE FUNCTION test.calls(role name) RETURNS SETOF text LANGUAGE sql AS $$
+	WITH arguments AS MATERIALIZED (
+		SELECT p.oid, a.n, a.name, format_type(a.type, NULL) AS type
+		FROM pg_proc p CROSS JOIN LATERAL unnest(p.proargnames[:p.pronargs], p.proargtypes::oid[]) WITH ORDINALITY a (name, type, n)
+		WHERE p.oid IN (SELECT r.oid FROM test.routines(role) r))
+	SELECT DISTINCT format(r.call, format('%s(%s)', p.oid::regproc, (
+			SELECT string_agg(CASE WHEN a.n = v.n THEN quote_literal(v.value) ELSE test.usual(a.name, a.type) END, ', ' ORDER BY a.n)
+			FROM arguments a WHERE a.oid = p.oid)))
+	FROM test.routines(role) r JOIN pg_proc p ON p.oid = r.oid
+	CROSS JOIN LATERAL (
+		SELECT NULL::bigint AS n, NULL::text AS value
+		UNION ALL
+		SELECT a.n, m.value FROM arguments a CROSS JOIN test.names m WHERE a.oid = p.oid AND a.type = 'text') v $$;
+-- What one call says, in every field, with times blotted out.  It is undone.
+CREATE FUNCTION test.say(role name, call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	result text;
+	message text;
+	detail text;
+	hint text;
+	context text;
+	state text;
+BEGIN
+	BEGIN
+		EXECUTE format('SET LOCAL ROLE %I', role);
+		IF call LIKE 'CALL %' THEN
+			EXECUTE call;
+		ELSE
+			EXECUTE call INTO result;
+		END IF;
+		RAISE EXCEPTION USING ERRCODE = 'ZZ000', MESSAGE = coalesce(result, '');
+	EXCEPTION WHEN OTHERS THEN
+		GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT,
+			context = PG_EXCEPTION_CONTEXT;
+		IF state = 'ZZ000' THEN
+			result := message;
+		ELSE
+			result := concat_ws(E'\n', state, message, detail, hint, regexp_replace(context, '(PL/pgSQL assignment|SQL expression) [^\n]*\n|\nSQL statement.*', '', 'g'));
+		END IF;
+	END;
+	RETURN regexp_replace(result, '\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?', '<time>', 'g');
+END $$;
+-- Calls that say something else about what is foreign than about what does not
+-- exist, by function; and how many calls there were.
+CREATE FUNCTION test.differences(role name, OUT function text, OUT difference text) RETURNS SETOF record LANGUAGE sql AS $$
+	SELECT substring(c FROM '(?:FROM|CALL) ([a-z_.]+)\('), format(E'%s\n  foreign: %s\n  nothere: %s', c, s.one, s.other)
+	FROM test.calls(role) c
+	CROSS JOIN LATERAL (SELECT replace(test.say(role, c), 'foreign', 'nothere') AS one, test.say(role, replace(c, 'foreign', 'nothere')) AS other) s
+	WHERE s.one <> s.other ORDER BY c COLLATE "C" $$;
+-- Rows of relations that have something foreign, and how many have not.
+CREATE FUNCTION test.rows(role name, OUT relation text, OUT shown bigint, OUT other bigint) RETURNS SETOF record LANGUAGE plpgsql AS $$
+BEGIN
+	FOR relation IN
+		SELECT c.oid::regclass FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+			AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'miosa_rollback')
+		WHERE c.relkind IN ('r', 'v', 'm') AND has_table_privilege(role, c.oid, 'SELECT') ORDER BY c.oid::regclass::text COLLATE "C"
+	LOOP
+		EXECUTE format('SET LOCAL ROLE %I', role);
+		EXECUTE format('SELECT count(*) FILTER (WHERE t::text ~ ''foreign''), count(*) FILTER (WHERE t::text !~ ''foreign'') FROM %s t', relation)
+			INTO shown, other;
+		RESET ROLE;
+		RETURN NEXT;
+	END LOOP;
+END $$;
+
+-- Mode single: the role sees all, so the test can tell.
+SELECT count(*) > 1000 AS many_calls FROM test.calls('regress_tenant');
+SELECT count(DISTINCT function) > 25 AS many_differ FROM test.differences('regress_tenant');
+SELECT relation FROM test.rows('regress_tenant') WHERE shown > 0;
+
+ALTER SYSTEM SET miosa_rollback.tenancy = 'enforced';
+ALTER SYSTEM SET miosa_rollback.trusted_gateways = 'regress_gateway';
+SELECT pg_reload_conf();
+\set ECHO none
+\o /dev/null
+SELECT * FROM test.wait \gexec
+\o
+\set ECHO all
+SHOW miosa_rollback.tenancy;
+
+-- Promise: no function says anything else about what is foreign than about what
+-- does not exist.  (A host and the id of a deployment are unique among all
+-- tenants: that they are taken is said, and not by whom.)
+SELECT test.digest() AS before \gset
+SET client_min_messages = notice;
+SELECT function, difference FROM test.differences('regress_tenant');
+SELECT function, difference FROM test.differences('regress_stranger');
+SELECT test.digest() = :'before' AS nothing_changed;
+-- Promise: no relation shows a foreign row; the role's own are there.
+SELECT * FROM test.rows('regress_tenant') WHERE shown > 0;
+SELECT relation, other FROM test.rows('regress_tenant') WHERE other > 0 AND relation IN ('miosa.deployments', 'miosa.versions', 'miosa.releases',
+	'miosa.domains', 'miosa.audit_events', 'miosa.tenants', 'miosa.routes', 'miosa.hosts', 'miosa.removed_hosts', 'miosa.delivery_failures');
+SELECT relation, shown, other FROM test.rows('regress_stranger') WHERE shown > 0 OR other > 0 AND relation NOT LIKE '%plans%';
+
+CREATE FUNCTION test.group(ids text[], OUT deployment_id text, OUT condition text, OUT message text, OUT detail text) RETURNS SETOF record LANGUAGE sql
+	SECURITY DEFINER AS $$ SELECT g.deployment_id, g.condition, g.message, g.detail FROM miosa.rollback_group(ids) g $$;
+
+-- Promise: names that a foreign deployment, host or slug has as well lead to the
+-- own one.
+SET ROLE regress_tenant;
+SELECT value FROM miosa.status('dep-own') WHERE item = 'deployment';
+SELECT value FROM miosa.status('own.example.com') WHERE item = 'deployment';
+SELECT value FROM miosa.status('foreign.own.example.com') WHERE item = 'deployment';
+SELECT value FROM miosa.status('dep-own.acme.miosa.app') WHERE item = 'deployment';
+SELECT r -> 'data' ->> 'deployment_id' AS deployment FROM miosa_route('foreign.own.example.com') r;
+SELECT count(*) FROM miosa_route('www.foreign.example.com');
+SELECT DISTINCT e ->> 'deployment_id' AS deployment FROM jsonb_array_elements(miosa_routes_since(0) -> 'data') e ORDER BY 1;
+SELECT DISTINCT e ->> 'tenant_id' AS tenant FROM jsonb_array_elements(miosa_audit_log("limit" => 200) -> 'data') e;
+SELECT * FROM miosa.overdue;
+SELECT count(*) AS foreign_changes FROM miosa.progress WHERE operation ~ 'foreign';
+SELECT * FROM test.group(ARRAY['dep_foreign', 'dep_nothere']);
+
+-- Promise: what is unique among all tenants is refused without a word about whose
+-- it is.
+SELECT test.refusal($$SELECT miosa_put_domain('www.foreign.example.com', 'dep_own')$$);
+SELECT test.refusal($$SELECT miosa_put_domain('shop-foreign.foreign.miosa.app', 'dep_own')$$);
+SELECT test.refusal($$SELECT miosa_put_deployment('dep_foreign', 'ten_1')$$);
+SELECT test.refusal($$SELECT miosa_put_deployment('dep_own_3', 'ten_foreign')$$);
+SELECT miosa_remove_domain('www.foreign.example.com') -> 'data' ->> 'state' AS state;
+
+-- Promise: plain SQL writes own rows only.
+SELECT test.code($$INSERT INTO miosa.deployments (id, tenant_id, name, slug) VALUES ('x', 'ten_foreign', 'x', 'x')$$);
+SELECT test.code($$INSERT INTO miosa.domains (fqdn, deployment_id, tenant_id) VALUES ('x.example.com', 'dep_foreign', 'ten_1')$$);
+SELECT test.code($$INSERT INTO miosa.domains (fqdn, deployment_id, tenant_id) VALUES ('x.example.com', 'dep_nothere', 'ten_1')$$);
+SELECT test.code($$UPDATE miosa.tenants SET slug = 'x' WHERE id = 'ten_foreign'$$);
+SELECT test.code($$INSERT INTO miosa.tenant_members (tenant_id, role_name, scopes) VALUES ('*', 'regress_tenant', '{read}')$$);
+
+-- Promise: a scope that is lacking is FORBIDDEN, not "not found".
+RESET ROLE;
+SELECT miosa_revoke_tenant('regress_tenant', 'ten_1', '{rollback,deploy,report}') #>> '{data,scopes}';
+SET ROLE regress_tenant;
+SELECT miosa_deployment('dep_own') -> 'data' ->> 'id' AS id;
+SELECT test.refusal($$SELECT miosa_rollback('dep_own', 'ver_1', 'key-1')$$);
+SELECT test.refusal($$SELECT miosa_promote('dep_own', 'ver_1')$$);
+SELECT test.refusal($$SELECT * FROM miosa.rollback('own.example.com')$$);
+SELECT test.refusal($$SELECT miosa_put_version('dep_own', 'ver_9')$$);
+SELECT test.refusal($$SELECT miosa_put_domain('new.example.com', 'dep_own')$$);
+SELECT test.refusal($$SELECT miosa_remove_domain('own.example.com')$$);
+SELECT test.refusal($$SELECT miosa_report_instance('dep_own', 'i', 'ver_1', 'healthy')$$);
+SELECT test.refusal($$SELECT miosa_resend('dep_own')$$);
+SELECT test.refusal($$SELECT miosa_put_deployment('dep_own_3', 'ten_1')$$);
+SELECT test.refusal($$SELECT miosa_collect()$$);
+SELECT test.refusal($$SELECT miosa_doctor()$$);
+SELECT test.refusal($$SELECT miosa_grant_tenant('regress_tenant', '*', '{read}')$$);
+RESET ROLE;
+SELECT miosa_grant_tenant('regress_tenant', 'ten_1', '{rollback}') #>> '{data,scopes}';
+SET ROLE regress_tenant;
+SELECT test.op(miosa_rollback('dep_own', 'ver_1', 'key-1'));
+SELECT test.code($$SELECT miosa_put_version('dep_own', 'ver_9')$$);
+-- Promise: a membership that ends, ends replays too.
+RESET ROLE;
+SELECT miosa_revoke_tenant('regress_tenant', 'ten_1');
+SET ROLE regress_tenant;
+SELECT test.refusal($$SELECT miosa_rollback('dep_own', 'ver_1', 'key-1')$$);
+SELECT count(*) FROM miosa.deployments;
+RESET ROLE;
+
+-- Promise: claims count in the session of a trusted gateway, and nowhere else.
+CREATE FUNCTION test.claims(claims text) RETURNS text LANGUAGE sql AS $$ SELECT set_config('request.jwt.claims', claims, false) $$;
+GRANT EXECUTE ON FUNCTION test.claims TO regress_tenant;
+SELECT count(*) FROM test.claims('{"tenant_id": "ten_1", "scopes": "rollback"}');
+SET ROLE regress_tenant;
+SELECT count(*) FROM miosa.deployments;
+SELECT test.code($$SELECT miosa_rollback('dep_own', 'ver_1', 'key-1')$$);
+RESET ROLE;
+SET SESSION AUTHORIZATION regress_gateway;
+SELECT id FROM miosa.deployments ORDER BY id;
+SELECT test.op(miosa_rollback('dep_own', 'ver_1', 'key-1'));
+SELECT test.code($$SELECT miosa_put_version('dep_own', 'ver_9')$$);
+SELECT test.code($$SELECT miosa_deployment('dep_foreign')$$);
+SELECT test.code($$SELECT miosa_collect()$$);
+SET ROLE regress_tenant;
+SELECT test.op(miosa_rollback('dep_own', 'ver_2', 'key-2'));
+SELECT count(*) FROM test.claims('{"tenant_id": "ten_foreign", "scopes": ["deployments:write"]}');
+SELECT test.code($$SELECT miosa_rollback('dep_own', 'ver_1', 'key-1')$$);
+SELECT count(DISTINCT id) FROM miosa.deployments;
+SELECT count(*) FROM test.claims('{"scopes": "rollback"}');
+SELECT count(*) FROM miosa.deployments;
+SELECT count(*) FROM test.claims('');
+SELECT count(*) FROM miosa.deployments;
+RESET SESSION AUTHORIZATION;
+
+\set ECHO none
+ALTER SYSTEM RESET miosa_rollback.tenancy;
+ALTER SYSTEM RESET miosa_rollback.trusted_gateways;
+SELECT pg_reload_conf() AS reloaded \gset
+DROP OWNED BY regress_tenant, regress_stranger, regress_gateway;
+DROP ROLE regress_tenant, regress_stranger, regress_gateway;
+\set ECHO all
+\i :cleanup
