@@ -271,6 +271,7 @@ REGRESS = \
 	security_roles \
 	security_writes \
 	security_tenants \
+	security_actor \
 	dump_marks \
 	drop_extension \
 	adapter_requests \

@@ -124,7 +124,8 @@ mrb_check_argument_show(const char *value)
 /*
  * Return the length of a hidden character, and its number; 0 for any other one.
  * Those outside of ASCII are recognized by their bytes in UTF-8, which are never
- * part of another character.  Other encodings have at most a few of them.
+ * part of another character.  Other encodings have at most a few of them; a
+ * database without one mostly holds UTF-8.
  */
 static int
 hidden_length(const unsigned char *at, int *code)
@@ -132,7 +133,8 @@ hidden_length(const unsigned char *at, int *code)
 	*code = at[0];
 	if (at[0] < 0x20 || at[0] == 0x7f)
 		return at[0] != '\0' ? 1 : 0;
-	if (GetDatabaseEncoding() != PG_UTF8)
+	if (GetDatabaseEncoding() != PG_UTF8 &&
+		GetDatabaseEncoding() != PG_SQL_ASCII)
 		return 0;
 	if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f)
 	{

@@ -14,7 +14,7 @@ INSERT INTO miosa.tenants (id, slug) VALUES ('ten_foreign', 'foreign');
 SELECT test.history('dep_own', 3), test.deployment('dep_own_2', 2, 'dynamic');
 CREATE FUNCTION test.foreign(dep text, slug text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-	INSERT INTO miosa.deployments (id, tenant_id, name, slug, kind, desired_replicas) VALUES (dep, 'ten_foreign', 'foreign ' || E'\u202e' || dep, slug, 'dynamic', 2);
+	INSERT INTO miosa.deployments (id, tenant_id, name, slug, kind, desired_replicas) VALUES (dep, 'ten_foreign', 'foreign ' || E'\xe2\x80\xae' || dep, slug, 'dynamic', 2);
 	INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, kind, state, artifact_uri)
 		SELECT dep, 'ver_foreign_' || i, 'ten_foreign', i, 'dynamic', 'ready', 's3://foreign/' || i FROM generate_series(1, 3) i;
 	INSERT INTO miosa.releases (deployment_id, id, deployment_version_id, tenant_id, kind, storage_uri)
