@@ -60,6 +60,7 @@ SELECT split_part(test.act('user:u-1'), E'\n', 1);
 RESET ROLE;
 -- Promise: a plain UPDATE of the pointer is no way around it.
 GRANT UPDATE, SELECT ON miosa.deployments TO regress_plain;
+GRANT EXECUTE ON FUNCTION miosa.may TO regress_plain;
 SET ROLE regress_plain;
 BEGIN;
 SET LOCAL miosa_rollback.actor = 'user:boss';

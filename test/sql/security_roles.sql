@@ -30,7 +30,7 @@ CREATE EXTENSION miosa_rollback;
 SELECT m.kind, m.owner::regrole = 'miosa_owner'::regrole AS "miosa_owner", count(*) > 0 AS any,
 	string_agg(m.object, ', ') FILTER (WHERE m.owner <> 'miosa_owner'::regrole) AS others
 FROM miosa.members m GROUP BY 1, 2 ORDER BY 1, 2;
-SELECT e.evtname, o.rolsuper FROM pg_event_trigger e JOIN pg_roles o ON o.oid = e.evtowner WHERE e.evtname LIKE 'miosa%';
+SELECT e.evtname, o.rolsuper FROM pg_event_trigger e JOIN pg_roles o ON o.oid = e.evtowner WHERE e.evtname LIKE 'miosa%' ORDER BY e.evtname;
 SELECT r.rolname, r.rolcanlogin OR r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication AS more_than_groups, r.rolbypassrls,
 	(SELECT string_agg(g.rolname, ' ' ORDER BY g.rolname) FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid) AS member_of
 FROM pg_roles r WHERE r.rolname LIKE 'miosa\_%' ORDER BY r.rolname;
