@@ -62,20 +62,23 @@ mrb_attempt_look(MrbAttempt *attempt, MrbFinding *finding)
 	const MrbCallerRequest *request = attempt->request;
 	const char *id = request->deployment_id;
 
-	if (mrb_finding_refuses(mrb_deployment_check_caller(id, request->promotion ?
-														MRB_SCOPE_ROLLBACK | MRB_SCOPE_DEPLOY :
-														MRB_SCOPE_ROLLBACK,
-														request->promotion ?
-														"promote a version" :
-														"roll back"),
-							finding))
-		return NULL;
+	int			scopes = MRB_SCOPE_ROLLBACK;
+	const char *verb = "roll back";
+
+	if (request->promotion)
+	{
+		scopes |= MRB_SCOPE_DEPLOY;
+		verb = "promote a version";
+	}
 	if (attempt->key != NULL)
 	{
-		Jsonb	   *stored = mrb_idempotency_look(id, attempt->key,
-												  &attempt->fingerprint, finding,
-												  &attempt->key_expired);
+		Jsonb	   *stored;
 
+		if (mrb_finding_refuses(mrb_deployment_check_caller(id, scopes, verb),
+								finding))
+			return NULL;
+		stored = mrb_idempotency_look(id, attempt->key, &attempt->fingerprint,
+									  finding, &attempt->key_expired);
 		if (stored != NULL || finding->severity == MRB_FAILS)
 			return stored;
 	}
@@ -85,8 +88,12 @@ mrb_attempt_look(MrbAttempt *attempt, MrbFinding *finding)
 														   id)));
 	attempt->seen = mrb_deployment_look(id, request->version_id, NULL);
 	*finding = mrb_deployment_check_exists(attempt->seen, id);
-	if (attempt->seen != NULL)
-		attempt->seen->request = request;
+	if (attempt->seen == NULL)
+		return NULL;
+	attempt->seen->request = request;
+	if (attempt->key == NULL)
+		*finding = mrb_deployment_check_tenant(attempt->seen->tenant_id, scopes,
+											   verb);
 	return NULL;
 }
 

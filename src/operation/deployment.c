@@ -334,15 +334,25 @@ mrb_deployment_check_exists(const MrbDeployment *it, const char *name)
 MrbFinding
 mrb_deployment_check_caller(const char *id, int scopes, const char *verb)
 {
-	MrbActor	actor = mrb_actor_read();
-	MrbFinding	finding;
 	char	   *tenant_id;
 
-	if (!mrb_tenancy_enforced() && !actor.named)
+	if (!mrb_tenancy_enforced() && !mrb_actor_read().named)
 		return mrb_finding_hold("caller_allowed");
 	tenant_id = mrb_deployment_tenant(id);
 	if (tenant_id == NULL || !mrb_tenancy_sees(tenant_id))
 		return mrb_deployment_check_exists(NULL, id);
+	return mrb_deployment_check_tenant(tenant_id, scopes, verb);
+}
+
+/*
+ * Check the same for a deployment of a tenant that the caller sees.
+ */
+MrbFinding
+mrb_deployment_check_tenant(const char *tenant_id, int scopes, const char *verb)
+{
+	MrbActor	actor = mrb_actor_read();
+	MrbFinding	finding;
+
 	if (mrb_finding_refuses(mrb_tenancy_check(tenant_id, scopes, verb), &finding))
 		return finding;
 	return mrb_actor_check(&actor, tenant_id);

@@ -114,6 +114,10 @@ extern char *mrb_deployment_tenant(const char *id);
 extern MrbFinding mrb_deployment_check_caller(const char *id, int scopes,
 											  const char *verb);
 
+/* The same once the deployment was read, which exists for the caller. */
+extern MrbFinding mrb_deployment_check_tenant(const char *tenant_id, int scopes,
+											  const char *verb);
+
 /* Count the enabled edges whose selector matches the deployment. */
 extern int	mrb_deployment_count_edges(const char *id);
 
