@@ -139,6 +139,7 @@ BEGIN
 			result := concat_ws(E'\n', state, message, detail, hint, regexp_replace(context, '(PL/pgSQL assignment|SQL expression) [^\n]*\n|\nSQL statement.*', '', 'g'));
 		END IF;
 	END;
+	result := regexp_replace(result, '\m([0-9]+|<1) (s|min|h)\M|"age_seconds": [0-9.]+', '<age>', 'g');
 	RETURN regexp_replace(result, '\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?', '<time>', 'g');
 END $$;
 -- Calls that say something else about what is foreign than about what does not
