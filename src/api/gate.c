@@ -44,10 +44,12 @@ static const struct
 	{"miosa_deployment",.deployment = "id"},
 	{"miosa_put_deployment",.open = true},
 	{"miosa_remove_domain",.open = true},
+	{"miosa_remove_deployment",.deployment = "id"},
 	{"miosa_report_instance",.scopes = MRB_SCOPE_REPORT},
 	{"miosa_resend",.open = true},
 	{"miosa_route",.open = true},
 	{"miosa_routes_since",.open = true},
+	{"miosa_set_deployment",.deployment = "id"},
 	{"progress_rows",.open = true},
 };
 

@@ -55,6 +55,9 @@ BEGIN
 END $$;
 GRANT regress_tenant TO regress_gateway;
 GRANT USAGE ON SCHEMA test TO regress_tenant, regress_stranger;
+-- Policies hold also where somebody grants plain writes.
+GRANT INSERT, UPDATE, DELETE ON miosa.tenants, miosa.deployments, miosa.domains, miosa.tenant_members TO regress_tenant;
+GRANT EXECUTE ON FUNCTION miosa.may TO regress_tenant;
 SELECT miosa_grant_tenant('regress_tenant', 'ten_1', '{read,rollback,deploy,report}') #>> '{data,scopes}';
 SELECT miosa_grant_tenant('miosa_operator', 'ten_foreign', '{speak}') #>> '{data,scopes}';
 
