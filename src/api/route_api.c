@@ -113,17 +113,20 @@ mrb_route_changes(PG_FUNCTION_ARGS)
 	JsonbValue	result = {.type = jbvObject};
 	JsonbValue *data = &pairs[1].value;
 	int			n;
+	int			nseen;
 	int			nroutes;
 	Change	   *changes = read_changes(epoch, PG_GETARG_INT32(1), &n);
 	char	  **ids = palloc(Max(n, 1) * sizeof(char *));
 	int64		next_epoch = n > 0 ? changes[n - 1].epoch : epoch;
 	MrbRoute   *routes;
 
-	n = keep_seen(changes, n);
-	for (int i = 0; i < n; i++)
+	nseen = keep_seen(changes, n);
+	for (int i = 0; i < nseen; i++)
 		ids[i] = changes[i].deployment_id;
-	routes = mrb_route_read_active(ids, n, &nroutes);
-	n = count_fitting(changes, n, routes, nroutes);
+	routes = mrb_route_read_active(ids, nseen, &nroutes);
+	n = count_fitting(changes, nseen, routes, nroutes);
+	if (n < nseen)
+		next_epoch = changes[n - 1].epoch;
 
 	set_key(&pairs[0], "gap");
 	pairs[0].value.type = jbvBool;
