@@ -228,6 +228,13 @@ sql('DO $$ BEGIN FOR d IN 1 .. 150 LOOP
 is( join(' ', hears(qr/payload/)),
 	'{"epoch":null,"deployment_id":null,"version_id":null}',
 	'many are announced together');
+$node->append_conf('postgresql.conf', 'miosa_rollback.tenancy = enforced');
+$node->reload;
+poll_until(sub { sql('SHOW miosa_rollback.tenancy') eq 'enforced' });
+sql("SELECT miosa_promote('dep_5', 'v1')");
+is( join(' ', hears(qr/payload/)),
+	'{"epoch":null,"deployment_id":null,"version_id":null}',
+	'any role may listen, so no message names a deployment where tenants are kept apart');
 $ear->quit;
 
 done_testing();
