@@ -3,20 +3,31 @@
  * worker_xact.c
  *	  The dispatcher's own transactions.
  *
+ * The process is connected as the bootstrap superuser, since the owner of the
+ * extension cannot log in.  A role that can become that owner could have a
+ * function or a trigger of it do what only a superuser may, so each transaction
+ * acts as the owner, from before its first statement until after its commit:
+ * deferred triggers, and cursors that are held, run while it commits.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_namespace.h"
 #include "commands/extension.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "base/miosa_rollback.h"
 #include "common/timer.h"
@@ -29,12 +40,14 @@
 #define ERROR_MAX 256
 
 static Oid	known_extension = InvalidOid;
+static Oid	process_user = InvalidOid;	/* between transactions */
 static bool trying = false;		/* errors are caught */
 static bool dropped = false;	/* the extension, in the last transaction */
 static char last_error[ERROR_MAX] = "";
 
 static void set_locally(const char *name, const char *value);
 static bool lock_extension(void);
+static void become_owner(void);
 static void log_error(ErrorData *error);
 
 /*
@@ -49,6 +62,7 @@ mrb_worker_xact_begin(MrbWorkerXactKind kind, int lock_timeout_ms)
 	char		timeout[32];
 
 	dropped = false;
+	process_user = GetUserId();
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 
@@ -76,6 +90,8 @@ mrb_worker_xact_begin(MrbWorkerXactKind kind, int lock_timeout_ms)
 					(errcode(ERRCODE_UNDEFINED_OBJECT),
 					 errmsg("extension \"%s\" was dropped", MRB_EXTENSION)));
 	}
+	else
+		become_owner();
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
@@ -99,6 +115,7 @@ mrb_worker_xact_commit(void)
 	if (ActiveSnapshotSet())
 		PopActiveSnapshot();
 	CommitTransactionCommand();
+	SetUserIdAndSecContext(process_user, 0);
 	MemoryContextSwitchTo(caller);
 }
 
@@ -192,6 +209,24 @@ lock_extension(void)
 		known_extension = extension;
 	dropped = !OidIsValid(extension) || extension != known_extension;
 	return !dropped;
+}
+
+/*
+ * Act as the owner of the extension's schema until the transaction ends; an
+ * abort resets that by itself.  Nothing that runs meanwhile may set another role
+ * or session authorization.
+ */
+static void
+become_owner(void)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID,
+										ObjectIdGetDatum(get_namespace_oid(MRB_SCHEMA, false)));
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for schema \"%s\"", MRB_SCHEMA);
+	SetUserIdAndSecContext(((Form_pg_namespace) GETSTRUCT(tuple))->nspowner,
+						   SECURITY_LOCAL_USERID_CHANGE);
+	ReleaseSysCache(tuple);
 }
 
 /*
