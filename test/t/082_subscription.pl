@@ -95,7 +95,7 @@ SELECT miosa_put_secret('late', '$values[2]');
 SELECT miosa_put_secret('late', '$values[3]', keep_previous => true);
 UPDATE miosa.secrets SET value = '$values[4]', name = 'later' WHERE name = 'late';
 ALTER TABLE miosa.secrets REPLICA IDENTITY FULL;
-SELECT miosa_put_secret('later', '$values[5]' || repeat('x', 20000));
+SELECT miosa_put_secret('later', '$values[5]' || (SELECT string_agg(md5(n::text), '') FROM generate_series(1, 250) n));
 UPDATE miosa.secrets SET previous = NULL WHERE name = 'later';
 DELETE FROM miosa.secrets WHERE name = 'early';
 ALTER TABLE miosa.secrets REPLICA IDENTITY DEFAULT;
