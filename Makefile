@@ -246,6 +246,7 @@ REGRESS = \
 	rollback_basics \
 	promotion \
 	target_choice \
+	target_random \
 	idempotency_keys \
 	group \
 	responses \

@@ -277,12 +277,13 @@ walk_loaded(Walk *walk, MrbQuery *query, const char *rule,
 {
 	int			limit = FIRST_BATCH;
 	int			offset = 0;
-	int			rows = limit;
+	bool		more = true;
 
-	while (rows == limit && !enough(walk))
+	while (more && !enough(walk))
 	{
 		Datum		values[5];
 		bool		nulls[5] = {false, end->never_promoted, false, false, false};
+		int			rows;
 
 		values[0] = walk->deployment_id;
 		values[1] = end->promoted_at;
@@ -294,6 +295,7 @@ walk_loaded(Walk *walk, MrbQuery *query, const char *rule,
 		for (int row = 0; row < rows && !enough(walk); row++)
 			add_candidate(walk, row, rule);
 		mrb_query_close();
+		more = rows == limit;
 		offset += limit;
 		limit = MAX_ROWS;
 	}

@@ -100,6 +100,16 @@ SELECT test.op(miosa_rollback('dep_6', NULL, 'k1'));
 SELECT test.op(miosa_rollback('dep_6', NULL, 'k2'));
 SELECT test.code($$SELECT miosa_rollback('dep_6', NULL, 'k3')$$);
 
+-- however many of them do not qualify
+SELECT test.deployment('dep_17', 12);
+BEGIN;
+SET LOCAL session_replication_role = replica;
+UPDATE miosa.deployments SET active_version_id = 'ver_12', active_release_id = 'rel_12' WHERE id = 'dep_17';
+UPDATE miosa.versions SET state = 'archived' WHERE deployment_id = 'dep_17' AND version_number BETWEEN 2 AND 11;
+COMMIT;
+SELECT active, to_version, rule, passed FROM (SELECT o ->> 'previous_version_id', o ->> 'target_version_id', o ->> 'target_rule',
+	jsonb_array_length(o -> 'skipped') FROM (SELECT miosa_rollback('dep_17', NULL, 'k1') -> 'operation') x (o)) y (active, to_version, rule, passed);
+
 -- Promise: a first promotion over loaded rows goes on into them.
 SELECT test.deployment('dep_7', 4);
 BEGIN;
