@@ -80,6 +80,7 @@ OBJS = \
 	src/adapter/request.o \
 	src/adapter/secret.o \
 	src/adapter/secret_list.o \
+	src/adapter/secret_scope.o \
 	src/adapter/sign.o \
 	src/adapter/sigv4.o \
 	src/adapter/template.o \
@@ -281,7 +282,8 @@ REGRESS = \
 	comments \
 	context \
 	security_networks \
-	security_limits
+	security_limits \
+	security_secrets
 
 ISOLATION = \
 	rollback_rollback \

@@ -182,10 +182,35 @@ LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_check_secret';
 COMMENT ON FUNCTION miosa.check_secret(text, text) IS 'Raises INVALID_ARGUMENT for a value that cannot be used as a secret';
 
+-- The origin of a URL, as secrets list it.
+CREATE FUNCTION miosa.secret_origin(url text) RETURNS text
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_secret_origin';
+COMMENT ON FUNCTION miosa.secret_origin(text) IS 'Scheme, host and port of a URL in lower case, without the scheme''s own port';
+
+-- Check what a secret lists as an origin.
+CREATE FUNCTION miosa.is_secret_origin(origin text) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_is_secret_origin';
+COMMENT ON FUNCTION miosa.is_secret_origin(text) IS 'Whether a secret may list this as an origin';
+
+-- Judge whether requests may carry a secret; lists are separated by spaces.
+CREATE FUNCTION miosa.secret_refusal(origins text, adapters text, url text, adapter text) RETURNS text
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_secret_refusal';
+COMMENT ON FUNCTION miosa.secret_refusal(text, text, text, text) IS 'Why requests to a URL by an adapter must not carry a secret that is for these origins and adapters; null when they may';
+
+-- An owner who inserts a row may send the secret anywhere, until it says
+-- otherwise; miosa_put_secret() binds what it writes.
 CREATE TABLE miosa.secrets (
 	name text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
 	value miosa.hidden_text NOT NULL,
 	previous miosa.hidden_text,
+	origins text[] DEFAULT '{*}'
+		CONSTRAINT "origins must be like https://edge.example.com:8443" CHECK (array_ndims(origins) = 1
+			AND array_to_string(origins, ' ', '?') ~ '^[a-z0-9.:/*_ \[\]-]+$'),
+	adapters text[] DEFAULT '{*}',
+	endpoints text[] DEFAULT '{*}',
 	created_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT "times must be from 1970 to 2199" CHECK (created_at >= '1970-01-01 00:00:00+00' AND created_at < '2200-01-01 00:00:00+00')
 );
@@ -193,6 +218,9 @@ COMMENT ON TABLE miosa.secrets IS 'Secrets of endpoints and storages, for reques
 COMMENT ON COLUMN miosa.secrets.name IS 'Name that endpoints, storages and templates use';
 COMMENT ON COLUMN miosa.secrets.value IS 'The secret, or file: and the file that has it; shown as ***';
 COMMENT ON COLUMN miosa.secrets.previous IS 'The secret that is being rotated out: standard-webhooks signs with both; null when there is none';
+COMMENT ON COLUMN miosa.secrets.origins IS 'Where requests with it may go: scheme://host:port, scheme://*.domain:port, or * for anywhere; null until the first endpoint or storage names it';
+COMMENT ON COLUMN miosa.secrets.adapters IS 'Adapters of the endpoints that have it as their own; * for all; null until the first endpoint names it';
+COMMENT ON COLUMN miosa.secrets.endpoints IS 'Endpoints whose adapters may name it as {secret:name}; * for all; null for none';
 COMMENT ON COLUMN miosa.secrets.created_at IS 'When it was written';
 
 CREATE TABLE miosa.endpoint_state (

@@ -130,6 +130,65 @@ CREATE TRIGGER derived BEFORE UPDATE ON miosa.endpoints
 CREATE TRIGGER endpoints_check BEFORE INSERT OR UPDATE ON miosa.endpoints
 	FOR EACH ROW EXECUTE FUNCTION miosa.endpoints_check();
 
+-- Bind a secret to the first endpoint or storage that names it.
+CREATE FUNCTION miosa.bind_secret(secret text, endpoint text, url text, adapter text) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	UPDATE miosa.secrets s SET origins = coalesce(s.origins, ARRAY[miosa.secret_origin($3)]),
+			adapters = CASE WHEN s.name = $1 AND $4 IS NOT NULL THEN coalesce(s.adapters, ARRAY[$4]) ELSE s.adapters END
+		WHERE s.name = $1 AND (s.origins IS NULL OR s.adapters IS NULL AND $4 IS NOT NULL)
+			OR $2 = ANY (s.endpoints) AND s.origins IS NULL;
+END;
+COMMENT ON FUNCTION miosa.bind_secret(text, text, text, text) IS 'Binds a secret that is not bound yet to where an endpoint or a storage sends it';
+
+-- Secrets follow an endpoint that is added; one that is changed needs their
+-- values again.
+CREATE FUNCTION miosa.endpoints_bind() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM miosa.bind_secret(NEW.secret, NEW.name, NEW.url, NEW.adapter);
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa.endpoints_bind() IS 'Trigger: binds a secret to the first endpoint that names it';
+CREATE TRIGGER endpoints_bind AFTER INSERT OR UPDATE OF secret, url, adapter ON miosa.endpoints
+	FOR EACH ROW EXECUTE FUNCTION miosa.endpoints_bind();
+
+-- An adapter that was changed may send secrets to other places of a server.
+CREATE FUNCTION miosa.adapters_unbind() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	UPDATE miosa.secrets s SET adapters = array_remove(s.adapters, NEW.name) WHERE NEW.name = ANY (s.adapters);
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa.adapters_unbind() IS 'Trigger: a secret is no longer for an adapter whose requests have changed';
+CREATE TRIGGER adapters_unbind AFTER UPDATE ON miosa.adapters
+	FOR EACH ROW WHEN (NOT NEW.builtin AND (OLD.request, OLD.add, OLD.remove, OLD.wildcard_request, OLD.wildcard_remove,
+		OLD.marker_write, OLD.marker_read, OLD.poll, OLD.signer, OLD.signer_options)
+		IS DISTINCT FROM (NEW.request, NEW.add, NEW.remove, NEW.wildcard_request, NEW.wildcard_remove,
+		NEW.marker_write, NEW.marker_read, NEW.poll, NEW.signer, NEW.signer_options))
+	EXECUTE FUNCTION miosa.adapters_unbind();
+
+-- Refuse a secret that is for others.
+CREATE FUNCTION miosa.check_secret_use(secret text, url text, adapter text) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	bound miosa.secrets;
+	problem text;
+BEGIN
+	SELECT * INTO bound FROM miosa.secrets s WHERE s.name = secret;
+	problem := miosa.secret_refusal(array_to_string(bound.origins, ' '), array_to_string(bound.adapters, ' '), url, adapter);
+	IF problem IS NOT NULL THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('secret "%s" is for others', secret),
+			format('Secret "%s": %s.', secret, problem),
+			format('Put its value again, for all that is to have it: SELECT miosa_put_secret(%L, ''...'', origins => %L%s);',
+				secret, array_remove(bound.origins, miosa.secret_origin(url)) || miosa.secret_origin(url),
+				', adapters => ' || quote_literal(CASE WHEN bound.adapters && ARRAY[adapter, '*'] OR adapter IS NULL THEN bound.adapters
+					ELSE bound.adapters || adapter END)));
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.check_secret_use(text, text, text) IS 'Raises INVALID_ARGUMENT when a secret is not for requests to a URL by an adapter';
+
 -- One row a transaction has the dispatcher read its settings again.
 CREATE FUNCTION miosa.settings_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -220,6 +279,8 @@ BEGIN
 			'An endpoint names a secret that is in miosa.secrets.',
 			format('SELECT miosa_put_secret(%L, ''...'');', miosa_put_endpoint.secret));
 	END IF;
+	PERFORM miosa.check_secret_use(miosa_put_endpoint.secret, miosa_put_endpoint.url, miosa_put_endpoint.adapter)
+		WHERE miosa_put_endpoint.secret IS NOT NULL;
 	INSERT INTO miosa.endpoints AS e (name, adapter, url, zone, stage, selector, secret, enabled)
 		VALUES (miosa_put_endpoint.name, miosa_put_endpoint.adapter, miosa_put_endpoint.url,
 			miosa_put_endpoint.zone, miosa_put_endpoint.stage, coalesce(miosa_put_endpoint.selector, '{}'),
@@ -234,22 +295,41 @@ END $$;
 COMMENT ON FUNCTION @extschema@.miosa_put_endpoint(text, text, text, text, integer, jsonb, text, boolean) IS 'Adds or changes an endpoint; a new or changed one is resynchronized';
 
 -- A CHECK constraint would show the secret in its message.
-CREATE FUNCTION @extschema@.miosa_put_secret(name text, value text, keep_previous boolean DEFAULT false) RETURNS void
+CREATE FUNCTION @extschema@.miosa_put_secret(name text, value text, keep_previous boolean DEFAULT false,
+	origins text[] DEFAULT NULL, adapters text[] DEFAULT NULL, endpoints text[] DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+	origin text;
 BEGIN
 	IF coalesce(miosa_put_secret.name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid secret name',
 			'A name has 1 to 63 characters of A-Z a-z 0-9 . _ - and begins with a letter or digit.', 'For example ''edge''.');
 	END IF;
 	PERFORM miosa.check_secret(miosa_put_secret.name, miosa_put_secret.value);
-	INSERT INTO miosa.secrets AS s (name, value) VALUES (miosa_put_secret.name, miosa_put_secret.value)
+	origins := ARRAY(SELECT miosa.secret_origin(o.origin) FROM unnest(miosa_put_secret.origins) o (origin))
+		WHERE cardinality(miosa_put_secret.origins) > 0;
+	FOREACH origin IN ARRAY coalesce(origins, '{}') LOOP
+		IF miosa.is_secret_origin(origin) IS NOT TRUE THEN
+			PERFORM miosa.refuse_value('argument', 'origins', origin, 'An origin is a scheme, a host and a port; *.domain stands for every host below a domain, * for anywhere.',
+				'For example ARRAY[''https://edge-1.example.com:8443'', ''https://*.cdn.example.com''].');
+		END IF;
+	END LOOP;
+	INSERT INTO miosa.secrets AS s (name, value, origins, adapters, endpoints)
+		VALUES (miosa_put_secret.name, miosa_put_secret.value, miosa_put_secret.origins, miosa_put_secret.adapters, miosa_put_secret.endpoints)
 		ON CONFLICT (name) DO UPDATE SET value = excluded.value,
 			previous = CASE WHEN NOT miosa_put_secret.keep_previous THEN NULL
-				WHEN miosa.reveal(s.value) = miosa_put_secret.value THEN s.previous ELSE s.value END;
+				WHEN miosa.reveal(s.value) = miosa_put_secret.value THEN s.previous ELSE s.value END,
+			origins = coalesce(excluded.origins, s.origins), adapters = coalesce(excluded.adapters, s.adapters),
+			endpoints = coalesce(excluded.endpoints, s.endpoints);
+	-- Endpoints and storages that name it already.
+	PERFORM miosa.bind_secret(e.secret, e.name, e.url, e.adapter) FROM miosa.endpoints e
+		WHERE e.secret = miosa_put_secret.name OR e.name = ANY (miosa_put_secret.endpoints) ORDER BY e.name;
+	PERFORM miosa.bind_secret(s.secret, NULL, s.endpoint, NULL) FROM miosa.storages s
+		WHERE s.secret = miosa_put_secret.name ORDER BY s.prefix;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_put_secret(text, text, boolean) IS 'Adds or changes a secret that endpoints or storages name';
+COMMENT ON FUNCTION @extschema@.miosa_put_secret(text, text, boolean, text[], text[], text[]) IS 'Adds or changes a secret that endpoints or storages name';
 
 -- Refuse the name of an endpoint that does not exist.
 CREATE FUNCTION miosa.need_endpoint(name text) RETURNS void

@@ -42,6 +42,17 @@ COMMENT ON FUNCTION miosa.storages_check() IS 'Trigger: refuses a storage whose 
 CREATE TRIGGER storages_check BEFORE INSERT OR UPDATE ON miosa.storages
 	FOR EACH ROW EXECUTE FUNCTION miosa.storages_check();
 
+-- A storage that is added binds its secret like an endpoint.
+CREATE FUNCTION miosa.storages_bind() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM miosa.bind_secret(NEW.secret, NULL, NEW.endpoint, NULL);
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa.storages_bind() IS 'Trigger: binds a secret to the first storage that names it';
+CREATE TRIGGER storages_bind AFTER INSERT OR UPDATE OF secret, endpoint ON miosa.storages
+	FOR EACH ROW EXECUTE FUNCTION miosa.storages_bind();
+
 -- Check the secret, and upsert the row.
 CREATE FUNCTION @extschema@.miosa_put_storage(
 	prefix text, endpoint text,
@@ -63,6 +74,8 @@ BEGIN
 				'A storage names a secret in miosa.secrets, of the form KEYID:SECRET or KEYID:SECRET:TOKEN.'),
 			format('SELECT miosa_put_secret(%L, ''KEYID:SECRET'');', miosa_put_storage.secret));
 	END IF;
+	PERFORM miosa.check_secret_use(miosa_put_storage.secret, miosa_put_storage.endpoint, NULL)
+		WHERE miosa_put_storage.secret IS NOT NULL;
 	INSERT INTO miosa.storages AS s (prefix, endpoint, region, addressing, secret)
 		VALUES (miosa_put_storage.prefix, miosa_put_storage.endpoint, miosa_put_storage.region,
 			miosa_put_storage.addressing, miosa_put_storage.secret)

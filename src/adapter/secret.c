@@ -32,6 +32,9 @@ PG_FUNCTION_INFO_V1(mrb_secret_problem);
 #define MAX_FILE 8192
 
 static char *read_reference(const char *reference, char **problem);
+static bool find_file(const char *reference, char **path, char **real,
+					  char **problem);
+static char *read_secret(const char *real, const char *path, char **problem);
 static char *read_file(const char *real, const char *path, char **problem);
 static int	read_all(int fd, char *buffer, int size);
 static char *cut_newline(char *line);
@@ -74,6 +77,34 @@ mrb_secret_resolve(const char *stored, char **problem)
 }
 
 /*
+ * Who writes the files decides where they may be sent to: a role that sets up
+ * endpoints can name any file.
+ */
+char *
+mrb_secret_origins(const char *stored, char **problem)
+{
+	char	   *path;
+	char	   *real;
+	char	   *origins;
+
+	*problem = NULL;
+	if (!mrb_secret_is_file(stored))
+		return NULL;
+	if (!find_file(psprintf("%s.origins", stored + strlen(FILE_PREFIX)), &path,
+				   &real, problem))
+	{
+		/* Without such a file, the secret may go where it was put for. */
+		*problem = NULL;
+		return NULL;
+	}
+	origins = read_file(real, path, problem);
+	for (char *c = origins; c != NULL && *c != '\0'; c++)
+		if (*c == '\n' || *c == '\r' || *c == '\t')
+			*c = ' ';
+	return origins;
+}
+
+/*
  * miosa.read_secret(): returns the value of what is stored, or null when its
  * file cannot be used.
  */
@@ -105,7 +136,7 @@ mrb_secret_problem(PG_FUNCTION_ARGS)
 }
 
 /*
- * Read the file at a path, which is absolute or relative to the directory.
+ * Read the secret at a path, which is absolute or relative to the directory.
  */
 static char *
 read_reference(const char *reference, char **problem)
@@ -113,28 +144,58 @@ read_reference(const char *reference, char **problem)
 	char	   *path;
 	char	   *real;
 
+	if (!find_file(reference, &path, &real, problem))
+		return NULL;
+	return read_secret(real, path, problem);
+}
+
+/*
+ * Find a file of the directory.
+ */
+static bool
+find_file(const char *reference, char **path, char **real, char **problem)
+{
 	if (mrb_secret_directory == NULL || mrb_secret_directory[0] == '\0')
 	{
 		*problem = pstrdup("it refers to a file, but miosa_rollback.secret_directory is empty");
-		return NULL;
+		return false;
 	}
-	path = is_absolute_path(reference) ? pstrdup(reference) :
+	*path = is_absolute_path(reference) ? pstrdup(reference) :
 		psprintf("%s/%s", mrb_secret_directory, reference);
-	switch (mrb_file_root_resolve(mrb_secret_directory, path, &real))
+	switch (mrb_file_root_resolve(mrb_secret_directory, *path, real))
 	{
 		case MRB_FILE_ROOT_FOUND:
-			return read_file(real, path, problem);
+			return true;
 		case MRB_FILE_ROOT_MISSING:
-			*problem = psprintf("file \"%s\" could not be read: %m", path);
+			*problem = psprintf("file \"%s\" could not be read: %m", *path);
 			break;
 		case MRB_FILE_ROOT_OUTSIDE:
 			*problem = psprintf("file \"%s\" is not below miosa_rollback.secret_directory",
-								path);
+								*path);
 			break;
 		case MRB_FILE_ROOT_NO_ROOT:
 			*problem = psprintf("the directory of miosa_rollback.secret_directory could not be read: %m");
 			break;
 	}
+	return false;
+}
+
+/*
+ * Read a file that holds a secret.
+ */
+static char *
+read_secret(const char *real, const char *path, char **problem)
+{
+	char	   *text = read_file(real, path, problem);
+	bool		empty = text != NULL && text[0] == '\0';
+
+	if (text == NULL)
+		return NULL;
+	if (mrb_secret_is_plain(cut_newline(text)))
+		return text;
+	*problem = psprintf(empty ? "file \"%s\" is empty" :
+						"file \"%s\" is not one line of printable ASCII characters, with no space at its ends",
+						path);
 	return NULL;
 }
 
@@ -171,13 +232,11 @@ read_file(const char *real, const char *path, char **problem)
 		return NULL;
 	}
 	buffer[len] = '\0';
-	if (strlen(buffer) == (size_t) len &&
-		mrb_secret_is_plain(cut_newline(buffer)))
-		return pstrdup(buffer);
-	*problem = psprintf(len == 0 ? "file \"%s\" is empty" :
-						"file \"%s\" is not one line of printable ASCII characters, with no space at its ends",
-						path);
-	return NULL;
+	/* A null byte would hide what follows it. */
+	for (int i = 0; i < len; i++)
+		if (buffer[i] == '\0')
+			buffer[i] = '\001';
+	return pstrdup(buffer);
 }
 
 /*

@@ -23,4 +23,11 @@ extern bool mrb_secret_is_file(const char *stored);
  */
 extern char *mrb_secret_resolve(const char *stored, char **problem);
 
+/*
+ * The origins that the file of what is stored is for, palloc'd and separated by
+ * spaces: the contents of a file beside it, with .origins behind its name.  NULL
+ * when there is none, or no file at all.
+ */
+extern char *mrb_secret_origins(const char *stored, char **problem);
+
 #endif							/* MRB_SECRET_H */

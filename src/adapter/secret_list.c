@@ -27,11 +27,17 @@ enum
 {
 	SECRET_NAME = 1,
 	SECRET_VALUE,
-	SECRET_PREVIOUS
+	SECRET_PREVIOUS,
+	SECRET_ORIGINS,
+	SECRET_ADAPTERS,
+	SECRET_ENDPOINTS
 };
 
 static MrbQuery all_query = {
-	.sql = "SELECT name, miosa.reveal(value), miosa.reveal(previous)"
+	.sql = "SELECT name, miosa.reveal(value), miosa.reveal(previous),"
+	" pg_catalog.array_to_string(origins, ' '),"
+	" pg_catalog.array_to_string(adapters, ' '),"
+	" pg_catalog.array_to_string(endpoints, ' ')"
 	" FROM miosa.secrets ORDER BY name",
 };
 
@@ -45,6 +51,7 @@ static List *reported = NIL;
 
 static MrbSecret *read_secret(int row);
 static void resolve(MrbSecret *secret);
+static char *copy_text(int row, int column);
 static void append_string(StringInfo out, const char *string);
 static bool same(const char *a, const char *b);
 
@@ -130,6 +137,9 @@ mrb_secret_list_state(const char *own, const char *settings)
 		append_string(&state, secret->value);
 		append_string(&state, secret->previous);
 		append_string(&state, secret->problem);
+		append_string(&state, secret->scope.origins);
+		append_string(&state, secret->scope.adapters);
+		append_string(&state, secret->scope.endpoints);
 	}
 	return state.data;
 }
@@ -154,7 +164,8 @@ mrb_secret_list_changed(void)
 		resolve(&present);
 		if (!same(known->value, present.value) ||
 			!same(known->previous, present.previous) ||
-			!same(known->problem, present.problem))
+			!same(known->problem, present.problem) ||
+			!same(known->scope.origins, present.scope.origins))
 			return true;
 	}
 	return false;
@@ -208,14 +219,26 @@ static MrbSecret *
 read_secret(int row)
 {
 	MrbSecret  *secret = palloc0(sizeof(MrbSecret));
-	char	   *previous = mrb_query_text(row, SECRET_PREVIOUS);
 
-	secret->name = pstrdup(mrb_query_text(row, SECRET_NAME));
-	secret->stored = pstrdup(mrb_query_text(row, SECRET_VALUE));
-	if (previous != NULL)
-		secret->stored_previous = pstrdup(previous);
+	secret->name = copy_text(row, SECRET_NAME);
+	secret->stored = copy_text(row, SECRET_VALUE);
+	secret->stored_previous = copy_text(row, SECRET_PREVIOUS);
+	secret->stored_origins = copy_text(row, SECRET_ORIGINS);
+	secret->scope.adapters = copy_text(row, SECRET_ADAPTERS);
+	secret->scope.endpoints = copy_text(row, SECRET_ENDPOINTS);
 	resolve(secret);
 	return secret;
+}
+
+/*
+ * Copy a text of a row; NULL for SQL null.
+ */
+static char *
+copy_text(int row, int column)
+{
+	char	   *text = mrb_query_text(row, column);
+
+	return text != NULL ? pstrdup(text) : NULL;
 }
 
 /*
@@ -225,6 +248,8 @@ read_secret(int row)
 static void
 resolve(MrbSecret *secret)
 {
+	char	   *origins;
+
 	secret->previous = NULL;
 	secret->value = mrb_secret_resolve(secret->stored, &secret->problem);
 	if (secret->value != NULL && secret->stored_previous != NULL)
@@ -234,6 +259,12 @@ resolve(MrbSecret *secret)
 		if (secret->previous == NULL)
 			secret->value = NULL;
 	}
+	if (secret->value == NULL)
+		return;
+	origins = mrb_secret_origins(secret->stored, &secret->problem);
+	secret->scope.origins = origins != NULL ? origins : secret->stored_origins;
+	if (secret->problem != NULL)
+		secret->value = NULL;
 }
 
 /*

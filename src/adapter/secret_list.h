@@ -8,9 +8,13 @@
 #ifndef MRB_SECRET_LIST_H
 #define MRB_SECRET_LIST_H
 
+#include "adapter/secret_scope.h"
+
 typedef struct MrbSecret
 {
 	char	   *name;
+	MrbSecretScope scope;		/* which requests may carry it */
+	char	   *stored_origins; /* of the scope, unless its file has others */
 	char	   *stored;			/* the value, or a reference to its file */
 	char	   *stored_previous;	/* the same before the rotation, or NULL */
 	char	   *value;			/* NULL: see problem */

@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 
 #include "adapter/secret.h"
+#include "adapter/secret_scope.h"
 #include "artifact/storage.h"
 #include "common/query.h"
 
@@ -25,19 +26,22 @@ enum
 	STORAGE_SIGV4,
 	STORAGE_VIRTUAL_HOST,
 	STORAGE_SECRET_NAME,
-	STORAGE_SECRET
+	STORAGE_SECRET,
+	STORAGE_ORIGINS
 };
 
 static MrbQuery find_query = {
 	.sql = "SELECT s.prefix, s.endpoint, 'aws:amz:' || s.region || ':s3',"
 	" s.addressing = 'virtual', s.secret,"
-	" miosa.reveal(x.value) FROM miosa.storages s"
+	" miosa.reveal(x.value), pg_catalog.array_to_string(x.origins, ' ') FROM miosa.storages s"
 	" LEFT JOIN miosa.secrets x ON x.name = s.secret"
 	" WHERE starts_with('s3' || substr($1, 3), s.prefix)"
 	" ORDER BY length(s.prefix) DESC LIMIT 1",
 	.nargs = 1,
 	.argtypes = {TEXTOID},
 };
+
+static void read_secret(MrbStorage *storage, const char *stored, char *origins);
 
 /*
  * Return the storage with the longest prefix of a URI; NULL when there is none.
@@ -47,6 +51,7 @@ mrb_storage_find(const char *uri)
 {
 	MrbStorage *storage = palloc0(sizeof(MrbStorage));
 	char	   *stored = NULL;
+	char	   *origins = NULL;
 	bool		found;
 	Datum		values[1];
 
@@ -61,10 +66,31 @@ mrb_storage_find(const char *uri)
 		storage->virtual_host = mrb_query_bool(0, STORAGE_VIRTUAL_HOST);
 		storage->secret_name = mrb_query_text(0, STORAGE_SECRET_NAME);
 		stored = mrb_query_text(0, STORAGE_SECRET);
+		origins = mrb_query_text(0, STORAGE_ORIGINS);
 	}
 	mrb_query_close();
 	if (stored != NULL)
-		storage->secret = mrb_secret_resolve(stored,
-											 &storage->secret_problem);
+		read_secret(storage, stored, origins);
 	return found ? storage : NULL;
+}
+
+/*
+ * Read the secret of the storage, if requests to it may carry the secret.
+ */
+static void
+read_secret(MrbStorage *storage, const char *stored, char *origins)
+{
+	MrbSecretScope scope = {0};
+
+	storage->secret = mrb_secret_resolve(stored, &storage->secret_problem);
+	if (storage->secret == NULL)
+		return;
+	scope.origins = mrb_secret_origins(stored, &storage->secret_problem);
+	if (scope.origins == NULL)
+		scope.origins = origins;
+	if (storage->secret_problem == NULL)
+		storage->secret_problem =
+			mrb_secret_scope_problem(&scope, storage->endpoint, NULL);
+	if (storage->secret_problem != NULL)
+		storage->secret = NULL;
 }

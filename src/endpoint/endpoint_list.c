@@ -45,7 +45,8 @@ enum
 	COL_SETTLED,
 	COL_VERIFIED,
 	COL_MARKER,
-	COL_RESYNC_AFTER
+	COL_RESYNC_AFTER,
+	COL_ADAPTER_NAME
 };
 
 static MrbQuery read_query = {
@@ -59,7 +60,7 @@ static MrbQuery read_query = {
 	" pg_catalog.to_jsonb(e) - '{updated_at,origin}'::text[],"
 	" pg_catalog.to_jsonb(a))::text,"
 	" pg_catalog.to_jsonb(a), t.config, t.acked_epoch, t.settled_epoch, t.verified_epoch,"
-	" t.marker_epoch, t.resync_after"
+	" t.marker_epoch, t.resync_after, a.name"
 	" FROM miosa.endpoints e"
 	" JOIN miosa.adapters a ON a.name = e.adapter"
 	" LEFT JOIN miosa.endpoint_state t ON t.endpoint = e.name"
@@ -88,7 +89,8 @@ static MrbEndpoint *read_endpoint(int row, int64 newest_epoch);
 static void read_adapter(int row, MrbEndpoint *endpoint);
 static void read_secret(int row, MrbEndpoint *endpoint);
 static void check_secrets(MrbEndpoint *endpoint);
-static const char *secret_problem(const char *name);
+static const char *value_for_endpoint(const char *name, void *arg);
+static const char *secret_problem(const MrbEndpoint *endpoint, const char *name);
 static void read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch);
 static void inherit_position(MrbEndpoint *endpoint, const MrbEndpoint *known);
 static void misconfigured(MrbEndpoint *endpoint, const char *problem);
@@ -311,12 +313,16 @@ read_secret(int row, MrbEndpoint *endpoint)
 {
 	char	   *name = mrb_query_text(row, COL_SECRET);
 	const MrbSecret *secret;
+	char	   *refusal;
 
 	if (name == NULL)
 		return;
 	secret = mrb_secret_list_find(name);
 	if (secret == NULL || secret->value == NULL)
-		misconfigured(endpoint, secret_problem(name));
+		misconfigured(endpoint, secret_problem(endpoint, name));
+	else if ((refusal = mrb_secret_scope_problem(&secret->scope, endpoint->url,
+												 mrb_query_text(row, COL_ADAPTER_NAME))) != NULL)
+		misconfigured(endpoint, psprintf("secret \"%s\": %s", name, refusal));
 	else
 	{
 		endpoint->secret = pstrdup(secret->value);
@@ -338,7 +344,10 @@ check_secrets(MrbEndpoint *endpoint)
 		adapter->wildcard_request, adapter->wildcard_remove,
 		adapter->marker_write, adapter->marker_read, adapter->poll.request
 	};
-	MrbTemplateValues values = {.named_secret = mrb_secret_list_value};
+	MrbTemplateValues values = {
+		.named_secret = value_for_endpoint,
+		.named_secret_arg = endpoint,
+	};
 
 	values.text[MRB_VAR_SECRET] = endpoint->secret;
 	for (size_t i = 0; i < lengthof(calls); i++)
@@ -347,15 +356,32 @@ check_secrets(MrbEndpoint *endpoint)
 		mrb_request_lacks_secret(calls[i], &values);
 
 		if (name != NULL)
-			misconfigured(endpoint, secret_problem(name));
+			misconfigured(endpoint, secret_problem(endpoint, name));
 	}
 }
 
 /*
- * Why a secret has no value.  The endpoint's own secret has the empty name.
+ * Return the value of a secret that the adapter of the endpoint names; NULL when
+ * it has none or the endpoint may not have it.
  */
 static const char *
-secret_problem(const char *name)
+value_for_endpoint(const char *name, void *arg)
+{
+	const MrbEndpoint *endpoint = arg;
+	const MrbSecret *secret = mrb_secret_list_find(name);
+
+	if (secret == NULL ||
+		mrb_secret_scope_naming_problem(&secret->scope, endpoint->url,
+										endpoint->name) != NULL)
+		return NULL;
+	return secret->value;
+}
+
+/*
+ * Why the endpoint has no value for a secret.  Its own has the empty name.
+ */
+static const char *
+secret_problem(const MrbEndpoint *endpoint, const char *name)
 {
 	const MrbSecret *secret = mrb_secret_list_find(name);
 
@@ -363,7 +389,11 @@ secret_problem(const char *name)
 		return "the endpoint has no secret, but its adapter needs one";
 	if (secret == NULL)
 		return psprintf("secret \"%s\" is not in miosa.secrets", name);
-	return psprintf("secret \"%s\": %s", name, secret->problem);
+	return psprintf("secret \"%s\": %s", name,
+					secret->problem != NULL ? secret->problem :
+					mrb_secret_scope_naming_problem(&secret->scope,
+													endpoint->url,
+													endpoint->name));
 }
 
 /*

@@ -248,10 +248,38 @@ $node->append_conf('postgresql.conf', "miosa_rollback.secret_directory = '$files
 $node->reload;
 told_with('tok-6', 'and is set again');
 
+# Promise: a secret goes where it was put for. An endpoint that is led
+# elsewhere, by a plain UPDATE too, is sent nothing.
+my $port = MiosaServer::free_port();
+my $url = $sink->url;
+sql("UPDATE miosa.endpoints SET url = 'http://localhost:$port/router' WHERE name = 'router'");
+state_is('router', qq{misconfigured: secret "edge": it is not for http://localhost:$port; it was put for: $url},
+	'another server does not get it');
+is(sql("SELECT miosa_test_endpoint('router') -> 'data' ->> 'verdict'"),
+	qq{secret "edge": it is not for http://localhost:$port; it was put for: $url}, 'by a test neither');
+sql("UPDATE miosa.endpoints SET url = '$url/router' WHERE name = 'router'");
+told_with('tok-6', 'its own server does');
+# Who writes the files decides, whatever a role says that may name them
+put('edge.origins', "https://edge.example.com\nhttps://other.example.com:8443\n");
+sql("SELECT miosa_put_secret('edge', 'file:edge', origins => '{*}')");
+state_is('router', qq{misconfigured: secret "edge": it is not for $url; it was put for: https://edge.example.com https://other.example.com:8443 },
+	'a file beside it says where it may go');
+put('edge.origins', "$url\n");
+told_with('tok-6', 'and is read again like it');
+unlink "$files/edge.origins" or die "edge.origins: $!\n";
+sql(<<"EOS");
+SELECT miosa_put_secret('other', 'hush');
+INSERT INTO miosa.adapters (name, request) VALUES ('test-thief', '{"method": "PUT", "path": "/{deployment_id}", "headers": {"x-token": "{secret:other}"}}');
+SELECT miosa_put_endpoint('thief', 'test-thief', '$url/thief');
+EOS
+state_is('thief', 'misconfigured: secret "other": its endpoints do not include "thief"', 'no adapter names a secret that does not name its endpoint');
+sql("SELECT miosa_remove_endpoint('thief')");
+is(scalar $sink->requests('^/thief/'), 0, 'and nothing was sent');
+
 # A secret by its name, and one for storage
 put('named', 'tok-9');
 sql(<<"EOS");
-SELECT miosa_put_secret('named', 'file:named');
+SELECT miosa_put_secret('named', 'file:named', endpoints => '{named}');
 INSERT INTO miosa.adapters (name, request) VALUES ('test-named', '{"method": "PUT", "path": "/{deployment_id}", "headers": {"x-token": "{secret:named}"}}');
 SELECT miosa_put_endpoint('named', 'test-named', '@{[ $sink->url ]}/named');
 EOS

@@ -92,7 +92,7 @@ sub with_options
 sql(q{
 	SELECT miosa_put_tenant('ten_1', 'acme');
 	SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');});
-sql("SELECT miosa_put_secret('s3', '" . $s3->secret . "')");
+sql("SELECT miosa_put_secret('s3', '" . $s3->secret . "', origins => '{*}')");
 sql("SELECT miosa_put_storage('s3://', '"
 	  . $s3->url
 	  . "/', 'eu-central-1', secret => 's3')");
@@ -232,7 +232,7 @@ with_options(
 		storage_says('s3://shop-bucket/1.tar', 'done', qr/^$/,
 			'credentials of a session');
 	});
-sql("SELECT miosa_put_secret('s3', '" . $s3->secret . "')");
+sql("SELECT miosa_put_secret('s3', '" . $s3->secret . "', origins => '{*}')");
 
 # A bucket that everybody may read
 sql("SELECT miosa_put_storage('s3://shop-bucket/public/', '" . $s3->url . "')");
