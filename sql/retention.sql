@@ -301,12 +301,18 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.maintain_rows(text, text, tid[], integer, bigint) IS 'The next step of a purge: lists a page of rows, or deletes up to 1,000 rows of it';
 
+-- Refuse a step that its procedure has not called.
+CREATE FUNCTION miosa.require_procedure(name text) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_require_procedure';
+COMMENT ON FUNCTION miosa.require_procedure(text) IS 'Raises FORBIDDEN unless a procedure of the extension runs; name: the one that should';
+
 -- Record the end of maintenance.
 CREATE FUNCTION miosa.maintained(began timestamptz, removed bigint) RETURNS void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 	INSERT INTO miosa.maintenance (began_at, ended_at, removed, run_by)
-		SELECT $1, clock_timestamp(), $2, miosa.caller() FROM miosa.require_all_tenants('function maintained')
+		SELECT $1, clock_timestamp(), $2, miosa.caller() FROM miosa.require_procedure('miosa_maintain') p, miosa.require_all_tenants('function maintained') a
 		ON CONFLICT (only_row) DO UPDATE SET began_at = excluded.began_at, ended_at = excluded.ended_at,
 			removed = excluded.removed, run_by = excluded.run_by
 $$;

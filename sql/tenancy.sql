@@ -62,6 +62,12 @@ LANGUAGE c STABLE STRICT LEAKPROOF PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_may';
 COMMENT ON FUNCTION miosa.may(text, text) IS 'Whether the caller has a scope for a tenant';
 
+-- Ask for the rights of an administrator.
+CREATE FUNCTION miosa.administers() RETURNS boolean
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_administers';
+COMMENT ON FUNCTION miosa.administers() IS 'Whether the caller has the rights of miosa_admin';
+
 -- Refuse a caller without a scope.
 CREATE FUNCTION miosa.check_scope(tenant_id text, scope text, verb text) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE

@@ -298,6 +298,31 @@ COMMENT ON FUNCTION @extschema@.miosa_put_deployment(text, text, text, text, tex
 
 -- Versions and their releases.
 
+-- Refuse fields that decide which version a rollback chooses, and which artifact
+-- counts as there: who feeds versions must not decide that.  A value that the row
+-- has already may be repeated.
+CREATE FUNCTION miosa.refuse_administered(given jsonb, old jsonb, new jsonb) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+	administered CONSTANT text[] := ARRAY['collected_at', 'collected_by', 'deleted_at', 'missing_at', 'pinned', 'promoted_at',
+		'promoted_over', 'verified_at'];
+	field text;
+BEGIN
+	IF NOT given ?| administered OR miosa.administers() THEN
+		RETURN;
+	END IF;
+	SELECT a.name INTO field FROM unnest(administered) a (name)
+		WHERE given ? a.name AND new -> a.name IS DISTINCT FROM old -> a.name
+		ORDER BY a.name LIMIT 1;
+	IF FOUND THEN
+		PERFORM miosa.raise_condition('FORBIDDEN', format('permission denied to set field "%s"', field),
+			format('Role "%s" does not have the rights of miosa_admin. The present value is %s, the given value is %s.',
+				miosa.caller(), coalesce(old -> field, 'null'), given -> field),
+			'Leave the field out, or have an administrator make this call.');
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.refuse_administered(jsonb, jsonb, jsonb) IS 'Raises FORBIDDEN when fields that were given change what only administrators may set in a version (old and new) or in its release';
+
 -- Insert or change the release of a version, before the version becomes ready
 -- and closes it.
 CREATE FUNCTION miosa.put_release(d miosa.deployments, v miosa.versions, given jsonb) RETURNS miosa.releases
@@ -311,6 +336,7 @@ BEGIN
 	IF FOUND THEN
 		new := miosa.merge_fields(old, given,
 			ARRAY['deployment_id', 'deployment_version_id', 'tenant_id'], NULL);
+		PERFORM miosa.refuse_administered(given, to_jsonb(old), to_jsonb(new));
 		PERFORM miosa.check_uri(new.storage_uri, 'storage_uri');
 		IF new IS DISTINCT FROM old THEN
 			UPDATE miosa.releases r SET id = new.id, kind = new.kind,
@@ -338,6 +364,7 @@ BEGIN
 		old.created_at := now();
 		new := miosa.merge_fields(old, given,
 			ARRAY['deployment_id', 'deployment_version_id', 'tenant_id'], NULL);
+		PERFORM miosa.refuse_administered(given, to_jsonb(old), to_jsonb(new));
 		new.updated_at := now();
 		PERFORM miosa.check_id(new.id, 'release id');
 		PERFORM miosa.check_uri(new.storage_uri, 'storage_uri');
@@ -408,6 +435,7 @@ BEGIN
 	new.promoted_over := coalesce(old.promoted_over, new.promoted_over);
 	new.promoted_at := greatest(old.promoted_at, new.promoted_at);
 	new.archived_at := coalesce(old.archived_at, new.archived_at);
+	PERFORM miosa.refuse_administered(given, to_jsonb(old), to_jsonb(new));
 	IF old.state IN ('created', 'building') THEN
 		new.artifact_uri := coalesce(new.artifact_uri, storage_uri);
 		new.artifact_sha256 := lower(coalesce(new.artifact_sha256, sha256) COLLATE "C");

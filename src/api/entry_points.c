@@ -34,6 +34,7 @@ PG_FUNCTION_INFO_V1(mrb_entry_bounded);
 PG_FUNCTION_INFO_V1(mrb_entry_unbounded);
 PG_FUNCTION_INFO_V1(mrb_entry_inner);
 PG_FUNCTION_INFO_V1(mrb_entry_trigger);
+PG_FUNCTION_INFO_V1(mrb_require_procedure);
 
 /* What an entry point finds out once. */
 typedef struct Entry
@@ -41,6 +42,9 @@ typedef struct Entry
 	FmgrInfo	other;			/* the function that does the work */
 	MrbGate		gate;
 } Entry;
+
+/* Whether a procedure of the extension runs. */
+static bool in_procedure = false;
 
 static Datum call_rows(PG_FUNCTION_ARGS);
 static Datum call_checked(PG_FUNCTION_ARGS);
@@ -120,8 +124,38 @@ call_rows(PG_FUNCTION_ARGS)
 static Datum
 call_checked(PG_FUNCTION_ARGS)
 {
+	bool		outer = in_procedure;
+	volatile Datum result = (Datum) 0;
+
 	mrb_size_limit_check_arguments(fcinfo);
-	return call_same(fcinfo);
+	in_procedure = get_func_prokind(fcinfo->flinfo->fn_oid) == PROKIND_PROCEDURE;
+	PG_TRY();
+	{
+		result = call_same(fcinfo);
+	}
+	PG_FINALLY();
+	{
+		in_procedure = outer;
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/*
+ * miosa.require_procedure(name): raise FORBIDDEN when the last step of a
+ * procedure, which runs with its caller's rights, is called by the caller itself
+ */
+Datum
+mrb_require_procedure(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	if (!in_procedure)
+		mrb_raise(MRB_ERR_FORBIDDEN,
+				  psprintf("only %s() can record that it has finished", name),
+				  "The function was called by itself.",
+				  psprintf("CALL %s();", name));
+	PG_RETURN_VOID();
 }
 
 /*

@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 
 #include "base/check_argument.h"
+#include "operation/actor.h"
 #include "operation/claims.h"
 #include "operation/deployment.h"
 #include "operation/tenancy.h"
@@ -20,6 +21,7 @@ PG_FUNCTION_INFO_V1(mrb_sees_deployment);
 PG_FUNCTION_INFO_V1(mrb_sees_all_tenants);
 PG_FUNCTION_INFO_V1(mrb_sees_endpoints);
 PG_FUNCTION_INFO_V1(mrb_may);
+PG_FUNCTION_INFO_V1(mrb_administers);
 PG_FUNCTION_INFO_V1(mrb_check_scope);
 PG_FUNCTION_INFO_V1(mrb_require_all_tenants);
 PG_FUNCTION_INFO_V1(mrb_check_visible);
@@ -77,6 +79,15 @@ mrb_may(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(mrb_tenancy_may(text_to_cstring(PG_GETARG_TEXT_PP(0)),
 								   scope_argument(fcinfo, 1)));
+}
+
+/*
+ * miosa.administers()
+ */
+Datum
+mrb_administers(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(mrb_actor_administers());
 }
 
 /*

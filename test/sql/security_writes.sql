@@ -68,9 +68,44 @@ SELECT removed FROM miosa_purge_expired() WHERE what = 'audit_events';
 RESET SESSION AUTHORIZATION;
 SELECT count(*) AS erased FROM (TABLE test.before EXCEPT TABLE test.production) d;
 
+-- A false last maintenance, for the doctor to see.
+SET SESSION AUTHORIZATION regress_attacker;
+SELECT test.refusal($$SELECT miosa.maintained(now(), 0)$$);
+RESET SESSION AUTHORIZATION;
+SELECT count(*) AS recorded FROM miosa.maintenance;
+
+-- Attack 3: who feeds versions decides where a rollback goes.
+CREATE ROLE regress_ci IN ROLE miosa_deployer;
+GRANT USAGE ON SCHEMA test TO regress_ci;
+GRANT EXECUTE ON FUNCTION test.refusal(text) TO regress_ci;
+CREATE TABLE test.choice AS SELECT to_jsonb(v) AS version, to_jsonb(r) AS release
+	FROM miosa.versions v LEFT JOIN miosa.releases r ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id;
+CREATE FUNCTION test.versions_changed() RETURNS bigint LANGUAGE sql AS $$
+	SELECT count(*) FROM (SELECT to_jsonb(v), to_jsonb(r) FROM miosa.versions v
+		LEFT JOIN miosa.releases r ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id EXCEPT TABLE test.choice) d $$;
+SET SESSION AUTHORIZATION regress_ci;
+SELECT field, test.refusal(format($$SELECT miosa_put_version('dep_1', 'ver_2', fields => %L)$$, jsonb_build_object(field, value)))
+FROM (VALUES ('pinned', to_jsonb(true)), ('promoted_over', '"ver_3"'), ('promoted_at', '"2199-01-01T00:00:00Z"')) f (field, value);
+SELECT field, test.refusal(format($$SELECT miosa_put_version('dep_1', 'ver_2', release => %L)$$, jsonb_build_object(field, value)))
+FROM (VALUES ('verified_at', '"2026-01-01T00:00:00Z"'::jsonb), ('collected_at', '"2026-01-01T00:00:00Z"'), ('collected_by', '"nobody"')) f (field, value);
+-- also in a version that is new, and in its release
+SELECT test.refusal($$SELECT miosa_put_version('dep_1', 'ver_7', fields => '{"pinned": true}')$$);
+SELECT test.refusal($$SELECT miosa_put_version('dep_1', 'ver_7', fields => '{"promoted_over": "ver_1"}')$$);
+SELECT field, test.refusal(format($$SELECT miosa_put_version('dep_1', 'ver_7', storage_uri => 'test://x', release => %L)$$, jsonb_build_object(field, value)))
+FROM (VALUES ('verified_at', '"2026-01-01T00:00:00Z"'::jsonb), ('missing_at', '"2026-01-01T00:00:00Z"'), ('deleted_at', '"2026-01-01T00:00:00Z"')) f (field, value);
+-- what the row has already is no change
+SELECT test.refusal($$SELECT miosa_put_version('dep_1', 'ver_2', fields => '{"pinned": false, "promoted_at": null}', release => '{"verified_at": null}')$$);
+RESET SESSION AUTHORIZATION;
+SELECT test.versions_changed();
+SET SESSION AUTHORIZATION regress_attacker;
+SELECT miosa_put_version('dep_1', 'ver_2', fields => '{"pinned": true}', release => '{"verified_at": "2026-01-01T00:00:00Z"}') #>> '{release,verified_at}' AS administrators_may;
+RESET SESSION AUTHORIZATION;
+
 -- The owner's plain statements work, and are recorded.
 UPDATE miosa.deployments SET active_version_id = 'ver_1' WHERE id = 'dep_1';
 SELECT target_version_id, target_rule FROM miosa.audit_events WHERE deployment_id = 'dep_1' ORDER BY seq DESC LIMIT 1;
 DROP OWNED BY regress_attacker;
 DROP ROLE regress_attacker;
+DROP OWNED BY regress_ci;
+DROP ROLE regress_ci;
 \i :cleanup
