@@ -125,6 +125,7 @@ OBJS = \
 	src/operation/served.o \
 	src/operation/target.o \
 	src/operation/tenancy.o \
+	src/operation/version.o \
 	src/operation/write_guard.o \
 	src/verifier/due_artifacts.o \
 	src/verifier/verifier.o \

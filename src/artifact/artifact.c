@@ -24,17 +24,20 @@
 #include "artifact/artifact_file.h"
 #include "artifact/artifact_http.h"
 #include "base/guc.h"
+#include "common/array.h"
 #include "common/query.h"
 
+/* LATERAL has each release looked up by its key. */
 static MrbQuery remember_query = {
 	.sql = "UPDATE miosa.releases r"
 	" SET verified_at = pg_catalog.clock_timestamp(), missing_at = NULL"
-	" FROM (SELECT s.deployment_id, s.id FROM miosa.releases s"
-	" WHERE s.deployment_id = $1 AND s.id = $2"
+	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) u (deployment_id, id)"
+	" CROSS JOIN LATERAL (SELECT s.deployment_id, s.id FROM miosa.releases s"
+	" WHERE s.deployment_id = u.deployment_id AND s.id = u.id"
 	" FOR NO KEY UPDATE SKIP LOCKED) free"
 	" WHERE r.deployment_id = free.deployment_id AND r.id = free.id",
 	.nargs = 2,
-	.argtypes = {TEXTOID, TEXTOID},
+	.argtypes = {TEXTARRAYOID, TEXTARRAYOID},
 	.expected = MRB_QUERY_UPDATE,
 };
 
@@ -199,10 +202,22 @@ mrb_artifact_is_younger(TimestampTz verified_at, int seconds)
 void
 mrb_artifact_record_present(const char *deployment_id, const char *release_id)
 {
+	Datum		deployment = CStringGetTextDatum(deployment_id);
+	Datum		release = CStringGetTextDatum(release_id);
+
+	mrb_artifact_record_all_present(&deployment, &release, 1);
+}
+
+/*
+ * Record many verifications in one statement.
+ */
+void
+mrb_artifact_record_all_present(Datum *deployment_ids, Datum *release_ids, int n)
+{
 	Datum		values[2];
 
-	values[0] = CStringGetTextDatum(deployment_id);
-	values[1] = CStringGetTextDatum(release_id);
+	values[0] = mrb_array_make(deployment_ids, NULL, n, TEXTOID);
+	values[1] = mrb_array_make(release_ids, NULL, n, TEXTOID);
 	mrb_query_open();
 	mrb_query_run(&remember_query, values, NULL);
 	mrb_query_close();

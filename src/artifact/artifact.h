@@ -46,9 +46,11 @@ extern bool mrb_artifact_is_file(const char *uri);
 /* Whether a verification is no older than so many seconds. */
 extern bool mrb_artifact_is_younger(TimestampTz verified_at, int seconds);
 
-/* Record that storage has it, unless the row is locked. */
+/* Record that storage has it, unless the row is locked; or has n of them. */
 extern void mrb_artifact_record_present(const char *deployment_id,
 										const char *release_id);
+extern void mrb_artifact_record_all_present(Datum *deployment_ids,
+											Datum *release_ids, int n);
 
 /*
  * Record that storage did not have it at asked_at, unless the row is locked.

@@ -104,7 +104,7 @@ MrbFinding
 mrb_attempt_choose(MrbAttempt *attempt)
 {
 	const MrbCallerRequest *request = attempt->request;
-	const MrbDeployment *seen = attempt->seen;
+	MrbDeployment *seen = attempt->seen;
 	MrbTarget  *target = &attempt->target;
 	MrbFinding	finding;
 

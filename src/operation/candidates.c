@@ -10,8 +10,9 @@
  * or by version_number where that is null.  A version that an operation has
  * promoted is not among these: it may have been rolled back from.
  *
- * Usually the first version qualifies, so the rows are read in two batches, a
- * small one and the rest, and reading ends when enough candidates were found.
+ * Usually the first version qualifies, and its row is all that a rollback needs.
+ * So candidates are looked for one at a time: the chain by the index, and loaded
+ * versions by a query for their ids, in batches, a small one first.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,84 +22,58 @@
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
-#include "utils/memutils.h"
+#include "utils/timestamp.h"
 
+#include "base/miosa_rollback.h"
+#include "common/index_lookup.h"
 #include "common/query.h"
 #include "operation/candidates.h"
 
 PG_FUNCTION_INFO_V1(mrb_default_target);
 
-/* Rows of the first batch, and of both. */
+/* Loaded versions of the first batch, and of the others. */
 #define FIRST_BATCH 8
-#define MAX_ROWS 1000
+#define BATCH 1000
+
+/* Candidates of a deployment at most. */
+#define MAX_CANDIDATES 1000
 
 /* An id has at most 255 characters. */
-#define ID_SIZE 256
+#define ID_SIZE (MRB_MAX_ID + 1)
 
-/* Columns of a version v and its release r, by enum FactColumn. */
-#define FACTS \
-	"v.id, v.version_number," \
-	" CASE WHEN v.state <> 'ready' THEN 'its state is ' || v.state" \
-	" WHEN r.collected_at IS NOT NULL THEN 'its artifact was collected'" \
-	" END, r.storage_uri, r.size_bytes, r.verified_at, r.missing_at, r.id," \
-	" v.state <> 'ready'"
-
-/* Columns of FACTS, and those that chain_query adds, from 1. */
-enum FactColumn
+/* An order of loaded versions; $2 and $3 are the last one's. */
+typedef struct LoadedOrder
 {
-	FACT_ID = 1,
-	FACT_NUMBER,
-	FACT_WHY_NOT,
-	FACT_URI,
-	FACT_SIZE,
-	FACT_VERIFIED,
-	FACT_MISSING,
-	FACT_RELEASE,
-	FACT_NOT_READY,
-	CHAIN_LOADED,				/* no operation promoted it */
-	CHAIN_PROMOTED_AT
+	const char *rule;
+	MrbQuery	query;
+} LoadedOrder;
+
+struct MrbCandidates
+{
+	const char *deployment_id;
+	const char *active_id;
+	int			listed;
+	int			qualifying;
+
+	/* The chain. */
+	MrbVersion	last;			/* at first the active version */
+	bool		ended;			/* no version follows the last one */
+	HTAB	   *passed;			/* ids before the last one, once there are two */
+
+	/* Loaded versions that follow the chain. */
+	int			order;			/* in orders[] */
+	MrbVersion	at;				/* last one of that order; at first the
+								 * chain's */
+	int			batch;			/* size of the batch, 0: none was read */
+	List	   *ids;			/* of the batch */
+	int			next;			/* in ids */
+	MemoryContext context;		/* of ids */
 };
 
-#define RELEASE \
-	" LEFT JOIN miosa.releases r" \
-	" ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id"
-
-typedef struct Walk
+enum
 {
-	Datum		deployment_id;
-	List	   *list;
-	int			qualifying;
-	MemoryContext context;		/* of the list */
-} Walk;
-
-/* The last version of the chain, if no operation promoted it. */
-typedef struct LoadedEnd
-{
-	bool		found;
-	Datum		number;
-	Datum		promoted_at;
-	bool		never_promoted;
-} LoadedEnd;
-
-/*
- * The chain begins with the given version, or else the active one.  Without
- * OFFSET the planner may read all versions of a large deployment.
- */
-static MrbQuery chain_query = {
-	.sql = "WITH RECURSIVE chain AS ("
-	" SELECT 0 AS step, v.* FROM miosa.versions v"
-	" WHERE v.deployment_id = $1 AND v.id = coalesce($2, (SELECT p.active_version_id"
-	" FROM miosa.deployments p WHERE p.id = $1))"
-	" UNION ALL"
-	" SELECT c.step + 1, v.*"
-	" FROM chain c CROSS JOIN LATERAL (SELECT * FROM miosa.versions o"
-	" WHERE o.deployment_id = $1 AND o.id = c.promoted_over OFFSET 0) v"
-	" WHERE c.step < $3"
-	") SELECT " FACTS ", v.promoted_over IS NULL AND v.promotion_seq IS NULL, v.promoted_at"
-	" FROM chain v" RELEASE
-	" ORDER BY v.step",
-	.nargs = 3,
-	.argtypes = {TEXTOID, TEXTOID, INT4OID},
+	BY_TIME,
+	BY_NUMBER
 };
 
 /*
@@ -106,28 +81,36 @@ static MrbQuery chain_query = {
  * versions that are smaller in (promoted_at, version_number), null first,
  * follow it, so no version comes twice.
  */
-static MrbQuery promoted_query = {
-	.sql = "SELECT " FACTS " FROM ("
-	" SELECT o.id FROM miosa.versions o"
-	" WHERE o.deployment_id = $1 AND o.promotion_seq IS NULL"
-	" AND (o.promoted_at, o.version_number) < ($2, $3)"
-	" ORDER BY o.promoted_at DESC, o.version_number DESC LIMIT $4 OFFSET $5) l"
-	" JOIN miosa.versions v ON v.deployment_id = $1 AND v.id = l.id" RELEASE
-	" ORDER BY v.promoted_at DESC, v.version_number DESC",
-	.nargs = 5,
-	.argtypes = {TEXTOID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID},
+static LoadedOrder orders[] = {
+	[BY_TIME] = {
+		.rule = "promoted_at",
+		.query = {
+			.sql = "SELECT o.id FROM miosa.versions o"
+			" WHERE o.deployment_id = $1 AND o.promotion_seq IS NULL"
+			" AND (o.promoted_at, o.version_number) < ($2, $3)"
+			" ORDER BY o.promoted_at DESC, o.version_number DESC LIMIT $4",
+			.nargs = 4,
+			.argtypes = {TEXTOID, TIMESTAMPTZOID, INT4OID, INT4OID},
+			.read_only = true,
+		},
+	},
+	[BY_NUMBER] = {
+		.rule = "version_number",
+		.query = {
+			.sql = "SELECT o.id FROM miosa.versions o"
+			" WHERE o.deployment_id = $1 AND o.promotion_seq IS NULL"
+			" AND o.promoted_at IS NULL AND o.version_number < $3"
+			" ORDER BY o.version_number DESC LIMIT $4",
+			.nargs = 4,
+			.argtypes = {TEXTOID, TIMESTAMPTZOID, INT4OID, INT4OID},
+			.read_only = true,
+		},
+	},
 };
 
-static MrbQuery number_query = {
-	.sql = "SELECT " FACTS " FROM ("
-	" SELECT * FROM miosa.versions v"
-	" WHERE v.deployment_id = $1 AND v.promotion_seq IS NULL"
-	" AND v.promoted_at IS NULL AND v.version_number < $3"
-	" ORDER BY v.version_number DESC LIMIT $4 OFFSET $5) v" RELEASE
-	" ORDER BY v.version_number DESC",
-	.nargs = 5,
-	.argtypes = {TEXTOID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID},
-};
+#define RELEASE \
+	" LEFT JOIN miosa.releases r" \
+	" ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id"
 
 /* Never suggest a newer version: it may be the faulty one. */
 static MrbQuery nearest_query = {
@@ -172,12 +155,12 @@ static MrbQuery unpublished_query = {
 	.argtypes = {TEXTOID},
 };
 
-static void walk_chain(Walk *walk, LoadedEnd *end);
-static void walk_loaded(Walk *walk, MrbQuery *query, const char *rule,
-						const LoadedEnd *end);
-static HTAB *create_id_table(void);
-static void add_candidate(Walk *walk, uint64 row, const char *rule);
-static bool enough(const Walk *walk);
+static bool next_promoted_over(MrbCandidates *search, MrbCandidate *it);
+static bool was_passed(MrbCandidates *search, const char *id);
+static HTAB *create_id_table(MemoryContext context);
+static bool next_loaded(MrbCandidates *search, MrbCandidate *it);
+static bool read_batch(MrbCandidates *search);
+static void judge(MrbCandidate *it);
 
 /*
  * miosa.default_target(deployment_id): the target by the recorded state, without
@@ -186,131 +169,143 @@ static bool enough(const Walk *walk);
 Datum
 mrb_default_target(PG_FUNCTION_ARGS)
 {
-	ListCell   *cell;
+	MrbDeployment *deployment;
+	MrbCandidates *search;
+	MrbCandidate *it = NULL;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	foreach(cell, mrb_candidates_list(text_to_cstring(PG_GETARG_TEXT_PP(0))))
+	mrb_index_lookup_begin();
+	deployment = mrb_deployment_look(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+									 NULL, NULL);
+	if (deployment != NULL)
 	{
-		MrbCandidate *it = lfirst(cell);
-
-		if (it->why_not == NULL && it->artifact.missing_at == 0)
-			PG_RETURN_TEXT_P(cstring_to_text(it->id));
+		search = mrb_candidates_begin(deployment);
+		do
+			it = mrb_candidates_next(search);
+		while (it != NULL &&
+			   (it->why_not != NULL || it->version.artifact.missing_at != 0));
 	}
-	PG_RETURN_NULL();
+	mrb_index_lookup_end();
+	if (it == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(it->version.id));
 }
 
 /*
- * List the versions that a rollback tries, in this order.
+ * Begin to look for candidates of a deployment.
  */
-List *
-mrb_candidates_list(const char *deployment_id)
+MrbCandidates *
+mrb_candidates_begin(const MrbDeployment *deployment)
 {
-	Walk		walk = {
-		.deployment_id = CStringGetTextDatum(deployment_id),
-		.context = CurrentMemoryContext,
-	};
-	LoadedEnd	end = {0};
+	MrbCandidates *search = palloc0(sizeof(MrbCandidates));
 
-	walk_chain(&walk, &end);
-	if (end.found)
+	search->deployment_id = deployment->id;
+	search->active_id = deployment->active.id;
+	search->last = deployment->active;
+	search->context = CurrentMemoryContext;
+	return search;
+}
+
+/*
+ * Find the next candidate.
+ */
+MrbCandidate *
+mrb_candidates_next(MrbCandidates *search)
+{
+	MrbCandidate *it;
+
+	if (search->qualifying >= MRB_CANDIDATE_ENOUGH ||
+		search->listed >= MAX_CANDIDATES)
+		return NULL;
+	it = palloc0(sizeof(MrbCandidate));
+	if (!next_promoted_over(search, it) && !next_loaded(search, it))
+		return NULL;
+	mrb_version_look_release(&it->version, search->deployment_id, NULL);
+	judge(it);
+	search->listed++;
+	if (it->why_not == NULL)
+		search->qualifying++;
+	return it;
+}
+
+/*
+ * Judge a version by the recorded state.
+ */
+static void
+judge(MrbCandidate *it)
+{
+	const MrbVersion *version = &it->version;
+
+	if (strcmp(version->state, "ready") != 0)
 	{
-		walk_loaded(&walk, &promoted_query, "promoted_at", &end);
-		walk_loaded(&walk, &number_query, "version_number", &end);
+		it->condition = MRB_ERR_VERSION_NOT_READY;
+		it->why_not = psprintf("its state is %s", version->state);
 	}
-	return walk.list;
+	else if (version->collected_at != 0)
+	{
+		it->condition = MRB_ERR_ARTIFACT_GONE;
+		it->why_not = "its artifact was collected";
+	}
 }
 
 /*
  * Follow promoted_over.  A chain that was tampered with may be a circle.
  */
-static void
-walk_chain(Walk *walk, LoadedEnd *end)
+static bool
+next_promoted_over(MrbCandidates *search, MrbCandidate *it)
 {
-	HTAB	   *seen = create_id_table();
-	char	   *start = NULL;
-	int			steps = FIRST_BATCH;
-	bool		more = true;
+	const MrbVersion *last = &search->last;
 
-	while (more && !enough(walk))
+	if (search->ended)
+		return false;
+	if (last->promoted_over == NULL ||
+		was_passed(search, last->promoted_over) ||
+		!mrb_version_look(&it->version, search->deployment_id,
+						  last->promoted_over, NULL))
 	{
-		Datum		values[3];
-		bool		nulls[3] = {false, start == NULL, false};
-		uint64		rows;
-		bool		found = false;
-
-		values[0] = walk->deployment_id;
-		values[1] = start ? CStringGetTextDatum(start) : (Datum) 0;
-		values[2] = Int32GetDatum(steps);
-		mrb_query_open();
-		rows = mrb_query_run(&chain_query, values, nulls);
-		for (uint64 row = 0; row < rows && !found && !enough(walk); row++)
-		{
-			bool		isnull;
-
-			start = mrb_query_text(row, FACT_ID);
-			if (row == 0 && hash_get_num_entries(seen) > 0)
-				continue;
-			(void) hash_search(seen, start, HASH_ENTER, &found);
-			if (found)
-				break;
-			if (hash_get_num_entries(seen) > 1)
-				add_candidate(walk, row, "promoted_over");
-			end->found = mrb_query_bool(row, CHAIN_LOADED);
-			end->number = Int32GetDatum(mrb_query_int32(row, FACT_NUMBER, 0));
-			end->promoted_at = mrb_query_datum(row, CHAIN_PROMOTED_AT, &isnull);
-			end->never_promoted = isnull;
-		}
-		mrb_query_close();
-		more = !found && rows == (uint64) steps + 1 && steps == FIRST_BATCH;
-		steps = MAX_ROWS - FIRST_BATCH;
+		search->ended = true;
+		search->at = *last;
+		search->order = TIMESTAMP_IS_NOBEGIN(last->promoted_at) ? BY_NUMBER :
+			BY_TIME;
+		return false;
 	}
-	hash_destroy(seen);
+	it->rule = "promoted_over";
+	search->last = it->version;
+	return true;
 }
 
 /*
- * Continue with loaded versions, in the order of a query.
+ * Whether the chain has passed a version already.  Most chains are left after
+ * their first version, which needs no table.
  */
-static void
-walk_loaded(Walk *walk, MrbQuery *query, const char *rule,
-			const LoadedEnd *end)
+static bool
+was_passed(MrbCandidates *search, const char *id)
 {
-	int			limit = FIRST_BATCH;
-	int			offset = 0;
-	bool		more = true;
+	bool		found;
 
-	while (more && !enough(walk))
+	if (search->listed == 0)
+		return strcmp(id, search->active_id) == 0;
+	if (search->passed == NULL)
 	{
-		Datum		values[5];
-		bool		nulls[5] = {false, end->never_promoted, false, false, false};
-		int			rows;
-
-		values[0] = walk->deployment_id;
-		values[1] = end->promoted_at;
-		values[2] = end->number;
-		values[3] = Int32GetDatum(limit);
-		values[4] = Int32GetDatum(offset);
-		mrb_query_open();
-		rows = (int) mrb_query_run(query, values, nulls);
-		for (int row = 0; row < rows && !enough(walk); row++)
-			add_candidate(walk, row, rule);
-		mrb_query_close();
-		more = rows == limit;
-		offset += limit;
-		limit = MAX_ROWS;
+		search->passed = create_id_table(search->context);
+		(void) hash_search(search->passed, search->active_id, HASH_ENTER, NULL);
 	}
+	(void) hash_search(search->passed, search->last.id, HASH_ENTER, NULL);
+	(void) hash_search(search->passed, id, HASH_FIND, &found);
+	return found;
 }
 
 /*
- * Create the set of ids that the chain has passed.
+ * Create a set of ids.
  */
 static HTAB *
-create_id_table(void)
+create_id_table(MemoryContext context)
 {
 	HASHCTL		info = {
 		.keysize = ID_SIZE,
 		.entrysize = ID_SIZE,
-		.hcxt = CurrentMemoryContext,
+		.hcxt = context,
 	};
 
 	return hash_create("miosa_rollback candidates", 32, &info,
@@ -318,39 +313,63 @@ create_id_table(void)
 }
 
 /*
- * Append a row of a query to the list of candidates.
+ * Go on with loaded versions, if the chain ended with one: first in the one
+ * order, then in the other.
  */
-static void
-add_candidate(Walk *walk, uint64 row, const char *rule)
+static bool
+next_loaded(MrbCandidates *search, MrbCandidate *it)
 {
-	MemoryContext spi = MemoryContextSwitchTo(walk->context);
-	MrbCandidate *it = palloc(sizeof(MrbCandidate));
+	if (!search->last.loaded)
+		return false;
+	for (; search->order <= BY_NUMBER; search->order++)
+	{
+		while (search->next < list_length(search->ids) || read_batch(search))
+		{
+			const char *id = list_nth(search->ids, search->next++);
 
-	it->id = mrb_query_text(row, FACT_ID);
-	it->number = mrb_query_int32(row, FACT_NUMBER, 0);
-	it->rule = rule;
-	it->why_not = mrb_query_text(row, FACT_WHY_NOT);
-	it->condition = mrb_query_bool(row, FACT_NOT_READY) ? MRB_ERR_VERSION_NOT_READY :
-		MRB_ERR_ARTIFACT_GONE;
-	it->artifact.uri = mrb_query_text(row, FACT_URI);
-	it->artifact.size = mrb_query_int64(row, FACT_SIZE, -1);
-	it->artifact.verified_at = mrb_query_timestamp(row, FACT_VERIFIED, 0);
-	it->artifact.missing_at = mrb_query_timestamp(row, FACT_MISSING, 0);
-	it->release_id = mrb_query_text(row, FACT_RELEASE);
-	walk->list = lappend(walk->list, it);
-	if (it->why_not == NULL)
-		walk->qualifying++;
-	MemoryContextSwitchTo(spi);
+			if (!mrb_version_look(&it->version, search->deployment_id, id, NULL))
+				continue;
+			it->rule = orders[search->order].rule;
+			search->at = it->version;
+			return true;
+		}
+		search->at = search->last;
+		search->batch = 0;
+	}
+	return false;
 }
 
 /*
- * Whether the list is long enough.
+ * Read the next ids in an order, in the snapshot that was taken; false: there are
+ * none.  A batch that was not full was the last one.
  */
 static bool
-enough(const Walk *walk)
+read_batch(MrbCandidates *search)
 {
-	return walk->qualifying >= MRB_CANDIDATE_ENOUGH ||
-		list_length(walk->list) >= MAX_ROWS;
+	Datum		values[4];
+	uint64		rows;
+
+	if (search->batch > list_length(search->ids))
+		return false;
+	search->batch = search->batch == 0 ? FIRST_BATCH : BATCH;
+	search->ids = NIL;
+	search->next = 0;
+	values[0] = CStringGetTextDatum(search->deployment_id);
+	values[1] = TimestampTzGetDatum(search->at.promoted_at);
+	values[2] = Int32GetDatum(search->at.number);
+	values[3] = Int32GetDatum(search->batch);
+	mrb_query_open();
+	rows = mrb_query_run(&orders[search->order].query, values, NULL);
+	for (uint64 row = 0; row < rows; row++)
+	{
+		char	   *id = mrb_query_text(row, 1);
+		MemoryContext spi = MemoryContextSwitchTo(search->context);
+
+		search->ids = lappend(search->ids, id);
+		MemoryContextSwitchTo(spi);
+	}
+	mrb_query_close();
+	return rows > 0;
 }
 
 /*

@@ -8,27 +8,31 @@
 #ifndef MRB_CANDIDATES_H
 #define MRB_CANDIDATES_H
 
-#include "nodes/pg_list.h"
-
-#include "artifact/artifact.h"
 #include "base/errors.h"
+#include "operation/deployment.h"
 
 typedef struct MrbCandidate
 {
-	char	   *id;
-	int			number;			/* version_number */
+	MrbVersion	version;		/* with its release */
 	const char *rule;			/* promoted_over, promoted_at, version_number */
-	MrbCondition condition;		/* with why_not */
-	char	   *why_not;		/* NULL: it qualifies by the recorded state */
-	char	   *release_id;		/* NULL: no release */
-	MrbArtifact artifact;		/* uri is NULL without a release */
+	const char *why_not;		/* NULL: it qualifies by the recorded state */
+	MrbCondition condition;		/* else */
 } MrbCandidate;
 
-/* The list ends with so many qualifying ones, as storage is asked for no more. */
+/* What was found so far. */
+typedef struct MrbCandidates MrbCandidates;
+
+/* There are no more after so many that qualify: storage is asked for no more. */
 #define MRB_CANDIDATE_ENOUGH 3
 
-/* The versions that a rollback tries, in this order. */
-extern List *mrb_candidates_list(const char *deployment_id);
+/*
+ * Begin to look for the versions that a rollback from the active version tries,
+ * in this order.  The deployment and the memory context have to last as long.
+ */
+extern MrbCandidates *mrb_candidates_begin(const MrbDeployment *deployment);
+
+/* The next one, in the snapshot that was taken; NULL: there is none. */
+extern MrbCandidate *mrb_candidates_next(MrbCandidates *search);
 
 /*
  * The version nearest to the given one that is ready and whose artifact was

@@ -62,65 +62,10 @@ static MrbIndexLookup deployment_row = {
 	},
 };
 
-enum
-{
-	VERSION_ID,
-	VERSION_NUMBER,
-	VERSION_KIND,
-	VERSION_STATE,
-	VERSION_PROMOTED_OVER
-};
-
 static MrbIndexLookup owner_row = {
 	.table.name = "deployments",
 	.table.index = "deployments_pkey",
 	.table.columns = {"tenant_id"},
-};
-
-static MrbIndexLookup version_row = {
-	.table.name = "versions",
-	.table.index = "versions_pkey",
-	.table.columns = {
-		[VERSION_ID] = "id",
-		[VERSION_NUMBER] = "version_number",
-		[VERSION_KIND] = "kind",
-		[VERSION_STATE] = "state",
-		[VERSION_PROMOTED_OVER] = "promoted_over",
-	},
-	.table.types = {[VERSION_NUMBER] = INT4OID},
-};
-
-enum
-{
-	RELEASE_ID,
-	RELEASE_URI,
-	RELEASE_SHA256,
-	RELEASE_SIZE,
-	RELEASE_VERIFIED,
-	RELEASE_MISSING,
-	RELEASE_COLLECTED,
-	RELEASE_COLLECTED_BY
-};
-
-static MrbIndexLookup release_row = {
-	.table.name = "releases",
-	.table.index = "releases_deployment_id_deployment_version_id_key",
-	.table.columns = {
-		[RELEASE_ID] = "id",
-		[RELEASE_URI] = "storage_uri",
-		[RELEASE_SHA256] = "sha256",
-		[RELEASE_SIZE] = "size_bytes",
-		[RELEASE_VERIFIED] = "verified_at",
-		[RELEASE_MISSING] = "missing_at",
-		[RELEASE_COLLECTED] = "collected_at",
-		[RELEASE_COLLECTED_BY] = "collected_by",
-	},
-	.table.types = {
-		[RELEASE_SIZE] = INT8OID,
-		[RELEASE_VERIFIED] = TIMESTAMPTZOID,
-		[RELEASE_MISSING] = TIMESTAMPTZOID,
-		[RELEASE_COLLECTED] = TIMESTAMPTZOID,
-	},
 };
 
 static MrbIndexLookup capacity_row = {
@@ -175,10 +120,7 @@ static const MrbDeployment nothing = {0};
 
 static void read_version(MrbVersion *version, const char *deployment_id,
 						 const char *id, const MrbDeployment *seen);
-static void read_release(MrbVersion *version, const char *deployment_id,
-						 const MrbDeployment *seen);
 static const MrbVersion *find_seen(const MrbDeployment *seen, const char *id);
-static void read_artifact(MrbArtifact *artifact);
 static bool was_drained(const MrbVersion *version, const char *deployment_id);
 static Interval *read_retention(const char *tenant_id);
 static void count_healthy(MrbVersion *version, const char *deployment_id);
@@ -239,7 +181,7 @@ mrb_deployment_look(const char *id, const char *target_id,
 		it->serving = it->active;
 	read_version(&it->target, id, target_id, seen);
 	if (it->target.id != NULL)
-		read_release(&it->target, id, seen);
+		mrb_version_look_release(&it->target, id, find_seen(seen, target_id));
 	it->target_drained = was_drained(&it->target, id);
 	return it;
 }
@@ -397,41 +339,10 @@ static void
 read_version(MrbVersion *version, const char *deployment_id, const char *id,
 			 const MrbDeployment *seen)
 {
-	const MrbVersion *before = find_seen(seen, id);
-
-	if (id == NULL ||
-		!mrb_index_lookup_find_again(&version_row, &before->place, deployment_id, id))
-		return;
-	version->place = version_row.slot->tts_tid;
-	version->id = mrb_index_lookup_text(&version_row, VERSION_ID);
-	version->number = mrb_index_lookup_int32(&version_row, VERSION_NUMBER);
-	version->kind = mrb_index_lookup_text(&version_row, VERSION_KIND);
-	version->state = mrb_index_lookup_text(&version_row, VERSION_STATE);
-	version->promoted_over = mrb_index_lookup_text(&version_row, VERSION_PROMOTED_OVER);
-	mrb_index_lookup_close(&version_row);
-	if (strcmp(version->kind, "static") != 0)
+	if (id != NULL &&
+		mrb_version_look(version, deployment_id, id, find_seen(seen, id)) &&
+		strcmp(version->kind, "static") != 0)
 		count_healthy(version, deployment_id);
-}
-
-/*
- * Read the release of a version, which may have none.
- */
-static void
-read_release(MrbVersion *version, const char *deployment_id,
-			 const MrbDeployment *seen)
-{
-	const MrbVersion *before = find_seen(seen, version->id);
-
-	if (!mrb_index_lookup_find_again(&release_row, &before->release_place,
-									 deployment_id, version->id))
-		return;
-	version->release_place = release_row.slot->tts_tid;
-	version->release_id = mrb_index_lookup_text(&release_row, RELEASE_ID);
-	read_artifact(&version->artifact);
-	version->sha256 = mrb_index_lookup_text(&release_row, RELEASE_SHA256);
-	version->collected_at = mrb_index_lookup_timestamp(&release_row, RELEASE_COLLECTED);
-	version->collected_by = mrb_index_lookup_text(&release_row, RELEASE_COLLECTED_BY);
-	mrb_index_lookup_close(&release_row);
 }
 
 /*
@@ -445,21 +356,6 @@ find_seen(const MrbDeployment *seen, const char *id)
 	if (mrb_deployment_same_version(seen->active.id, id))
 		return &seen->active;
 	return &nothing.target;
-}
-
-/*
- * Read the artifact of the release that was found.
- */
-static void
-read_artifact(MrbArtifact *artifact)
-{
-	bool		unknown;
-	Datum		size = mrb_index_lookup_datum(&release_row, RELEASE_SIZE, &unknown);
-
-	artifact->uri = mrb_index_lookup_text(&release_row, RELEASE_URI);
-	artifact->size = unknown ? -1 : DatumGetInt64(size);
-	artifact->verified_at = mrb_index_lookup_timestamp(&release_row, RELEASE_VERIFIED);
-	artifact->missing_at = mrb_index_lookup_timestamp(&release_row, RELEASE_MISSING);
 }
 
 /*

@@ -14,27 +14,9 @@
 #include "storage/itemptr.h"
 #include "utils/jsonb.h"
 
-#include "artifact/artifact.h"
 #include "base/compat.h"
 #include "operation/finding.h"
-
-/* A version; the target's is together with its release. */
-typedef struct MrbVersion
-{
-	char	   *id;				/* NULL: no such version */
-	int			number;			/* version_number */
-	char	   *kind;			/* static, dynamic, sandbox_backed */
-	char	   *state;			/* must be ready to become active */
-	char	   *promoted_over;	/* version that it was promoted over */
-	char	   *release_id;		/* NULL: it has no release */
-	MrbArtifact artifact;		/* uri is NULL without a release */
-	char	   *sha256;			/* of its artifact */
-	TimestampTz collected_at;	/* artifact given up, 0: kept */
-	char	   *collected_by;	/* role that collected it */
-	int			healthy;		/* healthy instances, 0 when static */
-	ItemPointerData place;		/* of its row, when it was read */
-	ItemPointerData release_place;	/* of its release's row */
-} MrbVersion;
+#include "operation/version.h"
 
 typedef struct MrbDeployment
 {

@@ -22,6 +22,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -400,18 +401,32 @@ write_target(GroupRun *group, Target *target, MrbRowWrite *write,
 static void
 finish_all(GroupRun *group)
 {
+	int			most = list_length(group->rest);
+	Datum	   *deployment_ids;
+	Datum	   *release_ids;
+	int			n = 0;
 	ListCell   *cell;
 
+	if (most == 0)
+		return;
+	MemoryContextSwitchTo(group->kept);
+	deployment_ids = palloc(most * sizeof(Datum));
+	release_ids = palloc(most * sizeof(Datum));
 	foreach(cell, group->rest)
 	{
 		Rest	   *rest = lfirst(cell);
 
 		begin_target(group);
 		mrb_operation_settle(&rest->operation, &rest->written);
-		if (rest->release_id != NULL)
-			mrb_artifact_record_present(rest->operation.deployment_id,
-										rest->release_id);
+		if (rest->release_id == NULL)
+			continue;
+		MemoryContextSwitchTo(group->kept);
+		deployment_ids[n] = CStringGetTextDatum(rest->operation.deployment_id);
+		release_ids[n++] = CStringGetTextDatum(rest->release_id);
 	}
+	begin_target(group);
+	if (n > 0)
+		mrb_artifact_record_all_present(deployment_ids, release_ids, n);
 }
 
 /*

@@ -16,6 +16,7 @@
 
 #include "artifact/artifact_batch.h"
 #include "base/json_build.h"
+#include "common/index_lookup.h"
 #include "operation/caller_request.h"
 #include "operation/candidates.h"
 #include "operation/target.h"
@@ -23,14 +24,24 @@
 /* Each probe may take artifact_timeout; this bounds the time of a refusal. */
 #define MAX_PROBES MRB_CANDIDATE_ENOUGH
 
+/* Versions that a search skipped. */
+typedef struct Skipped
+{
+	bool		any;
+	StringInfoData json;		/* elements of an array */
+	StringInfoData text;
+} Skipped;
+
 static MrbFinding check_artifact(const MrbDeployment *deployment,
 								 const char *version_id,
 								 const MrbArtifact *artifact, bool named,
 								 bool promotion, bool accept_unverified,
 								 MrbArtifactBatch *batch,
 								 MrbArtifactCheck *check, bool *pending);
-static void skip(StringInfo json, StringInfo text, const MrbCandidate *it,
-				 const char *code, const char *why);
+static MrbCandidate *next_qualifying(MrbCandidates *search, bool in_snapshot,
+									 Skipped *skipped);
+static void skip(Skipped *skipped, const MrbCandidate *it,
+				 MrbCondition condition, const char *why);
 
 /*
  * Take the version that the caller named.  An active version is not verified
@@ -82,59 +93,69 @@ mrb_target_recorded(const MrbDeployment *deployment, MrbTarget *target)
  * Search for the version to return to.
  */
 void
-mrb_target_default(const MrbDeployment *deployment, bool accept_unverified,
+mrb_target_default(MrbDeployment *deployment, bool accept_unverified,
 				   MrbArtifactBatch *batch, MrbTarget *target)
 {
-	StringInfoData json;
-	StringInfoData text;
-	ListCell   *cell;
+	MrbCandidates *search = mrb_candidates_begin(deployment);
+	MrbCandidate *it;
+	Skipped		skipped = {0};
 	int			probes = 0;
 
 	memset(target, 0, sizeof(*target));
-	initStringInfo(&json);
-	initStringInfo(&text);
-	foreach(cell, mrb_candidates_list(deployment->id))
+	while ((it = next_qualifying(search, batch != NULL, &skipped)) != NULL)
 	{
-		MrbCandidate *it = lfirst(cell);
+		const MrbVersion *version = &it->version;
 		MrbArtifactCheck check;
 		MrbFinding	finding;
 
-		if (it->why_not != NULL)
-		{
-			skip(&json, &text, it, mrb_errors_condition_name(it->condition),
-				 it->why_not);
-			continue;
-		}
-		finding = check_artifact(deployment, it->id, &it->artifact, false, false,
-								 accept_unverified, batch, &check,
-								 &target->pending);
+		finding = check_artifact(deployment, version->id, &version->artifact,
+								 false, false, accept_unverified, batch,
+								 &check, &target->pending);
 		if (target->pending)
 			return;
-		if (check.state == MRB_ARTIFACT_GONE)
+		if (check.state != MRB_ARTIFACT_GONE)
 		{
-			skip(&json, &text, it, mrb_errors_condition_name(MRB_ERR_ARTIFACT_GONE),
-				 "its artifact is gone from storage");
-			if (++probes >= MAX_PROBES)
-			{
-				appendStringInfoString(&text,
-									   ", and older versions were not checked");
-				break;
-			}
-			continue;
+			deployment->target = *version;
+			target->id = version->id;
+			target->rule = it->rule;
+			target->artifact = finding;
+			target->verified = check.probed &&
+				check.state == MRB_ARTIFACT_PRESENT;
+			break;
 		}
-		target->id = it->id;
-		target->rule = it->rule;
-		target->artifact = finding;
-		target->verified = check.probed &&
-			check.state == MRB_ARTIFACT_PRESENT;
-		break;
+		skip(&skipped, it, MRB_ERR_ARTIFACT_GONE,
+			 "its artifact is gone from storage");
+		if (++probes >= MAX_PROBES)
+		{
+			appendStringInfoString(&skipped.text,
+								   ", and older versions were not checked");
+			break;
+		}
 	}
 
-	if (json.len > 0)
+	if (skipped.any)
 	{
-		target->skipped = psprintf("[%s]", json.data);
-		target->skipped_text = text.data;
+		target->skipped = psprintf("[%s]", skipped.json.data);
+		target->skipped_text = skipped.text.data;
 	}
+}
+
+/*
+ * Find the next candidate that qualifies by the recorded state.  If storage was
+ * asked for the one before, that was in no snapshot, so a new one is taken.
+ */
+static MrbCandidate *
+next_qualifying(MrbCandidates *search, bool in_snapshot, Skipped *skipped)
+{
+	MrbCandidate *it;
+
+	if (!in_snapshot)
+		mrb_index_lookup_begin();
+	while ((it = mrb_candidates_next(search)) != NULL && it->why_not != NULL)
+		skip(skipped, it, it->condition, it->why_not);
+	if (!in_snapshot)
+		mrb_index_lookup_end();
+	return it;
 }
 
 /*
@@ -209,15 +230,24 @@ check_artifact(const MrbDeployment *deployment, const char *version_id,
  * Append a skipped version to the elements of a JSON array and to the text.
  */
 static void
-skip(StringInfo json, StringInfo text, const MrbCandidate *it,
-	 const char *code, const char *why)
+skip(Skipped *skipped, const MrbCandidate *it, MrbCondition condition,
+	 const char *why)
 {
+	StringInfo	json = &skipped->json;
+	StringInfo	text = &skipped->text;
+
+	if (!skipped->any)
+	{
+		initStringInfo(json);
+		initStringInfo(text);
+	}
 	mrb_json_build_object(json, NULL);
-	mrb_json_build_string(json, "version_id", it->id);
-	mrb_json_build_integer(json, "version_number", it->number);
-	mrb_json_build_string(json, "code", code);
+	mrb_json_build_string(json, "version_id", it->version.id);
+	mrb_json_build_integer(json, "version_number", it->version.number);
+	mrb_json_build_string(json, "code", mrb_errors_condition_name(condition));
 	mrb_json_build_string(json, "why", why);
 	mrb_json_build_end(json);
-	appendStringInfo(text, "%sv%d (\"%s\"): %s", text->len ? ", " : "",
-					 it->number, it->id, why);
+	appendStringInfo(text, "%sv%d (\"%s\"): %s", skipped->any ? ", " : "",
+					 it->version.number, it->version.id, why);
+	skipped->any = true;
 }

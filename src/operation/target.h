@@ -37,8 +37,12 @@ extern void mrb_target_named(const MrbDeployment *deployment, bool promotion,
 extern void mrb_target_recorded(const MrbDeployment *deployment,
 								MrbTarget *target);
 
-/* The version to return to if the caller named none. */
-extern void mrb_target_default(const MrbDeployment *deployment,
+/*
+ * The version to return to if the caller named none; it becomes
+ * deployment->target.  With a batch the rows are read in the snapshot that was
+ * taken, without one in new snapshots.
+ */
+extern void mrb_target_default(MrbDeployment *deployment,
 							   bool accept_unverified,
 							   struct MrbArtifactBatch *batch, MrbTarget *target);
 

@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 
 #include "base/guc.h"
+#include "common/index_lookup.h"
 #include "common/query.h"
 #include "operation/candidates.h"
 #include "verifier/due_artifacts.h"
@@ -44,7 +45,7 @@ static MrbQuery estimate_query = {
 
 static List *read_ids(const char *after, int limit);
 static List *add_due(List *due, char *deployment_id);
-static bool is_due(const MrbCandidate *candidate);
+static bool is_due(const MrbVersion *version);
 
 /*
  * At least one deployment is scanned, so that a slow one does not stop the
@@ -127,28 +128,36 @@ read_ids(const char *after, int limit)
 static List *
 add_due(List *due, char *deployment_id)
 {
-	ListCell   *cell;
+	MrbDeployment *deployment;
+	MrbCandidates *search;
+	MrbCandidate *candidate;
 	int			missing = 0;
 
-	foreach(cell, mrb_candidates_list(deployment_id))
+	mrb_index_lookup_begin();
+	deployment = mrb_deployment_look(deployment_id, NULL, NULL);
+	search = deployment != NULL ? mrb_candidates_begin(deployment) : NULL;
+	while (search != NULL && missing < MAX_MISSING &&
+		   (candidate = mrb_candidates_next(search)) != NULL)
 	{
-		MrbCandidate *candidate = lfirst(cell);
+		const MrbVersion *version = &candidate->version;
 
 		if (candidate->why_not != NULL)
 			continue;
-		if (is_due(candidate))
+		if (is_due(version))
 		{
 			MrbDueArtifact *found = palloc(sizeof(MrbDueArtifact));
 
 			found->deployment_id = deployment_id;
-			found->version_id = candidate->id;
-			found->release_id = candidate->release_id;
-			found->artifact = candidate->artifact;
+			found->version_id = version->id;
+			found->release_id = version->release_id;
+			found->artifact = version->artifact;
 			due = lappend(due, found);
 		}
-		if (candidate->artifact.missing_at == 0 || ++missing >= MAX_MISSING)
+		if (version->artifact.missing_at == 0)
 			break;
+		missing++;
 	}
+	mrb_index_lookup_end();
 	return due;
 }
 
@@ -157,9 +166,9 @@ add_due(List *due, char *deployment_id)
  * checked as often, since it can be restored.
  */
 static bool
-is_due(const MrbCandidate *candidate)
+is_due(const MrbVersion *version)
 {
-	return candidate->release_id != NULL &&
-		!mrb_artifact_is_younger(Max(candidate->artifact.verified_at, candidate->artifact.missing_at),
+	return version->release_id != NULL &&
+		!mrb_artifact_is_younger(Max(version->artifact.verified_at, version->artifact.missing_at),
 								 mrb_artifact_max_age / 2);
 }

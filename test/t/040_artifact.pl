@@ -306,6 +306,27 @@ my ($single) = $node->safe_psql('postgres',
 	"BEGIN; SELECT miosa_rollback('s_3') -> 'operation' ->> 'target_version_id'; ROLLBACK");
 is($single, 'v1', 'as a single call does');
 
+# Storage is asked for three versions at most
+$node->safe_psql('postgres', <<"EOS");
+SELECT miosa_put_deployment('three', 'ten_1', 'three');
+SELECT miosa_put_version('three', 'v' || n, n, storage_uri => '@{[ $sink->url ]}/three-' || n) FROM generate_series(1, 5) n;
+SELECT miosa_promote('three', 'v' || n) FROM generate_series(1, 5) n;
+UPDATE miosa.releases SET verified_at = NULL WHERE deployment_id = 'three';
+EOS
+$sink->answer('^/three-[234]', status => 404);
+$sink->clear;
+my $passed = join ', ',
+  map { qq{v$_ ("v$_"): its artifact is gone from storage} } 4, 3, 2;
+my (undef, undef, $refusal) =
+  $node->psql('postgres', "SELECT miosa_rollback('three')");
+$passed = "Skipped: $passed, and older versions were not checked.";
+like($refusal, qr/DETAIL: +\Q$passed\E/, 'three versions that are gone are enough');
+is( $node->safe_psql(
+		'postgres', "SELECT detail FROM miosa.rollback_group(ARRAY['three'])"),
+	$passed,
+	'in a group too');
+is(asked('/three-1'), '', 'and the one before is not asked for');
+
 # Of one artifact that many deployments have, storage is asked once
 $sink->clear;
 $node->safe_psql('postgres',
