@@ -271,6 +271,7 @@ REGRESS = \
 	maintenance \
 	monitoring \
 	grants \
+	security_arguments \
 	security_roles \
 	security_writes \
 	security_tenants \

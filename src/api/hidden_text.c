@@ -119,7 +119,8 @@ mrb_reveal(PG_FUNCTION_ARGS)
 Datum
 mrb_check_secret(PG_FUNCTION_ARGS)
 {
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *name = PG_ARGISNULL(0) ? "" :
+	text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *value = PG_ARGISNULL(1) ? "" :
 	text_to_cstring(PG_GETARG_TEXT_PP(1));
 	bool		masked = strcmp(value, MRB_SECRET_MASK) == 0;

@@ -124,7 +124,9 @@ mrb_check_visible(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	mrb_check_argument_visible(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+							   PG_ARGISNULL(1) ? "text" :
 							   text_to_cstring(PG_GETARG_TEXT_PP(1)),
+							   PG_ARGISNULL(2) ? NULL :
 							   text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 }
@@ -148,6 +150,7 @@ scope_argument(FunctionCallInfo fcinfo, int arg)
 	int			scope = mrb_claims_scope(name, strlen(name));
 
 	if (scope == 0)
-		elog(ERROR, "unknown scope \"%s\"", name);
+		mrb_check_argument_refuse("argument", "scope", name, NULL,
+								  "Use one of: read, rollback, deploy, report, speak.");
 	return scope;
 }
