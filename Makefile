@@ -11,6 +11,8 @@
 #   make fuzz      a million odd values, none of which may change a request
 #   make torture   100,000 deliveries while processes are ended at random, and
 #                  a full queue of notifications
+#   make sqlsmith  20,000 made-up queries as an operator, and as a deployer, of
+#                  one tenant: no crash, nothing of another tenant
 #   make sanitize  the suites with AddressSanitizer and
 #                  UndefinedBehaviorSanitizer: no report
 #   make coverage  which lines and branches the suites run: 90 % of the lines
@@ -18,7 +20,7 @@
 #   make lint      the rules that a compiler does not check
 #   make indent    rewrite the C files as pgindent would
 #
-# demo, test, bench, fuzz, torture and the three after it install the packages
+# demo, test, bench, fuzz, torture and the four after it install the packages
 # that they need; test/packages says which. They take
 #
 #   PG_CONFIG=/path/to/pg_config    another PostgreSQL, 15 to 18, than Debian's
@@ -328,7 +330,7 @@ GIVEN_PG_CONFIG := $(PG_CONFIG)
 PG_CONFIG ?= pg_config
 
 # Targets that run before PostgreSQL is installed must not need pg_config.
-ifneq ($(filter-out demo test bench fuzz torture sanitize coverage valgrind lint indent,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo test bench fuzz torture sqlsmith sanitize coverage valgrind lint indent,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
@@ -340,8 +342,8 @@ $(INSTALL_SQL): $(SQL_PIECES) $(EXTENSION).control
 	cat $(SQL_PIECES) > $@
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench fuzz torture sanitize coverage valgrind lint indent
-demo test bench fuzz sanitize coverage valgrind:
+.PHONY: demo test bench fuzz torture sqlsmith sanitize coverage valgrind lint indent
+demo test bench fuzz sqlsmith sanitize coverage valgrind:
 	@PG_CONFIG='$(GIVEN_PG_CONFIG)' KEEP='$(KEEP)' SUITES='$(SUITES)' \
 		TESTS='$(TESTS)' JOBS='$(or $(JOBS),3)' LOAD='$(or $(LOAD),0)' \
 		test/run $@
