@@ -150,10 +150,12 @@ mrb_secret_refusal(PG_FUNCTION_ARGS)
 		.origins = optional_text(fcinfo, 0),
 		.adapters = optional_text(fcinfo, 1),
 	};
-	char	   *problem = mrb_secret_scope_problem(&scope,
-												   text_to_cstring(PG_GETARG_TEXT_PP(2)),
-												   optional_text(fcinfo, 3));
+	char	   *url = optional_text(fcinfo, 2);
+	char	   *problem = NULL;
 
+	/* A row without a URL cannot be stored. */
+	if (url != NULL)
+		problem = mrb_secret_scope_problem(&scope, url, optional_text(fcinfo, 3));
 	if (problem == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(problem));

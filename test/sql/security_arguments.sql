@@ -11,6 +11,7 @@ SET client_min_messages = error;
 SELECT test.history('dep_own', 3), test.history('dep_dynamic', 2, 'dynamic');
 INSERT INTO miosa.storages (prefix, endpoint) VALUES ('s3://own/', 'http://127.0.0.1:9');
 INSERT INTO miosa.endpoints (name, adapter, url, enabled) VALUES ('edge', 'webhook', 'http://127.0.0.1:9', false);
+INSERT INTO miosa.secrets (name, value) VALUES ('dep_own', 'KEY:SECRET');
 
 -- Values by type; the first of each is what stands for the other arguments.
 CREATE TABLE test.odd (type regtype, n serial, value text);
