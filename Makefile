@@ -274,6 +274,7 @@ REGRESS = \
 	monitoring \
 	grants \
 	security_arguments \
+	security_attacks \
 	security_roles \
 	security_writes \
 	security_tenants \

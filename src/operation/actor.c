@@ -20,6 +20,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
+#include "base/errors.h"
 #include "base/guc.h"
 #include "base/setting_source.h"
 #include "operation/actor.h"
@@ -45,11 +46,19 @@ mrb_caller(PG_FUNCTION_ARGS)
 /*
  * Return the role of the caller: the one of SET ROLE, or else the one that
  * logged in, and not the owner, with whose rights the API functions run.
+ * Expressions that PostgreSQL evaluates by itself name nobody.
  */
 static const char *
 caller_role(void)
 {
-	return GetUserNameFromId(GetOuterUserId(), false);
+	Oid			role = mrb_tenancy_caller();
+
+	if (!OidIsValid(role))
+		mrb_raise(MRB_ERR_FORBIDDEN,
+				  "cannot be called within a security-restricted operation",
+				  "An expression of an index or a materialized view calls a function that has its owner's rights.",
+				  "Call it by a statement of its own.");
+	return GetUserNameFromId(role, false);
 }
 
 /*
@@ -94,9 +103,11 @@ bool
 mrb_actor_administers(void)
 {
 	Oid			admins = get_role_oid("miosa_admin", true);
+	Oid			role = mrb_tenancy_caller();
 
-	return superuser_arg(GetOuterUserId()) ||
-		(OidIsValid(admins) && has_privs_of_role(GetOuterUserId(), admins));
+	return OidIsValid(role) &&
+		(superuser_arg(role) ||
+		 (OidIsValid(admins) && has_privs_of_role(role, admins)));
 }
 
 /*

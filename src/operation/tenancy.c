@@ -14,8 +14,11 @@
  *		its role and for those that it inherits from.
  *
  * The caller is the role of SET ROLE, else the one that logged in: functions run
- * with their owner's rights.  To everybody else a tenant does not exist; what
- * refuses or hides it asks mrb_tenancy_sees() before it waits for any lock.
+ * with their owner's rights.  In a security-restricted operation, where a table's
+ * expressions are evaluated for somebody else (ANALYZE, autovacuum), it is the
+ * table's owner, and nobody in a function that has its owner's rights.  To
+ * everybody else a tenant does not exist; what refuses or hides it asks
+ * mrb_tenancy_sees() before it waits for any lock.
  *
  * What was read is kept until a role, a membership of roles or a row of
  * miosa.tenant_members changes anywhere: the trigger of that table sends the
@@ -140,7 +143,8 @@ bool
 mrb_tenancy_may_speak(const char *tenant_id)
 {
 	know_caller();
-	return caller.is_gateway || superuser_arg(caller.role) ||
+	return caller.is_gateway ||
+		(OidIsValid(caller.role) && superuser_arg(caller.role)) ||
 		(find_scopes(tenant_id) & MRB_SCOPE_SPEAK) != 0;
 }
 
@@ -158,6 +162,23 @@ mrb_tenancy_sees_all(void)
 }
 
 /*
+ * Return the role of the caller.
+ */
+Oid
+mrb_tenancy_caller(void)
+{
+	if (!InSecurityRestrictedOperation())
+		return GetOuterUserId();
+
+	/*
+	 * Who has begun the operation has not asked for what the expressions of a
+	 * table do.  Its owner is the current user until a function with other
+	 * rights is entered.
+	 */
+	return InLocalUserIdChange() ? InvalidOid : GetUserId();
+}
+
+/*
  * Whether the caller sees endpoints: it acts for all tenants or monitors the
  * server.
  */
@@ -165,7 +186,8 @@ bool
 mrb_tenancy_sees_endpoints(void)
 {
 	return mrb_tenancy_sees_all() ||
-		(!has_claims() && has_privs_of_role(caller.role, ROLE_PG_MONITOR));
+		(!has_claims() && OidIsValid(caller.role) &&
+		 has_privs_of_role(caller.role, ROLE_PG_MONITOR));
 }
 
 /*
@@ -332,7 +354,8 @@ read_scopes(const char *tenant_id, uint64 *changes)
 		Datum		name = slot_getattr(slot, members.attnums[MEMBER_ROLE], &isnull);
 		Oid			role = get_role_oid(TextDatumGetCString(name), true);
 
-		if (OidIsValid(role) && has_privs_of_role(caller.role, role))
+		if (OidIsValid(role) && OidIsValid(caller.role) &&
+			has_privs_of_role(caller.role, role))
 			scopes |= decode_scopes(slot_getattr(slot, members.attnums[MEMBER_SCOPES],
 												 &isnull));
 	}
@@ -373,8 +396,9 @@ static void
 know_caller(void)
 {
 	static bool registered = false;
-	Oid			session = GetSessionUserId();
-	Oid			role = GetOuterUserId();
+	Oid			session = InSecurityRestrictedOperation() ? InvalidOid :
+	GetSessionUserId();
+	Oid			role = mrb_tenancy_caller();
 	HASHCTL		control = {
 		.keysize = MRB_MAX_ID + 1,
 		.entrysize = sizeof(Known),
@@ -397,8 +421,9 @@ know_caller(void)
 	caller.role = role;
 	caller.gateways = mrb_trusted_gateways_changes;
 	caller.roles = role_changes;
-	caller.is_gateway = is_listed(GetUserNameFromId(session, false));
-	caller.all = acts_for_all(role);
+	caller.is_gateway = OidIsValid(session) &&
+		is_listed(GetUserNameFromId(session, false));
+	caller.all = OidIsValid(role) && acts_for_all(role);
 	caller.everywhere = read_scopes(ANY_TENANT, &caller.members);
 	caller.valid = true;
 }

@@ -20,6 +20,12 @@ mrb_tenancy_enforced(void)
 	return mrb_tenancy == MRB_TENANCY_ENFORCED;
 }
 
+/*
+ * The role of the caller; InvalidOid when there is none, since PostgreSQL
+ * evaluates an expression of a table by itself.
+ */
+extern Oid	mrb_tenancy_caller(void);
+
 /* Whether rows of the tenant exist for the caller. */
 extern bool mrb_tenancy_sees(const char *tenant_id);
 
