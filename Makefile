@@ -46,6 +46,7 @@ OBJS = \
 	src/base/json_build.o \
 	src/base/network_list.o \
 	src/base/optional_text.o \
+	src/base/shown_uri.o \
 	src/base/setting_source.o \
 	src/base/size_limit.o \
 	src/common/array.o \
@@ -288,7 +289,8 @@ REGRESS = \
 	context \
 	security_networks \
 	security_limits \
-	security_secrets
+	security_secrets \
+	security_presigned
 
 ISOLATION = \
 	rollback_rollback \

@@ -92,7 +92,7 @@ BEGIN
 		ORDER BY r.collected_at LIMIT 1;
 	IF FOUND THEN
 		PERFORM miosa.raise_condition('ARTIFACT_GONE',
-			format('the artifact "%s" is being deleted', miosa.clip(uri, 200)),
+			format('the artifact "%s" is being deleted', miosa.clip(miosa.mask_uri(uri), 200)),
 			CASE WHEN miosa.sees_tenant(claim.tenant_id)
 				THEN format('It was collected at %s for release "%s" of deployment "%s", and its deletion is not confirmed.',
 					miosa.iso(claim.collected_at), claim.id, claim.deployment_id)
@@ -124,9 +124,10 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.stands_on(text, text) IS 'The version, or the nearest one below it in the order of promotion, that is ready and whose artifact was not collected; null when there is none';
 
--- Which releases are kept, and why.  Comparisons are with now() minus the
--- retention: a time far in the future must not overflow.
-CREATE VIEW miosa.release_keeping AS
+-- Which releases are kept, and why, with URIs as they are stored: for the
+-- functions here.  Comparisons are with now() minus the retention: a time far in
+-- the future must not overflow.
+CREATE VIEW miosa.stored_keeping AS
 	SELECT k.deployment_id, k.version_id, k.version_number, k.release_id, k.tenant_id, k.storage_uri, k.sha256,
 		k.size_bytes, k.kept_as, k.since, least(k.since, '9999-01-01') + k.retention AS expires_at,
 		k.kept_as IS NULL AND coalesce(k.since <= now() - k.retention, false) AS due
@@ -164,13 +165,41 @@ CREATE VIEW miosa.release_keeping AS
 		LEFT JOIN miosa.versions a ON a.deployment_id = p.id AND a.id = p.active_version_id
 		LEFT JOIN miosa.versions b ON b.deployment_id = p.id AND b.id = a.promoted_over
 		WHERE r.collected_at IS NULL AND miosa.sees_tenant(p.tenant_id)) k;
+COMMENT ON VIEW miosa.stored_keeping IS 'Releases whose artifact was not collected: why each is kept, or since when it is not';
+COMMENT ON COLUMN miosa.stored_keeping.deployment_id IS 'Deployment';
+COMMENT ON COLUMN miosa.stored_keeping.version_id IS 'Version';
+COMMENT ON COLUMN miosa.stored_keeping.version_number IS 'Its number';
+COMMENT ON COLUMN miosa.stored_keeping.release_id IS 'Release';
+COMMENT ON COLUMN miosa.stored_keeping.tenant_id IS 'Owner';
+COMMENT ON COLUMN miosa.stored_keeping.storage_uri IS 'Where its artifact is';
+COMMENT ON COLUMN miosa.stored_keeping.sha256 IS 'SHA-256 of its artifact, hex';
+COMMENT ON COLUMN miosa.stored_keeping.size_bytes IS 'Size of its artifact in bytes';
+COMMENT ON COLUMN miosa.stored_keeping.kept_as IS 'Why it is kept: active, serving, pinned, served, previous, building or newest (docs/reference.md describes each); null: its age decides';
+COMMENT ON COLUMN miosa.stored_keeping.since IS 'Since when its age counts: archived, else last served, promoted or made; null: not known, until miosa_collect() looks at it';
+COMMENT ON COLUMN miosa.stored_keeping.expires_at IS 'When the artifact retention of the tenant''s plan is over, counted from there';
+COMMENT ON COLUMN miosa.stored_keeping.due IS 'Whether nothing keeps it any more, unless another release has the same artifact';
+
+-- Once an artifact, however many releases have it: so a caller that may not see
+-- all of these sees none.
+CREATE VIEW miosa.stored_collectable AS
+	SELECT k.storage_uri FROM miosa.stored_keeping k WHERE k.due AND (SELECT miosa.sees_all_tenants())
+	GROUP BY k.storage_uri
+	HAVING NOT EXISTS (SELECT FROM miosa.stored_keeping o WHERE o.storage_uri = k.storage_uri AND NOT o.due);
+COMMENT ON VIEW miosa.stored_collectable IS 'Artifacts of which all releases are due';
+COMMENT ON COLUMN miosa.stored_collectable.storage_uri IS 'Where the artifact is';
+
+-- The same for readers.
+CREATE VIEW miosa.release_keeping WITH (security_barrier) AS
+	SELECT k.deployment_id, k.version_id, k.version_number, k.release_id, k.tenant_id,
+		miosa.shown_uri(k.storage_uri) AS storage_uri, k.sha256, k.size_bytes, k.kept_as, k.since, k.expires_at, k.due
+	FROM miosa.stored_keeping k;
 COMMENT ON VIEW miosa.release_keeping IS 'Releases whose artifact was not collected: why each is kept, or since when it is not';
 COMMENT ON COLUMN miosa.release_keeping.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.release_keeping.version_id IS 'Version';
 COMMENT ON COLUMN miosa.release_keeping.version_number IS 'Its number';
 COMMENT ON COLUMN miosa.release_keeping.release_id IS 'Release';
 COMMENT ON COLUMN miosa.release_keeping.tenant_id IS 'Owner';
-COMMENT ON COLUMN miosa.release_keeping.storage_uri IS 'Where its artifact is';
+COMMENT ON COLUMN miosa.release_keeping.storage_uri IS 'Where its artifact is; without its query for those who do not fetch artifacts';
 COMMENT ON COLUMN miosa.release_keeping.sha256 IS 'SHA-256 of its artifact, hex';
 COMMENT ON COLUMN miosa.release_keeping.size_bytes IS 'Size of its artifact in bytes';
 COMMENT ON COLUMN miosa.release_keeping.kept_as IS 'Why it is kept: active, serving, pinned, served, previous, building or newest (docs/reference.md describes each); null: its age decides';
@@ -178,20 +207,16 @@ COMMENT ON COLUMN miosa.release_keeping.since IS 'Since when its age counts: arc
 COMMENT ON COLUMN miosa.release_keeping.expires_at IS 'When the artifact retention of the tenant''s plan is over, counted from there';
 COMMENT ON COLUMN miosa.release_keeping.due IS 'Whether nothing keeps it any more, unless another release has the same artifact';
 
--- Once an artifact, however many releases have it: so a caller that may not see
--- all of these sees none.
-CREATE VIEW miosa.collectable_artifacts AS
-	SELECT k.storage_uri FROM miosa.release_keeping k WHERE k.due AND (SELECT miosa.sees_all_tenants())
-	GROUP BY k.storage_uri
-	HAVING NOT EXISTS (SELECT FROM miosa.release_keeping o WHERE o.storage_uri = k.storage_uri AND NOT o.due);
+CREATE VIEW miosa.collectable_artifacts WITH (security_barrier) AS
+	SELECT miosa.shown_uri(c.storage_uri) AS storage_uri FROM miosa.stored_collectable c;
 COMMENT ON VIEW miosa.collectable_artifacts IS 'Artifacts of which all releases are due';
-COMMENT ON COLUMN miosa.collectable_artifacts.storage_uri IS 'Where the artifact is';
+COMMENT ON COLUMN miosa.collectable_artifacts.storage_uri IS 'Where the artifact is; without its query for those who do not fetch artifacts';
 
-CREATE VIEW @extschema@.miosa_collectable_releases AS
-	SELECT k.deployment_id, k.version_id, k.version_number, k.release_id, k.tenant_id, k.storage_uri, k.sha256,
-		k.size_bytes, k.expires_at
-	FROM miosa.collectable_artifacts a
-	JOIN miosa.release_keeping k ON k.storage_uri = a.storage_uri
+CREATE VIEW @extschema@.miosa_collectable_releases WITH (security_barrier) AS
+	SELECT k.deployment_id, k.version_id, k.version_number, k.release_id, k.tenant_id,
+		miosa.shown_uri(k.storage_uri) AS storage_uri, k.sha256, k.size_bytes, k.expires_at
+	FROM miosa.stored_collectable a
+	JOIN miosa.stored_keeping k ON k.storage_uri = a.storage_uri
 	WHERE k.due;
 COMMENT ON VIEW @extschema@.miosa_collectable_releases IS 'Releases that miosa_collect() would claim now';
 COMMENT ON COLUMN @extschema@.miosa_collectable_releases.deployment_id IS 'Deployment';
@@ -199,7 +224,7 @@ COMMENT ON COLUMN @extschema@.miosa_collectable_releases.version_id IS 'Version'
 COMMENT ON COLUMN @extschema@.miosa_collectable_releases.version_number IS 'Its number';
 COMMENT ON COLUMN @extschema@.miosa_collectable_releases.release_id IS 'Release';
 COMMENT ON COLUMN @extschema@.miosa_collectable_releases.tenant_id IS 'Owner';
-COMMENT ON COLUMN @extschema@.miosa_collectable_releases.storage_uri IS 'Where its artifact is';
+COMMENT ON COLUMN @extschema@.miosa_collectable_releases.storage_uri IS 'Where its artifact is; without its query for those who do not fetch artifacts';
 COMMENT ON COLUMN @extschema@.miosa_collectable_releases.sha256 IS 'SHA-256 of its artifact, hex';
 COMMENT ON COLUMN @extschema@.miosa_collectable_releases.size_bytes IS 'Size of its artifact in bytes';
 COMMENT ON COLUMN @extschema@.miosa_collectable_releases.expires_at IS 'When its retention was over';
@@ -278,7 +303,7 @@ BEGIN
 		GET DIAGNOSTICS n = ROW_COUNT;
 		number := number + least(n, 1);
 	END LOOP;
-	FOR uri IN SELECT c.storage_uri FROM miosa.collectable_artifacts c LOOP
+	FOR uri IN SELECT c.storage_uri FROM miosa.stored_collectable c LOOP
 		EXIT WHEN number >= miosa_collect."limit";
 		CONTINUE WHEN NOT miosa.lock_uri(uri, true, false);
 		holders := ARRAY(SELECT DISTINCT r.deployment_id FROM miosa.releases r
@@ -290,7 +315,7 @@ BEGIN
 		RETURN QUERY
 			UPDATE miosa.releases r SET collected_at = clock_timestamp(), collected_by = miosa.caller(), updated_at = clock_timestamp()
 				FROM (SELECT k.deployment_id, k.release_id, bool_and(k.due) OVER () AS all_due
-					FROM miosa.release_keeping k WHERE k.storage_uri = uri) c
+					FROM miosa.stored_keeping k WHERE k.storage_uri = uri) c
 				WHERE c.all_due AND r.deployment_id = c.deployment_id AND r.id = c.release_id AND r.collected_at IS NULL
 				RETURNING r.deployment_id, r.deployment_version_id, r.id, r.storage_uri, r.sha256, r.size_bytes;
 		GET DIAGNOSTICS n = ROW_COUNT;

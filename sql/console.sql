@@ -343,7 +343,7 @@ BEGIN
 				ELSE 'unverified' END,
 			CASE WHEN k.release_id IS NULL THEN ''
 				WHEN k.kept_as IS NOT NULL THEN 'never'
-				WHEN k.due THEN CASE WHEN EXISTS (SELECT FROM miosa.release_keeping o
+				WHEN k.due THEN CASE WHEN EXISTS (SELECT FROM miosa.stored_keeping o
 					-- Looked up; without OFFSET all releases are hashed.
 					WHERE o.storage_uri = k.storage_uri AND NOT o.due AND miosa.sees_tenant(o.tenant_id) OFFSET 0) THEN 'shared' ELSE 'now' END
 				ELSE coalesce(miosa.rough_span(k.expires_at - now()), 'never') END,
@@ -356,7 +356,7 @@ BEGIN
 				ELSE concat_ws(' ', CASE WHEN v.id = chosen THEN 'default' END, CASE WHEN m.marked THEN 'schema!' END) END
 		FROM (SELECT * FROM miosa.versions o WHERE o.deployment_id = d.id ORDER BY o.version_number DESC LIMIT 50) v
 		LEFT JOIN miosa.releases r ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id
-		LEFT JOIN miosa.release_keeping k ON k.deployment_id = r.deployment_id AND k.release_id = r.id
+		LEFT JOIN miosa.stored_keeping k ON k.deployment_id = r.deployment_id AND k.release_id = r.id
 		LEFT JOIN (SELECT DISTINCT ON (e.version_id) e.version_id, e.began, e.ended FROM miosa.served_by_events(d.id, NULL) e
 			WHERE e.version_id = ANY (listed)
 			ORDER BY e.version_id, e.ended DESC NULLS FIRST, e.began DESC) o ON o.version_id = v.id

@@ -448,7 +448,7 @@ BEGIN
 	RETURN (SELECT miosa.make_finding('artifacts', CASE WHEN w.n = 0 THEN 'ok' ELSE 'fail' END,
 			CASE WHEN w.n = 0 THEN 'storage has every artifact that was verified'
 				ELSE format('artifacts of rollback targets that storage lost: %s %s', w.n, miosa.some_names(w.names, w.n)) END,
-			CASE WHEN w.n = 0 THEN '' ELSE 'SELECT deployment_id, storage_uri, missing_at FROM miosa.releases WHERE missing_at IS NOT NULL; put them back, or archive the versions: SELECT miosa_archive_version(''deployment'', ''version'');' END)
+			CASE WHEN w.n = 0 THEN '' ELSE 'SELECT deployment_id, id, missing_at FROM miosa.releases WHERE missing_at IS NOT NULL; put them back, or archive the versions: SELECT miosa_archive_version(''deployment'', ''version'');' END)
 		FROM (SELECT count(*) AS n, string_agg(m.name, ', ' ORDER BY m.name) FILTER (WHERE m.place <= 3) AS names
 			FROM (SELECT r.deployment_id || ' v' || v.version_number AS name,
 					row_number() OVER (ORDER BY r.deployment_id, v.version_number) AS place

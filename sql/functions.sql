@@ -156,3 +156,17 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'miosa_plan';
 COMMENT ON FUNCTION @extschema@.miosa_plan(text, text) IS
 	'What miosa_rollback would do now: target, outcome, findings of all checks, number of edges';
+
+-- Signatures of presigned URIs are secrets.
+
+-- A URI in a message, or in a log.
+CREATE FUNCTION miosa.mask_uri(uri text) RETURNS text
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_mask_uri';
+COMMENT ON FUNCTION miosa.mask_uri(text) IS 'The URI without its query and without credentials';
+
+-- A URI in a result.
+CREATE FUNCTION miosa.shown_uri(uri text) RETURNS text
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_shown_uri';
+COMMENT ON FUNCTION miosa.shown_uri(text) IS 'The URI if the caller fetches artifacts (has the rights of miosa_edge), else without its query';

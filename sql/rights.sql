@@ -109,14 +109,23 @@ BEGIN
 		('miosa_viewer', 'EXECUTE', 'miosa_deployment miosa_version miosa_versions miosa_plan miosa_audit_log
 			miosa_route miosa_routes_since miosa_convergence miosa_wait_converged
 			miosa.status miosa.verdict miosa.candidates miosa.history miosa.wildcard_gaps'),
-		('miosa_viewer', 'SELECT', 'miosa.plans miosa.own_plans miosa.shipped_plans miosa.tenants miosa.deployments miosa.versions
-			miosa.releases miosa.runtime_instances miosa.capacity miosa.storages miosa.domains miosa.audit_events
+		('miosa_viewer', 'SELECT', 'miosa.plans miosa.own_plans miosa.shipped_plans miosa.tenants miosa.deployments
+			miosa.runtime_instances miosa.capacity miosa.storages miosa.domains miosa.audit_events
 			miosa.outbox miosa.route_log miosa.removed_hosts miosa.adapters miosa.endpoints miosa.endpoint_state
 			miosa.delivery_failures miosa.dispatcher_state miosa.maintenance miosa.tenant_members
 			miosa.hosts miosa.routes miosa.live_instances miosa.progress miosa.overdue
 			miosa_collectable_releases miosa.release_keeping miosa.collectable_artifacts miosa.scarcely_restorable'),
+		-- All columns but those of URIs, which may be presigned.
+		('miosa_viewer', 'SELECT (deployment_id, id, tenant_id, version_number, kind, state, promoted_over, promotion_seq, pinned, created_by,
+			source_sandbox_id, build_id, workspace_id, project_id, external_workspace_id, external_user_id, external_project_id,
+			artifact_manifest, artifact_sha256, source_sha256, runtime_image, runtime_command, health_check_path, runtime_port,
+			metadata, promoted_at, last_served_at, archived_at, created_at, updated_at)', 'miosa.versions'),
+		('miosa_viewer', 'SELECT (deployment_id, id, deployment_version_id, tenant_id, kind, environment_id, storage_backend, sha256,
+			size_bytes, metadata, verified_at, missing_at, collected_at, collected_by, deleted_at, ready_at, created_at, updated_at)',
+			'miosa.releases'),
+		('miosa_admin', 'SELECT', 'miosa.versions miosa.releases'),
 		-- Functions that these views call run with their reader's rights.
-		('miosa_viewer', 'EXECUTE', 'miosa.progress_rows miosa.heartbeat_horizon miosa.overdue_rows miosa.stands_on'),
+		('miosa_viewer', 'EXECUTE', 'miosa.shown_uri miosa.progress_rows miosa.heartbeat_horizon miosa.overdue_rows miosa.stands_on'),
 		-- Policies and views ask these with the rights of the role that reads.
 		('miosa_viewer, miosa_auditor, pg_monitor', 'EXECUTE', 'miosa.sees_tenant miosa.sees_deployment miosa.sees_all_tenants
 			miosa.sees_endpoints'),

@@ -35,3 +35,29 @@ BEGIN
 	RETURN number;
 END $$;
 COMMENT ON FUNCTION miosa.trim_route_log(integer) IS 'Deletes at most so many route changes that are older than an hour and that every enabled endpoint but schedulers has, or that are not among the newest 100,000; returns how many';
+
+-- Routes as they are delivered to edges.  Its readers need not be able to read
+-- the URIs in releases, so it has its owner's rights.
+CREATE VIEW miosa.routes WITH (security_barrier) AS
+	SELECT p.id AS deployment_id, p.tenant_id, v.id AS version_id,
+		v.version_number, v.kind, r.id AS release_id, miosa.shown_uri(r.storage_uri) AS storage_uri, r.sha256,
+		p.seq, p.route_seq, p.route_ttl, p.state
+	FROM miosa.deployments p
+	LEFT JOIN miosa.versions v
+		ON v.deployment_id = p.id AND v.id = coalesce(p.serving_version_id, p.active_version_id)
+	LEFT JOIN miosa.releases r
+		ON r.deployment_id = p.id AND r.deployment_version_id = v.id
+	WHERE miosa.sees_tenant(p.tenant_id);
+COMMENT ON VIEW miosa.routes IS 'The present route of every deployment';
+COMMENT ON COLUMN miosa.routes.deployment_id IS 'Deployment';
+COMMENT ON COLUMN miosa.routes.tenant_id IS 'Owner';
+COMMENT ON COLUMN miosa.routes.version_id IS 'Version that serves; null before the first promotion';
+COMMENT ON COLUMN miosa.routes.version_number IS 'Its number';
+COMMENT ON COLUMN miosa.routes.kind IS 'Its kind';
+COMMENT ON COLUMN miosa.routes.release_id IS 'Its release';
+COMMENT ON COLUMN miosa.routes.storage_uri IS 'Where its artifact is; without its query for those who do not fetch artifacts';
+COMMENT ON COLUMN miosa.routes.sha256 IS 'SHA-256 of its artifact';
+COMMENT ON COLUMN miosa.routes.seq IS 'Newest operation';
+COMMENT ON COLUMN miosa.routes.route_seq IS 'Newest route change';
+COMMENT ON COLUMN miosa.routes.route_ttl IS 'How long edges may keep it by themselves';
+COMMENT ON COLUMN miosa.routes.state IS 'State of the deployment';

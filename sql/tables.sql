@@ -555,27 +555,3 @@ COMMENT ON VIEW miosa.hosts IS 'Hosts that edges route: active domains and manag
 COMMENT ON COLUMN miosa.hosts.host IS 'Host name';
 COMMENT ON COLUMN miosa.hosts.deployment_id IS 'Deployment that it shows';
 COMMENT ON COLUMN miosa.hosts.managed IS 'Whether it is the managed host';
-
--- Routes as they are delivered to edges.
-CREATE VIEW miosa.routes WITH (security_invoker) AS
-	SELECT p.id AS deployment_id, p.tenant_id, v.id AS version_id,
-		v.version_number, v.kind, r.id AS release_id, r.storage_uri, r.sha256,
-		p.seq, p.route_seq, p.route_ttl, p.state
-	FROM miosa.deployments p
-	LEFT JOIN miosa.versions v
-		ON v.deployment_id = p.id AND v.id = coalesce(p.serving_version_id, p.active_version_id)
-	LEFT JOIN miosa.releases r
-		ON r.deployment_id = p.id AND r.deployment_version_id = v.id;
-COMMENT ON VIEW miosa.routes IS 'The present route of every deployment';
-COMMENT ON COLUMN miosa.routes.deployment_id IS 'Deployment';
-COMMENT ON COLUMN miosa.routes.tenant_id IS 'Owner';
-COMMENT ON COLUMN miosa.routes.version_id IS 'Version that serves; null before the first promotion';
-COMMENT ON COLUMN miosa.routes.version_number IS 'Its number';
-COMMENT ON COLUMN miosa.routes.kind IS 'Its kind';
-COMMENT ON COLUMN miosa.routes.release_id IS 'Its release';
-COMMENT ON COLUMN miosa.routes.storage_uri IS 'Where its artifact is';
-COMMENT ON COLUMN miosa.routes.sha256 IS 'SHA-256 of its artifact';
-COMMENT ON COLUMN miosa.routes.seq IS 'Newest operation';
-COMMENT ON COLUMN miosa.routes.route_seq IS 'Newest route change';
-COMMENT ON COLUMN miosa.routes.route_ttl IS 'How long edges may keep it by themselves';
-COMMENT ON COLUMN miosa.routes.state IS 'State of the deployment';

@@ -57,7 +57,7 @@ DECLARE
 	hint CONSTANT text := 'A URI begins with its scheme (s3://bucket/key); only keys in S3 may have spaces.';
 BEGIN
 	IF value COLLATE "C" !~* '^(s3://[a-z0-9].*|(?!s3://)[a-z][a-z0-9+.-]*:[^[:space:][:cntrl:]]+)$' THEN
-		PERFORM miosa.refuse_value('argument', what, value, NULL, hint);
+		PERFORM miosa.refuse_value('argument', what, miosa.mask_uri(value), NULL, hint);
 	ELSIF length(value) > 4096 THEN
 		PERFORM miosa.refuse_length(what, length(value), 'characters', 4096, hint);
 	END IF;
@@ -298,6 +298,14 @@ COMMENT ON FUNCTION @extschema@.miosa_put_deployment(text, text, text, text, tex
 
 -- Versions and their releases.
 
+-- An object that is sent back has URIs as they were shown.
+CREATE FUNCTION miosa.drop_shown_uris(given jsonb, old jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	SELECT given - ARRAY(SELECT u.name FROM unnest(ARRAY['storage_uri', 'artifact_uri', 'build_log_uri']) u (name)
+		WHERE given ->> u.name = miosa.mask_uri(old ->> u.name) AND given ->> u.name <> old ->> u.name)
+$$;
+COMMENT ON FUNCTION miosa.drop_shown_uris(jsonb, jsonb) IS 'The fields without URIs that are those of the row as it is shown to callers that do not fetch artifacts';
+
 -- Refuse fields that decide which version a rollback chooses, and which artifact
 -- counts as there: who feeds versions must not decide that.  A value that the row
 -- has already may be repeated.
@@ -334,7 +342,7 @@ BEGIN
 	SELECT * INTO old FROM miosa.releases r
 		WHERE r.deployment_id = d.id AND r.deployment_version_id = v.id;
 	IF FOUND THEN
-		new := miosa.merge_fields(old, given,
+		new := miosa.merge_fields(old, miosa.drop_shown_uris(given, to_jsonb(old)),
 			ARRAY['deployment_id', 'deployment_version_id', 'tenant_id'], NULL);
 		PERFORM miosa.refuse_administered(given, to_jsonb(old), to_jsonb(new));
 		PERFORM miosa.check_uri(new.storage_uri, 'storage_uri');
@@ -425,7 +433,7 @@ BEGIN
 				d.kind)
 			RETURNING * INTO old;
 	END IF;
-	new := miosa.merge_fields(old, given, ARRAY['deployment_id', 'id', 'tenant_id'], NULL);
+	new := miosa.merge_fields(old, miosa.drop_shown_uris(given, to_jsonb(old)), ARRAY['deployment_id', 'id', 'tenant_id'], NULL);
 	-- A late repetition of an earlier call does not move a version back.
 	IF NOT (old.state = 'failed' AND state IS NULL)
 		AND coalesce(miosa.state_rank(asked) > miosa.state_rank(old.state),

@@ -15,10 +15,12 @@
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
+#include "base/shown_uri.h"
 #include "common/jsonb_write.h"
 #include "common/query.h"
 #include "operation/deployment.h"
 #include "operation/tenancy.h"
+#include "operation/actor.h"
 #include "route/route.h"
 
 PG_FUNCTION_INFO_V1(mrb_route_changes);
@@ -92,7 +94,7 @@ static int	count_fitting(const Change *changes, int n, const MrbRoute *routes,
 static Change *read_changes(int64 epoch, int limit, int *n);
 static int	keep_seen(Change *changes, int n);
 static void build_change(JsonbValue *object, const Change *change,
-						 const MrbRoute *route);
+						 const MrbRoute *route, bool full);
 static void build_hosts(JsonbValue *array, const MrbRoute *route);
 static const MrbRoute *find_route(const MrbRoute *routes, int n,
 								  const char *deployment_id);
@@ -117,6 +119,7 @@ mrb_route_changes(PG_FUNCTION_ARGS)
 	int			nroutes;
 	Change	   *changes = read_changes(epoch, PG_GETARG_INT32(1), &n);
 	char	  **ids = palloc(Max(n, 1) * sizeof(char *));
+	bool		full = mrb_actor_fetches();
 	int64		next_epoch = n > 0 ? changes[n - 1].epoch : epoch;
 	MrbRoute   *routes;
 
@@ -138,7 +141,8 @@ mrb_route_changes(PG_FUNCTION_ARGS)
 	data->val.array.elems = palloc(Max(n, 1) * sizeof(JsonbValue));
 	for (int i = 0; i < n; i++)
 		build_change(&data->val.array.elems[i], &changes[i],
-					 find_route(routes, nroutes, changes[i].deployment_id));
+					 find_route(routes, nroutes, changes[i].deployment_id),
+					 full);
 	set_key(&pairs[2], "next_epoch");
 	set_number(&pairs[2].value, next_epoch);
 	result.val.object.nPairs = lengthof(pairs);
@@ -216,9 +220,11 @@ keep_seen(Change *changes, int n)
 
 /*
  * Build the object of a change.  A deployment that was deleted has no route.
+ * full: also the query of a presigned URI.
  */
 static void
-build_change(JsonbValue *object, const Change *change, const MrbRoute *route)
+build_change(JsonbValue *object, const Change *change, const MrbRoute *route,
+			 bool full)
 {
 	static const MrbRoute none = {0};
 	JsonbPair  *pairs = palloc(MEMBER_COUNT * sizeof(JsonbPair));
@@ -238,7 +244,9 @@ build_change(JsonbValue *object, const Change *change, const MrbRoute *route)
 	set_text(&pairs[MEMBER_SHA256].value, route->sha256);
 	set_text(&pairs[MEMBER_RELEASE_ID].value, route->release_id);
 	set_text(&pairs[MEMBER_VERSION_ID].value, route->version_id);
-	set_text(&pairs[MEMBER_STORAGE_URI].value, route->storage_uri);
+	set_text(&pairs[MEMBER_STORAGE_URI].value,
+			 full || route->storage_uri == NULL ? route->storage_uri :
+			 mrb_shown_uri_mask(route->storage_uri));
 	set_text(&pairs[MEMBER_REMOVED_HOST].value, change->removed_host);
 	set_text(&pairs[MEMBER_DEPLOYMENT_ID].value, change->deployment_id);
 	object->type = jbvObject;

@@ -23,10 +23,13 @@
 #include "base/check_argument.h"
 #include "base/errors.h"
 #include "base/json_build.h"
+#include "base/shown_uri.h"
 #include "common/lock_wait.h"
+#include "operation/actor.h"
 #include "operation/tenancy.h"
 
 PG_FUNCTION_INFO_V1(miosa_test_storage);
+PG_FUNCTION_INFO_V1(mrb_shown_uri);
 
 /* Name of an artifact that cannot exist, before a random suffix. */
 #define ABSENT_NAME "miosa-test"
@@ -38,6 +41,19 @@ static const char *verdict(const MrbArtifactCheck *it,
 						   const MrbArtifactCheck *absent);
 static void append_check(StringInfo out, const char *name,
 						 const MrbArtifactCheck *check);
+
+/*
+ * miosa.shown_uri(uri): what the caller may see of it
+ */
+Datum
+mrb_shown_uri(PG_FUNCTION_ARGS)
+{
+	char	   *uri = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	if (mrb_actor_fetches())
+		PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+	PG_RETURN_TEXT_P(cstring_to_text(mrb_shown_uri_mask(uri)));
+}
 
 /*
  * miosa_test_storage(storage_uri)
@@ -63,7 +79,8 @@ call_test_storage(PG_FUNCTION_ARGS)
 	StringInfoData out;
 
 	if (missing_uri == NULL)
-		mrb_check_argument_refuse("argument", "storage_uri", uri,
+		mrb_check_argument_refuse("argument", "storage_uri",
+								  mrb_shown_uri_mask(uri),
 								  "The URI has no scheme, or nothing after the scheme.",
 								  "Pass the URI of an artifact that exists: SELECT miosa_test_storage('s3://bucket/key');");
 	check_uri(uri, &it);

@@ -15,6 +15,7 @@
 #include "artifact/artifact_http.h"
 #include "artifact/s3_url.h"
 #include "base/guc.h"
+#include "base/shown_uri.h"
 #include "http/http_call.h"
 
 static char *url_flaw(const char *url);
@@ -22,7 +23,6 @@ static MrbArtifactHttp *make_probe(const MrbArtifact *artifact, char *url);
 static char *not_asked(const char *why);
 static void judge_status(const MrbArtifactHttp *probe, const MrbHttpAnswer *answer,
 						 MrbArtifactCheck *check);
-static char *url_to_show(const char *url);
 
 /*
  * Make the request for an http or https URL.
@@ -122,7 +122,7 @@ mrb_artifact_http_judge(const MrbArtifactHttp *probe, const MrbHttpAnswer *answe
 						MrbArtifactCheck *check)
 {
 	const char *method = probe->request.method;
-	char	   *shown = url_to_show(probe->request.url);
+	char	   *shown = mrb_shown_uri_mask(probe->request.url);
 
 	memset(check, 0, sizeof(*check));
 	check->probed = true;
@@ -193,7 +193,7 @@ judge_status(const MrbArtifactHttp *probe, const MrbHttpAnswer *answer,
 			 MrbArtifactCheck *check)
 {
 	bool		there = answer->status == 200 || answer->status == 206;
-	char	   *shown = url_to_show(probe->request.url);
+	char	   *shown = mrb_shown_uri_mask(probe->request.url);
 
 	if (there &&
 		mrb_artifact_check_size(&probe->artifact, answer->size, check))
@@ -207,17 +207,4 @@ judge_status(const MrbArtifactHttp *probe, const MrbHttpAnswer *answer,
 	if (check->state == MRB_ARTIFACT_UNKNOWN && answer->region[0] != '\0')
 		check->detail = psprintf("%s The bucket is in region \"%s\".",
 								 check->detail, answer->region);
-}
-
-/*
- * Return a URL for display.
- */
-static char *
-url_to_show(const char *url)
-{
-	size_t		len = strcspn(url, "?#");
-
-	if (url[len] == '\0')
-		return pstrdup(url);
-	return psprintf("%.*s?...", (int) len, url);
 }

@@ -144,3 +144,18 @@ read_claims(MrbActor *actor)
 	actor->id = claims->key != NULL ? claims->key : claims->user;
 	return true;
 }
+
+/*
+ * Whether the caller's role has the rights of miosa_edge.  An expression of an
+ * index or a materialized view fetches nothing.
+ */
+bool
+mrb_actor_fetches(void)
+{
+	Oid			edges = get_role_oid("miosa_edge", true);
+	Oid			role = GetOuterUserId();
+
+	return !InSecurityRestrictedOperation() &&
+		(superuser_arg(role) ||
+		 (OidIsValid(edges) && has_privs_of_role(role, edges)));
+}

@@ -25,6 +25,9 @@ extern MrbActor mrb_actor_read(void);
 /* Whether the caller's role has the rights of miosa_admin. */
 extern bool mrb_actor_administers(void);
 
+/* Whether the caller's role fetches artifacts: it has the rights of miosa_edge. */
+extern bool mrb_actor_fetches(void);
+
 /* Whether the caller may act for the actor that it names, for a tenant. */
 extern MrbFinding mrb_actor_check(const MrbActor *actor, const char *tenant_id);
 
