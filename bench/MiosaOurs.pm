@@ -13,12 +13,14 @@ use MiosaRounds;
 my $bench = dirname(__FILE__);
 
 # For the server of every part that compares speeds. Autovacuum would make one
-# variant pay for the dead rows of another.
+# variant pay for the dead rows of another. Peers wait for a row as long as it
+# takes, and so do we.
 sub settings
 {
 	return <<'EOC';
 shared_preload_libraries = 'miosa_rollback'
 miosa_rollback.allow_private_endpoints = on
+miosa_rollback.lock_wait = 60s
 shared_buffers = 512MB
 max_wal_size = 16GB
 checkpoint_timeout = 1h
