@@ -157,16 +157,18 @@ CREATE TRIGGER endpoints_bind AFTER INSERT OR UPDATE OF secret, url, adapter ON 
 CREATE FUNCTION miosa.adapters_unbind() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	UPDATE miosa.secrets s SET adapters = array_remove(s.adapters, NEW.name) WHERE NEW.name = ANY (s.adapters);
+	UPDATE miosa.secrets s SET adapters = array_remove(s.adapters, OLD.name) WHERE OLD.name = ANY (s.adapters);
 	RETURN NULL;
 END $$;
-COMMENT ON FUNCTION miosa.adapters_unbind() IS 'Trigger: a secret is no longer for an adapter whose requests have changed';
+COMMENT ON FUNCTION miosa.adapters_unbind() IS 'Trigger: a secret is no longer for an adapter whose requests have changed, nor for one of that name that comes after it';
 CREATE TRIGGER adapters_unbind AFTER UPDATE ON miosa.adapters
 	FOR EACH ROW WHEN (NOT NEW.builtin AND (OLD.request, OLD.add, OLD.remove, OLD.wildcard_request, OLD.wildcard_remove,
 		OLD.marker_write, OLD.marker_read, OLD.poll, OLD.signer, OLD.signer_options)
 		IS DISTINCT FROM (NEW.request, NEW.add, NEW.remove, NEW.wildcard_request, NEW.wildcard_remove,
 		NEW.marker_write, NEW.marker_read, NEW.poll, NEW.signer, NEW.signer_options))
 	EXECUTE FUNCTION miosa.adapters_unbind();
+CREATE TRIGGER adapters_removed AFTER DELETE ON miosa.adapters
+	FOR EACH ROW EXECUTE FUNCTION miosa.adapters_unbind();
 
 -- Refuse a secret that is for others.
 CREATE FUNCTION miosa.check_secret_use(secret text, url text, adapter text) RETURNS void
@@ -316,6 +318,15 @@ BEGIN
 				'For example ARRAY[''https://edge-1.example.com:8443'', ''https://*.cdn.example.com''].');
 		END IF;
 	END LOOP;
+	-- Another value may go elsewhere; the one of before, which stays, may not.
+	IF miosa_put_secret.keep_previous AND EXISTS (SELECT FROM miosa.secrets s WHERE s.name = miosa_put_secret.name
+			AND (NOT coalesce('*' = ANY (s.origins) OR miosa_put_secret.origins <@ s.origins, true)
+				OR NOT coalesce('*' = ANY (s.adapters) OR miosa_put_secret.adapters <@ s.adapters, true))) THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('secret "%s" cannot be kept for others', miosa_put_secret.name),
+			'The earlier value was not put for all of these origins and adapters.',
+			format('Leave keep_previous out, or keep the earlier value where it is: SELECT miosa_put_secret(%L, ''...'', keep_previous => true);',
+				miosa_put_secret.name));
+	END IF;
 	INSERT INTO miosa.secrets AS s (name, value, origins, adapters, endpoints)
 		VALUES (miosa_put_secret.name, miosa_put_secret.value, miosa_put_secret.origins, miosa_put_secret.adapters, miosa_put_secret.endpoints)
 		ON CONFLICT (name) DO UPDATE SET value = excluded.value,

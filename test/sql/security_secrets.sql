@@ -45,6 +45,11 @@ RESET ROLE;
 SELECT test.scope('edge'), miosa.reveal(value), miosa.reveal(previous) FROM miosa.secrets WHERE name = 'edge';
 SET ROLE regress_miosa_setup;
 
+-- Promise: the earlier value, which signs as well, goes nowhere else by a new one.
+SELECT test.refusal($$SELECT miosa_put_secret('edge', 'mine', keep_previous => true, origins => '{https://other.example.net}')$$);
+SELECT test.refusal($$SELECT miosa_put_secret('edge', 'mine', keep_previous => true, adapters => '{webhook,caddy}')$$);
+SELECT miosa_put_secret('edge', 'husher', keep_previous => true, origins => '{https://edge.example.com,https://thief.example.net}', adapters => '{webhook}');
+
 -- Promise: origins may be of a domain; a name that only ends like it is another.
 SELECT miosa_put_secret('fleet', 'hush', origins => '{https://*.cdn.example.com,http://[::1]:8080}', adapters => '{*}');
 SELECT u.url, test.refusal(format('SELECT miosa_put_endpoint(%L, %L, %L, secret => %L)', 'f' || u.n, 'webhook', u.url, 'fleet'))
@@ -81,6 +86,13 @@ UPDATE miosa.adapters SET description = 'x', timeout = '1 s' WHERE name = 'own';
 SELECT test.scope('own');
 UPDATE miosa.adapters SET request = '{"method": "PUT", "path": "/{deployment_id}", "headers": {"y": "{secret}"}}' WHERE name = 'own';
 SELECT test.scope('own');
+SELECT test.refusal($$SELECT miosa_put_endpoint('own', 'own', 'https://own.example.com', secret => 'own')$$);
+
+-- Nor has another adapter it that comes after one and has its name.
+SELECT miosa_put_secret('own', 'hush', adapters => '{own}');
+DELETE FROM miosa.endpoints WHERE name = 'own';
+SELECT miosa_remove_adapter('own');
+SELECT count(*) FROM miosa_put_adapter('own', '{"request": {"method": "GET", "path": "/{secret}"}}');
 SELECT test.refusal($$SELECT miosa_put_endpoint('own', 'own', 'https://own.example.com', secret => 'own')$$);
 
 -- Promise: a value is not repeated by a call that fails.
