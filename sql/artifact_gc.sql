@@ -248,7 +248,7 @@ COMMENT ON COLUMN miosa.restorable.active_version_id IS 'Its active version';
 COMMENT ON COLUMN miosa.restorable.restorable IS 'Number of others that a rollback could make active: 0, 1 or 2 for more';
 COMMENT ON COLUMN miosa.restorable.place IS 'Place of its row, for the doctor to look at a part';
 
-CREATE VIEW miosa.scarcely_restorable AS
+CREATE VIEW miosa.scarcely_restorable WITH (security_barrier) AS
 	SELECT r.deployment_id, r.tenant_id, r.active_version_id, r.restorable FROM miosa.restorable r WHERE r.restorable < 2;
 COMMENT ON VIEW miosa.scarcely_restorable IS 'Deployments with an active version and fewer than two others to roll back to: ready, with an artifact that was neither collected nor found missing';
 COMMENT ON COLUMN miosa.scarcely_restorable.deployment_id IS 'Deployment';

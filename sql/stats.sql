@@ -22,7 +22,7 @@ LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_endpoint_entries';
 COMMENT ON FUNCTION miosa.endpoint_entries() IS 'Number of entries for endpoints in shared memory, and of those that are taken, by all databases';
 
-CREATE VIEW miosa.stat_endpoint AS
+CREATE VIEW miosa.stat_endpoint WITH (security_barrier) AS
 	SELECT e.name, e.zone, coalesce(e.stage, a.stage) AS stage, e.adapter, e.enabled,
 		CASE
 			WHEN NOT e.enabled THEN 'disabled'
@@ -82,7 +82,7 @@ COMMENT ON COLUMN miosa.stat_endpoint.last_error_at IS 'When that was';
 COMMENT ON COLUMN miosa.stat_endpoint.last_success_at IS 'When a request last succeeded';
 COMMENT ON COLUMN miosa.stat_endpoint.next_try_at IS 'When an endpoint that backs off is tried again';
 
-CREATE VIEW miosa.stat_dispatcher AS
+CREATE VIEW miosa.stat_dispatcher WITH (security_barrier) AS
 	SELECT d.state, d.pid, d.since, t.term, t.last_epoch AS epoch, d.passes, d.sent,
 		d.acknowledged AS succeeded, d.failed, d.retried, d.in_flight, d.pending,
 		least((SELECT o.created_at FROM miosa.outbox o ORDER BY o.xid LIMIT 1),

@@ -209,6 +209,39 @@ SELECT relation, other FROM test.rows('regress_tenant') WHERE other > 0 AND rela
 	'miosa.domains', 'miosa.audit_events', 'miosa.tenants', 'miosa.routes', 'miosa.hosts', 'miosa.removed_hosts', 'miosa.delivery_failures');
 SELECT relation, shown FROM test.rows('regress_stranger') WHERE shown > 0 OR other > 0 AND relation NOT LIKE '%plans%';
 
+-- Promise: nor does a function in a condition see one, however early it is called.
+CREATE FUNCTION test.leak(value text) RETURNS boolean LANGUAGE plpgsql STABLE COST 0.0000001 AS $$
+BEGIN
+	IF value ~ 'foreign(?!_grants)' THEN
+		PERFORM set_config('test.leaked', 'yes', false);
+	END IF;
+	RETURN true;
+END $$;
+GRANT EXECUTE ON FUNCTION test.leak TO regress_tenant;
+CREATE FUNCTION test.leaks(role name) RETURNS SETOF text LANGUAGE plpgsql
+SET enable_nestloop = off SET enable_indexscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+	c record;
+BEGIN
+	FOR c IN
+		SELECT d.objid::regclass AS relation, a.attname AS name FROM pg_depend d JOIN pg_class r ON r.oid = d.objid AND r.relkind IN ('r', 'v', 'm')
+		JOIN pg_attribute a ON a.attrelid = d.objid AND a.attnum > 0 AND NOT a.attisdropped
+		WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e' AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'miosa_rollback')
+			AND has_column_privilege(role, d.objid, a.attnum, 'SELECT')
+		ORDER BY d.objid::regclass::text COLLATE "C", a.attnum
+	LOOP
+		PERFORM set_config('test.leaked', 'no', false);
+		EXECUTE format('SET LOCAL ROLE %I', role);
+		EXECUTE format('SELECT count(*) FROM %s t WHERE test.leak(t.%I::text)', c.relation, c.name);
+		RESET ROLE;
+		IF current_setting('test.leaked') = 'yes' THEN
+			RETURN NEXT format('%s.%s', c.relation, c.name);
+		END IF;
+	END LOOP;
+END $$;
+SELECT count(*) > 20 AS told FROM test.leaks(current_user);
+SELECT * FROM test.leaks('regress_tenant');
+
 CREATE FUNCTION test.group(ids text[], OUT deployment_id text, OUT condition text, OUT message text, OUT detail text) RETURNS SETOF record LANGUAGE sql
 	SECURITY DEFINER AS $$ SELECT g.deployment_id, g.condition, g.message, g.detail FROM miosa.rollback_group(ids) g $$;
 
