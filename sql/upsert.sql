@@ -229,8 +229,11 @@ BEGIN
 	END IF;
 	PERFORM miosa.check_scope(tenant_id, 'deploy', 'call miosa_put_deployment');
 	-- Ids are unique among all tenants, so that one is taken cannot be hidden; its
-	-- owner can, and no lock of the owner's is waited for.
-	IF EXISTS (SELECT FROM miosa.deployments p WHERE p.id = id AND p.tenant_id <> tenant_id AND NOT miosa.sees_tenant(p.tenant_id)) THEN
+	-- owner can, and no lock of the owner's is waited for.  That of a removed one
+	-- stays with its tenant, whose operations and hosts have it.
+	IF EXISTS (SELECT FROM miosa.deployments p WHERE p.id = id AND p.tenant_id <> tenant_id AND NOT miosa.sees_tenant(p.tenant_id))
+		OR NOT EXISTS (SELECT FROM miosa.deployments p WHERE p.id = id)
+			AND EXISTS (SELECT FROM miosa.audit_events a WHERE a.deployment_id = id AND a.tenant_id <> tenant_id) THEN
 		PERFORM miosa.refuse_value('argument', 'id', id, 'The id cannot be used.', 'Pass another id.');
 	END IF;
 	given := fields;
@@ -536,6 +539,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.check_host(text) IS 'The host name as it is stored, or INVALID_ARGUMENT';
 
+-- Keep the hosts below the managed domain for the tenant whose slug they have.
+CREATE FUNCTION miosa.reserves_host(host text, tenant_id text) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN NOT miosa.sees_all_tenants()
+	AND right('.' || $1, length(miosa.managed_domain()) + 1) = '.' || miosa.managed_domain()
+	AND NOT EXISTS (SELECT FROM miosa.tenants t WHERE t.id = $2
+		AND right('.' || $1, length(t.slug || miosa.managed_domain()) + 2) = '.' || t.slug || '.' || miosa.managed_domain());
+COMMENT ON FUNCTION miosa.reserves_host(text, text) IS 'Whether a host is below the managed domain but not below the tenant''s slug there, and the caller does not act for all tenants';
+
 -- Upsert a host; it moves between deployments of one tenant only.
 CREATE FUNCTION @extschema@.miosa_put_domain(fqdn text, deployment_id text, state text DEFAULT 'active',
 	redirect_policy text DEFAULT NULL, fields jsonb DEFAULT '{}')
@@ -564,9 +576,12 @@ BEGIN
 	END IF;
 	holder := miosa.managed_deployment(host);
 	-- That edges answer for a host is no secret, but whose it is.  No lock of the
-	-- other tenant's is waited for.
+	-- other tenant's is waited for.  Taken are also the hosts of another tenant's
+	-- wildcard, and those that its deployments would get as managed hosts.
 	IF holder <> deployment_id AND NOT miosa.sees_deployment(holder)
-		OR EXISTS (SELECT FROM miosa.domains m WHERE m.fqdn = host AND m.state <> 'removed' AND NOT miosa.sees_deployment(m.deployment_id)) THEN
+		OR miosa.reserves_host(host, d.tenant_id)
+		OR EXISTS (SELECT FROM miosa.domains m WHERE m.fqdn IN (host, '*' || substring(host FROM '[.].*$')) AND m.state <> 'removed'
+			AND NOT miosa.sees_deployment(m.deployment_id)) THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('host "%s" is taken', host), NULL, 'Pass another host.');
 	ELSIF holder <> deployment_id THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('host "%s" is taken', host),
@@ -580,6 +595,12 @@ BEGIN
 	IF old.tenant_id <> d.tenant_id AND old.state <> 'removed' THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('host "%s" is taken', host),
 			'The host belongs to another tenant.', 'That tenant must remove it first, with miosa_remove_domain().');
+	ELSIF old.tenant_id <> d.tenant_id THEN
+		-- What was verified for the other tenant is not for this one.
+		old.id := NULL;
+		old.redirect_policy := 'none';
+		old.verified_at := NULL;
+		old.created_at := now();
 	END IF;
 	new := miosa.merge_fields(old, fields - ARRAY['fqdn', 'domain', 'deployment_id', 'tenant_id', 'state', 'redirect_policy'],
 		'{}', NULL);

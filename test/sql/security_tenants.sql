@@ -31,6 +31,8 @@ SELECT test.foreign('dep_foreign', 'shop-foreign'), test.foreign('dep-own', 'dep
 INSERT INTO miosa.domains (fqdn, deployment_id, tenant_id) VALUES ('own.example.com', 'dep_own', 'ten_1'), ('*.own.example.com', 'dep_own', 'ten_1'),
 	('www.foreign.example.com', 'dep_foreign', 'ten_foreign'), ('*.foreign.example.com', 'dep_foreign', 'ten_foreign'),
 	('foreign.own.example.com', 'dep_foreign', 'ten_foreign');
+INSERT INTO miosa.domains (fqdn, deployment_id, tenant_id, state, id, redirect_policy, verified_at) VALUES ('gone.example.com', 'dep_foreign', 'ten_foreign',
+	'removed', 'dom_foreign', 'apex_to_www', '2026-01-01');
 INSERT INTO miosa.removed_hosts (host, deployment_id) VALUES ('old.foreign.example.com', 'dep_foreign'), ('old.own.example.com', 'dep_own');
 INSERT INTO miosa.endpoints (name, adapter, url, enabled, selector) VALUES ('edge-foreign', 'webhook', 'http://foreign.example.com', false, '{"tenant": "ten_foreign"}');
 INSERT INTO miosa.endpoint_state (endpoint, config, last_error) VALUES ('edge-foreign', 'foreign', 'foreign');
@@ -264,12 +266,18 @@ SELECT * FROM test.group(ARRAY['dep_foreign', 'dep_nothere']);
 -- it is.
 SELECT test.refusal($$SELECT miosa_put_domain('www.foreign.example.com', 'dep_own')$$);
 SELECT test.refusal($$SELECT miosa_put_domain('shop-foreign.foreign.miosa.app', 'dep_own')$$);
+-- So are the hosts of its wildcards, and all that its deployments may once have.
+SELECT h.host, test.code(format('SELECT miosa_put_domain(%L, ''dep_own'')', h.host)) FROM (VALUES ('new.foreign.example.com'), ('*.foreign.miosa.app'),
+	('new.foreign.miosa.app'), ('new.nothere.miosa.app'), ('*.miosa.app'), ('miosa.app'), ('xacme.miosa.app')) h (host);
+SELECT h.host, test.code(format('SELECT miosa_put_domain(%L, ''dep_own'')', h.host)) FROM (VALUES ('*.acme.miosa.app'), ('new.acme.miosa.app'), ('acme.miosa.app')) h (host);
 SELECT test.refusal($$SELECT miosa_put_deployment('dep_foreign', 'ten_1')$$);
 SELECT test.refusal($$SELECT miosa_put_deployment('dep_own_3', 'ten_foreign')$$);
 SELECT miosa_remove_domain('www.foreign.example.com') -> 'data' ->> 'state' AS state;
 RESET ROLE;
 ROLLBACK PREPARED 'regress_foreign';
 SET ROLE regress_tenant;
+-- One that another tenant has given up says nothing of it, and is not verified.
+SELECT miosa_put_domain('gone.example.com', 'dep_own') #- '{data,created_at}' AS domain;
 
 -- Promise: plain SQL writes own rows only.
 SELECT test.code($$INSERT INTO miosa.deployments (id, tenant_id, name, slug) VALUES ('x', 'ten_foreign', 'x', 'x')$$);
@@ -307,6 +315,17 @@ SET ROLE regress_tenant;
 SELECT test.refusal($$SELECT miosa_rollback('dep_own', 'ver_1', 'key-1')$$);
 SELECT count(*) FROM miosa.deployments;
 RESET ROLE;
+
+-- Promise: the id of a deployment that was removed, with its operations, goes to no
+-- other tenant, nor by a superuser.
+SET client_min_messages = error;
+SELECT count(*) FROM miosa_put_deployment('dep_gone', 'ten_foreign');
+SELECT count(*) FROM miosa_put_version('dep_gone', 'ver_1');
+SELECT count(*) FROM miosa_promote('dep_gone', 'ver_1');
+SELECT count(*) FROM miosa_unpublish('dep_gone');
+SELECT count(*) FROM miosa_remove_deployment('dep_gone');
+SELECT test.refusal($$SELECT miosa_put_deployment('dep_gone', 'ten_1')$$);
+SELECT miosa_put_deployment('dep_gone', 'ten_foreign') -> 'data' ->> 'tenant_id' AS tenant;
 
 -- Promise: claims count in the session of a trusted gateway, and nowhere else.
 CREATE FUNCTION test.claims(claims text) RETURNS text LANGUAGE sql AS $$ SELECT set_config('request.jwt.claims', claims, false) $$;
