@@ -105,6 +105,7 @@ OBJS = \
 	src/notify/wakeup.o \
 	src/operation/actor.o \
 	src/operation/apply.o \
+	src/operation/audit_chain.o \
 	src/operation/attempt.o \
 	src/operation/caller_request.o \
 	src/operation/candidates.o \
@@ -226,6 +227,7 @@ SQL_PIECES = \
 	sql/references.sql \
 	sql/upsert.sql \
 	sql/read.sql \
+	sql/audit.sql \
 	sql/artifact_gc.sql \
 	sql/manage.sql \
 	sql/console_text.sql \
@@ -282,6 +284,7 @@ REGRESS = \
 	security_actor \
 	dump_marks \
 	drop_extension \
+	security_chain \
 	adapter_requests \
 	endpoint_settings \
 	argument_types \

@@ -90,7 +90,9 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 			'attribution', a.attribution,
 			'marks', a.marks,
 			'session_user', a.session_user_name,
-			'application_name', a.application_name),
+			'application_name', a.application_name,
+			'keep_until', miosa.iso(a.keep_until),
+			'hash', pg_catalog.encode(a.hash, 'hex')),
 		'ip_address', pg_catalog.host(a.client_addr),
 		'created_at', miosa.iso(a.created_at),
 		'inserted_at', miosa.iso(a.created_at))

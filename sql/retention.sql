@@ -61,7 +61,8 @@ END $$;
 COMMENT ON FUNCTION miosa.removed_host_expired(text, timestamptz, timestamptz) IS 'Whether a host was removed more than 30 days before a time, or is routed again';
 
 -- Places of rows that may be deleted: idempotency_keys that have expired,
--- audit_events that the tenant's plan does not keep any more,
+-- audit_events that have expired (looked for where the tenant's present plan
+-- keeps none, so one of a former plan may be found later),
 -- runtime_instances that ended or sent no heartbeat for 7 days, removed_hosts
 -- of 30 days ago or that are routed again. place: next of the page before,
 -- null for the first one; grace: only what has been so for that long; since:
@@ -112,12 +113,12 @@ BEGIN
 			after := coalesce(after, started - grace - keep - since, '-infinity');
 			-- Those that stay for ever take up a page as well: there may
 			-- be very many.
-			SELECT array_agg(k.ctid) FILTER (WHERE EXISTS (
-						SELECT FROM miosa.audit_events e WHERE e.deployment_id = k.deployment_id AND e.seq > k.seq)
-					OR NOT EXISTS (SELECT FROM miosa.deployments p WHERE p.id = k.deployment_id)),
+			SELECT array_agg(k.ctid) FILTER (WHERE k.keep_until < started - grace
+						AND (EXISTS (SELECT FROM miosa.audit_events e WHERE e.deployment_id = k.deployment_id AND e.seq > k.seq)
+							OR NOT EXISTS (SELECT FROM miosa.deployments p WHERE p.id = k.deployment_id))),
 					max(k.created_at), count(*)
 				INTO piece, last, n
-				FROM (SELECT a.ctid, a.created_at, a.deployment_id, a.seq FROM miosa.audit_events a
+				FROM (SELECT a.ctid, a.created_at, a.deployment_id, a.seq, a.keep_until FROM miosa.audit_events a
 					-- In words that only the index on tenants has an order for
 					WHERE (a.tenant_id, a.created_at) > (tenant, after)
 						AND (a.tenant_id, a.created_at) < (tenant, started - grace - keep)
@@ -156,6 +157,28 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Places of rows that may be deleted, page by page: of idempotency_keys, audit_events, runtime_instances or removed_hosts';
 
+-- Locks these events, but for those that are locked already.  What is returned
+-- are the oldest events of their deployments, without a gap: an event that is
+-- kept keeps all later ones, whenever they expire.
+CREATE FUNCTION miosa.first_events(places tid[]) RETURNS tid[]
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	WITH locked AS (
+		SELECT a.ctid AS place, a.deployment_id, a.seq FROM miosa.audit_events a
+		WHERE a.ctid = ANY ($1) AND a.keep_until < now()
+			AND (EXISTS (SELECT FROM miosa.audit_events e WHERE e.deployment_id = a.deployment_id AND e.seq > a.seq)
+				OR NOT EXISTS (SELECT FROM miosa.deployments p WHERE p.id = a.deployment_id))
+		FOR UPDATE SKIP LOCKED),
+	linked AS (
+		SELECT l.place, l.deployment_id, l.seq, lag(l.seq) OVER (PARTITION BY l.deployment_id ORDER BY l.seq) AS locked_before,
+			(SELECT max(e.seq) FROM miosa.audit_events e WHERE e.deployment_id = l.deployment_id AND e.seq < l.seq) AS before
+		FROM locked l),
+	led AS (
+		SELECT k.place, bool_and(k.before IS NOT DISTINCT FROM k.locked_before) OVER (PARTITION BY k.deployment_id ORDER BY k.seq) AS first
+		FROM linked k)
+	SELECT coalesce(array_agg(f.place) FILTER (WHERE f.first), '{}') FROM led f
+$$;
+COMMENT ON FUNCTION miosa.first_events(tid[]) IS 'Those of some audit events that retention may delete now, locked';
+
 -- done: how many of the places were looked at; removed: how many rows are
 -- gone.  A plan that was made while the table was empty must not read all of
 -- it when it is full.
@@ -183,12 +206,12 @@ BEGIN
 				SELECT o.ctid FROM miosa.idempotency_keys o
 				WHERE o.ctid = ANY (piece) AND o.expires_at <= clock_timestamp() FOR UPDATE SKIP LOCKED));
 		WHEN 'audit_events' THEN
-			DELETE FROM miosa.audit_events k WHERE k.ctid = ANY (ARRAY(
-				SELECT a.ctid FROM miosa.audit_events a
-				WHERE a.ctid = ANY (piece) AND a.created_at < now() - miosa.audit_retention(a.tenant_id)
-					AND (EXISTS (SELECT FROM miosa.audit_events e WHERE e.deployment_id = a.deployment_id AND e.seq > a.seq)
-						OR NOT EXISTS (SELECT FROM miosa.deployments p WHERE p.id = a.deployment_id))
-				FOR UPDATE SKIP LOCKED));
+			piece := miosa.first_events(piece);
+			INSERT INTO miosa.audit_checkpoints AS c (deployment_id, seq, hash)
+				SELECT DISTINCT ON (a.deployment_id) a.deployment_id, a.seq, a.hash FROM miosa.audit_events a
+				WHERE a.ctid = ANY (piece) ORDER BY a.deployment_id, a.seq DESC
+				ON CONFLICT ON CONSTRAINT audit_checkpoints_pkey DO UPDATE SET seq = excluded.seq, hash = excluded.hash, moved_at = clock_timestamp();
+			DELETE FROM miosa.audit_events k WHERE k.ctid = ANY (piece);
 		WHEN 'runtime_instances' THEN
 			DELETE FROM miosa.runtime_instances k WHERE k.ctid = ANY (ARRAY(
 				SELECT i.ctid FROM miosa.runtime_instances i

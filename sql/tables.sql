@@ -99,6 +99,7 @@ CREATE TABLE miosa.deployments (
 	recent_served text[] NOT NULL DEFAULT '{}',
 	seq bigint NOT NULL DEFAULT 0,
 	route_seq bigint NOT NULL DEFAULT 0,
+	audit_head bytea,
 	route_ttl interval NOT NULL DEFAULT '60 s'
 		CONSTRAINT "route_ttl must be from 0 to 1 year" CHECK (route_ttl BETWEEN '0' AND '1 year'),
 	last_rollback_at timestamptz,
@@ -139,6 +140,7 @@ COMMENT ON COLUMN miosa.deployments.serving_version_id IS 'What routes resolve t
 COMMENT ON COLUMN miosa.deployments.recent_served IS 'The last three versions that served, newest first; their artifacts are not collected';
 COMMENT ON COLUMN miosa.deployments.seq IS 'Number of the newest operation, without gaps';
 COMMENT ON COLUMN miosa.deployments.route_seq IS 'Number of the newest route change';
+COMMENT ON COLUMN miosa.deployments.audit_head IS 'Hash of the newest audit event, which the hash of the next one covers; null when there is none';
 COMMENT ON COLUMN miosa.deployments.route_ttl IS 'How long edges may keep a route by themselves; at most 1 year';
 COMMENT ON COLUMN miosa.deployments.last_rollback_at IS 'When the newest operation was made, if that was a rollback; null otherwise';
 COMMENT ON COLUMN miosa.deployments.waiting_since IS 'Since when the active version waits for instances; null when routes resolve to it';
@@ -456,6 +458,8 @@ CREATE TABLE miosa.audit_events (
 	attribution jsonb NOT NULL DEFAULT '{}',
 	marks jsonb NOT NULL DEFAULT '{}',
 	created_at timestamptz NOT NULL,
+	keep_until timestamptz,
+	hash bytea,
 	PRIMARY KEY (deployment_id, seq)
 );
 CREATE INDEX audit_events_tenant ON miosa.audit_events (tenant_id, created_at);
@@ -480,6 +484,29 @@ COMMENT ON COLUMN miosa.audit_events.reason IS 'Why, in the caller''s words';
 COMMENT ON COLUMN miosa.audit_events.attribution IS 'External attribution: the tenant''s own ids';
 COMMENT ON COLUMN miosa.audit_events.marks IS 'Risks that the operation accepted: unverified artifact, incompatible migration';
 COMMENT ON COLUMN miosa.audit_events.created_at IS 'When, taken under the deployment''s lock, so that it rises with seq';
+COMMENT ON COLUMN miosa.audit_events.keep_until IS 'Until when it is kept, by the plan that the tenant had when it was written; null: for ever';
+COMMENT ON COLUMN miosa.audit_events.hash IS 'SHA-256 over the event and the hash of the deployment''s event before it';
+
+-- What retention has removed, and what deleted deployments have left.  Written by
+-- triggers and by retention; rows stay for ever, so that a chain can always be
+-- told from one that was cut.
+CREATE TABLE miosa.audit_checkpoints (
+	deployment_id text COLLATE "C" PRIMARY KEY,
+	seq bigint NOT NULL DEFAULT 0,
+	hash bytea,
+	moved_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	last_seq bigint,
+	last_hash bytea,
+	deleted_at timestamptz
+);
+COMMENT ON TABLE miosa.audit_checkpoints IS 'Where the audit trail of a deployment begins, if retention has removed events, and where it ends, if the deployment was deleted';
+COMMENT ON COLUMN miosa.audit_checkpoints.deployment_id IS 'Deployment, which may be gone';
+COMMENT ON COLUMN miosa.audit_checkpoints.seq IS 'Newest event that retention has removed; 0 for none';
+COMMENT ON COLUMN miosa.audit_checkpoints.hash IS 'Hash of that event, which the hash of the first one left covers';
+COMMENT ON COLUMN miosa.audit_checkpoints.moved_at IS 'When retention last removed events';
+COMMENT ON COLUMN miosa.audit_checkpoints.last_seq IS 'Newest event of the deployment when it was last deleted; null if it never was';
+COMMENT ON COLUMN miosa.audit_checkpoints.last_hash IS 'Hash of that event';
+COMMENT ON COLUMN miosa.audit_checkpoints.deleted_at IS 'When it was last deleted';
 
 -- Every rollback pays for a row here and in its key, and the dispatcher for its
 -- deletion.  The pass that takes a row reads each column (outbox.c).  The

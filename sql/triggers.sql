@@ -282,12 +282,20 @@ CREATE FUNCTION miosa.deployments_insert() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	last_seq bigint := (SELECT max(a.seq) FROM miosa.audit_events a WHERE a.deployment_id = NEW.id);
+	last record;
 	last_route bigint := (SELECT max(l.route_seq) FROM miosa.route_log l WHERE l.deployment_id = NEW.id);
 BEGIN
+	SELECT e.seq, e.hash INTO last FROM (
+			SELECT a.seq, a.hash FROM miosa.audit_events a WHERE a.deployment_id = NEW.id
+			UNION ALL
+			SELECT c.seq, c.hash FROM miosa.audit_checkpoints c WHERE c.deployment_id = NEW.id) e
+		ORDER BY e.seq DESC LIMIT 1;
 	-- The outbox has no index by deployment, and new ids have nothing in it.
-	IF last_seq IS NOT NULL OR last_route IS NOT NULL THEN
-		NEW.seq := greatest(NEW.seq, last_seq);
+	IF last.seq IS NOT NULL OR last_route IS NOT NULL THEN
+		IF last.seq > NEW.seq THEN
+			NEW.seq := last.seq;
+			NEW.audit_head := last.hash;
+		END IF;
 		NEW.route_seq := greatest(NEW.route_seq, last_route,
 			(SELECT max(o.route_seq) FROM miosa.outbox o WHERE o.deployment_id = NEW.id));
 	END IF;
@@ -297,6 +305,25 @@ COMMENT ON FUNCTION miosa.deployments_insert() IS 'Trigger: operations and route
 
 CREATE TRIGGER deployments_insert BEFORE INSERT ON miosa.deployments
 	FOR EACH ROW EXECUTE FUNCTION miosa.deployments_insert();
+
+-- Where the audit trail of a deleted deployment ends must stay known.
+
+-- Keep the head of a deployment that is deleted.
+CREATE FUNCTION miosa.deployments_close() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	INSERT INTO miosa.audit_checkpoints (deployment_id, last_seq, last_hash, deleted_at)
+		VALUES (OLD.id, OLD.seq, OLD.audit_head, clock_timestamp())
+		ON CONFLICT ON CONSTRAINT audit_checkpoints_pkey DO UPDATE
+			SET last_seq = excluded.last_seq, last_hash = excluded.last_hash, deleted_at = excluded.deleted_at;
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa.deployments_close() IS 'Trigger: keeps the number and the hash of the newest audit event of a deployment that is deleted';
+
+CREATE TRIGGER deployments_close AFTER DELETE ON miosa.deployments
+	FOR EACH ROW WHEN (OLD.seq > 0) EXECUTE FUNCTION miosa.deployments_close();
+ALTER TABLE miosa.deployments ENABLE ALWAYS TRIGGER deployments_close;
 
 -- Hosts: a slug is part of the managed host, a domain is one.
 
@@ -510,8 +537,10 @@ CREATE TRIGGER own_plans_rename AFTER UPDATE ON miosa.own_plans
 	FOR EACH ROW WHEN (OLD.name <> NEW.name) EXECUTE FUNCTION miosa.own_plans_keep();
 
 -- Audit events are append-only for every role, also for a session that plays a
--- replica.  Only those may be deleted that the tenant's plan does not keep any
--- more, and never the newest one of a deployment.
+-- replica.  Only retention deletes them: it moves the deployment's checkpoint
+-- first, which can pass over nothing but expired events, and never over the
+-- newest one of a deployment that exists.  So what is left is always the end of
+-- a chain that begins at the checkpoint.
 
 -- Keep audit events as they are.
 CREATE FUNCTION miosa.audit_events_keep() RETURNS trigger
@@ -521,11 +550,14 @@ DECLARE
 	detail text := format('%s on miosa.audit_events was refused.', TG_OP);
 BEGIN
 	IF TG_OP = 'DELETE' THEN
-		IF OLD.created_at >= now() - miosa.audit_retention(OLD.tenant_id) THEN
-			detail := format('The plan of tenant "%s" keeps event "%s#%s" for %s.', OLD.tenant_id, OLD.deployment_id, OLD.seq,
-				miosa.audit_retention(OLD.tenant_id));
+		IF OLD.keep_until IS NULL THEN
+			detail := format('Event "%s#%s" is kept for ever.', OLD.deployment_id, OLD.seq);
+		ELSIF OLD.keep_until >= now() THEN
+			detail := format('Event "%s#%s" is kept for %s.', OLD.deployment_id, OLD.seq, OLD.keep_until - OLD.created_at);
 		ELSIF miosa.is_newest_event(OLD.deployment_id, OLD.seq) THEN
 			detail := format('Event "%s#%s" is the newest one of its deployment.', OLD.deployment_id, OLD.seq);
+		ELSIF NOT EXISTS (SELECT FROM miosa.audit_checkpoints c WHERE c.deployment_id = OLD.deployment_id AND c.seq >= OLD.seq) THEN
+			detail := format('Event "%s#%s" has expired, but only retention deletes it.', OLD.deployment_id, OLD.seq);
 		ELSE
 			RETURN OLD;
 		END IF;
@@ -535,10 +567,11 @@ BEGIN
 		RETURN NULL;
 	END IF;
 	PERFORM miosa.raise_condition('FORBIDDEN', 'audit events cannot be changed', detail,
-		'Read them with SELECT miosa_audit_log();');
+		CASE WHEN TG_OP = 'DELETE' THEN 'To delete what has expired, type SELECT * FROM miosa_purge_expired();'
+			ELSE 'Read them with SELECT miosa_audit_log();' END);
 	RETURN NULL;
 END $$;
-COMMENT ON FUNCTION miosa.audit_events_keep() IS 'Trigger: raises FORBIDDEN on UPDATE and TRUNCATE of audit events, and on DELETE of one that the tenant''s plan keeps or that is the newest of its deployment';
+COMMENT ON FUNCTION miosa.audit_events_keep() IS 'Trigger: raises FORBIDDEN on UPDATE and TRUNCATE of audit events, and on DELETE by anything but retention';
 
 CREATE TRIGGER audit_events_keep BEFORE UPDATE OR DELETE ON miosa.audit_events
 	FOR EACH ROW EXECUTE FUNCTION miosa.audit_events_keep();
@@ -546,3 +579,47 @@ CREATE TRIGGER audit_events_truncate BEFORE TRUNCATE ON miosa.audit_events
 	FOR EACH STATEMENT EXECUTE FUNCTION miosa.audit_events_keep();
 ALTER TABLE miosa.audit_events ENABLE ALWAYS TRIGGER audit_events_keep;
 ALTER TABLE miosa.audit_events ENABLE ALWAYS TRIGGER audit_events_truncate;
+
+-- Checkpoints only move forward, over events that have expired.
+CREATE FUNCTION miosa.audit_checkpoints_keep() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	detail text := format('%s on miosa.audit_checkpoints was refused.', TG_OP);
+	-- A trigger of a row that a subscription applies may write here itself.
+	applied boolean := TG_LEVEL = 'ROW' AND pg_trigger_depth() = 1 AND miosa.is_applied();
+BEGIN
+	IF TG_OP IN ('INSERT', 'UPDATE') THEN
+		-- Of the origin's checkpoints only those count here whose events have
+		-- never been here.
+		IF applied AND (TG_OP = 'UPDATE'
+				OR EXISTS (SELECT FROM miosa.audit_checkpoints c WHERE c.deployment_id = NEW.deployment_id)
+				OR EXISTS (SELECT FROM miosa.audit_events a WHERE a.deployment_id = NEW.deployment_id AND a.seq <= NEW.seq)) THEN
+			RETURN NULL;
+		ELSIF TG_OP = 'UPDATE' AND (NEW.deployment_id, NEW.seq, NEW.hash) IS NOT DISTINCT FROM (OLD.deployment_id, OLD.seq, OLD.hash) THEN
+			RETURN NEW;
+		ELSIF EXISTS (SELECT FROM miosa.audit_events a WHERE a.deployment_id = NEW.deployment_id AND a.seq <= NEW.seq
+				AND (a.keep_until IS NULL OR a.keep_until >= now() OR miosa.is_newest_event(a.deployment_id, a.seq))) THEN
+			detail := format('Events of deployment "%s" up to %s are still kept.', NEW.deployment_id, NEW.seq);
+		ELSIF EXISTS (SELECT FROM miosa.audit_events a WHERE a.deployment_id = NEW.deployment_id AND a.seq = NEW.seq
+				AND a.hash IS NOT DISTINCT FROM NEW.hash) AND (TG_OP = 'INSERT' OR NEW.seq > OLD.seq) THEN
+			RETURN NEW;
+		-- A restore may bring them before or after the events that are left.
+		ELSIF TG_OP = 'INSERT' AND NOT EXISTS (SELECT FROM miosa.audit_events a WHERE a.deployment_id = NEW.deployment_id AND a.seq <= NEW.seq) THEN
+			RETURN NEW;
+		END IF;
+	ELSIF applied THEN
+		RETURN NULL;
+	END IF;
+	PERFORM miosa.raise_condition('FORBIDDEN', 'checkpoints of the audit trail cannot be changed', detail,
+		'Verify the trail with SELECT miosa_audit_verify_all();');
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa.audit_checkpoints_keep() IS 'Trigger: raises FORBIDDEN when a checkpoint is deleted, goes back, or passes over an audit event that is still kept';
+
+CREATE TRIGGER audit_checkpoints_keep BEFORE INSERT OR UPDATE OR DELETE ON miosa.audit_checkpoints
+	FOR EACH ROW EXECUTE FUNCTION miosa.audit_checkpoints_keep();
+CREATE TRIGGER audit_checkpoints_truncate BEFORE TRUNCATE ON miosa.audit_checkpoints
+	FOR EACH STATEMENT EXECUTE FUNCTION miosa.audit_checkpoints_keep();
+ALTER TABLE miosa.audit_checkpoints ENABLE ALWAYS TRIGGER audit_checkpoints_keep;
+ALTER TABLE miosa.audit_checkpoints ENABLE ALWAYS TRIGGER audit_checkpoints_truncate;

@@ -48,7 +48,7 @@ CREATE FUNCTION test.op(response jsonb) RETURNS text LANGUAGE sql AS $$
 	FROM (VALUES (response -> 'operation')) v (o) $$;
 
 -- How a call is refused: SQLSTATE, message, DETAIL and HINT, with times
--- blotted out.
+-- and hashes blotted out.
 CREATE FUNCTION test.refusal(call text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	state text;
@@ -62,7 +62,7 @@ EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
 		detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
 	RETURN regexp_replace(
-		concat_ws(E'\n', state || ' ' || message, '  DETAIL: ' || detail, '  HINT: ' || hint),
+		regexp_replace(concat_ws(E'\n', state || ' ' || message, '  DETAIL: ' || detail, '  HINT: ' || hint), '\\x[0-9a-f]{62,64}(\.\.\.)?', '<hash>', 'g'),
 		'\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?'
 		'|\w{3} \w{3} \d\d \d\d:\d\d:\d\d(\.\d+)? \d{4} \w+', '<time>', 'g');
 END $$;

@@ -19,6 +19,7 @@
 #include "access/xlog.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
+#include "utils/timestamp.h"
 
 #include "base/check_argument.h"
 #include "base/function_name.h"
@@ -32,6 +33,7 @@
 #include "operation/tenancy.h"
 
 static void check_request(const MrbCallerRequest *request);
+static void read_retention(MrbAttempt *attempt);
 static bool is_repeated(const MrbAttempt *attempt, MrbFinding *finding);
 
 /*
@@ -152,15 +154,31 @@ mrb_attempt_look_again(MrbAttempt *attempt, MrbFinding *finding)
 	if (now == NULL)
 		return NULL;
 	now->request = attempt->request;
-	if (attempt->key == NULL)
-		return NULL;
 	/* Without an operation since nobody has used the key. */
-	if (now->seq != attempt->seen->seq)
+	if (attempt->key != NULL && now->seq != attempt->seen->seq)
 		stored = mrb_idempotency_look(id, attempt->key, &attempt->fingerprint,
 									  finding, &attempt->key_expired);
 	if (stored == NULL && finding->severity != MRB_FAILS)
-		attempt->key_expires_at = mrb_deployment_key_expiry(now, attempt->retention);
+		read_retention(attempt);
 	return stored;
+}
+
+/*
+ * Find out how long the key and the audit event are kept that are written now.
+ */
+static void
+read_retention(MrbAttempt *attempt)
+{
+	MrbRetention own = {0};
+	MrbRetention *retention = attempt->retention ? attempt->retention : &own;
+
+	mrb_deployment_retention(attempt->now, retention);
+	attempt->keep_event = retention->events;
+	if (attempt->key != NULL)
+		attempt->key_expires_at =
+			DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+													TimestampTzGetDatum(GetCurrentTimestamp()),
+													IntervalPGetDatum(&retention->keys)));
 }
 
 /*
@@ -234,6 +252,7 @@ mrb_attempt_operation(const MrbAttempt *attempt, const MrbAttemptCall *call)
 	operation.key = attempt->key;
 	operation.fingerprint = attempt->fingerprint.bytes;
 	operation.key_expires_at = attempt->key_expires_at;
+	operation.keep = attempt->keep_event;
 	operation.reason = request->reason;
 	operation.attribution = request->attribution;
 	operation.accepted_risks = mrb_checks_accepted_risks(&target->artifact,

@@ -25,6 +25,7 @@ typedef struct MrbAttempt
 	MrbFingerprint fingerprint; /* with the key */
 	bool		key_expired;	/* the key has a record that has expired */
 	TimestampTz key_expires_at; /* when the key expires that is used now */
+	Interval	keep_event;		/* how long its audit event is kept */
 	MrbRetention *retention;	/* of other requests of the call, or NULL */
 	struct MrbArtifactBatch *batch; /* of other requests of the call, or NULL */
 	MrbDeployment *seen;		/* before the lock */

@@ -82,18 +82,30 @@ static MrbIndexLookup tenant_row = {
 };
 
 /* The rows of the view miosa.plans: an own plan hides a shipped one. */
+enum
+{
+	PLAN_KEYS,
+	PLAN_EVENTS
+};
+
 static MrbIndexLookup own_plan_row = {
 	.table.name = "own_plans",
 	.table.index = "own_plans_pkey",
-	.table.columns = {"idempotency_retention"},
-	.table.types = {INTERVALOID},
+	.table.columns = {
+		[PLAN_KEYS] = "idempotency_retention",
+		[PLAN_EVENTS] = "audit_retention",
+	},
+	.table.types = {[PLAN_KEYS] = INTERVALOID,[PLAN_EVENTS] = INTERVALOID},
 };
 
 static MrbIndexLookup shipped_plan_row = {
 	.table.name = "shipped_plans",
 	.table.index = "shipped_plans_name",
-	.table.columns = {"idempotency_retention"},
-	.table.types = {INTERVALOID},
+	.table.columns = {
+		[PLAN_KEYS] = "idempotency_retention",
+		[PLAN_EVENTS] = "audit_retention",
+	},
+	.table.types = {[PLAN_KEYS] = INTERVALOID,[PLAN_EVENTS] = INTERVALOID},
 };
 
 static MrbQuery healthy_query = {
@@ -122,7 +134,7 @@ static void read_version(MrbVersion *version, const char *deployment_id,
 						 const char *id, const MrbDeployment *seen);
 static const MrbVersion *find_seen(const MrbDeployment *seen, const char *id);
 static bool was_drained(const MrbVersion *version, const char *deployment_id);
-static Interval *read_retention(const char *tenant_id);
+static void read_retention(MrbRetention *retention, const char *tenant_id);
 static void count_healthy(MrbVersion *version, const char *deployment_id);
 
 /*
@@ -211,26 +223,20 @@ mrb_deployment_keep(const MrbDeployment *seen)
 }
 
 /*
- * Compute when a key that is used now expires.
+ * Read how long keys and audit events are kept.
  */
-TimestampTz
-mrb_deployment_key_expiry(const MrbDeployment *it, MrbRetention *memo)
+void
+mrb_deployment_retention(const MrbDeployment *it, MrbRetention *retention)
 {
-	MrbRetention retention = {0};
-
-	if (memo == NULL)
-		memo = &retention;
-	if (memo->tenant_id == NULL || strcmp(memo->tenant_id, it->tenant_id) != 0)
-	{
-		memo->interval = *read_retention(it->tenant_id);
-		if (memo->tenant_id != NULL)
-			pfree(memo->tenant_id);
-		if (memo->context != NULL)
-			memo->tenant_id = MemoryContextStrdup(memo->context, it->tenant_id);
-	}
-	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-												   TimestampTzGetDatum(GetCurrentTimestamp()),
-												   IntervalPGetDatum(&memo->interval)));
+	if (retention->tenant_id != NULL &&
+		strcmp(retention->tenant_id, it->tenant_id) == 0)
+		return;
+	read_retention(retention, it->tenant_id);
+	if (retention->tenant_id != NULL)
+		pfree(retention->tenant_id);
+	if (retention->context != NULL)
+		retention->tenant_id = MemoryContextStrdup(retention->context,
+												   it->tenant_id);
 }
 
 /*
@@ -377,17 +383,17 @@ was_drained(const MrbVersion *version, const char *deployment_id)
 }
 
 /*
- * Return how long the tenant's plan keeps a key.  Calls of a session are often for
- * one tenant, and there are few plans, so both are looked for where they were.
+ * Read how long the tenant's plan keeps keys and audit events.  Calls of a session
+ * are often for one tenant, and there are few plans, so both are looked for where
+ * they were.
  */
-static Interval *
-read_retention(const char *tenant_id)
+static void
+read_retention(MrbRetention *retention, const char *tenant_id)
 {
 	static MrbIndexLookupPlace tenant_place;
 	static MrbIndexLookupPlace own_place;
 	static MrbIndexLookupPlace shipped_place;
 	MrbIndexLookup *plan_row = &own_plan_row;
-	Interval   *retention = palloc(sizeof(Interval));
 	char	   *plan;
 	bool		isnull;
 
@@ -405,9 +411,11 @@ read_retention(const char *tenant_id)
 			!mrb_index_lookup_find(plan_row, "free", NULL))
 			elog(ERROR, "plan \"%s\" is missing", plan);
 	}
-	*retention = *DatumGetIntervalP(mrb_index_lookup_datum(plan_row, 0, &isnull));
+	retention->keys =
+		*DatumGetIntervalP(mrb_index_lookup_datum(plan_row, PLAN_KEYS, &isnull));
+	retention->events =
+		*DatumGetIntervalP(mrb_index_lookup_datum(plan_row, PLAN_EVENTS, &isnull));
 	mrb_index_lookup_close(plan_row);
-	return retention;
 }
 
 /*

@@ -41,12 +41,13 @@ typedef struct MrbDeployment
 											 * NULL: not called */
 } MrbDeployment;
 
-/* How long the keys of a tenant are kept. */
+/* How long keys and audit events of a tenant are kept, by its plan. */
 typedef struct MrbRetention
 {
 	char	   *tenant_id;		/* NULL: nothing was read yet */
-	Interval	interval;
-	MemoryContext context;		/* of tenant_id */
+	Interval	keys;
+	Interval	events;
+	MemoryContext context;		/* of tenant_id; NULL: do not keep it */
 } MrbRetention;
 
 /*
@@ -68,11 +69,11 @@ extern MrbDeployment *mrb_deployment_look(const char *id,
 extern MrbDeployment *mrb_deployment_keep(const MrbDeployment *seen);
 
 /*
- * When a key that is used now expires, in the snapshot that was taken.  memo is
- * NULL or has what was read for the deployment before.
+ * Read the retention of the deployment's tenant, in the snapshot that was taken,
+ * unless it has what was read for the deployment before.
  */
-extern TimestampTz mrb_deployment_key_expiry(const MrbDeployment *it,
-											 MrbRetention *memo);
+extern void mrb_deployment_retention(const MrbDeployment *it,
+									 MrbRetention *retention);
 
 /* Whether both ids are the same version's; NULL is no version. */
 extern bool mrb_deployment_same_version(const char *one, const char *other);

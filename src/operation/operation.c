@@ -29,6 +29,7 @@
 #include "common/index_lookup.h"
 #include "common/query.h"
 #include "common/row_write.h"
+#include "operation/audit_chain.h"
 #include "operation/capacity.h"
 #include "operation/enqueue.h"
 #include "operation/operation.h"
@@ -49,6 +50,7 @@ enum
 	DEPLOYMENT_ROUTE_SEQ,
 	DEPLOYMENT_LAST_ROLLBACK,
 	DEPLOYMENT_UPDATED,
+	DEPLOYMENT_HEAD,
 	DEPLOYMENT_ID,
 	DEPLOYMENT_TENANT,
 	DEPLOYMENT_WORKSPACE,
@@ -75,6 +77,7 @@ static MrbRowWriteTable deployments = {
 		[DEPLOYMENT_ROUTE_SEQ] = "route_seq",
 		[DEPLOYMENT_LAST_ROLLBACK] = "last_rollback_at",
 		[DEPLOYMENT_UPDATED] = "updated_at",
+		[DEPLOYMENT_HEAD] = "audit_head",
 		[DEPLOYMENT_ID] = "id",
 		[DEPLOYMENT_TENANT] = "tenant_id",
 		[DEPLOYMENT_WORKSPACE] = "external_workspace_id",
@@ -88,6 +91,7 @@ static MrbRowWriteTable deployments = {
 		[DEPLOYMENT_ROUTE_SEQ] = INT8OID,
 		[DEPLOYMENT_LAST_ROLLBACK] = TIMESTAMPTZOID,
 		[DEPLOYMENT_UPDATED] = TIMESTAMPTZOID,
+		[DEPLOYMENT_HEAD] = BYTEAOID,
 	},
 	.nwritten = MRB_OPERATION_COLUMNS,
 	.skipped = "deployments_pointer",
@@ -98,6 +102,7 @@ static MrbIndexLookup deployment_row = {
 	.table.index = "deployments_pkey",
 };
 
+/* In the order of mrb_audit_chain_events; the hash comes last. */
 enum
 {
 	EVENT_DEPLOYMENT,
@@ -118,6 +123,8 @@ enum
 	EVENT_ATTRIBUTION,
 	EVENT_MARKS,
 	EVENT_CREATED,
+	EVENT_KEEP_UNTIL,
+	EVENT_HASH,
 	EVENT_COLUMNS
 };
 
@@ -142,6 +149,8 @@ static MrbRowWriteTable events = {
 		[EVENT_ATTRIBUTION] = "attribution",
 		[EVENT_MARKS] = "marks",
 		[EVENT_CREATED] = "created_at",
+		[EVENT_KEEP_UNTIL] = "keep_until",
+		[EVENT_HASH] = "hash",
 	},
 	.table.types = {
 		[EVENT_SEQ] = INT8OID,
@@ -149,6 +158,8 @@ static MrbRowWriteTable events = {
 		[EVENT_ATTRIBUTION] = JSONBOID,
 		[EVENT_MARKS] = JSONBOID,
 		[EVENT_CREATED] = TIMESTAMPTZOID,
+		[EVENT_KEEP_UNTIL] = TIMESTAMPTZOID,
+		[EVENT_HASH] = BYTEAOID,
 	},
 	.nwritten = EVENT_COLUMNS,
 };
@@ -236,14 +247,22 @@ static const struct
 	[MRB_UNPUBLISH] = {"unpublish", "deployment.unpublish"},
 };
 
+/* The values of an audit event. */
+typedef struct Event
+{
+	Datum		values[EVENT_COLUMNS];
+	bool		nulls[EVENT_COLUMNS];
+} Event;
+
 static void compute_values(const MrbOperation *operation, TimestampTz now,
 						   TupleTableSlot *old, Datum *values, bool *nulls);
 static Datum get_column(TupleTableSlot *slot, int column, bool *isnull);
 static void write_key(MrbRowWrite *write, const MrbOperation *operation,
 					  TimestampTz now, TupleTableSlot *row,
 					  const MrbResponse *response);
-static void write_event(MrbRowWrite *write, const MrbOperation *operation,
-						TimestampTz now, Datum seq, TupleTableSlot *owner);
+static void make_event(Event *event, const MrbOperation *operation,
+					   TimestampTz now, TupleTableSlot *old,
+					   TupleTableSlot *owner, Datum *values, bool *nulls);
 static Datum make_attribution(TupleTableSlot *owner);
 static void set_text(Datum *values, bool *nulls, int column, const char *value);
 static bool is_move(const MrbOperation *operation);
@@ -288,6 +307,7 @@ mrb_operation_put(MrbRowWrite *write, const MrbOperation *operation,
 	TimestampTz now = written->at;
 	Datum		values[MRB_OPERATION_COLUMNS];
 	bool		nulls[MRB_OPERATION_COLUMNS];
+	Event		event;
 	MrbIndexLookup old;			/* a trigger may call for an operation too */
 	TupleTableSlot *row;
 	MrbResponse *response;
@@ -300,6 +320,7 @@ mrb_operation_put(MrbRowWrite *write, const MrbOperation *operation,
 			 operation->deployment_id);
 	old = deployment_row;
 	compute_values(operation, now, old.slot, values, nulls);
+	make_event(&event, operation, now, old.slot, old.slot, values, nulls);
 	row = mrb_row_write_update(write, WRITE_DEPLOYMENTS, old.slot, values,
 							   nulls);
 	if (row == NULL)
@@ -311,8 +332,7 @@ mrb_operation_put(MrbRowWrite *write, const MrbOperation *operation,
 	written->route_seq = DatumGetInt64(get_column(row, DEPLOYMENT_ROUTE_SEQ, &isnull));
 	mrb_enqueue_insert(write, WRITE_OUTBOX, operation->deployment_id, "route",
 					   written->route_seq, NULL, now);
-	write_event(write, operation, now, get_column(row, DEPLOYMENT_SEQ, &isnull),
-				row);
+	mrb_row_write_insert(write, WRITE_EVENTS, event.values, event.nulls);
 	result = mrb_response_build(response);
 	written->recent_served = datumCopy(get_column(row, DEPLOYMENT_RECENT, &isnull),
 									   false, -1);
@@ -339,15 +359,17 @@ mrb_operation_write_row(const MrbOperation *operation, TupleTableSlot *old,
 {
 	TimestampTz now = GetCurrentTimestamp();
 	MrbRowWrite *write;
+	Event		event;
 	int64		route_seq;
 
 	link_promotion(operation, now);
 	write = mrb_row_write_begin(tables, WRITE_DEPLOYMENTS + 1, false);
 	compute_values(operation, now, old, moved->values, moved->nulls);
+	make_event(&event, operation, now, old, new, moved->values, moved->nulls);
 	route_seq = DatumGetInt64(moved->values[DEPLOYMENT_ROUTE_SEQ]);
 	mrb_enqueue_insert(write, WRITE_OUTBOX, operation->deployment_id, "route",
 					   route_seq, NULL, now);
-	write_event(write, operation, now, moved->values[DEPLOYMENT_SEQ], new);
+	mrb_row_write_insert(write, WRITE_EVENTS, event.values, event.nulls);
 	for (int i = 0; i < MRB_OPERATION_COLUMNS; i++)
 		moved->columns[i] = deployments.table.attnums[i];
 	mrb_row_write_end(write);
@@ -440,18 +462,24 @@ write_key(MrbRowWrite *write, const MrbOperation *operation, TimestampTz now,
 }
 
 /*
- * Write the audit event.  owner is the deployment's new row.
+ * Make the audit event, and the head of the deployment's chain, which is the
+ * event's hash.  old is the deployment's row, owner the one that says whose it
+ * is; row_values are what is written into it.
  */
 static void
-write_event(MrbRowWrite *write, const MrbOperation *operation, TimestampTz now,
-			Datum seq, TupleTableSlot *owner)
+make_event(Event *event, const MrbOperation *operation, TimestampTz now,
+		   TupleTableSlot *old, TupleTableSlot *owner,
+		   Datum *row_values, bool *row_nulls)
 {
 	LOCAL_FCINFO(client, 0);
-	Datum		values[EVENT_COLUMNS];
-	bool		nulls[EVENT_COLUMNS] = {false};
+	Datum	   *values = event->values;
+	bool	   *nulls = event->nulls;
+	bool		first;
+	Datum		head = get_column(old, DEPLOYMENT_HEAD, &first);
 
+	memset(nulls, false, sizeof(event->nulls));
 	set_text(values, nulls, EVENT_DEPLOYMENT, operation->deployment_id);
-	values[EVENT_SEQ] = seq;
+	values[EVENT_SEQ] = row_values[DEPLOYMENT_SEQ];
 	values[EVENT_TENANT] = get_column(owner, DEPLOYMENT_TENANT,
 									  &nulls[EVENT_TENANT]);
 	set_text(values, nulls, EVENT_ACTION, names[operation->action].action);
@@ -476,7 +504,14 @@ write_event(MrbRowWrite *write, const MrbOperation *operation, TimestampTz now,
 	values[EVENT_MARKS] =
 		DirectFunctionCall1(jsonb_in, CStringGetDatum(operation->accepted_risks));
 	values[EVENT_CREATED] = TimestampTzGetDatum(now);
-	mrb_row_write_insert(write, WRITE_EVENTS, values, nulls);
+	values[EVENT_KEEP_UNTIL] =
+		DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now),
+							IntervalPGetDatum(&operation->keep));
+	values[EVENT_HASH] =
+		PointerGetDatum(mrb_audit_chain_hash(&mrb_audit_chain_events, values, nulls,
+											 first ? NULL : DatumGetByteaPP(head)));
+	row_values[DEPLOYMENT_HEAD] = values[EVENT_HASH];
+	row_nulls[DEPLOYMENT_HEAD] = false;
 }
 
 /*

@@ -43,6 +43,7 @@ typedef struct MrbOperation
 	const char *key;			/* NULL: none */
 	const uint8 *fingerprint;	/* SHA-256, with the key */
 	TimestampTz key_expires_at; /* with the key */
+	Interval	keep;			/* how long the audit event is kept */
 	const char *reason;			/* may be NULL */
 	Jsonb	   *attribution;	/* NULL: the deployment's own */
 	const char *accepted_risks; /* JSON object */
@@ -51,7 +52,7 @@ typedef struct MrbOperation
 } MrbOperation;
 
 /* Number of columns of the deployment's row that an operation writes. */
-#define MRB_OPERATION_COLUMNS 11
+#define MRB_OPERATION_COLUMNS 12
 
 /* Their numbers and values, palloc'd. */
 typedef struct MrbOperationColumns

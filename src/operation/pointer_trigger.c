@@ -32,6 +32,7 @@
 #include "base/errors.h"
 #include "base/optional_text.h"
 #include "base/size_limit.h"
+#include "common/index_lookup.h"
 #include "notify/wakeup.h"
 #include "operation/actor.h"
 #include "operation/apply.h"
@@ -68,6 +69,8 @@ static const struct
 	"To have the present route delivered again, type SELECT miosa_resend(%s);"},
 	{"serving_version_id", "The extension derives it from operations and healthy instances.",
 	"See the versions that can be made active with SELECT * FROM miosa.candidates(%s);"},
+	{"audit_head", "The extension sets it to the hash of the newest audit event.",
+	"Verify the audit trail with SELECT miosa_audit_verify(%s);"},
 	{"recent_served", "The extension derives it from operations.",
 	"See the operations with SELECT * FROM miosa.history(%s);"},
 	{"active_release_id", "The extension derives it from the active version.",
@@ -164,6 +167,7 @@ move_pointer(const Change *change)
 	MrbFinding	named = mrb_checks_actor_counts(actor.ignored);
 	MrbOperation operation = {.target_rule = "direct_update"};
 	MrbOperationColumns moved;
+	MrbRetention retention = {0};
 	MrbDeployment *now;
 	MrbFinding	finding;
 	bool		isnull;
@@ -186,6 +190,10 @@ move_pointer(const Change *change)
 	mrb_finding_enforce(&named);
 	operation.actor_type = actor.type;
 	operation.actor_id = actor.id;
+	mrb_index_lookup_begin();
+	mrb_deployment_retention(now, &retention);
+	mrb_index_lookup_end();
+	operation.keep = retention.events;
 
 	mrb_operation_write_row(&operation, change->trigger->tg_trigslot,
 							change->trigger->tg_newslot, &moved);

@@ -20,8 +20,8 @@ CREATE FUNCTION test.blotted(string text, dep text) RETURNS text LANGUAGE sql AS
 	SELECT regexp_replace(regexp_replace(replace(replace(string, dep, 'it'), initcap(dep), 'It'),
 		'\d{4}-\d\d-\d\d[T ][\d:.]+(Z|[+-][\d:]+)?', '<time>', 'g'), '\m\d{15}\M', '<time>', 'g') $$;
 CREATE FUNCTION test.written(dep text) RETURNS text LANGUAGE sql AS $$
-	SELECT test.blotted(concat_ws(E'\n', d::text,
-		(SELECT a::text FROM miosa.audit_events a WHERE a.deployment_id = dep ORDER BY a.seq DESC LIMIT 1),
+	SELECT test.blotted(concat_ws(E'\n', jsonb_populate_record(d, '{"audit_head": null}')::text,
+		(SELECT jsonb_populate_record(a, '{"hash": null}')::text FROM miosa.audit_events a WHERE a.deployment_id = dep ORDER BY a.seq DESC LIMIT 1),
 		(SELECT k::text FROM miosa.idempotency_keys k WHERE k.deployment_id = dep ORDER BY k.seq DESC LIMIT 1),
 		(SELECT o::text FROM miosa.outbox o WHERE o.deployment_id = dep ORDER BY o.route_seq DESC LIMIT 1)), dep)
 	FROM miosa.deployments d WHERE d.id = dep $$;

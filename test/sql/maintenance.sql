@@ -71,18 +71,18 @@ UPDATE miosa.dispatcher_state SET last_epoch = 100095;
 SELECT removed FROM miosa_purge_expired() WHERE what = 'route_log';
 ROLLBACK;
 
--- Audit events go by the plan of their tenant; the newest one of a deployment
+-- Audit events go by the plan that their tenant had; the newest one of a deployment
 -- stays, unless the deployment is gone.  Nobody can delete any other.
 SELECT miosa_put_tenant('ten_2', 'pros', 'pro') IS NOT NULL AS ok;
 SELECT miosa_put_deployment('dep_2', 'ten_2', 'shop') IS NOT NULL AS ok;
 CREATE FUNCTION pg_temp.event(deployment text, tenant text, number integer, age interval) RETURNS void LANGUAGE sql AS $$
-	INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule, actor_type, actor_id, session_user_name, created_at)
-	VALUES (deployment, number, tenant, 'deployment.rollback', 'changed', 'named', 'user', 'u', 'u', now() - age)
+	INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule, actor_type, actor_id, session_user_name, created_at, keep_until)
+	VALUES (deployment, number, tenant, 'deployment.rollback', 'changed', 'named', 'user', 'u', 'u', now() - age, now() - age + miosa.audit_retention(tenant))
 $$;
 BEGIN;
 SELECT pg_temp.event(d, t, n, a) FROM (VALUES ('dep_1', 'ten_1', -3, '9 days'::interval), ('dep_1', 'ten_1', -2, '8 days'), ('dep_1', 'ten_1', -1, '6 days'),
 	('dep_2', 'ten_2', -3, '31 days'), ('dep_2', 'ten_2', -2, '31 days'), ('dep_2', 'ten_2', -1, '31 days'), ('dep_2', 'ten_2', 0, '31 days'),
-	('gone', 'ten_2', 1, '31 days'), ('gone', 'nobody', 2, '399 days'), ('gone', 'nobody', 3, '401 days')) v (d, t, n, a);
+	('gone', 'ten_2', 1, '31 days'), ('gone', 'nobody', 2, '401 days'), ('gone', 'nobody', 3, '399 days')) v (d, t, n, a);
 SELECT removed FROM miosa_purge_expired(2) WHERE what = 'audit_events';
 SELECT removed FROM miosa_purge_expired() WHERE what = 'audit_events';
 SELECT removed FROM miosa_purge_expired() WHERE what = 'audit_events';
@@ -92,8 +92,10 @@ DELETE FROM miosa.audit_events WHERE deployment_id = 'dep_1' AND seq = -1;
 ROLLBACK TO s;
 DELETE FROM miosa.audit_events WHERE deployment_id = 'dep_2';
 ROLLBACK TO s;
+-- nor does another plan change what it was
 UPDATE miosa.plans SET audit_retention = '5 days' WHERE name = 'free';
 DELETE FROM miosa.audit_events WHERE deployment_id = 'dep_1' AND seq = -1;
+ROLLBACK TO s;
 UPDATE miosa.audit_events SET reason = 'x' WHERE deployment_id = 'dep_2';
 ROLLBACK;
 TRUNCATE miosa.audit_events;
@@ -119,8 +121,9 @@ END $$;
 BEGIN;
 INSERT INTO miosa.idempotency_keys (deployment_id, key, operation, fingerprint, response, seq, created_at, expires_at)
 	SELECT 'dep_1', 'old-' || n, 'rollback', '', '{}', 1, now() - '2 days'::interval, now() - (n / 5) * '1 min'::interval FROM generate_series(1, 1000) n;
-INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule, actor_type, actor_id, session_user_name, created_at)
-	SELECT 'dep_' || 1 + n % 2, -n, 'ten_' || 1 + n % 2, 'deployment.rollback', 'changed', 'named', 'user', 'u', 'u', now() - '50 days'::interval + (n / 5) * '1 min'::interval
+INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule, actor_type, actor_id, session_user_name, created_at, keep_until)
+	SELECT 'dep_' || 1 + n % 2, -n, 'ten_' || 1 + n % 2, 'deployment.rollback', 'changed', 'named', 'user', 'u', 'u', now() - '50 days'::interval + (n / 5) * '1 min'::interval,
+		now() - '20 days'::interval
 	FROM generate_series(1, 1000) n;
 SELECT pg_temp.event('dep_2', 'ten_2', 1, '0');
 SELECT * FROM pg_temp.pages('idempotency_keys', NULL, 10);

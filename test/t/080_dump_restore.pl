@@ -61,7 +61,7 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM miosa.outbox'),
 	0, 'and has nothing left to send');
 
 my @kept = qw(plans own_plans adapters tenants deployments versions releases runtime_instances
-  capacity storages domains idempotency_keys audit_events endpoints);
+  capacity storages domains idempotency_keys audit_events audit_checkpoints endpoints);
 
 # Every row of a table, in one order.
 sub rows
@@ -105,6 +105,8 @@ for my $format ('plain', 'custom')
 
 	is(rows($copy, $_), rows('postgres', $_), "$format: $_ are the same")
 	  for @kept;
+	is( $node->safe_psql($copy, 'SELECT miosa_audit_verify_all()'),
+		$node->safe_psql('postgres', 'SELECT miosa_audit_verify_all()'), "$format: the audit trail verifies");
 	is( $node->safe_psql($copy, 'SELECT name FROM miosa.adapters WHERE NOT builtin ORDER BY name'),
 		"copied\nown", "$format: own adapters are there");
 	is(rights($copy), rights('postgres'), "$format: rights are the same");

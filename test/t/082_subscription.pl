@@ -133,6 +133,8 @@ is_deeply([ map { $copy->safe_psql('postgres', $_) } @own ], \@before,
 is($copy->safe_psql('postgres', 'SELECT count(*) FROM miosa.endpoint_state s WHERE s.acked_epoch > 0'),
 	0, 'what edges have acknowledged is not taken over');
 is($copy->safe_psql('postgres', 'SELECT count(*) FROM miosa.audit_events'), 2, 'the audit trail comes');
+is($copy->safe_psql('postgres', "SELECT miosa_audit_verify_all() #- '{data,problems}'"),
+	'{"data": {"events": 2, "verified": true, "deployments": 2}}', 'and can be verified here');
 
 # The copy must not send to the edges of the origin
 like(
@@ -169,9 +171,9 @@ SELECT miosa_remove_domain('late.example.com');
 INSERT INTO miosa.capacity (deployment_id, version_id, state) VALUES ('dep-1', 'v1', 'drained');
 INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id, state) VALUES ('dep-1', 'i', 'ten_1', 'v1', 'stopped');
 INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, '{"name": "newer", "description": "own"}')).* FROM miosa.adapters a WHERE a.name = 'webhook';
-INSERT INTO miosa.audit_events SELECT (jsonb_populate_record(a, jsonb_build_object('seq', 0, 'created_at', now() - interval '9 days'))).*
+INSERT INTO miosa.audit_events SELECT (jsonb_populate_record(a, jsonb_build_object('seq', 0, 'created_at', now() - interval '9 days', 'keep_until', clock_timestamp()))).*
 	FROM miosa.audit_events a WHERE a.deployment_id = 'dep-1';
-DELETE FROM miosa.audit_events a WHERE a.seq = 0;
+SELECT miosa_purge_expired();
 EOS
 my $removed = "SELECT deployment_id FROM miosa.removed_hosts WHERE host = 'late.example.com'";
 is(wait_sql($origin, $removed, 'dep-2'), 'dep-2', 'the origin remembers a host that it removed');
@@ -187,8 +189,8 @@ for my $table (qw(capacity runtime_instances))
 		$origin->safe_psql('postgres', $state), "and so is the row in $table");
 }
 is($copy->safe_psql('postgres', "SELECT description FROM miosa.adapters WHERE name = 'newer'"), 'shipped', 'a shipped adapter stays');
-is($copy->safe_psql('postgres', 'SELECT count(*) FROM miosa.audit_events WHERE seq = 0'), 1, 'an event is kept as long as the plan here says');
-is($origin->safe_psql('postgres', 'SELECT count(*) FROM miosa.audit_events WHERE seq = 0'), 0, 'which was over at the origin');
+is($copy->safe_psql('postgres', 'SELECT count(*) FROM miosa.audit_events WHERE seq = 0'), 1, 'an event is kept until retention here removes it');
+is($origin->safe_psql('postgres', 'SELECT count(*) FROM miosa.audit_events WHERE seq = 0'), 0, 'as it did at the origin');
 is($copy->safe_psql('postgres', 'SELECT apply_error_count + sync_error_count FROM pg_stat_subscription_stats'), 0, 'nothing had to be tried again');
 my $subscriptions = "SELECT status || ' ' || seen FROM miosa_doctor() WHERE item = 'subscriptions'";
 is($copy->safe_psql('postgres', $subscriptions), 'ok 1 enabled, none fails', 'the doctor says so');

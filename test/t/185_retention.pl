@@ -80,9 +80,10 @@ sub steps
 keys_of('overdue', 5000, 11, 0);
 keys_of('due', 10, 5, 0);
 sql(<<'EOS');
-INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule, actor_type, actor_id, session_user_name, created_at)
+INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule, actor_type, actor_id, session_user_name, created_at, keep_until)
 	SELECT 'dep_1', -n, 'ten_1', 'deployment.rollback', 'changed', 'named', 'user', 'u', 'u',
-		now() - CASE WHEN n % 2 = 0 THEN '8 days' ELSE '6 days' END::interval
+		now() - CASE WHEN n > 2500 THEN '8 days' ELSE '6 days' END::interval,
+		now() + CASE WHEN n > 2500 THEN '-1 days' ELSE '1 days' END::interval
 	FROM generate_series(1, 5000) n;
 INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id, state, updated_at)
 	SELECT 'dep_1', 'i' || n, 'ten_1', 'ver_1', 'stopped', now() - CASE WHEN n % 2 = 0 THEN '8 days' ELSE '6 days' END::interval
