@@ -167,6 +167,7 @@ OBJS = \
 	src/scheduler/scale_sender.o \
 	src/scheduler/scale_task.o \
 	src/scheduler/settle.o \
+	src/dispatcher/audit_heads.o \
 	src/dispatcher/dispatcher.o \
 	src/dispatcher/durability.o \
 	src/dispatcher/dispatcher_main.o \

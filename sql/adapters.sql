@@ -105,3 +105,9 @@ INSERT INTO miosa.adapters (name, description, role, verdicts, signer, request, 
 	('webhook-scheduler', 'An HTTP service that takes the number of wanted instances as JSON by POST, answers 2xx and reports them with miosa_report_instance (Standard Webhooks 1.0); secret, if any: whsec_ and base64', 'scheduler',
 		'{"410": "gone"}', 'standard-webhooks',
 		'{"method": "POST", "path": "", "headers": {"Content-Type": "application/json"}, "body": "{\"type\":\"capacity.wanted\",\"timestamp\":{changed_at},\"data\":{\"id\":{message_id},\"operation_id\":{operation_id},\"deployment_id\":{deployment_id},\"tenant_id\":{tenant_id},\"version_id\":{version_id},\"version_number\":{version_number},\"release_id\":{release_id},\"storage_uri\":{storage_uri},\"sha256\":{sha256},\"workload\":{workload},\"count\":{count}}}"}', true);
+
+-- Auditors receive heads of the audit trail.
+
+INSERT INTO miosa.adapters (name, description, role, max_in_flight, signer, request, builtin) VALUES
+	('audit-webhook', 'An HTTP service that keeps heads of the audit trail: takes statements as JSON by POST and answers 2xx (Standard Webhooks 1.0); secret: whsec_ and base64', 'audit', 1, 'standard-webhooks',
+		'{"method": "POST", "path": "", "headers": {"Content-Type": "application/json"}, "body": "{\"type\":\"audit.statement\",\"timestamp\":{changed_at},\"data\":{\"id\":{message_id},\"number\":{epoch},\"sha256\":{sha256},\"statement\":{statement}}}"}', true);

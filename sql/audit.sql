@@ -100,14 +100,154 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_audit_verify(text, bigint, text) IS 'Verifies the hash chain of a deployment''s audit events, and that it has an event whose hash was kept elsewhere: {"data": {"verified", "problems", ...}}';
 
+-- Statements, which leave the server.
+--
+-- A statement lists the heads of the deployments that have changed since the one
+-- before, which are those of the route log, as every operation changes a route.
+-- Epochs are given in the order of commits, so none is passed over.  If the log
+-- was trimmed first, the events of the time since are asked.
+
+-- The lines of a statement.
+CREATE FUNCTION miosa.audit_content(number bigint, at timestamptz, previous bytea, deployment_ids text[]) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT concat('miosa audit statement 1', E'\n', 'database ', to_json(current_database()), E'\n',
+		'installation ', to_json(coalesce(miosa.setting('site'), (SELECT c.system_identifier::text FROM pg_control_system() c))), E'\n',
+		'number ', $1, E'\n', 'time ', miosa.iso($2), E'\n', 'previous ', coalesce(encode($3, 'hex'), 'none'), E'\n',
+		(SELECT string_agg(format('deployment %s %s %s', h.id, h.seq, encode(h.hash, 'hex')) || E'\n', '' ORDER BY h.id COLLATE "C")
+			FROM (SELECT i.id, CASE WHEN d.id IS NULL THEN p.last_seq ELSE d.seq END AS seq,
+					CASE WHEN d.id IS NULL THEN p.last_hash ELSE d.audit_head END AS hash
+				FROM unnest($4) i (id)
+				LEFT JOIN miosa.deployments d ON d.id = i.id
+				LEFT JOIN miosa.audit_checkpoints p ON p.deployment_id = i.id) h
+			WHERE h.hash IS NOT NULL))
+$$;
+COMMENT ON FUNCTION miosa.audit_content(bigint, timestamptz, bytea, text[]) IS 'The lines of a statement about the heads of these deployments';
+
+-- Make the next statement, unless nothing has changed.
+CREATE FUNCTION miosa.audit_state(most integer, OUT number bigint, OUT more boolean)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	last miosa.audit_statements;
+	at CONSTANT timestamptz := clock_timestamp();
+	ids text[];
+	upto bigint;
+	changes bigint;
+	trimmed bigint;
+	content text;
+BEGIN
+	SELECT s.* INTO last FROM miosa.audit_statements s ORDER BY s.number DESC LIMIT 1;
+	SELECT s.trimmed_epoch INTO trimmed FROM miosa.dispatcher_state s;
+	SELECT array_agg(DISTINCT l.deployment_id), max(l.epoch), count(*) INTO ids, upto, changes
+		FROM (SELECT r.deployment_id, r.epoch FROM miosa.route_log r WHERE r.epoch > coalesce(last.epoch, 0) ORDER BY r.epoch LIMIT most) l;
+	more := changes >= most;
+	IF trimmed > coalesce(last.epoch, 0) THEN
+		ids := ids || ARRAY(SELECT DISTINCT a.deployment_id FROM miosa.audit_events a
+			WHERE a.created_at > coalesce(last.created_at - '1 hour'::interval, '-infinity'));
+		upto := greatest(upto, trimmed);
+	END IF;
+	IF upto IS NULL THEN
+		RETURN;
+	END IF;
+	number := coalesce(last.number, 0) + 1;
+	content := miosa.audit_content(number, at, last.hash, ids);
+	INSERT INTO miosa.audit_statements VALUES (number, at, upto, content, sha256(convert_to(content, 'UTF8')));
+	DELETE FROM miosa.audit_statements s WHERE s.number IN (SELECT o.number FROM miosa.audit_statements o
+		WHERE o.created_at < at - '401 days'::interval ORDER BY o.number LIMIT 100);
+	-- A full queue would fail the commit.
+	IF pg_notification_queue_usage() <= 0.5 THEN
+		PERFORM pg_notify('miosa_audit', json_build_object('number', number, 'sha256', encode(sha256(convert_to(content, 'UTF8')), 'hex'),
+			'time', miosa.iso(at))::text);
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.audit_state(integer) IS 'Makes a statement of the heads that have changed, of so many route changes at most; more: others are left';
+
+-- The next statement for a receiver.  A new one receives the newest.
+CREATE FUNCTION miosa.audit_next(receiver text, OUT number bigint, OUT created_at timestamptz, OUT content text, OUT hash bytea)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT s.number, s.created_at, s.content, s.hash FROM miosa.audit_statements s
+	WHERE s.number > coalesce((SELECT r.number FROM miosa.audit_receivers r WHERE r.receiver = $1), (SELECT max(o.number) - 1 FROM miosa.audit_statements o))
+	ORDER BY s.number LIMIT 1
+$$;
+COMMENT ON FUNCTION miosa.audit_next(text) IS 'The first statement that a receiver has not accepted';
+
+-- Note that a receiver has accepted a statement.
+CREATE FUNCTION miosa.audit_sent(receiver text, number bigint) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
+	INSERT INTO miosa.audit_receivers AS r (receiver, number, sent_at) VALUES ($1, $2, clock_timestamp())
+		ON CONFLICT ON CONSTRAINT audit_receivers_pkey DO UPDATE SET number = greatest(r.number, excluded.number), sent_at = excluded.sent_at
+$$;
+COMMENT ON FUNCTION miosa.audit_sent(text, bigint) IS 'Records that a receiver has accepted a statement';
+
+-- The newest statement.
+CREATE FUNCTION @extschema@.miosa_audit_head() RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+	SELECT jsonb_build_object('data', (SELECT jsonb_build_object('number', s.number, 'created_at', miosa.iso(s.created_at),
+			'sha256', encode(s.hash, 'hex'), 'statement', s.content)
+		FROM miosa.audit_statements s ORDER BY s.number DESC LIMIT 1))
+$$;
+COMMENT ON FUNCTION @extschema@.miosa_audit_head() IS 'The newest statement of heads of the audit trail: {"data": {"number", "created_at", "sha256", "statement"}}; null before the first one';
+
+-- What a statement says that is not so: the heads that it lists, and itself.
+CREATE FUNCTION miosa.audit_statement_problems(content text) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT coalesce(jsonb_path_query_array(jsonb_agg(k.problems), '$[*][*]'), '[]')
+	FROM (SELECT regexp_split_to_array(l.line, ' ') AS part FROM regexp_split_to_table($1, E'\n') l (line) WHERE l.line LIKE 'deployment %') l
+	CROSS JOIN miosa.audit_known(l.part[2], l.part[3]::bigint, decode(l.part[4], 'hex')) k (problems) WHERE k.problems IS NOT NULL
+$$;
+COMMENT ON FUNCTION miosa.audit_statement_problems(text) IS 'Events that a statement lists and that are missing or have another hash now';
+
+-- Verify a statement that was kept outside.
+CREATE FUNCTION @extschema@.miosa_audit_verify_statement(statement text) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	stated bigint := substring(statement FROM '\nnumber ([0-9]{1,18})\n');
+	problems jsonb;
+BEGIN
+	IF stated IS NULL OR statement !~ '^miosa audit statement 1\n([a-z]+ [^\n]+\n)+$' OR statement ~ '(^|\n)deployment (?![^ \n]+ [0-9]{1,18} [0-9a-f]{64}\n)' THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid value for argument "statement"',
+			'It is not a statement of the audit trail, with all of its lines and the newline at its end.',
+			'See the newest one with SELECT miosa_audit_head();');
+	END IF;
+	problems := miosa.audit_statement_problems(statement);
+	IF NOT EXISTS (SELECT FROM miosa.audit_statements s WHERE s.number = stated AND s.hash = sha256(convert_to(statement, 'UTF8')))
+		AND stated >= (SELECT coalesce(min(s.number), 0) FROM miosa.audit_statements s) THEN
+		problems := problems || jsonb_build_object('statement', stated, 'problem', 'the statement is missing or is another one here');
+	END IF;
+	RETURN jsonb_build_object('data', jsonb_build_object('number', stated, 'verified', problems = '[]', 'problems', problems));
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_audit_verify_statement(text) IS 'Verifies the audit trail against a statement that was kept elsewhere: {"data": {"number", "verified", "problems"}}';
+
+-- The statements here: each has the hash of the one before, and lists hashes
+-- that events have.
+CREATE FUNCTION miosa.audit_statements_problems() RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT coalesce(jsonb_path_query_array(jsonb_agg(p.problems ORDER BY p.number), '$[*][*]'), '[]') FROM (
+		SELECT v.number, CASE WHEN v.right THEN '[]'::jsonb ELSE jsonb_build_array(jsonb_build_object('statement', v.number, 'problem',
+				'the statement does not match its hash or the one before')) END || miosa.audit_statement_problems(v.content) AS problems
+		FROM (SELECT s.number, s.content, s.hash = sha256(convert_to(s.content, 'UTF8')) AND lag(s.number, 1, s.number - 1) OVER w = s.number - 1
+				AND strpos(s.content, E'\nnumber ' || s.number || E'\n') > 0
+				AND (lag(s.hash) OVER w IS NULL OR strpos(s.content, E'\nprevious ' || encode(lag(s.hash) OVER w, 'hex') || E'\n') > 0) AS right
+			FROM miosa.audit_statements s WINDOW w AS (ORDER BY s.number)) v) p
+$$;
+COMMENT ON FUNCTION miosa.audit_statements_problems() IS 'Statements that do not follow from the one before, and events that they list and that are missing or have another hash';
+
 -- Verify the audit trail of all deployments.
 CREATE FUNCTION @extschema@.miosa_audit_verify_all() RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off AS $$
-	SELECT jsonb_build_object('data', jsonb_build_object('verified', count(*) FILTER (WHERE e.problems IS NOT NULL) = 0,
+	SELECT jsonb_build_object('data', jsonb_build_object('verified', count(*) FILTER (WHERE e.problems IS NOT NULL) = 0 AND s.problems = '[]',
 		'deployments', count(*), 'events', coalesce(sum(e.events), 0),
-		'problems', coalesce(jsonb_path_query_array(jsonb_agg(e.problems ORDER BY e.deployment_id) FILTER (WHERE e.problems IS NOT NULL AND e.place <= 1000), '$[*][*]'), '[]')))
-	FROM (SELECT a.deployment_id, a.events, a.problems, count(a.problems) OVER (ORDER BY a.deployment_id) AS place
-		FROM miosa.audit_ends(NULL) a) e
+		'problems', coalesce(jsonb_path_query_array(jsonb_agg(e.problems ORDER BY e.deployment_id) FILTER (WHERE e.problems IS NOT NULL AND e.place <= 1000), '$[*][*]'), '[]')
+			|| jsonb_path_query_array(s.problems, '$[0 to 999]')))
+	FROM (SELECT miosa.audit_statements_problems() AS problems) s
+	LEFT JOIN (SELECT a.deployment_id, a.events, a.problems, count(a.problems) OVER (ORDER BY a.deployment_id) AS place
+		FROM miosa.audit_ends(NULL) a) e ON true
+	GROUP BY s.problems
 $$;
 COMMENT ON FUNCTION @extschema@.miosa_audit_verify_all() IS 'Verifies the hash chains of all audit events: {"data": {"verified", "events", "problems", ...}}; problems of at most 1,000 deployments';

@@ -8,7 +8,7 @@
 CREATE TABLE miosa.adapters (
 	name text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'),
 	description text NOT NULL DEFAULT '',
-	role text NOT NULL DEFAULT 'edge' CHECK (role IN ('edge', 'scheduler', 'hook')),
+	role text NOT NULL DEFAULT 'edge' CHECK (role IN ('edge', 'scheduler', 'hook', 'audit')),
 	stage integer NOT NULL DEFAULT 0 CHECK (stage IN (0, 1)),
 	per text NOT NULL DEFAULT 'deployment' CHECK (per IN ('deployment', 'host', 'instance')),
 	self_expires boolean NOT NULL DEFAULT false,
@@ -48,7 +48,7 @@ CREATE TABLE miosa.adapters (
 COMMENT ON TABLE miosa.adapters IS 'How to talk to one kind of endpoint; a request is an object with method, path, headers and body, whose texts may hold {variables}';
 COMMENT ON COLUMN miosa.adapters.name IS 'Name of the adapter';
 COMMENT ON COLUMN miosa.adapters.description IS 'What it talks to, for people';
-COMMENT ON COLUMN miosa.adapters.role IS 'edge (receives routes or purges, and counts for convergence), hook (the same, but does not count) or scheduler (starts and stops the instances of dynamic versions)';
+COMMENT ON COLUMN miosa.adapters.role IS 'edge (receives routes or purges, counts for convergence), hook (the same, does not count), scheduler (starts and stops instances of dynamic versions) or audit (receives heads of the audit trail)';
 COMMENT ON COLUMN miosa.adapters.stage IS '0: receives changes first (routers); 1: after stage 0 of its zone has acknowledged (caches)';
 COMMENT ON COLUMN miosa.adapters.per IS 'deployment: one request a deployment; host: one request for each of its hosts; instance (schedulers): one request for each instance to start or to stop';
 COMMENT ON COLUMN miosa.adapters.self_expires IS 'Whether its pages expire by themselves, so that a cache that does not answer serves the right version once the deployment''s route_ttl has passed';

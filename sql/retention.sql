@@ -113,7 +113,8 @@ BEGIN
 			after := coalesce(after, started - grace - keep - since, '-infinity');
 			-- Those that stay for ever take up a page as well: there may
 			-- be very many.
-			SELECT array_agg(k.ctid) FILTER (WHERE k.keep_until < started - grace
+			-- The first ones of a deployment come first.
+			SELECT array_agg(k.ctid ORDER BY k.created_at, k.seq) FILTER (WHERE k.keep_until < started - grace
 						AND (EXISTS (SELECT FROM miosa.audit_events e WHERE e.deployment_id = k.deployment_id AND e.seq > k.seq)
 							OR NOT EXISTS (SELECT FROM miosa.deployments p WHERE p.id = k.deployment_id))),
 					max(k.created_at), count(*)

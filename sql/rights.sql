@@ -148,8 +148,9 @@ BEGIN
 
 		-- To read the audit trail, and who has which rights.
 		('miosa_auditor', 'USAGE', 'miosa'),
-		('miosa_auditor', 'EXECUTE', 'miosa_audit_log miosa_audit_verify miosa_audit_verify_all miosa.history'),
-		('miosa_auditor', 'SELECT', 'miosa.audit_events miosa.audit_checkpoints miosa.plans miosa.tenants miosa.members miosa.foreign_grants'),
+		('miosa_auditor', 'EXECUTE', 'miosa_audit_log miosa_audit_verify miosa_audit_verify_all miosa_audit_verify_statement miosa_audit_head
+			miosa.history'),
+		('miosa_auditor', 'SELECT', 'miosa.audit_events miosa.audit_checkpoints miosa.audit_statements miosa.audit_receivers miosa.plans miosa.tenants miosa.members miosa.foreign_grants'),
 
 		-- To ask for routes.
 		('miosa_edge', 'EXECUTE', 'miosa_route miosa_routes_since'),
@@ -204,3 +205,4 @@ SELECT pg_extension_config_dump('miosa.removed_hosts', '');
 SELECT pg_extension_config_dump('miosa.idempotency_keys', '');
 SELECT pg_extension_config_dump('miosa.audit_events', '');
 SELECT pg_extension_config_dump('miosa.audit_checkpoints', '');
+SELECT pg_extension_config_dump('miosa.audit_statements', '');

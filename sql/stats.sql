@@ -57,7 +57,7 @@ CREATE VIEW miosa.stat_endpoint WITH (security_barrier) AS
 		WHERE s.endpoint IS NULL) h
 	-- Changes of an earlier term were delivered by another server.
 	CROSS JOIN LATERAL (
-		SELECT CASE WHEN e.enabled AND a.role <> 'scheduler' THEN greatest(0, d.last_epoch - greatest(h.acked_epoch, miosa.first_epoch(d.term))) END AS epochs) b
+		SELECT CASE WHEN e.enabled AND a.role IN ('edge', 'hook') THEN greatest(0, d.last_epoch - greatest(h.acked_epoch, miosa.first_epoch(d.term))) END AS epochs) b
 	WHERE (SELECT miosa.sees_endpoints());
 COMMENT ON VIEW miosa.stat_endpoint IS 'State and statistics of every endpoint; counters begin when it is added or enabled, the dispatcher starts or miosa_reset_stats() is called';
 COMMENT ON COLUMN miosa.stat_endpoint.name IS 'Endpoint';
@@ -67,7 +67,7 @@ COMMENT ON COLUMN miosa.stat_endpoint.adapter IS 'Its adapter';
 COMMENT ON COLUMN miosa.stat_endpoint.enabled IS 'Whether requests are sent to it';
 COMMENT ON COLUMN miosa.stat_endpoint.state IS 'disabled, new (nothing was sent since it was set up), healthy, resyncing (receives everything), backing off, misconfigured, gone (answers that it is gone) or unverified (does not return its marker)';
 COMMENT ON COLUMN miosa.stat_endpoint.breaker IS 'closed (requests are sent), open (none is, until next_try_at) or half open (one is tried), for the endpoint or for its whole server; null: not known';
-COMMENT ON COLUMN miosa.stat_endpoint.epochs_behind IS 'Route changes since the newest up to which it has acknowledged all, also those that do not concern it; null for schedulers';
+COMMENT ON COLUMN miosa.stat_endpoint.epochs_behind IS 'Route changes since the newest up to which it has acknowledged all, also those that do not concern it; null for those that receive no routes';
 COMMENT ON COLUMN miosa.stat_endpoint.undelivered_since IS 'Time of the oldest change that it lacks; null when it lacks none';
 COMMENT ON COLUMN miosa.stat_endpoint.p50_ms IS 'Milliseconds from the operation to the acknowledgement: half of the changes took no longer';
 COMMENT ON COLUMN miosa.stat_endpoint.p95_ms IS 'The same for 95 of 100';

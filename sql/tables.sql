@@ -508,6 +508,32 @@ COMMENT ON COLUMN miosa.audit_checkpoints.last_seq IS 'Newest event of the deplo
 COMMENT ON COLUMN miosa.audit_checkpoints.last_hash IS 'Hash of that event';
 COMMENT ON COLUMN miosa.audit_checkpoints.deleted_at IS 'When it was last deleted';
 
+-- What the dispatcher sends out of the server, so that a trail that was rewritten
+-- as a whole is found too.
+CREATE TABLE miosa.audit_statements (
+	number bigint PRIMARY KEY,
+	created_at timestamptz NOT NULL,
+	epoch bigint NOT NULL,
+	content text NOT NULL,
+	hash bytea NOT NULL
+);
+COMMENT ON TABLE miosa.audit_statements IS 'Heads of the audit trail that were sent out; each statement has the hash of the one before';
+COMMENT ON COLUMN miosa.audit_statements.number IS 'Number, without gaps';
+COMMENT ON COLUMN miosa.audit_statements.created_at IS 'When it was made';
+COMMENT ON COLUMN miosa.audit_statements.epoch IS 'Route change up to which deployments are in it or in those before';
+COMMENT ON COLUMN miosa.audit_statements.content IS 'The statement: lines that docs/security.md describes';
+COMMENT ON COLUMN miosa.audit_statements.hash IS 'SHA-256 of the content';
+
+CREATE TABLE miosa.audit_receivers (
+	receiver text COLLATE "C" PRIMARY KEY,
+	number bigint NOT NULL,
+	sent_at timestamptz NOT NULL
+);
+COMMENT ON TABLE miosa.audit_receivers IS 'How far heads of the audit trail were sent; written by the dispatcher alone';
+COMMENT ON COLUMN miosa.audit_receivers.receiver IS 'Endpoint of role audit; empty for the file miosa_rollback.audit_head_file';
+COMMENT ON COLUMN miosa.audit_receivers.number IS 'Newest statement that it has accepted';
+COMMENT ON COLUMN miosa.audit_receivers.sent_at IS 'When that was';
+
 -- Every rollback pays for a row here and in its key, and the dispatcher for its
 -- deletion.  The pass that takes a row reads each column (outbox.c).  The
 -- transaction comes first in the key: a pass scans from the oldest one that it

@@ -104,6 +104,7 @@ read_values(Jsonb *row, MrbAdapter *adapter)
 	char	   *role = mrb_json_read_text(&row->root, "role");
 
 	adapter->scheduler = role != NULL && strcmp(role, "scheduler") == 0;
+	adapter->audit = role != NULL && strcmp(role, "audit") == 0;
 	adapter->per_instance = per != NULL && strcmp(per, "instance") == 0;
 	adapter->name = mrb_json_read_text(&row->root, "name");
 	adapter->per_host = per != NULL && strcmp(per, "host") == 0;

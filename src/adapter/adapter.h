@@ -37,6 +37,7 @@ typedef struct MrbAdapter
 {
 	char	   *name;
 	bool		scheduler;		/* gets capacity requests, no routes */
+	bool		audit;			/* gets heads of the audit trail, no routes */
 	bool		per_host;
 	bool		per_instance;
 	bool		wildcards;		/* supports hosts like "*.example.com" */

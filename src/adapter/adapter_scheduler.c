@@ -28,8 +28,15 @@
 	(MRB_VAR_BIT(MRB_VAR_COUNT) | MRB_VAR_BIT(MRB_VAR_INSTANCE_ID) | \
 	 MRB_VAR_BIT(MRB_VAR_WORKLOAD))
 
+/* Variables with a value in the requests for heads of the audit trail. */
+#define OF_AUDIT \
+	(MRB_VAR_BIT(MRB_VAR_CHANGED_AT) | MRB_VAR_BIT(MRB_VAR_EPOCH) | \
+	 MRB_VAR_BIT(MRB_VAR_MESSAGE_ID) | MRB_VAR_BIT(MRB_VAR_SECRET) | \
+	 MRB_VAR_BIT(MRB_VAR_SHA256) | MRB_VAR_BIT(MRB_VAR_STATEMENT))
+
 static char *read_path(Jsonb *row, const char *key, JsonPath **path);
 static char *check_edge(const MrbAdapter *adapter);
+static char *check_audit(const MrbAdapter *adapter);
 static char *check_scheduler(const MrbAdapter *adapter);
 static char *check_variables(const MrbAdapter *adapter);
 static char *check_poll(const MrbAdapter *adapter);
@@ -47,7 +54,10 @@ mrb_adapter_scheduler_read(Jsonb *row, MrbAdapter *adapter)
 										   &adapter->poll.healthy_path);
 	adapter->poll.valid_text = read_path(row, "poll_valid", &adapter->poll.valid_path);
 	if (!adapter->scheduler)
-		return check_edge(adapter);
+	{
+		problem = check_edge(adapter);
+		return problem == NULL && adapter->audit ? check_audit(adapter) : problem;
+	}
 	problem = check_scheduler(adapter);
 	if (problem == NULL)
 		problem = check_variables(adapter);
@@ -90,8 +100,26 @@ check_edge(const MrbAdapter *adapter)
 		return "poll, healthy_json_path, poll_valid: polls are possible only if role is \"scheduler\".";
 	for (size_t i = 0; i < lengthof(requests); i++)
 		uses |= requests[i] != NULL ? requests[i]->uses : 0;
+	if (!adapter->audit && (uses & MRB_VAR_BIT(MRB_VAR_STATEMENT)) != 0)
+		return "request: {statement} has a value only if role is \"audit\".";
 	return find_variable(uses & OF_CAPACITY,
 						 "request: {%s} has a value only if role is \"scheduler\".");
+}
+
+/*
+ * Check that an adapter for heads of the audit trail has one request, and that
+ * its variables have values.
+ */
+static char *
+check_audit(const MrbAdapter *adapter)
+{
+	if (adapter->per_host || adapter->batch_max > 1 || adapter->add != NULL ||
+		adapter->remove != NULL || adapter->wildcard_request != NULL ||
+		adapter->wildcard_remove != NULL || adapter->volatile_table ||
+		adapter->self_expires || adapter->settle_ms > 0)
+		return "role: an adapter of role \"audit\" has no other request than request, and nothing about routes.";
+	return find_variable(adapter->request->uses & ~OF_AUDIT,
+						 "request: {%s} has no value if role is \"audit\".");
 }
 
 /*
@@ -150,7 +178,7 @@ check_variables(const MrbAdapter *adapter)
 			return problem;
 		uses |= adapter->poll.request->uses;
 	}
-	return find_variable(uses & OF_ROUTES,
+	return find_variable(uses & (OF_ROUTES | MRB_VAR_BIT(MRB_VAR_STATEMENT)),
 						 "request: {%s} has no value if role is \"scheduler\".");
 }
 

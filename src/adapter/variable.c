@@ -15,6 +15,7 @@
 
 #include "adapter/variable.h"
 
+#define BASE64_CHARACTERS "A-Za-z0-9+/="
 #define ID_CHARACTERS "A-Za-z0-9._:#@-"
 #define HOST_CHARACTERS "a-z0-9._*-"	/* "*" only as "*." at the start */
 #define DOMAIN_CHARACTERS "a-z0-9._-"
@@ -47,6 +48,7 @@ static const struct
 	[MRB_VAR_REMOVED_HOSTS] = {"removed_hosts", HOST_CHARACTERS, true},
 	[MRB_VAR_SECRET] = {"secret", SECRET_CHARACTERS, false},
 	[MRB_VAR_SHA256] = {"sha256", ID_CHARACTERS, false},
+	[MRB_VAR_STATEMENT] = {"statement", BASE64_CHARACTERS, false},
 	[MRB_VAR_STORAGE_URI] = {"storage_uri", URI_CHARACTERS, false},
 	[MRB_VAR_TENANT_ID] = {"tenant_id", ID_CHARACTERS, false},
 	[MRB_VAR_VERSION_ID] = {"version_id", ID_CHARACTERS, false},

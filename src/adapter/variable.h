@@ -29,6 +29,7 @@ typedef enum MrbVariable
 	MRB_VAR_REMOVED_HOSTS,		/* list */
 	MRB_VAR_SECRET,				/* of the endpoint, or one by name */
 	MRB_VAR_SHA256,
+	MRB_VAR_STATEMENT,			/* of the audit trail, in base64 */
 	MRB_VAR_STORAGE_URI,
 	MRB_VAR_TENANT_ID,
 	MRB_VAR_VERSION_ID,

@@ -40,6 +40,7 @@ PG_FUNCTION_INFO_V1(miosa_test_endpoint);
 PG_FUNCTION_INFO_V1(mrb_need_endpoint);
 
 #define TEST_ID "miosa-test"
+#define TEST_STATEMENT "bWlvc2EtdGVzdAo="
 #define TEST_HOST "miosa-test.invalid"
 #define MASK MRB_SECRET_MASK
 
@@ -300,6 +301,7 @@ render_test(MrbEndpoint *endpoint, const MrbRequest *request, bool masked,
 	values.text[MRB_VAR_OPERATION_ID] = TEST_ID;
 	values.text[MRB_VAR_RELEASE_ID] = TEST_ID;
 	values.text[MRB_VAR_SHA256] = TEST_ID;
+	values.text[MRB_VAR_STATEMENT] = TEST_STATEMENT;
 	values.text[MRB_VAR_STORAGE_URI] = TEST_ID;
 	values.text[MRB_VAR_TENANT_ID] = TEST_ID;
 	values.text[MRB_VAR_VERSION_ID] = TEST_ID;

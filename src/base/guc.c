@@ -32,6 +32,9 @@ char	   *mrb_artifact_file_root;
 int			mrb_artifact_max_age;
 int			mrb_artifact_timeout;
 int			mrb_artifact_unknown_grace;
+int			mrb_audit_head_events;
+char	   *mrb_audit_head_file;
+int			mrb_audit_head_interval;
 char	   *mrb_ca_file;
 int			mrb_capacity_interval;
 int			mrb_cutover_deadline;
@@ -144,6 +147,24 @@ define_settings_a_to_c(void)
 							NULL,
 							&mrb_artifact_unknown_grace, 86400, 0, INT_MAX / 1000,
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("miosa_rollback.audit_head_events",
+							"Number of operations after which heads of the audit trail are sent out.",
+							NULL,
+							&mrb_audit_head_events, 1000, 1, 100000,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomStringVariable("miosa_rollback.audit_head_file",
+							   "File to which heads of the audit trail are appended.",
+							   "Empty means that there is none.",
+							   &mrb_audit_head_file, "",
+							   PGC_SIGHUP, 0, check_absolute, NULL, NULL);
+
+	DefineCustomIntVariable("miosa_rollback.audit_head_interval",
+							"Maximum time until heads of the audit trail are sent out after an operation.",
+							NULL,
+							&mrb_audit_head_interval, 60000, 100, 86400000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 
 	DefineCustomStringVariable("miosa_rollback.ca_file",
 							   "File with the certificate authorities for endpoints and storage.",

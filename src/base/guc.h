@@ -30,6 +30,9 @@ extern char *mrb_artifact_file_root;
 extern int	mrb_artifact_max_age;	/* seconds */
 extern int	mrb_artifact_timeout;	/* milliseconds */
 extern int	mrb_artifact_unknown_grace; /* seconds */
+extern int	mrb_audit_head_events;
+extern char *mrb_audit_head_file;
+extern int	mrb_audit_head_interval;	/* milliseconds */
 extern char *mrb_ca_file;
 extern int	mrb_capacity_interval;	/* milliseconds */
 extern int	mrb_cutover_deadline;	/* milliseconds */

@@ -115,6 +115,7 @@ mrb_dispatcher_create(MrbRegistrySlot *slot)
 	mrb_endpoint_stats_begin(slot);
 	mrb_health_init(context, probe);
 	mrb_purge_init(&dispatcher->purge);
+	mrb_audit_heads_init(&dispatcher->heads);
 	return dispatcher;
 }
 
@@ -362,6 +363,7 @@ apply(Pass *pass)
 													mrb_cutover_deadline));
 	if (taken->nchanges == 0)
 		return;
+	mrb_audit_heads_note(&dispatcher->heads, taken->nchanges);
 	mrb_fanout_apply(taken, NULL);
 	count(dispatcher, MRB_COUNTER_ROUTES, taken->nchanges);
 }

@@ -10,6 +10,7 @@
 
 #include "common/registry.h"
 #include "common/timer.h"
+#include "dispatcher/audit_heads.h"
 #include "dispatcher/durability.h"
 #include "dispatcher/purge.h"
 #include "scheduler/scaling.h"
@@ -36,6 +37,7 @@ typedef struct MrbDispatcher
 	bool		more_to_start;	/* the last turn did not start all requests */
 	MrbScaling	scaling;
 	MrbPurge	purge;
+	MrbAuditHeads heads;
 } MrbDispatcher;
 
 extern MrbDispatcher *mrb_dispatcher_create(MrbRegistrySlot *slot);

@@ -51,6 +51,8 @@ static void run_results(MrbDispatcher *dispatcher);
 static long results_due(MrbDispatcher *dispatcher, long most);
 static void run_capacity(MrbDispatcher *dispatcher);
 static long capacity_due(MrbDispatcher *dispatcher, long most);
+static void run_heads(MrbDispatcher *dispatcher);
+static long heads_due(MrbDispatcher *dispatcher, long most);
 static void run_purge(MrbDispatcher *dispatcher);
 static void run_verifier(MrbDispatcher *dispatcher);
 static long verifier_due(MrbDispatcher *dispatcher, long most);
@@ -84,6 +86,7 @@ static const Step steps[] = {
 	{run_flush, flush_due, false},
 	{run_results, results_due, true},
 	{run_capacity, capacity_due, true},
+	{run_heads, heads_due, true},
 	{run_purge, NULL, true},
 	{run_verifier, verifier_due, false},
 	{run_secrets, NULL, true},
@@ -308,6 +311,24 @@ static long
 capacity_due(MrbDispatcher *dispatcher, long most)
 {
 	return mrb_capacity_pass_wait(&dispatcher->scaling, most);
+}
+
+/*
+ * Send heads of the audit trail out.
+ */
+static void
+run_heads(MrbDispatcher *dispatcher)
+{
+	mrb_audit_heads_step(&dispatcher->heads);
+}
+
+/*
+ * More heads are due at once if a statement had no room for all.
+ */
+static long
+heads_due(MrbDispatcher *dispatcher, long most)
+{
+	return dispatcher->heads.due ? 0 : most;
 }
 
 /*

@@ -60,6 +60,7 @@ BEGIN
 	INSERT INTO public.steps SELECT count(*), clock_timestamp() - now() FROM gone;
 	RETURN NULL;
 END $$;
+GRANT INSERT ON steps TO miosa_owner;
 CREATE TRIGGER note_step AFTER DELETE ON miosa.idempotency_keys REFERENCING OLD TABLE AS gone
 	FOR EACH STATEMENT EXECUTE FUNCTION note_step();
 CREATE TRIGGER note_step AFTER DELETE ON miosa.audit_events REFERENCING OLD TABLE AS gone
