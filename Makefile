@@ -241,6 +241,7 @@ SQL_PIECES = \
 	sql/drop_guard.sql \
 	sql/size_limits.sql \
 	sql/policies.sql \
+	sql/configuration.sql \
 	sql/entry_points.sql \
 	sql/rights.sql \
 	sql/overloads.sql
@@ -286,6 +287,7 @@ REGRESS = \
 	dump_marks \
 	drop_extension \
 	security_chain \
+	security_configuration \
 	adapter_requests \
 	endpoint_settings \
 	argument_types \

@@ -119,7 +119,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 				FROM unnest($4) i (id)
 				LEFT JOIN miosa.deployments d ON d.id = i.id
 				LEFT JOIN miosa.audit_checkpoints p ON p.deployment_id = i.id) h
-			WHERE h.hash IS NOT NULL))
+			WHERE h.hash IS NOT NULL), miosa.configuration_line())
 $$;
 COMMENT ON FUNCTION miosa.audit_content(bigint, timestamptz, bytea, text[]) IS 'The lines of a statement about the heads of these deployments';
 
@@ -147,9 +147,11 @@ BEGIN
 			WHERE a.created_at > coalesce(last.created_at - '1 hour'::interval, '-infinity'));
 		upto := greatest(upto, trimmed);
 	END IF;
-	IF upto IS NULL THEN
+	IF upto IS NULL AND strpos(coalesce(last.content, ''), coalesce(miosa.configuration_line(), 'miosa')) > 0
+		OR upto IS NULL AND miosa.configuration_line() IS NULL THEN
 		RETURN;
 	END IF;
+	upto := coalesce(upto, last.epoch, 0);
 	number := coalesce(last.number, 0) + 1;
 	content := miosa.audit_content(number, at, last.hash, ids);
 	INSERT INTO miosa.audit_statements VALUES (number, at, upto, content, sha256(convert_to(content, 'UTF8')));
@@ -195,8 +197,10 @@ COMMENT ON FUNCTION @extschema@.miosa_audit_head() IS 'The newest statement of h
 CREATE FUNCTION miosa.audit_statement_problems(content text) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	SELECT coalesce(jsonb_path_query_array(jsonb_agg(k.problems), '$[*][*]'), '[]')
-	FROM (SELECT regexp_split_to_array(l.line, ' ') AS part FROM regexp_split_to_table($1, E'\n') l (line) WHERE l.line LIKE 'deployment %') l
-	CROSS JOIN miosa.audit_known(l.part[2], l.part[3]::bigint, decode(l.part[4], 'hex')) k (problems) WHERE k.problems IS NOT NULL
+	FROM (SELECT regexp_split_to_array(l.line, ' ') AS part FROM regexp_split_to_table($1, E'\n') l (line)
+		WHERE l.line LIKE 'deployment %' OR l.line LIKE 'configuration %') l
+	CROSS JOIN LATERAL (SELECT CASE l.part[1] WHEN 'deployment' THEN miosa.audit_known(l.part[2], l.part[3]::bigint, decode(l.part[4], 'hex'))
+		ELSE miosa.configuration_known(l.part[2], l.part[3]::bigint, decode(l.part[4], 'hex')) END) k (problems) WHERE k.problems IS NOT NULL
 $$;
 COMMENT ON FUNCTION miosa.audit_statement_problems(text) IS 'Events that a statement lists and that are missing or have another hash now';
 
@@ -245,7 +249,7 @@ SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 		'deployments', count(*), 'events', coalesce(sum(e.events), 0),
 		'problems', coalesce(jsonb_path_query_array(jsonb_agg(e.problems ORDER BY e.deployment_id) FILTER (WHERE e.problems IS NOT NULL AND e.place <= 1000), '$[*][*]'), '[]')
 			|| jsonb_path_query_array(s.problems, '$[0 to 999]')))
-	FROM (SELECT miosa.audit_statements_problems() AS problems) s
+	FROM (SELECT miosa.audit_statements_problems() || miosa.configuration_problems() AS problems) s
 	LEFT JOIN (SELECT a.deployment_id, a.events, a.problems, count(a.problems) OVER (ORDER BY a.deployment_id) AS place
 		FROM miosa.audit_ends(NULL) a) e ON true
 	GROUP BY s.problems

@@ -80,6 +80,7 @@ BEGIN
 	UPDATE miosa.endpoints e SET origin = miosa.origin(), generation = e.generation + 1;
 	INSERT INTO miosa.outbox (deployment_id, kind) VALUES ('', 'settings') ON CONFLICT DO NOTHING;
 	PERFORM miosa.wake();
+	PERFORM miosa.note_configuration('dispatcher', current_database(), 'resume', NULL, NULL, reason);
 	RETURN 'resumed: ' || reason;
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_resume() IS 'Resumes a paused dispatcher, and resynchronizes every endpoint; returns why it was paused';

@@ -148,9 +148,10 @@ BEGIN
 
 		-- To read the audit trail, and who has which rights.
 		('miosa_auditor', 'USAGE', 'miosa'),
-		('miosa_auditor', 'EXECUTE', 'miosa_audit_log miosa_audit_verify miosa_audit_verify_all miosa_audit_verify_statement miosa_audit_head
+		('miosa_auditor', 'EXECUTE', 'miosa_audit_log miosa_audit_verify miosa_audit_verify_all miosa_audit_verify_statement miosa_audit_head miosa_configuration_log
 			miosa.history'),
-		('miosa_auditor', 'SELECT', 'miosa.audit_events miosa.audit_checkpoints miosa.audit_statements miosa.audit_receivers miosa.plans miosa.tenants miosa.members miosa.foreign_grants'),
+		('miosa_auditor', 'SELECT', 'miosa.audit_events miosa.audit_checkpoints miosa.audit_statements miosa.audit_receivers
+			miosa.configuration_events miosa.configuration_chains miosa.plans miosa.tenants miosa.members miosa.foreign_grants'),
 
 		-- To ask for routes.
 		('miosa_edge', 'EXECUTE', 'miosa_route miosa_routes_since'),
@@ -206,3 +207,5 @@ SELECT pg_extension_config_dump('miosa.idempotency_keys', '');
 SELECT pg_extension_config_dump('miosa.audit_events', '');
 SELECT pg_extension_config_dump('miosa.audit_checkpoints', '');
 SELECT pg_extension_config_dump('miosa.audit_statements', '');
+SELECT pg_extension_config_dump('miosa.configuration_events', '');
+SELECT pg_extension_config_dump('miosa.configuration_chains', '');

@@ -126,5 +126,9 @@ BEGIN
 		PERFORM miosa.need_endpoint(endpoint);
 	END IF;
 	PERFORM miosa.reset_stats(endpoint);
+	-- A transaction that writes nothing may do this too.
+	IF NOT current_setting('transaction_read_only')::boolean THEN
+		PERFORM miosa.note_configuration('dispatcher', coalesce(endpoint, current_database()), 'reset_stats', NULL, NULL, NULL);
+	END IF;
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_reset_stats(text) IS 'Sets the counters of miosa.stat_endpoint and miosa.stat_dispatcher to zero';

@@ -15,7 +15,9 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -28,6 +30,7 @@
 #include "operation/tenancy.h"
 
 PG_FUNCTION_INFO_V1(mrb_caller);
+PG_FUNCTION_INFO_V1(mrb_current_actor);
 
 static const char *const actor_types[] = {"user", "api_key", "role", "system"};
 
@@ -41,6 +44,22 @@ Datum
 mrb_caller(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TEXT_P(cstring_to_text(caller_role()));
+}
+
+/*
+ * miosa.current_actor(): the type and the id of the actor
+ */
+Datum
+mrb_current_actor(PG_FUNCTION_ARGS)
+{
+	MrbActor	actor = mrb_actor_read();
+	Datum		values[2] = {CStringGetTextDatum(actor.type), CStringGetTextDatum(actor.id)};
+	bool		nulls[2] = {false};
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "miosa.current_actor() must return a row");
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
 /*

@@ -56,6 +56,23 @@ const MrbAuditChain mrb_audit_chain_events = {
 	},
 };
 
+const MrbAuditChain mrb_audit_chain_configuration = {
+	.format = "miosa configuration event 1",
+	.ncolumns = 13,
+	.columns = {
+		"chain", "seq", "kind", "object", "action", "was", "becomes",
+		"reason", "actor_type", "actor_id", "session_user_name",
+		"client_addr", "created_at"
+	},
+	.types = {
+		[1] = INT8OID,
+		[5] = JSONBOID,
+		[6] = JSONBOID,
+		[11] = INETOID,
+		[12] = TIMESTAMPTZOID,
+	},
+};
+
 /* Microseconds from 1970 to 2000, where the server's times begin. */
 #define EPOCH_OFFSET \
 	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
@@ -71,6 +88,7 @@ typedef struct Columns
 } Columns;
 
 PG_FUNCTION_INFO_V1(mrb_audit_hash);
+PG_FUNCTION_INFO_V1(mrb_configuration_hash);
 
 static bytea *hash_row(const MrbAuditChain *chain, FunctionCallInfo fcinfo);
 static const Columns *find_columns(const MrbAuditChain *chain,
@@ -124,6 +142,17 @@ mrb_audit_hash(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	PG_RETURN_BYTEA_P(hash_row(&mrb_audit_chain_events, fcinfo));
+}
+
+/*
+ * miosa.configuration_hash(event, previous): the same of a configuration event
+ */
+Datum
+mrb_configuration_hash(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	PG_RETURN_BYTEA_P(hash_row(&mrb_audit_chain_configuration, fcinfo));
 }
 
 /*

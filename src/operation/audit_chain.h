@@ -24,6 +24,9 @@ typedef struct MrbAuditChain
 /* miosa.audit_events */
 extern const MrbAuditChain mrb_audit_chain_events;
 
+/* miosa.configuration_events */
+extern const MrbAuditChain mrb_audit_chain_configuration;
+
 /*
  * Return the hash of an event, whose values are in the order of the columns.
  * previous is the hash of the event before, NULL for the first one.

@@ -7,6 +7,7 @@
 -- Make what happened so much older.
 CREATE FUNCTION test.age(dep text, age interval) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+	SET CONSTRAINTS ALL IMMEDIATE;
 	ALTER TABLE miosa.versions DISABLE TRIGGER versions_identity;
 	UPDATE miosa.versions SET created_at = created_at - age, promoted_at = promoted_at - age,
 		last_served_at = last_served_at - age, archived_at = archived_at - age WHERE deployment_id = dep;
