@@ -30,6 +30,7 @@
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
@@ -90,6 +91,7 @@ typedef struct Columns
 PG_FUNCTION_INFO_V1(mrb_audit_hash);
 PG_FUNCTION_INFO_V1(mrb_configuration_hash);
 
+static pg_cryptohash_ctx *get_context(void);
 static bytea *hash_row(const MrbAuditChain *chain, FunctionCallInfo fcinfo);
 static const Columns *find_columns(const MrbAuditChain *chain,
 								   HeapTupleHeader row, TupleDesc desc,
@@ -106,7 +108,7 @@ mrb_audit_chain_hash(const MrbAuditChain *chain, const Datum *values,
 					 const bool *nulls, const bytea *previous)
 {
 	StringInfoData out;
-	pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
+	pg_cryptohash_ctx *context = get_context();
 	bytea	   *hash = palloc(VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
 
 	initStringInfo(&out);
@@ -128,9 +130,30 @@ mrb_audit_chain_hash(const MrbAuditChain *chain, const Datum *values,
 		pg_cryptohash_final(context, (uint8 *) VARDATA(hash),
 							PG_SHA256_DIGEST_LENGTH) < 0)
 		elog(ERROR, "could not compute the hash of an audit event");
-	pg_cryptohash_free(context);
 	pfree(out.data);
 	return hash;
+}
+
+/*
+ * Return the context of SHA-256, which is made once: OpenSSL looks the algorithm up
+ * each time, which takes longer than a hash.  It belongs to a resource owner that
+ * is never released; an error leaves it to be initialized by the next hash.
+ */
+static pg_cryptohash_ctx *
+get_context(void)
+{
+	static pg_cryptohash_ctx *context = NULL;
+	static ResourceOwner ours = NULL;
+	ResourceOwner saved = CurrentResourceOwner;
+
+	if (context != NULL)
+		return context;
+	if (ours == NULL)
+		ours = ResourceOwnerCreate(NULL, "miosa_rollback audit chain");
+	CurrentResourceOwner = ours;
+	context = pg_cryptohash_create(PG_SHA256);
+	CurrentResourceOwner = saved;
+	return context;
 }
 
 /*

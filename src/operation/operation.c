@@ -263,6 +263,7 @@ static void write_key(MrbRowWrite *write, const MrbOperation *operation,
 static void make_event(Event *event, const MrbOperation *operation,
 					   TimestampTz now, TupleTableSlot *old,
 					   TupleTableSlot *owner, Datum *values, bool *nulls);
+static Datum add_interval(TimestampTz now, const Interval *interval);
 static Datum make_attribution(TupleTableSlot *owner);
 static void set_text(Datum *values, bool *nulls, int column, const char *value);
 static bool is_move(const MrbOperation *operation);
@@ -504,14 +505,26 @@ make_event(Event *event, const MrbOperation *operation, TimestampTz now,
 	values[EVENT_MARKS] =
 		DirectFunctionCall1(jsonb_in, CStringGetDatum(operation->accepted_risks));
 	values[EVENT_CREATED] = TimestampTzGetDatum(now);
-	values[EVENT_KEEP_UNTIL] =
-		DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now),
-							IntervalPGetDatum(&operation->keep));
+	values[EVENT_KEEP_UNTIL] = add_interval(now, &operation->keep);
 	values[EVENT_HASH] =
 		PointerGetDatum(mrb_audit_chain_hash(&mrb_audit_chain_events, values, nulls,
 											 first ? NULL : DatumGetByteaPP(head)));
 	row_values[DEPLOYMENT_HEAD] = values[EVENT_HASH];
 	row_nulls[DEPLOYMENT_HEAD] = false;
+}
+
+/*
+ * Add an interval to a time.  A day has 24 hours here, which spares the time zone,
+ * unless the interval has months.
+ */
+static Datum
+add_interval(TimestampTz now, const Interval *interval)
+{
+	if (interval->month != 0)
+		return DirectFunctionCall2(timestamptz_pl_interval,
+								   TimestampTzGetDatum(now),
+								   IntervalPGetDatum(interval));
+	return TimestampTzGetDatum(now + interval->day * USECS_PER_DAY + interval->time);
 }
 
 /*

@@ -14,7 +14,7 @@ SELECT outcome FROM miosa.rollback_group(ARRAY['dep_1', 'dep_2'], ARRAY['ver_1',
 -- Each event has a hash, whichever way it was made, and the newest one's is the
 -- head; it is kept as long as the plan says that the tenant has now.
 SELECT d.id, d.seq, count(*), bool_and(length(a.hash) = 32) AS hashed, d.audit_head = (array_agg(a.hash ORDER BY a.seq DESC))[1] AS head,
-	bool_and(a.keep_until = a.created_at + '7 days'::interval) AS kept
+	bool_and(a.keep_until = a.created_at + '168 hours'::interval) AS kept
 	FROM miosa.deployments d JOIN miosa.audit_events a ON a.deployment_id = d.id GROUP BY d.id ORDER BY d.id;
 SELECT miosa_audit_verify_all();
 SELECT miosa_audit_verify('dep_1') #- '{data,head}';
