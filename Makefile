@@ -240,8 +240,8 @@ SQL_PIECES = \
 	sql/replication.sql \
 	sql/drop_guard.sql \
 	sql/size_limits.sql \
-	sql/policies.sql \
 	sql/configuration.sql \
+	sql/policies.sql \
 	sql/entry_points.sql \
 	sql/rights.sql \
 	sql/overloads.sql

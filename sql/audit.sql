@@ -6,6 +6,18 @@
 -- newest one.  All of it is read in one snapshot, so operations that run
 -- meanwhile are no problems.
 
+-- Chains and statements are of all tenants.
+CREATE FUNCTION miosa.need_all_tenants() RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE AS $$
+BEGIN
+	IF NOT miosa.sees_all_tenants() THEN
+		PERFORM miosa.raise_condition('FORBIDDEN', 'the audit trail of all tenants cannot be read', 'The caller does not act for all tenants.',
+			'Read the events of a tenant with SELECT miosa_audit_log();');
+	END IF;
+	RETURN true;
+END $$;
+COMMENT ON FUNCTION miosa.need_all_tenants() IS 'True; raises FORBIDDEN when the caller does not act for all tenants';
+
 -- Compute the hash of an event.
 CREATE FUNCTION miosa.audit_hash(event miosa.audit_events, previous bytea) RETURNS bytea
 LANGUAGE c IMMUTABLE PARALLEL SAFE
@@ -89,7 +101,8 @@ BEGIN
 			'It takes the number of an event and its hash, 64 hexadecimal digits.',
 			format('Verify without: SELECT miosa_audit_verify(%L);', deployment_id));
 	END IF;
-	SELECT * INTO chain FROM miosa.audit_ends(deployment_id);
+	SELECT * INTO chain FROM miosa.audit_ends(deployment_id) e
+		WHERE miosa.sees_all_tenants() OR EXISTS (SELECT FROM miosa.audit_events a WHERE a.deployment_id = e.deployment_id AND miosa.sees_tenant(a.tenant_id));
 	IF NOT FOUND THEN
 		PERFORM miosa.no_deployment(deployment_id);
 	END IF;
@@ -189,7 +202,7 @@ LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 	SELECT jsonb_build_object('data', (SELECT jsonb_build_object('number', s.number, 'created_at', miosa.iso(s.created_at),
 			'sha256', encode(s.hash, 'hex'), 'statement', s.content)
-		FROM miosa.audit_statements s ORDER BY s.number DESC LIMIT 1))
+		FROM miosa.audit_statements s ORDER BY s.number DESC LIMIT 1)) WHERE miosa.need_all_tenants()
 $$;
 COMMENT ON FUNCTION @extschema@.miosa_audit_head() IS 'The newest statement of heads of the audit trail: {"data": {"number", "created_at", "sha256", "statement"}}; null before the first one';
 
@@ -213,6 +226,7 @@ DECLARE
 	stated bigint := substring(statement FROM '\nnumber ([0-9]{1,18})\n');
 	problems jsonb;
 BEGIN
+	PERFORM miosa.need_all_tenants();
 	IF stated IS NULL OR statement !~ '^miosa audit statement 1\n([a-z]+ [^\n]+\n)+$' OR statement ~ '(^|\n)deployment (?![^ \n]+ [0-9]{1,18} [0-9a-f]{64}\n)' THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid value for argument "statement"',
 			'It is not a statement of the audit trail, with all of its lines and the newline at its end.',
@@ -252,6 +266,7 @@ SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 	FROM (SELECT miosa.audit_statements_problems() || miosa.configuration_problems() AS problems) s
 	LEFT JOIN (SELECT a.deployment_id, a.events, a.problems, count(a.problems) OVER (ORDER BY a.deployment_id) AS place
 		FROM miosa.audit_ends(NULL) a) e ON true
+	WHERE miosa.need_all_tenants()
 	GROUP BY s.problems
 $$;
 COMMENT ON FUNCTION @extschema@.miosa_audit_verify_all() IS 'Verifies the hash chains of all audit events: {"data": {"verified", "events", "problems", ...}}; problems of at most 1,000 deployments';

@@ -200,6 +200,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
+	PERFORM miosa.need_all_tenants();
 	PERFORM miosa.check_limit("limit", 200);
 	RETURN (SELECT jsonb_build_object('data', coalesce(jsonb_agg(to_jsonb(p) - '{hash,created_at}'::text[]
 			|| jsonb_build_object('created_at', miosa.iso(p.created_at), 'hash', encode(p.hash, 'hex')) ORDER BY p.created_at DESC, p.seq DESC), '[]'))
