@@ -51,7 +51,9 @@ SELECT a.attname FROM pg_attribute a
 
 -- Attacks of a superuser who disables the triggers.
 CREATE FUNCTION test.problems() RETURNS SETOF text LANGUAGE sql AS $$
-	SELECT concat_ws(' ', p ->> 'deployment_id', p ->> 'seq', p ->> 'problem') FROM jsonb_array_elements(miosa_audit_verify_all() #> '{data,problems}') p $$;
+	SELECT concat_ws(' ', p ->> 'deployment_id', p ->> 'seq', p ->> 'problem') FROM jsonb_array_elements(miosa_audit_verify_all() #> '{data,problems}') p
+	-- The dispatcher may have made a statement meanwhile.
+	WHERE p ->> 'problem' NOT LIKE '%than was given' $$;
 CREATE TABLE test.kept AS SELECT deployment_id, seq, encode(hash, 'hex') AS hash FROM miosa.audit_events;
 ALTER TABLE miosa.audit_events DISABLE TRIGGER ALL;
 ALTER TABLE miosa.deployments DISABLE TRIGGER ALL;

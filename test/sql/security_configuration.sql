@@ -84,7 +84,9 @@ SELECT test.code($$TRUNCATE miosa.configuration_events$$);
 SELECT test.code($$UPDATE miosa.configuration_chains SET seq = 0$$);
 SELECT test.code($$DELETE FROM miosa.configuration_chains$$);
 CREATE FUNCTION test.problems() RETURNS SETOF text LANGUAGE sql AS $$
-	SELECT concat_ws(' ', p ->> 'seq', p ->> 'problem') FROM jsonb_array_elements(miosa_audit_verify_all() #> '{data,problems}') p $$;
+	SELECT concat_ws(' ', p ->> 'seq', p ->> 'problem') FROM jsonb_array_elements(miosa_audit_verify_all() #> '{data,problems}') p
+	-- The dispatcher may have made a statement meanwhile.
+	WHERE p ->> 'problem' NOT LIKE '%than was given' $$;
 ALTER TABLE miosa.configuration_events DISABLE TRIGGER ALL;
 ALTER TABLE miosa.configuration_chains DISABLE TRIGGER ALL;
 BEGIN;
