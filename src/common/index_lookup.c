@@ -496,7 +496,7 @@ begin_scan(MrbIndexLookup *row, int nkeys)
 	before = CurrentMemoryContext;
 	if (kept != NULL)
 		MemoryContextSwitchTo(keeping.context);
-	index = index_open(row->table.indexid, AccessShareLock);
+	index = mrb_table_open_index(&row->table);
 	scan = MRB_INDEX_BEGINSCAN(row->relation, index, GetActiveSnapshot(),
 							   nkeys);
 	MemoryContextSwitchTo(before);

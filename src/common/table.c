@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
@@ -72,6 +73,27 @@ mrb_table_open(MrbTable *table, LOCKMODE lock)
 			table_close(relation, lock);
 		table->valid = false;
 	}
+}
+
+/*
+ * Open the index of a table that is open.  One that CREATE INDEX CONCURRENTLY is
+ * building, or has left behind after an error, lacks rows: the planner ignores it,
+ * but nothing else finds the rows here.
+ */
+Relation
+mrb_table_open_index(const MrbTable *table)
+{
+	Relation	index = index_open(table->indexid, AccessShareLock);
+
+	if (!index->rd_index->indisvalid)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("index \"%s\" of table miosa.%s is not valid",
+						table->index, table->name),
+				 errdetail("It may lack rows."),
+				 errhint("Unless it is being built, build it again: REINDEX INDEX CONCURRENTLY miosa.%s;",
+						 quote_identifier(table->index))));
+	return index;
 }
 
 /*

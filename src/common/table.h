@@ -40,6 +40,12 @@ typedef struct MrbTable
  */
 extern Relation mrb_table_open(MrbTable *table, LOCKMODE lock);
 
+/*
+ * Open the index of a table that is open, with an AccessShareLock.  An error if it
+ * may lack rows.
+ */
+extern Relation mrb_table_open_index(const MrbTable *table);
+
 /* Raise that error, unless the type of a column is the expected one. */
 extern void mrb_table_check_type(const char *table, const char *column,
 								 Oid type, Oid expected);

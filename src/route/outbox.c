@@ -250,7 +250,7 @@ static void
 begin_scan(OutboxScan *scan)
 {
 	scan->table = mrb_table_open(&outbox, AccessShareLock);
-	scan->index = index_open(outbox.indexid, AccessShareLock);
+	scan->index = mrb_table_open_index(&outbox);
 	scan->slot = table_slot_create(scan->table, NULL);
 	scan->scan = MRB_INDEX_BEGINSCAN(scan->table, scan->index,
 									 GetActiveSnapshot(), 1);

@@ -318,6 +318,14 @@ ALTER TABLE miosa.deployments REPLICA IDENTITY FULL;
 SELECT test.op(miosa_rollback('dep_1', 'ver_1', 'k-25'));
 DROP PUBLICATION test_deployments;
 
+-- Promise: an index that lacks rows is refused, as CREATE INDEX CONCURRENTLY
+-- leaves one behind after an error and DROP INDEX CONCURRENTLY has one for a while.
+UPDATE pg_index SET indisvalid = false, indisready = false WHERE indexrelid = 'miosa.versions_pkey'::regclass;
+INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state) VALUES ('dep_1', 'ver_4', 'ten_1', 4, 'ready');
+SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_4', 'k-index')$$);
+REINDEX INDEX CONCURRENTLY miosa.versions_pkey;
+SELECT test.op(miosa_rollback('dep_1', 'ver_4', 'k-index'));
+
 -- Promise: a session goes on while the tables, their indexes and the extension
 -- itself are rebuilt, moved and renamed.
 REINDEX TABLE miosa.deployments;
