@@ -365,14 +365,16 @@ read_locker(const char *id)
 
 /*
  * Make the finding that the row is locked.  Reads shared memory only.  The
- * holder of when the wait began may have ended since.
+ * holder of when the wait began may have ended since, or have prepared its
+ * transaction, which has no process then.
  */
 static MrbFinding
 report_busy(const char *id, const Holder *holder)
 {
 	const char *detail = "The holder of the row's lock could not be determined.";
+	bool		prepared = holder->prepared != NULL;
 
-	if (holder->prepared != NULL)
+	if (prepared)
 		detail = holder->prepared;
 	else if (holder->pid != 0 && BackendXidGetPid(holder->xid) == holder->pid)
 	{
@@ -384,10 +386,16 @@ report_busy(const char *id, const Holder *holder)
 		detail = psprintf("Process %d (%s) has held the row's lock for %.1f s.",
 						  holder->pid, name, ms / 1000.0);
 	}
+	else if (holder->pid != 0 && TransactionIdIsInProgress(holder->xid))
+	{
+		prepared = true;
+		detail = psprintf("Process %d, which held the row's lock when the wait began, has prepared its transaction; it waits for COMMIT PREPARED or ROLLBACK PREPARED.",
+						  holder->pid);
+	}
 	else if (holder->pid != 0)
 		detail = psprintf("Process %d, which held the row's lock when the wait began, has released it; other operations were first.",
 						  holder->pid);
 	return mrb_finding_fail("lock", MRB_ERR_DEPLOYMENT_BUSY,
 							psprintf("deployment \"%s\" is busy with another operation", id),
-							detail, mrb_lock_wait_hint(holder->prepared != NULL));
+							detail, mrb_lock_wait_hint(prepared));
 }
