@@ -36,6 +36,7 @@
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
@@ -347,11 +348,14 @@ read_locker(const char *id)
 	mrb_index_lookup_begin();
 	if (mrb_index_lookup_find(&locked_row, id, NULL))
 	{
-		bool		copied;
-		HeapTuple	tuple = ExecFetchSlotHeapTuple(locked_row.slot, false, &copied);
+		Buffer		buffer = ((BufferHeapTupleTableSlot *) locked_row.slot)->buffer;
+		HeapTuple	tuple = ExecFetchSlotHeapTuple(locked_row.slot, false, NULL);
 
+		/* The flags say what the number is, so both are read at once. */
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		if (!(tuple->t_data->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)))
 			xid = HeapTupleHeaderGetRawXmax(tuple->t_data);
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 		mrb_index_lookup_close(&locked_row);
 	}
 
