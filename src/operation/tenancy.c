@@ -334,7 +334,7 @@ static int
 read_scopes(const char *tenant_id, uint64 *changes)
 {
 	Relation	relation = mrb_table_open(&members, AccessShareLock);
-	Relation	index = index_open(members.indexid, AccessShareLock);
+	Relation	index = mrb_table_open_index(&members);
 	TupleTableSlot *slot = table_slot_create(relation, NULL);
 	Snapshot	snapshot;
 	IndexScanDesc scan;
