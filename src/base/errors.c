@@ -44,6 +44,7 @@ static MrbCaller caller;
 
 PG_FUNCTION_INFO_V1(mrb_raise_reference);
 
+static void hide_frames(void);
 static void fill_in_for_postgrest(const Condition *condition,
 								  const char *message, const char *detail,
 								  const char *hint);
@@ -67,7 +68,7 @@ mrb_errors_raise(const char *file, int line, const char *function,
 	}
 
 	hint = mrb_function_name_qualify(hint);
-	mrb_errors_hide_frames();
+	hide_frames();
 	if (errstart(ERROR, TEXTDOMAIN))
 	{
 		if (mrb_gateway_calls())
@@ -166,17 +167,6 @@ mrb_errors_answer_conflict(MemoryContext context)
 }
 
 /*
- * Limit the CONTEXT of the next error to the caller's frames.  The PG_CATCH
- * block that receives the error restores the frames of its own level.
- */
-void
-mrb_errors_hide_frames(void)
-{
-	if (caller.known)
-		error_context_stack = caller.frames;
-}
-
-/*
  * miosa.raise_reference(message, detail, "table", "constraint"): raise a
  * foreign key violation.
  */
@@ -188,7 +178,7 @@ mrb_raise_reference(PG_FUNCTION_ARGS)
 	char	   *table = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	char	   *constraint = text_to_cstring(PG_GETARG_TEXT_PP(3));
 
-	mrb_errors_hide_frames();
+	hide_frames();
 	ereport(ERROR,
 			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
 			 errmsg_internal("%s", message),
@@ -223,6 +213,17 @@ mrb_errors_find_condition(const char *name, MrbCondition *condition)
 		}
 	}
 	return false;
+}
+
+/*
+ * Limit the CONTEXT of the next error to the caller's frames.  The PG_CATCH
+ * block that receives the error restores the frames of its own level.
+ */
+static void
+hide_frames(void)
+{
+	if (caller.known)
+		error_context_stack = caller.frames;
 }
 
 /*

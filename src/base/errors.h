@@ -101,9 +101,6 @@ extern Datum mrb_errors_call(MrbAccess access, PGFunction function,
  */
 extern void mrb_errors_answer_conflict(MemoryContext context);
 
-/* Omit the extension's own frames from the next error. */
-extern void mrb_errors_hide_frames(void);
-
 /* Return the name of a condition. */
 extern const char *mrb_errors_condition_name(MrbCondition condition);
 

@@ -76,6 +76,7 @@ static const SizeLimit limits[] = {
 PG_FUNCTION_INFO_V1(mrb_size_limit);
 PG_FUNCTION_INFO_V1(mrb_limit_sizes);
 
+static int	get_limit(const char *name, Oid type);
 static const SizeLimit *find_limit(const char *name);
 static bool is_composed(Oid type);
 static size_t size_of(Datum value, Oid type);
@@ -90,21 +91,8 @@ static void check(const char *kind, const char *name, Oid type, size_t size);
 Datum
 mrb_size_limit(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT32(mrb_size_limit_bytes(text_to_cstring(PG_GETARG_TEXT_PP(0)),
-										 PG_GETARG_OID(1)));
-}
-
-/*
- * Return the limit of a value.
- */
-int
-mrb_size_limit_bytes(const char *name, Oid type)
-{
-	const SizeLimit *limit = find_limit(name);
-
-	if (limit != NULL)
-		return limit->bytes;
-	return is_composed(type) ? MAX_JSON : MAX_TEXT;
+	PG_RETURN_INT32(get_limit(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+							  PG_GETARG_OID(1)));
 }
 
 /*
@@ -168,6 +156,19 @@ mrb_size_limit_check_row(const TriggerData *trigger)
 				  size_of(value, column->atttypid));
 	}
 	return row;
+}
+
+/*
+ * Return the limit of a value, in bytes.
+ */
+static int
+get_limit(const char *name, Oid type)
+{
+	const SizeLimit *limit = find_limit(name);
+
+	if (limit != NULL)
+		return limit->bytes;
+	return is_composed(type) ? MAX_JSON : MAX_TEXT;
 }
 
 /*
@@ -270,7 +271,7 @@ check(const char *kind, const char *name, Oid type, size_t size)
 	if (size <= MAX_TEXT)
 		return;
 	limit = find_limit(name);
-	bytes = mrb_size_limit_bytes(name, type);
+	bytes = get_limit(name, type);
 	if (size > (size_t) bytes)
 		mrb_check_argument_too_long(limit != NULL && limit->noun != NULL ?
 									limit->noun :

@@ -11,9 +11,6 @@
 #include "commands/trigger.h"
 #include "fmgr.h"
 
-/* Limit in bytes of an argument or a column of a name and a type. */
-extern int	mrb_size_limit_bytes(const char *name, Oid type);
-
 /*
  * Raise INVALID_ARGUMENT for any argument, or for one, of the call that is too
  * long.

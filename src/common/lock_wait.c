@@ -64,28 +64,13 @@ PG_FUNCTION_INFO_V1(mrb_bound_waits);
 PG_FUNCTION_INFO_V1(mrb_table_holder);
 PG_FUNCTION_INFO_V1(mrb_lock_uri);
 
+static void bound_waits(void);
 static Datum bounded_call(PGFunction function, FunctionCallInfo fcinfo);
 pg_noreturn static void raise_busy(void);
 static bool find_blocker(Blocker *found);
 static bool judge_lock(const LockInstanceData *lock, Oid schema, Oid releases,
 					   Blocker *blocker);
 static char *describe(const Blocker *blocker);
-
-/*
- * Limit the waits of the function that is running.
- */
-void
-mrb_lock_wait_bound(void)
-{
-	int			wait = mrb_lock_wait;
-	char		limit[32];
-
-	if (LockTimeout > 0 && LockTimeout <= wait)
-		return;
-	snprintf(limit, sizeof(limit), "%d", wait);
-	(void) set_config_option("lock_timeout", limit, PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-}
 
 /*
  * Return the HINT for a lock that was not free in time.
@@ -131,6 +116,24 @@ mrb_lock_wait_call(MrbAccess access, PGFunction function,
 }
 
 /*
+ * Limit waits for locks to lock_wait, or to the caller's lock_timeout if that is
+ * shorter, until the calling SQL function returns if it has settings of its own,
+ * else until the transaction ends.
+ */
+static void
+bound_waits(void)
+{
+	int			wait = mrb_lock_wait;
+	char		limit[32];
+
+	if (LockTimeout > 0 && LockTimeout <= wait)
+		return;
+	snprintf(limit, sizeof(limit), "%d", wait);
+	(void) set_config_option("lock_timeout", limit, PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+/*
  * Limit the waits, and call the function.  The time-out's error is replaced by
  * DEPLOYMENT_BUSY, which is an error again, so no subtransaction is needed.
  */
@@ -140,7 +143,7 @@ bounded_call(PGFunction function, FunctionCallInfo fcinfo)
 	MemoryContext context = CurrentMemoryContext;
 	Datum		result = (Datum) 0;
 
-	mrb_lock_wait_bound();
+	bound_waits();
 	PG_TRY();
 	{
 		result = function(fcinfo);
@@ -163,7 +166,7 @@ bounded_call(PGFunction function, FunctionCallInfo fcinfo)
 Datum
 mrb_bound_waits(PG_FUNCTION_ARGS)
 {
-	mrb_lock_wait_bound();
+	bound_waits();
 	PG_RETURN_INT32(LockTimeout);
 }
 

@@ -13,13 +13,6 @@
 #include "fmgr.h"
 
 /*
- * Limit waits for locks to lock_wait, or to the caller's lock_timeout if that is
- * shorter, until the calling SQL function returns if it has settings of its own,
- * else until the transaction ends.
- */
-extern void mrb_lock_wait_bound(void);
-
-/*
  * Call a function with limited waits, as mrb_errors_call() does; a wait that
  * times out raises DEPLOYMENT_BUSY, and a user's argument that is too long
  * INVALID_ARGUMENT.

@@ -87,20 +87,6 @@ mrb_query_datum(uint64 row, int column, bool *isnull)
 }
 
 /*
- * Return a copy of a column name of the last result.
- */
-char *
-mrb_query_name(int column)
-{
-	Form_pg_attribute attribute = TupleDescAttr(SPI_tuptable->tupdesc,
-												column - 1);
-	char	   *copy = SPI_palloc(NAMEDATALEN);
-
-	strlcpy(copy, NameStr(attribute->attname), NAMEDATALEN);
-	return copy;
-}
-
-/*
  * Return a copy of one value of any type.
  */
 Datum

@@ -53,7 +53,6 @@ extern uint64 mrb_query_run(MrbQuery *query, const Datum *values,
 extern Datum mrb_query_datum(uint64 row, int column, bool *isnull);
 
 /* Copies; NULL (or the given value) for SQL null. */
-extern char *mrb_query_name(int column);
 extern Datum mrb_query_copy(uint64 row, int column, bool *isnull);
 extern char *mrb_query_text(uint64 row, int column);
 extern Jsonb *mrb_query_jsonb(uint64 row, int column);
