@@ -7,9 +7,9 @@
  * are read once and kept for the life of the backend: reading those of
  * deployments from their text was 10 % of the processor time of a rollback,
  * planning them 3 %.  Those of constraints and conditions are compiled once too,
- * which was 5 % of the instructions.  A compiled expression cannot be used by two
- * writes at the same time, and a trigger can call for a second one, which
- * compiles its own.
+ * which was 5 % of the instructions, unless they keep memory of the write that
+ * evaluates them.  A compiled expression cannot be used by two writes at the same
+ * time, and a trigger can call for a second one, which compiles its own.
  *
  * An UPDATE does not check what it cannot break: an immutable constraint that
  * every row is known to satisfy, of columns that are not written.
@@ -29,6 +29,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "parser/parse_func.h"
@@ -49,7 +50,8 @@ typedef struct Expression
 	Node	   *read;			/* NULL: none; a List is an implicit AND */
 	bool		unaffected;		/* by an UPDATE of the written columns */
 	Node	   *planned;		/* NULL: not needed yet */
-	ExprState  *compiled;		/* NULL: not needed yet */
+	bool		keepable;		/* compiled, once it is planned */
+	ExprState  *compiled;		/* NULL: not needed yet, or not keepable */
 } Expression;
 
 struct MrbRowPlan
@@ -81,6 +83,7 @@ static void read_conditions(MrbRowPlan *plan, Relation relation);
 static bool begin_use(bool *used);
 static void end_use(void *arg);
 static ExprState *get_compiled(const MrbRowPlan *plan, Expression *it, bool kept);
+static bool uses_memory(Node *node, void *context);
 static ExprState *compile(Node *planned);
 static void plan_defaults(MrbRowPlan *plan, Relation relation);
 static Node *make_null(Form_pg_attribute attribute);
@@ -336,11 +339,58 @@ get_compiled(const MrbRowPlan *plan, Expression *it, bool kept)
 	MemoryContext before = MemoryContextSwitchTo(plan->context);
 
 	if (it->planned == NULL)
+	{
 		it->planned = (Node *) expression_planner((Expr *) it->read);
-	if (kept && it->compiled == NULL)
+		it->keepable = !uses_memory(it->planned, NULL);
+	}
+	if (kept && it->keepable && it->compiled == NULL)
 		it->compiled = compile(it->planned);
 	MemoryContextSwitchTo(before);
-	return kept ? it->compiled : compile(it->planned);
+	return kept && it->keepable ? it->compiled : compile(it->planned);
+}
+
+/*
+ * Whether an expression may keep what it needs, a whole row's type for example,
+ * in memory of the write that evaluates it first.  The executor does so for a few
+ * kinds of nodes; those that are known not to are listed.  The checks of a domain
+ * can be of any kind.
+ */
+static bool
+uses_memory(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_Var:
+			return ((Var *) node)->varattno == InvalidAttrNumber;
+		case T_ScalarArrayOpExpr:
+			if (OidIsValid(((ScalarArrayOpExpr *) node)->hashfuncid))
+				return true;
+			break;
+		case T_ArrayExpr:
+		case T_BoolExpr:
+		case T_BooleanTest:
+		case T_CaseExpr:
+		case T_CaseTestExpr:
+		case T_CaseWhen:
+		case T_CoalesceExpr:
+		case T_CoerceViaIO:
+		case T_Const:
+		case T_DistinctExpr:
+		case T_FuncExpr:
+		case T_List:
+		case T_MinMaxExpr:
+		case T_NullIfExpr:
+		case T_NullTest:
+		case T_OpExpr:
+		case T_RelabelType:
+		case T_SubscriptingRef:
+			break;
+		default:
+			return true;
+	}
+	return expression_tree_walker(node, uses_memory, context);
 }
 
 /*

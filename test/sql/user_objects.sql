@@ -207,6 +207,21 @@ SET client_min_messages = error;
 SELECT format('DROP TRIGGER %s ON %s', tgname, tgrelid::regclass) FROM pg_trigger
 	WHERE tgfoid IN ('test.tell'::regproc, 'test.tell_rows'::regproc) ORDER BY tgrelid, tgname \gexec
 
+-- Promise: conditions and constraints of whole rows hold at every call of a
+-- session, not only at the first.
+BEGIN;
+CREATE FUNCTION test.named(miosa.audit_events) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN RETURN $1.reason IS DISTINCT FROM 'nameless'; END $$;
+ALTER TABLE miosa.audit_events ADD CONSTRAINT named CHECK (test.named(audit_events));
+CREATE TRIGGER whole AFTER UPDATE ON miosa.deployments FOR EACH ROW
+	WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION test.tell();
+SET LOCAL client_min_messages = notice;
+SELECT test.op(miosa_rollback('dep_1', 'ver_2'));
+SELECT test.op(miosa_rollback('dep_1', 'ver_3'));
+SELECT test.code($$SELECT miosa_rollback('dep_1', 'ver_2', reason => 'nameless')$$);
+SELECT test.op(miosa_rollback('dep_1', 'ver_1'));
+ROLLBACK;
+
 -- Promise: what a trigger before the row changes is what is stored, and what the
 -- response shows; if it suppresses the row of an event, only that is missing;
 -- the row of the deployment cannot be left out.
