@@ -67,6 +67,7 @@ OBJS = \
 	src/common/row_write.o \
 	src/common/table.o \
 	src/common/timer.o \
+	src/common/uri_lock.o \
 	src/common/worker_settings.o \
 	src/common/worker_xact.o \
 	src/http/http.o \

@@ -137,11 +137,11 @@ COMMENT ON FUNCTION miosa.verify_artifact(text, text) IS 'Asks storage for the a
 CREATE PROCEDURE miosa.verify_artifacts("limit" integer)
 LANGUAGE plpgsql AS $$
 DECLARE
-	start text;
+	start pg_catalog.text;
 	page record;
-	position text;
-	wrapped boolean := false;
-	asked integer := 0;
+	position pg_catalog.text;
+	wrapped pg_catalog.bool := false;
+	asked pg_catalog.int4 := 0;
 BEGIN
 	PERFORM miosa.require_primary();
 	PERFORM miosa.check_limit("limit", 1000000);
@@ -150,13 +150,14 @@ BEGIN
 	LOOP
 		SELECT * INTO page FROM miosa.due_artifacts(position) d;
 		FOR i IN 1 .. pg_catalog.cardinality(page.release_ids) LOOP
-			EXIT WHEN asked >= "limit";
+			EXIT WHEN asked OPERATOR(pg_catalog.>=) "limit";
 			COMMIT;
 			PERFORM miosa.verify_artifact(page.deployment_ids[i], page.release_ids[i]);
-			asked := asked + 1;
+			asked := asked OPERATOR(pg_catalog.+) 1;
 		END LOOP;
 		COMMIT;
-		EXIT WHEN asked >= "limit" OR (wrapped AND (page.next IS NULL OR page.next COLLATE pg_catalog."C" >= start));
+		EXIT WHEN asked OPERATOR(pg_catalog.>=) "limit"
+			OR (wrapped AND (page.next IS NULL OR page.next COLLATE pg_catalog."C" OPERATOR(pg_catalog.>=) start));
 		wrapped := wrapped OR page.next IS NULL;
 		position := coalesce(page.next, '');
 	END LOOP;

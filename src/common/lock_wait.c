@@ -9,16 +9,12 @@
  * else the oldest one that has locked rows of one.  This reads only shared
  * memory and the catalog cache, so it can run while the error is handled.
  *
- * The lock of an artifact's URI is one that only C code can take, because every
- * role can take advisory locks.
- *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
-#include "common/hashfn.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -36,9 +32,7 @@
 #include "base/guc.h"
 #include "base/size_limit.h"
 #include "common/lock_wait.h"
-
-/* Few, because a restore can insert a million releases in one transaction. */
-#define URI_LOCKS 256
+#include "common/uri_lock.h"
 
 /* Modes that block readers or writers of a table. */
 #define TABLE_MODES (LOCKBIT_ON(ShareLock) | \
@@ -62,7 +56,6 @@ typedef struct Blocker
 
 PG_FUNCTION_INFO_V1(mrb_bound_waits);
 PG_FUNCTION_INFO_V1(mrb_table_holder);
-PG_FUNCTION_INFO_V1(mrb_lock_uri);
 
 static void bound_waits(void);
 static Datum bounded_call(PGFunction function, FunctionCallInfo fcinfo);
@@ -196,26 +189,6 @@ mrb_table_holder(PG_FUNCTION_ARGS)
 }
 
 /*
- * miosa.lock_uri(uri, exclusive, wait): lock an artifact's URI until the end
- * of the transaction; false when wait is false and the lock is not available.
- */
-Datum
-mrb_lock_uri(PG_FUNCTION_ARGS)
-{
-	text	   *uri = PG_GETARG_TEXT_PP(0);
-	uint32		hash = hash_bytes((unsigned char *) VARDATA_ANY(uri),
-								  VARSIZE_ANY_EXHDR(uri));
-	Oid			releases = get_relname_relid("releases",
-											 get_namespace_oid("miosa", false));
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, releases, hash % URI_LOCKS, 0);
-	PG_RETURN_BOOL(LockAcquire(&tag, PG_GETARG_BOOL(1) ? ExclusiveLock :
-							   ShareLock, false, !PG_GETARG_BOOL(2)) !=
-				   LOCKACQUIRE_NOT_AVAIL);
-}
-
-/*
  * Raise DEPLOYMENT_BUSY with the holder of the lock.
  */
 static void
@@ -278,7 +251,7 @@ judge_lock(const LockInstanceData *lock, Oid schema, Oid releases,
 	{
 		blocker->whole = (lock->holdMask & LOCKBIT_ON(ExclusiveLock)) != 0;
 		blocker->what = "has locked an artifact";
-		return true;
+		return !mrb_uri_lock_is_intention(lock);
 	}
 	if (tag->locktag_type != LOCKTAG_RELATION ||
 		(lock->holdMask & (TABLE_MODES | ROW_MODES)) == 0 ||
