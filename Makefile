@@ -244,6 +244,7 @@ SQL_PIECES = \
 	sql/configuration.sql \
 	sql/policies.sql \
 	sql/entry_points.sql \
+	sql/pinned_functions.sql \
 	sql/rights.sql \
 	sql/overloads.sql
 
@@ -297,7 +298,8 @@ REGRESS = \
 	security_networks \
 	security_limits \
 	security_secrets \
-	security_presigned
+	security_presigned \
+	security_names
 
 ISOLATION = \
 	rollback_rollback \

@@ -348,7 +348,7 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
 	began pg_catalog.timestamptz := pg_catalog.clock_timestamp();
-	step record;
+	step pg_catalog.record;
 	place pg_catalog.text := '';
 BEGIN
 	PERFORM miosa.require_primary();

@@ -138,7 +138,7 @@ CREATE PROCEDURE miosa.verify_artifacts("limit" integer)
 LANGUAGE plpgsql AS $$
 DECLARE
 	start pg_catalog.text;
-	page record;
+	page pg_catalog.record;
 	position pg_catalog.text;
 	wrapped pg_catalog.bool := false;
 	asked pg_catalog.int4 := 0;

@@ -517,7 +517,7 @@ CREATE FUNCTION @extschema@.miosa_archive_version(deployment_id text, version_id
 RETURNS jsonb
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-RETURN @extschema@.miosa_set_version_state($1, $2, 'archived');
+RETURN @extschema@.miosa_set_version_state($1, $2, 'archived'::text);
 COMMENT ON FUNCTION @extschema@.miosa_archive_version(text, text) IS 'Archives a version: it is no longer a rollback target and its artifact may be collected';
 
 -- Domains.
