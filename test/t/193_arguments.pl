@@ -16,7 +16,7 @@ my $node = make_node('arguments');
 # text has there, as bytes in hexadecimal.
 my %encoding = (
 	SQL_ASCII => [ 'ff80fe', '' ],
-	UTF8 => [ 'c3a9e280aef09f9880cc81', 'ff' ],
+	UTF8 => [ 'c3a9f09f9880cc81', 'ff' ],
 	LATIN1 => [ 'e9ad80', '' ],
 	EUC_JP => [ 'a4a2a4a48fb0a1', 'a4' ]);
 
