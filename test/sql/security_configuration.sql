@@ -33,6 +33,22 @@ SELECT miosa_put_tenant('ten_1', 'acme', 'pro') IS NOT NULL AS ok;
 SELECT kind, object, action, was - 'created_at'::text AS was, (becomes - '{created_at,request,charsets}'::text[])::text LIKE '%name%' AS row, CASE WHEN action = 'update' THEN becomes - 'created_at'::text END AS becomes, reason
 	FROM miosa.configuration_events WHERE seq > :newest ORDER BY seq;
 SELECT count(*) AS secrets FROM miosa.configuration_events e WHERE e::text LIKE '%very-secret%';
+-- memberships, also those that end with their tenant
+SELECT test.newest() AS newest \gset
+CREATE ROLE regress_configuration_member;
+SELECT miosa_put_tenant('ten_9', 'nine') IS NOT NULL AS ok;
+SELECT miosa_grant_tenant('regress_configuration_member', 'ten_9', '{rollback}') IS NOT NULL AS ok;
+SELECT miosa_grant_tenant('regress_configuration_member', 'ten_9', '{deploy}') IS NOT NULL AS ok;
+SELECT miosa_grant_tenant('regress_configuration_member', 'ten_9', '{deploy}') IS NOT NULL AS ok;
+SELECT miosa_revoke_tenant('regress_configuration_member', 'ten_9', '{rollback}') IS NOT NULL AS ok;
+SELECT miosa_grant_tenant('regress_configuration_member', '*', '{read}') IS NOT NULL AS ok;
+SELECT miosa_revoke_tenant('regress_configuration_member', '*') IS NOT NULL AS ok;
+SELECT miosa_remove_tenant('ten_9') IS NOT NULL AS ok;
+SELECT object, action, was - 'granted_by'::text AS was, becomes - 'granted_by'::text AS becomes
+	FROM miosa.configuration_events WHERE seq > :newest AND kind = 'tenant_members' ORDER BY seq;
+SELECT bool_and(coalesce(becomes, was) ->> 'granted_by' = current_user AND actor_id = current_user) AS right
+	FROM miosa.configuration_events WHERE seq > :newest AND kind = 'tenant_members' AND action <> 'update';
+DROP ROLE regress_configuration_member;
 -- what is fed: moves, renames, pins, archives, collections, deletions
 SELECT test.newest() AS newest \gset
 SELECT test.history('dep_1', 4), test.history('dep_2', 1);
