@@ -151,7 +151,7 @@ BEGIN
 		('miosa_auditor', 'EXECUTE', 'miosa_audit_log miosa_audit_verify miosa_audit_verify_all miosa_audit_verify_statement miosa_audit_head miosa_configuration_log
 			miosa.history'),
 		('miosa_auditor', 'SELECT', 'miosa.audit_events miosa.audit_checkpoints miosa.audit_statements miosa.audit_receivers
-			miosa.configuration_events miosa.configuration_chains miosa.plans miosa.tenants miosa.members miosa.foreign_grants'),
+			miosa.configuration_events miosa.configuration_chains miosa.plans miosa.tenants miosa.tenant_members miosa.members miosa.foreign_grants'),
 
 		-- To ask for routes.
 		('miosa_edge', 'EXECUTE', 'miosa_route miosa_routes_since'),
