@@ -5,16 +5,19 @@ WITH moved AS (
 		serving_version_id = NULL, state = 'running',
 		recent_served = (ARRAY[:version] || array_remove(p.recent_served, :version))[1:3],
 		seq = p.seq + 1, route_seq = p.route_seq + 1,
+		audit_head = decode(repeat('5b', 32), 'hex'),
 		last_rollback_at = clock_timestamp(), updated_at = clock_timestamp()
 	WHERE p.id IN (SELECT d::text FROM generate_series(0, :count - 1) d)
 	RETURNING p.id, p.seq, p.route_seq
 ), event AS (
 	INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action,
 		outcome, target_rule, previous_version_id, target_version_id,
-		actor_type, actor_id, session_user_name, idempotency_key, created_at)
+		actor_type, actor_id, session_user_name, idempotency_key, created_at,
+		keep_until, hash)
 	SELECT m.id, m.seq, 'tenant', 'deployment.rollback',
 		'changed', 'named', '1', :version,
-		'role', 'postgres', 'postgres', :key, clock_timestamp()
+		'role', 'postgres', 'postgres', :key, clock_timestamp(),
+		clock_timestamp() + '1 year', decode(repeat('5b', 32), 'hex')
 	FROM moved m
 ), keyed AS (
 	INSERT INTO miosa.idempotency_keys (deployment_id, key, operation,

@@ -1,5 +1,5 @@
 -- What one would write without the extension: the same work in PL/pgSQL,
--- listeners notified by the transaction itself.
+-- listeners notified by the transaction itself, audit events without hashes.
 CREATE FUNCTION bench.rollback(deployment text, version text, idempotency_key text)
 RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
@@ -8,7 +8,7 @@ DECLARE
 	stored record;
 	moved miosa.deployments;
 	target record;
-	retention interval;
+	retention record;
 	previous text;
 	response jsonb;
 BEGIN
@@ -63,21 +63,21 @@ BEGIN
 		'operation', jsonb_build_object('id', deployment || '#' || moved.seq,
 			'previous_version_id', previous, 'target_version_id', version,
 			'target_rule', 'named', 'outcome', 'changed'));
-	SELECT n.idempotency_retention INTO retention
+	SELECT n.idempotency_retention, n.audit_retention INTO retention
 		FROM miosa.tenants t JOIN miosa.plans n ON n.name = t.plan
 		WHERE t.id = moved.tenant_id;
 	INSERT INTO miosa.idempotency_keys (deployment_id, key, operation,
 			fingerprint, response, seq, created_at, expires_at)
 		VALUES (deployment, idempotency_key, 'rollback',
-			request, response, moved.seq, at, at + retention);
+			request, response, moved.seq, at, at + retention.idempotency_retention);
 	INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action,
 			outcome, target_rule, previous_version_id, target_version_id,
 			actor_type, actor_id, session_user_name, client_addr,
-			idempotency_key, created_at)
+			idempotency_key, created_at, keep_until)
 		VALUES (deployment, moved.seq, moved.tenant_id, 'deployment.rollback',
 			'changed', 'named', previous, version,
 			'role', session_user, session_user, inet_client_addr(),
-			idempotency_key, at);
+			idempotency_key, at, at + retention.audit_retention);
 	INSERT INTO miosa.outbox (deployment_id, kind, route_seq, created_at)
 		VALUES (deployment, 'route', moved.route_seq, at);
 	PERFORM pg_notify('bench_route', json_build_object('deployment_id', deployment,

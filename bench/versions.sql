@@ -8,9 +8,11 @@ INSERT INTO miosa.releases (deployment_id, id, deployment_version_id, tenant_id,
 	SELECT '0', v, v, 'tenant', 'bench://artifacts/0/' || v, md5(v::text) || md5(v::text)
 	FROM generate_series(4, :versions) v;
 INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule,
-		previous_version_id, target_version_id, actor_type, actor_id, session_user_name, created_at)
+		previous_version_id, target_version_id, actor_type, actor_id, session_user_name, created_at,
+		keep_until, hash)
 	SELECT '0', v, 'tenant', 'deployment.version.promote', 'changed', 'named',
-		v - 1, v, 'role', 'postgres', 'postgres', now() - (:versions - v) * interval '1 min'
+		v - 1, v, 'role', 'postgres', 'postgres', now() - (:versions - v) * interval '1 min',
+		now() - (:versions - v) * interval '1 min' + interval '400 days', decode(repeat('5b', 32), 'hex')
 	FROM generate_series(4, :versions) v;
 UPDATE miosa.deployments SET active_version_id = :'versions', active_release_id = :'versions', seq = :versions,
 	recent_served = ARRAY[:versions::text, (:versions - 1)::text, (:versions - 2)::text]
