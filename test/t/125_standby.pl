@@ -73,6 +73,7 @@ SELECT format('%s %s.%I(%s);', CASE p.prokind WHEN 'p' THEN 'CALL' ELSE 'SELECT'
 				WHEN p.proargnames[n] = 'attribution' THEN '{}' ELSE 'dep_1' END
 			WHEN 'uuid'::regtype THEN '00000000-0000-0000-0000-000000000001'
 			WHEN 'boolean'::regtype THEN 'true'
+			WHEN 'text[]'::regtype THEN '{}'
 			WHEN 'jsonb'::regtype THEN '{}'
 			WHEN 'json'::regtype THEN '{}'
 			ELSE '1' END, t::regtype), ', ' ORDER BY n)
