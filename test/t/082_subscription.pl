@@ -70,7 +70,7 @@ my $plain = PostgreSQL::Test::Cluster->new('plain');
 $plain->init;
 $plain->start;
 $plain->safe_psql('postgres', 'CREATE SCHEMA miosa;
-	CREATE TABLE miosa.secrets (name text PRIMARY KEY, value text, previous text, created_at timestamptz)');
+	CREATE TABLE miosa.secrets (name text PRIMARY KEY, value text, previous text, origins text[], adapters text[], endpoints text[], created_at timestamptz)');
 $origin->safe_psql('postgres', 'CREATE PUBLICATION secrets FOR TABLE miosa.secrets');
 
 my @before = map { $copy->safe_psql('postgres', $_) } @own;
