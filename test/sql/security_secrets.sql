@@ -4,6 +4,8 @@
 \set fixture :abs_srcdir '/fixture.sql'
 \i :fixture
 
+-- On a slow machine the dispatcher may not run yet, of which endpoints warn.
+SET client_min_messages = error;
 CREATE FUNCTION test.scope(secret text) RETURNS text LANGUAGE sql AS $$
 	SELECT format('origins %s, adapters %s, endpoints %s', s.origins, s.adapters, s.endpoints) FROM miosa.secrets s WHERE s.name = $1
 $$;
