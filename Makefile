@@ -62,6 +62,7 @@ OBJS = \
 	src/common/jsonb_write.o \
 	src/common/lock_wait.o \
 	src/common/query.o \
+	src/common/refusal_ring.o \
 	src/common/registry.o \
 	src/common/row_plan.o \
 	src/common/row_write.o \
@@ -105,6 +106,7 @@ OBJS = \
 	src/notify/payload.o \
 	src/notify/wakeup.o \
 	src/operation/actor.o \
+	src/operation/refusal.o \
 	src/operation/apply.o \
 	src/operation/audit_chain.o \
 	src/operation/attempt.o \
@@ -169,6 +171,7 @@ OBJS = \
 	src/scheduler/scale_task.o \
 	src/scheduler/settle.o \
 	src/dispatcher/audit_heads.o \
+	src/dispatcher/refusals.o \
 	src/dispatcher/dispatcher.o \
 	src/dispatcher/durability.o \
 	src/dispatcher/dispatcher_main.o \
@@ -230,6 +233,7 @@ SQL_PIECES = \
 	sql/upsert.sql \
 	sql/read.sql \
 	sql/audit.sql \
+	sql/refusals.sql \
 	sql/artifact_gc.sql \
 	sql/manage.sql \
 	sql/console_text.sql \

@@ -110,7 +110,7 @@ BEGIN
 			miosa_route miosa_routes_since miosa_convergence miosa_wait_converged
 			miosa.status miosa.verdict miosa.candidates miosa.history miosa.wildcard_gaps'),
 		('miosa_viewer', 'SELECT', 'miosa.plans miosa.own_plans miosa.shipped_plans miosa.tenants miosa.deployments
-			miosa.runtime_instances miosa.capacity miosa.storages miosa.domains miosa.audit_events
+			miosa.runtime_instances miosa.capacity miosa.storages miosa.domains miosa.audit_events miosa.refusals
 			miosa.outbox miosa.route_log miosa.removed_hosts miosa.adapters miosa.endpoints miosa.endpoint_state
 			miosa.delivery_failures miosa.dispatcher_state miosa.maintenance miosa.tenant_members
 			miosa.hosts miosa.routes miosa.live_instances miosa.progress miosa.overdue
@@ -150,7 +150,7 @@ BEGIN
 		('miosa_auditor', 'USAGE', 'miosa'),
 		('miosa_auditor', 'EXECUTE', 'miosa_audit_log miosa_audit_verify miosa_audit_verify_all miosa_audit_verify_statement miosa_audit_head miosa_configuration_log
 			miosa.history'),
-		('miosa_auditor', 'SELECT', 'miosa.audit_events miosa.audit_checkpoints miosa.audit_statements miosa.audit_receivers
+		('miosa_auditor', 'SELECT', 'miosa.audit_events miosa.audit_checkpoints miosa.audit_statements miosa.audit_receivers miosa.refusals
 			miosa.configuration_events miosa.configuration_chains miosa.plans miosa.tenants miosa.tenant_members miosa.members miosa.foreign_grants'),
 
 		-- To ask for routes.
@@ -207,5 +207,6 @@ SELECT pg_extension_config_dump('miosa.idempotency_keys', '');
 SELECT pg_extension_config_dump('miosa.audit_events', '');
 SELECT pg_extension_config_dump('miosa.audit_checkpoints', '');
 SELECT pg_extension_config_dump('miosa.audit_statements', '');
+SELECT pg_extension_config_dump('miosa.refusals', '');
 SELECT pg_extension_config_dump('miosa.configuration_events', '');
 SELECT pg_extension_config_dump('miosa.configuration_chains', '');

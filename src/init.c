@@ -17,9 +17,11 @@
 #include "api/drop_guard.h"
 #include "base/guc.h"
 #include "common/digest.h"
+#include "common/refusal_ring.h"
 #include "common/registry.h"
 #include "dispatcher/launcher.h"
 #include "endpoint/endpoint_stats.h"
+#include "operation/refusal.h"
 
 PG_MODULE_MAGIC;
 
@@ -38,6 +40,8 @@ _PG_init(void)
 		return;
 	mrb_registry_install();
 	mrb_endpoint_stats_install();
+	mrb_refusal_ring_install();
+	mrb_refusal_install();
 
 	/*
 	 * OpenSSL looks the algorithm up at its first use.  Backends inherit what

@@ -26,6 +26,7 @@
 #include "common/json_setting.h"
 #include "common/lock_wait.h"
 #include "operation/group.h"
+#include "operation/refusal.h"
 #include "operation/rollback.h"
 
 PG_FUNCTION_INFO_V1(miosa_rollback);
@@ -311,7 +312,7 @@ call_group(PG_FUNCTION_ARGS)
 		requests[i].expected_active = expected[i];
 	}
 	mrb_group_run(requests, n, !PG_ARGISNULL(GROUP_ALL) &&
-				  PG_GETARG_BOOL(GROUP_ALL), put_result, fcinfo->resultinfo);
+				  PG_GETARG_BOOL(GROUP_ALL), put_result, fcinfo);
 	return (Datum) 0;
 }
 
@@ -344,7 +345,8 @@ read_texts(FunctionCallInfo fcinfo, int arg, const char *name, char **texts,
 static void
 put_result(const MrbGroupResult *result, void *arg)
 {
-	ReturnSetInfo *set = arg;
+	FunctionCallInfo fcinfo = arg;
+	ReturnSetInfo *set = (ReturnSetInfo *) fcinfo->resultinfo;
 	const MrbFinding *refusal = result->refusal;
 	Datum		values[RESULT_COLUMNS] = {0};
 	bool		nulls[RESULT_COLUMNS];
@@ -354,6 +356,8 @@ put_result(const MrbGroupResult *result, void *arg)
 	set_text(values, nulls, RESULT_OUTCOME, result->outcome);
 	if (refusal != NULL)
 	{
+		mrb_refusal_record(result->request, refusal->condition,
+						   fcinfo->flinfo->fn_oid);
 		set_text(values, nulls, RESULT_CONDITION,
 				 mrb_errors_condition_name(refusal->condition));
 		set_text(values, nulls, RESULT_MESSAGE, refusal->message);

@@ -42,9 +42,19 @@ static const Condition conflict = {"CONFLICT", NULL, 409, "CONFLICT", 1};
 
 static MrbCaller caller;
 
+void		(*mrb_errors_raised_hook) (MrbCondition condition) = NULL;
+void		(*mrb_errors_refused_hook) (Oid function) = NULL;
+
+/* SQLSTATE of the last condition that was raised, until it is passed on. */
+static int	raised = 0;
+
+/* The hook runs; what it calls may raise conditions that it catches. */
+static bool in_hook = false;
+
 PG_FUNCTION_INFO_V1(mrb_raise_reference);
 
 static void hide_frames(void);
+static void call_raised_hook(MrbCondition condition);
 static void fill_in_for_postgrest(const Condition *condition,
 								  const char *message, const char *detail,
 								  const char *hint);
@@ -67,6 +77,7 @@ mrb_errors_raise(const char *file, int line, const char *function,
 		it.code = code;
 	}
 
+	call_raised_hook(condition);
 	hint = mrb_function_name_qualify(hint);
 	hide_frames();
 	if (errstart(ERROR, TEXTDOMAIN))
@@ -132,7 +143,7 @@ mrb_errors_call(MrbAccess access, PGFunction function, FunctionCallInfo fcinfo)
 	}
 	PG_CATCH();
 	{
-		mrb_errors_leave(before);
+		mrb_errors_leave_refused(access, before, fcinfo);
 		if (access == MRB_PUBLIC)
 			mrb_errors_answer_conflict(context);
 		PG_RE_THROW();
@@ -140,6 +151,49 @@ mrb_errors_call(MrbAccess access, PGFunction function, FunctionCallInfo fcinfo)
 	PG_END_TRY();
 	mrb_errors_leave(before);
 	return result;
+}
+
+/*
+ * Tell the hook which condition is raised.
+ */
+static void
+call_raised_hook(MrbCondition condition)
+{
+	const char *s = conditions[condition].sqlstate;
+
+	if (mrb_errors_raised_hook == NULL || in_hook)
+		return;
+	in_hook = true;
+	PG_TRY();
+	{
+		mrb_errors_raised_hook(condition);
+	}
+	PG_FINALLY();
+	{
+		in_hook = false;
+	}
+	PG_END_TRY();
+	raised = MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
+}
+
+/*
+ * Restore the state from before mrb_errors_enter() after an error.  Of functions
+ * that have called each other the innermost one of users is the one that was
+ * refused.
+ */
+void
+mrb_errors_leave_refused(MrbAccess access, MrbCaller before,
+						 FunctionCallInfo fcinfo)
+{
+	int			code = geterrcode();
+
+	mrb_errors_leave(before);
+	if (raised == 0 || (access != MRB_PUBLIC && before.known))
+		return;
+	if (code == raised || code == MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T'))
+		mrb_errors_refused_hook(fcinfo->flinfo != NULL ?
+								fcinfo->flinfo->fn_oid : InvalidOid);
+	raised = 0;
 }
 
 /*

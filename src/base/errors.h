@@ -90,6 +90,22 @@ typedef struct MrbCaller
 extern MrbCaller mrb_errors_enter(MrbAccess access);
 extern void mrb_errors_leave(MrbCaller before);
 
+/*
+ * Hooks for what keeps a record of refused calls: a condition is about to be
+ * raised; and it has left the extension, out of that function.  The second one
+ * may run in a PG_CATCH block.
+ */
+extern void (*mrb_errors_raised_hook) (MrbCondition condition);
+extern void (*mrb_errors_refused_hook) (Oid function);
+
+/*
+ * In a PG_CATCH block around a call: pass a condition to the hook, if no other
+ * function of the extension has called this one.  before: as mrb_errors_enter()
+ * has returned it.
+ */
+extern void mrb_errors_leave_refused(MrbAccess access, MrbCaller before,
+									 FunctionCallInfo fcinfo);
+
 /* Call a function between the two. */
 extern Datum mrb_errors_call(MrbAccess access, PGFunction function,
 							 FunctionCallInfo fcinfo);

@@ -116,6 +116,7 @@ mrb_dispatcher_create(MrbRegistrySlot *slot)
 	mrb_health_init(context, probe);
 	mrb_purge_init(&dispatcher->purge);
 	mrb_audit_heads_init(&dispatcher->heads);
+	mrb_refusals_init(&dispatcher->refusals);
 	return dispatcher;
 }
 

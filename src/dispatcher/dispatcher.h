@@ -13,6 +13,7 @@
 #include "dispatcher/audit_heads.h"
 #include "dispatcher/durability.h"
 #include "dispatcher/purge.h"
+#include "dispatcher/refusals.h"
 #include "scheduler/scaling.h"
 
 /* The dispatcher of this process. */
@@ -38,6 +39,7 @@ typedef struct MrbDispatcher
 	MrbScaling	scaling;
 	MrbPurge	purge;
 	MrbAuditHeads heads;
+	MrbRefusals refusals;
 } MrbDispatcher;
 
 extern MrbDispatcher *mrb_dispatcher_create(MrbRegistrySlot *slot);

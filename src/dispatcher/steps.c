@@ -53,6 +53,7 @@ static void run_capacity(MrbDispatcher *dispatcher);
 static long capacity_due(MrbDispatcher *dispatcher, long most);
 static void run_heads(MrbDispatcher *dispatcher);
 static long heads_due(MrbDispatcher *dispatcher, long most);
+static void run_refusals(MrbDispatcher *dispatcher);
 static void run_purge(MrbDispatcher *dispatcher);
 static void run_verifier(MrbDispatcher *dispatcher);
 static long verifier_due(MrbDispatcher *dispatcher, long most);
@@ -87,6 +88,7 @@ static const Step steps[] = {
 	{run_results, results_due, true},
 	{run_capacity, capacity_due, true},
 	{run_heads, heads_due, true},
+	{run_refusals, NULL, true},
 	{run_purge, NULL, true},
 	{run_verifier, verifier_due, false},
 	{run_secrets, NULL, true},
@@ -329,6 +331,15 @@ static long
 heads_due(MrbDispatcher *dispatcher, long most)
 {
 	return dispatcher->heads.due ? 0 : most;
+}
+
+/*
+ * Write refused calls.
+ */
+static void
+run_refusals(MrbDispatcher *dispatcher)
+{
+	mrb_refusals_step(&dispatcher->refusals);
 }
 
 /*

@@ -130,6 +130,37 @@ mrb_actor_administers(void)
 }
 
 /*
+ * Return the actor of a call that is refused.
+ */
+MrbActor
+mrb_actor_guess(void)
+{
+	MrbActor	role = {.type = "role",.id = GetUserNameFromId(GetOuterUserId(), true)};
+	MrbActor	actor = role;
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		actor = mrb_actor_read();
+		if (actor.named && !mrb_tenancy_may_speak("*"))
+			actor = role;
+	}
+	PG_CATCH();
+	{
+		int			code = geterrcode();
+
+		/* It only reads, so there is nothing to roll back. */
+		if (code == ERRCODE_QUERY_CANCELED || code == ERRCODE_ADMIN_SHUTDOWN)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		actor = role;
+	}
+	PG_END_TRY();
+	return actor;
+}
+
+/*
  * Check that the caller may name the actor.
  */
 MrbFinding

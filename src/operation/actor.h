@@ -22,6 +22,12 @@ typedef struct MrbActor
 /* The actor of the current call; the texts are borrowed. */
 extern MrbActor mrb_actor_read(void);
 
+/*
+ * The same for a call that is refused, without an error: the role that called
+ * when claims cannot be read, or when it may not speak for others.
+ */
+extern MrbActor mrb_actor_guess(void);
+
 /* Whether the caller's role has the rights of miosa_admin. */
 extern bool mrb_actor_administers(void);
 

@@ -29,6 +29,7 @@
 #include "operation/attempt.h"
 #include "operation/checks.h"
 #include "operation/primary.h"
+#include "operation/refusal.h"
 #include "operation/schema_marks.h"
 #include "operation/tenancy.h"
 
@@ -44,6 +45,7 @@ mrb_attempt_check(MrbAttempt *attempt)
 {
 	const MrbCallerRequest *request = attempt->request;
 
+	mrb_refusal_note(request, false);
 	check_request(request);
 	if (request->key == NULL)
 		return;
@@ -67,6 +69,7 @@ mrb_attempt_look(MrbAttempt *attempt, MrbFinding *finding)
 	int			scopes = MRB_SCOPE_ROLLBACK;
 	const char *verb = "roll back";
 
+	mrb_refusal_note(request, false);
 	if (request->promotion)
 	{
 		scopes |= MRB_SCOPE_DEPLOY;
@@ -78,7 +81,11 @@ mrb_attempt_look(MrbAttempt *attempt, MrbFinding *finding)
 
 		if (mrb_finding_refuses(mrb_deployment_check_caller(id, scopes, verb),
 								finding))
+		{
+			mrb_refusal_note(request, finding->condition != MRB_ERR_DEPLOYMENT_NOT_FOUND);
 			return NULL;
+		}
+		mrb_refusal_note(request, true);
 		stored = mrb_idempotency_look(id, attempt->key, &attempt->fingerprint,
 									  finding, &attempt->key_expired);
 		if (stored != NULL || finding->severity == MRB_FAILS)
@@ -92,6 +99,7 @@ mrb_attempt_look(MrbAttempt *attempt, MrbFinding *finding)
 	*finding = mrb_deployment_check_exists(attempt->seen, id);
 	if (attempt->seen == NULL)
 		return NULL;
+	mrb_refusal_note(request, true);
 	attempt->seen->request = request;
 	if (attempt->key == NULL)
 		*finding = mrb_deployment_check_tenant(attempt->seen->tenant_id, scopes,
@@ -149,6 +157,7 @@ mrb_attempt_look_again(MrbAttempt *attempt, MrbFinding *finding)
 											 attempt->seen);
 	Jsonb	   *stored = NULL;
 
+	mrb_refusal_note(attempt->request, true);
 	attempt->now = now;
 	*finding = mrb_deployment_check_exists(now, id);
 	if (now == NULL)

@@ -37,6 +37,7 @@
 #include "operation/attempt.h"
 #include "operation/deployment_lock.h"
 #include "operation/group.h"
+#include "operation/refusal.h"
 
 /* One target. */
 typedef struct Target
@@ -129,6 +130,7 @@ mrb_group_run(MrbCallerRequest *requests, int n, bool all,
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	mrb_refusal_forget();
 	MemoryContextDelete(group.scratch);
 }
 
@@ -327,6 +329,7 @@ write_all(GroupRun *group)
 		Target	   *target = &group->targets[i];
 		MrbGroupResult result = {
 			.deployment_id = target->attempt.request->deployment_id,
+			.request = target->attempt.request,
 		};
 
 		begin_target(group);

@@ -17,6 +17,7 @@ typedef struct MrbGroupResult
 	const char *deployment_id;
 	const char *outcome;		/* of the operation, or "replayed"; NULL: the
 								 * target was refused */
+	const MrbCallerRequest *request;
 	const MrbFinding *refusal;	/* then */
 	Jsonb	   *response;		/* else */
 } MrbGroupResult;

@@ -25,6 +25,7 @@
 #include "operation/deployment.h"
 #include "operation/deployment_lock.h"
 #include "operation/operation.h"
+#include "operation/refusal.h"
 #include "operation/rollback.h"
 #include "operation/schema_marks.h"
 #include "operation/target.h"
@@ -87,6 +88,7 @@ mrb_rollback_run(const MrbCallerRequest *request)
 		mrb_artifact_record_present(attempt.now->id,
 									attempt.now->target.release_id);
 	mrb_attempt_wake(&operation);
+	mrb_refusal_forget();
 	return response;
 }
 
@@ -96,6 +98,7 @@ mrb_rollback_run(const MrbCallerRequest *request)
 static Jsonb *
 replay(Jsonb *response)
 {
+	mrb_refusal_forget();
 	mrb_gateway_add_header("Idempotent-Replayed", "true");
 	return response;
 }

@@ -1,0 +1,165 @@
+/*-------------------------------------------------------------------------
+ *
+ * refusal.c
+ *	  Refused calls leave a trace.
+ *
+ * A condition ends the transaction of its call, so the call cannot write a row.
+ * What is known of it goes through a ring in shared memory to the dispatcher,
+ * which writes miosa.refusals.
+ *
+ * The actor is found out before the error is raised, while catalogs can be read;
+ * the refusal counts when the error leaves the extension, since its own code may
+ * catch it.  A group that continues records the targets that it refuses itself.
+ *
+ * The request is copied when it is noted: an error leaves it behind without a
+ * word.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/inet.h"
+
+#include "common/refusal_ring.h"
+#include "common/registry.h"
+#include "operation/actor.h"
+#include "operation/refusal.h"
+
+/* The request that is under way; all zeroes: none. */
+static MrbRefusalFields noted;
+
+/* The last condition that was raised, and the slot of the dispatcher; NULL: it
+ * is not recorded. */
+static MrbRefusalFields raised;
+static MrbRegistrySlot *slot = NULL;
+
+static void condition_raised(MrbCondition condition);
+static void call_refused(Oid function);
+static void copy_text(char *to, size_t size, const char *from);
+static char *client_addr(void);
+
+/*
+ * Have refused calls recorded.
+ */
+void
+mrb_refusal_install(void)
+{
+	mrb_errors_raised_hook = condition_raised;
+	mrb_errors_refused_hook = call_refused;
+}
+
+/*
+ * Remember the request that is under way.
+ */
+void
+mrb_refusal_note(const MrbCallerRequest *request, bool acts)
+{
+	noted.operation = true;
+	noted.promotion = request->promotion;
+	noted.acts = acts;
+	copy_text(noted.deployment_id, sizeof(noted.deployment_id),
+			  request->deployment_id);
+	copy_text(noted.version_id, sizeof(noted.version_id), request->version_id);
+	copy_text(noted.key, sizeof(noted.key), request->key);
+}
+
+/*
+ * No request is under way any more.
+ */
+void
+mrb_refusal_forget(void)
+{
+	MemSet(&noted, 0, sizeof(noted));
+}
+
+/*
+ * Record a refused target.
+ */
+void
+mrb_refusal_record(const MrbCallerRequest *request, MrbCondition condition,
+				   Oid function)
+{
+	if (mrb_errors_raised_hook == NULL)
+		return;
+	mrb_refusal_note(request, condition != MRB_ERR_DEPLOYMENT_NOT_FOUND);
+	condition_raised(condition);
+	call_refused(function);
+}
+
+/*
+ * Hook: a condition is about to be raised.  Find out who called.
+ */
+static void
+condition_raised(MrbCondition condition)
+{
+	MrbActor	actor;
+
+	slot = NULL;
+	if (!IsTransactionState() || RecoveryInProgress())
+		return;
+	slot = mrb_registry_slot(MyDatabaseId);
+	if (slot == NULL)
+		return;
+	raised = noted;
+	raised.condition = condition;
+	actor = mrb_actor_guess();
+	copy_text(raised.actor_type, sizeof(raised.actor_type), actor.type);
+	copy_text(raised.actor_id, sizeof(raised.actor_id), actor.id);
+	copy_text(raised.session_user_name, sizeof(raised.session_user_name),
+			  GetUserNameFromId(GetSessionUserId(), true));
+	copy_text(raised.client_addr, sizeof(raised.client_addr), client_addr());
+}
+
+/*
+ * Hook: the condition has left the extension.  This may run while an error is
+ * handled, so it does nothing that can fail.
+ */
+static void
+call_refused(Oid function)
+{
+	mrb_refusal_forget();
+	if (slot == NULL)
+		return;
+	raised.function = function;
+	if (slot->database == MyDatabaseId && !mrb_refusal_ring_put(&raised))
+		pg_atomic_fetch_add_u64(&slot->counters[MRB_COUNTER_REFUSALS_DROPPED], 1);
+	slot = NULL;
+}
+
+/*
+ * Copy a text, as far as there is room; NULL is none.  Bytes behind it are set to
+ * zero, since entries are compared as a whole.
+ */
+static void
+copy_text(char *to, size_t size, const char *from)
+{
+	size_t		len = from == NULL ? 0 : strlen(from);
+
+	if (len >= size)
+		len = pg_mbcliplen(from, len, size - 1);
+	if (len > 0)
+		memcpy(to, from, len);
+	memset(to + len, 0, size - len);
+}
+
+/*
+ * Return the address of the client; NULL over a Unix socket and for a process
+ * that has no client.
+ */
+static char *
+client_addr(void)
+{
+	LOCAL_FCINFO(call, 0);
+	Datum		addr;
+
+	InitFunctionCallInfoData(*call, NULL, 0, InvalidOid, NULL, NULL);
+	addr = inet_client_addr(call);
+	if (call->isnull)
+		return NULL;
+	return DatumGetCString(DirectFunctionCall1(inet_out, addr));
+}

@@ -1,0 +1,28 @@
+/*-------------------------------------------------------------------------
+ *
+ * refusal.h
+ *	  Refused calls leave a trace.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_REFUSAL_H
+#define MRB_REFUSAL_H
+
+#include "base/errors.h"
+#include "operation/caller_request.h"
+
+/* Have refused calls recorded; only when the library is preloaded. */
+extern void mrb_refusal_install(void);
+
+/*
+ * Remember the request that is under way, and whether the caller is known to act
+ * for the deployment's tenant, until the call ends.
+ */
+extern void mrb_refusal_note(const MrbCallerRequest *request, bool acts);
+extern void mrb_refusal_forget(void);
+
+/* Record a target that a group has refused without an error. */
+extern void mrb_refusal_record(const MrbCallerRequest *request,
+							   MrbCondition condition, Oid function);
+
+#endif							/* MRB_REFUSAL_H */
