@@ -33,7 +33,8 @@ typedef struct MrbRefusalFields
 typedef struct MrbRefusal
 {
 	MrbRefusalFields fields;
-	int64		id;				/* grows, also from one server start to the next */
+	int64		id;				/* grows, also from one server start to the
+								 * next */
 	int64		count;			/* of calls */
 	TimestampTz at;				/* of the first one */
 	int			place;			/* in the ring */

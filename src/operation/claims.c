@@ -92,30 +92,33 @@ mrb_claims_scope(const char *name, size_t len)
 }
 
 /*
- * Read a text and keep what was read.
+ * Read a text and keep what was read.  A text that cannot be read leaves its
+ * memory to the caller's context: the error has it, and may have it read again
+ * for the record of refused calls.
  */
 static void
 read_text(const char *text)
 {
-	MemoryContext before;
+	MemoryContext before = CurrentMemoryContext;
+	ClaimsText	next = {0};
 	Jsonb	   *object;
 
-	if (last.context == NULL)
-		last.context = AllocSetContextCreate(TopMemoryContext,
-											 "miosa_rollback claims",
-											 ALLOCSET_SMALL_SIZES);
-	last.text = NULL;
-	MemoryContextReset(last.context);
-	before = MemoryContextSwitchTo(last.context);
+	next.context = AllocSetContextCreate(before, "miosa_rollback claims",
+										 ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(next.context);
 	object = mrb_json_setting_parse(SETTING, text);
-	last.claims.tenant_id = mrb_json_setting_text(SETTING, object, "tenant_id");
-	if (last.claims.tenant_id != NULL)
-		mrb_check_argument_id(last.claims.tenant_id, "tenant id");
-	last.claims.user = read_actor(object, "sub");
-	last.claims.key = read_actor(object, "key_id");
-	last.claims.scopes = read_scopes(object);
-	last.text = pstrdup(text);
+	next.claims.tenant_id = mrb_json_setting_text(SETTING, object, "tenant_id");
+	if (next.claims.tenant_id != NULL)
+		mrb_check_argument_id(next.claims.tenant_id, "tenant id");
+	next.claims.user = read_actor(object, "sub");
+	next.claims.key = read_actor(object, "key_id");
+	next.claims.scopes = read_scopes(object);
+	next.text = pstrdup(text);
 	MemoryContextSwitchTo(before);
+	MemoryContextSetParent(next.context, TopMemoryContext);
+	if (last.context != NULL)
+		MemoryContextDelete(last.context);
+	last = next;
 }
 
 /*

@@ -32,7 +32,7 @@ sub arrives
 }
 
 my $fixture = q(
-	SELECT miosa_put_tenant('ten_1', 'acme');
+	SELECT miosa_put_tenant('ten_1', 'acme'); SELECT miosa_put_tenant('ten_2', 'other');
 	SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
 	SELECT miosa_put_deployment('dep_2', 'ten_1', 'blog');
 	SELECT miosa_put_version('dep_1', 'ver_' || n, n) FROM generate_series(1, 2) n;
