@@ -173,9 +173,10 @@ END $$;
 -- Mode single: the role sees all, so the test can tell.
 SELECT count(*) > 1000 AS many_calls FROM test.calls('regress_tenant');
 SELECT count(DISTINCT function) > 25 AS many_differ FROM test.differences('regress_tenant');
--- (The dispatcher may have made a statement and taken what waits, or not yet.)
+-- (The dispatcher may have made a statement, taken what waits and written
+-- refusals, or not yet.)
 SELECT relation FROM test.rows('regress_tenant') WHERE shown > 0
-	AND relation NOT IN ('miosa.audit_statements', 'miosa.outbox', 'miosa.route_log');
+	AND relation NOT IN ('miosa.audit_statements', 'miosa.outbox', 'miosa.route_log', 'miosa.refusals');
 
 ALTER SYSTEM SET miosa_rollback.tenancy = 'enforced';
 ALTER SYSTEM SET miosa_rollback.trusted_gateways = 'regress_gateway';
