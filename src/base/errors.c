@@ -55,6 +55,9 @@ PG_FUNCTION_INFO_V1(mrb_raise_reference);
 
 static void hide_frames(void);
 static void call_raised_hook(MrbCondition condition);
+static void call_refused_hook(MrbAccess access, MrbCaller before,
+							  FunctionCallInfo fcinfo);
+static void answer_conflict(MemoryContext context);
 static void fill_in_for_postgrest(const Condition *condition,
 								  const char *message, const char *detail,
 								  const char *hint);
@@ -133,9 +136,8 @@ Datum
 mrb_errors_call(MrbAccess access, PGFunction function, FunctionCallInfo fcinfo)
 {
 	MrbCaller	before = mrb_errors_enter(access);
-	volatile Datum result = (Datum) 0;
-
 	MemoryContext context = CurrentMemoryContext;
+	volatile Datum result = (Datum) 0;
 
 	PG_TRY();
 	{
@@ -143,10 +145,7 @@ mrb_errors_call(MrbAccess access, PGFunction function, FunctionCallInfo fcinfo)
 	}
 	PG_CATCH();
 	{
-		mrb_errors_leave_refused(access, before, fcinfo);
-		if (access == MRB_PUBLIC)
-			mrb_errors_answer_conflict(context);
-		PG_RE_THROW();
+		mrb_errors_leave_failed(access, before, fcinfo, context);
 	}
 	PG_END_TRY();
 	mrb_errors_leave(before);
@@ -177,17 +176,29 @@ call_raised_hook(MrbCondition condition)
 }
 
 /*
- * Restore the state from before mrb_errors_enter() after an error.  Of functions
- * that have called each other the innermost one of users is the one that was
- * refused.
+ * Restore the state from before mrb_errors_enter() after an error, and raise the
+ * error again.
  */
 void
-mrb_errors_leave_refused(MrbAccess access, MrbCaller before,
-						 FunctionCallInfo fcinfo)
+mrb_errors_leave_failed(MrbAccess access, MrbCaller before,
+						FunctionCallInfo fcinfo, MemoryContext context)
+{
+	mrb_errors_leave(before);
+	call_refused_hook(access, before, fcinfo);
+	if (access == MRB_PUBLIC)
+		answer_conflict(context);
+	PG_RE_THROW();
+}
+
+/*
+ * Tell the hook which function was refused: of functions that have called each
+ * other, the innermost one of users.
+ */
+static void
+call_refused_hook(MrbAccess access, MrbCaller before, FunctionCallInfo fcinfo)
 {
 	int			code = geterrcode();
 
-	mrb_errors_leave(before);
 	if (raised == 0 || (access != MRB_PUBLIC && before.known))
 		return;
 	if (code == raised || code == MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T'))
@@ -197,10 +208,11 @@ mrb_errors_leave_refused(MrbAccess access, MrbCaller before,
 }
 
 /*
- * Raise a conflict as a gateway expects it.
+ * Raise a conflict as a gateway expects it.  Returns when there is no gateway or
+ * the error is another one.
  */
-void
-mrb_errors_answer_conflict(MemoryContext context)
+static void
+answer_conflict(MemoryContext context)
 {
 	int			code = geterrcode();
 	ErrorData  *error;

@@ -99,23 +99,20 @@ extern void (*mrb_errors_raised_hook) (MrbCondition condition);
 extern void (*mrb_errors_refused_hook) (Oid function);
 
 /*
- * In a PG_CATCH block around a call: pass a condition to the hook, if no other
- * function of the extension has called this one.  before: as mrb_errors_enter()
- * has returned it.
+ * In a PG_CATCH block around a call, instead of mrb_errors_leave() and
+ * PG_RE_THROW(): pass a condition to the hook, if no other function of the
+ * extension has called this one.  To a gateway, a conflict with another
+ * transaction, after which the call can be repeated, is raised as it expects it.
+ * context: the memory context before the call.
  */
-extern void mrb_errors_leave_refused(MrbAccess access, MrbCaller before,
-									 FunctionCallInfo fcinfo);
+pg_noreturn extern void mrb_errors_leave_failed(MrbAccess access,
+												MrbCaller before,
+												FunctionCallInfo fcinfo,
+												MemoryContext context);
 
 /* Call a function between the two. */
 extern Datum mrb_errors_call(MrbAccess access, PGFunction function,
 							 FunctionCallInfo fcinfo);
-
-/*
- * In a PG_CATCH block of a call by users: raise a conflict with another
- * transaction, after which the call can be repeated, as a gateway expects it.
- * Returns when there is no gateway or the error is another one.
- */
-extern void mrb_errors_answer_conflict(MemoryContext context);
 
 /* Return the name of a condition. */
 extern const char *mrb_errors_condition_name(MrbCondition condition);

@@ -98,10 +98,7 @@ mrb_lock_wait_call(MrbAccess access, PGFunction function,
 	}
 	PG_CATCH();
 	{
-		mrb_errors_leave_refused(access, before, fcinfo);
-		if (access == MRB_PUBLIC)
-			mrb_errors_answer_conflict(context);
-		PG_RE_THROW();
+		mrb_errors_leave_failed(access, before, fcinfo, context);
 	}
 	PG_END_TRY();
 	mrb_errors_leave(before);
