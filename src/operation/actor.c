@@ -35,6 +35,7 @@ PG_FUNCTION_INFO_V1(mrb_current_actor);
 static const char *const actor_types[] = {"user", "api_key", "role", "system"};
 
 static const char *caller_role(void);
+static bool has_rights_of(Oid role, const char *group);
 static bool read_claims(MrbActor *actor);
 
 /*
@@ -121,12 +122,31 @@ mrb_actor_read(void)
 bool
 mrb_actor_administers(void)
 {
-	Oid			admins = get_role_oid("miosa_admin", true);
-	Oid			role = mrb_tenancy_caller();
+	return has_rights_of(mrb_tenancy_caller(), "miosa_admin");
+}
+
+/*
+ * Whether the caller's role has the rights of miosa_edge.  An expression of an
+ * index or a materialized view fetches nothing, no matter whose table it is.
+ */
+bool
+mrb_actor_fetches(void)
+{
+	return !InSecurityRestrictedOperation() &&
+		has_rights_of(GetOuterUserId(), "miosa_edge");
+}
+
+/*
+ * Whether a role, if it is one, has the rights of a group.
+ */
+static bool
+has_rights_of(Oid role, const char *group)
+{
+	Oid			id = get_role_oid(group, true);
 
 	return OidIsValid(role) &&
 		(superuser_arg(role) ||
-		 (OidIsValid(admins) && has_privs_of_role(role, admins)));
+		 (OidIsValid(id) && has_privs_of_role(role, id)));
 }
 
 /*
@@ -193,19 +213,4 @@ read_claims(MrbActor *actor)
 	actor->type = claims->key != NULL ? "api_key" : "user";
 	actor->id = claims->key != NULL ? claims->key : claims->user;
 	return true;
-}
-
-/*
- * Whether the caller's role has the rights of miosa_edge.  An expression of an
- * index or a materialized view fetches nothing.
- */
-bool
-mrb_actor_fetches(void)
-{
-	Oid			edges = get_role_oid("miosa_edge", true);
-	Oid			role = GetOuterUserId();
-
-	return !InSecurityRestrictedOperation() &&
-		(superuser_arg(role) ||
-		 (OidIsValid(edges) && has_privs_of_role(role, edges)));
 }
