@@ -56,23 +56,11 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.write_refusals(jsonb) IS 'Writes refused calls, and deletes those of more than 31 days ago';
 
--- Refusals are not changed, and only old ones are deleted.
-CREATE FUNCTION miosa.refusals_keep() RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	IF TG_OP = 'DELETE' AND OLD.created_at < now() - '30 days'::interval THEN
-		RETURN OLD;
-	END IF;
-	PERFORM miosa.raise_condition('FORBIDDEN', 'refused calls cannot be changed',
-		format('%s on miosa.refusals was refused.', TG_OP), 'Read them: SELECT * FROM miosa.refusals ORDER BY id DESC LIMIT 50;');
-	RETURN NULL;
-END $$;
-COMMENT ON FUNCTION miosa.refusals_keep() IS 'Trigger: raises FORBIDDEN on UPDATE and TRUNCATE of refused calls, and on DELETE of one that is not 30 days old';
-
 CREATE TRIGGER refusals_keep BEFORE UPDATE OR DELETE ON miosa.refusals
-	FOR EACH ROW EXECUTE FUNCTION miosa.refusals_keep();
+	FOR EACH ROW EXECUTE FUNCTION miosa.rows_keep('30 days', 'refused calls',
+		'Read them: SELECT * FROM miosa.refusals ORDER BY id DESC LIMIT 50;');
 CREATE TRIGGER refusals_truncate BEFORE TRUNCATE ON miosa.refusals
-	FOR EACH STATEMENT EXECUTE FUNCTION miosa.refusals_keep();
+	FOR EACH STATEMENT EXECUTE FUNCTION miosa.rows_keep('30 days', 'refused calls',
+		'Read them: SELECT * FROM miosa.refusals ORDER BY id DESC LIMIT 50;');
 ALTER TABLE miosa.refusals ENABLE ALWAYS TRIGGER refusals_keep;
 ALTER TABLE miosa.refusals ENABLE ALWAYS TRIGGER refusals_truncate;

@@ -624,21 +624,24 @@ CREATE TRIGGER audit_checkpoints_truncate BEFORE TRUNCATE ON miosa.audit_checkpo
 ALTER TABLE miosa.audit_checkpoints ENABLE ALWAYS TRIGGER audit_checkpoints_keep;
 ALTER TABLE miosa.audit_checkpoints ENABLE ALWAYS TRIGGER audit_checkpoints_truncate;
 
--- Statements are not changed, and only old ones are deleted.
-CREATE FUNCTION miosa.audit_statements_keep() RETURNS trigger
+-- Rows are not changed, and only old ones are deleted.  Arguments: how old, what
+-- the rows are, how to read them.
+CREATE FUNCTION miosa.rows_keep() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF TG_OP = 'DELETE' AND OLD.created_at < now() - '400 days'::interval THEN
+	IF TG_OP = 'DELETE' AND OLD.created_at < now() - TG_ARGV[0]::interval THEN
 		RETURN OLD;
 	END IF;
-	PERFORM miosa.raise_condition('FORBIDDEN', 'statements of the audit trail cannot be changed',
-		format('%s on miosa.audit_statements was refused.', TG_OP), 'Verify the trail with SELECT miosa_audit_verify_all();');
+	PERFORM miosa.raise_condition('FORBIDDEN', format('%s cannot be changed', TG_ARGV[1]),
+		format('%s on miosa.%I was refused.', TG_OP, TG_TABLE_NAME), TG_ARGV[2]);
 	RETURN NULL;
 END $$;
-COMMENT ON FUNCTION miosa.audit_statements_keep() IS 'Trigger: raises FORBIDDEN on UPDATE and TRUNCATE of statements of the audit trail, and on DELETE of one that is not 400 days old';
+COMMENT ON FUNCTION miosa.rows_keep() IS 'Trigger: raises FORBIDDEN on UPDATE and TRUNCATE, and on DELETE of a row that is not old enough';
 
 CREATE TRIGGER audit_statements_keep BEFORE UPDATE OR DELETE ON miosa.audit_statements
-	FOR EACH ROW EXECUTE FUNCTION miosa.audit_statements_keep();
+	FOR EACH ROW EXECUTE FUNCTION miosa.rows_keep('400 days', 'statements of the audit trail',
+		'Verify the trail with SELECT miosa_audit_verify_all();');
 CREATE TRIGGER audit_statements_truncate BEFORE TRUNCATE ON miosa.audit_statements
-	FOR EACH STATEMENT EXECUTE FUNCTION miosa.audit_statements_keep();
+	FOR EACH STATEMENT EXECUTE FUNCTION miosa.rows_keep('400 days', 'statements of the audit trail',
+		'Verify the trail with SELECT miosa_audit_verify_all();');
