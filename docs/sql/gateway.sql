@@ -17,12 +17,12 @@ CREATE SCHEMA miosa_gateway;
 COMMENT ON SCHEMA miosa_gateway IS 'The platform''s HTTP API over miosa_rollback';
 
 -- Name the actor of a request by the token that the gateway has checked: its
--- user, else its key, else the role of the request.  This counts where that role
+-- key, else its user, else the role of the request.  This counts where that role
 -- may speak for others; where the gateway's role is trusted, its claims count.
 CREATE FUNCTION miosa_gateway.pre_request() RETURNS void
 LANGUAGE sql VOLATILE
 BEGIN ATOMIC
-	SELECT set_config('miosa_rollback.actor', coalesce('user:' || (c.claims ->> 'sub'), 'api_key:' || (c.claims ->> 'key_id'), ''), true)
+	SELECT set_config('miosa_rollback.actor', coalesce('api_key:' || (c.claims ->> 'key_id'), 'user:' || (c.claims ->> 'sub'), ''), true)
 	FROM (SELECT coalesce(nullif(current_setting('request.jwt.claims', true), ''), '{}')::jsonb AS claims) c;
 END;
 COMMENT ON FUNCTION miosa_gateway.pre_request() IS 'Names the actor of a request by its token';
