@@ -17,6 +17,7 @@
 
 #include "adapter/secret.h"
 #include "adapter/secret_list.h"
+#include "base/optional_text.h"
 #include "common/query.h"
 #include "common/timer.h"
 
@@ -51,9 +52,7 @@ static List *reported = NIL;
 
 static MrbSecret *read_secret(int row);
 static void resolve(MrbSecret *secret);
-static char *copy_text(int row, int column);
 static void append_string(StringInfo out, const char *string);
-static bool same(const char *a, const char *b);
 
 /*
  * The list is replaced at the end, so an error leaves the old one in place.
@@ -162,10 +161,10 @@ mrb_secret_list_changed(void)
 		MrbSecret	present = *known;
 
 		resolve(&present);
-		if (!same(known->value, present.value) ||
-			!same(known->previous, present.previous) ||
-			!same(known->problem, present.problem) ||
-			!same(known->scope.origins, present.scope.origins))
+		if (!mrb_optional_text_equals(known->value, present.value) ||
+			!mrb_optional_text_equals(known->previous, present.previous) ||
+			!mrb_optional_text_equals(known->problem, present.problem) ||
+			!mrb_optional_text_equals(known->scope.origins, present.scope.origins))
 			return true;
 	}
 	return false;
@@ -220,25 +219,14 @@ read_secret(int row)
 {
 	MrbSecret  *secret = palloc0(sizeof(MrbSecret));
 
-	secret->name = copy_text(row, SECRET_NAME);
-	secret->stored = copy_text(row, SECRET_VALUE);
-	secret->stored_previous = copy_text(row, SECRET_PREVIOUS);
-	secret->stored_origins = copy_text(row, SECRET_ORIGINS);
-	secret->scope.adapters = copy_text(row, SECRET_ADAPTERS);
-	secret->scope.endpoints = copy_text(row, SECRET_ENDPOINTS);
+	secret->name = mrb_optional_text_copy(mrb_query_text(row, SECRET_NAME));
+	secret->stored = mrb_optional_text_copy(mrb_query_text(row, SECRET_VALUE));
+	secret->stored_previous = mrb_optional_text_copy(mrb_query_text(row, SECRET_PREVIOUS));
+	secret->stored_origins = mrb_optional_text_copy(mrb_query_text(row, SECRET_ORIGINS));
+	secret->scope.adapters = mrb_optional_text_copy(mrb_query_text(row, SECRET_ADAPTERS));
+	secret->scope.endpoints = mrb_optional_text_copy(mrb_query_text(row, SECRET_ENDPOINTS));
 	resolve(secret);
 	return secret;
-}
-
-/*
- * Copy a text of a row; NULL for SQL null.
- */
-static char *
-copy_text(int row, int column)
-{
-	char	   *text = mrb_query_text(row, column);
-
-	return text != NULL ? pstrdup(text) : NULL;
 }
 
 /*
@@ -275,13 +263,4 @@ append_string(StringInfo out, const char *string)
 {
 	appendStringInfoString(out, string != NULL ? string : "\001");
 	appendStringInfoChar(out, '\n');
-}
-
-/*
- * Whether two strings are equal, or both are NULL.
- */
-static bool
-same(const char *a, const char *b)
-{
-	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }

@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 
 #include "adapter/secret_scope.h"
+#include "base/optional_text.h"
 
 PG_FUNCTION_INFO_V1(mrb_secret_origin);
 PG_FUNCTION_INFO_V1(mrb_is_secret_origin);
@@ -24,7 +25,6 @@ PG_FUNCTION_INFO_V1(mrb_secret_refusal);
 
 #define ANY "*"
 
-static char *optional_text(FunctionCallInfo fcinfo, int arg);
 static bool lists(const char *words, const char *word,
 				  bool (*matches) (const char *, size_t, const char *));
 static bool same_word(const char *listed, size_t len, const char *word);
@@ -147,28 +147,18 @@ Datum
 mrb_secret_refusal(PG_FUNCTION_ARGS)
 {
 	MrbSecretScope scope = {
-		.origins = optional_text(fcinfo, 0),
-		.adapters = optional_text(fcinfo, 1),
+		.origins = mrb_optional_text_argument(fcinfo, 0),
+		.adapters = mrb_optional_text_argument(fcinfo, 1),
 	};
-	char	   *url = optional_text(fcinfo, 2);
+	char	   *url = mrb_optional_text_argument(fcinfo, 2);
 	char	   *problem = NULL;
 
 	/* A row without a URL cannot be stored. */
 	if (url != NULL)
-		problem = mrb_secret_scope_problem(&scope, url, optional_text(fcinfo, 3));
+		problem = mrb_secret_scope_problem(&scope, url, mrb_optional_text_argument(fcinfo, 3));
 	if (problem == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(problem));
-}
-
-/*
- * Return a text argument; NULL for SQL null.
- */
-static char *
-optional_text(FunctionCallInfo fcinfo, int arg)
-{
-	return PG_ARGISNULL(arg) ? NULL :
-		text_to_cstring(PG_GETARG_TEXT_PP(arg));
 }
 
 /*

@@ -28,6 +28,7 @@
 
 #include "api/gate.h"
 #include "base/check_argument.h"
+#include "base/optional_text.h"
 #include "common/index_lookup.h"
 #include "operation/deployment.h"
 #include "operation/tenancy.h"
@@ -104,8 +105,7 @@ mrb_gate_pass(const MrbGate *gate, FunctionCallInfo fcinfo)
 		return;
 	}
 
-	id = PG_ARGISNULL(gate->deployment) ? NULL :
-		text_to_cstring(PG_GETARG_TEXT_PP(gate->deployment));
+	id = mrb_optional_text_argument(fcinfo, gate->deployment);
 	mrb_check_argument_id(id, "deployment id");
 	mrb_index_lookup_begin();
 	finding = mrb_deployment_check_caller(id, gate->scopes,

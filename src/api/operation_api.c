@@ -20,8 +20,9 @@
 
 #include "base/check_argument.h"
 #include "base/errors.h"
-#include "base/size_limit.h"
 #include "base/function_name.h"
+#include "base/optional_text.h"
+#include "base/size_limit.h"
 #include "common/json_read.h"
 #include "common/json_setting.h"
 #include "common/lock_wait.h"
@@ -93,7 +94,6 @@ static void read_texts(FunctionCallInfo fcinfo, int arg, const char *name,
 					   char **texts, int n);
 static void put_result(const MrbGroupResult *result, void *arg);
 static void set_text(Datum *values, bool *nulls, int column, const char *value);
-static char *text_argument(FunctionCallInfo fcinfo, int arg);
 static char *key_from_http_header(void);
 
 /*
@@ -168,8 +168,8 @@ miosa_plan(PG_FUNCTION_ARGS)
 static Datum
 call_plan(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_JSONB_P(mrb_rollback_plan(text_argument(fcinfo, 0),
-										text_argument(fcinfo, 1)));
+	PG_RETURN_JSONB_P(mrb_rollback_plan(mrb_optional_text_argument(fcinfo, 0),
+										mrb_optional_text_argument(fcinfo, 1)));
 }
 
 /*
@@ -179,16 +179,16 @@ call_plan(PG_FUNCTION_ARGS)
 Datum
 mrb_raise_condition(PG_FUNCTION_ARGS)
 {
-	char	   *name = text_argument(fcinfo, 0);
-	char	   *message = text_argument(fcinfo, 1);
+	char	   *name = mrb_optional_text_argument(fcinfo, 0);
+	char	   *message = mrb_optional_text_argument(fcinfo, 1);
 	MrbCondition condition;
 
 	if (name == NULL || message == NULL ||
 		!mrb_errors_find_condition(name, &condition))
 		elog(ERROR, "unknown condition or no message: \"%s\"",
 			 name ? name : "");
-	mrb_raise(condition, message, text_argument(fcinfo, 2),
-			  text_argument(fcinfo, 3));
+	mrb_raise(condition, message, mrb_optional_text_argument(fcinfo, 2),
+			  mrb_optional_text_argument(fcinfo, 3));
 	PG_RETURN_VOID();
 }
 
@@ -198,9 +198,9 @@ mrb_raise_condition(PG_FUNCTION_ARGS)
 Datum
 mrb_check_id(PG_FUNCTION_ARGS)
 {
-	char	   *what = text_argument(fcinfo, 1);
+	char	   *what = mrb_optional_text_argument(fcinfo, 1);
 
-	mrb_check_argument_id(text_argument(fcinfo, 0), what ? what : "id");
+	mrb_check_argument_id(mrb_optional_text_argument(fcinfo, 0), what ? what : "id");
 	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 }
 
@@ -211,12 +211,12 @@ mrb_check_id(PG_FUNCTION_ARGS)
 Datum
 mrb_refuse_value(PG_FUNCTION_ARGS)
 {
-	char	   *what = text_argument(fcinfo, 0);
+	char	   *what = mrb_optional_text_argument(fcinfo, 0);
 
-	mrb_check_argument_refuse(what ? what : "value", text_argument(fcinfo, 1),
-							  text_argument(fcinfo, 2),
-							  text_argument(fcinfo, 3),
-							  text_argument(fcinfo, 4));
+	mrb_check_argument_refuse(what ? what : "value", mrb_optional_text_argument(fcinfo, 1),
+							  mrb_optional_text_argument(fcinfo, 2),
+							  mrb_optional_text_argument(fcinfo, 3),
+							  mrb_optional_text_argument(fcinfo, 4));
 	PG_RETURN_VOID();
 }
 
@@ -243,18 +243,18 @@ run_operation(FunctionCallInfo fcinfo, bool promotion)
 {
 	MrbCallerRequest request = {
 		.promotion = promotion,
-		.deployment_id = text_argument(fcinfo, ARG_DEPLOYMENT),
-		.version_id = text_argument(fcinfo, ARG_VERSION),
-		.key = text_argument(fcinfo, ARG_KEY),
-		.reason = mrb_caller_request_reason(text_argument(fcinfo, ARG_REASON)),
-		.expected_active = text_argument(fcinfo, ARG_EXPECTED_ACTIVE),
+		.deployment_id = mrb_optional_text_argument(fcinfo, ARG_DEPLOYMENT),
+		.version_id = mrb_optional_text_argument(fcinfo, ARG_VERSION),
+		.key = mrb_optional_text_argument(fcinfo, ARG_KEY),
+		.reason = mrb_caller_request_reason(mrb_optional_text_argument(fcinfo, ARG_REASON)),
+		.expected_active = mrb_optional_text_argument(fcinfo, ARG_EXPECTED_ACTIVE),
 		.attribution = PG_ARGISNULL(ARG_ATTRIBUTION) ? NULL :
 		PG_GETARG_JSONB_P(ARG_ATTRIBUTION),
-		.cutover = text_argument(fcinfo, ARG_CUTOVER),
+		.cutover = mrb_optional_text_argument(fcinfo, ARG_CUTOVER),
 		.accept_unverified = !PG_ARGISNULL(ARG_ACCEPT_UNVERIFIED) &&
 		PG_GETARG_BOOL(ARG_ACCEPT_UNVERIFIED),
 		.console_name = PG_NARGS() > ARG_CONSOLE_NAME ?
-		text_argument(fcinfo, ARG_CONSOLE_NAME) : NULL,
+		mrb_optional_text_argument(fcinfo, ARG_CONSOLE_NAME) : NULL,
 	};
 
 	if (request.key == NULL && request.console_name == NULL)
@@ -288,10 +288,10 @@ call_group(PG_FUNCTION_ARGS)
 	char	  **keys = palloc0((n + 1) * sizeof(char *));
 	char	  **expected = palloc0((n + 1) * sizeof(char *));
 	MrbCallerRequest common = {
-		.reason = mrb_caller_request_reason(text_argument(fcinfo, GROUP_REASON)),
+		.reason = mrb_caller_request_reason(mrb_optional_text_argument(fcinfo, GROUP_REASON)),
 		.attribution = PG_ARGISNULL(GROUP_ATTRIBUTION) ? NULL :
 		PG_GETARG_JSONB_P(GROUP_ATTRIBUTION),
-		.cutover = text_argument(fcinfo, GROUP_CUTOVER),
+		.cutover = mrb_optional_text_argument(fcinfo, GROUP_CUTOVER),
 		.accept_unverified = !PG_ARGISNULL(GROUP_ACCEPT_UNVERIFIED) &&
 		PG_GETARG_BOOL(GROUP_ACCEPT_UNVERIFIED),
 	};
@@ -382,17 +382,6 @@ set_text(Datum *values, bool *nulls, int column, const char *value)
 	nulls[column] = value == NULL;
 	if (value != NULL)
 		values[column] = CStringGetTextDatum(value);
-}
-
-/*
- * Return a text argument; NULL for SQL null.
- */
-static char *
-text_argument(FunctionCallInfo fcinfo, int arg)
-{
-	if (PG_ARGISNULL(arg))
-		return NULL;
-	return text_to_cstring(PG_GETARG_TEXT_PP(arg));
 }
 
 /*

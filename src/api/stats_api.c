@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "base/guc.h"
+#include "base/optional_text.h"
 #include "endpoint/endpoint_stats.h"
 #include "endpoint/health.h"
 #include "operation/tenancy.h"
@@ -96,8 +97,7 @@ mrb_endpoint_entries(PG_FUNCTION_ARGS)
 Datum
 mrb_reset_stats(PG_FUNCTION_ARGS)
 {
-	mrb_endpoint_stats_reset(MyDatabaseId, PG_ARGISNULL(0) ? NULL :
-							 text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	mrb_endpoint_stats_reset(MyDatabaseId, mrb_optional_text_argument(fcinfo, 0));
 	PG_RETURN_VOID();
 }
 

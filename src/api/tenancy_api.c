@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 
 #include "base/check_argument.h"
+#include "base/optional_text.h"
 #include "operation/actor.h"
 #include "operation/claims.h"
 #include "operation/deployment.h"
@@ -126,8 +127,7 @@ mrb_check_visible(PG_FUNCTION_ARGS)
 	mrb_check_argument_visible(text_to_cstring(PG_GETARG_TEXT_PP(0)),
 							   PG_ARGISNULL(1) ? "text" :
 							   text_to_cstring(PG_GETARG_TEXT_PP(1)),
-							   PG_ARGISNULL(2) ? NULL :
-							   text_to_cstring(PG_GETARG_TEXT_PP(2)));
+							   mrb_optional_text_argument(fcinfo, 2));
 	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 }
 

@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
+
 #include "base/optional_text.h"
 
 /*
@@ -27,4 +29,15 @@ char *
 mrb_optional_text_copy(const char *string)
 {
 	return string != NULL ? pstrdup(string) : NULL;
+}
+
+/*
+ * Return a text argument.
+ */
+char *
+mrb_optional_text_argument(FunctionCallInfo fcinfo, int arg)
+{
+	if (PG_ARGISNULL(arg))
+		return NULL;
+	return text_to_cstring(PG_GETARG_TEXT_PP(arg));
 }

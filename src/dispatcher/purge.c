@@ -20,6 +20,7 @@
 
 #include "base/container.h"
 #include "base/miosa_rollback.h"
+#include "base/optional_text.h"
 #include "common/query.h"
 #include "common/timer.h"
 #include "common/worker_xact.h"
@@ -178,7 +179,7 @@ list_page(MrbPurge *purge)
 
 	MemoryContextReset(purge->page);
 	caller = MemoryContextSwitchTo(purge->page);
-	run->next = next ? pstrdup(next) : NULL;
+	run->next = mrb_optional_text_copy(next);
 	run->rows = DatumGetArrayTypePCopy(rows);
 	MemoryContextSwitchTo(caller);
 	run->nrows = ArrayGetNItems(ARR_NDIM(run->rows), ARR_DIMS(run->rows));

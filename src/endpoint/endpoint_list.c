@@ -19,6 +19,7 @@
 
 #include "adapter/secret_list.h"
 #include "adapter/sign.h"
+#include "base/optional_text.h"
 #include "common/digest.h"
 #include "common/json_read.h"
 #include "common/query.h"
@@ -429,7 +430,7 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 	endpoint->progress.settled_epoch = mrb_query_int64(row, COL_SETTLED, 0);
 	endpoint->marker.verified_epoch = mrb_query_int64(row, COL_VERIFIED, 0);
 	endpoint->marker.epoch = mrb_query_int64(row, COL_MARKER, 0);
-	endpoint->resync.after = after != NULL ? pstrdup(after) : NULL;
+	endpoint->resync.after = mrb_optional_text_copy(after);
 	endpoint->resync.repurges = true;
 	if (known != NULL && strcmp(known->config, config) == 0)
 		inherit_position(endpoint, known);

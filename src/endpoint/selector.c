@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "utils/builtins.h"
 
+#include "base/optional_text.h"
 #include "common/json_read.h"
 #include "endpoint/selector.h"
 
@@ -36,8 +37,7 @@ mrb_selects(PG_FUNCTION_ARGS)
 	if (JB_ROOT_COUNT(selector) == 0)
 		PG_RETURN_BOOL(true);
 	for (int i = 0; i < 3; i++)
-		values[i] = PG_ARGISNULL(i + 1) ? NULL :
-			text_to_cstring(PG_GETARG_TEXT_PP(i + 1));
+		values[i] = mrb_optional_text_argument(fcinfo, i + 1);
 	PG_RETURN_BOOL(mrb_selector_matches(selector, values[0], values[1],
 										values[2]));
 }

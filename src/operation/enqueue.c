@@ -15,6 +15,7 @@
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
+#include "base/optional_text.h"
 #include "common/query.h"
 #include "notify/wakeup.h"
 #include "operation/enqueue.h"
@@ -76,8 +77,7 @@ mrb_queue_work(PG_FUNCTION_ARGS)
 		elog(ERROR, "deployment_id and kind must not be null");
 	number = mrb_enqueue(text_to_cstring(PG_GETARG_TEXT_PP(0)),
 						 text_to_cstring(PG_GETARG_TEXT_PP(1)),
-						 PG_ARGISNULL(2) ? NULL :
-						 text_to_cstring(PG_GETARG_TEXT_PP(2)));
+						 mrb_optional_text_argument(fcinfo, 2));
 	if (number == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(number);

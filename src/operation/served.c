@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 
 #include "base/compat.h"
+#include "base/optional_text.h"
 #include "operation/served.h"
 
 /* Versions that are kept. */
@@ -33,10 +34,8 @@ mrb_add_served(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	return mrb_served_add(PG_GETARG_DATUM(0),
-						  PG_ARGISNULL(1) ? NULL :
-						  text_to_cstring(PG_GETARG_TEXT_PP(1)),
-						  PG_ARGISNULL(2) ? NULL :
-						  text_to_cstring(PG_GETARG_TEXT_PP(2)));
+						  mrb_optional_text_argument(fcinfo, 1),
+						  mrb_optional_text_argument(fcinfo, 2));
 }
 
 /*
