@@ -6,8 +6,9 @@
  * A caller who may write a reason could else fill the disk with it, and each of
  * its readers would pay.  The limits are in one table, by the names of arguments
  * and columns.  Every call from outside is checked here before its function runs
- * (errors.c), and a trigger on every table that people write checks plain SQL,
- * so a new function, argument, table or column is covered without a line.
+ * (lock_wait.c, entry_points.c, overload_api.c), and a trigger on every table
+ * that people write checks plain SQL, so a new function, argument, table or column
+ * is covered without a line.
  *
  * Sizes are those of the values as they are sent, without the compression of
  * storage, and are read without fetching the value.
