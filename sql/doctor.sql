@@ -301,7 +301,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 BEGIN
 	RETURN (SELECT miosa.make_finding('expired_keys', CASE WHEN k.n < 10000 THEN 'ok' ELSE 'warn' END,
 			format('%s%s expired keys are to be deleted', k.n, CASE WHEN k.n = 100000 THEN ' or more' ELSE '' END),
-			CASE WHEN k.n < 10000 THEN '' ELSE 'CALL miosa_maintain();' END)
+			CASE WHEN k.n < 10000 THEN '' ELSE 'CALL miosa.maintain();' END)
 		FROM (SELECT count(*) AS n FROM (SELECT FROM miosa.idempotency_keys k
 			WHERE k.expires_at < now() - '10 min'::interval LIMIT 100000) k) k);
 END $$;

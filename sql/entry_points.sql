@@ -6,6 +6,11 @@
 -- of the same name, arguments and comment takes its place.  It waits for no
 -- lock longer than lock_wait, and names the blocker; those that are
 -- volatile raise NOT_PRIMARY on a standby.
+--
+-- Jobs call procedures.  An overload that somebody else creates beside one of them
+-- would make the call ambiguous, or be called in its place.  So each is entered by
+-- a second name too, in schema miosa, where only the owner creates objects:
+-- miosa.maintain() is miosa_maintain().
 DO $$
 DECLARE
 	f record;
@@ -33,6 +38,10 @@ BEGIN
 		IF f.procedure THEN
 			EXECUTE format('CREATE PROCEDURE @extschema@.%I(%s) LANGUAGE c AS ''MODULE_PATHNAME'', ''mrb_entry_unbounded''',
 				f.name, f.arguments);
+			EXECUTE format('CREATE PROCEDURE miosa.%I(%s) LANGUAGE c AS ''MODULE_PATHNAME'', ''mrb_entry_unbounded''',
+				regexp_replace(f.name, '^miosa_', ''), f.arguments);
+			EXECUTE format('COMMENT ON ROUTINE miosa.%I(%s) IS %L', regexp_replace(f.name, '^miosa_', ''), f.identity,
+				format('%s(), where nobody can create an overload of it: for jobs', f.name));
 		ELSE
 			EXECUTE format('CREATE FUNCTION @extschema@.%I(%s) RETURNS %s LANGUAGE c %s SECURITY %s '
 				'SET search_path = pg_catalog, pg_temp AS ''MODULE_PATHNAME'', %L',

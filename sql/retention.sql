@@ -336,7 +336,7 @@ CREATE FUNCTION miosa.maintained(began timestamptz, removed bigint) RETURNS void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 	INSERT INTO miosa.maintenance (began_at, ended_at, removed, run_by)
-		SELECT $1, clock_timestamp(), $2, miosa.caller() FROM miosa.require_procedure('miosa_maintain') p, miosa.require_all_tenants('function maintained') a
+		SELECT $1, clock_timestamp(), $2, miosa.caller() FROM miosa.require_procedure('miosa.maintain') p, miosa.require_all_tenants('function maintained') a
 		ON CONFLICT (only_row) DO UPDATE SET began_at = excluded.began_at, ended_at = excluded.ended_at,
 			removed = excluded.removed, run_by = excluded.run_by
 $$;
@@ -383,30 +383,24 @@ BEGIN
 END $$;
 COMMENT ON PROCEDURE @extschema@.miosa_maintain(boolean) IS 'Does all maintenance that is due: deletes expired rows, settles capacity, and verifies artifacts';
 
--- Look up the schema of the functions for programs.
-CREATE FUNCTION miosa.functions_schema() RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-	SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-	WHERE e.extname = 'miosa_rollback'
-$$;
-COMMENT ON FUNCTION miosa.functions_schema() IS 'The schema of the functions for programs, quoted; it may have been renamed since CREATE EXTENSION';
-
 -- The jobs, written once.  pg_cron may be in this database, in another one, or
--- nowhere; nothing here depends on it.
+-- nowhere; nothing here depends on it.  A job runs with the search_path of a role,
+-- so it names the schema of everything.
 CREATE FUNCTION miosa.maintenance_jobs(OUT name text, OUT schedule text, OUT command text)
 RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 	SELECT 'miosa_rollback maintenance in ' || current_database(), '*/5 * * * *',
-		format('CALL %s.miosa_maintain(artifacts => false)', miosa.functions_schema())
+		'CALL miosa.maintain(artifacts => false)'
 	UNION ALL
 	SELECT 'miosa_rollback artifacts in ' || current_database(), '*/5 * * * *',
-		-- With its argument, so that no user's procedure without one is preferred
-		format('CALL %s.miosa_verify_artifacts("limit" => 1000)', miosa.functions_schema())
+		'CALL miosa.verify_artifacts("limit" => 1000)'
 	UNION ALL
 	SELECT 'miosa_rollback job history of ' || current_database(), '17 3 * * *',
-		'DELETE FROM cron.job_run_details d USING cron.job j WHERE j.jobid = d.jobid'
-		|| ' AND j.jobname LIKE ''miosa\_rollback %'' AND d.end_time < now() - interval ''7 days'''
+		-- Some versions of pg_cron have a jobname of type name.
+		'DELETE FROM cron.job_run_details d USING cron.job j WHERE j.jobid OPERATOR(pg_catalog.=) d.jobid'
+		|| ' AND pg_catalog.starts_with(j.jobname::pg_catalog.text, ''miosa_rollback '')'
+		|| ' AND d.end_time OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) ''7 days''::pg_catalog.interval)'
 $$;
 COMMENT ON FUNCTION miosa.maintenance_jobs() IS 'Jobs for pg_cron: name, schedule, command';
 

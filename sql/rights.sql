@@ -168,8 +168,9 @@ BEGIN
 		('miosa_admin', 'SELECT (name, created_at)', 'miosa.secrets'),
 		-- The steps of procedures, which run with their caller's rights.
 		('miosa_admin', 'EXECUTE', 'miosa.require_primary miosa.maintain_rows miosa.maintain_route_log miosa.maintain_capacity
-			miosa.maintained miosa.check_limit miosa.some_deployment miosa.due_artifacts miosa.verify_artifact
-			miosa.verify_artifacts miosa.maintenance_jobs')
+			miosa.maintained miosa.check_limit miosa.some_deployment miosa.due_artifacts miosa.verify_artifact'),
+		-- For the jobs of pg_cron.
+		('miosa_admin', 'EXECUTE', 'miosa.maintain miosa.verify_artifacts miosa.maintenance_jobs')
 		) l (roles, rights, objects)
 	LOOP
 		FOREACH name IN ARRAY regexp_split_to_array(line.objects, '\s+') LOOP

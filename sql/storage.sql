@@ -134,7 +134,7 @@ COMMENT ON FUNCTION miosa.verify_artifact(text, text) IS 'Asks storage for the a
 -- Not with the owner's rights, because such a procedure could not commit.  It
 -- begins anywhere: with more than it may do, what storage cannot say about
 -- must not always come first.
-CREATE PROCEDURE miosa.verify_artifacts("limit" integer)
+CREATE PROCEDURE @extschema@.miosa_verify_artifacts("limit" integer DEFAULT 1000)
 LANGUAGE plpgsql AS $$
 DECLARE
 	start pg_catalog.text;
@@ -161,14 +161,6 @@ BEGIN
 		wrapped := wrapped OR page.next IS NULL;
 		position := coalesce(page.next, '');
 	END LOOP;
-END $$;
-COMMENT ON PROCEDURE miosa.verify_artifacts(integer) IS 'Verifies artifacts for miosa_verify_artifacts and miosa_maintain; its schema cannot be renamed';
-
--- Enter verify_artifacts() of schema miosa.
-CREATE PROCEDURE @extschema@.miosa_verify_artifacts("limit" integer DEFAULT 1000)
-LANGUAGE plpgsql AS $$
-BEGIN
-	CALL miosa.verify_artifacts("limit");
 END $$;
 COMMENT ON PROCEDURE @extschema@.miosa_verify_artifacts(integer) IS 'Verifies the artifacts of rollback targets that were not verified lately';
 

@@ -5,7 +5,9 @@
  *
  * Callers, and every trigger, enter through a function in C, which calls the
  * one that does the work: the one of the same name in schema miosa, or with
- * the suffix _rows (console) or _body.  So lock waits are bounded before
+ * the suffix _rows (console) or _body.  Procedures have a second entry point, in
+ * schema miosa and without the prefix of the name: jobs call that one, because
+ * nobody can create an overload of it.  So lock waits are bounded before
  * PL/pgSQL opens a table while it compiles.  And the caller's frames are known:
  * a refusal says everything in message, DETAIL and HINT, and the extension's
  * own lines as CONTEXT would bury those of the function that called it.
@@ -55,6 +57,8 @@ static Datum call_other(FunctionCallInfo fcinfo, const char *schema,
 						const char *suffix, bool gated);
 static Entry *find_other(FunctionCallInfo fcinfo, const char *schema,
 						 const char *suffix);
+static Oid	find_function(Form_pg_proc own, const char *schema,
+						  const char *suffix);
 
 /*
  * Entry of every function of the console.
@@ -225,23 +229,38 @@ find_other(FunctionCallInfo fcinfo, const char *schema, const char *suffix)
 	FmgrInfo   *own = fcinfo->flinfo;
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(own->fn_oid));
 	Entry	   *entry = MemoryContextAllocZero(own->fn_mcxt, sizeof(Entry));
-	Form_pg_proc proc;
 	Oid			id;
-	char	   *name;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for function %u", own->fn_oid);
-	proc = (Form_pg_proc) GETSTRUCT(tuple);
-	name = psprintf("%s%s", NameStr(proc->proname), suffix);
-	id = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
-						 CStringGetDatum(name),
-						 PointerGetDatum(&proc->proargtypes),
-						 ObjectIdGetDatum(schema == NULL ? proc->pronamespace :
-										  get_namespace_oid(schema, false)));
-	if (!OidIsValid(id))
-		elog(ERROR, "function %s was not found", name);
+	id = find_function((Form_pg_proc) GETSTRUCT(tuple), schema, suffix);
 	ReleaseSysCache(tuple);
 	fmgr_info_cxt(id, &entry->other, own->fn_mcxt);
 	entry->gate = mrb_gate_find(own->fn_oid, own->fn_mcxt);
 	return entry;
+}
+
+/*
+ * Look up the function that an entry point calls.
+ */
+static Oid
+find_function(Form_pg_proc own, const char *schema, const char *suffix)
+{
+	Oid			namespace = own->pronamespace;
+	const char *prefix = "";
+	char	   *name;
+	Oid			id;
+
+	if (schema != NULL)
+		namespace = get_namespace_oid(schema, false);
+	if (schema != NULL && namespace == own->pronamespace)
+		prefix = "miosa_";
+	name = psprintf("%s%s%s", prefix, NameStr(own->proname), suffix);
+	id = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+						 CStringGetDatum(name),
+						 PointerGetDatum(&own->proargtypes),
+						 ObjectIdGetDatum(namespace));
+	if (!OidIsValid(id))
+		elog(ERROR, "function %s was not found", name);
+	return id;
 }

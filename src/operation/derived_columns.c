@@ -26,7 +26,7 @@
 #include "operation/derived_columns.h"
 
 #define HISTORY "See the operations with SELECT * FROM miosa.history(%s);"
-#define VERIFY "Check storage again with CALL miosa_verify_artifacts();"
+#define VERIFY "Check storage again with CALL miosa.verify_artifacts();"
 
 /* A derived column, and what to do instead of writing it. */
 typedef struct MrbDerived

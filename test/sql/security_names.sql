@@ -86,8 +86,8 @@ DECLARE
 	arguments text;
 BEGIN
 	FOR t IN SELECT * FROM log.target LOOP
-		FOREACH arguments IN ARRAY ARRAY['x integer, y integer', 'x text DEFAULT NULL, y integer DEFAULT NULL', 'VARIADIC x text[]', 'x text, y text, z text, more integer DEFAULT 1',
-			'x varchar', 'x boolean, y integer DEFAULT 1', 'x name, y name DEFAULT NULL', 'x bigint, y integer DEFAULT 1', 'x char, y jsonb DEFAULT NULL', 'x anyelement, y anyelement',
+		FOREACH arguments IN ARRAY ARRAY['"limit" integer, y integer DEFAULT 1', 'x text DEFAULT NULL, y integer DEFAULT NULL', 'VARIADIC x text[]', 'x text, y text, z text, more integer DEFAULT 1',
+			'x varchar', 'artifacts boolean, y integer DEFAULT 1', 'x name, y name DEFAULT NULL', 'x bigint, y integer DEFAULT 1', 'x char, y jsonb DEFAULT NULL', 'x anyelement, y anyelement',
 			'x text', 'x text, y text', 'x text, y text, z text', 'x jsonb'] LOOP
 			BEGIN
 				EXECUTE format('CREATE %s public.%I(%s) %s LANGUAGE sql AS ''SELECT log.note()::pg_catalog.text''', CASE WHEN t.procedure THEN 'PROCEDURE' ELSE 'FUNCTION' END,
@@ -164,6 +164,16 @@ SELECT last_value, is_called FROM log.fooled;
 SELECT left(c.text, 80) AS call, e.outcome, e.fooled FROM log.ended e JOIN log.call c ON c.n = e.n
 	WHERE e.fooled > 0 OR e.outcome !~ '^(OK000|MR...|22...|2D000|23...|0A000|42501)$' ORDER BY c.n;
 SELECT count(*) FILTER (WHERE outcome = 'OK000') > 40 AS many_succeed FROM log.ended;
+-- What pg_cron runs, as it stands in the jobs, and what the doctor and hints say.
+TRUNCATE miosa.maintenance;
+SELECT string_agg(format('%s;', command), ' ') AS jobs FROM miosa.maintenance_jobs() WHERE command ~ '^CALL' \gset
+SET search_path = public, pg_catalog;
+:jobs
+CALL miosa.maintain();
+CALL miosa.verify_artifacts();
+SET search_path = pg_catalog;
+SELECT count(*) AS maintained FROM miosa.maintenance;
+SELECT last_value, is_called FROM log.fooled;
 -- The console.
 SELECT item, left(value, 40) AS value FROM miosa.status('shop') LIMIT 1;
 SELECT count(*) FROM miosa.rollback('shop', 'v1', 'a reason');

@@ -240,7 +240,7 @@ is(join('; ', grep { index($explained, $_) < 0 } sort keys %part),
 my %untried = map { $_ => 1 } (
 	'SELECT pg_terminate_backend(pid);',
 	q{SELECT miosa_confirm_collected('dep_1', 'rel_1');},
-	q{SELECT cron.unschedule(jobid) FROM cron.job WHERE jobname LIKE 'miosa\\_rollback % control';});
+	q{SELECT cron.unschedule(jobid) FROM cron.job WHERE jobname::text LIKE 'miosa\\_rollback % control';});
 my %tried = map { $_ => 1 } @statements;
 (my $text = $readme) =~ s/^```.*?^```$//gms;
 

@@ -33,7 +33,7 @@ cron.use_background_workers = $workers
 max_worker_processes = 24
 EOC
 	$node->start;
-	$node->safe_psql('postgres', 'CREATE DATABASE other');
+	$node->safe_psql('postgres', $_) for 'CREATE DATABASE other', 'CREATE ROLE regress_mallory';
 	$node->safe_psql('postgres',
 		'CREATE EXTENSION pg_cron; CREATE EXTENSION miosa_rollback; GRANT USAGE ON SCHEMA cron TO miosa_owner');
 	$node->safe_psql('other', 'CREATE EXTENSION miosa_rollback');
@@ -50,6 +50,24 @@ SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
 INSERT INTO miosa.idempotency_keys (deployment_id, key, operation, fingerprint, response, seq, created_at, expires_at)
 	SELECT 'dep_1', 'old-' || n, 'rollback', '', '{}', 1, now() - '2 days'::interval, now() - '1 day'::interval
 	FROM generate_series(1, 3000) n
+EOS
+}
+
+# Attack 10: a role that may create objects in public has overloads of what jobs
+# call there, and an operator that is better for a jobname than the server's.
+sub overload
+{
+	my ($node, $database) = @_;
+
+	return $node->safe_psql($database, <<'EOS');
+GRANT CREATE ON SCHEMA public TO regress_mallory;
+SET ROLE regress_mallory;
+CREATE TABLE fooled (who text);
+CREATE PROCEDURE miosa_maintain(artifacts boolean, more integer DEFAULT 1) LANGUAGE sql AS 'INSERT INTO fooled VALUES (current_user)';
+CREATE PROCEDURE miosa_verify_artifacts("limit" integer, more integer DEFAULT 1) LANGUAGE sql AS 'INSERT INTO fooled VALUES (current_user)';
+CREATE PROCEDURE miosa_maintain() LANGUAGE sql AS 'INSERT INTO fooled VALUES (current_user)';
+CREATE FUNCTION fool(name, name) RETURNS boolean LANGUAGE sql AS 'INSERT INTO fooled VALUES (current_user) RETURNING true';
+CREATE OPERATOR ~~ (LEFTARG = name, RIGHTARG = name, FUNCTION = fool);
 EOS
 }
 
@@ -85,14 +103,15 @@ for my $way (sort keys %way)
 	is($node->safe_psql('postgres', <<'EOS'), <<'EOR' =~ s/\n\z//r, "$way: all jobs, once");
 SELECT database, jobname, command FROM cron.job WHERE command LIKE 'CALL%' ORDER BY 1, 2
 EOS
-other|miosa_rollback artifacts in other|CALL public.miosa_verify_artifacts("limit" => 1000)
-other|miosa_rollback maintenance in other|CALL public.miosa_maintain(artifacts => false)
-postgres|miosa_rollback artifacts in postgres|CALL public.miosa_verify_artifacts("limit" => 1000)
-postgres|miosa_rollback maintenance in postgres|CALL public.miosa_maintain(artifacts => false)
+other|miosa_rollback artifacts in other|CALL miosa.verify_artifacts("limit" => 1000)
+other|miosa_rollback maintenance in other|CALL miosa.maintain(artifacts => false)
+postgres|miosa_rollback artifacts in postgres|CALL miosa.verify_artifacts("limit" => 1000)
+postgres|miosa_rollback maintenance in postgres|CALL miosa.maintain(artifacts => false)
 EOR
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'),
 		6, "$way: and the two for the history");
 	fill($node, $_) for qw(postgres other);
+	overload($node, $_) for qw(postgres other);
 
 	# pg_cron begins at the next full minute; all of them do.
 	$node->safe_psql('postgres', <<'EOS');
@@ -145,9 +164,11 @@ $node->safe_psql('postgres',
 	$node->safe_psql('postgres', q{SELECT command FROM cron.job WHERE jobname = 'miosa_rollback job history of postgres'}));
 is($node->safe_psql('postgres', "SELECT string_agg(runid::text, ' ' ORDER BY runid) FROM cron.job_run_details WHERE runid > 1000000"),
 	'1000001 1000002 1000004', 'old lines of our jobs are deleted, and no others');
+is($node->safe_psql($_, 'SELECT count(*) FROM fooled'), 0, "no job in $_ has run what somebody else created")
+  for qw(postgres other);
 
 # A job that is switched off is missed.
-$node->safe_psql('postgres', q{SELECT cron.alter_job(jobid, active => false) FROM cron.job WHERE jobname LIKE '% artifacts in postgres'});
+$node->safe_psql('postgres', q{SELECT cron.alter_job(jobid, active => false) FROM cron.job WHERE jobname::text LIKE '% artifacts in postgres'});
 like(doctor($node, 'postgres'), qr/^warn\|2 of 3 jobs are scheduled/, 'the doctor misses a job that is not active');
 
 $_->stop for values %node;
