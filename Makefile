@@ -122,6 +122,8 @@ OBJS = \
 	src/operation/enqueue.o \
 	src/operation/finding.o \
 	src/operation/group.o \
+	src/operation/guards.o \
+	src/operation/note.o \
 	src/operation/idempotency.o \
 	src/operation/operation.o \
 	src/operation/pointer_trigger.o \

@@ -128,17 +128,19 @@ COMMENT ON FUNCTION miosa.served(text, bigint) IS 'When each version was last ac
 
 -- Roll back; hints name the deployment as the caller did.
 CREATE FUNCTION miosa.call_rollback(deployment_id text, version_id text, idempotency_key text, reason text,
-	expected_active text, attribution jsonb, cutover text, accept_unverified boolean, name text) RETURNS jsonb
+	expected_active text, attribution jsonb, cutover text, accept_unverified boolean,
+	hold boolean, hold_for interval, mark_bad boolean, served_at timestamptz, name text) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_call_rollback';
-COMMENT ON FUNCTION miosa.call_rollback(text, text, text, text, text, jsonb, text, boolean, text) IS 'Calls miosa_rollback; hints name the deployment by this name';
+COMMENT ON FUNCTION miosa.call_rollback(text, text, text, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamptz, text) IS 'Calls miosa_rollback; hints name the deployment by this name';
 
 -- Promote; hints name the deployment as the caller did.
 CREATE FUNCTION miosa.call_promote(deployment_id text, version_id text, idempotency_key text, reason text,
-	expected_active text, attribution jsonb, cutover text, accept_unverified boolean, name text) RETURNS jsonb
+	expected_active text, attribution jsonb, cutover text, accept_unverified boolean,
+	automatic boolean, accept_bad boolean, break_glass boolean, name text) RETURNS jsonb
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_call_promote';
-COMMENT ON FUNCTION miosa.call_promote(text, text, text, text, text, jsonb, text, boolean, text) IS 'Calls miosa_promote; hints name the deployment by this name';
+COMMENT ON FUNCTION miosa.call_promote(text, text, text, text, text, jsonb, text, boolean, boolean, boolean, boolean, text) IS 'Calls miosa_promote; hints name the deployment by this name';
 
 -- The extension's own schema may be one where others can make functions too,
 -- and a call that is resolved when it runs could find an overload of theirs,
@@ -154,18 +156,13 @@ COMMENT ON FUNCTION miosa.call_plan(text) IS 'Calls the extension''s miosa_plan,
 -- Rolling back and promoting.  People call functions in C, which call those
 -- with _rows behind their names (src/api/entry_points.c).
 
--- Roll back or promote, and describe the result in rows of (item, value).
-CREATE FUNCTION miosa.operate(promotion boolean, deployment text, version text, reason text, idempotency_key text,
-	expected_active text, cutover text, accept_unverified boolean, OUT item text, OUT value text)
+-- Describe the response of a rollback or a promotion in rows of (item, value).
+CREATE FUNCTION miosa.operation_lines(promotion boolean, id text, response jsonb, OUT item text, OUT value text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 #variable_conflict use_variable
 DECLARE
-	id text := miosa.find_deployment(deployment);
 	name text := miosa.call_name(id);
-	target text := miosa.find_version(id, version);
-	expected text := miosa.find_version(id, expected_active);
-	response jsonb;
 	operation jsonb;
 	seq bigint;
 	data jsonb;
@@ -174,9 +171,6 @@ DECLARE
 	dispatcher text;
 	line text;
 BEGIN
-	response := CASE WHEN promotion
-		THEN miosa.call_promote(id, target, idempotency_key, reason, expected, NULL, cutover, accept_unverified, name)
-		ELSE miosa.call_rollback(id, target, idempotency_key, reason, expected, NULL, cutover, accept_unverified, name) END;
 	operation := response -> 'operation';
 	seq := split_part(operation ->> 'id', '#', 2);
 	data := response -> 'data';
@@ -244,7 +238,7 @@ BEGIN
 		END LOOP;
 	END IF;
 END $$;
-COMMENT ON FUNCTION miosa.operate(boolean, text, text, text, text, text, text, boolean) IS 'Rolls back or promotes, and returns the rows of miosa.rollback or miosa.promote';
+COMMENT ON FUNCTION miosa.operation_lines(boolean, text, jsonb) IS 'Rows of miosa.rollback() or miosa.promote(), from the response';
 
 -- One line about a version: number, id, and when it served.
 CREATE FUNCTION miosa.version_line(deployment_id text, version_id text, before_seq bigint) RETURNS text
@@ -262,44 +256,52 @@ COMMENT ON FUNCTION miosa.version_line(text, text, bigint) IS 'A version for peo
 -- Do the work of miosa.rollback().
 CREATE FUNCTION miosa.rollback_rows(deployment text, version text DEFAULT NULL, reason text DEFAULT NULL,
 	idempotency_key text DEFAULT NULL, expected_active text DEFAULT NULL, cutover text DEFAULT NULL,
-	accept_unverified boolean DEFAULT false, OUT item text, OUT value text)
+	accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL, hold_for interval DEFAULT NULL,
+	mark_bad boolean DEFAULT false, served_at timestamptz DEFAULT NULL, OUT item text, OUT value text)
 RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
-	SELECT * FROM miosa.operate(false, $1, $2, $3, $4, $5, $6, $7)
+	SELECT l.* FROM miosa.find_deployment($1) f (id)
+	CROSS JOIN LATERAL miosa.operation_lines(false, f.id, miosa.call_rollback(f.id, miosa.find_version(f.id, $2), $4, $3,
+		miosa.find_version(f.id, $5), NULL, $6, $7, $8, $9, $10, $11, miosa.call_name(f.id))) l
 $$;
-COMMENT ON FUNCTION miosa.rollback_rows(text, text, text, text, text, text, boolean) IS 'Rows of miosa.rollback()';
+COMMENT ON FUNCTION miosa.rollback_rows(text, text, text, text, text, text, boolean, boolean, interval, boolean, timestamptz) IS 'Rows of miosa.rollback()';
 
 -- Enter rollback_rows() from C.
 CREATE FUNCTION miosa.rollback(deployment text, version text DEFAULT NULL, reason text DEFAULT NULL,
 	idempotency_key text DEFAULT NULL, expected_active text DEFAULT NULL, cutover text DEFAULT NULL,
-	accept_unverified boolean DEFAULT false, OUT item text, OUT value text)
+	accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL, hold_for interval DEFAULT NULL,
+	mark_bad boolean DEFAULT false, served_at timestamptz DEFAULT NULL, OUT item text, OUT value text)
 RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'mrb_entry_console';
-COMMENT ON FUNCTION miosa.rollback(text, text, text, text, text, text, boolean) IS 'Rolls a deployment back, for people: rows of (item, value); without a version to the previous one';
+COMMENT ON FUNCTION miosa.rollback(text, text, text, text, text, text, boolean, boolean, interval, boolean, timestamptz) IS 'Rolls a deployment back, for people: rows of (item, value); without a version to the previous one';
 
 -- Do the work of miosa.promote().
 CREATE FUNCTION miosa.promote_rows(deployment text, version text, reason text DEFAULT NULL,
 	idempotency_key text DEFAULT NULL, expected_active text DEFAULT NULL, cutover text DEFAULT NULL,
-	accept_unverified boolean DEFAULT false, OUT item text, OUT value text)
+	accept_unverified boolean DEFAULT false, accept_bad boolean DEFAULT false,
+	break_glass boolean DEFAULT false, OUT item text, OUT value text)
 RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
-	SELECT * FROM miosa.operate(true, $1, $2, $3, $4, $5, $6, $7)
+	SELECT l.* FROM miosa.find_deployment($1) f (id)
+	CROSS JOIN LATERAL miosa.operation_lines(true, f.id, miosa.call_promote(f.id, miosa.find_version(f.id, $2), $4, $3,
+		miosa.find_version(f.id, $5), NULL, $6, $7, NULL, $8, $9, miosa.call_name(f.id))) l
 $$;
-COMMENT ON FUNCTION miosa.promote_rows(text, text, text, text, text, text, boolean) IS 'Rows of miosa.promote()';
+COMMENT ON FUNCTION miosa.promote_rows(text, text, text, text, text, text, boolean, boolean, boolean) IS 'Rows of miosa.promote()';
 
 -- Enter promote_rows() from C.
 CREATE FUNCTION miosa.promote(deployment text, version text, reason text DEFAULT NULL,
 	idempotency_key text DEFAULT NULL, expected_active text DEFAULT NULL, cutover text DEFAULT NULL,
-	accept_unverified boolean DEFAULT false, OUT item text, OUT value text)
+	accept_unverified boolean DEFAULT false, accept_bad boolean DEFAULT false,
+	break_glass boolean DEFAULT false, OUT item text, OUT value text)
 RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'mrb_entry_console';
-COMMENT ON FUNCTION miosa.promote(text, text, text, text, text, text, boolean) IS 'Makes a version active, for people: rows of (item, value)';
+COMMENT ON FUNCTION miosa.promote(text, text, text, text, text, text, boolean, boolean, boolean) IS 'Makes a version active, for people: rows of (item, value)';
 
 -- Where one can go back to.  The planner takes each deployment for one of the
 -- usual size; without bitmaps it reads the newest versions and events of a

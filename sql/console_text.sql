@@ -79,7 +79,7 @@ DECLARE
 	piece text;
 	n integer := 0;
 BEGIN
-	SELECT call || '(' || string_agg(quote_literal(a.value), ', ' ORDER BY a.place) || ');' INTO whole
+	SELECT call || '(' || string_agg(quote_nullable(a.value), ', ' ORDER BY a.place) || ');' INTO whole
 		FROM unnest(arguments) WITH ORDINALITY a (value, place);
 	IF length(whole) <= width THEN
 		RETURN NEXT whole;
@@ -91,10 +91,10 @@ BEGIN
 		LOOP
 			piece := left(argument, width - 8);
 			argument := substr(argument, width - 7);
-			EXIT WHEN argument = '';
+			EXIT WHEN coalesce(argument, '') = '';
 			RETURN NEXT quote_literal(piece);
 		END LOOP;
-		RETURN NEXT quote_literal(piece) || CASE WHEN n = cardinality(arguments) THEN ');' ELSE ',' END;
+		RETURN NEXT quote_nullable(piece) || CASE WHEN n = cardinality(arguments) THEN ');' ELSE ',' END;
 	END LOOP;
 END $$;
 COMMENT ON FUNCTION miosa.paste(text, text[]) IS 'Lines of at most 64 characters that make up a call of a function with these text arguments';

@@ -99,11 +99,15 @@ CREATE FUNCTION @extschema@.miosa_rollback(
 	expected_active text DEFAULT NULL,
 	attribution jsonb DEFAULT NULL,
 	cutover text DEFAULT NULL,
-	accept_unverified boolean DEFAULT false)
+	accept_unverified boolean DEFAULT false,
+	hold boolean DEFAULT NULL,
+	hold_for interval DEFAULT NULL,
+	mark_bad boolean DEFAULT false,
+	served_at timestamptz DEFAULT NULL)
 RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'miosa_rollback';
-COMMENT ON FUNCTION @extschema@.miosa_rollback(text, text, text, text, text, jsonb, text, boolean) IS
+COMMENT ON FUNCTION @extschema@.miosa_rollback(text, text, text, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamptz) IS
 	'Makes an older version of a deployment active and delivers its route to every edge at commit';
 
 -- Roll many deployments back, for our own use.  Elements of the arrays belong to
@@ -140,11 +144,14 @@ CREATE FUNCTION @extschema@.miosa_promote(
 	expected_active text DEFAULT NULL,
 	attribution jsonb DEFAULT NULL,
 	cutover text DEFAULT NULL,
-	accept_unverified boolean DEFAULT false)
+	accept_unverified boolean DEFAULT false,
+	automatic boolean DEFAULT NULL,
+	accept_bad boolean DEFAULT false,
+	break_glass boolean DEFAULT false)
 RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'miosa_promote';
-COMMENT ON FUNCTION @extschema@.miosa_promote(text, text, text, text, text, jsonb, text, boolean) IS
+COMMENT ON FUNCTION @extschema@.miosa_promote(text, text, text, text, text, jsonb, text, boolean, boolean, boolean, boolean) IS
 	'Makes a version of a deployment active and remembers which one it replaced';
 
 -- Judge a rollback without doing it.
@@ -156,6 +163,24 @@ SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'miosa_plan';
 COMMENT ON FUNCTION @extschema@.miosa_plan(text, text) IS
 	'What miosa_rollback would do now: target, outcome, findings of all checks, number of edges';
+
+-- Operations that move nothing (src/operation/note.c).  The function that makes
+-- the change calls note_begin() first, and returns what that returns, unless it is
+-- null; and note_write() at the end.
+
+-- Lock the deployment and look for the key.
+CREATE FUNCTION miosa.note_begin(action text, deployment_id text, idempotency_key text, arguments text[], reason text)
+RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_note_begin_row';
+COMMENT ON FUNCTION miosa.note_begin(text, text, text, text[], text) IS
+	'Locks a deployment for an operation that moves nothing; returns the stored response of the key, or null';
+
+-- Write the audit event and the response.
+CREATE FUNCTION miosa.note_write(action text, deployment_id text, idempotency_key text, arguments text[], reason text, marks jsonb)
+RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_note_write_row';
+COMMENT ON FUNCTION miosa.note_write(text, text, text, text[], text, jsonb) IS
+	'Writes the audit event of an operation that moves nothing, with these marks, and returns its response';
 
 -- Signatures of presigned URIs are secrets.
 

@@ -318,9 +318,8 @@ COMMENT ON FUNCTION @extschema@.miosa_versions(text, text, integer, text) IS 'Ve
 
 -- Map actions of audit events to the words of miosa.history().
 CREATE FUNCTION miosa.actions(OUT action text, OUT short text) RETURNS SETOF record
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-	VALUES ('deployment.rollback', 'rollback'), ('deployment.version.promote', 'promote'), ('deployment.unpublish', 'unpublish')
-$$;
+LANGUAGE c IMMUTABLE PARALLEL SAFE ROWS 20
+AS 'MODULE_PATHNAME', 'mrb_actions';
 COMMENT ON FUNCTION miosa.actions() IS 'Actions of audit events, and their short names';
 
 -- Encode the place of an audit event.

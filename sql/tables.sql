@@ -469,9 +469,9 @@ COMMENT ON TABLE miosa.audit_events IS 'One event an operation; append-only for 
 COMMENT ON COLUMN miosa.audit_events.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.audit_events.seq IS 'Number of the operation; its id is deployment#seq';
 COMMENT ON COLUMN miosa.audit_events.tenant_id IS 'Owner';
-COMMENT ON COLUMN miosa.audit_events.action IS 'deployment.rollback, deployment.version.promote, or deployment.unpublish (by a plain UPDATE)';
+COMMENT ON COLUMN miosa.audit_events.action IS 'deployment.rollback, deployment.version.promote, deployment.unpublish (by a plain UPDATE), or the action of an operation that moves nothing, as miosa.actions() lists them';
 COMMENT ON COLUMN miosa.audit_events.outcome IS 'changed, pending, cutover or unchanged';
-COMMENT ON COLUMN miosa.audit_events.target_rule IS 'How the target was found: named, promoted_over, promoted_at, version_number or direct_update';
+COMMENT ON COLUMN miosa.audit_events.target_rule IS 'How the target was found: named, promoted_over, promoted_at, version_number, direct_update, or none if the operation moves nothing';
 COMMENT ON COLUMN miosa.audit_events.previous_version_id IS 'Version that was active before';
 COMMENT ON COLUMN miosa.audit_events.target_version_id IS 'Version that is active since; null: none';
 COMMENT ON COLUMN miosa.audit_events.actor_type IS 'user, api_key, role or system';
@@ -482,7 +482,7 @@ COMMENT ON COLUMN miosa.audit_events.application_name IS 'The setting applicatio
 COMMENT ON COLUMN miosa.audit_events.idempotency_key IS 'Key of the call, if it had one';
 COMMENT ON COLUMN miosa.audit_events.reason IS 'Why, in the caller''s words';
 COMMENT ON COLUMN miosa.audit_events.attribution IS 'External attribution: the tenant''s own ids';
-COMMENT ON COLUMN miosa.audit_events.marks IS 'Risks that the operation accepted: unverified artifact, incompatible migration';
+COMMENT ON COLUMN miosa.audit_events.marks IS 'What else is to be known of the operation: risks that it accepted (artifact, migration), and what it opened, lifted or marked';
 COMMENT ON COLUMN miosa.audit_events.created_at IS 'When, taken under the deployment''s lock, so that it rises with seq';
 COMMENT ON COLUMN miosa.audit_events.keep_until IS 'Until when it is kept, by the plan that the tenant had when it was written; null: for ever';
 COMMENT ON COLUMN miosa.audit_events.hash IS 'SHA-256 over the event and the hash of the deployment''s event before it';

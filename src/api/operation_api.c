@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/jsonb.h"
+#include "utils/timestamp.h"
 
 #include "base/check_argument.h"
 #include "base/errors.h"
@@ -27,6 +28,7 @@
 #include "common/json_setting.h"
 #include "common/lock_wait.h"
 #include "operation/group.h"
+#include "operation/operation.h"
 #include "operation/refusal.h"
 #include "operation/rollback.h"
 
@@ -36,6 +38,7 @@ PG_FUNCTION_INFO_V1(miosa_plan);
 PG_FUNCTION_INFO_V1(mrb_call_rollback);
 PG_FUNCTION_INFO_V1(mrb_call_promote);
 PG_FUNCTION_INFO_V1(mrb_rollback_group);
+PG_FUNCTION_INFO_V1(mrb_actions);
 PG_FUNCTION_INFO_V1(mrb_raise_condition);
 PG_FUNCTION_INFO_V1(mrb_check_id);
 PG_FUNCTION_INFO_V1(mrb_refuse_value);
@@ -45,7 +48,7 @@ PG_FUNCTION_INFO_V1(mrb_refuse_length);
 #define HEADERS "request.headers"
 #define KEY_HEADER "idempotency-key"
 
-/* Arguments of rollbacks and promotions; the last is the console's. */
+/* Arguments of rollbacks and promotions, and those of each; then the console's. */
 enum
 {
 	ARG_DEPLOYMENT,
@@ -56,7 +59,18 @@ enum
 	ARG_ATTRIBUTION,
 	ARG_CUTOVER,
 	ARG_ACCEPT_UNVERIFIED,
-	ARG_CONSOLE_NAME
+	ARG_COMMON,
+
+	ARG_HOLD = ARG_COMMON,
+	ARG_HOLD_FOR,
+	ARG_MARK_BAD,
+	ARG_SERVED_AT,
+	ARG_ROLLBACK_CONSOLE_NAME,
+
+	ARG_AUTOMATIC = ARG_COMMON,
+	ARG_ACCEPT_BAD,
+	ARG_BREAK_GLASS,
+	ARG_PROMOTE_CONSOLE_NAME
 };
 
 /* Arguments of miosa.rollback_group(), and columns of its rows. */
@@ -89,6 +103,8 @@ static Datum call_rollback(PG_FUNCTION_ARGS);
 static Datum call_promote(PG_FUNCTION_ARGS);
 static Datum call_plan(PG_FUNCTION_ARGS);
 static Jsonb *run_operation(FunctionCallInfo fcinfo, bool promotion);
+static bool is_true(FunctionCallInfo fcinfo, int arg);
+static MrbChoice read_choice(FunctionCallInfo fcinfo, int arg);
 static Datum call_group(PG_FUNCTION_ARGS);
 static void read_texts(FunctionCallInfo fcinfo, int arg, const char *name,
 					   char **texts, int n);
@@ -98,7 +114,8 @@ static char *key_from_http_header(void);
 
 /*
  * miosa_rollback(deployment_id, version_id, idempotency_key, reason,
- * expected_active, attribution, cutover, accept_unverified)
+ * expected_active, attribution, cutover, accept_unverified, hold, hold_for,
+ * mark_bad, served_at)
  */
 Datum
 miosa_rollback(PG_FUNCTION_ARGS)
@@ -116,7 +133,8 @@ call_rollback(PG_FUNCTION_ARGS)
 }
 
 /*
- * miosa_promote(), with the arguments of miosa_rollback()
+ * miosa_promote(), with the first eight arguments of miosa_rollback(), automatic,
+ * accept_bad, break_glass
  */
 Datum
 miosa_promote(PG_FUNCTION_ARGS)
@@ -134,9 +152,8 @@ call_promote(PG_FUNCTION_ARGS)
 }
 
 /*
- * miosa.call_rollback(deployment_id, version_id, idempotency_key, reason,
- * expected_active, attribution, cutover, accept_unverified, name): a rollback
- * for the console, whose hints call the deployment by that name
+ * miosa.call_rollback(), with the arguments of miosa_rollback() and a name: a
+ * rollback for the console, whose hints call the deployment by that name
  */
 Datum
 mrb_call_rollback(PG_FUNCTION_ARGS)
@@ -145,7 +162,7 @@ mrb_call_rollback(PG_FUNCTION_ARGS)
 }
 
 /*
- * miosa.call_promote(), with the arguments of miosa.call_rollback()
+ * miosa.call_promote(), with the arguments of miosa_promote() and a name
  */
 Datum
 mrb_call_promote(PG_FUNCTION_ARGS)
@@ -170,6 +187,28 @@ call_plan(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_JSONB_P(mrb_rollback_plan(mrb_optional_text_argument(fcinfo, 0),
 										mrb_optional_text_argument(fcinfo, 1)));
+}
+
+/*
+ * miosa.actions(): the actions of audit events, and their short names.
+ */
+Datum
+mrb_actions(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *set = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < MRB_ACTIONS; i++)
+	{
+		Datum		values[] = {
+			CStringGetTextDatum(mrb_operation_action(i)),
+			CStringGetTextDatum(mrb_operation_name(i)),
+		};
+		bool		nulls[lengthof(values)] = {false};
+
+		tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
+	}
+	return (Datum) 0;
 }
 
 /*
@@ -251,15 +290,52 @@ run_operation(FunctionCallInfo fcinfo, bool promotion)
 		.attribution = PG_ARGISNULL(ARG_ATTRIBUTION) ? NULL :
 		PG_GETARG_JSONB_P(ARG_ATTRIBUTION),
 		.cutover = mrb_optional_text_argument(fcinfo, ARG_CUTOVER),
-		.accept_unverified = !PG_ARGISNULL(ARG_ACCEPT_UNVERIFIED) &&
-		PG_GETARG_BOOL(ARG_ACCEPT_UNVERIFIED),
-		.console_name = PG_NARGS() > ARG_CONSOLE_NAME ?
-		mrb_optional_text_argument(fcinfo, ARG_CONSOLE_NAME) : NULL,
+		.accept_unverified = is_true(fcinfo, ARG_ACCEPT_UNVERIFIED),
 	};
+	int			console_name;
 
+	if (promotion)
+	{
+		request.automatic = read_choice(fcinfo, ARG_AUTOMATIC);
+		request.accept_bad = is_true(fcinfo, ARG_ACCEPT_BAD);
+		request.break_glass = is_true(fcinfo, ARG_BREAK_GLASS);
+		console_name = ARG_PROMOTE_CONSOLE_NAME;
+	}
+	else
+	{
+		request.hold = read_choice(fcinfo, ARG_HOLD);
+		if (!PG_ARGISNULL(ARG_HOLD_FOR))
+			request.hold_for = PG_GETARG_INTERVAL_P(ARG_HOLD_FOR);
+		request.mark_bad = is_true(fcinfo, ARG_MARK_BAD);
+		if (!PG_ARGISNULL(ARG_SERVED_AT))
+			request.served_at = PG_GETARG_TIMESTAMPTZ(ARG_SERVED_AT);
+		console_name = ARG_ROLLBACK_CONSOLE_NAME;
+	}
+	if (PG_NARGS() > console_name)
+		request.console_name = mrb_optional_text_argument(fcinfo, console_name);
 	if (request.key == NULL && request.console_name == NULL)
 		request.key = key_from_http_header();
 	return mrb_rollback_run(&request);
+}
+
+/*
+ * Whether an argument is given and true.
+ */
+static bool
+is_true(FunctionCallInfo fcinfo, int arg)
+{
+	return !PG_ARGISNULL(arg) && PG_GETARG_BOOL(arg);
+}
+
+/*
+ * Read an argument that null leaves to a setting.
+ */
+static MrbChoice
+read_choice(FunctionCallInfo fcinfo, int arg)
+{
+	if (PG_ARGISNULL(arg))
+		return MRB_BY_SETTING;
+	return PG_GETARG_BOOL(arg) ? MRB_YES : MRB_NO;
 }
 
 /*
@@ -292,8 +368,7 @@ call_group(PG_FUNCTION_ARGS)
 		.attribution = PG_ARGISNULL(GROUP_ATTRIBUTION) ? NULL :
 		PG_GETARG_JSONB_P(GROUP_ATTRIBUTION),
 		.cutover = mrb_optional_text_argument(fcinfo, GROUP_CUTOVER),
-		.accept_unverified = !PG_ARGISNULL(GROUP_ACCEPT_UNVERIFIED) &&
-		PG_GETARG_BOOL(GROUP_ACCEPT_UNVERIFIED),
+		.accept_unverified = is_true(fcinfo, GROUP_ACCEPT_UNVERIFIED),
 	};
 	MrbCallerRequest *requests = palloc(Max(n, 1) * sizeof(MrbCallerRequest));
 
@@ -311,8 +386,7 @@ call_group(PG_FUNCTION_ARGS)
 		requests[i].key = keys[i];
 		requests[i].expected_active = expected[i];
 	}
-	mrb_group_run(requests, n, !PG_ARGISNULL(GROUP_ALL) &&
-				  PG_GETARG_BOOL(GROUP_ALL), put_result, fcinfo);
+	mrb_group_run(requests, n, is_true(fcinfo, GROUP_ALL), put_result, fcinfo);
 	return (Datum) 0;
 }
 

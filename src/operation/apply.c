@@ -107,7 +107,6 @@ mrb_apply_unpublish(const MrbDeployment *now, MrbOperation *operation)
 	operation->runs_instances = now->active.id != NULL &&
 		mrb_cutover_runs(now->active.kind);
 	operation->state = "stopped";
-	operation->accepted_risks = "{}";
 }
 
 /*

@@ -30,9 +30,9 @@
 #include "operation/checks.h"
 #include "operation/primary.h"
 #include "operation/refusal.h"
-#include "operation/schema_marks.h"
 #include "operation/tenancy.h"
 
+static const char *show_options(const MrbCallerRequest *request);
 static void check_request(const MrbCallerRequest *request);
 static void read_retention(MrbAttempt *attempt);
 static bool is_repeated(const MrbAttempt *attempt, MrbFinding *finding);
@@ -54,7 +54,29 @@ mrb_attempt_check(MrbAttempt *attempt)
 		mrb_idempotency_fingerprint(request->promotion ? "promote" : "rollback",
 									request->version_id,
 									request->expected_active,
-									request->cutover ? request->cutover : "when_healthy");
+									show_options(request));
+}
+
+/*
+ * Show the options that make a request another one.  One that has none of the
+ * later ones is what it was before there were any.
+ */
+static const char *
+show_options(const MrbCallerRequest *request)
+{
+	const char *cutover = request->cutover ? request->cutover : "when_healthy";
+
+	if (request->hold == MRB_BY_SETTING && request->hold_for == NULL &&
+		!request->mark_bad && request->served_at == 0 &&
+		request->automatic == MRB_BY_SETTING && !request->accept_bad &&
+		!request->break_glass)
+		return cutover;
+	return psprintf("%s hold=%d for=%s bad=%d at=" INT64_FORMAT " automatic=%d accept=%d break=%d",
+					cutover, request->hold, request->hold_for == NULL ? "" :
+					DatumGetCString(DirectFunctionCall1(interval_out,
+														IntervalPGetDatum(request->hold_for))),
+					request->mark_bad, request->served_at, request->automatic,
+					request->accept_bad, request->break_glass);
 }
 
 /*
@@ -184,10 +206,7 @@ read_retention(MrbAttempt *attempt)
 	mrb_deployment_retention(attempt->now, retention);
 	attempt->keep_event = retention->events;
 	if (attempt->key != NULL)
-		attempt->key_expires_at =
-			DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-													TimestampTzGetDatum(GetCurrentTimestamp()),
-													IntervalPGetDatum(&retention->keys)));
+		attempt->key_expires_at = mrb_idempotency_expires_at(&retention->keys);
 }
 
 /*
@@ -221,9 +240,7 @@ mrb_attempt_recheck(MrbAttempt *attempt)
 		mrb_finding_refuses(mrb_checks_version_ready(now), &finding) ||
 		mrb_finding_refuses(mrb_checks_artifact_kept(now), &finding))
 		return finding;
-	mrb_schema_marks_read(now);
-	attempt->compatible = mrb_checks_compatible(now);
-	return finding;
+	return mrb_guards_judge(now, request->promotion, &attempt->guards);
 }
 
 /*
@@ -264,12 +281,13 @@ mrb_attempt_operation(const MrbAttempt *attempt, const MrbAttemptCall *call)
 	operation.keep = attempt->keep_event;
 	operation.reason = request->reason;
 	operation.attribution = request->attribution;
-	operation.accepted_risks = mrb_checks_accepted_risks(&target->artifact,
-														 &attempt->compatible);
+	initStringInfo(&operation.marks);
+	mrb_operation_mark_risks(&operation, &target->artifact, &attempt->guards);
 	operation.skipped = target->skipped;
 	initStringInfo(&warnings);
 	mrb_attempt_list_warning(&warnings, &target->artifact);
-	mrb_attempt_list_warning(&warnings, &attempt->compatible);
+	for (int i = 0; i < attempt->guards.n; i++)
+		mrb_attempt_list_warning(&warnings, &attempt->guards.findings[i]);
 	mrb_attempt_list_warning(&warnings, &call->delivery);
 	mrb_attempt_list_warning(&warnings, &call->actor_counts);
 	if (warnings.len > 0)

@@ -13,6 +13,7 @@
 #include "operation/actor.h"
 #include "operation/caller_request.h"
 #include "operation/deployment.h"
+#include "operation/guards.h"
 #include "operation/idempotency.h"
 #include "operation/operation.h"
 #include "operation/target.h"
@@ -31,7 +32,7 @@ typedef struct MrbAttempt
 	MrbDeployment *seen;		/* before the lock */
 	MrbTarget	target;			/* chosen then */
 	MrbDeployment *now;			/* under the lock */
-	MrbFinding	compatible;		/* found under the lock */
+	MrbGuards	guards;			/* what they found under the lock */
 } MrbAttempt;
 
 /* What is the same for all requests of a call. */
@@ -65,8 +66,8 @@ extern MrbFinding mrb_attempt_choose(MrbAttempt *attempt);
 extern Jsonb *mrb_attempt_look_again(MrbAttempt *attempt, MrbFinding *finding);
 
 /*
- * Step 5: check again what may have changed before the lock.  If all of it
- * holds, attempt->compatible is what is left to enforce.
+ * Step 5: check again what may have changed before the lock, and let the guards
+ * judge.
  */
 extern MrbFinding mrb_attempt_recheck(MrbAttempt *attempt);
 

@@ -14,9 +14,13 @@
 
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "operation/caller_request.h"
 
+static void append_incident_arguments(StringInfo buf,
+									  const MrbCallerRequest *request);
+static void append_choice(StringInfo buf, const char *name, MrbChoice choice);
 static void append_argument(StringInfo buf, const char *name,
 							const char *value, const char *type);
 
@@ -62,8 +66,41 @@ mrb_caller_request_again(const MrbCallerRequest *request, bool promotion,
 						"::jsonb");
 	if (accept_unverified || request->accept_unverified)
 		appendStringInfoString(&buf, ", accept_unverified => true");
+	append_incident_arguments(&buf, request);
 	appendStringInfoString(&buf, ");");
 	return buf.data;
+}
+
+/*
+ * Append the arguments that rollbacks and promotions do not share.
+ */
+static void
+append_incident_arguments(StringInfo buf, const MrbCallerRequest *request)
+{
+	append_choice(buf, "hold", request->hold);
+	if (request->hold_for != NULL)
+		append_argument(buf, "hold_for",
+						DatumGetCString(DirectFunctionCall1(interval_out,
+															IntervalPGetDatum(request->hold_for))),
+						"");
+	if (request->mark_bad)
+		appendStringInfoString(buf, ", mark_bad => true");
+	append_choice(buf, "automatic", request->automatic);
+	if (request->accept_bad)
+		appendStringInfoString(buf, ", accept_bad => true");
+	if (request->break_glass)
+		appendStringInfoString(buf, ", break_glass => true");
+}
+
+/*
+ * Append an argument that was not left to a setting.
+ */
+static void
+append_choice(StringInfo buf, const char *name, MrbChoice choice)
+{
+	if (choice != MRB_BY_SETTING)
+		appendStringInfo(buf, ", %s => %s", name,
+						 choice == MRB_YES ? "true" : "false");
 }
 
 /*

@@ -8,7 +8,16 @@
 #ifndef MRB_CALLER_REQUEST_H
 #define MRB_CALLER_REQUEST_H
 
+#include "datatype/timestamp.h"
 #include "utils/jsonb.h"
+
+/* An argument that may be left to a setting. */
+typedef enum MrbChoice
+{
+	MRB_BY_SETTING,
+	MRB_YES,
+	MRB_NO,
+} MrbChoice;
 
 /* The arguments of a call; all but the deployment may be NULL. */
 typedef struct MrbCallerRequest
@@ -22,6 +31,15 @@ typedef struct MrbCallerRequest
 	const char *cutover;		/* when_healthy (NULL too) or immediate */
 	Jsonb	   *attribution;	/* an object: the tenant's own ids */
 	bool		accept_unverified;	/* proceed if storage does not answer */
+	MrbChoice	hold;			/* of a rollback: open a hold */
+	Interval   *hold_for;		/* how long; NULL: until it is lifted */
+	bool		mark_bad;		/* of a rollback: mark the version it leaves */
+	TimestampTz served_at;		/* of a rollback: to what served then; 0: not
+								 * given */
+	MrbChoice	automatic;		/* of a promotion: no person decides */
+	bool		accept_bad;		/* of a promotion: also a version marked as
+								 * bad */
+	bool		break_glass;	/* of a promotion: also in a freeze */
 	const char *console_name;	/* name that the caller of a console function
 								 * gave; NULL: not a console function */
 } MrbCallerRequest;

@@ -29,8 +29,6 @@ PG_FUNCTION_INFO_V1(mrb_no_version);
 #define MARKED_SHOWN 5
 
 static char *describe_marked(List *marked);
-static MrbFinding accept_risk(const MrbFinding *failure, const char *warning,
-							  const char *hint);
 static MrbFinding artifact_gone(const char *name,
 								const MrbDeployment *deployment,
 								const char *version_id, const char *detail);
@@ -126,9 +124,10 @@ mrb_checks_artifact_present(const MrbDeployment *deployment,
 								   mrb_caller_request_again(deployment->request, promotion,
 															deployment->id, version_id, true)));
 	if (check->grace || accept_unverified)
-		return accept_risk(&it, "ARTIFACT_UNVERIFIED", accept_unverified ?
-						   "The operation accepts unverified artifacts; check that this one is served." :
-						   "The artifact was verified recently; check that it is served.");
+		return mrb_finding_accept(&it, "ARTIFACT_UNVERIFIED", accept_unverified ?
+								  "The operation accepts unverified artifacts; check that this one is served." :
+								  "The artifact was verified recently; check that it is served.",
+								  "\"artifact\": \"unverified\"");
 	return it;
 }
 
@@ -203,8 +202,9 @@ mrb_checks_compatible(const MrbDeployment *deployment)
 						  "A rollback changes code, not data: the older code runs with the newer schema.",
 						  "Read the version's migration notes first; a superuser can proceed after SET miosa_rollback.on_incompatible = 'warn';");
 	if (mrb_on_incompatible == MRB_INCOMPATIBLE_WARN)
-		return accept_risk(&it, "MIGRATION_INCOMPATIBLE",
-						   "Check that the older version works with the current schema.");
+		return mrb_finding_accept(&it, "MIGRATION_INCOMPATIBLE",
+								  "Check that the older version works with the current schema.",
+								  "\"migration\": \"incompatible\"");
 	return it;
 }
 
@@ -255,31 +255,6 @@ mrb_checks_actor_counts(bool ignored)
 							"miosa_rollback.actor is ignored, because it is set for the session",
 							"A connection pooler in transaction mode passes it on to the next client.",
 							"RESET miosa_rollback.actor; then, in each transaction, SET LOCAL miosa_rollback.actor = 'user:...';");
-}
-
-/*
- * List the accepted risks, for the audit event.
- */
-char *
-mrb_checks_accepted_risks(const MrbFinding *artifact, const MrbFinding *compatible)
-{
-	bool		unverified = artifact->severity == MRB_WARNS;
-	bool		incompatible = compatible->severity == MRB_WARNS;
-
-	return psprintf("{%s%s%s}",
-					unverified ? "\"artifact\": \"unverified\"" : "",
-					unverified && incompatible ? ", " : "",
-					incompatible ? "\"migration\": \"incompatible\"" : "");
-}
-
-/*
- * Turn a failure whose risk is accepted into a warning.
- */
-static MrbFinding
-accept_risk(const MrbFinding *failure, const char *warning, const char *hint)
-{
-	return mrb_finding_warn(failure->name, warning, failure->message, failure->detail,
-							hint);
 }
 
 /*

@@ -35,8 +35,4 @@ extern MrbFinding mrb_checks_delivery(bool undelivered);
 /* Whether miosa_rollback.actor is used. */
 extern MrbFinding mrb_checks_actor_counts(bool ignored);
 
-/* Accepted risks, a JSON object for the audit event. */
-extern char *mrb_checks_accepted_risks(const MrbFinding *artifact,
-									   const MrbFinding *compatible);
-
 #endif							/* MRB_CHECKS_H */

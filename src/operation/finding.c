@@ -63,6 +63,20 @@ mrb_finding_warn(const char *name, const char *warning, const char *message,
 }
 
 /*
+ * Turn a failure whose risk is accepted into a warning.
+ */
+MrbFinding
+mrb_finding_accept(const MrbFinding *failure, const char *warning,
+				   const char *hint, const char *risk)
+{
+	MrbFinding	it = mrb_finding_warn(failure->name, warning, failure->message,
+									  failure->detail, hint);
+
+	it.risk = risk;
+	return it;
+}
+
+/*
  * Whether a finding refuses the operation.
  */
 bool

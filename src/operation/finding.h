@@ -29,6 +29,8 @@ typedef struct MrbFinding
 	const char *message;		/* the texts, unless it holds */
 	const char *detail;
 	const char *hint;
+	const char *risk;			/* member of the audit event's marks, if it
+								 * warns of a risk that is taken; else NULL */
 } MrbFinding;
 
 /* Make a finding; the texts are not copied. */
@@ -39,6 +41,14 @@ extern MrbFinding mrb_finding_fail(const char *name, MrbCondition condition,
 extern MrbFinding mrb_finding_warn(const char *name, const char *warning,
 								   const char *message, const char *detail,
 								   const char *hint);
+
+/*
+ * The warning that a failure becomes whose risk is accepted.  risk is a member
+ * of a JSON object.
+ */
+extern MrbFinding mrb_finding_accept(const MrbFinding *failure,
+									 const char *warning, const char *hint,
+									 const char *risk);
 
 /*
  * Whether it refuses the operation; keeps it in first.  So a chain of checks

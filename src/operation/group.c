@@ -384,8 +384,7 @@ write_target(GroupRun *group, Target *target, MrbRowWrite *write,
 		return;
 	}
 	if (finding.severity == MRB_FAILS ||
-		mrb_finding_refuses(mrb_attempt_recheck(attempt), &finding) ||
-		mrb_finding_refuses(attempt->compatible, &finding))
+		mrb_finding_refuses(mrb_attempt_recheck(attempt), &finding))
 	{
 		refuse(group, target, &finding);
 		return;

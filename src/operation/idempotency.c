@@ -182,6 +182,17 @@ mrb_idempotency_look(const char *deployment_id, const char *key,
 }
 
 /*
+ * Return when a key expires that is used now.
+ */
+TimestampTz
+mrb_idempotency_expires_at(const Interval *retention)
+{
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												   TimestampTzGetDatum(GetCurrentTimestamp()),
+												   IntervalPGetDatum(retention)));
+}
+
+/*
  * Delete an expired record.
  */
 void

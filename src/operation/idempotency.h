@@ -44,6 +44,9 @@ extern Jsonb *mrb_idempotency_look(const char *deployment_id, const char *key,
 								   const MrbFingerprint *fingerprint,
 								   MrbFinding *finding, bool *expired);
 
+/* When a key expires that is used now. */
+extern TimestampTz mrb_idempotency_expires_at(const Interval *retention);
+
 /* Delete an expired record, so that its key can be used again. */
 extern void mrb_idempotency_forget_expired(const char *deployment_id,
 										   const char *key);

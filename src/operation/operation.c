@@ -245,6 +245,10 @@ static const struct
 	[MRB_ROLLBACK] = {"rollback", "deployment.rollback"},
 	[MRB_PROMOTE] = {"promote", "deployment.version.promote"},
 	[MRB_UNPUBLISH] = {"unpublish", "deployment.unpublish"},
+	[MRB_HOLD] = {"hold", "deployment.hold"},
+	[MRB_RELEASE] = {"release", "deployment.release"},
+	[MRB_MARK_BAD] = {"mark_bad", "deployment.version.mark_bad"},
+	[MRB_CLEAR_BAD] = {"clear_bad", "deployment.version.clear_bad"},
 };
 
 /* The values of an audit event. */
@@ -254,6 +258,7 @@ typedef struct Event
 	bool		nulls[EVENT_COLUMNS];
 } Event;
 
+static void append_mark(MrbOperation *operation, const char *member);
 static void compute_values(const MrbOperation *operation, TimestampTz now,
 						   TupleTableSlot *old, Datum *values, bool *nulls);
 static Datum get_column(TupleTableSlot *slot, int column, bool *isnull);
@@ -272,6 +277,40 @@ static void update_capacity(const MrbOperation *operation, TimestampTz now,
 							int64 route_seq, Datum recent_served);
 
 /*
+ * Return the action of an operation's audit event.
+ */
+const char *
+mrb_operation_action(MrbAction action)
+{
+	return names[action].action;
+}
+
+/*
+ * Return the name of an operation.
+ */
+const char *
+mrb_operation_name(MrbAction action)
+{
+	return names[action].operation;
+}
+
+/*
+ * Find an operation that moves nothing by its name.
+ */
+bool
+mrb_operation_find_note(const char *name, MrbAction *action)
+{
+	for (size_t i = MRB_UNPUBLISH + 1; i < lengthof(names); i++)
+	{
+		if (strcmp(names[i].operation, name) != 0)
+			continue;
+		*action = (MrbAction) i;
+		return true;
+	}
+	return false;
+}
+
+/*
  * Write one operation.
  */
 Jsonb *
@@ -287,6 +326,44 @@ mrb_operation_write(const MrbOperation *operation)
 	mrb_row_write_end(write);
 	mrb_operation_settle(operation, &written);
 	return response;
+}
+
+/*
+ * Add a member to the marks.
+ */
+void
+mrb_operation_mark(MrbOperation *operation, const char *name, const char *json)
+{
+	append_mark(operation, psprintf("\"%s\": %s", name, json));
+}
+
+/*
+ * Add the risks that the findings warn of.
+ */
+void
+mrb_operation_mark_risks(MrbOperation *operation, const MrbFinding *artifact,
+						 const MrbGuards *guards)
+{
+	if (artifact->severity == MRB_WARNS && artifact->risk != NULL)
+		append_mark(operation, artifact->risk);
+	for (int i = 0; i < guards->n; i++)
+	{
+		const MrbFinding *finding = &guards->findings[i];
+
+		if (finding->severity == MRB_WARNS && finding->risk != NULL)
+			append_mark(operation, finding->risk);
+	}
+}
+
+/*
+ * Append a member of a JSON object.
+ */
+static void
+append_mark(MrbOperation *operation, const char *member)
+{
+	if (operation->marks.len > 0)
+		appendStringInfoString(&operation->marks, ", ");
+	appendStringInfoString(&operation->marks, member);
 }
 
 /*
@@ -331,8 +408,9 @@ mrb_operation_put(MrbRowWrite *write, const MrbOperation *operation,
 	if (operation->key != NULL)
 		write_key(write, operation, now, row, response);
 	written->route_seq = DatumGetInt64(get_column(row, DEPLOYMENT_ROUTE_SEQ, &isnull));
-	mrb_enqueue_insert(write, WRITE_OUTBOX, operation->deployment_id, "route",
-					   written->route_seq, NULL, now);
+	if (!operation->quiet)
+		mrb_enqueue_insert(write, WRITE_OUTBOX, operation->deployment_id, "route",
+						   written->route_seq, NULL, now);
 	mrb_row_write_insert(write, WRITE_EVENTS, event.values, event.nulls);
 	result = mrb_response_build(response);
 	written->recent_served = datumCopy(get_column(row, DEPLOYMENT_RECENT, &isnull),
@@ -420,9 +498,17 @@ compute_values(const MrbOperation *operation, TimestampTz now,
 	values[DEPLOYMENT_SEQ] =
 		Int64GetDatum(DatumGetInt64(get_column(old, DEPLOYMENT_SEQ, &isnull)) + 1);
 	values[DEPLOYMENT_ROUTE_SEQ] =
-		Int64GetDatum(DatumGetInt64(get_column(old, DEPLOYMENT_ROUTE_SEQ, &isnull)) + 1);
-	values[DEPLOYMENT_LAST_ROLLBACK] = TimestampTzGetDatum(now);
-	nulls[DEPLOYMENT_LAST_ROLLBACK] = operation->action != MRB_ROLLBACK;
+		Int64GetDatum(DatumGetInt64(get_column(old, DEPLOYMENT_ROUTE_SEQ, &isnull)) +
+					  (operation->quiet ? 0 : 1));
+	if (operation->action > MRB_UNPUBLISH)
+		values[DEPLOYMENT_LAST_ROLLBACK] =
+			get_column(old, DEPLOYMENT_LAST_ROLLBACK,
+					   &nulls[DEPLOYMENT_LAST_ROLLBACK]);
+	else
+	{
+		values[DEPLOYMENT_LAST_ROLLBACK] = TimestampTzGetDatum(now);
+		nulls[DEPLOYMENT_LAST_ROLLBACK] = operation->action != MRB_ROLLBACK;
+	}
 	values[DEPLOYMENT_UPDATED] = strcmp(operation->outcome, "unchanged") == 0 ?
 		get_column(old, DEPLOYMENT_UPDATED, &isnull) : TimestampTzGetDatum(now);
 }
@@ -503,7 +589,8 @@ make_event(Event *event, const MrbOperation *operation, TimestampTz now,
 	values[EVENT_ATTRIBUTION] = operation->attribution != NULL ?
 		JsonbPGetDatum(operation->attribution) : make_attribution(owner);
 	values[EVENT_MARKS] =
-		DirectFunctionCall1(jsonb_in, CStringGetDatum(operation->accepted_risks));
+		DirectFunctionCall1(jsonb_in,
+							CStringGetDatum(psprintf("{%s}", operation->marks.data)));
 	values[EVENT_CREATED] = TimestampTzGetDatum(now);
 	values[EVENT_KEEP_UNTIL] = add_interval(now, &operation->keep);
 	values[EVENT_HASH] =

@@ -11,8 +11,11 @@
 
 #include "datatype/timestamp.h"
 #include "executor/tuptable.h"
+#include "lib/stringinfo.h"
 #include "storage/itemptr.h"
 #include "utils/jsonb.h"
+
+#include "operation/guards.h"
 
 struct MrbRowWrite;
 
@@ -21,6 +24,12 @@ typedef enum MrbAction
 	MRB_ROLLBACK,
 	MRB_PROMOTE,
 	MRB_UNPUBLISH,				/* no version is active afterwards */
+	/* Those that follow move nothing (note.h). */
+	MRB_HOLD,
+	MRB_RELEASE,
+	MRB_MARK_BAD,
+	MRB_CLEAR_BAD,
+	MRB_ACTIONS					/* their number */
 } MrbAction;
 
 typedef struct MrbOperation
@@ -36,6 +45,7 @@ typedef struct MrbOperation
 	const char *target_sha256;	/* may be NULL */
 	const char *serving_version_id; /* NULL: the target serves */
 	const char *state;			/* of the deployment, afterwards */
+	bool		quiet;			/* nothing is delivered */
 	bool		ask_capacity;	/* request instances from schedulers */
 	bool		runs_instances; /* the target or the previous version does */
 	const char *actor_type;
@@ -46,10 +56,21 @@ typedef struct MrbOperation
 	Interval	keep;			/* how long the audit event is kept */
 	const char *reason;			/* may be NULL */
 	Jsonb	   *attribution;	/* NULL: the deployment's own */
-	const char *accepted_risks; /* JSON object */
+	StringInfoData marks;		/* members of a JSON object for the audit
+								 * event */
 	const char *skipped;		/* JSON array: skipped versions, or NULL */
 	const char *warnings;		/* JSON array, or NULL */
 } MrbOperation;
+
+/*
+ * Add a member to the marks of the audit event: its name, and a JSON value.  The
+ * second function adds the risks that were taken.
+ */
+extern void mrb_operation_mark(MrbOperation *operation, const char *name,
+							   const char *json);
+extern void mrb_operation_mark_risks(MrbOperation *operation,
+									 const MrbFinding *artifact,
+									 const MrbGuards *guards);
 
 /* Number of columns of the deployment's row that an operation writes. */
 #define MRB_OPERATION_COLUMNS 12
@@ -69,6 +90,13 @@ typedef struct MrbWritten
 	int64		route_seq;
 	Datum		recent_served;	/* palloc'd */
 } MrbWritten;
+
+/* The action of an operation's audit event. */
+extern const char *mrb_operation_action(MrbAction action);
+
+/* Its short name, and the operation of a name that moves nothing. */
+extern const char *mrb_operation_name(MrbAction action);
+extern bool mrb_operation_find_note(const char *name, MrbAction *action);
 
 /* The caller holds the deployment's lock.  Returns the response. */
 extern Jsonb *mrb_operation_write(const MrbOperation *operation);

@@ -39,8 +39,8 @@
 #include "operation/checks.h"
 #include "operation/deployment.h"
 #include "operation/derived_columns.h"
+#include "operation/guards.h"
 #include "operation/operation.h"
-#include "operation/schema_marks.h"
 #include "operation/target.h"
 #include "operation/write_guard.h"
 
@@ -183,6 +183,7 @@ move_pointer(const Change *change)
 	if (isnull || now->state == NULL)
 		return change->trigger->tg_newtuple;	/* not-null constraints */
 
+	initStringInfo(&operation.marks);
 	if (change->active == NULL)
 		mrb_apply_unpublish(now, &operation);
 	else
@@ -214,6 +215,7 @@ judge(MrbDeployment *now, const char *asked, MrbOperation *operation)
 {
 	MrbTarget	target;
 	MrbFinding	finding;
+	MrbGuards	guards;
 
 	finding = mrb_checks_version_exists(now, asked);
 	mrb_finding_enforce(&finding);
@@ -223,13 +225,12 @@ judge(MrbDeployment *now, const char *asked, MrbOperation *operation)
 	mrb_finding_enforce(&finding);
 	mrb_target_recorded(now, &target);
 	mrb_finding_enforce(&target.artifact);
-	mrb_schema_marks_read(now);
-	finding = mrb_checks_compatible(now);
-	mrb_finding_enforce(&finding);
-
 	operation->action = now->active.id == NULL ||
 		now->target.number > now->active.number ? MRB_PROMOTE : MRB_ROLLBACK;
-	operation->accepted_risks = mrb_checks_accepted_risks(&target.artifact, &finding);
+	finding = mrb_guards_judge(now, operation->action == MRB_PROMOTE, &guards);
+	mrb_finding_enforce(&finding);
+	mrb_guards_warn(&guards);
+	mrb_operation_mark_risks(operation, &target.artifact, &guards);
 	mrb_apply(now, false, operation);
 }
 

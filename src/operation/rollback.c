@@ -24,10 +24,10 @@
 #include "operation/checks.h"
 #include "operation/deployment.h"
 #include "operation/deployment_lock.h"
+#include "operation/guards.h"
 #include "operation/operation.h"
 #include "operation/refusal.h"
 #include "operation/rollback.h"
-#include "operation/schema_marks.h"
 #include "operation/target.h"
 
 /* The findings that a plan lists. */
@@ -80,7 +80,7 @@ mrb_rollback_run(const MrbCallerRequest *request)
 	mrb_finding_enforce(&finding);
 	call = mrb_attempt_call();
 	mrb_finding_enforce(&call.actor_counts);
-	mrb_finding_enforce(&attempt.compatible);
+	mrb_guards_warn(&attempt.guards);
 
 	operation = mrb_attempt_operation(&attempt, &call);
 	response = mrb_operation_write(&operation);
@@ -114,6 +114,7 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 	MrbDeployment *seen;
 	MrbTarget	target = {0};
 	MrbFinding	finding;
+	MrbGuards	guards;
 	MrbOperation operation = {0};
 	MrbCallerRequest request = {.deployment_id = deployment_id};
 
@@ -148,9 +149,9 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 		finding = mrb_checks_artifact_kept(seen);
 		plan_finding(&plan, &finding);
 		plan_finding(&plan, &target.artifact);
-		mrb_schema_marks_read(seen);
-		finding = mrb_checks_compatible(seen);
-		plan_finding(&plan, &finding);
+		(void) mrb_guards_judge(seen, false, &guards);
+		for (int i = 0; i < guards.n; i++)
+			plan_finding(&plan, &guards.findings[i]);
 		mrb_apply(seen, false, &operation);
 	}
 
