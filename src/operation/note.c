@@ -95,7 +95,9 @@ read_arguments(FunctionCallInfo fcinfo)
 	};
 
 	if (action == NULL || !mrb_operation_find_note(action, &note.action))
-		elog(ERROR, "unknown operation: \"%s\"", action ? action : "");
+		mrb_check_argument_refuse("argument", "action", action,
+								  "No operation that moves nothing has that name.",
+								  "See the names with SELECT * FROM miosa.actions();");
 	if (!PG_ARGISNULL(ARG_ARGUMENTS))
 	{
 		Datum	   *values;

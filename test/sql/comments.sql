@@ -31,7 +31,7 @@ FROM pg_depend d JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d
 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
 	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'miosa_rollback')
 	AND p.pronamespace <> 'miosa'::regnamespace AND l.lanname <> 'c';
-\o | awk '{ n += length($0) + 1 } END { print NR < 60 ? "too few lines" : n < 130000 ? "of a size to read" : n " characters are too many" }'
+\o | awk '{ n += length($0) + 1 } END { print NR < 60 ? "too few lines" : n < 260000 ? "of a size to read" : n " characters are too many" }'
 \df+ miosa_*
 \o
 -- Every table has a primary key (logical replication needs it).

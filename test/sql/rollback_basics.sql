@@ -72,7 +72,7 @@ SELECT seq, attribution FROM miosa.audit_events WHERE deployment_id = 'dep_2' AN
 -- SET ROLE is seen although the functions run with their owner's rights.
 CREATE ROLE regress_miosa_sre NOLOGIN;
 GRANT USAGE ON SCHEMA public TO regress_miosa_sre;
-GRANT EXECUTE ON FUNCTION miosa_rollback(text, text, text, text, text, jsonb, text, boolean) TO regress_miosa_sre;
+GRANT EXECUTE ON FUNCTION miosa_rollback(text, text, text, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamptz) TO regress_miosa_sre;
 SELECT miosa_grant_tenant('regress_miosa_sre', '*', '{speak}') #>> '{data,scopes}';
 SET ROLE regress_miosa_sre;
 SELECT miosa_rollback('dep_1', 'ver_2') -> 'operation' ->> 'id';

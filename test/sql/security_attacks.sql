@@ -186,7 +186,7 @@ CREATE EVENT TRIGGER e ON ddl_command_start EXECUTE FUNCTION miosa.load_drop_gua
 CREATE FUNCTION miosa.extra() RETURNS integer LANGUAGE sql AS 'SELECT 1';
 CREATE OR REPLACE FUNCTION miosa.sees_tenant(tenant_id text) RETURNS boolean LANGUAGE sql AS 'SELECT true';
 ALTER FUNCTION miosa.sees_tenant(text) RENAME TO other;
-ALTER FUNCTION miosa_rollback(text, text, text, text, text, jsonb, text, boolean) SET search_path = attacker;
+ALTER FUNCTION miosa_rollback(text, text, text, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamptz) SET search_path = attacker;
 CREATE CAST (text AS miosa.deployments) WITHOUT FUNCTION;
 ALTER EXTENSION miosa_rollback UPDATE;
 DROP EXTENSION miosa_rollback;
