@@ -26,7 +26,9 @@ BEGIN
 			'Name it by id, host or slug.');
 	END IF;
 	-- Those of other tenants do not exist: each way of naming one passes them by.
-	SELECT p.id INTO found_id FROM miosa.deployments p WHERE p.id = name AND miosa.sees_tenant(p.tenant_id);
+	IF miosa.sees_deployment(name) THEN
+		SELECT p.id INTO found_id FROM miosa.deployments p WHERE p.id = name;
+	END IF;
 	found_id := coalesce(found_id, (miosa.domain_of_host(host)).deployment_id, miosa.seen_deployment(miosa.managed_deployment(host)));
 	IF found_id IS NOT NULL THEN
 		RETURN found_id;

@@ -44,6 +44,12 @@ LANGUAGE c STABLE STRICT LEAKPROOF PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_sees_deployment';
 COMMENT ON FUNCTION miosa.sees_deployment(text) IS 'Whether a deployment exists for the caller; one that was deleted exists for those who act for all tenants';
 
+-- Ask whether a deployment is there and has to be passed by.
+CREATE FUNCTION miosa.is_anothers_deployment(deployment_id text) RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_is_anothers_deployment';
+COMMENT ON FUNCTION miosa.is_anothers_deployment(text) IS 'Whether a deployment exists, but not for the caller; reads as much if there is none';
+
 -- Ask for all tenants.
 CREATE FUNCTION miosa.sees_all_tenants() RETURNS boolean
 LANGUAGE c STABLE LEAKPROOF PARALLEL SAFE

@@ -19,6 +19,7 @@
 
 PG_FUNCTION_INFO_V1(mrb_sees_tenant);
 PG_FUNCTION_INFO_V1(mrb_sees_deployment);
+PG_FUNCTION_INFO_V1(mrb_is_anothers_deployment);
 PG_FUNCTION_INFO_V1(mrb_sees_all_tenants);
 PG_FUNCTION_INFO_V1(mrb_sees_endpoints);
 PG_FUNCTION_INFO_V1(mrb_may);
@@ -52,6 +53,20 @@ mrb_sees_deployment(PG_FUNCTION_ARGS)
 		PG_RETURN_BOOL(true);
 	tenant_id = mrb_deployment_tenant(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_RETURN_BOOL(tenant_id != NULL && mrb_tenancy_sees(tenant_id));
+}
+
+/*
+ * miosa.is_anothers_deployment(deployment_id)
+ */
+Datum
+mrb_is_anothers_deployment(PG_FUNCTION_ARGS)
+{
+	char	   *tenant_id;
+
+	if (mrb_tenancy_sees_all())
+		PG_RETURN_BOOL(false);
+	tenant_id = mrb_deployment_tenant(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_BOOL(tenant_id != NULL && !mrb_tenancy_sees(tenant_id));
 }
 
 /*

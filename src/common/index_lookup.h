@@ -53,6 +53,12 @@ extern void mrb_index_lookup_forget_kept(void);
  */
 extern bool mrb_index_lookup_find(MrbIndexLookup *row, const char *first, const char *second);
 
+/*
+ * When no row of this key was found, read a page of the table, and count it, as if
+ * there were one: then what is read does not say that there is none.
+ */
+extern void mrb_index_lookup_pretend(MrbIndexLookup *row, const char *key);
+
 /* Call visit for each row of a key, in no particular order. */
 typedef void (*MrbIndexLookupVisit) (MrbIndexLookup *row, void *arg);
 

@@ -130,6 +130,7 @@ static MrbQuery edges_query = {
 /* What was seen of a deployment that was not. */
 static const MrbDeployment nothing = {0};
 
+static void conceal_absence(MrbIndexLookup *row, const char *id);
 static void read_version(MrbVersion *version, const char *deployment_id,
 						 const char *id, const MrbDeployment *seen);
 static const MrbVersion *find_seen(const MrbDeployment *seen, const char *id);
@@ -165,7 +166,10 @@ mrb_deployment_look(const char *id, const char *target_id,
 	if (seen == NULL)
 		seen = &nothing;
 	if (!mrb_index_lookup_find_again(&deployment_row, &seen->place, id, NULL))
+	{
+		conceal_absence(&deployment_row, id);
 		return NULL;
+	}
 	it = palloc0(sizeof(MrbDeployment));
 	it->place = deployment_row.slot->tts_tid;
 	it->id = mrb_index_lookup_text(&deployment_row, DEPLOYMENT_ID);
@@ -315,10 +319,23 @@ mrb_deployment_tenant(const char *id)
 	char	   *tenant_id;
 
 	if (!mrb_index_lookup_find(&owner_row, id, NULL))
+	{
+		conceal_absence(&owner_row, id);
 		return NULL;
+	}
 	tenant_id = mrb_index_lookup_text(&owner_row, 0);
 	mrb_index_lookup_close(&owner_row);
 	return tenant_id;
+}
+
+/*
+ * Read as much for a deployment that does not exist as for one of another tenant.
+ */
+static void
+conceal_absence(MrbIndexLookup *row, const char *id)
+{
+	if (mrb_tenancy_enforced())
+		mrb_index_lookup_pretend(row, id);
 }
 
 /*

@@ -208,6 +208,27 @@ SET client_min_messages = notice;
 SELECT function, difference FROM test.differences('regress_tenant');
 SELECT function, difference FROM test.differences('regress_stranger');
 SELECT test.digest() = :'before' AS nothing_changed;
+-- Promise: nor does the number of pages that it reads say that a foreign
+-- deployment exists, once the session has come upon the tenant.
+CREATE FUNCTION test.pages(role name, call text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	before bigint;
+BEGIN
+	FOR i IN 1 .. 3 LOOP
+		before := (SELECT sum(pg_stat_get_xact_blocks_fetched(c.oid)) FROM pg_class c WHERE c.relnamespace = 'miosa'::regnamespace AND c.relkind IN ('r', 'i'));
+		PERFORM test.say(role, call);
+	END LOOP;
+	RETURN (SELECT sum(pg_stat_get_xact_blocks_fetched(c.oid)) FROM pg_class c WHERE c.relnamespace = 'miosa'::regnamespace AND c.relkind IN ('r', 'i')) - before;
+END $$;
+CREATE TABLE test.read AS
+	SELECT c.call, test.pages('regress_tenant', c.call) AS "foreign", test.pages('regress_tenant', replace(c.call, 'foreign', 'nothere')) AS nothere
+	FROM test.calls('regress_tenant') c (call)
+	-- With the deployment and nothing else that may exist; miosa.stands_on() is
+	-- plain SQL for a view
+	WHERE c.call !~ 'stands_on' AND c.call ~ '''dep_foreign' AND translate(c.call, '(', '') !~ '_foreign_|-foreign|foreign\.|ten_foreign'
+	ORDER BY c.call COLLATE "C";
+SELECT count(*) > 50 AS many_calls, count(*) FILTER (WHERE "foreign" > 0) > 50 AS many_read FROM test.read;
+SELECT * FROM test.read WHERE "foreign" <> nothere;
 -- Promise: no relation shows a foreign row; the role's own are there.
 SELECT * FROM test.rows('regress_tenant') WHERE shown > 0;
 SELECT relation, other FROM test.rows('regress_tenant') WHERE other > 0 AND relation IN ('miosa.deployments', 'miosa.versions', 'miosa.releases',
