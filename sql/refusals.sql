@@ -51,10 +51,8 @@ BEGIN
 		FROM jsonb_to_recordset($1) r (id bigint, at bigint, count bigint, condition text, function oid, action text, acts boolean,
 			deployment_id text, version_id text, idempotency_key text, actor_type text, actor_id text, session_user_name text, client_addr text)
 		ON CONFLICT ON CONSTRAINT refusals_pkey DO NOTHING;
-	DELETE FROM miosa.refusals o WHERE o.id IN (SELECT e.id FROM miosa.refusals e
-		WHERE e.created_at < now() - '31 days'::interval ORDER BY e.created_at LIMIT 1000);
 END $$;
-COMMENT ON FUNCTION miosa.write_refusals(jsonb) IS 'Writes refused calls, and deletes those of more than 31 days ago';
+COMMENT ON FUNCTION miosa.write_refusals(jsonb) IS 'Writes refused calls';
 
 CREATE TRIGGER refusals_keep BEFORE UPDATE OR DELETE ON miosa.refusals
 	FOR EACH ROW EXECUTE FUNCTION miosa.rows_keep('30 days', 'refused calls',

@@ -60,11 +60,23 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.removed_host_expired(text, timestamptz, timestamptz) IS 'Whether a host was removed more than 30 days before a time, or is routed again';
 
+-- A day longer than the trigger refusals_keep asks for.
+CREATE FUNCTION miosa.refusals_kept() RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN '31 days'::interval;
+COMMENT ON FUNCTION miosa.refusals_kept() IS 'How long refused calls are kept';
+
+-- What a purge deletes, in this order; purge.c has the same list.
+CREATE FUNCTION miosa.purged_kinds() RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN '{idempotency_keys,audit_events,runtime_instances,removed_hosts,refusals}'::text[];
+COMMENT ON FUNCTION miosa.purged_kinds() IS 'Kinds of rows that miosa.expired_rows() lists';
+
 -- Places of rows that may be deleted: idempotency_keys that have expired,
 -- audit_events that have expired (looked for where the tenant's present plan
 -- keeps none, so one of a former plan may be found later),
 -- runtime_instances that ended or sent no heartbeat for 7 days, removed_hosts
--- of 30 days ago or that are routed again. place: next of the page before,
+-- of 30 days ago or that are routed again, refusals of 31 days ago.
+-- place: next of the page before,
 -- null for the first one; grace: only what has been so for that long; since:
 -- and not for longer than this beside, which passes over what was deleted
 -- before, null for no such limit (instances have none, and with one hosts are
@@ -88,6 +100,7 @@ DECLARE
 	after timestamptz;
 	piece tid[];
 	last timestamptz;
+	until timestamptz;
 	hosts CONSTANT integer := least(most, 1000);
 	last_host text;
 	n bigint;
@@ -154,9 +167,17 @@ BEGIN
 			rows := coalesce(piece, '{}');
 			next := CASE WHEN n >= hosts THEN last_host END;
 		END IF;
+	WHEN 'refusals' THEN
+		until := started - grace - miosa.refusals_kept();
+		SELECT array_agg(k.ctid), max(k.created_at) INTO piece, last
+			FROM (SELECT o.ctid, o.created_at FROM miosa.refusals o
+				WHERE o.created_at > coalesce(place::timestamptz, until - since, '-infinity') AND o.created_at <= until
+				ORDER BY o.created_at FETCH FIRST (most) ROWS WITH TIES) k;
+		rows := coalesce(piece, '{}');
+		next := CASE WHEN cardinality(rows) >= most THEN last END;
 	END CASE;
 END $$;
-COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Places of rows that may be deleted, page by page: of idempotency_keys, audit_events, runtime_instances or removed_hosts';
+COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Places of rows that may be deleted, page by page: of idempotency_keys, audit_events, runtime_instances, removed_hosts or refusals';
 
 -- Locks these events, but for those that are locked already.  What is returned
 -- are the oldest events of their deployments, without a gap: an event that is
@@ -222,6 +243,10 @@ BEGIN
 				SELECT r.ctid FROM miosa.removed_hosts r
 				WHERE r.ctid = ANY (piece) AND miosa.removed_host_expired(r.host, r.removed_at, clock_timestamp())
 				FOR UPDATE SKIP LOCKED));
+		WHEN 'refusals' THEN
+			DELETE FROM miosa.refusals k WHERE k.ctid = ANY (ARRAY(
+				SELECT o.ctid FROM miosa.refusals o
+				WHERE o.ctid = ANY (piece) AND o.created_at <= clock_timestamp() - miosa.refusals_kept() FOR UPDATE SKIP LOCKED));
 		END CASE;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		removed := removed + n;
@@ -252,7 +277,7 @@ DECLARE
 	places tid[];
 BEGIN
 	PERFORM miosa.check_limit(batch, 1000000);
-	FOREACH what IN ARRAY ARRAY['idempotency_keys', 'audit_events', 'runtime_instances', 'removed_hosts'] LOOP
+	FOREACH what IN ARRAY miosa.purged_kinds() LOOP
 		removed := 0;
 		place := NULL;
 		LOOP
@@ -272,7 +297,7 @@ BEGIN
 	removed := miosa.trim_route_log(batch);
 	RETURN NEXT;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Deletes expired keys and audit events, ended instances, removed hosts and old route changes';
+COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Deletes expired keys and audit events, ended instances, removed hosts, refused calls and old route changes';
 
 -- A procedure that commits can neither be SECURITY DEFINER nor set a
 -- search_path.  So all that this one does is to call functions, by their
@@ -305,7 +330,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
-	kinds CONSTANT text[] := ARRAY['idempotency_keys', 'audit_events', 'runtime_instances', 'removed_hosts'];
+	kinds CONSTANT text[] := miosa.purged_kinds();
 	piece record;
 BEGIN
 	IF kind IS NULL THEN

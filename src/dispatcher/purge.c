@@ -42,9 +42,10 @@
 /* One run of this many lists all expired rows, the others recent ones. */
 #define FULL_RUN 60
 
-/* What a run deletes; the route log comes after these. */
+/* As miosa.purged_kinds(); the route log comes after these. */
 static const char *const kinds[] = {
-	"idempotency_keys", "audit_events", "runtime_instances", "removed_hosts"
+	"idempotency_keys", "audit_events", "runtime_instances", "removed_hosts",
+	"refusals"
 };
 
 /* Columns of list_query. */

@@ -209,12 +209,15 @@ SELECT count(*), count(*) FILTER (WHERE host IN ('h8.test', 'h9.test')) AS route
 ROLLBACK;
 
 -- The procedure does all of it in transactions of its own.
+INSERT INTO miosa.refusals (id, created_at, count, condition, actor_type, actor_id, session_user_name)
+	SELECT -n, now() - n * '1 day'::interval, 1, 'INVALID_ARGUMENT', 'role', 'x', 'x' FROM unnest('{10,30,32,40}'::integer[]) n;
 INSERT INTO miosa.idempotency_keys (deployment_id, key, operation, fingerprint, response, seq, created_at, expires_at)
 	SELECT 'dep_1', 'old-' || n, 'rollback', '', '{}', 1, now() - '2 days'::interval, now() - '1 day'::interval FROM generate_series(1, 6000) n;
 SELECT pg_temp.event('gone', 'ten_1', n, '8 days') FROM generate_series(1, 2) n;
 INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id, state, updated_at) VALUES ('dep_1', 'old', 'ten_1', 'ver_1', 'stopped', now() - '8 days'::interval);
 CALL miosa_maintain();
 SELECT removed, began_at < ended_at AS took, run_by = current_user AS by FROM miosa.maintenance;
+SELECT id FROM miosa.refusals WHERE id < 0 ORDER BY id DESC;
 CALL miosa_maintain(false);
 SELECT removed FROM miosa.maintenance;
 BEGIN;
