@@ -15,6 +15,8 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
@@ -22,6 +24,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "replication/syncrep.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "utils/guc.h"
@@ -46,6 +49,7 @@ static bool dropped = false;	/* the extension, in the last transaction */
 static char last_error[ERROR_MAX] = "";
 
 static void set_locally(const char *name, const char *value);
+static XLogRecPtr end_of_wal(void);
 static bool lock_extension(void);
 static void become_owner(void);
 static void log_error(ErrorData *error);
@@ -120,6 +124,23 @@ mrb_worker_xact_commit(void)
 }
 
 /*
+ * Commit a transaction that has read what is sent now, and wait until a crash
+ * cannot undo it: others may have committed asynchronously, or without waiting for
+ * the synchronous standby that this session waits for.
+ */
+void
+mrb_worker_xact_commit_read(void)
+{
+	XLogRecPtr	end = end_of_wal();
+
+	mrb_worker_xact_commit();
+	XLogFlush(end);
+	HOLD_INTERRUPTS();
+	SyncRepWaitForLSN(end, false);
+	RESUME_INTERRUPTS();
+}
+
+/*
  * Run a function that begins and commits a transaction, and catch its error.
  */
 bool
@@ -182,6 +203,22 @@ set_locally(const char *name, const char *value)
 {
 	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/*
+ * Return where WAL ends that can be flushed.  Where it ends with a page, the place
+ * of the next record is behind the header of a page that does not exist yet.
+ */
+static XLogRecPtr
+end_of_wal(void)
+{
+	XLogRecPtr	next = GetXLogInsertRecPtr();
+
+	if (XLogSegmentOffset(next, wal_segment_size) == SizeOfXLogLongPHD)
+		return next - SizeOfXLogLongPHD;
+	if (next % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		return next - SizeOfXLogShortPHD;
+	return next;
 }
 
 /*

@@ -20,6 +20,9 @@ typedef enum MrbWorkerXactKind
 extern void mrb_worker_xact_begin(MrbWorkerXactKind kind, int lock_timeout_ms);
 extern void mrb_worker_xact_commit(void);
 
+/* Commit, after which what was read may be sent.  It waits as a commit does. */
+extern void mrb_worker_xact_commit_read(void);
+
 /* Let the open transaction commit asynchronously. */
 extern void mrb_worker_xact_async(void);
 

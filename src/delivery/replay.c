@@ -172,7 +172,7 @@ read_log(void *arg)
 	mrb_worker_xact_begin(MRB_WORKER_XACT_PASS, LOCK_MS);
 	mrb_route_log_read(log->after, CHUNK,
 					   &log->changes);
-	mrb_worker_xact_commit();
+	mrb_worker_xact_commit_read();
 }
 
 /*
@@ -221,7 +221,7 @@ read_failures(bool due, Failures *failures)
 	if (n > 0)
 		failures->routes = mrb_route_read(failures->ids, n,
 										  &failures->nroutes);
-	mrb_worker_xact_commit();
+	mrb_worker_xact_commit_read();
 }
 
 /*

@@ -162,7 +162,7 @@ read_chunk(void *arg)
 
 	mrb_worker_xact_begin(MRB_WORKER_XACT_ASYNC, 1000);
 	chunk->routes = mrb_route_read_after(chunk->after, CHUNK, &chunk->n);
-	mrb_worker_xact_commit();
+	mrb_worker_xact_commit_read();
 }
 
 /*

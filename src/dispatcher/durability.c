@@ -13,6 +13,8 @@
  * all work always waits, since the routes that it reads are the present ones,
  * and work that it leaves may have changed them.
  *
+ * What a resync and a replay read (mrb_worker_xact_commit_read()) waits likewise.
+ *
  * The epochs are the pass's own.  If the pass is lost, so is its deletion of
  * the work from the outbox: the next dispatcher takes the same changes again.
  * It must not give them lower epochs than those that edges have seen, because

@@ -69,6 +69,43 @@ for my $turn (1 .. 5)
 	is(($sink->requests)[-1]{path}, "/$version", 'as the last one');
 }
 
+# A resync reads present routes, too, also such as no pass has taken yet: none is
+# made while its first chunk of deployments is held, and the second one is read.
+$node->safe_psql('postgres', <<'EOS');
+SELECT miosa_put_deployment('last_1', 'ten_1', 'last');
+SELECT miosa_put_version('last_1', 'l' || n, n) FROM generate_series(1, 2) n;
+SELECT miosa_promote('last_1', 'l1');
+INSERT INTO miosa.deployments (id, tenant_id, name, slug) SELECT 'fill_' || n, 'ten_1', n, 'fill-' || n FROM generate_series(1, 1100) n;
+EOS
+for my $turn (1 .. 2)
+{
+	my $version = 'l' . ($turn % 2 + 1);
+	my $lock = $node->background_psql('postgres');
+	my $writer = $node->safe_psql('postgres',
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
+
+	MiosaTest::wait_ready($node, 'edge');
+	$sink->answer('^/v', hold => "turn$turn");
+	$sink->clear;
+	$node->safe_psql('postgres', "SELECT miosa_resync('edge')");
+	$sink->wait_for(1, '^/v');
+	$lock->query_safe('SET synchronous_commit = off; BEGIN;
+		SELECT FROM miosa.dispatcher_state FOR UPDATE');
+	$node->safe_psql('postgres', "SELECT pg_logical_emit_message(true, 'test', '')");
+	kill 'STOP', $writer;
+	$node->safe_psql('postgres',
+		"SET synchronous_commit = off; SELECT miosa_promote('last_1', '$version')");
+	$sink->release("turn$turn");
+	ok($sink->wait_for(1, "^/$version"), 'the second chunk has the change');
+	$node->stop('immediate');
+	eval { $lock->quit };
+	$node->start;
+	is($node->safe_psql('postgres',
+			"SELECT active_version_id FROM miosa.deployments WHERE id = 'last_1'"),
+		$version, 'what a resync has sent is known after a crash');
+}
+$sink->plain;
+
 # A pass that cannot take all work reads routes that the rest of it has changed,
 # which a commit that is not flushed may have done. What else would flush it is
 # kept from it: the next pass fails, and the WAL writer is stopped. The server
