@@ -80,20 +80,23 @@ RETURN @extschema@.miosa_put_deployment($1, (miosa.lock_deployment($1)).tenant_i
 	jsonb_build_object('state', CASE WHEN $2 IS NOT NULL THEN miosa.check_word($2, 'state', ARRAY['running', 'stopped']) END));
 COMMENT ON FUNCTION @extschema@.miosa_set_deployment(text, text, integer) IS 'Stops or starts a deployment, or changes how many instances it is to have';
 
--- Unpublish a deployment: the pointer's trigger makes the operation.
-CREATE FUNCTION @extschema@.miosa_unpublish(deployment_id text) RETURNS jsonb
+-- Unpublish from C; null when no version is active.
+CREATE FUNCTION miosa.call_unpublish(deployment_id text, idempotency_key text, reason text, expected_active text) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_call_unpublish';
+COMMENT ON FUNCTION miosa.call_unpublish(text, text, text, text) IS 'Makes no version of a deployment active; null when none was';
+
+-- Unpublish a deployment.
+CREATE FUNCTION @extschema@.miosa_unpublish(deployment_id text, idempotency_key text DEFAULT NULL, reason text DEFAULT NULL,
+	expected_active text DEFAULT NULL) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
-DECLARE
-	d miosa.deployments := miosa.lock_deployment(deployment_id);
 BEGIN
-	IF d.active_version_id IS NOT NULL THEN
-		UPDATE miosa.deployments p SET active_version_id = NULL WHERE p.id = deployment_id RETURNING p.* INTO d;
-	END IF;
-	RETURN jsonb_build_object('data', miosa.deployment_object(d));
+	RETURN coalesce(miosa.call_unpublish(deployment_id, idempotency_key, reason, expected_active),
+		(SELECT jsonb_build_object('data', miosa.deployment_object(p)) FROM miosa.deployments p WHERE p.id = deployment_id));
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_unpublish(text) IS 'Makes no version of a deployment active: edges are sent that nothing serves, and the state becomes stopped';
+COMMENT ON FUNCTION @extschema@.miosa_unpublish(text, text, text, text) IS 'Makes no version of a deployment active: edges are sent that nothing serves, and the state becomes stopped';
 
 -- Delete a deployment and all that belongs to it but its audit events.
 CREATE FUNCTION @extschema@.miosa_remove_deployment(id text) RETURNS jsonb

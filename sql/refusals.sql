@@ -24,7 +24,7 @@ COMMENT ON COLUMN miosa.refusals.created_at IS 'When the call was refused, the f
 COMMENT ON COLUMN miosa.refusals.count IS 'How many calls';
 COMMENT ON COLUMN miosa.refusals.condition IS 'Condition that was raised, as INVALID_ARGUMENT';
 COMMENT ON COLUMN miosa.refusals.function_name IS 'Function that was called, or of the trigger; null when it is gone';
-COMMENT ON COLUMN miosa.refusals.action IS 'As in miosa.audit_events, for rollbacks and promotions; else null';
+COMMENT ON COLUMN miosa.refusals.action IS 'As in miosa.audit_events, for operations; else null';
 COMMENT ON COLUMN miosa.refusals.deployment_id IS 'Deployment that the call named, which may not exist; null when there was none';
 COMMENT ON COLUMN miosa.refusals.version_id IS 'Version that the call named';
 COMMENT ON COLUMN miosa.refusals.tenant_id IS 'Owner of the deployment, if the caller acts for it; else null, and the row is shown to those who act for all tenants';

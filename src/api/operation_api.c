@@ -37,6 +37,7 @@ PG_FUNCTION_INFO_V1(miosa_promote);
 PG_FUNCTION_INFO_V1(miosa_plan);
 PG_FUNCTION_INFO_V1(mrb_call_rollback);
 PG_FUNCTION_INFO_V1(mrb_call_promote);
+PG_FUNCTION_INFO_V1(mrb_call_unpublish);
 PG_FUNCTION_INFO_V1(mrb_rollback_group);
 PG_FUNCTION_INFO_V1(mrb_actions);
 PG_FUNCTION_INFO_V1(mrb_raise_condition);
@@ -102,7 +103,7 @@ enum
 static Datum call_rollback(PG_FUNCTION_ARGS);
 static Datum call_promote(PG_FUNCTION_ARGS);
 static Datum call_plan(PG_FUNCTION_ARGS);
-static Jsonb *run_operation(FunctionCallInfo fcinfo, bool promotion);
+static Jsonb *run_operation(FunctionCallInfo fcinfo, MrbAction action);
 static bool is_true(FunctionCallInfo fcinfo, int arg);
 static MrbChoice read_choice(FunctionCallInfo fcinfo, int arg);
 static Datum call_group(PG_FUNCTION_ARGS);
@@ -129,7 +130,7 @@ miosa_rollback(PG_FUNCTION_ARGS)
 static Datum
 call_rollback(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_JSONB_P(run_operation(fcinfo, false));
+	PG_RETURN_JSONB_P(run_operation(fcinfo, MRB_ROLLBACK));
 }
 
 /*
@@ -148,7 +149,7 @@ miosa_promote(PG_FUNCTION_ARGS)
 static Datum
 call_promote(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_JSONB_P(run_operation(fcinfo, true));
+	PG_RETURN_JSONB_P(run_operation(fcinfo, MRB_PROMOTE));
 }
 
 /*
@@ -158,7 +159,7 @@ call_promote(PG_FUNCTION_ARGS)
 Datum
 mrb_call_rollback(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_JSONB_P(run_operation(fcinfo, false));
+	PG_RETURN_JSONB_P(run_operation(fcinfo, MRB_ROLLBACK));
 }
 
 /*
@@ -167,7 +168,31 @@ mrb_call_rollback(PG_FUNCTION_ARGS)
 Datum
 mrb_call_promote(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_JSONB_P(run_operation(fcinfo, true));
+	PG_RETURN_JSONB_P(run_operation(fcinfo, MRB_PROMOTE));
+}
+
+/*
+ * miosa.call_unpublish(deployment_id, idempotency_key, reason, expected_active):
+ * null when no version was active
+ */
+Datum
+mrb_call_unpublish(PG_FUNCTION_ARGS)
+{
+	MrbCallerRequest request = {
+		.action = MRB_UNPUBLISH,
+		.deployment_id = mrb_optional_text_argument(fcinfo, 0),
+		.key = mrb_optional_text_argument(fcinfo, 1),
+		.reason = mrb_caller_request_reason(mrb_optional_text_argument(fcinfo, 2)),
+		.expected_active = mrb_optional_text_argument(fcinfo, 3),
+	};
+	Jsonb	   *response;
+
+	if (request.key == NULL)
+		request.key = key_from_http_header();
+	response = mrb_rollback_run(&request);
+	if (response == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_JSONB_P(response);
 }
 
 /*
@@ -278,10 +303,10 @@ mrb_refuse_length(PG_FUNCTION_ARGS)
  * Run a rollback or a promotion with the arguments of the SQL function.
  */
 static Jsonb *
-run_operation(FunctionCallInfo fcinfo, bool promotion)
+run_operation(FunctionCallInfo fcinfo, MrbAction action)
 {
 	MrbCallerRequest request = {
-		.promotion = promotion,
+		.action = action,
 		.deployment_id = mrb_optional_text_argument(fcinfo, ARG_DEPLOYMENT),
 		.version_id = mrb_optional_text_argument(fcinfo, ARG_VERSION),
 		.key = mrb_optional_text_argument(fcinfo, ARG_KEY),
@@ -294,7 +319,7 @@ run_operation(FunctionCallInfo fcinfo, bool promotion)
 	};
 	int			console_name;
 
-	if (promotion)
+	if (action == MRB_PROMOTE)
 	{
 		request.automatic = read_choice(fcinfo, ARG_AUTOMATIC);
 		request.accept_bad = is_true(fcinfo, ARG_ACCEPT_BAD);

@@ -18,8 +18,7 @@ typedef struct MrbRefusalFields
 {
 	MrbCondition condition;
 	Oid			function;		/* that was called; InvalidOid: not known */
-	bool		operation;		/* a rollback or a promotion */
-	bool		promotion;
+	char		action[32];		/* of an operation; empty: none */
 	bool		acts;			/* the caller acts for the deployment's tenant */
 	char		deployment_id[MRB_MAX_ID + 1];
 	char		version_id[MRB_MAX_ID + 1];

@@ -130,9 +130,7 @@ put(StringInfo json, const MrbRefusal *refusal)
 	mrb_json_build_string(json, "condition",
 						  mrb_errors_condition_name(fields->condition));
 	mrb_json_build_integer(json, "function", fields->function);
-	if (fields->operation)
-		mrb_json_build_string(json, "action", fields->promotion ?
-							  "deployment.version.promote" : "deployment.rollback");
+	mrb_json_build_string(json, "action", text_or_null(fields->action));
 	mrb_json_build_boolean(json, "acts", fields->acts);
 	mrb_json_build_string(json, "deployment_id", text_or_null(fields->deployment_id));
 	mrb_json_build_string(json, "version_id", text_or_null(fields->version_id));

@@ -51,7 +51,7 @@ mrb_attempt_check(MrbAttempt *attempt)
 		return;
 	attempt->key = mrb_idempotency_check_key(request->key);
 	attempt->fingerprint =
-		mrb_idempotency_fingerprint(request->promotion ? "promote" : "rollback",
+		mrb_idempotency_fingerprint(mrb_operation_name(request->action),
 									request->version_id,
 									request->expected_active,
 									show_options(request));
@@ -88,15 +88,19 @@ mrb_attempt_look(MrbAttempt *attempt, MrbFinding *finding)
 	const MrbCallerRequest *request = attempt->request;
 	const char *id = request->deployment_id;
 
-	int			scopes = MRB_SCOPE_ROLLBACK;
-	const char *verb = "roll back";
+	static const struct
+	{
+		int			scopes;
+		const char *verb;
+	}			actions[] = {
+		[MRB_ROLLBACK] = {MRB_SCOPE_ROLLBACK, "roll back"},
+		[MRB_PROMOTE] = {MRB_SCOPE_ROLLBACK | MRB_SCOPE_DEPLOY, "promote a version"},
+		[MRB_UNPUBLISH] = {MRB_SCOPE_DEPLOY, "unpublish a deployment"},
+	};
+	int			scopes = actions[request->action].scopes;
+	const char *verb = actions[request->action].verb;
 
 	mrb_refusal_note(request, false);
-	if (request->promotion)
-	{
-		scopes |= MRB_SCOPE_DEPLOY;
-		verb = "promote a version";
-	}
 	if (attempt->key != NULL)
 	{
 		Jsonb	   *stored;
@@ -143,6 +147,8 @@ mrb_attempt_choose(MrbAttempt *attempt)
 	if (mrb_finding_refuses(mrb_checks_active_expected(seen, request->expected_active),
 							&finding))
 		return finding;
+	if (request->action == MRB_UNPUBLISH)
+		return finding;
 	if (request->version_id == NULL)
 	{
 		if (is_repeated(attempt, &finding))
@@ -162,7 +168,7 @@ mrb_attempt_choose(MrbAttempt *attempt)
 			mrb_finding_refuses(mrb_checks_version_ready(seen), &finding) ||
 			mrb_finding_refuses(mrb_checks_artifact_kept(seen), &finding))
 			return finding;
-		mrb_target_named(seen, request->promotion,
+		mrb_target_named(seen, request->action == MRB_PROMOTE,
 						 request->accept_unverified, attempt->batch, target);
 	}
 	return target->artifact;
@@ -223,6 +229,8 @@ mrb_attempt_recheck(MrbAttempt *attempt)
 	if (mrb_finding_refuses(mrb_checks_active_expected(now, request->expected_active),
 							&finding))
 		return finding;
+	if (request->action == MRB_UNPUBLISH)
+		return finding;
 
 	/*
 	 * A request without a version means the one before the version that was
@@ -240,7 +248,7 @@ mrb_attempt_recheck(MrbAttempt *attempt)
 		mrb_finding_refuses(mrb_checks_version_ready(now), &finding) ||
 		mrb_finding_refuses(mrb_checks_artifact_kept(now), &finding))
 		return finding;
-	return mrb_guards_judge(now, request->promotion, &attempt->guards);
+	return mrb_guards_judge(now, request->action == MRB_PROMOTE, &attempt->guards);
 }
 
 /*
@@ -269,10 +277,13 @@ mrb_attempt_operation(const MrbAttempt *attempt, const MrbAttemptCall *call)
 	MrbOperation operation = {0};
 	StringInfoData warnings;
 
-	mrb_apply(now, request->cutover != NULL &&
-			  strcmp(request->cutover, "immediate") == 0, &operation);
-	operation.action = request->promotion ? MRB_PROMOTE : MRB_ROLLBACK;
-	operation.target_rule = target->rule;
+	if (request->action == MRB_UNPUBLISH)
+		mrb_apply_unpublish(now, &operation);
+	else
+		mrb_apply(now, request->cutover != NULL &&
+				  strcmp(request->cutover, "immediate") == 0, &operation);
+	operation.action = request->action;
+	operation.target_rule = request->action == MRB_UNPUBLISH ? "none" : target->rule;
 	operation.actor_type = call->actor.type;
 	operation.actor_id = call->actor.id;
 	operation.key = attempt->key;
@@ -327,7 +338,7 @@ check_request(const MrbCallerRequest *request)
 	mrb_check_argument_id(request->deployment_id, "deployment id");
 	if (request->version_id != NULL)
 		mrb_check_argument_id(request->version_id, "version id");
-	else if (request->promotion)
+	else if (request->action == MRB_PROMOTE)
 		mrb_check_argument_missing("version id",
 								   psprintf("Pass the version to promote; see the candidates with %s",
 											mrb_caller_request_show(request, "candidates",

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * attempt.h
- *	  The steps of one rollback or promotion.
+ *	  The steps of one rollback, promotion or unpublishing.
  *
  *-------------------------------------------------------------------------
  */
@@ -55,7 +55,8 @@ extern void mrb_attempt_check(MrbAttempt *attempt);
 extern Jsonb *mrb_attempt_look(MrbAttempt *attempt, MrbFinding *finding);
 
 /*
- * Step 3: choose the target and check it, without a lock.  This may ask storage.
+ * Step 3: choose the target, unless the request unpublishes, and check it, without
+ * a lock.  This may ask storage.
  * The finding warns if storage did not answer and that is accepted.  With a batch
  * it may only put a request into it: then target.pending is set, and both steps
  * are taken again when the batch has run.

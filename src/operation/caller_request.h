@@ -11,6 +11,20 @@
 #include "datatype/timestamp.h"
 #include "utils/jsonb.h"
 
+/* What a call does. */
+typedef enum MrbAction
+{
+	MRB_ROLLBACK,
+	MRB_PROMOTE,
+	MRB_UNPUBLISH,				/* no version is active afterwards */
+	/* Those that follow move nothing (note.h). */
+	MRB_HOLD,
+	MRB_RELEASE,
+	MRB_MARK_BAD,
+	MRB_CLEAR_BAD,
+	MRB_ACTIONS					/* their number */
+} MrbAction;
+
 /* An argument that may be left to a setting. */
 typedef enum MrbChoice
 {
@@ -22,9 +36,9 @@ typedef enum MrbChoice
 /* The arguments of a call; all but the deployment may be NULL. */
 typedef struct MrbCallerRequest
 {
-	bool		promotion;		/* else a rollback */
+	MrbAction	action;
 	const char *deployment_id;
-	const char *version_id;		/* NULL: the previous one */
+	const char *version_id;		/* NULL: the previous one, or none */
 	const char *key;			/* idempotency key */
 	const char *reason;
 	const char *expected_active;	/* refuse if another one is active */

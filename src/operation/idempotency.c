@@ -19,9 +19,11 @@
 
 #include "base/check_argument.h"
 #include "base/miosa_rollback.h"
+#include "base/optional_text.h"
 #include "common/index_lookup.h"
 #include "common/query.h"
 #include "operation/idempotency.h"
+#include "operation/operation.h"
 #include "operation/response.h"
 
 /* Bytes of a part of a request, with its length, at most. */
@@ -286,12 +288,14 @@ read_response(const char *deployment_id, const char *key,
 static MrbFinding
 find_mismatch(const char *deployment_id, const char *key, int64 seq)
 {
+	char	   *name = mrb_index_lookup_text(&key_row, KEY_OPERATION);
+
 	return mrb_finding_fail("idempotency_key",
 							MRB_ERR_IDEMPOTENCY_PAYLOAD_MISMATCH,
 							psprintf("idempotency key \"%s\" was used for another request", key),
-							psprintf("The key belongs to operation %s#" INT64_FORMAT ", a %s at %s.",
+							psprintf("The key belongs to operation %s#" INT64_FORMAT ", %s %s at %s.",
 									 deployment_id, seq,
-									 mrb_index_lookup_text(&key_row, KEY_OPERATION),
+									 name[0] == 'u' ? "an" : "a", name,
 									 timestamptz_to_str(mrb_index_lookup_timestamp(&key_row,
 																				   KEY_CREATED_AT))),
 							"A new request needs a new key: SELECT gen_random_uuid();");
@@ -314,14 +318,20 @@ mark_if_superseded(const char *deployment_id, MrbResponse *response, int64 seq,
 	if (present_seq == seq)
 		return mrb_finding_hold("idempotency_key");
 	target_id = mrb_response_target(response);
-	if (target_id == NULL ||
-		(present_version != NULL && strcmp(target_id, present_version) == 0))
+	if (mrb_optional_text_equals(target_id, present_version))
+		return mrb_finding_hold("idempotency_key");
+
+	/* A response without a target is one that cannot be read, else. */
+	if (target_id == NULL &&
+		strcmp(mrb_index_lookup_text(&key_row, KEY_OPERATION),
+			   mrb_operation_name(MRB_UNPUBLISH)) != 0)
 		return mrb_finding_hold("idempotency_key");
 
 	message = psprintf("deployment \"%s\" has moved since", deployment_id);
 	detail = psprintf("This is the result of operation %s#" INT64_FORMAT
-					  ", which made \"%s\" active; %s.",
-					  deployment_id, seq, target_id,
+					  ", which made %s active; %s.",
+					  deployment_id, seq,
+					  target_id ? psprintf("\"%s\"", target_id) : "no version",
 					  present_version ?
 					  psprintf("active now is \"%s\"", present_version) :
 					  "no version is active now");

@@ -15,22 +15,10 @@
 #include "storage/itemptr.h"
 #include "utils/jsonb.h"
 
+#include "operation/caller_request.h"
 #include "operation/guards.h"
 
 struct MrbRowWrite;
-
-typedef enum MrbAction
-{
-	MRB_ROLLBACK,
-	MRB_PROMOTE,
-	MRB_UNPUBLISH,				/* no version is active afterwards */
-	/* Those that follow move nothing (note.h). */
-	MRB_HOLD,
-	MRB_RELEASE,
-	MRB_MARK_BAD,
-	MRB_CLEAR_BAD,
-	MRB_ACTIONS					/* their number */
-} MrbAction;
 
 typedef struct MrbOperation
 {

@@ -28,6 +28,7 @@
 #include "common/refusal_ring.h"
 #include "common/registry.h"
 #include "operation/actor.h"
+#include "operation/operation.h"
 #include "operation/refusal.h"
 
 /* The request that is under way; all zeroes: none. */
@@ -59,8 +60,8 @@ mrb_refusal_install(void)
 void
 mrb_refusal_note(const MrbCallerRequest *request, bool acts)
 {
-	noted.operation = true;
-	noted.promotion = request->promotion;
+	copy_text(noted.action, sizeof(noted.action),
+			  mrb_operation_action(request->action));
 	noted.acts = acts;
 	copy_text(noted.deployment_id, sizeof(noted.deployment_id),
 			  request->deployment_id);

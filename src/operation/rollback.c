@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * rollback.c
- *	  Rollback and promotion of one deployment, and plans of them.
+ *	  Rollback, promotion and unpublishing of one deployment, and plans.
  *
- * Both take the steps of attempt.c, one after the other, and raise the first
+ * All take the steps of attempt.c, one after the other, and raise the first
  * finding that refuses.  A plan lists all findings instead.
  *
  *-------------------------------------------------------------------------
@@ -48,7 +48,7 @@ static Jsonb *show_plan(const Plan *plan, const MrbDeployment *seen,
 static void plan_finding(Plan *plan, const MrbFinding *finding);
 
 /*
- * Run a rollback or a promotion.
+ * Run an operation.  NULL: nothing was active that could be unpublished.
  */
 Jsonb *
 mrb_rollback_run(const MrbCallerRequest *request)
@@ -78,6 +78,11 @@ mrb_rollback_run(const MrbCallerRequest *request)
 		return replay(response);
 	finding = mrb_attempt_recheck(&attempt);
 	mrb_finding_enforce(&finding);
+	if (request->action == MRB_UNPUBLISH && attempt.now->active.id == NULL)
+	{
+		mrb_refusal_forget();
+		return NULL;
+	}
 	call = mrb_attempt_call();
 	mrb_finding_enforce(&call.actor_counts);
 	mrb_guards_warn(&attempt.guards);

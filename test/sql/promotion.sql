@@ -62,4 +62,26 @@ SELECT test.code($$SELECT miosa_rollback('dep_1')$$);
 SELECT test.op(miosa_promote('dep_1', 'ver_3'));
 SELECT test.op(miosa_rollback('dep_1'));
 
+-- Promise: unpublishing takes a key, a reason and the expected version, as other
+-- operations do, and is replayed.
+SELECT test.deployment('dep_2', 3);
+SELECT test.op(miosa_promote('dep_2', 'ver_2'));
+SELECT test.refusal($$SELECT miosa_unpublish('dep_2', expected_active => 'ver_1')$$);
+SELECT test.refusal($$SELECT miosa_unpublish('dep_2', '')$$);
+SELECT test.refusal($$SELECT miosa_unpublish('dep_2', reason => E'a\nb')$$);
+SELECT test.refusal(format('SELECT miosa_unpublish(''dep_2'', reason => %L)', repeat('x', 5000)));
+SELECT test.refusal($$SELECT miosa_unpublish('dep_9', 'key-1')$$);
+SELECT miosa_unpublish('dep_2', 'key-u', 'end of life', 'ver_2') AS first \gset
+SELECT miosa_unpublish('dep_2', 'key-u', 'end of life', 'ver_2') = :'first'::jsonb AS replayed;
+SELECT :'first'::jsonb -> 'operation' AS operation, :'first'::jsonb #> '{data,active_version_id}' AS active, :'first'::jsonb #> '{data,state}' AS state;
+SELECT test.refusal($$SELECT miosa_unpublish('dep_2', 'key-u')$$);
+SELECT test.refusal($$SELECT miosa_rollback('dep_2', 'ver_1', 'key-u')$$);
+-- Where nothing is active nothing is done, and the key stays free.
+SELECT miosa_unpublish('dep_2', 'key-v') -> 'operation' AS none, miosa_unpublish('dep_2') #>> '{data,id}' AS id;
+SELECT test.op(miosa_promote('dep_2', 'ver_2', 'key-v'));
+SELECT miosa_unpublish('dep_2', 'key-u', 'end of life', 'ver_2') - 'data' AS superseded;
+SELECT seq, action, outcome, target_rule, previous_version_id, target_version_id, idempotency_key, reason FROM miosa.audit_events WHERE deployment_id = 'dep_2' ORDER BY seq;
+SELECT operation, key FROM miosa.idempotency_keys WHERE deployment_id = 'dep_2' ORDER BY seq;
+SELECT miosa_audit_verify('dep_2') #- '{data,head}' AS chain;
+
 \i :cleanup
