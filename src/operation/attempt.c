@@ -385,7 +385,7 @@ is_repeated(const MrbAttempt *attempt, MrbFinding *finding)
 void
 mrb_attempt_list_warning(StringInfo warnings, const MrbFinding *finding)
 {
-	if (finding->severity != MRB_WARNS)
+	if (!mrb_finding_warns(finding))
 		return;
 	mrb_json_build_object(warnings, NULL);
 	mrb_json_build_string(warnings, "code", finding->warning);

@@ -63,6 +63,31 @@ mrb_finding_warn(const char *name, const char *warning, const char *message,
 }
 
 /*
+ * Make the finding of a check that lacks what it judges by.  Without a warning it
+ * is shown by plans only.
+ */
+MrbFinding
+mrb_finding_unknown(const char *name, const char *warning, const char *message,
+					const char *detail, const char *hint, const char *risk)
+{
+	MrbFinding	it = mrb_finding_warn(name, warning, message, detail, hint);
+
+	it.severity = MRB_UNKNOWN;
+	it.risk = risk;
+	return it;
+}
+
+/*
+ * Whether a finding warns.
+ */
+bool
+mrb_finding_warns(const MrbFinding *finding)
+{
+	return finding->severity == MRB_WARNS ||
+		(finding->severity == MRB_UNKNOWN && finding->warning != NULL);
+}
+
+/*
  * Turn a failure whose risk is accepted into a warning.
  */
 MrbFinding
@@ -95,7 +120,7 @@ mrb_finding_enforce(const MrbFinding *finding)
 	if (finding->severity == MRB_FAILS)
 		mrb_raise(finding->condition, finding->message, finding->detail,
 				  finding->hint);
-	if (finding->severity == MRB_WARNS)
+	if (mrb_finding_warns(finding))
 		ereport(WARNING,
 				(errmsg_internal("%s", finding->message),
 				 finding->detail ? errdetail_internal("%s", finding->detail) : 0,

@@ -16,6 +16,8 @@
 typedef enum MrbSeverity
 {
 	MRB_HOLDS,
+	MRB_UNKNOWN,				/* proceeds, since nobody knows; warns if it
+								 * has a warning */
 	MRB_WARNS,					/* proceeds with a warning */
 	MRB_FAILS,					/* refused with a condition */
 } MrbSeverity;
@@ -25,7 +27,7 @@ typedef struct MrbFinding
 	const char *name;			/* its name in miosa_plan() */
 	MrbSeverity severity;
 	MrbCondition condition;		/* if it fails */
-	const char *warning;		/* code, if it warns */
+	const char *warning;		/* code, if it warns; else NULL */
 	const char *message;		/* the texts, unless it holds */
 	const char *detail;
 	const char *hint;
@@ -41,6 +43,13 @@ extern MrbFinding mrb_finding_fail(const char *name, MrbCondition condition,
 extern MrbFinding mrb_finding_warn(const char *name, const char *warning,
 								   const char *message, const char *detail,
 								   const char *hint);
+
+extern MrbFinding mrb_finding_unknown(const char *name, const char *warning,
+									  const char *message, const char *detail,
+									  const char *hint, const char *risk);
+
+/* Whether the operation proceeds with a warning. */
+extern bool mrb_finding_warns(const MrbFinding *finding);
 
 /*
  * The warning that a failure becomes whose risk is accepted.  risk is a member

@@ -344,13 +344,13 @@ void
 mrb_operation_mark_risks(MrbOperation *operation, const MrbFinding *artifact,
 						 const MrbGuards *guards)
 {
-	if (artifact->severity == MRB_WARNS && artifact->risk != NULL)
+	if (mrb_finding_warns(artifact) && artifact->risk != NULL)
 		append_mark(operation, artifact->risk);
 	for (int i = 0; i < guards->n; i++)
 	{
 		const MrbFinding *finding = &guards->findings[i];
 
-		if (finding->severity == MRB_WARNS && finding->risk != NULL)
+		if (mrb_finding_warns(finding) && finding->risk != NULL)
 			append_mark(operation, finding->risk);
 	}
 }

@@ -223,6 +223,7 @@ plan_finding(Plan *plan, const MrbFinding *finding)
 
 	static const char *const results[] = {
 		[MRB_HOLDS] = "ok",
+		[MRB_UNKNOWN] = "unknown",
 		[MRB_WARNS] = "warning",
 		[MRB_FAILS] = "failed",
 	};
