@@ -123,6 +123,8 @@ OBJS = \
 	src/operation/finding.o \
 	src/operation/group.o \
 	src/operation/guards.o \
+	src/operation/schema_guard.o \
+	src/operation/requirements.o \
 	src/operation/note.o \
 	src/operation/idempotency.o \
 	src/operation/operation.o \
@@ -238,6 +240,7 @@ SQL_PIECES = \
 	sql/refusals.sql \
 	sql/artifact_gc.sql \
 	sql/manage.sql \
+	sql/schemas.sql \
 	sql/console_text.sql \
 	sql/console.sql \
 	sql/status.sql \
@@ -273,6 +276,7 @@ REGRESS = \
 	user_objects \
 	pointer \
 	marks \
+	schema_guard \
 	warnings \
 	capacity_switch \
 	instances \

@@ -156,6 +156,8 @@ CREATE CONSTRAINT TRIGGER configuration AFTER INSERT OR UPDATE OR DELETE ON mios
 	FOR EACH ROW EXECUTE FUNCTION miosa.configuration_event('id', 'created_at,updated_at');
 CREATE CONSTRAINT TRIGGER configuration AFTER INSERT OR UPDATE OR DELETE ON miosa.tenant_members DEFERRABLE INITIALLY DEFERRED
 	FOR EACH ROW EXECUTE FUNCTION miosa.configuration_event('tenant_id,role_name', 'granted_at');
+CREATE CONSTRAINT TRIGGER configuration AFTER INSERT OR UPDATE OR DELETE ON miosa.schemas DEFERRABLE INITIALLY DEFERRED
+	FOR EACH ROW EXECUTE FUNCTION miosa.configuration_event('tenant_id,name', 'version,compatible_from,applied_at,reported_by,reported_at');
 -- Of the tables that are fed, what takes something away or moves it.
 CREATE CONSTRAINT TRIGGER configuration AFTER DELETE OR UPDATE OF fqdn, deployment_id ON miosa.domains DEFERRABLE INITIALLY DEFERRED
 	FOR EACH ROW EXECUTE FUNCTION miosa.configuration_event('fqdn', 'created_at,updated_at');

@@ -72,13 +72,14 @@ COMMENT ON FUNCTION @extschema@.miosa_remove_plan(text) IS 'Removes a plan that 
 -- Deployments.
 
 -- Stop and start a deployment, and change how many instances it has.
-CREATE FUNCTION @extschema@.miosa_set_deployment(id text, state text DEFAULT NULL, desired_replicas integer DEFAULT NULL)
+CREATE FUNCTION @extschema@.miosa_set_deployment(id text, state text DEFAULT NULL, desired_replicas integer DEFAULT NULL,
+	schema_name text DEFAULT NULL)
 RETURNS jsonb
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 RETURN @extschema@.miosa_put_deployment($1, (miosa.lock_deployment($1)).tenant_id, NULL::text, NULL::text, NULL::text, $3,
-	jsonb_build_object('state', CASE WHEN $2 IS NOT NULL THEN miosa.check_word($2, 'state', ARRAY['running', 'stopped']) END));
-COMMENT ON FUNCTION @extschema@.miosa_set_deployment(text, text, integer) IS 'Stops or starts a deployment, or changes how many instances it is to have';
+	jsonb_build_object('state', CASE WHEN $2 IS NOT NULL THEN miosa.check_word($2, 'state', ARRAY['running', 'stopped']) END, 'schema_name', $4));
+COMMENT ON FUNCTION @extschema@.miosa_set_deployment(text, text, integer, text) IS 'Stops or starts a deployment, or changes how many instances it is to have, or which schema its versions work with';
 
 -- Unpublish from C; null when no version is active.
 CREATE FUNCTION miosa.call_unpublish(deployment_id text, idempotency_key text, reason text, expected_active text) RETURNS jsonb

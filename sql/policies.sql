@@ -15,6 +15,7 @@ BEGIN
 				WHEN 'members' THEN 'miosa.sees_tenant(tenant_id) OR miosa.sees_all_tenants()'
 				WHEN 'deployment' THEN 'miosa.sees_deployment(deployment_id)'
 				WHEN 'refusals' THEN 'CASE WHEN tenant_id IS NULL THEN miosa.sees_all_tenants() ELSE miosa.sees_tenant(tenant_id) END'
+				WHEN 'schemas' THEN 'CASE WHEN tenant_id = ''*'' THEN miosa.sees_all_tenants() ELSE miosa.sees_tenant(tenant_id) END'
 				WHEN 'all' THEN 'miosa.sees_all_tenants()'
 				WHEN 'endpoints' THEN 'miosa.sees_endpoints()' END AS seen,
 			CASE r.kind
@@ -27,6 +28,7 @@ BEGIN
 			('domains', 'tenant'), ('audit_events', 'tenant'),
 			('capacity', 'deployment'), ('idempotency_keys', 'deployment'), ('outbox', 'deployment'), ('route_log', 'deployment'),
 			('audit_checkpoints', 'deployment'), ('audit_statements', 'all'), ('audit_receivers', 'all'),
+			('schemas', 'schemas'), ('schema_reports', 'schemas'),
 			('refusals', 'refusals'), ('configuration_events', 'all'), ('configuration_chains', 'all'),
 			('removed_hosts', 'deployment'), ('delivery_failures', 'deployment'),
 			('endpoints', 'endpoints'), ('endpoint_state', 'endpoints'), ('storages', 'endpoints'), ('secrets', 'endpoints')) r (name, kind)

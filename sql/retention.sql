@@ -68,14 +68,15 @@ COMMENT ON FUNCTION miosa.refusals_kept() IS 'How long refused calls are kept';
 -- What a purge deletes, in this order; purge.c has the same list.
 CREATE FUNCTION miosa.purged_kinds() RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN '{idempotency_keys,audit_events,runtime_instances,removed_hosts,refusals}'::text[];
+RETURN '{idempotency_keys,audit_events,runtime_instances,removed_hosts,refusals,schema_reports}'::text[];
 COMMENT ON FUNCTION miosa.purged_kinds() IS 'Kinds of rows that miosa.expired_rows() lists';
 
 -- Places of rows that may be deleted: idempotency_keys that have expired,
 -- audit_events that have expired (looked for where the tenant's present plan
 -- keeps none, so one of a former plan may be found later),
 -- runtime_instances that ended or sent no heartbeat for 7 days, removed_hosts
--- of 30 days ago or that are routed again, refusals of 31 days ago.
+-- of 30 days ago or that are routed again, refusals of 31 days ago,
+-- schema_reports past their keep_until.
 -- place: next of the page before,
 -- null for the first one; grace: only what has been so for that long; since:
 -- and not for longer than this beside, which passes over what was deleted
@@ -113,6 +114,13 @@ BEGIN
 			FROM (SELECT o.ctid, o.expires_at FROM miosa.idempotency_keys o
 				WHERE o.expires_at > coalesce(place::timestamptz, started - grace - since, '-infinity') AND o.expires_at <= started - grace
 				ORDER BY o.expires_at FETCH FIRST (most) ROWS WITH TIES) k;
+		rows := coalesce(piece, '{}');
+		next := CASE WHEN cardinality(rows) >= most THEN last END;
+	WHEN 'schema_reports' THEN
+		SELECT array_agg(k.ctid), max(k.keep_until) INTO piece, last
+			FROM (SELECT r.ctid, r.keep_until FROM miosa.schema_reports r
+				WHERE r.keep_until > coalesce(place::timestamptz, started - grace - since, '-infinity') AND r.keep_until < started - grace
+				ORDER BY r.keep_until FETCH FIRST (most) ROWS WITH TIES) k;
 		rows := coalesce(piece, '{}');
 		next := CASE WHEN cardinality(rows) >= most THEN last END;
 	WHEN 'audit_events' THEN
@@ -177,7 +185,7 @@ BEGIN
 		next := CASE WHEN cardinality(rows) >= most THEN last END;
 	END CASE;
 END $$;
-COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Places of rows that may be deleted, page by page: of idempotency_keys, audit_events, runtime_instances, removed_hosts or refusals';
+COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Places of rows that may be deleted, page by page: of idempotency_keys, audit_events, runtime_instances, removed_hosts, refusals or schema_reports';
 
 -- Locks these events, but for those that are locked already.  What is returned
 -- are the oldest events of their deployments, without a gap: an event that is
@@ -227,6 +235,10 @@ BEGIN
 			DELETE FROM miosa.idempotency_keys k WHERE k.ctid = ANY (ARRAY(
 				SELECT o.ctid FROM miosa.idempotency_keys o
 				WHERE o.ctid = ANY (piece) AND o.expires_at <= clock_timestamp() FOR UPDATE SKIP LOCKED));
+		WHEN 'schema_reports' THEN
+			DELETE FROM miosa.schema_reports k WHERE k.ctid = ANY (ARRAY(
+				SELECT r.ctid FROM miosa.schema_reports r
+				WHERE r.ctid = ANY (piece) AND r.keep_until < now() FOR UPDATE SKIP LOCKED));
 		WHEN 'audit_events' THEN
 			piece := miosa.first_events(piece);
 			INSERT INTO miosa.audit_checkpoints AS c (deployment_id, seq, hash)

@@ -108,15 +108,17 @@ BEGIN
 		('miosa_viewer', 'USAGE', 'miosa'),
 		('miosa_viewer', 'EXECUTE', 'miosa_deployment miosa_version miosa_versions miosa_plan miosa_audit_log
 			miosa_route miosa_routes_since miosa_convergence miosa_wait_converged
-			miosa.status miosa.verdict miosa.candidates miosa.history miosa.wildcard_gaps'),
+			miosa.status miosa.verdict miosa.candidates miosa.history miosa.wildcard_gaps
+			miosa.schema_fits'),
 		('miosa_viewer', 'SELECT', 'miosa.plans miosa.own_plans miosa.shipped_plans miosa.tenants miosa.deployments
 			miosa.runtime_instances miosa.capacity miosa.storages miosa.domains miosa.audit_events miosa.refusals
 			miosa.outbox miosa.route_log miosa.removed_hosts miosa.adapters miosa.endpoints miosa.endpoint_state
 			miosa.delivery_failures miosa.dispatcher_state miosa.maintenance miosa.tenant_members
 			miosa.hosts miosa.routes miosa.live_instances miosa.progress miosa.overdue
+			miosa.schemas miosa.schema_reports
 			miosa_collectable_releases miosa.release_keeping miosa.collectable_artifacts miosa.scarcely_restorable'),
 		-- All columns but those of URIs, which may be presigned.
-		('miosa_viewer', 'SELECT (deployment_id, id, tenant_id, version_number, kind, state, promoted_over, promotion_seq, pinned, created_by,
+		('miosa_viewer', 'SELECT (deployment_id, id, tenant_id, version_number, kind, state, promoted_over, promotion_seq, pinned, schema_version, schema_min, schema_max, created_by,
 			source_sandbox_id, build_id, workspace_id, project_id, external_workspace_id, external_user_id, external_project_id,
 			artifact_manifest, artifact_sha256, source_sha256, runtime_image, runtime_command, health_check_path, runtime_port,
 			metadata, promoted_at, last_served_at, archived_at, created_at, updated_at)', 'miosa.versions'),
@@ -143,8 +145,9 @@ BEGIN
 		-- To feed versions and promote them: for CI.
 		('miosa_deployer', 'EXECUTE', 'miosa_put_version miosa_set_version_state miosa_archive_version miosa_promote miosa.promote'),
 
-		-- To report running instances.
+		-- To report running instances, and schemas: for migration tools.
 		('miosa_agent', 'EXECUTE', 'miosa_report_instance'),
+		('miosa_agent, miosa_deployer', 'EXECUTE', 'miosa_report_schema'),
 
 		-- To read the audit trail, and who has which rights.
 		('miosa_auditor', 'USAGE', 'miosa'),
@@ -158,7 +161,7 @@ BEGIN
 
 		-- To set up everything.  Of a secret it is the name that can be read.
 		('miosa_admin', 'EXECUTE', 'miosa_put_plan miosa_remove_plan miosa_put_tenant miosa_remove_tenant
-			miosa_grant_tenant miosa_revoke_tenant
+			miosa_grant_tenant miosa_revoke_tenant miosa_put_schema miosa_remove_schema
 			miosa_put_deployment miosa_set_deployment miosa_unpublish miosa_remove_deployment
 			miosa_put_domain miosa_remove_domain miosa_put_adapter miosa_remove_adapter
 			miosa_put_endpoint miosa_set_endpoint miosa_remove_endpoint miosa_put_secret miosa_remove_secret
@@ -209,5 +212,7 @@ SELECT pg_extension_config_dump('miosa.audit_events', '');
 SELECT pg_extension_config_dump('miosa.audit_checkpoints', '');
 SELECT pg_extension_config_dump('miosa.audit_statements', '');
 SELECT pg_extension_config_dump('miosa.refusals', '');
+SELECT pg_extension_config_dump('miosa.schemas', '');
+SELECT pg_extension_config_dump('miosa.schema_reports', '');
 SELECT pg_extension_config_dump('miosa.configuration_events', '');
 SELECT pg_extension_config_dump('miosa.configuration_chains', '');

@@ -104,6 +104,7 @@ CREATE TABLE miosa.deployments (
 		CONSTRAINT "route_ttl must be from 0 to 1 year" CHECK (route_ttl BETWEEN '0' AND '1 year'),
 	last_rollback_at timestamptz,
 	waiting_since timestamptz,
+	schema_name text COLLATE "C",
 	owner_id text,
 	workspace_id text,
 	project_id text,
@@ -144,6 +145,7 @@ COMMENT ON COLUMN miosa.deployments.audit_head IS 'Hash of the newest audit even
 COMMENT ON COLUMN miosa.deployments.route_ttl IS 'How long edges may keep a route by themselves; at most 1 year';
 COMMENT ON COLUMN miosa.deployments.last_rollback_at IS 'When the newest operation was made, if that was a rollback; null otherwise';
 COMMENT ON COLUMN miosa.deployments.waiting_since IS 'Since when the active version waits for instances; null when routes resolve to it';
+COMMENT ON COLUMN miosa.deployments.schema_name IS 'Schema in miosa.schemas that its versions work with; null: none is checked';
 COMMENT ON COLUMN miosa.deployments.owner_id IS 'Owner within the tenant';
 COMMENT ON COLUMN miosa.deployments.workspace_id IS 'Workspace of the platform';
 COMMENT ON COLUMN miosa.deployments.project_id IS 'Project of the platform';
@@ -171,6 +173,9 @@ CREATE TABLE miosa.versions (
 	promoted_over text COLLATE "C",
 	promotion_seq bigint,
 	pinned boolean NOT NULL DEFAULT false,
+	schema_version bigint,
+	schema_min bigint,
+	schema_max bigint,
 	created_by text,
 	source_sandbox_id text,
 	build_id text,
@@ -211,6 +216,9 @@ COMMENT ON COLUMN miosa.versions.state IS 'created, building, ready, failed or a
 COMMENT ON COLUMN miosa.versions.promoted_over IS 'Version that was active when this one was last promoted: where a rollback returns to';
 COMMENT ON COLUMN miosa.versions.promotion_seq IS 'Operation that last promoted it; null when none ever did';
 COMMENT ON COLUMN miosa.versions.pinned IS 'Never archived and its artifact never collected';
+COMMENT ON COLUMN miosa.versions.schema_version IS 'Version of the schema that the code was built for; null: unknown';
+COMMENT ON COLUMN miosa.versions.schema_min IS 'Lowest version of the schema that it works with; null: not said';
+COMMENT ON COLUMN miosa.versions.schema_max IS 'Highest version of the schema that it works with; null: not said';
 COMMENT ON COLUMN miosa.versions.created_by IS 'User who made it';
 COMMENT ON COLUMN miosa.versions.source_sandbox_id IS 'Sandbox it was made from';
 COMMENT ON COLUMN miosa.versions.build_id IS 'Build that made it';

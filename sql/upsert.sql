@@ -273,6 +273,10 @@ BEGIN
 	IF new.slug IS DISTINCT FROM old.slug OR slug IS NOT NULL THEN
 		PERFORM miosa.check_slug(new.slug, 'slug');
 	END IF;
+	new.schema_name := nullif(new.schema_name, '');
+	IF new.schema_name IS DISTINCT FROM old.schema_name AND new.schema_name IS NOT NULL THEN
+		PERFORM miosa.check_schema_name(new.schema_name);
+	END IF;
 	-- A mirror of a deployment does not know that it waits for instances.
 	IF new.state = 'running' AND old.serving_version_id IS NOT NULL THEN
 		new.state := old.state;
@@ -284,6 +288,7 @@ BEGIN
 				workspace_id = new.workspace_id, project_id = new.project_id, source_type = new.source_type,
 				auto_deploy = new.auto_deploy, custom_domain_id = new.custom_domain_id,
 				linked_database_id = new.linked_database_id, deployment_product = new.deployment_product,
+				schema_name = new.schema_name,
 				metadata = new.metadata, external_workspace_id = new.external_workspace_id,
 				external_user_id = new.external_user_id, external_project_id = new.external_project_id,
 				public_url = new.public_url, auto_subdomain = new.auto_subdomain,
@@ -394,6 +399,38 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.put_release(miosa.deployments, miosa.versions, jsonb) IS 'Inserts or changes the release of a version, with the fields that were given; null when there is none';
 
+-- Check the name of a schema.
+CREATE FUNCTION miosa.check_schema_name(value text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+	IF coalesce(value, '') !~ '^[A-Za-z0-9._:-]{1,255}$' THEN
+		PERFORM miosa.refuse_value('argument', 'schema_name', value, NULL,
+			'A name has 1 to 255 characters of A-Z a-z 0-9 . _ : and -.');
+	END IF;
+	RETURN value;
+END $$;
+COMMENT ON FUNCTION miosa.check_schema_name(text) IS 'The value if it can be the name of a schema, else INVALID_ARGUMENT';
+
+-- Check what a version says of the schema that it works with.
+CREATE FUNCTION miosa.check_schema_range(schema_version bigint, schema_min bigint, schema_max bigint) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	negative record;
+BEGIN
+	SELECT f.name, f.value INTO negative
+		FROM (VALUES ('schema_version', schema_version), ('schema_min', schema_min), ('schema_max', schema_max)) f (name, value)
+		WHERE f.value < 0 ORDER BY f.name LIMIT 1;
+	IF FOUND THEN
+		PERFORM miosa.refuse_value('field', negative.name, negative.value::text, NULL, 'Versions of a schema are whole numbers from 0.');
+	ELSIF schema_min > schema_max OR schema_version < schema_min OR schema_version > schema_max THEN
+		PERFORM miosa.refuse_value('field', 'schema_version', coalesce(schema_version::text, 'null'),
+			format('schema_min is %s, schema_max is %s.', coalesce(schema_min::text, 'null'), coalesce(schema_max::text, 'null')),
+			'A version works with the schema that it was built for: schema_min <= schema_version <= schema_max.');
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.check_schema_range(bigint, bigint, bigint) IS 'Raises INVALID_ARGUMENT for numbers of a version that contradict each other';
+
 -- Upsert a version and its release; a repetition of an earlier call changes
 -- nothing.
 CREATE FUNCTION @extschema@.miosa_put_version(deployment_id text, id text, version_number integer DEFAULT NULL,
@@ -447,6 +484,9 @@ BEGIN
 	new.promoted_at := greatest(old.promoted_at, new.promoted_at);
 	new.archived_at := coalesce(old.archived_at, new.archived_at);
 	PERFORM miosa.refuse_administered(given, to_jsonb(old), to_jsonb(new));
+	IF num_nonnulls(new.schema_version, new.schema_min, new.schema_max) > 0 THEN
+		PERFORM miosa.check_schema_range(new.schema_version, new.schema_min, new.schema_max);
+	END IF;
 	IF old.state IN ('created', 'building') THEN
 		new.artifact_uri := coalesce(new.artifact_uri, storage_uri);
 		new.artifact_sha256 := lower(coalesce(new.artifact_sha256, sha256) COLLATE "C");
@@ -463,6 +503,7 @@ BEGIN
 	IF new IS DISTINCT FROM old THEN
 		UPDATE miosa.versions v SET version_number = new.version_number, kind = new.kind, state = new.state,
 				promoted_over = new.promoted_over, pinned = new.pinned, created_by = new.created_by,
+				schema_version = new.schema_version, schema_min = new.schema_min, schema_max = new.schema_max,
 				source_sandbox_id = new.source_sandbox_id, build_id = new.build_id,
 				workspace_id = new.workspace_id, project_id = new.project_id,
 				external_workspace_id = new.external_workspace_id, external_user_id = new.external_user_id,

@@ -47,6 +47,7 @@ static const struct
 	{"miosa_remove_domain",.open = true},
 	{"miosa_remove_deployment",.deployment = "id"},
 	{"miosa_report_instance",.scopes = MRB_SCOPE_REPORT},
+	{"miosa_report_schema",.open = true},
 	{"miosa_resend",.open = true},
 	{"miosa_route",.open = true},
 	{"miosa_routes_since",.open = true},

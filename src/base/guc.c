@@ -46,6 +46,7 @@ char	   *mrb_managed_domain;
 int			mrb_max_databases;
 int			mrb_max_endpoints;
 int			mrb_on_incompatible;
+int			mrb_on_schema_mismatch;
 char	   *mrb_secret_directory;
 char	   *mrb_site;
 int			mrb_stage_wait;
@@ -248,6 +249,13 @@ define_settings_m_to_z(void)
 							 "Action when a schema change is marked as incompatible with older versions.",
 							 NULL,
 							 &mrb_on_incompatible, MRB_INCOMPATIBLE_WARN,
+							 on_incompatible_options,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+
+	DefineCustomEnumVariable("miosa_rollback.on_schema_mismatch",
+							 "Action when a version does not fit the schema that was reported.",
+							 NULL,
+							 &mrb_on_schema_mismatch, MRB_INCOMPATIBLE_WARN,
 							 on_incompatible_options,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 

@@ -44,6 +44,7 @@ extern char *mrb_managed_domain;
 extern int	mrb_max_databases;
 extern int	mrb_max_endpoints;
 extern int	mrb_on_incompatible;	/* MrbOnIncompatible */
+extern int	mrb_on_schema_mismatch; /* MrbOnIncompatible */
 extern char *mrb_secret_directory;
 extern char *mrb_site;
 extern int	mrb_stage_wait;		/* milliseconds */

@@ -45,7 +45,8 @@
 /* As miosa.purged_kinds(); the route log comes after these. */
 static const char *const kinds[] = {
 	"idempotency_keys", "audit_events", "runtime_instances", "removed_hosts",
-	"refusals"
+	"refusals",
+	"schema_reports"
 };
 
 /* Columns of list_query. */

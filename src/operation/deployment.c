@@ -37,6 +37,7 @@ enum
 	DEPLOYMENT_SERVING,
 	DEPLOYMENT_SEQ,
 	DEPLOYMENT_WAITING,
+	DEPLOYMENT_SCHEMA,
 	DEPLOYMENT_LAST_ROLLBACK
 };
 
@@ -52,6 +53,7 @@ static MrbIndexLookup deployment_row = {
 		[DEPLOYMENT_SERVING] = "serving_version_id",
 		[DEPLOYMENT_SEQ] = "seq",
 		[DEPLOYMENT_WAITING] = "waiting_since",
+		[DEPLOYMENT_SCHEMA] = "schema_name",
 		[DEPLOYMENT_LAST_ROLLBACK] = "last_rollback_at",
 	},
 	.table.types = {
@@ -186,6 +188,7 @@ mrb_deployment_look(const char *id, const char *target_id,
 	it->seq = mrb_index_lookup_int64(&deployment_row, DEPLOYMENT_SEQ);
 	it->waiting_since = mrb_index_lookup_timestamp(&deployment_row,
 												   DEPLOYMENT_WAITING);
+	it->schema_name = mrb_index_lookup_text(&deployment_row, DEPLOYMENT_SCHEMA);
 	it->last_rollback_at = mrb_index_lookup_timestamp(&deployment_row,
 													  DEPLOYMENT_LAST_ROLLBACK);
 	mrb_index_lookup_close(&deployment_row);

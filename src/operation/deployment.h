@@ -28,6 +28,7 @@ typedef struct MrbDeployment
 	char	   *serving_version_id; /* as in the row: NULL means active */
 	int64		seq;			/* newest operation */
 	TimestampTz waiting_since;	/* for instances, 0: not waiting */
+	char	   *schema_name;	/* in miosa.schemas; NULL: it names none */
 	TimestampTz last_rollback_at;	/* of the newest operation, if that is a
 									 * rollback; else 0 */
 	MrbVersion	active;			/* id is NULL if no version is active; its
