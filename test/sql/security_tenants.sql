@@ -245,7 +245,7 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION test.leak TO regress_tenant;
 CREATE FUNCTION test.leaks(role name) RETURNS SETOF text LANGUAGE plpgsql
-SET enable_nestloop = off SET enable_indexscan = off SET enable_bitmapscan = off AS $$
+SET enable_nestloop = off SET enable_indexscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
 	c record;
 BEGIN
