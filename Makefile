@@ -151,6 +151,7 @@ OBJS = \
 	src/endpoint/selector.o \
 	src/delivery/damping.o \
 	src/delivery/edge_state.o \
+	src/delivery/edge_times.o \
 	src/delivery/endpoint_state.o \
 	src/delivery/fanout.o \
 	src/delivery/flush.o \
@@ -175,6 +176,7 @@ OBJS = \
 	src/scheduler/scale_task.o \
 	src/scheduler/settle.o \
 	src/dispatcher/audit_heads.o \
+	src/dispatcher/convergence_log.o \
 	src/dispatcher/refusals.o \
 	src/dispatcher/dispatcher.o \
 	src/dispatcher/durability.o \
@@ -238,6 +240,7 @@ SQL_PIECES = \
 	sql/read.sql \
 	sql/audit.sql \
 	sql/refusals.sql \
+	sql/convergence_log.sql \
 	sql/artifact_gc.sql \
 	sql/manage.sql \
 	sql/schemas.sql \
@@ -267,6 +270,7 @@ REGRESS = \
 	promotion \
 	target_choice \
 	target_random \
+	edge_reports \
 	idempotency_keys \
 	group \
 	responses \

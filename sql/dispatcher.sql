@@ -23,7 +23,7 @@ COMMENT ON FUNCTION miosa.identity() IS 'Site, system identifier, timeline (null
 CREATE FUNCTION miosa.dispatcher(
 	OUT state text, OUT pid integer, OUT since timestamptz, OUT epoch bigint,
 	OUT passes bigint, OUT routes bigint, OUT sent bigint, OUT acknowledged bigint, OUT failed bigint,
-	OUT retried bigint, OUT notified bigint, OUT errors bigint, OUT in_flight bigint, OUT pending bigint, OUT refusals_dropped bigint, OUT launcher boolean,
+	OUT retried bigint, OUT notified bigint, OUT errors bigint, OUT in_flight bigint, OUT pending bigint, OUT refusals_dropped bigint, OUT unmeasured bigint, OUT launcher boolean,
 	OUT last_pass_at timestamptz, OUT stalled boolean, OUT error text, OUT launcher_pid integer)
 LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_dispatcher';

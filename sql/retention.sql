@@ -245,6 +245,8 @@ BEGIN
 				SELECT DISTINCT ON (a.deployment_id) a.deployment_id, a.seq, a.hash FROM miosa.audit_events a
 				WHERE a.ctid = ANY (piece) ORDER BY a.deployment_id, a.seq DESC
 				ON CONFLICT ON CONSTRAINT audit_checkpoints_pkey DO UPDATE SET seq = excluded.seq, hash = excluded.hash, moved_at = clock_timestamp();
+			DELETE FROM miosa.convergence_log l USING miosa.audit_events k
+				WHERE k.ctid = ANY (piece) AND l.deployment_id = k.deployment_id AND l.seq = k.seq;
 			DELETE FROM miosa.audit_events k WHERE k.ctid = ANY (piece);
 		WHEN 'runtime_instances' THEN
 			DELETE FROM miosa.runtime_instances k WHERE k.ctid = ANY (ARRAY(

@@ -111,7 +111,7 @@ BEGIN
 			miosa.status miosa.verdict miosa.candidates miosa.history miosa.wildcard_gaps
 			miosa.schema_fits'),
 		('miosa_viewer', 'SELECT', 'miosa.plans miosa.own_plans miosa.shipped_plans miosa.tenants miosa.deployments
-			miosa.runtime_instances miosa.capacity miosa.storages miosa.domains miosa.audit_events miosa.refusals
+			miosa.runtime_instances miosa.capacity miosa.storages miosa.domains miosa.audit_events miosa.refusals miosa.convergence_log
 			miosa.outbox miosa.route_log miosa.removed_hosts miosa.adapters miosa.endpoints miosa.endpoint_state
 			miosa.delivery_failures miosa.dispatcher_state miosa.maintenance miosa.tenant_members
 			miosa.hosts miosa.routes miosa.live_instances miosa.progress miosa.overdue
@@ -153,7 +153,7 @@ BEGIN
 		('miosa_auditor', 'USAGE', 'miosa'),
 		('miosa_auditor', 'EXECUTE', 'miosa_audit_log miosa_audit_verify miosa_audit_verify_all miosa_audit_verify_statement miosa_audit_head miosa_configuration_log
 			miosa.history'),
-		('miosa_auditor', 'SELECT', 'miosa.audit_events miosa.audit_checkpoints miosa.audit_statements miosa.audit_receivers miosa.refusals
+		('miosa_auditor', 'SELECT', 'miosa.audit_events miosa.audit_checkpoints miosa.audit_statements miosa.audit_receivers miosa.refusals miosa.convergence_log
 			miosa.configuration_events miosa.configuration_chains miosa.plans miosa.tenants miosa.tenant_members miosa.members miosa.foreign_grants'),
 
 		-- To ask for routes.
@@ -214,5 +214,6 @@ SELECT pg_extension_config_dump('miosa.audit_statements', '');
 SELECT pg_extension_config_dump('miosa.refusals', '');
 SELECT pg_extension_config_dump('miosa.schemas', '');
 SELECT pg_extension_config_dump('miosa.schema_reports', '');
+SELECT pg_extension_config_dump('miosa.convergence_log', '');
 SELECT pg_extension_config_dump('miosa.configuration_events', '');
 SELECT pg_extension_config_dump('miosa.configuration_chains', '');

@@ -25,7 +25,8 @@ BEGIN
 		WHERE c.relnamespace = 'miosa'::regnamespace AND c.relkind = 'r'
 			AND c.relname <> ALL (ARRAY['idempotency_keys', 'audit_events', 'outbox', 'route_log', 'removed_hosts', 'capacity',
 				'endpoint_state', 'delivery_failures', 'dispatcher_state', 'maintenance',
-				'audit_checkpoints', 'audit_statements', 'audit_receivers', 'schema_reports', 'refusals'])
+				'audit_checkpoints', 'audit_statements', 'audit_receivers', 'schema_reports', 'refusals',
+				'convergence_log'])
 		ORDER BY c.relname
 	LOOP
 		EXECUTE format('CREATE TRIGGER limit_sizes BEFORE INSERT%s ON miosa.%I FOR EACH ROW EXECUTE FUNCTION miosa.limit_sizes()',

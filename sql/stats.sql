@@ -87,7 +87,7 @@ CREATE VIEW miosa.stat_dispatcher WITH (security_barrier) AS
 		d.acknowledged AS succeeded, d.failed, d.retried, d.in_flight, d.pending,
 		least((SELECT o.created_at FROM miosa.outbox o ORDER BY o.xid LIMIT 1),
 			(SELECT min(s.undelivered_since) FROM miosa.stat_endpoint s)) AS oldest_undelivered,
-		d.notified, d.errors, miosa.pause_reason() AS paused, d.last_pass_at, d.stalled, d.error, d.refusals_dropped
+		d.notified, d.errors, miosa.pause_reason() AS paused, d.last_pass_at, d.stalled, d.error, d.refusals_dropped, d.unmeasured
 	FROM miosa.dispatcher() d LEFT JOIN miosa.dispatcher_state t ON true
 	WHERE (SELECT miosa.sees_endpoints());
 COMMENT ON VIEW miosa.stat_dispatcher IS 'State and statistics of the dispatcher of this database; one row';
@@ -111,6 +111,7 @@ COMMENT ON COLUMN miosa.stat_dispatcher.last_pass_at IS 'When it last looked for
 COMMENT ON COLUMN miosa.stat_dispatcher.stalled IS 'Whether that is more than 10 seconds ago, so that it must be stopped, stuck or failing';
 COMMENT ON COLUMN miosa.stat_dispatcher.error IS 'Why its passes fail, or why it does not start; null after a pass';
 COMMENT ON COLUMN miosa.stat_dispatcher.refusals_dropped IS 'Refused calls that miosa.refusals lacks, because there were too many at once';
+COMMENT ON COLUMN miosa.stat_dispatcher.unmeasured IS 'Operations whose times miosa.convergence_log lacks, because there were too many at once';
 
 -- Reset counters in shared memory.
 CREATE FUNCTION miosa.reset_stats(endpoint text) RETURNS void

@@ -36,6 +36,8 @@ typedef enum MrbCounter
 	MRB_COUNTER_RETRIED,		/* requests that were retries */
 	MRB_COUNTER_NOTIFIED,		/* notifications sent */
 	MRB_COUNTER_ERRORS,			/* passes that ended in an error */
+	MRB_COUNTER_UNMEASURED,		/* operations whose convergence was not
+								 * measured */
 	MRB_COUNTER_REFUSALS_DROPPED,	/* refused calls without room in the ring */
 	MRB_COUNTER_IN_FLIGHT,		/* requests in flight now */
 	MRB_COUNTER_PENDING,		/* deployments pending for an endpoint now */

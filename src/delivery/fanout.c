@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "common/id_hash.h"
+#include "delivery/edge_times.h"
 #include "delivery/fanout.h"
 #include "delivery/queue.h"
 #include "notify/listeners.h"
@@ -51,8 +52,11 @@ mrb_fanout_apply(const MrbRouteChanges *changes, List *only)
 			deployment->entry->confirm = true;
 
 		/* Routers first: caches wait for items of routers that exist. */
+		if (only == NIL && change->kind == MRB_ROUTE_CHANGE_ROUTE)
+			mrb_edge_times_begin(deployment->entry, change);
 		for (int stage = 0; stage <= 1; stage++)
 			queue_stage(change, deployment->entry, stage, only);
+		mrb_edge_times_end(deployment->entry);
 		if (only == NIL && change->kind == MRB_ROUTE_CHANGE_ROUTE)
 			mrb_listeners_add(deployment->entry->route);
 		deployment->entry->confirm = false;

@@ -105,7 +105,7 @@ mrb_item_free(MrbItem *item)
 {
 	ItemKey		key = {item->endpoint, item->entry};
 
-	Assert(item->first_epoch == 0 && !item->timer.set);
+	Assert(item->first_epoch == 0 && !item->timer.set && item->awaited == 0);
 	mrb_item_set_unsettled(item, 0);
 	if (item->note != NULL)
 		item->note->owner = NULL;

@@ -59,6 +59,8 @@ typedef struct MrbItem
 
 	int64		first_epoch;	/* lowest not acknowledged; 0: none */
 	int64		next_first;		/* first_epoch of changes while sending */
+	int64		awaited;		/* of the operation that edge_times.c
+								 * measures; 0: none */
 	int64		unsettled;		/* lowest not repeated; 0: none */
 	pairingheap_node first_node;	/* in the endpoint's unacked */
 	pairingheap_node unsettled_node;	/* in the endpoint's unsettled */

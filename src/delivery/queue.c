@@ -28,6 +28,7 @@
 #include "base/container.h"
 #include "common/backoff.h"
 #include "delivery/damping.h"
+#include "delivery/edge_times.h"
 #include "delivery/queue.h"
 #include "delivery/ready_list.h"
 #include "delivery/zone_barrier.h"
@@ -76,6 +77,7 @@ void
 mrb_queue_init(MemoryContext context)
 {
 	mrb_item_init(context);
+	mrb_edge_times_init(context);
 	mrb_zone_barrier_init(context, send_or_damp);
 }
 
@@ -138,6 +140,7 @@ mrb_queue_change(MrbEndpoint *endpoint, MrbRouteEntry *entry, int64 epoch)
 
 	if (entry->confirm)
 		item->confirm = true;
+	mrb_edge_times_await(item);
 	mrb_item_refresh_route(item);
 	if (item->first_epoch == 0)
 		set_first(item, epoch);
@@ -244,6 +247,7 @@ mrb_queue_succeeded(MrbItem *item)
 	bool		early = repeats_early(item);
 	bool		resend = item->resend;
 
+	mrb_edge_times_acknowledged(item);
 	if (item->repeat == MRB_REPEAT_EARLY)
 		after_ms -= EARLY_MS;
 	if (item->confirm && !early)
@@ -449,6 +453,7 @@ static void
 drop_item(MrbItem *item)
 {
 	set_first(item, 0);
+	mrb_edge_times_withdraw(item);
 	mrb_timer_cancel(&item->timer);
 	mrb_item_free(item);
 }

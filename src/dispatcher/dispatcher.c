@@ -28,6 +28,7 @@
 #include "base/miosa_rollback.h"
 #include "common/backoff.h"
 #include "common/worker_xact.h"
+#include "delivery/edge_times.h"
 #include "delivery/fanout.h"
 #include "delivery/flush.h"
 #include "delivery/marker.h"
@@ -117,6 +118,7 @@ mrb_dispatcher_create(MrbRegistrySlot *slot)
 	mrb_purge_init(&dispatcher->purge);
 	mrb_audit_heads_init(&dispatcher->heads);
 	mrb_refusals_init(&dispatcher->refusals);
+	mrb_convergence_log_init(&dispatcher->convergence_log);
 	return dispatcher;
 }
 
@@ -350,6 +352,9 @@ apply(Pass *pass)
 	{
 		/* New endpoints begin at the epoch at which this pass began. */
 		mrb_queue_set_newest_epoch(pass->term.last_epoch);
+		if (!dispatcher->loaded)
+			mrb_convergence_log_begin(&dispatcher->convergence_log,
+									  pass->term.last_epoch);
 		apply_settings(pass);
 	}
 	if (dispatcher->slot->state != MRB_DISPATCHER_RUNNING)
@@ -367,6 +372,7 @@ apply(Pass *pass)
 	mrb_audit_heads_note(&dispatcher->heads, taken->nchanges);
 	mrb_fanout_apply(taken, NULL);
 	count(dispatcher, MRB_COUNTER_ROUTES, taken->nchanges);
+	count(dispatcher, MRB_COUNTER_UNMEASURED, mrb_edge_times_unmeasured());
 }
 
 /*

@@ -11,6 +11,7 @@
 #include "common/registry.h"
 #include "common/timer.h"
 #include "dispatcher/audit_heads.h"
+#include "dispatcher/convergence_log.h"
 #include "dispatcher/durability.h"
 #include "dispatcher/purge.h"
 #include "dispatcher/refusals.h"
@@ -40,6 +41,7 @@ typedef struct MrbDispatcher
 	MrbPurge	purge;
 	MrbAuditHeads heads;
 	MrbRefusals refusals;
+	MrbConvergenceLog convergence_log;
 } MrbDispatcher;
 
 extern MrbDispatcher *mrb_dispatcher_create(MrbRegistrySlot *slot);

@@ -221,6 +221,7 @@ run(void)
 		if (interval_passed(&last_aside, ASIDE_MS) && database_wanted())
 		{
 			mrb_flush_run();
+			mrb_convergence_log_run(&dispatcher->convergence_log);
 			exit_dispatcher(MRB_DISPATCHER_ASIDE);
 		}
 		if (woken || interval_passed(&last_poll, POLL_MS))

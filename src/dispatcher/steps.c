@@ -54,6 +54,7 @@ static long capacity_due(MrbDispatcher *dispatcher, long most);
 static void run_heads(MrbDispatcher *dispatcher);
 static long heads_due(MrbDispatcher *dispatcher, long most);
 static void run_refusals(MrbDispatcher *dispatcher);
+static void run_convergence_log(MrbDispatcher *dispatcher);
 static void run_purge(MrbDispatcher *dispatcher);
 static void run_verifier(MrbDispatcher *dispatcher);
 static long verifier_due(MrbDispatcher *dispatcher, long most);
@@ -89,6 +90,7 @@ static const Step steps[] = {
 	{run_capacity, capacity_due, true},
 	{run_heads, heads_due, true},
 	{run_refusals, NULL, true},
+	{run_convergence_log, NULL, true},
 	{run_purge, NULL, true},
 	{run_verifier, verifier_due, false},
 	{run_secrets, NULL, true},
@@ -340,6 +342,15 @@ static void
 run_refusals(MrbDispatcher *dispatcher)
 {
 	mrb_refusals_step(&dispatcher->refusals);
+}
+
+/*
+ * Write when edges had operations.
+ */
+static void
+run_convergence_log(MrbDispatcher *dispatcher)
+{
+	mrb_convergence_log_step(&dispatcher->convergence_log);
 }
 
 /*

@@ -10,12 +10,16 @@
 
 #include "route/route.h"
 
+/* When edges acknowledge its newest operation; see delivery/edge_times.c. */
+typedef struct MrbEdgeTimes MrbEdgeTimes;
+
 /* A deployment with pending deliveries. */
 typedef struct MrbRouteEntry
 {
 	char	   *id;
 	MrbRoute   *route;			/* the present one */
-	int			users;			/* items and barriers */
+	int			users;			/* items, barriers and times */
+	MrbEdgeTimes *times;		/* NULL: nothing is measured */
 	bool		confirm;		/* a host moved here: deliver it twice */
 } MrbRouteEntry;
 

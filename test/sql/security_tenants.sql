@@ -26,6 +26,8 @@ BEGIN
 	INSERT INTO miosa.capacity (deployment_id, version_id, state, since, last_error, last_error_at)
 		VALUES (dep, 'ver_foreign_3', 'wanted', now() - '1 hour'::interval, 'the foreign scheduler', now()) ON CONFLICT DO NOTHING;
 	UPDATE miosa.deployments SET waiting_since = now() - '1 hour'::interval WHERE id = dep;
+	INSERT INTO miosa.convergence_log (deployment_id, seq, tenant_id, epoch, state, created_at, last_edge)
+		VALUES (dep, 100, 'ten_foreign', 1, 'converged', now(), 'foreign') ON CONFLICT DO NOTHING;
 END $$;
 SELECT test.foreign('dep_foreign', 'shop-foreign'), test.foreign('dep-own', 'dep-own'), test.foreign('dep_foreign' || repeat('x', 240), 'own.example.com');
 INSERT INTO miosa.domains (fqdn, deployment_id, tenant_id) VALUES ('own.example.com', 'dep_own', 'ten_1'), ('*.own.example.com', 'dep_own', 'ten_1'),
