@@ -330,7 +330,7 @@ BEGIN
 	plan := miosa.call_plan(d.id) -> 'data';
 	chosen := plan ->> 'target_version_id';
 	refused := jsonb_path_exists(plan, '$.checks[*] ? (@.result == "failed"
-		&& (@.check == "artifact_present" || @.check == "migration_compatible"))');
+		&& (@.check == "artifact_present" || @.check == "migration_compatible" || @.check == "schema_fits"))');
 	-- Not joined with all that served: the planner expects few of those.
 	listed := ARRAY(SELECT o.id FROM miosa.versions o WHERE o.deployment_id = d.id ORDER BY o.version_number DESC LIMIT 50);
 	gone := ARRAY(SELECT s.value ->> 'version_id' FROM jsonb_array_elements(plan -> 'skipped') s
@@ -367,7 +367,8 @@ BEGIN
 		CROSS JOIN LATERAL (SELECT coalesce(o.began, v.promoted_at) AS began, o.ended) s
 		CROSS JOIN LATERAL (SELECT v.id = ANY (gone) OR v.id IS DISTINCT FROM chosen AND r.missing_at IS NOT NULL AS missing,
 			'incompatible' IN (v.metadata ->> 'migration_compatibility', r.metadata ->> 'migration_compatibility')
-				OR cardinality(miosa.schema_marks(d.id, v.id)) > 0 AS marked) m
+				OR cardinality(miosa.schema_marks(d.id, v.id)) > 0
+				OR d.schema_name IS NOT NULL AND (miosa.schema_finding(d.id, v.id)).result IN ('warning', 'failed') AS marked) m
 		ORDER BY v.version_number DESC;
 END $$;
 COMMENT ON FUNCTION miosa.candidates_rows(text) IS 'Rows of miosa.candidates()';

@@ -302,6 +302,10 @@ BEGIN
 	IF FOUND THEN
 		RETURN NEXT;
 	END IF;
+	IF d.schema_name IS NOT NULL AND (miosa.schema_finding(d.id, target)).result IN ('warning', 'failed') THEN
+		value := miosa.clip(format('%s does not fit schema %s', miosa.version_name(d.id, target), d.schema_name), 64);
+		RETURN NEXT;
+	END IF;
 
 	RETURN QUERY SELECT * FROM miosa.host_lines(d.id);
 

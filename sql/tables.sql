@@ -490,7 +490,7 @@ COMMENT ON COLUMN miosa.audit_events.application_name IS 'The setting applicatio
 COMMENT ON COLUMN miosa.audit_events.idempotency_key IS 'Key of the call, if it had one';
 COMMENT ON COLUMN miosa.audit_events.reason IS 'Why, in the caller''s words';
 COMMENT ON COLUMN miosa.audit_events.attribution IS 'External attribution: the tenant''s own ids';
-COMMENT ON COLUMN miosa.audit_events.marks IS 'What else is to be known of the operation: risks that it accepted (artifact, migration), and what it opened, lifted or marked';
+COMMENT ON COLUMN miosa.audit_events.marks IS 'What else is to be known of the operation: risks that it accepted (artifact, migration, schema), and what it opened, lifted or marked';
 COMMENT ON COLUMN miosa.audit_events.created_at IS 'When, taken under the deployment''s lock, so that it rises with seq';
 COMMENT ON COLUMN miosa.audit_events.keep_until IS 'Until when it is kept, by the plan that the tenant had when it was written; null: for ever';
 COMMENT ON COLUMN miosa.audit_events.hash IS 'SHA-256 over the event and the hash of the deployment''s event before it';

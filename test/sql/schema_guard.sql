@@ -41,6 +41,8 @@ SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_2', 'k1')$$);
 SELECT test.refusal($$SELECT * FROM miosa.rollback('dep-1', 'v2')$$);
 SELECT test.op(miosa_rollback('dep_1', 'ver_3'));
 SELECT * FROM miosa.schema_fits('dep-1');
+SELECT version, note FROM miosa.candidates('dep_1');
+SELECT item, value FROM miosa.status('dep_1') WHERE item = 'schema';
 SET miosa_rollback.on_schema_mismatch = 'warn';
 SELECT test.planned('dep_1', 'ver_1');
 SELECT r -> 'operation' -> 'warnings' AS warnings FROM miosa_rollback('dep_1', 'ver_1', 'k1') r;
@@ -88,6 +90,34 @@ SELECT r #>> '{data,version}' FROM miosa_report_schema('other', 1, 1, '2026-01-0
 SELECT r #>> '{data,version}' FROM miosa_report_schema('other', 2, 1, '2026-01-01 00:00:00+00') r;
 -- a clock that is a little ahead
 SELECT (r #>> '{data,applied_at}')::timestamptz <= clock_timestamp() FROM miosa_report_schema('other', 3, 1, clock_timestamp() + '30 s') r;
+
+-- Promise: the lines that docs/schema.md has for migration tools, with the tables
+-- that these make.
+CREATE SCHEMA tools;
+SET search_path = tools, public;
+CREATE TABLE flyway_schema_history (installed_rank integer PRIMARY KEY, version varchar(50), success boolean);
+INSERT INTO flyway_schema_history VALUES (1, '1', true), (2, NULL, true), (3, '10', true), (4, '11', false);
+SELECT miosa_report_schema('flyway', (SELECT max(version::bigint) FROM flyway_schema_history WHERE success)) #> '{data,version}';
+SELECT miosa_report_schema('flyway', (SELECT count(version) FROM flyway_schema_history WHERE success)) #> '{data,version}';
+CREATE TABLE databasechangelog (id varchar(255), orderexecuted integer);
+INSERT INTO databasechangelog VALUES ('a', 1), ('b', 2);
+SELECT miosa_report_schema('liquibase', (SELECT max(orderexecuted) FROM databasechangelog)) #> '{data,version}';
+CREATE TABLE schema_migrations (version varchar PRIMARY KEY);
+INSERT INTO schema_migrations VALUES ('20260131120000'), ('20251231235959');
+SELECT miosa_report_schema('rails', (SELECT max(version::bigint) FROM schema_migrations)) #> '{data,version}';
+DROP TABLE schema_migrations;
+CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean);
+INSERT INTO schema_migrations VALUES (7, false);
+SELECT miosa_report_schema('golang', (SELECT version FROM schema_migrations WHERE NOT dirty)) #> '{data,version}';
+-- one that has failed is not reported
+UPDATE schema_migrations SET version = 8, dirty = true;
+SELECT test.code($$SELECT miosa_report_schema('golang', (SELECT version FROM schema_migrations WHERE NOT dirty))$$);
+CREATE TABLE django_migrations (id integer, app varchar(255), name varchar(255));
+INSERT INTO django_migrations VALUES (1, 'app', '0001_initial'), (2, 'auth', '0001_initial'), (3, 'app', '0002_total');
+SELECT miosa_report_schema('django', (SELECT count(*) FROM django_migrations WHERE app = 'app')) #> '{data,version}';
+RESET search_path;
+DROP SCHEMA tools CASCADE;
+SELECT miosa_remove_schema(name) FROM miosa.schemas WHERE name NOT IN ('app', 'other') ORDER BY name;
 
 -- Promise: bad values are refused.
 SELECT test.refusal($$SELECT miosa_report_schema('app', 7, 8)$$);

@@ -39,6 +39,8 @@ INSERT INTO miosa.removed_hosts (host, deployment_id) VALUES ('old.foreign.examp
 INSERT INTO miosa.endpoints (name, adapter, url, enabled, selector) VALUES ('edge-foreign', 'webhook', 'http://foreign.example.com', false, '{"tenant": "ten_foreign"}');
 INSERT INTO miosa.endpoint_state (endpoint, config, last_error) VALUES ('edge-foreign', 'foreign', 'foreign');
 INSERT INTO miosa.delivery_failures (endpoint, deployment_id, epoch, last_error) VALUES ('edge-1', 'dep_foreign', 1, 'foreign'), ('edge-1', 'dep_own', 1, 'own');
+SELECT miosa_report_schema('foreign', 1, tenant_id => 'ten_foreign') IS NULL, miosa_report_schema('own', 1, tenant_id => 'ten_1') IS NULL,
+	miosa_report_schema('foreign-shared', 1) IS NULL;
 INSERT INTO miosa.storages (prefix, endpoint) VALUES ('s3://foreign/', 'https://foreign.example.com');
 INSERT INTO miosa.secrets (name, value) VALUES ('foreign', 'foreign');
 INSERT INTO miosa.route_log (epoch, deployment_id, route_seq, kind, host, created_at)
@@ -234,7 +236,7 @@ SELECT * FROM test.read WHERE "foreign" <> nothere;
 -- Promise: no relation shows a foreign row; the role's own are there.
 SELECT * FROM test.rows('regress_tenant') WHERE shown > 0;
 SELECT relation, other FROM test.rows('regress_tenant') WHERE other > 0 AND relation IN ('miosa.deployments', 'miosa.versions', 'miosa.releases',
-	'miosa.domains', 'miosa.audit_events', 'miosa.tenants', 'miosa.routes', 'miosa.hosts', 'miosa.removed_hosts', 'miosa.delivery_failures');
+	'miosa.domains', 'miosa.audit_events', 'miosa.tenants', 'miosa.schemas', 'miosa.schema_reports', 'miosa.routes', 'miosa.hosts', 'miosa.removed_hosts', 'miosa.delivery_failures');
 SELECT relation, shown FROM test.rows('regress_stranger') WHERE shown > 0 OR other > 0 AND relation NOT LIKE '%plans%';
 
 -- Promise: nor does a function in a condition see one, however early it is called.
