@@ -35,10 +35,14 @@
 /* How much of a name from metadata is shown, in bytes. */
 #define SHOWN 160
 
+/* How many requirements are looked for; the deployment is locked meanwhile. */
+#define LOOKED_FOR 1000
+
 /* One look into the catalogs. */
 typedef struct Look
 {
 	MrbRequirements found;
+	int			looked;			/* number of those looked for */
 	Datum	   *schemas;		/* names of the schemas that are looked into */
 	int			nschemas;
 } Look;
@@ -85,6 +89,7 @@ static const struct
 	{"varchar", "character varying"},
 };
 
+static bool goes_on(Look *look);
 static char *get_text(Look *look, JsonbContainer *array, uint32 i,
 					  const char *what);
 static void look_for_relations(Look *look, JsonbContainer *relations);
@@ -140,7 +145,19 @@ mrb_requirements_look(Jsonb *metadata, ArrayType *schemas)
 		else if (value.type != jbvNull)
 			leave(&look, psprintf("metadata.requires.%s", show(key)));
 	}
+	if (look.looked > LOOKED_FOR)
+		leave(&look, psprintf("what comes after the first %d", LOOKED_FOR));
 	return look.found;
+}
+
+/*
+ * Whether one more may be looked for.
+ */
+static bool
+goes_on(Look *look)
+{
+	CHECK_FOR_INTERRUPTS();
+	return ++look->looked <= LOOKED_FOR;
 }
 
 /*
@@ -151,7 +168,6 @@ get_text(Look *look, JsonbContainer *array, uint32 i, const char *what)
 {
 	JsonbValue *value = getIthJsonbValueFromContainer(array, i);
 
-	CHECK_FOR_INTERRUPTS();
 	if (value != NULL && value->type == jbvString)
 		return pnstrdup(value->val.string.val, value->val.string.len);
 	leave(look, psprintf("%s %u, which is no text", what, i + 1));
@@ -164,7 +180,7 @@ get_text(Look *look, JsonbContainer *array, uint32 i, const char *what)
 static void
 look_for_relations(Look *look, JsonbContainer *relations)
 {
-	for (uint32 i = 0; i < JsonContainerSize(relations); i++)
+	for (uint32 i = 0; i < JsonContainerSize(relations) && goes_on(look); i++)
 	{
 		char	   *text = get_text(look, relations, i, "relation");
 		QualifiedName name;
@@ -190,7 +206,7 @@ look_for_columns(Look *look, JsonbContainer *columns)
 	JsonbValue	value;
 	char	   *text;
 
-	while (mrb_json_read_next(columns, &it, &text, &value))
+	while (mrb_json_read_next(columns, &it, &text, &value) && goes_on(look))
 	{
 		JsonbContainer *types = mrb_json_read_object(&value);
 		JsonbIterator *next = NULL;
@@ -199,7 +215,6 @@ look_for_columns(Look *look, JsonbContainer *columns)
 		QualifiedName name;
 		Oid			relation;
 
-		CHECK_FOR_INTERRUPTS();
 		if (types == NULL || !read_name(look, text, &name) || !name.allowed)
 		{
 			leave(look, psprintf("columns of %s", show(text)));
@@ -212,7 +227,7 @@ look_for_columns(Look *look, JsonbContainer *columns)
 			continue;
 		}
 		look->found.present++;
-		while (mrb_json_read_next(types, &next, &column, &type))
+		while (mrb_json_read_next(types, &next, &column, &type) && goes_on(look))
 			look_for_column(look, relation, &name, column, &type);
 	}
 }
@@ -228,7 +243,6 @@ look_for_column(Look *look, Oid relation, const QualifiedName *name,
 	Form_pg_attribute attribute;
 	char	   *required;
 
-	CHECK_FOR_INTERRUPTS();
 	if (strlen(column) >= NAMEDATALEN ||
 		(type->type != jbvString && type->type != jbvNull))
 	{
@@ -263,7 +277,7 @@ look_for_column(Look *look, Oid relation, const QualifiedName *name,
 static void
 look_for_functions(Look *look, JsonbContainer *functions)
 {
-	for (uint32 i = 0; i < JsonContainerSize(functions); i++)
+	for (uint32 i = 0; i < JsonContainerSize(functions) && goes_on(look); i++)
 	{
 		char	   *text = get_text(look, functions, i, "function");
 

@@ -189,6 +189,9 @@ SELECT t, test.requires(jsonb_build_object('functions', jsonb_build_array(t))) F
 -- of any shape
 SELECT t, test.requires(t::jsonb) FROM unnest(ARRAY['null', '{}', '[]', '7', '"app.orders"', '{"relations": "app.orders"}', '{"relations": [7, null, ["app.orders"]]}', '{"columns": ["app.orders"]}',
 	'{"columns": {"app.orders": "id"}}', '{"columns": {"app.orders": {}}}', '{"columns": {"app.nothing": {"id": "bigint", "total": "numeric"}}}', '{"views": ["app.orders"]}', '{"relations": null}']) t;
+-- the first 1000
+SELECT count, test.requires(jsonb_build_object('relations', (SELECT jsonb_agg('app.orders'::text) FROM generate_series(1, count)))) FROM unnest(ARRAY[1000, 1001]) count;
+SELECT test.requires(jsonb_build_object('relations', (SELECT jsonb_agg('app.orders'::text) FROM generate_series(1, 990)), 'functions', (SELECT jsonb_agg('app.now()'::text) FROM generate_series(1, 990))));
 -- what is missing is listed, with the numbers
 SELECT miosa_report_schema('shop', 9, 5) IS NOT NULL AS reported;
 SELECT miosa_put_version('dep_3', 'ver_1', fields => '{"schema_version": 4}') IS NOT NULL AS put;

@@ -26,6 +26,7 @@ INSERT INTO miosa.secrets (name, value) VALUES ('token', 'whsec_never/dumped/nev
 INSERT INTO miosa.adapters (name, role, stage, request)
 	VALUES ('own', 'edge', 0, '{"method": "PUT", "path": "/own/{deployment_id}"}');
 SELECT miosa_put_endpoint('hook', 'webhook', '$url/hook', secret => 'token');
+SELECT miosa_report_schema('app', 7, 5);
 SELECT miosa_put_endpoint('mine', 'own', '$url', zone => 'eu');
 SELECT miosa_put_endpoint('off', 'varnish-ban', '$url/off', enabled => false);
 INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, '{"name": "copied"}')).*
@@ -61,7 +62,8 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM miosa.outbox'),
 	0, 'and has nothing left to send');
 
 my @kept = qw(plans own_plans adapters tenants deployments versions releases runtime_instances
-  capacity storages domains idempotency_keys audit_events audit_checkpoints endpoints);
+  capacity storages domains idempotency_keys audit_events audit_checkpoints endpoints
+  schemas schema_reports);
 
 # Every row of a table, in one order.
 sub rows
