@@ -68,6 +68,7 @@ OBJS = \
 	src/common/row_write.o \
 	src/common/table.o \
 	src/common/timer.o \
+	src/common/try_call.o \
 	src/common/uri_lock.o \
 	src/common/worker_settings.o \
 	src/common/worker_xact.o \
@@ -126,6 +127,7 @@ OBJS = \
 	src/operation/schema_guard.o \
 	src/operation/requirements.o \
 	src/operation/note.o \
+	src/operation/kept_refusal.o \
 	src/operation/idempotency.o \
 	src/operation/operation.o \
 	src/operation/pointer_trigger.o \
@@ -268,6 +270,7 @@ DATA_built = $(INSTALL_SQL)
 REGRESS = \
 	rollback_basics \
 	promotion \
+	refused_calls \
 	target_choice \
 	target_random \
 	edge_reports \

@@ -402,12 +402,14 @@ BEGIN
 		op := '#' || event.seq;
 		at := to_char(event.created_at, 'MM-DD HH24:MI:SS');
 		what := miosa.clip(format('%s %s by %s',
-			coalesce((SELECT a.short FROM miosa.actions() a WHERE a.action = event.action), event.action),
+			replace(coalesce((SELECT a.short FROM miosa.actions() a WHERE a.action = event.action), event.action), '_refused', ' refused'),
 			miosa.short(CASE event.outcome
+				WHEN 'refused' THEN event.marks ->> 'refused'
 				WHEN 'unchanged' THEN miosa.version_name(found_id, event.target_version_id) || ' again'
 				WHEN 'cutover' THEN miosa.version_name(found_id, event.target_version_id) || ' cutover'
 				ELSE coalesce(miosa.version_name(found_id, event.previous_version_id), 'none') || ' -> '
-					|| coalesce(miosa.version_name(found_id, event.target_version_id), 'none') END, 16),
+					|| coalesce(miosa.version_name(found_id, event.target_version_id), 'none') END,
+				CASE event.outcome WHEN 'refused' THEN 28 ELSE 16 END),
 			miosa.short(event.actor_id, 24)), 52);
 		RETURN NEXT;
 		op := '';

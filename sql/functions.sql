@@ -154,6 +154,47 @@ AS 'MODULE_PATHNAME', 'miosa_promote';
 COMMENT ON FUNCTION @extschema@.miosa_promote(text, text, text, text, text, jsonb, text, boolean, boolean, boolean, boolean) IS
 	'Makes a version of a deployment active and remembers which one it replaced';
 
+-- The same calls for programs that go on after a refusal.
+
+-- Try a rollback.
+CREATE FUNCTION @extschema@.miosa_try_rollback(
+	deployment_id text,
+	version_id text DEFAULT NULL,
+	idempotency_key text DEFAULT NULL,
+	reason text DEFAULT NULL,
+	expected_active text DEFAULT NULL,
+	attribution jsonb DEFAULT NULL,
+	cutover text DEFAULT NULL,
+	accept_unverified boolean DEFAULT false,
+	hold boolean DEFAULT NULL,
+	hold_for interval DEFAULT NULL,
+	mark_bad boolean DEFAULT false,
+	served_at timestamptz DEFAULT NULL)
+RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'miosa_try_rollback';
+COMMENT ON FUNCTION @extschema@.miosa_try_rollback(text, text, text, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamptz) IS
+	'Calls miosa_rollback, and returns and audits a refusal instead of raising it';
+
+-- Try a promotion.
+CREATE FUNCTION @extschema@.miosa_try_promote(
+	deployment_id text,
+	version_id text,
+	idempotency_key text DEFAULT NULL,
+	reason text DEFAULT NULL,
+	expected_active text DEFAULT NULL,
+	attribution jsonb DEFAULT NULL,
+	cutover text DEFAULT NULL,
+	accept_unverified boolean DEFAULT false,
+	automatic boolean DEFAULT NULL,
+	accept_bad boolean DEFAULT false,
+	break_glass boolean DEFAULT false)
+RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'miosa_try_promote';
+COMMENT ON FUNCTION @extschema@.miosa_try_promote(text, text, text, text, text, jsonb, text, boolean, boolean, boolean, boolean) IS
+	'Calls miosa_promote, and returns and audits a refusal instead of raising it';
+
 -- Judge a rollback without doing it.
 CREATE FUNCTION @extschema@.miosa_plan(
 	deployment_id text,

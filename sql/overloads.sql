@@ -86,7 +86,7 @@ BEGIN
 		PERFORM miosa.overload(original.oid, original.types, original.first, original.first);
 
 		-- Keys as uuid, and attributions as json or text: with all before them.
-		IF original.name IN ('miosa_rollback', 'miosa_promote') THEN
+		IF original.name IN ('miosa_rollback', 'miosa_promote', 'miosa_try_rollback', 'miosa_try_promote') THEN
 			FOREACH ids IN ARRAY ARRAY['{}', original.types] LOOP
 				PERFORM miosa.overload(original.oid, ids || '{"3": "uuid"}', 1, 3);
 				FOREACH attribution IN ARRAY ARRAY['json', 'text'] LOOP

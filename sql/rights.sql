@@ -137,6 +137,7 @@ BEGIN
 		('pg_monitor', 'USAGE', 'miosa'),
 
 		-- To roll back, to undo that by a promotion, to have edges updated.
+		('miosa_operator', 'EXECUTE', 'miosa_try_rollback miosa_try_promote'),
 		('miosa_operator', 'EXECUTE', 'miosa_rollback miosa_promote miosa_resend miosa_resync miosa_redrive
 			miosa_test_endpoint miosa_doctor miosa.rollback miosa.promote'),
 		('miosa_operator', 'SELECT', 'miosa.idempotency_keys miosa.foreign_grants'),
@@ -144,6 +145,8 @@ BEGIN
 
 		-- To feed versions and promote them: for CI.
 		('miosa_deployer', 'EXECUTE', 'miosa_put_version miosa_set_version_state miosa_archive_version miosa_promote miosa.promote'),
+
+		('miosa_deployer', 'EXECUTE', 'miosa_try_promote'),
 
 		-- To report running instances, and schemas: for migration tools.
 		('miosa_agent', 'EXECUTE', 'miosa_report_instance'),

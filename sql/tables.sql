@@ -478,7 +478,7 @@ COMMENT ON COLUMN miosa.audit_events.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.audit_events.seq IS 'Number of the operation; its id is deployment#seq';
 COMMENT ON COLUMN miosa.audit_events.tenant_id IS 'Owner';
 COMMENT ON COLUMN miosa.audit_events.action IS 'deployment.rollback, deployment.version.promote, deployment.unpublish, or the action of an operation that moves nothing, as miosa.actions() lists them';
-COMMENT ON COLUMN miosa.audit_events.outcome IS 'changed, pending, cutover or unchanged';
+COMMENT ON COLUMN miosa.audit_events.outcome IS 'changed, pending, cutover, unchanged, or refused';
 COMMENT ON COLUMN miosa.audit_events.target_rule IS 'How the target was found: named, promoted_over, promoted_at, version_number, direct_update, or none if the operation unpublishes or moves nothing';
 COMMENT ON COLUMN miosa.audit_events.previous_version_id IS 'Version that was active before';
 COMMENT ON COLUMN miosa.audit_events.target_version_id IS 'Version that is active since; null: none';

@@ -39,7 +39,7 @@ enum
 static MrbQuery operation_query = {
 	.sql = "SELECT p.seq > $2 AND EXISTS ("
 	" SELECT FROM miosa.audit_events e WHERE e.deployment_id = p.id"
-	" AND e.seq > $2 AND e.outcome <> 'unchanged'),"
+	" AND e.seq > $2 AND e.outcome NOT IN ('unchanged', 'refused')),"
 	" p.state = 'pending' AND p.active_version_id IS NOT NULL"
 	" FROM miosa.deployments p WHERE p.id = $1",
 	.nargs = 2,

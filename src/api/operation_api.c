@@ -22,18 +22,24 @@
 #include "base/check_argument.h"
 #include "base/errors.h"
 #include "base/function_name.h"
+#include "base/gateway.h"
+#include "base/json_build.h"
 #include "base/optional_text.h"
 #include "base/size_limit.h"
 #include "common/json_read.h"
 #include "common/json_setting.h"
 #include "common/lock_wait.h"
+#include "common/try_call.h"
 #include "operation/group.h"
+#include "operation/kept_refusal.h"
 #include "operation/operation.h"
 #include "operation/refusal.h"
 #include "operation/rollback.h"
 
 PG_FUNCTION_INFO_V1(miosa_rollback);
 PG_FUNCTION_INFO_V1(miosa_promote);
+PG_FUNCTION_INFO_V1(miosa_try_rollback);
+PG_FUNCTION_INFO_V1(miosa_try_promote);
 PG_FUNCTION_INFO_V1(miosa_plan);
 PG_FUNCTION_INFO_V1(mrb_call_rollback);
 PG_FUNCTION_INFO_V1(mrb_call_promote);
@@ -102,8 +108,13 @@ enum
 
 static Datum call_rollback(PG_FUNCTION_ARGS);
 static Datum call_promote(PG_FUNCTION_ARGS);
+static Datum call_try_rollback(PG_FUNCTION_ARGS);
+static Datum call_try_promote(PG_FUNCTION_ARGS);
+static Datum try_operation(FunctionCallInfo fcinfo, MrbAction action);
+static Jsonb *show_refusal(const MrbRefused *refused);
 static Datum call_plan(PG_FUNCTION_ARGS);
-static Jsonb *run_operation(FunctionCallInfo fcinfo, MrbAction action);
+static MrbCallerRequest read_request(FunctionCallInfo fcinfo, MrbAction action);
+static Jsonb *run_operation(FunctionCallInfo fcinfo, MrbAction action, bool tried);
 static bool is_true(FunctionCallInfo fcinfo, int arg);
 static MrbChoice read_choice(FunctionCallInfo fcinfo, int arg);
 static Datum call_group(PG_FUNCTION_ARGS);
@@ -130,7 +141,7 @@ miosa_rollback(PG_FUNCTION_ARGS)
 static Datum
 call_rollback(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_JSONB_P(run_operation(fcinfo, MRB_ROLLBACK));
+	PG_RETURN_JSONB_P(run_operation(fcinfo, MRB_ROLLBACK, false));
 }
 
 /*
@@ -149,7 +160,99 @@ miosa_promote(PG_FUNCTION_ARGS)
 static Datum
 call_promote(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_JSONB_P(run_operation(fcinfo, MRB_PROMOTE));
+	PG_RETURN_JSONB_P(run_operation(fcinfo, MRB_PROMOTE, false));
+}
+
+/*
+ * miosa_try_rollback(), with the arguments of miosa_rollback()
+ */
+Datum
+miosa_try_rollback(PG_FUNCTION_ARGS)
+{
+	return try_operation(fcinfo, MRB_ROLLBACK);
+}
+
+/*
+ * miosa_try_rollback(), in its subtransaction and with bounded waits.
+ */
+static Datum
+call_try_rollback(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_JSONB_P(run_operation(fcinfo, MRB_ROLLBACK, true));
+}
+
+/*
+ * miosa_try_promote(), with the arguments of miosa_promote()
+ */
+Datum
+miosa_try_promote(PG_FUNCTION_ARGS)
+{
+	return try_operation(fcinfo, MRB_PROMOTE);
+}
+
+/*
+ * miosa_try_promote(), in its subtransaction and with bounded waits.
+ */
+static Datum
+call_try_promote(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_JSONB_P(run_operation(fcinfo, MRB_PROMOTE, true));
+}
+
+/*
+ * Run a rollback or a promotion and return its response, or the condition that
+ * refuses it, which is recorded once: as an audit event, or else like those that
+ * are raised.
+ */
+static Datum
+try_operation(FunctionCallInfo fcinfo, MrbAction action)
+{
+	MrbRefused	refused;
+	Datum		result;
+	bool		event = false;
+
+	if (mrb_try_call(action == MRB_PROMOTE ? call_try_promote : call_try_rollback,
+					 fcinfo, &result, &refused))
+		return result;
+	mrb_lock_wait_bound();
+	if (refused.condition != MRB_ERR_INVALID_ARGUMENT)
+	{
+		MrbCallerRequest request = read_request(fcinfo, action);
+
+		event = mrb_kept_refusal_write(&request, refused.condition);
+	}
+	mrb_refusal_caught(fcinfo->flinfo->fn_oid, event);
+	mrb_gateway_set_status(refused.status);
+	if (refused.retry_after > 0)
+		mrb_gateway_add_header("Retry-After",
+							   psprintf("%d", refused.retry_after));
+	PG_RETURN_JSONB_P(show_refusal(&refused));
+}
+
+/*
+ * Show a condition as JSON.
+ */
+static Jsonb *
+show_refusal(const MrbRefused *refused)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	mrb_json_build_object(&json, NULL);
+	mrb_json_build_object(&json, "error");
+	mrb_json_build_string(&json, "code",
+						  mrb_errors_condition_name(refused->condition));
+	mrb_json_build_string(&json, "sqlstate", refused->sqlstate);
+	mrb_json_build_integer(&json, "status", refused->status);
+	mrb_json_build_string(&json, "message", refused->message);
+	mrb_json_build_string(&json, "detail", refused->detail);
+	mrb_json_build_string(&json, "hint", refused->hint);
+	mrb_json_build_raw(&json, "retry_after", refused->retry_after == 0 ? "null" :
+					   psprintf("%d", refused->retry_after));
+	mrb_json_build_end(&json);
+	mrb_json_build_end(&json);
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+											  CStringGetDatum(json.data)));
 }
 
 /*
@@ -159,7 +262,7 @@ call_promote(PG_FUNCTION_ARGS)
 Datum
 mrb_call_rollback(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_JSONB_P(run_operation(fcinfo, MRB_ROLLBACK));
+	PG_RETURN_JSONB_P(run_operation(fcinfo, MRB_ROLLBACK, false));
 }
 
 /*
@@ -168,7 +271,7 @@ mrb_call_rollback(PG_FUNCTION_ARGS)
 Datum
 mrb_call_promote(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_JSONB_P(run_operation(fcinfo, MRB_PROMOTE));
+	PG_RETURN_JSONB_P(run_operation(fcinfo, MRB_PROMOTE, false));
 }
 
 /*
@@ -303,7 +406,19 @@ mrb_refuse_length(PG_FUNCTION_ARGS)
  * Run a rollback or a promotion with the arguments of the SQL function.
  */
 static Jsonb *
-run_operation(FunctionCallInfo fcinfo, MrbAction action)
+run_operation(FunctionCallInfo fcinfo, MrbAction action, bool tried)
+{
+	MrbCallerRequest request = read_request(fcinfo, action);
+
+	request.tried = tried;
+	return mrb_rollback_run(&request);
+}
+
+/*
+ * Read the arguments of a rollback or a promotion.
+ */
+static MrbCallerRequest
+read_request(FunctionCallInfo fcinfo, MrbAction action)
 {
 	MrbCallerRequest request = {
 		.action = action,
@@ -340,7 +455,7 @@ run_operation(FunctionCallInfo fcinfo, MrbAction action)
 		request.console_name = mrb_optional_text_argument(fcinfo, console_name);
 	if (request.key == NULL && request.console_name == NULL)
 		request.key = key_from_http_header();
-	return mrb_rollback_run(&request);
+	return request;
 }
 
 /*

@@ -6,7 +6,8 @@
  *
  * An overload calls the original: the function of the extension with its name,
  * schema and number of arguments.  An argument of another type is converted
- * through its text.
+ * through its text.  Sizes are checked before that, unless the original returns
+ * conditions: then it has to check them itself.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,6 +44,7 @@ typedef struct Conversion
 typedef struct Original
 {
 	FmgrInfo	function;
+	bool		tries;			/* it returns conditions */
 	Conversion	conversions[FLEXIBLE_ARRAY_MEMBER];
 } Original;
 
@@ -64,9 +66,10 @@ mrb_overload(PG_FUNCTION_ARGS)
 	Original   *original = fcinfo->flinfo->fn_extra;
 	Datum		result;
 
-	mrb_size_limit_check_arguments(fcinfo);
 	if (original == NULL)
 		fcinfo->flinfo->fn_extra = original = find_original(fcinfo->flinfo);
+	if (!original->tries)
+		mrb_size_limit_check_arguments(fcinfo);
 	InitFunctionCallInfoData(*call, &original->function, PG_NARGS(),
 							 PG_GET_COLLATION(), fcinfo->context,
 							 fcinfo->resultinfo);
@@ -112,6 +115,8 @@ find_original(FmgrInfo *own)
 									  offsetof(Original, conversions) +
 									  proc->pronargs * sizeof(Conversion));
 	fmgr_info_cxt(id, &original->function, own->fn_mcxt);
+	original->tries = strncmp(NameStr(proc->proname), "miosa_try_",
+							  strlen("miosa_try_")) == 0;
 	for (int i = 0; i < proc->pronargs; i++)
 		prepare(&original->conversions[i], proc->proargtypes.values[i],
 				types->values[i], own->fn_mcxt);

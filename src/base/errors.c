@@ -42,6 +42,9 @@ static const Condition conflict = {"CONFLICT", NULL, 409, "CONFLICT", 1};
 
 static MrbCaller caller;
 
+/* The last condition that was raised to be returned, with its own status. */
+static Condition tried;
+
 void		(*mrb_errors_raised_hook) (MrbCondition condition) = NULL;
 void		(*mrb_errors_refused_hook) (Oid function) = NULL;
 
@@ -83,9 +86,10 @@ mrb_errors_raise(const char *file, int line, const char *function,
 	call_raised_hook(condition);
 	hint = mrb_function_name_qualify(hint);
 	hide_frames();
+	tried = it;
 	if (errstart(ERROR, TEXTDOMAIN))
 	{
-		if (mrb_gateway_calls())
+		if (mrb_gateway_calls() && !caller.tried)
 			fill_in_for_postgrest(&it, message, detail, hint);
 		else
 		{
@@ -112,9 +116,10 @@ mrb_errors_enter(MrbAccess access)
 {
 	MrbCaller	before = caller;
 
-	if (access == MRB_PUBLIC || !caller.known)
+	if (access != MRB_INNER || !caller.known)
 	{
 		caller.known = true;
+		caller.tried = access == MRB_TRIED;
 		caller.frames = error_context_stack;
 	}
 	return before;
@@ -185,7 +190,7 @@ mrb_errors_leave_failed(MrbAccess access, MrbCaller before,
 {
 	mrb_errors_leave(before);
 	call_refused_hook(access, before, fcinfo);
-	if (access == MRB_PUBLIC)
+	if (access != MRB_INNER)
 		answer_conflict(context);
 	PG_RE_THROW();
 }
@@ -199,9 +204,10 @@ call_refused_hook(MrbAccess access, MrbCaller before, FunctionCallInfo fcinfo)
 {
 	int			code = geterrcode();
 
-	if (raised == 0 || (access != MRB_PUBLIC && before.known))
+	if (raised == 0 || (access == MRB_INNER && before.known))
 		return;
-	if (code == raised || code == MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T'))
+	if (access != MRB_TRIED &&
+		(code == raised || code == MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T')))
 		mrb_errors_refused_hook(fcinfo->flinfo != NULL ?
 								fcinfo->flinfo->fn_oid : InvalidOid);
 	raised = 0;
@@ -253,6 +259,32 @@ mrb_raise_reference(PG_FUNCTION_ARGS)
 			 err_generic_string(PG_DIAG_TABLE_NAME, table),
 			 err_generic_string(PG_DIAG_CONSTRAINT_NAME, constraint)));
 	PG_RETURN_VOID();
+}
+
+/*
+ * Read a condition that was caught.  One that is not raised here, but by a
+ * trigger of somebody else, has the status that is usual for its SQLSTATE.
+ */
+bool
+mrb_errors_read(const ErrorData *error, MrbRefused *refused)
+{
+	for (size_t i = 0; i < lengthof(conditions); i++)
+	{
+		const Condition *it = &conditions[i];
+		const char *s = it->sqlstate;
+
+		if (error->sqlerrcode != MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]))
+			continue;
+		refused->condition = (MrbCondition) i;
+		refused->sqlstate = s;
+		refused->status = tried.sqlstate == s ? tried.status : it->status;
+		refused->retry_after = it->retry_after;
+		refused->message = error->message;
+		refused->detail = error->detail;
+		refused->hint = error->hint;
+		return true;
+	}
+	return false;
 }
 
 /*

@@ -73,6 +73,8 @@ pg_noreturn extern void mrb_errors_raise(const char *file, int line,
 typedef enum MrbAccess
 {
 	MRB_PUBLIC,					/* users only */
+	MRB_TRIED,					/* users only, to whom a condition is returned
+								 * (mrb_errors_read) */
 	MRB_INNER					/* other functions of the extension, too */
 } MrbAccess;
 
@@ -80,8 +82,21 @@ typedef enum MrbAccess
 typedef struct MrbCaller
 {
 	bool		known;
+	bool		tried;			/* conditions are returned to it */
 	ErrorContextCallback *frames;
 } MrbCaller;
+
+/* A condition that was caught; the texts are the error's. */
+typedef struct MrbRefused
+{
+	MrbCondition condition;
+	const char *sqlstate;		/* five characters */
+	int			status;			/* HTTP status */
+	int			retry_after;	/* seconds; 0: no advice */
+	const char *message;
+	const char *detail;			/* may be NULL, like the hint */
+	const char *hint;
+} MrbRefused;
 
 /*
  * From here on, the CONTEXT of a condition has the current frames only.
@@ -109,6 +124,12 @@ pg_noreturn extern void mrb_errors_leave_failed(MrbAccess access,
 												MrbCaller before,
 												FunctionCallInfo fcinfo,
 												MemoryContext context);
+
+/*
+ * Read the condition that a function with MRB_TRIED has raised; false for any
+ * other error.  The hook was not told of it.
+ */
+extern bool mrb_errors_read(const ErrorData *error, MrbRefused *refused);
 
 /* Call a function between the two. */
 extern Datum mrb_errors_call(MrbAccess access, PGFunction function,

@@ -5,7 +5,8 @@
  *
  * PostgREST runs each request in a transaction of its own.  It sets
  * request.method there, and when the call has succeeded it reads the headers of
- * its answer from response.headers, an array of objects with one member each.
+ * its answer from response.headers, an array of objects with one member each, and
+ * the status from response.status.
  *
  *-------------------------------------------------------------------------
  */
@@ -62,6 +63,21 @@ mrb_gateway_add_header(const char *name, const char *value)
 	mrb_json_build_end(&headers);
 	mrb_json_build_end_array(&headers);
 	(void) set_config_option("response.headers", headers.data, PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/*
+ * Set the status.
+ */
+void
+mrb_gateway_set_status(int status)
+{
+	char		number[12];
+
+	if (!mrb_gateway_calls())
+		return;
+	snprintf(number, sizeof(number), "%d", status);
+	(void) set_config_option("response.status", number, PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 }
 

@@ -17,4 +17,7 @@ extern bool mrb_gateway_calls(void);
  */
 extern void mrb_gateway_add_header(const char *name, const char *value);
 
+/* Set the status of the answer; the same. */
+extern void mrb_gateway_set_status(int status);
+
 #endif							/* MRB_GATEWAY_H */

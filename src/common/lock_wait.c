@@ -57,7 +57,6 @@ typedef struct Blocker
 PG_FUNCTION_INFO_V1(mrb_bound_waits);
 PG_FUNCTION_INFO_V1(mrb_table_holder);
 
-static void bound_waits(void);
 static Datum bounded_call(PGFunction function, FunctionCallInfo fcinfo);
 pg_noreturn static void raise_busy(void);
 static bool find_blocker(Blocker *found);
@@ -92,7 +91,7 @@ mrb_lock_wait_call(MrbAccess access, PGFunction function,
 
 	PG_TRY();
 	{
-		if (access == MRB_PUBLIC)
+		if (access != MRB_INNER)
 			mrb_size_limit_check_arguments(fcinfo);
 		result = bounded_call(function, fcinfo);
 	}
@@ -110,8 +109,8 @@ mrb_lock_wait_call(MrbAccess access, PGFunction function,
  * shorter, until the calling SQL function returns if it has settings of its own,
  * else until the transaction ends.
  */
-static void
-bound_waits(void)
+void
+mrb_lock_wait_bound(void)
 {
 	int			wait = mrb_lock_wait;
 	char		limit[32];
@@ -133,7 +132,7 @@ bounded_call(PGFunction function, FunctionCallInfo fcinfo)
 	MemoryContext context = CurrentMemoryContext;
 	Datum		result = (Datum) 0;
 
-	bound_waits();
+	mrb_lock_wait_bound();
 	PG_TRY();
 	{
 		result = function(fcinfo);
@@ -156,7 +155,7 @@ bounded_call(PGFunction function, FunctionCallInfo fcinfo)
 Datum
 mrb_bound_waits(PG_FUNCTION_ARGS)
 {
-	bound_waits();
+	mrb_lock_wait_bound();
 	PG_RETURN_INT32(LockTimeout);
 }
 

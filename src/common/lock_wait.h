@@ -21,6 +21,12 @@ extern Datum mrb_lock_wait_call(MrbAccess access, PGFunction function,
 								FunctionCallInfo fcinfo);
 
 /*
+ * Limit the waits of what follows, until the calling SQL function returns, if it
+ * has settings of its own.
+ */
+extern void mrb_lock_wait_bound(void);
+
+/*
  * The HINT of DEPLOYMENT_BUSY: how to see what holds the lock, which for a
  * prepared transaction is no process.
  */

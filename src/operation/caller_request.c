@@ -50,7 +50,8 @@ mrb_caller_request_again(const MrbCallerRequest *request, bool promotion,
 		request = &bare;
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "SELECT %s%s(%s, %s",
-					 request->console_name ? "* FROM miosa." : "miosa_",
+					 request->console_name ? "* FROM miosa." :
+					 request->tried ? "miosa_try_" : "miosa_",
 					 promotion ? "promote" : "rollback",
 					 quote_literal_cstr(request->console_name ?
 										request->console_name : deployment_id),

@@ -22,6 +22,8 @@ typedef enum MrbAction
 	MRB_RELEASE,
 	MRB_MARK_BAD,
 	MRB_CLEAR_BAD,
+	MRB_ROLLBACK_REFUSED,
+	MRB_PROMOTE_REFUSED,
 	MRB_ACTIONS					/* their number */
 } MrbAction;
 
@@ -37,6 +39,7 @@ typedef enum MrbChoice
 typedef struct MrbCallerRequest
 {
 	MrbAction	action;
+	bool		tried;			/* its condition is returned */
 	const char *deployment_id;
 	const char *version_id;		/* NULL: the previous one, or none */
 	const char *key;			/* idempotency key */

@@ -249,6 +249,8 @@ static const struct
 	[MRB_RELEASE] = {"release", "deployment.release"},
 	[MRB_MARK_BAD] = {"mark_bad", "deployment.version.mark_bad"},
 	[MRB_CLEAR_BAD] = {"clear_bad", "deployment.version.clear_bad"},
+	[MRB_ROLLBACK_REFUSED] = {"rollback_refused", "deployment.rollback.refused"},
+	[MRB_PROMOTE_REFUSED] = {"promote_refused", "deployment.version.promote.refused"},
 };
 
 /* The values of an audit event. */
@@ -258,6 +260,7 @@ typedef struct Event
 	bool		nulls[EVENT_COLUMNS];
 } Event;
 
+static bool uses_key(const MrbOperation *operation);
 static void append_mark(MrbOperation *operation, const char *member);
 static void compute_values(const MrbOperation *operation, TimestampTz now,
 						   TupleTableSlot *old, Datum *values, bool *nulls);
@@ -321,11 +324,20 @@ mrb_operation_write(const MrbOperation *operation)
 	Jsonb	   *response;
 
 	link_promotion(operation, written.at);
-	write = mrb_operation_begin(operation->key != NULL, false);
+	write = mrb_operation_begin(uses_key(operation), false);
 	response = mrb_operation_put(write, operation, &written);
 	mrb_row_write_end(write);
 	mrb_operation_settle(operation, &written);
 	return response;
+}
+
+/*
+ * Whether the response is stored under the operation's key.
+ */
+static bool
+uses_key(const MrbOperation *operation)
+{
+	return operation->key != NULL && operation->action < MRB_ROLLBACK_REFUSED;
 }
 
 /*
@@ -405,7 +417,7 @@ mrb_operation_put(MrbRowWrite *write, const MrbOperation *operation,
 		elog(ERROR, "deployment \"%s\" vanished under its lock",
 			 operation->deployment_id);
 	response = mrb_response_read(row, operation);
-	if (operation->key != NULL)
+	if (uses_key(operation))
 		write_key(write, operation, now, row, response);
 	written->route_seq = DatumGetInt64(get_column(row, DEPLOYMENT_ROUTE_SEQ, &isnull));
 	if (!operation->quiet)
@@ -509,7 +521,8 @@ compute_values(const MrbOperation *operation, TimestampTz now,
 		values[DEPLOYMENT_LAST_ROLLBACK] = TimestampTzGetDatum(now);
 		nulls[DEPLOYMENT_LAST_ROLLBACK] = operation->action != MRB_ROLLBACK;
 	}
-	values[DEPLOYMENT_UPDATED] = strcmp(operation->outcome, "unchanged") == 0 ?
+	values[DEPLOYMENT_UPDATED] =
+		operation->quiet || strcmp(operation->outcome, "unchanged") == 0 ?
 		get_column(old, DEPLOYMENT_UPDATED, &isnull) : TimestampTzGetDatum(now);
 }
 

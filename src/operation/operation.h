@@ -23,7 +23,8 @@ struct MrbRowWrite;
 typedef struct MrbOperation
 {
 	MrbAction	action;
-	const char *outcome;		/* changed, pending, cutover, unchanged */
+	const char *outcome;		/* changed, pending, cutover, unchanged,
+								 * refused */
 	const char *target_rule;	/* how the target was found */
 	const char *deployment_id;
 	ItemPointerData place;		/* where its row was locked; may be invalid */
@@ -38,7 +39,8 @@ typedef struct MrbOperation
 	bool		runs_instances; /* the target or the previous version does */
 	const char *actor_type;
 	const char *actor_id;
-	const char *key;			/* NULL: none */
+	const char *key;			/* NULL: none; of a refused one it stays
+								 * unused */
 	const uint8 *fingerprint;	/* SHA-256, with the key */
 	TimestampTz key_expires_at; /* with the key */
 	Interval	keep;			/* how long the audit event is kept */

@@ -7,6 +7,9 @@
  * What is known of it goes through a ring in shared memory to the dispatcher,
  * which writes miosa.refusals.
  *
+ * A call that returns its condition may write it as an audit event
+ * (kept_refusal.c); then it is recorded here only if that event is rolled back.
+ *
  * The actor is found out before the error is raised, while catalogs can be read;
  * the refusal counts when the error leaves the extension, since its own code may
  * catch it.  A group that continues records the targets that it refuses itself.
@@ -24,6 +27,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/inet.h"
+#include "utils/memutils.h"
 
 #include "common/refusal_ring.h"
 #include "common/registry.h"
@@ -39,8 +43,25 @@ static MrbRefusalFields noted;
 static MrbRefusalFields raised;
 static MrbRegistrySlot *slot = NULL;
 
+/* A refusal that is an event of this transaction. */
+typedef struct Event
+{
+	int			depth;			/* of its subtransaction */
+	MrbRegistrySlot *slot;
+	MrbRefusalFields fields;
+} Event;
+
+/* Those of this transaction, the deepest ones last. */
+static List *events = NIL;
+static bool callbacks_registered = false;
+
 static void condition_raised(MrbCondition condition);
 static void call_refused(Oid function);
+static void put(MrbRegistrySlot *database, const MrbRefusalFields *fields);
+static void keep_event(void);
+static void at_xact_end(XactEvent event, void *arg);
+static void at_subxact_end(SubXactEvent event, SubTransactionId mySubid,
+						   SubTransactionId parentSubid, void *arg);
 static void copy_text(char *to, size_t size, const char *from);
 static char *client_addr(void);
 
@@ -93,6 +114,95 @@ mrb_refusal_record(const MrbCallerRequest *request, MrbCondition condition,
 }
 
 /*
+ * Record a condition that was caught.
+ */
+void
+mrb_refusal_caught(Oid function, bool event)
+{
+	raised.function = function;
+	if (event && slot != NULL)
+	{
+		keep_event();
+		slot = NULL;
+	}
+	call_refused(function);
+}
+
+/*
+ * Keep a refusal that is an event, until that is committed.
+ */
+static void
+keep_event(void)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	Event	   *event = palloc(sizeof(Event));
+
+	if (!callbacks_registered)
+	{
+		RegisterXactCallback(at_xact_end, NULL);
+		RegisterSubXactCallback(at_subxact_end, NULL);
+		callbacks_registered = true;
+	}
+	event->depth = GetCurrentTransactionNestLevel();
+	event->slot = slot;
+	event->fields = raised;
+	events = lappend(events, event);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Record refusals whose events are rolled back, so that nobody can probe without
+ * a trace.
+ */
+static void
+at_xact_end(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_ABORT:
+			for (int i = 0; i < list_length(events); i++)
+			{
+				Event	   *it = list_nth(events, i);
+
+				put(it->slot, &it->fields);
+			}
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PREPARE:
+			break;
+		default:
+			return;
+	}
+	events = NIL;				/* their memory was the transaction's */
+}
+
+/*
+ * Record those of a subtransaction that is rolled back, or pass them to the
+ * parent.
+ */
+static void
+at_subxact_end(SubXactEvent event, SubTransactionId mySubid,
+			   SubTransactionId parentSubid, void *arg)
+{
+	int			here = GetCurrentTransactionNestLevel();
+
+	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	for (int i = list_length(events) - 1; i >= 0; i--)
+	{
+		Event	   *it = list_nth(events, i);
+
+		if (it->depth < here)
+			return;
+		it->depth = here - 1;
+		if (event == SUBXACT_EVENT_COMMIT_SUB)
+			continue;
+		put(it->slot, &it->fields);
+		events = list_truncate(events, i);
+	}
+}
+
+/*
  * Hook: a condition is about to be raised.  Find out who called.
  */
 static void
@@ -127,9 +237,18 @@ call_refused(Oid function)
 	if (slot == NULL)
 		return;
 	raised.function = function;
-	if (slot->database == MyDatabaseId && !mrb_refusal_ring_put(&raised))
-		pg_atomic_fetch_add_u64(&slot->counters[MRB_COUNTER_REFUSALS_DROPPED], 1);
+	put(slot, &raised);
 	slot = NULL;
+}
+
+/*
+ * Put a refusal into the ring, unless the database has gone from shared memory.
+ */
+static void
+put(MrbRegistrySlot *database, const MrbRefusalFields *fields)
+{
+	if (database->database == MyDatabaseId && !mrb_refusal_ring_put(fields))
+		pg_atomic_fetch_add_u64(&database->counters[MRB_COUNTER_REFUSALS_DROPPED], 1);
 }
 
 /*

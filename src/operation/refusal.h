@@ -21,6 +21,12 @@ extern void mrb_refusal_install(void);
 extern void mrb_refusal_note(const MrbCallerRequest *request, bool acts);
 extern void mrb_refusal_forget(void);
 
+/*
+ * Record a condition that was caught to be returned; one that is an audit event
+ * of this transaction only if that is rolled back.
+ */
+extern void mrb_refusal_caught(Oid function, bool event);
+
 /* Record a target that a group has refused without an error. */
 extern void mrb_refusal_record(const MrbCallerRequest *request,
 							   MrbCondition condition, Oid function);

@@ -72,6 +72,25 @@ arrives(q(deployment_id = 'dep_1' AND version_id = 'ver_7' AND idempotency_key =
 	AND function_name = 'miosa.rollback_group'), 'each target that it refuses');
 arrives(q(deployment_id = 'dep_8' AND tenant_id IS NULL AND version_id IS NULL), 'also without a version');
 
+# A refusal that is returned is recorded once: as an event, which is committed, ...
+my $event = "SELECT count(*) FROM miosa.audit_events WHERE deployment_id = 'dep_1' AND outcome = 'refused' AND idempotency_key =";
+is(sql(q(SELECT miosa_try_rollback('dep_1', 'ver_6', 'key-6') -> 'error' ->> 'code')), 'VERSION_NOT_FOUND', 'a refusal is returned');
+is(sql("$event 'key-6'"), 1, 'and is an event');
+# ... or if that is rolled back, also by a subtransaction, or none was needed.
+sql(q(BEGIN; SELECT miosa_try_rollback('dep_1', 'ver_6', 'key-rolled-back'); ROLLBACK));
+arrives(q(idempotency_key = 'key-rolled-back' AND condition = 'VERSION_NOT_FOUND' AND function_name = 'public.miosa_try_rollback'
+	AND tenant_id = 'ten_1' AND count = 1), 'one whose event was rolled back');
+sql(q(BEGIN; SELECT miosa_try_promote('dep_1', 'ver_6', 'key-kept'); SAVEPOINT a; SELECT miosa_try_promote('dep_1', 'ver_6', 'key-released');
+	RELEASE a; SAVEPOINT b; SELECT miosa_try_promote('dep_1', 'ver_6', 'key-saved'); ROLLBACK TO b; COMMIT));
+arrives(q(idempotency_key = 'key-saved' AND action = 'deployment.version.promote'), 'or to a savepoint');
+sql(q(SELECT miosa_try_rollback('dep_1', 'ver_6', 'key-6'), miosa_try_rollback('dep_1', 'ver_6', 'key-6')));
+arrives(q(idempotency_key = 'key-6'), 'and one that is repeated');
+sql(q(SELECT miosa_try_rollback('dep_99')));
+arrives(q(deployment_id = 'dep_99' AND tenant_id IS NULL AND function_name = 'public.miosa_try_rollback'), 'or of no deployment');
+is(sql("SELECT coalesce(sum(count), 0) FROM miosa.refusals WHERE idempotency_key IN ('key-kept', 'key-released')"), 0, 'no event is a row too');
+is(sql("$event ANY ('{key-kept,key-released}')"), 2, 'and each is one');
+is(sql("SELECT sum(count) FROM miosa.refusals WHERE idempotency_key = 'key-6'"), 2, 'nor is the first of those that were repeated');
+
 # Nothing of an earlier request is left
 sql(q(SELECT miosa_rollback('dep_1', 'ver_2', 'good-key')));
 refused(q(SELECT miosa_wait_converged('dep_77')), 'MR404');
