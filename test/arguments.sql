@@ -30,6 +30,7 @@ CREATE FUNCTION test.plausible(name text, type regtype) RETURNS text LANGUAGE sq
 CREATE FUNCTION test.outcome(argument test.argument, value text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	arguments text;
+	answer text;
 	message text;
 	detail text;
 BEGIN
@@ -39,7 +40,13 @@ BEGIN
 		FROM pg_proc p CROSS JOIN LATERAL unnest(p.proargnames[:p.pronargs], p.proargtypes::oid[]) WITH ORDINALITY a (name, type, n)
 		WHERE p.oid = argument.function;
 	EXECUTE format('%s %s(%s)', CASE WHEN argument.procedure THEN 'CALL' ELSE 'SELECT' END,
-		(SELECT format('%I.%I', p.pronamespace::regnamespace, p.proname) FROM pg_proc p WHERE p.oid = argument.function), arguments) USING value;
+		(SELECT format('%I.%I', p.pronamespace::regnamespace, p.proname) FROM pg_proc p WHERE p.oid = argument.function), arguments)
+		INTO answer USING value;
+	-- A refusal that is returned is one, too.
+	IF argument.function::text LIKE 'miosa\_try\_%' AND answer::jsonb ? 'error' THEN
+		RAISE EXCEPTION USING ERRCODE = answer::jsonb #>> '{error,sqlstate}', MESSAGE = answer::jsonb #>> '{error,message}',
+			DETAIL = answer::jsonb #>> '{error,detail}';
+	END IF;
 	RAISE SQLSTATE 'OK000';
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
