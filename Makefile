@@ -334,6 +334,7 @@ ISOLATION = \
 	write_skew \
 	feed_feed \
 	report_rollback \
+	schema_reports \
 	drain_rollback \
 	poll_report
 
