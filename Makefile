@@ -119,9 +119,11 @@ OBJS = \
 	src/operation/cutover.o \
 	src/operation/deployment.o \
 	src/operation/deployment_lock.o \
+	src/operation/deployment_selector.o \
 	src/operation/derived_columns.o \
 	src/operation/enqueue.o \
 	src/operation/finding.o \
+	src/operation/fleet.o \
 	src/operation/group.o \
 	src/operation/guards.o \
 	src/operation/schema_guard.o \
@@ -196,6 +198,7 @@ OBJS = \
 	src/api/edges.o \
 	src/api/endpoint_api.o \
 	src/api/entry_points.o \
+	src/api/fleet_api.o \
 	src/api/gate.o \
 	src/api/hidden_text.o \
 	src/api/operation_api.o \
@@ -249,6 +252,7 @@ SQL_PIECES = \
 	sql/console_text.sql \
 	sql/console.sql \
 	sql/status.sql \
+	sql/fleet.sql \
 	sql/stats.sql \
 	sql/retention.sql \
 	sql/doctor.sql \
@@ -276,6 +280,7 @@ REGRESS = \
 	edge_reports \
 	idempotency_keys \
 	group \
+	fleets \
 	responses \
 	conditions \
 	hints \
@@ -327,6 +332,7 @@ ISOLATION = \
 	collect_rollback \
 	default_default \
 	same_key \
+	fleet_fleet \
 	group_group \
 	lock_wait \
 	table_locks \

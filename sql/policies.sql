@@ -16,6 +16,7 @@ BEGIN
 				WHEN 'deployment' THEN 'miosa.sees_deployment(deployment_id)'
 				WHEN 'refusals' THEN 'CASE WHEN tenant_id IS NULL THEN miosa.sees_all_tenants() ELSE miosa.sees_tenant(tenant_id) END'
 				WHEN 'schemas' THEN 'CASE WHEN tenant_id = ''*'' THEN miosa.sees_all_tenants() ELSE miosa.sees_tenant(tenant_id) END'
+				WHEN 'fleets' THEN 'miosa.sees_fleet(tenant_id, acts_for)'
 				WHEN 'all' THEN 'miosa.sees_all_tenants()'
 				WHEN 'endpoints' THEN 'miosa.sees_endpoints()' END AS seen,
 			CASE r.kind
@@ -23,6 +24,7 @@ BEGIN
 					ELSE 'miosa.may(tenant_id, ''deploy'') AND miosa.sees_deployment(deployment_id)' END
 				ELSE 'miosa.sees_all_tenants()' END AS written
 		FROM (VALUES
+			('fleet_runs', 'fleets'),
 			('tenants', 'tenants'), ('tenant_members', 'members'),
 			('deployments', 'tenant'), ('versions', 'tenant'), ('releases', 'tenant'), ('runtime_instances', 'tenant'),
 			('domains', 'tenant'), ('audit_events', 'tenant'),

@@ -65,10 +65,15 @@ CREATE FUNCTION miosa.refusals_kept() RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN '31 days'::interval;
 COMMENT ON FUNCTION miosa.refusals_kept() IS 'How long refused calls are kept';
 
+-- As long as any shipped plan keeps audit events.
+CREATE FUNCTION miosa.fleets_kept() RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN '400 days'::interval;
+COMMENT ON FUNCTION miosa.fleets_kept() IS 'How long fleets are kept, and their keys';
+
 -- What a purge deletes, in this order; purge.c has the same list.
 CREATE FUNCTION miosa.purged_kinds() RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN '{idempotency_keys,audit_events,runtime_instances,removed_hosts,refusals,schema_reports}'::text[];
+RETURN '{idempotency_keys,audit_events,runtime_instances,removed_hosts,refusals,schema_reports,fleet_runs}'::text[];
 COMMENT ON FUNCTION miosa.purged_kinds() IS 'Kinds of rows that miosa.expired_rows() lists';
 
 -- Places of rows that may be deleted: idempotency_keys that have expired,
@@ -76,7 +81,7 @@ COMMENT ON FUNCTION miosa.purged_kinds() IS 'Kinds of rows that miosa.expired_ro
 -- keeps none, so one of a former plan may be found later),
 -- runtime_instances that ended or sent no heartbeat for 7 days, removed_hosts
 -- of 30 days ago or that are routed again, refusals of 31 days ago,
--- schema_reports past their keep_until.
+-- schema_reports past their keep_until, fleet_runs of 400 days ago.
 -- place: next of the page before,
 -- null for the first one; grace: only what has been so for that long; since:
 -- and not for longer than this beside, which passes over what was deleted
@@ -183,9 +188,17 @@ BEGIN
 				ORDER BY o.created_at FETCH FIRST (most) ROWS WITH TIES) k;
 		rows := coalesce(piece, '{}');
 		next := CASE WHEN cardinality(rows) >= most THEN last END;
+	WHEN 'fleet_runs' THEN
+		until := started - grace - miosa.fleets_kept();
+		SELECT array_agg(k.ctid), max(k.began_at) INTO piece, last
+			FROM (SELECT f.ctid, f.began_at FROM miosa.fleet_runs f
+				WHERE f.began_at > coalesce(place::timestamptz, until - since, '-infinity') AND f.began_at <= until
+				ORDER BY f.began_at FETCH FIRST (most) ROWS WITH TIES) k;
+		rows := coalesce(piece, '{}');
+		next := CASE WHEN cardinality(rows) >= most THEN last END;
 	END CASE;
 END $$;
-COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Places of rows that may be deleted, page by page: of idempotency_keys, audit_events, runtime_instances, removed_hosts, refusals or schema_reports';
+COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Places of rows that may be deleted, page by page: of idempotency_keys, audit_events, runtime_instances, removed_hosts, refusals, schema_reports or fleet_runs';
 
 -- Locks these events, but for those that are locked already.  What is returned
 -- are the oldest events of their deployments, without a gap: an event that is
@@ -261,6 +274,10 @@ BEGIN
 			DELETE FROM miosa.refusals k WHERE k.ctid = ANY (ARRAY(
 				SELECT o.ctid FROM miosa.refusals o
 				WHERE o.ctid = ANY (piece) AND o.created_at <= clock_timestamp() - miosa.refusals_kept() FOR UPDATE SKIP LOCKED));
+		WHEN 'fleet_runs' THEN
+			DELETE FROM miosa.fleet_runs k WHERE k.ctid = ANY (ARRAY(
+				SELECT f.ctid FROM miosa.fleet_runs f
+				WHERE f.ctid = ANY (piece) AND f.began_at <= clock_timestamp() - miosa.fleets_kept() FOR UPDATE SKIP LOCKED));
 		END CASE;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		removed := removed + n;
@@ -311,7 +328,7 @@ BEGIN
 	removed := miosa.trim_route_log(batch);
 	RETURN NEXT;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Deletes expired keys and audit events, ended instances, removed hosts, refused calls and old route changes';
+COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Deletes expired keys and audit events, ended instances, removed hosts, refused calls, old fleets and old route changes';
 
 -- A procedure that commits can neither be SECURITY DEFINER nor set a
 -- search_path.  So all that this one does is to call functions, by their

@@ -136,6 +136,13 @@ BEGIN
 		('miosa_viewer, pg_monitor', 'EXECUTE', 'miosa.endpoint_stats miosa.dispatcher miosa.pause_reason miosa.first_epoch'),
 		('pg_monitor', 'USAGE', 'miosa'),
 
+		-- Fleets.
+		('miosa_viewer', 'EXECUTE', 'miosa_plan_many miosa.plan_many'),
+		('miosa_viewer', 'SELECT', 'miosa.fleet_runs'),
+		('miosa_viewer, miosa_auditor, pg_monitor', 'EXECUTE', 'miosa.sees_fleet'),
+		('miosa_operator', 'EXECUTE', 'miosa_rollback_many miosa_rollback_fleet miosa.rollback_many
+			miosa.fleet_begin miosa.fleet_step miosa.fleet_object'),
+
 		-- To roll back, to undo that by a promotion, to have edges updated.
 		('miosa_operator', 'EXECUTE', 'miosa_try_rollback miosa_try_promote'),
 		('miosa_operator', 'EXECUTE', 'miosa_rollback miosa_promote miosa_resend miosa_resync miosa_redrive

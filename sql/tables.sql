@@ -204,6 +204,7 @@ CREATE TABLE miosa.versions (
 	CONSTRAINT "times must be from 1970 to 2199" CHECK (least(promoted_at, last_served_at, archived_at, created_at, updated_at) >= '1970-01-01 00:00:00+00'
 		AND greatest(promoted_at, last_served_at, archived_at, created_at, updated_at) < '2200-01-01 00:00:00+00')
 );
+CREATE INDEX versions_image ON miosa.versions (runtime_image) WHERE runtime_image IS NOT NULL;
 CREATE INDEX versions_marked ON miosa.versions (deployment_id)
 	WHERE metadata -> 'migration_compatibility' = '"incompatible"';
 COMMENT ON TABLE miosa.versions IS 'Versions of deployments; immutable once ready';
@@ -269,6 +270,7 @@ CREATE TABLE miosa.releases (
 	CONSTRAINT "times must be from 1970 to 2199" CHECK (least(verified_at, missing_at, collected_at, deleted_at, ready_at, created_at, updated_at) >= '1970-01-01 00:00:00+00'
 		AND greatest(verified_at, missing_at, collected_at, deleted_at, ready_at, created_at, updated_at) < '2200-01-01 00:00:00+00')
 );
+CREATE INDEX releases_sha256 ON miosa.releases (sha256) WHERE sha256 IS NOT NULL;
 CREATE INDEX releases_marked ON miosa.releases (deployment_id)
 	WHERE metadata -> 'migration_compatibility' = '"incompatible"';
 COMMENT ON TABLE miosa.releases IS 'Artifacts in storage, one a version, never changed';

@@ -49,6 +49,7 @@ static const struct
 	{"miosa_report_instance",.scopes = MRB_SCOPE_REPORT},
 	{"miosa_report_schema",.open = true},
 	{"miosa_resend",.open = true},
+	{"miosa_rollback_fleet",.open = true},
 	{"miosa_route",.open = true},
 	{"miosa_routes_since",.open = true},
 	{"miosa_set_deployment",.deployment = "id"},

@@ -19,6 +19,7 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "api/operation_api.h"
 #include "base/check_argument.h"
 #include "base/errors.h"
 #include "base/function_name.h"
@@ -122,7 +123,6 @@ static void read_texts(FunctionCallInfo fcinfo, int arg, const char *name,
 					   char **texts, int n);
 static void put_result(const MrbGroupResult *result, void *arg);
 static void set_text(Datum *values, bool *nulls, int column, const char *value);
-static char *key_from_http_header(void);
 
 /*
  * miosa_rollback(deployment_id, version_id, idempotency_key, reason,
@@ -291,7 +291,7 @@ mrb_call_unpublish(PG_FUNCTION_ARGS)
 	Jsonb	   *response;
 
 	if (request.key == NULL)
-		request.key = key_from_http_header();
+		request.key = mrb_operation_api_key();
 	response = mrb_rollback_run(&request);
 	if (response == NULL)
 		PG_RETURN_NULL();
@@ -454,7 +454,7 @@ read_request(FunctionCallInfo fcinfo, MrbAction action)
 	if (PG_NARGS() > console_name)
 		request.console_name = mrb_optional_text_argument(fcinfo, console_name);
 	if (request.key == NULL && request.console_name == NULL)
-		request.key = key_from_http_header();
+		request.key = mrb_operation_api_key();
 	return request;
 }
 
@@ -526,7 +526,8 @@ call_group(PG_FUNCTION_ARGS)
 		requests[i].key = keys[i];
 		requests[i].expected_active = expected[i];
 	}
-	mrb_group_run(requests, n, is_true(fcinfo, GROUP_ALL), put_result, fcinfo);
+	mrb_group_run(requests, n, is_true(fcinfo, GROUP_ALL) ? MRB_GROUP_FIRST :
+				  MRB_GROUP_EACH, put_result, fcinfo);
 	return (Datum) 0;
 }
 
@@ -603,8 +604,8 @@ set_text(Datum *values, bool *nulls, int column, const char *value)
  * the request as a JSON object with names in lower case.  A key that cannot be
  * read is refused: without it a retry would act twice.
  */
-static char *
-key_from_http_header(void)
+char *
+mrb_operation_api_key(void)
 {
 	const char *headers = GetConfigOption(HEADERS, true, false);
 	Jsonb	   *object;

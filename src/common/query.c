@@ -191,14 +191,16 @@ mrb_query_timestamp(uint64 row, int column, TimestampTz ifnull)
 }
 
 /*
- * Plan a statement for the life of this backend.  All statements look rows up by
- * their keys, so a generic plan is as good as a custom one.
+ * Plan a statement for the life of this backend.  Statements that look rows up by
+ * their keys are planned once: a generic plan is as good as a custom one.
  */
 static void
 query_prepare(MrbQuery *query)
 {
 	SPIPlanPtr	plan = SPI_prepare_cursor(query->sql, query->nargs,
 										  query->argtypes,
+										  query->custom ?
+										  CURSOR_OPT_CUSTOM_PLAN :
 										  CURSOR_OPT_GENERIC_PLAN);
 
 	if (plan == NULL)

@@ -39,6 +39,7 @@ typedef struct MrbQuery
 	Oid			argtypes[MRB_QUERY_MAX_ARGS];
 	MrbQueryKind expected;		/* what the statement does */
 	bool		read_only;		/* use the caller's snapshot, refuse writes */
+	bool		custom;			/* plan it for the values of each run */
 	void	   *plan;			/* SPIPlanPtr once prepared */
 } MrbQuery;
 

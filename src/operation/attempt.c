@@ -117,7 +117,7 @@ mrb_attempt_look(MrbAttempt *attempt, MrbFinding *finding)
 		if (stored != NULL || finding->severity == MRB_FAILS)
 			return stored;
 	}
-	if (RecoveryInProgress())
+	if (RecoveryInProgress() && !attempt->plan)
 		mrb_primary_raise(psprintf("Call the function on the primary; this works here: %s",
 								   mrb_caller_request_show(request, "candidates",
 														   id)));
@@ -127,7 +127,7 @@ mrb_attempt_look(MrbAttempt *attempt, MrbFinding *finding)
 		return NULL;
 	mrb_refusal_note(request, true);
 	attempt->seen->request = request;
-	if (attempt->key == NULL)
+	if (attempt->key == NULL && !attempt->plan)
 		*finding = mrb_deployment_check_tenant(attempt->seen->tenant_id, scopes,
 											   verb);
 	return NULL;
@@ -294,6 +294,10 @@ mrb_attempt_operation(const MrbAttempt *attempt, const MrbAttemptCall *call)
 	operation.attribution = request->attribution;
 	initStringInfo(&operation.marks);
 	mrb_operation_mark_risks(&operation, &target->artifact, &attempt->guards);
+	operation.fleet_id = request->fleet_id;
+	if (request->fleet_id != NULL)
+		mrb_operation_mark(&operation, "fleet",
+						   psprintf("\"%s\"", request->fleet_id));
 	operation.skipped = target->skipped;
 	initStringInfo(&warnings);
 	mrb_attempt_list_warning(&warnings, &target->artifact);

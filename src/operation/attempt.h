@@ -28,6 +28,8 @@ typedef struct MrbAttempt
 	TimestampTz key_expires_at; /* when the key expires that is used now */
 	Interval	keep_event;		/* how long its audit event is kept */
 	MrbRetention *retention;	/* of other requests of the call, or NULL */
+	bool		plan;			/* nothing is written: it works on a standby,
+								 * for callers who may only read */
 	struct MrbArtifactBatch *batch; /* of other requests of the call, or NULL */
 	MrbDeployment *seen;		/* before the lock */
 	MrbTarget	target;			/* chosen then */

@@ -18,6 +18,9 @@
 
 #include "operation/caller_request.h"
 
+static void append_common_arguments(StringInfo buf,
+									const MrbCallerRequest *request,
+									bool accept_unverified);
 static void append_incident_arguments(StringInfo buf,
 									  const MrbCallerRequest *request);
 static void append_choice(StringInfo buf, const char *name, MrbChoice choice);
@@ -56,20 +59,43 @@ mrb_caller_request_again(const MrbCallerRequest *request, bool promotion,
 					 quote_literal_cstr(request->console_name ?
 										request->console_name : deployment_id),
 					 quote_literal_cstr(version_id));
-	append_argument(&buf, "reason", request->reason, "");
-	append_argument(&buf, "idempotency_key", request->key, "");
-	append_argument(&buf, "expected_active", request->expected_active, "");
-	append_argument(&buf, "cutover", request->cutover, "");
+	append_common_arguments(&buf, request, accept_unverified);
+	append_incident_arguments(&buf, request);
+	appendStringInfoString(&buf, ");");
+	return buf.data;
+}
+
+/*
+ * Append the arguments of a rollback of many deployments.
+ */
+void
+mrb_caller_request_show_options(StringInfo buf, const MrbCallerRequest *request)
+{
+	append_common_arguments(buf, request, false);
+	append_incident_arguments(buf, request);
+	if (request->served_at != 0)
+		append_argument(buf, "served_at", timestamptz_to_str(request->served_at),
+						"");
+}
+
+/*
+ * Append the arguments that rollbacks and promotions share.
+ */
+static void
+append_common_arguments(StringInfo buf, const MrbCallerRequest *request,
+						bool accept_unverified)
+{
+	append_argument(buf, "reason", request->reason, "");
+	append_argument(buf, "idempotency_key", request->key, "");
+	append_argument(buf, "expected_active", request->expected_active, "");
+	append_argument(buf, "cutover", request->cutover, "");
 	if (request->attribution != NULL)
-		append_argument(&buf, "attribution",
+		append_argument(buf, "attribution",
 						JsonbToCString(NULL, &request->attribution->root,
 									   VARSIZE(request->attribution)),
 						"::jsonb");
 	if (accept_unverified || request->accept_unverified)
-		appendStringInfoString(&buf, ", accept_unverified => true");
-	append_incident_arguments(&buf, request);
-	appendStringInfoString(&buf, ");");
-	return buf.data;
+		appendStringInfoString(buf, ", accept_unverified => true");
 }
 
 /*

@@ -9,6 +9,7 @@
 #define MRB_CALLER_REQUEST_H
 
 #include "datatype/timestamp.h"
+#include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
 /* What a call does. */
@@ -57,6 +58,7 @@ typedef struct MrbCallerRequest
 	bool		accept_bad;		/* of a promotion: also a version marked as
 								 * bad */
 	bool		break_glass;	/* of a promotion: also in a freeze */
+	const char *fleet_id;		/* fleet that it belongs to, or NULL */
 	const char *console_name;	/* name that the caller of a console function
 								 * gave; NULL: not a console function */
 } MrbCallerRequest;
@@ -73,6 +75,13 @@ extern char *mrb_caller_request_again(const MrbCallerRequest *request, bool prom
 									  const char *deployment_id,
 									  const char *version_id,
 									  bool accept_unverified);
+
+/*
+ * Append the arguments of a rollback that are the same for many deployments, each
+ * after a comma.
+ */
+extern void mrb_caller_request_show_options(StringInfo buf,
+											const MrbCallerRequest *request);
 
 /* A call of a console function about the deployment, for a hint. */
 extern char *mrb_caller_request_show(const MrbCallerRequest *request, const char *function,

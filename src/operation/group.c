@@ -13,6 +13,10 @@
  * groups never deadlock.  All waits together last no longer than lock_wait;
  * what is locked then is refused.
  *
+ * If one refusal counts for all, nothing is locked or written once a target is
+ * refused, but the others are judged, so that each refusal is known.  A plan
+ * judges in the same way.
+ *
  * Memory.  The steps run in a context that is reset after each target.  What
  * later steps need of it is copied: less than a kilobyte, and a stored response
  * until its turn.
@@ -45,6 +49,8 @@ typedef struct Target
 	MrbAttempt	attempt;
 	bool		chosen;			/* steps before the lock are done */
 	bool		decided;		/* refused or replayed: nothing to write */
+	const char *from;			/* when that is known: as in the result */
+	const char *to;
 	MrbFinding	refusal;		/* if it fails */
 	Jsonb	   *stored;			/* else the response of an earlier call */
 } Target;
@@ -61,7 +67,8 @@ typedef struct GroupRun
 {
 	Target	   *targets;		/* sorted, each deployment once */
 	int			n;
-	bool		all;			/* a refusal is an error */
+	MrbGroupMode mode;
+	int			refused;		/* number of targets */
 	bool		looked;			/* the steps before the lock are done */
 	MemoryContext kept;			/* lasts as long as the group */
 	MemoryContext scratch;		/* reset after each target */
@@ -83,11 +90,13 @@ static bool look_at(GroupRun *group, Target *target);
 static void lock_all(GroupRun *group);
 static void write_all(GroupRun *group);
 static bool any_left(const GroupRun *group);
+static bool only_judges(const GroupRun *group);
 static void write_target(GroupRun *group, Target *target, MrbRowWrite *write,
 						 const MrbAttemptCall *call, MrbGroupResult *result);
 static void finish_all(GroupRun *group);
 static void begin_target(GroupRun *group);
 static void refuse(GroupRun *group, Target *target, const MrbFinding *finding);
+static void keep_versions(Target *target);
 static void replay(GroupRun *group, Target *target, Jsonb *stored);
 static void keep_seen(GroupRun *group, Target *target);
 static void keep_rest(GroupRun *group, const MrbAttempt *attempt,
@@ -98,11 +107,11 @@ static MrbFinding copy_finding(const MrbFinding *finding);
  * Run a group.
  */
 void
-mrb_group_run(MrbCallerRequest *requests, int n, bool all,
+mrb_group_run(MrbCallerRequest *requests, int n, MrbGroupMode mode,
 			  MrbGroupReceiver receive, void *arg)
 {
 	GroupRun	group = {
-		.all = all,
+		.mode = mode,
 		.kept = CurrentMemoryContext,
 		.receive = receive,
 		.arg = arg,
@@ -118,7 +127,8 @@ mrb_group_run(MrbCallerRequest *requests, int n, bool all,
 	PG_TRY();
 	{
 		look_at_all(&group);
-		lock_all(&group);
+		if (!only_judges(&group))
+			lock_all(&group);
 		write_all(&group);
 		finish_all(&group);
 		MemoryContextSwitchTo(group.kept);
@@ -182,6 +192,7 @@ make_targets(GroupRun *group, MrbCallerRequest *requests, int n)
 		target->attempt.request = &requests[i];
 		target->attempt.retention = &group->retention;
 		target->attempt.batch = group->batch;
+		target->attempt.plan = group->mode == MRB_GROUP_PLAN;
 		mrb_attempt_check(&target->attempt);
 		group->n++;
 	}
@@ -246,7 +257,7 @@ look_at_rest(GroupRun *group)
 			begin_target(group);
 			pending |= !look_at(group, target);
 		}
-		if (group->all && !pending)
+		if (group->mode == MRB_GROUP_FIRST && !pending)
 			mrb_finding_enforce(&target->refusal);
 	}
 	mrb_index_lookup_end();
@@ -261,7 +272,12 @@ static bool
 look_at(GroupRun *group, Target *target)
 {
 	MrbFinding	finding;
-	Jsonb	   *stored = mrb_attempt_look(&target->attempt, &finding);
+	Jsonb	   *stored;
+
+	/* What an earlier round has read is gone. */
+	target->attempt.seen = NULL;
+	target->attempt.target.id = NULL;
+	stored = mrb_attempt_look(&target->attempt, &finding);
 
 	if (stored != NULL)
 	{
@@ -322,7 +338,8 @@ write_all(GroupRun *group)
 	{
 		call = mrb_attempt_call();
 		mrb_finding_enforce(&call.actor_counts);
-		write = mrb_operation_begin(keyed, true);
+		if (!only_judges(group))
+			write = mrb_operation_begin(keyed, true);
 	}
 	for (int i = 0; i < group->n; i++)
 	{
@@ -342,6 +359,10 @@ write_all(GroupRun *group)
 			result.outcome = "replayed";
 			result.response = target->stored;
 		}
+		if (result.from == NULL)
+			result.from = target->from;
+		if (result.to == NULL)
+			result.to = target->to;
 		group->receive(&result, group->arg);
 		if (target->stored != NULL)
 			pfree(target->stored);
@@ -363,6 +384,16 @@ any_left(const GroupRun *group)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * Whether nothing is written, or nothing any more.
+ */
+static bool
+only_judges(const GroupRun *group)
+{
+	return group->mode == MRB_GROUP_PLAN ||
+		(group->mode == MRB_GROUP_ALL && group->refused > 0);
 }
 
 /*
@@ -389,10 +420,16 @@ write_target(GroupRun *group, Target *target, MrbRowWrite *write,
 		refuse(group, target, &finding);
 		return;
 	}
+	result->from = attempt->now->active.id;
+	result->to = attempt->now->target.id;
 	operation = mrb_attempt_operation(attempt, call);
+	result->outcome = operation.outcome;
+	if (only_judges(group))
+		return;
 	written.at = GetCurrentTimestamp();
 	result->response = mrb_operation_put(write, &operation, &written);
-	result->outcome = operation.outcome;
+	if (!operation.quiet)
+		result->route_seq = written.route_seq;
 	mrb_attempt_wake(&operation);
 	keep_rest(group, attempt, &operation, &written);
 }
@@ -448,12 +485,29 @@ begin_target(GroupRun *group)
 static void
 refuse(GroupRun *group, Target *target, const MrbFinding *finding)
 {
-	if (group->all && group->looked)
+	if (group->mode == MRB_GROUP_FIRST && group->looked)
 		mrb_finding_enforce(finding);
 	target->decided = true;
+	group->refused++;
 	MemoryContextSwitchTo(group->kept);
 	target->refusal = copy_finding(finding);
+	keep_versions(target);
 	MemoryContextSwitchTo(group->scratch);
+}
+
+/*
+ * Keep the versions of a target that is refused, as far as they are known.
+ */
+static void
+keep_versions(Target *target)
+{
+	const MrbAttempt *attempt = &target->attempt;
+	const MrbDeployment *it = attempt->now ? attempt->now : attempt->seen;
+
+	if (it != NULL)
+		target->from = mrb_optional_text_copy(it->active.id);
+	target->to = mrb_optional_text_copy(attempt->target.id ? attempt->target.id :
+										attempt->request->version_id);
 }
 
 /*

@@ -46,6 +46,7 @@ typedef struct MrbOperation
 	Interval	keep;			/* how long the audit event is kept */
 	const char *reason;			/* may be NULL */
 	Jsonb	   *attribution;	/* NULL: the deployment's own */
+	const char *fleet_id;		/* may be NULL */
 	StringInfoData marks;		/* members of a JSON object for the audit
 								 * event */
 	const char *skipped;		/* JSON array: skipped versions, or NULL */

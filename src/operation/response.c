@@ -97,6 +97,7 @@ typedef enum MemberNumber
 	DATA_COUNT,
 
 	OPERATION_ID = DATA_COUNT,
+	OPERATION_FLEET,
 	OPERATION_OUTCOME,
 	OPERATION_SKIPPED,
 	OPERATION_REPLAYED,
@@ -161,6 +162,7 @@ static const Member members[] = {
 	[DATA_RUNNING_ARTIFACT_SHA256] = MEMBER("running_artifact_sha256", FROM_TEXT),
 
 	[OPERATION_ID] = MEMBER("id", FROM_OPERATION),
+	[OPERATION_FLEET] = MEMBER("fleet", FROM_OPERATION_OPTIONAL),
 	[OPERATION_OUTCOME] = MEMBER("outcome", FROM_OPERATION),
 	[OPERATION_SKIPPED] = MEMBER("skipped", FROM_OPERATION_OPTIONAL),
 	[OPERATION_REPLAYED] = MEMBER("replayed", FROM_OPERATION_OPTIONAL),
@@ -207,6 +209,7 @@ static const MemberNumber format_1[] = {
 	OPERATION_TARGET,
 	OPERATION_SKIPPED,
 	OPERATION_WARNINGS,
+	OPERATION_FLEET,
 };
 
 struct MrbResponse
@@ -265,6 +268,8 @@ mrb_response_read(TupleTableSlot *deployment, const MrbOperation *operation)
 	set_text(response, OPERATION_TARGET_RULE, operation->target_rule);
 	set_text(response, OPERATION_TARGET, operation->target_version_id);
 	set_text(response, OPERATION_PREVIOUS, operation->previous_version_id);
+	if (operation->fleet_id != NULL)
+		set_text(response, OPERATION_FLEET, operation->fleet_id);
 	set_list(response, OPERATION_SKIPPED, operation->skipped);
 	set_list(response, OPERATION_WARNINGS, operation->warnings);
 	return response;
