@@ -12,12 +12,12 @@ WITH moved AS (
 ), event AS (
 	INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action,
 		outcome, target_rule, previous_version_id, target_version_id,
-		actor_type, actor_id, session_user_name, idempotency_key, created_at,
-		keep_until, hash)
+		actor_type, actor_id, session_user_name, idempotency_key, marks,
+		created_at, keep_until, hash)
 	SELECT m.id, m.seq, 'tenant', 'deployment.rollback',
 		'changed', 'named', '1', :version,
-		'role', 'postgres', 'postgres', :key, clock_timestamp(),
-		clock_timestamp() + '1 year', decode(repeat('5b', 32), 'hex')
+		'role', 'postgres', 'postgres', :key, :marks,
+		clock_timestamp(), clock_timestamp() + '1 year', decode(repeat('5b', 32), 'hex')
 	FROM moved m
 ), keyed AS (
 	INSERT INTO miosa.idempotency_keys (deployment_id, key, operation,

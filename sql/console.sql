@@ -417,6 +417,10 @@ BEGIN
 		FOR what IN SELECT '  ' || w.line FROM miosa.wrap(event.reason, 50, 10) w (line) LOOP
 			RETURN NEXT;
 		END LOOP;
+		IF event.marks ? 'fleet' THEN
+			what := '  fleet ' || miosa.clip(event.marks ->> 'fleet', 40);
+			RETURN NEXT;
+		END IF;
 	END LOOP;
 END $$;
 COMMENT ON FUNCTION miosa.history_rows(text, integer) IS 'Rows of miosa.history()';

@@ -131,13 +131,20 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_convergence_state';
 COMMENT ON FUNCTION miosa.convergence_state(text, bigint) IS 'converged, expired, waiting_edges, waiting_instances, superseded, no_edges or no_dispatcher, as it is now; seq null means the newest operation; null for an unknown deployment';
 
--- "dep_1", "shop" or "www.example.com", each of them also with "#7".
-CREATE FUNCTION miosa.parse_operation(deployment_or_operation text, OUT deployment_id text, OUT seq bigint)
+-- "dep_1", "shop" or "www.example.com", each of them also with "#7"; and fleets.
+CREATE FUNCTION miosa.parse_operation(deployment_or_operation text, OUT deployment_id text, OUT seq bigint, OUT fleet_id text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	part text[] := regexp_match(deployment_or_operation, '^([^#]{1,255})(?:#([0-9]{1,18}))?$');
 BEGIN
+	IF deployment_or_operation ~ '^flt_[0-9a-f]{12}$' THEN
+		SELECT f.id, coalesce(f.last_deployment_id, '') INTO fleet_id, deployment_id FROM miosa.fleet_runs f
+			WHERE f.id = deployment_or_operation AND miosa.sees_fleet(f.tenant_id, f.acts_for);
+		IF FOUND THEN
+			RETURN;
+		END IF;
+	END IF;
 	IF part IS NULL THEN
 		PERFORM miosa.refuse_value('argument', 'deployment_or_operation', deployment_or_operation,
 			'The value must name a deployment by id, host or slug, and for an operation "#" and its number.',
@@ -152,7 +159,7 @@ BEGIN
 			'See which there are with SELECT id, name, seq FROM miosa.deployments ORDER BY id;');
 	END IF;
 END $$;
-COMMENT ON FUNCTION miosa.parse_operation(text) IS 'The deployment and number of an operation, or of a deployment with null; raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
+COMMENT ON FUNCTION miosa.parse_operation(text) IS 'The deployment and number of an operation, or of a deployment with null; or a fleet, with the deployment that it changed last; raises INVALID_ARGUMENT, DEPLOYMENT_NOT_FOUND';
 
 -- Compiling these queries takes a hundred times longer than running them, and
 -- it would be done at every call: so no JIT.

@@ -175,7 +175,80 @@ END $$;
 COMMENT ON PROCEDURE @extschema@.miosa_rollback_fleet(jsonb, timestamptz, text, text, jsonb, text, boolean, boolean, interval, boolean, integer, jsonb) IS
 	'Rolls all deployments that a selector matches back in batches that commit; a call with the same key continues where one was interrupted';
 
+-- The newest route change of a fleet, as miosa.newest_change() of a deployment; and
+-- whether the fleet is at work, or any of its deployments waits for instances.
+-- Changes of a transaction get their epochs in the order of their deployments, so
+-- that the last one has the highest.
+CREATE FUNCTION miosa.fleet_change(fleet_id text, OUT tenant_id text, OUT kind text, OUT route_ttl interval,
+	OUT epoch bigint, OUT created_at timestamptz, OUT unread boolean, OUT queued boolean, OUT term bigint, OUT moved boolean,
+	OUT last_deployment_id text, OUT works boolean, OUT waits boolean)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 1
+BEGIN ATOMIC
+	SELECT '', '', '1 year'::interval, CASE WHEN f.last_deployment_id IS NULL THEN 0 ELSE coalesce(l.epoch, st.trimmed_epoch) END, f.advanced_at,
+		EXISTS (SELECT FROM miosa.outbox o WHERE o.deployment_id = '' AND o.kind = 'settings'),
+		l.epoch IS NULL AND EXISTS (SELECT FROM miosa.outbox o WHERE o.deployment_id = f.last_deployment_id
+			AND o.kind IN ('route', 'host_removed') AND o.route_seq >= f.last_route_seq),
+		coalesce(st.term, 1), st.timeline IS DISTINCT FROM i.timeline AND st.timeline IS NOT NULL AND i.timeline IS NOT NULL,
+		coalesce(f.last_deployment_id, ''), f.ended_at IS NULL,
+		EXISTS (SELECT FROM miosa.deployments p JOIN miosa.audit_events e ON e.deployment_id = p.id
+			WHERE p.waiting_since IS NOT NULL AND e.marks ? 'fleet' AND e.marks ->> 'fleet' = f.id)
+	FROM miosa.fleet_runs f
+	CROSS JOIN miosa.identity() i
+	LEFT JOIN miosa.dispatcher_state st ON true
+	LEFT JOIN LATERAL (
+		SELECT g.epoch FROM miosa.route_log g WHERE g.deployment_id = f.last_deployment_id AND g.kind IN ('route', 'host_removed')
+			AND g.route_seq >= f.last_route_seq
+		ORDER BY g.epoch LIMIT 1) l ON true
+	WHERE f.id = $1 LIMIT 1;
+END;
+COMMENT ON FUNCTION miosa.fleet_change(text) IS 'Newest route change of a fleet, whether it is at work, and whether any of its deployments waits for instances';
+
+-- How many edges have all that a fleet has changed so far.
+CREATE FUNCTION miosa.fleet_edges(fleet_id text, OUT edges integer, OUT done integer)
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_fleet_edges';
+COMMENT ON FUNCTION miosa.fleet_edges(text) IS 'How many edges receive any deployment of a fleet, and how many have acknowledged all that it has changed so far, as it is now';
+
 -- For people.
+
+-- The newest fleets, for \watch.  The log of route changes is kept for an hour.
+CREATE FUNCTION miosa.fleets_rows(OUT fleet text, OUT total bigint, OUT done bigint, OUT refused bigint, OUT rate text, OUT remaining text, OUT converged text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	run miosa.fleet_runs;
+	per_second numeric;
+BEGIN
+	FOR run IN SELECT * FROM miosa.fleet_runs f WHERE miosa.sees_fleet(f.tenant_id, f.acts_for) ORDER BY f.began_at DESC LIMIT 20 LOOP
+		fleet := run.id;
+		total := run.total;
+		done := run.done;
+		refused := run.refused;
+		per_second := (run.done + run.refused) / greatest(extract(epoch FROM run.advanced_at - run.began_at), 0.001);
+		rate := round(per_second) || '/s';
+		remaining := CASE WHEN run.ended_at IS NOT NULL THEN ''
+			WHEN run.advanced_at < clock_timestamp() - '1 min'::interval THEN 'stalled'
+			WHEN per_second = 0 THEN '?'
+			ELSE miosa.rough_span((greatest(run.total - run.done - run.refused, 0) / per_second) * '1 s'::interval) END;
+		converged := CASE WHEN run.advanced_at > clock_timestamp() - '1 hour'::interval
+			THEN (SELECT e.done || '/' || e.edges FROM miosa.fleet_edges(run.id) e) ELSE '' END;
+		RETURN NEXT;
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION miosa.fleets_rows() IS 'Rows of miosa.fleets';
+
+CREATE VIEW miosa.fleets AS SELECT * FROM miosa.fleets_rows();
+COMMENT ON VIEW miosa.fleets IS 'Progress of the newest 20 fleets, for \watch 1';
+COMMENT ON COLUMN miosa.fleets.fleet IS 'Id of the fleet, as miosa_wait_converged() takes it';
+COMMENT ON COLUMN miosa.fleets.total IS 'Deployments that it is about';
+COMMENT ON COLUMN miosa.fleets.done IS 'Deployments that were rolled back, or were so already';
+COMMENT ON COLUMN miosa.fleets.refused IS 'Deployments that were refused';
+COMMENT ON COLUMN miosa.fleets.rate IS 'Deployments a second';
+COMMENT ON COLUMN miosa.fleets.remaining IS 'Time that the rest will take; stalled: no batch has ended for a minute; empty: all are done';
+COMMENT ON COLUMN miosa.fleets.converged IS 'Edges that have acknowledged all that the fleet has changed so far, of those that receive any of it; empty when its last change is an hour old';
 
 -- Call the functions for programs; hints call those of the console.
 CREATE FUNCTION miosa.call_rollback_many(selector jsonb, served_at timestamptz, mode text, idempotency_key text, reason text, attribution jsonb,

@@ -70,6 +70,16 @@ CREATE FUNCTION miosa.fleets_kept() RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN '400 days'::interval;
 COMMENT ON FUNCTION miosa.fleets_kept() IS 'How long fleets are kept, and their keys';
 
+-- A page of fleets for miosa.expired_rows().
+CREATE FUNCTION miosa.expired_fleets(place text, until timestamptz, since interval, most integer, OUT rows tid[], OUT next text)
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT coalesce(array_agg(k.ctid), '{}'), CASE WHEN count(*) >= $4 THEN max(k.began_at)::text END
+	FROM (SELECT f.ctid, f.began_at FROM miosa.fleet_runs f
+		WHERE f.began_at > coalesce($1::timestamptz, $2 - $3, '-infinity') AND f.began_at <= $2
+		ORDER BY f.began_at FETCH FIRST ($4) ROWS WITH TIES) k
+$$;
+COMMENT ON FUNCTION miosa.expired_fleets(text, timestamptz, interval, integer) IS 'Places of fleets that began before a time, from the oldest one or behind a place, and where the next page begins';
+
 -- What a purge deletes, in this order; purge.c has the same list.
 CREATE FUNCTION miosa.purged_kinds() RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -188,14 +198,7 @@ BEGIN
 				ORDER BY o.created_at FETCH FIRST (most) ROWS WITH TIES) k;
 		rows := coalesce(piece, '{}');
 		next := CASE WHEN cardinality(rows) >= most THEN last END;
-	WHEN 'fleet_runs' THEN
-		until := started - grace - miosa.fleets_kept();
-		SELECT array_agg(k.ctid), max(k.began_at) INTO piece, last
-			FROM (SELECT f.ctid, f.began_at FROM miosa.fleet_runs f
-				WHERE f.began_at > coalesce(place::timestamptz, until - since, '-infinity') AND f.began_at <= until
-				ORDER BY f.began_at FETCH FIRST (most) ROWS WITH TIES) k;
-		rows := coalesce(piece, '{}');
-		next := CASE WHEN cardinality(rows) >= most THEN last END;
+	WHEN 'fleet_runs' THEN SELECT f.rows, f.next INTO rows, next FROM miosa.expired_fleets(place, started - grace - miosa.fleets_kept(), since, most) f;
 	END CASE;
 END $$;
 COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Places of rows that may be deleted, page by page: of idempotency_keys, audit_events, runtime_instances, removed_hosts, refusals, schema_reports or fleet_runs';

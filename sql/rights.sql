@@ -108,10 +108,10 @@ BEGIN
 		('miosa_viewer', 'USAGE', 'miosa'),
 		('miosa_viewer', 'EXECUTE', 'miosa_deployment miosa_version miosa_versions miosa_plan miosa_audit_log
 			miosa_route miosa_routes_since miosa_convergence miosa_wait_converged
-			miosa.status miosa.verdict miosa.candidates miosa.history miosa.wildcard_gaps
+			miosa_plan_many miosa.plan_many miosa.fleets_rows miosa.status miosa.verdict miosa.candidates miosa.history miosa.wildcard_gaps
 			miosa.schema_fits'),
 		('miosa_viewer', 'SELECT', 'miosa.plans miosa.own_plans miosa.shipped_plans miosa.tenants miosa.deployments
-			miosa.runtime_instances miosa.capacity miosa.storages miosa.domains miosa.audit_events miosa.refusals miosa.convergence_log
+			miosa.fleet_runs miosa.fleets miosa.runtime_instances miosa.capacity miosa.storages miosa.domains miosa.audit_events miosa.refusals miosa.convergence_log
 			miosa.outbox miosa.route_log miosa.removed_hosts miosa.adapters miosa.endpoints miosa.endpoint_state
 			miosa.delivery_failures miosa.dispatcher_state miosa.maintenance miosa.tenant_members
 			miosa.hosts miosa.routes miosa.live_instances miosa.progress miosa.overdue
@@ -129,23 +129,17 @@ BEGIN
 		-- Functions that these views call run with their reader's rights.
 		('miosa_viewer', 'EXECUTE', 'miosa.shown_uri miosa.progress_rows miosa.heartbeat_horizon miosa.overdue_rows miosa.stands_on'),
 		-- Policies and views ask these with the rights of the role that reads.
-		('miosa_viewer, miosa_auditor, pg_monitor', 'EXECUTE', 'miosa.sees_tenant miosa.sees_deployment miosa.sees_all_tenants
+		('miosa_viewer, miosa_auditor, pg_monitor', 'EXECUTE', 'miosa.sees_fleet miosa.sees_tenant miosa.sees_deployment miosa.sees_all_tenants
 			miosa.sees_endpoints'),
 		('miosa_admin', 'EXECUTE', 'miosa.may'),
 		('miosa_viewer, pg_monitor', 'SELECT', 'miosa.stat_endpoint miosa.stat_dispatcher'),
 		('miosa_viewer, pg_monitor', 'EXECUTE', 'miosa.endpoint_stats miosa.dispatcher miosa.pause_reason miosa.first_epoch'),
 		('pg_monitor', 'USAGE', 'miosa'),
 
-		-- Fleets.
-		('miosa_viewer', 'EXECUTE', 'miosa_plan_many miosa.plan_many'),
-		('miosa_viewer', 'SELECT', 'miosa.fleet_runs'),
-		('miosa_viewer, miosa_auditor, pg_monitor', 'EXECUTE', 'miosa.sees_fleet'),
-		('miosa_operator', 'EXECUTE', 'miosa_rollback_many miosa_rollback_fleet miosa.rollback_many
-			miosa.fleet_begin miosa.fleet_step miosa.fleet_object'),
-
 		-- To roll back, to undo that by a promotion, to have edges updated.
 		('miosa_operator', 'EXECUTE', 'miosa_try_rollback miosa_try_promote'),
-		('miosa_operator', 'EXECUTE', 'miosa_rollback miosa_promote miosa_resend miosa_resync miosa_redrive
+		('miosa_operator', 'EXECUTE', 'miosa_rollback_many miosa_rollback_fleet miosa.rollback_many miosa.fleet_begin miosa.fleet_step miosa.fleet_object
+			miosa_rollback miosa_promote miosa_resend miosa_resync miosa_redrive
 			miosa_test_endpoint miosa_doctor miosa.rollback miosa.promote'),
 		('miosa_operator', 'SELECT', 'miosa.idempotency_keys miosa.foreign_grants'),
 		('miosa_operator', 'EXECUTE', 'miosa.stored_response miosa.refused_address'),

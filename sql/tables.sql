@@ -435,7 +435,8 @@ COMMENT ON COLUMN miosa.idempotency_keys.expires_at IS 'When the key is free aga
 -- audit_events_tenant a tenant's page of miosa_audit_log() and what its plan
 -- does not keep any more, audit_events_time a page of all events, and of an
 -- action.  An action that is rare would be found late there, so unpublishing has
--- an index of its own, which a rollback does not write.  Actors have none: it
+-- an index of its own, which a rollback does not write; so have the events of
+-- fleets, for what asks which deployments a fleet has.  Actors have none: it
 -- would cost every operation as much as audit_events_time does.
 --
 -- A BRIN index on the time costs nothing while the table grows.  But as soon as
@@ -474,6 +475,7 @@ CREATE TABLE miosa.audit_events (
 );
 CREATE INDEX audit_events_tenant ON miosa.audit_events (tenant_id, created_at);
 CREATE INDEX audit_events_time ON miosa.audit_events (created_at);
+CREATE INDEX audit_events_fleet ON miosa.audit_events ((marks ->> 'fleet')) WHERE marks ? 'fleet';
 CREATE INDEX audit_events_unpublish ON miosa.audit_events (created_at) WHERE action = 'deployment.unpublish';
 COMMENT ON TABLE miosa.audit_events IS 'One event an operation; append-only for everybody, until the tenant''s plan keeps it no longer';
 COMMENT ON COLUMN miosa.audit_events.deployment_id IS 'Deployment';

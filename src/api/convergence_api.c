@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -34,6 +35,7 @@ PG_FUNCTION_INFO_V1(mrb_convergence_rows);
 PG_FUNCTION_INFO_V1(mrb_convergence_state);
 PG_FUNCTION_INFO_V1(miosa_convergence);
 PG_FUNCTION_INFO_V1(miosa_wait_converged);
+PG_FUNCTION_INFO_V1(mrb_fleet_edges);
 
 /*
  * Interval between two reads without a notification, and its least multiple
@@ -68,7 +70,8 @@ enum
 {
 	PARSED_DEPLOYMENT = 1,
 	PARSED_SEQ,
-	PARSED_OWN
+	PARSED_OWN,
+	PARSED_FLEET
 };
 
 /* An edge that has not acknowledged a change, and blocks nothing else. */
@@ -94,6 +97,8 @@ typedef struct Operation
 {
 	char	   *deployment_id;
 	int64		seq;			/* -1: the newest */
+	char	   *fleet_id;		/* then the deployment is its last one; NULL:
+								 * it is no fleet */
 	bool		own;			/* this transaction has made it */
 } Operation;
 
@@ -111,11 +116,18 @@ typedef struct Judgement
 	ReturnSetInfo *set;
 } Judgement;
 
+/* What count_fleet() needs in its snapshot. */
+typedef struct FleetCount
+{
+	const char *fleet_id;
+	MrbEdgeCount count;
+} FleetCount;
+
 static MrbQuery parse_query = {
 	.sql = "SELECT o.deployment_id, o.seq, EXISTS (SELECT"
 	" FROM miosa.outbox q"
 	" WHERE q.xid = pg_catalog.pg_current_xact_id_if_assigned()"
-	" AND q.deployment_id = o.deployment_id)"
+	" AND q.deployment_id = o.deployment_id), o.fleet_id"
 	" FROM miosa.parse_operation($1) o",
 	.nargs = 1,
 	.argtypes = {TEXTOID},
@@ -140,6 +152,7 @@ static MrbQuery object_query = {
 
 static Datum call_convergence(PG_FUNCTION_ARGS);
 static Datum call_wait_converged(PG_FUNCTION_ARGS);
+static void count_fleet(void *arg);
 static void put_edges(void *arg);
 static void put_edge(ReturnSetInfo *set, const MrbEdges *edges, const MrbEdge *edge);
 static Datum get_age(const MrbEdges *edges, const MrbEdge *edge, bool *isnull);
@@ -195,7 +208,7 @@ mrb_convergence_rows(PG_FUNCTION_ARGS)
 Datum
 mrb_convergence_state(PG_FUNCTION_ARGS)
 {
-	Operation	operation;
+	Operation	operation = {0};
 	Laggards	laggards;
 
 	if (PG_ARGISNULL(0))
@@ -229,6 +242,12 @@ call_convergence(PG_FUNCTION_ARGS)
 	Jsonb	   *object;
 
 	parse_operation(fcinfo, &operation);
+	if (operation.fleet_id != NULL)
+		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
+				  "miosa_convergence is about one deployment",
+				  psprintf("\"%s\" is a fleet.", operation.fleet_id),
+				  psprintf("Wait for all of it: SELECT miosa_wait_converged('%s');",
+						   operation.fleet_id));
 	operation_args(&operation, args, nulls);
 	mrb_progress_snapshot_query(&object_query, args, nulls, read_jsonb, &object);
 	PG_RETURN_JSONB_P(object);
@@ -282,6 +301,39 @@ call_wait_converged(PG_FUNCTION_ARGS)
 	if (laggards.state == MRB_CONVERGENCE_UNKNOWN)
 		laggards.state = MRB_CONVERGENCE_SUPERSEDED;	/* deleted meanwhile */
 	PG_RETURN_TEXT_P(cstring_to_text(mrb_convergence_state_name(laggards.state)));
+}
+
+/*
+ * miosa.fleet_edges(fleet_id): how many edges there are, and how many are done
+ */
+Datum
+mrb_fleet_edges(PG_FUNCTION_ARGS)
+{
+	FleetCount	fleet = {.fleet_id = text_to_cstring(PG_GETARG_TEXT_PP(0))};
+	Datum		values[2];
+	bool		nulls[2] = {false};
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	mrb_progress_snapshot(count_fleet, &fleet);
+	values[0] = Int32GetDatum(fleet.count.edges);
+	values[1] = Int32GetDatum(fleet.count.done);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
+													  values, nulls)));
+}
+
+/*
+ * Count the edges of a fleet.
+ */
+static void
+count_fleet(void *arg)
+{
+	FleetCount *fleet = arg;
+	MrbEdges	edges;
+
+	(void) mrb_edges_read_fleet(fleet->fleet_id, &edges);
+	fleet->count = mrb_edges_count(&edges);
 }
 
 /*
@@ -382,6 +434,7 @@ read_operation(uint64 n, void *arg)
 	operation->deployment_id = mrb_query_text(0, PARSED_DEPLOYMENT);
 	operation->seq = mrb_query_int64(0, PARSED_SEQ, -1);
 	operation->own = mrb_query_bool(0, PARSED_OWN);
+	operation->fleet_id = mrb_query_text(0, PARSED_FLEET);
 }
 
 /*
@@ -464,11 +517,23 @@ search_laggards(void *arg)
 	MrbEdges	edges;
 	MrbEdgeCount count;
 
-	mrb_edges_read(search->operation->deployment_id, &edges);
-	count = mrb_edges_count(&edges);
-	laggards->state = mrb_convergence_state_decide(search->operation->deployment_id,
-												   search->operation->seq, &count);
-	laggards->others = count.edges == 0;
+	if (search->operation->fleet_id != NULL)
+	{
+		MrbEdgesFleet fleet = mrb_edges_read_fleet(search->operation->fleet_id,
+												   &edges);
+
+		count = mrb_edges_count(&edges);
+		laggards->state = mrb_convergence_state_of_fleet(&fleet, &count);
+		laggards->others = fleet.works || fleet.waits;
+	}
+	else
+	{
+		mrb_edges_read(search->operation->deployment_id, &edges);
+		count = mrb_edges_count(&edges);
+		laggards->state = mrb_convergence_state_decide(search->operation->deployment_id,
+													   search->operation->seq, &count);
+	}
+	laggards->others |= count.edges == 0;
 	laggards->items = palloc((edges.n + 1) * sizeof(Laggard));
 	for (int i = 0; i < edges.n; i++)
 	{

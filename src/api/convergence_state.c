@@ -52,6 +52,7 @@ static MrbQuery paused_query = {
 	.read_only = true,
 };
 
+static MrbConvergence state_by_edges(const MrbEdgeCount *count);
 static bool is_delivered(void);
 static bool is_paused(void);
 
@@ -103,6 +104,31 @@ mrb_convergence_state_decide(const char *deployment_id, int64 seq,
 		return MRB_CONVERGENCE_SUPERSEDED;
 	if (waits)
 		return MRB_CONVERGENCE_WAITING_INSTANCES;
+	return state_by_edges(count);
+}
+
+/*
+ * Decide the state of a fleet.  One that has not ended waits for edges: it will.
+ */
+MrbConvergence
+mrb_convergence_state_of_fleet(const MrbEdgesFleet *fleet,
+							   const MrbEdgeCount *count)
+{
+	if (!fleet->found)
+		return MRB_CONVERGENCE_UNKNOWN;
+	if (fleet->works)
+		return MRB_CONVERGENCE_WAITING_EDGES;
+	if (fleet->waits)
+		return MRB_CONVERGENCE_WAITING_INSTANCES;
+	return state_by_edges(count);
+}
+
+/*
+ * Decide the state of what waits for edges alone.
+ */
+static MrbConvergence
+state_by_edges(const MrbEdgeCount *count)
+{
 	if (count->edges == 0)
 		return MRB_CONVERGENCE_NO_EDGES;
 	if (count->done == count->edges)

@@ -30,6 +30,10 @@ typedef enum MrbConvergence
 extern MrbConvergence mrb_convergence_state_decide(const char *deployment_id, int64 seq,
 												   const MrbEdgeCount *count);
 
+/* The state of a fleet, given its edges. */
+extern MrbConvergence mrb_convergence_state_of_fleet(const MrbEdgesFleet *fleet,
+													 const MrbEdgeCount *count);
+
 /* NULL for MRB_CONVERGENCE_UNKNOWN. */
 extern const char *mrb_convergence_state_name(MrbConvergence state);
 

@@ -33,7 +33,12 @@ enum
 	CHANGE_UNREAD,
 	CHANGE_QUEUED,
 	CHANGE_TERM,
-	CHANGE_MOVED
+	CHANGE_MOVED,
+
+	/* of fleet_query */
+	CHANGE_LAST_DEPLOYMENT,
+	CHANGE_WORKS,
+	CHANGE_WAITS
 };
 
 /* Columns of edges_query, from 1. */
@@ -79,6 +84,15 @@ static MrbQuery change_query = {
 	.read_only = true,
 };
 
+static MrbQuery fleet_query = {
+	.sql = "SELECT c.tenant_id, c.kind, c.route_ttl, c.epoch, c.created_at,"
+	" c.unread, c.queued, c.term, c.moved, c.last_deployment_id, c.works,"
+	" c.waits FROM miosa.fleet_change($1) c",
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+	.read_only = true,
+};
+
 /* Names are compared by bytes: the rules of a language cost much. */
 static MrbQuery edges_query = {
 	.sql = "SELECT e.name, e.zone, a.role, e.adapter,"
@@ -98,6 +112,28 @@ static MrbQuery edges_query = {
 	.read_only = true,
 };
 
+/* Most selectors are empty, and need no look at the deployments. */
+static MrbQuery fleet_edges_query = {
+	.sql = "SELECT e.name, e.zone, a.role, e.adapter,"
+	" coalesce(e.stage, a.stage), e.generation, e.enabled, e.reason,"
+	" false, false, false, NULL::bigint, false, f.failed, f.last_error"
+	" FROM miosa.endpoints e"
+	" JOIN miosa.adapters a ON a.name = e.adapter AND a.role = 'edge'"
+	" CROSS JOIN LATERAL (SELECT count(*) > 0 AS failed,"
+	" min(d.last_error) AS last_error FROM miosa.delivery_failures d"
+	" WHERE d.endpoint = e.name AND EXISTS (SELECT FROM miosa.audit_events m"
+	" WHERE m.deployment_id = d.deployment_id AND m.marks ? 'fleet'"
+	" AND m.marks ->> 'fleet' = $1)) f"
+	" WHERE e.enabled AND (e.selector = '{}' OR EXISTS (SELECT"
+	" FROM miosa.audit_events m JOIN miosa.deployments p"
+	" ON p.id = m.deployment_id WHERE m.marks ? 'fleet'"
+	" AND m.marks ->> 'fleet' = $1"
+	" AND miosa.selects(e.selector, p.id, p.tenant_id, p.kind)))",
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+	.read_only = true,
+};
+
 static MrbQuery rows_query = {
 	.sql = "SELECT n.place, s.generation, s.acked_epoch, s.settled_epoch,"
 	" s.verified_epoch, s.acked_at, s.resync_after, s.health, s.last_error,"
@@ -110,6 +146,9 @@ static MrbQuery rows_query = {
 };
 
 static bool read_change(const char *deployment_id, MrbEdgeChange *change, Datum args[3]);
+static void fill_change(MrbEdgeChange *change);
+static void read_edges(MrbQuery *query, const Datum *args, MrbEdges *edges,
+					   MemoryContext caller);
 static void read_edge(uint64 row, MrbEdge *edge);
 static void read_rows(MrbEdges *edges, MemoryContext caller);
 static void read_row(uint64 row, MrbPosition *position);
@@ -122,22 +161,42 @@ void
 mrb_edges_read(const char *deployment_id, MrbEdges *edges)
 {
 	Datum		args[3];
-	uint64		n;
 	MemoryContext caller = CurrentMemoryContext;
 
 	MemSet(edges, 0, sizeof(MrbEdges));
 	mrb_query_open();
 	if (read_change(deployment_id, &edges->change, args))
+		read_edges(&edges_query, args, edges, caller);
+	mrb_query_close();
+	edges->now = GetCurrentTimestamp();
+	mrb_edge_state_judge(&edges->change, edges->items, edges->n, edges->now);
+}
+
+/*
+ * Read and judge the edges of a fleet by its newest change.
+ */
+MrbEdgesFleet
+mrb_edges_read_fleet(const char *fleet_id, MrbEdges *edges)
+{
+	Datum		args[1] = {CStringGetTextDatum(fleet_id)};
+	MemoryContext caller = CurrentMemoryContext;
+	MrbEdgesFleet fleet = {0};
+
+	MemSet(edges, 0, sizeof(MrbEdges));
+	mrb_query_open();
+	fleet.found = mrb_query_run(&fleet_query, args, NULL) > 0;
+	if (fleet.found)
 	{
-		n = mrb_query_run(&edges_query, args, NULL);
-		edges->items = MemoryContextAllocZero(caller, Max(n, 1) * sizeof(MrbEdge));
-		for (uint64 i = 0; i < n; i++)
-			read_edge(i, &edges->items[edges->n++]);
-		read_rows(edges, caller);
+		fill_change(&edges->change);
+		edges->change.deployment_id = mrb_query_text(0, CHANGE_LAST_DEPLOYMENT);
+		fleet.works = mrb_query_bool(0, CHANGE_WORKS);
+		fleet.waits = mrb_query_bool(0, CHANGE_WAITS);
+		read_edges(&fleet_edges_query, args, edges, caller);
 	}
 	mrb_query_close();
 	edges->now = GetCurrentTimestamp();
 	mrb_edge_state_judge(&edges->change, edges->items, edges->n, edges->now);
+	return fleet;
 }
 
 /*
@@ -178,12 +237,26 @@ static bool
 read_change(const char *deployment_id, MrbEdgeChange *change, Datum args[3])
 {
 	bool		isnull;
-	Datum		ttl;
 
 	args[0] = CStringGetTextDatum(deployment_id);
 	if (mrb_query_run(&change_query, args, NULL) == 0)
 		return false;
+	fill_change(change);
 	change->deployment_id = deployment_id;
+	args[1] = mrb_query_copy(0, CHANGE_TENANT, &isnull);
+	args[2] = mrb_query_copy(0, CHANGE_KIND, &isnull);
+	return true;
+}
+
+/*
+ * Fill a change from the row that was read.
+ */
+static void
+fill_change(MrbEdgeChange *change)
+{
+	bool		isnull;
+	Datum		ttl;
+
 	change->epoch = mrb_query_int64(0, CHANGE_EPOCH, 0);
 	change->created_at = mrb_query_timestamp(0, CHANGE_CREATED_AT, 0);
 	change->queued = mrb_query_bool(0, CHANGE_QUEUED);
@@ -192,9 +265,21 @@ read_change(const char *deployment_id, MrbEdgeChange *change, Datum args[3])
 	change->moved = mrb_query_bool(0, CHANGE_MOVED);
 	ttl = mrb_query_copy(0, CHANGE_TTL, &isnull);
 	change->route_ttl = DatumGetIntervalP(ttl);
-	args[1] = mrb_query_copy(0, CHANGE_TENANT, &isnull);
-	args[2] = mrb_query_copy(0, CHANGE_KIND, &isnull);
-	return true;
+}
+
+/*
+ * Read the endpoints.
+ */
+static void
+read_edges(MrbQuery *query, const Datum *args, MrbEdges *edges,
+		   MemoryContext caller)
+{
+	uint64		n = mrb_query_run(query, args, NULL);
+
+	edges->items = MemoryContextAllocZero(caller, Max(n, 1) * sizeof(MrbEdge));
+	for (uint64 i = 0; i < n; i++)
+		read_edge(i, &edges->items[edges->n++]);
+	read_rows(edges, caller);
 }
 
 /*

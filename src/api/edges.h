@@ -33,6 +33,20 @@ typedef struct MrbEdgeCount
  */
 extern void mrb_edges_read(const char *deployment_id, MrbEdges *edges);
 
+/* What a fleet still has to do. */
+typedef struct MrbEdgesFleet
+{
+	bool		found;
+	bool		works;			/* it has not ended */
+	bool		waits;			/* a deployment waits for instances */
+} MrbEdgesFleet;
+
+/*
+ * The same for the edges that receive any deployment of a fleet: whether they have
+ * all that it has changed so far.  That caches expire does not count.
+ */
+extern MrbEdgesFleet mrb_edges_read_fleet(const char *fleet_id, MrbEdges *edges);
+
 /* Whether an endpoint is an edge that counts. */
 extern bool mrb_edges_counts(const MrbEdge *edge);
 

@@ -41,6 +41,7 @@ static const struct
 	const char *deployment;		/* name of the argument; NULL: deployment_id */
 	int			scopes;			/* 0: as others */
 }			exceptions[] = {
+	{"fleets_rows",.open = true},
 	{"miosa_audit_log",.open = true},
 	{"miosa_deployment",.deployment = "id"},
 	{"miosa_put_deployment",.open = true},

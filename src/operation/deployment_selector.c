@@ -158,9 +158,12 @@ static MrbQuery match_query = {
 	.custom = true,
 };
 
+static MrbSelected find(MrbQuery *query, const MrbDeploymentSelector *selector,
+						const char *after, int64 most);
 static int	find_key(const char *name);
 static Datum read_value(int key, JsonbValue *value);
 static Datum read_texts(int key, JsonbValue *value);
+static int	count_texts(const JsonbValue *value);
 static void check_text(int key, const char *text);
 static Datum read_time(int key, JsonbValue *value);
 static bool decode_time(const char *string, TimestampTz *at);
@@ -207,6 +210,7 @@ mrb_deployment_selector_parse(Jsonb *json)
 	bool		all = false;
 	int			n = 0;
 
+	selector.n_ids = 0;
 	memset(selector.nulls, true, sizeof(selector.nulls));
 	memset(selector.values, 0, sizeof(selector.values));
 	if (json == NULL || !JB_ROOT_IS_OBJECT(json))
@@ -235,6 +239,8 @@ mrb_deployment_selector_parse(Jsonb *json)
 									  psprintf("The members are %s.", list_keys()));
 		selector.values[key] = read_value(key, &value);
 		selector.nulls[key] = false;
+		if (key == KEY_IDS)
+			selector.n_ids = count_texts(&value);
 	}
 	if (n == 0)
 		mrb_check_argument_refuse("argument", "selector", "{}",
@@ -249,11 +255,26 @@ mrb_deployment_selector_parse(Jsonb *json)
 }
 
 /*
- * Find the deployments that match.
+ * Find the deployments that match.  If there are as many as the selector has ids,
+ * none is missing.
  */
 MrbSelected
 mrb_deployment_selector_find(const MrbDeploymentSelector *selector,
 							 const char *after, int64 most)
+{
+	MrbSelected selected = find(&page_query, selector, after, most);
+
+	if (selected.n < selector->n_ids)
+		selected = find(&find_query, selector, after, most);
+	return selected;
+}
+
+/*
+ * Run one of the two statements that find deployments.
+ */
+static MrbSelected
+find(MrbQuery *query, const MrbDeploymentSelector *selector, const char *after,
+	 int64 most)
 {
 	MrbSelected selected = {0};
 	Datum		values[ARG_COUNT];
@@ -266,8 +287,7 @@ mrb_deployment_selector_find(const MrbDeploymentSelector *selector,
 	values[ARG_MOST] = Int64GetDatum(most);
 	ids = palloc((most + 1) * sizeof(char *));
 	mrb_query_open();
-	selected.n = (int) mrb_query_run(selector->nulls[KEY_IDS] ? &page_query :
-									 &find_query, values, nulls);
+	selected.n = (int) mrb_query_run(query, values, nulls);
 	for (int i = 0; i < selected.n; i++)
 	{
 		char	   *tenant_id = mrb_query_text(i, 2);
@@ -377,7 +397,7 @@ static Datum
 read_texts(int key, JsonbValue *value)
 {
 	JsonbContainer *list = mrb_json_read_array(value);
-	int			n = list != NULL ? JsonContainerSize(list) : 1;
+	int			n = count_texts(value);
 	Datum	   *texts = palloc(Max(n, 1) * sizeof(Datum));
 
 	if (n == 0)
@@ -402,6 +422,17 @@ read_texts(int key, JsonbValue *value)
 		texts[i] = CStringGetTextDatum(string);
 	}
 	return mrb_array_make(texts, NULL, n, TEXTOID);
+}
+
+/*
+ * Count the texts of a value, which may be one.
+ */
+static int
+count_texts(const JsonbValue *value)
+{
+	JsonbContainer *list = mrb_json_read_array(value);
+
+	return list != NULL ? JsonContainerSize(list) : 1;
 }
 
 /*

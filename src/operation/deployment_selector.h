@@ -18,6 +18,7 @@ typedef struct MrbDeploymentSelector
 {
 	Datum		values[MRB_DEPLOYMENT_SELECTOR_KEYS];
 	bool		nulls[MRB_DEPLOYMENT_SELECTOR_KEYS];
+	int			n_ids;			/* ids that it lists; 0: none */
 } MrbDeploymentSelector;
 
 /* Deployments that were found, in the order of their ids. */
