@@ -159,6 +159,7 @@ OBJS = \
 	src/delivery/endpoint_state.o \
 	src/delivery/fanout.o \
 	src/delivery/flush.o \
+	src/delivery/handover.o \
 	src/delivery/item.o \
 	src/delivery/marker.o \
 	src/delivery/message.o \

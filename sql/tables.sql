@@ -566,7 +566,7 @@ COMMENT ON COLUMN miosa.outbox.xid IS 'Transaction that asked for the work';
 COMMENT ON COLUMN miosa.outbox.deployment_id IS 'Deployment; empty for settings';
 COMMENT ON COLUMN miosa.outbox.kind IS 'route, capacity, host_removed, repurge or settings';
 COMMENT ON COLUMN miosa.outbox.route_seq IS 'The deployment''s route change';
-COMMENT ON COLUMN miosa.outbox.host IS 'Host that is no longer routed, for host_removed; zone, for repurge';
+COMMENT ON COLUMN miosa.outbox.host IS 'Host that is no longer routed, for host_removed; host that another deployment has now, for route; zone, for repurge';
 COMMENT ON COLUMN miosa.outbox.created_at IS 'When it was asked for';
 
 -- Every rollback pays for a row here and in two indexes.  The key serves what

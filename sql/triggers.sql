@@ -38,7 +38,7 @@ COMMENT ON FUNCTION miosa.add_served(text[], text, text) IS 'recent_served of a 
 CREATE FUNCTION miosa.queue(deployment_id text, kind text, host text) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_queue_work';
-COMMENT ON FUNCTION miosa.queue(text, text, text) IS 'Queues work of a kind (route, capacity, host_removed with its host) for a deployment as its next route change, and wakes the dispatcher at commit; returns the number of the route change';
+COMMENT ON FUNCTION miosa.queue(text, text, text) IS 'Queues work of a kind (route, also with a host lost to another deployment; capacity; host_removed with its host) as a deployment''s next route change, and wakes the dispatcher; returns its number';
 
 -- The same for many hosts, as one change of the deployment's row.
 CREATE FUNCTION miosa.queue_hosts(deployment_id text, removed text[], route boolean) RETURNS void
@@ -383,8 +383,10 @@ CREATE TRIGGER tenants_host AFTER UPDATE ON miosa.tenants
 	EXECUTE FUNCTION miosa.tenants_host();
 
 -- A host that moves is sent for both deployments: caches know pages by the
--- deployment that they came from.  A statement can change thousands of hosts, so
--- they are queued together, one change of each deployment's row.
+-- deployment that they came from.  The route of the one that loses it has the
+-- host, by which the dispatcher sends it after the other one.  A statement can
+-- change thousands of hosts, so they are queued together, one change of each
+-- deployment's row.
 
 -- Queue what the change of hosts means for routes.
 CREATE FUNCTION miosa.domains_host() RETURNS trigger
@@ -395,20 +397,25 @@ DECLARE
 BEGIN
 	FOR d IN
 		SELECT c.deployment_id, coalesce(array_agg(c.host ORDER BY c.host) FILTER (WHERE c.host IS NOT NULL), '{}') AS removed,
-			bool_or(c.host IS NULL) AS route
+			bool_or(c.host IS NULL AND c.given IS NULL) AS route,
+			array_agg(c.given ORDER BY c.given) FILTER (WHERE c.given IS NOT NULL) AS given
 		FROM (
-			SELECT o.deployment_id, o.fqdn AS host FROM was o
+			SELECT o.deployment_id, o.fqdn AS host, NULL AS given FROM was o
 			WHERE o.state = 'active' AND NOT EXISTS (SELECT FROM became n WHERE n.fqdn = o.fqdn AND n.state = 'active')
 			UNION ALL
-			SELECT o.deployment_id, NULL FROM was o JOIN became n ON n.fqdn = o.fqdn
+			SELECT o.deployment_id, NULL, min(o.fqdn) FROM was o JOIN became n ON n.fqdn = o.fqdn
 			WHERE o.state = 'active' AND n.state = 'active' AND n.deployment_id <> o.deployment_id
+			GROUP BY o.deployment_id, n.deployment_id
 			UNION ALL
-			SELECT n.deployment_id, NULL FROM became n
+			SELECT n.deployment_id, NULL, NULL FROM became n
 			WHERE n.state = 'active' AND NOT EXISTS (SELECT FROM was o WHERE o.fqdn = n.fqdn
 				AND (o.deployment_id, o.state, o.redirect_policy) = (n.deployment_id, n.state, n.redirect_policy))) c
 		GROUP BY c.deployment_id ORDER BY c.deployment_id COLLATE "C"
 	LOOP
-		PERFORM miosa.queue_hosts(d.deployment_id, d.removed, d.route);
+		IF d.removed <> '{}' OR d.given IS NULL THEN
+			PERFORM miosa.queue_hosts(d.deployment_id, d.removed, d.given IS NULL AND d.route);
+		END IF;
+		PERFORM miosa.queue(d.deployment_id, 'route', g.host) FROM unnest(d.given) g (host);
 	END LOOP;
 	RETURN NULL;
 END $$;

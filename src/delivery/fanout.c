@@ -21,6 +21,9 @@ typedef struct ChangedDeployment
 	MrbRouteEntry *entry;
 } ChangedDeployment;
 
+static void follow_takers(const MrbRouteChanges *changes, const MrbRouteChange *change,
+						  MrbRouteEntry *entry);
+static bool has_host(const MrbRoute *route, const char *host);
 static HTAB *index_routes(const MrbRouteChanges *changes);
 static ChangedDeployment *enter_route(HTAB *index, const MrbRouteChange *change);
 static void queue_stage(const MrbRouteChange *change, MrbRouteEntry *entry, int stage,
@@ -51,6 +54,9 @@ mrb_fanout_apply(const MrbRouteChanges *changes, List *only)
 		if (only != NIL)
 			deployment->entry->confirm = true;
 
+		if (only == NIL && change->given != NIL)
+			follow_takers(changes, change, deployment->entry);
+
 		/* Routers first: caches wait for items of routers that exist. */
 		if (only == NIL && change->kind == MRB_ROUTE_CHANGE_ROUTE)
 			mrb_edge_times_begin(deployment->entry, change);
@@ -64,6 +70,55 @@ mrb_fanout_apply(const MrbRouteChanges *changes, List *only)
 		mrb_route_book_release(deployment->entry);
 	}
 	hash_destroy(index);
+}
+
+/*
+ * Have routers that are sent whole routes get the hosts that the deployment has
+ * lost from their new deployments first.  These changes come before this one.
+ */
+static void
+follow_takers(const MrbRouteChanges *changes, const MrbRouteChange *change,
+			  MrbRouteEntry *entry)
+{
+	ListCell   *cell;
+	dlist_iter	iter;
+
+	foreach(cell, change->given)
+	{
+		for (int i = 0; i < changes->nroutes; i++)
+		{
+			MrbRouteEntry *taker;
+
+			if (!has_host(&changes->routes[i], lfirst(cell)))
+				continue;
+			taker = mrb_route_book_find(changes->routes[i].deployment_id);
+			if (taker == NULL || taker == entry)
+				continue;
+			mrb_endpoint_list_foreach(iter)
+			{
+				MrbEndpoint *endpoint = mrb_endpoint_list_current(iter);
+
+				if (endpoint->stage == 0 && !endpoint->adapter->per_host &&
+					concerns(change, endpoint) &&
+					mrb_endpoint_list_selects(endpoint, entry->route))
+					mrb_queue_follow(endpoint, entry, taker);
+			}
+		}
+	}
+}
+
+/*
+ * Whether a route has a host.
+ */
+static bool
+has_host(const MrbRoute *route, const char *host)
+{
+	for (int i = 0; i < route->hosts.n; i++)
+	{
+		if (strcmp(route->hosts.items[i], host) == 0)
+			return true;
+	}
+	return false;
 }
 
 /*

@@ -122,6 +122,18 @@ mrb_item_free(MrbItem *item)
 }
 
 /*
+ * Look for an item that is not acknowledged.
+ */
+bool
+mrb_item_is_pending(MrbEndpoint *endpoint, MrbRouteEntry *entry)
+{
+	ItemKey		key = {endpoint, entry};
+	ItemSlot   *slot = items_lookup(items, key);
+
+	return slot != NULL && slot->item->first_epoch != 0;
+}
+
+/*
  * Retries and repeats of an item send the same route, and so the same epoch
  * and message id, even if the book has a newer one because of another
  * endpoint.

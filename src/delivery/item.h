@@ -12,6 +12,7 @@
 #include "route/route_book.h"
 
 typedef struct MrbZoneBarrier MrbZoneBarrier;
+typedef struct MrbHandover MrbHandover;
 
 /* The requests with which an item is sent. */
 typedef struct MrbSending
@@ -20,6 +21,7 @@ typedef struct MrbSending
 	int			next_unit;		/* the next one to start */
 	int			outstanding;	/* requests in flight */
 	bool		starting;		/* in the endpoint's list of sending items */
+	bool		held;			/* its removals wait for requests in flight */
 	bool		broken;			/* a request has failed */
 	bool		refused;		/* ... because of the message */
 	bool		ambiguous;		/* ... but may have been acted upon */
@@ -32,6 +34,7 @@ typedef struct MrbSending
 typedef enum MrbItemState
 {
 	MRB_ITEM_BLOCKED,			/* of a cache; waits for routers of its zone */
+	MRB_ITEM_FOLLOWING,			/* waits for the deployment that gets a host */
 	MRB_ITEM_DAMPED,			/* waits, because it was sent just now */
 	MRB_ITEM_READY,				/* in one of the endpoint's ready lists */
 	MRB_ITEM_SENDING,
@@ -80,6 +83,7 @@ typedef struct MrbItem
 	MrbTimer	timer;
 	MrbNote    *note;			/* not written yet, or NULL */
 
+	MrbHandover *handover;		/* what it waits for, or NULL */
 	MrbZoneBarrier *barrier;	/* that this item of a router holds */
 	dlist_node	barrier_node;
 	MrbRoute   *next_route;		/* the route to send */
@@ -93,6 +97,9 @@ extern void mrb_item_attach(MrbEndpoint *endpoint);
 /* Find the item or make it; a new one is in no list. */
 extern MrbItem *mrb_item_find(MrbEndpoint *endpoint, MrbRouteEntry *entry);
 extern void mrb_item_free(MrbItem *item);
+
+/* Whether the endpoint has an item of the deployment, not acknowledged. */
+extern bool mrb_item_is_pending(MrbEndpoint *endpoint, MrbRouteEntry *entry);
 
 /* Send the present route of the entry from now on. */
 extern void mrb_item_refresh_route(MrbItem *item);

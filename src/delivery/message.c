@@ -89,6 +89,16 @@ mrb_message_of_unit(MrbItem *item, int unit, MrbMessage *message)
 }
 
 /*
+ * Of a deployment that nothing serves all hosts are removed, in any order.
+ */
+bool
+mrb_message_removes(const MrbItem *item, int unit)
+{
+	return item->endpoint->adapter->per_host &&
+		item->route->version_id != NULL && unit >= count_hosts(item);
+}
+
+/*
  * The last host is a wildcard host if any is.
  */
 const char *

@@ -24,6 +24,9 @@ typedef struct MrbMessage
 /* Number of requests that the item takes when it is sent alone. */
 extern int	mrb_message_count(const MrbItem *item);
 
+/* Whether a request of the item removes a host while others are set. */
+extern bool mrb_message_removes(const MrbItem *item, int unit);
+
 /* A host that the item's adapter cannot express, or NULL. */
 extern const char *mrb_message_unsupported_host(const MrbItem *item);
 

@@ -9,15 +9,15 @@
  * thousand changes become few requests, and the last one is right.
  *
  * An item goes from BLOCKED (a cache whose routers have not acknowledged) to
- * READY, then SENDING; a deployment that flips back and forth is DAMPED
- * before that.  After a success it is SETTLING until it is repeated, because
- * the adapter settles or because an earlier try may still take effect, or
- * COOLING until damping ends, and is then freed.  After a failure of the
- * endpoint it is READY again, behind items that have not failed.  If the
- * endpoint accepts others but not this item, it is PARKED: the failure is
- * noted, the position advances, and the item has a back-off of its own.  A
- * change starts the item over: after the answer while it is SENDING, else as
- * soon as damping allows.
+ * READY, then SENDING; a deployment that flips back and forth is DAMPED before
+ * that, and one that has lost a host is FOLLOWING the one that gets it.  After a
+ * success it is SETTLING until it is repeated, because the adapter settles or
+ * because an earlier try may still take effect, or COOLING until damping ends,
+ * and is then freed.  After a failure of the endpoint it is READY again, behind
+ * items that have not failed.  If the endpoint accepts others but not this item,
+ * it is PARKED: the failure is noted, the position advances, and the item has a
+ * back-off of its own.  A change starts the item over: after the answer while it
+ * is SENDING, else as soon as damping allows.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,6 +29,7 @@
 #include "common/backoff.h"
 #include "delivery/damping.h"
 #include "delivery/edge_times.h"
+#include "delivery/handover.h"
 #include "delivery/queue.h"
 #include "delivery/ready_list.h"
 #include "delivery/zone_barrier.h"
@@ -63,6 +64,7 @@ static void take_out(MrbItem *item);
 static void start_over(MrbItem *item);
 static void enqueue(MrbItem *item);
 static void send_or_damp(MrbItem *item);
+static void look_again(MrbTimer *timer);
 static void damping_over(MrbTimer *timer);
 static void wait_over(MrbTimer *timer);
 static void settle(MrbItem *item, int after_ms, MrbRepeat repeat);
@@ -158,6 +160,18 @@ mrb_queue_change(MrbEndpoint *endpoint, MrbRouteEntry *entry, int64 epoch)
 }
 
 /*
+ * Send the present route of a deployment that has lost a host after that of the
+ * one that gets it.
+ */
+void
+mrb_queue_follow(MrbEndpoint *endpoint, MrbRouteEntry *entry,
+				 MrbRouteEntry *taker)
+{
+	if (mrb_item_is_pending(endpoint, taker))
+		mrb_handover_set(mrb_item_find(endpoint, entry), taker);
+}
+
+/*
  * Send the present route as part of a resync; it does not hold the position.
  */
 void
@@ -176,7 +190,8 @@ mrb_queue_bulk(MrbEndpoint *endpoint, MrbRouteEntry *entry)
 		item->resend = true;
 		return;
 	}
-	if (item->state == MRB_ITEM_BLOCKED || item->state == MRB_ITEM_DAMPED)
+	if (item->state == MRB_ITEM_BLOCKED || item->state == MRB_ITEM_DAMPED ||
+		item->state == MRB_ITEM_FOLLOWING)
 		return;
 	take_out(item);
 	mrb_ready_list_add(item);
@@ -455,6 +470,7 @@ drop_item(MrbItem *item)
 	set_first(item, 0);
 	mrb_edge_times_withdraw(item);
 	mrb_timer_cancel(&item->timer);
+	mrb_handover_clear(item);
 	mrb_item_free(item);
 }
 
@@ -476,6 +492,7 @@ take_out(MrbItem *item)
 		case MRB_ITEM_COOLING:
 			dlist_delete(&item->list_node);
 			break;
+		case MRB_ITEM_FOLLOWING:
 		case MRB_ITEM_DAMPED:
 		case MRB_ITEM_SETTLING:
 		case MRB_ITEM_PARKED:
@@ -508,8 +525,22 @@ enqueue(MrbItem *item)
 {
 	if (item->first_epoch != 0 && mrb_zone_barrier_wait(item))
 		item->state = MRB_ITEM_BLOCKED;
+	else if (mrb_handover_waits(item))
+	{
+		item->state = MRB_ITEM_FOLLOWING;
+		mrb_timer_set(&item->timer, MRB_HANDOVER_MS, look_again);
+	}
 	else
 		send_or_damp(item);
+}
+
+/*
+ * Look whether the other deployment has the host now.
+ */
+static void
+look_again(MrbTimer *timer)
+{
+	enqueue(mrb_container(MrbItem, timer, timer));
 }
 
 /*

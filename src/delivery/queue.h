@@ -23,6 +23,13 @@ extern void mrb_queue_detach(MrbEndpoint *endpoint);
 extern void mrb_queue_change(MrbEndpoint *endpoint, MrbRouteEntry *entry,
 							 int64 epoch);
 
+/*
+ * Before that: it has lost a host to another deployment, whose route, which has
+ * changed as well, is to be acknowledged first.
+ */
+extern void mrb_queue_follow(MrbEndpoint *endpoint, MrbRouteEntry *entry,
+							 MrbRouteEntry *taker);
+
 /* A resync has reached the deployment. */
 extern void mrb_queue_bulk(MrbEndpoint *endpoint, MrbRouteEntry *entry);
 

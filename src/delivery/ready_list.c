@@ -68,6 +68,7 @@ mrb_ready_list_next(MrbEndpoint *endpoint, bool with_bulk)
 	item->state = MRB_ITEM_SENDING;
 	item->resend = false;
 	item->sending.broken = false;
+	item->sending.held = false;
 	item->sending.next_unit = 0;
 	item->sending.outstanding = 0;
 	item->route = item->next_route;

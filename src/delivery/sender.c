@@ -4,11 +4,14 @@
  *	  Turn items into requests, and answers into results of items.
  *
  * An adapter that works per host makes several requests of an item; the item
- * is done when all of them are.  An adapter with batches makes one request of
- * several items; when it is rejected, smaller batches find out which item is
- * to blame.  A batch that fails as if by the endpoint's fault may hold such
- * an item, too, so after a few failures items are sent one by one: if one is
- * accepted, the endpoint is not at fault.
+ * is done when all of them are.  Removals of hosts wait for the others, so that
+ * a deployment that gets another host has that before it loses the old one.
+ *
+ * An adapter with batches makes one request of several items; when it is
+ * rejected, smaller batches find out which item is to blame.  A batch that fails
+ * as if by the endpoint's fault may hold such an item, too, so after a few
+ * failures items are sent one by one: if one is accepted, the endpoint is not at
+ * fault.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,12 +25,14 @@
 #include "delivery/ready_list.h"
 #include "delivery/sender.h"
 #include "endpoint/health.h"
+#include "endpoint/run_queue.h"
 
 /* Number of failures in a row after which items are sent one by one. */
 #define BATCH_TRIES 3
 
 static bool bulk_has_room(void);
 static void start_unit(MrbItem *item, bool *full);
+static bool waits_for_hosts(const MrbItem *item);
 static bool start_request(MrbItem *item);
 static void start_batch(MrbEndpoint *endpoint, bool *full);
 static int	collect(MrbEndpoint *endpoint, MrbItem **items);
@@ -76,6 +81,12 @@ start_unit(MrbItem *item, bool *full)
 {
 	if (item->sending.next_unit == 0)
 		item->sending.units = mrb_message_count(item);
+	if (waits_for_hosts(item))
+	{
+		item->sending.held = true;
+		mrb_ready_list_started(item);
+		return;
+	}
 	if (item->sending.next_unit < item->sending.units && !start_request(item))
 	{
 		*full = true;
@@ -86,6 +97,17 @@ start_unit(MrbItem *item, bool *full)
 		(item->sending.broken || item->sending.next_unit >= item->sending.units))
 		mrb_ready_list_started(item);
 	finish_if_done(item);
+}
+
+/*
+ * Whether the next request removes a host while others are in flight.
+ */
+static bool
+waits_for_hosts(const MrbItem *item)
+{
+	return item->sending.outstanding > 0 && !item->sending.broken &&
+		item->sending.next_unit < item->sending.units &&
+		mrb_message_removes(item, item->sending.next_unit);
 }
 
 /*
@@ -329,6 +351,13 @@ finish_if_done(MrbItem *item)
 
 	if (item->sending.outstanding > 0 || (item->sending.starting && !item->sending.broken))
 		return;
+	if (item->sending.held && !item->sending.broken)
+	{
+		item->sending.held = false;
+		mrb_ready_list_put_back(item);
+		mrb_run_queue_activate(item->endpoint);
+		return;
+	}
 	if (item->sending.starting)
 		mrb_ready_list_started(item);
 	unsupported = item->sending.broken ? NULL : mrb_message_unsupported_host(item);

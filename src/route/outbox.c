@@ -16,6 +16,10 @@
  * Several changes of one deployment in a pass are merged into one, since edges
  * receive the present route.
  *
+ * A deployment that has given a host to another one of the same transaction comes
+ * after it, so that edges which are sent a deployment's hosts as a whole know the
+ * host's new deployment before the old one has it no longer.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -80,6 +84,7 @@ typedef struct Touched
 {
 	char	   *id;				/* hash key */
 	int			route;			/* index of its route change, -1: none */
+	int64		route_seq;		/* its highest one */
 } Touched;
 
 /* Columns of the outbox that are read. */
@@ -308,7 +313,9 @@ read_row(OutboxScan *scan)
 	row->change.since =
 		DatumGetTimestampTz(read_column(scan, COL_CREATED_AT, &isnull));
 	host = read_column(scan, COL_HOST, &isnull);
-	if (!isnull)
+	if (!isnull && strcmp(row->kind, "route") == 0)
+		row->change.given = list_make1(TextDatumGetCString(host));
+	else if (!isnull)
 		row->change.host = TextDatumGetCString(host);
 	note_commit(scan);
 }
@@ -340,9 +347,10 @@ note_commit(OutboxScan *scan)
 }
 
 /*
- * Order rows by transaction, and those of a deployment by number.  Nearly all
- * rows come in this order, which is that of the key, and their routes are read
- * and logged in the order of the indexes.
+ * Order rows by transaction, and those of a deployment by number; deployments
+ * that gave hosts away come last.  Nearly all rows come in this order, which is
+ * that of the key, and their routes are read and logged in the order of the
+ * indexes.
  */
 static int
 compare_rows(const void *a, const void *b)
@@ -351,6 +359,8 @@ compare_rows(const void *a, const void *b)
 	const OutboxRow *right = b;
 	int			result = compare_xids(&left->xid, &right->xid);
 
+	if (result == 0)
+		result = (left->change.given != NIL) - (right->change.given != NIL);
 	if (result == 0)
 		result = strcmp(left->change.deployment_id,
 						right->change.deployment_id);
@@ -377,14 +387,16 @@ add_changes(const OutboxScan *scan, MrbRouteChanges *changes)
 
 /*
  * Merge the route changes and purges of a deployment into its first route
- * change, which keeps its time and gets the newest sequence number.  The
- * removal of a host stays a change of its own.
+ * change, which keeps its time and gets the newest sequence number.  If one of
+ * them has lost a host, what came before is merged into that one, whose place
+ * counts.  The removal of a host stays a change of its own.
  */
 static void
 merge_changes(MrbRouteChanges *changes)
 {
 	HTAB	   *touched;
 	int			n = 0;
+	int			left = 0;
 
 	if (changes->nchanges < 2)
 		return;
@@ -399,9 +411,23 @@ merge_changes(MrbRouteChanges *changes)
 		entry = hash_search(touched, &change->deployment_id, HASH_ENTER,
 							&found);
 		if (!found)
+		{
 			entry->route = -1;
-		if (entry->route >= 0 && (change->kind == MRB_ROUTE_CHANGE_ROUTE ||
-								  change->kind == MRB_ROUTE_CHANGE_REPURGE))
+			entry->route_seq = 0;
+		}
+		entry->route_seq = Max(entry->route_seq, change->route_seq);
+		if (change->given != NIL)
+			change->route_seq = entry->route_seq;
+		if (change->given != NIL && entry->route >= 0)
+		{
+			MrbRouteChange *first = &changes->changes[entry->route];
+
+			change->since = first->since;
+			change->given = list_concat(first->given, change->given);
+			first->deployment_id = NULL;
+		}
+		else if (entry->route >= 0 && (change->kind == MRB_ROUTE_CHANGE_ROUTE ||
+									   change->kind == MRB_ROUTE_CHANGE_REPURGE))
 		{
 			MrbRouteChange *first = &changes->changes[entry->route];
 
@@ -412,7 +438,12 @@ merge_changes(MrbRouteChanges *changes)
 			entry->route = n;
 		changes->changes[n++] = *change;
 	}
-	changes->nchanges = n;
+	for (int i = 0; i < n; i++)
+	{
+		if (changes->changes[i].deployment_id != NULL)
+			changes->changes[left++] = changes->changes[i];
+	}
+	changes->nchanges = left;
 	hash_destroy(touched);
 }
 

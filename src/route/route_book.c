@@ -122,6 +122,17 @@ mrb_route_book_enter(const MrbRoute *from, char **removed, int nremoved)
 }
 
 /*
+ * Find the entry of a deployment.
+ */
+MrbRouteEntry *
+mrb_route_book_find(const char *id)
+{
+	BookSlot   *slot = book_lookup(book, id);
+
+	return slot != NULL ? slot->entry : NULL;
+}
+
+/*
  * Items and barriers count as users.
  */
 void

@@ -32,6 +32,9 @@ extern void mrb_route_book_init(MemoryContext context);
 extern MrbRouteEntry *mrb_route_book_enter(const MrbRoute *from,
 										   char **removed, int nremoved);
 
+/* The entry of a deployment; NULL if the book has none. */
+extern MrbRouteEntry *mrb_route_book_find(const char *id);
+
 /* Free the entry if it has no users. */
 extern void mrb_route_book_release(MrbRouteEntry *entry);
 

@@ -9,6 +9,7 @@
 #define MRB_ROUTE_LOG_H
 
 #include "access/xlogdefs.h"
+#include "nodes/pg_list.h"
 #include "storage/itemptr.h"
 
 #include "route/route.h"
@@ -31,6 +32,8 @@ typedef struct MrbRouteChange
 	int64		route_seq;
 	TimestampTz since;
 	bool		routed;			/* the removed host is routed again */
+	List	   *given;			/* of a route: hosts that the deployment has
+								 * lost to others; known when it is taken */
 } MrbRouteChange;
 
 /* Changes that one transaction took from the outbox or read from the log. */

@@ -8,6 +8,7 @@ use warnings FATAL => 'all';
 use MiosaCaddy;
 use MiosaHttp qw(http poll_until);
 use MiosaTest qw(make_edge make_node make_site operate verdict);
+use MiosaVisitors qw(start_visitors stop_visitors);
 use Test::More;
 
 my @hosts = ('shop.acme.test', 'www.acme.test');
@@ -80,6 +81,28 @@ ok(poll_until(sub { visit($blog)->{status} == 404 }, 180),
 $node->safe_psql('postgres', "SELECT miosa_promote('dep_2', 'ver_3')");
 ok(poll_until(sub { served($blog)->[0] eq 'ver_3' }, 180), 'until it is again');
 
+# A host that moves to another deployment, and back: nobody finds nothing
+my $pages = PostgreSQL::Test::Utils::tempdir() . '/pages';
+my %pages;
+my $visitors = start_visitors(
+	sub {
+		my $answer = visit($blog);
+
+		$pages{ $answer->{headers}{'x-version'} // $answer->{status} || 'reset' }++;
+	},
+	sub { PostgreSQL::Test::Utils::append_to_file($pages, join ' ', map { "$_=$pages{$_}" } sort keys %pages) });
+for my $turn (1 .. 6)
+{
+	my $owner = $turn % 2 ? 'dep_1' : 'dep_2';
+	my $version = $turn % 2 ? 'ver_1' : 'ver_3';
+
+	$node->safe_psql('postgres', "SELECT miosa_move_host('$blog', '$owner')");
+	ok(poll_until(sub { served($blog)->[0] eq $version }, 180), "the host moves to $owner");
+}
+stop_visitors($visitors);
+like(PostgreSQL::Test::Utils::slurp_file($pages), qr/^(?:reset=\d+ )?ver_1=\d+ ver_3=\d+$/, 'and every visitor has got a page of one of them')
+  or diag $edge->logs;
+
 # An operator's reload: the table is lost, nobody says so, no change follows
 ok(marked(), 'Caddy holds the marker');
 $edge->reload('router-1');
@@ -131,6 +154,13 @@ ok( poll_until(
   or diag $edge->logs;
 is(routes(), 42, 'each has one route');
 is(failures(), '0', 'and there was no failure');
+
+# A deployment that is removed
+$node->safe_psql('postgres', "SELECT miosa_unpublish('many_1')");
+ok(poll_until(sub { visit('many-1.acme.test')->{status} == 404 }, 180), 'a deployment that is unpublished is not served');
+$node->safe_psql('postgres', "SELECT miosa_remove_deployment('many_1')");
+is(verdict($node, '180 s'), 'converged', 'and can be removed');
+is_deeply([ visit('many-1.acme.test')->{status}, served('many-2.acme.test')->[0] ], [ 404, 'ver_1' ], 'the others still are');
 
 # What a visitor gets from Caddy itself. A change of its configuration opens
 # its port anew, and a connection that waits at the old one is reset; browsers
