@@ -276,6 +276,7 @@ REGRESS = \
 	rollback_basics \
 	promotion \
 	refused_calls \
+	lifecycle \
 	target_choice \
 	target_random \
 	edge_reports \

@@ -122,6 +122,13 @@ LANGUAGE c STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_drain_due';
 COMMENT ON FUNCTION miosa.drain_due(timestamptz) IS 'When a version that is idle since then is drained (miosa_rollback.drain_delay); infinity if the delay is negative';
 
+-- The caller holds the lock of the deployment's row, and the version has a row in
+-- miosa.capacity.
+CREATE FUNCTION miosa.begin_drain(deployment_id text, version_id text) RETURNS boolean
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_begin_drain';
+COMMENT ON FUNCTION miosa.begin_drain(text, text) IS 'Asks schedulers to stop all instances of a version; false when one of these is locked';
+
 -- Deployments are looked at as one range of ids; only the few in which
 -- something may be due are locked, and what is due is decided under the lock.
 -- The locks of all that is changed are held until the caller commits, so a page

@@ -305,6 +305,90 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'mrb_entry_console';
 COMMENT ON FUNCTION miosa.promote(text, text, text, text, text, text, boolean, boolean, boolean) IS 'Makes a version active, for people: rows of (item, value)';
 
+-- Renaming, and moving a host.
+
+-- The calls in these bodies are resolved once, as that of call_plan() is.
+CREATE FUNCTION miosa.call_rename(deployment_id text, slug text, idempotency_key text, reason text) RETURNS jsonb
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+RETURN @extschema@.miosa_rename_deployment($1, $2, $3, $4);
+COMMENT ON FUNCTION miosa.call_rename(text, text, text, text) IS 'Calls the extension''s miosa_rename_deployment, whichever other functions have its name';
+
+-- The same for a host.
+CREATE FUNCTION miosa.call_move_host(host text, deployment_id text, idempotency_key text, reason text) RETURNS jsonb
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+RETURN @extschema@.miosa_move_host($1, $2, NULL::text, $3, $4);
+COMMENT ON FUNCTION miosa.call_move_host(text, text, text, text) IS 'Calls the extension''s miosa_move_host, whichever other functions have its name';
+
+-- Describe the response of either in rows of (item, value).
+CREATE FUNCTION miosa.host_lines(id text, response jsonb, OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	event miosa.audit_events;
+	line text;
+BEGIN
+	SELECT * INTO event FROM miosa.audit_events a
+		WHERE a.deployment_id = id AND a.seq = split_part(response #>> '{operation,id}', '#', 2)::bigint;
+	item := 'result';
+	value := CASE WHEN event.marks ->> 'from' = event.marks ->> 'to' THEN 'unchanged'
+			WHEN event.action = 'deployment.rename' THEN 'renamed' ELSE 'moved' END || format(' (#%s)', event.seq);
+	RETURN NEXT;
+	FOR item, value IN SELECT l.key, miosa.clip(event.marks ->> l.key, 64) FROM unnest(ARRAY['host', 'from', 'to']) l (key)
+		WHERE event.marks ? l.key LOOP
+		RETURN NEXT;
+	END LOOP;
+	item := 'next';
+	FOR line IN SELECT p.line FROM miosa.paste('SELECT * FROM miosa.status', miosa.call_name(id)) p (line) LOOP
+		value := line;
+		RETURN NEXT;
+		item := '';
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION miosa.host_lines(text, jsonb) IS 'Rows of miosa.rename() or miosa.move_host(), from the response';
+
+-- Do the work of miosa.rename().
+CREATE FUNCTION miosa.rename_rows(deployment text, slug text, reason text DEFAULT NULL, idempotency_key text DEFAULT NULL,
+	OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+	SELECT l.* FROM miosa.find_deployment($1) f (id)
+	CROSS JOIN LATERAL miosa.call_rename(f.id, $2, $4, $3) r (response)
+	CROSS JOIN LATERAL miosa.host_lines(f.id, r.response) l
+$$;
+COMMENT ON FUNCTION miosa.rename_rows(text, text, text, text) IS 'Rows of miosa.rename()';
+
+-- Enter rename_rows() from C.
+CREATE FUNCTION miosa.rename(deployment text, slug text, reason text DEFAULT NULL, idempotency_key text DEFAULT NULL,
+	OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'mrb_entry_console';
+COMMENT ON FUNCTION miosa.rename(text, text, text, text) IS 'Gives a deployment another slug, for people: rows of (item, value)';
+
+-- Do the work of miosa.move_host().
+CREATE FUNCTION miosa.move_host_rows(host text, deployment text, reason text DEFAULT NULL, idempotency_key text DEFAULT NULL,
+	OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+	SELECT l.* FROM miosa.find_deployment($2) f (id)
+	CROSS JOIN LATERAL miosa.call_move_host($1, f.id, $4, $3) r (response)
+	CROSS JOIN LATERAL miosa.host_lines(f.id, r.response) l
+$$;
+COMMENT ON FUNCTION miosa.move_host_rows(text, text, text, text) IS 'Rows of miosa.move_host()';
+
+-- Enter move_host_rows() from C.
+CREATE FUNCTION miosa.move_host(host text, deployment text, reason text DEFAULT NULL, idempotency_key text DEFAULT NULL,
+	OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'mrb_entry_console';
+COMMENT ON FUNCTION miosa.move_host(text, text, text, text) IS 'Moves a host to a deployment from the one that has it, for people: rows of (item, value)';
+
 -- Where one can go back to.  The planner takes each deployment for one of the
 -- usual size; without bitmaps it reads the newest versions and events of a
 -- large one by index, and not all of them.
@@ -405,11 +489,13 @@ BEGIN
 			replace(coalesce((SELECT a.short FROM miosa.actions() a WHERE a.action = event.action), event.action), '_refused', ' refused'),
 			miosa.short(CASE event.outcome
 				WHEN 'refused' THEN event.marks ->> 'refused'
-				WHEN 'unchanged' THEN miosa.version_name(found_id, event.target_version_id) || ' again'
+				WHEN 'unchanged' THEN CASE WHEN event.target_rule <> 'none'
+					THEN miosa.version_name(found_id, event.target_version_id) || ' again'
+					ELSE coalesce(event.marks ->> 'host', '') END
 				WHEN 'cutover' THEN miosa.version_name(found_id, event.target_version_id) || ' cutover'
 				ELSE coalesce(miosa.version_name(found_id, event.previous_version_id), 'none') || ' -> '
 					|| coalesce(miosa.version_name(found_id, event.target_version_id), 'none') END,
-				CASE event.outcome WHEN 'refused' THEN 28 ELSE 16 END),
+				CASE WHEN event.target_rule = 'none' THEN 28 ELSE 16 END),
 			miosa.short(event.actor_id, 24)), 52);
 		RETURN NEXT;
 		op := '';

@@ -99,27 +99,207 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_unpublish(text, text, text, text) IS 'Makes no version of a deployment active: edges are sent that nothing serves, and the state becomes stopped';
 
--- Delete a deployment and all that belongs to it but its audit events.
-CREATE FUNCTION @extschema@.miosa_remove_deployment(id text) RETURNS jsonb
+-- Give a deployment another slug, and so another managed host.
+CREATE FUNCTION @extschema@.miosa_rename_deployment(deployment_id text, slug text, idempotency_key text DEFAULT NULL,
+	reason text DEFAULT NULL)
+RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
-	d miosa.deployments := miosa.lock_deployment(id);
+	d miosa.deployments;
+	stored jsonb;
+	tenant_slug text;
+	new_host text;
+	holder text;
 BEGIN
+	PERFORM miosa.check_slug(slug, 'slug');
+	stored := miosa.note_begin('rename', deployment_id, idempotency_key, ARRAY[slug], reason);
+	IF stored IS NOT NULL THEN
+		RETURN stored;
+	END IF;
+	SELECT * INTO d FROM miosa.deployments p WHERE p.id = deployment_id;
+	SELECT t.slug INTO tenant_slug FROM miosa.tenants t WHERE t.id = d.tenant_id;
+	new_host := miosa.managed_host(slug, tenant_slug);
+	SELECT p.id INTO holder FROM miosa.deployments p WHERE p.tenant_id = d.tenant_id AND p.slug = slug AND p.id <> deployment_id;
+	IF FOUND THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('slug "%s" is taken', slug),
+			format('Deployment "%s" has it.', holder), 'Slugs are unique within a tenant; pass another one.');
+	END IF;
+	-- A host that somebody has put comes before a managed one.
+	IF EXISTS (SELECT FROM miosa.domains m WHERE m.fqdn = new_host AND m.state <> 'removed' AND m.deployment_id <> deployment_id) THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('host "%s" is taken', new_host),
+			format('It would be the managed host of deployment "%s".', deployment_id), 'Pass another slug.');
+	END IF;
+	IF d.slug <> slug THEN
+		-- The trigger queues what this means for routes.
+		UPDATE miosa.deployments p SET slug = slug, updated_at = clock_timestamp() WHERE p.id = deployment_id;
+	END IF;
+	RETURN miosa.note_write('rename', deployment_id, idempotency_key, ARRAY[slug], reason,
+		jsonb_strip_nulls(jsonb_build_object('from', d.slug, 'to', slug, 'host', new_host)));
+EXCEPTION WHEN unique_violation THEN
+	PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('slug "%s" is taken', slug),
+		'Another deployment of the tenant was given it a moment ago.', 'Slugs are unique within a tenant; pass another one.');
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_rename_deployment(text, text, text, text) IS 'Gives a deployment another slug; edges get its new managed host before they lose the old one';
+
+-- Move a host from one deployment to another.  The host is locked before the
+-- deployments, as miosa_put_domain() does.
+CREATE FUNCTION @extschema@.miosa_move_host(host text, to_deployment_id text, from_deployment_id text DEFAULT NULL,
+	idempotency_key text DEFAULT NULL, reason text DEFAULT NULL)
+RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	fqdn CONSTANT text := miosa.check_host(host);
+	m miosa.domains;
+	target miosa.deployments;
+	stored jsonb;
+	marks jsonb;
+	managed text;
+BEGIN
+	IF from_deployment_id IS NOT NULL THEN
+		PERFORM miosa.check_id(from_deployment_id, 'from_deployment_id');
+	END IF;
+	-- Hosts of other tenants do not exist, and no lock of theirs is waited for.
+	IF EXISTS (SELECT FROM miosa.domains o WHERE o.fqdn = fqdn AND miosa.sees_deployment(o.deployment_id)) THEN
+		SELECT * INTO m FROM miosa.domains o WHERE o.fqdn = fqdn FOR UPDATE;
+	END IF;
+	PERFORM FROM miosa.deployments p WHERE p.id IN (m.deployment_id, to_deployment_id) AND miosa.sees_tenant(p.tenant_id)
+		ORDER BY p.id FOR NO KEY UPDATE;
+	stored := miosa.note_begin('move_host', to_deployment_id, idempotency_key, ARRAY[fqdn, from_deployment_id], reason);
+	IF stored IS NOT NULL THEN
+		RETURN stored;
+	END IF;
+	IF m.fqdn IS NULL THEN
+		managed := miosa.seen_deployment(miosa.managed_deployment(fqdn));
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('host "%s" cannot be moved', fqdn),
+			CASE WHEN managed IS NULL THEN 'There is no such host, or it belongs to another tenant.'
+				ELSE format('It is the managed host of deployment "%s".', managed) END,
+			CASE WHEN managed IS NULL THEN format('To add it: SELECT miosa_put_domain(%L, %L);', fqdn, to_deployment_id)
+				ELSE 'A managed host follows the slug: see miosa_rename_deployment().' END);
+	ELSIF from_deployment_id <> m.deployment_id THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('host "%s" cannot be moved', fqdn),
+			format('It belongs to deployment "%s" and not to "%s".', m.deployment_id, from_deployment_id),
+			format('See its deployment with SELECT deployment_id, state FROM miosa.domains WHERE fqdn = %L;', fqdn));
+	END IF;
+	SELECT * INTO target FROM miosa.deployments p WHERE p.id = to_deployment_id;
+	IF m.tenant_id <> target.tenant_id AND NOT miosa.sees_all_tenants() THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('host "%s" cannot be moved', fqdn),
+			format('Deployment "%s" belongs to another tenant than "%s".', to_deployment_id, m.deployment_id),
+			'Somebody who acts for all tenants can move it.');
+	END IF;
+
+	marks := jsonb_build_object('host', fqdn, 'from', m.deployment_id, 'to', to_deployment_id);
+	IF m.deployment_id <> to_deployment_id THEN
+		-- The one that loses it: may the caller change it, too?
+		PERFORM miosa.note_begin('move_host', m.deployment_id, NULL, ARRAY[fqdn], reason);
+		-- The trigger queues what this means for routes.  What was verified for
+		-- another tenant is not for this one.
+		UPDATE miosa.domains o SET deployment_id = to_deployment_id, tenant_id = target.tenant_id,
+				verified_at = CASE WHEN o.tenant_id = target.tenant_id THEN o.verified_at END
+			WHERE o.fqdn = fqdn;
+		UPDATE miosa.deployments p SET custom_domain_id = NULL WHERE p.id = m.deployment_id AND p.custom_domain_id = m.id;
+		PERFORM miosa.note_write('move_host', m.deployment_id, NULL, ARRAY[fqdn], reason, marks);
+	END IF;
+	IF fqdn LIKE '*.%' THEN
+		PERFORM miosa.warn_of_wildcards(NULL, fqdn);
+	END IF;
+	RETURN miosa.note_write('move_host', to_deployment_id, idempotency_key, ARRAY[fqdn, from_deployment_id], reason, marks);
+END $$;
+COMMENT ON FUNCTION @extschema@.miosa_move_host(text, text, text, text, text) IS 'Moves a host from one deployment to another; edges get its new route before they lose the old one';
+
+-- The answer to a removal that was made with this key before.  Its key is gone
+-- with the deployment, but the event that ends the chain has it.  Of a deployment
+-- that exists, whose ever it is, no more is read than of none.
+CREATE FUNCTION miosa.removed_before(id text, idempotency_key text) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	last bigint;
+	event miosa.audit_events;
+BEGIN
+	SELECT c.last_seq INTO last FROM miosa.audit_checkpoints c WHERE c.deployment_id = id AND c.deleted_at IS NOT NULL;
+	IF NOT FOUND THEN
+		RETURN NULL;
+	END IF;
+	SELECT a.* INTO event FROM miosa.audit_events a
+		WHERE a.deployment_id = id AND a.seq = last AND a.action = 'deployment.remove' AND a.idempotency_key = idempotency_key
+			AND miosa.sees_tenant(a.tenant_id);
+	IF NOT FOUND OR EXISTS (SELECT FROM miosa.deployments p WHERE p.id = id) THEN
+		RETURN NULL;
+	END IF;
+	RETURN jsonb_build_object('data', jsonb_build_object('id', id, 'state', 'removed'),
+		'operation', jsonb_build_object('id', id || '#' || event.seq, 'outcome', event.outcome, 'replayed', true));
+END $$;
+COMMENT ON FUNCTION miosa.removed_before(text, text) IS 'Answer of miosa_remove_deployment to a repeated key; null: the deployment was not removed by it';
+
+-- Delete a deployment and all that belongs to it but its audit events.
+CREATE FUNCTION @extschema@.miosa_remove_deployment(id text, reason text DEFAULT NULL, idempotency_key text DEFAULT NULL)
+RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	d miosa.deployments;
+	stored jsonb;
+	running text;
+	stopping text[] := '{}';
+	artifacts jsonb;
+	n record;
+BEGIN
+	PERFORM miosa.check_id(id, 'deployment id');
+	IF idempotency_key IS NOT NULL THEN
+		stored := miosa.removed_before(id, idempotency_key);
+		IF stored IS NOT NULL THEN
+			RETURN stored;
+		END IF;
+	END IF;
+	stored := miosa.note_begin('remove', id, idempotency_key, '{}'::text[], reason);
+	SELECT * INTO d FROM miosa.deployments p WHERE p.id = id;
 	IF d.active_version_id IS NOT NULL THEN
 		PERFORM miosa.raise_condition('VERSION_IN_USE', format('deployment "%s" cannot be removed', id),
 			format('Version "%s" is active.', d.active_version_id), format('Take it off the edges first: SELECT miosa_unpublish(%L);', id));
 	END IF;
+	-- Once it is gone, nobody asks schedulers to stop what they run.  With a
+	-- negative drain_delay nobody does so now.
+	FOR running IN
+		SELECT v.id FROM miosa.versions v LEFT JOIN miosa.capacity c ON c.deployment_id = v.deployment_id AND c.version_id = v.id
+		WHERE v.deployment_id = id AND v.kind <> 'static' AND miosa.drain_due(now()) < 'infinity' AND miosa.has_scheduler(id, false)
+			AND coalesce(c.state <> 'drained', EXISTS (SELECT FROM miosa.runtime_instances i
+				WHERE i.deployment_id = id AND i.version_id = v.id AND NOT miosa.has_ended(i.state)))
+		ORDER BY v.id
+	LOOP
+		stopping := stopping || running;
+		INSERT INTO miosa.capacity (deployment_id, version_id, state) VALUES (id, running, 'idle') ON CONFLICT ON CONSTRAINT capacity_pkey DO NOTHING;
+		PERFORM miosa.begin_drain(id, running) FROM miosa.capacity c
+			WHERE c.deployment_id = id AND c.version_id = running AND c.state <> 'draining';
+	END LOOP;
+	IF stopping <> '{}' THEN
+		RETURN jsonb_build_object('data', jsonb_build_object('id', id, 'state', 'stopping', 'versions', stopping));
+	END IF;
+	-- What only this deployment has is needed by nobody any more.
+	SELECT coalesce(jsonb_agg(jsonb_build_object('storage_uri', miosa.shown_uri(r.storage_uri), 'sha256', r.sha256, 'size_bytes', r.size_bytes)
+			ORDER BY r.storage_uri), '[]') INTO artifacts
+		FROM (SELECT DISTINCT ON (o.storage_uri) o.storage_uri, o.sha256, o.size_bytes FROM miosa.releases o
+			WHERE o.deployment_id = id AND o.deleted_at IS NULL
+				AND NOT EXISTS (SELECT FROM miosa.releases e WHERE e.storage_uri = o.storage_uri AND e.deployment_id <> id)
+			ORDER BY o.storage_uri) r;
+	SELECT (SELECT count(*) FROM miosa.domains m WHERE m.deployment_id = id) AS hosts,
+		(SELECT count(*) FROM miosa.versions v WHERE v.deployment_id = id) AS versions INTO n;
+	stored := miosa.note_write('remove', id, idempotency_key, '{}'::text[], reason,
+		jsonb_build_object('hosts', n.hosts, 'versions', n.versions, 'artifacts', jsonb_array_length(artifacts)));
 	UPDATE miosa.versions v SET pinned = false WHERE v.deployment_id = id AND v.pinned;
 	DELETE FROM miosa.runtime_instances i WHERE i.deployment_id = id;
 	DELETE FROM miosa.domains m WHERE m.deployment_id = id;
 	DELETE FROM miosa.releases r WHERE r.deployment_id = id;
 	DELETE FROM miosa.versions v WHERE v.deployment_id = id;
 	DELETE FROM miosa.deployments p WHERE p.id = id;
-	RETURN jsonb_build_object('data', jsonb_build_object('id', id, 'state', 'removed'));
+	RETURN jsonb_build_object('data', jsonb_build_object('id', id, 'state', 'removed', 'artifacts', artifacts),
+		'operation', jsonb_build_object('id', stored #> '{operation,id}', 'outcome', stored #> '{operation,outcome}'));
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_remove_deployment(text) IS 'Removes a deployment without an active version, with its hosts, versions, releases and instances; its audit events stay';
+COMMENT ON FUNCTION @extschema@.miosa_remove_deployment(text, text, text) IS 'Removes a deployment without an active version, with its hosts, versions, releases and instances; its audit events stay';
 
 -- Delete a tenant that has no deployment.
 CREATE FUNCTION @extschema@.miosa_remove_tenant(id text) RETURNS jsonb

@@ -78,7 +78,8 @@ BEGIN
 		CROSS JOIN LATERAL (SELECT jsonb_object_agg(a.n, 'uuid') AS types, min(a.n)::integer AS first
 			FROM unnest(p.proargnames[:p.pronargs]) WITH ORDINALITY a (name, n)
 			WHERE a.name IN ('id', 'deployment_id', 'tenant_id', 'version_id', 'release_id', 'expected_active',
-				'deployment_or_operation')) i
+				'deployment_or_operation',
+				'to_deployment_id', 'from_deployment_id')) i
 		WHERE i.types IS NOT NULL
 		ORDER BY p.proname
 	LOOP

@@ -137,17 +137,14 @@ BEGIN
 		('pg_monitor', 'USAGE', 'miosa'),
 
 		-- To roll back, to undo that by a promotion, to have edges updated.
-		('miosa_operator', 'EXECUTE', 'miosa_try_rollback miosa_try_promote'),
 		('miosa_operator', 'EXECUTE', 'miosa_rollback_many miosa_rollback_fleet miosa.rollback_many miosa.fleet_begin miosa.fleet_step miosa.fleet_object
-			miosa_rollback miosa_promote miosa_resend miosa_resync miosa_redrive
+			miosa_rollback miosa_promote miosa_try_rollback miosa_try_promote miosa_resend miosa_resync miosa_redrive
 			miosa_test_endpoint miosa_doctor miosa.rollback miosa.promote'),
 		('miosa_operator', 'SELECT', 'miosa.idempotency_keys miosa.foreign_grants'),
 		('miosa_operator', 'EXECUTE', 'miosa.stored_response miosa.refused_address'),
 
 		-- To feed versions and promote them: for CI.
-		('miosa_deployer', 'EXECUTE', 'miosa_put_version miosa_set_version_state miosa_archive_version miosa_promote miosa.promote'),
-
-		('miosa_deployer', 'EXECUTE', 'miosa_try_promote'),
+		('miosa_deployer', 'EXECUTE', 'miosa_put_version miosa_set_version_state miosa_archive_version miosa_promote miosa_try_promote miosa.promote'),
 
 		-- To report running instances, and schemas: for migration tools.
 		('miosa_agent', 'EXECUTE', 'miosa_report_instance'),
@@ -167,6 +164,7 @@ BEGIN
 		('miosa_admin', 'EXECUTE', 'miosa_put_plan miosa_remove_plan miosa_put_tenant miosa_remove_tenant
 			miosa_grant_tenant miosa_revoke_tenant miosa_put_schema miosa_remove_schema
 			miosa_put_deployment miosa_set_deployment miosa_unpublish miosa_remove_deployment
+			miosa_rename_deployment miosa_move_host miosa.rename miosa.move_host
 			miosa_put_domain miosa_remove_domain miosa_put_adapter miosa_remove_adapter
 			miosa_put_endpoint miosa_set_endpoint miosa_remove_endpoint miosa_put_secret miosa_remove_secret
 			miosa_put_storage miosa_remove_storage miosa_test_storage miosa_verify_artifacts

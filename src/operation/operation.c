@@ -249,6 +249,9 @@ static const struct
 	[MRB_RELEASE] = {"release", "deployment.release"},
 	[MRB_MARK_BAD] = {"mark_bad", "deployment.version.mark_bad"},
 	[MRB_CLEAR_BAD] = {"clear_bad", "deployment.version.clear_bad"},
+	[MRB_RENAME] = {"rename", "deployment.rename"},
+	[MRB_MOVE_HOST] = {"move_host", "deployment.host.move"},
+	[MRB_REMOVE] = {"remove", "deployment.remove"},
 	[MRB_ROLLBACK_REFUSED] = {"rollback_refused", "deployment.rollback.refused"},
 	[MRB_PROMOTE_REFUSED] = {"promote_refused", "deployment.version.promote.refused"},
 };

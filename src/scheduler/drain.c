@@ -24,6 +24,7 @@
 #include "scheduler/drain.h"
 
 PG_FUNCTION_INFO_V1(mrb_drain_due);
+PG_FUNCTION_INFO_V1(mrb_begin_drain);
 
 static MrbQuery lock_query = {
 	.sql = "SELECT FROM miosa.runtime_instances i"
@@ -108,6 +109,16 @@ Datum
 mrb_drain_due(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TIMESTAMPTZ(mrb_drain_due_at(PG_GETARG_TIMESTAMPTZ(0)));
+}
+
+/*
+ * miosa.begin_drain(deployment_id, version_id)
+ */
+Datum
+mrb_begin_drain(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(mrb_drain_begin(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+								   text_to_cstring(PG_GETARG_TEXT_PP(1))));
 }
 
 /*
