@@ -128,6 +128,7 @@ OBJS = \
 	src/operation/guards.o \
 	src/operation/schema_guard.o \
 	src/operation/requirements.o \
+	src/operation/hold.o \
 	src/operation/note.o \
 	src/operation/kept_refusal.o \
 	src/operation/idempotency.o \
@@ -140,6 +141,7 @@ OBJS = \
 	src/operation/served.o \
 	src/operation/target.o \
 	src/operation/tenancy.o \
+	src/operation/undo.o \
 	src/operation/version.o \
 	src/operation/write_guard.o \
 	src/verifier/due_artifacts.o \
@@ -202,6 +204,7 @@ OBJS = \
 	src/api/fleet_api.o \
 	src/api/gate.o \
 	src/api/hidden_text.o \
+	src/api/hold_api.o \
 	src/api/operation_api.o \
 	src/api/overload_api.o \
 	src/api/policy_restore.o \
@@ -252,6 +255,7 @@ SQL_PIECES = \
 	sql/schemas.sql \
 	sql/console_text.sql \
 	sql/console.sql \
+	sql/hold.sql \
 	sql/status.sql \
 	sql/fleet.sql \
 	sql/stats.sql \
@@ -277,6 +281,8 @@ REGRESS = \
 	promotion \
 	refused_calls \
 	lifecycle \
+	holds \
+	undo \
 	target_choice \
 	target_random \
 	edge_reports \
@@ -328,6 +334,8 @@ REGRESS = \
 ISOLATION = \
 	rollback_rollback \
 	rollback_promote \
+	hold_promote \
+	undo_promote \
 	rollback_pointer \
 	rollback_archive \
 	rollback_collect \

@@ -159,7 +159,7 @@ COMMENT ON FUNCTION miosa.call_plan(text) IS 'Calls the extension''s miosa_plan,
 -- with _rows behind their names (src/api/entry_points.c).
 
 -- Describe the response of a rollback or a promotion in rows of (item, value).
-CREATE FUNCTION miosa.operation_lines(promotion boolean, id text, response jsonb, OUT item text, OUT value text)
+CREATE FUNCTION miosa.operation_lines(id text, response jsonb, OUT item text, OUT value text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 #variable_conflict use_variable
@@ -207,6 +207,12 @@ BEGIN
 		RETURN NEXT;
 	END IF;
 
+	IF operation ? 'hold' THEN
+		item := 'hold';
+		value := miosa.hold_words(operation -> 'hold');
+		RETURN NEXT;
+	END IF;
+
 	SELECT * INTO edges FROM miosa.count_edges(id);
 	item := 'edges';
 	dispatcher := miosa.dispatcher_words();
@@ -231,16 +237,14 @@ BEGIN
 	IF operation ->> 'outcome' IN ('changed', 'pending') AND operation ->> 'previous_version_id' IS NOT NULL
 		AND operation ->> 'superseded_by' IS NULL THEN
 		item := 'undo';
-		FOR line IN SELECT p.line FROM miosa.paste(
-				CASE WHEN promotion THEN 'SELECT * FROM miosa.rollback' ELSE 'SELECT * FROM miosa.promote' END,
-				name, miosa.version_name(id, operation ->> 'previous_version_id')) p (line) LOOP
+		FOR line IN SELECT p.line FROM miosa.paste('SELECT * FROM miosa.undo', name, '#' || seq) p (line) LOOP
 			value := line;
 			RETURN NEXT;
 			item := '';
 		END LOOP;
 	END IF;
 END $$;
-COMMENT ON FUNCTION miosa.operation_lines(boolean, text, jsonb) IS 'Rows of miosa.rollback() or miosa.promote(), from the response';
+COMMENT ON FUNCTION miosa.operation_lines(text, jsonb) IS 'Rows of miosa.rollback(), miosa.promote() or miosa.undo(), from the response';
 
 -- One line about a version: number, id, and when it served.
 CREATE FUNCTION miosa.version_line(deployment_id text, version_id text, before_seq bigint) RETURNS text
@@ -264,7 +268,7 @@ RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 	SELECT l.* FROM miosa.find_deployment($1) f (id)
-	CROSS JOIN LATERAL miosa.operation_lines(false, f.id, miosa.call_rollback(f.id, miosa.find_version(f.id, $2), $4, $3,
+	CROSS JOIN LATERAL miosa.operation_lines(f.id, miosa.call_rollback(f.id, miosa.find_version(f.id, $2), $4, $3,
 		miosa.find_version(f.id, $5), NULL, $6, $7, $8, $9, $10, $11, miosa.call_name(f.id))) l
 $$;
 COMMENT ON FUNCTION miosa.rollback_rows(text, text, text, text, text, text, boolean, boolean, interval, boolean, timestamptz) IS 'Rows of miosa.rollback()';
@@ -289,7 +293,7 @@ RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 	SELECT l.* FROM miosa.find_deployment($1) f (id)
-	CROSS JOIN LATERAL miosa.operation_lines(true, f.id, miosa.call_promote(f.id, miosa.find_version(f.id, $2), $4, $3,
+	CROSS JOIN LATERAL miosa.operation_lines(f.id, miosa.call_promote(f.id, miosa.find_version(f.id, $2), $4, $3,
 		miosa.find_version(f.id, $5), NULL, $6, $7, NULL, $8, $9, miosa.call_name(f.id))) l
 $$;
 COMMENT ON FUNCTION miosa.promote_rows(text, text, text, text, text, text, boolean, boolean, boolean) IS 'Rows of miosa.promote()';
@@ -304,6 +308,32 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'mrb_entry_console';
 COMMENT ON FUNCTION miosa.promote(text, text, text, text, text, text, boolean, boolean, boolean) IS 'Makes a version active, for people: rows of (item, value)';
+
+-- Undo; hints name the deployment as the caller did.
+CREATE FUNCTION miosa.call_undo(deployment_id text, operation_id text, idempotency_key text, reason text, name text) RETURNS jsonb
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_call_undo';
+COMMENT ON FUNCTION miosa.call_undo(text, text, text, text, text) IS 'Calls miosa_undo; hints name the deployment by this name';
+
+-- Do the work of miosa.undo().
+CREATE FUNCTION miosa.undo_rows(deployment text, operation text DEFAULT NULL, reason text DEFAULT NULL,
+	idempotency_key text DEFAULT NULL, OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+	SELECT l.* FROM miosa.find_deployment($1) f (id)
+	CROSS JOIN LATERAL miosa.operation_lines(f.id, miosa.call_undo(f.id, $2, $4, $3, miosa.call_name(f.id))) l
+$$;
+COMMENT ON FUNCTION miosa.undo_rows(text, text, text, text) IS 'Rows of miosa.undo()';
+
+-- Enter undo_rows() from C.
+CREATE FUNCTION miosa.undo(deployment text, operation text DEFAULT NULL, reason text DEFAULT NULL,
+	idempotency_key text DEFAULT NULL, OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'mrb_entry_console';
+COMMENT ON FUNCTION miosa.undo(text, text, text, text) IS 'Undoes the newest operation of a deployment, for people: rows of (item, value)';
 
 -- Renaming, and moving a host.
 
@@ -441,10 +471,12 @@ BEGIN
 				WHEN v.state <> 'ready' THEN v.state
 				WHEN r.collected_at IS NOT NULL OR m.missing THEN 'gone'
 				WHEN v.id = chosen AND refused THEN 'default refused'
-				ELSE concat_ws(' ', CASE WHEN v.id = chosen THEN 'default' END, CASE WHEN m.marked THEN 'schema!' END) END
+				ELSE concat_ws(' ', CASE WHEN v.id = chosen THEN 'default' END, CASE WHEN v.id = h.waiting_version_id THEN 'held' END,
+					CASE WHEN m.marked THEN 'schema!' END) END
 		FROM (SELECT * FROM miosa.versions o WHERE o.deployment_id = d.id ORDER BY o.version_number DESC LIMIT 50) v
 		LEFT JOIN miosa.releases r ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id
 		LEFT JOIN miosa.stored_keeping k ON k.deployment_id = r.deployment_id AND k.release_id = r.id
+		LEFT JOIN miosa.holds h ON h.deployment_id = v.deployment_id AND miosa.is_open(h.until)
 		LEFT JOIN (SELECT DISTINCT ON (e.version_id) e.version_id, e.began, e.ended FROM miosa.served_by_events(d.id, NULL) e
 			WHERE e.version_id = ANY (listed)
 			ORDER BY e.version_id, e.ended DESC NULLS FIRST, e.began DESC) o ON o.version_id = v.id
@@ -468,7 +500,20 @@ COMMENT ON FUNCTION miosa.candidates(text) IS 'The newest 50 versions of a deplo
 
 -- What happened.
 
--- List the newest events, each with its reason on lines below it.
+-- Describe what an operation did besides.
+CREATE FUNCTION miosa.mark_lines(marks jsonb) RETURNS SETOF text
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+	IF marks ? 'undo_of' THEN
+		RETURN NEXT miosa.clip('undoes #' || split_part(marks ->> 'undo_of', '#', 2), 50);
+	END IF;
+	IF marks ? 'hold' THEN
+		RETURN NEXT miosa.clip(miosa.hold_words(marks -> 'hold'), 50);
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa.mark_lines(jsonb) IS 'Lines of miosa.history() about the marks of an audit event';
+
+-- List the newest events, each with its marks and its reason on lines below it.
 CREATE FUNCTION miosa.history_rows(deployment text, "limit" integer DEFAULT 10, OUT op text, OUT at text, OUT what text)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
@@ -500,6 +545,9 @@ BEGIN
 		RETURN NEXT;
 		op := '';
 		at := '';
+		FOR what IN SELECT '  ' || m.line FROM miosa.mark_lines(event.marks) m (line) LOOP
+			RETURN NEXT;
+		END LOOP;
 		FOR what IN SELECT '  ' || w.line FROM miosa.wrap(event.reason, 50, 10) w (line) LOOP
 			RETURN NEXT;
 		END LOOP;

@@ -411,6 +411,22 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.check_subscriptions() IS 'Check of miosa_doctor(): does a subscription fail?';
 
+-- A hold that nobody lifts keeps CI from publishing.
+CREATE FUNCTION miosa.check_holds() RETURNS miosa.finding
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('holds', CASE WHEN w.old = 0 THEN 'ok' ELSE 'warn' END,
+			CASE WHEN w.n = 0 THEN 'no deployment is held'
+				WHEN w.old = 0 THEN format('%s held, none for more than 7 days', w.n)
+				ELSE format('deployments held for more than 7 days: %s %s', w.old, miosa.some_names(w.names, w.old)) END,
+			CASE WHEN w.old = 0 THEN '' ELSE 'TABLE miosa.open_holds; then lift what is forgotten: SELECT miosa_release(''deployment'');' END)
+		FROM (SELECT count(*) AS n, count(*) FILTER (WHERE o.age > '7 days') AS old,
+				string_agg(o.deployment_id, ', ' ORDER BY o.place) FILTER (WHERE o.place <= 3 AND o.age > '7 days') AS names
+			FROM (SELECT h.deployment_id, clock_timestamp() - h.since AS age, row_number() OVER (ORDER BY h.since, h.deployment_id) AS place
+				FROM miosa.holds h WHERE miosa.is_open(h.until)) o) w);
+END $$;
+COMMENT ON FUNCTION miosa.check_holds() IS 'Check of miosa_doctor(): is a deployment held for longer than 7 days?';
+
 -- Two versions to go back to, so that one may be bad.  Each deployment is looked
 -- up; where there are more than a thousand or two, only a part of them is,
 -- another one at every run.
@@ -469,7 +485,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	checks CONSTANT text[] := ARRAY['preloaded', 'locks', 'dispatcher', 'worker_slots', 'endpoint_entries', 'endpoints',
 		'endpoint_health', 'wildcards', 'delivery_failures', 'capacity', 'outbox', 'notification_queue', 'pg_cron',
-		'expired_keys', 'durability', 'replication', 'site', 'grants', 'secrets', 'subscriptions', 'restorable', 'artifacts'];
+		'expired_keys', 'durability', 'replication', 'site', 'grants', 'secrets', 'subscriptions', 'holds', 'restorable', 'artifacts'];
 BEGIN
 	PERFORM miosa.bound_waits();
 	FOREACH item IN ARRAY checks LOOP

@@ -195,6 +195,42 @@ AS 'MODULE_PATHNAME', 'miosa_try_promote';
 COMMENT ON FUNCTION @extschema@.miosa_try_promote(text, text, text, text, text, jsonb, text, boolean, boolean, boolean, boolean) IS
 	'Calls miosa_promote, and returns and audits a refusal instead of raising it';
 
+-- Undo an operation.
+CREATE FUNCTION @extschema@.miosa_undo(
+	deployment_id text,
+	operation_id text DEFAULT NULL,
+	idempotency_key text DEFAULT NULL,
+	reason text DEFAULT NULL)
+RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'miosa_undo';
+COMMENT ON FUNCTION @extschema@.miosa_undo(text, text, text, text) IS
+	'Makes the version active again that was active before the newest operation, with its hold';
+
+-- Hold a deployment.
+CREATE FUNCTION @extschema@.miosa_hold(
+	deployment_id text,
+	reason text DEFAULT NULL,
+	until timestamptz DEFAULT NULL,
+	idempotency_key text DEFAULT NULL)
+RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'miosa_hold';
+COMMENT ON FUNCTION @extschema@.miosa_hold(text, text, timestamptz, text) IS
+	'Holds a deployment: automatic promotions are refused until a time, or until the hold is lifted';
+
+-- Lift the hold of a deployment.
+CREATE FUNCTION @extschema@.miosa_release(
+	deployment_id text,
+	promote text DEFAULT NULL,
+	reason text DEFAULT NULL,
+	idempotency_key text DEFAULT NULL)
+RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'miosa_release';
+COMMENT ON FUNCTION @extschema@.miosa_release(text, text, text, text) IS
+	'Lifts the hold of a deployment; promote => ''newest'' promotes the newest version that it refused';
+
 -- Judge a rollback without doing it.
 CREATE FUNCTION @extschema@.miosa_plan(
 	deployment_id text,

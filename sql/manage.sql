@@ -292,6 +292,7 @@ BEGIN
 		jsonb_build_object('hosts', n.hosts, 'versions', n.versions, 'artifacts', jsonb_array_length(artifacts)));
 	UPDATE miosa.versions v SET pinned = false WHERE v.deployment_id = id AND v.pinned;
 	DELETE FROM miosa.runtime_instances i WHERE i.deployment_id = id;
+	DELETE FROM miosa.holds h WHERE h.deployment_id = id;
 	DELETE FROM miosa.domains m WHERE m.deployment_id = id;
 	DELETE FROM miosa.releases r WHERE r.deployment_id = id;
 	DELETE FROM miosa.versions v WHERE v.deployment_id = id;

@@ -32,7 +32,7 @@ BEGIN
 			('audit_checkpoints', 'deployment'), ('audit_statements', 'all'), ('audit_receivers', 'all'),
 			('schemas', 'schemas'), ('schema_reports', 'schemas'),
 			('convergence_log', 'tenant'),
-			('refusals', 'refusals'), ('configuration_events', 'all'), ('configuration_chains', 'all'),
+			('refusals', 'refusals'), ('holds', 'tenant'), ('configuration_events', 'all'), ('configuration_chains', 'all'),
 			('removed_hosts', 'deployment'), ('delivery_failures', 'deployment'),
 			('endpoints', 'endpoints'), ('endpoint_state', 'endpoints'), ('storages', 'endpoints'), ('secrets', 'endpoints')) r (name, kind)
 	LOOP

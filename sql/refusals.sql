@@ -35,12 +35,25 @@ COMMENT ON COLUMN miosa.refusals.session_user_name IS 'Role that logged in';
 COMMENT ON COLUMN miosa.refusals.client_addr IS 'Address of the client; null over a Unix socket';
 
 -- Write refusals that the ring has had.  A row that is there already was written
--- by a process that was ended before it could remove the entry.
-CREATE FUNCTION miosa.write_refusals(refusals jsonb) RETURNS void
+-- by a process that was ended before it could remove the entry.  A hold counts
+-- those that it has refused; one whose deployment is locked comes again later.
+CREATE FUNCTION miosa.write_refusals(refusals jsonb) RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+	later bigint[] := '{}';
+	r record;
 BEGIN
+	FOR r IN SELECT e.* FROM jsonb_to_recordset($1) e (id bigint, at bigint, count bigint, condition text, acts boolean, deployment_id text, version_id text)
+		WHERE e.condition = 'HELD' AND e.acts AND NOT EXISTS (SELECT FROM miosa.refusals w WHERE w.id = e.id)
+		-- Locks are taken in the order of ids.
+		ORDER BY e.deployment_id, e.id
+	LOOP
+		IF NOT miosa.remember_held(r.deployment_id, r.version_id, r.count, timestamptz '2000-01-01 00:00:00+00' + r.at * interval '1 microsecond', false) THEN
+			later := later || r.id;
+		END IF;
+	END LOOP;
 	INSERT INTO miosa.refusals (id, created_at, count, condition, function_name, action, deployment_id, version_id, tenant_id,
 			idempotency_key, actor_type, actor_id, session_user_name, client_addr)
 		SELECT r.id, timestamptz '2000-01-01 00:00:00+00' + r.at * interval '1 microsecond', r.count, r.condition,
@@ -50,9 +63,11 @@ BEGIN
 			r.idempotency_key, r.actor_type, r.actor_id, r.session_user_name, r.client_addr::inet
 		FROM jsonb_to_recordset($1) r (id bigint, at bigint, count bigint, condition text, function oid, action text, acts boolean,
 			deployment_id text, version_id text, idempotency_key text, actor_type text, actor_id text, session_user_name text, client_addr text)
+		WHERE r.id <> ALL (later)
 		ON CONFLICT ON CONSTRAINT refusals_pkey DO NOTHING;
+	RETURN later;
 END $$;
-COMMENT ON FUNCTION miosa.write_refusals(jsonb) IS 'Writes refused calls';
+COMMENT ON FUNCTION miosa.write_refusals(jsonb) IS 'Writes refused calls; returns the ids of those that have to wait';
 
 CREATE TRIGGER refusals_keep BEFORE UPDATE OR DELETE ON miosa.refusals
 	FOR EACH ROW EXECUTE FUNCTION miosa.rows_keep('30 days', 'refused calls',

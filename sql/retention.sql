@@ -83,21 +83,30 @@ COMMENT ON FUNCTION miosa.expired_fleets(text, timestamptz, interval, integer) I
 -- What a purge deletes, in this order; purge.c has the same list.
 CREATE FUNCTION miosa.purged_kinds() RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN '{idempotency_keys,audit_events,runtime_instances,removed_hosts,refusals,schema_reports,fleet_runs}'::text[];
+RETURN '{idempotency_keys,audit_events,runtime_instances,removed_hosts,refusals,schema_reports,fleet_runs,holds}'::text[];
 COMMENT ON FUNCTION miosa.purged_kinds() IS 'Kinds of rows that miosa.expired_rows() lists';
+
+-- List holds that have ended, of a page of deployments.
+CREATE FUNCTION miosa.ended_holds(place text, before timestamptz, most integer, OUT next text, OUT rows tid[])
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT CASE WHEN count(*) >= $3 THEN max(k.deployment_id) END, coalesce(array_agg(k.ctid) FILTER (WHERE k.until < $2), '{}')
+	FROM (SELECT h.ctid, h.deployment_id, h.until FROM miosa.holds h
+		WHERE h.deployment_id > coalesce($1, '') ORDER BY h.deployment_id LIMIT $3) k
+$$;
+COMMENT ON FUNCTION miosa.ended_holds(text, timestamptz, integer) IS 'Places of holds that ended before a time, of at most so many holds after a deployment; next: null after the last ones';
 
 -- Places of rows that may be deleted: idempotency_keys that have expired,
 -- audit_events that have expired (looked for where the tenant's present plan
 -- keeps none, so one of a former plan may be found later),
 -- runtime_instances that ended or sent no heartbeat for 7 days, removed_hosts
 -- of 30 days ago or that are routed again, refusals of 31 days ago,
--- schema_reports past their keep_until, fleet_runs of 400 days ago.
--- place: next of the page before,
--- null for the first one; grace: only what has been so for that long; since:
--- and not for longer than this beside, which passes over what was deleted
--- before, null for no such limit (instances have none, and with one hosts are
--- left out, since each is looked up); most: about how many rows a page has, or
--- looks at (of hosts 1,000 at most); next: null after the last page.
+-- schema_reports past their keep_until, fleet_runs of 400 days ago, holds that
+-- have ended. place: next of the page before, null for the first one; grace: only
+-- what has been so for that long; since: and not for longer than this beside,
+-- which passes over what was deleted before, null for no such limit (instances
+-- and holds have none, and with one hosts are left out, since each is looked up);
+-- most: about how many rows a page has, or looks at (of hosts 1,000 at most);
+-- next: null after the last page.
 --
 -- A page is read in the order of an index whatever the planner believes of the
 -- table, so that no more than the page is touched.
@@ -199,9 +208,10 @@ BEGIN
 		rows := coalesce(piece, '{}');
 		next := CASE WHEN cardinality(rows) >= most THEN last END;
 	WHEN 'fleet_runs' THEN SELECT f.rows, f.next INTO rows, next FROM miosa.expired_fleets(place, started - grace - miosa.fleets_kept(), since, most) f;
+	WHEN 'holds' THEN SELECT h.next, h.rows INTO next, rows FROM miosa.ended_holds(place, started - grace, most) h;
 	END CASE;
 END $$;
-COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Places of rows that may be deleted, page by page: of idempotency_keys, audit_events, runtime_instances, removed_hosts, refusals, schema_reports or fleet_runs';
+COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Places of rows that may be deleted, page by page: of idempotency_keys, audit_events, runtime_instances, removed_hosts, refusals, schema_reports, fleet_runs or holds';
 
 -- Locks these events, but for those that are locked already.  What is returned
 -- are the oldest events of their deployments, without a gap: an event that is
@@ -281,6 +291,10 @@ BEGIN
 			DELETE FROM miosa.fleet_runs k WHERE k.ctid = ANY (ARRAY(
 				SELECT f.ctid FROM miosa.fleet_runs f
 				WHERE f.ctid = ANY (piece) AND f.began_at <= clock_timestamp() - miosa.fleets_kept() FOR UPDATE SKIP LOCKED));
+		WHEN 'holds' THEN
+			DELETE FROM miosa.holds k WHERE k.ctid = ANY (ARRAY(
+				SELECT h.ctid FROM miosa.holds h
+				WHERE h.ctid = ANY (piece) AND NOT miosa.is_open(h.until) FOR UPDATE SKIP LOCKED));
 		END CASE;
 		GET DIAGNOSTICS n = ROW_COUNT;
 		removed := removed + n;
@@ -331,7 +345,7 @@ BEGIN
 	removed := miosa.trim_route_log(batch);
 	RETURN NEXT;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Deletes expired keys and audit events, ended instances, removed hosts, refused calls, old fleets and old route changes';
+COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Deletes expired keys and audit events, ended instances and holds, removed hosts, refused calls, old fleets and old route changes';
 
 -- A procedure that commits can neither be SECURITY DEFINER nor set a
 -- search_path.  So all that this one does is to call functions, by their

@@ -115,7 +115,7 @@ BEGIN
 			miosa.outbox miosa.route_log miosa.removed_hosts miosa.adapters miosa.endpoints miosa.endpoint_state
 			miosa.delivery_failures miosa.dispatcher_state miosa.maintenance miosa.tenant_members
 			miosa.hosts miosa.routes miosa.live_instances miosa.progress miosa.overdue
-			miosa.schemas miosa.schema_reports
+			miosa.schemas miosa.schema_reports miosa.holds miosa.open_holds
 			miosa_collectable_releases miosa.release_keeping miosa.collectable_artifacts miosa.scarcely_restorable'),
 		-- All columns but those of URIs, which may be presigned.
 		('miosa_viewer', 'SELECT (deployment_id, id, tenant_id, version_number, kind, state, promoted_over, promotion_seq, pinned, schema_version, schema_min, schema_max, created_by,
@@ -127,7 +127,7 @@ BEGIN
 			'miosa.releases'),
 		('miosa_admin', 'SELECT', 'miosa.versions miosa.releases'),
 		-- Functions that these views call run with their reader's rights.
-		('miosa_viewer', 'EXECUTE', 'miosa.shown_uri miosa.progress_rows miosa.heartbeat_horizon miosa.overdue_rows miosa.stands_on'),
+		('miosa_viewer', 'EXECUTE', 'miosa.shown_uri miosa.progress_rows miosa.heartbeat_horizon miosa.overdue_rows miosa.open_hold_rows miosa.stands_on'),
 		-- Policies and views ask these with the rights of the role that reads.
 		('miosa_viewer, miosa_auditor, pg_monitor', 'EXECUTE', 'miosa.sees_fleet miosa.sees_tenant miosa.sees_deployment miosa.sees_all_tenants
 			miosa.sees_endpoints'),
@@ -138,13 +138,14 @@ BEGIN
 
 		-- To roll back, to undo that by a promotion, to have edges updated.
 		('miosa_operator', 'EXECUTE', 'miosa_rollback_many miosa_rollback_fleet miosa.rollback_many miosa.fleet_begin miosa.fleet_step miosa.fleet_object
-			miosa_rollback miosa_promote miosa_try_rollback miosa_try_promote miosa_resend miosa_resync miosa_redrive
+			miosa_rollback miosa_promote miosa_try_rollback miosa_try_promote miosa_undo miosa.undo miosa_resend miosa_resync miosa_redrive
 			miosa_test_endpoint miosa_doctor miosa.rollback miosa.promote'),
 		('miosa_operator', 'SELECT', 'miosa.idempotency_keys miosa.foreign_grants'),
 		('miosa_operator', 'EXECUTE', 'miosa.stored_response miosa.refused_address'),
 
 		-- To feed versions and promote them: for CI.
 		('miosa_deployer', 'EXECUTE', 'miosa_put_version miosa_set_version_state miosa_archive_version miosa_promote miosa_try_promote miosa.promote'),
+		('miosa_operator, miosa_deployer', 'EXECUTE', 'miosa_hold miosa_release miosa.hold miosa.release'),
 
 		-- To report running instances, and schemas: for migration tools.
 		('miosa_agent', 'EXECUTE', 'miosa_report_instance'),
@@ -217,5 +218,6 @@ SELECT pg_extension_config_dump('miosa.refusals', '');
 SELECT pg_extension_config_dump('miosa.schemas', '');
 SELECT pg_extension_config_dump('miosa.schema_reports', '');
 SELECT pg_extension_config_dump('miosa.convergence_log', '');
+SELECT pg_extension_config_dump('miosa.holds', '');
 SELECT pg_extension_config_dump('miosa.configuration_events', '');
 SELECT pg_extension_config_dump('miosa.configuration_chains', '');

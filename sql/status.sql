@@ -181,7 +181,7 @@ BEGIN
 	IF event.seq IS NOT NULL THEN
 		item := 'by';
 		value := miosa.short(format('%s #%s, %s %s', CASE event.action WHEN 'deployment.rollback' THEN 'rollback'
-			WHEN 'deployment.version.promote' THEN 'promotion' ELSE event.action END,
+			WHEN 'deployment.version.promote' THEN 'promotion' WHEN 'deployment.undo' THEN 'undo' ELSE event.action END,
 			event.seq, event.actor_type, miosa.short(event.actor_id, 30)), 64);
 		RETURN NEXT;
 		IF event.reason IS NOT NULL THEN
@@ -280,6 +280,7 @@ BEGIN
 	value := d.state;
 	RETURN NEXT;
 	RETURN QUERY SELECT * FROM miosa.active_lines(d);
+	RETURN QUERY SELECT * FROM miosa.held_lines(d.id);
 	IF d.serving_version_id IS NOT NULL THEN
 		item := 'serving';
 		value := miosa.version_line(d.id, d.serving_version_id, NULL);

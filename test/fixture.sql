@@ -90,6 +90,9 @@ CREATE FUNCTION test.count(dep text) RETURNS text LANGUAGE sql AS $$
 		d.active_version_id)
 	FROM miosa.deployments d WHERE d.id = dep $$;
 
+-- What rollbacks do to holds is tested where it is turned on.
+SET miosa_rollback.hold_after_rollback = off;
+
 \set cleanup :abs_srcdir '/cleanup.sql'
 RESET client_min_messages;
 \set ECHO all

@@ -72,7 +72,8 @@ static void fill_in_for_postgrest(const Condition *condition,
 void
 mrb_errors_raise(const char *file, int line, const char *function,
 				 MrbCondition condition, int status, const char *code,
-				 const char *message, const char *detail, const char *hint)
+				 int retry_after, const char *message, const char *detail,
+				 const char *hint)
 {
 	Condition	it = conditions[condition];
 	const char *s = it.sqlstate;
@@ -82,6 +83,8 @@ mrb_errors_raise(const char *file, int line, const char *function,
 		it.status = status;
 		it.code = code;
 	}
+	if (retry_after > 0)
+		it.retry_after = retry_after;
 
 	call_raised_hook(condition);
 	hint = mrb_function_name_qualify(hint);
@@ -278,7 +281,7 @@ mrb_errors_read(const ErrorData *error, MrbRefused *refused)
 		refused->condition = (MrbCondition) i;
 		refused->sqlstate = s;
 		refused->status = tried.sqlstate == s ? tried.status : it->status;
-		refused->retry_after = it->retry_after;
+		refused->retry_after = tried.sqlstate == s ? tried.retry_after : it->retry_after;
 		refused->message = error->message;
 		refused->detail = error->detail;
 		refused->hint = error->hint;

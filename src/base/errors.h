@@ -36,6 +36,7 @@
 	CONDITION(ACTIVE_VERSION_CHANGED, "MR412", 412, \
 			  "ACTIVE_VERSION_CHANGED", 0) \
 	CONDITION(DEPLOYMENT_BUSY, "MR423", 423, "DEPLOYMENT_BUSY", 1) \
+	CONDITION(HELD, "MR42H", 423, "HELD", 0) \
 	CONDITION(STORAGE_UNAVAILABLE, "MR503", 503, "STORAGE_UNAVAILABLE", 5) \
 	CONDITION(NOT_PRIMARY, "MR53P", 503, "NOT_PRIMARY", 1)
 
@@ -58,13 +59,22 @@ typedef enum MrbCondition
  * usual ones.
  */
 #define mrb_raise_as(condition, status, code, message, detail, hint) \
-	mrb_errors_raise(__FILE__, __LINE__, __func__, condition, status, code, \
+	mrb_errors_raise(__FILE__, __LINE__, __func__, condition, status, code, 0, \
+					 message, detail, hint)
+
+/*
+ * The same as mrb_raise(), with the seconds after which a retry may succeed; 0:
+ * the usual advice.
+ */
+#define mrb_raise_after(condition, seconds, message, detail, hint) \
+	mrb_errors_raise(__FILE__, __LINE__, __func__, condition, 0, NULL, seconds, \
 					 message, detail, hint)
 
 pg_noreturn extern void mrb_errors_raise(const char *file, int line,
 										 const char *function,
 										 MrbCondition condition,
 										 int status, const char *code,
+										 int retry_after,
 										 const char *message,
 										 const char *detail,
 										 const char *hint);

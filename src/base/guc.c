@@ -35,12 +35,14 @@ int			mrb_artifact_unknown_grace;
 int			mrb_audit_head_events;
 char	   *mrb_audit_head_file;
 int			mrb_audit_head_interval;
+bool		mrb_automatic;
 char	   *mrb_ca_file;
 int			mrb_capacity_interval;
 int			mrb_cutover_deadline;
 int			mrb_drain_delay;
 int			mrb_gone_retry;
 int			mrb_heartbeat_timeout;
+bool		mrb_hold_after_rollback;
 int			mrb_lock_wait;
 char	   *mrb_managed_domain;
 int			mrb_max_databases;
@@ -167,6 +169,12 @@ define_settings_a_to_c(void)
 							&mrb_audit_head_interval, 60000, 100, 86400000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 
+	DefineCustomBoolVariable("miosa_rollback.automatic",
+							 "Promotions of this session are decided by no person.",
+							 "A deployment that is held refuses them.",
+							 &mrb_automatic, false,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+
 	DefineCustomStringVariable("miosa_rollback.ca_file",
 							   "File with the certificate authorities for endpoints and storage.",
 							   "Empty means those of the system.",
@@ -209,6 +217,12 @@ define_settings_d_to_l(void)
 							"Zero means never.",
 							&mrb_heartbeat_timeout, 90000, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("miosa_rollback.hold_after_rollback",
+							 "A rollback holds the deployment against automatic promotions.",
+							 NULL,
+							 &mrb_hold_after_rollback, true,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("miosa_rollback.lock_wait",
 							"Maximum time to wait for a lock.",

@@ -33,12 +33,14 @@ extern int	mrb_artifact_unknown_grace; /* seconds */
 extern int	mrb_audit_head_events;
 extern char *mrb_audit_head_file;
 extern int	mrb_audit_head_interval;	/* milliseconds */
+extern bool mrb_automatic;
 extern char *mrb_ca_file;
 extern int	mrb_capacity_interval;	/* milliseconds */
 extern int	mrb_cutover_deadline;	/* milliseconds */
 extern int	mrb_drain_delay;	/* milliseconds, -1: never */
 extern int	mrb_gone_retry;		/* milliseconds */
 extern int	mrb_heartbeat_timeout;	/* milliseconds, 0: none */
+extern bool mrb_hold_after_rollback;
 extern int	mrb_lock_wait;		/* milliseconds */
 extern char *mrb_managed_domain;
 extern int	mrb_max_databases;

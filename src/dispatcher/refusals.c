@@ -6,13 +6,15 @@
  * Refused calls do not wake the dispatcher: it looks for them every second,
  * which is also how long the same refusal is counted in one entry.  An entry
  * leaves the ring after the commit; its id keeps a process that was ended in
- * between from writing it twice.
+ * between from writing it twice.  A refusal that a hold has to count stays while
+ * another transaction has locked the deployment.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -46,9 +48,12 @@ typedef struct Batch
 {
 	MrbRefusal *refusals;
 	int			n;
+	int			written;		/* the first ones, once the transaction has
+								 * ended; the others have to wait */
 } Batch;
 
 static void run(void *arg);
+static void set_aside(Batch *batch, Datum later);
 static void put(StringInfo json, const MrbRefusal *refusal);
 static const char *text_or_null(const char *text_value);
 static void timer_fired(MrbTimer *fired);
@@ -84,10 +89,11 @@ mrb_refusals_step(MrbRefusals *refusals)
 	if (batch.n > 0)
 		written = mrb_worker_xact_try(run, &batch, NULL);
 	if (batch.n > 0 && written)
-		mrb_refusal_ring_remove(batch.refusals, batch.n);
+		mrb_refusal_ring_remove(batch.refusals, batch.written);
 	refusals->waits = true;
 	mrb_timer_set(&refusals->timer,
-				  written && batch.n == BATCH ? MORE_MS : PAUSE_MS, timer_fired);
+				  written && batch.n == BATCH && batch.written == BATCH ? MORE_MS : PAUSE_MS,
+				  timer_fired);
 	MemoryContextReset(refusals->context);
 }
 
@@ -101,6 +107,7 @@ run(void *arg)
 	Batch	   *batch = arg;
 	StringInfoData json;
 	Datum		value;
+	bool		isnull;
 
 	mrb_worker_xact_begin(MRB_WORKER_XACT_ASYNC, LOCK_MS);
 	mrb_query_open();
@@ -111,8 +118,31 @@ run(void *arg)
 	mrb_json_build_end_array(&json);
 	value = DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
 	mrb_query_run(&write_query, &value, NULL);
+	set_aside(batch, mrb_query_datum(0, 1, &isnull));
 	mrb_query_close();
 	mrb_worker_xact_commit();
+}
+
+/*
+ * Put those that have to wait behind the others.
+ */
+static void
+set_aside(Batch *batch, Datum later)
+{
+	Datum	   *ids;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(later), INT8OID, sizeof(int64),
+					  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &ids, NULL, &n);
+	batch->written = batch->n;
+	for (int i = 0; i < n; i++)
+	{
+		for (int k = 0; k < batch->written; k++)
+		{
+			if (batch->refusals[k].id == DatumGetInt64(ids[i]))
+				batch->refusals[k] = batch->refusals[--batch->written];
+		}
+	}
 }
 
 /*

@@ -24,17 +24,24 @@
 #include "base/check_argument.h"
 #include "base/function_name.h"
 #include "base/json_build.h"
+#include "base/miosa_rollback.h"
 #include "notify/wakeup.h"
 #include "operation/apply.h"
 #include "operation/attempt.h"
 #include "operation/checks.h"
+#include "operation/hold.h"
 #include "operation/primary.h"
 #include "operation/refusal.h"
 #include "operation/tenancy.h"
 
 static const char *show_options(const MrbCallerRequest *request);
 static void check_request(const MrbCallerRequest *request);
+static void check_hold(const MrbCallerRequest *request);
 static void read_retention(MrbAttempt *attempt);
+static MrbFinding choose_default(MrbAttempt *attempt);
+static MrbFinding look_at_version(MrbAttempt *attempt, const char *version_id);
+static MrbFinding choose_named(MrbAttempt *attempt, const char *version_id);
+static MrbFinding check_same_target(const MrbAttempt *attempt);
 static bool is_repeated(const MrbAttempt *attempt, MrbFinding *finding);
 
 /*
@@ -50,11 +57,20 @@ mrb_attempt_check(MrbAttempt *attempt)
 	if (request->key == NULL)
 		return;
 	attempt->key = mrb_idempotency_check_key(request->key);
-	attempt->fingerprint =
-		mrb_idempotency_fingerprint(mrb_operation_name(request->action),
-									request->version_id,
-									request->expected_active,
-									show_options(request));
+	if (request->action == MRB_UNDO)
+		attempt->fingerprint =
+			mrb_idempotency_fingerprint(mrb_operation_name(MRB_UNDO),
+										request->operation_id, NULL, NULL);
+	else if (request->waiting)
+		attempt->fingerprint =
+			mrb_idempotency_fingerprint(mrb_operation_name(MRB_RELEASE), "newest",
+										NULL, NULL);
+	else
+		attempt->fingerprint =
+			mrb_idempotency_fingerprint(mrb_operation_name(request->action),
+										request->version_id,
+										request->expected_active,
+										show_options(request));
 }
 
 /*
@@ -95,6 +111,7 @@ mrb_attempt_look(MrbAttempt *attempt, MrbFinding *finding)
 	}			actions[] = {
 		[MRB_ROLLBACK] = {MRB_SCOPE_ROLLBACK, "roll back"},
 		[MRB_PROMOTE] = {MRB_SCOPE_ROLLBACK | MRB_SCOPE_DEPLOY, "promote a version"},
+		[MRB_UNDO] = {MRB_SCOPE_ROLLBACK, "undo an operation"},
 		[MRB_UNPUBLISH] = {MRB_SCOPE_DEPLOY, "unpublish a deployment"},
 	};
 	int			scopes = actions[request->action].scopes;
@@ -134,43 +151,98 @@ mrb_attempt_look(MrbAttempt *attempt, MrbFinding *finding)
 }
 
 /*
- * Choose the target: the version that the request names, or the one to return to.
+ * Choose the target: the version that the request names, the one that was active
+ * before the operation to undo, the one that waits, or the one to return to.
  */
 MrbFinding
 mrb_attempt_choose(MrbAttempt *attempt)
+{
+	const MrbCallerRequest *request = attempt->request;
+	const char *version_id = request->version_id;
+	MrbFinding	finding;
+
+	if (mrb_finding_refuses(mrb_checks_active_expected(attempt->seen, request->expected_active),
+							&finding))
+		return finding;
+	if (request->action == MRB_UNPUBLISH)
+		return finding;
+	if (request->action == MRB_UNDO)
+	{
+		if (mrb_finding_refuses(mrb_undo_choose(attempt->seen, &attempt->undone), &finding))
+			return finding;
+		version_id = attempt->undone.previous_version_id;
+	}
+	else if (request->waiting)
+	{
+		if (mrb_finding_refuses(mrb_hold_choose_waiting(attempt->seen, &version_id), &finding))
+			return finding;
+	}
+	if (version_id == NULL)
+		return choose_default(attempt);
+	if (request->version_id == NULL &&
+		mrb_finding_refuses(look_at_version(attempt, version_id), &finding))
+		return finding;
+	return choose_named(attempt, version_id);
+}
+
+/*
+ * Choose the version to return to.
+ */
+static MrbFinding
+choose_default(MrbAttempt *attempt)
+{
+	MrbDeployment *seen = attempt->seen;
+	MrbTarget  *target = &attempt->target;
+	MrbFinding	finding;
+
+	if (is_repeated(attempt, &finding))
+		return finding;
+	mrb_target_default(seen, attempt->request->accept_unverified, attempt->batch,
+					   target);
+	if (target->pending)
+		return mrb_finding_hold("previous_version");
+	if (mrb_finding_refuses(mrb_target_check_previous_version(seen, target), &finding))
+		return finding;
+	return target->artifact;
+}
+
+/*
+ * Read the deployment again with a version that the request has not named.  The
+ * number of its newest operation stays the one of when the key was looked for.
+ */
+static MrbFinding
+look_at_version(MrbAttempt *attempt, const char *version_id)
+{
+	MrbDeployment *seen = mrb_deployment_read(attempt->seen->id, version_id,
+											  attempt->seen);
+
+	if (seen == NULL)
+		return mrb_deployment_check_exists(NULL, attempt->seen->id);
+	seen->request = attempt->request;
+	seen->seq = attempt->seen->seq;
+	attempt->seen = seen;
+	return mrb_finding_hold("deployment_exists");
+}
+
+/*
+ * Choose a version that was read with the deployment.
+ */
+static MrbFinding
+choose_named(MrbAttempt *attempt, const char *version_id)
 {
 	const MrbCallerRequest *request = attempt->request;
 	MrbDeployment *seen = attempt->seen;
 	MrbTarget  *target = &attempt->target;
 	MrbFinding	finding;
 
-	if (mrb_finding_refuses(mrb_checks_active_expected(seen, request->expected_active),
-							&finding))
+	if (mrb_finding_refuses(mrb_checks_version_exists(seen, version_id), &finding) ||
+		mrb_finding_refuses(mrb_checks_version_ready(seen), &finding) ||
+		mrb_finding_refuses(mrb_checks_artifact_kept(seen), &finding))
 		return finding;
-	if (request->action == MRB_UNPUBLISH)
-		return finding;
-	if (request->version_id == NULL)
-	{
-		if (is_repeated(attempt, &finding))
-			return finding;
-		mrb_target_default(seen, request->accept_unverified, attempt->batch,
-						   target);
-		if (target->pending)
-			return mrb_finding_hold("previous_version");
-		if (mrb_finding_refuses(mrb_target_check_previous_version(seen, target),
-								&finding))
-			return finding;
-	}
-	else
-	{
-		if (mrb_finding_refuses(mrb_checks_version_exists(seen, request->version_id),
-								&finding) ||
-			mrb_finding_refuses(mrb_checks_version_ready(seen), &finding) ||
-			mrb_finding_refuses(mrb_checks_artifact_kept(seen), &finding))
-			return finding;
-		mrb_target_named(seen, request->action == MRB_PROMOTE,
-						 request->accept_unverified, attempt->batch, target);
-	}
+	mrb_target_named(seen, request->action == MRB_PROMOTE, request->accept_unverified,
+					 attempt->batch, target);
+	if (request->action == MRB_UNDO)
+		target->rule = "undo";
 	return target->artifact;
 }
 
@@ -191,6 +263,8 @@ mrb_attempt_look_again(MrbAttempt *attempt, MrbFinding *finding)
 	if (now == NULL)
 		return NULL;
 	now->request = attempt->request;
+	if (mrb_hold_concerns(now->request))
+		now->hold = mrb_hold_look(id);
 	/* Without an operation since nobody has used the key. */
 	if (attempt->key != NULL && now->seq != attempt->seen->seq)
 		stored = mrb_idempotency_look(id, attempt->key, &attempt->fingerprint,
@@ -232,23 +306,42 @@ mrb_attempt_recheck(MrbAttempt *attempt)
 	if (request->action == MRB_UNPUBLISH)
 		return finding;
 
-	/*
-	 * A request without a version means the one before the version that was
-	 * active when the target was chosen.  If another operation has made that
-	 * target active since, nothing is left to do; if it made a third version
-	 * active, the target no longer holds.
-	 */
-	if (request->version_id == NULL &&
-		!mrb_deployment_same_version(now->active.id, target_id) &&
-		mrb_finding_refuses(mrb_checks_active_expected(now, attempt->seen->active.id),
-							&finding))
+	if (mrb_finding_refuses(check_same_target(attempt), &finding))
 		return finding;
-
 	if (mrb_finding_refuses(mrb_checks_version_exists(now, target_id), &finding) ||
 		mrb_finding_refuses(mrb_checks_version_ready(now), &finding) ||
 		mrb_finding_refuses(mrb_checks_artifact_kept(now), &finding))
 		return finding;
 	return mrb_guards_judge(now, request->action == MRB_PROMOTE, &attempt->guards);
+}
+
+/*
+ * Check that the target which a request without a version has found is still the
+ * one that it means.
+ */
+static MrbFinding
+check_same_target(const MrbAttempt *attempt)
+{
+	const MrbCallerRequest *request = attempt->request;
+	MrbDeployment *now = attempt->now;
+
+	if (request->version_id != NULL)
+		return mrb_finding_hold("active_expected");
+	if (request->action == MRB_UNDO)
+		return now->seq == attempt->seen->seq ? mrb_finding_hold("newest_operation") :
+			mrb_undo_check_newest(now, &attempt->undone);
+	if (request->waiting)
+		return mrb_hold_check_waiting(now, attempt->target.id);
+
+	/*
+	 * It means the one before the version that was active when the target was
+	 * chosen.  If another operation has made that target active since,
+	 * nothing is left to do; if it made a third version active, the target no
+	 * longer holds.
+	 */
+	if (mrb_deployment_same_version(now->active.id, attempt->target.id))
+		return mrb_finding_hold("active_expected");
+	return mrb_checks_active_expected(now, attempt->seen->active.id);
 }
 
 /*
@@ -298,6 +391,18 @@ mrb_attempt_operation(const MrbAttempt *attempt, const MrbAttemptCall *call)
 	if (request->fleet_id != NULL)
 		mrb_operation_mark(&operation, "fleet",
 						   psprintf("\"%s\"", request->fleet_id));
+	if (request->action == MRB_UNDO)
+	{
+		operation.undo_of = psprintf("%s#" INT64_FORMAT, now->id, attempt->undone.seq);
+		mrb_operation_mark(&operation, "undo_of", psprintf("\"%s\"", operation.undo_of));
+		operation.hold = mrb_hold_revert(now, attempt->undone.marks,
+										 attempt->undone.seq);
+	}
+	else
+		operation.hold = mrb_hold_follow(now, request->action,
+										 strcmp(operation.outcome, "unchanged") != 0,
+										 &call->actor);
+	mrb_operation_mark_hold(&operation);
 	operation.skipped = target->skipped;
 	initStringInfo(&warnings);
 	mrb_attempt_list_warning(&warnings, &target->artifact);
@@ -342,7 +447,7 @@ check_request(const MrbCallerRequest *request)
 	mrb_check_argument_id(request->deployment_id, "deployment id");
 	if (request->version_id != NULL)
 		mrb_check_argument_id(request->version_id, "version id");
-	else if (request->action == MRB_PROMOTE)
+	else if (request->action == MRB_PROMOTE && !request->waiting)
 		mrb_check_argument_missing("version id",
 								   psprintf("Pass the version to promote; see the candidates with %s",
 											mrb_caller_request_show(request, "candidates",
@@ -364,6 +469,35 @@ check_request(const MrbCallerRequest *request)
 								  "The value is not a JSON object.",
 								  "Pass, for example, attribution => '{\"external_user_id\": \"u-1\"}'.");
 	mrb_check_argument_visible(request->reason, "argument", "reason");
+	if (request->operation_id != NULL && strlen(request->operation_id) > MRB_MAX_ID + 20)
+		mrb_check_argument_too_long("operation id", strlen(request->operation_id), "bytes",
+									MRB_MAX_ID + 20,
+									"An operation is named by its deployment, # and its number.");
+	check_hold(request);
+}
+
+/*
+ * Check the arguments about a hold.
+ */
+static void
+check_hold(const MrbCallerRequest *request)
+{
+	static const Interval longest = {.month = 100 * MONTHS_PER_YEAR};
+	static const Interval none = {0};
+	Datum		given = IntervalPGetDatum(request->hold_for);
+
+	if (request->hold_for == NULL)
+		return;
+	if (request->hold == MRB_NO)
+		mrb_check_argument_refuse("argument", "hold", "false",
+								  "The argument hold_for says how long the hold lasts.",
+								  "Leave one of the two out.");
+	if (DatumGetBool(DirectFunctionCall2(interval_le, given, IntervalPGetDatum(&none))) ||
+		DatumGetBool(DirectFunctionCall2(interval_gt, given, IntervalPGetDatum(&longest))))
+		mrb_check_argument_refuse("argument", "hold_for",
+								  DatumGetCString(DirectFunctionCall1(interval_out, given)),
+								  "A hold lasts for more than nothing and for 100 years at most.",
+								  "Pass, for example, hold_for => '2 hours'; leave it out for a hold that lasts until it is lifted.");
 }
 
 /*

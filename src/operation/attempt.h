@@ -17,6 +17,7 @@
 #include "operation/idempotency.h"
 #include "operation/operation.h"
 #include "operation/target.h"
+#include "operation/undo.h"
 
 /* One request on its way through the steps. */
 typedef struct MrbAttempt
@@ -32,6 +33,7 @@ typedef struct MrbAttempt
 								 * for callers who may only read */
 	struct MrbArtifactBatch *batch; /* of other requests of the call, or NULL */
 	MrbDeployment *seen;		/* before the lock */
+	MrbUndone	undone;			/* operation to undo, if it is for that */
 	MrbTarget	target;			/* chosen then */
 	MrbDeployment *now;			/* under the lock */
 	MrbGuards	guards;			/* what they found under the lock */

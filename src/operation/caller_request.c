@@ -99,6 +99,43 @@ append_common_arguments(StringInfo buf, const MrbCallerRequest *request,
 }
 
 /*
+ * Format the caller's call to undo an operation.
+ */
+char *
+mrb_caller_request_undo(const MrbCallerRequest *request, const char *deployment_id,
+						int64 seq)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "SELECT %sundo(%s, '#" INT64_FORMAT "'",
+					 request->console_name ? "* FROM miosa." : "miosa_",
+					 quote_literal_cstr(request->console_name ?
+										request->console_name : deployment_id),
+					 seq);
+	append_argument(&buf, "reason", request->reason, "");
+	append_argument(&buf, "idempotency_key", request->key, "");
+	appendStringInfoString(&buf, ");");
+	return buf.data;
+}
+
+/*
+ * Format a call to unpublish the deployment.
+ */
+char *
+mrb_caller_request_unpublish(const MrbCallerRequest *request, const char *deployment_id)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "SELECT miosa_unpublish(%s", quote_literal_cstr(deployment_id));
+	append_argument(&buf, "reason", request->reason, "");
+	append_argument(&buf, "idempotency_key", request->key, "");
+	appendStringInfoString(&buf, ");");
+	return buf.data;
+}
+
+/*
  * Append the arguments that rollbacks and promotions do not share.
  */
 static void

@@ -17,6 +17,7 @@ typedef enum MrbAction
 {
 	MRB_ROLLBACK,
 	MRB_PROMOTE,
+	MRB_UNDO,
 	MRB_UNPUBLISH,				/* no version is active afterwards */
 	/* Those that follow move nothing (note.h). */
 	MRB_HOLD,
@@ -44,6 +45,9 @@ typedef struct MrbCallerRequest
 {
 	MrbAction	action;
 	bool		tried;			/* its condition is returned */
+	bool		waiting;		/* a promotion of the version that waits for
+								 * the end of a hold */
+	const char *operation_id;	/* to undo; NULL: the newest one */
 	const char *deployment_id;
 	const char *version_id;		/* NULL: the previous one, or none */
 	const char *key;			/* idempotency key */
@@ -85,6 +89,14 @@ extern char *mrb_caller_request_again(const MrbCallerRequest *request, bool prom
  */
 extern void mrb_caller_request_show_options(StringInfo buf,
 											const MrbCallerRequest *request);
+
+/* The caller's call to undo an operation of this number, for a hint. */
+extern char *mrb_caller_request_undo(const MrbCallerRequest *request,
+									 const char *deployment_id, int64 seq);
+
+/* A call to unpublish the deployment instead, for a hint. */
+extern char *mrb_caller_request_unpublish(const MrbCallerRequest *request,
+										  const char *deployment_id);
 
 /* A call of a console function about the deployment, for a hint. */
 extern char *mrb_caller_request_show(const MrbCallerRequest *request, const char *function,

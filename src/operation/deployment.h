@@ -38,6 +38,7 @@ typedef struct MrbDeployment
 	List	   *marked;			/* ids of marked versions that a move to the
 								 * target crosses (schema_marks.h) */
 	bool		target_drained; /* schedulers were asked to stop the target */
+	struct MrbHold *hold;		/* its row (hold.h), if that was looked at */
 	const struct MrbCallerRequest *request; /* the call, which hints repeat;
 											 * NULL: not called */
 } MrbDeployment;

@@ -7,6 +7,10 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
+#include "utils/timestamp.h"
+
 #include "base/function_name.h"
 #include "operation/finding.h"
 
@@ -102,6 +106,19 @@ mrb_finding_accept(const MrbFinding *failure, const char *warning,
 }
 
 /*
+ * Return the seconds until a time, rounded up.
+ */
+int
+mrb_finding_seconds_until(TimestampTz at)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (at <= now)
+		return 1;
+	return (int) Min((at - now + USECS_PER_SEC - 1) / USECS_PER_SEC, INT_MAX);
+}
+
+/*
  * Whether a finding refuses the operation.
  */
 bool
@@ -118,8 +135,8 @@ void
 mrb_finding_enforce(const MrbFinding *finding)
 {
 	if (finding->severity == MRB_FAILS)
-		mrb_raise(finding->condition, finding->message, finding->detail,
-				  finding->hint);
+		mrb_raise_after(finding->condition, finding->retry_after, finding->message,
+						finding->detail, finding->hint);
 	if (mrb_finding_warns(finding))
 		ereport(WARNING,
 				(errmsg_internal("%s", finding->message),

@@ -11,6 +11,8 @@
 #ifndef MRB_FINDING_H
 #define MRB_FINDING_H
 
+#include "datatype/timestamp.h"
+
 #include "base/errors.h"
 
 typedef enum MrbSeverity
@@ -27,6 +29,8 @@ typedef struct MrbFinding
 	const char *name;			/* its name in miosa_plan() */
 	MrbSeverity severity;
 	MrbCondition condition;		/* if it fails */
+	int			retry_after;	/* seconds after which it may hold; 0: the
+								 * condition's usual advice */
 	const char *warning;		/* code, if it warns; else NULL */
 	const char *message;		/* the texts, unless it holds */
 	const char *detail;
@@ -58,6 +62,9 @@ extern bool mrb_finding_warns(const MrbFinding *finding);
 extern MrbFinding mrb_finding_accept(const MrbFinding *failure,
 									 const char *warning, const char *hint,
 									 const char *risk);
+
+/* Seconds until a time, at least 1, for a failure that ends by itself. */
+extern int	mrb_finding_seconds_until(TimestampTz at);
 
 /*
  * Whether it refuses the operation; keeps it in first.  So a chain of checks

@@ -330,16 +330,20 @@ write_all(GroupRun *group)
 	MrbAttemptCall call = {0};
 	MrbRowWrite *write = NULL;
 	bool		keyed = false;
+	bool		held = false;
 
 	for (int i = 0; i < group->n; i++)
+	{
 		keyed |= group->targets[i].attempt.key != NULL;
+		held |= mrb_hold_wanted(group->targets[i].attempt.request);
+	}
 	MemoryContextSwitchTo(group->kept);
 	if (any_left(group))
 	{
 		call = mrb_attempt_call();
 		mrb_finding_enforce(&call.actor_counts);
 		if (!only_judges(group))
-			write = mrb_operation_begin(keyed, true);
+			write = mrb_operation_begin(keyed, held, true);
 	}
 	for (int i = 0; i < group->n; i++)
 	{

@@ -15,6 +15,7 @@
 
 #include "operation/checks.h"
 #include "operation/guards.h"
+#include "operation/hold.h"
 #include "operation/schema_guard.h"
 #include "operation/schema_marks.h"
 
@@ -30,6 +31,7 @@ static MrbFinding judge_marks(const MrbDeployment *deployment, bool promotion);
 static const Guard guards[] = {
 	{judge_marks, false},
 	{mrb_schema_guard_judge, false},
+	{mrb_hold_judge, true},
 };
 
 StaticAssertDecl(lengthof(guards) <= MRB_GUARDS_MAX, "too many guards");

@@ -31,6 +31,7 @@
 #include "operation/actor.h"
 #include "operation/deployment.h"
 #include "operation/deployment_lock.h"
+#include "operation/hold.h"
 #include "operation/idempotency.h"
 #include "operation/kept_refusal.h"
 #include "operation/operation.h"
@@ -123,6 +124,8 @@ mrb_kept_refusal_write(const MrbCallerRequest *request, MrbCondition condition)
 		mrb_operation_mark(&operation, "version",
 						   quote_json(request->version_id));
 	(void) mrb_operation_write(&operation);
+	if (condition == MRB_ERR_HELD && request->version_id != NULL)
+		mrb_hold_remember(now->id, request->version_id);
 	return true;
 }
 

@@ -48,6 +48,7 @@ enum
 
 static MrbNote read_arguments(FunctionCallInfo fcinfo);
 static Jsonb *look(MrbNote *note);
+static bool about_hold(const MrbNote *note);
 static char *show_marks(Jsonb *marks);
 
 /*
@@ -138,7 +139,9 @@ mrb_note_begin(MrbNote *note)
 
 	/* Whether it exists for the caller is said before it is waited for. */
 	mrb_index_lookup_begin();
-	finding = mrb_deployment_check_caller(note->deployment_id, MRB_SCOPE_DEPLOY,
+	finding = mrb_deployment_check_caller(note->deployment_id,
+										  about_hold(note) ? MRB_SCOPE_DEPLOY | MRB_SCOPE_ROLLBACK :
+										  MRB_SCOPE_DEPLOY,
 										  mrb_operation_name(note->action));
 	mrb_index_lookup_end();
 	mrb_finding_enforce(&finding);
@@ -167,6 +170,8 @@ look(MrbNote *note)
 	mrb_finding_enforce(&finding);
 	if (now->active.id != NULL)
 		now = mrb_deployment_look(id, now->active.id, now);
+	if (about_hold(note))
+		now->hold = mrb_hold_look(id);
 	note->now = now;
 	if (note->key == NULL)
 		return NULL;
@@ -174,6 +179,15 @@ look(MrbNote *note)
 								  &note->key_expired);
 	mrb_finding_enforce(&finding);
 	return stored;
+}
+
+/*
+ * Whether the operation is about the hold, which who rolls back may open, too.
+ */
+static bool
+about_hold(const MrbNote *note)
+{
+	return note->action == MRB_HOLD || note->action == MRB_RELEASE;
 }
 
 /*
@@ -205,9 +219,11 @@ mrb_note_write(MrbNote *note)
 		.fingerprint = note->fingerprint.bytes,
 		.reason = note->reason,
 		.marks = note->marks,
+		.hold = note->hold,
 	};
 
 	mrb_finding_enforce(&counts);
+	mrb_operation_mark_hold(&operation);
 	mrb_index_lookup_begin();
 	mrb_deployment_retention(now, &retention);
 	mrb_index_lookup_end();

@@ -23,6 +23,7 @@ typedef struct MrbNote
 	const char *reason;
 	StringInfoData marks;		/* of the audit event; members of a JSON
 								 * object */
+	MrbHoldChange hold;			/* what it does to the hold */
 
 	MrbDeployment *now;			/* under the lock; set by mrb_note_begin() */
 	MrbFingerprint fingerprint; /* note.c's */

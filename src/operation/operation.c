@@ -205,7 +205,10 @@ enum
 	WRITE_OUTBOX,
 	WRITE_EVENTS,
 	WRITE_DEPLOYMENTS,
-	WRITE_KEYS
+	WRITE_KEYS,
+	WRITE_HOLDS_ADDED,
+	WRITE_HOLDS_CHANGED,
+	WRITE_TABLES
 };
 
 static MrbRowWriteTable *const tables[] = {
@@ -213,6 +216,8 @@ static MrbRowWriteTable *const tables[] = {
 	[WRITE_EVENTS] = &events,
 	[WRITE_DEPLOYMENTS] = &deployments,
 	[WRITE_KEYS] = &keys,
+	[WRITE_HOLDS_ADDED] = &mrb_hold_added,
+	[WRITE_HOLDS_CHANGED] = &mrb_hold_changed,
 };
 
 /*
@@ -244,6 +249,7 @@ static const struct
 }			names[] = {
 	[MRB_ROLLBACK] = {"rollback", "deployment.rollback"},
 	[MRB_PROMOTE] = {"promote", "deployment.version.promote"},
+	[MRB_UNDO] = {"undo", "deployment.undo"},
 	[MRB_UNPUBLISH] = {"unpublish", "deployment.unpublish"},
 	[MRB_HOLD] = {"hold", "deployment.hold"},
 	[MRB_RELEASE] = {"release", "deployment.release"},
@@ -274,6 +280,8 @@ static void write_key(MrbRowWrite *write, const MrbOperation *operation,
 static void make_event(Event *event, const MrbOperation *operation,
 					   TimestampTz now, TupleTableSlot *old,
 					   TupleTableSlot *owner, Datum *values, bool *nulls);
+static void write_hold(MrbRowWrite *write, const MrbOperation *operation,
+					   TimestampTz now, const Event *event);
 static Datum add_interval(TimestampTz now, const Interval *interval);
 static Datum make_attribution(TupleTableSlot *owner);
 static void set_text(Datum *values, bool *nulls, int column, const char *value);
@@ -327,7 +335,9 @@ mrb_operation_write(const MrbOperation *operation)
 	Jsonb	   *response;
 
 	link_promotion(operation, written.at);
-	write = mrb_operation_begin(uses_key(operation), false);
+	mrb_hold_remove(&operation->hold, operation->deployment_id);
+	write = mrb_operation_begin(uses_key(operation),
+								mrb_hold_is_written(&operation->hold), false);
 	response = mrb_operation_put(write, operation, &written);
 	mrb_row_write_end(write);
 	mrb_operation_settle(operation, &written);
@@ -350,6 +360,18 @@ void
 mrb_operation_mark(MrbOperation *operation, const char *name, const char *json)
 {
 	append_mark(operation, psprintf("\"%s\": %s", name, json));
+}
+
+/*
+ * Add what is done to the hold.
+ */
+void
+mrb_operation_mark_hold(MrbOperation *operation)
+{
+	char	   *hold = mrb_hold_show(&operation->hold);
+
+	if (hold != NULL)
+		mrb_operation_mark(operation, "hold", hold);
 }
 
 /*
@@ -385,9 +407,10 @@ append_mark(MrbOperation *operation, const char *member)
  * Begin the statement of one operation or of many.
  */
 MrbRowWrite *
-mrb_operation_begin(bool keyed, bool many)
+mrb_operation_begin(bool keyed, bool held, bool many)
 {
-	return mrb_row_write_begin(tables, keyed ? WRITE_KEYS + 1 : WRITE_KEYS, many);
+	return mrb_row_write_begin(tables, held ? WRITE_TABLES :
+							   keyed ? WRITE_KEYS + 1 : WRITE_KEYS, many);
 }
 
 /*
@@ -427,6 +450,7 @@ mrb_operation_put(MrbRowWrite *write, const MrbOperation *operation,
 		mrb_enqueue_insert(write, WRITE_OUTBOX, operation->deployment_id, "route",
 						   written->route_seq, NULL, now);
 	mrb_row_write_insert(write, WRITE_EVENTS, event.values, event.nulls);
+	write_hold(write, operation, now, &event);
 	result = mrb_response_build(response);
 	written->recent_served = datumCopy(get_column(row, DEPLOYMENT_RECENT, &isnull),
 									   false, -1);
@@ -457,13 +481,15 @@ mrb_operation_write_row(const MrbOperation *operation, TupleTableSlot *old,
 	int64		route_seq;
 
 	link_promotion(operation, now);
-	write = mrb_row_write_begin(tables, WRITE_DEPLOYMENTS + 1, false);
+	mrb_hold_remove(&operation->hold, operation->deployment_id);
+	write = mrb_operation_begin(false, mrb_hold_is_written(&operation->hold), false);
 	compute_values(operation, now, old, moved->values, moved->nulls);
 	make_event(&event, operation, now, old, new, moved->values, moved->nulls);
 	route_seq = DatumGetInt64(moved->values[DEPLOYMENT_ROUTE_SEQ]);
 	mrb_enqueue_insert(write, WRITE_OUTBOX, operation->deployment_id, "route",
 					   route_seq, NULL, now);
 	mrb_row_write_insert(write, WRITE_EVENTS, event.values, event.nulls);
+	write_hold(write, operation, now, &event);
 	for (int i = 0; i < MRB_OPERATION_COLUMNS; i++)
 		moved->columns[i] = deployments.table.attnums[i];
 	mrb_row_write_end(write);
@@ -614,6 +640,20 @@ make_event(Event *event, const MrbOperation *operation, TimestampTz now,
 											 first ? NULL : DatumGetByteaPP(head)));
 	row_values[DEPLOYMENT_HEAD] = values[EVENT_HASH];
 	row_nulls[DEPLOYMENT_HEAD] = false;
+}
+
+/*
+ * Write the hold that the operation of this event opens or changes.
+ */
+static void
+write_hold(MrbRowWrite *write, const MrbOperation *operation, TimestampTz now,
+		   const Event *event)
+{
+	if (mrb_hold_is_written(&operation->hold))
+		mrb_hold_write(write, WRITE_HOLDS_ADDED, WRITE_HOLDS_CHANGED,
+					   &operation->hold, operation->deployment_id,
+					   event->values[EVENT_TENANT], now,
+					   DatumGetInt64(event->values[EVENT_SEQ]));
 }
 
 /*

@@ -17,6 +17,7 @@
 
 #include "operation/caller_request.h"
 #include "operation/guards.h"
+#include "operation/hold.h"
 
 struct MrbRowWrite;
 
@@ -49,16 +50,19 @@ typedef struct MrbOperation
 	const char *fleet_id;		/* may be NULL */
 	StringInfoData marks;		/* members of a JSON object for the audit
 								 * event */
+	MrbHoldChange hold;			/* what it does to the hold */
+	const char *undo_of;		/* operation that it undoes, or NULL */
 	const char *skipped;		/* JSON array: skipped versions, or NULL */
 	const char *warnings;		/* JSON array, or NULL */
 } MrbOperation;
 
 /*
  * Add a member to the marks of the audit event: its name, and a JSON value.  The
- * second function adds the risks that were taken.
+ * other functions add what is done to the hold, and the risks that were taken.
  */
 extern void mrb_operation_mark(MrbOperation *operation, const char *name,
 							   const char *json);
+extern void mrb_operation_mark_hold(MrbOperation *operation);
 extern void mrb_operation_mark_risks(MrbOperation *operation,
 									 const MrbFinding *artifact,
 									 const MrbGuards *guards);
@@ -95,9 +99,10 @@ extern Jsonb *mrb_operation_write(const MrbOperation *operation);
 /*
  * The same for many rollbacks in one statement: mrb_operation_put() writes one,
  * in the snapshot of mrb_operation_begin(), and mrb_operation_settle() does what
- * follows from it after mrb_row_write_end().  keyed: any of them has a key.
+ * follows from it after mrb_row_write_end().  keyed: any of them has a key; held:
+ * any of them may open or change a hold.
  */
-extern struct MrbRowWrite *mrb_operation_begin(bool keyed, bool many);
+extern struct MrbRowWrite *mrb_operation_begin(bool keyed, bool held, bool many);
 extern Jsonb *mrb_operation_put(struct MrbRowWrite *write,
 								const MrbOperation *operation,
 								MrbWritten *written);

@@ -40,7 +40,9 @@
 #include "operation/deployment.h"
 #include "operation/derived_columns.h"
 #include "operation/guards.h"
+#include "operation/hold.h"
 #include "operation/operation.h"
+#include "operation/refusal.h"
 #include "operation/target.h"
 #include "operation/write_guard.h"
 
@@ -82,8 +84,9 @@ static const struct
 static Datum apply_as_owner(PG_FUNCTION_ARGS);
 static HeapTuple apply(const Change *change);
 static HeapTuple move_pointer(const Change *change);
-static void judge(MrbDeployment *now, const char *asked,
+static void judge(MrbDeployment *now, const char *asked, const MrbActor *actor,
 				  MrbOperation *operation);
+static void enforce_guards(const MrbDeployment *now, const MrbFinding *finding);
 static void keep_derived(const Change *change);
 static Datum get_column(const Change *change, bool after, const char *name,
 						bool *isnull);
@@ -187,7 +190,7 @@ move_pointer(const Change *change)
 	if (change->active == NULL)
 		mrb_apply_unpublish(now, &operation);
 	else
-		judge(now, change->active, &operation);
+		judge(now, change->active, &actor, &operation);
 	mrb_finding_enforce(&named);
 	operation.actor_type = actor.type;
 	operation.actor_id = actor.id;
@@ -200,6 +203,8 @@ move_pointer(const Change *change)
 							change->trigger->tg_newslot, &moved);
 	mrb_wakeup_dispatcher(now->id, operation.serving_version_id ?
 						  operation.serving_version_id : change->active);
+	if (operation.action == MRB_PROMOTE)
+		mrb_hold_notice(&operation.hold, now->id);
 
 	return heap_modify_tuple_by_cols(change->trigger->tg_newtuple, desc,
 									 MRB_OPERATION_COLUMNS, moved.columns, moved.values,
@@ -211,7 +216,8 @@ move_pointer(const Change *change)
  * The action is a promotion if the version number rises.
  */
 static void
-judge(MrbDeployment *now, const char *asked, MrbOperation *operation)
+judge(MrbDeployment *now, const char *asked, const MrbActor *actor,
+	  MrbOperation *operation)
 {
 	MrbTarget	target;
 	MrbFinding	finding;
@@ -227,11 +233,33 @@ judge(MrbDeployment *now, const char *asked, MrbOperation *operation)
 	mrb_finding_enforce(&target.artifact);
 	operation->action = now->active.id == NULL ||
 		now->target.number > now->active.number ? MRB_PROMOTE : MRB_ROLLBACK;
+	mrb_index_lookup_begin();
+	now->hold = mrb_hold_look(now->id);
+	mrb_index_lookup_end();
 	finding = mrb_guards_judge(now, operation->action == MRB_PROMOTE, &guards);
-	mrb_finding_enforce(&finding);
+	enforce_guards(now, &finding);
 	mrb_guards_warn(&guards);
 	mrb_operation_mark_risks(operation, &target.artifact, &guards);
 	mrb_apply(now, false, operation);
+	operation->hold = mrb_hold_follow(now, operation->action, true, actor);
+	mrb_operation_mark_hold(operation);
+}
+
+/*
+ * Raise what the guards refuse.  A hold remembers the version, as it does of calls.
+ */
+static void
+enforce_guards(const MrbDeployment *now, const MrbFinding *finding)
+{
+	MrbCallerRequest request = {
+		.action = MRB_PROMOTE,
+		.deployment_id = now->id,
+		.version_id = now->target.id,
+	};
+
+	if (finding->severity == MRB_FAILS && finding->condition == MRB_ERR_HELD)
+		mrb_refusal_note(&request, true);
+	mrb_finding_enforce(finding);
 }
 
 /*

@@ -97,9 +97,11 @@ typedef enum MemberNumber
 	DATA_COUNT,
 
 	OPERATION_ID = DATA_COUNT,
+	OPERATION_HOLD,
 	OPERATION_FLEET,
 	OPERATION_OUTCOME,
 	OPERATION_SKIPPED,
+	OPERATION_UNDO_OF,
 	OPERATION_REPLAYED,
 	OPERATION_WARNINGS,
 	OPERATION_TARGET_RULE,
@@ -162,9 +164,11 @@ static const Member members[] = {
 	[DATA_RUNNING_ARTIFACT_SHA256] = MEMBER("running_artifact_sha256", FROM_TEXT),
 
 	[OPERATION_ID] = MEMBER("id", FROM_OPERATION),
+	[OPERATION_HOLD] = MEMBER("hold", FROM_OPERATION_OPTIONAL),
 	[OPERATION_FLEET] = MEMBER("fleet", FROM_OPERATION_OPTIONAL),
 	[OPERATION_OUTCOME] = MEMBER("outcome", FROM_OPERATION),
 	[OPERATION_SKIPPED] = MEMBER("skipped", FROM_OPERATION_OPTIONAL),
+	[OPERATION_UNDO_OF] = MEMBER("undo_of", FROM_OPERATION_OPTIONAL),
 	[OPERATION_REPLAYED] = MEMBER("replayed", FROM_OPERATION_OPTIONAL),
 	[OPERATION_WARNINGS] = MEMBER("warnings", FROM_OPERATION_OPTIONAL),
 	[OPERATION_TARGET_RULE] = MEMBER("target_rule", FROM_OPERATION),
@@ -210,6 +214,8 @@ static const MemberNumber format_1[] = {
 	OPERATION_SKIPPED,
 	OPERATION_WARNINGS,
 	OPERATION_FLEET,
+	OPERATION_HOLD,
+	OPERATION_UNDO_OF,
 };
 
 struct MrbResponse
@@ -229,7 +235,7 @@ static void set_value(MrbResponse *response, MemberNumber number,
 					  const JsonbValue *value);
 static void set_text(MrbResponse *response, MemberNumber number,
 					 const char *value);
-static void set_list(MrbResponse *response, MemberNumber number,
+static void set_json(MrbResponse *response, MemberNumber number,
 					 const char *json);
 static void set_time(MrbResponse *response, MemberNumber number,
 					 TimestampTz at);
@@ -270,8 +276,11 @@ mrb_response_read(TupleTableSlot *deployment, const MrbOperation *operation)
 	set_text(response, OPERATION_PREVIOUS, operation->previous_version_id);
 	if (operation->fleet_id != NULL)
 		set_text(response, OPERATION_FLEET, operation->fleet_id);
-	set_list(response, OPERATION_SKIPPED, operation->skipped);
-	set_list(response, OPERATION_WARNINGS, operation->warnings);
+	set_json(response, OPERATION_SKIPPED, operation->skipped);
+	set_json(response, OPERATION_WARNINGS, operation->warnings);
+	set_json(response, OPERATION_HOLD, mrb_hold_show(&operation->hold));
+	if (operation->undo_of != NULL)
+		set_text(response, OPERATION_UNDO_OF, operation->undo_of);
 	return response;
 }
 
@@ -597,10 +606,10 @@ set_text(MrbResponse *response, MemberNumber number, const char *value)
 }
 
 /*
- * Set an optional member to a JSON array.
+ * Set an optional member to a JSON array or object.
  */
 static void
-set_list(MrbResponse *response, MemberNumber number, const char *json)
+set_json(MrbResponse *response, MemberNumber number, const char *json)
 {
 	JsonbValue	value;
 

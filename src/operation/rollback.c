@@ -25,6 +25,7 @@
 #include "operation/deployment.h"
 #include "operation/deployment_lock.h"
 #include "operation/guards.h"
+#include "operation/hold.h"
 #include "operation/operation.h"
 #include "operation/refusal.h"
 #include "operation/rollback.h"
@@ -93,6 +94,8 @@ mrb_rollback_run(const MrbCallerRequest *request)
 		mrb_artifact_record_present(attempt.now->id,
 									attempt.now->target.release_id);
 	mrb_attempt_wake(&operation);
+	if (request->action == MRB_PROMOTE && !request->waiting)
+		mrb_hold_notice(&operation.hold, operation.deployment_id);
 	mrb_refusal_forget();
 	return response;
 }
@@ -157,6 +160,11 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 		(void) mrb_guards_judge(seen, false, &guards);
 		for (int i = 0; i < guards.n; i++)
 			plan_finding(&plan, &guards.findings[i]);
+		mrb_index_lookup_begin();
+		seen->hold = mrb_hold_look(seen->id);
+		mrb_index_lookup_end();
+		finding = mrb_hold_describe(seen);
+		plan_finding(&plan, &finding);
 		mrb_apply(seen, false, &operation);
 	}
 

@@ -120,6 +120,7 @@ SELECT miosa_rollback('dep_1', 'ver_1') -> 'operation' ->> 'id';
 SELECT format('ALTER ROLE %I RESET miosa_rollback.actor', current_user) AS login \gset
 :login;
 \c
+SET miosa_rollback.hold_after_rollback = off;
 SELECT seq, actor_type, actor_type = 'role' OR actor_id IN ('now', 'login') AS right FROM miosa.audit_events
 WHERE deployment_id = 'dep_1' AND seq > 14 ORDER BY seq;
 DROP OWNED BY regress_miosa_sre;

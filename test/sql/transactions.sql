@@ -83,6 +83,7 @@ EXECUTE back('dep_1', 'ver_1', 'p-8');
 ALTER TABLE miosa.deployments DROP COLUMN note;
 EXECUTE back('dep_1', 'ver_2', 'p-9');
 DISCARD ALL;
+SET miosa_rollback.hold_after_rollback = off;
 SELECT test.op(miosa_rollback('dep_1', 'ver_1', 'p-10'));
 
 -- Promise: a cursor, a materialised CTE, a trigger of the user's own.
