@@ -125,6 +125,7 @@ OBJS = \
 	src/operation/finding.o \
 	src/operation/fleet.o \
 	src/operation/group.o \
+	src/operation/freeze.o \
 	src/operation/guards.o \
 	src/operation/schema_guard.o \
 	src/operation/requirements.o \
@@ -256,6 +257,7 @@ SQL_PIECES = \
 	sql/console_text.sql \
 	sql/console.sql \
 	sql/hold.sql \
+	sql/freeze.sql \
 	sql/status.sql \
 	sql/fleet.sql \
 	sql/stats.sql \
@@ -283,6 +285,7 @@ REGRESS = \
 	lifecycle \
 	holds \
 	undo \
+	freezes \
 	target_choice \
 	target_random \
 	edge_reports \

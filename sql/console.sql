@@ -507,6 +507,9 @@ BEGIN
 	IF marks ? 'undo_of' THEN
 		RETURN NEXT miosa.clip('undoes #' || split_part(marks ->> 'undo_of', '#', 2), 50);
 	END IF;
+	IF marks ? 'break_glass' THEN
+		RETURN NEXT miosa.clip('broke the glass of freeze ' || (marks ->> 'break_glass'), 50);
+	END IF;
 	IF marks ? 'hold' THEN
 		RETURN NEXT miosa.clip(miosa.hold_words(marks -> 'hold'), 50);
 	END IF;

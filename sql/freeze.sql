@@ -79,9 +79,9 @@ CREATE FUNCTION miosa.frozen_lines(d miosa.deployments, OUT item text, OUT value
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 DECLARE
-	freeze miosa.freezes;
+	last miosa.freezes;
 BEGIN
-	SELECT * INTO freeze FROM miosa.freezes f
+	SELECT * INTO last FROM miosa.freezes f
 		WHERE (f.tenant_id IS NULL OR f.tenant_id = d.tenant_id) AND clock_timestamp() BETWEEN f.begins AND f.ends
 			AND miosa.selects_deployment(f.selector, d.id)
 		ORDER BY f.ends DESC, f.name LIMIT 1;
@@ -89,17 +89,18 @@ BEGIN
 		RETURN;
 	END IF;
 	item := 'frozen';
-	value := miosa.clip(format('by %s, ends in %s', miosa.short(freeze.name, 24), miosa.span(freeze.ends - clock_timestamp()))
-		|| coalesce(': ' || freeze.reason, ''), 64);
+	value := miosa.clip(format('by %s, ends in %s', miosa.short(last.name, 24), miosa.span(last.ends - clock_timestamp()))
+		|| coalesce(': ' || last.reason, ''), 64);
 	RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION miosa.frozen_lines(miosa.deployments) IS 'Line of miosa.status() about a freeze';
 
 -- For people.
-CREATE FUNCTION miosa.open_freeze_rows(OUT freeze text, OUT begins text, OUT ends text, OUT tenant text, OUT why text)
+CREATE FUNCTION miosa.open_freeze_rows(OUT name text, OUT begins text, OUT ends text, OUT tenant text, OUT why text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
 BEGIN
 	RETURN QUERY
 	SELECT miosa.short(f.name, 16), CASE WHEN f.begins <= clock_timestamp() THEN 'now' ELSE miosa.rough_span(f.begins - clock_timestamp()) END,
@@ -113,7 +114,7 @@ COMMENT ON FUNCTION miosa.open_freeze_rows() IS 'Rows of miosa.open_freezes';
 
 CREATE VIEW miosa.open_freezes AS SELECT * FROM miosa.open_freeze_rows();
 COMMENT ON VIEW miosa.open_freezes IS 'Freezes that have not ended, for people';
-COMMENT ON COLUMN miosa.open_freezes.freeze IS 'Name';
+COMMENT ON COLUMN miosa.open_freezes.name IS 'Name';
 COMMENT ON COLUMN miosa.open_freezes.begins IS 'How soon it begins, or now';
 COMMENT ON COLUMN miosa.open_freezes.ends IS 'How soon it ends';
 COMMENT ON COLUMN miosa.open_freezes.tenant IS 'Tenant whose deployments are frozen, or all';

@@ -17,6 +17,7 @@ BEGIN
 				WHEN 'refusals' THEN 'CASE WHEN tenant_id IS NULL THEN miosa.sees_all_tenants() ELSE miosa.sees_tenant(tenant_id) END'
 				WHEN 'schemas' THEN 'CASE WHEN tenant_id = ''*'' THEN miosa.sees_all_tenants() ELSE miosa.sees_tenant(tenant_id) END'
 				WHEN 'fleets' THEN 'miosa.sees_fleet(tenant_id, acts_for)'
+				WHEN 'freezes' THEN 'tenant_id IS NULL OR miosa.sees_tenant(tenant_id)'
 				WHEN 'all' THEN 'miosa.sees_all_tenants()'
 				WHEN 'endpoints' THEN 'miosa.sees_endpoints()' END AS seen,
 			CASE r.kind
@@ -32,7 +33,7 @@ BEGIN
 			('audit_checkpoints', 'deployment'), ('audit_statements', 'all'), ('audit_receivers', 'all'),
 			('schemas', 'schemas'), ('schema_reports', 'schemas'),
 			('convergence_log', 'tenant'),
-			('refusals', 'refusals'), ('holds', 'tenant'), ('configuration_events', 'all'), ('configuration_chains', 'all'),
+			('refusals', 'refusals'), ('holds', 'tenant'), ('freezes', 'freezes'), ('configuration_events', 'all'), ('configuration_chains', 'all'),
 			('removed_hosts', 'deployment'), ('delivery_failures', 'deployment'),
 			('endpoints', 'endpoints'), ('endpoint_state', 'endpoints'), ('storages', 'endpoints'), ('secrets', 'endpoints')) r (name, kind)
 	LOOP

@@ -182,8 +182,7 @@ BEGIN
 			END IF;
 		END LOOP;
 	WHEN 'runtime_instances' THEN
-		-- There is no index on the last heartbeat, since every heartbeat would
-		-- have to write it.
+		-- There is no index on the last heartbeat: each one would have to write it.
 		n := coalesce(place::bigint, 0);
 		rows := ARRAY(SELECT i.ctid FROM miosa.runtime_instances i
 			WHERE i.ctid >= format('(%s,0)', n)::tid AND i.ctid < format('(%s,0)', n + pages)::tid

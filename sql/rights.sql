@@ -115,7 +115,7 @@ BEGIN
 			miosa.outbox miosa.route_log miosa.removed_hosts miosa.adapters miosa.endpoints miosa.endpoint_state
 			miosa.delivery_failures miosa.dispatcher_state miosa.maintenance miosa.tenant_members
 			miosa.hosts miosa.routes miosa.live_instances miosa.progress miosa.overdue
-			miosa.schemas miosa.schema_reports miosa.holds miosa.open_holds
+			miosa.schemas miosa.schema_reports miosa.holds miosa.open_holds miosa.freezes miosa.open_freezes
 			miosa_collectable_releases miosa.release_keeping miosa.collectable_artifacts miosa.scarcely_restorable'),
 		-- All columns but those of URIs, which may be presigned.
 		('miosa_viewer', 'SELECT (deployment_id, id, tenant_id, version_number, kind, state, promoted_over, promotion_seq, pinned, schema_version, schema_min, schema_max, created_by,
@@ -127,7 +127,7 @@ BEGIN
 			'miosa.releases'),
 		('miosa_admin', 'SELECT', 'miosa.versions miosa.releases'),
 		-- Functions that these views call run with their reader's rights.
-		('miosa_viewer', 'EXECUTE', 'miosa.shown_uri miosa.progress_rows miosa.heartbeat_horizon miosa.overdue_rows miosa.open_hold_rows miosa.stands_on'),
+		('miosa_viewer', 'EXECUTE', 'miosa.shown_uri miosa.progress_rows miosa.heartbeat_horizon miosa.overdue_rows miosa.open_hold_rows miosa.open_freeze_rows miosa.stands_on'),
 		-- Policies and views ask these with the rights of the role that reads.
 		('miosa_viewer, miosa_auditor, pg_monitor', 'EXECUTE', 'miosa.sees_fleet miosa.sees_tenant miosa.sees_deployment miosa.sees_all_tenants
 			miosa.sees_endpoints'),
@@ -168,7 +168,7 @@ BEGIN
 			miosa_rename_deployment miosa_move_host miosa.rename miosa.move_host
 			miosa_put_domain miosa_remove_domain miosa_put_adapter miosa_remove_adapter
 			miosa_put_endpoint miosa_set_endpoint miosa_remove_endpoint miosa_put_secret miosa_remove_secret
-			miosa_put_storage miosa_remove_storage miosa_test_storage miosa_verify_artifacts
+			miosa_put_freeze miosa_remove_freeze miosa_put_storage miosa_remove_storage miosa_test_storage miosa_verify_artifacts
 			miosa_pin_version miosa_unpin_version miosa_collect miosa_confirm_collected
 			miosa_resume miosa_reset_stats miosa_purge_expired miosa_maintain miosa_schedule_maintenance'),
 		('miosa_admin', 'SELECT (name, created_at)', 'miosa.secrets'),
@@ -219,5 +219,6 @@ SELECT pg_extension_config_dump('miosa.schemas', '');
 SELECT pg_extension_config_dump('miosa.schema_reports', '');
 SELECT pg_extension_config_dump('miosa.convergence_log', '');
 SELECT pg_extension_config_dump('miosa.holds', '');
+SELECT pg_extension_config_dump('miosa.freezes', '');
 SELECT pg_extension_config_dump('miosa.configuration_events', '');
 SELECT pg_extension_config_dump('miosa.configuration_chains', '');

@@ -281,6 +281,7 @@ BEGIN
 	RETURN NEXT;
 	RETURN QUERY SELECT * FROM miosa.active_lines(d);
 	RETURN QUERY SELECT * FROM miosa.held_lines(d.id);
+	RETURN QUERY SELECT * FROM miosa.frozen_lines(d);
 	IF d.serving_version_id IS NOT NULL THEN
 		item := 'serving';
 		value := miosa.version_line(d.id, d.serving_version_id, NULL);

@@ -473,6 +473,10 @@ check_request(const MrbCallerRequest *request)
 		mrb_check_argument_too_long("operation id", strlen(request->operation_id), "bytes",
 									MRB_MAX_ID + 20,
 									"An operation is named by its deployment, # and its number.");
+	if (request->break_glass && request->reason == NULL)
+		mrb_check_argument_refuse("argument", "break_glass", "true",
+								  "A promotion that breaks the glass needs a reason.",
+								  "Pass reason => '...', which the audit trail keeps.");
 	check_hold(request);
 }
 

@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "operation/checks.h"
+#include "operation/freeze.h"
 #include "operation/guards.h"
 #include "operation/hold.h"
 #include "operation/schema_guard.h"
@@ -32,6 +33,7 @@ static const Guard guards[] = {
 	{judge_marks, false},
 	{mrb_schema_guard_judge, false},
 	{mrb_hold_judge, true},
+	{mrb_freeze_judge, true},
 };
 
 StaticAssertDecl(lengthof(guards) <= MRB_GUARDS_MAX, "too many guards");

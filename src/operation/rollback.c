@@ -24,6 +24,7 @@
 #include "operation/checks.h"
 #include "operation/deployment.h"
 #include "operation/deployment_lock.h"
+#include "operation/freeze.h"
 #include "operation/guards.h"
 #include "operation/hold.h"
 #include "operation/operation.h"
@@ -164,6 +165,8 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 		seen->hold = mrb_hold_look(seen->id);
 		mrb_index_lookup_end();
 		finding = mrb_hold_describe(seen);
+		plan_finding(&plan, &finding);
+		finding = mrb_freeze_describe(seen);
 		plan_finding(&plan, &finding);
 		mrb_apply(seen, false, &operation);
 	}

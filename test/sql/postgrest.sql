@@ -56,7 +56,7 @@ SELECT test.http($$SELECT miosa_rollback('dep_1', 'ver_1', expected_active => 'v
 SELECT test.http(format('SELECT miosa.raise_condition(%L, ''said'', NULL, NULL)', c))
 FROM unnest(ARRAY['INVALID_ARGUMENT', 'FORBIDDEN', 'DEPLOYMENT_NOT_FOUND', 'VERSION_NOT_FOUND', 'VERSION_NOT_READY', 'VERSION_IN_USE',
 	'NO_PREVIOUS_VERSION', 'MIGRATION_INCOMPATIBLE', 'ROLLBACK_REPEATED', 'IDEMPOTENCY_PAYLOAD_MISMATCH', 'ARTIFACT_GONE',
-	'ACTIVE_VERSION_CHANGED', 'DEPLOYMENT_BUSY', 'HELD', 'STORAGE_UNAVAILABLE', 'NOT_PRIMARY']) c;
+	'ACTIVE_VERSION_CHANGED', 'DEPLOYMENT_BUSY', 'HELD', 'FROZEN', 'STORAGE_UNAVAILABLE', 'NOT_PRIMARY']) c;
 
 -- Promise: the key may come from the header, in both forms; an argument wins.
 SET request.headers = '{"accept": "*/*", "idempotency-key": "\"header-1\""}';
