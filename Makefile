@@ -126,6 +126,7 @@ OBJS = \
 	src/operation/fleet.o \
 	src/operation/group.o \
 	src/operation/freeze.o \
+	src/operation/bad_version.o \
 	src/operation/guards.o \
 	src/operation/schema_guard.o \
 	src/operation/requirements.o \
@@ -140,6 +141,7 @@ OBJS = \
 	src/operation/rollback.o \
 	src/operation/schema_marks.o \
 	src/operation/served.o \
+	src/operation/served_at.o \
 	src/operation/target.o \
 	src/operation/tenancy.o \
 	src/operation/undo.o \
@@ -251,6 +253,8 @@ SQL_PIECES = \
 	sql/audit.sql \
 	sql/refusals.sql \
 	sql/convergence_log.sql \
+	sql/bad_marks.sql \
+	sql/serving.sql \
 	sql/artifact_gc.sql \
 	sql/manage.sql \
 	sql/schemas.sql \
@@ -287,6 +291,8 @@ REGRESS = \
 	undo \
 	freezes \
 	target_choice \
+	bad_versions \
+	last_known_good \
 	target_random \
 	edge_reports \
 	idempotency_keys \
@@ -339,6 +345,7 @@ ISOLATION = \
 	rollback_promote \
 	hold_promote \
 	undo_promote \
+	mark_bad_promote \
 	rollback_pointer \
 	rollback_archive \
 	rollback_collect \

@@ -113,7 +113,7 @@ DECLARE
 	v record;
 BEGIN
 	FOR i IN 1 .. 1000 LOOP
-		SELECT o.id, o.promoted_over, o.state = 'ready' AND r.collected_at IS NULL AS there INTO v
+		SELECT o.id, o.promoted_over, o.state = 'ready' AND r.collected_at IS NULL AND miosa.bad_mark(o.deployment_id, o.id) IS NULL AS there INTO v
 			FROM miosa.versions o
 			LEFT JOIN miosa.releases r ON r.deployment_id = o.deployment_id AND r.deployment_version_id = o.id
 			WHERE o.deployment_id = deployment_id AND o.id = version_id;
@@ -122,7 +122,7 @@ BEGIN
 	END LOOP;
 	RETURN CASE WHEN v.there THEN v.id END;
 END $$;
-COMMENT ON FUNCTION miosa.stands_on(text, text) IS 'The version, or the nearest one below it in the order of promotion, that is ready and whose artifact was not collected; null when there is none';
+COMMENT ON FUNCTION miosa.stands_on(text, text) IS 'The version, or the nearest one below it in the order of promotion, that is ready, is not marked as bad and whose artifact was not collected; null when there is none';
 
 -- Which releases are kept, and why, with URIs as they are stored: for the
 -- functions here.  Comparisons are with now() minus the retention: a time far in
@@ -145,7 +145,7 @@ CREATE VIEW miosa.stored_keeping AS
 				WHEN v.id = a.promoted_over THEN 'previous'
 				WHEN v.state IN ('created', 'building') THEN 'building'
 				-- A rollback passes over what it cannot go to.
-				WHEN v.state = 'ready' AND (b.state <> 'ready' OR EXISTS (SELECT FROM miosa.releases q
+				WHEN v.state = 'ready' AND (b.state <> 'ready' OR miosa.bad_mark(b.deployment_id, b.id) IS NOT NULL OR EXISTS (SELECT FROM miosa.releases q
 						WHERE q.deployment_id = b.deployment_id AND q.deployment_version_id = b.id AND q.collected_at IS NOT NULL))
 					AND v.id = miosa.stands_on(p.id, a.promoted_over) THEN 'previous'
 				-- Where few ever served, the newest make up for them.
@@ -238,10 +238,10 @@ CREATE VIEW miosa.restorable AS
 			SELECT FROM miosa.versions v
 			LEFT JOIN miosa.releases r ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id
 			WHERE v.deployment_id = p.id AND v.state = 'ready' AND v.id <> p.active_version_id
-				AND r.collected_at IS NULL AND r.missing_at IS NULL
+				AND r.collected_at IS NULL AND r.missing_at IS NULL AND miosa.bad_mark(v.deployment_id, v.id) IS NULL
 			LIMIT 2) found) n
 	WHERE p.active_version_id IS NOT NULL AND miosa.sees_tenant(p.tenant_id);
-COMMENT ON VIEW miosa.restorable IS 'Deployments with an active version, and how many others they can be rolled back to: ready, with an artifact that was neither collected nor found missing';
+COMMENT ON VIEW miosa.restorable IS 'Deployments with an active version, and how many others they can be rolled back to: ready, not marked as bad, with an artifact that was neither collected nor found missing';
 COMMENT ON COLUMN miosa.restorable.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.restorable.tenant_id IS 'Owner';
 COMMENT ON COLUMN miosa.restorable.active_version_id IS 'Its active version';
@@ -250,7 +250,7 @@ COMMENT ON COLUMN miosa.restorable.place IS 'Place of its row, for the doctor to
 
 CREATE VIEW miosa.scarcely_restorable WITH (security_barrier) AS
 	SELECT r.deployment_id, r.tenant_id, r.active_version_id, r.restorable FROM miosa.restorable r WHERE r.restorable < 2;
-COMMENT ON VIEW miosa.scarcely_restorable IS 'Deployments with an active version and fewer than two others to roll back to: ready, with an artifact that was neither collected nor found missing';
+COMMENT ON VIEW miosa.scarcely_restorable IS 'Deployments with an active version and fewer than two others to roll back to: ready, not marked as bad, with an artifact that was neither collected nor found missing';
 COMMENT ON COLUMN miosa.scarcely_restorable.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.scarcely_restorable.tenant_id IS 'Owner';
 COMMENT ON COLUMN miosa.scarcely_restorable.active_version_id IS 'Its active version';

@@ -152,7 +152,7 @@ COMMENT ON FUNCTION miosa.call_promote(text, text, text, text, text, jsonb, text
 -- Plan a rollback to the default target.
 CREATE FUNCTION miosa.call_plan(deployment_id text) RETURNS jsonb
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
-RETURN @extschema@.miosa_plan($1, NULL::text);
+RETURN @extschema@.miosa_plan($1, NULL::text, NULL::timestamptz);
 COMMENT ON FUNCTION miosa.call_plan(text) IS 'Calls the extension''s miosa_plan, whichever other functions have its name';
 
 -- Rolling back and promoting.  People call functions in C, which call those
@@ -419,6 +419,96 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'mrb_entry_console';
 COMMENT ON FUNCTION miosa.move_host(text, text, text, text) IS 'Moves a host to a deployment from the one that has it, for people: rows of (item, value)';
 
+-- Marking versions as bad.
+
+-- Mark a version, or take its mark away, and say what follows.
+CREATE FUNCTION miosa.bad_lines(mark boolean, deployment text, version text, reason text, scope text, idempotency_key text,
+	OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	id CONSTANT text := miosa.find_deployment(deployment);
+	name CONSTANT text := miosa.call_name(id);
+	version_id CONSTANT text := miosa.find_version(id, version);
+	short CONSTANT text := miosa.version_name(id, version_id);
+	-- What it takes to mark it again.
+	before CONSTANT text := CASE WHEN mark THEN reason ELSE miosa.bad_mark(id, version_id) ->> 'reason' END;
+	operation jsonb;
+	line text;
+BEGIN
+	operation := miosa.note_bad(mark, id, version_id, reason, scope, idempotency_key) -> 'operation';
+	item := 'result';
+	value := format('%s (#%s)%s', CASE WHEN mark THEN 'marked as bad' ELSE 'mark taken away' END,
+		split_part(operation ->> 'id', '#', 2), CASE WHEN operation ->> 'replayed' = 'true' THEN ', REPLAYED' ELSE '' END);
+	RETURN NEXT;
+	item := 'version';
+	value := miosa.version_line(id, version_id, NULL);
+	RETURN NEXT;
+	IF scope = 'artifact' THEN
+		item := 'artifact';
+		value := miosa.short(miosa.artifact_name(id, version_id), 40) || ' of all versions';
+		RETURN NEXT;
+	END IF;
+	item := 'WARNING';
+	FOR line IN SELECT w.line FROM jsonb_array_elements(operation -> 'warnings') o,
+			LATERAL miosa.wrap(o.value ->> 'message', 64, 2) w (line) LOOP
+		value := line;
+		RETURN NEXT;
+		item := '';
+	END LOOP;
+	item := 'rollback';
+	value := coalesce('would go to ' || miosa.version_name(id, miosa.default_target(id)), 'has no target');
+	RETURN NEXT;
+	item := 'undo';
+	FOR line IN SELECT p.line FROM miosa.paste('SELECT * FROM miosa.' || CASE WHEN mark THEN 'clear_bad' ELSE 'mark_bad' END,
+			VARIADIC ARRAY[name, short] || CASE WHEN NOT mark OR scope = 'artifact' THEN ARRAY[before] END
+				|| CASE WHEN scope = 'artifact' THEN ARRAY[scope] END) p (line) WHERE before IS NOT NULL LOOP
+		value := line;
+		RETURN NEXT;
+		item := '';
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION miosa.bad_lines(boolean, text, text, text, text, text) IS 'Rows of miosa.mark_bad() or miosa.clear_bad()';
+
+-- Do the work of miosa.mark_bad().
+CREATE FUNCTION miosa.mark_bad_rows(deployment text, version text, reason text, scope text DEFAULT 'deployment',
+	idempotency_key text DEFAULT NULL, OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+	SELECT * FROM miosa.bad_lines(true, $1, $2, $3, $4, $5)
+$$;
+COMMENT ON FUNCTION miosa.mark_bad_rows(text, text, text, text, text) IS 'Rows of miosa.mark_bad()';
+
+-- Enter mark_bad_rows() from C.
+CREATE FUNCTION miosa.mark_bad(deployment text, version text, reason text, scope text DEFAULT 'deployment',
+	idempotency_key text DEFAULT NULL, OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'mrb_entry_console';
+COMMENT ON FUNCTION miosa.mark_bad(text, text, text, text, text) IS 'Marks a version, or with scope artifact all versions with its artifact, as bad, for people: rows of (item, value)';
+
+-- Do the work of miosa.clear_bad().
+CREATE FUNCTION miosa.clear_bad_rows(deployment text, version text, reason text DEFAULT NULL, scope text DEFAULT 'deployment',
+	idempotency_key text DEFAULT NULL, OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+	SELECT * FROM miosa.bad_lines(false, $1, $2, $3, $4, $5)
+$$;
+COMMENT ON FUNCTION miosa.clear_bad_rows(text, text, text, text, text) IS 'Rows of miosa.clear_bad()';
+
+-- Enter clear_bad_rows() from C.
+CREATE FUNCTION miosa.clear_bad(deployment text, version text, reason text DEFAULT NULL, scope text DEFAULT 'deployment',
+	idempotency_key text DEFAULT NULL, OUT item text, OUT value text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'mrb_entry_console';
+COMMENT ON FUNCTION miosa.clear_bad(text, text, text, text, text) IS 'Takes a mark of miosa.mark_bad() away, for people: rows of (item, value)';
+
 -- Where one can go back to.  The planner takes each deployment for one of the
 -- usual size; without bitmaps it reads the newest versions and events of a
 -- large one by index, and not all of them.
@@ -450,29 +540,34 @@ BEGIN
 	gone := ARRAY(SELECT s.value ->> 'version_id' FROM jsonb_array_elements(plan -> 'skipped') s
 		WHERE s.value ->> 'code' = 'ARTIFACT_GONE');
 	RETURN QUERY
-		SELECT 'v' || v.version_number,
+		-- Why a version is bad goes on in lines below it.
+		SELECT CASE n.place WHEN 1 THEN c.version ELSE '' END, CASE n.place WHEN 1 THEN c.last_served ELSE '' END,
+			CASE n.place WHEN 1 THEN c.served ELSE '' END, CASE n.place WHEN 1 THEN c.artifact ELSE '' END,
+			CASE n.place WHEN 1 THEN c.expires ELSE '' END, CASE n.place WHEN 1 THEN c.live ELSE '' END, n.line
+		FROM (SELECT v.version_number, 'v' || v.version_number AS version,
 			CASE WHEN v.id = d.active_version_id THEN 'now'
-				ELSE coalesce(miosa.rough_span(now() - coalesce(s.ended, s.began)) || ' ago', 'never') END,
-			miosa.rough_span(coalesce(s.ended, CASE WHEN v.id = d.active_version_id THEN now() END) - s.began),
+				ELSE coalesce(miosa.rough_span(now() - coalesce(s.ended, s.began)) || ' ago', 'never') END AS last_served,
+			miosa.rough_span(coalesce(s.ended, CASE WHEN v.id = d.active_version_id THEN now() END) - s.began) AS served,
 			CASE WHEN r.id IS NULL THEN 'none'
 				WHEN r.collected_at IS NOT NULL THEN 'collected'
 				WHEN m.missing THEN 'missing'
 				WHEN r.verified_at IS NOT NULL THEN 'seen ' || miosa.rough_span(now() - r.verified_at)
-				ELSE 'unverified' END,
+				ELSE 'unverified' END AS artifact,
 			CASE WHEN k.release_id IS NULL THEN ''
 				WHEN k.kept_as IS NOT NULL THEN 'never'
 				WHEN k.due THEN CASE WHEN EXISTS (SELECT FROM miosa.stored_keeping o
 					-- Looked up; without OFFSET all releases are hashed.
 					WHERE o.storage_uri = k.storage_uri AND NOT o.due AND miosa.sees_tenant(o.tenant_id) OFFSET 0) THEN 'shared' ELSE 'now' END
-				ELSE coalesce(miosa.rough_span(k.expires_at - now()), 'never') END,
+				ELSE coalesce(miosa.rough_span(k.expires_at - now()), 'never') END AS expires,
 			CASE WHEN v.kind = 'static' THEN '' ELSE miosa.clip((SELECT count(*) FROM miosa.live_instances i
-				WHERE i.deployment_id = d.id AND i.version_id = v.id)::text, 6) END,
-			CASE WHEN v.id = d.active_version_id THEN 'active'
+				WHERE i.deployment_id = d.id AND i.version_id = v.id)::text, 6) END AS live,
+			CASE WHEN v.id = d.active_version_id THEN 'active' || coalesce(', ' || m.bad, '')
 				WHEN v.state <> 'ready' THEN v.state
 				WHEN r.collected_at IS NOT NULL OR m.missing THEN 'gone'
+				WHEN m.bad IS NOT NULL THEN m.bad
 				WHEN v.id = chosen AND refused THEN 'default refused'
 				ELSE concat_ws(' ', CASE WHEN v.id = chosen THEN 'default' END, CASE WHEN v.id = h.waiting_version_id THEN 'held' END,
-					CASE WHEN m.marked THEN 'schema!' END) END
+					CASE WHEN m.marked THEN 'schema!' END) END AS note
 		FROM (SELECT * FROM miosa.versions o WHERE o.deployment_id = d.id ORDER BY o.version_number DESC LIMIT 50) v
 		LEFT JOIN miosa.releases r ON r.deployment_id = v.deployment_id AND r.deployment_version_id = v.id
 		LEFT JOIN miosa.stored_keeping k ON k.deployment_id = r.deployment_id AND k.release_id = r.id
@@ -484,8 +579,11 @@ BEGIN
 		CROSS JOIN LATERAL (SELECT v.id = ANY (gone) OR v.id IS DISTINCT FROM chosen AND r.missing_at IS NOT NULL AS missing,
 			'incompatible' IN (v.metadata ->> 'migration_compatibility', r.metadata ->> 'migration_compatibility')
 				OR cardinality(miosa.schema_marks(d.id, v.id)) > 0
-				OR d.schema_name IS NOT NULL AND (miosa.schema_finding(d.id, v.id)).result IN ('warning', 'failed') AS marked) m
-		ORDER BY v.version_number DESC;
+				OR d.schema_name IS NOT NULL AND (miosa.schema_finding(d.id, v.id)).result IN ('warning', 'failed') AS marked,
+			'bad: ' || (miosa.bad_mark(d.id, v.id) ->> 'reason') AS bad) m) c
+		CROSS JOIN LATERAL (SELECT w.line, w.place FROM miosa.wrap(c.note, 15, 4) WITH ORDINALITY w (line, place)
+			UNION ALL SELECT '', 1 WHERE c.note = '') n
+		ORDER BY c.version_number DESC, n.place;
 END $$;
 COMMENT ON FUNCTION miosa.candidates_rows(text) IS 'Rows of miosa.candidates()';
 
@@ -537,8 +635,8 @@ BEGIN
 			replace(coalesce((SELECT a.short FROM miosa.actions() a WHERE a.action = event.action), event.action), '_refused', ' refused'),
 			miosa.short(CASE event.outcome
 				WHEN 'refused' THEN event.marks ->> 'refused'
-				WHEN 'unchanged' THEN CASE WHEN event.target_rule <> 'none'
-					THEN miosa.version_name(found_id, event.target_version_id) || ' again'
+				WHEN 'unchanged' THEN CASE WHEN event.marks ? 'version' THEN miosa.version_name(found_id, event.marks ->> 'version')
+					WHEN event.target_rule <> 'none' THEN miosa.version_name(found_id, event.target_version_id) || ' again'
 					ELSE coalesce(event.marks ->> 'host', '') END
 				WHEN 'cutover' THEN miosa.version_name(found_id, event.target_version_id) || ' cutover'
 				ELSE coalesce(miosa.version_name(found_id, event.previous_version_id), 'none') || ' -> '

@@ -90,6 +90,14 @@ AS 'MODULE_PATHNAME', 'mrb_schema_marks';
 COMMENT ON FUNCTION miosa.schema_marks(text, text) IS
 	'Versions marked as incompatible that a rollback from the active version to this one crosses, newest first';
 
+-- Whether a version is marked as bad.  It looks at tenants, since views for readers
+-- ask it.
+CREATE FUNCTION miosa.bad_mark(deployment_id text, version_id text) RETURNS jsonb
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_bad_mark';
+COMMENT ON FUNCTION miosa.bad_mark(text, text) IS
+	'Why a version, or its artifact, is marked as bad: scope, since, by, reason; null if it is not';
+
 -- Roll a deployment back.
 CREATE FUNCTION @extschema@.miosa_rollback(
 	deployment_id text,
@@ -234,11 +242,12 @@ COMMENT ON FUNCTION @extschema@.miosa_release(text, text, text, text) IS
 -- Judge a rollback without doing it.
 CREATE FUNCTION @extschema@.miosa_plan(
 	deployment_id text,
-	version_id text DEFAULT NULL)
+	version_id text DEFAULT NULL,
+	served_at timestamptz DEFAULT NULL)
 RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'miosa_plan';
-COMMENT ON FUNCTION @extschema@.miosa_plan(text, text) IS
+COMMENT ON FUNCTION @extschema@.miosa_plan(text, text, timestamptz) IS
 	'What miosa_rollback would do now: target, outcome, findings of all checks, number of edges';
 
 -- Operations that move nothing (src/operation/note.c).  The function that makes
@@ -253,11 +262,12 @@ COMMENT ON FUNCTION miosa.note_begin(text, text, text, text[], text) IS
 	'Locks a deployment for an operation that moves nothing; returns the stored response of the key, or null';
 
 -- Write the audit event and the response.
-CREATE FUNCTION miosa.note_write(action text, deployment_id text, idempotency_key text, arguments text[], reason text, marks jsonb)
+CREATE FUNCTION miosa.note_write(action text, deployment_id text, idempotency_key text, arguments text[], reason text, marks jsonb,
+	warnings jsonb DEFAULT NULL)
 RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_note_write_row';
-COMMENT ON FUNCTION miosa.note_write(text, text, text, text[], text, jsonb) IS
-	'Writes the audit event of an operation that moves nothing, with these marks, and returns its response';
+COMMENT ON FUNCTION miosa.note_write(text, text, text, text[], text, jsonb, jsonb) IS
+	'Writes the audit event of an operation that moves nothing, with these marks, and returns its response, with these warnings';
 
 -- Signatures of presigned URIs are secrets.
 

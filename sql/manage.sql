@@ -320,6 +320,7 @@ BEGIN
 			format('Deployment "%s" belongs to it.', deployment), format('Remove its deployments first: SELECT miosa_remove_deployment(%L);', deployment));
 	END IF;
 	DELETE FROM miosa.freezes f WHERE f.tenant_id = id;
+	DELETE FROM miosa.bad_artifacts b WHERE b.tenant_id = id;
 	DELETE FROM miosa.tenants t WHERE t.id = id;
 	RETURN jsonb_build_object('data', jsonb_build_object('id', id, 'state', 'removed'));
 EXCEPTION WHEN integrity_constraint_violation THEN

@@ -15,7 +15,7 @@ BEGIN
 				WHEN 'members' THEN 'miosa.sees_tenant(tenant_id) OR miosa.sees_all_tenants()'
 				WHEN 'deployment' THEN 'miosa.sees_deployment(deployment_id)'
 				WHEN 'refusals' THEN 'CASE WHEN tenant_id IS NULL THEN miosa.sees_all_tenants() ELSE miosa.sees_tenant(tenant_id) END'
-				WHEN 'schemas' THEN 'CASE WHEN tenant_id = ''*'' THEN miosa.sees_all_tenants() ELSE miosa.sees_tenant(tenant_id) END'
+				WHEN 'tenant_or_all' THEN 'CASE WHEN tenant_id = ''*'' THEN miosa.sees_all_tenants() ELSE miosa.sees_tenant(tenant_id) END'
 				WHEN 'fleets' THEN 'miosa.sees_fleet(tenant_id, acts_for)'
 				WHEN 'freezes' THEN 'tenant_id IS NULL OR miosa.sees_tenant(tenant_id)'
 				WHEN 'all' THEN 'miosa.sees_all_tenants()'
@@ -31,9 +31,10 @@ BEGIN
 			('domains', 'tenant'), ('audit_events', 'tenant'),
 			('capacity', 'deployment'), ('idempotency_keys', 'deployment'), ('outbox', 'deployment'), ('route_log', 'deployment'),
 			('audit_checkpoints', 'deployment'), ('audit_statements', 'all'), ('audit_receivers', 'all'),
-			('schemas', 'schemas'), ('schema_reports', 'schemas'),
+			('schemas', 'tenant_or_all'), ('schema_reports', 'tenant_or_all'),
 			('convergence_log', 'tenant'),
 			('refusals', 'refusals'), ('holds', 'tenant'), ('freezes', 'freezes'), ('configuration_events', 'all'), ('configuration_chains', 'all'),
+			('bad_artifacts', 'tenant_or_all'),
 			('removed_hosts', 'deployment'), ('delivery_failures', 'deployment'),
 			('endpoints', 'endpoints'), ('endpoint_state', 'endpoints'), ('storages', 'endpoints'), ('secrets', 'endpoints')) r (name, kind)
 	LOOP

@@ -38,6 +38,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 		'kind', v.kind,
 		'state', v.state,
 		'promoted_over', v.promoted_over,
+		'bad', miosa.bad_mark(v.deployment_id, v.id),
 		'pinned', v.pinned,
 		'schema_version', v.schema_version,
 		'schema_min', v.schema_min,

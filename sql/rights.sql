@@ -115,19 +115,19 @@ BEGIN
 			miosa.outbox miosa.route_log miosa.removed_hosts miosa.adapters miosa.endpoints miosa.endpoint_state
 			miosa.delivery_failures miosa.dispatcher_state miosa.maintenance miosa.tenant_members
 			miosa.hosts miosa.routes miosa.live_instances miosa.progress miosa.overdue
-			miosa.schemas miosa.schema_reports miosa.holds miosa.open_holds miosa.freezes miosa.open_freezes
+			miosa.schemas miosa.schema_reports miosa.bad_artifacts miosa.holds miosa.open_holds miosa.freezes miosa.open_freezes
 			miosa_collectable_releases miosa.release_keeping miosa.collectable_artifacts miosa.scarcely_restorable'),
 		-- All columns but those of URIs, which may be presigned.
-		('miosa_viewer', 'SELECT (deployment_id, id, tenant_id, version_number, kind, state, promoted_over, promotion_seq, pinned, schema_version, schema_min, schema_max, created_by,
+		('miosa_viewer', 'SELECT (deployment_id, id, tenant_id, version_number, kind, state, promoted_over, promotion_seq, bad_since, bad_reason, bad_by, pinned, schema_version, schema_min, schema_max, created_by,
 			source_sandbox_id, build_id, workspace_id, project_id, external_workspace_id, external_user_id, external_project_id,
 			artifact_manifest, artifact_sha256, source_sha256, runtime_image, runtime_command, health_check_path, runtime_port,
-			metadata, promoted_at, last_served_at, archived_at, created_at, updated_at)', 'miosa.versions'),
+			metadata, promoted_at, last_served_at, switched_at, archived_at, created_at, updated_at)', 'miosa.versions'),
 		('miosa_viewer', 'SELECT (deployment_id, id, deployment_version_id, tenant_id, kind, environment_id, storage_backend, sha256,
 			size_bytes, metadata, verified_at, missing_at, collected_at, collected_by, deleted_at, ready_at, created_at, updated_at)',
 			'miosa.releases'),
 		('miosa_admin', 'SELECT', 'miosa.versions miosa.releases'),
 		-- Functions that these views call run with their reader's rights.
-		('miosa_viewer', 'EXECUTE', 'miosa.shown_uri miosa.progress_rows miosa.heartbeat_horizon miosa.overdue_rows miosa.open_hold_rows miosa.open_freeze_rows miosa.stands_on'),
+		('miosa_viewer', 'EXECUTE', 'miosa.shown_uri miosa.progress_rows miosa.heartbeat_horizon miosa.overdue_rows miosa.open_hold_rows miosa.open_freeze_rows miosa.stands_on miosa.bad_mark'),
 		-- Policies and views ask these with the rights of the role that reads.
 		('miosa_viewer, miosa_auditor, pg_monitor', 'EXECUTE', 'miosa.sees_fleet miosa.sees_tenant miosa.sees_deployment miosa.sees_all_tenants
 			miosa.sees_endpoints'),
@@ -146,6 +146,7 @@ BEGIN
 		-- To feed versions and promote them: for CI.
 		('miosa_deployer', 'EXECUTE', 'miosa_put_version miosa_set_version_state miosa_archive_version miosa_promote miosa_try_promote miosa.promote'),
 		('miosa_operator, miosa_deployer', 'EXECUTE', 'miosa_hold miosa_release miosa.hold miosa.release'),
+		('miosa_operator, miosa_deployer', 'EXECUTE', 'miosa_mark_bad miosa_clear_bad miosa.mark_bad miosa.clear_bad'),
 
 		-- To report running instances, and schemas: for migration tools.
 		('miosa_agent', 'EXECUTE', 'miosa_report_instance'),
@@ -210,6 +211,7 @@ SELECT pg_extension_config_dump('miosa.capacity', '');
 SELECT pg_extension_config_dump('miosa.storages', '');
 SELECT pg_extension_config_dump('miosa.domains', '');
 SELECT pg_extension_config_dump('miosa.removed_hosts', '');
+SELECT pg_extension_config_dump('miosa.bad_artifacts', '');
 SELECT pg_extension_config_dump('miosa.idempotency_keys', '');
 SELECT pg_extension_config_dump('miosa.audit_events', '');
 SELECT pg_extension_config_dump('miosa.audit_checkpoints', '');

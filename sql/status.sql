@@ -282,6 +282,11 @@ BEGIN
 	RETURN QUERY SELECT * FROM miosa.active_lines(d);
 	RETURN QUERY SELECT * FROM miosa.held_lines(d.id);
 	RETURN QUERY SELECT * FROM miosa.frozen_lines(d);
+	item := 'bad';
+	FOR value IN SELECT w.line FROM miosa.wrap('it is marked as bad: ' || (miosa.bad_mark(d.id, d.active_version_id) ->> 'reason'), 64, 3) w (line) LOOP
+		RETURN NEXT;
+		item := '';
+	END LOOP;
 	IF d.serving_version_id IS NOT NULL THEN
 		item := 'serving';
 		value := miosa.version_line(d.id, d.serving_version_id, NULL);

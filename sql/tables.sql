@@ -172,6 +172,9 @@ CREATE TABLE miosa.versions (
 	state text NOT NULL DEFAULT 'created' CHECK (state IN ('created', 'building', 'ready', 'failed', 'archived')),
 	promoted_over text COLLATE "C",
 	promotion_seq bigint,
+	bad_since timestamptz,
+	bad_reason text,
+	bad_by text,
 	pinned boolean NOT NULL DEFAULT false,
 	schema_version bigint,
 	schema_min bigint,
@@ -196,13 +199,15 @@ CREATE TABLE miosa.versions (
 	metadata jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object'),
 	promoted_at timestamptz,
 	last_served_at timestamptz,
+	switched_at timestamptz,
 	archived_at timestamptz,
 	created_at timestamptz NOT NULL DEFAULT now(),
 	updated_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (deployment_id, id),
 	UNIQUE (deployment_id, version_number),
-	CONSTRAINT "times must be from 1970 to 2199" CHECK (least(promoted_at, last_served_at, archived_at, created_at, updated_at) >= '1970-01-01 00:00:00+00'
-		AND greatest(promoted_at, last_served_at, archived_at, created_at, updated_at) < '2200-01-01 00:00:00+00')
+	CONSTRAINT "a bad version has bad_since, bad_reason and bad_by" CHECK (num_nulls(bad_since, bad_reason, bad_by) IN (0, 3)),
+	CONSTRAINT "times must be from 1970 to 2199" CHECK (least(bad_since, promoted_at, last_served_at, switched_at, archived_at, created_at, updated_at) >= '1970-01-01 00:00:00+00'
+		AND greatest(bad_since, promoted_at, last_served_at, switched_at, archived_at, created_at, updated_at) < '2200-01-01 00:00:00+00')
 );
 CREATE INDEX versions_image ON miosa.versions (runtime_image) WHERE runtime_image IS NOT NULL;
 CREATE INDEX versions_marked ON miosa.versions (deployment_id)
@@ -216,6 +221,9 @@ COMMENT ON COLUMN miosa.versions.kind IS 'static, dynamic or sandbox_backed';
 COMMENT ON COLUMN miosa.versions.state IS 'created, building, ready, failed or archived; moves one way';
 COMMENT ON COLUMN miosa.versions.promoted_over IS 'Version that was active when this one was last promoted: where a rollback returns to';
 COMMENT ON COLUMN miosa.versions.promotion_seq IS 'Operation that last promoted it; null when none ever did';
+COMMENT ON COLUMN miosa.versions.bad_since IS 'When it was marked as bad: it is no default target, and refused to promotions; null: it is not marked';
+COMMENT ON COLUMN miosa.versions.bad_reason IS 'Why, in the caller''s words';
+COMMENT ON COLUMN miosa.versions.bad_by IS 'Id of the actor that marked it';
 COMMENT ON COLUMN miosa.versions.pinned IS 'Never archived and its artifact never collected';
 COMMENT ON COLUMN miosa.versions.schema_version IS 'Version of the schema that the code was built for; null: unknown';
 COMMENT ON COLUMN miosa.versions.schema_min IS 'Lowest version of the schema that it works with; null: not said';
@@ -240,6 +248,7 @@ COMMENT ON COLUMN miosa.versions.build_log_uri IS 'Where the build log is';
 COMMENT ON COLUMN miosa.versions.metadata IS 'Free object; migration_compatibility = "incompatible" marks a version that a schema change makes unsafe to return to or from';
 COMMENT ON COLUMN miosa.versions.promoted_at IS 'When it was last promoted';
 COMMENT ON COLUMN miosa.versions.last_served_at IS 'When it was last one of the three versions that served most recently; null while it is one, or when it never was';
+COMMENT ON COLUMN miosa.versions.switched_at IS 'When routes last switched to it after it had waited for instances';
 COMMENT ON COLUMN miosa.versions.archived_at IS 'When it was archived';
 COMMENT ON COLUMN miosa.versions.created_at IS 'When the version was made';
 COMMENT ON COLUMN miosa.versions.updated_at IS 'When it was last changed';
@@ -483,7 +492,7 @@ COMMENT ON COLUMN miosa.audit_events.seq IS 'Number of the operation; its id is 
 COMMENT ON COLUMN miosa.audit_events.tenant_id IS 'Owner';
 COMMENT ON COLUMN miosa.audit_events.action IS 'deployment.rollback, deployment.version.promote, deployment.unpublish, or the action of an operation that moves nothing, as miosa.actions() lists them';
 COMMENT ON COLUMN miosa.audit_events.outcome IS 'changed, pending, cutover, unchanged, or refused';
-COMMENT ON COLUMN miosa.audit_events.target_rule IS 'How the target was found: named, promoted_over, promoted_at, version_number, direct_update, or none if the operation unpublishes or moves nothing';
+COMMENT ON COLUMN miosa.audit_events.target_rule IS 'How the target was found: named, promoted_over, promoted_at, version_number, served_at, direct_update, or none if the operation unpublishes or moves nothing';
 COMMENT ON COLUMN miosa.audit_events.previous_version_id IS 'Version that was active before';
 COMMENT ON COLUMN miosa.audit_events.target_version_id IS 'Version that is active since; null: none';
 COMMENT ON COLUMN miosa.audit_events.actor_type IS 'user, api_key, role or system';
@@ -494,7 +503,7 @@ COMMENT ON COLUMN miosa.audit_events.application_name IS 'The setting applicatio
 COMMENT ON COLUMN miosa.audit_events.idempotency_key IS 'Key of the call, if it had one';
 COMMENT ON COLUMN miosa.audit_events.reason IS 'Why, in the caller''s words';
 COMMENT ON COLUMN miosa.audit_events.attribution IS 'External attribution: the tenant''s own ids';
-COMMENT ON COLUMN miosa.audit_events.marks IS 'What else is to be known of the operation: risks that it accepted (artifact, migration, schema), and what it opened, lifted or marked';
+COMMENT ON COLUMN miosa.audit_events.marks IS 'What else is to be known of the operation: risks that it accepted (artifact, migration, schema, target), and what it opened, lifted or marked';
 COMMENT ON COLUMN miosa.audit_events.created_at IS 'When, taken under the deployment''s lock, so that it rises with seq';
 COMMENT ON COLUMN miosa.audit_events.keep_until IS 'Until when it is kept, by the plan that the tenant had when it was written; null: for ever';
 COMMENT ON COLUMN miosa.audit_events.hash IS 'SHA-256 over the event and the hash of the deployment''s event before it';

@@ -43,7 +43,9 @@ static const struct
 }			exceptions[] = {
 	{"fleets_rows",.open = true},
 	{"miosa_audit_log",.open = true},
+	{"miosa_clear_bad",.scopes = MRB_SCOPE_ROLLBACK | MRB_SCOPE_DEPLOY},
 	{"miosa_deployment",.deployment = "id"},
+	{"miosa_mark_bad",.scopes = MRB_SCOPE_ROLLBACK | MRB_SCOPE_DEPLOY},
 	{"miosa_move_host",.deployment = "to_deployment_id"},
 	{"miosa_put_deployment",.open = true},
 	{"miosa_remove_domain",.open = true},

@@ -117,6 +117,7 @@ static Datum call_plan(PG_FUNCTION_ARGS);
 static MrbCallerRequest read_request(FunctionCallInfo fcinfo, MrbAction action);
 static Jsonb *run_operation(FunctionCallInfo fcinfo, MrbAction action, bool tried);
 static bool is_true(FunctionCallInfo fcinfo, int arg);
+static TimestampTz read_moment(FunctionCallInfo fcinfo, int arg);
 static MrbChoice read_choice(FunctionCallInfo fcinfo, int arg);
 static Datum call_group(PG_FUNCTION_ARGS);
 static void read_texts(FunctionCallInfo fcinfo, int arg, const char *name,
@@ -299,7 +300,7 @@ mrb_call_unpublish(PG_FUNCTION_ARGS)
 }
 
 /*
- * miosa_plan(deployment_id, version_id)
+ * miosa_plan(deployment_id, version_id, served_at)
  */
 Datum
 miosa_plan(PG_FUNCTION_ARGS)
@@ -313,8 +314,13 @@ miosa_plan(PG_FUNCTION_ARGS)
 static Datum
 call_plan(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_JSONB_P(mrb_rollback_plan(mrb_optional_text_argument(fcinfo, 0),
-										mrb_optional_text_argument(fcinfo, 1)));
+	MrbCallerRequest request = {
+		.deployment_id = mrb_optional_text_argument(fcinfo, 0),
+		.version_id = mrb_optional_text_argument(fcinfo, 1),
+		.served_at = read_moment(fcinfo, 2),
+	};
+
+	PG_RETURN_JSONB_P(mrb_rollback_plan(&request));
 }
 
 /*
@@ -447,8 +453,7 @@ read_request(FunctionCallInfo fcinfo, MrbAction action)
 		if (!PG_ARGISNULL(ARG_HOLD_FOR))
 			request.hold_for = PG_GETARG_INTERVAL_P(ARG_HOLD_FOR);
 		request.mark_bad = is_true(fcinfo, ARG_MARK_BAD);
-		if (!PG_ARGISNULL(ARG_SERVED_AT))
-			request.served_at = PG_GETARG_TIMESTAMPTZ(ARG_SERVED_AT);
+		request.served_at = read_moment(fcinfo, ARG_SERVED_AT);
 		console_name = ARG_ROLLBACK_CONSOLE_NAME;
 	}
 	if (PG_NARGS() > console_name)
@@ -465,6 +470,21 @@ static bool
 is_true(FunctionCallInfo fcinfo, int arg)
 {
 	return !PG_ARGISNULL(arg) && PG_GETARG_BOOL(arg);
+}
+
+/*
+ * Read a time; 0: it is not given.  The first instant of 2000, which is 0, is as
+ * long ago as the one after it.
+ */
+static TimestampTz
+read_moment(FunctionCallInfo fcinfo, int arg)
+{
+	TimestampTz at;
+
+	if (PG_ARGISNULL(arg))
+		return 0;
+	at = PG_GETARG_TIMESTAMPTZ(arg);
+	return at == 0 ? 1 : at;
 }
 
 /*

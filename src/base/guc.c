@@ -47,6 +47,7 @@ int			mrb_lock_wait;
 char	   *mrb_managed_domain;
 int			mrb_max_databases;
 int			mrb_max_endpoints;
+int			mrb_min_served;
 int			mrb_on_incompatible;
 int			mrb_on_schema_mismatch;
 char	   *mrb_secret_directory;
@@ -258,6 +259,12 @@ define_settings_m_to_z(void)
 								&mrb_max_endpoints, 4096, 1, 65536,
 								PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	}
+
+	DefineCustomIntVariable("miosa_rollback.min_served",
+							"How long a version must have served to be gone back to by a rollback that names none.",
+							"Zero means that any length of time is enough.",
+							&mrb_min_served, 0, 0, INT_MAX / 1000,
+							PGC_USERSET, GUC_UNIT_S, NULL, NULL, NULL);
 
 	DefineCustomEnumVariable("miosa_rollback.on_incompatible",
 							 "Action when a schema change is marked as incompatible with older versions.",

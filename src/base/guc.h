@@ -45,6 +45,7 @@ extern int	mrb_lock_wait;		/* milliseconds */
 extern char *mrb_managed_domain;
 extern int	mrb_max_databases;
 extern int	mrb_max_endpoints;
+extern int	mrb_min_served;		/* s */
 extern int	mrb_on_incompatible;	/* MrbOnIncompatible */
 extern int	mrb_on_schema_mismatch; /* MrbOnIncompatible */
 extern char *mrb_secret_directory;

@@ -56,6 +56,7 @@ typedef struct SizeLimit
 static const SizeLimit limits[] = {
 	{"artifact_uri", 4096, NULL, NULL},
 	{"attribution", 16384, "attribution", "Pass ids, and keep what they stand for elsewhere."},
+	{"bad_reason", 4096, "reason", SHORTEN},
 	{"build_log_uri", 4096, NULL, NULL},
 	{"deployment_id", MRB_MAX_ID, "deployment id", NULL},
 	{"description", 4096, NULL, SHORTEN},

@@ -48,6 +48,14 @@ static MrbQuery switch_query = {
 	.expected = MRB_QUERY_UPDATE,
 };
 
+static MrbQuery switched_query = {
+	.sql = "UPDATE miosa.versions v SET switched_at = pg_catalog.clock_timestamp()"
+	" WHERE v.deployment_id = $1 AND v.id = $2",
+	.nargs = 2,
+	.argtypes = {TEXTOID, TEXTOID},
+	.expected = MRB_QUERY_UPDATE,
+};
+
 static MrbCutover judge(const MrbDeployment *now, const MrbVersion *target,
 						const MrbVersion *serving);
 static bool lacks_instances(const MrbDeployment *now,
@@ -223,6 +231,8 @@ complete(const MrbDeployment *now)
 	}
 	values[1] = BoolGetDatum(capacity.reached);
 	(void) mrb_write_guard_run(&switch_query, values, NULL);
+	values[1] = CStringGetTextDatum(active->id);
+	(void) mrb_query_run(&switched_query, values, NULL);
 	mrb_query_close();
 	(void) mrb_enqueue(now->id, "route", NULL);
 	return true;

@@ -32,6 +32,7 @@
 #include "operation/hold.h"
 #include "operation/primary.h"
 #include "operation/refusal.h"
+#include "operation/served_at.h"
 #include "operation/tenancy.h"
 
 static const char *show_options(const MrbCallerRequest *request);
@@ -152,7 +153,8 @@ mrb_attempt_look(MrbAttempt *attempt, MrbFinding *finding)
 
 /*
  * Choose the target: the version that the request names, the one that was active
- * before the operation to undo, the one that waits, or the one to return to.
+ * before the operation to undo, the one that waits, the one that served at a
+ * moment, or the one to return to.
  */
 MrbFinding
 mrb_attempt_choose(MrbAttempt *attempt)
@@ -176,6 +178,15 @@ mrb_attempt_choose(MrbAttempt *attempt)
 	{
 		if (mrb_finding_refuses(mrb_hold_choose_waiting(attempt->seen, &version_id), &finding))
 			return finding;
+	}
+	else if (request->served_at != 0)
+	{
+		char	   *served;
+
+		if (mrb_finding_refuses(mrb_served_at_find(attempt->seen, request->served_at, &served),
+								&finding))
+			return finding;
+		version_id = served;
 	}
 	if (version_id == NULL)
 		return choose_default(attempt);
@@ -213,9 +224,12 @@ choose_default(MrbAttempt *attempt)
 static MrbFinding
 look_at_version(MrbAttempt *attempt, const char *version_id)
 {
-	MrbDeployment *seen = mrb_deployment_read(attempt->seen->id, version_id,
-											  attempt->seen);
+	const char *id = attempt->seen->id;
+	MrbDeployment *seen;
 
+	/* A group has taken a snapshot. */
+	seen = attempt->batch ? mrb_deployment_look(id, version_id, attempt->seen) :
+		mrb_deployment_read(id, version_id, attempt->seen);
 	if (seen == NULL)
 		return mrb_deployment_check_exists(NULL, attempt->seen->id);
 	seen->request = attempt->request;
@@ -243,6 +257,8 @@ choose_named(MrbAttempt *attempt, const char *version_id)
 					 attempt->batch, target);
 	if (request->action == MRB_UNDO)
 		target->rule = "undo";
+	else if (request->served_at != 0)
+		target->rule = "served_at";
 	return target->artifact;
 }
 
@@ -333,6 +349,10 @@ check_same_target(const MrbAttempt *attempt)
 	if (request->waiting)
 		return mrb_hold_check_waiting(now, attempt->target.id);
 
+	/* What served at a moment does not depend on what is active now. */
+	if (request->served_at != 0)
+		return mrb_finding_hold("active_expected");
+
 	/*
 	 * It means the one before the version that was active when the target was
 	 * chosen.  If another operation has made that target active since,
@@ -403,6 +423,15 @@ mrb_attempt_operation(const MrbAttempt *attempt, const MrbAttemptCall *call)
 										 strcmp(operation.outcome, "unchanged") != 0,
 										 &call->actor);
 	mrb_operation_mark_hold(&operation);
+	if (request->mark_bad && mrb_operation_leaves(&operation))
+	{
+		StringInfoData left;
+
+		operation.bad_version_id = operation.previous_version_id;
+		initStringInfo(&left);
+		escape_json(&left, operation.bad_version_id);
+		mrb_operation_mark(&operation, "marked_bad", left.data);
+	}
 	operation.skipped = target->skipped;
 	initStringInfo(&warnings);
 	mrb_attempt_list_warning(&warnings, &target->artifact);
@@ -477,6 +506,10 @@ check_request(const MrbCallerRequest *request)
 		mrb_check_argument_refuse("argument", "break_glass", "true",
 								  "A promotion that breaks the glass needs a reason.",
 								  "Pass reason => '...', which the audit trail keeps.");
+	mrb_served_at_check(request);
+	if (request->mark_bad && request->reason == NULL)
+		mrb_check_argument_missing("reason",
+								   "A version is marked as bad for a reason; pass, for example, reason => 'errors at checkout'.");
 	check_hold(request);
 }
 

@@ -24,9 +24,12 @@
 #include "utils/hsearch.h"
 #include "utils/timestamp.h"
 
+#include "base/errors.h"
+#include "base/guc.h"
 #include "base/miosa_rollback.h"
 #include "common/index_lookup.h"
 #include "common/query.h"
+#include "operation/bad_version.h"
 #include "operation/candidates.h"
 
 PG_FUNCTION_INFO_V1(mrb_default_target);
@@ -68,7 +71,16 @@ struct MrbCandidates
 	List	   *ids;			/* of the batch */
 	int			next;			/* in ids */
 	MemoryContext context;		/* of ids */
+
+	HTAB	   *served;			/* of Served; NULL: nothing was read */
 };
+
+/* How long a version served. */
+typedef struct Served
+{
+	char		id[ID_SIZE];
+	int64		longest;		/* at a stretch, microseconds; -1: not known */
+} Served;
 
 enum
 {
@@ -125,12 +137,14 @@ static MrbQuery nearest_query = {
 	" (SELECT v.id, v.version_number FROM miosa.versions v" RELEASE
 	" WHERE v.deployment_id = t.deployment_id AND v.version_number < t.version_number"
 	" AND v.state = 'ready' AND r.collected_at IS NULL"
+	" AND miosa.bad_mark(v.deployment_id, v.id) IS NULL"
 	" AND v.id IS DISTINCT FROM t.active_version_id"
 	" ORDER BY v.version_number DESC LIMIT 1)"
 	" UNION ALL"
 	" (SELECT v.id, v.version_number FROM miosa.versions v" RELEASE
 	" WHERE v.deployment_id = t.deployment_id AND v.version_number > t.version_number"
 	" AND v.state = 'ready' AND r.collected_at IS NULL"
+	" AND miosa.bad_mark(v.deployment_id, v.id) IS NULL"
 	" AND v.id IS DISTINCT FROM t.active_version_id"
 	" AND (t.active IS NULL OR t.version_number > t.active"
 	" OR v.version_number < t.active)"
@@ -155,12 +169,30 @@ static MrbQuery unpublished_query = {
 	.argtypes = {TEXTOID},
 };
 
+/* Columns of served_query, from 1. */
+enum
+{
+	SERVED_VERSION = 1,
+	SERVED_LONGEST
+};
+
+static MrbQuery served_query = {
+	.sql = "SELECT s.version_id, (extract(epoch FROM s.longest) * 1000000)::pg_catalog.int8"
+	" FROM miosa.longest_served($1) s",
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+	.read_only = true,
+};
+
 static bool next_promoted_over(MrbCandidates *search, MrbCandidate *it);
 static bool was_passed(MrbCandidates *search, const char *id);
 static HTAB *create_id_table(MemoryContext context);
 static bool next_loaded(MrbCandidates *search, MrbCandidate *it);
 static bool read_batch(MrbCandidates *search);
-static void judge(MrbCandidate *it);
+static void judge(MrbCandidates *search, MrbCandidate *it);
+static void refuse(MrbCandidate *it, MrbCondition condition, const char *why);
+static void judge_served(MrbCandidates *search, MrbCandidate *it);
+static HTAB *read_served(const MrbCandidates *search);
 
 /*
  * miosa.default_target(deployment_id): the target by the recorded state, without
@@ -222,7 +254,8 @@ mrb_candidates_next(MrbCandidates *search)
 	if (!next_promoted_over(search, it) && !next_loaded(search, it))
 		return NULL;
 	mrb_version_look_release(&it->version, search->deployment_id, NULL);
-	judge(it);
+	mrb_bad_version_look(&it->version, search->deployment_id);
+	judge(search, it);
 	search->listed++;
 	if (it->why_not == NULL)
 		search->qualifying++;
@@ -233,20 +266,78 @@ mrb_candidates_next(MrbCandidates *search)
  * Judge a version by the recorded state.
  */
 static void
-judge(MrbCandidate *it)
+judge(MrbCandidates *search, MrbCandidate *it)
 {
 	const MrbVersion *version = &it->version;
 
 	if (strcmp(version->state, "ready") != 0)
-	{
-		it->condition = MRB_ERR_VERSION_NOT_READY;
-		it->why_not = psprintf("its state is %s", version->state);
-	}
+		refuse(it, MRB_ERR_VERSION_NOT_READY,
+			   psprintf("its state is %s", version->state));
 	else if (version->collected_at != 0)
+		refuse(it, MRB_ERR_ARTIFACT_GONE, "its artifact was collected");
+	else if (version->bad_since != 0)
+		refuse(it, MRB_ERR_VERSION_BAD, mrb_bad_version_describe(version));
+	else if (mrb_min_served > 0)
+		judge_served(search, it);
+}
+
+/*
+ * Pass a version over.
+ */
+static void
+refuse(MrbCandidate *it, MrbCondition condition, const char *why)
+{
+	it->code = mrb_errors_condition_name(condition);
+	it->why_not = why;
+}
+
+/*
+ * Pass a version over that is not known to have served for min_served.
+ */
+static void
+judge_served(MrbCandidates *search, MrbCandidate *it)
+{
+	const Served *served;
+
+	if (search->served == NULL)
+		search->served = read_served(search);
+	served = hash_search(search->served, it->version.id, HASH_FIND, NULL);
+	if (served != NULL && served->longest >= mrb_min_served * USECS_PER_SEC)
+		return;
+	it->code = MRB_CANDIDATE_BRIEF;
+	it->why_not = served == NULL || served->longest < 0 ?
+		"it is not known how long it served" :
+		psprintf("it served for %d s only", (int) (served->longest / USECS_PER_SEC));
+}
+
+/*
+ * Read how long the versions of the deployment served.
+ */
+static HTAB *
+read_served(const MrbCandidates *search)
+{
+	HASHCTL		info = {
+		.keysize = ID_SIZE,
+		.entrysize = sizeof(Served),
+		.hcxt = search->context,
+	};
+	HTAB	   *table = hash_create("miosa_rollback served", 32, &info,
+									HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	Datum		values[1];
+	uint64		rows;
+
+	values[0] = CStringGetTextDatum(search->deployment_id);
+	mrb_query_open();
+	rows = mrb_query_run(&served_query, values, NULL);
+	for (uint64 row = 0; row < rows; row++)
 	{
-		it->condition = MRB_ERR_ARTIFACT_GONE;
-		it->why_not = "its artifact was collected";
+		Served	   *served = hash_search(table, mrb_query_text(row, SERVED_VERSION),
+										 HASH_ENTER, NULL);
+
+		served->longest = mrb_query_int64(row, SERVED_LONGEST, -1);
 	}
+	mrb_query_close();
+	return table;
 }
 
 /*

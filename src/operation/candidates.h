@@ -8,7 +8,6 @@
 #ifndef MRB_CANDIDATES_H
 #define MRB_CANDIDATES_H
 
-#include "base/errors.h"
 #include "operation/deployment.h"
 
 typedef struct MrbCandidate
@@ -16,8 +15,11 @@ typedef struct MrbCandidate
 	MrbVersion	version;		/* with its release */
 	const char *rule;			/* promoted_over, promoted_at, version_number */
 	const char *why_not;		/* NULL: it qualifies by the recorded state */
-	MrbCondition condition;		/* else */
+	const char *code;			/* else: a condition, or MRB_CANDIDATE_BRIEF */
 } MrbCandidate;
+
+/* The code of a version that did not serve for min_served, by what is known. */
+#define MRB_CANDIDATE_BRIEF "MIN_SERVED"
 
 /* What was found so far. */
 typedef struct MrbCandidates MrbCandidates;

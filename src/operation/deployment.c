@@ -21,6 +21,7 @@
 #include "common/index_lookup.h"
 #include "common/query.h"
 #include "operation/actor.h"
+#include "operation/bad_version.h"
 #include "operation/deployment.h"
 #include "operation/tenancy.h"
 
@@ -200,7 +201,10 @@ mrb_deployment_look(const char *id, const char *target_id,
 		it->serving = it->active;
 	read_version(&it->target, id, target_id, seen);
 	if (it->target.id != NULL)
+	{
 		mrb_version_look_release(&it->target, id, find_seen(seen, target_id));
+		mrb_bad_version_look(&it->target, id);
+	}
 	it->target_drained = was_drained(&it->target, id);
 	return it;
 }

@@ -26,6 +26,8 @@
 #include "operation/derived_columns.h"
 
 #define HISTORY "See the operations with SELECT * FROM miosa.history(%s);"
+#define MARKED "The extension sets it when the version is marked as bad, or cleared."
+#define MARK "Mark the version with SELECT miosa_mark_bad(%s, 'version', 'reason');"
 #define VERIFY "Check storage again with CALL miosa.verify_artifacts();"
 
 /* A derived column, and what to do instead of writing it. */
@@ -44,6 +46,10 @@ static const MrbDerived derived[] = {
 	{"versions", "promoted_at", "The extension derives it from promotions.", HISTORY},
 	{"versions", "promotion_seq", "The extension derives it from promotions.", HISTORY},
 	{"versions", "last_served_at", "The extension derives it from operations.", HISTORY},
+	{"versions", "switched_at", "The extension derives it from healthy instances.", HISTORY},
+	{"versions", "bad_since", MARKED, MARK},
+	{"versions", "bad_reason", MARKED, MARK},
+	{"versions", "bad_by", MARKED, MARK},
 	{"releases", "verified_at", "The extension derives it from answers of storage.", VERIFY},
 	{"releases", "missing_at", "The extension derives it from answers of storage.", VERIFY},
 	{"releases", "deleted_at", "The extension sets it when the deletion of a collected artifact is confirmed.",

@@ -539,6 +539,7 @@ keep_seen(GroupRun *group, Target *target)
 	chosen->rule = mrb_optional_text_copy(chosen->rule);
 	chosen->skipped = mrb_optional_text_copy(chosen->skipped);
 	chosen->skipped_text = NULL;
+	chosen->brief = NULL;
 	chosen->artifact = copy_finding(&chosen->artifact);
 	MemoryContextSwitchTo(group->scratch);
 }
@@ -553,7 +554,7 @@ keep_rest(GroupRun *group, const MrbAttempt *attempt, const MrbOperation *operat
 	Rest	   *rest;
 
 	if (!operation->ask_capacity && !operation->runs_instances &&
-		!mrb_attempt_confirms(attempt))
+		operation->bad_version_id == NULL && !mrb_attempt_confirms(attempt))
 		return;
 	MemoryContextSwitchTo(group->kept);
 	rest = palloc0(sizeof(Rest));
@@ -561,6 +562,9 @@ keep_rest(GroupRun *group, const MrbAttempt *attempt, const MrbOperation *operat
 	rest->operation.deployment_id = attempt->request->deployment_id;
 	rest->operation.target_version_id = mrb_optional_text_copy(operation->target_version_id);
 	rest->operation.serving_version_id = mrb_optional_text_copy(operation->serving_version_id);
+	rest->operation.bad_version_id = mrb_optional_text_copy(operation->bad_version_id);
+	rest->operation.reason = attempt->request->reason;
+	rest->operation.actor_id = operation->actor_id;
 	rest->operation.ask_capacity = operation->ask_capacity;
 	rest->operation.runs_instances = operation->runs_instances;
 	rest->written = *written;

@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "operation/bad_version.h"
 #include "operation/checks.h"
 #include "operation/freeze.h"
 #include "operation/guards.h"
@@ -30,6 +31,7 @@ typedef struct Guard
 static MrbFinding judge_marks(const MrbDeployment *deployment, bool promotion);
 
 static const Guard guards[] = {
+	{mrb_bad_version_check, false},
 	{judge_marks, false},
 	{mrb_schema_guard_judge, false},
 	{mrb_hold_judge, true},

@@ -35,7 +35,7 @@
 PG_FUNCTION_INFO_V1(mrb_note_begin_row);
 PG_FUNCTION_INFO_V1(mrb_note_write_row);
 
-/* Arguments of the functions that SQL calls; the first one has no marks. */
+/* Arguments of the functions that SQL calls; the first one ends with the reason. */
 enum
 {
 	ARG_ACTION,
@@ -43,7 +43,8 @@ enum
 	ARG_KEY,
 	ARG_ARGUMENTS,
 	ARG_REASON,
-	ARG_MARKS
+	ARG_MARKS,
+	ARG_WARNINGS
 };
 
 static MrbNote read_arguments(FunctionCallInfo fcinfo);
@@ -79,6 +80,12 @@ mrb_note_write_row(PG_FUNCTION_ARGS)
 		PG_RETURN_JSONB_P(stored);
 	if (!PG_ARGISNULL(ARG_MARKS))
 		appendStringInfoString(&note.marks, show_marks(PG_GETARG_JSONB_P(ARG_MARKS)));
+	if (!PG_ARGISNULL(ARG_WARNINGS))
+	{
+		Jsonb	   *warnings = PG_GETARG_JSONB_P(ARG_WARNINGS);
+
+		note.warnings = JsonbToCString(NULL, &warnings->root, VARSIZE(warnings));
+	}
 	PG_RETURN_JSONB_P(mrb_note_write(&note));
 }
 
@@ -140,8 +147,7 @@ mrb_note_begin(MrbNote *note)
 	/* Whether it exists for the caller is said before it is waited for. */
 	mrb_index_lookup_begin();
 	finding = mrb_deployment_check_caller(note->deployment_id,
-										  about_hold(note) ? MRB_SCOPE_DEPLOY | MRB_SCOPE_ROLLBACK :
-										  MRB_SCOPE_DEPLOY,
+										  MRB_SCOPE_ROLLBACK | MRB_SCOPE_DEPLOY,
 										  mrb_operation_name(note->action));
 	mrb_index_lookup_end();
 	mrb_finding_enforce(&finding);
@@ -220,6 +226,7 @@ mrb_note_write(MrbNote *note)
 		.reason = note->reason,
 		.marks = note->marks,
 		.hold = note->hold,
+		.warnings = note->warnings,
 	};
 
 	mrb_finding_enforce(&counts);

@@ -25,6 +25,8 @@ typedef struct MrbNote
 								 * object */
 	MrbHoldChange hold;			/* what it does to the hold */
 
+	const char *warnings;		/* JSON array for the response, or NULL */
+
 	MrbDeployment *now;			/* under the lock; set by mrb_note_begin() */
 	MrbFingerprint fingerprint; /* note.c's */
 	bool		key_expired;	/* note.c's */

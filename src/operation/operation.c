@@ -30,6 +30,7 @@
 #include "common/query.h"
 #include "common/row_write.h"
 #include "operation/audit_chain.h"
+#include "operation/bad_version.h"
 #include "operation/capacity.h"
 #include "operation/enqueue.h"
 #include "operation/operation.h"
@@ -393,6 +394,15 @@ mrb_operation_mark_risks(MrbOperation *operation, const MrbFinding *artifact,
 }
 
 /*
+ * Whether an operation makes another version active than one that was.
+ */
+bool
+mrb_operation_leaves(const MrbOperation *operation)
+{
+	return operation->previous_version_id != NULL && is_move(operation);
+}
+
+/*
  * Append a member of a JSON object.
  */
 static void
@@ -466,6 +476,9 @@ mrb_operation_settle(const MrbOperation *operation, const MrbWritten *written)
 {
 	update_capacity(operation, written->at, written->route_seq,
 					written->recent_served);
+	if (operation->bad_version_id != NULL)
+		mrb_bad_version_mark(operation->deployment_id, operation->bad_version_id,
+							 written->at, operation->reason, operation->actor_id);
 }
 
 /*

@@ -46,6 +46,8 @@ typedef struct MrbOperation
 	TimestampTz key_expires_at; /* with the key */
 	Interval	keep;			/* how long the audit event is kept */
 	const char *reason;			/* may be NULL */
+	const char *bad_version_id; /* to be marked as bad, for the reason; or
+								 * NULL */
 	Jsonb	   *attribution;	/* NULL: the deployment's own */
 	const char *fleet_id;		/* may be NULL */
 	StringInfoData marks;		/* members of a JSON object for the audit
@@ -66,6 +68,9 @@ extern void mrb_operation_mark_hold(MrbOperation *operation);
 extern void mrb_operation_mark_risks(MrbOperation *operation,
 									 const MrbFinding *artifact,
 									 const MrbGuards *guards);
+
+/* Whether it leaves a version for another one. */
+extern bool mrb_operation_leaves(const MrbOperation *operation);
 
 /* Number of columns of the deployment's row that an operation writes. */
 #define MRB_OPERATION_COLUMNS 12

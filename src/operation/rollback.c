@@ -30,6 +30,7 @@
 #include "operation/operation.h"
 #include "operation/refusal.h"
 #include "operation/rollback.h"
+#include "operation/served_at.h"
 #include "operation/target.h"
 
 /* The findings that a plan lists. */
@@ -44,6 +45,10 @@ static Jsonb *replay(Jsonb *response);
 static MrbDeployment *read_deployment(const MrbCallerRequest *request,
 									  const char *version_id,
 									  const MrbDeployment *seen);
+static MrbDeployment *plan_default(Plan *plan, const MrbCallerRequest *request,
+								   MrbDeployment *seen, MrbTarget *target);
+static MrbDeployment *plan_named(Plan *plan, const MrbCallerRequest *request,
+								 MrbDeployment *seen, MrbTarget *target);
 static Jsonb *show_plan(const Plan *plan, const MrbDeployment *seen,
 						const MrbTarget *target,
 						const MrbOperation *operation);
@@ -117,7 +122,7 @@ replay(Jsonb *response)
  * would reach.  Asks storage, takes no lock, writes nothing.
  */
 Jsonb *
-mrb_rollback_plan(const char *deployment_id, const char *version_id)
+mrb_rollback_plan(const MrbCallerRequest *request)
 {
 	Plan		plan = {0};
 	MrbDeployment *seen;
@@ -125,32 +130,19 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 	MrbFinding	finding;
 	MrbGuards	guards;
 	MrbOperation operation = {0};
-	MrbCallerRequest request = {.deployment_id = deployment_id};
 
-	mrb_check_argument_id(deployment_id, "deployment id");
-	if (version_id != NULL)
-		mrb_check_argument_id(version_id, "version id");
-	seen = read_deployment(&request, version_id, NULL);
+	mrb_check_argument_id(request->deployment_id, "deployment id");
+	if (request->version_id != NULL)
+		mrb_check_argument_id(request->version_id, "version id");
+	mrb_served_at_check(request);
+	seen = read_deployment(request, request->version_id, NULL);
 
 	initStringInfo(&plan.checks);
 	initStringInfo(&plan.warnings);
-	if (version_id == NULL)
-	{
-		mrb_target_default(seen, false, NULL, &target);
-		finding = mrb_target_check_previous_version(seen, &target);
-		plan_finding(&plan, &finding);
-		finding = mrb_checks_not_repeated(seen, target.id);
-		plan_finding(&plan, &finding);
-		if (target.id != NULL)
-			seen = read_deployment(&request, target.id, seen);
-	}
+	if (request->version_id != NULL || request->served_at != 0)
+		seen = plan_named(&plan, request, seen, &target);
 	else
-	{
-		finding = mrb_checks_version_exists(seen, version_id);
-		plan_finding(&plan, &finding);
-		if (seen->target.id != NULL)
-			mrb_target_named(seen, false, false, NULL, &target);
-	}
+		seen = plan_default(&plan, request, seen, &target);
 	if (seen->target.id != NULL)
 	{
 		finding = mrb_checks_version_ready(seen);
@@ -174,6 +166,54 @@ mrb_rollback_plan(const char *deployment_id, const char *version_id)
 	finding = mrb_checks_delivery(mrb_wakeup_undelivered());
 	plan_finding(&plan, &finding);
 	return show_plan(&plan, seen, &target, &operation);
+}
+
+/*
+ * Plan to go to the previous version.  Returns the deployment with that one.
+ */
+static MrbDeployment *
+plan_default(Plan *plan, const MrbCallerRequest *request, MrbDeployment *seen,
+			 MrbTarget *target)
+{
+	MrbFinding	finding;
+
+	mrb_target_default(seen, false, NULL, target);
+	finding = mrb_target_check_previous_version(seen, target);
+	plan_finding(plan, &finding);
+	finding = mrb_checks_not_repeated(seen, target->id);
+	plan_finding(plan, &finding);
+	return target->id == NULL ? seen :
+		read_deployment(request, target->id, seen);
+}
+
+/*
+ * Plan to go to the version that is named, or that served at a moment.
+ */
+static MrbDeployment *
+plan_named(Plan *plan, const MrbCallerRequest *request, MrbDeployment *seen,
+		   MrbTarget *target)
+{
+	const char *version_id = request->version_id;
+	char	   *served = NULL;
+	MrbFinding	finding;
+
+	if (request->served_at != 0)
+	{
+		finding = mrb_served_at_find(seen, request->served_at, &served);
+		plan_finding(plan, &finding);
+		if (served == NULL)
+			return seen;
+		version_id = served;
+		seen = read_deployment(request, version_id, seen);
+	}
+	finding = mrb_checks_version_exists(seen, version_id);
+	plan_finding(plan, &finding);
+	if (seen->target.id == NULL)
+		return seen;
+	mrb_target_named(seen, false, false, NULL, target);
+	if (served != NULL)
+		target->rule = "served_at";
+	return seen;
 }
 
 /*

@@ -17,7 +17,6 @@ extern Jsonb *mrb_rollback_run(const MrbCallerRequest *request);
  * What mrb_rollback_run() would do, with the finding of every check.  Takes no
  * lock and writes nothing.
  */
-extern Jsonb *mrb_rollback_plan(const char *deployment_id,
-								const char *version_id);
+extern Jsonb *mrb_rollback_plan(const MrbCallerRequest *request);
 
 #endif							/* MRB_ROLLBACK_H */

@@ -30,6 +30,7 @@ typedef struct Skipped
 	bool		any;
 	StringInfoData json;		/* elements of an array */
 	StringInfoData text;
+	const char *brief;			/* the first one that served too briefly */
 } Skipped;
 
 static MrbFinding check_artifact(const MrbDeployment *deployment,
@@ -40,8 +41,8 @@ static MrbFinding check_artifact(const MrbDeployment *deployment,
 								 MrbArtifactCheck *check, bool *pending);
 static MrbCandidate *next_qualifying(MrbCandidates *search, bool in_snapshot,
 									 Skipped *skipped);
-static void skip(Skipped *skipped, const MrbCandidate *it,
-				 MrbCondition condition, const char *why);
+static void skip(Skipped *skipped, const MrbCandidate *it, const char *code,
+				 const char *why);
 
 /*
  * Take the version that the caller named.  An active version is not verified
@@ -123,7 +124,7 @@ mrb_target_default(MrbDeployment *deployment, bool accept_unverified,
 				check.state == MRB_ARTIFACT_PRESENT;
 			break;
 		}
-		skip(&skipped, it, MRB_ERR_ARTIFACT_GONE,
+		skip(&skipped, it, mrb_errors_condition_name(MRB_ERR_ARTIFACT_GONE),
 			 "its artifact is gone from storage");
 		if (++probes >= MAX_PROBES)
 		{
@@ -137,6 +138,7 @@ mrb_target_default(MrbDeployment *deployment, bool accept_unverified,
 	{
 		target->skipped = psprintf("[%s]", skipped.json.data);
 		target->skipped_text = skipped.text.data;
+		target->brief = skipped.brief;
 	}
 }
 
@@ -152,7 +154,7 @@ next_qualifying(MrbCandidates *search, bool in_snapshot, Skipped *skipped)
 	if (!in_snapshot)
 		mrb_index_lookup_begin();
 	while ((it = mrb_candidates_next(search)) != NULL && it->why_not != NULL)
-		skip(skipped, it, it->condition, it->why_not);
+		skip(skipped, it, it->code, it->why_not);
 	if (!in_snapshot)
 		mrb_index_lookup_end();
 	return it;
@@ -184,7 +186,14 @@ mrb_target_check_previous_version(const MrbDeployment *deployment,
 	if (deployment->active.id == NULL)
 		unpublished = mrb_candidates_unpublished(deployment->id, &seq);
 	if (target->skipped_text != NULL)
+	{
 		it.detail = psprintf("Skipped: %s.", target->skipped_text);
+		if (target->brief != NULL)
+			it.hint = psprintf("To go to \"%s\" all the same, type %s", target->brief,
+							   mrb_caller_request_again(deployment->request, false,
+														deployment->id,
+														target->brief, false));
+	}
 	else if (unpublished != NULL)
 	{
 		it.detail = psprintf("Operation %s#" INT64_FORMAT " unpublished the deployment; version \"%s\" was active.",
@@ -230,7 +239,7 @@ check_artifact(const MrbDeployment *deployment, const char *version_id,
  * Append a skipped version to the elements of a JSON array and to the text.
  */
 static void
-skip(Skipped *skipped, const MrbCandidate *it, MrbCondition condition,
+skip(Skipped *skipped, const MrbCandidate *it, const char *code,
 	 const char *why)
 {
 	StringInfo	json = &skipped->json;
@@ -244,10 +253,12 @@ skip(Skipped *skipped, const MrbCandidate *it, MrbCondition condition,
 	mrb_json_build_object(json, NULL);
 	mrb_json_build_string(json, "version_id", it->version.id);
 	mrb_json_build_integer(json, "version_number", it->version.number);
-	mrb_json_build_string(json, "code", mrb_errors_condition_name(condition));
+	mrb_json_build_string(json, "code", code);
 	mrb_json_build_string(json, "why", why);
 	mrb_json_build_end(json);
 	appendStringInfo(text, "%sv%d (\"%s\"): %s", skipped->any ? ", " : "",
 					 it->version.number, it->version.id, why);
 	skipped->any = true;
+	if (skipped->brief == NULL && strcmp(code, MRB_CANDIDATE_BRIEF) == 0)
+		skipped->brief = it->version.id;
 }

@@ -20,6 +20,8 @@ typedef struct MrbTarget
 	const char *rule;			/* how it was found */
 	const char *skipped;		/* JSON array of skipped versions, or NULL */
 	const char *skipped_text;	/* the same as text */
+	const char *brief;			/* the first one that was skipped because it
+								 * served too briefly, or NULL */
 	MrbFinding	artifact;		/* finding about its artifact */
 	bool		verified;		/* storage confirmed the artifact just now */
 	bool		pending;		/* not chosen: the batch has to run first */

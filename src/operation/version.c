@@ -21,7 +21,10 @@ enum
 	VERSION_STATE,
 	VERSION_PROMOTED_OVER,
 	VERSION_PROMOTION_SEQ,
-	VERSION_PROMOTED_AT
+	VERSION_PROMOTED_AT,
+	VERSION_BAD_SINCE,
+	VERSION_BAD_REASON,
+	VERSION_BAD_BY
 };
 
 static MrbIndexLookup version_row = {
@@ -35,11 +38,15 @@ static MrbIndexLookup version_row = {
 		[VERSION_PROMOTED_OVER] = "promoted_over",
 		[VERSION_PROMOTION_SEQ] = "promotion_seq",
 		[VERSION_PROMOTED_AT] = "promoted_at",
+		[VERSION_BAD_SINCE] = "bad_since",
+		[VERSION_BAD_REASON] = "bad_reason",
+		[VERSION_BAD_BY] = "bad_by",
 	},
 	.table.types = {
 		[VERSION_NUMBER] = INT4OID,
 		[VERSION_PROMOTION_SEQ] = INT8OID,
 		[VERSION_PROMOTED_AT] = TIMESTAMPTZOID,
+		[VERSION_BAD_SINCE] = TIMESTAMPTZOID,
 	},
 };
 
@@ -101,6 +108,12 @@ mrb_version_look(MrbVersion *version, const char *deployment_id,
 	version->promoted_over = mrb_index_lookup_text(&version_row, VERSION_PROMOTED_OVER);
 	if (version->promoted_over == NULL)
 		read_loaded(version);
+	version->bad_since = mrb_index_lookup_timestamp(&version_row, VERSION_BAD_SINCE);
+	if (version->bad_since != 0)
+	{
+		version->bad_reason = mrb_index_lookup_text(&version_row, VERSION_BAD_REASON);
+		version->bad_by = mrb_index_lookup_text(&version_row, VERSION_BAD_BY);
+	}
 	mrb_index_lookup_close(&version_row);
 	return true;
 }

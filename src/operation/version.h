@@ -24,6 +24,10 @@ typedef struct MrbVersion
 	bool		loaded;			/* no operation promoted it ... */
 	TimestampTz promoted_at;	/* ... and it was promoted then; DT_NOBEGIN:
 								 * at no known time */
+	TimestampTz bad_since;		/* marked as bad, 0: it is not */
+	char	   *bad_reason;		/* then */
+	char	   *bad_by;			/* actor */
+	bool		bad_artifact;	/* its artifact is marked, not it alone */
 	char	   *release_id;		/* NULL: it has no release */
 	MrbArtifact artifact;		/* uri is NULL without a release */
 	char	   *sha256;			/* of its artifact */

@@ -157,7 +157,8 @@ CREATE TABLE test.derived AS SELECT * FROM (VALUES
 	('deployments', 'recent_served', '''{x}'''), ('deployments', 'active_release_id', '''x'''), ('deployments', 'running_artifact_sha256', '''x'''),
 	('deployments', 'last_rollback_at', '''2026-02-01'''), ('deployments', 'waiting_since', '''2026-02-01'''),
 	('versions', 'promoted_over', '''x'''), ('versions', 'promoted_at', '''2026-02-01'''), ('versions', 'promotion_seq', '77'),
-	('versions', 'last_served_at', '''2026-02-01'''),
+	('versions', 'last_served_at', '''2026-02-01'''), ('versions', 'switched_at', '''2026-02-01'''),
+	('versions', 'bad_since', '''2026-02-01'''), ('versions', 'bad_reason', '''x'''), ('versions', 'bad_by', '''x'''),
 	('releases', 'verified_at', '''2026-02-01'''), ('releases', 'missing_at', '''2026-02-01'''), ('releases', 'deleted_at', '''2026-02-01'''),
 	('runtime_instances', 'reported_by', '''x'''),
 	('endpoints', 'generation', '77'), ('endpoints', 'origin', '''x''')) v (tab, col, new);

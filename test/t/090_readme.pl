@@ -196,7 +196,8 @@ my @statements = grep { /^SELECT/ } $card =~ /`([^`]+;)`/g;
 cmp_ok(scalar @statements, '>=', 6, 'there are statements to try');
 for my $statement (@statements)
 {
-	operate($node, 'promote', 'ver_3');
+	# Also after the statement that marks it as bad.
+	$node->safe_psql('postgres', "SELECT miosa_promote('dep_1', 'ver_3', accept_bad => true)");
 	runs('postgres', $statement);
 }
 
