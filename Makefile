@@ -208,6 +208,9 @@ OBJS = \
 	src/api/gate.o \
 	src/api/hidden_text.o \
 	src/api/hold_api.o \
+	src/api/html.o \
+	src/api/report.o \
+	src/api/report_svg.o \
 	src/api/operation_api.o \
 	src/api/overload_api.o \
 	src/api/policy_restore.o \
@@ -264,6 +267,8 @@ SQL_PIECES = \
 	sql/freeze.sql \
 	sql/status.sql \
 	sql/fleet.sql \
+	sql/timeline_events.sql \
+	sql/report.sql \
 	sql/stats.sql \
 	sql/retention.sql \
 	sql/doctor.sql \
@@ -295,6 +300,7 @@ REGRESS = \
 	last_known_good \
 	target_random \
 	edge_reports \
+	timeline \
 	idempotency_keys \
 	group \
 	fleets \

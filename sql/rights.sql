@@ -107,7 +107,7 @@ BEGIN
 		-- To read what there is, and how delivery goes.
 		('miosa_viewer', 'USAGE', 'miosa'),
 		('miosa_viewer', 'EXECUTE', 'miosa_deployment miosa_version miosa_versions miosa_plan miosa_audit_log
-			miosa_route miosa_routes_since miosa_convergence miosa_wait_converged
+			miosa_route miosa_routes_since miosa_convergence miosa_wait_converged miosa_timeline miosa_report miosa.timeline
 			miosa_plan_many miosa.plan_many miosa.fleets_rows miosa.status miosa.verdict miosa.candidates miosa.history miosa.wildcard_gaps
 			miosa.schema_fits'),
 		('miosa_viewer', 'SELECT', 'miosa.plans miosa.own_plans miosa.shipped_plans miosa.tenants miosa.deployments
@@ -155,7 +155,7 @@ BEGIN
 		-- To read the audit trail, and who has which rights.
 		('miosa_auditor', 'USAGE', 'miosa'),
 		('miosa_auditor', 'EXECUTE', 'miosa_audit_log miosa_audit_verify miosa_audit_verify_all miosa_audit_verify_statement miosa_audit_head miosa_configuration_log
-			miosa.history'),
+			miosa_timeline miosa_report miosa.history miosa.timeline'),
 		('miosa_auditor', 'SELECT', 'miosa.audit_events miosa.audit_checkpoints miosa.audit_statements miosa.audit_receivers miosa.refusals miosa.convergence_log
 			miosa.configuration_events miosa.configuration_chains miosa.plans miosa.tenants miosa.tenant_members miosa.members miosa.foreign_grants'),
 

@@ -56,6 +56,7 @@ static const struct
 	{"miosa_rollback_fleet",.open = true},
 	{"miosa_route",.open = true},
 	{"miosa_routes_since",.open = true},
+	{"miosa_timeline",.open = true},
 	{"miosa_set_deployment",.deployment = "id"},
 	{"progress_rows",.open = true},
 };

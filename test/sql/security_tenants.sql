@@ -149,6 +149,8 @@ BEGIN
 		END IF;
 	END;
 	result := regexp_replace(result, '\m([0-9]+|<1) (s|min|h)\M|"age_seconds": [0-9.]+', '<age>', 'g');
+	-- where times are in the pictures of a report
+	result := regexp_replace(result, '<text class="in"[^>]*>[^<]*</text>|\m(x|width)="[0-9.]+"', '', 'g');
 	RETURN regexp_replace(result, '\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?', '<time>', 'g');
 END $$;
 -- Calls that say something else about what is foreign than about what does not

@@ -1,0 +1,126 @@
+# The report of an incident in a real browser: it renders, its figures are those of
+# the convergence log, and what people wrote stays text.
+
+use strict;
+use warnings FATAL => 'all';
+
+use Compress::Zlib qw(uncompress);
+use MiosaSink;
+use MiosaTest qw(make_node);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = make_node('report');
+my $dir = PostgreSQL::Test::Utils::tempdir_short();
+my $sink = MiosaSink->new(dir => "$dir/sink")->start;
+
+sub sql { return $node->safe_psql('postgres', @_) }
+
+# Run the browser on a page, with a profile of its own that is thrown away.
+sub browse
+{
+	my ($page, @what) = @_;
+	my ($out, $err);
+	local $ENV{HOME} = "$dir/home";
+
+	mkdir "$dir/home";
+	# Nothing in the page needs the sandbox, which an unprivileged user in a
+	# container, or root, cannot have.
+	IPC::Run::run(
+		[
+			'chromium', '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run',
+			'--disable-background-networking', '--disable-component-update', '--hide-scrollbars', '--window-size=640,520',
+			"--user-data-dir=$dir/profile", @what, "file://$page"
+		],
+		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(180)) or die "chromium: $err\n";
+	return $out;
+}
+
+# How many colors a PNG of 8 bits a channel has.
+sub colors
+{
+	my ($png) = @_;
+	my ($at, $data, %colors) = (8, '');
+	my ($width, $height, $depth, $type) = unpack 'NNCC', substr($png, 16, 10);
+	my $size = $type == 6 ? 4 : 3;
+
+	die "depth $depth, type $type\n" if $depth != 8 || $type != 6 && $type != 2;
+	while ($at < length $png)
+	{
+		my ($length, $name) = unpack 'Na4', substr($png, $at, 8);
+		$data .= substr($png, $at + 8, $length) if $name eq 'IDAT';
+		$at += 12 + $length;
+	}
+	$data = uncompress($data);
+	my @above = (0) x ($width * $size);
+	for my $y (0 .. $height - 1)
+	{
+		my ($filter, @row) = unpack 'C*', substr($data, $y * ($width * $size + 1), $width * $size + 1);
+		for my $x (0 .. $#row)
+		{
+			my ($left, $up, $corner) = ($x < $size ? 0 : $row[ $x - $size ], $above[$x], $x < $size ? 0 : $above[ $x - $size ]);
+			my $estimate = $left + $up - $corner;
+			my ($dl, $du, $dc) = (abs($estimate - $left), abs($estimate - $up), abs($estimate - $corner));
+			$row[$x] = ($row[$x] + (0, $left, $up, int(($left + $up) / 2),
+				$dl <= $du && $dl <= $dc ? $left : $du <= $dc ? $up : $corner)[$filter]) % 256;
+		}
+		$colors{ join ',', @row[ $_ * $size .. $_ * $size + 2 ] } = 1 for 0 .. $width - 1;
+		@above = @row;
+	}
+	return scalar keys %colors;
+}
+
+# The cells of each row of a table in the page that the browser has made.
+sub rows
+{
+	my ($dom, $id) = @_;
+	my ($table) = $dom =~ m{<table id="$id">.*?<tbody>(.*?)</tbody>}s;
+
+	return [ map { [ map { s/<[^>]*>//gr } m{<t[hd][^>]*>(.*?)</t[hd]>}gs ] } ($table // '') =~ m{<tr[^>]*>(.*?)</tr>}gs ];
+}
+
+# Two zones, the slowest edge in one; a reason and names that would do harm.
+my $evil = q{<script>document.title='owned'</script>"><img src=x onerror="document.title='owned'"> 'q' 100 % &amp; </td></table>};
+$sink->answer('^/far', delay => 0.3);
+sql(q(
+	SELECT miosa_put_tenant('ten_1', 'acme');
+	SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
+	UPDATE miosa.deployments SET name = '<script>document.title=''owned''</script>';
+	SELECT miosa_put_version('dep_1', 'v' || v, v) FROM generate_series(1, 2) v;
+	SELECT miosa_promote('dep_1', 'v1')));
+sql("SELECT miosa_put_endpoint(e.name, 'webhook', '" . $sink->url . "/' || e.name, zone => e.zone)
+	FROM (VALUES ('near1', 'eu'), ('near2', 'us'), ('far', 'us')) e (name, zone)");
+sql("SELECT miosa_promote('dep_1', 'v2', reason => \$reason\$$evil\$reason\$)");
+is(sql("SELECT miosa_wait_converged('dep_1', '60 s')"), 'converged', 'edges have it');
+ok($node->poll_query_until('postgres', "SELECT state = 'converged' FROM miosa.convergence_log WHERE seq = 2"), 'and the log');
+# Characters that calls refuse, as an older version may have stored them.
+sql(q(INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule, actor_type, actor_id, session_user_name, reason, marks, created_at)
+	VALUES ('dep_1', 1000, 'ten_1', 'deployment.<b>', 'unchanged', 'none', 'user', '<i>ana</i>', 'app', E'left \xe2\x80\xae right \x01 end', '{"<u>": "<u>"}', clock_timestamp())));
+
+my $html = sql("SELECT miosa_report('dep_1')");
+PostgreSQL::Test::Utils::append_to_file("$dir/report.html", $html);
+like($html, qr/Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline';/, 'the page allows nothing but its style');
+
+browse("$dir/report.html", "--screenshot=$dir/report.png");
+my $colors = colors(PostgreSQL::Test::Utils::slurp_file("$dir/report.png"));
+cmp_ok($colors, '>', 20, "it renders, in $colors colors");
+
+# As the browser has understood it, without the policy: escapes alone do.
+my $bare = "$dir/bare.html";
+PostgreSQL::Test::Utils::append_to_file($bare, $html =~ s/<meta http-equiv="Content-Security-Policy"[^>]*>//r);
+my $dom = browse($bare, '--dump-dom');
+like($dom, qr{<title>Incident report: &lt;script&gt;document.title='owned'&lt;/script&gt; \(dep_1\)</title>}, 'the title is a text');
+unlike($dom, qr/<(script|img|i|b|u)\b/i, 'no element but our own');
+my $timeline = rows($dom, 'timeline');
+is((grep { $_->[4] eq $evil =~ s/&/&amp;/gr =~ s/</&lt;/gr =~ s/>/&gt;/gr } @$timeline), 1, 'the reason is a text') or diag($dom);
+is_deeply([ map { [ @$_[ 1 .. 4 ] ] } grep { $_->[1] eq '#1000' } @$timeline ],
+	[ [ '#1000', 'deployment.&lt;b&gt;', 'user:&lt;i&gt;ana&lt;/i&gt;', '&lt;u&gt; &lt;u&gt;; left \u202e right \u0001 end' ] ], 'hidden characters are shown');
+is_deeply([ map { [ @$_[ 2 .. 8 ] ] } grep { $_->[0] =~ /^#2 / } @{ rows($dom, 'edges') } ],
+	[ [ split /\|/, sql("SELECT concat_ws('|', state, confirmed || ' of ' || edges, first_ms, p50_ms, p99_ms, last_ms, last_edge)
+		FROM miosa.convergence_log WHERE deployment_id = 'dep_1' AND seq = 2") ] ], 'the figures are those of the log');
+my $last = sql("SELECT format('last: far, %s ms', last_ms) FROM miosa.convergence_log WHERE seq = 2 AND last_edge = 'far'");
+like($dom, qr{<text [^>]*>\Q$last\E</text>}, 'the last edge is named in the picture');
+like($dom, qr{<svg [^>]*role="img"[^>]*><title[^>]*>Which version was served when</title>.*?<text class="in"[^>]*>v2</text>}s, 'and which version was served');
+
+$node->stop;
+done_testing();
