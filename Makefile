@@ -107,6 +107,9 @@ OBJS = \
 	src/notify/payload.o \
 	src/notify/wakeup.o \
 	src/operation/actor.o \
+	src/operation/alert.o \
+	src/operation/alert_body.o \
+	src/operation/alert_record.o \
 	src/operation/refusal.o \
 	src/operation/apply.o \
 	src/operation/audit_chain.o \
@@ -146,6 +149,7 @@ OBJS = \
 	src/operation/tenancy.o \
 	src/operation/undo.o \
 	src/operation/version.o \
+	src/operation/watch.o \
 	src/operation/write_guard.o \
 	src/verifier/due_artifacts.o \
 	src/verifier/verifier.o \
@@ -185,18 +189,21 @@ OBJS = \
 	src/scheduler/scale_sender.o \
 	src/scheduler/scale_task.o \
 	src/scheduler/settle.o \
+	src/dispatcher/alerts.o \
 	src/dispatcher/audit_heads.o \
 	src/dispatcher/convergence_log.o \
 	src/dispatcher/refusals.o \
 	src/dispatcher/dispatcher.o \
 	src/dispatcher/durability.o \
 	src/dispatcher/dispatcher_main.o \
+	src/dispatcher/feed.o \
 	src/dispatcher/launcher.o \
 	src/dispatcher/pump.o \
 	src/dispatcher/purge.o \
 	src/dispatcher/steps.o \
 	src/dispatcher/term.o \
 	src/api/adapter_api.o \
+	src/api/alert_api.o \
 	src/api/convergence_api.o \
 	src/api/convergence_state.o \
 	src/api/dispatcher_api.o \
@@ -258,6 +265,7 @@ SQL_PIECES = \
 	sql/convergence_log.sql \
 	sql/bad_marks.sql \
 	sql/serving.sql \
+	sql/alerts.sql \
 	sql/artifact_gc.sql \
 	sql/manage.sql \
 	sql/schemas.sql \
@@ -305,6 +313,7 @@ REGRESS = \
 	group \
 	fleets \
 	responses \
+	watch \
 	conditions \
 	hints \
 	transactions \
@@ -359,6 +368,7 @@ ISOLATION = \
 	default_default \
 	same_key \
 	fleet_fleet \
+	alert_alert \
 	group_group \
 	lock_wait \
 	table_locks \

@@ -106,6 +106,12 @@ INSERT INTO miosa.adapters (name, description, role, verdicts, signer, request, 
 		'{"410": "gone"}', 'standard-webhooks',
 		'{"method": "POST", "path": "", "headers": {"Content-Type": "application/json"}, "body": "{\"type\":\"capacity.wanted\",\"timestamp\":{changed_at},\"data\":{\"id\":{message_id},\"operation_id\":{operation_id},\"deployment_id\":{deployment_id},\"tenant_id\":{tenant_id},\"version_id\":{version_id},\"version_number\":{version_number},\"release_id\":{release_id},\"storage_uri\":{storage_uri},\"sha256\":{sha256},\"workload\":{workload},\"count\":{count}}}"}', true);
 
+-- Hooks receive alerts that have done nothing.
+
+INSERT INTO miosa.adapters (name, description, role, alerts, max_in_flight, signer, request, builtin) VALUES
+	('alert-webhook', 'An HTTP service that receives alerts that roll nothing back: takes them as JSON by POST and answers 2xx (Standard Webhooks 1.0); secret, if any: whsec_ and base64', 'hook', true, 1, 'standard-webhooks',
+		'{"method": "POST", "path": "", "headers": {"Content-Type": "application/json"}, "body": "{\"type\":\"alert.raised\",\"timestamp\":{changed_at},\"data\":{\"id\":{message_id},\"number\":{epoch},\"alert\":{alert}}}"}', true);
+
 -- Auditors receive heads of the audit trail.
 
 INSERT INTO miosa.adapters (name, description, role, max_in_flight, signer, request, builtin) VALUES

@@ -8,14 +8,31 @@
 -- People look deployments up by slug alone; a rollback does not change it.
 CREATE INDEX deployments_slug ON miosa.deployments (slug);
 
+-- Those of other tenants do not exist: each way of naming one passes them by.
+CREATE FUNCTION miosa.deployments_named(name text) RETURNS text[]
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	host CONSTANT text := miosa.clean_host(name);
+	found_id text;
+BEGIN
+	IF miosa.sees_deployment(name) THEN
+		SELECT p.id INTO found_id FROM miosa.deployments p WHERE p.id = name;
+	END IF;
+	found_id := coalesce(found_id, (miosa.domain_of_host(host)).deployment_id, miosa.seen_deployment(miosa.managed_deployment(host)));
+	IF found_id IS NOT NULL THEN
+		RETURN ARRAY[found_id];
+	END IF;
+	RETURN ARRAY(SELECT p.id FROM miosa.deployments p WHERE p.slug = name AND miosa.sees_tenant(p.tenant_id) ORDER BY p.id LIMIT 6);
+END $$;
+COMMENT ON FUNCTION miosa.deployments_named(text) IS 'The deployment of this id or host, else those of this slug: none, one, or the first six';
+
 -- Raises INVALID_ARGUMENT (also for a slug that two tenants use, with the
 -- ids), DEPLOYMENT_NOT_FOUND.
 CREATE FUNCTION miosa.find_deployment(name text) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 #variable_conflict use_variable
 DECLARE
-	host text := miosa.clean_host(name);
-	found_id text;
 	ids text[];
 BEGIN
 	IF length(name) > 255 THEN
@@ -25,15 +42,7 @@ BEGIN
 			CASE name WHEN '' THEN 'The name is empty.' ELSE 'The name has control characters.' END,
 			'Name it by id, host or slug.');
 	END IF;
-	-- Those of other tenants do not exist: each way of naming one passes them by.
-	IF miosa.sees_deployment(name) THEN
-		SELECT p.id INTO found_id FROM miosa.deployments p WHERE p.id = name;
-	END IF;
-	found_id := coalesce(found_id, (miosa.domain_of_host(host)).deployment_id, miosa.seen_deployment(miosa.managed_deployment(host)));
-	IF found_id IS NOT NULL THEN
-		RETURN found_id;
-	END IF;
-	ids := ARRAY(SELECT p.id FROM miosa.deployments p WHERE p.slug = name AND miosa.sees_tenant(p.tenant_id) ORDER BY p.id LIMIT 6);
+	ids := miosa.deployments_named(name);
 	IF cardinality(ids) = 0 THEN
 		PERFORM miosa.no_deployment(name);
 	ELSIF cardinality(ids) > 1 THEN

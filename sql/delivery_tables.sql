@@ -38,6 +38,7 @@ CREATE TABLE miosa.adapters (
 	marker_read jsonb,
 	marker_interval interval NOT NULL DEFAULT '5 s'
 		CONSTRAINT "marker_interval must be from 100 ms to 1 day" CHECK (marker_interval BETWEEN '100 ms' AND '1 day'),
+	alerts boolean NOT NULL DEFAULT false,
 	poll jsonb,
 	healthy_json_path jsonpath,
 	poll_valid jsonpath,
@@ -48,7 +49,7 @@ CREATE TABLE miosa.adapters (
 COMMENT ON TABLE miosa.adapters IS 'How to talk to one kind of endpoint; a request is an object with method, path, headers and body, whose texts may hold {variables}';
 COMMENT ON COLUMN miosa.adapters.name IS 'Name of the adapter';
 COMMENT ON COLUMN miosa.adapters.description IS 'What it talks to, for people';
-COMMENT ON COLUMN miosa.adapters.role IS 'edge (receives routes or purges, counts for convergence), hook (the same, does not count), scheduler (starts and stops instances of dynamic versions) or audit (receives heads of the audit trail)';
+COMMENT ON COLUMN miosa.adapters.role IS 'edge (receives routes or purges, counts for convergence), hook (the same, does not count; or alerts), scheduler (starts and stops instances) or audit (receives heads of the audit trail)';
 COMMENT ON COLUMN miosa.adapters.stage IS '0: receives changes first (routers); 1: after stage 0 of its zone has acknowledged (caches)';
 COMMENT ON COLUMN miosa.adapters.per IS 'deployment: one request a deployment; host: one request for each of its hosts; instance (schedulers): one request for each instance to start or to stop';
 COMMENT ON COLUMN miosa.adapters.self_expires IS 'Whether its pages expire by themselves, so that a cache that does not answer serves the right version once the deployment''s route_ttl has passed';
@@ -75,6 +76,7 @@ COMMENT ON COLUMN miosa.adapters.volatile IS 'Whether it loses its table silentl
 COMMENT ON COLUMN miosa.adapters.marker_write IS 'The request that writes the marker, with {epoch}';
 COMMENT ON COLUMN miosa.adapters.marker_read IS 'The request whose answer''s body is the marker; 404 means that it is lost';
 COMMENT ON COLUMN miosa.adapters.marker_interval IS 'Time between two readings of the marker';
+COMMENT ON COLUMN miosa.adapters.alerts IS 'Whether a hook receives alerts, instead of routes: its request has {alert}';
 COMMENT ON COLUMN miosa.adapters.poll IS 'The request that asks a scheduler how many instances of a version are healthy; null when instances are reported with miosa_report_instance';
 COMMENT ON COLUMN miosa.adapters.healthy_json_path IS 'Path of that number in the body of the answer, for example $.status.readyReplicas; without it the number is 0 if poll_valid is true, else the poll has failed';
 COMMENT ON COLUMN miosa.adapters.poll_valid IS 'Condition that the body of a poll''s answer must satisfy, for example $.kind == "Deployment"; null for none';

@@ -162,7 +162,7 @@ BEGIN
 		FROM (SELECT n.taken, n.size, l.lacking, n.taken < n.size OR l.lacking = 0 AS ok
 			FROM miosa.endpoint_entries() n, (
 				SELECT count(*) AS lacking FROM miosa.endpoints e
-				JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook')
+				JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook') AND NOT a.alerts
 				WHERE e.enabled AND (SELECT d.state FROM miosa.dispatcher() d) = 'running'
 					AND NOT EXISTS (SELECT FROM miosa.endpoint_stats() s WHERE s.endpoint = e.name)) l) w);
 END $$;

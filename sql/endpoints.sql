@@ -219,7 +219,7 @@ BEGIN
 	FROM miosa.domains d
 	JOIN miosa.deployments p ON p.id = d.deployment_id
 	JOIN miosa.endpoints e ON e.enabled AND miosa.selects(e.selector, p.id, p.tenant_id, p.kind)
-	JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook') AND NOT a.wildcards
+	JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook') AND NOT a.alerts AND NOT a.wildcards
 	WHERE d.state = 'active' AND d.fqdn LIKE '*.%' AND miosa.sees_tenant(p.tenant_id)
 	ORDER BY e.name COLLATE "C", d.fqdn COLLATE "C";
 END $$;

@@ -31,6 +31,7 @@ BEGIN
 			('domains', 'tenant'), ('audit_events', 'tenant'),
 			('capacity', 'deployment'), ('idempotency_keys', 'deployment'), ('outbox', 'deployment'), ('route_log', 'deployment'),
 			('audit_checkpoints', 'deployment'), ('audit_statements', 'all'), ('audit_receivers', 'all'),
+			('watches', 'deployment'), ('alerts', 'deployment'), ('alert_receivers', 'all'),
 			('schemas', 'tenant_or_all'), ('schema_reports', 'tenant_or_all'),
 			('convergence_log', 'tenant'),
 			('refusals', 'refusals'), ('holds', 'tenant'), ('freezes', 'freezes'), ('configuration_events', 'all'), ('configuration_chains', 'all'),

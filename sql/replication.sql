@@ -54,7 +54,7 @@ DECLARE
 	derived regclass;
 BEGIN
 	FOREACH local IN ARRAY ARRAY['miosa.dispatcher_state', 'miosa.maintenance', 'miosa.endpoint_state',
-		'miosa.delivery_failures', 'miosa.outbox', 'miosa.route_log', 'miosa.secrets', 'miosa.audit_statements', 'miosa.audit_receivers', 'miosa.refusals', 'miosa.convergence_log']::regclass[]
+		'miosa.delivery_failures', 'miosa.outbox', 'miosa.route_log', 'miosa.secrets', 'miosa.audit_statements', 'miosa.audit_receivers', 'miosa.alert_receivers', 'miosa.refusals', 'miosa.convergence_log']::regclass[]
 	LOOP
 		EXECUTE format('CREATE TRIGGER keep_local BEFORE INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION miosa.keep_local()', local);
 		EXECUTE format('ALTER TABLE %s ENABLE REPLICA TRIGGER keep_local', local);

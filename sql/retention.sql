@@ -83,7 +83,7 @@ COMMENT ON FUNCTION miosa.expired_fleets(text, timestamptz, interval, integer) I
 -- What a purge deletes, in this order; purge.c has the same list.
 CREATE FUNCTION miosa.purged_kinds() RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN '{idempotency_keys,audit_events,runtime_instances,removed_hosts,refusals,schema_reports,fleet_runs,holds}'::text[];
+RETURN '{idempotency_keys,audit_events,runtime_instances,removed_hosts,refusals,schema_reports,fleet_runs,alerts,holds}'::text[];
 COMMENT ON FUNCTION miosa.purged_kinds() IS 'Kinds of rows that miosa.expired_rows() lists';
 
 -- List holds that have ended, of a page of deployments.
@@ -100,7 +100,7 @@ COMMENT ON FUNCTION miosa.ended_holds(text, timestamptz, integer) IS 'Places of 
 -- keeps none, so one of a former plan may be found later),
 -- runtime_instances that ended or sent no heartbeat for 7 days, removed_hosts
 -- of 30 days ago or that are routed again, refusals of 31 days ago,
--- schema_reports past their keep_until, fleet_runs of 400 days ago, holds that
+-- schema_reports and alerts past their keep_until, fleet_runs of 400 days ago, holds that
 -- have ended. place: next of the page before, null for the first one; grace: only
 -- what has been so for that long; since: and not for longer than this beside,
 -- which passes over what was deleted before, null for no such limit (instances
@@ -140,11 +140,11 @@ BEGIN
 				ORDER BY o.expires_at FETCH FIRST (most) ROWS WITH TIES) k;
 		rows := coalesce(piece, '{}');
 		next := CASE WHEN cardinality(rows) >= most THEN last END;
-	WHEN 'schema_reports' THEN
-		SELECT array_agg(k.ctid), max(k.keep_until) INTO piece, last
-			FROM (SELECT r.ctid, r.keep_until FROM miosa.schema_reports r
-				WHERE r.keep_until > coalesce(place::timestamptz, started - grace - since, '-infinity') AND r.keep_until < started - grace
-				ORDER BY r.keep_until FETCH FIRST (most) ROWS WITH TIES) k;
+	WHEN 'schema_reports', 'alerts' THEN
+		EXECUTE format('SELECT array_agg(k.ctid), max(k.keep_until)
+			FROM (SELECT r.ctid, r.keep_until FROM miosa.%I r WHERE r.keep_until > $1 AND r.keep_until < $2
+				ORDER BY r.keep_until FETCH FIRST ($3) ROWS WITH TIES) k', kind)
+			INTO piece, last USING coalesce(place::timestamptz, started - grace - since, '-infinity'), started - grace, most;
 		rows := coalesce(piece, '{}');
 		next := CASE WHEN cardinality(rows) >= most THEN last END;
 	WHEN 'audit_events' THEN
@@ -210,7 +210,7 @@ BEGIN
 	WHEN 'holds' THEN SELECT h.next, h.rows INTO next, rows FROM miosa.ended_holds(place, started - grace, most) h;
 	END CASE;
 END $$;
-COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Places of rows that may be deleted, page by page: of idempotency_keys, audit_events, runtime_instances, removed_hosts, refusals, schema_reports, fleet_runs or holds';
+COMMENT ON FUNCTION miosa.expired_rows(text, text, interval, interval, integer) IS 'Places of rows that may be deleted, page by page: of idempotency_keys, audit_events, runtime_instances, removed_hosts, refusals, schema_reports, fleet_runs, alerts or holds';
 
 -- Locks these events, but for those that are locked already.  What is returned
 -- are the oldest events of their deployments, without a gap: an event that is
@@ -260,10 +260,9 @@ BEGIN
 			DELETE FROM miosa.idempotency_keys k WHERE k.ctid = ANY (ARRAY(
 				SELECT o.ctid FROM miosa.idempotency_keys o
 				WHERE o.ctid = ANY (piece) AND o.expires_at <= clock_timestamp() FOR UPDATE SKIP LOCKED));
-		WHEN 'schema_reports' THEN
-			DELETE FROM miosa.schema_reports k WHERE k.ctid = ANY (ARRAY(
-				SELECT r.ctid FROM miosa.schema_reports r
-				WHERE r.ctid = ANY (piece) AND r.keep_until < now() FOR UPDATE SKIP LOCKED));
+		WHEN 'schema_reports', 'alerts' THEN
+			EXECUTE format('DELETE FROM miosa.%1$I k WHERE k.ctid = ANY (ARRAY(SELECT r.ctid FROM miosa.%1$I r
+				WHERE r.ctid = ANY ($1) AND r.keep_until < now() FOR UPDATE SKIP LOCKED))', kind) USING piece;
 		WHEN 'audit_events' THEN
 			piece := miosa.first_events(piece);
 			INSERT INTO miosa.audit_checkpoints AS c (deployment_id, seq, hash)
@@ -344,7 +343,7 @@ BEGIN
 	removed := miosa.trim_route_log(batch);
 	RETURN NEXT;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Deletes expired keys and audit events, ended instances and holds, removed hosts, refused calls, old fleets and old route changes';
+COMMENT ON FUNCTION @extschema@.miosa_purge_expired(integer) IS 'Deletes expired keys, audit events and alerts, ended instances and holds, removed hosts, refused calls, old fleets and old route changes';
 
 -- A procedure that commits can neither be SECURITY DEFINER nor set a
 -- search_path.  So all that this one does is to call functions, by their

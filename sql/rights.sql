@@ -114,7 +114,7 @@ BEGIN
 			miosa.fleet_runs miosa.fleets miosa.runtime_instances miosa.capacity miosa.storages miosa.domains miosa.audit_events miosa.refusals miosa.convergence_log
 			miosa.outbox miosa.route_log miosa.removed_hosts miosa.adapters miosa.endpoints miosa.endpoint_state
 			miosa.delivery_failures miosa.dispatcher_state miosa.maintenance miosa.tenant_members
-			miosa.hosts miosa.routes miosa.live_instances miosa.progress miosa.overdue
+			miosa.watches miosa.alerts miosa.hosts miosa.routes miosa.live_instances miosa.progress miosa.overdue
 			miosa.schemas miosa.schema_reports miosa.bad_artifacts miosa.holds miosa.open_holds miosa.freezes miosa.open_freezes
 			miosa_collectable_releases miosa.release_keeping miosa.collectable_artifacts miosa.scarcely_restorable'),
 		-- All columns but those of URIs, which may be presigned.
@@ -139,7 +139,7 @@ BEGIN
 		-- To roll back, to undo that by a promotion, to have edges updated.
 		('miosa_operator', 'EXECUTE', 'miosa_rollback_many miosa_rollback_fleet miosa.rollback_many miosa.fleet_begin miosa.fleet_step miosa.fleet_object
 			miosa_rollback miosa_promote miosa_try_rollback miosa_try_promote miosa_undo miosa.undo miosa_resend miosa_resync miosa_redrive
-			miosa_test_endpoint miosa_doctor miosa.rollback miosa.promote'),
+			miosa_test_endpoint miosa_doctor miosa.rollback miosa.promote miosa_alert'),
 		('miosa_operator', 'SELECT', 'miosa.idempotency_keys miosa.foreign_grants'),
 		('miosa_operator', 'EXECUTE', 'miosa.stored_response miosa.refused_address'),
 
@@ -147,6 +147,7 @@ BEGIN
 		('miosa_deployer', 'EXECUTE', 'miosa_put_version miosa_set_version_state miosa_archive_version miosa_promote miosa_try_promote miosa.promote'),
 		('miosa_operator, miosa_deployer', 'EXECUTE', 'miosa_hold miosa_release miosa.hold miosa.release'),
 		('miosa_operator, miosa_deployer', 'EXECUTE', 'miosa_mark_bad miosa_clear_bad miosa.mark_bad miosa.clear_bad'),
+		('miosa_operator, miosa_deployer', 'EXECUTE', 'miosa_watch miosa_unwatch miosa.watch miosa.unwatch'),
 
 		-- To report running instances, and schemas: for migration tools.
 		('miosa_agent', 'EXECUTE', 'miosa_report_instance'),
@@ -214,6 +215,8 @@ SELECT pg_extension_config_dump('miosa.removed_hosts', '');
 SELECT pg_extension_config_dump('miosa.bad_artifacts', '');
 SELECT pg_extension_config_dump('miosa.idempotency_keys', '');
 SELECT pg_extension_config_dump('miosa.audit_events', '');
+SELECT pg_extension_config_dump('miosa.watches', '');
+SELECT pg_extension_config_dump('miosa.alerts', '');
 SELECT pg_extension_config_dump('miosa.audit_checkpoints', '');
 SELECT pg_extension_config_dump('miosa.audit_statements', '');
 SELECT pg_extension_config_dump('miosa.refusals', '');

@@ -15,7 +15,7 @@ BEGIN
 	SELECT greatest(least(min(least(s.acked_epoch, s.settled_epoch)), t.last_epoch), t.last_epoch - 100000) INTO upto
 		FROM miosa.dispatcher_state t
 		LEFT JOIN (miosa.endpoints e JOIN miosa.endpoint_state s ON s.endpoint = e.name
-			JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook')) ON e.enabled
+			JOIN miosa.adapters a ON a.name = e.adapter AND a.role IN ('edge', 'hook') AND NOT a.alerts) ON e.enabled
 		GROUP BY t.last_epoch;
 	WITH gone AS (
 		DELETE FROM miosa.route_log g

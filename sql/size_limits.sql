@@ -27,7 +27,7 @@ BEGIN
 				'fleet_runs',
 				'endpoint_state', 'delivery_failures', 'dispatcher_state', 'maintenance',
 				'audit_checkpoints', 'audit_statements', 'audit_receivers', 'schema_reports', 'refusals',
-				'convergence_log', 'holds'])
+				'convergence_log', 'holds', 'alerts', 'alert_receivers'])
 		ORDER BY c.relname
 	LOOP
 		EXECUTE format('CREATE TRIGGER limit_sizes BEFORE INSERT%s ON miosa.%I FOR EACH ROW EXECUTE FUNCTION miosa.limit_sizes()',

@@ -57,7 +57,7 @@ CREATE VIEW miosa.stat_endpoint WITH (security_barrier) AS
 		WHERE s.endpoint IS NULL) h
 	-- Changes of an earlier term were delivered by another server.
 	CROSS JOIN LATERAL (
-		SELECT CASE WHEN e.enabled AND a.role IN ('edge', 'hook') THEN greatest(0, d.last_epoch - greatest(h.acked_epoch, miosa.first_epoch(d.term))) END AS epochs) b
+		SELECT CASE WHEN e.enabled AND a.role IN ('edge', 'hook') AND NOT a.alerts THEN greatest(0, d.last_epoch - greatest(h.acked_epoch, miosa.first_epoch(d.term))) END AS epochs) b
 	WHERE (SELECT miosa.sees_endpoints());
 COMMENT ON VIEW miosa.stat_endpoint IS 'State and statistics of every endpoint; counters begin when it is added or enabled, the dispatcher starts or miosa_reset_stats() is called';
 COMMENT ON COLUMN miosa.stat_endpoint.name IS 'Endpoint';

@@ -301,6 +301,11 @@ BEGIN
 		END LOOP;
 	END IF;
 
+	item := 'watched';
+	FOR value IN SELECT miosa.watch_line(w) FROM miosa.watches w WHERE w.deployment_id = d.id LOOP
+		RETURN NEXT;
+	END LOOP;
+
 	item := 'schema';
 	target := miosa.default_target(d.id);
 	SELECT miosa.clip(format('a rollback to %s crosses the marked change of %s', miosa.version_name(d.id, target),

@@ -564,7 +564,7 @@ COMMENT ON COLUMN miosa.audit_receivers.sent_at IS 'When that was';
 CREATE TABLE miosa.outbox (
 	xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
 	deployment_id text COLLATE "C" NOT NULL,
-	kind text NOT NULL CHECK (kind IN ('route', 'capacity', 'host_removed', 'repurge', 'settings')),
+	kind text NOT NULL CHECK (kind IN ('route', 'capacity', 'host_removed', 'repurge', 'settings', 'alert')),
 	route_seq bigint NOT NULL DEFAULT 0,
 	host text COLLATE "C",
 	created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -572,8 +572,8 @@ CREATE TABLE miosa.outbox (
 );
 COMMENT ON TABLE miosa.outbox IS 'Committed work that has no epoch yet';
 COMMENT ON COLUMN miosa.outbox.xid IS 'Transaction that asked for the work';
-COMMENT ON COLUMN miosa.outbox.deployment_id IS 'Deployment; empty for settings';
-COMMENT ON COLUMN miosa.outbox.kind IS 'route, capacity, host_removed, repurge or settings';
+COMMENT ON COLUMN miosa.outbox.deployment_id IS 'Deployment; empty for settings and alert';
+COMMENT ON COLUMN miosa.outbox.kind IS 'route, capacity, host_removed, repurge, settings or alert';
 COMMENT ON COLUMN miosa.outbox.route_seq IS 'The deployment''s route change';
 COMMENT ON COLUMN miosa.outbox.host IS 'Host that is no longer routed, for host_removed; host that another deployment has now, for route; zone, for repurge';
 COMMENT ON COLUMN miosa.outbox.created_at IS 'When it was asked for';

@@ -327,7 +327,8 @@ ALTER TABLE miosa.deployments ENABLE ALWAYS TRIGGER deployments_close;
 
 -- Hosts: a slug is part of the managed host, a domain is one.
 
--- Queue the change of a managed host, and delete keys with their deployment.
+-- Queue the change of a managed host, and delete keys, alerts and the watch with
+-- their deployment.
 CREATE FUNCTION miosa.deployments_host() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -337,6 +338,8 @@ BEGIN
 	-- The next deployment of this id must not get answers of this one.
 	IF TG_OP = 'DELETE' THEN
 		DELETE FROM miosa.idempotency_keys k WHERE k.deployment_id = OLD.id;
+		DELETE FROM miosa.alerts a WHERE a.deployment_id = OLD.id;
+		DELETE FROM miosa.watches w WHERE w.deployment_id = OLD.id;
 	END IF;
 	SELECT miosa.managed_host(OLD.slug, t.slug) INTO old_host
 		FROM miosa.tenants t WHERE t.id = OLD.tenant_id;

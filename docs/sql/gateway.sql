@@ -47,6 +47,15 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION miosa_gateway.promote(text, text, text, text, jsonb, text, boolean) IS 'Makes a version of a deployment active';
 
+-- Alertmanager's webhook, whose body has no parameters: an argument without a name
+-- receives the whole body.
+CREATE FUNCTION miosa_gateway.alert(jsonb) RETURNS jsonb
+LANGUAGE sql VOLATILE
+BEGIN ATOMIC
+	SELECT miosa_alert($1);
+END;
+COMMENT ON FUNCTION miosa_gateway.alert(jsonb) IS 'Takes what Alertmanager sends';
+
 -- GET /deployments/:id/rollback/plan
 CREATE FUNCTION miosa_gateway.plan(deployment_id text DEFAULT NULL, version_id text DEFAULT NULL) RETURNS jsonb
 LANGUAGE sql VOLATILE

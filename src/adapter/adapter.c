@@ -105,6 +105,8 @@ read_values(Jsonb *row, MrbAdapter *adapter)
 
 	adapter->scheduler = role != NULL && strcmp(role, "scheduler") == 0;
 	adapter->audit = role != NULL && strcmp(role, "audit") == 0;
+	adapter->alerts = get_bool(row, "alerts");
+	adapter->routes = !adapter->scheduler && !adapter->audit && !adapter->alerts;
 	adapter->per_instance = per != NULL && strcmp(per, "instance") == 0;
 	adapter->name = mrb_json_read_text(&row->root, "name");
 	adapter->per_host = per != NULL && strcmp(per, "host") == 0;

@@ -38,6 +38,8 @@ typedef struct MrbAdapter
 	char	   *name;
 	bool		scheduler;		/* gets capacity requests, no routes */
 	bool		audit;			/* gets heads of the audit trail, no routes */
+	bool		alerts;			/* gets alerts, no routes */
+	bool		routes;			/* gets routes: none of the three before */
 	bool		per_host;
 	bool		per_instance;
 	bool		wildcards;		/* supports hosts like "*.example.com" */

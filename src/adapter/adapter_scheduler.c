@@ -34,9 +34,16 @@
 	 MRB_VAR_BIT(MRB_VAR_MESSAGE_ID) | MRB_VAR_BIT(MRB_VAR_SECRET) | \
 	 MRB_VAR_BIT(MRB_VAR_SHA256) | MRB_VAR_BIT(MRB_VAR_STATEMENT))
 
+/* Variables with a value in the requests for alerts. */
+#define OF_ALERTS \
+	(MRB_VAR_BIT(MRB_VAR_ALERT) | MRB_VAR_BIT(MRB_VAR_CHANGED_AT) | \
+	 MRB_VAR_BIT(MRB_VAR_EPOCH) | MRB_VAR_BIT(MRB_VAR_MESSAGE_ID) | \
+	 MRB_VAR_BIT(MRB_VAR_SECRET))
+
 static char *read_path(Jsonb *row, const char *key, JsonPath **path);
+static bool is_hook(Jsonb *row);
 static char *check_edge(const MrbAdapter *adapter);
-static char *check_audit(const MrbAdapter *adapter);
+static char *check_feed(const MrbAdapter *adapter);
 static char *check_scheduler(const MrbAdapter *adapter);
 static char *check_variables(const MrbAdapter *adapter);
 static char *check_poll(const MrbAdapter *adapter);
@@ -53,10 +60,12 @@ mrb_adapter_scheduler_read(Jsonb *row, MrbAdapter *adapter)
 	adapter->poll.healthy_text = read_path(row, "healthy_json_path",
 										   &adapter->poll.healthy_path);
 	adapter->poll.valid_text = read_path(row, "poll_valid", &adapter->poll.valid_path);
+	if (adapter->alerts && !is_hook(row))
+		return "alerts: alerts are possible only if role is \"hook\".";
 	if (!adapter->scheduler)
 	{
 		problem = check_edge(adapter);
-		return problem == NULL && adapter->audit ? check_audit(adapter) : problem;
+		return problem == NULL && !adapter->routes ? check_feed(adapter) : problem;
 	}
 	problem = check_scheduler(adapter);
 	if (problem == NULL)
@@ -82,6 +91,17 @@ read_path(Jsonb *row, const char *key, JsonPath **path)
 }
 
 /*
+ * Whether the role is hook.
+ */
+static bool
+is_hook(Jsonb *row)
+{
+	char	   *role = mrb_json_read_text(&row->root, "role");
+
+	return role != NULL && strcmp(role, "hook") == 0;
+}
+
+/*
  * Check that the adapter of an edge has nothing that is for schedulers.
  */
 static char *
@@ -102,24 +122,31 @@ check_edge(const MrbAdapter *adapter)
 		uses |= requests[i] != NULL ? requests[i]->uses : 0;
 	if (!adapter->audit && (uses & MRB_VAR_BIT(MRB_VAR_STATEMENT)) != 0)
 		return "request: {statement} has a value only if role is \"audit\".";
+	if (!adapter->alerts && (uses & MRB_VAR_BIT(MRB_VAR_ALERT)) != 0)
+		return "request: {alert} has a value only if alerts is true.";
 	return find_variable(uses & OF_CAPACITY,
 						 "request: {%s} has a value only if role is \"scheduler\".");
 }
 
 /*
- * Check that an adapter for heads of the audit trail has one request, and that
- * its variables have values.
+ * Check that an adapter for heads of the audit trail, or for alerts, has one
+ * request, and that its variables have values.
  */
 static char *
-check_audit(const MrbAdapter *adapter)
+check_feed(const MrbAdapter *adapter)
 {
 	if (adapter->per_host || adapter->batch_max > 1 || adapter->add != NULL ||
 		adapter->remove != NULL || adapter->wildcard_request != NULL ||
 		adapter->wildcard_remove != NULL || adapter->volatile_table ||
 		adapter->self_expires || adapter->settle_ms > 0)
-		return "role: an adapter of role \"audit\" has no other request than request, and nothing about routes.";
-	return find_variable(adapter->request->uses & ~OF_AUDIT,
-						 "request: {%s} has no value if role is \"audit\".");
+		return adapter->audit ?
+			"role: an adapter of role \"audit\" has no other request than request, and nothing about routes." :
+			"alerts: an adapter for alerts has no other request than request, and nothing about routes.";
+	if (adapter->audit)
+		return find_variable(adapter->request->uses & ~OF_AUDIT,
+							 "request: {%s} has no value if role is \"audit\".");
+	return find_variable(adapter->request->uses & ~OF_ALERTS,
+						 "request: {%s} has no value if alerts is true.");
 }
 
 /*
@@ -178,7 +205,8 @@ check_variables(const MrbAdapter *adapter)
 			return problem;
 		uses |= adapter->poll.request->uses;
 	}
-	return find_variable(uses & (OF_ROUTES | MRB_VAR_BIT(MRB_VAR_STATEMENT)),
+	return find_variable(uses & (OF_ROUTES | MRB_VAR_BIT(MRB_VAR_STATEMENT) |
+								 MRB_VAR_BIT(MRB_VAR_ALERT)),
 						 "request: {%s} has no value if role is \"scheduler\".");
 }
 

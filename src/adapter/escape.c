@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "common/base64.h"
+#include "mb/pg_wchar.h"
 #include "utils/json.h"
 
 #include "adapter/escape.h"
@@ -66,6 +67,33 @@ mrb_escape_uri(const char *uri)
 		return uri;
 	initStringInfo(&out);
 	append_percent(&out, uri, URI_MARKS);
+	return out.data;
+}
+
+/*
+ * Characters that are not printable ASCII are inside of strings, where they may be
+ * escapes.
+ */
+char *
+mrb_escape_json_ascii(const char *json)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	for (const char *p = json; *p != '\0'; p += pg_utf_mblen((const unsigned char *) p))
+	{
+		pg_wchar	c = utf8_to_unicode((const unsigned char *) p);
+
+		if (c >= ' ' && c <= '~')
+			appendStringInfoChar(&out, (char) c);
+		else if (c > 0x10FFFF)
+			appendStringInfoString(&out, "\\ufffd");	/* no UTF-8 */
+		else if (c <= 0xFFFF)
+			appendStringInfo(&out, "\\u%04x", c);
+		else
+			appendStringInfo(&out, "\\u%04x\\u%04x", 0xD800 + ((c - 0x10000) >> 10),
+							 0xDC00 + ((c - 0x10000) & 0x3FF));
+	}
 	return out.data;
 }
 

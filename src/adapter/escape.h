@@ -30,6 +30,9 @@ extern void mrb_escape_append(StringInfo out, MrbEscapeStyle style,
  */
 extern const char *mrb_escape_uri(const char *uri);
 
+/* The same JSON in ASCII, palloc'd; it is in UTF-8. */
+extern char *mrb_escape_json_ascii(const char *json);
+
 /* Encode len bytes as base64, palloc'd. */
 extern char *mrb_escape_base64(const char *value, int len);
 

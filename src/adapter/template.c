@@ -343,6 +343,9 @@ check_filter(const Segment *segment)
 {
 	bool		array = segment->style == MRB_ESCAPE_JSON_STRING;
 
+	if (mrb_variable_is_json(segment->variable))
+		return array && segment->filter == FILTER_NONE ? NULL :
+			"a JSON value is possible only outside of quotes in JSON, without a filter";
 	if (!mrb_variable_is_list(segment->variable))
 		return segment->filter == FILTER_NONE ||
 			segment->filter == FILTER_BASE64 ? NULL :
@@ -428,7 +431,7 @@ render_list(const Segment *segment, const MrbStringList *list, StringInfo out)
 }
 
 /*
- * Append a single value.  Numbers have no quotes in JSON.
+ * Append a single value.  Numbers and JSON have no quotes in JSON.
  */
 static void
 append_value(const Segment *segment, StringInfo out, const char *value)
@@ -438,7 +441,8 @@ append_value(const Segment *segment, StringInfo out, const char *value)
 	if (segment->filter == FILTER_BASE64)
 		value = mrb_escape_base64(value, strlen(value));
 	else if (style == MRB_ESCAPE_JSON_STRING &&
-			 mrb_variable_is_number(segment->variable))
+			 (mrb_variable_is_number(segment->variable) ||
+			  mrb_variable_is_json(segment->variable)))
 		style = MRB_ESCAPE_PLAIN;
 	mrb_escape_append(out, style, value);
 }

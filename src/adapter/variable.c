@@ -16,6 +16,7 @@
 #include "adapter/variable.h"
 
 #define BASE64_CHARACTERS "A-Za-z0-9+/="
+#define JSON_CHARACTERS " -~"	/* the rest is escaped */
 #define ID_CHARACTERS "A-Za-z0-9._:#@-"
 #define HOST_CHARACTERS "a-z0-9._*-"	/* "*" only as "*." at the start */
 #define DOMAIN_CHARACTERS "a-z0-9._-"
@@ -31,6 +32,7 @@ static const struct
 }			variables[MRB_VARIABLES] =
 
 {
+	[MRB_VAR_ALERT] = {"alert", JSON_CHARACTERS, false},
 	[MRB_VAR_CHANGED_AT] = {"changed_at", ID_CHARACTERS, false},
 	[MRB_VAR_COUNT] = {"count", NUMBER_CHARACTERS, false},
 	[MRB_VAR_DEPLOYMENT_ID] = {"deployment_id", ID_CHARACTERS, false},
@@ -85,6 +87,15 @@ mrb_variable_is_number(MrbVariable variable)
 {
 	return variable == MRB_VAR_COUNT || variable == MRB_VAR_EPOCH ||
 		variable == MRB_VAR_VERSION_NUMBER;
+}
+
+/*
+ * Whether the value of a variable is JSON.
+ */
+bool
+mrb_variable_is_json(MrbVariable variable)
+{
+	return variable == MRB_VAR_ALERT;
 }
 
 /*

@@ -12,6 +12,7 @@
 
 typedef enum MrbVariable
 {
+	MRB_VAR_ALERT,				/* a JSON object */
 	MRB_VAR_CHANGED_AT,
 	MRB_VAR_COUNT,
 	MRB_VAR_DEPLOYMENT_ID,
@@ -52,6 +53,7 @@ typedef struct MrbCharsets
 extern const char *mrb_variable_name(MrbVariable variable);
 extern bool mrb_variable_is_list(MrbVariable variable);
 extern bool mrb_variable_is_number(MrbVariable variable);
+extern bool mrb_variable_is_json(MrbVariable variable);
 
 /* Find a variable by its name; MRB_VARIABLES if there is none. */
 extern MrbVariable mrb_variable_find(const char *name, int len);

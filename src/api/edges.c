@@ -101,7 +101,7 @@ static MrbQuery edges_query = {
 	" r.epoch, r.queued, f.endpoint IS NOT NULL, f.last_error"
 	" FROM miosa.endpoints e"
 	" JOIN miosa.adapters a ON a.name = e.adapter"
-	" AND a.role IN ('edge', 'hook')"
+	" AND a.role IN ('edge', 'hook') AND NOT a.alerts"
 	" LEFT JOIN miosa.open_repurges($1) r ON r.zone = e.zone"
 	" AND coalesce(e.stage, a.stage) = 1"
 	" LEFT JOIN miosa.delivery_failures f ON f.deployment_id = $1"

@@ -40,6 +40,7 @@ PG_FUNCTION_INFO_V1(miosa_test_endpoint);
 PG_FUNCTION_INFO_V1(mrb_need_endpoint);
 
 #define TEST_ID "miosa-test"
+#define TEST_ALERT "{\"deployment_id\": \"" TEST_ID "\", \"alertname\": \"test\"}"
 #define TEST_STATEMENT "bWlvc2EtdGVzdAo="
 #define TEST_HOST "miosa-test.invalid"
 #define MASK MRB_SECRET_MASK
@@ -289,6 +290,7 @@ render_test(MrbEndpoint *endpoint, const MrbRequest *request, bool masked,
 	values.deployment_ids.items = ids;
 	values.hosts.items = hosts;
 	values.plain_hosts = values.hosts;
+	values.text[MRB_VAR_ALERT] = TEST_ALERT;
 	values.text[MRB_VAR_CHANGED_AT] = "1970-01-01T00:00:00Z";
 	values.text[MRB_VAR_COUNT] = "0";
 	values.text[MRB_VAR_DEPLOYMENT_ID] = TEST_ID;

@@ -64,6 +64,7 @@ static const SizeLimit limits[] = {
 	{"expected_active", MRB_MAX_ID, NULL, NULL},
 	{"id", MRB_MAX_ID, NULL, NULL},
 	{"idempotency_key", MRB_MAX_KEY, "idempotency key", "Use a UUID as the key: SELECT gen_random_uuid();"},
+	{"payload", 1024 * 1024, NULL, "Send fewer alerts at once: set max_alerts of Alertmanager's webhook."},
 	{"public_url", 4096, NULL, NULL},
 	{"reason", 4096, "reason", "Shorten the reason, or put a link to the full text in it."},
 	{"release_id", MRB_MAX_ID, "release id", NULL},

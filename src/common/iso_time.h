@@ -19,4 +19,11 @@
  */
 extern char *mrb_iso_time_write(TimestampTz at, char *buffer);
 
+/*
+ * Read a time as RFC 3339 writes it: with seconds, any number of digits after
+ * them, and a zone.  False for other texts, and for times that are not from 1970
+ * to 2199.
+ */
+extern bool mrb_iso_time_read(const char *text, TimestampTz *at);
+
 #endif							/* MRB_ISO_TIME_H */

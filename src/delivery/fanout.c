@@ -220,13 +220,13 @@ queue_change(const MrbRouteChange *change, MrbRouteEntry *entry, MrbEndpoint *en
 }
 
 /*
- * Whether the endpoint needs the change at all: schedulers and auditors receive no
- * routes, and a repeated purge is for the caches of one zone.
+ * Whether the endpoint needs the change at all: what has another role may receive
+ * no routes, and a repeated purge is for the caches of one zone.
  */
 static bool
 concerns(const MrbRouteChange *change, const MrbEndpoint *endpoint)
 {
-	if (endpoint->adapter->scheduler || endpoint->adapter->audit)
+	if (!endpoint->adapter->routes)
 		return false;
 	if (change->kind != MRB_ROUTE_CHANGE_REPURGE)
 		return true;

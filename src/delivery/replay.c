@@ -239,7 +239,7 @@ park_failure(const Failures *failures, int i, MrbEndpoint *endpoint)
 			route = &failures->routes[r];
 	route->epoch = mrb_queue_newest_epoch();
 	entry = mrb_route_book_enter(route, NULL, 0);
-	if (endpoint->adapter->scheduler || endpoint->adapter->audit ||
+	if (!endpoint->adapter->routes ||
 		!mrb_endpoint_list_selects(endpoint, entry->route))
 	{
 		/* Its settings have changed: it no longer receives the route. */

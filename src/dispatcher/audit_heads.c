@@ -8,9 +8,7 @@
  * changed is made every miosa_rollback.audit_head_interval, and after
  * audit_head_events operations; miosa.audit_state() makes it, and notifies
  * listeners.  Once it is committed it is appended to audit_head_file, and sent to
- * the endpoints of role audit, to each in the order of the numbers and one at a
- * time.  A receiver's position is written after it has accepted, so a crash
- * repeats a statement and loses none.
+ * the endpoints of role audit (feed.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -23,9 +21,7 @@
 #include "catalog/pg_type.h"
 #include "storage/fd.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 
-#include "adapter/answer.h"
 #include "adapter/escape.h"
 #include "base/container.h"
 #include "base/guc.h"
@@ -33,9 +29,6 @@
 #include "common/query.h"
 #include "common/worker_xact.h"
 #include "dispatcher/audit_heads.h"
-#include "endpoint/endpoint_list.h"
-#include "endpoint/health.h"
-#include "endpoint/rate_limit.h"
 
 /* Requests wait while a transaction waits for a lock. */
 #define LOCK_MS 100
@@ -69,15 +62,6 @@ static MrbQuery sent_query = {
 	.argtypes = {TEXTOID, INT8OID},
 };
 
-/* Columns of next_query. */
-enum
-{
-	NEXT_NUMBER = 1,
-	NEXT_TIME,
-	NEXT_CONTENT,
-	NEXT_HASH,
-};
-
 static MrbQuery next_query = {
 	.sql = "SELECT n.number, miosa.iso(n.created_at), n.content,"
 	" pg_catalog.encode(n.hash, 'hex') FROM miosa.audit_next($1) n",
@@ -85,34 +69,13 @@ static MrbQuery next_query = {
 	.argtypes = {TEXTOID},
 };
 
-/* A statement that a receiver lacks. */
-typedef struct Statement
-{
-	MrbEndpoint *endpoint;		/* NULL: the file */
-	int64		number;
-	char	   *time;
-	char	   *content;
-	char	   *hash;
-} Statement;
-
-/* One step. */
-typedef struct Work
-{
-	MrbAuditHeads *heads;
-	List	   *statements;		/* of Statement */
-} Work;
-
 static void timer_fired(MrbTimer *fired);
-static bool anything_to_do(MrbAuditHeads *heads);
-static bool endpoint_lacks(const MrbAuditHeads *heads, MrbEndpoint *endpoint);
+static bool receives(const MrbAdapter *adapter);
 static bool file_lacks(const MrbAuditHeads *heads);
 static void run(void *arg);
 static void make_statement(MrbAuditHeads *heads);
-static void record(const char *receiver, int64 number, int64 *recorded);
-static int64 read_next(Work *work, const char *receiver, MrbEndpoint *endpoint);
-static void send_statement(const Statement *statement);
-static void handle_answer(MrbInflight *inflight, const MrbHttpAnswer *answer);
-static void append_statement(MrbAuditHeads *heads, const Statement *statement);
+static void set_values(const MrbFeedMessage *statement, MrbTemplateValues *values);
+static void append_statement(MrbAuditHeads *heads, const MrbFeedMessage *statement);
 static bool append(const char *path, const char *bytes, int len);
 
 /*
@@ -123,9 +86,11 @@ void
 mrb_audit_heads_init(MrbAuditHeads *heads)
 {
 	MemSet(heads, 0, sizeof(MrbAuditHeads));
-	heads->context = AllocSetContextCreate(TopMemoryContext,
-										   MRB_EXTENSION " audit heads",
-										   ALLOCSET_DEFAULT_SIZES);
+	mrb_feed_init(&heads->feed, "audit heads");
+	heads->feed.receives = receives;
+	heads->feed.next_query = &next_query;
+	heads->feed.sent_query = &sent_query;
+	heads->feed.set_values = set_values;
 	heads->due = true;
 }
 
@@ -155,66 +120,37 @@ timer_fired(MrbTimer *fired)
 void
 mrb_audit_heads_step(MrbAuditHeads *heads)
 {
-	Work		work = {.heads = heads};
-	MemoryContext caller = CurrentMemoryContext;
 	ListCell   *cell;
 
-	if (!anything_to_do(heads))
+	if (!heads->due && !file_lacks(heads) && heads->written <= heads->recorded &&
+		!mrb_feed_has_work(&heads->feed))
 		return;
-	if (!mrb_worker_xact_try(run, &work, NULL))
+	if (!mrb_worker_xact_try(run, heads, NULL))
 	{
 		heads->due = false;
-		heads->newest = 0;
+		heads->feed.newest = 0;
 		mrb_timer_set(&heads->timer, RETRY_MS, timer_fired);
-		MemoryContextReset(heads->context);
+		mrb_feed_reset(&heads->feed);
 		return;
 	}
-	MemoryContextSwitchTo(heads->context);
-	foreach(cell, work.statements)
+	foreach(cell, heads->feed.messages)
 	{
-		const Statement *statement = lfirst(cell);
+		const MrbFeedMessage *statement = lfirst(cell);
 
 		if (statement->endpoint == NULL)
 			append_statement(heads, statement);
-		else
-			send_statement(statement);
 	}
-	MemoryContextSwitchTo(caller);
-	MemoryContextReset(heads->context);
+	mrb_feed_send(&heads->feed);
+	mrb_feed_reset(&heads->feed);
 }
 
 /*
- * Whether a statement is due, a receiver lacks one, or one's position is to be
- * written.
+ * Whether endpoints of an adapter receive statements.
  */
 static bool
-anything_to_do(MrbAuditHeads *heads)
+receives(const MrbAdapter *adapter)
 {
-	dlist_iter	iter;
-
-	if (heads->due || file_lacks(heads) || heads->written > heads->recorded)
-		return true;
-	mrb_endpoint_list_foreach(iter)
-	{
-		MrbEndpoint *endpoint = mrb_endpoint_list_current(iter);
-
-		if (endpoint->adapter->audit &&
-			(endpoint->audit.sent > endpoint->audit.recorded ||
-			 endpoint_lacks(heads, endpoint)))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Whether the endpoint lacks a statement and may be sent it.
- */
-static bool
-endpoint_lacks(const MrbAuditHeads *heads, MrbEndpoint *endpoint)
-{
-	return endpoint->audit.sent < heads->newest &&
-		endpoint->requests.in_flight == 0 && mrb_health_may_send(endpoint) &&
-		mrb_rate_limit_allows(endpoint);
+	return adapter->audit;
 }
 
 /*
@@ -223,7 +159,7 @@ endpoint_lacks(const MrbAuditHeads *heads, MrbEndpoint *endpoint)
 static bool
 file_lacks(const MrbAuditHeads *heads)
 {
-	return mrb_audit_head_file[0] != '\0' && heads->written < heads->newest &&
+	return mrb_audit_head_file[0] != '\0' && heads->written < heads->feed.newest &&
 		mrb_timer_now() >= heads->retry;
 }
 
@@ -233,27 +169,16 @@ file_lacks(const MrbAuditHeads *heads)
 static void
 run(void *arg)
 {
-	Work	   *work = arg;
-	MrbAuditHeads *heads = work->heads;
-	dlist_iter	iter;
+	MrbAuditHeads *heads = arg;
 
 	mrb_worker_xact_begin(MRB_WORKER_XACT_PASS, LOCK_MS);
 	mrb_query_open();
 	if (heads->due)
 		make_statement(heads);
-	record(FILE_RECEIVER, heads->written, &heads->recorded);
+	mrb_feed_record(&heads->feed, FILE_RECEIVER, heads->written, &heads->recorded);
 	if (file_lacks(heads))
-		heads->written = read_next(work, FILE_RECEIVER, NULL);
-	mrb_endpoint_list_foreach(iter)
-	{
-		MrbEndpoint *endpoint = mrb_endpoint_list_current(iter);
-
-		if (!endpoint->adapter->audit)
-			continue;
-		record(endpoint->name, endpoint->audit.sent, &endpoint->audit.recorded);
-		if (endpoint_lacks(heads, endpoint))
-			endpoint->audit.sent = read_next(work, endpoint->name, endpoint);
-	}
+		heads->written = mrb_feed_read_next(&heads->feed, FILE_RECEIVER, NULL);
+	mrb_feed_read(&heads->feed);
 	mrb_query_close();
 	mrb_worker_xact_commit();
 }
@@ -268,98 +193,26 @@ make_statement(MrbAuditHeads *heads)
 
 	mrb_query_run(&state_query, &most, NULL);
 	heads->due = mrb_query_bool(0, STATE_MORE);
-	heads->newest = mrb_query_int64(0, STATE_NUMBER, 0);
-	if (heads->newest == 0)
+	heads->feed.newest = mrb_query_int64(0, STATE_NUMBER, 0);
+	if (heads->feed.newest == 0)
 	{
 		mrb_query_run(&newest_query, NULL, NULL);
-		heads->newest = mrb_query_int64(0, STATE_NUMBER, 0);
+		heads->feed.newest = mrb_query_int64(0, STATE_NUMBER, 0);
 	}
 	heads->changes = 0;
 	mrb_timer_set(&heads->timer, mrb_audit_head_interval, timer_fired);
 }
 
 /*
- * Write the position of a receiver.
+ * Set the values of a statement's request.
  */
 static void
-record(const char *receiver, int64 number, int64 *recorded)
+set_values(const MrbFeedMessage *statement, MrbTemplateValues *values)
 {
-	Datum		values[] = {CStringGetTextDatum(receiver), Int64GetDatum(number)};
-
-	if (number <= *recorded)
-		return;
-	mrb_query_run(&sent_query, values, NULL);
-	*recorded = number;
-}
-
-/*
- * Read the statement that follows a receiver's position.  Returns the position.
- */
-static int64
-read_next(Work *work, const char *receiver, MrbEndpoint *endpoint)
-{
-	Datum		value = CStringGetTextDatum(receiver);
-	MemoryContext caller;
-	Statement  *statement;
-
-	if (mrb_query_run(&next_query, &value, NULL) == 0)
-		return work->heads->newest;
-	caller = MemoryContextSwitchTo(work->heads->context);
-	statement = palloc0(sizeof(Statement));
-	statement->endpoint = endpoint;
-	statement->number = mrb_query_int64(0, NEXT_NUMBER, 0);
-	statement->time = pstrdup(mrb_query_text(0, NEXT_TIME));
-	statement->content = pstrdup(mrb_query_text(0, NEXT_CONTENT));
-	statement->hash = pstrdup(mrb_query_text(0, NEXT_HASH));
-	work->statements = lappend(work->statements, statement);
-	MemoryContextSwitchTo(caller);
-	return statement->number - 1;
-}
-
-/*
- * Send a statement to an endpoint.
- */
-static void
-send_statement(const Statement *statement)
-{
-	MrbEndpoint *endpoint = statement->endpoint;
-	MrbInflightNote note = {
-		.request = endpoint->adapter->request,
-		.epoch = statement->number,
-		.retry = endpoint->health.failures > 0,
-		.done = handle_answer,
-	};
-	MrbTemplateValues values = {0};
-	const char *problem = NULL;
-
-	values.text[MRB_VAR_CHANGED_AT] = statement->time;
-	values.text[MRB_VAR_EPOCH] = psprintf(INT64_FORMAT, statement->number);
-	values.text[MRB_VAR_MESSAGE_ID] = psprintf("audit:%s", statement->hash);
-	values.text[MRB_VAR_SHA256] = statement->hash;
-	values.text[MRB_VAR_STATEMENT] = mrb_escape_base64(statement->content,
-													   strlen(statement->content));
-	if (mrb_inflight_start(endpoint, &values, &note, &problem) == MRB_START_WRONG)
-		mrb_health_misconfigured(endpoint, problem);
-}
-
-/*
- * An endpoint has answered.  It must take each statement, so a refusal of the
- * message is a failure of the endpoint.
- */
-static void
-handle_answer(MrbInflight *inflight, const MrbHttpAnswer *answer)
-{
-	MrbEndpoint *endpoint = inflight->endpoint;
-	char	   *why;
-	MrbVerdict	verdict = mrb_answer_judge(endpoint->adapter, inflight->note.request,
-										   answer, &why);
-
-	if (verdict == MRB_VERDICT_MESSAGE)
-		verdict = MRB_VERDICT_ENDPOINT;
-	mrb_endpoint_stats_answered(&endpoint->stats, verdict == MRB_VERDICT_SUCCESS);
-	mrb_health_note_answer(inflight, answer, verdict, why);
-	if (verdict == MRB_VERDICT_SUCCESS)
-		endpoint->audit.sent = inflight->note.epoch;
+	values->text[MRB_VAR_MESSAGE_ID] = psprintf("audit:%s", statement->id);
+	values->text[MRB_VAR_SHA256] = statement->id;
+	values->text[MRB_VAR_STATEMENT] = mrb_escape_base64(statement->content,
+														strlen(statement->content));
 }
 
 /*
@@ -367,10 +220,10 @@ handle_answer(MrbInflight *inflight, const MrbHttpAnswer *answer)
  * crash has cut off ends at the empty line.
  */
 static void
-append_statement(MrbAuditHeads *heads, const Statement *statement)
+append_statement(MrbAuditHeads *heads, const MrbFeedMessage *statement)
 {
 	char	   *entry = psprintf("\n%ssha256 %s\n", statement->content,
-								 statement->hash);
+								 statement->id);
 
 	if (append(mrb_audit_head_file, entry, strlen(entry)))
 	{

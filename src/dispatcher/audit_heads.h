@@ -9,14 +9,14 @@
 #define MRB_AUDIT_HEADS_H
 
 #include "common/timer.h"
+#include "dispatcher/feed.h"
 
 typedef struct MrbAuditHeads
 {
 	bool		due;			/* for a statement */
 	int64		changes;		/* of routes since the last one, at least */
-	int64		newest;			/* number of the newest one; 0: none */
 	MrbTimer	timer;			/* of the next statement */
-	MemoryContext context;		/* of one step */
+	MrbFeed		feed;			/* its messages are the statements */
 
 	/* the file */
 	int64		written;		/* last statement in it; 0: not known */

@@ -117,6 +117,7 @@ mrb_dispatcher_create(MrbRegistrySlot *slot)
 	mrb_health_init(context, probe);
 	mrb_purge_init(&dispatcher->purge);
 	mrb_audit_heads_init(&dispatcher->heads);
+	mrb_alerts_init(&dispatcher->alerts);
 	mrb_refusals_init(&dispatcher->refusals);
 	mrb_convergence_log_init(&dispatcher->convergence_log);
 	return dispatcher;
@@ -367,6 +368,8 @@ apply(Pass *pass)
 		mrb_capacity_pass_schedule(&dispatcher->scaling,
 								   mrb_timer_add_ms(mrb_timer_read(),
 													mrb_cutover_deadline));
+	if (taken->alerts)
+		mrb_alerts_note(&dispatcher->alerts);
 	if (taken->nchanges == 0)
 		return;
 	mrb_audit_heads_note(&dispatcher->heads, taken->nchanges);

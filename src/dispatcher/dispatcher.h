@@ -10,6 +10,7 @@
 
 #include "common/registry.h"
 #include "common/timer.h"
+#include "dispatcher/alerts.h"
 #include "dispatcher/audit_heads.h"
 #include "dispatcher/convergence_log.h"
 #include "dispatcher/durability.h"
@@ -40,6 +41,7 @@ typedef struct MrbDispatcher
 	MrbScaling	scaling;
 	MrbPurge	purge;
 	MrbAuditHeads heads;
+	MrbAlerts	alerts;
 	MrbRefusals refusals;
 	MrbConvergenceLog convergence_log;
 } MrbDispatcher;

@@ -36,8 +36,8 @@ mrb_pump_run(void)
 	while (!full && started < STARTS_PER_TURN &&
 		   (endpoint = mrb_run_queue_next()) != NULL)
 	{
-		if (endpoint->adapter->audit)
-			continue;			/* audit_heads.c sends to it */
+		if (endpoint->adapter->audit || endpoint->adapter->alerts)
+			continue;			/* feed.c sends to it */
 		if (!mrb_health_may_send(endpoint))
 			continue;			/* an answer or a timer brings it back */
 		if (!mrb_rate_limit_allows(endpoint))

@@ -46,7 +46,7 @@
 static const char *const kinds[] = {
 	"idempotency_keys", "audit_events", "runtime_instances", "removed_hosts",
 	"refusals",
-	"schema_reports", "fleet_runs", "holds"
+	"schema_reports", "fleet_runs", "alerts", "holds"
 };
 
 /* Columns of list_query. */

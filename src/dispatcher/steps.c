@@ -53,6 +53,7 @@ static void run_capacity(MrbDispatcher *dispatcher);
 static long capacity_due(MrbDispatcher *dispatcher, long most);
 static void run_heads(MrbDispatcher *dispatcher);
 static long heads_due(MrbDispatcher *dispatcher, long most);
+static void run_alerts(MrbDispatcher *dispatcher);
 static void run_refusals(MrbDispatcher *dispatcher);
 static void run_convergence_log(MrbDispatcher *dispatcher);
 static void run_purge(MrbDispatcher *dispatcher);
@@ -89,6 +90,7 @@ static const Step steps[] = {
 	{run_results, results_due, true},
 	{run_capacity, capacity_due, true},
 	{run_heads, heads_due, true},
+	{run_alerts, NULL, true},
 	{run_refusals, NULL, true},
 	{run_convergence_log, NULL, true},
 	{run_purge, NULL, true},
@@ -333,6 +335,15 @@ static long
 heads_due(MrbDispatcher *dispatcher, long most)
 {
 	return dispatcher->heads.due ? 0 : most;
+}
+
+/*
+ * Send alerts to hooks.
+ */
+static void
+run_alerts(MrbDispatcher *dispatcher)
+{
+	mrb_alerts_step(&dispatcher->alerts);
 }
 
 /*

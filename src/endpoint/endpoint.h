@@ -114,12 +114,12 @@ typedef struct MrbScaleLists
 	dlist_head	ready_other;	/* ready, and the next task stops or polls */
 } MrbScaleLists;
 
-/* Statements of the audit trail that were sent; by audit_heads.c. */
-typedef struct MrbAuditPosition
+/* Numbered messages that were sent; by feed.c. */
+typedef struct MrbFeedPosition
 {
 	int64		sent;			/* number of the last one; 0: not known */
 	int64		recorded;		/* the same in its row */
-} MrbAuditPosition;
+} MrbFeedPosition;
 
 /* Health, and the errors that are shown; by health.c. */
 typedef struct MrbEndpointHealth
@@ -188,7 +188,7 @@ typedef struct MrbEndpoint
 	MrbRate		rate;
 	MrbCircuit	circuit;
 	MrbScaleLists scale;
-	MrbAuditPosition audit;
+	MrbFeedPosition numbered;
 	MrbEndpointHealth health;
 	MrbEndpointStats stats;		/* by endpoint_stats.c */
 	MrbDirty	dirty;

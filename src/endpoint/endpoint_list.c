@@ -415,13 +415,12 @@ read_state(int row, MrbEndpoint *endpoint, int64 newest_epoch)
 		mrb_health_inherit(endpoint, known);
 	}
 	endpoint->dirty.has_row = config != NULL && strcmp(config, endpoint->config) == 0;
-	if (!endpoint->dirty.has_row || endpoint->adapter->scheduler ||
-		endpoint->adapter->audit)
+	if (!endpoint->dirty.has_row || !endpoint->adapter->routes)
 	{
 		endpoint->progress.acked_epoch = newest_epoch;
 		endpoint->progress.settled_epoch = newest_epoch;
-		if (endpoint->adapter->scheduler || endpoint->adapter->audit)
-			return;				/* they receive no routes */
+		if (!endpoint->adapter->routes)
+			return;
 		endpoint->resync.after = pstrdup("");
 		endpoint->resync.repurges = config != NULL;
 		return;

@@ -432,6 +432,8 @@ mrb_attempt_operation(const MrbAttempt *attempt, const MrbAttemptCall *call)
 		escape_json(&left, operation.bad_version_id);
 		mrb_operation_mark(&operation, "marked_bad", left.data);
 	}
+	if (request->alert != NULL)
+		mrb_operation_mark(&operation, "alert", request->alert);
 	operation.skipped = target->skipped;
 	initStringInfo(&warnings);
 	mrb_attempt_list_warning(&warnings, &target->artifact);

@@ -27,6 +27,10 @@ typedef enum MrbAction
 	MRB_RENAME,
 	MRB_MOVE_HOST,
 	MRB_REMOVE,
+	MRB_WATCH,
+	MRB_UNWATCH,
+	MRB_ALERT,
+	/* These use no key, too. */
 	MRB_ROLLBACK_REFUSED,
 	MRB_PROMOTE_REFUSED,
 	MRB_ACTIONS					/* their number */
@@ -66,6 +70,8 @@ typedef struct MrbCallerRequest
 								 * bad */
 	bool		break_glass;	/* of a promotion: also in a freeze */
 	const char *fleet_id;		/* fleet that it belongs to, or NULL */
+	const char *alert;			/* of a rollback: the alert that makes it, as
+								 * JSON for the audit event; or NULL */
 	const char *console_name;	/* name that the caller of a console function
 								 * gave; NULL: not a console function */
 } MrbCallerRequest;

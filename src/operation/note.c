@@ -147,6 +147,7 @@ mrb_note_begin(MrbNote *note)
 	/* Whether it exists for the caller is said before it is waited for. */
 	mrb_index_lookup_begin();
 	finding = mrb_deployment_check_caller(note->deployment_id,
+										  note->scopes ? note->scopes :
 										  MRB_SCOPE_ROLLBACK | MRB_SCOPE_DEPLOY,
 										  mrb_operation_name(note->action));
 	mrb_index_lookup_end();

@@ -21,6 +21,8 @@ typedef struct MrbNote
 	const char *arguments[3];	/* what else makes two requests the same; at
 								 * most MRB_MAX_ID bytes each */
 	const char *reason;
+	int			scopes;			/* that the caller needs one of (tenancy.h);
+								 * 0: MRB_SCOPE_DEPLOY */
 	StringInfoData marks;		/* of the audit event; members of a JSON
 								 * object */
 	MrbHoldChange hold;			/* what it does to the hold */

@@ -259,6 +259,9 @@ static const struct
 	[MRB_RENAME] = {"rename", "deployment.rename"},
 	[MRB_MOVE_HOST] = {"move_host", "deployment.host.move"},
 	[MRB_REMOVE] = {"remove", "deployment.remove"},
+	[MRB_WATCH] = {"watch", "deployment.watch"},
+	[MRB_UNWATCH] = {"unwatch", "deployment.unwatch"},
+	[MRB_ALERT] = {"alert", "deployment.alert"},
 	[MRB_ROLLBACK_REFUSED] = {"rollback_refused", "deployment.rollback.refused"},
 	[MRB_PROMOTE_REFUSED] = {"promote_refused", "deployment.version.promote.refused"},
 };

@@ -61,48 +61,72 @@ Jsonb *
 mrb_rollback_run(const MrbCallerRequest *request)
 {
 	MrbAttempt	attempt = {.request = request};
+	MrbFinding	finding;
+	Jsonb	   *response = mrb_rollback_prepare(&attempt, &finding);
+	bool		replayed;
+
+	mrb_finding_enforce(&finding);
+	if (response != NULL)
+		return replay(response);
+	mrb_deployment_lock(request->deployment_id, &attempt.seen->place);
+	response = mrb_rollback_finish(&attempt, &finding, &replayed);
+	mrb_finding_enforce(&finding);
+	if (replayed)
+		return replay(response);
+	mrb_refusal_forget();
+	return response;
+}
+
+/*
+ * Take the steps before the lock.
+ */
+Jsonb *
+mrb_rollback_prepare(MrbAttempt *attempt, MrbFinding *finding)
+{
+	Jsonb	   *stored;
+
+	mrb_attempt_check(attempt);
+	mrb_index_lookup_begin();
+	stored = mrb_attempt_look(attempt, finding);
+	mrb_index_lookup_end();
+	if (stored == NULL && finding->severity != MRB_FAILS)
+		*finding = mrb_attempt_choose(attempt);
+	return stored;
+}
+
+/*
+ * Take the steps under the lock.
+ */
+Jsonb *
+mrb_rollback_finish(MrbAttempt *attempt, MrbFinding *finding, bool *replayed)
+{
 	MrbAttemptCall call;
 	MrbOperation operation;
-	MrbFinding	finding;
 	Jsonb	   *response;
 
-	mrb_attempt_check(&attempt);
 	mrb_index_lookup_begin();
-	response = mrb_attempt_look(&attempt, &finding);
+	response = mrb_attempt_look_again(attempt, finding);
 	mrb_index_lookup_end();
-	mrb_finding_enforce(&finding);
-	if (response != NULL)
-		return replay(response);
-	finding = mrb_attempt_choose(&attempt);
-	mrb_finding_enforce(&finding);
-
-	mrb_deployment_lock(request->deployment_id, &attempt.seen->place);
-	mrb_index_lookup_begin();
-	response = mrb_attempt_look_again(&attempt, &finding);
-	mrb_index_lookup_end();
-	mrb_finding_enforce(&finding);
-	if (response != NULL)
-		return replay(response);
-	finding = mrb_attempt_recheck(&attempt);
-	mrb_finding_enforce(&finding);
-	if (request->action == MRB_UNPUBLISH && attempt.now->active.id == NULL)
-	{
-		mrb_refusal_forget();
+	*replayed = response != NULL;
+	if (response != NULL || finding->severity == MRB_FAILS)
+		return response;
+	*finding = mrb_attempt_recheck(attempt);
+	if (finding->severity == MRB_FAILS)
 		return NULL;
-	}
+	if (attempt->request->action == MRB_UNPUBLISH && attempt->now->active.id == NULL)
+		return NULL;
 	call = mrb_attempt_call();
 	mrb_finding_enforce(&call.actor_counts);
-	mrb_guards_warn(&attempt.guards);
+	mrb_guards_warn(&attempt->guards);
 
-	operation = mrb_attempt_operation(&attempt, &call);
+	operation = mrb_attempt_operation(attempt, &call);
 	response = mrb_operation_write(&operation);
-	if (mrb_attempt_confirms(&attempt))
-		mrb_artifact_record_present(attempt.now->id,
-									attempt.now->target.release_id);
+	if (mrb_attempt_confirms(attempt))
+		mrb_artifact_record_present(attempt->now->id,
+									attempt->now->target.release_id);
 	mrb_attempt_wake(&operation);
-	if (request->action == MRB_PROMOTE && !request->waiting)
+	if (attempt->request->action == MRB_PROMOTE && !attempt->request->waiting)
 		mrb_hold_notice(&operation.hold, operation.deployment_id);
-	mrb_refusal_forget();
 	return response;
 }
 

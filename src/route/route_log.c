@@ -123,6 +123,11 @@ mrb_route_log_add(MrbRouteChanges *changes, const MrbRouteChange *change,
 		changes->settings = true;
 		return;
 	}
+	if (strcmp(kind, "alert") == 0)
+	{
+		changes->alerts = true;
+		return;
+	}
 	*added = *change;
 	added->kind = parse_kind(kind);
 	if (added->host == NULL && (added->kind == MRB_ROUTE_CHANGE_HOST_REMOVED ||

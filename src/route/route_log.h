@@ -40,6 +40,7 @@ typedef struct MrbRouteChange
 typedef struct MrbRouteChanges
 {
 	bool		settings;		/* settings have changed */
+	bool		alerts;			/* there are alerts for hooks */
 	bool		more;			/* there can be more to take or read */
 	int			nchanges;
 	MrbRouteChange *changes;	/* by epoch */
@@ -53,7 +54,7 @@ typedef struct MrbRouteChanges
 
 /*
  * Add a change of a kind to the array, which has room for it.  The kind
- * "settings" only sets a flag: it is no change of a route.
+ * "settings" and "alert" only set a flag: they are no changes of a route.
  */
 extern void mrb_route_log_add(MrbRouteChanges *changes,
 							  const MrbRouteChange *change, const char *kind);

@@ -54,11 +54,19 @@ async function find(db, schema, name, given) {
 		FROM pg_proc p WHERE p.pronamespace = $1::regnamespace AND p.proname = $2`,
 		[quote(schema), name]
 	);
-	const found = rows.filter(
+	const named = rows.filter(
 		({ names, needed }) =>
+			needed <= (names || []).length &&
 			given.every((arg) => (names || []).includes(arg)) &&
 			(names || []).slice(0, needed).every((arg) => given.includes(arg))
 	);
+	// Else the one whose only argument has no name takes the whole body.
+	const found = named.length
+		? named
+		: rows.filter(
+			({ names, types }) =>
+				names === null && types.length === 1 && /^jsonb?$/.test(types[0])
+		);
 
 	if (found.length !== 1) {
 		throw new Refusal(
@@ -84,7 +92,10 @@ function read_arguments(request, url) {
 	}
 }
 
-function call_query(schema, name, args, { names, types }) {
+function call_query(schema, name, args, { names, types, needed }) {
+	if (names === null && needed === 1) {
+		return answer_query(`SELECT ${quote(schema)}.${quote(name)}($1::${types[0]}) AS pgrst_scalar`);
+	}
 	const type = (arg) => types[names.indexOf(arg)];
 	const call = args
 		.map((arg) => `${quote(arg)} := pgrst_args.${quote(arg)}`)
@@ -94,11 +105,14 @@ function call_query(schema, name, args, { names, types }) {
 		? `json_to_record(pgrst_payload.json_data) AS _(${columns})`
 		: '(SELECT) AS _';
 
-	return `WITH pgrst_source AS (
-		SELECT pgrst_call.pgrst_scalar
+	return answer_query(`SELECT pgrst_call.pgrst_scalar
 		FROM (SELECT $1::json AS json_data) pgrst_payload,
 		LATERAL (SELECT ${args.map(quote).join(', ')} FROM ${source}) pgrst_args,
-		LATERAL (SELECT ${quote(schema)}.${quote(name)}(${call}) AS pgrst_scalar) pgrst_call)
+		LATERAL (SELECT ${quote(schema)}.${quote(name)}(${call}) AS pgrst_scalar) pgrst_call`);
+}
+
+function answer_query(source) {
+	return `WITH pgrst_source AS (${source})
 	SELECT coalesce(json_agg(t.pgrst_scalar) -> 0, 'null')::text AS body,
 		nullif(current_setting('response.headers', true), '') AS headers,
 		nullif(current_setting('response.status', true), '') AS status

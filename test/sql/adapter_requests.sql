@@ -246,6 +246,17 @@ SELECT v.columns, test.wrong(v.columns::jsonb)
 FROM unnest(ARRAY['{"per": "instance"}', '{"poll": {"method": "GET", "path": "/"}}', '{"healthy_json_path": "$.n"}', '{"poll_valid": "$.n > 1"}',
 	'{"request": {"method": "PUT", "path": "/{workload}"}}', '{"request": {"method": "PUT", "path": "/{count}"}}']) v (columns);
 
+-- Rows for alerts: only hooks, with {alert} as JSON, and nothing about routes
+SELECT v.columns, test.wrong('{"stage": 0, "settle": "0", "self_expires": false, "role": "hook", "alerts": true,
+	"request": {"method": "POST", "path": "", "headers": {"Content-Type": "application/json"}, "body": "{\"a\":{alert},\"n\":{epoch}}"}}' || v.columns::jsonb)
+FROM unnest(ARRAY['{}', '{"role": "edge"}', '{"role": "audit"}', '{"role": "scheduler"}', '{"alerts": false}', '{"per": "host"}', '{"batch_max": 2}', '{"settle": "1 s"}',
+	'{"add": {"method": "POST", "path": ""}}', '{"volatile": true, "marker_write": {"method": "PUT", "path": "/{epoch}"}, "marker_read": {"method": "GET", "path": "/"}}',
+	'{"request": {"method": "POST", "path": "/{alert}"}}', '{"request": {"method": "POST", "path": "/{deployment_id}"}}', '{"request": {"method": "POST", "path": "/{statement}"}}',
+	'{"request": {"method": "POST", "path": "", "headers": {"Content-Type": "application/json"}, "body": "{\"a\":\"{alert}\"}"}}',
+	'{"request": {"method": "POST", "path": "", "headers": {"Content-Type": "application/json"}, "body": "{\"a\":{alert|base64}}"}}']) v (columns);
+SELECT miosa.render_request(a.request, '{"alert": "{\"name\": \"a\\u00fcb\"}", "epoch": "3", "message_id": "m", "changed_at": "t"}') ->> 'body' AS body
+FROM miosa.adapters a WHERE a.name = 'alert-webhook';
+
 -- Secrets are put and rotated; what is refused is not shown
 SELECT test.refusal($$SELECT miosa_put_secret('a b', 'x')$$);
 SELECT test.refusal($$SELECT miosa_put_secret('a', NULL)$$);

@@ -43,6 +43,7 @@ SELECT miosa_put_deployment('dyn', 'ten_1', kind => 'dynamic') IS NOT NULL AND m
 SELECT miosa_grant_tenant(current_user::text, 'ten_1', '{read}') IS NOT NULL AS ok;
 SELECT miosa_put_schema('app') IS NOT NULL AS ok;
 SELECT miosa_mark_bad('dep_1', 'ver_1', 'bad', 'artifact') IS NOT NULL AS ok;
+SELECT miosa_watch('dep_1', reason => 'r') IS NOT NULL AS ok;
 CREATE FUNCTION test.widen(r regclass, name name, type regtype) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	filled boolean;

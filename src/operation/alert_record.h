@@ -1,0 +1,47 @@
+/*-------------------------------------------------------------------------
+ *
+ * alert_record.h
+ *	  What is recorded of alerts.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_ALERT_RECORD_H
+#define MRB_ALERT_RECORD_H
+
+#include "operation/alert_body.h"
+
+/* What is done for an alert. */
+typedef struct MrbAlertDeed
+{
+	const char *done;			/* rollback, notified, recorded or known */
+	const char *why;
+	const char *condition;		/* that refused it, or NULL */
+	const char *version_id;		/* that was active, or NULL */
+	const char *target_id;		/* that was rolled back to, or NULL */
+	Jsonb	   *response;		/* of the operation, or NULL */
+} MrbAlertDeed;
+
+/* Whether the alert came before, and whether its end did. */
+extern bool mrb_alert_record_find(const char *deployment_id, const MrbAlert *alert,
+								  bool *resolved);
+
+/*
+ * Leave a note in the deployment's history; add the alert to those that came, or
+ * its end.  The deployment's lock is needed for the first one only.
+ */
+extern void mrb_alert_record_note(const char *deployment_id, const MrbAlert *alert,
+								  MrbAlertDeed *deed);
+extern void mrb_alert_record_add(const char *deployment_id, const MrbAlert *alert,
+								 const MrbAlertDeed *deed);
+extern void mrb_alert_record_end(const char *deployment_id, const MrbAlert *alert);
+
+/* Have the dispatcher send what was recorded as notified to hooks. */
+extern void mrb_alert_record_notify(void);
+
+/* The alert and what was done, as JSON for the marks of an audit event. */
+extern char *mrb_alert_record_show(const MrbAlert *alert, const MrbAlertDeed *deed);
+
+/* The id of the operation that was done, palloc'd; NULL: there is none. */
+extern char *mrb_alert_record_operation(Jsonb *response);
+
+#endif							/* MRB_ALERT_RECORD_H */
