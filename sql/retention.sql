@@ -100,13 +100,13 @@ COMMENT ON FUNCTION miosa.ended_holds(text, timestamptz, integer) IS 'Places of 
 -- keeps none, so one of a former plan may be found later),
 -- runtime_instances that ended or sent no heartbeat for 7 days, removed_hosts
 -- of 30 days ago or that are routed again, refusals of 31 days ago,
--- schema_reports and alerts past their keep_until, fleet_runs of 400 days ago, holds that
--- have ended. place: next of the page before, null for the first one; grace: only
--- what has been so for that long; since: and not for longer than this beside,
--- which passes over what was deleted before, null for no such limit (instances
--- and holds have none, and with one hosts are left out, since each is looked up);
--- most: about how many rows a page has, or looks at (of hosts 1,000 at most);
--- next: null after the last page.
+-- schema_reports and alerts past their keep_until, fleet_runs of 400 days ago,
+-- holds that have ended. place: next of the page before, null for the first one;
+-- grace: only what has been so for that long; since: and not for longer than this
+-- beside, which passes over what was deleted before, null for no such limit
+-- (instances and holds have none, and with one hosts are left out, since each is
+-- looked up); most: about how many rows a page has, or looks at (of hosts 1,000 at
+-- most); next: null after the last page.
 --
 -- A page is read in the order of an index whatever the planner believes of the
 -- table, so that no more than the page is touched.

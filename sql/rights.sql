@@ -145,9 +145,8 @@ BEGIN
 
 		-- To feed versions and promote them: for CI.
 		('miosa_deployer', 'EXECUTE', 'miosa_put_version miosa_set_version_state miosa_archive_version miosa_promote miosa_try_promote miosa.promote'),
-		('miosa_operator, miosa_deployer', 'EXECUTE', 'miosa_hold miosa_release miosa.hold miosa.release'),
-		('miosa_operator, miosa_deployer', 'EXECUTE', 'miosa_mark_bad miosa_clear_bad miosa.mark_bad miosa.clear_bad'),
-		('miosa_operator, miosa_deployer', 'EXECUTE', 'miosa_watch miosa_unwatch miosa.watch miosa.unwatch'),
+		('miosa_operator, miosa_deployer', 'EXECUTE', 'miosa_hold miosa_release miosa.hold miosa.release miosa_mark_bad miosa_clear_bad
+			miosa.mark_bad miosa.clear_bad miosa_watch miosa_unwatch miosa.watch miosa.unwatch'),
 
 		-- To report running instances, and schemas: for migration tools.
 		('miosa_agent', 'EXECUTE', 'miosa_report_instance'),
