@@ -120,7 +120,9 @@ CREATE FUNCTION test.calls(role name) RETURNS SETOF text LANGUAGE sql AS $$
 	CROSS JOIN LATERAL (
 		SELECT NULL::bigint AS n, NULL::text AS value
 		UNION ALL
-		SELECT a.n, m.value FROM arguments a CROSS JOIN test.names m WHERE a.oid = p.oid AND a.type = 'text') v $$;
+		SELECT a.n, m.value FROM arguments a CROSS JOIN test.names m WHERE a.oid = p.oid AND a.type = 'text'
+			-- The role's own refused calls come in as the dispatcher writes them.
+			AND NOT (p.proname ~ 'timeline|report' AND m.value ~ 'own')) v $$;
 -- What one call says, in every field, with times blotted out.  It is undone.
 CREATE FUNCTION test.say(role name, call text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -160,7 +162,8 @@ CREATE FUNCTION test.differences(role name, OUT function text, OUT difference te
 	FROM test.calls(role) c
 	CROSS JOIN LATERAL (SELECT replace(test.say(role, c), 'foreign', 'nothere') AS one, test.say(role, replace(c, 'foreign', 'nothere')) AS other) s
 	WHERE s.one <> s.other ORDER BY c COLLATE "C" $$;
--- Rows of relations that have something foreign, and how many have not.
+-- Rows of relations that have something foreign, and how many have not.  (The role's
+-- own refused calls keep the keys that they were made with.)
 CREATE FUNCTION test.rows(role name, OUT relation text, OUT shown bigint, OUT other bigint) RETURNS SETOF record LANGUAGE plpgsql AS $$
 BEGIN
 	FOR relation IN
@@ -169,7 +172,7 @@ BEGIN
 		WHERE c.relkind IN ('r', 'v', 'm') AND has_table_privilege(role, c.oid, 'SELECT') ORDER BY c.oid::regclass::text COLLATE "C"
 	LOOP
 		EXECUTE format('SET LOCAL ROLE %I', role);
-		EXECUTE format('SELECT count(*) FILTER (WHERE t::text ~ ''foreign(?!_grants)''), count(*) FILTER (WHERE t::text !~ ''foreign(?!_grants)'') FROM %s t', relation)
+		EXECUTE format('SELECT count(*) FILTER (WHERE t::text ~ ''(?<!key-)foreign(?!_grants)''), count(*) FILTER (WHERE t::text !~ ''(?<!key-)foreign(?!_grants)'') FROM %s t', relation)
 			INTO shown, other;
 		RESET ROLE;
 		RETURN NEXT;
@@ -244,7 +247,7 @@ SELECT relation, shown FROM test.rows('regress_stranger') WHERE shown > 0 OR oth
 -- Promise: nor does a function in a condition see one, however early it is called.
 CREATE FUNCTION test.leak(value text) RETURNS boolean LANGUAGE plpgsql STABLE COST 0.0000001 AS $$
 BEGIN
-	IF value ~ 'foreign(?!_grants)' THEN
+	IF value ~ '(?<!key-)foreign(?!_grants)' THEN
 		PERFORM set_config('test.leaked', 'yes', false);
 	END IF;
 	RETURN true;
