@@ -162,8 +162,8 @@ CREATE FUNCTION test.differences(role name, OUT function text, OUT difference te
 	FROM test.calls(role) c
 	CROSS JOIN LATERAL (SELECT replace(test.say(role, c), 'foreign', 'nothere') AS one, test.say(role, replace(c, 'foreign', 'nothere')) AS other) s
 	WHERE s.one <> s.other ORDER BY c COLLATE "C" $$;
--- Rows of relations that have something foreign, and how many have not.  (The role's
--- own refused calls keep the keys that they were made with.)
+-- Rows of relations that have something foreign, and how many have not. (The
+-- role's own refused calls keep the keys that they were made with.)
 CREATE FUNCTION test.rows(role name, OUT relation text, OUT shown bigint, OUT other bigint) RETURNS SETOF record LANGUAGE plpgsql AS $$
 BEGIN
 	FOR relation IN
