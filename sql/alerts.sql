@@ -8,7 +8,7 @@ CREATE TABLE miosa.watches (
 	deployment_id text COLLATE "C" PRIMARY KEY,
 	bake interval NOT NULL
 		CONSTRAINT "bake must be from 1 second to 30 days" CHECK (bake BETWEEN '1 s' AND '30 days'),
-	on_alert text NOT NULL CHECK (on_alert IN ('rollback', 'notify')),
+	on_alert text NOT NULL CHECK (on_alert IN ('rollback', 'hold', 'notify')),
 	labels jsonb NOT NULL CHECK (jsonb_typeof(labels) = 'object'),
 	reason text,
 	created_at timestamptz NOT NULL DEFAULT clock_timestamp()
@@ -16,7 +16,7 @@ CREATE TABLE miosa.watches (
 COMMENT ON TABLE miosa.watches IS 'What an alert about a deployment does; one about another deployment is only sent to hooks';
 COMMENT ON COLUMN miosa.watches.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.watches.bake IS 'How long after a version became active an alert acts';
-COMMENT ON COLUMN miosa.watches.on_alert IS 'rollback or notify';
+COMMENT ON COLUMN miosa.watches.on_alert IS 'rollback, hold or notify';
 COMMENT ON COLUMN miosa.watches.labels IS 'Labels that an alert must have to act, with their values';
 COMMENT ON COLUMN miosa.watches.reason IS 'Why it is watched, in the caller''s words';
 COMMENT ON COLUMN miosa.watches.created_at IS 'Since when it is watched like this';
@@ -32,7 +32,7 @@ CREATE TABLE miosa.alerts (
 	annotations jsonb NOT NULL,
 	version_id text COLLATE "C",
 	target_version_id text COLLATE "C",
-	done text NOT NULL CHECK (done IN ('rollback', 'notified', 'recorded')),
+	done text NOT NULL CHECK (done IN ('rollback', 'hold', 'notified', 'recorded')),
 	why text NOT NULL,
 	condition text,
 	seq bigint,
@@ -55,7 +55,7 @@ COMMENT ON COLUMN miosa.alerts.labels IS 'Labels';
 COMMENT ON COLUMN miosa.alerts.annotations IS 'Annotations';
 COMMENT ON COLUMN miosa.alerts.version_id IS 'Version that was active when the alert came';
 COMMENT ON COLUMN miosa.alerts.target_version_id IS 'Version that the alert rolled back to';
-COMMENT ON COLUMN miosa.alerts.done IS 'rollback, notified (it is sent to hooks) or recorded';
+COMMENT ON COLUMN miosa.alerts.done IS 'rollback, hold, notified (it is sent to hooks) or recorded';
 COMMENT ON COLUMN miosa.alerts.why IS 'Why this was done, and no more';
 COMMENT ON COLUMN miosa.alerts.condition IS 'Condition that refused the rollback; null: none was tried, or it was done';
 COMMENT ON COLUMN miosa.alerts.seq IS 'Number of the operation or of the note in the audit events; null while the deployment was locked';
@@ -86,8 +86,8 @@ BEGIN
 	IF bake IS NULL OR bake < '1 s' OR bake > '30 days' THEN
 		PERFORM miosa.refuse_value('argument', 'bake', bake::text, 'The time must be from 1 second to 30 days.',
 			'Pass, for example, bake => ''15 min''.');
-	ELSIF on_alert IS NULL OR on_alert NOT IN ('rollback', 'notify') THEN
-		PERFORM miosa.refuse_value('argument', 'on_alert', on_alert, 'Valid values are "rollback" (the default) and "notify".',
+	ELSIF on_alert IS NULL OR on_alert NOT IN ('rollback', 'hold', 'notify') THEN
+		PERFORM miosa.refuse_value('argument', 'on_alert', on_alert, 'Valid values are "rollback" (the default), "hold" and "notify".',
 			'Pass, for example, on_alert => ''rollback''.');
 	END IF;
 	problem := CASE WHEN alerts IS NULL OR jsonb_typeof(alerts) <> 'object' THEN 'The value must be an object of labels.'
@@ -123,7 +123,7 @@ BEGIN
 	END IF;
 	RETURN response;
 END $$;
-COMMENT ON FUNCTION @extschema@.miosa_watch(text, interval, text, jsonb, text, text) IS 'Has alerts about a deployment roll it back or only notify, while its active version is younger than the bake time';
+COMMENT ON FUNCTION @extschema@.miosa_watch(text, interval, text, jsonb, text, text) IS 'Has alerts about a deployment roll it back, hold it or only notify, while its active version is younger than the bake time';
 
 -- Watch it no longer.
 CREATE FUNCTION @extschema@.miosa_unwatch(deployment_id text, idempotency_key text DEFAULT NULL, reason text DEFAULT NULL) RETURNS jsonb

@@ -369,6 +369,8 @@ judge(const AlertRun *run, Group *group, int number)
 			prepare_rollback(group, alert, number, verdict.active_version_id);
 		deed = roll_back(run, group, number);
 	}
+	else if (verdict.act == MRB_WATCH_HOLD)
+		deed.done = "hold";
 	deed.version_id = verdict.active_version_id;
 	if (deed.why == NULL)
 		deed.why = verdict.why;

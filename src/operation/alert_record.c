@@ -21,6 +21,7 @@
 #include "common/query.h"
 #include "notify/wakeup.h"
 #include "operation/alert_record.h"
+#include "operation/hold.h"
 #include "operation/note.h"
 #include "operation/tenancy.h"
 
@@ -93,14 +94,16 @@ mrb_alert_record_find(const char *deployment_id, const MrbAlert *alert,
 }
 
 /*
- * Leave a note in the deployment's history.
+ * Leave a note in the deployment's history.  A hold is opened by its own kind of
+ * note.
  */
 void
 mrb_alert_record_note(const char *deployment_id, const MrbAlert *alert,
 					  MrbAlertDeed *deed)
 {
+	bool		holds = strcmp(deed->done, "hold") == 0;
 	MrbNote		note = {
-		.action = MRB_ALERT,
+		.action = holds ? MRB_HOLD : MRB_ALERT,
 		.deployment_id = deployment_id,
 		.reason = alert->reason,
 		.scopes = MRB_SCOPE_ROLLBACK,
@@ -108,6 +111,12 @@ mrb_alert_record_note(const char *deployment_id, const MrbAlert *alert,
 
 	(void) mrb_note_begin(&note);
 	appendStringInfo(&note.marks, "\"alert\": %s", mrb_alert_record_show(alert, deed));
+	if (holds)
+	{
+		MrbActor	actor = mrb_actor_read();
+
+		note.hold = mrb_hold_open(note.now, &actor, note.reason, false, 0);
+	}
 	deed->response = mrb_note_write(&note);
 }
 

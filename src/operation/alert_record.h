@@ -13,7 +13,7 @@
 /* What is done for an alert. */
 typedef struct MrbAlertDeed
 {
-	const char *done;			/* rollback, notified, recorded or known */
+	const char *done;			/* rollback, hold, notified, recorded or known */
 	const char *why;
 	const char *condition;		/* that refused it, or NULL */
 	const char *version_id;		/* that was active, or NULL */
@@ -26,7 +26,8 @@ extern bool mrb_alert_record_find(const char *deployment_id, const MrbAlert *ale
 								  bool *resolved);
 
 /*
- * Leave a note in the deployment's history; add the alert to those that came, or
+ * Leave a note in the deployment's history, which opens a hold if that is what is
+ * done; add the alert to those that came, or
  * its end.  The deployment's lock is needed for the first one only.
  */
 extern void mrb_alert_record_note(const char *deployment_id, const MrbAlert *alert,

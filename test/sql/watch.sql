@@ -76,6 +76,11 @@ SELECT test.alert(test.one('dep_2', 'f6', more => '{"severity": "critical", "tea
 ROLLBACK;
 SELECT test.op(miosa_watch('dep_2', '1 h', on_alert => 'notify'));
 SELECT test.alert(test.one('dep_2', 'f7'));
+SELECT test.op(miosa_watch('dep_2', '1 h', on_alert => 'hold'));
+SELECT test.alert(test.one('dep_2', 'f7b'));
+SELECT h.reason, h.until, a.action, a.marks #>> '{alert,fingerprint}' AS fingerprint FROM miosa.holds h
+	JOIN miosa.audit_events a ON a.deployment_id = h.deployment_id AND a.seq = h.seq WHERE h.deployment_id = 'dep_2';
+SELECT test.refusal($$SELECT miosa_promote('dep_2', 'ver_1', automatic => true)$$);
 SELECT test.op(miosa_unwatch('dep_2')), test.op(miosa_unwatch('dep_2'));
 SELECT test.alert(test.one('dep_2', 'f8'));
 SELECT action, marks FROM miosa.audit_events WHERE deployment_id = 'dep_2' AND action IN ('deployment.watch', 'deployment.unwatch') ORDER BY seq;
