@@ -14,7 +14,7 @@ use Text::Wrap ();
 use Time::HiRes qw(sleep time);
 
 our @EXPORT_OK =
-  qw(check fact figure prompt refused show since start_visitors
+  qw(check fact figure prompt refused refused_call show since start_visitors
   step stop_visitors tail);
 
 # The database that calls are made in.
@@ -72,7 +72,17 @@ sub show
 sub refused
 {
 	my ($deployment, $version, $code, $why) = @_;
-	my $call = "SELECT * FROM miosa.rollback('$deployment', '$version')";
+	my $output = refused_call(
+		"SELECT * FROM miosa.rollback('$deployment', '$version')", $code);
+
+	fact($why);
+	return $output;
+}
+
+# A call that must be refused with that SQLSTATE; its messages.
+sub refused_call
+{
+	my ($call, $code) = @_;
 	my ($ok, $output) = $db->try(
 		$call, undef,
 		'-v' => 'VERBOSITY=verbose',
@@ -80,14 +90,13 @@ sub refused
 
 	prompt($call);
 	check(!$ok && $output =~ /^ERROR:\s+$code: /m,
-		"$version is refused with $code, not:\n$output");
+		"the call is refused with $code, not:\n$output");
 	for my $line (grep { !/^LOCATION:/ } split /\n/, $output)
 	{
 		local $Text::Wrap::columns = 80;
 		local $Text::Wrap::unexpand = 0;
 		print Text::Wrap::wrap('', ' ' x 8, $line), "\n";
 	}
-	fact($why);
 	return $output;
 }
 

@@ -3,7 +3,8 @@
 # The main job on real servers: a site of two hosts is served by nginx, behind
 # two HAProxy routers, behind Varnish, whose pages live 10 s. A bad version 3
 # is rolled back by one call in psql, and the world sees version 2 again. Then
-# the same with a deployment that runs in instances (MiosaDynamic).
+# the rest of an incident (MiosaIncident), and a deployment that runs in
+# instances (MiosaDynamic).
 #
 # "make demo" runs this as an unprivileged user in a temporary folder, with
 # the programs of a private PostgreSQL first in PATH. Everything that is
@@ -22,6 +23,7 @@ use MiosaDemo qw(check fact figure prompt refused show since start_visitors
 use MiosaDynamic qw(dynamic_act dynamic_settings dynamic_versions);
 use MiosaEdge;
 use MiosaHttp qw(poll_until);
+use MiosaIncident qw(incident_act);
 use Time::HiRes qw(time);
 
 my $keep = $ENV{KEEP} ? 1 : 0;
@@ -81,6 +83,12 @@ sub main
 	refusals();
 	history();
 	lost_router();
+	incident_act(
+		folder => $folder,
+		db => $db,
+		edge => $edge,
+		hosts => \@hosts,
+		put_version => \&put_version);
 	step('Visitors all the while');
 	stop_visitors($visitors);
 	dynamic_act($folder, db => $db, edge => $edge, keep => $keep);
