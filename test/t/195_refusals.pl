@@ -112,6 +112,30 @@ END $$));
 ok($node->poll_query_until('postgres', "SELECT sum(count) = 100 FROM miosa.refusals WHERE version_id = 'ver_5'"), 'all of the same are counted');
 cmp_ok(sql("SELECT count(*) FROM miosa.refusals WHERE version_id = 'ver_5'"), '<', 100, 'in fewer rows');
 
+# A hold counts the promotions that it refuses and remembers the newest version,
+# also of a role that CI has, and of a plain UPDATE
+sql(q(SELECT miosa_put_deployment('dep_3', 'ten_1', 'held');
+	SELECT miosa_put_version('dep_3', 'v' || n, n) FROM generate_series(1, 4) n;
+	SELECT miosa_promote('dep_3', 'v1'); SELECT miosa_promote('dep_3', 'v2'); SELECT miosa_rollback('dep_3', 'v1');
+	CREATE ROLE regress_ci LOGIN; GRANT miosa_deployer TO regress_ci; ALTER ROLE regress_ci SET miosa_rollback.automatic = on));
+my $ci = $node->connstr('postgres') . ' user=regress_ci';
+refused(q(SELECT miosa_promote('dep_3', 'v4', 'ci-1')), 'MR42H', connstr => $ci);
+refused(q(SELECT miosa_promote('dep_3', 'v3', 'ci-2')), 'MR42H', connstr => $ci);
+refused(q(SET miosa_rollback.automatic = on; UPDATE miosa.deployments SET active_version_id = 'v3' WHERE id = 'dep_3'), 'MR42H');
+my $held = "held = %s AND waiting_version_id = 'v4' AND waiting_since IS NOT NULL FROM miosa.holds WHERE deployment_id = 'dep_3'";
+ok($node->poll_query_until('postgres', sprintf("SELECT $held", 3)), 'a hold counts what it refuses') or diag(sql('TABLE miosa.holds'));
+arrives(q(condition = 'HELD' AND version_id = 'v4' AND actor_id = 'regress_ci' AND idempotency_key = 'ci-1'), 'and is recorded as any other refusal');
+# while an operation has locked the deployment, others are not held up
+my $operation = $node->background_psql('postgres');
+refused(q(SELECT miosa_promote('dep_3', 'v4', 'ci-3')), 'MR42H', connstr => $ci);
+$operation->query_safe(q(BEGIN; SELECT miosa_hold('dep_3', 'still')));
+refused(q(SELECT miosa_rollback('dep_1', 'ver_meanwhile')), 'MR44V');
+arrives(q(version_id = 'ver_meanwhile'), 'other refusals are written while it is locked');
+$operation->query_safe('COMMIT');
+$operation->quit;
+ok($node->poll_query_until('postgres', sprintf("SELECT $held", 4)), 'and the hold counts its own then') or diag(sql('TABLE miosa.holds'));
+is(sql(q(SELECT response #>> '{operation,target_version_id}' FROM (SELECT miosa_release('dep_3', promote => 'newest') AS response) r)), 'v4', 'what waited is promoted');
+
 # The table cannot be changed
 for my $statement ("UPDATE miosa.refusals SET actor_id = 'x'", 'DELETE FROM miosa.refusals', 'TRUNCATE miosa.refusals')
 {
