@@ -28,6 +28,7 @@
 #include "notify/wakeup.h"
 #include "operation/apply.h"
 #include "operation/attempt.h"
+#include "operation/bad_version.h"
 #include "operation/checks.h"
 #include "operation/hold.h"
 #include "operation/primary.h"
@@ -38,6 +39,7 @@
 static const char *show_options(const MrbCallerRequest *request);
 static void check_request(const MrbCallerRequest *request);
 static void check_hold(const MrbCallerRequest *request);
+static void decide_marks(const MrbAttempt *attempt, MrbOperation *operation);
 static void read_retention(MrbAttempt *attempt);
 static MrbFinding choose_default(MrbAttempt *attempt);
 static MrbFinding look_at_version(MrbAttempt *attempt, const char *version_id);
@@ -328,6 +330,9 @@ mrb_attempt_recheck(MrbAttempt *attempt)
 		mrb_finding_refuses(mrb_checks_version_ready(now), &finding) ||
 		mrb_finding_refuses(mrb_checks_artifact_kept(now), &finding))
 		return finding;
+	if (request->action == MRB_UNDO)
+		attempt->lifts_mark = mrb_bad_version_lift(now, attempt->undone.marks,
+												   attempt->undone.at);
 	return mrb_guards_judge(now, request->action == MRB_PROMOTE, &attempt->guards);
 }
 
@@ -423,15 +428,7 @@ mrb_attempt_operation(const MrbAttempt *attempt, const MrbAttemptCall *call)
 										 strcmp(operation.outcome, "unchanged") != 0,
 										 &call->actor);
 	mrb_operation_mark_hold(&operation);
-	if (request->mark_bad && mrb_operation_leaves(&operation))
-	{
-		StringInfoData left;
-
-		operation.bad_version_id = operation.previous_version_id;
-		initStringInfo(&left);
-		escape_json(&left, operation.bad_version_id);
-		mrb_operation_mark(&operation, "marked_bad", left.data);
-	}
+	decide_marks(attempt, &operation);
 	if (request->alert != NULL)
 		mrb_operation_mark(&operation, "alert", request->alert);
 	operation.skipped = target->skipped;
@@ -446,6 +443,39 @@ mrb_attempt_operation(const MrbAttempt *attempt, const MrbAttemptCall *call)
 	if (attempt->key_expired)
 		mrb_idempotency_forget_expired(now->id, attempt->key);
 	return operation;
+}
+
+/*
+ * Decide which version is marked as bad, or good again: the one that a rollback
+ * leaves, if that is asked for; undo reverts it.
+ */
+static void
+decide_marks(const MrbAttempt *attempt, MrbOperation *operation)
+{
+	const MrbCallerRequest *request = attempt->request;
+	const MrbVersion *target = &attempt->now->target;
+	StringInfoData json;
+
+	initStringInfo(&json);
+	if (attempt->lifts_mark)
+	{
+		operation->good_version_id = target->id;
+		mrb_json_build_object(&json, NULL);
+		mrb_json_build_string(&json, "version", target->id);
+		mrb_json_build_string(&json, "reason", target->bad_reason);
+		mrb_json_build_end(&json);
+		mrb_operation_mark(operation, "cleared_bad", json.data);
+		return;
+	}
+	if (request->action == MRB_UNDO)
+		operation->bad_reason = mrb_bad_version_lifted(attempt->now, attempt->undone.marks);
+	else if (request->mark_bad)
+		operation->bad_reason = request->reason;
+	if (operation->bad_reason == NULL || !mrb_operation_leaves(operation))
+		return;
+	operation->bad_version_id = operation->previous_version_id;
+	escape_json(&json, operation->bad_version_id);
+	mrb_operation_mark(operation, "marked_bad", json.data);
 }
 
 /*

@@ -37,6 +37,7 @@ typedef struct MrbAttempt
 	MrbTarget	target;			/* chosen then */
 	MrbDeployment *now;			/* under the lock */
 	MrbGuards	guards;			/* what they found under the lock */
+	bool		lifts_mark;		/* of the target: undo of what marked it */
 } MrbAttempt;
 
 /* What is the same for all requests of a call. */

@@ -33,6 +33,7 @@
 #include "base/json_build.h"
 #include "common/index_lookup.h"
 #include "common/iso_time.h"
+#include "common/json_read.h"
 #include "common/query.h"
 #include "operation/bad_version.h"
 #include "operation/caller_request.h"
@@ -90,6 +91,15 @@ static MrbQuery mark_query = {
 	" WHERE v.deployment_id = $1 AND v.id = $2",
 	.nargs = 5,
 	.argtypes = {TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID},
+	.expected = MRB_QUERY_UPDATE,
+};
+
+static MrbQuery clear_query = {
+	.sql = "UPDATE miosa.versions v SET bad_since = NULL, bad_reason = NULL,"
+	" bad_by = NULL, updated_at = pg_catalog.clock_timestamp()"
+	" WHERE v.deployment_id = $1 AND v.id = $2",
+	.nargs = 2,
+	.argtypes = {TEXTOID, TEXTOID},
 	.expected = MRB_QUERY_UPDATE,
 };
 
@@ -355,6 +365,59 @@ describe_mark(const MrbVersion *version)
 					version->bad_artifact ? "Its artifact was" : "It was",
 					timestamptz_to_str(version->bad_since), version->bad_by,
 					version->bad_reason);
+}
+
+/*
+ * Whether the operation has marked the target.  A mark that somebody has made
+ * before, or since, has another time.
+ */
+bool
+mrb_bad_version_lift(MrbDeployment *deployment, Jsonb *marks, TimestampTz at)
+{
+	MrbVersion *target = &deployment->target;
+	char	   *marked = mrb_json_read_text(&marks->root, "marked_bad");
+
+	if (marked == NULL || strcmp(marked, target->id) != 0 ||
+		target->bad_artifact || target->bad_since != at)
+		return false;
+	target->bad_since = 0;
+	return true;
+}
+
+/*
+ * Why the active version is to be marked again.
+ */
+char *
+mrb_bad_version_lifted(const MrbDeployment *deployment, Jsonb *marks)
+{
+	JsonbValue	value;
+	JsonbContainer *lifted;
+	char	   *id;
+
+	if (!mrb_json_read_get(&marks->root, "cleared_bad", &value) ||
+		(lifted = mrb_json_read_object(&value)) == NULL)
+		return NULL;
+	id = mrb_json_read_text(lifted, "version");
+	if (id == NULL || deployment->active.id == NULL ||
+		strcmp(id, deployment->active.id) != 0)
+		return NULL;
+	return mrb_json_read_text(lifted, "reason");
+}
+
+/*
+ * Clear a version.
+ */
+void
+mrb_bad_version_clear(const char *deployment_id, const char *version_id)
+{
+	Datum		values[] = {
+		CStringGetTextDatum(deployment_id),
+		CStringGetTextDatum(version_id),
+	};
+
+	mrb_query_open();
+	(void) mrb_query_run(&clear_query, values, NULL);
+	mrb_query_close();
 }
 
 /*

@@ -563,7 +563,7 @@ keep_rest(GroupRun *group, const MrbAttempt *attempt, const MrbOperation *operat
 	rest->operation.target_version_id = mrb_optional_text_copy(operation->target_version_id);
 	rest->operation.serving_version_id = mrb_optional_text_copy(operation->serving_version_id);
 	rest->operation.bad_version_id = mrb_optional_text_copy(operation->bad_version_id);
-	rest->operation.reason = attempt->request->reason;
+	rest->operation.bad_reason = attempt->request->reason;
 	rest->operation.actor_id = operation->actor_id;
 	rest->operation.ask_capacity = operation->ask_capacity;
 	rest->operation.runs_instances = operation->runs_instances;

@@ -481,7 +481,10 @@ mrb_operation_settle(const MrbOperation *operation, const MrbWritten *written)
 					written->recent_served);
 	if (operation->bad_version_id != NULL)
 		mrb_bad_version_mark(operation->deployment_id, operation->bad_version_id,
-							 written->at, operation->reason, operation->actor_id);
+							 written->at, operation->bad_reason,
+							 operation->actor_id);
+	if (operation->good_version_id != NULL)
+		mrb_bad_version_clear(operation->deployment_id, operation->good_version_id);
 }
 
 /*

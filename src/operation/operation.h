@@ -46,8 +46,9 @@ typedef struct MrbOperation
 	TimestampTz key_expires_at; /* with the key */
 	Interval	keep;			/* how long the audit event is kept */
 	const char *reason;			/* may be NULL */
-	const char *bad_version_id; /* to be marked as bad, for the reason; or
-								 * NULL */
+	const char *bad_version_id; /* to be marked as bad, or NULL */
+	const char *bad_reason;
+	const char *good_version_id;	/* whose mark is lifted, or NULL */
 	Jsonb	   *attribution;	/* NULL: the deployment's own */
 	const char *fleet_id;		/* may be NULL */
 	StringInfoData marks;		/* members of a JSON object for the audit

@@ -94,6 +94,23 @@ ROLLBACK TO s;
 SELECT count(*) FROM test.bad('dep_3');
 COMMIT;
 
+-- Undo takes away the mark that the operation has made, and undo of that makes it
+-- again.
+SELECT test.history('und_1', 3);
+SELECT test.op(miosa_rollback('und_1', NULL, 'k1', 'errors', mark_bad => true));
+SELECT test.op(miosa_undo('und_1', idempotency_key => 'k2'));
+SELECT test.bad('und_1');
+SELECT test.op(miosa_undo('und_1', idempotency_key => 'k3'));
+SELECT test.bad('und_1');
+SELECT test.op(miosa_undo('und_1', idempotency_key => 'k4'));
+SELECT test.bad('und_1');
+SELECT marks - 'hold' FROM miosa.audit_events WHERE deployment_id = 'und_1' AND seq > 3 ORDER BY seq;
+-- one that somebody else has made stays, and undo goes there with a warning
+SELECT test.op(miosa_mark_bad('und_1', 'ver_3', 'slow')) ~ 'unchanged' AS marked;
+SELECT test.op(miosa_rollback('und_1', NULL, 'k5', 'errors', mark_bad => true));
+SELECT test.warned(miosa_undo('und_1', idempotency_key => 'k6'));
+SELECT test.bad('und_1');
+
 -- In a group each target marks its own.
 SELECT test.history('grp_1', 3), test.history('grp_2', 3);
 SELECT test.op(miosa_mark_bad('grp_2', 'ver_2', 'worse'));
