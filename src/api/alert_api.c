@@ -14,6 +14,7 @@
 #include "base/json_build.h"
 #include "common/lock_wait.h"
 #include "operation/alert.h"
+#include "operation/primary.h"
 
 PG_FUNCTION_INFO_V1(miosa_alert);
 
@@ -38,9 +39,12 @@ call_alert(PG_FUNCTION_ARGS)
 {
 	Jsonb	   *payload = PG_ARGISNULL(0) ? NULL : PG_GETARG_JSONB_P(0);
 	int			n;
-	MrbAlert   *alerts = mrb_alert_body_read(payload, &n);
-	MrbAlertResult *results = mrb_alert_run(alerts, n, fcinfo->flinfo->fn_oid);
+	MrbAlert   *alerts;
+	MrbAlertResult *results;
 
+	mrb_primary_require();
+	alerts = mrb_alert_body_read(payload, &n);
+	results = mrb_alert_run(alerts, n, fcinfo->flinfo->fn_oid);
 	PG_RETURN_JSONB_P(show_results(alerts, results, n));
 }
 

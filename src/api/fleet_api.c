@@ -16,6 +16,7 @@
 #include "base/optional_text.h"
 #include "common/lock_wait.h"
 #include "operation/fleet.h"
+#include "operation/primary.h"
 
 PG_FUNCTION_INFO_V1(miosa_rollback_many);
 PG_FUNCTION_INFO_V1(miosa_plan_many);
@@ -64,8 +65,10 @@ miosa_rollback_many(PG_FUNCTION_ARGS)
 static Datum
 call_rollback_many(PG_FUNCTION_ARGS)
 {
-	MrbFleetRequest request = read_arguments(fcinfo);
+	MrbFleetRequest request;
 
+	mrb_primary_require();
+	request = read_arguments(fcinfo);
 	if (request.common.key == NULL)
 		request.common.key = mrb_operation_api_key();
 	PG_RETURN_JSONB_P(mrb_fleet_run(&request));
@@ -124,9 +127,12 @@ mrb_fleet_begin_row(PG_FUNCTION_ARGS)
 static Datum
 call_begin(PG_FUNCTION_ARGS)
 {
-	MrbFleetRequest request = read_arguments(fcinfo);
-	char	   *id = mrb_fleet_begin(&request);
+	MrbFleetRequest request;
+	char	   *id;
 
+	mrb_primary_require();
+	request = read_arguments(fcinfo);
+	id = mrb_fleet_begin(&request);
 	if (id == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(id));

@@ -21,9 +21,18 @@ PG_FUNCTION_INFO_V1(mrb_require_primary);
 Datum
 mrb_require_primary(PG_FUNCTION_ARGS)
 {
+	mrb_primary_require();
+	PG_RETURN_VOID();
+}
+
+/*
+ * Raise NOT_PRIMARY on a standby.
+ */
+void
+mrb_primary_require(void)
+{
 	if (RecoveryInProgress())
 		mrb_primary_raise(NULL);
-	PG_RETURN_VOID();
 }
 
 /*

@@ -75,6 +75,7 @@ SELECT format('%s %s.%I(%s);', CASE p.prokind WHEN 'p' THEN 'CALL' ELSE 'SELECT'
 			WHEN 'boolean'::regtype THEN 'true'
 			WHEN 'text[]'::regtype THEN '{}'
 			WHEN 'jsonb'::regtype THEN '{}'
+			WHEN 'timestamptz'::regtype THEN '2026-01-01'
 			WHEN 'json'::regtype THEN '{}'
 			ELSE '1' END, t::regtype), ', ' ORDER BY n)
 		FROM unnest(p.proargtypes[0:p.pronargs - p.pronargdefaults - 1]) WITH ORDINALITY a (t, n)))
@@ -94,6 +95,8 @@ my %reader = (
 	'public.miosa_convergence' => q{SELECT miosa_convergence('dep_1') IS NOT NULL},
 	'public.miosa_doctor' => q{SELECT count(*) > 0 FROM miosa_doctor()},
 	'public.miosa_plan' => q{SELECT miosa_plan('dep_1') IS NOT NULL},
+	'public.miosa_plan_many' => q{SELECT miosa_plan_many('{"all": true}') IS NOT NULL},
+	'public.miosa_report' => q{SELECT miosa_report('dep_1') LIKE '%</html>%'},
 	'public.miosa_test_endpoint' => q{SELECT miosa_test_endpoint('nobody') IS NOT NULL},
 	'public.miosa_test_storage' => q{SELECT miosa_test_storage('test://bucket/none') IS NOT NULL},
 	'public.miosa_wait_converged' => q{SELECT miosa_wait_converged('dep_1', '0 s') IS NOT NULL});
@@ -105,6 +108,11 @@ for my $call (split /\n/, $writers)
 
 	$seen{$name} = 1;
 	next if $reader{$name};
+	if ($name =~ /miosa_try_/)
+	{
+		like($standby->safe_psql('postgres', $call), qr/"NOT_PRIMARY"/, "returned: $call");
+		next;
+	}
 	like(refusal($call), qr/MR53P: this server is a standby/, "refused: $call");
 }
 cmp_ok(scalar keys %seen, '>', 30, 'these are many');
