@@ -100,6 +100,8 @@ logged('dep_2', $dead, 'incomplete 3 of 4', 'near\d', 'one edge is down');
 hold();
 $first = flip('dep_1');
 all_but_one();
+# What the dispatcher has taken without a flush would be taken again.
+sql('CHECKPOINT');
 $node->stop('immediate');
 $node->start;
 release();
