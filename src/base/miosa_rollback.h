@@ -25,6 +25,9 @@
 #define MRB_MAX_ID 255
 #define MRB_MAX_KEY 255
 
+/* Longest id of an operation: its deployment's, # and a number. */
+#define MRB_MAX_OPERATION_ID (MRB_MAX_ID + 20)
+
 /* A second rollback without version and key is refused for this long. */
 #define MRB_REPEAT_SECONDS 60
 

@@ -18,7 +18,6 @@
  */
 #include "postgres.h"
 
-#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -120,8 +119,7 @@ mrb_alert_run(const MrbAlert *alerts, int n, Oid function)
 	int			ngroups;
 	int			wait = mrb_lock_wait;
 
-	if (RecoveryInProgress())
-		mrb_primary_raise(NULL);
+	mrb_primary_require();
 	find_deployments(&run, n);
 	groups = make_groups(&run, &ngroups);
 	for (int i = 0; i < ngroups; i++)

@@ -530,9 +530,9 @@ check_request(const MrbCallerRequest *request)
 								  "The value is not a JSON object.",
 								  "Pass, for example, attribution => '{\"external_user_id\": \"u-1\"}'.");
 	mrb_check_argument_visible(request->reason, "argument", "reason");
-	if (request->operation_id != NULL && strlen(request->operation_id) > MRB_MAX_ID + 20)
+	if (request->operation_id != NULL && strlen(request->operation_id) > MRB_MAX_OPERATION_ID)
 		mrb_check_argument_too_long("operation id", strlen(request->operation_id), "bytes",
-									MRB_MAX_ID + 20,
+									MRB_MAX_OPERATION_ID,
 									"An operation is named by its deployment, # and its number.");
 	if (request->break_glass && request->reason == NULL)
 		mrb_check_argument_refuse("argument", "break_glass", "true",

@@ -19,7 +19,6 @@
  */
 #include "postgres.h"
 
-#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -393,8 +392,7 @@ check_request(MrbFleetRequest *request)
 	MrbActor	actor;
 	MrbFinding	counts;
 
-	if (RecoveryInProgress())
-		mrb_primary_raise(NULL);
+	mrb_primary_require();
 	any.deployment_id = "any";
 	mrb_attempt_check(&attempt);
 	mrb_refusal_forget();

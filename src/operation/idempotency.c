@@ -27,7 +27,7 @@
 #include "operation/response.h"
 
 /* Bytes of a part of a request, with its length, at most. */
-#define MAX_PART (sizeof(uint32) + MRB_MAX_ID)
+#define MAX_PART (sizeof(uint32) + MRB_MAX_OPERATION_ID)
 
 enum
 {
@@ -219,7 +219,7 @@ write_part(uint8 *at, const char *part)
 	size_t		len = part != NULL ? strlen(part) : 0;
 	uint32		wire = pg_hton32(part != NULL ? (uint32) len : PG_UINT32_MAX);
 
-	if (len > MRB_MAX_ID)
+	if (len > MRB_MAX_OPERATION_ID)
 		elog(ERROR, "a part of a request has %zu bytes", len);
 	memcpy(at, &wire, sizeof(wire));
 	if (len > 0)

@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "utils/array.h"
@@ -141,8 +140,7 @@ mrb_note_begin(MrbNote *note)
 									note->arguments[0], note->arguments[1],
 									note->arguments[2]);
 	initStringInfo(&note->marks);
-	if (RecoveryInProgress())
-		mrb_primary_raise(NULL);
+	mrb_primary_require();
 
 	/* Whether it exists for the caller is said before it is waited for. */
 	mrb_index_lookup_begin();
@@ -189,7 +187,7 @@ look(MrbNote *note)
 }
 
 /*
- * Whether the operation is about the hold, which who rolls back may open, too.
+ * Whether the operation is about the hold, whose row is read then.
  */
 static bool
 about_hold(const MrbNote *note)

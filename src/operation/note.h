@@ -22,7 +22,7 @@ typedef struct MrbNote
 								 * most MRB_MAX_ID bytes each */
 	const char *reason;
 	int			scopes;			/* that the caller needs one of (tenancy.h);
-								 * 0: MRB_SCOPE_DEPLOY */
+								 * 0: to roll back or to deploy */
 	StringInfoData marks;		/* of the audit event; members of a JSON
 								 * object */
 	MrbHoldChange hold;			/* what it does to the hold */

@@ -15,7 +15,6 @@
  */
 #include "postgres.h"
 
-#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
@@ -204,8 +203,7 @@ static TimestampTz ago(int64 ms);
 Datum
 mrb_take_poll(PG_FUNCTION_ARGS)
 {
-	if (RecoveryInProgress())
-		mrb_primary_raise(NULL);
+	mrb_primary_require();
 	for (int arg = 0; arg < ARG_COUNT; arg++)
 		if (PG_ARGISNULL(arg))
 			PG_RETURN_BOOL(false);

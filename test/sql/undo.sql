@@ -102,6 +102,9 @@ INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id, s
 SELECT test.op(miosa_promote('dep_6', 'ver_1'));
 SELECT test.op(miosa_promote('dep_6', 'ver_2'));
 SELECT test.undone(miosa_undo('dep_6'));
+-- the longest id, whose operations have longer ones
+SELECT test.history(repeat('d', 255), 2);
+SELECT replace(test.undone(miosa_undo(repeat('d', 255), repeat('d', 255) || '#2', 'u-9')), repeat('d', 255), 'dep');
 -- people
 SELECT test.op(miosa_promote('dep_4', 'ver_1')), test.op(miosa_promote('dep_4', 'ver_2')), test.op(miosa_rollback('dep_4'));
 SELECT item, regexp_replace(value, ', served.*', '') FROM miosa.undo('dep-4', reason => 'wrong one') WHERE item <> 'edges' AND item <> 'NOT SENT';
