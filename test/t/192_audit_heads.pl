@@ -34,18 +34,24 @@ sub statements
 	return map { { text => $_->[0], hash => $_->[1] } } map { [ /\A(.*\n)sha256 ([0-9a-f]{64})\n\z/s ] } grep { length } split /^\n/m, $text;
 }
 
-# What is wrong with a row of statements, by the description alone.
+# What is wrong with a row of statements, by the description alone.  One that a
+# crash left unrecorded follows once more as it was.
 sub broken
 {
-	my $previous;
+	my (%hash, $previous);
 
 	for my $statement (@_)
 	{
 		my ($number) = $statement->{text} =~ /^number (\d+)$/m;
 
 		return "the hash of $number" if sha256_hex($statement->{text}) ne $statement->{hash};
+		if (defined $hash{$number})
+		{
+			return "$number is two statements" if $statement->{hash} ne $hash{$number};
+			next;
+		}
 		return "the link of $number" if defined $previous && $statement->{text} !~ /^previous $previous$/m;
-		$previous = $statement->{hash};
+		$previous = $hash{$number} = $statement->{hash};
 	}
 	return 'nothing';
 }
@@ -128,6 +134,13 @@ is(listed('dep_3', 1), 't', 'and after a crash');
 $server->set('receiver', answers => []);
 is(wait_sql($node, $all_sent, 'true true'), 'true true', 'in the end all are sent');
 is(broken(statements(slurp_file($file))), 'nothing', 'the file is one chain');
+sql(q(DELETE FROM miosa.audit_receivers WHERE receiver = ''));
+$node->stop('immediate');
+$node->start;
+is(wait_sql($node, $all_sent, 'true true'), 'true true', 'a crash before the record of what was written is made');
+my @again = statements(slurp_file($file));
+is(broken(@again), 'nothing', 'writes it once more');
+is($again[-1]{hash}, $again[-2]{hash}, 'as it was');
 my @numbers = map { decode_json($_->{body})->{data}{number} } grep { $_->{body} =~ /audit.statement/ } $server->requests('receiver');
 my %seen;
 my @new = grep { !$seen{$_}++ } @numbers;
