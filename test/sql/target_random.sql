@@ -83,6 +83,8 @@ CREATE TABLE test.candidates AS
 	LEFT JOIN miosa.releases r ON r.deployment_id = s.dep AND r.deployment_version_id = c.id
 	CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM miosa.bad_artifacts a WHERE a.artifact = r.sha256 AND a.tenant_id IN ('*', v.tenant_id)) AS any) b
 	WHERE c.n <= 1000;
+CREATE INDEX ON test.candidates (dep, n);
+ANALYZE test.candidates;
 CREATE VIEW test.chosen AS
 	SELECT s.dep, t.id AS target, t.rule, k.skipped, k.text, m.id AS recorded
 	FROM test.shapes s
