@@ -24,6 +24,7 @@ static char *too_long(const char *what);
 static char *length_detail(const char *what, size_t length, const char *unit,
 						   int maximum);
 static char *printable(const char *value);
+static char *show(const char *value, bool joined);
 static bool is_id_character(char c);
 static int	hidden_length(const unsigned char *at, int *code);
 
@@ -51,7 +52,7 @@ mrb_check_argument_id(const char *value, const char *what)
 	{
 		if (!is_id_character(value[i]))
 			mrb_raise_as(MRB_ERR_INVALID_ARGUMENT, 400, "INVALID_ID",
-						 invalid(what, value),
+						 invalid(what, printable(value)),
 						 psprintf("Byte %zu is 0x%02x, which is not allowed in an id.",
 								  i + 1, (unsigned char) value[i]), hint);
 	}
@@ -96,6 +97,15 @@ mrb_check_argument_find_hidden(const char *value)
 char *
 mrb_check_argument_show(const char *value)
 {
+	return show(value, true);
+}
+
+/*
+ * Show a text; joined: its lines are.
+ */
+static char *
+show(const char *value, bool joined)
+{
 	const unsigned char *at = (const unsigned char *) value;
 	StringInfoData shown;
 
@@ -105,7 +115,7 @@ mrb_check_argument_show(const char *value)
 		int			code;
 		int			len = hidden_length(at, &code);
 
-		if (*at >= '\t' && *at <= '\r')
+		if (joined && *at >= '\t' && *at <= '\r')
 		{
 			appendStringInfoChar(&shown, ' ');
 			at += strspn((const char *) at, "\t\n\v\f\r");
@@ -227,15 +237,8 @@ length_detail(const char *what, size_t length, const char *unit, int maximum)
 static char *
 printable(const char *value)
 {
-	int			len = pg_mbcharcliplen(value, strlen(value), MAX_SHOWN);
-	char	   *shown = pnstrdup(value, len);
-
-	for (char *c = shown; *c != '\0'; c++)
-	{
-		if ((unsigned char) *c < 0x20 || *c == 0x7f)
-			*c = '?';
-	}
-	return shown;
+	return show(pnstrdup(value, pg_mbcharcliplen(value, strlen(value), MAX_SHOWN)),
+				false);
 }
 
 /*
