@@ -117,11 +117,11 @@ COMMENT ON FUNCTION @extschema@.miosa_plan_many(jsonb, timestamptz) IS
 
 -- The steps of miosa_rollback_fleet().
 CREATE FUNCTION miosa.fleet_begin(selector jsonb, served_at timestamptz, mode text, idempotency_key text, reason text, attribution jsonb,
-	cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean)
+	cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, batch integer DEFAULT 500)
 RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS 'MODULE_PATHNAME', 'mrb_fleet_begin_row';
-COMMENT ON FUNCTION miosa.fleet_begin(jsonb, timestamptz, text, text, text, jsonb, text, boolean, boolean, interval, boolean) IS
+COMMENT ON FUNCTION miosa.fleet_begin(jsonb, timestamptz, text, text, text, jsonb, text, boolean, boolean, interval, boolean, integer) IS
 	'Begins a fleet that works in batches, or finds the one with the same key; null when no deployment matches';
 
 -- One batch.
@@ -163,7 +163,7 @@ DECLARE
 	fleet pg_catalog.text;
 BEGIN
 	fleet := miosa.fleet_begin(selector, served_at, NULL, idempotency_key, reason, attribution, cutover, accept_unverified,
-		hold, hold_for, mark_bad);
+		hold, hold_for, mark_bad, batch);
 	COMMIT;
 	LOOP
 		EXIT WHEN NOT coalesce(miosa.fleet_step(fleet, batch), false);

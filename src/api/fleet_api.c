@@ -13,6 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "api/operation_api.h"
+#include "base/check_argument.h"
 #include "base/optional_text.h"
 #include "common/lock_wait.h"
 #include "operation/fleet.h"
@@ -38,7 +39,8 @@ enum
 	ARG_ACCEPT_UNVERIFIED,
 	ARG_HOLD,
 	ARG_HOLD_FOR,
-	ARG_MARK_BAD
+	ARG_MARK_BAD,
+	ARG_BATCH
 };
 
 static Datum call_rollback_many(PG_FUNCTION_ARGS);
@@ -106,14 +108,13 @@ call_plan_many(PG_FUNCTION_ARGS)
 		.selector = read_jsonb(fcinfo, ARG_SELECTOR),
 	};
 
-	if (!PG_ARGISNULL(ARG_SERVED_AT))
-		request.common.served_at = PG_GETARG_TIMESTAMPTZ(ARG_SERVED_AT);
+	request.common.served_at = mrb_operation_api_moment(fcinfo, ARG_SERVED_AT);
 	PG_RETURN_JSONB_P(mrb_fleet_plan(&request));
 }
 
 /*
- * miosa.fleet_begin(), with the arguments of miosa_rollback_many(): the id of the
- * fleet
+ * miosa.fleet_begin(), with the arguments of miosa_rollback_many(), and batch:
+ * the id of the fleet
  */
 Datum
 mrb_fleet_begin_row(PG_FUNCTION_ARGS)
@@ -132,7 +133,10 @@ call_begin(PG_FUNCTION_ARGS)
 
 	mrb_primary_require();
 	request = read_arguments(fcinfo);
-	id = mrb_fleet_begin(&request);
+	if (PG_ARGISNULL(ARG_BATCH))
+		mrb_check_argument_missing("argument \"batch\"",
+								   "Pass batch => 500, or leave it out.");
+	id = mrb_fleet_begin(&request, PG_GETARG_INT32(ARG_BATCH));
 	if (id == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(id));
@@ -189,8 +193,7 @@ read_arguments(FunctionCallInfo fcinfo)
 		.function = fcinfo->flinfo->fn_oid,
 	};
 
-	if (!PG_ARGISNULL(ARG_SERVED_AT))
-		request.common.served_at = PG_GETARG_TIMESTAMPTZ(ARG_SERVED_AT);
+	request.common.served_at = mrb_operation_api_moment(fcinfo, ARG_SERVED_AT);
 	if (!PG_ARGISNULL(ARG_HOLD))
 		request.common.hold = PG_GETARG_BOOL(ARG_HOLD) ? MRB_YES : MRB_NO;
 	if (!PG_ARGISNULL(ARG_HOLD_FOR))

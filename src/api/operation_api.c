@@ -49,6 +49,7 @@ PG_FUNCTION_INFO_V1(mrb_rollback_group);
 PG_FUNCTION_INFO_V1(mrb_actions);
 PG_FUNCTION_INFO_V1(mrb_raise_condition);
 PG_FUNCTION_INFO_V1(mrb_check_id);
+PG_FUNCTION_INFO_V1(mrb_request_key);
 PG_FUNCTION_INFO_V1(mrb_refuse_value);
 PG_FUNCTION_INFO_V1(mrb_refuse_length);
 
@@ -117,7 +118,6 @@ static Datum call_plan(PG_FUNCTION_ARGS);
 static MrbCallerRequest read_request(FunctionCallInfo fcinfo, MrbAction action);
 static Jsonb *run_operation(FunctionCallInfo fcinfo, MrbAction action, bool tried);
 static bool is_true(FunctionCallInfo fcinfo, int arg);
-static TimestampTz read_moment(FunctionCallInfo fcinfo, int arg);
 static MrbChoice read_choice(FunctionCallInfo fcinfo, int arg);
 static Datum call_group(PG_FUNCTION_ARGS);
 static void read_texts(FunctionCallInfo fcinfo, int arg, const char *name,
@@ -317,7 +317,7 @@ call_plan(PG_FUNCTION_ARGS)
 	MrbCallerRequest request = {
 		.deployment_id = mrb_optional_text_argument(fcinfo, 0),
 		.version_id = mrb_optional_text_argument(fcinfo, 1),
-		.served_at = read_moment(fcinfo, 2),
+		.served_at = mrb_operation_api_moment(fcinfo, 2),
 	};
 
 	PG_RETURN_JSONB_P(mrb_rollback_plan(&request));
@@ -375,6 +375,22 @@ mrb_check_id(PG_FUNCTION_ARGS)
 
 	mrb_check_argument_id(mrb_optional_text_argument(fcinfo, 0), what ? what : "id");
 	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+}
+
+/*
+ * miosa.request_key(idempotency_key): the key, or else that of the HTTP request
+ */
+Datum
+mrb_request_key(PG_FUNCTION_ARGS)
+{
+	char	   *key;
+
+	if (!PG_ARGISNULL(0))
+		PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+	key = mrb_operation_api_key();
+	if (key == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(key));
 }
 
 /*
@@ -453,7 +469,7 @@ read_request(FunctionCallInfo fcinfo, MrbAction action)
 		if (!PG_ARGISNULL(ARG_HOLD_FOR))
 			request.hold_for = PG_GETARG_INTERVAL_P(ARG_HOLD_FOR);
 		request.mark_bad = is_true(fcinfo, ARG_MARK_BAD);
-		request.served_at = read_moment(fcinfo, ARG_SERVED_AT);
+		request.served_at = mrb_operation_api_moment(fcinfo, ARG_SERVED_AT);
 		console_name = ARG_ROLLBACK_CONSOLE_NAME;
 	}
 	if (PG_NARGS() > console_name)
@@ -473,11 +489,10 @@ is_true(FunctionCallInfo fcinfo, int arg)
 }
 
 /*
- * Read a time; 0: it is not given.  The first instant of 2000, which is 0, is as
- * long ago as the one after it.
+ * Read a time.
  */
-static TimestampTz
-read_moment(FunctionCallInfo fcinfo, int arg)
+TimestampTz
+mrb_operation_api_moment(FunctionCallInfo fcinfo, int arg)
 {
 	TimestampTz at;
 

@@ -91,16 +91,6 @@ typedef char MrbBase64Byte;
 	pg_proc_aclcheck(function, role, mode)
 #endif
 
-/* 16 says more about a time that cannot be read. */
-#if PG_VERSION_NUM >= 160000
-#define MRB_DECODE_DATETIME(field, ftype, nf, dtype, tm, fsec, zone) \
-	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, zone, \
-				   &(DateTimeErrorExtra) {0})
-#else
-#define MRB_DECODE_DATETIME(field, ftype, nf, dtype, tm, fsec, zone) \
-	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, zone)
-#endif
-
 /* 16 keeps settings in a hash table and returns their number. */
 #if PG_VERSION_NUM >= 160000
 #define MRB_GUC_VARIABLES(n) get_guc_variables(n)

@@ -62,7 +62,8 @@ write_part(char *at, int value, int width, char after)
 }
 
 /*
- * Read a time.  A second 60 is the one that follows.
+ * Read a time.  A second 60 is the one that follows.  What the server writes of a
+ * time is read, too: with a space, and a zone of hours alone.
  */
 bool
 mrb_iso_time_read(const char *text, TimestampTz *at)
@@ -78,7 +79,7 @@ mrb_iso_time_read(const char *text, TimestampTz *at)
 
 	if (!read_part(&text, 4, "-", FIRST_YEAR, LAST_YEAR, &year) ||
 		!read_part(&text, 2, "-", 1, MONTHS_PER_YEAR, &month) ||
-		!read_part(&text, 2, "Tt", 1, day_tab[isleap(year)][month - 1], &day) ||
+		!read_part(&text, 2, "Tt ", 1, day_tab[isleap(year)][month - 1], &day) ||
 		!read_part(&text, 2, ":", 0, 23, &hour) ||
 		!read_part(&text, 2, ":", 0, 59, &minute) ||
 		!read_part(&text, 2, "", 0, 60, &second) ||
@@ -139,7 +140,7 @@ read_zone(const char *at, int64 *minutes)
 {
 	int			sign = *at == '-' ? -1 : 1;
 	int			hour;
-	int			minute;
+	int			minute = 0;
 
 	*minutes = 0;
 	if ((at[0] == 'Z' || at[0] == 'z') && at[1] == '\0')
@@ -147,8 +148,13 @@ read_zone(const char *at, int64 *minutes)
 	if (*at != '+' && *at != '-')
 		return false;
 	at++;
-	if (!read_part(&at, 2, ":", 0, 23, &hour) ||
-		!read_part(&at, 2, "", 0, 59, &minute) || *at != '\0')
+	if (!read_part(&at, 2, "", 0, 23, &hour))
+		return false;
+	if (*at == ':')
+		at++;
+	else if (*at == '\0')
+		at = "00";				/* as the server writes whole hours */
+	if (!read_part(&at, 2, "", 0, 59, &minute) || *at != '\0')
 		return false;
 	*minutes = sign * (hour * MINS_PER_HOUR + minute);
 	return true;

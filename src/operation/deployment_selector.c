@@ -15,7 +15,7 @@
  *	all					every deployment: true, and no other member
  *
  * Members that are texts may be lists of texts, of which any one matches.  An empty
- * object is refused: who means all says so.
+ * object is refused, also as a label: who means all says so.
  *
  * One statement finds the deployments, whatever the members are: those that are
  * missing are null, and the planner drops their conditions and joins, because the
@@ -28,12 +28,11 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
 #include "utils/timestamp.h"
 
 #include "base/check_argument.h"
-#include "base/compat.h"
 #include "common/array.h"
+#include "common/iso_time.h"
 #include "common/json_read.h"
 #include "common/query.h"
 #include "operation/deployment_selector.h"
@@ -166,7 +165,6 @@ static Datum read_texts(int key, JsonbValue *value);
 static int	count_texts(const JsonbValue *value);
 static void check_text(int key, const char *text);
 static Datum read_time(int key, JsonbValue *value);
-static bool decode_time(const char *string, TimestampTz *at);
 static char *list_keys(void);
 static char *show_value(const JsonbValue *value);
 pg_noreturn static void refuse(int key, const JsonbValue *value,
@@ -380,12 +378,16 @@ find_key(const char *name)
 static Datum
 read_value(int key, JsonbValue *value)
 {
+	JsonbContainer *object;
+
 	if (keys[key].type == TYPE_TIME)
 		return read_time(key, value);
 	if (keys[key].type != TYPE_OBJECT)
 		return read_texts(key, value);
-	if (mrb_json_read_object(value) == NULL)
-		refuse(key, value, "The value is not an object.",
+	object = mrb_json_read_object(value);
+	if (object == NULL || JsonContainerSize(object) == 0)
+		refuse(key, value, object == NULL ? "The value is not an object." :
+			   "The object is empty, so that everything would match.",
 			   psprintf("For example {\"%s\": {\"team\": \"shop\"}}.", keys[key].name));
 	return JsonbPGetDatum(JsonbValueToJsonb(value));
 }
@@ -452,7 +454,8 @@ check_text(int key, const char *text)
 }
 
 /*
- * Read a time.
+ * Read a time.  Selectors are stored, and read again in other sessions on other
+ * days: so it must not depend on the zone of a session, nor on today.
  */
 static Datum
 read_time(int key, JsonbValue *value)
@@ -463,33 +466,13 @@ read_time(int key, JsonbValue *value)
 
 	if (value->type != jbvString)
 		refuse(key, value, "The value is not a text.", example);
-	if (!decode_time(pnstrdup(value->val.string.val, value->val.string.len), &at))
-		refuse(key, value, "The value is not a time.", example);
+	if (!mrb_iso_time_read(pnstrdup(value->val.string.val, value->val.string.len), &at))
+		refuse(key, value, "The value is not a time from 1970 to 2199 with its zone.",
+			   example);
 	if (at > GetCurrentTimestamp())
 		refuse(key, value, "The time is in the future.",
 			   "Pass a time that has passed.");
 	return TimestampTzGetDatum(at);
-}
-
-/*
- * Decode a time as the server does, without its error.
- */
-static bool
-decode_time(const char *string, TimestampTz *at)
-{
-	char		work[MAXDATELEN + MAXDATEFIELDS];
-	char	   *fields[MAXDATEFIELDS];
-	int			types[MAXDATEFIELDS];
-	int			n;
-	int			kind;
-	struct pg_tm tm;
-	fsec_t		fsec;
-	int			zone;
-
-	return ParseDateTime(string, work, sizeof(work), fields, types,
-						 MAXDATEFIELDS, &n) == 0 &&
-		MRB_DECODE_DATETIME(fields, types, n, &kind, &tm, &fsec, &zone) == 0 &&
-		kind == DTK_DATE && tm2timestamp(&tm, fsec, &zone, at) == 0;
 }
 
 /*

@@ -224,6 +224,7 @@ typedef struct Opened
 } Opened;
 
 static void check_request(MrbFleetRequest *request);
+static void check_batch(int batch);
 static Opened open_run(const MrbFleetRequest *request, const char *tenant_id,
 					   int64 total);
 static void find_known(const MrbFleetRequest *request, Datum *values,
@@ -316,13 +317,14 @@ mrb_fleet_plan(MrbFleetRequest *request)
  * Open a fleet that works in batches.
  */
 char *
-mrb_fleet_begin(MrbFleetRequest *request)
+mrb_fleet_begin(MrbFleetRequest *request, int batch)
 {
 	MrbDeploymentSelector selector = mrb_deployment_selector_parse(request->selector);
 	Opened		opened;
 	int64		total;
 	char	   *tenant_id;
 
+	check_batch(batch);
 	request->mode = MODE_BATCHES;
 	check_request(request);
 	total = mrb_deployment_selector_count(&selector, &tenant_id);
@@ -348,10 +350,7 @@ mrb_fleet_step(const char *id, int batch, Oid function)
 	Result		result;
 	char	   *position;
 
-	if (batch < 1 || batch > MAX_MATCHED)
-		mrb_check_argument_refuse("argument", "batch", psprintf("%d", batch),
-								  psprintf("It must be from 1 to %d.", MAX_MATCHED),
-								  "Pass batch => 500, or leave it out.");
+	check_batch(batch);
 	mrb_check_argument_id(id, "fleet id");
 	if (!lock_run(id, &request, &position))
 		return false;
@@ -365,6 +364,18 @@ mrb_fleet_step(const char *id, int batch, Oid function)
 	result = run_group(&request, id, &selected, MRB_GROUP_EACH);
 	advance_run(id, &result, selected.ids[selected.n - 1]);
 	return true;
+}
+
+/*
+ * Check the size of batches.
+ */
+static void
+check_batch(int batch)
+{
+	if (batch < 1 || batch > MAX_MATCHED)
+		mrb_check_argument_refuse("argument", "batch", psprintf("%d", batch),
+								  psprintf("It must be from 1 to %d.", MAX_MATCHED),
+								  "Pass batch => 500, or leave it out.");
 }
 
 /*

@@ -29,10 +29,11 @@ extern Jsonb *mrb_fleet_plan(MrbFleetRequest *request);
 /*
  * The same in several transactions: mrb_fleet_begin() returns the id of a new
  * fleet, or of the one that has the same key, and NULL if no deployment matches.
+ * It checks the size of the batches, so that none is begun that cannot go on.
  * mrb_fleet_step() rolls so many deployments back, and returns false when there
  * is none left.
  */
-extern char *mrb_fleet_begin(MrbFleetRequest *request);
+extern char *mrb_fleet_begin(MrbFleetRequest *request, int batch);
 extern bool mrb_fleet_step(const char *id, int batch, Oid function);
 
 /* Whether a fleet, by these columns of its row, exists for the caller. */

@@ -24,7 +24,7 @@ SELECT miosa_put_version(d, 'ver_3', state => 'ready', storage_uri => 'test://3'
 	('c', '{"runtime_image": "img:1", "metadata": {"base": "deb11"}}'),
 	('e', '{"runtime_image": "img:2"}')) v (d, f) \g /dev/null
 SELECT pg_sleep(0.01) \g /dev/null
-SELECT clock_timestamp() AS before_third \gset
+SELECT to_jsonb(clock_timestamp()) #>> '{}' AS before_third \gset
 SELECT miosa_promote(d, 'ver_3') FROM unnest(ARRAY['B', 'c', 'e']) d \g /dev/null
 INSERT INTO miosa.deployments (id, tenant_id, name, slug) VALUES ('none', 'ten_2', 'none', 'none');
 
@@ -50,8 +50,15 @@ SELECT miosa.selects_deployment('{"all": true}', 'nope'), miosa.check_deployment
 -- Promise: what is no selector is refused, and the message names the member.
 SELECT s, test.refusal(format('SELECT miosa_plan_many(%L)', s)) FROM unnest(ARRAY[NULL, '[]', '"a"', '{}', '{"all": false}', '{"all": true, "kind": "static"}',
 	'{"image": "x"}', '{"ids": []}', '{"ids": 7}', '{"ids": ["a", null]}', '{"ids": "no id"}', '{"tenant": {}}', '{"kind": "statik"}', '{"label": "shop"}',
-	'{"label": ["shop"]}', '{"active_image": true}', '{"active_label": 1}', '{"changed_since": 5}', '{"changed_since": "soon"}', '{"changed_since": "2199-01-01"}',
-	'{"changed_since": "infinity"}', '{"x<\u0001%\"": 1}']) s;
+	'{"label": ["shop"]}', '{"active_image": true}', '{"active_label": 1}', '{"changed_since": 5}', '{"changed_since": "soon"}', '{"changed_since": "2199-01-01T00:00:00Z"}',
+	'{"changed_since": "infinity"}', '{"x<\u0001%\"": 1}', '{"label": {}}', '{"active_label": {}, "ids": ["a"]}',
+	-- a selector is stored: it must mean the same tomorrow and elsewhere
+	'{"changed_since": "today"}', '{"changed_since": "2020-01-01 00:00"}', '{"changed_since": "2020-01-01 00:00 Nowhere/Town"}']) s;
+SELECT test.ids(jsonb_build_object('changed_since', t)) FROM unnest(ARRAY['2020-01-01 00:00:00+00', '2020-01-01T00:00:00.5-0330', '2020-01-01T00:00:00Z']) t;
+-- a moment that is 0 inside is given, too
+SELECT test.code($$SELECT miosa_rollback_many('{"ids": ["a"]}', served_at => '2000-01-01 00:00:00+00')$$),
+	miosa_plan_many('{"ids": ["a"]}', '2000-01-01 00:00:00+00') -> 'data' ->> 'refused';
+SELECT test.code($$SELECT miosa_plan_many(jsonb_build_object(E'a\xe2\x80\xae\n', 1))$$), test.code($$SELECT miosa_plan_many(jsonb_build_object('ids', E'a\xe2\x80\xae\n\x1b[2J'))$$);
 SELECT test.code($$SELECT miosa_plan_many(jsonb_build_object('active_image', repeat('x', 300000)))$$);
 SELECT test.code(format('SELECT miosa_plan_many(%L)', jsonb_build_object('active_image', (SELECT jsonb_agg(''::text) FROM generate_series(1, 20001)))));
 
@@ -146,12 +153,12 @@ SELECT test.refusal($$SELECT miosa_rollback_many(NULL)$$);
 -- Promise: the procedure works in batches, and a call with the same key continues:
 -- none twice, none left out, one fleet.
 SELECT test.history('g' || i, 2) FROM generate_series(10, 19) i \g /dev/null
-SELECT miosa.fleet_begin('{"label": {}, "ids": ["g10", "g11", "g12", "g13", "g14", "g15", "g16", "g17", "g18", "g19", "none"]}',
+SELECT miosa.fleet_begin('{"ids": ["g10", "g11", "g12", "g13", "g14", "g15", "g16", "g17", "g18", "g19", "none"]}',
 	NULL, NULL, 'b1', 'why', NULL, NULL, false, NULL, NULL, false) AS fleet \gset
 SELECT total, done, refused, "position", ended_at FROM miosa.fleet_runs WHERE id = :'fleet';
 SELECT miosa.fleet_step(:'fleet', 4);
 SELECT total, done, refused, "position", ended_at FROM miosa.fleet_runs WHERE id = :'fleet';
-CALL miosa_rollback_fleet('{"label": {}, "ids": ["g10", "g11", "g12", "g13", "g14", "g15", "g16", "g17", "g18", "g19", "none"]}',
+CALL miosa_rollback_fleet('{"ids": ["g10", "g11", "g12", "g13", "g14", "g15", "g16", "g17", "g18", "g19", "none"]}',
 	idempotency_key => 'b1', reason => 'why', batch => 3) \gset
 SELECT :'result'::jsonb -> 'data' ->> 'fleet_id' = :'fleet', :'result'::jsonb -> 'data' ->> 'done',
 	jsonb_path_query_array(:'result', '$.data.refusals[*].condition');
@@ -163,6 +170,10 @@ SELECT test.code($$CALL miosa_rollback_fleet('{"all": true}', idempotency_key =>
 SELECT test.refusal($$SELECT miosa.fleet_step('flt_x', 10)$$);
 SELECT test.refusal(format('SELECT miosa.fleet_step(%L, 0)', :'fleet'));
 SELECT test.refusal($$CALL miosa_rollback_fleet('{}')$$);
+-- none is begun that could not go on
+CALL miosa_rollback_fleet('{"ids": ["g10"]}', idempotency_key => 'b2', batch => 0);
+CALL miosa_rollback_fleet('{"ids": ["g10"]}', idempotency_key => 'b2', batch => NULL);
+SELECT count(*) FROM miosa.fleet_runs WHERE idempotency_key = 'b2';
 SELECT test.code($$CALL miosa_rollback_fleet('{"all": true}')$$);
 CALL miosa_rollback_fleet('{"tenant": "nobody"}') \gset
 SELECT :'result'::jsonb;
@@ -195,7 +206,7 @@ TRUNCATE miosa.fleet_runs;
 SELECT miosa.fleet_begin('{"ids": "own"}', NULL, NULL, 'b3', NULL, NULL, NULL, false, NULL, NULL, false) AS fleet \gset
 SET ROLE regress_one;
 SELECT test.fleet(miosa_plan_many('{"ids": ["own", "other"]}'));
-SELECT test.fleet(miosa_rollback_many('{"label": {}, "changed_since": "2020-01-01", "ids": ["own"]}', idempotency_key => 'mine'));
+SELECT test.fleet(miosa_rollback_many('{"changed_since": "2020-01-01T00:00:00Z", "ids": ["own"]}', idempotency_key => 'mine'));
 SELECT idempotency_key, tenant_id, acts_for FROM miosa.fleet_runs ORDER BY began_at;
 SELECT test.fleet(miosa_rollback_many('{"tenant": "ten_2"}'));
 SET ROLE regress_two;
