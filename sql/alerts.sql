@@ -107,18 +107,19 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
+	key CONSTANT text := miosa.request_key(idempotency_key);
 	arguments text[];
 	response jsonb;
 BEGIN
 	PERFORM miosa.check_watch(bake, on_alert, alerts);
 	arguments := ARRAY[extract(epoch FROM bake)::text, on_alert, encode(sha256(convert_to(alerts::text, 'UTF8')), 'hex')];
-	response := miosa.note_begin('watch', deployment_id, idempotency_key, arguments, reason);
+	response := miosa.note_begin('watch', deployment_id, key, arguments, reason);
 	IF response IS NULL THEN
 		INSERT INTO miosa.watches AS w (deployment_id, bake, on_alert, labels, reason)
 			VALUES (deployment_id, bake, on_alert, alerts, reason)
 			ON CONFLICT ON CONSTRAINT watches_pkey DO UPDATE SET bake = excluded.bake, on_alert = excluded.on_alert,
 				labels = excluded.labels, reason = excluded.reason, created_at = excluded.created_at;
-		response := miosa.note_write('watch', deployment_id, idempotency_key, arguments, reason,
+		response := miosa.note_write('watch', deployment_id, key, arguments, reason,
 			jsonb_build_object('watch', jsonb_build_object('bake_seconds', extract(epoch FROM bake)::double precision, 'on_alert', on_alert, 'alerts', alerts)));
 	END IF;
 	RETURN response;
@@ -132,13 +133,14 @@ SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
 	arguments CONSTANT text[] := '{}';
-	response jsonb := miosa.note_begin('unwatch', deployment_id, idempotency_key, arguments, reason);
+	key CONSTANT text := miosa.request_key(idempotency_key);
+	response jsonb := miosa.note_begin('unwatch', deployment_id, key, arguments, reason);
 	n bigint;
 BEGIN
 	IF response IS NULL THEN
 		DELETE FROM miosa.watches w WHERE w.deployment_id = deployment_id;
 		GET DIAGNOSTICS n = ROW_COUNT;
-		response := miosa.note_write('unwatch', deployment_id, idempotency_key, arguments, reason,
+		response := miosa.note_write('unwatch', deployment_id, key, arguments, reason,
 			jsonb_build_object('unwatch', jsonb_build_object('watched', n > 0)));
 	END IF;
 	RETURN response;

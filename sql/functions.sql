@@ -64,6 +64,12 @@ AS 'MODULE_PATHNAME', 'mrb_check_id';
 COMMENT ON FUNCTION miosa.check_id(text, text) IS
 	'Returns value if it is an id (1 to 255 characters of A-Z a-z 0-9 . _ : -), raises INVALID_ARGUMENT otherwise; what names the argument';
 
+-- The key of a call, which may come in a header.
+CREATE FUNCTION miosa.request_key(idempotency_key text)
+RETURNS text LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_request_key';
+COMMENT ON FUNCTION miosa.request_key(text) IS 'Idempotency key of a call: the argument, else the header Idempotency-Key of an HTTP request';
+
 -- The number before the epochs of a term.
 CREATE FUNCTION miosa.first_epoch(term bigint)
 RETURNS bigint LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE

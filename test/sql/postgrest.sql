@@ -83,6 +83,13 @@ BEGIN;
 SELECT test.op(miosa_rollback('dep_1', 'ver_2', 'header-3'));
 SHOW response.headers;
 ROLLBACK;
+-- and for what moves nothing
+SET request.headers = '{"idempotency-key": "header-4"}';
+SELECT n, miosa_mark_bad('dep_1', 'ver_1', 'slow') #>> '{operation,id}' AS id FROM generate_series(1, 2) n;
+SELECT test.http($$SELECT miosa_clear_bad('dep_1', 'ver_1')$$), test.http($$SELECT miosa_watch('dep_1')$$), test.http($$SELECT miosa_unwatch('dep_1')$$),
+	test.http($$SELECT miosa_rename_deployment('dep_1', 'new')$$), test.http($$SELECT miosa_remove_deployment('dep_1')$$),
+	test.http($$SELECT miosa_hold('dep_1')$$);
+SELECT test.op(miosa_clear_bad('dep_1', 'ver_1', idempotency_key => 'header-5'));
 -- no key in it, or none that could be one
 SET request.headers = '{"accept": "*/*"}';
 SELECT test.http($$SELECT miosa_rollback('dep_1')$$);
