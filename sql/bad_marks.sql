@@ -99,6 +99,7 @@ RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 #variable_conflict use_variable
 DECLARE
+	key CONSTANT text := miosa.request_key(idempotency_key);
 	action CONSTANT text := CASE WHEN mark THEN 'mark_bad' ELSE 'clear_bad' END;
 	stored jsonb;
 	d miosa.deployments;
@@ -111,7 +112,7 @@ BEGIN
 		PERFORM miosa.refuse_value('argument', 'reason', reason, 'A version is marked as bad for a reason.',
 			format('SELECT miosa_mark_bad(%L, %L, reason => ''errors at checkout'');', deployment_id, version_id));
 	END IF;
-	stored := miosa.note_begin(action, deployment_id, idempotency_key, ARRAY[version_id, scope], reason);
+	stored := miosa.note_begin(action, deployment_id, key, ARRAY[version_id, scope], reason);
 	IF stored IS NOT NULL THEN
 		RETURN stored;
 	END IF;
@@ -128,7 +129,7 @@ BEGIN
 		END IF;
 	END IF;
 	PERFORM miosa.write_bad_mark(d, version_id, artifact, CASE WHEN mark THEN reason END);
-	RETURN miosa.note_write(action, deployment_id, idempotency_key, ARRAY[version_id, scope], reason,
+	RETURN miosa.note_write(action, deployment_id, key, ARRAY[version_id, scope], reason,
 		jsonb_strip_nulls(jsonb_build_object('version', version_id, 'scope', scope, 'artifact', artifact)),
 		miosa.bad_warning(d, version_id, mark, scope));
 END $$;

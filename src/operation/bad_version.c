@@ -86,9 +86,9 @@ static MrbIndexLookup artifact_row = {
 };
 
 static MrbQuery mark_query = {
-	.sql = "UPDATE miosa.versions v SET bad_since = coalesce(v.bad_since, $3),"
+	.sql = "UPDATE miosa.versions v SET bad_since = $3,"
 	" bad_reason = $4, bad_by = $5, updated_at = $3"
-	" WHERE v.deployment_id = $1 AND v.id = $2",
+	" WHERE v.deployment_id = $1 AND v.id = $2 AND v.bad_since IS NULL",
 	.nargs = 5,
 	.argtypes = {TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID},
 	.expected = MRB_QUERY_UPDATE,
@@ -421,7 +421,8 @@ mrb_bad_version_clear(const char *deployment_id, const char *version_id)
 }
 
 /*
- * Mark a version.
+ * Mark a version.  An earlier mark stays as it is, so that undo has none to
+ * restore.
  */
 void
 mrb_bad_version_mark(const char *deployment_id, const char *version_id,

@@ -110,6 +110,7 @@ SELECT test.op(miosa_mark_bad('und_1', 'ver_3', 'slow')) ~ 'unchanged' AS marked
 SELECT test.op(miosa_rollback('und_1', NULL, 'k5', 'errors', mark_bad => true));
 SELECT test.warned(miosa_undo('und_1', idempotency_key => 'k6'));
 SELECT test.bad('und_1');
+SELECT bad_reason FROM miosa.versions WHERE deployment_id = 'und_1' AND bad_since IS NOT NULL;
 
 -- In a group each target marks its own.
 SELECT test.history('grp_1', 3), test.history('grp_2', 3);
