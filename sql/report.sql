@@ -10,13 +10,15 @@ SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
 	format CONSTANT text := 'YYYY-MM-DD HH24:MI:SS';
+	argument text;
 BEGIN
 	SELECT s.deployment_id, s.fleet, s.began INTO deployment_id, fleet, began FROM miosa.timeline_scope(name) s;
 	ended := coalesce(until, clock_timestamp());
 	began := coalesce(since, began - interval '1 min', ended - interval '1 day');
 	IF NOT isfinite(began) OR NOT isfinite(ended) OR began >= ended THEN
-		PERFORM miosa.refuse_value('argument', 'since', since::text, 'The period must have a beginning, and an end after it.',
-			format('For example the last hour: SELECT miosa_report(%L, now() - interval ''1 hour'');', miosa.show(name)));
+		argument := CASE WHEN until IS NULL OR isfinite(until) AND since IS NOT NULL THEN 'since' ELSE 'until' END;
+		PERFORM miosa.refuse_value('argument', argument, CASE argument WHEN 'since' THEN since ELSE until END::text,
+			'The period must have a beginning, and an end after it.', format('For example the last hour: SELECT miosa_report(%L, now() - interval ''1 hour'');', miosa.show(name)));
 	END IF;
 	-- Without a beginning: a little before the first event.
 	IF since IS NULL THEN

@@ -91,6 +91,8 @@ SELECT p.page !~* '<(script|link|img|iframe|object|embed|form|a)\M' AS inert, p.
 -- an empty period, and none
 SELECT unnest(regexp_matches(miosa_report('dep_1', '2026-01-01 20:00:00+00', '2026-01-01 21:00:00+00'), '<h2>.*(?=</main>)', 'g'));
 SELECT test.refusal($$SELECT miosa_report('dep_1', '2026-01-02', '2026-01-01')$$);
+SELECT test.refusal($$SELECT miosa_report('dep_1', until => 'infinity')$$);
+SELECT test.refusal($$SELECT miosa_report('flt_1', until => '2020-01-01')$$);
 SELECT test.code($$SELECT miosa_report('dep_1', '-infinity')$$), test.code($$SELECT miosa_report('dep_9')$$), test.code($$SELECT miosa_report(NULL)$$);
 SELECT miosa_report('flt_1', '2026-01-01', '2026-01-02') ~ '<tr><th scope="row">fleet flt_1</th><td class="n">2026-01-01 10:15:00.000</td><td class="n">converged, superseded</td><td class="n">1 of 2</td>' AS fleet,
 	miosa_report('flt_1') ~ 'fleet flt_1' AS all_of_it;
