@@ -107,6 +107,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
+	key CONSTANT text := miosa.request_key(idempotency_key);
 	d miosa.deployments;
 	stored jsonb;
 	tenant_slug text;
@@ -114,7 +115,7 @@ DECLARE
 	holder text;
 BEGIN
 	PERFORM miosa.check_slug(slug, 'slug');
-	stored := miosa.note_begin('rename', deployment_id, idempotency_key, ARRAY[slug], reason);
+	stored := miosa.note_begin('rename', deployment_id, key, ARRAY[slug], reason);
 	IF stored IS NOT NULL THEN
 		RETURN stored;
 	END IF;
@@ -135,13 +136,26 @@ BEGIN
 		-- The trigger queues what this means for routes.
 		UPDATE miosa.deployments p SET slug = slug, updated_at = clock_timestamp() WHERE p.id = deployment_id;
 	END IF;
-	RETURN miosa.note_write('rename', deployment_id, idempotency_key, ARRAY[slug], reason,
+	RETURN miosa.note_write('rename', deployment_id, key, ARRAY[slug], reason,
 		jsonb_strip_nulls(jsonb_build_object('from', d.slug, 'to', slug, 'host', new_host)));
 EXCEPTION WHEN unique_violation THEN
 	PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('slug "%s" is taken', slug),
 		'Another deployment of the tenant was given it a moment ago.', 'Slugs are unique within a tenant; pass another one.');
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_rename_deployment(text, text, text, text) IS 'Gives a deployment another slug; edges get its new managed host before they lose the old one';
+
+-- Warn that a host that was served is not served any more.
+CREATE FUNCTION miosa.unserved_warning(host text, deployment_id text) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+DECLARE
+	message CONSTANT text := format('host "%s" is not served any more', host);
+	detail CONSTANT text := format('No version of deployment "%s" is active.', deployment_id);
+	hint CONSTANT text := format('Promote one; see the candidates with SELECT * FROM miosa.candidates(%L);', deployment_id);
+BEGIN
+	RAISE WARNING '%', message USING DETAIL = detail, HINT = hint;
+	RETURN jsonb_build_array(jsonb_build_object('code', 'NOT_SERVED', 'message', message, 'detail', detail, 'hint', hint));
+END $$;
+COMMENT ON FUNCTION miosa.unserved_warning(text, text) IS 'Warns of a host that was moved to a deployment without an active version; returns the warnings of the response';
 
 -- Move a host from one deployment to another.  The host is locked before the
 -- deployments, as miosa_put_domain() does.
@@ -152,11 +166,13 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
+	key CONSTANT text := miosa.request_key(idempotency_key);
 	fqdn CONSTANT text := miosa.check_host(host);
 	m miosa.domains;
 	target miosa.deployments;
 	stored jsonb;
 	marks jsonb;
+	warnings jsonb;
 	managed text;
 BEGIN
 	IF from_deployment_id IS NOT NULL THEN
@@ -168,7 +184,7 @@ BEGIN
 	END IF;
 	PERFORM FROM miosa.deployments p WHERE p.id IN (m.deployment_id, to_deployment_id) AND miosa.sees_tenant(p.tenant_id)
 		ORDER BY p.id FOR NO KEY UPDATE;
-	stored := miosa.note_begin('move_host', to_deployment_id, idempotency_key, ARRAY[fqdn, from_deployment_id], reason);
+	stored := miosa.note_begin('move_host', to_deployment_id, key, ARRAY[fqdn, from_deployment_id], reason);
 	IF stored IS NOT NULL THEN
 		RETURN stored;
 	END IF;
@@ -202,11 +218,15 @@ BEGIN
 			WHERE o.fqdn = fqdn;
 		UPDATE miosa.deployments p SET custom_domain_id = NULL WHERE p.id = m.deployment_id AND p.custom_domain_id = m.id;
 		PERFORM miosa.note_write('move_host', m.deployment_id, NULL, ARRAY[fqdn], reason, marks);
+		IF target.active_version_id IS NULL AND m.state = 'active' AND EXISTS (
+			SELECT FROM miosa.deployments p WHERE p.id = m.deployment_id AND p.active_version_id IS NOT NULL) THEN
+			warnings := miosa.unserved_warning(fqdn, to_deployment_id);
+		END IF;
 	END IF;
 	IF fqdn LIKE '*.%' THEN
 		PERFORM miosa.warn_of_wildcards(NULL, fqdn);
 	END IF;
-	RETURN miosa.note_write('move_host', to_deployment_id, idempotency_key, ARRAY[fqdn, from_deployment_id], reason, marks);
+	RETURN miosa.note_write('move_host', to_deployment_id, key, ARRAY[fqdn, from_deployment_id], reason, marks, warnings);
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_move_host(text, text, text, text, text) IS 'Moves a host from one deployment to another; edges get its new route before they lose the old one';
 
@@ -242,6 +262,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
+	key CONSTANT text := miosa.request_key(idempotency_key);
 	d miosa.deployments;
 	stored jsonb;
 	running text;
@@ -250,13 +271,13 @@ DECLARE
 	n record;
 BEGIN
 	PERFORM miosa.check_id(id, 'deployment id');
-	IF idempotency_key IS NOT NULL THEN
-		stored := miosa.removed_before(id, idempotency_key);
+	IF key IS NOT NULL THEN
+		stored := miosa.removed_before(id, key);
 		IF stored IS NOT NULL THEN
 			RETURN stored;
 		END IF;
 	END IF;
-	stored := miosa.note_begin('remove', id, idempotency_key, '{}'::text[], reason);
+	stored := miosa.note_begin('remove', id, key, '{}'::text[], reason);
 	SELECT * INTO d FROM miosa.deployments p WHERE p.id = id;
 	IF d.active_version_id IS NOT NULL THEN
 		PERFORM miosa.raise_condition('VERSION_IN_USE', format('deployment "%s" cannot be removed', id),
@@ -288,7 +309,7 @@ BEGIN
 			ORDER BY o.storage_uri) r;
 	SELECT (SELECT count(*) FROM miosa.domains m WHERE m.deployment_id = id) AS hosts,
 		(SELECT count(*) FROM miosa.versions v WHERE v.deployment_id = id) AS versions INTO n;
-	stored := miosa.note_write('remove', id, idempotency_key, '{}'::text[], reason,
+	stored := miosa.note_write('remove', id, key, '{}'::text[], reason,
 		jsonb_build_object('hosts', n.hosts, 'versions', n.versions, 'artifacts', jsonb_array_length(artifacts)));
 	UPDATE miosa.versions v SET pinned = false WHERE v.deployment_id = id AND v.pinned;
 	DELETE FROM miosa.runtime_instances i WHERE i.deployment_id = id;

@@ -65,6 +65,12 @@ SELECT * FROM test.queued($$UPDATE miosa.domains SET deployment_id = CASE deploy
 SELECT miosa_put_domain('later.example.com', 'dep_1', 'pending') IS NOT NULL AS put;
 SELECT * FROM test.queued($$SELECT miosa_move_host('later.example.com', 'dep_2')$$);
 SELECT deployment_id, state FROM miosa.domains WHERE fqdn = 'later.example.com';
+-- One that was served, and is not where it goes
+SELECT test.deployment('dep_none', 1);
+SELECT miosa_move_host('api.example.com', 'dep_none') #> '{operation,warnings}' AS warnings;
+SELECT miosa_move_host('later.example.com', 'dep_none') #> '{operation,warnings}' AS warnings;
+SELECT miosa_move_host('api.example.com', 'dep_2') #> '{operation,warnings}' AS warnings;
+SELECT miosa_move_host('later.example.com', 'dep_2') #> '{operation,warnings}' AS warnings;
 -- Refusals
 SELECT test.refusal($$SELECT miosa_move_host('www.example.com', 'dep_2', 'dep_3')$$);
 SELECT test.refusal($$SELECT miosa_move_host('none.example.com', 'dep_2')$$);
