@@ -82,13 +82,14 @@ CREATE FUNCTION smith.digests(role text) RETURNS TABLE (what text, digest text) 
 DECLARE
 	-- Tables with rows that the role's functions write for its own tenant.
 	written CONSTANT text[] := CASE role
-		WHEN 'smith_operator' THEN '{deployments,versions,audit_events,idempotency_keys,capacity,route_log,runtime_instances}'
-		ELSE '{deployments,versions,releases,audit_events,idempotency_keys,capacity,route_log,runtime_instances}' END;
+		WHEN 'smith_operator' THEN '{deployments,versions,audit_events,idempotency_keys,capacity,route_log,runtime_instances,holds,watches,alerts,fleet_runs,bad_artifacts}'
+		ELSE '{deployments,versions,releases,audit_events,idempotency_keys,capacity,route_log,runtime_instances,holds,watches,bad_artifacts,schemas,schema_reports}' END;
 	rel record;
 BEGIN
 	FOR rel IN
 		SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'miosa'::regnamespace AND c.relkind = 'r'
-			AND c.relname NOT IN ('outbox', 'endpoint_state', 'delivery_failures', 'dispatcher_state', 'maintenance', 'refusals') ORDER BY 1
+			AND c.relname NOT IN ('outbox', 'endpoint_state', 'delivery_failures', 'dispatcher_state', 'maintenance', 'refusals',
+				'audit_statements', 'audit_receivers', 'alert_receivers', 'convergence_log') ORDER BY 1
 	LOOP
 		EXECUTE format('SELECT md5(string_agg(t::text, E''\n'' ORDER BY t::text)) FROM miosa.%I t WHERE t::text ~ ''zqid|zqsecret''', rel.relname) INTO digest;
 		what := rel.relname || ': rows of the other tenant';
