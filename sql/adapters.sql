@@ -42,6 +42,12 @@ INSERT INTO miosa.adapters (name, description, verdicts, signer, request, builti
 		'{"410": "gone"}', 'standard-webhooks',
 		'{"method": "POST", "path": "", "headers": {"Content-Type": "application/json"}, "body": "{\"type\":\"route.changed\",\"timestamp\":{changed_at},\"data\":{\"id\":{message_id},\"epoch\":{epoch},\"operation_id\":{operation_id},\"deployment_id\":{deployment_id},\"tenant_id\":{tenant_id},\"version_id\":{version_id},\"version_number\":{version_number},\"release_id\":{release_id},\"storage_uri\":{storage_uri},\"sha256\":{sha256},\"hosts\":{hosts},\"removed_hosts\":{removed_hosts}}}"}', true);
 
+-- Many routes in one request, for a service that has thousands of deployments.
+INSERT INTO miosa.adapters (name, description, batch_max, verdicts, signer, request, builtin) VALUES
+	('webhook-batch', 'An HTTP service that takes up to 100 routes at a time as JSON by POST and answers 2xx when it has all of them (Standard Webhooks 1.0); secret, if any: whsec_ and base64', 100,
+		'{"410": "gone"}', 'standard-webhooks',
+		'{"method": "POST", "path": "", "headers": {"Content-Type": "application/json"}, "body": "{\"type\":\"routes.changed\",\"timestamp\":{changed_at},\"data\":{\"id\":{message_id},\"epoch\":{epoch},\"routes\":{routes}}}"}', true);
+
 -- Caches receive purges.
 
 INSERT INTO miosa.adapters (name, description, stage, per, self_expires, settle, success, request, remove, wildcard_request, wildcard_remove, builtin) VALUES

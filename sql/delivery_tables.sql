@@ -56,7 +56,7 @@ COMMENT ON COLUMN miosa.adapters.self_expires IS 'Whether its pages expire by th
 COMMENT ON COLUMN miosa.adapters.settle IS 'Time after which every request is repeated, because a fetch under way can bring the old page back: at least the cache''s timeout for fetches; 0 for never';
 COMMENT ON COLUMN miosa.adapters.timeout IS 'Timeout of one request';
 COMMENT ON COLUMN miosa.adapters.max_in_flight IS 'Maximum number of concurrent requests to one endpoint';
-COMMENT ON COLUMN miosa.adapters.batch_max IS 'Maximum number of deployments in one request, with {deployment_ids} and {hosts}; more than 1 only when per is deployment';
+COMMENT ON COLUMN miosa.adapters.batch_max IS 'Maximum number of deployments in one request, with {routes}, {deployment_ids} and {hosts}; more than 1 only when per is deployment';
 COMMENT ON COLUMN miosa.adapters.batch_bytes IS 'Maximum size of the body of a request for several deployments';
 COMMENT ON COLUMN miosa.adapters.rate IS 'Maximum number of requests per second to one endpoint; null for no limit';
 COMMENT ON COLUMN miosa.adapters.burst IS 'Number of requests that may be sent at once before rate applies';

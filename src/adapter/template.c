@@ -12,6 +12,9 @@
  * charset, and then escapes it for its place.  A value with other characters
  * is an error, so that no request is sent that differs from the intended one.
  *
+ * {routes} is an array of objects that are made from a template of their own, so
+ * that their values are checked and escaped like all others.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -39,6 +42,15 @@ static const struct
 	{"comma", FILTER_COMMA},
 };
 
+/* One of {routes}. */
+#define ROUTE \
+	"{\"epoch\":{epoch},\"changed_at\":{changed_at}," \
+	"\"operation_id\":{operation_id},\"deployment_id\":{deployment_id}," \
+	"\"tenant_id\":{tenant_id},\"version_id\":{version_id}," \
+	"\"version_number\":{version_number},\"release_id\":{release_id}," \
+	"\"storage_uri\":{storage_uri},\"sha256\":{sha256}," \
+	"\"hosts\":{hosts},\"removed_hosts\":{removed_hosts}}"
+
 /* Literal text, followed by a variable except in the last segment. */
 typedef struct Segment
 {
@@ -50,6 +62,7 @@ typedef struct Segment
 	char	   *secret;			/* name of a secret; NULL: of the endpoint */
 	Filter		filter;
 	MrbEscapeStyle style;
+	MrbTemplate *route;			/* of {routes} */
 } Segment;
 
 struct MrbTemplate
@@ -67,6 +80,9 @@ static bool parse_filter(const char *name, int len, Filter *filter);
 static const char *check_filter(const Segment *segment);
 static MrbRenderResult render_variable(const Segment *segment,
 									   const MrbTemplateValues *values, StringInfo out);
+static MrbRenderResult render_routes(const MrbTemplate *route,
+									 const MrbTemplateValues *values,
+									 StringInfo out, const char **variable);
 static MrbRenderResult render_list(const Segment *segment, const MrbStringList *list,
 								   StringInfo out);
 static void append_value(const Segment *segment, StringInfo out,
@@ -120,6 +136,9 @@ mrb_template_compile(const char *source, MrbTemplatePlace place,
 		if (*problem != NULL)
 			return NULL;
 		segment->charset = charsets->of[segment->variable];
+		if (segment->variable == MRB_VAR_ROUTES)
+			segment->route = mrb_template_compile(ROUTE, MRB_TEMPLATE_JSON,
+												  charsets, problem, offset);
 		i += len - 1;
 		start = i + 1;
 	}
@@ -140,6 +159,13 @@ mrb_template_render(const MrbTemplate *template, const MrbTemplateValues *values
 		appendBinaryStringInfo(out, segment->literal, segment->len);
 		if (!segment->has_variable)
 			continue;
+		if (segment->route != NULL)
+		{
+			result = render_routes(segment->route, values, out, variable);
+			if (result != MRB_RENDERED)
+				return result;
+			continue;
+		}
 		result = render_variable(segment, values, out);
 		if (result != MRB_RENDERED)
 		{
@@ -398,6 +424,28 @@ render_variable(const Segment *segment, const MrbTemplateValues *values,
 						  segment->style : MRB_ESCAPE_PLAIN, values->mask);
 	else
 		append_value(segment, out, value);
+	return MRB_RENDERED;
+}
+
+/*
+ * Append the routes as a JSON array.
+ */
+static MrbRenderResult
+render_routes(const MrbTemplate *route, const MrbTemplateValues *values,
+			  StringInfo out, const char **variable)
+{
+	appendStringInfoChar(out, '[');
+	for (int i = 0; i < values->nroutes; i++)
+	{
+		MrbRenderResult result;
+
+		if (i > 0)
+			appendStringInfoChar(out, ',');
+		result = mrb_template_render(route, &values->routes[i], out, variable);
+		if (result != MRB_RENDERED)
+			return result;
+	}
+	appendStringInfoChar(out, ']');
 	return MRB_RENDERED;
 }
 

@@ -40,6 +40,8 @@ typedef struct MrbTemplateValues
 	MrbStringList wildcard_hosts;
 	MrbStringList removed_hosts;
 	MrbStringList deployment_ids;	/* of the batch */
+	int			nroutes;
+	const struct MrbTemplateValues *routes; /* the values of each of them */
 	const char *previous_secret;	/* valid until the rotation ends */
 	MrbSecretLookup named_secret;	/* for {secret:name} */
 	void	   *named_secret_arg;

@@ -48,6 +48,7 @@ static const struct
 	[MRB_VAR_PLAIN_HOSTS] = {"plain_hosts", DOMAIN_CHARACTERS, true},
 	[MRB_VAR_RELEASE_ID] = {"release_id", ID_CHARACTERS, false},
 	[MRB_VAR_REMOVED_HOSTS] = {"removed_hosts", HOST_CHARACTERS, true},
+	[MRB_VAR_ROUTES] = {"routes", JSON_CHARACTERS, false},
 	[MRB_VAR_SECRET] = {"secret", SECRET_CHARACTERS, false},
 	[MRB_VAR_SHA256] = {"sha256", ID_CHARACTERS, false},
 	[MRB_VAR_STATEMENT] = {"statement", BASE64_CHARACTERS, false},
@@ -95,7 +96,7 @@ mrb_variable_is_number(MrbVariable variable)
 bool
 mrb_variable_is_json(MrbVariable variable)
 {
-	return variable == MRB_VAR_ALERT;
+	return variable == MRB_VAR_ALERT || variable == MRB_VAR_ROUTES;
 }
 
 /*

@@ -28,6 +28,7 @@ typedef enum MrbVariable
 	MRB_VAR_PLAIN_HOSTS,		/* list: hosts without wildcards */
 	MRB_VAR_RELEASE_ID,
 	MRB_VAR_REMOVED_HOSTS,		/* list */
+	MRB_VAR_ROUTES,				/* a JSON array: those of the batch */
 	MRB_VAR_SECRET,				/* of the endpoint, or one by name */
 	MRB_VAR_SHA256,
 	MRB_VAR_STATEMENT,			/* of the audit trail, in base64 */

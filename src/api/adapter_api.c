@@ -125,6 +125,8 @@ fill_values(Jsonb *given, MrbTemplateValues *values, const char **url)
 
 	values->named_secret = named_secret;
 	values->named_secret_arg = given;
+	values->routes = values;
+	values->nroutes = 1;
 	while (mrb_json_read_next(&given->root, &it, &name, &value))
 		if (value.type != jbvNull)
 			fill_value(name, &value, values, url);
@@ -150,6 +152,8 @@ fill_value(const char *name, const JsonbValue *value, MrbTemplateValues *values,
 		as_text(name, value);
 	else if (variable == MRB_VARIABLES)
 		refuse("invalid request", psprintf("values.%s: there is no such variable.", name));
+	else if (variable == MRB_VAR_ROUTES)
+		refuse("invalid request", "values.routes: its route consists of the other values.");
 	else if (!mrb_variable_is_list(variable))
 		values->text[variable] = as_text(name, value);
 	else if (mrb_json_read_array(value) != NULL)

@@ -290,6 +290,8 @@ render_test(MrbEndpoint *endpoint, const MrbRequest *request, bool masked,
 	values.deployment_ids.items = ids;
 	values.hosts.items = hosts;
 	values.plain_hosts = values.hosts;
+	values.routes = &values;
+	values.nroutes = 1;
 	values.text[MRB_VAR_ALERT] = TEST_ALERT;
 	values.text[MRB_VAR_CHANGED_AT] = "1970-01-01T00:00:00Z";
 	values.text[MRB_VAR_COUNT] = "0";

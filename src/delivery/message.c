@@ -7,7 +7,7 @@
  * and then one for each host that is no longer routed.  Wildcard hosts come
  * last; an adapter that does not support them gets none.  All other adapters
  * make one request for the whole route, or for the routes of a batch, which
- * then have only lists in common.
+ * then have only lists in common, of which {routes} has all there is of each.
  *
  * The id of a message is derived from its contents.  It is the same on every
  * try, and changes as soon as the route changes.  A resync makes new ids, so
@@ -24,10 +24,11 @@
 
 static int	count_hosts(const MrbItem *item);
 static void begin(MrbMessage *message, const MrbItem *item, int64 epoch);
-static void fill_route(MrbMessage *message, const MrbRoute *route);
+static void fill_route(MrbTemplateValues *values, const MrbRoute *route);
 static const char *name_route(const MrbItem *item, const char *epoch);
 static void name_batch(MrbMessage *message, MrbItem *const *items, int n);
 static void list_hosts(MrbItem *const *items, int n, MrbTemplateValues *values);
+static void list_routes(MrbItem *const *items, int n, MrbTemplateValues *values);
 
 /*
  * A deployment that never published anything needs no request.  An
@@ -62,8 +63,10 @@ mrb_message_of_unit(MrbItem *item, int unit, MrbMessage *message)
 	begin(message, item, route->epoch);
 	message->values.text[MRB_VAR_MESSAGE_ID] =
 		name_route(item, message->epoch_text);
-	fill_route(message, route);
+	fill_route(&message->values, route);
 	list_hosts(&item, 1, &message->values);
+	message->values.routes = &message->values;
+	message->values.nroutes = 1;
 	if (!adapter->per_host)
 		return;
 
@@ -133,6 +136,8 @@ mrb_message_of_batch(MrbItem *const *items, int nitems, MrbMessage *message)
 	begin(message, items[0], epoch);
 	name_batch(message, items, nitems);
 	list_hosts(items, nitems, values);
+	if ((message->request->uses & MRB_VAR_BIT(MRB_VAR_ROUTES)) != 0)
+		list_routes(items, nitems, values);
 }
 
 /*
@@ -173,22 +178,22 @@ begin(MrbMessage *message, const MrbItem *item, int64 epoch)
  * Fill in the values of a single route.
  */
 static void
-fill_route(MrbMessage *message, const MrbRoute *route)
+fill_route(MrbTemplateValues *values, const MrbRoute *route)
 {
-	const char **values = message->values.text;
+	const char **text = values->text;
 
-	values[MRB_VAR_DEPLOYMENT_ID] = route->deployment_id;
-	values[MRB_VAR_KIND] = route->kind;
-	values[MRB_VAR_OPERATION_ID] = route->operation_id;
-	values[MRB_VAR_RELEASE_ID] = route->release_id;
-	values[MRB_VAR_SHA256] = route->sha256;
+	text[MRB_VAR_DEPLOYMENT_ID] = route->deployment_id;
+	text[MRB_VAR_KIND] = route->kind;
+	text[MRB_VAR_OPERATION_ID] = route->operation_id;
+	text[MRB_VAR_RELEASE_ID] = route->release_id;
+	text[MRB_VAR_SHA256] = route->sha256;
 
 	/* A key in S3 may have characters that templates reject. */
-	values[MRB_VAR_STORAGE_URI] = route->storage_uri == NULL ? NULL :
+	text[MRB_VAR_STORAGE_URI] = route->storage_uri == NULL ? NULL :
 		mrb_escape_uri(route->storage_uri);
-	values[MRB_VAR_TENANT_ID] = route->tenant_id;
-	values[MRB_VAR_VERSION_ID] = route->version_id;
-	values[MRB_VAR_VERSION_NUMBER] = route->version_number;
+	text[MRB_VAR_TENANT_ID] = route->tenant_id;
+	text[MRB_VAR_VERSION_ID] = route->version_id;
+	text[MRB_VAR_VERSION_NUMBER] = route->version_number;
 }
 
 /*
@@ -268,4 +273,26 @@ list_hosts(MrbItem *const *items, int n, MrbTemplateValues *values)
 				values->removed_hosts.items[values->removed_hosts.n++] = host;
 		}
 	}
+}
+
+/*
+ * Fill in the values of each route of the batch.
+ */
+static void
+list_routes(MrbItem *const *items, int n, MrbTemplateValues *values)
+{
+	MrbTemplateValues *routes = palloc0(n * sizeof(MrbTemplateValues));
+
+	for (int i = 0; i < n; i++)
+	{
+		const MrbRoute *route = items[i]->route;
+
+		fill_route(&routes[i], route);
+		routes[i].text[MRB_VAR_EPOCH] = psprintf(INT64_FORMAT, route->epoch);
+		routes[i].text[MRB_VAR_CHANGED_AT] =
+			mrb_route_changed_at(route, palloc(MRB_ROUTE_TIME_SIZE));
+		list_hosts(&items[i], 1, &routes[i]);
+	}
+	values->routes = routes;
+	values->nroutes = n;
 }

@@ -36,7 +36,7 @@ static bool waits_for_hosts(const MrbItem *item);
 static bool start_request(MrbItem *item);
 static void start_batch(MrbEndpoint *endpoint, bool *full);
 static int	collect(MrbEndpoint *endpoint, MrbItem **items);
-static int	fit_into_body(MrbItem **items, int n, MrbMessage *message);
+static MrbStarted start_as_many(MrbItem **items, int *n, const char **problem);
 static MrbStarted start(MrbEndpoint *endpoint, MrbMessage *message, int unit,
 						MrbItem **items, int nitems, const char **problem);
 static void answered(MrbInflight *inflight, const MrbHttpAnswer *answer);
@@ -130,6 +130,7 @@ start_request(MrbItem *item)
 			return true;
 		case MRB_START_FULL:
 			return false;
+		case MRB_START_LARGE:
 		case MRB_START_WRONG:
 			break;
 	}
@@ -146,15 +147,13 @@ start_batch(MrbEndpoint *endpoint, bool *full)
 {
 	MrbItem   **items = palloc(endpoint->adapter->batch_max *
 							   sizeof(MrbItem *));
-	MrbMessage	message;
 	const char *problem = NULL;
 	MrbStarted	started;
 	int			n = collect(endpoint, items);
 
 	if (n == 0)
 		return;
-	n = fit_into_body(items, n, &message);
-	started = start(endpoint, &message, 0, items, n, &problem);
+	started = start_as_many(items, &n, &problem);
 	if (started == MRB_START_FULL)
 		*full = true;
 	for (int i = n - 1; i >= 0; i--)
@@ -204,23 +203,24 @@ collect(MrbEndpoint *endpoint, MrbItem **items)
 }
 
 /*
- * Make a message about as many of the items as fit into a body; the others go
- * first in the next one.
+ * Start a request about as many of the items as fit into a body, and set *n to
+ * their number; the others go first in the next one.
  */
-static int
-fit_into_body(MrbItem **items, int n, MrbMessage *message)
+static MrbStarted
+start_as_many(MrbItem **items, int *n, const char **problem)
 {
-	MrbEndpoint *endpoint = items[0]->endpoint;
-
 	for (;;)
 	{
-		int			half = n / 2;
+		MrbMessage	message;
+		MrbStarted	started;
+		int			half = *n / 2;
 
-		mrb_message_of_batch(items, n, message);
-		if (n == 1 || mrb_inflight_fits(endpoint, &message->values, message->request))
-			return n;
-		while (n > half)
-			mrb_ready_list_put_back(items[--n]);
+		mrb_message_of_batch(items, *n, &message);
+		started = start(items[0]->endpoint, &message, 0, items, *n, problem);
+		if (started != MRB_START_LARGE)
+			return started;
+		while (*n > half)
+			mrb_ready_list_put_back(items[--*n]);
 	}
 }
 

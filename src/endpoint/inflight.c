@@ -119,6 +119,9 @@ mrb_inflight_start(MrbEndpoint *endpoint, MrbTemplateValues *values,
 	*problem = render(endpoint, note->request, values, &http);
 	if (*problem != NULL)
 		return MRB_START_WRONG;
+	if (note->nitems > 1 &&
+		http.body_len > (size_t) endpoint->adapter->batch_bytes)
+		return MRB_START_LARGE;
 
 	inflight = make_inflight(endpoint, note);
 	http.timeout_ms = endpoint->adapter->timeout_ms;
@@ -136,19 +139,6 @@ mrb_inflight_start(MrbEndpoint *endpoint, MrbTemplateValues *values,
 	mrb_rate_limit_spend(endpoint);
 	mrb_endpoint_stats_sent(&endpoint->stats, note->retry);
 	return MRB_STARTED;
-}
-
-/*
- * Render the request to find the length of its body.  A request that cannot
- * be rendered fits: starting it reports the problem.
- */
-bool
-mrb_inflight_fits(MrbEndpoint *endpoint, MrbTemplateValues *values, const MrbRequest *request)
-{
-	MrbHttpRequest http = {0};
-
-	return render(endpoint, request, values, &http) != NULL ||
-		http.body_len <= (size_t) endpoint->adapter->batch_bytes;
 }
 
 /*

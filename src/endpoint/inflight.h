@@ -41,6 +41,7 @@ typedef enum MrbStarted
 {
 	MRB_STARTED,
 	MRB_START_FULL,				/* no room now */
+	MRB_START_LARGE,			/* about several items, with too long a body */
 	MRB_START_WRONG,			/* *problem says why it cannot be made */
 } MrbStarted;
 
@@ -58,10 +59,6 @@ extern void mrb_inflight_attach(MrbEndpoint *endpoint);
 extern MrbStarted mrb_inflight_start(MrbEndpoint *endpoint, MrbTemplateValues *values,
 									 const MrbInflightNote *note,
 									 const char **problem);
-
-/* Whether the body is within the batch_bytes of the adapter. */
-extern bool mrb_inflight_fits(MrbEndpoint *endpoint, MrbTemplateValues *values,
-							  const MrbRequest *request);
 
 /* Advance all requests and pass answers to the callers' functions. */
 extern void mrb_inflight_drive(void);

@@ -92,6 +92,7 @@ mrb_scale_sender_start(MrbEndpoint *endpoint, bool *full)
 		case MRB_START_FULL:
 			*full = true;
 			break;
+		case MRB_START_LARGE:
 		case MRB_START_WRONG:
 			show_error(endpoint, problem);
 			mrb_scale_result_add(entry, task, -1, problem);

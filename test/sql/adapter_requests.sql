@@ -107,6 +107,10 @@ SELECT test.places('{hosts}');
 SELECT test.places('{hosts|space}');
 SELECT test.places('{deployment_ids|comma}');
 SELECT test.places('{removed_hosts|comma}', '{"removed_hosts": []}');
+SELECT test.places('{routes}');
+SELECT test.places('{routes|comma}');
+SELECT test.places('{routes}', '{"sha256": "a b"}');
+SELECT test.places('{routes}', '{"routes": []}');
 SELECT test.places('{host|space}');
 SELECT test.places('{hosts|base64}');
 SELECT test.places('{host|upper}');
@@ -194,7 +198,7 @@ FROM unnest(ARRAY['{"role": "router"}', '{"stage": 2}', '{"settle": "1 h"}', '{"
 	'{"volatile": true}', '{"marker_write": {"method": "PUT", "path": "/m"}}', '{"marker_write": {"method": "PUT", "path": "/{host}/{epoch}"}}',
 	'{"marker_read": {"method": "GET", "path": "/{version_id}"}}',
 	'{"batch_max": 2}', '{"batch_max": 2, "per": "host"}', '{"batch_max": 2, "request": {"method": "PUT", "path": "/{deployment_ids|comma}/{version_id}"}}',
-	'{"batch_max": 2, "request": {"method": "PUT", "path": "/{deployment_ids|comma}"}}',
+	'{"batch_max": 2, "request": {"method": "PUT", "path": "/{deployment_ids|comma}"}}', '{"batch_max": 2, "request": {"method": "PUT", "path": "", "body": "{\"r\":{routes}}"}}',
 	'{"wildcards": false}', '{"wildcard_request": {"method": "PUT", "path": "/{domain}"}}',
 	'{"per": "host", "wildcard_request": {"method": "PUT", "path": "/{domain}"}}', '{"per": "host", "wildcards": false, "wildcard_request": {"method": "PUT", "path": "/{domain}"}}',
 	'{"per": "host", "wildcard_remove": {"method": "PUT", "path": "/{domain}"}}',
@@ -219,6 +223,7 @@ FROM unnest(ARRAY[
 	'{"request": {"method": "PUT", "path": "/{workload}"}}',
 	'{"request": {"method": "PUT", "path": "/{host}/{count}"}}',
 	'{"request": {"method": "PUT", "path": "/{epoch}/{count}"}}',
+	'{"request": {"method": "PUT", "path": "/{count}", "body": "[{routes}]"}}',
 	'{"request": {"method": "PUT", "path": "/{instance_id}/{count}"}}',
 	'{"per": "host"}',
 	'{"batch_max": 2}',

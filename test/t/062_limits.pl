@@ -151,6 +151,46 @@ with_endpoint('short', $router, sub {
 		0, 'no body is longer than it may be');
 });
 
+# Routes in batches: each has what a request of its own would have, and one that
+# is not taken holds up none of its batch
+with_endpoint('webhook-batch', $router, sub {
+	my @some = @many[0 .. 19];
+
+	promote('v2', @some);
+	is(verdict($_), 'converged', "a route among others, $_") for @some[0, 10, 19];
+	my @bodies = map { decode_json($_->{body}) } $router->requests;
+	my %route = map { $_->{deployment_id} => $_ } map { @{ $_->{data}{routes} } } @bodies;
+	is(join(',', sort keys %route), join(',', @some), 'each is delivered');
+	cmp_ok(scalar(@bodies), '<=', 8, 'in few requests');
+	my ($body) = grep { @{ $_->{data}{routes} } > 1 } @bodies;
+	ok($body, 'of several routes');
+	like($body->{data}{id}, qr/^batch-\d+\@\d+$/, 'which have an id');
+	my ($newest) = sort { $b <=> $a } map { $_->{epoch} } @{ $body->{data}{routes} };
+	is($body->{data}{epoch}, $newest, 'and the epoch of the newest');
+	like(delete $route{d10}{changed_at}, qr/^\d{4}-\d\d-\d\dT[\d:.]+Z$/, 'a route says since when');
+	cmp_ok(delete $route{d10}{epoch}, '>', 0, 'has an epoch');
+	is_deeply($route{d10}, {
+		operation_id => 'd10#' . sql("SELECT seq FROM miosa.deployments WHERE id = 'd10'"),
+		deployment_id => 'd10', tenant_id => 'ten_1', version_id => 'v2',
+		version_number => 2, release_id => undef,
+		storage_uri => undef, sha256 => undef, hosts => ['d10.acme.miosa.app'],
+		removed_hosts => [] }, 'and all there is of it');
+
+	sql("SELECT miosa_resync('webhook-batch')");
+	is(wait_sql("SELECT count(*) FROM miosa.endpoint_state
+			WHERE endpoint = 'webhook-batch' AND resync_after IS NULL", 1), 1, 'resynchronized');
+});
+sql(q(SELECT miosa_put_adapter('narrow', '{"charsets": {"deployment_id": "d0-24-9"}}', copy_of => 'webhook-batch')));
+with_endpoint('narrow', $router, sub {
+	promote('v1', @many[0 .. 19]);
+	is(verdict($_), 'converged', "$_ is sent beside routes that cannot be") for @many[0, 10, 19];
+	is(wait_sql('SELECT string_agg(deployment_id, $$,$$ ORDER BY deployment_id)
+			FROM miosa.delivery_failures WHERE deployment_id < $$d3$$', 'd13,d23'),
+		'd13,d23', 'which alone are failures');
+	like(sql(q(SELECT last_error FROM miosa.delivery_failures WHERE deployment_id = 'd13')),
+		qr/the value of \{deployment_id\} is not allowed/, 'and say why');
+});
+
 # A rate
 with_endpoint('slow', $router, sub {
 	# The resync has emptied the bucket
