@@ -5,7 +5,9 @@
  *
  * delivery/edge_times.c makes reports of operations; here they are gathered for
  * a moment and written together, in a transaction of their own, so that an error
- * holds up no position of an endpoint.  If it fails, the reports stay.
+ * holds up no position of an endpoint.  If it fails, the reports stay.  While
+ * requests are in flight they are gathered for longer, since each transaction
+ * keeps the edges waiting.
  *
  * What a predecessor had in memory is lost.  After the start the route log is
  * read, some changes a step, and operations in it that have no row get one that
@@ -30,9 +32,13 @@
 #include "common/worker_xact.h"
 #include "delivery/edge_times.h"
 #include "dispatcher/convergence_log.h"
+#include "endpoint/inflight.h"
 
 /* Reports that one transaction writes, because requests wait for it. */
 #define BATCH 256
+
+/* Reports that are written even while requests are in flight. */
+#define GATHER_MAX 8192
 
 /* Changes of the route log that one transaction reads. */
 #define UNSEEN 500
@@ -42,6 +48,7 @@
 
 /* How long reports are gathered, and when the next step follows. */
 #define GATHER_MS 500
+#define GATHER_BUSY_MS 3000
 #define MORE_MS 20
 #define RETRY_MS 1000
 
@@ -132,6 +139,7 @@ typedef struct Work
 	int64		seen;			/* end of what was read of the route log */
 } Work;
 
+static bool may_gather(const MrbConvergenceLog *log);
 static bool write_some(MrbConvergenceLog *log);
 static void run(void *arg);
 static void write_reports(Work *work);
@@ -176,10 +184,18 @@ mrb_convergence_log_step(MrbConvergenceLog *log)
 	if (!log->due)
 	{
 		if (!log->timer.set && (mrb_edge_times_reports() > 0 || has_unseen(log)))
+		{
+			log->since = mrb_timer_now();
 			mrb_timer_set(&log->timer, GATHER_MS, timer_fired);
+		}
 		return;
 	}
 	log->due = false;
+	if (may_gather(log))
+	{
+		mrb_timer_set(&log->timer, GATHER_MS, timer_fired);
+		return;
+	}
 	written = write_some(log);
 	if (!written)
 		mrb_timer_set(&log->timer, RETRY_MS, timer_fired);
@@ -195,6 +211,17 @@ mrb_convergence_log_run(MrbConvergenceLog *log)
 {
 	while (mrb_edge_times_reports() > 0 && write_some(log))
 		;
+}
+
+/*
+ * Whether reports can wait for requests that are in flight.
+ */
+static bool
+may_gather(const MrbConvergenceLog *log)
+{
+	return mrb_inflight_in_flight() > 0 && !has_unseen(log) &&
+		mrb_edge_times_reports() < GATHER_MAX &&
+		!mrb_timer_passed(log->since, mrb_timer_now(), GATHER_BUSY_MS);
 }
 
 /*

@@ -14,6 +14,7 @@ typedef struct MrbConvergenceLog
 {
 	bool		due;			/* its timer has fired */
 	MrbTimer	timer;
+	MrbTick		since;			/* reports are gathered */
 	int64		unseen_after;	/* epochs of operations that a predecessor may */
 	int64		unseen_until;	/* not have written */
 	MemoryContext context;		/* of one step */
