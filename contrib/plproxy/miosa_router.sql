@@ -1,0 +1,6880 @@
+-- Made by contrib/plproxy/generate from the catalog of miosa_rollback 1.0. Do
+-- not edit: change router.sql, merge.sql or generate, and run it again.
+--
+-- Run it in the database of a router, as a superuser; it can be run again, also
+-- that of a newer version:
+--
+--   psql -d ROUTER -v ON_ERROR_STOP=1 -f miosa_router.sql
+
+\set ON_ERROR_STOP on
+SET client_min_messages = warning;
+SET client_encoding = 'UTF8';
+BEGIN;
+
+-- The router of a sharded installation: the map of shards, and the rules by
+-- which calls find theirs.  generate puts this file before the functions
+-- that it makes from the extension's catalog; the result is miosa_router.sql.
+--
+-- What a call does is decided on its shard, by the extension.  The router
+-- decides only where a call runs, and puts the answers of several shards together.
+
+-- The extension's functions and the router's have the same names.
+DO $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'miosa_rollback') THEN
+		RAISE EXCEPTION 'database "%" has the extension miosa_rollback', current_database()
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				DETAIL = 'The functions of a router have the names of the extension''s.',
+				HINT = 'Create a database for the router: CREATE DATABASE router;';
+	END IF;
+END $$;
+
+CREATE EXTENSION IF NOT EXISTS plproxy;
+CREATE SCHEMA IF NOT EXISTS plproxy;
+CREATE SCHEMA IF NOT EXISTS miosa_router;
+GRANT USAGE ON SCHEMA miosa_router, plproxy TO PUBLIC;
+
+-- The extension's roles, where the server of the router has no shard.
+DO $$
+DECLARE
+	name text;
+	grp text;
+BEGIN
+	FOREACH name IN ARRAY ARRAY['miosa_viewer', 'miosa_operator', 'miosa_deployer', 'miosa_agent', 'miosa_auditor', 'miosa_edge', 'miosa_admin',
+		'miosa_all_tenants']
+	LOOP
+		IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = name) THEN
+			EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+		END IF;
+	END LOOP;
+	FOR name, grp IN VALUES ('miosa_operator', 'miosa_viewer'), ('miosa_deployer', 'miosa_viewer'), ('miosa_admin', 'miosa_operator'),
+		('miosa_admin', 'miosa_deployer'), ('miosa_admin', 'miosa_agent'), ('miosa_admin', 'miosa_auditor'), ('miosa_admin', 'miosa_edge')
+	LOOP
+		IF NOT pg_has_role(name, grp, 'MEMBER') THEN
+			EXECUTE format('GRANT %I TO %I', grp, name);
+		END IF;
+	END LOOP;
+END $$;
+
+-- The map.
+
+-- PL/Proxy knows a shard by its number, which is its place in the list of
+-- connections; so numbers have no gaps, and never change.
+CREATE TABLE IF NOT EXISTS miosa_router.shards (
+	number integer PRIMARY KEY CHECK (number >= 0),
+	name text NOT NULL UNIQUE CHECK (name ~ '^[a-z0-9_-]{1,63}$'),
+	connection text NOT NULL,
+	state text NOT NULL DEFAULT 'on' CHECK (state IN ('on', 'off')),
+	added_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE miosa_router.shards IS 'Databases with the extension; calls to one that is off are refused without being tried';
+
+-- A deployment's bucket is a hash of its id, and never changes.
+CREATE TABLE IF NOT EXISTS miosa_router.buckets (
+	bucket integer PRIMARY KEY CHECK (bucket BETWEEN 0 AND 1023),
+	shard integer NOT NULL REFERENCES miosa_router.shards
+);
+COMMENT ON TABLE miosa_router.buckets IS 'Shard of each bucket of deployments; all 1,024 are there, or none';
+
+CREATE TABLE IF NOT EXISTS miosa_router.deployment_overrides (
+	deployment_id text PRIMARY KEY,
+	shard integer NOT NULL REFERENCES miosa_router.shards,
+	changed_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE miosa_router.deployment_overrides IS 'Deployments that are on another shard than their bucket';
+
+-- PL/Proxy reads the list of connections again when this number has changed.
+CREATE TABLE IF NOT EXISTS miosa_router.map_version (
+	only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+	version integer NOT NULL
+);
+INSERT INTO miosa_router.map_version VALUES (true, 1) ON CONFLICT DO NOTHING;
+
+CREATE OR REPLACE FUNCTION miosa_router.shards_changed() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF TG_OP IN ('DELETE', 'TRUNCATE') OR (TG_OP = 'UPDATE' AND NEW.number <> OLD.number) THEN
+		RAISE EXCEPTION 'a shard keeps its number' USING ERRCODE = 'MR400',
+			DETAIL = 'PL/Proxy knows shards by their place in the list of connections.',
+			HINT = 'One that has no buckets may stay; to stop calls to it: UPDATE miosa_router.shards SET state = ''off'' WHERE name = ''...'';';
+	ELSIF TG_OP = 'INSERT' THEN
+		LOCK TABLE miosa_router.map_version IN EXCLUSIVE MODE;
+		IF NEW.number <> (SELECT count(*) FROM miosa_router.shards) THEN
+			RAISE EXCEPTION 'the next shard has number %', (SELECT count(*) FROM miosa_router.shards) USING ERRCODE = 'MR400',
+				DETAIL = format('The given number is %s.', NEW.number),
+				HINT = 'SELECT miosa_router.add_shard(name, connection) chooses it.';
+		END IF;
+	END IF;
+	UPDATE miosa_router.map_version SET version = version + 1;
+	RETURN NEW;
+END $$;
+CREATE OR REPLACE TRIGGER shards_changed BEFORE INSERT OR UPDATE OR DELETE ON miosa_router.shards
+	FOR EACH ROW EXECUTE FUNCTION miosa_router.shards_changed();
+CREATE OR REPLACE TRIGGER shards_truncated BEFORE TRUNCATE ON miosa_router.shards
+	FOR EACH STATEMENT EXECUTE FUNCTION miosa_router.shards_changed();
+
+-- The key refuses an overlap; this one a hole.
+CREATE OR REPLACE FUNCTION miosa_router.buckets_complete() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	missing integer[];
+BEGIN
+	SELECT array_agg(n ORDER BY n) INTO missing FROM generate_series(0, 1023) n
+		WHERE NOT EXISTS (SELECT FROM miosa_router.buckets b WHERE b.bucket = n);
+	IF cardinality(missing) > 0 THEN
+		RAISE EXCEPTION 'the map has holes' USING ERRCODE = 'MR400',
+			DETAIL = format('%s of 1024 buckets are missing, the first is %s.', cardinality(missing), missing[1]),
+			HINT = 'Change the shard of a bucket, and delete none.';
+	END IF;
+	RETURN NULL;
+END $$;
+DROP TRIGGER IF EXISTS buckets_complete ON miosa_router.buckets;
+CREATE CONSTRAINT TRIGGER buckets_complete AFTER INSERT OR UPDATE OR DELETE ON miosa_router.buckets
+	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION miosa_router.buckets_complete();
+CREATE OR REPLACE TRIGGER buckets_truncated AFTER TRUNCATE ON miosa_router.buckets
+	FOR EACH STATEMENT EXECUTE FUNCTION miosa_router.buckets_complete();
+
+-- Add a shard.  The first ones share the buckets; a later one has none until
+-- deployments are moved to it.
+CREATE OR REPLACE FUNCTION miosa_router.add_shard(name text, connection text) RETURNS integer LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	number integer;
+BEGIN
+	LOCK TABLE miosa_router.map_version IN EXCLUSIVE MODE;
+	SELECT count(*) INTO number FROM miosa_router.shards;
+	INSERT INTO miosa_router.shards (number, name, connection) VALUES (number, name, connection);
+	RETURN number;
+END $$;
+COMMENT ON FUNCTION miosa_router.add_shard(text, text) IS 'Adds a shard without buckets; returns its number';
+
+CREATE OR REPLACE FUNCTION miosa_router.spread_buckets() RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF EXISTS (SELECT FROM miosa_router.buckets) THEN
+		RAISE EXCEPTION 'buckets are spread already' USING ERRCODE = 'MR400',
+			DETAIL = 'Deployments are found by them.',
+			HINT = 'To have a deployment on another shard: CALL miosa_move_deployment(deployment, shard);';
+	END IF;
+	INSERT INTO miosa_router.buckets SELECT n, n % (SELECT count(*) FROM miosa_router.shards) FROM generate_series(0, 1023) n;
+END $$;
+COMMENT ON FUNCTION miosa_router.spread_buckets() IS 'Gives each shard that there is an equal share of the buckets, once';
+
+-- SHA-256 is the same on every platform and in every release of PostgreSQL,
+-- which hashtext() and hashtextextended() do not promise, and other than md5() it
+-- works where FIPS 140 is enforced.
+CREATE OR REPLACE FUNCTION miosa_router.bucket_of(key text) RETURNS integer
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN (get_byte(sha256(convert_to(key, 'UTF8')), 0) << 8 | get_byte(sha256(convert_to(key, 'UTF8')), 1)) & 1023;
+COMMENT ON FUNCTION miosa_router.bucket_of(text) IS 'Bucket of a deployment, or of a host: the lower ten bits of the first two bytes of the SHA-256 of its UTF-8';
+
+-- PL/Proxy's configuration of the cluster.
+
+CREATE OR REPLACE FUNCTION plproxy.get_cluster_version(cluster text) RETURNS integer
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN (SELECT v.version FROM miosa_router.map_version v WHERE cluster = 'miosa');
+END $$;
+
+CREATE OR REPLACE FUNCTION plproxy.get_cluster_partitions(cluster text) RETURNS SETOF text
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	-- A shard that is down shall cost a caller two seconds at most
+	RETURN QUERY SELECT CASE WHEN s.connection ~ 'connect_timeout' THEN s.connection ELSE s.connection || ' connect_timeout=2' END
+		FROM miosa_router.shards s WHERE cluster = 'miosa' ORDER BY s.number;
+END $$;
+
+-- Any number of shards: the number of a shard is the partition.
+CREATE OR REPLACE FUNCTION plproxy.get_cluster_config(cluster text, OUT key text, OUT val text) RETURNS SETOF record
+LANGUAGE sql IMMUTABLE AS $$
+	VALUES ('modular_mapping', '1'), ('connection_lifetime', '1800')
+$$;
+
+-- Errors.
+
+-- Raise an error as the extension would: for a gateway in the form of PostgREST.
+CREATE OR REPLACE FUNCTION miosa_router.refuse(sqlstate text, code text, status integer, retry_after integer,
+	message text, detail text, hint text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+	IF nullif(current_setting('request.method', true), '') IS NOT NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'PGRST',
+			MESSAGE = json_build_object('code', code, 'message', message, 'details', detail, 'hint', hint)::text,
+			DETAIL = json_build_object('status', status, 'headers',
+				CASE WHEN retry_after > 0 THEN json_build_object('Retry-After', retry_after::text) ELSE '{}' END)::text;
+	END IF;
+	RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message, DETAIL = detail, HINT = hint;
+END $$;
+COMMENT ON FUNCTION miosa_router.refuse(text, text, integer, integer, text, text, text) IS 'Raises an error of the router';
+
+-- The call of a shard has failed because the shard could not be reached, or was
+-- lost before its answer came.  Messages are PL/Proxy's (conn_error() and
+-- plproxy_remote_error() of its source).
+CREATE OR REPLACE FUNCTION miosa_router.is_down(sqlstate text, message text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN message ~ '^PL/Proxy function [^ ]+: (\[[^]]*\] PQ|connect timeout|query timeout)'
+	OR message ~ '^[^ ]+\(\d+\): \[[^]]*\] REMOTE \(null\): '
+	OR sqlstate ~ '^(57P0|MR53S)';
+COMMENT ON FUNCTION miosa_router.is_down(text, text) IS 'Whether an error that PL/Proxy has raised means that the shard is down';
+
+CREATE OR REPLACE FUNCTION miosa_router.raise_down(shard integer, why text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM miosa_router.refuse('MR53S', 'SHARD_UNAVAILABLE', 503, 1,
+		format('shard "%s" is unavailable', (SELECT s.name FROM miosa_router.shards s WHERE s.number = shard)),
+		btrim(regexp_replace(why, '^PL/Proxy function [^ ]+: (\[[^]]*\] PQ\w+: )?|^[^ ]+\(\d+\): \[[^]]*\] REMOTE [^:]*: ', ''), E' \n'),
+		'Retry with the same idempotency key: what a call has done whose answer was lost is found by it. SELECT * FROM miosa_doctor(); shows the state of all shards.');
+END $$;
+COMMENT ON FUNCTION miosa_router.raise_down(integer, text) IS 'Raises SHARD_UNAVAILABLE';
+
+-- PL/Proxy writes the function and the database before the message of a remote
+-- error, and a word before DETAIL and HINT.  The caller receives them as the shard
+-- has raised them.
+CREATE OR REPLACE FUNCTION miosa_router.pass_on(shard integer, sqlstate text, message text, detail text, hint text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+	IF sqlstate <> 'MR53S' AND miosa_router.is_down(sqlstate, message) THEN
+		PERFORM miosa_router.raise_down(shard, message);
+	END IF;
+	message := regexp_replace(message, '^[^ ]+\(\d+\): \[[^]]*\] REMOTE [^:]*: ', '');
+	detail := regexp_replace(detail, '^Remote detail: ', '');
+	hint := regexp_replace(hint, '^Remote hint: ', '');
+	-- RAISE takes no null for an option.
+	IF detail <> '' AND hint <> '' THEN
+		RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message, DETAIL = detail, HINT = hint;
+	ELSIF detail <> '' THEN
+		RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message, DETAIL = detail;
+	ELSIF hint <> '' THEN
+		RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message, HINT = hint;
+	END IF;
+	RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message;
+END $$;
+COMMENT ON FUNCTION miosa_router.pass_on(integer, text, text, text, text) IS 'Raises an error of a shard as the shard has raised it';
+
+-- Where calls run.
+
+-- A shard that is off is not tried.
+CREATE OR REPLACE FUNCTION miosa_router.check_on(shard integer) RETURNS integer
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF (SELECT s.state FROM miosa_router.shards s WHERE s.number = shard) = 'off' THEN
+		PERFORM miosa_router.raise_down(shard, 'The shard is off in miosa_router.shards.');
+	ELSIF shard IS NULL THEN
+		RAISE EXCEPTION 'the router has no map' USING ERRCODE = 'object_not_in_prerequisite_state',
+			DETAIL = 'No bucket has a shard.',
+			HINT = 'SELECT miosa_router.add_shard(name, connection); for each shard, then SELECT miosa_router.spread_buckets();';
+	END IF;
+	RETURN shard;
+END $$;
+COMMENT ON FUNCTION miosa_router.check_on(integer) IS 'The shard, if calls to it may be tried; else SHARD_UNAVAILABLE';
+
+-- Where a deployment is.  No id at all is refused by the first shard.
+CREATE OR REPLACE FUNCTION miosa_router.shard_of(deployment_id text) RETURNS integer
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN miosa_router.check_on(coalesce(
+		(SELECT o.shard FROM miosa_router.deployment_overrides o WHERE o.deployment_id = $1),
+		(SELECT b.shard FROM miosa_router.buckets b WHERE b.bucket = miosa_router.bucket_of(coalesce($1, '')))));
+END $$;
+COMMENT ON FUNCTION miosa_router.shard_of(text) IS 'Number of the shard that a deployment is on';
+
+-- Settings of the caller's that the shard has to know.  The generated function
+-- miosa_router.settings() names them.
+CREATE OR REPLACE FUNCTION miosa_router.context() RETURNS text[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	result text[];
+	name text;
+	value text;
+BEGIN
+	FOREACH name IN ARRAY miosa_router.settings() LOOP
+		value := current_setting(name, true);
+		IF value <> '' THEN
+			result := result || name || value;
+		END IF;
+	END LOOP;
+	RETURN result;
+END $$;
+COMMENT ON FUNCTION miosa_router.context() IS 'Names and values of the settings that have one in this session';
+
+-- Which shards a call of all of them runs on, in order.
+CREATE OR REPLACE FUNCTION miosa_router.all_shards(OUT number integer, OUT name text) RETURNS SETOF record
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT s.number, s.name FROM miosa_router.shards s ORDER BY s.number
+$$;
+COMMENT ON FUNCTION miosa_router.all_shards() IS 'Shards that there are';
+
+-- A shard's failure in a call of all shards: one that is down is named, and
+-- the others are called; what else it raises is the caller's.
+CREATE OR REPLACE FUNCTION miosa_router.note_down(shard integer, sqlstate text, message text, detail text, hint text) RETURNS text
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+	IF NOT miosa_router.is_down(sqlstate, message) THEN
+		PERFORM miosa_router.pass_on(shard, sqlstate, message, detail, hint);
+	END IF;
+	RETURN (SELECT s.name FROM miosa_router.all_shards() s WHERE s.number = shard);
+END $$;
+COMMENT ON FUNCTION miosa_router.note_down(integer, text, text, text, text) IS 'Name of a shard that is down; any other error is raised as the shard has raised it';
+
+-- Of what was read, the rest is returned.
+CREATE OR REPLACE FUNCTION miosa_router.warn_down(down text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF cardinality(down) > 0 THEN
+		RAISE WARNING 'shards that are unavailable are missing here: %', array_to_string(down, ', ')
+			USING ERRCODE = '01000', HINT = 'SELECT * FROM miosa_doctor(); shows the state of all shards.';
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa_router.warn_down(text[]) IS 'Raises a warning that names these shards';
+
+-- What was to be done on all shards is repeated until it is done on all.
+CREATE OR REPLACE FUNCTION miosa_router.raise_undone(done text[], down text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF cardinality(down) > 0 THEN
+		PERFORM miosa_router.refuse('MR53S', 'SHARD_UNAVAILABLE', 503, 1,
+			format('shards are unavailable: %s', array_to_string(down, ', ')),
+			format('It is done on shards: %s.', coalesce(nullif(array_to_string(done, ', '), ''), 'none')),
+			'Repeat the call when they are back; what is done already stays as it is. SELECT * FROM miosa_doctor(); shows the state of all shards.');
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa_router.raise_undone(text[], text[]) IS 'Raises SHARD_UNAVAILABLE if a change was not made on all shards';
+
+-- An answer that lacks some shards says so.
+CREATE OR REPLACE FUNCTION miosa_router.with_down(answer jsonb, down text[]) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM miosa_router.warn_down(down);
+	RETURN CASE WHEN cardinality(down) > 0 THEN answer || jsonb_build_object('unavailable_shards', to_jsonb(down)) ELSE answer END;
+END $$;
+COMMENT ON FUNCTION miosa_router.with_down(jsonb, text[]) IS 'An answer that names the shards that are missing in it';
+
+-- What an earlier run has made.
+DROP SCHEMA IF EXISTS miosa, miosa_shard CASCADE;
+DO $$
+DECLARE
+	f regprocedure;
+BEGIN
+	FOR f IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND obj_description(p.oid, 'pg_proc') LIKE '%[router]'
+	LOOP
+		EXECUTE format('DROP ROUTINE %s', f);
+	END LOOP;
+END $$;
+CREATE SCHEMA miosa;
+CREATE SCHEMA miosa_shard;
+GRANT USAGE ON SCHEMA miosa, miosa_shard TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION miosa_router.extension_version() RETURNS text LANGUAGE sql IMMUTABLE RETURN '1.0';
+COMMENT ON FUNCTION miosa_router.extension_version() IS 'Version of miosa_rollback whose functions the router has';
+CREATE OR REPLACE FUNCTION miosa_router.settings() RETURNS text[] LANGUAGE sql IMMUTABLE
+RETURN ARRAY['miosa_rollback.actor', 'miosa_rollback.automatic', 'miosa_rollback.hold_after_rollback', 'miosa_rollback.lock_wait', 'miosa_rollback.min_served', 'request.jwt.claims', 'request.headers', 'request.method', 'request.path', 'application_name', 'TimeZone', 'DateStyle', 'IntervalStyle'];
+COMMENT ON FUNCTION miosa_router.settings() IS 'Settings of a session at the router that a shard takes over for the call';
+
+-- How calls that name no deployment find their shards, and how the answers of
+-- several shards become one.
+
+-- The shards' own functions (miosa_shard.sql).
+
+CREATE FUNCTION miosa_shard.identity(shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $1;
+	SELECT miosa_shard.identity();
+$$;
+CREATE FUNCTION miosa_shard.named(name text, context text[], shard integer) RETURNS text[] LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa_shard.named($1::text) END;
+$$;
+CREATE FUNCTION miosa_shard.host_name(fqdn text, shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT miosa_shard.host_name($1::text);
+$$;
+CREATE FUNCTION miosa_shard.host_owner(host text, shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT miosa_shard.host_owner($1::text);
+$$;
+CREATE FUNCTION miosa_shard.host_entry(host text, shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT miosa_shard.host_entry($1::text);
+$$;
+CREATE FUNCTION miosa_shard.claim_host(host text, deployment_id text, expected jsonb, shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT miosa_shard.claim_host($1::text, $2::text, $3::jsonb);
+$$;
+CREATE FUNCTION miosa_shard.confirm_host(host text, deployment_id text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT miosa_shard.confirm_host($1::text, $2::text);
+$$;
+CREATE FUNCTION miosa_shard.release_host(host text, deployment_id text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT miosa_shard.release_host($1::text, $2::text);
+$$;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA miosa_shard FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard.identity(integer) TO miosa_operator;
+GRANT EXECUTE ON FUNCTION miosa_shard.named(text, text[], integer) TO miosa_viewer, miosa_auditor;
+GRANT EXECUTE ON FUNCTION miosa_shard.host_entry(text, integer) TO miosa_viewer, miosa_edge;
+GRANT EXECUTE ON FUNCTION miosa_shard.host_name(text, integer), miosa_shard.host_owner(text, integer), miosa_shard.claim_host(text, text, jsonb, integer),
+	miosa_shard.confirm_host(text, text, integer), miosa_shard.release_host(text, text, integer) TO miosa_admin;
+
+-- Names that people give.
+
+-- Which shards know a deployment or a fleet of a name.  Whether the name is one
+-- deployment's only is known when all shards have been asked.
+CREATE OR REPLACE FUNCTION miosa_router.shards_named(name text, OUT number integer, OUT ids text[]) RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_context text[] := miosa_router.context();
+	_each record;
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT s.number FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			ids := miosa_shard.named($1, _context, _each.number);
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			PERFORM miosa_router.pass_on(_each.number, _state, _message, _detail, _hint);
+		END;
+		IF pg_catalog.cardinality(ids) OPERATOR(pg_catalog.>) 0 THEN
+			number := _each.number;
+			RETURN NEXT;
+		END IF;
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION miosa_router.shards_named(text) IS 'Shards on which an id, host, slug or fleet is known, with the ids there';
+
+-- An id is found where it belongs, also while other shards are down.
+CREATE OR REPLACE FUNCTION miosa_router.locate(name text) RETURNS integer
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	_home integer := miosa_router.shard_of(name);
+	_found record;
+	_shards integer := 0;
+	_shard integer;
+	_ids text[] := '{}';
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	BEGIN
+		IF name OPERATOR(pg_catalog.=) ANY (miosa_shard.named(name, miosa_router.context(), _home)) THEN
+			RETURN _home;
+		END IF;
+	EXCEPTION WHEN OTHERS THEN
+		GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+		PERFORM miosa_router.pass_on(_home, _state, _message, _detail, _hint);
+	END;
+	FOR _found IN SELECT * FROM miosa_router.shards_named(name) LOOP
+		_shards := _shards OPERATOR(pg_catalog.+) 1;
+		_shard := _found.number;
+		_ids := _ids OPERATOR(pg_catalog.||) _found.ids;
+	END LOOP;
+	IF _shards OPERATOR(pg_catalog.>) 1 THEN
+		PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0,
+			pg_catalog.format('slug "%s" is not unique', name),
+			pg_catalog.format('Deployments of that slug: %s.', pg_catalog.array_to_string(_ids[1:6], ', ')),
+			'Name it by one of these ids, or by a host.');
+	END IF;
+	-- A name that none knows is refused by the shard that it would be on.
+	RETURN coalesce(_shard, _home);
+END $$;
+COMMENT ON FUNCTION miosa_router.locate(text) IS 'Shard of the deployment of this id, host or slug, or of this fleet';
+
+CREATE OR REPLACE FUNCTION miosa_router.locate_operation(name text) RETURNS integer
+LANGUAGE sql VOLATILE AS $$
+	SELECT miosa_router.locate(pg_catalog.regexp_replace($1, '#[0-9]+$', ''))
+$$;
+COMMENT ON FUNCTION miosa_router.locate_operation(text) IS 'Shard of a deployment, a fleet, or an operation such as dep_1#7';
+
+-- Hosts.  A directory says which deployment may have a host: the entry of a
+-- host is on the shard of the host's own bucket.  To have a host is to claim the
+-- entry, have the shard put the host, and confirm.  Each step commits on its
+-- shard, so a crash leaves a claim at most, and a claim that nothing came of is
+-- taken over: when it is old enough that no call is at work, and no shard has the host.
+
+CREATE OR REPLACE FUNCTION miosa_router.directory_of(host text) RETURNS integer
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN miosa_router.check_on((SELECT b.shard FROM miosa_router.buckets b WHERE b.bucket = miosa_router.bucket_of($1)));
+END $$;
+COMMENT ON FUNCTION miosa_router.directory_of(text) IS 'Shard that has the directory''s entry of a host';
+
+-- The name as it is stored, by the rules of the extension.
+CREATE OR REPLACE FUNCTION miosa_router.host_name(fqdn text, shard integer) RETURNS text
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard.host_name(fqdn, shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(shard, _state, _message, _detail, _hint);
+END $$;
+COMMENT ON FUNCTION miosa_router.host_name(text, integer) IS 'The host name as that shard stores it';
+
+-- The shard that has a host, of all; SHARD_UNAVAILABLE if one cannot be asked.
+CREATE OR REPLACE FUNCTION miosa_router.owner_of_host(host text, OUT number integer, OUT deployment_id text)
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT s.number FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			deployment_id := miosa_shard.host_owner($1, _each.number);
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			PERFORM miosa_router.pass_on(_each.number, _state, _message, _detail, _hint);
+		END;
+		IF deployment_id IS NOT NULL THEN
+			number := _each.number;
+			RETURN;
+		END IF;
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION miosa_router.owner_of_host(text) IS 'Shard and deployment that have a host; null for none';
+
+CREATE OR REPLACE FUNCTION miosa_router.claim_host(fqdn text, deployment_id text, shard integer) RETURNS text
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_variable
+DECLARE
+	-- Longer than a call can be at work between two steps.
+	patience CONSTANT double precision := 10;
+	host text := miosa_router.host_name(fqdn, shard);
+	directory integer := miosa_router.directory_of(host);
+	entry jsonb;
+	owner record;
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR attempt IN 1 .. 5 LOOP
+		BEGIN
+			entry := miosa_shard.claim_host(host, deployment_id, entry, directory);
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			PERFORM miosa_router.pass_on(directory, _state, _message, _detail, _hint);
+		END;
+		IF entry IS NULL THEN
+			RETURN host;
+		END IF;
+		owner := miosa_router.owner_of_host(host);
+		IF owner.number OPERATOR(pg_catalog.<>) shard THEN
+			PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, pg_catalog.format('host "%s" is taken', host),
+				'A deployment of another shard has the host.', 'Remove it there first, with miosa_remove_domain(), or pass another host.');
+		ELSIF owner.number IS NULL AND (entry OPERATOR(pg_catalog.->>) 'age')::double precision OPERATOR(pg_catalog.<) patience
+			AND entry OPERATOR(pg_catalog.->>) 'state' OPERATOR(pg_catalog.=) 'claimed' THEN
+			PERFORM miosa_router.refuse('MR423', 'DEPLOYMENT_BUSY', 423, 1, pg_catalog.format('host "%s" is being taken by another call', host),
+				pg_catalog.format('The claim is %s s old.', pg_catalog.round((entry OPERATOR(pg_catalog.->>) 'age')::numeric, 1)), 'Repeat the call.');
+		END IF;
+		-- Nobody has it, or the same shard, which knows whether it may move: the
+		-- next attempt takes the entry if it is still the one that was seen.
+	END LOOP;
+	PERFORM miosa_router.refuse('MR423', 'DEPLOYMENT_BUSY', 423, 1, pg_catalog.format('host "%s" is being taken by another call', host),
+		'Several calls take the host at the same time.', 'Repeat the call.');
+END $$;
+COMMENT ON FUNCTION miosa_router.claim_host(text, text, integer) IS 'First step of having a host: claims its entry in the directory; returns the host as it is stored';
+
+-- A call that took longer than its claim was respected has lost it.
+CREATE OR REPLACE FUNCTION miosa_router.confirm_host(host text, deployment_id text, shard integer) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	directory integer := miosa_router.directory_of(host);
+	ours boolean := true;
+BEGIN
+	BEGIN
+		ours := miosa_shard.confirm_host(host, deployment_id, directory);
+	EXCEPTION WHEN OTHERS THEN
+		-- The claim stays, and counts as long as the shard has the host.
+		NULL;
+	END;
+	IF NOT ours THEN
+		PERFORM miosa_shard.miosa_remove_domain(host, NULL, shard);
+		PERFORM miosa_router.refuse('MR423', 'DEPLOYMENT_BUSY', 423, 1, pg_catalog.format('host "%s" is taken', host),
+			'Another call took the host over, because this one took too long.', 'Repeat the call.');
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa_router.confirm_host(text, text, integer) IS 'Last step of having a host';
+
+-- After a refusal, or when a host was removed.  What became of a call whose
+-- answer was lost is not known; its claim stays.
+CREATE OR REPLACE FUNCTION miosa_router.release_host(fqdn text, deployment_id text, sqlstate text, message text) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_variable
+DECLARE
+	host text;
+BEGIN
+	IF NOT coalesce(miosa_router.is_down(sqlstate, message), false) THEN
+		host := miosa_router.host_name(fqdn, miosa_router.directory_of(fqdn));
+		IF (miosa_router.owner_of_host(host)).number IS NULL THEN
+			PERFORM miosa_shard.release_host(host, deployment_id, miosa_router.directory_of(host));
+		END IF;
+	END IF;
+EXCEPTION WHEN OTHERS THEN
+	-- An entry that stays is in nobody's way: no shard has the host.
+	NULL;
+END $$;
+COMMENT ON FUNCTION miosa_router.release_host(text, text, text, text) IS 'Removes the entry of a host that no shard has';
+
+CREATE OR REPLACE FUNCTION miosa_router.shard_of_host(fqdn text) RETURNS integer
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	directory integer := miosa_router.directory_of(coalesce(fqdn, ''));
+	host text := miosa_router.host_name(fqdn, directory);
+BEGIN
+	RETURN coalesce((miosa_router.owner_of_host(host)).number, directory);
+END $$;
+COMMENT ON FUNCTION miosa_router.shard_of_host(text) IS 'Shard that has a host; if none has it, that of its entry';
+
+-- A host moves within a shard, where both deployments change in one transaction.
+CREATE OR REPLACE FUNCTION miosa_router.shard_to_move_to(host text, shard integer) RETURNS integer
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	_there integer := (miosa_router.owner_of_host(miosa_router.host_name(host, shard))).number;
+BEGIN
+	IF _there OPERATOR(pg_catalog.<>) shard THEN
+		PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, pg_catalog.format('host "%s" is on another shard', host),
+			pg_catalog.format('The host is on shard "%s", the deployment on "%s".',
+				(SELECT s.name FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.=) _there),
+				(SELECT s.name FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.=) shard)),
+			'Move the deployment there first: CALL miosa_move_deployment(deployment, shard);');
+	END IF;
+	RETURN shard;
+END $$;
+COMMENT ON FUNCTION miosa_router.shard_to_move_to(text, integer) IS 'The shard, if it has the host too; else INVALID_ARGUMENT';
+
+-- Where the route of a host may be: on the shard of its own entry, else of the
+-- wildcard above it, else, a managed host, on any.
+CREATE OR REPLACE FUNCTION miosa_router.shards_of_host(host text, OUT number integer, OUT name text) RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_host text := pg_catalog.rtrim(pg_catalog.lower($1 COLLATE "C"), '.');
+	_candidate text;
+	_entry jsonb;
+BEGIN
+	FOREACH _candidate IN ARRAY ARRAY[_host, '*' OPERATOR(pg_catalog.||) pg_catalog.substring(_host, '[.].*$')] LOOP
+		CONTINUE WHEN _candidate IS NULL;
+		BEGIN
+			_entry := miosa_shard.host_entry(_candidate, miosa_router.directory_of(_candidate));
+		EXCEPTION WHEN OTHERS THEN
+			-- Without the directory, all are asked.
+			EXIT;
+		END;
+		IF _entry IS NOT NULL THEN
+			RETURN QUERY SELECT s.number, s.name FROM miosa_router.all_shards() s
+				ORDER BY s.number OPERATOR(pg_catalog.<>) miosa_router.shard_of(_entry OPERATOR(pg_catalog.->>) 'deployment_id'), s.number;
+			RETURN;
+		END IF;
+	END LOOP;
+	RETURN QUERY SELECT s.number, s.name FROM miosa_router.all_shards() s;
+END $$;
+COMMENT ON FUNCTION miosa_router.shards_of_host(text) IS 'Shards to ask for the route of a host, the likeliest first';
+
+-- Changes on all shards.
+
+CREATE OR REPLACE FUNCTION miosa_router.is_lacking(sqlstate text, message text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN sqlstate = 'MR400' AND message ~ ' does not exist$|^invalid value for argument "name": ';
+COMMENT ON FUNCTION miosa_router.is_lacking(text, text) IS 'Whether a shard refuses to remove something because it is not there';
+
+-- Fleets.
+
+-- A shard refuses ids that it does not have.
+CREATE OR REPLACE FUNCTION miosa_router.split_selector(given jsonb, OUT number integer, OUT name text, OUT selector jsonb) RETURNS SETOF record
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	_ids text[];
+BEGIN
+	IF jsonb_typeof($1 -> 'ids') = 'array' THEN
+		_ids := ARRAY(SELECT e.value FROM jsonb_array_elements_text($1 -> 'ids') e);
+	ELSIF jsonb_typeof($1 -> 'ids') = 'string' THEN
+		_ids := ARRAY[$1 ->> 'ids'];
+	END IF;
+	IF cardinality(_ids) > 0 THEN
+		RETURN QUERY SELECT s.number, s.name, jsonb_set($1, '{ids}', i.ids)
+			FROM (SELECT miosa_router.shard_of(e.id) AS shard, jsonb_agg(e.id ORDER BY e.place) AS ids
+				FROM unnest(_ids) WITH ORDINALITY e (id, place) GROUP BY 1) i
+			JOIN miosa_router.all_shards() s ON s.number = i.shard ORDER BY s.number;
+	ELSE
+		RETURN QUERY SELECT s.number, s.name, $1 FROM miosa_router.all_shards() s;
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa_router.split_selector(jsonb) IS 'Shards that a selector of deployments concerns, each with its part of it';
+
+CREATE OR REPLACE FUNCTION miosa_router.check_mode(selector jsonb, mode text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	shards text[] := ARRAY(SELECT s.name FROM miosa_router.split_selector(selector) s);
+BEGIN
+	IF mode = 'atomic' AND cardinality(shards) > 1 THEN
+		PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, 'a fleet on several shards cannot be atomic',
+			format('The selector concerns the shards %s, each of which commits by itself.', array_to_string(shards, ', ')),
+			'Pass mode => ''best_effort'', or ids that are on one shard.');
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa_router.check_mode(jsonb, text) IS 'Raises INVALID_ARGUMENT for an atomic fleet on several shards';
+
+-- Counts are added, lists are joined in the order of the ids; fleets has the id
+-- of the fleet on each shard.
+CREATE OR REPLACE FUNCTION miosa_router.merge_fleet(answers jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	result jsonb := '{}';
+	member record;
+BEGIN
+	IF (SELECT count(*) FROM jsonb_object_keys(answers)) = 1 THEN
+		RETURN (SELECT a.value FROM jsonb_each(answers) a);
+	END IF;
+	FOR member IN SELECT f.key, min(jsonb_typeof(f.value)) AS type, jsonb_agg(f.value ORDER BY a.key) AS found
+		FROM jsonb_each(answers) a, jsonb_each(a.value -> 'data') f GROUP BY f.key
+	LOOP
+		result := result || jsonb_build_object(member.key, CASE member.type
+			WHEN 'number' THEN (SELECT to_jsonb(sum(e.value::numeric)) FROM jsonb_array_elements_text(member.found) e)
+			WHEN 'array' THEN (SELECT coalesce(jsonb_agg(l.value ORDER BY l.value ->> 'deployment_id' COLLATE "C"), '[]')
+				FROM jsonb_array_elements(member.found) e, jsonb_array_elements(e.value) l)
+			ELSE member.found -> 0 END);
+	END LOOP;
+	RETURN jsonb_build_object('data', result || jsonb_build_object('fleet_id', NULL,
+		'fleets', (SELECT coalesce(jsonb_object_agg(a.key, a.value #> '{data,fleet_id}'), '{}') FROM jsonb_each(answers) a)));
+END $$;
+COMMENT ON FUNCTION miosa_router.merge_fleet(jsonb) IS 'One answer of a fleet, from those of the shards by name';
+
+-- Lists.
+
+-- The cursor of the extension (miosa.audit_cursor()) is a place in an order that all
+-- shards share, so one cursor is good for all.
+CREATE OR REPLACE FUNCTION miosa_router.merge_audit_log(answers jsonb[], "limit" integer) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	events jsonb[];
+	more boolean;
+BEGIN
+	SELECT array_agg(e.value ORDER BY (e.value ->> 'created_at')::timestamptz DESC, e.value ->> 'resource_id' COLLATE "C" DESC,
+			(e.value #>> '{metadata,seq}')::bigint DESC) INTO events
+		FROM unnest(answers) a (answer), jsonb_array_elements(a.answer -> 'data') e;
+	more := cardinality(events) > "limit" OR EXISTS (SELECT FROM unnest(answers) a (answer) WHERE a.answer ->> 'next_cursor' IS NOT NULL);
+	events := events[:"limit"];
+	RETURN jsonb_build_object('data', coalesce(to_jsonb(events), '[]'), 'next_cursor', CASE WHEN more THEN
+		encode(convert_to(format('audit:%s:%s:%s',
+			(extract(epoch FROM (events[cardinality(events)] ->> 'created_at')::timestamptz) * 1000000)::bigint,
+			events[cardinality(events)] ->> 'resource_id', events[cardinality(events)] #>> '{metadata,seq}'), 'UTF8'), 'hex') END);
+END $$;
+COMMENT ON FUNCTION miosa_router.merge_audit_log(jsonb[], integer) IS 'One page of audit events from those of the shards';
+
+CREATE OR REPLACE FUNCTION miosa_router.merge_configuration_log(answers jsonb, "limit" integer) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT jsonb_build_object('data', coalesce(jsonb_agg(p.event ORDER BY p.place), '[]'))
+	FROM (SELECT e.value || jsonb_build_object('shard', a.key) AS event,
+			row_number() OVER (ORDER BY (e.value ->> 'created_at')::timestamptz DESC, (e.value ->> 'seq')::bigint DESC, a.key) AS place
+		FROM jsonb_each($1) a, jsonb_array_elements(a.value -> 'data') e) p WHERE p.place <= $2
+$$;
+COMMENT ON FUNCTION miosa_router.merge_configuration_log(jsonb, integer) IS 'The newest configuration events of all shards, each with its shard';
+
+CREATE OR REPLACE FUNCTION miosa_router.merge_audit_head(answers jsonb) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT jsonb_build_object('shards', coalesce((SELECT jsonb_object_agg(a.key, a.value -> 'data') FROM jsonb_each($1) a), '{}'))
+$$;
+COMMENT ON FUNCTION miosa_router.merge_audit_head(jsonb) IS 'The newest statement of each shard';
+
+CREATE OR REPLACE FUNCTION miosa_router.merge_audit_verify_all(answers jsonb) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT jsonb_build_object('data', jsonb_build_object(
+		'verified', coalesce(bool_and((a.value #>> '{data,verified}')::boolean), true),
+		'deployments', coalesce(sum((a.value #>> '{data,deployments}')::bigint), 0),
+		'events', coalesce(sum((a.value #>> '{data,events}')::bigint), 0),
+		'problems', (SELECT coalesce(jsonb_agg(p.value || jsonb_build_object('shard', b.key)), '[]')
+			FROM jsonb_each($1) b, jsonb_array_elements(b.value #> '{data,problems}') p)))
+	FROM jsonb_each($1) a
+$$;
+COMMENT ON FUNCTION miosa_router.merge_audit_verify_all(jsonb) IS 'Whether the audit trail of every shard that has answered is as it was written';
+
+-- A statement is one shard's; another one does not have what it lists.
+CREATE OR REPLACE FUNCTION miosa_router.merge_audit_verify_statement(answers jsonb) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT a.value || jsonb_build_object('shard', a.key) FROM jsonb_each($1) a
+	ORDER BY jsonb_array_length(a.value #> '{data,problems}'), a.key LIMIT 1
+$$;
+COMMENT ON FUNCTION miosa_router.merge_audit_verify_statement(jsonb) IS 'The answer of the shard that fits the statement best';
+
+-- Alerts.
+
+-- Each alert goes to the shard of the deployment that it names.  One that no shard
+-- knows goes to the first, which says so; one that several know goes to none.
+CREATE OR REPLACE FUNCTION miosa_router.split_alerts(given jsonb, OUT number integer, OUT name text, OUT places integer[], OUT payload jsonb) RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	_alert record;
+	_shards integer[];
+	_known jsonb := '{}';
+	_target integer[] := '{}';
+BEGIN
+	IF jsonb_typeof($1 -> 'alerts') IS DISTINCT FROM 'array' OR jsonb_array_length($1 -> 'alerts') = 0 THEN
+		RETURN QUERY SELECT s.number, s.name, '{}'::integer[], $1 FROM miosa_router.all_shards() s ORDER BY s.number LIMIT 1;
+		RETURN;
+	END IF;
+	FOR _alert IN SELECT e.ordinality, e.value #>> '{labels,miosa_deployment}' AS name
+		FROM jsonb_array_elements($1 -> 'alerts') WITH ORDINALITY e ORDER BY e.ordinality
+	LOOP
+		IF _alert.name IS NULL THEN
+			_target := _target || 0;
+			CONTINUE;
+		END IF;
+		IF NOT _known ? _alert.name THEN
+			_shards := ARRAY(SELECT s.number FROM miosa_router.shards_named(_alert.name) s);
+			_known := _known || jsonb_build_object(_alert.name,
+				CASE cardinality(_shards) WHEN 0 THEN miosa_router.shard_of(_alert.name) WHEN 1 THEN _shards[1] ELSE -1 END);
+		END IF;
+		_target := _target || (_known ->> _alert.name)::integer;
+	END LOOP;
+	RETURN QUERY SELECT s.number, s.name, t.places, jsonb_set($1, '{alerts}', t.alerts)
+		FROM (SELECT u.shard, array_agg(u.place::integer ORDER BY u.place) AS places, jsonb_agg($1 -> 'alerts' -> (u.place::integer - 1) ORDER BY u.place) AS alerts
+			FROM unnest(_target) WITH ORDINALITY u (shard, place) GROUP BY u.shard) t
+		JOIN miosa_router.all_shards() s ON s.number = t.shard ORDER BY s.number;
+END $$;
+COMMENT ON FUNCTION miosa_router.split_alerts(jsonb) IS 'Shards that alerts concern, each with its part of the body and the places of its alerts';
+
+CREATE OR REPLACE FUNCTION miosa_router.unmatched_alerts(payload jsonb) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT jsonb_build_object('data', jsonb_build_object('alerts', coalesce(jsonb_agg(jsonb_build_object('deployment_id', NULL,
+		'fingerprint', e.value -> 'fingerprint', 'done', 'unmatched', 'operation_id', NULL,
+		'why', 'the label miosa_deployment names deployments of several shards') ORDER BY e.ordinality), '[]')))
+	FROM jsonb_array_elements(CASE jsonb_typeof($1 -> 'alerts') WHEN 'array' THEN $1 -> 'alerts' ELSE '[]' END) WITH ORDINALITY e
+$$;
+COMMENT ON FUNCTION miosa_router.unmatched_alerts(jsonb) IS 'Answer to alerts that went to no shard';
+
+CREATE OR REPLACE FUNCTION miosa_router.merge_alerts(result jsonb, places integer[], answer jsonb) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	FOR n IN 1 .. cardinality(places) LOOP
+		result := jsonb_set(result, ARRAY['data', 'alerts', (places[n] - 1)::text], answer #> ARRAY['data', 'alerts', (n - 1)::text]);
+	END LOOP;
+	RETURN result;
+END $$;
+COMMENT ON FUNCTION miosa_router.merge_alerts(jsonb, integer[], jsonb) IS 'The answer with a shard''s answers in their places';
+
+-- The router's own health, and what the shards have to be equal in.
+CREATE OR REPLACE FUNCTION miosa_router.doctor(OUT item text, OUT status text, OUT seen text, OUT fix text, OUT needs text) RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_identity jsonb;
+	_all jsonb := '{}';
+	_kind text;
+	_differing text;
+	_message text;
+	_sites jsonb := '{}';
+BEGIN
+	item := 'router: map';
+	SELECT CASE WHEN n.count = 1024 THEN 'ok' ELSE 'fail' END, pg_catalog.format('%s of 1024 buckets have a shard', n.count),
+			CASE WHEN n.count <> 1024 THEN 'SELECT miosa_router.spread_buckets();' END, CASE WHEN n.count <> 1024 THEN 'superuser' END
+		INTO status, seen, fix, needs FROM (SELECT miosa_router.count_buckets() AS count) n;
+	RETURN NEXT;
+	FOR _each IN SELECT s.number, s.name FROM miosa_router.all_shards() s LOOP
+		item := 'router: shard ' || _each.name;
+		fix := NULL;
+		needs := NULL;
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_identity := miosa_shard.identity(_each.number);
+			IF _identity ->> 'extension' IS DISTINCT FROM miosa_router.extension_version() THEN
+				status := 'fail';
+				seen := pg_catalog.format('has version %s of miosa_rollback, the router has the functions of %s', _identity ->> 'extension', miosa_router.extension_version());
+				fix := 'On the shard: ALTER EXTENSION miosa_rollback UPDATE; or run the miosa_router.sql of its version here';
+				needs := 'superuser';
+			ELSIF coalesce(_identity ->> 'site', '') = '' THEN
+				status := 'warn';
+				seen := 'is reachable, and has no site';
+				fix := 'Set miosa_rollback.site in its configuration, a name of its own for each shard';
+				needs := 'superuser';
+			ELSIF _sites ? (_identity ->> 'site') THEN
+				status := 'fail';
+				seen := pg_catalog.format('has the site of shard %s: %s', _sites ->> (_identity ->> 'site'), _identity ->> 'site');
+				fix := 'Set miosa_rollback.site in its configuration, a name of its own for each shard';
+				needs := 'superuser';
+			ELSE
+				status := 'ok';
+				seen := pg_catalog.format('is reachable, version %s', _identity ->> 'extension');
+			END IF;
+			_sites := _sites || pg_catalog.jsonb_build_object(coalesce(_identity ->> 'site', ''), _each.name);
+			_all := _all || pg_catalog.jsonb_build_object(_each.name, _identity);
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _message = MESSAGE_TEXT;
+			status := 'fail';
+			seen := pg_catalog.btrim(pg_catalog.regexp_replace(_message, '^PL/Proxy function [^ ]+: (\[[^]]*\] PQ\w+: )?|^[^ ]+\(\d+\): \[[^]]*\] REMOTE [^:]*: ', ''), E' \n');
+			fix := 'Start it, correct its connection in miosa_router.shards, or run miosa_shard.sql in it';
+			needs := 'superuser';
+		END;
+		RETURN NEXT;
+	END LOOP;
+	-- Each kind of configuration by name: what not every shard has alike.
+	FOREACH _kind IN ARRAY ARRAY['plans', 'tenants', 'members', 'adapters', 'endpoints', 'secrets', 'storages'] LOOP
+		item := 'router: ' || _kind;
+		SELECT pg_catalog.string_agg(pg_catalog.format('%s (%s)', d.key, d.shards), ', ' ORDER BY d.key) INTO _differing
+			FROM (SELECT k.key, pg_catalog.string_agg(k.shard || CASE WHEN k.digest IS NULL THEN ' lacks it' ELSE ' ' || pg_catalog.left(k.digest, 6) END, '; ' ORDER BY k.shard) AS shards
+				FROM (SELECT n.key, a.key AS shard, a.value -> _kind ->> n.key AS digest
+					FROM (SELECT DISTINCT e.key FROM pg_catalog.jsonb_each(_all) b, pg_catalog.jsonb_each(b.value -> _kind) e) n, pg_catalog.jsonb_each(_all) a) k
+				GROUP BY k.key HAVING count(DISTINCT coalesce(k.digest, '')) > 1 LIMIT 20) d;
+		status := CASE WHEN _differing IS NULL THEN 'ok' ELSE 'fail' END;
+		seen := coalesce('shards differ: ' || _differing, 'all shards that answer are equal');
+		fix := CASE WHEN _differing IS NOT NULL THEN 'Repeat the call that puts it, here' END;
+		needs := CASE WHEN _differing IS NOT NULL THEN 'miosa_admin' END;
+		RETURN NEXT;
+	END LOOP;
+END $$;
+ALTER FUNCTION miosa_router.doctor() SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION miosa_router.doctor() IS 'Rows of miosa_doctor() about the router, and about what the shards have to be equal in';
+
+CREATE OR REPLACE FUNCTION miosa_router.count_buckets() RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT count(*) FROM miosa_router.buckets
+$$;
+COMMENT ON FUNCTION miosa_router.count_buckets() IS 'Number of buckets that have a shard';
+
+-- Hosts that came to a shard otherwise than through the router.
+CREATE FUNCTION miosa_shard.host_list(after text, shard integer, OUT host text, OUT deployment_id text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT f.host, f.deployment_id FROM miosa_shard.host_list($1::text) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard.host_list(text, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard.host_list(text, integer) TO miosa_admin;
+
+CREATE OR REPLACE FUNCTION miosa_router.register_hosts() RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_variable
+DECLARE
+	shard record;
+	host record;
+	entry jsonb;
+	after text;
+	more boolean;
+	number bigint := 0;
+BEGIN
+	FOR shard IN SELECT s.number, s.name FROM miosa_router.all_shards() s LOOP
+		after := '';
+		more := true;
+		WHILE more LOOP
+			more := false;
+			FOR host IN SELECT h.host, h.deployment_id FROM miosa_shard.host_list(after, shard.number) h LOOP
+				more := true;
+				after := host.host;
+				entry := miosa_shard.claim_host(host.host, host.deployment_id, NULL, miosa_router.directory_of(host.host));
+				IF entry IS NULL THEN
+					PERFORM miosa_shard.confirm_host(host.host, host.deployment_id, miosa_router.directory_of(host.host));
+					number := number OPERATOR(pg_catalog.+) 1;
+				ELSIF miosa_router.shard_of(entry OPERATOR(pg_catalog.->>) 'deployment_id') OPERATOR(pg_catalog.<>) shard.number THEN
+					RAISE WARNING 'host "%" is on shard "%", but the directory has it for deployment "%" of another shard', host.host, shard.name,
+						entry OPERATOR(pg_catalog.->>) 'deployment_id' USING ERRCODE = '01000', HINT = 'Remove it from one of the two, on its shard.';
+				END IF;
+			END LOOP;
+		END LOOP;
+	END LOOP;
+	RETURN number;
+END $$;
+COMMENT ON FUNCTION miosa_router.register_hosts() IS 'Enters the hosts of all shards into the directory, and warns of those that two shards have; returns how many it has';
+
+CREATE FUNCTION miosa_shard."candidates"(a1 text, context text[], shard integer, OUT "version" text, OUT "last_served" text, OUT "served" text, OUT "artifact" text, OUT "expires" text, OUT "live" text, OUT "note" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT f."version", f."last_served", f."served", f."artifact", f."expires", f."live", f."note" FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL miosa."candidates"(CASE WHEN a.ok THEN $1::text END) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."candidates"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."candidates"(text, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa."candidates"(deployment text, OUT version text, OUT last_served text, OUT served text, OUT artifact text, OUT expires text, OUT live text, OUT note text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN QUERY SELECT f.* FROM miosa_shard."candidates"($1, _context, _shard) f;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION miosa."candidates"(deployment text, OUT version text, OUT last_served text, OUT served text, OUT artifact text, OUT expires text, OUT live text, OUT note text) IS 'The newest 50 versions of a deployment, for people: when each served, its artifact and how long that is kept, its live instances, and whether it can be made active [router]';
+REVOKE ALL ON FUNCTION miosa."candidates"(deployment text, OUT version text, OUT last_served text, OUT served text, OUT artifact text, OUT expires text, OUT live text, OUT note text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."candidates"(deployment text, OUT version text, OUT last_served text, OUT served text, OUT artifact text, OUT expires text, OUT live text, OUT note text) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."clear_bad"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $7;
+	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($6::text[]) AS ok OFFSET 0) a, LATERAL miosa."clear_bad"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::text, $4::text, $5::text) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."clear_bad"(text, text, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."clear_bad"(text, text, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa."clear_bad"(deployment text, version text, reason text DEFAULT NULL::text, scope text DEFAULT 'deployment'::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN QUERY SELECT f.* FROM miosa_shard."clear_bad"($1, $2, $3, $4, $5, _context, _shard) f;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION miosa."clear_bad"(deployment text, version text, reason text, scope text, idempotency_key text, OUT item text, OUT value text) IS 'Takes a mark of miosa.mark_bad() away, for people: rows of (item, value) [router]';
+REVOKE ALL ON FUNCTION miosa."clear_bad"(deployment text, version text, reason text, scope text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."clear_bad"(deployment text, version text, reason text, scope text, idempotency_key text, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."fleet_begin"(a1 jsonb, a2 timestamp with time zone, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN miosa."fleet_begin"($1::jsonb, $2::timestamp with time zone, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."fleet_begin"(jsonb, timestamp with time zone, text, text, text, jsonb, text, boolean, boolean, interval, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."fleet_begin"(jsonb, timestamp with time zone, text, text, text, jsonb, text, boolean, boolean, interval, boolean, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."fleet_object"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa."fleet_object"($1::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."fleet_object"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."fleet_object"(text, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."fleet_step"(a1 text, a2 integer, context text[], shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN miosa."fleet_step"($1::text, $2::integer) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."fleet_step"(text, integer, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."fleet_step"(text, integer, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."history"(a1 text, a2 integer, context text[], shard integer, OUT "op" text, OUT "at" text, OUT "what" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT f."op", f."at", f."what" FROM (SELECT miosa_shard.adopt($3::text[]) AS ok OFFSET 0) a, LATERAL miosa."history"(CASE WHEN a.ok THEN $1::text END, $2::integer) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."history"(text, integer, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."history"(text, integer, text[], integer) TO miosa_auditor, miosa_viewer;
+
+CREATE FUNCTION miosa."history"(deployment text, "limit" integer DEFAULT 10, OUT op text, OUT at text, OUT what text) RETURNS SETOF record LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN QUERY SELECT f.* FROM miosa_shard."history"($1, $2, _context, _shard) f;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION miosa."history"(deployment text, "limit" integer, OUT op text, OUT at text, OUT what text) IS 'The newest operations of a deployment, for people, in the session''s time zone, with their reasons below; miosa_audit_log() has them in full [router]';
+REVOKE ALL ON FUNCTION miosa."history"(deployment text, "limit" integer, OUT op text, OUT at text, OUT what text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."history"(deployment text, "limit" integer, OUT op text, OUT at text, OUT what text) TO miosa_auditor, miosa_viewer;
+
+CREATE FUNCTION miosa_shard."hold"(a1 text, a2 text, a3 timestamp with time zone, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL miosa."hold"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::timestamp with time zone, $4::text) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."hold"(text, text, timestamp with time zone, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."hold"(text, text, timestamp with time zone, text, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa."hold"(deployment text, reason text DEFAULT NULL::text, until timestamp with time zone DEFAULT NULL::timestamp with time zone, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN QUERY SELECT f.* FROM miosa_shard."hold"($1, $2, $3, $4, _context, _shard) f;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION miosa."hold"(deployment text, reason text, until timestamp with time zone, idempotency_key text, OUT item text, OUT value text) IS 'Holds a deployment against automatic promotions, for people: rows of (item, value) [router]';
+REVOKE ALL ON FUNCTION miosa."hold"(deployment text, reason text, until timestamp with time zone, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."hold"(deployment text, reason text, until timestamp with time zone, idempotency_key text, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
+
+CREATE PROCEDURE miosa."maintain"(IN artifacts boolean DEFAULT true) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'maintain()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'Each shard maintains itself, by its dispatcher or by pg_cron there.', HINT = 'SELECT * FROM miosa_doctor(); shows whether it does.';
+END
+$$;
+COMMENT ON PROCEDURE miosa."maintain"(IN artifacts boolean) IS 'miosa_maintain(), where nobody can create an overload of it: for jobs [router]';
+REVOKE ALL ON PROCEDURE miosa."maintain"(IN artifacts boolean) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE miosa."maintain"(IN artifacts boolean) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."mark_bad"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $7;
+	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($6::text[]) AS ok OFFSET 0) a, LATERAL miosa."mark_bad"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::text, $4::text, $5::text) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."mark_bad"(text, text, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."mark_bad"(text, text, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa."mark_bad"(deployment text, version text, reason text, scope text DEFAULT 'deployment'::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN QUERY SELECT f.* FROM miosa_shard."mark_bad"($1, $2, $3, $4, $5, _context, _shard) f;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION miosa."mark_bad"(deployment text, version text, reason text, scope text, idempotency_key text, OUT item text, OUT value text) IS 'Marks a version, or with scope artifact all versions with its artifact, as bad, for people: rows of (item, value) [router]';
+REVOKE ALL ON FUNCTION miosa."mark_bad"(deployment text, version text, reason text, scope text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."mark_bad"(deployment text, version text, reason text, scope text, idempotency_key text, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."move_host"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL miosa."move_host"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::text, $4::text) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."move_host"(text, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."move_host"(text, text, text, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION miosa."move_host"(host text, deployment text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_to_move_to($1, miosa_router.locate($2));
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN QUERY SELECT f.* FROM miosa_shard."move_host"($1, $2, $3, $4, _context, _shard) f;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION miosa."move_host"(host text, deployment text, reason text, idempotency_key text, OUT item text, OUT value text) IS 'Moves a host to a deployment from the one that has it, for people: rows of (item, value) [router]';
+REVOKE ALL ON FUNCTION miosa."move_host"(host text, deployment text, reason text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."move_host"(host text, deployment text, reason text, idempotency_key text, OUT item text, OUT value text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."plan_many"(a1 jsonb, a2 timestamp with time zone, context text[], shard integer, OUT "deployment" text, OUT "from" text, OUT "to" text, OUT "outcome" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT f."deployment", f."from", f."to", f."outcome" FROM (SELECT miosa_shard.adopt($3::text[]) AS ok OFFSET 0) a, LATERAL miosa."plan_many"(CASE WHEN a.ok THEN $1::jsonb END, $2::timestamp with time zone) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."plan_many"(jsonb, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."plan_many"(jsonb, timestamp with time zone, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa."plan_many"(selector jsonb, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.split_selector($1) s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT f.* FROM miosa_shard."plan_many"(_each.selector, $2, _context, _each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+COMMENT ON FUNCTION miosa."plan_many"(selector jsonb, served_at timestamp with time zone, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text) IS 'What miosa.rollback_many would do now, for people: a row each, those that would be refused first [router]';
+REVOKE ALL ON FUNCTION miosa."plan_many"(selector jsonb, served_at timestamp with time zone, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."plan_many"(selector jsonb, served_at timestamp with time zone, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 boolean, a8 boolean, a9 boolean, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $11;
+	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($10::text[]) AS ok OFFSET 0) a, LATERAL miosa."promote"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::text, $4::text, $5::text, $6::text, $7::boolean, $8::boolean, $9::boolean) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."promote"(text, text, text, text, text, text, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."promote"(text, text, text, text, text, text, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa."promote"(deployment text, version text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN QUERY SELECT f.* FROM miosa_shard."promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, _context, _shard) f;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION miosa."promote"(deployment text, version text, reason text, idempotency_key text, expected_active text, cutover text, accept_unverified boolean, accept_bad boolean, break_glass boolean, OUT item text, OUT value text) IS 'Makes a version active, for people: rows of (item, value) [router]';
+REVOKE ALL ON FUNCTION miosa."promote"(deployment text, version text, reason text, idempotency_key text, expected_active text, cutover text, accept_unverified boolean, accept_bad boolean, break_glass boolean, OUT item text, OUT value text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."promote"(deployment text, version text, reason text, idempotency_key text, expected_active text, cutover text, accept_unverified boolean, accept_bad boolean, break_glass boolean, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."release"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL miosa."release"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::text, $4::text) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."release"(text, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."release"(text, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa."release"(deployment text, promote text DEFAULT NULL::text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN QUERY SELECT f.* FROM miosa_shard."release"($1, $2, $3, $4, _context, _shard) f;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION miosa."release"(deployment text, promote text, reason text, idempotency_key text, OUT item text, OUT value text) IS 'Lifts the hold of a deployment, for people: rows of (item, value); promote => ''newest'' promotes the version that waits [router]';
+REVOKE ALL ON FUNCTION miosa."release"(deployment text, promote text, reason text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."release"(deployment text, promote text, reason text, idempotency_key text, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."rename"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL miosa."rename"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::text, $4::text) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."rename"(text, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."rename"(text, text, text, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION miosa."rename"(deployment text, slug text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN QUERY SELECT f.* FROM miosa_shard."rename"($1, $2, $3, $4, _context, _shard) f;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION miosa."rename"(deployment text, slug text, reason text, idempotency_key text, OUT item text, OUT value text) IS 'Gives a deployment another slug, for people: rows of (item, value) [router]';
+REVOKE ALL ON FUNCTION miosa."rename"(deployment text, slug text, reason text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."rename"(deployment text, slug text, reason text, idempotency_key text, OUT item text, OUT value text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 boolean, a8 boolean, a9 interval, a10 boolean, a11 timestamp with time zone, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($12::text[]) AS ok OFFSET 0) a, LATERAL miosa."rollback"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::text, $4::text, $5::text, $6::text, $7::boolean, $8::boolean, $9::interval, $10::boolean, $11::timestamp with time zone) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."rollback"(text, text, text, text, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."rollback"(text, text, text, text, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION miosa."rollback"(deployment text, version text DEFAULT NULL::text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN QUERY SELECT f.* FROM miosa_shard."rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard) f;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION miosa."rollback"(deployment text, version text, reason text, idempotency_key text, expected_active text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone, OUT item text, OUT value text) IS 'Rolls a deployment back, for people: rows of (item, value); without a version to the previous one [router]';
+REVOKE ALL ON FUNCTION miosa."rollback"(deployment text, version text, reason text, idempotency_key text, expected_active text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone, OUT item text, OUT value text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."rollback"(deployment text, version text, reason text, idempotency_key text, expected_active text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone, OUT item text, OUT value text) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."rollback_many"(a1 jsonb, a2 text, a3 text, a4 text, a5 timestamp with time zone, a6 text, a7 boolean, a8 boolean, a9 interval, a10 boolean, context text[], shard integer, OUT "deployment" text, OUT "from" text, OUT "to" text, OUT "outcome" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $12;
+	SELECT f."deployment", f."from", f."to", f."outcome" FROM (SELECT miosa_shard.adopt($11::text[]) AS ok OFFSET 0) a, LATERAL miosa."rollback_many"(CASE WHEN a.ok THEN $1::jsonb END, $2::text, $3::text, $4::text, $5::timestamp with time zone, $6::text, $7::boolean, $8::boolean, $9::interval, $10::boolean) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."rollback_many"(jsonb, text, text, text, timestamp with time zone, text, boolean, boolean, interval, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."rollback_many"(jsonb, text, text, text, timestamp with time zone, text, boolean, boolean, interval, boolean, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION miosa."rollback_many"(selector jsonb, reason text DEFAULT NULL::text, mode text DEFAULT 'atomic'::text, idempotency_key text DEFAULT NULL::text, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	PERFORM miosa_router.check_mode($1, $3);
+	FOR _each IN SELECT * FROM miosa_router.split_selector($1) s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT f.* FROM miosa_shard."rollback_many"(_each.selector, $2, $3, $4, $5, $6, $7, $8, $9, $10, _context, _each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+COMMENT ON FUNCTION miosa."rollback_many"(selector jsonb, reason text, mode text, idempotency_key text, served_at timestamp with time zone, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text) IS 'Rolls all deployments that a selector matches back, for people: a row each, those that are refused first [router]';
+REVOKE ALL ON FUNCTION miosa."rollback_many"(selector jsonb, reason text, mode text, idempotency_key text, served_at timestamp with time zone, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."rollback_many"(selector jsonb, reason text, mode text, idempotency_key text, served_at timestamp with time zone, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."schema_fits"(a1 text, context text[], shard integer, OUT "version" text, OUT "built_for" bigint, OUT "fits" text, OUT "why" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT f."version", f."built_for", f."fits", f."why" FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL miosa."schema_fits"(CASE WHEN a.ok THEN $1::text END) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."schema_fits"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."schema_fits"(text, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa."schema_fits"(deployment text, OUT version text, OUT built_for bigint, OUT fits text, OUT why text) RETURNS SETOF record LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN QUERY SELECT f.* FROM miosa_shard."schema_fits"($1, _context, _shard) f;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION miosa."schema_fits"(deployment text, OUT version text, OUT built_for bigint, OUT fits text, OUT why text) IS 'Which of the newest 50 versions of a deployment can work with the schema as it is now, for people [router]';
+REVOKE ALL ON FUNCTION miosa."schema_fits"(deployment text, OUT version text, OUT built_for bigint, OUT fits text, OUT why text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."schema_fits"(deployment text, OUT version text, OUT built_for bigint, OUT fits text, OUT why text) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."status"(a1 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL miosa."status"(CASE WHEN a.ok THEN $1::text END) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."status"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."status"(text, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa."status"(deployment text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN QUERY SELECT f.* FROM miosa_shard."status"($1, _context, _shard) f;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION miosa."status"(deployment text, OUT item text, OUT value text) IS 'State of a deployment, for people: rows of (item, value) [router]';
+REVOKE ALL ON FUNCTION miosa."status"(deployment text, OUT item text, OUT value text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."status"(deployment text, OUT item text, OUT value text) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."timeline"(a1 text, a2 timestamp with time zone, a3 timestamp with time zone, context text[], shard integer, OUT "at" text, OUT "op" text, OUT "what" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT f."at", f."op", f."what" FROM (SELECT miosa_shard.adopt($4::text[]) AS ok OFFSET 0) a, LATERAL miosa."timeline"(CASE WHEN a.ok THEN $1::text END, $2::timestamp with time zone, $3::timestamp with time zone) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."timeline"(text, timestamp with time zone, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."timeline"(text, timestamp with time zone, timestamp with time zone, text[], integer) TO miosa_auditor, miosa_viewer;
+
+CREATE FUNCTION miosa."timeline"(deployment text, since timestamp with time zone DEFAULT (now() - '1 day'::interval), until timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT at text, OUT op text, OUT what text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN QUERY SELECT f.* FROM miosa_shard."timeline"($1, $2, $3, _context, _shard) f;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION miosa."timeline"(deployment text, since timestamp with time zone, until timestamp with time zone, OUT at text, OUT op text, OUT what text) IS 'What happened to a deployment, or in a fleet, in order, for people, in the session''s time zone: operations, refused calls, edges, instances [router]';
+REVOKE ALL ON FUNCTION miosa."timeline"(deployment text, since timestamp with time zone, until timestamp with time zone, OUT at text, OUT op text, OUT what text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."timeline"(deployment text, since timestamp with time zone, until timestamp with time zone, OUT at text, OUT op text, OUT what text) TO miosa_auditor, miosa_viewer;
+
+CREATE FUNCTION miosa_shard."undo"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL miosa."undo"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::text, $4::text) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."undo"(text, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."undo"(text, text, text, text, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION miosa."undo"(deployment text, operation text DEFAULT NULL::text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN QUERY SELECT f.* FROM miosa_shard."undo"($1, $2, $3, $4, _context, _shard) f;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION miosa."undo"(deployment text, operation text, reason text, idempotency_key text, OUT item text, OUT value text) IS 'Undoes the newest operation of a deployment, for people: rows of (item, value) [router]';
+REVOKE ALL ON FUNCTION miosa."undo"(deployment text, operation text, reason text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."undo"(deployment text, operation text, reason text, idempotency_key text, OUT item text, OUT value text) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."unwatch"(a1 text, a2 text, a3 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($4::text[]) AS ok OFFSET 0) a, LATERAL miosa."unwatch"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::text) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."unwatch"(text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."unwatch"(text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa."unwatch"(deployment text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN QUERY SELECT f.* FROM miosa_shard."unwatch"($1, $2, $3, _context, _shard) f;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION miosa."unwatch"(deployment text, reason text, idempotency_key text, OUT item text, OUT value text) IS 'Ends the watch of a deployment, for people: rows of (item, value) [router]';
+REVOKE ALL ON FUNCTION miosa."unwatch"(deployment text, reason text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."unwatch"(deployment text, reason text, idempotency_key text, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."verdict"(a1 text, context text[], shard integer, OUT "code" text, OUT "text" text) RETURNS record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT f."code", f."text" FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL miosa."verdict"(CASE WHEN a.ok THEN $1::text END) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."verdict"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."verdict"(text, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa."verdict"(deployment text, OUT code text, OUT text text) RETURNS record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	SELECT f.* INTO "code", "text" FROM miosa_shard."verdict"($1, _context, _shard) f;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION miosa."verdict"(deployment text, OUT code text, OUT text text) IS 'The verdict on a deployment: a code for programs, and the text that miosa.status() shows [router]';
+REVOKE ALL ON FUNCTION miosa."verdict"(deployment text, OUT code text, OUT text text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."verdict"(deployment text, OUT code text, OUT text text) TO miosa_viewer;
+
+CREATE PROCEDURE miosa."verify_artifacts"(IN "limit" integer DEFAULT 1000) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'verify_artifacts()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'Each shard maintains itself, by its dispatcher or by pg_cron there.', HINT = 'SELECT * FROM miosa_doctor(); shows whether it does.';
+END
+$$;
+COMMENT ON PROCEDURE miosa."verify_artifacts"(IN "limit" integer) IS 'miosa_verify_artifacts(), where nobody can create an overload of it: for jobs [router]';
+REVOKE ALL ON PROCEDURE miosa."verify_artifacts"(IN "limit" integer) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE miosa."verify_artifacts"(IN "limit" integer) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."watch"(a1 text, a2 interval, a3 text, a4 jsonb, a5 text, a6 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $8;
+	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($7::text[]) AS ok OFFSET 0) a, LATERAL miosa."watch"(CASE WHEN a.ok THEN $1::text END, $2::interval, $3::text, $4::jsonb, $5::text, $6::text) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."watch"(text, interval, text, jsonb, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."watch"(text, interval, text, jsonb, text, text, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa."watch"(deployment text, bake interval DEFAULT '00:15:00'::interval, on_alert text DEFAULT 'rollback'::text, alerts jsonb DEFAULT '{}'::jsonb, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN QUERY SELECT f.* FROM miosa_shard."watch"($1, $2, $3, $4, $5, $6, _context, _shard) f;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION miosa."watch"(deployment text, bake interval, on_alert text, alerts jsonb, reason text, idempotency_key text, OUT item text, OUT value text) IS 'Watches a deployment, for people: rows of (item, value) [router]';
+REVOKE ALL ON FUNCTION miosa."watch"(deployment text, bake interval, on_alert text, alerts jsonb, reason text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."watch"(deployment text, bake interval, on_alert text, alerts jsonb, reason text, idempotency_key text, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_alert"(a1 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_alert"($1::jsonb) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_alert"(jsonb, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_alert"(jsonb, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_alert"(payload jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_result jsonb := miosa_router.unmatched_alerts($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.split_alerts($1) s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_result := miosa_router.merge_alerts(_result, _each.places, miosa_shard."miosa_alert"(_each.payload, _context, _each.number));
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _result;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_alert"(payload jsonb) IS 'Takes the body that Alertmanager''s webhook sends (version 4), and does what the watches of the deployments say: {"data": {"alerts": [{"deployment_id", "fingerprint", "done", "operation_id", "why"}]}} [router]';
+REVOKE ALL ON FUNCTION public."miosa_alert"(payload jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_alert"(payload jsonb) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_archive_version"(a1 uuid, a2 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_archive_version"($1::uuid, $2::uuid) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_archive_version"(uuid, uuid, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_archive_version"(uuid, uuid, text[], integer) TO miosa_deployer;
+
+CREATE FUNCTION public."miosa_archive_version"(deployment uuid, version_id uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_archive_version"($1, $2, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_archive_version"(deployment uuid, version_id uuid) IS 'miosa_archive_version() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_archive_version"(deployment uuid, version_id uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_archive_version"(deployment uuid, version_id uuid) TO miosa_deployer;
+
+CREATE FUNCTION miosa_shard."miosa_archive_version"(a1 text, a2 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_archive_version"($1::text, $2::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_archive_version"(text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_archive_version"(text, text, text[], integer) TO miosa_deployer;
+
+CREATE FUNCTION public."miosa_archive_version"(deployment_id text, version_id text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_archive_version"($1, $2, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_archive_version"(deployment_id text, version_id text) IS 'Archives a version: it is no longer a rollback target and its artifact may be collected [router]';
+REVOKE ALL ON FUNCTION public."miosa_archive_version"(deployment_id text, version_id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_archive_version"(deployment_id text, version_id text) TO miosa_deployer;
+
+CREATE FUNCTION miosa_shard."miosa_audit_head"(context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT (CASE WHEN miosa_shard.adopt($1::text[]) THEN public."miosa_audit_head"() END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_audit_head"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_audit_head"(text[], integer) TO miosa_auditor;
+
+CREATE FUNCTION public."miosa_audit_head"() RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_answers jsonb := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answers := _answers || jsonb_build_object(_each.name, miosa_shard."miosa_audit_head"(_context, _each.number));
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	RETURN miosa_router.with_down(miosa_router.merge_audit_head(_answers), _down);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_audit_head"() IS 'The newest statement of heads of the audit trail: {"data": {"number", "created_at", "sha256", "statement"}}; null before the first one [router]';
+REVOKE ALL ON FUNCTION public."miosa_audit_head"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_audit_head"() TO miosa_auditor;
+
+CREATE FUNCTION miosa_shard."miosa_audit_log"(a1 uuid, a2 uuid, a3 text, a4 text, a5 timestamp with time zone, a6 timestamp with time zone, a7 integer, a8 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $10;
+	SELECT (CASE WHEN miosa_shard.adopt($9::text[]) THEN public."miosa_audit_log"($1::uuid, $2::uuid, $3::text, $4::text, $5::timestamp with time zone, $6::timestamp with time zone, $7::integer, $8::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_audit_log"(uuid, uuid, text, text, timestamp with time zone, timestamp with time zone, integer, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_audit_log"(uuid, uuid, text, text, timestamp with time zone, timestamp with time zone, integer, text, text[], integer) TO miosa_auditor, miosa_viewer;
+
+CREATE FUNCTION public."miosa_audit_log"(deployment uuid, tenant_id uuid DEFAULT (NULL::text)::uuid, action text DEFAULT NULL::text, actor text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, "limit" integer DEFAULT 50, cursor text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_answers jsonb[] := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	IF $1 IS NOT NULL THEN
+		BEGIN
+			RETURN miosa_shard."miosa_audit_log"($1, $2, $3, $4, $5, $6, $7, $8, _context, miosa_router.shard_of($1::text));
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			PERFORM miosa_router.pass_on(miosa_router.shard_of($1::text), _state, _message, _detail, _hint);
+		END;
+	END IF;
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answers := _answers || miosa_shard."miosa_audit_log"($1, $2, $3, $4, $5, $6, $7, $8, _context, _each.number);
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	RETURN miosa_router.with_down(miosa_router.merge_audit_log(_answers, $7), _down);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_audit_log"(deployment uuid, tenant_id uuid, action text, actor text, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) IS 'miosa_audit_log() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_audit_log"(deployment uuid, tenant_id uuid, action text, actor text, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_audit_log"(deployment uuid, tenant_id uuid, action text, actor text, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) TO miosa_auditor, miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_audit_log"(a1 text, a2 text, a3 text, a4 text, a5 timestamp with time zone, a6 timestamp with time zone, a7 integer, a8 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $10;
+	SELECT (CASE WHEN miosa_shard.adopt($9::text[]) THEN public."miosa_audit_log"($1::text, $2::text, $3::text, $4::text, $5::timestamp with time zone, $6::timestamp with time zone, $7::integer, $8::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_audit_log"(text, text, text, text, timestamp with time zone, timestamp with time zone, integer, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_audit_log"(text, text, text, text, timestamp with time zone, timestamp with time zone, integer, text, text[], integer) TO miosa_auditor, miosa_viewer;
+
+CREATE FUNCTION public."miosa_audit_log"(deployment_id text DEFAULT NULL::text, tenant_id text DEFAULT NULL::text, action text DEFAULT NULL::text, actor text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, "limit" integer DEFAULT 50, cursor text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_answers jsonb[] := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	IF $1 IS NOT NULL THEN
+		BEGIN
+			RETURN miosa_shard."miosa_audit_log"($1, $2, $3, $4, $5, $6, $7, $8, _context, miosa_router.shard_of($1::text));
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			PERFORM miosa_router.pass_on(miosa_router.shard_of($1::text), _state, _message, _detail, _hint);
+		END;
+	END IF;
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answers := _answers || miosa_shard."miosa_audit_log"($1, $2, $3, $4, $5, $6, $7, $8, _context, _each.number);
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	RETURN miosa_router.with_down(miosa_router.merge_audit_log(_answers, $7), _down);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_audit_log"(deployment_id text, tenant_id text, action text, actor text, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) IS 'Audit events, newest first: {"data": [event...], "next_cursor"} [router]';
+REVOKE ALL ON FUNCTION public."miosa_audit_log"(deployment_id text, tenant_id text, action text, actor text, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_audit_log"(deployment_id text, tenant_id text, action text, actor text, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) TO miosa_auditor, miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_audit_verify"(a1 uuid, a2 bigint, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_audit_verify"($1::uuid, $2::bigint, $3::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_audit_verify"(uuid, bigint, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_audit_verify"(uuid, bigint, text, text[], integer) TO miosa_auditor;
+
+CREATE FUNCTION public."miosa_audit_verify"(deployment uuid, known_seq bigint DEFAULT NULL::bigint, known_hash text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_audit_verify"($1, $2, $3, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_audit_verify"(deployment uuid, known_seq bigint, known_hash text) IS 'miosa_audit_verify() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_audit_verify"(deployment uuid, known_seq bigint, known_hash text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_audit_verify"(deployment uuid, known_seq bigint, known_hash text) TO miosa_auditor;
+
+CREATE FUNCTION miosa_shard."miosa_audit_verify"(a1 text, a2 bigint, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_audit_verify"($1::text, $2::bigint, $3::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_audit_verify"(text, bigint, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_audit_verify"(text, bigint, text, text[], integer) TO miosa_auditor;
+
+CREATE FUNCTION public."miosa_audit_verify"(deployment_id text, known_seq bigint DEFAULT NULL::bigint, known_hash text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_audit_verify"($1, $2, $3, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_audit_verify"(deployment_id text, known_seq bigint, known_hash text) IS 'Verifies the hash chain of a deployment''s audit events, and that it has an event whose hash was kept elsewhere: {"data": {"verified", "problems", ...}} [router]';
+REVOKE ALL ON FUNCTION public."miosa_audit_verify"(deployment_id text, known_seq bigint, known_hash text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_audit_verify"(deployment_id text, known_seq bigint, known_hash text) TO miosa_auditor;
+
+CREATE FUNCTION miosa_shard."miosa_audit_verify_all"(context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT (CASE WHEN miosa_shard.adopt($1::text[]) THEN public."miosa_audit_verify_all"() END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_audit_verify_all"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_audit_verify_all"(text[], integer) TO miosa_auditor;
+
+CREATE FUNCTION public."miosa_audit_verify_all"() RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_answers jsonb := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answers := _answers || jsonb_build_object(_each.name, miosa_shard."miosa_audit_verify_all"(_context, _each.number));
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	RETURN miosa_router.with_down(miosa_router.merge_audit_verify_all(_answers), _down);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_audit_verify_all"() IS 'Verifies the hash chains of all audit events: {"data": {"verified", "events", "problems", ...}}; problems of at most 1,000 deployments [router]';
+REVOKE ALL ON FUNCTION public."miosa_audit_verify_all"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_audit_verify_all"() TO miosa_auditor;
+
+CREATE FUNCTION miosa_shard."miosa_audit_verify_statement"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_audit_verify_statement"($1::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_audit_verify_statement"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_audit_verify_statement"(text, text[], integer) TO miosa_auditor;
+
+CREATE FUNCTION public."miosa_audit_verify_statement"(statement text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_answers jsonb := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answers := _answers || jsonb_build_object(_each.name, miosa_shard."miosa_audit_verify_statement"($1, _context, _each.number));
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	RETURN miosa_router.with_down(miosa_router.merge_audit_verify_statement(_answers), _down);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_audit_verify_statement"(statement text) IS 'Verifies the audit trail against a statement that was kept elsewhere: {"data": {"number", "verified", "problems"}} [router]';
+REVOKE ALL ON FUNCTION public."miosa_audit_verify_statement"(statement text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_audit_verify_statement"(statement text) TO miosa_auditor;
+
+CREATE FUNCTION miosa_shard."miosa_clear_bad"(a1 uuid, a2 uuid, a3 text, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $7;
+	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_clear_bad"($1::uuid, $2::uuid, $3::text, $4::text, $5::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_clear_bad"(uuid, uuid, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_clear_bad"(uuid, uuid, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_clear_bad"(deployment uuid, version_id uuid, reason text DEFAULT NULL::text, scope text DEFAULT 'deployment'::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_clear_bad"($1, $2, $3, $4, $5, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_clear_bad"(deployment uuid, version_id uuid, reason text, scope text, idempotency_key text) IS 'miosa_clear_bad() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_clear_bad"(deployment uuid, version_id uuid, reason text, scope text, idempotency_key text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_clear_bad"(deployment uuid, version_id uuid, reason text, scope text, idempotency_key text) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_clear_bad"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $7;
+	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_clear_bad"($1::text, $2::text, $3::text, $4::text, $5::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_clear_bad"(text, text, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_clear_bad"(text, text, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_clear_bad"(deployment_id text, version_id text, reason text DEFAULT NULL::text, scope text DEFAULT 'deployment'::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_clear_bad"($1, $2, $3, $4, $5, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_clear_bad"(deployment_id text, version_id text, reason text, scope text, idempotency_key text) IS 'Takes a mark of miosa_mark_bad() away [router]';
+REVOKE ALL ON FUNCTION public."miosa_clear_bad"(deployment_id text, version_id text, reason text, scope text, idempotency_key text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_clear_bad"(deployment_id text, version_id text, reason text, scope text, idempotency_key text) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_collect"(a1 integer, context text[], shard integer, OUT "deployment_id" text, OUT "version_id" text, OUT "release_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "size_bytes" bigint) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT f."deployment_id", f."version_id", f."release_id", f."storage_uri", f."sha256", f."size_bytes" FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL public."miosa_collect"(CASE WHEN a.ok THEN $1::integer END) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_collect"(integer, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_collect"(integer, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_collect"("limit" integer DEFAULT 100, OUT deployment_id text, OUT version_id text, OUT release_id text, OUT storage_uri text, OUT sha256 text, OUT size_bytes bigint) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_left integer := $1;
+	_rows bigint;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			EXIT WHEN _left = 0;
+			RETURN QUERY SELECT f.* FROM miosa_shard."miosa_collect"(_left, _context, _each.number) f;
+			GET DIAGNOSTICS _rows = ROW_COUNT;
+			_left := _left - _rows;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_collect"("limit" integer, OUT deployment_id text, OUT version_id text, OUT release_id text, OUT storage_uri text, OUT sha256 text, OUT size_bytes bigint) IS 'Claims artifacts that nothing keeps any more; they may be deleted from storage once the call has committed [router]';
+REVOKE ALL ON FUNCTION public."miosa_collect"("limit" integer, OUT deployment_id text, OUT version_id text, OUT release_id text, OUT storage_uri text, OUT sha256 text, OUT size_bytes bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_collect"("limit" integer, OUT deployment_id text, OUT version_id text, OUT release_id text, OUT storage_uri text, OUT sha256 text, OUT size_bytes bigint) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_configuration_log"(a1 text, a2 text, a3 timestamp with time zone, a4 timestamp with time zone, a5 integer, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $7;
+	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_configuration_log"($1::text, $2::text, $3::timestamp with time zone, $4::timestamp with time zone, $5::integer) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_configuration_log"(text, text, timestamp with time zone, timestamp with time zone, integer, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_configuration_log"(text, text, timestamp with time zone, timestamp with time zone, integer, text[], integer) TO miosa_auditor;
+
+CREATE FUNCTION public."miosa_configuration_log"(kind text DEFAULT NULL::text, object text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, "limit" integer DEFAULT 50) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_answers jsonb := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answers := _answers || jsonb_build_object(_each.name, miosa_shard."miosa_configuration_log"($1, $2, $3, $4, $5, _context, _each.number));
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	RETURN miosa_router.with_down(miosa_router.merge_configuration_log(_answers, $5), _down);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_configuration_log"(kind text, object text, since timestamp with time zone, until timestamp with time zone, "limit" integer) IS 'Configuration events, newest first: {"data": [event...]} [router]';
+REVOKE ALL ON FUNCTION public."miosa_configuration_log"(kind text, object text, since timestamp with time zone, until timestamp with time zone, "limit" integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_configuration_log"(kind text, object text, since timestamp with time zone, until timestamp with time zone, "limit" integer) TO miosa_auditor;
+
+CREATE FUNCTION miosa_shard."miosa_confirm_collected"(a1 uuid, a2 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_confirm_collected"($1::uuid, $2::uuid) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_confirm_collected"(uuid, uuid, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_confirm_collected"(uuid, uuid, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_confirm_collected"(deployment uuid, release_id uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_confirm_collected"($1, $2, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_confirm_collected"(deployment uuid, release_id uuid) IS 'miosa_confirm_collected() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_confirm_collected"(deployment uuid, release_id uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_confirm_collected"(deployment uuid, release_id uuid) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_confirm_collected"(a1 text, a2 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_confirm_collected"($1::text, $2::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_confirm_collected"(text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_confirm_collected"(text, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_confirm_collected"(deployment_id text, release_id text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_confirm_collected"($1, $2, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_confirm_collected"(deployment_id text, release_id text) IS 'Confirms that the artifact of a collected release was deleted from storage; may be repeated [router]';
+REVOKE ALL ON FUNCTION public."miosa_confirm_collected"(deployment_id text, release_id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_confirm_collected"(deployment_id text, release_id text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_convergence"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_convergence"($1::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_convergence"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_convergence"(text, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION public."miosa_convergence"(deployment_or_operation text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate_operation($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_convergence"($1, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_convergence"(deployment_or_operation text) IS 'Which endpoints have acknowledged the present route of a deployment, by zone and endpoint, those that lag first [router]';
+REVOKE ALL ON FUNCTION public."miosa_convergence"(deployment_or_operation text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_convergence"(deployment_or_operation text) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_convergence"(a1 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_convergence"($1::uuid) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_convergence"(uuid, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_convergence"(uuid, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION public."miosa_convergence"(operation uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate_operation($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_convergence"($1, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_convergence"(operation uuid) IS 'miosa_convergence() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_convergence"(operation uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_convergence"(operation uuid) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_deployment"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_deployment"($1::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_deployment"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_deployment"(text, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION public."miosa_deployment"(id text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_deployment"($1, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_deployment"(id text) IS 'A deployment by its id: {"data": deployment} [router]';
+REVOKE ALL ON FUNCTION public."miosa_deployment"(id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_deployment"(id text) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_deployment"(a1 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_deployment"($1::uuid) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_deployment"(uuid, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_deployment"(uuid, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION public."miosa_deployment"(uuid uuid) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_deployment"($1, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_deployment"(uuid uuid) IS 'miosa_deployment() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_deployment"(uuid uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_deployment"(uuid uuid) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_doctor"(context text[], shard integer, OUT "item" text, OUT "status" text, OUT "seen" text, OUT "fix" text, OUT "needs" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT f."item", f."status", f."seen", f."fix", f."needs" FROM public."miosa_doctor"() f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_doctor"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_doctor"(text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_doctor"(OUT item text, OUT status text, OUT seen text, OUT fix text, OUT needs text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN QUERY SELECT f.* FROM miosa_router.doctor() f;
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name || ': ' || f."item", f."status", f."seen", f."fix", f."needs" FROM miosa_shard."miosa_doctor"(_context, _each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_doctor"(OUT item text, OUT status text, OUT seen text, OUT fix text, OUT needs text) IS 'What is wrong with this installation: per item what was seen, what to do, and the role that it needs [router]';
+REVOKE ALL ON FUNCTION public."miosa_doctor"(OUT item text, OUT status text, OUT seen text, OUT fix text, OUT needs text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_doctor"(OUT item text, OUT status text, OUT seen text, OUT fix text, OUT needs text) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_grant_tenant"(a1 text, a2 uuid, a3 text[], context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_grant_tenant"($1::text, $2::uuid, $3::text[]) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_grant_tenant"(text, uuid, text[], text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_grant_tenant"(text, uuid, text[], text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_grant_tenant"(role_name text, tenant uuid, scopes text[]) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_grant_tenant"($1, $2, $3, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_grant_tenant"(role_name text, tenant uuid, scopes text[]) IS 'miosa_grant_tenant() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_grant_tenant"(role_name text, tenant uuid, scopes text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_grant_tenant"(role_name text, tenant uuid, scopes text[]) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_grant_tenant"(a1 text, a2 text, a3 text[], context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_grant_tenant"($1::text, $2::text, $3::text[]) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_grant_tenant"(text, text, text[], text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_grant_tenant"(text, text, text[], text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_grant_tenant"(role_name text, tenant_id text, scopes text[]) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_grant_tenant"($1, $2, $3, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_grant_tenant"(role_name text, tenant_id text, scopes text[]) IS 'Lets a role act for a tenant, or for all with *, in these scopes; earlier ones stay [router]';
+REVOKE ALL ON FUNCTION public."miosa_grant_tenant"(role_name text, tenant_id text, scopes text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_grant_tenant"(role_name text, tenant_id text, scopes text[]) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_hold"(a1 uuid, a2 text, a3 timestamp with time zone, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_hold"($1::uuid, $2::text, $3::timestamp with time zone, $4::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_hold"(uuid, text, timestamp with time zone, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_hold"(uuid, text, timestamp with time zone, text, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_hold"(deployment uuid, reason text DEFAULT NULL::text, until timestamp with time zone DEFAULT NULL::timestamp with time zone, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_hold"($1, $2, $3, $4, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_hold"(deployment uuid, reason text, until timestamp with time zone, idempotency_key text) IS 'miosa_hold() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_hold"(deployment uuid, reason text, until timestamp with time zone, idempotency_key text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_hold"(deployment uuid, reason text, until timestamp with time zone, idempotency_key text) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_hold"(a1 text, a2 text, a3 timestamp with time zone, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_hold"($1::text, $2::text, $3::timestamp with time zone, $4::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_hold"(text, text, timestamp with time zone, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_hold"(text, text, timestamp with time zone, text, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_hold"(deployment_id text, reason text DEFAULT NULL::text, until timestamp with time zone DEFAULT NULL::timestamp with time zone, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_hold"($1, $2, $3, $4, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_hold"(deployment_id text, reason text, until timestamp with time zone, idempotency_key text) IS 'Holds a deployment: automatic promotions are refused until a time, or until the hold is lifted [router]';
+REVOKE ALL ON FUNCTION public."miosa_hold"(deployment_id text, reason text, until timestamp with time zone, idempotency_key text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_hold"(deployment_id text, reason text, until timestamp with time zone, idempotency_key text) TO miosa_deployer, miosa_operator;
+
+CREATE PROCEDURE public."miosa_maintain"(IN artifacts boolean DEFAULT true) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa_maintain()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'Each shard maintains itself, by its dispatcher or by pg_cron there.', HINT = 'SELECT * FROM miosa_doctor(); shows whether it does.';
+END
+$$;
+COMMENT ON PROCEDURE public."miosa_maintain"(IN artifacts boolean) IS 'Does all maintenance that is due: deletes expired rows, settles capacity, and verifies artifacts [router]';
+REVOKE ALL ON PROCEDURE public."miosa_maintain"(IN artifacts boolean) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE public."miosa_maintain"(IN artifacts boolean) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_mark_bad"(a1 uuid, a2 uuid, a3 text, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $7;
+	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_mark_bad"($1::uuid, $2::uuid, $3::text, $4::text, $5::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_mark_bad"(uuid, uuid, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_mark_bad"(uuid, uuid, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_mark_bad"(deployment uuid, version_id uuid, reason text, scope text DEFAULT 'deployment'::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_mark_bad"($1, $2, $3, $4, $5, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_mark_bad"(deployment uuid, version_id uuid, reason text, scope text, idempotency_key text) IS 'miosa_mark_bad() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_mark_bad"(deployment uuid, version_id uuid, reason text, scope text, idempotency_key text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_mark_bad"(deployment uuid, version_id uuid, reason text, scope text, idempotency_key text) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_mark_bad"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $7;
+	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_mark_bad"($1::text, $2::text, $3::text, $4::text, $5::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_mark_bad"(text, text, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_mark_bad"(text, text, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_mark_bad"(deployment_id text, version_id text, reason text, scope text DEFAULT 'deployment'::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_mark_bad"($1, $2, $3, $4, $5, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_mark_bad"(deployment_id text, version_id text, reason text, scope text, idempotency_key text) IS 'Marks a version, or with scope artifact all versions with its artifact, as bad: no default target, and refused to promotions [router]';
+REVOKE ALL ON FUNCTION public."miosa_mark_bad"(deployment_id text, version_id text, reason text, scope text, idempotency_key text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_mark_bad"(deployment_id text, version_id text, reason text, scope text, idempotency_key text) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_move_host"(a1 text, a2 uuid, a3 uuid, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $7;
+	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_move_host"($1::text, $2::uuid, $3::uuid, $4::text, $5::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_move_host"(text, uuid, uuid, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_move_host"(text, uuid, uuid, text, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_move_host"(host text, to_deployment uuid, from_deployment_id uuid DEFAULT (NULL::text)::uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_to_move_to($1, miosa_router.shard_of($2::text));
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_move_host"($1, $2, $3, $4, $5, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_move_host"(host text, to_deployment uuid, from_deployment_id uuid, idempotency_key text, reason text) IS 'miosa_move_host() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_move_host"(host text, to_deployment uuid, from_deployment_id uuid, idempotency_key text, reason text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_move_host"(host text, to_deployment uuid, from_deployment_id uuid, idempotency_key text, reason text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_move_host"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $7;
+	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_move_host"($1::text, $2::text, $3::text, $4::text, $5::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_move_host"(text, text, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_move_host"(text, text, text, text, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_move_host"(host text, to_deployment_id text, from_deployment_id text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_to_move_to($1, miosa_router.shard_of($2::text));
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_move_host"($1, $2, $3, $4, $5, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_move_host"(host text, to_deployment_id text, from_deployment_id text, idempotency_key text, reason text) IS 'Moves a host from one deployment to another; edges get its new route before they lose the old one [router]';
+REVOKE ALL ON FUNCTION public."miosa_move_host"(host text, to_deployment_id text, from_deployment_id text, idempotency_key text, reason text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_move_host"(host text, to_deployment_id text, from_deployment_id text, idempotency_key text, reason text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_pin_version"(a1 uuid, a2 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_pin_version"($1::uuid, $2::uuid) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_pin_version"(uuid, uuid, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_pin_version"(uuid, uuid, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_pin_version"(deployment uuid, version_id uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_pin_version"($1, $2, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_pin_version"(deployment uuid, version_id uuid) IS 'miosa_pin_version() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_pin_version"(deployment uuid, version_id uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_pin_version"(deployment uuid, version_id uuid) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_pin_version"(a1 text, a2 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_pin_version"($1::text, $2::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_pin_version"(text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_pin_version"(text, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_pin_version"(deployment_id text, version_id text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_pin_version"($1, $2, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_pin_version"(deployment_id text, version_id text) IS 'Keeps a version: it cannot be archived and its artifact is never collected [router]';
+REVOKE ALL ON FUNCTION public."miosa_pin_version"(deployment_id text, version_id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_pin_version"(deployment_id text, version_id text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_plan"(a1 uuid, a2 uuid, a3 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_plan"($1::uuid, $2::uuid, $3::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_plan"(uuid, uuid, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_plan"(uuid, uuid, timestamp with time zone, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION public."miosa_plan"(deployment uuid, version_id uuid DEFAULT (NULL::text)::uuid, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_plan"($1, $2, $3, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_plan"(deployment uuid, version_id uuid, served_at timestamp with time zone) IS 'miosa_plan() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_plan"(deployment uuid, version_id uuid, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_plan"(deployment uuid, version_id uuid, served_at timestamp with time zone) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_plan"(a1 text, a2 text, a3 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_plan"($1::text, $2::text, $3::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_plan"(text, text, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_plan"(text, text, timestamp with time zone, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION public."miosa_plan"(deployment_id text, version_id text DEFAULT NULL::text, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_plan"($1, $2, $3, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_plan"(deployment_id text, version_id text, served_at timestamp with time zone) IS 'What miosa_rollback would do now: target, outcome, findings of all checks, number of edges [router]';
+REVOKE ALL ON FUNCTION public."miosa_plan"(deployment_id text, version_id text, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_plan"(deployment_id text, version_id text, served_at timestamp with time zone) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_plan_many"(a1 jsonb, a2 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_plan_many"($1::jsonb, $2::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_plan_many"(jsonb, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_plan_many"(jsonb, timestamp with time zone, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION public."miosa_plan_many"(selector jsonb, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_answers jsonb := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.split_selector($1) s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answers := _answers || jsonb_build_object(_each.name, miosa_shard."miosa_plan_many"(_each.selector, $2, _context, _each.number));
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	RETURN miosa_router.with_down(miosa_router.merge_fleet(_answers), _down);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_plan_many"(selector jsonb, served_at timestamp with time zone) IS 'What miosa_rollback_many would do now: each deployment with its versions, and the outcome or the condition that refuses it [router]';
+REVOKE ALL ON FUNCTION public."miosa_plan_many"(selector jsonb, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_plan_many"(selector jsonb, served_at timestamp with time zone) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 json, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::json, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_promote"(text, text, text, text, text, json, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_promote"(text, text, text, text, text, json, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) IS 'miosa_promote() for arguments of type json; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_promote"(text, text, text, text, text, text, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_promote"(text, text, text, text, text, text, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) IS 'miosa_promote() for arguments of type text; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_promote"(a1 text, a2 text, a3 uuid, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::text, $2::text, $3::uuid, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_promote"(text, text, uuid, text, text, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_promote"(text, text, uuid, text, text, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) IS 'miosa_promote() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_promote"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 json, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::json, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_promote"(uuid, uuid, text, text, uuid, json, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_promote"(uuid, uuid, text, text, uuid, json, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) IS 'miosa_promote() for arguments of type json, uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_promote"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_promote"(uuid, uuid, text, text, uuid, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_promote"(uuid, uuid, text, text, uuid, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) IS 'miosa_promote() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_promote"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 text, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::text, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_promote"(uuid, uuid, text, text, uuid, text, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_promote"(uuid, uuid, text, text, uuid, text, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) IS 'miosa_promote() for arguments of type text, uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_promote"(a1 uuid, a2 uuid, a3 uuid, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::uuid, $2::uuid, $3::uuid, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_promote"(uuid, uuid, uuid, text, uuid, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_promote"(uuid, uuid, uuid, text, uuid, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) IS 'miosa_promote() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_promote"(text, text, text, text, text, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_promote"(text, text, text, text, text, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_promote"(deployment_id text, version_id text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_promote"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) IS 'Makes a version of a deployment active and remembers which one it replaced [router]';
+REVOKE ALL ON FUNCTION public."miosa_promote"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_promote"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_purge_expired"(a1 integer, context text[], shard integer, OUT "what" text, OUT "removed" bigint) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT f."what", f."removed" FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL public."miosa_purge_expired"(CASE WHEN a.ok THEN $1::integer END) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_purge_expired"(integer, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_purge_expired"(integer, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_purge_expired"(batch integer DEFAULT 1000, OUT what text, OUT removed bigint) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name || ': ' || f."what", f."removed" FROM miosa_shard."miosa_purge_expired"($1, _context, _each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_purge_expired"(batch integer, OUT what text, OUT removed bigint) IS 'Deletes expired keys, audit events and alerts, ended instances and holds, removed hosts, refused calls, old fleets and old route changes [router]';
+REVOKE ALL ON FUNCTION public."miosa_purge_expired"(batch integer, OUT what text, OUT removed bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_purge_expired"(batch integer, OUT what text, OUT removed bigint) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_put_adapter"(a1 text, a2 jsonb, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_put_adapter"($1::text, $2::jsonb, $3::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_put_adapter"(text, jsonb, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_adapter"(text, jsonb, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_put_adapter"(name text, fields jsonb DEFAULT '{}'::jsonb, copy_of text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_put_adapter"($1, $2, $3, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_put_adapter"(name text, fields jsonb, copy_of text) IS 'Inserts or changes an adapter, by the columns of miosa.adapters that are given; copy_of: the others are those of another adapter [router]';
+REVOKE ALL ON FUNCTION public."miosa_put_adapter"(name text, fields jsonb, copy_of text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_put_adapter"(name text, fields jsonb, copy_of text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_put_deployment"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 integer, a7 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $9;
+	SELECT (CASE WHEN miosa_shard.adopt($8::text[]) THEN public."miosa_put_deployment"($1::text, $2::text, $3::text, $4::text, $5::text, $6::integer, $7::jsonb) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_put_deployment"(text, text, text, text, text, integer, jsonb, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_deployment"(text, text, text, text, text, integer, jsonb, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_put_deployment"(id text, tenant_id text, name text DEFAULT NULL::text, slug text DEFAULT NULL::text, kind text DEFAULT NULL::text, desired_replicas integer DEFAULT NULL::integer, fields jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_put_deployment"($1, $2, $3, $4, $5, $6, $7, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_put_deployment"(id text, tenant_id text, name text, slug text, kind text, desired_replicas integer, fields jsonb) IS 'Inserts or changes a deployment of a tenant, but not its pointer [router]';
+REVOKE ALL ON FUNCTION public."miosa_put_deployment"(id text, tenant_id text, name text, slug text, kind text, desired_replicas integer, fields jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_put_deployment"(id text, tenant_id text, name text, slug text, kind text, desired_replicas integer, fields jsonb) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_put_deployment"(a1 uuid, a2 uuid, a3 text, a4 text, a5 text, a6 integer, a7 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $9;
+	SELECT (CASE WHEN miosa_shard.adopt($8::text[]) THEN public."miosa_put_deployment"($1::uuid, $2::uuid, $3::text, $4::text, $5::text, $6::integer, $7::jsonb) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_put_deployment"(uuid, uuid, text, text, text, integer, jsonb, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_deployment"(uuid, uuid, text, text, text, integer, jsonb, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_put_deployment"(uuid uuid, tenant_id uuid, name text DEFAULT NULL::text, slug text DEFAULT NULL::text, kind text DEFAULT NULL::text, desired_replicas integer DEFAULT NULL::integer, fields jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_put_deployment"($1, $2, $3, $4, $5, $6, $7, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_put_deployment"(uuid uuid, tenant_id uuid, name text, slug text, kind text, desired_replicas integer, fields jsonb) IS 'miosa_put_deployment() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_put_deployment"(uuid uuid, tenant_id uuid, name text, slug text, kind text, desired_replicas integer, fields jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_put_deployment"(uuid uuid, tenant_id uuid, name text, slug text, kind text, desired_replicas integer, fields jsonb) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_put_domain"(a1 text, a2 uuid, a3 text, a4 text, a5 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $7;
+	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_put_domain"($1::text, $2::uuid, $3::text, $4::text, $5::jsonb) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_put_domain"(text, uuid, text, text, jsonb, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_domain"(text, uuid, text, text, jsonb, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_put_domain"(fqdn text, deployment uuid, state text DEFAULT 'active'::text, redirect_policy text DEFAULT NULL::text, fields jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($2::text);
+	_host text := miosa_router.claim_host($1, $2::text, _shard);
+	_result jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	_result := miosa_shard."miosa_put_domain"(_host, $2, $3, $4, $5, _context, _shard);
+	PERFORM miosa_router.confirm_host(_host, $2::text, _shard);
+	RETURN _result;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.release_host(_host, $2::text, _state, _message);
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_put_domain"(fqdn text, deployment uuid, state text, redirect_policy text, fields jsonb) IS 'miosa_put_domain() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_put_domain"(fqdn text, deployment uuid, state text, redirect_policy text, fields jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_put_domain"(fqdn text, deployment uuid, state text, redirect_policy text, fields jsonb) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_put_domain"(a1 text, a2 text, a3 text, a4 text, a5 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $7;
+	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_put_domain"($1::text, $2::text, $3::text, $4::text, $5::jsonb) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_put_domain"(text, text, text, text, jsonb, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_domain"(text, text, text, text, jsonb, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_put_domain"(fqdn text, deployment_id text, state text DEFAULT 'active'::text, redirect_policy text DEFAULT NULL::text, fields jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($2::text);
+	_host text := miosa_router.claim_host($1, $2::text, _shard);
+	_result jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	_result := miosa_shard."miosa_put_domain"(_host, $2, $3, $4, $5, _context, _shard);
+	PERFORM miosa_router.confirm_host(_host, $2::text, _shard);
+	RETURN _result;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.release_host(_host, $2::text, _state, _message);
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_put_domain"(fqdn text, deployment_id text, state text, redirect_policy text, fields jsonb) IS 'Inserts or changes a host; a change of a routed host is delivered to edges [router]';
+REVOKE ALL ON FUNCTION public."miosa_put_domain"(fqdn text, deployment_id text, state text, redirect_policy text, fields jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_put_domain"(fqdn text, deployment_id text, state text, redirect_policy text, fields jsonb) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_put_endpoint"(a1 text, a2 text, a3 text, a4 text, a5 integer, a6 jsonb, a7 text, a8 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $10;
+	SELECT (CASE WHEN miosa_shard.adopt($9::text[]) THEN public."miosa_put_endpoint"($1::text, $2::text, $3::text, $4::text, $5::integer, $6::jsonb, $7::text, $8::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_put_endpoint"(text, text, text, text, integer, jsonb, text, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_endpoint"(text, text, text, text, integer, jsonb, text, boolean, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_put_endpoint"(name text, adapter text, url text, zone text DEFAULT 'default'::text, stage integer DEFAULT NULL::integer, selector jsonb DEFAULT '{}'::jsonb, secret text DEFAULT NULL::text, enabled boolean DEFAULT true) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_put_endpoint"($1, $2, $3, $4, $5, $6, $7, $8, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_put_endpoint"(name text, adapter text, url text, zone text, stage integer, selector jsonb, secret text, enabled boolean) IS 'Adds or changes an endpoint; a new or changed one is resynchronized [router]';
+REVOKE ALL ON FUNCTION public."miosa_put_endpoint"(name text, adapter text, url text, zone text, stage integer, selector jsonb, secret text, enabled boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_put_endpoint"(name text, adapter text, url text, zone text, stage integer, selector jsonb, secret text, enabled boolean) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_put_freeze"(a1 text, a2 timestamp with time zone, a3 timestamp with time zone, a4 jsonb, a5 text, a6 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $8;
+	SELECT (CASE WHEN miosa_shard.adopt($7::text[]) THEN public."miosa_put_freeze"($1::text, $2::timestamp with time zone, $3::timestamp with time zone, $4::jsonb, $5::text, $6::uuid) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_put_freeze"(text, timestamp with time zone, timestamp with time zone, jsonb, text, uuid, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_freeze"(text, timestamp with time zone, timestamp with time zone, jsonb, text, uuid, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_put_freeze"(name text, ends timestamp with time zone, begins timestamp with time zone, selector jsonb, reason text, tenant uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_put_freeze"($1, $2, $3, $4, $5, $6, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_put_freeze"(name text, ends timestamp with time zone, begins timestamp with time zone, selector jsonb, reason text, tenant uuid) IS 'miosa_put_freeze() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_put_freeze"(name text, ends timestamp with time zone, begins timestamp with time zone, selector jsonb, reason text, tenant uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_put_freeze"(name text, ends timestamp with time zone, begins timestamp with time zone, selector jsonb, reason text, tenant uuid) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_put_freeze"(a1 text, a2 timestamp with time zone, a3 timestamp with time zone, a4 jsonb, a5 text, a6 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $8;
+	SELECT (CASE WHEN miosa_shard.adopt($7::text[]) THEN public."miosa_put_freeze"($1::text, $2::timestamp with time zone, $3::timestamp with time zone, $4::jsonb, $5::text, $6::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_put_freeze"(text, timestamp with time zone, timestamp with time zone, jsonb, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_freeze"(text, timestamp with time zone, timestamp with time zone, jsonb, text, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_put_freeze"(name text, ends timestamp with time zone, begins timestamp with time zone DEFAULT now(), selector jsonb DEFAULT '{"all": true}'::jsonb, reason text DEFAULT NULL::text, tenant_id text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_put_freeze"($1, $2, $3, $4, $5, $6, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_put_freeze"(name text, ends timestamp with time zone, begins timestamp with time zone, selector jsonb, reason text, tenant_id text) IS 'Adds or changes a freeze: until it ends, deployments that the selector matches are not promoted [router]';
+REVOKE ALL ON FUNCTION public."miosa_put_freeze"(name text, ends timestamp with time zone, begins timestamp with time zone, selector jsonb, reason text, tenant_id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_put_freeze"(name text, ends timestamp with time zone, begins timestamp with time zone, selector jsonb, reason text, tenant_id text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_put_plan"(a1 text, a2 interval, a3 interval, a4 interval, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_put_plan"($1::text, $2::interval, $3::interval, $4::interval) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_put_plan"(text, interval, interval, interval, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_plan"(text, interval, interval, interval, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_put_plan"(name text, audit_retention interval DEFAULT NULL::interval, idempotency_retention interval DEFAULT NULL::interval, artifact_retention interval DEFAULT NULL::interval) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_put_plan"($1, $2, $3, $4, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_put_plan"(name text, audit_retention interval, idempotency_retention interval, artifact_retention interval) IS 'Inserts or changes a plan, with its retention times [router]';
+REVOKE ALL ON FUNCTION public."miosa_put_plan"(name text, audit_retention interval, idempotency_retention interval, artifact_retention interval) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_put_plan"(name text, audit_retention interval, idempotency_retention interval, artifact_retention interval) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_put_schema"(a1 text, a2 text[], a3 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_put_schema"($1::text, $2::text[], $3::uuid) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_put_schema"(text, text[], uuid, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_schema"(text, text[], uuid, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_put_schema"(schema_name text, database_schemas text[], tenant uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_put_schema"($1, $2, $3, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_put_schema"(schema_name text, database_schemas text[], tenant uuid) IS 'miosa_put_schema() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_put_schema"(schema_name text, database_schemas text[], tenant uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_put_schema"(schema_name text, database_schemas text[], tenant uuid) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_put_schema"(a1 text, a2 text[], a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_put_schema"($1::text, $2::text[], $3::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_put_schema"(text, text[], text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_schema"(text, text[], text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_put_schema"(schema_name text, database_schemas text[] DEFAULT NULL::text[], tenant_id text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_put_schema"($1, $2, $3, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_put_schema"(schema_name text, database_schemas text[], tenant_id text) IS 'Adds or changes a schema: in which schemas of this database the objects are that its versions require [router]';
+REVOKE ALL ON FUNCTION public."miosa_put_schema"(schema_name text, database_schemas text[], tenant_id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_put_schema"(schema_name text, database_schemas text[], tenant_id text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_put_secret"(a1 text, a2 text, a3 boolean, a4 text[], a5 text[], a6 text[], context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $8;
+	SELECT (CASE WHEN miosa_shard.adopt($7::text[]) THEN public."miosa_put_secret"($1::text, $2::text, $3::boolean, $4::text[], $5::text[], $6::text[]) END)::text;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_put_secret"(text, text, boolean, text[], text[], text[], text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_secret"(text, text, boolean, text[], text[], text[], text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_put_secret"(name text, value text, keep_previous boolean DEFAULT false, origins text[] DEFAULT NULL::text[], adapters text[] DEFAULT NULL::text[], endpoints text[] DEFAULT NULL::text[]) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first text;
+	_answer text;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_put_secret"($1, $2, $3, $4, $5, $6, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_put_secret"(name text, value text, keep_previous boolean, origins text[], adapters text[], endpoints text[]) IS 'Adds or changes a secret that endpoints or storages name [router]';
+REVOKE ALL ON FUNCTION public."miosa_put_secret"(name text, value text, keep_previous boolean, origins text[], adapters text[], endpoints text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_put_secret"(name text, value text, keep_previous boolean, origins text[], adapters text[], endpoints text[]) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_put_storage"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $7;
+	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_put_storage"($1::text, $2::text, $3::text, $4::text, $5::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_put_storage"(text, text, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_storage"(text, text, text, text, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_put_storage"(prefix text, endpoint text, region text DEFAULT 'us-east-1'::text, addressing text DEFAULT 'path'::text, secret text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_put_storage"($1, $2, $3, $4, $5, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_put_storage"(prefix text, endpoint text, region text, addressing text, secret text) IS 'Adds or changes a storage: the service where s3:// artifacts below a prefix are verified [router]';
+REVOKE ALL ON FUNCTION public."miosa_put_storage"(prefix text, endpoint text, region text, addressing text, secret text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_put_storage"(prefix text, endpoint text, region text, addressing text, secret text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_put_tenant"(a1 text, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_put_tenant"($1::text, $2::text, $3::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_put_tenant"(text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_tenant"(text, text, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_put_tenant"(id text, slug text, plan text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_put_tenant"($1, $2, $3, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_put_tenant"(id text, slug text, plan text) IS 'Inserts or changes a tenant, with its slug and its plan [router]';
+REVOKE ALL ON FUNCTION public."miosa_put_tenant"(id text, slug text, plan text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_put_tenant"(id text, slug text, plan text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_put_tenant"(a1 uuid, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_put_tenant"($1::uuid, $2::text, $3::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_put_tenant"(uuid, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_tenant"(uuid, text, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_put_tenant"(uuid uuid, slug text, plan text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_put_tenant"($1, $2, $3, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_put_tenant"(uuid uuid, slug text, plan text) IS 'miosa_put_tenant() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_put_tenant"(uuid uuid, slug text, plan text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_put_tenant"(uuid uuid, slug text, plan text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_put_version"(a1 uuid, a2 uuid, a3 integer, a4 text, a5 text, a6 text, a7 text, a8 uuid, a9 bigint, a10 jsonb, a11 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_put_version"($1::uuid, $2::uuid, $3::integer, $4::text, $5::text, $6::text, $7::text, $8::uuid, $9::bigint, $10::jsonb, $11::jsonb) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_put_version"(uuid, uuid, integer, text, text, text, text, uuid, bigint, jsonb, jsonb, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_version"(uuid, uuid, integer, text, text, text, text, uuid, bigint, jsonb, jsonb, text[], integer) TO miosa_deployer;
+
+CREATE FUNCTION public."miosa_put_version"(deployment uuid, id uuid, version_number integer DEFAULT NULL::integer, kind text DEFAULT NULL::text, state text DEFAULT NULL::text, storage_uri text DEFAULT NULL::text, sha256 text DEFAULT NULL::text, release_id uuid DEFAULT (NULL::text)::uuid, size_bytes bigint DEFAULT NULL::bigint, fields jsonb DEFAULT '{}'::jsonb, release jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_put_version"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_put_version"(deployment uuid, id uuid, version_number integer, kind text, state text, storage_uri text, sha256 text, release_id uuid, size_bytes bigint, fields jsonb, release jsonb) IS 'miosa_put_version() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_put_version"(deployment uuid, id uuid, version_number integer, kind text, state text, storage_uri text, sha256 text, release_id uuid, size_bytes bigint, fields jsonb, release jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_put_version"(deployment uuid, id uuid, version_number integer, kind text, state text, storage_uri text, sha256 text, release_id uuid, size_bytes bigint, fields jsonb, release jsonb) TO miosa_deployer;
+
+CREATE FUNCTION miosa_shard."miosa_put_version"(a1 text, a2 text, a3 integer, a4 text, a5 text, a6 text, a7 text, a8 text, a9 bigint, a10 jsonb, a11 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_put_version"($1::text, $2::text, $3::integer, $4::text, $5::text, $6::text, $7::text, $8::text, $9::bigint, $10::jsonb, $11::jsonb) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_put_version"(text, text, integer, text, text, text, text, text, bigint, jsonb, jsonb, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_version"(text, text, integer, text, text, text, text, text, bigint, jsonb, jsonb, text[], integer) TO miosa_deployer;
+
+CREATE FUNCTION public."miosa_put_version"(deployment_id text, id text, version_number integer DEFAULT NULL::integer, kind text DEFAULT NULL::text, state text DEFAULT NULL::text, storage_uri text DEFAULT NULL::text, sha256 text DEFAULT NULL::text, release_id text DEFAULT NULL::text, size_bytes bigint DEFAULT NULL::bigint, fields jsonb DEFAULT '{}'::jsonb, release jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_put_version"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_put_version"(deployment_id text, id text, version_number integer, kind text, state text, storage_uri text, sha256 text, release_id text, size_bytes bigint, fields jsonb, release jsonb) IS 'Inserts or changes a version and its release [router]';
+REVOKE ALL ON FUNCTION public."miosa_put_version"(deployment_id text, id text, version_number integer, kind text, state text, storage_uri text, sha256 text, release_id text, size_bytes bigint, fields jsonb, release jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_put_version"(deployment_id text, id text, version_number integer, kind text, state text, storage_uri text, sha256 text, release_id text, size_bytes bigint, fields jsonb, release jsonb) TO miosa_deployer;
+
+CREATE FUNCTION miosa_shard."miosa_redrive"(a1 text, context text[], shard integer) RETURNS bigint LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_redrive"($1::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_redrive"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_redrive"(text, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_redrive"(endpoint text) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_sum bigint := 0;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_sum := _sum + miosa_shard."miosa_redrive"($1, _context, _each.number);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _sum;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_redrive"(endpoint text) IS 'Retries at once the routes that an endpoint refused (delivery_failures); returns their number [router]';
+REVOKE ALL ON FUNCTION public."miosa_redrive"(endpoint text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_redrive"(endpoint text) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_release"(a1 uuid, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_release"($1::uuid, $2::text, $3::text, $4::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_release"(uuid, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_release"(uuid, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_release"(deployment uuid, promote text DEFAULT NULL::text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_release"($1, $2, $3, $4, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_release"(deployment uuid, promote text, reason text, idempotency_key text) IS 'miosa_release() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_release"(deployment uuid, promote text, reason text, idempotency_key text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_release"(deployment uuid, promote text, reason text, idempotency_key text) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_release"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_release"($1::text, $2::text, $3::text, $4::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_release"(text, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_release"(text, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_release"(deployment_id text, promote text DEFAULT NULL::text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_release"($1, $2, $3, $4, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_release"(deployment_id text, promote text, reason text, idempotency_key text) IS 'Lifts the hold of a deployment; promote => ''newest'' promotes the newest version that it refused [router]';
+REVOKE ALL ON FUNCTION public."miosa_release"(deployment_id text, promote text, reason text, idempotency_key text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_release"(deployment_id text, promote text, reason text, idempotency_key text) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_remove_adapter"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_adapter"($1::text) END)::text;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_adapter"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_adapter"(text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_remove_adapter"(name text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_lacking text[] := '{}';
+	_first text;
+	_answer text;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_remove_adapter"($1, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			IF miosa_router.is_lacking(_state, _message) THEN
+				_lacking := ARRAY[_each.number::text, _state, _message, _detail, _hint];
+			ELSE
+				_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+			END IF;
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	IF _done = '{}' AND _lacking <> '{}' THEN
+		PERFORM miosa_router.pass_on(_lacking[1]::integer, _lacking[2], _lacking[3], _lacking[4], _lacking[5]);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_remove_adapter"(name text) IS 'Removes an adapter that no endpoint has [router]';
+REVOKE ALL ON FUNCTION public."miosa_remove_adapter"(name text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_remove_adapter"(name text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_remove_deployment"(a1 text, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_remove_deployment"($1::text, $2::text, $3::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_deployment"(text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_deployment"(text, text, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_remove_deployment"(id text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_remove_deployment"($1, $2, $3, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_remove_deployment"(id text, reason text, idempotency_key text) IS 'Removes a deployment without an active version, with its hosts, versions, releases and instances; its audit events stay [router]';
+REVOKE ALL ON FUNCTION public."miosa_remove_deployment"(id text, reason text, idempotency_key text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_remove_deployment"(id text, reason text, idempotency_key text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_remove_deployment"(a1 uuid, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_remove_deployment"($1::uuid, $2::text, $3::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_deployment"(uuid, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_deployment"(uuid, text, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_remove_deployment"(uuid uuid, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_remove_deployment"($1, $2, $3, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_remove_deployment"(uuid uuid, reason text, idempotency_key text) IS 'miosa_remove_deployment() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_remove_deployment"(uuid uuid, reason text, idempotency_key text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_remove_deployment"(uuid uuid, reason text, idempotency_key text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_remove_domain"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_domain"($1::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_domain"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_domain"(text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_remove_domain"(fqdn text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of_host($1);
+	_result jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	_result := miosa_shard."miosa_remove_domain"($1, _context, _shard);
+	PERFORM miosa_router.release_host($1, NULL, NULL, NULL);
+	RETURN _result;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_remove_domain"(fqdn text) IS 'Removes a host, also from edges [router]';
+REVOKE ALL ON FUNCTION public."miosa_remove_domain"(fqdn text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_remove_domain"(fqdn text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_remove_endpoint"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_endpoint"($1::text) END)::text;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_endpoint"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_endpoint"(text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_remove_endpoint"(name text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_lacking text[] := '{}';
+	_first text;
+	_answer text;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_remove_endpoint"($1, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			IF miosa_router.is_lacking(_state, _message) THEN
+				_lacking := ARRAY[_each.number::text, _state, _message, _detail, _hint];
+			ELSE
+				_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+			END IF;
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	IF _done = '{}' AND _lacking <> '{}' THEN
+		PERFORM miosa_router.pass_on(_lacking[1]::integer, _lacking[2], _lacking[3], _lacking[4], _lacking[5]);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_remove_endpoint"(name text) IS 'Removes an endpoint and its position [router]';
+REVOKE ALL ON FUNCTION public."miosa_remove_endpoint"(name text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_remove_endpoint"(name text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_remove_freeze"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_freeze"($1::text) END)::text;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_freeze"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_freeze"(text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_remove_freeze"(name text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_lacking text[] := '{}';
+	_first text;
+	_answer text;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_remove_freeze"($1, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			IF miosa_router.is_lacking(_state, _message) THEN
+				_lacking := ARRAY[_each.number::text, _state, _message, _detail, _hint];
+			ELSE
+				_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+			END IF;
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	IF _done = '{}' AND _lacking <> '{}' THEN
+		PERFORM miosa_router.pass_on(_lacking[1]::integer, _lacking[2], _lacking[3], _lacking[4], _lacking[5]);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_remove_freeze"(name text) IS 'Removes a freeze, which ends it [router]';
+REVOKE ALL ON FUNCTION public."miosa_remove_freeze"(name text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_remove_freeze"(name text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_remove_plan"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_plan"($1::text) END)::text;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_plan"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_plan"(text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_remove_plan"(name text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_lacking text[] := '{}';
+	_first text;
+	_answer text;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_remove_plan"($1, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			IF miosa_router.is_lacking(_state, _message) THEN
+				_lacking := ARRAY[_each.number::text, _state, _message, _detail, _hint];
+			ELSE
+				_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+			END IF;
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	IF _done = '{}' AND _lacking <> '{}' THEN
+		PERFORM miosa_router.pass_on(_lacking[1]::integer, _lacking[2], _lacking[3], _lacking[4], _lacking[5]);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_remove_plan"(name text) IS 'Removes a plan that no tenant has; a shipped one gets its shipped times back [router]';
+REVOKE ALL ON FUNCTION public."miosa_remove_plan"(name text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_remove_plan"(name text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_remove_schema"(a1 text, a2 uuid, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_remove_schema"($1::text, $2::uuid) END)::text;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_schema"(text, uuid, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_schema"(text, uuid, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_remove_schema"(schema_name text, tenant uuid) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_lacking text[] := '{}';
+	_first text;
+	_answer text;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_remove_schema"($1, $2, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			IF miosa_router.is_lacking(_state, _message) THEN
+				_lacking := ARRAY[_each.number::text, _state, _message, _detail, _hint];
+			ELSE
+				_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+			END IF;
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	IF _done = '{}' AND _lacking <> '{}' THEN
+		PERFORM miosa_router.pass_on(_lacking[1]::integer, _lacking[2], _lacking[3], _lacking[4], _lacking[5]);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_remove_schema"(schema_name text, tenant uuid) IS 'miosa_remove_schema() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_remove_schema"(schema_name text, tenant uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_remove_schema"(schema_name text, tenant uuid) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_remove_schema"(a1 text, a2 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_remove_schema"($1::text, $2::text) END)::text;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_schema"(text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_schema"(text, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_remove_schema"(schema_name text, tenant_id text DEFAULT NULL::text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_lacking text[] := '{}';
+	_first text;
+	_answer text;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_remove_schema"($1, $2, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			IF miosa_router.is_lacking(_state, _message) THEN
+				_lacking := ARRAY[_each.number::text, _state, _message, _detail, _hint];
+			ELSE
+				_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+			END IF;
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	IF _done = '{}' AND _lacking <> '{}' THEN
+		PERFORM miosa_router.pass_on(_lacking[1]::integer, _lacking[2], _lacking[3], _lacking[4], _lacking[5]);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_remove_schema"(schema_name text, tenant_id text) IS 'Removes a schema; deployments that name it are not checked any more, and its reports stay [router]';
+REVOKE ALL ON FUNCTION public."miosa_remove_schema"(schema_name text, tenant_id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_remove_schema"(schema_name text, tenant_id text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_remove_secret"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_secret"($1::text) END)::text;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_secret"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_secret"(text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_remove_secret"(name text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_lacking text[] := '{}';
+	_first text;
+	_answer text;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_remove_secret"($1, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			IF miosa_router.is_lacking(_state, _message) THEN
+				_lacking := ARRAY[_each.number::text, _state, _message, _detail, _hint];
+			ELSE
+				_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+			END IF;
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	IF _done = '{}' AND _lacking <> '{}' THEN
+		PERFORM miosa_router.pass_on(_lacking[1]::integer, _lacking[2], _lacking[3], _lacking[4], _lacking[5]);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_remove_secret"(name text) IS 'Removes a secret that no endpoint or storage names [router]';
+REVOKE ALL ON FUNCTION public."miosa_remove_secret"(name text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_remove_secret"(name text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_remove_storage"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_storage"($1::text) END)::text;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_storage"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_storage"(text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_remove_storage"(prefix text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_lacking text[] := '{}';
+	_first text;
+	_answer text;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_remove_storage"($1, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			IF miosa_router.is_lacking(_state, _message) THEN
+				_lacking := ARRAY[_each.number::text, _state, _message, _detail, _hint];
+			ELSE
+				_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+			END IF;
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	IF _done = '{}' AND _lacking <> '{}' THEN
+		PERFORM miosa_router.pass_on(_lacking[1]::integer, _lacking[2], _lacking[3], _lacking[4], _lacking[5]);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_remove_storage"(prefix text) IS 'Removes a storage; its artifacts are no longer verified, and their recorded state decides [router]';
+REVOKE ALL ON FUNCTION public."miosa_remove_storage"(prefix text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_remove_storage"(prefix text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_remove_tenant"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_tenant"($1::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_tenant"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_tenant"(text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_remove_tenant"(id text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_lacking text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_remove_tenant"($1, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			IF miosa_router.is_lacking(_state, _message) THEN
+				_lacking := ARRAY[_each.number::text, _state, _message, _detail, _hint];
+			ELSE
+				_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+			END IF;
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	IF _done = '{}' AND _lacking <> '{}' THEN
+		PERFORM miosa_router.pass_on(_lacking[1]::integer, _lacking[2], _lacking[3], _lacking[4], _lacking[5]);
+	END IF;
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_remove_tenant"(id text) IS 'Removes a tenant without deployments; its audit events stay [router]';
+REVOKE ALL ON FUNCTION public."miosa_remove_tenant"(id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_remove_tenant"(id text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_remove_tenant"(a1 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_tenant"($1::uuid) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_tenant"(uuid, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_tenant"(uuid, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_remove_tenant"(uuid uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_lacking text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_remove_tenant"($1, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			IF miosa_router.is_lacking(_state, _message) THEN
+				_lacking := ARRAY[_each.number::text, _state, _message, _detail, _hint];
+			ELSE
+				_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+			END IF;
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	IF _done = '{}' AND _lacking <> '{}' THEN
+		PERFORM miosa_router.pass_on(_lacking[1]::integer, _lacking[2], _lacking[3], _lacking[4], _lacking[5]);
+	END IF;
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_remove_tenant"(uuid uuid) IS 'miosa_remove_tenant() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_remove_tenant"(uuid uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_remove_tenant"(uuid uuid) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_rename_deployment"(a1 uuid, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_rename_deployment"($1::uuid, $2::text, $3::text, $4::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_rename_deployment"(uuid, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rename_deployment"(uuid, text, text, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_rename_deployment"(deployment uuid, slug text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_rename_deployment"($1, $2, $3, $4, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_rename_deployment"(deployment uuid, slug text, idempotency_key text, reason text) IS 'miosa_rename_deployment() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_rename_deployment"(deployment uuid, slug text, idempotency_key text, reason text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_rename_deployment"(deployment uuid, slug text, idempotency_key text, reason text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_rename_deployment"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_rename_deployment"($1::text, $2::text, $3::text, $4::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_rename_deployment"(text, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rename_deployment"(text, text, text, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_rename_deployment"(deployment_id text, slug text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_rename_deployment"($1, $2, $3, $4, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_rename_deployment"(deployment_id text, slug text, idempotency_key text, reason text) IS 'Gives a deployment another slug; edges get its new managed host before they lose the old one [router]';
+REVOKE ALL ON FUNCTION public."miosa_rename_deployment"(deployment_id text, slug text, idempotency_key text, reason text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_rename_deployment"(deployment_id text, slug text, idempotency_key text, reason text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_report"(a1 text, a2 timestamp with time zone, a3 timestamp with time zone, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_report"($1::text, $2::timestamp with time zone, $3::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_report"(text, timestamp with time zone, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_report"(text, timestamp with time zone, timestamp with time zone, text[], integer) TO miosa_auditor, miosa_viewer;
+
+CREATE FUNCTION public."miosa_report"(deployment_or_fleet text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_report"($1, $2, $3, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_report"(deployment_or_fleet text, since timestamp with time zone, until timestamp with time zone) IS 'What happened to a deployment, or in a fleet, as one HTML page that needs nothing else [router]';
+REVOKE ALL ON FUNCTION public."miosa_report"(deployment_or_fleet text, since timestamp with time zone, until timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_report"(deployment_or_fleet text, since timestamp with time zone, until timestamp with time zone) TO miosa_auditor, miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_report_instance"(a1 uuid, a2 uuid, a3 uuid, a4 text, a5 text, a6 integer, a7 text, a8 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $10;
+	SELECT (CASE WHEN miosa_shard.adopt($9::text[]) THEN public."miosa_report_instance"($1::uuid, $2::uuid, $3::uuid, $4::text, $5::text, $6::integer, $7::text, $8::jsonb) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_report_instance"(uuid, uuid, uuid, text, text, integer, text, jsonb, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_report_instance"(uuid, uuid, uuid, text, text, integer, text, jsonb, text[], integer) TO miosa_agent;
+
+CREATE FUNCTION public."miosa_report_instance"(deployment uuid, id uuid, version_id uuid, state text, address text DEFAULT NULL::text, port integer DEFAULT NULL::integer, error_message text DEFAULT NULL::text, fields jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_report_instance"($1, $2, $3, $4, $5, $6, $7, $8, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_report_instance"(deployment uuid, id uuid, version_id uuid, state text, address text, port integer, error_message text, fields jsonb) IS 'miosa_report_instance() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_report_instance"(deployment uuid, id uuid, version_id uuid, state text, address text, port integer, error_message text, fields jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_report_instance"(deployment uuid, id uuid, version_id uuid, state text, address text, port integer, error_message text, fields jsonb) TO miosa_agent;
+
+CREATE FUNCTION miosa_shard."miosa_report_instance"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 integer, a7 text, a8 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $10;
+	SELECT (CASE WHEN miosa_shard.adopt($9::text[]) THEN public."miosa_report_instance"($1::text, $2::text, $3::text, $4::text, $5::text, $6::integer, $7::text, $8::jsonb) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_report_instance"(text, text, text, text, text, integer, text, jsonb, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_report_instance"(text, text, text, text, text, integer, text, jsonb, text[], integer) TO miosa_agent;
+
+CREATE FUNCTION public."miosa_report_instance"(deployment_id text, id text, version_id text, state text, address text DEFAULT NULL::text, port integer DEFAULT NULL::integer, error_message text DEFAULT NULL::text, fields jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_report_instance"($1, $2, $3, $4, $5, $6, $7, $8, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_report_instance"(deployment_id text, id text, version_id text, state text, address text, port integer, error_message text, fields jsonb) IS 'Inserts or changes a running instance, also as its heartbeat [router]';
+REVOKE ALL ON FUNCTION public."miosa_report_instance"(deployment_id text, id text, version_id text, state text, address text, port integer, error_message text, fields jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_report_instance"(deployment_id text, id text, version_id text, state text, address text, port integer, error_message text, fields jsonb) TO miosa_agent;
+
+CREATE FUNCTION miosa_shard."miosa_report_schema"(a1 text, a2 bigint, a3 bigint, a4 timestamp with time zone, a5 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $7;
+	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_report_schema"($1::text, $2::bigint, $3::bigint, $4::timestamp with time zone, $5::uuid) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_report_schema"(text, bigint, bigint, timestamp with time zone, uuid, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_report_schema"(text, bigint, bigint, timestamp with time zone, uuid, text[], integer) TO miosa_agent, miosa_deployer;
+
+CREATE FUNCTION public."miosa_report_schema"(schema_name text, version bigint, compatible_from bigint, applied_at timestamp with time zone, tenant uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_report_schema"($1, $2, $3, $4, $5, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_report_schema"(schema_name text, version bigint, compatible_from bigint, applied_at timestamp with time zone, tenant uuid) IS 'miosa_report_schema() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_report_schema"(schema_name text, version bigint, compatible_from bigint, applied_at timestamp with time zone, tenant uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_report_schema"(schema_name text, version bigint, compatible_from bigint, applied_at timestamp with time zone, tenant uuid) TO miosa_agent, miosa_deployer;
+
+CREATE FUNCTION miosa_shard."miosa_report_schema"(a1 text, a2 bigint, a3 bigint, a4 timestamp with time zone, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $7;
+	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_report_schema"($1::text, $2::bigint, $3::bigint, $4::timestamp with time zone, $5::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_report_schema"(text, bigint, bigint, timestamp with time zone, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_report_schema"(text, bigint, bigint, timestamp with time zone, text, text[], integer) TO miosa_agent, miosa_deployer;
+
+CREATE FUNCTION public."miosa_report_schema"(schema_name text, version bigint, compatible_from bigint DEFAULT NULL::bigint, applied_at timestamp with time zone DEFAULT NULL::timestamp with time zone, tenant_id text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_report_schema"($1, $2, $3, $4, $5, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_report_schema"(schema_name text, version bigint, compatible_from bigint, applied_at timestamp with time zone, tenant_id text) IS 'Says which version of a schema is applied, and which code can work with it; called by migration tools [router]';
+REVOKE ALL ON FUNCTION public."miosa_report_schema"(schema_name text, version bigint, compatible_from bigint, applied_at timestamp with time zone, tenant_id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_report_schema"(schema_name text, version bigint, compatible_from bigint, applied_at timestamp with time zone, tenant_id text) TO miosa_agent, miosa_deployer;
+
+CREATE FUNCTION miosa_shard."miosa_resend"(a1 uuid, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_resend"($1::uuid) END)::text;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_resend"(uuid, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_resend"(uuid, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_resend"(deployment uuid) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	PERFORM miosa_shard."miosa_resend"($1, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_resend"(deployment uuid) IS 'miosa_resend() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_resend"(deployment uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_resend"(deployment uuid) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_resend"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_resend"($1::text) END)::text;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_resend"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_resend"(text, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_resend"(deployment_id text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	PERFORM miosa_shard."miosa_resend"($1, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_resend"(deployment_id text) IS 'Sends the present route of a deployment to every endpoint again [router]';
+REVOKE ALL ON FUNCTION public."miosa_resend"(deployment_id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_resend"(deployment_id text) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_reset_stats"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_reset_stats"($1::text) END)::text;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_reset_stats"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_reset_stats"(text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_reset_stats"(endpoint text DEFAULT NULL::text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first text;
+	_answer text;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_reset_stats"($1, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_reset_stats"(endpoint text) IS 'Sets the counters of miosa.stat_endpoint and miosa.stat_dispatcher to zero [router]';
+REVOKE ALL ON FUNCTION public."miosa_reset_stats"(endpoint text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_reset_stats"(endpoint text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_resume"(context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT (CASE WHEN miosa_shard.adopt($1::text[]) THEN public."miosa_resume"() END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_resume"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_resume"(text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_resume"() RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first text;
+	_answer text;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_resume"(_context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_resume"() IS 'Resumes a paused dispatcher, and resynchronizes every endpoint; returns why it was paused [router]';
+REVOKE ALL ON FUNCTION public."miosa_resume"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_resume"() TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_resync"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_resync"($1::text) END)::text;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_resync"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_resync"(text, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_resync"(endpoint text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first text;
+	_answer text;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_resync"($1, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_resync"(endpoint text) IS 'Resynchronizes an endpoint: sends it the present route of every deployment [router]';
+REVOKE ALL ON FUNCTION public."miosa_resync"(endpoint text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_resync"(endpoint text) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_revoke_tenant"(a1 text, a2 uuid, a3 text[], context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_revoke_tenant"($1::text, $2::uuid, $3::text[]) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_revoke_tenant"(text, uuid, text[], text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_revoke_tenant"(text, uuid, text[], text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_revoke_tenant"(role_name text, tenant uuid, scopes text[] DEFAULT NULL::text[]) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_revoke_tenant"($1, $2, $3, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_revoke_tenant"(role_name text, tenant uuid, scopes text[]) IS 'miosa_revoke_tenant() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_revoke_tenant"(role_name text, tenant uuid, scopes text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_revoke_tenant"(role_name text, tenant uuid, scopes text[]) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_revoke_tenant"(a1 text, a2 text, a3 text[], context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_revoke_tenant"($1::text, $2::text, $3::text[]) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_revoke_tenant"(text, text, text[], text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_revoke_tenant"(text, text, text[], text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_revoke_tenant"(role_name text, tenant_id text, scopes text[] DEFAULT NULL::text[]) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_revoke_tenant"($1, $2, $3, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_revoke_tenant"(role_name text, tenant_id text, scopes text[]) IS 'Takes scopes of a tenant from a role, all of them when none are given; returns what is left, null for nothing [router]';
+REVOKE ALL ON FUNCTION public."miosa_revoke_tenant"(role_name text, tenant_id text, scopes text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_revoke_tenant"(role_name text, tenant_id text, scopes text[]) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 json, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $14;
+	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::json, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_rollback"(text, text, text, text, text, json, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rollback"(text, text, text, text, text, json, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) IS 'miosa_rollback() for arguments of type json; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $14;
+	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_rollback"(text, text, text, text, text, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rollback"(text, text, text, text, text, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) IS 'miosa_rollback() for arguments of type text; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_rollback"(a1 text, a2 text, a3 uuid, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $14;
+	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::text, $2::text, $3::uuid, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_rollback"(text, text, uuid, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rollback"(text, text, uuid, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) IS 'miosa_rollback() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_rollback"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 json, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $14;
+	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::json, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_rollback"(uuid, uuid, text, text, uuid, json, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rollback"(uuid, uuid, text, text, uuid, json, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) IS 'miosa_rollback() for arguments of type json, uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_rollback"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $14;
+	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_rollback"(uuid, uuid, text, text, uuid, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rollback"(uuid, uuid, text, text, uuid, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid DEFAULT (NULL::text)::uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) IS 'miosa_rollback() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_rollback"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 text, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $14;
+	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::text, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_rollback"(uuid, uuid, text, text, uuid, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rollback"(uuid, uuid, text, text, uuid, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) IS 'miosa_rollback() for arguments of type text, uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_rollback"(a1 uuid, a2 uuid, a3 uuid, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $14;
+	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::uuid, $2::uuid, $3::uuid, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_rollback"(uuid, uuid, uuid, text, uuid, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rollback"(uuid, uuid, uuid, text, uuid, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) IS 'miosa_rollback() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $14;
+	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_rollback"(text, text, text, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rollback"(text, text, text, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_rollback"(deployment_id text, version_id text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_rollback"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) IS 'Makes an older version of a deployment active and delivers its route to every edge at commit [router]';
+REVOKE ALL ON FUNCTION public."miosa_rollback"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_rollback"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
+
+CREATE PROCEDURE public."miosa_rollback_fleet"(IN selector jsonb, IN served_at timestamp with time zone DEFAULT NULL::timestamp with time zone, IN idempotency_key text DEFAULT NULL::text, IN reason text DEFAULT NULL::text, IN attribution jsonb DEFAULT NULL::jsonb, IN cutover text DEFAULT NULL::text, IN accept_unverified boolean DEFAULT false, IN hold boolean DEFAULT NULL::boolean, IN hold_for interval DEFAULT NULL::interval, IN mark_bad boolean DEFAULT false, IN batch integer DEFAULT 500, INOUT result jsonb DEFAULT NULL::jsonb) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_answers jsonb := '{}';
+	_fleet text;
+	_more boolean;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.split_selector($1) s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_fleet := miosa_shard.fleet_begin(_each.selector, $2, NULL, $3, $4, $5, $6, $7, $8, $9, $10, _context, _each.number);
+			_more := _fleet IS NOT NULL;
+			WHILE _more LOOP
+				_more := coalesce(miosa_shard.fleet_step(_fleet, $11, _context, _each.number), false);
+			END LOOP;
+			_answers := _answers || jsonb_build_object(_each.name, coalesce(miosa_shard.fleet_object(_fleet, _context, _each.number), '{"data": {"total": 0, "done": 0, "refused": 0, "fleet_id": null}}'));
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	result := miosa_router.with_down(miosa_router.merge_fleet(_answers), _down);
+END
+$$;
+COMMENT ON PROCEDURE public."miosa_rollback_fleet"(IN selector jsonb, IN served_at timestamp with time zone, IN idempotency_key text, IN reason text, IN attribution jsonb, IN cutover text, IN accept_unverified boolean, IN hold boolean, IN hold_for interval, IN mark_bad boolean, IN batch integer, INOUT result jsonb) IS 'Rolls all deployments that a selector matches back in batches that commit; a call with the same key continues where one was interrupted [router]';
+REVOKE ALL ON PROCEDURE public."miosa_rollback_fleet"(IN selector jsonb, IN served_at timestamp with time zone, IN idempotency_key text, IN reason text, IN attribution jsonb, IN cutover text, IN accept_unverified boolean, IN hold boolean, IN hold_for interval, IN mark_bad boolean, IN batch integer, INOUT result jsonb) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE public."miosa_rollback_fleet"(IN selector jsonb, IN served_at timestamp with time zone, IN idempotency_key text, IN reason text, IN attribution jsonb, IN cutover text, IN accept_unverified boolean, IN hold boolean, IN hold_for interval, IN mark_bad boolean, IN batch integer, INOUT result jsonb) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_rollback_many"(a1 jsonb, a2 timestamp with time zone, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_rollback_many"($1::jsonb, $2::timestamp with time zone, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_rollback_many"(jsonb, timestamp with time zone, text, text, text, jsonb, text, boolean, boolean, interval, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rollback_many"(jsonb, timestamp with time zone, text, text, text, jsonb, text, boolean, boolean, interval, boolean, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_rollback_many"(selector jsonb, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone, mode text DEFAULT 'atomic'::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_answers jsonb := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	PERFORM miosa_router.check_mode($1, $3);
+	FOR _each IN SELECT * FROM miosa_router.split_selector($1) s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answers := _answers || jsonb_build_object(_each.name, miosa_shard."miosa_rollback_many"(_each.selector, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _each.number));
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	RETURN miosa_router.with_down(miosa_router.merge_fleet(_answers), _down);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_rollback_many"(selector jsonb, served_at timestamp with time zone, mode text, idempotency_key text, reason text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean) IS 'Rolls all deployments that a selector matches back in one statement: all or none of them, or those that can be [router]';
+REVOKE ALL ON FUNCTION public."miosa_rollback_many"(selector jsonb, served_at timestamp with time zone, mode text, idempotency_key text, reason text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_rollback_many"(selector jsonb, served_at timestamp with time zone, mode text, idempotency_key text, reason text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_route"(a1 text, context text[], shard integer) RETURNS SETOF jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT f.r FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL public."miosa_route"(CASE WHEN a.ok THEN $1::text END) f(r);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_route"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_route"(text, text[], integer) TO miosa_edge, miosa_viewer;
+
+CREATE FUNCTION public."miosa_route"(host text) RETURNS SETOF jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.shards_of_host($1) s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT f.r FROM miosa_shard."miosa_route"($1, _context, _each.number) f (r);
+			EXIT WHEN FOUND;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone('{}', _down);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_route"(host text) IS 'What an edge needs to serve a host now; no row for a host that is not routed [router]';
+REVOKE ALL ON FUNCTION public."miosa_route"(host text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_route"(host text) TO miosa_edge, miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_routes_since"(a1 bigint, a2 integer, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_routes_since"($1::bigint, $2::integer) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_routes_since"(bigint, integer, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_routes_since"(bigint, integer, text[], integer) TO miosa_edge, miosa_viewer;
+
+CREATE FUNCTION public."miosa_routes_since"(epoch bigint, "limit" integer DEFAULT 1000) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa_routes_since()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'Each shard has an order of its own, and its dispatcher tells edges and listeners.', HINT = 'Ask each shard.';
+END
+$$;
+COMMENT ON FUNCTION public."miosa_routes_since"(epoch bigint, "limit" integer) IS 'Route changes after an epoch, oldest first, for listeners that missed notifications [router]';
+REVOKE ALL ON FUNCTION public."miosa_routes_since"(epoch bigint, "limit" integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_routes_since"(epoch bigint, "limit" integer) TO miosa_edge, miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_schedule_maintenance"(context text[], shard integer) RETURNS SETOF text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT f.r FROM public."miosa_schedule_maintenance"() f(r);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_schedule_maintenance"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_schedule_maintenance"(text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_schedule_maintenance"() RETURNS SETOF text LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name || ': ' || f.r FROM miosa_shard."miosa_schedule_maintenance"(_context, _each.number) f (r);
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone('{}', _down);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_schedule_maintenance"() IS 'Schedules miosa_maintain() and miosa_verify_artifacts() in pg_cron (1.4 or newer), every 5 minutes [router]';
+REVOKE ALL ON FUNCTION public."miosa_schedule_maintenance"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_schedule_maintenance"() TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_set_deployment"(a1 text, a2 text, a3 integer, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_set_deployment"($1::text, $2::text, $3::integer, $4::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_set_deployment"(text, text, integer, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_set_deployment"(text, text, integer, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_set_deployment"(id text, state text DEFAULT NULL::text, desired_replicas integer DEFAULT NULL::integer, schema_name text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_set_deployment"($1, $2, $3, $4, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_set_deployment"(id text, state text, desired_replicas integer, schema_name text) IS 'Stops or starts a deployment, or changes how many instances it is to have, or which schema its versions work with [router]';
+REVOKE ALL ON FUNCTION public."miosa_set_deployment"(id text, state text, desired_replicas integer, schema_name text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_set_deployment"(id text, state text, desired_replicas integer, schema_name text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_set_deployment"(a1 uuid, a2 text, a3 integer, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_set_deployment"($1::uuid, $2::text, $3::integer, $4::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_set_deployment"(uuid, text, integer, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_set_deployment"(uuid, text, integer, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_set_deployment"(uuid uuid, state text DEFAULT NULL::text, desired_replicas integer DEFAULT NULL::integer, schema_name text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_set_deployment"($1, $2, $3, $4, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_set_deployment"(uuid uuid, state text, desired_replicas integer, schema_name text) IS 'miosa_set_deployment() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_set_deployment"(uuid uuid, state text, desired_replicas integer, schema_name text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_set_deployment"(uuid uuid, state text, desired_replicas integer, schema_name text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_set_endpoint"(a1 text, a2 boolean, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_set_endpoint"($1::text, $2::boolean, $3::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_set_endpoint"(text, boolean, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_set_endpoint"(text, boolean, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_set_endpoint"(name text, enabled boolean, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_set_endpoint"($1, $2, $3, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_set_endpoint"(name text, enabled boolean, reason text) IS 'Enables or disables an endpoint, with a reason [router]';
+REVOKE ALL ON FUNCTION public."miosa_set_endpoint"(name text, enabled boolean, reason text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_set_endpoint"(name text, enabled boolean, reason text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_set_version_state"(a1 uuid, a2 uuid, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_set_version_state"($1::uuid, $2::uuid, $3::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_set_version_state"(uuid, uuid, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_set_version_state"(uuid, uuid, text, text[], integer) TO miosa_deployer;
+
+CREATE FUNCTION public."miosa_set_version_state"(deployment uuid, version_id uuid, state text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_set_version_state"($1, $2, $3, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_set_version_state"(deployment uuid, version_id uuid, state text) IS 'miosa_set_version_state() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_set_version_state"(deployment uuid, version_id uuid, state text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_set_version_state"(deployment uuid, version_id uuid, state text) TO miosa_deployer;
+
+CREATE FUNCTION miosa_shard."miosa_set_version_state"(a1 text, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_set_version_state"($1::text, $2::text, $3::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_set_version_state"(text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_set_version_state"(text, text, text, text[], integer) TO miosa_deployer;
+
+CREATE FUNCTION public."miosa_set_version_state"(deployment_id text, version_id text, state text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_set_version_state"($1, $2, $3, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_set_version_state"(deployment_id text, version_id text, state text) IS 'Moves a version to a state: created, building, ready, archived in this order, or failed [router]';
+REVOKE ALL ON FUNCTION public."miosa_set_version_state"(deployment_id text, version_id text, state text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_set_version_state"(deployment_id text, version_id text, state text) TO miosa_deployer;
+
+CREATE FUNCTION miosa_shard."miosa_test_endpoint"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_test_endpoint"($1::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_test_endpoint"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_test_endpoint"(text, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_test_endpoint"(name text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_test_endpoint"($1, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_test_endpoint"(name text) IS 'Sends an endpoint, also a disabled one, a harmless request, and returns what the answer means [router]';
+REVOKE ALL ON FUNCTION public."miosa_test_endpoint"(name text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_test_endpoint"(name text) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_test_storage"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_test_storage"($1::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_test_storage"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_test_storage"(text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_test_storage"(storage_uri text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_first jsonb;
+	_answer jsonb;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answer := miosa_shard."miosa_test_storage"($1, _context, _each.number);
+			_first := coalesce(_first, _answer);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
+	RETURN _first;
+END
+$$;
+COMMENT ON FUNCTION public."miosa_test_storage"(storage_uri text) IS 'Asks storage for an artifact and for one that cannot exist, and returns whether its answers can be trusted [router]';
+REVOKE ALL ON FUNCTION public."miosa_test_storage"(storage_uri text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_test_storage"(storage_uri text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_timeline"(a1 uuid, a2 timestamp with time zone, a3 timestamp with time zone, a4 integer, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $7;
+	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_timeline"($1::uuid, $2::timestamp with time zone, $3::timestamp with time zone, $4::integer, $5::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_timeline"(uuid, timestamp with time zone, timestamp with time zone, integer, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_timeline"(uuid, timestamp with time zone, timestamp with time zone, integer, text, text[], integer) TO miosa_auditor, miosa_viewer;
+
+CREATE FUNCTION public."miosa_timeline"(deployment uuid, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, "limit" integer DEFAULT 50, cursor text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_timeline"($1, $2, $3, $4, $5, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_timeline"(deployment uuid, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) IS 'miosa_timeline() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_timeline"(deployment uuid, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_timeline"(deployment uuid, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) TO miosa_auditor, miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_timeline"(a1 text, a2 timestamp with time zone, a3 timestamp with time zone, a4 integer, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $7;
+	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_timeline"($1::text, $2::timestamp with time zone, $3::timestamp with time zone, $4::integer, $5::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_timeline"(text, timestamp with time zone, timestamp with time zone, integer, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_timeline"(text, timestamp with time zone, timestamp with time zone, integer, text, text[], integer) TO miosa_auditor, miosa_viewer;
+
+CREATE FUNCTION public."miosa_timeline"(deployment_id text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, "limit" integer DEFAULT 50, cursor text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_timeline"($1, $2, $3, $4, $5, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_timeline"(deployment_id text, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) IS 'What happened to a deployment, or in a fleet, in order: {"data": [event...], "next_cursor"} [router]';
+REVOKE ALL ON FUNCTION public."miosa_timeline"(deployment_id text, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_timeline"(deployment_id text, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) TO miosa_auditor, miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_try_promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 json, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::json, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_try_promote"(text, text, text, text, text, json, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_promote"(text, text, text, text, text, json, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) IS 'miosa_try_promote() for arguments of type json; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_try_promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_try_promote"(text, text, text, text, text, text, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_promote"(text, text, text, text, text, text, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) IS 'miosa_try_promote() for arguments of type text; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_try_promote"(a1 text, a2 text, a3 uuid, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::text, $2::text, $3::uuid, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_try_promote"(text, text, uuid, text, text, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_promote"(text, text, uuid, text, text, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) IS 'miosa_try_promote() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_try_promote"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 json, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::json, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_try_promote"(uuid, uuid, text, text, uuid, json, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_promote"(uuid, uuid, text, text, uuid, json, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) IS 'miosa_try_promote() for arguments of type json, uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_try_promote"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_try_promote"(uuid, uuid, text, text, uuid, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_promote"(uuid, uuid, text, text, uuid, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) IS 'miosa_try_promote() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_try_promote"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 text, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::text, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_try_promote"(uuid, uuid, text, text, uuid, text, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_promote"(uuid, uuid, text, text, uuid, text, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) IS 'miosa_try_promote() for arguments of type text, uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_try_promote"(a1 uuid, a2 uuid, a3 uuid, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::uuid, $2::uuid, $3::uuid, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_try_promote"(uuid, uuid, uuid, text, uuid, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_promote"(uuid, uuid, uuid, text, uuid, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) IS 'miosa_try_promote() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_try_promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $13;
+	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_try_promote"(text, text, text, text, text, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_promote"(text, text, text, text, text, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_try_promote"(deployment_id text, version_id text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_try_promote"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) IS 'Calls miosa_promote, and returns and audits a refusal instead of raising it [router]';
+REVOKE ALL ON FUNCTION public."miosa_try_promote"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_try_promote"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_try_rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 json, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $14;
+	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::json, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_try_rollback"(text, text, text, text, text, json, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_rollback"(text, text, text, text, text, json, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) IS 'miosa_try_rollback() for arguments of type json; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_try_rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $14;
+	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_try_rollback"(text, text, text, text, text, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_rollback"(text, text, text, text, text, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) IS 'miosa_try_rollback() for arguments of type text; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_try_rollback"(a1 text, a2 text, a3 uuid, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $14;
+	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::text, $2::text, $3::uuid, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_try_rollback"(text, text, uuid, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_rollback"(text, text, uuid, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) IS 'miosa_try_rollback() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_try_rollback"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 json, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $14;
+	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::json, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_try_rollback"(uuid, uuid, text, text, uuid, json, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_rollback"(uuid, uuid, text, text, uuid, json, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) IS 'miosa_try_rollback() for arguments of type json, uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_try_rollback"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $14;
+	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_try_rollback"(uuid, uuid, text, text, uuid, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_rollback"(uuid, uuid, text, text, uuid, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid DEFAULT (NULL::text)::uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) IS 'miosa_try_rollback() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_try_rollback"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 text, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $14;
+	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::text, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_try_rollback"(uuid, uuid, text, text, uuid, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_rollback"(uuid, uuid, text, text, uuid, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) IS 'miosa_try_rollback() for arguments of type text, uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_try_rollback"(a1 uuid, a2 uuid, a3 uuid, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $14;
+	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::uuid, $2::uuid, $3::uuid, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_try_rollback"(uuid, uuid, uuid, text, uuid, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_rollback"(uuid, uuid, uuid, text, uuid, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) IS 'miosa_try_rollback() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_try_rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $14;
+	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_try_rollback"(text, text, text, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_rollback"(text, text, text, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_try_rollback"(deployment_id text, version_id text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_try_rollback"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) IS 'Calls miosa_rollback, and returns and audits a refusal instead of raising it [router]';
+REVOKE ALL ON FUNCTION public."miosa_try_rollback"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_try_rollback"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_undo"(a1 uuid, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_undo"($1::uuid, $2::text, $3::text, $4::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_undo"(uuid, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_undo"(uuid, text, text, text, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_undo"(deployment uuid, operation_id text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_undo"($1, $2, $3, $4, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_undo"(deployment uuid, operation_id text, idempotency_key text, reason text) IS 'miosa_undo() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_undo"(deployment uuid, operation_id text, idempotency_key text, reason text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_undo"(deployment uuid, operation_id text, idempotency_key text, reason text) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_undo"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_undo"($1::text, $2::text, $3::text, $4::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_undo"(text, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_undo"(text, text, text, text, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION public."miosa_undo"(deployment_id text, operation_id text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_undo"($1, $2, $3, $4, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_undo"(deployment_id text, operation_id text, idempotency_key text, reason text) IS 'Makes the version active again that was active before the newest operation, with its hold [router]';
+REVOKE ALL ON FUNCTION public."miosa_undo"(deployment_id text, operation_id text, idempotency_key text, reason text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_undo"(deployment_id text, operation_id text, idempotency_key text, reason text) TO miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_unpin_version"(a1 uuid, a2 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_unpin_version"($1::uuid, $2::uuid) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_unpin_version"(uuid, uuid, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_unpin_version"(uuid, uuid, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_unpin_version"(deployment uuid, version_id uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_unpin_version"($1, $2, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_unpin_version"(deployment uuid, version_id uuid) IS 'miosa_unpin_version() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_unpin_version"(deployment uuid, version_id uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_unpin_version"(deployment uuid, version_id uuid) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_unpin_version"(a1 text, a2 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_unpin_version"($1::text, $2::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_unpin_version"(text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_unpin_version"(text, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_unpin_version"(deployment_id text, version_id text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_unpin_version"($1, $2, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_unpin_version"(deployment_id text, version_id text) IS 'Undoes miosa_pin_version; the version may be archived and collected again [router]';
+REVOKE ALL ON FUNCTION public."miosa_unpin_version"(deployment_id text, version_id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_unpin_version"(deployment_id text, version_id text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_unpublish"(a1 uuid, a2 text, a3 text, a4 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_unpublish"($1::uuid, $2::text, $3::text, $4::uuid) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_unpublish"(uuid, text, text, uuid, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_unpublish"(uuid, text, text, uuid, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_unpublish"(deployment uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_unpublish"($1, $2, $3, $4, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_unpublish"(deployment uuid, idempotency_key text, reason text, expected_active uuid) IS 'miosa_unpublish() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_unpublish"(deployment uuid, idempotency_key text, reason text, expected_active uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_unpublish"(deployment uuid, idempotency_key text, reason text, expected_active uuid) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_unpublish"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_unpublish"($1::text, $2::text, $3::text, $4::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_unpublish"(text, text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_unpublish"(text, text, text, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION public."miosa_unpublish"(deployment_id text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_unpublish"($1, $2, $3, $4, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_unpublish"(deployment_id text, idempotency_key text, reason text, expected_active text) IS 'Makes no version of a deployment active: edges are sent that nothing serves, and the state becomes stopped [router]';
+REVOKE ALL ON FUNCTION public."miosa_unpublish"(deployment_id text, idempotency_key text, reason text, expected_active text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_unpublish"(deployment_id text, idempotency_key text, reason text, expected_active text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_unwatch"(a1 uuid, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_unwatch"($1::uuid, $2::text, $3::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_unwatch"(uuid, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_unwatch"(uuid, text, text, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_unwatch"(deployment uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_unwatch"($1, $2, $3, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_unwatch"(deployment uuid, idempotency_key text, reason text) IS 'miosa_unwatch() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_unwatch"(deployment uuid, idempotency_key text, reason text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_unwatch"(deployment uuid, idempotency_key text, reason text) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_unwatch"(a1 text, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $5;
+	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_unwatch"($1::text, $2::text, $3::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_unwatch"(text, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_unwatch"(text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_unwatch"(deployment_id text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_unwatch"($1, $2, $3, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_unwatch"(deployment_id text, idempotency_key text, reason text) IS 'Ends the watch of a deployment: alerts about it only notify [router]';
+REVOKE ALL ON FUNCTION public."miosa_unwatch"(deployment_id text, idempotency_key text, reason text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_unwatch"(deployment_id text, idempotency_key text, reason text) TO miosa_deployer, miosa_operator;
+
+CREATE PROCEDURE public."miosa_verify_artifacts"(IN "limit" integer DEFAULT 1000) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa_verify_artifacts()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'Each shard maintains itself, by its dispatcher or by pg_cron there.', HINT = 'SELECT * FROM miosa_doctor(); shows whether it does.';
+END
+$$;
+COMMENT ON PROCEDURE public."miosa_verify_artifacts"(IN "limit" integer) IS 'Verifies the artifacts of rollback targets that were not verified lately [router]';
+REVOKE ALL ON PROCEDURE public."miosa_verify_artifacts"(IN "limit" integer) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE public."miosa_verify_artifacts"(IN "limit" integer) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."miosa_version"(a1 uuid, a2 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_version"($1::uuid, $2::uuid) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_version"(uuid, uuid, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_version"(uuid, uuid, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION public."miosa_version"(deployment uuid, version_id uuid) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_version"($1, $2, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_version"(deployment uuid, version_id uuid) IS 'miosa_version() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_version"(deployment uuid, version_id uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_version"(deployment uuid, version_id uuid) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_version"(a1 text, a2 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_version"($1::text, $2::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_version"(text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_version"(text, text, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION public."miosa_version"(deployment_id text, version_id text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_version"($1, $2, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_version"(deployment_id text, version_id text) IS 'A version of a deployment: {"data": version, "release": its release or null} [router]';
+REVOKE ALL ON FUNCTION public."miosa_version"(deployment_id text, version_id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_version"(deployment_id text, version_id text) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_versions"(a1 uuid, a2 text, a3 integer, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_versions"($1::uuid, $2::text, $3::integer, $4::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_versions"(uuid, text, integer, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_versions"(uuid, text, integer, text, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION public."miosa_versions"(deployment uuid, state text DEFAULT NULL::text, "limit" integer DEFAULT 20, cursor text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_versions"($1, $2, $3, $4, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_versions"(deployment uuid, state text, "limit" integer, cursor text) IS 'miosa_versions() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_versions"(deployment uuid, state text, "limit" integer, cursor text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_versions"(deployment uuid, state text, "limit" integer, cursor text) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_versions"(a1 text, a2 text, a3 integer, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $6;
+	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_versions"($1::text, $2::text, $3::integer, $4::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_versions"(text, text, integer, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_versions"(text, text, integer, text, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION public."miosa_versions"(deployment_id text, state text DEFAULT NULL::text, "limit" integer DEFAULT 20, cursor text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_versions"($1, $2, $3, $4, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_versions"(deployment_id text, state text, "limit" integer, cursor text) IS 'Versions of a deployment, highest number first: {"data": [version...], "next_cursor"} [router]';
+REVOKE ALL ON FUNCTION public."miosa_versions"(deployment_id text, state text, "limit" integer, cursor text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_versions"(deployment_id text, state text, "limit" integer, cursor text) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_wait_converged"(a1 text, a2 interval, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_wait_converged"($1::text, $2::interval) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_wait_converged"(text, interval, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_wait_converged"(text, interval, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION public."miosa_wait_converged"(deployment_or_operation text, timeout interval DEFAULT '00:00:05'::interval) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate_operation($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_wait_converged"($1, $2, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_wait_converged"(deployment_or_operation text, timeout interval) IS 'Waits until a deployment has converged or timeout has passed; returns the state [router]';
+REVOKE ALL ON FUNCTION public."miosa_wait_converged"(deployment_or_operation text, timeout interval) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_wait_converged"(deployment_or_operation text, timeout interval) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_wait_converged"(a1 text, a2 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_wait_converged"($1::text, $2::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_wait_converged"(text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_wait_converged"(text, text, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION public."miosa_wait_converged"(operation text, timeout text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate_operation($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_wait_converged"($1, $2, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_wait_converged"(operation text, timeout text) IS 'miosa_wait_converged() for arguments of type text; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_wait_converged"(operation text, timeout text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_wait_converged"(operation text, timeout text) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_wait_converged"(a1 uuid, a2 interval, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_wait_converged"($1::uuid, $2::interval) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_wait_converged"(uuid, interval, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_wait_converged"(uuid, interval, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION public."miosa_wait_converged"(operation uuid, timeout interval DEFAULT '00:00:05'::interval) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate_operation($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_wait_converged"($1, $2, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_wait_converged"(operation uuid, timeout interval) IS 'miosa_wait_converged() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_wait_converged"(operation uuid, timeout interval) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_wait_converged"(operation uuid, timeout interval) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_wait_converged"(a1 uuid, a2 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_wait_converged"($1::uuid, $2::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_wait_converged"(uuid, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_wait_converged"(uuid, text, text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION public."miosa_wait_converged"(operation uuid, timeout text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate_operation($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_wait_converged"($1, $2, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_wait_converged"(operation uuid, timeout text) IS 'miosa_wait_converged() for arguments of type text, uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_wait_converged"(operation uuid, timeout text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_wait_converged"(operation uuid, timeout text) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."miosa_watch"(a1 uuid, a2 interval, a3 text, a4 jsonb, a5 text, a6 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $8;
+	SELECT (CASE WHEN miosa_shard.adopt($7::text[]) THEN public."miosa_watch"($1::uuid, $2::interval, $3::text, $4::jsonb, $5::text, $6::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_watch"(uuid, interval, text, jsonb, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_watch"(uuid, interval, text, jsonb, text, text, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_watch"(deployment uuid, bake interval DEFAULT '00:15:00'::interval, on_alert text DEFAULT 'rollback'::text, alerts jsonb DEFAULT '{}'::jsonb, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_watch"($1, $2, $3, $4, $5, $6, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_watch"(deployment uuid, bake interval, on_alert text, alerts jsonb, idempotency_key text, reason text) IS 'miosa_watch() for arguments of type uuid; calls the one with text [router]';
+REVOKE ALL ON FUNCTION public."miosa_watch"(deployment uuid, bake interval, on_alert text, alerts jsonb, idempotency_key text, reason text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_watch"(deployment uuid, bake interval, on_alert text, alerts jsonb, idempotency_key text, reason text) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."miosa_watch"(a1 text, a2 interval, a3 text, a4 jsonb, a5 text, a6 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $8;
+	SELECT (CASE WHEN miosa_shard.adopt($7::text[]) THEN public."miosa_watch"($1::text, $2::interval, $3::text, $4::jsonb, $5::text, $6::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_watch"(text, interval, text, jsonb, text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_watch"(text, interval, text, jsonb, text, text, text[], integer) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION public."miosa_watch"(deployment_id text, bake interval DEFAULT '00:15:00'::interval, on_alert text DEFAULT 'rollback'::text, alerts jsonb DEFAULT '{}'::jsonb, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.shard_of($1::text);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_watch"($1, $2, $3, $4, $5, $6, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_watch"(deployment_id text, bake interval, on_alert text, alerts jsonb, idempotency_key text, reason text) IS 'Has alerts about a deployment roll it back, hold it or only notify, while its active version is younger than the bake time [router]';
+REVOKE ALL ON FUNCTION public."miosa_watch"(deployment_id text, bake interval, on_alert text, alerts jsonb, idempotency_key text, reason text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_watch"(deployment_id text, bake interval, on_alert text, alerts jsonb, idempotency_key text, reason text) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa_shard."view_collectable_artifacts"(number integer, OUT "storage_uri" text) RETURNS SETOF text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $1;
+	SELECT f."storage_uri" FROM miosa."collectable_artifacts" f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_collectable_artifacts"(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_collectable_artifacts"(integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."all_collectable_artifacts"(OUT shard text, OUT "storage_uri" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_collectable_artifacts"(_each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_collectable_artifacts"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_collectable_artifacts"() TO miosa_viewer;
+
+CREATE VIEW miosa."collectable_artifacts" AS SELECT * FROM miosa_shard."all_collectable_artifacts"();
+COMMENT ON VIEW miosa."collectable_artifacts" IS 'Artifacts of which all releases are due, of all shards';
+GRANT SELECT ON TABLE miosa."collectable_artifacts" TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."view_fleets"(number integer, OUT "fleet" text, OUT "total" bigint, OUT "done" bigint, OUT "refused" bigint, OUT "rate" text, OUT "remaining" text, OUT "converged" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $1;
+	SELECT f."fleet", f."total", f."done", f."refused", f."rate", f."remaining", f."converged" FROM miosa."fleets" f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_fleets"(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_fleets"(integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."all_fleets"(OUT shard text, OUT "fleet" text, OUT "total" bigint, OUT "done" bigint, OUT "refused" bigint, OUT "rate" text, OUT "remaining" text, OUT "converged" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_fleets"(_each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_fleets"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_fleets"() TO miosa_viewer;
+
+CREATE VIEW miosa."fleets" AS SELECT * FROM miosa_shard."all_fleets"();
+COMMENT ON VIEW miosa."fleets" IS 'Progress of the newest 20 fleets, for \watch 1, of all shards';
+GRANT SELECT ON TABLE miosa."fleets" TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."view_hosts"(number integer, OUT "host" text, OUT "deployment_id" text, OUT "managed" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $1;
+	SELECT f."host", f."deployment_id", f."managed" FROM miosa."hosts" f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_hosts"(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_hosts"(integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."all_hosts"(OUT shard text, OUT "host" text, OUT "deployment_id" text, OUT "managed" boolean) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_hosts"(_each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_hosts"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_hosts"() TO miosa_viewer;
+
+CREATE VIEW miosa."hosts" AS SELECT * FROM miosa_shard."all_hosts"();
+COMMENT ON VIEW miosa."hosts" IS 'Hosts that edges route: active domains and managed hosts, of all shards';
+GRANT SELECT ON TABLE miosa."hosts" TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."view_live_instances"(number integer, OUT "deployment_id" text, OUT "version_id" text, OUT "id" text, OUT "address" text, OUT "port" integer) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $1;
+	SELECT f."deployment_id", f."version_id", f."id", f."address", f."port" FROM miosa."live_instances" f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_live_instances"(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_live_instances"(integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."all_live_instances"(OUT shard text, OUT "deployment_id" text, OUT "version_id" text, OUT "id" text, OUT "address" text, OUT "port" integer) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_live_instances"(_each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_live_instances"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_live_instances"() TO miosa_viewer;
+
+CREATE VIEW miosa."live_instances" AS SELECT * FROM miosa_shard."all_live_instances"();
+COMMENT ON VIEW miosa."live_instances" IS 'Instances that serve: healthy, with a heartbeat after miosa.heartbeat_horizon(), of all shards';
+GRANT SELECT ON TABLE miosa."live_instances" TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."view_open_freezes"(number integer, OUT "name" text, OUT "begins" text, OUT "ends" text, OUT "tenant" text, OUT "why" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $1;
+	SELECT f."name", f."begins", f."ends", f."tenant", f."why" FROM miosa."open_freezes" f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_open_freezes"(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_open_freezes"(integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."all_open_freezes"(OUT shard text, OUT "name" text, OUT "begins" text, OUT "ends" text, OUT "tenant" text, OUT "why" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_open_freezes"(_each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_open_freezes"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_open_freezes"() TO miosa_viewer;
+
+CREATE VIEW miosa."open_freezes" AS SELECT * FROM miosa_shard."all_open_freezes"();
+COMMENT ON VIEW miosa."open_freezes" IS 'Freezes that have not ended, for people, of all shards';
+GRANT SELECT ON TABLE miosa."open_freezes" TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."view_open_holds"(number integer, OUT "deployment" text, OUT "age" text, OUT "ends" text, OUT "held" bigint, OUT "waiting" text, OUT "why" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $1;
+	SELECT f."deployment", f."age", f."ends", f."held", f."waiting", f."why" FROM miosa."open_holds" f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_open_holds"(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_open_holds"(integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."all_open_holds"(OUT shard text, OUT "deployment" text, OUT "age" text, OUT "ends" text, OUT "held" bigint, OUT "waiting" text, OUT "why" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_open_holds"(_each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_open_holds"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_open_holds"() TO miosa_viewer;
+
+CREATE VIEW miosa."open_holds" AS SELECT * FROM miosa_shard."all_open_holds"();
+COMMENT ON VIEW miosa."open_holds" IS 'Open holds, for people, the oldest first, of all shards';
+GRANT SELECT ON TABLE miosa."open_holds" TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."view_overdue"(number integer, OUT "id" text, OUT "version_id" text, OUT "serving_version_id" text, OUT "waits" interval, OUT "desired_replicas" integer, OUT "healthy" integer, OUT "starting" integer, OUT "asked_at" timestamp with time zone, OUT "last_error" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $1;
+	SELECT f."id", f."version_id", f."serving_version_id", f."waits", f."desired_replicas", f."healthy", f."starting", f."asked_at", f."last_error" FROM miosa."overdue" f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_overdue"(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_overdue"(integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."all_overdue"(OUT shard text, OUT "id" text, OUT "version_id" text, OUT "serving_version_id" text, OUT "waits" interval, OUT "desired_replicas" integer, OUT "healthy" integer, OUT "starting" integer, OUT "asked_at" timestamp with time zone, OUT "last_error" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_overdue"(_each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_overdue"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_overdue"() TO miosa_viewer;
+
+CREATE VIEW miosa."overdue" AS SELECT * FROM miosa_shard."all_overdue"();
+COMMENT ON VIEW miosa."overdue" IS 'Deployments whose active version has waited for longer than miosa_rollback.cutover_deadline and still has no healthy instance, of all shards';
+GRANT SELECT ON TABLE miosa."overdue" TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."view_plans"(number integer, OUT "name" text, OUT "audit_retention" interval, OUT "idempotency_retention" interval, OUT "artifact_retention" interval, OUT "builtin" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $1;
+	SELECT f."name", f."audit_retention", f."idempotency_retention", f."artifact_retention", f."builtin" FROM miosa."plans" f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_plans"(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_plans"(integer) TO miosa_auditor, miosa_viewer;
+
+CREATE FUNCTION miosa_shard."all_plans"(OUT shard text, OUT "name" text, OUT "audit_retention" interval, OUT "idempotency_retention" interval, OUT "artifact_retention" interval, OUT "builtin" boolean) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_plans"(_each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_plans"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_plans"() TO miosa_auditor, miosa_viewer;
+
+CREATE VIEW miosa."plans" AS SELECT * FROM miosa_shard."all_plans"();
+COMMENT ON VIEW miosa."plans" IS 'Plans of tenants: retention times; can be written like a table, of all shards';
+GRANT SELECT ON TABLE miosa."plans" TO miosa_auditor, miosa_viewer;
+
+CREATE FUNCTION miosa_shard."view_progress"(number integer, OUT "operation" text, OUT "age" text, OUT "edges" text, OUT "slowest" text, OUT "last_error" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $1;
+	SELECT f."operation", f."age", f."edges", f."slowest", f."last_error" FROM miosa."progress" f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_progress"(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_progress"(integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."all_progress"(OUT shard text, OUT "operation" text, OUT "age" text, OUT "edges" text, OUT "slowest" text, OUT "last_error" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_progress"(_each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_progress"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_progress"() TO miosa_viewer;
+
+CREATE VIEW miosa."progress" AS SELECT * FROM miosa_shard."all_progress"();
+COMMENT ON VIEW miosa."progress" IS 'Progress of the newest route changes, for \watch 1: deployments that changed in the last 10 minutes or have not converged, of all shards';
+GRANT SELECT ON TABLE miosa."progress" TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."view_release_keeping"(number integer, OUT "deployment_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "release_id" text, OUT "tenant_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "size_bytes" bigint, OUT "kept_as" text, OUT "since" timestamp with time zone, OUT "expires_at" timestamp with time zone, OUT "due" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $1;
+	SELECT f."deployment_id", f."version_id", f."version_number", f."release_id", f."tenant_id", f."storage_uri", f."sha256", f."size_bytes", f."kept_as", f."since", f."expires_at", f."due" FROM miosa."release_keeping" f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_release_keeping"(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_release_keeping"(integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."all_release_keeping"(OUT shard text, OUT "deployment_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "release_id" text, OUT "tenant_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "size_bytes" bigint, OUT "kept_as" text, OUT "since" timestamp with time zone, OUT "expires_at" timestamp with time zone, OUT "due" boolean) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_release_keeping"(_each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_release_keeping"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_release_keeping"() TO miosa_viewer;
+
+CREATE VIEW miosa."release_keeping" AS SELECT * FROM miosa_shard."all_release_keeping"();
+COMMENT ON VIEW miosa."release_keeping" IS 'Releases whose artifact was not collected: why each is kept, or since when it is not, of all shards';
+GRANT SELECT ON TABLE miosa."release_keeping" TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."view_routes"(number integer, OUT "deployment_id" text, OUT "tenant_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "kind" text, OUT "release_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "seq" bigint, OUT "route_seq" bigint, OUT "route_ttl" interval, OUT "state" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $1;
+	SELECT f."deployment_id", f."tenant_id", f."version_id", f."version_number", f."kind", f."release_id", f."storage_uri", f."sha256", f."seq", f."route_seq", f."route_ttl", f."state" FROM miosa."routes" f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_routes"(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_routes"(integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."all_routes"(OUT shard text, OUT "deployment_id" text, OUT "tenant_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "kind" text, OUT "release_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "seq" bigint, OUT "route_seq" bigint, OUT "route_ttl" interval, OUT "state" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_routes"(_each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_routes"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_routes"() TO miosa_viewer;
+
+CREATE VIEW miosa."routes" AS SELECT * FROM miosa_shard."all_routes"();
+COMMENT ON VIEW miosa."routes" IS 'The present route of every deployment, of all shards';
+GRANT SELECT ON TABLE miosa."routes" TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."view_scarcely_restorable"(number integer, OUT "deployment_id" text, OUT "tenant_id" text, OUT "active_version_id" text, OUT "restorable" integer) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $1;
+	SELECT f."deployment_id", f."tenant_id", f."active_version_id", f."restorable" FROM miosa."scarcely_restorable" f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_scarcely_restorable"(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_scarcely_restorable"(integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."all_scarcely_restorable"(OUT shard text, OUT "deployment_id" text, OUT "tenant_id" text, OUT "active_version_id" text, OUT "restorable" integer) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_scarcely_restorable"(_each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_scarcely_restorable"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_scarcely_restorable"() TO miosa_viewer;
+
+CREATE VIEW miosa."scarcely_restorable" AS SELECT * FROM miosa_shard."all_scarcely_restorable"();
+COMMENT ON VIEW miosa."scarcely_restorable" IS 'Deployments with an active version and fewer than two others to roll back to: ready, not marked as bad, with an artifact that was neither collected nor found missing, of all shards';
+GRANT SELECT ON TABLE miosa."scarcely_restorable" TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."view_stat_dispatcher"(number integer, OUT "state" text, OUT "pid" integer, OUT "since" timestamp with time zone, OUT "term" bigint, OUT "epoch" bigint, OUT "passes" bigint, OUT "sent" bigint, OUT "succeeded" bigint, OUT "failed" bigint, OUT "retried" bigint, OUT "in_flight" bigint, OUT "pending" bigint, OUT "oldest_undelivered" timestamp with time zone, OUT "notified" bigint, OUT "errors" bigint, OUT "paused" text, OUT "last_pass_at" timestamp with time zone, OUT "stalled" boolean, OUT "error" text, OUT "refusals_dropped" bigint, OUT "unmeasured" bigint) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $1;
+	SELECT f."state", f."pid", f."since", f."term", f."epoch", f."passes", f."sent", f."succeeded", f."failed", f."retried", f."in_flight", f."pending", f."oldest_undelivered", f."notified", f."errors", f."paused", f."last_pass_at", f."stalled", f."error", f."refusals_dropped", f."unmeasured" FROM miosa."stat_dispatcher" f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_stat_dispatcher"(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_stat_dispatcher"(integer) TO miosa_viewer, pg_monitor;
+
+CREATE FUNCTION miosa_shard."all_stat_dispatcher"(OUT shard text, OUT "state" text, OUT "pid" integer, OUT "since" timestamp with time zone, OUT "term" bigint, OUT "epoch" bigint, OUT "passes" bigint, OUT "sent" bigint, OUT "succeeded" bigint, OUT "failed" bigint, OUT "retried" bigint, OUT "in_flight" bigint, OUT "pending" bigint, OUT "oldest_undelivered" timestamp with time zone, OUT "notified" bigint, OUT "errors" bigint, OUT "paused" text, OUT "last_pass_at" timestamp with time zone, OUT "stalled" boolean, OUT "error" text, OUT "refusals_dropped" bigint, OUT "unmeasured" bigint) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_stat_dispatcher"(_each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_stat_dispatcher"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_stat_dispatcher"() TO miosa_viewer, pg_monitor;
+
+CREATE VIEW miosa."stat_dispatcher" AS SELECT * FROM miosa_shard."all_stat_dispatcher"();
+COMMENT ON VIEW miosa."stat_dispatcher" IS 'State and statistics of the dispatcher of this database; one row, of all shards';
+GRANT SELECT ON TABLE miosa."stat_dispatcher" TO miosa_viewer, pg_monitor;
+
+CREATE FUNCTION miosa_shard."view_stat_endpoint"(number integer, OUT "name" text, OUT "zone" text, OUT "stage" integer, OUT "adapter" text, OUT "enabled" boolean, OUT "state" text, OUT "breaker" text, OUT "epochs_behind" bigint, OUT "undelivered_since" timestamp with time zone, OUT "p50_ms" numeric, OUT "p95_ms" numeric, OUT "p99_ms" numeric, OUT "sent" bigint, OUT "succeeded" bigint, OUT "failed" bigint, OUT "retried" bigint, OUT "last_status" integer, OUT "last_error" text, OUT "last_error_at" timestamp with time zone, OUT "last_success_at" timestamp with time zone, OUT "next_try_at" timestamp with time zone) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $1;
+	SELECT f."name", f."zone", f."stage", f."adapter", f."enabled", f."state", f."breaker", f."epochs_behind", f."undelivered_since", f."p50_ms", f."p95_ms", f."p99_ms", f."sent", f."succeeded", f."failed", f."retried", f."last_status", f."last_error", f."last_error_at", f."last_success_at", f."next_try_at" FROM miosa."stat_endpoint" f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_stat_endpoint"(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_stat_endpoint"(integer) TO miosa_viewer, pg_monitor;
+
+CREATE FUNCTION miosa_shard."all_stat_endpoint"(OUT shard text, OUT "name" text, OUT "zone" text, OUT "stage" integer, OUT "adapter" text, OUT "enabled" boolean, OUT "state" text, OUT "breaker" text, OUT "epochs_behind" bigint, OUT "undelivered_since" timestamp with time zone, OUT "p50_ms" numeric, OUT "p95_ms" numeric, OUT "p99_ms" numeric, OUT "sent" bigint, OUT "succeeded" bigint, OUT "failed" bigint, OUT "retried" bigint, OUT "last_status" integer, OUT "last_error" text, OUT "last_error_at" timestamp with time zone, OUT "last_success_at" timestamp with time zone, OUT "next_try_at" timestamp with time zone) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_stat_endpoint"(_each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_stat_endpoint"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_stat_endpoint"() TO miosa_viewer, pg_monitor;
+
+CREATE VIEW miosa."stat_endpoint" AS SELECT * FROM miosa_shard."all_stat_endpoint"();
+COMMENT ON VIEW miosa."stat_endpoint" IS 'State and statistics of every endpoint; counters begin when it is added or enabled, the dispatcher starts or miosa_reset_stats() is called, of all shards';
+GRANT SELECT ON TABLE miosa."stat_endpoint" TO miosa_viewer, pg_monitor;
+
+COMMIT;
