@@ -1059,13 +1059,13 @@ COMMENT ON FUNCTION miosa."clear_bad"(deployment text, version text, reason text
 REVOKE ALL ON FUNCTION miosa."clear_bad"(deployment text, version text, reason text, scope text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."clear_bad"(deployment text, version text, reason text, scope text, idempotency_key text, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."fleet_begin"(a1 jsonb, a2 timestamp with time zone, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard."fleet_begin"(a1 jsonb, a2 timestamp with time zone, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 integer, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN miosa."fleet_begin"($1::jsonb, $2::timestamp with time zone, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean) END);
+	RUN ON $14;
+	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN miosa."fleet_begin"($1::jsonb, $2::timestamp with time zone, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::integer) END);
 $$;
-REVOKE ALL ON FUNCTION miosa_shard."fleet_begin"(jsonb, timestamp with time zone, text, text, text, jsonb, text, boolean, boolean, interval, boolean, text[], integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard."fleet_begin"(jsonb, timestamp with time zone, text, text, text, jsonb, text, boolean, boolean, interval, boolean, text[], integer) TO miosa_operator;
+REVOKE ALL ON FUNCTION miosa_shard."fleet_begin"(jsonb, timestamp with time zone, text, text, text, jsonb, text, boolean, boolean, interval, boolean, integer, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."fleet_begin"(jsonb, timestamp with time zone, text, text, text, jsonb, text, boolean, boolean, interval, boolean, integer, text[], integer) TO miosa_operator;
 
 CREATE FUNCTION miosa_shard."fleet_object"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
