@@ -25,6 +25,7 @@
 #include "base/function_name.h"
 #include "base/json_build.h"
 #include "base/miosa_rollback.h"
+#include "common/index_lookup.h"
 #include "notify/wakeup.h"
 #include "operation/apply.h"
 #include "operation/attempt.h"
@@ -45,6 +46,9 @@ static MrbFinding choose_default(MrbAttempt *attempt);
 static MrbFinding look_at_version(MrbAttempt *attempt, const char *version_id);
 static MrbFinding choose_named(MrbAttempt *attempt, const char *version_id);
 static MrbFinding check_same_target(const MrbAttempt *attempt);
+static MrbFinding check_target(MrbAttempt *attempt);
+static bool lost_default(const MrbAttempt *attempt, const MrbFinding *finding);
+static MrbFinding choose_again(MrbAttempt *attempt);
 static bool is_repeated(const MrbAttempt *attempt, MrbFinding *finding);
 
 /*
@@ -315,7 +319,6 @@ mrb_attempt_recheck(MrbAttempt *attempt)
 {
 	const MrbCallerRequest *request = attempt->request;
 	MrbDeployment *now = attempt->now;
-	const char *target_id = attempt->target.id;
 	MrbFinding	finding;
 
 	if (mrb_finding_refuses(mrb_checks_active_expected(now, request->expected_active),
@@ -326,14 +329,75 @@ mrb_attempt_recheck(MrbAttempt *attempt)
 
 	if (mrb_finding_refuses(check_same_target(attempt), &finding))
 		return finding;
-	if (mrb_finding_refuses(mrb_checks_version_exists(now, target_id), &finding) ||
+	finding = check_target(attempt);
+	if (lost_default(attempt, &finding) &&
+		!mrb_finding_refuses(choose_again(attempt), &finding))
+		finding = check_target(attempt);
+	return finding;
+}
+
+/*
+ * Check that the target can serve, and let the guards judge.
+ */
+static MrbFinding
+check_target(MrbAttempt *attempt)
+{
+	MrbAction	action = attempt->request->action;
+	MrbDeployment *now = attempt->now;
+	MrbFinding	finding;
+
+	if (mrb_finding_refuses(mrb_checks_version_exists(now, attempt->target.id), &finding) ||
 		mrb_finding_refuses(mrb_checks_version_ready(now), &finding) ||
 		mrb_finding_refuses(mrb_checks_artifact_kept(now), &finding))
 		return finding;
-	if (request->action == MRB_UNDO)
+	if (action == MRB_UNDO)
 		attempt->lifts_mark = mrb_bad_version_lift(now, attempt->undone.marks,
 												   attempt->undone.at);
-	return mrb_guards_judge(now, request->action == MRB_PROMOTE, &attempt->guards);
+	return mrb_guards_judge(now, action == MRB_PROMOTE, &attempt->guards);
+}
+
+/*
+ * Whether the version to return to became useless after it was chosen: it was
+ * marked as bad, archived, or its artifact was collected.
+ */
+static bool
+lost_default(const MrbAttempt *attempt, const MrbFinding *finding)
+{
+	const MrbCallerRequest *request = attempt->request;
+
+	if (finding->severity != MRB_FAILS || request->action != MRB_ROLLBACK ||
+		request->version_id != NULL || request->served_at != 0 ||
+		mrb_deployment_same_version(attempt->now->active.id, attempt->target.id))
+		return false;
+	return finding->condition == MRB_ERR_VERSION_BAD ||
+		finding->condition == MRB_ERR_VERSION_NOT_FOUND ||
+		finding->condition == MRB_ERR_VERSION_NOT_READY ||
+		finding->condition == MRB_ERR_ARTIFACT_GONE;
+}
+
+/*
+ * Choose the version to return to once more.  Others wait for the lock by now, so
+ * storage is not asked: what is recorded of artifacts decides.
+ */
+static MrbFinding
+choose_again(MrbAttempt *attempt)
+{
+	MrbTarget  *target = &attempt->target;
+	MrbDeployment *before = attempt->now;
+	MrbFinding	finding;
+
+	mrb_target_default_recorded(before, attempt->request->accept_unverified, target);
+	if (mrb_finding_refuses(mrb_target_check_previous_version(before, target), &finding) ||
+		target->artifact.severity == MRB_FAILS)
+		return finding.severity == MRB_FAILS ? finding : target->artifact;
+	mrb_index_lookup_begin();
+	attempt->now = mrb_deployment_look(before->id, target->id, before);
+	mrb_index_lookup_end();
+	if (attempt->now == NULL)
+		return mrb_deployment_check_exists(NULL, before->id);
+	attempt->now->request = attempt->request;
+	attempt->now->hold = before->hold;
+	return mrb_finding_hold("previous_version");
 }
 
 /*

@@ -39,6 +39,13 @@ static MrbFinding check_artifact(const MrbDeployment *deployment,
 								 bool promotion, bool accept_unverified,
 								 MrbArtifactBatch *batch,
 								 MrbArtifactCheck *check, bool *pending);
+static MrbFinding check_recorded(const MrbDeployment *deployment,
+								 const MrbVersion *version,
+								 bool accept_unverified,
+								 MrbArtifactCheck *check);
+static void search_default(MrbDeployment *deployment, bool accept_unverified,
+						   MrbArtifactBatch *batch, bool recorded,
+						   MrbTarget *target);
 static MrbCandidate *next_qualifying(MrbCandidates *search, bool in_snapshot,
 									 Skipped *skipped);
 static void skip(Skipped *skipped, const MrbCandidate *it, const char *code,
@@ -97,6 +104,27 @@ void
 mrb_target_default(MrbDeployment *deployment, bool accept_unverified,
 				   MrbArtifactBatch *batch, MrbTarget *target)
 {
+	search_default(deployment, accept_unverified, batch, false, target);
+}
+
+/*
+ * Search under the lock, where storage is not waited for.
+ */
+void
+mrb_target_default_recorded(MrbDeployment *deployment, bool accept_unverified,
+							MrbTarget *target)
+{
+	search_default(deployment, accept_unverified, NULL, true, target);
+}
+
+/*
+ * Search for the version to return to: the first one that qualifies and whose
+ * artifact is not gone.
+ */
+static void
+search_default(MrbDeployment *deployment, bool accept_unverified,
+			   MrbArtifactBatch *batch, bool recorded, MrbTarget *target)
+{
 	MrbCandidates *search = mrb_candidates_begin(deployment);
 	MrbCandidate *it;
 	Skipped		skipped = {0};
@@ -109,9 +137,14 @@ mrb_target_default(MrbDeployment *deployment, bool accept_unverified,
 		MrbArtifactCheck check;
 		MrbFinding	finding;
 
-		finding = check_artifact(deployment, version->id, &version->artifact,
-								 false, false, accept_unverified, batch,
-								 &check, &target->pending);
+		if (recorded)
+			finding = check_recorded(deployment, version, accept_unverified,
+									 &check);
+		else
+			finding = check_artifact(deployment, version->id,
+									 &version->artifact, false, false,
+									 accept_unverified, batch, &check,
+									 &target->pending);
 		if (target->pending)
 			return;
 		if (check.state != MRB_ARTIFACT_GONE)
@@ -233,6 +266,22 @@ check_artifact(const MrbDeployment *deployment, const char *version_id,
 		return mrb_finding_hold("artifact_present");
 	return mrb_checks_artifact_present(deployment, version_id, check,
 									   promotion, accept_unverified);
+}
+
+/*
+ * Check an artifact by what is recorded of it.
+ */
+static MrbFinding
+check_recorded(const MrbDeployment *deployment, const MrbVersion *version,
+			   bool accept_unverified, MrbArtifactCheck *check)
+{
+	memset(check, 0, sizeof(*check));
+	if (version->artifact.uri == NULL)
+		check->state = MRB_ARTIFACT_PRESENT;
+	else
+		mrb_artifact_read_record(&version->artifact, check);
+	return mrb_checks_artifact_present(deployment, version->id, check, false,
+									   accept_unverified);
 }
 
 /*

@@ -48,6 +48,11 @@ extern void mrb_target_default(MrbDeployment *deployment,
 							   bool accept_unverified,
 							   struct MrbArtifactBatch *batch, MrbTarget *target);
 
+/* The same without asking storage, for a deployment that is locked. */
+extern void mrb_target_default_recorded(MrbDeployment *deployment,
+										bool accept_unverified,
+										MrbTarget *target);
+
 /* The finding whether a version was chosen. */
 extern MrbFinding mrb_target_check_previous_version(const MrbDeployment *deployment,
 													const MrbTarget *target);
