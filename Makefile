@@ -369,6 +369,9 @@ ISOLATION = \
 	same_key \
 	fleet_fleet \
 	alert_alert \
+	try_try \
+	freeze_promote \
+	move_host_rollback \
 	group_group \
 	lock_wait \
 	table_locks \

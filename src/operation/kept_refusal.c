@@ -104,7 +104,8 @@ mrb_kept_refusal_write(const MrbCallerRequest *request, MrbCondition condition)
 	if (is_known(request, operation.action, condition, operation.key, &actor))
 		return false;
 	now = lock_deployment(request->deployment_id, &operation.keep);
-	if (now == NULL)
+	if (now == NULL ||
+		is_known(request, operation.action, condition, operation.key, &actor))
 		return false;
 
 	operation.deployment_id = now->id;
@@ -162,8 +163,9 @@ may_write(const MrbCallerRequest *request)
 }
 
 /*
- * Whether no further event is needed.  This takes no lock, so refusals at the
- * same time can each be one.
+ * Whether no further event is needed.  A client that tries again and again is
+ * stopped here before it takes the lock; under it the answer is final, because
+ * another call may have written the event meanwhile.
  */
 static bool
 is_known(const MrbCallerRequest *request, MrbAction action,
