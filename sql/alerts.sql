@@ -45,6 +45,7 @@ CREATE TABLE miosa.alerts (
 CREATE INDEX alerts_rollback ON miosa.alerts (deployment_id) WHERE done = 'rollback';
 CREATE UNIQUE INDEX alerts_number ON miosa.alerts (number) WHERE number IS NOT NULL;
 CREATE INDEX alerts_unnumbered ON miosa.alerts (received_at) WHERE number IS NULL AND done = 'notified';
+CREATE INDEX alerts_late ON miosa.alerts (deployment_id, received_at) WHERE seq IS NULL;
 CREATE INDEX alerts_expiry ON miosa.alerts (keep_until);
 COMMENT ON TABLE miosa.alerts IS 'Alerts about deployments, with what each one did and why; kept as long as audit events';
 COMMENT ON COLUMN miosa.alerts.deployment_id IS 'Deployment, by the label miosa_deployment';
@@ -58,7 +59,7 @@ COMMENT ON COLUMN miosa.alerts.target_version_id IS 'Version that the alert roll
 COMMENT ON COLUMN miosa.alerts.done IS 'rollback, hold, notified (it is sent to hooks) or recorded';
 COMMENT ON COLUMN miosa.alerts.why IS 'Why this was done, and no more';
 COMMENT ON COLUMN miosa.alerts.condition IS 'Condition that refused the rollback; null: none was tried, or it was done';
-COMMENT ON COLUMN miosa.alerts.seq IS 'Number of the operation or of the note in the audit events; null while the deployment was locked';
+COMMENT ON COLUMN miosa.alerts.seq IS 'Number of the operation or of the note in the audit events; null: the deployment was locked, and the note follows when it is free';
 COMMENT ON COLUMN miosa.alerts.number IS 'Number of the message to hooks, by the dispatcher; null: not yet, or there is none';
 COMMENT ON COLUMN miosa.alerts.received_at IS 'When it came';
 COMMENT ON COLUMN miosa.alerts.resolved_at IS 'When it ended; null while it fires';
@@ -203,6 +204,39 @@ BEGIN
 	RETURN newest;
 END $$;
 COMMENT ON FUNCTION miosa.alert_number() IS 'Gives numbers to alerts for hooks that have none; returns the newest number, 0 for none';
+
+-- Leave the notes of alerts that have found their deployment locked: the alert was
+-- not judged, and is when it comes again.  Nothing is waited for here.
+CREATE FUNCTION miosa.alert_note_late() RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	a record;
+	late boolean := false;
+	response jsonb;
+BEGIN
+	FOR a IN SELECT l.* FROM miosa.alerts l JOIN miosa.deployments d ON d.id = l.deployment_id
+		WHERE l.seq IS NULL ORDER BY l.deployment_id, l.received_at, l.fingerprint LIMIT 100
+	LOOP
+		PERFORM FROM miosa.deployments d WHERE d.id = a.deployment_id FOR NO KEY UPDATE SKIP LOCKED;
+		IF NOT FOUND THEN
+			late := true;
+			CONTINUE;
+		END IF;
+		-- The same alert may have come again before the lock was free.
+		CONTINUE WHEN NOT EXISTS (SELECT FROM miosa.alerts l WHERE l.deployment_id = a.deployment_id
+			AND l.fingerprint = a.fingerprint AND l.starts_at = a.starts_at AND l.seq IS NULL);
+		response := miosa.note_write('alert', a.deployment_id, NULL, '{}',
+			left(miosa.show(concat('alert ', coalesce(a.name, a.fingerprint), ': ' || coalesce(a.annotations ->> 'summary', a.annotations ->> 'description'))), 1000),
+			jsonb_build_object('alert', jsonb_strip_nulls(jsonb_build_object('fingerprint', a.fingerprint, 'starts_at', miosa.iso(a.starts_at), 'alertname', a.name,
+				'status', CASE WHEN a.done = 'recorded' THEN 'resolved' ELSE 'firing' END, 'done', a.done, 'why', a.why, 'condition', a.condition,
+				'received_at', miosa.iso(a.received_at)))));
+		UPDATE miosa.alerts l SET seq = split_part(response #>> '{operation,id}', '#', 2)::bigint
+			WHERE l.deployment_id = a.deployment_id AND l.fingerprint = a.fingerprint AND l.starts_at = a.starts_at;
+	END LOOP;
+	RETURN late;
+END $$;
+COMMENT ON FUNCTION miosa.alert_note_late() IS 'Leaves the notes of alerts whose deployment was locked; true: some are locked still';
 
 -- The next alert for a hook, of deployments that its selector includes.
 CREATE FUNCTION miosa.alert_next(receiver text, OUT number bigint, OUT received_at timestamptz, OUT content text, OUT id text)

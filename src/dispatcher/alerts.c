@@ -8,6 +8,9 @@
  * record them: these commit in another order, and a hook whose position is past a
  * number would never receive it.  feed.c sends them.
  *
+ * An alert whose deployment was locked for too long has no event in the history.
+ * It gets its note here, as soon as the lock is free.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -32,6 +35,7 @@
 enum
 {
 	NUMBER_NEWEST = 1,
+	NUMBER_LATE,
 };
 
 static MrbQuery begin_query = {
@@ -41,7 +45,7 @@ static MrbQuery begin_query = {
 };
 
 static MrbQuery number_query = {
-	.sql = "SELECT miosa.alert_number()",
+	.sql = "SELECT miosa.alert_number(), miosa.alert_note_late()",
 };
 
 static MrbQuery next_query = {
@@ -104,8 +108,13 @@ mrb_alerts_step(MrbAlerts *alerts)
 {
 	if (!alerts->due && !mrb_feed_has_work(&alerts->feed))
 		return;
+	alerts->late = false;
 	if (mrb_worker_xact_try(run, alerts, NULL))
+	{
 		mrb_feed_send(&alerts->feed);
+		if (alerts->late)
+			mrb_timer_set(&alerts->timer, RETRY_MS, timer_fired);
+	}
 	else
 	{
 		alerts->due = false;
@@ -140,6 +149,7 @@ run(void *arg)
 	{
 		mrb_query_run(&number_query, NULL, NULL);
 		alerts->feed.newest = mrb_query_int64(0, NUMBER_NEWEST, 0);
+		alerts->late = mrb_query_bool(0, NUMBER_LATE);
 		alerts->due = false;
 	}
 	mrb_feed_read(&alerts->feed);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * alerts.h
- *	  Sends alerts to hooks.
+ *	  Sends alerts to hooks, and notes those that found their deployment locked.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,8 +13,10 @@
 
 typedef struct MrbAlerts
 {
-	bool		due;			/* there may be alerts without a number */
-	MrbTimer	timer;			/* after a step that failed */
+	bool		due;			/* there may be alerts without a number or
+								 * note */
+	bool		late;			/* some wait for the lock of their deployment */
+	MrbTimer	timer;			/* for these, and after a step that failed */
 	MrbFeed		feed;
 } MrbAlerts;
 
@@ -23,7 +25,7 @@ extern void mrb_alerts_init(MrbAlerts *alerts);
 /* A pass has found that there are new ones. */
 extern void mrb_alerts_note(MrbAlerts *alerts);
 
-/* Number new ones, and send what hooks lack. */
+/* Number and note new ones, and send what hooks lack. */
 extern void mrb_alerts_step(MrbAlerts *alerts);
 
 #endif							/* MRB_ALERTS_H */

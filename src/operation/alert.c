@@ -54,7 +54,7 @@ typedef struct AlertRun
 								 * deployment, sorted by it */
 	int			nordered;
 	Oid			function;
-	bool		notified;		/* any is to be sent to hooks */
+	bool		to_dispatcher;	/* any is to be sent to hooks, or noted */
 	MemoryContext kept;			/* of the results */
 	MemoryContext scratch;		/* reset after each alert */
 } AlertRun;
@@ -94,6 +94,7 @@ static void prepare(const AlertRun *run, Group *group);
 static void prepare_rollback(Group *group, const MrbAlert *alert, int number,
 							 const char *active_version_id);
 static void take_group(AlertRun *run, Group *group, int *wait);
+static bool is_done(const MrbAlert *alert, MrbAlertKnown known);
 static void take_alert(AlertRun *run, Group *group, int number,
 					   const MrbFinding *locked);
 static MrbAlertDeed judge(const AlertRun *run, Group *group, int number);
@@ -131,7 +132,7 @@ mrb_alert_run(const MrbAlert *alerts, int n, Oid function)
 	MemoryContextSwitchTo(run.kept);
 	MemoryContextDelete(run.scratch);
 	mrb_refusal_forget();
-	if (run.notified)
+	if (run.to_dispatcher)
 		mrb_alert_record_notify();
 	return run.results;
 }
@@ -250,9 +251,9 @@ prepare(const AlertRun *run, Group *group)
 		int			number = group->order[i];
 		const MrbAlert *alert = &run->alerts[number];
 		MrbWatchVerdict verdict;
-		bool		resolved;
 
-		if (!alert->firing || mrb_alert_record_find(group->deployment_id, alert, &resolved))
+		if (!alert->firing ||
+			is_done(alert, mrb_alert_record_find(group->deployment_id, alert)))
 			continue;
 		verdict = mrb_watch_judge(group->deployment_id, alert->labels);
 		if (verdict.act != MRB_WATCH_ROLLBACK)
@@ -312,41 +313,53 @@ take_group(AlertRun *run, Group *group, int *wait)
 }
 
 /*
- * Take an alert.  locked fails if the deployment could not be locked: then it has
- * no note in the deployment's history.
+ * Whether nothing is left to do for an alert: it came before, and not only to find
+ * the deployment locked.
+ */
+static bool
+is_done(const MrbAlert *alert, MrbAlertKnown known)
+{
+	if (!known.came)
+		return false;
+	return known.resolved || (alert->firing && !known.busy);
+}
+
+/*
+ * Take an alert.  locked fails if the deployment could not be locked: then the
+ * dispatcher leaves the note in the deployment's history, and the alert is judged
+ * when it comes again.
  */
 static void
 take_alert(AlertRun *run, Group *group, int number, const MrbFinding *locked)
 {
 	const char *id = group->deployment_id;
 	const MrbAlert *alert = &run->alerts[number];
-	bool		resolved = false;
-	bool		known = mrb_alert_record_find(id, alert, &resolved);
+	bool		busy = locked->severity == MRB_FAILS;
+	MrbAlertKnown known = mrb_alert_record_find(id, alert);
 	MrbAlertDeed deed = {.done = "recorded",.why = "the alert is over"};
 
-	if (known && (alert->firing || resolved))
+	if (is_done(alert, known) || (known.came && alert->firing && busy))
 	{
 		deed.done = "known";
-		deed.why = alert->firing && resolved ?
+		deed.why = alert->firing && known.resolved ?
 			"the end of the alert came before" : "the alert came before";
 		set_result(run, number, &deed);
 		return;
 	}
 	if (alert->firing)
 	{
-		if (locked->severity == MRB_FAILS)
+		if (busy)
 			deed = refuse(run, group, number, locked);
 		else
 			deed = judge(run, group, number);
 	}
-	if (deed.response == NULL && locked->severity != MRB_FAILS &&
-		strcmp(deed.done, "known") != 0)
+	if (deed.response == NULL && !busy && strcmp(deed.done, "known") != 0)
 		mrb_alert_record_note(id, alert, &deed);
-	if (known)
+	if (known.came && !alert->firing)
 		mrb_alert_record_end(id, alert);
 	else
 		mrb_alert_record_add(id, alert, &deed);
-	run->notified |= strcmp(deed.done, "notified") == 0;
+	run->to_dispatcher |= busy || strcmp(deed.done, "notified") == 0;
 	set_result(run, number, &deed);
 }
 

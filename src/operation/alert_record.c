@@ -25,14 +25,16 @@
 #include "operation/note.h"
 #include "operation/tenancy.h"
 
-/* Column of known_query. */
+/* Columns of known_query. */
 enum
 {
 	KNOWN_RESOLVED = 1,
+	KNOWN_BUSY,
 };
 
 static MrbQuery known_query = {
-	.sql = "SELECT a.resolved_at IS NOT NULL FROM miosa.alerts a"
+	.sql = "SELECT a.resolved_at IS NOT NULL,"
+	" coalesce(a.condition = 'DEPLOYMENT_BUSY', false) FROM miosa.alerts a"
 	" WHERE a.deployment_id = $1 AND a.fingerprint = $2 AND a.starts_at = $3",
 	.nargs = 3,
 	.argtypes = {TEXTOID, TEXTOID, TIMESTAMPTZOID},
@@ -47,7 +49,10 @@ static MrbQuery resolve_query = {
 	.expected = MRB_QUERY_UPDATE,
 };
 
-/* Another call may record the alert of a deployment that is locked. */
+/*
+ * Another call may record the alert of a deployment that is locked.  One that has
+ * found it locked is judged when the alert comes again.
+ */
 static MrbQuery record_query = {
 	.sql = "INSERT INTO miosa.alerts (deployment_id, fingerprint, starts_at,"
 	" resolved_at, name, labels, annotations, version_id, target_version_id,"
@@ -57,7 +62,11 @@ static MrbQuery record_query = {
 	" t.now + miosa.audit_retention(d.tenant_id)"
 	" FROM miosa.deployments d,"
 	" (SELECT pg_catalog.clock_timestamp() AS now OFFSET 0) t WHERE d.id = $1"
-	" ON CONFLICT DO NOTHING",
+	" ON CONFLICT ON CONSTRAINT alerts_pkey DO UPDATE SET"
+	" version_id = excluded.version_id,"
+	" target_version_id = excluded.target_version_id, done = excluded.done,"
+	" why = excluded.why, condition = excluded.condition, seq = excluded.seq"
+	" WHERE alerts.condition = 'DEPLOYMENT_BUSY' AND excluded.seq IS NOT NULL",
 	.nargs = 13,
 	.argtypes = {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID,
 		JSONBOID, JSONBOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
@@ -65,7 +74,10 @@ static MrbQuery record_query = {
 	.expected = MRB_QUERY_INSERT,
 };
 
-/* One row a transaction has the dispatcher send alerts to hooks. */
+/*
+ * One row a transaction has the dispatcher send alerts to hooks, and note those
+ * that have found their deployment locked.
+ */
 static MrbQuery notify_query = {
 	.sql = "INSERT INTO miosa.outbox (deployment_id, kind) VALUES ('', 'alert')"
 	" ON CONFLICT DO NOTHING",
@@ -76,19 +88,22 @@ static int	set_key(Datum *values, const char *deployment_id, const MrbAlert *ale
 static void set_text(Datum *values, bool *nulls, int column, const char *value);
 
 /*
- * Whether the alert came before, and whether its end did.
+ * Look for an alert that came before.
  */
-bool
-mrb_alert_record_find(const char *deployment_id, const MrbAlert *alert,
-					  bool *resolved)
+MrbAlertKnown
+mrb_alert_record_find(const char *deployment_id, const MrbAlert *alert)
 {
 	Datum		values[3];
-	bool		known;
+	MrbAlertKnown known = {0};
 
 	set_key(values, deployment_id, alert);
 	mrb_query_open();
-	known = mrb_query_run(&known_query, values, NULL) > 0;
-	*resolved = known && mrb_query_bool(0, KNOWN_RESOLVED);
+	known.came = mrb_query_run(&known_query, values, NULL) > 0;
+	if (known.came)
+	{
+		known.resolved = mrb_query_bool(0, KNOWN_RESOLVED);
+		known.busy = mrb_query_bool(0, KNOWN_BUSY);
+	}
 	mrb_query_close();
 	return known;
 }
@@ -225,7 +240,7 @@ mrb_alert_record_operation(Jsonb *response)
 }
 
 /*
- * Have the alerts that were recorded sent to hooks.
+ * Have the alerts that were recorded sent to hooks, or noted.
  */
 void
 mrb_alert_record_notify(void)

@@ -21,9 +21,16 @@ typedef struct MrbAlertDeed
 	Jsonb	   *response;		/* of the operation, or NULL */
 } MrbAlertDeed;
 
-/* Whether the alert came before, and whether its end did. */
-extern bool mrb_alert_record_find(const char *deployment_id, const MrbAlert *alert,
-								  bool *resolved);
+/* What is known of an alert. */
+typedef struct MrbAlertKnown
+{
+	bool		came;			/* before */
+	bool		resolved;		/* its end came, too */
+	bool		busy;			/* it has found the deployment locked */
+} MrbAlertKnown;
+
+extern MrbAlertKnown mrb_alert_record_find(const char *deployment_id,
+										   const MrbAlert *alert);
 
 /*
  * Leave a note in the deployment's history, which opens a hold if that is what is
@@ -36,7 +43,10 @@ extern void mrb_alert_record_add(const char *deployment_id, const MrbAlert *aler
 								 const MrbAlertDeed *deed);
 extern void mrb_alert_record_end(const char *deployment_id, const MrbAlert *alert);
 
-/* Have the dispatcher send what was recorded as notified to hooks. */
+/*
+ * Have the dispatcher send what was recorded as notified to hooks, and leave the
+ * notes of what has found its deployment locked.
+ */
 extern void mrb_alert_record_notify(void);
 
 /* The alert and what was done, as JSON for the marks of an audit event. */

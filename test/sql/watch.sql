@@ -96,6 +96,31 @@ SELECT test.deployment('dep_5', 2);
 SELECT test.op(miosa_watch('dep_5'));
 SELECT test.alert(test.one('dep_5', 'f1'));
 
+-- One that is locked: nothing is done now. The dispatcher leaves the note when the
+-- lock is free, and the alert is judged when it comes again.
+CREATE FUNCTION test.noted() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	-- The dispatcher may be at it.
+	WHILE miosa.alert_note_late() LOOP PERFORM pg_sleep(0.01); END LOOP;
+	RETURN true;
+END $$;
+SELECT test.history('dep_6', 3);
+SELECT test.op(miosa_watch('dep_6'));
+BEGIN;
+SELECT id FROM miosa.deployments WHERE id = 'dep_6' FOR UPDATE;
+PREPARE TRANSACTION 'miosa_watch';
+SET miosa_rollback.lock_wait = '10 ms';
+SELECT test.alert(test.one('dep_6', 'l1'), test.one('dep_6', 'l2', 'resolved'));
+SELECT test.alert(test.one('dep_6', 'l1'));
+SELECT miosa.alert_note_late(), test.count('dep_6');
+ROLLBACK PREPARED 'miosa_watch';
+RESET miosa_rollback.lock_wait;
+SELECT test.noted(), test.noted(), test.count('dep_6');
+SELECT outcome, reason, marks #- '{alert,received_at}' AS marks FROM miosa.audit_events WHERE deployment_id = 'dep_6' AND action = 'deployment.alert' ORDER BY seq;
+SELECT test.alert(test.one('dep_6', 'l1'));
+SELECT test.alert(test.one('dep_6', 'l1'));
+SELECT fingerprint, done, condition, version_id, target_version_id, seq FROM miosa.alerts WHERE deployment_id = 'dep_6' ORDER BY fingerprint;
+
 -- Deployments are named by id, host or slug.
 INSERT INTO miosa.domains (deployment_id, tenant_id, fqdn, state) VALUES ('dep_4', 'ten_1', 'shop.example.com', 'active');
 SELECT test.alert(test.one('shop.example.com', 'h1'), test.one('dep-4.acme.miosa.app', 'h2'), test.one('dep-4', 'h3'));
