@@ -110,7 +110,8 @@ BEGIN
 	PERFORM miosa.check_word(scope, 'scope', ARRAY['deployment', 'artifact']);
 	IF mark AND coalesce(reason, '') !~ '\S' THEN
 		PERFORM miosa.refuse_value('argument', 'reason', reason, 'A version is marked as bad for a reason.',
-			format('SELECT miosa_mark_bad(%L, %L, reason => ''errors at checkout'');', deployment_id, version_id));
+			format('SELECT miosa_mark_bad(%L, %L, reason => ''errors at checkout''%s);', deployment_id, version_id,
+				concat(CASE WHEN scope <> 'deployment' THEN ', scope => ' || quote_literal(scope) END, ', idempotency_key => ' || quote_literal(idempotency_key))));
 	END IF;
 	stored := miosa.note_begin(action, deployment_id, key, ARRAY[version_id, scope], reason);
 	IF stored IS NOT NULL THEN
@@ -125,7 +126,10 @@ BEGIN
 		IF artifact IS NULL THEN
 			PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('the artifact of version "%s" is not known', version_id),
 				'The version has neither a digest nor an image.',
-				format('To mark this version alone: SELECT miosa_mark_bad(%L, %L, reason => %L);', deployment_id, version_id, reason));
+				CASE WHEN mark THEN format('To mark this version alone: SELECT miosa_mark_bad(%L, %L, reason => %L%s);', deployment_id, version_id, reason,
+						', idempotency_key => ' || quote_literal(idempotency_key))
+					ELSE format('To take the mark of this version away: SELECT miosa_clear_bad(%L, %L%s);', deployment_id, version_id,
+						concat(', reason => ' || quote_literal(reason), ', idempotency_key => ' || quote_literal(idempotency_key))) END);
 		END IF;
 	END IF;
 	PERFORM miosa.write_bad_mark(d, version_id, artifact, CASE WHEN mark THEN reason END);

@@ -144,6 +144,10 @@ BEGIN
 		IF FOUND THEN
 			RETURN;
 		END IF;
+		IF NOT EXISTS (SELECT FROM miosa.deployments p WHERE p.id = deployment_or_operation OR p.slug = deployment_or_operation) THEN
+			PERFORM miosa.raise_condition('DEPLOYMENT_NOT_FOUND', format('fleet "%s" does not exist', deployment_or_operation),
+				'There is none of that id, or it belongs to another tenant.', 'See the fleets with TABLE miosa.fleets;');
+		END IF;
 	END IF;
 	IF part IS NULL THEN
 		PERFORM miosa.refuse_value('argument', 'deployment_or_operation', deployment_or_operation,

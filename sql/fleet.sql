@@ -258,11 +258,11 @@ AS 'MODULE_PATHNAME', 'mrb_call_rollback_many';
 COMMENT ON FUNCTION miosa.call_rollback_many(jsonb, timestamptz, text, text, text, jsonb, text, boolean, boolean, interval, boolean) IS
 	'Calls miosa_rollback_many; hints call functions of the console';
 
--- The call in this body is resolved once, when the extension is made.
+-- As if the caller had called it: no CONTEXT shows the console's functions.
 CREATE FUNCTION miosa.call_plan_many(selector jsonb, served_at timestamptz) RETURNS jsonb
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-RETURN @extschema@.miosa_plan_many($1, $2);
-COMMENT ON FUNCTION miosa.call_plan_many(jsonb, timestamptz) IS 'Calls the extension''s miosa_plan_many, whichever other functions have its name';
+LANGUAGE c VOLATILE PARALLEL UNSAFE SET jit = off
+AS 'MODULE_PATHNAME', 'mrb_call_plan_many';
+COMMENT ON FUNCTION miosa.call_plan_many(jsonb, timestamptz) IS 'Calls miosa_plan_many, from within the console';
 
 -- A response as rows: a summary, those that are refused, the others.
 CREATE FUNCTION miosa.fleet_lines(response jsonb, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text)

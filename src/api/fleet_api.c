@@ -22,6 +22,7 @@
 PG_FUNCTION_INFO_V1(miosa_rollback_many);
 PG_FUNCTION_INFO_V1(miosa_plan_many);
 PG_FUNCTION_INFO_V1(mrb_call_rollback_many);
+PG_FUNCTION_INFO_V1(mrb_call_plan_many);
 PG_FUNCTION_INFO_V1(mrb_fleet_begin_row);
 PG_FUNCTION_INFO_V1(mrb_fleet_step_row);
 PG_FUNCTION_INFO_V1(mrb_sees_fleet);
@@ -110,6 +111,16 @@ call_plan_many(PG_FUNCTION_ARGS)
 
 	request.common.served_at = mrb_operation_api_moment(fcinfo, ARG_SERVED_AT);
 	PG_RETURN_JSONB_P(mrb_fleet_plan(&request));
+}
+
+/*
+ * miosa.call_plan_many(), with the same arguments: for the console, whose frames
+ * no CONTEXT shows
+ */
+Datum
+mrb_call_plan_many(PG_FUNCTION_ARGS)
+{
+	return call_plan_many(fcinfo);
 }
 
 /*

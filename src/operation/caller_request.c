@@ -120,6 +120,25 @@ mrb_caller_request_undo(const MrbCallerRequest *request, const char *deployment_
 }
 
 /*
+ * Format the caller's call to lift the hold alone.
+ */
+char *
+mrb_caller_request_release(const MrbCallerRequest *request, const char *deployment_id)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "SELECT %srelease(%s",
+					 request->console_name ? "* FROM miosa." : "miosa_",
+					 quote_literal_cstr(request->console_name ?
+										request->console_name : deployment_id));
+	append_argument(&buf, "reason", request->reason, "");
+	append_argument(&buf, "idempotency_key", request->key, "");
+	appendStringInfoString(&buf, ");");
+	return buf.data;
+}
+
+/*
  * Format a call to unpublish the deployment.
  */
 char *

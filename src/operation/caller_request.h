@@ -100,6 +100,10 @@ extern void mrb_caller_request_show_options(StringInfo buf,
 extern char *mrb_caller_request_undo(const MrbCallerRequest *request,
 									 const char *deployment_id, int64 seq);
 
+/* The caller's call to lift the hold without a promotion, for a hint. */
+extern char *mrb_caller_request_release(const MrbCallerRequest *request,
+										const char *deployment_id);
+
 /* A call to unpublish the deployment instead, for a hint. */
 extern char *mrb_caller_request_unpublish(const MrbCallerRequest *request,
 										  const char *deployment_id);

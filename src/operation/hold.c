@@ -293,8 +293,8 @@ mrb_hold_choose_waiting(const MrbDeployment *seen, const char **version_id)
 							psprintf("no version of deployment \"%s\" waits for the end of its hold",
 									 seen->id),
 							describe(hold),
-							psprintf("To lift the hold, type SELECT miosa_release(%s);",
-									 quote_literal_cstr(seen->id)));
+							psprintf("To lift the hold, type %s",
+									 mrb_caller_request_release(seen->request, seen->id)));
 }
 
 /*

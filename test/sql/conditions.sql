@@ -74,9 +74,9 @@ SELECT test.refusal($$UPDATE miosa.releases SET collected_at = now() WHERE deplo
 SELECT test.refusal($$SELECT miosa_rollback('dep_1', 'ver_1', 'key-1', expected_active => 'ver_3')$$);
 SELECT test.code($$SELECT miosa_rollback('dep_1', NULL, 'key-1', expected_active => 'ver_9')$$);
 
--- NO_PREVIOUS_VERSION and ROLLBACK_REPEATED are in target_choice,
--- IDEMPOTENCY_PAYLOAD_MISMATCH is in idempotency_keys, DEPLOYMENT_BUSY is a
--- matter of two sessions: the specs lock_wait and lock_wait_caller.
+-- More about NO_PREVIOUS_VERSION and ROLLBACK_REPEATED is in target_choice, about
+-- IDEMPOTENCY_PAYLOAD_MISMATCH in idempotency_keys, and about DEPLOYMENT_BUSY in
+-- the spec lock_wait.
 
 -- Promise: all of these left the rows alone and the key free.
 SELECT test.digest() = :'before';
@@ -158,6 +158,47 @@ UPDATE miosa.releases SET verified_at = now() WHERE deployment_id = 'dep_5' AND 
 SELECT test.op(miosa_rollback('dep_5', 'ver_2'));
 UPDATE miosa.releases SET verified_at = NULL WHERE deployment_id = 'dep_5' AND id = 'rel_2';
 SELECT test.op(miosa_rollback('dep_5', 'ver_2'));
+
+-- HELD, FROZEN, VERSION_BAD: a promotion is refused, uses up no key, and goes
+-- through by the call that the HINT proposes
+SELECT test.history('dep_' || i, 3) FROM generate_series(6, 9) i;
+INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state) SELECT 'dep_' || i, 'ver_4', 'ten_1', 4, 'ready' FROM generate_series(6, 9) i;
+CREATE FUNCTION test.pasted(call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	result jsonb;
+BEGIN
+	EXECUTE substring(test.refusal(call) FROM 'SELECT .*;') INTO result;
+	RETURN concat_ws(', key ', test.op(result), (SELECT a.idempotency_key FROM miosa.audit_events a
+		WHERE a.deployment_id || '#' || a.seq = result #>> '{operation,id}'));
+END $$;
+SELECT test.op(miosa_hold('dep_6', 'INC-6'));
+SELECT test.op(miosa_mark_bad('dep_8', 'ver_4', 'errors'));
+SELECT miosa_put_freeze('gala', now() + '1 day', selector => '{"ids": ["dep_7"]}') ->> 'x';
+SELECT test.digest() AS before \gset
+SELECT replace(test.refusal($$SELECT miosa_promote('dep_6', 'ver_4', 'key-1', automatic => true)$$), current_user, '<role>');
+SELECT test.refusal($$SELECT miosa_promote('dep_7', 'ver_4', 'key-1', reason => 'INC-7')$$);
+SELECT replace(test.refusal($$SELECT miosa_promote('dep_8', 'ver_4', 'key-1')$$), current_user, '<role>');
+-- NO_PREVIOUS_VERSION
+SELECT test.refusal($$SELECT miosa_rollback('dep_9', served_at => '2001-01-01 00:00:00+00', idempotency_key => 'key-1')$$);
+SELECT test.digest() = :'before';
+SET client_min_messages = error;
+SELECT test.pasted($$SELECT miosa_promote('dep_6', 'ver_4', 'key-1', automatic => true)$$);
+SELECT test.pasted($$SELECT miosa_promote('dep_7', 'ver_4', 'key-1', reason => 'INC-7')$$);
+SELECT test.pasted($$SELECT miosa_promote('dep_8', 'ver_4', 'key-1')$$);
+RESET client_min_messages;
+-- ROLLBACK_REPEATED and IDEMPOTENCY_PAYLOAD_MISMATCH
+SELECT test.op(miosa_rollback('dep_9'));
+SELECT test.refusal($$SELECT miosa_rollback('dep_9')$$);
+SELECT test.refusal($$SELECT miosa_promote('dep_6', 'ver_3', 'key-1')$$);
+-- DEPLOYMENT_BUSY, here by a prepared transaction
+SET miosa_rollback.lock_wait = '10 ms';
+BEGIN;
+SELECT id FROM miosa.deployments WHERE id = 'dep_9' FOR UPDATE;
+PREPARE TRANSACTION 'miosa_conditions';
+SELECT regexp_replace(test.refusal($$SELECT miosa_rollback('dep_9', 'ver_1', 'key-1')$$), ' for [0-9.]+ s', ' for <time>');
+ROLLBACK PREPARED 'miosa_conditions';
+RESET miosa_rollback.lock_wait;
+SELECT test.op(miosa_rollback('dep_9', 'ver_1', 'key-1'));
 
 -- Promise: the functions in PL/pgSQL raise the same conditions by name, and no
 -- name that there is none of.

@@ -25,7 +25,7 @@ CREATE SCHEMA "Ops";
 SET search_path = "Ops", public;
 \i :fixture
 \set ECHO none
-CREATE FUNCTION test.call(call text) RETURNS text LANGUAGE sql AS $$ SELECT regexp_replace(call, '(SELECT |FROM |^)miosa_', '\1"Ops".miosa_', 'g') $$;
+CREATE FUNCTION test.call(call text) RETURNS text LANGUAGE sql AS $$ SELECT regexp_replace(call, '(SELECT |CALL |FROM |^)miosa_', '\1"Ops".miosa_', 'g') $$;
 CREATE FUNCTION test.value(call text) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
 	result jsonb;
