@@ -68,6 +68,8 @@ mrb_item_attach(MrbEndpoint *endpoint)
 	endpoint->items.unacked.ph_compare = compare_first;
 	endpoint->items.unsettled.ph_compare = compare_unsettled;
 	dlist_init(&endpoint->items.all);
+	dlist_init(&endpoint->items.parked);
+	endpoint->items.rejecting = -1;
 }
 
 /*
@@ -187,6 +189,18 @@ mrb_item_set_bulk(MrbItem *item, bool bulk)
 {
 	item->endpoint->items.bulk += bulk - item->bulk;
 	item->bulk = bulk;
+}
+
+/*
+ * Record how many messages the endpoint had accepted when the item began to fail.
+ */
+void
+mrb_item_set_failing(MrbItem *item, int64 taken_before)
+{
+	MrbItems   *items = &item->endpoint->items;
+
+	item->taken_before = taken_before;
+	items->rejecting = Max(items->rejecting, taken_before);
 }
 
 /*

@@ -24,6 +24,8 @@ typedef struct MrbSending
 	bool		held;			/* its removals wait for requests in flight */
 	bool		broken;			/* a request has failed */
 	bool		refused;		/* ... because of the message */
+	bool		ill;			/* ... but the endpoint failed, perhaps for
+								 * all */
 	bool		ambiguous;		/* ... but may have been acted upon */
 	int			split;			/* ... in a batch; next try with at most this
 								 * many items; 0: not in a batch */
@@ -108,6 +110,9 @@ extern void mrb_item_set_unsettled(MrbItem *item, int64 epoch);
 
 /* Set whether the item belongs to the resync's chunk. */
 extern void mrb_item_set_bulk(MrbItem *item, bool bulk);
+
+/* Record when the item, which the endpoint has rejected, began to fail. */
+extern void mrb_item_set_failing(MrbItem *item, int64 taken_before);
 
 /* The lowest epoch of the endpoint's items; 0: none. */
 extern int64 mrb_item_lowest_first(MrbEndpoint *endpoint);

@@ -45,9 +45,13 @@
 /* Number of attempts before an item counts as undeliverable. */
 #define POISON_TRIES 3
 
-/* Bounds of the back-off of a parked item. */
+/*
+ * Bounds of the back-off of a parked item.  While the endpoint fails, and does not
+ * only reject the item, it is no longer than the endpoint's own.
+ */
 #define PARK_MIN_MS 1000
 #define PARK_MAX_MS 300000
+#define PARK_ILL_MAX_MS MRB_ENDPOINT_RETRY_MAX_MS
 
 /* Interval of checking whether cooling items can be freed. */
 #define COOLING_MS 50
@@ -70,6 +74,8 @@ static void wait_over(MrbTimer *timer);
 static void settle(MrbItem *item, int after_ms, MrbRepeat repeat);
 static bool repeats_early(const MrbItem *item);
 static void park(MrbItem *item, int after_ms);
+static void unpark(MrbItem *item);
+static void retry_parked(MrbEndpoint *endpoint, int64 failing_since);
 static void repurge(MrbItem *item);
 
 /*
@@ -241,6 +247,7 @@ mrb_queue_park(MrbEndpoint *endpoint, MrbRouteEntry *entry, int attempts,
 
 	item->failed = true;
 	item->attempts = Max(item->attempts, attempts);
+	mrb_item_set_failing(item, endpoint->health.taken);
 	if (item->first_epoch != 0 || (item->state != MRB_ITEM_SETTLING &&
 								   item->state != MRB_ITEM_PARKED))
 		return;
@@ -274,6 +281,10 @@ mrb_queue_succeeded(MrbItem *item)
 	if (item->failed || item->bulk)
 		mrb_dirty_note(endpoint, &item->note, MRB_NOTE_CLEARED,
 					   item->entry->id);
+
+	/* What kept the endpoint from accepting it may be over for all. */
+	if (item->failed)
+		retry_parked(endpoint, -1);
 	item->failed = false;
 	item->tries = 0;
 	item->attempts = 0;
@@ -349,13 +360,17 @@ mrb_queue_split(MrbItem *item, int batch_most)
 void
 mrb_queue_refused(MrbItem *item, int status, const char *error)
 {
-	MrbNote    *note = mrb_dirty_note(item->endpoint, &item->note,
+	MrbEndpoint *endpoint = item->endpoint;
+	MrbNote    *note = mrb_dirty_note(endpoint, &item->note,
 									  MRB_NOTE_FAILURE, item->entry->id);
 	int			after_ms;
 
+	mrb_item_set_failing(item, item->tries == 0 && item->attempts == 0 ?
+						 endpoint->health.taken : item->taken_before);
 	item->failed = true;
 	item->attempts++;
-	after_ms = mrb_backoff_equal_jitter(PARK_MIN_MS, PARK_MAX_MS,
+	after_ms = mrb_backoff_equal_jitter(PARK_MIN_MS, item->sending.ill ?
+										PARK_ILL_MAX_MS : PARK_MAX_MS,
 										item->attempts);
 	note->epoch = item->route->epoch;
 	note->status = status;
@@ -377,6 +392,22 @@ mrb_queue_refused(MrbItem *item, int status, const char *error)
 	mrb_item_set_bulk(item, false);
 	item->late = true;
 	park(item, after_ms);
+}
+
+/*
+ * The endpoint has accepted a message.  It may accept what it has rejected before:
+ * all of it after the endpoint was down, else what it has rejected since it last
+ * accepted anything.
+ */
+void
+mrb_queue_accepted(MrbEndpoint *endpoint, bool was_down)
+{
+	int64		before = endpoint->health.taken - 1;
+
+	if (was_down)
+		retry_parked(endpoint, -1);
+	else if (endpoint->items.rejecting == before)
+		retry_parked(endpoint, before);
 }
 
 /*
@@ -492,10 +523,12 @@ take_out(MrbItem *item)
 		case MRB_ITEM_COOLING:
 			dlist_delete(&item->list_node);
 			break;
+		case MRB_ITEM_PARKED:
+			unpark(item);
+			break;
 		case MRB_ITEM_FOLLOWING:
 		case MRB_ITEM_DAMPED:
 		case MRB_ITEM_SETTLING:
-		case MRB_ITEM_PARKED:
 			mrb_timer_cancel(&item->timer);
 			break;
 	}
@@ -579,6 +612,8 @@ wait_over(MrbTimer *timer)
 
 	item->repeat = item->state == MRB_ITEM_SETTLING ? item->next_repeat :
 		MRB_REPEAT_NONE;
+	if (item->state == MRB_ITEM_PARKED)
+		unpark(item);
 	mrb_ready_list_add(item);
 }
 
@@ -600,7 +635,39 @@ static void
 park(MrbItem *item, int after_ms)
 {
 	item->state = MRB_ITEM_PARKED;
+	dlist_push_tail(&item->endpoint->items.parked, &item->list_node);
 	mrb_timer_set(&item->timer, after_ms, wait_over);
+}
+
+/*
+ * Wait no longer.
+ */
+static void
+unpark(MrbItem *item)
+{
+	dlist_delete(&item->list_node);
+	mrb_timer_cancel(&item->timer);
+}
+
+/*
+ * Retry the parked items of an endpoint now that began to fail when it had accepted
+ * so many messages; -1: all of them.
+ */
+static void
+retry_parked(MrbEndpoint *endpoint, int64 failing_since)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &endpoint->items.parked)
+	{
+		MrbItem    *item = dlist_container(MrbItem, list_node, iter.cur);
+
+		if (failing_since >= 0 && item->taken_before != failing_since)
+			continue;
+		unpark(item);
+		item->repeat = MRB_REPEAT_NONE;
+		mrb_ready_list_add(item);
+	}
 }
 
 /*

@@ -50,6 +50,12 @@ extern void mrb_queue_failed(MrbItem *item, bool ambiguous);
 extern void mrb_queue_split(MrbItem *item, int batch_most);
 extern void mrb_queue_refused(MrbItem *item, int status, const char *error);
 
+/*
+ * The endpoint has accepted a message.  If it was down before, rejected items are
+ * retried.
+ */
+extern void mrb_queue_accepted(MrbEndpoint *endpoint, bool was_down);
+
 /* Whether the item keeps failing while the endpoint accepts others. */
 extern bool mrb_queue_is_poison(const MrbItem *item);
 

@@ -40,6 +40,7 @@ static MrbStarted start_as_many(MrbItem **items, int *n, const char **problem);
 static MrbStarted start(MrbEndpoint *endpoint, MrbMessage *message, int unit,
 						MrbItem **items, int nitems, const char **problem);
 static void answered(MrbInflight *inflight, const MrbHttpAnswer *answer);
+static bool was_down_before(const MrbEndpoint *endpoint);
 static bool start_add(const MrbInflight *inflight, const MrbHttpAnswer *answer);
 static void item_failed(MrbItem *item, const MrbInflight *inflight,
 						const MrbHttpAnswer *answer, MrbVerdict verdict,
@@ -253,6 +254,7 @@ static void
 answered(MrbInflight *inflight, const MrbHttpAnswer *answer)
 {
 	MrbInflightNote *note = &inflight->note;
+	bool		was_down = was_down_before(inflight->endpoint);
 	char	   *why;
 	MrbVerdict	verdict = mrb_answer_judge(inflight->endpoint->adapter,
 										   note->request, answer, &why);
@@ -273,8 +275,23 @@ answered(MrbInflight *inflight, const MrbHttpAnswer *answer)
 			note->items[i]->confirm = true;
 	}
 	mrb_health_note_answer(inflight, answer, verdict, why);
+	if (verdict == MRB_VERDICT_SUCCESS)
+		mrb_queue_accepted(inflight->endpoint, was_down);
 	for (int i = 0; i < note->nitems; i++)
 		finish_if_done(note->items[i]);
+}
+
+/*
+ * Whether the endpoint has failed more than once in a row.  A single failure may be
+ * that of an item which it never accepts: to retry that whenever the next one is
+ * accepted would keep the endpoint busy with it.
+ */
+static bool
+was_down_before(const MrbEndpoint *endpoint)
+{
+	return endpoint->health.state == MRB_HEALTH_GONE ||
+		(endpoint->health.state == MRB_HEALTH_BACKING_OFF &&
+		 endpoint->health.failures > 1);
 }
 
 /*
@@ -317,6 +334,7 @@ item_failed(MrbItem *item, const MrbInflight *inflight, const MrbHttpAnswer *ans
 
 	break_item(item, answer->status, why);
 	item->sending.refused |= refused;
+	item->sending.ill |= verdict != MRB_VERDICT_MESSAGE;
 	item->sending.split = inflight->note.nitems / 2;
 	item->sending.ambiguous |= answer->outcome == MRB_HTTP_TIMED_OUT ||
 		answer->outcome == MRB_HTTP_BROKEN;
@@ -334,6 +352,7 @@ break_item(MrbItem *item, int status, const char *error)
 		return;
 	item->sending.broken = true;
 	item->sending.refused = false;
+	item->sending.ill = false;
 	item->sending.ambiguous = false;
 	item->sending.split = 0;
 	item->sending.status = status;
@@ -364,6 +383,7 @@ finish_if_done(MrbItem *item)
 	if (unsupported != NULL)
 	{
 		/* What was sent is in place, but it is not the whole route. */
+		item->sending.ill = false;
 		error = psprintf("adapter \"%s\" cannot handle the wildcard host \"%s\"",
 						 item->endpoint->adapter->name, unsupported);
 		mrb_queue_refused(item, 0, error);

@@ -36,6 +36,9 @@ typedef struct MrbItems
 	pairingheap unacked;		/* by lowest epoch not acknowledged */
 	pairingheap unsettled;		/* by lowest epoch not repeated */
 	int			bulk;			/* pending items of the resync's chunk */
+	dlist_head	parked;			/* rejected items; by queue.c */
+	int64		rejecting;		/* health.taken when the last of them began to
+								 * fail; -1: there was none */
 } MrbItems;
 
 /* Items that can be sent; by ready_list.c. */

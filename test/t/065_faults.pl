@@ -161,6 +161,74 @@ $node->start;
 sql("SELECT miosa_redrive('router')");
 is(verdict('b'), 'converged', 'also after a crash');
 
+# What was rejected for minutes does not wait minutes more when the endpoint accepts
+# it.  A dispatcher that begins now finds the clock of ten minutes.
+sub rejected_for_minutes
+{
+	my ($n) = @_;
+
+	is(wait_sql('SELECT count(*) FROM miosa.delivery_failures', $n), $n, "$n rejected");
+	poll_until(
+		sub {
+			my $before = sql('SELECT pid FROM miosa.dispatcher()');
+
+			sql("UPDATE miosa.delivery_failures SET attempts = 9, next_try_at = now() + '10 min';
+				SELECT pg_terminate_backend($before)");
+			wait_dispatcher($node, 'running', after => $before);
+			return sql('SELECT count(*) FROM miosa.delivery_failures WHERE attempts = 9') == $n;
+		},
+		180,
+		0.1);
+	$router->clear;
+	return;
+}
+# The first message that is accepted has it tried again, once
+$router->answer('^/r/b/', status => 422);
+flip('b', 1);
+rejected_for_minutes(1);
+flip('c', 2);
+is(verdict('c'), 'converged', 'the endpoint accepts another one');
+is(wait_sql('SELECT attempts FROM miosa.delivery_failures', 10), 10, 'which has the rejected one tried');
+flip('c', 1);
+is(verdict('c'), 'converged', 'the next one');
+is(scalar paths($router, '^/r/b/'), 1, 'does not');
+# So does an endpoint that was down
+$router->plain;
+$router->answer('.', status => 503);
+flip('c', 2);
+is(wait_sql("SELECT failures > 2 FROM miosa.endpoint_state WHERE endpoint = 'router'", 't'), 't', 'it is down');
+$router->plain;
+is(verdict('b', '100 s'), 'converged', 'and up again');
+# And one that accepts something which it has rejected
+$router->answer('^/r/[ab]/', status => 422);
+flip('b', 2);
+flip('a', 1);
+rejected_for_minutes(2);
+flip('c', 1);
+is(wait_sql('SELECT min(attempts) FROM miosa.delivery_failures', 10), 10, 'two are rejected');
+$router->plain;
+flip('a', 2);
+is(verdict($_, '100 s'), 'converged', "$_ is not any more") for qw(a b);
+# An endpoint that fails instead is tried as often as for anything else
+$router->answer('^/r/b/', status => 500);
+flip('b', 1);
+poll_until(
+	sub {
+		return 1 if sql('SELECT count(*) FROM miosa.delivery_failures');
+		flip('c', $turn++ % 2 + 1);
+		return 0;
+	},
+	180,
+	0.1);
+sql("UPDATE miosa.delivery_failures SET attempts = 9;
+	SELECT miosa_redrive('router')");
+is(wait_sql('SELECT attempts > 9 FROM miosa.delivery_failures', 't'), 't', 'it fails');
+is(sql("SELECT next_try_at <= now() + '30 s' FROM miosa.delivery_failures"), 't', 'it is tried soon');
+$router->plain;
+sql("SELECT miosa_redrive('router')");
+is(verdict('b'), 'converged', 'it works again');
+is(sql('SELECT count(*) FROM miosa.delivery_failures'), 0, 'and all is over');
+
 # What was acknowledged and not written down before the crash is sent again
 is(wait_sql('SELECT pending + in_flight FROM miosa.stat_dispatcher', '0'),
 	'0', 'nothing is left to send');
