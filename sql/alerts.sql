@@ -274,11 +274,12 @@ COMMENT ON FUNCTION miosa.endpoints_forget() IS 'Trigger: forgets which alerts a
 CREATE TRIGGER endpoints_forget AFTER DELETE ON miosa.endpoints
 	FOR EACH ROW EXECUTE FUNCTION miosa.endpoints_forget();
 
--- The newest operation that moved the pointer; those that follow it move nothing.
+-- The newest operation that moved the pointer, or switched routes to it; those that
+-- follow it, and refused calls, move nothing.
 CREATE FUNCTION miosa.active_since(deployment_id text) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	SELECT a.created_at FROM miosa.audit_events a
-	WHERE a.deployment_id = $1 AND a.outcome <> 'unchanged' ORDER BY a.seq DESC LIMIT 1
+	WHERE a.deployment_id = $1 AND a.outcome IN ('changed', 'pending', 'cutover') ORDER BY a.seq DESC LIMIT 1
 $$;
 COMMENT ON FUNCTION miosa.active_since(text) IS 'Since when the active version of a deployment is active, by the audit events; null when they do not reach back';
 

@@ -66,6 +66,8 @@ BEGIN;
 SELECT test.alert(test.one('dep_2', 'f2'));
 ROLLBACK;
 SELECT test.age('dep_2', '2 min');
+-- a call that is refused since makes no version younger
+SELECT miosa_try_rollback('dep_2', 'ver_9') #>> '{error,code}' AS refused;
 SELECT item, value FROM miosa.status('dep_2') WHERE item = 'watched';
 SELECT test.alert(test.one('dep_2', 'f3'));
 SELECT test.op(miosa_watch('dep_2', '1 h', alerts => '{"severity": "critical", "team": "web"}'));
