@@ -21,6 +21,9 @@
 #include "endpoint/inflight.h"
 #include "endpoint/rate_limit.h"
 
+/* Attempts before an alert counts as undeliverable. */
+#define REFUSED_MAX 8
+
 /* Columns of a feed's next_query. */
 enum
 {
@@ -39,6 +42,7 @@ enum
 static bool lacks(const MrbFeed *feed, MrbEndpoint *endpoint);
 static void send_message(const MrbFeed *feed, const MrbFeedMessage *message);
 static void handle_answer(MrbInflight *inflight, const MrbHttpAnswer *answer);
+static bool passes_over(MrbEndpoint *endpoint, int64 number, const char *why);
 
 /*
  * Create the context.
@@ -217,7 +221,7 @@ send_message(const MrbFeed *feed, const MrbFeedMessage *message)
 
 /*
  * An endpoint has answered.  It must take each message, so a refusal of one is a
- * failure of the endpoint.
+ * failure of the endpoint, until it is passed over.
  */
 static void
 handle_answer(MrbInflight *inflight, const MrbHttpAnswer *answer)
@@ -226,11 +230,34 @@ handle_answer(MrbInflight *inflight, const MrbHttpAnswer *answer)
 	char	   *why;
 	MrbVerdict	verdict = mrb_answer_judge(endpoint->adapter, inflight->note.request,
 										   answer, &why);
+	bool		passed = verdict == MRB_VERDICT_MESSAGE &&
+	passes_over(endpoint, inflight->note.epoch, why);
 
-	if (verdict == MRB_VERDICT_MESSAGE)
+	if (verdict == MRB_VERDICT_MESSAGE && !passed)
 		verdict = MRB_VERDICT_ENDPOINT;
 	mrb_endpoint_stats_answered(&endpoint->stats, verdict == MRB_VERDICT_SUCCESS);
 	mrb_health_note_answer(inflight, answer, verdict, why);
-	if (verdict == MRB_VERDICT_SUCCESS)
+	if (verdict == MRB_VERDICT_SUCCESS || passed)
+	{
 		endpoint->numbered.sent = inflight->note.epoch;
+		endpoint->numbered.refused = 0;
+	}
+}
+
+/*
+ * Whether the endpoint never takes the message, and those behind it shall not
+ * wait: alerts page people.  Heads of the audit trail are worth nothing with gaps.
+ */
+static bool
+passes_over(MrbEndpoint *endpoint, int64 number, const char *why)
+{
+	if (!endpoint->adapter->alerts || ++endpoint->numbered.refused < REFUSED_MAX)
+		return false;
+	ereport(LOG,
+			(errmsg("endpoint \"%s\" has refused alert number " INT64_FORMAT " %d times, it is not sent again",
+					endpoint->name, number, endpoint->numbered.refused),
+			 errdetail_internal("%s", why),
+			 errhint("See the alert with SELECT * FROM miosa.alerts WHERE number = " INT64_FORMAT ";",
+					 number)));
+	return true;
 }

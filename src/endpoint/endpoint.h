@@ -122,6 +122,7 @@ typedef struct MrbFeedPosition
 {
 	int64		sent;			/* number of the last one; 0: not known */
 	int64		recorded;		/* the same in its row */
+	int			refused;		/* how often the next one was refused */
 } MrbFeedPosition;
 
 /* Health, and the errors that are shown; by health.c. */

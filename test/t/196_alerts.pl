@@ -166,6 +166,14 @@ is(sql(q(SELECT string_agg(concat_ws(' ', deployment_id, done, condition, seq IS
 	'dep_1 notified DEPLOYMENT_BUSY f, dep_1 recorded f, dep_2 rollback t', 'and all are recorded');
 has('receiver', 'Latency', 'Disk', 'Later', 'Busy');
 
+# An alert that a hook never takes keeps no later one from it
+$hooks->set('receiver', answers => [ ({ status => 413 }) x 8 ]);
+fire('Huge', 'severity=critical', 'miosa_deployment=dep_1');
+is(became('Huge', 'dep_1 notified'), 'dep_1 notified', 'an alert that the hook refuses');
+fire('After', 'severity=critical', 'miosa_deployment=dep_1');
+has('receiver', 'Latency', 'Disk', 'Later', 'Busy', 'After');
+like(slurp_file($node->logfile), qr{LOG:  endpoint "pager" has refused alert number \d+ 8 times}, 'the log names it');
+
 # A rollback that is refused is among the refused calls
 sql(q(SELECT miosa_put_deployment('dep_3', 'ten_1', 'new'), miosa_put_version('dep_3', 'ver_1', 1), miosa_promote('dep_3', 'ver_1'), miosa_watch('dep_3')));
 fire('First', 'severity=critical', 'miosa_deployment=new');
