@@ -4960,7 +4960,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.split_selector($1) s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_fleet := miosa_shard.fleet_begin(_each.selector, $2, NULL, $3, $4, $5, $6, $7, $8, $9, $10, _context, _each.number);
+			_fleet := miosa_shard.fleet_begin(_each.selector, $2, NULL::text, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _each.number);
 			_more := _fleet IS NOT NULL;
 			WHILE _more LOOP
 				_more := coalesce(miosa_shard.fleet_step(_fleet, $11, _context, _each.number), false);
