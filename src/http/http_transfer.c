@@ -15,6 +15,8 @@
 #include "postgres.h"
 
 #include <ctype.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -62,6 +64,7 @@ static void add_header(MrbTransfer *transfer, size_t place, const char *header,
 static curl_socket_t on_open(void *arg, curlsocktype purpose,
 							 struct curl_sockaddr *address);
 static int	on_close(void *arg, curl_socket_t fd);
+static void set_abandon(curl_socket_t fd, bool abandon);
 static int	on_request(void *arg, char *peer, char *local, int peer_port,
 					   int local_port);
 static size_t on_body(char *data, size_t size, size_t count, void *arg);
@@ -481,6 +484,7 @@ on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 		transfer->open_errno = errno;
 		return CURL_SOCKET_BAD;
 	}
+	set_abandon(fd, true);
 	if (transfer->nsockets_opened < MRB_TRANSFER_SOCKETS)
 	{
 		transfer->sockets_opened[transfer->nsockets_opened++] = fd;
@@ -491,13 +495,32 @@ on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 
 /*
  * Callback: close the socket of a connection, which may be long after the
- * transfer that opened it.
+ * transfer that opened it.  If the other side has everything, the connection ends
+ * in the ordinary way.
  */
 static int
 on_close(void *arg, curl_socket_t fd)
 {
+	int			unsent;
+
 	mrb_http_sockets_closing(arg, fd);
+	if (ioctl(fd, SIOCOUTQ, &unsent) == 0 && unsent == 0)
+		set_abandon(fd, false);
 	return close(fd);
+}
+
+/*
+ * Set whether the kernel abandons what the other side has not acknowledged when
+ * the socket is closed, also by the end of the process.  It would otherwise go on
+ * sending it for minutes: a request of a primary that was cut off would arrive
+ * when the network is back, after those of its successor.
+ */
+static void
+set_abandon(curl_socket_t fd, bool abandon)
+{
+	struct linger linger = {.l_onoff = abandon,.l_linger = 0};
+
+	(void) setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
 /*
