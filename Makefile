@@ -112,6 +112,7 @@ OBJS = \
 	src/operation/alert_record.o \
 	src/operation/refusal.o \
 	src/operation/apply.o \
+	src/operation/as_of.o \
 	src/operation/audit_chain.o \
 	src/operation/attempt.o \
 	src/operation/caller_request.o \
@@ -119,6 +120,7 @@ OBJS = \
 	src/operation/capacity.o \
 	src/operation/checks.o \
 	src/operation/claims.o \
+	src/operation/confirmed.o \
 	src/operation/cutover.o \
 	src/operation/deployment.o \
 	src/operation/deployment_lock.o \

@@ -241,6 +241,12 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.check_limit(integer, integer) IS 'The value if it is from 1 to most, else INVALID_ARGUMENT';
 
+-- Say how old an answer is, on a standby.
+CREATE FUNCTION miosa.stamp_as_of(object jsonb) RETURNS jsonb
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mrb_stamp_as_of';
+COMMENT ON FUNCTION miosa.stamp_as_of(jsonb) IS 'The object; on a standby with a member as_of, which says how old it is';
+
 -- The functions for programs.
 
 -- Return a deployment.
@@ -256,7 +262,7 @@ BEGIN
 	IF NOT FOUND THEN
 		PERFORM miosa.no_deployment(id);
 	END IF;
-	RETURN jsonb_build_object('data', miosa.deployment_object(d));
+	RETURN miosa.stamp_as_of(jsonb_build_object('data', miosa.deployment_object(d)));
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_deployment(text) IS 'A deployment by its id: {"data": deployment}';
 
@@ -280,7 +286,7 @@ BEGIN
 	END IF;
 	SELECT * INTO r FROM miosa.releases o
 		WHERE o.deployment_id = deployment_id AND o.deployment_version_id = version_id;
-	RETURN jsonb_build_object('data', miosa.version_object(v), 'release', miosa.release_object(r));
+	RETURN miosa.stamp_as_of(jsonb_build_object('data', miosa.version_object(v), 'release', miosa.release_object(r)));
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_version(text, text) IS 'A version of a deployment: {"data": version, "release": its release or null}';
 
@@ -316,7 +322,7 @@ BEGIN
 			WHERE v.deployment_id = deployment_id AND (state IS NULL OR v.state = state)
 				AND (below IS NULL OR v.version_number < below)
 			ORDER BY v.version_number DESC LIMIT "limit" + 1) p;
-	RETURN result;
+	RETURN miosa.stamp_as_of(result);
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_versions(text, text, integer, text) IS 'Versions of a deployment, highest number first: {"data": [version...], "next_cursor"}';
 
@@ -490,7 +496,7 @@ BEGIN
 		here.redirect_to := NULL;
 	END IF;
 	RETURN QUERY
-		SELECT jsonb_build_object('data', jsonb_build_object('host', name, 'deployment_id', r.deployment_id, 'tenant_id', r.tenant_id,
+		SELECT miosa.stamp_as_of(jsonb_build_object('data', jsonb_build_object('host', name, 'deployment_id', r.deployment_id, 'tenant_id', r.tenant_id,
 			'version_id', r.version_id, 'version_number', r.version_number, 'kind', r.kind,
 			'release_id', r.release_id, 'storage_uri', r.storage_uri, 'sha256', r.sha256,
 			'state', r.state, 'redirect_policy', here.redirect_policy, 'redirect_to', here.redirect_to,
@@ -501,7 +507,7 @@ BEGIN
 			'instances', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', i.id, 'address', i.address, 'port', i.port)
 					ORDER BY i.id), '[]')
 				FROM miosa.live_instances i
-				WHERE i.deployment_id = r.deployment_id AND i.version_id = r.version_id AND i.address IS NOT NULL)))
+				WHERE i.deployment_id = r.deployment_id AND i.version_id = r.version_id AND i.address IS NOT NULL))))
 		FROM miosa.routes r WHERE r.deployment_id = here.deployment_id;
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_route(text) IS 'What an edge needs to serve a host now; no row for a host that is not routed';

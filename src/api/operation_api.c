@@ -31,6 +31,7 @@
 #include "common/json_setting.h"
 #include "common/lock_wait.h"
 #include "common/try_call.h"
+#include "operation/as_of.h"
 #include "operation/group.h"
 #include "operation/kept_refusal.h"
 #include "operation/operation.h"
@@ -320,7 +321,7 @@ call_plan(PG_FUNCTION_ARGS)
 		.served_at = mrb_operation_api_moment(fcinfo, 2),
 	};
 
-	PG_RETURN_JSONB_P(mrb_rollback_plan(&request));
+	PG_RETURN_JSONB_P(mrb_as_of_stamp(mrb_rollback_plan(&request)));
 }
 
 /*

@@ -54,6 +54,14 @@
 	index_beginscan(relation, index, snapshot, nkeys, 0)
 #endif
 
+/* Newer minor releases keep a second bit beside whether commits wait. */
+#ifdef SYNC_STANDBY_DEFINED
+#define MRB_SYNC_STANDBYS_DEFINED() \
+	((WalSndCtl->sync_standbys_status & SYNC_STANDBY_DEFINED) != 0)
+#else
+#define MRB_SYNC_STANDBYS_DEFINED() (WalSndCtl->sync_standbys_defined)
+#endif
+
 /* 15.4 and 16 mark databases whose DROP was interrupted. */
 #ifndef DATCONNLIMIT_INVALID_DB
 #define DATCONNLIMIT_INVALID_DB -2

@@ -22,6 +22,8 @@
 #include "base/optional_text.h"
 #include "common/index_lookup.h"
 #include "common/query.h"
+#include "operation/as_of.h"
+#include "operation/confirmed.h"
 #include "operation/idempotency.h"
 #include "operation/operation.h"
 #include "operation/response.h"
@@ -180,7 +182,10 @@ mrb_idempotency_look(const char *deployment_id, const char *key,
 			response = read_response(deployment_id, key, fingerprint, finding);
 		mrb_index_lookup_close(&key_row);
 	}
-	return response;
+	if (response == NULL)
+		return NULL;
+	mrb_confirmed_require(deployment_id);
+	return mrb_as_of_stamp(response);
 }
 
 /*

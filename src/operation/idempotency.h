@@ -34,11 +34,12 @@ extern MrbFingerprint mrb_idempotency_fingerprint(const char *operation,
 												  const char *cutover);
 
 /*
- * The stored response of an unexpired key, in the snapshot that was taken; NULL
- * when the key is free.  finding: fails with IDEMPOTENCY_PAYLOAD_MISMATCH if the
- * key was used for another request, and warns if another version is active by
- * now, of which the response has a warning too.  expired: the key has a record
- * that has expired.
+ * The stored response of an unexpired key, in the snapshot that was taken, on a
+ * standby with as_of; NULL when the key is free.  A response whose operation is not
+ * known to be confirmed is not returned: see confirmed.h.  finding: fails with
+ * IDEMPOTENCY_PAYLOAD_MISMATCH if the key was used for another request, and warns
+ * if another version is active by now, of which the response has a warning too.
+ * expired: the key has a record that has expired.
  */
 extern Jsonb *mrb_idempotency_look(const char *deployment_id, const char *key,
 								   const MrbFingerprint *fingerprint,

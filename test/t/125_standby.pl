@@ -1,10 +1,13 @@
-# On a standby a known key still gets its answer and a plan can be made, a new
-# operation is refused with what to do, as is every other function that writes,
-# and after a promotion all goes on with the same keys and the next number.
+# On a standby a known key still gets its answer and a plan can be made, answers
+# say how old they are, a new operation is refused with what to do, as is every
+# other function that writes, and after a promotion all goes on with the same
+# keys and the next number.
 
 use strict;
 use warnings FATAL => 'all';
 
+use JSON::PP qw(decode_json);
+use MiosaHttp qw(poll_until);
 use MiosaPostgres;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -28,14 +31,9 @@ EOS
 $primary->backup('base');
 my $standby = MiosaPostgres->new('standby');
 $standby->init_from_backup($primary, 'base', has_streaming => 1);
+# An idle primary is asked for a sign of life after half of this
+$standby->append_conf('postgresql.conf', 'wal_receiver_timeout = 2s');
 $standby->start;
-
-my $call = q{SELECT miosa_rollback('dep_1', 'ver_2', 'key-1')};
-my $first = $primary->safe_psql('postgres', $call);
-$primary->wait_for_catchup($standby);
-
-is($standby->safe_psql('postgres', $call),
-	$first, 'a known key gets its answer, byte for byte');
 
 # The SQLSTATE and HINT of a call that is refused
 sub refusal
@@ -46,6 +44,104 @@ sub refusal
 
 	return $err;
 }
+
+my $call = q{SELECT miosa_rollback('dep_1', 'ver_2', 'key-1')};
+my $first = $primary->safe_psql('postgres', $call);
+$primary->wait_for_catchup($standby);
+# It is known to be confirmed when the dispatcher has taken it
+ok(poll_until(sub { $standby->psql('postgres', $call) == 0 }),
+	'a known key gets an answer');
+is($standby->safe_psql('postgres', $call =~ s/^(SELECT) (.*)/$1 $2 - 'as_of'/r),
+	$first, 'a known key gets its answer, byte for byte');
+
+# How old an answer of the standby is
+my %reads = (
+	'a replay' => $call,
+	miosa_deployment => q{SELECT miosa_deployment('dep_1')},
+	miosa_plan => q{SELECT miosa_plan('dep_1')},
+	miosa_route => q{SELECT miosa_route('shop.acme.miosa.app')},
+	miosa_version => q{SELECT miosa_version('dep_1', 'ver_1')},
+	miosa_versions => q{SELECT miosa_versions('dep_1')});
+
+sub as_of
+{
+	my ($name) = @_;
+
+	return decode_json(
+		$standby->safe_psql('postgres', $reads{ $name // 'miosa_deployment' }))
+	  ->{as_of};
+}
+
+# The time of an answer, beside one of the database
+sub after
+{
+	my ($as_of, $time) = @_;
+
+	return $primary->safe_psql('postgres',
+		"SELECT '$as_of->{time}'::timestamptz > '$time'") eq 't';
+}
+
+for my $name (sort keys %reads)
+{
+	my $as_of;
+
+	ok( poll_until(
+			sub {
+				$as_of = as_of($name);
+				$as_of->{standby} && defined $as_of->{time};
+			}),
+		"$name says that it is a standby's");
+	is(join(' ', sort keys %$as_of),
+		'lag_seconds standby time', "$name has all of as_of");
+	unlike($primary->safe_psql('postgres', $reads{$name}),
+		qr/as_of/, "$name of the primary has none");
+}
+my $quiet = $primary->safe_psql('postgres', 'SELECT clock_timestamp()');
+my $as_of;
+
+ok( poll_until(
+		sub {
+			$as_of = as_of();
+			defined $as_of->{lag_seconds} && after($as_of, $quiet);
+		}),
+	'on an idle primary the answer goes on with the time');
+cmp_ok($as_of->{lag_seconds}, '>=', 0, 'its lag is a number');
+
+# What was received and is not replayed yet counts as not there
+$standby->safe_psql('postgres', 'SELECT pg_wal_replay_pause()');
+ok( $standby->poll_query_until(
+		'postgres', q{SELECT pg_get_wal_replay_pause_state()}, 'paused'),
+	'replay is paused');
+my $behind = $primary->safe_psql('postgres', 'SELECT clock_timestamp()');
+
+$primary->safe_psql('postgres', q{SELECT miosa_resend('dep_1')});
+$primary->wait_for_catchup($standby, 'flush');
+ok( poll_until(
+		sub {
+			$as_of = as_of();
+			defined $as_of->{lag_seconds} && !after($as_of, $behind);
+		}),
+	'the answer is as of before that');
+my $lag = $as_of->{lag_seconds};
+
+ok(poll_until(sub { (as_of()->{lag_seconds} // 0) > $lag }),
+	'and the lag grows');
+$standby->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
+ok( poll_until(
+		sub { $as_of = as_of(); $as_of->{time} && after($as_of, $behind) }),
+	'until it is replayed');
+
+# Without the primary nobody knows what was committed
+$primary->stop('fast');
+ok(poll_until(sub { $as_of = as_of(); !defined $as_of->{lag_seconds} }),
+	'without the primary the lag is unknown');
+ok(exists $as_of->{lag_seconds}, 'which null says');
+ok(defined $as_of->{time}, 'the newest commit is not');
+like(refusal("$call;"),
+	qr/MR53P/, 'a replay is refused: its operation may be lost');
+$primary->start;
+ok(poll_until(sub { defined as_of()->{lag_seconds} }),
+	'it is known again when the primary is back');
 
 my $refused = refusal(q{SELECT miosa_rollback('dep_1', 'ver_1', 'key-2');});
 like($refused, qr/MR53P: this server is a standby/,
