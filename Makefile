@@ -17,10 +17,12 @@
 #                  UndefinedBehaviorSanitizer: no report
 #   make coverage  which lines and branches the suites run: 90 % of the lines
 #   make valgrind  the main paths under Valgrind: no report about our code
+#   make ha        ten fail-overs of three Patroni nodes under load: nothing that
+#                  was confirmed is lost or applied twice
 #   make lint      the rules that a compiler does not check
 #   make indent    rewrite the C files as pgindent would
 #
-# demo, test, bench, fuzz, torture and the four after it install the packages
+# demo, test, bench, fuzz, torture and the five after it install the packages
 # that they need; test/packages says which. They take
 #
 #   PG_CONFIG=/path/to/pg_config    another PostgreSQL, 15 to 18, than Debian's
@@ -407,7 +409,7 @@ GIVEN_PG_CONFIG := $(PG_CONFIG)
 PG_CONFIG ?= pg_config
 
 # Targets that run before PostgreSQL is installed must not need pg_config.
-ifneq ($(filter-out demo test bench fuzz torture sqlsmith sanitize coverage valgrind lint indent,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo test bench fuzz torture sqlsmith sanitize coverage valgrind ha lint indent,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
@@ -419,8 +421,8 @@ $(INSTALL_SQL): $(SQL_PIECES) $(EXTENSION).control
 	cat $(SQL_PIECES) > $@
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench fuzz torture sqlsmith sanitize coverage valgrind lint indent
-demo test bench fuzz sqlsmith sanitize coverage valgrind:
+.PHONY: demo test bench fuzz torture sqlsmith sanitize coverage valgrind ha lint indent
+demo test bench fuzz sqlsmith sanitize coverage valgrind ha:
 	@PG_CONFIG='$(GIVEN_PG_CONFIG)' KEEP='$(KEEP)' SUITES='$(SUITES)' \
 		TESTS='$(TESTS)' JOBS='$(or $(JOBS),3)' LOAD='$(or $(LOAD),0)' \
 		test/run $@

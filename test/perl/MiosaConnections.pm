@@ -17,11 +17,11 @@ use warnings FATAL => 'all';
 use IO::Select;
 use MiosaHttp qw(listen_on);
 
-# Listen on the port.
+# Listen on the port; as listen_on of MiosaHttp.
 sub new
 {
-	my ($class, $port) = @_;
-	my $listen = listen_on($port);
+	my ($class, $port, $address) = @_;
+	my $listen = listen_on($port, $address);
 
 	return bless {
 		listen => $listen,

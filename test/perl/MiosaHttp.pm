@@ -104,13 +104,14 @@ sub connect_to
 	return $sock;
 }
 
-# For small servers: a port of loopback that is listened on, not blocking.
+# For small servers: a port that is listened on, of loopback unless another
+# address is given, not blocking.
 sub listen_on
 {
-	my ($port) = @_;
+	my ($port, $address) = @_;
 
 	return IO::Socket::INET->new(
-		LocalAddr => '127.0.0.1',
+		LocalAddr => $address // '127.0.0.1',
 		LocalPort => $port,
 		Listen => 1024,
 		ReuseAddr => 1,

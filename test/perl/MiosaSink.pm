@@ -26,7 +26,8 @@ use Time::HiRes qw(time);
 
 my $library = dirname(abs_path(__FILE__));
 
-# dir: an own folder; port: a free one when absent; keep: as MiosaServer
+# dir: an own folder; port: a free one when absent; address: to listen on,
+# loopback when absent; keep: as MiosaServer
 sub new
 {
 	my ($class, %arg) = @_;
@@ -41,7 +42,8 @@ sub start
 	my ($self) = @_;
 
 	$self->{server}->start($^X, "-I$library", '-MMiosaSink', '-e',
-		'MiosaSink::serve(@ARGV)', $self->{dir}, $self->{port});
+		'MiosaSink::serve(@ARGV)', $self->{dir}, $self->{port},
+		$self->{address} // '127.0.0.1');
 	return $self;
 }
 
@@ -118,12 +120,12 @@ my ($dir, $log, $connections, %used, @rules, $rules_seen);
 
 sub serve
 {
-	($dir, my $port) = @_;
+	($dir, my $port, my $address) = @_;
 
 	$SIG{PIPE} = 'IGNORE';
 	open($log, '>>', "$dir/requests") or die "$dir/requests: $!\n";
 	$log->autoflush(1);
-	$connections = MiosaConnections->new($port);
+	$connections = MiosaConnections->new($port, $address);
 	while (1)
 	{
 		_read($_) for $connections->ready(_until_next());
