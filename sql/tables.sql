@@ -597,7 +597,7 @@ COMMENT ON COLUMN miosa.route_log.epoch IS 'Position: term in the upper 24 bits,
 COMMENT ON COLUMN miosa.route_log.deployment_id IS 'Deployment';
 COMMENT ON COLUMN miosa.route_log.route_seq IS 'The deployment''s route change';
 COMMENT ON COLUMN miosa.route_log.kind IS 'route, host_removed, repurge or capacity';
-COMMENT ON COLUMN miosa.route_log.host IS 'Host that is no longer routed, for host_removed; zone, for repurge';
+COMMENT ON COLUMN miosa.route_log.host IS 'Host that is no longer routed, for host_removed; zone, for repurge; for route, hosts that other deployments have got, one of each';
 COMMENT ON COLUMN miosa.route_log.created_at IS 'When it was asked for';
 
 -- The log is kept for an hour; a router may be away for longer.

@@ -22,8 +22,7 @@ typedef struct ChangedDeployment
 } ChangedDeployment;
 
 static void follow_takers(const MrbRouteChanges *changes, const MrbRouteChange *change,
-						  MrbRouteEntry *entry);
-static bool has_host(const MrbRoute *route, const char *host);
+						  MrbRouteEntry *entry, List *only);
 static HTAB *index_routes(const MrbRouteChanges *changes);
 static ChangedDeployment *enter_route(HTAB *index, const MrbRouteChange *change);
 static void queue_stage(const MrbRouteChange *change, MrbRouteEntry *entry, int stage,
@@ -54,8 +53,8 @@ mrb_fanout_apply(const MrbRouteChanges *changes, List *only)
 		if (only != NIL)
 			deployment->entry->confirm = true;
 
-		if (only == NIL && change->given != NIL)
-			follow_takers(changes, change, deployment->entry);
+		if (change->given != NIL)
+			follow_takers(changes, change, deployment->entry, only);
 
 		/* Routers first: caches wait for items of routers that exist. */
 		if (only == NIL && change->kind == MRB_ROUTE_CHANGE_ROUTE)
@@ -78,7 +77,7 @@ mrb_fanout_apply(const MrbRouteChanges *changes, List *only)
  */
 static void
 follow_takers(const MrbRouteChanges *changes, const MrbRouteChange *change,
-			  MrbRouteEntry *entry)
+			  MrbRouteEntry *entry, List *only)
 {
 	ListCell   *cell;
 	dlist_iter	iter;
@@ -89,7 +88,7 @@ follow_takers(const MrbRouteChanges *changes, const MrbRouteChange *change,
 		{
 			MrbRouteEntry *taker;
 
-			if (!has_host(&changes->routes[i], lfirst(cell)))
+			if (!mrb_route_has_host(&changes->routes[i], lfirst(cell)))
 				continue;
 			taker = mrb_route_book_find(changes->routes[i].deployment_id);
 			if (taker == NULL || taker == entry)
@@ -98,6 +97,9 @@ follow_takers(const MrbRouteChanges *changes, const MrbRouteChange *change,
 			{
 				MrbEndpoint *endpoint = mrb_endpoint_list_current(iter);
 
+				if (only != NIL && (!list_member_ptr(only, endpoint) ||
+									change->epoch <= endpoint->progress.acked_epoch))
+					continue;
 				if (endpoint->stage == 0 && !endpoint->adapter->per_host &&
 					concerns(change, endpoint) &&
 					mrb_endpoint_list_selects(endpoint, entry->route))
@@ -105,20 +107,6 @@ follow_takers(const MrbRouteChanges *changes, const MrbRouteChange *change,
 			}
 		}
 	}
-}
-
-/*
- * Whether a route has a host.
- */
-static bool
-has_host(const MrbRoute *route, const char *host)
-{
-	for (int i = 0; i < route->hosts.n; i++)
-	{
-		if (strcmp(route->hosts.items[i], host) == 0)
-			return true;
-	}
-	return false;
 }
 
 /*

@@ -11,8 +11,8 @@
  * change may be urgent.  A host that moves is rare, so waiting items simply look
  * every few milliseconds.
  *
- * This is known when a change is taken.  A dispatcher that starts anew sends
- * without waiting what was not acknowledged.
+ * This is known when a change is taken, and stands in the log of changes, so that a
+ * dispatcher that starts anew waits as well.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,19 +22,17 @@
 
 #include "base/guc.h"
 #include "delivery/handover.h"
-
-/* Deployments that an item waits for, at most. */
-#define TAKERS 4
+#include "route/route_log.h"
 
 struct MrbHandover
 {
 	MrbTick		until;
 	int			n;
-	MrbRouteEntry *takers[TAKERS];
+	MrbRouteEntry *takers[MRB_ROUTE_TAKERS];
 };
 
 /*
- * Wait for one more deployment; for those beyond TAKERS it is not waited.
+ * Wait for one more deployment; for more than a few it is not waited.
  */
 void
 mrb_handover_set(MrbItem *item, MrbRouteEntry *taker)
@@ -45,7 +43,12 @@ mrb_handover_set(MrbItem *item, MrbRouteEntry *taker)
 		item->handover = handover =
 			MemoryContextAllocZero(TopMemoryContext, sizeof(MrbHandover));
 	handover->until = mrb_timer_add_ms(mrb_timer_now(), mrb_stage_wait);
-	if (handover->n == TAKERS)
+	for (int i = 0; i < handover->n; i++)
+	{
+		if (handover->takers[i] == taker)
+			return;
+	}
+	if (handover->n == MRB_ROUTE_TAKERS)
 		return;
 	taker->users++;
 	handover->takers[handover->n++] = taker;

@@ -192,6 +192,20 @@ static void fetch_hosts(int row, int column, MrbStringList *hosts,
 						MemoryContext context);
 
 /*
+ * Whether a route has a host.
+ */
+bool
+mrb_route_has_host(const MrbRoute *route, const char *host)
+{
+	for (int i = 0; i < route->hosts.n; i++)
+	{
+		if (strcmp(route->hosts.items[i], host) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Deployments that do not exist are left out.
  */
 MrbRoute *

@@ -76,4 +76,7 @@ extern char *mrb_route_changed_at(const MrbRoute *route, char *buffer);
 /* Whether the host stands for all hosts one label below ("*.example.com"). */
 extern bool mrb_route_is_wildcard(const char *host);
 
+/* Whether the route has the host. */
+extern bool mrb_route_has_host(const MrbRoute *route, const char *host);
+
 #endif							/* MRB_ROUTE_H */

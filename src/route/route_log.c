@@ -106,7 +106,12 @@ static const char *const kind_names[] = {
 static MrbRouteChangeKind parse_kind(const char *name);
 static void read_routes(MrbRouteChanges *changes);
 static void mark_routed(MrbRouteChanges *changes);
+static List *split_hosts(char *hosts);
+static void choose_given(MrbRouteChanges *changes);
+static const char *find_taker(const MrbRouteChanges *changes, const char *giver,
+							  const char *host);
 static void append(const MrbRouteChanges *changes);
+static char *join_hosts(const List *hosts);
 static void store_removed_hosts(const MrbRouteChanges *changes);
 
 /*
@@ -143,6 +148,7 @@ void
 mrb_route_log_append(MrbRouteChanges *changes)
 {
 	read_routes(changes);
+	choose_given(changes);
 	append(changes);
 	store_removed_hosts(changes);
 }
@@ -163,13 +169,20 @@ mrb_route_log_read(int64 after, int limit, MrbRouteChanges *changes)
 	for (uint64 i = 0; i < n; i++)
 	{
 		MrbRouteChange change = {0};
+		char	   *kind;
 
 		change.epoch = mrb_query_int64(i, READ_EPOCH, 0);
 		change.deployment_id = mrb_query_text(i, READ_DEPLOYMENT_ID);
 		change.route_seq = mrb_query_int64(i, READ_ROUTE_SEQ, 0);
 		change.host = mrb_query_text(i, READ_HOST);
 		change.since = mrb_query_timestamp(i, READ_CREATED_AT, 0);
-		mrb_route_log_add(changes, &change, mrb_query_text(i, READ_KIND));
+		kind = mrb_query_text(i, READ_KIND);
+		if (change.host != NULL && strcmp(kind, "route") == 0)
+		{
+			change.given = split_hosts(change.host);
+			change.host = NULL;
+		}
+		mrb_route_log_add(changes, &change, kind);
 	}
 	mrb_query_close();
 	changes->more = n >= (uint64) limit;
@@ -177,6 +190,21 @@ mrb_route_log_read(int64 after, int limit, MrbRouteChanges *changes)
 		changes->changes[changes->nchanges - 1].epoch : after;
 	if (changes->nchanges > 0)
 		read_routes(changes);
+}
+
+/*
+ * Make a list of hosts.  No host has a comma.
+ */
+static List *
+split_hosts(char *hosts)
+{
+	List	   *list = NIL;
+	char	   *state;
+
+	for (char *host = strtok_r(hosts, ",", &state); host != NULL;
+		 host = strtok_r(NULL, ",", &state))
+		list = lappend(list, host);
+	return list;
 }
 
 /*
@@ -240,6 +268,51 @@ mark_routed(MrbRouteChanges *changes)
 }
 
 /*
+ * Of the hosts that a deployment has lost, leave one for each deployment that has
+ * got any: a dispatcher that starts anew finds these by it.
+ */
+static void
+choose_given(MrbRouteChanges *changes)
+{
+	for (int i = 0; i < changes->nchanges; i++)
+	{
+		MrbRouteChange *change = &changes->changes[i];
+		List	   *takers = NIL;
+		List	   *chosen = NIL;
+		ListCell   *cell;
+
+		foreach(cell, change->given)
+		{
+			const char *taker = find_taker(changes, change->deployment_id, lfirst(cell));
+
+			if (taker == NULL || list_member_ptr(takers, taker))
+				continue;
+			takers = lappend(takers, unconstify(char *, taker));
+			chosen = lappend(chosen, lfirst(cell));
+			if (list_length(chosen) == MRB_ROUTE_TAKERS)
+				break;
+		}
+		change->given = chosen;
+	}
+}
+
+/*
+ * Find the deployment that has got a host.
+ */
+static const char *
+find_taker(const MrbRouteChanges *changes, const char *giver, const char *host)
+{
+	for (int i = 0; i < changes->nroutes; i++)
+	{
+		const MrbRoute *route = &changes->routes[i];
+
+		if (strcmp(route->deployment_id, giver) != 0 && mrb_route_has_host(route, host))
+			return route->deployment_id;
+	}
+	return NULL;
+}
+
+/*
  * Insert all changes into the log.
  */
 static void
@@ -260,11 +333,31 @@ append(const MrbRouteChanges *changes)
 			[LOG_CREATED_AT] = TimestampTzGetDatum(change->since),
 		};
 
-		if (change->host != NULL)
+		if (change->given != NIL)
+		{
+			nulls[LOG_HOST] = false;
+			values[LOG_HOST] = CStringGetTextDatum(join_hosts(change->given));
+		}
+		else if (change->host != NULL)
 			values[LOG_HOST] = CStringGetTextDatum(change->host);
 		mrb_row_write_insert(write, 0, values, nulls);
 	}
 	mrb_row_write_end(write);
+}
+
+/*
+ * Join hosts by commas.
+ */
+static char *
+join_hosts(const List *hosts)
+{
+	StringInfoData buf;
+	ListCell   *cell;
+
+	initStringInfo(&buf);
+	foreach(cell, hosts)
+		appendStringInfo(&buf, "%s%s", buf.len > 0 ? "," : "", (char *) lfirst(cell));
+	return buf.data;
 }
 
 /*

@@ -22,6 +22,9 @@ typedef enum MrbRouteChangeKind
 	MRB_ROUTE_CHANGE_OTHER,		/* not delivered to edges */
 } MrbRouteChangeKind;
 
+/* Deployments that one which has lost hosts to them waits for, at most. */
+#define MRB_ROUTE_TAKERS 4
+
 /* One row of the route log. */
 typedef struct MrbRouteChange
 {
@@ -33,7 +36,7 @@ typedef struct MrbRouteChange
 	TimestampTz since;
 	bool		routed;			/* the removed host is routed again */
 	List	   *given;			/* of a route: hosts that the deployment has
-								 * lost to others; known when it is taken */
+								 * lost to others, one of each */
 } MrbRouteChange;
 
 /* Changes that one transaction took from the outbox or read from the log. */

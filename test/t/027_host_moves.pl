@@ -71,6 +71,30 @@ for my $to (qw(d2 d1 d3))
 	is(sent('www\.test'), "PUT=$to", 'and the router by hosts is sent the host once');
 }
 
+# Nor does a dispatcher that starts anew forget who has to be sent first.
+$sink->clear;
+sql(qq{
+	INSERT INTO miosa.adapters (name, request) VALUES ('by-path',
+		'{"method": "PUT", "path": "/{deployment_id}", "body": "{\\"hosts\\": {hosts}}"}');
+	SELECT miosa_put_endpoint('by-path', 'by-path', '$url/by-path')});
+ok($sink->wait_for(3, '^/by-path/d'), 'a router that is sent a deployment by its path');
+converges(qw(d1 d2 d3));
+$sink->clear;
+$sink->answer('^/by-path/d1', status => 503);
+sql("SELECT miosa_move_host('www.test', 'd1', 'd3')");
+ok($sink->wait_for(2, '^/by-path/d1'), 'it does not accept the new deployment of a host');
+my $pid = sql('SELECT pid FROM miosa.dispatcher()');
+sql("SELECT pg_terminate_backend($pid)");
+ok(MiosaTest::wait_dispatcher($node, 'running', after => $pid), 'the dispatcher starts anew');
+my $tried = () = $sink->requests('^/by-path/d1');
+ok($sink->wait_for($tried + 3, '^/by-path/d1'), 'it is sent again and again');
+is(() = $sink->requests('^/by-path/d3'), 0, 'but the old one is not');
+$sink->plain;
+converges(qw(d1 d3));
+like(join(' ', map { $_->{path} } $sink->requests('^/by-path')), qr{^(/by-path/d1 )+/by-path/d3( /by-path/d[13])*$}, 'until the new one is accepted');
+sql("SELECT miosa_remove_endpoint('by-path'), miosa_move_host('www.test', 'd3', 'd1')");
+converges(qw(d1 d3));
+
 # Removed and added elsewhere in one transaction: nothing is removed
 $sink->clear;
 sql("BEGIN; SELECT miosa_remove_domain('www.test'); SELECT miosa_put_domain('www.test', 'd1'); COMMIT");
