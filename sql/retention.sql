@@ -86,10 +86,13 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN '{idempotency_keys,audit_events,runtime_instances,removed_hosts,refusals,schema_reports,fleet_runs,alerts,holds}'::text[];
 COMMENT ON FUNCTION miosa.purged_kinds() IS 'Kinds of rows that miosa.expired_rows() lists';
 
--- List holds that have ended, of a page of deployments.
+-- List holds that have ended, of a page of deployments.  Where a subscription
+-- writes holds there are none: the origin may open one again by an update of its
+-- row.
 CREATE FUNCTION miosa.ended_holds(place text, before timestamptz, most integer, OUT next text, OUT rows tid[])
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-	SELECT CASE WHEN count(*) >= $3 THEN max(k.deployment_id) END, coalesce(array_agg(k.ctid) FILTER (WHERE k.until < $2), '{}')
+	SELECT CASE WHEN count(*) >= $3 THEN max(k.deployment_id) END, coalesce(array_agg(k.ctid) FILTER (WHERE k.until < $2
+			AND NOT EXISTS (SELECT FROM pg_catalog.pg_subscription_rel s WHERE s.srrelid = 'miosa.holds'::regclass)), '{}')
 	FROM (SELECT h.ctid, h.deployment_id, h.until FROM miosa.holds h
 		WHERE h.deployment_id > coalesce($1, '') ORDER BY h.deployment_id LIMIT $3) k
 $$;

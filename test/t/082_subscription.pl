@@ -136,6 +136,60 @@ is($copy->safe_psql('postgres', 'SELECT count(*) FROM miosa.audit_events'), 2, '
 is($copy->safe_psql('postgres', "SELECT miosa_audit_verify_all() #- '{data,problems}'"),
 	'{"data": {"events": 2, "verified": true, "deployments": 2}}', 'and can be verified here');
 
+# What an incident leaves comes as well, and counts in the copy at once, also for a
+# session that had looked before.
+my $incident = "SELECT concat_ws(' ', (SELECT string_agg(h.deployment_id || ':' || h.reason, ' ') FROM miosa.holds h),
+	(SELECT string_agg(f.name, ' ') FROM miosa.freezes f), (SELECT string_agg(w.deployment_id, ' ') FROM miosa.watches w),
+	(SELECT string_agg(a.deployment_id || '#' || a.seq, ' ') FROM miosa.alerts a), (SELECT string_agg(b.artifact, ' ') FROM miosa.bad_artifacts b),
+	(SELECT string_agg(r.id || ':' || r.refused, ' ') FROM miosa.fleet_runs r), (SELECT string_agg(s.name || ':' || s.version, ' ') FROM miosa.schemas s),
+	(SELECT string_agg(p.name || '#' || p.seq, ' ') FROM miosa.schema_reports p))";
+
+sub refused
+{
+	my ($call) = @_;
+
+	return $copy->safe_psql('postgres', "BEGIN; SELECT $call -> 'error' ->> 'code'; ROLLBACK");
+}
+
+$copy->safe_psql('postgres', 'ALTER SUBSCRIPTION everything DISABLE');
+$origin->safe_psql('postgres', <<'EOS');
+SELECT miosa_put_version(d, 'v2', 2, state => 'ready', fields => jsonb_build_object('runtime_image', d || ':2')) FROM unnest('{dep-1,dep-2}'::text[]) d;
+SELECT miosa_hold('dep-1', 'INC-7');
+SELECT miosa_put_freeze('gala', now() + '1 day', selector => '{"ids": ["dep-2"]}');
+SELECT miosa_watch('dep-1');
+SELECT miosa_alert('{"version": "4", "alerts": [{"status": "firing", "fingerprint": "f", "startsAt": "2026-03-01T10:00:00Z", "labels": {"miosa_deployment": "dep-2"}}]}');
+SELECT miosa_mark_bad('dep-1', 'v2', 'errors', 'artifact');
+SELECT miosa_rollback_many('{"ids": "dep-2"}', mode => 'best_effort');
+SELECT miosa_report_schema('shop', 2, 1);
+EOS
+is($copy->safe_psql('postgres', <<'EOS'), "t\nartifact", 'a mark of an artifact is known at once');
+SELECT miosa.bad_mark('dep-1', 'v2') IS NULL;
+ALTER SUBSCRIPTION everything ENABLE;
+DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM miosa.bad_artifacts) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$;
+SELECT miosa.bad_mark('dep-1', 'v2') ->> 'scope';
+EOS
+my $left = $origin->safe_psql('postgres', $incident);
+like($left, qr/^dep-1:INC-7 gala dep-1 dep-2#2 dep-1:2 flt_\w+:1 shop:2 shop#1$/, 'what an incident leaves');
+is(wait_sql($copy, $incident, $left), $left, 'is in the copy');
+is(refused("miosa_try_promote('dep-1', 'v2')"), 'VERSION_BAD', 'where the mark counts');
+is(refused("miosa_try_promote('dep-1', 'v2', accept_bad => true, automatic => true)"), 'HELD', 'and the hold');
+is(refused("miosa_try_promote('dep-2', 'v2')"), 'FROZEN', 'and the freeze');
+
+# Maintenance of the copy leaves rows that the origin can still change.
+$origin->safe_psql('postgres', "UPDATE miosa.holds SET until = now() - interval '1 h', since = now() - interval '2 h'");
+is(wait_sql($copy, 'SELECT count(*) FROM miosa.holds h WHERE h.until < now()', 1), 1, 'a hold ends');
+$copy->safe_psql('postgres', 'CALL miosa.maintain(artifacts => false)');
+$origin->safe_psql('postgres', "SELECT miosa_hold('dep-1', 'again')");
+$left = $origin->safe_psql('postgres', $incident);
+is(wait_sql($copy, $incident, $left), $left, 'and is opened again');
+$origin->safe_psql('postgres', <<'EOS');
+SELECT miosa_release('dep-1'), miosa_remove_freeze('gala'), miosa_unwatch('dep-1'), miosa_clear_bad('dep-1', 'v2', scope => 'artifact'),
+	miosa_report_schema('shop', 3, 1);
+EOS
+$left = $origin->safe_psql('postgres', $incident);
+like($left, qr/^dep-2#2 flt_\w+:1 shop:3 shop#1 shop#2$/, 'what is taken away');
+is(wait_sql($copy, $incident, $left), $left, 'goes from the copy');
+
 # The copy must not send to the edges of the origin
 like(
 	$copy->safe_psql('postgres', 'SELECT miosa.pause_reason()'),
@@ -172,7 +226,7 @@ INSERT INTO miosa.capacity (deployment_id, version_id, state) VALUES ('dep-1', '
 INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id, state) VALUES ('dep-1', 'i', 'ten_1', 'v1', 'stopped');
 INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, '{"name": "newer", "description": "own"}')).* FROM miosa.adapters a WHERE a.name = 'webhook';
 INSERT INTO miosa.audit_events SELECT (jsonb_populate_record(a, jsonb_build_object('seq', 0, 'created_at', now() - interval '9 days', 'keep_until', clock_timestamp()))).*
-	FROM miosa.audit_events a WHERE a.deployment_id = 'dep-1';
+	FROM miosa.audit_events a WHERE a.deployment_id = 'dep-1' AND a.seq = 1;
 SELECT miosa_purge_expired();
 EOS
 my $removed = "SELECT deployment_id FROM miosa.removed_hosts WHERE host = 'late.example.com'";
