@@ -12,6 +12,38 @@ CREATE INDEX releases_storage_uri ON miosa.releases USING hash (storage_uri);
 -- Finds claims whose deletion is not confirmed.
 CREATE INDEX releases_claimed ON miosa.releases (updated_at) WHERE collected_at IS NOT NULL AND deleted_at IS NULL;
 
+-- What deployments leave in storage that are removed.  No foreign keys: the
+-- deployment is gone, and its tenant may be.
+CREATE TABLE miosa.removed_artifacts (
+	deployment_id text COLLATE "C" NOT NULL,
+	release_id text COLLATE "C" NOT NULL,
+	removed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	version_id text COLLATE "C" NOT NULL,
+	version_number integer NOT NULL,
+	tenant_id text COLLATE "C" NOT NULL,
+	storage_uri text NOT NULL,
+	sha256 text COLLATE "C",
+	size_bytes bigint,
+	collected_at timestamptz,
+	collected_by text,
+	updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	PRIMARY KEY (deployment_id, release_id, removed_at)
+);
+CREATE INDEX removed_artifacts_storage_uri ON miosa.removed_artifacts USING hash (storage_uri);
+COMMENT ON TABLE miosa.removed_artifacts IS 'Artifacts of removed deployments, for miosa_collect(); kept until their deletion is confirmed';
+COMMENT ON COLUMN miosa.removed_artifacts.deployment_id IS 'Deployment that was removed';
+COMMENT ON COLUMN miosa.removed_artifacts.release_id IS 'Its release';
+COMMENT ON COLUMN miosa.removed_artifacts.removed_at IS 'When the deployment was removed';
+COMMENT ON COLUMN miosa.removed_artifacts.version_id IS 'Version of the release';
+COMMENT ON COLUMN miosa.removed_artifacts.version_number IS 'Its number';
+COMMENT ON COLUMN miosa.removed_artifacts.tenant_id IS 'Owner';
+COMMENT ON COLUMN miosa.removed_artifacts.storage_uri IS 'Where the artifact is';
+COMMENT ON COLUMN miosa.removed_artifacts.sha256 IS 'SHA-256 of the artifact, hex';
+COMMENT ON COLUMN miosa.removed_artifacts.size_bytes IS 'Size of the artifact in bytes';
+COMMENT ON COLUMN miosa.removed_artifacts.collected_at IS 'When miosa_collect() claimed it; null: it did not yet';
+COMMENT ON COLUMN miosa.removed_artifacts.collected_by IS 'Role that did';
+COMMENT ON COLUMN miosa.removed_artifacts.updated_at IS 'When it was last claimed';
+
 -- When a version served last.  A version that comes back into recent_served
 -- pushes another one out, so this runs then too.  An operation does not wait for
 -- a lock on another version: a version that is left out here keeps its artifact
@@ -81,15 +113,20 @@ CREATE TRIGGER releases_uri_update BEFORE UPDATE ON miosa.releases
 CREATE FUNCTION miosa.refuse_claimed(uri text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 DECLARE
-	claim miosa.releases;
+	claim record;
 BEGIN
 	-- An older snapshot does not show a claim, but cannot lock what it changed.
 	IF current_setting('transaction_isolation') <> 'read committed' THEN
 		PERFORM FROM miosa.releases r WHERE r.storage_uri = uri FOR SHARE;
+		PERFORM FROM miosa.removed_artifacts r WHERE r.storage_uri = uri FOR SHARE;
 	END IF;
-	SELECT * INTO claim FROM miosa.releases r
-		WHERE r.storage_uri = uri AND r.collected_at IS NOT NULL AND r.deleted_at IS NULL
-		ORDER BY r.collected_at LIMIT 1;
+	SELECT * INTO claim FROM (
+		SELECT r.deployment_id, r.id, r.tenant_id, r.collected_at FROM miosa.releases r
+			WHERE r.storage_uri = uri AND r.collected_at IS NOT NULL AND r.deleted_at IS NULL
+		UNION ALL
+		SELECT a.deployment_id, a.release_id, a.tenant_id, a.collected_at FROM miosa.removed_artifacts a
+			WHERE a.storage_uri = uri AND a.collected_at IS NOT NULL) c
+		ORDER BY c.collected_at LIMIT 1;
 	IF FOUND THEN
 		PERFORM miosa.raise_condition('ARTIFACT_GONE',
 			format('the artifact "%s" is being deleted', miosa.clip(miosa.mask_uri(uri), 200)),
@@ -188,6 +225,26 @@ CREATE VIEW miosa.stored_collectable AS
 COMMENT ON VIEW miosa.stored_collectable IS 'Artifacts of which all releases are due';
 COMMENT ON COLUMN miosa.stored_collectable.storage_uri IS 'Where the artifact is';
 
+-- Those of removed deployments, unless another one has the same artifact.
+CREATE VIEW miosa.stored_removed AS
+	SELECT r.deployment_id, r.version_id, r.version_number, r.release_id, r.tenant_id, r.storage_uri, r.sha256, r.size_bytes, r.removed_at,
+		r.collected_at, r.updated_at
+	FROM miosa.removed_artifacts r
+	WHERE (SELECT miosa.sees_all_tenants())
+		AND NOT EXISTS (SELECT FROM miosa.releases o WHERE o.storage_uri = r.storage_uri AND o.collected_at IS NULL);
+COMMENT ON VIEW miosa.stored_removed IS 'Artifacts of removed deployments that no release has any more';
+COMMENT ON COLUMN miosa.stored_removed.deployment_id IS 'Deployment that was removed';
+COMMENT ON COLUMN miosa.stored_removed.version_id IS 'Version';
+COMMENT ON COLUMN miosa.stored_removed.version_number IS 'Its number';
+COMMENT ON COLUMN miosa.stored_removed.release_id IS 'Release';
+COMMENT ON COLUMN miosa.stored_removed.tenant_id IS 'Owner';
+COMMENT ON COLUMN miosa.stored_removed.storage_uri IS 'Where its artifact is';
+COMMENT ON COLUMN miosa.stored_removed.sha256 IS 'SHA-256 of its artifact, hex';
+COMMENT ON COLUMN miosa.stored_removed.size_bytes IS 'Size of its artifact in bytes';
+COMMENT ON COLUMN miosa.stored_removed.removed_at IS 'When the deployment was removed';
+COMMENT ON COLUMN miosa.stored_removed.collected_at IS 'When it was claimed; null: not yet';
+COMMENT ON COLUMN miosa.stored_removed.updated_at IS 'When it was last claimed';
+
 -- The same for readers.
 CREATE VIEW miosa.release_keeping WITH (security_barrier) AS
 	SELECT k.deployment_id, k.version_id, k.version_number, k.release_id, k.tenant_id,
@@ -208,16 +265,26 @@ COMMENT ON COLUMN miosa.release_keeping.expires_at IS 'When the artifact retenti
 COMMENT ON COLUMN miosa.release_keeping.due IS 'Whether nothing keeps it any more, unless another release has the same artifact';
 
 CREATE VIEW miosa.collectable_artifacts WITH (security_barrier) AS
-	SELECT miosa.shown_uri(c.storage_uri) AS storage_uri FROM miosa.stored_collectable c;
-COMMENT ON VIEW miosa.collectable_artifacts IS 'Artifacts of which all releases are due';
+	SELECT miosa.shown_uri(c.storage_uri) AS storage_uri FROM miosa.stored_collectable c
+	UNION
+	SELECT miosa.shown_uri(r.storage_uri) FROM miosa.stored_removed r WHERE r.collected_at IS NULL;
+COMMENT ON VIEW miosa.collectable_artifacts IS 'Artifacts of which all releases are due, or their deployments removed';
 COMMENT ON COLUMN miosa.collectable_artifacts.storage_uri IS 'Where the artifact is; without its query for those who do not fetch artifacts';
 
+-- A UNION ALL as the whole query would be no barrier to functions that leak.
 CREATE VIEW @extschema@.miosa_collectable_releases WITH (security_barrier) AS
-	SELECT k.deployment_id, k.version_id, k.version_number, k.release_id, k.tenant_id,
-		miosa.shown_uri(k.storage_uri) AS storage_uri, k.sha256, k.size_bytes, k.expires_at
-	FROM miosa.stored_collectable a
-	JOIN miosa.stored_keeping k ON k.storage_uri = a.storage_uri
-	WHERE k.due;
+	SELECT u.deployment_id, u.version_id, u.version_number, u.release_id, u.tenant_id, u.storage_uri, u.sha256, u.size_bytes, u.expires_at
+	FROM (
+		SELECT k.deployment_id, k.version_id, k.version_number, k.release_id, k.tenant_id,
+			miosa.shown_uri(k.storage_uri) AS storage_uri, k.sha256, k.size_bytes, k.expires_at
+		FROM miosa.stored_collectable a
+		JOIN miosa.stored_keeping k ON k.storage_uri = a.storage_uri
+		WHERE k.due
+		UNION ALL
+		SELECT r.deployment_id, r.version_id, r.version_number, r.release_id, r.tenant_id,
+			miosa.shown_uri(r.storage_uri), r.sha256, r.size_bytes, r.removed_at
+		FROM miosa.stored_removed r
+		WHERE r.collected_at IS NULL) u;
 COMMENT ON VIEW @extschema@.miosa_collectable_releases IS 'Releases that miosa_collect() would claim now';
 COMMENT ON COLUMN @extschema@.miosa_collectable_releases.deployment_id IS 'Deployment';
 COMMENT ON COLUMN @extschema@.miosa_collectable_releases.version_id IS 'Version';
@@ -227,7 +294,7 @@ COMMENT ON COLUMN @extschema@.miosa_collectable_releases.tenant_id IS 'Owner';
 COMMENT ON COLUMN @extschema@.miosa_collectable_releases.storage_uri IS 'Where its artifact is; without its query for those who do not fetch artifacts';
 COMMENT ON COLUMN @extschema@.miosa_collectable_releases.sha256 IS 'SHA-256 of its artifact, hex';
 COMMENT ON COLUMN @extschema@.miosa_collectable_releases.size_bytes IS 'Size of its artifact in bytes';
-COMMENT ON COLUMN @extschema@.miosa_collectable_releases.expires_at IS 'When its retention was over';
+COMMENT ON COLUMN @extschema@.miosa_collectable_releases.expires_at IS 'When its retention was over, or its deployment removed';
 
 -- Two are looked for, by the key of versions, and each one's release by its own.
 CREATE VIEW miosa.restorable AS
@@ -258,8 +325,8 @@ COMMENT ON COLUMN miosa.scarcely_restorable.restorable IS 'Number of others that
 
 -- Claiming.
 
--- Claim artifacts of which all releases are due, and claims whose deletion was
--- never confirmed.
+-- Claim artifacts of which all releases are due or whose deployments were
+-- removed, and claims whose deletion was never confirmed.
 CREATE FUNCTION @extschema@.miosa_collect("limit" integer DEFAULT 100,
 	OUT deployment_id text, OUT version_id text, OUT release_id text, OUT storage_uri text, OUT sha256 text, OUT size_bytes bigint)
 RETURNS SETOF record
@@ -303,6 +370,22 @@ BEGIN
 		GET DIAGNOSTICS n = ROW_COUNT;
 		number := number + least(n, 1);
 	END LOOP;
+	FOR uri IN
+		SELECT r.storage_uri FROM miosa.stored_removed r WHERE r.collected_at IS NULL OR r.updated_at < now() - patience
+			GROUP BY r.storage_uri ORDER BY min(r.removed_at)
+	LOOP
+		EXIT WHEN number >= miosa_collect."limit";
+		CONTINUE WHEN NOT miosa.lock_uri(uri, true, false);
+		-- A new statement: no release can come while the URI is locked.
+		RETURN QUERY
+			UPDATE miosa.removed_artifacts r SET collected_at = coalesce(r.collected_at, clock_timestamp()),
+					collected_by = coalesce(r.collected_by, miosa.caller()), updated_at = clock_timestamp()
+				WHERE r.storage_uri = uri AND (r.collected_at IS NULL OR r.updated_at < now() - patience)
+					AND NOT EXISTS (SELECT FROM miosa.releases o WHERE o.storage_uri = uri AND o.collected_at IS NULL)
+				RETURNING r.deployment_id, r.version_id, r.release_id, r.storage_uri, r.sha256, r.size_bytes;
+		GET DIAGNOSTICS n = ROW_COUNT;
+		number := number + least(n, 1);
+	END LOOP;
 	FOR uri IN SELECT c.storage_uri FROM miosa.stored_collectable c LOOP
 		EXIT WHEN number >= miosa_collect."limit";
 		CONTINUE WHEN NOT miosa.lock_uri(uri, true, false);
@@ -332,15 +415,34 @@ SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
 	r miosa.releases;
+	removed miosa.removed_artifacts;
 BEGIN
 	PERFORM miosa.check_id(deployment_id, 'deployment id');
 	PERFORM miosa.check_id(release_id, 'release id');
+	SELECT * INTO removed FROM miosa.removed_artifacts o
+		WHERE o.deployment_id = deployment_id AND o.release_id = release_id AND o.collected_at IS NOT NULL
+		ORDER BY o.removed_at LIMIT 1;
+	DELETE FROM miosa.removed_artifacts o
+		WHERE o.deployment_id = deployment_id AND o.release_id = release_id AND o.collected_at IS NOT NULL;
+	IF removed.deployment_id IS NOT NULL AND NOT EXISTS (SELECT FROM miosa.releases o
+		WHERE o.deployment_id = deployment_id AND o.id = release_id AND o.collected_at IS NOT NULL)
+	THEN
+		RETURN jsonb_build_object('data', jsonb_build_object('id', release_id, 'deployment_id', deployment_id, 'tenant_id', removed.tenant_id,
+			'deployment_version_id', removed.version_id, 'storage_uri', miosa.shown_uri(removed.storage_uri), 'sha256', removed.sha256,
+			'size_bytes', removed.size_bytes, 'collected_at', miosa.iso(removed.collected_at), 'deleted_at', miosa.iso(clock_timestamp())));
+	END IF;
 	UPDATE miosa.releases o SET deleted_at = clock_timestamp(), updated_at = clock_timestamp()
 		WHERE o.deployment_id = deployment_id AND o.id = release_id
 			AND o.collected_at IS NOT NULL AND o.deleted_at IS NULL;
 	SELECT * INTO r FROM miosa.releases o WHERE o.deployment_id = deployment_id AND o.id = release_id;
 	IF NOT FOUND THEN
 		IF NOT EXISTS (SELECT FROM miosa.deployments p WHERE p.id = deployment_id) THEN
+			-- Nothing is kept of what was confirmed before.
+			IF miosa.sees_all_tenants() AND EXISTS (SELECT FROM miosa.audit_checkpoints c WHERE c.deployment_id = deployment_id AND c.deleted_at IS NOT NULL)
+				AND NOT EXISTS (SELECT FROM miosa.removed_artifacts o WHERE o.deployment_id = deployment_id AND o.release_id = release_id)
+			THEN
+				RETURN jsonb_build_object('data', jsonb_build_object('id', release_id, 'deployment_id', deployment_id));
+			END IF;
 			PERFORM miosa.no_deployment(deployment_id);
 		END IF;
 		PERFORM miosa.raise_condition('VERSION_NOT_FOUND', format('release "%s" does not exist', release_id),

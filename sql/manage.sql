@@ -311,6 +311,12 @@ BEGIN
 		(SELECT count(*) FROM miosa.versions v WHERE v.deployment_id = id) AS versions INTO n;
 	stored := miosa.note_write('remove', id, key, '{}'::text[], reason,
 		jsonb_build_object('hosts', n.hosts, 'versions', n.versions, 'artifacts', jsonb_array_length(artifacts)));
+	-- miosa_collect() claims what no release has any more.
+	INSERT INTO miosa.removed_artifacts (deployment_id, release_id, version_id, version_number, tenant_id, storage_uri, sha256, size_bytes,
+			collected_at, collected_by, updated_at)
+		SELECT o.deployment_id, o.id, v.id, v.version_number, o.tenant_id, o.storage_uri, o.sha256, o.size_bytes, o.collected_at, o.collected_by, o.updated_at
+		FROM miosa.releases o JOIN miosa.versions v ON v.deployment_id = o.deployment_id AND v.id = o.deployment_version_id
+		WHERE o.deployment_id = id AND o.deleted_at IS NULL;
 	UPDATE miosa.versions v SET pinned = false WHERE v.deployment_id = id AND v.pinned;
 	DELETE FROM miosa.runtime_instances i WHERE i.deployment_id = id;
 	DELETE FROM miosa.holds h WHERE h.deployment_id = id;

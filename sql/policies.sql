@@ -35,7 +35,7 @@ BEGIN
 			('schemas', 'tenant_or_all'), ('schema_reports', 'tenant_or_all'),
 			('convergence_log', 'tenant'),
 			('refusals', 'refusals'), ('holds', 'tenant'), ('freezes', 'freezes'), ('configuration_events', 'all'), ('configuration_chains', 'all'),
-			('bad_artifacts', 'tenant_or_all'),
+			('bad_artifacts', 'tenant_or_all'), ('removed_artifacts', 'members'),
 			('removed_hosts', 'deployment'), ('delivery_failures', 'deployment'),
 			('endpoints', 'endpoints'), ('endpoint_state', 'endpoints'), ('storages', 'endpoints'), ('secrets', 'endpoints')) r (name, kind)
 	LOOP

@@ -212,6 +212,7 @@ SELECT pg_extension_config_dump('miosa.storages', '');
 SELECT pg_extension_config_dump('miosa.domains', '');
 SELECT pg_extension_config_dump('miosa.removed_hosts', '');
 SELECT pg_extension_config_dump('miosa.bad_artifacts', '');
+SELECT pg_extension_config_dump('miosa.removed_artifacts', '');
 SELECT pg_extension_config_dump('miosa.idempotency_keys', '');
 SELECT pg_extension_config_dump('miosa.audit_events', '');
 SELECT pg_extension_config_dump('miosa.watches', '');

@@ -24,7 +24,7 @@ BEGIN
 		SELECT c.relname AS name FROM pg_class c
 		WHERE c.relnamespace = 'miosa'::regnamespace AND c.relkind = 'r'
 			AND c.relname <> ALL (ARRAY['idempotency_keys', 'audit_events', 'outbox', 'route_log', 'removed_hosts', 'capacity',
-				'fleet_runs',
+				'fleet_runs', 'removed_artifacts',
 				'endpoint_state', 'delivery_failures', 'dispatcher_state', 'maintenance',
 				'audit_checkpoints', 'audit_statements', 'audit_receivers', 'schema_reports', 'refusals',
 				'convergence_log', 'holds', 'alerts', 'alert_receivers'])

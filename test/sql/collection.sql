@@ -197,4 +197,34 @@ SELECT status IN ('ok', 'warn') AS known, seen ~ 'looked at; the others are unkn
 SELECT deployment_id, active_version_id, restorable FROM miosa.scarcely_restorable;
 ROLLBACK;
 
+-- What a removed deployment leaves is claimed at once, unless another one has it.
+SELECT test.history('gone_1', 2);
+SELECT test.history('gone_2', 1);
+INSERT INTO miosa.versions (deployment_id, id, tenant_id, version_number, state) VALUES ('gone_2', 'ver_s', 'ten_1', 2, 'ready');
+INSERT INTO miosa.releases (deployment_id, id, deployment_version_id, tenant_id, storage_uri)
+	SELECT 'gone_2', 'rel_s', 'ver_s', 'ten_1', r.storage_uri FROM miosa.releases r WHERE r.deployment_id = 'gone_1' AND r.id = 'rel_1';
+SELECT test.op(miosa_unpublish('gone_1')), test.op(miosa_unpublish('gone_2'));
+SELECT miosa_remove_deployment('gone_1') -> 'data' ->> 'state';
+SELECT deployment_id, version_id, version_number, release_id, tenant_id, storage_uri FROM miosa_collectable_releases WHERE deployment_id LIKE 'gone%';
+SELECT storage_uri FROM miosa.collectable_artifacts WHERE storage_uri ~ 'gone';
+SELECT deployment_id, version_id, release_id, storage_uri FROM miosa_collect() WHERE deployment_id LIKE 'gone%';
+SELECT count(*) FROM miosa_collect() WHERE deployment_id LIKE 'gone%';
+-- The claim counts as any other one.
+SELECT test.refusal($$SELECT miosa_put_version('dep_1', 'ver_n', storage_uri => 'test://bucket/gone_1/ver_2/dist.tar.zst')$$);
+UPDATE miosa.removed_artifacts SET updated_at = now() - interval '2 h' WHERE collected_at IS NOT NULL;
+SELECT release_id, storage_uri FROM miosa_collect() WHERE deployment_id LIKE 'gone%';
+SELECT test.refusal($$SELECT miosa_confirm_collected('gone_1', 'rel_1')$$);
+SELECT (miosa_confirm_collected('gone_1', 'rel_2') -> 'data') - '{collected_at,deleted_at}'::text[];
+SELECT miosa_confirm_collected('gone_1', 'rel_2');
+SELECT miosa_put_version('dep_1', 'ver_n', storage_uri => 'test://bucket/gone_1/ver_2/dist.tar.zst') -> 'data' ->> 'state';
+-- Nor is one that was put again meanwhile.
+SELECT miosa_remove_deployment('gone_2') -> 'data' ->> 'state';
+BEGIN;
+SELECT miosa_put_version('dep_1', 'ver_o', storage_uri => 'test://bucket/gone_1/ver_1/dist.tar.zst') -> 'data' ->> 'state';
+SELECT count(*) FROM miosa_collect() WHERE storage_uri ~ 'gone_1';
+ROLLBACK;
+SELECT deployment_id, release_id, storage_uri FROM miosa_collect() WHERE deployment_id LIKE 'gone%' ORDER BY 1, 2;
+SELECT count(miosa_confirm_collected(deployment_id, release_id)) FROM miosa.removed_artifacts;
+SELECT count(*) FROM miosa.removed_artifacts;
+
 \i :cleanup

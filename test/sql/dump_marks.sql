@@ -7,6 +7,13 @@ SELECT c.relname AS table, CASE WHEN m.oid IS NULL THEN 'not dumped'
 FROM pg_class c
 LEFT JOIN (SELECT unnest(extconfig) AS oid, unnest(extcondition) AS condition FROM pg_extension WHERE extname = 'miosa_rollback') m ON m.oid = c.oid
 WHERE c.relnamespace = 'miosa'::regnamespace AND c.relkind = 'r' ORDER BY 1;
+-- What a subscription does with the rows of each: apply them, also over a row
+-- that the server has made for itself (take_over), or leave the server's own
+-- (keep_local).
+SELECT coalesce(t.tgname, 'applied') AS rows, string_agg(c.relname, ' ' ORDER BY c.relname) AS tables
+FROM pg_class c
+LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname IN ('take_over', 'keep_local') AND t.tgenabled = 'R'
+WHERE c.relnamespace = 'miosa'::regnamespace AND c.relkind = 'r' GROUP BY 1 ORDER BY 1;
 -- No sequence: its value would have to be dumped too.
 SELECT count(*) AS sequences FROM pg_class WHERE relnamespace = 'miosa'::regnamespace AND relkind = 'S';
 
