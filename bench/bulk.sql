@@ -1,4 +1,5 @@
--- The rows that rollbacks of the first :count deployments write, all given.
+-- The rows that rollbacks of the first :count deployments write, all given; with
+-- holds or without.
 WITH moved AS (
 	UPDATE miosa.deployments p SET active_version_id = :version,
 		active_release_id = :version, running_artifact_sha256 = repeat(:version, 64),
@@ -30,4 +31,8 @@ WITH moved AS (
 	INSERT INTO miosa.outbox (xid, deployment_id, kind, route_seq, created_at)
 	SELECT pg_current_xact_id(), m.id, 'route', m.route_seq, clock_timestamp()
 	FROM moved m
+), held AS (
+	INSERT INTO miosa.holds (deployment_id, tenant_id, since, seq, actor_type, actor_id)
+	SELECT m.id, 'tenant', clock_timestamp(), m.seq, 'role', 'postgres' FROM moved m
+	WHERE ':hold'::boolean
 ) SELECT count(bench.response()), (SELECT miosa.wake()) FROM moved m;
