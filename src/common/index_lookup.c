@@ -24,6 +24,7 @@
 #include "common/hashfn.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
+#include "storage/predicate.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
@@ -33,6 +34,18 @@
 
 #include "base/compat.h"
 #include "common/index_lookup.h"
+
+/*
+ * What snapshots of one session see alike.  Transactions that ended in between
+ * would have raised next or lowered nrunning; command is for changes of its own.
+ */
+typedef struct SnapshotView
+{
+	TransactionId next;
+	uint32		nrunning;
+	int32		nrunning_sub;
+	CommandId	command;
+} SnapshotView;
 
 /* What a look-up keeps open. */
 typedef struct MrbIndexLookupKept
@@ -44,6 +57,8 @@ typedef struct MrbIndexLookupKept
 	bool		used;			/* by a row that is open */
 	Relation	index;			/* with the scan; NULL: none yet */
 	IndexScanDesc scan;
+	ScanKeyData keys[2];		/* of the scan */
+	SnapshotView emptied;		/* in which the table had no page */
 	struct MrbIndexLookupKept *next;
 } MrbIndexLookupKept;
 
@@ -67,10 +82,12 @@ static bool use_kept(MrbIndexLookup *row);
 static bool is_kept(const MrbIndexLookup *row);
 static void open_kept(MrbIndexLookupKept *it);
 static void close_kept(MrbIndexLookupKept *it);
+static bool is_empty(MrbIndexLookup *row);
 static bool search_index(MrbIndexLookup *row, const char *first,
 						 const char *second);
 static IndexScanDesc begin_search(MrbIndexLookup *row, const char *first,
 								  const char *second);
+static void make_keys(MrbIndexLookup *row, IndexScanDesc scan, ScanKeyData *keys);
 static bool next_row(MrbIndexLookup *row, IndexScanDesc scan);
 static IndexScanDesc begin_scan(MrbIndexLookup *row, int nkeys);
 static void end_scan(MrbIndexLookup *row, IndexScanDesc scan);
@@ -446,6 +463,30 @@ close_kept(MrbIndexLookupKept *it)
 	table_close(it->relation, NoLock);
 	it->slot = NULL;
 	it->relation = NULL;
+	memset(&it->emptied, 0, sizeof(SnapshotView));
+}
+
+/*
+ * Whether a table that is kept has no page, and so no row that the snapshot sees.
+ */
+static bool
+is_empty(MrbIndexLookup *row)
+{
+	MrbIndexLookupKept *kept = is_kept(row) ? row->kept : NULL;
+	Snapshot	snapshot = GetActiveSnapshot();
+	SnapshotView view = {
+		snapshot->xmax, snapshot->xcnt, snapshot->subxcnt, snapshot->curcid
+	};
+
+	if (kept == NULL)
+		return false;
+	if (memcmp(&view, &kept->emptied, sizeof(SnapshotView)) == 0)
+		return true;
+	if (RelationGetNumberOfBlocks(row->relation) > 0)
+		return false;
+	PredicateLockRelation(row->relation, snapshot);
+	kept->emptied = view;
+	return true;
 }
 
 /*
@@ -454,9 +495,13 @@ close_kept(MrbIndexLookupKept *it)
 static bool
 search_index(MrbIndexLookup *row, const char *first, const char *second)
 {
-	IndexScanDesc scan = begin_search(row, first, second);
-	bool		found = next_row(row, scan);
+	IndexScanDesc scan;
+	bool		found;
 
+	if (is_empty(row))
+		return false;
+	scan = begin_search(row, first, second);
+	found = next_row(row, scan);
 	end_scan(row, scan);
 	return found;
 }
@@ -469,23 +514,37 @@ begin_search(MrbIndexLookup *row, const char *first, const char *second)
 {
 	const char *keys[] = {first, second};
 	int			nkeys = second != NULL ? 2 : 1;
-	ScanKeyData scankeys[lengthof(keys)];
+	ScanKeyData made[lengthof(keys)];
 	IndexScanDesc scan = begin_scan(row, nkeys);
-	Relation	index = scan->indexRelation;
+	ScanKeyData *scankeys = is_kept(row) ? row->kept->keys : made;
 	MemoryContext before;
 
+	if (scankeys == made)
+		make_keys(row, scan, made);
 	for (int i = 0; i < nkeys; i++)
-	{
-		row->keys[i] = index->rd_index->indkey.values[i];
-		ScanKeyEntryInitialize(&scankeys[i], 0, i + 1, BTEqualStrategyNumber,
-							   InvalidOid, index->rd_indcollation[i],
-							   F_TEXTEQ, CStringGetTextDatum(keys[i]));
-	}
-	row->keys_changes = row->table.changes;
+		scankeys[i].sk_argument = CStringGetTextDatum(keys[i]);
 	before = MemoryContextSwitchTo(GetMemoryChunkContext(scan));
 	index_rescan(scan, scankeys, nkeys, NULL, 0);
 	MemoryContextSwitchTo(before);
 	return scan;
+}
+
+/*
+ * Make the keys of a scan, without their values.
+ */
+static void
+make_keys(MrbIndexLookup *row, IndexScanDesc scan, ScanKeyData *keys)
+{
+	Relation	index = scan->indexRelation;
+
+	for (int i = 0; i < scan->numberOfKeys; i++)
+	{
+		row->keys[i] = index->rd_index->indkey.values[i];
+		ScanKeyEntryInitialize(&keys[i], 0, i + 1, BTEqualStrategyNumber,
+							   InvalidOid, index->rd_indcollation[i], F_TEXTEQ,
+							   (Datum) 0);
+	}
+	row->keys_changes = row->table.changes;
 }
 
 /*
@@ -529,12 +588,13 @@ begin_scan(MrbIndexLookup *row, int nkeys)
 	index = mrb_table_open_index(&row->table);
 	scan = MRB_INDEX_BEGINSCAN(row->relation, index, GetActiveSnapshot(),
 							   nkeys);
-	MemoryContextSwitchTo(before);
 	if (kept != NULL)
 	{
 		kept->index = index;
 		kept->scan = scan;
+		make_keys(row, scan, kept->keys);
 	}
+	MemoryContextSwitchTo(before);
 	return scan;
 }
 

@@ -321,6 +321,7 @@ mrb_attempt_recheck(MrbAttempt *attempt)
 	MrbDeployment *now = attempt->now;
 	MrbFinding	finding;
 
+	attempt->guards = palloc0(sizeof(MrbGuards));
 	if (mrb_finding_refuses(mrb_checks_active_expected(now, request->expected_active),
 							&finding))
 		return finding;
@@ -353,7 +354,7 @@ check_target(MrbAttempt *attempt)
 	if (action == MRB_UNDO)
 		attempt->lifts_mark = mrb_bad_version_lift(now, attempt->undone.marks,
 												   attempt->undone.at);
-	return mrb_guards_judge(now, action == MRB_PROMOTE, &attempt->guards);
+	return mrb_guards_judge(now, action == MRB_PROMOTE, attempt->guards);
 }
 
 /*
@@ -475,7 +476,7 @@ mrb_attempt_operation(const MrbAttempt *attempt, const MrbAttemptCall *call)
 	operation.reason = request->reason;
 	operation.attribution = request->attribution;
 	initStringInfo(&operation.marks);
-	mrb_operation_mark_risks(&operation, &target->artifact, &attempt->guards);
+	mrb_operation_mark_risks(&operation, &target->artifact, attempt->guards);
 	operation.fleet_id = request->fleet_id;
 	if (request->fleet_id != NULL)
 		mrb_operation_mark(&operation, "fleet",
@@ -498,8 +499,8 @@ mrb_attempt_operation(const MrbAttempt *attempt, const MrbAttemptCall *call)
 	operation.skipped = target->skipped;
 	initStringInfo(&warnings);
 	mrb_attempt_list_warning(&warnings, &target->artifact);
-	for (int i = 0; i < attempt->guards.n; i++)
-		mrb_attempt_list_warning(&warnings, &attempt->guards.findings[i]);
+	for (int i = 0; i < attempt->guards->n; i++)
+		mrb_attempt_list_warning(&warnings, &attempt->guards->findings[i]);
 	mrb_attempt_list_warning(&warnings, &call->delivery);
 	mrb_attempt_list_warning(&warnings, &call->actor_counts);
 	if (warnings.len > 0)

@@ -36,7 +36,7 @@ typedef struct MrbAttempt
 	MrbUndone	undone;			/* operation to undo, if it is for that */
 	MrbTarget	target;			/* chosen then */
 	MrbDeployment *now;			/* under the lock */
-	MrbGuards	guards;			/* what they found under the lock */
+	MrbGuards  *guards;			/* what they found under the lock */
 	bool		lifts_mark;		/* of the target: undo of what marked it */
 } MrbAttempt;
 

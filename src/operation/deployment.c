@@ -212,24 +212,42 @@ mrb_deployment_look(const char *id, const char *target_id,
 /*
  * Keep what find_seen() looks for, and the ids that a rollback compares.
  */
-MrbDeployment *
+MrbDeploymentKept *
 mrb_deployment_keep(const MrbDeployment *seen)
 {
 	const char *active = seen->active.id ? seen->active.id : "";
 	const char *target = seen->target.id ? seen->target.id : "";
-	size_t		len = sizeof(MrbDeployment) + strlen(active) + strlen(target) + 2;
-	MrbDeployment *it = palloc0(len);
+	size_t		len = strlen(active) + strlen(target) + 2;
+	MrbDeploymentKept *it = palloc0(sizeof(MrbDeploymentKept) + len);
 	char	   *texts = (char *) (it + 1);
 
 	it->place = seen->place;
 	it->seq = seen->seq;
-	it->active.place = seen->active.place;
-	it->target.place = seen->target.place;
-	it->target.release_place = seen->target.release_place;
+	it->active_place = seen->active.place;
+	it->target_place = seen->target.place;
+	it->release_place = seen->target.release_place;
 	if (seen->active.id != NULL)
-		it->active.id = strcpy(texts, active);
+		it->active_id = strcpy(texts, active);
 	if (seen->target.id != NULL)
-		it->target.id = strcpy(texts + strlen(active) + 1, target);
+		it->target_id = strcpy(texts + strlen(active) + 1, target);
+	return it;
+}
+
+/*
+ * Make a deployment of what was kept, whose ids it shares.
+ */
+MrbDeployment *
+mrb_deployment_restore(const MrbDeploymentKept *kept)
+{
+	MrbDeployment *it = palloc0(sizeof(MrbDeployment));
+
+	it->place = kept->place;
+	it->seq = kept->seq;
+	it->active.place = kept->active_place;
+	it->active.id = kept->active_id;
+	it->target.place = kept->target_place;
+	it->target.release_place = kept->release_place;
+	it->target.id = kept->target_id;
 	return it;
 }
 

@@ -43,6 +43,18 @@ typedef struct MrbDeployment
 											 * NULL: not called */
 } MrbDeployment;
 
+/* What is kept of a deployment that was seen. */
+typedef struct MrbDeploymentKept
+{
+	int64		seq;
+	char	   *active_id;
+	char	   *target_id;
+	ItemPointerData place;
+	ItemPointerData active_place;
+	ItemPointerData target_place;
+	ItemPointerData release_place;
+} MrbDeploymentKept;
+
 /* How long keys and audit events of a tenant are kept, by its plan. */
 typedef struct MrbRetention
 {
@@ -67,8 +79,12 @@ extern MrbDeployment *mrb_deployment_look(const char *id,
 										  const char *target_id,
 										  const MrbDeployment *seen);
 
-/* What has to be kept of it, in one chunk, to be seen by a later read. */
-extern MrbDeployment *mrb_deployment_keep(const MrbDeployment *seen);
+/*
+ * What has to be kept of it, in one chunk, to be seen by a later read; and a
+ * deployment that has no more than that.
+ */
+extern MrbDeploymentKept *mrb_deployment_keep(const MrbDeployment *seen);
+extern MrbDeployment *mrb_deployment_restore(const MrbDeploymentKept *kept);
 
 /*
  * Read the retention of the deployment's tenant, in the snapshot that was taken,

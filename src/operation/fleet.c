@@ -27,9 +27,9 @@
 #include "base/check_argument.h"
 #include "base/function_name.h"
 #include "base/gateway.h"
-#include "base/json_build.h"
 #include "base/optional_text.h"
 #include "common/json_read.h"
+#include "common/jsonb_write.h"
 #include "common/query.h"
 #include "operation/actor.h"
 #include "operation/attempt.h"
@@ -50,6 +50,10 @@
 
 /* Refused deployments that the row of a fleet in batches keeps. */
 #define MAX_KEPT 100
+
+/* Members of the response, and of a deployment in it, at most. */
+#define RESPONSE_MEMBERS 6
+#define DEPLOYMENT_MEMBERS 7
 
 #define MODE_ATOMIC "atomic"
 #define MODE_BEST_EFFORT "best_effort"
@@ -207,8 +211,8 @@ typedef struct Result
 	Oid			function;		/* that was called */
 	int			done;
 	int			refused;
-	StringInfoData deployments; /* JSON array, open */
-	StringInfoData refusals;	/* of the first ones, JSON array, open */
+	JsonbValue	deployments;	/* array of objects, in order */
+	JsonbValue	refusals;		/* of the first ones that are refused */
 	StringInfoData list;		/* of the first ones, for people */
 	MrbCondition condition;		/* of the first one */
 	char	   *last_deployment_id; /* with a route change, or NULL */
@@ -240,8 +244,12 @@ static MrbSelected find(const MrbFleetRequest *request,
 static Result run_group(const MrbFleetRequest *request, const char *fleet_id,
 						const MrbSelected *selected, MrbGroupMode mode);
 static void receive(const MrbGroupResult *group, void *arg);
-static void build_deployment(StringInfo json, const MrbGroupResult *group);
-static void build_operation(StringInfo json, Jsonb *response);
+static void add_deployment(Result *result, const MrbGroupResult *group);
+static Jsonb *build_deployment(const MrbGroupResult *group);
+static void put_operation(JsonbValue *object, Jsonb *response);
+static void put(JsonbValue *object, const char *name, JsonbValue value);
+static JsonbValue make_string(const char *string);
+static JsonbValue make_number(int64 number);
 static void list_refusal(Result *result, const MrbGroupResult *group);
 static void raise_refused(const MrbFleetRequest *request, const Result *result);
 static void notice_nothing(void);
@@ -594,14 +602,11 @@ run_group(const MrbFleetRequest *request, const char *fleet_id,
 		if (request->console)
 			requests[i].console_name = selected->ids[i];
 	}
-	initStringInfo(&result.deployments);
-	initStringInfo(&result.refusals);
+	result.deployments.type = result.refusals.type = jbvArray;
+	result.deployments.val.array.elems = palloc(Max(selected->n, 1) * sizeof(JsonbValue));
+	result.refusals.val.array.elems = palloc(MAX_KEPT * sizeof(JsonbValue));
 	initStringInfo(&result.list);
-	mrb_json_build_array(&result.deployments, NULL);
-	mrb_json_build_array(&result.refusals, NULL);
 	mrb_group_run(requests, selected->n, mode, receive, &result);
-	mrb_json_build_end_array(&result.deployments);
-	mrb_json_build_end_array(&result.refusals);
 	pfree(requests);
 	return result;
 }
@@ -614,7 +619,7 @@ receive(const MrbGroupResult *group, void *arg)
 {
 	Result	   *result = arg;
 
-	build_deployment(&result->deployments, group);
+	add_deployment(result, group);
 	if (group->refusal == NULL)
 		result->done++;
 	else
@@ -637,39 +642,58 @@ receive(const MrbGroupResult *group, void *arg)
 }
 
 /*
- * Append a deployment to the response.
+ * Add a deployment to the response.
  */
 static void
-build_deployment(StringInfo json, const MrbGroupResult *group)
+add_deployment(Result *result, const MrbGroupResult *group)
 {
-	const MrbFinding *refusal = group->refusal;
+	JsonbValue *list = &result->deployments;
+	JsonbValue *added = &list->val.array.elems[list->val.array.nElems++];
+	MemoryContext before = MemoryContextSwitchTo(result->context);
+	Jsonb	   *jsonb = build_deployment(group);
 
-	mrb_json_build_object(json, NULL);
-	mrb_json_build_string(json, "deployment_id", group->deployment_id);
-	mrb_json_build_string(json, "from", group->from);
-	mrb_json_build_string(json, "to", group->to);
-	if (refusal != NULL)
-	{
-		mrb_json_build_string(json, "condition",
-							  mrb_errors_condition_name(refusal->condition));
-		mrb_json_build_string(json, "message", refusal->message);
-		mrb_json_build_string(json, "detail", refusal->detail);
-		mrb_json_build_string(json, "hint", mrb_function_name_qualify(refusal->hint));
-	}
-	else
-	{
-		mrb_json_build_string(json, "outcome", group->outcome);
-		if (group->response != NULL)
-			build_operation(json, group->response);
-	}
-	mrb_json_build_end(json);
+	MemoryContextSwitchTo(before);
+	added->type = jbvBinary;
+	added->val.binary.data = &jsonb->root;
+	added->val.binary.len = VARSIZE(jsonb) - VARHDRSZ;
 }
 
 /*
- * Append what the response of an operation says besides.
+ * Build the object of a deployment, with its members in the order of jsonb.
+ */
+static Jsonb *
+build_deployment(const MrbGroupResult *group)
+{
+	const MrbFinding *refusal = group->refusal;
+	JsonbPair	pairs[DEPLOYMENT_MEMBERS];
+	JsonbValue	object = {.type = jbvObject};
+
+	object.val.object.pairs = pairs;
+	put(&object, "to", make_string(group->to));
+	put(&object, "from", make_string(group->from));
+	if (refusal != NULL)
+	{
+		put(&object, "hint", make_string(mrb_function_name_qualify(refusal->hint)));
+		put(&object, "detail", make_string(refusal->detail));
+		put(&object, "message", make_string(refusal->message));
+		put(&object, "condition",
+			make_string(mrb_errors_condition_name(refusal->condition)));
+	}
+	else
+	{
+		put(&object, "outcome", make_string(group->outcome));
+		if (group->response != NULL)
+			put_operation(&object, group->response);
+	}
+	put(&object, "deployment_id", make_string(group->deployment_id));
+	return mrb_jsonb_write(&object);
+}
+
+/*
+ * Put what the response of an operation says besides.
  */
 static void
-build_operation(StringInfo json, Jsonb *response)
+put_operation(JsonbValue *object, Jsonb *response)
 {
 	JsonbValue	value;
 	JsonbContainer *operation;
@@ -677,14 +701,50 @@ build_operation(StringInfo json, Jsonb *response)
 	if (!mrb_json_read_find(&response->root, "operation", &value) ||
 		(operation = mrb_json_read_object(&value)) == NULL)
 		return;
-	mrb_json_build_string(json, "operation_id", mrb_json_read_text(operation, "id"));
 	if (mrb_json_read_find(operation, "warnings", &value))
-	{
-		Jsonb	   *warnings = JsonbValueToJsonb(&value);
+		put(object, "warnings", value);
+	if (mrb_json_read_find(operation, "id", &value))
+		put(object, "operation_id", value);
+}
 
-		mrb_json_build_raw(json, "warnings",
-						   JsonbToCString(NULL, &warnings->root, VARSIZE(warnings)));
-	}
+/*
+ * Append a member to an object.
+ */
+static void
+put(JsonbValue *object, const char *name, JsonbValue value)
+{
+	JsonbPair  *pair = &object->val.object.pairs[object->val.object.nPairs++];
+
+	pair->key = make_string(name);
+	pair->value = value;
+}
+
+/*
+ * Make a string, or null.
+ */
+static JsonbValue
+make_string(const char *string)
+{
+	JsonbValue	value = {.type = jbvNull};
+
+	if (string == NULL)
+		return value;
+	value.type = jbvString;
+	value.val.string.val = unconstify(char *, string);
+	value.val.string.len = strlen(string);
+	return value;
+}
+
+/*
+ * Make a number.
+ */
+static JsonbValue
+make_number(int64 number)
+{
+	JsonbValue	value = {.type = jbvNumeric};
+
+	value.val.numeric = int64_to_numeric(number);
+	return value;
 }
 
 /*
@@ -693,8 +753,11 @@ build_operation(StringInfo json, Jsonb *response)
 static void
 list_refusal(Result *result, const MrbGroupResult *group)
 {
+	JsonbValue *deployments = &result->deployments;
+
 	if (result->refused <= MAX_KEPT)
-		build_deployment(&result->refusals, group);
+		result->refusals.val.array.elems[result->refusals.val.array.nElems++] =
+			deployments->val.array.elems[deployments->val.array.nElems - 1];
 	if (result->refused <= MAX_LISTED)
 		appendStringInfo(&result->list, "%s%s: %s (%s)",
 						 result->refused > 1 ? "\n" : "", group->deployment_id,
@@ -736,24 +799,27 @@ notice_nothing(void)
 static Jsonb *
 build_response(const char *id, const char *mode, Result *result)
 {
-	StringInfoData json;
+	JsonbPair	pairs[RESPONSE_MEMBERS];
+	JsonbPair	outer[1];
+	JsonbValue	data = {.type = jbvObject};
+	JsonbValue	whole = {.type = jbvObject};
 
-	initStringInfo(&json);
-	mrb_json_build_object(&json, NULL);
-	mrb_json_build_object(&json, "data");
+	data.val.object.pairs = pairs;
 	if (mode != NULL)
 	{
-		mrb_json_build_string(&json, "fleet_id", id);
-		mrb_json_build_string(&json, "mode", mode);
+		put(&data, "done", make_number(result->done));
+		put(&data, "mode", make_string(mode));
 	}
-	mrb_json_build_integer(&json, "total", result->done + result->refused);
-	mrb_json_build_integer(&json, mode != NULL ? "done" : "would_succeed",
-						   result->done);
-	mrb_json_build_integer(&json, "refused", result->refused);
-	mrb_json_build_raw(&json, "deployments", result->deployments.data);
-	mrb_json_build_end(&json);
-	mrb_json_build_end(&json);
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
+	put(&data, "total", make_number(result->done + result->refused));
+	put(&data, "refused", make_number(result->refused));
+	if (mode != NULL)
+		put(&data, "fleet_id", make_string(id));
+	put(&data, "deployments", result->deployments);
+	if (mode == NULL)
+		put(&data, "would_succeed", make_number(result->done));
+	whole.val.object.pairs = outer;
+	put(&whole, "data", data);
+	return mrb_jsonb_write(&whole);
 }
 
 /*
@@ -846,8 +912,7 @@ advance_run(const char *id, const Result *result, const char *position)
 	values[ADVANCE_LAST_ROUTE_SEQ] = Int64GetDatum(result->last_route_seq);
 	nulls[ADVANCE_LAST_ROUTE_SEQ] = nulls[ADVANCE_LAST_DEPLOYMENT];
 	values[ADVANCE_POSITION] = CStringGetTextDatum(position);
-	values[ADVANCE_REFUSALS] = DirectFunctionCall1(jsonb_in,
-												   CStringGetDatum(result->refusals.data));
+	values[ADVANCE_REFUSALS] = JsonbPGetDatum(mrb_jsonb_write(&result->refusals));
 	mrb_query_open();
 	(void) mrb_query_run(&advance_query, values, nulls);
 	mrb_query_close();

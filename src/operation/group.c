@@ -47,6 +47,7 @@
 typedef struct Target
 {
 	MrbAttempt	attempt;
+	MrbDeploymentKept *kept;	/* of what was seen, once it is chosen */
 	bool		chosen;			/* steps before the lock are done */
 	bool		decided;		/* refused or replayed: nothing to write */
 	const char *from;			/* when that is known: as in the result */
@@ -315,9 +316,11 @@ lock_all(GroupRun *group)
 			continue;
 		begin_target(group);
 		finding = mrb_deployment_lock_within(target->attempt.request->deployment_id,
-											 &target->attempt.seen->place, &left);
-		if (finding.severity == MRB_FAILS)
-			refuse(group, target, &finding);
+											 &target->kept->place, &left);
+		if (finding.severity != MRB_FAILS)
+			continue;
+		target->attempt.seen = mrb_deployment_restore(target->kept);
+		refuse(group, target, &finding);
 	}
 }
 
@@ -411,8 +414,10 @@ write_target(GroupRun *group, Target *target, MrbRowWrite *write,
 	MrbOperation operation;
 	MrbWritten	written;
 	MrbFinding	finding;
-	Jsonb	   *stored = mrb_attempt_look_again(attempt, &finding);
+	Jsonb	   *stored;
 
+	attempt->seen = mrb_deployment_restore(target->kept);
+	stored = mrb_attempt_look_again(attempt, &finding);
 	if (stored != NULL)
 	{
 		replay(group, target, stored);
@@ -534,7 +539,7 @@ keep_seen(GroupRun *group, Target *target)
 	MrbTarget  *chosen = &target->attempt.target;
 
 	MemoryContextSwitchTo(group->kept);
-	target->attempt.seen = mrb_deployment_keep(target->attempt.seen);
+	target->kept = mrb_deployment_keep(target->attempt.seen);
 	chosen->id = mrb_optional_text_copy(chosen->id);
 	chosen->rule = mrb_optional_text_copy(chosen->rule);
 	chosen->skipped = mrb_optional_text_copy(chosen->skipped);

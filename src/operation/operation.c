@@ -37,6 +37,9 @@
 #include "operation/response.h"
 #include "operation/served.h"
 
+/* Length of marks that are kept for the next operation, and a NUL. */
+#define MARKS_KEPT 256
+
 /* Columns of a deployment: those that an operation writes, and others. */
 enum
 {
@@ -288,6 +291,7 @@ static void write_hold(MrbRowWrite *write, const MrbOperation *operation,
 					   TimestampTz now, const Event *event);
 static Datum add_interval(TimestampTz now, const Interval *interval);
 static Datum make_attribution(TupleTableSlot *owner);
+static Datum make_marks(const char *marks);
 static void set_text(Datum *values, bool *nulls, int column, const char *value);
 static bool is_move(const MrbOperation *operation);
 static void link_promotion(const MrbOperation *operation, TimestampTz now);
@@ -649,9 +653,7 @@ make_event(Event *event, const MrbOperation *operation, TimestampTz now,
 	set_text(values, nulls, EVENT_REASON, operation->reason);
 	values[EVENT_ATTRIBUTION] = operation->attribution != NULL ?
 		JsonbPGetDatum(operation->attribution) : make_attribution(owner);
-	values[EVENT_MARKS] =
-		DirectFunctionCall1(jsonb_in,
-							CStringGetDatum(psprintf("{%s}", operation->marks.data)));
+	values[EVENT_MARKS] = make_marks(operation->marks.data);
 	values[EVENT_CREATED] = TimestampTzGetDatum(now);
 	values[EVENT_KEEP_UNTIL] = add_interval(now, &operation->keep);
 	values[EVENT_HASH] =
@@ -722,6 +724,34 @@ make_attribution(TupleTableSlot *owner)
 	}
 	object = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	return JsonbPGetDatum(JsonbValueToJsonb(object));
+}
+
+/*
+ * Return the marks as jsonb.  Most operations have none, and those of a fleet the
+ * same, so short ones are kept for the next operation.
+ */
+static Datum
+make_marks(const char *marks)
+{
+	static char last[MARKS_KEPT];
+	static union
+	{
+		Jsonb		jsonb;
+		char		bytes[2 * MARKS_KEPT];
+	}			made;
+	Datum		jsonb;
+
+	if (made.jsonb.vl_len_ != 0 && strcmp(last, marks) == 0)
+		return datumCopy(JsonbPGetDatum(&made.jsonb), false, -1);
+	jsonb = DirectFunctionCall1(jsonb_in,
+								CStringGetDatum(psprintf("{%s}", marks)));
+	if (strlen(marks) < MARKS_KEPT &&
+		VARSIZE(DatumGetPointer(jsonb)) <= sizeof(made.bytes))
+	{
+		memcpy(made.bytes, DatumGetPointer(jsonb), VARSIZE(DatumGetPointer(jsonb)));
+		strcpy(last, marks);
+	}
+	return jsonb;
 }
 
 /*

@@ -117,7 +117,7 @@ mrb_rollback_finish(MrbAttempt *attempt, MrbFinding *finding, bool *replayed)
 		return NULL;
 	call = mrb_attempt_call();
 	mrb_finding_enforce(&call.actor_counts);
-	mrb_guards_warn(&attempt->guards);
+	mrb_guards_warn(attempt->guards);
 
 	operation = mrb_attempt_operation(attempt, &call);
 	response = mrb_operation_write(&operation);
