@@ -137,7 +137,7 @@ BEGIN
 		('pg_monitor', 'USAGE', 'miosa'),
 
 		-- To roll back, to undo that by a promotion, to have edges updated.
-		('miosa_operator', 'EXECUTE', 'miosa_rollback_many miosa_rollback_fleet miosa.rollback_many miosa.fleet_begin miosa.fleet_step miosa.fleet_object
+		('miosa_operator', 'EXECUTE', 'miosa_rollback_many miosa_rollback_fleet miosa.rollback_many miosa.fleet_begin miosa.fleet_step miosa.fleet_pace miosa.fleet_object
 			miosa_rollback miosa_promote miosa_try_rollback miosa_try_promote miosa_undo miosa.undo miosa_resend miosa_resync miosa_redrive
 			miosa_test_endpoint miosa_doctor miosa.rollback miosa.promote miosa_alert'),
 		('miosa_operator', 'SELECT', 'miosa.idempotency_keys miosa.foreign_grants'),

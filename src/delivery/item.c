@@ -14,6 +14,7 @@
 #include "common/hashfn.h"
 #include "utils/memutils.h"
 
+#include "base/miosa_rollback.h"
 #include "delivery/item.h"
 
 typedef struct ItemKey
@@ -50,12 +51,14 @@ static int	compare_unsettled(const pairingheap_node *a,
 							  const pairingheap_node *b, void *arg);
 
 /*
- * Create the table of items.
+ * Create the table of items.  There may be millions of them, so they are not
+ * rounded up to the next power of two, as they would be in another context.
  */
 void
 mrb_item_init(MemoryContext context)
 {
-	kept = context;
+	kept = SlabContextCreate(context, MRB_EXTENSION " items",
+							 SLAB_DEFAULT_BLOCK_SIZE, sizeof(MrbItem));
 	items = items_create(context, 256, NULL);
 }
 

@@ -122,6 +122,20 @@ for my $name (sort keys %sink)
 	is(scalar(grep { $_ eq 'v1' } values %last), 60, "edge $name has the versions");
 }
 
+# Promise: a fleet in batches waits for what is pending as long as something is
+# acknowledged, and not for an edge that does not answer.
+is(sql('SELECT miosa.fleet_pace(0)'), 't', 'nothing is pending');
+$_->answer('.', hold => 'pace') for values %sink;
+sql(q{SELECT miosa_promote('d101', 'v2')});
+$node->poll_query_until('postgres', 'SELECT w.pending = 2 FROM miosa.dispatcher() w') or die "nothing is pending\n";
+is(sql('SELECT miosa.fleet_pace(0)'), 'f', 'nothing is acknowledged, so it does not go on to wait');
+is(sql('SELECT miosa.fleet_pace(2)'), 't', 'few are pending');
+$_->release('pace') for values %sink;
+$_->plain for values %sink;
+is(sql("SELECT miosa_wait_converged('d101', '180 s')"), 'converged', 'then the edges answer');
+sql(q{SELECT miosa_rollback('d101', 'v1')});
+is(sql("SELECT miosa_wait_converged('d101', '180 s')"), 'converged', 'and have the version of before');
+
 # Promise: an edge that lags keeps the fleet from having converged; one that does
 # not receive it is not waited for, and what other deployments lack does not count.
 sql("SELECT miosa_set_endpoint('two', false, 'test')");
