@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $deployments = 60;
-my $node = make_node('fleet', "miosa_rollback.lock_wait = 180s\nrestart_after_crash = on\n");
+my $node = make_node('fleet', "miosa_rollback.lock_wait = 60s\nrestart_after_crash = on\n");
 my $dir = PostgreSQL::Test::Utils::tempdir_short();
 my %sink =
   map { $_ => MiosaSink->new(dir => "$dir/$_", name => $_)->start } qw(one two);
