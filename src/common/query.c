@@ -12,6 +12,7 @@
 
 #include "executor/spi.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "common/query.h"
@@ -27,6 +28,7 @@ static const int spi_results[] = {
 	[MRB_QUERY_UPDATE_RETURNING] = SPI_OK_UPDATE_RETURNING,
 };
 
+static int	force_custom_plan(void);
 static void query_prepare(MrbQuery *query);
 
 /*
@@ -61,14 +63,18 @@ mrb_query_run(MrbQuery *query, const Datum *values, const bool *nulls)
 {
 	char		spi_nulls[MRB_QUERY_MAX_ARGS];
 	int			rc;
+	int			nest;
 
 	if (query->plan == NULL)
 		query_prepare(query);
 	for (int i = 0; i < query->nargs; i++)
 		spi_nulls[i] = nulls != NULL && nulls[i] ? 'n' : ' ';
 
+	nest = query->custom ? force_custom_plan() : 0;
 	rc = SPI_execute_plan(query->plan, (Datum *) values, spi_nulls,
 						  query->read_only, 0);
+	if (query->custom)
+		AtEOXact_GUC(true, nest);
 	if (rc != spi_results[query->expected])
 		elog(ERROR, "unexpected result %s of: %s",
 			 SPI_result_code_string(rc), query->sql);
@@ -188,6 +194,21 @@ mrb_query_timestamp(uint64 row, int column, TimestampTz ifnull)
 	Datum		value = mrb_query_datum(row, column, &isnull);
 
 	return isnull ? ifnull : DatumGetTimestampTz(value);
+}
+
+/*
+ * Have custom plans until AtEOXact_GUC(): a session's plan_cache_mode, or an error,
+ * is restored then.  With force_generic_plan each of 10,000 deployments would be
+ * compared with each of 10,000 ids.
+ */
+static int
+force_custom_plan(void)
+{
+	int			nest = NewGUCNestLevel();
+
+	(void) set_config_option("plan_cache_mode", "force_custom_plan", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return nest;
 }
 
 /*

@@ -185,6 +185,12 @@ UPDATE miosa.fleet_runs SET began_at = now() - '401 days'::interval WHERE id = :
 SELECT removed FROM miosa_purge_expired() WHERE what = 'fleet_runs';
 SELECT count(*) FROM miosa.fleet_runs WHERE id = :'fleet';
 
+-- Promise: the plans that selectors need leave the session's setting as it is.
+SET plan_cache_mode = force_generic_plan;
+SELECT test.fleet(miosa_plan_many('{"ids": ["nosuch"]}'));
+SHOW plan_cache_mode;
+RESET plan_cache_mode;
+
 -- Promise: of other tenants nothing is seen, selected or continued.
 SELECT test.history('own', 2) \g /dev/null
 INSERT INTO miosa.deployments (id, tenant_id, name, slug) VALUES ('other', 'ten_2', 'other', 'other');
