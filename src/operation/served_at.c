@@ -27,10 +27,13 @@ enum
 	SERVED_VERSION
 };
 
+/* Events of a deployment of the same id that was removed are not looked at. */
 static MrbQuery served_query = {
 	.sql = "SELECT o.created_at, o.seq, o.previous_version_id, s.version_id"
-	" FROM (SELECT a.created_at, a.seq, a.previous_version_id"
-	" FROM miosa.audit_events a WHERE a.deployment_id = $1"
+	" FROM (SELECT a.created_at, a.seq - coalesce(c.last_seq, 0) AS seq,"
+	" a.previous_version_id FROM miosa.audit_events a"
+	" LEFT JOIN miosa.audit_checkpoints c ON c.deployment_id = a.deployment_id"
+	" WHERE a.deployment_id = $1 AND a.seq > coalesce(c.last_seq, 0)"
 	" ORDER BY a.seq LIMIT 1) o"
 	" LEFT JOIN miosa.serving_periods($1) s ON o.created_at <= $2"
 	" AND s.began <= $2 AND (s.ended > $2 OR s.ended IS NULL) LIMIT 1",

@@ -36,11 +36,14 @@ enum
 	EVENT_MOVED
 };
 
+/* Events of a deployment of the same id that was removed are not looked at. */
 #define EVENT \
 	"SELECT a.seq, a.action, a.previous_version_id, a.target_version_id," \
 	" a.created_at, a.marks, a.outcome IN ('changed', 'pending')" \
 	" AND a.previous_version_id IS DISTINCT FROM a.target_version_id" \
-	" FROM miosa.audit_events a WHERE a.deployment_id = $1"
+	" FROM miosa.audit_events a WHERE a.deployment_id = $1" \
+	" AND a.seq > coalesce((SELECT c.last_seq FROM miosa.audit_checkpoints c" \
+	" WHERE c.deployment_id = $1), 0)"
 
 static MrbQuery newest_query = {
 	.sql = EVENT " AND a.outcome IN ('changed', 'pending')"

@@ -149,6 +149,10 @@ SELECT seq AS last FROM miosa.audit_events WHERE deployment_id = 'dep_3' ORDER B
 SELECT test.deployment('dep_3', 1);
 SELECT test.code($$SELECT miosa_remove_deployment('dep_3', idempotency_key => 'key-gone')$$);
 SELECT test.deployment('dep_3', 2);
+-- It has nothing to undo, and has served nothing before.
+SELECT test.refusal($$SELECT miosa_undo('dep_3')$$), test.code(format('SELECT miosa_undo(''dep_3'', ''#%s'')', :last - 2));
+SELECT test.code(format('SELECT miosa_rollback(''dep_3'', served_at => %L)', (SELECT created_at FROM miosa.audit_events
+	WHERE deployment_id = 'dep_3' AND outcome = 'changed' AND target_version_id = 'ver_1' ORDER BY seq DESC LIMIT 1)));
 SELECT (miosa_promote('dep_3', 'ver_1') #>> '{operation,id}') = 'dep_3#' || (:last + 2) AS numbered_on;
 
 -- Promise: artifacts that nobody else has are named; those of others are not.
