@@ -364,6 +364,7 @@ ISOLATION = \
 	rollback_promote \
 	hold_promote \
 	undo_promote \
+	remove_put \
 	mark_bad_promote \
 	rollback_pointer \
 	rollback_archive \

@@ -115,6 +115,9 @@ DECLARE
 	holder text;
 BEGIN
 	PERFORM miosa.check_slug(slug, 'slug');
+	-- The slug is part of a key, so rows that refer to the deployment are in the
+	-- way; they are waited for before others can wait for this lock.
+	PERFORM FROM miosa.deployments p WHERE p.id = deployment_id AND p.slug <> slug AND miosa.sees_tenant(p.tenant_id) FOR UPDATE;
 	stored := miosa.note_begin('rename', deployment_id, key, ARRAY[slug], reason);
 	IF stored IS NOT NULL THEN
 		RETURN stored;

@@ -283,8 +283,12 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	last record;
-	last_route bigint := (SELECT max(l.route_seq) FROM miosa.route_log l WHERE l.deployment_id = NEW.id);
+	last_route bigint;
 BEGIN
+	-- If one of this id is being deleted, wait for the end of that before its
+	-- numbers are read: the index would wait for it later.
+	PERFORM FROM miosa.deployments p WHERE p.id = NEW.id FOR KEY SHARE;
+	SELECT max(l.route_seq) INTO last_route FROM miosa.route_log l WHERE l.deployment_id = NEW.id;
 	SELECT e.seq, e.hash INTO last FROM (
 			SELECT a.seq, a.hash FROM miosa.audit_events a WHERE a.deployment_id = NEW.id
 			UNION ALL

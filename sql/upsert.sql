@@ -203,6 +203,36 @@ COMMENT ON FUNCTION @extschema@.miosa_put_tenant(text, text, text) IS 'Inserts o
 
 -- Deployments.
 
+-- Lock a deployment, which is added if there is none.
+CREATE FUNCTION miosa.lock_or_add_deployment(id text, tenant_id text, name text, slug text) RETURNS miosa.deployments
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+#variable_conflict use_variable
+DECLARE
+	d miosa.deployments;
+BEGIN
+	-- One that is being removed is waited for here, and added again.
+	FOR attempt IN 1 .. 10 LOOP
+		IF EXISTS (SELECT FROM miosa.deployments p WHERE p.id = id AND p.slug <> slug) THEN
+			-- The slug is part of a key, so rows that refer to the deployment are
+			-- in the way; they are waited for before others can wait for this lock.
+			SELECT * INTO d FROM miosa.deployments p WHERE p.id = id FOR UPDATE;
+		ELSE
+			SELECT * INTO d FROM miosa.deployments p WHERE p.id = id FOR NO KEY UPDATE;
+		END IF;
+		IF FOUND THEN
+			RETURN d;
+		END IF;
+		INSERT INTO miosa.deployments (id, tenant_id, name, slug)
+			VALUES (id, tenant_id, name, coalesce(slug,
+				nullif(trim(BOTH '-' FROM left(regexp_replace(lower(name COLLATE "C"), '[^a-z0-9]+', '-', 'g'), 63)), ''),
+				left(encode(sha256(convert_to(id, getdatabaseencoding())), 'hex'), 12)))
+			ON CONFLICT ON CONSTRAINT deployments_pkey DO NOTHING;
+	END LOOP;
+	PERFORM miosa.raise_condition('DEPLOYMENT_BUSY', format('deployment "%s" is removed again and again', id),
+		'Whenever it was to be locked, it was gone.', 'Call again with the same arguments.');
+END $$;
+COMMENT ON FUNCTION miosa.lock_or_add_deployment(text, text, text, text) IS 'Locks a deployment''s row, for a new slug FOR UPDATE, and returns it; adds it if there is none';
+
 -- Upsert a deployment; fields that are not given stay.
 CREATE FUNCTION @extschema@.miosa_put_deployment(id text, tenant_id text, name text DEFAULT NULL, slug text DEFAULT NULL,
 	kind text DEFAULT NULL, desired_replicas integer DEFAULT NULL, fields jsonb DEFAULT '{}')
@@ -247,12 +277,7 @@ BEGIN
 			'desired_replicas', desired_replicas));
 	END IF;
 
-	INSERT INTO miosa.deployments (id, tenant_id, name, slug)
-		VALUES (id, tenant_id, coalesce(name, id), coalesce(slug,
-			nullif(trim(BOTH '-' FROM left(regexp_replace(lower(coalesce(name, id) COLLATE "C"), '[^a-z0-9]+', '-', 'g'), 63)), ''),
-			left(encode(sha256(convert_to(id, getdatabaseencoding())), 'hex'), 12)))
-		ON CONFLICT ON CONSTRAINT deployments_pkey DO NOTHING;
-	SELECT * INTO old FROM miosa.deployments p WHERE p.id = id FOR NO KEY UPDATE;
+	old := miosa.lock_or_add_deployment(id, tenant_id, coalesce(name, id), slug);
 	IF old.tenant_id <> tenant_id THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('deployment "%s" belongs to another tenant', id),
 			format('Its tenant is "%s".', old.tenant_id), NULL);
