@@ -201,6 +201,7 @@ OBJS = \
 	src/dispatcher/durability.o \
 	src/dispatcher/dispatcher_main.o \
 	src/dispatcher/feed.o \
+	src/dispatcher/fence.o \
 	src/dispatcher/launcher.o \
 	src/dispatcher/pump.o \
 	src/dispatcher/purge.o \

@@ -14,6 +14,7 @@
 #include "dispatcher/audit_heads.h"
 #include "dispatcher/convergence_log.h"
 #include "dispatcher/durability.h"
+#include "dispatcher/fence.h"
 #include "dispatcher/purge.h"
 #include "dispatcher/refusals.h"
 #include "scheduler/scaling.h"
@@ -37,6 +38,7 @@ typedef struct MrbDispatcher
 	int			failures;		/* passes that failed, in a row */
 	MrbDurability durability;
 
+	MrbFence	fence;
 	bool		more_to_start;	/* the last turn did not start all requests */
 	MrbScaling	scaling;
 	MrbPurge	purge;

@@ -218,6 +218,15 @@ run(void)
 			ProcessConfigFile(PGC_SIGHUP);
 			woken = true;
 		}
+		if (mrb_fence_check(&dispatcher->fence))
+		{
+			MemoryContextSwitchTo(cycle);
+			mrb_fence_lower(&dispatcher->fence);
+			MemoryContextSwitchTo(TopMemoryContext);
+			MemoryContextReset(cycle);
+			woken = true;
+			continue;
+		}
 		if (interval_passed(&last_aside, ASIDE_MS) && database_wanted())
 		{
 			mrb_flush_run();

@@ -100,14 +100,18 @@ static const Step steps[] = {
 };
 
 /*
- * Run one turn.
+ * Run one turn, or its first steps if the process was stopped meanwhile.
  */
 void
 mrb_steps_run(MrbDispatcher *dispatcher)
 {
 	for (size_t i = 0; i < lengthof(steps); i++)
+	{
+		if (mrb_fence_check(&dispatcher->fence))
+			return;
 		if (dispatcher->loaded || !steps[i].when_loaded)
 			steps[i].run(dispatcher);
+	}
 }
 
 /*
