@@ -132,32 +132,28 @@ AS 'MODULE_PATHNAME', 'mrb_fleet_step_row';
 COMMENT ON FUNCTION miosa.fleet_step(text, integer) IS 'Rolls the next deployments of a fleet back; false when there was none left';
 
 -- What the dispatcher has taken and not delivered is in its memory.  It is waited
--- for as long as anything is acknowledged within a second: an edge that is down
--- holds nobody up.
+-- for as long as anything is acknowledged: an edge that is down holds nobody up.  A
+-- call lasts a second at most, so that the procedure can commit.
 CREATE FUNCTION miosa.fleet_pace(most bigint DEFAULT 200000)
 RETURNS boolean LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	seen bigint;
-	turns integer := 0;
 	now record;
 BEGIN
-	LOOP
-		SELECT w.pending, w.acknowledged INTO now FROM miosa.dispatcher() w;
-		IF now.pending <= most OR now.pending IS NULL THEN
+	FOR turn IN 0 .. 10 LOOP
+		SELECT coalesce(w.pending, 0) AS pending, w.acknowledged INTO now FROM miosa.dispatcher() w;
+		IF now.pending <= most THEN
 			RETURN true;
 		END IF;
-		IF now.acknowledged IS DISTINCT FROM seen THEN
-			seen := now.acknowledged;
-			turns := 0;
-		ELSIF turns >= 10 THEN
-			RETURN false;
+		seen := coalesce(seen, now.acknowledged);
+		IF turn < 10 THEN
+			PERFORM pg_sleep(0.1);
 		END IF;
-		turns := turns + 1;
-		PERFORM pg_sleep(0.1);
 	END LOOP;
+	RETURN CASE WHEN now.acknowledged = seen THEN false END;
 END $$;
-COMMENT ON FUNCTION miosa.fleet_pace(bigint) IS 'Waits until no more deliveries than that are pending; false when none was acknowledged for a second';
+COMMENT ON FUNCTION miosa.fleet_pace(bigint) IS 'Waits for a second until no more deliveries than that are pending; false when none was acknowledged, null when some were';
 
 -- What a fleet has come to, as JSON.
 CREATE FUNCTION miosa.fleet_object(fleet_id text) RETURNS jsonb
@@ -190,6 +186,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
 	fleet pg_catalog.text;
 	unpaced pg_catalog.int4 := 0;
+	delivered pg_catalog.bool;
 BEGIN
 	fleet := miosa.fleet_begin(selector, served_at, NULL, idempotency_key, reason, attribution, cutover, accept_unverified,
 		hold, hold_for, mark_bad, batch);
@@ -200,9 +197,14 @@ BEGIN
 		-- Where nothing is delivered, wait in vain now and then only.
 		IF unpaced OPERATOR(pg_catalog.>) 0 THEN
 			unpaced := unpaced OPERATOR(pg_catalog.-) 1;
-		ELSIF NOT miosa.fleet_pace() THEN
-			unpaced := 20;
+			CONTINUE;
 		END IF;
+		LOOP
+			delivered := miosa.fleet_pace();
+			COMMIT;
+			EXIT WHEN delivered IS NOT NULL;
+		END LOOP;
+		unpaced := CASE WHEN delivered THEN 0 ELSE 20 END;
 	END LOOP;
 	COMMIT;
 	result := coalesce(miosa.fleet_object(fleet), '{"data": {"total": 0, "done": 0, "refused": 0, "fleet_id": null}}');
