@@ -59,6 +59,7 @@ typedef struct MrbIndexLookupKept
 	IndexScanDesc scan;
 	ScanKeyData keys[2];		/* of the scan */
 	SnapshotView emptied;		/* in which the table had no page */
+	bool		filled;			/* it has one */
 	struct MrbIndexLookupKept *next;
 } MrbIndexLookupKept;
 
@@ -464,6 +465,7 @@ close_kept(MrbIndexLookupKept *it)
 	it->slot = NULL;
 	it->relation = NULL;
 	memset(&it->emptied, 0, sizeof(SnapshotView));
+	it->filled = false;
 }
 
 /*
@@ -478,11 +480,12 @@ is_empty(MrbIndexLookup *row)
 		snapshot->xmax, snapshot->xcnt, snapshot->subxcnt, snapshot->curcid
 	};
 
-	if (kept == NULL)
+	if (kept == NULL || kept->filled)
 		return false;
 	if (memcmp(&view, &kept->emptied, sizeof(SnapshotView)) == 0)
 		return true;
-	if (RelationGetNumberOfBlocks(row->relation) > 0)
+	kept->filled = RelationGetNumberOfBlocks(row->relation) > 0;
+	if (kept->filled)
 		return false;
 	PredicateLockRelation(row->relation, snapshot);
 	kept->emptied = view;
