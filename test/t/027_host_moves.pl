@@ -9,7 +9,8 @@ use MiosaSink;
 use MiosaTest qw(make_node);
 use Test::More;
 
-my $node = make_node('moves');
+# Who waits does so for as long as the test takes
+my $node = make_node('moves', "miosa_rollback.stage_wait = 60s\n");
 my $sink = MiosaSink->new(dir => PostgreSQL::Test::Utils::tempdir_short() . '/sink')->start;
 my $url = $sink->url;
 
@@ -91,7 +92,7 @@ ok($sink->wait_for($tried + 3, '^/by-path/d1'), 'it is sent again and again');
 is(() = $sink->requests('^/by-path/d3'), 0, 'but the old one is not');
 $sink->plain;
 converges(qw(d1 d3));
-like(join(' ', map { $_->{path} } $sink->requests('^/by-path')), qr{^(/by-path/d1 )+/by-path/d3( /by-path/d[13])*$}, 'until the new one is accepted');
+like(join(' ', map { $_->{path} =~ s/.*\///r } $sink->requests('^/by-path/d[13]')), qr{^(d1 )+d3( d[13])*$}, 'until the new one is accepted');
 sql("SELECT miosa_remove_endpoint('by-path'), miosa_move_host('www.test', 'd3', 'd1')");
 converges(qw(d1 d3));
 
