@@ -49,6 +49,30 @@ CREATE TRIGGER instances_clock BEFORE INSERT OR UPDATE ON miosa.runtime_instance
 	FOR EACH ROW WHEN (NEW.last_heartbeat_at > clock_timestamp() OR NEW.updated_at > clock_timestamp())
 	EXECUTE FUNCTION miosa.instances_clock();
 
+-- How many instances a version had at a time is counted from these columns, so
+-- that reports which come at once need not wait for each other.  A restore brings
+-- its own.
+CREATE FUNCTION miosa.instances_healthy() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF NEW.state = 'healthy' THEN
+		NEW.healthy_at := coalesce(NEW.healthy_at, NEW.updated_at);
+		NEW.healthy_until := NULL;
+	ELSE
+		NEW.healthy_until := NEW.updated_at;
+	END IF;
+	RETURN NEW;
+END $$;
+COMMENT ON FUNCTION miosa.instances_healthy() IS 'Trigger: notes when an instance became healthy, and when it ceased to be';
+
+CREATE TRIGGER instances_healthy_insert BEFORE INSERT ON miosa.runtime_instances
+	FOR EACH ROW WHEN (NEW.state = 'healthy' AND NEW.healthy_at IS NULL)
+	EXECUTE FUNCTION miosa.instances_healthy();
+CREATE TRIGGER instances_healthy_update BEFORE UPDATE ON miosa.runtime_instances
+	FOR EACH ROW WHEN ((NEW.state = 'healthy') <> (OLD.state = 'healthy'))
+	EXECUTE FUNCTION miosa.instances_healthy();
+
 -- The states in which an instance has ended.
 CREATE FUNCTION miosa.has_ended(state text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -122,6 +122,36 @@ SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 $$;
 COMMENT ON FUNCTION miosa.report_instances(text) IS 'Instances by version and state, for miosa_report()';
 
+-- Healthy instances over time, a version a row.  points: pairs of a part of the
+-- period and the number from there on; one for each of 600 pieces of the period.
+CREATE FUNCTION miosa.report_capacity(deployment_id text, since timestamptz, until timestamptz, OUT version text, OUT first_at text,
+	OUT most bigint, OUT most_at text, OUT last bigint, OUT color integer, OUT points text)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+	WITH changes AS (
+		SELECT i.version_id, i.healthy_at AS at, 1 AS step FROM miosa.runtime_instances i WHERE i.deployment_id = $1 AND i.healthy_at < $3
+		UNION ALL
+		SELECT i.version_id, i.healthy_until, -1 FROM miosa.runtime_instances i WHERE i.deployment_id = $1 AND i.healthy_at IS NOT NULL AND i.healthy_until < $3
+	), counts AS (
+		SELECT c.version_id, greatest(c.at, $2) AS at, (sum(sum(c.step)) OVER (PARTITION BY c.version_id ORDER BY greatest(c.at, $2)))::bigint AS n
+		FROM changes c GROUP BY c.version_id, greatest(c.at, $2)
+	), pieces AS (
+		SELECT DISTINCT ON (c.version_id, p.piece) c.version_id, c.at, c.n, p.part
+		FROM counts c CROSS JOIN LATERAL (SELECT q.part, floor(q.part * 600) AS piece
+			FROM (SELECT extract(epoch FROM c.at - $2) / extract(epoch FROM $3 - $2) AS part) q) p
+		ORDER BY c.version_id, p.piece, c.at DESC
+	)
+	SELECT miosa.version_name($1, m.version_id), to_char(m.first_at, 'YYYY-MM-DD HH24:MI:SS.MS'), m.most, to_char(m.most_at, 'YYYY-MM-DD HH24:MI:SS.MS'), m.last,
+		1 + (dense_rank() OVER (ORDER BY miosa.version_name($1, m.version_id)))::integer % 6,
+		(SELECT string_agg(round(p.part, 5) || ' ' || p.n, ' ' ORDER BY p.at) FROM pieces p WHERE p.version_id = m.version_id)
+	FROM (SELECT c.version_id, min(c.at) AS first_at, max(c.n) AS most, (array_agg(c.at ORDER BY c.n DESC, c.at))[1] AS most_at,
+			(array_agg(c.n ORDER BY c.at DESC))[1] AS last
+		FROM counts c GROUP BY c.version_id) m
+	WHERE m.most > 0 ORDER BY m.first_at, 1 LIMIT 20
+$$;
+COMMENT ON FUNCTION miosa.report_capacity(text, timestamptz, timestamptz) IS 'Healthy instances of each version over time, for miosa_report(); of those that ended 7 days ago nothing is known';
+
 -- Make the page.
 CREATE FUNCTION @extschema@.miosa_report(deployment_or_fleet text, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL) RETURNS text
 LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -320,10 +320,12 @@ CREATE TABLE miosa.runtime_instances (
 	metadata jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object'),
 	created_at timestamptz NOT NULL DEFAULT now(),
 	updated_at timestamptz NOT NULL DEFAULT now(),
+	healthy_at timestamptz,
+	healthy_until timestamptz,
 	PRIMARY KEY (deployment_id, id),
 	FOREIGN KEY (deployment_id, version_id) REFERENCES miosa.versions,
-	CONSTRAINT "times must be from 1970 to 2199" CHECK (least(last_heartbeat_at, observed_at, created_at, updated_at) >= '1970-01-01 00:00:00+00'
-		AND greatest(last_heartbeat_at, observed_at, created_at, updated_at) < '2200-01-01 00:00:00+00')
+	CONSTRAINT "times must be from 1970 to 2199" CHECK (least(last_heartbeat_at, observed_at, created_at, updated_at, healthy_at, healthy_until) >= '1970-01-01 00:00:00+00'
+		AND greatest(last_heartbeat_at, observed_at, created_at, updated_at, healthy_at, healthy_until) < '2200-01-01 00:00:00+00')
 );
 CREATE INDEX runtime_instances_version ON miosa.runtime_instances (deployment_id, version_id);
 COMMENT ON TABLE miosa.runtime_instances IS 'Running copies of dynamic versions';
@@ -342,6 +344,8 @@ COMMENT ON COLUMN miosa.runtime_instances.error_message IS 'Why it failed';
 COMMENT ON COLUMN miosa.runtime_instances.metadata IS 'Free object';
 COMMENT ON COLUMN miosa.runtime_instances.created_at IS 'When it was first reported, or counted by a poll';
 COMMENT ON COLUMN miosa.runtime_instances.updated_at IS 'When it last changed its state';
+COMMENT ON COLUMN miosa.runtime_instances.healthy_at IS 'When it was first healthy; null: it never was';
+COMMENT ON COLUMN miosa.runtime_instances.healthy_until IS 'Since when it is not healthy any more; null: it is, or never was';
 
 -- What schedulers are asked for.  A version that has what it needs has no row.
 CREATE TABLE miosa.capacity (

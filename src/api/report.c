@@ -137,6 +137,25 @@ static MrbQuery instances_query = {
 	.argtypes = {TEXTOID},
 };
 
+/* Columns of capacity_query, from 1; the table has those up to the number now. */
+enum
+{
+	CAPACITY_VERSION = 1,
+	CAPACITY_FIRST_AT,
+	CAPACITY_MOST,
+	CAPACITY_MOST_AT,
+	CAPACITY_LAST,
+	CAPACITY_COLOR,
+	CAPACITY_POINTS
+};
+
+static MrbQuery capacity_query = {
+	.sql = "SELECT c.version, c.first_at, c.most::text, c.most_at, c.last::text,"
+	" c.color, c.points FROM miosa.report_capacity($1, $2, $3) c",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+};
+
 static const char style[] =
 ":root{color-scheme:light dark;--b:#fff;--f:#1a1a1a;--g:#767676;--l:#d5d5d5;--a:#0b62c4;"
 "--c0:#8a8a8a;--c1:#2f6fb7;--c2:#b45f06;--c3:#38761d;--c4:#8e3b8e;--c5:#a61c1c;--c6:#20757a}"
@@ -152,6 +171,7 @@ static const char style[] =
 "text.end{text-anchor:end}text.mid,svg text.in{text-anchor:middle}svg text.in{fill:#fff;font-weight:600}"
 ".grid{stroke:var(--l)}.mark{stroke:var(--g);stroke-dasharray:4 3}.curve{fill:none;stroke:var(--a);stroke-width:2.5}"
 ".c0{fill:var(--c0)}.c1{fill:var(--c1)}.c2{fill:var(--c2)}.c3{fill:var(--c3)}.c4{fill:var(--c4)}.c5{fill:var(--c5)}.c6{fill:var(--c6)}"
+".line{fill:none;stroke-width:2}.s1{stroke:var(--c1)}.s2{stroke:var(--c2)}.s3{stroke:var(--c3)}.s4{stroke:var(--c4)}.s5{stroke:var(--c5)}.s6{stroke:var(--c6)}"
 "@media print{body{margin:0;max-width:none;font-size:11px}tr,svg{break-inside:avoid}}";
 
 static Datum make_report(PG_FUNCTION_ARGS);
@@ -163,6 +183,7 @@ static void append_edges(StringInfo page, const Head *head);
 static void append_edges_table(StringInfo page, uint64 n);
 static void append_curves(StringInfo page, uint64 n);
 static void append_instances(StringInfo page, const Head *head);
+static void append_capacity(StringInfo page, const Head *head);
 static void append_cell(StringInfo page, const char *kind, const char *value);
 static void append_row(StringInfo page, uint64 row, int columns);
 static void append_columns(StringInfo page, const char *const *names, int n);
@@ -389,8 +410,48 @@ append_instances(StringInfo page, const Head *head)
 		appendStringInfoString(page, "<p>No instances are recorded.</p>\n");
 		return;
 	}
-	appendStringInfoString(page, "<p>How many instances were healthy at each time is not recorded; of each its last change is.</p>\n");
 	appendStringInfoString(page, "<table id=\"instances\"><caption>Instances when this was made, by version and state</caption>\n");
+	append_columns(page, names, lengthof(names));
+	for (uint64 i = 0; i < n; i++)
+		append_row(page, i, lengthof(names));
+	appendStringInfoString(page, "</tbody></table>\n");
+	append_capacity(page, head);
+}
+
+/*
+ * Append how many instances were healthy, over time.
+ */
+static void
+append_capacity(StringInfo page, const Head *head)
+{
+	static const char *const names[] = {
+		"version", "healthy from", "most", "at", "in the end"
+	};
+	Datum		values[] = {
+		CStringGetTextDatum(head->deployment_id),
+		TimestampTzGetDatum(head->began),
+		TimestampTzGetDatum(head->ended)
+	};
+	uint64		n = mrb_query_run(&capacity_query, values, NULL);
+	MrbReportLine *lines = palloc(Max(n, 1) * sizeof(MrbReportLine));
+
+	if (n == 0)
+	{
+		appendStringInfoString(page, "<p>No instance was healthy in this period.</p>\n");
+		return;
+	}
+	for (uint64 i = 0; i < n; i++)
+		lines[i] = (MrbReportLine)
+	{
+		.version = mrb_query_text(i, CAPACITY_VERSION),
+			.first_at = mrb_query_text(i, CAPACITY_FIRST_AT),
+			.most = atoll(mrb_query_text(i, CAPACITY_MOST)),
+			.most_at = mrb_query_text(i, CAPACITY_MOST_AT),
+			.color = mrb_query_int32(i, CAPACITY_COLOR, 1),
+			.points = mrb_query_text(i, CAPACITY_POINTS),
+	};
+	mrb_report_svg_lines(page, lines, n, head->began_at, head->ended_at);
+	appendStringInfoString(page, "<table id=\"capacity\"><caption>Healthy instances in this period; an instance that was not for a while counts in between</caption>\n");
 	append_columns(page, names, lengthof(names));
 	for (uint64 i = 0; i < n; i++)
 		append_row(page, i, lengthof(names));

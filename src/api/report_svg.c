@@ -43,6 +43,9 @@ static void append_steps(StringInfo page, const double *points, int n, double mo
 static void append_mark(StringInfo page, const char *name, const char *ms,
 						double most, int row);
 static double x_of(double ms, double most);
+static void append_line(StringInfo page, const MrbReportLine *line, double most);
+static void append_numbers(StringInfo page, int64 most, const char *began,
+						   const char *ended);
 
 /*
  * Append which version was served when.
@@ -114,6 +117,90 @@ mrb_report_svg_curve(StringInfo page, const MrbReportCurve *curve, int number)
 		append_mark(page, psprintf("last: %s,", curve->last_edge), curve->last_ms,
 					most, 1);
 	appendStringInfoString(page, "</svg>\n");
+}
+
+/*
+ * Append how many instances of each version were healthy, over time.
+ */
+void
+mrb_report_svg_lines(StringInfo page, const MrbReportLine *lines, int n,
+					 const char *began, const char *ended)
+{
+	StringInfoData description;
+	int64		most = 1;
+
+	initStringInfo(&description);
+	for (int i = 0; i < n; i++)
+	{
+		appendStringInfo(&description, "%s%s: from %s on, at most " INT64_FORMAT " at %s",
+						 i > 0 ? "; " : "", lines[i].version, lines[i].first_at,
+						 lines[i].most, lines[i].most_at);
+		most = Max(most, lines[i].most);
+	}
+	begin(page, CURVE_LEFT + CURVE_WIDTH + CURVE_RIGHT,
+		  CURVE_TOP + CURVE_HEIGHT + CURVE_BOTTOM, "capacity",
+		  "Healthy instances over time", description.data);
+	append_numbers(page, most, began, ended);
+	for (int i = 0; i < n; i++)
+		append_line(page, &lines[i], most);
+	appendStringInfoString(page, "</svg>\n");
+}
+
+/*
+ * Append the frame with the number of instances and the ends of the period.
+ */
+static void
+append_numbers(StringInfo page, int64 most, const char *began, const char *ended)
+{
+	int			bottom = CURVE_TOP + CURVE_HEIGHT;
+
+	for (int i = 0; i <= 1; i++)
+		appendStringInfo(page, "<line class=\"grid\" x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\"/><text class=\"end\" x=\"%d\" y=\"%d\">" INT64_FORMAT "</text>",
+						 CURVE_LEFT, bottom - CURVE_HEIGHT * i, CURVE_LEFT + CURVE_WIDTH,
+						 bottom - CURVE_HEIGHT * i, CURVE_LEFT - 6,
+						 bottom - CURVE_HEIGHT * i + 4, i * most);
+	appendStringInfo(page, "<text x=\"%d\" y=\"%d\">", CURVE_LEFT, bottom + 18);
+	mrb_html_append(page, began);
+	appendStringInfo(page, "</text><text class=\"end\" x=\"%d\" y=\"%d\">",
+					 CURVE_LEFT + CURVE_WIDTH, bottom + 18);
+	mrb_html_append(page, ended);
+	appendStringInfoString(page, "</text>\n");
+}
+
+/*
+ * Append the line of a version: a step for each change, up to the end.
+ */
+static void
+append_line(StringInfo page, const MrbReportLine *line, double most)
+{
+	const char *at = line->points;
+	double		bottom = CURVE_TOP + CURVE_HEIGHT;
+	double		y = bottom;
+	bool		begun = false;
+
+	appendStringInfoString(page, "<g><title>");
+	mrb_html_append(page, line->version);
+	appendStringInfo(page, "</title><path class=\"line s%d\" d=\"", line->color);
+	for (;;)
+	{
+		char	   *end;
+		double		part = strtod(at, &end);
+		double		number;
+
+		if (end == at)
+			break;
+		number = strtod(end, &end);
+		at = end;
+		if (!begun)
+			appendStringInfo(page, "M%.1f %.1f", x_of(part, 1), bottom);
+		begun = true;
+		y = bottom - CURVE_HEIGHT * number / most;
+		appendStringInfo(page, " H%.1f V%.1f", x_of(part, 1), y);
+	}
+	appendStringInfo(page, " H%d\"/><text class=\"end\" x=\"%d\" y=\"%.1f\">",
+					 CURVE_LEFT + CURVE_WIDTH, CURVE_LEFT + CURVE_WIDTH, y - 4);
+	mrb_html_append(page, line->version);
+	appendStringInfoString(page, "</text></g>\n");
 }
 
 /*

@@ -32,9 +32,22 @@ typedef struct MrbReportCurve
 	char	   *last_edge;
 } MrbReportCurve;
 
+/* Healthy instances of a version: pairs of a part of the period and a number. */
+typedef struct MrbReportLine
+{
+	char	   *version;
+	char	   *first_at;
+	char	   *most_at;
+	int64		most;
+	int			color;			/* 1 to 6 */
+	char	   *points;			/* separated by spaces */
+} MrbReportLine;
+
 extern void mrb_report_svg_bars(StringInfo page, const MrbReportBar *bars, int n,
 								const char *began, const char *ended);
 extern void mrb_report_svg_curve(StringInfo page, const MrbReportCurve *curve,
 								 int number);
+extern void mrb_report_svg_lines(StringInfo page, const MrbReportLine *lines, int n,
+								 const char *began, const char *ended);
 
 #endif							/* MRB_REPORT_SVG_H */
