@@ -317,6 +317,7 @@ REGRESS = \
 	idempotency_keys \
 	group \
 	fleets \
+	fleet_incident \
 	responses \
 	watch \
 	conditions \
