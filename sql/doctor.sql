@@ -427,6 +427,56 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.check_holds() IS 'Check of miosa_doctor(): is a deployment held for longer than 7 days?';
 
+-- So does a freeze that is forgotten.
+CREATE FUNCTION miosa.check_freezes() RETURNS miosa.finding
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('freezes', CASE WHEN w.old = 0 THEN 'ok' ELSE 'warn' END,
+			CASE WHEN w.n = 0 THEN 'nothing is frozen'
+				WHEN w.old = 0 THEN format('%s in force, none for more than 30 days', w.n)
+				ELSE format('in force for more than 30 days: %s %s', w.old, miosa.some_names(w.names, w.old)) END,
+			CASE WHEN w.old = 0 THEN '' ELSE 'TABLE miosa.open_freezes; then end what is forgotten: SELECT miosa_remove_freeze(''name'');' END)
+		FROM (SELECT count(*) AS n, count(*) FILTER (WHERE o.old) AS old, string_agg(o.name, ', ' ORDER BY o.place) FILTER (WHERE o.place <= 3 AND o.old) AS names
+			FROM (SELECT f.name, f.begins < clock_timestamp() - interval '30 days' AS old, row_number() OVER (ORDER BY f.begins, f.name) AS place
+				FROM miosa.freezes f WHERE f.begins <= clock_timestamp() AND f.ends > clock_timestamp()) o) w);
+END $$;
+COMMENT ON FUNCTION miosa.check_freezes() IS 'Check of miosa_doctor(): has a freeze been in force for longer than 30 days?';
+
+-- A fleet in batches goes on only when it is called again.
+CREATE FUNCTION miosa.check_fleets() RETURNS miosa.finding
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('fleets', CASE WHEN w.n = 0 THEN 'ok' ELSE 'warn' END,
+			CASE WHEN w.n = 0 THEN 'none has stopped before its end'
+				ELSE format('without a batch for 10 minutes and not at their end: %s %s', w.n, miosa.some_names(w.names, w.n)) END,
+			CASE WHEN w.n = 0 THEN ''
+				ELSE 'Call miosa_rollback_fleet() again with the same arguments: SELECT id, idempotency_key, selector FROM miosa.fleet_runs WHERE ended_at IS NULL;' END)
+		FROM (SELECT count(*) AS n, string_agg(o.id, ', ' ORDER BY o.place) FILTER (WHERE o.place <= 3) AS names
+			FROM (SELECT f.id, row_number() OVER (ORDER BY f.began_at, f.id) AS place FROM miosa.fleet_runs f
+				WHERE f.ended_at IS NULL AND f.advanced_at < clock_timestamp() - interval '10 min') o) w);
+END $$;
+COMMENT ON FUNCTION miosa.check_fleets() IS 'Check of miosa_doctor(): has a fleet in batches stopped before its end?';
+
+-- An alert that does nothing by itself has to reach somebody.
+CREATE FUNCTION miosa.check_alerts() RETURNS miosa.finding
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT CASE
+			WHEN w.late > 0 THEN miosa.make_finding('alerts', 'warn', format('alerts that found their deployment locked for 10 minutes: %s', w.late),
+				'See who has the lock: SELECT pid, state, xact_start, left(query, 60) FROM pg_stat_activity WHERE backend_type = ''client backend'' ORDER BY xact_start LIMIT 5;')
+			WHEN w.notified > 0 AND w.hooks = 0 THEN miosa.make_finding('alerts', 'warn', format('alerts of the last 7 days that only notify, and no hook receives them: %s', w.notified),
+				'Add one: SELECT miosa_put_endpoint(''pager'', ''alert-webhook'', ''https://...'');')
+			ELSE miosa.make_finding('alerts', 'ok', format('%s that only notify in 7 days, %s hook%s', w.notified, w.hooks, CASE w.hooks WHEN 1 THEN '' ELSE 's' END), '') END
+		FROM (SELECT (SELECT count(*) FROM miosa.alerts a JOIN miosa.deployments d ON d.id = a.deployment_id
+					WHERE a.seq IS NULL AND a.received_at < clock_timestamp() - interval '10 min') AS late,
+				-- The newest 1,000 by their numbers, and those without one.
+				(SELECT count(*) FROM (SELECT a.received_at FROM miosa.alerts a WHERE a.number IS NOT NULL ORDER BY a.number DESC LIMIT 1000) n
+					WHERE n.received_at > clock_timestamp() - interval '7 days')
+				+ (SELECT count(*) FROM miosa.alerts a WHERE a.number IS NULL AND a.done = 'notified' AND a.received_at > clock_timestamp() - interval '7 days') AS notified,
+				(SELECT count(*) FROM miosa.endpoints e JOIN miosa.adapters p ON p.name = e.adapter WHERE p.alerts AND e.enabled) AS hooks) w);
+END $$;
+COMMENT ON FUNCTION miosa.check_alerts() IS 'Check of miosa_doctor(): does a hook receive alerts, and does one wait for a lock?';
+
 -- Two versions to go back to, so that one may be bad.  Each deployment is looked
 -- up; where there are more than a thousand or two, only a part of them is,
 -- another one at every run.
@@ -485,7 +535,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	checks CONSTANT text[] := ARRAY['preloaded', 'locks', 'dispatcher', 'worker_slots', 'endpoint_entries', 'endpoints',
 		'endpoint_health', 'wildcards', 'delivery_failures', 'capacity', 'outbox', 'notification_queue', 'pg_cron',
-		'expired_keys', 'durability', 'replication', 'site', 'grants', 'secrets', 'subscriptions', 'holds', 'restorable', 'artifacts'];
+		'expired_keys', 'durability', 'replication', 'site', 'grants', 'secrets', 'subscriptions', 'holds', 'freezes', 'fleets', 'alerts', 'restorable', 'artifacts'];
 BEGIN
 	PERFORM miosa.bound_waits();
 	FOREACH item IN ARRAY checks LOOP

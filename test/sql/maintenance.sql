@@ -234,6 +234,20 @@ SELECT fix, miosa.fix_needs(fix) FROM unnest(ARRAY['', 'See dispatcher.', 'SELEC
 	'TABLE miosa.overdue; then SELECT * FROM miosa.status(''d'');', 'Raise max_worker_processes and restart the server.',
 	'REVOKE EXECUTE ON ROUTINE miosa_rollback(text) FROM x CASCADE;']) fix;
 SELECT item, fix, needs FROM miosa_doctor() WHERE (fix = '') <> (needs = '') AND fix NOT LIKE 'See %';
+-- What an incident leaves behind.
+SELECT item, status, seen, fix, needs FROM miosa_doctor() WHERE item IN ('freezes', 'fleets', 'alerts');
+BEGIN;
+INSERT INTO miosa.freezes (name, begins, ends, selector, actor_type, actor_id) VALUES ('gala', now() - interval '31 days', now() + interval '1 day', '{"all": true}', 'role', 'r'),
+	('young', now() - interval '1 day', now() + interval '1 day', '{"all": true}', 'role', 'r'), ('over', now() - interval '90 days', now() - interval '1 day', '{"all": true}', 'role', 'r');
+INSERT INTO miosa.fleet_runs (id, acts_for, idempotency_key, mode, selector, accept_unverified, mark_bad, actor_type, actor_id, session_user_name, total, began_at, advanced_at, ended_at)
+	SELECT 'flt_00000000000' || i, '*', 'k' || i, 'batches', '{"all": true}', false, false, 'role', 'r', 'r', 2, now() - interval '1 h', now() - i * interval '6 min', CASE i WHEN 3 THEN now() END
+	FROM generate_series(1, 3) i;
+INSERT INTO miosa.alerts (deployment_id, fingerprint, starts_at, labels, annotations, done, why, seq, received_at, keep_until)
+	SELECT d.id, 'f', now(), '{}', '{}', 'notified', 'why', 1, now(), now() + interval '1 day' FROM miosa.deployments d ORDER BY d.id LIMIT 1;
+SELECT item, status, seen, fix, needs FROM miosa_doctor() WHERE item IN ('freezes', 'fleets', 'alerts');
+UPDATE miosa.alerts SET seq = NULL, received_at = now() - interval '11 min';
+SELECT item, status, seen, fix, needs FROM miosa_doctor() WHERE item = 'alerts';
+ROLLBACK;
 SELECT item, status, regexp_replace(seen, 'ended <?[0-9]+ s ago', 'ended <time> ago') AS seen, fix FROM miosa_doctor() WHERE item IN ('preloaded', 'endpoints', 'pg_cron', 'restorable');
 BEGIN;
 INSERT INTO miosa.endpoints (name, adapter, url) VALUES ('router-a', 'haproxy-map', 'http://router-a.invalid'), ('router-b', 'haproxy-map', 'http://router-b.invalid');
