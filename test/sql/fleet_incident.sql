@@ -42,6 +42,7 @@ SELECT test.went(miosa_plan_many('{"ids": ["a", "d"]}'));
 SELECT test.went(miosa_rollback_many('{"ids": ["a", "d"]}', hold => true, reason => 'INC-9', idempotency_key => 'k3'));
 SELECT * FROM test.left WHERE id IN ('a', 'd');
 
+SET client_min_messages = error;
 -- Promise: each one marks what it leaves, beside a mark of the artifact that they
 -- share, which is taken away for all.
 SELECT miosa_mark_bad('e1', 'ver_3', 'CVE-3', 'artifact') \g /dev/null

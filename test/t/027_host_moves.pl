@@ -96,6 +96,22 @@ like(join(' ', map { $_->{path} =~ s/.*\///r } $sink->requests('^/by-path/d[13]'
 sql("SELECT miosa_remove_endpoint('by-path'), miosa_move_host('www.test', 'd3', 'd1')");
 converges(qw(d1 d3));
 
+# Two hosts change places in one transaction: each is set once and none is removed
+sql("SELECT miosa_put_domain('shop.test', 'd2')");
+converges(qw(d1 d2));
+my %has = map { $_ => sql("SELECT deployment_id FROM miosa.domains WHERE fqdn = '$_'") } qw(www.test shop.test);
+$sink->clear;
+sql("BEGIN; SELECT miosa_move_host('www.test', '$has{'shop.test'}'), miosa_move_host('shop.test', '$has{'www.test'}'); COMMIT");
+converges(qw(d1 d2));
+is(sent('www\.test'), "PUT=$has{'shop.test'}", 'one of two hosts that change places');
+is(sent('shop\.test'), "PUT=$has{'www.test'}", 'and the other one');
+my %whole = map { $_->{deployment_id} => join ' ', sort @{ $_->{hosts} } } map { decode_json($_->{body})->{data} } $sink->requests('^/whole');
+like($whole{ $has{'shop.test'} }, qr/www\.test/, 'also where routes are sent whole');
+like($whole{ $has{'www.test'} }, qr/shop\.test/, 'for both');
+is(join(' ', map { @{ decode_json($_->{body})->{data}{removed_hosts} } } $sink->requests('^/whole')), '', 'and nothing is removed');
+sql("SELECT miosa_remove_domain('shop.test'), miosa_move_host('www.test', 'd1')");
+converges(qw(d1 d2));
+
 # Removed and added elsewhere in one transaction: nothing is removed
 $sink->clear;
 sql("BEGIN; SELECT miosa_remove_domain('www.test'); SELECT miosa_put_domain('www.test', 'd1'); COMMIT");
