@@ -74,6 +74,14 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_remove_freeze(text) IS 'Removes a freeze, which ends it';
 
+-- A freeze of all tenants that names deployments or tenants tells of them, so it
+-- exists for those who act for all.
+CREATE FUNCTION miosa.sees_freeze(tenant_id text, selector jsonb) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE WHEN tenant_id IS NOT NULL THEN miosa.sees_tenant(tenant_id)
+	WHEN selector ?| ARRAY['ids', 'tenant'] THEN miosa.sees_all_tenants() ELSE true END;
+COMMENT ON FUNCTION miosa.sees_freeze(text, jsonb) IS 'Whether a freeze exists for the caller, by these columns of its row';
+
 -- Lines of miosa.status() about the freeze that ends last.
 CREATE FUNCTION miosa.frozen_lines(d miosa.deployments, OUT item text, OUT value text)
 RETURNS SETOF record
@@ -107,7 +115,7 @@ BEGIN
 		miosa.rough_span(f.ends - clock_timestamp()), miosa.short(coalesce(f.tenant_id, 'all'), 10),
 		miosa.clip(f.actor_id || coalesce(': ' || f.reason, ''), 24)
 	FROM miosa.freezes f
-	WHERE f.ends > clock_timestamp() AND (f.tenant_id IS NULL OR miosa.sees_tenant(f.tenant_id))
+	WHERE f.ends > clock_timestamp() AND miosa.sees_freeze(f.tenant_id, f.selector)
 	ORDER BY f.begins, f.name;
 END $$;
 COMMENT ON FUNCTION miosa.open_freeze_rows() IS 'Rows of miosa.open_freezes';

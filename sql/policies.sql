@@ -17,7 +17,7 @@ BEGIN
 				WHEN 'refusals' THEN 'CASE WHEN tenant_id IS NULL THEN miosa.sees_all_tenants() ELSE miosa.sees_tenant(tenant_id) END'
 				WHEN 'tenant_or_all' THEN 'CASE WHEN tenant_id = ''*'' THEN miosa.sees_all_tenants() ELSE miosa.sees_tenant(tenant_id) END'
 				WHEN 'fleets' THEN 'miosa.sees_fleet(tenant_id, acts_for)'
-				WHEN 'freezes' THEN 'tenant_id IS NULL OR miosa.sees_tenant(tenant_id)'
+				WHEN 'freezes' THEN 'miosa.sees_freeze(tenant_id, selector)'
 				WHEN 'all' THEN 'miosa.sees_all_tenants()'
 				WHEN 'endpoints' THEN 'miosa.sees_endpoints()' END AS seen,
 			CASE r.kind

@@ -127,7 +127,7 @@ BEGIN
 			'miosa.releases'),
 		('miosa_admin', 'SELECT', 'miosa.versions miosa.releases'),
 		-- Functions that these views call run with their reader's rights.
-		('miosa_viewer', 'EXECUTE', 'miosa.shown_uri miosa.progress_rows miosa.heartbeat_horizon miosa.overdue_rows miosa.open_hold_rows miosa.open_freeze_rows miosa.stands_on miosa.bad_mark'),
+		('miosa_viewer', 'EXECUTE', 'miosa.shown_uri miosa.progress_rows miosa.heartbeat_horizon miosa.overdue_rows miosa.open_hold_rows miosa.open_freeze_rows miosa.sees_freeze miosa.stands_on miosa.bad_mark'),
 		-- Policies and views ask these with the rights of the role that reads.
 		('miosa_viewer, miosa_auditor, pg_monitor', 'EXECUTE', 'miosa.sees_fleet miosa.sees_tenant miosa.sees_deployment miosa.sees_all_tenants
 			miosa.sees_endpoints'),

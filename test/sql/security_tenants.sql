@@ -41,6 +41,9 @@ INSERT INTO miosa.endpoint_state (endpoint, config, last_error) VALUES ('edge-fo
 INSERT INTO miosa.delivery_failures (endpoint, deployment_id, epoch, last_error) VALUES ('edge-1', 'dep_foreign', 1, 'foreign'), ('edge-1', 'dep_own', 1, 'own');
 SELECT miosa_report_schema('foreign', 1, tenant_id => 'ten_foreign') IS NULL, miosa_report_schema('own', 1, tenant_id => 'ten_1') IS NULL,
 	miosa_report_schema('foreign-shared', 1) IS NULL;
+SELECT f IS NULL FROM miosa_put_freeze('fz-foreign', now() + '2 days', now() + '1 day', tenant_id => 'ten_foreign') f;
+SELECT f IS NULL FROM miosa_put_freeze('foreign', now() + '2 days', now() + '1 day', '{"ids": ["dep_foreign"]}') f;
+SELECT f IS NULL FROM miosa_put_freeze('foreign-too', now() + '2 days', now() + '1 day', '{"tenant": "ten_foreign"}') f;
 INSERT INTO miosa.storages (prefix, endpoint) VALUES ('s3://foreign/', 'https://foreign.example.com');
 INSERT INTO miosa.secrets (name, value) VALUES ('foreign', 'foreign');
 INSERT INTO miosa.route_log (epoch, deployment_id, route_seq, kind, host, created_at)
