@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 
 #include "base/errors.h"
+#include "base/gateway.h"
 #include "base/json_build.h"
 #include "common/lock_wait.h"
 #include "operation/alert.h"
@@ -19,6 +20,7 @@
 PG_FUNCTION_INFO_V1(miosa_alert);
 
 static Datum call_alert(PG_FUNCTION_ARGS);
+static void ask_again(const MrbAlertResult *results, int n);
 static Jsonb *show_results(const MrbAlert *alerts, const MrbAlertResult *results,
 						   int n);
 
@@ -45,7 +47,25 @@ call_alert(PG_FUNCTION_ARGS)
 	mrb_primary_require();
 	alerts = mrb_alert_body_read(payload, &n);
 	results = mrb_alert_run(alerts, n, fcinfo->flinfo->fn_oid);
+	ask_again(results, n);
 	PG_RETURN_JSONB_P(show_results(alerts, results, n));
+}
+
+/*
+ * Have Alertmanager send the message again soon if a deployment was locked.  The
+ * others are committed, and known then.
+ */
+static void
+ask_again(const MrbAlertResult *results, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (!results[i].again)
+			continue;
+		mrb_gateway_set_status(503);
+		mrb_gateway_add_header("Retry-After", "1");
+		return;
+	}
 }
 
 /*

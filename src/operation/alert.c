@@ -338,6 +338,7 @@ take_alert(AlertRun *run, Group *group, int number, const MrbFinding *locked)
 	MrbAlertKnown known = mrb_alert_record_find(id, alert);
 	MrbAlertDeed deed = {.done = "recorded",.why = "the alert is over"};
 
+	run->results[number].again = busy && alert->firing && !is_done(alert, known);
 	if (is_done(alert, known) || (known.came && alert->firing && busy))
 	{
 		deed.done = "known";

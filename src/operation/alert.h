@@ -18,6 +18,8 @@ typedef struct MrbAlertResult
 								 * (came before) or unmatched */
 	const char *operation_id;	/* of the audit event, or NULL */
 	const char *why;
+	bool		again;			/* the deployment is locked: judged when it
+								 * comes again */
 } MrbAlertResult;
 
 /*

@@ -115,6 +115,18 @@ SET miosa_rollback.lock_wait = '10 ms';
 SELECT test.alert(test.one('dep_6', 'l1'), test.one('dep_6', 'l2', 'resolved'));
 SELECT test.alert(test.one('dep_6', 'l1'));
 SELECT miosa.alert_note_late(), test.count('dep_6');
+-- Behind a gateway the answer has Alertmanager send the message again soon; it has
+-- nothing to send again when only the end of an alert was to be noted.
+BEGIN;
+SET LOCAL request.method = 'POST';
+SELECT test.alert(test.one('dep_6', 'l1'), test.one('dep_1', 'l3'));
+SELECT current_setting('response.status') AS status, current_setting('response.headers') AS headers;
+COMMIT;
+BEGIN;
+SET LOCAL request.method = 'POST';
+SELECT test.alert(test.one('dep_6', 'l2', 'resolved'), test.one('dep_1', 'l3'));
+SELECT current_setting('response.status', true) = '503' AS again;
+COMMIT;
 ROLLBACK PREPARED 'miosa_watch';
 RESET miosa_rollback.lock_wait;
 SELECT test.noted(), test.noted(), test.count('dep_6');
@@ -176,7 +188,9 @@ SELECT test.code($$SELECT miosa_watch('nobody')$$), test.code($$SELECT miosa_unw
 SELECT count(*), count(DISTINCT a ->> 'operation_id') FROM jsonb_array_elements(miosa_alert(test.message(VARIADIC ARRAY(
 	SELECT test.one('dep_4', 'm' || i) FROM generate_series(1, 200) i))) #> '{data,alerts}') a WHERE a ->> 'done' = 'notified';
 
--- They go with their deployment, and when the plan keeps them no longer.
+-- They go with their deployment, and when the plan keeps them no longer; but not
+-- while the dispatcher numbers them, which is done here instead.
+SELECT miosa.alert_number() > 0 AS numbered;
 UPDATE miosa.alerts SET keep_until = now() - interval '1 s' WHERE fingerprint IN ('m1', 'm2');
 SELECT * FROM miosa_purge_expired() WHERE what = 'alerts';
 SELECT keep_until - received_at = p.audit_retention AS kept FROM miosa.alerts a JOIN miosa.deployments d ON d.id = a.deployment_id
