@@ -11,8 +11,8 @@ INSERT INTO miosa.adapters (name, description, per, request, remove, wildcard_re
 		'{"method": "PUT", "path": "/wildcard/{domain}", "headers": {"Authorization": "Bearer {secret}", "x-deployment": "{deployment_id}", "x-version": "{version_id}"}}',
 		'{"method": "DELETE", "path": "/wildcard/{domain}", "headers": {"Authorization": "Bearer {secret}"}}',
 		true,
-		'{"method": "PUT", "path": "/map/_epoch", "headers": {"Authorization": "Bearer {secret}", "x-version": "{epoch}"}}',
-		'{"method": "GET", "path": "/map/_epoch", "headers": {"Authorization": "Bearer {secret}"}}', true);
+		'{"method": "PUT", "path": "/map/_epoch.{origin}", "headers": {"Authorization": "Bearer {secret}", "x-version": "{epoch}"}}',
+		'{"method": "GET", "path": "/map/_epoch.{origin}", "headers": {"Authorization": "Bearer {secret}"}}', true);
 
 INSERT INTO miosa.adapters (name, description, per, signer, request, add, remove, builtin) VALUES
 	('haproxy-dataplane', 'HAProxy Data Plane API 3, a map from host to deployment/version, without wildcard hosts; URL: .../v3/services/haproxy/runtime/maps/MAP; secret: USER:PASSWORD', 'host', 'header',

@@ -31,7 +31,7 @@
 /* Variables with a value in a request about the marker. */
 #define OF_MARKER \
 	(MRB_VAR_BIT(MRB_VAR_EPOCH) | MRB_VAR_BIT(MRB_VAR_MESSAGE_ID) | \
-	 MRB_VAR_BIT(MRB_VAR_SECRET))
+	 MRB_VAR_BIT(MRB_VAR_ORIGIN) | MRB_VAR_BIT(MRB_VAR_SECRET))
 
 static const char *const signer_names[] = {
 	[MRB_SIGNER_NONE] = "none",
@@ -369,7 +369,7 @@ check_variables(const MrbAdapter *adapter)
 		 (adapter->marker_write->uses & ~OF_MARKER) != 0) ||
 		(adapter->marker_read != NULL &&
 		 (adapter->marker_read->uses & ~OF_MARKER & ~MRB_VAR_BIT(MRB_VAR_EPOCH)) != 0))
-		return "marker_write, marker_read: only {epoch}, {message_id} and {secret} have a value here.";
+		return "marker_write, marker_read: only {epoch}, {message_id}, {origin} and {secret} have a value here.";
 	return NULL;
 }
 

@@ -13,13 +13,18 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
+#include "miscadmin.h"
+
 #include "adapter/variable.h"
+#include "base/guc.h"
 
 #define BASE64_CHARACTERS "A-Za-z0-9+/="
 #define JSON_CHARACTERS " -~"	/* the rest is escaped */
 #define ID_CHARACTERS "A-Za-z0-9._:#@-"
 #define HOST_CHARACTERS "a-z0-9._*-"	/* "*" only as "*." at the start */
 #define DOMAIN_CHARACTERS "a-z0-9._-"
+#define ORIGIN_CHARACTERS "A-Za-z0-9._-"
 #define NUMBER_CHARACTERS "0-9"
 #define URI_CHARACTERS "A-Za-z0-9._~:/?#[]@!$&'()*+,;=%-"	/* RFC 3986 */
 #define SECRET_CHARACTERS " -~" /* printable ASCII */
@@ -45,6 +50,7 @@ static const struct
 	[MRB_VAR_KIND] = {"kind", ID_CHARACTERS, false},
 	[MRB_VAR_MESSAGE_ID] = {"message_id", ID_CHARACTERS, false},
 	[MRB_VAR_OPERATION_ID] = {"operation_id", ID_CHARACTERS, false},
+	[MRB_VAR_ORIGIN] = {"origin", ORIGIN_CHARACTERS, false},
 	[MRB_VAR_PLAIN_HOSTS] = {"plain_hosts", DOMAIN_CHARACTERS, true},
 	[MRB_VAR_RELEASE_ID] = {"release_id", ID_CHARACTERS, false},
 	[MRB_VAR_REMOVED_HOSTS] = {"removed_hosts", HOST_CHARACTERS, true},
@@ -61,6 +67,27 @@ static const struct
 };
 
 static bool is_host_variable(MrbVariable variable);
+
+/*
+ * The name of this database among all that tell an edge: the site, or where it
+ * is empty the system identifier, and the database.  It is the same after a
+ * fail-over.  Characters that a site may have and the variable may not become _.
+ */
+const char *
+mrb_variable_origin(void)
+{
+	static char origin[80];
+
+	if (mrb_site != NULL && mrb_site[0] != '\0')
+		snprintf(origin, sizeof(origin), "%.63s.%u", mrb_site, MyDatabaseId);
+	else
+		snprintf(origin, sizeof(origin), UINT64_FORMAT ".%u",
+				 GetSystemIdentifier(), MyDatabaseId);
+	for (char *c = origin; *c != '\0'; c++)
+		if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-", *c) == NULL)
+			*c = '_';
+	return origin;
+}
 
 /*
  * The name of a variable, without braces.

@@ -25,6 +25,7 @@ typedef enum MrbVariable
 	MRB_VAR_KIND,
 	MRB_VAR_MESSAGE_ID,
 	MRB_VAR_OPERATION_ID,
+	MRB_VAR_ORIGIN,				/* this database, among those that tell an edge */
 	MRB_VAR_PLAIN_HOSTS,		/* list: hosts without wildcards */
 	MRB_VAR_RELEASE_ID,
 	MRB_VAR_REMOVED_HOSTS,		/* list */
@@ -49,6 +50,9 @@ typedef struct MrbCharsets
 {
 	MrbCharset	of[MRB_VARIABLES];
 } MrbCharsets;
+
+/* The value of MRB_VAR_ORIGIN, which stays valid. */
+extern const char *mrb_variable_origin(void);
 
 /* Properties of a variable. */
 extern const char *mrb_variable_name(MrbVariable variable);

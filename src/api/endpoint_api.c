@@ -303,6 +303,7 @@ render_test(MrbEndpoint *endpoint, const MrbRequest *request, bool masked,
 		"static";
 	values.text[MRB_VAR_MESSAGE_ID] = TEST_ID;
 	values.text[MRB_VAR_OPERATION_ID] = TEST_ID;
+	values.text[MRB_VAR_ORIGIN] = mrb_variable_origin();
 	values.text[MRB_VAR_RELEASE_ID] = TEST_ID;
 	values.text[MRB_VAR_SHA256] = TEST_ID;
 	values.text[MRB_VAR_STATEMENT] = TEST_STATEMENT;

@@ -175,6 +175,7 @@ send_marker(MrbEndpoint *endpoint, const MrbRequest *request, int64 epoch,
 	snprintf(message_id, sizeof(message_id), "marker@%s", epoch_text);
 	values.text[MRB_VAR_EPOCH] = epoch_text;
 	values.text[MRB_VAR_MESSAGE_ID] = message_id;
+	values.text[MRB_VAR_ORIGIN] = mrb_variable_origin();
 	if (mrb_inflight_start(endpoint, &values, &note, &problem) !=
 		MRB_START_WRONG)
 		return;

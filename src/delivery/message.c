@@ -170,6 +170,7 @@ begin(MrbMessage *message, const MrbItem *item, int64 epoch)
 	snprintf(message->epoch_text, sizeof(message->epoch_text), INT64_FORMAT,
 			 epoch);
 	values->text[MRB_VAR_EPOCH] = message->epoch_text;
+	values->text[MRB_VAR_ORIGIN] = mrb_variable_origin();
 	values->text[MRB_VAR_CHANGED_AT] =
 		mrb_route_changed_at(item->route, message->changed_at);
 }

@@ -26,6 +26,7 @@ INSERT INTO kinds VALUES
 	('deployment_id', 'dep_01H:x-1.2', '^[A-Za-z0-9._:@#-]+$', true),
 	('version_id', 'ver_7', '^[A-Za-z0-9._:@#-]+$', true),
 	('message_id', 'dep_1@1099511627776', '^[A-Za-z0-9._:@#-]+$', true),
+	('origin', 'eu.16384', '^[A-Za-z0-9._-]+$', true),
 	('epoch', '1099511627776', '^(0|[1-9][0-9]*)$', true),
 	('storage_uri', 's3://bucket/dep_1/ver_1.tar.zst', '^[A-Za-z0-9._~:/?#[\]@!$&''()*+,;=%-]+$', false),
 	('secret', 'Token with spaces 1', '^[ -~]+$', false);

@@ -12,7 +12,7 @@ CREATE TABLE test.given AS SELECT jsonb_build_object(
 	'deployment_ids', '["dep_1", "dep_2"]'::jsonb, 'epoch', 1099511627776, 'host', 'shop.test',
 	'hosts', '["shop.test", "*.shop.test"]'::jsonb,
 	'plain_hosts', '["shop.test"]'::jsonb, 'wildcard_hosts', '["*.shop.test"]'::jsonb, 'domain', 'shop.test', 'instance_id', '148ed599c14189', 'kind', 'static', 'message_id', 'dep_1@1099511627776',
-	'operation_id', 'dep_1#7', 'release_id', 'rel_2', 'removed_hosts', '["old.test"]'::jsonb,
+	'operation_id', 'dep_1#7', 'origin', 'eu.16384', 'release_id', 'rel_2', 'removed_hosts', '["old.test"]'::jsonb,
 	'secret', 'user:pass/word', 'secret:other', 'another', 'sha256', 'e3b0c442',
 	'storage_uri', 's3://bucket/a&b?c=d', 'tenant_id', 'ten_1', 'version_id', 'ver_2', 'version_number', 2, 'workload', 'shop-v2') AS given;
 
