@@ -83,6 +83,15 @@ CREATE TABLE IF NOT EXISTS miosa_router.deployment_overrides (
 );
 COMMENT ON TABLE miosa_router.deployment_overrides IS 'Deployments that are on another shard than their bucket';
 
+-- A deployment that is being moved is on no shard, or its shard is about to change.
+CREATE TABLE IF NOT EXISTS miosa_router.moves (
+	deployment_id text PRIMARY KEY,
+	source integer NOT NULL REFERENCES miosa_router.shards,
+	target integer NOT NULL REFERENCES miosa_router.shards,
+	began_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE miosa_router.moves IS 'Deployments that are being moved, or whose move was interrupted';
+
 -- PL/Proxy reads the list of connections again when this number has changed.
 CREATE TABLE IF NOT EXISTS miosa_router.map_version (
 	only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
@@ -205,6 +214,10 @@ BEGIN
 			DETAIL = json_build_object('status', status, 'headers',
 				CASE WHEN retry_after > 0 THEN json_build_object('Retry-After', retry_after::text) ELSE '{}' END)::text;
 	END IF;
+	-- RAISE takes no null for an option.
+	IF detail IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message, HINT = hint;
+	END IF;
 	RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message, DETAIL = detail, HINT = hint;
 END $$;
 COMMENT ON FUNCTION miosa_router.refuse(text, text, integer, integer, text, text, text) IS 'Raises an error of the router';
@@ -275,11 +288,29 @@ COMMENT ON FUNCTION miosa_router.check_on(integer) IS 'The shard, if calls to it
 CREATE OR REPLACE FUNCTION miosa_router.shard_of(deployment_id text) RETURNS integer
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+	IF EXISTS (SELECT FROM miosa_router.moves m WHERE m.deployment_id = $1) THEN
+		PERFORM miosa_router.refuse('MR423', 'DEPLOYMENT_BUSY', 423, 1, format('deployment "%s" is being moved', $1),
+			(SELECT format('It moves from shard "%s" to "%s".', a.name, b.name) FROM miosa_router.moves m
+				JOIN miosa_router.shards a ON a.number = m.source JOIN miosa_router.shards b ON b.number = m.target WHERE m.deployment_id = $1),
+			'Retry with the same idempotency key.');
+	END IF;
 	RETURN miosa_router.check_on(coalesce(
 		(SELECT o.shard FROM miosa_router.deployment_overrides o WHERE o.deployment_id = $1),
 		(SELECT b.shard FROM miosa_router.buckets b WHERE b.bucket = miosa_router.bucket_of(coalesce($1, '')))));
 END $$;
 COMMENT ON FUNCTION miosa_router.shard_of(text) IS 'Number of the shard that a deployment is on';
+
+-- A call that was on its way when the deployment was moved has found nothing; its
+-- caller is told to retry, not that the deployment does not exist.
+CREATE OR REPLACE FUNCTION miosa_router.check_moved(deployment_id text, shard integer, sqlstate text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF sqlstate IN ('MR404', 'MR44V', 'P0002', 'MR423') AND miosa_router.shard_of(deployment_id) <> shard THEN
+		PERFORM miosa_router.refuse('MR423', 'DEPLOYMENT_BUSY', 423, 1, format('deployment "%s" has been moved', deployment_id),
+			'It has moved to another shard while the call was at work.', 'Retry with the same idempotency key.');
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa_router.check_moved(text, integer, text) IS 'Raises DEPLOYMENT_BUSY if a shard did not find a deployment that has just left it';
 
 -- Settings of the caller's that the shard has to know.  The generated function
 -- miosa_router.settings() names them.
@@ -419,13 +450,45 @@ CREATE FUNCTION miosa_shard.release_host(host text, deployment_id text, shard in
 	RUN ON $3;
 	SELECT miosa_shard.release_host($1::text, $2::text);
 $$;
+CREATE FUNCTION miosa_shard.forget_host(host text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT miosa_shard.forget_host($1::text);
+$$;
+CREATE FUNCTION miosa_shard.restart_dispatcher(shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $1;
+	SELECT miosa_shard.restart_dispatcher()::text;
+$$;
+CREATE FUNCTION miosa_shard.take_deployment(deployment_id text, shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT miosa_shard.take_deployment($1::text);
+$$;
+CREATE FUNCTION miosa_shard.put_parcel(parcel jsonb, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT miosa_shard.put_parcel($1::jsonb);
+$$;
+CREATE FUNCTION miosa_shard.drop_parcel(deployment_id text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT miosa_shard.drop_parcel($1::text);
+$$;
+CREATE FUNCTION miosa_shard.deployment_list(after text, shard integer) RETURNS SETOF text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT f.id FROM miosa_shard.deployment_list($1::text) f (id);
+$$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA miosa_shard FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard.identity(integer) TO miosa_operator;
 GRANT EXECUTE ON FUNCTION miosa_shard.named(text, text[], integer) TO miosa_viewer, miosa_auditor;
 GRANT EXECUTE ON FUNCTION miosa_shard.host_entry(text, integer) TO miosa_viewer, miosa_edge;
 GRANT EXECUTE ON FUNCTION miosa_shard.host_name(text, integer), miosa_shard.host_owner(text, integer), miosa_shard.claim_host(text, text, jsonb, integer),
-	miosa_shard.confirm_host(text, text, integer), miosa_shard.release_host(text, text, integer) TO miosa_admin;
+	miosa_shard.confirm_host(text, text, integer), miosa_shard.release_host(text, text, integer), miosa_shard.forget_host(text, integer),
+	miosa_shard.restart_dispatcher(integer), miosa_shard.take_deployment(text, integer), miosa_shard.put_parcel(jsonb, integer),
+	miosa_shard.drop_parcel(text, integer), miosa_shard.deployment_list(text, integer) TO miosa_admin;
 
 -- Names that people give.
 
@@ -558,6 +621,30 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.owner_of_host(text) IS 'Shard and deployment that have a host; null for none';
 
+-- No other shard may remove the host from edges after this one has put it.
+CREATE OR REPLACE FUNCTION miosa_router.forget_host(host text, shard integer) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	_each record;
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT s.number FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.<>) shard LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			IF miosa_shard.forget_host(host, _each.number) THEN
+				PERFORM miosa_shard.restart_dispatcher(_each.number);
+			END IF;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			PERFORM miosa_router.pass_on(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION miosa_router.forget_host(text, integer) IS 'Has all other shards forget that a host was removed there';
+
 CREATE OR REPLACE FUNCTION miosa_router.claim_host(fqdn text, deployment_id text, shard integer) RETURNS text
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_variable
@@ -581,6 +668,9 @@ BEGIN
 			PERFORM miosa_router.pass_on(directory, _state, _message, _detail, _hint);
 		END;
 		IF entry IS NULL THEN
+			PERFORM miosa_router.forget_host(host, shard);
+			RETURN host;
+		ELSIF entry OPERATOR(pg_catalog.->>) 'deployment_id' OPERATOR(pg_catalog.=) deployment_id THEN
 			RETURN host;
 		END IF;
 		owner := miosa_router.owner_of_host(host);
@@ -779,7 +869,8 @@ DECLARE
 BEGIN
 	SELECT array_agg(e.value ORDER BY (e.value ->> 'created_at')::timestamptz DESC, e.value ->> 'resource_id' COLLATE "C" DESC,
 			(e.value #>> '{metadata,seq}')::bigint DESC) INTO events
-		FROM unnest(answers) a (answer), jsonb_array_elements(a.answer -> 'data') e;
+		-- Events of a deployment that has moved are on both shards
+		FROM (SELECT DISTINCT ON (d.value ->> 'id') d.value FROM unnest(answers) a (answer), jsonb_array_elements(a.answer -> 'data') d) e;
 	more := cardinality(events) > "limit" OR EXISTS (SELECT FROM unnest(answers) a (answer) WHERE a.answer ->> 'next_cursor' IS NOT NULL);
 	events := events[:"limit"];
 	RETURN jsonb_build_object('data', coalesce(to_jsonb(events), '[]'), 'next_cursor', CASE WHEN more THEN
@@ -911,21 +1002,26 @@ BEGIN
 				seen := pg_catalog.format('has version %s of miosa_rollback, the router has the functions of %s', _identity ->> 'extension', miosa_router.extension_version());
 				fix := 'On the shard: ALTER EXTENSION miosa_rollback UPDATE; or run the miosa_router.sql of its version here';
 				needs := 'superuser';
+			ELSIF _sites ? (_identity ->> 'origin') THEN
+				status := 'fail';
+				seen := pg_catalog.format('is the installation of shard %s: %s', _sites ->> (_identity ->> 'origin'), _identity ->> 'origin');
+				fix := 'Give each server a miosa_rollback.site of its own, and each shard a database; correct the connection of one of the two';
+				needs := 'superuser';
+			ELSIF _identity -> 'parcels' <> '[]' THEN
+				status := 'warn';
+				seen := pg_catalog.format('keeps deployments whose move was interrupted: %s', _identity ->> 'parcels');
+				fix := 'CALL miosa_move_deployment(deployment, shard); for each, with the shard that it was to move to';
+				needs := 'miosa_admin';
 			ELSIF coalesce(_identity ->> 'site', '') = '' THEN
 				status := 'warn';
 				seen := 'is reachable, and has no site';
-				fix := 'Set miosa_rollback.site in its configuration, a name of its own for each shard';
-				needs := 'superuser';
-			ELSIF _sites ? (_identity ->> 'site') THEN
-				status := 'fail';
-				seen := pg_catalog.format('has the site of shard %s: %s', _sites ->> (_identity ->> 'site'), _identity ->> 'site');
 				fix := 'Set miosa_rollback.site in its configuration, a name of its own for each shard';
 				needs := 'superuser';
 			ELSE
 				status := 'ok';
 				seen := pg_catalog.format('is reachable, version %s', _identity ->> 'extension');
 			END IF;
-			_sites := _sites || pg_catalog.jsonb_build_object(coalesce(_identity ->> 'site', ''), _each.name);
+			_sites := _sites || pg_catalog.jsonb_build_object(_identity ->> 'origin', _each.name);
 			_all := _all || pg_catalog.jsonb_build_object(_each.name, _identity);
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _message = MESSAGE_TEXT;
@@ -936,6 +1032,12 @@ BEGIN
 		END;
 		RETURN NEXT;
 	END LOOP;
+	item := 'router: moves';
+	SELECT CASE WHEN u.moves IS NULL THEN 'ok' ELSE 'warn' END, coalesce('under way or interrupted: ' || u.moves, 'none is under way'),
+			CASE WHEN u.moves IS NOT NULL THEN 'If it was interrupted, finish it: CALL miosa_move_deployment(deployment, shard);' END,
+			CASE WHEN u.moves IS NOT NULL THEN 'miosa_admin' END
+		INTO status, seen, fix, needs FROM (SELECT miosa_router.moves_under_way() AS moves) u;
+	RETURN NEXT;
 	-- Each kind of configuration by name: what not every shard has alike.
 	FOREACH _kind IN ARRAY ARRAY['plans', 'tenants', 'members', 'adapters', 'endpoints', 'secrets', 'storages'] LOOP
 		item := 'router: ' || _kind;
@@ -992,6 +1094,8 @@ BEGIN
 				IF entry IS NULL THEN
 					PERFORM miosa_shard.confirm_host(host.host, host.deployment_id, miosa_router.directory_of(host.host));
 					number := number OPERATOR(pg_catalog.+) 1;
+				ELSIF entry OPERATOR(pg_catalog.->>) 'deployment_id' OPERATOR(pg_catalog.=) host.deployment_id THEN
+					number := number OPERATOR(pg_catalog.+) 1;
 				ELSIF miosa_router.shard_of(entry OPERATOR(pg_catalog.->>) 'deployment_id') OPERATOR(pg_catalog.<>) shard.number THEN
 					RAISE WARNING 'host "%" is on shard "%", but the directory has it for deployment "%" of another shard', host.host, shard.name,
 						entry OPERATOR(pg_catalog.->>) 'deployment_id' USING ERRCODE = '01000', HINT = 'Remove it from one of the two, on its shard.';
@@ -1002,6 +1106,131 @@ BEGIN
 	RETURN number;
 END $$;
 COMMENT ON FUNCTION miosa_router.register_hosts() IS 'Enters the hosts of all shards into the directory, and warns of those that two shards have; returns how many it has';
+
+-- Moves.
+
+CREATE OR REPLACE FUNCTION miosa_router.moves_under_way() RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT string_agg(format('%s from %s to %s', m.deployment_id, a.name, b.name), ', ' ORDER BY m.began_at)
+	FROM (SELECT * FROM miosa_router.moves LIMIT 20) m JOIN miosa_router.shards a ON a.number = m.source JOIN miosa_router.shards b ON b.number = m.target
+$$;
+COMMENT ON FUNCTION miosa_router.moves_under_way() IS 'Moves that have begun and not ended; null for none';
+
+-- From here on calls about the deployment are refused as DEPLOYMENT_BUSY.  A move that
+-- was interrupted goes on as it was begun.
+CREATE OR REPLACE FUNCTION miosa_router.begin_move(deployment text, shard text, OUT source integer, OUT target integer)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	wanted integer := (SELECT s.number FROM miosa_router.shards s WHERE s.name = shard);
+BEGIN
+	IF wanted IS NULL THEN
+		PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, format('shard "%s" does not exist', shard), NULL,
+			format('Shards: %s.', (SELECT string_agg(s.name, ', ' ORDER BY s.number) FROM miosa_router.shards s)));
+	END IF;
+	SELECT m.source, m.target INTO source, target FROM miosa_router.moves m WHERE m.deployment_id = deployment FOR UPDATE;
+	IF FOUND THEN
+		IF target <> wanted THEN
+			PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, format('deployment "%s" is being moved to another shard', deployment),
+				(SELECT format('It moves to shard "%s".', s.name) FROM miosa_router.shards s WHERE s.number = $3),
+				'Finish that move first, with that shard.');
+		END IF;
+		RETURN;
+	END IF;
+	source := miosa_router.shard_of(deployment);
+	target := miosa_router.check_on(wanted);
+	IF source <> target THEN
+		INSERT INTO miosa_router.moves (deployment_id, source, target) VALUES (deployment, source, target);
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa_router.begin_move(text, text) IS 'Begins a move, or finds the one that was interrupted; source and target are equal when there is nothing to do';
+
+CREATE OR REPLACE FUNCTION miosa_router.end_move(deployment text, shard integer) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	DELETE FROM miosa_router.deployment_overrides o WHERE o.deployment_id = deployment;
+	INSERT INTO miosa_router.deployment_overrides (deployment_id, shard)
+		SELECT deployment, end_move.shard WHERE end_move.shard <> (SELECT b.shard FROM miosa_router.buckets b WHERE b.bucket = miosa_router.bucket_of(deployment));
+	DELETE FROM miosa_router.moves m WHERE m.deployment_id = deployment;
+END $$;
+COMMENT ON FUNCTION miosa_router.end_move(text, integer) IS 'Ends a move: the deployment is on this shard';
+
+CREATE OR REPLACE FUNCTION miosa_router.cancel_move(deployment text) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	DELETE FROM miosa_router.moves m WHERE m.deployment_id = $1
+$$;
+COMMENT ON FUNCTION miosa_router.cancel_move(text) IS 'Forgets the move of a deployment that does not exist';
+
+-- Each step commits, and each can be repeated: the same call goes on where it was
+-- interrupted.  Forward is the only way, since what the source has taken out it keeps as
+-- a parcel, not as a deployment.
+CREATE OR REPLACE PROCEDURE public.miosa_move_deployment(deployment text, shard text)
+LANGUAGE plpgsql AS $$
+DECLARE
+	move record;
+	parcel jsonb;
+	here text[];
+BEGIN
+	move := miosa_router.begin_move(deployment, shard);
+	COMMIT;
+	IF move.source OPERATOR(pg_catalog.=) move.target THEN
+		-- Of a move that has ended but for this
+		PERFORM miosa_shard.drop_parcel(deployment, s.number) FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.<>) move.target;
+		RETURN;
+	END IF;
+	parcel := miosa_shard.take_deployment(deployment, move.source);
+	IF parcel IS NULL THEN
+		here := miosa_shard.named(deployment, NULL, move.target);
+		IF NOT deployment OPERATOR(pg_catalog.=) ANY (here) THEN
+			PERFORM miosa_router.cancel_move(deployment);
+			COMMIT;
+			PERFORM miosa_router.refuse('MR404', 'NOT_FOUND', 404, 0, pg_catalog.format('deployment "%s" does not exist', deployment),
+				'Neither shard has it.', 'See the deployments with SELECT shard, deployment_id FROM miosa.routes;');
+		END IF;
+	ELSE
+		-- Nothing of it is delivered from there any more
+		PERFORM miosa_shard.restart_dispatcher(move.source);
+		PERFORM miosa_shard.put_parcel(parcel, move.target);
+	END IF;
+	PERFORM miosa_router.end_move(deployment, move.target);
+	COMMIT;
+	PERFORM miosa_shard.drop_parcel(deployment, move.source);
+END $$;
+COMMENT ON PROCEDURE public.miosa_move_deployment(text, text) IS 'Moves a deployment to another shard; the same call goes on with a move that was interrupted [router]';
+REVOKE ALL ON PROCEDURE public.miosa_move_deployment(text, text) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE public.miosa_move_deployment(text, text) TO miosa_admin;
+REVOKE ALL ON FUNCTION miosa_router.begin_move(text, text), miosa_router.end_move(text, integer), miosa_router.cancel_move(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_router.begin_move(text, text), miosa_router.end_move(text, integer), miosa_router.cancel_move(text) TO miosa_admin;
+
+-- Deployments that are where calls do not look for them: after a restore of one
+-- shard, for instance, one that has moved since is on two.
+CREATE OR REPLACE FUNCTION miosa_router.misplaced(OUT deployment_id text, OUT shard text, OUT belongs text) RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_id text;
+	_after text;
+	_more boolean;
+BEGIN
+	FOR _each IN SELECT s.number, s.name FROM miosa_router.all_shards() s LOOP
+		_after := '';
+		_more := true;
+		WHILE _more LOOP
+			_more := false;
+			FOR _id IN SELECT f.id FROM miosa_shard.deployment_list(_after, _each.number) f (id) LOOP
+				_more := true;
+				_after := _id;
+				IF miosa_router.shard_of(_id) OPERATOR(pg_catalog.<>) _each.number THEN
+					deployment_id := _id;
+					shard := _each.name;
+					belongs := (SELECT s.name FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.=) miosa_router.shard_of(_id));
+					RETURN NEXT;
+				END IF;
+			END LOOP;
+		END LOOP;
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION miosa_router.misplaced() IS 'Deployments on another shard than the map says; that one counts';
 
 CREATE FUNCTION miosa_shard."candidates"(a1 text, context text[], shard integer, OUT "version" text, OUT "last_served" text, OUT "served" text, OUT "artifact" text, OUT "expires" text, OUT "live" text, OUT "note" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
@@ -1656,6 +1885,7 @@ BEGIN
 	RETURN miosa_shard."miosa_archive_version"($1, $2, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -1684,6 +1914,7 @@ BEGIN
 	RETURN miosa_shard."miosa_archive_version"($1, $2, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -1964,6 +2195,7 @@ BEGIN
 	RETURN miosa_shard."miosa_clear_bad"($1, $2, $3, $4, $5, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -1992,6 +2224,7 @@ BEGIN
 	RETURN miosa_shard."miosa_clear_bad"($1, $2, $3, $4, $5, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -2096,6 +2329,7 @@ BEGIN
 	RETURN miosa_shard."miosa_confirm_collected"($1, $2, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -2124,6 +2358,7 @@ BEGIN
 	RETURN miosa_shard."miosa_confirm_collected"($1, $2, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -2381,6 +2616,7 @@ BEGIN
 	RETURN miosa_shard."miosa_hold"($1, $2, $3, $4, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -2409,6 +2645,7 @@ BEGIN
 	RETURN miosa_shard."miosa_hold"($1, $2, $3, $4, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -2448,6 +2685,7 @@ BEGIN
 	RETURN miosa_shard."miosa_mark_bad"($1, $2, $3, $4, $5, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -2476,6 +2714,7 @@ BEGIN
 	RETURN miosa_shard."miosa_mark_bad"($1, $2, $3, $4, $5, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -2560,6 +2799,7 @@ BEGIN
 	RETURN miosa_shard."miosa_pin_version"($1, $2, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -2588,6 +2828,7 @@ BEGIN
 	RETURN miosa_shard."miosa_pin_version"($1, $2, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -2616,6 +2857,7 @@ BEGIN
 	RETURN miosa_shard."miosa_plan"($1, $2, $3, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -2644,6 +2886,7 @@ BEGIN
 	RETURN miosa_shard."miosa_plan"($1, $2, $3, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -2708,6 +2951,7 @@ BEGIN
 	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -2736,6 +2980,7 @@ BEGIN
 	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -2764,6 +3009,7 @@ BEGIN
 	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -2792,6 +3038,7 @@ BEGIN
 	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -2820,6 +3067,7 @@ BEGIN
 	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -2848,6 +3096,7 @@ BEGIN
 	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -2876,6 +3125,7 @@ BEGIN
 	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -2904,6 +3154,7 @@ BEGIN
 	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -3008,6 +3259,7 @@ BEGIN
 	RETURN miosa_shard."miosa_put_deployment"($1, $2, $3, $4, $5, $6, $7, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -3036,6 +3288,7 @@ BEGIN
 	RETURN miosa_shard."miosa_put_deployment"($1, $2, $3, $4, $5, $6, $7, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -3539,6 +3792,7 @@ BEGIN
 	RETURN miosa_shard."miosa_put_version"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -3567,6 +3821,7 @@ BEGIN
 	RETURN miosa_shard."miosa_put_version"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -3634,6 +3889,7 @@ BEGIN
 	RETURN miosa_shard."miosa_release"($1, $2, $3, $4, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -3662,6 +3918,7 @@ BEGIN
 	RETURN miosa_shard."miosa_release"($1, $2, $3, $4, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -3738,6 +3995,7 @@ BEGIN
 	RETURN miosa_shard."miosa_remove_deployment"($1, $2, $3, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -3766,6 +4024,7 @@ BEGIN
 	RETURN miosa_shard."miosa_remove_deployment"($1, $2, $3, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -4259,6 +4518,7 @@ BEGIN
 	RETURN miosa_shard."miosa_rename_deployment"($1, $2, $3, $4, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -4287,6 +4547,7 @@ BEGIN
 	RETURN miosa_shard."miosa_rename_deployment"($1, $2, $3, $4, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -4343,6 +4604,7 @@ BEGIN
 	RETURN miosa_shard."miosa_report_instance"($1, $2, $3, $4, $5, $6, $7, $8, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -4371,6 +4633,7 @@ BEGIN
 	RETURN miosa_shard."miosa_report_instance"($1, $2, $3, $4, $5, $6, $7, $8, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -4481,6 +4744,7 @@ BEGIN
 	PERFORM miosa_shard."miosa_resend"($1, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -4509,6 +4773,7 @@ BEGIN
 	PERFORM miosa_shard."miosa_resend"($1, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -4740,6 +5005,7 @@ BEGIN
 	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -4768,6 +5034,7 @@ BEGIN
 	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -4796,6 +5063,7 @@ BEGIN
 	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -4824,6 +5092,7 @@ BEGIN
 	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -4852,6 +5121,7 @@ BEGIN
 	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -4880,6 +5150,7 @@ BEGIN
 	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -4908,6 +5179,7 @@ BEGIN
 	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -4936,6 +5208,7 @@ BEGIN
 	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5126,6 +5399,7 @@ BEGIN
 	RETURN miosa_shard."miosa_set_deployment"($1, $2, $3, $4, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5154,6 +5428,7 @@ BEGIN
 	RETURN miosa_shard."miosa_set_deployment"($1, $2, $3, $4, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5223,6 +5498,7 @@ BEGIN
 	RETURN miosa_shard."miosa_set_version_state"($1, $2, $3, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5251,6 +5527,7 @@ BEGIN
 	RETURN miosa_shard."miosa_set_version_state"($1, $2, $3, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5417,6 +5694,7 @@ BEGIN
 	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5445,6 +5723,7 @@ BEGIN
 	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5473,6 +5752,7 @@ BEGIN
 	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5501,6 +5781,7 @@ BEGIN
 	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5529,6 +5810,7 @@ BEGIN
 	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5557,6 +5839,7 @@ BEGIN
 	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5585,6 +5868,7 @@ BEGIN
 	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5613,6 +5897,7 @@ BEGIN
 	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5641,6 +5926,7 @@ BEGIN
 	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5669,6 +5955,7 @@ BEGIN
 	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5697,6 +5984,7 @@ BEGIN
 	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5725,6 +6013,7 @@ BEGIN
 	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5753,6 +6042,7 @@ BEGIN
 	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5781,6 +6071,7 @@ BEGIN
 	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5809,6 +6100,7 @@ BEGIN
 	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5837,6 +6129,7 @@ BEGIN
 	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5865,6 +6158,7 @@ BEGIN
 	RETURN miosa_shard."miosa_undo"($1, $2, $3, $4, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5893,6 +6187,7 @@ BEGIN
 	RETURN miosa_shard."miosa_undo"($1, $2, $3, $4, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5921,6 +6216,7 @@ BEGIN
 	RETURN miosa_shard."miosa_unpin_version"($1, $2, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5949,6 +6245,7 @@ BEGIN
 	RETURN miosa_shard."miosa_unpin_version"($1, $2, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -5977,6 +6274,7 @@ BEGIN
 	RETURN miosa_shard."miosa_unpublish"($1, $2, $3, $4, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -6005,6 +6303,7 @@ BEGIN
 	RETURN miosa_shard."miosa_unpublish"($1, $2, $3, $4, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -6033,6 +6332,7 @@ BEGIN
 	RETURN miosa_shard."miosa_unwatch"($1, $2, $3, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -6061,6 +6361,7 @@ BEGIN
 	RETURN miosa_shard."miosa_unwatch"($1, $2, $3, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -6324,6 +6625,7 @@ BEGIN
 	RETURN miosa_shard."miosa_watch"($1, $2, $3, $4, $5, $6, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;
@@ -6352,6 +6654,7 @@ BEGIN
 	RETURN miosa_shard."miosa_watch"($1, $2, $3, $4, $5, $6, _context, _shard);
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.check_moved($1::text, _shard, _state);
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END
 $$;

@@ -17,6 +17,13 @@ END $$;
 CREATE SCHEMA IF NOT EXISTS miosa_shard;
 GRANT USAGE ON SCHEMA miosa_shard TO PUBLIC;
 
+CREATE TABLE IF NOT EXISTS miosa_shard.parcels (
+	deployment_id text COLLATE "C" PRIMARY KEY,
+	parcel jsonb NOT NULL,
+	taken_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE miosa_shard.parcels IS 'Deployments that were taken from this shard, until the other one has them';
+
 -- Settings of the session at the router, for this statement's transaction: what
 -- the role that calls may set here.
 CREATE OR REPLACE FUNCTION miosa_shard.adopt(context text[]) RETURNS boolean
@@ -43,6 +50,8 @@ CREATE OR REPLACE FUNCTION miosa_shard.identity() RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 	SELECT jsonb_build_object('extension', (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'miosa_rollback'),
 		'site', current_setting('miosa_rollback.site', true),
+		'origin', miosa.origin(),
+		'parcels', (SELECT coalesce(jsonb_agg(p.deployment_id ORDER BY p.deployment_id), '[]') FROM miosa_shard.parcels p),
 		'plans', (SELECT coalesce(jsonb_object_agg(p.name, miosa_shard.digest(to_jsonb(p)::text)), '{}') FROM miosa.plans p),
 		'tenants', (SELECT coalesce(jsonb_object_agg(t.id, miosa_shard.digest(concat_ws(' ', t.slug, t.plan))), '{}') FROM miosa.tenants t),
 		'members', (SELECT coalesce(jsonb_object_agg(m.role_name || ' ' || m.tenant_id, miosa_shard.digest(array_to_string(m.scopes, ' '))), '{}')
@@ -97,7 +106,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION miosa_shard.host_entry(text) IS 'The directory''s entry of a host; null for none';
 
--- Null when the claim is the deployment's; else the entry that is in the way.
+-- Null when the deployment has claimed the host; else the entry that is there, which
+-- is the deployment's own if it holds the host.
 -- Passed as expected, that entry is taken over if it is still the same.
 CREATE OR REPLACE FUNCTION miosa_shard.claim_host(host text, deployment_id text, expected jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -111,7 +121,7 @@ BEGIN
 			WHERE h.deployment_id = EXCLUDED.deployment_id AND h.state = 'claimed'
 				OR (h.deployment_id, h.state, h.claimed_at) = (expected ->> 'deployment_id', expected ->> 'state', (expected ->> 'claimed_at')::timestamptz);
 	entry := miosa_shard.host_entry(host);
-	RETURN CASE WHEN entry ->> 'deployment_id' <> deployment_id THEN entry END;
+	RETURN CASE WHEN entry ->> 'deployment_id' <> deployment_id OR entry ->> 'state' = 'held' THEN entry END;
 END $$;
 COMMENT ON FUNCTION miosa_shard.claim_host(text, text, jsonb) IS 'Claims a host for a deployment; null, or the entry of another one';
 
@@ -135,12 +145,153 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION miosa_shard.host_list(text) IS 'The next thousand hosts of this shard';
 
+-- End the dispatcher of this database and wait until it is gone: what it has in
+-- memory about rows that are deleted is not sent any more.  The launcher starts another
+-- one within a second.
+CREATE OR REPLACE FUNCTION miosa_shard.restart_dispatcher() RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	dispatcher integer := (SELECT d.pid FROM miosa.dispatcher() d);
+BEGIN
+	PERFORM pg_terminate_backend(dispatcher, 10000);
+END $$;
+COMMENT ON FUNCTION miosa_shard.restart_dispatcher() IS 'Ends the dispatcher, which is started again, and waits until it has ended';
+
+-- A host that was removed here and is put on another shard: it must not be removed
+-- from edges any more.
+CREATE OR REPLACE FUNCTION miosa_shard.forget_host(host text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	forgotten boolean;
+BEGIN
+	DELETE FROM miosa.removed_hosts r WHERE r.host = host;
+	forgotten := FOUND;
+	DELETE FROM miosa.outbox o WHERE o.kind = 'host_removed' AND o.host = host;
+	forgotten := forgotten OR FOUND;
+	DELETE FROM miosa.route_log l WHERE l.kind = 'host_removed' AND l.host = host AND l.epoch > (SELECT coalesce(min(s.acked_epoch), 0)
+		FROM miosa.endpoint_state s);
+	RETURN forgotten OR FOUND;
+END $$;
+COMMENT ON FUNCTION miosa_shard.forget_host(text) IS 'Forgets that a host was removed here; whether it had been';
+
+-- Moving a deployment.  It is taken from its shard in one transaction, with all rows, and
+-- kept as a parcel until the other shard has it, so that at every moment one place has
+-- it, and never two shards.  Audit events stay where they were written as well, since
+-- nobody may delete them.
+
+-- Deleting fires no trigger, so edges are told nothing: the other shard tells them.
+CREATE OR REPLACE FUNCTION miosa_shard.take_rows(deployment_id text) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = replica AS $$
+DECLARE
+	parcel jsonb := '{}';
+	rows jsonb;
+	name text;
+BEGIN
+	FOREACH name IN ARRAY ARRAY['audit_events', 'audit_checkpoints'] LOOP
+		EXECUTE format('SELECT coalesce(jsonb_agg(to_jsonb(t)), ''[]'') FROM miosa.%I t WHERE t.deployment_id = $1', name) INTO rows USING deployment_id;
+		parcel := parcel || jsonb_build_object(name, rows);
+	END LOOP;
+	-- What a statement deletes is the newest state of a row, also of one that was
+	-- changed without a lock on the deployment.
+	FOREACH name IN ARRAY ARRAY['runtime_instances', 'holds', 'watches', 'alerts', 'idempotency_keys', 'capacity', 'removed_hosts', 'domains',
+		'releases', 'versions', 'deployments']
+	LOOP
+		EXECUTE format('WITH t AS (DELETE FROM miosa.%I o WHERE o.%I = $1 RETURNING *) SELECT coalesce(jsonb_agg(to_jsonb(t)), ''[]'') FROM t',
+			name, CASE name WHEN 'deployments' THEN 'id' ELSE 'deployment_id' END) INTO rows USING deployment_id;
+		parcel := parcel || jsonb_build_object(name, rows);
+	END LOOP;
+	RETURN parcel;
+END $$;
+COMMENT ON FUNCTION miosa_shard.take_rows(text) IS 'Deletes the rows of a deployment and returns them';
+
+CREATE OR REPLACE FUNCTION miosa_shard.take_deployment(deployment_id text) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	parcel jsonb;
+BEGIN
+	PERFORM FROM miosa.deployments d WHERE d.id = deployment_id FOR UPDATE;
+	IF NOT FOUND THEN
+		RETURN (SELECT p.parcel FROM miosa_shard.parcels p WHERE p.deployment_id = deployment_id);
+	END IF;
+	parcel := miosa_shard.take_rows(deployment_id) || (SELECT jsonb_build_object('term', s.term, 'last_epoch', s.last_epoch) FROM miosa.dispatcher_state s)
+		|| jsonb_build_object('unsent', ARRAY(SELECT o.host FROM miosa.outbox o WHERE o.deployment_id = deployment_id AND o.kind = 'host_removed'));
+	DELETE FROM miosa.outbox o WHERE o.deployment_id = deployment_id;
+	DELETE FROM miosa.route_log l WHERE l.deployment_id = deployment_id;
+	DELETE FROM miosa.delivery_failures f WHERE f.deployment_id = deployment_id;
+	INSERT INTO miosa_shard.parcels (deployment_id, parcel) VALUES (deployment_id, parcel);
+	RETURN parcel;
+END $$;
+COMMENT ON FUNCTION miosa_shard.take_deployment(text) IS 'Takes a deployment from this shard, once; returns its parcel, null if it is not here';
+
+CREATE OR REPLACE FUNCTION miosa_shard.write_rows(parcel jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = replica AS $$
+DECLARE
+	name text;
+BEGIN
+	-- The checkpoint first: it must not pass over events that are there.
+	INSERT INTO miosa.audit_checkpoints SELECT * FROM jsonb_populate_recordset(NULL::miosa.audit_checkpoints, parcel -> 'audit_checkpoints') c
+		WHERE c.seq IS NOT NULL AND NOT EXISTS (SELECT FROM miosa.audit_checkpoints o WHERE o.deployment_id = c.deployment_id)
+			AND NOT EXISTS (SELECT FROM miosa.audit_events a WHERE a.deployment_id = c.deployment_id);
+	FOREACH name IN ARRAY ARRAY['audit_events', 'deployments', 'versions', 'releases', 'domains', 'removed_hosts', 'capacity', 'idempotency_keys',
+		'alerts', 'watches', 'holds', 'runtime_instances']
+	LOOP
+		EXECUTE format('INSERT INTO miosa.%I SELECT * FROM jsonb_populate_recordset(NULL::miosa.%I, $1) ON CONFLICT DO NOTHING', name, name)
+			USING parcel -> name;
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION miosa_shard.write_rows(jsonb) IS 'Inserts the rows of a deployment that was taken from another shard';
+
+CREATE OR REPLACE FUNCTION miosa_shard.put_parcel(parcel jsonb) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	deployment text := parcel #>> '{deployments,0,id}';
+	host text;
+BEGIN
+	IF EXISTS (SELECT FROM miosa.deployments d WHERE d.id = deployment) THEN
+		RETURN false;
+	ELSIF NOT EXISTS (SELECT FROM miosa.tenants t WHERE t.id = parcel #>> '{deployments,0,tenant_id}') THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('tenant "%s" does not exist', parcel #>> '{deployments,0,tenant_id}'), NULL,
+			'At the router: SELECT miosa_put_tenant(id, slug); then repeat the call.');
+	END IF;
+	PERFORM miosa_shard.write_rows(parcel);
+	-- Of an earlier move away from here
+	DELETE FROM miosa_shard.parcels p WHERE p.deployment_id = deployment;
+	-- Edges compare the epochs of a deployment: those of here go on above those of there.
+	UPDATE miosa.dispatcher_state s SET term = greatest(s.term, (parcel ->> 'term')::bigint),
+		last_epoch = greatest(s.last_epoch, (parcel ->> 'last_epoch')::bigint);
+	FOR host IN SELECT h.value FROM jsonb_array_elements_text(parcel -> 'unsent') h
+		WHERE NOT EXISTS (SELECT FROM miosa.domains m WHERE m.fqdn = h.value AND m.state = 'active')
+	LOOP
+		PERFORM miosa.queue(deployment, 'host_removed', host);
+	END LOOP;
+	PERFORM miosa.queue(deployment, 'route', NULL);
+	RETURN true;
+END $$;
+COMMENT ON FUNCTION miosa_shard.put_parcel(jsonb) IS 'Makes a deployment that was taken from another shard one of this shard, and sends its route; false if it is here already';
+
+CREATE OR REPLACE FUNCTION miosa_shard.drop_parcel(deployment_id text) RETURNS boolean
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	WITH done AS (DELETE FROM miosa_shard.parcels p WHERE p.deployment_id = $1 RETURNING 1)
+	SELECT EXISTS (SELECT FROM done)
+$$;
+COMMENT ON FUNCTION miosa_shard.drop_parcel(text) IS 'Forgets a parcel, once the other shard has the deployment';
+
+CREATE OR REPLACE FUNCTION miosa_shard.deployment_list(after text) RETURNS SETOF text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT d.id FROM miosa.deployments d WHERE d.id > $1 ORDER BY d.id LIMIT 1000
+$$;
+COMMENT ON FUNCTION miosa_shard.deployment_list(text) IS 'The next thousand deployments of this shard';
+
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA miosa_shard FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard.adopt(text[]) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard.identity() TO miosa_operator;
 GRANT EXECUTE ON FUNCTION miosa_shard.named(text) TO miosa_viewer, miosa_auditor;
 GRANT EXECUTE ON FUNCTION miosa_shard.host_entry(text) TO miosa_viewer, miosa_edge;
 GRANT EXECUTE ON FUNCTION miosa_shard.host_name(text), miosa_shard.host_owner(text), miosa_shard.claim_host(text, text, jsonb),
-	miosa_shard.confirm_host(text, text), miosa_shard.release_host(text, text), miosa_shard.host_list(text) TO miosa_admin;
+	miosa_shard.confirm_host(text, text), miosa_shard.release_host(text, text), miosa_shard.host_list(text), miosa_shard.forget_host(text),
+	miosa_shard.restart_dispatcher(), miosa_shard.take_deployment(text), miosa_shard.put_parcel(jsonb), miosa_shard.drop_parcel(text),
+	miosa_shard.deployment_list(text) TO miosa_admin;
 
 COMMIT;

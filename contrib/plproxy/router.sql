@@ -70,6 +70,15 @@ CREATE TABLE IF NOT EXISTS miosa_router.deployment_overrides (
 );
 COMMENT ON TABLE miosa_router.deployment_overrides IS 'Deployments that are on another shard than their bucket';
 
+-- A deployment that is being moved is on no shard, or its shard is about to change.
+CREATE TABLE IF NOT EXISTS miosa_router.moves (
+	deployment_id text PRIMARY KEY,
+	source integer NOT NULL REFERENCES miosa_router.shards,
+	target integer NOT NULL REFERENCES miosa_router.shards,
+	began_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE miosa_router.moves IS 'Deployments that are being moved, or whose move was interrupted';
+
 -- PL/Proxy reads the list of connections again when this number has changed.
 CREATE TABLE IF NOT EXISTS miosa_router.map_version (
 	only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
@@ -192,6 +201,10 @@ BEGIN
 			DETAIL = json_build_object('status', status, 'headers',
 				CASE WHEN retry_after > 0 THEN json_build_object('Retry-After', retry_after::text) ELSE '{}' END)::text;
 	END IF;
+	-- RAISE takes no null for an option.
+	IF detail IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message, HINT = hint;
+	END IF;
 	RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message, DETAIL = detail, HINT = hint;
 END $$;
 COMMENT ON FUNCTION miosa_router.refuse(text, text, integer, integer, text, text, text) IS 'Raises an error of the router';
@@ -262,11 +275,29 @@ COMMENT ON FUNCTION miosa_router.check_on(integer) IS 'The shard, if calls to it
 CREATE OR REPLACE FUNCTION miosa_router.shard_of(deployment_id text) RETURNS integer
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+	IF EXISTS (SELECT FROM miosa_router.moves m WHERE m.deployment_id = $1) THEN
+		PERFORM miosa_router.refuse('MR423', 'DEPLOYMENT_BUSY', 423, 1, format('deployment "%s" is being moved', $1),
+			(SELECT format('It moves from shard "%s" to "%s".', a.name, b.name) FROM miosa_router.moves m
+				JOIN miosa_router.shards a ON a.number = m.source JOIN miosa_router.shards b ON b.number = m.target WHERE m.deployment_id = $1),
+			'Retry with the same idempotency key.');
+	END IF;
 	RETURN miosa_router.check_on(coalesce(
 		(SELECT o.shard FROM miosa_router.deployment_overrides o WHERE o.deployment_id = $1),
 		(SELECT b.shard FROM miosa_router.buckets b WHERE b.bucket = miosa_router.bucket_of(coalesce($1, '')))));
 END $$;
 COMMENT ON FUNCTION miosa_router.shard_of(text) IS 'Number of the shard that a deployment is on';
+
+-- A call that was on its way when the deployment was moved has found nothing; its
+-- caller is told to retry, not that the deployment does not exist.
+CREATE OR REPLACE FUNCTION miosa_router.check_moved(deployment_id text, shard integer, sqlstate text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF sqlstate IN ('MR404', 'MR44V', 'P0002', 'MR423') AND miosa_router.shard_of(deployment_id) <> shard THEN
+		PERFORM miosa_router.refuse('MR423', 'DEPLOYMENT_BUSY', 423, 1, format('deployment "%s" has been moved', deployment_id),
+			'It has moved to another shard while the call was at work.', 'Retry with the same idempotency key.');
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa_router.check_moved(text, integer, text) IS 'Raises DEPLOYMENT_BUSY if a shard did not find a deployment that has just left it';
 
 -- Settings of the caller's that the shard has to know.  The generated function
 -- miosa_router.settings() names them.

@@ -26,7 +26,10 @@ for my $name (qw(s0 s1))
 	$router->sql("SELECT miosa_put_version('$id{$name}', 'v$_', $_, state => 'ready')") for 1 .. 3;
 	$router->sql("SELECT miosa_promote('$id{$name}', 'v$_')") for 1 .. 3;
 }
-$router->sql("SELECT miosa_put_endpoint('router', 'haproxy-map', '" . $edge->router_url('router-1') . "', secret => 'edge')");
+# The epochs of one shard are far ahead.
+$router->sql("SELECT miosa_promote('$id{s0}', 'v$_')") for (2, 3) x 5;
+$router->sql(q[SELECT miosa_put_adapter('often', '{"marker_interval": "200 ms"}', 'haproxy-map')]);
+$router->sql("SELECT miosa_put_endpoint('router', 'often', '" . $edge->router_url('router-1') . "', secret => 'edge')");
 
 # The route that the edge has for a host.
 sub served
@@ -44,6 +47,19 @@ sub verified
 			&& $router->shard_sql($_, 'SELECT count(*) FROM miosa.endpoint_state WHERE marker_epoch > 1') == 1 }, 180, 0.05) } qw(s0 s1);
 }
 
+# Each shard reads its marker several times more.
+sub read_again
+{
+	for my $name (qw(s0 s1))
+	{
+		my $succeeded = 'SELECT succeeded FROM miosa.endpoint_stats()';
+		my $before = $router->shard_sql($name, $succeeded);
+
+		poll_until(sub { $router->shard_sql($name, $succeeded) > $before + 5 }, 180, 0.05) or return 0;
+	}
+	return 1;
+}
+
 sub losses { return scalar(() = slurp_file($node->logfile) =~ /lost its routing table/g) }
 
 ok(served($_, 'v3'), "the edge has the route of $_") for qw(s0 s1);
@@ -53,6 +69,7 @@ is($router->sql("SELECT string_agg(shard || ' ' || endpoint_name, ' ' ORDER BY s
 $router->sql("SELECT miosa_rollback('$id{$_}')") for qw(s0 s1);
 ok(served($_, 'v2'), "a rollback of $_ arrives") for qw(s0 s1);
 ok(verified(), '... and is verified');
+ok(read_again(), 'markers are read again');
 is(losses(), 0, 'no shard has taken the marker of the other one for a loss');
 
 for my $turn (1 .. 2)
@@ -60,6 +77,7 @@ for my $turn (1 .. 2)
 	$edge->reload('router-1');
 	ok(served($_, 'v2'), "after a reload the edge has the route of $_ again") for qw(s0 s1);
 	ok(verified(), '... and it is verified');
+	ok(read_again(), '... again and again');
 	is(losses(), 2 * $turn, '... each shard has noticed it once');
 }
 
