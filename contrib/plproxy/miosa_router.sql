@@ -6696,7 +6696,7 @@ REVOKE ALL ON FUNCTION miosa_shard."all_collectable_artifacts"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_collectable_artifacts"() TO miosa_viewer;
 
 CREATE VIEW miosa."collectable_artifacts" AS SELECT * FROM miosa_shard."all_collectable_artifacts"();
-COMMENT ON VIEW miosa."collectable_artifacts" IS 'Artifacts of which all releases are due, of all shards';
+COMMENT ON VIEW miosa."collectable_artifacts" IS 'Artifacts of which all releases are due, or their deployments removed, of all shards';
 GRANT SELECT ON TABLE miosa."collectable_artifacts" TO miosa_viewer;
 
 CREATE FUNCTION miosa_shard."view_fleets"(number integer, OUT "fleet" text, OUT "total" bigint, OUT "done" bigint, OUT "refused" bigint, OUT "rate" text, OUT "remaining" text, OUT "converged" text) RETURNS SETOF record LANGUAGE plproxy AS $$

@@ -25,7 +25,7 @@ typedef enum MrbVariable
 	MRB_VAR_KIND,
 	MRB_VAR_MESSAGE_ID,
 	MRB_VAR_OPERATION_ID,
-	MRB_VAR_ORIGIN,				/* this database, among those that tell an edge */
+	MRB_VAR_ORIGIN,				/* this database, of several that tell an edge */
 	MRB_VAR_PLAIN_HOSTS,		/* list: hosts without wildcards */
 	MRB_VAR_RELEASE_ID,
 	MRB_VAR_REMOVED_HOSTS,		/* list */

@@ -1,6 +1,6 @@
 # Deployments move between shards while they are rolled back and promoted: nothing that
 # was acknowledged is lost or done twice, keys and the audit trail go along, and edges
-# hear the last word from the shard that has it. A move that was interrupted goes on.
+# receive routes from the shard that has it. A move that was interrupted goes on.
 
 use strict;
 use warnings FATAL => 'all';
@@ -107,7 +107,7 @@ is($router->sql("SELECT count(*) FROM jsonb_array_elements(miosa_audit_log(\"lim
 	$router->sql("SELECT count(DISTINCT e ->> 'id') FROM jsonb_array_elements(miosa_audit_log(\"limit\" => 200) -> 'data') e"), 'the trail of all shards has each event once');
 is($router->sql("SELECT miosa_promote('$id', 'v2', 'p2') #>> '{operation,id}'"), "$id#2", 'keys have moved along');
 
-# Edges: the last word is that of the shard that has the deployment.
+# Edges: the newest route is that of the shard that has the deployment.
 $router->sql("SELECT miosa_promote('$id', 'v1', 'last')");
 ok(route_is('shop.test', "$id/v1"), 'the edge has the last operation');
 my $epoch = $router->sql("SELECT miosa_route('shop.test') #>> '{data,epoch}'");
@@ -142,7 +142,7 @@ for my $n (0 .. $#steps)
 	$router->sql("CALL miosa_move_deployment('$id', 's1')");
 	$router->sql($_) for @steps[ 0 .. $n ];
 	is(on(), (qw(s1), '', qw(s0 s0))[$n], "interrupted after step $n: it is on one shard at most");
-	like(($router->try("SELECT miosa_rollback('$id')"))[2], qr/ERROR:  deployment "$id" is being moved\nDETAIL:  It moves from shard "s1" to "s0"\.\nHINT:  Retry/, '... calls are told to retry')
+	like(($router->try("SELECT miosa_rollback('$id')"))[2], qr/ERROR:  deployment "$id" is being moved\nDETAIL:  It moves from shard "s1" to "s0"\.\nHINT:  Retry/, '... calls are refused with advice to retry')
 	  if $n < 3;
 	like($router->sql("SELECT string_agg(item || ' ' || status || ' ' || seen, E'\n') FROM miosa_doctor() WHERE item LIKE 'router%' AND (item = 'router: moves' OR seen LIKE '%interrupted%')"),
 		qr/interrupted/, '... the doctor says so');
