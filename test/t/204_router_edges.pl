@@ -1,5 +1,6 @@
-# One edge that several shards tell: each shard's routes and marker are its own, so a
-# reload is noticed by both, and neither takes the other's marker for a loss.
+# One edge that several shards deliver to: each shard's routes and marker are its
+# own, so a reload is noticed by both, and neither takes the other's marker for a
+# loss.
 
 use strict;
 use warnings FATAL => 'all';
