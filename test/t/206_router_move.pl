@@ -1,7 +1,7 @@
 # Deployments move between shards while they are rolled back and promoted: nothing
-# that was acknowledged is lost or done twice, keys and the audit trail go along, and
-# edges receive routes from the shard that has it. A move that was interrupted goes
-# on.
+# that was acknowledged is lost or done twice, keys and the audit trail go along,
+# and edges receive routes from the shard that has it. A move that was interrupted
+# goes on.
 
 use strict;
 use warnings FATAL => 'all';
