@@ -19,6 +19,8 @@
 #   make valgrind  the main paths under Valgrind: no report about our code
 #   make ha        ten fail-overs of three Patroni nodes under load: nothing that
 #                  was confirmed is lost or applied twice
+#   make cluster   four shards on two servers behind a router, and edges that all
+#                  of them deliver to; what the router costs
 #   make lint      the rules that a compiler does not check
 #   make indent    rewrite the C files as pgindent would
 #
@@ -412,7 +414,7 @@ GIVEN_PG_CONFIG := $(PG_CONFIG)
 PG_CONFIG ?= pg_config
 
 # Targets that run before PostgreSQL is installed must not need pg_config.
-ifneq ($(filter-out demo test bench fuzz torture sqlsmith sanitize coverage valgrind ha lint indent,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo test bench fuzz torture sqlsmith sanitize coverage valgrind ha cluster lint indent,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
@@ -424,8 +426,8 @@ $(INSTALL_SQL): $(SQL_PIECES) $(EXTENSION).control
 	cat $(SQL_PIECES) > $@
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench fuzz torture sqlsmith sanitize coverage valgrind ha lint indent
-demo test bench fuzz sqlsmith sanitize coverage valgrind ha:
+.PHONY: demo test bench fuzz torture sqlsmith sanitize coverage valgrind ha cluster lint indent
+demo test bench fuzz sqlsmith sanitize coverage valgrind ha cluster:
 	@PG_CONFIG='$(GIVEN_PG_CONFIG)' KEEP='$(KEEP)' SUITES='$(SUITES)' \
 		TESTS='$(TESTS)' JOBS='$(or $(JOBS),3)' LOAD='$(or $(LOAD),0)' \
 		test/run $@
