@@ -1304,6 +1304,14 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."fleet_object"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."fleet_object"(text, text[], integer) TO miosa_operator;
 
+CREATE FUNCTION miosa_shard."fleet_pace"(a1 bigint, context text[], shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa."fleet_pace"($1::bigint) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."fleet_pace"(bigint, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."fleet_pace"(bigint, text[], integer) TO miosa_operator;
+
 CREATE FUNCTION miosa_shard."fleet_step"(a1 text, a2 integer, context text[], shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
@@ -5224,6 +5232,7 @@ DECLARE
 	_answers jsonb := '{}';
 	_fleet text;
 	_more boolean;
+	_unpaced integer := 0;
 	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
@@ -5237,8 +5246,14 @@ BEGIN
 			_more := _fleet IS NOT NULL;
 			WHILE _more LOOP
 				_more := coalesce(miosa_shard.fleet_step(_fleet, $11, _context, _each.number), false);
+				IF _unpaced > 0 THEN
+					_unpaced := _unpaced - 1;
+				ELSIF _more AND NOT miosa_shard.fleet_pace(200000, _context, _each.number) THEN
+					_unpaced := 20;
+				END IF;
 			END LOOP;
-			_answers := _answers || jsonb_build_object(_each.name, coalesce(miosa_shard.fleet_object(_fleet, _context, _each.number), '{"data": {"total": 0, "done": 0, "refused": 0, "fleet_id": null}}'));
+			_answers := _answers || jsonb_build_object(_each.name, coalesce(miosa_shard.fleet_object(_fleet, _context, _each.number),
+				'{"data": {"total": 0, "done": 0, "refused": 0, "fleet_id": null}}'));
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
