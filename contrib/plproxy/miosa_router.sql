@@ -5233,6 +5233,7 @@ DECLARE
 	_fleet text;
 	_more boolean;
 	_unpaced integer := 0;
+	_delivered boolean;
 	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
@@ -5248,8 +5249,12 @@ BEGIN
 				_more := coalesce(miosa_shard.fleet_step(_fleet, $11, _context, _each.number), false);
 				IF _unpaced > 0 THEN
 					_unpaced := _unpaced - 1;
-				ELSIF _more AND NOT miosa_shard.fleet_pace(200000, _context, _each.number) THEN
-					_unpaced := 20;
+				ELSIF _more THEN
+					LOOP
+						_delivered := miosa_shard.fleet_pace(200000, _context, _each.number);
+						EXIT WHEN _delivered IS NOT NULL;
+					END LOOP;
+					_unpaced := CASE WHEN _delivered THEN 0 ELSE 20 END;
 				END IF;
 			END LOOP;
 			_answers := _answers || jsonb_build_object(_each.name, coalesce(miosa_shard.fleet_object(_fleet, _context, _each.number),
