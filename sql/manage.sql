@@ -280,6 +280,11 @@ BEGIN
 			RETURN stored;
 		END IF;
 	END IF;
+	-- Others lock a host before its deployment, and refer to the deployment.
+	IF miosa.sees_deployment(id) THEN
+		PERFORM FROM miosa.domains m WHERE m.deployment_id = id ORDER BY m.fqdn FOR UPDATE;
+		PERFORM FROM miosa.deployments p WHERE p.id = id FOR UPDATE;
+	END IF;
 	stored := miosa.note_begin('remove', id, key, '{}'::text[], reason);
 	SELECT * INTO d FROM miosa.deployments p WHERE p.id = id;
 	IF d.active_version_id IS NOT NULL THEN

@@ -310,6 +310,24 @@ COMMENT ON FUNCTION miosa.deployments_insert() IS 'Trigger: operations and route
 CREATE TRIGGER deployments_insert BEFORE INSERT ON miosa.deployments
 	FOR EACH ROW EXECUTE FUNCTION miosa.deployments_insert();
 
+-- Refuse numbers that were used: one of this id may have come and gone after the
+-- trigger above has read them.
+CREATE FUNCTION miosa.deployments_numbered() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF EXISTS (SELECT FROM miosa.audit_events a WHERE a.deployment_id = NEW.id AND a.seq > NEW.seq)
+		OR EXISTS (SELECT FROM miosa.route_log l WHERE l.deployment_id = NEW.id AND l.route_seq > NEW.route_seq) THEN
+		PERFORM miosa.raise_condition('DEPLOYMENT_BUSY', format('deployment "%s" was removed a moment ago', NEW.id),
+			'It was there, and was removed, while this one was added.', 'Call again with the same arguments.');
+	END IF;
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa.deployments_numbered() IS 'Trigger: refuses a deployment whose numbers an earlier one of its id has used by now';
+
+CREATE TRIGGER deployments_numbered AFTER INSERT ON miosa.deployments
+	FOR EACH ROW EXECUTE FUNCTION miosa.deployments_numbered();
+
 -- Where the audit trail of a deleted deployment ends must stay known.
 
 -- Keep the head of a deployment that is deleted.
