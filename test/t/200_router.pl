@@ -63,6 +63,13 @@ is($router->sql("SELECT count(*) FROM pg_proc p, aclexplode(coalesce(p.proacl, a
 		AND (p.proname LIKE 'miosa\\_%' OR p.pronamespace <> 'public'::regnamespace) AND a.grantee = 0"),
 	0, 'PUBLIC has none of them');
 
+# Functions and views for people are what the reference describes.
+my @described = slurp_file("$MiosaRouter::contrib/../../docs/reference.md") =~ /^### miosa\.(\w+)$/gm;
+cmp_ok(scalar @described, '>', 20, 'functions and views for people');
+is($router->sql("SELECT string_agg(n, ' ') FROM unnest(ARRAY['" . join("','", grep { !/^(?:render_request|stored_response|refused_address)$/ } @described) . "']) n
+	WHERE NOT EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'miosa'::regnamespace AND p.proname = n)
+		AND NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'miosa'::regnamespace AND c.relname = n)"), '', '... are there at a router');
+
 like(($node->psql('s0', "\\i $MiosaRouter::contrib/miosa_router.sql"))[2],
 	qr/database "s0" has the extension miosa_rollback.*\n.*DETAIL.*\n.*HINT:  Create a database/,
 	'a database that has the extension cannot be a router');
