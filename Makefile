@@ -199,6 +199,7 @@ OBJS = \
 	src/dispatcher/audit_heads.o \
 	src/dispatcher/convergence_log.o \
 	src/dispatcher/refusals.o \
+	src/dispatcher/sites.o \
 	src/dispatcher/dispatcher.o \
 	src/dispatcher/durability.o \
 	src/dispatcher/dispatcher_main.o \
@@ -288,6 +289,7 @@ SQL_PIECES = \
 	sql/retention.sql \
 	sql/doctor.sql \
 	sql/replication.sql \
+	sql/sites.sql \
 	sql/drop_guard.sql \
 	sql/size_limits.sql \
 	sql/configuration.sql \

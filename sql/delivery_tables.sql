@@ -292,7 +292,8 @@ CREATE TABLE miosa.dispatcher_state (
 	system_identifier text NOT NULL,
 	timeline bigint NOT NULL,
 	database_oid oid NOT NULL,
-	term_since timestamptz NOT NULL DEFAULT clock_timestamp()
+	term_since timestamptz NOT NULL DEFAULT clock_timestamp(),
+	origin_epoch bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10);
 COMMENT ON TABLE miosa.dispatcher_state IS 'Newest epoch of the route log, and the server that assigned it; one row';
 COMMENT ON COLUMN miosa.dispatcher_state.one IS 'Always true';
@@ -304,6 +305,30 @@ COMMENT ON COLUMN miosa.dispatcher_state.system_identifier IS 'System identifier
 COMMENT ON COLUMN miosa.dispatcher_state.timeline IS 'Its timeline';
 COMMENT ON COLUMN miosa.dispatcher_state.database_oid IS 'Its database';
 COMMENT ON COLUMN miosa.dispatcher_state.term_since IS 'When the term began: heartbeats from before count from then';
+COMMENT ON COLUMN miosa.dispatcher_state.origin_epoch IS 'Newest epoch of the primary site''s route log that was taken; 0 at the primary site';
+
+CREATE TABLE miosa.sites (
+	role text NOT NULL CHECK (role IN ('primary', 'replica')),
+	site text COLLATE "C" NOT NULL CHECK (site <> ''),
+	epoch bigint NOT NULL DEFAULT 0,
+	changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	told_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	edges integer NOT NULL DEFAULT 0,
+	behind integer NOT NULL DEFAULT 0,
+	failures bigint NOT NULL DEFAULT 0,
+	failed text[] NOT NULL DEFAULT '{}',
+	PRIMARY KEY (role, site)
+);
+COMMENT ON TABLE miosa.sites IS 'Sites that share routes: the primary one, and replicas whose edges get its routes; each writes its own row';
+COMMENT ON COLUMN miosa.sites.role IS 'primary or replica';
+COMMENT ON COLUMN miosa.sites.site IS 'miosa_rollback.site there';
+COMMENT ON COLUMN miosa.sites.epoch IS 'Newest epoch of the primary site''s route log; of a replica, the one that all of its edges have';
+COMMENT ON COLUMN miosa.sites.changed_at IS 'When that became so, by the clock of the site';
+COMMENT ON COLUMN miosa.sites.told_at IS 'When the primary site last wrote its row; of a replica, the newest such time that it has received';
+COMMENT ON COLUMN miosa.sites.edges IS 'Edges that a replica delivers to';
+COMMENT ON COLUMN miosa.sites.behind IS 'How many of them lack a change';
+COMMENT ON COLUMN miosa.sites.failures IS 'How many deployments one of them refuses';
+COMMENT ON COLUMN miosa.sites.failed IS 'These deployments, the first 100';
 
 SELECT pg_catalog.pg_extension_config_dump('miosa.adapters', 'WHERE NOT builtin');
 SELECT pg_catalog.pg_extension_config_dump('miosa.endpoints', '');

@@ -39,6 +39,23 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION miosa.origin() IS 'Name of this installation: miosa_rollback.site and the database''s name, else system identifier and database';
 
+-- A replica delivers what it has copied as a whole.  It ends by itself.
+CREATE FUNCTION miosa.site_reason() RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT CASE WHEN miosa.setting('site_role') = 'replica' THEN (
+		SELECT format('the primary site is called "%s" as well', s.site) FROM miosa.sites s, miosa.identity() i
+		WHERE s.role = 'primary' AND s.site = i.site
+		UNION ALL
+		SELECT 'miosa_rollback.site is not set' FROM miosa.identity() i WHERE i.site = ''
+		UNION ALL
+		SELECT 'routes are still copied from the primary site' FROM pg_subscription_rel r JOIN pg_class c ON c.oid = r.srrelid
+		WHERE c.relnamespace = 'miosa'::regnamespace AND r.srsubstate <> 'r'
+		LIMIT 1) END;
+END;
+COMMENT ON FUNCTION miosa.site_reason() IS 'Why a replica does not deliver yet; null when it may';
+
 -- Any difference between where the order of epochs was made and here means
 -- that this may be a copy, and a copy must not send to the original's edges.
 CREATE FUNCTION miosa.pause_reason() RETURNS text
@@ -46,6 +63,8 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT CASE
+		WHEN miosa.site_reason() IS NOT NULL
+			THEN miosa.site_reason()
 		WHEN s.database_oid <> i.database_oid
 			THEN 'this database is a copy of another one'
 		WHEN s.site <> i.site
@@ -73,6 +92,9 @@ DECLARE
 BEGIN
 	IF reason IS NULL THEN
 		RETURN 'was not paused';
+	END IF;
+	IF miosa.site_reason() IS NOT NULL THEN
+		RETURN 'still paused: ' || reason;
 	END IF;
 	UPDATE miosa.dispatcher_state s SET term = s.term + 1, last_epoch = miosa.first_epoch(s.term + 1),
 			term_since = clock_timestamp(), site = i.site, system_identifier = i.system_identifier, timeline = i.timeline, database_oid = i.database_oid

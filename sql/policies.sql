@@ -37,7 +37,7 @@ BEGIN
 			('refusals', 'refusals'), ('holds', 'tenant'), ('freezes', 'freezes'), ('configuration_events', 'all'), ('configuration_chains', 'all'),
 			('bad_artifacts', 'tenant_or_all'), ('removed_artifacts', 'members'),
 			('removed_hosts', 'deployment'), ('delivery_failures', 'deployment'),
-			('endpoints', 'endpoints'), ('endpoint_state', 'endpoints'), ('storages', 'endpoints'), ('secrets', 'endpoints')) r (name, kind)
+			('endpoints', 'endpoints'), ('endpoint_state', 'endpoints'), ('sites', 'endpoints'), ('storages', 'endpoints'), ('secrets', 'endpoints')) r (name, kind)
 	LOOP
 		EXECUTE format('ALTER TABLE miosa.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', t.name);
 		EXECUTE format('CREATE POLICY seen ON miosa.%I FOR SELECT USING (%s)', t.name, t.seen);

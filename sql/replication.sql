@@ -54,9 +54,10 @@ DECLARE
 	derived regclass;
 BEGIN
 	FOREACH local IN ARRAY ARRAY['miosa.dispatcher_state', 'miosa.maintenance', 'miosa.endpoint_state',
-		'miosa.delivery_failures', 'miosa.outbox', 'miosa.route_log', 'miosa.secrets', 'miosa.audit_statements', 'miosa.audit_receivers', 'miosa.alert_receivers', 'miosa.refusals', 'miosa.convergence_log']::regclass[]
+		'miosa.delivery_failures', 'miosa.outbox', 'miosa.secrets', 'miosa.audit_statements', 'miosa.audit_receivers', 'miosa.alert_receivers', 'miosa.refusals', 'miosa.convergence_log']::regclass[]
 	LOOP
-		EXECUTE format('CREATE TRIGGER keep_local BEFORE INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION miosa.keep_local()', local);
+		-- Work that triggers here make of a change comes at a greater depth.
+		EXECUTE format('CREATE TRIGGER keep_local BEFORE INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION miosa.keep_local()', local);
 		EXECUTE format('ALTER TABLE %s ENABLE REPLICA TRIGGER keep_local', local);
 	END LOOP;
 	FOREACH derived IN ARRAY ARRAY['miosa.removed_hosts', 'miosa.capacity', 'miosa.runtime_instances', 'miosa.adapters']::regclass[]

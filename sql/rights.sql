@@ -113,7 +113,7 @@ BEGIN
 		('miosa_viewer', 'SELECT', 'miosa.plans miosa.own_plans miosa.shipped_plans miosa.tenants miosa.deployments
 			miosa.fleet_runs miosa.fleets miosa.runtime_instances miosa.capacity miosa.storages miosa.domains miosa.audit_events miosa.refusals miosa.convergence_log
 			miosa.outbox miosa.route_log miosa.removed_hosts miosa.adapters miosa.endpoints miosa.endpoint_state
-			miosa.delivery_failures miosa.dispatcher_state miosa.maintenance miosa.tenant_members
+			miosa.delivery_failures miosa.sites miosa.replica_sites miosa.dispatcher_state miosa.maintenance miosa.tenant_members
 			miosa.watches miosa.alerts miosa.hosts miosa.routes miosa.live_instances miosa.progress miosa.overdue
 			miosa.schemas miosa.schema_reports miosa.bad_artifacts miosa.holds miosa.open_holds miosa.freezes miosa.open_freezes
 			miosa_collectable_releases miosa.release_keeping miosa.collectable_artifacts miosa.scarcely_restorable'),

@@ -572,6 +572,7 @@ CREATE TABLE miosa.outbox (
 	route_seq bigint NOT NULL DEFAULT 0,
 	host text COLLATE "C",
 	created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	origin_epoch bigint,
 	PRIMARY KEY (xid, deployment_id, kind, route_seq)
 );
 COMMENT ON TABLE miosa.outbox IS 'Committed work that has no epoch yet';
@@ -581,6 +582,7 @@ COMMENT ON COLUMN miosa.outbox.kind IS 'route, capacity, host_removed, repurge, 
 COMMENT ON COLUMN miosa.outbox.route_seq IS 'The deployment''s route change';
 COMMENT ON COLUMN miosa.outbox.host IS 'Host that is no longer routed, for host_removed; host that another deployment has now, for route; zone, for repurge';
 COMMENT ON COLUMN miosa.outbox.created_at IS 'When it was asked for';
+COMMENT ON COLUMN miosa.outbox.origin_epoch IS 'Its epoch in the route log of the primary site; null for what was asked for here';
 
 -- Every rollback pays for a row here and in two indexes.  The key serves what
 -- reads on after an epoch: replay (replay.c), miosa_routes_since() and trimming.

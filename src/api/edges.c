@@ -106,7 +106,11 @@ static MrbQuery edges_query = {
 	" AND coalesce(e.stage, a.stage) = 1"
 	" LEFT JOIN miosa.delivery_failures f ON f.deployment_id = $1"
 	" AND f.endpoint = e.name"
-	" WHERE miosa.selects(e.selector, $1, $2, $3)",
+	" WHERE miosa.selects(e.selector, $1, $2, $3)"
+	" UNION ALL SELECT e.name, e.site, 'edge', 'site', 0, 1, true, NULL::text,"
+	" false, false, false, NULL::bigint, false, $1 = ANY (e.failed)"
+	" OR e.failures > pg_catalog.cardinality(e.failed), 'an edge of the site refuses it'"
+	" FROM miosa.replica_sites e",
 	.nargs = 3,
 	.argtypes = {TEXTOID, TEXTOID, TEXTOID},
 	.read_only = true,
@@ -128,7 +132,11 @@ static MrbQuery fleet_edges_query = {
 	" FROM miosa.audit_events m JOIN miosa.deployments p"
 	" ON p.id = m.deployment_id WHERE m.marks ? 'fleet'"
 	" AND m.marks ->> 'fleet' = $1"
-	" AND miosa.selects(e.selector, p.id, p.tenant_id, p.kind)))",
+	" AND miosa.selects(e.selector, p.id, p.tenant_id, p.kind)))"
+	" UNION ALL SELECT e.name, e.site, 'edge', 'site', 0, 1, true, NULL::text,"
+	" false, false, false, NULL::bigint, false, e.failures > 0,"
+	" 'an edge of the site refuses some deployment'"
+	" FROM miosa.replica_sites e",
 	.nargs = 1,
 	.argtypes = {TEXTOID},
 	.read_only = true,
@@ -139,7 +147,13 @@ static MrbQuery rows_query = {
 	" s.verified_epoch, s.acked_at, s.resync_after, s.health, s.last_error,"
 	" s.last_error_at"
 	" FROM unnest($1::text[], $2::pg_catalog.int4[]) AS n(endpoint, place)"
-	" JOIN miosa.endpoint_state s ON s.endpoint = n.endpoint",
+	" JOIN miosa.endpoint_state s ON s.endpoint = n.endpoint"
+	" UNION ALL SELECT n.place, 1, e.epoch, e.epoch, e.epoch, e.heard_at,"
+	" NULL, CASE WHEN e.silent THEN 'backing off' ELSE 'healthy' END,"
+	" CASE WHEN e.silent THEN 'the site was last heard at '"
+	" || miosa.iso(e.heard_at) END, CASE WHEN e.silent THEN e.heard_at END"
+	" FROM unnest($1::text[], $2::pg_catalog.int4[]) AS n(endpoint, place)"
+	" JOIN miosa.replica_sites e ON e.name = n.endpoint",
 	.nargs = 2,
 	.argtypes = {TEXTARRAYOID, INT4ARRAYOID},
 	.read_only = true,

@@ -52,6 +52,7 @@ int			mrb_on_incompatible;
 int			mrb_on_schema_mismatch;
 char	   *mrb_secret_directory;
 char	   *mrb_site;
+int			mrb_site_role = MRB_SITE_PRIMARY;
 int			mrb_stage_wait;
 int			mrb_tenancy;
 char	   *mrb_trusted_gateways;
@@ -66,6 +67,12 @@ static char *allowed_networks;
 static const struct config_enum_entry on_incompatible_options[] = {
 	{"warn", MRB_INCOMPATIBLE_WARN, false},
 	{"refuse", MRB_INCOMPATIBLE_REFUSE, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry site_role_options[] = {
+	{"primary", MRB_SITE_PRIMARY, false},
+	{"replica", MRB_SITE_REPLICA, false},
 	{NULL, 0, false}
 };
 
@@ -291,6 +298,12 @@ define_settings_m_to_z(void)
 							   NULL,
 							   &mrb_site, "",
 							   PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomEnumVariable("miosa_rollback.site_role",
+							 "Whether routes are changed here, or come from another site.",
+							 NULL,
+							 &mrb_site_role, MRB_SITE_PRIMARY, site_role_options,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("miosa_rollback.stage_wait",
 							"Maximum time that caches wait for the routers of their zone.",

@@ -22,6 +22,12 @@ typedef enum MrbTenancy
 	MRB_TENANCY_ENFORCED,
 } MrbTenancy;
 
+typedef enum MrbSiteRole
+{
+	MRB_SITE_PRIMARY,
+	MRB_SITE_REPLICA,
+} MrbSiteRole;
+
 extern char *mrb_actor;
 extern bool mrb_allow_drop;
 extern bool mrb_allow_private_endpoints;
@@ -50,6 +56,7 @@ extern int	mrb_on_incompatible;	/* MrbOnIncompatible */
 extern int	mrb_on_schema_mismatch; /* MrbOnIncompatible */
 extern char *mrb_secret_directory;
 extern char *mrb_site;
+extern int	mrb_site_role;		/* MrbSiteRole */
 extern int	mrb_stage_wait;		/* milliseconds */
 extern int	mrb_tenancy;		/* MrbTenancy */
 extern char *mrb_trusted_gateways;	/* names of roles */

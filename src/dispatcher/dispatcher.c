@@ -226,9 +226,14 @@ read_work(Pass *pass)
 	mrb_outbox_read(&pass->taken);
 	pass->reload = !dispatcher->loaded || dispatcher->stale ||
 		pass->taken.settings;
-	/* The first pass, or a reload of the configuration changed the site. */
+
+	/*
+	 * The first pass, or a reload of the configuration changed the site, or
+	 * the primary site's routes may still be copied.
+	 */
 	pass->judge = pass->reload || dispatcher->site == NULL ||
-		strcmp(dispatcher->site, mrb_site) != 0;
+		strcmp(dispatcher->site, mrb_site) != 0 ||
+		pass->taken.origin_epoch > 0;
 	pass->idle = !pass->judge && pass->taken.nrows == 0;
 }
 
@@ -257,6 +262,8 @@ take_work(Pass *pass)
 			(void) mrb_term_advance(taken->nchanges, term);
 	}
 	mrb_outbox_take(taken, term->last_epoch);
+	if (taken->origin_epoch > 0)
+		mrb_term_follow(taken->origin_epoch);
 	if (pass->reload)
 		pass->fresh = mrb_endpoint_list_read(term->number, term->last_epoch,
 											 NULL);
@@ -356,8 +363,13 @@ apply(Pass *pass)
 		if (!dispatcher->loaded)
 			mrb_convergence_log_begin(&dispatcher->convergence_log,
 									  pass->term.last_epoch);
+		if (!dispatcher->loaded)
+			mrb_sites_begin(&dispatcher->sites, pass->term.last_epoch,
+							pass->term.origin_epoch);
+		dispatcher->sites.alone = false;
 		apply_settings(pass);
 	}
+	mrb_sites_note(&dispatcher->sites, taken->last_epoch, taken->origin_epoch);
 	if (dispatcher->slot->state != MRB_DISPATCHER_RUNNING)
 		mrb_registry_set_state(dispatcher->slot, MRB_DISPATCHER_RUNNING);
 	mrb_queue_set_newest_epoch(Max(pass->term.last_epoch, taken->last_epoch));

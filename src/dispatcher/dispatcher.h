@@ -17,6 +17,7 @@
 #include "dispatcher/fence.h"
 #include "dispatcher/purge.h"
 #include "dispatcher/refusals.h"
+#include "dispatcher/sites.h"
 #include "scheduler/scaling.h"
 
 /* The dispatcher of this process. */
@@ -46,6 +47,7 @@ typedef struct MrbDispatcher
 	MrbAlerts	alerts;
 	MrbRefusals refusals;
 	MrbConvergenceLog convergence_log;
+	MrbSites	sites;
 } MrbDispatcher;
 
 extern MrbDispatcher *mrb_dispatcher_create(MrbRegistrySlot *slot);

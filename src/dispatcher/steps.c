@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "adapter/secret_list.h"
+#include "base/guc.h"
 #include "delivery/flush.h"
 #include "delivery/publish.h"
 #include "delivery/resync.h"
@@ -27,8 +28,13 @@ typedef struct Step
 {
 	void		(*run) (MrbDispatcher *dispatcher);
 	long		(*next_due) (MrbDispatcher *dispatcher, long most);
-	bool		when_loaded;	/* only while endpoints are in memory */
+	int			when;			/* flags; 0: always */
 } Step;
+
+/* Only while endpoints are in memory; only where rows are made, not replicated. */
+#define LOADED	0x01
+#define PRIMARY	0x02
+
 
 static void run_pass(MrbDispatcher *dispatcher);
 static long pass_due(MrbDispatcher *dispatcher, long most);
@@ -56,10 +62,12 @@ static long heads_due(MrbDispatcher *dispatcher, long most);
 static void run_alerts(MrbDispatcher *dispatcher);
 static void run_refusals(MrbDispatcher *dispatcher);
 static void run_convergence_log(MrbDispatcher *dispatcher);
+static void run_sites(MrbDispatcher *dispatcher);
 static void run_purge(MrbDispatcher *dispatcher);
 static void run_verifier(MrbDispatcher *dispatcher);
 static long verifier_due(MrbDispatcher *dispatcher, long most);
 static void run_secrets(MrbDispatcher *dispatcher);
+static bool applies(const Step *step, const MrbDispatcher *dispatcher);
 
 /*
  * The order matters:
@@ -78,25 +86,26 @@ static void run_secrets(MrbDispatcher *dispatcher);
  * A step without next_due sets a timer, or runs in whatever turn comes next.
  */
 static const Step steps[] = {
-	{run_pass, pass_due, false},
-	{run_timers, timers_due, false},
-	{run_requests, requests_due, false},
-	{run_resync, resync_due, false},
-	{run_reconcile, reconcile_due, true},
-	{run_pump, pump_due, false},
-	{run_publish, publish_due, false},
-	{run_listeners, NULL, false},
-	{run_flush, flush_due, false},
-	{run_results, results_due, true},
-	{run_capacity, capacity_due, true},
-	{run_heads, heads_due, true},
-	{run_alerts, NULL, true},
-	{run_refusals, NULL, true},
-	{run_convergence_log, NULL, true},
-	{run_purge, NULL, true},
-	{run_verifier, verifier_due, false},
-	{run_secrets, NULL, true},
-	{run_publish, NULL, false},
+	{run_pass, pass_due, 0},
+	{run_timers, timers_due, 0},
+	{run_requests, requests_due, 0},
+	{run_resync, resync_due, 0},
+	{run_reconcile, reconcile_due, LOADED | PRIMARY},
+	{run_pump, pump_due, 0},
+	{run_publish, publish_due, 0},
+	{run_listeners, NULL, 0},
+	{run_flush, flush_due, 0},
+	{run_results, results_due, LOADED | PRIMARY},
+	{run_capacity, capacity_due, LOADED | PRIMARY},
+	{run_heads, heads_due, LOADED},
+	{run_alerts, NULL, LOADED},
+	{run_refusals, NULL, LOADED},
+	{run_convergence_log, NULL, LOADED},
+	{run_sites, NULL, LOADED},
+	{run_purge, NULL, LOADED},
+	{run_verifier, verifier_due, PRIMARY},
+	{run_secrets, NULL, LOADED},
+	{run_publish, NULL, 0},
 };
 
 /*
@@ -109,7 +118,7 @@ mrb_steps_run(MrbDispatcher *dispatcher)
 	{
 		if (mrb_fence_check(&dispatcher->fence))
 			return;
-		if (dispatcher->loaded || !steps[i].when_loaded)
+		if (applies(&steps[i], dispatcher))
 			steps[i].run(dispatcher);
 	}
 }
@@ -121,10 +130,19 @@ long
 mrb_steps_wait(MrbDispatcher *dispatcher, long most)
 {
 	for (size_t i = 0; i < lengthof(steps); i++)
-		if (steps[i].next_due != NULL &&
-			(dispatcher->loaded || !steps[i].when_loaded))
+		if (steps[i].next_due != NULL && applies(&steps[i], dispatcher))
 			most = steps[i].next_due(dispatcher, most);
 	return most;
+}
+
+/*
+ * Whether a step is made now.
+ */
+static bool
+applies(const Step *step, const MrbDispatcher *dispatcher)
+{
+	return (dispatcher->loaded || !(step->when & LOADED)) &&
+		(mrb_site_role == MRB_SITE_PRIMARY || !(step->when & PRIMARY));
 }
 
 /*
@@ -366,6 +384,15 @@ static void
 run_convergence_log(MrbDispatcher *dispatcher)
 {
 	mrb_convergence_log_step(&dispatcher->convergence_log);
+}
+
+/*
+ * Tell other sites how far this one has come.
+ */
+static void
+run_sites(MrbDispatcher *dispatcher)
+{
+	mrb_sites_step(&dispatcher->sites);
 }
 
 /*

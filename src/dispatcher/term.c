@@ -37,12 +37,13 @@ enum
 	LOCK_TRIMMED_EPOCH,
 	LOCK_PAUSED,
 	LOCK_MOVED,					/* to another cluster or timeline */
+	LOCK_ORIGIN_EPOCH,
 };
 
 static MrbQuery lock_query = {
 	.sql = "SELECT s.term, s.last_epoch, s.trimmed_epoch,"
 	" miosa.pause_reason(), s.timeline <> i.timeline OR"
-	" s.system_identifier <> i.system_identifier"
+	" s.system_identifier <> i.system_identifier, s.origin_epoch"
 	" FROM miosa.dispatcher_state s, miosa.identity() i"
 	" FOR UPDATE OF s",
 };
@@ -80,6 +81,14 @@ static MrbQuery advance_query = {
 	.expected = MRB_QUERY_UPDATE_RETURNING,
 };
 
+static MrbQuery follow_query = {
+	.sql = "UPDATE miosa.dispatcher_state s SET origin_epoch ="
+	" greatest(s.origin_epoch, $1)",
+	.nargs = 1,
+	.argtypes = {INT8OID},
+	.expected = MRB_QUERY_UPDATE,
+};
+
 /*
  * Lock and read dispatcher_state, which the first call creates.
  */
@@ -106,6 +115,7 @@ mrb_term_read(Oid extension, int64 skip, MrbTerm *term)
 	term->trimmed_epoch = mrb_query_int64(0, LOCK_TRIMMED_EPOCH, 0);
 	term->paused = mrb_query_text(0, LOCK_PAUSED);
 	moved = mrb_query_bool(0, LOCK_MOVED);
+	term->origin_epoch = mrb_query_int64(0, LOCK_ORIGIN_EPOCH, 0);
 	if (term->paused == NULL && moved)
 	{
 		mrb_query_run(&new_term_query, NULL, NULL);
@@ -153,4 +163,17 @@ mrb_term_advance(int64 epochs, MrbTerm *term)
 	}
 	mrb_query_close();
 	return found;
+}
+
+/*
+ * Write down how far the primary site's route log was taken.
+ */
+void
+mrb_term_follow(int64 origin_epoch)
+{
+	Datum		arg = Int64GetDatum(origin_epoch);
+
+	mrb_query_open();
+	mrb_query_run(&follow_query, &arg, NULL);
+	mrb_query_close();
 }

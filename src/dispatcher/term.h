@@ -15,6 +15,7 @@ typedef struct MrbTerm
 	int64		number;			/* grows with each promotion of a standby */
 	int64		last_epoch;		/* newest epoch given */
 	int64		trimmed_epoch;	/* the route log begins after this */
+	int64		origin_epoch;	/* taken from the primary site; 0 at it */
 } MrbTerm;
 
 /*
@@ -31,5 +32,8 @@ extern char *mrb_term_reason(void);
  * the one before them.  False when there is no row.
  */
 extern bool mrb_term_advance(int64 epochs, MrbTerm *term);
+
+/* Remember the newest epoch of the primary site that was taken. */
+extern void mrb_term_follow(int64 origin_epoch);
 
 #endif							/* MRB_TERM_H */

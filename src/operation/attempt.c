@@ -141,10 +141,8 @@ mrb_attempt_look(MrbAttempt *attempt, MrbFinding *finding)
 		if (stored != NULL || finding->severity == MRB_FAILS)
 			return stored;
 	}
-	if (RecoveryInProgress() && !attempt->plan)
-		mrb_primary_raise(psprintf("Call the function on the primary; this works here: %s",
-								   mrb_caller_request_show(request, "candidates",
-														   id)));
+	if (!mrb_primary_is_here() && !attempt->plan)
+		mrb_primary_raise(mrb_caller_request_show(request, "candidates", id));
 	attempt->seen = mrb_deployment_look(id, request->version_id, NULL);
 	*finding = mrb_deployment_check_exists(attempt->seen, id);
 	if (attempt->seen == NULL)

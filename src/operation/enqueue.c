@@ -19,6 +19,7 @@
 #include "common/query.h"
 #include "notify/wakeup.h"
 #include "operation/enqueue.h"
+#include "operation/primary.h"
 #include "operation/write_guard.h"
 
 PG_FUNCTION_INFO_V1(mrb_queue_work);
@@ -119,9 +120,11 @@ mrb_queue_hosts(PG_FUNCTION_ARGS)
 int64
 mrb_enqueue(const char *deployment_id, const char *kind, const char *host)
 {
-	int64		number = take_numbers(deployment_id, 1);
+	int64		number;
 	MrbRowWrite *write;
 
+	mrb_primary_require();
+	number = take_numbers(deployment_id, 1);
 	write = mrb_row_write_begin(tables, lengthof(tables), false);
 	mrb_enqueue_insert(write, 0, deployment_id, kind, number, host,
 					   GetCurrentTimestamp());

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * primary.c
- *	  Refusal of writes on a standby.
+ *	  Refusal of writes where operations are not made.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,12 +11,13 @@
 #include "fmgr.h"
 
 #include "base/errors.h"
+#include "base/guc.h"
 #include "operation/primary.h"
 
 PG_FUNCTION_INFO_V1(mrb_require_primary);
 
 /*
- * miosa.require_primary(): raise NOT_PRIMARY on a standby
+ * miosa.require_primary(): raise NOT_PRIMARY where operations are not made
  */
 Datum
 mrb_require_primary(PG_FUNCTION_ARGS)
@@ -26,22 +27,40 @@ mrb_require_primary(PG_FUNCTION_ARGS)
 }
 
 /*
- * Raise NOT_PRIMARY on a standby.
+ * Raise NOT_PRIMARY where operations are not made.
  */
 void
 mrb_primary_require(void)
 {
-	if (RecoveryInProgress())
+	if (!mrb_primary_is_here())
 		mrb_primary_raise(NULL);
+}
+
+/*
+ * Whether operations are made here: not on a standby, nor at a site that gets
+ * its routes from another one.
+ */
+bool
+mrb_primary_is_here(void)
+{
+	return !RecoveryInProgress() && mrb_site_role == MRB_SITE_PRIMARY;
 }
 
 /*
  * Raise NOT_PRIMARY.
  */
 void
-mrb_primary_raise(const char *hint)
+mrb_primary_raise(const char *works_here)
 {
-	mrb_raise(MRB_ERR_NOT_PRIMARY, "this server is a standby",
-			  "A standby can be read but not written.",
-			  hint ? hint : "Call the function on the primary.");
+	bool		standby = RecoveryInProgress();
+	const char *hint = standby ? "Call the function on the primary" :
+	"Call the function at the primary site";
+
+	mrb_raise(MRB_ERR_NOT_PRIMARY,
+			  standby ? "this server is a standby" :
+			  "this site gets its routes from another one",
+			  standby ? "A standby can be read but not written." :
+			  "miosa_rollback.site_role is \"replica\".",
+			  works_here != NULL ? psprintf("%s; this works here: %s", hint, works_here) :
+			  psprintf("%s.", hint));
 }

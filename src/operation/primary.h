@@ -10,10 +10,13 @@
 
 #include "base/compat.h"
 
-/* Raise NOT_PRIMARY on a standby. */
+/* Whether operations are made here. */
+extern bool mrb_primary_is_here(void);
+
+/* Raise NOT_PRIMARY where they are not. */
 extern void mrb_primary_require(void);
 
-/* Raise NOT_PRIMARY; hint is NULL for the usual one. */
+/* Raise NOT_PRIMARY; the HINT has a call that works here, unless it is NULL. */
 pg_noreturn extern void mrb_primary_raise(const char *hint);
 
 #endif							/* MRB_PRIMARY_H */

@@ -77,6 +77,7 @@ typedef struct OutboxScan
 	TransactionId xmin;			/* of the last row, unless it is frozen */
 	XLogRecPtr	lsn;			/* where the newest commit ends, if it may not
 								 * be flushed yet */
+	int64		origin_epoch;	/* highest of all rows */
 } OutboxScan;
 
 /* A deployment with changes in this pass. */
@@ -96,6 +97,7 @@ enum
 	COL_ROUTE_SEQ,
 	COL_HOST,
 	COL_CREATED_AT,
+	COL_ORIGIN_EPOCH,
 };
 
 static MrbTable outbox = {
@@ -108,11 +110,13 @@ static MrbTable outbox = {
 		[COL_ROUTE_SEQ] = "route_seq",
 		[COL_HOST] = "host",
 		[COL_CREATED_AT] = "created_at",
+		[COL_ORIGIN_EPOCH] = "origin_epoch",
 	},
 	.types = {
 		[COL_XID] = XID8OID,
 		[COL_ROUTE_SEQ] = INT8OID,
 		[COL_CREATED_AT] = TIMESTAMPTZOID,
+		[COL_ORIGIN_EPOCH] = INT8OID,
 	},
 };
 
@@ -155,6 +159,7 @@ mrb_outbox_read(MrbRouteChanges *changes)
 	add_changes(&scan, changes);
 	merge_changes(changes);
 	changes->more = scan.nrows >= TAKE_MAX;
+	changes->origin_epoch = scan.origin_epoch;
 
 	/* The routes show what the rest has changed, whose commits are unknown. */
 	changes->lsn = changes->more ? GetXLogInsertRecPtr() : scan.lsn;
@@ -301,6 +306,7 @@ read_row(OutboxScan *scan)
 	OutboxRow  *row = &scan->rows[scan->nrows++];
 	bool		isnull;
 	Datum		host;
+	Datum		origin_epoch;
 
 	MemSet(row, 0, sizeof(OutboxRow));
 	row->tid = scan->slot->tts_tid;
@@ -317,6 +323,9 @@ read_row(OutboxScan *scan)
 		row->change.given = list_make1(TextDatumGetCString(host));
 	else if (!isnull)
 		row->change.host = TextDatumGetCString(host);
+	origin_epoch = read_column(scan, COL_ORIGIN_EPOCH, &isnull);
+	if (!isnull)
+		scan->origin_epoch = Max(scan->origin_epoch, DatumGetInt64(origin_epoch));
 	note_commit(scan);
 }
 

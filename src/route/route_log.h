@@ -50,6 +50,7 @@ typedef struct MrbRouteChanges
 	int			nroutes;
 	MrbRoute   *routes;			/* present routes of their deployments */
 	int64		last_epoch;
+	int64		origin_epoch;	/* newest one of the primary site, or 0 */
 	int			nrows;			/* of the outbox */
 	ItemPointerData *rows;
 	XLogRecPtr	lsn;			/* what they show is flushed with this */

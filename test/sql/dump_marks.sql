@@ -9,10 +9,10 @@ LEFT JOIN (SELECT unnest(extconfig) AS oid, unnest(extcondition) AS condition FR
 WHERE c.relnamespace = 'miosa'::regnamespace AND c.relkind = 'r' ORDER BY 1;
 -- What a subscription does with the rows of each: apply them, also over a row
 -- that the server has made for itself (take_over), or leave the server's own
--- (keep_local).
+-- (keep_local); at a replica, make work of them, or take over another site's own.
 SELECT coalesce(t.tgname, 'applied') AS rows, string_agg(c.relname, ' ' ORDER BY c.relname) AS tables
 FROM pg_class c
-LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname IN ('take_over', 'keep_local') AND t.tgenabled = 'R'
+LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname IN ('take_over', 'keep_local', 'follow_log', 'follow_site') AND t.tgenabled = 'R'
 WHERE c.relnamespace = 'miosa'::regnamespace AND c.relkind = 'r' GROUP BY 1 ORDER BY 1;
 -- No sequence: its value would have to be dumped too.
 SELECT count(*) AS sequences FROM pg_class WHERE relnamespace = 'miosa'::regnamespace AND relkind = 'S';

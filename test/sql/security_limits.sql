@@ -35,6 +35,7 @@ SELECT c.relname AS without_limits FROM pg_class c WHERE c.relnamespace = 'miosa
 INSERT INTO miosa.plans (name, audit_retention, idempotency_retention, artifact_retention) VALUES ('own', '1 day', '1 day', '1 day');
 INSERT INTO miosa.adapters (name, request) VALUES ('own', '{"method": "GET", "path": "/"}');
 INSERT INTO miosa.freezes (name, tenant_id, begins, ends, selector, reason, actor_type, actor_id) VALUES ('own', 'ten_1', now(), now() + '1 s', '{}', 'why', 'role', 'me');
+INSERT INTO miosa.sites (role, site) VALUES ('replica', 'eu');
 SELECT miosa_put_secret('s', 'x');
 SELECT miosa_put_endpoint('e', 'own', 'http://127.0.0.1:1') IS NOT NULL AS ok;
 SELECT miosa_put_storage('s3://bucket/', 'http://127.0.0.1:1') IS NOT NULL AS ok;

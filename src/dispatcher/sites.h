@@ -1,0 +1,51 @@
+/*-------------------------------------------------------------------------
+ *
+ * sites.h
+ *	  Tells other sites how far this one has come.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MRB_SITES_H
+#define MRB_SITES_H
+
+#include "common/timer.h"
+
+/* Number of epochs of the primary site that are remembered. */
+#define MRB_SITES_MARKS 64
+
+/* When edges have acknowledged the one epoch, they have the other. */
+typedef struct MrbSitesMark
+{
+	int64		epoch;			/* of this site's route log */
+	int64		origin_epoch;	/* of the primary site's */
+} MrbSitesMark;
+
+typedef struct MrbSites
+{
+	MrbTimer	timer;
+	bool		waits;			/* the timer has not fired yet */
+
+	/* a replica: what edges lack, in the order of the epochs */
+	int			nmarks;
+	MrbSitesMark marks[MRB_SITES_MARKS];
+	int64		confirmed;		/* origin_epoch that all edges have */
+
+	/* what was written last */
+	bool		idle;
+	int64		written;		/* epoch */
+	int			edges;
+	int			behind;
+	MrbTick		written_at;
+	bool		alone;			/* the primary site: there is no other one */
+} MrbSites;
+
+/* Forget all, and begin at these epochs. */
+extern void mrb_sites_begin(MrbSites *sites, int64 epoch, int64 origin_epoch);
+
+/* A pass has taken changes; origin_epoch is 0 when they were made here. */
+extern void mrb_sites_note(MrbSites *sites, int64 epoch, int64 origin_epoch);
+
+/* Write the row of this site if it has changed, or is old. */
+extern void mrb_sites_step(MrbSites *sites);
+
+#endif							/* MRB_SITES_H */
