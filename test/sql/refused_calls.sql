@@ -67,13 +67,14 @@ RESET search_path;
 -- key stays unused.
 SELECT md5(p::text) AS before, p.seq FROM (SELECT d.id, d.active_version_id, d.serving_version_id, d.state, d.recent_served, d.route_seq, d.last_rollback_at,
 	d.updated_at, d.active_release_id, d.running_artifact_sha256, d.seq FROM miosa.deployments d WHERE d.id = 'dep_4') p \gset
-SELECT count(*) AS outbox FROM miosa.outbox \gset
+BEGIN;
 SELECT miosa_try_rollback('dep_4', NULL, 'key-4', 'at night', attribution => '{"external_user_id": "u-4"}') -> 'error' ->> 'code' AS code;
+SELECT count(*) AS queued FROM miosa.outbox WHERE xid = pg_current_xact_id();
+COMMIT;
 SELECT seq - :seq AS seq, action, outcome, target_rule, previous_version_id, target_version_id, actor_type, idempotency_key, reason, attribution, marks,
 	keep_until > created_at AS kept FROM miosa.audit_events WHERE deployment_id = 'dep_4' AND seq > :seq;
 SELECT md5(p::text) = :'before' AS unmoved FROM (SELECT d.id, d.active_version_id, d.serving_version_id, d.state, d.recent_served, d.route_seq, d.last_rollback_at,
 	d.updated_at, d.active_release_id, d.running_artifact_sha256, d.seq - 1 FROM miosa.deployments d WHERE d.id = 'dep_4') p;
-SELECT count(*) = :outbox AS nothing_queued FROM miosa.outbox;
 SELECT count(*) FROM miosa.idempotency_keys WHERE deployment_id = 'dep_4';
 SELECT miosa_try_rollback('dep_4', 'ver_8') -> 'error' ->> 'code' AS code;
 SELECT marks FROM miosa.audit_events WHERE deployment_id = 'dep_4' ORDER BY seq DESC LIMIT 1;
