@@ -57,12 +57,8 @@ ALTER TABLE miosa.sites ENABLE REPLICA TRIGGER follow_site;
 
 -- What the primary site publishes is not written at a replica.
 CREATE FUNCTION miosa.refuse_replica() RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	PERFORM miosa.require_primary();
-	RETURN NULL;
-END $$;
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'mrb_refuse_replica';
 COMMENT ON FUNCTION miosa.refuse_replica() IS 'Trigger: raises NOT_PRIMARY at a site that gets its routes from another one';
 
 DO $$

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "commands/trigger.h"
 #include "fmgr.h"
 
 #include "base/errors.h"
@@ -15,6 +16,7 @@
 #include "operation/primary.h"
 
 PG_FUNCTION_INFO_V1(mrb_require_primary);
+PG_FUNCTION_INFO_V1(mrb_refuse_replica);
 
 /*
  * miosa.require_primary(): raise NOT_PRIMARY where operations are not made
@@ -24,6 +26,21 @@ mrb_require_primary(PG_FUNCTION_ARGS)
 {
 	mrb_primary_require();
 	PG_RETURN_VOID();
+}
+
+/*
+ * Trigger miosa.refuse_replica(): raise NOT_PRIMARY at a replica.  It is in C
+ * because each operation fires it.
+ */
+Datum
+mrb_refuse_replica(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"refuse_replica\" must be called as a trigger")));
+	mrb_primary_require();
+	return PointerGetDatum(NULL);
 }
 
 /*
