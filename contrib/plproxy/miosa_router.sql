@@ -7052,6 +7052,43 @@ CREATE VIEW miosa."release_keeping" AS SELECT * FROM miosa_shard."all_release_ke
 COMMENT ON VIEW miosa."release_keeping" IS 'Releases whose artifact was not collected: why each is kept, or since when it is not, of all shards';
 GRANT SELECT ON TABLE miosa."release_keeping" TO miosa_viewer;
 
+CREATE FUNCTION miosa_shard."view_replica_sites"(number integer, OUT "name" text, OUT "site" text, OUT "epoch" bigint, OUT "epochs_behind" bigint, OUT "edges" integer, OUT "behind" integer, OUT "failures" bigint, OUT "failed" text[], OUT "heard_at" timestamp with time zone, OUT "silent" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $1;
+	SELECT f."name", f."site", f."epoch", f."epochs_behind", f."edges", f."behind", f."failures", f."failed", f."heard_at", f."silent" FROM miosa."replica_sites" f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_replica_sites"(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_replica_sites"(integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."all_replica_sites"(OUT shard text, OUT "name" text, OUT "site" text, OUT "epoch" bigint, OUT "epochs_behind" bigint, OUT "edges" integer, OUT "behind" integer, OUT "failures" bigint, OUT "failed" text[], OUT "heard_at" timestamp with time zone, OUT "silent" boolean) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_replica_sites"(_each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_replica_sites"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_replica_sites"() TO miosa_viewer;
+
+CREATE VIEW miosa."replica_sites" AS SELECT * FROM miosa_shard."all_replica_sites"();
+COMMENT ON VIEW miosa."replica_sites" IS 'At the primary site: replicas that have edges, and how far they are, of all shards';
+GRANT SELECT ON TABLE miosa."replica_sites" TO miosa_viewer;
+
 CREATE FUNCTION miosa_shard."view_routes"(number integer, OUT "deployment_id" text, OUT "tenant_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "kind" text, OUT "release_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "seq" bigint, OUT "route_seq" bigint, OUT "route_ttl" interval, OUT "state" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $1;
