@@ -283,25 +283,28 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	last record;
-	last_route bigint;
+	routed boolean;
 BEGIN
 	-- If one of this id is being deleted, wait for the end of that before its
 	-- numbers are read: the index would wait for it later.
 	PERFORM FROM miosa.deployments p WHERE p.id = NEW.id FOR KEY SHARE;
-	SELECT max(l.route_seq) INTO last_route FROM miosa.route_log l WHERE l.deployment_id = NEW.id;
+	SELECT EXISTS (SELECT FROM miosa.route_log l WHERE l.deployment_id = NEW.id) INTO routed;
 	SELECT e.seq, e.hash INTO last FROM (
 			SELECT a.seq, a.hash FROM miosa.audit_events a WHERE a.deployment_id = NEW.id
 			UNION ALL
 			SELECT c.seq, c.hash FROM miosa.audit_checkpoints c WHERE c.deployment_id = NEW.id) e
 		ORDER BY e.seq DESC LIMIT 1;
 	-- The outbox has no index by deployment, and new ids have nothing in it.
-	IF last.seq IS NOT NULL OR last_route IS NOT NULL THEN
+	IF last.seq IS NOT NULL OR routed THEN
 		IF last.seq > NEW.seq THEN
 			NEW.seq := last.seq;
 			NEW.audit_head := last.hash;
 		END IF;
-		NEW.route_seq := greatest(NEW.route_seq, last_route,
-			(SELECT max(o.route_seq) FROM miosa.outbox o WHERE o.deployment_id = NEW.id));
+		-- In one snapshot: the dispatcher moves work from the one to the other.
+		NEW.route_seq := greatest(NEW.route_seq, (SELECT max(n.route_seq) FROM (
+			SELECT o.route_seq FROM miosa.outbox o WHERE o.deployment_id = NEW.id
+			UNION ALL
+			SELECT l.route_seq FROM miosa.route_log l WHERE l.deployment_id = NEW.id) n));
 	END IF;
 	RETURN NEW;
 END $$;

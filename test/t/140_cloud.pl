@@ -280,8 +280,10 @@ my @early = grep {
 ok($first, 'hasty: the service has had enough');
 cmp_ok(scalar @early, '<', 8, 'hasty: so it is left alone for as long as it says');
 is(failures(), '0', 'hasty: no message is blamed, however often it is refused');
-is(scalar(grep { $_->{status} == 200 } @hasty),
-	12, 'hasty: 600 deployments, 50 at a time');
+# Some are sent once more where the answer came too late
+my $taken = grep { $_->{status} == 200 } @hasty;
+cmp_ok($taken, '>=', 12, 'hasty: 600 deployments, at most 50 at a time');
+cmp_ok($taken, '<=', 24, 'hasty: and not one by one');
 
 # A status of success with "success": false in the body is none
 $cloud->set(
@@ -309,9 +311,11 @@ only('cloudfront', 'ten_2');
 is(failures(), '0', 'cloudfront: no message is blamed for 400');
 cmp_ok($cloud->state('cloudfront')->{refused},
 	'>', 0, 'cloudfront: it was busy');
-$cloud->set('cloudfront', most => 15, times => 1, answer => { status => 500 });
+$cloud->set('cloudfront', most => 15);
 $number++;
-only('cloudfront', 'ten_1');
+# No repeat of what was sent before may come between
+copy_adapter('cloudfront', 'once', settle => '0');
+only('cloudfront', 'ten_1', 'once');
 
 my $before = $cloud->state('cloudfront');
 
