@@ -8,6 +8,7 @@ use warnings FATAL => 'all';
 
 use Exporter qw(import);
 use File::Basename qw(dirname);
+use MiosaFile qw(slurp spew);
 use POSIX ();
 
 our @EXPORT_OK = qw(figure finish header median percentile pgbench progress
@@ -168,25 +169,6 @@ sub finish
 sub progress
 {
 	print "\r\e[K$_[0]" if -t STDOUT;
-	return;
-}
-
-sub slurp
-{
-	my ($path) = @_;
-
-	open(my $fh, '<', $path) or die "$path: $!\n";
-	local $/;
-	return scalar <$fh>;
-}
-
-sub spew
-{
-	my ($path, $text) = @_;
-
-	open(my $fh, '>', $path) or die "$path: $!\n";
-	print $fh $text;
-	close $fh or die "$path: $!\n";
 	return;
 }
 

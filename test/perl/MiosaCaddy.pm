@@ -17,6 +17,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use JSON::PP ();
+use MiosaFile qw(spew);
 use MiosaHttp qw(http poll_until);
 
 # Write the first configuration of a router; the command that runs it.
@@ -25,7 +26,7 @@ sub command
 	my ($edge, $name) = @_;
 	my $dir = "$edge->{dir}/$name";
 
-	$edge->write_file("$dir.json", <<"EOC");
+	spew("$dir.json", <<"EOC");
 {
   "admin": {
     "listen": "127.0.0.1:$edge->{admin}{$name}",

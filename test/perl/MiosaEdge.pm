@@ -17,6 +17,7 @@ use warnings FATAL => 'all';
 use File::Basename qw(dirname);
 use File::Path qw(make_path remove_tree);
 use MiosaCaddy;
+use MiosaFile qw(spew);
 use MiosaHaproxy;
 use MiosaHttp qw(http poll_until);
 use MiosaNginx;
@@ -154,7 +155,7 @@ sub publish
 	for my $name (keys %file)
 	{
 		make_path(dirname("$root/$name"));
-		$self->write_file("$root/$name", $file{$name});
+		spew("$root/$name", $file{$name});
 	}
 	return $root;
 }
@@ -231,17 +232,6 @@ sub logs
 
 	return join '',
 	  map { "$_:\n" . $self->{server}{$_}->tail } $self->names;
-}
-
-# For the modules that write configurations.
-sub write_file
-{
-	my ($self, $path, $text) = @_;
-
-	open(my $fh, '>', $path) or die "could not write $path: $!\n";
-	print $fh $text;
-	close $fh or die "could not write $path: $!\n";
-	return;
 }
 
 sub _command

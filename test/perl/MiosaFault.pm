@@ -11,6 +11,7 @@ use warnings FATAL => 'all';
 use Exporter qw(import);
 use File::Path qw(make_path);
 use IO::Socket::INET;
+use MiosaFile qw(spew);
 use MiosaNginx;
 use MiosaServer;
 use POSIX ();
@@ -25,7 +26,7 @@ sub hanging_resolver
 	my ($dir) = @_;
 
 	make_path($dir);
-	_write("$dir/resolver.c", <<'EOC');
+	spew("$dir/resolver.c", <<'EOC');
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <netdb.h>
@@ -94,9 +95,9 @@ sub certificates
 	my ($dir, %more) = @_;
 
 	make_path("$dir/issued");
-	_write("$dir/index.txt", '');
-	_write("$dir/serial", "01\n");
-	_write("$dir/ca.cnf", <<"EOC");
+	spew("$dir/index.txt", '');
+	spew("$dir/serial", "01\n");
+	spew("$dir/ca.cnf", <<"EOC");
 [ca]
 default_ca = own
 [own]
@@ -193,16 +194,6 @@ sub _tls_site
     location / { return 204; }
   }
 EOC
-}
-
-sub _write
-{
-	my ($path, $text) = @_;
-
-	open(my $fh, '>', $path) or die "could not write $path: $!\n";
-	print $fh $text;
-	close $fh or die "could not write $path: $!\n";
-	return;
 }
 
 # Run a program; its output is shown if it fails.

@@ -18,6 +18,8 @@ package MiosaHaproxy;
 use strict;
 use warnings FATAL => 'all';
 
+use MiosaFile qw(spew);
+
 # Write the configuration of a router; the command that runs it.
 sub command
 {
@@ -36,8 +38,8 @@ sub command
 	my $instances = join '', map { _instances($_) } @dynamic;
 
 	# HAProxy reads the file at its start only and never writes to it
-	$edge->write_file($map, '');
-	$edge->write_file("$edge->{dir}/$name.cfg", <<"EOC");
+	spew($map, '');
+	spew("$edge->{dir}/$name.cfg", <<"EOC");
 global
   log stderr format raw local0 notice
 $socket

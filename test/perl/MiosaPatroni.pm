@@ -19,6 +19,7 @@ use File::Basename qw(dirname);
 use File::Path qw(make_path);
 use HTTP::Tiny;
 use JSON::PP qw(decode_json);
+use MiosaFile qw(slurp spew);
 use MiosaHttp qw(poll_until);
 use MiosaServer;
 
@@ -198,37 +199,18 @@ sub _replace
 	return;
 }
 
-sub _slurp
-{
-	my ($file) = @_;
-
-	open(my $fh, '<', $file) or die "$file: $!\n";
-	local $/ = undef;
-	return scalar <$fh>;
-}
-
-sub _write
-{
-	my ($file, $text) = @_;
-
-	open(my $fh, '>', $file) or die "$file: $!\n";
-	print $fh $text;
-	close $fh or die "$file: $!\n";
-	return;
-}
-
 # Run a command of docs/growth.md, with another file as its result; what it wrote.
 sub _document
 {
 	my ($self, $result, $file, %variable) = @_;
-	my $text = _slurp("$contrib/../../docs/growth.md");
+	my $text = slurp("$contrib/../../docs/growth.md");
 	my ($command) = $text =~ /^(sed (?:[^\n]*\\\n)*[^\n]* > \Q$result\E)$/m;
 
 	die "docs/growth.md has no sed that writes $result\n" unless $command;
 	$command =~ s/\Q$result\E$/$file/;
 	local %ENV = (%ENV, %variable);
 	_command('sh', '-ec', "cd $contrib/../..\n$command");
-	$text = _slurp($file);
+	$text = slurp($file);
 	die "$file: $1 is not replaced\n" if $text =~ /(\@\w+\@)/;
 	return $text;
 }
@@ -264,9 +246,9 @@ sub _configure
 		':8008' => ":$port->{rest}") unless $self->{isolated};
 	_replace(\$text, 'synchronous_mode: true' => 'synchronous_mode: false')
 	  unless $self->{synchronous};
-	_write("$node->{dir}/patroni.yml", $text);
-	_write("$node->{dir}/miosa.conf",
-		_slurp("$contrib/miosa.conf") . $self->{settings});
+	spew("$node->{dir}/patroni.yml", $text);
+	spew("$node->{dir}/miosa.conf",
+		slurp("$contrib/miosa.conf") . $self->{settings});
 	return;
 }
 
@@ -293,7 +275,7 @@ sub _start_haproxy
 		'*:5001' => "127.0.0.1:$port->{standby}",
 		':5432' => ":$port->{postgres}",
 		'port 8008' => "port $port->{rest}") unless $self->{isolated};
-	_write("$self->{dir}/haproxy.cfg", $text);
+	spew("$self->{dir}/haproxy.cfg", $text);
 	$self->{haproxy} = MiosaServer->new(
 		name => 'haproxy',
 		log => "$self->{dir}/haproxy.log",

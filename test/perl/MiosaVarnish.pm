@@ -8,6 +8,8 @@ package MiosaVarnish;
 use strict;
 use warnings FATAL => 'all';
 
+use MiosaFile qw(spew);
+
 # Write the configuration; the command that runs it.
 sub command
 {
@@ -23,7 +25,7 @@ sub command
 	  $edge->router_names;
 	my $tries = 2 * ($edge->{routers} - 1);
 
-	$edge->write_file("$edge->{dir}/cache.vcl", <<"EOC");
+	spew("$edge->{dir}/cache.vcl", <<"EOC");
 vcl 4.1;
 import directors;
 import std;
