@@ -280,10 +280,17 @@ my @early = grep {
 ok($first, 'hasty: the service has had enough');
 cmp_ok(scalar @early, '<', 8, 'hasty: so it is left alone for as long as it says');
 is(failures(), '0', 'hasty: no message is blamed, however often it is refused');
-# Some are sent once more where the answer came too late
-my $taken = grep { $_->{status} == 200 } @hasty;
-cmp_ok($taken, '>=', 12, 'hasty: 600 deployments, at most 50 at a time');
-cmp_ok($taken, '<=', 24, 'hasty: and not one by one');
+
+# Some are sent once more where the answer came too late: those that bring nothing
+# new do not count
+my (%taken, @bringing);
+for my $request (grep { $_->{status} == 200 } @hasty)
+{
+	push @bringing, $request if grep { !$taken{$_}++ } @{ keys_of($request) };
+}
+is_deeply([ sort keys %taken ], [ sort map { "many_$_" } 1 .. 600 ], 'hasty: 600 deployments, each is in one');
+is((grep { @{ keys_of($_) } > 50 } @hasty) + 0, 0, 'hasty: at most 50 at a time');
+cmp_ok(scalar @bringing, '<=', 24, 'hasty: and not one by one');
 
 # A status of success with "success": false in the body is none
 $cloud->set(
