@@ -7,6 +7,16 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'mrb_wake';
 COMMENT ON FUNCTION miosa.wake() IS 'Wakes the dispatcher when the transaction commits; warns when there is none and endpoints exist';
 
+-- Have the dispatcher read its settings again: one row a transaction is enough.
+CREATE FUNCTION miosa.queue_settings() RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	INSERT INTO miosa.outbox (deployment_id, kind) VALUES ('', 'settings') ON CONFLICT DO NOTHING;
+	PERFORM miosa.wake();
+END $$;
+COMMENT ON FUNCTION miosa.queue_settings() IS 'Has the dispatcher read its settings again when the transaction commits';
+
 -- Ask the launcher for a dispatcher at commit.
 CREATE FUNCTION miosa.request_dispatcher() RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -40,21 +50,25 @@ END;
 COMMENT ON FUNCTION miosa.origin() IS 'Name of this installation: miosa_rollback.site and the database''s name, else system identifier and database';
 
 -- A replica delivers what it has copied as a whole.  It ends by itself.
-CREATE FUNCTION miosa.site_reason() RETURNS text
+CREATE FUNCTION miosa.site_pause(OUT reason text, OUT fix text)
 LANGUAGE sql STABLE PARALLEL SAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT CASE WHEN miosa.setting('site_role') = 'replica' THEN (
-		SELECT format('the primary site is called "%s" as well', s.site) FROM miosa.sites s, miosa.identity() i
-		WHERE s.role = 'primary' AND s.site = i.site
+	SELECT p.reason, p.fix FROM miosa.identity() i CROSS JOIN LATERAL (
+		SELECT 1 AS place, 'miosa_rollback.site is not set' AS reason,
+			'ALTER SYSTEM SET miosa_rollback.site = ''another name''; SELECT pg_reload_conf();' AS fix
+		WHERE i.site = ''
 		UNION ALL
-		SELECT 'miosa_rollback.site is not set' FROM miosa.identity() i WHERE i.site = ''
+		SELECT 2, format('the primary site is called "%s" as well', s.site),
+			'ALTER SYSTEM SET miosa_rollback.site = ''another name''; SELECT pg_reload_conf();'
+		FROM miosa.sites s WHERE s.role = 'primary' AND s.site = i.site
 		UNION ALL
-		SELECT 'routes are still copied from the primary site' FROM pg_subscription_rel r JOIN pg_class c ON c.oid = r.srrelid
-		WHERE c.relnamespace = 'miosa'::regnamespace AND r.srsubstate <> 'r'
-		LIMIT 1) END;
+		SELECT 3, 'routes are still copied from the primary site', 'Wait; see SELECT srrelid::regclass, srsubstate FROM pg_subscription_rel;'
+		FROM pg_subscription_rel r JOIN pg_class c ON c.oid = r.srrelid
+		WHERE c.relnamespace = 'miosa'::regnamespace AND r.srsubstate <> 'r') p
+	WHERE miosa.setting('site_role') = 'replica' ORDER BY p.place LIMIT 1;
 END;
-COMMENT ON FUNCTION miosa.site_reason() IS 'Why a replica does not deliver yet; null when it may';
+COMMENT ON FUNCTION miosa.site_pause() IS 'Why a replica does not deliver yet, and what to do; null when it may';
 
 -- Any difference between where the order of epochs was made and here means
 -- that this may be a copy, and a copy must not send to the original's edges.
@@ -63,8 +77,8 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT CASE
-		WHEN miosa.site_reason() IS NOT NULL
-			THEN miosa.site_reason()
+		WHEN r.reason IS NOT NULL
+			THEN r.reason
 		WHEN s.database_oid <> i.database_oid
 			THEN 'this database is a copy of another one'
 		WHEN s.site <> i.site
@@ -79,7 +93,7 @@ BEGIN ATOMIC
 			WHERE e.enabled AND e.origin <> miosa.origin()
 			ORDER BY e.name LIMIT 1)
 		END
-	FROM miosa.identity() i LEFT JOIN miosa.dispatcher_state s ON true;
+	FROM miosa.identity() i CROSS JOIN miosa.site_pause() r LEFT JOIN miosa.dispatcher_state s ON true;
 END;
 COMMENT ON FUNCTION miosa.pause_reason() IS 'Why the dispatcher must not deliver before miosa_resume(); null when it may';
 
@@ -93,15 +107,14 @@ BEGIN
 	IF reason IS NULL THEN
 		RETURN 'was not paused';
 	END IF;
-	IF miosa.site_reason() IS NOT NULL THEN
+	IF (miosa.site_pause()).reason IS NOT NULL THEN
 		RETURN 'still paused: ' || reason;
 	END IF;
 	UPDATE miosa.dispatcher_state s SET term = s.term + 1, last_epoch = miosa.first_epoch(s.term + 1),
 			term_since = clock_timestamp(), site = i.site, system_identifier = i.system_identifier, timeline = i.timeline, database_oid = i.database_oid
 		FROM miosa.identity() i;
 	UPDATE miosa.endpoints e SET origin = miosa.origin(), generation = e.generation + 1;
-	INSERT INTO miosa.outbox (deployment_id, kind) VALUES ('', 'settings') ON CONFLICT DO NOTHING;
-	PERFORM miosa.wake();
+	PERFORM miosa.queue_settings();
 	PERFORM miosa.note_configuration('dispatcher', current_database(), 'resume', NULL, NULL, reason);
 	RETURN 'resumed: ' || reason;
 END $$;

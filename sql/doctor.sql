@@ -119,9 +119,7 @@ BEGIN
 		fix := coalesce(launcher_fix, 'Look for miosa_rollback in the server''s log, and see worker_slots; the start is retried.');
 	ELSIF paused IS NOT NULL THEN
 		seen := 'paused: ' || paused;
-		fix := CASE WHEN miosa.site_reason() IS NULL THEN 'If this server is to serve these endpoints: SELECT miosa_resume();'
-			WHEN paused ~ 'copied' THEN 'Wait; see SELECT srrelid::regclass, srsubstate FROM pg_subscription_rel;'
-			ELSE 'ALTER SYSTEM SET miosa_rollback.site = ''another name''; SELECT pg_reload_conf();' END;
+		fix := coalesce((miosa.site_pause()).fix, 'If this server is to serve these endpoints: SELECT miosa_resume();');
 	ELSIF d.state = 'running' THEN
 		status := CASE launcher WHEN '' THEN 'ok' ELSE 'warn' END;
 		seen := 'running, process ' || d.pid || launcher;

@@ -191,12 +191,11 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.check_secret_use(text, text, text) IS 'Raises INVALID_ARGUMENT when a secret is not for requests to a URL by an adapter';
 
--- One row a transaction has the dispatcher read its settings again.
+-- Have the dispatcher read its settings again.
 CREATE FUNCTION miosa.settings_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	INSERT INTO miosa.outbox (deployment_id, kind) VALUES ('', 'settings') ON CONFLICT DO NOTHING;
-	PERFORM miosa.wake();
+	PERFORM miosa.queue_settings();
 	RETURN NULL;
 END $$;
 COMMENT ON FUNCTION miosa.settings_changed() IS 'Trigger: makes the dispatcher read adapters, endpoints and secrets again';
@@ -427,8 +426,7 @@ BEGIN
 	PERFORM miosa.need_endpoint(endpoint);
 	UPDATE miosa.delivery_failures f SET next_try_at = now() WHERE f.endpoint = miosa_redrive.endpoint;
 	GET DIAGNOSTICS number = ROW_COUNT;
-	INSERT INTO miosa.outbox (deployment_id, kind) VALUES ('', 'settings') ON CONFLICT DO NOTHING;
-	PERFORM miosa.wake();
+	PERFORM miosa.queue_settings();
 	RETURN number;
 END $$;
 COMMENT ON FUNCTION @extschema@.miosa_redrive(text) IS 'Retries at once the routes that an endpoint refused (delivery_failures); returns their number';

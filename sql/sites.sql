@@ -11,13 +11,11 @@ BEGIN
 	IF NOT miosa.is_applied() THEN
 		RETURN coalesce(NEW, OLD);
 	END IF;
-	IF miosa.setting('site_role') = 'replica' AND TG_OP = 'INSERT' THEN
-		IF NEW.kind IN ('route', 'host_removed') THEN
-			INSERT INTO miosa.outbox (deployment_id, kind, route_seq, host, created_at, origin_epoch)
-				VALUES (NEW.deployment_id, NEW.kind, NEW.route_seq, NEW.host, NEW.created_at, NEW.epoch)
-				ON CONFLICT ON CONSTRAINT outbox_pkey DO UPDATE SET origin_epoch = excluded.origin_epoch;
-			PERFORM miosa.wake();
-		END IF;
+	IF TG_OP = 'INSERT' AND NEW.kind IN ('route', 'host_removed') AND miosa.setting('site_role') = 'replica' THEN
+		INSERT INTO miosa.outbox (deployment_id, kind, route_seq, host, created_at, origin_epoch)
+			VALUES (NEW.deployment_id, NEW.kind, NEW.route_seq, NEW.host, NEW.created_at, NEW.epoch)
+			ON CONFLICT ON CONSTRAINT outbox_pkey DO UPDATE SET origin_epoch = excluded.origin_epoch;
+		PERFORM miosa.wake();
 	END IF;
 	RETURN NULL;
 END $$;
@@ -32,20 +30,21 @@ ALTER TABLE miosa.route_log ENABLE REPLICA TRIGGER follow_log;
 CREATE FUNCTION miosa.follow_site() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	applied CONSTANT boolean := miosa.is_applied();
 BEGIN
-	IF miosa.is_applied() AND (NEW.role = 'primary') <> (miosa.setting('site_role') = 'replica') THEN
-		RETURN NULL;
-	ELSIF miosa.is_applied() AND NEW.role = 'primary' THEN
-		DELETE FROM miosa.sites s WHERE s.role = 'primary';
-		UPDATE miosa.endpoints e SET generation = e.generation + 1;
-		INSERT INTO miosa.outbox (deployment_id, kind) VALUES ('', 'settings') ON CONFLICT DO NOTHING;
-		PERFORM miosa.wake();
-	ELSIF miosa.is_applied() THEN
-		DELETE FROM miosa.sites s WHERE s.role = NEW.role AND s.site = NEW.site;
-	ELSIF NEW.role = 'primary' THEN
-		-- The dispatcher begins to tell others.
-		INSERT INTO miosa.outbox (deployment_id, kind) VALUES ('', 'settings') ON CONFLICT DO NOTHING;
-		PERFORM miosa.wake();
+	IF applied THEN
+		IF (NEW.role = 'primary') <> (miosa.setting('site_role') = 'replica') THEN
+			RETURN NULL;
+		END IF;
+		DELETE FROM miosa.sites s WHERE s.role = NEW.role AND (s.role = 'primary' OR s.site = NEW.site);
+	END IF;
+	IF NEW.role = 'primary' THEN
+		-- Edges here receive all routes anew, or other sites epochs from now on.
+		IF applied THEN
+			UPDATE miosa.endpoints e SET generation = e.generation + 1;
+		END IF;
+		PERFORM miosa.queue_settings();
 	END IF;
 	RETURN NEW;
 END $$;

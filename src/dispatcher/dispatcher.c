@@ -361,12 +361,13 @@ apply(Pass *pass)
 		/* New endpoints begin at the epoch at which this pass began. */
 		mrb_queue_set_newest_epoch(pass->term.last_epoch);
 		if (!dispatcher->loaded)
+		{
 			mrb_convergence_log_begin(&dispatcher->convergence_log,
 									  pass->term.last_epoch);
-		if (!dispatcher->loaded)
 			mrb_sites_begin(&dispatcher->sites, pass->term.last_epoch,
 							pass->term.origin_epoch);
-		dispatcher->sites.alone = false;
+		}
+		mrb_sites_look(&dispatcher->sites);
 		apply_settings(pass);
 	}
 	mrb_sites_note(&dispatcher->sites, taken->last_epoch, taken->origin_epoch);

@@ -79,7 +79,6 @@ mrb_sites_begin(MrbSites *sites, int64 epoch, int64 origin_epoch)
 	sites->nmarks = 0;
 	sites->confirmed = 0;
 	sites->written_at = 0;
-	sites->alone = false;
 	mrb_sites_note(sites, epoch, origin_epoch);
 }
 
@@ -97,6 +96,15 @@ mrb_sites_note(MrbSites *sites, int64 epoch, int64 origin_epoch)
 	{
 		epoch, origin_epoch
 	};
+}
+
+/*
+ * Look at the next step whether there are other sites.
+ */
+void
+mrb_sites_look(MrbSites *sites)
+{
+	sites->alone = false;
 }
 
 /*

@@ -45,6 +45,9 @@ extern void mrb_sites_begin(MrbSites *sites, int64 epoch, int64 origin_epoch);
 /* A pass has taken changes; origin_epoch is 0 when they were made here. */
 extern void mrb_sites_note(MrbSites *sites, int64 epoch, int64 origin_epoch);
 
+/* Settings have changed: there may be other sites now. */
+extern void mrb_sites_look(MrbSites *sites);
+
 /* Write the row of this site if it has changed, or is old. */
 extern void mrb_sites_step(MrbSites *sites);
 

@@ -31,10 +31,9 @@ typedef struct Step
 	int			when;			/* flags; 0: always */
 } Step;
 
-/* Only while endpoints are in memory; only where rows are made, not replicated. */
+/* Values of when: while endpoints are in memory; at the primary site. */
 #define LOADED	0x01
 #define PRIMARY	0x02
-
 
 static void run_pass(MrbDispatcher *dispatcher);
 static long pass_due(MrbDispatcher *dispatcher, long most);
@@ -84,6 +83,9 @@ static bool applies(const Step *step, const MrbDispatcher *dispatcher);
  *   have had to be flushed first.
  *
  * A step without next_due sets a timer, or runs in whatever turn comes next.
+ *
+ * A replica makes neither requests to schedulers nor to storage: the primary site
+ * does, and what it decides comes with its rows.
  */
 static const Step steps[] = {
 	{run_pass, pass_due, 0},
