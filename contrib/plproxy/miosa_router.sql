@@ -1,5 +1,5 @@
 -- Made by contrib/plproxy/generate from the catalog of miosa_rollback 1.0. Do
--- not edit: change router.sql, merge.sql or generate, and run it again.
+-- not edit: change router.sql, merge.sql, moves.sql or generate, and run it again.
 --
 -- Run it in the database of a router, as a superuser; it can be run again, also
 -- that of a newer version:
@@ -460,26 +460,6 @@ CREATE FUNCTION miosa_shard.restart_dispatcher(shard integer) RETURNS text LANGU
 	RUN ON $1;
 	SELECT miosa_shard.restart_dispatcher()::text;
 $$;
-CREATE FUNCTION miosa_shard.take_deployment(deployment_id text, shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
-	CLUSTER 'miosa';
-	RUN ON $2;
-	SELECT miosa_shard.take_deployment($1::text);
-$$;
-CREATE FUNCTION miosa_shard.put_parcel(parcel jsonb, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
-	CLUSTER 'miosa';
-	RUN ON $2;
-	SELECT miosa_shard.put_parcel($1::jsonb);
-$$;
-CREATE FUNCTION miosa_shard.drop_parcel(deployment_id text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
-	CLUSTER 'miosa';
-	RUN ON $2;
-	SELECT miosa_shard.drop_parcel($1::text);
-$$;
-CREATE FUNCTION miosa_shard.deployment_list(after text, shard integer) RETURNS SETOF text LANGUAGE plproxy AS $$
-	CLUSTER 'miosa';
-	RUN ON $2;
-	SELECT f.id FROM miosa_shard.deployment_list($1::text) f (id);
-$$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA miosa_shard FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard.identity(integer) TO miosa_operator;
@@ -487,8 +467,7 @@ GRANT EXECUTE ON FUNCTION miosa_shard.named(text, text[], integer) TO miosa_view
 GRANT EXECUTE ON FUNCTION miosa_shard.host_entry(text, integer) TO miosa_viewer, miosa_edge;
 GRANT EXECUTE ON FUNCTION miosa_shard.host_name(text, integer), miosa_shard.host_owner(text, integer), miosa_shard.claim_host(text, text, jsonb, integer),
 	miosa_shard.confirm_host(text, text, integer), miosa_shard.release_host(text, text, integer), miosa_shard.forget_host(text, integer),
-	miosa_shard.restart_dispatcher(integer), miosa_shard.take_deployment(text, integer), miosa_shard.put_parcel(jsonb, integer),
-	miosa_shard.drop_parcel(text, integer), miosa_shard.deployment_list(text, integer) TO miosa_admin;
+	miosa_shard.restart_dispatcher(integer) TO miosa_admin;
 
 -- Names that people give.
 
@@ -1107,7 +1086,35 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.register_hosts() IS 'Enters the hosts of all shards into the directory, and warns of those that two shards have; returns how many it has';
 
--- Moves.
+-- Deployments move between shards.
+
+-- The shards' own functions (miosa_shard.sql).
+
+CREATE FUNCTION miosa_shard.take_deployment(deployment_id text, shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT miosa_shard.take_deployment($1::text);
+$$;
+CREATE FUNCTION miosa_shard.put_parcel(parcel jsonb, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT miosa_shard.put_parcel($1::jsonb);
+$$;
+CREATE FUNCTION miosa_shard.drop_parcel(deployment_id text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT miosa_shard.drop_parcel($1::text);
+$$;
+CREATE FUNCTION miosa_shard.deployment_list(after text, shard integer) RETURNS SETOF text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT f.id FROM miosa_shard.deployment_list($1::text) f (id);
+$$;
+
+REVOKE ALL ON FUNCTION miosa_shard.take_deployment(text, integer), miosa_shard.put_parcel(jsonb, integer), miosa_shard.drop_parcel(text, integer),
+	miosa_shard.deployment_list(text, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard.take_deployment(text, integer), miosa_shard.put_parcel(jsonb, integer), miosa_shard.drop_parcel(text, integer),
+	miosa_shard.deployment_list(text, integer) TO miosa_admin;
 
 CREATE OR REPLACE FUNCTION miosa_router.moves_under_way() RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
