@@ -296,8 +296,8 @@ SQL_PIECES = \
 	sql/policies.sql \
 	sql/entry_points.sql \
 	sql/pinned_functions.sql \
-	sql/rights.sql \
-	sql/overloads.sql
+	sql/overloads.sql \
+	sql/rights.sql
 
 INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
 

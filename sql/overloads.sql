@@ -21,14 +21,13 @@ DECLARE
 	arguments text;
 	signature text;
 	overload text;
-	grantee record;
 BEGIN
 	SELECT p.proname, n.nspname, p.pronargs, p.pronargdefaults, p.proargnames, p.proargtypes::oid[] AS argtypes,
 			format('%s%s PARALLEL %s',
 				CASE p.provolatile WHEN 'i' THEN 'IMMUTABLE' WHEN 's' THEN 'STABLE' ELSE 'VOLATILE' END,
 				CASE WHEN p.proisstrict THEN ' STRICT' ELSE '' END,
 				CASE p.proparallel WHEN 's' THEN 'SAFE' WHEN 'r' THEN 'RESTRICTED' ELSE 'UNSAFE' END) AS options,
-			pg_get_function_result(p.oid) AS result, p.proacl
+			pg_get_function_result(p.oid) AS result
 		INTO STRICT proc
 		FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid = original;
 
@@ -49,14 +48,6 @@ BEGIN
 	EXECUTE format('COMMENT ON FUNCTION %s IS %L', overload,
 		format('%s() for arguments of type %s; calls the one with text', proc.proname,
 			(SELECT string_agg(DISTINCT t.value, ', ' ORDER BY t.value) FROM jsonb_each_text(types) t)));
-	PERFORM miosa.leave_to_owner(m) FROM miosa.members m
-		WHERE m.classid = 'pg_proc'::regclass AND m.objid = overload::regprocedure;
-	FOR grantee IN
-		SELECT a.grantee::regrole::text AS name FROM aclexplode(proc.proacl) a
-		JOIN pg_proc p ON p.oid = original WHERE a.grantee NOT IN (0, p.proowner)
-	LOOP
-		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', overload, grantee.name);
-	END LOOP;
 END $$;
 
 DO $$
@@ -103,4 +94,3 @@ BEGIN
 	END LOOP;
 END $$;
 DROP FUNCTION miosa.overload(regprocedure, jsonb, integer, integer);
-DROP FUNCTION miosa.leave_to_owner(miosa.members);

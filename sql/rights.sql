@@ -99,11 +99,9 @@ END $$;
 DO $$
 DECLARE
 	line record;
-	name text;
-	object record;
-	found boolean;
 BEGIN
-	FOR line IN SELECT * FROM (VALUES
+	FOR line IN WITH
+		granted (roles, rights, objects) AS (VALUES
 		-- To read what there is, and how delivery goes.
 		('miosa_viewer', 'USAGE', 'miosa'),
 		('miosa_viewer', 'EXECUTE', 'miosa_deployment miosa_version miosa_versions miosa_plan miosa_audit_log
@@ -178,24 +176,24 @@ BEGIN
 			miosa.maintained miosa.check_limit miosa.some_deployment miosa.due_artifacts miosa.verify_artifact'),
 		-- For the jobs of pg_cron.
 		('miosa_admin', 'EXECUTE', 'miosa.maintain miosa.verify_artifacts miosa.maintenance_jobs')
-		) l (roles, rights, objects)
+		),
+		-- Read once, since their names take long to make
+		there AS MATERIALIZED (
+			SELECT m.kind, m.object, m.kind = 'ROUTINE' AS routine,
+				CASE WHEN m.kind = 'SCHEMA' THEN m.object ELSE CASE WHEN m.object LIKE 'miosa.%' THEN 'miosa.' ELSE '' END
+					|| substring(m.object FROM '(\w+)(\([^()]*\))?$') END AS name
+			FROM miosa.members m WHERE m.kind <> 'TYPE')
+		SELECT g.roles, g.rights, n.name, t.kind, t.object
+		FROM granted g CROSS JOIN LATERAL regexp_split_to_table(g.objects, '\s+') n (name)
+		LEFT JOIN there t ON t.name = n.name AND t.routine = (g.rights = 'EXECUTE')
 	LOOP
-		FOREACH name IN ARRAY regexp_split_to_array(line.objects, '\s+') LOOP
-			found := false;
-			FOR object IN SELECT m.kind, m.object FROM miosa.members m
-				WHERE (m.kind = 'ROUTINE') = (line.rights = 'EXECUTE') AND m.kind <> 'TYPE'
-					AND CASE WHEN m.kind = 'SCHEMA' THEN m.object ELSE CASE WHEN m.object LIKE 'miosa.%' THEN 'miosa.' ELSE '' END
-						|| substring(m.object FROM '(\w+)(\([^()]*\))?$') END = name
-			LOOP
-				EXECUTE format('GRANT %s ON %s %s TO %s', line.rights, object.kind, object.object, line.roles);
-				found := true;
-			END LOOP;
-			IF NOT found THEN
-				RAISE EXCEPTION 'there is no "%" to grant % on', name, line.rights;
-			END IF;
-		END LOOP;
+		IF line.object IS NULL THEN
+			RAISE EXCEPTION 'there is no "%" to grant % on', line.name, line.rights;
+		END IF;
+		EXECUTE format('GRANT %s ON %s %s TO %s', line.rights, line.kind, line.object, line.roles);
 	END LOOP;
 END $$;
+DROP FUNCTION miosa.leave_to_owner(miosa.members);
 
 -- pg_dump: the data tables are dumped like a user's own.  Shipped adapters
 -- are not, since CREATE EXTENSION makes them; nor are secrets, and
