@@ -242,7 +242,9 @@ ok( poll_until(
 $sink->clear;
 flip('d2');
 converges('beside it', 'd2');
+my $attempts = "SELECT attempts FROM miosa.delivery_failures WHERE deployment_id = 'd1'";
 ok($sink->wait_for(1, '^/one/d1/'), 'the endpoint accepts something, so it is tried');
+wait_sql($attempts, 10, 'and rejected again');
 flip('d2');
 converges('beside it again', 'd2');
 is(scalar paths('^/one/d1/'), 1, 'once: it waits for its time');
@@ -250,6 +252,7 @@ is(sql("SELECT state FROM miosa.convergence_rows('d1')"), 'failed', 'and is stil
 $sink->answer('^/one/d3/', status => 422, times => 1);
 flip('d3');
 ok($sink->wait_for(2, '^/one/d3/'), 'a later failure is tried again');
+wait_sql($attempts, 11, 'and accepted, so the first one is tried and rejected once more');
 $sink->plain;
 is(sql("SELECT miosa_redrive('one')"), 1, 'until somebody says that it may be tried');
 converges('redriven', 'd1');
