@@ -23,6 +23,7 @@
 #                  of them deliver to; what the router costs
 #   make lint      the rules that a compiler does not check
 #   make indent    rewrite the C files as pgindent would
+#   make dist      pack the newest commit for PGXN, here or in DIST_FOLDER
 #
 # demo, test, bench, fuzz, torture and the five after it install the packages
 # that they need; test/packages says which. They take
@@ -416,7 +417,7 @@ GIVEN_PG_CONFIG := $(PG_CONFIG)
 PG_CONFIG ?= pg_config
 
 # Targets that run before PostgreSQL is installed must not need pg_config.
-ifneq ($(filter-out demo test bench fuzz torture sqlsmith sanitize coverage valgrind ha cluster lint indent,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo test bench fuzz torture sqlsmith sanitize coverage valgrind ha cluster lint indent dist,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
@@ -428,7 +429,7 @@ $(INSTALL_SQL): $(SQL_PIECES) $(EXTENSION).control
 	cat $(SQL_PIECES) > $@
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench fuzz torture sqlsmith sanitize coverage valgrind ha cluster lint indent
+.PHONY: demo test bench fuzz torture sqlsmith sanitize coverage valgrind ha cluster lint indent dist
 demo test bench fuzz sqlsmith sanitize coverage valgrind ha cluster:
 	@PG_CONFIG='$(GIVEN_PG_CONFIG)' KEEP='$(KEEP)' SUITES='$(SUITES)' \
 		TESTS='$(TESTS)' JOBS='$(or $(JOBS),3)' LOAD='$(or $(LOAD),0)' \
@@ -443,3 +444,13 @@ lint:
 indent:
 	@test/lint/typedefs --fix
 	@test/lint/indent --fix
+
+# PGXN wants a version of three numbers.
+DIST_FOLDER = .
+DIST_VERSION = $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' META.json)
+DIST_NAME = $(EXTENSION)-$(DIST_VERSION)
+
+dist:
+	@git -c safe.directory='*' archive --format=zip --prefix=$(DIST_NAME)/ \
+		-o $(DIST_FOLDER)/$(DIST_NAME).zip HEAD
+	@echo $(DIST_FOLDER)/$(DIST_NAME).zip
