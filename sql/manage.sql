@@ -114,6 +114,7 @@ DECLARE
 	new_host text;
 	holder text;
 BEGIN
+	PERFORM miosa.require_primary();
 	PERFORM miosa.check_slug(slug, 'slug');
 	-- The slug is part of a key, so rows that refer to the deployment are in the
 	-- way; they are waited for before others can wait for this lock.
@@ -178,6 +179,7 @@ DECLARE
 	warnings jsonb;
 	managed text;
 BEGIN
+	PERFORM miosa.require_primary();
 	IF from_deployment_id IS NOT NULL THEN
 		PERFORM miosa.check_id(from_deployment_id, 'from_deployment_id');
 	END IF;

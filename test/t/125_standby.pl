@@ -1,7 +1,8 @@
 # On a standby a known key still gets its answer and a plan can be made, answers
 # say how old they are, a new operation is refused with what to do, as is every
-# other function that writes, and after a promotion all goes on with the same
-# keys and the next number.
+# other function that writes; each that only reads answers as on the primary, and
+# each view can be selected from. After a promotion all goes on with the same keys
+# and the next number.
 
 use strict;
 use warnings FATAL => 'all';
@@ -160,32 +161,51 @@ EOS
 	'ver_1|changed|true',
 	'a plan can be made');
 
-# Every public function that may write, from the catalogs. Most arguments name
-# nothing, but a standby may not know yet what there is.
-my $writers = $standby->safe_psql('postgres', <<'EOS');
-SELECT format('%s %s.%I(%s);', CASE p.prokind WHEN 'p' THEN 'CALL' ELSE 'SELECT' END, p.pronamespace::regnamespace, p.proname,
+# Every function that a role of the extension may call, from the catalogs, with
+# its volatility. Most arguments name nothing, but a standby may not know yet what
+# there is.
+my $callable = $standby->safe_psql('postgres', <<'EOS');
+SELECT p.provolatile, format('%s %s.%I(%s);', CASE p.prokind WHEN 'p' THEN 'CALL' ELSE 'SELECT' END, p.pronamespace::regnamespace, p.proname,
 	(SELECT string_agg(format('%L::%s', CASE t
 			WHEN 'text'::regtype THEN CASE WHEN p.proargnames[n] LIKE '%version%' THEN 'ver_1'
-				WHEN p.proargnames[n] = 'attribution' THEN '{}' ELSE 'dep_1' END
+				WHEN p.proargnames[n] = 'attribution' THEN '{}'
+				WHEN p.proargnames[n] = 'host' THEN 'www.example.com'
+				WHEN p.proargnames[n] = 'slug' THEN 'other' ELSE 'dep_1' END
 			WHEN 'uuid'::regtype THEN '00000000-0000-0000-0000-000000000001'
 			WHEN 'boolean'::regtype THEN 'true'
 			WHEN 'text[]'::regtype THEN '{}'
-			WHEN 'jsonb'::regtype THEN '{}'
+			WHEN 'tid[]'::regtype THEN '{}'
+			WHEN 'jsonb'::regtype THEN CASE p.proargnames[n] WHEN 'selector' THEN '{"all": true}' ELSE '{}' END
 			WHEN 'timestamptz'::regtype THEN '2026-01-01'
+			WHEN 'inet'::regtype THEN '192.0.2.1'
 			WHEN 'json'::regtype THEN '{}'
+			WHEN 'miosa.idempotency_keys'::regtype THEN NULL
 			ELSE '1' END, t::regtype), ', ' ORDER BY n)
 		FROM unnest(p.proargtypes[0:p.pronargs - p.pronargdefaults - 1]) WITH ORDINALITY a (t, n)))
 FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
 WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
 	AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'miosa_rollback')
-	AND p.provolatile = 'v' AND p.prorettype <> 'trigger'::regtype
-	AND (p.pronamespace <> 'miosa'::regnamespace OR p.proname IN ('rollback', 'promote', 'status', 'verdict', 'candidates', 'progress_rows'))
-ORDER BY 1
+	AND p.prorettype <> 'trigger'::regtype
+	AND (p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee <> p.proowner))
+ORDER BY 2
 EOS
 # What reads, and may have to do so from shared memory or from storage
 my %reader = (
 	'miosa.candidates' => q{SELECT count(*) > 0 FROM miosa.candidates('dep_1')},
+	'miosa.dispatcher' => q{SELECT state = 'none' FROM miosa.dispatcher()},
+	'miosa.due_artifacts' => q{SELECT count(*) > 0 FROM miosa.due_artifacts('')},
+	'miosa.endpoint_stats' => q{SELECT count(*) = 0 FROM miosa.endpoint_stats()},
+	'miosa.fleet_pace' => q{SELECT miosa.fleet_pace()},
+	'miosa.fleets_rows' => q{SELECT count(*) = 0 FROM miosa.fleets_rows()},
+	'miosa.heartbeat_horizon' => q{SELECT miosa.heartbeat_horizon() IS NOT NULL},
+	'miosa.open_freeze_rows' => q{SELECT count(*) = 0 FROM miosa.open_freeze_rows()},
+	'miosa.open_hold_rows' => q{SELECT count(*) > 0 FROM miosa.open_hold_rows()},
+	'miosa.overdue_rows' => q{SELECT count(*) = 0 FROM miosa.overdue_rows(true)},
+	'miosa.plan_many' => q{SELECT count(*) > 0 FROM miosa.plan_many('{"all": true}')},
 	'miosa.progress_rows' => q{SELECT count(*) > 0 FROM miosa.progress},
+	'miosa.some_deployment' => q{SELECT miosa.some_deployment() = 'dep_1'},
+	'miosa.timeline' => q{SELECT count(*) > 0 FROM miosa.timeline('dep_1')},
+	'miosa.verify_artifact' => q{SELECT miosa.verify_artifact('dep_1', 'none') IS NULL},
 	'miosa.status' => q{SELECT count(*) > 0 FROM miosa.status('dep_1')},
 	'miosa.verdict' => q{SELECT code IS NOT NULL FROM miosa.verdict('dep_1')},
 	'public.miosa_convergence' => q{SELECT miosa_convergence('dep_1') IS NOT NULL},
@@ -196,27 +216,81 @@ my %reader = (
 	'public.miosa_test_endpoint' => q{SELECT miosa_test_endpoint('nobody') IS NOT NULL},
 	'public.miosa_test_storage' => q{SELECT miosa_test_storage('test://bucket/none') IS NOT NULL},
 	'public.miosa_wait_converged' => q{SELECT miosa_wait_converged('dep_1', '0 s') IS NOT NULL});
-my %seen;
 
-for my $call (split /\n/, $writers)
+# Steps of procedures, which are refused before they come to them
+my %step = (
+	'miosa.fleet_step' => '25006',
+	'miosa.maintain_route_log' => '25006',
+	'miosa.maintain_rows' => '20000',
+	'miosa.maintained' => '25006');
+
+# How each call ends: its SQLSTATE, or "works".
+sub outcomes
 {
+	my ($node, @call) = @_;
+	my (undef, undef, $messages) = $node->psql('postgres',
+		"\\set VERBOSITY sqlstate\n" . join('', map { "\\warn call $_\n$call[$_]\n" } 0 .. $#call),
+		on_error_stop => 0);
+	my @outcome = ('works') x @call;
+	my $n;
+
+	for my $line (split /\n/, $messages)
+	{
+		$n = $1 if $line =~ /^call (\d+)$/;
+		$outcome[$n] = $1 if $line =~ /ERROR: +(\w{5})$/;
+	}
+	return @outcome;
+}
+
+my (@same, @writer, %seen);
+
+for my $line (split /\n/, $callable)
+{
+	my ($volatility, $call) = split /\|/, $line, 2;
 	my ($name) = $call =~ /^\w+ ([\w.]+)/;
 
 	$seen{$name} = 1;
 	next if $reader{$name};
-	if ($name =~ /miosa_try_/)
+	# It says itself whether this is a primary
+	if ($volatility ne 'v' && $name ne 'miosa.require_primary') { push @same, $call }
+	elsif ($name =~ /miosa_try_/)
 	{
 		like($standby->safe_psql('postgres', $call), qr/"NOT_PRIMARY"/, "returned: $call");
-		next;
 	}
-	like(refusal($call), qr/MR53P: this server is a standby/, "refused: $call");
+	else { push @writer, $call }
 }
-cmp_ok(scalar keys %seen, '>', 30, 'these are many');
+cmp_ok(scalar @same, '>', 30, 'many functions only read');
+my @here = outcomes($standby, @same);
+my @there = outcomes($primary, @same);
+
+is($here[$_], $there[$_], "as on the primary: $same[$_]") for 0 .. $#same;
+cmp_ok(scalar @writer, '>', 30, 'many write');
+my @refused = outcomes($standby, @writer);
+
+for my $n (0 .. $#writer)
+{
+	my ($name) = $writer[$n] =~ /^\w+ ([\w.]+)/;
+
+	is($refused[$n], $step{$name} // 'MR53P', "refused: $writer[$n]");
+}
 for my $name (sort keys %reader)
 {
 	ok($seen{$name}, "$name is among them");
 	is($standby->safe_psql('postgres', $reader{$name}), 't', "$name works");
 }
+
+# Views, and what else can be selected from
+my @relation = split /\n/, $standby->safe_psql('postgres', <<'EOS');
+SELECT c.oid::regclass FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
+WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
+	AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'miosa_rollback')
+	AND c.relkind IN ('r', 'v', 'm', 'p')
+ORDER BY 1
+EOS
+my @selected = outcomes($standby, map { "SELECT * FROM $_;" } @relation);
+
+cmp_ok(scalar @relation, '>', 30, 'there are many relations');
+is($selected[$_], 'works', "selected from: $relation[$_]") for 0 .. $#relation;
 
 # The standby takes over
 $primary->stop('immediate');
