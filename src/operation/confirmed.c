@@ -69,16 +69,16 @@ mrb_confirmed_require(const char *deployment_id)
 }
 
 /*
- * Wait until the synchronous standby has what is flushed, if commits of this
- * session wait for one.
+ * Wait until the synchronous standbys have what is flushed, if commits of this
+ * session wait for some.  This session's value of synchronous_standby_names does
+ * not count: it may be older than the one that commits obey.
  */
 static void
 wait_for_standby(void)
 {
 	XLogRecPtr	lsn;
 
-	if (!SyncRepRequested() || SyncRepStandbyNames == NULL ||
-		SyncRepStandbyNames[0] == '\0')
+	if (!SyncRepRequested())
 		return;
 	lsn = GetFlushRecPtr(NULL);
 	while (!is_replicated(lsn))
@@ -92,8 +92,9 @@ wait_for_standby(void)
 }
 
 /*
- * Whether the synchronous standby has WAL up to there, or none is waited for any
- * more.  The setting is the checkpointer's, as for a commit.
+ * Whether as many synchronous standbys as the setting asks for have WAL up to
+ * there, or none is waited for.  The setting is the checkpointer's, as for a
+ * commit, so that one that changes counts at once.
  */
 static bool
 is_replicated(XLogRecPtr lsn)
