@@ -29,7 +29,8 @@ use Time::HiRes ();
 # routers: how many (1). ttl: seconds a page stays in the cache (600). secret:
 # what HAProxy expects. slow: a port that serves the hosts named slow.*
 # instead of nginx (with HAProxy). dynamic: versions that are served by their
-# instances (with HAProxy). keep: leave servers running at exit.
+# instances (with HAProxy). address: where routers receive their routes, beside
+# loopback (with HAProxy). keep: leave servers running at exit.
 sub new
 {
 	my ($class, %arg) = @_;
@@ -39,6 +40,7 @@ sub new
 		routers => 1,
 		ttl => 600,
 		secret => 'edge-secret',
+		address => '127.0.0.1',
 		%arg
 	}, $class;
 
@@ -127,7 +129,15 @@ sub router_url
 {
 	my ($self, $router) = @_;
 
-	return 'http://127.0.0.1:' . $self->{admin}{ $router // 'router-1' };
+	return "http://$self->{address}:" . $self->{admin}{ $router // 'router-1' };
+}
+
+# On which routers receive their routes.
+sub addresses
+{
+	my ($self) = @_;
+
+	return ('127.0.0.1', grep { $_ ne '127.0.0.1' } $self->{address});
 }
 
 # Where the instances of dynamic versions are made known to the routers.

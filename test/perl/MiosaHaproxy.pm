@@ -25,7 +25,7 @@ sub command
 {
 	my ($edge, $name) = @_;
 	my $map = "$edge->{dir}/$name.map";
-	my $admin = "127.0.0.1:$edge->{admin}{$name}";
+	my $admin = join ',', map { "$_:$edge->{admin}{$name}" } $edge->addresses;
 	my @dynamic = @{ $edge->{dynamic} // [] };
 	my $socket =
 	  @dynamic

@@ -16,6 +16,9 @@
 #   request  {deployment, version, epoch, operation}   what the receiver got
 #   audit    {deployment, seq, key, version, previous}  the trail in the end
 #   state    {deployment, version}                 the active version in the end
+#   table    {edge, host, route, has}              after a fail-over: where the
+#                                                  database sends a host, and
+#                                                  where a router does
 #
 # The rules, each of which names what breaks it:
 #
@@ -28,6 +31,7 @@
 #   backwards  epochs of a deployment never fall, nor does the term of any
 #   reused     an epoch of a deployment means one version
 #   newest     the newest request about a deployment names its active version
+#   table      after a fail-over a router sends each host where the database does
 #
 package MiosaHistory;
 
@@ -45,7 +49,7 @@ sub new
 
 	push @{ $list{ $_->{type} } }, $_
 	  for sort { ($a->{time} // 0) <=> ($b->{time} // 0) } @entry;
-	$list{$_} //= [] for qw(call ack fault request audit state);
+	$list{$_} //= [] for qw(call ack fault request audit state table);
 	return bless {%list}, $class;
 }
 
@@ -83,6 +87,7 @@ sub problems
 	$self->_check_order;
 	$self->_check_trail;
 	$self->_check_requests;
+	$self->_check_tables;
 	return @{ $self->{problem} };
 }
 
@@ -243,6 +248,19 @@ sub _check_requests
 		$self->_problem('newest',
 			"$state->{deployment} is at $state->{version}, the receiver got $last")
 		  if $last ne $state->{version};
+	}
+	return;
+}
+
+sub _check_tables
+{
+	my ($self) = @_;
+
+	for my $line (@{ $self->{table} })
+	{
+		$self->_problem('table',
+			"$line->{edge} sends $line->{host} to $line->{has}, the database to $line->{route}")
+		  if $line->{has} ne $line->{route};
 	}
 	return;
 }

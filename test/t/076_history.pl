@@ -34,8 +34,24 @@ sub right
 		audit('dep_1', 3, 'c', 'v1', 'v2'),
 		request(18.1, 'dep_1', 3, 'v1', epoch(2, 3)),
 		ack(18.2, 18, 'c', 'dep_1', 3, 'v1', 'two'),
+		table(17.5, 'one.example.com', 'dep_1/v2', 'dep_1/v2'),
+		table(17.5, 'two.example.com', 'dep_2/v5', 'dep_2/v5'),
 		{ type => 'state', deployment => 'dep_1', version => 'v1' },
 		{ type => 'state', deployment => 'dep_2', version => 'v5' });
+}
+
+sub table
+{
+	my ($time, $host, $route, $has) = @_;
+
+	return {
+		type => 'table',
+		time => $time,
+		edge => 'router-1',
+		host => $host,
+		route => $route,
+		has => $has
+	};
 }
 
 sub call
@@ -203,6 +219,13 @@ is( broken(with({ type => 'request', time => 18.1 })),
 	'newest', 'newest: the newest route is missing');
 is( broken(right(), request(19, 'dep_1', 2, 'v2', epoch(2, 4))),
 	'newest', 'newest: an older route came last');
+
+is( broken(
+		with(
+			{ type => 'table', host => 'two.example.com' },
+			sub { $_[0]{has} = 'dep_2/v4' })),
+	'table',
+	'table: a router sends a host elsewhere');
 
 # Times
 my ($time) = MiosaHistory->new(right())->times;
