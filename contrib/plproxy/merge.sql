@@ -3,10 +3,10 @@
 
 -- The shards' own functions (miosa_shard.sql).
 
-CREATE FUNCTION miosa_shard.identity(shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard.identity(context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $1;
-	SELECT miosa_shard.identity();
+	RUN ON $2;
+	SELECT CASE WHEN miosa_shard.adopt($1::text[]) THEN miosa_shard.identity() END;
 $$;
 CREATE FUNCTION miosa_shard.named(name text, context text[], shard integer) RETURNS text[] LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
@@ -18,15 +18,25 @@ CREATE FUNCTION miosa_shard.host_name(fqdn text, shard integer) RETURNS text LAN
 	RUN ON $2;
 	SELECT miosa_shard.host_name($1::text);
 $$;
-CREATE FUNCTION miosa_shard.host_owner(host text, shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard.has_host(host text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
-	SELECT miosa_shard.host_owner($1::text);
+	SELECT miosa_shard.has_host($1::text);
 $$;
-CREATE FUNCTION miosa_shard.host_entry(host text, shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard.sees_host(host text, context text[], shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $2;
-	SELECT miosa_shard.host_entry($1::text);
+	RUN ON $3;
+	SELECT CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa_shard.sees_host($1::text) END;
+$$;
+CREATE FUNCTION miosa_shard.host_deployment(host text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa_shard.host_deployment($1::text) END;
+$$;
+CREATE FUNCTION miosa_shard.maintained(began timestamptz, removed bigint, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN miosa_shard.maintained($1::timestamptz, $2::bigint) END)::text;
 $$;
 CREATE FUNCTION miosa_shard.claim_host(host text, deployment_id text, expected jsonb, shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
@@ -55,10 +65,11 @@ CREATE FUNCTION miosa_shard.restart_dispatcher(shard integer) RETURNS text LANGU
 $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA miosa_shard FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard.identity(integer) TO miosa_operator;
+GRANT EXECUTE ON FUNCTION miosa_shard.identity(text[], integer) TO miosa_operator;
 GRANT EXECUTE ON FUNCTION miosa_shard.named(text, text[], integer) TO miosa_viewer, miosa_auditor;
-GRANT EXECUTE ON FUNCTION miosa_shard.host_entry(text, integer) TO miosa_viewer, miosa_edge;
-GRANT EXECUTE ON FUNCTION miosa_shard.host_name(text, integer), miosa_shard.host_owner(text, integer), miosa_shard.claim_host(text, text, jsonb, integer),
+GRANT EXECUTE ON FUNCTION miosa_shard.host_deployment(text, text[], integer) TO miosa_viewer, miosa_edge;
+GRANT EXECUTE ON FUNCTION miosa_shard.host_name(text, integer), miosa_shard.has_host(text, integer), miosa_shard.sees_host(text, text[], integer),
+	miosa_shard.maintained(timestamptz, bigint, text[], integer), miosa_shard.claim_host(text, text, jsonb, integer),
 	miosa_shard.confirm_host(text, text, integer), miosa_shard.release_host(text, text, integer), miosa_shard.forget_host(text, integer),
 	miosa_shard.restart_dispatcher(integer) TO miosa_admin;
 
@@ -167,11 +178,11 @@ END $$;
 COMMENT ON FUNCTION miosa_router.host_name(text, integer) IS 'The host name as that shard stores it';
 
 -- The shard that has a host, of all; SHARD_UNAVAILABLE if one cannot be asked.
-CREATE OR REPLACE FUNCTION miosa_router.owner_of_host(host text, OUT number integer, OUT deployment_id text)
+CREATE OR REPLACE FUNCTION miosa_router.owner_of_host(host text) RETURNS integer
 LANGUAGE plpgsql VOLATILE AS $$
-#variable_conflict use_column
 DECLARE
 	_each record;
+	_has boolean;
 	_state text;
 	_message text;
 	_detail text;
@@ -180,18 +191,45 @@ BEGIN
 	FOR _each IN SELECT s.number FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			deployment_id := miosa_shard.host_owner($1, _each.number);
+			_has := miosa_shard.has_host($1, _each.number);
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			PERFORM miosa_router.pass_on(_each.number, _state, _message, _detail, _hint);
 		END;
-		IF deployment_id IS NOT NULL THEN
-			number := _each.number;
-			RETURN;
+		IF _has THEN
+			RETURN _each.number;
 		END IF;
 	END LOOP;
+	RETURN NULL;
 END $$;
-COMMENT ON FUNCTION miosa_router.owner_of_host(text) IS 'Shard and deployment that have a host; null for none';
+COMMENT ON FUNCTION miosa_router.owner_of_host(text) IS 'Shard that has a host; null for none';
+
+-- The same of a host that exists for the caller.
+CREATE OR REPLACE FUNCTION miosa_router.shard_that_shows(host text) RETURNS integer
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	_each record;
+	_sees boolean;
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT s.number FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_sees := miosa_shard.sees_host(host, miosa_router.context(), _each.number);
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			PERFORM miosa_router.pass_on(_each.number, _state, _message, _detail, _hint);
+		END;
+		IF _sees THEN
+			RETURN _each.number;
+		END IF;
+	END LOOP;
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa_router.shard_that_shows(text) IS 'Shard that has a host that exists for the caller; null for none';
 
 -- No other shard may remove the host from edges after this one has put it.
 CREATE OR REPLACE FUNCTION miosa_router.forget_host(host text, shard integer) RETURNS void
@@ -226,7 +264,7 @@ DECLARE
 	host text := miosa_router.host_name(fqdn, shard);
 	directory integer := miosa_router.directory_of(host);
 	entry jsonb;
-	owner record;
+	owner integer;
 	_state text;
 	_message text;
 	_detail text;
@@ -242,14 +280,14 @@ BEGIN
 		IF entry IS NULL THEN
 			PERFORM miosa_router.forget_host(host, shard);
 			RETURN host;
-		ELSIF entry OPERATOR(pg_catalog.->>) 'deployment_id' OPERATOR(pg_catalog.=) deployment_id THEN
+		ELSIF (entry OPERATOR(pg_catalog.->>) 'own')::boolean THEN
 			RETURN host;
 		END IF;
 		owner := miosa_router.owner_of_host(host);
-		IF owner.number OPERATOR(pg_catalog.<>) shard THEN
+		IF owner OPERATOR(pg_catalog.<>) shard THEN
 			PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, pg_catalog.format('host "%s" is taken', host),
 				'A deployment of another shard has the host.', 'Remove it there first, with miosa_remove_domain(), or pass another host.');
-		ELSIF owner.number IS NULL AND (entry OPERATOR(pg_catalog.->>) 'age')::double precision OPERATOR(pg_catalog.<) patience
+		ELSIF owner IS NULL AND (entry OPERATOR(pg_catalog.->>) 'age')::double precision OPERATOR(pg_catalog.<) patience
 			AND entry OPERATOR(pg_catalog.->>) 'state' OPERATOR(pg_catalog.=) 'claimed' THEN
 			PERFORM miosa_router.refuse('MR423', 'DEPLOYMENT_BUSY', 423, 1, pg_catalog.format('host "%s" is being taken by another call', host),
 				pg_catalog.format('The claim is %s s old.', pg_catalog.round((entry OPERATOR(pg_catalog.->>) 'age')::numeric, 1)), 'Repeat the call.');
@@ -293,7 +331,7 @@ DECLARE
 BEGIN
 	IF NOT coalesce(miosa_router.is_down(sqlstate, message), false) THEN
 		host := miosa_router.host_name(fqdn, miosa_router.directory_of(fqdn));
-		IF (miosa_router.owner_of_host(host)).number IS NULL THEN
+		IF miosa_router.owner_of_host(host) IS NULL THEN
 			PERFORM miosa_shard.release_host(host, deployment_id, miosa_router.directory_of(host));
 		END IF;
 	END IF;
@@ -309,7 +347,7 @@ DECLARE
 	directory integer := miosa_router.directory_of(coalesce(fqdn, ''));
 	host text := miosa_router.host_name(fqdn, directory);
 BEGIN
-	RETURN coalesce((miosa_router.owner_of_host(host)).number, directory);
+	RETURN coalesce(miosa_router.owner_of_host(host), directory);
 END $$;
 COMMENT ON FUNCTION miosa_router.shard_of_host(text) IS 'Shard that has a host; if none has it, that of its entry';
 
@@ -317,7 +355,7 @@ COMMENT ON FUNCTION miosa_router.shard_of_host(text) IS 'Shard that has a host; 
 CREATE OR REPLACE FUNCTION miosa_router.shard_to_move_to(host text, shard integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-	_there integer := (miosa_router.owner_of_host(miosa_router.host_name(host, shard))).number;
+	_there integer := miosa_router.shard_that_shows(miosa_router.host_name(host, shard));
 BEGIN
 	IF _there OPERATOR(pg_catalog.<>) shard THEN
 		PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, pg_catalog.format('host "%s" is on another shard', host),
@@ -338,19 +376,19 @@ LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
 	_host text := pg_catalog.rtrim(pg_catalog.lower($1 COLLATE "C"), '.');
 	_candidate text;
-	_entry jsonb;
+	_deployment text;
 BEGIN
 	FOREACH _candidate IN ARRAY ARRAY[_host, '*' OPERATOR(pg_catalog.||) pg_catalog.substring(_host, '[.].*$')] LOOP
 		CONTINUE WHEN _candidate IS NULL;
 		BEGIN
-			_entry := miosa_shard.host_entry(_candidate, miosa_router.directory_of(_candidate));
+			_deployment := miosa_shard.host_deployment(_candidate, miosa_router.context(), miosa_router.directory_of(_candidate));
 		EXCEPTION WHEN OTHERS THEN
 			-- Without the directory, all are asked.
 			EXIT;
 		END;
-		IF _entry IS NOT NULL THEN
+		IF _deployment IS NOT NULL THEN
 			RETURN QUERY SELECT s.number, s.name FROM miosa_router.all_shards() s
-				ORDER BY s.number OPERATOR(pg_catalog.<>) miosa_router.shard_of(_entry OPERATOR(pg_catalog.->>) 'deployment_id'), s.number;
+				ORDER BY s.number OPERATOR(pg_catalog.<>) miosa_router.shard_of(_deployment), s.number;
 			RETURN;
 		END IF;
 	END LOOP;
@@ -487,6 +525,99 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION miosa_router.merge_audit_verify_statement(jsonb) IS 'The answer of the shard that fits the statement best';
 
+-- Maintenance.
+
+-- As the extension's procedure: it begins anywhere, so that with more than it may do,
+-- what storage cannot say about does not always come first.
+CREATE OR REPLACE FUNCTION miosa_router.verify_artifacts("limit" integer, context text[], shard integer) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	_page record;
+	_start text;
+	_position text;
+	_wrapped boolean := false;
+	_asked integer := 0;
+BEGIN
+	PERFORM miosa_shard.check_limit("limit", 1000000, context, shard);
+	_start := miosa_shard.some_deployment(context, shard);
+	_position := _start;
+	LOOP
+		SELECT d.* INTO _page FROM miosa_shard.due_artifacts(_position, context, shard) d;
+		FOR i IN 1 .. pg_catalog.cardinality(_page.release_ids) LOOP
+			EXIT WHEN _asked OPERATOR(pg_catalog.>=) "limit";
+			PERFORM miosa_shard.verify_artifact(_page.deployment_ids[i], _page.release_ids[i], context, shard);
+			_asked := _asked OPERATOR(pg_catalog.+) 1;
+		END LOOP;
+		EXIT WHEN _asked OPERATOR(pg_catalog.>=) "limit"
+			OR (_wrapped AND (_page.next IS NULL OR _page.next COLLATE pg_catalog."C" OPERATOR(pg_catalog.>=) _start));
+		_wrapped := _wrapped OR _page.next IS NULL;
+		_position := coalesce(_page.next, '');
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION miosa_router.verify_artifacts(integer, text[], integer) IS 'The steps of miosa_verify_artifacts() on a shard';
+
+-- Routes.
+
+-- Epochs are a shard's own, so a reader has a place in each: {"s0": 17, "s1": 4}. A
+-- shard that is not in it is read from its beginning; one that is down keeps its place.
+CREATE FUNCTION @schema@.miosa_routes_since(epochs jsonb, "limit" integer DEFAULT 1000) RETURNS jsonb
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	_context text[] := miosa_router.context();
+	_each record;
+	_page jsonb;
+	_data jsonb := '[]';
+	_next jsonb := '{}';
+	_gaps text[] := '{}';
+	_down text[] := '{}';
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	PERFORM miosa_router.check_epochs(epochs);
+	FOR _each IN SELECT s.number, s.name, coalesce((epochs OPERATOR(pg_catalog.->>) s.name)::bigint, 0) AS epoch FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_page := miosa_shard.miosa_routes_since(_each.epoch, "limit", _context, _each.number);
+			_data := _data OPERATOR(pg_catalog.||) coalesce((SELECT pg_catalog.jsonb_agg(e.value OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('shard', _each.name)
+				ORDER BY e.ordinality) FROM pg_catalog.jsonb_array_elements(_page OPERATOR(pg_catalog.->) 'data') WITH ORDINALITY e), '[]');
+			_next := _next OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(_each.name, _page OPERATOR(pg_catalog.->) 'next_epoch');
+			IF (_page OPERATOR(pg_catalog.->>) 'gap')::boolean THEN
+				_gaps := _gaps OPERATOR(pg_catalog.||) _each.name;
+			END IF;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down OPERATOR(pg_catalog.||) miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+			_next := _next OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(_each.name, _each.epoch);
+		END;
+	END LOOP;
+	RETURN miosa_router.with_down(pg_catalog.jsonb_build_object('data', _data, 'next_epochs', _next, 'gaps', _gaps), _down);
+END $$;
+COMMENT ON FUNCTION @schema@.miosa_routes_since(jsonb, integer) IS 'Route changes of all shards after an epoch of each, for listeners that missed notifications [router]';
+REVOKE ALL ON FUNCTION @schema@.miosa_routes_since(jsonb, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @schema@.miosa_routes_since(jsonb, integer) TO miosa_viewer, miosa_edge;
+
+CREATE OR REPLACE FUNCTION miosa_router.check_epochs(epochs jsonb) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	wrong text;
+BEGIN
+	IF jsonb_typeof(epochs) IS DISTINCT FROM 'object' THEN
+		wrong := coalesce(left(epochs::text, 200), 'null');
+	ELSE
+		SELECT format('%s: %s', e.key, left(e.value::text, 100)) INTO wrong FROM jsonb_each(epochs) e
+			WHERE NOT coalesce(e.value::text ~ '^[0-9]{1,18}$', false) OR NOT EXISTS (SELECT FROM miosa_router.all_shards() s WHERE s.name = e.key)
+			ORDER BY e.key LIMIT 1;
+	END IF;
+	IF wrong IS NOT NULL THEN
+		PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, 'invalid value for argument "epochs"',
+			format('It has %s; the shards are %s.', wrong, (SELECT string_agg(s.name, ', ' ORDER BY s.number) FROM miosa_router.all_shards() s)),
+			'Pass next_epochs of the last result, or an empty object for the beginning: SELECT miosa_routes_since(epochs => ''{}'');');
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa_router.check_epochs(jsonb) IS 'Raises INVALID_ARGUMENT unless it has epochs of shards that there are';
+
 -- Alerts.
 
 -- Each alert goes to the shard of the deployment that it names.  One that no shard
@@ -549,6 +680,7 @@ CREATE OR REPLACE FUNCTION miosa_router.doctor(OUT item text, OUT status text, O
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
+	_context text[] := miosa_router.context();
 	_each record;
 	_identity jsonb;
 	_all jsonb := '{}';
@@ -568,7 +700,7 @@ BEGIN
 		needs := NULL;
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_identity := miosa_shard.identity(_each.number);
+			_identity := miosa_shard.identity(_context, _each.number);
 			IF _identity ->> 'extension' IS DISTINCT FROM miosa_router.extension_version() THEN
 				status := 'fail';
 				seen := pg_catalog.format('has version %s of miosa_rollback, the router has the functions of %s', _identity ->> 'extension', miosa_router.extension_version());
@@ -606,12 +738,12 @@ BEGIN
 	END LOOP;
 	item := 'router: moves';
 	SELECT CASE WHEN u.moves IS NULL THEN 'ok' ELSE 'warn' END, coalesce('under way or interrupted: ' || u.moves, 'none is under way'),
-			CASE WHEN u.moves IS NOT NULL THEN 'If it was interrupted, finish it: CALL miosa_move_deployment(deployment, shard);' END,
+			CASE WHEN u.moves IS NOT NULL THEN 'TABLE miosa_router.moves; names them. If one was interrupted, finish it: CALL miosa_move_deployment(deployment, shard);' END,
 			CASE WHEN u.moves IS NOT NULL THEN 'miosa_admin' END
 		INTO status, seen, fix, needs FROM (SELECT miosa_router.moves_under_way() AS moves) u;
 	RETURN NEXT;
 	-- Each kind of configuration by name: what not every shard has alike.
-	FOREACH _kind IN ARRAY ARRAY['plans', 'tenants', 'members', 'adapters', 'endpoints', 'secrets', 'storages'] LOOP
+	FOREACH _kind IN ARRAY ARRAY['plans', 'tenants', 'members', 'adapters', 'endpoints', 'secrets', 'storages', 'schemas', 'freezes'] LOOP
 		item := 'router: ' || _kind;
 		SELECT pg_catalog.string_agg(pg_catalog.format('%s (%s)', d.key, d.shards), ', ' ORDER BY d.key) INTO _differing
 			FROM (SELECT k.key, pg_catalog.string_agg(k.shard || CASE WHEN k.digest IS NULL THEN ' lacks it' ELSE ' ' || pg_catalog.left(k.digest, 6) END, '; ' ORDER BY k.shard) AS shards
@@ -650,6 +782,7 @@ DECLARE
 	shard record;
 	host record;
 	entry jsonb;
+	owner text;
 	after text;
 	more boolean;
 	number bigint := 0;
@@ -666,11 +799,14 @@ BEGIN
 				IF entry IS NULL THEN
 					PERFORM miosa_shard.confirm_host(host.host, host.deployment_id, miosa_router.directory_of(host.host));
 					number := number OPERATOR(pg_catalog.+) 1;
-				ELSIF entry OPERATOR(pg_catalog.->>) 'deployment_id' OPERATOR(pg_catalog.=) host.deployment_id THEN
+				ELSIF (entry OPERATOR(pg_catalog.->>) 'own')::boolean THEN
 					number := number OPERATOR(pg_catalog.+) 1;
-				ELSIF miosa_router.shard_of(entry OPERATOR(pg_catalog.->>) 'deployment_id') OPERATOR(pg_catalog.<>) shard.number THEN
-					RAISE WARNING 'host "%" is on shard "%", but the directory has it for deployment "%" of another shard', host.host, shard.name,
-						entry OPERATOR(pg_catalog.->>) 'deployment_id' USING ERRCODE = '01000', HINT = 'Remove it from one of the two, on its shard.';
+				ELSE
+					owner := miosa_shard.host_deployment(host.host, miosa_router.context(), miosa_router.directory_of(host.host));
+					IF miosa_router.shard_of(owner) OPERATOR(pg_catalog.<>) shard.number THEN
+						RAISE WARNING 'host "%" is on shard "%", but the directory has it for deployment "%" of another shard', host.host, shard.name,
+							owner USING ERRCODE = '01000', HINT = 'Remove it from one of the two, on its shard.';
+					END IF;
 				END IF;
 			END LOOP;
 		END LOOP;

@@ -410,10 +410,10 @@ COMMENT ON FUNCTION miosa_router.settings() IS 'Settings of a session at the rou
 
 -- The shards' own functions (miosa_shard.sql).
 
-CREATE FUNCTION miosa_shard.identity(shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard.identity(context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $1;
-	SELECT miosa_shard.identity();
+	RUN ON $2;
+	SELECT CASE WHEN miosa_shard.adopt($1::text[]) THEN miosa_shard.identity() END;
 $$;
 CREATE FUNCTION miosa_shard.named(name text, context text[], shard integer) RETURNS text[] LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
@@ -425,15 +425,25 @@ CREATE FUNCTION miosa_shard.host_name(fqdn text, shard integer) RETURNS text LAN
 	RUN ON $2;
 	SELECT miosa_shard.host_name($1::text);
 $$;
-CREATE FUNCTION miosa_shard.host_owner(host text, shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard.has_host(host text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
-	SELECT miosa_shard.host_owner($1::text);
+	SELECT miosa_shard.has_host($1::text);
 $$;
-CREATE FUNCTION miosa_shard.host_entry(host text, shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard.sees_host(host text, context text[], shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $2;
-	SELECT miosa_shard.host_entry($1::text);
+	RUN ON $3;
+	SELECT CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa_shard.sees_host($1::text) END;
+$$;
+CREATE FUNCTION miosa_shard.host_deployment(host text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa_shard.host_deployment($1::text) END;
+$$;
+CREATE FUNCTION miosa_shard.maintained(began timestamptz, removed bigint, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN miosa_shard.maintained($1::timestamptz, $2::bigint) END)::text;
 $$;
 CREATE FUNCTION miosa_shard.claim_host(host text, deployment_id text, expected jsonb, shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
@@ -462,10 +472,11 @@ CREATE FUNCTION miosa_shard.restart_dispatcher(shard integer) RETURNS text LANGU
 $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA miosa_shard FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard.identity(integer) TO miosa_operator;
+GRANT EXECUTE ON FUNCTION miosa_shard.identity(text[], integer) TO miosa_operator;
 GRANT EXECUTE ON FUNCTION miosa_shard.named(text, text[], integer) TO miosa_viewer, miosa_auditor;
-GRANT EXECUTE ON FUNCTION miosa_shard.host_entry(text, integer) TO miosa_viewer, miosa_edge;
-GRANT EXECUTE ON FUNCTION miosa_shard.host_name(text, integer), miosa_shard.host_owner(text, integer), miosa_shard.claim_host(text, text, jsonb, integer),
+GRANT EXECUTE ON FUNCTION miosa_shard.host_deployment(text, text[], integer) TO miosa_viewer, miosa_edge;
+GRANT EXECUTE ON FUNCTION miosa_shard.host_name(text, integer), miosa_shard.has_host(text, integer), miosa_shard.sees_host(text, text[], integer),
+	miosa_shard.maintained(timestamptz, bigint, text[], integer), miosa_shard.claim_host(text, text, jsonb, integer),
 	miosa_shard.confirm_host(text, text, integer), miosa_shard.release_host(text, text, integer), miosa_shard.forget_host(text, integer),
 	miosa_shard.restart_dispatcher(integer) TO miosa_admin;
 
@@ -574,11 +585,11 @@ END $$;
 COMMENT ON FUNCTION miosa_router.host_name(text, integer) IS 'The host name as that shard stores it';
 
 -- The shard that has a host, of all; SHARD_UNAVAILABLE if one cannot be asked.
-CREATE OR REPLACE FUNCTION miosa_router.owner_of_host(host text, OUT number integer, OUT deployment_id text)
+CREATE OR REPLACE FUNCTION miosa_router.owner_of_host(host text) RETURNS integer
 LANGUAGE plpgsql VOLATILE AS $$
-#variable_conflict use_column
 DECLARE
 	_each record;
+	_has boolean;
 	_state text;
 	_message text;
 	_detail text;
@@ -587,18 +598,45 @@ BEGIN
 	FOR _each IN SELECT s.number FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			deployment_id := miosa_shard.host_owner($1, _each.number);
+			_has := miosa_shard.has_host($1, _each.number);
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			PERFORM miosa_router.pass_on(_each.number, _state, _message, _detail, _hint);
 		END;
-		IF deployment_id IS NOT NULL THEN
-			number := _each.number;
-			RETURN;
+		IF _has THEN
+			RETURN _each.number;
 		END IF;
 	END LOOP;
+	RETURN NULL;
 END $$;
-COMMENT ON FUNCTION miosa_router.owner_of_host(text) IS 'Shard and deployment that have a host; null for none';
+COMMENT ON FUNCTION miosa_router.owner_of_host(text) IS 'Shard that has a host; null for none';
+
+-- The same of a host that exists for the caller.
+CREATE OR REPLACE FUNCTION miosa_router.shard_that_shows(host text) RETURNS integer
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	_each record;
+	_sees boolean;
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT s.number FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_sees := miosa_shard.sees_host(host, miosa_router.context(), _each.number);
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			PERFORM miosa_router.pass_on(_each.number, _state, _message, _detail, _hint);
+		END;
+		IF _sees THEN
+			RETURN _each.number;
+		END IF;
+	END LOOP;
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION miosa_router.shard_that_shows(text) IS 'Shard that has a host that exists for the caller; null for none';
 
 -- No other shard may remove the host from edges after this one has put it.
 CREATE OR REPLACE FUNCTION miosa_router.forget_host(host text, shard integer) RETURNS void
@@ -633,7 +671,7 @@ DECLARE
 	host text := miosa_router.host_name(fqdn, shard);
 	directory integer := miosa_router.directory_of(host);
 	entry jsonb;
-	owner record;
+	owner integer;
 	_state text;
 	_message text;
 	_detail text;
@@ -649,14 +687,14 @@ BEGIN
 		IF entry IS NULL THEN
 			PERFORM miosa_router.forget_host(host, shard);
 			RETURN host;
-		ELSIF entry OPERATOR(pg_catalog.->>) 'deployment_id' OPERATOR(pg_catalog.=) deployment_id THEN
+		ELSIF (entry OPERATOR(pg_catalog.->>) 'own')::boolean THEN
 			RETURN host;
 		END IF;
 		owner := miosa_router.owner_of_host(host);
-		IF owner.number OPERATOR(pg_catalog.<>) shard THEN
+		IF owner OPERATOR(pg_catalog.<>) shard THEN
 			PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, pg_catalog.format('host "%s" is taken', host),
 				'A deployment of another shard has the host.', 'Remove it there first, with miosa_remove_domain(), or pass another host.');
-		ELSIF owner.number IS NULL AND (entry OPERATOR(pg_catalog.->>) 'age')::double precision OPERATOR(pg_catalog.<) patience
+		ELSIF owner IS NULL AND (entry OPERATOR(pg_catalog.->>) 'age')::double precision OPERATOR(pg_catalog.<) patience
 			AND entry OPERATOR(pg_catalog.->>) 'state' OPERATOR(pg_catalog.=) 'claimed' THEN
 			PERFORM miosa_router.refuse('MR423', 'DEPLOYMENT_BUSY', 423, 1, pg_catalog.format('host "%s" is being taken by another call', host),
 				pg_catalog.format('The claim is %s s old.', pg_catalog.round((entry OPERATOR(pg_catalog.->>) 'age')::numeric, 1)), 'Repeat the call.');
@@ -700,7 +738,7 @@ DECLARE
 BEGIN
 	IF NOT coalesce(miosa_router.is_down(sqlstate, message), false) THEN
 		host := miosa_router.host_name(fqdn, miosa_router.directory_of(fqdn));
-		IF (miosa_router.owner_of_host(host)).number IS NULL THEN
+		IF miosa_router.owner_of_host(host) IS NULL THEN
 			PERFORM miosa_shard.release_host(host, deployment_id, miosa_router.directory_of(host));
 		END IF;
 	END IF;
@@ -716,7 +754,7 @@ DECLARE
 	directory integer := miosa_router.directory_of(coalesce(fqdn, ''));
 	host text := miosa_router.host_name(fqdn, directory);
 BEGIN
-	RETURN coalesce((miosa_router.owner_of_host(host)).number, directory);
+	RETURN coalesce(miosa_router.owner_of_host(host), directory);
 END $$;
 COMMENT ON FUNCTION miosa_router.shard_of_host(text) IS 'Shard that has a host; if none has it, that of its entry';
 
@@ -724,7 +762,7 @@ COMMENT ON FUNCTION miosa_router.shard_of_host(text) IS 'Shard that has a host; 
 CREATE OR REPLACE FUNCTION miosa_router.shard_to_move_to(host text, shard integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-	_there integer := (miosa_router.owner_of_host(miosa_router.host_name(host, shard))).number;
+	_there integer := miosa_router.shard_that_shows(miosa_router.host_name(host, shard));
 BEGIN
 	IF _there OPERATOR(pg_catalog.<>) shard THEN
 		PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, pg_catalog.format('host "%s" is on another shard', host),
@@ -745,19 +783,19 @@ LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
 	_host text := pg_catalog.rtrim(pg_catalog.lower($1 COLLATE "C"), '.');
 	_candidate text;
-	_entry jsonb;
+	_deployment text;
 BEGIN
 	FOREACH _candidate IN ARRAY ARRAY[_host, '*' OPERATOR(pg_catalog.||) pg_catalog.substring(_host, '[.].*$')] LOOP
 		CONTINUE WHEN _candidate IS NULL;
 		BEGIN
-			_entry := miosa_shard.host_entry(_candidate, miosa_router.directory_of(_candidate));
+			_deployment := miosa_shard.host_deployment(_candidate, miosa_router.context(), miosa_router.directory_of(_candidate));
 		EXCEPTION WHEN OTHERS THEN
 			-- Without the directory, all are asked.
 			EXIT;
 		END;
-		IF _entry IS NOT NULL THEN
+		IF _deployment IS NOT NULL THEN
 			RETURN QUERY SELECT s.number, s.name FROM miosa_router.all_shards() s
-				ORDER BY s.number OPERATOR(pg_catalog.<>) miosa_router.shard_of(_entry OPERATOR(pg_catalog.->>) 'deployment_id'), s.number;
+				ORDER BY s.number OPERATOR(pg_catalog.<>) miosa_router.shard_of(_deployment), s.number;
 			RETURN;
 		END IF;
 	END LOOP;
@@ -894,6 +932,99 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION miosa_router.merge_audit_verify_statement(jsonb) IS 'The answer of the shard that fits the statement best';
 
+-- Maintenance.
+
+-- As the extension's procedure: it begins anywhere, so that with more than it may do,
+-- what storage cannot say about does not always come first.
+CREATE OR REPLACE FUNCTION miosa_router.verify_artifacts("limit" integer, context text[], shard integer) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	_page record;
+	_start text;
+	_position text;
+	_wrapped boolean := false;
+	_asked integer := 0;
+BEGIN
+	PERFORM miosa_shard.check_limit("limit", 1000000, context, shard);
+	_start := miosa_shard.some_deployment(context, shard);
+	_position := _start;
+	LOOP
+		SELECT d.* INTO _page FROM miosa_shard.due_artifacts(_position, context, shard) d;
+		FOR i IN 1 .. pg_catalog.cardinality(_page.release_ids) LOOP
+			EXIT WHEN _asked OPERATOR(pg_catalog.>=) "limit";
+			PERFORM miosa_shard.verify_artifact(_page.deployment_ids[i], _page.release_ids[i], context, shard);
+			_asked := _asked OPERATOR(pg_catalog.+) 1;
+		END LOOP;
+		EXIT WHEN _asked OPERATOR(pg_catalog.>=) "limit"
+			OR (_wrapped AND (_page.next IS NULL OR _page.next COLLATE pg_catalog."C" OPERATOR(pg_catalog.>=) _start));
+		_wrapped := _wrapped OR _page.next IS NULL;
+		_position := coalesce(_page.next, '');
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION miosa_router.verify_artifacts(integer, text[], integer) IS 'The steps of miosa_verify_artifacts() on a shard';
+
+-- Routes.
+
+-- Epochs are a shard's own, so a reader has a place in each: {"s0": 17, "s1": 4}. A
+-- shard that is not in it is read from its beginning; one that is down keeps its place.
+CREATE FUNCTION public.miosa_routes_since(epochs jsonb, "limit" integer DEFAULT 1000) RETURNS jsonb
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	_context text[] := miosa_router.context();
+	_each record;
+	_page jsonb;
+	_data jsonb := '[]';
+	_next jsonb := '{}';
+	_gaps text[] := '{}';
+	_down text[] := '{}';
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	PERFORM miosa_router.check_epochs(epochs);
+	FOR _each IN SELECT s.number, s.name, coalesce((epochs OPERATOR(pg_catalog.->>) s.name)::bigint, 0) AS epoch FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_page := miosa_shard.miosa_routes_since(_each.epoch, "limit", _context, _each.number);
+			_data := _data OPERATOR(pg_catalog.||) coalesce((SELECT pg_catalog.jsonb_agg(e.value OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('shard', _each.name)
+				ORDER BY e.ordinality) FROM pg_catalog.jsonb_array_elements(_page OPERATOR(pg_catalog.->) 'data') WITH ORDINALITY e), '[]');
+			_next := _next OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(_each.name, _page OPERATOR(pg_catalog.->) 'next_epoch');
+			IF (_page OPERATOR(pg_catalog.->>) 'gap')::boolean THEN
+				_gaps := _gaps OPERATOR(pg_catalog.||) _each.name;
+			END IF;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down OPERATOR(pg_catalog.||) miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+			_next := _next OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(_each.name, _each.epoch);
+		END;
+	END LOOP;
+	RETURN miosa_router.with_down(pg_catalog.jsonb_build_object('data', _data, 'next_epochs', _next, 'gaps', _gaps), _down);
+END $$;
+COMMENT ON FUNCTION public.miosa_routes_since(jsonb, integer) IS 'Route changes of all shards after an epoch of each, for listeners that missed notifications [router]';
+REVOKE ALL ON FUNCTION public.miosa_routes_since(jsonb, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public.miosa_routes_since(jsonb, integer) TO miosa_viewer, miosa_edge;
+
+CREATE OR REPLACE FUNCTION miosa_router.check_epochs(epochs jsonb) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	wrong text;
+BEGIN
+	IF jsonb_typeof(epochs) IS DISTINCT FROM 'object' THEN
+		wrong := coalesce(left(epochs::text, 200), 'null');
+	ELSE
+		SELECT format('%s: %s', e.key, left(e.value::text, 100)) INTO wrong FROM jsonb_each(epochs) e
+			WHERE NOT coalesce(e.value::text ~ '^[0-9]{1,18}$', false) OR NOT EXISTS (SELECT FROM miosa_router.all_shards() s WHERE s.name = e.key)
+			ORDER BY e.key LIMIT 1;
+	END IF;
+	IF wrong IS NOT NULL THEN
+		PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, 'invalid value for argument "epochs"',
+			format('It has %s; the shards are %s.', wrong, (SELECT string_agg(s.name, ', ' ORDER BY s.number) FROM miosa_router.all_shards() s)),
+			'Pass next_epochs of the last result, or an empty object for the beginning: SELECT miosa_routes_since(epochs => ''{}'');');
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa_router.check_epochs(jsonb) IS 'Raises INVALID_ARGUMENT unless it has epochs of shards that there are';
+
 -- Alerts.
 
 -- Each alert goes to the shard of the deployment that it names.  One that no shard
@@ -956,6 +1087,7 @@ CREATE OR REPLACE FUNCTION miosa_router.doctor(OUT item text, OUT status text, O
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
+	_context text[] := miosa_router.context();
 	_each record;
 	_identity jsonb;
 	_all jsonb := '{}';
@@ -975,7 +1107,7 @@ BEGIN
 		needs := NULL;
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_identity := miosa_shard.identity(_each.number);
+			_identity := miosa_shard.identity(_context, _each.number);
 			IF _identity ->> 'extension' IS DISTINCT FROM miosa_router.extension_version() THEN
 				status := 'fail';
 				seen := pg_catalog.format('has version %s of miosa_rollback, the router has the functions of %s', _identity ->> 'extension', miosa_router.extension_version());
@@ -1013,12 +1145,12 @@ BEGIN
 	END LOOP;
 	item := 'router: moves';
 	SELECT CASE WHEN u.moves IS NULL THEN 'ok' ELSE 'warn' END, coalesce('under way or interrupted: ' || u.moves, 'none is under way'),
-			CASE WHEN u.moves IS NOT NULL THEN 'If it was interrupted, finish it: CALL miosa_move_deployment(deployment, shard);' END,
+			CASE WHEN u.moves IS NOT NULL THEN 'TABLE miosa_router.moves; names them. If one was interrupted, finish it: CALL miosa_move_deployment(deployment, shard);' END,
 			CASE WHEN u.moves IS NOT NULL THEN 'miosa_admin' END
 		INTO status, seen, fix, needs FROM (SELECT miosa_router.moves_under_way() AS moves) u;
 	RETURN NEXT;
 	-- Each kind of configuration by name: what not every shard has alike.
-	FOREACH _kind IN ARRAY ARRAY['plans', 'tenants', 'members', 'adapters', 'endpoints', 'secrets', 'storages'] LOOP
+	FOREACH _kind IN ARRAY ARRAY['plans', 'tenants', 'members', 'adapters', 'endpoints', 'secrets', 'storages', 'schemas', 'freezes'] LOOP
 		item := 'router: ' || _kind;
 		SELECT pg_catalog.string_agg(pg_catalog.format('%s (%s)', d.key, d.shards), ', ' ORDER BY d.key) INTO _differing
 			FROM (SELECT k.key, pg_catalog.string_agg(k.shard || CASE WHEN k.digest IS NULL THEN ' lacks it' ELSE ' ' || pg_catalog.left(k.digest, 6) END, '; ' ORDER BY k.shard) AS shards
@@ -1057,6 +1189,7 @@ DECLARE
 	shard record;
 	host record;
 	entry jsonb;
+	owner text;
 	after text;
 	more boolean;
 	number bigint := 0;
@@ -1073,11 +1206,14 @@ BEGIN
 				IF entry IS NULL THEN
 					PERFORM miosa_shard.confirm_host(host.host, host.deployment_id, miosa_router.directory_of(host.host));
 					number := number OPERATOR(pg_catalog.+) 1;
-				ELSIF entry OPERATOR(pg_catalog.->>) 'deployment_id' OPERATOR(pg_catalog.=) host.deployment_id THEN
+				ELSIF (entry OPERATOR(pg_catalog.->>) 'own')::boolean THEN
 					number := number OPERATOR(pg_catalog.+) 1;
-				ELSIF miosa_router.shard_of(entry OPERATOR(pg_catalog.->>) 'deployment_id') OPERATOR(pg_catalog.<>) shard.number THEN
-					RAISE WARNING 'host "%" is on shard "%", but the directory has it for deployment "%" of another shard', host.host, shard.name,
-						entry OPERATOR(pg_catalog.->>) 'deployment_id' USING ERRCODE = '01000', HINT = 'Remove it from one of the two, on its shard.';
+				ELSE
+					owner := miosa_shard.host_deployment(host.host, miosa_router.context(), miosa_router.directory_of(host.host));
+					IF miosa_router.shard_of(owner) OPERATOR(pg_catalog.<>) shard.number THEN
+						RAISE WARNING 'host "%" is on shard "%", but the directory has it for deployment "%" of another shard', host.host, shard.name,
+							owner USING ERRCODE = '01000', HINT = 'Remove it from one of the two, on its shard.';
+					END IF;
 				END IF;
 			END LOOP;
 		END LOOP;
@@ -1085,6 +1221,135 @@ BEGIN
 	RETURN number;
 END $$;
 COMMENT ON FUNCTION miosa_router.register_hosts() IS 'Enters the hosts of all shards into the directory, and warns of those that two shards have; returns how many it has';
+<<<<<<< HEAD
+=======
+
+-- Moves.
+
+CREATE OR REPLACE FUNCTION miosa_router.moves_under_way() RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT string_agg(format('%s from %s to %s', m.count, a.name, b.name), ', ' ORDER BY a.name, b.name)
+	FROM (SELECT o.source, o.target, count(*) FROM miosa_router.moves o GROUP BY 1, 2) m
+	JOIN miosa_router.shards a ON a.number = m.source JOIN miosa_router.shards b ON b.number = m.target
+$$;
+COMMENT ON FUNCTION miosa_router.moves_under_way() IS 'How many moves have begun and not ended, by shards; null for none';
+
+-- From here on calls about the deployment are refused as DEPLOYMENT_BUSY.  A move that
+-- was interrupted goes on as it was begun.
+CREATE OR REPLACE FUNCTION miosa_router.begin_move(deployment text, shard text, OUT source integer, OUT target integer)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	wanted integer := (SELECT s.number FROM miosa_router.shards s WHERE s.name = shard);
+BEGIN
+	IF wanted IS NULL THEN
+		PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, format('shard "%s" does not exist', shard), NULL,
+			format('Shards: %s.', (SELECT string_agg(s.name, ', ' ORDER BY s.number) FROM miosa_router.shards s)));
+	END IF;
+	SELECT m.source, m.target INTO source, target FROM miosa_router.moves m WHERE m.deployment_id = deployment FOR UPDATE;
+	IF FOUND THEN
+		IF target <> wanted THEN
+			PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, format('deployment "%s" is being moved to another shard', deployment),
+				(SELECT format('It moves to shard "%s".', s.name) FROM miosa_router.shards s WHERE s.number = $3),
+				'Finish that move first, with that shard.');
+		END IF;
+		RETURN;
+	END IF;
+	source := miosa_router.shard_of(deployment);
+	target := miosa_router.check_on(wanted);
+	IF source <> target THEN
+		INSERT INTO miosa_router.moves (deployment_id, source, target) VALUES (deployment, source, target);
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa_router.begin_move(text, text) IS 'Begins a move, or finds the one that was interrupted; source and target are equal when there is nothing to do';
+
+CREATE OR REPLACE FUNCTION miosa_router.end_move(deployment text, shard integer) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	DELETE FROM miosa_router.deployment_overrides o WHERE o.deployment_id = deployment;
+	INSERT INTO miosa_router.deployment_overrides (deployment_id, shard)
+		SELECT deployment, end_move.shard WHERE end_move.shard <> (SELECT b.shard FROM miosa_router.buckets b WHERE b.bucket = miosa_router.bucket_of(deployment));
+	DELETE FROM miosa_router.moves m WHERE m.deployment_id = deployment;
+END $$;
+COMMENT ON FUNCTION miosa_router.end_move(text, integer) IS 'Ends a move: the deployment is on this shard';
+
+CREATE OR REPLACE FUNCTION miosa_router.cancel_move(deployment text) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	DELETE FROM miosa_router.moves m WHERE m.deployment_id = $1
+$$;
+COMMENT ON FUNCTION miosa_router.cancel_move(text) IS 'Forgets the move of a deployment that does not exist';
+
+-- Each step commits, and each can be repeated: the same call goes on where it was
+-- interrupted.  Forward is the only way, since what the source has taken out it keeps as
+-- a parcel, not as a deployment.
+CREATE OR REPLACE PROCEDURE public.miosa_move_deployment(deployment text, shard text)
+LANGUAGE plpgsql AS $$
+DECLARE
+	move record;
+	parcel jsonb;
+	here text[];
+BEGIN
+	move := miosa_router.begin_move(deployment, shard);
+	COMMIT;
+	IF move.source OPERATOR(pg_catalog.=) move.target THEN
+		-- Of a move that has ended but for this
+		PERFORM miosa_shard.drop_parcel(deployment, s.number) FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.<>) move.target;
+		RETURN;
+	END IF;
+	parcel := miosa_shard.take_deployment(deployment, move.source);
+	IF parcel IS NULL THEN
+		here := miosa_shard.named(deployment, NULL, move.target);
+		IF NOT deployment OPERATOR(pg_catalog.=) ANY (here) THEN
+			PERFORM miosa_router.cancel_move(deployment);
+			COMMIT;
+			PERFORM miosa_router.refuse('MR404', 'NOT_FOUND', 404, 0, pg_catalog.format('deployment "%s" does not exist', deployment),
+				'Neither shard has it.', 'See the deployments with SELECT shard, deployment_id FROM miosa.routes;');
+		END IF;
+	ELSE
+		-- Nothing of it is delivered from there any more
+		PERFORM miosa_shard.restart_dispatcher(move.source);
+		PERFORM miosa_shard.put_parcel(parcel, move.target);
+	END IF;
+	PERFORM miosa_router.end_move(deployment, move.target);
+	COMMIT;
+	PERFORM miosa_shard.drop_parcel(deployment, move.source);
+END $$;
+COMMENT ON PROCEDURE public.miosa_move_deployment(text, text) IS 'Moves a deployment to another shard; the same call goes on with a move that was interrupted [router]';
+REVOKE ALL ON PROCEDURE public.miosa_move_deployment(text, text) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE public.miosa_move_deployment(text, text) TO miosa_admin;
+REVOKE ALL ON FUNCTION miosa_router.begin_move(text, text), miosa_router.end_move(text, integer), miosa_router.cancel_move(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_router.begin_move(text, text), miosa_router.end_move(text, integer), miosa_router.cancel_move(text) TO miosa_admin;
+
+-- Deployments that are where calls do not look for them: after a restore of one
+-- shard, for instance, one that has moved since is on two.
+CREATE OR REPLACE FUNCTION miosa_router.misplaced(OUT deployment_id text, OUT shard text, OUT belongs text) RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_id text;
+	_after text;
+	_more boolean;
+BEGIN
+	FOR _each IN SELECT s.number, s.name FROM miosa_router.all_shards() s LOOP
+		_after := '';
+		_more := true;
+		WHILE _more LOOP
+			_more := false;
+			FOR _id IN SELECT f.id FROM miosa_shard.deployment_list(_after, _each.number) f (id) LOOP
+				_more := true;
+				_after := _id;
+				IF miosa_router.shard_of(_id) OPERATOR(pg_catalog.<>) _each.number THEN
+					deployment_id := _id;
+					shard := _each.name;
+					belongs := (SELECT s.name FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.=) miosa_router.shard_of(_id));
+					RETURN NEXT;
+				END IF;
+			END LOOP;
+		END LOOP;
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION miosa_router.misplaced() IS 'Deployments on another shard than the map says; that one counts';
+>>>>>>> 47e7835 (Router: show tenants only what exists for them, also through views)
 
 -- Deployments move between shards.
 
@@ -1239,10 +1504,21 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.misplaced() IS 'Deployments on another shard than the map says; that one counts';
 
+CREATE FUNCTION miosa."bad_mark"(deployment_id text, version_id text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.bad_mark()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."bad_mark"(deployment_id text, version_id text) IS 'Why a version, or its artifact, is marked as bad: scope, since, by, reason; null if it is not [router]';
+REVOKE ALL ON FUNCTION miosa."bad_mark"(deployment_id text, version_id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."bad_mark"(deployment_id text, version_id text) TO miosa_viewer;
+
 CREATE FUNCTION miosa_shard."candidates"(a1 text, context text[], shard integer, OUT "version" text, OUT "last_served" text, OUT "served" text, OUT "artifact" text, OUT "expires" text, OUT "live" text, OUT "note" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
-	SELECT f."version", f."last_served", f."served", f."artifact", f."expires", f."live", f."note" FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL miosa."candidates"(CASE WHEN a.ok THEN $1::text END) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."version", f."last_served", f."served", f."artifact", f."expires", f."live", f."note" FROM miosa."candidates"($1::text) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."candidates"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."candidates"(text, text[], integer) TO miosa_viewer;
@@ -1267,10 +1543,29 @@ COMMENT ON FUNCTION miosa."candidates"(deployment text, OUT version text, OUT la
 REVOKE ALL ON FUNCTION miosa."candidates"(deployment text, OUT version text, OUT last_served text, OUT served text, OUT artifact text, OUT expires text, OUT live text, OUT note text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."candidates"(deployment text, OUT version text, OUT last_served text, OUT served text, OUT artifact text, OUT expires text, OUT live text, OUT note text) TO miosa_viewer;
 
+CREATE FUNCTION miosa_shard."check_limit"(a1 integer, a2 integer, context text[], shard integer) RETURNS integer LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN miosa."check_limit"($1::integer, $2::integer) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."check_limit"(integer, integer, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."check_limit"(integer, integer, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION miosa."check_limit"(value integer, most integer) RETURNS integer LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.check_limit()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."check_limit"(value integer, most integer) IS 'The value if it is from 1 to most, else INVALID_ARGUMENT [router]';
+REVOKE ALL ON FUNCTION miosa."check_limit"(value integer, most integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."check_limit"(value integer, most integer) TO miosa_admin;
+
 CREATE FUNCTION miosa_shard."clear_bad"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
-	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($6::text[]) AS ok OFFSET 0) a, LATERAL miosa."clear_bad"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::text, $4::text, $5::text) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($6::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."clear_bad"($1::text, $2::text, $3::text, $4::text, $5::text) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."clear_bad"(text, text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."clear_bad"(text, text, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
@@ -1295,6 +1590,58 @@ COMMENT ON FUNCTION miosa."clear_bad"(deployment text, version text, reason text
 REVOKE ALL ON FUNCTION miosa."clear_bad"(deployment text, version text, reason text, scope text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."clear_bad"(deployment text, version text, reason text, scope text, idempotency_key text, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
 
+CREATE FUNCTION miosa."dispatcher"(OUT state text, OUT pid integer, OUT since timestamp with time zone, OUT epoch bigint, OUT passes bigint, OUT routes bigint, OUT sent bigint, OUT acknowledged bigint, OUT failed bigint, OUT retried bigint, OUT notified bigint, OUT errors bigint, OUT in_flight bigint, OUT pending bigint, OUT refusals_dropped bigint, OUT unmeasured bigint, OUT launcher boolean, OUT last_pass_at timestamp with time zone, OUT stalled boolean, OUT error text, OUT launcher_pid integer) RETURNS record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.dispatcher()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."dispatcher"(OUT state text, OUT pid integer, OUT since timestamp with time zone, OUT epoch bigint, OUT passes bigint, OUT routes bigint, OUT sent bigint, OUT acknowledged bigint, OUT failed bigint, OUT retried bigint, OUT notified bigint, OUT errors bigint, OUT in_flight bigint, OUT pending bigint, OUT refusals_dropped bigint, OUT unmeasured bigint, OUT launcher boolean, OUT last_pass_at timestamp with time zone, OUT stalled boolean, OUT error text, OUT launcher_pid integer) IS 'The dispatcher of this database as shared memory shows it; miosa.stat_dispatcher describes the columns [router]';
+REVOKE ALL ON FUNCTION miosa."dispatcher"(OUT state text, OUT pid integer, OUT since timestamp with time zone, OUT epoch bigint, OUT passes bigint, OUT routes bigint, OUT sent bigint, OUT acknowledged bigint, OUT failed bigint, OUT retried bigint, OUT notified bigint, OUT errors bigint, OUT in_flight bigint, OUT pending bigint, OUT refusals_dropped bigint, OUT unmeasured bigint, OUT launcher boolean, OUT last_pass_at timestamp with time zone, OUT stalled boolean, OUT error text, OUT launcher_pid integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."dispatcher"(OUT state text, OUT pid integer, OUT since timestamp with time zone, OUT epoch bigint, OUT passes bigint, OUT routes bigint, OUT sent bigint, OUT acknowledged bigint, OUT failed bigint, OUT retried bigint, OUT notified bigint, OUT errors bigint, OUT in_flight bigint, OUT pending bigint, OUT refusals_dropped bigint, OUT unmeasured bigint, OUT launcher boolean, OUT last_pass_at timestamp with time zone, OUT stalled boolean, OUT error text, OUT launcher_pid integer) TO miosa_viewer, pg_monitor;
+
+CREATE FUNCTION miosa_shard."due_artifacts"(a1 text, context text[], shard integer, OUT "next" text, OUT "deployment_ids" text[], OUT "release_ids" text[]) RETURNS record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."next", f."deployment_ids", f."release_ids" FROM miosa."due_artifacts"($1::text) f WHERE a.ok OFFSET 0) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."due_artifacts"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."due_artifacts"(text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION miosa."due_artifacts"(after text, OUT next text, OUT deployment_ids text[], OUT release_ids text[]) RETURNS record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.due_artifacts()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."due_artifacts"(after text, OUT next text, OUT deployment_ids text[], OUT release_ids text[]) IS 'Releases of rollback targets that were not verified within half of miosa_rollback.artifact_max_age, of the next deployments [router]';
+REVOKE ALL ON FUNCTION miosa."due_artifacts"(after text, OUT next text, OUT deployment_ids text[], OUT release_ids text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."due_artifacts"(after text, OUT next text, OUT deployment_ids text[], OUT release_ids text[]) TO miosa_admin;
+
+CREATE FUNCTION miosa."endpoint_stats"(OUT endpoint text, OUT generation bigint, OUT acked_epoch bigint, OUT acked_at timestamp with time zone, OUT resyncing boolean, OUT health text, OUT breaker text, OUT failures integer, OUT last_status integer, OUT last_error text, OUT last_error_at timestamp with time zone, OUT last_success_at timestamp with time zone, OUT next_try_at timestamp with time zone, OUT sent bigint, OUT succeeded bigint, OUT failed bigint, OUT retried bigint, OUT p50_ms double precision, OUT p95_ms double precision, OUT p99_ms double precision) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.endpoint_stats()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."endpoint_stats"(OUT endpoint text, OUT generation bigint, OUT acked_epoch bigint, OUT acked_at timestamp with time zone, OUT resyncing boolean, OUT health text, OUT breaker text, OUT failures integer, OUT last_status integer, OUT last_error text, OUT last_error_at timestamp with time zone, OUT last_success_at timestamp with time zone, OUT next_try_at timestamp with time zone, OUT sent bigint, OUT succeeded bigint, OUT failed bigint, OUT retried bigint, OUT p50_ms double precision, OUT p95_ms double precision, OUT p99_ms double precision) IS 'Statistics in shared memory of each endpoint that the dispatcher serves; use miosa.stat_endpoint [router]';
+REVOKE ALL ON FUNCTION miosa."endpoint_stats"(OUT endpoint text, OUT generation bigint, OUT acked_epoch bigint, OUT acked_at timestamp with time zone, OUT resyncing boolean, OUT health text, OUT breaker text, OUT failures integer, OUT last_status integer, OUT last_error text, OUT last_error_at timestamp with time zone, OUT last_success_at timestamp with time zone, OUT next_try_at timestamp with time zone, OUT sent bigint, OUT succeeded bigint, OUT failed bigint, OUT retried bigint, OUT p50_ms double precision, OUT p95_ms double precision, OUT p99_ms double precision) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."endpoint_stats"(OUT endpoint text, OUT generation bigint, OUT acked_epoch bigint, OUT acked_at timestamp with time zone, OUT resyncing boolean, OUT health text, OUT breaker text, OUT failures integer, OUT last_status integer, OUT last_error text, OUT last_error_at timestamp with time zone, OUT last_success_at timestamp with time zone, OUT next_try_at timestamp with time zone, OUT sent bigint, OUT succeeded bigint, OUT failed bigint, OUT retried bigint, OUT p50_ms double precision, OUT p95_ms double precision, OUT p99_ms double precision) TO miosa_viewer, pg_monitor;
+
+CREATE FUNCTION miosa."first_epoch"(term bigint) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.first_epoch()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."first_epoch"(term bigint) IS 'Number that precedes the epochs of a term [router]';
+REVOKE ALL ON FUNCTION miosa."first_epoch"(term bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."first_epoch"(term bigint) TO miosa_viewer, pg_monitor;
+
 CREATE FUNCTION miosa_shard."fleet_begin"(a1 jsonb, a2 timestamp with time zone, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 integer, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $14;
@@ -1302,6 +1649,17 @@ CREATE FUNCTION miosa_shard."fleet_begin"(a1 jsonb, a2 timestamp with time zone,
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."fleet_begin"(jsonb, timestamp with time zone, text, text, text, jsonb, text, boolean, boolean, interval, boolean, integer, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."fleet_begin"(jsonb, timestamp with time zone, text, text, text, jsonb, text, boolean, boolean, interval, boolean, integer, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION miosa."fleet_begin"(selector jsonb, served_at timestamp with time zone, mode text, idempotency_key text, reason text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, batch integer DEFAULT 500) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.fleet_begin()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."fleet_begin"(selector jsonb, served_at timestamp with time zone, mode text, idempotency_key text, reason text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, batch integer) IS 'Begins a fleet that works in batches, or finds the one with the same key; null when no deployment matches [router]';
+REVOKE ALL ON FUNCTION miosa."fleet_begin"(selector jsonb, served_at timestamp with time zone, mode text, idempotency_key text, reason text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, batch integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."fleet_begin"(selector jsonb, served_at timestamp with time zone, mode text, idempotency_key text, reason text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, batch integer) TO miosa_operator;
 
 CREATE FUNCTION miosa_shard."fleet_object"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
@@ -1311,6 +1669,17 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."fleet_object"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."fleet_object"(text, text[], integer) TO miosa_operator;
 
+CREATE FUNCTION miosa."fleet_object"(fleet_id text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.fleet_object()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."fleet_object"(fleet_id text) IS 'How far a fleet has come, and which of its deployments were refused first [router]';
+REVOKE ALL ON FUNCTION miosa."fleet_object"(fleet_id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."fleet_object"(fleet_id text) TO miosa_operator;
+
 CREATE FUNCTION miosa_shard."fleet_pace"(a1 bigint, context text[], shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
@@ -1318,6 +1687,17 @@ CREATE FUNCTION miosa_shard."fleet_pace"(a1 bigint, context text[], shard intege
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."fleet_pace"(bigint, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."fleet_pace"(bigint, text[], integer) TO miosa_operator;
+
+CREATE FUNCTION miosa."fleet_pace"(most bigint DEFAULT 200000) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.fleet_pace()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."fleet_pace"(most bigint) IS 'Waits for a second until no more deliveries than that are pending; false when none was acknowledged, null when some were [router]';
+REVOKE ALL ON FUNCTION miosa."fleet_pace"(most bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."fleet_pace"(most bigint) TO miosa_operator;
 
 CREATE FUNCTION miosa_shard."fleet_step"(a1 text, a2 integer, context text[], shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
@@ -1327,10 +1707,43 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."fleet_step"(text, integer, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."fleet_step"(text, integer, text[], integer) TO miosa_operator;
 
+CREATE FUNCTION miosa."fleet_step"(fleet_id text, batch integer) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.fleet_step()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."fleet_step"(fleet_id text, batch integer) IS 'Rolls the next deployments of a fleet back; false when there was none left [router]';
+REVOKE ALL ON FUNCTION miosa."fleet_step"(fleet_id text, batch integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."fleet_step"(fleet_id text, batch integer) TO miosa_operator;
+
+CREATE FUNCTION miosa."fleets_rows"(OUT fleet text, OUT total bigint, OUT done bigint, OUT refused bigint, OUT rate text, OUT remaining text, OUT converged text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.fleets_rows()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."fleets_rows"(OUT fleet text, OUT total bigint, OUT done bigint, OUT refused bigint, OUT rate text, OUT remaining text, OUT converged text) IS 'Rows of miosa.fleets [router]';
+REVOKE ALL ON FUNCTION miosa."fleets_rows"(OUT fleet text, OUT total bigint, OUT done bigint, OUT refused bigint, OUT rate text, OUT remaining text, OUT converged text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."fleets_rows"(OUT fleet text, OUT total bigint, OUT done bigint, OUT refused bigint, OUT rate text, OUT remaining text, OUT converged text) TO miosa_viewer;
+
+CREATE FUNCTION miosa."heartbeat_horizon"() RETURNS timestamp with time zone LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.heartbeat_horizon()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."heartbeat_horizon"() IS 'Instances whose last heartbeat is older than this do not count as healthy (miosa_rollback.heartbeat_timeout) [router]';
+REVOKE ALL ON FUNCTION miosa."heartbeat_horizon"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."heartbeat_horizon"() TO miosa_viewer;
+
 CREATE FUNCTION miosa_shard."history"(a1 text, a2 integer, context text[], shard integer, OUT "op" text, OUT "at" text, OUT "what" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
-	SELECT f."op", f."at", f."what" FROM (SELECT miosa_shard.adopt($3::text[]) AS ok OFFSET 0) a, LATERAL miosa."history"(CASE WHEN a.ok THEN $1::text END, $2::integer) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($3::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."op", f."at", f."what" FROM miosa."history"($1::text, $2::integer) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."history"(text, integer, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."history"(text, integer, text[], integer) TO miosa_auditor, miosa_viewer;
@@ -1358,7 +1771,7 @@ GRANT EXECUTE ON FUNCTION miosa."history"(deployment text, "limit" integer, OUT 
 CREATE FUNCTION miosa_shard."hold"(a1 text, a2 text, a3 timestamp with time zone, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
-	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL miosa."hold"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::timestamp with time zone, $4::text) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."hold"($1::text, $2::text, $3::timestamp with time zone, $4::text) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."hold"(text, text, timestamp with time zone, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."hold"(text, text, timestamp with time zone, text, text[], integer) TO miosa_deployer, miosa_operator;
@@ -1385,19 +1798,138 @@ GRANT EXECUTE ON FUNCTION miosa."hold"(deployment text, reason text, until times
 
 CREATE PROCEDURE miosa."maintain"(IN artifacts boolean DEFAULT true) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_began timestamptz;
+	_step record;
+	_place text;
+	_artifacts CONSTANT boolean := $1;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
 BEGIN
-	RAISE EXCEPTION '% is not there at a router', 'maintain()' USING ERRCODE = 'feature_not_supported',
-		DETAIL = 'Each shard maintains itself, by its dispatcher or by pg_cron there.', HINT = 'SELECT * FROM miosa_doctor(); shows whether it does.';
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_began := clock_timestamp();
+			SELECT NULL::text AS kind, NULL::text AS place, NULL::tid[] AS rows, 0 AS done, 0::bigint AS removed INTO _step;
+			LOOP
+				SELECT s.* INTO _step FROM miosa_shard.maintain_rows(_step.kind, _step.place, _step.rows, _step.done, _step.removed, _context, _each.number) s;
+				EXIT WHEN _step.kind IS NULL;
+				IF _step.done > 0 THEN
+					PERFORM pg_sleep(0.01);
+				END IF;
+			END LOOP;
+			WHILE miosa_shard.maintain_route_log(_context, _each.number) LOOP
+			END LOOP;
+			_place := '';
+			WHILE _place IS NOT NULL LOOP
+				_place := miosa_shard.maintain_capacity(_place, _context, _each.number);
+			END LOOP;
+			PERFORM miosa_shard.maintained(_began, _step.removed, _context, _each.number);
+			IF _artifacts THEN
+				PERFORM miosa_router.verify_artifacts(1000, _context, _each.number);
+			END IF;
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
 END
 $$;
 COMMENT ON PROCEDURE miosa."maintain"(IN artifacts boolean) IS 'miosa_maintain(), where nobody can create an overload of it: for jobs [router]';
 REVOKE ALL ON PROCEDURE miosa."maintain"(IN artifacts boolean) FROM PUBLIC;
 GRANT EXECUTE ON PROCEDURE miosa."maintain"(IN artifacts boolean) TO miosa_admin;
 
+CREATE FUNCTION miosa_shard."maintain_capacity"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa."maintain_capacity"($1::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."maintain_capacity"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."maintain_capacity"(text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION miosa."maintain_capacity"(place text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.maintain_capacity()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."maintain_capacity"(place text) IS 'A page of miosa.capacity_pass(), and where the next one begins [router]';
+REVOKE ALL ON FUNCTION miosa."maintain_capacity"(place text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."maintain_capacity"(place text) TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."maintain_route_log"(context text[], shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT (CASE WHEN miosa_shard.adopt($1::text[]) THEN miosa."maintain_route_log"() END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."maintain_route_log"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."maintain_route_log"(text[], integer) TO miosa_admin;
+
+CREATE FUNCTION miosa."maintain_route_log"() RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.maintain_route_log()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."maintain_route_log"() IS 'Trims 1,000 rows of the route log; true when there may be more [router]';
+REVOKE ALL ON FUNCTION miosa."maintain_route_log"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."maintain_route_log"() TO miosa_admin;
+
+CREATE FUNCTION miosa_shard."maintain_rows"(a1 text, a2 text, a3 tid[], a4 integer, a5 bigint, context text[], shard integer, OUT "kind" text, OUT "place" text, OUT "rows" tid[], OUT "done" integer, OUT "removed" bigint) RETURNS record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $7;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($6::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."kind", f."place", f."rows", f."done", f."removed" FROM miosa."maintain_rows"($1::text, $2::text, $3::tid[], $4::integer, $5::bigint) f WHERE a.ok OFFSET 0) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."maintain_rows"(text, text, tid[], integer, bigint, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."maintain_rows"(text, text, tid[], integer, bigint, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION miosa."maintain_rows"(INOUT kind text, INOUT place text, INOUT rows tid[], INOUT done integer, INOUT removed bigint) RETURNS record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.maintain_rows()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."maintain_rows"(INOUT kind text, INOUT place text, INOUT rows tid[], INOUT done integer, INOUT removed bigint) IS 'The next step of a purge: lists a page of rows, or deletes up to 1,000 rows of it [router]';
+REVOKE ALL ON FUNCTION miosa."maintain_rows"(INOUT kind text, INOUT place text, INOUT rows tid[], INOUT done integer, INOUT removed bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."maintain_rows"(INOUT kind text, INOUT place text, INOUT rows tid[], INOUT done integer, INOUT removed bigint) TO miosa_admin;
+
+CREATE FUNCTION miosa."maintained"(began timestamp with time zone, removed bigint) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.maintained()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."maintained"(began timestamp with time zone, removed bigint) IS 'Records that miosa_maintain() has finished [router]';
+REVOKE ALL ON FUNCTION miosa."maintained"(began timestamp with time zone, removed bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."maintained"(began timestamp with time zone, removed bigint) TO miosa_admin;
+
+CREATE FUNCTION miosa."maintenance_jobs"(OUT name text, OUT schedule text, OUT command text) RETURNS SETOF record LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.maintenance_jobs()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."maintenance_jobs"(OUT name text, OUT schedule text, OUT command text) IS 'Jobs for pg_cron: name, schedule, command [router]';
+REVOKE ALL ON FUNCTION miosa."maintenance_jobs"(OUT name text, OUT schedule text, OUT command text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."maintenance_jobs"(OUT name text, OUT schedule text, OUT command text) TO miosa_admin;
+
 CREATE FUNCTION miosa_shard."mark_bad"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
-	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($6::text[]) AS ok OFFSET 0) a, LATERAL miosa."mark_bad"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::text, $4::text, $5::text) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($6::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."mark_bad"($1::text, $2::text, $3::text, $4::text, $5::text) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."mark_bad"(text, text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."mark_bad"(text, text, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
@@ -1422,10 +1954,21 @@ COMMENT ON FUNCTION miosa."mark_bad"(deployment text, version text, reason text,
 REVOKE ALL ON FUNCTION miosa."mark_bad"(deployment text, version text, reason text, scope text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."mark_bad"(deployment text, version text, reason text, scope text, idempotency_key text, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
 
+CREATE FUNCTION miosa."may"(tenant_id text, scope text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.may()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."may"(tenant_id text, scope text) IS 'Whether the caller has a scope for a tenant [router]';
+REVOKE ALL ON FUNCTION miosa."may"(tenant_id text, scope text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."may"(tenant_id text, scope text) TO miosa_admin;
+
 CREATE FUNCTION miosa_shard."move_host"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
-	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL miosa."move_host"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::text, $4::text) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."move_host"($1::text, $2::text, $3::text, $4::text) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."move_host"(text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."move_host"(text, text, text, text, text[], integer) TO miosa_admin;
@@ -1450,10 +1993,54 @@ COMMENT ON FUNCTION miosa."move_host"(host text, deployment text, reason text, i
 REVOKE ALL ON FUNCTION miosa."move_host"(host text, deployment text, reason text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."move_host"(host text, deployment text, reason text, idempotency_key text, OUT item text, OUT value text) TO miosa_admin;
 
+CREATE FUNCTION miosa."open_freeze_rows"(OUT name text, OUT begins text, OUT ends text, OUT tenant text, OUT why text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.open_freeze_rows()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."open_freeze_rows"(OUT name text, OUT begins text, OUT ends text, OUT tenant text, OUT why text) IS 'Rows of miosa.open_freezes [router]';
+REVOKE ALL ON FUNCTION miosa."open_freeze_rows"(OUT name text, OUT begins text, OUT ends text, OUT tenant text, OUT why text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."open_freeze_rows"(OUT name text, OUT begins text, OUT ends text, OUT tenant text, OUT why text) TO miosa_viewer;
+
+CREATE FUNCTION miosa."open_hold_rows"(OUT deployment text, OUT age text, OUT ends text, OUT held bigint, OUT waiting text, OUT why text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.open_hold_rows()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."open_hold_rows"(OUT deployment text, OUT age text, OUT ends text, OUT held bigint, OUT waiting text, OUT why text) IS 'Rows of miosa.open_holds [router]';
+REVOKE ALL ON FUNCTION miosa."open_hold_rows"(OUT deployment text, OUT age text, OUT ends text, OUT held bigint, OUT waiting text, OUT why text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."open_hold_rows"(OUT deployment text, OUT age text, OUT ends text, OUT held bigint, OUT waiting text, OUT why text) TO miosa_viewer;
+
+CREATE FUNCTION miosa."overdue_rows"(requested boolean, OUT id text, OUT version_id text, OUT serving_version_id text, OUT waits interval, OUT desired_replicas integer, OUT healthy integer, OUT starting integer, OUT asked_at timestamp with time zone, OUT last_error text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.overdue_rows()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."overdue_rows"(requested boolean, OUT id text, OUT version_id text, OUT serving_version_id text, OUT waits interval, OUT desired_replicas integer, OUT healthy integer, OUT starting integer, OUT asked_at timestamp with time zone, OUT last_error text) IS 'Rows of miosa.overdue; requested: only those for which schedulers are asked [router]';
+REVOKE ALL ON FUNCTION miosa."overdue_rows"(requested boolean, OUT id text, OUT version_id text, OUT serving_version_id text, OUT waits interval, OUT desired_replicas integer, OUT healthy integer, OUT starting integer, OUT asked_at timestamp with time zone, OUT last_error text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."overdue_rows"(requested boolean, OUT id text, OUT version_id text, OUT serving_version_id text, OUT waits interval, OUT desired_replicas integer, OUT healthy integer, OUT starting integer, OUT asked_at timestamp with time zone, OUT last_error text) TO miosa_viewer;
+
+CREATE FUNCTION miosa."pause_reason"() RETURNS text LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.pause_reason()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."pause_reason"() IS 'Why the dispatcher must not deliver before miosa_resume(); null when it may [router]';
+REVOKE ALL ON FUNCTION miosa."pause_reason"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."pause_reason"() TO miosa_viewer, pg_monitor;
+
 CREATE FUNCTION miosa_shard."plan_many"(a1 jsonb, a2 timestamp with time zone, context text[], shard integer, OUT "deployment" text, OUT "from" text, OUT "to" text, OUT "outcome" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
-	SELECT f."deployment", f."from", f."to", f."outcome" FROM (SELECT miosa_shard.adopt($3::text[]) AS ok OFFSET 0) a, LATERAL miosa."plan_many"(CASE WHEN a.ok THEN $1::jsonb END, $2::timestamp with time zone) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($3::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."deployment", f."from", f."to", f."outcome" FROM miosa."plan_many"($1::jsonb, $2::timestamp with time zone) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."plan_many"(jsonb, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."plan_many"(jsonb, timestamp with time zone, text[], integer) TO miosa_viewer;
@@ -1485,10 +2072,21 @@ COMMENT ON FUNCTION miosa."plan_many"(selector jsonb, served_at timestamp with t
 REVOKE ALL ON FUNCTION miosa."plan_many"(selector jsonb, served_at timestamp with time zone, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."plan_many"(selector jsonb, served_at timestamp with time zone, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text) TO miosa_viewer;
 
+CREATE FUNCTION miosa."progress_rows"(OUT operation text, OUT age text, OUT edges text, OUT slowest text, OUT last_error text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.progress_rows()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."progress_rows"(OUT operation text, OUT age text, OUT edges text, OUT slowest text, OUT last_error text) IS 'Rows of miosa.progress [router]';
+REVOKE ALL ON FUNCTION miosa."progress_rows"(OUT operation text, OUT age text, OUT edges text, OUT slowest text, OUT last_error text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."progress_rows"(OUT operation text, OUT age text, OUT edges text, OUT slowest text, OUT last_error text) TO miosa_viewer;
+
 CREATE FUNCTION miosa_shard."promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 boolean, a8 boolean, a9 boolean, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $11;
-	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($10::text[]) AS ok OFFSET 0) a, LATERAL miosa."promote"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::text, $4::text, $5::text, $6::text, $7::boolean, $8::boolean, $9::boolean) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($10::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::boolean, $8::boolean, $9::boolean) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."promote"(text, text, text, text, text, text, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."promote"(text, text, text, text, text, text, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
@@ -1513,10 +2111,21 @@ COMMENT ON FUNCTION miosa."promote"(deployment text, version text, reason text, 
 REVOKE ALL ON FUNCTION miosa."promote"(deployment text, version text, reason text, idempotency_key text, expected_active text, cutover text, accept_unverified boolean, accept_bad boolean, break_glass boolean, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."promote"(deployment text, version text, reason text, idempotency_key text, expected_active text, cutover text, accept_unverified boolean, accept_bad boolean, break_glass boolean, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
 
+CREATE FUNCTION miosa."refused_address"(address inet) RETURNS text LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.refused_address()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."refused_address"(address inet) IS 'Why no request is sent to an address, by the settings; null when requests may be sent there [router]';
+REVOKE ALL ON FUNCTION miosa."refused_address"(address inet) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."refused_address"(address inet) TO miosa_operator;
+
 CREATE FUNCTION miosa_shard."release"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
-	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL miosa."release"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::text, $4::text) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."release"($1::text, $2::text, $3::text, $4::text) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."release"(text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."release"(text, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
@@ -1544,7 +2153,7 @@ GRANT EXECUTE ON FUNCTION miosa."release"(deployment text, promote text, reason 
 CREATE FUNCTION miosa_shard."rename"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
-	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL miosa."rename"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::text, $4::text) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."rename"($1::text, $2::text, $3::text, $4::text) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."rename"(text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."rename"(text, text, text, text, text[], integer) TO miosa_admin;
@@ -1569,10 +2178,21 @@ COMMENT ON FUNCTION miosa."rename"(deployment text, slug text, reason text, idem
 REVOKE ALL ON FUNCTION miosa."rename"(deployment text, slug text, reason text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."rename"(deployment text, slug text, reason text, idempotency_key text, OUT item text, OUT value text) TO miosa_admin;
 
+CREATE FUNCTION miosa."require_primary"() RETURNS void LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.require_primary()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."require_primary"() IS 'Raises NOT_PRIMARY on a standby [router]';
+REVOKE ALL ON FUNCTION miosa."require_primary"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."require_primary"() TO miosa_admin;
+
 CREATE FUNCTION miosa_shard."rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 boolean, a8 boolean, a9 interval, a10 boolean, a11 timestamp with time zone, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($12::text[]) AS ok OFFSET 0) a, LATERAL miosa."rollback"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::text, $4::text, $5::text, $6::text, $7::boolean, $8::boolean, $9::interval, $10::boolean, $11::timestamp with time zone) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($12::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::boolean, $8::boolean, $9::interval, $10::boolean, $11::timestamp with time zone) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."rollback"(text, text, text, text, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."rollback"(text, text, text, text, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
@@ -1600,7 +2220,7 @@ GRANT EXECUTE ON FUNCTION miosa."rollback"(deployment text, version text, reason
 CREATE FUNCTION miosa_shard."rollback_many"(a1 jsonb, a2 text, a3 text, a4 text, a5 timestamp with time zone, a6 text, a7 boolean, a8 boolean, a9 interval, a10 boolean, context text[], shard integer, OUT "deployment" text, OUT "from" text, OUT "to" text, OUT "outcome" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $12;
-	SELECT f."deployment", f."from", f."to", f."outcome" FROM (SELECT miosa_shard.adopt($11::text[]) AS ok OFFSET 0) a, LATERAL miosa."rollback_many"(CASE WHEN a.ok THEN $1::jsonb END, $2::text, $3::text, $4::text, $5::timestamp with time zone, $6::text, $7::boolean, $8::boolean, $9::interval, $10::boolean) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($11::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."deployment", f."from", f."to", f."outcome" FROM miosa."rollback_many"($1::jsonb, $2::text, $3::text, $4::text, $5::timestamp with time zone, $6::text, $7::boolean, $8::boolean, $9::interval, $10::boolean) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."rollback_many"(jsonb, text, text, text, timestamp with time zone, text, boolean, boolean, interval, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."rollback_many"(jsonb, text, text, text, timestamp with time zone, text, boolean, boolean, interval, boolean, text[], integer) TO miosa_operator;
@@ -1636,7 +2256,7 @@ GRANT EXECUTE ON FUNCTION miosa."rollback_many"(selector jsonb, reason text, mod
 CREATE FUNCTION miosa_shard."schema_fits"(a1 text, context text[], shard integer, OUT "version" text, OUT "built_for" bigint, OUT "fits" text, OUT "why" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
-	SELECT f."version", f."built_for", f."fits", f."why" FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL miosa."schema_fits"(CASE WHEN a.ok THEN $1::text END) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."version", f."built_for", f."fits", f."why" FROM miosa."schema_fits"($1::text) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."schema_fits"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."schema_fits"(text, text[], integer) TO miosa_viewer;
@@ -1661,10 +2281,117 @@ COMMENT ON FUNCTION miosa."schema_fits"(deployment text, OUT version text, OUT b
 REVOKE ALL ON FUNCTION miosa."schema_fits"(deployment text, OUT version text, OUT built_for bigint, OUT fits text, OUT why text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."schema_fits"(deployment text, OUT version text, OUT built_for bigint, OUT fits text, OUT why text) TO miosa_viewer;
 
+CREATE FUNCTION miosa."sees_all_tenants"() RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.sees_all_tenants()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."sees_all_tenants"() IS 'Whether the caller acts for all tenants [router]';
+REVOKE ALL ON FUNCTION miosa."sees_all_tenants"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."sees_all_tenants"() TO miosa_auditor, miosa_viewer, pg_monitor;
+
+CREATE FUNCTION miosa."sees_deployment"(deployment_id text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.sees_deployment()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."sees_deployment"(deployment_id text) IS 'Whether a deployment exists for the caller; one that was deleted exists for those who act for all tenants [router]';
+REVOKE ALL ON FUNCTION miosa."sees_deployment"(deployment_id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."sees_deployment"(deployment_id text) TO miosa_auditor, miosa_viewer, pg_monitor;
+
+CREATE FUNCTION miosa."sees_endpoints"() RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.sees_endpoints()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."sees_endpoints"() IS 'Whether the caller sees endpoints and storages, whose errors and selectors can name any tenant: it acts for all tenants, or has the rights of pg_monitor [router]';
+REVOKE ALL ON FUNCTION miosa."sees_endpoints"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."sees_endpoints"() TO miosa_auditor, miosa_viewer, pg_monitor;
+
+CREATE FUNCTION miosa."sees_fleet"(tenant_id text, acts_for text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.sees_fleet()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."sees_fleet"(tenant_id text, acts_for text) IS 'Whether a fleet exists for the caller, by these columns of its row [router]';
+REVOKE ALL ON FUNCTION miosa."sees_fleet"(tenant_id text, acts_for text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."sees_fleet"(tenant_id text, acts_for text) TO miosa_auditor, miosa_viewer, pg_monitor;
+
+CREATE FUNCTION miosa."sees_freeze"(tenant_id text, selector jsonb) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.sees_freeze()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."sees_freeze"(tenant_id text, selector jsonb) IS 'Whether a freeze exists for the caller, by these columns of its row [router]';
+REVOKE ALL ON FUNCTION miosa."sees_freeze"(tenant_id text, selector jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."sees_freeze"(tenant_id text, selector jsonb) TO miosa_viewer;
+
+CREATE FUNCTION miosa."sees_tenant"(tenant_id text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.sees_tenant()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."sees_tenant"(tenant_id text) IS 'Whether rows of a tenant exist for the caller [router]';
+REVOKE ALL ON FUNCTION miosa."sees_tenant"(tenant_id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."sees_tenant"(tenant_id text) TO miosa_auditor, miosa_viewer, pg_monitor;
+
+CREATE FUNCTION miosa."shown_uri"(uri text) RETURNS text LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.shown_uri()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."shown_uri"(uri text) IS 'The URI if the caller fetches artifacts (has the rights of miosa_edge), else without its query [router]';
+REVOKE ALL ON FUNCTION miosa."shown_uri"(uri text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."shown_uri"(uri text) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."some_deployment"(context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT (CASE WHEN miosa_shard.adopt($1::text[]) THEN miosa."some_deployment"() END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."some_deployment"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."some_deployment"(text[], integer) TO miosa_admin;
+
+CREATE FUNCTION miosa."some_deployment"() RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.some_deployment()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."some_deployment"() IS 'Id of a randomly chosen deployment; empty when there is none [router]';
+REVOKE ALL ON FUNCTION miosa."some_deployment"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."some_deployment"() TO miosa_admin;
+
+CREATE FUNCTION miosa."stands_on"(deployment_id text, version_id text) RETURNS text LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.stands_on()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."stands_on"(deployment_id text, version_id text) IS 'The version, or the nearest one below it in the order of promotion, that is ready, is not marked as bad and whose artifact was not collected; null when there is none [router]';
+REVOKE ALL ON FUNCTION miosa."stands_on"(deployment_id text, version_id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."stands_on"(deployment_id text, version_id text) TO miosa_viewer;
+
 CREATE FUNCTION miosa_shard."status"(a1 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
-	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL miosa."status"(CASE WHEN a.ok THEN $1::text END) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."status"($1::text) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."status"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."status"(text, text[], integer) TO miosa_viewer;
@@ -1692,7 +2419,7 @@ GRANT EXECUTE ON FUNCTION miosa."status"(deployment text, OUT item text, OUT val
 CREATE FUNCTION miosa_shard."timeline"(a1 text, a2 timestamp with time zone, a3 timestamp with time zone, context text[], shard integer, OUT "at" text, OUT "op" text, OUT "what" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT f."at", f."op", f."what" FROM (SELECT miosa_shard.adopt($4::text[]) AS ok OFFSET 0) a, LATERAL miosa."timeline"(CASE WHEN a.ok THEN $1::text END, $2::timestamp with time zone, $3::timestamp with time zone) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($4::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."at", f."op", f."what" FROM miosa."timeline"($1::text, $2::timestamp with time zone, $3::timestamp with time zone) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."timeline"(text, timestamp with time zone, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."timeline"(text, timestamp with time zone, timestamp with time zone, text[], integer) TO miosa_auditor, miosa_viewer;
@@ -1720,7 +2447,7 @@ GRANT EXECUTE ON FUNCTION miosa."timeline"(deployment text, since timestamp with
 CREATE FUNCTION miosa_shard."undo"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
-	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL miosa."undo"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::text, $4::text) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."undo"($1::text, $2::text, $3::text, $4::text) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."undo"(text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."undo"(text, text, text, text, text[], integer) TO miosa_operator;
@@ -1748,7 +2475,7 @@ GRANT EXECUTE ON FUNCTION miosa."undo"(deployment text, operation text, reason t
 CREATE FUNCTION miosa_shard."unwatch"(a1 text, a2 text, a3 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($4::text[]) AS ok OFFSET 0) a, LATERAL miosa."unwatch"(CASE WHEN a.ok THEN $1::text END, $2::text, $3::text) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($4::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."unwatch"($1::text, $2::text, $3::text) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."unwatch"(text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."unwatch"(text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
@@ -1776,7 +2503,7 @@ GRANT EXECUTE ON FUNCTION miosa."unwatch"(deployment text, reason text, idempote
 CREATE FUNCTION miosa_shard."verdict"(a1 text, context text[], shard integer, OUT "code" text, OUT "text" text) RETURNS record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
-	SELECT f."code", f."text" FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL miosa."verdict"(CASE WHEN a.ok THEN $1::text END) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."code", f."text" FROM miosa."verdict"($1::text) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."verdict"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."verdict"(text, text[], integer) TO miosa_viewer;
@@ -1801,11 +2528,48 @@ COMMENT ON FUNCTION miosa."verdict"(deployment text, OUT code text, OUT text tex
 REVOKE ALL ON FUNCTION miosa."verdict"(deployment text, OUT code text, OUT text text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."verdict"(deployment text, OUT code text, OUT text text) TO miosa_viewer;
 
-CREATE PROCEDURE miosa."verify_artifacts"(IN "limit" integer DEFAULT 1000) LANGUAGE plpgsql AS $$
+CREATE FUNCTION miosa_shard."verify_artifact"(a1 text, a2 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $4;
+	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN miosa."verify_artifact"($1::text, $2::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."verify_artifact"(text, text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."verify_artifact"(text, text, text[], integer) TO miosa_admin;
+
+CREATE FUNCTION miosa."verify_artifact"(deployment_id text, release_id text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
-	RAISE EXCEPTION '% is not there at a router', 'verify_artifacts()' USING ERRCODE = 'feature_not_supported',
-		DETAIL = 'Each shard maintains itself, by its dispatcher or by pg_cron there.', HINT = 'SELECT * FROM miosa_doctor(); shows whether it does.';
+	RAISE EXCEPTION '% is not there at a router', 'miosa.verify_artifact()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."verify_artifact"(deployment_id text, release_id text) IS 'Asks storage for the artifact of a release and records the answer: present, gone, unknown (nothing is recorded) or not asked (no storage is set up for it) [router]';
+REVOKE ALL ON FUNCTION miosa."verify_artifact"(deployment_id text, release_id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."verify_artifact"(deployment_id text, release_id text) TO miosa_admin;
+
+CREATE PROCEDURE miosa."verify_artifacts"(IN "limit" integer DEFAULT 1000) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			PERFORM miosa_router.verify_artifacts($1, _context, _each.number);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
 END
 $$;
 COMMENT ON PROCEDURE miosa."verify_artifacts"(IN "limit" integer) IS 'miosa_verify_artifacts(), where nobody can create an overload of it: for jobs [router]';
@@ -1815,7 +2579,7 @@ GRANT EXECUTE ON PROCEDURE miosa."verify_artifacts"(IN "limit" integer) TO miosa
 CREATE FUNCTION miosa_shard."watch"(a1 text, a2 interval, a3 text, a4 jsonb, a5 text, a6 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $8;
-	SELECT f."item", f."value" FROM (SELECT miosa_shard.adopt($7::text[]) AS ok OFFSET 0) a, LATERAL miosa."watch"(CASE WHEN a.ok THEN $1::text END, $2::interval, $3::text, $4::jsonb, $5::text, $6::text) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($7::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."watch"($1::text, $2::interval, $3::text, $4::jsonb, $5::text, $6::text) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."watch"(text, interval, text, jsonb, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."watch"(text, interval, text, jsonb, text, text, text[], integer) TO miosa_deployer, miosa_operator;
@@ -1839,6 +2603,17 @@ $$;
 COMMENT ON FUNCTION miosa."watch"(deployment text, bake interval, on_alert text, alerts jsonb, reason text, idempotency_key text, OUT item text, OUT value text) IS 'Watches a deployment, for people: rows of (item, value) [router]';
 REVOKE ALL ON FUNCTION miosa."watch"(deployment text, bake interval, on_alert text, alerts jsonb, reason text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."watch"(deployment text, bake interval, on_alert text, alerts jsonb, reason text, idempotency_key text, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
+
+CREATE FUNCTION miosa."wildcard_gaps"(OUT endpoint text, OUT adapter text, OUT fqdn text, OUT deployment_id text) RETURNS SETOF record LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.wildcard_gaps()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."wildcard_gaps"(OUT endpoint text, OUT adapter text, OUT fqdn text, OUT deployment_id text) IS 'Endpoints whose adapter cannot handle a wildcard host that they receive [router]';
+REVOKE ALL ON FUNCTION miosa."wildcard_gaps"(OUT endpoint text, OUT adapter text, OUT fqdn text, OUT deployment_id text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."wildcard_gaps"(OUT endpoint text, OUT adapter text, OUT fqdn text, OUT deployment_id text) TO miosa_viewer;
 
 CREATE FUNCTION miosa_shard."miosa_alert"(a1 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
@@ -2250,7 +3025,7 @@ GRANT EXECUTE ON FUNCTION public."miosa_clear_bad"(deployment_id text, version_i
 CREATE FUNCTION miosa_shard."miosa_collect"(a1 integer, context text[], shard integer, OUT "deployment_id" text, OUT "version_id" text, OUT "release_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "size_bytes" bigint) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
-	SELECT f."deployment_id", f."version_id", f."release_id", f."storage_uri", f."sha256", f."size_bytes" FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL public."miosa_collect"(CASE WHEN a.ok THEN $1::integer END) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."deployment_id", f."version_id", f."release_id", f."storage_uri", f."sha256", f."size_bytes" FROM public."miosa_collect"($1::integer) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_collect"(integer, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_collect"(integer, text[], integer) TO miosa_admin;
@@ -2496,7 +3271,7 @@ GRANT EXECUTE ON FUNCTION public."miosa_deployment"(uuid uuid) TO miosa_viewer;
 CREATE FUNCTION miosa_shard."miosa_doctor"(context text[], shard integer, OUT "item" text, OUT "status" text, OUT "seen" text, OUT "fix" text, OUT "needs" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
-	SELECT f."item", f."status", f."seen", f."fix", f."needs" FROM public."miosa_doctor"() f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."status", f."seen", f."fix", f."needs" FROM public."miosa_doctor"() f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_doctor"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_doctor"(text[], integer) TO miosa_operator;
@@ -2670,9 +3445,49 @@ GRANT EXECUTE ON FUNCTION public."miosa_hold"(deployment_id text, reason text, u
 
 CREATE PROCEDURE public."miosa_maintain"(IN artifacts boolean DEFAULT true) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_began timestamptz;
+	_step record;
+	_place text;
+	_artifacts CONSTANT boolean := $1;
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
 BEGIN
-	RAISE EXCEPTION '% is not there at a router', 'miosa_maintain()' USING ERRCODE = 'feature_not_supported',
-		DETAIL = 'Each shard maintains itself, by its dispatcher or by pg_cron there.', HINT = 'SELECT * FROM miosa_doctor(); shows whether it does.';
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_began := clock_timestamp();
+			SELECT NULL::text AS kind, NULL::text AS place, NULL::tid[] AS rows, 0 AS done, 0::bigint AS removed INTO _step;
+			LOOP
+				SELECT s.* INTO _step FROM miosa_shard.maintain_rows(_step.kind, _step.place, _step.rows, _step.done, _step.removed, _context, _each.number) s;
+				EXIT WHEN _step.kind IS NULL;
+				IF _step.done > 0 THEN
+					PERFORM pg_sleep(0.01);
+				END IF;
+			END LOOP;
+			WHILE miosa_shard.maintain_route_log(_context, _each.number) LOOP
+			END LOOP;
+			_place := '';
+			WHILE _place IS NOT NULL LOOP
+				_place := miosa_shard.maintain_capacity(_place, _context, _each.number);
+			END LOOP;
+			PERFORM miosa_shard.maintained(_began, _step.removed, _context, _each.number);
+			IF _artifacts THEN
+				PERFORM miosa_router.verify_artifacts(1000, _context, _each.number);
+			END IF;
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
 END
 $$;
 COMMENT ON PROCEDURE public."miosa_maintain"(IN artifacts boolean) IS 'Does all maintenance that is due: deletes expired rows, settles capacity, and verifies artifacts [router]';
@@ -3180,7 +3995,7 @@ GRANT EXECUTE ON FUNCTION public."miosa_promote"(deployment_id text, version_id 
 CREATE FUNCTION miosa_shard."miosa_purge_expired"(a1 integer, context text[], shard integer, OUT "what" text, OUT "removed" bigint) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
-	SELECT f."what", f."removed" FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL public."miosa_purge_expired"(CASE WHEN a.ok THEN $1::integer END) f;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."what", f."removed" FROM public."miosa_purge_expired"($1::integer) f WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_purge_expired"(integer, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_purge_expired"(integer, text[], integer) TO miosa_admin;
@@ -5318,7 +6133,7 @@ GRANT EXECUTE ON FUNCTION public."miosa_rollback_many"(selector jsonb, served_at
 CREATE FUNCTION miosa_shard."miosa_route"(a1 text, context text[], shard integer) RETURNS SETOF jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
-	SELECT f.r FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL public."miosa_route"(CASE WHEN a.ok THEN $1::text END) f(r);
+	SELECT f.* FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f.r FROM public."miosa_route"($1::text) f(r) WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_route"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_route"(text, text[], integer) TO miosa_edge, miosa_viewer;
@@ -5363,7 +6178,7 @@ CREATE FUNCTION public."miosa_routes_since"(epoch bigint, "limit" integer DEFAUL
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa_routes_since()' USING ERRCODE = 'feature_not_supported',
-		DETAIL = 'Each shard has an order of its own, and its dispatcher tells edges and listeners.', HINT = 'Ask each shard.';
+		DETAIL = 'Each shard counts its epochs by itself.', HINT = 'Pass an epoch for each shard, and go on with next_epochs: SELECT miosa_routes_since(epochs => ''{}'');';
 END
 $$;
 COMMENT ON FUNCTION public."miosa_routes_since"(epoch bigint, "limit" integer) IS 'Route changes after an epoch, oldest first, for listeners that missed notifications [router]';
@@ -5373,7 +6188,7 @@ GRANT EXECUTE ON FUNCTION public."miosa_routes_since"(epoch bigint, "limit" inte
 CREATE FUNCTION miosa_shard."miosa_schedule_maintenance"(context text[], shard integer) RETURNS SETOF text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
-	SELECT f.r FROM public."miosa_schedule_maintenance"() f(r);
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f.r FROM public."miosa_schedule_maintenance"() f(r) WHERE a.ok OFFSET 0) f;
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_schedule_maintenance"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_schedule_maintenance"(text[], integer) TO miosa_admin;
@@ -6398,9 +7213,27 @@ GRANT EXECUTE ON FUNCTION public."miosa_unwatch"(deployment_id text, idempotency
 
 CREATE PROCEDURE public."miosa_verify_artifacts"(IN "limit" integer DEFAULT 1000) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_done text[] := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
 BEGIN
-	RAISE EXCEPTION '% is not there at a router', 'miosa_verify_artifacts()' USING ERRCODE = 'feature_not_supported',
-		DETAIL = 'Each shard maintains itself, by its dispatcher or by pg_cron there.', HINT = 'SELECT * FROM miosa_doctor(); shows whether it does.';
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			PERFORM miosa_router.verify_artifacts($1, _context, _each.number);
+			_done := _done || _each.name;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.raise_undone(_done, _down);
 END
 $$;
 COMMENT ON PROCEDURE public."miosa_verify_artifacts"(IN "limit" integer) IS 'Verifies the artifacts of rollback targets that were not verified lately [router]';
@@ -6689,19 +7522,20 @@ COMMENT ON FUNCTION public."miosa_watch"(deployment_id text, bake interval, on_a
 REVOKE ALL ON FUNCTION public."miosa_watch"(deployment_id text, bake interval, on_alert text, alerts jsonb, idempotency_key text, reason text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_watch"(deployment_id text, bake interval, on_alert text, alerts jsonb, idempotency_key text, reason text) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."view_collectable_artifacts"(number integer, OUT "storage_uri" text) RETURNS SETOF text LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard."view_collectable_artifacts"(context text[], number integer, OUT "storage_uri" text) RETURNS SETOF text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $1;
-	SELECT f."storage_uri" FROM miosa."collectable_artifacts" f;
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."storage_uri" FROM miosa."collectable_artifacts" f WHERE a.ok OFFSET 0) f;
 $$;
-REVOKE ALL ON FUNCTION miosa_shard."view_collectable_artifacts"(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard."view_collectable_artifacts"(integer) TO miosa_viewer;
+REVOKE ALL ON FUNCTION miosa_shard."view_collectable_artifacts"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_collectable_artifacts"(text[], integer) TO miosa_viewer;
 
 CREATE FUNCTION miosa_shard."all_collectable_artifacts"(OUT shard text, OUT "storage_uri" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
 	_down text[] := '{}';
+	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
 	_detail text;
@@ -6710,7 +7544,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_collectable_artifacts"(_each.number) f;
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_collectable_artifacts"(_context, _each.number) f;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
@@ -6726,19 +7560,20 @@ CREATE VIEW miosa."collectable_artifacts" AS SELECT * FROM miosa_shard."all_coll
 COMMENT ON VIEW miosa."collectable_artifacts" IS 'Artifacts of which all releases are due, or their deployments removed, of all shards';
 GRANT SELECT ON TABLE miosa."collectable_artifacts" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_fleets"(number integer, OUT "fleet" text, OUT "total" bigint, OUT "done" bigint, OUT "refused" bigint, OUT "rate" text, OUT "remaining" text, OUT "converged" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard."view_fleets"(context text[], number integer, OUT "fleet" text, OUT "total" bigint, OUT "done" bigint, OUT "refused" bigint, OUT "rate" text, OUT "remaining" text, OUT "converged" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $1;
-	SELECT f."fleet", f."total", f."done", f."refused", f."rate", f."remaining", f."converged" FROM miosa."fleets" f;
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."fleet", f."total", f."done", f."refused", f."rate", f."remaining", f."converged" FROM miosa."fleets" f WHERE a.ok OFFSET 0) f;
 $$;
-REVOKE ALL ON FUNCTION miosa_shard."view_fleets"(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard."view_fleets"(integer) TO miosa_viewer;
+REVOKE ALL ON FUNCTION miosa_shard."view_fleets"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_fleets"(text[], integer) TO miosa_viewer;
 
 CREATE FUNCTION miosa_shard."all_fleets"(OUT shard text, OUT "fleet" text, OUT "total" bigint, OUT "done" bigint, OUT "refused" bigint, OUT "rate" text, OUT "remaining" text, OUT "converged" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
 	_down text[] := '{}';
+	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
 	_detail text;
@@ -6747,7 +7582,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_fleets"(_each.number) f;
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_fleets"(_context, _each.number) f;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
@@ -6763,19 +7598,20 @@ CREATE VIEW miosa."fleets" AS SELECT * FROM miosa_shard."all_fleets"();
 COMMENT ON VIEW miosa."fleets" IS 'Progress of the newest 20 fleets, for \watch 1, of all shards';
 GRANT SELECT ON TABLE miosa."fleets" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_hosts"(number integer, OUT "host" text, OUT "deployment_id" text, OUT "managed" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard."view_foreign_grants"(context text[], number integer, OUT "kind" text, OUT "object" text, OUT "grantee" text, OUT "privilege" text, OUT "revoke" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $1;
-	SELECT f."host", f."deployment_id", f."managed" FROM miosa."hosts" f;
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."kind", f."object", f."grantee", f."privilege", f."revoke" FROM miosa."foreign_grants" f WHERE a.ok OFFSET 0) f;
 $$;
-REVOKE ALL ON FUNCTION miosa_shard."view_hosts"(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard."view_hosts"(integer) TO miosa_viewer;
+REVOKE ALL ON FUNCTION miosa_shard."view_foreign_grants"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_foreign_grants"(text[], integer) TO miosa_auditor, miosa_operator;
 
-CREATE FUNCTION miosa_shard."all_hosts"(OUT shard text, OUT "host" text, OUT "deployment_id" text, OUT "managed" boolean) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE FUNCTION miosa_shard."all_foreign_grants"(OUT shard text, OUT "kind" text, OUT "object" text, OUT "grantee" text, OUT "privilege" text, OUT "revoke" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
 	_down text[] := '{}';
+	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
 	_detail text;
@@ -6784,7 +7620,45 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_hosts"(_each.number) f;
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_foreign_grants"(_context, _each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_foreign_grants"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_foreign_grants"() TO miosa_auditor, miosa_operator;
+
+CREATE VIEW miosa."foreign_grants" AS SELECT * FROM miosa_shard."all_foreign_grants"();
+COMMENT ON VIEW miosa."foreign_grants" IS 'Rights on members of the extension that neither their owner nor the install script granted, of all shards';
+GRANT SELECT ON TABLE miosa."foreign_grants" TO miosa_auditor, miosa_operator;
+
+CREATE FUNCTION miosa_shard."view_hosts"(context text[], number integer, OUT "host" text, OUT "deployment_id" text, OUT "managed" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."host", f."deployment_id", f."managed" FROM miosa."hosts" f WHERE a.ok OFFSET 0) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_hosts"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_hosts"(text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."all_hosts"(OUT shard text, OUT "host" text, OUT "deployment_id" text, OUT "managed" boolean) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_hosts"(_context, _each.number) f;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
@@ -6800,19 +7674,20 @@ CREATE VIEW miosa."hosts" AS SELECT * FROM miosa_shard."all_hosts"();
 COMMENT ON VIEW miosa."hosts" IS 'Hosts that edges route: active domains and managed hosts, of all shards';
 GRANT SELECT ON TABLE miosa."hosts" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_live_instances"(number integer, OUT "deployment_id" text, OUT "version_id" text, OUT "id" text, OUT "address" text, OUT "port" integer) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard."view_live_instances"(context text[], number integer, OUT "deployment_id" text, OUT "version_id" text, OUT "id" text, OUT "address" text, OUT "port" integer) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $1;
-	SELECT f."deployment_id", f."version_id", f."id", f."address", f."port" FROM miosa."live_instances" f;
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."deployment_id", f."version_id", f."id", f."address", f."port" FROM miosa."live_instances" f WHERE a.ok OFFSET 0) f;
 $$;
-REVOKE ALL ON FUNCTION miosa_shard."view_live_instances"(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard."view_live_instances"(integer) TO miosa_viewer;
+REVOKE ALL ON FUNCTION miosa_shard."view_live_instances"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_live_instances"(text[], integer) TO miosa_viewer;
 
 CREATE FUNCTION miosa_shard."all_live_instances"(OUT shard text, OUT "deployment_id" text, OUT "version_id" text, OUT "id" text, OUT "address" text, OUT "port" integer) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
 	_down text[] := '{}';
+	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
 	_detail text;
@@ -6821,7 +7696,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_live_instances"(_each.number) f;
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_live_instances"(_context, _each.number) f;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
@@ -6837,19 +7712,20 @@ CREATE VIEW miosa."live_instances" AS SELECT * FROM miosa_shard."all_live_instan
 COMMENT ON VIEW miosa."live_instances" IS 'Instances that serve: healthy, with a heartbeat after miosa.heartbeat_horizon(), of all shards';
 GRANT SELECT ON TABLE miosa."live_instances" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_open_freezes"(number integer, OUT "name" text, OUT "begins" text, OUT "ends" text, OUT "tenant" text, OUT "why" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard."view_members"(context text[], number integer, OUT "classid" oid, OUT "objid" oid, OUT "objsubid" integer, OUT "kind" text, OUT "object" text, OUT "owner" oid, OUT "acl" aclitem[]) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $1;
-	SELECT f."name", f."begins", f."ends", f."tenant", f."why" FROM miosa."open_freezes" f;
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."classid", f."objid", f."objsubid", f."kind", f."object", f."owner", f."acl" FROM miosa."members" f WHERE a.ok OFFSET 0) f;
 $$;
-REVOKE ALL ON FUNCTION miosa_shard."view_open_freezes"(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard."view_open_freezes"(integer) TO miosa_viewer;
+REVOKE ALL ON FUNCTION miosa_shard."view_members"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_members"(text[], integer) TO miosa_auditor;
 
-CREATE FUNCTION miosa_shard."all_open_freezes"(OUT shard text, OUT "name" text, OUT "begins" text, OUT "ends" text, OUT "tenant" text, OUT "why" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE FUNCTION miosa_shard."all_members"(OUT shard text, OUT "classid" oid, OUT "objid" oid, OUT "objsubid" integer, OUT "kind" text, OUT "object" text, OUT "owner" oid, OUT "acl" aclitem[]) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
 	_down text[] := '{}';
+	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
 	_detail text;
@@ -6858,7 +7734,45 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_open_freezes"(_each.number) f;
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_members"(_context, _each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_members"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_members"() TO miosa_auditor;
+
+CREATE VIEW miosa."members" AS SELECT * FROM miosa_shard."all_members"();
+COMMENT ON VIEW miosa."members" IS 'Members of the extension that have rights: tables, views, functions, the schema, of all shards';
+GRANT SELECT ON TABLE miosa."members" TO miosa_auditor;
+
+CREATE FUNCTION miosa_shard."view_open_freezes"(context text[], number integer, OUT "name" text, OUT "begins" text, OUT "ends" text, OUT "tenant" text, OUT "why" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."name", f."begins", f."ends", f."tenant", f."why" FROM miosa."open_freezes" f WHERE a.ok OFFSET 0) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_open_freezes"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_open_freezes"(text[], integer) TO miosa_viewer;
+
+CREATE FUNCTION miosa_shard."all_open_freezes"(OUT shard text, OUT "name" text, OUT "begins" text, OUT "ends" text, OUT "tenant" text, OUT "why" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_open_freezes"(_context, _each.number) f;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
@@ -6874,19 +7788,20 @@ CREATE VIEW miosa."open_freezes" AS SELECT * FROM miosa_shard."all_open_freezes"
 COMMENT ON VIEW miosa."open_freezes" IS 'Freezes that have not ended, for people, of all shards';
 GRANT SELECT ON TABLE miosa."open_freezes" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_open_holds"(number integer, OUT "deployment" text, OUT "age" text, OUT "ends" text, OUT "held" bigint, OUT "waiting" text, OUT "why" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard."view_open_holds"(context text[], number integer, OUT "deployment" text, OUT "age" text, OUT "ends" text, OUT "held" bigint, OUT "waiting" text, OUT "why" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $1;
-	SELECT f."deployment", f."age", f."ends", f."held", f."waiting", f."why" FROM miosa."open_holds" f;
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."deployment", f."age", f."ends", f."held", f."waiting", f."why" FROM miosa."open_holds" f WHERE a.ok OFFSET 0) f;
 $$;
-REVOKE ALL ON FUNCTION miosa_shard."view_open_holds"(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard."view_open_holds"(integer) TO miosa_viewer;
+REVOKE ALL ON FUNCTION miosa_shard."view_open_holds"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_open_holds"(text[], integer) TO miosa_viewer;
 
 CREATE FUNCTION miosa_shard."all_open_holds"(OUT shard text, OUT "deployment" text, OUT "age" text, OUT "ends" text, OUT "held" bigint, OUT "waiting" text, OUT "why" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
 	_down text[] := '{}';
+	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
 	_detail text;
@@ -6895,7 +7810,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_open_holds"(_each.number) f;
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_open_holds"(_context, _each.number) f;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
@@ -6911,19 +7826,20 @@ CREATE VIEW miosa."open_holds" AS SELECT * FROM miosa_shard."all_open_holds"();
 COMMENT ON VIEW miosa."open_holds" IS 'Open holds, for people, the oldest first, of all shards';
 GRANT SELECT ON TABLE miosa."open_holds" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_overdue"(number integer, OUT "id" text, OUT "version_id" text, OUT "serving_version_id" text, OUT "waits" interval, OUT "desired_replicas" integer, OUT "healthy" integer, OUT "starting" integer, OUT "asked_at" timestamp with time zone, OUT "last_error" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard."view_overdue"(context text[], number integer, OUT "id" text, OUT "version_id" text, OUT "serving_version_id" text, OUT "waits" interval, OUT "desired_replicas" integer, OUT "healthy" integer, OUT "starting" integer, OUT "asked_at" timestamp with time zone, OUT "last_error" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $1;
-	SELECT f."id", f."version_id", f."serving_version_id", f."waits", f."desired_replicas", f."healthy", f."starting", f."asked_at", f."last_error" FROM miosa."overdue" f;
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."id", f."version_id", f."serving_version_id", f."waits", f."desired_replicas", f."healthy", f."starting", f."asked_at", f."last_error" FROM miosa."overdue" f WHERE a.ok OFFSET 0) f;
 $$;
-REVOKE ALL ON FUNCTION miosa_shard."view_overdue"(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard."view_overdue"(integer) TO miosa_viewer;
+REVOKE ALL ON FUNCTION miosa_shard."view_overdue"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_overdue"(text[], integer) TO miosa_viewer;
 
 CREATE FUNCTION miosa_shard."all_overdue"(OUT shard text, OUT "id" text, OUT "version_id" text, OUT "serving_version_id" text, OUT "waits" interval, OUT "desired_replicas" integer, OUT "healthy" integer, OUT "starting" integer, OUT "asked_at" timestamp with time zone, OUT "last_error" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
 	_down text[] := '{}';
+	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
 	_detail text;
@@ -6932,7 +7848,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_overdue"(_each.number) f;
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_overdue"(_context, _each.number) f;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
@@ -6948,19 +7864,20 @@ CREATE VIEW miosa."overdue" AS SELECT * FROM miosa_shard."all_overdue"();
 COMMENT ON VIEW miosa."overdue" IS 'Deployments whose active version has waited for longer than miosa_rollback.cutover_deadline and still has no healthy instance, of all shards';
 GRANT SELECT ON TABLE miosa."overdue" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_plans"(number integer, OUT "name" text, OUT "audit_retention" interval, OUT "idempotency_retention" interval, OUT "artifact_retention" interval, OUT "builtin" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard."view_plans"(context text[], number integer, OUT "name" text, OUT "audit_retention" interval, OUT "idempotency_retention" interval, OUT "artifact_retention" interval, OUT "builtin" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $1;
-	SELECT f."name", f."audit_retention", f."idempotency_retention", f."artifact_retention", f."builtin" FROM miosa."plans" f;
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."name", f."audit_retention", f."idempotency_retention", f."artifact_retention", f."builtin" FROM miosa."plans" f WHERE a.ok OFFSET 0) f;
 $$;
-REVOKE ALL ON FUNCTION miosa_shard."view_plans"(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard."view_plans"(integer) TO miosa_auditor, miosa_viewer;
+REVOKE ALL ON FUNCTION miosa_shard."view_plans"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_plans"(text[], integer) TO miosa_auditor, miosa_viewer;
 
 CREATE FUNCTION miosa_shard."all_plans"(OUT shard text, OUT "name" text, OUT "audit_retention" interval, OUT "idempotency_retention" interval, OUT "artifact_retention" interval, OUT "builtin" boolean) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
 	_down text[] := '{}';
+	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
 	_detail text;
@@ -6969,7 +7886,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_plans"(_each.number) f;
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_plans"(_context, _each.number) f;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
@@ -6985,19 +7902,20 @@ CREATE VIEW miosa."plans" AS SELECT * FROM miosa_shard."all_plans"();
 COMMENT ON VIEW miosa."plans" IS 'Plans of tenants: retention times; can be written like a table, of all shards';
 GRANT SELECT ON TABLE miosa."plans" TO miosa_auditor, miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_progress"(number integer, OUT "operation" text, OUT "age" text, OUT "edges" text, OUT "slowest" text, OUT "last_error" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard."view_progress"(context text[], number integer, OUT "operation" text, OUT "age" text, OUT "edges" text, OUT "slowest" text, OUT "last_error" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $1;
-	SELECT f."operation", f."age", f."edges", f."slowest", f."last_error" FROM miosa."progress" f;
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."operation", f."age", f."edges", f."slowest", f."last_error" FROM miosa."progress" f WHERE a.ok OFFSET 0) f;
 $$;
-REVOKE ALL ON FUNCTION miosa_shard."view_progress"(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard."view_progress"(integer) TO miosa_viewer;
+REVOKE ALL ON FUNCTION miosa_shard."view_progress"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_progress"(text[], integer) TO miosa_viewer;
 
 CREATE FUNCTION miosa_shard."all_progress"(OUT shard text, OUT "operation" text, OUT "age" text, OUT "edges" text, OUT "slowest" text, OUT "last_error" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
 	_down text[] := '{}';
+	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
 	_detail text;
@@ -7006,7 +7924,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_progress"(_each.number) f;
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_progress"(_context, _each.number) f;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
@@ -7022,19 +7940,20 @@ CREATE VIEW miosa."progress" AS SELECT * FROM miosa_shard."all_progress"();
 COMMENT ON VIEW miosa."progress" IS 'Progress of the newest route changes, for \watch 1: deployments that changed in the last 10 minutes or have not converged, of all shards';
 GRANT SELECT ON TABLE miosa."progress" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_release_keeping"(number integer, OUT "deployment_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "release_id" text, OUT "tenant_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "size_bytes" bigint, OUT "kept_as" text, OUT "since" timestamp with time zone, OUT "expires_at" timestamp with time zone, OUT "due" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard."view_release_keeping"(context text[], number integer, OUT "deployment_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "release_id" text, OUT "tenant_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "size_bytes" bigint, OUT "kept_as" text, OUT "since" timestamp with time zone, OUT "expires_at" timestamp with time zone, OUT "due" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $1;
-	SELECT f."deployment_id", f."version_id", f."version_number", f."release_id", f."tenant_id", f."storage_uri", f."sha256", f."size_bytes", f."kept_as", f."since", f."expires_at", f."due" FROM miosa."release_keeping" f;
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."deployment_id", f."version_id", f."version_number", f."release_id", f."tenant_id", f."storage_uri", f."sha256", f."size_bytes", f."kept_as", f."since", f."expires_at", f."due" FROM miosa."release_keeping" f WHERE a.ok OFFSET 0) f;
 $$;
-REVOKE ALL ON FUNCTION miosa_shard."view_release_keeping"(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard."view_release_keeping"(integer) TO miosa_viewer;
+REVOKE ALL ON FUNCTION miosa_shard."view_release_keeping"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_release_keeping"(text[], integer) TO miosa_viewer;
 
 CREATE FUNCTION miosa_shard."all_release_keeping"(OUT shard text, OUT "deployment_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "release_id" text, OUT "tenant_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "size_bytes" bigint, OUT "kept_as" text, OUT "since" timestamp with time zone, OUT "expires_at" timestamp with time zone, OUT "due" boolean) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
 	_down text[] := '{}';
+	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
 	_detail text;
@@ -7043,7 +7962,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_release_keeping"(_each.number) f;
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_release_keeping"(_context, _each.number) f;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
@@ -7059,19 +7978,20 @@ CREATE VIEW miosa."release_keeping" AS SELECT * FROM miosa_shard."all_release_ke
 COMMENT ON VIEW miosa."release_keeping" IS 'Releases whose artifact was not collected: why each is kept, or since when it is not, of all shards';
 GRANT SELECT ON TABLE miosa."release_keeping" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_replica_sites"(number integer, OUT "name" text, OUT "site" text, OUT "epoch" bigint, OUT "epochs_behind" bigint, OUT "edges" integer, OUT "behind" integer, OUT "failures" bigint, OUT "failed" text[], OUT "heard_at" timestamp with time zone, OUT "silent" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard."view_replica_sites"(context text[], number integer, OUT "name" text, OUT "site" text, OUT "epoch" bigint, OUT "epochs_behind" bigint, OUT "edges" integer, OUT "behind" integer, OUT "failures" bigint, OUT "failed" text[], OUT "heard_at" timestamp with time zone, OUT "silent" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $1;
-	SELECT f."name", f."site", f."epoch", f."epochs_behind", f."edges", f."behind", f."failures", f."failed", f."heard_at", f."silent" FROM miosa."replica_sites" f;
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."name", f."site", f."epoch", f."epochs_behind", f."edges", f."behind", f."failures", f."failed", f."heard_at", f."silent" FROM miosa."replica_sites" f WHERE a.ok OFFSET 0) f;
 $$;
-REVOKE ALL ON FUNCTION miosa_shard."view_replica_sites"(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard."view_replica_sites"(integer) TO miosa_viewer;
+REVOKE ALL ON FUNCTION miosa_shard."view_replica_sites"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_replica_sites"(text[], integer) TO miosa_viewer;
 
 CREATE FUNCTION miosa_shard."all_replica_sites"(OUT shard text, OUT "name" text, OUT "site" text, OUT "epoch" bigint, OUT "epochs_behind" bigint, OUT "edges" integer, OUT "behind" integer, OUT "failures" bigint, OUT "failed" text[], OUT "heard_at" timestamp with time zone, OUT "silent" boolean) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
 	_down text[] := '{}';
+	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
 	_detail text;
@@ -7080,7 +8000,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_replica_sites"(_each.number) f;
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_replica_sites"(_context, _each.number) f;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
@@ -7096,19 +8016,20 @@ CREATE VIEW miosa."replica_sites" AS SELECT * FROM miosa_shard."all_replica_site
 COMMENT ON VIEW miosa."replica_sites" IS 'At the primary site: replicas that have edges, and how far they are, of all shards';
 GRANT SELECT ON TABLE miosa."replica_sites" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_routes"(number integer, OUT "deployment_id" text, OUT "tenant_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "kind" text, OUT "release_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "seq" bigint, OUT "route_seq" bigint, OUT "route_ttl" interval, OUT "state" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard."view_routes"(context text[], number integer, OUT "deployment_id" text, OUT "tenant_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "kind" text, OUT "release_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "seq" bigint, OUT "route_seq" bigint, OUT "route_ttl" interval, OUT "state" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $1;
-	SELECT f."deployment_id", f."tenant_id", f."version_id", f."version_number", f."kind", f."release_id", f."storage_uri", f."sha256", f."seq", f."route_seq", f."route_ttl", f."state" FROM miosa."routes" f;
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."deployment_id", f."tenant_id", f."version_id", f."version_number", f."kind", f."release_id", f."storage_uri", f."sha256", f."seq", f."route_seq", f."route_ttl", f."state" FROM miosa."routes" f WHERE a.ok OFFSET 0) f;
 $$;
-REVOKE ALL ON FUNCTION miosa_shard."view_routes"(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard."view_routes"(integer) TO miosa_viewer;
+REVOKE ALL ON FUNCTION miosa_shard."view_routes"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_routes"(text[], integer) TO miosa_viewer;
 
 CREATE FUNCTION miosa_shard."all_routes"(OUT shard text, OUT "deployment_id" text, OUT "tenant_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "kind" text, OUT "release_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "seq" bigint, OUT "route_seq" bigint, OUT "route_ttl" interval, OUT "state" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
 	_down text[] := '{}';
+	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
 	_detail text;
@@ -7117,7 +8038,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_routes"(_each.number) f;
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_routes"(_context, _each.number) f;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
@@ -7133,19 +8054,20 @@ CREATE VIEW miosa."routes" AS SELECT * FROM miosa_shard."all_routes"();
 COMMENT ON VIEW miosa."routes" IS 'The present route of every deployment, of all shards';
 GRANT SELECT ON TABLE miosa."routes" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_scarcely_restorable"(number integer, OUT "deployment_id" text, OUT "tenant_id" text, OUT "active_version_id" text, OUT "restorable" integer) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard."view_scarcely_restorable"(context text[], number integer, OUT "deployment_id" text, OUT "tenant_id" text, OUT "active_version_id" text, OUT "restorable" integer) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $1;
-	SELECT f."deployment_id", f."tenant_id", f."active_version_id", f."restorable" FROM miosa."scarcely_restorable" f;
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."deployment_id", f."tenant_id", f."active_version_id", f."restorable" FROM miosa."scarcely_restorable" f WHERE a.ok OFFSET 0) f;
 $$;
-REVOKE ALL ON FUNCTION miosa_shard."view_scarcely_restorable"(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard."view_scarcely_restorable"(integer) TO miosa_viewer;
+REVOKE ALL ON FUNCTION miosa_shard."view_scarcely_restorable"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_scarcely_restorable"(text[], integer) TO miosa_viewer;
 
 CREATE FUNCTION miosa_shard."all_scarcely_restorable"(OUT shard text, OUT "deployment_id" text, OUT "tenant_id" text, OUT "active_version_id" text, OUT "restorable" integer) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
 	_down text[] := '{}';
+	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
 	_detail text;
@@ -7154,7 +8076,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_scarcely_restorable"(_each.number) f;
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_scarcely_restorable"(_context, _each.number) f;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
@@ -7170,19 +8092,20 @@ CREATE VIEW miosa."scarcely_restorable" AS SELECT * FROM miosa_shard."all_scarce
 COMMENT ON VIEW miosa."scarcely_restorable" IS 'Deployments with an active version and fewer than two others to roll back to: ready, not marked as bad, with an artifact that was neither collected nor found missing, of all shards';
 GRANT SELECT ON TABLE miosa."scarcely_restorable" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_stat_dispatcher"(number integer, OUT "state" text, OUT "pid" integer, OUT "since" timestamp with time zone, OUT "term" bigint, OUT "epoch" bigint, OUT "passes" bigint, OUT "sent" bigint, OUT "succeeded" bigint, OUT "failed" bigint, OUT "retried" bigint, OUT "in_flight" bigint, OUT "pending" bigint, OUT "oldest_undelivered" timestamp with time zone, OUT "notified" bigint, OUT "errors" bigint, OUT "paused" text, OUT "last_pass_at" timestamp with time zone, OUT "stalled" boolean, OUT "error" text, OUT "refusals_dropped" bigint, OUT "unmeasured" bigint) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard."view_stat_dispatcher"(context text[], number integer, OUT "state" text, OUT "pid" integer, OUT "since" timestamp with time zone, OUT "term" bigint, OUT "epoch" bigint, OUT "passes" bigint, OUT "sent" bigint, OUT "succeeded" bigint, OUT "failed" bigint, OUT "retried" bigint, OUT "in_flight" bigint, OUT "pending" bigint, OUT "oldest_undelivered" timestamp with time zone, OUT "notified" bigint, OUT "errors" bigint, OUT "paused" text, OUT "last_pass_at" timestamp with time zone, OUT "stalled" boolean, OUT "error" text, OUT "refusals_dropped" bigint, OUT "unmeasured" bigint) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $1;
-	SELECT f."state", f."pid", f."since", f."term", f."epoch", f."passes", f."sent", f."succeeded", f."failed", f."retried", f."in_flight", f."pending", f."oldest_undelivered", f."notified", f."errors", f."paused", f."last_pass_at", f."stalled", f."error", f."refusals_dropped", f."unmeasured" FROM miosa."stat_dispatcher" f;
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."state", f."pid", f."since", f."term", f."epoch", f."passes", f."sent", f."succeeded", f."failed", f."retried", f."in_flight", f."pending", f."oldest_undelivered", f."notified", f."errors", f."paused", f."last_pass_at", f."stalled", f."error", f."refusals_dropped", f."unmeasured" FROM miosa."stat_dispatcher" f WHERE a.ok OFFSET 0) f;
 $$;
-REVOKE ALL ON FUNCTION miosa_shard."view_stat_dispatcher"(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard."view_stat_dispatcher"(integer) TO miosa_viewer, pg_monitor;
+REVOKE ALL ON FUNCTION miosa_shard."view_stat_dispatcher"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_stat_dispatcher"(text[], integer) TO miosa_viewer, pg_monitor;
 
 CREATE FUNCTION miosa_shard."all_stat_dispatcher"(OUT shard text, OUT "state" text, OUT "pid" integer, OUT "since" timestamp with time zone, OUT "term" bigint, OUT "epoch" bigint, OUT "passes" bigint, OUT "sent" bigint, OUT "succeeded" bigint, OUT "failed" bigint, OUT "retried" bigint, OUT "in_flight" bigint, OUT "pending" bigint, OUT "oldest_undelivered" timestamp with time zone, OUT "notified" bigint, OUT "errors" bigint, OUT "paused" text, OUT "last_pass_at" timestamp with time zone, OUT "stalled" boolean, OUT "error" text, OUT "refusals_dropped" bigint, OUT "unmeasured" bigint) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
 	_down text[] := '{}';
+	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
 	_detail text;
@@ -7191,7 +8114,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_stat_dispatcher"(_each.number) f;
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_stat_dispatcher"(_context, _each.number) f;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
@@ -7207,19 +8130,20 @@ CREATE VIEW miosa."stat_dispatcher" AS SELECT * FROM miosa_shard."all_stat_dispa
 COMMENT ON VIEW miosa."stat_dispatcher" IS 'State and statistics of the dispatcher of this database; one row, of all shards';
 GRANT SELECT ON TABLE miosa."stat_dispatcher" TO miosa_viewer, pg_monitor;
 
-CREATE FUNCTION miosa_shard."view_stat_endpoint"(number integer, OUT "name" text, OUT "zone" text, OUT "stage" integer, OUT "adapter" text, OUT "enabled" boolean, OUT "state" text, OUT "breaker" text, OUT "epochs_behind" bigint, OUT "undelivered_since" timestamp with time zone, OUT "p50_ms" numeric, OUT "p95_ms" numeric, OUT "p99_ms" numeric, OUT "sent" bigint, OUT "succeeded" bigint, OUT "failed" bigint, OUT "retried" bigint, OUT "last_status" integer, OUT "last_error" text, OUT "last_error_at" timestamp with time zone, OUT "last_success_at" timestamp with time zone, OUT "next_try_at" timestamp with time zone) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE FUNCTION miosa_shard."view_stat_endpoint"(context text[], number integer, OUT "name" text, OUT "zone" text, OUT "stage" integer, OUT "adapter" text, OUT "enabled" boolean, OUT "state" text, OUT "breaker" text, OUT "epochs_behind" bigint, OUT "undelivered_since" timestamp with time zone, OUT "p50_ms" numeric, OUT "p95_ms" numeric, OUT "p99_ms" numeric, OUT "sent" bigint, OUT "succeeded" bigint, OUT "failed" bigint, OUT "retried" bigint, OUT "last_status" integer, OUT "last_error" text, OUT "last_error_at" timestamp with time zone, OUT "last_success_at" timestamp with time zone, OUT "next_try_at" timestamp with time zone) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
-	RUN ON $1;
-	SELECT f."name", f."zone", f."stage", f."adapter", f."enabled", f."state", f."breaker", f."epochs_behind", f."undelivered_since", f."p50_ms", f."p95_ms", f."p99_ms", f."sent", f."succeeded", f."failed", f."retried", f."last_status", f."last_error", f."last_error_at", f."last_success_at", f."next_try_at" FROM miosa."stat_endpoint" f;
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."name", f."zone", f."stage", f."adapter", f."enabled", f."state", f."breaker", f."epochs_behind", f."undelivered_since", f."p50_ms", f."p95_ms", f."p99_ms", f."sent", f."succeeded", f."failed", f."retried", f."last_status", f."last_error", f."last_error_at", f."last_success_at", f."next_try_at" FROM miosa."stat_endpoint" f WHERE a.ok OFFSET 0) f;
 $$;
-REVOKE ALL ON FUNCTION miosa_shard."view_stat_endpoint"(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard."view_stat_endpoint"(integer) TO miosa_viewer, pg_monitor;
+REVOKE ALL ON FUNCTION miosa_shard."view_stat_endpoint"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_stat_endpoint"(text[], integer) TO miosa_viewer, pg_monitor;
 
 CREATE FUNCTION miosa_shard."all_stat_endpoint"(OUT shard text, OUT "name" text, OUT "zone" text, OUT "stage" integer, OUT "adapter" text, OUT "enabled" boolean, OUT "state" text, OUT "breaker" text, OUT "epochs_behind" bigint, OUT "undelivered_since" timestamp with time zone, OUT "p50_ms" numeric, OUT "p95_ms" numeric, OUT "p99_ms" numeric, OUT "sent" bigint, OUT "succeeded" bigint, OUT "failed" bigint, OUT "retried" bigint, OUT "last_status" integer, OUT "last_error" text, OUT "last_error_at" timestamp with time zone, OUT "last_success_at" timestamp with time zone, OUT "next_try_at" timestamp with time zone) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
 	_down text[] := '{}';
+	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
 	_detail text;
@@ -7228,7 +8152,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_stat_endpoint"(_each.number) f;
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_stat_endpoint"(_context, _each.number) f;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);

@@ -46,24 +46,32 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN left(encode(sha256(convert_to(content, 'UTF8')), 'hex'), 12);
 COMMENT ON FUNCTION miosa_shard.digest(text) IS 'The first characters of a digest';
 
+-- Only of what exists for the caller.
 CREATE OR REPLACE FUNCTION miosa_shard.identity() RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 	SELECT jsonb_build_object('extension', (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'miosa_rollback'),
 		'site', current_setting('miosa_rollback.site', true),
 		'origin', miosa.origin(),
-		'parcels', (SELECT coalesce(jsonb_agg(p.deployment_id ORDER BY p.deployment_id), '[]') FROM miosa_shard.parcels p),
-		'plans', (SELECT coalesce(jsonb_object_agg(p.name, miosa_shard.digest(to_jsonb(p)::text)), '{}') FROM miosa.plans p),
-		'tenants', (SELECT coalesce(jsonb_object_agg(t.id, miosa_shard.digest(concat_ws(' ', t.slug, t.plan))), '{}') FROM miosa.tenants t),
+		'parcels', (SELECT coalesce(jsonb_agg(p.deployment_id ORDER BY p.deployment_id), '[]') FROM miosa_shard.parcels p WHERE c.all_tenants),
+		'plans', (SELECT coalesce(jsonb_object_agg(p.name, miosa_shard.digest(to_jsonb(p)::text)), '{}') FROM miosa.plans p WHERE c.all_tenants),
+		'tenants', (SELECT coalesce(jsonb_object_agg(t.id, miosa_shard.digest(concat_ws(' ', t.slug, t.plan))), '{}')
+			FROM miosa.tenants t WHERE miosa.sees_tenant(t.id)),
 		'members', (SELECT coalesce(jsonb_object_agg(m.role_name || ' ' || m.tenant_id, miosa_shard.digest(array_to_string(m.scopes, ' '))), '{}')
-			FROM miosa.tenant_members m),
+			FROM miosa.tenant_members m WHERE c.all_tenants),
 		'adapters', (SELECT coalesce(jsonb_object_agg(a.name, miosa_shard.digest((to_jsonb(a) - '{created_at,updated_at}'::text[])::text)), '{}')
-			FROM miosa.adapters a),
+			FROM miosa.adapters a WHERE c.all_tenants),
 		'endpoints', (SELECT coalesce(jsonb_object_agg(e.name, miosa_shard.digest((to_jsonb(e) - '{created_at,updated_at,generation,origin}'::text[])::text)), '{}')
-			FROM miosa.endpoints e),
+			FROM miosa.endpoints e WHERE c.all_tenants),
 		'secrets', (SELECT coalesce(jsonb_object_agg(s.name, left(miosa_shard.digest((to_jsonb(s) - '{value,previous,created_at}'::text[])::text || ' ' || s.name
-				|| ' ' || coalesce(miosa.reveal(s.value), '') || ' ' || coalesce(miosa.reveal(s.previous), '')), 4)), '{}') FROM miosa.secrets s),
+				|| ' ' || coalesce(miosa.reveal(s.value), '') || ' ' || coalesce(miosa.reveal(s.previous), '')), 4)), '{}')
+			FROM miosa.secrets s WHERE c.all_tenants),
 		'storages', (SELECT coalesce(jsonb_object_agg(s.prefix, miosa_shard.digest((to_jsonb(s) - '{created_at,updated_at}'::text[])::text)), '{}')
-			FROM miosa.storages s))
+			FROM miosa.storages s WHERE c.all_tenants),
+		'schemas', (SELECT coalesce(jsonb_object_agg(concat_ws(' ', s.name, s.tenant_id), miosa_shard.digest((to_jsonb(s) - '{applied_at,reported_at}'::text[])::text)), '{}')
+			FROM miosa.schemas s WHERE c.all_tenants),
+		'freezes', (SELECT coalesce(jsonb_object_agg(f.name, miosa_shard.digest((to_jsonb(f) - '{created_at}'::text[])::text)), '{}')
+			FROM miosa.freezes f WHERE c.all_tenants))
+	FROM (SELECT miosa.sees_all_tenants() AS all_tenants) c
 $$;
 COMMENT ON FUNCTION miosa_shard.identity() IS 'Version of the extension, site, and digests of the configuration of this shard';
 
@@ -91,11 +99,18 @@ LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
 $$;
 COMMENT ON FUNCTION miosa_shard.host_name(text) IS 'The host name as it is stored, or INVALID_ARGUMENT';
 
-CREATE OR REPLACE FUNCTION miosa_shard.host_owner(host text) RETURNS text
+-- That a host is taken is said to everybody, and not by whom.
+CREATE OR REPLACE FUNCTION miosa_shard.has_host(host text) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-	SELECT m.deployment_id FROM miosa.domains m WHERE m.fqdn = $1 AND m.state <> 'removed'
+	SELECT EXISTS (SELECT FROM miosa.domains m WHERE m.fqdn = $1 AND m.state <> 'removed')
 $$;
-COMMENT ON FUNCTION miosa_shard.host_owner(text) IS 'Deployment of this shard that has the host; null for none';
+COMMENT ON FUNCTION miosa_shard.has_host(text) IS 'Whether a deployment of this shard has the host';
+
+CREATE OR REPLACE FUNCTION miosa_shard.sees_host(host text) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT EXISTS (SELECT FROM miosa.domains m WHERE m.fqdn = $1 AND m.state <> 'removed' AND miosa.sees_tenant(m.tenant_id))
+$$;
+COMMENT ON FUNCTION miosa_shard.sees_host(text) IS 'Whether a deployment of this shard that exists for the caller has the host';
 
 CREATE OR REPLACE FUNCTION miosa_shard.host_entry(host text) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -105,6 +120,14 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 	UNION ALL SELECT NULL WHERE NOT EXISTS (SELECT FROM miosa_shard.hosts h WHERE h.host = $1)
 $$;
 COMMENT ON FUNCTION miosa_shard.host_entry(text) IS 'The directory''s entry of a host; null for none';
+
+-- The entry may be of a deployment of another shard, and whether that exists for the
+-- caller is not known here.
+CREATE OR REPLACE FUNCTION miosa_shard.host_deployment(host text) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT h.deployment_id FROM miosa_shard.hosts h WHERE h.host = $1 AND miosa.sees_all_tenants()
+$$;
+COMMENT ON FUNCTION miosa_shard.host_deployment(text) IS 'Deployment that has a host by the directory; null for none, and for who does not act for all tenants';
 
 -- Null when the deployment has claimed the host; else the entry that is there, which
 -- is the deployment's own if it holds the host.
@@ -119,9 +142,10 @@ BEGIN
 		ON CONFLICT ON CONSTRAINT hosts_pkey DO UPDATE
 			SET deployment_id = EXCLUDED.deployment_id, state = 'claimed', claimed_at = clock_timestamp()
 			WHERE h.deployment_id = EXCLUDED.deployment_id AND h.state = 'claimed'
-				OR (h.deployment_id, h.state, h.claimed_at) = (expected ->> 'deployment_id', expected ->> 'state', (expected ->> 'claimed_at')::timestamptz);
+				OR (h.state, h.claimed_at) = (expected ->> 'state', (expected ->> 'claimed_at')::timestamptz);
 	entry := miosa_shard.host_entry(host);
-	RETURN CASE WHEN entry ->> 'deployment_id' <> deployment_id OR entry ->> 'state' = 'held' THEN entry END;
+	RETURN CASE WHEN entry ->> 'deployment_id' <> deployment_id OR entry ->> 'state' = 'held'
+		THEN entry - 'deployment_id' || jsonb_build_object('own', entry ->> 'deployment_id' = deployment_id) END;
 END $$;
 COMMENT ON FUNCTION miosa_shard.claim_host(text, text, jsonb) IS 'Claims a host for a deployment; null, or the entry of another one';
 
@@ -141,7 +165,8 @@ COMMENT ON FUNCTION miosa_shard.release_host(text, text) IS 'Removes an entry, o
 
 CREATE OR REPLACE FUNCTION miosa_shard.host_list(after text, OUT host text, OUT deployment_id text) RETURNS SETOF record
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-	SELECT m.fqdn, m.deployment_id FROM miosa.domains m WHERE m.fqdn > $1 AND m.state <> 'removed' ORDER BY m.fqdn LIMIT 1000
+	SELECT m.fqdn, m.deployment_id FROM miosa.domains m
+	WHERE m.fqdn > $1 AND m.state <> 'removed' AND miosa.sees_tenant(m.tenant_id) ORDER BY m.fqdn LIMIT 1000
 $$;
 COMMENT ON FUNCTION miosa_shard.host_list(text) IS 'The next thousand hosts of this shard';
 
@@ -211,6 +236,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
 	parcel jsonb;
 BEGIN
+	PERFORM miosa.require_all_tenants('function miosa_move_deployment');
 	PERFORM FROM miosa.deployments d WHERE d.id = deployment_id FOR UPDATE;
 	IF NOT FOUND THEN
 		RETURN (SELECT p.parcel FROM miosa_shard.parcels p WHERE p.deployment_id = deployment_id);
@@ -249,6 +275,7 @@ DECLARE
 	deployment text := parcel #>> '{deployments,0,id}';
 	host text;
 BEGIN
+	PERFORM miosa.require_all_tenants('function miosa_move_deployment');
 	IF EXISTS (SELECT FROM miosa.deployments d WHERE d.id = deployment) THEN
 		RETURN false;
 	ELSIF NOT EXISTS (SELECT FROM miosa.tenants t WHERE t.id = parcel #>> '{deployments,0,tenant_id}') THEN
@@ -273,25 +300,36 @@ COMMENT ON FUNCTION miosa_shard.put_parcel(jsonb) IS 'Makes a deployment that wa
 
 CREATE OR REPLACE FUNCTION miosa_shard.drop_parcel(deployment_id text) RETURNS boolean
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-	WITH done AS (DELETE FROM miosa_shard.parcels p WHERE p.deployment_id = $1 RETURNING 1)
+	WITH done AS (DELETE FROM miosa_shard.parcels p WHERE p.deployment_id = $1 AND miosa.sees_all_tenants() RETURNING 1)
 	SELECT EXISTS (SELECT FROM done)
 $$;
 COMMENT ON FUNCTION miosa_shard.drop_parcel(text) IS 'Forgets a parcel, once the other shard has the deployment';
 
 CREATE OR REPLACE FUNCTION miosa_shard.deployment_list(after text) RETURNS SETOF text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-	SELECT d.id FROM miosa.deployments d WHERE d.id > $1 ORDER BY d.id LIMIT 1000
+	SELECT d.id FROM miosa.deployments d WHERE d.id > $1 AND miosa.sees_tenant(d.tenant_id) ORDER BY d.id LIMIT 1000
 $$;
 COMMENT ON FUNCTION miosa_shard.deployment_list(text) IS 'The next thousand deployments of this shard';
+
+-- The steps of maintenance are the extension's, called by the router; it is a
+-- procedure that the extension's own last step asks for.
+CREATE OR REPLACE FUNCTION miosa_shard.maintained(began timestamptz, removed bigint) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	INSERT INTO miosa.maintenance (began_at, ended_at, removed, run_by)
+		SELECT $1, clock_timestamp(), $2, miosa.caller() FROM miosa.require_all_tenants('function maintained') a
+		ON CONFLICT (only_row) DO UPDATE SET began_at = excluded.began_at, ended_at = excluded.ended_at,
+			removed = excluded.removed, run_by = excluded.run_by
+$$;
+COMMENT ON FUNCTION miosa_shard.maintained(timestamptz, bigint) IS 'Records that miosa_maintain() of the router has finished here';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA miosa_shard FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard.adopt(text[]) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard.identity() TO miosa_operator;
 GRANT EXECUTE ON FUNCTION miosa_shard.named(text) TO miosa_viewer, miosa_auditor;
-GRANT EXECUTE ON FUNCTION miosa_shard.host_entry(text) TO miosa_viewer, miosa_edge;
-GRANT EXECUTE ON FUNCTION miosa_shard.host_name(text), miosa_shard.host_owner(text), miosa_shard.claim_host(text, text, jsonb),
+GRANT EXECUTE ON FUNCTION miosa_shard.host_deployment(text) TO miosa_viewer, miosa_edge;
+GRANT EXECUTE ON FUNCTION miosa_shard.host_name(text), miosa_shard.has_host(text), miosa_shard.sees_host(text), miosa_shard.claim_host(text, text, jsonb),
 	miosa_shard.confirm_host(text, text), miosa_shard.release_host(text, text), miosa_shard.host_list(text), miosa_shard.forget_host(text),
 	miosa_shard.restart_dispatcher(), miosa_shard.take_deployment(text), miosa_shard.put_parcel(jsonb), miosa_shard.drop_parcel(text),
-	miosa_shard.deployment_list(text) TO miosa_admin;
+	miosa_shard.deployment_list(text), miosa_shard.maintained(timestamptz, bigint) TO miosa_admin;
 
 COMMIT;

@@ -30,10 +30,11 @@ GRANT EXECUTE ON FUNCTION miosa_shard.take_deployment(text, integer), miosa_shar
 
 CREATE OR REPLACE FUNCTION miosa_router.moves_under_way() RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-	SELECT string_agg(format('%s from %s to %s', m.deployment_id, a.name, b.name), ', ' ORDER BY m.began_at)
-	FROM (SELECT * FROM miosa_router.moves LIMIT 20) m JOIN miosa_router.shards a ON a.number = m.source JOIN miosa_router.shards b ON b.number = m.target
+	SELECT string_agg(format('%s from %s to %s', m.count, a.name, b.name), ', ' ORDER BY a.name, b.name)
+	FROM (SELECT o.source, o.target, count(*) FROM miosa_router.moves o GROUP BY 1, 2) m
+	JOIN miosa_router.shards a ON a.number = m.source JOIN miosa_router.shards b ON b.number = m.target
 $$;
-COMMENT ON FUNCTION miosa_router.moves_under_way() IS 'Moves that have begun and not ended; null for none';
+COMMENT ON FUNCTION miosa_router.moves_under_way() IS 'How many moves have begun and not ended, by shards; null for none';
 
 -- From here on calls about the deployment are refused as DEPLOYMENT_BUSY.  A move that
 -- was interrupted goes on as it was begun.
