@@ -311,7 +311,9 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 				|| format(', %s refused, of %s', d ->> 'refused', d ->> 'total') AS outcome
 		FROM (SELECT $1 -> 'data') r (d)
 		UNION ALL
-		SELECT CASE WHEN m.o ? 'condition' THEN 1 ELSE 2 END, m.place, miosa.short(miosa.call_name(m.o ->> 'deployment_id'), 22),
+		SELECT CASE WHEN m.o ? 'condition' THEN 1 ELSE 2 END, m.place,
+			-- One that does not exist for the caller has no name but the one that was given.
+			miosa.short(coalesce(miosa.call_name(miosa.seen_deployment(m.o ->> 'deployment_id')), m.o ->> 'deployment_id'), 22),
 			coalesce(miosa.version_name(m.o ->> 'deployment_id', m.o ->> 'from'), ''),
 			coalesce(miosa.version_name(m.o ->> 'deployment_id', m.o ->> 'to'), ''),
 			miosa.clip(coalesce((m.o ->> 'condition') || ': ' || (m.o ->> 'message'), m.o ->> 'outcome'), 36)

@@ -3,62 +3,67 @@
 
 -- The shards' own functions (miosa_shard.sql).
 
-CREATE FUNCTION miosa_shard.identity(context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.identity(context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT CASE WHEN miosa_shard.adopt($1::text[]) THEN miosa_shard.identity() END;
 $$;
-CREATE FUNCTION miosa_shard.named(name text, context text[], shard integer) RETURNS text[] LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.named(name text, context text[], shard integer) RETURNS text[] LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa_shard.named($1::text) END;
 $$;
-CREATE FUNCTION miosa_shard.host_name(fqdn text, shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.host_name(fqdn text, shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT miosa_shard.host_name($1::text);
 $$;
-CREATE FUNCTION miosa_shard.has_host(host text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.has_host(host text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT miosa_shard.has_host($1::text);
 $$;
-CREATE FUNCTION miosa_shard.sees_host(host text, context text[], shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.sees_host(host text, context text[], shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa_shard.sees_host($1::text) END;
 $$;
-CREATE FUNCTION miosa_shard.host_deployment(host text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.host_deployment(host text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa_shard.host_deployment($1::text) END;
 $$;
-CREATE FUNCTION miosa_shard.maintained(began timestamptz, removed bigint, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.require_all_tenants(what text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa_shard.require_all_tenants($1::text) END)::text;
+$$;
+CREATE OR REPLACE FUNCTION miosa_shard.maintained(began timestamptz, removed bigint, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
 	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN miosa_shard.maintained($1::timestamptz, $2::bigint) END)::text;
 $$;
-CREATE FUNCTION miosa_shard.claim_host(host text, deployment_id text, expected jsonb, shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.claim_host(host text, deployment_id text, expected jsonb, shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
 	SELECT miosa_shard.claim_host($1::text, $2::text, $3::jsonb);
 $$;
-CREATE FUNCTION miosa_shard.confirm_host(host text, deployment_id text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.confirm_host(host text, deployment_id text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT miosa_shard.confirm_host($1::text, $2::text);
 $$;
-CREATE FUNCTION miosa_shard.release_host(host text, deployment_id text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.release_host(host text, deployment_id text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT miosa_shard.release_host($1::text, $2::text);
 $$;
-CREATE FUNCTION miosa_shard.forget_host(host text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.forget_host(host text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT miosa_shard.forget_host($1::text);
 $$;
-CREATE FUNCTION miosa_shard.restart_dispatcher(shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.restart_dispatcher(shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $1;
 	SELECT miosa_shard.restart_dispatcher()::text;
@@ -69,7 +74,7 @@ GRANT EXECUTE ON FUNCTION miosa_shard.identity(text[], integer) TO miosa_operato
 GRANT EXECUTE ON FUNCTION miosa_shard.named(text, text[], integer) TO miosa_viewer, miosa_auditor;
 GRANT EXECUTE ON FUNCTION miosa_shard.host_deployment(text, text[], integer) TO miosa_viewer, miosa_edge;
 GRANT EXECUTE ON FUNCTION miosa_shard.host_name(text, integer), miosa_shard.has_host(text, integer), miosa_shard.sees_host(text, text[], integer),
-	miosa_shard.maintained(timestamptz, bigint, text[], integer), miosa_shard.claim_host(text, text, jsonb, integer),
+	miosa_shard.maintained(timestamptz, bigint, text[], integer), miosa_shard.require_all_tenants(text, text[], integer), miosa_shard.claim_host(text, text, jsonb, integer),
 	miosa_shard.confirm_host(text, text, integer), miosa_shard.release_host(text, text, integer), miosa_shard.forget_host(text, integer),
 	miosa_shard.restart_dispatcher(integer) TO miosa_admin;
 
@@ -231,8 +236,28 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.shard_that_shows(text) IS 'Shard that has a host that exists for the caller; null for none';
 
+-- A deployment that does not exist for the caller is said first, as on one server.
+CREATE OR REPLACE FUNCTION miosa_router.refuse_taken(host text, deployment_id text, shard integer) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	BEGIN
+		PERFORM miosa_shard.miosa_deployment(deployment_id, miosa_router.context(), shard);
+	EXCEPTION WHEN OTHERS THEN
+		GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+		PERFORM miosa_router.pass_on(shard, _state, _message, _detail, _hint);
+	END;
+	PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, pg_catalog.format('host "%s" is taken', host),
+		'A deployment of another shard has the host.', 'Remove it there first, with miosa_remove_domain(), or pass another host.');
+END $$;
+COMMENT ON FUNCTION miosa_router.refuse_taken(text, text, integer) IS 'Raises INVALID_ARGUMENT for a host that another shard has, or what the shard says of the deployment';
+
 -- No other shard may remove the host from edges after this one has put it.
-CREATE OR REPLACE FUNCTION miosa_router.forget_host(host text, shard integer) RETURNS void
+CREATE OR REPLACE FUNCTION miosa_router.forget_host(host text, deployment_id text, shard integer) RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
 	_each record;
@@ -244,6 +269,10 @@ BEGIN
 	FOR _each IN SELECT s.number FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.<>) shard LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
+			-- The directory had no entry, which does not mean that nobody has it.
+			IF miosa_shard.has_host(host, _each.number) THEN
+				PERFORM miosa_router.refuse_taken(host, deployment_id, shard);
+			END IF;
 			IF miosa_shard.forget_host(host, _each.number) THEN
 				PERFORM miosa_shard.restart_dispatcher(_each.number);
 			END IF;
@@ -253,7 +282,7 @@ BEGIN
 		END;
 	END LOOP;
 END $$;
-COMMENT ON FUNCTION miosa_router.forget_host(text, integer) IS 'Has all other shards forget that a host was removed there';
+COMMENT ON FUNCTION miosa_router.forget_host(text, text, integer) IS 'Has all other shards, none of which may have it, forget that a host was removed there';
 
 CREATE OR REPLACE FUNCTION miosa_router.claim_host(fqdn text, deployment_id text, shard integer) RETURNS text
 LANGUAGE plpgsql VOLATILE AS $$
@@ -278,15 +307,14 @@ BEGIN
 			PERFORM miosa_router.pass_on(directory, _state, _message, _detail, _hint);
 		END;
 		IF entry IS NULL THEN
-			PERFORM miosa_router.forget_host(host, shard);
+			PERFORM miosa_router.forget_host(host, deployment_id, shard);
 			RETURN host;
 		ELSIF (entry OPERATOR(pg_catalog.->>) 'own')::boolean THEN
 			RETURN host;
 		END IF;
 		owner := miosa_router.owner_of_host(host);
 		IF owner OPERATOR(pg_catalog.<>) shard THEN
-			PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, pg_catalog.format('host "%s" is taken', host),
-				'A deployment of another shard has the host.', 'Remove it there first, with miosa_remove_domain(), or pass another host.');
+			PERFORM miosa_router.refuse_taken(host, deployment_id, shard);
 		ELSIF owner IS NULL AND (entry OPERATOR(pg_catalog.->>) 'age')::double precision OPERATOR(pg_catalog.<) patience
 			AND entry OPERATOR(pg_catalog.->>) 'state' OPERATOR(pg_catalog.=) 'claimed' THEN
 			PERFORM miosa_router.refuse('MR423', 'DEPLOYMENT_BUSY', 423, 1, pg_catalog.format('host "%s" is being taken by another call', host),
@@ -347,9 +375,9 @@ DECLARE
 	directory integer := miosa_router.directory_of(coalesce(fqdn, ''));
 	host text := miosa_router.host_name(fqdn, directory);
 BEGIN
-	RETURN coalesce(miosa_router.owner_of_host(host), directory);
+	RETURN coalesce(miosa_router.shard_that_shows(host), directory);
 END $$;
-COMMENT ON FUNCTION miosa_router.shard_of_host(text) IS 'Shard that has a host; if none has it, that of its entry';
+COMMENT ON FUNCTION miosa_router.shard_of_host(text) IS 'Shard that has a host that exists for the caller; if none has it, that of its entry';
 
 -- A host moves within a shard, where both deployments change in one transaction.
 CREATE OR REPLACE FUNCTION miosa_router.shard_to_move_to(host text, shard integer) RETURNS integer
@@ -560,7 +588,7 @@ COMMENT ON FUNCTION miosa_router.verify_artifacts(integer, text[], integer) IS '
 
 -- Epochs are a shard's own, so a reader has a place in each: {"s0": 17, "s1": 4}. A
 -- shard that is not in it is read from its beginning; one that is down keeps its place.
-CREATE FUNCTION @schema@.miosa_routes_since(epochs jsonb, "limit" integer DEFAULT 1000) RETURNS jsonb
+CREATE OR REPLACE FUNCTION @schema@.miosa_routes_since(epochs jsonb, "limit" integer DEFAULT 1000) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	_context text[] := miosa_router.context();
@@ -767,7 +795,7 @@ $$;
 COMMENT ON FUNCTION miosa_router.count_buckets() IS 'Number of buckets that have a shard';
 
 -- Hosts that came to a shard otherwise than through the router.
-CREATE FUNCTION miosa_shard.host_list(after text, shard integer, OUT host text, OUT deployment_id text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.host_list(after text, shard integer, OUT host text, OUT deployment_id text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.host, f.deployment_id FROM miosa_shard.host_list($1::text) f;

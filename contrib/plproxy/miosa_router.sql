@@ -331,6 +331,29 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.context() IS 'Names and values of the settings that have one in this session';
 
+-- The headers and the status of a gateway's answer, which the shard's function has set
+-- there, are set here.
+CREATE OR REPLACE FUNCTION miosa_router.received(answer jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	headers jsonb;
+BEGIN
+	IF NOT coalesce(answer ? 'miosa_shard.answer', false) THEN
+		RETURN answer;
+	END IF;
+	IF answer ->> 'headers' IS NOT NULL THEN
+		headers := coalesce(nullif(current_setting('response.headers', true), ''), '[]')::jsonb;
+		IF NOT headers @> (answer -> 'headers') THEN
+			PERFORM set_config('response.headers', (headers || (answer -> 'headers'))::text, true);
+		END IF;
+	END IF;
+	IF answer ->> 'status' IS NOT NULL THEN
+		PERFORM set_config('response.status', answer ->> 'status', true);
+	END IF;
+	RETURN nullif(answer -> 'miosa_shard.answer', 'null');
+END $$;
+COMMENT ON FUNCTION miosa_router.received(jsonb) IS 'The result in what miosa_shard.answer() has returned; sets response.headers and response.status';
+
 -- Which shards a call of all of them runs on, in order.
 CREATE OR REPLACE FUNCTION miosa_router.all_shards(OUT number integer, OUT name text) RETURNS SETOF record
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -384,19 +407,27 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.with_down(jsonb, text[]) IS 'An answer that names the shards that are missing in it';
 
--- What an earlier run has made.
-DROP SCHEMA IF EXISTS miosa, miosa_shard CASCADE;
+-- What an earlier run has made is made anew; what something else depends on, a
+-- gateway's functions for instance, is replaced.
 DO $$
 DECLARE
-	f regprocedure;
+	object record;
 BEGIN
-	FOR f IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND obj_description(p.oid, 'pg_proc') LIKE '%[router]'
+	FOR object IN
+		SELECT 'VIEW' AS kind, c.oid::regclass::text AS name FROM pg_class c WHERE c.relnamespace = to_regnamespace('miosa') AND c.relkind = 'v'
+		UNION ALL
+		SELECT 'ROUTINE', p.oid::regprocedure::text FROM pg_proc p WHERE p.pronamespace IN (to_regnamespace('miosa'), to_regnamespace('miosa_shard'))
+			OR p.pronamespace = 'public'::regnamespace AND obj_description(p.oid, 'pg_proc') LIKE '%[router]'
 	LOOP
-		EXECUTE format('DROP ROUTINE %s', f);
+		BEGIN
+			EXECUTE format('DROP %s %s', object.kind, object.name);
+		EXCEPTION WHEN dependent_objects_still_exist THEN
+			NULL;
+		END;
 	END LOOP;
 END $$;
-CREATE SCHEMA miosa;
-CREATE SCHEMA miosa_shard;
+CREATE SCHEMA IF NOT EXISTS miosa;
+CREATE SCHEMA IF NOT EXISTS miosa_shard;
 GRANT USAGE ON SCHEMA miosa, miosa_shard TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION miosa_router.extension_version() RETURNS text LANGUAGE sql IMMUTABLE RETURN '1.0';
@@ -410,62 +441,67 @@ COMMENT ON FUNCTION miosa_router.settings() IS 'Settings of a session at the rou
 
 -- The shards' own functions (miosa_shard.sql).
 
-CREATE FUNCTION miosa_shard.identity(context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.identity(context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT CASE WHEN miosa_shard.adopt($1::text[]) THEN miosa_shard.identity() END;
 $$;
-CREATE FUNCTION miosa_shard.named(name text, context text[], shard integer) RETURNS text[] LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.named(name text, context text[], shard integer) RETURNS text[] LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa_shard.named($1::text) END;
 $$;
-CREATE FUNCTION miosa_shard.host_name(fqdn text, shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.host_name(fqdn text, shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT miosa_shard.host_name($1::text);
 $$;
-CREATE FUNCTION miosa_shard.has_host(host text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.has_host(host text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT miosa_shard.has_host($1::text);
 $$;
-CREATE FUNCTION miosa_shard.sees_host(host text, context text[], shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.sees_host(host text, context text[], shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa_shard.sees_host($1::text) END;
 $$;
-CREATE FUNCTION miosa_shard.host_deployment(host text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.host_deployment(host text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa_shard.host_deployment($1::text) END;
 $$;
-CREATE FUNCTION miosa_shard.maintained(began timestamptz, removed bigint, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.require_all_tenants(what text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa_shard.require_all_tenants($1::text) END)::text;
+$$;
+CREATE OR REPLACE FUNCTION miosa_shard.maintained(began timestamptz, removed bigint, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
 	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN miosa_shard.maintained($1::timestamptz, $2::bigint) END)::text;
 $$;
-CREATE FUNCTION miosa_shard.claim_host(host text, deployment_id text, expected jsonb, shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.claim_host(host text, deployment_id text, expected jsonb, shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
 	SELECT miosa_shard.claim_host($1::text, $2::text, $3::jsonb);
 $$;
-CREATE FUNCTION miosa_shard.confirm_host(host text, deployment_id text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.confirm_host(host text, deployment_id text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT miosa_shard.confirm_host($1::text, $2::text);
 $$;
-CREATE FUNCTION miosa_shard.release_host(host text, deployment_id text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.release_host(host text, deployment_id text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT miosa_shard.release_host($1::text, $2::text);
 $$;
-CREATE FUNCTION miosa_shard.forget_host(host text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.forget_host(host text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT miosa_shard.forget_host($1::text);
 $$;
-CREATE FUNCTION miosa_shard.restart_dispatcher(shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.restart_dispatcher(shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $1;
 	SELECT miosa_shard.restart_dispatcher()::text;
@@ -476,7 +512,7 @@ GRANT EXECUTE ON FUNCTION miosa_shard.identity(text[], integer) TO miosa_operato
 GRANT EXECUTE ON FUNCTION miosa_shard.named(text, text[], integer) TO miosa_viewer, miosa_auditor;
 GRANT EXECUTE ON FUNCTION miosa_shard.host_deployment(text, text[], integer) TO miosa_viewer, miosa_edge;
 GRANT EXECUTE ON FUNCTION miosa_shard.host_name(text, integer), miosa_shard.has_host(text, integer), miosa_shard.sees_host(text, text[], integer),
-	miosa_shard.maintained(timestamptz, bigint, text[], integer), miosa_shard.claim_host(text, text, jsonb, integer),
+	miosa_shard.maintained(timestamptz, bigint, text[], integer), miosa_shard.require_all_tenants(text, text[], integer), miosa_shard.claim_host(text, text, jsonb, integer),
 	miosa_shard.confirm_host(text, text, integer), miosa_shard.release_host(text, text, integer), miosa_shard.forget_host(text, integer),
 	miosa_shard.restart_dispatcher(integer) TO miosa_admin;
 
@@ -638,8 +674,28 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.shard_that_shows(text) IS 'Shard that has a host that exists for the caller; null for none';
 
+-- A deployment that does not exist for the caller is said first, as on one server.
+CREATE OR REPLACE FUNCTION miosa_router.refuse_taken(host text, deployment_id text, shard integer) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	BEGIN
+		PERFORM miosa_shard.miosa_deployment(deployment_id, miosa_router.context(), shard);
+	EXCEPTION WHEN OTHERS THEN
+		GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+		PERFORM miosa_router.pass_on(shard, _state, _message, _detail, _hint);
+	END;
+	PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, pg_catalog.format('host "%s" is taken', host),
+		'A deployment of another shard has the host.', 'Remove it there first, with miosa_remove_domain(), or pass another host.');
+END $$;
+COMMENT ON FUNCTION miosa_router.refuse_taken(text, text, integer) IS 'Raises INVALID_ARGUMENT for a host that another shard has, or what the shard says of the deployment';
+
 -- No other shard may remove the host from edges after this one has put it.
-CREATE OR REPLACE FUNCTION miosa_router.forget_host(host text, shard integer) RETURNS void
+CREATE OR REPLACE FUNCTION miosa_router.forget_host(host text, deployment_id text, shard integer) RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
 	_each record;
@@ -651,6 +707,10 @@ BEGIN
 	FOR _each IN SELECT s.number FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.<>) shard LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
+			-- The directory had no entry, which does not mean that nobody has it.
+			IF miosa_shard.has_host(host, _each.number) THEN
+				PERFORM miosa_router.refuse_taken(host, deployment_id, shard);
+			END IF;
 			IF miosa_shard.forget_host(host, _each.number) THEN
 				PERFORM miosa_shard.restart_dispatcher(_each.number);
 			END IF;
@@ -660,7 +720,7 @@ BEGIN
 		END;
 	END LOOP;
 END $$;
-COMMENT ON FUNCTION miosa_router.forget_host(text, integer) IS 'Has all other shards forget that a host was removed there';
+COMMENT ON FUNCTION miosa_router.forget_host(text, text, integer) IS 'Has all other shards, none of which may have it, forget that a host was removed there';
 
 CREATE OR REPLACE FUNCTION miosa_router.claim_host(fqdn text, deployment_id text, shard integer) RETURNS text
 LANGUAGE plpgsql VOLATILE AS $$
@@ -685,15 +745,14 @@ BEGIN
 			PERFORM miosa_router.pass_on(directory, _state, _message, _detail, _hint);
 		END;
 		IF entry IS NULL THEN
-			PERFORM miosa_router.forget_host(host, shard);
+			PERFORM miosa_router.forget_host(host, deployment_id, shard);
 			RETURN host;
 		ELSIF (entry OPERATOR(pg_catalog.->>) 'own')::boolean THEN
 			RETURN host;
 		END IF;
 		owner := miosa_router.owner_of_host(host);
 		IF owner OPERATOR(pg_catalog.<>) shard THEN
-			PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, pg_catalog.format('host "%s" is taken', host),
-				'A deployment of another shard has the host.', 'Remove it there first, with miosa_remove_domain(), or pass another host.');
+			PERFORM miosa_router.refuse_taken(host, deployment_id, shard);
 		ELSIF owner IS NULL AND (entry OPERATOR(pg_catalog.->>) 'age')::double precision OPERATOR(pg_catalog.<) patience
 			AND entry OPERATOR(pg_catalog.->>) 'state' OPERATOR(pg_catalog.=) 'claimed' THEN
 			PERFORM miosa_router.refuse('MR423', 'DEPLOYMENT_BUSY', 423, 1, pg_catalog.format('host "%s" is being taken by another call', host),
@@ -754,9 +813,9 @@ DECLARE
 	directory integer := miosa_router.directory_of(coalesce(fqdn, ''));
 	host text := miosa_router.host_name(fqdn, directory);
 BEGIN
-	RETURN coalesce(miosa_router.owner_of_host(host), directory);
+	RETURN coalesce(miosa_router.shard_that_shows(host), directory);
 END $$;
-COMMENT ON FUNCTION miosa_router.shard_of_host(text) IS 'Shard that has a host; if none has it, that of its entry';
+COMMENT ON FUNCTION miosa_router.shard_of_host(text) IS 'Shard that has a host that exists for the caller; if none has it, that of its entry';
 
 -- A host moves within a shard, where both deployments change in one transaction.
 CREATE OR REPLACE FUNCTION miosa_router.shard_to_move_to(host text, shard integer) RETURNS integer
@@ -967,7 +1026,7 @@ COMMENT ON FUNCTION miosa_router.verify_artifacts(integer, text[], integer) IS '
 
 -- Epochs are a shard's own, so a reader has a place in each: {"s0": 17, "s1": 4}. A
 -- shard that is not in it is read from its beginning; one that is down keeps its place.
-CREATE FUNCTION public.miosa_routes_since(epochs jsonb, "limit" integer DEFAULT 1000) RETURNS jsonb
+CREATE OR REPLACE FUNCTION public.miosa_routes_since(epochs jsonb, "limit" integer DEFAULT 1000) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	_context text[] := miosa_router.context();
@@ -1174,7 +1233,7 @@ $$;
 COMMENT ON FUNCTION miosa_router.count_buckets() IS 'Number of buckets that have a shard';
 
 -- Hosts that came to a shard otherwise than through the router.
-CREATE FUNCTION miosa_shard.host_list(after text, shard integer, OUT host text, OUT deployment_id text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.host_list(after text, shard integer, OUT host text, OUT deployment_id text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.host, f.deployment_id FROM miosa_shard.host_list($1::text) f;
@@ -1221,10 +1280,36 @@ BEGIN
 	RETURN number;
 END $$;
 COMMENT ON FUNCTION miosa_router.register_hosts() IS 'Enters the hosts of all shards into the directory, and warns of those that two shards have; returns how many it has';
-<<<<<<< HEAD
-=======
 
--- Moves.
+-- Deployments move between shards.
+
+-- The shards' own functions (miosa_shard.sql).
+
+CREATE OR REPLACE FUNCTION miosa_shard.take_deployment(deployment_id text, shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT miosa_shard.take_deployment($1::text);
+$$;
+CREATE OR REPLACE FUNCTION miosa_shard.put_parcel(parcel jsonb, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT miosa_shard.put_parcel($1::jsonb);
+$$;
+CREATE OR REPLACE FUNCTION miosa_shard.drop_parcel(deployment_id text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT miosa_shard.drop_parcel($1::text);
+$$;
+CREATE OR REPLACE FUNCTION miosa_shard.deployment_list(after text, shard integer) RETURNS SETOF text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT f.id FROM miosa_shard.deployment_list($1::text) f (id);
+$$;
+
+REVOKE ALL ON FUNCTION miosa_shard.take_deployment(text, integer), miosa_shard.put_parcel(jsonb, integer), miosa_shard.drop_parcel(text, integer),
+	miosa_shard.deployment_list(text, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard.take_deployment(text, integer), miosa_shard.put_parcel(jsonb, integer), miosa_shard.drop_parcel(text, integer),
+	miosa_shard.deployment_list(text, integer) TO miosa_admin;
 
 CREATE OR REPLACE FUNCTION miosa_router.moves_under_way() RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -1278,159 +1363,24 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
 $$;
 COMMENT ON FUNCTION miosa_router.cancel_move(text) IS 'Forgets the move of a deployment that does not exist';
 
--- Each step commits, and each can be repeated: the same call goes on where it was
--- interrupted.  Forward is the only way, since what the source has taken out it keeps as
--- a parcel, not as a deployment.
-CREATE OR REPLACE PROCEDURE public.miosa_move_deployment(deployment text, shard text)
-LANGUAGE plpgsql AS $$
-DECLARE
-	move record;
-	parcel jsonb;
-	here text[];
-BEGIN
-	move := miosa_router.begin_move(deployment, shard);
-	COMMIT;
-	IF move.source OPERATOR(pg_catalog.=) move.target THEN
-		-- Of a move that has ended but for this
-		PERFORM miosa_shard.drop_parcel(deployment, s.number) FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.<>) move.target;
-		RETURN;
-	END IF;
-	parcel := miosa_shard.take_deployment(deployment, move.source);
-	IF parcel IS NULL THEN
-		here := miosa_shard.named(deployment, NULL, move.target);
-		IF NOT deployment OPERATOR(pg_catalog.=) ANY (here) THEN
-			PERFORM miosa_router.cancel_move(deployment);
-			COMMIT;
-			PERFORM miosa_router.refuse('MR404', 'NOT_FOUND', 404, 0, pg_catalog.format('deployment "%s" does not exist', deployment),
-				'Neither shard has it.', 'See the deployments with SELECT shard, deployment_id FROM miosa.routes;');
-		END IF;
-	ELSE
-		-- Nothing of it is delivered from there any more
-		PERFORM miosa_shard.restart_dispatcher(move.source);
-		PERFORM miosa_shard.put_parcel(parcel, move.target);
-	END IF;
-	PERFORM miosa_router.end_move(deployment, move.target);
-	COMMIT;
-	PERFORM miosa_shard.drop_parcel(deployment, move.source);
-END $$;
-COMMENT ON PROCEDURE public.miosa_move_deployment(text, text) IS 'Moves a deployment to another shard; the same call goes on with a move that was interrupted [router]';
-REVOKE ALL ON PROCEDURE public.miosa_move_deployment(text, text) FROM PUBLIC;
-GRANT EXECUTE ON PROCEDURE public.miosa_move_deployment(text, text) TO miosa_admin;
-REVOKE ALL ON FUNCTION miosa_router.begin_move(text, text), miosa_router.end_move(text, integer), miosa_router.cancel_move(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_router.begin_move(text, text), miosa_router.end_move(text, integer), miosa_router.cancel_move(text) TO miosa_admin;
-
--- Deployments that are where calls do not look for them: after a restore of one
--- shard, for instance, one that has moved since is on two.
-CREATE OR REPLACE FUNCTION miosa_router.misplaced(OUT deployment_id text, OUT shard text, OUT belongs text) RETURNS SETOF record
+-- A move concerns all tenants, and whether the caller acts for them is known to shards.
+CREATE OR REPLACE FUNCTION miosa_router.check_mover(shard text) RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
-#variable_conflict use_column
 DECLARE
-	_each record;
-	_id text;
-	_after text;
-	_more boolean;
+	_shard integer := (SELECT s.number FROM miosa_router.all_shards() s WHERE s.name OPERATOR(pg_catalog.=) shard);
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
 BEGIN
-	FOR _each IN SELECT s.number, s.name FROM miosa_router.all_shards() s LOOP
-		_after := '';
-		_more := true;
-		WHILE _more LOOP
-			_more := false;
-			FOR _id IN SELECT f.id FROM miosa_shard.deployment_list(_after, _each.number) f (id) LOOP
-				_more := true;
-				_after := _id;
-				IF miosa_router.shard_of(_id) OPERATOR(pg_catalog.<>) _each.number THEN
-					deployment_id := _id;
-					shard := _each.name;
-					belongs := (SELECT s.name FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.=) miosa_router.shard_of(_id));
-					RETURN NEXT;
-				END IF;
-			END LOOP;
-		END LOOP;
-	END LOOP;
-END $$;
-COMMENT ON FUNCTION miosa_router.misplaced() IS 'Deployments on another shard than the map says; that one counts';
->>>>>>> 47e7835 (Router: show tenants only what exists for them, also through views)
-
--- Deployments move between shards.
-
--- The shards' own functions (miosa_shard.sql).
-
-CREATE FUNCTION miosa_shard.take_deployment(deployment_id text, shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
-	CLUSTER 'miosa';
-	RUN ON $2;
-	SELECT miosa_shard.take_deployment($1::text);
-$$;
-CREATE FUNCTION miosa_shard.put_parcel(parcel jsonb, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
-	CLUSTER 'miosa';
-	RUN ON $2;
-	SELECT miosa_shard.put_parcel($1::jsonb);
-$$;
-CREATE FUNCTION miosa_shard.drop_parcel(deployment_id text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
-	CLUSTER 'miosa';
-	RUN ON $2;
-	SELECT miosa_shard.drop_parcel($1::text);
-$$;
-CREATE FUNCTION miosa_shard.deployment_list(after text, shard integer) RETURNS SETOF text LANGUAGE plproxy AS $$
-	CLUSTER 'miosa';
-	RUN ON $2;
-	SELECT f.id FROM miosa_shard.deployment_list($1::text) f (id);
-$$;
-
-REVOKE ALL ON FUNCTION miosa_shard.take_deployment(text, integer), miosa_shard.put_parcel(jsonb, integer), miosa_shard.drop_parcel(text, integer),
-	miosa_shard.deployment_list(text, integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard.take_deployment(text, integer), miosa_shard.put_parcel(jsonb, integer), miosa_shard.drop_parcel(text, integer),
-	miosa_shard.deployment_list(text, integer) TO miosa_admin;
-
-CREATE OR REPLACE FUNCTION miosa_router.moves_under_way() RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-	SELECT string_agg(format('%s from %s to %s', m.deployment_id, a.name, b.name), ', ' ORDER BY m.began_at)
-	FROM (SELECT * FROM miosa_router.moves LIMIT 20) m JOIN miosa_router.shards a ON a.number = m.source JOIN miosa_router.shards b ON b.number = m.target
-$$;
-COMMENT ON FUNCTION miosa_router.moves_under_way() IS 'Moves that have begun and not ended; null for none';
-
--- From here on calls about the deployment are refused as DEPLOYMENT_BUSY.  A move that
--- was interrupted goes on as it was begun.
-CREATE OR REPLACE FUNCTION miosa_router.begin_move(deployment text, shard text, OUT source integer, OUT target integer)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	wanted integer := (SELECT s.number FROM miosa_router.shards s WHERE s.name = shard);
-BEGIN
-	IF wanted IS NULL THEN
-		PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, format('shard "%s" does not exist', shard), NULL,
-			format('Shards: %s.', (SELECT string_agg(s.name, ', ' ORDER BY s.number) FROM miosa_router.shards s)));
+	IF _shard IS NOT NULL THEN
+		PERFORM miosa_shard.require_all_tenants('function miosa_move_deployment', miosa_router.context(), miosa_router.check_on(_shard));
 	END IF;
-	SELECT m.source, m.target INTO source, target FROM miosa_router.moves m WHERE m.deployment_id = deployment FOR UPDATE;
-	IF FOUND THEN
-		IF target <> wanted THEN
-			PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, format('deployment "%s" is being moved to another shard', deployment),
-				(SELECT format('It moves to shard "%s".', s.name) FROM miosa_router.shards s WHERE s.number = $3),
-				'Finish that move first, with that shard.');
-		END IF;
-		RETURN;
-	END IF;
-	source := miosa_router.shard_of(deployment);
-	target := miosa_router.check_on(wanted);
-	IF source <> target THEN
-		INSERT INTO miosa_router.moves (deployment_id, source, target) VALUES (deployment, source, target);
-	END IF;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
 END $$;
-COMMENT ON FUNCTION miosa_router.begin_move(text, text) IS 'Begins a move, or finds the one that was interrupted; source and target are equal when there is nothing to do';
-
-CREATE OR REPLACE FUNCTION miosa_router.end_move(deployment text, shard integer) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	DELETE FROM miosa_router.deployment_overrides o WHERE o.deployment_id = deployment;
-	INSERT INTO miosa_router.deployment_overrides (deployment_id, shard)
-		SELECT deployment, end_move.shard WHERE end_move.shard <> (SELECT b.shard FROM miosa_router.buckets b WHERE b.bucket = miosa_router.bucket_of(deployment));
-	DELETE FROM miosa_router.moves m WHERE m.deployment_id = deployment;
-END $$;
-COMMENT ON FUNCTION miosa_router.end_move(text, integer) IS 'Ends a move: the deployment is on this shard';
-
-CREATE OR REPLACE FUNCTION miosa_router.cancel_move(deployment text) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-	DELETE FROM miosa_router.moves m WHERE m.deployment_id = $1
-$$;
-COMMENT ON FUNCTION miosa_router.cancel_move(text) IS 'Forgets the move of a deployment that does not exist';
+COMMENT ON FUNCTION miosa_router.check_mover(text) IS 'Raises FORBIDDEN unless the caller acts for all tenants, by the shard that a deployment is to be moved to';
 
 -- Each step commits, and each can be repeated: the same call goes on where it was
 -- interrupted.  Forward is the only way, since what the source has taken out it keeps as
@@ -1442,6 +1392,7 @@ DECLARE
 	parcel jsonb;
 	here text[];
 BEGIN
+	PERFORM miosa_router.check_mover(shard);
 	move := miosa_router.begin_move(deployment, shard);
 	COMMIT;
 	IF move.source OPERATOR(pg_catalog.=) move.target THEN
@@ -1504,7 +1455,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.misplaced() IS 'Deployments on another shard than the map says; that one counts';
 
-CREATE FUNCTION miosa."bad_mark"(deployment_id text, version_id text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."bad_mark"(deployment_id text, version_id text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.bad_mark()' USING ERRCODE = 'feature_not_supported',
@@ -1515,7 +1466,7 @@ COMMENT ON FUNCTION miosa."bad_mark"(deployment_id text, version_id text) IS 'Wh
 REVOKE ALL ON FUNCTION miosa."bad_mark"(deployment_id text, version_id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."bad_mark"(deployment_id text, version_id text) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."candidates"(a1 text, context text[], shard integer, OUT "version" text, OUT "last_served" text, OUT "served" text, OUT "artifact" text, OUT "expires" text, OUT "live" text, OUT "note" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."candidates"(a1 text, context text[], shard integer, OUT "version" text, OUT "last_served" text, OUT "served" text, OUT "artifact" text, OUT "expires" text, OUT "live" text, OUT "note" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."version", f."last_served", f."served", f."artifact", f."expires", f."live", f."note" FROM miosa."candidates"($1::text) f WHERE a.ok OFFSET 0) f;
@@ -1523,7 +1474,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."candidates"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."candidates"(text, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION miosa."candidates"(deployment text, OUT version text, OUT last_served text, OUT served text, OUT artifact text, OUT expires text, OUT live text, OUT note text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."candidates"(deployment text, OUT version text, OUT last_served text, OUT served text, OUT artifact text, OUT expires text, OUT live text, OUT note text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate($1);
@@ -1543,7 +1494,7 @@ COMMENT ON FUNCTION miosa."candidates"(deployment text, OUT version text, OUT la
 REVOKE ALL ON FUNCTION miosa."candidates"(deployment text, OUT version text, OUT last_served text, OUT served text, OUT artifact text, OUT expires text, OUT live text, OUT note text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."candidates"(deployment text, OUT version text, OUT last_served text, OUT served text, OUT artifact text, OUT expires text, OUT live text, OUT note text) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."check_limit"(a1 integer, a2 integer, context text[], shard integer) RETURNS integer LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."check_limit"(a1 integer, a2 integer, context text[], shard integer) RETURNS integer LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
 	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN miosa."check_limit"($1::integer, $2::integer) END);
@@ -1551,7 +1502,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."check_limit"(integer, integer, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."check_limit"(integer, integer, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION miosa."check_limit"(value integer, most integer) RETURNS integer LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."check_limit"(value integer, most integer) RETURNS integer LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.check_limit()' USING ERRCODE = 'feature_not_supported',
@@ -1562,7 +1513,7 @@ COMMENT ON FUNCTION miosa."check_limit"(value integer, most integer) IS 'The val
 REVOKE ALL ON FUNCTION miosa."check_limit"(value integer, most integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."check_limit"(value integer, most integer) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."clear_bad"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."clear_bad"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($6::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."clear_bad"($1::text, $2::text, $3::text, $4::text, $5::text) f WHERE a.ok OFFSET 0) f;
@@ -1570,7 +1521,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."clear_bad"(text, text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."clear_bad"(text, text, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa."clear_bad"(deployment text, version text, reason text DEFAULT NULL::text, scope text DEFAULT 'deployment'::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."clear_bad"(deployment text, version text, reason text DEFAULT NULL::text, scope text DEFAULT 'deployment'::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate($1);
@@ -1590,7 +1541,7 @@ COMMENT ON FUNCTION miosa."clear_bad"(deployment text, version text, reason text
 REVOKE ALL ON FUNCTION miosa."clear_bad"(deployment text, version text, reason text, scope text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."clear_bad"(deployment text, version text, reason text, scope text, idempotency_key text, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa."dispatcher"(OUT state text, OUT pid integer, OUT since timestamp with time zone, OUT epoch bigint, OUT passes bigint, OUT routes bigint, OUT sent bigint, OUT acknowledged bigint, OUT failed bigint, OUT retried bigint, OUT notified bigint, OUT errors bigint, OUT in_flight bigint, OUT pending bigint, OUT refusals_dropped bigint, OUT unmeasured bigint, OUT launcher boolean, OUT last_pass_at timestamp with time zone, OUT stalled boolean, OUT error text, OUT launcher_pid integer) RETURNS record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."dispatcher"(OUT state text, OUT pid integer, OUT since timestamp with time zone, OUT epoch bigint, OUT passes bigint, OUT routes bigint, OUT sent bigint, OUT acknowledged bigint, OUT failed bigint, OUT retried bigint, OUT notified bigint, OUT errors bigint, OUT in_flight bigint, OUT pending bigint, OUT refusals_dropped bigint, OUT unmeasured bigint, OUT launcher boolean, OUT last_pass_at timestamp with time zone, OUT stalled boolean, OUT error text, OUT launcher_pid integer) RETURNS record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.dispatcher()' USING ERRCODE = 'feature_not_supported',
@@ -1601,7 +1552,7 @@ COMMENT ON FUNCTION miosa."dispatcher"(OUT state text, OUT pid integer, OUT sinc
 REVOKE ALL ON FUNCTION miosa."dispatcher"(OUT state text, OUT pid integer, OUT since timestamp with time zone, OUT epoch bigint, OUT passes bigint, OUT routes bigint, OUT sent bigint, OUT acknowledged bigint, OUT failed bigint, OUT retried bigint, OUT notified bigint, OUT errors bigint, OUT in_flight bigint, OUT pending bigint, OUT refusals_dropped bigint, OUT unmeasured bigint, OUT launcher boolean, OUT last_pass_at timestamp with time zone, OUT stalled boolean, OUT error text, OUT launcher_pid integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."dispatcher"(OUT state text, OUT pid integer, OUT since timestamp with time zone, OUT epoch bigint, OUT passes bigint, OUT routes bigint, OUT sent bigint, OUT acknowledged bigint, OUT failed bigint, OUT retried bigint, OUT notified bigint, OUT errors bigint, OUT in_flight bigint, OUT pending bigint, OUT refusals_dropped bigint, OUT unmeasured bigint, OUT launcher boolean, OUT last_pass_at timestamp with time zone, OUT stalled boolean, OUT error text, OUT launcher_pid integer) TO miosa_viewer, pg_monitor;
 
-CREATE FUNCTION miosa_shard."due_artifacts"(a1 text, context text[], shard integer, OUT "next" text, OUT "deployment_ids" text[], OUT "release_ids" text[]) RETURNS record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."due_artifacts"(a1 text, context text[], shard integer, OUT "next" text, OUT "deployment_ids" text[], OUT "release_ids" text[]) RETURNS record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."next", f."deployment_ids", f."release_ids" FROM miosa."due_artifacts"($1::text) f WHERE a.ok OFFSET 0) f;
@@ -1609,7 +1560,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."due_artifacts"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."due_artifacts"(text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION miosa."due_artifacts"(after text, OUT next text, OUT deployment_ids text[], OUT release_ids text[]) RETURNS record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."due_artifacts"(after text, OUT next text, OUT deployment_ids text[], OUT release_ids text[]) RETURNS record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.due_artifacts()' USING ERRCODE = 'feature_not_supported',
@@ -1620,7 +1571,7 @@ COMMENT ON FUNCTION miosa."due_artifacts"(after text, OUT next text, OUT deploym
 REVOKE ALL ON FUNCTION miosa."due_artifacts"(after text, OUT next text, OUT deployment_ids text[], OUT release_ids text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."due_artifacts"(after text, OUT next text, OUT deployment_ids text[], OUT release_ids text[]) TO miosa_admin;
 
-CREATE FUNCTION miosa."endpoint_stats"(OUT endpoint text, OUT generation bigint, OUT acked_epoch bigint, OUT acked_at timestamp with time zone, OUT resyncing boolean, OUT health text, OUT breaker text, OUT failures integer, OUT last_status integer, OUT last_error text, OUT last_error_at timestamp with time zone, OUT last_success_at timestamp with time zone, OUT next_try_at timestamp with time zone, OUT sent bigint, OUT succeeded bigint, OUT failed bigint, OUT retried bigint, OUT p50_ms double precision, OUT p95_ms double precision, OUT p99_ms double precision) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."endpoint_stats"(OUT endpoint text, OUT generation bigint, OUT acked_epoch bigint, OUT acked_at timestamp with time zone, OUT resyncing boolean, OUT health text, OUT breaker text, OUT failures integer, OUT last_status integer, OUT last_error text, OUT last_error_at timestamp with time zone, OUT last_success_at timestamp with time zone, OUT next_try_at timestamp with time zone, OUT sent bigint, OUT succeeded bigint, OUT failed bigint, OUT retried bigint, OUT p50_ms double precision, OUT p95_ms double precision, OUT p99_ms double precision) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.endpoint_stats()' USING ERRCODE = 'feature_not_supported',
@@ -1631,7 +1582,7 @@ COMMENT ON FUNCTION miosa."endpoint_stats"(OUT endpoint text, OUT generation big
 REVOKE ALL ON FUNCTION miosa."endpoint_stats"(OUT endpoint text, OUT generation bigint, OUT acked_epoch bigint, OUT acked_at timestamp with time zone, OUT resyncing boolean, OUT health text, OUT breaker text, OUT failures integer, OUT last_status integer, OUT last_error text, OUT last_error_at timestamp with time zone, OUT last_success_at timestamp with time zone, OUT next_try_at timestamp with time zone, OUT sent bigint, OUT succeeded bigint, OUT failed bigint, OUT retried bigint, OUT p50_ms double precision, OUT p95_ms double precision, OUT p99_ms double precision) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."endpoint_stats"(OUT endpoint text, OUT generation bigint, OUT acked_epoch bigint, OUT acked_at timestamp with time zone, OUT resyncing boolean, OUT health text, OUT breaker text, OUT failures integer, OUT last_status integer, OUT last_error text, OUT last_error_at timestamp with time zone, OUT last_success_at timestamp with time zone, OUT next_try_at timestamp with time zone, OUT sent bigint, OUT succeeded bigint, OUT failed bigint, OUT retried bigint, OUT p50_ms double precision, OUT p95_ms double precision, OUT p99_ms double precision) TO miosa_viewer, pg_monitor;
 
-CREATE FUNCTION miosa."first_epoch"(term bigint) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."first_epoch"(term bigint) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.first_epoch()' USING ERRCODE = 'feature_not_supported',
@@ -1642,7 +1593,7 @@ COMMENT ON FUNCTION miosa."first_epoch"(term bigint) IS 'Number that precedes th
 REVOKE ALL ON FUNCTION miosa."first_epoch"(term bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."first_epoch"(term bigint) TO miosa_viewer, pg_monitor;
 
-CREATE FUNCTION miosa_shard."fleet_begin"(a1 jsonb, a2 timestamp with time zone, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 integer, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."fleet_begin"(a1 jsonb, a2 timestamp with time zone, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 integer, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $14;
 	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN miosa."fleet_begin"($1::jsonb, $2::timestamp with time zone, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::integer) END);
@@ -1650,7 +1601,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."fleet_begin"(jsonb, timestamp with time zone, text, text, text, jsonb, text, boolean, boolean, interval, boolean, integer, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."fleet_begin"(jsonb, timestamp with time zone, text, text, text, jsonb, text, boolean, boolean, interval, boolean, integer, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION miosa."fleet_begin"(selector jsonb, served_at timestamp with time zone, mode text, idempotency_key text, reason text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, batch integer DEFAULT 500) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."fleet_begin"(selector jsonb, served_at timestamp with time zone, mode text, idempotency_key text, reason text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, batch integer DEFAULT 500) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.fleet_begin()' USING ERRCODE = 'feature_not_supported',
@@ -1661,7 +1612,7 @@ COMMENT ON FUNCTION miosa."fleet_begin"(selector jsonb, served_at timestamp with
 REVOKE ALL ON FUNCTION miosa."fleet_begin"(selector jsonb, served_at timestamp with time zone, mode text, idempotency_key text, reason text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, batch integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."fleet_begin"(selector jsonb, served_at timestamp with time zone, mode text, idempotency_key text, reason text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, batch integer) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."fleet_object"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."fleet_object"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa."fleet_object"($1::text) END);
@@ -1669,7 +1620,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."fleet_object"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."fleet_object"(text, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION miosa."fleet_object"(fleet_id text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."fleet_object"(fleet_id text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.fleet_object()' USING ERRCODE = 'feature_not_supported',
@@ -1680,7 +1631,7 @@ COMMENT ON FUNCTION miosa."fleet_object"(fleet_id text) IS 'How far a fleet has 
 REVOKE ALL ON FUNCTION miosa."fleet_object"(fleet_id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."fleet_object"(fleet_id text) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."fleet_pace"(a1 bigint, context text[], shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."fleet_pace"(a1 bigint, context text[], shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa."fleet_pace"($1::bigint) END);
@@ -1688,7 +1639,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."fleet_pace"(bigint, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."fleet_pace"(bigint, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION miosa."fleet_pace"(most bigint DEFAULT 200000) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."fleet_pace"(most bigint DEFAULT 200000) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.fleet_pace()' USING ERRCODE = 'feature_not_supported',
@@ -1699,7 +1650,7 @@ COMMENT ON FUNCTION miosa."fleet_pace"(most bigint) IS 'Waits for a second until
 REVOKE ALL ON FUNCTION miosa."fleet_pace"(most bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."fleet_pace"(most bigint) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."fleet_step"(a1 text, a2 integer, context text[], shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."fleet_step"(a1 text, a2 integer, context text[], shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
 	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN miosa."fleet_step"($1::text, $2::integer) END);
@@ -1707,7 +1658,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."fleet_step"(text, integer, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."fleet_step"(text, integer, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION miosa."fleet_step"(fleet_id text, batch integer) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."fleet_step"(fleet_id text, batch integer) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.fleet_step()' USING ERRCODE = 'feature_not_supported',
@@ -1718,7 +1669,7 @@ COMMENT ON FUNCTION miosa."fleet_step"(fleet_id text, batch integer) IS 'Rolls t
 REVOKE ALL ON FUNCTION miosa."fleet_step"(fleet_id text, batch integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."fleet_step"(fleet_id text, batch integer) TO miosa_operator;
 
-CREATE FUNCTION miosa."fleets_rows"(OUT fleet text, OUT total bigint, OUT done bigint, OUT refused bigint, OUT rate text, OUT remaining text, OUT converged text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."fleets_rows"(OUT fleet text, OUT total bigint, OUT done bigint, OUT refused bigint, OUT rate text, OUT remaining text, OUT converged text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.fleets_rows()' USING ERRCODE = 'feature_not_supported',
@@ -1729,7 +1680,7 @@ COMMENT ON FUNCTION miosa."fleets_rows"(OUT fleet text, OUT total bigint, OUT do
 REVOKE ALL ON FUNCTION miosa."fleets_rows"(OUT fleet text, OUT total bigint, OUT done bigint, OUT refused bigint, OUT rate text, OUT remaining text, OUT converged text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."fleets_rows"(OUT fleet text, OUT total bigint, OUT done bigint, OUT refused bigint, OUT rate text, OUT remaining text, OUT converged text) TO miosa_viewer;
 
-CREATE FUNCTION miosa."heartbeat_horizon"() RETURNS timestamp with time zone LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."heartbeat_horizon"() RETURNS timestamp with time zone LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.heartbeat_horizon()' USING ERRCODE = 'feature_not_supported',
@@ -1740,7 +1691,7 @@ COMMENT ON FUNCTION miosa."heartbeat_horizon"() IS 'Instances whose last heartbe
 REVOKE ALL ON FUNCTION miosa."heartbeat_horizon"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."heartbeat_horizon"() TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."history"(a1 text, a2 integer, context text[], shard integer, OUT "op" text, OUT "at" text, OUT "what" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."history"(a1 text, a2 integer, context text[], shard integer, OUT "op" text, OUT "at" text, OUT "what" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($3::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."op", f."at", f."what" FROM miosa."history"($1::text, $2::integer) f WHERE a.ok OFFSET 0) f;
@@ -1748,7 +1699,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."history"(text, integer, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."history"(text, integer, text[], integer) TO miosa_auditor, miosa_viewer;
 
-CREATE FUNCTION miosa."history"(deployment text, "limit" integer DEFAULT 10, OUT op text, OUT at text, OUT what text) RETURNS SETOF record LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."history"(deployment text, "limit" integer DEFAULT 10, OUT op text, OUT at text, OUT what text) RETURNS SETOF record LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate($1);
@@ -1768,7 +1719,7 @@ COMMENT ON FUNCTION miosa."history"(deployment text, "limit" integer, OUT op tex
 REVOKE ALL ON FUNCTION miosa."history"(deployment text, "limit" integer, OUT op text, OUT at text, OUT what text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."history"(deployment text, "limit" integer, OUT op text, OUT at text, OUT what text) TO miosa_auditor, miosa_viewer;
 
-CREATE FUNCTION miosa_shard."hold"(a1 text, a2 text, a3 timestamp with time zone, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."hold"(a1 text, a2 text, a3 timestamp with time zone, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."hold"($1::text, $2::text, $3::timestamp with time zone, $4::text) f WHERE a.ok OFFSET 0) f;
@@ -1776,7 +1727,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."hold"(text, text, timestamp with time zone, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."hold"(text, text, timestamp with time zone, text, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa."hold"(deployment text, reason text DEFAULT NULL::text, until timestamp with time zone DEFAULT NULL::timestamp with time zone, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."hold"(deployment text, reason text DEFAULT NULL::text, until timestamp with time zone DEFAULT NULL::timestamp with time zone, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate($1);
@@ -1796,7 +1747,7 @@ COMMENT ON FUNCTION miosa."hold"(deployment text, reason text, until timestamp w
 REVOKE ALL ON FUNCTION miosa."hold"(deployment text, reason text, until timestamp with time zone, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."hold"(deployment text, reason text, until timestamp with time zone, idempotency_key text, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
 
-CREATE PROCEDURE miosa."maintain"(IN artifacts boolean DEFAULT true) LANGUAGE plpgsql AS $$
+CREATE OR REPLACE PROCEDURE miosa."maintain"(IN artifacts boolean DEFAULT true) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -1847,7 +1798,7 @@ COMMENT ON PROCEDURE miosa."maintain"(IN artifacts boolean) IS 'miosa_maintain()
 REVOKE ALL ON PROCEDURE miosa."maintain"(IN artifacts boolean) FROM PUBLIC;
 GRANT EXECUTE ON PROCEDURE miosa."maintain"(IN artifacts boolean) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."maintain_capacity"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."maintain_capacity"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa."maintain_capacity"($1::text) END);
@@ -1855,7 +1806,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."maintain_capacity"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."maintain_capacity"(text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION miosa."maintain_capacity"(place text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."maintain_capacity"(place text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.maintain_capacity()' USING ERRCODE = 'feature_not_supported',
@@ -1866,7 +1817,7 @@ COMMENT ON FUNCTION miosa."maintain_capacity"(place text) IS 'A page of miosa.ca
 REVOKE ALL ON FUNCTION miosa."maintain_capacity"(place text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."maintain_capacity"(place text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."maintain_route_log"(context text[], shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."maintain_route_log"(context text[], shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT (CASE WHEN miosa_shard.adopt($1::text[]) THEN miosa."maintain_route_log"() END);
@@ -1874,7 +1825,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."maintain_route_log"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."maintain_route_log"(text[], integer) TO miosa_admin;
 
-CREATE FUNCTION miosa."maintain_route_log"() RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."maintain_route_log"() RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.maintain_route_log()' USING ERRCODE = 'feature_not_supported',
@@ -1885,7 +1836,7 @@ COMMENT ON FUNCTION miosa."maintain_route_log"() IS 'Trims 1,000 rows of the rou
 REVOKE ALL ON FUNCTION miosa."maintain_route_log"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."maintain_route_log"() TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."maintain_rows"(a1 text, a2 text, a3 tid[], a4 integer, a5 bigint, context text[], shard integer, OUT "kind" text, OUT "place" text, OUT "rows" tid[], OUT "done" integer, OUT "removed" bigint) RETURNS record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."maintain_rows"(a1 text, a2 text, a3 tid[], a4 integer, a5 bigint, context text[], shard integer, OUT "kind" text, OUT "place" text, OUT "rows" tid[], OUT "done" integer, OUT "removed" bigint) RETURNS record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($6::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."kind", f."place", f."rows", f."done", f."removed" FROM miosa."maintain_rows"($1::text, $2::text, $3::tid[], $4::integer, $5::bigint) f WHERE a.ok OFFSET 0) f;
@@ -1893,7 +1844,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."maintain_rows"(text, text, tid[], integer, bigint, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."maintain_rows"(text, text, tid[], integer, bigint, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION miosa."maintain_rows"(INOUT kind text, INOUT place text, INOUT rows tid[], INOUT done integer, INOUT removed bigint) RETURNS record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."maintain_rows"(INOUT kind text, INOUT place text, INOUT rows tid[], INOUT done integer, INOUT removed bigint) RETURNS record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.maintain_rows()' USING ERRCODE = 'feature_not_supported',
@@ -1904,7 +1855,7 @@ COMMENT ON FUNCTION miosa."maintain_rows"(INOUT kind text, INOUT place text, INO
 REVOKE ALL ON FUNCTION miosa."maintain_rows"(INOUT kind text, INOUT place text, INOUT rows tid[], INOUT done integer, INOUT removed bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."maintain_rows"(INOUT kind text, INOUT place text, INOUT rows tid[], INOUT done integer, INOUT removed bigint) TO miosa_admin;
 
-CREATE FUNCTION miosa."maintained"(began timestamp with time zone, removed bigint) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."maintained"(began timestamp with time zone, removed bigint) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.maintained()' USING ERRCODE = 'feature_not_supported',
@@ -1915,7 +1866,7 @@ COMMENT ON FUNCTION miosa."maintained"(began timestamp with time zone, removed b
 REVOKE ALL ON FUNCTION miosa."maintained"(began timestamp with time zone, removed bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."maintained"(began timestamp with time zone, removed bigint) TO miosa_admin;
 
-CREATE FUNCTION miosa."maintenance_jobs"(OUT name text, OUT schedule text, OUT command text) RETURNS SETOF record LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."maintenance_jobs"(OUT name text, OUT schedule text, OUT command text) RETURNS SETOF record LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.maintenance_jobs()' USING ERRCODE = 'feature_not_supported',
@@ -1926,7 +1877,7 @@ COMMENT ON FUNCTION miosa."maintenance_jobs"(OUT name text, OUT schedule text, O
 REVOKE ALL ON FUNCTION miosa."maintenance_jobs"(OUT name text, OUT schedule text, OUT command text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."maintenance_jobs"(OUT name text, OUT schedule text, OUT command text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."mark_bad"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."mark_bad"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($6::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."mark_bad"($1::text, $2::text, $3::text, $4::text, $5::text) f WHERE a.ok OFFSET 0) f;
@@ -1934,7 +1885,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."mark_bad"(text, text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."mark_bad"(text, text, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa."mark_bad"(deployment text, version text, reason text, scope text DEFAULT 'deployment'::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."mark_bad"(deployment text, version text, reason text, scope text DEFAULT 'deployment'::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate($1);
@@ -1954,7 +1905,7 @@ COMMENT ON FUNCTION miosa."mark_bad"(deployment text, version text, reason text,
 REVOKE ALL ON FUNCTION miosa."mark_bad"(deployment text, version text, reason text, scope text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."mark_bad"(deployment text, version text, reason text, scope text, idempotency_key text, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa."may"(tenant_id text, scope text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."may"(tenant_id text, scope text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.may()' USING ERRCODE = 'feature_not_supported',
@@ -1965,7 +1916,7 @@ COMMENT ON FUNCTION miosa."may"(tenant_id text, scope text) IS 'Whether the call
 REVOKE ALL ON FUNCTION miosa."may"(tenant_id text, scope text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."may"(tenant_id text, scope text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."move_host"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."move_host"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."move_host"($1::text, $2::text, $3::text, $4::text) f WHERE a.ok OFFSET 0) f;
@@ -1973,7 +1924,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."move_host"(text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."move_host"(text, text, text, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION miosa."move_host"(host text, deployment text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."move_host"(host text, deployment text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_to_move_to($1, miosa_router.locate($2));
@@ -1993,7 +1944,7 @@ COMMENT ON FUNCTION miosa."move_host"(host text, deployment text, reason text, i
 REVOKE ALL ON FUNCTION miosa."move_host"(host text, deployment text, reason text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."move_host"(host text, deployment text, reason text, idempotency_key text, OUT item text, OUT value text) TO miosa_admin;
 
-CREATE FUNCTION miosa."open_freeze_rows"(OUT name text, OUT begins text, OUT ends text, OUT tenant text, OUT why text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."open_freeze_rows"(OUT name text, OUT begins text, OUT ends text, OUT tenant text, OUT why text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.open_freeze_rows()' USING ERRCODE = 'feature_not_supported',
@@ -2004,7 +1955,7 @@ COMMENT ON FUNCTION miosa."open_freeze_rows"(OUT name text, OUT begins text, OUT
 REVOKE ALL ON FUNCTION miosa."open_freeze_rows"(OUT name text, OUT begins text, OUT ends text, OUT tenant text, OUT why text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."open_freeze_rows"(OUT name text, OUT begins text, OUT ends text, OUT tenant text, OUT why text) TO miosa_viewer;
 
-CREATE FUNCTION miosa."open_hold_rows"(OUT deployment text, OUT age text, OUT ends text, OUT held bigint, OUT waiting text, OUT why text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."open_hold_rows"(OUT deployment text, OUT age text, OUT ends text, OUT held bigint, OUT waiting text, OUT why text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.open_hold_rows()' USING ERRCODE = 'feature_not_supported',
@@ -2015,7 +1966,7 @@ COMMENT ON FUNCTION miosa."open_hold_rows"(OUT deployment text, OUT age text, OU
 REVOKE ALL ON FUNCTION miosa."open_hold_rows"(OUT deployment text, OUT age text, OUT ends text, OUT held bigint, OUT waiting text, OUT why text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."open_hold_rows"(OUT deployment text, OUT age text, OUT ends text, OUT held bigint, OUT waiting text, OUT why text) TO miosa_viewer;
 
-CREATE FUNCTION miosa."overdue_rows"(requested boolean, OUT id text, OUT version_id text, OUT serving_version_id text, OUT waits interval, OUT desired_replicas integer, OUT healthy integer, OUT starting integer, OUT asked_at timestamp with time zone, OUT last_error text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."overdue_rows"(requested boolean, OUT id text, OUT version_id text, OUT serving_version_id text, OUT waits interval, OUT desired_replicas integer, OUT healthy integer, OUT starting integer, OUT asked_at timestamp with time zone, OUT last_error text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.overdue_rows()' USING ERRCODE = 'feature_not_supported',
@@ -2026,7 +1977,7 @@ COMMENT ON FUNCTION miosa."overdue_rows"(requested boolean, OUT id text, OUT ver
 REVOKE ALL ON FUNCTION miosa."overdue_rows"(requested boolean, OUT id text, OUT version_id text, OUT serving_version_id text, OUT waits interval, OUT desired_replicas integer, OUT healthy integer, OUT starting integer, OUT asked_at timestamp with time zone, OUT last_error text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."overdue_rows"(requested boolean, OUT id text, OUT version_id text, OUT serving_version_id text, OUT waits interval, OUT desired_replicas integer, OUT healthy integer, OUT starting integer, OUT asked_at timestamp with time zone, OUT last_error text) TO miosa_viewer;
 
-CREATE FUNCTION miosa."pause_reason"() RETURNS text LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."pause_reason"() RETURNS text LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.pause_reason()' USING ERRCODE = 'feature_not_supported',
@@ -2037,7 +1988,7 @@ COMMENT ON FUNCTION miosa."pause_reason"() IS 'Why the dispatcher must not deliv
 REVOKE ALL ON FUNCTION miosa."pause_reason"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."pause_reason"() TO miosa_viewer, pg_monitor;
 
-CREATE FUNCTION miosa_shard."plan_many"(a1 jsonb, a2 timestamp with time zone, context text[], shard integer, OUT "deployment" text, OUT "from" text, OUT "to" text, OUT "outcome" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."plan_many"(a1 jsonb, a2 timestamp with time zone, context text[], shard integer, OUT "deployment" text, OUT "from" text, OUT "to" text, OUT "outcome" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($3::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."deployment", f."from", f."to", f."outcome" FROM miosa."plan_many"($1::jsonb, $2::timestamp with time zone) f WHERE a.ok OFFSET 0) f;
@@ -2045,7 +1996,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."plan_many"(jsonb, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."plan_many"(jsonb, timestamp with time zone, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION miosa."plan_many"(selector jsonb, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."plan_many"(selector jsonb, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -2072,7 +2023,7 @@ COMMENT ON FUNCTION miosa."plan_many"(selector jsonb, served_at timestamp with t
 REVOKE ALL ON FUNCTION miosa."plan_many"(selector jsonb, served_at timestamp with time zone, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."plan_many"(selector jsonb, served_at timestamp with time zone, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text) TO miosa_viewer;
 
-CREATE FUNCTION miosa."progress_rows"(OUT operation text, OUT age text, OUT edges text, OUT slowest text, OUT last_error text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."progress_rows"(OUT operation text, OUT age text, OUT edges text, OUT slowest text, OUT last_error text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.progress_rows()' USING ERRCODE = 'feature_not_supported',
@@ -2083,7 +2034,7 @@ COMMENT ON FUNCTION miosa."progress_rows"(OUT operation text, OUT age text, OUT 
 REVOKE ALL ON FUNCTION miosa."progress_rows"(OUT operation text, OUT age text, OUT edges text, OUT slowest text, OUT last_error text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."progress_rows"(OUT operation text, OUT age text, OUT edges text, OUT slowest text, OUT last_error text) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 boolean, a8 boolean, a9 boolean, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 boolean, a8 boolean, a9 boolean, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $11;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($10::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::boolean, $8::boolean, $9::boolean) f WHERE a.ok OFFSET 0) f;
@@ -2091,7 +2042,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."promote"(text, text, text, text, text, text, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."promote"(text, text, text, text, text, text, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa."promote"(deployment text, version text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."promote"(deployment text, version text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate($1);
@@ -2111,7 +2062,7 @@ COMMENT ON FUNCTION miosa."promote"(deployment text, version text, reason text, 
 REVOKE ALL ON FUNCTION miosa."promote"(deployment text, version text, reason text, idempotency_key text, expected_active text, cutover text, accept_unverified boolean, accept_bad boolean, break_glass boolean, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."promote"(deployment text, version text, reason text, idempotency_key text, expected_active text, cutover text, accept_unverified boolean, accept_bad boolean, break_glass boolean, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa."refused_address"(address inet) RETURNS text LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."refused_address"(address inet) RETURNS text LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.refused_address()' USING ERRCODE = 'feature_not_supported',
@@ -2122,7 +2073,7 @@ COMMENT ON FUNCTION miosa."refused_address"(address inet) IS 'Why no request is 
 REVOKE ALL ON FUNCTION miosa."refused_address"(address inet) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."refused_address"(address inet) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."release"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."release"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."release"($1::text, $2::text, $3::text, $4::text) f WHERE a.ok OFFSET 0) f;
@@ -2130,7 +2081,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."release"(text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."release"(text, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa."release"(deployment text, promote text DEFAULT NULL::text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."release"(deployment text, promote text DEFAULT NULL::text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate($1);
@@ -2150,7 +2101,7 @@ COMMENT ON FUNCTION miosa."release"(deployment text, promote text, reason text, 
 REVOKE ALL ON FUNCTION miosa."release"(deployment text, promote text, reason text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."release"(deployment text, promote text, reason text, idempotency_key text, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."rename"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."rename"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."rename"($1::text, $2::text, $3::text, $4::text) f WHERE a.ok OFFSET 0) f;
@@ -2158,7 +2109,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."rename"(text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."rename"(text, text, text, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION miosa."rename"(deployment text, slug text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."rename"(deployment text, slug text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate($1);
@@ -2178,7 +2129,7 @@ COMMENT ON FUNCTION miosa."rename"(deployment text, slug text, reason text, idem
 REVOKE ALL ON FUNCTION miosa."rename"(deployment text, slug text, reason text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."rename"(deployment text, slug text, reason text, idempotency_key text, OUT item text, OUT value text) TO miosa_admin;
 
-CREATE FUNCTION miosa."require_primary"() RETURNS void LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."require_primary"() RETURNS void LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.require_primary()' USING ERRCODE = 'feature_not_supported',
@@ -2189,7 +2140,7 @@ COMMENT ON FUNCTION miosa."require_primary"() IS 'Raises NOT_PRIMARY on a standb
 REVOKE ALL ON FUNCTION miosa."require_primary"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."require_primary"() TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 boolean, a8 boolean, a9 interval, a10 boolean, a11 timestamp with time zone, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 boolean, a8 boolean, a9 interval, a10 boolean, a11 timestamp with time zone, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($12::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::boolean, $8::boolean, $9::interval, $10::boolean, $11::timestamp with time zone) f WHERE a.ok OFFSET 0) f;
@@ -2197,7 +2148,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."rollback"(text, text, text, text, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."rollback"(text, text, text, text, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION miosa."rollback"(deployment text, version text DEFAULT NULL::text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."rollback"(deployment text, version text DEFAULT NULL::text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate($1);
@@ -2217,7 +2168,7 @@ COMMENT ON FUNCTION miosa."rollback"(deployment text, version text, reason text,
 REVOKE ALL ON FUNCTION miosa."rollback"(deployment text, version text, reason text, idempotency_key text, expected_active text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."rollback"(deployment text, version text, reason text, idempotency_key text, expected_active text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone, OUT item text, OUT value text) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."rollback_many"(a1 jsonb, a2 text, a3 text, a4 text, a5 timestamp with time zone, a6 text, a7 boolean, a8 boolean, a9 interval, a10 boolean, context text[], shard integer, OUT "deployment" text, OUT "from" text, OUT "to" text, OUT "outcome" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."rollback_many"(a1 jsonb, a2 text, a3 text, a4 text, a5 timestamp with time zone, a6 text, a7 boolean, a8 boolean, a9 interval, a10 boolean, context text[], shard integer, OUT "deployment" text, OUT "from" text, OUT "to" text, OUT "outcome" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $12;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($11::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."deployment", f."from", f."to", f."outcome" FROM miosa."rollback_many"($1::jsonb, $2::text, $3::text, $4::text, $5::timestamp with time zone, $6::text, $7::boolean, $8::boolean, $9::interval, $10::boolean) f WHERE a.ok OFFSET 0) f;
@@ -2225,7 +2176,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."rollback_many"(jsonb, text, text, text, timestamp with time zone, text, boolean, boolean, interval, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."rollback_many"(jsonb, text, text, text, timestamp with time zone, text, boolean, boolean, interval, boolean, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION miosa."rollback_many"(selector jsonb, reason text DEFAULT NULL::text, mode text DEFAULT 'atomic'::text, idempotency_key text DEFAULT NULL::text, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."rollback_many"(selector jsonb, reason text DEFAULT NULL::text, mode text DEFAULT 'atomic'::text, idempotency_key text DEFAULT NULL::text, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -2253,7 +2204,7 @@ COMMENT ON FUNCTION miosa."rollback_many"(selector jsonb, reason text, mode text
 REVOKE ALL ON FUNCTION miosa."rollback_many"(selector jsonb, reason text, mode text, idempotency_key text, served_at timestamp with time zone, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."rollback_many"(selector jsonb, reason text, mode text, idempotency_key text, served_at timestamp with time zone, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, OUT deployment text, OUT "from" text, OUT "to" text, OUT outcome text) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."schema_fits"(a1 text, context text[], shard integer, OUT "version" text, OUT "built_for" bigint, OUT "fits" text, OUT "why" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."schema_fits"(a1 text, context text[], shard integer, OUT "version" text, OUT "built_for" bigint, OUT "fits" text, OUT "why" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."version", f."built_for", f."fits", f."why" FROM miosa."schema_fits"($1::text) f WHERE a.ok OFFSET 0) f;
@@ -2261,7 +2212,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."schema_fits"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."schema_fits"(text, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION miosa."schema_fits"(deployment text, OUT version text, OUT built_for bigint, OUT fits text, OUT why text) RETURNS SETOF record LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."schema_fits"(deployment text, OUT version text, OUT built_for bigint, OUT fits text, OUT why text) RETURNS SETOF record LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate($1);
@@ -2281,7 +2232,7 @@ COMMENT ON FUNCTION miosa."schema_fits"(deployment text, OUT version text, OUT b
 REVOKE ALL ON FUNCTION miosa."schema_fits"(deployment text, OUT version text, OUT built_for bigint, OUT fits text, OUT why text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."schema_fits"(deployment text, OUT version text, OUT built_for bigint, OUT fits text, OUT why text) TO miosa_viewer;
 
-CREATE FUNCTION miosa."sees_all_tenants"() RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."sees_all_tenants"() RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.sees_all_tenants()' USING ERRCODE = 'feature_not_supported',
@@ -2292,7 +2243,7 @@ COMMENT ON FUNCTION miosa."sees_all_tenants"() IS 'Whether the caller acts for a
 REVOKE ALL ON FUNCTION miosa."sees_all_tenants"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."sees_all_tenants"() TO miosa_auditor, miosa_viewer, pg_monitor;
 
-CREATE FUNCTION miosa."sees_deployment"(deployment_id text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."sees_deployment"(deployment_id text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.sees_deployment()' USING ERRCODE = 'feature_not_supported',
@@ -2303,7 +2254,7 @@ COMMENT ON FUNCTION miosa."sees_deployment"(deployment_id text) IS 'Whether a de
 REVOKE ALL ON FUNCTION miosa."sees_deployment"(deployment_id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."sees_deployment"(deployment_id text) TO miosa_auditor, miosa_viewer, pg_monitor;
 
-CREATE FUNCTION miosa."sees_endpoints"() RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."sees_endpoints"() RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.sees_endpoints()' USING ERRCODE = 'feature_not_supported',
@@ -2314,7 +2265,7 @@ COMMENT ON FUNCTION miosa."sees_endpoints"() IS 'Whether the caller sees endpoin
 REVOKE ALL ON FUNCTION miosa."sees_endpoints"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."sees_endpoints"() TO miosa_auditor, miosa_viewer, pg_monitor;
 
-CREATE FUNCTION miosa."sees_fleet"(tenant_id text, acts_for text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."sees_fleet"(tenant_id text, acts_for text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.sees_fleet()' USING ERRCODE = 'feature_not_supported',
@@ -2325,7 +2276,7 @@ COMMENT ON FUNCTION miosa."sees_fleet"(tenant_id text, acts_for text) IS 'Whethe
 REVOKE ALL ON FUNCTION miosa."sees_fleet"(tenant_id text, acts_for text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."sees_fleet"(tenant_id text, acts_for text) TO miosa_auditor, miosa_viewer, pg_monitor;
 
-CREATE FUNCTION miosa."sees_freeze"(tenant_id text, selector jsonb) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."sees_freeze"(tenant_id text, selector jsonb) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.sees_freeze()' USING ERRCODE = 'feature_not_supported',
@@ -2336,7 +2287,7 @@ COMMENT ON FUNCTION miosa."sees_freeze"(tenant_id text, selector jsonb) IS 'Whet
 REVOKE ALL ON FUNCTION miosa."sees_freeze"(tenant_id text, selector jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."sees_freeze"(tenant_id text, selector jsonb) TO miosa_viewer;
 
-CREATE FUNCTION miosa."sees_tenant"(tenant_id text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."sees_tenant"(tenant_id text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.sees_tenant()' USING ERRCODE = 'feature_not_supported',
@@ -2347,7 +2298,7 @@ COMMENT ON FUNCTION miosa."sees_tenant"(tenant_id text) IS 'Whether rows of a te
 REVOKE ALL ON FUNCTION miosa."sees_tenant"(tenant_id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."sees_tenant"(tenant_id text) TO miosa_auditor, miosa_viewer, pg_monitor;
 
-CREATE FUNCTION miosa."shown_uri"(uri text) RETURNS text LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."shown_uri"(uri text) RETURNS text LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.shown_uri()' USING ERRCODE = 'feature_not_supported',
@@ -2358,7 +2309,7 @@ COMMENT ON FUNCTION miosa."shown_uri"(uri text) IS 'The URI if the caller fetche
 REVOKE ALL ON FUNCTION miosa."shown_uri"(uri text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."shown_uri"(uri text) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."some_deployment"(context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."some_deployment"(context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT (CASE WHEN miosa_shard.adopt($1::text[]) THEN miosa."some_deployment"() END);
@@ -2366,7 +2317,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."some_deployment"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."some_deployment"(text[], integer) TO miosa_admin;
 
-CREATE FUNCTION miosa."some_deployment"() RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."some_deployment"() RETURNS text LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.some_deployment()' USING ERRCODE = 'feature_not_supported',
@@ -2377,7 +2328,7 @@ COMMENT ON FUNCTION miosa."some_deployment"() IS 'Id of a randomly chosen deploy
 REVOKE ALL ON FUNCTION miosa."some_deployment"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."some_deployment"() TO miosa_admin;
 
-CREATE FUNCTION miosa."stands_on"(deployment_id text, version_id text) RETURNS text LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."stands_on"(deployment_id text, version_id text) RETURNS text LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.stands_on()' USING ERRCODE = 'feature_not_supported',
@@ -2388,7 +2339,7 @@ COMMENT ON FUNCTION miosa."stands_on"(deployment_id text, version_id text) IS 'T
 REVOKE ALL ON FUNCTION miosa."stands_on"(deployment_id text, version_id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."stands_on"(deployment_id text, version_id text) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."status"(a1 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."status"(a1 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."status"($1::text) f WHERE a.ok OFFSET 0) f;
@@ -2396,7 +2347,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."status"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."status"(text, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION miosa."status"(deployment text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."status"(deployment text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate($1);
@@ -2416,7 +2367,7 @@ COMMENT ON FUNCTION miosa."status"(deployment text, OUT item text, OUT value tex
 REVOKE ALL ON FUNCTION miosa."status"(deployment text, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."status"(deployment text, OUT item text, OUT value text) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."timeline"(a1 text, a2 timestamp with time zone, a3 timestamp with time zone, context text[], shard integer, OUT "at" text, OUT "op" text, OUT "what" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."timeline"(a1 text, a2 timestamp with time zone, a3 timestamp with time zone, context text[], shard integer, OUT "at" text, OUT "op" text, OUT "what" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($4::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."at", f."op", f."what" FROM miosa."timeline"($1::text, $2::timestamp with time zone, $3::timestamp with time zone) f WHERE a.ok OFFSET 0) f;
@@ -2424,7 +2375,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."timeline"(text, timestamp with time zone, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."timeline"(text, timestamp with time zone, timestamp with time zone, text[], integer) TO miosa_auditor, miosa_viewer;
 
-CREATE FUNCTION miosa."timeline"(deployment text, since timestamp with time zone DEFAULT (now() - '1 day'::interval), until timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT at text, OUT op text, OUT what text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."timeline"(deployment text, since timestamp with time zone DEFAULT (now() - '1 day'::interval), until timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT at text, OUT op text, OUT what text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate($1);
@@ -2444,7 +2395,7 @@ COMMENT ON FUNCTION miosa."timeline"(deployment text, since timestamp with time 
 REVOKE ALL ON FUNCTION miosa."timeline"(deployment text, since timestamp with time zone, until timestamp with time zone, OUT at text, OUT op text, OUT what text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."timeline"(deployment text, since timestamp with time zone, until timestamp with time zone, OUT at text, OUT op text, OUT what text) TO miosa_auditor, miosa_viewer;
 
-CREATE FUNCTION miosa_shard."undo"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."undo"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($5::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."undo"($1::text, $2::text, $3::text, $4::text) f WHERE a.ok OFFSET 0) f;
@@ -2452,7 +2403,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."undo"(text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."undo"(text, text, text, text, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION miosa."undo"(deployment text, operation text DEFAULT NULL::text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."undo"(deployment text, operation text DEFAULT NULL::text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate($1);
@@ -2472,7 +2423,7 @@ COMMENT ON FUNCTION miosa."undo"(deployment text, operation text, reason text, i
 REVOKE ALL ON FUNCTION miosa."undo"(deployment text, operation text, reason text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."undo"(deployment text, operation text, reason text, idempotency_key text, OUT item text, OUT value text) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."unwatch"(a1 text, a2 text, a3 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."unwatch"(a1 text, a2 text, a3 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($4::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."unwatch"($1::text, $2::text, $3::text) f WHERE a.ok OFFSET 0) f;
@@ -2480,7 +2431,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."unwatch"(text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."unwatch"(text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa."unwatch"(deployment text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."unwatch"(deployment text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate($1);
@@ -2500,7 +2451,7 @@ COMMENT ON FUNCTION miosa."unwatch"(deployment text, reason text, idempotency_ke
 REVOKE ALL ON FUNCTION miosa."unwatch"(deployment text, reason text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."unwatch"(deployment text, reason text, idempotency_key text, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."verdict"(a1 text, context text[], shard integer, OUT "code" text, OUT "text" text) RETURNS record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."verdict"(a1 text, context text[], shard integer, OUT "code" text, OUT "text" text) RETURNS record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."code", f."text" FROM miosa."verdict"($1::text) f WHERE a.ok OFFSET 0) f;
@@ -2508,7 +2459,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."verdict"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."verdict"(text, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION miosa."verdict"(deployment text, OUT code text, OUT text text) RETURNS record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."verdict"(deployment text, OUT code text, OUT text text) RETURNS record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate($1);
@@ -2528,7 +2479,7 @@ COMMENT ON FUNCTION miosa."verdict"(deployment text, OUT code text, OUT text tex
 REVOKE ALL ON FUNCTION miosa."verdict"(deployment text, OUT code text, OUT text text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."verdict"(deployment text, OUT code text, OUT text text) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."verify_artifact"(a1 text, a2 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."verify_artifact"(a1 text, a2 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
 	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN miosa."verify_artifact"($1::text, $2::text) END);
@@ -2536,7 +2487,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."verify_artifact"(text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."verify_artifact"(text, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION miosa."verify_artifact"(deployment_id text, release_id text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."verify_artifact"(deployment_id text, release_id text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.verify_artifact()' USING ERRCODE = 'feature_not_supported',
@@ -2547,7 +2498,7 @@ COMMENT ON FUNCTION miosa."verify_artifact"(deployment_id text, release_id text)
 REVOKE ALL ON FUNCTION miosa."verify_artifact"(deployment_id text, release_id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."verify_artifact"(deployment_id text, release_id text) TO miosa_admin;
 
-CREATE PROCEDURE miosa."verify_artifacts"(IN "limit" integer DEFAULT 1000) LANGUAGE plpgsql AS $$
+CREATE OR REPLACE PROCEDURE miosa."verify_artifacts"(IN "limit" integer DEFAULT 1000) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -2576,7 +2527,7 @@ COMMENT ON PROCEDURE miosa."verify_artifacts"(IN "limit" integer) IS 'miosa_veri
 REVOKE ALL ON PROCEDURE miosa."verify_artifacts"(IN "limit" integer) FROM PUBLIC;
 GRANT EXECUTE ON PROCEDURE miosa."verify_artifacts"(IN "limit" integer) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."watch"(a1 text, a2 interval, a3 text, a4 jsonb, a5 text, a6 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."watch"(a1 text, a2 interval, a3 text, a4 jsonb, a5 text, a6 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $8;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($7::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."value" FROM miosa."watch"($1::text, $2::interval, $3::text, $4::jsonb, $5::text, $6::text) f WHERE a.ok OFFSET 0) f;
@@ -2584,7 +2535,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."watch"(text, interval, text, jsonb, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."watch"(text, interval, text, jsonb, text, text, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa."watch"(deployment text, bake interval DEFAULT '00:15:00'::interval, on_alert text DEFAULT 'rollback'::text, alerts jsonb DEFAULT '{}'::jsonb, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa."watch"(deployment text, bake interval DEFAULT '00:15:00'::interval, on_alert text DEFAULT 'rollback'::text, alerts jsonb DEFAULT '{}'::jsonb, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate($1);
@@ -2604,7 +2555,7 @@ COMMENT ON FUNCTION miosa."watch"(deployment text, bake interval, on_alert text,
 REVOKE ALL ON FUNCTION miosa."watch"(deployment text, bake interval, on_alert text, alerts jsonb, reason text, idempotency_key text, OUT item text, OUT value text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."watch"(deployment text, bake interval, on_alert text, alerts jsonb, reason text, idempotency_key text, OUT item text, OUT value text) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa."wildcard_gaps"(OUT endpoint text, OUT adapter text, OUT fqdn text, OUT deployment_id text) RETURNS SETOF record LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION miosa."wildcard_gaps"(OUT endpoint text, OUT adapter text, OUT fqdn text, OUT deployment_id text) RETURNS SETOF record LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa.wildcard_gaps()' USING ERRCODE = 'feature_not_supported',
@@ -2615,15 +2566,15 @@ COMMENT ON FUNCTION miosa."wildcard_gaps"(OUT endpoint text, OUT adapter text, O
 REVOKE ALL ON FUNCTION miosa."wildcard_gaps"(OUT endpoint text, OUT adapter text, OUT fqdn text, OUT deployment_id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."wildcard_gaps"(OUT endpoint text, OUT adapter text, OUT fqdn text, OUT deployment_id text) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_alert"(a1 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_alert"(a1 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
-	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_alert"($1::jsonb) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_alert"($1::jsonb) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_alert"(jsonb, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_alert"(jsonb, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_alert"(payload jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_alert"(payload jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -2639,7 +2590,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.split_alerts($1) s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_result := miosa_router.merge_alerts(_result, _each.places, miosa_shard."miosa_alert"(_each.payload, _context, _each.number));
+			_result := miosa_router.merge_alerts(_result, _each.places, miosa_router.received(miosa_shard."miosa_alert"(_each.payload, _context, _each.number)));
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
@@ -2654,15 +2605,15 @@ COMMENT ON FUNCTION public."miosa_alert"(payload jsonb) IS 'Takes the body that 
 REVOKE ALL ON FUNCTION public."miosa_alert"(payload jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_alert"(payload jsonb) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_archive_version"(a1 uuid, a2 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_archive_version"(a1 uuid, a2 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
-	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_archive_version"($1::uuid, $2::uuid) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_archive_version"($1::uuid, $2::uuid) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_archive_version"(uuid, uuid, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_archive_version"(uuid, uuid, text[], integer) TO miosa_deployer;
 
-CREATE FUNCTION public."miosa_archive_version"(deployment uuid, version_id uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_archive_version"(deployment uuid, version_id uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -2672,7 +2623,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_archive_version"($1, $2, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_archive_version"($1, $2, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -2683,15 +2634,15 @@ COMMENT ON FUNCTION public."miosa_archive_version"(deployment uuid, version_id u
 REVOKE ALL ON FUNCTION public."miosa_archive_version"(deployment uuid, version_id uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_archive_version"(deployment uuid, version_id uuid) TO miosa_deployer;
 
-CREATE FUNCTION miosa_shard."miosa_archive_version"(a1 text, a2 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_archive_version"(a1 text, a2 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
-	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_archive_version"($1::text, $2::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_archive_version"($1::text, $2::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_archive_version"(text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_archive_version"(text, text, text[], integer) TO miosa_deployer;
 
-CREATE FUNCTION public."miosa_archive_version"(deployment_id text, version_id text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_archive_version"(deployment_id text, version_id text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -2701,7 +2652,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_archive_version"($1, $2, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_archive_version"($1, $2, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -2712,7 +2663,7 @@ COMMENT ON FUNCTION public."miosa_archive_version"(deployment_id text, version_i
 REVOKE ALL ON FUNCTION public."miosa_archive_version"(deployment_id text, version_id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_archive_version"(deployment_id text, version_id text) TO miosa_deployer;
 
-CREATE FUNCTION miosa_shard."miosa_audit_head"(context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_audit_head"(context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT (CASE WHEN miosa_shard.adopt($1::text[]) THEN public."miosa_audit_head"() END);
@@ -2720,7 +2671,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_audit_head"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_audit_head"(text[], integer) TO miosa_auditor;
 
-CREATE FUNCTION public."miosa_audit_head"() RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_audit_head"() RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -2748,7 +2699,7 @@ COMMENT ON FUNCTION public."miosa_audit_head"() IS 'The newest statement of head
 REVOKE ALL ON FUNCTION public."miosa_audit_head"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_audit_head"() TO miosa_auditor;
 
-CREATE FUNCTION miosa_shard."miosa_audit_log"(a1 uuid, a2 uuid, a3 text, a4 text, a5 timestamp with time zone, a6 timestamp with time zone, a7 integer, a8 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_audit_log"(a1 uuid, a2 uuid, a3 text, a4 text, a5 timestamp with time zone, a6 timestamp with time zone, a7 integer, a8 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $10;
 	SELECT (CASE WHEN miosa_shard.adopt($9::text[]) THEN public."miosa_audit_log"($1::uuid, $2::uuid, $3::text, $4::text, $5::timestamp with time zone, $6::timestamp with time zone, $7::integer, $8::text) END);
@@ -2756,7 +2707,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_audit_log"(uuid, uuid, text, text, timestamp with time zone, timestamp with time zone, integer, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_audit_log"(uuid, uuid, text, text, timestamp with time zone, timestamp with time zone, integer, text, text[], integer) TO miosa_auditor, miosa_viewer;
 
-CREATE FUNCTION public."miosa_audit_log"(deployment uuid, tenant_id uuid DEFAULT (NULL::text)::uuid, action text DEFAULT NULL::text, actor text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, "limit" integer DEFAULT 50, cursor text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_audit_log"(deployment uuid, tenant_id uuid DEFAULT (NULL::text)::uuid, action text DEFAULT NULL::text, actor text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, "limit" integer DEFAULT 50, cursor text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -2792,7 +2743,7 @@ COMMENT ON FUNCTION public."miosa_audit_log"(deployment uuid, tenant_id uuid, ac
 REVOKE ALL ON FUNCTION public."miosa_audit_log"(deployment uuid, tenant_id uuid, action text, actor text, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_audit_log"(deployment uuid, tenant_id uuid, action text, actor text, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) TO miosa_auditor, miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_audit_log"(a1 text, a2 text, a3 text, a4 text, a5 timestamp with time zone, a6 timestamp with time zone, a7 integer, a8 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_audit_log"(a1 text, a2 text, a3 text, a4 text, a5 timestamp with time zone, a6 timestamp with time zone, a7 integer, a8 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $10;
 	SELECT (CASE WHEN miosa_shard.adopt($9::text[]) THEN public."miosa_audit_log"($1::text, $2::text, $3::text, $4::text, $5::timestamp with time zone, $6::timestamp with time zone, $7::integer, $8::text) END);
@@ -2800,7 +2751,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_audit_log"(text, text, text, text, timestamp with time zone, timestamp with time zone, integer, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_audit_log"(text, text, text, text, timestamp with time zone, timestamp with time zone, integer, text, text[], integer) TO miosa_auditor, miosa_viewer;
 
-CREATE FUNCTION public."miosa_audit_log"(deployment_id text DEFAULT NULL::text, tenant_id text DEFAULT NULL::text, action text DEFAULT NULL::text, actor text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, "limit" integer DEFAULT 50, cursor text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_audit_log"(deployment_id text DEFAULT NULL::text, tenant_id text DEFAULT NULL::text, action text DEFAULT NULL::text, actor text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, "limit" integer DEFAULT 50, cursor text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -2836,7 +2787,7 @@ COMMENT ON FUNCTION public."miosa_audit_log"(deployment_id text, tenant_id text,
 REVOKE ALL ON FUNCTION public."miosa_audit_log"(deployment_id text, tenant_id text, action text, actor text, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_audit_log"(deployment_id text, tenant_id text, action text, actor text, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) TO miosa_auditor, miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_audit_verify"(a1 uuid, a2 bigint, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_audit_verify"(a1 uuid, a2 bigint, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
 	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_audit_verify"($1::uuid, $2::bigint, $3::text) END);
@@ -2844,7 +2795,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_audit_verify"(uuid, bigint, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_audit_verify"(uuid, bigint, text, text[], integer) TO miosa_auditor;
 
-CREATE FUNCTION public."miosa_audit_verify"(deployment uuid, known_seq bigint DEFAULT NULL::bigint, known_hash text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_audit_verify"(deployment uuid, known_seq bigint DEFAULT NULL::bigint, known_hash text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -2864,7 +2815,7 @@ COMMENT ON FUNCTION public."miosa_audit_verify"(deployment uuid, known_seq bigin
 REVOKE ALL ON FUNCTION public."miosa_audit_verify"(deployment uuid, known_seq bigint, known_hash text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_audit_verify"(deployment uuid, known_seq bigint, known_hash text) TO miosa_auditor;
 
-CREATE FUNCTION miosa_shard."miosa_audit_verify"(a1 text, a2 bigint, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_audit_verify"(a1 text, a2 bigint, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
 	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_audit_verify"($1::text, $2::bigint, $3::text) END);
@@ -2872,7 +2823,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_audit_verify"(text, bigint, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_audit_verify"(text, bigint, text, text[], integer) TO miosa_auditor;
 
-CREATE FUNCTION public."miosa_audit_verify"(deployment_id text, known_seq bigint DEFAULT NULL::bigint, known_hash text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_audit_verify"(deployment_id text, known_seq bigint DEFAULT NULL::bigint, known_hash text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -2892,7 +2843,7 @@ COMMENT ON FUNCTION public."miosa_audit_verify"(deployment_id text, known_seq bi
 REVOKE ALL ON FUNCTION public."miosa_audit_verify"(deployment_id text, known_seq bigint, known_hash text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_audit_verify"(deployment_id text, known_seq bigint, known_hash text) TO miosa_auditor;
 
-CREATE FUNCTION miosa_shard."miosa_audit_verify_all"(context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_audit_verify_all"(context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT (CASE WHEN miosa_shard.adopt($1::text[]) THEN public."miosa_audit_verify_all"() END);
@@ -2900,7 +2851,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_audit_verify_all"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_audit_verify_all"(text[], integer) TO miosa_auditor;
 
-CREATE FUNCTION public."miosa_audit_verify_all"() RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_audit_verify_all"() RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -2928,7 +2879,7 @@ COMMENT ON FUNCTION public."miosa_audit_verify_all"() IS 'Verifies the hash chai
 REVOKE ALL ON FUNCTION public."miosa_audit_verify_all"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_audit_verify_all"() TO miosa_auditor;
 
-CREATE FUNCTION miosa_shard."miosa_audit_verify_statement"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_audit_verify_statement"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_audit_verify_statement"($1::text) END);
@@ -2936,7 +2887,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_audit_verify_statement"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_audit_verify_statement"(text, text[], integer) TO miosa_auditor;
 
-CREATE FUNCTION public."miosa_audit_verify_statement"(statement text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_audit_verify_statement"(statement text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -2964,15 +2915,15 @@ COMMENT ON FUNCTION public."miosa_audit_verify_statement"(statement text) IS 'Ve
 REVOKE ALL ON FUNCTION public."miosa_audit_verify_statement"(statement text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_audit_verify_statement"(statement text) TO miosa_auditor;
 
-CREATE FUNCTION miosa_shard."miosa_clear_bad"(a1 uuid, a2 uuid, a3 text, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_clear_bad"(a1 uuid, a2 uuid, a3 text, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
-	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_clear_bad"($1::uuid, $2::uuid, $3::text, $4::text, $5::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_clear_bad"($1::uuid, $2::uuid, $3::text, $4::text, $5::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_clear_bad"(uuid, uuid, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_clear_bad"(uuid, uuid, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_clear_bad"(deployment uuid, version_id uuid, reason text DEFAULT NULL::text, scope text DEFAULT 'deployment'::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_clear_bad"(deployment uuid, version_id uuid, reason text DEFAULT NULL::text, scope text DEFAULT 'deployment'::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -2982,7 +2933,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_clear_bad"($1, $2, $3, $4, $5, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_clear_bad"($1, $2, $3, $4, $5, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -2993,15 +2944,15 @@ COMMENT ON FUNCTION public."miosa_clear_bad"(deployment uuid, version_id uuid, r
 REVOKE ALL ON FUNCTION public."miosa_clear_bad"(deployment uuid, version_id uuid, reason text, scope text, idempotency_key text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_clear_bad"(deployment uuid, version_id uuid, reason text, scope text, idempotency_key text) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_clear_bad"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_clear_bad"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
-	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_clear_bad"($1::text, $2::text, $3::text, $4::text, $5::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_clear_bad"($1::text, $2::text, $3::text, $4::text, $5::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_clear_bad"(text, text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_clear_bad"(text, text, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_clear_bad"(deployment_id text, version_id text, reason text DEFAULT NULL::text, scope text DEFAULT 'deployment'::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_clear_bad"(deployment_id text, version_id text, reason text DEFAULT NULL::text, scope text DEFAULT 'deployment'::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3011,7 +2962,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_clear_bad"($1, $2, $3, $4, $5, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_clear_bad"($1, $2, $3, $4, $5, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3022,7 +2973,7 @@ COMMENT ON FUNCTION public."miosa_clear_bad"(deployment_id text, version_id text
 REVOKE ALL ON FUNCTION public."miosa_clear_bad"(deployment_id text, version_id text, reason text, scope text, idempotency_key text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_clear_bad"(deployment_id text, version_id text, reason text, scope text, idempotency_key text) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_collect"(a1 integer, context text[], shard integer, OUT "deployment_id" text, OUT "version_id" text, OUT "release_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "size_bytes" bigint) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_collect"(a1 integer, context text[], shard integer, OUT "deployment_id" text, OUT "version_id" text, OUT "release_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "size_bytes" bigint) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."deployment_id", f."version_id", f."release_id", f."storage_uri", f."sha256", f."size_bytes" FROM public."miosa_collect"($1::integer) f WHERE a.ok OFFSET 0) f;
@@ -3030,7 +2981,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_collect"(integer, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_collect"(integer, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_collect"("limit" integer DEFAULT 100, OUT deployment_id text, OUT version_id text, OUT release_id text, OUT storage_uri text, OUT sha256 text, OUT size_bytes bigint) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_collect"("limit" integer DEFAULT 100, OUT deployment_id text, OUT version_id text, OUT release_id text, OUT storage_uri text, OUT sha256 text, OUT size_bytes bigint) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -3062,7 +3013,7 @@ COMMENT ON FUNCTION public."miosa_collect"("limit" integer, OUT deployment_id te
 REVOKE ALL ON FUNCTION public."miosa_collect"("limit" integer, OUT deployment_id text, OUT version_id text, OUT release_id text, OUT storage_uri text, OUT sha256 text, OUT size_bytes bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_collect"("limit" integer, OUT deployment_id text, OUT version_id text, OUT release_id text, OUT storage_uri text, OUT sha256 text, OUT size_bytes bigint) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_configuration_log"(a1 text, a2 text, a3 timestamp with time zone, a4 timestamp with time zone, a5 integer, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_configuration_log"(a1 text, a2 text, a3 timestamp with time zone, a4 timestamp with time zone, a5 integer, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
 	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_configuration_log"($1::text, $2::text, $3::timestamp with time zone, $4::timestamp with time zone, $5::integer) END);
@@ -3070,7 +3021,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_configuration_log"(text, text, timestamp with time zone, timestamp with time zone, integer, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_configuration_log"(text, text, timestamp with time zone, timestamp with time zone, integer, text[], integer) TO miosa_auditor;
 
-CREATE FUNCTION public."miosa_configuration_log"(kind text DEFAULT NULL::text, object text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, "limit" integer DEFAULT 50) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_configuration_log"(kind text DEFAULT NULL::text, object text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, "limit" integer DEFAULT 50) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -3098,15 +3049,15 @@ COMMENT ON FUNCTION public."miosa_configuration_log"(kind text, object text, sin
 REVOKE ALL ON FUNCTION public."miosa_configuration_log"(kind text, object text, since timestamp with time zone, until timestamp with time zone, "limit" integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_configuration_log"(kind text, object text, since timestamp with time zone, until timestamp with time zone, "limit" integer) TO miosa_auditor;
 
-CREATE FUNCTION miosa_shard."miosa_confirm_collected"(a1 uuid, a2 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_confirm_collected"(a1 uuid, a2 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
-	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_confirm_collected"($1::uuid, $2::uuid) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_confirm_collected"($1::uuid, $2::uuid) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_confirm_collected"(uuid, uuid, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_confirm_collected"(uuid, uuid, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_confirm_collected"(deployment uuid, release_id uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_confirm_collected"(deployment uuid, release_id uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3116,7 +3067,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_confirm_collected"($1, $2, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_confirm_collected"($1, $2, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3127,15 +3078,15 @@ COMMENT ON FUNCTION public."miosa_confirm_collected"(deployment uuid, release_id
 REVOKE ALL ON FUNCTION public."miosa_confirm_collected"(deployment uuid, release_id uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_confirm_collected"(deployment uuid, release_id uuid) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_confirm_collected"(a1 text, a2 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_confirm_collected"(a1 text, a2 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
-	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_confirm_collected"($1::text, $2::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_confirm_collected"($1::text, $2::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_confirm_collected"(text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_confirm_collected"(text, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_confirm_collected"(deployment_id text, release_id text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_confirm_collected"(deployment_id text, release_id text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3145,7 +3096,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_confirm_collected"($1, $2, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_confirm_collected"($1, $2, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3156,15 +3107,15 @@ COMMENT ON FUNCTION public."miosa_confirm_collected"(deployment_id text, release
 REVOKE ALL ON FUNCTION public."miosa_confirm_collected"(deployment_id text, release_id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_confirm_collected"(deployment_id text, release_id text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_convergence"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_convergence"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
-	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_convergence"($1::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_convergence"($1::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_convergence"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_convergence"(text, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION public."miosa_convergence"(deployment_or_operation text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_convergence"(deployment_or_operation text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate_operation($1::text);
@@ -3174,7 +3125,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_convergence"($1, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_convergence"($1, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
@@ -3184,15 +3135,15 @@ COMMENT ON FUNCTION public."miosa_convergence"(deployment_or_operation text) IS 
 REVOKE ALL ON FUNCTION public."miosa_convergence"(deployment_or_operation text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_convergence"(deployment_or_operation text) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_convergence"(a1 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_convergence"(a1 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
-	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_convergence"($1::uuid) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_convergence"($1::uuid) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_convergence"(uuid, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_convergence"(uuid, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION public."miosa_convergence"(operation uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_convergence"(operation uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate_operation($1::text);
@@ -3202,7 +3153,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_convergence"($1, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_convergence"($1, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
@@ -3212,7 +3163,7 @@ COMMENT ON FUNCTION public."miosa_convergence"(operation uuid) IS 'miosa_converg
 REVOKE ALL ON FUNCTION public."miosa_convergence"(operation uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_convergence"(operation uuid) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_deployment"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_deployment"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_deployment"($1::text) END);
@@ -3220,7 +3171,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_deployment"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_deployment"(text, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION public."miosa_deployment"(id text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_deployment"(id text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3240,7 +3191,7 @@ COMMENT ON FUNCTION public."miosa_deployment"(id text) IS 'A deployment by its i
 REVOKE ALL ON FUNCTION public."miosa_deployment"(id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_deployment"(id text) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_deployment"(a1 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_deployment"(a1 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_deployment"($1::uuid) END);
@@ -3248,7 +3199,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_deployment"(uuid, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_deployment"(uuid, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION public."miosa_deployment"(uuid uuid) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_deployment"(uuid uuid) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3268,7 +3219,7 @@ COMMENT ON FUNCTION public."miosa_deployment"(uuid uuid) IS 'miosa_deployment() 
 REVOKE ALL ON FUNCTION public."miosa_deployment"(uuid uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_deployment"(uuid uuid) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_doctor"(context text[], shard integer, OUT "item" text, OUT "status" text, OUT "seen" text, OUT "fix" text, OUT "needs" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_doctor"(context text[], shard integer, OUT "item" text, OUT "status" text, OUT "seen" text, OUT "fix" text, OUT "needs" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."item", f."status", f."seen", f."fix", f."needs" FROM public."miosa_doctor"() f WHERE a.ok OFFSET 0) f;
@@ -3276,7 +3227,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_doctor"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_doctor"(text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_doctor"(OUT item text, OUT status text, OUT seen text, OUT fix text, OUT needs text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_doctor"(OUT item text, OUT status text, OUT seen text, OUT fix text, OUT needs text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -3303,15 +3254,15 @@ COMMENT ON FUNCTION public."miosa_doctor"(OUT item text, OUT status text, OUT se
 REVOKE ALL ON FUNCTION public."miosa_doctor"(OUT item text, OUT status text, OUT seen text, OUT fix text, OUT needs text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_doctor"(OUT item text, OUT status text, OUT seen text, OUT fix text, OUT needs text) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_grant_tenant"(a1 text, a2 uuid, a3 text[], context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_grant_tenant"(a1 text, a2 uuid, a3 text[], context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_grant_tenant"($1::text, $2::uuid, $3::text[]) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_grant_tenant"($1::text, $2::uuid, $3::text[]) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_grant_tenant"(text, uuid, text[], text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_grant_tenant"(text, uuid, text[], text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_grant_tenant"(role_name text, tenant uuid, scopes text[]) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_grant_tenant"(role_name text, tenant uuid, scopes text[]) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -3328,7 +3279,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_grant_tenant"($1, $2, $3, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_grant_tenant"($1, $2, $3, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -3344,15 +3295,15 @@ COMMENT ON FUNCTION public."miosa_grant_tenant"(role_name text, tenant uuid, sco
 REVOKE ALL ON FUNCTION public."miosa_grant_tenant"(role_name text, tenant uuid, scopes text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_grant_tenant"(role_name text, tenant uuid, scopes text[]) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_grant_tenant"(a1 text, a2 text, a3 text[], context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_grant_tenant"(a1 text, a2 text, a3 text[], context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_grant_tenant"($1::text, $2::text, $3::text[]) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_grant_tenant"($1::text, $2::text, $3::text[]) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_grant_tenant"(text, text, text[], text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_grant_tenant"(text, text, text[], text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_grant_tenant"(role_name text, tenant_id text, scopes text[]) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_grant_tenant"(role_name text, tenant_id text, scopes text[]) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -3369,7 +3320,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_grant_tenant"($1, $2, $3, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_grant_tenant"($1, $2, $3, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -3385,15 +3336,15 @@ COMMENT ON FUNCTION public."miosa_grant_tenant"(role_name text, tenant_id text, 
 REVOKE ALL ON FUNCTION public."miosa_grant_tenant"(role_name text, tenant_id text, scopes text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_grant_tenant"(role_name text, tenant_id text, scopes text[]) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_hold"(a1 uuid, a2 text, a3 timestamp with time zone, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_hold"(a1 uuid, a2 text, a3 timestamp with time zone, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
-	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_hold"($1::uuid, $2::text, $3::timestamp with time zone, $4::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_hold"($1::uuid, $2::text, $3::timestamp with time zone, $4::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_hold"(uuid, text, timestamp with time zone, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_hold"(uuid, text, timestamp with time zone, text, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_hold"(deployment uuid, reason text DEFAULT NULL::text, until timestamp with time zone DEFAULT NULL::timestamp with time zone, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_hold"(deployment uuid, reason text DEFAULT NULL::text, until timestamp with time zone DEFAULT NULL::timestamp with time zone, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3403,7 +3354,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_hold"($1, $2, $3, $4, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_hold"($1, $2, $3, $4, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3414,15 +3365,15 @@ COMMENT ON FUNCTION public."miosa_hold"(deployment uuid, reason text, until time
 REVOKE ALL ON FUNCTION public."miosa_hold"(deployment uuid, reason text, until timestamp with time zone, idempotency_key text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_hold"(deployment uuid, reason text, until timestamp with time zone, idempotency_key text) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_hold"(a1 text, a2 text, a3 timestamp with time zone, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_hold"(a1 text, a2 text, a3 timestamp with time zone, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
-	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_hold"($1::text, $2::text, $3::timestamp with time zone, $4::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_hold"($1::text, $2::text, $3::timestamp with time zone, $4::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_hold"(text, text, timestamp with time zone, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_hold"(text, text, timestamp with time zone, text, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_hold"(deployment_id text, reason text DEFAULT NULL::text, until timestamp with time zone DEFAULT NULL::timestamp with time zone, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_hold"(deployment_id text, reason text DEFAULT NULL::text, until timestamp with time zone DEFAULT NULL::timestamp with time zone, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3432,7 +3383,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_hold"($1, $2, $3, $4, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_hold"($1, $2, $3, $4, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3443,7 +3394,7 @@ COMMENT ON FUNCTION public."miosa_hold"(deployment_id text, reason text, until t
 REVOKE ALL ON FUNCTION public."miosa_hold"(deployment_id text, reason text, until timestamp with time zone, idempotency_key text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_hold"(deployment_id text, reason text, until timestamp with time zone, idempotency_key text) TO miosa_deployer, miosa_operator;
 
-CREATE PROCEDURE public."miosa_maintain"(IN artifacts boolean DEFAULT true) LANGUAGE plpgsql AS $$
+CREATE OR REPLACE PROCEDURE public."miosa_maintain"(IN artifacts boolean DEFAULT true) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -3494,15 +3445,15 @@ COMMENT ON PROCEDURE public."miosa_maintain"(IN artifacts boolean) IS 'Does all 
 REVOKE ALL ON PROCEDURE public."miosa_maintain"(IN artifacts boolean) FROM PUBLIC;
 GRANT EXECUTE ON PROCEDURE public."miosa_maintain"(IN artifacts boolean) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_mark_bad"(a1 uuid, a2 uuid, a3 text, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_mark_bad"(a1 uuid, a2 uuid, a3 text, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
-	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_mark_bad"($1::uuid, $2::uuid, $3::text, $4::text, $5::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_mark_bad"($1::uuid, $2::uuid, $3::text, $4::text, $5::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_mark_bad"(uuid, uuid, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_mark_bad"(uuid, uuid, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_mark_bad"(deployment uuid, version_id uuid, reason text, scope text DEFAULT 'deployment'::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_mark_bad"(deployment uuid, version_id uuid, reason text, scope text DEFAULT 'deployment'::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3512,7 +3463,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_mark_bad"($1, $2, $3, $4, $5, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_mark_bad"($1, $2, $3, $4, $5, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3523,15 +3474,15 @@ COMMENT ON FUNCTION public."miosa_mark_bad"(deployment uuid, version_id uuid, re
 REVOKE ALL ON FUNCTION public."miosa_mark_bad"(deployment uuid, version_id uuid, reason text, scope text, idempotency_key text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_mark_bad"(deployment uuid, version_id uuid, reason text, scope text, idempotency_key text) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_mark_bad"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_mark_bad"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
-	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_mark_bad"($1::text, $2::text, $3::text, $4::text, $5::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_mark_bad"($1::text, $2::text, $3::text, $4::text, $5::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_mark_bad"(text, text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_mark_bad"(text, text, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_mark_bad"(deployment_id text, version_id text, reason text, scope text DEFAULT 'deployment'::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_mark_bad"(deployment_id text, version_id text, reason text, scope text DEFAULT 'deployment'::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3541,7 +3492,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_mark_bad"($1, $2, $3, $4, $5, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_mark_bad"($1, $2, $3, $4, $5, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3552,15 +3503,15 @@ COMMENT ON FUNCTION public."miosa_mark_bad"(deployment_id text, version_id text,
 REVOKE ALL ON FUNCTION public."miosa_mark_bad"(deployment_id text, version_id text, reason text, scope text, idempotency_key text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_mark_bad"(deployment_id text, version_id text, reason text, scope text, idempotency_key text) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_move_host"(a1 text, a2 uuid, a3 uuid, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_move_host"(a1 text, a2 uuid, a3 uuid, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
-	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_move_host"($1::text, $2::uuid, $3::uuid, $4::text, $5::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_move_host"($1::text, $2::uuid, $3::uuid, $4::text, $5::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_move_host"(text, uuid, uuid, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_move_host"(text, uuid, uuid, text, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_move_host"(host text, to_deployment uuid, from_deployment_id uuid DEFAULT (NULL::text)::uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_move_host"(host text, to_deployment uuid, from_deployment_id uuid DEFAULT (NULL::text)::uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_to_move_to($1, miosa_router.shard_of($2::text));
@@ -3570,7 +3521,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_move_host"($1, $2, $3, $4, $5, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_move_host"($1, $2, $3, $4, $5, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
@@ -3580,15 +3531,15 @@ COMMENT ON FUNCTION public."miosa_move_host"(host text, to_deployment uuid, from
 REVOKE ALL ON FUNCTION public."miosa_move_host"(host text, to_deployment uuid, from_deployment_id uuid, idempotency_key text, reason text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_move_host"(host text, to_deployment uuid, from_deployment_id uuid, idempotency_key text, reason text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_move_host"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_move_host"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
-	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_move_host"($1::text, $2::text, $3::text, $4::text, $5::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_move_host"($1::text, $2::text, $3::text, $4::text, $5::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_move_host"(text, text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_move_host"(text, text, text, text, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_move_host"(host text, to_deployment_id text, from_deployment_id text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_move_host"(host text, to_deployment_id text, from_deployment_id text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_to_move_to($1, miosa_router.shard_of($2::text));
@@ -3598,7 +3549,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_move_host"($1, $2, $3, $4, $5, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_move_host"($1, $2, $3, $4, $5, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
@@ -3608,15 +3559,15 @@ COMMENT ON FUNCTION public."miosa_move_host"(host text, to_deployment_id text, f
 REVOKE ALL ON FUNCTION public."miosa_move_host"(host text, to_deployment_id text, from_deployment_id text, idempotency_key text, reason text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_move_host"(host text, to_deployment_id text, from_deployment_id text, idempotency_key text, reason text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_pin_version"(a1 uuid, a2 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_pin_version"(a1 uuid, a2 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
-	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_pin_version"($1::uuid, $2::uuid) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_pin_version"($1::uuid, $2::uuid) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_pin_version"(uuid, uuid, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_pin_version"(uuid, uuid, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_pin_version"(deployment uuid, version_id uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_pin_version"(deployment uuid, version_id uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3626,7 +3577,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_pin_version"($1, $2, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_pin_version"($1, $2, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3637,15 +3588,15 @@ COMMENT ON FUNCTION public."miosa_pin_version"(deployment uuid, version_id uuid)
 REVOKE ALL ON FUNCTION public."miosa_pin_version"(deployment uuid, version_id uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_pin_version"(deployment uuid, version_id uuid) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_pin_version"(a1 text, a2 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_pin_version"(a1 text, a2 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
-	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_pin_version"($1::text, $2::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_pin_version"($1::text, $2::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_pin_version"(text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_pin_version"(text, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_pin_version"(deployment_id text, version_id text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_pin_version"(deployment_id text, version_id text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3655,7 +3606,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_pin_version"($1, $2, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_pin_version"($1, $2, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3666,15 +3617,15 @@ COMMENT ON FUNCTION public."miosa_pin_version"(deployment_id text, version_id te
 REVOKE ALL ON FUNCTION public."miosa_pin_version"(deployment_id text, version_id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_pin_version"(deployment_id text, version_id text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_plan"(a1 uuid, a2 uuid, a3 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_plan"(a1 uuid, a2 uuid, a3 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_plan"($1::uuid, $2::uuid, $3::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_plan"($1::uuid, $2::uuid, $3::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_plan"(uuid, uuid, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_plan"(uuid, uuid, timestamp with time zone, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION public."miosa_plan"(deployment uuid, version_id uuid DEFAULT (NULL::text)::uuid, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_plan"(deployment uuid, version_id uuid DEFAULT (NULL::text)::uuid, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3684,7 +3635,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_plan"($1, $2, $3, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_plan"($1, $2, $3, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3695,15 +3646,15 @@ COMMENT ON FUNCTION public."miosa_plan"(deployment uuid, version_id uuid, served
 REVOKE ALL ON FUNCTION public."miosa_plan"(deployment uuid, version_id uuid, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_plan"(deployment uuid, version_id uuid, served_at timestamp with time zone) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_plan"(a1 text, a2 text, a3 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_plan"(a1 text, a2 text, a3 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_plan"($1::text, $2::text, $3::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_plan"($1::text, $2::text, $3::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_plan"(text, text, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_plan"(text, text, timestamp with time zone, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION public."miosa_plan"(deployment_id text, version_id text DEFAULT NULL::text, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_plan"(deployment_id text, version_id text DEFAULT NULL::text, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3713,7 +3664,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_plan"($1, $2, $3, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_plan"($1, $2, $3, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3724,15 +3675,15 @@ COMMENT ON FUNCTION public."miosa_plan"(deployment_id text, version_id text, ser
 REVOKE ALL ON FUNCTION public."miosa_plan"(deployment_id text, version_id text, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_plan"(deployment_id text, version_id text, served_at timestamp with time zone) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_plan_many"(a1 jsonb, a2 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_plan_many"(a1 jsonb, a2 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
-	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_plan_many"($1::jsonb, $2::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_plan_many"($1::jsonb, $2::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_plan_many"(jsonb, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_plan_many"(jsonb, timestamp with time zone, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION public."miosa_plan_many"(selector jsonb, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_plan_many"(selector jsonb, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -3747,7 +3698,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.split_selector($1) s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answers := _answers || jsonb_build_object(_each.name, miosa_shard."miosa_plan_many"(_each.selector, $2, _context, _each.number));
+			_answers := _answers || jsonb_build_object(_each.name, miosa_router.received(miosa_shard."miosa_plan_many"(_each.selector, $2, _context, _each.number)));
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
@@ -3760,15 +3711,15 @@ COMMENT ON FUNCTION public."miosa_plan_many"(selector jsonb, served_at timestamp
 REVOKE ALL ON FUNCTION public."miosa_plan_many"(selector jsonb, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_plan_many"(selector jsonb, served_at timestamp with time zone) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 json, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 json, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::json, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::json, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_promote"(text, text, text, text, text, json, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_promote"(text, text, text, text, text, json, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3778,7 +3729,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3789,15 +3740,15 @@ COMMENT ON FUNCTION public."miosa_promote"(deployment text, version_id text, ide
 REVOKE ALL ON FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_promote"(text, text, text, text, text, text, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_promote"(text, text, text, text, text, text, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3807,7 +3758,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3818,15 +3769,15 @@ COMMENT ON FUNCTION public."miosa_promote"(deployment text, version_id text, ide
 REVOKE ALL ON FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_promote"(a1 text, a2 text, a3 uuid, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_promote"(a1 text, a2 text, a3 uuid, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::text, $2::text, $3::uuid, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::text, $2::text, $3::uuid, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_promote"(text, text, uuid, text, text, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_promote"(text, text, uuid, text, text, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3836,7 +3787,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3847,15 +3798,15 @@ COMMENT ON FUNCTION public."miosa_promote"(deployment text, version_id text, ide
 REVOKE ALL ON FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_promote"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_promote"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 json, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_promote"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 json, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::json, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::json, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_promote"(uuid, uuid, text, text, uuid, json, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_promote"(uuid, uuid, text, text, uuid, json, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3865,7 +3816,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3876,15 +3827,15 @@ COMMENT ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, ide
 REVOKE ALL ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_promote"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_promote"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_promote"(uuid, uuid, text, text, uuid, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_promote"(uuid, uuid, text, text, uuid, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3894,7 +3845,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3905,15 +3856,15 @@ COMMENT ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, ide
 REVOKE ALL ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_promote"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 text, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_promote"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 text, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::text, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::text, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_promote"(uuid, uuid, text, text, uuid, text, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_promote"(uuid, uuid, text, text, uuid, text, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3923,7 +3874,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3934,15 +3885,15 @@ COMMENT ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, ide
 REVOKE ALL ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_promote"(a1 uuid, a2 uuid, a3 uuid, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_promote"(a1 uuid, a2 uuid, a3 uuid, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::uuid, $2::uuid, $3::uuid, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::uuid, $2::uuid, $3::uuid, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_promote"(uuid, uuid, uuid, text, uuid, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_promote"(uuid, uuid, uuid, text, uuid, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3952,7 +3903,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3963,15 +3914,15 @@ COMMENT ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, ide
 REVOKE ALL ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_promote"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_promote"(text, text, text, text, text, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_promote"(text, text, text, text, text, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_promote"(deployment_id text, version_id text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_promote"(deployment_id text, version_id text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -3981,7 +3932,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -3992,7 +3943,7 @@ COMMENT ON FUNCTION public."miosa_promote"(deployment_id text, version_id text, 
 REVOKE ALL ON FUNCTION public."miosa_promote"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_promote"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_purge_expired"(a1 integer, context text[], shard integer, OUT "what" text, OUT "removed" bigint) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_purge_expired"(a1 integer, context text[], shard integer, OUT "what" text, OUT "removed" bigint) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."what", f."removed" FROM public."miosa_purge_expired"($1::integer) f WHERE a.ok OFFSET 0) f;
@@ -4000,7 +3951,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_purge_expired"(integer, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_purge_expired"(integer, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_purge_expired"(batch integer DEFAULT 1000, OUT what text, OUT removed bigint) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_purge_expired"(batch integer DEFAULT 1000, OUT what text, OUT removed bigint) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -4027,15 +3978,15 @@ COMMENT ON FUNCTION public."miosa_purge_expired"(batch integer, OUT what text, O
 REVOKE ALL ON FUNCTION public."miosa_purge_expired"(batch integer, OUT what text, OUT removed bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_purge_expired"(batch integer, OUT what text, OUT removed bigint) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_put_adapter"(a1 text, a2 jsonb, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_put_adapter"(a1 text, a2 jsonb, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_put_adapter"($1::text, $2::jsonb, $3::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_put_adapter"($1::text, $2::jsonb, $3::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_put_adapter"(text, jsonb, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_adapter"(text, jsonb, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_put_adapter"(name text, fields jsonb DEFAULT '{}'::jsonb, copy_of text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_put_adapter"(name text, fields jsonb DEFAULT '{}'::jsonb, copy_of text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -4052,7 +4003,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_put_adapter"($1, $2, $3, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_put_adapter"($1, $2, $3, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -4068,15 +4019,15 @@ COMMENT ON FUNCTION public."miosa_put_adapter"(name text, fields jsonb, copy_of 
 REVOKE ALL ON FUNCTION public."miosa_put_adapter"(name text, fields jsonb, copy_of text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_put_adapter"(name text, fields jsonb, copy_of text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_put_deployment"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 integer, a7 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_put_deployment"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 integer, a7 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $9;
-	SELECT (CASE WHEN miosa_shard.adopt($8::text[]) THEN public."miosa_put_deployment"($1::text, $2::text, $3::text, $4::text, $5::text, $6::integer, $7::jsonb) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($8::text[]) THEN public."miosa_put_deployment"($1::text, $2::text, $3::text, $4::text, $5::text, $6::integer, $7::jsonb) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_put_deployment"(text, text, text, text, text, integer, jsonb, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_deployment"(text, text, text, text, text, integer, jsonb, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_put_deployment"(id text, tenant_id text, name text DEFAULT NULL::text, slug text DEFAULT NULL::text, kind text DEFAULT NULL::text, desired_replicas integer DEFAULT NULL::integer, fields jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_put_deployment"(id text, tenant_id text, name text DEFAULT NULL::text, slug text DEFAULT NULL::text, kind text DEFAULT NULL::text, desired_replicas integer DEFAULT NULL::integer, fields jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -4086,7 +4037,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_put_deployment"($1, $2, $3, $4, $5, $6, $7, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_put_deployment"($1, $2, $3, $4, $5, $6, $7, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -4097,15 +4048,15 @@ COMMENT ON FUNCTION public."miosa_put_deployment"(id text, tenant_id text, name 
 REVOKE ALL ON FUNCTION public."miosa_put_deployment"(id text, tenant_id text, name text, slug text, kind text, desired_replicas integer, fields jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_put_deployment"(id text, tenant_id text, name text, slug text, kind text, desired_replicas integer, fields jsonb) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_put_deployment"(a1 uuid, a2 uuid, a3 text, a4 text, a5 text, a6 integer, a7 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_put_deployment"(a1 uuid, a2 uuid, a3 text, a4 text, a5 text, a6 integer, a7 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $9;
-	SELECT (CASE WHEN miosa_shard.adopt($8::text[]) THEN public."miosa_put_deployment"($1::uuid, $2::uuid, $3::text, $4::text, $5::text, $6::integer, $7::jsonb) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($8::text[]) THEN public."miosa_put_deployment"($1::uuid, $2::uuid, $3::text, $4::text, $5::text, $6::integer, $7::jsonb) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_put_deployment"(uuid, uuid, text, text, text, integer, jsonb, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_deployment"(uuid, uuid, text, text, text, integer, jsonb, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_put_deployment"(uuid uuid, tenant_id uuid, name text DEFAULT NULL::text, slug text DEFAULT NULL::text, kind text DEFAULT NULL::text, desired_replicas integer DEFAULT NULL::integer, fields jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_put_deployment"(uuid uuid, tenant_id uuid, name text DEFAULT NULL::text, slug text DEFAULT NULL::text, kind text DEFAULT NULL::text, desired_replicas integer DEFAULT NULL::integer, fields jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -4115,7 +4066,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_put_deployment"($1, $2, $3, $4, $5, $6, $7, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_put_deployment"($1, $2, $3, $4, $5, $6, $7, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -4126,15 +4077,15 @@ COMMENT ON FUNCTION public."miosa_put_deployment"(uuid uuid, tenant_id uuid, nam
 REVOKE ALL ON FUNCTION public."miosa_put_deployment"(uuid uuid, tenant_id uuid, name text, slug text, kind text, desired_replicas integer, fields jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_put_deployment"(uuid uuid, tenant_id uuid, name text, slug text, kind text, desired_replicas integer, fields jsonb) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_put_domain"(a1 text, a2 uuid, a3 text, a4 text, a5 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_put_domain"(a1 text, a2 uuid, a3 text, a4 text, a5 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
-	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_put_domain"($1::text, $2::uuid, $3::text, $4::text, $5::jsonb) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_put_domain"($1::text, $2::uuid, $3::text, $4::text, $5::jsonb) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_put_domain"(text, uuid, text, text, jsonb, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_domain"(text, uuid, text, text, jsonb, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_put_domain"(fqdn text, deployment uuid, state text DEFAULT 'active'::text, redirect_policy text DEFAULT NULL::text, fields jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_put_domain"(fqdn text, deployment uuid, state text DEFAULT 'active'::text, redirect_policy text DEFAULT NULL::text, fields jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($2::text);
@@ -4146,7 +4097,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	_result := miosa_shard."miosa_put_domain"(_host, $2, $3, $4, $5, _context, _shard);
+	_result := miosa_router.received(miosa_shard."miosa_put_domain"(_host, $2, $3, $4, $5, _context, _shard));
 	PERFORM miosa_router.confirm_host(_host, $2::text, _shard);
 	RETURN _result;
 EXCEPTION WHEN OTHERS THEN
@@ -4159,15 +4110,15 @@ COMMENT ON FUNCTION public."miosa_put_domain"(fqdn text, deployment uuid, state 
 REVOKE ALL ON FUNCTION public."miosa_put_domain"(fqdn text, deployment uuid, state text, redirect_policy text, fields jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_put_domain"(fqdn text, deployment uuid, state text, redirect_policy text, fields jsonb) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_put_domain"(a1 text, a2 text, a3 text, a4 text, a5 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_put_domain"(a1 text, a2 text, a3 text, a4 text, a5 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
-	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_put_domain"($1::text, $2::text, $3::text, $4::text, $5::jsonb) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_put_domain"($1::text, $2::text, $3::text, $4::text, $5::jsonb) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_put_domain"(text, text, text, text, jsonb, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_domain"(text, text, text, text, jsonb, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_put_domain"(fqdn text, deployment_id text, state text DEFAULT 'active'::text, redirect_policy text DEFAULT NULL::text, fields jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_put_domain"(fqdn text, deployment_id text, state text DEFAULT 'active'::text, redirect_policy text DEFAULT NULL::text, fields jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($2::text);
@@ -4179,7 +4130,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	_result := miosa_shard."miosa_put_domain"(_host, $2, $3, $4, $5, _context, _shard);
+	_result := miosa_router.received(miosa_shard."miosa_put_domain"(_host, $2, $3, $4, $5, _context, _shard));
 	PERFORM miosa_router.confirm_host(_host, $2::text, _shard);
 	RETURN _result;
 EXCEPTION WHEN OTHERS THEN
@@ -4192,15 +4143,15 @@ COMMENT ON FUNCTION public."miosa_put_domain"(fqdn text, deployment_id text, sta
 REVOKE ALL ON FUNCTION public."miosa_put_domain"(fqdn text, deployment_id text, state text, redirect_policy text, fields jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_put_domain"(fqdn text, deployment_id text, state text, redirect_policy text, fields jsonb) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_put_endpoint"(a1 text, a2 text, a3 text, a4 text, a5 integer, a6 jsonb, a7 text, a8 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_put_endpoint"(a1 text, a2 text, a3 text, a4 text, a5 integer, a6 jsonb, a7 text, a8 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $10;
-	SELECT (CASE WHEN miosa_shard.adopt($9::text[]) THEN public."miosa_put_endpoint"($1::text, $2::text, $3::text, $4::text, $5::integer, $6::jsonb, $7::text, $8::boolean) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($9::text[]) THEN public."miosa_put_endpoint"($1::text, $2::text, $3::text, $4::text, $5::integer, $6::jsonb, $7::text, $8::boolean) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_put_endpoint"(text, text, text, text, integer, jsonb, text, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_endpoint"(text, text, text, text, integer, jsonb, text, boolean, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_put_endpoint"(name text, adapter text, url text, zone text DEFAULT 'default'::text, stage integer DEFAULT NULL::integer, selector jsonb DEFAULT '{}'::jsonb, secret text DEFAULT NULL::text, enabled boolean DEFAULT true) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_put_endpoint"(name text, adapter text, url text, zone text DEFAULT 'default'::text, stage integer DEFAULT NULL::integer, selector jsonb DEFAULT '{}'::jsonb, secret text DEFAULT NULL::text, enabled boolean DEFAULT true) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -4217,7 +4168,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_put_endpoint"($1, $2, $3, $4, $5, $6, $7, $8, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_put_endpoint"($1, $2, $3, $4, $5, $6, $7, $8, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -4233,15 +4184,15 @@ COMMENT ON FUNCTION public."miosa_put_endpoint"(name text, adapter text, url tex
 REVOKE ALL ON FUNCTION public."miosa_put_endpoint"(name text, adapter text, url text, zone text, stage integer, selector jsonb, secret text, enabled boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_put_endpoint"(name text, adapter text, url text, zone text, stage integer, selector jsonb, secret text, enabled boolean) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_put_freeze"(a1 text, a2 timestamp with time zone, a3 timestamp with time zone, a4 jsonb, a5 text, a6 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_put_freeze"(a1 text, a2 timestamp with time zone, a3 timestamp with time zone, a4 jsonb, a5 text, a6 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $8;
-	SELECT (CASE WHEN miosa_shard.adopt($7::text[]) THEN public."miosa_put_freeze"($1::text, $2::timestamp with time zone, $3::timestamp with time zone, $4::jsonb, $5::text, $6::uuid) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($7::text[]) THEN public."miosa_put_freeze"($1::text, $2::timestamp with time zone, $3::timestamp with time zone, $4::jsonb, $5::text, $6::uuid) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_put_freeze"(text, timestamp with time zone, timestamp with time zone, jsonb, text, uuid, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_freeze"(text, timestamp with time zone, timestamp with time zone, jsonb, text, uuid, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_put_freeze"(name text, ends timestamp with time zone, begins timestamp with time zone, selector jsonb, reason text, tenant uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_put_freeze"(name text, ends timestamp with time zone, begins timestamp with time zone, selector jsonb, reason text, tenant uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -4258,7 +4209,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_put_freeze"($1, $2, $3, $4, $5, $6, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_put_freeze"($1, $2, $3, $4, $5, $6, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -4274,15 +4225,15 @@ COMMENT ON FUNCTION public."miosa_put_freeze"(name text, ends timestamp with tim
 REVOKE ALL ON FUNCTION public."miosa_put_freeze"(name text, ends timestamp with time zone, begins timestamp with time zone, selector jsonb, reason text, tenant uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_put_freeze"(name text, ends timestamp with time zone, begins timestamp with time zone, selector jsonb, reason text, tenant uuid) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_put_freeze"(a1 text, a2 timestamp with time zone, a3 timestamp with time zone, a4 jsonb, a5 text, a6 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_put_freeze"(a1 text, a2 timestamp with time zone, a3 timestamp with time zone, a4 jsonb, a5 text, a6 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $8;
-	SELECT (CASE WHEN miosa_shard.adopt($7::text[]) THEN public."miosa_put_freeze"($1::text, $2::timestamp with time zone, $3::timestamp with time zone, $4::jsonb, $5::text, $6::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($7::text[]) THEN public."miosa_put_freeze"($1::text, $2::timestamp with time zone, $3::timestamp with time zone, $4::jsonb, $5::text, $6::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_put_freeze"(text, timestamp with time zone, timestamp with time zone, jsonb, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_freeze"(text, timestamp with time zone, timestamp with time zone, jsonb, text, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_put_freeze"(name text, ends timestamp with time zone, begins timestamp with time zone DEFAULT now(), selector jsonb DEFAULT '{"all": true}'::jsonb, reason text DEFAULT NULL::text, tenant_id text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_put_freeze"(name text, ends timestamp with time zone, begins timestamp with time zone DEFAULT now(), selector jsonb DEFAULT '{"all": true}'::jsonb, reason text DEFAULT NULL::text, tenant_id text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -4299,7 +4250,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_put_freeze"($1, $2, $3, $4, $5, $6, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_put_freeze"($1, $2, $3, $4, $5, $6, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -4315,15 +4266,15 @@ COMMENT ON FUNCTION public."miosa_put_freeze"(name text, ends timestamp with tim
 REVOKE ALL ON FUNCTION public."miosa_put_freeze"(name text, ends timestamp with time zone, begins timestamp with time zone, selector jsonb, reason text, tenant_id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_put_freeze"(name text, ends timestamp with time zone, begins timestamp with time zone, selector jsonb, reason text, tenant_id text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_put_plan"(a1 text, a2 interval, a3 interval, a4 interval, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_put_plan"(a1 text, a2 interval, a3 interval, a4 interval, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
-	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_put_plan"($1::text, $2::interval, $3::interval, $4::interval) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_put_plan"($1::text, $2::interval, $3::interval, $4::interval) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_put_plan"(text, interval, interval, interval, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_plan"(text, interval, interval, interval, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_put_plan"(name text, audit_retention interval DEFAULT NULL::interval, idempotency_retention interval DEFAULT NULL::interval, artifact_retention interval DEFAULT NULL::interval) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_put_plan"(name text, audit_retention interval DEFAULT NULL::interval, idempotency_retention interval DEFAULT NULL::interval, artifact_retention interval DEFAULT NULL::interval) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -4340,7 +4291,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_put_plan"($1, $2, $3, $4, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_put_plan"($1, $2, $3, $4, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -4356,15 +4307,15 @@ COMMENT ON FUNCTION public."miosa_put_plan"(name text, audit_retention interval,
 REVOKE ALL ON FUNCTION public."miosa_put_plan"(name text, audit_retention interval, idempotency_retention interval, artifact_retention interval) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_put_plan"(name text, audit_retention interval, idempotency_retention interval, artifact_retention interval) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_put_schema"(a1 text, a2 text[], a3 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_put_schema"(a1 text, a2 text[], a3 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_put_schema"($1::text, $2::text[], $3::uuid) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_put_schema"($1::text, $2::text[], $3::uuid) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_put_schema"(text, text[], uuid, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_schema"(text, text[], uuid, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_put_schema"(schema_name text, database_schemas text[], tenant uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_put_schema"(schema_name text, database_schemas text[], tenant uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -4381,7 +4332,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_put_schema"($1, $2, $3, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_put_schema"($1, $2, $3, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -4397,15 +4348,15 @@ COMMENT ON FUNCTION public."miosa_put_schema"(schema_name text, database_schemas
 REVOKE ALL ON FUNCTION public."miosa_put_schema"(schema_name text, database_schemas text[], tenant uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_put_schema"(schema_name text, database_schemas text[], tenant uuid) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_put_schema"(a1 text, a2 text[], a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_put_schema"(a1 text, a2 text[], a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_put_schema"($1::text, $2::text[], $3::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_put_schema"($1::text, $2::text[], $3::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_put_schema"(text, text[], text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_schema"(text, text[], text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_put_schema"(schema_name text, database_schemas text[] DEFAULT NULL::text[], tenant_id text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_put_schema"(schema_name text, database_schemas text[] DEFAULT NULL::text[], tenant_id text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -4422,7 +4373,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_put_schema"($1, $2, $3, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_put_schema"($1, $2, $3, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -4438,7 +4389,7 @@ COMMENT ON FUNCTION public."miosa_put_schema"(schema_name text, database_schemas
 REVOKE ALL ON FUNCTION public."miosa_put_schema"(schema_name text, database_schemas text[], tenant_id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_put_schema"(schema_name text, database_schemas text[], tenant_id text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_put_secret"(a1 text, a2 text, a3 boolean, a4 text[], a5 text[], a6 text[], context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_put_secret"(a1 text, a2 text, a3 boolean, a4 text[], a5 text[], a6 text[], context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $8;
 	SELECT (CASE WHEN miosa_shard.adopt($7::text[]) THEN public."miosa_put_secret"($1::text, $2::text, $3::boolean, $4::text[], $5::text[], $6::text[]) END)::text;
@@ -4446,7 +4397,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_put_secret"(text, text, boolean, text[], text[], text[], text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_secret"(text, text, boolean, text[], text[], text[], text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_put_secret"(name text, value text, keep_previous boolean DEFAULT false, origins text[] DEFAULT NULL::text[], adapters text[] DEFAULT NULL::text[], endpoints text[] DEFAULT NULL::text[]) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_put_secret"(name text, value text, keep_previous boolean DEFAULT false, origins text[] DEFAULT NULL::text[], adapters text[] DEFAULT NULL::text[], endpoints text[] DEFAULT NULL::text[]) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -4478,15 +4429,15 @@ COMMENT ON FUNCTION public."miosa_put_secret"(name text, value text, keep_previo
 REVOKE ALL ON FUNCTION public."miosa_put_secret"(name text, value text, keep_previous boolean, origins text[], adapters text[], endpoints text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_put_secret"(name text, value text, keep_previous boolean, origins text[], adapters text[], endpoints text[]) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_put_storage"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_put_storage"(a1 text, a2 text, a3 text, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
-	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_put_storage"($1::text, $2::text, $3::text, $4::text, $5::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_put_storage"($1::text, $2::text, $3::text, $4::text, $5::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_put_storage"(text, text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_storage"(text, text, text, text, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_put_storage"(prefix text, endpoint text, region text DEFAULT 'us-east-1'::text, addressing text DEFAULT 'path'::text, secret text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_put_storage"(prefix text, endpoint text, region text DEFAULT 'us-east-1'::text, addressing text DEFAULT 'path'::text, secret text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -4503,7 +4454,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_put_storage"($1, $2, $3, $4, $5, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_put_storage"($1, $2, $3, $4, $5, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -4519,15 +4470,15 @@ COMMENT ON FUNCTION public."miosa_put_storage"(prefix text, endpoint text, regio
 REVOKE ALL ON FUNCTION public."miosa_put_storage"(prefix text, endpoint text, region text, addressing text, secret text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_put_storage"(prefix text, endpoint text, region text, addressing text, secret text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_put_tenant"(a1 text, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_put_tenant"(a1 text, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_put_tenant"($1::text, $2::text, $3::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_put_tenant"($1::text, $2::text, $3::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_put_tenant"(text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_tenant"(text, text, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_put_tenant"(id text, slug text, plan text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_put_tenant"(id text, slug text, plan text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -4544,7 +4495,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_put_tenant"($1, $2, $3, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_put_tenant"($1, $2, $3, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -4560,15 +4511,15 @@ COMMENT ON FUNCTION public."miosa_put_tenant"(id text, slug text, plan text) IS 
 REVOKE ALL ON FUNCTION public."miosa_put_tenant"(id text, slug text, plan text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_put_tenant"(id text, slug text, plan text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_put_tenant"(a1 uuid, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_put_tenant"(a1 uuid, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_put_tenant"($1::uuid, $2::text, $3::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_put_tenant"($1::uuid, $2::text, $3::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_put_tenant"(uuid, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_tenant"(uuid, text, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_put_tenant"(uuid uuid, slug text, plan text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_put_tenant"(uuid uuid, slug text, plan text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -4585,7 +4536,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_put_tenant"($1, $2, $3, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_put_tenant"($1, $2, $3, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -4601,15 +4552,15 @@ COMMENT ON FUNCTION public."miosa_put_tenant"(uuid uuid, slug text, plan text) I
 REVOKE ALL ON FUNCTION public."miosa_put_tenant"(uuid uuid, slug text, plan text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_put_tenant"(uuid uuid, slug text, plan text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_put_version"(a1 uuid, a2 uuid, a3 integer, a4 text, a5 text, a6 text, a7 text, a8 uuid, a9 bigint, a10 jsonb, a11 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_put_version"(a1 uuid, a2 uuid, a3 integer, a4 text, a5 text, a6 text, a7 text, a8 uuid, a9 bigint, a10 jsonb, a11 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_put_version"($1::uuid, $2::uuid, $3::integer, $4::text, $5::text, $6::text, $7::text, $8::uuid, $9::bigint, $10::jsonb, $11::jsonb) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_put_version"($1::uuid, $2::uuid, $3::integer, $4::text, $5::text, $6::text, $7::text, $8::uuid, $9::bigint, $10::jsonb, $11::jsonb) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_put_version"(uuid, uuid, integer, text, text, text, text, uuid, bigint, jsonb, jsonb, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_version"(uuid, uuid, integer, text, text, text, text, uuid, bigint, jsonb, jsonb, text[], integer) TO miosa_deployer;
 
-CREATE FUNCTION public."miosa_put_version"(deployment uuid, id uuid, version_number integer DEFAULT NULL::integer, kind text DEFAULT NULL::text, state text DEFAULT NULL::text, storage_uri text DEFAULT NULL::text, sha256 text DEFAULT NULL::text, release_id uuid DEFAULT (NULL::text)::uuid, size_bytes bigint DEFAULT NULL::bigint, fields jsonb DEFAULT '{}'::jsonb, release jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_put_version"(deployment uuid, id uuid, version_number integer DEFAULT NULL::integer, kind text DEFAULT NULL::text, state text DEFAULT NULL::text, storage_uri text DEFAULT NULL::text, sha256 text DEFAULT NULL::text, release_id uuid DEFAULT (NULL::text)::uuid, size_bytes bigint DEFAULT NULL::bigint, fields jsonb DEFAULT '{}'::jsonb, release jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -4619,7 +4570,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_put_version"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_put_version"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -4630,15 +4581,15 @@ COMMENT ON FUNCTION public."miosa_put_version"(deployment uuid, id uuid, version
 REVOKE ALL ON FUNCTION public."miosa_put_version"(deployment uuid, id uuid, version_number integer, kind text, state text, storage_uri text, sha256 text, release_id uuid, size_bytes bigint, fields jsonb, release jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_put_version"(deployment uuid, id uuid, version_number integer, kind text, state text, storage_uri text, sha256 text, release_id uuid, size_bytes bigint, fields jsonb, release jsonb) TO miosa_deployer;
 
-CREATE FUNCTION miosa_shard."miosa_put_version"(a1 text, a2 text, a3 integer, a4 text, a5 text, a6 text, a7 text, a8 text, a9 bigint, a10 jsonb, a11 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_put_version"(a1 text, a2 text, a3 integer, a4 text, a5 text, a6 text, a7 text, a8 text, a9 bigint, a10 jsonb, a11 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_put_version"($1::text, $2::text, $3::integer, $4::text, $5::text, $6::text, $7::text, $8::text, $9::bigint, $10::jsonb, $11::jsonb) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_put_version"($1::text, $2::text, $3::integer, $4::text, $5::text, $6::text, $7::text, $8::text, $9::bigint, $10::jsonb, $11::jsonb) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_put_version"(text, text, integer, text, text, text, text, text, bigint, jsonb, jsonb, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_put_version"(text, text, integer, text, text, text, text, text, bigint, jsonb, jsonb, text[], integer) TO miosa_deployer;
 
-CREATE FUNCTION public."miosa_put_version"(deployment_id text, id text, version_number integer DEFAULT NULL::integer, kind text DEFAULT NULL::text, state text DEFAULT NULL::text, storage_uri text DEFAULT NULL::text, sha256 text DEFAULT NULL::text, release_id text DEFAULT NULL::text, size_bytes bigint DEFAULT NULL::bigint, fields jsonb DEFAULT '{}'::jsonb, release jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_put_version"(deployment_id text, id text, version_number integer DEFAULT NULL::integer, kind text DEFAULT NULL::text, state text DEFAULT NULL::text, storage_uri text DEFAULT NULL::text, sha256 text DEFAULT NULL::text, release_id text DEFAULT NULL::text, size_bytes bigint DEFAULT NULL::bigint, fields jsonb DEFAULT '{}'::jsonb, release jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -4648,7 +4599,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_put_version"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_put_version"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -4659,7 +4610,7 @@ COMMENT ON FUNCTION public."miosa_put_version"(deployment_id text, id text, vers
 REVOKE ALL ON FUNCTION public."miosa_put_version"(deployment_id text, id text, version_number integer, kind text, state text, storage_uri text, sha256 text, release_id text, size_bytes bigint, fields jsonb, release jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_put_version"(deployment_id text, id text, version_number integer, kind text, state text, storage_uri text, sha256 text, release_id text, size_bytes bigint, fields jsonb, release jsonb) TO miosa_deployer;
 
-CREATE FUNCTION miosa_shard."miosa_redrive"(a1 text, context text[], shard integer) RETURNS bigint LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_redrive"(a1 text, context text[], shard integer) RETURNS bigint LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_redrive"($1::text) END);
@@ -4667,7 +4618,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_redrive"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_redrive"(text, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_redrive"(endpoint text) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_redrive"(endpoint text) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -4698,15 +4649,15 @@ COMMENT ON FUNCTION public."miosa_redrive"(endpoint text) IS 'Retries at once th
 REVOKE ALL ON FUNCTION public."miosa_redrive"(endpoint text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_redrive"(endpoint text) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_release"(a1 uuid, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_release"(a1 uuid, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
-	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_release"($1::uuid, $2::text, $3::text, $4::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_release"($1::uuid, $2::text, $3::text, $4::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_release"(uuid, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_release"(uuid, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_release"(deployment uuid, promote text DEFAULT NULL::text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_release"(deployment uuid, promote text DEFAULT NULL::text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -4716,7 +4667,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_release"($1, $2, $3, $4, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_release"($1, $2, $3, $4, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -4727,15 +4678,15 @@ COMMENT ON FUNCTION public."miosa_release"(deployment uuid, promote text, reason
 REVOKE ALL ON FUNCTION public."miosa_release"(deployment uuid, promote text, reason text, idempotency_key text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_release"(deployment uuid, promote text, reason text, idempotency_key text) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_release"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_release"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
-	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_release"($1::text, $2::text, $3::text, $4::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_release"($1::text, $2::text, $3::text, $4::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_release"(text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_release"(text, text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_release"(deployment_id text, promote text DEFAULT NULL::text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_release"(deployment_id text, promote text DEFAULT NULL::text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -4745,7 +4696,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_release"($1, $2, $3, $4, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_release"($1, $2, $3, $4, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -4756,7 +4707,7 @@ COMMENT ON FUNCTION public."miosa_release"(deployment_id text, promote text, rea
 REVOKE ALL ON FUNCTION public."miosa_release"(deployment_id text, promote text, reason text, idempotency_key text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_release"(deployment_id text, promote text, reason text, idempotency_key text) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_remove_adapter"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_remove_adapter"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_adapter"($1::text) END)::text;
@@ -4764,7 +4715,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_adapter"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_adapter"(text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_remove_adapter"(name text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_remove_adapter"(name text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -4804,15 +4755,15 @@ COMMENT ON FUNCTION public."miosa_remove_adapter"(name text) IS 'Removes an adap
 REVOKE ALL ON FUNCTION public."miosa_remove_adapter"(name text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_remove_adapter"(name text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_remove_deployment"(a1 text, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_remove_deployment"(a1 text, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_remove_deployment"($1::text, $2::text, $3::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_remove_deployment"($1::text, $2::text, $3::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_deployment"(text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_deployment"(text, text, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_remove_deployment"(id text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_remove_deployment"(id text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -4822,7 +4773,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_remove_deployment"($1, $2, $3, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_remove_deployment"($1, $2, $3, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -4833,15 +4784,15 @@ COMMENT ON FUNCTION public."miosa_remove_deployment"(id text, reason text, idemp
 REVOKE ALL ON FUNCTION public."miosa_remove_deployment"(id text, reason text, idempotency_key text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_remove_deployment"(id text, reason text, idempotency_key text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_remove_deployment"(a1 uuid, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_remove_deployment"(a1 uuid, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_remove_deployment"($1::uuid, $2::text, $3::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_remove_deployment"($1::uuid, $2::text, $3::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_deployment"(uuid, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_deployment"(uuid, text, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_remove_deployment"(uuid uuid, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_remove_deployment"(uuid uuid, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -4851,7 +4802,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_remove_deployment"($1, $2, $3, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_remove_deployment"($1, $2, $3, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -4862,15 +4813,15 @@ COMMENT ON FUNCTION public."miosa_remove_deployment"(uuid uuid, reason text, ide
 REVOKE ALL ON FUNCTION public."miosa_remove_deployment"(uuid uuid, reason text, idempotency_key text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_remove_deployment"(uuid uuid, reason text, idempotency_key text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_remove_domain"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_remove_domain"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
-	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_domain"($1::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_domain"($1::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_domain"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_domain"(text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_remove_domain"(fqdn text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_remove_domain"(fqdn text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of_host($1);
@@ -4881,7 +4832,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	_result := miosa_shard."miosa_remove_domain"($1, _context, _shard);
+	_result := miosa_router.received(miosa_shard."miosa_remove_domain"($1, _context, _shard));
 	PERFORM miosa_router.release_host($1, NULL, NULL, NULL);
 	RETURN _result;
 EXCEPTION WHEN OTHERS THEN
@@ -4893,7 +4844,7 @@ COMMENT ON FUNCTION public."miosa_remove_domain"(fqdn text) IS 'Removes a host, 
 REVOKE ALL ON FUNCTION public."miosa_remove_domain"(fqdn text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_remove_domain"(fqdn text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_remove_endpoint"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_remove_endpoint"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_endpoint"($1::text) END)::text;
@@ -4901,7 +4852,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_endpoint"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_endpoint"(text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_remove_endpoint"(name text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_remove_endpoint"(name text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -4941,7 +4892,7 @@ COMMENT ON FUNCTION public."miosa_remove_endpoint"(name text) IS 'Removes an end
 REVOKE ALL ON FUNCTION public."miosa_remove_endpoint"(name text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_remove_endpoint"(name text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_remove_freeze"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_remove_freeze"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_freeze"($1::text) END)::text;
@@ -4949,7 +4900,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_freeze"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_freeze"(text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_remove_freeze"(name text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_remove_freeze"(name text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -4989,7 +4940,7 @@ COMMENT ON FUNCTION public."miosa_remove_freeze"(name text) IS 'Removes a freeze
 REVOKE ALL ON FUNCTION public."miosa_remove_freeze"(name text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_remove_freeze"(name text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_remove_plan"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_remove_plan"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_plan"($1::text) END)::text;
@@ -4997,7 +4948,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_plan"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_plan"(text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_remove_plan"(name text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_remove_plan"(name text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -5037,7 +4988,7 @@ COMMENT ON FUNCTION public."miosa_remove_plan"(name text) IS 'Removes a plan tha
 REVOKE ALL ON FUNCTION public."miosa_remove_plan"(name text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_remove_plan"(name text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_remove_schema"(a1 text, a2 uuid, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_remove_schema"(a1 text, a2 uuid, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
 	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_remove_schema"($1::text, $2::uuid) END)::text;
@@ -5045,7 +4996,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_schema"(text, uuid, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_schema"(text, uuid, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_remove_schema"(schema_name text, tenant uuid) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_remove_schema"(schema_name text, tenant uuid) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -5085,7 +5036,7 @@ COMMENT ON FUNCTION public."miosa_remove_schema"(schema_name text, tenant uuid) 
 REVOKE ALL ON FUNCTION public."miosa_remove_schema"(schema_name text, tenant uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_remove_schema"(schema_name text, tenant uuid) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_remove_schema"(a1 text, a2 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_remove_schema"(a1 text, a2 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
 	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_remove_schema"($1::text, $2::text) END)::text;
@@ -5093,7 +5044,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_schema"(text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_schema"(text, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_remove_schema"(schema_name text, tenant_id text DEFAULT NULL::text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_remove_schema"(schema_name text, tenant_id text DEFAULT NULL::text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -5133,7 +5084,7 @@ COMMENT ON FUNCTION public."miosa_remove_schema"(schema_name text, tenant_id tex
 REVOKE ALL ON FUNCTION public."miosa_remove_schema"(schema_name text, tenant_id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_remove_schema"(schema_name text, tenant_id text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_remove_secret"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_remove_secret"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_secret"($1::text) END)::text;
@@ -5141,7 +5092,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_secret"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_secret"(text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_remove_secret"(name text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_remove_secret"(name text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -5181,7 +5132,7 @@ COMMENT ON FUNCTION public."miosa_remove_secret"(name text) IS 'Removes a secret
 REVOKE ALL ON FUNCTION public."miosa_remove_secret"(name text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_remove_secret"(name text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_remove_storage"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_remove_storage"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_storage"($1::text) END)::text;
@@ -5189,7 +5140,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_storage"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_storage"(text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_remove_storage"(prefix text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_remove_storage"(prefix text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -5229,15 +5180,15 @@ COMMENT ON FUNCTION public."miosa_remove_storage"(prefix text) IS 'Removes a sto
 REVOKE ALL ON FUNCTION public."miosa_remove_storage"(prefix text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_remove_storage"(prefix text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_remove_tenant"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_remove_tenant"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
-	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_tenant"($1::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_tenant"($1::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_tenant"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_tenant"(text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_remove_tenant"(id text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_remove_tenant"(id text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -5255,7 +5206,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_remove_tenant"($1, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_remove_tenant"($1, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -5278,15 +5229,15 @@ COMMENT ON FUNCTION public."miosa_remove_tenant"(id text) IS 'Removes a tenant w
 REVOKE ALL ON FUNCTION public."miosa_remove_tenant"(id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_remove_tenant"(id text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_remove_tenant"(a1 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_remove_tenant"(a1 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
-	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_tenant"($1::uuid) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_remove_tenant"($1::uuid) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_remove_tenant"(uuid, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_remove_tenant"(uuid, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_remove_tenant"(uuid uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_remove_tenant"(uuid uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -5304,7 +5255,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_remove_tenant"($1, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_remove_tenant"($1, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -5327,15 +5278,15 @@ COMMENT ON FUNCTION public."miosa_remove_tenant"(uuid uuid) IS 'miosa_remove_ten
 REVOKE ALL ON FUNCTION public."miosa_remove_tenant"(uuid uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_remove_tenant"(uuid uuid) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_rename_deployment"(a1 uuid, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_rename_deployment"(a1 uuid, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
-	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_rename_deployment"($1::uuid, $2::text, $3::text, $4::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_rename_deployment"($1::uuid, $2::text, $3::text, $4::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_rename_deployment"(uuid, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rename_deployment"(uuid, text, text, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_rename_deployment"(deployment uuid, slug text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_rename_deployment"(deployment uuid, slug text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -5345,7 +5296,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_rename_deployment"($1, $2, $3, $4, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_rename_deployment"($1, $2, $3, $4, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -5356,15 +5307,15 @@ COMMENT ON FUNCTION public."miosa_rename_deployment"(deployment uuid, slug text,
 REVOKE ALL ON FUNCTION public."miosa_rename_deployment"(deployment uuid, slug text, idempotency_key text, reason text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_rename_deployment"(deployment uuid, slug text, idempotency_key text, reason text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_rename_deployment"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_rename_deployment"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
-	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_rename_deployment"($1::text, $2::text, $3::text, $4::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_rename_deployment"($1::text, $2::text, $3::text, $4::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_rename_deployment"(text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rename_deployment"(text, text, text, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_rename_deployment"(deployment_id text, slug text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_rename_deployment"(deployment_id text, slug text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -5374,7 +5325,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_rename_deployment"($1, $2, $3, $4, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_rename_deployment"($1, $2, $3, $4, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -5385,7 +5336,7 @@ COMMENT ON FUNCTION public."miosa_rename_deployment"(deployment_id text, slug te
 REVOKE ALL ON FUNCTION public."miosa_rename_deployment"(deployment_id text, slug text, idempotency_key text, reason text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_rename_deployment"(deployment_id text, slug text, idempotency_key text, reason text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_report"(a1 text, a2 timestamp with time zone, a3 timestamp with time zone, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_report"(a1 text, a2 timestamp with time zone, a3 timestamp with time zone, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
 	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_report"($1::text, $2::timestamp with time zone, $3::timestamp with time zone) END);
@@ -5393,7 +5344,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_report"(text, timestamp with time zone, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_report"(text, timestamp with time zone, timestamp with time zone, text[], integer) TO miosa_auditor, miosa_viewer;
 
-CREATE FUNCTION public."miosa_report"(deployment_or_fleet text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_report"(deployment_or_fleet text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate($1);
@@ -5413,15 +5364,15 @@ COMMENT ON FUNCTION public."miosa_report"(deployment_or_fleet text, since timest
 REVOKE ALL ON FUNCTION public."miosa_report"(deployment_or_fleet text, since timestamp with time zone, until timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_report"(deployment_or_fleet text, since timestamp with time zone, until timestamp with time zone) TO miosa_auditor, miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_report_instance"(a1 uuid, a2 uuid, a3 uuid, a4 text, a5 text, a6 integer, a7 text, a8 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_report_instance"(a1 uuid, a2 uuid, a3 uuid, a4 text, a5 text, a6 integer, a7 text, a8 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $10;
-	SELECT (CASE WHEN miosa_shard.adopt($9::text[]) THEN public."miosa_report_instance"($1::uuid, $2::uuid, $3::uuid, $4::text, $5::text, $6::integer, $7::text, $8::jsonb) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($9::text[]) THEN public."miosa_report_instance"($1::uuid, $2::uuid, $3::uuid, $4::text, $5::text, $6::integer, $7::text, $8::jsonb) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_report_instance"(uuid, uuid, uuid, text, text, integer, text, jsonb, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_report_instance"(uuid, uuid, uuid, text, text, integer, text, jsonb, text[], integer) TO miosa_agent;
 
-CREATE FUNCTION public."miosa_report_instance"(deployment uuid, id uuid, version_id uuid, state text, address text DEFAULT NULL::text, port integer DEFAULT NULL::integer, error_message text DEFAULT NULL::text, fields jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_report_instance"(deployment uuid, id uuid, version_id uuid, state text, address text DEFAULT NULL::text, port integer DEFAULT NULL::integer, error_message text DEFAULT NULL::text, fields jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -5431,7 +5382,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_report_instance"($1, $2, $3, $4, $5, $6, $7, $8, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_report_instance"($1, $2, $3, $4, $5, $6, $7, $8, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -5442,15 +5393,15 @@ COMMENT ON FUNCTION public."miosa_report_instance"(deployment uuid, id uuid, ver
 REVOKE ALL ON FUNCTION public."miosa_report_instance"(deployment uuid, id uuid, version_id uuid, state text, address text, port integer, error_message text, fields jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_report_instance"(deployment uuid, id uuid, version_id uuid, state text, address text, port integer, error_message text, fields jsonb) TO miosa_agent;
 
-CREATE FUNCTION miosa_shard."miosa_report_instance"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 integer, a7 text, a8 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_report_instance"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 integer, a7 text, a8 jsonb, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $10;
-	SELECT (CASE WHEN miosa_shard.adopt($9::text[]) THEN public."miosa_report_instance"($1::text, $2::text, $3::text, $4::text, $5::text, $6::integer, $7::text, $8::jsonb) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($9::text[]) THEN public."miosa_report_instance"($1::text, $2::text, $3::text, $4::text, $5::text, $6::integer, $7::text, $8::jsonb) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_report_instance"(text, text, text, text, text, integer, text, jsonb, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_report_instance"(text, text, text, text, text, integer, text, jsonb, text[], integer) TO miosa_agent;
 
-CREATE FUNCTION public."miosa_report_instance"(deployment_id text, id text, version_id text, state text, address text DEFAULT NULL::text, port integer DEFAULT NULL::integer, error_message text DEFAULT NULL::text, fields jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_report_instance"(deployment_id text, id text, version_id text, state text, address text DEFAULT NULL::text, port integer DEFAULT NULL::integer, error_message text DEFAULT NULL::text, fields jsonb DEFAULT '{}'::jsonb) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -5460,7 +5411,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_report_instance"($1, $2, $3, $4, $5, $6, $7, $8, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_report_instance"($1, $2, $3, $4, $5, $6, $7, $8, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -5471,15 +5422,15 @@ COMMENT ON FUNCTION public."miosa_report_instance"(deployment_id text, id text, 
 REVOKE ALL ON FUNCTION public."miosa_report_instance"(deployment_id text, id text, version_id text, state text, address text, port integer, error_message text, fields jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_report_instance"(deployment_id text, id text, version_id text, state text, address text, port integer, error_message text, fields jsonb) TO miosa_agent;
 
-CREATE FUNCTION miosa_shard."miosa_report_schema"(a1 text, a2 bigint, a3 bigint, a4 timestamp with time zone, a5 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_report_schema"(a1 text, a2 bigint, a3 bigint, a4 timestamp with time zone, a5 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
-	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_report_schema"($1::text, $2::bigint, $3::bigint, $4::timestamp with time zone, $5::uuid) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_report_schema"($1::text, $2::bigint, $3::bigint, $4::timestamp with time zone, $5::uuid) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_report_schema"(text, bigint, bigint, timestamp with time zone, uuid, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_report_schema"(text, bigint, bigint, timestamp with time zone, uuid, text[], integer) TO miosa_agent, miosa_deployer;
 
-CREATE FUNCTION public."miosa_report_schema"(schema_name text, version bigint, compatible_from bigint, applied_at timestamp with time zone, tenant uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_report_schema"(schema_name text, version bigint, compatible_from bigint, applied_at timestamp with time zone, tenant uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -5496,7 +5447,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_report_schema"($1, $2, $3, $4, $5, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_report_schema"($1, $2, $3, $4, $5, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -5512,15 +5463,15 @@ COMMENT ON FUNCTION public."miosa_report_schema"(schema_name text, version bigin
 REVOKE ALL ON FUNCTION public."miosa_report_schema"(schema_name text, version bigint, compatible_from bigint, applied_at timestamp with time zone, tenant uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_report_schema"(schema_name text, version bigint, compatible_from bigint, applied_at timestamp with time zone, tenant uuid) TO miosa_agent, miosa_deployer;
 
-CREATE FUNCTION miosa_shard."miosa_report_schema"(a1 text, a2 bigint, a3 bigint, a4 timestamp with time zone, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_report_schema"(a1 text, a2 bigint, a3 bigint, a4 timestamp with time zone, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
-	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_report_schema"($1::text, $2::bigint, $3::bigint, $4::timestamp with time zone, $5::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_report_schema"($1::text, $2::bigint, $3::bigint, $4::timestamp with time zone, $5::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_report_schema"(text, bigint, bigint, timestamp with time zone, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_report_schema"(text, bigint, bigint, timestamp with time zone, text, text[], integer) TO miosa_agent, miosa_deployer;
 
-CREATE FUNCTION public."miosa_report_schema"(schema_name text, version bigint, compatible_from bigint DEFAULT NULL::bigint, applied_at timestamp with time zone DEFAULT NULL::timestamp with time zone, tenant_id text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_report_schema"(schema_name text, version bigint, compatible_from bigint DEFAULT NULL::bigint, applied_at timestamp with time zone DEFAULT NULL::timestamp with time zone, tenant_id text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -5537,7 +5488,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_report_schema"($1, $2, $3, $4, $5, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_report_schema"($1, $2, $3, $4, $5, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -5553,7 +5504,7 @@ COMMENT ON FUNCTION public."miosa_report_schema"(schema_name text, version bigin
 REVOKE ALL ON FUNCTION public."miosa_report_schema"(schema_name text, version bigint, compatible_from bigint, applied_at timestamp with time zone, tenant_id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_report_schema"(schema_name text, version bigint, compatible_from bigint, applied_at timestamp with time zone, tenant_id text) TO miosa_agent, miosa_deployer;
 
-CREATE FUNCTION miosa_shard."miosa_resend"(a1 uuid, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_resend"(a1 uuid, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_resend"($1::uuid) END)::text;
@@ -5561,7 +5512,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_resend"(uuid, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_resend"(uuid, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_resend"(deployment uuid) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_resend"(deployment uuid) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -5582,7 +5533,7 @@ COMMENT ON FUNCTION public."miosa_resend"(deployment uuid) IS 'miosa_resend() fo
 REVOKE ALL ON FUNCTION public."miosa_resend"(deployment uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_resend"(deployment uuid) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_resend"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_resend"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_resend"($1::text) END)::text;
@@ -5590,7 +5541,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_resend"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_resend"(text, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_resend"(deployment_id text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_resend"(deployment_id text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -5611,7 +5562,7 @@ COMMENT ON FUNCTION public."miosa_resend"(deployment_id text) IS 'Sends the pres
 REVOKE ALL ON FUNCTION public."miosa_resend"(deployment_id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_resend"(deployment_id text) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_reset_stats"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_reset_stats"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_reset_stats"($1::text) END)::text;
@@ -5619,7 +5570,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_reset_stats"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_reset_stats"(text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_reset_stats"(endpoint text DEFAULT NULL::text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_reset_stats"(endpoint text DEFAULT NULL::text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -5651,7 +5602,7 @@ COMMENT ON FUNCTION public."miosa_reset_stats"(endpoint text) IS 'Sets the count
 REVOKE ALL ON FUNCTION public."miosa_reset_stats"(endpoint text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_reset_stats"(endpoint text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_resume"(context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_resume"(context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT (CASE WHEN miosa_shard.adopt($1::text[]) THEN public."miosa_resume"() END);
@@ -5659,7 +5610,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_resume"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_resume"(text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_resume"() RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_resume"() RETURNS text LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -5692,7 +5643,7 @@ COMMENT ON FUNCTION public."miosa_resume"() IS 'Resumes a paused dispatcher, and
 REVOKE ALL ON FUNCTION public."miosa_resume"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_resume"() TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_resync"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_resync"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_resync"($1::text) END)::text;
@@ -5700,7 +5651,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_resync"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_resync"(text, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_resync"(endpoint text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_resync"(endpoint text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -5732,15 +5683,15 @@ COMMENT ON FUNCTION public."miosa_resync"(endpoint text) IS 'Resynchronizes an e
 REVOKE ALL ON FUNCTION public."miosa_resync"(endpoint text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_resync"(endpoint text) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_revoke_tenant"(a1 text, a2 uuid, a3 text[], context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_revoke_tenant"(a1 text, a2 uuid, a3 text[], context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_revoke_tenant"($1::text, $2::uuid, $3::text[]) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_revoke_tenant"($1::text, $2::uuid, $3::text[]) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_revoke_tenant"(text, uuid, text[], text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_revoke_tenant"(text, uuid, text[], text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_revoke_tenant"(role_name text, tenant uuid, scopes text[] DEFAULT NULL::text[]) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_revoke_tenant"(role_name text, tenant uuid, scopes text[] DEFAULT NULL::text[]) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -5757,7 +5708,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_revoke_tenant"($1, $2, $3, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_revoke_tenant"($1, $2, $3, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -5773,15 +5724,15 @@ COMMENT ON FUNCTION public."miosa_revoke_tenant"(role_name text, tenant uuid, sc
 REVOKE ALL ON FUNCTION public."miosa_revoke_tenant"(role_name text, tenant uuid, scopes text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_revoke_tenant"(role_name text, tenant uuid, scopes text[]) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_revoke_tenant"(a1 text, a2 text, a3 text[], context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_revoke_tenant"(a1 text, a2 text, a3 text[], context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_revoke_tenant"($1::text, $2::text, $3::text[]) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_revoke_tenant"($1::text, $2::text, $3::text[]) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_revoke_tenant"(text, text, text[], text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_revoke_tenant"(text, text, text[], text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_revoke_tenant"(role_name text, tenant_id text, scopes text[] DEFAULT NULL::text[]) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_revoke_tenant"(role_name text, tenant_id text, scopes text[] DEFAULT NULL::text[]) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -5798,7 +5749,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_revoke_tenant"($1, $2, $3, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_revoke_tenant"($1, $2, $3, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -5814,15 +5765,15 @@ COMMENT ON FUNCTION public."miosa_revoke_tenant"(role_name text, tenant_id text,
 REVOKE ALL ON FUNCTION public."miosa_revoke_tenant"(role_name text, tenant_id text, scopes text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_revoke_tenant"(role_name text, tenant_id text, scopes text[]) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 json, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 json, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $14;
-	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::json, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::json, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_rollback"(text, text, text, text, text, json, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rollback"(text, text, text, text, text, json, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -5832,7 +5783,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -5843,15 +5794,15 @@ COMMENT ON FUNCTION public."miosa_rollback"(deployment text, version_id text, id
 REVOKE ALL ON FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $14;
-	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_rollback"(text, text, text, text, text, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rollback"(text, text, text, text, text, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -5861,7 +5812,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -5872,15 +5823,15 @@ COMMENT ON FUNCTION public."miosa_rollback"(deployment text, version_id text, id
 REVOKE ALL ON FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_rollback"(a1 text, a2 text, a3 uuid, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_rollback"(a1 text, a2 text, a3 uuid, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $14;
-	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::text, $2::text, $3::uuid, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::text, $2::text, $3::uuid, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_rollback"(text, text, uuid, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rollback"(text, text, uuid, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -5890,7 +5841,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -5901,15 +5852,15 @@ COMMENT ON FUNCTION public."miosa_rollback"(deployment text, version_id text, id
 REVOKE ALL ON FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_rollback"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_rollback"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 json, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_rollback"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 json, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $14;
-	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::json, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::json, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_rollback"(uuid, uuid, text, text, uuid, json, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rollback"(uuid, uuid, text, text, uuid, json, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -5919,7 +5870,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -5930,15 +5881,15 @@ COMMENT ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, id
 REVOKE ALL ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_rollback"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_rollback"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $14;
-	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_rollback"(uuid, uuid, text, text, uuid, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rollback"(uuid, uuid, text, text, uuid, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid DEFAULT (NULL::text)::uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid DEFAULT (NULL::text)::uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -5948,7 +5899,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -5959,15 +5910,15 @@ COMMENT ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, id
 REVOKE ALL ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_rollback"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 text, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_rollback"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 text, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $14;
-	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::text, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::text, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_rollback"(uuid, uuid, text, text, uuid, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rollback"(uuid, uuid, text, text, uuid, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -5977,7 +5928,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -5988,15 +5939,15 @@ COMMENT ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, id
 REVOKE ALL ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_rollback"(a1 uuid, a2 uuid, a3 uuid, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_rollback"(a1 uuid, a2 uuid, a3 uuid, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $14;
-	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::uuid, $2::uuid, $3::uuid, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::uuid, $2::uuid, $3::uuid, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_rollback"(uuid, uuid, uuid, text, uuid, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rollback"(uuid, uuid, uuid, text, uuid, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6006,7 +5957,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6017,15 +5968,15 @@ COMMENT ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, id
 REVOKE ALL ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_rollback"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $14;
-	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_rollback"(text, text, text, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rollback"(text, text, text, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_rollback"(deployment_id text, version_id text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_rollback"(deployment_id text, version_id text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6035,7 +5986,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6046,7 +5997,7 @@ COMMENT ON FUNCTION public."miosa_rollback"(deployment_id text, version_id text,
 REVOKE ALL ON FUNCTION public."miosa_rollback"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_rollback"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
 
-CREATE PROCEDURE public."miosa_rollback_fleet"(IN selector jsonb, IN served_at timestamp with time zone DEFAULT NULL::timestamp with time zone, IN idempotency_key text DEFAULT NULL::text, IN reason text DEFAULT NULL::text, IN attribution jsonb DEFAULT NULL::jsonb, IN cutover text DEFAULT NULL::text, IN accept_unverified boolean DEFAULT false, IN hold boolean DEFAULT NULL::boolean, IN hold_for interval DEFAULT NULL::interval, IN mark_bad boolean DEFAULT false, IN batch integer DEFAULT 500, INOUT result jsonb DEFAULT NULL::jsonb) LANGUAGE plpgsql AS $$
+CREATE OR REPLACE PROCEDURE public."miosa_rollback_fleet"(IN selector jsonb, IN served_at timestamp with time zone DEFAULT NULL::timestamp with time zone, IN idempotency_key text DEFAULT NULL::text, IN reason text DEFAULT NULL::text, IN attribution jsonb DEFAULT NULL::jsonb, IN cutover text DEFAULT NULL::text, IN accept_unverified boolean DEFAULT false, IN hold boolean DEFAULT NULL::boolean, IN hold_for interval DEFAULT NULL::interval, IN mark_bad boolean DEFAULT false, IN batch integer DEFAULT 500, INOUT result jsonb DEFAULT NULL::jsonb) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -6093,15 +6044,15 @@ COMMENT ON PROCEDURE public."miosa_rollback_fleet"(IN selector jsonb, IN served_
 REVOKE ALL ON PROCEDURE public."miosa_rollback_fleet"(IN selector jsonb, IN served_at timestamp with time zone, IN idempotency_key text, IN reason text, IN attribution jsonb, IN cutover text, IN accept_unverified boolean, IN hold boolean, IN hold_for interval, IN mark_bad boolean, IN batch integer, INOUT result jsonb) FROM PUBLIC;
 GRANT EXECUTE ON PROCEDURE public."miosa_rollback_fleet"(IN selector jsonb, IN served_at timestamp with time zone, IN idempotency_key text, IN reason text, IN attribution jsonb, IN cutover text, IN accept_unverified boolean, IN hold boolean, IN hold_for interval, IN mark_bad boolean, IN batch integer, INOUT result jsonb) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_rollback_many"(a1 jsonb, a2 timestamp with time zone, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_rollback_many"(a1 jsonb, a2 timestamp with time zone, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_rollback_many"($1::jsonb, $2::timestamp with time zone, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_rollback_many"($1::jsonb, $2::timestamp with time zone, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_rollback_many"(jsonb, timestamp with time zone, text, text, text, jsonb, text, boolean, boolean, interval, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_rollback_many"(jsonb, timestamp with time zone, text, text, text, jsonb, text, boolean, boolean, interval, boolean, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_rollback_many"(selector jsonb, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone, mode text DEFAULT 'atomic'::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_rollback_many"(selector jsonb, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone, mode text DEFAULT 'atomic'::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -6117,7 +6068,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.split_selector($1) s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answers := _answers || jsonb_build_object(_each.name, miosa_shard."miosa_rollback_many"(_each.selector, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _each.number));
+			_answers := _answers || jsonb_build_object(_each.name, miosa_router.received(miosa_shard."miosa_rollback_many"(_each.selector, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _each.number)));
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
@@ -6130,7 +6081,7 @@ COMMENT ON FUNCTION public."miosa_rollback_many"(selector jsonb, served_at times
 REVOKE ALL ON FUNCTION public."miosa_rollback_many"(selector jsonb, served_at timestamp with time zone, mode text, idempotency_key text, reason text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_rollback_many"(selector jsonb, served_at timestamp with time zone, mode text, idempotency_key text, reason text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_route"(a1 text, context text[], shard integer) RETURNS SETOF jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_route"(a1 text, context text[], shard integer) RETURNS SETOF jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($2::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f.r FROM public."miosa_route"($1::text) f(r) WHERE a.ok OFFSET 0) f;
@@ -6138,7 +6089,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_route"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_route"(text, text[], integer) TO miosa_edge, miosa_viewer;
 
-CREATE FUNCTION public."miosa_route"(host text) RETURNS SETOF jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_route"(host text) RETURNS SETOF jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -6166,7 +6117,7 @@ COMMENT ON FUNCTION public."miosa_route"(host text) IS 'What an edge needs to se
 REVOKE ALL ON FUNCTION public."miosa_route"(host text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_route"(host text) TO miosa_edge, miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_routes_since"(a1 bigint, a2 integer, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_routes_since"(a1 bigint, a2 integer, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
 	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_routes_since"($1::bigint, $2::integer) END);
@@ -6174,7 +6125,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_routes_since"(bigint, integer, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_routes_since"(bigint, integer, text[], integer) TO miosa_edge, miosa_viewer;
 
-CREATE FUNCTION public."miosa_routes_since"(epoch bigint, "limit" integer DEFAULT 1000) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_routes_since"(epoch bigint, "limit" integer DEFAULT 1000) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
 	RAISE EXCEPTION '% is not there at a router', 'miosa_routes_since()' USING ERRCODE = 'feature_not_supported',
@@ -6185,7 +6136,7 @@ COMMENT ON FUNCTION public."miosa_routes_since"(epoch bigint, "limit" integer) I
 REVOKE ALL ON FUNCTION public."miosa_routes_since"(epoch bigint, "limit" integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_routes_since"(epoch bigint, "limit" integer) TO miosa_edge, miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_schedule_maintenance"(context text[], shard integer) RETURNS SETOF text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_schedule_maintenance"(context text[], shard integer) RETURNS SETOF text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f.r FROM public."miosa_schedule_maintenance"() f(r) WHERE a.ok OFFSET 0) f;
@@ -6193,7 +6144,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_schedule_maintenance"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_schedule_maintenance"(text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_schedule_maintenance"() RETURNS SETOF text LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_schedule_maintenance"() RETURNS SETOF text LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -6220,15 +6171,15 @@ COMMENT ON FUNCTION public."miosa_schedule_maintenance"() IS 'Schedules miosa_ma
 REVOKE ALL ON FUNCTION public."miosa_schedule_maintenance"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_schedule_maintenance"() TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_set_deployment"(a1 text, a2 text, a3 integer, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_set_deployment"(a1 text, a2 text, a3 integer, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
-	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_set_deployment"($1::text, $2::text, $3::integer, $4::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_set_deployment"($1::text, $2::text, $3::integer, $4::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_set_deployment"(text, text, integer, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_set_deployment"(text, text, integer, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_set_deployment"(id text, state text DEFAULT NULL::text, desired_replicas integer DEFAULT NULL::integer, schema_name text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_set_deployment"(id text, state text DEFAULT NULL::text, desired_replicas integer DEFAULT NULL::integer, schema_name text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6238,7 +6189,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_set_deployment"($1, $2, $3, $4, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_set_deployment"($1, $2, $3, $4, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6249,15 +6200,15 @@ COMMENT ON FUNCTION public."miosa_set_deployment"(id text, state text, desired_r
 REVOKE ALL ON FUNCTION public."miosa_set_deployment"(id text, state text, desired_replicas integer, schema_name text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_set_deployment"(id text, state text, desired_replicas integer, schema_name text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_set_deployment"(a1 uuid, a2 text, a3 integer, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_set_deployment"(a1 uuid, a2 text, a3 integer, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
-	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_set_deployment"($1::uuid, $2::text, $3::integer, $4::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_set_deployment"($1::uuid, $2::text, $3::integer, $4::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_set_deployment"(uuid, text, integer, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_set_deployment"(uuid, text, integer, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_set_deployment"(uuid uuid, state text DEFAULT NULL::text, desired_replicas integer DEFAULT NULL::integer, schema_name text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_set_deployment"(uuid uuid, state text DEFAULT NULL::text, desired_replicas integer DEFAULT NULL::integer, schema_name text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6267,7 +6218,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_set_deployment"($1, $2, $3, $4, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_set_deployment"($1, $2, $3, $4, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6278,15 +6229,15 @@ COMMENT ON FUNCTION public."miosa_set_deployment"(uuid uuid, state text, desired
 REVOKE ALL ON FUNCTION public."miosa_set_deployment"(uuid uuid, state text, desired_replicas integer, schema_name text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_set_deployment"(uuid uuid, state text, desired_replicas integer, schema_name text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_set_endpoint"(a1 text, a2 boolean, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_set_endpoint"(a1 text, a2 boolean, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_set_endpoint"($1::text, $2::boolean, $3::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_set_endpoint"($1::text, $2::boolean, $3::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_set_endpoint"(text, boolean, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_set_endpoint"(text, boolean, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_set_endpoint"(name text, enabled boolean, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_set_endpoint"(name text, enabled boolean, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -6303,7 +6254,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_set_endpoint"($1, $2, $3, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_set_endpoint"($1, $2, $3, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -6319,15 +6270,15 @@ COMMENT ON FUNCTION public."miosa_set_endpoint"(name text, enabled boolean, reas
 REVOKE ALL ON FUNCTION public."miosa_set_endpoint"(name text, enabled boolean, reason text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_set_endpoint"(name text, enabled boolean, reason text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_set_version_state"(a1 uuid, a2 uuid, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_set_version_state"(a1 uuid, a2 uuid, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_set_version_state"($1::uuid, $2::uuid, $3::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_set_version_state"($1::uuid, $2::uuid, $3::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_set_version_state"(uuid, uuid, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_set_version_state"(uuid, uuid, text, text[], integer) TO miosa_deployer;
 
-CREATE FUNCTION public."miosa_set_version_state"(deployment uuid, version_id uuid, state text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_set_version_state"(deployment uuid, version_id uuid, state text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6337,7 +6288,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_set_version_state"($1, $2, $3, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_set_version_state"($1, $2, $3, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6348,15 +6299,15 @@ COMMENT ON FUNCTION public."miosa_set_version_state"(deployment uuid, version_id
 REVOKE ALL ON FUNCTION public."miosa_set_version_state"(deployment uuid, version_id uuid, state text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_set_version_state"(deployment uuid, version_id uuid, state text) TO miosa_deployer;
 
-CREATE FUNCTION miosa_shard."miosa_set_version_state"(a1 text, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_set_version_state"(a1 text, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_set_version_state"($1::text, $2::text, $3::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_set_version_state"($1::text, $2::text, $3::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_set_version_state"(text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_set_version_state"(text, text, text, text[], integer) TO miosa_deployer;
 
-CREATE FUNCTION public."miosa_set_version_state"(deployment_id text, version_id text, state text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_set_version_state"(deployment_id text, version_id text, state text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6366,7 +6317,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_set_version_state"($1, $2, $3, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_set_version_state"($1, $2, $3, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6377,15 +6328,15 @@ COMMENT ON FUNCTION public."miosa_set_version_state"(deployment_id text, version
 REVOKE ALL ON FUNCTION public."miosa_set_version_state"(deployment_id text, version_id text, state text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_set_version_state"(deployment_id text, version_id text, state text) TO miosa_deployer;
 
-CREATE FUNCTION miosa_shard."miosa_test_endpoint"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_test_endpoint"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
-	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_test_endpoint"($1::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_test_endpoint"($1::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_test_endpoint"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_test_endpoint"(text, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_test_endpoint"(name text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_test_endpoint"(name text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -6402,7 +6353,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_test_endpoint"($1, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_test_endpoint"($1, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -6418,15 +6369,15 @@ COMMENT ON FUNCTION public."miosa_test_endpoint"(name text) IS 'Sends an endpoin
 REVOKE ALL ON FUNCTION public."miosa_test_endpoint"(name text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_test_endpoint"(name text) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_test_storage"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_test_storage"(a1 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $3;
-	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_test_storage"($1::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_test_storage"($1::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_test_storage"(text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_test_storage"(text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_test_storage"(storage_uri text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_test_storage"(storage_uri text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -6443,7 +6394,7 @@ BEGIN
 	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
-			_answer := miosa_shard."miosa_test_storage"($1, _context, _each.number);
+			_answer := miosa_router.received(miosa_shard."miosa_test_storage"($1, _context, _each.number));
 			_first := coalesce(_first, _answer);
 			_done := _done || _each.name;
 		EXCEPTION WHEN OTHERS THEN
@@ -6459,7 +6410,7 @@ COMMENT ON FUNCTION public."miosa_test_storage"(storage_uri text) IS 'Asks stora
 REVOKE ALL ON FUNCTION public."miosa_test_storage"(storage_uri text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_test_storage"(storage_uri text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_timeline"(a1 uuid, a2 timestamp with time zone, a3 timestamp with time zone, a4 integer, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_timeline"(a1 uuid, a2 timestamp with time zone, a3 timestamp with time zone, a4 integer, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
 	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_timeline"($1::uuid, $2::timestamp with time zone, $3::timestamp with time zone, $4::integer, $5::text) END);
@@ -6467,7 +6418,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_timeline"(uuid, timestamp with time zone, timestamp with time zone, integer, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_timeline"(uuid, timestamp with time zone, timestamp with time zone, integer, text, text[], integer) TO miosa_auditor, miosa_viewer;
 
-CREATE FUNCTION public."miosa_timeline"(deployment uuid, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, "limit" integer DEFAULT 50, cursor text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_timeline"(deployment uuid, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, "limit" integer DEFAULT 50, cursor text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6487,7 +6438,7 @@ COMMENT ON FUNCTION public."miosa_timeline"(deployment uuid, since timestamp wit
 REVOKE ALL ON FUNCTION public."miosa_timeline"(deployment uuid, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_timeline"(deployment uuid, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) TO miosa_auditor, miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_timeline"(a1 text, a2 timestamp with time zone, a3 timestamp with time zone, a4 integer, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_timeline"(a1 text, a2 timestamp with time zone, a3 timestamp with time zone, a4 integer, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $7;
 	SELECT (CASE WHEN miosa_shard.adopt($6::text[]) THEN public."miosa_timeline"($1::text, $2::timestamp with time zone, $3::timestamp with time zone, $4::integer, $5::text) END);
@@ -6495,7 +6446,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_timeline"(text, timestamp with time zone, timestamp with time zone, integer, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_timeline"(text, timestamp with time zone, timestamp with time zone, integer, text, text[], integer) TO miosa_auditor, miosa_viewer;
 
-CREATE FUNCTION public."miosa_timeline"(deployment_id text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, "limit" integer DEFAULT 50, cursor text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_timeline"(deployment_id text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, "limit" integer DEFAULT 50, cursor text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6515,15 +6466,15 @@ COMMENT ON FUNCTION public."miosa_timeline"(deployment_id text, since timestamp 
 REVOKE ALL ON FUNCTION public."miosa_timeline"(deployment_id text, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_timeline"(deployment_id text, since timestamp with time zone, until timestamp with time zone, "limit" integer, cursor text) TO miosa_auditor, miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_try_promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 json, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_try_promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 json, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::json, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::json, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_try_promote"(text, text, text, text, text, json, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_promote"(text, text, text, text, text, json, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6533,7 +6484,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6544,15 +6495,15 @@ COMMENT ON FUNCTION public."miosa_try_promote"(deployment text, version_id text,
 REVOKE ALL ON FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_try_promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_try_promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_try_promote"(text, text, text, text, text, text, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_promote"(text, text, text, text, text, text, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6562,7 +6513,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6573,15 +6524,15 @@ COMMENT ON FUNCTION public."miosa_try_promote"(deployment text, version_id text,
 REVOKE ALL ON FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_try_promote"(a1 text, a2 text, a3 uuid, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_try_promote"(a1 text, a2 text, a3 uuid, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::text, $2::text, $3::uuid, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::text, $2::text, $3::uuid, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_try_promote"(text, text, uuid, text, text, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_promote"(text, text, uuid, text, text, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6591,7 +6542,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6602,15 +6553,15 @@ COMMENT ON FUNCTION public."miosa_try_promote"(deployment text, version_id text,
 REVOKE ALL ON FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_try_promote"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_try_promote"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 json, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_try_promote"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 json, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::json, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::json, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_try_promote"(uuid, uuid, text, text, uuid, json, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_promote"(uuid, uuid, text, text, uuid, json, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6620,7 +6571,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6631,15 +6582,15 @@ COMMENT ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid,
 REVOKE ALL ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_try_promote"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_try_promote"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_try_promote"(uuid, uuid, text, text, uuid, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_promote"(uuid, uuid, text, text, uuid, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6649,7 +6600,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6660,15 +6611,15 @@ COMMENT ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid,
 REVOKE ALL ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_try_promote"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 text, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_try_promote"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 text, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::text, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::text, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_try_promote"(uuid, uuid, text, text, uuid, text, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_promote"(uuid, uuid, text, text, uuid, text, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6678,7 +6629,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6689,15 +6640,15 @@ COMMENT ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid,
 REVOKE ALL ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_try_promote"(a1 uuid, a2 uuid, a3 uuid, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_try_promote"(a1 uuid, a2 uuid, a3 uuid, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::uuid, $2::uuid, $3::uuid, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::uuid, $2::uuid, $3::uuid, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_try_promote"(uuid, uuid, uuid, text, uuid, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_promote"(uuid, uuid, uuid, text, uuid, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6707,7 +6658,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6718,15 +6669,15 @@ COMMENT ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid,
 REVOKE ALL ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_try_promote"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_try_promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_try_promote"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 boolean, a11 boolean, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $13;
-	SELECT (CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($12::text[]) THEN public."miosa_try_promote"($1::text, $2::text, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::boolean, $11::boolean) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_try_promote"(text, text, text, text, text, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_promote"(text, text, text, text, text, jsonb, text, boolean, boolean, boolean, boolean, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_try_promote"(deployment_id text, version_id text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_try_promote"(deployment_id text, version_id text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, automatic boolean DEFAULT NULL::boolean, accept_bad boolean DEFAULT false, break_glass boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6736,7 +6687,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_try_promote"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6747,15 +6698,15 @@ COMMENT ON FUNCTION public."miosa_try_promote"(deployment_id text, version_id te
 REVOKE ALL ON FUNCTION public."miosa_try_promote"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_try_promote"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, automatic boolean, accept_bad boolean, break_glass boolean) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_try_rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 json, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_try_rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 json, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $14;
-	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::json, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::json, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_try_rollback"(text, text, text, text, text, json, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_rollback"(text, text, text, text, text, json, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6765,7 +6716,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6776,15 +6727,15 @@ COMMENT ON FUNCTION public."miosa_try_rollback"(deployment text, version_id text
 REVOKE ALL ON FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_try_rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_try_rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 text, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $14;
-	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_try_rollback"(text, text, text, text, text, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_rollback"(text, text, text, text, text, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6794,7 +6745,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6805,15 +6756,15 @@ COMMENT ON FUNCTION public."miosa_try_rollback"(deployment text, version_id text
 REVOKE ALL ON FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key text, reason text, expected_active text, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_try_rollback"(a1 text, a2 text, a3 uuid, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_try_rollback"(a1 text, a2 text, a3 uuid, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $14;
-	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::text, $2::text, $3::uuid, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::text, $2::text, $3::uuid, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_try_rollback"(text, text, uuid, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_rollback"(text, text, uuid, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6823,7 +6774,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6834,15 +6785,15 @@ COMMENT ON FUNCTION public."miosa_try_rollback"(deployment text, version_id text
 REVOKE ALL ON FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_try_rollback"(deployment text, version_id text, idempotency_key uuid, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_try_rollback"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 json, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_try_rollback"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 json, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $14;
-	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::json, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::json, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_try_rollback"(uuid, uuid, text, text, uuid, json, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_rollback"(uuid, uuid, text, text, uuid, json, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6852,7 +6803,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6863,15 +6814,15 @@ COMMENT ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid
 REVOKE ALL ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution json, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_try_rollback"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_try_rollback"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $14;
-	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_try_rollback"(uuid, uuid, text, text, uuid, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_rollback"(uuid, uuid, text, text, uuid, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid DEFAULT (NULL::text)::uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid DEFAULT (NULL::text)::uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6881,7 +6832,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6892,15 +6843,15 @@ COMMENT ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid
 REVOKE ALL ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_try_rollback"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 text, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_try_rollback"(a1 uuid, a2 uuid, a3 text, a4 text, a5 uuid, a6 text, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $14;
-	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::text, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::uuid, $2::uuid, $3::text, $4::text, $5::uuid, $6::text, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_try_rollback"(uuid, uuid, text, text, uuid, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_rollback"(uuid, uuid, text, text, uuid, text, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6910,7 +6861,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6921,15 +6872,15 @@ COMMENT ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid
 REVOKE ALL ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key text, reason text, expected_active uuid, attribution text, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_try_rollback"(a1 uuid, a2 uuid, a3 uuid, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_try_rollback"(a1 uuid, a2 uuid, a3 uuid, a4 text, a5 uuid, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $14;
-	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::uuid, $2::uuid, $3::uuid, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::uuid, $2::uuid, $3::uuid, $4::text, $5::uuid, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_try_rollback"(uuid, uuid, uuid, text, uuid, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_rollback"(uuid, uuid, uuid, text, uuid, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key uuid, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6939,7 +6890,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6950,15 +6901,15 @@ COMMENT ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid
 REVOKE ALL ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_try_rollback"(deployment uuid, version_id uuid, idempotency_key uuid, reason text, expected_active uuid, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_try_rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_try_rollback"(a1 text, a2 text, a3 text, a4 text, a5 text, a6 jsonb, a7 text, a8 boolean, a9 boolean, a10 interval, a11 boolean, a12 timestamp with time zone, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $14;
-	SELECT (CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($13::text[]) THEN public."miosa_try_rollback"($1::text, $2::text, $3::text, $4::text, $5::text, $6::jsonb, $7::text, $8::boolean, $9::boolean, $10::interval, $11::boolean, $12::timestamp with time zone) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_try_rollback"(text, text, text, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_try_rollback"(text, text, text, text, text, jsonb, text, boolean, boolean, interval, boolean, timestamp with time zone, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_try_rollback"(deployment_id text, version_id text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_try_rollback"(deployment_id text, version_id text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text, attribution jsonb DEFAULT NULL::jsonb, cutover text DEFAULT NULL::text, accept_unverified boolean DEFAULT false, hold boolean DEFAULT NULL::boolean, hold_for interval DEFAULT NULL::interval, mark_bad boolean DEFAULT false, served_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6968,7 +6919,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_try_rollback"($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -6979,15 +6930,15 @@ COMMENT ON FUNCTION public."miosa_try_rollback"(deployment_id text, version_id t
 REVOKE ALL ON FUNCTION public."miosa_try_rollback"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_try_rollback"(deployment_id text, version_id text, idempotency_key text, reason text, expected_active text, attribution jsonb, cutover text, accept_unverified boolean, hold boolean, hold_for interval, mark_bad boolean, served_at timestamp with time zone) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_undo"(a1 uuid, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_undo"(a1 uuid, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
-	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_undo"($1::uuid, $2::text, $3::text, $4::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_undo"($1::uuid, $2::text, $3::text, $4::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_undo"(uuid, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_undo"(uuid, text, text, text, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_undo"(deployment uuid, operation_id text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_undo"(deployment uuid, operation_id text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -6997,7 +6948,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_undo"($1, $2, $3, $4, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_undo"($1, $2, $3, $4, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -7008,15 +6959,15 @@ COMMENT ON FUNCTION public."miosa_undo"(deployment uuid, operation_id text, idem
 REVOKE ALL ON FUNCTION public."miosa_undo"(deployment uuid, operation_id text, idempotency_key text, reason text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_undo"(deployment uuid, operation_id text, idempotency_key text, reason text) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_undo"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_undo"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
-	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_undo"($1::text, $2::text, $3::text, $4::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_undo"($1::text, $2::text, $3::text, $4::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_undo"(text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_undo"(text, text, text, text, text[], integer) TO miosa_operator;
 
-CREATE FUNCTION public."miosa_undo"(deployment_id text, operation_id text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_undo"(deployment_id text, operation_id text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -7026,7 +6977,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_undo"($1, $2, $3, $4, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_undo"($1, $2, $3, $4, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -7037,15 +6988,15 @@ COMMENT ON FUNCTION public."miosa_undo"(deployment_id text, operation_id text, i
 REVOKE ALL ON FUNCTION public."miosa_undo"(deployment_id text, operation_id text, idempotency_key text, reason text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_undo"(deployment_id text, operation_id text, idempotency_key text, reason text) TO miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_unpin_version"(a1 uuid, a2 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_unpin_version"(a1 uuid, a2 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
-	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_unpin_version"($1::uuid, $2::uuid) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_unpin_version"($1::uuid, $2::uuid) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_unpin_version"(uuid, uuid, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_unpin_version"(uuid, uuid, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_unpin_version"(deployment uuid, version_id uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_unpin_version"(deployment uuid, version_id uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -7055,7 +7006,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_unpin_version"($1, $2, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_unpin_version"($1, $2, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -7066,15 +7017,15 @@ COMMENT ON FUNCTION public."miosa_unpin_version"(deployment uuid, version_id uui
 REVOKE ALL ON FUNCTION public."miosa_unpin_version"(deployment uuid, version_id uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_unpin_version"(deployment uuid, version_id uuid) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_unpin_version"(a1 text, a2 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_unpin_version"(a1 text, a2 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
-	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_unpin_version"($1::text, $2::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_unpin_version"($1::text, $2::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_unpin_version"(text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_unpin_version"(text, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_unpin_version"(deployment_id text, version_id text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_unpin_version"(deployment_id text, version_id text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -7084,7 +7035,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_unpin_version"($1, $2, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_unpin_version"($1, $2, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -7095,15 +7046,15 @@ COMMENT ON FUNCTION public."miosa_unpin_version"(deployment_id text, version_id 
 REVOKE ALL ON FUNCTION public."miosa_unpin_version"(deployment_id text, version_id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_unpin_version"(deployment_id text, version_id text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_unpublish"(a1 uuid, a2 text, a3 text, a4 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_unpublish"(a1 uuid, a2 text, a3 text, a4 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
-	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_unpublish"($1::uuid, $2::text, $3::text, $4::uuid) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_unpublish"($1::uuid, $2::text, $3::text, $4::uuid) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_unpublish"(uuid, text, text, uuid, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_unpublish"(uuid, text, text, uuid, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_unpublish"(deployment uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_unpublish"(deployment uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active uuid DEFAULT (NULL::text)::uuid) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -7113,7 +7064,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_unpublish"($1, $2, $3, $4, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_unpublish"($1, $2, $3, $4, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -7124,15 +7075,15 @@ COMMENT ON FUNCTION public."miosa_unpublish"(deployment uuid, idempotency_key te
 REVOKE ALL ON FUNCTION public."miosa_unpublish"(deployment uuid, idempotency_key text, reason text, expected_active uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_unpublish"(deployment uuid, idempotency_key text, reason text, expected_active uuid) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_unpublish"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_unpublish"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
-	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_unpublish"($1::text, $2::text, $3::text, $4::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_unpublish"($1::text, $2::text, $3::text, $4::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_unpublish"(text, text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_unpublish"(text, text, text, text, text[], integer) TO miosa_admin;
 
-CREATE FUNCTION public."miosa_unpublish"(deployment_id text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_unpublish"(deployment_id text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text, expected_active text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -7142,7 +7093,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_unpublish"($1, $2, $3, $4, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_unpublish"($1, $2, $3, $4, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -7153,15 +7104,15 @@ COMMENT ON FUNCTION public."miosa_unpublish"(deployment_id text, idempotency_key
 REVOKE ALL ON FUNCTION public."miosa_unpublish"(deployment_id text, idempotency_key text, reason text, expected_active text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_unpublish"(deployment_id text, idempotency_key text, reason text, expected_active text) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_unwatch"(a1 uuid, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_unwatch"(a1 uuid, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_unwatch"($1::uuid, $2::text, $3::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_unwatch"($1::uuid, $2::text, $3::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_unwatch"(uuid, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_unwatch"(uuid, text, text, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_unwatch"(deployment uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_unwatch"(deployment uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -7171,7 +7122,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_unwatch"($1, $2, $3, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_unwatch"($1, $2, $3, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -7182,15 +7133,15 @@ COMMENT ON FUNCTION public."miosa_unwatch"(deployment uuid, idempotency_key text
 REVOKE ALL ON FUNCTION public."miosa_unwatch"(deployment uuid, idempotency_key text, reason text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_unwatch"(deployment uuid, idempotency_key text, reason text) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_unwatch"(a1 text, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_unwatch"(a1 text, a2 text, a3 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $5;
-	SELECT (CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_unwatch"($1::text, $2::text, $3::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($4::text[]) THEN public."miosa_unwatch"($1::text, $2::text, $3::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_unwatch"(text, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_unwatch"(text, text, text, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_unwatch"(deployment_id text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_unwatch"(deployment_id text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -7200,7 +7151,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_unwatch"($1, $2, $3, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_unwatch"($1, $2, $3, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -7211,7 +7162,7 @@ COMMENT ON FUNCTION public."miosa_unwatch"(deployment_id text, idempotency_key t
 REVOKE ALL ON FUNCTION public."miosa_unwatch"(deployment_id text, idempotency_key text, reason text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_unwatch"(deployment_id text, idempotency_key text, reason text) TO miosa_deployer, miosa_operator;
 
-CREATE PROCEDURE public."miosa_verify_artifacts"(IN "limit" integer DEFAULT 1000) LANGUAGE plpgsql AS $$
+CREATE OR REPLACE PROCEDURE public."miosa_verify_artifacts"(IN "limit" integer DEFAULT 1000) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -7240,7 +7191,7 @@ COMMENT ON PROCEDURE public."miosa_verify_artifacts"(IN "limit" integer) IS 'Ver
 REVOKE ALL ON PROCEDURE public."miosa_verify_artifacts"(IN "limit" integer) FROM PUBLIC;
 GRANT EXECUTE ON PROCEDURE public."miosa_verify_artifacts"(IN "limit" integer) TO miosa_admin;
 
-CREATE FUNCTION miosa_shard."miosa_version"(a1 uuid, a2 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_version"(a1 uuid, a2 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
 	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_version"($1::uuid, $2::uuid) END);
@@ -7248,7 +7199,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_version"(uuid, uuid, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_version"(uuid, uuid, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION public."miosa_version"(deployment uuid, version_id uuid) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_version"(deployment uuid, version_id uuid) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -7268,7 +7219,7 @@ COMMENT ON FUNCTION public."miosa_version"(deployment uuid, version_id uuid) IS 
 REVOKE ALL ON FUNCTION public."miosa_version"(deployment uuid, version_id uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_version"(deployment uuid, version_id uuid) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_version"(a1 text, a2 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_version"(a1 text, a2 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
 	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_version"($1::text, $2::text) END);
@@ -7276,7 +7227,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_version"(text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_version"(text, text, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION public."miosa_version"(deployment_id text, version_id text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_version"(deployment_id text, version_id text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -7296,7 +7247,7 @@ COMMENT ON FUNCTION public."miosa_version"(deployment_id text, version_id text) 
 REVOKE ALL ON FUNCTION public."miosa_version"(deployment_id text, version_id text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_version"(deployment_id text, version_id text) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_versions"(a1 uuid, a2 text, a3 integer, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_versions"(a1 uuid, a2 text, a3 integer, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
 	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_versions"($1::uuid, $2::text, $3::integer, $4::text) END);
@@ -7304,7 +7255,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_versions"(uuid, text, integer, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_versions"(uuid, text, integer, text, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION public."miosa_versions"(deployment uuid, state text DEFAULT NULL::text, "limit" integer DEFAULT 20, cursor text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_versions"(deployment uuid, state text DEFAULT NULL::text, "limit" integer DEFAULT 20, cursor text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -7324,7 +7275,7 @@ COMMENT ON FUNCTION public."miosa_versions"(deployment uuid, state text, "limit"
 REVOKE ALL ON FUNCTION public."miosa_versions"(deployment uuid, state text, "limit" integer, cursor text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_versions"(deployment uuid, state text, "limit" integer, cursor text) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_versions"(a1 text, a2 text, a3 integer, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_versions"(a1 text, a2 text, a3 integer, a4 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $6;
 	SELECT (CASE WHEN miosa_shard.adopt($5::text[]) THEN public."miosa_versions"($1::text, $2::text, $3::integer, $4::text) END);
@@ -7332,7 +7283,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_versions"(text, text, integer, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_versions"(text, text, integer, text, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION public."miosa_versions"(deployment_id text, state text DEFAULT NULL::text, "limit" integer DEFAULT 20, cursor text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_versions"(deployment_id text, state text DEFAULT NULL::text, "limit" integer DEFAULT 20, cursor text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -7352,7 +7303,7 @@ COMMENT ON FUNCTION public."miosa_versions"(deployment_id text, state text, "lim
 REVOKE ALL ON FUNCTION public."miosa_versions"(deployment_id text, state text, "limit" integer, cursor text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_versions"(deployment_id text, state text, "limit" integer, cursor text) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_wait_converged"(a1 text, a2 interval, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_wait_converged"(a1 text, a2 interval, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
 	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_wait_converged"($1::text, $2::interval) END);
@@ -7360,7 +7311,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_wait_converged"(text, interval, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_wait_converged"(text, interval, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION public."miosa_wait_converged"(deployment_or_operation text, timeout interval DEFAULT '00:00:05'::interval) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_wait_converged"(deployment_or_operation text, timeout interval DEFAULT '00:00:05'::interval) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate_operation($1::text);
@@ -7380,7 +7331,7 @@ COMMENT ON FUNCTION public."miosa_wait_converged"(deployment_or_operation text, 
 REVOKE ALL ON FUNCTION public."miosa_wait_converged"(deployment_or_operation text, timeout interval) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_wait_converged"(deployment_or_operation text, timeout interval) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_wait_converged"(a1 text, a2 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_wait_converged"(a1 text, a2 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
 	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_wait_converged"($1::text, $2::text) END);
@@ -7388,7 +7339,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_wait_converged"(text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_wait_converged"(text, text, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION public."miosa_wait_converged"(operation text, timeout text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_wait_converged"(operation text, timeout text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate_operation($1::text);
@@ -7408,7 +7359,7 @@ COMMENT ON FUNCTION public."miosa_wait_converged"(operation text, timeout text) 
 REVOKE ALL ON FUNCTION public."miosa_wait_converged"(operation text, timeout text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_wait_converged"(operation text, timeout text) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_wait_converged"(a1 uuid, a2 interval, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_wait_converged"(a1 uuid, a2 interval, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
 	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_wait_converged"($1::uuid, $2::interval) END);
@@ -7416,7 +7367,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_wait_converged"(uuid, interval, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_wait_converged"(uuid, interval, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION public."miosa_wait_converged"(operation uuid, timeout interval DEFAULT '00:00:05'::interval) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_wait_converged"(operation uuid, timeout interval DEFAULT '00:00:05'::interval) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate_operation($1::text);
@@ -7436,7 +7387,7 @@ COMMENT ON FUNCTION public."miosa_wait_converged"(operation uuid, timeout interv
 REVOKE ALL ON FUNCTION public."miosa_wait_converged"(operation uuid, timeout interval) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_wait_converged"(operation uuid, timeout interval) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_wait_converged"(a1 uuid, a2 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_wait_converged"(a1 uuid, a2 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
 	SELECT (CASE WHEN miosa_shard.adopt($3::text[]) THEN public."miosa_wait_converged"($1::uuid, $2::text) END);
@@ -7444,7 +7395,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_wait_converged"(uuid, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_wait_converged"(uuid, text, text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION public."miosa_wait_converged"(operation uuid, timeout text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_wait_converged"(operation uuid, timeout text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.locate_operation($1::text);
@@ -7464,15 +7415,15 @@ COMMENT ON FUNCTION public."miosa_wait_converged"(operation uuid, timeout text) 
 REVOKE ALL ON FUNCTION public."miosa_wait_converged"(operation uuid, timeout text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_wait_converged"(operation uuid, timeout text) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."miosa_watch"(a1 uuid, a2 interval, a3 text, a4 jsonb, a5 text, a6 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_watch"(a1 uuid, a2 interval, a3 text, a4 jsonb, a5 text, a6 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $8;
-	SELECT (CASE WHEN miosa_shard.adopt($7::text[]) THEN public."miosa_watch"($1::uuid, $2::interval, $3::text, $4::jsonb, $5::text, $6::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($7::text[]) THEN public."miosa_watch"($1::uuid, $2::interval, $3::text, $4::jsonb, $5::text, $6::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_watch"(uuid, interval, text, jsonb, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_watch"(uuid, interval, text, jsonb, text, text, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_watch"(deployment uuid, bake interval DEFAULT '00:15:00'::interval, on_alert text DEFAULT 'rollback'::text, alerts jsonb DEFAULT '{}'::jsonb, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_watch"(deployment uuid, bake interval DEFAULT '00:15:00'::interval, on_alert text DEFAULT 'rollback'::text, alerts jsonb DEFAULT '{}'::jsonb, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -7482,7 +7433,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_watch"($1, $2, $3, $4, $5, $6, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_watch"($1, $2, $3, $4, $5, $6, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -7493,15 +7444,15 @@ COMMENT ON FUNCTION public."miosa_watch"(deployment uuid, bake interval, on_aler
 REVOKE ALL ON FUNCTION public."miosa_watch"(deployment uuid, bake interval, on_alert text, alerts jsonb, idempotency_key text, reason text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_watch"(deployment uuid, bake interval, on_alert text, alerts jsonb, idempotency_key text, reason text) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."miosa_watch"(a1 text, a2 interval, a3 text, a4 jsonb, a5 text, a6 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_watch"(a1 text, a2 interval, a3 text, a4 jsonb, a5 text, a6 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $8;
-	SELECT (CASE WHEN miosa_shard.adopt($7::text[]) THEN public."miosa_watch"($1::text, $2::interval, $3::text, $4::jsonb, $5::text, $6::text) END);
+	SELECT miosa_shard.answer(CASE WHEN miosa_shard.adopt($7::text[]) THEN public."miosa_watch"($1::text, $2::interval, $3::text, $4::jsonb, $5::text, $6::text) END);
 $$;
 REVOKE ALL ON FUNCTION miosa_shard."miosa_watch"(text, interval, text, jsonb, text, text, text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."miosa_watch"(text, interval, text, jsonb, text, text, text[], integer) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION public."miosa_watch"(deployment_id text, bake interval DEFAULT '00:15:00'::interval, on_alert text DEFAULT 'rollback'::text, alerts jsonb DEFAULT '{}'::jsonb, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION public."miosa_watch"(deployment_id text, bake interval DEFAULT '00:15:00'::interval, on_alert text DEFAULT 'rollback'::text, alerts jsonb DEFAULT '{}'::jsonb, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_shard integer := miosa_router.shard_of($1::text);
@@ -7511,7 +7462,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	RETURN miosa_shard."miosa_watch"($1, $2, $3, $4, $5, $6, _context, _shard);
+	RETURN miosa_router.received(miosa_shard."miosa_watch"($1, $2, $3, $4, $5, $6, _context, _shard));
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 	PERFORM miosa_router.check_moved($1::text, _shard, _state);
@@ -7522,7 +7473,7 @@ COMMENT ON FUNCTION public."miosa_watch"(deployment_id text, bake interval, on_a
 REVOKE ALL ON FUNCTION public."miosa_watch"(deployment_id text, bake interval, on_alert text, alerts jsonb, idempotency_key text, reason text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_watch"(deployment_id text, bake interval, on_alert text, alerts jsonb, idempotency_key text, reason text) TO miosa_deployer, miosa_operator;
 
-CREATE FUNCTION miosa_shard."view_collectable_artifacts"(context text[], number integer, OUT "storage_uri" text) RETURNS SETOF text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."view_collectable_artifacts"(context text[], number integer, OUT "storage_uri" text) RETURNS SETOF text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."storage_uri" FROM miosa."collectable_artifacts" f WHERE a.ok OFFSET 0) f;
@@ -7530,7 +7481,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."view_collectable_artifacts"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."view_collectable_artifacts"(text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."all_collectable_artifacts"(OUT shard text, OUT "storage_uri" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."all_collectable_artifacts"(OUT shard text, OUT "storage_uri" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -7556,11 +7507,11 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."all_collectable_artifacts"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_collectable_artifacts"() TO miosa_viewer;
 
-CREATE VIEW miosa."collectable_artifacts" AS SELECT * FROM miosa_shard."all_collectable_artifacts"();
+CREATE OR REPLACE VIEW miosa."collectable_artifacts" AS SELECT * FROM miosa_shard."all_collectable_artifacts"();
 COMMENT ON VIEW miosa."collectable_artifacts" IS 'Artifacts of which all releases are due, or their deployments removed, of all shards';
 GRANT SELECT ON TABLE miosa."collectable_artifacts" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_fleets"(context text[], number integer, OUT "fleet" text, OUT "total" bigint, OUT "done" bigint, OUT "refused" bigint, OUT "rate" text, OUT "remaining" text, OUT "converged" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."view_fleets"(context text[], number integer, OUT "fleet" text, OUT "total" bigint, OUT "done" bigint, OUT "refused" bigint, OUT "rate" text, OUT "remaining" text, OUT "converged" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."fleet", f."total", f."done", f."refused", f."rate", f."remaining", f."converged" FROM miosa."fleets" f WHERE a.ok OFFSET 0) f;
@@ -7568,7 +7519,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."view_fleets"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."view_fleets"(text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."all_fleets"(OUT shard text, OUT "fleet" text, OUT "total" bigint, OUT "done" bigint, OUT "refused" bigint, OUT "rate" text, OUT "remaining" text, OUT "converged" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."all_fleets"(OUT shard text, OUT "fleet" text, OUT "total" bigint, OUT "done" bigint, OUT "refused" bigint, OUT "rate" text, OUT "remaining" text, OUT "converged" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -7594,11 +7545,11 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."all_fleets"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_fleets"() TO miosa_viewer;
 
-CREATE VIEW miosa."fleets" AS SELECT * FROM miosa_shard."all_fleets"();
+CREATE OR REPLACE VIEW miosa."fleets" AS SELECT * FROM miosa_shard."all_fleets"();
 COMMENT ON VIEW miosa."fleets" IS 'Progress of the newest 20 fleets, for \watch 1, of all shards';
 GRANT SELECT ON TABLE miosa."fleets" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_foreign_grants"(context text[], number integer, OUT "kind" text, OUT "object" text, OUT "grantee" text, OUT "privilege" text, OUT "revoke" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."view_foreign_grants"(context text[], number integer, OUT "kind" text, OUT "object" text, OUT "grantee" text, OUT "privilege" text, OUT "revoke" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."kind", f."object", f."grantee", f."privilege", f."revoke" FROM miosa."foreign_grants" f WHERE a.ok OFFSET 0) f;
@@ -7606,7 +7557,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."view_foreign_grants"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."view_foreign_grants"(text[], integer) TO miosa_auditor, miosa_operator;
 
-CREATE FUNCTION miosa_shard."all_foreign_grants"(OUT shard text, OUT "kind" text, OUT "object" text, OUT "grantee" text, OUT "privilege" text, OUT "revoke" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."all_foreign_grants"(OUT shard text, OUT "kind" text, OUT "object" text, OUT "grantee" text, OUT "privilege" text, OUT "revoke" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -7632,11 +7583,11 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."all_foreign_grants"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_foreign_grants"() TO miosa_auditor, miosa_operator;
 
-CREATE VIEW miosa."foreign_grants" AS SELECT * FROM miosa_shard."all_foreign_grants"();
+CREATE OR REPLACE VIEW miosa."foreign_grants" AS SELECT * FROM miosa_shard."all_foreign_grants"();
 COMMENT ON VIEW miosa."foreign_grants" IS 'Rights on members of the extension that neither their owner nor the install script granted, of all shards';
 GRANT SELECT ON TABLE miosa."foreign_grants" TO miosa_auditor, miosa_operator;
 
-CREATE FUNCTION miosa_shard."view_hosts"(context text[], number integer, OUT "host" text, OUT "deployment_id" text, OUT "managed" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."view_hosts"(context text[], number integer, OUT "host" text, OUT "deployment_id" text, OUT "managed" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."host", f."deployment_id", f."managed" FROM miosa."hosts" f WHERE a.ok OFFSET 0) f;
@@ -7644,7 +7595,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."view_hosts"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."view_hosts"(text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."all_hosts"(OUT shard text, OUT "host" text, OUT "deployment_id" text, OUT "managed" boolean) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."all_hosts"(OUT shard text, OUT "host" text, OUT "deployment_id" text, OUT "managed" boolean) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -7670,11 +7621,11 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."all_hosts"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_hosts"() TO miosa_viewer;
 
-CREATE VIEW miosa."hosts" AS SELECT * FROM miosa_shard."all_hosts"();
+CREATE OR REPLACE VIEW miosa."hosts" AS SELECT * FROM miosa_shard."all_hosts"();
 COMMENT ON VIEW miosa."hosts" IS 'Hosts that edges route: active domains and managed hosts, of all shards';
 GRANT SELECT ON TABLE miosa."hosts" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_live_instances"(context text[], number integer, OUT "deployment_id" text, OUT "version_id" text, OUT "id" text, OUT "address" text, OUT "port" integer) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."view_live_instances"(context text[], number integer, OUT "deployment_id" text, OUT "version_id" text, OUT "id" text, OUT "address" text, OUT "port" integer) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."deployment_id", f."version_id", f."id", f."address", f."port" FROM miosa."live_instances" f WHERE a.ok OFFSET 0) f;
@@ -7682,7 +7633,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."view_live_instances"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."view_live_instances"(text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."all_live_instances"(OUT shard text, OUT "deployment_id" text, OUT "version_id" text, OUT "id" text, OUT "address" text, OUT "port" integer) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."all_live_instances"(OUT shard text, OUT "deployment_id" text, OUT "version_id" text, OUT "id" text, OUT "address" text, OUT "port" integer) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -7708,11 +7659,11 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."all_live_instances"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_live_instances"() TO miosa_viewer;
 
-CREATE VIEW miosa."live_instances" AS SELECT * FROM miosa_shard."all_live_instances"();
+CREATE OR REPLACE VIEW miosa."live_instances" AS SELECT * FROM miosa_shard."all_live_instances"();
 COMMENT ON VIEW miosa."live_instances" IS 'Instances that serve: healthy, with a heartbeat after miosa.heartbeat_horizon(), of all shards';
 GRANT SELECT ON TABLE miosa."live_instances" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_members"(context text[], number integer, OUT "classid" oid, OUT "objid" oid, OUT "objsubid" integer, OUT "kind" text, OUT "object" text, OUT "owner" oid, OUT "acl" aclitem[]) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."view_members"(context text[], number integer, OUT "classid" oid, OUT "objid" oid, OUT "objsubid" integer, OUT "kind" text, OUT "object" text, OUT "owner" oid, OUT "acl" aclitem[]) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."classid", f."objid", f."objsubid", f."kind", f."object", f."owner", f."acl" FROM miosa."members" f WHERE a.ok OFFSET 0) f;
@@ -7720,7 +7671,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."view_members"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."view_members"(text[], integer) TO miosa_auditor;
 
-CREATE FUNCTION miosa_shard."all_members"(OUT shard text, OUT "classid" oid, OUT "objid" oid, OUT "objsubid" integer, OUT "kind" text, OUT "object" text, OUT "owner" oid, OUT "acl" aclitem[]) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."all_members"(OUT shard text, OUT "classid" oid, OUT "objid" oid, OUT "objsubid" integer, OUT "kind" text, OUT "object" text, OUT "owner" oid, OUT "acl" aclitem[]) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -7746,11 +7697,11 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."all_members"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_members"() TO miosa_auditor;
 
-CREATE VIEW miosa."members" AS SELECT * FROM miosa_shard."all_members"();
+CREATE OR REPLACE VIEW miosa."members" AS SELECT * FROM miosa_shard."all_members"();
 COMMENT ON VIEW miosa."members" IS 'Members of the extension that have rights: tables, views, functions, the schema, of all shards';
 GRANT SELECT ON TABLE miosa."members" TO miosa_auditor;
 
-CREATE FUNCTION miosa_shard."view_open_freezes"(context text[], number integer, OUT "name" text, OUT "begins" text, OUT "ends" text, OUT "tenant" text, OUT "why" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."view_open_freezes"(context text[], number integer, OUT "name" text, OUT "begins" text, OUT "ends" text, OUT "tenant" text, OUT "why" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."name", f."begins", f."ends", f."tenant", f."why" FROM miosa."open_freezes" f WHERE a.ok OFFSET 0) f;
@@ -7758,7 +7709,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."view_open_freezes"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."view_open_freezes"(text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."all_open_freezes"(OUT shard text, OUT "name" text, OUT "begins" text, OUT "ends" text, OUT "tenant" text, OUT "why" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."all_open_freezes"(OUT shard text, OUT "name" text, OUT "begins" text, OUT "ends" text, OUT "tenant" text, OUT "why" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -7784,11 +7735,11 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."all_open_freezes"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_open_freezes"() TO miosa_viewer;
 
-CREATE VIEW miosa."open_freezes" AS SELECT * FROM miosa_shard."all_open_freezes"();
+CREATE OR REPLACE VIEW miosa."open_freezes" AS SELECT * FROM miosa_shard."all_open_freezes"();
 COMMENT ON VIEW miosa."open_freezes" IS 'Freezes that have not ended, for people, of all shards';
 GRANT SELECT ON TABLE miosa."open_freezes" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_open_holds"(context text[], number integer, OUT "deployment" text, OUT "age" text, OUT "ends" text, OUT "held" bigint, OUT "waiting" text, OUT "why" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."view_open_holds"(context text[], number integer, OUT "deployment" text, OUT "age" text, OUT "ends" text, OUT "held" bigint, OUT "waiting" text, OUT "why" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."deployment", f."age", f."ends", f."held", f."waiting", f."why" FROM miosa."open_holds" f WHERE a.ok OFFSET 0) f;
@@ -7796,7 +7747,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."view_open_holds"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."view_open_holds"(text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."all_open_holds"(OUT shard text, OUT "deployment" text, OUT "age" text, OUT "ends" text, OUT "held" bigint, OUT "waiting" text, OUT "why" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."all_open_holds"(OUT shard text, OUT "deployment" text, OUT "age" text, OUT "ends" text, OUT "held" bigint, OUT "waiting" text, OUT "why" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -7822,11 +7773,11 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."all_open_holds"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_open_holds"() TO miosa_viewer;
 
-CREATE VIEW miosa."open_holds" AS SELECT * FROM miosa_shard."all_open_holds"();
+CREATE OR REPLACE VIEW miosa."open_holds" AS SELECT * FROM miosa_shard."all_open_holds"();
 COMMENT ON VIEW miosa."open_holds" IS 'Open holds, for people, the oldest first, of all shards';
 GRANT SELECT ON TABLE miosa."open_holds" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_overdue"(context text[], number integer, OUT "id" text, OUT "version_id" text, OUT "serving_version_id" text, OUT "waits" interval, OUT "desired_replicas" integer, OUT "healthy" integer, OUT "starting" integer, OUT "asked_at" timestamp with time zone, OUT "last_error" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."view_overdue"(context text[], number integer, OUT "id" text, OUT "version_id" text, OUT "serving_version_id" text, OUT "waits" interval, OUT "desired_replicas" integer, OUT "healthy" integer, OUT "starting" integer, OUT "asked_at" timestamp with time zone, OUT "last_error" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."id", f."version_id", f."serving_version_id", f."waits", f."desired_replicas", f."healthy", f."starting", f."asked_at", f."last_error" FROM miosa."overdue" f WHERE a.ok OFFSET 0) f;
@@ -7834,7 +7785,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."view_overdue"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."view_overdue"(text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."all_overdue"(OUT shard text, OUT "id" text, OUT "version_id" text, OUT "serving_version_id" text, OUT "waits" interval, OUT "desired_replicas" integer, OUT "healthy" integer, OUT "starting" integer, OUT "asked_at" timestamp with time zone, OUT "last_error" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."all_overdue"(OUT shard text, OUT "id" text, OUT "version_id" text, OUT "serving_version_id" text, OUT "waits" interval, OUT "desired_replicas" integer, OUT "healthy" integer, OUT "starting" integer, OUT "asked_at" timestamp with time zone, OUT "last_error" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -7860,11 +7811,11 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."all_overdue"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_overdue"() TO miosa_viewer;
 
-CREATE VIEW miosa."overdue" AS SELECT * FROM miosa_shard."all_overdue"();
+CREATE OR REPLACE VIEW miosa."overdue" AS SELECT * FROM miosa_shard."all_overdue"();
 COMMENT ON VIEW miosa."overdue" IS 'Deployments whose active version has waited for longer than miosa_rollback.cutover_deadline and still has no healthy instance, of all shards';
 GRANT SELECT ON TABLE miosa."overdue" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_plans"(context text[], number integer, OUT "name" text, OUT "audit_retention" interval, OUT "idempotency_retention" interval, OUT "artifact_retention" interval, OUT "builtin" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."view_plans"(context text[], number integer, OUT "name" text, OUT "audit_retention" interval, OUT "idempotency_retention" interval, OUT "artifact_retention" interval, OUT "builtin" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."name", f."audit_retention", f."idempotency_retention", f."artifact_retention", f."builtin" FROM miosa."plans" f WHERE a.ok OFFSET 0) f;
@@ -7872,7 +7823,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."view_plans"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."view_plans"(text[], integer) TO miosa_auditor, miosa_viewer;
 
-CREATE FUNCTION miosa_shard."all_plans"(OUT shard text, OUT "name" text, OUT "audit_retention" interval, OUT "idempotency_retention" interval, OUT "artifact_retention" interval, OUT "builtin" boolean) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."all_plans"(OUT shard text, OUT "name" text, OUT "audit_retention" interval, OUT "idempotency_retention" interval, OUT "artifact_retention" interval, OUT "builtin" boolean) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -7898,11 +7849,11 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."all_plans"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_plans"() TO miosa_auditor, miosa_viewer;
 
-CREATE VIEW miosa."plans" AS SELECT * FROM miosa_shard."all_plans"();
+CREATE OR REPLACE VIEW miosa."plans" AS SELECT * FROM miosa_shard."all_plans"();
 COMMENT ON VIEW miosa."plans" IS 'Plans of tenants: retention times; can be written like a table, of all shards';
 GRANT SELECT ON TABLE miosa."plans" TO miosa_auditor, miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_progress"(context text[], number integer, OUT "operation" text, OUT "age" text, OUT "edges" text, OUT "slowest" text, OUT "last_error" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."view_progress"(context text[], number integer, OUT "operation" text, OUT "age" text, OUT "edges" text, OUT "slowest" text, OUT "last_error" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."operation", f."age", f."edges", f."slowest", f."last_error" FROM miosa."progress" f WHERE a.ok OFFSET 0) f;
@@ -7910,7 +7861,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."view_progress"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."view_progress"(text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."all_progress"(OUT shard text, OUT "operation" text, OUT "age" text, OUT "edges" text, OUT "slowest" text, OUT "last_error" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."all_progress"(OUT shard text, OUT "operation" text, OUT "age" text, OUT "edges" text, OUT "slowest" text, OUT "last_error" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -7936,11 +7887,11 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."all_progress"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_progress"() TO miosa_viewer;
 
-CREATE VIEW miosa."progress" AS SELECT * FROM miosa_shard."all_progress"();
+CREATE OR REPLACE VIEW miosa."progress" AS SELECT * FROM miosa_shard."all_progress"();
 COMMENT ON VIEW miosa."progress" IS 'Progress of the newest route changes, for \watch 1: deployments that changed in the last 10 minutes or have not converged, of all shards';
 GRANT SELECT ON TABLE miosa."progress" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_release_keeping"(context text[], number integer, OUT "deployment_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "release_id" text, OUT "tenant_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "size_bytes" bigint, OUT "kept_as" text, OUT "since" timestamp with time zone, OUT "expires_at" timestamp with time zone, OUT "due" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."view_release_keeping"(context text[], number integer, OUT "deployment_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "release_id" text, OUT "tenant_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "size_bytes" bigint, OUT "kept_as" text, OUT "since" timestamp with time zone, OUT "expires_at" timestamp with time zone, OUT "due" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."deployment_id", f."version_id", f."version_number", f."release_id", f."tenant_id", f."storage_uri", f."sha256", f."size_bytes", f."kept_as", f."since", f."expires_at", f."due" FROM miosa."release_keeping" f WHERE a.ok OFFSET 0) f;
@@ -7948,7 +7899,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."view_release_keeping"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."view_release_keeping"(text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."all_release_keeping"(OUT shard text, OUT "deployment_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "release_id" text, OUT "tenant_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "size_bytes" bigint, OUT "kept_as" text, OUT "since" timestamp with time zone, OUT "expires_at" timestamp with time zone, OUT "due" boolean) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."all_release_keeping"(OUT shard text, OUT "deployment_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "release_id" text, OUT "tenant_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "size_bytes" bigint, OUT "kept_as" text, OUT "since" timestamp with time zone, OUT "expires_at" timestamp with time zone, OUT "due" boolean) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -7974,11 +7925,11 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."all_release_keeping"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_release_keeping"() TO miosa_viewer;
 
-CREATE VIEW miosa."release_keeping" AS SELECT * FROM miosa_shard."all_release_keeping"();
+CREATE OR REPLACE VIEW miosa."release_keeping" AS SELECT * FROM miosa_shard."all_release_keeping"();
 COMMENT ON VIEW miosa."release_keeping" IS 'Releases whose artifact was not collected: why each is kept, or since when it is not, of all shards';
 GRANT SELECT ON TABLE miosa."release_keeping" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_replica_sites"(context text[], number integer, OUT "name" text, OUT "site" text, OUT "epoch" bigint, OUT "epochs_behind" bigint, OUT "edges" integer, OUT "behind" integer, OUT "failures" bigint, OUT "failed" text[], OUT "heard_at" timestamp with time zone, OUT "silent" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."view_replica_sites"(context text[], number integer, OUT "name" text, OUT "site" text, OUT "epoch" bigint, OUT "epochs_behind" bigint, OUT "edges" integer, OUT "behind" integer, OUT "failures" bigint, OUT "failed" text[], OUT "heard_at" timestamp with time zone, OUT "silent" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."name", f."site", f."epoch", f."epochs_behind", f."edges", f."behind", f."failures", f."failed", f."heard_at", f."silent" FROM miosa."replica_sites" f WHERE a.ok OFFSET 0) f;
@@ -7986,7 +7937,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."view_replica_sites"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."view_replica_sites"(text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."all_replica_sites"(OUT shard text, OUT "name" text, OUT "site" text, OUT "epoch" bigint, OUT "epochs_behind" bigint, OUT "edges" integer, OUT "behind" integer, OUT "failures" bigint, OUT "failed" text[], OUT "heard_at" timestamp with time zone, OUT "silent" boolean) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."all_replica_sites"(OUT shard text, OUT "name" text, OUT "site" text, OUT "epoch" bigint, OUT "epochs_behind" bigint, OUT "edges" integer, OUT "behind" integer, OUT "failures" bigint, OUT "failed" text[], OUT "heard_at" timestamp with time zone, OUT "silent" boolean) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -8012,11 +7963,11 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."all_replica_sites"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_replica_sites"() TO miosa_viewer;
 
-CREATE VIEW miosa."replica_sites" AS SELECT * FROM miosa_shard."all_replica_sites"();
+CREATE OR REPLACE VIEW miosa."replica_sites" AS SELECT * FROM miosa_shard."all_replica_sites"();
 COMMENT ON VIEW miosa."replica_sites" IS 'At the primary site: replicas that have edges, and how far they are, of all shards';
 GRANT SELECT ON TABLE miosa."replica_sites" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_routes"(context text[], number integer, OUT "deployment_id" text, OUT "tenant_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "kind" text, OUT "release_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "seq" bigint, OUT "route_seq" bigint, OUT "route_ttl" interval, OUT "state" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."view_routes"(context text[], number integer, OUT "deployment_id" text, OUT "tenant_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "kind" text, OUT "release_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "seq" bigint, OUT "route_seq" bigint, OUT "route_ttl" interval, OUT "state" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."deployment_id", f."tenant_id", f."version_id", f."version_number", f."kind", f."release_id", f."storage_uri", f."sha256", f."seq", f."route_seq", f."route_ttl", f."state" FROM miosa."routes" f WHERE a.ok OFFSET 0) f;
@@ -8024,7 +7975,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."view_routes"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."view_routes"(text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."all_routes"(OUT shard text, OUT "deployment_id" text, OUT "tenant_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "kind" text, OUT "release_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "seq" bigint, OUT "route_seq" bigint, OUT "route_ttl" interval, OUT "state" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."all_routes"(OUT shard text, OUT "deployment_id" text, OUT "tenant_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "kind" text, OUT "release_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "seq" bigint, OUT "route_seq" bigint, OUT "route_ttl" interval, OUT "state" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -8050,11 +8001,11 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."all_routes"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_routes"() TO miosa_viewer;
 
-CREATE VIEW miosa."routes" AS SELECT * FROM miosa_shard."all_routes"();
+CREATE OR REPLACE VIEW miosa."routes" AS SELECT * FROM miosa_shard."all_routes"();
 COMMENT ON VIEW miosa."routes" IS 'The present route of every deployment, of all shards';
 GRANT SELECT ON TABLE miosa."routes" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_scarcely_restorable"(context text[], number integer, OUT "deployment_id" text, OUT "tenant_id" text, OUT "active_version_id" text, OUT "restorable" integer) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."view_scarcely_restorable"(context text[], number integer, OUT "deployment_id" text, OUT "tenant_id" text, OUT "active_version_id" text, OUT "restorable" integer) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."deployment_id", f."tenant_id", f."active_version_id", f."restorable" FROM miosa."scarcely_restorable" f WHERE a.ok OFFSET 0) f;
@@ -8062,7 +8013,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."view_scarcely_restorable"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."view_scarcely_restorable"(text[], integer) TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."all_scarcely_restorable"(OUT shard text, OUT "deployment_id" text, OUT "tenant_id" text, OUT "active_version_id" text, OUT "restorable" integer) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."all_scarcely_restorable"(OUT shard text, OUT "deployment_id" text, OUT "tenant_id" text, OUT "active_version_id" text, OUT "restorable" integer) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -8088,11 +8039,11 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."all_scarcely_restorable"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_scarcely_restorable"() TO miosa_viewer;
 
-CREATE VIEW miosa."scarcely_restorable" AS SELECT * FROM miosa_shard."all_scarcely_restorable"();
+CREATE OR REPLACE VIEW miosa."scarcely_restorable" AS SELECT * FROM miosa_shard."all_scarcely_restorable"();
 COMMENT ON VIEW miosa."scarcely_restorable" IS 'Deployments with an active version and fewer than two others to roll back to: ready, not marked as bad, with an artifact that was neither collected nor found missing, of all shards';
 GRANT SELECT ON TABLE miosa."scarcely_restorable" TO miosa_viewer;
 
-CREATE FUNCTION miosa_shard."view_stat_dispatcher"(context text[], number integer, OUT "state" text, OUT "pid" integer, OUT "since" timestamp with time zone, OUT "term" bigint, OUT "epoch" bigint, OUT "passes" bigint, OUT "sent" bigint, OUT "succeeded" bigint, OUT "failed" bigint, OUT "retried" bigint, OUT "in_flight" bigint, OUT "pending" bigint, OUT "oldest_undelivered" timestamp with time zone, OUT "notified" bigint, OUT "errors" bigint, OUT "paused" text, OUT "last_pass_at" timestamp with time zone, OUT "stalled" boolean, OUT "error" text, OUT "refusals_dropped" bigint, OUT "unmeasured" bigint) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."view_stat_dispatcher"(context text[], number integer, OUT "state" text, OUT "pid" integer, OUT "since" timestamp with time zone, OUT "term" bigint, OUT "epoch" bigint, OUT "passes" bigint, OUT "sent" bigint, OUT "succeeded" bigint, OUT "failed" bigint, OUT "retried" bigint, OUT "in_flight" bigint, OUT "pending" bigint, OUT "oldest_undelivered" timestamp with time zone, OUT "notified" bigint, OUT "errors" bigint, OUT "paused" text, OUT "last_pass_at" timestamp with time zone, OUT "stalled" boolean, OUT "error" text, OUT "refusals_dropped" bigint, OUT "unmeasured" bigint) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."state", f."pid", f."since", f."term", f."epoch", f."passes", f."sent", f."succeeded", f."failed", f."retried", f."in_flight", f."pending", f."oldest_undelivered", f."notified", f."errors", f."paused", f."last_pass_at", f."stalled", f."error", f."refusals_dropped", f."unmeasured" FROM miosa."stat_dispatcher" f WHERE a.ok OFFSET 0) f;
@@ -8100,7 +8051,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."view_stat_dispatcher"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."view_stat_dispatcher"(text[], integer) TO miosa_viewer, pg_monitor;
 
-CREATE FUNCTION miosa_shard."all_stat_dispatcher"(OUT shard text, OUT "state" text, OUT "pid" integer, OUT "since" timestamp with time zone, OUT "term" bigint, OUT "epoch" bigint, OUT "passes" bigint, OUT "sent" bigint, OUT "succeeded" bigint, OUT "failed" bigint, OUT "retried" bigint, OUT "in_flight" bigint, OUT "pending" bigint, OUT "oldest_undelivered" timestamp with time zone, OUT "notified" bigint, OUT "errors" bigint, OUT "paused" text, OUT "last_pass_at" timestamp with time zone, OUT "stalled" boolean, OUT "error" text, OUT "refusals_dropped" bigint, OUT "unmeasured" bigint) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."all_stat_dispatcher"(OUT shard text, OUT "state" text, OUT "pid" integer, OUT "since" timestamp with time zone, OUT "term" bigint, OUT "epoch" bigint, OUT "passes" bigint, OUT "sent" bigint, OUT "succeeded" bigint, OUT "failed" bigint, OUT "retried" bigint, OUT "in_flight" bigint, OUT "pending" bigint, OUT "oldest_undelivered" timestamp with time zone, OUT "notified" bigint, OUT "errors" bigint, OUT "paused" text, OUT "last_pass_at" timestamp with time zone, OUT "stalled" boolean, OUT "error" text, OUT "refusals_dropped" bigint, OUT "unmeasured" bigint) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -8126,11 +8077,11 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."all_stat_dispatcher"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_stat_dispatcher"() TO miosa_viewer, pg_monitor;
 
-CREATE VIEW miosa."stat_dispatcher" AS SELECT * FROM miosa_shard."all_stat_dispatcher"();
+CREATE OR REPLACE VIEW miosa."stat_dispatcher" AS SELECT * FROM miosa_shard."all_stat_dispatcher"();
 COMMENT ON VIEW miosa."stat_dispatcher" IS 'State and statistics of the dispatcher of this database; one row, of all shards';
 GRANT SELECT ON TABLE miosa."stat_dispatcher" TO miosa_viewer, pg_monitor;
 
-CREATE FUNCTION miosa_shard."view_stat_endpoint"(context text[], number integer, OUT "name" text, OUT "zone" text, OUT "stage" integer, OUT "adapter" text, OUT "enabled" boolean, OUT "state" text, OUT "breaker" text, OUT "epochs_behind" bigint, OUT "undelivered_since" timestamp with time zone, OUT "p50_ms" numeric, OUT "p95_ms" numeric, OUT "p99_ms" numeric, OUT "sent" bigint, OUT "succeeded" bigint, OUT "failed" bigint, OUT "retried" bigint, OUT "last_status" integer, OUT "last_error" text, OUT "last_error_at" timestamp with time zone, OUT "last_success_at" timestamp with time zone, OUT "next_try_at" timestamp with time zone) RETURNS SETOF record LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."view_stat_endpoint"(context text[], number integer, OUT "name" text, OUT "zone" text, OUT "stage" integer, OUT "adapter" text, OUT "enabled" boolean, OUT "state" text, OUT "breaker" text, OUT "epochs_behind" bigint, OUT "undelivered_since" timestamp with time zone, OUT "p50_ms" numeric, OUT "p95_ms" numeric, OUT "p99_ms" numeric, OUT "sent" bigint, OUT "succeeded" bigint, OUT "failed" bigint, OUT "retried" bigint, OUT "last_status" integer, OUT "last_error" text, OUT "last_error_at" timestamp with time zone, OUT "last_success_at" timestamp with time zone, OUT "next_try_at" timestamp with time zone) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."name", f."zone", f."stage", f."adapter", f."enabled", f."state", f."breaker", f."epochs_behind", f."undelivered_since", f."p50_ms", f."p95_ms", f."p99_ms", f."sent", f."succeeded", f."failed", f."retried", f."last_status", f."last_error", f."last_error_at", f."last_success_at", f."next_try_at" FROM miosa."stat_endpoint" f WHERE a.ok OFFSET 0) f;
@@ -8138,7 +8089,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."view_stat_endpoint"(text[], integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."view_stat_endpoint"(text[], integer) TO miosa_viewer, pg_monitor;
 
-CREATE FUNCTION miosa_shard."all_stat_endpoint"(OUT shard text, OUT "name" text, OUT "zone" text, OUT "stage" integer, OUT "adapter" text, OUT "enabled" boolean, OUT "state" text, OUT "breaker" text, OUT "epochs_behind" bigint, OUT "undelivered_since" timestamp with time zone, OUT "p50_ms" numeric, OUT "p95_ms" numeric, OUT "p99_ms" numeric, OUT "sent" bigint, OUT "succeeded" bigint, OUT "failed" bigint, OUT "retried" bigint, OUT "last_status" integer, OUT "last_error" text, OUT "last_error_at" timestamp with time zone, OUT "last_success_at" timestamp with time zone, OUT "next_try_at" timestamp with time zone) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION miosa_shard."all_stat_endpoint"(OUT shard text, OUT "name" text, OUT "zone" text, OUT "stage" integer, OUT "adapter" text, OUT "enabled" boolean, OUT "state" text, OUT "breaker" text, OUT "epochs_behind" bigint, OUT "undelivered_since" timestamp with time zone, OUT "p50_ms" numeric, OUT "p95_ms" numeric, OUT "p99_ms" numeric, OUT "sent" bigint, OUT "succeeded" bigint, OUT "failed" bigint, OUT "retried" bigint, OUT "last_status" integer, OUT "last_error" text, OUT "last_error_at" timestamp with time zone, OUT "last_success_at" timestamp with time zone, OUT "next_try_at" timestamp with time zone) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
 	_each record;
@@ -8164,7 +8115,7 @@ $$;
 REVOKE ALL ON FUNCTION miosa_shard."all_stat_endpoint"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_stat_endpoint"() TO miosa_viewer, pg_monitor;
 
-CREATE VIEW miosa."stat_endpoint" AS SELECT * FROM miosa_shard."all_stat_endpoint"();
+CREATE OR REPLACE VIEW miosa."stat_endpoint" AS SELECT * FROM miosa_shard."all_stat_endpoint"();
 COMMENT ON VIEW miosa."stat_endpoint" IS 'State and statistics of every endpoint; counters begin when it is added or enabled, the dispatcher starts or miosa_reset_stats() is called, of all shards';
 GRANT SELECT ON TABLE miosa."stat_endpoint" TO miosa_viewer, pg_monitor;
 

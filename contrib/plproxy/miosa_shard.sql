@@ -38,6 +38,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_shard.adopt(text[]) IS 'Sets these settings for the transaction; true';
 
+-- What a function has told a gateway besides its result: headers and a status, which
+-- the router's session repeats (miosa_router.received()).
+CREATE OR REPLACE FUNCTION miosa_shard.answer(result jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	headers text := nullif(current_setting('response.headers', true), '');
+	status text := nullif(current_setting('response.status', true), '');
+BEGIN
+	RETURN CASE WHEN headers IS NULL AND status IS NULL THEN result
+		ELSE jsonb_build_object('miosa_shard.answer', result, 'headers', headers::jsonb, 'status', status) END;
+END $$;
+COMMENT ON FUNCTION miosa_shard.answer(jsonb) IS 'A result, with what a gateway has to know besides it, if there is anything';
+
 -- What a router compares: the configuration that all shards have alike, by name,
 -- with a digest of each row.  A secret's digest has 16 bits: enough to see that two
 -- differ, too few to find a value by.
@@ -205,6 +218,12 @@ COMMENT ON FUNCTION miosa_shard.forget_host(text) IS 'Forgets that a host was re
 -- it, and never two shards.  Audit events stay where they were written as well, since
 -- nobody may delete them.
 
+CREATE OR REPLACE FUNCTION miosa_shard.require_all_tenants(what text) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT miosa.require_all_tenants($1)
+$$;
+COMMENT ON FUNCTION miosa_shard.require_all_tenants(text) IS 'Raises FORBIDDEN unless the caller acts for all tenants; what: the function that concerns them';
+
 -- Deleting fires no trigger, so edges are told nothing: the other shard tells them.
 CREATE OR REPLACE FUNCTION miosa_shard.take_rows(deployment_id text) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = replica AS $$
@@ -323,13 +342,14 @@ $$;
 COMMENT ON FUNCTION miosa_shard.maintained(timestamptz, bigint) IS 'Records that miosa_maintain() of the router has finished here';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA miosa_shard FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard.adopt(text[]) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard.adopt(text[]), miosa_shard.answer(jsonb) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard.identity() TO miosa_operator;
 GRANT EXECUTE ON FUNCTION miosa_shard.named(text) TO miosa_viewer, miosa_auditor;
 GRANT EXECUTE ON FUNCTION miosa_shard.host_deployment(text) TO miosa_viewer, miosa_edge;
 GRANT EXECUTE ON FUNCTION miosa_shard.host_name(text), miosa_shard.has_host(text), miosa_shard.sees_host(text), miosa_shard.claim_host(text, text, jsonb),
 	miosa_shard.confirm_host(text, text), miosa_shard.release_host(text, text), miosa_shard.host_list(text), miosa_shard.forget_host(text),
 	miosa_shard.restart_dispatcher(), miosa_shard.take_deployment(text), miosa_shard.put_parcel(jsonb), miosa_shard.drop_parcel(text),
-	miosa_shard.deployment_list(text), miosa_shard.maintained(timestamptz, bigint) TO miosa_admin;
+	miosa_shard.deployment_list(text), miosa_shard.maintained(timestamptz, bigint),
+	miosa_shard.require_all_tenants(text) TO miosa_admin;
 
 COMMIT;

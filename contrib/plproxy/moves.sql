@@ -2,22 +2,22 @@
 
 -- The shards' own functions (miosa_shard.sql).
 
-CREATE FUNCTION miosa_shard.take_deployment(deployment_id text, shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.take_deployment(deployment_id text, shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT miosa_shard.take_deployment($1::text);
 $$;
-CREATE FUNCTION miosa_shard.put_parcel(parcel jsonb, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.put_parcel(parcel jsonb, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT miosa_shard.put_parcel($1::jsonb);
 $$;
-CREATE FUNCTION miosa_shard.drop_parcel(deployment_id text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.drop_parcel(deployment_id text, shard integer) RETURNS boolean LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT miosa_shard.drop_parcel($1::text);
 $$;
-CREATE FUNCTION miosa_shard.deployment_list(after text, shard integer) RETURNS SETOF text LANGUAGE plproxy AS $$
+CREATE OR REPLACE FUNCTION miosa_shard.deployment_list(after text, shard integer) RETURNS SETOF text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
 	SELECT f.id FROM miosa_shard.deployment_list($1::text) f (id);
@@ -80,6 +80,25 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
 $$;
 COMMENT ON FUNCTION miosa_router.cancel_move(text) IS 'Forgets the move of a deployment that does not exist';
 
+-- A move concerns all tenants, and whether the caller acts for them is known to shards.
+CREATE OR REPLACE FUNCTION miosa_router.check_mover(shard text) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	_shard integer := (SELECT s.number FROM miosa_router.all_shards() s WHERE s.name OPERATOR(pg_catalog.=) shard);
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	IF _shard IS NOT NULL THEN
+		PERFORM miosa_shard.require_all_tenants('function miosa_move_deployment', miosa_router.context(), miosa_router.check_on(_shard));
+	END IF;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END $$;
+COMMENT ON FUNCTION miosa_router.check_mover(text) IS 'Raises FORBIDDEN unless the caller acts for all tenants, by the shard that a deployment is to be moved to';
+
 -- Each step commits, and each can be repeated: the same call goes on where it was
 -- interrupted.  Forward is the only way, since what the source has taken out it keeps as
 -- a parcel, not as a deployment.
@@ -90,6 +109,7 @@ DECLARE
 	parcel jsonb;
 	here text[];
 BEGIN
+	PERFORM miosa_router.check_mover(shard);
 	move := miosa_router.begin_move(deployment, shard);
 	COMMIT;
 	IF move.source OPERATOR(pg_catalog.=) move.target THEN

@@ -318,6 +318,29 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.context() IS 'Names and values of the settings that have one in this session';
 
+-- The headers and the status of a gateway's answer, which the shard's function has set
+-- there, are set here.
+CREATE OR REPLACE FUNCTION miosa_router.received(answer jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	headers jsonb;
+BEGIN
+	IF NOT coalesce(answer ? 'miosa_shard.answer', false) THEN
+		RETURN answer;
+	END IF;
+	IF answer ->> 'headers' IS NOT NULL THEN
+		headers := coalesce(nullif(current_setting('response.headers', true), ''), '[]')::jsonb;
+		IF NOT headers @> (answer -> 'headers') THEN
+			PERFORM set_config('response.headers', (headers || (answer -> 'headers'))::text, true);
+		END IF;
+	END IF;
+	IF answer ->> 'status' IS NOT NULL THEN
+		PERFORM set_config('response.status', answer ->> 'status', true);
+	END IF;
+	RETURN nullif(answer -> 'miosa_shard.answer', 'null');
+END $$;
+COMMENT ON FUNCTION miosa_router.received(jsonb) IS 'The result in what miosa_shard.answer() has returned; sets response.headers and response.status';
+
 -- Which shards a call of all of them runs on, in order.
 CREATE OR REPLACE FUNCTION miosa_router.all_shards(OUT number integer, OUT name text) RETURNS SETOF record
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

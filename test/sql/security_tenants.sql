@@ -99,6 +99,7 @@ CREATE FUNCTION test.usual(name text, type text) RETURNS text LANGUAGE sql AS $$
 		WHEN type = 'integer' THEN '10'
 		WHEN type = 'bigint' THEN '0'
 		WHEN type = 'boolean' THEN 'false'
+		WHEN type = 'jsonb' AND name = 'selector' THEN '''{"ids": ["dep_foreign"]}''::jsonb'
 		WHEN type = 'jsonb' THEN '''{}''::jsonb'
 		WHEN type = 'interval' THEN '''0 s''::interval'
 		ELSE 'NULL::' || type END $$;
