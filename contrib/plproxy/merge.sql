@@ -252,7 +252,7 @@ BEGIN
 		PERFORM miosa_router.pass_on(shard, _state, _message, _detail, _hint);
 	END;
 	PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, pg_catalog.format('host "%s" is taken', host),
-		'A deployment of another shard has the host.', 'Remove it there first, with miosa_remove_domain(), or pass another host.');
+		'A deployment of another shard has the host.', pg_catalog.format('Pass another host, or remove it there first: SELECT miosa_remove_domain(%L);', host));
 END $$;
 COMMENT ON FUNCTION miosa_router.refuse_taken(text, text, integer) IS 'Raises INVALID_ARGUMENT for a host that another shard has, or what the shard says of the deployment';
 
@@ -380,7 +380,7 @@ END $$;
 COMMENT ON FUNCTION miosa_router.shard_of_host(text) IS 'Shard that has a host that exists for the caller; if none has it, that of its entry';
 
 -- A host moves within a shard, where both deployments change in one transaction.
-CREATE OR REPLACE FUNCTION miosa_router.shard_to_move_to(host text, shard integer) RETURNS integer
+CREATE OR REPLACE FUNCTION miosa_router.shard_to_move_to(host text, deployment text, shard integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
 	_there integer := miosa_router.shard_that_shows(miosa_router.host_name(host, shard));
@@ -390,11 +390,12 @@ BEGIN
 			pg_catalog.format('The host is on shard "%s", the deployment on "%s".',
 				(SELECT s.name FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.=) _there),
 				(SELECT s.name FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.=) shard)),
-			'Move the deployment there first: CALL miosa_move_deployment(deployment, shard);');
+			pg_catalog.format('Move the deployment there first: CALL miosa_move_deployment(%L, %L);', deployment,
+				(SELECT s.name FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.=) _there)));
 	END IF;
 	RETURN shard;
 END $$;
-COMMENT ON FUNCTION miosa_router.shard_to_move_to(text, integer) IS 'The shard, if it has the host too; else INVALID_ARGUMENT';
+COMMENT ON FUNCTION miosa_router.shard_to_move_to(text, text, integer) IS 'The shard, if it has the host too; else INVALID_ARGUMENT';
 
 -- Where the route of a host may be: on the shard of its own entry, else of the
 -- wildcard above it, else, a managed host, on any.
@@ -456,18 +457,25 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.split_selector(jsonb) IS 'Shards that a selector of deployments concerns, each with its part of it';
 
-CREATE OR REPLACE FUNCTION miosa_router.check_mode(selector jsonb, mode text) RETURNS void
+-- call: how the function begins; arguments: names and values, of which null was not
+-- given.
+CREATE OR REPLACE FUNCTION miosa_router.check_mode(selector jsonb, mode text, call text, arguments text[]) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	shards text[] := ARRAY(SELECT s.name FROM miosa_router.split_selector(selector) s);
+	possible text;
 BEGIN
 	IF mode = 'atomic' AND cardinality(shards) > 1 THEN
+		SELECT format('%s(%s);', call, string_agg(format('%s => %L', quote_ident(arguments[n]),
+				CASE arguments[n] WHEN 'mode' THEN 'best_effort' ELSE arguments[n + 1] END), ', ' ORDER BY n))
+			INTO possible FROM generate_series(1, cardinality(arguments), 2) n WHERE arguments[n + 1] IS NOT NULL;
 		PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, 'a fleet on several shards cannot be atomic',
 			format('The selector concerns the shards %s, each of which commits by itself.', array_to_string(shards, ', ')),
-			'Pass mode => ''best_effort'', or ids that are on one shard.');
+			CASE WHEN length(possible) <= 4000 THEN 'Pass ids that are on one shard, or have each shard commit by itself: ' || possible
+				ELSE 'Pass ids that are on one shard, or mode => ''best_effort'' with the same key.' END);
 	END IF;
 END $$;
-COMMENT ON FUNCTION miosa_router.check_mode(jsonb, text) IS 'Raises INVALID_ARGUMENT for an atomic fleet on several shards';
+COMMENT ON FUNCTION miosa_router.check_mode(jsonb, text, text, text[]) IS 'Raises INVALID_ARGUMENT for an atomic fleet on several shards; the HINT has the call that is possible';
 
 -- Counts are added, lists are joined in the order of the ids; fleets has the id
 -- of the fleet on each shard.

@@ -690,7 +690,7 @@ BEGIN
 		PERFORM miosa_router.pass_on(shard, _state, _message, _detail, _hint);
 	END;
 	PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, pg_catalog.format('host "%s" is taken', host),
-		'A deployment of another shard has the host.', 'Remove it there first, with miosa_remove_domain(), or pass another host.');
+		'A deployment of another shard has the host.', pg_catalog.format('Pass another host, or remove it there first: SELECT miosa_remove_domain(%L);', host));
 END $$;
 COMMENT ON FUNCTION miosa_router.refuse_taken(text, text, integer) IS 'Raises INVALID_ARGUMENT for a host that another shard has, or what the shard says of the deployment';
 
@@ -818,7 +818,7 @@ END $$;
 COMMENT ON FUNCTION miosa_router.shard_of_host(text) IS 'Shard that has a host that exists for the caller; if none has it, that of its entry';
 
 -- A host moves within a shard, where both deployments change in one transaction.
-CREATE OR REPLACE FUNCTION miosa_router.shard_to_move_to(host text, shard integer) RETURNS integer
+CREATE OR REPLACE FUNCTION miosa_router.shard_to_move_to(host text, deployment text, shard integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
 	_there integer := miosa_router.shard_that_shows(miosa_router.host_name(host, shard));
@@ -828,11 +828,12 @@ BEGIN
 			pg_catalog.format('The host is on shard "%s", the deployment on "%s".',
 				(SELECT s.name FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.=) _there),
 				(SELECT s.name FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.=) shard)),
-			'Move the deployment there first: CALL miosa_move_deployment(deployment, shard);');
+			pg_catalog.format('Move the deployment there first: CALL miosa_move_deployment(%L, %L);', deployment,
+				(SELECT s.name FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.=) _there)));
 	END IF;
 	RETURN shard;
 END $$;
-COMMENT ON FUNCTION miosa_router.shard_to_move_to(text, integer) IS 'The shard, if it has the host too; else INVALID_ARGUMENT';
+COMMENT ON FUNCTION miosa_router.shard_to_move_to(text, text, integer) IS 'The shard, if it has the host too; else INVALID_ARGUMENT';
 
 -- Where the route of a host may be: on the shard of its own entry, else of the
 -- wildcard above it, else, a managed host, on any.
@@ -894,18 +895,25 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.split_selector(jsonb) IS 'Shards that a selector of deployments concerns, each with its part of it';
 
-CREATE OR REPLACE FUNCTION miosa_router.check_mode(selector jsonb, mode text) RETURNS void
+-- call: how the function begins; arguments: names and values, of which null was not
+-- given.
+CREATE OR REPLACE FUNCTION miosa_router.check_mode(selector jsonb, mode text, call text, arguments text[]) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	shards text[] := ARRAY(SELECT s.name FROM miosa_router.split_selector(selector) s);
+	possible text;
 BEGIN
 	IF mode = 'atomic' AND cardinality(shards) > 1 THEN
+		SELECT format('%s(%s);', call, string_agg(format('%s => %L', quote_ident(arguments[n]),
+				CASE arguments[n] WHEN 'mode' THEN 'best_effort' ELSE arguments[n + 1] END), ', ' ORDER BY n))
+			INTO possible FROM generate_series(1, cardinality(arguments), 2) n WHERE arguments[n + 1] IS NOT NULL;
 		PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, 'a fleet on several shards cannot be atomic',
 			format('The selector concerns the shards %s, each of which commits by itself.', array_to_string(shards, ', ')),
-			'Pass mode => ''best_effort'', or ids that are on one shard.');
+			CASE WHEN length(possible) <= 4000 THEN 'Pass ids that are on one shard, or have each shard commit by itself: ' || possible
+				ELSE 'Pass ids that are on one shard, or mode => ''best_effort'' with the same key.' END);
 	END IF;
 END $$;
-COMMENT ON FUNCTION miosa_router.check_mode(jsonb, text) IS 'Raises INVALID_ARGUMENT for an atomic fleet on several shards';
+COMMENT ON FUNCTION miosa_router.check_mode(jsonb, text, text, text[]) IS 'Raises INVALID_ARGUMENT for an atomic fleet on several shards; the HINT has the call that is possible';
 
 -- Counts are added, lists are joined in the order of the ids; fleets has the id
 -- of the fleet on each shard.
@@ -1927,7 +1935,7 @@ GRANT EXECUTE ON FUNCTION miosa_shard."move_host"(text, text, text, text, text[]
 CREATE OR REPLACE FUNCTION miosa."move_host"(host text, deployment text, reason text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, OUT item text, OUT value text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
-	_shard integer := miosa_router.shard_to_move_to($1, miosa_router.locate($2));
+	_shard integer := miosa_router.shard_to_move_to($1, $2::text, miosa_router.locate($2));
 	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
@@ -2187,7 +2195,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	PERFORM miosa_router.check_mode($1, $3);
+	PERFORM miosa_router.check_mode($1, $3, 'SELECT * FROM miosa.rollback_many', ARRAY['selector', $1::text, 'reason', $2::text, 'mode', $3::text, 'idempotency_key', $4::text, 'served_at', $5::text, 'cutover', $6::text, 'accept_unverified', $7::text, 'hold', $8::text, 'hold_for', $9::text, 'mark_bad', $10::text]);
 	FOR _each IN SELECT * FROM miosa_router.split_selector($1) s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
@@ -3514,7 +3522,7 @@ GRANT EXECUTE ON FUNCTION miosa_shard."miosa_move_host"(text, uuid, uuid, text, 
 CREATE OR REPLACE FUNCTION public."miosa_move_host"(host text, to_deployment uuid, from_deployment_id uuid DEFAULT (NULL::text)::uuid, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
-	_shard integer := miosa_router.shard_to_move_to($1, miosa_router.shard_of($2::text));
+	_shard integer := miosa_router.shard_to_move_to($1, $2::text, miosa_router.shard_of($2::text));
 	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
@@ -3542,7 +3550,7 @@ GRANT EXECUTE ON FUNCTION miosa_shard."miosa_move_host"(text, text, text, text, 
 CREATE OR REPLACE FUNCTION public."miosa_move_host"(host text, to_deployment_id text, from_deployment_id text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
-	_shard integer := miosa_router.shard_to_move_to($1, miosa_router.shard_of($2::text));
+	_shard integer := miosa_router.shard_to_move_to($1, $2::text, miosa_router.shard_of($2::text));
 	_context text[] := miosa_router.context();
 	_state text;
 	_message text;
@@ -6064,7 +6072,7 @@ DECLARE
 	_detail text;
 	_hint text;
 BEGIN
-	PERFORM miosa_router.check_mode($1, $3);
+	PERFORM miosa_router.check_mode($1, $3, 'SELECT miosa_rollback_many', ARRAY['selector', $1::text, 'served_at', $2::text, 'mode', $3::text, 'idempotency_key', $4::text, 'reason', $5::text, 'attribution', $6::text, 'cutover', $7::text, 'accept_unverified', $8::text, 'hold', $9::text, 'hold_for', $10::text, 'mark_bad', $11::text]);
 	FOR _each IN SELECT * FROM miosa_router.split_selector($1) s LOOP
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);

@@ -55,6 +55,7 @@ SELECT string_agg(p.oid::regprocedure || ' ' || pg_get_function_arguments(p.oid)
 	|| ARRAY(SELECT a.grantee::regrole::text FROM aclexplode(p.proacl) a WHERE a.grantee NOT IN (0, p.proowner) ORDER BY 1)::text, E'\n'
 	ORDER BY p.oid::regprocedure::text)
 FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.proname LIKE 'miosa\_%' AND p.proname <> 'miosa_move_deployment'
+	AND p.oid IS DISTINCT FROM to_regprocedure('miosa_routes_since(jsonb, integer)')
 EOS
 is($router->sql($signatures), $router->shard_sql('s0', $signatures),
 	'the router has every function for programs: names, arguments, defaults, results and rights');
@@ -135,31 +136,60 @@ $router->sql("BEGIN; SET LOCAL miosa_rollback.actor = 'user:user_42'; SET LOCAL 
 is($router->sql("SELECT e #>> '{actor_id}' || ' ' || (e #>> '{metadata,application_name}') FROM jsonb_array_elements(miosa_audit_log('dep_5', \"limit\" => 1) -> 'data') e"),
 	'user_42 console', 'the actor and the application of the session are in the audit event');
 
-# Every condition, and errors of the server, arrive as they were raised.
+# Every condition, and errors of the server, arrive as they were raised, however the
+# function answers. The conditions are those of errors.h; the reference has them and
+# the router's own one.
 my @conditions = slurp_file("$MiosaRouter::contrib/../../src/base/errors.h") =~ /^\tCONDITION\((\w+), "MR/gm;
-cmp_ok(scalar @conditions, '>', 15, 'conditions of errors.h');
+my ($table) = slurp_file("$MiosaRouter::contrib/../../docs/reference.md") =~ /^## Conditions\n(.*?)^## /ms;
+my %reference = $table =~ /^\| ([A-Z_]+) \| (MR\w{3}) \|/mg;
+is(join(' ', sort keys %reference), join(' ', sort @conditions, 'SHARD_UNAVAILABLE'), 'the conditions of the reference are tested here');
 $router->shard_sql($_, <<'EOS') for qw(s0 s1 s2);
+CREATE TABLE raising (name text);
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+	name text := (SELECT r.name FROM public.raising r);
 BEGIN
-	IF NEW.name = 'division' THEN
+	IF name = 'division' THEN
 		PERFORM 1 / 0;
-	ELSIF NEW.name = 'bare' THEN
+	ELSIF name = 'bare' THEN
 		RAISE EXCEPTION USING ERRCODE = 'MR503', MESSAGE = 'a [b] REMOTE ERROR: c', DETAIL = 'Remote detail: d', HINT = 'Remote hint: e';
-	ELSIF NEW.name <> NEW.id THEN
-		PERFORM miosa.raise_condition(NEW.name, 'messäge of ' || NEW.name, E'What was\nseen, 100 %.', 'SELECT ''next'';');
+	ELSIF name = 'short' THEN
+		RAISE EXCEPTION USING ERRCODE = 'MR409', MESSAGE = 'no more';
+	ELSE
+		PERFORM miosa.raise_condition(name, 'messäge of ' || name, E'What was\nseen, 100 %.', 'SELECT ''next'';');
 	END IF;
 	RETURN NEW;
 END $$;
+GRANT SELECT ON raising TO PUBLIC;
 CREATE TRIGGER refuse BEFORE INSERT ON miosa.deployments FOR EACH ROW EXECUTE FUNCTION refuse();
+CREATE TRIGGER refuse BEFORE INSERT ON miosa.audit_events FOR EACH ROW EXECUTE FUNCTION refuse();
+CREATE TRIGGER refuse BEFORE INSERT ON miosa.own_plans FOR EACH ROW EXECUTE FUNCTION refuse();
 EOS
-for my $name (@conditions, 'division', 'bare')
+# A scalar, rows, a call of all shards, and one that has a key.
+my @kinds = ("miosa_put_deployment('dep_1-new', 'ten_1', 'x', 'new')", "* FROM miosa.rollback('dep_1', 'v1')",
+	"miosa_put_plan('new', '90 days', '1 day', '30 days')", "miosa_rollback('dep_1', 'v1', 'key-new')");
+$router->sql("INSERT INTO miosa_router.deployment_overrides SELECT 'dep_1-new', miosa_router.shard_of('dep_1')");
+for my $name (@conditions, 'division', 'bare', 'short')
 {
-	my $call = "SELECT seen(\$s\$SELECT miosa_put_deployment('dep_new', 'ten_1', '$name', 'new')\$s\$)";
-	my $direct = $router->shard_sql('s0', $call);
+	$router->shard_sql($_, "DELETE FROM raising; INSERT INTO raising VALUES ('$name')") for qw(s0 s1 s2);
+	for my $gateway (0, 1)
+	{
+		my $call = 'BEGIN; ' . ($gateway ? "SET LOCAL request.method = 'POST'; " : '')
+		  . 'SELECT jsonb_build_array(' . join(', ', map { "seen(\$s\$SELECT $_\$s\$)" } @kinds) . '); COMMIT';
+		my $direct = $router->shard_sql($there{dep_1}, $call);
+		my @states = $direct =~ /\["(\w{5})", /g;
 
-	isnt($direct, '"no error"', "$name is raised");
-	is($router->sql($call), $direct, "$name arrives with SQLSTATE, message, DETAIL and HINT as raised");
+		is(scalar @states, scalar @kinds, "$name is raised" . ($gateway ? ' for a gateway' : '')) or diag $direct;
+		is("@states", join(' ', ($reference{$name}) x @kinds), '... with the SQLSTATE of the reference') if $reference{$name} && !$gateway;
+		is($router->sql($call), $direct, '... and arrives with SQLSTATE, message, DETAIL and HINT as raised');
+	}
 }
+$router->shard_sql($_, 'DROP FUNCTION refuse() CASCADE') for qw(s0 s1 s2);
+$router->sql("UPDATE miosa_router.shards SET state = 'off' WHERE name = '$there{dep_1}'");
+my $unavailable = decode_json($router->sql("SELECT seen('SELECT miosa_rollback(''dep_1'', ''v1'')')"));
+is("$unavailable->[0] $unavailable->[1]", "$reference{SHARD_UNAVAILABLE} shard \"$there{dep_1}\" is unavailable", 'SHARD_UNAVAILABLE is the router\'s');
+like("$unavailable->[2] $unavailable->[3]", qr/^The shard is off.* Retry with the same idempotency key.*SELECT \* FROM miosa_doctor\(\);/, '... with DETAIL and HINT');
+$router->sql("UPDATE miosa_router.shards SET state = 'on'");
 for my $call ("miosa_rollback('dep_1', 'v9')", "miosa_rollback('nope')", "miosa_rollback('a b')", "miosa_rollback(NULL)",
 	"miosa_promote('dep_1', 'v3', automatic => true)", "miosa_rollback('dep_1', 'v1', 'k1')", "miosa_rollback('dep_1', expected_active => 'v3')",
 	"miosa_set_version_state('dep_1', 'v1', 'nope')", "miosa_put_version('dep_1', 'v2', 2, fields => '{\"nope\": 1}')", "miosa.status('nope')")
@@ -168,10 +198,6 @@ for my $call ("miosa_rollback('dep_1', 'v9')", "miosa_rollback('nope')", "miosa_
 
 	is($router->sql($text), $router->shard_sql($there{dep_1}, $text), "$call is refused as on the shard");
 }
-is(decode_json(decode_json($router->sql("BEGIN; SET LOCAL request.method = 'POST'; SELECT seen('SELECT miosa_rollback(''nope'')'); COMMIT") =~ s/^\s+|\s+$//gr)->[2])->{status},
-	404, 'a gateway gets the form of PostgREST')
-  if $router->shard_sql('s0', "BEGIN; SET LOCAL request.method = 'POST'; SELECT seen('SELECT miosa_rollback(''nope'')'); COMMIT") =~ /PGRST/;
-
 # The audit trail of all shards, page by page.
 my ($cursor, @events) = ('NULL');
 do
@@ -189,8 +215,18 @@ is(value("miosa_audit_log('dep_1')")->{data}[0]{id}, 'dep_1#4', 'the trail of on
 is(value('miosa_audit_verify_all()')->{data}{events}, scalar @all, 'the trail of all shards is verified');
 
 # Fleets.
-like(($router->try(q[SELECT miosa_rollback_many('{"all": true}')]))[2],
-	qr/ERROR:  a fleet on several shards cannot be atomic\nDETAIL:.*\nHINT:  Pass mode => 'best_effort'/, 'a fleet on several shards is not atomic');
+my $atomic = decode_json($router->sql(q[SELECT seen($s$SELECT miosa_rollback_many('{"ids": ["dep_6", "dep_7", "dep_8", "dep_9"]}', idempotency_key => 'it''s f1', reason => 'why')$s$)]));
+is("$atomic->[0] $atomic->[1]", 'MR400 a fleet on several shards cannot be atomic', 'a fleet on several shards is not atomic');
+like($atomic->[2], qr/^The selector concerns the shards s0, s1/, '... DETAIL names them');
+my ($pasted) = $atomic->[3] =~ /(SELECT .*;)$/ or diag explain $atomic;
+like($pasted, qr/mode => 'best_effort'.*idempotency_key => 'it''s f1'/, '... the HINT has the call that is possible, with the key');
+my $done = decode_json($router->sql($pasted));
+is("$done->{data}{total} $done->{data}{done}", '4 4', '... which runs as pasted');
+is_deeply(decode_json($router->sql($pasted)), $done, '... and is replayed by its key');
+is($router->sql("SELECT (e #>> '{metadata,reason}') FROM jsonb_array_elements(miosa_audit_log('dep_6', \"limit\" => 1) -> 'data') e"), 'why', '... with its reason');
+like(($router->try(q[SELECT * FROM miosa.rollback_many('{"all": true}')]))[2],
+	qr/HINT:  .*SELECT \* FROM miosa\.rollback_many\(selector => '\{"all": true\}', mode => 'best_effort', /, '... also for people');
+$router->sql("SELECT miosa_release('$_'), miosa_promote('$_', 'v3')") for qw(dep_6 dep_7 dep_8 dep_9);
 my $fleet = value(q[miosa_rollback_many('{"ids": ["dep_6", "dep_7", "dep_8", "dep_9"]}', mode => 'best_effort', idempotency_key => 'f1')]);
 is("$fleet->{data}{total} $fleet->{data}{done} $fleet->{data}{refused}", '4 4 0', 'a fleet by ids rolls back on the shards that have them');
 is_deeply([ map { $_->{deployment_id} } @{ $fleet->{data}{deployments} } ], [qw(dep_6 dep_7 dep_8 dep_9)], '... with one list');
