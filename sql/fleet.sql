@@ -312,7 +312,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 		FROM (SELECT $1 -> 'data') r (d)
 		UNION ALL
 		SELECT CASE WHEN m.o ? 'condition' THEN 1 ELSE 2 END, m.place,
-			-- One that does not exist for the caller has no name but the one that was given.
+			-- One that does not exist for the caller is named as it was given.
 			miosa.short(coalesce(miosa.call_name(miosa.seen_deployment(m.o ->> 'deployment_id')), m.o ->> 'deployment_id'), 22),
 			coalesce(miosa.version_name(m.o ->> 'deployment_id', m.o ->> 'from'), ''),
 			coalesce(miosa.version_name(m.o ->> 'deployment_id', m.o ->> 'to'), ''),

@@ -1,8 +1,8 @@
 # Tenants behind a router: with miosa_rollback.tenancy = enforced on the shards,
-# another tenant's rows do not exist for a tenant's role, nor for a gateway's claims,
-# whichever function or view of the router is called. The calls are generated from
-# the router's catalog, so that a new function, a new argument and a new view are
-# covered.
+# another tenant's rows do not exist for a tenant's role, nor for a gateway's
+# claims, whichever function or view of the router is called. The calls are
+# generated from its catalog, so that a new function, a new argument and a new
+# view are covered.
 
 use strict;
 use warnings FATAL => 'all';
@@ -32,10 +32,10 @@ BEGIN
 END $$;
 EOS
 
-# Each name of the other tenant's has "foreign" in it, and is as long as the name of
-# something that does not exist, with "nothere" in it. Its deployments are on a shard
-# with some of the caller's, and on one without; whatever does not exist would be there
-# as well.
+# Each name of the other tenant's has "foreign" in it, and is as long as the name
+# of something that does not exist, with "nothere" in it. Its deployments are on a
+# shard with some of the caller's, and on one without; what does not exist would
+# be there as well.
 my @foreign = qw(dep_foreign dep-foreign-too shop-foreign www.foreign.example.com shop-foreign.foreign.miosa.app ver_foreign_1 ten_foreign
   edge-foreign foreign s3://foreign/);
 for my $name (@foreign)
@@ -155,7 +155,8 @@ BEGIN
 	result := regexp_replace(result, '\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?', '<time>', 'g');
 	RETURN result || CASE WHEN with_count THEN format(E'\nasked %s times', test.asked(0) + test.asked(1) - before) ELSE '' END;
 END $$;
--- Calls that say something else about what is foreign than about what does not exist.
+-- Calls that say something else about what is foreign than about what does not
+-- exist.
 CREATE FUNCTION test.differences(role name, names text[], OUT function text, OUT difference text) RETURNS SETOF record LANGUAGE sql AS $$
 	SELECT substring(c FROM '(?:FROM|CALL) ([a-z_.]+)\('), format(E'%s\n  foreign: %s\n  nothere: %s', c, s.one, s.other)
 	FROM (SELECT c FROM test.calls(role, names) c WHERE c ~ 'foreign' OFFSET 0) c
@@ -187,8 +188,8 @@ sub shown
 SELECT * FROM test.shown('$role')");
 }
 
-# Mode single: the role sees all, so the test can tell. What it changes stays, so only
-# what reads.
+# Mode single: the role sees all, so the test can tell. What it changes stays, so
+# only what reads.
 my @told = split /\n/, $router->sql("SELECT c FROM test.calls('regress_tenant', '{dep_foreign}') c WHERE c ~ '''dep_foreign' AND c ~ 'miosa_(deployment|plan|versions|audit_log|convergence|report|timeline|audit_verify)\\(|miosa.(status|history|candidates|verdict)\\('");
 cmp_ok(scalar @told, '>', 10, 'calls that read');
 my $reads = $router->sql("SELECT count(*) FROM unnest(ARRAY[" . join(',', map { "\$c\$$_\$c\$" } @told) . "]) c

@@ -1,8 +1,8 @@
 #
 # PostgREST in front of a router: docs/sql/gateway.sql in the router's database,
-# behind a gateway that follows PostgREST's conventions, called with the client library
-# that users of it have. Statuses, codes and headers are those of one server; a shard
-# that is down is 503 with Retry-After.
+# behind a gateway that follows PostgREST's conventions, called with the client
+# library that users of it have. Statuses, codes and headers are those of one
+# server; a shard that is down is 503 with Retry-After.
 #
 use strict;
 use warnings FATAL => 'all';
@@ -159,7 +159,8 @@ is($router->sql("BEGIN; SET LOCAL request.method = 'POST'; SET LOCAL response.he
 is($router->sql("BEGIN; SET LOCAL request.method = 'POST'; SELECT miosa_try_rollback('$id{s1}', 'v9') #>> '{error,code}'; SELECT current_setting('response.status'); COMMIT"),
 	"VERSION_NOT_FOUND\n404", 'the status of a refusal that was returned is passed on');
 
-# The script of the router can be run again while the gateway's functions depend on it.
+# The script of the router can be run again while the gateway's functions depend
+# on it.
 is(($node->psql('router', "\\i $MiosaRouter::contrib/miosa_router.sql"))[0], 0, 'miosa_router.sql runs again');
 is(call('deployment', { deployment_id => $id{s1} }, get => JSON::PP::true)->{status}, 200, '... and the gateway goes on');
 
