@@ -56,6 +56,7 @@ OBJS = \
 	src/base/size_limit.o \
 	src/common/array.o \
 	src/common/backoff.o \
+	src/common/buckets.o \
 	src/common/digest.o \
 	src/common/file_root.o \
 	src/common/histogram.o \
@@ -66,6 +67,7 @@ OBJS = \
 	src/common/json_setting.o \
 	src/common/jsonb_write.o \
 	src/common/lock_wait.o \
+	src/common/logfmt.o \
 	src/common/query.o \
 	src/common/refusal_ring.o \
 	src/common/registry.o \
@@ -145,6 +147,8 @@ OBJS = \
 	src/operation/kept_refusal.o \
 	src/operation/idempotency.o \
 	src/operation/operation.o \
+	src/operation/operation_count.o \
+	src/operation/operation_stats.o \
 	src/operation/pointer_trigger.o \
 	src/operation/primary.o \
 	src/operation/response.o \
@@ -164,6 +168,7 @@ OBJS = \
 	src/endpoint/dirty.o \
 	src/endpoint/endpoint_list.o \
 	src/endpoint/endpoint_stats.o \
+	src/endpoint/endpoint_totals.o \
 	src/endpoint/health.o \
 	src/endpoint/inflight.o \
 	src/endpoint/rate_limit.o \
@@ -225,6 +230,8 @@ OBJS = \
 	src/api/hidden_text.o \
 	src/api/hold_api.o \
 	src/api/html.o \
+	src/api/metric_output.o \
+	src/api/metrics.o \
 	src/api/report.o \
 	src/api/report_svg.o \
 	src/api/operation_api.o \
@@ -289,6 +296,7 @@ SQL_PIECES = \
 	sql/stats.sql \
 	sql/retention.sql \
 	sql/doctor.sql \
+	sql/metrics.sql \
 	sql/replication.sql \
 	sql/sites.sql \
 	sql/drop_guard.sql \
@@ -307,6 +315,7 @@ DATA_built = $(INSTALL_SQL)
 
 REGRESS = \
 	rollback_basics \
+	metric_rows \
 	promotion \
 	refused_calls \
 	lifecycle \

@@ -188,7 +188,7 @@ BEGIN
 			coalesce(miosa.clip(w.names, 200), 'no endpoint fails'),
 			CASE WHEN w.names IS NULL THEN '' ELSE 'SELECT name, last_status, last_error FROM miosa.stat_endpoint; a dead one: SELECT miosa_set_endpoint(''name'', false, ''why'');' END)
 		FROM (SELECT string_agg(s.name || ' (' || s.state || ')', ', ' ORDER BY s.name) AS names
-			FROM miosa.stat_endpoint s WHERE s.state IN ('backing off', 'misconfigured', 'gone', 'unverified')) w);
+			FROM miosa.stat_endpoint s WHERE miosa.endpoint_fails(s.state)) w);
 END $$;
 COMMENT ON FUNCTION miosa.check_endpoint_health() IS 'Check of miosa_doctor(): does an endpoint fail?';
 
@@ -506,8 +506,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.check_restorable() IS 'Check of miosa_doctor(): does each deployment have versions to roll back to?';
 
--- Storage is asked about default targets again and again, so an old time of
--- missing_at belongs to a version that is no target any more.
+-- A rollback to such a version would be refused.
 CREATE FUNCTION miosa.check_artifacts() RETURNS miosa.finding
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 BEGIN
@@ -515,14 +514,9 @@ BEGIN
 			CASE WHEN w.n = 0 THEN 'storage has every artifact that was verified'
 				ELSE format('artifacts of rollback targets that storage lost: %s %s', w.n, miosa.some_names(w.names, w.n)) END,
 			CASE WHEN w.n = 0 THEN '' ELSE 'SELECT deployment_id, id, missing_at FROM miosa.releases WHERE missing_at IS NOT NULL; put them back, or archive the versions: SELECT miosa_archive_version(''deployment'', ''version'');' END)
-		FROM (SELECT count(*) AS n, string_agg(m.name, ', ' ORDER BY m.name) FILTER (WHERE m.place <= 3) AS names
-			FROM (SELECT r.deployment_id || ' v' || v.version_number AS name,
-					row_number() OVER (ORDER BY r.deployment_id, v.version_number) AS place
-				FROM miosa.releases r
-				JOIN miosa.versions v ON v.deployment_id = r.deployment_id AND v.id = r.deployment_version_id
-				WHERE r.missing_at > now() - greatest('1 day'::interval,
-						2 * current_setting('miosa_rollback.artifact_max_age', true)::interval)
-					AND r.collected_at IS NULL AND v.state = 'ready') m) w);
+		FROM (SELECT count(*) AS n, string_agg(o.name, ', ' ORDER BY o.name) FILTER (WHERE o.place <= 3) AS names
+			FROM (SELECT m.deployment_id || ' v' || m.version_number AS name,
+				row_number() OVER (ORDER BY m.deployment_id, m.version_number) AS place FROM miosa.missing_artifacts() m) o) w);
 END $$;
 COMMENT ON FUNCTION miosa.check_artifacts() IS 'Check of miosa_doctor(): has storage lost artifacts of rollback targets?';
 

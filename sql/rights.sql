@@ -130,8 +130,8 @@ BEGIN
 		('miosa_viewer, miosa_auditor, pg_monitor', 'EXECUTE', 'miosa.sees_fleet miosa.sees_tenant miosa.sees_deployment miosa.sees_all_tenants
 			miosa.sees_endpoints'),
 		('miosa_admin', 'EXECUTE', 'miosa.may'),
-		('miosa_viewer, pg_monitor', 'SELECT', 'miosa.stat_endpoint miosa.stat_dispatcher'),
-		('miosa_viewer, pg_monitor', 'EXECUTE', 'miosa.endpoint_stats miosa.dispatcher miosa.pause_reason miosa.first_epoch'),
+		('miosa_viewer, pg_monitor', 'SELECT', 'miosa.stat_endpoint miosa.stat_dispatcher miosa.metrics'),
+		('miosa_viewer, pg_monitor', 'EXECUTE', 'miosa_metrics miosa.metric_rows miosa.endpoint_stats miosa.dispatcher miosa.pause_reason miosa.first_epoch miosa.endpoint_fails'),
 		('pg_monitor', 'USAGE', 'miosa'),
 
 		-- To roll back, to undo that by a promotion, to have edges updated.

@@ -22,11 +22,17 @@ LANGUAGE c VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_endpoint_entries';
 COMMENT ON FUNCTION miosa.endpoint_entries() IS 'Number of entries for endpoints in shared memory, and of those that are taken, by all databases';
 
+-- The states that need somebody.
+CREATE FUNCTION miosa.endpoint_fails(state text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN state IN ('backing off', 'misconfigured', 'gone', 'unverified');
+COMMENT ON FUNCTION miosa.endpoint_fails(text) IS 'Whether an endpoint in this state of miosa.stat_endpoint fails';
+
 CREATE VIEW miosa.stat_endpoint WITH (security_barrier) AS
 	SELECT e.name, e.zone, coalesce(e.stage, a.stage) AS stage, e.adapter, e.enabled,
 		CASE
 			WHEN NOT e.enabled THEN 'disabled'
-			WHEN h.health IN ('backing off', 'misconfigured', 'gone', 'unverified') THEN h.health
+			WHEN miosa.endpoint_fails(h.health) THEN h.health
 			WHEN h.resyncing THEN 'resyncing'
 			ELSE h.health
 		END AS state,

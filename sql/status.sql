@@ -361,15 +361,14 @@ COMMENT ON FUNCTION miosa.status(text) IS 'State of a deployment, for people: ro
 -- An operation requests the instances that it lacks, so the requests lead to
 -- these deployments. Those that wait without one were loaded, and are found by
 -- deployments_waiting; requested: leave them out.
-CREATE FUNCTION miosa.overdue_rows(requested boolean, OUT id text, OUT version_id text, OUT serving_version_id text, OUT waits interval,
+CREATE FUNCTION miosa.all_overdue(requested boolean, OUT tenant_id text, OUT id text, OUT version_id text, OUT serving_version_id text, OUT waits interval,
 	OUT desired_replicas integer, OUT healthy integer, OUT starting integer, OUT asked_at timestamptz, OUT last_error text)
 RETURNS SETOF record
-LANGUAGE plpgsql VOLATILE PARALLEL SAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
 #variable_conflict use_column
 BEGIN
 	RETURN QUERY
-	SELECT p.id, v.id AS version_id, p.serving_version_id, clock_timestamp() - coalesce(p.waiting_since, w.since),
+	SELECT p.tenant_id, p.id, v.id AS version_id, p.serving_version_id, clock_timestamp() - coalesce(p.waiting_since, w.since),
 		p.desired_replicas, i.healthy, i.starting, w.asked_at, w.error
 	FROM (SELECT c.deployment_id, c.version_id, c.since, c.asked_at, miosa.lasting_error(c) AS error
 			FROM miosa.capacity c WHERE c.state = 'wanted'
@@ -380,8 +379,21 @@ BEGIN
 	JOIN miosa.deployments p ON p.id = w.deployment_id AND p.active_version_id = w.version_id
 	JOIN miosa.versions v ON v.deployment_id = p.id AND v.id = p.active_version_id AND v.kind <> 'static'
 	CROSS JOIN LATERAL miosa.count_instances(p.id, v.id) i
-	WHERE p.state <> 'stopped' AND p.desired_replicas > 0 AND i.healthy = 0 AND miosa.sees_tenant(p.tenant_id)
+	WHERE p.state <> 'stopped' AND p.desired_replicas > 0 AND i.healthy = 0
 		AND miosa.cutover_due(coalesce(p.waiting_since, w.since)) <= (SELECT clock_timestamp());
+END $$;
+COMMENT ON FUNCTION miosa.all_overdue(boolean) IS 'Rows of miosa.overdue of all tenants; requested: only those for which schedulers are asked';
+
+-- Those that the caller may see.
+CREATE FUNCTION miosa.overdue_rows(requested boolean, OUT id text, OUT version_id text, OUT serving_version_id text, OUT waits interval,
+	OUT desired_replicas integer, OUT healthy integer, OUT starting integer, OUT asked_at timestamptz, OUT last_error text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY SELECT o.id, o.version_id, o.serving_version_id, o.waits, o.desired_replicas, o.healthy, o.starting, o.asked_at, o.last_error
+		FROM miosa.all_overdue($1) o WHERE miosa.sees_tenant(o.tenant_id);
 END $$;
 COMMENT ON FUNCTION miosa.overdue_rows(boolean) IS 'Rows of miosa.overdue; requested: only those for which schedulers are asked';
 

@@ -113,6 +113,23 @@ COMMENT ON FUNCTION @extschema@.miosa_test_storage(text) IS 'Asks storage for an
 -- Few at any time, so that doctors need not look through all releases.
 CREATE INDEX releases_missing ON miosa.releases (deployment_id) WHERE missing_at IS NOT NULL;
 
+-- Storage is asked about default targets again and again, so an old time of
+-- missing_at belongs to a version that is no target any more.
+CREATE FUNCTION miosa.missing_artifacts(OUT deployment_id text, OUT version_number integer)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
+	SELECT r.deployment_id, v.version_number
+	FROM miosa.releases r
+	JOIN miosa.versions v ON v.deployment_id = r.deployment_id AND v.id = r.deployment_version_id
+	WHERE r.missing_at > now() - greatest('1 day'::interval,
+			2 * current_setting('miosa_rollback.artifact_max_age', true)::interval)
+		AND r.collected_at IS NULL AND v.state = 'ready';
+END $$;
+COMMENT ON FUNCTION miosa.missing_artifacts() IS 'Versions that could be rolled back to, had storage not lost their artifacts';
+
 -- Verifying what a rollback would go to, before it is needed.  The dispatcher
 -- does this all the time; here is the same for people and for pg_cron.
 

@@ -21,6 +21,8 @@
 #include "common/registry.h"
 #include "dispatcher/launcher.h"
 #include "endpoint/endpoint_stats.h"
+#include "endpoint/endpoint_totals.h"
+#include "operation/operation_stats.h"
 #include "operation/refusal.h"
 
 PG_MODULE_MAGIC;
@@ -35,13 +37,15 @@ _PG_init(void)
 {
 	mrb_guc_define();
 	mrb_drop_guard_install();
+	mrb_refusal_install();
 
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	mrb_registry_install();
 	mrb_endpoint_stats_install();
+	mrb_endpoint_totals_install();
 	mrb_refusal_ring_install();
-	mrb_refusal_install();
+	mrb_operation_stats_install();
 
 	/*
 	 * OpenSSL looks the algorithm up at its first use.  Backends inherit what

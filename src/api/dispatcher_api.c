@@ -138,7 +138,8 @@ mrb_dispatcher(PG_FUNCTION_ARGS)
 	for (size_t i = 0; slot != NULL && i < lengthof(shown); i++)
 	{
 		values[DISPATCHER_COUNTERS + i] =
-			Int64GetDatum(pg_atomic_read_u64(&slot->counters[shown[i]]));
+			Int64GetDatum(pg_atomic_read_u64(&slot->counters[shown[i]]) -
+						  pg_atomic_read_u64(&slot->reset[shown[i]]));
 		nulls[DISPATCHER_COUNTERS + i] = false;
 	}
 	values[DISPATCHER_LAUNCHER] = BoolGetDatum(mrb_registry_launcher_is_alive());

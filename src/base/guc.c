@@ -44,6 +44,7 @@ int			mrb_gone_retry;
 int			mrb_heartbeat_timeout;
 bool		mrb_hold_after_rollback;
 int			mrb_lock_wait;
+bool		mrb_log_operations;
 char	   *mrb_managed_domain;
 int			mrb_max_databases;
 int			mrb_max_endpoints;
@@ -237,6 +238,11 @@ define_settings_d_to_l(void)
 							NULL,
 							&mrb_lock_wait, 500, 1, 60000,
 							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomBoolVariable("miosa_rollback.log_operations",
+							 "Logs each operation, each refused one, and when edges have it.",
+							 NULL,
+							 &mrb_log_operations, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
 /*

@@ -48,6 +48,7 @@ extern int	mrb_gone_retry;		/* milliseconds */
 extern int	mrb_heartbeat_timeout;	/* milliseconds, 0: none */
 extern bool mrb_hold_after_rollback;
 extern int	mrb_lock_wait;		/* milliseconds */
+extern bool mrb_log_operations;
 extern char *mrb_managed_domain;
 extern int	mrb_max_databases;
 extern int	mrb_max_endpoints;

@@ -4,8 +4,9 @@
  *	  Shared memory: the dispatchers of all databases and their counters.
  *
  * Locking: "lock" protects every field of the registry and of the slots, except
- * these.  Counters and the times of the last pass are atomics; only the slot's
- * dispatcher writes them, but any process may reset the counters.  procno of a
+ * these.  Counters, the times of the last pass and verified_at are atomics; only
+ * the slot's dispatcher writes them.  Counters only grow: to reset them is to
+ * note what they are, which any process may do.  procno of a
  * slot and of the launcher are single words that are read without the lock to
  * set a latch: at worst this sets the latch of a process that has just taken the
  * place of another one, which is harmless.  "skipped" is the slot's dispatcher's
@@ -64,6 +65,7 @@ static MrbRegistrySlot *find_slot(Oid database);
 static MrbRegistrySlot *take_free_slot(Oid database);
 static bool admit(MrbRegistrySlot *slot);
 static bool may_admit(void);
+static int	count_admitted(void);
 static void reset_slot(MrbRegistrySlot *slot);
 static void set_latch_of(int procno);
 static bool is_overdue(pg_atomic_uint64 *ms);
@@ -310,6 +312,22 @@ mrb_registry_stalled(MrbRegistrySlot *slot)
 }
 
 /*
+ * Count the databases that may have a dispatcher.
+ */
+int
+mrb_registry_admitted(void)
+{
+	int			admitted;
+
+	if (registry == NULL)
+		return 0;
+	LWLockAcquire(registry->lock, LW_SHARED);
+	admitted = count_admitted();
+	LWLockRelease(registry->lock);
+	return admitted;
+}
+
+/*
  * Copy the error of a slot, and return its time; 0: none.
  */
 TimestampTz
@@ -419,7 +437,11 @@ shmem_startup(void)
 
 			slot->database = InvalidOid;
 			for (int c = 0; c < MRB_NUM_COUNTERS; c++)
+			{
 				pg_atomic_init_u64(&slot->counters[c], 0);
+				pg_atomic_init_u64(&slot->reset[c], 0);
+			}
+			pg_atomic_init_u64(&slot->verified_at, 0);
 			pg_atomic_init_u64(&slot->last_pass_at, 0);
 			pg_atomic_init_u64(&slot->last_pass_ms, 0);
 			ConditionVariableInit(&slot->acknowledged);
@@ -483,13 +505,22 @@ admit(MrbRegistrySlot *slot)
 static bool
 may_admit(void)
 {
+	return count_admitted() < registry->nslots - 1;
+}
+
+/*
+ * Count the admitted slots.  The caller holds the lock.
+ */
+static int
+count_admitted(void)
+{
 	int			admitted = 0;
 
 	for (int i = 0; i < registry->nslots; i++)
 		if (OidIsValid(registry->slots[i].database) &&
 			registry->slots[i].admitted)
 			admitted++;
-	return admitted < registry->nslots - 1;
+	return admitted;
 }
 
 /*
@@ -510,7 +541,11 @@ reset_slot(MrbRegistrySlot *slot)
 	pg_atomic_write_u64(&slot->last_pass_at, 0);
 	pg_atomic_write_u64(&slot->last_pass_ms, mrb_timer_read() / 1000);
 	for (int c = 0; c < MRB_NUM_COUNTERS; c++)
+	{
 		pg_atomic_write_u64(&slot->counters[c], 0);
+		pg_atomic_write_u64(&slot->reset[c], 0);
+	}
+	pg_atomic_write_u64(&slot->verified_at, 0);
 }
 
 /*

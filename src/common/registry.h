@@ -65,6 +65,10 @@ typedef struct MrbRegistrySlot
 	pg_atomic_uint64 last_pass_ms;	/* the same on the monotonic clock, or
 									 * when the slot was taken */
 	pg_atomic_uint64 counters[MRB_NUM_COUNTERS];
+	pg_atomic_uint64 reset[MRB_NUM_COUNTERS];	/* what they were when they
+												 * were last reset */
+	pg_atomic_uint64 verified_at;	/* when the verifier ended a round, or
+									 * began its first; 0: it is off */
 	ConditionVariable acknowledged; /* broadcast at acknowledgements */
 } MrbRegistrySlot;
 
@@ -99,6 +103,9 @@ extern void mrb_registry_failed(MrbRegistrySlot *slot, const char *error);
 
 /* Whether the last pass is so long ago that the dispatcher is stalled. */
 extern bool mrb_registry_stalled(MrbRegistrySlot *slot);
+
+/* Databases that may have a dispatcher, of max_databases. */
+extern int	mrb_registry_admitted(void);
 
 /* Copy the error of the last pass, and return its time; 0: no error. */
 extern TimestampTz mrb_registry_error(MrbRegistrySlot *slot, char error[MRB_SLOT_ERROR]);

@@ -30,6 +30,7 @@
 
 #include "base/miosa_rollback.h"
 #include "delivery/edge_times.h"
+#include "operation/operation_count.h"
 
 /* Operations that are measured at once, and the zones of all of them. */
 #define OPERATIONS_MAX 16384
@@ -407,6 +408,11 @@ report(const MrbEdgeReport *times, const char *state)
 {
 	MrbEdgeReport *copy;
 
+	if (strcmp(state, "converged") == 0)
+		mrb_operation_count_converged(times->deployment_id, times->seq,
+									  times->version_id, times->edges,
+									  times->first_at - times->since,
+									  times->last_at - times->since);
 	if (nreports >= REPORTS_MAX)
 	{
 		unmeasured++;

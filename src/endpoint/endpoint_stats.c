@@ -14,6 +14,7 @@
  * spinlock, so that readers see complete changes.  Only the dispatcher of the
  * database writes position and name, so it may read its own entries without
  * the spinlock; the tally is also set to zero by mrb_endpoint_stats_reset().
+ * "totals" is the dispatcher's alone.
  * Readers first check database without the spinlock, to skip entries of other
  * databases, and check it again under the spinlock.  "entries" only
  * grows and is read without a lock: a reader of an old value misses an entry
@@ -33,6 +34,7 @@
 #include "base/guc.h"
 #include "base/miosa_rollback.h"
 #include "endpoint/endpoint_stats.h"
+#include "endpoint/endpoint_totals.h"
 
 #define TRANCHE MRB_EXTENSION " stats"
 
@@ -42,6 +44,7 @@ struct MrbEndpointStatsEntry
 	Oid			database;		/* InvalidOid: the entry is free */
 	MrbPosition position;
 	MrbTally	tally;
+	MrbEndpointTotals *totals;	/* in shared memory, or NULL */
 };
 
 typedef struct Table
@@ -148,6 +151,7 @@ mrb_endpoint_stats_claim(MrbEndpointStats *stats, const char *name)
 		entry->position.generation = -1;
 		entry->database = MyDatabaseId;
 		SpinLockRelease(&entry->mutex);
+		entry->totals = mrb_endpoint_totals_claim(name);
 	}
 	LWLockRelease(table->lock);
 	stats->entry = entry;
@@ -235,6 +239,11 @@ mrb_endpoint_stats_sent(MrbEndpointStats *stats, bool retry)
 	entry->tally.sent++;
 	entry->tally.retried += retry ? 1 : 0;
 	SpinLockRelease(&entry->mutex);
+	if (entry->totals == NULL)
+		return;
+	pg_atomic_fetch_add_u64(&entry->totals->sent, 1);
+	if (retry)
+		pg_atomic_fetch_add_u64(&entry->totals->retried, 1);
 }
 
 /*
@@ -254,6 +263,8 @@ mrb_endpoint_stats_answered(MrbEndpointStats *stats, bool success)
 	else
 		entry->tally.failed++;
 	SpinLockRelease(&entry->mutex);
+	if (!success && entry->totals != NULL)
+		pg_atomic_fetch_add_u64(&entry->totals->failed, 1);
 }
 
 /*
@@ -272,6 +283,8 @@ mrb_endpoint_stats_acknowledged(MrbEndpointStats *stats, TimestampTz since)
 	SpinLockAcquire(&entry->mutex);
 	mrb_histogram_add(&entry->tally.latency, took);
 	SpinLockRelease(&entry->mutex);
+	if (entry->totals != NULL)
+		mrb_buckets_add(&entry->totals->latency, mrb_buckets_deliveries, took);
 }
 
 /*
@@ -397,6 +410,7 @@ stats_startup(void)
 		{
 			SpinLockInit(&table->stats[i].mutex);
 			table->stats[i].database = InvalidOid;
+			table->stats[i].totals = NULL;
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);
@@ -443,6 +457,8 @@ release_entry(MrbEndpointStatsEntry *entry)
 	SpinLockAcquire(&entry->mutex);
 	entry->database = InvalidOid;
 	SpinLockRelease(&entry->mutex);
+	mrb_endpoint_totals_drop(entry->totals);
+	entry->totals = NULL;
 	table->taken--;
 	table->free_from = Min(table->free_from, i);
 }
@@ -458,7 +474,7 @@ count(MrbCounter counter)
 }
 
 /*
- * Set the counters of the dispatcher to zero, but not the gauges.
+ * Have the counters of the dispatcher shown from zero on, but not the gauges.
  */
 static void
 reset_slot(MrbRegistrySlot *slot)
@@ -466,5 +482,6 @@ reset_slot(MrbRegistrySlot *slot)
 	for (int i = 0; i < MRB_NUM_COUNTERS; i++)
 		if (i != MRB_COUNTER_IN_FLIGHT && i != MRB_COUNTER_PENDING &&
 			i != MRB_COUNTER_EPOCH)
-			pg_atomic_write_u64(&slot->counters[i], 0);
+			pg_atomic_write_u64(&slot->reset[i],
+								pg_atomic_read_u64(&slot->counters[i]));
 }

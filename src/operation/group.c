@@ -41,6 +41,7 @@
 #include "operation/attempt.h"
 #include "operation/deployment_lock.h"
 #include "operation/group.h"
+#include "operation/operation_count.h"
 #include "operation/refusal.h"
 
 /* One target. */
@@ -118,6 +119,7 @@ mrb_group_run(MrbCallerRequest *requests, int n, MrbGroupMode mode,
 		.arg = arg,
 	};
 
+	mrb_operation_count_begin();
 	group.retention.context = group.kept;
 	group.scratch = AllocSetContextCreate(group.kept, "miosa_rollback target",
 										  ALLOCSET_DEFAULT_SIZES);
@@ -141,6 +143,7 @@ mrb_group_run(MrbCallerRequest *requests, int n, MrbGroupMode mode,
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	mrb_operation_count_done(false);
 	mrb_refusal_forget();
 	MemoryContextDelete(group.scratch);
 }
@@ -528,6 +531,7 @@ replay(GroupRun *group, Target *target, Jsonb *stored)
 	target->decided = true;
 	target->stored = MemoryContextAlloc(group->kept, VARSIZE(stored));
 	memcpy(target->stored, stored, VARSIZE(stored));
+	mrb_operation_count_replayed();
 }
 
 /*

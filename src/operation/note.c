@@ -28,6 +28,7 @@
 #include "operation/deployment_lock.h"
 #include "operation/idempotency.h"
 #include "operation/note.h"
+#include "operation/operation_count.h"
 #include "operation/primary.h"
 #include "operation/tenancy.h"
 
@@ -131,6 +132,7 @@ mrb_note_begin(MrbNote *note)
 	MrbFinding	finding;
 	Jsonb	   *stored;
 
+	mrb_operation_count_begin();
 	mrb_check_argument_id(note->deployment_id, "deployment id");
 	mrb_check_argument_visible(note->reason, "argument", "reason");
 	if (note->key != NULL)
@@ -157,6 +159,8 @@ mrb_note_begin(MrbNote *note)
 	mrb_index_lookup_end();
 	if (note->now != NULL)
 		note->now->place = place;
+	if (stored != NULL)
+		mrb_operation_count_replayed();
 	return stored;
 }
 

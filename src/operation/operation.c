@@ -34,6 +34,7 @@
 #include "operation/capacity.h"
 #include "operation/enqueue.h"
 #include "operation/operation.h"
+#include "operation/operation_count.h"
 #include "operation/response.h"
 #include "operation/served.h"
 
@@ -294,6 +295,7 @@ static Datum make_attribution(TupleTableSlot *owner);
 static Datum make_marks(const char *marks);
 static void set_text(Datum *values, bool *nulls, int column, const char *value);
 static bool is_move(const MrbOperation *operation);
+static void count(const MrbOperation *operation);
 static void link_promotion(const MrbOperation *operation, TimestampTz now);
 static void update_capacity(const MrbOperation *operation, TimestampTz now,
 							int64 route_seq, Datum recent_served);
@@ -314,6 +316,18 @@ const char *
 mrb_operation_name(MrbAction action)
 {
 	return names[action].operation;
+}
+
+/*
+ * Return the name of the operation that has an action.
+ */
+const char *
+mrb_operation_name_of(const char *action)
+{
+	for (size_t i = 0; i < lengthof(names); i++)
+		if (strcmp(names[i].action, action) == 0)
+			return names[i].operation;
+	return NULL;
 }
 
 /*
@@ -349,6 +363,7 @@ mrb_operation_write(const MrbOperation *operation)
 	response = mrb_operation_put(write, operation, &written);
 	mrb_row_write_end(write);
 	mrb_operation_settle(operation, &written);
+	mrb_operation_count_done(true);
 	return response;
 }
 
@@ -472,6 +487,7 @@ mrb_operation_put(MrbRowWrite *write, const MrbOperation *operation,
 	written->recent_served = datumCopy(get_column(row, DEPLOYMENT_RECENT, &isnull),
 									   false, -1);
 	mrb_index_lookup_close(&old);
+	count(operation);
 	return result;
 }
 
@@ -517,6 +533,8 @@ mrb_operation_write_row(const MrbOperation *operation, TupleTableSlot *old,
 		moved->columns[i] = deployments.table.attnums[i];
 	mrb_row_write_end(write);
 	update_capacity(operation, now, route_seq, moved->values[DEPLOYMENT_RECENT]);
+	count(operation);
+	mrb_operation_count_done(true);
 }
 
 /*
@@ -796,6 +814,26 @@ link_promotion(const MrbOperation *operation, TimestampTz now)
 		elog(ERROR, "version \"%s\" vanished under its deployment's lock",
 			 operation->target_version_id);
 	mrb_query_close();
+}
+
+/*
+ * Have the operation counted when the transaction commits.
+ */
+static void
+count(const MrbOperation *operation)
+{
+	MrbCounted	counted = {
+		.action = operation->action,
+		.name = names[operation->action].operation,
+		.outcome = operation->outcome,
+		.deployment_id = operation->deployment_id,
+		.from = operation->previous_version_id,
+		.to = operation->target_version_id,
+		.actor_type = operation->actor_type,
+		.actor_id = operation->actor_id,
+	};
+
+	mrb_operation_count_written(&counted);
 }
 
 /*

@@ -95,8 +95,12 @@ typedef struct MrbWritten
 /* The action of an operation's audit event. */
 extern const char *mrb_operation_action(MrbAction action);
 
-/* Its short name, and the operation of a name that moves nothing. */
+/*
+ * Its short name, also found by the action (NULL: there is none), and the
+ * operation of a name that moves nothing.
+ */
 extern const char *mrb_operation_name(MrbAction action);
+extern const char *mrb_operation_name_of(const char *action);
 extern bool mrb_operation_find_note(const char *name, MrbAction *action);
 
 /* The caller holds the deployment's lock.  Returns the response. */

@@ -42,6 +42,7 @@
 #include "operation/guards.h"
 #include "operation/hold.h"
 #include "operation/operation.h"
+#include "operation/operation_count.h"
 #include "operation/refusal.h"
 #include "operation/target.h"
 #include "operation/write_guard.h"
@@ -175,6 +176,7 @@ move_pointer(const Change *change)
 	MrbFinding	finding;
 	bool		isnull;
 
+	mrb_operation_count_begin();
 	now = mrb_deployment_read(change->id, change->active, NULL);
 	finding = mrb_deployment_check_exists(now, change->id);
 	mrb_finding_enforce(&finding);

@@ -29,10 +29,12 @@
 #include "utils/inet.h"
 #include "utils/memutils.h"
 
+#include "base/guc.h"
 #include "common/refusal_ring.h"
 #include "common/registry.h"
 #include "operation/actor.h"
 #include "operation/operation.h"
+#include "operation/operation_count.h"
 #include "operation/refusal.h"
 
 /* The request that is under way; all zeroes: none. */
@@ -42,6 +44,9 @@ static MrbRefusalFields noted;
  * is not recorded. */
 static MrbRefusalFields raised;
 static MrbRegistrySlot *slot = NULL;
+
+/* It is to be counted. */
+static bool counts = false;
 
 /* A refusal that is an event of this transaction. */
 typedef struct Event
@@ -57,6 +62,8 @@ static bool callbacks_registered = false;
 
 static void condition_raised(MrbCondition condition);
 static void call_refused(Oid function);
+static void count(void);
+static const char *shown(const char *text_of);
 static void put(MrbRegistrySlot *database, const MrbRefusalFields *fields);
 static void keep_event(void);
 static void at_xact_end(XactEvent event, void *arg);
@@ -211,13 +218,15 @@ condition_raised(MrbCondition condition)
 	MrbActor	actor;
 
 	slot = NULL;
-	if (!IsTransactionState() || RecoveryInProgress())
+	counts = IsTransactionState();
+	if (!counts)
 		return;
-	slot = mrb_registry_slot(MyDatabaseId);
-	if (slot == NULL)
-		return;
+	if (!RecoveryInProgress())
+		slot = mrb_registry_slot(MyDatabaseId);
 	raised = noted;
 	raised.condition = condition;
+	if (slot == NULL && !mrb_log_operations)
+		return;
 	actor = mrb_actor_guess();
 	copy_text(raised.actor_type, sizeof(raised.actor_type), actor.type);
 	copy_text(raised.actor_id, sizeof(raised.actor_id), actor.id);
@@ -234,11 +243,40 @@ static void
 call_refused(Oid function)
 {
 	mrb_refusal_forget();
+	if (counts)
+		count();
+	counts = false;
 	if (slot == NULL)
 		return;
 	raised.function = function;
 	put(slot, &raised);
 	slot = NULL;
+}
+
+/*
+ * Count the refusal, and log that of an operation.
+ */
+static void
+count(void)
+{
+	MrbCounted	counted = {
+		.name = mrb_operation_name_of(raised.action),
+		.deployment_id = shown(raised.deployment_id),
+		.to = shown(raised.version_id),
+		.actor_type = raised.actor_type,
+		.actor_id = raised.actor_id,
+	};
+
+	mrb_operation_count_refused(raised.condition, &counted);
+}
+
+/*
+ * Return a text; NULL for an empty one.
+ */
+static const char *
+shown(const char *text_of)
+{
+	return text_of[0] == '\0' ? NULL : text_of;
 }
 
 /*

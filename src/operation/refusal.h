@@ -11,7 +11,7 @@
 #include "base/errors.h"
 #include "operation/caller_request.h"
 
-/* Have refused calls recorded; only when the library is preloaded. */
+/* Have refused calls recorded, as far as there is shared memory, and logged. */
 extern void mrb_refusal_install(void);
 
 /*

@@ -28,6 +28,7 @@
 #include "operation/guards.h"
 #include "operation/hold.h"
 #include "operation/operation.h"
+#include "operation/operation_count.h"
 #include "operation/refusal.h"
 #include "operation/rollback.h"
 #include "operation/served_at.h"
@@ -62,9 +63,11 @@ mrb_rollback_run(const MrbCallerRequest *request)
 {
 	MrbAttempt	attempt = {.request = request};
 	MrbFinding	finding;
-	Jsonb	   *response = mrb_rollback_prepare(&attempt, &finding);
+	Jsonb	   *response;
 	bool		replayed;
 
+	mrb_operation_count_begin();
+	response = mrb_rollback_prepare(&attempt, &finding);
 	mrb_finding_enforce(&finding);
 	if (response != NULL)
 		return replay(response);
@@ -137,6 +140,7 @@ static Jsonb *
 replay(Jsonb *response)
 {
 	mrb_refusal_forget();
+	mrb_operation_count_replayed();
 	mrb_gateway_add_header("Idempotent-Replayed", "true");
 	return response;
 }

@@ -19,12 +19,14 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "artifact/artifact_http.h"
 #include "base/guc.h"
+#include "common/registry.h"
 #include "common/timer.h"
 #include "common/worker_xact.h"
 #include "verifier/due_artifacts.h"
@@ -82,6 +84,7 @@ static char after[NAMEDATALEN * 5] = "";	/* the last deployment scanned */
 static MrbTick round_start = 0;
 static int64 round_scanned = 0;
 static int64 ndeployments = 0;	/* estimate; 0: not known yet */
+static TimestampTz round_noted = 0; /* as the registry has it */
 
 static void begin_page(void);
 static void receive_answers(void);
@@ -93,6 +96,8 @@ static void report_missing(const PageArtifact *item);
 static void read_page(void *arg);
 static PageArtifact *make_page_artifact(MrbDueArtifact *due);
 static void plan_next_page(const Page *page);
+static void note_first_round(void);
+static void note_round(TimestampTz at);
 static void reset_page(void);
 static int	round_ms(void);
 
@@ -147,6 +152,8 @@ void
 mrb_verifier_step(bool enable)
 {
 	enabled = enable && mrb_artifact_max_age > 0;
+	if (round_noted != 0 && mrb_artifact_max_age == 0)
+		note_round(0);
 	receive_answers();
 	if (enabled)
 		start_requests();
@@ -172,6 +179,8 @@ begin_page(void)
 	Page		page = {0};
 
 	planned_max_age = mrb_artifact_max_age;
+	if (round_noted == 0)
+		note_first_round();
 	if (mrb_worker_xact_try(read_page, &page, NULL))
 		plan_next_page(&page);
 	else
@@ -359,6 +368,7 @@ plan_next_page(const Page *page)
 	{
 		after[0] = '\0';
 		ndeployments = Max(round_scanned, 1);
+		note_round(GetCurrentTimestamp());
 		next_page = Max(mrb_timer_add_ms(round_start, round_ms()),
 						mrb_timer_add_ms(now, PAGE_MIN_MS));
 		return;
@@ -368,6 +378,34 @@ plan_next_page(const Page *page)
 		ndeployments = Max(page->estimate, 1);
 	pages = (Max(ndeployments, round_scanned) + PAGE_SIZE - 1) / PAGE_SIZE;
 	next_page = mrb_timer_add_ms(now, Max(PAGE_MIN_MS, round_ms() / pages));
+}
+
+/*
+ * The first round counts from its begin, unless an earlier process of this
+ * server has ended one.
+ */
+static void
+note_first_round(void)
+{
+	MrbRegistrySlot *slot = mrb_registry_slot(MyDatabaseId);
+
+	if (slot != NULL)
+		round_noted = (TimestampTz) pg_atomic_read_u64(&slot->verified_at);
+	if (round_noted == 0)
+		note_round(GetCurrentTimestamp());
+}
+
+/*
+ * Publish when a round ended; 0: verification is off.
+ */
+static void
+note_round(TimestampTz at)
+{
+	MrbRegistrySlot *slot = mrb_registry_slot(MyDatabaseId);
+
+	round_noted = at;
+	if (slot != NULL)
+		pg_atomic_write_u64(&slot->verified_at, (uint64) at);
 }
 
 /*

@@ -213,6 +213,7 @@ my %reader = (
 	'public.miosa_plan' => q{SELECT miosa_plan('dep_1') IS NOT NULL},
 	'public.miosa_plan_many' => q{SELECT miosa_plan_many('{"all": true}') IS NOT NULL},
 	'public.miosa_report' => q{SELECT miosa_report('dep_1') LIKE '%</html>%'},
+	'public.miosa_metrics' => q{SELECT miosa_metrics() ~ 'miosa_in_recovery 1\n' AND miosa_metrics() !~ 'miosa_dispatcher_up'},
 	'public.miosa_test_endpoint' => q{SELECT miosa_test_endpoint('nobody') IS NOT NULL},
 	'public.miosa_test_storage' => q{SELECT miosa_test_storage('test://bucket/none') IS NOT NULL},
 	'public.miosa_wait_converged' => q{SELECT miosa_wait_converged('dep_1', '0 s') IS NOT NULL});
