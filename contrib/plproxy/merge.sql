@@ -654,6 +654,43 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.check_epochs(jsonb) IS 'Raises INVALID_ARGUMENT unless it has epochs of shards that there are';
 
+-- Metrics.
+
+-- A text of all shards: the samples of each, with its name as a label, below the
+-- head of their family.  Whether a shard has answered is a metric, too.
+CREATE OR REPLACE FUNCTION miosa_router.merge_metrics(answers jsonb, down text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	WITH shards AS (
+		SELECT a.key AS name, a.value #>> '{}' AS answer,
+			format('shard="%s"', replace(replace(replace(a.key, '\', '\\'), '"', '\"'), E'\n', '\n')) AS label, true AS up
+		FROM jsonb_each($1) a
+		UNION ALL
+		SELECT d.name, '', format('shard="%s"', replace(replace(replace(d.name, '\', '\\'), '"', '\"'), E'\n', '\n')), false
+		FROM unnest($2) d (name)
+	), lines AS (
+		SELECT s.name, s.label, t.line, t.n, t.line LIKE '# %' AS head,
+			-- The family that the last HELP has begun.
+			max(CASE WHEN t.line LIKE '# HELP %' THEN t.n END) OVER (PARTITION BY s.name ORDER BY t.n) AS begun
+		FROM shards s CROSS JOIN LATERAL string_to_table(s.answer, E'\n') WITH ORDINALITY t (line, n)
+		WHERE t.line <> ''
+	), families AS (
+		SELECT l.*, split_part(first_value(l.line) OVER (PARTITION BY l.name, l.begun ORDER BY l.n), ' ', 3) AS family FROM lines l
+	), merged AS (
+		SELECT f.family, f.head, f.name, f.n,
+			CASE WHEN f.head THEN f.line ELSE regexp_replace(f.line, '^(\w+)(?:(\{)|( ))',
+				'\1{' || replace(f.label, '\', '\\') || CASE WHEN f.line ~ '^\w+\{' THEN ',' ELSE '} ' END) END AS line
+		FROM families f
+		WHERE NOT f.head OR f.name = (SELECT min(o.name) FROM families o WHERE o.family = f.family)
+		UNION ALL
+		SELECT 'miosa_shard_up', true, '', h.n, h.line FROM (VALUES
+			(1, '# HELP miosa_shard_up Whether the shard answers the router'), (2, '# TYPE miosa_shard_up gauge')) h (n, line)
+		UNION ALL
+		SELECT 'miosa_shard_up', false, s.name, 3, format('miosa_shard_up{%s} %s', s.label, s.up::integer) FROM shards s
+	)
+	SELECT string_agg(m.line || E'\n', '' ORDER BY m.family, NOT m.head, m.name, m.n) FROM merged m
+$$;
+COMMENT ON FUNCTION miosa_router.merge_metrics(jsonb, text[]) IS 'Metrics of all shards, each with its shard as a label';
+
 -- Alerts.
 
 -- Each alert goes to the shard of the deployment that it names.  One that no shard

@@ -1092,6 +1092,43 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.check_epochs(jsonb) IS 'Raises INVALID_ARGUMENT unless it has epochs of shards that there are';
 
+-- Metrics.
+
+-- A text of all shards: the samples of each, with its name as a label, below the
+-- head of their family.  Whether a shard has answered is a metric, too.
+CREATE OR REPLACE FUNCTION miosa_router.merge_metrics(answers jsonb, down text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	WITH shards AS (
+		SELECT a.key AS name, a.value #>> '{}' AS answer,
+			format('shard="%s"', replace(replace(replace(a.key, '\', '\\'), '"', '\"'), E'\n', '\n')) AS label, true AS up
+		FROM jsonb_each($1) a
+		UNION ALL
+		SELECT d.name, '', format('shard="%s"', replace(replace(replace(d.name, '\', '\\'), '"', '\"'), E'\n', '\n')), false
+		FROM unnest($2) d (name)
+	), lines AS (
+		SELECT s.name, s.label, t.line, t.n, t.line LIKE '# %' AS head,
+			-- The family that the last HELP has begun.
+			max(CASE WHEN t.line LIKE '# HELP %' THEN t.n END) OVER (PARTITION BY s.name ORDER BY t.n) AS begun
+		FROM shards s CROSS JOIN LATERAL string_to_table(s.answer, E'\n') WITH ORDINALITY t (line, n)
+		WHERE t.line <> ''
+	), families AS (
+		SELECT l.*, split_part(first_value(l.line) OVER (PARTITION BY l.name, l.begun ORDER BY l.n), ' ', 3) AS family FROM lines l
+	), merged AS (
+		SELECT f.family, f.head, f.name, f.n,
+			CASE WHEN f.head THEN f.line ELSE regexp_replace(f.line, '^(\w+)(?:(\{)|( ))',
+				'\1{' || replace(f.label, '\', '\\') || CASE WHEN f.line ~ '^\w+\{' THEN ',' ELSE '} ' END) END AS line
+		FROM families f
+		WHERE NOT f.head OR f.name = (SELECT min(o.name) FROM families o WHERE o.family = f.family)
+		UNION ALL
+		SELECT 'miosa_shard_up', true, '', h.n, h.line FROM (VALUES
+			(1, '# HELP miosa_shard_up Whether the shard answers the router'), (2, '# TYPE miosa_shard_up gauge')) h (n, line)
+		UNION ALL
+		SELECT 'miosa_shard_up', false, s.name, 3, format('miosa_shard_up{%s} %s', s.label, s.up::integer) FROM shards s
+	)
+	SELECT string_agg(m.line || E'\n', '' ORDER BY m.family, NOT m.head, m.name, m.n) FROM merged m
+$$;
+COMMENT ON FUNCTION miosa_router.merge_metrics(jsonb, text[]) IS 'Metrics of all shards, each with its shard as a label';
+
 -- Alerts.
 
 -- Each alert goes to the shard of the deployment that it names.  One that no shard
@@ -1579,6 +1616,17 @@ COMMENT ON FUNCTION miosa."due_artifacts"(after text, OUT next text, OUT deploym
 REVOKE ALL ON FUNCTION miosa."due_artifacts"(after text, OUT next text, OUT deployment_ids text[], OUT release_ids text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."due_artifacts"(after text, OUT next text, OUT deployment_ids text[], OUT release_ids text[]) TO miosa_admin;
 
+CREATE OR REPLACE FUNCTION miosa."endpoint_fails"(state text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.endpoint_fails()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."endpoint_fails"(state text) IS 'Whether an endpoint in this state of miosa.stat_endpoint fails [router]';
+REVOKE ALL ON FUNCTION miosa."endpoint_fails"(state text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."endpoint_fails"(state text) TO miosa_viewer, pg_monitor;
+
 CREATE OR REPLACE FUNCTION miosa."endpoint_stats"(OUT endpoint text, OUT generation bigint, OUT acked_epoch bigint, OUT acked_at timestamp with time zone, OUT resyncing boolean, OUT health text, OUT breaker text, OUT failures integer, OUT last_status integer, OUT last_error text, OUT last_error_at timestamp with time zone, OUT last_success_at timestamp with time zone, OUT next_try_at timestamp with time zone, OUT sent bigint, OUT succeeded bigint, OUT failed bigint, OUT retried bigint, OUT p50_ms double precision, OUT p95_ms double precision, OUT p99_ms double precision) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 BEGIN
@@ -1923,6 +1971,17 @@ $$;
 COMMENT ON FUNCTION miosa."may"(tenant_id text, scope text) IS 'Whether the caller has a scope for a tenant [router]';
 REVOKE ALL ON FUNCTION miosa."may"(tenant_id text, scope text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."may"(tenant_id text, scope text) TO miosa_admin;
+
+CREATE OR REPLACE FUNCTION miosa."metric_rows"(OUT name text, OUT labels jsonb, OUT value double precision, OUT type text, OUT help text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.metric_rows()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."metric_rows"(OUT name text, OUT labels jsonb, OUT value double precision, OUT type text, OUT help text) IS 'Rows of miosa.metrics [router]';
+REVOKE ALL ON FUNCTION miosa."metric_rows"(OUT name text, OUT labels jsonb, OUT value double precision, OUT type text, OUT help text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."metric_rows"(OUT name text, OUT labels jsonb, OUT value double precision, OUT type text, OUT help text) TO miosa_viewer, pg_monitor;
 
 CREATE OR REPLACE FUNCTION miosa_shard."move_host"(a1 text, a2 text, a3 text, a4 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
@@ -3510,6 +3569,42 @@ $$;
 COMMENT ON FUNCTION public."miosa_mark_bad"(deployment_id text, version_id text, reason text, scope text, idempotency_key text) IS 'Marks a version, or with scope artifact all versions with its artifact, as bad: no default target, and refused to promotions [router]';
 REVOKE ALL ON FUNCTION public."miosa_mark_bad"(deployment_id text, version_id text, reason text, scope text, idempotency_key text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_mark_bad"(deployment_id text, version_id text, reason text, scope text, idempotency_key text) TO miosa_deployer, miosa_operator;
+
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_metrics"(context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT (CASE WHEN miosa_shard.adopt($1::text[]) THEN public."miosa_metrics"() END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_metrics"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_metrics"(text[], integer) TO miosa_viewer, pg_monitor;
+
+CREATE OR REPLACE FUNCTION public."miosa_metrics"() RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_answers jsonb := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			_answers := _answers || jsonb_build_object(_each.name, miosa_shard."miosa_metrics"(_context, _each.number));
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	RETURN miosa_router.merge_metrics(_answers, _down);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_metrics"() IS 'Returns all metrics in the text format of Prometheus, version 0.0.4 [router]';
+REVOKE ALL ON FUNCTION public."miosa_metrics"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_metrics"() TO miosa_viewer, pg_monitor;
 
 CREATE OR REPLACE FUNCTION miosa_shard."miosa_move_host"(a1 text, a2 uuid, a3 uuid, a4 text, a5 text, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
@@ -7708,6 +7803,44 @@ GRANT EXECUTE ON FUNCTION miosa_shard."all_members"() TO miosa_auditor;
 CREATE OR REPLACE VIEW miosa."members" AS SELECT * FROM miosa_shard."all_members"();
 COMMENT ON VIEW miosa."members" IS 'Members of the extension that have rights: tables, views, functions, the schema, of all shards';
 GRANT SELECT ON TABLE miosa."members" TO miosa_auditor;
+
+CREATE OR REPLACE FUNCTION miosa_shard."view_metrics"(context text[], number integer, OUT "name" text, OUT "labels" jsonb, OUT "value" double precision, OUT "type" text, OUT "help" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."name", f."labels", f."value", f."type", f."help" FROM miosa."metrics" f WHERE a.ok OFFSET 0) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_metrics"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_metrics"(text[], integer) TO miosa_viewer, pg_monitor;
+
+CREATE OR REPLACE FUNCTION miosa_shard."all_metrics"(OUT shard text, OUT "name" text, OUT "labels" jsonb, OUT "value" double precision, OUT "type" text, OUT "help" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_metrics"(_context, _each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_metrics"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_metrics"() TO miosa_viewer, pg_monitor;
+
+CREATE OR REPLACE VIEW miosa."metrics" AS SELECT * FROM miosa_shard."all_metrics"();
+COMMENT ON VIEW miosa."metrics" IS 'Metrics for Prometheus and other monitoring, one row a sample; what is not known has no row, of all shards';
+GRANT SELECT ON TABLE miosa."metrics" TO miosa_viewer, pg_monitor;
 
 CREATE OR REPLACE FUNCTION miosa_shard."view_open_freezes"(context text[], number integer, OUT "name" text, OUT "begins" text, OUT "ends" text, OUT "tenant" text, OUT "why" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';

@@ -258,6 +258,16 @@ like(($router->try("SELECT miosa_remove_plan('nope')"))[2], qr/ERROR:  invalid v
 $router->shard_sql('s0', "SELECT miosa_remove_endpoint('e1')");
 $router->sql("SELECT miosa_remove_endpoint('e1')");
 is($router->sql($differ), '', 'what one shard lacks is removed from the others');
+# Metrics: each shard's, with its name.
+is($router->sql("SELECT string_agg(DISTINCT shard, ' ' ORDER BY shard) FROM miosa.metrics WHERE name = 'miosa_preloaded' AND value = 1"),
+	's0 s1 s2', 'rows of metrics have the shard');
+is($router->sql("SELECT string_agg(line, ' ' ORDER BY line) FROM string_to_table(miosa_metrics(), E'\n') l (line) WHERE line ~ 'miosa_(preloaded|shard_up)'"),
+	'# HELP miosa_preloaded Whether the library is preloaded; without it nothing is delivered or counted # HELP miosa_shard_up Whether the shard answers the router '
+	  . '# TYPE miosa_preloaded gauge # TYPE miosa_shard_up gauge '
+	  . 'miosa_preloaded{shard="s0"} 1 miosa_preloaded{shard="s1"} 1 miosa_preloaded{shard="s2"} 1 '
+	  . 'miosa_shard_up{shard="s0"} 1 miosa_shard_up{shard="s1"} 1 miosa_shard_up{shard="s2"} 1',
+	'and so has the text, in which each family has one head');
+
 like($router->sql("SELECT string_agg(status || ' ' || seen, ' ') FROM miosa_doctor() WHERE item LIKE 'router: shard%'"), qr/has no site/, 'shards without a site are named');
 
 # Another version of the extension.
