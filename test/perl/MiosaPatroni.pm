@@ -97,13 +97,18 @@ sub start
 	return $self;
 }
 
-# A bridge for each network, and a pair of interfaces for each node and network.
+# Make a bridge for each network, and a pair of interfaces for each node and
+# network.
 sub _make_networks
 {
 	my ($self) = @_;
 
 	_command('ip', 'link', 'set', 'lo', 'up');
 	_command('mount', '-t', 'tmpfs', 'miosa', '/run');
+
+	# As Debian has it: a node connects to itself over IPv6 first
+	spew("$self->{dir}/hosts", "127.0.0.1 localhost\n::1 localhost\n");
+	_command('mount', '--bind', "$self->{dir}/hosts", '/etc/hosts');
 	for my $net (qw(front back))
 	{
 		_command('ip', 'link', 'add', $net, 'type', 'bridge');
@@ -199,10 +204,11 @@ sub _replace
 	return;
 }
 
-# Run a command of docs/growth.md, with another file as its result; what it wrote.
-sub _document
+# Run the sed of docs/growth.md that writes a file, with another file as its
+# result; what it wrote.
+sub documented_file
 {
-	my ($self, $result, $file, %variable) = @_;
+	my ($result, $file, %variable) = @_;
 	my $text = slurp("$contrib/../../docs/growth.md");
 	my ($command) = $text =~ /^(sed (?:[^\n]*\\\n)*[^\n]* > \Q$result\E)$/m;
 
@@ -220,7 +226,7 @@ sub _configure
 {
 	my ($self, $node) = @_;
 	my $port = $self->{port};
-	my $text = $self->_document(
+	my $text = documented_file(
 		'/etc/patroni/config.yml',
 		"$node->{dir}/patroni.yml",
 		NODE => $node->{name},
@@ -264,7 +270,7 @@ sub _start_haproxy
 {
 	my ($self) = @_;
 	my $port = $self->{port};
-	my $text = $self->_document(
+	my $text = documented_file(
 		'/etc/haproxy/haproxy.cfg',
 		"$self->{dir}/haproxy.cfg",
 		map { ("ADDRESS_$_->{n}" => $_->{front}) } $self->nodes);
