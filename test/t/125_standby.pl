@@ -198,6 +198,7 @@ my %reader = (
 	'miosa.fleet_pace' => q{SELECT miosa.fleet_pace()},
 	'miosa.fleets_rows' => q{SELECT count(*) = 0 FROM miosa.fleets_rows()},
 	'miosa.heartbeat_horizon' => q{SELECT miosa.heartbeat_horizon() IS NOT NULL},
+	'miosa.metric_rows' => q{SELECT count(*) > 0 FROM miosa.metrics},
 	'miosa.open_freeze_rows' => q{SELECT count(*) = 0 FROM miosa.open_freeze_rows()},
 	'miosa.open_hold_rows' => q{SELECT count(*) > 0 FROM miosa.open_hold_rows()},
 	'miosa.overdue_rows' => q{SELECT count(*) = 0 FROM miosa.overdue_rows(true)},
