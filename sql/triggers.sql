@@ -641,8 +641,10 @@ BEGIN
 		ELSIF EXISTS (SELECT FROM miosa.audit_events a WHERE a.deployment_id = NEW.deployment_id AND a.seq = NEW.seq
 				AND a.hash IS NOT DISTINCT FROM NEW.hash) AND (TG_OP = 'INSERT' OR NEW.seq > OLD.seq) THEN
 			RETURN NEW;
-		-- A restore may bring them before or after the events that are left.
-		ELSIF TG_OP = 'INSERT' AND NOT EXISTS (SELECT FROM miosa.audit_events a WHERE a.deployment_id = NEW.deployment_id AND a.seq <= NEW.seq) THEN
+		-- A restore may bring them before or after the events that are left, and a
+		-- deployment that comes back to a shard may have lost more events
+		-- elsewhere.
+		ELSIF (TG_OP = 'INSERT' OR NEW.seq > OLD.seq) AND NOT EXISTS (SELECT FROM miosa.audit_events a WHERE a.deployment_id = NEW.deployment_id AND a.seq <= NEW.seq) THEN
 			RETURN NEW;
 		END IF;
 	ELSIF applied THEN

@@ -33,11 +33,6 @@ CREATE OR REPLACE FUNCTION miosa_shard.host_deployment(host text, context text[]
 	RUN ON $3;
 	SELECT CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa_shard.host_deployment($1::text) END;
 $$;
-CREATE OR REPLACE FUNCTION miosa_shard.require_all_tenants(what text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
-	CLUSTER 'miosa';
-	RUN ON $3;
-	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN miosa_shard.require_all_tenants($1::text) END)::text;
-$$;
 CREATE OR REPLACE FUNCTION miosa_shard.maintained(began timestamptz, removed bigint, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $4;
@@ -74,7 +69,7 @@ GRANT EXECUTE ON FUNCTION miosa_shard.identity(text[], integer) TO miosa_operato
 GRANT EXECUTE ON FUNCTION miosa_shard.named(text, text[], integer) TO miosa_viewer, miosa_auditor;
 GRANT EXECUTE ON FUNCTION miosa_shard.host_deployment(text, text[], integer) TO miosa_viewer, miosa_edge;
 GRANT EXECUTE ON FUNCTION miosa_shard.host_name(text, integer), miosa_shard.has_host(text, integer), miosa_shard.sees_host(text, text[], integer),
-	miosa_shard.maintained(timestamptz, bigint, text[], integer), miosa_shard.require_all_tenants(text, text[], integer), miosa_shard.claim_host(text, text, jsonb, integer),
+	miosa_shard.maintained(timestamptz, bigint, text[], integer), miosa_shard.claim_host(text, text, jsonb, integer),
 	miosa_shard.confirm_host(text, text, integer), miosa_shard.release_host(text, text, integer), miosa_shard.forget_host(text, integer),
 	miosa_shard.restart_dispatcher(integer) TO miosa_admin;
 
@@ -547,6 +542,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 		'verified', coalesce(bool_and((a.value #>> '{data,verified}')::boolean), true),
 		'deployments', coalesce(sum((a.value #>> '{data,deployments}')::bigint), 0),
 		'events', coalesce(sum((a.value #>> '{data,events}')::bigint), 0),
+		'moved_events', coalesce(sum((a.value #>> '{data,moved_events}')::bigint), 0),
 		'problems', (SELECT coalesce(jsonb_agg(p.value || jsonb_build_object('shard', b.key)), '[]')
 			FROM jsonb_each($1) b, jsonb_array_elements(b.value #> '{data,problems}') p)))
 	FROM jsonb_each($1) a
@@ -760,13 +756,8 @@ DECLARE
 	_kind text;
 	_differing text;
 	_message text;
-	_sites jsonb := '{}';
 BEGIN
-	item := 'router: map';
-	SELECT CASE WHEN n.count = 1024 THEN 'ok' ELSE 'fail' END, pg_catalog.format('%s of 1024 buckets have a shard', n.count),
-			CASE WHEN n.count <> 1024 THEN 'SELECT miosa_router.spread_buckets();' END, CASE WHEN n.count <> 1024 THEN 'superuser' END
-		INTO status, seen, fix, needs FROM (SELECT miosa_router.count_buckets() AS count) n;
-	RETURN NEXT;
+	RETURN QUERY SELECT d.* FROM miosa_router.map_doctor() d;
 	FOR _each IN SELECT s.number, s.name FROM miosa_router.all_shards() s LOOP
 		item := 'router: shard ' || _each.name;
 		fix := NULL;
@@ -774,31 +765,7 @@ BEGIN
 		BEGIN
 			PERFORM miosa_router.check_on(_each.number);
 			_identity := miosa_shard.identity(_context, _each.number);
-			IF _identity ->> 'extension' IS DISTINCT FROM miosa_router.extension_version() THEN
-				status := 'fail';
-				seen := pg_catalog.format('has version %s of miosa_rollback, the router has the functions of %s', _identity ->> 'extension', miosa_router.extension_version());
-				fix := 'On the shard: ALTER EXTENSION miosa_rollback UPDATE; or run the miosa_router.sql of its version here';
-				needs := 'superuser';
-			ELSIF _sites ? (_identity ->> 'origin') THEN
-				status := 'fail';
-				seen := pg_catalog.format('is the installation of shard %s: %s', _sites ->> (_identity ->> 'origin'), _identity ->> 'origin');
-				fix := 'Give each server a miosa_rollback.site of its own, and each shard a database; correct the connection of one of the two';
-				needs := 'superuser';
-			ELSIF _identity -> 'parcels' <> '[]' THEN
-				status := 'warn';
-				seen := pg_catalog.format('keeps deployments whose move was interrupted: %s', _identity ->> 'parcels');
-				fix := 'CALL miosa_move_deployment(deployment, shard); for each, with the shard that it was to move to';
-				needs := 'miosa_admin';
-			ELSIF coalesce(_identity ->> 'site', '') = '' THEN
-				status := 'warn';
-				seen := 'is reachable, and has no site';
-				fix := 'Set miosa_rollback.site in its configuration, a name of its own for each shard';
-				needs := 'superuser';
-			ELSE
-				status := 'ok';
-				seen := pg_catalog.format('is reachable, version %s', _identity ->> 'extension');
-			END IF;
-			_sites := _sites || pg_catalog.jsonb_build_object(_identity ->> 'origin', _each.name);
+			SELECT j.* INTO status, seen, fix, needs FROM miosa_router.judge_shard(_identity, _all) j;
 			_all := _all || pg_catalog.jsonb_build_object(_each.name, _identity);
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _message = MESSAGE_TEXT;
@@ -809,12 +776,6 @@ BEGIN
 		END;
 		RETURN NEXT;
 	END LOOP;
-	item := 'router: moves';
-	SELECT CASE WHEN u.moves IS NULL THEN 'ok' ELSE 'warn' END, coalesce('under way or interrupted: ' || u.moves, 'none is under way'),
-			CASE WHEN u.moves IS NOT NULL THEN 'TABLE miosa_router.moves; names them. If one was interrupted, finish it: CALL miosa_move_deployment(deployment, shard);' END,
-			CASE WHEN u.moves IS NOT NULL THEN 'miosa_admin' END
-		INTO status, seen, fix, needs FROM (SELECT miosa_router.moves_under_way() AS moves) u;
-	RETURN NEXT;
 	-- Each kind of configuration by name: what not every shard has alike.
 	FOREACH _kind IN ARRAY ARRAY['plans', 'tenants', 'members', 'adapters', 'endpoints', 'secrets', 'storages', 'schemas', 'freezes'] LOOP
 		item := 'router: ' || _kind;

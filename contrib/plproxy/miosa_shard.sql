@@ -24,6 +24,70 @@ CREATE TABLE IF NOT EXISTS miosa_shard.parcels (
 );
 COMMENT ON TABLE miosa_shard.parcels IS 'Deployments that were taken from this shard, until the other one has them';
 
+-- Moves of a deployment are numbered, so that a step of an earlier one that comes
+-- late does nothing.
+CREATE TABLE IF NOT EXISTS miosa_shard.moved (
+	deployment_id text COLLATE "C" PRIMARY KEY,
+	number bigint NOT NULL,
+	here boolean NOT NULL,
+	moved_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX IF NOT EXISTS moved_at ON miosa_shard.moved (moved_at);
+COMMENT ON TABLE miosa_shard.moved IS 'Deployments that have come to this shard or left it: the number of the last move, and whether it is here since';
+
+CREATE TABLE IF NOT EXISTS miosa_shard.copies (
+	deployment_id text COLLATE "C" NOT NULL,
+	set_aside_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	parcel jsonb NOT NULL,
+	settled boolean NOT NULL DEFAULT false,
+	PRIMARY KEY (deployment_id, set_aside_at)
+);
+COMMENT ON TABLE miosa_shard.copies IS 'Deployments that were on two shards, and whose copy here did not count; settled: the other shard has sent its route since';
+
+-- SHA-256, as miosa_router.bucket_of() has it.
+CREATE OR REPLACE FUNCTION miosa_shard.bucket_of(key text) RETURNS integer
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN (get_byte(sha256(convert_to(key, 'UTF8')), 0) << 8 | get_byte(sha256(convert_to(key, 'UTF8')), 1)) & 1023;
+COMMENT ON FUNCTION miosa_shard.bucket_of(text) IS 'Bucket of a deployment, or of a host';
+CREATE INDEX IF NOT EXISTS deployments_bucket ON miosa.deployments (miosa_shard.bucket_of(id));
+
+-- A call that was on its way here when its bucket moved must not add a deployment
+-- or a host: the other shard would not know.
+CREATE TABLE IF NOT EXISTS miosa_shard.buckets (
+	bucket integer PRIMARY KEY,
+	here boolean NOT NULL DEFAULT true
+);
+COMMENT ON TABLE miosa_shard.buckets IS 'Whether deployments and hosts of a bucket may be added to this shard';
+INSERT INTO miosa_shard.buckets SELECT n FROM generate_series(0, 1023) n ON CONFLICT DO NOTHING;
+
+-- The lock is held until the end of the transaction, so who closes the bucket
+-- waits for it.
+CREATE OR REPLACE FUNCTION miosa_shard.check_bucket(key text, what text, here boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	place record;
+BEGIN
+	SELECT b.bucket, b.here INTO place FROM miosa_shard.buckets b WHERE b.bucket = miosa_shard.bucket_of(key) FOR SHARE;
+	IF NOT coalesce($3, place.here) THEN
+		PERFORM miosa.raise_condition('DEPLOYMENT_BUSY', format('%s "%s" is being moved', what, key),
+			format('Its bucket %s has left this shard.', place.bucket), 'Retry with the same idempotency key.');
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa_shard.check_bucket(text, text, boolean) IS 'Raises DEPLOYMENT_BUSY if the bucket has left this shard; here: what is known of the deployment by itself';
+
+CREATE OR REPLACE FUNCTION miosa_shard.check_deployment() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	-- Locks first, then reads with a new snapshot whether it has left.
+	PERFORM FROM miosa_shard.buckets b WHERE b.bucket = miosa_shard.bucket_of(NEW.id) FOR SHARE;
+	PERFORM miosa_shard.check_bucket(NEW.id, 'deployment', (SELECT m.here FROM miosa_shard.moved m WHERE m.deployment_id = NEW.id));
+	RETURN NEW;
+END $$;
+COMMENT ON FUNCTION miosa_shard.check_deployment() IS 'Trigger: refuses a new deployment that belongs to another shard by now';
+-- After deployments_insert, which waits for one of this id that is being taken.
+CREATE OR REPLACE TRIGGER miosa_shard_deployment BEFORE INSERT ON miosa.deployments
+	FOR EACH ROW EXECUTE FUNCTION miosa_shard.check_deployment();
+
 -- Settings of the session at the router, for this statement's transaction: what
 -- the role that calls may set here.
 CREATE OR REPLACE FUNCTION miosa_shard.adopt(context text[]) RETURNS boolean
@@ -65,7 +129,12 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 	SELECT jsonb_build_object('extension', (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'miosa_rollback'),
 		'site', current_setting('miosa_rollback.site', true),
 		'origin', miosa.origin(),
+		-- Servers that were copied have the same system identifier
+		'system', (SELECT concat_ws(' ', p.system_identifier, extract(epoch FROM pg_postmaster_start_time())) FROM pg_control_system() p),
+		'database', (SELECT d.oid::text FROM pg_database d WHERE d.datname = current_database()),
 		'parcels', (SELECT coalesce(jsonb_agg(p.deployment_id ORDER BY p.deployment_id), '[]') FROM miosa_shard.parcels p WHERE c.all_tenants),
+		'copies', (SELECT coalesce(jsonb_object_agg(o.deployment_id, o.settled), '{}') FROM (SELECT o.deployment_id, bool_and(o.settled) AS settled
+			FROM miosa_shard.copies o GROUP BY o.deployment_id) o WHERE c.all_tenants),
 		'plans', (SELECT coalesce(jsonb_object_agg(p.name, miosa_shard.digest(to_jsonb(p)::text)), '{}') FROM miosa.plans p WHERE c.all_tenants),
 		'tenants', (SELECT coalesce(jsonb_object_agg(t.id, miosa_shard.digest(concat_ws(' ', t.slug, t.plan))), '{}')
 			FROM miosa.tenants t WHERE miosa.sees_tenant(t.id)),
@@ -151,6 +220,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
 	entry jsonb;
 BEGIN
+	PERFORM miosa_shard.check_bucket(host, 'host', NULL);
 	INSERT INTO miosa_shard.hosts AS h (host, deployment_id, state) VALUES (host, deployment_id, 'claimed')
 		ON CONFLICT ON CONSTRAINT hosts_pkey DO UPDATE
 			SET deployment_id = EXCLUDED.deployment_id, state = 'claimed', claimed_at = clock_timestamp()
@@ -164,6 +234,7 @@ COMMENT ON FUNCTION miosa_shard.claim_host(text, text, jsonb) IS 'Claims a host 
 
 CREATE OR REPLACE FUNCTION miosa_shard.confirm_host(host text, deployment_id text) RETURNS boolean
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT miosa_shard.check_bucket($1, 'host', NULL);
 	WITH done AS (UPDATE miosa_shard.hosts h SET state = 'held' WHERE h.host = $1 AND h.deployment_id = $2 RETURNING 1)
 	SELECT EXISTS (SELECT FROM done)
 $$;
@@ -171,6 +242,7 @@ COMMENT ON FUNCTION miosa_shard.confirm_host(text, text) IS 'Whether the claim w
 
 CREATE OR REPLACE FUNCTION miosa_shard.release_host(host text, deployment_id text) RETURNS boolean
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT miosa_shard.check_bucket($1, 'host', NULL);
 	WITH done AS (DELETE FROM miosa_shard.hosts h WHERE h.host = $1 AND ($2 IS NULL OR h.deployment_id = $2) RETURNING 1)
 	SELECT EXISTS (SELECT FROM done)
 $$;
@@ -191,9 +263,24 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
 	dispatcher integer := (SELECT d.pid FROM miosa.dispatcher() d);
 BEGIN
-	PERFORM pg_terminate_backend(dispatcher, 10000);
+	IF dispatcher IS NOT NULL AND NOT pg_terminate_backend(dispatcher, 10000)
+		AND EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = dispatcher) THEN
+		PERFORM miosa.raise_condition('DEPLOYMENT_BUSY', format('the dispatcher of shard "%s" does not end', current_database()),
+			format('It is process %s, and was waited for 10 s.', dispatcher), 'Repeat the call.');
+	END IF;
 END $$;
 COMMENT ON FUNCTION miosa_shard.restart_dispatcher() IS 'Ends the dispatcher, which is started again, and waits until it has ended';
+
+-- Between two restarts the dispatcher shall deliver what others have queued.
+CREATE OR REPLACE FUNCTION miosa_shard.rest() RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	FOR n IN 1 .. 100 LOOP
+		EXIT WHEN EXISTS (SELECT FROM miosa.dispatcher() d WHERE d.state = 'running') AND NOT EXISTS (SELECT FROM miosa.outbox);
+		PERFORM pg_sleep(0.05);
+	END LOOP;
+END $$;
+COMMENT ON FUNCTION miosa_shard.rest() IS 'Waits until the dispatcher has taken what is queued, for 5 s at most';
 
 -- A host that was removed here and is put on another shard: it must not be removed
 -- from edges any more.
@@ -216,19 +303,88 @@ COMMENT ON FUNCTION miosa_shard.forget_host(text) IS 'Forgets that a host was re
 -- Moving a deployment.  It is taken from its shard in one transaction, with all rows, and
 -- kept as a parcel until the other shard has it, so that at every moment one place has
 -- it, and never two shards.  Audit events stay where they were written as well, since
--- nobody may delete them.
+-- nobody may delete them; miosa_shard.moved says that they are not counted there.
 
-CREATE OR REPLACE FUNCTION miosa_shard.require_all_tenants(what text) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-	SELECT miosa.require_all_tenants($1)
+CREATE OR REPLACE FUNCTION miosa_shard.has_trail(deployment_id text) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT EXISTS (SELECT FROM miosa.audit_events a WHERE a.deployment_id = $1) OR EXISTS (SELECT FROM miosa.audit_checkpoints c WHERE c.deployment_id = $1)
 $$;
-COMMENT ON FUNCTION miosa_shard.require_all_tenants(text) IS 'Raises FORBIDDEN unless the caller acts for all tenants; what: the function that concerns them';
+COMMENT ON FUNCTION miosa_shard.has_trail(text) IS 'Whether this shard has audit events of a deployment';
+
+-- What a move needs to know before anything is taken.
+
+CREATE OR REPLACE FUNCTION miosa_shard.arrival(deployment_id text) RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT jsonb_build_object('present', EXISTS (SELECT FROM miosa.deployments d WHERE d.id = $1),
+		'number', coalesce((SELECT m.number FROM miosa_shard.moved m WHERE m.deployment_id = $1), 0),
+		'seq', t.seq, 'hash', encode(t.hash, 'hex'))
+	FROM (SELECT 1) o LEFT JOIN (
+		SELECT e.seq, e.hash FROM (
+			SELECT a.seq, a.hash FROM miosa.audit_events a WHERE a.deployment_id = $1
+			UNION ALL
+			SELECT c.seq, c.hash FROM miosa.audit_checkpoints c WHERE c.deployment_id = $1 AND c.hash IS NOT NULL) e
+		ORDER BY e.seq DESC LIMIT 1) t ON true
+$$;
+COMMENT ON FUNCTION miosa_shard.arrival(text) IS 'What this shard has of a deployment that may move to it: whether it is there, the number of its last move, its newest audit event';
+
+-- Null when nothing of the deployment is here.  What the other shard has of the audit
+-- trail must be the beginning of the one that is here.
+CREATE OR REPLACE FUNCTION miosa_shard.departure(deployment_id text, arrival jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	d miosa.deployments;
+	left_here boolean := EXISTS (SELECT FROM miosa_shard.moved m WHERE m.deployment_id = deployment_id AND NOT m.here);
+BEGIN
+	SELECT p.* INTO d FROM miosa.deployments p WHERE p.id = deployment_id;
+	IF NOT FOUND AND (left_here OR (arrival ->> 'present')::boolean OR NOT miosa_shard.has_trail(deployment_id)) THEN
+		RETURN NULL;
+	ELSIF (arrival ->> 'present')::boolean THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('deployment "%s" is on both shards', deployment_id),
+			'One of them was restored from a backup, or both were given it.', 'At the router: CALL miosa_router.resolve_misplaced();');
+	ELSIF miosa.audit_known(deployment_id, (arrival ->> 'seq')::bigint, decode(arrival ->> 'hash', 'hex')) IS NOT NULL AND arrival ->> 'seq' IS NOT NULL THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('deployment "%s" cannot move to a shard that has another audit trail of it', deployment_id),
+			format('Event "%s#%s" of that shard is missing here, or is another one.', deployment_id, arrival ->> 'seq'),
+			'Move it to another shard: audit events are not deleted before they have expired.');
+	END IF;
+	RETURN jsonb_build_object('tenant_id', d.tenant_id, 'slug', d.slug,
+		'number', greatest((arrival ->> 'number')::bigint, (SELECT m.number FROM miosa_shard.moved m WHERE m.deployment_id = deployment_id)) + 1,
+		'hosts', ARRAY(SELECT m.fqdn FROM miosa.domains m WHERE m.deployment_id = deployment_id AND m.state <> 'removed'));
+END $$;
+COMMENT ON FUNCTION miosa_shard.departure(text, jsonb) IS 'What a shard has to have for a deployment of this one that moves there, and the number of the move; null if it is not here';
+
+CREATE OR REPLACE FUNCTION miosa_shard.check_arrival(deployment_id text, departure jsonb) RETURNS void
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	other text;
+	host text;
+BEGIN
+	IF departure ->> 'tenant_id' IS NOT NULL AND NOT EXISTS (SELECT FROM miosa.tenants t WHERE t.id = departure ->> 'tenant_id') THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('tenant "%s" does not exist', departure ->> 'tenant_id'),
+			format('Deployment "%s" belongs to it.', deployment_id), 'At the router: SELECT miosa_put_tenant(id, slug); then repeat the call.');
+	END IF;
+	SELECT d.id INTO other FROM miosa.deployments d
+		WHERE d.tenant_id = departure ->> 'tenant_id' AND d.slug = departure ->> 'slug' AND d.id <> deployment_id;
+	IF FOUND THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('slug "%s" is taken', departure ->> 'slug'), format('Deployment "%s" has it.', other),
+			format('Slugs are unique within a tenant: SELECT miosa_rename_deployment(%L, ''another-slug''); then repeat the call.', deployment_id));
+	END IF;
+	SELECT m.fqdn, m.deployment_id INTO host, other FROM miosa.domains m
+		WHERE m.fqdn = ANY (ARRAY(SELECT h.value FROM jsonb_array_elements_text(departure -> 'hosts') h)) AND m.state <> 'removed' AND m.deployment_id <> deployment_id
+		ORDER BY m.fqdn LIMIT 1;
+	IF FOUND THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('host "%s" is taken', host), format('Deployment "%s" has it.', other),
+			format('Remove it from one of the two: SELECT miosa_remove_domain(%L); then repeat the call.', host));
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa_shard.check_arrival(text, jsonb) IS 'Raises INVALID_ARGUMENT if a deployment of another shard cannot become one of this shard';
 
 -- Deleting fires no trigger, so edges are told nothing: the other shard tells them.
 CREATE OR REPLACE FUNCTION miosa_shard.take_rows(deployment_id text) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = replica AS $$
 DECLARE
-	parcel jsonb := '{}';
+	parcel jsonb := jsonb_build_object('deployment_id', deployment_id);
 	rows jsonb;
 	name text;
 BEGIN
@@ -249,86 +405,387 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_shard.take_rows(text) IS 'Deletes the rows of a deployment and returns them';
 
-CREATE OR REPLACE FUNCTION miosa_shard.take_deployment(deployment_id text) RETURNS jsonb
+-- Everything of a deployment that exists.  Alerts that all hooks have received are
+-- not sent again by the other shard.
+CREATE OR REPLACE FUNCTION miosa_shard.pack(deployment_id text) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
 	parcel jsonb;
 BEGIN
-	PERFORM miosa.require_all_tenants('function miosa_move_deployment');
-	PERFORM FROM miosa.deployments d WHERE d.id = deployment_id FOR UPDATE;
-	IF NOT FOUND THEN
-		RETURN (SELECT p.parcel FROM miosa_shard.parcels p WHERE p.deployment_id = deployment_id);
-	END IF;
 	parcel := miosa_shard.take_rows(deployment_id) || (SELECT jsonb_build_object('term', s.term, 'last_epoch', s.last_epoch) FROM miosa.dispatcher_state s)
-		|| jsonb_build_object('unsent', ARRAY(SELECT o.host FROM miosa.outbox o WHERE o.deployment_id = deployment_id AND o.kind = 'host_removed'));
+		|| jsonb_build_object('unsent', ARRAY(SELECT o.host FROM miosa.outbox o WHERE o.deployment_id = deployment_id AND o.kind = 'host_removed'),
+			'alerts_sent', (SELECT coalesce(min(r.number), 0) FROM miosa.alert_receivers r JOIN miosa.endpoints e ON e.name = r.receiver));
 	DELETE FROM miosa.outbox o WHERE o.deployment_id = deployment_id;
 	DELETE FROM miosa.route_log l WHERE l.deployment_id = deployment_id;
 	DELETE FROM miosa.delivery_failures f WHERE f.deployment_id = deployment_id;
-	INSERT INTO miosa_shard.parcels (deployment_id, parcel) VALUES (deployment_id, parcel);
 	RETURN parcel;
 END $$;
-COMMENT ON FUNCTION miosa_shard.take_deployment(text) IS 'Takes a deployment from this shard, once; returns its parcel, null if it is not here';
+COMMENT ON FUNCTION miosa_shard.pack(text) IS 'Takes the rows of a deployment and what is queued for it, and returns what another shard has to know';
 
+-- Others lock a host before its deployment, and lock its bucket to add one.
+CREATE OR REPLACE FUNCTION miosa_shard.lock_deployment(deployment_id text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+	PERFORM FROM miosa.domains m WHERE m.deployment_id = deployment_id ORDER BY m.fqdn FOR UPDATE;
+	PERFORM FROM miosa.deployments d WHERE d.id = deployment_id FOR UPDATE;
+	PERFORM FROM miosa_shard.buckets b WHERE b.bucket = miosa_shard.bucket_of(deployment_id) FOR UPDATE;
+	PERFORM FROM miosa.deployments d WHERE d.id = deployment_id FOR UPDATE;
+	RETURN FOUND;
+END $$;
+COMMENT ON FUNCTION miosa_shard.lock_deployment(text) IS 'Locks a deployment with its hosts, and whether one may be added; whether it is there';
+
+-- Of one that was removed, the audit trail moves, so that one of the same id goes
+-- on from its numbers.
+CREATE OR REPLACE FUNCTION miosa_shard.take_deployment(deployment_id text, number bigint) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	there boolean := miosa_shard.lock_deployment(deployment_id);
+BEGIN
+	IF EXISTS (SELECT FROM miosa_shard.parcels p WHERE p.deployment_id = deployment_id) THEN
+		RETURN true;
+	ELSIF NOT there AND (NOT miosa_shard.has_trail(deployment_id)
+			OR EXISTS (SELECT FROM miosa_shard.moved m WHERE m.deployment_id = deployment_id AND NOT m.here)) THEN
+		RETURN false;
+	END IF;
+	INSERT INTO miosa_shard.moved AS m (deployment_id, number, here) VALUES (deployment_id, number, false)
+		ON CONFLICT ON CONSTRAINT moved_pkey DO UPDATE SET number = EXCLUDED.number, here = false, moved_at = clock_timestamp()
+		WHERE m.number < EXCLUDED.number;
+	IF FOUND THEN
+		INSERT INTO miosa_shard.parcels (deployment_id, parcel) SELECT deployment_id, miosa_shard.pack(deployment_id) WHERE there
+			UNION ALL SELECT deployment_id, jsonb_build_object('deployment_id', deployment_id,
+				'audit_events', (SELECT jsonb_agg(to_jsonb(a)) FROM miosa.audit_events a WHERE a.deployment_id = $1),
+				'audit_checkpoints', (SELECT jsonb_agg(to_jsonb(c)) FROM miosa.audit_checkpoints c WHERE c.deployment_id = $1)) WHERE NOT there;
+	END IF;
+	RETURN FOUND;
+END $$;
+COMMENT ON FUNCTION miosa_shard.take_deployment(text, bigint) IS 'Takes a deployment from this shard, once; whether there is a parcel of it';
+
+CREATE OR REPLACE FUNCTION miosa_shard.parcel(deployment_id text) RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT (SELECT p.parcel FROM miosa_shard.parcels p WHERE p.deployment_id = $1)
+$$;
+COMMENT ON FUNCTION miosa_shard.parcel(text) IS 'The parcel of a deployment that was taken from this shard; null for none';
+
+-- Retention has passed here over no more than there: where it has removed more there,
+-- the rest of what is left here has expired as well.
+CREATE OR REPLACE FUNCTION miosa_shard.write_trail(parcel jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = replica AS $$
+DECLARE
+	deployment CONSTANT text := parcel ->> 'deployment_id';
+	there miosa.audit_checkpoints;
+	last record;
+BEGIN
+	SELECT * INTO there FROM jsonb_populate_recordset(NULL::miosa.audit_checkpoints, parcel -> 'audit_checkpoints') c;
+	SELECT a.seq, a.hash INTO last FROM miosa.audit_events a WHERE a.deployment_id = deployment ORDER BY a.seq DESC LIMIT 1;
+	IF there.hash IS NOT NULL AND last.seq < there.seq THEN
+		INSERT INTO miosa.audit_checkpoints AS c (deployment_id, seq, hash) VALUES (deployment, last.seq, last.hash)
+			ON CONFLICT ON CONSTRAINT audit_checkpoints_pkey DO UPDATE SET seq = EXCLUDED.seq, hash = EXCLUDED.hash WHERE c.seq < EXCLUDED.seq;
+		DELETE FROM miosa.audit_events a WHERE a.deployment_id = deployment;
+	END IF;
+	IF there.hash IS NOT NULL AND NOT EXISTS (SELECT FROM miosa.audit_events a WHERE a.deployment_id = deployment) THEN
+		INSERT INTO miosa.audit_checkpoints AS c (deployment_id, seq, hash) VALUES (deployment, there.seq, there.hash)
+			ON CONFLICT ON CONSTRAINT audit_checkpoints_pkey DO UPDATE SET seq = EXCLUDED.seq, hash = EXCLUDED.hash WHERE c.seq < EXCLUDED.seq;
+	END IF;
+	INSERT INTO miosa.audit_events SELECT a.* FROM jsonb_populate_recordset(NULL::miosa.audit_events, parcel -> 'audit_events') a
+		WHERE a.seq > coalesce((SELECT c.seq FROM miosa.audit_checkpoints c WHERE c.deployment_id = deployment), 0)
+		ON CONFLICT DO NOTHING;
+	-- Where the trail of one that was removed ends
+	IF there.deleted_at IS NOT NULL THEN
+		INSERT INTO miosa.audit_checkpoints AS c (deployment_id, last_seq, last_hash, deleted_at) VALUES (deployment, there.last_seq, there.last_hash, there.deleted_at)
+			ON CONFLICT ON CONSTRAINT audit_checkpoints_pkey DO UPDATE
+				SET last_seq = EXCLUDED.last_seq, last_hash = EXCLUDED.last_hash, deleted_at = EXCLUDED.deleted_at;
+	END IF;
+END $$;
+COMMENT ON FUNCTION miosa_shard.write_trail(jsonb) IS 'Inserts the audit events of a deployment that was taken from another shard';
+
+-- A row that is in the way is an error, and the parcel stays.
 CREATE OR REPLACE FUNCTION miosa_shard.write_rows(parcel jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET session_replication_role = replica AS $$
 DECLARE
 	name text;
 BEGIN
-	-- The checkpoint first: it must not pass over events that are there.
-	INSERT INTO miosa.audit_checkpoints SELECT * FROM jsonb_populate_recordset(NULL::miosa.audit_checkpoints, parcel -> 'audit_checkpoints') c
-		WHERE c.seq IS NOT NULL AND NOT EXISTS (SELECT FROM miosa.audit_checkpoints o WHERE o.deployment_id = c.deployment_id)
-			AND NOT EXISTS (SELECT FROM miosa.audit_events a WHERE a.deployment_id = c.deployment_id);
-	FOREACH name IN ARRAY ARRAY['audit_events', 'deployments', 'versions', 'releases', 'domains', 'removed_hosts', 'capacity', 'idempotency_keys',
+	DELETE FROM miosa.domains m USING jsonb_populate_recordset(NULL::miosa.domains, parcel -> 'domains') n WHERE n.fqdn = m.fqdn AND m.state = 'removed';
+	DELETE FROM miosa.removed_hosts r USING jsonb_populate_recordset(NULL::miosa.removed_hosts, parcel -> 'removed_hosts') n WHERE n.host = r.host;
+	FOREACH name IN ARRAY ARRAY['deployments', 'versions', 'releases', 'domains', 'removed_hosts', 'capacity', 'idempotency_keys',
 		'alerts', 'watches', 'holds', 'runtime_instances']
 	LOOP
-		EXECUTE format('INSERT INTO miosa.%I SELECT * FROM jsonb_populate_recordset(NULL::miosa.%I, $1) ON CONFLICT DO NOTHING', name, name)
-			USING parcel -> name;
+		EXECUTE format('INSERT INTO miosa.%I SELECT * FROM jsonb_populate_recordset(NULL::miosa.%I, $1)', name, name) USING parcel -> name;
 	END LOOP;
 END $$;
 COMMENT ON FUNCTION miosa_shard.write_rows(jsonb) IS 'Inserts the rows of a deployment that was taken from another shard';
 
-CREATE OR REPLACE FUNCTION miosa_shard.put_parcel(parcel jsonb) RETURNS boolean
+-- Numbers of alerts count on their shard: one that was sent there gets a number that
+-- no hook is waiting for.
+CREATE OR REPLACE FUNCTION miosa_shard.renumber_alerts(parcel jsonb) RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT jsonb_set($1, '{alerts}', coalesce((SELECT jsonb_agg(a.value || jsonb_build_object('number',
+			CASE WHEN (a.value ->> 'number')::bigint <= ($1 ->> 'alerts_sent')::bigint
+				THEN least((SELECT min(o.number) FROM miosa.alerts o WHERE o.number IS NOT NULL), 0) - a.ordinality END))
+		FROM jsonb_array_elements($1 -> 'alerts') WITH ORDINALITY a), '[]'))
+$$;
+COMMENT ON FUNCTION miosa_shard.renumber_alerts(jsonb) IS 'The parcel, with numbers of alerts that are this shard''s';
+
+CREATE OR REPLACE FUNCTION miosa_shard.put_parcel(parcel jsonb, number bigint) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
 DECLARE
-	deployment text := parcel #>> '{deployments,0,id}';
+	deployment CONSTANT text := parcel ->> 'deployment_id';
 	host text;
 BEGIN
-	PERFORM miosa.require_all_tenants('function miosa_move_deployment');
-	IF EXISTS (SELECT FROM miosa.deployments d WHERE d.id = deployment) THEN
-		RETURN false;
-	ELSIF NOT EXISTS (SELECT FROM miosa.tenants t WHERE t.id = parcel #>> '{deployments,0,tenant_id}') THEN
-		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('tenant "%s" does not exist', parcel #>> '{deployments,0,tenant_id}'), NULL,
-			'At the router: SELECT miosa_put_tenant(id, slug); then repeat the call.');
+	-- Waits for another call that puts it
+	INSERT INTO miosa_shard.moved AS m (deployment_id, number, here) VALUES (deployment, number, true)
+		ON CONFLICT ON CONSTRAINT moved_pkey DO UPDATE SET number = EXCLUDED.number, here = true, moved_at = clock_timestamp()
+		WHERE m.number < EXCLUDED.number;
+	IF NOT FOUND THEN
+		RETURN EXISTS (SELECT FROM miosa_shard.moved m WHERE m.deployment_id = deployment AND m.number = number AND m.here);
 	END IF;
-	PERFORM miosa_shard.write_rows(parcel);
+	PERFORM miosa_shard.check_arrival(deployment, jsonb_build_object('tenant_id', parcel #> '{deployments,0,tenant_id}',
+		'slug', parcel #> '{deployments,0,slug}', 'hosts', jsonb_path_query_array(parcel, '$.domains[*] ? (@.state != "removed").fqdn')));
+	PERFORM miosa_shard.write_trail(parcel);
 	-- Of an earlier move away from here
 	DELETE FROM miosa_shard.parcels p WHERE p.deployment_id = deployment;
-	-- Edges compare the epochs of a deployment: those of here go on above those of there.
+	IF parcel #>> '{deployments,0,id}' IS NULL THEN
+		RETURN true;
+	END IF;
+	PERFORM miosa_shard.write_rows(miosa_shard.renumber_alerts(parcel));
+	PERFORM miosa_shard.send_route(deployment, parcel);
+	IF EXISTS (SELECT FROM miosa.capacity c WHERE c.deployment_id = deployment AND c.state <> 'drained') THEN
+		PERFORM miosa.queue(deployment, 'capacity', NULL);
+	END IF;
+	RETURN true;
+END $$;
+COMMENT ON FUNCTION miosa_shard.put_parcel(jsonb, bigint) IS 'Makes a deployment that was taken from another shard one of this shard, once, and sends its route; false if it has moved on since';
+
+-- Edges compare the epochs of a deployment: those of here go on above those of there.
+CREATE OR REPLACE FUNCTION miosa_shard.send_route(deployment_id text, parcel jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	host text;
+BEGIN
 	UPDATE miosa.dispatcher_state s SET term = greatest(s.term, (parcel ->> 'term')::bigint),
 		last_epoch = greatest(s.last_epoch, (parcel ->> 'last_epoch')::bigint);
 	FOR host IN SELECT h.value FROM jsonb_array_elements_text(parcel -> 'unsent') h
-		WHERE NOT EXISTS (SELECT FROM miosa.domains m WHERE m.fqdn = h.value AND m.state = 'active')
+		WHERE NOT EXISTS (SELECT FROM miosa.domains m WHERE m.fqdn = h.value AND m.state = 'active') AND miosa.managed_deployment(h.value) IS NULL
 	LOOP
-		PERFORM miosa.queue(deployment, 'host_removed', host);
+		PERFORM miosa.queue(deployment_id, 'host_removed', host);
 	END LOOP;
-	PERFORM miosa.queue(deployment, 'route', NULL);
-	RETURN true;
+	PERFORM miosa.queue(deployment_id, 'route', NULL);
 END $$;
-COMMENT ON FUNCTION miosa_shard.put_parcel(jsonb) IS 'Makes a deployment that was taken from another shard one of this shard, and sends its route; false if it is here already';
+COMMENT ON FUNCTION miosa_shard.send_route(text, jsonb) IS 'Sends the route of a deployment with epochs above those of the shard that had it, and what that one has not sent';
 
 CREATE OR REPLACE FUNCTION miosa_shard.drop_parcel(deployment_id text) RETURNS boolean
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-	WITH done AS (DELETE FROM miosa_shard.parcels p WHERE p.deployment_id = $1 AND miosa.sees_all_tenants() RETURNING 1)
+	WITH done AS (DELETE FROM miosa_shard.parcels p WHERE p.deployment_id = $1 RETURNING 1)
 	SELECT EXISTS (SELECT FROM done)
 $$;
 COMMENT ON FUNCTION miosa_shard.drop_parcel(text) IS 'Forgets a parcel, once the other shard has the deployment';
+
+-- Turning back: from here on the move that has this number cannot arrive.  False if
+-- it has.
+CREATE OR REPLACE FUNCTION miosa_shard.bar_deployment(deployment_id text, number bigint) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+	INSERT INTO miosa_shard.moved AS m (deployment_id, number, here) VALUES (deployment_id, number, false)
+		ON CONFLICT ON CONSTRAINT moved_pkey DO UPDATE SET number = EXCLUDED.number, here = false, moved_at = clock_timestamp()
+		WHERE m.number < EXCLUDED.number;
+	RETURN FOUND OR EXISTS (SELECT FROM miosa_shard.moved m WHERE m.deployment_id = deployment_id AND m.number = number AND NOT m.here);
+END $$;
+COMMENT ON FUNCTION miosa_shard.bar_deployment(text, bigint) IS 'Keeps the move of this number from arriving here; false if it has arrived';
+
+-- The deployment is here again, or still.
+CREATE OR REPLACE FUNCTION miosa_shard.keep_deployment(deployment_id text, number bigint) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	parcel jsonb;
+BEGIN
+	PERFORM miosa_shard.lock_deployment(deployment_id);
+	parcel := miosa_shard.parcel(deployment_id);
+	IF parcel IS NOT NULL THEN
+		RETURN miosa_shard.put_parcel(parcel, number);
+	END IF;
+	INSERT INTO miosa_shard.moved AS m (deployment_id, number, here) VALUES (deployment_id, number, true)
+		ON CONFLICT ON CONSTRAINT moved_pkey DO UPDATE SET number = EXCLUDED.number, here = true, moved_at = clock_timestamp()
+		WHERE m.number < EXCLUDED.number;
+	RETURN EXISTS (SELECT FROM miosa_shard.moved m WHERE m.deployment_id = deployment_id AND m.number = number AND m.here);
+END $$;
+COMMENT ON FUNCTION miosa_shard.keep_deployment(text, bigint) IS 'Turns a move back on the shard that it began on: puts the parcel back, if there is one';
+
+-- Moving a bucket.
+
+CREATE OR REPLACE FUNCTION miosa_shard.close_bucket(bucket integer) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	UPDATE miosa_shard.buckets b SET here = false WHERE b.bucket = $1
+$$;
+COMMENT ON FUNCTION miosa_shard.close_bucket(integer) IS 'Refuses new deployments and hosts of a bucket from here on';
+
+CREATE OR REPLACE FUNCTION miosa_shard.open_bucket(bucket integer, entries jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+	DELETE FROM miosa_shard.hosts h WHERE miosa_shard.bucket_of(h.host) = bucket;
+	INSERT INTO miosa_shard.hosts SELECT * FROM jsonb_populate_recordset(NULL::miosa_shard.hosts, entries);
+	UPDATE miosa_shard.buckets b SET here = true WHERE b.bucket = bucket;
+END $$;
+COMMENT ON FUNCTION miosa_shard.open_bucket(integer, jsonb) IS 'Makes a bucket one of this shard, with its entries of the directory of hosts';
+
+CREATE OR REPLACE FUNCTION miosa_shard.bucket_hosts(bucket integer) RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT coalesce(jsonb_agg(to_jsonb(h)), '[]') FROM miosa_shard.hosts h WHERE miosa_shard.bucket_of(h.host) = $1
+$$;
+COMMENT ON FUNCTION miosa_shard.bucket_hosts(integer) IS 'The entries of a bucket in the directory of hosts';
+
+CREATE OR REPLACE FUNCTION miosa_shard.drop_hosts(bucket integer) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	DELETE FROM miosa_shard.hosts h USING miosa_shard.buckets b WHERE b.bucket = $1 AND NOT b.here AND miosa_shard.bucket_of(h.host) = $1
+$$;
+COMMENT ON FUNCTION miosa_shard.drop_hosts(integer) IS 'Forgets the entries of a bucket that has left, in the directory of hosts';
+
+-- Also what was removed and has an audit trail here.
+CREATE OR REPLACE FUNCTION miosa_shard.bucket_list(bucket integer) RETURNS text[]
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT ARRAY(SELECT d.id FROM miosa.deployments d WHERE miosa_shard.bucket_of(d.id) = $1
+		UNION
+		SELECT c.deployment_id FROM miosa.audit_checkpoints c WHERE miosa_shard.bucket_of(c.deployment_id) = $1
+			AND NOT EXISTS (SELECT FROM miosa_shard.moved m WHERE m.deployment_id = c.deployment_id AND NOT m.here)
+		ORDER BY 1)
+$$;
+COMMENT ON FUNCTION miosa_shard.bucket_list(integer) IS 'Deployments of a bucket that are here';
+
+-- Deployments that are on two shards.
 
 CREATE OR REPLACE FUNCTION miosa_shard.deployment_list(after text) RETURNS SETOF text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 	SELECT d.id FROM miosa.deployments d WHERE d.id > $1 AND miosa.sees_tenant(d.tenant_id) ORDER BY d.id LIMIT 1000
 $$;
 COMMENT ON FUNCTION miosa_shard.deployment_list(text) IS 'The next thousand deployments of this shard';
+
+CREATE OR REPLACE FUNCTION miosa_shard.latest_moves() RETURNS text[]
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT ARRAY(SELECT m.deployment_id FROM miosa_shard.moved m ORDER BY m.moved_at DESC LIMIT 1000)
+$$;
+COMMENT ON FUNCTION miosa_shard.latest_moves() IS 'The last thousand deployments that have come or left';
+
+-- The number of the last move; -1 for one that is not here, -2 for one that was and
+-- has been removed.
+CREATE OR REPLACE FUNCTION miosa_shard.move_numbers(deployments text[]) RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT coalesce(jsonb_object_agg(i.id, CASE WHEN d.id IS NOT NULL THEN coalesce(m.number, 0)
+		WHEN m.here OR m.here IS NULL AND miosa_shard.has_trail(i.id) THEN -2 ELSE -1 END), '{}')
+	FROM unnest($1) i (id)
+	LEFT JOIN miosa.deployments d ON d.id = i.id
+	LEFT JOIN miosa_shard.moved m ON m.deployment_id = i.id
+$$;
+COMMENT ON FUNCTION miosa_shard.move_numbers(text[]) IS 'Which of these deployments are here, and how often they have moved';
+
+-- Take the copy that does not count.  Its audit events stay, and are not counted.
+CREATE OR REPLACE FUNCTION miosa_shard.set_aside(deployment_id text, number bigint) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	hosts text[];
+BEGIN
+	IF NOT miosa_shard.lock_deployment(deployment_id) THEN
+		RETURN false;
+	END IF;
+	hosts := ARRAY(SELECT h.host FROM miosa.hosts h WHERE h.deployment_id = deployment_id);
+	INSERT INTO miosa_shard.moved AS m (deployment_id, number, here) VALUES (deployment_id, number, false)
+		ON CONFLICT ON CONSTRAINT moved_pkey DO UPDATE SET number = greatest(m.number, EXCLUDED.number), here = false, moved_at = clock_timestamp();
+	INSERT INTO miosa_shard.copies (deployment_id, parcel)
+		SELECT deployment_id, p.parcel || jsonb_build_object('unsent', p.parcel -> 'unsent' || to_jsonb(hosts)) FROM (SELECT miosa_shard.pack(deployment_id)) p (parcel);
+	RETURN true;
+END $$;
+COMMENT ON FUNCTION miosa_shard.set_aside(text, bigint) IS 'Takes a copy of a deployment that does not count from this shard, and keeps it';
+
+CREATE OR REPLACE FUNCTION miosa_shard.unsettled(OUT deployment_id text, OUT parcel jsonb) RETURNS SETOF record
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT c.deployment_id, jsonb_build_object('term', c.parcel -> 'term', 'last_epoch', c.parcel -> 'last_epoch', 'unsent', c.parcel -> 'unsent')
+	FROM miosa_shard.copies c WHERE NOT c.settled ORDER BY c.set_aside_at
+$$;
+COMMENT ON FUNCTION miosa_shard.unsettled() IS 'Copies that did not count, of which the other shard has not sent the route yet';
+
+CREATE OR REPLACE FUNCTION miosa_shard.settle_copy(deployment_id text) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	UPDATE miosa_shard.copies c SET settled = true WHERE c.deployment_id = $1 AND NOT c.settled
+$$;
+COMMENT ON FUNCTION miosa_shard.settle_copy(text) IS 'Notes that the shard whose copy counts has sent its route';
+
+CREATE OR REPLACE FUNCTION miosa_shard.drop_copies(deployment_id text) RETURNS bigint
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	WITH done AS (DELETE FROM miosa_shard.copies c WHERE c.deployment_id = $1 AND c.settled RETURNING 1)
+	SELECT count(*) FROM done
+$$;
+COMMENT ON FUNCTION miosa_shard.drop_copies(text) IS 'Deletes copies of a deployment that did not count; how many there were';
+
+-- The audit trail.  Events of deployments that have left are counted where these are.
+
+CREATE OR REPLACE FUNCTION miosa_shard.moved_away(OUT deployments bigint, OUT events bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT (SELECT count(*) FROM miosa_shard.moved m WHERE NOT m.here AND miosa_shard.has_trail(m.deployment_id)),
+		(SELECT count(*) FROM miosa_shard.moved m JOIN miosa.audit_events a ON a.deployment_id = m.deployment_id WHERE NOT m.here)
+$$;
+COMMENT ON FUNCTION miosa_shard.moved_away() IS 'How many deployments have left this shard, and how many audit events of theirs are here';
+
+CREATE OR REPLACE FUNCTION miosa_shard.audit_verify_all() RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	answer jsonb;
+	schema name;
+BEGIN
+	SELECT e.extnamespace::regnamespace::name INTO schema FROM pg_extension e WHERE e.extname = 'miosa_rollback';
+	-- In the caller's snapshot, both
+	EXECUTE format('SELECT %I.miosa_audit_verify_all()', schema) INTO answer;
+	RETURN jsonb_set(answer, '{data}', answer -> 'data' || (SELECT jsonb_build_object('deployments', (answer #>> '{data,deployments}')::bigint - m.deployments,
+		'events', (answer #>> '{data,events}')::bigint - m.events, 'moved_events', m.events) FROM miosa_shard.moved_away() m));
+END $$;
+COMMENT ON FUNCTION miosa_shard.audit_verify_all() IS 'As miosa_audit_verify_all(), but events of deployments that have left are verified and not counted: moved_events';
+
+-- One step of a move, for the router.  Moves concern all tenants.
+CREATE OR REPLACE FUNCTION miosa_shard.move_step(step text, key text, number bigint, content jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+	PERFORM miosa.require_all_tenants('function miosa_move_deployment');
+	CASE step
+	WHEN 'allowed' THEN NULL;
+	WHEN 'arrival' THEN RETURN miosa_shard.arrival(key);
+	WHEN 'departure' THEN RETURN miosa_shard.departure(key, content);
+	WHEN 'check' THEN PERFORM miosa_shard.check_arrival(key, content);
+	WHEN 'take' THEN RETURN to_jsonb(miosa_shard.take_deployment(key, number));
+	WHEN 'restart' THEN PERFORM miosa_shard.restart_dispatcher();
+	WHEN 'rest' THEN PERFORM miosa_shard.rest();
+	WHEN 'parcel' THEN RETURN miosa_shard.parcel(key);
+	WHEN 'put' THEN RETURN to_jsonb(miosa_shard.put_parcel(content, number));
+	WHEN 'drop' THEN RETURN to_jsonb(miosa_shard.drop_parcel(key));
+	WHEN 'bar' THEN RETURN to_jsonb(miosa_shard.bar_deployment(key, number));
+	WHEN 'keep' THEN RETURN to_jsonb(miosa_shard.keep_deployment(key, number));
+	WHEN 'close' THEN PERFORM miosa_shard.close_bucket(number::integer);
+	WHEN 'open' THEN PERFORM miosa_shard.open_bucket(number::integer, content);
+	WHEN 'hosts' THEN RETURN miosa_shard.bucket_hosts(number::integer);
+	WHEN 'drop_hosts' THEN PERFORM miosa_shard.drop_hosts(number::integer);
+	WHEN 'list' THEN RETURN to_jsonb(miosa_shard.bucket_list(number::integer));
+	WHEN 'set_aside' THEN RETURN to_jsonb(miosa_shard.set_aside(key, number));
+	WHEN 'unsettled' THEN RETURN (SELECT coalesce(jsonb_agg(to_jsonb(u)), '[]') FROM miosa_shard.unsettled() u);
+	WHEN 'send_route' THEN PERFORM miosa_shard.send_route(key, content);
+	WHEN 'settle' THEN PERFORM miosa_shard.settle_copy(key);
+	WHEN 'drop_copies' THEN RETURN to_jsonb(miosa_shard.drop_copies(key));
+	END CASE;
+	RETURN 'true';
+END $$;
+COMMENT ON FUNCTION miosa_shard.move_step(text, text, bigint, jsonb) IS 'One step of a move of a deployment or of a bucket; FORBIDDEN for who does not act for all tenants';
+
+-- What the doctor asks.
+CREATE OR REPLACE FUNCTION miosa_shard.moves_seen(deployments text[]) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM miosa.require_all_tenants('function miosa_move_deployment');
+	RETURN CASE WHEN deployments IS NULL THEN to_jsonb(miosa_shard.latest_moves()) ELSE miosa_shard.move_numbers(deployments) END;
+END $$;
+COMMENT ON FUNCTION miosa_shard.moves_seen(text[]) IS 'Which of these deployments are here, with the number of their last move; null: deployments that have come or left lately';
 
 -- The steps of maintenance are the extension's, called by the router; it is a
 -- procedure that the extension's own last step asks for.
@@ -342,14 +799,16 @@ $$;
 COMMENT ON FUNCTION miosa_shard.maintained(timestamptz, bigint) IS 'Records that miosa_maintain() of the router has finished here';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA miosa_shard FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard.adopt(text[]), miosa_shard.answer(jsonb) TO PUBLIC;
+-- An index calls bucket_of() as whoever writes.
+GRANT EXECUTE ON FUNCTION miosa_shard.adopt(text[]), miosa_shard.answer(jsonb), miosa_shard.bucket_of(text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard.identity() TO miosa_operator;
 GRANT EXECUTE ON FUNCTION miosa_shard.named(text) TO miosa_viewer, miosa_auditor;
 GRANT EXECUTE ON FUNCTION miosa_shard.host_deployment(text) TO miosa_viewer, miosa_edge;
 GRANT EXECUTE ON FUNCTION miosa_shard.host_name(text), miosa_shard.has_host(text), miosa_shard.sees_host(text), miosa_shard.claim_host(text, text, jsonb),
 	miosa_shard.confirm_host(text, text), miosa_shard.release_host(text, text), miosa_shard.host_list(text), miosa_shard.forget_host(text),
-	miosa_shard.restart_dispatcher(), miosa_shard.take_deployment(text), miosa_shard.put_parcel(jsonb), miosa_shard.drop_parcel(text),
-	miosa_shard.deployment_list(text), miosa_shard.maintained(timestamptz, bigint),
-	miosa_shard.require_all_tenants(text) TO miosa_admin;
+	miosa_shard.restart_dispatcher(), miosa_shard.deployment_list(text), miosa_shard.maintained(timestamptz, bigint),
+	miosa_shard.move_step(text, text, bigint, jsonb) TO miosa_admin;
+GRANT EXECUTE ON FUNCTION miosa_shard.moves_seen(text[]) TO miosa_operator;
+GRANT EXECUTE ON FUNCTION miosa_shard.audit_verify_all(), miosa_shard.moved_away() TO miosa_auditor;
 
 COMMIT;

@@ -52,9 +52,11 @@ CREATE TABLE IF NOT EXISTS miosa_router.shards (
 	name text NOT NULL UNIQUE CHECK (name ~ '^[a-z0-9_-]{1,63}$'),
 	connection text NOT NULL,
 	state text NOT NULL DEFAULT 'on' CHECK (state IN ('on', 'off')),
+	weight integer NOT NULL DEFAULT 1 CHECK (weight BETWEEN 0 AND 1000),
 	added_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE miosa_router.shards IS 'Databases with the extension; calls to one that is off are refused without being tried';
+COMMENT ON COLUMN miosa_router.shards.weight IS 'Share of the buckets that rebalance() gives it, compared with other shards; 0: none';
 
 -- A deployment's bucket is a hash of its id, and never changes.
 CREATE TABLE IF NOT EXISTS miosa_router.buckets (
@@ -75,9 +77,18 @@ CREATE TABLE IF NOT EXISTS miosa_router.moves (
 	deployment_id text PRIMARY KEY,
 	source integer NOT NULL REFERENCES miosa_router.shards,
 	target integer NOT NULL REFERENCES miosa_router.shards,
+	number bigint NOT NULL,
 	began_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE miosa_router.moves IS 'Deployments that are being moved, or whose move was interrupted';
+
+CREATE TABLE IF NOT EXISTS miosa_router.bucket_moves (
+	bucket integer PRIMARY KEY CHECK (bucket BETWEEN 0 AND 1023),
+	source integer NOT NULL REFERENCES miosa_router.shards,
+	target integer NOT NULL REFERENCES miosa_router.shards,
+	began_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE miosa_router.bucket_moves IS 'Buckets that are being moved; deployments that have not moved yet have an override';
 
 -- PL/Proxy reads the list of connections again when this number has changed.
 CREATE TABLE IF NOT EXISTS miosa_router.map_version (
@@ -131,14 +142,25 @@ CREATE OR REPLACE TRIGGER buckets_truncated AFTER TRUNCATE ON miosa_router.bucke
 	FOR EACH STATEMENT EXECUTE FUNCTION miosa_router.buckets_complete();
 
 -- Add a shard.  The first ones share the buckets; a later one has none until
--- deployments are moved to it.
+-- rebalance() moves some to it.
 CREATE OR REPLACE FUNCTION miosa_router.add_shard(name text, connection text) RETURNS integer LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
 	number integer;
+	same text;
 BEGIN
 	LOCK TABLE miosa_router.map_version IN EXCLUSIVE MODE;
+	IF EXISTS (SELECT FROM miosa_router.shards s WHERE s.name = name) THEN
+		PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, format('shard "%s" exists', name),
+			(SELECT format('Its number is %s.', s.number) FROM miosa_router.shards s WHERE s.name = name),
+			format('To change its connection: UPDATE miosa_router.shards SET connection = %L WHERE name = %L;', connection, name));
+	END IF;
+	SELECT s.name INTO same FROM miosa_router.shards s WHERE s.connection = connection;
+	IF FOUND THEN
+		PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, format('the connection of shard "%s" is that of another shard', name),
+			format('Shard "%s" has it.', same), 'Each shard is a database of its own.');
+	END IF;
 	SELECT count(*) INTO number FROM miosa_router.shards;
 	INSERT INTO miosa_router.shards (number, name, connection) VALUES (number, name, connection);
 	RETURN number;
@@ -151,7 +173,11 @@ BEGIN
 	IF EXISTS (SELECT FROM miosa_router.buckets) THEN
 		RAISE EXCEPTION 'buckets are spread already' USING ERRCODE = 'MR400',
 			DETAIL = 'Deployments are found by them.',
-			HINT = 'To have a deployment on another shard: CALL miosa_move_deployment(deployment, shard);';
+			HINT = 'To give a new shard its share of them: CALL miosa_router.rebalance();';
+	ELSIF NOT EXISTS (SELECT FROM miosa_router.shards) THEN
+		RAISE EXCEPTION 'there is no shard' USING ERRCODE = 'MR400',
+			DETAIL = 'Buckets are spread over shards.',
+			HINT = 'SELECT miosa_router.add_shard(name, connection);';
 	END IF;
 	INSERT INTO miosa_router.buckets SELECT n, n % (SELECT count(*) FROM miosa_router.shards) FROM generate_series(0, 1023) n;
 END $$;
@@ -164,6 +190,7 @@ CREATE OR REPLACE FUNCTION miosa_router.bucket_of(key text) RETURNS integer
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN (get_byte(sha256(convert_to(key, 'UTF8')), 0) << 8 | get_byte(sha256(convert_to(key, 'UTF8')), 1)) & 1023;
 COMMENT ON FUNCTION miosa_router.bucket_of(text) IS 'Bucket of a deployment, or of a host: the lower ten bits of the first two bytes of the SHA-256 of its UTF-8';
+CREATE INDEX IF NOT EXISTS deployment_overrides_bucket ON miosa_router.deployment_overrides (miosa_router.bucket_of(deployment_id), deployment_id COLLATE "C");
 
 -- PL/Proxy's configuration of the cluster.
 
@@ -271,7 +298,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.check_on(integer) IS 'The shard, if calls to it may be tried; else SHARD_UNAVAILABLE';
 
--- Where a deployment is.  No id at all is refused by the first shard.
+-- Where a deployment is, says the map.
+CREATE OR REPLACE FUNCTION miosa_router.place_of(deployment_id text) RETURNS integer
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT coalesce((SELECT o.shard FROM miosa_router.deployment_overrides o WHERE o.deployment_id = $1),
+		(SELECT b.shard FROM miosa_router.buckets b WHERE b.bucket = miosa_router.bucket_of(coalesce($1, ''))))
+$$;
+COMMENT ON FUNCTION miosa_router.place_of(text) IS 'Number of the shard that the map has for a deployment, whether it may be called or not';
+
+-- No id at all is refused by the first shard.
 CREATE OR REPLACE FUNCTION miosa_router.shard_of(deployment_id text) RETURNS integer
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -281,9 +316,7 @@ BEGIN
 				JOIN miosa_router.shards a ON a.number = m.source JOIN miosa_router.shards b ON b.number = m.target WHERE m.deployment_id = $1),
 			'Retry with the same idempotency key.');
 	END IF;
-	RETURN miosa_router.check_on(coalesce(
-		(SELECT o.shard FROM miosa_router.deployment_overrides o WHERE o.deployment_id = $1),
-		(SELECT b.shard FROM miosa_router.buckets b WHERE b.bucket = miosa_router.bucket_of(coalesce($1, '')))));
+	RETURN miosa_router.check_on(miosa_router.place_of($1));
 END $$;
 COMMENT ON FUNCTION miosa_router.shard_of(text) IS 'Number of the shard that a deployment is on';
 

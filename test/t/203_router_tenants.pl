@@ -66,7 +66,7 @@ $router->sql("SELECT miosa_put_endpoint('edge-foreign', 'webhook', 'http://forei
 $router->shard_sql('s1', "INSERT INTO miosa.runtime_instances (deployment_id, id, tenant_id, version_id, state, address)
 	VALUES ('dep_foreign', 'inst_foreign', 'ten_foreign', 'ver_foreign_3', 'starting', 'foreign.internal');
 	INSERT INTO miosa_shard.parcels VALUES ('dep_foreign_moved', '{\"foreign\": 1}')");
-$router->sql("INSERT INTO miosa_router.moves (deployment_id, source, target) VALUES ('dep_foreign_moved', 1, 0)");
+$router->sql("INSERT INTO miosa_router.moves (deployment_id, source, target, number) VALUES ('dep_foreign_moved', 1, 0, 1)");
 
 # How often each shard is asked. What is asked in vain counts as well.
 $router->shard_sql($_, <<'EOS') for qw(s0 s1);
@@ -236,14 +236,14 @@ my %own = (
 	"miosa_shard.sees_host('www.foreign.example.com', NULL, 1)" => 'false',
 	"(SELECT string_agg(l.id, ' ') FROM miosa_shard.deployment_list('', 1) l (id))" => '',
 	"(SELECT string_agg(l.host, ' ') FROM miosa_shard.host_list('', 1) l)" => '',
-	"miosa_shard.drop_parcel('dep_foreign_moved', 1)" => 'false',
 	"miosa_shard.identity(NULL, 1)::text ~ 'foreign'" => 'false',
 	"coalesce(miosa_shard.claim_host('www.foreign.example.com', 'dep_own', NULL, s)::text, '') ~ 'dep_foreign'" => 'false');
 for my $call (sort keys %own)
 {
 	is($router->sql("SET ROLE regress_tenant; SELECT string_agg(t, '') FROM (SELECT DISTINCT ($call)::text AS t FROM generate_series(0, 1) s) t (t)"), $own{$call}, "$call says nothing");
 }
-for my $call ("miosa_shard.take_deployment('dep_foreign', 1)", "miosa_shard.take_deployment('dep_foreign_moved', 1)", "miosa_shard.put_parcel('{}', 1)",
+for my $call ((map { "miosa_shard.move_step('$_', 'dep_foreign', 1, '{}', NULL, 1)" } qw(arrival take parcel put drop close list set_aside unsettled)),
+	"miosa_shard.moves_seen('{dep_foreign}', NULL, 1)", "miosa_router.judge_copies('dep_foreign')",
 	"miosa_shard.maintained(now(), 1, NULL, 1)")
 {
 	like(($router->try("SET ROLE regress_tenant; SELECT $call"))[2], qr/ERROR:.*permission denied.*\n.*It concerns all tenants/, "$call is refused");

@@ -101,6 +101,7 @@ my @acknowledged = map { split /\n/, $_->{out} } @clients;
 cmp_ok(scalar @acknowledged, '>', 15, scalar(@acknowledged) . ' operations were acknowledged');
 my $keys = $router->shard_sql('s0', "SELECT string_agg(idempotency_key, ' ' ORDER BY idempotency_key) FROM miosa.audit_events WHERE deployment_id = '$id' AND idempotency_key LIKE 'c%'");
 is($keys, join(' ', sort @acknowledged), 'each one is in the audit trail, once, and no other');
+is($router->sql("SELECT miosa_audit_verify_all() #>> '{data,events}'"), $router->shard_sql('s0', "SELECT count(*) FROM miosa.audit_events"), 'the trail of all shards counts each event once');
 is($router->shard_sql('s0', "SELECT max(seq) - count(*) FROM miosa.audit_events WHERE deployment_id = '$id'"), 0, 'numbers have no gaps');
 is($router->sql("SELECT miosa_audit_verify('$id') #>> '{data,verified}'"), 'true', 'the chain of the trail is whole');
 is($router->sql("SELECT miosa_audit_verify_all() #>> '{data,verified}'"), 'true', '... also what the other shard keeps of it');
@@ -132,36 +133,58 @@ $router->sql("SELECT miosa_resync('router')");
 ok(poll_until(sub { !grep { $router->shard_sql($_, "SELECT count(*) FROM miosa.stat_endpoint WHERE state <> 'healthy' OR epochs_behind > 0") } qw(s0 s1) }, 180, 0.05), 'both shards resynchronize');
 ok(route_is('gone.test', "$other/v1"), '... and it stays');
 
-# Interrupted after each step; the same call goes on.
+# Interrupted after each step: the same call goes on, or one with the shard that it
+# began on turns it back, until the other shard has it.
+sub begin_move { return $router->sql("SELECT number FROM miosa_router.begin_move('$id', 0)") }
+
 my @steps = (
-	"SELECT miosa_router.begin_move('$id', 's0')",
-	"SELECT miosa_shard.take_deployment('$id', 1)",
-	"SELECT miosa_shard.put_parcel(miosa_shard.take_deployment('$id', 1), 0)",
-	"SELECT miosa_router.end_move('$id', 0)");
+	sub { },
+	sub { $router->sql("SELECT miosa_router.at_shard(1, 'take', '$id', $_[0])") },
+	sub { $router->sql("SELECT miosa_router.at_shard(0, 'put', NULL, $_[0], miosa_router.at_shard(1, 'parcel', '$id'))") },
+	sub { $router->sql("SELECT miosa_router.end_move('$id', $_[0], 0)") });
 for my $n (0 .. $#steps)
 {
-	$router->sql("CALL miosa_move_deployment('$id', 's1')");
-	$router->sql($_) for @steps[ 0 .. $n ];
-	is(on(), (qw(s1), '', qw(s0 s0))[$n], "interrupted after step $n: it is on one shard at most");
-	like(($router->try("SELECT miosa_rollback('$id')"))[2], qr/ERROR:  deployment "$id" is being moved\nDETAIL:  It moves from shard "s1" to "s0"\.\nHINT:  Retry/, '... calls are refused with advice to retry')
-	  if $n < 3;
-	like($router->sql("SELECT string_agg(item || ' ' || status || ' ' || seen, E'\n') FROM miosa_doctor() WHERE item LIKE 'router%' AND (item = 'router: moves' OR seen LIKE '%interrupted%')"),
-		qr/interrupted/, '... the doctor says so');
-	like(($router->try("CALL miosa_move_deployment('$id', 's1')"))[2], qr/is being moved to another shard/, '... it does not turn back') if $n < 3;
-	$router->sql("CALL miosa_move_deployment('$id', 's0')");
-	is(on(), 's0', '... the same call finishes it');
-	is($router->shard_sql('s1', 'SELECT count(*) FROM miosa_shard.parcels'), 0, '... and leaves nothing behind');
-	is($router->sql("SELECT miosa_promote('$id', 'v3', 'step$n') #>> '{operation,outcome}' IN ('changed', 'unchanged')"), 't', '... it takes operations');
+	for my $end ('forward', 'back')
+	{
+		$router->sql("CALL miosa_move_deployment('$id', 's1')");
+		my $number = begin_move();
+
+		$steps[$_]->($number) for 0 .. $n;
+		is(on(), (qw(s1), '', qw(s0 s0))[$n], "interrupted after step $n: it is on one shard at most");
+		like(($router->try("SELECT miosa_rollback('$id')"))[2], qr/ERROR:  deployment "$id" is being moved\nDETAIL:  It moves from shard "s1" to "s0"\.\nHINT:  Retry/, '... calls are refused with advice to retry')
+		  if $n < 3;
+		like($router->sql("SELECT string_agg(item || ' ' || status || ' ' || seen, E'\n') FROM miosa_doctor() WHERE item LIKE 'router%' AND (item = 'router: moves' OR seen LIKE '%interrupted%')"),
+			qr/interrupted/, '... the doctor says so');
+		if ($end eq 'back' && $n < 2)
+		{
+			$router->sql("CALL miosa_move_deployment('$id', 's1')");
+			is(on(), 's1', '... it is turned back');
+			# Steps that come late do nothing.
+			is($router->sql("SELECT miosa_router.at_shard(1, 'take', '$id', $number)"), 'false', '... a step that comes late takes nothing');
+			is($router->sql("SELECT miosa_router.at_shard(0, 'put', NULL, $number, '{\"deployment_id\": \"$id\"}')"), 'false', '... and puts nothing');
+			is(on(), 's1', '... it stays');
+		}
+		else
+		{
+			like(($router->try("CALL miosa_move_deployment('$id', 's1')"))[2],
+				qr/ERROR:  the move of deployment "$id" cannot be turned back\nDETAIL:  Shard "s0" has it\.\nHINT:  Finish the move: CALL miosa_move_deployment\('$id', 's0'\);/, '... it cannot be turned back')
+			  if $n == 2;
+			$router->sql("CALL miosa_move_deployment('$id', 's0')");
+			is(on(), 's0', '... the same call finishes it');
+		}
+		is($router->shard_sql($_, 'SELECT count(*) FROM miosa_shard.parcels'), 0, "... and leaves nothing behind on $_") for qw(s0 s1);
+		is($router->sql('SELECT count(*) FROM miosa_router.moves'), 0, '... nor at the router');
+		is($router->sql("SELECT miosa_promote('$id', 'v3', 'step$n$end') #>> '{operation,outcome}' IN ('changed', 'unchanged')"), 't', '... it takes operations');
+	}
 }
 ok(route_is('shop.test', "$id/v3"), 'the edge has the last one');
+is($router->sql("SELECT miosa_audit_verify_all() #>> '{data,verified}'"), 'true', 'the chains are whole on both shards');
+is($router->sql("SELECT miosa_audit_verify_all() #>> '{data,events}'"),
+	$router->shard_sql(on(), "SELECT count(*) FROM miosa.audit_events WHERE deployment_id = '$id'") + $router->shard_sql('s0', "SELECT count(*) FROM miosa.audit_events WHERE deployment_id = '$other'"),
+	'... each event is counted once');
 like(($router->try("CALL miosa_move_deployment('$id', 's7')"))[2], qr/ERROR:  shard "s7" does not exist\nHINT:  Shards: s0, s1/, 'a shard that there is not');
-like(($router->try("CALL miosa_move_deployment('nobody', 's1'); CALL miosa_move_deployment('nobody', 's0')"))[2], qr/ERROR:  deployment "nobody" does not exist/, 'a deployment that there is not');
+like(($router->try("CALL miosa_move_deployment('nobody', '$_')"))[2] // '', $_ eq $router->sql("SELECT miosa_router.shard_name(miosa_router.place_of('nobody'))")
+	  ? qr/^(?!.*ERROR)/s : qr/ERROR:  deployment "nobody" does not exist/, "a deployment that there is not, to $_") for qw(s0 s1);
 is($router->sql('SELECT count(*) FROM miosa_router.moves'), 0, '... is not being moved');
-
-# A deployment on two shards, as after the restore of one of them: the map decides.
-my $parcel = $router->shard_sql('s0', "SELECT miosa_shard.take_deployment('$id')");
-$router->shard_sql($_, "SELECT miosa_shard.put_parcel(\$p\$$parcel\$p\$)") for qw(s0 s1);
-is(on(), 's0 s1', 'a deployment is on two shards');
-is($router->sql('SELECT * FROM miosa_router.misplaced()'), "$id|s1|s0", '... and is found');
 
 done_testing();
