@@ -424,7 +424,7 @@ COMMENT ON FUNCTION miosa_router.shards_of_host(text) IS 'Shards to ask for the 
 
 CREATE OR REPLACE FUNCTION miosa_router.is_lacking(sqlstate text, message text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN sqlstate = 'MR400' AND message ~ ' does not exist$|^invalid value for argument "name": ';
+RETURN sqlstate = 'MR400' AND message ~ ' does not exist$|(^|: )invalid value for argument "name": ';
 COMMENT ON FUNCTION miosa_router.is_lacking(text, text) IS 'Whether a shard refuses to remove something because it is not there';
 
 -- Fleets.
@@ -755,6 +755,7 @@ DECLARE
 	_all jsonb := '{}';
 	_kind text;
 	_differing text;
+	_first text;
 	_message text;
 BEGIN
 	RETURN QUERY SELECT d.* FROM miosa_router.map_doctor() d;
@@ -779,14 +780,20 @@ BEGIN
 	-- Each kind of configuration by name: what not every shard has alike.
 	FOREACH _kind IN ARRAY ARRAY['plans', 'tenants', 'members', 'adapters', 'endpoints', 'secrets', 'storages', 'schemas', 'freezes'] LOOP
 		item := 'router: ' || _kind;
-		SELECT pg_catalog.string_agg(pg_catalog.format('%s (%s)', d.key, d.shards), ', ' ORDER BY d.key) INTO _differing
+		SELECT pg_catalog.string_agg(pg_catalog.format('%s (%s)', d.key, d.shards), ', ' ORDER BY d.key), min(d.key COLLATE "C") INTO _differing, _first
 			FROM (SELECT k.key, pg_catalog.string_agg(k.shard || CASE WHEN k.digest IS NULL THEN ' lacks it' ELSE ' ' || pg_catalog.left(k.digest, 6) END, '; ' ORDER BY k.shard) AS shards
 				FROM (SELECT n.key, a.key AS shard, a.value -> _kind ->> n.key AS digest
 					FROM (SELECT DISTINCT e.key FROM pg_catalog.jsonb_each(_all) b, pg_catalog.jsonb_each(b.value -> _kind) e) n, pg_catalog.jsonb_each(_all) a) k
-				GROUP BY k.key HAVING count(DISTINCT coalesce(k.digest, '')) > 1 LIMIT 20) d;
+				GROUP BY k.key HAVING count(DISTINCT coalesce(k.digest, '')) > 1 ORDER BY k.key COLLATE "C" LIMIT 20) d;
 		status := CASE WHEN _differing IS NULL THEN 'ok' ELSE 'fail' END;
 		seen := coalesce('shards differ: ' || _differing, 'all shards that answer are equal');
-		fix := CASE WHEN _differing IS NOT NULL THEN 'Repeat the call that puts it, here' END;
+		-- Members and schemas are named by two words
+		fix := 'Repeat the call that puts it, here, or remove it: SELECT ' || CASE
+			WHEN _first IS NULL THEN NULL
+			WHEN _kind = 'members' THEN pg_catalog.format('miosa_revoke_tenant(%L, %L);', pg_catalog.regexp_replace(_first, ' [^ ]*$', ''), pg_catalog.regexp_replace(_first, '^.* ', ''))
+			WHEN _kind = 'schemas' THEN pg_catalog.format('miosa_remove_schema(%L, %L);', pg_catalog.regexp_replace(_first, ' [^ ]*$', ''),
+				nullif(pg_catalog.regexp_replace(_first, '^.* ', ''), '*'))
+			ELSE pg_catalog.format('miosa_remove_%s(%L);', pg_catalog.rtrim(_kind, 's'), _first) END;
 		needs := CASE WHEN _differing IS NOT NULL THEN 'miosa_admin' END;
 		RETURN NEXT;
 	END LOOP;

@@ -345,19 +345,20 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.check_moved(text, integer, text) IS 'Raises DEPLOYMENT_BUSY if a shard did not find a deployment that has just left it';
 
--- Settings of the caller's that the shard has to know.  The generated function
--- miosa_router.settings() names them.
+-- Settings of the caller's that the shard has to know, as the session has set them: the
+-- server of the router may have the extension too, with its defaults.  The generated
+-- function miosa_router.settings() names them.
 CREATE OR REPLACE FUNCTION miosa_router.context() RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+	known text[] := miosa_router.settings();
 	result text[];
-	name text;
 	value text;
 BEGIN
-	FOREACH name IN ARRAY miosa_router.settings() LOOP
-		value := current_setting(name, true);
-		IF value <> '' THEN
-			result := result || name || value;
+	FOR n IN 1 .. cardinality(known) BY 2 LOOP
+		value := current_setting(known[n], true);
+		IF value <> '' AND value <> known[n + 1] THEN
+			result := result || known[n] || value;
 		END IF;
 	END LOOP;
 	RETURN result;
@@ -466,8 +467,9 @@ GRANT USAGE ON SCHEMA miosa, miosa_shard TO PUBLIC;
 CREATE OR REPLACE FUNCTION miosa_router.extension_version() RETURNS text LANGUAGE sql IMMUTABLE RETURN '1.0';
 COMMENT ON FUNCTION miosa_router.extension_version() IS 'Version of miosa_rollback whose functions the router has';
 CREATE OR REPLACE FUNCTION miosa_router.settings() RETURNS text[] LANGUAGE sql IMMUTABLE
-RETURN ARRAY['miosa_rollback.actor', 'miosa_rollback.automatic', 'miosa_rollback.hold_after_rollback', 'miosa_rollback.lock_wait', 'miosa_rollback.min_served', 'request.jwt.claims', 'request.headers', 'request.method', 'request.path', 'application_name', 'TimeZone', 'DateStyle', 'IntervalStyle'];
-COMMENT ON FUNCTION miosa_router.settings() IS 'Settings of a session at the router that a shard takes over for the call';
+RETURN ARRAY['miosa_rollback.actor', '', 'miosa_rollback.automatic', 'off', 'miosa_rollback.hold_after_rollback', 'on', 'miosa_rollback.lock_wait', '500ms', 'miosa_rollback.min_served', '0', 'request.jwt.claims', '', 'request.headers', '', 'request.method', '', 'request.path', '', 'application_name', '', 'TimeZone', '', 'DateStyle', '', 'IntervalStyle', ''];
+COMMENT ON FUNCTION miosa_router.settings() IS 'Settings of a session at the router that a shard takes over for the call, each with its default, for which the shard''s configuration counts';
+
 
 -- How calls that name no deployment find their shards, and how the answers of
 -- several shards become one.
@@ -895,7 +897,7 @@ COMMENT ON FUNCTION miosa_router.shards_of_host(text) IS 'Shards to ask for the 
 
 CREATE OR REPLACE FUNCTION miosa_router.is_lacking(sqlstate text, message text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN sqlstate = 'MR400' AND message ~ ' does not exist$|^invalid value for argument "name": ';
+RETURN sqlstate = 'MR400' AND message ~ ' does not exist$|(^|: )invalid value for argument "name": ';
 COMMENT ON FUNCTION miosa_router.is_lacking(text, text) IS 'Whether a shard refuses to remove something because it is not there';
 
 -- Fleets.
@@ -1226,6 +1228,7 @@ DECLARE
 	_all jsonb := '{}';
 	_kind text;
 	_differing text;
+	_first text;
 	_message text;
 BEGIN
 	RETURN QUERY SELECT d.* FROM miosa_router.map_doctor() d;
@@ -1250,14 +1253,20 @@ BEGIN
 	-- Each kind of configuration by name: what not every shard has alike.
 	FOREACH _kind IN ARRAY ARRAY['plans', 'tenants', 'members', 'adapters', 'endpoints', 'secrets', 'storages', 'schemas', 'freezes'] LOOP
 		item := 'router: ' || _kind;
-		SELECT pg_catalog.string_agg(pg_catalog.format('%s (%s)', d.key, d.shards), ', ' ORDER BY d.key) INTO _differing
+		SELECT pg_catalog.string_agg(pg_catalog.format('%s (%s)', d.key, d.shards), ', ' ORDER BY d.key), min(d.key COLLATE "C") INTO _differing, _first
 			FROM (SELECT k.key, pg_catalog.string_agg(k.shard || CASE WHEN k.digest IS NULL THEN ' lacks it' ELSE ' ' || pg_catalog.left(k.digest, 6) END, '; ' ORDER BY k.shard) AS shards
 				FROM (SELECT n.key, a.key AS shard, a.value -> _kind ->> n.key AS digest
 					FROM (SELECT DISTINCT e.key FROM pg_catalog.jsonb_each(_all) b, pg_catalog.jsonb_each(b.value -> _kind) e) n, pg_catalog.jsonb_each(_all) a) k
-				GROUP BY k.key HAVING count(DISTINCT coalesce(k.digest, '')) > 1 LIMIT 20) d;
+				GROUP BY k.key HAVING count(DISTINCT coalesce(k.digest, '')) > 1 ORDER BY k.key COLLATE "C" LIMIT 20) d;
 		status := CASE WHEN _differing IS NULL THEN 'ok' ELSE 'fail' END;
 		seen := coalesce('shards differ: ' || _differing, 'all shards that answer are equal');
-		fix := CASE WHEN _differing IS NOT NULL THEN 'Repeat the call that puts it, here' END;
+		-- Members and schemas are named by two words
+		fix := 'Repeat the call that puts it, here, or remove it: SELECT ' || CASE
+			WHEN _first IS NULL THEN NULL
+			WHEN _kind = 'members' THEN pg_catalog.format('miosa_revoke_tenant(%L, %L);', pg_catalog.regexp_replace(_first, ' [^ ]*$', ''), pg_catalog.regexp_replace(_first, '^.* ', ''))
+			WHEN _kind = 'schemas' THEN pg_catalog.format('miosa_remove_schema(%L, %L);', pg_catalog.regexp_replace(_first, ' [^ ]*$', ''),
+				nullif(pg_catalog.regexp_replace(_first, '^.* ', ''), '*'))
+			ELSE pg_catalog.format('miosa_remove_%s(%L);', pg_catalog.rtrim(_kind, 's'), _first) END;
 		needs := CASE WHEN _differing IS NOT NULL THEN 'miosa_admin' END;
 		RETURN NEXT;
 	END LOOP;
@@ -8297,44 +8306,6 @@ GRANT EXECUTE ON FUNCTION miosa_shard."all_live_instances"() TO miosa_viewer;
 CREATE OR REPLACE VIEW miosa."live_instances" AS SELECT * FROM miosa_shard."all_live_instances"();
 COMMENT ON VIEW miosa."live_instances" IS 'Instances that serve: healthy, with a heartbeat after miosa.heartbeat_horizon(), of all shards';
 GRANT SELECT ON TABLE miosa."live_instances" TO miosa_viewer;
-
-CREATE OR REPLACE FUNCTION miosa_shard."view_members"(context text[], number integer, OUT "classid" oid, OUT "objid" oid, OUT "objsubid" integer, OUT "kind" text, OUT "object" text, OUT "owner" oid, OUT "acl" aclitem[]) RETURNS SETOF record LANGUAGE plproxy AS $$
-	CLUSTER 'miosa';
-	RUN ON $2;
-	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."classid", f."objid", f."objsubid", f."kind", f."object", f."owner", f."acl" FROM miosa."members" f WHERE a.ok OFFSET 0) f;
-$$;
-REVOKE ALL ON FUNCTION miosa_shard."view_members"(text[], integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard."view_members"(text[], integer) TO miosa_auditor;
-
-CREATE OR REPLACE FUNCTION miosa_shard."all_members"(OUT shard text, OUT "classid" oid, OUT "objid" oid, OUT "objsubid" integer, OUT "kind" text, OUT "object" text, OUT "owner" oid, OUT "acl" aclitem[]) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
-#variable_conflict use_column
-DECLARE
-	_each record;
-	_down text[] := '{}';
-	_context text[] := miosa_router.context();
-	_state text;
-	_message text;
-	_detail text;
-	_hint text;
-BEGIN
-	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
-		BEGIN
-			PERFORM miosa_router.check_on(_each.number);
-			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_members"(_context, _each.number) f;
-		EXCEPTION WHEN OTHERS THEN
-			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
-			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
-		END;
-	END LOOP;
-	PERFORM miosa_router.warn_down(_down);
-END
-$$;
-REVOKE ALL ON FUNCTION miosa_shard."all_members"() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION miosa_shard."all_members"() TO miosa_auditor;
-
-CREATE OR REPLACE VIEW miosa."members" AS SELECT * FROM miosa_shard."all_members"();
-COMMENT ON VIEW miosa."members" IS 'Members of the extension that have rights: tables, views, functions, the schema, of all shards';
-GRANT SELECT ON TABLE miosa."members" TO miosa_auditor;
 
 CREATE OR REPLACE FUNCTION miosa_shard."view_metrics"(context text[], number integer, OUT "name" text, OUT "labels" jsonb, OUT "value" double precision, OUT "type" text, OUT "help" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';

@@ -332,19 +332,20 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.check_moved(text, integer, text) IS 'Raises DEPLOYMENT_BUSY if a shard did not find a deployment that has just left it';
 
--- Settings of the caller's that the shard has to know.  The generated function
--- miosa_router.settings() names them.
+-- Settings of the caller's that the shard has to know, as the session has set them: the
+-- server of the router may have the extension too, with its defaults.  The generated
+-- function miosa_router.settings() names them.
 CREATE OR REPLACE FUNCTION miosa_router.context() RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+	known text[] := miosa_router.settings();
 	result text[];
-	name text;
 	value text;
 BEGIN
-	FOREACH name IN ARRAY miosa_router.settings() LOOP
-		value := current_setting(name, true);
-		IF value <> '' THEN
-			result := result || name || value;
+	FOR n IN 1 .. cardinality(known) BY 2 LOOP
+		value := current_setting(known[n], true);
+		IF value <> '' AND value <> known[n + 1] THEN
+			result := result || known[n] || value;
 		END IF;
 	END LOOP;
 	RETURN result;
