@@ -299,6 +299,7 @@ SQL_PIECES = \
 	sql/metrics.sql \
 	sql/replication.sql \
 	sql/sites.sql \
+	sql/site_problems.sql \
 	sql/drop_guard.sql \
 	sql/size_limits.sql \
 	sql/configuration.sql \

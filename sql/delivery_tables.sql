@@ -317,6 +317,7 @@ CREATE TABLE miosa.sites (
 	behind integer NOT NULL DEFAULT 0,
 	failures bigint NOT NULL DEFAULT 0,
 	failed text[] NOT NULL DEFAULT '{}',
+	version text NOT NULL DEFAULT '',
 	PRIMARY KEY (role, site)
 );
 COMMENT ON TABLE miosa.sites IS 'Sites that share routes: the primary one, and replicas whose edges get its routes; each writes its own row';
@@ -329,6 +330,7 @@ COMMENT ON COLUMN miosa.sites.edges IS 'Edges that a replica delivers to';
 COMMENT ON COLUMN miosa.sites.behind IS 'How many of them lack a change';
 COMMENT ON COLUMN miosa.sites.failures IS 'How many deployments one of them refuses';
 COMMENT ON COLUMN miosa.sites.failed IS 'These deployments, the first 100';
+COMMENT ON COLUMN miosa.sites.version IS 'Version of the extension there';
 
 SELECT pg_catalog.pg_extension_config_dump('miosa.adapters', 'WHERE NOT builtin');
 SELECT pg_catalog.pg_extension_config_dump('miosa.endpoints', '');

@@ -65,7 +65,11 @@ BEGIN ATOMIC
 		UNION ALL
 		SELECT 3, 'routes are still copied from the primary site', 'Wait; see SELECT srrelid::regclass, srsubstate FROM pg_subscription_rel;'
 		FROM pg_subscription_rel r JOIN pg_class c ON c.oid = r.srrelid
-		WHERE c.relnamespace = 'miosa'::regnamespace AND r.srsubstate <> 'r') p
+		WHERE c.relnamespace = 'miosa'::regnamespace AND r.srsubstate <> 'r'
+		UNION ALL
+		SELECT 4, 'no routes were copied from a primary site yet',
+			'CREATE SUBSCRIPTION miosa_routes CONNECTION ''...'' PUBLICATION miosa_routes;'
+		WHERE NOT EXISTS (SELECT FROM miosa.sites s WHERE s.role = 'primary')) p
 	WHERE miosa.setting('site_role') = 'replica' ORDER BY p.place LIMIT 1;
 END;
 COMMENT ON FUNCTION miosa.site_pause() IS 'Why a replica does not deliver yet, and what to do; null when it may';

@@ -20,7 +20,7 @@ BEGIN
 	-- Most findings need nothing, and nothing is planned for them.
 	IF fix = '' OR fix ~ '^(See [a-z_]+[.]|Repeat )' THEN
 		RETURN '';
-	ELSIF fix ~ 'ALTER SYSTEM|pg_terminate_backend|^REVOKE |^GRANT ' THEN
+	ELSIF fix ~ 'ALTER SYSTEM|pg_terminate_backend|SUBSCRIPTION|PUBLICATION|contrib/|pg_drop_replication_slot|^REVOKE |^GRANT ' THEN
 		RETURN 'superuser';
 	END IF;
 	called := ARRAY(SELECT m[1]::name FROM regexp_matches(fix, '\m(\w+)\(', 'g') m);
@@ -357,6 +357,31 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.check_site() IS 'Check of miosa_doctor(): does the dispatcher continue after a fail-over?';
 
+-- Sites that share routes: the first thing to mend, and how many more there are.
+CREATE FUNCTION miosa.check_sites() RETURNS miosa.finding
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+DECLARE
+	replica CONSTANT boolean := miosa.setting('site_role') = 'replica';
+	worst record;
+BEGIN
+	IF pg_is_in_recovery() OR NOT miosa.shares_routes() THEN
+		RETURN miosa.make_finding('sites', 'ok', CASE WHEN pg_is_in_recovery() THEN 'this server is a standby' ELSE 'no other site' END, '');
+	ELSIF replica THEN
+		SELECT p.*, count(*) OVER () - 1 AS others INTO worst
+			FROM miosa.replica_site_problems() p ORDER BY p.place, p.seen LIMIT 1;
+	ELSE
+		SELECT p.*, count(*) OVER () - 1 AS others INTO worst
+			FROM miosa.primary_site_problems() p ORDER BY p.place, p.seen LIMIT 1;
+	END IF;
+	IF worst.seen IS NOT NULL THEN
+		RETURN miosa.make_finding('sites', worst.status, miosa.clip(worst.seen, 300) || CASE WHEN worst.others > 0 THEN format('; and %s more', worst.others) ELSE '' END, worst.fix);
+	ELSIF replica THEN
+		RETURN miosa.make_finding('sites', 'ok', (SELECT format('a replica of "%s"', s.site) FROM miosa.sites s WHERE s.role = 'primary'), '');
+	END IF;
+	RETURN miosa.make_finding('sites', 'ok', (SELECT format('the primary site of %s replica%s with edges', count(*), CASE count(*) WHEN 1 THEN '' ELSE 's' END) FROM miosa.replica_sites r), '');
+END $$;
+COMMENT ON FUNCTION miosa.check_sites() IS 'Check of miosa_doctor(): do sites that share routes hear of each other?';
+
 -- Rights on secrets are a failure, others are a warning.
 CREATE FUNCTION miosa.check_grants() RETURNS miosa.finding
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
@@ -529,7 +554,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	checks CONSTANT text[] := ARRAY['preloaded', 'locks', 'dispatcher', 'worker_slots', 'endpoint_entries', 'endpoints',
 		'endpoint_health', 'wildcards', 'delivery_failures', 'capacity', 'outbox', 'notification_queue', 'pg_cron',
-		'expired_keys', 'durability', 'replication', 'site', 'grants', 'secrets', 'subscriptions', 'holds', 'freezes', 'fleets', 'alerts', 'restorable', 'artifacts'];
+		'expired_keys', 'durability', 'replication', 'site', 'sites', 'grants', 'secrets', 'subscriptions', 'holds', 'freezes', 'fleets', 'alerts', 'restorable', 'artifacts'];
 BEGIN
 	PERFORM miosa.bound_waits();
 	FOREACH item IN ARRAY checks LOOP

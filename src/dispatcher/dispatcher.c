@@ -361,13 +361,10 @@ apply(Pass *pass)
 		/* New endpoints begin at the epoch at which this pass began. */
 		mrb_queue_set_newest_epoch(pass->term.last_epoch);
 		if (!dispatcher->loaded)
-		{
 			mrb_convergence_log_begin(&dispatcher->convergence_log,
 									  pass->term.last_epoch);
-			mrb_sites_begin(&dispatcher->sites, pass->term.last_epoch,
-							pass->term.origin_epoch);
-		}
-		mrb_sites_look(&dispatcher->sites);
+		mrb_sites_look(&dispatcher->sites, !dispatcher->loaded, pass->term.number,
+					   pass->term.last_epoch, pass->term.origin_epoch);
 		apply_settings(pass);
 	}
 	mrb_sites_note(&dispatcher->sites, taken->last_epoch, taken->origin_epoch);

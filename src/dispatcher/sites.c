@@ -71,11 +71,16 @@ static void write_report(void *arg);
 static void timer_fired(MrbTimer *fired);
 
 /*
- * What a predecessor remembered is lost: its last change counts for all.
+ * What a predecessor remembered is lost: its last change counts for all.  So is
+ * what was remembered of a primary site that was copied anew since.
  */
 void
-mrb_sites_begin(MrbSites *sites, int64 epoch, int64 origin_epoch)
+mrb_sites_look(MrbSites *sites, bool fresh, int64 term, int64 epoch, int64 origin_epoch)
 {
+	sites->alone = false;
+	if (!fresh && sites->term == term)
+		return;
+	sites->term = term;
 	sites->nmarks = 0;
 	sites->confirmed = 0;
 	sites->written_at = 0;
@@ -96,15 +101,6 @@ mrb_sites_note(MrbSites *sites, int64 epoch, int64 origin_epoch)
 	{
 		epoch, origin_epoch
 	};
-}
-
-/*
- * Look at the next step whether there are other sites.
- */
-void
-mrb_sites_look(MrbSites *sites)
-{
-	sites->alone = false;
 }
 
 /*

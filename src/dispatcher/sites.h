@@ -24,6 +24,7 @@ typedef struct MrbSites
 {
 	MrbTimer	timer;
 	bool		waits;			/* the timer has not fired yet */
+	int64		term;			/* to which the rest belongs */
 
 	/* a replica: what edges lack, in the order of the epochs */
 	int			nmarks;
@@ -39,14 +40,15 @@ typedef struct MrbSites
 	bool		alone;			/* the primary site: there is no other one */
 } MrbSites;
 
-/* Forget all, and begin at these epochs. */
-extern void mrb_sites_begin(MrbSites *sites, int64 epoch, int64 origin_epoch);
+/*
+ * Settings have been read: there may be other sites now.  In a new term, or when
+ * fresh, all is forgotten, and begins at these epochs.
+ */
+extern void mrb_sites_look(MrbSites *sites, bool fresh, int64 term, int64 epoch,
+						   int64 origin_epoch);
 
 /* A pass has taken changes; origin_epoch is 0 when they were made here. */
 extern void mrb_sites_note(MrbSites *sites, int64 epoch, int64 origin_epoch);
-
-/* Settings have changed: there may be other sites now. */
-extern void mrb_sites_look(MrbSites *sites);
 
 /* Write the row of this site if it has changed, or is old. */
 extern void mrb_sites_step(MrbSites *sites);

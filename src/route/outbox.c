@@ -320,7 +320,7 @@ read_row(OutboxScan *scan)
 		DatumGetTimestampTz(read_column(scan, COL_CREATED_AT, &isnull));
 	host = read_column(scan, COL_HOST, &isnull);
 	if (!isnull && strcmp(row->kind, "route") == 0)
-		row->change.given = list_make1(TextDatumGetCString(host));
+		row->change.given = mrb_route_log_split(TextDatumGetCString(host));
 	else if (!isnull)
 		row->change.host = TextDatumGetCString(host);
 	origin_epoch = read_column(scan, COL_ORIGIN_EPOCH, &isnull);

@@ -106,7 +106,6 @@ static const char *const kind_names[] = {
 static MrbRouteChangeKind parse_kind(const char *name);
 static void read_routes(MrbRouteChanges *changes);
 static void mark_routed(MrbRouteChanges *changes);
-static List *split_hosts(char *hosts);
 static void choose_given(MrbRouteChanges *changes);
 static const char *find_taker(const MrbRouteChanges *changes, const char *giver,
 							  const char *host);
@@ -139,6 +138,21 @@ mrb_route_log_add(MrbRouteChanges *changes, const MrbRouteChange *change,
 								added->kind == MRB_ROUTE_CHANGE_REPURGE))
 		added->kind = MRB_ROUTE_CHANGE_OTHER;
 	changes->nchanges++;
+}
+
+/*
+ * No host has a comma.
+ */
+List *
+mrb_route_log_split(char *hosts)
+{
+	List	   *list = NIL;
+	char	   *state;
+
+	for (char *host = strtok_r(hosts, ",", &state); host != NULL;
+		 host = strtok_r(NULL, ",", &state))
+		list = lappend(list, host);
+	return list;
 }
 
 /*
@@ -179,7 +193,7 @@ mrb_route_log_read(int64 after, int limit, MrbRouteChanges *changes)
 		kind = mrb_query_text(i, READ_KIND);
 		if (change.host != NULL && strcmp(kind, "route") == 0)
 		{
-			change.given = split_hosts(change.host);
+			change.given = mrb_route_log_split(change.host);
 			change.host = NULL;
 		}
 		mrb_route_log_add(changes, &change, kind);
@@ -190,21 +204,6 @@ mrb_route_log_read(int64 after, int limit, MrbRouteChanges *changes)
 		changes->changes[changes->nchanges - 1].epoch : after;
 	if (changes->nchanges > 0)
 		read_routes(changes);
-}
-
-/*
- * Make a list of hosts.  No host has a comma.
- */
-static List *
-split_hosts(char *hosts)
-{
-	List	   *list = NIL;
-	char	   *state;
-
-	for (char *host = strtok_r(hosts, ",", &state); host != NULL;
-		 host = strtok_r(NULL, ",", &state))
-		list = lappend(list, host);
-	return list;
 }
 
 /*

@@ -63,6 +63,9 @@ typedef struct MrbRouteChanges
 extern void mrb_route_log_add(MrbRouteChanges *changes,
 							  const MrbRouteChange *change, const char *kind);
 
+/* Make a list of hosts that are joined by commas, in place. */
+extern List *mrb_route_log_split(char *hosts);
+
 /* Append the changes, which have epochs, and read their present routes. */
 extern void mrb_route_log_append(MrbRouteChanges *changes);
 

@@ -1,70 +1,54 @@
-# Sites: a primary site publishes routes, and two replicas deliver them to edges of
-# their own. The primary site counts each as one edge, and says which one is behind.
+# Sites: a primary site publishes routes, and two replicas deliver them to 200 edges
+# of their own each. The primary site counts each as one edge, and says which one is
+# behind.
 
 use strict;
 use warnings FATAL => 'all';
 
 use MiosaHttp qw(poll_until);
 use MiosaSink;
-use MiosaTest qw(make_node wait_sql);
+use MiosaSites;
+use MiosaTest qw(wait_sql);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $edges = 20;
-my $sink = MiosaSink->new(dir => PostgreSQL::Test::Utils::tempdir_short() . '/sink')->start;
-my $primary = make_node('primary', "miosa_rollback.site = 'home'\n", allows_streaming => 'logical');
-# Each with a system identifier of its own
-my %locale = (eu => 'C', us => 'POSIX');
-my %replica = map {
-	$_ => make_node($_, "miosa_rollback.site = '$_'\nmiosa_rollback.site_role = replica\n", extra => ["--lc-time=$locale{$_}"], allows_streaming => 'logical')
-} sort keys %locale;
+my $edges = 200;
+my $dir = PostgreSQL::Test::Utils::tempdir_short() . '/sink';
+my $sink = MiosaSink->new(dir => $dir)->start;
+my $sites = MiosaSites->new('home', qw(eu us));
+my $primary = $sites->node('home');
 
-# Run a file of contrib/sites.
-sub run_file
-{
-	my ($node, $file) = @_;
-
-	is($node->psql('postgres', undef, extra_params => [ '-v', 'ON_ERROR_STOP=1', '-f', "contrib/sites/$file" ]), 0, $file);
-	return;
-}
-
-# Subscribe one node to a publication of another one.
-sub subscribe
-{
-	my ($node, $name, $origin, $publication) = @_;
-
-	$node->safe_psql('postgres', "CREATE SUBSCRIPTION $name CONNECTION \$\$" . $origin->connstr('postgres') . "\$\$ PUBLICATION $publication WITH (slot_name = '${name}_@{[ $node->name ]}')");
-	return;
-}
-
-# Both directions between the primary site and a replica.
-sub join_site
-{
-	my ($name) = @_;
-
-	run_file($replica{$name}, 'replica.sql');
-	subscribe($replica{$name}, 'miosa_routes', $primary, 'miosa_routes');
-	subscribe($primary, "miosa_site_$name", $replica{$name}, 'miosa_site');
-	return;
-}
-
-# Edges of a replica, and what they received last of a deployment.
+# Edges of a replica, which share a receiver and have paths of their own.
 sub add_edges
 {
 	my ($name) = @_;
 
-	$replica{$name}->safe_psql('postgres', "INSERT INTO miosa.adapters (name, request) VALUES ('test-edge', '{\"method\": \"PUT\", \"path\": \"/{deployment_id}/{version_id}\"}');
+	$sites->sql_at($name, "INSERT INTO miosa.adapters (name, request) VALUES ('test-edge', '{\"method\": \"PUT\", \"path\": \"/{deployment_id}/{version_id}\"}');
 		SELECT count(miosa_put_endpoint('edge-' || n, 'test-edge', '@{[ $sink->url ]}/$name/' || n)) FROM generate_series(1, $edges) n");
 	return;
 }
 
+# What the edges received last: {site}{deployment}{edge}. The log is read on from
+# where the last call left it.
+my ($log, %last);
+
 sub newest
 {
 	my ($name, $deployment) = @_;
-	my %last = map { m{^/$name/(\d+)/$deployment/(\w+)$} ? ($1 => $2) : () } map { $_->{path} } $sink->requests("^/$name/");
 	my %count;
 
-	$count{$_}++ for values %last;
+	$log //= do { open(my $fh, '<', "$dir/requests") or return ''; $fh };
+	while (my $line = <$log>)
+	{
+		if ($line !~ /\n\z/)
+		{
+			seek($log, -length $line, 1);
+			last;
+		}
+		$last{$1}{$3}{$2} = $4 if $line =~ m{"path":"/(\w+)/(\d+)/(\w+)/(\w+)"};
+	}
+	seek($log, 0, 1);
+	$count{$_}++ for values %{ $last{$name}{$deployment} };
 	return join ' ', map { "$count{$_}x$_" } sort keys %count;
 }
 
@@ -73,11 +57,18 @@ sub has
 {
 	my ($name, $deployment, $version, $what) = @_;
 
-	poll_until(sub { newest($name, $deployment) eq "${edges}x$version" }, 180);
+	poll_until(sub { newest($name, $deployment) eq "${edges}x$version" }, 180, 0.05);
 	return is(newest($name, $deployment), "${edges}x$version", $what);
 }
 
-sub sql { return $primary->safe_psql('postgres', @_) }
+sub sql { return $sites->sql(@_) }
+
+sub converges
+{
+	my ($deployment, $what) = @_;
+
+	return is(sql("SELECT miosa_wait_converged('$deployment', '180 s')"), 'converged', $what);
+}
 
 sql(<<'EOS');
 SELECT miosa_put_tenant('ten_1', 'acme');
@@ -90,24 +81,39 @@ EOS
 # What no log has any longer is copied all the same
 wait_sql($primary, 'SELECT count(*) FROM miosa.outbox', 0);
 sql('UPDATE miosa.dispatcher_state SET trimmed_epoch = last_epoch; DELETE FROM miosa.route_log');
-run_file($primary, 'primary.sql');
-add_edges('eu');
-join_site('eu');
-has('eu', "dep_$_", 'v1', "a new replica delivers what there was: dep_$_") for 1 .. 3;
-is(sql("SELECT miosa_wait_converged('dep_2', '180 s')"), 'converged', 'the primary site hears so');
-is(sql("SELECT endpoint, zone, adapter, state FROM miosa.convergence_rows('dep_2')"), 'site:eu|eu|site|acknowledged', 'as of one edge');
+$sites->publish;
+add_edges($_) for qw(eu us);
+ok($sites->join($_), "$_ joins") for qw(eu us);
+for my $name (qw(eu us))
+{
+	has($name, "dep_$_", 'v1', "a new replica delivers what there was: dep_$_ at $name") for 1 .. 3;
+}
+converges('dep_2', 'the primary site hears so');
+is(sql("SELECT string_agg(concat_ws('|', endpoint, zone, adapter, state), ' ' ORDER BY zone) FROM miosa.convergence_rows('dep_2')"),
+	'site:eu|eu|site|acknowledged site:us|us|site|acknowledged', 'as of one edge each');
 
 # What comes later
 sql("SELECT miosa_promote('dep_1', 'v2')");
-is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', 'a promotion is confirmed');
-is(newest('eu', 'dep_1'), "${edges}xv2", 'and all edges have it by then');
+converges('dep_1', 'a promotion is confirmed');
+is(newest($_, 'dep_1'), "${edges}xv2", "and all edges of $_ have it by then") for qw(eu us);
 sql("SELECT miosa_rollback('dep_1', 'v1')");
-is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', 'a rollback too');
-is(newest('eu', 'dep_1'), "${edges}xv1", 'with the same promise');
-is(sql("SELECT site, edges, behind, failures, silent FROM miosa.replica_sites"), "eu|$edges|0|0|f", 'the view shows the site');
+converges('dep_1', 'a rollback too');
+is(newest($_, 'dep_1'), "${edges}xv1", "with the same promise: $_") for qw(eu us);
+is(wait_sql($primary, "SELECT string_agg(concat_ws('|', site, edges, behind, failures, silent), ' ' ORDER BY site) FROM miosa.replica_sites",
+		"eu|$edges|0|0|f us|$edges|0|0|f"), "eu|$edges|0|0|f us|$edges|0|0|f", 'the view shows the sites');
+is($sites->node($_)->safe_psql('postgres', 'SELECT coalesce(sum(apply_error_count + sync_error_count), 0) FROM pg_stat_subscription_stats'), 0, "nothing had to be tried again: $_")
+  for qw(home eu us);
+
+# One site is cut off, serves on, and is shown as behind.  The other one goes on.
+$sites->node('us')->stop('immediate');
+sql("SELECT miosa_rollback('dep_1', 'v2')");
+has('eu', 'dep_1', 'v2', 'the other site goes on');
+is(newest('us', 'dep_1'), "${edges}xv1", 'edges of the one that is cut off have what they had');
+is(sql("SELECT miosa_wait_converged('dep_1', '0 s')"), 'waiting_edges', 'it is waited for');
+is(wait_sql($primary, "SELECT epochs_behind > 0 FROM miosa.replica_sites WHERE site = 'us'", 't'), 't', 'and behind');
 
 # Nothing else left the primary site
-my $eu = $replica{eu};
+my $eu = $sites->node('eu');
 is($eu->safe_psql('postgres', 'SELECT (SELECT count(*) FROM miosa.audit_events) + (SELECT count(*) FROM miosa.idempotency_keys) + (SELECT count(*) FROM miosa.secrets)'),
 	0, 'no audit event, key or secret is there');
 is($eu->safe_psql('postgres', "SELECT count(*) FROM miosa.versions WHERE metadata::text ~ 'hush'"), 0, 'nor what routes do not need');
@@ -123,58 +129,51 @@ is($eu->safe_psql('postgres', "SELECT miosa_plan('dep_1', 'v2') #>> '{data,targe
   or diag slurp_file($eu->logfile);
 
 # One edge is behind, and another one refuses a deployment
+my $of_eu = "FROM miosa.replica_sites WHERE site = 'eu'";
 $sink->answer('^/eu/7/', status => 503);
 sql("SELECT miosa_promote('dep_2', 'v2')");
-is(wait_sql($primary, 'SELECT behind FROM miosa.replica_sites', 1), 1, 'one edge lacks a change');
-is(sql("SELECT miosa_wait_converged('dep_2', '0 s')"), 'waiting_edges', 'so the site is not done');
+is(wait_sql($primary, "SELECT behind $of_eu", 1), 1, 'one edge lacks a change');
+is(sql("SELECT state FROM miosa.convergence_rows('dep_2') WHERE zone = 'eu'"), 'waiting', 'so the site is not done');
 $sink->plain;
-is(sql("SELECT miosa_wait_converged('dep_2', '180 s')"), 'converged', 'until it has it');
+is(wait_sql($primary, "SELECT state FROM miosa.convergence_rows('dep_2') WHERE zone = 'eu'", 'acknowledged'), 'acknowledged', 'until it has it');
 $sink->answer('^/eu/7/dep_3/', status => 422);
-sql("SELECT miosa_promote('dep_3', 'v2'), miosa_promote('dep_1', 'v3')");
-is(wait_sql($primary, 'SELECT failures || $$ $$ || failed::text FROM miosa.replica_sites', '1 {dep_3}'), '1 {dep_3}', 'a refusal is known');
-is(sql("SELECT state FROM miosa.convergence_rows('dep_3')"), 'failed', 'and shown for its deployment');
-is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', 'alone');
+sql("SELECT miosa_promote('dep_3', 'v2')");
+is(wait_sql($primary, "SELECT failures || ' ' || failed::text $of_eu", '1 {dep_3}'), '1 {dep_3}', 'a refusal is known');
+is(sql("SELECT state FROM miosa.convergence_rows('dep_3') WHERE zone = 'eu'"), 'failed', 'and shown for its deployment');
+is(sql("SELECT fix FROM miosa.primary_site_problems() WHERE seen = 'edges of site \"eu\" refuse deployments: 1 (dep_3)'"),
+	q[At that site: TABLE miosa.delivery_failures; when it is repaired: SELECT miosa_redrive('endpoint');], 'the doctor knows it');
 $sink->plain;
 $eu->safe_psql('postgres', "SELECT miosa_redrive('edge-7')");
-is(sql("SELECT miosa_wait_converged('dep_3', '180 s')"), 'converged', 'it is delivered in the end');
+is(wait_sql($primary, "SELECT state FROM miosa.convergence_rows('dep_3') WHERE zone = 'eu'", 'acknowledged'), 'acknowledged', 'it is delivered in the end');
 
-# Another replica joins; one is cut off, serves on, and is shown as behind
-add_edges('us');
-join_site('us');
-has('us', "dep_$_->[0]", $_->[1], "a replica that joins delivers dep_$_->[0]") for [ 1, 'v3' ], [ 2, 'v2' ], [ 3, 'v2' ];
-is(wait_sql($primary, "SELECT string_agg(site || failures, ' ' ORDER BY site) FROM miosa.replica_sites", 'eu0 us0'), 'eu0 us0', 'both are known')
-  or diag($replica{us}->safe_psql('postgres', 'SELECT DISTINCT status, last_error FROM miosa.delivery_failures'));
-is($_->safe_psql('postgres', 'SELECT coalesce(sum(apply_error_count + sync_error_count), 0) FROM pg_stat_subscription_stats'), 0, 'nothing had to be tried again: ' . $_->name)
-  for ($primary, $eu);
-$replica{us}->stop('immediate');
-sql("SELECT miosa_rollback('dep_1', 'v2')");
-has('eu', 'dep_1', 'v2', 'the other one goes on');
-is(sql("SELECT miosa_wait_converged('dep_1', '0 s')"), 'waiting_edges', 'the one that is cut off is waited for');
-is(wait_sql($primary, "SELECT epochs_behind > 0 FROM miosa.replica_sites WHERE site = 'us'", 't'), 't', 'and behind');
+# The site that was cut off comes back
 is(wait_sql($primary, "SELECT silent FROM miosa.replica_sites WHERE site = 'us'", 't'), 't', 'it is said to be silent');
 is(sql("SELECT state, error IS NOT NULL FROM miosa.convergence_rows('dep_1') WHERE zone = 'us'"), 'backing off|t', 'and why it is waited for')
   or diag(sql('SELECT * FROM miosa.sites'));
-$replica{us}->start;
-is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', 'when it is back, it catches up');
-is(newest('us', 'dep_1'), "${edges}xv2", 'with all edges');
+like($sites->doctor('home'), qr/^fail \| site "us" is silent, .* \| At that site: SELECT \* FROM miosa_doctor\(\); .*DROP SUBSCRIPTION miosa_site_us;.*superuser$/, 'the doctor says so too');
+$sites->node('us')->start;
+converges("dep_$_", "when it is back, it catches up: dep_$_") for 1 .. 3;
+is(newest('us', "dep_$_->[0]"), "${edges}x$_->[1]", "with all edges: dep_$_->[0]") for [ 1, 'v2' ], [ 2, 'v2' ], [ 3, 'v2' ];
 
 # A host that goes away, and a crash of the primary site
 sql("SELECT miosa_remove_domain('www.example.com')");
-is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', 'a host is removed everywhere');
-is($replica{us}->safe_psql('postgres', "SELECT count(*) FROM miosa.removed_hosts WHERE host = 'www.example.com'"), 1, 'and remembered there');
+converges('dep_1', 'a host is removed everywhere');
+is($sites->sql_at('us', "SELECT count(*) FROM miosa.removed_hosts WHERE host = 'www.example.com'"), 1, 'and remembered there');
 $primary->stop('immediate');
 $primary->start;
 sql("SELECT miosa_rollback('dep_2', 'v1')");
-is(sql("SELECT miosa_wait_converged('dep_2', '180 s')"), 'converged', 'the primary site comes back');
+converges('dep_2', 'the primary site comes back');
 is(newest($_, 'dep_2'), "${edges}xv1", "site $_ has what happened then") for qw(eu us);
 
 # A replica that is called like the primary site, and one that is given up
-$replica{us}->append_conf('postgresql.conf', "miosa_rollback.site = 'home'");
-$replica{us}->reload;
-is(wait_sql($replica{us}, 'SELECT miosa.pause_reason()', 'the primary site is called "home" as well'), 'the primary site is called "home" as well', 'a name is taken');
-like($replica{us}->safe_psql('postgres', "SELECT fix FROM miosa_doctor() WHERE item = 'dispatcher'"), qr/ALTER SYSTEM SET miosa_rollback.site/, 'the doctor says what to do');
+my $us = $sites->node('us');
+$us->append_conf('postgresql.conf', "miosa_rollback.site = 'home'");
+$us->reload;
+is(wait_sql($us, 'SELECT miosa.pause_reason()', 'the primary site is called "home" as well'), 'the primary site is called "home" as well', 'a name is taken');
+like($us->safe_psql('postgres', "SELECT fix FROM miosa_doctor() WHERE item = 'dispatcher'"), qr/ALTER SYSTEM SET miosa_rollback.site/, 'the doctor says what to do');
+like($sites->doctor('us'), qr/^fail \| paused: the primary site is called "home" as well.* \| ALTER SYSTEM SET miosa_rollback.site = 'another name'; SELECT pg_reload_conf\(\); \| superuser$/, 'with its line about sites too');
 sql("DROP SUBSCRIPTION miosa_site_us; DELETE FROM miosa.sites WHERE site = 'us'");
 sql("SELECT miosa_promote('dep_2', 'v3')");
-is(sql("SELECT miosa_wait_converged('dep_2', '180 s')"), 'converged', 'one that was given up is not waited for');
+converges('dep_2', 'one that was given up is not waited for');
 
 done_testing();
