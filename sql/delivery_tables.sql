@@ -318,6 +318,7 @@ CREATE TABLE miosa.sites (
 	failures bigint NOT NULL DEFAULT 0,
 	failed text[] NOT NULL DEFAULT '{}',
 	version text NOT NULL DEFAULT '',
+	went_back_at timestamptz,
 	PRIMARY KEY (role, site)
 );
 COMMENT ON TABLE miosa.sites IS 'Sites that share routes: the primary one, and replicas whose edges get its routes; each writes its own row';
@@ -331,6 +332,7 @@ COMMENT ON COLUMN miosa.sites.behind IS 'How many of them lack a change';
 COMMENT ON COLUMN miosa.sites.failures IS 'How many deployments one of them refuses';
 COMMENT ON COLUMN miosa.sites.failed IS 'These deployments, the first 100';
 COMMENT ON COLUMN miosa.sites.version IS 'Version of the extension there';
+COMMENT ON COLUMN miosa.sites.went_back_at IS 'At a replica: when the primary site came with an older epoch than before, because it was restored';
 
 SELECT pg_catalog.pg_extension_config_dump('miosa.adapters', 'WHERE NOT builtin');
 SELECT pg_catalog.pg_extension_config_dump('miosa.endpoints', '');

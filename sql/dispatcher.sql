@@ -49,6 +49,13 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION miosa.origin() IS 'Name of this installation: miosa_rollback.site and the database''s name, else system identifier and database';
 
+-- How a replica is copied anew.
+CREATE FUNCTION miosa.copy_fix() RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	SELECT 'DROP SUBSCRIPTION miosa_routes; SELECT miosa.forget_primary_site(); CREATE SUBSCRIPTION miosa_routes CONNECTION ''...'' PUBLICATION miosa_routes;'
+$$;
+COMMENT ON FUNCTION miosa.copy_fix() IS 'Commands that copy a replica anew';
+
 -- A replica delivers what it has copied as a whole.  It ends by itself.
 CREATE FUNCTION miosa.site_pause(OUT reason text, OUT fix text)
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -67,8 +74,14 @@ BEGIN ATOMIC
 		FROM pg_subscription_rel r JOIN pg_class c ON c.oid = r.srrelid
 		WHERE c.relnamespace = 'miosa'::regnamespace AND r.srsubstate <> 'r'
 		UNION ALL
-		SELECT 4, 'no routes were copied from a primary site yet',
-			'CREATE SUBSCRIPTION miosa_routes CONNECTION ''...'' PUBLICATION miosa_routes;'
+		-- A subscription that was made before the publication has a slot that can
+		-- never be read, and one that was made at a site of another role has left
+		-- the row of the primary site out.
+		SELECT 4, 'no routes were copied from a primary site yet', CASE
+			WHEN EXISTS (SELECT FROM pg_subscription u JOIN pg_database d ON d.oid = u.subdbid
+					WHERE d.datname = current_database() AND 'miosa_routes' = ANY (u.subpublications))
+				THEN miosa.copy_fix()
+			ELSE 'CREATE SUBSCRIPTION miosa_routes CONNECTION ''...'' PUBLICATION miosa_routes;' END
 		WHERE NOT EXISTS (SELECT FROM miosa.sites s WHERE s.role = 'primary')) p
 	WHERE miosa.setting('site_role') = 'replica' ORDER BY p.place LIMIT 1;
 END;

@@ -320,14 +320,14 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.check_durability() IS 'Check of miosa_doctor(): can a crash lose a commit?';
 
--- Count the standbys of this server; a base backup is not one.
+-- Count the standbys of this server; neither a base backup nor a subscriber is one.
 CREATE FUNCTION miosa.count_standbys() RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 BEGIN
 	RETURN (SELECT count(*) FROM pg_stat_replication r WHERE r.application_name <> 'pg_basebackup'
-);
+		AND NOT EXISTS (SELECT FROM pg_replication_slots s WHERE s.active_pid = r.pid AND s.slot_type = 'logical'));
 END $$;
-COMMENT ON FUNCTION miosa.count_standbys() IS 'Number of standbys and other receivers of the WAL that are connected';
+COMMENT ON FUNCTION miosa.count_standbys() IS 'Number of standbys and other receivers of the whole WAL that are connected';
 
 -- An asynchronous standby may lack what the primary has committed.
 CREATE FUNCTION miosa.check_replication() RETURNS miosa.finding
@@ -380,7 +380,7 @@ BEGIN
 	END IF;
 	RETURN miosa.make_finding('sites', 'ok', (SELECT format('the primary site of %s replica%s with edges', count(*), CASE count(*) WHEN 1 THEN '' ELSE 's' END) FROM miosa.replica_sites r), '');
 END $$;
-COMMENT ON FUNCTION miosa.check_sites() IS 'Check of miosa_doctor(): do sites that share routes hear of each other?';
+COMMENT ON FUNCTION miosa.check_sites() IS 'Check of miosa_doctor(): do sites that share routes work together?';
 
 -- Rights on secrets are a failure, others are a warning.
 CREATE FUNCTION miosa.check_grants() RETURNS miosa.finding

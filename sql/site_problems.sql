@@ -1,5 +1,6 @@
--- What is wrong with sites that share routes, for check_sites() of the doctor.  Each
--- function returns problems, which have a place: the lowest is the first to mend.
+-- What is wrong with sites that share routes, for check_sites() of the doctor.
+-- Each function returns problems, which have a place: the lowest is the first to
+-- mend.
 
 CREATE TYPE miosa.site_problem AS (place integer, status text, seen text, fix text);
 COMMENT ON TYPE miosa.site_problem IS 'Something that is wrong with sites';
@@ -25,6 +26,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 		SELECT string_agg(n.name, ', ') AS names FROM unnest($2) n (name)
 		WHERE NOT EXISTS (SELECT FROM pg_publication_tables t WHERE t.pubname = $1 AND t.schemaname = 'miosa' AND t.tablename = n.name))
 	SELECT 10, 'fail', format('there is no publication %s', $1), format('In psql: \i contrib/sites/%s', $3)
+			|| '; what was decoded without it cannot be received: drop the subscription to it and make it anew, at a replica after SELECT miosa.forget_primary_site();'
 	WHERE NOT EXISTS (SELECT FROM pg_publication p WHERE p.pubname = $1)
 	UNION ALL
 	SELECT 11, 'fail', format('publication %s lacks tables: %s', $1, m.names),
@@ -63,7 +65,7 @@ COMMENT ON FUNCTION miosa.subscription_problems(text) IS 'Subscriptions to a pub
 -- Replicas, as the primary site sees them.  All times are those of its clock.
 CREATE FUNCTION miosa.replica_problems() RETURNS SETOF miosa.site_problem
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
-	SELECT 30, 'fail', format('site "%s" is silent, and was last heard %s before the others', r.site, miosa.span(p.told_at - r.heard_at)),
+	SELECT 30, 'fail', format('site "%s" is silent: it lacks what was written %s before the newest', r.site, miosa.span(p.told_at - r.heard_at)),
 		format('At that site: SELECT * FROM miosa_doctor(); if it was given up: DROP SUBSCRIPTION %I; DELETE FROM miosa.sites WHERE site = %L;', 'miosa_site_' || r.site, r.site)
 	FROM miosa.replica_sites r JOIN miosa.sites p ON p.role = 'primary' WHERE r.silent
 	UNION ALL
@@ -94,6 +96,10 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 		'In psql: \i contrib/sites/primary.sql'
 	FROM miosa.sites s, miosa.identity() i WHERE s.role = 'primary' AND s.site <> i.site
 	UNION ALL
+	SELECT 3, 'fail', 'this site says nothing to replicas: it has no row in miosa.sites, as after a restore from a dump',
+		'In psql: \i contrib/sites/primary.sql'
+	WHERE EXISTS (SELECT FROM pg_publication p WHERE p.pubname = 'miosa_routes') AND NOT EXISTS (SELECT FROM miosa.sites s WHERE s.role = 'primary')
+	UNION ALL
 	SELECT * FROM miosa.subscription_problems('miosa_site')
 	UNION ALL
 	SELECT * FROM miosa.publication_problems('miosa_routes', ARRAY['tenants', 'deployments', 'versions', 'releases', 'domains', 'removed_hosts', 'route_log', 'sites'], 'primary.sql')
@@ -104,14 +110,7 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.primary_site_problems() IS 'What is wrong with sites, at the primary site';
 
--- How a replica is copied anew.
-CREATE FUNCTION miosa.copy_fix() RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-	SELECT 'DROP SUBSCRIPTION miosa_routes; SELECT miosa.forget_primary_site(); CREATE SUBSCRIPTION miosa_routes CONNECTION ''...'' PUBLICATION miosa_routes;'
-$$;
-COMMENT ON FUNCTION miosa.copy_fix() IS 'Commands that copy a replica anew';
-
--- At a replica.  When it last heard of the primary site is by its own clock.
+-- At a replica.  When it last received something is by its own clock.
 CREATE FUNCTION miosa.replica_site_problems() RETURNS SETOF miosa.site_problem
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT 1, 'fail', 'paused: ' || p.reason, p.fix
@@ -122,18 +121,19 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	FROM miosa.site_pause() p WHERE NOT EXISTS (SELECT FROM miosa.site_subscriptions('miosa_routes'))
 	UNION ALL
 	SELECT 3, 'fail', 'the primary site has gone back to older epochs: it was restored', miosa.copy_fix()
-	FROM miosa.sites s, miosa.dispatcher_state d WHERE s.role = 'primary' AND s.epoch < d.origin_epoch
+	FROM miosa.sites s WHERE s.role = 'primary' AND s.went_back_at IS NOT NULL
 	UNION ALL
 	SELECT * FROM miosa.subscription_problems('miosa_routes')
 	UNION ALL
-	SELECT 6, 'warn', format('nothing was heard of the primary site for %s', coalesce(miosa.span(clock_timestamp() - a.last_msg_receipt_time), 'as long as the subscription is')),
+	SELECT 6, 'warn', format('nothing was received from the primary site for %s', coalesce(miosa.span(clock_timestamp() - w.received_at), 'as long as the subscription is')),
 		'See subscriptions; then SELECT * FROM pg_stat_subscription;'
-	FROM miosa.site_subscriptions('miosa_routes') s LEFT JOIN pg_stat_subscription a ON a.subid = s.id AND a.relid IS NULL
-	WHERE s.enabled AND (a.pid IS NULL OR a.last_msg_receipt_time < clock_timestamp() - interval '30 s')
+	FROM miosa.site_subscriptions('miosa_routes') s CROSS JOIN LATERAL (
+		SELECT count(a.pid) AS workers, max(a.last_msg_receipt_time) AS received_at FROM pg_stat_subscription a WHERE a.subid = s.id AND a.relid IS NULL) w
+	WHERE s.enabled AND (w.workers = 0 OR w.received_at < clock_timestamp() - interval '30 s')
 	UNION ALL
 	SELECT * FROM miosa.publication_problems('miosa_site', ARRAY['sites'], 'replica.sql')
 	UNION ALL
-	SELECT 13, 'warn', 'the primary site does not subscribe to miosa_site, and so does not hear of this one',
+	SELECT 13, 'warn', 'the primary site does not subscribe to miosa_site, and so does not count this one',
 		format('There: CREATE SUBSCRIPTION %I CONNECTION ''...'' PUBLICATION miosa_site;', 'miosa_site_' || i.site)
 	FROM miosa.identity() i WHERE NOT EXISTS (SELECT FROM pg_replication_slots r WHERE r.database = current_database() AND r.plugin = 'pgoutput')
 	UNION ALL

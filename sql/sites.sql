@@ -80,6 +80,23 @@ CREATE TRIGGER follow_site BEFORE INSERT ON miosa.sites
 	FOR EACH ROW EXECUTE FUNCTION miosa.follow_site();
 ALTER TABLE miosa.sites ENABLE REPLICA TRIGGER follow_site;
 
+-- The epochs of a primary site rise, unless it was restored: then a replica can
+-- have changes that it has not.
+CREATE FUNCTION miosa.follow_restore() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF miosa.is_applied() THEN
+		NEW.went_back_at := clock_timestamp();
+	END IF;
+	RETURN NEW;
+END $$;
+COMMENT ON FUNCTION miosa.follow_restore() IS 'Trigger: notes that a subscription brings an older epoch of the primary site';
+
+CREATE TRIGGER follow_restore BEFORE UPDATE ON miosa.sites
+	FOR EACH ROW WHEN (NEW.role = 'primary' AND NEW.epoch < OLD.epoch) EXECUTE FUNCTION miosa.follow_restore();
+ALTER TABLE miosa.sites ENABLE REPLICA TRIGGER follow_restore;
+
 -- What the primary site publishes is not written at a replica.
 CREATE FUNCTION miosa.refuse_replica() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE

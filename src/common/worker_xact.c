@@ -78,9 +78,10 @@ mrb_worker_xact_begin(MrbWorkerXactKind kind, int lock_timeout_ms)
 	set_locally("lock_timeout", timeout);
 
 	/* A lost transaction is repeated; a pass decides later if it may be. */
-	if (kind != MRB_WORKER_XACT_PASS)
+	if (kind != MRB_WORKER_XACT_PASS && kind != MRB_WORKER_XACT_LOCAL)
 		mrb_worker_xact_async();
-	else if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
+	else if (kind == MRB_WORKER_XACT_LOCAL ||
+			 synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
 		set_locally("synchronous_commit", "local");
 	if (kind == MRB_WORKER_XACT_NOTIFY)
 		return;

@@ -12,6 +12,7 @@ typedef enum MrbWorkerXactKind
 {
 	MRB_WORKER_XACT_PASS,		/* repeatable read, commits as users' do, or
 								 * asynchronously if it says so */
+	MRB_WORKER_XACT_LOCAL,		/* flushed here, waits for no standby */
 	MRB_WORKER_XACT_ASYNC,		/* asynchronous commit: may be lost in a crash */
 	MRB_WORKER_XACT_NOTIFY,		/* the same, without a snapshot */
 } MrbWorkerXactKind;

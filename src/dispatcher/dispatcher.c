@@ -268,7 +268,9 @@ take_work(Pass *pass)
 		pass->fresh = mrb_endpoint_list_read(term->number, term->last_epoch,
 											 NULL);
 	mrb_reconcile_read(taken, pass->reload, &pass->reconcile);
-	if (advanced)
+
+	/* Other sites receive the log when it is flushed. */
+	if (advanced && !mrb_sites_publish(&dispatcher->sites))
 		mrb_durability_decide(&dispatcher->durability, taken);
 }
 

@@ -12,7 +12,8 @@
  * The primary site subscribes to it, and counts the replica as one edge.
  *
  * Each site writes its row also when nothing changes, so that the others know
- * that it is there.
+ * that it is there.  The row is flushed: only then is it sent, and the process that
+ * flushes what was committed asynchronously takes its time.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,9 +34,13 @@
 /* Requests wait while a transaction waits for a lock. */
 #define LOCK_MS 100
 
-/* How often it is looked, and how old a row becomes. */
+/*
+ * How long after a row was written the next one is, at least; how often a replica
+ * looks at its edges, at most; and how old a row becomes.
+ */
 #define REPLICA_MS 100
 #define PRIMARY_MS 1000
+#define LOOK_MS 10
 #define HEARTBEAT_MS 5000
 
 /* What a step writes. */
@@ -61,7 +66,7 @@ static MrbQuery report_query = {
 };
 
 static void step_primary(MrbSites *sites);
-static void step_replica(MrbSites *sites);
+static int	step_replica(MrbSites *sites);
 static int64 count_edges(Report *report);
 static int64 get_acknowledged(const MrbEndpoint *endpoint);
 static void confirm(MrbSites *sites, int64 epoch);
@@ -104,21 +109,34 @@ mrb_sites_note(MrbSites *sites, int64 epoch, int64 origin_epoch)
 }
 
 /*
- * Write the row of this site, if there is anything to say.
+ * Write the row of this site, if there is anything to say.  A replica that has
+ * nothing to say sets no timer: whatever changes that makes a turn.
  */
 void
 mrb_sites_step(MrbSites *sites)
 {
 	bool		replica = mrb_site_role == MRB_SITE_REPLICA;
+	int			wait_ms = PRIMARY_MS;
 
 	if (sites->waits)
 		return;
-	if (replica && mrb_site[0] != '\0')
-		step_replica(sites);
-	else if (!replica && !sites->alone)
+	if (replica)
+		wait_ms = step_replica(sites);
+	else if (!sites->alone)
 		step_primary(sites);
+	if (wait_ms == 0)
+		return;
 	sites->waits = true;
-	mrb_timer_set(&sites->timer, replica ? REPLICA_MS : PRIMARY_MS, timer_fired);
+	mrb_timer_set(&sites->timer, wait_ms, timer_fired);
+}
+
+/*
+ * Whether the primary site has replicas, as far as is known.
+ */
+bool
+mrb_sites_publish(const MrbSites *sites)
+{
+	return mrb_site_role == MRB_SITE_PRIMARY && !sites->alone;
 }
 
 /*
@@ -138,28 +156,36 @@ step_primary(MrbSites *sites)
 }
 
 /*
- * A replica says what all of its edges have acknowledged.
+ * A replica says what all of its edges have acknowledged.  Return after how many
+ * milliseconds it looks again, or 0.
  */
-static void
+static int
 step_replica(MrbSites *sites)
 {
 	Report		report = {.sites = sites};
-	int64		acked = count_edges(&report);
+	int64		acked;
 
+	if (mrb_site[0] == '\0')
+		return 0;
+	if (!mrb_timer_passed(sites->looked_at, mrb_timer_now(), LOOK_MS))
+		return LOOK_MS;
+	sites->looked_at = mrb_timer_now();
+	acked = count_edges(&report);
 	confirm(sites, acked);
 	report.epoch = sites->confirmed;
 	report.idle = acked == mrb_queue_newest_epoch();
 	if (report.epoch == sites->written && report.idle == sites->idle &&
 		report.edges == sites->edges && report.behind == sites->behind &&
 		!is_old(sites))
-		return;
+		return 0;
 	if (!mrb_worker_xact_try(write_report, &report, NULL))
-		return;
+		return REPLICA_MS;
 	sites->written = report.epoch;
 	sites->idle = report.idle;
 	sites->edges = report.edges;
 	sites->behind = report.behind;
 	sites->written_at = mrb_timer_now();
+	return REPLICA_MS;
 }
 
 /*
@@ -236,7 +262,7 @@ tell(void *arg)
 	Report	   *report = arg;
 	Datum		epoch = Int64GetDatum(report->epoch);
 
-	mrb_worker_xact_begin(MRB_WORKER_XACT_ASYNC, LOCK_MS);
+	mrb_worker_xact_begin(MRB_WORKER_XACT_LOCAL, LOCK_MS);
 	mrb_query_open();
 	mrb_query_run(&tell_query, &epoch, NULL);
 	report->sites->alone = !mrb_query_bool(0, 1);
@@ -256,7 +282,7 @@ write_report(void *arg)
 		Int32GetDatum(report->edges), Int32GetDatum(report->behind)
 	};
 
-	mrb_worker_xact_begin(MRB_WORKER_XACT_ASYNC, LOCK_MS);
+	mrb_worker_xact_begin(MRB_WORKER_XACT_LOCAL, LOCK_MS);
 	mrb_query_open();
 	mrb_query_run(&report_query, args, NULL);
 	mrb_query_close();

@@ -37,6 +37,7 @@ typedef struct MrbSites
 	int			edges;
 	int			behind;
 	MrbTick		written_at;
+	MrbTick		looked_at;		/* a replica: at its edges */
 	bool		alone;			/* the primary site: there is no other one */
 } MrbSites;
 
@@ -49,6 +50,9 @@ extern void mrb_sites_look(MrbSites *sites, bool fresh, int64 term, int64 epoch,
 
 /* A pass has taken changes; origin_epoch is 0 when they were made here. */
 extern void mrb_sites_note(MrbSites *sites, int64 epoch, int64 origin_epoch);
+
+/* Whether others receive what this site commits. */
+extern bool mrb_sites_publish(const MrbSites *sites);
 
 /* Write the row of this site if it has changed, or is old. */
 extern void mrb_sites_step(MrbSites *sites);

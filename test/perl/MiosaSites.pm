@@ -22,15 +22,15 @@ our $contrib = abs_path(dirname(abs_path(__FILE__)) . '/../../contrib/sites');
 # test are copies of one data directory if they are initialized alike.
 my @locale = qw(POSIX C.UTF-8 C.utf8);
 
-# The primary site has a server, and each replica has.  Of a name with an equals
-# sign the rest is an offset of its clock in seconds (MiosaClock).
+# The primary site has a server, unless it has no name, and each replica has.
 sub new
 {
 	my ($class, $home, @replicas) = @_;
-	my $self = bless { database => 'postgres', home => $home }, $class;
+	my $self = bless { home => $home }, $class;
 
 	$self->{node}{$home} =
-	  make_node($home, "miosa_rollback.site = '$home'\n", allows_streaming => 'logical');
+	  make_node($home, "miosa_rollback.site = '$home'\n", allows_streaming => 'logical')
+	  if defined $home;
 	$self->add_replica($_) for @replicas;
 	return $self;
 }
@@ -42,7 +42,7 @@ sub add_replica
 
 	local $ENV{LD_PRELOAD} = $arg{preload} if $arg{preload};
 	$self->{node}{$name} = make_node($name, "miosa_rollback.site = '$name'\nmiosa_rollback.site_role = replica\n" . ($arg{settings} // ''),
-		extra => [ '--lc-time=' . $locale[ keys(%{ $self->{node} }) - 1 ] ],
+		extra => [ '--lc-time=' . $locale[ keys %{ $self->{node} // {} } ] ],
 		allows_streaming => 'logical');
 	return $self->{node}{$name};
 }
@@ -85,7 +85,7 @@ sub subscribe
 	return;
 }
 
-# The primary site hears of the replica.
+# The primary site gets the replica's row.
 sub listen_to
 {
 	my ($self, $name) = @_;

@@ -4,51 +4,18 @@
 use strict;
 use warnings FATAL => 'all';
 
+use MiosaClock;
 use MiosaSink;
 use MiosaTest qw(make_node);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $dir = PostgreSQL::Test::Utils::tempdir_short();
-my $offset = "$dir/offset";
-
-# The server asks for the time by gettimeofday(); a library loaded before all
-# others adds what is in the file.
-append_to_file("$dir/clock.c", <<"EOC");
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/time.h>
-#include <unistd.h>
-
-int
-gettimeofday(struct timeval *restrict tv, void *restrict zone)
-{
-	static int	(*real) (struct timeval *, void *) = NULL;
-	char		text[32] = {0};
-	int			fd = open("$offset", O_RDONLY);
-	int			result;
-
-	if (real == NULL)
-		real = (int (*) (struct timeval *, void *)) dlsym(RTLD_NEXT, "gettimeofday");
-	result = real(tv, zone);
-	if (fd >= 0)
-	{
-		if (read(fd, text, sizeof(text) - 1) > 0)
-			tv->tv_sec += atol(text);
-		close(fd);
-	}
-	return result;
-}
-EOC
-system('cc', '-shared', '-fPIC', '-o', "$dir/clock.so", "$dir/clock.c", '-ldl') == 0
-  or plan skip_all => 'no C compiler';
-
+my $clock = MiosaClock->new($dir) or plan skip_all => 'no C compiler';
 my $sink = MiosaSink->new(dir => "$dir/sink")->start;
 my $node;
 {
-	local $ENV{LD_PRELOAD} = "$dir/clock.so";
+	local $ENV{LD_PRELOAD} = $clock->library;
 	$node = make_node('clock', "autovacuum = off\n");
 }
 
@@ -56,14 +23,7 @@ sub sql { return $node->safe_psql('postgres', @_); }
 sub wait_sql { return MiosaTest::wait_sql($node, @_, 180); }
 sub verdict { my ($timeout) = @_; return sql("SELECT miosa_wait_converged('d1', '$timeout')"); }
 
-sub set_back
-{
-	my ($seconds) = @_;
-
-	unlink $offset;
-	append_to_file($offset, -$seconds);
-	return;
-}
+sub set_back { my ($seconds) = @_; return $clock->set(-$seconds); }
 
 sql(<<"EOS");
 INSERT INTO miosa.adapters (name, request) VALUES ('plain', '{"method": "PUT", "path": "/{version_id}"}');

@@ -150,7 +150,7 @@ is(wait_sql($primary, "SELECT state FROM miosa.convergence_rows('dep_3') WHERE z
 is(wait_sql($primary, "SELECT silent FROM miosa.replica_sites WHERE site = 'us'", 't'), 't', 'it is said to be silent');
 is(sql("SELECT state, error IS NOT NULL FROM miosa.convergence_rows('dep_1') WHERE zone = 'us'"), 'backing off|t', 'and why it is waited for')
   or diag(sql('SELECT * FROM miosa.sites'));
-like($sites->doctor('home'), qr/^fail \| site "us" is silent, .* \| At that site: SELECT \* FROM miosa_doctor\(\); .*DROP SUBSCRIPTION miosa_site_us;.*superuser$/, 'the doctor says so too');
+like($sites->doctor('home'), qr/^fail \| site "us" is silent: .* \| At that site: SELECT \* FROM miosa_doctor\(\); .*DROP SUBSCRIPTION miosa_site_us;.*superuser$/, 'the doctor says so too');
 $sites->node('us')->start;
 converges("dep_$_", "when it is back, it catches up: dep_$_") for 1 .. 3;
 is(newest('us', "dep_$_->[0]"), "${edges}x$_->[1]", "with all edges: dep_$_->[0]") for [ 1, 'v2' ], [ 2, 'v2' ], [ 3, 'v2' ];
