@@ -28,8 +28,9 @@ $standby->start;
 
 sub call { my ($n) = @_; return "SELECT miosa_promote('dep_1', 'ver_$n', 'key-$n')"; }
 
-# Set synchronous_standby_names, and wait until commits obey: how many standbys of
-# which names have to confirm.
+# Set synchronous_standby_names, and wait until commits obey, which do as the
+# checkpointer does. It was signalled before a new session sees the setting, and
+# has read it before it makes a checkpoint.
 sub set_standbys
 {
 	my ($setting) = @_;
@@ -37,14 +38,11 @@ sub set_standbys
 	$primary->safe_psql('postgres',
 		"ALTER SYSTEM SET synchronous_standby_names = '$setting'");
 	$primary->reload;
-	# The checkpointer decides, and walsenders know their part by then
-	ok( poll_until(
-			sub {
-				$primary->psql('postgres',
-					"SET statement_timeout = '300ms'; SELECT pg_current_xact_id()");
-				return $primary->safe_psql('postgres', 'SHOW synchronous_standby_names') eq $setting;
-			}),
+	ok( $primary->poll_query_until(
+			'postgres',
+			q{SELECT current_setting('synchronous_standby_names')}, $setting),
 		$setting eq '' ? 'commits wait for nobody' : "commits wait for $setting");
+	$primary->safe_psql('postgres', 'CHECKPOINT');
 	return;
 }
 

@@ -84,14 +84,13 @@ $primary->safe_psql('postgres', q{SELECT miosa_promote('dep_1', 'ver_3', 'key-3'
 ok(poll_until(sub { active($second) eq 'ver_3' }), 'it gets what happens at the primary');
 
 # Paused and cut off: what was received is not shown, what was missed is not known
+$primary->wait_for_catchup($standby, 'replay');
 $standby->safe_psql('postgres', 'SELECT pg_wal_replay_pause()');
 ok( $standby->poll_query_until(
 		'postgres', 'SELECT pg_get_wal_replay_pause_state()', 'paused'),
 	'replay is paused');
 $primary->safe_psql('postgres', q{SELECT miosa_promote('dep_1', 'ver_1', 'key-4')});
 $primary->wait_for_catchup($standby, 'flush');
-my $before = as_of($standby);
-
 $primary->stop('fast');
 ok(poll_until(sub { !defined as_of($standby)->{lag_seconds} }),
 	'paused and without a primary: the lag is unknown');
