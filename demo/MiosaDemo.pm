@@ -20,6 +20,9 @@ our @EXPORT_OK =
 # The database that calls are made in.
 our $db;
 
+# How many facts were checked and printed.
+our $facts = 0;
+
 my %visitors;
 
 sub step
@@ -36,6 +39,7 @@ sub fact
 	my ($text, $figure) = @_;
 
 	printf "  %-66s %8s\n", $text, $figure // 'ok';
+	$facts++;
 	return;
 }
 

@@ -15,14 +15,16 @@ our @EXPORT_OK = qw(incident_act);
 
 my $sites = 200;
 my $selector = '{"active_label": {"base": "node 20.11"}}';
-my ($db, $edge, $folder);
+my ($db, $edge, $folder, $mode);
 
-# $put_version: registers a version of deployment shop and its page.
+# $put_version: registers a version of deployment shop and its page. mode: of a
+# fleet, where it is not the usual one.
 sub incident_act
 {
 	my (%arg) = @_;
 
 	($folder, $db, $edge) = @arg{qw(folder db edge)};
+	$mode = $arg{mode} ? ", mode => '$arg{mode}'" : '';
 	held($arg{hosts}, $arg{put_version});
 	fleet();
 	undo();
@@ -79,11 +81,11 @@ EOS
 		  . "  WHERE deployment LIKE 'site-%' GROUP BY 1",
 		qr/changed \| +$sites\b/);
 	$call = "SELECT outcome, count(*) FROM miosa.rollback_many('$selector',\n"
-	  . "  reason => 'CVE in node 20.11') WHERE deployment LIKE 'site-%' GROUP BY 1";
+	  . "  reason => 'CVE in node 20.11'$mode) WHERE deployment LIKE 'site-%' GROUP BY 1";
 	show($call, qr/changed \| +$sites\b/);
 	$start = time();
 	check(
-		$db->psql("SELECT miosa_wait_converged(max(fleet), '180 s') FROM miosa.fleets")
+		$db->psql("SELECT string_agg(DISTINCT miosa_wait_converged(fleet, '180 s'), ' ') FROM miosa.fleets")
 		  eq 'converged',
 		'the fleet has converged');
 	fact("all edges have all $sites sites", figure(time() - $start));

@@ -116,6 +116,14 @@ sub psql
 	return $self->psql_in($self->{database}, $sql);
 }
 
+# Run SQL that reads a deployment's rows where they are: here.
+sub psql_of
+{
+	my ($self, $deployment, $sql) = @_;
+
+	return $self->psql($sql);
+}
+
 # Run SQL that may fail: (whether it went well, output and messages).
 sub try
 {

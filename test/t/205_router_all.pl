@@ -135,7 +135,7 @@ $router->sql("SELECT miosa_put_freeze('f1', now() + '2 days'::interval, now() - 
 my $full = 0;
 for my $view (@views)
 {
-	my $what = $view =~ /^(?:stat_|progress|overdue|live_)/ ? 'count(*)::text' : "coalesce(string_agg((to_jsonb(t) - '{shard,age}'::text[])::text, E'\\n' ORDER BY (to_jsonb(t) - '{shard,age}'::text[])::text COLLATE \"C\"), '')";
+	my $what = $view =~ /^(?:stat_|progress|overdue|live_|metrics)/ ? 'count(*)::text' : "coalesce(string_agg((to_jsonb(t) - '{shard,age}'::text[])::text, E'\\n' ORDER BY (to_jsonb(t) - '{shard,age}'::text[])::text COLLATE \"C\"), '')";
 
 	for my $name (@names)
 	{
