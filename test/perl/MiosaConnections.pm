@@ -31,14 +31,15 @@ sub new
 }
 
 # Wait for so many seconds at most, accept who connects, and return the
-# connections that can be read.
+# connections that can be read, oldest first: what a client that has ended had
+# sent comes before what its successor sends.
 sub ready
 {
 	my ($self, $seconds) = @_;
 	my @ready = $self->{select}->can_read($seconds);
 
 	$self->_accept if grep { $_ == $self->{listen} } @ready;
-	return grep { defined } map { $self->{open}{$_} } @ready;
+	return sort { $a->{n} <=> $b->{n} } grep { defined } map { $self->{open}{$_} } @ready;
 }
 
 sub _accept
@@ -49,7 +50,7 @@ sub _accept
 	{
 		$sock->blocking(0);
 		$self->{select}->add($sock);
-		$self->{open}{$sock} = { sock => $sock, in => '' };
+		$self->{open}{$sock} = { n => ++$self->{accepted}, sock => $sock, in => '' };
 	}
 	return;
 }

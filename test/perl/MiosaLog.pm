@@ -1,7 +1,8 @@
 #
 # What servers of the tests have in common: a process of their own, and a log of
 # their requests, a line of JSON each in the file "requests" of their folder. A
-# class says which requests are meant by a mark: meant($request, $mark).
+# class says which requests are meant by a mark: meant($request, $mark); and how
+# the server is asked for an answer that is not logged: ping().
 #
 package MiosaLog;
 
@@ -64,11 +65,23 @@ sub wait_for
 	return @request;
 }
 
+# Wait until the server has logged what was sent to it before. It has one event
+# loop; the first answer ends the turn in which that has arrived at the latest.
+sub catch_up
+{
+	my ($self) = @_;
+
+	return unless $self->{server}->running;
+	$self->ping for 1 .. 2;
+	return;
+}
+
 # Forget the requests so far.
 sub clear
 {
 	my ($self) = @_;
 
+	$self->catch_up;
 	truncate("$self->{dir}/requests", 0) if -e "$self->{dir}/requests";
 	return;
 }

@@ -83,6 +83,8 @@ sub meant
 	return $request->{service} eq $service;
 }
 
+sub ping { my ($self) = @_; return $self->state($self->{services}[0]); }
+
 sub _control
 {
 	my ($self, $method, $service, $body) = @_;

@@ -106,6 +106,8 @@ sub meant
 	return !defined $version || $request->{version} eq $version;
 }
 
+sub ping { my ($self) = @_; return $self->instances; }
+
 sub _control
 {
 	my ($self, $method, $path, $body) = @_;
@@ -437,6 +439,17 @@ sub instance
 	while (!$stop)
 	{
 		_read($_, $answer) for $connections->ready(1);
+	}
+	# Routers may have begun to send a request
+	my $until = time() + 1;
+
+	while (time() < $until)
+	{
+		for my $c ($connections->ready(0.1))
+		{
+			_read($c, $answer);
+			$until = time() + 1;
+		}
 	}
 	return;
 }

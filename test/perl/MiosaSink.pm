@@ -8,7 +8,8 @@
 #   $sink->wait_for(2, '^/hook');               # the first two requests
 #
 # Without a rule the answer is 200 and the body is the path that was asked
-# for. The newest rule that matches wins.
+# for. The newest rule that matches wins. A request that is in the log has its
+# rule: what becomes of the rules afterwards does not change its answer.
 #
 package MiosaSink;
 
@@ -19,7 +20,7 @@ use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use JSON::PP qw(decode_json encode_json);
 use MiosaConnections;
-use MiosaHttp qw(take_request);
+use MiosaHttp qw(http take_request);
 use parent qw(MiosaLog);
 use Socket qw(SOL_SOCKET SO_LINGER);
 use Time::HiRes qw(time);
@@ -72,12 +73,13 @@ sub answer
 	return $self;
 }
 
-# Forget all rules.
+# Forget all rules, but for this one if any; no request comes in between.
 sub plain
 {
-	my ($self) = @_;
+	my ($self, $match, %rule) = @_;
 
 	$self->{rules} = [];
+	return $self->answer($match, %rule) if defined $match;
 	$self->_write_rules;
 	return $self;
 }
@@ -89,6 +91,16 @@ sub release
 	open(my $fh, '>', "$self->{dir}/gate.$gate") or die "gate: $!\n";
 	close $fh;
 	return;
+}
+
+# Answered at once, by no rule, and not logged.
+my $ping = '/-/ping';
+
+sub ping
+{
+	my ($self) = @_;
+
+	return http(port => $self->{port}, path => $ping);
 }
 
 # A request is {n, time, method, path, port, headers, body}: the port is the
@@ -163,6 +175,7 @@ sub _request
 	my ($c) = @_;
 	my $request = take_request(\$c->{in}) or return;
 	my ($method, $path) = @$request{qw(method path)};
+	my $rule = $path eq $ping ? {} : _rule($method, $path);
 
 	print $log encode_json(
 		{
@@ -170,8 +183,7 @@ sub _request
 			time => time(),
 			%$request,
 			port => $c->{sock}->peerport
-		}), "\n";
-	my $rule = _rule($method, $path);
+		}), "\n" unless $path eq $ping;
 
 	$c->{path} = $path;
 	$c->{head} = $method eq 'HEAD';

@@ -74,7 +74,7 @@ is(wait_sql("SELECT acked_epoch = (SELECT last_epoch FROM miosa.dispatcher_state
 	't', 'something else changes');
 # It is tried again by itself, too, since something else was accepted
 my $tries = () = $sink->requests('^/b/d1/v3');
-$sink->plain->answer('^/a', status => 503);
+$sink->plain('^/a', status => 503);
 sql("SELECT miosa_redrive('b')");
 ok($sink->wait_for($tries + 1, '^/b/d1/v3', 180), 'one is sent again');
 sql("SELECT miosa_resync('b')");

@@ -136,7 +136,7 @@ with_endpoint('many', $router, sub {
 		't', 'batches are timed');
 
 	# Not even when the endpoint itself seems to fail because of it
-	$router->plain->answer('d34', status => 500);
+	$router->plain('d34', status => 500);
 	sql("SELECT miosa_redrive('many')");
 	is(wait_sql('SELECT count(*) FROM miosa.delivery_failures', 0), 0, 'it is taken now');
 	promote('v1', @many[20 .. 27]);
