@@ -40,7 +40,7 @@ sub new
 		$server->safe_psql($name, 'CREATE EXTENSION miosa_rollback');
 		_run_file($server, $name, 'miosa_shard.sql');
 		$self->sql("SELECT miosa_router.add_shard('$name', 'host="
-			  . $server->host . ' port=' . $server->port . " dbname=$name')");
+			  . $server->host . ' port=' . $server->port . " dbname=$name connect_timeout=60')");
 	}
 	$self->sql('SELECT miosa_router.spread_buckets()');
 	return $self;

@@ -16,8 +16,8 @@ use Test::More;
 use Time::HiRes qw(time);
 
 our @EXPORT_OK =
-  qw(is_delivered make_edge make_may_be_refused make_node make_site operate switch_seconds switches
-  verdict wait_dispatcher wait_ready wait_sql);
+  qw(is_delivered make_edge make_may_be_refused make_node make_site operate reload_settings
+  switch_seconds switches verdict wait_dispatcher wait_ready wait_sql);
 
 # The adapter for each kind of edge, if a test does not say otherwise.
 my %adapter = (
@@ -27,7 +27,8 @@ my %adapter = (
 	varnish => 'varnish-xkey');
 
 # A started server with the extension in database "postgres"; init: arguments
-# of PostgreSQL::Test::Cluster::init.
+# of PostgreSQL::Test::Cluster::init. Storage may take its time, and so may who
+# has a lock, since a busy machine does.
 sub make_node
 {
 	my ($name, $settings, %init) = @_;
@@ -37,6 +38,8 @@ sub make_node
 	$node->append_conf('postgresql.conf', <<'EOC' . ($settings // ''));
 shared_preload_libraries = 'miosa_rollback'
 miosa_rollback.allow_private_endpoints = on
+miosa_rollback.artifact_timeout = 60s
+miosa_rollback.lock_wait = 60s
 track_commit_timestamp = on
 EOC
 	$node->start;
@@ -192,15 +195,40 @@ sub wait_dispatcher
 		FROM miosa.dispatcher()");
 }
 
+# Reload the configuration, and wait until the dispatcher has read it, which it
+# does before a pass. The pass that ends next may have begun before that, and be
+# followed by one that was put off; the third one begins anew.
+sub reload_settings
+{
+	my ($node) = @_;
+	my $last = 'SELECT last_pass_at FROM miosa.stat_dispatcher';
+	my $loaded = $node->safe_psql('postgres', 'SELECT pg_conf_load_time()');
+
+	$node->reload;
+	$node->poll_query_until('postgres', "SELECT pg_conf_load_time() > '$loaded'")
+	  or die "the configuration is not read\n";
+	# The postmaster begins another session when it has sent all the signals
+	$node->safe_psql('postgres', 'SHOW miosa_rollback.site');
+	for (1 .. 3)
+	{
+		my $before = $node->safe_psql('postgres', $last);
+
+		$node->safe_psql('postgres', 'SELECT miosa.wake()');
+		poll_until(sub { $node->safe_psql('postgres', $last) ne $before })
+		  or die "the dispatcher makes no pass\n";
+	}
+	return;
+}
+
 # What a query returns, as soon as that is what is expected, or in the end.
 sub wait_sql
 {
-	my ($node, $query, $expected, $timeout) = @_;
+	my ($node, $query, $expected, $timeout, $database) = @_;
 	my $found;
 
 	poll_until(
 		sub {
-			$found = $node->safe_psql('postgres', $query);
+			$found = $node->safe_psql($database // 'postgres', $query);
 			return $found eq $expected;
 		},
 		$timeout // 180,

@@ -8,7 +8,7 @@ use warnings FATAL => 'all';
 
 use MiosaHttp qw(poll_until);
 use MiosaSink;
-use MiosaTest qw(make_node);
+use MiosaTest qw(make_node reload_settings);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
@@ -71,7 +71,7 @@ for my $cache (@caches)
 # A router that does not answer holds up the caches for stage_wait only, and
 # they forget once more when it has
 $node->append_conf('postgresql.conf', "miosa_rollback.stage_wait = '200 ms'");
-$node->reload;
+reload_settings($node);
 $node->poll_query_until(
 	'postgres', 'SELECT count(*) = 3 AND min(s.settled_epoch) =
 		(SELECT last_epoch FROM miosa.dispatcher_state)
@@ -101,7 +101,7 @@ is( $node->safe_psql(
 # A cache that fails while the route changes once more waits for the router
 # like any other
 $node->append_conf('postgresql.conf', "miosa_rollback.stage_wait = '60 s'");
-$node->reload;
+reload_settings($node);
 $node->poll_query_until(
 	'postgres', 'SELECT count(*) = 3 AND min(s.settled_epoch) =
 		(SELECT last_epoch FROM miosa.dispatcher_state)

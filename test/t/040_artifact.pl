@@ -22,6 +22,7 @@ $node->init;
 $node->append_conf('postgresql.conf', <<"EOC");
 shared_preload_libraries = 'miosa_rollback'
 miosa_rollback.allow_private_endpoints = on
+miosa_rollback.artifact_timeout = 60s
 miosa_rollback.artifact_file_root = '$root'
 EOC
 $node->start;
@@ -87,6 +88,9 @@ sub storage_says
 	  if $state =~ /^MR/;
 	return $got;
 }
+
+# Where storage does not answer.
+my $short = "SET miosa_rollback.artifact_timeout = '300 ms';\n";
 
 # Certain answers
 storage_says('/there', 'done', qr/^$/, 'an artifact that is there');
@@ -155,7 +159,7 @@ storage_says(
 	'/silent', 'done', qr/WARNING.*did not answer/s,
 	'no answer, but verified a minute ago',
 	verified => '1 minute',
-	settings => "SET miosa_rollback.artifact_unknown_grace = 0;\n");
+	settings => "$short SET miosa_rollback.artifact_unknown_grace = 0;\n");
 
 # A default target is not asked for while its verification is young; what
 # people see of it is what a rollback would do
@@ -352,15 +356,15 @@ like($why, qr/ERROR: .*"v1" is gone/,
 # Storage that hangs
 $sink->answer('^/hang', hang => 1);
 storage_says('/hang', 'MR503', qr/did not answer HEAD .* within 300 ms/,
-	'storage that hangs');
+	'storage that hangs', settings => $short);
 $sink->answer('^/slow', slow => 0.2);
-storage_says('/slow', 'MR503', qr/within 300 ms/, 'storage that trickles');
+storage_says('/slow', 'MR503', qr/within 300 ms/, 'storage that trickles', settings => $short);
 # Each question alone is answered in time
-$sink->answer('^/late', delay => 1.2);
-$sink->answer('^/late', method => 'HEAD', status => 405, delay => 1.2);
+$sink->answer('^/late', delay => 3);
+$sink->answer('^/late', method => 'HEAD', status => 405, delay => 3);
 storage_says('/late', 'MR503', qr/did not answer GET/,
 	'both questions share one time-out',
-	settings => "SET miosa_rollback.artifact_timeout = '2 s';\n");
+	settings => "SET miosa_rollback.artifact_timeout = '5500 ms';\n");
 
 # Ctrl-C and statement_timeout
 my $hanging = version_at($sink->url . '/hang-long');

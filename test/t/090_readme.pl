@@ -181,9 +181,11 @@ my $route;
 
 poll_until(sub { ($route = own_route()) eq 'ver_1' }, 180);
 is($route, 'ver_1', "the edge of one's own receives the route");
+my $log = -s $node->logfile;
 $own->stop;
 $own->start('python3', "$dir/own.py");
-is(own_route(), '404', 'it loses its table when it is restarted');
+ok( poll_until(sub { slurp_file($node->logfile, $log) =~ /endpoint "edge-1" lost its routing table/ }, 180),
+	'it loses its table when it is restarted');
 poll_until(sub { ($route = own_route()) eq 'ver_1' }, 180);
 is($route, 'ver_1', 'and receives it again');
 poll_until(sub { ($route = $node->safe_psql('control', $verdict)) eq 'ok' }, 180);
@@ -287,6 +289,7 @@ $node->command_ok([ 'caddy', 'validate', '--config', "$dir/caddy.json" ],
 
 # Settings, with their defaults
 $node->append_conf('postgresql.conf', "miosa_rollback.secret_directory = ''\n");
+$node->adjust_conf('postgresql.conf', "miosa_rollback.$_", undef) for qw(artifact_timeout lock_wait);
 $node->reload;
 $node->poll_query_until('postgres', "SELECT current_setting('miosa_rollback.secret_directory') = ''");
 my %default = $readme =~ /^### (miosa_rollback\.\S+)\n.*?^The default is (?:`([^`]*)`|empty)/gms;

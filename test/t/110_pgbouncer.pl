@@ -99,7 +99,6 @@ EOS
 clients('transactions', 'simple', 10, <<'EOS');
 SET client_min_messages = error;
 BEGIN;
-SET LOCAL miosa_rollback.lock_wait = '60s';
 SET LOCAL miosa_rollback.actor = 'user:client_:client_id';
 PREPARE back AS SELECT miosa_rollback('dep_3', $1, $2);
 EXECUTE back('ver_1', NULL);
@@ -121,7 +120,7 @@ EOS
 my $holder = $node->background_psql('postgres');
 $holder->query_safe(
 	q{BEGIN; SELECT miosa_rollback('dep_4', 'ver_1') IS NULL});
-like((pooled(q{SELECT miosa_rollback('dep_4', 'ver_2', 'busy')}))[2],
+like((pooled(q{BEGIN; SET LOCAL miosa_rollback.lock_wait = '200ms'; SELECT miosa_rollback('dep_4', 'ver_2', 'busy')}))[2],
 	qr/"dep_4" is busy/, 'busy is said through the pool')
   for 1 .. 4;
 $holder->query_safe('COMMIT');

@@ -39,7 +39,6 @@ $node->pgbench(
 		'120_same_key' => q{
 \set k random(1, 10)
 SET client_min_messages = error;
-SET miosa_rollback.lock_wait = '60s';
 INSERT INTO answers SELECT :k, (miosa_rollback('dep_0', 'ver_' || 1 + :k % 5, 'key-' || :k)
 	#- '{operation,replayed}' #- '{operation,superseded_by}' #- '{operation,warnings}')::text;
 }

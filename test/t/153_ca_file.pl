@@ -8,7 +8,7 @@ use warnings FATAL => 'all';
 use MiosaFault qw(certificates tls_server);
 use MiosaHttp qw(poll_until);
 use MiosaSink;
-use MiosaTest qw(make_node wait_dispatcher);
+use MiosaTest qw(make_node reload_settings wait_dispatcher);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -31,10 +31,7 @@ sql("SELECT miosa_promote('dep_1', 'ver_1')");
 $edge->wait_for(1, '^/edge');
 
 $node->append_conf('postgresql.conf', "miosa_rollback.ca_file = ''\n");
-$node->reload;
-$node->poll_query_until('postgres',
-	"SELECT current_setting('miosa_rollback.ca_file') = ''")
-  or die "the setting has not changed\n";
+reload_settings($node);
 $edge->release('gate');
 is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'the request on its way is answered');

@@ -41,7 +41,7 @@ use IO::Socket::IP;
 use JSON::PP qw(decode_json);
 use MiosaHttp qw(poll_until);
 use MiosaSink;
-use MiosaTest qw(make_node);
+use MiosaTest qw(make_node reload_settings);
 use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -68,7 +68,7 @@ sub set
 	my ($name, $value) = @_;
 
 	$node->append_conf('postgresql.conf', "miosa_rollback.$name = '$value'");
-	$node->reload;
+	reload_settings($node);
 	return $node->poll_query_until('postgres',
 		"SELECT current_setting('miosa_rollback.$name') = '$value'");
 }

@@ -15,6 +15,7 @@ $node->init(allows_streaming => 1);
 $node->append_conf('postgresql.conf', <<'EOC');
 shared_preload_libraries = 'miosa_rollback'
 max_worker_processes = 16
+miosa_rollback.lock_wait = 60s
 EOC
 $node->start;
 $node->safe_psql('postgres', <<'EOS');

@@ -71,7 +71,6 @@ $node->pgbench(
 \set v random(1, 6)
 \set w random(1, 5)
 SET client_min_messages = error;
-SET miosa_rollback.lock_wait = '60s';
 SELECT may_be_refused(CASE :w
 	WHEN 1 THEN format('SELECT miosa_rollback(''dep_%s'', NULL, ''key-%s'')', :d, random())
 	WHEN 2 THEN format('SELECT miosa_rollback(''dep_%s'', ''ver_%s'')', :d, :v)

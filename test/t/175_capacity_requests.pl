@@ -9,7 +9,7 @@ use IPC::Run qw(start);
 use JSON::PP qw(decode_json);
 use MiosaHttp qw(poll_until);
 use MiosaSink;
-use MiosaTest qw(make_node);
+use MiosaTest qw(make_node reload_settings);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -55,7 +55,7 @@ is(wait_sql("SELECT count(*) FROM miosa.capacity WHERE deployment_id = 'dep_1'",
 	0, 'until it comes');
 
 # While a request is in flight there is no second one; then comes the newest count
-$sink->clear;
+idle();
 $sink->answer('^/boots', hold => 'gate', times => 1);
 sql("SELECT miosa_promote('dep_2', 'ver_1')");
 ok($sink->wait_for(1), 'a request is in flight');
@@ -71,7 +71,7 @@ is(asked('dep_2', 2), 'ver_1 1, ver_1 5', 'then it is asked for what is wanted b
 report('dep_2', 'ver_1', 'healthy', $_) for 1 .. 5;
 report('dep_3', 'ver_1', 'healthy');
 is(wait_sql("SELECT count(*) FROM miosa.capacity", 0), 0, 'all is there');
-$sink->clear;
+idle();
 $sink->answer('^/boots', status => 409);
 sql("SELECT miosa_promote('dep_4', 'ver_1')");
 asked('dep_4', 2);
@@ -91,7 +91,7 @@ sql(q{INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, '{"name": "slo
 	FROM miosa.adapters a WHERE name = 'webhook-scheduler'});
 sql("SELECT miosa_put_endpoint('boots', 'slow', '" . $sink->url . "/boots')");
 is(wait_sql("SELECT count(*) FROM miosa.capacity", 0), 0, 'all is there again');
-$sink->clear;
+idle();
 sql(q{
 	BEGIN;
 	INSERT INTO miosa.capacity (deployment_id, version_id, state)
@@ -140,7 +140,7 @@ $node->append_conf('postgresql.conf', <<'EOC');
 miosa_rollback.capacity_interval = '1h'
 miosa_rollback.cutover_deadline = '1h'
 EOC
-$node->reload;
+reload_settings($node);
 sql(q{INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, jsonb_build_object('name', 'hasty', 'builtin', false,
 		'timeout', '2 s', 'request', a.request || '{"path": "/{count}"}'))).*
 	FROM miosa.adapters a WHERE name = 'webhook-scheduler'});
@@ -169,7 +169,7 @@ is( (split /\n/, sql("BEGIN; SELECT miosa_promote('dep_5', 'ver_2');
 		SELECT serving_version_id FROM miosa.deployments WHERE id = 'dep_5'; COMMIT"))[-1],
 	'ver_1', 'one of two is not enough');
 $node->append_conf('postgresql.conf', "miosa_rollback.cutover_deadline = '1s'\n");
-$node->reload;
+reload_settings($node);
 is(wait_sql('SHOW miosa_rollback.cutover_deadline', '1s'), '1s', 'a short deadline');
 sql("SELECT miosa_rollback('dep_5', 'ver_1')");
 sql("SELECT miosa_promote('dep_5', 'ver_2')");
@@ -213,6 +213,14 @@ is(wait_sql("SELECT serving_version_id IS NULL AND active_version_id = 'ver_1' F
 
 sub sql { return $node->safe_psql('postgres', @_); }
 sub wait_sql { return MiosaTest::wait_sql($node, @_); }
+
+# Forget requests, of which none is under way.
+sub idle
+{
+	is(wait_sql('SELECT in_flight FROM miosa.stat_dispatcher', 0), 0, 'no request is under way');
+	$sink->clear;
+	return;
+}
 
 sub report
 {
