@@ -30,9 +30,7 @@ sub state_in
 {
 	my ($database, $expected) = @_;
 
-	$node->poll_query_until($database,
-		'SELECT state FROM miosa.dispatcher()', $expected);
-	return $node->safe_psql($database, 'SELECT state FROM miosa.dispatcher()');
+	return MiosaTest::wait_sql($node, 'SELECT state FROM miosa.dispatcher()', $expected, 180, $database);
 }
 
 is(dispatchers('postgres'), 'postgres', 'CREATE EXTENSION starts one');
@@ -155,8 +153,7 @@ my $without = $with eq 'one' ? 'postgres' : 'one';
 my $says = q{SELECT string_agg(item || ' ' || status, ', ' ORDER BY item) FROM miosa_doctor()
 		WHERE item IN ('dispatcher', 'worker_slots')};
 
-$node->poll_query_until($without, $says, 'dispatcher fail, worker_slots warn');
-is($node->safe_psql($without, $says),
+is( MiosaTest::wait_sql($node, $says, 'dispatcher fail, worker_slots warn', 180, $without),
 	'dispatcher fail, worker_slots warn', 'the doctor of the other one says why');
 $node->safe_psql($with, 'SET miosa_rollback.allow_drop = on; DROP EXTENSION miosa_rollback CASCADE');
 is(dispatchers($without), $without, 'which has it when there is one');

@@ -117,6 +117,11 @@ my $epoch = newest('router', 'dep_1')->{headers}{'x-epoch'};
 my $highest = highest();
 
 is($epoch, $highest, 'it has the highest epoch so far');
+# Nor does it repeat anything
+ok( $primary->poll_query_until(
+		'postgres', "SELECT count(*) = 2 FROM miosa.endpoint_state s, miosa.dispatcher_state d
+		WHERE s.endpoint IN ('router', 'flushed') AND s.settled_epoch = d.last_epoch AND s.resync_after IS NULL"),
+	'the lost rollback has settled');
 $primary->stop('immediate');
 is( $standby->safe_psql('postgres',
 		"SELECT active_version_id FROM miosa.deployments WHERE id = 'dep_1'"),
@@ -137,7 +142,7 @@ ok( poll_until(
 my $resync = "SELECT resync_after IS NOT NULL FROM miosa.endpoint_state
 	WHERE endpoint = 'router'";
 
-is($standby->safe_psql('postgres', $resync),
+is(MiosaTest::wait_sql($standby, $resync, 't'),
 	't', 'while the router is still being resynchronized');
 $sink{router}->release('resync');
 converged($standby, 'dep_1', 'the edges converge on what the standby has');

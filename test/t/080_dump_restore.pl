@@ -8,7 +8,7 @@ use warnings FATAL => 'all';
 
 use List::Util qw(shuffle);
 use MiosaSink;
-use MiosaTest qw(make_node wait_dispatcher);
+use MiosaTest qw(make_node wait_dispatcher wait_sql);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -58,8 +58,12 @@ SELECT miosa_promote('dep_2', 'ver_2');
 EOS
 is( $node->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'the original is delivered');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM miosa.outbox'),
-	0, 'and has nothing left to send');
+is( wait_sql($node, <<'EOS', 't'), 't', 'and has nothing left to send');
+SELECT NOT EXISTS (SELECT FROM miosa.outbox) AND d.in_flight + d.pending = 0 AND NOT EXISTS (SELECT FROM miosa.endpoints e
+	LEFT JOIN miosa.endpoint_state s ON s.endpoint = e.name
+	WHERE e.enabled AND (s.acked_epoch, s.settled_epoch, s.resync_after IS NULL) IS DISTINCT FROM (d.epoch, d.epoch, true))
+FROM miosa.stat_dispatcher d
+EOS
 
 my @kept = qw(plans own_plans adapters tenants deployments versions releases runtime_instances
   capacity storages domains idempotency_keys audit_events audit_checkpoints endpoints

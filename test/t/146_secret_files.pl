@@ -222,7 +222,7 @@ is(sql("SELECT miosa_test_endpoint('router') -> 'data' ->> 'verdict'"), $problem
 is(sql("SELECT status || ' ' || seen FROM miosa_doctor() WHERE item = 'secrets'"),
 	qq{fail secrets cannot be used: edge (file "$files/edge" could not be read: No such file or directory)},
 	'so does the doctor');
-like(slurp_file($node->logfile, $log), qr/LOG:  secret "edge" cannot be used: file ".*edge" could not be read/, 'and the log');
+ok(poll_until(sub { slurp_file($node->logfile, $log) =~ /LOG:  secret "edge" cannot be used: file ".*edge" could not be read/ }, 180), 'and the log');
 is(scalar $sink->requests('^/router/'), $sent, 'nothing was sent');
 overwrite('edge', 'two lines
 are none');

@@ -319,7 +319,14 @@ SKIP:
 	error_like('old', qr/SSL|TLS/, 'TLS 1.1 is refused');
 }
 good_ones_hear('certificates that are refused');
-my %asked = map { $_ => 1 } slurp_file("$dir/tls/access.log") =~ /^(\d+) PUT/gm;
+# A line is written after the answer
+my %asked;
+poll_until(
+	sub {
+		%asked = map { $_ => 1 } slurp_file("$dir/tls/access.log") =~ /^(\d+) PUT/gm;
+		return $asked{ $tls_port->{good} };
+	},
+	180);
 
 is_deeply(\%asked, { $tls_port->{good} => 1 }, 'only the good one was asked');
 done_testing();

@@ -141,10 +141,10 @@ DO $$ BEGIN
 SELECT coalesce(max(since), '0') < '1 min', count(*) FILTER (WHERE since IS NULL AND horizon IS NULL) > 0
 	FROM seen;
 EOS
-like(
-	sql("SELECT wait_event_type, query FROM pg_stat_activity
-		WHERE backend_type = 'miosa_rollback dispatcher'"),
-	qr/^Extension\|.*\b4 in flight/, 'it waits, and says for how many');
+is( MiosaTest::wait_sql(
+		$node, "SELECT wait_event_type = 'Extension' AND query ~ '\\m4 in flight' FROM pg_stat_activity
+		WHERE backend_type = 'miosa_rollback dispatcher'", 't'),
+	't', 'it waits, and says for how many');
 
 # The resolver's threads never run a signal handler of the server's
 my $pid = dispatcher();

@@ -118,8 +118,10 @@ is(sql("SELECT string_agg(e.name, ' ' ORDER BY e.name) FROM miosa.endpoints e
 		LEFT JOIN miosa.endpoint_state s ON s.endpoint = e.name
 		WHERE e.name LIKE 'bad-%' AND s.health = 'healthy' AND e.name !~ '-s[4-6]\$'"),
 	'', 'none of them is called healthy');
-is( sql("SELECT string_agg(s.endpoint, ' ' ORDER BY s.endpoint) FROM miosa.endpoint_state s
-		WHERE s.health = 'misconfigured' AND s.last_error = 'selector is not a JSON object'"),
+is( MiosaTest::wait_sql(
+		$node, "SELECT string_agg(s.endpoint, ' ' ORDER BY s.endpoint) FROM miosa.endpoint_state s
+		WHERE s.health = 'misconfigured' AND s.last_error = 'selector is not a JSON object'",
+		'bad-s1 bad-s2 bad-s3 bad-s8 bad-s9'),
 	'bad-s1 bad-s2 bad-s3 bad-s8 bad-s9', 'a selector of another shape is named');
 
 #

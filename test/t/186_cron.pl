@@ -148,6 +148,7 @@ my $details = 'INSERT INTO cron.job_run_details (jobid, runid, database, usernam
 	SELECT j.jobid, %d, j.database, j.username, j.command, %s, %s, now(), now() %s
 	FROM cron.job j WHERE j.jobname = \'miosa_rollback maintenance in postgres\'';
 $node->safe_psql('postgres', "SELECT cron.alter_job(jobid, schedule => '0 0 1 1 *') FROM cron.job");
+is(wait_sql($node, q{SELECT count(*) FROM cron.job_run_details WHERE status NOT IN ('succeeded', 'failed')}, 0), 0, 'no job is at work');
 $node->safe_psql('postgres', sprintf $details, 1000001, "'failed'", "'ERROR: out of luck'", '');
 like(doctor($node, 'postgres'),
 	qr/^warn\|"miosa_rollback maintenance in postgres" failed: ERROR: out of luck$/,

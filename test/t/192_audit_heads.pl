@@ -9,6 +9,7 @@ use warnings FATAL => 'all';
 use Digest::SHA qw(sha256 sha256_hex);
 use JSON::PP qw(decode_json);
 use MIME::Base64 qw(decode_base64 encode_base64);
+use MiosaHttp qw(poll_until);
 use MiosaNode;
 use MiosaTest qw(make_node wait_sql);
 use PostgreSQL::Test::Utils;
@@ -121,7 +122,9 @@ my $body = decode_json($messages[-1]{body});
 is($body->{type}, 'audit.statement', 'the endpoint was sent it');
 is(sha256_hex(decode_base64($body->{data}{statement})), $body->{data}{sha256}, 'with its hash');
 like($messages[-1]{headers}{'webhook-signature'}, qr{^v1,[A-Za-z0-9+/]{43}=$}, 'and a signature');
-like($listener->query_safe('SELECT 1'), qr/"miosa_audit" with payload "\{"number" ?: ?\d+/, 'who listens is notified');
+my $heard = '';
+ok(poll_until(sub { ($heard .= $listener->query_safe('SELECT 1')) =~ /"miosa_audit" with payload "\{"number" ?: ?\d+/ }, 180, 0.05), 'who listens is notified')
+  or diag $heard;
 
 # A receiver that is away, and a crash, lose nothing and change no order
 $server->set('receiver', answers => [ { status => 503 } ]);

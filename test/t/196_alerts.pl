@@ -108,7 +108,7 @@ sub has
 	my ($service, @names) = @_;
 	my $names;
 
-	poll_until(sub { $names = join ' ', map { $_->{data}{alert}{alertname} } raised($service); $names eq "@names" }, 60);
+	poll_until(sub { $names = join ' ', map { $_->{data}{alert}{alertname} } raised($service); $names eq "@names" }, 180);
 	return is($names, "@names", "hook $service has: @names");
 }
 
@@ -135,7 +135,7 @@ my @state = @{ $hooks->state('receiver')->{messages} };
 is(scalar(grep { $_->{good}[0] && !$_->{forgeable} } @state), scalar @state, 'all are signed');
 
 # An alert that ends is recorded, and not sent
-fire('Disk', 'severity=warning', 'miosa_deployment=dep_2', strftime('--end=%Y-%m-%dT%H:%M:%SZ', gmtime(time + 1)));
+fire('Disk', 'severity=warning', 'miosa_deployment=dep_2', strftime('--end=%Y-%m-%dT%H:%M:%SZ', gmtime(time + 10)));
 is(wait_sql($node, "SELECT bool_and(resolved_at IS NOT NULL) FROM miosa.alerts WHERE name = 'Disk'", 't'), 't', 'its end is recorded');
 
 # The server is away when an alert fires: Alertmanager sends it again
@@ -153,7 +153,7 @@ sql("SELECT miosa_watch('dep_2'), miosa_promote('dep_2', 'ver_1')");
 my $holder = $node->background_psql('postgres');
 $holder->query_safe(q(BEGIN; SELECT FROM miosa.deployments WHERE id = 'dep_1' FOR UPDATE));
 is(sql(<<'EOS'), "dep_2 rollback t\ndep_1 notified f\ndep_1 recorded f", 'one of two is locked');
-SET miosa_rollback.lock_wait = '1ms';
+SET miosa_rollback.lock_wait = '3s';
 SELECT concat_ws(' ', a ->> 'deployment_id', a ->> 'done', jsonb_typeof(a -> 'operation_id') = 'string')
 FROM jsonb_array_elements(miosa_alert(jsonb_build_object('version', '4', 'alerts', (SELECT jsonb_agg(jsonb_build_object(
 	'status', s, 'fingerprint', 'f' || d || s, 'startsAt', '2026-03-01T10:00:00Z', 'endsAt', '2026-03-01T10:05:00Z',
@@ -185,13 +185,13 @@ is(wait_sql($node, "SELECT concat_ws(' ', function_name, condition, idempotency_
 # convergence
 sql("SELECT miosa_remove_endpoint('second'); SELECT miosa_put_endpoint('third', 'alert-webhook', '@{[ $hooks->url('elsewhere') ]}/third')");
 is(wait_sql($node, "SELECT count(*) FROM miosa.alert_receivers WHERE receiver = 'third'", '1'), '1', 'a new hook is known');
-is(sql("SELECT count(*) FROM miosa.alert_receivers WHERE receiver = 'second'"), '0', 'one that was removed is forgotten');
+is(wait_sql($node, "SELECT count(*) FROM miosa.alert_receivers WHERE receiver = 'second'", '0'), '0', 'one that was removed is forgotten');
 fire('Last', 'severity=critical', 'miosa_deployment=nobody');
 fire('Most', 'severity=critical', 'miosa_deployment=dep_1');
 has('elsewhere', 'Disk', 'Later', 'Most');
 is(sql("SELECT count(*) FROM miosa.alerts WHERE name = 'Last'"), '0', 'an alert about another deployment is nothing');
 is(sql(q(SELECT miosa_convergence('dep_1') #>> '{data,state}')), 'no_edges', 'hooks for alerts are no edges');
-is(sql(q(SELECT count(*) FROM miosa.stat_endpoint WHERE state NOT IN ('healthy', 'new'))), '0', 'all are well');
+is(wait_sql($node, q(SELECT count(*) FROM miosa.stat_endpoint WHERE state NOT IN ('healthy', 'new')), '0'), '0', 'all are well');
 is(sql(q(SELECT miosa_audit_verify_all() #>> '{data,verified}')), 'true', 'the audit trail has all of it');
 
 done_testing();
