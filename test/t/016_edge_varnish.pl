@@ -37,7 +37,8 @@ for my $adapter (sort keys %clears)
 		'postgres',
 		"SELECT miosa_remove_endpoint('cache');
 		SELECT miosa_put_endpoint('cache', '$adapter', '"
-		  . $edge->url . "')");
+		  . $edge->url . "');
+		SELECT miosa_resend('dep_2')");
 	operate($node, 'promote', 'ver_3');
 	is(verdict($node, '180 s'), 'converged', "$adapter: converged");
 	settle();

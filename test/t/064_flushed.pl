@@ -54,7 +54,7 @@ my $newest = 0;
 
 for my $turn (1 .. 5)
 {
-	my $version = 'v' . ($turn % 2 + 1);
+	my $version = 'v' . (2 - $turn % 2);
 
 	$sink->clear;
 	$node->safe_psql('postgres', "SELECT miosa_promote('dep_1', '$version')");
@@ -116,7 +116,7 @@ ALTER TABLE miosa.route_log ADD CONSTRAINT one_pass CHECK (route_seq < 3500);
 EOS
 for my $turn (1 .. 2)
 {
-	my $version = 'v' . (2 - $turn % 2);
+	my $version = 'v' . ($turn % 2 + 1);
 	my $lock = $node->background_psql('postgres');
 	my $writer = $node->safe_psql('postgres',
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");

@@ -12,9 +12,10 @@ use Time::HiRes qw(time);
 my $many = 100_000;
 
 # A wait for a lock that is longer than this is written to the log; what holds
-# them up here does so to the end.
+# them up here does so to the end, and a process that does not run for no longer
+# than this.
 my $node = make_node('retention', <<'EOC');
-deadlock_timeout = 1s
+deadlock_timeout = 3s
 log_lock_waits = on
 autovacuum = off
 fsync = off
@@ -79,7 +80,7 @@ sub steps
 # Without pg_cron the dispatcher does it, but only what pg_cron should have
 # done twice already.
 keys_of('overdue', 5000, 11, 0);
-keys_of('due', 10, 5, 0);
+keys_of('due', 10, 1, 0);
 sql(<<'EOS');
 INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule, actor_type, actor_id, session_user_name, created_at, keep_until)
 	SELECT 'dep_1', -n, 'ten_1', 'deployment.rollback', 'changed', 'named', 'user', 'u', 'u',

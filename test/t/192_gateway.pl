@@ -295,6 +295,9 @@ $holder->query_safe('ROLLBACK');
 $node->safe_psql('postgres', q{ALTER ROLE authenticator SET miosa_rollback.lock_wait = '60 s'});
 $gateway->set('postgrest', isolation => 'REPEATABLE READ');
 $node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'authenticator'});
+$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE usename = 'authenticator'}) or die "sessions do not end\n";
+# The gateway knows that they have ended when it has answered this
+$gateway->catch_up;
 $holder->query_safe(q{BEGIN; UPDATE miosa.deployments SET name = 'Shop' WHERE id = 'dep_1'});
 my $input = PostgreSQL::Test::Utils::tempdir_short() . '/call';
 append_to_file(

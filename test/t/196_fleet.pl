@@ -6,13 +6,14 @@ use warnings FATAL => 'all';
 
 use IPC::Run;
 use JSON::PP qw(decode_json);
+use MiosaHttp qw(poll_until);
 use MiosaSink;
 use MiosaTest qw(make_node wait_dispatcher);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $deployments = 60;
-my $node = make_node('fleet', "miosa_rollback.lock_wait = 60s\nrestart_after_crash = on\n");
+my $node = make_node('fleet', "restart_after_crash = on\n");
 my $dir = PostgreSQL::Test::Utils::tempdir_short();
 my %sink =
   map { $_ => MiosaSink->new(dir => "$dir/$_", name => $_)->start } qw(one two);
@@ -89,6 +90,10 @@ is(sql("SELECT miosa_wait_converged('$fleet', '0 s')"), 'waiting_edges', 'a flee
 kill 'KILL', $pid;
 finish($first);
 finish($lock);
+ok( poll_until(
+		sub { slurp_file($node->logfile) =~ /all server processes terminated; reinitializing/ },
+		180),
+	'the server notices and recovers');
 $node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die "no recovery\n";
 is(progress(), '28|0|f', 'the batch under way is lost');
 

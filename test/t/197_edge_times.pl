@@ -73,7 +73,7 @@ is(sql("SELECT first_ms > 0 AND first_ms <= p50_ms AND p50_ms < p99_ms AND p99_m
 # a change of something else is no operation
 my $rows = sql('SELECT l FROM miosa.convergence_log l WHERE deployment_id = \'dep_1\'');
 sql("SELECT miosa_put_domain('www.example.com', 'dep_1')");
-is(sql("SELECT miosa_wait_converged('dep_1', '60 s')"), 'converged', 'edges have the host');
+is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', 'edges have the host');
 
 # superseded
 hold();
@@ -93,7 +93,7 @@ sql("SELECT miosa_set_endpoint('far', false)");
 logged('dep_1', $first, 'converged 3 of 3', 'near\d', 'without the edge');
 release();
 sql("SELECT miosa_set_endpoint('far', true)");
-is(sql("SELECT miosa_wait_converged('dep_1', '60 s')"), 'converged', 'the edge is back');
+is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', 'the edge is back');
 
 # An edge is down, and what is known is written; a restart loses the rest.
 logged('dep_2', $dead, 'incomplete 3 of 4', 'near\d', 'one edge is down');
@@ -106,7 +106,7 @@ $node->stop('immediate');
 $node->start;
 release();
 logged('dep_1', $first, 'unknown', '', 'not seen to the end');
-is(sql("SELECT miosa_wait_converged('dep_1', '60 s')"), 'converged', 'converged after the restart');
+is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', 'converged after the restart');
 $second = flip('dep_1');
 logged('dep_1', $second, 'converged 4 of 4', '\w+', 'the next one is measured');
 is(sql('SELECT unmeasured FROM miosa.stat_dispatcher'), '0', 'none was too many');

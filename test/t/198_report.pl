@@ -81,7 +81,6 @@ sub rows
 
 # Two zones, the slowest edge in one; a reason and names that would do harm.
 my $evil = q{<script>document.title='owned'</script>"><img src=x onerror="document.title='owned'"> 'q' 100 % &amp; </td></table>};
-$sink->answer('^/far', delay => 0.3);
 sql(q(
 	SELECT miosa_put_tenant('ten_1', 'acme');
 	SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
@@ -90,8 +89,12 @@ sql(q(
 	SELECT miosa_promote('dep_1', 'v1')));
 sql("SELECT miosa_put_endpoint(e.name, 'webhook', '" . $sink->url . "/' || e.name, zone => e.zone)
 	FROM (VALUES ('near1', 'eu'), ('near2', 'us'), ('far', 'us')) e (name, zone)");
+is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', 'edges have the first version');
+$sink->answer('^/far', hold => 'far');
 sql("SELECT miosa_promote('dep_1', 'v2', reason => \$reason\$$evil\$reason\$)");
-is(sql("SELECT miosa_wait_converged('dep_1', '60 s')"), 'converged', 'edges have it');
+ok($node->poll_query_until('postgres', "SELECT count(*) = 2 FROM miosa.convergence_rows('dep_1') WHERE done"), 'all edges but one have it');
+$sink->release('far');
+is(sql("SELECT miosa_wait_converged('dep_1', '180 s')"), 'converged', 'all have it');
 ok($node->poll_query_until('postgres', "SELECT state = 'converged' FROM miosa.convergence_log WHERE seq = 2"), 'and the log');
 # Characters that calls refuse, as an older version may have stored them.
 sql(q(INSERT INTO miosa.audit_events (deployment_id, seq, tenant_id, action, outcome, target_rule, actor_type, actor_id, session_user_name, reason, marks, created_at)

@@ -63,10 +63,11 @@ END $$;
 CREATE TRIGGER wait BEFORE INSERT ON miosa.domains FOR EACH ROW EXECUTE FUNCTION wait();
 CREATE TRIGGER wait BEFORE INSERT ON miosa.audit_events FOR EACH ROW EXECUTE FUNCTION wait();
 EOS
-my $at_gate = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = 's1'";
+my $working = "FROM pg_stat_activity WHERE datname = 's1' AND backend_type = 'client backend' AND state <> 'idle'";
+my $at_gate = "SELECT count(*) $working AND wait_event = 'PgSleep'";
 my $run = begin("SELECT miosa_rollback('$id{s1}', idempotency_key => 'k1')");
 is(wait_sql($other, $at_gate, 1), 1, 'a call is at work on the shard');
-$other->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = 's1'");
+$other->safe_psql('postgres', "SELECT pg_terminate_backend(pid) $working");
 $run->{handle}->finish;
 like($run->{err}, qr/MR53S: shard "s1" is unavailable\n.*HINT:  Retry with the same idempotency key/s, 'its shard ends it: SHARD_UNAVAILABLE');
 $router->shard_sql('s1', "UPDATE gate SET step = 'go'");
@@ -130,7 +131,7 @@ for my $end ('fail', 'go')
 	like(messages("SELECT miosa_put_domain('$end.example.com', '$id{s0}')"), qr/ERROR:  host "$end.example.com" is being taken by another call/,
 		'... the router is killed: the claim counts');
 	$router->shard_sql('s1', "UPDATE gate SET step = '$end'");
-	is(wait_sql($other, $at_gate, 0), 0, '... the shard ends');
+	is(wait_sql($other, "SELECT count(*) $working", 0), 0, '... the shard ends');
 	is($router->shard_sql('s1', "SELECT count(*) FROM miosa.domains WHERE fqdn = '$end.example.com'"), $end eq 'go' ? 1 : 0, '... with or without the host');
 	$router->shard_sql($_, "UPDATE miosa_shard.hosts SET claimed_at = now() - interval '1 min' WHERE state = 'claimed'") for qw(s0 s1);
 }
