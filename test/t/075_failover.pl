@@ -17,6 +17,7 @@ my $many = 2000;
 my $dir = PostgreSQL::Test::Utils::tempdir_short();
 my $primary = make_node('primary', <<'EOC');
 miosa_rollback.site = 'main'
+miosa_rollback.stage_wait = 60s
 wal_level = replica
 max_wal_senders = 5
 hot_standby = on
