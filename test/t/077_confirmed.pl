@@ -72,9 +72,9 @@ sub knows
 # The SQLSTATE and the messages of a call that fails.
 sub failure
 {
-	my ($node, $n) = @_;
+	my ($node, $n, $timeout) = @_;
 	my (undef, undef, $messages) = $node->psql('postgres',
-		"\\set VERBOSITY verbose\nSET statement_timeout = '1s';\n" . call($n));
+		"\\set VERBOSITY verbose\nSET statement_timeout = '" . ($timeout // '60s') . "';\n" . call($n));
 
 	return $messages;
 }
@@ -103,7 +103,7 @@ $primary->stop('immediate');
 eval { $session->quit };
 $primary->start;
 ok(knows($primary, 2), 'the crash made it visible');
-like(failure($primary, 2),
+like(failure($primary, 2, '1s'),
 	qr/57014/, 'the primary does not confirm it before a standby has it');
 set_standbys('');
 like($primary->safe_psql('postgres', call(2)),
@@ -125,7 +125,7 @@ for my $setting ("ANY 2 ($here, absent)", "FIRST 2 (absent, $here)")
 	set_standbys($setting);
 	$session = call_that_waits(++$n);
 	# The repetition waits for all that is written, whosever it is
-	like(failure($primary, 2), qr/57014/, 'one of two is not enough');
+	like(failure($primary, 2, '1s'), qr/57014/, 'one of two is not enough');
 	set_standbys("$here");
 	like($primary->safe_psql('postgres', call(2)),
 		qr/"dep_1#2"/, 'it is when one is asked for');
