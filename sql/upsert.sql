@@ -203,6 +203,13 @@ COMMENT ON FUNCTION @extschema@.miosa_put_tenant(text, text, text) IS 'Inserts o
 
 -- Deployments.
 
+-- A slug from the name, if that has a letter or digit, else from the id.
+CREATE FUNCTION miosa.default_slug(id text, name text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN coalesce(nullif(trim(BOTH '-' FROM left(regexp_replace(lower($2 COLLATE "C"), '[^a-z0-9]+', '-', 'g'), 63)), ''),
+	left(encode(sha256(convert_to($1, getdatabaseencoding())), 'hex'), 12));
+COMMENT ON FUNCTION miosa.default_slug(text, text) IS 'Slug of a deployment that is added without one';
+
 -- Lock a deployment, which is added if there is none.
 CREATE FUNCTION miosa.lock_or_add_deployment(id text, tenant_id text, name text, slug text) RETURNS miosa.deployments
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
@@ -222,10 +229,7 @@ BEGIN
 		IF FOUND THEN
 			RETURN d;
 		END IF;
-		INSERT INTO miosa.deployments (id, tenant_id, name, slug)
-			VALUES (id, tenant_id, name, coalesce(slug,
-				nullif(trim(BOTH '-' FROM left(regexp_replace(lower(name COLLATE "C"), '[^a-z0-9]+', '-', 'g'), 63)), ''),
-				left(encode(sha256(convert_to(id, getdatabaseencoding())), 'hex'), 12)))
+		INSERT INTO miosa.deployments (id, tenant_id, name, slug) VALUES (id, tenant_id, name, coalesce(slug, miosa.default_slug(id, name)))
 			ON CONFLICT ON CONSTRAINT deployments_pkey DO NOTHING;
 	END LOOP;
 	PERFORM miosa.raise_condition('DEPLOYMENT_BUSY', format('deployment "%s" is removed again and again', id),

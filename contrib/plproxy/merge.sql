@@ -246,6 +246,7 @@ BEGIN
 		GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
 		PERFORM miosa_router.pass_on(shard, _state, _message, _detail, _hint);
 	END;
+	PERFORM miosa_router.refuse_managed(host);
 	PERFORM miosa_router.refuse('MR400', 'VALIDATION_ERROR', 422, 0, pg_catalog.format('host "%s" is taken', host),
 		'A deployment of another shard has the host.', pg_catalog.format('Pass another host, or remove it there first: SELECT miosa_remove_domain(%L);', host));
 END $$;
@@ -385,8 +386,8 @@ BEGIN
 			pg_catalog.format('The host is on shard "%s", the deployment on "%s".',
 				(SELECT s.name FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.=) _there),
 				(SELECT s.name FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.=) shard)),
-			pg_catalog.format('Move the deployment there first: CALL miosa_move_deployment(%L, %L);', deployment,
-				(SELECT s.name FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.=) _there)));
+			pg_catalog.format('Move the deployment there, then the host: CALL miosa_move_deployment(%1$L, %2$L); SELECT miosa_move_host(%3$L, %1$L);', deployment,
+				(SELECT s.name FROM miosa_router.all_shards() s WHERE s.number OPERATOR(pg_catalog.=) _there), host));
 	END IF;
 	RETURN shard;
 END $$;

@@ -184,9 +184,15 @@ COMMENT ON FUNCTION miosa_shard.host_name(text) IS 'The host name as it is store
 -- That a host is taken is said to everybody, and not by whom.
 CREATE OR REPLACE FUNCTION miosa_shard.has_host(host text) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-	SELECT EXISTS (SELECT FROM miosa.domains m WHERE m.fqdn = $1 AND m.state <> 'removed')
+	SELECT EXISTS (SELECT FROM miosa.domains m WHERE m.fqdn = $1 AND m.state <> 'removed') OR miosa.managed_deployment($1) IS NOT NULL
 $$;
-COMMENT ON FUNCTION miosa_shard.has_host(text) IS 'Whether a deployment of this shard has the host';
+COMMENT ON FUNCTION miosa_shard.has_host(text) IS 'Whether a deployment of this shard has the host, put or managed';
+
+CREATE OR REPLACE FUNCTION miosa_shard.managed_by(host text) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT miosa.seen_deployment(miosa.managed_deployment($1))
+$$;
+COMMENT ON FUNCTION miosa_shard.managed_by(text) IS 'Deployment of this shard that exists for the caller and whose managed host this is; null for none';
 
 CREATE OR REPLACE FUNCTION miosa_shard.sees_host(host text) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -254,6 +260,40 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 	WHERE m.fqdn > $1 AND m.state <> 'removed' AND miosa.sees_tenant(m.tenant_id) ORDER BY m.fqdn LIMIT 1000
 $$;
 COMMENT ON FUNCTION miosa_shard.host_list(text) IS 'The next thousand hosts of this shard';
+
+-- Slugs have entries in the same directory, by tenant: "tenant/slug".  Null when the
+-- deployment has the slug, or the call is for this shard to refuse.
+CREATE OR REPLACE FUNCTION miosa_shard.slug_wanted(id text, tenant_id text, name text, slug text, fields jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	d miosa.deployments;
+BEGIN
+	IF jsonb_typeof(fields) = 'object' THEN
+		name := coalesce(name, fields ->> 'name');
+		slug := coalesce(slug, fields ->> 'slug');
+	END IF;
+	SELECT p.* INTO d FROM miosa.deployments p WHERE p.id = id;
+	tenant_id := coalesce(d.tenant_id, tenant_id);
+	slug := coalesce(slug, CASE WHEN d.id IS NULL THEN miosa.default_slug(id, coalesce(name, id)) END);
+	RETURN (SELECT jsonb_build_object('key', t.id || '/' || slug, 'tenant_id', t.id, 'slug', slug, 'host', miosa.managed_host(slug, t.slug))
+		FROM miosa.tenants t WHERE t.id = tenant_id AND miosa.sees_tenant(t.id) AND slug IS DISTINCT FROM d.slug
+			AND slug ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$');
+END $$;
+COMMENT ON FUNCTION miosa_shard.slug_wanted(text, text, text, text, jsonb) IS 'Slug that a deployment is to be given, with its entry and its host; null for none';
+
+CREATE OR REPLACE FUNCTION miosa_shard.slug_owner(tenant_id text, slug text) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT (SELECT p.id FROM miosa.deployments p WHERE p.tenant_id = $1 AND p.slug = $2 AND miosa.sees_tenant(p.tenant_id))
+$$;
+COMMENT ON FUNCTION miosa_shard.slug_owner(text, text) IS 'Deployment of this shard that has a slug; null for none';
+
+CREATE OR REPLACE FUNCTION miosa_shard.slug_list(after text) RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT coalesce(jsonb_agg(jsonb_build_object('id', l.id, 'key', l.tenant_id || '/' || l.slug) ORDER BY l.id), '[]')
+	FROM (SELECT p.id, p.tenant_id, p.slug FROM miosa.deployments p WHERE p.id > $1 AND miosa.sees_tenant(p.tenant_id) ORDER BY p.id LIMIT 1000) l
+$$;
+COMMENT ON FUNCTION miosa_shard.slug_list(text) IS 'Slugs of the next thousand deployments of this shard';
 
 -- End the dispatcher of this database and wait until it is gone: what it has in
 -- memory about rows that are deleted is not sent any more.  The launcher starts another
@@ -807,6 +847,7 @@ GRANT EXECUTE ON FUNCTION miosa_shard.host_deployment(text) TO miosa_viewer, mio
 GRANT EXECUTE ON FUNCTION miosa_shard.host_name(text), miosa_shard.has_host(text), miosa_shard.sees_host(text), miosa_shard.claim_host(text, text, jsonb),
 	miosa_shard.confirm_host(text, text), miosa_shard.release_host(text, text), miosa_shard.host_list(text), miosa_shard.forget_host(text),
 	miosa_shard.restart_dispatcher(), miosa_shard.deployment_list(text), miosa_shard.maintained(timestamptz, bigint),
+	miosa_shard.managed_by(text), miosa_shard.slug_wanted(text, text, text, text, jsonb), miosa_shard.slug_owner(text, text), miosa_shard.slug_list(text),
 	miosa_shard.move_step(text, text, bigint, jsonb) TO miosa_admin;
 GRANT EXECUTE ON FUNCTION miosa_shard.moves_seen(text[]) TO miosa_operator;
 GRANT EXECUTE ON FUNCTION miosa_shard.audit_verify_all(), miosa_shard.moved_away() TO miosa_auditor;

@@ -229,7 +229,9 @@ BEGIN
 				CASE WHEN retry_after > 0 THEN json_build_object('Retry-After', retry_after::text) ELSE '{}' END)::text;
 	END IF;
 	-- RAISE takes no null for an option.
-	IF detail IS NULL THEN
+	IF hint IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message, DETAIL = coalesce(detail, '');
+	ELSIF detail IS NULL THEN
 		RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message, HINT = hint;
 	END IF;
 	RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message, DETAIL = detail, HINT = hint;
