@@ -87,7 +87,7 @@ $other->safe_psql('postgres', 'CREATE DATABASE s2');
 $other->safe_psql('s2', 'CREATE EXTENSION miosa_rollback');
 $other->safe_psql('s2', "\\i $MiosaRouter::contrib/miosa_shard.sql");
 $router->{server}{s2} = $other;
-$router->sql("SELECT miosa_router.add_shard('s2', 'host=@{[ $other->host ]} port=@{[ $other->port ]} dbname=s2')");
+$router->sql("SELECT miosa_router.add_shard('s2', 'host=@{[ $other->host ]} port=@{[ $other->port ]} dbname=s2 connect_timeout=60')");
 like($router->sql("SELECT status || ' ' || seen || ' ' || fix FROM miosa_doctor() WHERE item = 'router: buckets'"),
 	qr/^ok s0 has 512 of 342, s1 has 512 of 341, s2 has 0 of 341 CALL miosa_router\.rebalance\(\);/, 'a new shard has no bucket, the doctor says what to do');
 like(messages('SELECT miosa_router.spread_buckets()'), qr/ERROR:  buckets are spread already\n.*\nHINT:  To give a new shard its share of them: CALL miosa_router\.rebalance\(\);/, '... not this');

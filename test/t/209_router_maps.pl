@@ -27,7 +27,7 @@ is($node->safe_psql('empty', "SELECT string_agg(item || ' ' || status, ', ') FRO
 	'router: map fail, router: buckets ok', '... the doctor says that there is no map');
 
 my $router = MiosaRouter->new($node, [ s0 => $node ], [ s1 => $node ]);
-my $connection = 'host=' . $node->host . ' port=' . $node->port;
+my $connection = 'host=' . $node->host . ' port=' . $node->port . ' connect_timeout=60';
 
 sub doctor { my ($item) = @_; return $router->sql("SELECT status || ' ' || seen FROM miosa_doctor() WHERE item = 'router: $item'"); }
 sub refused { my ($sql) = @_; return ($router->try($sql))[2]; }
@@ -41,7 +41,7 @@ is(doctor($_) =~ s/ .*//r, 'ok', "$_ is ok") for 'map', 'moves', 'buckets', 'mis
 # A shard twice.
 like(refused("SELECT miosa_router.add_shard('s0', '$connection dbname=s9')"),
 	qr/ERROR:  shard "s0" exists\nDETAIL:  Its number is 0\.\nHINT:  To change its connection: UPDATE miosa_router\.shards SET connection = /, 'a shard of a name that there is');
-like(refused("SELECT miosa_router.add_shard('s9', '$connection dbname=s0')"),
+like(refused("SELECT miosa_router.add_shard('s9', connection) FROM miosa_router.shards WHERE name = 's0'"),
 	qr/ERROR:  the connection of shard "s9" is that of another shard\nDETAIL:  Shard "s0" has it\./, 'a shard of a connection that there is');
 is($router->sql('SELECT count(*) FROM miosa_router.shards'), 2, '... are not added');
 my ($hint) = refused("SELECT miosa_router.add_shard('s0', '$connection dbname=s0 application_name=x')") =~ /HINT:  [^:]*: (.*;)/;
@@ -84,7 +84,7 @@ $router->sql("UPDATE miosa_router.shards SET weight = 1 WHERE state = 'on'");
 $other->safe_psql('postgres', 'CREATE DATABASE s3');
 $other->safe_psql('s3', 'CREATE EXTENSION miosa_rollback');
 $other->safe_psql('s3', "\\i $MiosaRouter::contrib/miosa_shard.sql");
-$router->sql("SELECT miosa_router.add_shard('s3', 'host=@{[ $other->host ]} port=@{[ $other->port ]} dbname=s3')");
+$router->sql("SELECT miosa_router.add_shard('s3', 'host=@{[ $other->host ]} port=@{[ $other->port ]} dbname=s3 connect_timeout=60')");
 is(doctor('shard s3') =~ s/ .*//r, 'ok', 'a shard on another server, of another site');
 $other->safe_psql('postgres', "ALTER SYSTEM SET miosa_rollback.site = 'here'");
 $other->restart;
