@@ -146,7 +146,7 @@ for my $name (qw(s0 s1))
 }
 
 # Refusals of the router itself
-$router->sql("INSERT INTO miosa_router.moves (deployment_id, source, target) VALUES ('$second{s0}', 0, 1)");
+$router->sql("INSERT INTO miosa_router.moves (deployment_id, source, target, number) VALUES ('$second{s0}', 0, 1, 1)");
 my $moving = call('rollback', { deployment_id => $second{s0} });
 is("$moving->{status} $moving->{error}{code}", '423 DEPLOYMENT_BUSY', 'a deployment that is being moved is busy');
 is(last_headers()->{'Retry-After'}, '1', '... and says when to come back');
