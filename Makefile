@@ -232,6 +232,7 @@ OBJS = \
 	src/api/html.o \
 	src/api/metric_output.o \
 	src/api/metrics.o \
+	src/api/html_page.o \
 	src/api/report.o \
 	src/api/report_svg.o \
 	src/api/operation_api.o \

@@ -3,10 +3,8 @@
  * report.c
  *	  miosa_report(): what happened, as one page of HTML.
  *
- * The page needs nothing else: no script, and no font, picture or style from
- * elsewhere, which its Content-Security-Policy forbids as well.  Every text that
- * is not written here goes through html.c.  The rows come from functions in
- * sql/report.sql, which see to tenants and to the period.
+ * Every text that is not written here goes through html.c.  The rows come from
+ * functions in sql/report.sql, which see to tenants and to the period.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "api/html.h"
+#include "api/html_page.h"
 #include "api/report_svg.h"
 #include "base/miosa_rollback.h"
 #include "base/optional_text.h"
@@ -157,9 +156,6 @@ static MrbQuery capacity_query = {
 };
 
 static const char style[] =
-":root{color-scheme:light dark;--b:#fff;--f:#1a1a1a;--g:#767676;--l:#d5d5d5;--a:#0b62c4;"
-"--c0:#8a8a8a;--c1:#2f6fb7;--c2:#b45f06;--c3:#38761d;--c4:#8e3b8e;--c5:#a61c1c;--c6:#20757a}"
-"@media(prefers-color-scheme:dark){:root{--b:#161616;--f:#e8e8e8;--g:#a0a0a0;--l:#3a3a3a;--a:#7db4f5}}"
 "body{background:var(--b);color:var(--f);font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:64em;padding:0 1em}"
 "h1{font-size:1.5em;margin-bottom:.2em}h2{font-size:1.15em;margin-top:2em}h3{font-size:1em;margin-bottom:.2em}"
 "p.note,.who{color:var(--g)}table{border-collapse:collapse;width:100%;font-size:.9em}"
@@ -167,10 +163,8 @@ static const char style[] =
 "th,td{text-align:left;vertical-align:top;padding:.25em .6em .25em 0;border-bottom:1px solid var(--l)}"
 "td{overflow-wrap:anywhere}td.what{min-width:13em}td.who{min-width:7em}td.t,td.n{white-space:nowrap;font-variant-numeric:tabular-nums}"
 "tr.operation td,tr.note td{font-weight:600}tr.operation .who,tr.note .who{font-weight:400}"
-"tr.refusal td{color:var(--c5)}svg{max-width:100%;height:auto}svg text{fill:var(--f);font:12px system-ui,sans-serif}"
-"text.end{text-anchor:end}text.mid,svg text.in{text-anchor:middle}svg text.in{fill:#fff;font-weight:600}"
+"tr.refusal td{color:var(--c5)}"
 ".grid{stroke:var(--l)}.mark{stroke:var(--g);stroke-dasharray:4 3}.curve{fill:none;stroke:var(--a);stroke-width:2.5}"
-".c0{fill:var(--c0)}.c1{fill:var(--c1)}.c2{fill:var(--c2)}.c3{fill:var(--c3)}.c4{fill:var(--c4)}.c5{fill:var(--c5)}.c6{fill:var(--c6)}"
 ".line{fill:none;stroke-width:2}.s1{stroke:var(--c1)}.s2{stroke:var(--c2)}.s3{stroke:var(--c3)}.s4{stroke:var(--c4)}.s5{stroke:var(--c5)}.s6{stroke:var(--c6)}"
 "@media print{body{margin:0;max-width:none;font-size:11px}tr,svg{break-inside:avoid}}";
 
@@ -186,7 +180,6 @@ static void append_instances(StringInfo page, const Head *head);
 static void append_capacity(StringInfo page, const Head *head);
 static void append_cell(StringInfo page, const char *kind, const char *value);
 static void append_row(StringInfo page, uint64 row, int columns);
-static void append_columns(StringInfo page, const char *const *names, int n);
 
 /*
  * miosa_report(deployment_or_fleet, since, until)
@@ -215,7 +208,7 @@ make_report(PG_FUNCTION_ARGS)
 	append_instances(&page, &head);
 	append_events(&page, &head);
 	mrb_query_close();
-	appendStringInfoString(&page, "</main></body></html>\n");
+	mrb_html_page_end(&page);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(page.data, page.len));
 }
 
@@ -254,13 +247,8 @@ read_head(FunctionCallInfo fcinfo, Head *head)
 static void
 append_head(StringInfo page, const Head *head)
 {
-	appendStringInfoString(page,
-						   "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-						   "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">"
-						   "<meta name=\"viewport\" content=\"width=device-width\">");
-	appendStringInfoString(page, "<meta name=\"referrer\" content=\"no-referrer\"><title>Incident report: ");
-	mrb_html_append(page, head->title);
-	appendStringInfo(page, "</title><style>%s</style></head>\n<body><main><h1>Incident report: ", style);
+	mrb_html_page_begin(page, "Incident report: ", head->title, "", style);
+	appendStringInfoString(page, "<h1>Incident report: ");
 	mrb_html_append(page, head->title);
 	appendStringInfoString(page, "</h1>\n<p>");
 	mrb_html_append(page, head->period);
@@ -382,7 +370,7 @@ append_edges_table(StringInfo page, uint64 n)
 	};
 
 	appendStringInfoString(page, "<table id=\"edges\"><caption>Milliseconds from the operation until edges had acknowledged it; empty: not known</caption>\n");
-	append_columns(page, names, lengthof(names));
+	mrb_html_page_columns(page, names, lengthof(names));
 	for (uint64 i = 0; i < n; i++)
 		append_row(page, i, lengthof(names));
 	appendStringInfoString(page, "</tbody></table>\n");
@@ -411,7 +399,7 @@ append_instances(StringInfo page, const Head *head)
 		return;
 	}
 	appendStringInfoString(page, "<table id=\"instances\"><caption>Instances when this was made, by version and state</caption>\n");
-	append_columns(page, names, lengthof(names));
+	mrb_html_page_columns(page, names, lengthof(names));
 	for (uint64 i = 0; i < n; i++)
 		append_row(page, i, lengthof(names));
 	appendStringInfoString(page, "</tbody></table>\n");
@@ -452,7 +440,7 @@ append_capacity(StringInfo page, const Head *head)
 	};
 	mrb_report_svg_lines(page, lines, n, head->began_at, head->ended_at);
 	appendStringInfoString(page, "<table id=\"capacity\"><caption>Healthy instances in this period; an instance that was not for a while counts in between</caption>\n");
-	append_columns(page, names, lengthof(names));
+	mrb_html_page_columns(page, names, lengthof(names));
 	for (uint64 i = 0; i < n; i++)
 		append_row(page, i, lengthof(names));
 	appendStringInfoString(page, "</tbody></table>\n");
@@ -483,7 +471,7 @@ append_events(StringInfo page, const Head *head)
 		return;
 	}
 	appendStringInfoString(page, "<table id=\"timeline\"><caption>In order of time</caption>\n");
-	append_columns(page, names, lengthof(names));
+	mrb_html_page_columns(page, names, lengthof(names));
 	for (uint64 i = 0; i < n && i < EVENTS_MAX; i++)
 	{
 		appendStringInfoString(page, "<tr class=\"");
@@ -525,16 +513,4 @@ append_row(StringInfo page, uint64 row, int columns)
 	for (int column = 2; column <= columns; column++)
 		append_cell(page, "n", mrb_query_text(row, column));
 	appendStringInfoString(page, "</tr>\n");
-}
-
-/*
- * Append the names of columns, and begin the rows.
- */
-static void
-append_columns(StringInfo page, const char *const *names, int n)
-{
-	appendStringInfoString(page, "<thead><tr>");
-	for (int i = 0; i < n; i++)
-		appendStringInfo(page, "<th scope=\"col\">%s</th>", names[i]);
-	appendStringInfoString(page, "</tr></thead><tbody>\n");
 }

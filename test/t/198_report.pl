@@ -4,7 +4,7 @@
 use strict;
 use warnings FATAL => 'all';
 
-use Compress::Zlib qw(uncompress);
+use MiosaBrowser qw(browse colors);
 use MiosaSink;
 use MiosaTest qw(make_node);
 use PostgreSQL::Test::Utils;
@@ -15,60 +15,6 @@ my $dir = PostgreSQL::Test::Utils::tempdir_short();
 my $sink = MiosaSink->new(dir => "$dir/sink")->start;
 
 sub sql { return $node->safe_psql('postgres', @_) }
-
-# Run the browser on a page, with a profile of its own that is thrown away.
-sub browse
-{
-	my ($page, @what) = @_;
-	my ($out, $err);
-	local $ENV{HOME} = "$dir/home";
-
-	mkdir "$dir/home";
-	# Nothing in the page needs the sandbox, which an unprivileged user in a
-	# container, or root, cannot have.
-	IPC::Run::run(
-		[
-			'chromium', '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run',
-			'--disable-background-networking', '--disable-component-update', '--hide-scrollbars', '--window-size=640,520',
-			"--user-data-dir=$dir/profile", @what, "file://$page"
-		],
-		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(180)) or die "chromium: $err\n";
-	return $out;
-}
-
-# How many colors a PNG of 8 bits a channel has.
-sub colors
-{
-	my ($png) = @_;
-	my ($at, $data, %colors) = (8, '');
-	my ($width, $height, $depth, $type) = unpack 'NNCC', substr($png, 16, 10);
-	my $size = $type == 6 ? 4 : 3;
-
-	die "depth $depth, type $type\n" if $depth != 8 || $type != 6 && $type != 2;
-	while ($at < length $png)
-	{
-		my ($length, $name) = unpack 'Na4', substr($png, $at, 8);
-		$data .= substr($png, $at + 8, $length) if $name eq 'IDAT';
-		$at += 12 + $length;
-	}
-	$data = uncompress($data);
-	my @above = (0) x ($width * $size);
-	for my $y (0 .. $height - 1)
-	{
-		my ($filter, @row) = unpack 'C*', substr($data, $y * ($width * $size + 1), $width * $size + 1);
-		for my $x (0 .. $#row)
-		{
-			my ($left, $up, $corner) = ($x < $size ? 0 : $row[ $x - $size ], $above[$x], $x < $size ? 0 : $above[ $x - $size ]);
-			my $estimate = $left + $up - $corner;
-			my ($dl, $du, $dc) = (abs($estimate - $left), abs($estimate - $up), abs($estimate - $corner));
-			$row[$x] = ($row[$x] + (0, $left, $up, int(($left + $up) / 2),
-				$dl <= $du && $dl <= $dc ? $left : $du <= $dc ? $up : $corner)[$filter]) % 256;
-		}
-		$colors{ join ',', @row[ $_ * $size .. $_ * $size + 2 ] } = 1 for 0 .. $width - 1;
-		@above = @row;
-	}
-	return scalar keys %colors;
-}
 
 # The cells of each row of a table in the page that the browser has made.
 sub rows
@@ -104,7 +50,7 @@ my $html = sql("SELECT miosa_report('dep_1')");
 PostgreSQL::Test::Utils::append_to_file("$dir/report.html", $html);
 like($html, qr/Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline';/, 'the page allows nothing but its style');
 
-browse("$dir/report.html", "--screenshot=$dir/report.png");
+browse("$dir/report.html", '--window-size=640,520', "--screenshot=$dir/report.png");
 my $colors = colors(PostgreSQL::Test::Utils::slurp_file("$dir/report.png"));
 cmp_ok($colors, '>', 20, "it renders, in $colors colors");
 
