@@ -236,6 +236,10 @@ OBJS = \
 	src/api/report.o \
 	src/api/report_svg.o \
 	src/api/operation_api.o \
+	src/api/page.o \
+	src/api/page_deployment.o \
+	src/api/page_overview.o \
+	src/api/page_parts.o \
 	src/api/overload_api.o \
 	src/api/policy_restore.o \
 	src/api/progress_snapshot.o \
@@ -298,6 +302,8 @@ SQL_PIECES = \
 	sql/retention.sql \
 	sql/doctor.sql \
 	sql/metrics.sql \
+	sql/overview.sql \
+	sql/page.sql \
 	sql/replication.sql \
 	sql/sites.sql \
 	sql/site_problems.sql \
@@ -330,6 +336,8 @@ REGRESS = \
 	target_random \
 	edge_reports \
 	timeline \
+	overview_lines \
+	live_page \
 	idempotency_keys \
 	group \
 	fleets \

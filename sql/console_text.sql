@@ -100,9 +100,15 @@ END $$;
 COMMENT ON FUNCTION miosa.paste(text, text[]) IS 'Lines of at most 64 characters that make up a call of a function with these text arguments';
 
 -- Draw a bar.
-CREATE FUNCTION miosa.bar(done bigint, total bigint) RETURNS text
+CREATE FUNCTION miosa.bar(done bigint, total bigint, width integer) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN total > 0 THEN
-	repeat('#', (6 * done / total)::integer) || repeat('-', 6 - (6 * done / total)::integer)
+	repeat('#', (width * done / total)::integer) || repeat('-', width - (width * done / total)::integer)
 	|| ' ' || done || '/' || total END;
-COMMENT ON FUNCTION miosa.bar(bigint, bigint) IS 'A bar of six characters and the two numbers; full only when all are done; null when there is nothing to do';
+COMMENT ON FUNCTION miosa.bar(bigint, bigint, integer) IS 'A bar of so many characters and the two numbers; full only when all are done; null when there is nothing to do';
+
+-- The usual one.
+CREATE FUNCTION miosa.bar(done bigint, total bigint) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN miosa.bar(done, total, 6);
+COMMENT ON FUNCTION miosa.bar(bigint, bigint) IS 'A bar of six characters';

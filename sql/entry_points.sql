@@ -67,7 +67,7 @@ BEGIN
 		WHERE p.pronamespace = 'miosa'::regnamespace AND l.lanname = 'plpgsql'
 			AND (p.prorettype = 'trigger'::regtype OR p.proname IN (
 				-- a view for people, and the steps of procedures
-				'progress_rows', 'fleets_rows', 'maintain_rows', 'maintain_route_log', 'maintain_capacity', 'some_deployment'))
+				'progress_rows', 'overview_rows', 'wall_rows', 'fleets_rows', 'maintain_rows', 'maintain_route_log', 'maintain_capacity', 'some_deployment'))
 		ORDER BY p.proname
 	LOOP
 		EXECUTE regexp_replace(f.definition, '^CREATE OR REPLACE FUNCTION miosa\.\w+', format('CREATE FUNCTION miosa.%I', f.name || '_body'));

@@ -105,14 +105,14 @@ BEGIN
 		-- To read what there is, and how delivery goes.
 		('miosa_viewer', 'USAGE', 'miosa'),
 		('miosa_viewer', 'EXECUTE', 'miosa_deployment miosa_version miosa_versions miosa_plan miosa_audit_log
-			miosa_route miosa_routes_since miosa_convergence miosa_wait_converged miosa_timeline miosa_report miosa.timeline
+			miosa_route miosa_routes_since miosa_convergence miosa_wait_converged miosa_timeline miosa_report miosa_page miosa.timeline
 			miosa_plan_many miosa.plan_many miosa.fleets_rows miosa.status miosa.verdict miosa.candidates miosa.history miosa.wildcard_gaps
 			miosa.schema_fits'),
 		('miosa_viewer', 'SELECT', 'miosa.plans miosa.own_plans miosa.shipped_plans miosa.tenants miosa.deployments
 			miosa.fleet_runs miosa.fleets miosa.runtime_instances miosa.capacity miosa.storages miosa.domains miosa.audit_events miosa.refusals miosa.convergence_log
 			miosa.outbox miosa.route_log miosa.removed_hosts miosa.adapters miosa.endpoints miosa.endpoint_state
 			miosa.delivery_failures miosa.sites miosa.replica_sites miosa.dispatcher_state miosa.maintenance miosa.tenant_members
-			miosa.watches miosa.alerts miosa.hosts miosa.routes miosa.live_instances miosa.progress miosa.overdue
+			miosa.watches miosa.alerts miosa.hosts miosa.routes miosa.live_instances miosa.progress miosa.overview miosa.wall miosa.overdue
 			miosa.schemas miosa.schema_reports miosa.bad_artifacts miosa.holds miosa.open_holds miosa.freezes miosa.open_freezes
 			miosa_collectable_releases miosa.release_keeping miosa.collectable_artifacts miosa.scarcely_restorable'),
 		-- All columns but those of URIs, which may be presigned.
@@ -125,7 +125,7 @@ BEGIN
 			'miosa.releases'),
 		('miosa_admin', 'SELECT', 'miosa.versions miosa.releases'),
 		-- Functions that these views call run with their reader's rights.
-		('miosa_viewer', 'EXECUTE', 'miosa.shown_uri miosa.progress_rows miosa.heartbeat_horizon miosa.overdue_rows miosa.open_hold_rows miosa.open_freeze_rows miosa.sees_freeze miosa.stands_on miosa.bad_mark'),
+		('miosa_viewer', 'EXECUTE', 'miosa.shown_uri miosa.progress_rows miosa.overview_rows miosa.wall_rows miosa.heartbeat_horizon miosa.overdue_rows miosa.open_hold_rows miosa.open_freeze_rows miosa.sees_freeze miosa.stands_on miosa.bad_mark'),
 		-- Policies and views ask these with the rights of the role that reads.
 		('miosa_viewer, miosa_auditor, pg_monitor', 'EXECUTE', 'miosa.sees_fleet miosa.sees_tenant miosa.sees_deployment miosa.sees_all_tenants
 			miosa.sees_endpoints'),

@@ -16,12 +16,18 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION miosa.dispatcher_words() IS 'State of the dispatcher, for people: running, or why it does not deliver';
 
+-- The states in which an instance may become healthy.
+CREATE FUNCTION miosa.is_starting(state text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN state IN ('pending', 'provisioning', 'starting');
+COMMENT ON FUNCTION miosa.is_starting(text) IS 'Whether an instance in this state is about to start';
+
 -- Count the instances of a version.
 CREATE FUNCTION miosa.count_instances(deployment_id text, version_id text, OUT healthy integer, OUT starting integer)
 LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 	SELECT (SELECT count(*)::integer FROM miosa.live_instances i WHERE i.deployment_id = $1 AND i.version_id = $2),
 		(SELECT count(*)::integer FROM miosa.runtime_instances i WHERE i.deployment_id = $1 AND i.version_id = $2
-			AND i.state IN ('pending', 'provisioning', 'starting'))
+			AND miosa.is_starting(i.state))
 $$;
 COMMENT ON FUNCTION miosa.count_instances(text, text) IS 'Numbers of instances of a version that are healthy, and that are starting';
 
@@ -74,7 +80,7 @@ CREATE FUNCTION miosa.count_edges(deployment_id text, OUT counted bigint, OUT do
 LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	SELECT count(*) FILTER (WHERE c.state <> 'excluded'), count(*) FILTER (WHERE c.done AND c.state <> 'excluded'),
 		count(*) FILTER (WHERE c.state = 'expired'), count(*) FILTER (WHERE c.state = 'excluded'),
-		count(*) FILTER (WHERE c.state <> 'excluded' AND c.health IN ('backing off', 'misconfigured', 'gone', 'unverified'))
+		count(*) FILTER (WHERE c.state <> 'excluded' AND miosa.endpoint_fails(c.health))
 	FROM miosa.convergence_rows($1) c WHERE c.role = 'edge'
 $$;
 COMMENT ON FUNCTION miosa.count_edges(text) IS 'How many edges receive a deployment, are done, of these by expiry alone, are disabled, and fail';
@@ -369,7 +375,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
 BEGIN
 	RETURN QUERY
 	SELECT p.tenant_id, p.id, v.id AS version_id, p.serving_version_id, clock_timestamp() - coalesce(p.waiting_since, w.since),
-		p.desired_replicas, i.healthy, i.starting, w.asked_at, w.error
+		p.desired_replicas, 0, i.starting, w.asked_at, w.error
 	FROM (SELECT c.deployment_id, c.version_id, c.since, c.asked_at, miosa.lasting_error(c) AS error
 			FROM miosa.capacity c WHERE c.state = 'wanted'
 		UNION ALL
@@ -378,9 +384,12 @@ BEGIN
 				WHERE c.deployment_id = l.id AND c.version_id = l.active_version_id AND c.state = 'wanted')) w
 	JOIN miosa.deployments p ON p.id = w.deployment_id AND p.active_version_id = w.version_id
 	JOIN miosa.versions v ON v.deployment_id = p.id AND v.id = p.active_version_id AND v.kind <> 'static'
-	CROSS JOIN LATERAL miosa.count_instances(p.id, v.id) i
-	WHERE p.state <> 'stopped' AND p.desired_replicas > 0 AND i.healthy = 0
-		AND miosa.cutover_due(coalesce(p.waiting_since, w.since)) <= (SELECT clock_timestamp());
+	CROSS JOIN LATERAL (SELECT count(*)::integer AS starting FROM miosa.runtime_instances i
+		WHERE i.deployment_id = p.id AND i.version_id = v.id AND miosa.is_starting(i.state)) i
+	WHERE p.state <> 'stopped' AND p.desired_replicas > 0
+		AND miosa.cutover_due(coalesce(p.waiting_since, w.since)) <= (SELECT clock_timestamp())
+		-- The horizon of heartbeats is looked for once, and not for each of them.
+		AND NOT EXISTS (SELECT FROM miosa.live_instances l WHERE l.deployment_id = p.id AND l.version_id = v.id);
 END $$;
 COMMENT ON FUNCTION miosa.all_overdue(boolean) IS 'Rows of miosa.overdue of all tenants; requested: only those for which schedulers are asked';
 

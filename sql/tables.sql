@@ -126,6 +126,7 @@ CREATE TABLE miosa.deployments (
 		AND greatest(last_rollback_at, waiting_since, created_at, updated_at) < '2200-01-01 00:00:00+00')
 ) WITH (fillfactor = 70);
 CREATE INDEX deployments_waiting ON miosa.deployments (id) WHERE waiting_since IS NOT NULL;
+CREATE INDEX deployments_failed ON miosa.deployments (id) WHERE state = 'failed';
 COMMENT ON TABLE miosa.deployments IS 'Deployments: each points at one active version';
 COMMENT ON COLUMN miosa.deployments.id IS 'Opaque id';
 COMMENT ON COLUMN miosa.deployments.tenant_id IS 'Owner';

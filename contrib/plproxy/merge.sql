@@ -142,6 +142,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.locate(text) IS 'Shard of the deployment of this id, host or slug, or of this fleet';
 
+-- A page is of one database, so without a name there is none.
+CREATE OR REPLACE FUNCTION miosa_router.locate_page(name text) RETURNS integer
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+	IF name IS NULL THEN
+		RAISE EXCEPTION 'the page of all deployments is not there at a router'
+			USING ERRCODE = 'feature_not_supported', DETAIL = 'Each shard has a page of its own.',
+			HINT = 'Ask each shard, or see the lines of all with TABLE miosa.overview;';
+	END IF;
+	RETURN miosa_router.locate(name);
+END $$;
+COMMENT ON FUNCTION miosa_router.locate_page(text) IS 'Shard of the deployment whose page is asked for';
+
 CREATE OR REPLACE FUNCTION miosa_router.locate_operation(name text) RETURNS integer
 LANGUAGE sql VOLATILE AS $$
 	SELECT miosa_router.locate(pg_catalog.regexp_replace($1, '#[0-9]+$', ''))

@@ -103,6 +103,18 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION miosa_gateway.audit_log(text, text, text, text, timestamptz, timestamptz, integer, text) IS 'Audit events, a page at a time';
 
+-- GET /page?deployment, for browsers: the domain's name is the media type that
+-- PostgREST serves the text as.
+CREATE DOMAIN miosa_gateway."text/html" AS text;
+COMMENT ON DOMAIN miosa_gateway."text/html" IS 'A text that is served as HTML';
+
+CREATE FUNCTION miosa_gateway.page(deployment text DEFAULT NULL) RETURNS miosa_gateway."text/html"
+LANGUAGE sql VOLATILE
+BEGIN ATOMIC
+	SELECT miosa_page(deployment)::miosa_gateway."text/html";
+END;
+COMMENT ON FUNCTION miosa_gateway.page(text) IS 'What needs somebody now, or all about one deployment, as a page';
+
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA miosa_gateway FROM PUBLIC;
 GRANT USAGE ON SCHEMA miosa_gateway TO miosa_operator;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA miosa_gateway TO miosa_operator;

@@ -58,7 +58,9 @@ static const struct
 	{"miosa_routes_since",.open = true},
 	{"miosa_timeline",.open = true},
 	{"miosa_set_deployment",.deployment = "id"},
+	{"overview_rows",.open = true},
 	{"progress_rows",.open = true},
+	{"wall_rows",.open = true},
 };
 
 static int	find_argument(HeapTuple tuple, const char *name);

@@ -50,7 +50,9 @@ async function find(db, schema, name, given) {
 	const { rows } = await db.query(
 		`SELECT p.provolatile AS volatility, p.proargnames AS names,
 			ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY AS a(t, i) ORDER BY i) AS types,
-			p.pronargs - p.pronargdefaults AS needed
+			p.pronargs - p.pronargdefaults AS needed,
+			(SELECT t.typname FROM pg_type t WHERE t.oid = p.prorettype AND t.typtype = 'd'
+				AND t.typname ~ '^[A-Za-z0-9.-]+/[A-Za-z0-9.+-]+$') AS media
 		FROM pg_proc p WHERE p.pronamespace = $1::regnamespace AND p.proname = $2`,
 		[quote(schema), name]
 	);
@@ -92,7 +94,7 @@ function read_arguments(request, url) {
 	}
 }
 
-function call_query(schema, name, args, { names, types, needed }) {
+function call_query(schema, name, args, { names, types, needed, media }) {
 	if (names === null && needed === 1) {
 		return answer_query(`SELECT ${quote(schema)}.${quote(name)}($1::${types[0]}) AS pgrst_scalar`);
 	}
@@ -108,12 +110,18 @@ function call_query(schema, name, args, { names, types, needed }) {
 	return answer_query(`SELECT pgrst_call.pgrst_scalar
 		FROM (SELECT $1::json AS json_data) pgrst_payload,
 		LATERAL (SELECT ${args.map(quote).join(', ')} FROM ${source}) pgrst_args,
-		LATERAL (SELECT ${quote(schema)}.${quote(name)}(${call}) AS pgrst_scalar) pgrst_call`);
+		LATERAL (SELECT ${quote(schema)}.${quote(name)}(${call}) AS pgrst_scalar) pgrst_call`, media);
 }
 
-function answer_query(source) {
+// The text of a function whose result is a domain called like a media type is
+// served as it is (reference: media type handlers).
+function answer_query(source, media) {
+	const body = media
+		? 'min(t.pgrst_scalar::text)'
+		: "coalesce(json_agg(t.pgrst_scalar) -> 0, 'null')::text";
+
 	return `WITH pgrst_source AS (${source})
-	SELECT coalesce(json_agg(t.pgrst_scalar) -> 0, 'null')::text AS body,
+	SELECT ${body} AS body,
 		nullif(current_setting('response.headers', true), '') AS headers,
 		nullif(current_setting('response.status', true), '') AS status
 	FROM (SELECT * FROM pgrst_source) t`;
@@ -172,6 +180,11 @@ async function call(db, request, options, who) {
 	const args = read_arguments(request, url);
 	const names = Object.keys(args);
 	const it = await find(db, options.schema, name[1], names);
+	const accepts = (request.headers.accept || '*/*').split(',').map((type) => type.split(';')[0].trim());
+
+	if (it.media && !accepts.some((type) => [it.media, '*/*', it.media.replace(/\/.*/, '/*')].includes(type))) {
+		throw new Refusal(406, 'PGRST107', `None of these media types are available: ${accepts.join(', ')}`);
+	}
 	const writes = request.method === 'POST' && it.volatility === 'v';
 
 	await db.query(
@@ -198,7 +211,7 @@ async function call(db, request, options, who) {
 	return {
 		status: Number(rows[0].status || 200),
 		headers: Object.assign(
-			{ 'Content-Type': 'application/json; charset=utf-8' },
+			{ 'Content-Type': it.media || 'application/json; charset=utf-8' },
 			...JSON.parse(rows[0].headers || '[]')
 		),
 		body: rows[0].body,

@@ -57,6 +57,7 @@ SELECT count(*) > 0 AS ok FROM miosa.status('blog');
 SELECT count(*) AS candidates FROM miosa.candidates('blog');
 SELECT what FROM miosa.history('blog');
 SELECT count(*) >= 0 AS ok FROM miosa.progress;
+SELECT count(*) >= 0 AS ok FROM miosa.overview, miosa.wall;
 SELECT count(*) > 0 AS ok FROM miosa_doctor();
 SELECT miosa_resend('dep_1') IS NOT NULL AS resend, miosa_resync('edge-1') IS NOT NULL AS resync, miosa_redrive('edge-1') AS redriven;
 SELECT left(miosa_test_endpoint('edge-1') -> 'data' ->> 'verdict', 30) AS verdict;

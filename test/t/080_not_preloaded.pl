@@ -50,6 +50,11 @@ is($node->safe_psql('postgres', 'SELECT state FROM miosa.dispatcher()'),
 	'not preloaded', 'the state says it too');
 like($node->safe_psql('postgres', "SELECT miosa_doctor()::text"),
 	qr/preload/, 'miosa_doctor() says what is missing');
+like($node->safe_psql('postgres', 'SELECT miosa_page()'),
+	qr{<h1 id="headline">Nothing is delivered</h1>.*Dispatcher: none: shared_preload_libraries lacks miosa_rollback.*</html>}s,
+	'the page says it');
+is($node->safe_psql('postgres', 'SELECT wrong FROM miosa.overview LIMIT 1'),
+	'NOT DELIVERING', 'and the overview');
 
 # What was queued meanwhile is delivered once the library is preloaded
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'miosa_rollback'");

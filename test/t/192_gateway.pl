@@ -10,6 +10,7 @@ use Digest::SHA qw(hmac_sha256);
 use IPC::Run qw(run);
 use JSON::PP qw(decode_json encode_json);
 use MIME::Base64 qw(encode_base64url);
+use MiosaHttp qw(http);
 use MiosaNode;
 use MiosaServer;
 use MiosaTest qw(make_node);
@@ -281,6 +282,22 @@ for my $case (
 	is(last_headers()->{'Retry-After'} ? 1 : 0, $status == 503 ? 1 : 0,
 		'... with Retry-After where that helps');
 }
+
+# The page, as a browser asks for it, in a transaction that may not write.
+sub page
+{
+	my ($query, %header) = @_;
+	my ($port) = $url =~ /:(\d+)/;
+
+	return http(port => $port, path => "/rpc/page$query",
+		headers => { Authorization => 'Bearer ' . token(), Accept => 'text/html,application/xhtml+xml;q=0.9,*/*;q=0.8', %header });
+}
+my $page = page('');
+is("$page->{status} $page->{headers}{'content-type'}", '200 text/html', 'the page is HTML');
+like($page->{body}, qr{^<!DOCTYPE html>.*<h1 id="headline">.*</html>\n\z}s, '... and whole');
+like(page('?deployment=shop')->{body}, qr{<p id="deployment"><strong><bdi>shop</bdi></strong> <small><bdi>dep_1</bdi>}, 'the page of one deployment');
+is(page('?deployment=nosuch')->{status}, 404, '... which may not be there');
+is(page('', Accept => 'application/json')->{status}, 406, 'there is no JSON of it');
 
 # A deployment that another transaction holds
 my $holder = $node->background_psql('postgres');

@@ -127,6 +127,9 @@ my $uuid = '6f1c6a3e-6f6d-4c3e-9d53-0f6f0a3c0d11';
 $router->sql("SELECT miosa_put_deployment('$uuid', 'ten_1', slug => 'with-uuid')");
 is($router->sql("SELECT miosa_deployment('$uuid'::uuid) #>> '{data,slug}'"), 'with-uuid', 'a uuid is on the shard of its text');
 is($router->sql("SELECT count(*) FROM miosa.status('shop-3') WHERE value LIKE 'dep_3 %'"), 1, 'people name a deployment by its slug');
+like($router->sql("SELECT miosa_page('shop-3')"), qr{<small><bdi>dep_3</bdi></small>}, '... also for its page');
+like(($router->try('SELECT miosa_page()'))[2], qr/not there at a router.*TABLE miosa\.overview/s, 'the page of all is not there');
+is($router->sql('SELECT count(DISTINCT shard) FROM miosa.overview'), $router->sql('SELECT count(*) FROM miosa_router.shards'), '... but the lines of all shards are');
 like($router->sql("SELECT value FROM miosa.rollback('shop-4.acme.miosa.app') WHERE item = 'to'"), qr/^v2  v2/, '... or by a host');
 is($router->sql("SELECT miosa_wait_converged('dep_4#4', '1 s')"), 'no_edges', 'an operation is where its deployment is');
 
