@@ -107,7 +107,7 @@ BEGIN ATOMIC
 		ELSE (
 			SELECT format('endpoint "%s" was added in another installation', e.name)
 			FROM miosa.endpoints e
-			WHERE e.enabled AND e.origin <> miosa.origin()
+			WHERE e.enabled AND e.origin <> (SELECT miosa.origin())
 			ORDER BY e.name LIMIT 1)
 		END
 	FROM miosa.identity() i CROSS JOIN miosa.site_pause() r LEFT JOIN miosa.dispatcher_state s ON true;

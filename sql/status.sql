@@ -104,7 +104,6 @@ DECLARE
 	healthy CONSTANT integer := (SELECT i.healthy FROM miosa.count_instances(d.id, d.active_version_id) i);
 	waits CONSTANT text := miosa.span(clock_timestamp() - d.waiting_since);
 	confirmed CONSTANT text := format('%s of %s edges confirmed %s', done, counted, version);
-	delivering CONSTANT boolean := miosa.is_delivering();
 	convergence text;
 BEGIN
 	IF d.active_version_id IS NULL THEN
@@ -128,7 +127,7 @@ BEGIN
 		text := 'UNKNOWN: no edge receives this deployment';
 	ELSIF done < counted THEN
 		code := 'not_converged';
-		text := 'NOT CONVERGED: ' || confirmed || CASE WHEN delivering THEN '' ELSE ', not delivering' END;
+		text := 'NOT CONVERGED: ' || confirmed || CASE WHEN miosa.is_delivering() THEN '' ELSE ', not delivering' END;
 	ELSE
 		convergence := miosa.convergence_state(d.id, NULL);
 		IF convergence = 'waiting_instances' THEN
@@ -137,7 +136,7 @@ BEGIN
 		ELSIF convergence NOT IN ('converged', 'expired') THEN
 			code := 'not_converged';
 			text := format('NOT CONVERGED: %s', replace(convergence, '_', ' '));
-		ELSIF NOT delivering THEN
+		ELSIF NOT miosa.is_delivering() THEN
 			code := 'converged';
 			text := format('CONVERGED on %s, but delivery is stopped', version);
 		ELSE
