@@ -617,6 +617,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.locate(text) IS 'Shard of the deployment of this id, host or slug, or of this fleet';
 
+-- A page is of one database, so without a name there is none.
+CREATE OR REPLACE FUNCTION miosa_router.locate_page(name text) RETURNS integer
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+	IF name IS NULL THEN
+		RAISE EXCEPTION 'the page of all deployments is not there at a router'
+			USING ERRCODE = 'feature_not_supported', DETAIL = 'Each shard has a page of its own.',
+			HINT = 'Ask each shard, or see the lines of all with TABLE miosa.overview;';
+	END IF;
+	RETURN miosa_router.locate(name);
+END $$;
+COMMENT ON FUNCTION miosa_router.locate_page(text) IS 'Shard of the deployment whose page is asked for';
+
 CREATE OR REPLACE FUNCTION miosa_router.locate_operation(name text) RETURNS integer
 LANGUAGE sql VOLATILE AS $$
 	SELECT miosa_router.locate(pg_catalog.regexp_replace($1, '#[0-9]+$', ''))
@@ -2792,6 +2805,17 @@ COMMENT ON FUNCTION miosa."overdue_rows"(requested boolean, OUT id text, OUT ver
 REVOKE ALL ON FUNCTION miosa."overdue_rows"(requested boolean, OUT id text, OUT version_id text, OUT serving_version_id text, OUT waits interval, OUT desired_replicas integer, OUT healthy integer, OUT starting integer, OUT asked_at timestamp with time zone, OUT last_error text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa."overdue_rows"(requested boolean, OUT id text, OUT version_id text, OUT serving_version_id text, OUT waits interval, OUT desired_replicas integer, OUT healthy integer, OUT starting integer, OUT asked_at timestamp with time zone, OUT last_error text) TO miosa_viewer;
 
+CREATE OR REPLACE FUNCTION miosa."overview_rows"(OUT wrong text, OUT since text, OUT next text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.overview_rows()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."overview_rows"(OUT wrong text, OUT since text, OUT next text) IS 'Rows of miosa.overview [router]';
+REVOKE ALL ON FUNCTION miosa."overview_rows"(OUT wrong text, OUT since text, OUT next text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."overview_rows"(OUT wrong text, OUT since text, OUT next text) TO miosa_viewer;
+
 CREATE OR REPLACE FUNCTION miosa."pause_reason"() RETURNS text LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
@@ -3341,6 +3365,17 @@ $$;
 COMMENT ON PROCEDURE miosa."verify_artifacts"(IN "limit" integer) IS 'miosa_verify_artifacts(), where nobody can create an overload of it: for jobs [router]';
 REVOKE ALL ON PROCEDURE miosa."verify_artifacts"(IN "limit" integer) FROM PUBLIC;
 GRANT EXECUTE ON PROCEDURE miosa."verify_artifacts"(IN "limit" integer) TO miosa_admin;
+
+CREATE OR REPLACE FUNCTION miosa."wall_rows"(OUT zone text, OUT edges text, OUT worst text, OUT since text, OUT state text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+	RAISE EXCEPTION '% is not there at a router', 'miosa.wall_rows()' USING ERRCODE = 'feature_not_supported',
+		DETAIL = 'It concerns the database that it is called in.', HINT = 'Call it in the database of a shard; SELECT * FROM miosa_router.all_shards(); has their names.';
+END
+$$;
+COMMENT ON FUNCTION miosa."wall_rows"(OUT zone text, OUT edges text, OUT worst text, OUT since text, OUT state text) IS 'Rows of miosa.wall [router]';
+REVOKE ALL ON FUNCTION miosa."wall_rows"(OUT zone text, OUT edges text, OUT worst text, OUT since text, OUT state text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa."wall_rows"(OUT zone text, OUT edges text, OUT worst text, OUT since text, OUT state text) TO miosa_viewer;
 
 CREATE OR REPLACE FUNCTION miosa_shard."watch"(a1 text, a2 interval, a3 text, a4 jsonb, a5 text, a6 text, context text[], shard integer, OUT "item" text, OUT "value" text) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
@@ -4409,6 +4444,34 @@ $$;
 COMMENT ON FUNCTION public."miosa_move_host"(host text, to_deployment_id text, from_deployment_id text, idempotency_key text, reason text) IS 'Moves a host from one deployment to another; edges get its new route before they lose the old one [router]';
 REVOKE ALL ON FUNCTION public."miosa_move_host"(host text, to_deployment_id text, from_deployment_id text, idempotency_key text, reason text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public."miosa_move_host"(host text, to_deployment_id text, from_deployment_id text, idempotency_key text, reason text) TO miosa_admin;
+
+CREATE OR REPLACE FUNCTION miosa_shard."miosa_page"(a1 text, context text[], shard integer) RETURNS text LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $3;
+	SELECT (CASE WHEN miosa_shard.adopt($2::text[]) THEN public."miosa_page"($1::text) END);
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."miosa_page"(text, text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."miosa_page"(text, text[], integer) TO miosa_viewer;
+
+CREATE OR REPLACE FUNCTION public."miosa_page"(deployment text DEFAULT NULL::text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_shard integer := miosa_router.locate_page($1);
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	RETURN miosa_shard."miosa_page"($1, _context, _shard);
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+	PERFORM miosa_router.pass_on(_shard, _state, _message, _detail, _hint);
+END
+$$;
+COMMENT ON FUNCTION public."miosa_page"(deployment text) IS 'What needs somebody now, or all about one deployment, as one HTML page that needs nothing else and reloads itself [router]';
+REVOKE ALL ON FUNCTION public."miosa_page"(deployment text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public."miosa_page"(deployment text) TO miosa_viewer;
 
 CREATE OR REPLACE FUNCTION miosa_shard."miosa_pin_version"(a1 uuid, a2 uuid, context text[], shard integer) RETURNS jsonb LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
@@ -8686,6 +8749,44 @@ CREATE OR REPLACE VIEW miosa."overdue" AS SELECT * FROM miosa_shard."all_overdue
 COMMENT ON VIEW miosa."overdue" IS 'Deployments whose active version has waited for longer than miosa_rollback.cutover_deadline and still has no healthy instance, of all shards';
 GRANT SELECT ON TABLE miosa."overdue" TO miosa_viewer;
 
+CREATE OR REPLACE FUNCTION miosa_shard."view_overview"(context text[], number integer, OUT "wrong" text, OUT "since" text, OUT "next" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."wrong", f."since", f."next" FROM miosa."overview" f WHERE a.ok OFFSET 0) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_overview"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_overview"(text[], integer) TO miosa_viewer;
+
+CREATE OR REPLACE FUNCTION miosa_shard."all_overview"(OUT shard text, OUT "wrong" text, OUT "since" text, OUT "next" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_overview"(_context, _each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_overview"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_overview"() TO miosa_viewer;
+
+CREATE OR REPLACE VIEW miosa."overview" AS SELECT * FROM miosa_shard."all_overview"();
+COMMENT ON VIEW miosa."overview" IS 'What needs somebody, for \watch 2: one line a deployment, or one that says that all is well, of all shards';
+GRANT SELECT ON TABLE miosa."overview" TO miosa_viewer;
+
 CREATE OR REPLACE FUNCTION miosa_shard."view_plans"(context text[], number integer, OUT "name" text, OUT "audit_retention" interval, OUT "idempotency_retention" interval, OUT "artifact_retention" interval, OUT "builtin" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
 	CLUSTER 'miosa';
 	RUN ON $2;
@@ -8989,5 +9090,43 @@ GRANT EXECUTE ON FUNCTION miosa_shard."all_stat_endpoint"() TO miosa_viewer, pg_
 CREATE OR REPLACE VIEW miosa."stat_endpoint" AS SELECT * FROM miosa_shard."all_stat_endpoint"();
 COMMENT ON VIEW miosa."stat_endpoint" IS 'State and statistics of every endpoint; counters begin when it is added or enabled, the dispatcher starts or miosa_reset_stats() is called, of all shards';
 GRANT SELECT ON TABLE miosa."stat_endpoint" TO miosa_viewer, pg_monitor;
+
+CREATE OR REPLACE FUNCTION miosa_shard."view_wall"(context text[], number integer, OUT "zone" text, OUT "edges" text, OUT "worst" text, OUT "since" text, OUT "state" text) RETURNS SETOF record LANGUAGE plproxy AS $$
+	CLUSTER 'miosa';
+	RUN ON $2;
+	SELECT f.* FROM (SELECT miosa_shard.adopt($1::text[]) AS ok OFFSET 0) a, LATERAL (SELECT f."zone", f."edges", f."worst", f."since", f."state" FROM miosa."wall" f WHERE a.ok OFFSET 0) f;
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."view_wall"(text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."view_wall"(text[], integer) TO miosa_viewer;
+
+CREATE OR REPLACE FUNCTION miosa_shard."all_wall"(OUT shard text, OUT "zone" text, OUT "edges" text, OUT "worst" text, OUT "since" text, OUT "state" text) RETURNS SETOF record LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+	_each record;
+	_down text[] := '{}';
+	_context text[] := miosa_router.context();
+	_state text;
+	_message text;
+	_detail text;
+	_hint text;
+BEGIN
+	FOR _each IN SELECT * FROM miosa_router.all_shards() s LOOP
+		BEGIN
+			PERFORM miosa_router.check_on(_each.number);
+			RETURN QUERY SELECT _each.name, f.* FROM miosa_shard."view_wall"(_context, _each.number) f;
+		EXCEPTION WHEN OTHERS THEN
+			GET STACKED DIAGNOSTICS _state = RETURNED_SQLSTATE, _message = MESSAGE_TEXT, _detail = PG_EXCEPTION_DETAIL, _hint = PG_EXCEPTION_HINT;
+			_down := _down || miosa_router.note_down(_each.number, _state, _message, _detail, _hint);
+		END;
+	END LOOP;
+	PERFORM miosa_router.warn_down(_down);
+END
+$$;
+REVOKE ALL ON FUNCTION miosa_shard."all_wall"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION miosa_shard."all_wall"() TO miosa_viewer;
+
+CREATE OR REPLACE VIEW miosa."wall" AS SELECT * FROM miosa_shard."all_wall"();
+COMMENT ON VIEW miosa."wall" IS 'Edges by zone, for \watch 2: how many have every change, and the worst of them; the zone with the most trouble first, of all shards';
+GRANT SELECT ON TABLE miosa."wall" TO miosa_viewer;
 
 COMMIT;
