@@ -13,7 +13,11 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 # Nothing may change between a dump and what is compared with it
-my $node = make_node('dump', "miosa_rollback.cutover_deadline = 1d\n");
+my $node = make_node('dump', <<'EOC');
+miosa_rollback.cutover_deadline = 1d
+miosa_rollback.drain_delay = -1
+miosa_rollback.heartbeat_timeout = 0
+EOC
 my $tempdir = PostgreSQL::Test::Utils::tempdir_short();
 my $sink = MiosaSink->new(dir => "$tempdir/sink")->start;
 my $url = $sink->url;
