@@ -64,7 +64,7 @@ sql(q{
 is(delivered('ver_2'), 'converged', 'it delivers while triggers look around');
 sql('DROP TRIGGER leave ON miosa.dispatcher_state; DROP TRIGGER leave_late ON miosa.dispatcher_state');
 
-is(sql(q{SELECT string_agg(DISTINCT what, ', ' ORDER BY what) FROM probe.seen WHERE what !~ ':' AND "by" LIKE 'miosa_rollback % dispatcher'}),
+is(sql(q{SELECT string_agg(DISTINCT what, ', ' ORDER BY what) FROM probe.seen WHERE what !~ ':|function' AND "by" LIKE 'miosa_rollback % dispatcher'}),
 	'deferred trigger, held cursor, trigger', 'all of them ran in the dispatcher');
 is(sql('SELECT string_agg(DISTINCT who, chr(32)) FROM probe.seen'),
 	'miosa_owner', 'and as the owner');
