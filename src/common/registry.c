@@ -182,10 +182,14 @@ mrb_registry_request_dispatcher(Oid database)
 	slot = find_slot(database);
 	if (slot == NULL && may_admit())
 		slot = take_free_slot(database);
-	if (slot != NULL)
-		slot->requested = true;
-	else
+	if (slot == NULL)
 		registry->request_missed = true;
+	else if (!slot->requested)
+	{
+		slot->requested = true;
+		if (slot->pid == 0)
+			pg_atomic_write_u64(&slot->last_pass_ms, mrb_timer_read() / 1000);
+	}
 	LWLockRelease(registry->lock);
 	set_latch_of(registry->launcher_procno);
 }

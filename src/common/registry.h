@@ -63,7 +63,8 @@ typedef struct MrbRegistrySlot
 	char		error[MRB_SLOT_ERROR];	/* why passes fail, for display */
 	pg_atomic_uint64 last_pass_at;	/* a TimestampTz; 0: none yet */
 	pg_atomic_uint64 last_pass_ms;	/* the same on the monotonic clock, or
-									 * when the slot was taken */
+									 * when the slot was taken, or a process
+									 * requested for it */
 	pg_atomic_uint64 counters[MRB_NUM_COUNTERS];
 	pg_atomic_uint64 reset[MRB_NUM_COUNTERS];	/* what they were when they
 												 * were last reset */

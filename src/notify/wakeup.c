@@ -68,16 +68,19 @@ static void warn_if_not_running(void);
 
 /*
  * Whether this database has a dispatcher that delivers changes, and that is not
- * stalled.
+ * stalled.  One that CREATE EXTENSION has just requested counts.
  */
 static bool
 dispatcher_running(void)
 {
 	MrbRegistrySlot *slot = mrb_registry_slot(MyDatabaseId);
 
-	return slot != NULL && slot->pid != 0 && !mrb_registry_stalled(slot) &&
-		(slot->state == MRB_DISPATCHER_RUNNING ||
-		 slot->state == MRB_DISPATCHER_STARTING);
+	if (slot == NULL || mrb_registry_stalled(slot))
+		return false;
+	if (slot->pid == 0)
+		return slot->requested && mrb_registry_launcher_is_alive();
+	return slot->state == MRB_DISPATCHER_RUNNING ||
+		slot->state == MRB_DISPATCHER_STARTING;
 }
 
 /*

@@ -129,6 +129,15 @@ ok( $node->poll_query_until('postgres',
 is( $node->safe_psql('one', 'SELECT pid FROM miosa.dispatcher()'),
 	$pid, 'and leaves a dispatcher alone that lives');
 
+# A dispatcher that is about to start is nothing to warn of
+$node->safe_psql('postgres', 'CREATE DATABASE soon');
+my (undef, undef, $warned) = $node->psql('soon', <<'EOS');
+CREATE EXTENSION miosa_rollback;
+SELECT miosa_put_endpoint('edge', 'webhook', 'http://127.0.0.1:1');
+EOS
+unlike($warned, qr/no dispatcher runs/, 'nothing is warned of before a dispatcher had time to start');
+$node->safe_psql('postgres', 'DROP DATABASE soon (FORCE)');
+
 # An orderly stop is not held up
 $node->stop('fast');
 pass('the server stops');
