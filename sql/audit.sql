@@ -259,11 +259,13 @@ COMMENT ON FUNCTION miosa.audit_statements_problems() IS 'Statements that do not
 CREATE FUNCTION @extschema@.miosa_audit_verify_all() RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+	-- Computed once, not for each deployment
+	WITH s AS MATERIALIZED (SELECT miosa.audit_statements_problems() || miosa.configuration_problems() AS problems)
 	SELECT jsonb_build_object('data', jsonb_build_object('verified', count(*) FILTER (WHERE e.problems IS NOT NULL) = 0 AND s.problems = '[]',
 		'deployments', count(*), 'events', coalesce(sum(e.events), 0),
 		'problems', coalesce(jsonb_path_query_array(jsonb_agg(e.problems ORDER BY e.deployment_id) FILTER (WHERE e.problems IS NOT NULL AND e.place <= 1000), '$[*][*]'), '[]')
 			|| jsonb_path_query_array(s.problems, '$[0 to 999]')))
-	FROM (SELECT miosa.audit_statements_problems() || miosa.configuration_problems() AS problems) s
+	FROM s
 	LEFT JOIN (SELECT a.deployment_id, a.events, a.problems, count(a.problems) OVER (ORDER BY a.deployment_id) AS place
 		FROM miosa.audit_ends(NULL) a) e ON true
 	WHERE miosa.need_all_tenants()
