@@ -19,25 +19,31 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION miosa.site_subscriptions(text) IS 'Subscriptions of this database that have a publication';
 
+-- What is decoded while there is no publication ends the subscription with an
+-- error, for ever.
+CREATE FUNCTION miosa.publication_fix(file text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	SELECT format('In psql: \i contrib/sites/%s; what was decoded without it cannot be received: drop the subscription to it and make it anew, at a replica after SELECT miosa.forget_primary_site();', $1)
+$$;
+COMMENT ON FUNCTION miosa.publication_fix(text) IS 'How a publication of sites is made anew';
+
 -- A publication is made once, but a table or the setting may go away.
-CREATE FUNCTION miosa.publication_problems(publication text, published text[], file text) RETURNS SETOF miosa.site_problem
+CREATE FUNCTION miosa.publication_problems(publication text, file text, published text[]) RETURNS SETOF miosa.site_problem
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	WITH missing AS (
-		SELECT string_agg(n.name, ', ') AS names FROM unnest($2) n (name)
+		SELECT string_agg(n.name, ', ') AS names FROM unnest($3) n (name)
 		WHERE NOT EXISTS (SELECT FROM pg_publication_tables t WHERE t.pubname = $1 AND t.schemaname = 'miosa' AND t.tablename = n.name))
-	SELECT 10, 'fail', format('there is no publication %s', $1), format('In psql: \i contrib/sites/%s', $3)
-			|| '; what was decoded without it cannot be received: drop the subscription to it and make it anew, at a replica after SELECT miosa.forget_primary_site();'
+	SELECT 10, 'fail', format('there is no publication %s', $1), miosa.publication_fix($2)
 	WHERE NOT EXISTS (SELECT FROM pg_publication p WHERE p.pubname = $1)
 	UNION ALL
-	SELECT 11, 'fail', format('publication %s lacks tables: %s', $1, m.names),
-		format('DROP PUBLICATION %1$s; then in psql: \i contrib/sites/%2$s, and where it is subscribed to: ALTER SUBSCRIPTION ... REFRESH PUBLICATION;', $1, $3)
+	SELECT 11, 'fail', format('publication %s lacks tables: %s', $1, m.names), format('DROP PUBLICATION %s; ', $1) || miosa.publication_fix($2)
 	FROM missing m WHERE m.names IS NOT NULL AND EXISTS (SELECT FROM pg_publication p WHERE p.pubname = $1)
 	UNION ALL
 	SELECT 12, 'fail', format('wal_level is %s: nothing can be subscribed to', current_setting('wal_level')),
 		'ALTER SYSTEM SET wal_level = ''logical''; then restart the server.'
 	WHERE current_setting('wal_level') <> 'logical'
 $$;
-COMMENT ON FUNCTION miosa.publication_problems(text, text[], text) IS 'Problems of a publication that should have these tables';
+COMMENT ON FUNCTION miosa.publication_problems(text, text, text[]) IS 'Problems of a publication that should have these tables';
 
 -- A slot keeps WAL until its subscriber has received it.
 CREATE FUNCTION miosa.slot_problems() RETURNS SETOF miosa.site_problem
@@ -102,7 +108,8 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	UNION ALL
 	SELECT * FROM miosa.subscription_problems('miosa_site')
 	UNION ALL
-	SELECT * FROM miosa.publication_problems('miosa_routes', ARRAY['tenants', 'deployments', 'versions', 'releases', 'domains', 'removed_hosts', 'route_log', 'sites'], 'primary.sql')
+	SELECT * FROM miosa.publication_problems('miosa_routes', 'primary.sql',
+		ARRAY['tenants', 'deployments', 'versions', 'releases', 'domains', 'removed_hosts', 'route_log', 'sites'])
 	UNION ALL
 	SELECT * FROM miosa.slot_problems()
 	UNION ALL
@@ -131,7 +138,7 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 		SELECT count(a.pid) AS workers, max(a.last_msg_receipt_time) AS received_at FROM pg_stat_subscription a WHERE a.subid = s.id AND a.relid IS NULL) w
 	WHERE s.enabled AND (w.workers = 0 OR w.received_at < clock_timestamp() - interval '30 s')
 	UNION ALL
-	SELECT * FROM miosa.publication_problems('miosa_site', ARRAY['sites'], 'replica.sql')
+	SELECT * FROM miosa.publication_problems('miosa_site', 'replica.sql', ARRAY['sites'])
 	UNION ALL
 	SELECT 13, 'warn', 'the primary site does not subscribe to miosa_site, and so does not count this one',
 		format('There: CREATE SUBSCRIPTION %I CONNECTION ''...'' PUBLICATION miosa_site;', 'miosa_site_' || i.site)

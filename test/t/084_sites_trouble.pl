@@ -240,7 +240,7 @@ $low->safe_psql('postgres', 'DROP EXTENSION miosa_rollback');
 $low->safe_psql('postgres', 'CREATE EXTENSION miosa_rollback');
 like($sites->doctor('low'), qr{^fail \| this site says nothing to replicas: it has no row in miosa.sites.* \| In psql: \\i contrib/sites/primary.sql}, 'after a restore from a dump, or a new extension, the site has no row');
 $sites->run_file('low', 'primary.sql');
-like($sites->doctor('low'), qr/^fail \| publication miosa_routes lacks tables: tenants, .* \| DROP PUBLICATION miosa_routes; then in psql: \\i contrib/, 'a publication without tables is left of one that was dropped');
+like($sites->doctor('low'), qr{^fail \| publication miosa_routes lacks tables: tenants, .* \| DROP PUBLICATION miosa_routes; In psql: \\i contrib/sites/primary.sql; }, 'a publication without tables is left of one that was dropped');
 $low->stop;
 
 #
