@@ -51,7 +51,13 @@ CREATE VIEW miosa.foreign_grants AS
 		-- Most are as they were, and nothing in them has to be compared.
 		WHERE m.acl IS DISTINCT FROM i.initprivs AND a.grantee <> m.owner AND NOT EXISTS (
 			SELECT FROM aclexplode(i.initprivs) s
-			WHERE s.grantee = a.grantee AND s.privilege_type = a.privilege_type)) g;
+			WHERE s.grantee = a.grantee AND s.privilege_type = a.privilege_type)
+		-- Sites copy by a role that reads what is published, and no more.
+		AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.grantee AND r.rolreplication AND (
+			m.kind = 'SCHEMA' AND a.privilege_type = 'USAGE'
+			OR m.kind = 'TABLE' AND a.privilege_type = 'SELECT' AND EXISTS (SELECT FROM pg_publication_tables p
+				WHERE p.pubname IN ('miosa_routes', 'miosa_site') AND format('%I.%I', p.schemaname, p.tablename) = m.object
+					AND m.attname = ANY (p.attnames))))) g;
 COMMENT ON VIEW miosa.foreign_grants IS 'Rights on members of the extension that neither their owner nor the install script granted';
 COMMENT ON COLUMN miosa.foreign_grants.kind IS 'Kind of the object, as REVOKE names it';
 COMMENT ON COLUMN miosa.foreign_grants.object IS 'Name of the object';

@@ -123,6 +123,16 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN left(encode(sha256(convert_to(content, 'UTF8')), 'hex'), 12);
 COMMENT ON FUNCTION miosa_shard.digest(text) IS 'The first characters of a digest';
 
+-- pg_dump has neither triggers nor indexes of the extension's tables.
+CREATE OR REPLACE FUNCTION miosa_shard.lacking() RETURNS text[]
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT ARRAY(SELECT 'trigger miosa_shard_deployment' WHERE NOT EXISTS (SELECT FROM pg_trigger t
+			WHERE t.tgrelid = 'miosa.deployments'::regclass AND t.tgname = 'miosa_shard_deployment' AND t.tgenabled <> 'D')
+		UNION ALL SELECT 'index deployments_bucket' WHERE NOT EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+			WHERE i.indrelid = 'miosa.deployments'::regclass AND c.relname = 'deployments_bucket'))
+$$;
+COMMENT ON FUNCTION miosa_shard.lacking() IS 'What this script makes on tables of the extension, and is not there, after a restore for instance';
+
 -- Only of what exists for the caller.
 CREATE OR REPLACE FUNCTION miosa_shard.identity() RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -132,6 +142,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 		-- Servers that were copied have the same system identifier
 		'system', (SELECT concat_ws(' ', p.system_identifier, extract(epoch FROM pg_postmaster_start_time())) FROM pg_control_system() p),
 		'database', (SELECT d.oid::text FROM pg_database d WHERE d.datname = current_database()),
+		'lacking', miosa_shard.lacking(),
 		'parcels', (SELECT coalesce(jsonb_agg(p.deployment_id ORDER BY p.deployment_id), '[]') FROM miosa_shard.parcels p WHERE c.all_tenants),
 		'copies', (SELECT coalesce(jsonb_object_agg(o.deployment_id, o.settled), '{}') FROM (SELECT o.deployment_id, bool_and(o.settled) AS settled
 			FROM miosa_shard.copies o GROUP BY o.deployment_id) o WHERE c.all_tenants),

@@ -670,6 +670,11 @@ BEGIN
 		seen := format('has the site of shard %s, which is another server: %s', namesake, identity ->> 'site');
 		fix := 'Give each server a miosa_rollback.site of its own';
 		needs := 'superuser';
+	ELSIF identity -> 'lacking' <> '[]' THEN
+		status := 'fail';
+		seen := format('lacks what miosa_shard.sql makes: %s', (SELECT string_agg(l.name, ', ') FROM jsonb_array_elements_text(identity -> 'lacking') l (name)));
+		fix := 'Run miosa_shard.sql in it again, as after each restore from a dump';
+		needs := 'superuser';
 	ELSIF identity -> 'parcels' <> '[]' THEN
 		status := 'warn';
 		seen := format('keeps deployments whose move was interrupted: %s', identity ->> 'parcels');

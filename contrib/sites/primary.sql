@@ -7,6 +7,9 @@
 -- Neither secrets nor idempotency keys nor audit events are in it. URIs of artifacts
 -- are: routes have them.
 \set ON_ERROR_STOP on
+-- A session reads a configuration that was just reloaded with its next command; a new
+-- one has it.
+\connect -
 SELECT current_setting('miosa_rollback.site_role') = 'replica' AS replica,
 	current_setting('miosa_rollback.site') = '' AS unnamed,
 	EXISTS (SELECT FROM pg_publication WHERE pubname = 'miosa_routes') AS published \gset

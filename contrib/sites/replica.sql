@@ -8,6 +8,9 @@
 --   CREATE SUBSCRIPTION miosa_routes CONNECTION '...' PUBLICATION miosa_routes;
 --   CREATE SUBSCRIPTION miosa_site_NAME CONNECTION '...' PUBLICATION miosa_site;
 \set ON_ERROR_STOP on
+-- A session reads a configuration that was just reloaded with its next command; a new
+-- one has it.
+\connect -
 SELECT current_setting('miosa_rollback.site_role') <> 'replica' AS not_replica,
 	current_setting('miosa_rollback.site') = '' AS unnamed,
 	EXISTS (SELECT FROM pg_publication WHERE pubname = 'miosa_site') AS published \gset

@@ -247,6 +247,23 @@ SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'grants';
 SELECT revoke FROM miosa.foreign_grants ORDER BY 1 \gexec
 SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'grants';
 
+-- Except the rights of a replica's role on what is published for it.
+SET client_min_messages = error;
+CREATE PUBLICATION miosa_site FOR TABLE miosa.sites (role, site);
+SET client_min_messages = warning;
+CREATE ROLE regress_replication REPLICATION;
+GRANT USAGE ON SCHEMA miosa TO regress_replication;
+GRANT SELECT (role, site) ON miosa.sites TO regress_replication;
+SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'grants';
+GRANT SELECT (epoch) ON miosa.sites TO regress_replication;
+SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'grants';
+REVOKE SELECT (epoch) ON miosa.sites FROM regress_replication;
+ALTER ROLE regress_replication NOREPLICATION;
+SELECT status, seen, fix FROM miosa_doctor() WHERE item = 'grants';
+DROP OWNED BY regress_replication;
+DROP ROLE regress_replication;
+DROP PUBLICATION miosa_site;
+
 -- A publication of all tables has no value of a secret.
 SET client_min_messages = error;
 CREATE PUBLICATION regress_all FOR ALL TABLES;

@@ -86,6 +86,12 @@ $other->safe_psql('s3', 'CREATE EXTENSION miosa_rollback');
 $other->safe_psql('s3', "\\i $MiosaRouter::contrib/miosa_shard.sql");
 $router->sql("SELECT miosa_router.add_shard('s3', 'host=@{[ $other->host ]} port=@{[ $other->port ]} dbname=s3 connect_timeout=60')");
 is(doctor('shard s3') =~ s/ .*//r, 'ok', 'a shard on another server, of another site');
+
+# What a restore from a dump leaves out, the doctor names, and the script makes.
+$other->safe_psql('s3', 'DROP TRIGGER miosa_shard_deployment ON miosa.deployments; DROP INDEX miosa.deployments_bucket');
+is(doctor('shard s3'), 'fail lacks what miosa_shard.sql makes: trigger miosa_shard_deployment, index deployments_bucket', 'a shard that was restored from a dump');
+$other->safe_psql('s3', "\\i $MiosaRouter::contrib/miosa_shard.sql");
+is(doctor('shard s3') =~ s/ .*//r, 'ok', '... until the script has been run again');
 $other->safe_psql('postgres', "ALTER SYSTEM SET miosa_rollback.site = 'here'");
 $other->restart;
 is($other->safe_psql('s3', 'SHOW miosa_rollback.site'), 'here', '... which has the site of the first server now');
