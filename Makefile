@@ -25,7 +25,7 @@
 #   make indent    rewrite the C files as pgindent would
 #   make dist      pack the newest commit for PGXN, here or in DIST_FOLDER
 #
-# demo, test, bench, fuzz, torture and the five after it install the packages
+# demo, test, bench, charts, fuzz, torture and the five after it install the packages
 # that they need; test/packages says which. They take
 #
 #   PG_CONFIG=/path/to/pg_config    another PostgreSQL, 15 to 18, than Debian's
@@ -429,14 +429,14 @@ REGRESS_OPTS = --inputdir=test \
 ISOLATION_OPTS = --inputdir=test --outputdir=. \
 	$(if $(TEMP_SERVER),--temp-instance=tmp_check_iso $(TEMP_SERVER))
 
-EXTRA_CLEAN = test-failures
+EXTRA_CLEAN = test-failures bench-charts
 
 # Only one that was given; without it test/run takes Debian's.
 GIVEN_PG_CONFIG := $(PG_CONFIG)
 PG_CONFIG ?= pg_config
 
 # Targets that run before PostgreSQL is installed must not need pg_config.
-ifneq ($(filter-out demo test bench fuzz torture sqlsmith sanitize coverage valgrind ha cluster lint indent dist,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo test bench charts fuzz torture sqlsmith sanitize coverage valgrind ha cluster lint indent dist,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
@@ -448,11 +448,17 @@ $(INSTALL_SQL): $(SQL_PIECES) $(EXTENSION).control
 	cat $(SQL_PIECES) > $@
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench fuzz torture sqlsmith sanitize coverage valgrind ha cluster lint indent dist
+.PHONY: demo test bench charts fuzz torture sqlsmith sanitize coverage valgrind ha cluster lint indent dist
 demo test bench fuzz sqlsmith sanitize coverage valgrind ha cluster:
 	@PG_CONFIG='$(GIVEN_PG_CONFIG)' KEEP='$(KEEP)' SUITES='$(SUITES)' \
 		TESTS='$(TESTS)' JOBS='$(or $(JOBS),3)' LOAD='$(or $(LOAD),0)' \
 		test/run $@
+
+charts:
+	@rm -rf bench-charts
+	@PG_CONFIG='$(GIVEN_PG_CONFIG)' KEEP='$(KEEP)' BENCH_PARTS=charts test/run bench
+	cp bench-charts/clients.svg docs/throughput.svg
+	cp bench-charts/edges.svg docs/convergence.svg
 
 torture:
 	@PG_CONFIG='$(GIVEN_PG_CONFIG)' KEEP='$(KEEP)' SUITES=tap TESTS='160_torture 166_full_queue' TORTURE=100000 test/run test

@@ -11,7 +11,7 @@ use File::Basename qw(dirname);
 use MiosaFile qw(slurp spew);
 use POSIX ();
 
-our @EXPORT_OK = qw(figure finish header median percentile pgbench progress
+our @EXPORT_OK = qw(chart_point figure finish header median percentile pgbench progress
   range row slope slurp spew);
 
 my %figures;
@@ -100,6 +100,24 @@ sub row
 	progress('');
 	printf "%-52s %9s  %-17s  %s\n", $what,
 	  sprintf($format, median(@$value)), $range, $end // '';
+	return;
+}
+
+# A point of a chart that bench/charts draws: median and range of the values.
+# Series appear in the order in which they are begun.
+sub chart_point
+{
+	my ($chart, $series, $x, $value) = @_;
+	my $folder = "$ENV{MIOSA_TMP}/bench-charts";
+	my $path = "$folder/$chart.tsv";
+	my @value = sort { $a <=> $b } @$value;
+	my $head = -e $path ? '' : "series\tx\tmedian\tleast\tmost\n";
+
+	-d $folder or mkdir $folder or die "$folder: $!\n";
+	open(my $out, '>>', $path) or die "$path: $!\n";
+	print $out $head, join("\t", $series, $x,
+		map { sprintf '%.6g', $_ } median(@value), @value[ 0, -1 ]), "\n";
+	close $out or die "$path: $!\n";
 	return;
 }
 
