@@ -271,7 +271,7 @@ my $callable = "SELECT string_agg(p.oid::regprocedure::text, E'\\n' ORDER BY p.o
 my %known = map { $_ => 1 } split /\n/, $router->sql($callable);
 is(join(' ', grep { !$known{$_} && !/\(miosa\./ } split /\n/, $router->shard_sql('s0', $callable)), '', 'every function that roles may call has one at the router');
 my @absent = split /\n/, $router->sql("SELECT p.oid::regprocedure::regproc || '(' || (SELECT string_agg('NULL::' || format_type(t, NULL), ', ') FROM unnest(p.proargtypes::oid[]) t) || ')'
-	FROM pg_proc p WHERE p.prosrc LIKE '%is not there at a router%' AND p.pronargs > 0");
+	FROM pg_proc p WHERE p.prosrc LIKE '%is not there at a router%' AND p.pronamespace <> 'miosa_router'::regnamespace AND p.pronargs > 0");
 cmp_ok(scalar @absent, '>', 10, 'functions that are not there');
 for my $call (@absent)
 {
