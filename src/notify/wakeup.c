@@ -77,10 +77,12 @@ dispatcher_running(void)
 
 	if (slot == NULL || mrb_registry_stalled(slot))
 		return false;
-	if (slot->pid == 0)
-		return slot->requested && mrb_registry_launcher_is_alive();
-	return slot->state == MRB_DISPATCHER_RUNNING ||
-		slot->state == MRB_DISPATCHER_STARTING;
+	if (slot->pid != 0 && (slot->state == MRB_DISPATCHER_RUNNING ||
+						   slot->state == MRB_DISPATCHER_STARTING))
+		return true;
+	/* The predecessor, which has found no extension, may not have ended yet. */
+	return slot->requested && slot->state != MRB_DISPATCHER_PAUSED &&
+		mrb_registry_launcher_is_alive();
 }
 
 /*
