@@ -90,6 +90,12 @@ CREATE FUNCTION test.count(dep text) RETURNS text LANGUAGE sql AS $$
 		d.active_version_id)
 	FROM miosa.deployments d WHERE d.id = dep $$;
 
+-- Statements for \gexec that wait until this session has read a setting.
+CREATE FUNCTION test.until_read(setting text) RETURNS SETOF text LANGUAGE sql AS $$
+	SELECT format('SELECT pg_sleep(0.05) WHERE current_setting(%1$L) <> coalesce((SELECT f.setting FROM pg_file_settings f '
+		'WHERE f.name = %1$L ORDER BY f.seqno DESC LIMIT 1), (SELECT s.boot_val FROM pg_settings s WHERE s.name = %1$L))', setting)
+	FROM generate_series(1, 1200) $$;
+
 -- What rollbacks do to holds is tested where it is turned on.
 SET miosa_rollback.hold_after_rollback = off;
 

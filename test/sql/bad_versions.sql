@@ -186,14 +186,11 @@ CREATE ROLE regress_own IN ROLE miosa_operator;
 CREATE ROLE regress_other IN ROLE miosa_deployer;
 GRANT USAGE ON SCHEMA test TO regress_own, regress_other;
 SELECT miosa_grant_tenant('regress_own', 'ten_1', '{rollback}') IS NOT NULL, miosa_grant_tenant('regress_other', 'ten_2', '{deploy}') IS NOT NULL;
-CREATE VIEW test.wait AS
-	SELECT format('SELECT pg_sleep(0.05) WHERE current_setting(''miosa_rollback.tenancy'') <> (SELECT f.setting FROM pg_file_settings f '
-		'WHERE f.name = ''miosa_rollback.tenancy'' ORDER BY f.seqno DESC LIMIT 1)') FROM generate_series(1, 1200);
 ALTER SYSTEM SET miosa_rollback.tenancy = 'enforced';
 SELECT pg_reload_conf();
 \set ECHO none
 \o /dev/null
-SELECT * FROM test.wait \gexec
+SELECT test.until_read('miosa_rollback.tenancy') \gexec
 \o
 \set ECHO all
 SHOW miosa_rollback.tenancy;
@@ -226,7 +223,7 @@ SELECT tenant_id, reason FROM miosa.bad_artifacts;
 ALTER SYSTEM RESET miosa_rollback.tenancy;
 SELECT pg_reload_conf() AS reloaded \gset
 \o /dev/null
-SELECT * FROM test.wait \gexec
+SELECT test.until_read('miosa_rollback.tenancy') \gexec
 \o
 DROP OWNED BY regress_own, regress_other;
 DROP ROLE regress_own, regress_other;

@@ -83,10 +83,6 @@ SELECT test.code($$SELECT miosa_move_host('www.example.com', 'dep_2', 'dep 1')$$
 SELECT miosa_put_domain('sold.example.com', 'dep_1', fields => '{"verified_at": "2026-01-01T00:00:00Z"}') IS NOT NULL AS put;
 SELECT miosa_move_host('sold.example.com', 'dep_9') IS NOT NULL AS moved;
 SELECT deployment_id, tenant_id, state, verified_at FROM miosa.domains WHERE fqdn = 'sold.example.com';
--- Statements that wait until this session has read the configuration.
-CREATE VIEW test.wait AS
-	SELECT format('SELECT pg_sleep(0.05) WHERE current_setting(''miosa_rollback.tenancy'') <> coalesce((SELECT f.setting FROM pg_file_settings f '
-		'WHERE f.name = ''miosa_rollback.tenancy'' ORDER BY f.seqno DESC LIMIT 1), ''single'')') FROM generate_series(1, 1200);
 CREATE ROLE regress_admin IN ROLE miosa_admin;
 GRANT USAGE ON SCHEMA test TO regress_admin;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA test TO regress_admin;
@@ -95,7 +91,7 @@ ALTER SYSTEM SET miosa_rollback.tenancy = 'enforced';
 SELECT pg_reload_conf();
 \set ECHO none
 \o /dev/null
-SELECT * FROM test.wait \gexec
+SELECT test.until_read('miosa_rollback.tenancy') \gexec
 \o
 \set ECHO all
 SHOW miosa_rollback.tenancy;
@@ -114,7 +110,7 @@ ALTER SYSTEM RESET miosa_rollback.tenancy;
 SELECT pg_reload_conf();
 \set ECHO none
 \o /dev/null
-SELECT * FROM test.wait \gexec
+SELECT test.until_read('miosa_rollback.tenancy') \gexec
 \o
 \set ECHO all
 SHOW miosa_rollback.tenancy;

@@ -132,14 +132,11 @@ SELECT miosa_metrics();
 SELECT count(*) FROM miosa.metrics;
 RESET ROLE;
 -- With tenants apart, a viewer of some sees none.
-CREATE VIEW test.wait AS
-	SELECT 'SELECT pg_sleep(0.05) WHERE current_setting(''miosa_rollback.tenancy'') <> (SELECT f.setting FROM pg_file_settings f '
-		'WHERE f.name = ''miosa_rollback.tenancy'' ORDER BY f.seqno DESC LIMIT 1)' FROM generate_series(1, 1200);
 ALTER SYSTEM SET miosa_rollback.tenancy = 'enforced';
 SELECT pg_reload_conf();
 \set ECHO none
 \o /dev/null
-SELECT * FROM test.wait \gexec
+SELECT test.until_read('miosa_rollback.tenancy') \gexec
 \o
 \set ECHO all
 SET ROLE regress_viewer;

@@ -76,12 +76,10 @@ RESET ROLE;
 SELECT test.act('', '{"sub": "boss"}') ~ '^role:' AS superuser_neither;
 
 \set ECHO none
-CREATE VIEW test.wait AS
-	SELECT format('SELECT pg_sleep(0.05) WHERE current_setting(''miosa_rollback.trusted_gateways'') = ''''') FROM generate_series(1, 1200);
 ALTER SYSTEM SET miosa_rollback.trusted_gateways = 'somebody, regress_gateway';
 SELECT pg_reload_conf() AS reloaded \gset
 \o /dev/null
-SELECT * FROM test.wait \gexec
+SELECT test.until_read('miosa_rollback.trusted_gateways') \gexec
 \o
 \set ECHO all
 SHOW miosa_rollback.trusted_gateways;

@@ -35,14 +35,11 @@ CREATE ROLE regress_attacker LOGIN IN ROLE miosa_operator;
 SELECT miosa_grant_tenant('regress_attacker', 'ten_1', '{read,rollback}') #>> '{data,scopes}';
 CREATE SCHEMA attacker AUTHORIZATION regress_attacker;
 GRANT USAGE ON SCHEMA test TO regress_attacker;
-CREATE VIEW test.wait AS
-	SELECT format('SELECT pg_sleep(0.05) WHERE current_setting(''miosa_rollback.tenancy'') <> (SELECT f.setting FROM pg_file_settings f '
-		'WHERE f.name = ''miosa_rollback.tenancy'' ORDER BY f.seqno DESC LIMIT 1)') FROM generate_series(1, 1200);
 ALTER SYSTEM SET miosa_rollback.tenancy = 'enforced';
 SELECT pg_reload_conf();
 \set ECHO none
 \o /dev/null
-SELECT * FROM test.wait \gexec
+SELECT test.until_read('miosa_rollback.tenancy') \gexec
 \o
 \set ECHO all
 ANALYZE miosa.deployments, miosa.versions, miosa.audit_events, miosa.domains, miosa.tenants;

@@ -70,11 +70,6 @@ GRANT EXECUTE ON FUNCTION miosa.may TO regress_tenant;
 SELECT miosa_grant_tenant('regress_tenant', 'ten_1', '{read,rollback,deploy,report}') #>> '{data,scopes}';
 SELECT miosa_grant_tenant('miosa_operator', 'ten_foreign', '{speak}') #>> '{data,scopes}';
 
--- Statements that wait until this session has read the configuration.
-CREATE VIEW test.wait AS
-	SELECT format('SELECT pg_sleep(0.05) WHERE current_setting(''miosa_rollback.tenancy'') <> (SELECT f.setting FROM pg_file_settings f '
-		'WHERE f.name = ''miosa_rollback.tenancy'' ORDER BY f.seqno DESC LIMIT 1)') FROM generate_series(1, 1200);
-
 -- The values of arguments: names of something foreign.
 CREATE TABLE test.names (value text);
 INSERT INTO test.names VALUES ('dep_foreign'), ('dep_foreign#1'), ('dep_foreign#3'), ('shop-foreign'), ('www.foreign.example.com'), ('x.foreign.example.com'),
@@ -196,7 +191,7 @@ ALTER SYSTEM SET miosa_rollback.trusted_gateways = 'regress_gateway';
 SELECT pg_reload_conf();
 \set ECHO none
 \o /dev/null
-SELECT * FROM test.wait \gexec
+SELECT test.until_read('miosa_rollback.tenancy') \gexec
 \o
 \set ECHO all
 SHOW miosa_rollback.tenancy;
