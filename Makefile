@@ -8,6 +8,7 @@
 #                  visitors and schedulers see a change, also after a crash,
 #                  and what keeping, deleting and signing cost; fails when a
 #                  goal is missed
+#   make charts    measure and draw the charts of docs/performance.md again
 #   make fuzz      a million odd values, none of which may change a request
 #   make torture   100,000 deliveries while processes are ended at random, and
 #                  a full queue of notifications
