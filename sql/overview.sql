@@ -249,11 +249,13 @@ DECLARE
 	more integer := 0;
 BEGIN
 	FOR z IN
+		WITH zones AS MATERIALIZED (
+			SELECT * FROM miosa.zones() WITH ORDINALITY o (zone, edges, current, late, failing, unknown, disabled, worst, state, since, error, place)
+		)
 		SELECT 'all zones' AS zone, sum(o.edges)::bigint AS edges, sum(o.current)::bigint AS current, 0 AS place, NULL AS worst, NULL AS state,
-			NULL::timestamptz AS since, NULL AS error FROM miosa.zones() o HAVING count(*) > 1
+			NULL::timestamptz AS since, NULL AS error FROM zones o HAVING count(*) > 1
 		UNION ALL
-		SELECT o.zone, o.edges, o.current, o.place, o.worst, o.state, o.since, o.error
-			FROM miosa.zones() WITH ORDINALITY o (zone, edges, current, late, failing, unknown, disabled, worst, state, since, error, place)
+		SELECT o.zone, o.edges, o.current, o.place, o.worst, o.state, o.since, o.error FROM zones o
 		ORDER BY place
 	LOOP
 		listed := listed + 1;
