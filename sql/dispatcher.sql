@@ -49,6 +49,16 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION miosa.origin() IS 'Name of this installation: miosa_rollback.site and the database''s name, else system identifier and database';
 
+-- The subscriptions of this database that have a publication of sites.
+CREATE FUNCTION miosa.site_subscriptions(publication text, OUT id oid, OUT subname name, OUT enabled boolean)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT s.oid, s.subname, s.subenabled FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+	WHERE d.datname = current_database() AND $1 = ANY (s.subpublications) ORDER BY s.subname;
+END;
+COMMENT ON FUNCTION miosa.site_subscriptions(text) IS 'Subscriptions of this database that have a publication';
+
 -- How a replica is copied anew.
 CREATE FUNCTION miosa.copy_fix() RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -78,9 +88,7 @@ BEGIN ATOMIC
 		-- never be read, and one that was made at a site of another role has left
 		-- the row of the primary site out.
 		SELECT 4, 'no routes were copied from a primary site yet', CASE
-			WHEN EXISTS (SELECT FROM pg_subscription u JOIN pg_database d ON d.oid = u.subdbid
-					WHERE d.datname = current_database() AND 'miosa_routes' = ANY (u.subpublications))
-				THEN miosa.copy_fix()
+			WHEN EXISTS (SELECT FROM miosa.site_subscriptions('miosa_routes')) THEN miosa.copy_fix()
 			ELSE 'CREATE SUBSCRIPTION miosa_routes CONNECTION ''...'' PUBLICATION miosa_routes;' END
 		WHERE NOT EXISTS (SELECT FROM miosa.sites s WHERE s.role = 'primary')) p
 	WHERE miosa.setting('site_role') = 'replica' ORDER BY p.place LIMIT 1;

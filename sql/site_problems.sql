@@ -9,16 +9,6 @@ COMMENT ON COLUMN miosa.site_problem.status IS 'warn or fail';
 COMMENT ON COLUMN miosa.site_problem.seen IS 'What was found';
 COMMENT ON COLUMN miosa.site_problem.fix IS 'Command or action that resolves it';
 
--- The subscriptions of this database that have a publication of sites.
-CREATE FUNCTION miosa.site_subscriptions(publication text, OUT id oid, OUT subname name, OUT enabled boolean)
-RETURNS SETOF record
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-	SELECT s.oid, s.subname, s.subenabled FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
-	WHERE d.datname = current_database() AND $1 = ANY (s.subpublications) ORDER BY s.subname;
-END;
-COMMENT ON FUNCTION miosa.site_subscriptions(text) IS 'Subscriptions of this database that have a publication';
-
 -- What is decoded while there is no publication ends the subscription with an
 -- error, for ever.
 CREATE FUNCTION miosa.publication_fix(file text) RETURNS text
