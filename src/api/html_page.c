@@ -26,16 +26,16 @@ static const char common_style[] =
  * Begin a page.
  */
 void
-mrb_html_page_begin(StringInfo page, const char *prefix, const char *title,
-					const char *head, const char *style)
+mrb_html_page_begin(StringInfo page, const char *title, const char *head,
+					const char *style)
 {
 	appendStringInfoString(page,
 						   "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
 						   "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">"
 						   "<meta name=\"viewport\" content=\"width=device-width\">");
-	appendStringInfo(page, "<meta name=\"referrer\" content=\"no-referrer\">%s<title>%s", head, prefix);
-	mrb_html_append(page, title);
-	appendStringInfo(page, "</title><style>%s%s</style></head>\n<body><main>", common_style, style);
+	appendStringInfo(page, "<meta name=\"referrer\" content=\"no-referrer\">%s", head);
+	mrb_html_element(page, "title", title);
+	appendStringInfo(page, "<style>%s%s</style></head>\n<body><main>", common_style, style);
 }
 
 /*

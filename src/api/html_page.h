@@ -11,11 +11,11 @@
 #include "lib/stringinfo.h"
 
 /*
- * Begin a page: its title is prefix and title; head is what its head has
- * besides, style the style sheet of its own.
+ * Begin a page: head is what its head has besides, style the style sheet of its
+ * own.
  */
-extern void mrb_html_page_begin(StringInfo page, const char *prefix, const char *title,
-								const char *head, const char *style);
+extern void mrb_html_page_begin(StringInfo page, const char *title, const char *head,
+								const char *style);
 extern void mrb_html_page_end(StringInfo page);
 
 /* Append the names of columns, and begin the rows of a table. */

@@ -65,7 +65,7 @@ void
 mrb_page_parts_begin(StringInfo page, const MrbPageHead *head, const char *title,
 					 const char *kind, const char *headline, const char *sum)
 {
-	mrb_html_page_begin(page, "", title, head_elements, style);
+	mrb_html_page_begin(page, title, head_elements, style);
 	appendStringInfo(page, "<header class=\"%s\"><h1 id=\"headline\">", kind);
 	mrb_html_append(page, headline);
 	appendStringInfoString(page, "</h1>\n");

@@ -247,10 +247,11 @@ read_head(FunctionCallInfo fcinfo, Head *head)
 static void
 append_head(StringInfo page, const Head *head)
 {
-	mrb_html_page_begin(page, "Incident report: ", head->title, "", style);
-	appendStringInfoString(page, "<h1>Incident report: ");
-	mrb_html_append(page, head->title);
-	appendStringInfoString(page, "</h1>\n<p>");
+	char	   *title = psprintf("Incident report: %s", head->title);
+
+	mrb_html_page_begin(page, title, "", style);
+	mrb_html_element(page, "h1", title);
+	appendStringInfoString(page, "\n<p>");
 	mrb_html_append(page, head->period);
 	appendStringInfoString(page, ", time zone ");
 	mrb_html_append(page, head->zone);
