@@ -1,6 +1,7 @@
--- What miosa_page() shows, row by row; src/api/page.c makes the page.  All values
--- come as text, as people read them.  Nothing here decides anything: verdicts,
--- zones and progress are those of the console.
+-- What miosa_page() shows, row by row; src/api/page.c makes the page.  Values come
+-- as text, as people read them, but for numbers that the page reckons with.
+-- Nothing here decides anything: verdicts, zones and progress are those of the
+-- console.
 
 -- For how long something has been so, and since when.
 CREATE FUNCTION miosa.since_words(at timestamptz) RETURNS text
@@ -49,11 +50,11 @@ COMMENT ON FUNCTION miosa.page_head(text) IS 'The head of miosa_page()';
 
 -- Deployments that need somebody.
 CREATE FUNCTION miosa.page_needs(most integer, OUT id text, OUT name text, OUT code text, OUT text text, OUT since text, OUT next text,
-	OUT total text, OUT unknown text)
+	OUT total bigint, OUT unknown bigint)
 RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET jit = off AS $$
 	SELECT n.deployment_id, p.name, n.code, n.text, CASE WHEN p.id IS NOT NULL THEN miosa.since_words(n.since) END,
-		miosa.paste_lines('SELECT * FROM miosa.status', n.deployment_id), n.total::text, n.unknown::text
+		miosa.paste_lines('SELECT * FROM miosa.status', n.deployment_id), n.total, n.unknown
 	FROM miosa.needs($1) WITH ORDINALITY n (deployment_id, since, code, text, total, unknown, place)
 	LEFT JOIN miosa.deployments p ON p.id = n.deployment_id ORDER BY n.place
 $$;
@@ -61,8 +62,8 @@ COMMENT ON FUNCTION miosa.page_needs(integer) IS 'Deployments that need somebody
 
 -- Changes under way, as miosa.progress has them.  To count edges takes long where
 -- there are thousands: after a while the others are only counted, but one.
-CREATE FUNCTION miosa.page_progress(OUT name text, OUT operation text, OUT age text, OUT kind text, OUT done text, OUT total text,
-	OUT slowest text, OUT error text, OUT more text)
+CREATE FUNCTION miosa.page_progress(OUT name text, OUT operation text, OUT age text, OUT kind text, OUT done bigint, OUT total bigint,
+	OUT slowest text, OUT error text, OUT more bigint)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET jit = off AS $$
 #variable_conflict use_variable
@@ -114,11 +115,11 @@ END $$;
 COMMENT ON FUNCTION miosa.page_progress() IS 'Changes under way, for miosa_page(); in a last row how many changed deployments were not looked at';
 
 -- Edges by zone.
-CREATE FUNCTION miosa.page_zones(OUT zone text, OUT edges text, OUT current text, OUT late text, OUT failing text, OUT unknown text,
-	OUT disabled text, OUT worst text, OUT state text, OUT since text, OUT error text)
+CREATE FUNCTION miosa.page_zones(OUT zone text, OUT edges bigint, OUT current bigint, OUT late bigint, OUT failing bigint, OUT unknown bigint,
+	OUT disabled bigint, OUT worst text, OUT state text, OUT since text, OUT error text)
 RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET jit = off AS $$
-	SELECT z.zone, z.edges::text, z.current::text, z.late::text, z.failing::text, z.unknown::text, z.disabled::text, z.worst, z.state,
+	SELECT z.zone, z.edges, z.current, z.late, z.failing, z.unknown, z.disabled, z.worst, z.state,
 		CASE WHEN z.since IS NOT NULL THEN 'lacks a change ' || miosa.since_words(z.since) END, z.error
 	FROM miosa.zones() WITH ORDINALITY z (zone, edges, current, late, failing, unknown, disabled, worst, state, since, error, place)
 	ORDER BY z.place
@@ -162,10 +163,10 @@ $$;
 COMMENT ON FUNCTION miosa.page_recent(integer) IS 'The newest operations of the last hour, for miosa_page()';
 
 -- Holds and freezes.
-CREATE FUNCTION miosa.page_stops(most integer, OUT kind text, OUT name text, OUT "when" text, OUT who text, OUT why text, OUT next text, OUT n text)
+CREATE FUNCTION miosa.page_stops(most integer, OUT kind text, OUT name text, OUT "when" text, OUT who text, OUT why text, OUT next text, OUT n bigint)
 RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET jit = off AS $$
-	SELECT s.kind, s.name, s."when", s.who, s.why, s.next, s.n::text FROM (
+	SELECT s.kind, s.name, s."when", s.who, s.why, s.next, s.n FROM (
 		(SELECT 1 AS place, f.begins AS at, 'frozen' AS kind, f.name, CASE WHEN f.begins <= clock_timestamp() THEN 'ends in ' || miosa.span(f.ends - clock_timestamp())
 				ELSE 'begins in ' || miosa.span(f.begins - clock_timestamp()) END || coalesce(', tenant ' || f.tenant_id, ', all tenants') AS "when",
 			f.actor_type || ':' || f.actor_id AS who, f.reason AS why, NULL AS next, count(*) OVER () AS n
@@ -240,11 +241,11 @@ COMMENT ON FUNCTION miosa.page_history(text) IS 'Rows of miosa.history(), for mi
 
 -- Edges of a deployment by zone.
 CREATE FUNCTION miosa.page_edges(deployment_id text, OUT zone text, OUT edge text, OUT state text, OUT age text, OUT error text,
-	OUT done boolean, OUT zone_done text, OUT zone_edges text, OUT place bigint)
+	OUT done boolean, OUT zone_done bigint, OUT zone_edges bigint, OUT place bigint)
 RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL UNSAFE SET jit = off AS $$
 	SELECT c.zone, c.endpoint, c.state, CASE WHEN NOT c.done THEN miosa.span(c.age) END, c.error, c.done,
-		(count(*) FILTER (WHERE c.done AND c.state <> 'excluded') OVER zone)::text, (count(*) FILTER (WHERE c.state <> 'excluded') OVER zone)::text,
+		count(*) FILTER (WHERE c.done AND c.state <> 'excluded') OVER zone, count(*) FILTER (WHERE c.state <> 'excluded') OVER zone,
 		row_number() OVER (PARTITION BY c.zone ORDER BY c.state = 'excluded', c.done, c.age DESC NULLS LAST, c.endpoint)
 	FROM miosa.convergence_rows($1) c WHERE c.role = 'edge'
 	WINDOW zone AS (PARTITION BY c.zone)

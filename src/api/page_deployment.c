@@ -330,8 +330,8 @@ static void
 append_zone(StringInfo page, uint64 row, bool first)
 {
 	MrbPageBar	bar = {
-		.good = atoll(mrb_query_text(row, EDGE_ZONE_DONE)),
-		.total = atoll(mrb_query_text(row, EDGE_ZONE_EDGES))
+		.good = mrb_query_int64(row, EDGE_ZONE_DONE, 0),
+		.total = mrb_query_int64(row, EDGE_ZONE_EDGES, 0)
 	};
 
 	bar.late = bar.total - bar.good;

@@ -178,7 +178,6 @@ static void append_head(StringInfo page, const MrbPageHead *head, const Found *f
 static const char *choose_headline(const MrbPageHead *head, const Found *found,
 								   const char **kind);
 static char *count_words(int64 n, const char *one, const char *many);
-static int64 number(uint64 row, int column);
 
 /*
  * Append the page.  Its first line sums up what comes below, so the sections are
@@ -253,10 +252,10 @@ append_zones(StringInfo zones, StringInfo cards, const MrbPageHead *head, Found 
 	n = mrb_query_run(&zones_query, NULL, NULL);
 	for (uint64 i = 0; i < n; i++)
 	{
-		found->edges += number(i, ZONE_EDGES);
-		found->failing += number(i, ZONE_FAILING);
-		found->late += number(i, ZONE_LATE);
-		if (i < ZONE_CARDS_MAX && number(i, ZONE_FAILING) > 0)
+		found->edges += mrb_query_int64(i, ZONE_EDGES, 0);
+		found->failing += mrb_query_int64(i, ZONE_FAILING, 0);
+		found->late += mrb_query_int64(i, ZONE_LATE, 0);
+		if (i < ZONE_CARDS_MAX && mrb_query_int64(i, ZONE_FAILING, 0) > 0)
 			append_zone_card(cards, i);
 	}
 	mrb_page_parts_section(zones, "zones", "Edges by zone", count_words(found->edges, "edge", "edges"));
@@ -280,9 +279,9 @@ append_zone_card(StringInfo cards, uint64 row)
 	appendStringInfoString(cards, "<li class=\"bad\"><h3>Zone ");
 	mrb_html_element(cards, "bdi", mrb_query_text(row, ZONE_NAME));
 	appendStringInfo(cards, "</h3><p class=\"verdict\">" INT64_FORMAT " of %s fail%s</p>",
-					 number(row, ZONE_FAILING),
-					 count_words(number(row, ZONE_EDGES), "edge", "edges"),
-					 number(row, ZONE_FAILING) == 1 ? "s" : "");
+					 mrb_query_int64(row, ZONE_FAILING, 0),
+					 count_words(mrb_query_int64(row, ZONE_EDGES, 0), "edge", "edges"),
+					 mrb_query_int64(row, ZONE_FAILING, 0) == 1 ? "s" : "");
 	append_worst(cards, row);
 	mrb_page_parts_command(cards, psprintf("SELECT name, state, undelivered_since, last_error FROM miosa.stat_endpoint\nWHERE zone = %s AND state <> 'healthy';",
 										   quote_literal_cstr(mrb_query_text(row, ZONE_NAME))));
@@ -296,10 +295,10 @@ static void
 append_zone(StringInfo zones, uint64 row)
 {
 	MrbPageBar	bar = {
-		.good = number(row, ZONE_CURRENT),
-		.late = number(row, ZONE_LATE),
-		.bad = number(row, ZONE_FAILING),
-		.total = number(row, ZONE_EDGES)
+		.good = mrb_query_int64(row, ZONE_CURRENT, 0),
+		.late = mrb_query_int64(row, ZONE_LATE, 0),
+		.bad = mrb_query_int64(row, ZONE_FAILING, 0),
+		.total = mrb_query_int64(row, ZONE_EDGES, 0)
 	};
 	bool		first = true;
 
@@ -308,8 +307,8 @@ append_zone(StringInfo zones, uint64 row)
 	appendStringInfoString(zones, "</strong> <span class=\"counts\">");
 	append_count(zones, bar.bad, "failing", &first);
 	append_count(zones, bar.late, "late", &first);
-	append_count(zones, number(row, ZONE_UNKNOWN), "unknown", &first);
-	append_count(zones, number(row, ZONE_DISABLED), "disabled", &first);
+	append_count(zones, mrb_query_int64(row, ZONE_UNKNOWN, 0), "unknown", &first);
+	append_count(zones, mrb_query_int64(row, ZONE_DISABLED, 0), "disabled", &first);
 	if (first || bar.good > 0)
 		append_count(zones, bar.good, "current", &first);
 	appendStringInfoString(zones, "</span>");
@@ -367,8 +366,8 @@ append_needs(StringInfo cards, Found *found)
 
 		if (code == NULL)
 		{
-			found->needs = number(i, NEED_TOTAL);
-			found->unknown = number(i, NEED_UNKNOWN);
+			found->needs = mrb_query_int64(i, NEED_TOTAL, 0);
+			found->unknown = mrb_query_int64(i, NEED_UNKNOWN, 0);
 			continue;
 		}
 		appendStringInfo(cards, "<li class=\"%s\" data-code=\"%s\"><h3>",
@@ -396,12 +395,12 @@ append_progress(StringInfo page)
 	appendStringInfoString(page, "<ul class=\"log\">\n");
 	for (uint64 i = 0; i < n; i++)
 	{
-		MrbPageBar	bar = {.good = number(i, PROGRESS_DONE),.total = number(i, PROGRESS_TOTAL)};
+		MrbPageBar	bar = {.good = mrb_query_int64(i, PROGRESS_DONE, 0),.total = mrb_query_int64(i, PROGRESS_TOTAL, 0)};
 
 		if (mrb_query_text(i, PROGRESS_OPERATION) == NULL)
 		{
-			appendStringInfo(page, "<li class=\"note\">and %s more that changed lately, not looked at</li>\n",
-							 mrb_query_text(i, PROGRESS_MORE));
+			appendStringInfo(page, "<li class=\"note\">and " INT64_FORMAT " more that changed lately, not looked at</li>\n",
+							 mrb_query_int64(i, PROGRESS_MORE, 0));
 			continue;
 		}
 		appendStringInfoString(page, "<li>");
@@ -500,7 +499,7 @@ append_stops(StringInfo page)
 	{
 		bool		hold = strcmp(mrb_query_text(i, STOP_KIND), "held") == 0;
 
-		held = hold ? number(i, STOP_N) : held;
+		held = hold ? mrb_query_int64(i, STOP_N, 0) : held;
 		appendStringInfoString(page, "<li><strong>");
 		mrb_html_element(page, "bdi", mrb_query_text(i, STOP_NAME));
 		appendStringInfo(page, "</strong> %s", hold ? "held " : "freeze, ");
@@ -609,15 +608,4 @@ static char *
 count_words(int64 n, const char *one, const char *many)
 {
 	return psprintf(INT64_FORMAT " %s", n, n == 1 ? one : many);
-}
-
-/*
- * Return a number that came as text; 0 for null.
- */
-static int64
-number(uint64 row, int column)
-{
-	char	   *digits = mrb_query_text(row, column);
-
-	return digits != NULL ? atoll(digits) : 0;
 }
