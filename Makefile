@@ -236,6 +236,7 @@ OBJS = \
 	src/api/html_page.o \
 	src/api/report.o \
 	src/api/report_svg.o \
+	src/api/report_bars.o \
 	src/api/operation_api.o \
 	src/api/page.o \
 	src/api/page_deployment.o \

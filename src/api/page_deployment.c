@@ -16,6 +16,7 @@
 #include "api/html.h"
 #include "api/html_page.h"
 #include "api/page_deployment.h"
+#include "api/report_bars.h"
 #include "api/report_svg.h"
 #include "common/query.h"
 
@@ -38,22 +39,16 @@ static MrbQuery status_query = {
 	.argtypes = {TEXTOID},
 };
 
-/* Columns of served_query, from 1. */
+/* Columns of served_query behind those of bars. */
 enum
 {
-	SERVED_START = 1,
-	SERVED_END,
-	SERVED_VERSION,
-	SERVED_BEGAN,
-	SERVED_ENDED,
-	SERVED_COLOR,
-	SERVED_FIRST,
+	SERVED_FIRST = MRB_REPORT_BARS_COLUMNS + 1,
 	SERVED_LAST
 };
 
 static MrbQuery served_query = {
-	.sql = "SELECT s.start::text, s.\"end\"::text, s.version, s.began, s.ended,"
-	" s.color, to_char(h.began, 'YYYY-MM-DD HH24:MI:SS'),"
+	.sql = MRB_REPORT_BARS_SELECT
+	", to_char(h.began, 'YYYY-MM-DD HH24:MI:SS'),"
 	" to_char(h.ended, 'YYYY-MM-DD HH24:MI:SS')"
 	" FROM miosa.report_head($1, NULL, NULL) h,"
 	" miosa.report_served($1, h.began, h.ended) s",
@@ -207,7 +202,7 @@ static void
 append_served(StringInfo page, Datum id)
 {
 	uint64		n = mrb_query_run(&served_query, &id, NULL);
-	MrbReportBar *bars = palloc(Max(n, 1) * sizeof(MrbReportBar));
+	MrbReportBar *bars;
 
 	mrb_page_parts_section(page, "versions", "Which version was served when", "in the last 24 h");
 	if (n == 0)
@@ -215,16 +210,7 @@ append_served(StringInfo page, Datum id)
 		appendStringInfoString(page, "<p class=\"note\">Unknown: nothing is recorded.</p>\n");
 		return;
 	}
-	for (uint64 i = 0; i < n; i++)
-		bars[i] = (MrbReportBar)
-	{
-		.start = atof(mrb_query_text(i, SERVED_START)),
-			.end = atof(mrb_query_text(i, SERVED_END)),
-			.version = mrb_query_text(i, SERVED_VERSION),
-			.began = mrb_query_text(i, SERVED_BEGAN),
-			.ended = mrb_query_text(i, SERVED_ENDED),
-			.color = mrb_query_int32(i, SERVED_COLOR, 0),
-	};
+	bars = mrb_report_bars_read(n);
 	mrb_report_svg_bars(page, bars, n, mrb_query_text(0, SERVED_FIRST), mrb_query_text(0, SERVED_LAST));
 	/* In words, for those who do not see the picture. */
 	appendStringInfoString(page, "<ul class=\"log\" id=\"served-list\">\n");

@@ -17,6 +17,7 @@
 
 #include "api/html.h"
 #include "api/html_page.h"
+#include "api/report_bars.h"
 #include "api/report_svg.h"
 #include "base/miosa_rollback.h"
 #include "base/optional_text.h"
@@ -88,20 +89,8 @@ static MrbQuery events_query = {
 	.argtypes = {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID},
 };
 
-/* Columns of served_query, from 1. */
-enum
-{
-	SERVED_START = 1,
-	SERVED_END,
-	SERVED_VERSION,
-	SERVED_BEGAN,
-	SERVED_ENDED,
-	SERVED_COLOR
-};
-
 static MrbQuery served_query = {
-	.sql = "SELECT s.start::text, s.\"end\"::text, s.version, s.began, s.ended,"
-	" s.color FROM miosa.report_served($1, $2, $3) s",
+	.sql = MRB_REPORT_BARS_SELECT " FROM miosa.report_served($1, $2, $3) s",
 	.nargs = 3,
 	.argtypes = {TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 };
@@ -278,7 +267,6 @@ append_served(StringInfo page, const Head *head)
 		TimestampTzGetDatum(head->began),
 		TimestampTzGetDatum(head->ended)
 	};
-	MrbReportBar *bars;
 	uint64		n;
 
 	appendStringInfoString(page, "<h2>Which version was served when</h2>\n");
@@ -293,18 +281,7 @@ append_served(StringInfo page, const Head *head)
 		appendStringInfoString(page, "<p>Unknown: nothing is recorded.</p>\n");
 		return;
 	}
-	bars = palloc(n * sizeof(MrbReportBar));
-	for (uint64 i = 0; i < n; i++)
-		bars[i] = (MrbReportBar)
-	{
-		.start = atof(mrb_query_text(i, SERVED_START)),
-			.end = atof(mrb_query_text(i, SERVED_END)),
-			.version = mrb_query_text(i, SERVED_VERSION),
-			.began = mrb_query_text(i, SERVED_BEGAN),
-			.ended = mrb_query_text(i, SERVED_ENDED),
-			.color = mrb_query_int32(i, SERVED_COLOR, 0),
-	};
-	mrb_report_svg_bars(page, bars, n, head->began_at, head->ended_at);
+	mrb_report_svg_bars(page, mrb_report_bars_read(n), n, head->began_at, head->ended_at);
 }
 
 /*
