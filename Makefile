@@ -46,6 +46,8 @@ EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" \
 OBJS = \
 	src/base/check_argument.o \
 	src/base/errors.o \
+	src/base/extension_row.o \
+	src/base/extension_version.o \
 	src/base/function_name.o \
 	src/base/gateway.o \
 	src/base/guc.o \
@@ -266,6 +268,7 @@ SHLIB_LINK = -lcurl -ljansson
 # The install script is these pieces, in this order.
 SQL_PIECES = \
 	sql/header.sql \
+	sql/versions.sql \
 	sql/roles.sql \
 	sql/tables.sql \
 	sql/tenancy.sql \
@@ -320,8 +323,11 @@ SQL_PIECES = \
 
 INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
 
-DATA = $(wildcard sql/$(EXTENSION)--*--*.sql)
-DATA_built = $(INSTALL_SQL)
+# Install scripts that were released stay as they were: sql/released.sha256.
+RELEASED_SQL := $(shell sed -n 's/^[0-9a-f]* [ *]//p' sql/released.sha256)
+
+DATA = $(RELEASED_SQL) $(wildcard sql/$(EXTENSION)--*--*.sql)
+DATA_built = $(filter-out $(RELEASED_SQL),$(INSTALL_SQL))
 
 REGRESS = \
 	rollback_basics \
@@ -446,8 +452,10 @@ include $(PGXS)
 $(OBJS) $(OBJS:.o=.bc): $(OUR_HEADERS) $(EXTENSION).control
 endif
 
-$(INSTALL_SQL): $(SQL_PIECES) $(EXTENSION).control
+ifneq ($(DATA_built),)
+$(DATA_built): $(SQL_PIECES) $(EXTENSION).control
 	cat $(SQL_PIECES) > $@
+endif
 
 .DELETE_ON_ERROR:
 .PHONY: demo test bench charts fuzz torture sqlsmith sanitize coverage valgrind ha cluster lint indent dist

@@ -62,6 +62,16 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa.check_preloaded() IS 'Check of miosa_doctor(): is the library preloaded?';
 
+-- A new library serves older objects as well as it can, until they are updated.
+CREATE FUNCTION miosa.check_versions() RETURNS miosa.finding
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+BEGIN
+	RETURN (SELECT miosa.make_finding('versions', CASE WHEN v.fix IS NULL THEN 'ok' ELSE 'fail' END,
+			format('the library is version %s, the SQL objects are version %s', v.library, v.objects), coalesce(v.fix, ''))
+		FROM miosa.versions() v);
+END $$;
+COMMENT ON FUNCTION miosa.check_versions() IS 'Check of miosa_doctor(): are library and SQL objects of the same version?';
+
 -- A table lock stops operations and the dispatcher alike.
 CREATE FUNCTION miosa.check_locks() RETURNS miosa.finding
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
@@ -552,7 +562,7 @@ RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	checks CONSTANT text[] := ARRAY['preloaded', 'locks', 'dispatcher', 'worker_slots', 'endpoint_entries', 'endpoints',
+	checks CONSTANT text[] := ARRAY['preloaded', 'versions', 'locks', 'dispatcher', 'worker_slots', 'endpoint_entries', 'endpoints',
 		'endpoint_health', 'wildcards', 'delivery_failures', 'capacity', 'outbox', 'notification_queue', 'pg_cron',
 		'expired_keys', 'durability', 'replication', 'site', 'sites', 'grants', 'secrets', 'subscriptions', 'holds', 'freezes', 'fleets', 'alerts', 'restorable', 'artifacts'];
 BEGIN

@@ -14,9 +14,6 @@
 -- Times are calculated with, so those that people may write must be finite and
 -- not too far away: one constraint a table, as each costs every rollback.
 
-CREATE SCHEMA miosa;
-COMMENT ON SCHEMA miosa IS 'miosa_rollback: deployments, versions, delivery, and the console for people';
-
 -- Shipped plans are apart from people's own, so that a restore, whatever order
 -- and switches it has, finds none of its rows there already, and a subscription
 -- neither.  A materialized view has an index and survives a crash, and what it

@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 
 #include "base/errors.h"
+#include "base/extension_version.h"
 #include "base/function_name.h"
 #include "base/gateway.h"
 #include "base/json_build.h"
@@ -60,6 +61,7 @@ static void hide_frames(void);
 static void call_raised_hook(MrbCondition condition);
 static void call_refused_hook(MrbAccess access, MrbCaller before,
 							  FunctionCallInfo fcinfo);
+static void blame_version(MemoryContext context);
 static void answer_conflict(MemoryContext context);
 static void fill_in_for_postgrest(const Condition *condition,
 								  const char *message, const char *detail,
@@ -121,6 +123,7 @@ mrb_errors_enter(MrbAccess access)
 
 	if (access != MRB_INNER || !caller.known)
 	{
+		mrb_extension_version_refresh();
 		caller.known = true;
 		caller.tried = access == MRB_TRIED;
 		caller.frames = error_context_stack;
@@ -194,7 +197,10 @@ mrb_errors_leave_failed(MrbAccess access, MrbCaller before,
 	mrb_errors_leave(before);
 	call_refused_hook(access, before, fcinfo);
 	if (access != MRB_INNER)
+	{
+		blame_version(context);
 		answer_conflict(context);
+	}
 	PG_RE_THROW();
 }
 
@@ -214,6 +220,26 @@ call_refused_hook(MrbAccess access, MrbCaller before, FunctionCallInfo fcinfo)
 		mrb_errors_refused_hook(fcinfo->flinfo != NULL ?
 								fcinfo->flinfo->fn_oid : InvalidOid);
 	raised = 0;
+}
+
+/*
+ * Raise an error that SQL objects of another version may have caused again, with
+ * what to do.  Returns when it is another one.
+ */
+static void
+blame_version(MemoryContext context)
+{
+	MrbVersionProblem problem;
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(context);
+	if (!mrb_extension_version_blame(geterrcode(), &problem))
+		return;
+	error = CopyErrorData();
+	FlushErrorState();
+	error->detail = problem.detail;
+	error->hint = pstrdup(problem.hint);
+	ReThrowError(error);
 }
 
 /*

@@ -11,20 +11,14 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
 #include "access/xact.h"
-#include "catalog/indexing.h"
-#include "catalog/pg_extension.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/varlena.h"
 
+#include "base/extension_row.h"
 #include "base/function_name.h"
 #include "base/miosa_rollback.h"
 #include "base/setting_source.h"
@@ -102,22 +96,10 @@ mrb_function_name_learn(void)
 static const char *
 our_schema(void)
 {
-	Relation	extensions = table_open(ExtensionRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	char	   *schema = NULL;
+	MrbExtensionRow row;
 
-	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber,
-				F_NAMEEQ, CStringGetDatum(MRB_EXTENSION));
-	scan = systable_beginscan(extensions, ExtensionNameIndexId, true, NULL, 1,
-							  &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		schema = get_namespace_name(((Form_pg_extension) GETSTRUCT(tuple))->extnamespace);
-	strlcpy(known, schema ? schema : "", sizeof(known));
-	systable_endscan(scan);
-	table_close(extensions, AccessShareLock);
+	mrb_extension_row_read(&row);
+	strlcpy(known, row.schema, sizeof(known));
 	return known;
 }
 

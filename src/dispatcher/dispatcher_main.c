@@ -35,6 +35,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
+#include "base/extension_version.h"
 #include "base/compat.h"
 #include "base/function_name.h"
 #include "base/miosa_rollback.h"
@@ -64,6 +65,7 @@ static MrbDispatcherState exit_state = MRB_DISPATCHER_STOPPED;
 static const char *database_name = "";
 
 static void become_dispatcher(Oid database);
+static void warn_of_versions(void);
 static void worker_exit(int code, Datum arg);
 static void exit_dispatcher(MrbDispatcherState state);
 static void note_error(ErrorData *error);
@@ -119,6 +121,7 @@ become_dispatcher(Oid database)
 	{
 		mrb_worker_settings_apply();
 		mrb_function_name_learn();
+		warn_of_versions();
 	}
 	CommitTransactionCommand();
 	SetConfigOption("application_name",
@@ -136,6 +139,21 @@ become_dispatcher(Oid database)
 	ereport(LOG,
 			(errmsg("%s %s: dispatcher of database \"%s\" started",
 					MRB_EXTENSION, MIOSA_ROLLBACK_VERSION, database_name)));
+}
+
+/*
+ * Log that the SQL objects are of another version than the library.
+ */
+static void
+warn_of_versions(void)
+{
+	MrbVersionProblem problem;
+
+	if (mrb_extension_version_problem(&problem))
+		ereport(WARNING,
+				(errmsg_internal("%s", problem.message),
+				 errdetail_internal("%s", problem.detail),
+				 errhint("%s", problem.hint)));
 }
 
 /*

@@ -443,7 +443,19 @@ mrb_attempt_call(void)
 	call.actor = mrb_actor_read();
 	call.actor_counts = mrb_checks_actor_counts(call.actor.ignored);
 	call.delivery = mrb_checks_delivery(mrb_wakeup_undelivered());
+	call.versions = mrb_checks_versions();
 	return call;
+}
+
+/*
+ * Warn of what concerns the call.  That changes are not delivered, the transaction
+ * says at its end.
+ */
+void
+mrb_attempt_warn(const MrbAttemptCall *call)
+{
+	mrb_finding_enforce(&call->actor_counts);
+	mrb_finding_enforce(&call->versions);
 }
 
 /*
@@ -501,6 +513,7 @@ mrb_attempt_operation(const MrbAttempt *attempt, const MrbAttemptCall *call)
 		mrb_attempt_list_warning(&warnings, &attempt->guards->findings[i]);
 	mrb_attempt_list_warning(&warnings, &call->delivery);
 	mrb_attempt_list_warning(&warnings, &call->actor_counts);
+	mrb_attempt_list_warning(&warnings, &call->versions);
 	if (warnings.len > 0)
 		operation.warnings = psprintf("[%s]", warnings.data);
 	if (attempt->key_expired)

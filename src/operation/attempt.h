@@ -46,6 +46,7 @@ typedef struct MrbAttemptCall
 	MrbActor	actor;
 	MrbFinding	actor_counts;
 	MrbFinding	delivery;
+	MrbFinding	versions;
 } MrbAttemptCall;
 
 /* Step 1: check the arguments; raises INVALID_ARGUMENT. */
@@ -84,6 +85,9 @@ extern MrbFinding mrb_attempt_recheck(MrbAttempt *attempt);
 extern MrbAttemptCall mrb_attempt_call(void);
 extern MrbOperation mrb_attempt_operation(const MrbAttempt *attempt,
 										  const MrbAttemptCall *call);
+
+/* Warn of what concerns the call, and not one of its targets. */
+extern void mrb_attempt_warn(const MrbAttemptCall *call);
 
 /* Step 7: whether storage confirmed the artifact, which is to be recorded. */
 extern bool mrb_attempt_confirms(const MrbAttempt *attempt);

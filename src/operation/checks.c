@@ -16,6 +16,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/extension_version.h"
 #include "base/guc.h"
 #include "base/miosa_rollback.h"
 #include "notify/wakeup.h"
@@ -239,6 +240,21 @@ mrb_checks_delivery(bool undelivered)
 		return mrb_finding_hold("changes_delivered");
 	return mrb_finding_warn("changes_delivered", "NOT_DELIVERED", MRB_WAKEUP_UNDELIVERED_MESSAGE, NULL,
 							MRB_WAKEUP_UNDELIVERED_HINT);
+}
+
+/*
+ * The library serves SQL objects of another version as well as it can, until the
+ * extension is updated.  Never refuses an operation.
+ */
+MrbFinding
+mrb_checks_versions(void)
+{
+	MrbVersionProblem problem;
+
+	if (!mrb_extension_version_problem(&problem))
+		return mrb_finding_hold("versions_agree");
+	return mrb_finding_warn("versions_agree", "VERSIONS_DIFFER", problem.message,
+							problem.detail, problem.hint);
 }
 
 /*

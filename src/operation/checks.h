@@ -32,6 +32,9 @@ extern MrbFinding mrb_checks_compatible(const MrbDeployment *deployment);
 /* undelivered: there are endpoints, and no dispatcher runs. */
 extern MrbFinding mrb_checks_delivery(bool undelivered);
 
+/* The SQL objects are of the library's version. */
+extern MrbFinding mrb_checks_versions(void);
+
 /* Whether miosa_rollback.actor is used. */
 extern MrbFinding mrb_checks_actor_counts(bool ignored);
 

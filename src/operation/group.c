@@ -347,7 +347,7 @@ write_all(GroupRun *group)
 	if (any_left(group))
 	{
 		call = mrb_attempt_call();
-		mrb_finding_enforce(&call.actor_counts);
+		mrb_attempt_warn(&call);
 		if (!only_judges(group))
 			write = mrb_operation_begin(keyed, held, true);
 	}

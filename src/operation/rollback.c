@@ -119,7 +119,7 @@ mrb_rollback_finish(MrbAttempt *attempt, MrbFinding *finding, bool *replayed)
 	if (attempt->request->action == MRB_UNPUBLISH && attempt->now->active.id == NULL)
 		return NULL;
 	call = mrb_attempt_call();
-	mrb_finding_enforce(&call.actor_counts);
+	mrb_attempt_warn(&call);
 	mrb_guards_warn(attempt->guards);
 
 	operation = mrb_attempt_operation(attempt, &call);

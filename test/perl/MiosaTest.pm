@@ -17,7 +17,7 @@ use Time::HiRes qw(time);
 
 our @EXPORT_OK =
   qw(is_delivered make_edge make_may_be_refused make_node make_site operate reload_settings
-  switch_seconds switches verdict wait_dispatcher wait_ready wait_sql);
+  rows_of_every_kind switch_seconds switches verdict wait_dispatcher wait_ready wait_sql);
 
 # The adapter for each kind of edge, if a test does not say otherwise.
 my %adapter = (
@@ -107,6 +107,51 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 EOS
 	return;
+}
+
+# Statements that make rows of every kind, in every state; url: the sink that the
+# endpoints are at.
+sub rows_of_every_kind
+{
+	my ($url) = @_;
+
+	return <<"EOS";
+UPDATE miosa.plans SET audit_retention = '31 days' WHERE name = 'pro';
+INSERT INTO miosa.plans VALUES ('own', '1 day', '2 days', '3 days');
+INSERT INTO miosa.secrets (name, value) VALUES ('token', 'whsec_never/dumped/never/dumped/nev/er');
+INSERT INTO miosa.adapters (name, role, stage, request)
+	VALUES ('own', 'edge', 0, '{"method": "PUT", "path": "/own/{deployment_id}"}');
+SELECT miosa_put_endpoint('hook', 'webhook', '$url/hook', secret => 'token');
+SELECT miosa_report_schema('app', 7, 5);
+SELECT miosa_put_endpoint('mine', 'own', '$url', zone => 'eu');
+SELECT miosa_put_endpoint('off', 'varnish-ban', '$url/off', enabled => false);
+INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, '{"name": "copied"}')).*
+	FROM miosa.adapters a WHERE name = 'webhook';
+SELECT miosa_put_endpoint('copied', 'copied', '$url/copied', enabled => false);
+SELECT miosa_put_tenant('ten_1', 'acme', 'pro');
+SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
+SELECT miosa_put_deployment('dep_2', 'ten_1', 'api', kind => 'dynamic', desired_replicas => 2);
+SELECT miosa_put_deployment('dep_3', 'ten_1', 'new');
+SELECT miosa_put_storage('s3://elsewhere/', '$url/s3');
+SELECT miosa_put_domain('shop.example.com', 'dep_1');
+SELECT miosa_put_domain('old.example.com', 'dep_1', state => 'removed');
+SELECT miosa_put_version('dep_1', 'ver_' || i, i, storage_uri => 's3://b/' || i,
+	release => '{"metadata": {"migration_compatibility": "incompatible"}}')
+	FROM generate_series(1, 5) i;
+SELECT miosa_put_version('dep_1', 'ver_6', state => 'building');
+SELECT miosa_put_version('dep_1', 'ver_7', state => 'failed');
+SELECT miosa_put_version('dep_2', 'ver_' || i, i) FROM generate_series(1, 2) i;
+SELECT miosa_promote('dep_1', 'ver_' || i) FROM generate_series(1, 3) i;
+SELECT miosa_rollback('dep_1', 'ver_2', 'key-1', reason => 'INC-7',
+	attribution => '{"external_user_id": "u-1"}');
+SELECT miosa_archive_version('dep_1', 'ver_4');
+UPDATE miosa.versions SET pinned = true WHERE id = 'ver_1' AND deployment_id = 'dep_1';
+UPDATE miosa.releases SET collected_at = now() WHERE id = 'rel_4' AND deployment_id = 'dep_1';
+SELECT miosa_promote('dep_2', 'ver_1');
+SELECT miosa_report_instance('dep_2', 'ins_1', 'ver_1', 'healthy', '10.0.0.7', 8080);
+SELECT miosa_report_instance('dep_2', 'ins_2', 'ver_1', 'failed', error_message => 'exit 1');
+SELECT miosa_promote('dep_2', 'ver_2');
+EOS
 }
 
 # A test: the other one of versions v1 and v2 of dep_1 is promoted, and reaches

@@ -8,7 +8,7 @@ use warnings FATAL => 'all';
 
 use List::Util qw(shuffle);
 use MiosaSink;
-use MiosaTest qw(make_node wait_dispatcher wait_sql);
+use MiosaTest qw(make_node rows_of_every_kind wait_dispatcher wait_sql);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -22,44 +22,7 @@ my $tempdir = PostgreSQL::Test::Utils::tempdir_short();
 my $sink = MiosaSink->new(dir => "$tempdir/sink")->start;
 my $url = $sink->url;
 
-# Rows of every kind, in every state
-$node->safe_psql('postgres', <<"EOS");
-UPDATE miosa.plans SET audit_retention = '31 days' WHERE name = 'pro';
-INSERT INTO miosa.plans VALUES ('own', '1 day', '2 days', '3 days');
-INSERT INTO miosa.secrets (name, value) VALUES ('token', 'whsec_never/dumped/never/dumped/nev/er');
-INSERT INTO miosa.adapters (name, role, stage, request)
-	VALUES ('own', 'edge', 0, '{"method": "PUT", "path": "/own/{deployment_id}"}');
-SELECT miosa_put_endpoint('hook', 'webhook', '$url/hook', secret => 'token');
-SELECT miosa_report_schema('app', 7, 5);
-SELECT miosa_put_endpoint('mine', 'own', '$url', zone => 'eu');
-SELECT miosa_put_endpoint('off', 'varnish-ban', '$url/off', enabled => false);
-INSERT INTO miosa.adapters SELECT (jsonb_populate_record(a, '{"name": "copied"}')).*
-	FROM miosa.adapters a WHERE name = 'webhook';
-SELECT miosa_put_endpoint('copied', 'copied', '$url/copied', enabled => false);
-SELECT miosa_put_tenant('ten_1', 'acme', 'pro');
-SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop');
-SELECT miosa_put_deployment('dep_2', 'ten_1', 'api', kind => 'dynamic', desired_replicas => 2);
-SELECT miosa_put_deployment('dep_3', 'ten_1', 'new');
-SELECT miosa_put_storage('s3://elsewhere/', '$url/s3');
-SELECT miosa_put_domain('shop.example.com', 'dep_1');
-SELECT miosa_put_domain('old.example.com', 'dep_1', state => 'removed');
-SELECT miosa_put_version('dep_1', 'ver_' || i, i, storage_uri => 's3://b/' || i,
-	release => '{"metadata": {"migration_compatibility": "incompatible"}}')
-	FROM generate_series(1, 5) i;
-SELECT miosa_put_version('dep_1', 'ver_6', state => 'building');
-SELECT miosa_put_version('dep_1', 'ver_7', state => 'failed');
-SELECT miosa_put_version('dep_2', 'ver_' || i, i) FROM generate_series(1, 2) i;
-SELECT miosa_promote('dep_1', 'ver_' || i) FROM generate_series(1, 3) i;
-SELECT miosa_rollback('dep_1', 'ver_2', 'key-1', reason => 'INC-7',
-	attribution => '{"external_user_id": "u-1"}');
-SELECT miosa_archive_version('dep_1', 'ver_4');
-UPDATE miosa.versions SET pinned = true WHERE id = 'ver_1' AND deployment_id = 'dep_1';
-UPDATE miosa.releases SET collected_at = now() WHERE id = 'rel_4' AND deployment_id = 'dep_1';
-SELECT miosa_promote('dep_2', 'ver_1');
-SELECT miosa_report_instance('dep_2', 'ins_1', 'ver_1', 'healthy', '10.0.0.7', 8080);
-SELECT miosa_report_instance('dep_2', 'ins_2', 'ver_1', 'failed', error_message => 'exit 1');
-SELECT miosa_promote('dep_2', 'ver_2');
-EOS
+$node->safe_psql('postgres', rows_of_every_kind($url));
 is( $node->safe_psql('postgres', "SELECT miosa_wait_converged('dep_1', '180 s')"),
 	'converged', 'the original is delivered');
 is( wait_sql($node, <<'EOS', 't'), 't', 'and has nothing left to send');
