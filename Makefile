@@ -26,7 +26,7 @@
 #   make indent    rewrite the C files as pgindent would
 #   make dist      pack the newest commit for PGXN, here or in DIST_FOLDER
 #
-# demo, test, bench, charts, fuzz, torture and the five after it install the packages
+# demo, test, bench, charts, fuzz, torture and the six after it install the packages
 # that they need; test/packages says which. They take
 #
 #   PG_CONFIG=/path/to/pg_config    another PostgreSQL, 15 to 18, than Debian's
