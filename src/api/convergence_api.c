@@ -44,7 +44,11 @@ PG_FUNCTION_INFO_V1(mrb_fleet_edges);
 #define READ_MS 50
 #define READ_PART 20
 
-/* The same multiple after a notification, if any change may matter. */
+/*
+ * The same multiple after a notification, if any change may matter, but for the
+ * first one: what was read before the dispatcher knew of the change names no
+ * laggards that could be watched.
+ */
 #define NEWS_PART 4
 
 /* Columns of miosa.judge() and miosa.convergence_rows(). */
@@ -89,7 +93,7 @@ typedef struct Laggards
 	int			n;
 	Laggard    *items;
 	int			next;			/* those before it have caught up */
-	long		took_ms;		/* duration of the read */
+	MrbTick		took;			/* duration of the read */
 } Laggards;
 
 /* The operation that the caller names. */
@@ -165,7 +169,8 @@ static void operation_args(const Operation *operation, Datum args[2],
 static MrbTick end_of_wait(Datum timeout);
 static bool find_laggards(const Operation *operation, Laggards *laggards);
 static void search_laggards(void *arg);
-static void wait_for_laggards(MrbRegistrySlot *slot, Laggards *laggards, long left);
+static void wait_for_laggards(MrbRegistrySlot *slot, Laggards *laggards, long left,
+							  bool again);
 static bool caught_up(Laggards *laggards);
 static bool sleep_on(MrbRegistrySlot *slot, long wait);
 
@@ -276,6 +281,7 @@ call_wait_converged(PG_FUNCTION_ARGS)
 	MrbTick		end;
 	Laggards	laggards;
 	long		left;
+	bool		again = false;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		mrb_raise(MRB_ERR_INVALID_ARGUMENT,
@@ -293,7 +299,8 @@ call_wait_converged(PG_FUNCTION_ARGS)
 	while (find_laggards(&operation, &laggards) &&
 		   (left = mrb_timer_ms_between(mrb_timer_read(), end)) > 0)
 	{
-		wait_for_laggards(slot, &laggards, left);
+		wait_for_laggards(slot, &laggards, left, again);
+		again = true;
 		MemoryContextReset(scratch);
 	}
 	ConditionVariableCancelSleep();
@@ -500,7 +507,7 @@ find_laggards(const Operation *operation, Laggards *laggards)
 
 	MemSet(laggards, 0, sizeof(Laggards));
 	mrb_progress_snapshot(search_laggards, &search);
-	laggards->took_ms = mrb_timer_ms_between(start, mrb_timer_read());
+	laggards->took = mrb_timer_read() - start;
 	return laggards->state == MRB_CONVERGENCE_WAITING_EDGES ||
 		laggards->state == MRB_CONVERGENCE_WAITING_INSTANCES;
 }
@@ -555,18 +562,18 @@ search_laggards(void *arg)
 }
 
 /*
- * Wait until it is worthwhile to read again.  The process joined the queue of
- * the condition variable before it read, so it misses no notification.
+ * Wait until it is worthwhile to read again; again: it has been so before.  The
+ * process joined the queue of the condition variable before it read, so it misses
+ * no notification.
  */
 static void
-wait_for_laggards(MrbRegistrySlot *slot, Laggards *laggards, long left)
+wait_for_laggards(MrbRegistrySlot *slot, Laggards *laggards, long left, bool again)
 {
 	MrbTick		now = mrb_timer_read();
-	MrbTick		news_at = mrb_timer_add_ms(now, NEWS_PART *
-										   laggards->took_ms);
-	MrbTick		until =
-	mrb_timer_add_ms(now, Min(left, Max(READ_MS, READ_PART *
-										laggards->took_ms)));
+	MrbTick		news_at = again ? now + NEWS_PART * laggards->took : now;
+	MrbTick		until = Min(mrb_timer_add_ms(now, left),
+							Max(mrb_timer_add_ms(now, READ_MS),
+								now + READ_PART * laggards->took));
 
 	while (!caught_up(laggards) && now < until)
 	{
