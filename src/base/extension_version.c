@@ -47,10 +47,12 @@ mrb_versions(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	nulls[2] = !mrb_extension_version_problem(&problem);
+	if (mrb_extension_version_problem(&problem))
+		values[2] = CStringGetTextDatum(problem.hint);
+	else
+		nulls[2] = true;
 	values[0] = CStringGetTextDatum(MIOSA_ROLLBACK_VERSION);
 	values[1] = CStringGetTextDatum(objects);
-	values[2] = nulls[2] ? (Datum) 0 : CStringGetTextDatum(problem.hint);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }
 
