@@ -81,6 +81,18 @@ BEGIN
 		FROM (SELECT c.deployment_id, c.version_id FROM miosa.capacity c WHERE c.state = 'wanted' LIMIT miosa.metric_limit() / 10) l
 		JOIN miosa.deployments p ON p.id = l.deployment_id AND p.active_version_id = l.version_id AND p.state <> 'stopped'
 		CROSS JOIN LATERAL miosa.count_instances(p.id, l.version_id) i) c;
+	-- Replicas, by the clock of this site; one without a report has no age.
+	RETURN QUERY
+	SELECT v.name, 'site', r.site, v.value::float8
+	FROM (SELECT * FROM miosa.replica_sites s ORDER BY s.site LIMIT miosa.metric_limit() / 10) r
+	CROSS JOIN LATERAL (VALUES
+		('miosa_site_endpoints', r.edges::numeric),
+		('miosa_site_endpoints_behind', r.behind),
+		('miosa_site_epochs_behind', r.epochs_behind),
+		('miosa_site_dead_letters', r.failures),
+		('miosa_site_report_age_seconds', miosa.metric_age(at, nullif(r.heard_at, 'epoch')))) v (name, value)
+	WHERE v.value IS NOT NULL;
+
 	RETURN QUERY VALUES
 		('miosa_deployments_waiting', NULL::text, NULL::text, w.waiting::float8),
 		('miosa_instances_missing', NULL, NULL, w.missing::float8),

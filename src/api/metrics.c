@@ -146,6 +146,16 @@ static const MrbMetricFamily fact_families[] = {
 	"Age of the newest statement of audit heads; none when there is none"},
 	{"miosa_audit_head_lag_seconds", MRB_METRIC_GAUGE,
 	"Age of the oldest change that no statement of audit heads covers; 0 when all are covered"},
+	{"miosa_site_endpoints", MRB_METRIC_GAUGE,
+	"Edges of another site that gets its routes from this one"},
+	{"miosa_site_endpoints_behind", MRB_METRIC_GAUGE,
+	"Edges of the site that lack a change which the site has"},
+	{"miosa_site_epochs_behind", MRB_METRIC_GAUGE,
+	"Route changes since the newest up to which all edges of the site have acknowledged all"},
+	{"miosa_site_dead_letters", MRB_METRIC_GAUGE,
+	"Deployments whose route an edge of the site refuses although it works"},
+	{"miosa_site_report_age_seconds", MRB_METRIC_GAUGE,
+	"Age of the newest thing that the site has reported to have; something comes every 5 seconds"},
 };
 
 static MrbQuery endpoints_query = {

@@ -104,6 +104,16 @@ is(wait_sql($primary, "SELECT string_agg(concat_ws('|', site, edges, behind, fai
 is($sites->node($_)->safe_psql('postgres', 'SELECT coalesce(sum(apply_error_count + sync_error_count), 0) FROM pg_stat_subscription_stats'), 0, "nothing had to be tried again: $_")
   for qw(home eu us);
 
+# Metrics show them, by site
+sub metric
+{
+	my ($name, $site) = @_;
+
+	return sql("SELECT value FROM miosa.metrics WHERE name = 'miosa_site_$name' AND labels = '{\"site\": \"$site\"}'");
+}
+is(metric($_->[0], 'eu'), $_->[1], "as metrics: $_->[0]") for [ endpoints => $edges ], [ endpoints_behind => 0 ], [ dead_letters => 0 ];
+is(wait_sql($primary, "SELECT string_agg(value::text, ' ') FROM miosa.metrics WHERE name = 'miosa_site_epochs_behind'", '0 0'), '0 0', 'as metrics: epochs_behind');
+
 # One site is cut off, serves on, and is shown as behind.  The other one goes on.
 $sites->node('us')->stop('immediate');
 sql("SELECT miosa_rollback('dep_1', 'v2')");
@@ -111,6 +121,10 @@ has('eu', 'dep_1', 'v2', 'the other site goes on');
 is(newest('us', 'dep_1'), "${edges}xv1", 'edges of the one that is cut off have what they had');
 is(sql("SELECT miosa_wait_converged('dep_1', '0 s')"), 'waiting_edges', 'it is waited for');
 is(wait_sql($primary, "SELECT epochs_behind > 0 FROM miosa.replica_sites WHERE site = 'us'", 't'), 't', 'and behind');
+
+cmp_ok(metric('epochs_behind', 'us'), '>', 0, 'so say metrics');
+my $age = metric('report_age_seconds', 'us');
+ok(poll_until(sub { metric('report_age_seconds', 'us') > $age + 6 }), 'its report gets older than those of the others');
 
 # Nothing else left the primary site
 my $eu = $sites->node('eu');
@@ -134,12 +148,14 @@ $sink->answer('^/eu/7/', status => 503);
 sql("SELECT miosa_promote('dep_2', 'v2')");
 is(wait_sql($primary, "SELECT behind $of_eu", 1), 1, 'one edge lacks a change');
 is(sql("SELECT state FROM miosa.convergence_rows('dep_2') WHERE zone = 'eu'"), 'waiting', 'so the site is not done');
+is(metric('endpoints_behind', 'eu'), 1, 'and a metric says so');
 $sink->plain;
 is(wait_sql($primary, "SELECT state FROM miosa.convergence_rows('dep_2') WHERE zone = 'eu'", 'acknowledged'), 'acknowledged', 'until it has it');
 $sink->answer('^/eu/7/dep_3/', status => 422);
 sql("SELECT miosa_promote('dep_3', 'v2')");
 is(wait_sql($primary, "SELECT failures || ' ' || failed::text $of_eu", '1 {dep_3}'), '1 {dep_3}', 'a refusal is known');
 is(sql("SELECT state FROM miosa.convergence_rows('dep_3') WHERE zone = 'eu'"), 'failed', 'and shown for its deployment');
+is(metric('dead_letters', 'eu'), 1, 'and in metrics');
 is(sql("SELECT fix FROM miosa.primary_site_problems() WHERE seen = 'edges of site \"eu\" refuse deployments: 1 (dep_3)'"),
 	q[At that site: TABLE miosa.delivery_failures; when it is repaired: SELECT miosa_redrive('endpoint');], 'the doctor knows it');
 $sink->plain;
