@@ -34,21 +34,23 @@ CREATE SCHEMA IF NOT EXISTS plproxy;
 CREATE SCHEMA IF NOT EXISTS miosa_router;
 GRANT USAGE ON SCHEMA miosa_router, plproxy TO PUBLIC;
 
--- The extension's roles, where the server of the router has no shard.
+-- The extension's roles, where the server of the router has no shard, and the one
+-- that changes the map, which concerns all tenants: the router does not know them.
 DO $$
 DECLARE
 	name text;
 	grp text;
 BEGIN
 	FOREACH name IN ARRAY ARRAY['miosa_viewer', 'miosa_operator', 'miosa_deployer', 'miosa_agent', 'miosa_auditor', 'miosa_edge', 'miosa_admin',
-		'miosa_all_tenants']
+		'miosa_all_tenants', 'miosa_mover']
 	LOOP
 		IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = name) THEN
 			EXECUTE format('CREATE ROLE %I NOLOGIN', name);
 		END IF;
 	END LOOP;
 	FOR name, grp IN VALUES ('miosa_operator', 'miosa_viewer'), ('miosa_deployer', 'miosa_viewer'), ('miosa_admin', 'miosa_operator'),
-		('miosa_admin', 'miosa_deployer'), ('miosa_admin', 'miosa_agent'), ('miosa_admin', 'miosa_auditor'), ('miosa_admin', 'miosa_edge')
+		('miosa_admin', 'miosa_deployer'), ('miosa_admin', 'miosa_agent'), ('miosa_admin', 'miosa_auditor'), ('miosa_admin', 'miosa_edge'),
+		('miosa_mover', 'miosa_admin')
 	LOOP
 		IF NOT pg_has_role(name, grp, 'MEMBER') THEN
 			EXECUTE format('GRANT %I TO %I', grp, name);
@@ -1585,7 +1587,7 @@ BEGIN
 END $$;
 COMMENT ON PROCEDURE public.miosa_move_deployment(text, text) IS 'Moves a deployment to another shard; the same call goes on with a move that was interrupted, one with the shard that it began on turns it back [router]';
 REVOKE ALL ON PROCEDURE public.miosa_move_deployment(text, text) FROM PUBLIC;
-GRANT EXECUTE ON PROCEDURE public.miosa_move_deployment(text, text) TO miosa_admin;
+GRANT EXECUTE ON PROCEDURE public.miosa_move_deployment(text, text) TO miosa_mover;
 
 -- Buckets.
 
@@ -1966,7 +1968,7 @@ BEGIN
 	status := CASE WHEN _text IS NULL THEN 'ok' ELSE 'warn' END;
 	seen := coalesce('under way or interrupted: ' || _text, 'none is under way');
 	fix := CASE WHEN _text IS NOT NULL THEN 'TABLE miosa_router.moves; names them. If one was interrupted, finish it: CALL miosa_move_deployment(deployment, shard);' END;
-	needs := CASE WHEN _text IS NOT NULL THEN 'miosa_admin' END;
+	needs := CASE WHEN _text IS NOT NULL THEN 'miosa_mover' END;
 	RETURN NEXT;
 	item := 'router: buckets';
 	SELECT string_agg(format('%s from %s to %s (%s deployments left)', b.bucket, b.source, b.target, b.remaining), ', ') INTO _text
@@ -1976,7 +1978,7 @@ BEGIN
 		(SELECT string_agg(format('%s has %s%s', s.name, s.buckets, CASE WHEN s.buckets <> s.wanted THEN ' of ' || s.wanted ELSE '' END), ', ' ORDER BY s.number)
 			FROM miosa_router.shares() s), 'there is no shard');
 	fix := CASE WHEN _text IS NOT NULL OR EXISTS (SELECT FROM miosa_router.shares() s WHERE s.buckets <> s.wanted) THEN 'CALL miosa_router.rebalance();' END;
-	needs := CASE WHEN fix IS NOT NULL THEN 'miosa_admin' END;
+	needs := CASE WHEN fix IS NOT NULL THEN 'miosa_mover' END;
 	RETURN NEXT;
 	item := 'router: misplaced';
 	SELECT string_agg(format('%s %s', m.deployment_id, m.problem), ', ' ORDER BY m.deployment_id) INTO _text
@@ -1985,7 +1987,7 @@ BEGIN
 	seen := coalesce(_text, 'of the deployments that have moved lately, each is where calls go');
 	fix := CASE WHEN _text LIKE '% is on no shard%' THEN 'Restore the shard that calls go to further, or the deployment from a backup of the other one'
 		WHEN _text IS NOT NULL THEN 'CALL miosa_router.resolve_misplaced();' END;
-	needs := CASE WHEN _text IS NOT NULL THEN 'miosa_admin' END;
+	needs := CASE WHEN _text IS NOT NULL THEN 'miosa_mover' END;
 	RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION miosa_router.map_doctor() IS 'Rows of miosa_doctor() about the map and the moves';
@@ -2026,17 +2028,17 @@ BEGIN
 		status := 'warn';
 		seen := format('keeps deployments whose move was interrupted: %s', identity ->> 'parcels');
 		fix := 'CALL miosa_move_deployment(deployment, shard); for each, with the shard that it was to move to';
-		needs := 'miosa_admin';
+		needs := 'miosa_mover';
 	ELSIF unsettled IS NOT NULL THEN
 		status := 'fail';
 		seen := format('has delivered routes of copies that do not count: %s', unsettled);
 		fix := 'CALL miosa_router.resolve_misplaced();';
-		needs := 'miosa_admin';
+		needs := 'miosa_mover';
 	ELSIF copies IS NOT NULL THEN
 		status := 'warn';
 		seen := format('keeps copies that do not count: %s', copies);
 		fix := 'See them there in miosa_shard.copies; when nothing of them is needed: SELECT miosa_router.drop_copies(deployment);';
-		needs := 'miosa_admin';
+		needs := 'miosa_mover';
 	ELSIF coalesce(identity ->> 'site', '') = '' THEN
 		status := 'warn';
 		seen := 'is reachable, and has no site';
@@ -2049,16 +2051,20 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.judge_shard(jsonb, jsonb) IS 'What miosa_doctor() says of a shard that answers; before: other shards, by name';
 
+-- Those that change the map are not for a tenant's member of miosa_admin, who could
+-- block other tenants' deployments by them.  For the others, the shards decide.
 DO $$
 DECLARE
 	f regprocedure;
+	reads boolean;
 BEGIN
-	FOR f IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'miosa_router'::regnamespace AND p.proname IN ('at_shard', 'open_move', 'end_move', 'place',
-		'cancel_move', 'begin_move', 'turn_back', 'carry', 'drop_parcels', 'begin_bucket', 'switch_bucket', 'begin_some', 'end_bucket', 'move_buckets',
-		'clean_overrides', 'rebalance', 'misplaced', 'judge_copies', 'settle', 'resolve_misplaced', 'drop_copies')
+	FOR f, reads IN SELECT p.oid, p.proname IN ('at_shard', 'misplaced', 'judge_copies')
+		FROM pg_proc p WHERE p.pronamespace = 'miosa_router'::regnamespace AND p.proname IN ('at_shard', 'open_move', 'end_move', 'place',
+			'cancel_move', 'begin_move', 'turn_back', 'carry', 'drop_parcels', 'begin_bucket', 'switch_bucket', 'begin_some', 'end_bucket', 'move_buckets',
+			'clean_overrides', 'rebalance', 'misplaced', 'judge_copies', 'settle', 'resolve_misplaced', 'drop_copies')
 	LOOP
-		EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', f);
-		EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO miosa_admin', f);
+		EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC, miosa_admin', f);
+		EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %s', f, CASE WHEN reads THEN 'miosa_admin' ELSE 'miosa_mover' END);
 	END LOOP;
 END $$;
 

@@ -238,7 +238,7 @@ BEGIN
 END $$;
 COMMENT ON PROCEDURE @schema@.miosa_move_deployment(text, text) IS 'Moves a deployment to another shard; the same call goes on with a move that was interrupted, one with the shard that it began on turns it back [router]';
 REVOKE ALL ON PROCEDURE @schema@.miosa_move_deployment(text, text) FROM PUBLIC;
-GRANT EXECUTE ON PROCEDURE @schema@.miosa_move_deployment(text, text) TO miosa_admin;
+GRANT EXECUTE ON PROCEDURE @schema@.miosa_move_deployment(text, text) TO miosa_mover;
 
 -- Buckets.
 
@@ -619,7 +619,7 @@ BEGIN
 	status := CASE WHEN _text IS NULL THEN 'ok' ELSE 'warn' END;
 	seen := coalesce('under way or interrupted: ' || _text, 'none is under way');
 	fix := CASE WHEN _text IS NOT NULL THEN 'TABLE miosa_router.moves; names them. If one was interrupted, finish it: CALL miosa_move_deployment(deployment, shard);' END;
-	needs := CASE WHEN _text IS NOT NULL THEN 'miosa_admin' END;
+	needs := CASE WHEN _text IS NOT NULL THEN 'miosa_mover' END;
 	RETURN NEXT;
 	item := 'router: buckets';
 	SELECT string_agg(format('%s from %s to %s (%s deployments left)', b.bucket, b.source, b.target, b.remaining), ', ') INTO _text
@@ -629,7 +629,7 @@ BEGIN
 		(SELECT string_agg(format('%s has %s%s', s.name, s.buckets, CASE WHEN s.buckets <> s.wanted THEN ' of ' || s.wanted ELSE '' END), ', ' ORDER BY s.number)
 			FROM miosa_router.shares() s), 'there is no shard');
 	fix := CASE WHEN _text IS NOT NULL OR EXISTS (SELECT FROM miosa_router.shares() s WHERE s.buckets <> s.wanted) THEN 'CALL miosa_router.rebalance();' END;
-	needs := CASE WHEN fix IS NOT NULL THEN 'miosa_admin' END;
+	needs := CASE WHEN fix IS NOT NULL THEN 'miosa_mover' END;
 	RETURN NEXT;
 	item := 'router: misplaced';
 	SELECT string_agg(format('%s %s', m.deployment_id, m.problem), ', ' ORDER BY m.deployment_id) INTO _text
@@ -638,7 +638,7 @@ BEGIN
 	seen := coalesce(_text, 'of the deployments that have moved lately, each is where calls go');
 	fix := CASE WHEN _text LIKE '% is on no shard%' THEN 'Restore the shard that calls go to further, or the deployment from a backup of the other one'
 		WHEN _text IS NOT NULL THEN 'CALL miosa_router.resolve_misplaced();' END;
-	needs := CASE WHEN _text IS NOT NULL THEN 'miosa_admin' END;
+	needs := CASE WHEN _text IS NOT NULL THEN 'miosa_mover' END;
 	RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION miosa_router.map_doctor() IS 'Rows of miosa_doctor() about the map and the moves';
@@ -679,17 +679,17 @@ BEGIN
 		status := 'warn';
 		seen := format('keeps deployments whose move was interrupted: %s', identity ->> 'parcels');
 		fix := 'CALL miosa_move_deployment(deployment, shard); for each, with the shard that it was to move to';
-		needs := 'miosa_admin';
+		needs := 'miosa_mover';
 	ELSIF unsettled IS NOT NULL THEN
 		status := 'fail';
 		seen := format('has delivered routes of copies that do not count: %s', unsettled);
 		fix := 'CALL miosa_router.resolve_misplaced();';
-		needs := 'miosa_admin';
+		needs := 'miosa_mover';
 	ELSIF copies IS NOT NULL THEN
 		status := 'warn';
 		seen := format('keeps copies that do not count: %s', copies);
 		fix := 'See them there in miosa_shard.copies; when nothing of them is needed: SELECT miosa_router.drop_copies(deployment);';
-		needs := 'miosa_admin';
+		needs := 'miosa_mover';
 	ELSIF coalesce(identity ->> 'site', '') = '' THEN
 		status := 'warn';
 		seen := 'is reachable, and has no site';
@@ -702,15 +702,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION miosa_router.judge_shard(jsonb, jsonb) IS 'What miosa_doctor() says of a shard that answers; before: other shards, by name';
 
+-- Those that change the map are not for a tenant's member of miosa_admin, who could
+-- block other tenants' deployments by them.  For the others, the shards decide.
 DO $$
 DECLARE
 	f regprocedure;
+	reads boolean;
 BEGIN
-	FOR f IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'miosa_router'::regnamespace AND p.proname IN ('at_shard', 'open_move', 'end_move', 'place',
-		'cancel_move', 'begin_move', 'turn_back', 'carry', 'drop_parcels', 'begin_bucket', 'switch_bucket', 'begin_some', 'end_bucket', 'move_buckets',
-		'clean_overrides', 'rebalance', 'misplaced', 'judge_copies', 'settle', 'resolve_misplaced', 'drop_copies')
+	FOR f, reads IN SELECT p.oid, p.proname IN ('at_shard', 'misplaced', 'judge_copies')
+		FROM pg_proc p WHERE p.pronamespace = 'miosa_router'::regnamespace AND p.proname IN ('at_shard', 'open_move', 'end_move', 'place',
+			'cancel_move', 'begin_move', 'turn_back', 'carry', 'drop_parcels', 'begin_bucket', 'switch_bucket', 'begin_some', 'end_bucket', 'move_buckets',
+			'clean_overrides', 'rebalance', 'misplaced', 'judge_copies', 'settle', 'resolve_misplaced', 'drop_copies')
 	LOOP
-		EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', f);
-		EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO miosa_admin', f);
+		EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC, miosa_admin', f);
+		EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %s', f, CASE WHEN reads THEN 'miosa_admin' ELSE 'miosa_mover' END);
 	END LOOP;
 END $$;

@@ -21,21 +21,23 @@ CREATE SCHEMA IF NOT EXISTS plproxy;
 CREATE SCHEMA IF NOT EXISTS miosa_router;
 GRANT USAGE ON SCHEMA miosa_router, plproxy TO PUBLIC;
 
--- The extension's roles, where the server of the router has no shard.
+-- The extension's roles, where the server of the router has no shard, and the one
+-- that changes the map, which concerns all tenants: the router does not know them.
 DO $$
 DECLARE
 	name text;
 	grp text;
 BEGIN
 	FOREACH name IN ARRAY ARRAY['miosa_viewer', 'miosa_operator', 'miosa_deployer', 'miosa_agent', 'miosa_auditor', 'miosa_edge', 'miosa_admin',
-		'miosa_all_tenants']
+		'miosa_all_tenants', 'miosa_mover']
 	LOOP
 		IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = name) THEN
 			EXECUTE format('CREATE ROLE %I NOLOGIN', name);
 		END IF;
 	END LOOP;
 	FOR name, grp IN VALUES ('miosa_operator', 'miosa_viewer'), ('miosa_deployer', 'miosa_viewer'), ('miosa_admin', 'miosa_operator'),
-		('miosa_admin', 'miosa_deployer'), ('miosa_admin', 'miosa_agent'), ('miosa_admin', 'miosa_auditor'), ('miosa_admin', 'miosa_edge')
+		('miosa_admin', 'miosa_deployer'), ('miosa_admin', 'miosa_agent'), ('miosa_admin', 'miosa_auditor'), ('miosa_admin', 'miosa_edge'),
+		('miosa_mover', 'miosa_admin')
 	LOOP
 		IF NOT pg_has_role(name, grp, 'MEMBER') THEN
 			EXECUTE format('GRANT %I TO %I', grp, name);

@@ -22,14 +22,16 @@ $node->safe_psql('postgres', <<'EOS');
 CREATE ROLE regress_tenant LOGIN;
 CREATE ROLE regress_stranger LOGIN;
 CREATE ROLE regress_gateway LOGIN;
+CREATE ROLE regress_mover LOGIN;
 DO $$
 DECLARE
 	r name;
 BEGIN
-	FOR r IN SELECT rolname FROM pg_roles WHERE rolname LIKE 'miosa\_%' AND rolname NOT IN ('miosa_all_tenants', 'miosa_owner') AND NOT rolcanlogin LOOP
+	FOR r IN SELECT rolname FROM pg_roles WHERE rolname LIKE 'miosa\_%' AND rolname NOT IN ('miosa_all_tenants', 'miosa_owner', 'miosa_mover') AND NOT rolcanlogin LOOP
 		EXECUTE format('GRANT %I TO regress_tenant, regress_stranger, regress_gateway', r);
 	END LOOP;
 END $$;
+GRANT miosa_mover TO regress_mover;
 EOS
 
 # Each name of the other tenant's has "foreign" in it, and is as long as the name
@@ -249,9 +251,24 @@ for my $call ((map { "miosa_shard.move_step('$_', 'dep_foreign', 1, '{}', NULL, 
 	like(($router->try("SET ROLE regress_tenant; SELECT $call"))[2], qr/ERROR:.*permission denied.*\n.*It concerns all tenants/, "$call is refused");
 }
 
-like(($router->try("SET ROLE regress_tenant; CALL miosa_move_deployment('dep_foreign', 's0')"))[2],
-	qr/ERROR:  permission denied for function miosa_move_deployment\nDETAIL:  It concerns all tenants/, 'a tenant moves no deployment');
-is($router->sql("SELECT count(*) FROM miosa_router.moves WHERE deployment_id = 'dep_foreign'"), 0, '... and blocks none by that');
+# The map concerns all tenants.
+my $map = 'SELECT md5(array_agg(t ORDER BY t)::text) FROM (SELECT o::text FROM miosa_router.deployment_overrides o
+	UNION ALL SELECT m::text FROM miosa_router.moves m UNION ALL SELECT b::text FROM miosa_router.buckets b UNION ALL SELECT b::text FROM miosa_router.bucket_moves b) t (t)';
+my $before = $router->sql($map);
+for my $call ("CALL miosa_move_deployment('dep_foreign', 's0')", "SELECT miosa_router.open_move('dep_foreign', 1, 0, 1)",
+	"SELECT miosa_router.place('dep_foreign', 0)", "SELECT miosa_router.end_move('dep_foreign_moved', 1, 0)",
+	"SELECT miosa_router.cancel_move('dep_foreign_moved', 1)", 'SELECT miosa_router.begin_bucket(1, 0)',
+	"SELECT miosa_router.switch_bucket(1, 1, 0, '[]')", 'SELECT miosa_router.end_bucket(1)', 'SELECT miosa_router.clean_overrides()',
+	'CALL miosa_router.rebalance()', "CALL miosa_router.move_buckets('{1}', 's0')", 'CALL miosa_router.resolve_misplaced()')
+{
+	like(($router->try("SET ROLE regress_tenant; $call"))[2], qr/ERROR:  permission denied for (function|procedure)/, "a tenant's administrator changes no map: $call");
+}
+is($router->sql($map), $before, '... indeed');
+is($router->sql(q{SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_proc p WHERE p.pronamespace = 'miosa_router'::regnamespace
+	AND p.prosecdef AND p.provolatile = 'v' AND p.proname <> 'raise_down' AND has_function_privilege('regress_tenant', p.oid, 'EXECUTE')}), '', '... whatever function of the router\'s writes');
+like(($router->try("SET ROLE regress_mover; CALL miosa_move_deployment('dep_foreign', 's0')"))[2],
+	qr/ERROR:  permission denied for function miosa_move_deployment\nDETAIL:  It concerns all tenants/, 'who may change it has to act for all tenants, too');
+is($router->sql($map), $before, '... or nothing is changed');
 
 # A tenant that takes away an entry of the directory gets no host by that.
 $router->sql("SET ROLE regress_tenant; SELECT miosa_shard.release_host('www.foreign.example.com', NULL, s) FROM generate_series(0, 1) s");
