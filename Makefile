@@ -76,6 +76,7 @@ OBJS = \
 	src/common/registry.o \
 	src/common/row_plan.o \
 	src/common/row_write.o \
+	src/common/shmem.o \
 	src/common/table.o \
 	src/common/timer.o \
 	src/common/try_call.o \

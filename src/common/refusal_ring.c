@@ -19,13 +19,13 @@
 
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
 #include "common/refusal_ring.h"
+#include "common/shmem.h"
 
 #define TRANCHE MRB_EXTENSION " refusals"
 
@@ -53,14 +53,18 @@ typedef struct Ring
 } Ring;
 
 static Ring *ring = NULL;
-static shmem_request_hook_type prev_shmem_request_hook = NULL;
-static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
-static void ring_request(void);
-static void ring_startup(void);
+static Size ring_size(void);
+static void attach_ring(LWLock *lock);
 static int	find_place(const MrbRefusalFields *fields, uint32 hash,
 					   TimestampTz now, bool *same);
 static int	compare_ids(const void *one, const void *other);
+
+static MrbShmem memory = {
+	.name = TRANCHE,
+	.size = ring_size,
+	.attach = attach_ring,
+};
 
 /*
  * Request shared memory.
@@ -68,10 +72,7 @@ static int	compare_ids(const void *one, const void *other);
 void
 mrb_refusal_ring_install(void)
 {
-	prev_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = ring_request;
-	prev_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = ring_startup;
+	mrb_shmem_register(&memory);
 }
 
 /*
@@ -197,36 +198,27 @@ compare_ids(const void *one, const void *other)
 }
 
 /*
- * Hook: request the shared memory.
+ * Size of the ring.
  */
-static void
-ring_request(void)
+static Size
+ring_size(void)
 {
-	if (prev_shmem_request_hook != NULL)
-		prev_shmem_request_hook();
-	RequestAddinShmemSpace(sizeof(Ring));
-	RequestNamedLWLockTranche(TRANCHE, 1);
+	return sizeof(Ring);
 }
 
 /*
- * Hook: create the ring, or attach to it.  Ids begin with the time, so that they
- * are above those of the server's last start.
+ * Create the ring, or attach to it.  Ids begin with the time, so that they are
+ * above those of the server's last start.
  */
 static void
-ring_startup(void)
+attach_ring(LWLock *lock)
 {
 	bool		found;
 
-	if (prev_shmem_startup_hook != NULL)
-		prev_shmem_startup_hook();
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	ring = ShmemInitStruct(TRANCHE, sizeof(Ring), &found);
-	if (!found)
-	{
-		MemSet(ring, 0, sizeof(Ring));
-		ring->lock = &(GetNamedLWLockTranche(TRANCHE))->lock;
-		ring->next_id = GetCurrentTimestamp();
-	}
-	LWLockRelease(AddinShmemInitLock);
+	if (found)
+		return;
+	MemSet(ring, 0, sizeof(Ring));
+	ring->lock = lock;
+	ring->next_id = GetCurrentTimestamp();
 }

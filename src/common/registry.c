@@ -24,7 +24,6 @@
 
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
@@ -35,6 +34,7 @@
 #include "base/guc.h"
 #include "base/miosa_rollback.h"
 #include "common/registry.h"
+#include "common/shmem.h"
 #include "common/timer.h"
 
 /*
@@ -55,12 +55,10 @@ typedef struct Registry
 } Registry;
 
 static Registry *registry = NULL;
-static shmem_request_hook_type prev_shmem_request_hook = NULL;
-static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
-static void shmem_request(void);
-static void shmem_startup(void);
 static Size registry_size(void);
+static void attach_registry(LWLock *lock);
+static void create_slot(MrbRegistrySlot *slot);
 static MrbRegistrySlot *find_slot(Oid database);
 static MrbRegistrySlot *take_free_slot(Oid database);
 static bool admit(MrbRegistrySlot *slot);
@@ -70,16 +68,19 @@ static void reset_slot(MrbRegistrySlot *slot);
 static void set_latch_of(int procno);
 static bool is_overdue(pg_atomic_uint64 *ms);
 
+static MrbShmem memory = {
+	.name = MRB_EXTENSION,
+	.size = registry_size,
+	.attach = attach_registry,
+};
+
 /*
  * Request shared memory, while the server preloads libraries.
  */
 void
 mrb_registry_install(void)
 {
-	prev_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = shmem_request;
-	prev_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = shmem_startup;
+	mrb_shmem_register(&memory);
 }
 
 /*
@@ -403,56 +404,43 @@ mrb_registry_launcher_is_alive(void)
 }
 
 /*
- * Hook: request shared memory and the lock.
+ * Create the registry, or attach to it.
  */
 static void
-shmem_request(void)
-{
-	if (prev_shmem_request_hook != NULL)
-		prev_shmem_request_hook();
-	RequestAddinShmemSpace(registry_size());
-	RequestNamedLWLockTranche(MRB_EXTENSION, 1);
-}
-
-/*
- * Hook: create or attach to the registry.
- */
-static void
-shmem_startup(void)
+attach_registry(LWLock *lock)
 {
 	bool		found;
 
-	if (prev_shmem_startup_hook != NULL)
-		prev_shmem_startup_hook();
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	registry = ShmemInitStruct(MRB_EXTENSION, registry_size(), &found);
-	if (!found)
-	{
-		registry->lock = &(GetNamedLWLockTranche(MRB_EXTENSION))->lock;
-		registry->launcher_pid = 0;
-		registry->launcher_procno = -1;
-		pg_atomic_init_u64(&registry->launcher_ms, 0);
-		registry->request_missed = false;
-		registry->nslots = mrb_max_databases + 1;
-		for (int i = 0; i < registry->nslots; i++)
-		{
-			MrbRegistrySlot *slot = &registry->slots[i];
+	if (found)
+		return;
+	registry->lock = lock;
+	registry->launcher_pid = 0;
+	registry->launcher_procno = -1;
+	pg_atomic_init_u64(&registry->launcher_ms, 0);
+	registry->request_missed = false;
+	registry->nslots = mrb_max_databases + 1;
+	for (int i = 0; i < registry->nslots; i++)
+		create_slot(&registry->slots[i]);
+}
 
-			slot->database = InvalidOid;
-			for (int c = 0; c < MRB_NUM_COUNTERS; c++)
-			{
-				pg_atomic_init_u64(&slot->counters[c], 0);
-				pg_atomic_init_u64(&slot->reset[c], 0);
-			}
-			pg_atomic_init_u64(&slot->verified_at, 0);
-			pg_atomic_init_u64(&slot->last_pass_at, 0);
-			pg_atomic_init_u64(&slot->last_pass_ms, 0);
-			ConditionVariableInit(&slot->acknowledged);
-			reset_slot(slot);
-		}
+/*
+ * Create a slot.
+ */
+static void
+create_slot(MrbRegistrySlot *slot)
+{
+	slot->database = InvalidOid;
+	for (int c = 0; c < MRB_NUM_COUNTERS; c++)
+	{
+		pg_atomic_init_u64(&slot->counters[c], 0);
+		pg_atomic_init_u64(&slot->reset[c], 0);
 	}
-	LWLockRelease(AddinShmemInitLock);
+	pg_atomic_init_u64(&slot->verified_at, 0);
+	pg_atomic_init_u64(&slot->last_pass_at, 0);
+	pg_atomic_init_u64(&slot->last_pass_ms, 0);
+	ConditionVariableInit(&slot->acknowledged);
+	reset_slot(slot);
 }
 
 /*

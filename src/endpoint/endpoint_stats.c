@@ -25,7 +25,6 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
@@ -33,6 +32,7 @@
 
 #include "base/guc.h"
 #include "base/miosa_rollback.h"
+#include "common/shmem.h"
 #include "endpoint/endpoint_stats.h"
 #include "endpoint/endpoint_totals.h"
 
@@ -60,19 +60,22 @@ typedef struct Table
 static dlist_head changed_stats = DLIST_STATIC_INIT(changed_stats);
 
 static Table *table = NULL;
-static shmem_request_hook_type prev_shmem_request_hook = NULL;
-static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
 /* The slot with the counters of this dispatcher. */
 static MrbRegistrySlot *my_slot = NULL;
 
-static void stats_request(void);
-static void stats_startup(void);
 static Size table_size(void);
+static void attach_table(LWLock *lock);
 static MrbEndpointStatsEntry *take_entry(void);
 static void release_entry(MrbEndpointStatsEntry *entry);
 static void count(MrbCounter counter);
 static void reset_slot(MrbRegistrySlot *slot);
+
+static MrbShmem memory = {
+	.name = TRANCHE,
+	.size = table_size,
+	.attach = attach_table,
+};
 
 /*
  * Request shared memory; only while the server preloads libraries.
@@ -80,10 +83,7 @@ static void reset_slot(MrbRegistrySlot *slot);
 void
 mrb_endpoint_stats_install(void)
 {
-	prev_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = stats_request;
-	prev_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = stats_startup;
+	mrb_shmem_register(&memory);
 }
 
 /*
@@ -376,44 +376,26 @@ mrb_endpoint_stats_reset(Oid database, const char *name)
 }
 
 /*
- * Hook: reserve shared memory and a lock.
+ * Create the table, or attach to it.
  */
 static void
-stats_request(void)
-{
-	if (prev_shmem_request_hook != NULL)
-		prev_shmem_request_hook();
-	RequestAddinShmemSpace(table_size());
-	RequestNamedLWLockTranche(TRANCHE, 1);
-}
-
-/*
- * Hook: create the table, or attach to it.
- */
-static void
-stats_startup(void)
+attach_table(LWLock *lock)
 {
 	bool		found;
 
-	if (prev_shmem_startup_hook != NULL)
-		prev_shmem_startup_hook();
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	table = ShmemInitStruct(TRANCHE, table_size(), &found);
-	if (!found)
+	if (found)
+		return;
+	table->lock = lock;
+	table->taken = 0;
+	table->free_from = 0;
+	pg_atomic_init_u32(&table->entries, 0);
+	for (int i = 0; i < mrb_max_endpoints; i++)
 	{
-		table->lock = &(GetNamedLWLockTranche(TRANCHE))->lock;
-		table->taken = 0;
-		table->free_from = 0;
-		pg_atomic_init_u32(&table->entries, 0);
-		for (int i = 0; i < mrb_max_endpoints; i++)
-		{
-			SpinLockInit(&table->stats[i].mutex);
-			table->stats[i].database = InvalidOid;
-			table->stats[i].totals = NULL;
-		}
+		SpinLockInit(&table->stats[i].mutex);
+		table->stats[i].database = InvalidOid;
+		table->stats[i].totals = NULL;
 	}
-	LWLockRelease(AddinShmemInitLock);
 }
 
 /*

@@ -16,7 +16,6 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/hsearch.h"
@@ -24,19 +23,24 @@
 #include "base/compat.h"
 #include "base/guc.h"
 #include "base/miosa_rollback.h"
+#include "common/shmem.h"
 #include "endpoint/endpoint_totals.h"
 
 #define TRANCHE MRB_EXTENSION " totals"
 
 static HTAB *table = NULL;
 static LWLock *lock = NULL;
-static shmem_request_hook_type prev_shmem_request_hook = NULL;
-static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
-static void totals_request(void);
-static void totals_startup(void);
+static Size table_size(void);
+static void attach_table(LWLock *its_lock);
 static void make_key(MrbEndpointTotals *room, const char *name);
 static bool make_room(void);
+
+static MrbShmem memory = {
+	.name = TRANCHE,
+	.size = table_size,
+	.attach = attach_table,
+};
 
 /*
  * Request shared memory.
@@ -44,10 +48,7 @@ static bool make_room(void);
 void
 mrb_endpoint_totals_install(void)
 {
-	prev_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = totals_request;
-	prev_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = totals_startup;
+	mrb_shmem_register(&memory);
 }
 
 /*
@@ -124,37 +125,28 @@ mrb_endpoint_totals_read(const char *name, MrbEndpointTotalsRead *read)
 }
 
 /*
- * Hook: request shared memory and the lock.
+ * Size of the table in shared memory.
  */
-static void
-totals_request(void)
+static Size
+table_size(void)
 {
-	if (prev_shmem_request_hook != NULL)
-		prev_shmem_request_hook();
-	RequestAddinShmemSpace(hash_estimate_size(mrb_max_endpoints,
-											  sizeof(MrbEndpointTotals)));
-	RequestNamedLWLockTranche(TRANCHE, 1);
+	return hash_estimate_size(mrb_max_endpoints, sizeof(MrbEndpointTotals));
 }
 
 /*
- * Hook: create the table, or attach to it.
+ * Create the table, or attach to it.
  */
 static void
-totals_startup(void)
+attach_table(LWLock *its_lock)
 {
 	HASHCTL		info = {
 		.keysize = sizeof(((MrbEndpointTotals *) NULL)->key),
 		.entrysize = sizeof(MrbEndpointTotals),
 	};
 
-	if (prev_shmem_startup_hook != NULL)
-		prev_shmem_startup_hook();
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	lock = &(GetNamedLWLockTranche(TRANCHE))->lock;
+	lock = its_lock;
 	table = ShmemInitHash(TRANCHE, mrb_max_endpoints, mrb_max_endpoints, &info,
 						  HASH_ELEM | HASH_BLOBS);
-	LWLockRelease(AddinShmemInitLock);
 }
 
 /*

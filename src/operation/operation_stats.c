@@ -16,7 +16,6 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
@@ -24,6 +23,7 @@
 #include "base/guc.h"
 #include "base/miosa_rollback.h"
 #include "common/registry.h"
+#include "common/shmem.h"
 #include "operation/operation_stats.h"
 
 #define TRANCHE MRB_EXTENSION " operations"
@@ -36,8 +36,6 @@ typedef struct Table
 } Table;
 
 static Table *table = NULL;
-static shmem_request_hook_type prev_shmem_request_hook = NULL;
-static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
 static const char *const outcomes[] = {
 	[MRB_OUTCOME_CHANGED] = "changed",
@@ -46,12 +44,17 @@ static const char *const outcomes[] = {
 	[MRB_OUTCOME_UNCHANGED] = "unchanged",
 };
 
-static void stats_request(void);
-static void stats_startup(void);
 static Size table_size(void);
+static void attach_table(LWLock *lock);
 static MrbOperationStats *find_entry(void);
 static MrbOperationStats *take_entry(void);
 static void clear_entry(MrbOperationStats *entry);
+
+static MrbShmem memory = {
+	.name = TRANCHE,
+	.size = table_size,
+	.attach = attach_table,
+};
 
 /*
  * Request shared memory.
@@ -59,10 +62,7 @@ static void clear_entry(MrbOperationStats *entry);
 void
 mrb_operation_stats_install(void)
 {
-	prev_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = stats_request;
-	prev_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = stats_startup;
+	mrb_shmem_register(&memory);
 }
 
 /*
@@ -116,38 +116,20 @@ mrb_operation_stats_find_outcome(const char *name, MrbOutcome *outcome)
 }
 
 /*
- * Hook: request shared memory and the lock.
+ * Create the table, or attach to it.
  */
 static void
-stats_request(void)
-{
-	if (prev_shmem_request_hook != NULL)
-		prev_shmem_request_hook();
-	RequestAddinShmemSpace(table_size());
-	RequestNamedLWLockTranche(TRANCHE, 1);
-}
-
-/*
- * Hook: create the table, or attach to it.
- */
-static void
-stats_startup(void)
+attach_table(LWLock *lock)
 {
 	bool		found;
 
-	if (prev_shmem_startup_hook != NULL)
-		prev_shmem_startup_hook();
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	table = ShmemInitStruct(TRANCHE, table_size(), &found);
-	if (!found)
-	{
-		table->lock = &(GetNamedLWLockTranche(TRANCHE))->lock;
-		table->size = mrb_max_databases + 1;
-		for (int i = 0; i < table->size; i++)
-			clear_entry(&table->entries[i]);
-	}
-	LWLockRelease(AddinShmemInitLock);
+	if (found)
+		return;
+	table->lock = lock;
+	table->size = mrb_max_databases + 1;
+	for (int i = 0; i < table->size; i++)
+		clear_entry(&table->entries[i]);
 }
 
 /*
