@@ -40,6 +40,7 @@
 #include "common/registry.h"
 #include "common/timer.h"
 #include "dispatcher/launcher.h"
+#include "operation/operation_stats.h"
 
 /* How often pg_database is read. */
 #define POLL_MS 1000
@@ -230,6 +231,7 @@ forget_dropped(void)
 
 	/* Also those of templates, and of what was dropped while none ran. */
 	mrb_registry_retain(is_known);
+	mrb_operation_stats_retain(is_known);
 }
 
 /*

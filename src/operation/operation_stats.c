@@ -6,10 +6,10 @@
  * Entries are for databases, and are taken at the first use.  They are kept when
  * a dispatcher ends, so that counters fall at a server start alone.
  *
- * Locking: "lock" is held while entries are looked for and taken.  Counters are
- * atomics.  An entry whose database has no slot in the registry any more is
- * taken by another one; a process that kept a pointer to it checks its database
- * again.
+ * Locking: "lock" is held while entries are looked for, taken and marked.
+ * Counters are atomics.  The launcher marks entries of databases that it does not
+ * know, which others take when no entry is free; a process that kept a pointer to
+ * one checks its database again.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,7 +22,6 @@
 #include "base/compat.h"
 #include "base/guc.h"
 #include "base/miosa_rollback.h"
-#include "common/registry.h"
 #include "common/shmem.h"
 #include "operation/operation_stats.h"
 
@@ -88,6 +87,22 @@ mrb_operation_stats_mine(void)
 		mine = take_entry();
 	LWLockRelease(table->lock);
 	return mine;
+}
+
+/*
+ * Mark the entries of databases that the caller does not know.
+ */
+void
+mrb_operation_stats_retain(bool (*is_known) (Oid database))
+{
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < table->size; i++)
+	{
+		MrbOperationStats *entry = &table->entries[i];
+
+		entry->gone = OidIsValid(entry->database) && !is_known(entry->database);
+	}
+	LWLockRelease(table->lock);
 }
 
 /*
@@ -167,7 +182,7 @@ take_entry(void)
 		if (!OidIsValid(table->entries[i].database))
 			found = &table->entries[i];
 	for (int i = 0; i < table->size && found == NULL; i++)
-		if (mrb_registry_slot(table->entries[i].database) == NULL)
+		if (table->entries[i].gone)
 			found = &table->entries[i];
 	if (found == NULL)
 		return NULL;
@@ -183,6 +198,7 @@ static void
 clear_entry(MrbOperationStats *entry)
 {
 	entry->database = InvalidOid;
+	entry->gone = false;
 	for (int a = 0; a < MRB_ACTIONS; a++)
 		for (int o = 0; o < MRB_OUTCOMES; o++)
 			pg_atomic_init_u64(&entry->operations[a][o], 0);

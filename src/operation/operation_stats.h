@@ -31,6 +31,7 @@ typedef enum MrbOutcome
 typedef struct MrbOperationStats
 {
 	Oid			database;		/* InvalidOid: free */
+	bool		gone;			/* the database is not known any more */
 	pg_atomic_uint64 operations[MRB_ACTIONS][MRB_OUTCOMES];
 	pg_atomic_uint64 refusals[MRB_CONDITION_COUNT];
 	pg_atomic_uint64 replays;
@@ -46,6 +47,9 @@ extern void mrb_operation_stats_install(void);
  * more databases than max_databases have the extension.
  */
 extern MrbOperationStats *mrb_operation_stats_mine(void);
+
+/* Let others have the entries of databases that were dropped. */
+extern void mrb_operation_stats_retain(bool (*is_known) (Oid database));
 
 /* Names of outcomes; false for one that is not counted. */
 extern const char *mrb_operation_stats_outcome(MrbOutcome outcome);

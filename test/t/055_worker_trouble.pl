@@ -303,6 +303,12 @@ my %started = map { $_ => 1 }
   slurp_file($node->logfile, $begin) =~ /dispatcher of database "(\w+)" started/g;
 
 is(join(' ', sort keys %started), $first, 'no other one was started');
+
+# One more is counted, and none takes the counters of another one.
+my %refused = map { $_ => [ refused($_), refused($_) ] } @database;
+push @{ $refused{$_} }, refused($_) for @database;
+is(join(', ', map { "@{ $refused{$_} }" } sort { $refused{$b}[2] cmp $refused{$a}[2] } @database),
+	'1 2 3, 1 2 3, - - -', 'counters of two databases only grow, and a third one has none');
 sql_in($other, "ALTER DATABASE $first ALLOW_CONNECTIONS false");
 sql_in($other, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 	WHERE datname = '$first' AND application_name LIKE 'miosa_rollback % dispatcher'");
@@ -357,6 +363,18 @@ for my $limit (65536, 5000, 4096, 1024, 320, 120)
 
 sub sql { return $node->safe_psql('postgres', @_); }
 sub sql_in { return $node->safe_psql(@_); }
+
+# How many calls were refused, after one more; - where none is counted.
+sub refused
+{
+	my ($database) = @_;
+
+	return $node->safe_psql($database, <<'EOS') =~ s/.*\n//sr;
+SELECT miosa_try_rollback('none') IS NULL;
+SELECT coalesce((SELECT value::text FROM miosa.metrics
+	WHERE name = 'miosa_refusals_total' AND labels ->> 'condition' = 'DEPLOYMENT_NOT_FOUND'), '-');
+EOS
+}
 
 # How the delivery of a new change ends.
 sub delivered
