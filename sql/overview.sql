@@ -84,7 +84,7 @@ COMMENT ON FUNCTION miosa.troubled() IS 'Deployments that need somebody: rank 1 
 
 -- The verdict on the first of them, those that serve nothing before the others,
 -- and the newest trouble first.  For those that edges may lack it is asked edge
--- by edge, which takes long where there are thousands: after a while no more of
+-- by edge, which takes long where there are thousands: after a while no more
 -- of them are looked at, but three.  The last row has the numbers alone.
 CREATE FUNCTION miosa.needs(most integer, OUT deployment_id text, OUT since timestamptz, OUT code text, OUT text text,
 	OUT total bigint, OUT unknown bigint)
