@@ -70,7 +70,6 @@ mrb_secret_list_read(void)
 	MemoryContextSwitchTo(context);
 	mrb_query_open();
 	n = mrb_query_run(&all_query, NULL, NULL);
-	MemoryContextSwitchTo(context);
 	for (uint64 i = 0; i < n; i++)
 		fresh = lappend(fresh, read_secret(i));
 	mrb_query_close();

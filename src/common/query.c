@@ -32,15 +32,18 @@ static int	force_custom_plan(void);
 static void query_prepare(MrbQuery *query);
 
 /*
- * Start a group of statements.
+ * Start a group of statements.  Only SPI itself allocates in SPI's memory, which is
+ * freed at the end.
  */
 void
 mrb_query_open(void)
 {
+	MemoryContext caller = CurrentMemoryContext;
 	int			rc = SPI_connect();
 
 	if (rc != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed: %s", SPI_result_code_string(rc));
+	MemoryContextSwitchTo(caller);
 }
 
 /*
@@ -61,6 +64,7 @@ mrb_query_close(void)
 uint64
 mrb_query_run(MrbQuery *query, const Datum *values, const bool *nulls)
 {
+	MemoryContext caller = CurrentMemoryContext;
 	char		spi_nulls[MRB_QUERY_MAX_ARGS];
 	int			rc;
 	int			nest;
@@ -73,6 +77,7 @@ mrb_query_run(MrbQuery *query, const Datum *values, const bool *nulls)
 	nest = query->custom ? force_custom_plan() : 0;
 	rc = SPI_execute_plan(query->plan, (Datum *) values, spi_nulls,
 						  query->read_only, 0);
+	MemoryContextSwitchTo(caller);
 	if (query->custom)
 		AtEOXact_GUC(true, nest);
 	if (rc != spi_results[query->expected])

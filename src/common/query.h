@@ -6,9 +6,9 @@
  * Each module defines its statements as static MrbQuery structs and runs them
  * between mrb_query_open() and mrb_query_close().  A statement is planned on
  * first use, and its plan is kept for the life of the backend.  Copies are made
- * in the memory context that was current at open; other values are valid until
- * close.  An error between open and close needs no clean-up: the transaction's
- * abort closes SPI.
+ * in the memory context that was current at open, which stays the current one;
+ * other values are valid until close.  An error between open and close needs no
+ * clean-up: the transaction's abort closes SPI.
  *
  *-------------------------------------------------------------------------
  */

@@ -106,7 +106,6 @@ mrb_endpoint_list_read(int64 term, int64 newest_epoch, const char *name)
 {
 	Datum		args[2] = {Int64GetDatum(term), (Datum) 0};
 	bool		nulls[2] = {false, name == NULL};
-	MemoryContext caller = CurrentMemoryContext;
 	List	   *fresh = NIL;
 	uint64		n;
 	dlist_iter	iter;
@@ -120,7 +119,6 @@ mrb_endpoint_list_read(int64 term, int64 newest_epoch, const char *name)
 	mrb_secret_list_read();
 	mrb_query_open();
 	n = mrb_query_run(&read_query, args, nulls);
-	MemoryContextSwitchTo(caller);
 	for (uint64 i = 0; i < n; i++)
 	{
 		MrbEndpoint *known = mrb_endpoint_list_find(mrb_query_text(i, COL_NAME));
@@ -132,7 +130,6 @@ mrb_endpoint_list_read(int64 term, int64 newest_epoch, const char *name)
 			fresh = lappend(fresh, read_endpoint(i, newest_epoch));
 	}
 	mrb_query_close();
-	MemoryContextSwitchTo(caller);
 	return fresh;
 }
 

@@ -107,7 +107,6 @@ mrb_schema_marks_read(MrbDeployment *deployment)
 {
 	const MrbVersion *active = &deployment->active;
 	const MrbVersion *target = &deployment->target;
-	MemoryContext context = CurrentMemoryContext;
 	Datum		values[3];
 	uint64		rows;
 
@@ -121,13 +120,7 @@ mrb_schema_marks_read(MrbDeployment *deployment)
 	mrb_query_open();
 	rows = mrb_query_run(&marks_query, values, NULL);
 	for (uint64 row = 0; row < rows; row++)
-	{
-		char	   *id = mrb_query_text(row, 1);
-		MemoryContext spi = MemoryContextSwitchTo(context);
-
-		deployment->marked = lappend(deployment->marked, id);
-		MemoryContextSwitchTo(spi);
-	}
+		deployment->marked = lappend(deployment->marked, mrb_query_text(row, 1));
 	mrb_query_close();
 }
 

@@ -100,7 +100,6 @@ mrb_due_artifacts_estimate(void)
 static List *
 read_ids(const char *after, int limit)
 {
-	MemoryContext context = CurrentMemoryContext;
 	Datum		values[2];
 	List	   *ids = NIL;
 	uint64		rows;
@@ -110,13 +109,7 @@ read_ids(const char *after, int limit)
 	mrb_query_open();
 	rows = mrb_query_run(&page_query, values, NULL);
 	for (uint64 row = 0; row < rows; row++)
-	{
-		char	   *id = mrb_query_text(row, 1);
-		MemoryContext spi = MemoryContextSwitchTo(context);
-
-		ids = lappend(ids, id);
-		MemoryContextSwitchTo(spi);
-	}
+		ids = lappend(ids, mrb_query_text(row, 1));
 	mrb_query_close();
 	return ids;
 }
