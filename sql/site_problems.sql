@@ -21,7 +21,7 @@ COMMENT ON FUNCTION miosa.publication_fix(text) IS 'How a publication of sites i
 CREATE FUNCTION miosa.publication_problems(publication text, file text, published text[]) RETURNS SETOF miosa.site_problem
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	WITH missing AS (
-		SELECT string_agg(n.name, ', ') AS names FROM unnest($3) n (name)
+		SELECT string_agg(n.name, ', ' ORDER BY n.place) AS names FROM unnest($3) WITH ORDINALITY n (name, place)
 		WHERE NOT EXISTS (SELECT FROM pg_publication_tables t WHERE t.pubname = $1 AND t.schemaname = 'miosa' AND t.tablename = n.name))
 	SELECT 10, 'fail', format('there is no publication %s', $1), miosa.publication_fix($2)
 	WHERE NOT EXISTS (SELECT FROM pg_publication p WHERE p.pubname = $1)

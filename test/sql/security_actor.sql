@@ -14,7 +14,8 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA test TO miosa_operator;
 -- The newest event's actor.
 CREATE FUNCTION test.actor() RETURNS text LANGUAGE sql SECURITY DEFINER AS $$
 	SELECT format('%s:%s by %s, %s', a.actor_type, a.actor_id, CASE WHEN a.session_user_name = current_user THEN 'me' ELSE a.session_user_name END,
-		coalesce(a.application_name, 'no name'))
+		-- The server shows what is not printable as it likes.
+		coalesce(replace(a.application_name, '\x1b', '?'), 'no name'))
 	FROM miosa.audit_events a WHERE a.deployment_id = 'dep_1' ORDER BY a.seq DESC LIMIT 1 $$;
 GRANT EXECUTE ON FUNCTION test.actor TO miosa_operator;
 -- A rollback in a transaction with these settings.

@@ -140,7 +140,9 @@ SELECT last_value, is_called FROM log.fooled;
 -- A schema of our name that somebody has made.
 DROP EXTENSION miosa_rollback;
 CREATE SCHEMA miosa AUTHORIZATION regress_mallory;
+\set SHOW_CONTEXT never
 CREATE EXTENSION miosa_rollback SCHEMA public;
+\set SHOW_CONTEXT errors
 DROP SCHEMA miosa;
 CREATE EXTENSION miosa_rollback SCHEMA public;
 
