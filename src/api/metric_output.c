@@ -14,6 +14,7 @@
 #include <math.h>
 
 #include "common/shortest_dec.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -132,13 +133,14 @@ mrb_metric_output_family(MrbMetricOutput *output, const MrbMetricFamily *family)
 }
 
 /*
- * Put a metric.
+ * Put a metric.  There are dozens for each endpoint.
  */
 void
 mrb_metric_output_put(MrbMetricOutput *output, const char *suffix,
 					  const MrbMetricLabels *labels, const char *name,
 					  const char *value, double number)
 {
+	CHECK_FOR_INTERRUPTS();
 	if (output->rows != NULL)
 		put_row(output, suffix, labels, name, value, number);
 	else
