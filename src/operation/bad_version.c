@@ -211,7 +211,9 @@ mrb_bad_version_look(MrbVersion *version, const char *deployment_id)
 /*
  * Whether the table has rows.  Under a deployment's lock this must not miss a
  * mark that was committed while the lock was waited for, so invalidations are
- * received here.
+ * received here.  What is received while the table is read is for the next call:
+ * reading until nothing comes would never end where every look into a cache
+ * empties it (debug_discard_caches).
  */
 static bool
 any_artifact_marked(void)
@@ -221,7 +223,7 @@ any_artifact_marked(void)
 	static uint64 changes;
 
 	AcceptInvalidationMessages();
-	while (!known || changes != mark_row.table.changes)
+	if (!known || changes != mark_row.table.changes)
 	{
 		uint64		before = mark_row.table.changes;
 
