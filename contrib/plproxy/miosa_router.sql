@@ -1,4 +1,4 @@
--- Made by contrib/plproxy/generate from the catalog of miosa_rollback 1.0. Do
+-- Made by contrib/plproxy/generate from the catalog of miosa_rollback 1.1. Do
 -- not edit: change router.sql, merge.sql, moves.sql, slugs.sql or generate, and run it again.
 --
 -- Run it in the database of a router, as a superuser; it can be run again, also
@@ -468,7 +468,7 @@ CREATE SCHEMA IF NOT EXISTS miosa;
 CREATE SCHEMA IF NOT EXISTS miosa_shard;
 GRANT USAGE ON SCHEMA miosa, miosa_shard TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION miosa_router.extension_version() RETURNS text LANGUAGE sql IMMUTABLE RETURN '1.0';
+CREATE OR REPLACE FUNCTION miosa_router.extension_version() RETURNS text LANGUAGE sql IMMUTABLE RETURN '1.1';
 COMMENT ON FUNCTION miosa_router.extension_version() IS 'Version of miosa_rollback whose functions the router has';
 CREATE OR REPLACE FUNCTION miosa_router.settings() RETURNS text[] LANGUAGE sql IMMUTABLE
 RETURN ARRAY['miosa_rollback.actor', '', 'miosa_rollback.automatic', 'off', 'miosa_rollback.hold_after_rollback', 'on', 'miosa_rollback.lock_wait', '500ms', 'miosa_rollback.min_served', '0', 'request.jwt.claims', '', 'request.headers', '', 'request.method', '', 'request.path', '', 'application_name', '', 'TimeZone', '', 'DateStyle', '', 'IntervalStyle', ''];

@@ -253,6 +253,16 @@ $copy->safe_psql('postgres', "INSERT INTO miosa.own_plans VALUES ('both', '1 day
 $origin->safe_psql('postgres', "INSERT INTO miosa.own_plans VALUES ('both', '2 days', '1 day', '1 day')");
 is(wait_sql($copy, $subscriptions, 'fail subscriptions whose worker fails repeatedly: everything'),
 	'fail subscriptions whose worker fails repeatedly: everything', 'and when people wrote the same key on both');
+for ([ everything => qr/skip the transaction: ALTER SUBSCRIPTION/ ], [ miosa_routes => qr/remove its cause; if that is not possible: DROP SUBSCRIPTION miosa_routes;/ ])
+{
+	my ($publication, $fix) = @$_;
+	my $found;
+
+	# Between two tries of its worker
+	poll_until(sub { ($found = $copy->safe_psql('postgres', "BEGIN; UPDATE pg_subscription SET subpublications = '{$publication}';
+		SELECT fix FROM miosa_doctor() WHERE item = 'subscriptions'; ROLLBACK")) ne '' });
+	like($found, $fix, "what to do about a subscription to $publication");
+}
 $copy->safe_psql('postgres', "DELETE FROM miosa.own_plans WHERE name = 'both'");
 is(wait_sql($copy, "SELECT audit_retention FROM miosa.own_plans WHERE name = 'both'", '2 days'), '2 days', 'which its fix mends');
 

@@ -276,7 +276,7 @@ like($router->sql("SELECT string_agg(status || ' ' || seen, ' ') FROM miosa_doct
 # Another version of the extension.
 $router->shard_sql('s2', "UPDATE pg_extension SET extversion = '0.9' WHERE extname = 'miosa_rollback'");
 like($router->sql("SELECT status || ' ' || seen FROM miosa_doctor() WHERE item = 'router: shard s2'"),
-	qr/^fail has version 0\.9 of miosa_rollback, the router has the functions of 1\.0/, 'the doctor names a shard of another version');
+	qr/^fail has version 0\.9 of miosa_rollback, the router has the functions of 1\.\d/, 'the doctor names a shard of another version');
 
 # Rights are those of the caller, there as here.
 $node->safe_psql('postgres', 'CREATE ROLE regress_viewer LOGIN IN ROLE miosa_viewer; CREATE ROLE regress_nobody LOGIN');
