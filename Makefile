@@ -462,7 +462,7 @@ endif
 .PHONY: demo test bench charts fuzz torture sqlsmith sanitize coverage valgrind ha cluster lint indent dist
 demo test bench fuzz sqlsmith sanitize coverage valgrind ha cluster:
 	@PG_CONFIG='$(GIVEN_PG_CONFIG)' KEEP='$(KEEP)' SUITES='$(SUITES)' \
-		TESTS='$(TESTS)' JOBS='$(or $(JOBS),3)' LOAD='$(or $(LOAD),0)' \
+		TESTS='$(TESTS)' JOBS='$(or $(JOBS),4)' LOAD='$(or $(LOAD),0)' \
 		test/run $@
 
 charts:
