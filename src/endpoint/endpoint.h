@@ -135,6 +135,7 @@ typedef struct MrbEndpointHealth
 	int64		taken;			/* number of messages accepted */
 	bool		probing;		/* it is retried, one request at a time */
 	bool		unreachable;	/* the last failure was to connect */
+	bool		asked_to_wait;	/* the last failure had a Retry-After */
 	int			last_status;	/* HTTP status; 0: none */
 	char		last_error[256];
 	TimestampTz last_error_at;	/* 0: never */

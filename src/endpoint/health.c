@@ -95,8 +95,13 @@ mrb_health_succeeded(MrbEndpoint *endpoint, int status)
 	endpoint->health.window = Min(Max(endpoint->health.window, 1) * 2,
 								  endpoint->adapter->max_in_flight);
 
-	/* A request from before the endpoint was gone shows nothing. */
-	if (endpoint->health.state == MRB_HEALTH_GONE &&
+	/*
+	 * A request from before the endpoint was gone, or said how long to wait,
+	 * shows nothing.
+	 */
+	if ((endpoint->health.state == MRB_HEALTH_GONE ||
+		 (endpoint->health.state == MRB_HEALTH_BACKING_OFF &&
+		  endpoint->health.asked_to_wait)) &&
 		!endpoint->health.probing)
 		return;
 	if (endpoint->health.state == MRB_HEALTH_GONE)
@@ -139,6 +144,7 @@ mrb_health_failed(const MrbInflight *inflight, const MrbHttpAnswer *answer,
 	endpoint->health.round++;
 	endpoint->health.state = MRB_HEALTH_BACKING_OFF;
 	endpoint->health.probing = false;
+	endpoint->health.asked_to_wait = answer->retry_after > 0;
 	endpoint->health.unreachable = answer->outcome == MRB_HTTP_NOT_CONNECTED;
 	if (endpoint->health.unreachable)
 		mrb_circuit_breaker_failed(endpoint);

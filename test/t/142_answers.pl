@@ -413,4 +413,29 @@ my ($status, undef, $error) =
   $node->psql('postgres', "ALTER SYSTEM SET miosa_rollback.ca_file = 'ca.crt'");
 like($error, qr/must be absolute/, 'a relative file is refused');
 
+# An endpoint that has said how long to wait is left alone for as long, also when
+# it accepts what was under way.
+my $busy = MiosaSink->new(dir => "$dir/busy")->start;
+
+sql(<<"EOS");
+SELECT miosa_put_tenant('ten_1', 'acme');
+SELECT miosa_put_deployment('d' || i, 'ten_1', 'shop-' || i), miosa_put_version('d' || i, 'v1', 1) FROM generate_series(1, 3) i;
+INSERT INTO miosa.adapters (name, request) VALUES ('by-path', '{"method": "PUT", "path": "/{deployment_id}"}');
+SELECT miosa_put_endpoint('busy', 'by-path', '@{[ $busy->url ]}');
+SELECT miosa_promote('d3', 'v1');
+EOS
+is(sql("SELECT miosa_wait_converged('d3', '180 s')"), 'converged', 'an endpoint works');
+$busy->answer('^/d1', hold => 'first');
+$busy->answer('^/d2', hold => 'second', status => 429, headers => { 'Retry-After' => 3000 });
+sql("SELECT miosa_promote('d' || i, 'v1') FROM generate_series(1, 2) i");
+ok($busy->wait_for(1, "^/d$_"), "a request is under way: d$_") for 1, 2;
+my $state = q{SELECT state || ' ' || (next_try_at > now() + interval '10 min') FROM miosa.stat_endpoint WHERE name = 'busy'};
+$busy->release('second');
+is(MiosaTest::wait_sql($node, $state, 'backing off true'), 'backing off true', 'it says how long to wait');
+my $before = sql("SELECT last_success_at FROM miosa.endpoint_stats() WHERE endpoint = 'busy'");
+$busy->release('first');
+isnt($before, '', 'when it has accepted a request is known');
+ok(poll_until(sub { sql("SELECT last_success_at FROM miosa.endpoint_stats() WHERE endpoint = 'busy'") ne $before }), 'it accepts another one that was under way');
+is(sql($state), 'backing off true', 'and is left alone all the same');
+
 done_testing();
