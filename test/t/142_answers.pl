@@ -436,6 +436,8 @@ my $before = sql("SELECT last_success_at FROM miosa.endpoint_stats() WHERE endpo
 $busy->release('first');
 isnt($before, '', 'when it has accepted a request is known');
 ok(poll_until(sub { sql("SELECT last_success_at FROM miosa.endpoint_stats() WHERE endpoint = 'busy'") ne $before }), 'it accepts another one that was under way');
-is(sql($state), 'backing off true', 'and is left alone all the same');
+MiosaTest::reload_settings($node);
+is(scalar(() = $busy->requests('^/d2')), 1, 'and is left alone all the same');
+is(sql($state), 'backing off true', 'for as long as it has said');
 
 done_testing();
