@@ -357,6 +357,7 @@ REGRESS = \
 	hints \
 	transactions \
 	user_objects \
+	session_settings \
 	pointer \
 	marks \
 	schema_guard \

@@ -223,11 +223,11 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
-	stated bigint := substring(statement FROM '\nnumber ([0-9]{1,18})\n');
+	stated bigint := substring(statement FROM E'\\nnumber ([0-9]{1,18})\\n');
 	problems jsonb;
 BEGIN
 	PERFORM miosa.need_all_tenants();
-	IF stated IS NULL OR statement !~ '^miosa audit statement 1\n([a-z]+ [^\n]+\n)+$' OR statement ~ '(^|\n)deployment (?![^ \n]+ [0-9]{1,18} [0-9a-f]{64}\n)' THEN
+	IF stated IS NULL OR statement !~ E'^miosa audit statement 1\\n([a-z]+ [^\\n]+\\n)+$' OR statement ~ E'(^|\\n)deployment (?![^ \\n]+ [0-9]{1,18} [0-9a-f]{64}\\n)' THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', 'invalid value for argument "statement"',
 			'It is not a statement of the audit trail, with all of its lines and the newline at its end.',
 			'See the newest one with SELECT miosa_audit_head();');

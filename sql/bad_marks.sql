@@ -108,7 +108,7 @@ BEGIN
 	PERFORM miosa.check_id(deployment_id, 'deployment id');
 	PERFORM miosa.check_id(version_id, 'version id');
 	PERFORM miosa.check_word(scope, 'scope', ARRAY['deployment', 'artifact']);
-	IF mark AND coalesce(reason, '') !~ '\S' THEN
+	IF mark AND coalesce(reason, '') !~ E'\\S' THEN
 		PERFORM miosa.refuse_value('argument', 'reason', reason, 'A version is marked as bad for a reason.',
 			format('SELECT miosa_mark_bad(%L, %L, reason => ''errors at checkout''%s);', deployment_id, version_id,
 				concat(CASE WHEN scope <> 'deployment' THEN ', scope => ' || quote_literal(scope) END, ', idempotency_key => ' || quote_literal(idempotency_key))));

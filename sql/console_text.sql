@@ -63,7 +63,7 @@ COMMENT ON FUNCTION miosa.span(interval) IS 'A duration in two units at most: 45
 -- Format a duration for a narrow column.
 CREATE FUNCTION miosa.rough_span(value interval) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN substring(miosa.span(value) FROM '^\S+ \S+');
+RETURN substring(miosa.span(value) FROM E'^\\S+ \\S+');
 COMMENT ON FUNCTION miosa.rough_span(interval) IS 'A duration in one unit, for narrow columns: 45 s, 12 min, 2 h, 3 d';
 
 -- A call can be pasted even when a name in it is longer than a line: SQL joins

@@ -210,7 +210,7 @@ CREATE TABLE miosa.secrets (
 	previous miosa.hidden_text,
 	origins text[] DEFAULT '{*}'
 		CONSTRAINT "origins must be like https://edge.example.com:8443" CHECK (array_ndims(origins) = 1
-			AND array_to_string(origins, ' ', '?') ~ '^[a-z0-9.:/*_ \[\]-]+$'),
+			AND array_to_string(origins, ' ', '?') ~ E'^[a-z0-9.:/*_ \\[\\]-]+$'),
 	adapters text[] DEFAULT '{*}',
 	endpoints text[] DEFAULT '{*}',
 	created_at timestamptz NOT NULL DEFAULT now(),

@@ -23,7 +23,7 @@ BEGIN
 	ELSIF fix ~ 'ALTER SYSTEM|pg_terminate_backend|SUBSCRIPTION|PUBLICATION|contrib/|pg_drop_replication_slot|^REVOKE |^GRANT ' THEN
 		RETURN 'superuser';
 	END IF;
-	called := ARRAY(SELECT m[1]::name FROM regexp_matches(fix, '\m(\w+)\(', 'g') m);
+	called := ARRAY(SELECT m[1]::name FROM regexp_matches(fix, E'\\m(\\w+)\\(', 'g') m);
 	RETURN (SELECT CASE WHEN count(*) = 0 THEN 'superuser'
 			WHEN bool_and(has_function_privilege('miosa_operator', p.oid, 'EXECUTE')) THEN 'miosa_operator' ELSE 'miosa_admin' END
 		FROM pg_proc p
@@ -32,7 +32,7 @@ BEGIN
 		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'miosa_rollback'
 		WHERE p.proname = ANY (called)
 			-- What an entry point calls is granted to no role.
-			AND (p.pronamespace <> 'miosa'::regnamespace OR p.proname NOT LIKE 'miosa\_%'));
+			AND (p.pronamespace <> 'miosa'::regnamespace OR p.proname NOT LIKE E'miosa\\_%'));
 END $$;
 COMMENT ON FUNCTION miosa.fix_needs(text) IS 'Role that may apply a fix: miosa_operator, miosa_admin or superuser; empty when there is nothing to do';
 
@@ -400,7 +400,7 @@ BEGIN
 			CASE WHEN w.n = 0 THEN 'there are only the rights that the extension granted'
 				ELSE format('rights that the extension did not grant: %s%s', miosa.clip(w.names, 300),
 					CASE WHEN w.n > 3 THEN format(' and %s more', w.n - 3) ELSE '' END) END,
-			CASE WHEN w.n = 0 THEN '' WHEN w.n <= 3 THEN w.revokes ELSE 'SELECT revoke FROM miosa.foreign_grants \gexec' END)
+			CASE WHEN w.n = 0 THEN '' WHEN w.n <= 3 THEN w.revokes ELSE E'SELECT revoke FROM miosa.foreign_grants \\gexec' END)
 		FROM (SELECT count(*) AS n, bool_or(g.object = 'miosa.secrets') AS secret,
 				string_agg(format('%s on %s to %s', g.privilege, g.object, g.grantee), ', ' ORDER BY g.place) FILTER (WHERE g.place <= 3) AS names,
 				string_agg(g.revoke, ' ' ORDER BY g.place) FILTER (WHERE g.place <= 3) AS revokes

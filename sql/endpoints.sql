@@ -35,9 +35,9 @@ DECLARE
 		WHEN url !~ '^https?://' THEN 'The URL must begin with http:// or https://.'
 		WHEN url ~ '^https?://[^/?#]*@' THEN 'The URL has credentials; put them into miosa.secrets.'
 		WHEN url ~ '[?#]' THEN 'The URL has a query or a fragment.'
-		WHEN url ~ '["<>\\^`{|}]' THEN 'The URL has characters that must be percent-encoded.'
-		WHEN url !~ '^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/.*)?$' THEN 'The host or port of the URL is malformed.'
-		WHEN substring(url FROM '^https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})')::integer NOT BETWEEN 1 AND 65535 THEN 'The port of the URL is not one of 1 to 65535.'
+		WHEN url ~ E'["<>\\\\^`{|}]' THEN 'The URL has characters that must be percent-encoded.'
+		WHEN url !~ E'^https?://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?(/.*)?$' THEN 'The host or port of the URL is malformed.'
+		WHEN substring(url FROM E'^https?://(?:[A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\]):([0-9]{1,5})')::integer NOT BETWEEN 1 AND 65535 THEN 'The port of the URL is not one of 1 to 65535.'
 	END;
 BEGIN
 	-- The message does not repeat the URL, which may have credentials.

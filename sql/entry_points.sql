@@ -70,7 +70,7 @@ BEGIN
 				'progress_rows', 'overview_rows', 'wall_rows', 'fleets_rows', 'maintain_rows', 'maintain_route_log', 'maintain_capacity', 'some_deployment'))
 		ORDER BY p.proname
 	LOOP
-		EXECUTE regexp_replace(f.definition, '^CREATE OR REPLACE FUNCTION miosa\.\w+', format('CREATE FUNCTION miosa.%I', f.name || '_body'));
+		EXECUTE regexp_replace(f.definition, E'^CREATE OR REPLACE FUNCTION miosa\\.\\w+', format('CREATE FUNCTION miosa.%I', f.name || '_body'));
 		EXECUTE format('COMMENT ON FUNCTION miosa.%I(%s) IS %L', f.name || '_body', f.identity, format('What %s() calls', f.name));
 		EXECUTE format('CREATE OR REPLACE FUNCTION miosa.%I(%s) RETURNS %s LANGUAGE c %s', f.name, f.arguments, f.result,
 			CASE WHEN f.trigger THEN 'AS ''MODULE_PATHNAME'', ''mrb_entry_trigger'''

@@ -278,7 +278,7 @@ END $$;
 COMMENT ON FUNCTION miosa.fleets_rows() IS 'Rows of miosa.fleets';
 
 CREATE VIEW miosa.fleets AS SELECT * FROM miosa.fleets_rows();
-COMMENT ON VIEW miosa.fleets IS 'Progress of the newest 20 fleets, for \watch 1';
+COMMENT ON VIEW miosa.fleets IS E'Progress of the newest 20 fleets, for \\watch 1';
 COMMENT ON COLUMN miosa.fleets.fleet IS 'Id of the fleet, as miosa_wait_converged() takes it';
 COMMENT ON COLUMN miosa.fleets.total IS 'Deployments that it is about';
 COMMENT ON COLUMN miosa.fleets.done IS 'Deployments that were rolled back, or were so already';

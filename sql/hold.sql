@@ -105,7 +105,7 @@ BEGIN
 	END IF;
 	IF hold.held > 0 THEN
 		value := miosa.clip(format('  %s promotion%s refused', hold.held, CASE WHEN hold.held = 1 THEN '' ELSE 's' END)
-			|| coalesce(format(', %s waits', miosa.version_name(deployment_id, hold.waiting_version_id)), ''), 64);
+			|| coalesce(', ' || miosa.version_name(deployment_id, hold.waiting_version_id) || ' waits', ''), 64);
 		RETURN NEXT;
 	END IF;
 END $$;

@@ -58,7 +58,7 @@ DECLARE
 		FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
 		WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
 			AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'miosa_rollback')
-			AND p.proname LIKE 'miosa\_%' AND p.pronamespace <> 'miosa'::regnamespace);
+			AND p.proname LIKE E'miosa\\_%' AND p.pronamespace <> 'miosa'::regnamespace);
 	original record;
 	ids jsonb;
 	attribution text;

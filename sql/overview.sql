@@ -232,7 +232,7 @@ END $$;
 COMMENT ON FUNCTION miosa.overview_rows() IS 'Rows of miosa.overview';
 
 CREATE VIEW miosa.overview AS SELECT * FROM miosa.overview_rows();
-COMMENT ON VIEW miosa.overview IS 'What needs somebody, for \watch 2: one line a deployment, or one that says that all is well';
+COMMENT ON VIEW miosa.overview IS E'What needs somebody, for \\watch 2: one line a deployment, or one that says that all is well';
 COMMENT ON COLUMN miosa.overview.wrong IS 'What is wrong, as the verdict begins';
 COMMENT ON COLUMN miosa.overview.since IS 'For how long';
 COMMENT ON COLUMN miosa.overview.next IS 'Command to type next, which names the deployment';
@@ -282,7 +282,7 @@ END $$;
 COMMENT ON FUNCTION miosa.wall_rows() IS 'Rows of miosa.wall';
 
 CREATE VIEW miosa.wall AS SELECT * FROM miosa.wall_rows();
-COMMENT ON VIEW miosa.wall IS 'Edges by zone, for \watch 2: how many have every change, and the worst of them; the zone with the most trouble first';
+COMMENT ON VIEW miosa.wall IS E'Edges by zone, for \\watch 2: how many have every change, and the worst of them; the zone with the most trouble first';
 COMMENT ON COLUMN miosa.wall.zone IS 'Zone; the first line is of all zones';
 COMMENT ON COLUMN miosa.wall.edges IS 'Edges that have every change, of those that are enabled';
 COMMENT ON COLUMN miosa.wall.worst IS 'Edge that fails, else the one that has lacked a change for the longest time';

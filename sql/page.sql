@@ -34,8 +34,8 @@ BEGIN
 	clock := to_char(now, 'HH24:MI:SS');
 	database := current_database();
 	old := CASE WHEN as_of IS NULL THEN NULL
-		WHEN as_of ->> 'lag_seconds' IS NULL THEN 'A standby made it, and how old its data is, is unknown: it is not connected to a primary'
-			|| coalesce(format('. The newest change that it has is of %s', to_char((as_of ->> 'time')::timestamptz, 'YYYY-MM-DD HH24:MI:SS')), '')
+		WHEN as_of ->> 'lag_seconds' IS NULL THEN 'A standby made it, and how old its data is, is unknown: it is not connected to a primary, or has only just been'
+			|| coalesce('. The newest change that it has is of ' || to_char((as_of ->> 'time')::timestamptz, 'YYYY-MM-DD HH24:MI:SS'), '')
 		ELSE format('A standby made it, from data of %s, at most %s s old', to_char((as_of ->> 'time')::timestamptz, 'YYYY-MM-DD HH24:MI:SS'),
 			as_of ->> 'lag_seconds') END;
 	dispatcher := miosa.dispatcher_words();

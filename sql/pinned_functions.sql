@@ -20,7 +20,7 @@ BEGIN
 		ORDER BY p.oid
 	LOOP
 		IF f.parseable THEN
-			EXECUTE regexp_replace(f.definition, 'AS (\$\w*\$)(.*)\1\s*$', E'BEGIN ATOMIC\\2;\nEND');
+			EXECUTE regexp_replace(f.definition, E'AS (\\$\\w*\\$)(.*)\\1\\s*$', E'BEGIN ATOMIC\\2;\nEND');
 			CONTINUE WHEN NOT EXISTS (SELECT FROM pg_depend d JOIN pg_class c ON d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid
 				WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND c.relkind = 'r');
 			EXECUTE f.definition;

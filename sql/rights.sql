@@ -71,7 +71,7 @@ COMMENT ON COLUMN miosa.foreign_grants.revoke IS 'The statement that takes it ba
 CREATE FUNCTION miosa.leave_to_owner(member miosa.members) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 DECLARE
-	owner CONSTANT regrole := CASE WHEN member.object LIKE 'miosa.load\_drop\_guard(%'
+	owner CONSTANT regrole := CASE WHEN member.object LIKE E'miosa.load\\_drop\\_guard(%'
 		-- An event trigger, and so its function, belongs to a superuser: it runs
 		-- in every session that drops something, also a superuser's.
 		THEN member.owner::regrole ELSE 'miosa_owner'::regrole END;
@@ -187,10 +187,10 @@ BEGIN
 		there AS MATERIALIZED (
 			SELECT m.kind, m.object, m.kind = 'ROUTINE' AS routine,
 				CASE WHEN m.kind = 'SCHEMA' THEN m.object ELSE CASE WHEN m.object LIKE 'miosa.%' THEN 'miosa.' ELSE '' END
-					|| substring(m.object FROM '(\w+)(\([^()]*\))?$') END AS name
+					|| substring(m.object FROM E'(\\w+)(\\([^()]*\\))?$') END AS name
 			FROM miosa.members m WHERE m.kind <> 'TYPE')
 		SELECT g.roles, g.rights, n.name, t.kind, t.object
-		FROM granted g CROSS JOIN LATERAL regexp_split_to_table(g.objects, '\s+') n (name)
+		FROM granted g CROSS JOIN LATERAL regexp_split_to_table(g.objects, E'\\s+') n (name)
 		LEFT JOIN there t ON t.name = n.name AND t.routine = (g.rights = 'EXECUTE')
 	LOOP
 		IF line.object IS NULL THEN

@@ -13,7 +13,7 @@ COMMENT ON COLUMN miosa.site_problem.fix IS 'Command or action that resolves it'
 -- error, for ever.
 CREATE FUNCTION miosa.publication_fix(file text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-	SELECT format('In psql: \i contrib/sites/%s; what was decoded without it cannot be received: drop the subscription to it and make it anew, at a replica after SELECT miosa.forget_primary_site();', $1)
+	SELECT format(E'In psql: \\i contrib/sites/%s; what was decoded without it cannot be received: drop the subscription to it and make it anew, at a replica after SELECT miosa.forget_primary_site();', $1)
 $$;
 COMMENT ON FUNCTION miosa.publication_fix(text) IS 'How a publication of sites is made anew';
 
@@ -89,11 +89,11 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE AS $$
 	FROM miosa.site_subscriptions('miosa_routes') s
 	UNION ALL
 	SELECT 2, 'fail', format('replicas know this site as "%s", but miosa_rollback.site is "%s"', s.site, i.site),
-		'In psql: \i contrib/sites/primary.sql'
+		E'In psql: \\i contrib/sites/primary.sql'
 	FROM miosa.sites s, miosa.identity() i WHERE s.role = 'primary' AND s.site <> i.site
 	UNION ALL
 	SELECT 3, 'fail', 'this site says nothing to replicas: it has no row in miosa.sites, as after a restore from a dump',
-		'In psql: \i contrib/sites/primary.sql'
+		E'In psql: \\i contrib/sites/primary.sql'
 	WHERE EXISTS (SELECT FROM pg_publication p WHERE p.pubname = 'miosa_routes') AND NOT EXISTS (SELECT FROM miosa.sites s WHERE s.role = 'primary')
 	UNION ALL
 	SELECT * FROM miosa.subscription_problems('miosa_site')

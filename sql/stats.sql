@@ -51,7 +51,8 @@ CREATE VIEW miosa.stat_endpoint WITH (security_barrier) AS
 	LEFT JOIN miosa.endpoint_stats() s ON s.endpoint = e.name AND e.enabled
 	LEFT JOIN LATERAL (
 		SELECT * FROM miosa.endpoint_state t WHERE t.endpoint = e.name AND s.endpoint IS NULL OFFSET 0) t ON true
-	LEFT JOIN miosa.dispatcher_state d ON true
+	-- It is one row in any case; this tells the planner.
+	LEFT JOIN (SELECT s.term, s.last_epoch FROM miosa.dispatcher_state s LIMIT 1) d ON true
 	-- Without a place in shared memory the row has to do.
 	CROSS JOIN LATERAL (
 		SELECT s.acked_epoch, s.resyncing, s.health, s.last_status, s.last_error, s.last_error_at, s.last_success_at,
@@ -94,7 +95,7 @@ CREATE VIEW miosa.stat_dispatcher WITH (security_barrier) AS
 		least((SELECT o.created_at FROM miosa.outbox o ORDER BY o.xid LIMIT 1),
 			(SELECT min(s.undelivered_since) FROM miosa.stat_endpoint s)) AS oldest_undelivered,
 		d.notified, d.errors, miosa.pause_reason() AS paused, d.last_pass_at, d.stalled, d.error, d.refusals_dropped, d.unmeasured
-	FROM miosa.dispatcher() d LEFT JOIN miosa.dispatcher_state t ON true
+	FROM miosa.dispatcher() d LEFT JOIN (SELECT s.term, s.last_epoch FROM miosa.dispatcher_state s LIMIT 1) t ON true
 	WHERE (SELECT miosa.sees_endpoints());
 COMMENT ON VIEW miosa.stat_dispatcher IS 'State and statistics of the dispatcher of this database; one row';
 COMMENT ON COLUMN miosa.stat_dispatcher.state IS 'not preloaded, none, starting, running, paused, absent, aside (lets a command on the database pass) or stopped';

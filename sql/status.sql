@@ -566,7 +566,7 @@ END $$;
 COMMENT ON FUNCTION miosa.progress_rows() IS 'Rows of miosa.progress';
 
 CREATE VIEW miosa.progress AS SELECT * FROM miosa.progress_rows();
-COMMENT ON VIEW miosa.progress IS 'Progress of the newest route changes, for \watch 1: deployments that changed in the last 10 minutes or have not converged';
+COMMENT ON VIEW miosa.progress IS E'Progress of the newest route changes, for \\watch 1: deployments that changed in the last 10 minutes or have not converged';
 COMMENT ON COLUMN miosa.progress.operation IS 'Deployment and newest operation; below it instances, or a zone';
 COMMENT ON COLUMN miosa.progress.age IS 'Time since the change; for instances: since the deployment waits for them';
 COMMENT ON COLUMN miosa.progress.edges IS 'Edges that confirmed it, of those that receive it, or the verdict when there is none; instances that are healthy, of those that are wanted';

@@ -12,7 +12,7 @@ DECLARE
 	host text;
 	problem text;
 BEGIN
-	NEW.prefix := regexp_replace(NEW.prefix, '^(s3://[^/]+)$', '\1/');
+	NEW.prefix := regexp_replace(NEW.prefix, '^(s3://[^/]+)$', E'\\1/');
 	NEW.endpoint := regexp_replace(NEW.endpoint, '/+$', '');
 	IF coalesce(NEW.prefix, '') !~ '^s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.*)?$' THEN
 		PERFORM miosa.refuse_value('column', 'prefix', NEW.prefix, NULL,
@@ -26,7 +26,7 @@ BEGIN
 		PERFORM miosa.refuse_value('column', 'addressing', NEW.addressing, 'Valid values are "path" and "virtual".', hint);
 	END IF;
 	problem := CASE
-		WHEN NEW.addressing = 'virtual' AND host ~ '^([0-9.]+|\[.*)(:|$)' THEN 'The bucket cannot be part of a host that is an address.'
+		WHEN NEW.addressing = 'virtual' AND host ~ E'^([0-9.]+|\\[.*)(:|$)' THEN 'The bucket cannot be part of a host that is an address.'
 		WHEN substr(NEW.endpoint, length(substring(NEW.endpoint FROM '^https?://[^/]*')) + 1) !~ '^[A-Za-z0-9._~/-]*$'
 			THEN 'The path of the endpoint has characters that cannot be signed.'
 	END;

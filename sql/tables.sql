@@ -392,7 +392,7 @@ COMMENT ON COLUMN miosa.storages.updated_at IS 'When it was last changed';
 
 CREATE TABLE miosa.domains (
 	fqdn text COLLATE "C" PRIMARY KEY CHECK (fqdn = lower(fqdn COLLATE "C") AND length(fqdn) <= 253
-		AND fqdn ~ '^(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'),
+		AND fqdn ~ E'^(\\*\\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'),
 	id text COLLATE "C",
 	deployment_id text COLLATE "C" NOT NULL REFERENCES miosa.deployments,
 	tenant_id text COLLATE "C" NOT NULL REFERENCES miosa.tenants,

@@ -96,7 +96,7 @@ COMMENT ON FUNCTION miosa.check_visible(text, text, text) IS 'The value unless i
 CREATE FUNCTION miosa.show(value text) RETURNS text
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mrb_show';
-COMMENT ON FUNCTION miosa.show(text) IS 'The text on one line, with escapes such as \u202e for control characters and characters that set the direction of text';
+COMMENT ON FUNCTION miosa.show(text) IS E'The text on one line, with escapes such as \\u202e for control characters and characters that set the direction of text';
 
 -- Memberships.
 

@@ -69,7 +69,7 @@ COMMENT ON FUNCTION miosa.check_uri(text, text) IS 'The value if it is null or l
 -- without a port.
 CREATE FUNCTION miosa.clean_host(host text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN lower(regexp_replace(regexp_replace(host, ':[0-9]+$', ''), '\.$', '') COLLATE "C");
+RETURN lower(regexp_replace(regexp_replace(host, ':[0-9]+$', ''), E'\\.$', '') COLLATE "C");
 COMMENT ON FUNCTION miosa.clean_host(text) IS 'A host name as it is stored: lower case, no final dot, no port';
 
 -- A message of the server as our condition: what a constraint or an input
@@ -79,7 +79,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
 	checked text := substring(field FROM '^(?:tenants|deployments|versions|releases|runtime_instances|domains)_(.*)_check$');
 	-- The name of such a constraint is its rule; that of times is about several.
-	rule text[] := regexp_match(field, '^(?!times )(\w+) (must be .*)$');
+	rule text[] := regexp_match(field, E'^(?!times )(\\w+) (must be .*)$');
 	bad text := CASE WHEN rule IS NOT NULL THEN rule[1] WHEN checked IS NOT NULL THEN checked
 		WHEN what = 'fields' THEN field END;
 BEGIN
@@ -134,7 +134,7 @@ BEGIN
 		base := jsonb_populate_record(base, fields);
 		PERFORM miosa.check_time(f.value::timestamptz, f.key)
 			FROM jsonb_each_text(to_jsonb(base)) f
-			WHERE f.key LIKE '%\_at' AND fields ? f.key;
+			WHERE f.key LIKE E'%\\_at' AND fields ? f.key;
 		RETURN base;
 	EXCEPTION WHEN data_exception THEN
 		NULL;

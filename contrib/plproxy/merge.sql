@@ -672,10 +672,10 @@ CREATE OR REPLACE FUNCTION miosa_router.merge_metrics(answers jsonb, down text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	WITH shards AS (
 		SELECT a.key AS name, a.value #>> '{}' AS answer,
-			format('shard="%s"', replace(replace(replace(a.key, '\', '\\'), '"', '\"'), E'\n', '\n')) AS label, true AS up
+			format('shard="%s"', replace(replace(replace(a.key, E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n')) AS label, true AS up
 		FROM jsonb_each($1) a
 		UNION ALL
-		SELECT d.name, '', format('shard="%s"', replace(replace(replace(d.name, '\', '\\'), '"', '\"'), E'\n', '\n')), false
+		SELECT d.name, '', format('shard="%s"', replace(replace(replace(d.name, E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n')), false
 		FROM unnest($2) d (name)
 	), lines AS (
 		SELECT s.name, s.label, t.line, t.n, t.line LIKE '# %' AS head,
@@ -687,8 +687,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 		SELECT l.*, split_part(first_value(l.line) OVER (PARTITION BY l.name, l.begun ORDER BY l.n), ' ', 3) AS family FROM lines l
 	), merged AS (
 		SELECT f.family, f.head, f.name, f.n,
-			CASE WHEN f.head THEN f.line ELSE regexp_replace(f.line, '^(\w+)(?:(\{)|( ))',
-				'\1{' || replace(f.label, '\', '\\') || CASE WHEN f.line ~ '^\w+\{' THEN ',' ELSE '} ' END) END AS line
+			CASE WHEN f.head THEN f.line ELSE regexp_replace(f.line, E'^(\\w+)(?:(\\{)|( ))',
+				E'\\1{' || replace(f.label, E'\\', E'\\\\') || CASE WHEN f.line ~ E'^\\w+\\{' THEN ',' ELSE '} ' END) END AS line
 		FROM families f
 		WHERE NOT f.head OR f.name = (SELECT min(o.name) FROM families o WHERE o.family = f.family)
 		UNION ALL
@@ -785,7 +785,7 @@ BEGIN
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _message = MESSAGE_TEXT;
 			status := 'fail';
-			seen := pg_catalog.btrim(pg_catalog.regexp_replace(_message, '^PL/Proxy function [^ ]+: (\[[^]]*\] PQ\w+: )?|^[^ ]+\(\d+\): \[[^]]*\] REMOTE [^:]*: ', ''), E' \n');
+			seen := pg_catalog.btrim(pg_catalog.regexp_replace(_message, E'^PL/Proxy function [^ ]+: (\\[[^]]*\\] PQ\\w+: )?|^[^ ]+\\(\\d+\\): \\[[^]]*\\] REMOTE [^:]*: ', ''), E' \n');
 			fix := 'Start it, correct its connection in miosa_router.shards, or run miosa_shard.sql in it';
 			needs := 'superuser';
 		END;

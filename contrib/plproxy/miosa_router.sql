@@ -258,8 +258,8 @@ COMMENT ON FUNCTION miosa_router.refuse(text, text, integer, integer, text, text
 -- plproxy_remote_error() of its source).
 CREATE OR REPLACE FUNCTION miosa_router.is_down(sqlstate text, message text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN message ~ '^PL/Proxy function [^ ]+: (\[[^]]*\] PQ|connect timeout|query timeout)'
-	OR message ~ '^[^ ]+\(\d+\): \[[^]]*\] REMOTE \(null\): '
+RETURN message ~ E'^PL/Proxy function [^ ]+: (\\[[^]]*\\] PQ|connect timeout|query timeout)'
+	OR message ~ E'^[^ ]+\\(\\d+\\): \\[[^]]*\\] REMOTE \\(null\\): '
 	OR sqlstate ~ '^(57P0|MR53S)';
 COMMENT ON FUNCTION miosa_router.is_down(text, text) IS 'Whether an error that PL/Proxy has raised means that the shard is down';
 
@@ -268,7 +268,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN
 	PERFORM miosa_router.refuse('MR53S', 'SHARD_UNAVAILABLE', 503, 1,
 		format('shard "%s" is unavailable', (SELECT s.name FROM miosa_router.shards s WHERE s.number = shard)),
-		btrim(regexp_replace(why, '^PL/Proxy function [^ ]+: (\[[^]]*\] PQ\w+: )?|^[^ ]+\(\d+\): \[[^]]*\] REMOTE [^:]*: ', ''), E' \n'),
+		btrim(regexp_replace(why, E'^PL/Proxy function [^ ]+: (\\[[^]]*\\] PQ\\w+: )?|^[^ ]+\\(\\d+\\): \\[[^]]*\\] REMOTE [^:]*: ', ''), E' \n'),
 		'Retry with the same idempotency key: what a call has done whose answer was lost is found by it. SELECT * FROM miosa_doctor(); shows the state of all shards.');
 END $$;
 COMMENT ON FUNCTION miosa_router.raise_down(integer, text) IS 'Raises SHARD_UNAVAILABLE';
@@ -283,7 +283,7 @@ BEGIN
 	IF sqlstate <> 'MR53S' AND miosa_router.is_down(sqlstate, message) THEN
 		PERFORM miosa_router.raise_down(shard, message);
 	END IF;
-	message := regexp_replace(message, '^[^ ]+\(\d+\): \[[^]]*\] REMOTE [^:]*: ', '');
+	message := regexp_replace(message, E'^[^ ]+\\(\\d+\\): \\[[^]]*\\] REMOTE [^:]*: ', '');
 	detail := regexp_replace(detail, '^Remote detail: ', '');
 	hint := regexp_replace(hint, '^Remote hint: ', '');
 	-- RAISE takes no null for an option.
@@ -1149,10 +1149,10 @@ CREATE OR REPLACE FUNCTION miosa_router.merge_metrics(answers jsonb, down text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	WITH shards AS (
 		SELECT a.key AS name, a.value #>> '{}' AS answer,
-			format('shard="%s"', replace(replace(replace(a.key, '\', '\\'), '"', '\"'), E'\n', '\n')) AS label, true AS up
+			format('shard="%s"', replace(replace(replace(a.key, E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n')) AS label, true AS up
 		FROM jsonb_each($1) a
 		UNION ALL
-		SELECT d.name, '', format('shard="%s"', replace(replace(replace(d.name, '\', '\\'), '"', '\"'), E'\n', '\n')), false
+		SELECT d.name, '', format('shard="%s"', replace(replace(replace(d.name, E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n')), false
 		FROM unnest($2) d (name)
 	), lines AS (
 		SELECT s.name, s.label, t.line, t.n, t.line LIKE '# %' AS head,
@@ -1164,8 +1164,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 		SELECT l.*, split_part(first_value(l.line) OVER (PARTITION BY l.name, l.begun ORDER BY l.n), ' ', 3) AS family FROM lines l
 	), merged AS (
 		SELECT f.family, f.head, f.name, f.n,
-			CASE WHEN f.head THEN f.line ELSE regexp_replace(f.line, '^(\w+)(?:(\{)|( ))',
-				'\1{' || replace(f.label, '\', '\\') || CASE WHEN f.line ~ '^\w+\{' THEN ',' ELSE '} ' END) END AS line
+			CASE WHEN f.head THEN f.line ELSE regexp_replace(f.line, E'^(\\w+)(?:(\\{)|( ))',
+				E'\\1{' || replace(f.label, E'\\', E'\\\\') || CASE WHEN f.line ~ E'^\\w+\\{' THEN ',' ELSE '} ' END) END AS line
 		FROM families f
 		WHERE NOT f.head OR f.name = (SELECT min(o.name) FROM families o WHERE o.family = f.family)
 		UNION ALL
@@ -1262,7 +1262,7 @@ BEGIN
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS _message = MESSAGE_TEXT;
 			status := 'fail';
-			seen := pg_catalog.btrim(pg_catalog.regexp_replace(_message, '^PL/Proxy function [^ ]+: (\[[^]]*\] PQ\w+: )?|^[^ ]+\(\d+\): \[[^]]*\] REMOTE [^:]*: ', ''), E' \n');
+			seen := pg_catalog.btrim(pg_catalog.regexp_replace(_message, E'^PL/Proxy function [^ ]+: (\\[[^]]*\\] PQ\\w+: )?|^[^ ]+\\(\\d+\\): \\[[^]]*\\] REMOTE [^:]*: ', ''), E' \n');
 			fix := 'Start it, correct its connection in miosa_router.shards, or run miosa_shard.sql in it';
 			needs := 'superuser';
 		END;
@@ -8491,7 +8491,7 @@ REVOKE ALL ON FUNCTION miosa_shard."all_fleets"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_fleets"() TO miosa_viewer;
 
 CREATE OR REPLACE VIEW miosa."fleets" AS SELECT * FROM miosa_shard."all_fleets"();
-COMMENT ON VIEW miosa."fleets" IS 'Progress of the newest 20 fleets, for \watch 1, of all shards';
+COMMENT ON VIEW miosa."fleets" IS E'Progress of the newest 20 fleets, for \\watch 1, of all shards';
 GRANT SELECT ON TABLE miosa."fleets" TO miosa_viewer;
 
 CREATE OR REPLACE FUNCTION miosa_shard."view_foreign_grants"(context text[], number integer, OUT "kind" text, OUT "object" text, OUT "grantee" text, OUT "privilege" text, OUT "revoke" text) RETURNS SETOF record LANGUAGE plproxy AS $$
@@ -8795,7 +8795,7 @@ REVOKE ALL ON FUNCTION miosa_shard."all_overview"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_overview"() TO miosa_viewer;
 
 CREATE OR REPLACE VIEW miosa."overview" AS SELECT * FROM miosa_shard."all_overview"();
-COMMENT ON VIEW miosa."overview" IS 'What needs somebody, for \watch 2: one line a deployment, or one that says that all is well, of all shards';
+COMMENT ON VIEW miosa."overview" IS E'What needs somebody, for \\watch 2: one line a deployment, or one that says that all is well, of all shards';
 GRANT SELECT ON TABLE miosa."overview" TO miosa_viewer;
 
 CREATE OR REPLACE FUNCTION miosa_shard."view_plans"(context text[], number integer, OUT "name" text, OUT "audit_retention" interval, OUT "idempotency_retention" interval, OUT "artifact_retention" interval, OUT "builtin" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
@@ -8871,7 +8871,7 @@ REVOKE ALL ON FUNCTION miosa_shard."all_progress"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_progress"() TO miosa_viewer;
 
 CREATE OR REPLACE VIEW miosa."progress" AS SELECT * FROM miosa_shard."all_progress"();
-COMMENT ON VIEW miosa."progress" IS 'Progress of the newest route changes, for \watch 1: deployments that changed in the last 10 minutes or have not converged, of all shards';
+COMMENT ON VIEW miosa."progress" IS E'Progress of the newest route changes, for \\watch 1: deployments that changed in the last 10 minutes or have not converged, of all shards';
 GRANT SELECT ON TABLE miosa."progress" TO miosa_viewer;
 
 CREATE OR REPLACE FUNCTION miosa_shard."view_release_keeping"(context text[], number integer, OUT "deployment_id" text, OUT "version_id" text, OUT "version_number" integer, OUT "release_id" text, OUT "tenant_id" text, OUT "storage_uri" text, OUT "sha256" text, OUT "size_bytes" bigint, OUT "kept_as" text, OUT "since" timestamp with time zone, OUT "expires_at" timestamp with time zone, OUT "due" boolean) RETURNS SETOF record LANGUAGE plproxy AS $$
@@ -9137,7 +9137,7 @@ REVOKE ALL ON FUNCTION miosa_shard."all_wall"() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION miosa_shard."all_wall"() TO miosa_viewer;
 
 CREATE OR REPLACE VIEW miosa."wall" AS SELECT * FROM miosa_shard."all_wall"();
-COMMENT ON VIEW miosa."wall" IS 'Edges by zone, for \watch 2: how many have every change, and the worst of them; the zone with the most trouble first, of all shards';
+COMMENT ON VIEW miosa."wall" IS E'Edges by zone, for \\watch 2: how many have every change, and the worst of them; the zone with the most trouble first, of all shards';
 GRANT SELECT ON TABLE miosa."wall" TO miosa_viewer;
 
 COMMIT;

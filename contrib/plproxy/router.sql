@@ -245,8 +245,8 @@ COMMENT ON FUNCTION miosa_router.refuse(text, text, integer, integer, text, text
 -- plproxy_remote_error() of its source).
 CREATE OR REPLACE FUNCTION miosa_router.is_down(sqlstate text, message text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN message ~ '^PL/Proxy function [^ ]+: (\[[^]]*\] PQ|connect timeout|query timeout)'
-	OR message ~ '^[^ ]+\(\d+\): \[[^]]*\] REMOTE \(null\): '
+RETURN message ~ E'^PL/Proxy function [^ ]+: (\\[[^]]*\\] PQ|connect timeout|query timeout)'
+	OR message ~ E'^[^ ]+\\(\\d+\\): \\[[^]]*\\] REMOTE \\(null\\): '
 	OR sqlstate ~ '^(57P0|MR53S)';
 COMMENT ON FUNCTION miosa_router.is_down(text, text) IS 'Whether an error that PL/Proxy has raised means that the shard is down';
 
@@ -255,7 +255,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN
 	PERFORM miosa_router.refuse('MR53S', 'SHARD_UNAVAILABLE', 503, 1,
 		format('shard "%s" is unavailable', (SELECT s.name FROM miosa_router.shards s WHERE s.number = shard)),
-		btrim(regexp_replace(why, '^PL/Proxy function [^ ]+: (\[[^]]*\] PQ\w+: )?|^[^ ]+\(\d+\): \[[^]]*\] REMOTE [^:]*: ', ''), E' \n'),
+		btrim(regexp_replace(why, E'^PL/Proxy function [^ ]+: (\\[[^]]*\\] PQ\\w+: )?|^[^ ]+\\(\\d+\\): \\[[^]]*\\] REMOTE [^:]*: ', ''), E' \n'),
 		'Retry with the same idempotency key: what a call has done whose answer was lost is found by it. SELECT * FROM miosa_doctor(); shows the state of all shards.');
 END $$;
 COMMENT ON FUNCTION miosa_router.raise_down(integer, text) IS 'Raises SHARD_UNAVAILABLE';
@@ -270,7 +270,7 @@ BEGIN
 	IF sqlstate <> 'MR53S' AND miosa_router.is_down(sqlstate, message) THEN
 		PERFORM miosa_router.raise_down(shard, message);
 	END IF;
-	message := regexp_replace(message, '^[^ ]+\(\d+\): \[[^]]*\] REMOTE [^:]*: ', '');
+	message := regexp_replace(message, E'^[^ ]+\\(\\d+\\): \\[[^]]*\\] REMOTE [^:]*: ', '');
 	detail := regexp_replace(detail, '^Remote detail: ', '');
 	hint := regexp_replace(hint, '^Remote hint: ', '');
 	-- RAISE takes no null for an option.

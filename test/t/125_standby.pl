@@ -144,6 +144,24 @@ $primary->start;
 ok(poll_until(sub { defined as_of()->{lag_seconds} }),
 	'it is known again when the primary is back');
 
+# One that follows no primary, and has replayed no change unless one was made
+# while the backup was taken
+$primary->backup('quiet');
+my $new = MiosaPostgres->new('new');
+$new->init_from_backup($primary, 'quiet');
+append_to_file($new->data_dir . '/standby.signal', '');
+$new->start;
+like($new->safe_psql('postgres', 'SELECT miosa_page()'),
+	qr/how old its data is, is unknown: it is not connected to a primary, or has only just been(\. The newest change that it has is of \d{4}-[-0-9: ]+)?\.</,
+	'its page says so');
+$new->stop;
+ok( poll_until(
+		sub {
+			$standby->safe_psql('postgres', 'SELECT miosa_page()') =~
+			  /A standby made it, from data of \d{4}-[-0-9: ]+, at most [0-9.]+ s old/;
+		}),
+	'that of a standby that follows says of when its data is');
+
 my $refused = refusal(q{SELECT miosa_rollback('dep_1', 'ver_1', 'key-2');});
 like($refused, qr/MR53P: this server is a standby/,
 	'a new operation is refused as NOT_PRIMARY');
