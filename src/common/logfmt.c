@@ -5,9 +5,13 @@
  *
  * A value that has anything but letters, digits and a few signs of ids is
  * quoted, as logfmt does: a quote and a backslash get a backslash before them,
- * and what is not ASCII or not visible becomes \uXXXX or \xXX.  So no name can
- * end its value, begin another line or turn the direction in which a terminal
- * writes, and a line is the same in every encoding of the log.
+ * and what is not ASCII or not visible becomes \uXXXX.  So no name can end its
+ * value, begin another line or turn the direction in which a terminal writes, and
+ * a line is the same in every encoding of the log.
+ *
+ * A byte of which the character is not known, since the database is not in UTF-8,
+ * becomes \\xXX, which readers show as \xXX: they refuse a line that has any
+ * escape that JSON does not have.
  *
  * The buffer has room for five ids of the greatest length, each byte escaped.
  *
@@ -192,7 +196,7 @@ add_escaped(const char *s)
 	else
 	{
 		len = 1;
-		snprintf(code, sizeof(code), "\\x%02x", (unsigned char) *s);
+		snprintf(code, sizeof(code), "\\\\x%02x", (unsigned char) *s);
 	}
 	add(code, strlen(code));
 	return s + len;
