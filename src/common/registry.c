@@ -61,10 +61,12 @@ static void attach_registry(LWLock *lock);
 static void create_slot(MrbRegistrySlot *slot);
 static MrbRegistrySlot *find_slot(Oid database);
 static MrbRegistrySlot *take_free_slot(Oid database);
+static MrbRegistrySlot *find_free_slot(Oid database);
 static bool admit(MrbRegistrySlot *slot);
 static bool may_admit(void);
 static int	count_admitted(void);
 static void reset_slot(MrbRegistrySlot *slot);
+static void reset_counters(MrbRegistrySlot *slot);
 static void set_latch_of(int procno);
 static bool is_overdue(pg_atomic_uint64 *ms);
 
@@ -430,7 +432,7 @@ attach_registry(LWLock *lock)
 static void
 create_slot(MrbRegistrySlot *slot)
 {
-	slot->database = InvalidOid;
+	slot->database = slot->counted = InvalidOid;
 	for (int c = 0; c < MRB_NUM_COUNTERS; c++)
 	{
 		pg_atomic_init_u64(&slot->counters[c], 0);
@@ -471,13 +473,39 @@ find_slot(Oid database)
 static MrbRegistrySlot *
 take_free_slot(Oid database)
 {
-	MrbRegistrySlot *slot = find_slot(InvalidOid);
+	MrbRegistrySlot *slot = find_free_slot(database);
 
 	if (slot == NULL)
 		return NULL;
 	reset_slot(slot);
-	slot->database = database;
+	if (slot->counted != database)
+		reset_counters(slot);
+	slot->database = slot->counted = database;
 	return slot;
+}
+
+/*
+ * Find a free slot, best the one that the database had before: its counters go on
+ * when the extension is dropped and created again.  One that never had a dispatcher
+ * comes next, so that other databases keep their counters as long as there is room.
+ */
+static MrbRegistrySlot *
+find_free_slot(Oid database)
+{
+	MrbRegistrySlot *found = NULL;
+
+	for (int i = 0; i < registry->nslots; i++)
+	{
+		MrbRegistrySlot *slot = &registry->slots[i];
+
+		if (OidIsValid(slot->database))
+			continue;
+		if (slot->counted == database)
+			return slot;
+		if (found == NULL || (found->since != 0 && slot->since == 0))
+			found = slot;
+	}
+	return found;
 }
 
 /*
@@ -532,12 +560,22 @@ reset_slot(MrbRegistrySlot *slot)
 	slot->error[0] = '\0';
 	pg_atomic_write_u64(&slot->last_pass_at, 0);
 	pg_atomic_write_u64(&slot->last_pass_ms, mrb_timer_read() / 1000);
+	pg_atomic_write_u64(&slot->verified_at, 0);
+	for (int c = MRB_FIRST_GAUGE; c < MRB_NUM_COUNTERS; c++)
+		pg_atomic_write_u64(&slot->counters[c], 0);
+}
+
+/*
+ * Set the counters of a slot to zero, for another database.
+ */
+static void
+reset_counters(MrbRegistrySlot *slot)
+{
 	for (int c = 0; c < MRB_NUM_COUNTERS; c++)
 	{
 		pg_atomic_write_u64(&slot->counters[c], 0);
 		pg_atomic_write_u64(&slot->reset[c], 0);
 	}
-	pg_atomic_write_u64(&slot->verified_at, 0);
 }
 
 /*

@@ -39,7 +39,8 @@ typedef enum MrbCounter
 	MRB_COUNTER_UNMEASURED,		/* operations whose convergence was not
 								 * measured */
 	MRB_COUNTER_REFUSALS_DROPPED,	/* refused calls without room in the ring */
-	MRB_COUNTER_IN_FLIGHT,		/* requests in flight now */
+	MRB_FIRST_GAUGE,
+	MRB_COUNTER_IN_FLIGHT = MRB_FIRST_GAUGE,	/* requests in flight now */
 	MRB_COUNTER_PENDING,		/* deployments pending for an endpoint now */
 	MRB_COUNTER_EPOCH,			/* newest epoch */
 	MRB_NUM_COUNTERS
@@ -52,6 +53,7 @@ typedef enum MrbCounter
 typedef struct MrbRegistrySlot
 {
 	Oid			database;		/* InvalidOid: the slot is free */
+	Oid			counted;		/* the database that the counters are of */
 	bool		requested;		/* CREATE EXTENSION has committed */
 	bool		admitted;		/* is one of max_databases */
 	MrbDispatcherState state;

@@ -461,9 +461,7 @@ count(MrbCounter counter)
 static void
 reset_slot(MrbRegistrySlot *slot)
 {
-	for (int i = 0; i < MRB_NUM_COUNTERS; i++)
-		if (i != MRB_COUNTER_IN_FLIGHT && i != MRB_COUNTER_PENDING &&
-			i != MRB_COUNTER_EPOCH)
-			pg_atomic_write_u64(&slot->reset[i],
-								pg_atomic_read_u64(&slot->counters[i]));
+	for (int i = 0; i < MRB_FIRST_GAUGE; i++)
+		pg_atomic_write_u64(&slot->reset[i],
+							pg_atomic_read_u64(&slot->counters[i]));
 }

@@ -264,6 +264,11 @@ is(sql(q{SELECT s.sent < m.value FROM miosa.stat_endpoint s, miosa.metrics m
 	WHERE s.name = 'edge-1' AND m.name = 'miosa_endpoint_requests_total' AND m.labels ->> 'endpoint' = 'edge-1'}), 't', 'statistics are reset');
 not_fallen('statistics were reset');
 
+sql(sprintf q{SET miosa_rollback.allow_drop = on; DROP EXTENSION miosa_rollback CASCADE; CREATE EXTENSION miosa_rollback;
+	SELECT miosa_put_tenant('ten_1', 'acme'); SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop'); SELECT miosa_put_version('dep_1', 'ver_1', 1);
+	SELECT miosa_put_endpoint('edge-1', 'webhook', '%s/hook', zone => 'eu'); SELECT miosa_promote('dep_1', 'ver_1')}, $sink->url);
+not_fallen('the extension was created again');
+
 # A crash of the server does.
 my $backend = sql('SELECT pid FROM miosa.dispatcher()');
 kill 'KILL', $backend;
