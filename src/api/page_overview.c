@@ -448,7 +448,7 @@ append_hour(StringInfo page)
 	}
 	appendStringInfoString(page, "</ul>\n");
 	if (!whole)
-		appendStringInfoString(page, "<p class=\"note\">Of more than 10,000 the newest 10,000 are counted.</p>\n");
+		appendStringInfoString(page, "<p class=\"note\">Only the newest 10,000 are counted.</p>\n");
 }
 
 /*

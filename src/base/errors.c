@@ -48,6 +48,7 @@ static Condition tried;
 
 void		(*mrb_errors_raised_hook) (MrbCondition condition) = NULL;
 void		(*mrb_errors_refused_hook) (Oid function) = NULL;
+void		(*mrb_errors_failed_hook) (void) = NULL;
 
 /* SQLSTATE of the last condition that was raised, until it is passed on. */
 static int	raised = 0;
@@ -205,16 +206,22 @@ mrb_errors_leave_failed(MrbAccess access, MrbCaller before,
 }
 
 /*
- * Tell the hook which function was refused: of functions that have called each
- * other, the innermost one of users.
+ * Tell the hooks which function was refused: of functions that have called each
+ * other, the innermost one of users; or that it has failed otherwise.
  */
 static void
 call_refused_hook(MrbAccess access, MrbCaller before, FunctionCallInfo fcinfo)
 {
 	int			code = geterrcode();
 
-	if (raised == 0 || (access == MRB_INNER && before.known))
+	if (access == MRB_INNER && before.known)
 		return;
+	if (raised == 0)
+	{
+		if (mrb_errors_failed_hook != NULL)
+			mrb_errors_failed_hook();
+		return;
+	}
 	if (access != MRB_TRIED &&
 		(code == raised || code == MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T')))
 		mrb_errors_refused_hook(fcinfo->flinfo != NULL ?

@@ -119,15 +119,16 @@ extern void mrb_errors_leave(MrbCaller before);
 
 /*
  * Hooks for what keeps a record of refused calls: a condition is about to be
- * raised; and it has left the extension, out of that function.  The second one
- * may run in a PG_CATCH block.
+ * raised; it has left the extension, out of that function; another error has.  All
+ * but the first may run in a PG_CATCH block.
  */
 extern void (*mrb_errors_raised_hook) (MrbCondition condition);
 extern void (*mrb_errors_refused_hook) (Oid function);
+extern void (*mrb_errors_failed_hook) (void);
 
 /*
  * In a PG_CATCH block around a call, instead of mrb_errors_leave() and
- * PG_RE_THROW(): pass a condition to the hook, if no other function of the
+ * PG_RE_THROW(): pass the error to the hooks, if no other function of the
  * extension has called this one.  To a gateway, a conflict with another
  * transaction, after which the call can be repeated, is raised as it expects it.
  * context: the memory context before the call.

@@ -31,6 +31,7 @@
 #include "operation/alert_record.h"
 #include "operation/attempt.h"
 #include "operation/deployment_lock.h"
+#include "operation/operation_count.h"
 #include "operation/primary.h"
 #include "operation/refusal.h"
 #include "operation/rollback.h"
@@ -67,7 +68,8 @@ typedef struct Group
 	int			n;
 	int			prepared;		/* alert that a rollback was prepared for; -1:
 								 * none */
-	MrbCallerRequest request;	/* then */
+	MrbTick		began;			/* then */
+	MrbCallerRequest request;
 	MrbAttempt	attempt;
 	MrbFinding	finding;		/* of the steps before the lock */
 	Jsonb	   *stored;			/* the rollback was done by an earlier call */
@@ -275,6 +277,7 @@ prepare_rollback(Group *group, const MrbAlert *alert, int number,
 	MrbAlertDeed deed = {.done = "rollback"};
 
 	group->prepared = number;
+	group->began = mrb_operation_count_begin();
 	group->request = (MrbCallerRequest)
 	{
 		.deployment_id = group->deployment_id,
@@ -302,6 +305,8 @@ take_group(AlertRun *run, Group *group, int *wait)
 
 	MemoryContextSwitchTo(run->kept);
 	ItemPointerSetInvalid(&place);
+	if (group->prepared >= 0)
+		mrb_operation_count_resume(group->began);
 	locked = mrb_deployment_lock_within(group->deployment_id, &place, wait);
 	for (int i = 0; i < group->n; i++)
 	{

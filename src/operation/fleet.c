@@ -38,6 +38,7 @@
 #include "operation/fleet.h"
 #include "operation/group.h"
 #include "operation/idempotency.h"
+#include "operation/operation_count.h"
 #include "operation/primary.h"
 #include "operation/refusal.h"
 #include "operation/tenancy.h"
@@ -411,6 +412,7 @@ check_request(MrbFleetRequest *request)
 	MrbActor	actor;
 	MrbFinding	counts;
 
+	mrb_operation_count_begin();
 	mrb_primary_require();
 	any.deployment_id = "any";
 	mrb_attempt_check(&attempt);

@@ -20,7 +20,6 @@
 
 #include "base/guc.h"
 #include "common/logfmt.h"
-#include "common/timer.h"
 #include "operation/operation_count.h"
 #include "operation/operation_stats.h"
 
@@ -54,12 +53,22 @@ static void count_all(void);
 static void log_one(const Pending *it);
 
 /*
- * Note the time at which a call begins.
+ * Note the time at which a call begins, and return it.
  */
-void
+MrbTick
 mrb_operation_count_begin(void)
 {
 	began = mrb_timer_read();
+	return began;
+}
+
+/*
+ * Go on with a call that began at that time.
+ */
+void
+mrb_operation_count_resume(MrbTick at)
+{
+	began = at;
 }
 
 /*

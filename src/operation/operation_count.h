@@ -9,6 +9,7 @@
 #define MRB_OPERATION_COUNT_H
 
 #include "base/errors.h"
+#include "common/timer.h"
 #include "operation/caller_request.h"
 
 /* What is said of an operation.  Texts that are not known are NULL. */
@@ -24,8 +25,12 @@ typedef struct MrbCounted
 	const char *actor_id;
 } MrbCounted;
 
-/* A call for an operation has begun. */
-extern void mrb_operation_count_begin(void);
+/*
+ * A call for an operation begins; one that was prepared goes on, among others
+ * that the same statement makes.
+ */
+extern MrbTick mrb_operation_count_begin(void);
+extern void mrb_operation_count_resume(MrbTick at);
 
 /*
  * An operation is written: it counts when the transaction commits.  The call has

@@ -87,7 +87,8 @@ static HeapTuple apply(const Change *change);
 static HeapTuple move_pointer(const Change *change);
 static void judge(MrbDeployment *now, const char *asked, const MrbActor *actor,
 				  MrbOperation *operation);
-static void enforce_guards(const MrbDeployment *now, const MrbFinding *finding);
+static MrbAction choose_action(const MrbDeployment *now);
+static void note_request(const MrbDeployment *now, const char *asked);
 static void keep_derived(const Change *change);
 static Datum get_column(const Change *change, bool after, const char *name,
 						bool *isnull);
@@ -189,6 +190,7 @@ move_pointer(const Change *change)
 		return change->trigger->tg_newtuple;	/* not-null constraints */
 
 	initStringInfo(&operation.marks);
+	note_request(now, change->active);
 	if (change->active == NULL)
 		mrb_apply_unpublish(now, &operation);
 	else
@@ -207,6 +209,7 @@ move_pointer(const Change *change)
 						  operation.serving_version_id : change->active);
 	if (operation.action == MRB_PROMOTE)
 		mrb_hold_notice(&operation.hold, now->id);
+	mrb_refusal_forget();
 
 	return heap_modify_tuple_by_cols(change->trigger->tg_newtuple, desc,
 									 MRB_OPERATION_COLUMNS, moved.columns, moved.values,
@@ -215,7 +218,6 @@ move_pointer(const Change *change)
 
 /*
  * Run the checks of every operation, with the recorded state of the artifact.
- * The action is a promotion if the version number rises.
  */
 static void
 judge(MrbDeployment *now, const char *asked, const MrbActor *actor,
@@ -233,13 +235,12 @@ judge(MrbDeployment *now, const char *asked, const MrbActor *actor,
 	mrb_finding_enforce(&finding);
 	mrb_target_recorded(now, &target);
 	mrb_finding_enforce(&target.artifact);
-	operation->action = now->active.id == NULL ||
-		now->target.number > now->active.number ? MRB_PROMOTE : MRB_ROLLBACK;
+	operation->action = choose_action(now);
 	mrb_index_lookup_begin();
 	now->hold = mrb_hold_look(now->id);
 	mrb_index_lookup_end();
 	finding = mrb_guards_judge(now, operation->action == MRB_PROMOTE, &guards);
-	enforce_guards(now, &finding);
+	mrb_finding_enforce(&finding);
 	mrb_guards_warn(&guards);
 	mrb_operation_mark_risks(operation, &target.artifact, &guards);
 	mrb_apply(now, false, operation);
@@ -248,20 +249,31 @@ judge(MrbDeployment *now, const char *asked, const MrbActor *actor,
 }
 
 /*
- * Raise what the guards refuse.  A hold remembers the version, as it does of calls.
+ * Choose the action: a promotion if the version number rises.
+ */
+static MrbAction
+choose_action(const MrbDeployment *now)
+{
+	return now->active.id == NULL || now->target.number > now->active.number ?
+		MRB_PROMOTE : MRB_ROLLBACK;
+}
+
+/*
+ * Note what was asked for, in case that it is refused; a hold remembers the
+ * version, as it does of calls.  What a version that is not there would have been
+ * is not known.
  */
 static void
-enforce_guards(const MrbDeployment *now, const MrbFinding *finding)
+note_request(const MrbDeployment *now, const char *asked)
 {
 	MrbCallerRequest request = {
-		.action = MRB_PROMOTE,
+		.action = asked == NULL ? MRB_UNPUBLISH : choose_action(now),
 		.deployment_id = now->id,
-		.version_id = now->target.id,
+		.version_id = asked,
 	};
 
-	if (finding->severity == MRB_FAILS && finding->condition == MRB_ERR_HELD)
+	if (asked == NULL || now->target.id != NULL)
 		mrb_refusal_note(&request, true);
-	mrb_finding_enforce(finding);
 }
 
 /*

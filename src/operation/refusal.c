@@ -14,8 +14,8 @@
  * the refusal counts when the error leaves the extension, since its own code may
  * catch it.  A group that continues records the targets that it refuses itself.
  *
- * The request is copied when it is noted: an error leaves it behind without a
- * word.
+ * The request is copied when it is noted, since the memory of a call may be gone
+ * when its error leaves the extension.
  *
  *-------------------------------------------------------------------------
  */
@@ -80,6 +80,7 @@ mrb_refusal_install(void)
 {
 	mrb_errors_raised_hook = condition_raised;
 	mrb_errors_refused_hook = call_refused;
+	mrb_errors_failed_hook = mrb_refusal_forget;
 }
 
 /*

@@ -91,6 +91,43 @@ logs("SELECT miosa_rollback(E'$literal')",
 logs("BEGIN; SET LOCAL miosa_rollback.actor = E'user:a\"b <i>'; SELECT miosa_rollback('dep_1', '$long'); COMMIT",
 	"app=miosa_rollback op=rollback deployment=dep_1 to=$long actor=\"user:a\\\"b <i>\" outcome=refused condition=VERSION_NOT_FOUND ms=N", 'an actor, and a long name');
 
+# A plain UPDATE that is refused; but not one to a version of which nothing is known
+logs("BEGIN; $as UPDATE miosa.versions SET state = 'archived' WHERE id = 'ver_2'; UPDATE miosa.deployments SET active_version_id = 'ver_2'; COMMIT",
+	'app=miosa_rollback op=promote deployment=dep_1 to=ver_2 actor=user:ann outcome=refused condition=VERSION_NOT_READY ms=N', 'a plain UPDATE that is refused');
+logs("UPDATE miosa.deployments SET active_version_id = 'ver_9'", '', 'one to a version that is not there');
+
+# A call that fails otherwise leaves nothing to the next refusal of the session.
+sql(<<'EOS');
+CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''no''; END';
+CREATE TRIGGER fail BEFORE INSERT ON miosa.audit_events FOR EACH ROW EXECUTE FUNCTION fail();
+EOS
+logs("\\set ON_ERROR_STOP off\nSELECT miosa_rollback('dep_1', 'ver_3');\nSELECT miosa_put_version('dep_1', 'ver_4', -1);", '', 'another refusal after a failure');
+sql('DROP TRIGGER fail ON miosa.audit_events; DROP FUNCTION fail()');
+
+# How long a rollback by an alert took is its own time, whatever came before in the
+# transaction.
+sql(q{SELECT miosa_release('dep_1'), miosa_promote('dep_1', 'ver_3'), miosa_watch('dep_1')});
+lines();
+my $took = sql(q[BEGIN; SELECT FROM miosa_watch('dep_1'); SELECT pg_sleep(1); SELECT clock_timestamp() AS began \gset
+	SELECT FROM miosa_alert('{"version": "4", "alerts": [{"status": "firing", "fingerprint": "f", "startsAt": "2026-03-01T10:00:00Z", "labels": {"miosa_deployment": "dep_1"}}]}');
+	SELECT extract(epoch FROM clock_timestamp() - :'began') * 1000; COMMIT]) =~ s/\s//gr;
+my ($ms) = substr(slurp_file($node->logfile), $seen) =~ /op=rollback deployment=dep_1 from=ver_3 to=ver_1 .* ms=([0-9.]+)$/m;
+cmp_ok($ms, '>', 0, 'a rollback by an alert took some time');
+cmp_ok($ms, '<=', $took, 'and no longer than the call');
+
+# In a database in another encoding the characters of bytes are not known.
+sql(q{CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'});
+$node->safe_psql('latin', q{CREATE EXTENSION miosa_rollback; SELECT miosa_put_tenant('ten_1', 'acme'); SELECT miosa_put_deployment('dep_1', 'ten_1', 'shop')});
+lines();
+$node->psql('latin', q{SELECT miosa_rollback('dep_1', convert_from('\x636166e9', 'LATIN1'))});
+like(lines(), qr/ to="caf\\\\xe9" .*condition=INVALID_ARGUMENT/, 'a byte of another encoding');
+
+# Readers refuse a line that has any escape that JSON does not have.
+my @logged = slurp_file($node->logfile) =~ /LOG:  (app=miosa_rollback .*)$/gm;
+my @unreadable = grep { !/^(?:\w+=(?:[-\w.:\/@+#*]+|"(?:[^"\\]|\\["\\]|\\u[0-9a-f]{4})*")(?: |$))+$/ } @logged;
+cmp_ok(scalar @logged, '>', 10, 'there are lines');
+is(join("\n", @unreadable), '', 'each of which readers of logfmt can read');
+
 # When edges have it
 sql(q{SELECT miosa_release('dep_1')});
 sql(sprintf <<'EOS', $sink->url);
