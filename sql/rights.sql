@@ -68,29 +68,29 @@ COMMENT ON COLUMN miosa.foreign_grants.revoke IS 'The statement that takes it ba
 -- ALTER DEFAULT PRIVILEGES may have granted any role rights on what was made
 -- above, or taken some from its owner: each object begins with its owner's
 -- alone, and is given below to whom it is meant for.
-CREATE FUNCTION miosa.leave_to_owner(member miosa.members) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
-DECLARE
-	owner CONSTANT regrole := CASE WHEN member.object LIKE E'miosa.load\\_drop\\_guard(%'
-		-- An event trigger, and so its function, belongs to a superuser: it runs
-		-- in every session that drops something, also a superuser's.
-		THEN member.owner::regrole ELSE 'miosa_owner'::regrole END;
-	grantee oid;
-BEGIN
-	FOR grantee IN SELECT DISTINCT a.grantee FROM aclexplode(member.acl) a WHERE a.grantee NOT IN (owner, member.owner) LOOP
-		EXECUTE format('REVOKE ALL ON %s %s FROM %s CASCADE', member.kind, member.object,
-			CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END);
-	END LOOP;
-	EXECUTE format('ALTER %s %s OWNER TO %s', member.kind, member.object, owner);
-	EXECUTE format('GRANT ALL ON %s %s TO %s', member.kind, member.object, owner);
-END $$;
-
+--
+-- An event trigger, and so its function, belongs to a superuser: it runs in every
+-- session that drops something, also a superuser's.
 DO $$
 DECLARE
-	m miosa.members;
+	statement text;
 BEGIN
-	FOR m IN SELECT * FROM miosa.members LOOP
-		PERFORM miosa.leave_to_owner(m);
+	FOR statement IN
+		SELECT format('REVOKE ALL ON %s %s FROM %s CASCADE', m.kind, string_agg(m.object, ', '),
+			CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END)
+		FROM miosa.members m CROSS JOIN LATERAL (SELECT DISTINCT x.grantee FROM aclexplode(m.acl) x) a
+		WHERE a.grantee NOT IN ('miosa_owner'::regrole, m.owner) GROUP BY m.kind, a.grantee
+		UNION ALL
+		SELECT format('ALTER %s %s OWNER TO miosa_owner', m.kind, m.object) FROM miosa.members m
+		WHERE m.object NOT LIKE E'miosa.load\\_drop\\_guard(%'
+	LOOP
+		EXECUTE statement;
+	END LOOP;
+	FOR statement IN
+		SELECT format('GRANT ALL ON %s %s TO %s', m.kind, string_agg(m.object, ', '), m.owner::regrole)
+		FROM miosa.members m GROUP BY m.kind, m.owner
+	LOOP
+		EXECUTE statement;
 	END LOOP;
 END $$;
 
@@ -107,7 +107,7 @@ DECLARE
 	line record;
 BEGIN
 	FOR line IN WITH
-		granted (roles, rights, objects) AS (VALUES
+		listed (roles, rights, objects) AS (VALUES
 		-- To read what there is, and how delivery goes.
 		('miosa_viewer', 'USAGE', 'miosa'),
 		('miosa_viewer', 'EXECUTE', 'miosa_deployment miosa_version miosa_versions miosa_plan miosa_audit_log
@@ -183,23 +183,25 @@ BEGIN
 		-- For the jobs of pg_cron.
 		('miosa_admin', 'EXECUTE', 'miosa.maintain miosa.verify_artifacts miosa.maintenance_jobs')
 		),
+		granted AS (SELECT row_number() OVER () AS place, l.* FROM listed l),
 		-- Read once, since their names take long to make
 		there AS MATERIALIZED (
 			SELECT m.kind, m.object, m.kind = 'ROUTINE' AS routine,
 				CASE WHEN m.kind = 'SCHEMA' THEN m.object ELSE CASE WHEN m.object LIKE 'miosa.%' THEN 'miosa.' ELSE '' END
 					|| substring(m.object FROM E'(\\w+)(\\([^()]*\\))?$') END AS name
 			FROM miosa.members m WHERE m.kind <> 'TYPE')
-		SELECT g.roles, g.rights, n.name, t.kind, t.object
+		SELECT g.place, g.roles, g.rights, t.kind, string_agg(t.object, ', ') AS objects,
+			string_agg(n.name, ' ') FILTER (WHERE t.object IS NULL) AS missing
 		FROM granted g CROSS JOIN LATERAL regexp_split_to_table(g.objects, E'\\s+') n (name)
 		LEFT JOIN there t ON t.name = n.name AND t.routine = (g.rights = 'EXECUTE')
+		GROUP BY g.place, g.roles, g.rights, t.kind ORDER BY g.place
 	LOOP
-		IF line.object IS NULL THEN
-			RAISE EXCEPTION 'there is no "%" to grant % on', line.name, line.rights;
+		IF line.missing IS NOT NULL THEN
+			RAISE EXCEPTION 'there is no "%" to grant % on', line.missing, line.rights;
 		END IF;
-		EXECUTE format('GRANT %s ON %s %s TO %s', line.rights, line.kind, line.object, line.roles);
+		EXECUTE format('GRANT %s ON %s %s TO %s', line.rights, line.kind, line.objects, line.roles);
 	END LOOP;
 END $$;
-DROP FUNCTION miosa.leave_to_owner(miosa.members);
 
 -- pg_dump: the data tables are dumped like a user's own.  Shipped adapters
 -- are not, since CREATE EXTENSION makes them; nor are secrets, and
