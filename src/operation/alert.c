@@ -257,7 +257,8 @@ prepare(const AlertRun *run, Group *group)
 		if (!alert->firing ||
 			is_done(alert, mrb_alert_record_find(group->deployment_id, alert)))
 			continue;
-		verdict = mrb_watch_judge(group->deployment_id, alert->labels);
+		verdict = mrb_watch_judge(group->deployment_id, alert->labels,
+								  alert->starts_at);
 		if (verdict.act != MRB_WATCH_ROLLBACK)
 			continue;
 		prepare_rollback(group, alert, number, verdict.active_version_id);
@@ -376,7 +377,8 @@ static MrbAlertDeed
 judge(const AlertRun *run, Group *group, int number)
 {
 	const MrbAlert *alert = &run->alerts[number];
-	MrbWatchVerdict verdict = mrb_watch_judge(group->deployment_id, alert->labels);
+	MrbWatchVerdict verdict = mrb_watch_judge(group->deployment_id, alert->labels,
+											  alert->starts_at);
 	MrbAlertDeed deed = {.done = "notified"};
 
 	if (verdict.act == MRB_WATCH_ROLLBACK)

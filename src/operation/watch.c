@@ -7,8 +7,9 @@
  * younger than the bake time, since an older one is unlikely to be the cause; once
  * for each version, since somebody who promotes it again has decided to; and never
  * off a version that an alert has rolled back to, since the cause then is another
- * one, and a chain of rollbacks would end at the oldest version.  What remains is
- * for people: the alert is sent to hooks.
+ * one, and a chain of rollbacks would end at the oldest version.  Nor is a version
+ * the cause of an alert that began before it: it may be the mend, and the alert may
+ * have come late.  What remains is for people: the alert is sent to hooks.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,6 +17,7 @@
 
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "common/query.h"
 #include "operation/watch.h"
@@ -28,6 +30,7 @@ enum
 	WATCH_VERSION,
 	WATCH_VERSION_NAME,
 	WATCH_KNOWN,
+	WATCH_EARLIER,
 	WATCH_BAKING,
 	WATCH_AGE,
 	WATCH_BAKE,
@@ -38,6 +41,7 @@ enum
 static MrbQuery watch_query = {
 	.sql = "SELECT w.on_alert, w.labels <@ $2, d.active_version_id,"
 	" miosa.version_name(d.id, d.active_version_id), s.since IS NOT NULL,"
+	" $3 < s.since,"
 	" pg_catalog.clock_timestamp() - s.since < w.bake,"
 	" miosa.span(pg_catalog.clock_timestamp() - s.since), miosa.span(w.bake),"
 	" EXISTS (SELECT FROM miosa.alerts a WHERE a.deployment_id = d.id"
@@ -47,8 +51,8 @@ static MrbQuery watch_query = {
 	" FROM miosa.deployments d LEFT JOIN miosa.watches w ON w.deployment_id = d.id"
 	" CROSS JOIN LATERAL (SELECT miosa.active_since(d.id) AS since) s"
 	" WHERE d.id = $1",
-	.nargs = 2,
-	.argtypes = {TEXTOID, JSONBOID},
+	.nargs = 3,
+	.argtypes = {TEXTOID, JSONBOID, TIMESTAMPTZOID},
 };
 
 /* What is known of a deployment and its watch. */
@@ -60,6 +64,7 @@ typedef struct Watch
 	char	   *version_id;		/* that is active, or NULL */
 	char	   *version;		/* as people write it */
 	bool		known;			/* since when it is active */
+	bool		earlier;		/* the alert began before that */
 	bool		baking;			/* for less than the bake time */
 	char	   *age;
 	char	   *bake;
@@ -67,16 +72,17 @@ typedef struct Watch
 	bool		target;			/* an alert has rolled back to it */
 } Watch;
 
-static Watch read_watch(const char *deployment_id, Jsonb *labels);
+static Watch read_watch(const char *deployment_id, Jsonb *labels,
+						TimestampTz starts_at);
 static const char *find_objection(const Watch *watch);
 
 /*
  * Judge an alert.
  */
 MrbWatchVerdict
-mrb_watch_judge(const char *deployment_id, Jsonb *labels)
+mrb_watch_judge(const char *deployment_id, Jsonb *labels, TimestampTz starts_at)
 {
-	Watch		watch = read_watch(deployment_id, labels);
+	Watch		watch = read_watch(deployment_id, labels, starts_at);
 	MrbWatchVerdict verdict = {
 		.act = MRB_WATCH_NOTIFY,
 		.active_version_id = watch.version_id,
@@ -97,9 +103,12 @@ mrb_watch_judge(const char *deployment_id, Jsonb *labels)
  * Read what a judgement needs.
  */
 static Watch
-read_watch(const char *deployment_id, Jsonb *labels)
+read_watch(const char *deployment_id, Jsonb *labels, TimestampTz starts_at)
 {
-	Datum		values[] = {CStringGetTextDatum(deployment_id), JsonbPGetDatum(labels)};
+	Datum		values[] = {
+		CStringGetTextDatum(deployment_id), JsonbPGetDatum(labels),
+		TimestampTzGetDatum(starts_at)
+	};
 	Watch		watch = {0};
 
 	mrb_query_open();
@@ -111,6 +120,7 @@ read_watch(const char *deployment_id, Jsonb *labels)
 		watch.version_id = mrb_query_text(0, WATCH_VERSION);
 		watch.version = mrb_query_text(0, WATCH_VERSION_NAME);
 		watch.known = mrb_query_bool(0, WATCH_KNOWN);
+		watch.earlier = watch.known && mrb_query_bool(0, WATCH_EARLIER);
 		watch.baking = mrb_query_bool(0, WATCH_BAKING);
 		watch.age = mrb_query_text(0, WATCH_AGE);
 		watch.bake = mrb_query_text(0, WATCH_BAKE);
@@ -139,6 +149,8 @@ find_objection(const Watch *watch)
 		return "no version is active";
 	if (!watch->known)
 		return psprintf("since when %s is active is not known", watch->version);
+	if (watch->earlier)
+		return psprintf("the alert began before %s became active", watch->version);
 	if (!watch->baking)
 		return psprintf("%s has been active for %s, and the bake time is %s",
 						watch->version, watch->age, watch->bake);

@@ -25,9 +25,10 @@ typedef struct MrbWatchVerdict
 } MrbWatchVerdict;
 
 /*
- * Judge an alert that fires, by its labels.  What it says can be relied on under
- * the deployment's lock.
+ * Judge an alert that fires, by its labels and its start.  What it says can be
+ * relied on under the deployment's lock.
  */
-extern MrbWatchVerdict mrb_watch_judge(const char *deployment_id, Jsonb *labels);
+extern MrbWatchVerdict mrb_watch_judge(const char *deployment_id, Jsonb *labels,
+									   TimestampTz starts_at);
 
 #endif							/* MRB_WATCH_H */

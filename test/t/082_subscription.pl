@@ -157,7 +157,7 @@ SELECT miosa_put_version(d, 'v2', 2, state => 'ready', fields => jsonb_build_obj
 SELECT miosa_hold('dep-1', 'INC-7');
 SELECT miosa_put_freeze('gala', now() + '1 day', selector => '{"ids": ["dep-2"]}');
 SELECT miosa_watch('dep-1');
-SELECT miosa_alert('{"version": "4", "alerts": [{"status": "firing", "fingerprint": "f", "startsAt": "2026-03-01T10:00:00Z", "labels": {"miosa_deployment": "dep-2"}}]}');
+SELECT miosa_alert('{"version": "4", "alerts": [{"status": "firing", "fingerprint": "f", "startsAt": "2126-03-01T10:00:00Z", "labels": {"miosa_deployment": "dep-2"}}]}');
 SELECT miosa_mark_bad('dep-1', 'v2', 'errors', 'artifact');
 SELECT miosa_rollback_many('{"ids": "dep-2"}', mode => 'best_effort');
 SELECT miosa_report_schema('shop', 2, 1);

@@ -69,6 +69,10 @@ $config =~ s{http://gateway\.internal:3000}{$gateway->url('postgrest')}e;
 $config =~ s{/etc/alertmanager/}{$dir/};
 $config =~ s{group_interval: 10s}{group_interval: 1s};
 append_to_file("$dir/alertmanager.yml", $config);
+for my $case ([ 'severity=critical', 'people' ], [ 'miosa_deployment=shop', 'miosa,people' ])
+{
+	is(`amtool config routes test --config.file=$dir/alertmanager.yml $case->[0] 2>/dev/null`, "$case->[1]\n", "an alert with $case->[0] goes to $case->[1]");
+}
 my $port = MiosaServer::free_port();
 MiosaServer->new(name => 'alertmanager', log => "$dir/alertmanager.log", port => $port)->start(
 	'prometheus-alertmanager', "--config.file=$dir/alertmanager.yml", "--storage.path=$dir/alertmanager",
@@ -156,7 +160,7 @@ is(sql(<<'EOS'), "dep_2 rollback t\ndep_1 notified f\ndep_1 recorded f", 'one of
 SET miosa_rollback.lock_wait = '3s';
 SELECT concat_ws(' ', a ->> 'deployment_id', a ->> 'done', jsonb_typeof(a -> 'operation_id') = 'string')
 FROM jsonb_array_elements(miosa_alert(jsonb_build_object('version', '4', 'alerts', (SELECT jsonb_agg(jsonb_build_object(
-	'status', s, 'fingerprint', 'f' || d || s, 'startsAt', '2026-03-01T10:00:00Z', 'endsAt', '2026-03-01T10:05:00Z',
+	'status', s, 'fingerprint', 'f' || d || s, 'startsAt', '2126-03-01T10:00:00Z', 'endsAt', '2126-03-01T10:05:00Z',
 	'labels', jsonb_build_object('alertname', 'Busy', 'miosa_deployment', d)) ORDER BY d DESC, s)
 	FROM (VALUES ('dep_1', 'firing'), ('dep_1', 'resolved'), ('dep_2', 'firing')) v (d, s)))) #> '{data,alerts}') a
 EOS

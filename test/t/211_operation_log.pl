@@ -109,7 +109,7 @@ sql('DROP TRIGGER fail ON miosa.audit_events; DROP FUNCTION fail()');
 sql(q{SELECT miosa_release('dep_1'), miosa_promote('dep_1', 'ver_3'), miosa_watch('dep_1')});
 lines();
 my $took = sql(q[BEGIN; SELECT FROM miosa_watch('dep_1'); SELECT pg_sleep(1); SELECT clock_timestamp() AS began \gset
-	SELECT FROM miosa_alert('{"version": "4", "alerts": [{"status": "firing", "fingerprint": "f", "startsAt": "2026-03-01T10:00:00Z", "labels": {"miosa_deployment": "dep_1"}}]}');
+	SELECT FROM miosa_alert('{"version": "4", "alerts": [{"status": "firing", "fingerprint": "f", "startsAt": "2126-03-01T10:00:00Z", "labels": {"miosa_deployment": "dep_1"}}]}');
 	SELECT extract(epoch FROM clock_timestamp() - :'began') * 1000; COMMIT]) =~ s/\s//gr;
 my ($ms) = substr(slurp_file($node->logfile), $seen) =~ /op=rollback deployment=dep_1 from=ver_3 to=ver_1 .* ms=([0-9.]+)$/m;
 cmp_ok($ms, '>', 0, 'a rollback by an alert took some time');
