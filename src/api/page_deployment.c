@@ -233,7 +233,7 @@ static void
 append_candidates(StringInfo page, Datum id)
 {
 	static const char *const names[CANDIDATE_COLUMNS] = {
-		"version", "can serve", "last served", "for", "artifact", "kept for",
+		"version", "can serve", "last served", "for", "artifact", "expires",
 		"live"
 	};
 	uint64		n = mrb_query_run(&candidates_query, &id, NULL);

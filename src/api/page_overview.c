@@ -173,6 +173,7 @@ static void append_progress(StringInfo page);
 static void append_hour(StringInfo page);
 static void append_recent(StringInfo page);
 static void append_stops(StringInfo page);
+static void append_fix(StringInfo page, const char *fix);
 static void append_doctor(StringInfo page, Found *found);
 static void append_head(StringInfo page, const MrbPageHead *head, const Found *found);
 static const char *choose_headline(const MrbPageHead *head, const Found *found,
@@ -517,6 +518,28 @@ append_stops(StringInfo page)
 }
 
 /*
+ * Append what to do: as a command if it can be pasted as a whole, else as text.
+ */
+static void
+append_fix(StringInfo page, const char *fix)
+{
+	static const char *const verbs[] = {"ALTER ", "CALL ", "GRANT ", "REVOKE ", "SELECT ", "TABLE "};
+	const char *end = fix == NULL ? NULL : strchr(fix, ';');
+
+	if (fix == NULL || *fix == '\0')
+		return;
+	for (size_t i = 0; i < lengthof(verbs); i++)
+		if (strncmp(fix, verbs[i], strlen(verbs[i])) == 0 && end != NULL && end[1] == '\0')
+		{
+			mrb_page_parts_command(page, fix);
+			return;
+		}
+	appendStringInfoString(page, "<p>");
+	mrb_html_append(page, fix);
+	appendStringInfoString(page, "</p>");
+}
+
+/*
  * Append what the doctor finds.
  */
 static void
@@ -540,7 +563,7 @@ append_doctor(StringInfo page, Found *found)
 						 mrb_query_text(i, DOCTOR_ITEM));
 		mrb_html_append(page, mrb_query_text(i, DOCTOR_SEEN));
 		appendStringInfoString(page, "</p>");
-		mrb_page_parts_command(page, mrb_query_text(i, DOCTOR_FIX));
+		append_fix(page, mrb_query_text(i, DOCTOR_FIX));
 		appendStringInfoString(page, "</li>\n");
 	}
 	appendStringInfoString(page, "</ul>\n");

@@ -154,6 +154,12 @@ like(slurp_file("$dir/page.pdf"), qr/^%PDF/, 'it can be printed');
 # A file, as the documentation says.
 command_like([ 'psql', '-XAt', '-d', $node->connstr('postgres'), '-c', 'SELECT miosa_page()' ], qr{^<!DOCTYPE html>.*</html>\n$}s, 'psql writes it');
 
+# What the doctor advises is a command only if it can be pasted as it stands.
+my ($advice) = sql('SELECT miosa_page()') =~ m{(<h2 id="doctor">.*)}s;
+my @commands = $advice =~ m{<code class="cmd" dir="ltr">(.*?)</code>}gs;
+like($advice, qr{</p><p>[^<]+</p></li>}, 'some is text');
+is(join("\n", grep { !/^[A-Z]+ (?:[^;]|&#\d+;)*;$/ } @commands), '', 'every command is one statement');
+
 # Of a tenant's page.
 $node->append_conf('postgresql.conf', 'miosa_rollback.tenancy = enforced');
 $node->reload;
