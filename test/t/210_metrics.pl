@@ -140,7 +140,7 @@ for my $command (@commands)
 	if ($command =~ /^sudo systemctl restart prometheus-postgres-exporter prometheus$/)
 	{
 		in_place('etc/default/prometheus-postgres-exporter',
-			sub { s{host=/run/postgresql}{host=$host port=@{[ $node->port ]}}; s{/etc/}{$dir/etc/}g; });
+			sub { s{host=/run/postgresql dbname=control}{host=$host port=@{[ $node->port ]} dbname=postgres}; s{/etc/}{$dir/etc/}g; });
 		in_place('etc/prometheus/prometheus.yml',
 			sub { s/_interval: 15s/_interval: 1s/g; s/9187/$port{postgres}/; s/# (- targets: \['127\.0\.0\.1:)9237/$1$port{sql}/; });
 		in_place('etc/prometheus/miosa-rules.yml', sub { s/for: [1-9]\d*m/for: 1s/g; });
@@ -151,7 +151,7 @@ for my $command (@commands)
 			"--storage.tsdb.path=$dir/tsdb", "--web.listen-address=127.0.0.1:$port{prometheus}");
 		next;
 	}
-	$command =~ s/^sudo -u postgres psql/psql -X -v ON_ERROR_STOP=1 -h $host -p @{[ $node->port ]} -d postgres/;
+	$command =~ s/^sudo -u postgres psql(?: -d control)?/psql -X -v ON_ERROR_STOP=1 -h $host -p @{[ $node->port ]} -d postgres/;
 	$command =~ s/^sudo //;
 	$command =~ s{ /etc/}{ $dir/etc/}g;
 	$command =~ s/:9187/:$port{postgres}/;
@@ -204,7 +204,7 @@ fires('MiosaEndpointDown', 0, 'and ends', endpoint => 'nobody');
 
 # The other exporter passes on the same.
 append_to_file("$dir/sql-exporter.yml", slurp_file("$files/sql-exporter.yml") =~ s/interval: 15s/interval: 1s/r
-	=~ s{127\.0\.0\.1:5432/}{127.0.0.1:@{[ $node->port ]}/}r);
+	=~ s{127\.0\.0\.1:5432/control}{127.0.0.1:@{[ $node->port ]}/postgres}r);
 restart('sql', $port{sql}, 'prometheus-sql-exporter', "-config.file=$dir/sql-exporter.yml", "-web.listen-address=127.0.0.1:$port{sql}");
 my $names;
 ok(poll_until(
