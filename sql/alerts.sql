@@ -121,7 +121,7 @@ BEGIN
 			ON CONFLICT ON CONSTRAINT watches_pkey DO UPDATE SET bake = excluded.bake, on_alert = excluded.on_alert,
 				labels = excluded.labels, reason = excluded.reason, created_at = excluded.created_at;
 		response := miosa.note_write('watch', deployment_id, key, arguments, reason,
-			jsonb_build_object('watch', jsonb_build_object('bake_seconds', extract(epoch FROM bake)::double precision, 'on_alert', on_alert, 'alerts', alerts)));
+			jsonb_build_object('watch', jsonb_build_object('bake_seconds', trim_scale(extract(epoch FROM bake)), 'on_alert', on_alert, 'alerts', alerts)));
 	END IF;
 	RETURN response;
 END $$;

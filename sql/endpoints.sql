@@ -183,8 +183,8 @@ BEGIN
 	IF problem IS NOT NULL THEN
 		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('secret "%s" is for others', secret),
 			format('Secret "%s": %s.', secret, problem),
-			format('Put its value again, for all that is to have it: SELECT miosa_put_secret(%L, ''...'', origins => %L%s);',
-				secret, array_remove(bound.origins, miosa.secret_origin(url)) || miosa.secret_origin(url),
+			format('Put its value again, for all that is to have it: SELECT miosa_put_secret(%L, %L, origins => %L%s);',
+				secret, CASE WHEN miosa.reveal(bound.value) LIKE 'file:%' THEN miosa.reveal(bound.value) ELSE '...' END, array_remove(bound.origins, miosa.secret_origin(url)) || miosa.secret_origin(url),
 				', adapters => ' || quote_literal(CASE WHEN bound.adapters && ARRAY[adapter, '*'] OR adapter IS NULL THEN bound.adapters
 					ELSE bound.adapters || adapter END)));
 	END IF;
@@ -255,7 +255,7 @@ CREATE FUNCTION @extschema@.miosa_put_endpoint(
 	secret text DEFAULT NULL,
 	enabled boolean DEFAULT true) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres' SET timezone = 'UTC' AS $$
 #variable_conflict use_column
 DECLARE
 	result jsonb;
@@ -350,7 +350,7 @@ COMMENT ON FUNCTION miosa.need_endpoint(text) IS 'Raises INVALID_ARGUMENT when t
 -- Enable or disable an endpoint; an enabled one needs no reason.
 CREATE FUNCTION @extschema@.miosa_set_endpoint(name text, enabled boolean, reason text DEFAULT NULL) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres' SET timezone = 'UTC' AS $$
 #variable_conflict use_column
 DECLARE
 	result jsonb;

@@ -161,7 +161,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN (SELECT jsonb_build_object('data', jsonb_build_object('fleet_id', f.id, 'mode', f.mode, 'total', f.total, 'done', f.done,
-			'refused', f.refused, 'began_at', f.began_at, 'ended_at', f.ended_at, 'refusals', f.refusals))
+			'refused', f.refused, 'began_at', miosa.iso(f.began_at), 'ended_at', miosa.iso(f.ended_at), 'refusals', f.refusals))
 		FROM miosa.fleet_runs f WHERE f.id = $1 AND miosa.sees_fleet(f.tenant_id, f.acts_for));
 END $$;
 COMMENT ON FUNCTION miosa.fleet_object(text) IS 'How far a fleet has come, and which of its deployments were refused first';

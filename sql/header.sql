@@ -4,6 +4,10 @@
 -- named with its schema (CVE-2022-2625 is what happens otherwise).
 SET LOCAL search_path = pg_catalog, pg_temp;
 
+-- Nor may what it makes depend on the session.
+SET LOCAL quote_all_identifiers = off;
+SET LOCAL session_replication_role = origin;
+
 -- Nor may somebody's function answer in place of one of ours, or make calls of it
 -- ambiguous.
 DO $$

@@ -9,7 +9,7 @@ CREATE FUNCTION @extschema@.miosa_put_plan(name text, audit_retention interval D
 	idempotency_retention interval DEFAULT NULL, artifact_retention interval DEFAULT NULL)
 RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres' SET timezone = 'UTC' AS $$
 #variable_conflict use_variable
 DECLARE
 	-- A plan that keeps nothing would be a way to erase the trail.
@@ -372,7 +372,7 @@ COMMENT ON FUNCTION @extschema@.miosa_remove_tenant(text) IS 'Removes a tenant w
 -- the others keep their values or get their defaults; the trigger checks it.
 CREATE FUNCTION @extschema@.miosa_put_adapter(name text, fields jsonb DEFAULT '{}', copy_of text DEFAULT NULL) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres' SET timezone = 'UTC' SET extra_float_digits = 1 AS $$
 #variable_conflict use_variable
 DECLARE
 	known CONSTANT text[] := ARRAY(SELECT a.attname::text FROM pg_attribute a

@@ -2,6 +2,8 @@
 
 SELECT miosa.require_library();
 SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL quote_all_identifiers = off;
+SET LOCAL session_replication_role = origin;
 
 -- A subscription to the routes of a site has an advice of its own.
 CREATE OR REPLACE FUNCTION miosa.check_subscriptions() RETURNS miosa.finding
@@ -267,6 +269,336 @@ BEGIN
 	RETURN NEW;
 END $$;
 
+-- With array_nulls off, nor is a null in the text of an array.
+CREATE OR REPLACE FUNCTION miosa.miosa_audit_log(deployment_id text DEFAULT NULL, tenant_id text DEFAULT NULL,
+	action text DEFAULT NULL, actor text DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
+	"limit" integer DEFAULT 50, cursor text DEFAULT NULL)
+RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	searched text;
+	place text[];
+	after timestamptz;
+	page_order text;
+	reach integer;
+	earliest timestamptz;
+	above bigint;
+	below bigint;
+	result jsonb;
+BEGIN
+	IF deployment_id IS NOT NULL THEN
+		PERFORM miosa.check_id(deployment_id, 'deployment id');
+	END IF;
+	IF tenant_id IS NOT NULL THEN
+		PERFORM miosa.check_id(tenant_id, 'tenant id');
+	END IF;
+	IF action IS NOT NULL THEN
+		action := coalesce((SELECT a.action FROM miosa.actions() a WHERE a.short = action), action);
+		PERFORM miosa.check_word(action, 'action', ARRAY(SELECT a.short FROM miosa.actions() a) || ARRAY(SELECT a.action FROM miosa.actions() a));
+	END IF;
+	PERFORM miosa.check_limit("limit", 200);
+	place := miosa.read_cursor(cursor, 'audit', '(-?[0-9]{1,17}):([A-Za-z0-9._:-]{1,255}):([0-9]{1,18})');
+	after := 'epoch'::timestamptz + place[1]::bigint * '1 microsecond'::interval;
+	-- Another tenant's events are not even read: no id has a blank.
+	searched := deployment_id || CASE WHEN miosa.is_anothers_deployment(deployment_id) THEN ' ' ELSE '' END;
+	IF deployment_id IS NULL THEN
+		page_order := 'a.created_at DESC, a.deployment_id DESC, a.seq DESC';
+	ELSE
+		-- The same order, which the key has.
+		page_order := 'a.seq DESC';
+		IF place[2] = deployment_id THEN
+			below := place[3];
+			after := NULL;
+		ELSE
+			below := miosa.seq_at(searched, after, false);
+		END IF;
+		below := least(below, miosa.seq_at(searched, until, false));
+		above := miosa.seq_at(searched, since, true);
+	END IF;
+	-- Those of an actor are found in the order of time among the newest events;
+	-- before a rare one's are, all had better be read at once and sorted, by a term
+	-- that no index has. Unless somebody has made an index on actors.
+	FOREACH reach IN ARRAY CASE WHEN actor IS NULL OR deployment_id IS NOT NULL OR miosa.has_actor_index() THEN ARRAY[NULL]::integer[]
+		ELSE ARRAY[2000, 300000, NULL] END
+	LOOP
+		IF reach IS NOT NULL THEN
+			EXECUTE $sql$
+				SELECT a.created_at FROM miosa.audit_events a
+				WHERE ($1 IS NULL OR a.tenant_id = $1) AND ($2 IS NULL OR a.created_at < $2) AND ($3 IS NULL OR a.created_at <= $3)
+				ORDER BY a.created_at DESC OFFSET $4 LIMIT 1
+			$sql$ INTO earliest USING tenant_id, until, after, reach;
+		ELSIF earliest IS NOT NULL THEN
+			page_order := 'a.created_at + ''0 s''::interval DESC, a.deployment_id DESC, a.seq DESC';
+			earliest := NULL;
+		END IF;
+		-- Planned for the filters of this call, so that each finds its index; those
+		-- rows alone that are returned are numbered and made objects.
+		EXECUTE format($sql$
+			SELECT jsonb_build_object(
+				'data', coalesce(jsonb_agg(miosa.audit_object(p.event) ORDER BY p.place) FILTER (WHERE p.place <= $7), '[]'),
+				'next_cursor', CASE WHEN count(*) > $7 THEN (array_agg(miosa.audit_cursor(p.event)) FILTER (WHERE p.place = $7))[1] END)
+			FROM (SELECT l.event, row_number() OVER () AS place
+				FROM (SELECT a AS event FROM miosa.audit_events a
+					WHERE ($1 IS NULL OR a.deployment_id = $1) AND ($2 IS NULL OR a.tenant_id = $2)
+						AND ($3 IS NULL OR a.action = $3) AND ($4 IS NULL OR a.actor_id = $4)
+						AND ($5 IS NULL OR a.created_at >= $5) AND ($6 IS NULL OR a.created_at < $6)
+						AND ($8 IS NULL OR (a.created_at, a.deployment_id, a.seq) < ($8, $9, $10))
+						AND ($11 IS NULL OR a.seq >= $11) AND ($12 IS NULL OR a.seq < $12)
+						AND miosa.sees_tenant(a.tenant_id)
+					ORDER BY %s LIMIT $7 + 1) l) p
+		$sql$, page_order) INTO result
+		USING searched, tenant_id, action, actor, greatest(since, earliest), until, "limit", after, place[2], place[3]::bigint, above, below;
+		EXIT WHEN earliest IS NULL OR earliest <= since OR result ->> 'next_cursor' IS NOT NULL;
+	END LOOP;
+	RETURN result;
+END $$;
+
+-- Answers and audit events have times, intervals and numbers in one form, whatever the
+-- session has set.
+CREATE OR REPLACE FUNCTION miosa.miosa_watch(deployment_id text, bake interval DEFAULT '15 min', on_alert text DEFAULT 'rollback',
+	alerts jsonb DEFAULT '{}', idempotency_key text DEFAULT NULL, reason text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	key CONSTANT text := miosa.request_key(idempotency_key);
+	arguments text[];
+	response jsonb;
+BEGIN
+	PERFORM miosa.check_watch(bake, on_alert, alerts);
+	arguments := ARRAY[extract(epoch FROM bake)::text, on_alert, encode(sha256(convert_to(alerts::text, 'UTF8')), 'hex')];
+	response := miosa.note_begin('watch', deployment_id, key, arguments, reason);
+	IF response IS NULL THEN
+		INSERT INTO miosa.watches AS w (deployment_id, bake, on_alert, labels, reason)
+			VALUES (deployment_id, bake, on_alert, alerts, reason)
+			ON CONFLICT ON CONSTRAINT watches_pkey DO UPDATE SET bake = excluded.bake, on_alert = excluded.on_alert,
+				labels = excluded.labels, reason = excluded.reason, created_at = excluded.created_at;
+		response := miosa.note_write('watch', deployment_id, key, arguments, reason,
+			jsonb_build_object('watch', jsonb_build_object('bake_seconds', trim_scale(extract(epoch FROM bake)), 'on_alert', on_alert, 'alerts', alerts)));
+	END IF;
+	RETURN response;
+END $$;
+
+CREATE OR REPLACE FUNCTION miosa.miosa_put_plan(name text, audit_retention interval DEFAULT NULL,
+	idempotency_retention interval DEFAULT NULL, artifact_retention interval DEFAULT NULL)
+RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres' SET timezone = 'UTC' AS $$
+#variable_conflict use_variable
+DECLARE
+	-- A plan that keeps nothing would be a way to erase the trail.
+	least_audit CONSTANT interval := '1 day';
+	old miosa.plans;
+	message text;
+	detail text;
+	broken text;
+BEGIN
+	IF coalesce(name, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' THEN
+		PERFORM miosa.refuse_value('argument', 'name', name,
+			'A name has 1 to 63 characters of A-Z a-z 0-9 . _ - and begins with a letter or digit.', 'For example ''pro''.');
+	ELSIF audit_retention < least_audit THEN
+		PERFORM miosa.refuse_value('argument', 'audit_retention', audit_retention::text,
+			'Audit events are kept for at least a day.', 'For example ''30 days''.');
+	END IF;
+	SELECT * INTO old FROM miosa.plans p WHERE p.name = name;
+	audit_retention := coalesce(audit_retention, old.audit_retention);
+	idempotency_retention := coalesce(idempotency_retention, old.idempotency_retention);
+	artifact_retention := coalesce(artifact_retention, old.artifact_retention);
+	IF audit_retention IS NULL OR idempotency_retention IS NULL OR artifact_retention IS NULL THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('plan "%s" is incomplete', name),
+			'A new plan needs all three times.',
+			format('SELECT miosa_put_plan(%L, audit_retention => ''90 days'', idempotency_retention => ''24 hours'', artifact_retention => ''30 days'');', name));
+	END IF;
+	IF (audit_retention, idempotency_retention, artifact_retention)
+		IS DISTINCT FROM (old.audit_retention, old.idempotency_retention, old.artifact_retention) THEN
+		INSERT INTO miosa.own_plans VALUES (name, audit_retention, idempotency_retention, artifact_retention)
+			ON CONFLICT ON CONSTRAINT own_plans_pkey DO UPDATE SET audit_retention = EXCLUDED.audit_retention,
+				idempotency_retention = EXCLUDED.idempotency_retention, artifact_retention = EXCLUDED.artifact_retention;
+	END IF;
+	RETURN (SELECT jsonb_build_object('data', to_jsonb(p)) FROM miosa.plans p WHERE p.name = name);
+EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
+	PERFORM miosa.refuse_row('plan', message, detail, broken);
+END $$;
+
+CREATE OR REPLACE FUNCTION miosa.miosa_put_adapter(name text, fields jsonb DEFAULT '{}', copy_of text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres' SET timezone = 'UTC' SET extra_float_digits = 1 AS $$
+#variable_conflict use_variable
+DECLARE
+	known CONSTANT text[] := ARRAY(SELECT a.attname::text FROM pg_attribute a
+		WHERE a.attrelid = 'miosa.adapters'::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT IN ('name', 'builtin')
+		ORDER BY a.attname);
+	field text;
+	copied jsonb;
+	columns text;
+	"values" text;
+	message text;
+	detail text;
+	broken text;
+BEGIN
+	IF coalesce(name, '') !~ '^[a-z0-9][a-z0-9._-]{0,62}$' THEN
+		PERFORM miosa.refuse_value('argument', 'name', name,
+			'A name has 1 to 63 characters of a-z 0-9 . _ - and begins with a letter or digit.', 'For example ''my-router''.');
+	ELSIF jsonb_typeof(coalesce(fields, '{}')) <> 'object' THEN
+		PERFORM miosa.refuse_value('fields', NULL, fields::text, format('The fields are a JSON %s.', jsonb_typeof(fields)),
+			'Pass an object: ''{"timeout": "3 s"}''.');
+	END IF;
+	IF copy_of IS NOT NULL THEN
+		SELECT to_jsonb(a) - ARRAY['name', 'builtin'] INTO copied FROM miosa.adapters a WHERE a.name = copy_of;
+		IF NOT FOUND THEN
+			PERFORM miosa.check_word(copy_of, 'copy_of', ARRAY(SELECT a.name FROM miosa.adapters a ORDER BY a.name));
+		END IF;
+	END IF;
+	fields := coalesce(copied, '{}') || coalesce(fields, '{}');
+	FOR field IN SELECT k.key FROM jsonb_object_keys(fields) k (key) WHERE k.key <> ALL (known) ORDER BY k.key LIMIT 1 LOOP
+		PERFORM miosa.check_word(field, 'fields', known);
+	END LOOP;
+	SELECT string_agg(quote_ident(k.key), ', ' ORDER BY k.key), string_agg('r.' || quote_ident(k.key), ', ' ORDER BY k.key)
+		INTO columns, "values" FROM jsonb_object_keys(fields) k (key);
+	PERFORM FROM miosa.adapters a WHERE a.name = name FOR UPDATE;
+	IF NOT FOUND THEN
+		EXECUTE format('INSERT INTO miosa.adapters (name%s) SELECT $1%s FROM jsonb_populate_record(NULL::miosa.adapters, $2) r',
+			', ' || columns, ', ' || "values") USING name, fields;
+	ELSIF columns IS NOT NULL THEN
+		EXECUTE format('UPDATE miosa.adapters a SET (%s) = (SELECT %s FROM jsonb_populate_record(NULL::miosa.adapters, $2) r) WHERE a.name = $1',
+			columns, "values") USING name, fields;
+	END IF;
+	RETURN (SELECT jsonb_build_object('data', to_jsonb(a)) FROM miosa.adapters a WHERE a.name = name);
+EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, broken = CONSTRAINT_NAME;
+	PERFORM miosa.refuse_row('adapter', message, detail, broken);
+END $$;
+
+CREATE OR REPLACE FUNCTION miosa.miosa_put_endpoint(
+	name text, adapter text, url text,
+	zone text DEFAULT 'default',
+	stage integer DEFAULT NULL,
+	selector jsonb DEFAULT '{}',
+	secret text DEFAULT NULL,
+	enabled boolean DEFAULT true) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres' SET timezone = 'UTC' AS $$
+#variable_conflict use_column
+DECLARE
+	result jsonb;
+BEGIN
+	PERFORM miosa.refuse_value('argument', g.argument, g.value,
+			'A name has 1 to 63 characters of A-Z a-z 0-9 . _ - and begins with a letter or digit.',
+			'For example ''router-1'', in zone ''eu''.')
+		FROM (VALUES ('name', miosa_put_endpoint.name), ('zone', miosa_put_endpoint.zone)) g (argument, value)
+		WHERE coalesce(g.value, '') !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$';
+	IF NOT EXISTS (SELECT FROM miosa.adapters a WHERE a.name = miosa_put_endpoint.adapter) THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('adapter "%s" does not exist', miosa_put_endpoint.adapter),
+			(SELECT 'Adapters are: ' || string_agg(a.name, ', ' ORDER BY a.name) || '.' FROM miosa.adapters a),
+			'See them with SELECT name, description FROM miosa.adapters;');
+	END IF;
+	IF miosa_put_endpoint.stage NOT IN (0, 1) THEN
+		PERFORM miosa.refuse_value('argument', 'stage', miosa_put_endpoint.stage::text, 'A stage is 0 (routers) or 1 (caches).',
+			'Leave it out for the adapter''s.');
+	END IF;
+	IF miosa_put_endpoint.secret IS NOT NULL
+		AND NOT EXISTS (SELECT FROM miosa.secrets s WHERE s.name = miosa_put_endpoint.secret) THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('secret "%s" does not exist', miosa_put_endpoint.secret),
+			'An endpoint names a secret that is in miosa.secrets.',
+			format('SELECT miosa_put_secret(%L, ''...'');', miosa_put_endpoint.secret));
+	END IF;
+	PERFORM miosa.check_secret_use(miosa_put_endpoint.secret, miosa_put_endpoint.url, miosa_put_endpoint.adapter)
+		WHERE miosa_put_endpoint.secret IS NOT NULL;
+	INSERT INTO miosa.endpoints AS e (name, adapter, url, zone, stage, selector, secret, enabled)
+		VALUES (miosa_put_endpoint.name, miosa_put_endpoint.adapter, miosa_put_endpoint.url,
+			miosa_put_endpoint.zone, miosa_put_endpoint.stage, coalesce(miosa_put_endpoint.selector, '{}'),
+			miosa_put_endpoint.secret, coalesce(miosa_put_endpoint.enabled, true))
+		ON CONFLICT (name) DO UPDATE SET adapter = excluded.adapter, url = excluded.url, zone = excluded.zone,
+			stage = excluded.stage, selector = excluded.selector, secret = excluded.secret, enabled = excluded.enabled,
+			reason = NULL
+		RETURNING to_jsonb(e) - 'generation' INTO result;
+	PERFORM miosa.warn_of_wildcards(miosa_put_endpoint.name, NULL);
+	RETURN jsonb_build_object('data', result);
+END $$;
+
+CREATE OR REPLACE FUNCTION miosa.miosa_set_endpoint(name text, enabled boolean, reason text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres' SET timezone = 'UTC' AS $$
+#variable_conflict use_column
+DECLARE
+	result jsonb;
+BEGIN
+	PERFORM miosa.need_endpoint(miosa_set_endpoint.name);
+	IF miosa_set_endpoint.enabled IS NULL THEN
+		PERFORM miosa.refuse_value('argument', 'enabled', NULL, NULL,
+			format('SELECT miosa_set_endpoint(%L, false, reason => ''...'');', miosa_set_endpoint.name));
+	END IF;
+	PERFORM miosa.check_visible(miosa_set_endpoint.reason, 'argument', 'reason');
+	UPDATE miosa.endpoints e SET enabled = miosa_set_endpoint.enabled,
+			reason = CASE WHEN miosa_set_endpoint.enabled THEN NULL ELSE nullif(btrim(miosa_set_endpoint.reason), '') END
+		WHERE e.name = miosa_set_endpoint.name
+		RETURNING to_jsonb(e) - 'generation' INTO result;
+	RETURN jsonb_build_object('data', result);
+END $$;
+
+CREATE OR REPLACE FUNCTION miosa.miosa_put_storage(
+	prefix text, endpoint text,
+	region text DEFAULT 'us-east-1',
+	addressing text DEFAULT 'path',
+	secret text DEFAULT NULL) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres' SET timezone = 'UTC' AS $$
+#variable_conflict use_column
+DECLARE
+	result jsonb;
+BEGIN
+	IF NOT EXISTS (SELECT FROM miosa.secrets s WHERE s.name = miosa_put_storage.secret
+			AND miosa.read_secret(miosa.reveal(s.value)) ~ '^[^:]+:[^:]+(:[^:]+)?$')
+		AND miosa_put_storage.secret IS NOT NULL THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('secret "%s" cannot be used', miosa_put_storage.secret),
+			coalesce((SELECT format('Secret "%s": %s.', s.name, miosa.secret_problem(miosa.reveal(s.value)))
+					FROM miosa.secrets s WHERE s.name = miosa_put_storage.secret AND miosa.secret_problem(miosa.reveal(s.value)) IS NOT NULL),
+				'A storage names a secret in miosa.secrets, of the form KEYID:SECRET or KEYID:SECRET:TOKEN.'),
+			format('SELECT miosa_put_secret(%L, ''KEYID:SECRET'');', miosa_put_storage.secret));
+	END IF;
+	PERFORM miosa.check_secret_use(miosa_put_storage.secret, miosa_put_storage.endpoint, NULL)
+		WHERE miosa_put_storage.secret IS NOT NULL;
+	INSERT INTO miosa.storages AS s (prefix, endpoint, region, addressing, secret)
+		VALUES (miosa_put_storage.prefix, miosa_put_storage.endpoint, miosa_put_storage.region,
+			miosa_put_storage.addressing, miosa_put_storage.secret)
+		ON CONFLICT (prefix) DO UPDATE SET endpoint = excluded.endpoint, region = excluded.region,
+			addressing = excluded.addressing, secret = excluded.secret
+		RETURNING to_jsonb(s) INTO result;
+	RETURN jsonb_build_object('data', result);
+END $$;
+
+CREATE OR REPLACE FUNCTION miosa.fleet_object(fleet_id text) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN (SELECT jsonb_build_object('data', jsonb_build_object('fleet_id', f.id, 'mode', f.mode, 'total', f.total, 'done', f.done,
+			'refused', f.refused, 'began_at', miosa.iso(f.began_at), 'ended_at', miosa.iso(f.ended_at), 'refusals', f.refusals))
+		FROM miosa.fleet_runs f WHERE f.id = $1 AND miosa.sees_fleet(f.tenant_id, f.acts_for));
+END $$;
+
+-- A secret in a file stays in it when a HINT is pasted.
+CREATE OR REPLACE FUNCTION miosa.check_secret_use(secret text, url text, adapter text) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+	bound miosa.secrets;
+	problem text;
+BEGIN
+	SELECT * INTO bound FROM miosa.secrets s WHERE s.name = secret;
+	problem := miosa.secret_refusal(array_to_string(bound.origins, ' '), array_to_string(bound.adapters, ' '), url, adapter);
+	IF problem IS NOT NULL THEN
+		PERFORM miosa.raise_condition('INVALID_ARGUMENT', format('secret "%s" is for others', secret),
+			format('Secret "%s": %s.', secret, problem),
+			format('Put its value again, for all that is to have it: SELECT miosa_put_secret(%L, %L, origins => %L%s);',
+				secret, CASE WHEN miosa.reveal(bound.value) LIKE 'file:%' THEN miosa.reveal(bound.value) ELSE '...' END, array_remove(bound.origins, miosa.secret_origin(url)) || miosa.secret_origin(url),
+				', adapters => ' || quote_literal(CASE WHEN bound.adapters && ARRAY[adapter, '*'] OR adapter IS NULL THEN bound.adapters
+					ELSE bound.adapters || adapter END)));
+	END IF;
+END $$;
+
 -- A hold whose version has been removed.
 CREATE OR REPLACE FUNCTION miosa.held_lines(deployment_id text, OUT item text, OUT value text)
 RETURNS SETOF record
@@ -326,7 +658,8 @@ BEGIN
 	END IF;
 END $$;
 
--- The planner took the one row of dispatcher_state for hundreds, and compiled.
+-- The planner took the one row of dispatcher_state for hundreds, and compiled.  An
+-- endpoint that refuses a route lacks it.
 CREATE OR REPLACE VIEW miosa.stat_endpoint WITH (security_barrier) AS
 	SELECT e.name, e.zone, coalesce(e.stage, a.stage) AS stage, e.adapter, e.enabled,
 		CASE
@@ -337,9 +670,9 @@ CREATE OR REPLACE VIEW miosa.stat_endpoint WITH (security_barrier) AS
 		END AS state,
 		s.breaker,
 		b.epochs AS epochs_behind,
-		CASE WHEN b.epochs > 0 THEN (
+		least(CASE WHEN b.epochs > 0 THEN (
 			SELECT g.created_at FROM miosa.route_log g WHERE g.epoch > h.acked_epoch ORDER BY g.epoch LIMIT 1)
-		END AS undelivered_since,
+		END, r.since) AS undelivered_since,
 		round(s.p50_ms::numeric, 3) AS p50_ms, round(s.p95_ms::numeric, 3) AS p95_ms,
 		round(s.p99_ms::numeric, 3) AS p99_ms,
 		coalesce(s.sent, 0) AS sent, coalesce(s.succeeded, 0) AS succeeded,
@@ -352,6 +685,9 @@ CREATE OR REPLACE VIEW miosa.stat_endpoint WITH (security_barrier) AS
 		SELECT * FROM miosa.endpoint_state t WHERE t.endpoint = e.name AND s.endpoint IS NULL OFFSET 0) t ON true
 	-- It is one row in any case; this tells the planner.
 	LEFT JOIN (SELECT s.term, s.last_epoch FROM miosa.dispatcher_state s LIMIT 1) d ON true
+	-- What it refuses does not keep it from acknowledging what comes after that.
+	LEFT JOIN (SELECT f.endpoint, min(f.first_failed_at) AS since FROM miosa.delivery_failures f GROUP BY f.endpoint) r
+		ON r.endpoint = e.name AND e.enabled
 	-- Without a place in shared memory the row has to do.
 	CROSS JOIN LATERAL (
 		SELECT s.acked_epoch, s.resyncing, s.health, s.last_status, s.last_error, s.last_error_at, s.last_success_at,
@@ -366,6 +702,8 @@ CREATE OR REPLACE VIEW miosa.stat_endpoint WITH (security_barrier) AS
 		SELECT CASE WHEN e.enabled AND a.role IN ('edge', 'hook') AND NOT a.alerts THEN greatest(0, d.last_epoch - greatest(h.acked_epoch, miosa.first_epoch(d.term))) END AS epochs) b
 	WHERE (SELECT miosa.sees_endpoints());
 
+COMMENT ON COLUMN miosa.stat_endpoint.undelivered_since IS 'Time of the oldest change that it lacks, or since when it refuses one; null when it lacks none';
+
 CREATE OR REPLACE VIEW miosa.stat_dispatcher WITH (security_barrier) AS
 	SELECT d.state, d.pid, d.since, t.term, t.last_epoch AS epoch, d.passes, d.sent,
 		d.acknowledged AS succeeded, d.failed, d.retried, d.in_flight, d.pending,
@@ -374,3 +712,27 @@ CREATE OR REPLACE VIEW miosa.stat_dispatcher WITH (security_barrier) AS
 		d.notified, d.errors, miosa.pause_reason() AS paused, d.last_pass_at, d.stalled, d.error, d.refusals_dropped, d.unmeasured
 	FROM miosa.dispatcher() d LEFT JOIN (SELECT s.term, s.last_epoch FROM miosa.dispatcher_state s LIMIT 1) t ON true
 	WHERE (SELECT miosa.sees_endpoints());
+
+CREATE OR REPLACE FUNCTION miosa.zones(OUT zone text, OUT edges bigint, OUT current bigint, OUT late bigint, OUT failing bigint,
+	OUT unknown bigint, OUT disabled bigint, OUT worst text, OUT state text, OUT since timestamptz, OUT error text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET jit = off SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN QUERY
+	WITH judged AS (
+		SELECT s.*, CASE WHEN NOT s.enabled THEN 5 WHEN miosa.endpoint_fails(s.state) THEN 1 WHEN s.state = 'resyncing' THEN 2
+			WHEN s.undelivered_since < clock_timestamp() - miosa.patience() THEN 3 WHEN s.state = 'healthy' THEN 6 ELSE 4 END AS rank
+		FROM miosa.stat_endpoint s JOIN miosa.adapters a ON a.name = s.adapter AND a.role = 'edge'
+	), worst AS (
+		SELECT DISTINCT ON (j.zone) j.zone, j.name, CASE j.rank WHEN 3 THEN 'late' ELSE j.state END AS state, j.undelivered_since,
+			coalesce(CASE WHEN j.last_error_at > coalesce(j.last_success_at, '-infinity') THEN j.last_error END,
+				(SELECT f.last_error FROM miosa.delivery_failures f WHERE f.endpoint = j.name AND miosa.sees_deployment(f.deployment_id)
+					ORDER BY f.deployment_id LIMIT 1)) AS error
+		FROM judged j WHERE j.rank <= 3 ORDER BY j.zone, j.rank, j.undelivered_since NULLS LAST, j.name
+	)
+	SELECT j.zone, count(*) FILTER (WHERE j.enabled), count(*) FILTER (WHERE j.rank = 6), count(*) FILTER (WHERE j.rank IN (2, 3)),
+		count(*) FILTER (WHERE j.rank = 1), count(*) FILTER (WHERE j.rank = 4), count(*) FILTER (WHERE j.rank = 5),
+		min(w.name), min(w.state), min(w.undelivered_since), min(w.error)
+	FROM judged j LEFT JOIN worst w ON w.zone = j.zone
+	GROUP BY j.zone ORDER BY 5 DESC, 4 DESC, j.zone;
+END $$;

@@ -153,7 +153,9 @@ BEGIN
 		FROM miosa.stat_endpoint s JOIN miosa.adapters a ON a.name = s.adapter AND a.role = 'edge'
 	), worst AS (
 		SELECT DISTINCT ON (j.zone) j.zone, j.name, CASE j.rank WHEN 3 THEN 'late' ELSE j.state END AS state, j.undelivered_since,
-			CASE WHEN j.last_error_at > coalesce(j.last_success_at, '-infinity') THEN j.last_error END AS error
+			coalesce(CASE WHEN j.last_error_at > coalesce(j.last_success_at, '-infinity') THEN j.last_error END,
+				(SELECT f.last_error FROM miosa.delivery_failures f WHERE f.endpoint = j.name AND miosa.sees_deployment(f.deployment_id)
+					ORDER BY f.deployment_id LIMIT 1)) AS error
 		FROM judged j WHERE j.rank <= 3 ORDER BY j.zone, j.rank, j.undelivered_since NULLS LAST, j.name
 	)
 	SELECT j.zone, count(*) FILTER (WHERE j.enabled), count(*) FILTER (WHERE j.rank = 6), count(*) FILTER (WHERE j.rank IN (2, 3)),

@@ -428,8 +428,8 @@ BEGIN
 	-- Those of an actor are found in the order of time among the newest events;
 	-- before a rare one's are, all had better be read at once and sorted, by a term
 	-- that no index has. Unless somebody has made an index on actors.
-	FOREACH reach IN ARRAY CASE WHEN actor IS NULL OR deployment_id IS NOT NULL OR miosa.has_actor_index() THEN '{NULL}'::integer[]
-		ELSE '{2000,300000,NULL}' END
+	FOREACH reach IN ARRAY CASE WHEN actor IS NULL OR deployment_id IS NOT NULL OR miosa.has_actor_index() THEN ARRAY[NULL]::integer[]
+		ELSE ARRAY[2000, 300000, NULL] END
 	LOOP
 		IF reach IS NOT NULL THEN
 			EXECUTE $sql$

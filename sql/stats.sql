@@ -38,9 +38,9 @@ CREATE VIEW miosa.stat_endpoint WITH (security_barrier) AS
 		END AS state,
 		s.breaker,
 		b.epochs AS epochs_behind,
-		CASE WHEN b.epochs > 0 THEN (
+		least(CASE WHEN b.epochs > 0 THEN (
 			SELECT g.created_at FROM miosa.route_log g WHERE g.epoch > h.acked_epoch ORDER BY g.epoch LIMIT 1)
-		END AS undelivered_since,
+		END, r.since) AS undelivered_since,
 		round(s.p50_ms::numeric, 3) AS p50_ms, round(s.p95_ms::numeric, 3) AS p95_ms,
 		round(s.p99_ms::numeric, 3) AS p99_ms,
 		coalesce(s.sent, 0) AS sent, coalesce(s.succeeded, 0) AS succeeded,
@@ -53,6 +53,9 @@ CREATE VIEW miosa.stat_endpoint WITH (security_barrier) AS
 		SELECT * FROM miosa.endpoint_state t WHERE t.endpoint = e.name AND s.endpoint IS NULL OFFSET 0) t ON true
 	-- It is one row in any case; this tells the planner.
 	LEFT JOIN (SELECT s.term, s.last_epoch FROM miosa.dispatcher_state s LIMIT 1) d ON true
+	-- What it refuses does not keep it from acknowledging what comes after that.
+	LEFT JOIN (SELECT f.endpoint, min(f.first_failed_at) AS since FROM miosa.delivery_failures f GROUP BY f.endpoint) r
+		ON r.endpoint = e.name AND e.enabled
 	-- Without a place in shared memory the row has to do.
 	CROSS JOIN LATERAL (
 		SELECT s.acked_epoch, s.resyncing, s.health, s.last_status, s.last_error, s.last_error_at, s.last_success_at,
@@ -75,7 +78,7 @@ COMMENT ON COLUMN miosa.stat_endpoint.enabled IS 'Whether requests are sent to i
 COMMENT ON COLUMN miosa.stat_endpoint.state IS 'disabled, new (nothing was sent since it was set up), healthy, resyncing (receives everything), backing off, misconfigured, gone (answers that it is gone) or unverified (does not return its marker)';
 COMMENT ON COLUMN miosa.stat_endpoint.breaker IS 'closed (requests are sent), open (none is, until next_try_at) or half open (one is tried), for the endpoint or for its whole server; null: not known';
 COMMENT ON COLUMN miosa.stat_endpoint.epochs_behind IS 'Route changes since the newest up to which it has acknowledged all, also those that do not concern it; null for those that receive no routes';
-COMMENT ON COLUMN miosa.stat_endpoint.undelivered_since IS 'Time of the oldest change that it lacks; null when it lacks none';
+COMMENT ON COLUMN miosa.stat_endpoint.undelivered_since IS 'Time of the oldest change that it lacks, or since when it refuses one; null when it lacks none';
 COMMENT ON COLUMN miosa.stat_endpoint.p50_ms IS 'Milliseconds from the operation to the acknowledgement: half of the changes took no longer';
 COMMENT ON COLUMN miosa.stat_endpoint.p95_ms IS 'The same for 95 of 100';
 COMMENT ON COLUMN miosa.stat_endpoint.p99_ms IS 'The same for 99 of 100';

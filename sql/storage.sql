@@ -60,7 +60,7 @@ CREATE FUNCTION @extschema@.miosa_put_storage(
 	addressing text DEFAULT 'path',
 	secret text DEFAULT NULL) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres' SET timezone = 'UTC' AS $$
 #variable_conflict use_column
 DECLARE
 	result jsonb;

@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/timestamp.h"
@@ -38,6 +39,7 @@
 #include "operation/tenancy.h"
 
 static const char *show_options(const MrbCallerRequest *request);
+static const char *show_hold_for(const MrbCallerRequest *request);
 static void check_request(const MrbCallerRequest *request);
 static void check_hold(const MrbCallerRequest *request);
 static void decide_marks(const MrbAttempt *attempt, MrbOperation *operation);
@@ -95,11 +97,27 @@ show_options(const MrbCallerRequest *request)
 		!request->break_glass)
 		return cutover;
 	return psprintf("%s hold=%d for=%s bad=%d at=" INT64_FORMAT " automatic=%d accept=%d break=%d",
-					cutover, request->hold, request->hold_for == NULL ? "" :
-					DatumGetCString(DirectFunctionCall1(interval_out,
-														IntervalPGetDatum(request->hold_for))),
+					cutover, request->hold, show_hold_for(request),
 					request->mark_bad, request->served_at, request->automatic,
 					request->accept_bad, request->break_glass);
+}
+
+/*
+ * Show for how long a hold is asked for, in the same words in every session.
+ */
+static const char *
+show_hold_for(const MrbCallerRequest *request)
+{
+	int			style = IntervalStyle;
+	const char *shown;
+
+	if (request->hold_for == NULL)
+		return "";
+	IntervalStyle = INTSTYLE_POSTGRES;
+	shown = DatumGetCString(DirectFunctionCall1(interval_out,
+												IntervalPGetDatum(request->hold_for)));
+	IntervalStyle = style;
+	return shown;
 }
 
 /*

@@ -479,14 +479,21 @@ same_type(const char *required, Oid type, int32 modifier)
 }
 
 /*
- * Name a type of the catalog.
+ * Name a type of the catalog.  Names are compared, so they do not depend on the
+ * caller's setting.
  */
 static char *
 name_type(Oid type, int32 modifier, bits16 flags)
 {
+	bool		quotes = quote_all_identifiers;
+	char	   *name;
+
 	if (modifier >= 0 && type < FirstNormalObjectId)
 		flags |= FORMAT_TYPE_TYPEMOD_GIVEN;
-	return format_type_extended(type, modifier, flags | FORMAT_TYPE_ALLOW_INVALID);
+	quote_all_identifiers = false;
+	name = format_type_extended(type, modifier, flags | FORMAT_TYPE_ALLOW_INVALID);
+	quote_all_identifiers = quotes;
+	return name;
 }
 
 /*

@@ -38,6 +38,14 @@ INSERT INTO miosa.endpoint_state (endpoint, config, acked_epoch, resync_after, h
 SELECT name, zone, stage, state, breaker, epochs_behind AS behind, undelivered_since AT TIME ZONE 'UTC' AS since, p99_ms, sent, last_status, last_error, next_try_at IS NOT NULL AS tried_again
 	FROM miosa.stat_endpoint ORDER BY name;
 SELECT oldest_undelivered AT TIME ZONE 'UTC' AS oldest, term, epoch - (3::bigint << 40) AS epoch, paused FROM miosa.stat_dispatcher;
+-- A route that an endpoint refuses is one that it lacks, whatever it acknowledges.
+INSERT INTO miosa.delivery_failures (endpoint, deployment_id, epoch, status, last_error, first_failed_at)
+	VALUES ('edge-a', 'dep_1', (3::bigint << 40) + 20, 422, 'HTTP status 422', '2025-12-31 00:00:00Z');
+SELECT state, epochs_behind AS behind, undelivered_since AT TIME ZONE 'UTC' AS since FROM miosa.stat_endpoint WHERE name = 'edge-a';
+SELECT oldest_undelivered AT TIME ZONE 'UTC' AS oldest FROM miosa.stat_dispatcher;
+SELECT labels ->> 'endpoint' AS endpoint, value > 86400 AS old FROM miosa.metrics WHERE name = 'miosa_endpoint_oldest_undelivered_seconds' AND labels ->> 'endpoint' = 'edge-a';
+UPDATE miosa.endpoints SET enabled = false WHERE name <> 'edge-a';
+SELECT zone, edges, current, late, failing, worst, state, since AT TIME ZONE 'UTC' AS since, error FROM miosa.zones() WHERE edges > 0;
 ROLLBACK;
 
 -- pg_monitor reads them, and nothing else of ours.
