@@ -36,7 +36,7 @@ PG_FUNCTION_INFO_V1(mrb_reveal);
 PG_FUNCTION_INFO_V1(mrb_check_secret);
 
 #define MASK_DETAIL \
-	"\"" MRB_SECRET_MASK "\" and \"...\" are shown in place of secrets."
+	"\"" MRB_SECRET_MASK "\" is shown in place of secrets."
 #define PLAIN_DETAIL \
 	"A secret has printable ASCII characters, with no space at its ends."
 
@@ -123,8 +123,7 @@ mrb_check_secret(PG_FUNCTION_ARGS)
 	text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *value = PG_ARGISNULL(1) ? "" :
 	text_to_cstring(PG_GETARG_TEXT_PP(1));
-	bool		masked = strcmp(value, MRB_SECRET_MASK) == 0 ||
-	strcmp(value, "...") == 0;
+	bool		masked = strcmp(value, MRB_SECRET_MASK) == 0;
 	char	   *problem = NULL;
 
 	if (!mrb_secret_is_plain(value))
