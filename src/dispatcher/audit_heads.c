@@ -74,6 +74,7 @@ static bool receives(const MrbAdapter *adapter);
 static bool file_lacks(const MrbAuditHeads *heads);
 static void run(void *arg);
 static void make_statement(MrbAuditHeads *heads);
+static void set_timer(MrbAuditHeads *heads);
 static void set_values(const MrbFeedMessage *statement, MrbTemplateValues *values);
 static void append_statement(MrbAuditHeads *heads, const MrbFeedMessage *statement);
 static bool append(const char *path, const char *bytes, int len);
@@ -122,6 +123,9 @@ mrb_audit_heads_step(MrbAuditHeads *heads)
 {
 	ListCell   *cell;
 
+	/* Another interval counts from its reload, not after the one before. */
+	if (heads->interval != mrb_audit_head_interval)
+		set_timer(heads);
 	if (!heads->due && !file_lacks(heads) && heads->written <= heads->recorded &&
 		!mrb_feed_has_work(&heads->feed))
 		return;
@@ -200,7 +204,17 @@ make_statement(MrbAuditHeads *heads)
 		heads->feed.newest = mrb_query_int64(0, STATE_NUMBER, 0);
 	}
 	heads->changes = 0;
-	mrb_timer_set(&heads->timer, mrb_audit_head_interval, timer_fired);
+	set_timer(heads);
+}
+
+/*
+ * Have the next statement made when the interval is over.
+ */
+static void
+set_timer(MrbAuditHeads *heads)
+{
+	heads->interval = mrb_audit_head_interval;
+	mrb_timer_set(&heads->timer, heads->interval, timer_fired);
 }
 
 /*

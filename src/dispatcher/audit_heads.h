@@ -16,6 +16,7 @@ typedef struct MrbAuditHeads
 	bool		due;			/* for a statement */
 	int64		changes;		/* of routes since the last one, at least */
 	MrbTimer	timer;			/* of the next statement */
+	int			interval;		/* the setting that it was set by */
 	MrbFeed		feed;			/* its messages are the statements */
 
 	/* the file */

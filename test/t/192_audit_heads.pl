@@ -150,6 +150,21 @@ my @new = grep { !$seen{$_}++ } @numbers;
 is_deeply(\@new, [ sort { $a <=> $b } @new ], 'the endpoint has received all in their order');
 is($new[-1], sql('SELECT max(number) FROM miosa.audit_statements'), 'up to the newest');
 
+# Another interval counts from its reload on, and not after the one before.
+sub set_interval
+{
+	my ($interval) = @_;
+
+	$node->append_conf('postgresql.conf', "miosa_rollback.audit_head_interval = $interval");
+	$node->reload;
+	return;
+}
+set_interval('1h');
+ok($node->poll_query_until('postgres', q(SELECT current_setting('miosa_rollback.audit_head_interval') = '1h')), 'an interval of an hour');
+my ($next) = sql(q(SELECT miosa_promote('dep_2', 'ver_3') #>> '{operation,id}')) =~ /#(\d+)/;
+set_interval('100ms');
+is(listed('dep_2', $next), 't', 'a shorter one does not wait for its end');
+
 # The trail verifies, by our functions and by the rows alone
 is(sql(q(SELECT miosa_audit_verify_all() #>> '{data,verified}')), 'true', 'nothing was changed');
 my ($kept) = reverse grep { $_->{text} =~ /^deployment dep_1 2 /m } statements(slurp_file($file));
