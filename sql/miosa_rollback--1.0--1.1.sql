@@ -736,3 +736,33 @@ BEGIN
 	FROM judged j LEFT JOIN worst w ON w.zone = j.zone
 	GROUP BY j.zone ORDER BY 5 DESC, 4 DESC, j.zone;
 END $$;
+
+-- A role that cannot log in has no jobs.
+CREATE OR REPLACE FUNCTION miosa.miosa_schedule_maintenance() RETURNS SETOF text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	cron_schema text;
+	job record;
+BEGIN
+	SELECT n.nspname INTO cron_schema
+		FROM pg_extension e
+		JOIN pg_proc p ON p.proname = 'schedule'
+		JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+			AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+		JOIN pg_namespace n ON n.oid = p.pronamespace
+		WHERE e.extname = 'pg_cron' AND has_schema_privilege(n.oid, 'USAGE')
+			AND (SELECT r.rolcanlogin FROM pg_roles r WHERE r.rolname = current_user) LIMIT 1;
+	FOR job IN SELECT * FROM miosa.maintenance_jobs() LOOP
+		IF cron_schema IS NOT NULL THEN
+			-- A job of this name is replaced.
+			EXECUTE format('SELECT %I.schedule($1, $2, $3)', cron_schema) USING job.name, job.schedule, job.command;
+			RETURN NEXT format('scheduled "%s" (%s)', job.name, job.schedule);
+		ELSIF job.command LIKE '%cron.%' THEN
+			RETURN NEXT format('SELECT cron.schedule(%L, %L, %L);', job.name, job.schedule, job.command);
+		ELSE
+			RETURN NEXT format('SELECT cron.schedule_in_database(%L, %L, %L, %L);',
+				job.name, job.schedule, job.command, current_database());
+		END IF;
+	END LOOP;
+END $$;

@@ -494,7 +494,8 @@ BEGIN
 		JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
 			AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
 		JOIN pg_namespace n ON n.oid = p.pronamespace
-		WHERE e.extname = 'pg_cron' AND has_schema_privilege(n.oid, 'USAGE') LIMIT 1;
+		WHERE e.extname = 'pg_cron' AND has_schema_privilege(n.oid, 'USAGE')
+			AND (SELECT r.rolcanlogin FROM pg_roles r WHERE r.rolname = current_user) LIMIT 1;
 	FOR job IN SELECT * FROM miosa.maintenance_jobs() LOOP
 		IF cron_schema IS NOT NULL THEN
 			-- A job of this name is replaced.

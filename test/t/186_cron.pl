@@ -94,6 +94,11 @@ for my $way (sort keys %way)
 		"$way: with pg_cron in this database the jobs are made");
 	$node->safe_psql('postgres', 'SELECT * FROM miosa_schedule_maintenance()');
 
+	# A role that cannot log in could not run them.
+	$node->safe_psql('postgres', 'CREATE ROLE no_login IN ROLE miosa_admin; GRANT USAGE ON SCHEMA cron TO no_login');
+	like($node->safe_psql('postgres', 'SET ROLE no_login; SELECT * FROM miosa_schedule_maintenance()'),
+		qr/^SELECT cron\.schedule_in_database\(/, "$way: a role that cannot log in gets statements");
+
 	like(doctor($node, 'other'), qr/^warn\|not in this database; no main/,
 		"$way: in another database the doctor cannot see jobs");
 	@paste = split /\n/, $node->safe_psql('other',
