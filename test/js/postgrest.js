@@ -83,7 +83,9 @@ async function find(db, schema, name, given) {
 // The arguments: of the query string for GET, else of the body.
 function read_arguments(request, url) {
 	if (request.method !== 'POST') {
-		return Object.fromEntries(url.searchParams);
+		// PostgREST takes these for its own, and passes none on to a function.
+		return Object.fromEntries([...url.searchParams].filter(([name]) =>
+			!['and', 'columns', 'limit', 'offset', 'on_conflict', 'or', 'order', 'select'].includes(name)));
 	}
 	const body = Buffer.from(request.body, 'latin1').toString();
 

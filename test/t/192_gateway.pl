@@ -186,9 +186,11 @@ for my $case (
 	[ 'promote', { deployment_id => 'dep_1', version_id => 'ver_3' }, {}, 'deployment' ],
 	[ 'deployment', { deployment_id => 'dep_1' }, { get => JSON::PP::true }, 'deployment' ],
 	[ 'version', { deployment_id => 'dep_1', version_id => 'ver_1' }, { get => JSON::PP::true }, 'version' ],
-	[ 'versions', { deployment_id => 'dep_1', limit => 2 }, { get => JSON::PP::true }, ['version'] ],
+	[ 'versions', { deployment_id => 'dep_1' }, { get => JSON::PP::true }, ['version'] ],
+	[ 'versions', { deployment_id => 'dep_1', limit => 2 }, {}, ['version'] ],
 	[ 'versions', { deployment_id => 'dep_1', state => 'building' }, {}, ['version'] ],
-	[ 'audit_log', { resource_id => 'dep_1', limit => 2 }, { get => JSON::PP::true }, ['event'] ],
+	[ 'audit_log', { resource_id => 'dep_1' }, { get => JSON::PP::true }, ['event'] ],
+	[ 'audit_log', { resource_id => 'dep_1', limit => 2 }, {}, ['event'] ],
 	[ 'audit_log', { actor_id => 'user_42', action => 'deployment.rollback', resource_type => 'deployment' }, {}, ['event'] ])
 {
 	my ($fn, $args, $more, $kind) = @$case;
@@ -200,6 +202,7 @@ for my $case (
 	$kind = $kind->[0] if ref $kind;
 	is($answer->{status}, 200, "$name: 200") or diag explain $answer;
 	ok(scalar @object, "$name: there is data");
+	is(scalar @object, $args->{limit}, "$name: no more than that") if $args->{limit};
 	is(join('; ', map { faults($kind, $_) } @object), '', "$name: $kind");
 	ok(exists $answer->{data}{next_cursor}, "$name: next_cursor")
 	  if ref $case->[3];
