@@ -55,7 +55,9 @@ sub known
 	{
 		my $route = eval { decode_json($line) } or next;
 
-		$version{ $route->[0] } = $route->[1];
+		# What is not named after this is not routed any more.
+		%version = () if !defined $route->[0];
+		$version{ $route->[0] } = $route->[1] if defined $route->[0];
 	}
 	return \%version;
 }
