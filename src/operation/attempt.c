@@ -109,14 +109,21 @@ static const char *
 show_hold_for(const MrbCallerRequest *request)
 {
 	int			style = IntervalStyle;
-	const char *shown;
+	char	   *volatile shown = "";
 
 	if (request->hold_for == NULL)
-		return "";
+		return shown;
 	IntervalStyle = INTSTYLE_POSTGRES;
-	shown = DatumGetCString(DirectFunctionCall1(interval_out,
-												IntervalPGetDatum(request->hold_for)));
-	IntervalStyle = style;
+	PG_TRY();
+	{
+		shown = DatumGetCString(DirectFunctionCall1(interval_out,
+													IntervalPGetDatum(request->hold_for)));
+	}
+	PG_FINALLY();
+	{
+		IntervalStyle = style;
+	}
+	PG_END_TRY();
 	return shown;
 }
 

@@ -485,14 +485,22 @@ same_type(const char *required, Oid type, int32 modifier)
 static char *
 name_type(Oid type, int32 modifier, bits16 flags)
 {
+	const bits16 given = modifier >= 0 && type < FirstNormalObjectId ?
+	FORMAT_TYPE_TYPEMOD_GIVEN : 0;
 	bool		quotes = quote_all_identifiers;
-	char	   *name;
+	char	   *volatile name = NULL;
 
-	if (modifier >= 0 && type < FirstNormalObjectId)
-		flags |= FORMAT_TYPE_TYPEMOD_GIVEN;
 	quote_all_identifiers = false;
-	name = format_type_extended(type, modifier, flags | FORMAT_TYPE_ALLOW_INVALID);
-	quote_all_identifiers = quotes;
+	PG_TRY();
+	{
+		name = format_type_extended(type, modifier,
+									flags | given | FORMAT_TYPE_ALLOW_INVALID);
+	}
+	PG_FINALLY();
+	{
+		quote_all_identifiers = quotes;
+	}
+	PG_END_TRY();
 	return name;
 }
 
