@@ -40,7 +40,11 @@ CREATE VIEW miosa.stat_endpoint WITH (security_barrier) AS
 		b.epochs AS epochs_behind,
 		least(CASE WHEN b.epochs > 0 THEN (
 			SELECT g.created_at FROM miosa.route_log g WHERE g.epoch > h.acked_epoch ORDER BY g.epoch LIMIT 1)
-		END, r.since) AS undelivered_since,
+		END,
+		-- It acknowledges what comes after a route that it refuses.
+		CASE WHEN (SELECT EXISTS (SELECT FROM miosa.delivery_failures)) AND e.enabled THEN (
+			SELECT min(f.first_failed_at) FROM miosa.delivery_failures f WHERE f.endpoint = e.name)
+		END) AS undelivered_since,
 		round(s.p50_ms::numeric, 3) AS p50_ms, round(s.p95_ms::numeric, 3) AS p95_ms,
 		round(s.p99_ms::numeric, 3) AS p99_ms,
 		coalesce(s.sent, 0) AS sent, coalesce(s.succeeded, 0) AS succeeded,
@@ -53,9 +57,6 @@ CREATE VIEW miosa.stat_endpoint WITH (security_barrier) AS
 		SELECT * FROM miosa.endpoint_state t WHERE t.endpoint = e.name AND s.endpoint IS NULL OFFSET 0) t ON true
 	-- It is one row in any case; this tells the planner.
 	LEFT JOIN (SELECT s.term, s.last_epoch FROM miosa.dispatcher_state s LIMIT 1) d ON true
-	-- What it refuses does not keep it from acknowledging what comes after that.
-	LEFT JOIN (SELECT f.endpoint, min(f.first_failed_at) AS since FROM miosa.delivery_failures f GROUP BY f.endpoint) r
-		ON r.endpoint = e.name AND e.enabled
 	-- Without a place in shared memory the row has to do.
 	CROSS JOIN LATERAL (
 		SELECT s.acked_epoch, s.resyncing, s.health, s.last_status, s.last_error, s.last_error_at, s.last_success_at,
