@@ -168,7 +168,7 @@ SELECT k.name, k.value, split_part(test.refusal(format('SELECT miosa_alert(%L)',
 FROM (VALUES ('labels', NULL::jsonb), ('labels', '[]'), ('labels', '{"a": 1}'), ('labels', '{"a\nb": null}'), ('annotations', '{"summary": {}}'), ('annotations', '"x"'),
 	('status', '"pending"'), ('status', 'null'), ('fingerprint', '""'), ('fingerprint', '5'), ('fingerprint', '"a:b"'), ('fingerprint', to_jsonb(repeat('f', 129))),
 	('startsAt', '"yesterday"'), ('startsAt', '"2026-03-01 10:00:00"'), ('startsAt', '"2026-02-30T10:00:00Z"'), ('startsAt', '"0001-01-01T00:00:00Z"'),
-	('startsAt', '"2126-03-01T10:00:00"'), ('startsAt', '"2026-03-01T24:00:00Z"'), ('startsAt', '"2126-03-01T10:00:00.Z"'), ('startsAt', '"infinity"'), ('startsAt', '1')) k (name, value);
+	('startsAt', '"2026-03-01T10:00:00"'), ('startsAt', '"2026-03-01T24:00:00Z"'), ('startsAt', '"2026-03-01T10:00:00.Z"'), ('startsAt', '"infinity"'), ('startsAt', '1')) k (name, value);
 SELECT test.refusal($$SELECT miosa_alert(test.message(test.one('dep_4', 'g1', 'resolved') || '{"endsAt": "never"}'))$$);
 SELECT test.code($$SELECT miosa_alert(test.message(test.one('dep_4', 'g1')) || jsonb_build_object('x', repeat('x', 1024 * 1024)))$$);
 SELECT test.code($$SELECT miosa_alert(jsonb_build_object('version', '4', 'alerts', (SELECT jsonb_agg('{}'::jsonb) FROM generate_series(1, 1000000))))$$);
